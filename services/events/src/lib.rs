@@ -1,0 +1,104 @@
+//! The wire contract: what crosses between the services and the stream job, and nothing else.
+//!
+//! Money is integer minor units (`_cents`). Time on the wire is UTC RFC 3339 with milliseconds ([`Timestamp`]). Ids of
+//! users and orders are 64-bit integers given by SQL; ids of products and events are UUIDs. The JSON of every type is
+//! held by the golden files under `tests/golden/`: a change that breaks one breaks a consumer.
+
+mod timestamp;
+
+use serde::{Deserialize, Serialize};
+pub use timestamp::{InvalidTimestamp, Timestamp};
+use uuid::Uuid;
+
+/// Orders that were accepted, keyed by user id in decimal. Values are [`OrderCreated`].
+pub const ORDERS: &str = "orders";
+/// Counts per user and window, keyed by user id in decimal. Values are [`WindowCount`].
+pub const ANALYTICS_RESULTS: &str = "analytics-results";
+/// Totals per window, keyed by window start. Values are [`WindowSummary`].
+pub const ANALYTICS_SUMMARIES: &str = "analytics-summaries";
+/// Records that came too late to correct their window, as they came, with headers that say from where.
+pub const ORDERS_LATE: &str = "orders-late";
+/// Records that could not be understood or were not believed, as they came, with headers that say why.
+pub const ORDERS_DEAD_LETTER: &str = "orders-dead-letter";
+
+/// The `event_type` of [`OrderCreated`].
+pub const ORDER_CREATED: &str = "order.created";
+
+/// An order was accepted and stored.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct OrderCreated {
+    /// Identifies the event: consumers that saw it ignore it.
+    pub event_id: Uuid,
+    /// Always [`ORDER_CREATED`].
+    pub event_type: String,
+    /// The order.
+    pub order_id: u64,
+    /// Who ordered.
+    pub user_id: u64,
+    /// Sum over the items of quantity times unit price.
+    pub total_cents: u64,
+    /// ISO 4217 code.
+    pub currency: String,
+    /// What was ordered; at least one.
+    pub items: Vec<OrderItem>,
+    /// When the order was accepted: its event time.
+    pub created_at: Timestamp,
+}
+
+/// One line of an order.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct OrderItem {
+    /// The product.
+    pub product_id: Uuid,
+    /// How many; at least one.
+    pub quantity: u32,
+    /// The price of one at the moment of the order.
+    pub unit_price_cents: u64,
+}
+
+/// How often a user ordered within a window. A higher `revision` of the same user and window replaces a lower one.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct WindowCount {
+    /// The user.
+    pub user_id: u64,
+    /// First instant of the window.
+    pub window_start: Timestamp,
+    /// First instant after the window.
+    pub window_end: Timestamp,
+    /// Orders in the window; at least one.
+    pub order_count: u64,
+    /// Sum of their totals.
+    pub total_cents: u64,
+    /// 0 at first; higher when late orders corrected the count.
+    pub revision: u32,
+}
+
+/// Totals of a window over all users. A higher `revision` replaces a lower one.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct WindowSummary {
+    /// First instant of the window.
+    pub window_start: Timestamp,
+    /// First instant after the window.
+    pub window_end: Timestamp,
+    /// Orders in the window.
+    pub order_count: u64,
+    /// Distinct users who ordered.
+    pub user_count: u64,
+    /// Sum of the orders' totals.
+    pub total_cents: u64,
+    /// The ten users with the most orders, most first; ties by higher total, then lower id.
+    pub top_users: Vec<TopUser>,
+    /// 0 at first; higher when late orders corrected the totals.
+    pub revision: u32,
+}
+
+/// A user's part in a [`WindowSummary`].
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct TopUser {
+    /// The user.
+    pub user_id: u64,
+    /// Orders in the window.
+    pub order_count: u64,
+    /// Sum of their totals.
+    pub total_cents: u64,
+}

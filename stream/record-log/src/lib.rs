@@ -1,0 +1,256 @@
+//! The record log: topics of partitions of records, read by offset and published to atomically.
+//!
+//! This trait is the one seam between Tidemark and whatever keeps its records: Apache Kafka in production and in the
+//! full tests ([`kafka`]), a persistent log inside the process on a laptop ([`embedded`]), and a log in memory that
+//! injects faults for the crash tests ([`simulated`]). Every implementation passes the same conformance suite
+//! (`tests/it`).
+//!
+//! What always holds:
+//! - a reader sees committed records only, of each partition in the order of their offsets;
+//! - what one [`Publisher`] sends between two commits becomes readable all together with its progress, or not at all;
+//! - opening a publisher fences every earlier holder of its id *before* its progress is read.
+//!
+//! All calls block: async callers run them on threads of their own. Consumer groups are not offered. Every reader is
+//! assigned its partitions, and a group is no more than a name under which positions are remembered.
+
+pub mod embedded;
+pub mod kafka;
+mod open;
+mod signal;
+pub mod simulated;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use open::{LogSettings, open};
+pub use signal::Signal;
+
+/// The position of a record in its partition, or the position to be read next.
+pub type Offset = u64;
+
+/// A function that a log calls, from any thread, when there may be something new to read.
+pub type Wake = Arc<dyn Fn() + Send + Sync>;
+
+/// Topics of records. One value serves a whole process; clones of its `Arc` are cheap.
+pub trait RecordLog: Send + Sync {
+    /// Creates the topics that do not exist. Topics that exist are left as they are.
+    ///
+    /// # Errors
+    /// [`LogError::Unavailable`] when the log cannot be reached within its time limit.
+    fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<(), LogError>;
+
+    /// How many partitions the topic has.
+    ///
+    /// # Errors
+    /// [`LogError::UnknownTopic`], [`LogError::Unavailable`].
+    fn partitions(&self, topic: &str) -> Result<u32, LogError>;
+
+    /// The range of offsets that each partition holds, by partition: the oldest kept, and the end of what is committed.
+    ///
+    /// # Errors
+    /// [`LogError::UnknownTopic`], [`LogError::Unavailable`].
+    fn offsets(&self, topic: &str) -> Result<Vec<OffsetRange>, LogError>;
+
+    /// A reader of the given partitions, each from the given offset.
+    ///
+    /// # Errors
+    /// [`LogError::UnknownTopic`], [`LogError::Unavailable`].
+    fn reader(&self, topic: &str, from: &[(u32, Offset)]) -> Result<Box<dyn Reader>, LogError>;
+
+    /// Opens the publisher `id`. With [`Delivery::Transactional`], any earlier holder of the id is fenced first, and what
+    /// it left uncommitted is aborted.
+    ///
+    /// # Errors
+    /// [`LogError::Unavailable`], [`LogError::Settings`].
+    fn publisher(&self, id: &str, delivery: Delivery) -> Result<Box<dyn Publisher>, LogError>;
+
+    /// The positions remembered for `group` on `topic`; partitions without one are absent.
+    ///
+    /// # Errors
+    /// [`LogError::Unavailable`].
+    fn committed(&self, group: &str, topic: &str) -> Result<Vec<(u32, Offset)>, LogError>;
+
+    /// Remembers for `group` the offsets to be read next.
+    ///
+    /// # Errors
+    /// [`LogError::Unavailable`].
+    fn commit(&self, group: &str, topic: &str, next: &[(u32, Offset)]) -> Result<(), LogError>;
+}
+
+/// Reads the partitions it was opened with.
+pub trait Reader: Send {
+    /// Hands at most `max` records of `partition` to `each`, in order of offset, and returns without waiting for more.
+    ///
+    /// # Errors
+    /// [`LogError::OffsetOutOfRange`] when the log no longer holds the position; [`LogError::Unavailable`] when the
+    /// log cannot be reached (the position is kept: call again).
+    fn poll(&mut self, partition: u32, max: usize, each: &mut dyn FnMut(Record<'_>)) -> Result<Polled, LogError>;
+
+    /// Has `wake` called whenever a partition may have become readable. Without it, callers poll.
+    fn on_readable(&mut self, wake: Wake);
+}
+
+/// Publishes records, all that lie between two commits together or not at all.
+pub trait Publisher: Send {
+    /// The progress carried by the last commit under this id, by whichever holder.
+    fn progress(&self) -> Option<u64>;
+
+    /// Adds a record to what the next commit publishes.
+    ///
+    /// # Errors
+    /// [`PublishError`]; after any error but `Fenced`, everything since the last commit is to be sent anew.
+    fn send(&mut self, record: NewRecord<'_>) -> Result<(), PublishError>;
+
+    /// Publishes everything sent since the last commit together with `progress`.
+    ///
+    /// # Errors
+    /// [`PublishError::MayHaveHappened`]: open the publisher anew and let its progress say which it was.
+    fn commit(&mut self, progress: u64) -> Result<(), PublishError>;
+}
+
+/// What a publisher promises.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Delivery {
+    /// Records and progress become readable together, once, and earlier holders of the id are fenced.
+    Transactional,
+    /// Records become readable one by one as they are sent; after a failure some may stand there twice. Progress is
+    /// remembered after them.
+    AtLeastOnce,
+}
+
+/// A record as a reader hands it over. It borrows from the log's own buffers.
+#[derive(Clone, Copy)]
+pub struct Record<'a> {
+    /// The partition it was read from.
+    pub partition: u32,
+    /// Its position there.
+    pub offset: Offset,
+    /// When it was appended (or, on topics that keep it, produced), in milliseconds since the Unix epoch.
+    pub log_time_ms: u64,
+    /// Its key.
+    pub key: Option<&'a [u8]>,
+    /// Its value; none for a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// Its headers, read only when asked for.
+    pub headers: &'a dyn Headers,
+}
+
+/// The headers of a record in the order they were written.
+pub trait Headers {
+    /// Calls `each` with every name and value.
+    fn for_each(&self, each: &mut dyn FnMut(&str, &[u8]));
+}
+
+/// No headers, or headers held as pairs.
+impl Headers for [(String, Vec<u8>)] {
+    fn for_each(&self, each: &mut dyn FnMut(&str, &[u8])) {
+        self.iter().for_each(|(name, value)| each(name, value));
+    }
+}
+
+impl Headers for Vec<(String, Vec<u8>)> {
+    fn for_each(&self, each: &mut dyn FnMut(&str, &[u8])) {
+        self.as_slice().for_each(each);
+    }
+}
+
+/// A record to be published. It borrows; the publisher copies what it must keep.
+#[derive(Clone, Copy, Debug)]
+pub struct NewRecord<'a> {
+    /// The topic.
+    pub topic: &'a str,
+    /// The partition; when absent, the key's murmur2 hash decides as in Kafka's Java clients.
+    pub partition: Option<u32>,
+    /// The key.
+    pub key: Option<&'a [u8]>,
+    /// The value; none publishes a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// Header names and values.
+    pub headers: &'a [(&'a str, &'a [u8])],
+}
+
+/// What one call of [`Reader::poll`] found.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Polled {
+    /// How many records were handed over.
+    pub records: usize,
+    /// The offset to be read next. Offsets may skip: transaction markers and compacted records take some.
+    pub next_offset: Offset,
+    /// The log itself said that nothing committed lies at or after `next_offset`: knowledge, not a time-out.
+    pub at_end: bool,
+}
+
+/// What a partition holds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct OffsetRange {
+    /// The oldest offset that is still kept.
+    pub start: Offset,
+    /// The offset after the last committed record.
+    pub end: Offset,
+}
+
+/// A topic as it is to be created.
+#[derive(Clone, Debug)]
+pub struct TopicSpec {
+    /// Its name.
+    pub name: String,
+    /// How many partitions.
+    pub partitions: u32,
+    /// What happens to old records.
+    pub cleanup: Cleanup,
+    /// How long records are kept at least.
+    pub retention: Duration,
+}
+
+/// What happens to old records of a topic.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Cleanup {
+    /// They are deleted after the retention.
+    Delete,
+    /// Of each key the newest is kept until the retention has passed.
+    CompactAndDelete,
+}
+
+/// Why the log did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The log cannot be reached now; the same call may succeed later.
+    #[error("the record log is unavailable: {0}")]
+    Unavailable(#[source] Source),
+    /// There is no such topic.
+    #[error("there is no topic {0:?}")]
+    UnknownTopic(String),
+    /// The position to be read is no longer, or not yet, in the log.
+    #[error("partition {partition} of {topic:?} holds no offset {offset}")]
+    OffsetOutOfRange {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: u32,
+        /// The offset that was asked for.
+        offset: Offset,
+    },
+    /// The settings cannot work, whenever they are tried.
+    #[error("the record log refuses its settings: {0}")]
+    Settings(#[source] Source),
+}
+
+/// Why a publisher did not publish.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// A newer holder of the id lives. This one must not go on.
+    #[error("publisher {id:?} was fenced by a newer holder of its id")]
+    Fenced {
+        /// The id.
+        id: String,
+    },
+    /// Nothing since the last commit was published, nor will be. Send it anew.
+    #[error("nothing was published: {0}")]
+    NotPublished(#[source] Source),
+    /// The commit was on its way when the log went silent.
+    #[error("it is not known whether the commit happened: {0}")]
+    MayHaveHappened(#[source] Source),
+}
+
+/// The cause behind an error of a log.
+pub type Source = Box<dyn std::error::Error + Send + Sync>;

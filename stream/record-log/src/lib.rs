@@ -13,15 +13,21 @@
 //! All calls block: async callers run them on threads of their own. Consumer groups are not offered. Every reader is
 //! assigned its partitions, and a group is no more than a name under which positions are remembered.
 
+mod open;
+
 pub mod embedded;
 pub mod kafka;
-mod open;
-mod signal;
 pub mod simulated;
+
+mod murmur2;
+mod signal;
+mod staged;
+mod wakes;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use murmur2::partition_of;
 pub use open::{LogSettings, open};
 pub use signal::Signal;
 
@@ -220,6 +226,14 @@ pub enum LogError {
     /// There is no such topic.
     #[error("there is no topic {0:?}")]
     UnknownTopic(String),
+    /// The topic exists, but has no such partition; or the reader was not opened with it.
+    #[error("there is no partition {partition} of {topic:?} to be read or written here")]
+    UnknownPartition {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: u32,
+    },
     /// The position to be read is no longer, or not yet, in the log.
     #[error("partition {partition} of {topic:?} holds no offset {offset}")]
     OffsetOutOfRange {

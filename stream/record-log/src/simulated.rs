@@ -1,1 +1,180 @@
-//! A log in memory.
+//! A record log in memory that fails where a test wants it to.
+//!
+//! It keeps what a Kafka broker would show: partitions chosen by key, a transaction marker that takes an offset after
+//! each transaction, publishers fenced by newer ones, positions of groups. The clock that stamps records is the
+//! caller's. A [`SimulatedLog`] is the handle of one simulated *process*: [`SimulatedLog::process`] makes another one on
+//! the same store, with its own [faults](Fault), and when a fault crashes a process, all of its handles are dead while the
+//! store lives on, as when a process is killed beside a broker.
+//!
+//! Writes of a transaction are held by its publisher until the commit: an open transaction holds no reader back here, as
+//! it does in Kafka.
+
+mod fault;
+mod publisher;
+mod reader;
+mod store;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+pub use fault::{Call, Crashed, Fault};
+use publisher::SimulatedPublisher;
+use reader::SimulatedReader;
+use store::Store;
+pub use store::StoredRecord;
+
+use crate::wakes::Wakes;
+use crate::{Delivery, LogError, Offset, OffsetRange, Publisher, Reader, RecordLog, TopicSpec};
+
+/// A simulated process's handle on a log in memory. Clones are handles of the same process.
+#[derive(Clone)]
+pub struct SimulatedLog {
+    shared: Arc<Shared>,
+    process: Arc<Process>,
+}
+
+/// What all processes see.
+struct Shared {
+    store: Mutex<Store>,
+    now_ms: Box<dyn Fn() -> u64 + Send + Sync>,
+    wakes: Arc<Wakes>,
+}
+
+/// What dies with a process.
+struct Process {
+    plan: Box<dyn Fn(&Call<'_>) -> Fault + Send + Sync>,
+    dead: AtomicBool,
+}
+
+impl Default for SimulatedLog {
+    /// An empty log that goes by the system's clock.
+    fn default() -> Self {
+        Self::new(|| {
+            let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
+        })
+    }
+}
+
+impl SimulatedLog {
+    /// An empty log whose records are stamped by `now_ms`, in milliseconds since the Unix epoch.
+    pub fn new(now_ms: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        let shared = Shared { store: Mutex::default(), now_ms: Box::new(now_ms), wakes: Arc::default() };
+        Self { shared: Arc::new(shared), process: Process::new(|_| Fault::None) }
+    }
+
+    /// Another process's handle on the same store, whose calls fail as `plan` says. The plan is asked at every call,
+    /// before anything happened, with no lock held; it may itself panic or block.
+    pub fn process(&self, plan: impl Fn(&Call<'_>) -> Fault + Send + Sync + 'static) -> Self {
+        Self { shared: Arc::clone(&self.shared), process: Process::new(plan) }
+    }
+
+    /// Whether a fault crashed this process.
+    pub fn is_dead(&self) -> bool {
+        self.process.dead.load(Ordering::SeqCst)
+    }
+
+    /// All committed records of the topic that are still kept, by partition and offset.
+    ///
+    /// # Panics
+    /// If there is no such topic.
+    pub fn records(&self, topic: &str) -> Vec<StoredRecord> {
+        self.store().topic(topic).expect("a topic that the test created").all_records()
+    }
+
+    /// Forgets the records of a partition below `offset`, as retention does.
+    ///
+    /// # Panics
+    /// If there is no such topic or partition.
+    pub fn expire(&self, topic: &str, partition: u32, offset: Offset) {
+        let mut store = self.store();
+        let topic = store.topic_mut(topic).expect("a topic that the test created");
+        topic.partition_mut(partition).expect("a partition that the test created").expire(offset);
+    }
+
+    /// Adds partitions to a topic, as an operator does, so that it has `partitions` of them.
+    ///
+    /// # Panics
+    /// If there is no such topic.
+    pub fn grow(&self, topic: &str, partitions: u32) {
+        self.store().topic_mut(topic).expect("a topic that the test created").grow(partitions);
+    }
+
+    fn store(&self) -> MutexGuard<'_, Store> {
+        self.shared.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs a call that only asks: an effect that is lost or found makes no difference to it.
+    fn ask<T>(&self, call: &Call<'_>, effect: impl FnOnce(&mut Store) -> Result<T, LogError>) -> Result<T, LogError> {
+        match self.process.fault(call) {
+            Fault::None => effect(&mut self.store()),
+            Fault::Unavailable => Err(fault::unavailable()),
+            Fault::LoseReply => effect(&mut self.store()).and_then(|_| Err(fault::unavailable())),
+            Fault::CrashBefore => self.process.crash(),
+            Fault::CrashAfter => {
+                // Whatever the effect answers, nobody is left to hear it.
+                drop(effect(&mut self.store()));
+                self.process.crash()
+            }
+        }
+    }
+}
+
+impl Process {
+    fn new(plan: impl Fn(&Call<'_>) -> Fault + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self { plan: Box::new(plan), dead: AtomicBool::new(false) })
+    }
+
+    /// What is to happen to the call. Calls of a dead process end the thread that makes them.
+    fn fault(&self, call: &Call<'_>) -> Fault {
+        if self.dead.load(Ordering::SeqCst) {
+            self.crash()
+        }
+        (self.plan)(call)
+    }
+
+    /// Ends the thread by a panic that prints nothing.
+    fn crash(&self) -> ! {
+        self.dead.store(true, Ordering::SeqCst);
+        std::panic::resume_unwind(Box::new(Crashed))
+    }
+}
+
+impl RecordLog for SimulatedLog {
+    fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<(), LogError> {
+        self.ask(&Call::EnsureTopics, |store| {
+            topics.iter().for_each(|spec| store.ensure_topic(spec));
+            Ok(())
+        })
+    }
+
+    fn partitions(&self, topic: &str) -> Result<u32, LogError> {
+        self.ask(&Call::Partitions { topic }, |store| Ok(store.topic(topic)?.partitions()))
+    }
+
+    fn offsets(&self, topic: &str) -> Result<Vec<OffsetRange>, LogError> {
+        self.ask(&Call::Offsets { topic }, |store| Ok(store.topic(topic)?.ranges()))
+    }
+
+    fn reader(&self, topic: &str, from: &[(u32, Offset)]) -> Result<Box<dyn Reader>, LogError> {
+        self.ask(&Call::OpenReader { topic }, |store| store.topic(topic).map(|_| ()))?;
+        Ok(Box::new(SimulatedReader::new(self.clone(), topic, from)))
+    }
+
+    fn publisher(&self, id: &str, delivery: Delivery) -> Result<Box<dyn Publisher>, LogError> {
+        let opened = self.ask(&Call::OpenPublisher { id }, |store| Ok(store.open_publisher(id, delivery)))?;
+        Ok(Box::new(SimulatedPublisher::new(self.clone(), id, delivery, opened)))
+    }
+
+    fn committed(&self, group: &str, topic: &str) -> Result<Vec<(u32, Offset)>, LogError> {
+        self.ask(&Call::Committed { group, topic }, |store| Ok(store.positions(group, topic)))
+    }
+
+    fn commit(&self, group: &str, topic: &str, next: &[(u32, Offset)]) -> Result<(), LogError> {
+        self.ask(&Call::CommitPositions { group, topic }, |store| {
+            store.remember_positions(group, topic, next);
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,62 @@
+//! Which partition a key belongs to, as Kafka's Java clients decide it.
+//!
+//! Every log of this crate decides alike, so a key keeps its partition when a deployment moves from one to another.
+
+/// The partition of `key` among `partitions`: murmur2, made positive, modulo the number of partitions.
+///
+/// # Panics
+/// If `partitions` is 0.
+pub fn partition_of(key: &[u8], partitions: u32) -> u32 {
+    (murmur2(key) & 0x7fff_ffff) % partitions
+}
+
+/// The 32-bit MurmurHash2 with the seed of `org.apache.kafka.common.utils.Utils.murmur2`.
+fn murmur2(data: &[u8]) -> u32 {
+    const SEED: u32 = 0x9747_b28c;
+    const M: u32 = 0x5bd1_e995;
+    // Java hashes the low 32 bits of the length; keys beyond 4 GiB cannot be published.
+    let mut hash = SEED ^ (data.len() as u32);
+    let mut words = data.chunks_exact(4);
+    for word in &mut words {
+        let mut k = u32::from_le_bytes([word[0], word[1], word[2], word[3]]).wrapping_mul(M);
+        k ^= k >> 24;
+        hash = hash.wrapping_mul(M) ^ k.wrapping_mul(M);
+    }
+    let rest = words.remainder();
+    if !rest.is_empty() {
+        for (place, byte) in rest.iter().enumerate() {
+            hash ^= u32::from(*byte) << (8 * place);
+        }
+        hash = hash.wrapping_mul(M);
+    }
+    hash ^= hash >> 13;
+    hash = hash.wrapping_mul(M);
+    hash ^ (hash >> 15)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{murmur2, partition_of};
+
+    /// The vectors of Kafka's own `UtilsTest.testMurmur2`.
+    #[test]
+    fn hashes_are_those_of_the_java_client() {
+        let vectors: [(&str, i32); 6] = [
+            ("21", -973_932_308),
+            ("foobar", -790_332_482),
+            ("a-little-bit-long-string", -985_981_536),
+            ("a-little-bit-longer-string", -1_486_304_829),
+            ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971),
+            ("abc", 479_470_107),
+        ];
+        for (key, expected) in vectors {
+            assert_eq!(murmur2(key.as_bytes()) as i32, expected, "{key}");
+        }
+    }
+
+    #[test]
+    fn partitions_are_within_range_for_negative_hashes() {
+        assert_eq!(partition_of(b"21", 4), (-973_932_308_i32 as u32 & 0x7fff_ffff) % 4);
+        assert!((0..10_000_u32).all(|id| partition_of(id.to_string().as_bytes(), 7) < 7));
+    }
+}

@@ -1,0 +1,103 @@
+//! What a simulated log does wrong, and at which call.
+
+use std::fmt;
+
+use crate::LogError;
+
+/// A call on the log that is about to happen.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Call<'a> {
+    /// [`RecordLog::ensure_topics`](crate::RecordLog::ensure_topics).
+    EnsureTopics,
+    /// [`RecordLog::partitions`](crate::RecordLog::partitions).
+    Partitions {
+        /// The topic.
+        topic: &'a str,
+    },
+    /// [`RecordLog::offsets`](crate::RecordLog::offsets).
+    Offsets {
+        /// The topic.
+        topic: &'a str,
+    },
+    /// [`RecordLog::reader`](crate::RecordLog::reader).
+    OpenReader {
+        /// The topic.
+        topic: &'a str,
+    },
+    /// [`Reader::poll`](crate::Reader::poll).
+    Poll {
+        /// The topic.
+        topic: &'a str,
+        /// The partition.
+        partition: u32,
+    },
+    /// [`RecordLog::publisher`](crate::RecordLog::publisher).
+    OpenPublisher {
+        /// The publisher.
+        id: &'a str,
+    },
+    /// [`Publisher::send`](crate::Publisher::send).
+    Send {
+        /// The publisher.
+        id: &'a str,
+        /// Where the record goes.
+        topic: &'a str,
+    },
+    /// [`Publisher::commit`](crate::Publisher::commit).
+    Commit {
+        /// The publisher.
+        id: &'a str,
+        /// The progress it carries.
+        progress: u64,
+    },
+    /// [`RecordLog::committed`](crate::RecordLog::committed).
+    Committed {
+        /// The group.
+        group: &'a str,
+        /// The topic.
+        topic: &'a str,
+    },
+    /// [`RecordLog::commit`](crate::RecordLog::commit).
+    CommitPositions {
+        /// The group.
+        group: &'a str,
+        /// The topic.
+        topic: &'a str,
+    },
+}
+
+/// What is to happen to a call.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Fault {
+    /// It works.
+    None,
+    /// It fails without an effect. A commit says that nothing was published.
+    Unavailable,
+    /// It has its effect, and fails. A commit says that it may have happened.
+    LoseReply,
+    /// The process dies before the effect: this call, and all later ones of the process, end their threads by a panic
+    /// whose payload is [`Crashed`].
+    CrashBefore,
+    /// The process dies after the effect.
+    CrashAfter,
+}
+
+/// The payload of the panic that ends a thread of a crashed process.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Crashed;
+
+/// The cause of an error that a plan asked for.
+#[derive(Debug)]
+pub(super) struct Simulated;
+
+impl fmt::Display for Simulated {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a simulated fault")
+    }
+}
+
+impl std::error::Error for Simulated {}
+
+pub(super) fn unavailable() -> LogError {
+    LogError::Unavailable(Box::new(Simulated))
+}

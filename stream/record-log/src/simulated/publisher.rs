@@ -1,0 +1,117 @@
+//! Publishing into the simulated log.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::fault::{Fault, Simulated};
+use super::store::Opened;
+use super::{Call, SimulatedLog};
+use crate::staged::Staged;
+use crate::{Delivery, NewRecord, PublishError, Publisher};
+
+pub(super) struct SimulatedPublisher {
+    log: SimulatedLog,
+    id: String,
+    delivery: Delivery,
+    opened: Opened,
+    staged: Vec<Staged>,
+    turn: u32,
+}
+
+impl SimulatedPublisher {
+    pub(super) fn new(log: SimulatedLog, id: &str, delivery: Delivery, opened: Opened) -> Self {
+        Self { log, id: id.to_owned(), delivery, opened, staged: Vec::new(), turn: 0 }
+    }
+
+    /// Runs the effect as the plan wants it. A fault drops what was staged: it is to be sent anew.
+    fn run(
+        &mut self,
+        fault: Fault,
+        effect: impl FnOnce(&mut Self) -> Result<(), PublishError>,
+    ) -> Result<(), PublishError> {
+        match fault {
+            Fault::None => effect(self),
+            Fault::Unavailable => Err(self.give_up()),
+            Fault::LoseReply => effect(self).and_then(|()| Err(PublishError::MayHaveHappened(Box::new(Simulated)))),
+            Fault::CrashBefore => self.log.process.crash(),
+            Fault::CrashAfter => {
+                // Whatever the effect answers, nobody is left to hear it.
+                drop(effect(self));
+                self.log.process.crash()
+            }
+        }
+    }
+
+    fn give_up(&mut self) -> PublishError {
+        self.staged.clear();
+        PublishError::NotPublished(Box::new(Simulated))
+    }
+
+    fn fence(&self) -> Result<(), PublishError> {
+        if self.delivery == Delivery::AtLeastOnce || self.log.store().is_newest(&self.id, self.opened.epoch) {
+            return Ok(());
+        }
+        Err(PublishError::Fenced { id: self.id.clone() })
+    }
+
+    fn stage(&mut self, record: &NewRecord<'_>) -> Result<(), PublishError> {
+        self.fence()?;
+        let partitions = self.log.store().topic(record.topic).map(super::store::Topic::partitions);
+        let staged = partitions
+            .map_err(Into::into)
+            .and_then(|partitions| Staged::new(record, Arc::from(record.topic), partitions, &mut self.turn));
+        match staged {
+            Ok(staged) if self.delivery == Delivery::Transactional => self.staged.push(staged),
+            Ok(staged) => self.append_now(staged),
+            Err(refused) => {
+                self.staged.clear();
+                return Err(PublishError::NotPublished(refused));
+            }
+        }
+        Ok(())
+    }
+
+    fn append_now(&self, staged: Staged) {
+        let topic = Arc::clone(&staged.topic);
+        self.log.store().append([staged], (self.log.shared.now_ms)());
+        self.log.shared.wakes.raise(|grew| *grew == *topic);
+    }
+
+    fn publish(&mut self, progress: u64) -> Result<(), PublishError> {
+        let staged = std::mem::take(&mut self.staged);
+        let touched: BTreeSet<_> = staged.iter().map(|record| (Arc::clone(&record.topic), record.partition)).collect();
+        let now_ms = (self.log.shared.now_ms)();
+        {
+            let mut store = self.log.store();
+            if self.delivery == Delivery::Transactional && !store.is_newest(&self.id, self.opened.epoch) {
+                return Err(PublishError::Fenced { id: self.id.clone() });
+            }
+            store.append(staged, now_ms);
+            store.mark(touched.iter().cloned());
+            store.remember_progress(&self.id, progress);
+        }
+        self.opened.progress = Some(progress);
+        self.log.shared.wakes.raise(|topic| touched.iter().any(|(grew, _)| **grew == *topic));
+        Ok(())
+    }
+}
+
+impl Publisher for SimulatedPublisher {
+    fn progress(&self) -> Option<u64> {
+        self.opened.progress
+    }
+
+    fn send(&mut self, record: NewRecord<'_>) -> Result<(), PublishError> {
+        let fault = self.log.process.fault(&Call::Send { id: &self.id, topic: record.topic });
+        match (fault, self.delivery) {
+            // A sent record is only staged: that its reply is lost means no more than that it failed.
+            (Fault::LoseReply, Delivery::Transactional) => Err(self.give_up()),
+            _ => self.run(fault, |publisher| publisher.stage(&record)),
+        }
+    }
+
+    fn commit(&mut self, progress: u64) -> Result<(), PublishError> {
+        let fault = self.log.process.fault(&Call::Commit { id: &self.id, progress });
+        self.run(fault, |publisher| publisher.publish(progress))
+    }
+}

@@ -1,0 +1,165 @@
+//! What the simulated broker keeps: plain data, no clock and no faults.
+
+use std::collections::BTreeMap;
+
+use crate::staged::Staged;
+use crate::{Delivery, LogError, Offset, OffsetRange, TopicSpec};
+
+/// A committed record, as checks read it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct StoredRecord {
+    /// Its partition.
+    pub partition: u32,
+    /// Its position there.
+    pub offset: Offset,
+    /// When it was appended, in milliseconds since the Unix epoch.
+    pub log_time_ms: u64,
+    /// Its key.
+    pub key: Option<Vec<u8>>,
+    /// Its value; none for a tombstone.
+    pub value: Option<Vec<u8>>,
+    /// Its headers in the order they were written.
+    pub headers: Vec<(String, Vec<u8>)>,
+}
+
+#[derive(Default)]
+pub(super) struct Store {
+    topics: BTreeMap<String, Topic>,
+    publishers: BTreeMap<String, PublisherState>,
+    positions: BTreeMap<(String, String, u32), Offset>,
+}
+
+#[derive(Default)]
+struct PublisherState {
+    epoch: u64,
+    progress: Option<u64>,
+}
+
+/// What a publisher learns when it opens.
+#[derive(Clone, Copy)]
+pub(super) struct Opened {
+    pub(super) epoch: u64,
+    pub(super) progress: Option<u64>,
+}
+
+#[derive(Default)]
+pub(super) struct Topic(Vec<Partition>);
+
+#[derive(Default)]
+pub(super) struct Partition {
+    start: Offset,
+    end: Offset,
+    records: Vec<StoredRecord>,
+}
+
+impl Store {
+    pub(super) fn ensure_topic(&mut self, spec: &TopicSpec) {
+        self.topics.entry(spec.name.clone()).or_insert_with(|| Topic::new(spec.partitions));
+    }
+
+    pub(super) fn topic(&self, name: &str) -> Result<&Topic, LogError> {
+        self.topics.get(name).ok_or_else(|| LogError::UnknownTopic(name.to_owned()))
+    }
+
+    pub(super) fn topic_mut(&mut self, name: &str) -> Result<&mut Topic, LogError> {
+        self.topics.get_mut(name).ok_or_else(|| LogError::UnknownTopic(name.to_owned()))
+    }
+
+    /// Fences earlier holders of `id`, if the delivery is transactional.
+    pub(super) fn open_publisher(&mut self, id: &str, delivery: Delivery) -> Opened {
+        let publisher = self.publishers.entry(id.to_owned()).or_default();
+        if delivery == Delivery::Transactional {
+            publisher.epoch += 1;
+        }
+        Opened { epoch: publisher.epoch, progress: publisher.progress }
+    }
+
+    pub(super) fn is_newest(&self, id: &str, epoch: u64) -> bool {
+        self.publishers.get(id).is_some_and(|publisher| publisher.epoch == epoch)
+    }
+
+    pub(super) fn remember_progress(&mut self, id: &str, progress: u64) {
+        self.publishers.entry(id.to_owned()).or_default().progress = Some(progress);
+    }
+
+    /// Appends records whose topic and partition were checked when they were staged.
+    pub(super) fn append(&mut self, records: impl IntoIterator<Item = Staged>, log_time_ms: u64) {
+        for staged in records {
+            let topic = self.topics.get_mut(&*staged.topic).expect("topics are never deleted");
+            topic.0[staged.partition as usize].append(staged, log_time_ms);
+        }
+    }
+
+    /// Appends the markers that end a transaction: each takes an offset, and no reader sees it.
+    pub(super) fn mark(&mut self, partitions: impl IntoIterator<Item = (std::sync::Arc<str>, u32)>) {
+        for (topic, partition) in partitions {
+            self.topics.get_mut(&*topic).expect("topics are never deleted").0[partition as usize].end += 1;
+        }
+    }
+
+    pub(super) fn positions(&self, group: &str, topic: &str) -> Vec<(u32, Offset)> {
+        let of_topic = self.positions.iter().filter(|((g, t, _), _)| g == group && t == topic);
+        of_topic.map(|((_, _, partition), next)| (*partition, *next)).collect()
+    }
+
+    pub(super) fn remember_positions(&mut self, group: &str, topic: &str, next: &[(u32, Offset)]) {
+        for (partition, offset) in next {
+            self.positions.insert((group.to_owned(), topic.to_owned(), *partition), *offset);
+        }
+    }
+}
+
+impl Topic {
+    fn new(partitions: u32) -> Self {
+        let mut topic = Self::default();
+        topic.grow(partitions);
+        topic
+    }
+
+    pub(super) fn grow(&mut self, partitions: u32) {
+        self.0.resize_with((partitions as usize).max(self.0.len()), Partition::default);
+    }
+
+    pub(super) fn partitions(&self) -> u32 {
+        u32::try_from(self.0.len()).expect("it was made from a u32")
+    }
+
+    pub(super) fn ranges(&self) -> Vec<OffsetRange> {
+        self.0.iter().map(|partition| OffsetRange { start: partition.start, end: partition.end }).collect()
+    }
+
+    pub(super) fn partition(&self, partition: u32) -> Option<&Partition> {
+        self.0.get(partition as usize)
+    }
+
+    pub(super) fn partition_mut(&mut self, partition: u32) -> Option<&mut Partition> {
+        self.0.get_mut(partition as usize)
+    }
+
+    pub(super) fn all_records(&self) -> Vec<StoredRecord> {
+        self.0.iter().flat_map(|partition| partition.records.iter().cloned()).collect()
+    }
+}
+
+impl Partition {
+    fn append(&mut self, staged: Staged, log_time_ms: u64) {
+        let Staged { partition, key, value, headers, .. } = staged;
+        self.records.push(StoredRecord { partition, offset: self.end, log_time_ms, key, value, headers });
+        self.end += 1;
+    }
+
+    pub(super) fn expire(&mut self, offset: Offset) {
+        self.start = self.start.max(offset.min(self.end));
+        self.records.retain(|record| record.offset >= self.start);
+    }
+
+    /// At most `max` records at and after `from`, and the end; none when `from` is not in the partition.
+    pub(super) fn read(&self, from: Offset, max: usize) -> Option<(&[StoredRecord], Offset)> {
+        if !(self.start..=self.end).contains(&from) {
+            return None;
+        }
+        let first = self.records.partition_point(|record| record.offset < from);
+        let last = first.saturating_add(max).min(self.records.len());
+        Some((&self.records[first..last], self.end))
+    }
+}

@@ -1,1 +1,29 @@
-//! x
+//! What every service needs to live: it serves, says how it is, explains errors, finds its stores and stops in order.
+//!
+//! A service builds an [`axum::Router`] from its own handlers and hands it to [`serve`], which adds what all services
+//! share: health, metrics, request ids, traces, time limits, problem documents and draining. Several services run in
+//! one process without meeting: nothing here is global but the log's subscriber.
+
+mod backoff;
+pub mod dynamodb;
+mod extract;
+mod health;
+mod metrics;
+mod page;
+mod problem;
+mod serve;
+mod shutdown;
+pub mod sql;
+mod telemetry;
+mod trace;
+
+pub use backoff::{Backoff, retry};
+pub use extract::{Json, Path, Query};
+pub use health::Health;
+pub use metrics::Metrics;
+pub use page::{Cursor, Limit, Page, PageQuery};
+pub use problem::{Problem, Result};
+pub use serve::{ServeError, application, serve};
+pub use shutdown::Shutdown;
+pub use telemetry::{LogFilter, LogFormat, LogSettings, init as init_telemetry};
+pub use trace::{RequestId, TraceParent};

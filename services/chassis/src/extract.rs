@@ -1,0 +1,123 @@
+//! What handlers take from a request. A request that does not fit is answered with a problem naming the field.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::Problem;
+
+/// A JSON body, of a request or of a reply. Malformed JSON is a 400, a wrong or missing field a 422, a body over the
+/// limit (1 MiB unless the router sets another) a 413, another content type a 415.
+#[derive(Clone, Copy, Debug)]
+pub struct Json<T>(pub T);
+
+/// The parameters of the path. One that cannot be read is a 400.
+#[derive(Clone, Copy, Debug)]
+pub struct Path<T>(pub T);
+
+/// The query. A parameter that cannot be read is a 400.
+#[derive(Clone, Copy, Debug)]
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        if !says_json(request.headers()) {
+            let detail = "the body must be sent as application/json";
+            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
+        }
+        let body = Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"),
+            _ => Problem::bad_request("the body could not be read"),
+        })?;
+        parse_json(&body).map(Self)
+    }
+}
+
+fn says_json(headers: &HeaderMap) -> bool {
+    let Some(content_type) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
+        return false;
+    };
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let inner = error.inner();
+        if !inner.is_data() {
+            return Problem::bad_request(format!("the body is not valid JSON: {inner}"));
+        }
+        let problem = Problem::unprocessable(without_position(&inner.to_string()).to_owned());
+        match blamed_field(&error.path().to_string(), &inner.to_string()) {
+            Some(field) => problem.field(field),
+            None => problem,
+        }
+    })?;
+    deserializer.end().map_err(|error| Problem::bad_request(format!("the body is not valid JSON: {error}")))?;
+    Ok(value)
+}
+
+/// serde's message without the line and column, which mean little in a body of one line.
+fn without_position(message: &str) -> &str {
+    message.rsplit_once(" at line ").map_or(message, |(before, _)| before)
+}
+
+/// The path to the field: serde reports a missing field at its parent and names it between backquotes only.
+fn blamed_field(path: &str, message: &str) -> Option<String> {
+    let named = ["missing field `", "unknown field `"].iter().find_map(|prefix| message.strip_prefix(prefix));
+    let parent = Some(path).filter(|path| *path != ".");
+    match (named.and_then(|rest| rest.split('`').next()), parent) {
+        (Some(name), Some(parent)) if !parent.ends_with(name) => Some(format!("{parent}.{name}")),
+        (Some(name), None) => Some(name.to_owned()),
+        (_, parent) => parent.map(str::to_owned),
+    }
+}
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        axum::Json(self.0).into_response()
+    }
+}
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match axum::extract::Path::from_request_parts(parts, state).await {
+            Ok(axum::extract::Path(value)) => Ok(Self(value)),
+            Err(_) => {
+                let params = RawPathParams::from_request_parts(parts, state).await;
+                let name = params.ok().and_then(|params| params.iter().next().map(|(name, _)| name.to_owned()));
+                let problem = Problem::bad_request("the path holds a value of the wrong form");
+                Err(match name {
+                    Some(name) => problem.field(name),
+                    None => problem,
+                })
+            }
+        }
+    }
+}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let query = parts.uri.query().unwrap_or_default();
+        let pairs = serde_urlencoded::Deserializer::new(form_urlencoded::parse(query.as_bytes()));
+        serde_path_to_error::deserialize(pairs).map(Self).map_err(|error| {
+            let message = error.inner().to_string();
+            let problem = Problem::bad_request(message.clone());
+            match blamed_field(&error.path().to_string(), &message) {
+                Some(field) => problem.field(field),
+                None => problem,
+            }
+        })
+    }
+}

@@ -1,0 +1,139 @@
+//! Whether the service lives, and whether it can work: named checks of what it depends on.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use futures::future::join_all;
+use serde::Serialize;
+
+use crate::Json;
+
+/// A check that takes longer counts as failed.
+const CHECK_LIMIT: Duration = Duration::from_secs(2);
+
+type Outcome = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+type Check = Arc<dyn Fn() -> Outcome + Send + Sync>;
+
+/// The service's checks. Clones share them.
+///
+/// `/health/live` says that the process serves; `/health/ready` that every check passes and nobody asked to stop;
+/// `/health` is readiness for people.
+#[derive(Clone)]
+pub struct Health(Arc<Inner>);
+
+struct Inner {
+    /// Under which name the body lists the checks.
+    group: &'static str,
+    checks: Mutex<BTreeMap<String, Check>>,
+    failing: Mutex<BTreeMap<String, String>>,
+    draining: AtomicBool,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self::grouped_as("checks")
+    }
+}
+
+impl Health {
+    /// Without checks; a service that depends on nothing is ready.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Lists its checks in the body under another name than `checks`.
+    pub fn grouped_as(group: &'static str) -> Self {
+        Self(Arc::new(Inner {
+            group,
+            checks: Mutex::default(),
+            failing: Mutex::default(),
+            draining: AtomicBool::new(false),
+        }))
+    }
+
+    /// Adds a check, or replaces the one of this name. Why it failed is logged when that changes, not shown.
+    pub fn register<F, R, E>(&self, name: &str, check: F)
+    where
+        F: Fn() -> R + Send + Sync + 'static,
+        R: Future<Output = Result<(), E>> + Send + 'static,
+        E: Display,
+    {
+        let check: Check = Arc::new(move || {
+            let outcome = check();
+            Box::pin(async move { outcome.await.map_err(|error| error.to_string()) })
+        });
+        self.0.checks.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), check);
+    }
+
+    /// From now on the service is not ready, whatever its checks say.
+    pub(crate) fn drain(&self) {
+        self.0.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Runs every check at once.
+    async fn check_all(&self) -> BTreeMap<String, bool> {
+        let checks = self.0.checks.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        join_all(checks.into_iter().map(|(name, check)| async move {
+            let outcome = tokio::time::timeout(CHECK_LIMIT, check()).await;
+            let outcome = outcome.unwrap_or_else(|_| Err("the check took too long".to_owned()));
+            self.note(&name, outcome.as_ref().err());
+            (name, outcome.is_ok())
+        }))
+        .await
+        .into_iter()
+        .collect()
+    }
+
+    fn note(&self, name: &str, failure: Option<&String>) {
+        let mut failing = self.0.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        match failure {
+            Some(reason) if failing.get(name) != Some(reason) => {
+                tracing::warn!(check = name, %reason, "not ready");
+                failing.insert(name.to_owned(), reason.clone());
+            }
+            None if failing.remove(name).is_some() => tracing::info!(check = name, "ready again"),
+            _ => {}
+        }
+    }
+
+    pub(crate) fn routes(&self) -> Router {
+        Router::new()
+            .route("/health", get(ready))
+            .route("/health/ready", get(ready))
+            .route("/health/live", get(live))
+            .with_state(self.clone())
+    }
+}
+
+#[derive(Serialize)]
+struct Body {
+    status: &'static str,
+    #[serde(flatten)]
+    checks: BTreeMap<&'static str, BTreeMap<String, &'static str>>,
+}
+
+async fn ready(State(health): State<Health>) -> Response {
+    let checks = health.check_all().await;
+    let draining = health.0.draining.load(Ordering::Relaxed);
+    let (code, status) = match (draining, checks.values().all(|passed| *passed)) {
+        (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+        (false, true) => (StatusCode::OK, "ok"),
+        (false, false) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+    };
+    let checks = checks.into_iter().map(|(name, passed)| (name, if passed { "ok" } else { "unavailable" })).collect();
+    (code, Json(Body { status, checks: BTreeMap::from([(health.0.group, checks)]) })).into_response()
+}
+
+async fn live() -> Response {
+    Json(Body { status: "ok", checks: BTreeMap::new() }).into_response()
+}

@@ -1,0 +1,102 @@
+//! What a service counts. Each has a registry of its own, for several run in one process.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::{Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use prometheus::core::Collector;
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+
+use crate::Problem;
+
+/// Upper bounds of the duration's buckets, in seconds.
+const BUCKETS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// A service's metrics: requests by method, matched route and status, and whatever the service registers. Clones share
+/// them. Every series carries the label `service`.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    durations: HistogramVec,
+    in_flight: IntGauge,
+}
+
+/// A request under way; it counts as such until this is dropped.
+pub(crate) struct InFlight(IntGauge);
+
+impl Metrics {
+    /// The metrics of `service`.
+    pub fn new(service: &str) -> Self {
+        let labels = HashMap::from([("service".to_owned(), service.to_owned())]);
+        let registry = Registry::new_custom(None, Some(labels)).expect("a label and no prefix");
+        let requests = Opts::new("http_requests_total", "Requests answered.");
+        let durations = HistogramOpts::new("http_request_duration_seconds", "From a request's head to its reply's.");
+        let metrics = Self {
+            registry,
+            requests: IntCounterVec::new(requests, &["method", "route", "status"]).expect("constant names"),
+            durations: HistogramVec::new(durations.buckets(BUCKETS.to_vec()), &["method", "route"])
+                .expect("constant names"),
+            in_flight: IntGauge::new("http_requests_in_flight", "Requests being worked on.").expect("constant names"),
+        };
+        metrics.register(metrics.requests.clone());
+        metrics.register(metrics.durations.clone());
+        metrics.register(metrics.in_flight.clone());
+        metrics
+    }
+
+    /// Adds a collector of the service's own.
+    ///
+    /// # Panics
+    /// When a collector of the same name was added before: a mistake in the code, found by its first test.
+    pub fn register<C: Collector + Clone + 'static>(&self, collector: C) -> C {
+        self.registry.register(Box::new(collector.clone())).expect("each metric is registered once");
+        collector
+    }
+
+    pub(crate) fn begin(&self) -> InFlight {
+        self.in_flight.inc();
+        InFlight(self.in_flight.clone())
+    }
+
+    pub(crate) fn observe(&self, method: &Method, route: &str, status: StatusCode, took: Duration) {
+        let method = known(method);
+        self.requests.with_label_values(&[method, route, status.as_str()]).inc();
+        self.durations.with_label_values(&[method, route]).observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn routes(&self) -> Router {
+        let registry = self.registry.clone();
+        Router::new().route("/metrics", get(async move || encode(&registry)))
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// Methods are the client's to invent, labels are not.
+fn known(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
+fn encode(registry: &Registry) -> Response {
+    match TextEncoder::new().encode_to_string(&registry.gather()) {
+        Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
+        Err(error) => Problem::internal(error).into_response(),
+    }
+}

@@ -1,0 +1,167 @@
+//! SQL with one set of queries for MySQL and SQLite.
+//!
+//! [`Database`] hides where the two differ in what every service needs: how to connect, how a transaction that writes
+//! begins, how tables come to be. SQLite knows one writer at a time, so writers of one process queue here, in order,
+//! instead of polling the file's lock. Queries are portable by care: `?` binds, `BIGINT`, `INTEGER` and `VARCHAR` columns,
+//! no upsert, no `RETURNING`; [`Dialect::for_update`] says what is left.
+
+mod migrate;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use migrate::{MigrateError, Migration};
+use sqlx::any::AnyPoolOptions;
+use sqlx::pool::PoolConnection;
+use sqlx::{Any, AnyConnection, AnyPool, AssertSqlSafe, Connection, Executor, Transaction};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+use crate::Problem;
+
+/// How many connections a process holds at most to one database.
+const MAX_CONNECTIONS: u32 = 16;
+/// How long a caller waits for a connection before it learns that the database is busy or away.
+const ACQUIRE_LIMIT: Duration = Duration::from_secs(3);
+
+const SQLITE_SETTINGS: &str =
+    "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON";
+/// Read committed: ranges locked for reading must not stop those who insert.
+const MYSQL_SETTINGS: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, innodb_lock_wait_timeout = 5";
+
+/// Which SQL the database speaks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Dialect {
+    /// MySQL 8 and MariaDB 10.11 or later.
+    MySql,
+    /// SQLite 3, in this process.
+    Sqlite,
+}
+
+/// A pool of connections to a database. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Database {
+    pool: AnyPool,
+    dialect: Dialect,
+    writer: Arc<Mutex<()>>,
+}
+
+/// A transaction that may write. Dropped without [`WriteTransaction::commit`], it changes nothing.
+pub struct WriteTransaction {
+    /// Before the turn, so that it ends first.
+    inner: Transaction<'static, Any>,
+    _turn: Option<OwnedMutexGuard<()>>,
+}
+
+/// Connects to `mysql://user:password@host:port/database` or `sqlite:///path/to/file` (which is created).
+///
+/// Connections are opened when needed: a server that is away shows at the first query, not here.
+///
+/// # Errors
+/// When the URL cannot be understood.
+pub fn connect(url: &str) -> Result<Database, sqlx::Error> {
+    sqlx::any::install_default_drivers();
+    let dialect = if url.starts_with("sqlite:") { Dialect::Sqlite } else { Dialect::MySql };
+    let settings = match dialect {
+        Dialect::Sqlite => SQLITE_SETTINGS,
+        Dialect::MySql => MYSQL_SETTINGS,
+    };
+    let url = match dialect {
+        Dialect::Sqlite if !url.contains('?') => format!("{url}?mode=rwc"),
+        _ => url.to_owned(),
+    };
+    let pool = AnyPoolOptions::new()
+        .max_connections(MAX_CONNECTIONS)
+        .acquire_timeout(ACQUIRE_LIMIT)
+        .after_connect(move |connection, _| Box::pin(async move { connection.execute(settings).await.map(|_| ()) }))
+        .connect_lazy(&url)?;
+    Ok(Database { pool, dialect, writer: Arc::default() })
+}
+
+impl Database {
+    /// The pool, for queries that need no transaction.
+    pub fn pool(&self) -> &AnyPool {
+        &self.pool
+    }
+
+    /// Which SQL it speaks.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// Begins a transaction that may write; on SQLite, when this process's earlier writers are done.
+    ///
+    /// # Errors
+    /// When the database is away or stays busy.
+    pub async fn write(&self) -> Result<WriteTransaction, sqlx::Error> {
+        let (turn, begin) = match self.dialect {
+            Dialect::Sqlite => (Some(Arc::clone(&self.writer).lock_owned().await), "BEGIN IMMEDIATE"),
+            Dialect::MySql => (None, "BEGIN"),
+        };
+        Ok(WriteTransaction { inner: self.pool.begin_with(begin).await?, _turn: turn })
+    }
+
+    /// Whether the database answers: a check for [`crate::Health`].
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> Result<(), sqlx::Error> {
+        let mut connection: PoolConnection<Any> = self.pool.acquire().await?;
+        connection.ping().await
+    }
+
+    /// Brings the tables of `service` up to date; safe when several replicas do so at once.
+    ///
+    /// # Errors
+    /// [`MigrateError`].
+    pub async fn migrate(&self, service: &str, migrations: &[Migration]) -> Result<(), MigrateError> {
+        migrate::run(self, service, migrations).await
+    }
+}
+
+impl WriteTransaction {
+    /// Where to run queries.
+    pub fn connection(&mut self) -> &mut AnyConnection {
+        &mut self.inner
+    }
+
+    /// Makes it so.
+    ///
+    /// # Errors
+    /// When the database did not say that it happened. It may have.
+    pub async fn commit(self) -> Result<(), sqlx::Error> {
+        self.inner.commit().await
+    }
+}
+
+impl Dialect {
+    /// What ends a `SELECT` that locks its rows. SQLite's writing transactions lock everything already.
+    pub fn for_update(self) -> &'static str {
+        match self {
+            Self::MySql => " FOR UPDATE",
+            Self::Sqlite => "",
+        }
+    }
+}
+
+/// Errors of a store, as clients see them: away is a 503, the rest our fault.
+impl From<sqlx::Error> for Problem {
+    fn from(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Tls(_) => {
+                tracing::warn!(%error, "the database is away");
+                Self::unavailable("the database does not answer")
+            }
+            error => Self::internal(error),
+        }
+    }
+}
+
+/// Whether the error says that a unique key is taken.
+pub fn is_duplicate(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| error.is_unique_violation())
+}
+
+/// A statement put together from constants of ours: never from what a client sent.
+pub(crate) fn trusted(sql: impl Into<String>) -> AssertSqlSafe<String> {
+    AssertSqlSafe(sql.into())
+}

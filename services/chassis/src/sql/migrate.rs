@@ -1,0 +1,102 @@
+//! Tables come to be by migrations: SQL files inside the binary, each applied once and recorded.
+//!
+//! MySQL commits each statement that changes tables by itself, so a migration that was cut short runs again from its
+//! start: write them so that this does no harm (`IF NOT EXISTS`). One replica migrates at a time, by an advisory lock on
+//! MySQL and by the writer's lock on SQLite.
+
+use sqlx::AnyConnection;
+use sqlx::{Executor, Row};
+
+use super::{Database, Dialect, trusted};
+
+const LOCK_LIMIT_SECONDS: i64 = 30;
+const RECORDS: &str = "CREATE TABLE IF NOT EXISTS migrations (service VARCHAR(64) NOT NULL, name VARCHAR(128) NOT NULL, \
+                       PRIMARY KEY (service, name))";
+
+/// One step of a service's tables, in both dialects. Steps are applied in order and never changed after a release.
+#[derive(Clone, Copy, Debug)]
+pub struct Migration {
+    /// Its name, unique within the service.
+    pub name: &'static str,
+    /// The statements for MySQL.
+    pub mysql: &'static str,
+    /// The statements for SQLite.
+    pub sqlite: &'static str,
+}
+
+/// Why tables could not be brought up to date.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrateError {
+    /// The database refused or was away.
+    #[error("the tables of {service} cannot be made: {source}")]
+    Sql {
+        /// The service.
+        service: String,
+        /// What the database said.
+        source: sqlx::Error,
+    },
+    /// Another replica has been migrating for too long.
+    #[error("another process holds the migration lock")]
+    Locked,
+}
+
+pub(super) async fn run(database: &Database, service: &str, migrations: &[Migration]) -> Result<(), MigrateError> {
+    let sql = |source| MigrateError::Sql { service: service.to_owned(), source };
+    match database.dialect() {
+        Dialect::Sqlite => {
+            let mut transaction = database.write().await.map_err(sql)?;
+            apply(transaction.connection(), database.dialect(), service, migrations).await.map_err(sql)?;
+            transaction.commit().await.map_err(sql)
+        }
+        Dialect::MySql => {
+            // Closed rather than returned to the pool: the lock ends with its connection, whatever happens.
+            let mut connection = database.pool().acquire().await.map_err(sql)?;
+            connection.close_on_drop();
+            if !lock(&mut connection).await.map_err(sql)? {
+                return Err(MigrateError::Locked);
+            }
+            apply(&mut connection, database.dialect(), service, migrations).await.map_err(sql)
+        }
+    }
+}
+
+/// The lock belongs to the database (schema), for several share a server.
+async fn lock(connection: &mut AnyConnection) -> Result<bool, sqlx::Error> {
+    let row = sqlx::query("SELECT GET_LOCK(CONCAT('tidemark.', DATABASE()), ?)")
+        .bind(LOCK_LIMIT_SECONDS)
+        .fetch_one(connection)
+        .await?;
+    Ok(row.try_get::<Option<i64>, _>(0)? == Some(1))
+}
+
+async fn apply(
+    connection: &mut AnyConnection,
+    dialect: Dialect,
+    service: &str,
+    migrations: &[Migration],
+) -> Result<(), sqlx::Error> {
+    connection.execute(RECORDS).await?;
+    for migration in migrations {
+        let done = sqlx::query("SELECT name FROM migrations WHERE service = ? AND name = ?")
+            .bind(service)
+            .bind(migration.name)
+            .fetch_optional(&mut *connection)
+            .await?;
+        if done.is_some() {
+            continue;
+        }
+        let script = match dialect {
+            Dialect::MySql => migration.mysql,
+            Dialect::Sqlite => migration.sqlite,
+        };
+        for statement in script.split(';').map(str::trim).filter(|statement| !statement.is_empty()) {
+            connection.execute(trusted(statement)).await?;
+        }
+        sqlx::query("INSERT INTO migrations (service, name) VALUES (?, ?)")
+            .bind(service)
+            .bind(migration.name)
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,59 @@
+//! What the process says about itself while it runs: structured logs, as JSON on standard output or as text on
+//! standard error.
+
+use std::io::IsTerminal;
+
+use clap::{Args, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+/// How and how much to log.
+#[derive(Args, Clone, Debug)]
+pub struct LogSettings {
+    /// What to log: a level (error, warn, info, debug) or directives like `warn,orders=debug`.
+    #[arg(long, env = "TIDEMARK_LOG", default_value = "warn", value_name = "FILTER")]
+    pub log: LogFilter,
+    /// How logs look: text on a terminal and JSON elsewhere, unless said.
+    #[arg(long, env = "TIDEMARK_LOG_FORMAT", default_value = "auto", value_name = "FORMAT")]
+    pub log_format: LogFormat,
+}
+
+/// A filter that was found to be well-formed.
+#[derive(Clone, Debug)]
+pub struct LogFilter(String);
+
+impl std::str::FromStr for LogFilter {
+    type Err = tracing_subscriber::filter::ParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        EnvFilter::try_new(text).map(|_| Self(text.to_owned()))
+    }
+}
+
+/// The look of the logs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// One line of text for each event.
+    Text,
+    /// One JSON object for each event.
+    Json,
+}
+
+/// Starts logging. A process that has a subscriber already (a test's) keeps it.
+pub fn init(settings: &LogSettings) {
+    let json = match settings.log_format {
+        LogFormat::Auto => !std::io::stderr().is_terminal(),
+        LogFormat::Text => false,
+        LogFormat::Json => true,
+    };
+    let logs = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(&settings.log.0));
+    let started = if json {
+        logs.json().flatten_event(true).with_span_list(false).try_init()
+    } else {
+        logs.with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).try_init()
+    };
+    if let Err(error) = started {
+        tracing::debug!(%error, "logging was started before");
+    }
+}

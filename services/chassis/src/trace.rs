@@ -1,0 +1,74 @@
+//! Who belongs to which request: request ids and W3C trace context.
+
+use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
+use axum::http::request::Parts;
+use uuid::Uuid;
+
+use crate::Problem;
+
+/// The header that carries a request's id, in both directions.
+pub(crate) const REQUEST_ID: &str = "x-request-id";
+const TRACEPARENT: &str = "traceparent";
+const MAX_REQUEST_ID: usize = 128;
+
+/// The id of a request: the client's own when it sent a sensible one.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RequestId(String);
+
+/// A W3C `traceparent`, version 00, that came with the request.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TraceParent(String);
+
+impl RequestId {
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let sent = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
+        let sensible = |id: &&str| {
+            !id.is_empty()
+                && id.len() <= MAX_REQUEST_ID
+                && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+        };
+        Self(sent.filter(sensible).map_or_else(|| Uuid::now_v7().to_string(), str::to_owned))
+    }
+
+    /// The id as text: letters, digits, `-`, `_` and `.`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TraceParent {
+    /// Reads the header; one that is not well-formed is as good as none (as the specification asks).
+    pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
+        let text = headers.get(TRACEPARENT)?.to_str().ok()?;
+        let mut parts = text.split('-');
+        let lengths = [2, 32, 16, 2];
+        let well_formed = lengths.iter().all(|length| parts.next().is_some_and(|part| is_hex(part, *length)));
+        (well_formed && parts.next().is_none() && text.starts_with("00-")).then(|| Self(text.to_owned()))
+    }
+
+    /// The header's value.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn is_hex(part: &str, length: usize) -> bool {
+    part.len() == length && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for RequestId {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        Ok(parts.extensions.get::<Self>().cloned().unwrap_or_else(|| Self::of(&parts.headers)))
+    }
+}
+
+impl<S: Send + Sync> axum::extract::OptionalFromRequestParts<S> for TraceParent {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Problem> {
+        Ok(Self::of(&parts.headers))
+    }
+}

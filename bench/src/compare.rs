@@ -1,0 +1,112 @@
+//! Holds the results that were read against those that must be there.
+
+use std::fmt;
+
+use events::WindowCount;
+
+use crate::oracle::Expected;
+
+/// What was found; [`is_exact`](Verdict::is_exact) is what it is about.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Verdict {
+    /// Orders that must be counted.
+    pub orders_expected: u64,
+    /// Orders that the newest revisions count.
+    pub orders_counted: u64,
+    /// Results that must be there.
+    pub results_expected: usize,
+    /// Results that were read, of every revision.
+    pub results_read: usize,
+    /// Users and windows with orders and without a result.
+    pub missing: usize,
+    /// Results for users and windows without orders.
+    pub unexpected: usize,
+    /// Results with another count, total or window end.
+    pub wrong: usize,
+    /// Results beyond the first of the same user, window and revision.
+    pub duplicated: usize,
+    /// A few of those, for people.
+    pub examples: Vec<String>,
+}
+
+/// More examples than this help nobody.
+const EXAMPLES: usize = 5;
+
+impl Verdict {
+    /// Every user and window has exactly its count and total, once per revision, and nothing else was there.
+    pub fn is_exact(&self) -> bool {
+        let faults = self.missing + self.unexpected + self.wrong + self.duplicated;
+        faults == 0 && self.orders_counted == self.orders_expected
+    }
+
+    fn example(&mut self, text: String) {
+        if self.examples.len() < EXAMPLES {
+            self.examples.push(text);
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "orders:  {} expected, {} counted", self.orders_expected, self.orders_counted)?;
+        writeln!(f, "results: {} expected, {} read", self.results_expected, self.results_read)?;
+        let (missing, unexpected, wrong, duplicated) = (self.missing, self.unexpected, self.wrong, self.duplicated);
+        writeln!(f, "missing {missing}, unexpected {unexpected}, wrong {wrong}, duplicated {duplicated}")?;
+        self.examples.iter().try_for_each(|example| writeln!(f, "  {example}"))?;
+        f.write_str(if self.is_exact() { "EXACT" } else { "NOT EXACT" })
+    }
+}
+
+/// Compares results, in any order, with the expected ones, sorted as [`counts`](crate::oracle::counts) returns them.
+pub fn compare(expected: &[Expected], mut read: Vec<WindowCount>, window_ms: u64) -> Verdict {
+    let mut verdict = Verdict {
+        orders_expected: expected.iter().map(|row| row.order_count).sum(),
+        results_expected: expected.len(),
+        results_read: read.len(),
+        ..Verdict::default()
+    };
+    read.sort_unstable_by_key(|row| (row.window_start, row.user_id, row.revision));
+    note_duplicates(&read, &mut verdict);
+    let groups = read.chunk_by(|a, b| (a.window_start, a.user_id) == (b.window_start, b.user_id));
+    let mut expected = expected.iter().peekable();
+    for newest in groups.map(|group| group[group.len() - 1]) {
+        let key = (newest.window_start.as_ms(), newest.user_id);
+        while let Some(missing) = expected.next_if(|row| (row.window_start_ms, row.user_id) < key) {
+            note_missing(missing, &mut verdict);
+        }
+        match expected.next_if(|row| (row.window_start_ms, row.user_id) == key) {
+            Some(row) => note_values(row, &newest, window_ms, &mut verdict),
+            None => {
+                verdict.unexpected += 1;
+                verdict.example(format!("unexpected: {newest:?}"));
+            }
+        }
+        verdict.orders_counted += newest.order_count;
+    }
+    expected.for_each(|row| note_missing(row, &mut verdict));
+    verdict
+}
+
+fn note_duplicates(sorted: &[WindowCount], verdict: &mut Verdict) {
+    let same = |pair: &&[WindowCount]| {
+        let key = |row: &WindowCount| (row.window_start, row.user_id, row.revision);
+        key(&pair[0]) == key(&pair[1])
+    };
+    for pair in sorted.windows(2).filter(same) {
+        verdict.duplicated += 1;
+        verdict.example(format!("duplicated: {:?}", pair[1]));
+    }
+}
+
+fn note_missing(row: &Expected, verdict: &mut Verdict) {
+    verdict.missing += 1;
+    verdict.example(format!("missing: {row:?}"));
+}
+
+fn note_values(row: &Expected, read: &WindowCount, window_ms: u64, verdict: &mut Verdict) {
+    let values = (read.order_count, read.total_cents, read.window_end.as_ms());
+    if values != (row.order_count, row.total_cents, row.window_start_ms + window_ms) {
+        verdict.wrong += 1;
+        verdict.example(format!("wrong: {read:?} in place of {row:?}"));
+    }
+}

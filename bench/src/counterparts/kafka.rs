@@ -1,0 +1,115 @@
+//! Apache Kafka: one node that is broker and controller at once (KRaft).
+
+use std::ffi::OsString;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use super::server::{create_folder, free_ports};
+use super::{Cache, JAVA, Launch, Result, Server, debian, io_error, maven};
+
+const POM: &str = include_str!("../../counterparts/kafka/pom.xml");
+const CLUSTER_ID: &str = "VGlkZW1hcmtCZW5jaDAwMA";
+
+/// Starts a broker with its data below `data`; a folder that was used before is used again.
+///
+/// # Errors
+/// When its jars, Java or a port cannot be had, or it does not become ready.
+pub fn start(cache: &Cache, data: &Path) -> Result<Server> {
+    Server::start(launch(cache, data)?)
+}
+
+/// Everything but the start: jars, configuration, a formatted data folder.
+///
+/// # Errors
+/// When its jars, Java or a port cannot be had.
+pub fn launch(cache: &Cache, data: &Path) -> Result<Launch> {
+    debian::provision(JAVA)?;
+    let jars = maven::jars(cache, "kafka", POM)?;
+    create_folder(data)?;
+    let [port, controller_port] = free_ports()?;
+    let configuration = data.join("server.properties");
+    let log = data.join("log");
+    std::fs::write(&configuration, properties(port, controller_port, &log)).map_err(io_error("configuring Kafka"))?;
+    if !log.join("meta.properties").exists() {
+        format(&jars, &configuration)?;
+    }
+    let mut arguments = java_arguments(&jars, &["-Xms128m", "-Xmx512m", "-XX:+UseG1GC"]);
+    arguments.extend(["kafka.Kafka".into(), configuration.into()]);
+    Ok(Launch {
+        name: "Apache Kafka",
+        address: format!("127.0.0.1:{port}"),
+        port,
+        program: "java".into(),
+        arguments,
+        log: data.join("kafka.log"),
+        is_ready,
+    })
+}
+
+fn format(jars: &Path, configuration: &Path) -> Result<()> {
+    let mut tool = Command::new("java");
+    tool.args(java_arguments(jars, &["-XX:TieredStopAtLevel=1"]));
+    tool.args(["kafka.tools.StorageTool", "format", "--standalone", "-t", CLUSTER_ID, "-c"]).arg(configuration);
+    debian::run("formatting Kafka's data folder", tool)
+}
+
+fn java_arguments(jars: &Path, options: &[&str]) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = options.iter().map(Into::into).collect();
+    arguments.push("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn".into());
+    arguments.push("-Dorg.slf4j.simpleLogger.showDateTime=true".into());
+    arguments.extend(["-cp".into(), jars.join("*").into()]);
+    arguments
+}
+
+/// One replica of everything, few partitions of Kafka's own topics, no rebalance delays, no topic that nobody asked
+/// for: a program that forgets to create its topics fails here as it would in production.
+fn properties(port: u16, controller_port: u16, log: &Path) -> String {
+    let log = log.display();
+    let listeners = format!("PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}");
+    format!(
+        "process.roles=broker,controller
+node.id=1
+controller.quorum.bootstrap.servers=127.0.0.1:{controller_port}
+listeners={listeners}
+advertised.listeners={listeners}
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+log.dirs={log}
+auto.create.topics.enable=false
+default.replication.factor=1
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.num.partitions=4
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+log.cleaner.dedupe.buffer.size=4194304
+num.network.threads=2
+num.io.threads=4
+background.threads=2
+"
+    )
+}
+
+/// Asks for the versions of the protocol: a broker answers once it is registered and takes requests.
+fn is_ready(port: u16) -> bool {
+    // ApiVersions v0: length, api key 18, api version 0, correlation id 1, no client id.
+    const REQUEST: [u8; 14] = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 1, 0xff, 0xff];
+    let asked = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).and_then(|mut broker| {
+        broker.set_read_timeout(Some(Duration::from_secs(2)))?;
+        broker.write_all(&REQUEST)?;
+        let mut answer = [0; 10];
+        broker.read_exact(&mut answer)?;
+        Ok(answer)
+    });
+    // Length, the correlation id that was sent, error code 0.
+    asked.is_ok_and(|answer| answer[4..] == [0, 0, 0, 1, 0, 0])
+}

@@ -1,0 +1,97 @@
+//! MariaDB in MySQL's place: a private server with one database and one user, both called `tidemark`.
+
+use std::ffi::OsString;
+use std::io::Read;
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use super::server::{create_folder, free_ports};
+use super::{DATABASE, Launch, Result, Server, debian, io_error};
+
+/// Run at every start, so it must not mind that its work is done.
+const SET_UP: &str = "CREATE DATABASE IF NOT EXISTS tidemark CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+CREATE USER IF NOT EXISTS 'tidemark'@'127.0.0.1' IDENTIFIED BY 'tidemark';
+GRANT ALL ON *.* TO 'tidemark'@'127.0.0.1';
+";
+
+/// Starts a server with its data below `data`; a folder that was used before is used again.
+///
+/// # Errors
+/// When the package or a port cannot be had, or it does not become ready.
+pub fn start(data: &Path) -> Result<Server> {
+    Server::start(launch(data)?)
+}
+
+/// Everything but the start: the package, an initialised data folder.
+///
+/// # Errors
+/// When the package or a port cannot be had.
+pub fn launch(data: &Path) -> Result<Launch> {
+    debian::provision(DATABASE)?;
+    create_folder(data)?;
+    let [port] = free_ports()?;
+    let tables = data.join("tables");
+    let set_up = data.join("set-up.sql");
+    std::fs::write(&set_up, SET_UP).map_err(io_error("configuring MariaDB"))?;
+    if !tables.join("mysql").exists() {
+        initialise(&tables)?;
+    }
+    Ok(Launch {
+        name: "MariaDB",
+        address: format!("mysql://tidemark:tidemark@127.0.0.1:{port}/tidemark"),
+        port,
+        program: debian::find("mariadbd").unwrap_or_else(|| "mariadbd".into()),
+        arguments: arguments(data, &tables, &set_up, port),
+        log: data.join("mariadb.log"),
+        is_ready,
+    })
+}
+
+fn initialise(tables: &Path) -> Result<()> {
+    let mut tool = Command::new("mariadb-install-db");
+    tool.args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"]);
+    tool.args(run_as().iter()).arg(format!("--datadir={}", tables.display()));
+    debian::run("initialising MariaDB's data folder", tool)
+}
+
+/// Root must say that it means it. The folders of the cache are its own, so the user `mysql` could not enter them.
+fn run_as() -> Option<&'static str> {
+    debian::is_root().then_some("--user=root")
+}
+
+fn arguments(data: &Path, tables: &Path, set_up: &Path, port: u16) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = [
+        "--no-defaults", // must be the first
+        "--bind-address=127.0.0.1",
+        "--skip-name-resolve",
+        "--skip-log-bin",
+        "--performance-schema=OFF",
+        "--innodb-buffer-pool-size=64M",
+        "--innodb-flush-log-at-trx-commit=1",
+        "--character-set-server=utf8mb4",
+        "--default-time-zone=+00:00",
+        "--sql-mode=STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ONLY_FULL_GROUP_BY",
+    ]
+    .map(Into::into)
+    .to_vec();
+    arguments.extend(run_as().map(Into::into));
+    arguments.push(format!("--port={port}").into());
+    arguments.push(format!("--datadir={}", tables.display()).into());
+    arguments.push(format!("--socket={}", data.join("socket").display()).into());
+    arguments.push(format!("--pid-file={}", data.join("pid").display()).into());
+    arguments.push(format!("--init-file={}", set_up.display()).into());
+    arguments
+}
+
+/// A server that serves greets with version 10 of the protocol; the set-up has run by then.
+fn is_ready(port: u16) -> bool {
+    let greeted = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).and_then(|mut server| {
+        server.set_read_timeout(Some(Duration::from_secs(2)))?;
+        let mut greeting = [0; 5];
+        server.read_exact(&mut greeting)?;
+        Ok(greeting)
+    });
+    greeted.is_ok_and(|greeting| greeting[4] == 10)
+}

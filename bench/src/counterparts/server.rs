@@ -1,0 +1,160 @@
+//! A server on 127.0.0.1: started, asked until it answers, restarted, killed.
+
+use std::ffi::OsString;
+use std::fs::OpenOptions;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::{CounterpartError, Result, debian, io_error};
+use crate::process::{Lifetime, Process};
+
+/// A server that has not answered by then will not: each is ready in a few seconds, even on a busy machine.
+const READY_LIMIT: Duration = Duration::from_secs(90);
+/// A wait that takes longer than this is worth a line.
+const PROGRESS_EVERY: Duration = Duration::from_secs(5);
+
+/// How a server is started, as often as it takes.
+pub struct Launch {
+    /// What it is called.
+    pub name: &'static str,
+    /// What clients connect to.
+    pub address: String,
+    /// Where it listens.
+    pub port: u16,
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<OsString>,
+    /// Where it writes what it has to say.
+    pub log: PathBuf,
+    /// Asks the server on this port whether it serves.
+    pub is_ready: fn(u16) -> bool,
+}
+
+/// A started server; it ends with this value.
+pub struct Server {
+    launch: Launch,
+    process: Process,
+    started: Instant,
+    lifetime: Lifetime,
+}
+
+impl Server {
+    /// Starts the server and waits until it serves.
+    ///
+    /// # Errors
+    /// When it cannot be started or does not answer in time.
+    pub fn start(launch: Launch) -> Result<Self> {
+        let mut server = Self::spawn(launch, Lifetime::OfItsThread)?;
+        server.wait_until_ready()?;
+        Ok(server)
+    }
+
+    /// Starts the server and does not wait, so that several may come up together.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn spawn(launch: Launch, lifetime: Lifetime) -> Result<Self> {
+        let process = launch.process(lifetime)?;
+        Ok(Self { launch, process, started: Instant::now(), lifetime })
+    }
+
+    /// Asks the server until it answers.
+    ///
+    /// # Errors
+    /// [`CounterpartError::NotReady`] when it ended or the time is over.
+    pub fn wait_until_ready(&mut self) -> Result<()> {
+        let mut next_line = self.started + PROGRESS_EVERY;
+        while !(self.launch.is_ready)(self.launch.port) {
+            let ended = self.process.wait_for(Duration::from_millis(50)).map_err(io_error("waiting for a server"))?;
+            if let Some(ended) = ended {
+                return Err(self.not_ready(format!("it ended with {}", ended.status)));
+            }
+            if self.started.elapsed() > READY_LIMIT {
+                return Err(self.not_ready(format!("no answer for {} s", READY_LIMIT.as_secs())));
+            }
+            if Instant::now() > next_line {
+                println!("{}: waiting for it since {} s", self.launch.name, self.started.elapsed().as_secs());
+                next_line += PROGRESS_EVERY;
+            }
+        }
+        let seconds = self.started.elapsed().as_secs_f64();
+        println!("{}: ready after {seconds:.1} s on {}", self.launch.name, self.launch.address);
+        Ok(())
+    }
+
+    /// What clients connect to.
+    pub fn address(&self) -> &str {
+        &self.launch.address
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &'static str {
+        self.launch.name
+    }
+
+    /// Kills the server as a power cut would. Its data stay.
+    ///
+    /// # Errors
+    /// When the kernel knows no such process.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.kill().map_err(io_error(format!("killing {}", self.launch.name)))?;
+        Ok(())
+    }
+
+    /// Kills the server and starts it on the same data and port.
+    ///
+    /// # Errors
+    /// When it does not come back.
+    pub fn restart(&mut self) -> Result<()> {
+        self.kill()?;
+        self.process = self.launch.process(self.lifetime)?;
+        self.started = Instant::now();
+        self.wait_until_ready()
+    }
+
+    /// Lets the server run on without this value; returns its process id.
+    pub fn release(self) -> i32 {
+        self.process.release()
+    }
+
+    fn not_ready(&self, reason: String) -> CounterpartError {
+        let said = std::fs::read_to_string(&self.launch.log).unwrap_or_else(|error| error.to_string());
+        let log = self.launch.log.display().to_string();
+        CounterpartError::NotReady { name: self.launch.name, reason, log, said: debian::tail(&said) }
+    }
+}
+
+impl Launch {
+    fn process(&self, lifetime: Lifetime) -> Result<Process> {
+        let opened = OpenOptions::new().create(true).append(true).open(&self.log);
+        let log = opened.map_err(io_error(format!("opening {}", self.log.display())))?;
+        let also_log = log.try_clone().map_err(io_error("sharing a log file"))?;
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).stdin(Stdio::null()).stdout(log).stderr(also_log);
+        Process::start(command, lifetime).map_err(io_error(format!("starting {}", self.program.display())))
+    }
+}
+
+/// Ports that nobody listens on now, all different.
+///
+/// # Errors
+/// When the system has none.
+pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
+    // All are held until all are known, else the same one might come twice.
+    let mut held = Vec::with_capacity(N);
+    let mut ports = [0; N];
+    for port in &mut ports {
+        let listener = TcpListener::bind("127.0.0.1:0").map_err(io_error("looking for a free port"))?;
+        *port = listener.local_addr().map_err(io_error("looking for a free port"))?.port();
+        held.push(listener);
+    }
+    Ok(ports)
+}
+
+/// Creates a folder and those above it.
+pub(super) fn create_folder(folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder).map_err(io_error(format!("creating {}", folder.display())))
+}

@@ -1,0 +1,122 @@
+//! `bench counterparts`: counterparts that go on running between commands.
+//!
+//! Where they run is kept in one file of the cache. A process is ours, and may be killed, only if its command line
+//! names our folder: process ids come round again.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, Subcommand};
+use serde::{Deserialize, Serialize};
+
+use super::{Cache, CounterpartError, Counterparts, Result, io_error};
+use crate::process::{Lifetime, signal_group};
+
+/// Starts, stops and shows the real counterparts.
+#[derive(Debug, Parser)]
+pub struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+enum Action {
+    /// Fetches and starts Apache Kafka, MariaDB and DynamoDB Local on 127.0.0.1, and prints how tests find them.
+    Up,
+    /// Stops them and deletes their data.
+    Down,
+    /// Says which of them run, and where.
+    Status,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct Standing {
+    servers: Vec<StandingServer>,
+    environment: Vec<(String, String)>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct StandingServer {
+    name: String,
+    pid: i32,
+    address: String,
+}
+
+impl Args {
+    /// Does what was asked for.
+    ///
+    /// # Errors
+    /// [`CounterpartError`].
+    pub fn run(self) -> Result<()> {
+        let folder = Cache::open()?.folder("standing");
+        match self.action {
+            Action::Up => up(&folder),
+            Action::Down => down(&folder),
+            Action::Status => status(&folder),
+        }
+    }
+}
+
+fn up(folder: &Path) -> Result<()> {
+    if read(folder)?.is_some_and(|standing| standing.servers.iter().any(|server| is_ours(server.pid, folder))) {
+        println!("they are up already");
+        return status(folder);
+    }
+    let all = Counterparts::start(&Cache::open()?, folder, Lifetime::Detached)?;
+    let environment = all.environment().map(|(name, value)| (name.to_owned(), value)).to_vec();
+    let servers = [all.kafka, all.mariadb, all.dynamodb].map(|server| {
+        let (name, address) = (server.name().to_owned(), server.address().to_owned());
+        StandingServer { name, address, pid: server.release() }
+    });
+    let standing = Standing { servers: servers.into(), environment };
+    let text = serde_json::to_string_pretty(&standing).expect("strings and numbers");
+    std::fs::write(file(folder), text).map_err(io_error("remembering where the counterparts run"))?;
+    status(folder)
+}
+
+fn down(folder: &Path) -> Result<()> {
+    for server in read(folder)?.map(|standing| standing.servers).unwrap_or_default() {
+        if is_ours(server.pid, folder) {
+            signal_group(server.pid, libc::SIGKILL);
+            println!("{}: stopped", server.name);
+        }
+    }
+    if folder.exists() {
+        std::fs::remove_dir_all(folder).map_err(io_error(format!("deleting {}", folder.display())))?;
+    }
+    Ok(())
+}
+
+fn status(folder: &Path) -> Result<()> {
+    let Some(standing) = read(folder)? else {
+        println!("none is up; `bench counterparts up` starts them");
+        return Ok(());
+    };
+    for server in &standing.servers {
+        let state = if is_ours(server.pid, folder) { "up" } else { "gone" };
+        println!("{:<15} {state:<5} pid {:<8} {}", server.name, server.pid, server.address);
+    }
+    for (name, value) in &standing.environment {
+        println!("export {name}={value}");
+    }
+    Ok(())
+}
+
+fn file(folder: &Path) -> PathBuf {
+    folder.join("standing.json")
+}
+
+fn read(folder: &Path) -> Result<Option<Standing>> {
+    match std::fs::read_to_string(file(folder)) {
+        Ok(text) => match serde_json::from_str(&text) {
+            Ok(standing) => Ok(Some(standing)),
+            Err(error) => Err(io_error("reading where the counterparts run")(error.into())),
+        },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(CounterpartError::Io { what: "reading where the counterparts run".into(), source }),
+    }
+}
+
+fn is_ours(pid: i32, folder: &Path) -> bool {
+    let command_line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&command_line).contains(&*folder.to_string_lossy())
+}

@@ -1,0 +1,123 @@
+//! `bench generate`: orders into a topic, as fast as it takes them or at a rate.
+
+use std::time::{Duration, Instant};
+
+use record_log::{Cleanup, Delivery, LogError, LogSettings, NewRecord, PublishError, Publisher, RecordLog, TopicSpec};
+
+use crate::orders::{Made, OrderSettings, Value};
+
+/// Writes generated orders to a topic, which is created when it is not there.
+#[derive(Debug, clap::Parser)]
+pub struct Args {
+    #[command(flatten)]
+    orders: OrderSettings,
+    /// Kafka's brokers as `host:port`, comma separated.
+    #[arg(long, env = "TIDEMARK_BROKERS")]
+    brokers: String,
+    /// The topic to write to.
+    #[arg(long, default_value = events::ORDERS)]
+    topic: String,
+    /// How many partitions the topic gets when it is created.
+    #[arg(long, default_value_t = 4)]
+    partitions: u32,
+    /// Records a second; as fast as the log takes them when absent.
+    #[arg(long)]
+    rate: Option<u32>,
+}
+
+/// Why the orders are not, or not all, in the topic.
+#[derive(Debug, thiserror::Error)]
+pub enum GenerateError {
+    /// The log refused or could not be reached.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// A record was not published.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+}
+
+/// A topic to be filled, and how fast.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// Its name.
+    pub topic: &'a str,
+    /// Its partitions, should it be created.
+    pub partitions: u32,
+    /// Records a second; as fast as the log takes them when absent.
+    pub rate: Option<u32>,
+}
+
+impl Args {
+    /// Generates and says how long it took.
+    ///
+    /// # Errors
+    /// [`GenerateError`].
+    pub fn run(self) -> Result<(), GenerateError> {
+        let log = kafka(&self.brokers)?;
+        let started = Instant::now();
+        let target = Target { topic: &self.topic, partitions: self.partitions, rate: self.rate };
+        publish(&*log, target, self.orders.records())?;
+        let seconds = started.elapsed().as_secs_f64();
+        println!("{} records in {:?} after {seconds:.1} s", self.orders.orders, self.topic);
+        Ok(())
+    }
+}
+
+/// The log of the brokers.
+///
+/// # Errors
+/// When the settings are refused.
+pub fn kafka(brokers: &str) -> Result<std::sync::Arc<dyn RecordLog>, LogError> {
+    record_log::open(&LogSettings::Kafka { brokers: brokers.to_owned(), properties: Vec::new() })
+}
+
+/// Publishes the records in their order; when this returns they can be read.
+///
+/// # Errors
+/// [`GenerateError`]; nothing is tried twice, since a second try could publish a record twice.
+pub fn publish(
+    log: &dyn RecordLog,
+    target: Target<'_>,
+    records: impl Iterator<Item = Made>,
+) -> Result<(), GenerateError> {
+    log.ensure_topics(&[TopicSpec {
+        name: target.topic.to_owned(),
+        partitions: target.partitions,
+        cleanup: Cleanup::Delete,
+        retention: Duration::from_secs(7 * 24 * 60 * 60),
+    }])?;
+    let mut publisher = log.publisher("bench-generate", Delivery::AtLeastOnce)?;
+    let started = Instant::now();
+    let mut value = Vec::with_capacity(512);
+    let mut sent = 0;
+    for made in records {
+        if let Some(rate) = target.rate {
+            wait_for_turn(started, sent, rate);
+        }
+        send(&mut *publisher, target.topic, &made, &mut value)?;
+        sent += 1;
+    }
+    Ok(publisher.commit(sent)?)
+}
+
+fn send(publisher: &mut dyn Publisher, topic: &str, made: &Made, value: &mut Vec<u8>) -> Result<(), PublishError> {
+    value.clear();
+    let value = match &made.value {
+        Value::Order(order) => {
+            serde_json::to_writer(&mut *value, order).expect("an order is plain data, and a vector takes it");
+            Some(&**value)
+        }
+        Value::Malformed(bytes) => bytes.as_deref(),
+    };
+    let key = made.user_id.to_string();
+    publisher.send(NewRecord { topic, partition: None, key: Some(key.as_bytes()), value, headers: &[] })
+}
+
+/// Sleeps until the record that comes after `sent` others is due.
+fn wait_for_turn(started: Instant, sent: u64, rate: u32) {
+    #[allow(clippy::cast_precision_loss, reason = "a rounded microsecond does no harm")]
+    let due = Duration::from_secs_f64(sent as f64 / f64::from(rate));
+    if let Some(early) = due.checked_sub(started.elapsed()) {
+        std::thread::sleep(early);
+    }
+}

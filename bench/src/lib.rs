@@ -1,0 +1,16 @@
+//! The harness: it starts the real counterparts, generates orders, runs the real programs and compares what they did
+//! with an independent computation.
+//!
+//! Every command is one module. What it prints is for people; what it returns decides the exit code. The library is
+//! also what tests of other shapes use: a real Kafka is [`counterparts::kafka`], a million orders is [`orders`], what
+//! must come out of them is [`oracle`].
+
+#![allow(clippy::print_stdout, reason = "the harness talks to people on standard output")]
+
+pub mod binaries;
+pub mod compare;
+pub mod counterparts;
+pub mod generate;
+pub mod oracle;
+pub mod orders;
+pub mod process;

@@ -1,0 +1,166 @@
+//! Child processes: each in a group of its own, measured when it ends, killed with everything it started.
+//!
+//! A [`Process`] never outlives its value, unless it was [released](Process::release), nor the thread that started it:
+//! the kernel kills it when that thread ends, so that an interrupted harness leaves no server behind.
+
+use std::io;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, ExitStatus};
+use std::time::{Duration, Instant};
+
+/// How often a wait looks again.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// A running child and the process group it leads.
+#[derive(Debug)]
+pub struct Process {
+    pid: libc::pid_t,
+    started: Instant,
+    ended: Option<Ended>,
+    released: bool,
+}
+
+/// How a process ended, and what it took.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended {
+    /// Its exit code or the signal that ended it.
+    pub status: ExitStatus,
+    /// From its start to the moment its end was noticed.
+    pub wall: Duration,
+    /// User and system time of the process and of the children it waited for.
+    pub cpu: Duration,
+    /// The most memory it held resident. The kernel counts from before `exec`, so it is never below what the harness
+    /// itself held when it started the process: measure from a small one.
+    pub peak_rss_bytes: u64,
+}
+
+/// What becomes of a process when the thread that started it ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Lifetime {
+    /// It is killed.
+    OfItsThread,
+    /// It lives on.
+    Detached,
+}
+
+impl Process {
+    /// Starts the command as the leader of a new process group.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub fn start(mut command: Command, lifetime: Lifetime) -> io::Result<Self> {
+        command.process_group(0);
+        if lifetime == Lifetime::OfItsThread {
+            // SAFETY: prctl is async-signal-safe and touches no memory of the parent.
+            unsafe { command.pre_exec(die_with_parent) };
+        }
+        let pid = libc::pid_t::try_from(command.spawn()?.id()).expect("a pid fits pid_t");
+        Ok(Self { pid, started: Instant::now(), ended: None, released: false })
+    }
+
+    /// The process id, which is also the id of its group.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// How the process ended, if it has.
+    ///
+    /// # Errors
+    /// When the kernel knows no such child.
+    pub fn try_wait(&mut self) -> io::Result<Option<Ended>> {
+        if self.ended.is_none() {
+            self.ended = reap(self.pid, self.started)?;
+        }
+        Ok(self.ended)
+    }
+
+    /// Waits for the end of the process, at most until `limit` has passed.
+    ///
+    /// # Errors
+    /// When the kernel knows no such child.
+    pub fn wait_for(&mut self, limit: Duration) -> io::Result<Option<Ended>> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let ended = self.try_wait()?;
+            if ended.is_some() || Instant::now() >= deadline {
+                return Ok(ended);
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+
+    /// Asks the process to stop, as Ctrl-C does.
+    pub fn interrupt(&self) {
+        self.signal(libc::SIGINT);
+    }
+
+    /// Ends the process and its group at once, and waits until it is gone.
+    ///
+    /// # Errors
+    /// When the kernel knows no such child.
+    pub fn kill(&mut self) -> io::Result<Ended> {
+        self.signal(libc::SIGKILL);
+        loop {
+            if let Some(ended) = self.wait_for(Duration::from_secs(1))? {
+                return Ok(ended);
+            }
+        }
+    }
+
+    /// Lets the process outlive this value.
+    pub fn release(mut self) -> i32 {
+        self.released = true;
+        self.pid
+    }
+
+    fn signal(&self, signal: libc::c_int) {
+        if self.ended.is_none() {
+            signal_group(self.pid, signal);
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if !self.released && self.ended.is_none() {
+            let _gone_either_way = self.kill();
+        }
+    }
+}
+
+/// Sends a signal to every process of the group that `pid` leads.
+pub fn signal_group(pid: i32, signal: i32) {
+    // SAFETY: a plain system call. That nobody is left to receive the signal is what the caller wants.
+    unsafe { libc::kill(-pid, signal) };
+}
+
+fn die_with_parent() -> io::Result<()> {
+    // SAFETY: takes integers only.
+    match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Collects the child if it has ended.
+fn reap(pid: libc::pid_t, started: Instant) -> io::Result<Option<Ended>> {
+    let mut status = 0;
+    // SAFETY: rusage is plain integers, for which zero is a value.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are to live locals of the right type.
+    match unsafe { libc::wait4(pid, &raw mut status, libc::WNOHANG, &raw mut usage) } {
+        0 => Ok(None),
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(Some(Ended {
+            status: ExitStatus::from_raw(status),
+            wall: started.elapsed(),
+            cpu: duration(usage.ru_utime) + duration(usage.ru_stime),
+            peak_rss_bytes: u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024,
+        })),
+    }
+}
+
+fn duration(time: libc::timeval) -> Duration {
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    Duration::from_secs(seconds) + Duration::from_micros(u64::try_from(time.tv_usec).unwrap_or(0))
+}

@@ -1,0 +1,19 @@
+//! Tests of the harness itself.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+mod compare;
+mod process;
+
+use bench::orders::OrderSettings;
+use clap::Parser;
+
+/// The defaults of the command line, with so many orders.
+fn settings(orders: u64) -> OrderSettings {
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        settings: OrderSettings,
+    }
+    OrderSettings { orders, ..Line::parse_from(["test"]).settings }
+}

@@ -1,0 +1,47 @@
+//! Children are measured and do not outlive their owner.
+
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use bench::process::{Lifetime, Process};
+
+fn shell(script: &str) -> Process {
+    let mut command = Command::new("sh");
+    command.args(["-c", script]);
+    Process::start(command, Lifetime::OfItsThread).unwrap()
+}
+
+#[test]
+fn an_ended_process_tells_its_exit_code_and_what_it_took() {
+    let mut process = shell("i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; exit 3");
+    let ended = process.wait_for(Duration::from_secs(30)).unwrap().unwrap();
+    assert_eq!(ended.status.code(), Some(3));
+    assert!(ended.cpu > Duration::ZERO && ended.cpu <= ended.wall * 2);
+    assert!(ended.peak_rss_bytes > 0);
+}
+
+#[test]
+fn a_wait_ends_at_its_limit_while_the_process_goes_on() {
+    let mut process = shell("sleep 60");
+    assert!(process.wait_for(Duration::from_millis(20)).unwrap().is_none());
+    assert_eq!(process.kill().unwrap().status.signal(), Some(9));
+}
+
+#[test]
+fn a_dropped_process_takes_its_children_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pid");
+    let process = shell(&format!("sleep 60 & echo $! > {0}.new && mv {0}.new {0}; wait", file.display()));
+    while !file.exists() {
+        std::thread::yield_now();
+    }
+    let child = std::fs::read_to_string(&file).unwrap();
+    drop(process);
+    let status = Path::new("/proc").join(child.trim()).join("status");
+    // Whoever adopted it has yet to collect it: a zombie is as dead.
+    while std::fs::read_to_string(&status).is_ok_and(|status| !status.contains("State:\tZ")) {
+        std::thread::yield_now();
+    }
+}

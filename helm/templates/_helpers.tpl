@@ -91,7 +91,9 @@ capabilities: {drop: [ALL]}
 {{- $_ := set $settings $variable $value }}
 {{- end }}
 {{- end }}
-{{- toYaml (merge (dict) ($service.environment | default dict) $settings $root.Values.environment) }}
+{{- range $variable, $value := mergeOverwrite (dict) $root.Values.environment $settings ($service.environment | default dict) }}
+{{ $variable }}: {{ $value | toString | quote }}
+{{- end }}
 {{- end }}
 
 {{/* The secret of a workload, kept in step with the cloud's secret manager. */}}

@@ -1,1 +1,87 @@
-//! x
+//! The front door: one address for the browser and for clients of the API.
+//!
+//! Owns no data. `/api/<noun>…` goes to the service of that noun without `/api` ([`Config`] says where they are), `/` is the
+//! storefront, `/health` sums up the upstreams. What concerns every request and belongs to no single service lives here:
+//! limits on size, time and number, retries, forwarding headers, trace context.
+//!
+//!     routes (here) ──▶ proxy ──▶ upstream (places, breaker, retries, pool) ──▶ service
+//!
+//! Who a caller is gets decided between the two: a layer on the `/api` routes sees each request before its body is read.
+
+mod config;
+mod health;
+mod proxy;
+mod storefront;
+mod upstream;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::{MethodFilter, any, on};
+use chassis::{Health, Metrics, ServeError, Shutdown};
+use tokio::net::TcpListener;
+
+pub use config::{Address, Config, InvalidAddress};
+use proxy::{BodyLimits, PREFIX, Proxy};
+use upstream::Upstream;
+
+/// The size of a request's body, at most.
+const BODY_LIMIT_BYTES: usize = 1 << 20;
+/// What orders asks of products is none of the clients' business.
+const RESERVATIONS: &str = "/api/products/reservations";
+const METHODS: MethodFilter = MethodFilter::GET
+    .or(MethodFilter::HEAD)
+    .or(MethodFilter::POST)
+    .or(MethodFilter::PUT)
+    .or(MethodFilter::PATCH)
+    .or(MethodFilter::DELETE);
+
+/// What the gateway is handed besides its settings: nothing, for it owns no data.
+#[derive(Clone, Copy, Debug)]
+pub struct Parts {}
+
+/// Serves until a shutdown is requested.
+///
+/// # Errors
+/// When connections cannot be accepted.
+pub async fn run(config: Config, _: Parts, listener: TcpListener, shutdown: Shutdown) -> Result<(), ServeError> {
+    let health = Health::grouped_as("services");
+    let router = router(&config, &health, &shutdown);
+    chassis::serve("gateway", listener, router, health, Metrics::new("gateway"), shutdown).await
+}
+
+/// The routes of the API and the storefront; registers a check for each upstream.
+pub fn router(config: &Config, health: &Health, shutdown: &Shutdown) -> Router {
+    let pool = upstream::pool(config);
+    let addresses = [
+        ("users", &config.users_url),
+        ("products", &config.products_url),
+        ("orders", &config.orders_url),
+        ("notifications", &config.notifications_url),
+        ("analytics", &config.analytics_url),
+    ];
+    let mut api = Router::new();
+    for (name, address) in addresses {
+        let upstream = Arc::new(Upstream::new(name, address, config, pool.clone()));
+        health::watch(health, Arc::clone(&upstream));
+        api = api.merge(routes_to(upstream, config, shutdown));
+    }
+    api.route(RESERVATIONS, any(hidden))
+        .route(&format!("{RESERVATIONS}/{{*rest}}"), any(hidden))
+        .merge(storefront::router())
+}
+
+fn routes_to(upstream: Arc<Upstream>, config: &Config, shutdown: &Shutdown) -> Router {
+    let list = format!("{PREFIX}/{}", upstream.name());
+    let below = format!("{list}/{{*rest}}");
+    let body_limits = BodyLimits { bytes: BODY_LIMIT_BYTES, time: config.body_timeout };
+    let proxy = Proxy { upstream, body_limits, shutdown: shutdown.clone() };
+    let handler = on(METHODS, proxy::forward);
+    Router::new().route(&list, handler.clone()).route(&below, handler).with_state(proxy)
+}
+
+/// Answers as if nothing were there; the chassis explains.
+async fn hidden() -> StatusCode {
+    StatusCode::NOT_FOUND
+}

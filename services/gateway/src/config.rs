@@ -1,0 +1,94 @@
+//! The gateway's settings. Every one has a default that suits a laptop, an environment variable and a flag.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use axum::http::Uri;
+use axum::http::uri::{Authority, Scheme};
+use humantime::parse_duration;
+
+/// Where the upstream services are, and how much patience and room each of them gets.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Config {
+    /// Base address of the users service.
+    #[arg(id = "gateway-users-url", long, env = "TIDEMARK_USERS_URL", default_value = "http://127.0.0.1:5001")]
+    pub users_url: Address,
+    /// Base address of the products service.
+    #[arg(id = "gateway-products-url", long, env = "TIDEMARK_PRODUCTS_URL", default_value = "http://127.0.0.1:5002")]
+    pub products_url: Address,
+    /// Base address of the orders service.
+    #[arg(id = "gateway-orders-url", long, env = "TIDEMARK_ORDERS_URL", default_value = "http://127.0.0.1:5003")]
+    pub orders_url: Address,
+    /// Base address of the notifications service.
+    #[arg(
+        id = "gateway-notifications-url",
+        long,
+        env = "TIDEMARK_NOTIFICATIONS_URL",
+        default_value = "http://127.0.0.1:5004"
+    )]
+    pub notifications_url: Address,
+    /// Base address of the analytics service.
+    #[arg(id = "gateway-analytics-url", long, env = "TIDEMARK_ANALYTICS_URL", default_value = "http://127.0.0.1:5005")]
+    pub analytics_url: Address,
+    /// How long a connection to an upstream may take to be made.
+    #[arg(id = "gateway-connect-timeout", long, env = "TIDEMARK_GATEWAY_CONNECT_TIMEOUT", default_value = "1s", value_parser = parse_duration)]
+    pub connect_timeout: Duration,
+    /// How long an upstream may take from the request to the head of its answer.
+    #[arg(id = "gateway-response-timeout", long, env = "TIDEMARK_GATEWAY_RESPONSE_TIMEOUT", default_value = "10s", value_parser = parse_duration)]
+    pub response_timeout: Duration,
+    /// How long an upstream may be silent within the body of its answer. Streams of events are exempt.
+    #[arg(id = "gateway-idle-timeout", long, env = "TIDEMARK_GATEWAY_IDLE_TIMEOUT", default_value = "30s", value_parser = parse_duration)]
+    pub idle_timeout: Duration,
+    /// How long a client may take to send the body of its request.
+    #[arg(id = "gateway-body-timeout", long, env = "TIDEMARK_GATEWAY_BODY_TIMEOUT", default_value = "10s", value_parser = parse_duration)]
+    pub body_timeout: Duration,
+    /// Requests that may be under way at one upstream; more are refused with 503 at once.
+    #[arg(id = "gateway-concurrency", long, env = "TIDEMARK_GATEWAY_CONCURRENCY", default_value_t = 512)]
+    pub concurrency: usize,
+    /// Event streams that may be open at one upstream; more are refused with 503 at once.
+    #[arg(id = "gateway-streams", long, env = "TIDEMARK_GATEWAY_STREAMS", default_value_t = 1024)]
+    pub streams: usize,
+}
+
+/// The base address of an upstream: `http://host:port`, without a path.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Address(Authority);
+
+impl Address {
+    /// Host and port.
+    pub fn authority(&self) -> &Authority {
+        &self.0
+    }
+}
+
+/// The text is not a base address of the form `http://host:port`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("not a base address like http://127.0.0.1:5001")]
+pub struct InvalidAddress;
+
+impl FromStr for Address {
+    type Err = InvalidAddress;
+
+    fn from_str(text: &str) -> Result<Self, InvalidAddress> {
+        let uri: Uri = text.parse().map_err(|_| InvalidAddress)?;
+        let bare = uri.path_and_query().is_none_or(|path| path.as_str() == "/");
+        if uri.scheme() != Some(&Scheme::HTTP) || !bare {
+            return Err(InvalidAddress);
+        }
+        uri.authority().cloned().map(Self).ok_or(InvalidAddress)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_plain_http_without_a_path() {
+        let address: Address = "http://orders.shop.svc:5003/".parse().unwrap();
+        assert_eq!(address.authority().as_str(), "orders.shop.svc:5003");
+        for wrong in ["", "orders:5003", "https://orders:5003", "http://orders:5003/v1", "http://orders:5003/?a=b"] {
+            assert_eq!(wrong.parse::<Address>(), Err(InvalidAddress), "{wrong}");
+        }
+    }
+}

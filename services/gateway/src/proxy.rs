@@ -1,0 +1,135 @@
+//! The way of a request through the gateway.
+//!
+//!     client ──▶ body read whole, in time ──▶ place? breaker? ──▶ pooled connection ──▶ upstream
+//!     client ◀── body relayed as it comes ◀── hop's headers off ◀── head in time? ◀────────┘
+//!
+//! Request bodies are small by contract, so they are read before the upstream is bothered: a client that sends slowly
+//! holds nothing but its own connection, and a request can be sent again. Answers are never held back: each piece goes
+//! out as it comes, and streams of events last as long as both ends want.
+
+mod body;
+mod headers;
+mod trace_context;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Extension, Request, State};
+use axum::http::uri::PathAndQuery;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
+use chassis::{Problem, RequestId, Shutdown};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::upstream::{Failure, Upstream};
+pub(crate) use body::Limits as BodyLimits;
+use body::Relay;
+use headers::Peer;
+
+/// Under this prefix the upstreams' paths are served.
+pub(crate) const PREFIX: &str = "/api";
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Makes a POST safe to repeat: the service stores its answer under this key.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// What the handler of one upstream's routes knows.
+#[derive(Clone)]
+pub(crate) struct Proxy {
+    pub(crate) upstream: Arc<Upstream>,
+    pub(crate) body_limits: BodyLimits,
+    pub(crate) shutdown: Shutdown,
+}
+
+/// Sends a request on to its upstream and relays the answer.
+pub(crate) async fn forward(
+    State(proxy): State<Proxy>,
+    id: RequestId,
+    peer: Option<Extension<ConnectInfo<SocketAddr>>>,
+    request: Request,
+) -> chassis::Result<Response<Body>> {
+    let (mut head, body) = request.into_parts();
+    let body = body::read(body, proxy.body_limits).await?;
+    let may_repeat = may_repeat(&head.method, &head.headers);
+    let peer = peer.map(|Extension(ConnectInfo(address))| Peer { address: address.ip(), is_trusted: false });
+    headers::prepare_request(&mut head.headers, peer);
+    trace_context::ensure(&mut head.headers);
+    let id = HeaderValue::from_str(id.as_str()).expect("request ids are letters, digits and -_.");
+    head.headers.insert(X_REQUEST_ID, id);
+
+    let mut onward = Request::new(Full::new(body));
+    *onward.uri_mut() = proxy.upstream.uri(without_prefix(&head.uri));
+    *onward.method_mut() = head.method;
+    *onward.headers_mut() = head.headers;
+    let place = proxy.upstream.take_place().map_err(refusal)?;
+    let answer = proxy.upstream.call(onward, may_repeat).await.map_err(refusal)?;
+    proxy.relay(answer, place)
+}
+
+impl Proxy {
+    fn relay(&self, answer: Response<Incoming>, place: OwnedSemaphorePermit) -> chassis::Result<Response<Body>> {
+        let (mut head, body) = answer.into_parts();
+        headers::strip_hop_by_hop(&mut head.headers);
+        let relay = if is_event_stream(&head.headers) {
+            let place = self.upstream.take_stream_place().map_err(refusal)?;
+            Relay::endless(body, self.shutdown.clone(), place)
+        } else {
+            Relay::finite(body, self.upstream.idle_timeout, place)
+        };
+        Ok(Response::from_parts(head, Body::new(relay)))
+    }
+}
+
+/// RFC 9110, 9.2.2, and keyed requests.
+fn may_repeat(method: &Method, headers: &HeaderMap) -> bool {
+    method.is_idempotent() || headers.contains_key(IDEMPOTENCY_KEY)
+}
+
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"))
+}
+
+/// The path and query that the upstream knows: byte for byte what the client sent, without the prefix.
+fn without_prefix(uri: &Uri) -> PathAndQuery {
+    let whole = uri.path_and_query().map_or(PREFIX, PathAndQuery::as_str);
+    let rest = whole.strip_prefix(PREFIX).unwrap_or(whole);
+    PathAndQuery::try_from(rest).expect("what follows a segment of a valid path is a valid path")
+}
+
+/// What the client is told of a call that found no answer.
+fn refusal(failure: Failure) -> Problem {
+    let status = match failure {
+        Failure::Unreachable(_) | Failure::Broken(_) => StatusCode::BAD_GATEWAY,
+        Failure::TooSlow(_) => StatusCode::GATEWAY_TIMEOUT,
+        Failure::Busy(_) | Failure::LeftAlone(_) => return Problem::unavailable(failure.to_string()),
+    };
+    Problem::new(status, failure.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_upstream_sees_the_path_without_the_prefix_byte_for_byte() {
+        for (asked, seen) in [
+            ("/api/users", "/users"),
+            ("/api/users/7?a=b%20c&a=d", "/users/7?a=b%20c&a=d"),
+            ("/api/users/..%2fmetrics", "/users/..%2fmetrics"),
+            ("http://shop.example/api/products/x", "/products/x"),
+        ] {
+            assert_eq!(without_prefix(&asked.parse().unwrap()), seen, "{asked}");
+        }
+    }
+
+    #[test]
+    fn only_idempotent_and_keyed_requests_may_be_repeated() {
+        let keyed = HeaderMap::from_iter([(IDEMPOTENCY_KEY, HeaderValue::from_static("k"))]);
+        assert!(may_repeat(&Method::GET, &HeaderMap::new()));
+        assert!(may_repeat(&Method::DELETE, &HeaderMap::new()));
+        assert!(!may_repeat(&Method::POST, &HeaderMap::new()));
+        assert!(!may_repeat(&Method::PATCH, &HeaderMap::new()));
+        assert!(may_repeat(&Method::POST, &keyed));
+    }
+}

@@ -1,0 +1,149 @@
+//! Which headers cross the gateway, and which say how a request came here. Pure.
+//!
+//! Headers between two neighbours (RFC 9110, 7.6.1) never cross. What a client claims about its own address is believed
+//! only from a trusted proxy; from anybody else the claim is replaced.
+
+use std::net::IpAddr;
+
+use axum::http::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
+};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+
+/// The chain of addresses a request came through, the client's first.
+pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// The host the client asked for.
+pub const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// `http` or `https`, as the client spoke it.
+pub const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+const HOP_BY_HOP: [HeaderName; 9] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+/// Who opened the connection, and whether it may speak for others.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// Its address.
+    pub address: IpAddr,
+    /// It is a proxy of ours, so what it says of the client is kept.
+    pub is_trusted: bool,
+}
+
+/// Removes the headers that concern one connection only: the known ones and those that `Connection` names.
+pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in named.iter().chain(&HOP_BY_HOP) {
+        headers.remove(name);
+    }
+}
+
+/// Makes a client's headers the gateway's own: without the hop's, with the truth about where the request came from.
+///
+/// `Host` and `Content-Length` are left to the client that sends the request on, for it knows both better.
+pub fn prepare_request(headers: &mut HeaderMap, peer: Option<Peer>) {
+    strip_hop_by_hop(headers);
+    let host = headers.remove(HOST);
+    headers.remove(CONTENT_LENGTH);
+    headers.remove(EXPECT);
+    if !peer.is_some_and(|peer| peer.is_trusted) {
+        for claim in [X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, FORWARDED] {
+            headers.remove(claim);
+        }
+    }
+    if let (Some(host), false) = (host, headers.contains_key(X_FORWARDED_HOST)) {
+        headers.insert(X_FORWARDED_HOST, host);
+    }
+    if !headers.contains_key(X_FORWARDED_PROTO) {
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+    }
+    if let Some(peer) = peer {
+        append_address(headers, peer.address);
+    }
+}
+
+fn append_address(headers: &mut HeaderMap, address: IpAddr) {
+    let address = address.to_string();
+    let chain = headers.get_all(X_FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
+    let chain = chain.chain([address.as_str()]).collect::<Vec<_>>().join(", ");
+    let chain = HeaderValue::try_from(chain).expect("a list of visible characters is a header value");
+    headers.insert(X_FORWARDED_FOR, chain);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+    }
+
+    fn peer(is_trusted: bool) -> Option<Peer> {
+        Some(Peer { address: IpAddr::from([192, 0, 2, 7]), is_trusted })
+    }
+
+    #[test]
+    fn headers_of_the_hop_go_and_those_that_connection_names_go_with_them() {
+        let mut map = headers(&[
+            ("connection", "close, x-secret"),
+            ("x-secret", "1"),
+            ("te", "trailers"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "websocket"),
+            ("keep-alive", "timeout=5"),
+            ("accept", "*/*"),
+        ]);
+        strip_hop_by_hop(&mut map);
+        assert_eq!(map, headers(&[("accept", "*/*")]));
+    }
+
+    #[test]
+    fn a_strangers_claims_about_itself_are_replaced() {
+        let mut map = headers(&[
+            ("host", "shop.example"),
+            ("x-forwarded-for", "10.0.0.1"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "evil.example"),
+            ("forwarded", "for=10.0.0.1"),
+        ]);
+        prepare_request(&mut map, peer(false));
+        let expected = headers(&[
+            ("x-forwarded-for", "192.0.2.7"),
+            ("x-forwarded-proto", "http"),
+            ("x-forwarded-host", "shop.example"),
+        ]);
+        assert_eq!(map, expected);
+    }
+
+    #[test]
+    fn a_trusted_proxys_claims_are_kept_and_its_address_is_added() {
+        let mut map = headers(&[
+            ("host", "gateway:5000"),
+            ("x-forwarded-for", "203.0.113.9"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "shop.example"),
+        ]);
+        prepare_request(&mut map, peer(true));
+        let expected = headers(&[
+            ("x-forwarded-for", "203.0.113.9, 192.0.2.7"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "shop.example"),
+        ]);
+        assert_eq!(map, expected);
+    }
+}

@@ -1,0 +1,106 @@
+//! W3C Trace Context, level 1: a request that carries a valid `traceparent` keeps it, any other gets one. Pure but for the
+//! random ids.
+//!
+//! The gateway records no spans of its own, so it hands the parent on as it came, which the recommendation asks of those
+//! that only pass a trace on.
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use uuid::Uuid;
+
+/// Trace id, parent id and flags.
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// What vendors add; means nothing without a valid `traceparent`.
+pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
+/// Leaves the headers with exactly one valid `traceparent`.
+pub fn ensure(headers: &mut HeaderMap) {
+    let mut given = headers.get_all(TRACEPARENT).iter();
+    if let (Some(parent), None) = (given.next(), given.next())
+        && is_valid(parent.as_bytes())
+    {
+        return;
+    }
+    headers.remove(TRACESTATE);
+    headers.insert(TRACEPARENT, fresh());
+}
+
+fn fresh() -> HeaderValue {
+    let span = &Uuid::new_v4().simple().to_string()[..16];
+    let text = format!("00-{}-{span}-01", Uuid::new_v4().simple());
+    HeaderValue::try_from(text).expect("hexadecimal digits and dashes are a header value")
+}
+
+/// `version-trace-parent-flags` in lower-case hexadecimal; neither id is zero, and version `ff` does not exist. A later version may
+/// have more fields after a dash.
+fn is_valid(parent: &[u8]) -> bool {
+    let (known, rest) = parent.split_at(parent.len().min(55));
+    let dashes_stand = known.len() == 55 && [2, 35, 52].iter().all(|&at| known[at] == b'-');
+    if !dashes_stand {
+        return false;
+    }
+    let (version, trace, span, flags) = (&known[..2], &known[3..35], &known[36..52], &known[53..]);
+    let is_hex = |field: &[u8]| field.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let is_zero = |field: &[u8]| field.iter().all(|&byte| byte == b'0');
+    let ends_well = rest.is_empty() || (version != b"00" && rest[0] == b'-');
+    [version, trace, span, flags].into_iter().all(is_hex)
+        && version != b"ff"
+        && !is_zero(trace)
+        && !is_zero(span)
+        && ends_well
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GIVEN: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    #[test]
+    fn a_valid_parent_is_passed_on_as_it_came() {
+        let mut headers = HeaderMap::from_iter([
+            (TRACEPARENT, HeaderValue::from_static(GIVEN)),
+            (TRACESTATE, HeaderValue::from_static("congo=t61rcWkgMzE")),
+        ]);
+        let before = headers.clone();
+        ensure(&mut headers);
+        assert_eq!(headers, before);
+    }
+
+    #[test]
+    fn a_missing_or_broken_parent_is_replaced_and_its_state_dropped() {
+        for broken in [
+            "",
+            "00",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-extra",
+        ] {
+            let mut headers = HeaderMap::from_iter([
+                (TRACEPARENT, HeaderValue::from_static(broken)),
+                (TRACESTATE, HeaderValue::from_static("a=b")),
+            ]);
+            ensure(&mut headers);
+            assert!(is_valid(headers[TRACEPARENT].as_bytes()), "{broken}");
+            assert_ne!(headers[TRACEPARENT], broken);
+            assert!(!headers.contains_key(TRACESTATE), "{broken}");
+        }
+    }
+
+    #[test]
+    fn two_parents_are_no_parent() {
+        let mut headers = HeaderMap::new();
+        headers.append(TRACEPARENT, HeaderValue::from_static(GIVEN));
+        headers.append(TRACEPARENT, HeaderValue::from_static(GIVEN));
+        ensure(&mut headers);
+        assert_eq!(headers.get_all(TRACEPARENT).iter().count(), 1);
+        assert_ne!(headers[TRACEPARENT], GIVEN);
+    }
+
+    #[test]
+    fn a_later_version_may_say_more() {
+        assert!(is_valid(b"01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-what"));
+        assert!(!is_valid(b"01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01what"));
+    }
+}

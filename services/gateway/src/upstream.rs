@@ -1,0 +1,174 @@
+//! A service behind the gateway: its address, its pooled connections, its share of the gateway's patience and room.
+//!
+//! Each upstream has its own places and its own breaker, so one that hangs or fails cannot take what the others need.
+
+mod breaker;
+mod pass;
+
+use std::error::Error;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::body::Bytes;
+use axum::http::uri::{Authority, PathAndQuery, Scheme};
+use axum::http::{Request, Response, Uri};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{self, Client};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use tower::retry::budget::{Budget, TpsBudget};
+
+use crate::config::{Address, Config};
+use breaker::Breaker;
+use pass::Pass;
+
+/// Connections nobody used for so long are closed: before the upstreams close them, so that no request meets a closing one.
+const POOL_IDLE: Duration = Duration::from_secs(20);
+/// Retries may be a fifth of the calls of the last ten seconds, and ten a second when there are few calls.
+const RETRY_SHARE: f32 = 0.2;
+const RETRY_WINDOW: Duration = Duration::from_secs(10);
+const RETRIES_PER_SECOND: u32 = 10;
+
+/// The connections to all upstreams.
+pub(crate) type Pool = Client<HttpConnector, Full<Bytes>>;
+
+/// One upstream service.
+pub(crate) struct Upstream {
+    name: &'static str,
+    authority: Authority,
+    pool: Pool,
+    response_timeout: Duration,
+    pub(crate) idle_timeout: Duration,
+    calls: Arc<Semaphore>,
+    streams: Arc<Semaphore>,
+    breaker: Mutex<Breaker>,
+    retries: TpsBudget,
+}
+
+/// Why an upstream gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// No connection: nothing was sent.
+    #[error("the {0} service cannot be reached")]
+    Unreachable(&'static str),
+    /// The connection broke before the answer; the upstream may have acted.
+    #[error("the {0} service broke the connection off")]
+    Broken(&'static str),
+    /// No answer in time; the upstream may have acted.
+    #[error("the {0} service did not answer in time")]
+    TooSlow(&'static str),
+    /// All places are taken: nothing was sent.
+    #[error("the {0} service is busy")]
+    Busy(&'static str),
+    /// It failed so often that it is left alone for a while: nothing was sent.
+    #[error("the {0} service is having trouble")]
+    LeftAlone(&'static str),
+}
+
+/// Makes the pool that the upstreams share.
+pub(crate) fn pool(config: &Config) -> Pool {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(config.connect_timeout));
+    connector.set_keepalive(Some(Duration::from_secs(30)));
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(POOL_IDLE)
+        .pool_max_idle_per_host(config.concurrency)
+        .build(connector)
+}
+
+impl Upstream {
+    pub(crate) fn new(name: &'static str, address: &Address, config: &Config, pool: Pool) -> Self {
+        Self {
+            name,
+            authority: address.authority().clone(),
+            pool,
+            response_timeout: config.response_timeout,
+            idle_timeout: config.idle_timeout,
+            calls: Arc::new(Semaphore::new(config.concurrency)),
+            streams: Arc::new(Semaphore::new(config.streams)),
+            breaker: Mutex::new(Breaker::new()),
+            retries: TpsBudget::new(RETRY_WINDOW, RETRIES_PER_SECOND, RETRY_SHARE),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The address of `path` at this upstream.
+    pub(crate) fn uri(&self, path: PathAndQuery) -> Uri {
+        let builder = Uri::builder().scheme(Scheme::HTTP).authority(self.authority.clone());
+        builder.path_and_query(path).build().expect("scheme, authority and path make an address")
+    }
+
+    /// A place among the calls under way.
+    pub(crate) fn take_place(&self) -> Result<OwnedSemaphorePermit, Failure> {
+        Arc::clone(&self.calls).try_acquire_owned().map_err(|_| Failure::Busy(self.name))
+    }
+
+    /// A place among the open event streams.
+    pub(crate) fn take_stream_place(&self) -> Result<OwnedSemaphorePermit, Failure> {
+        Arc::clone(&self.streams).try_acquire_owned().map_err(|_| Failure::Busy(self.name))
+    }
+
+    /// Sends a request and waits for the head of the answer. One that may be repeated is sent a second time when the
+    /// first found no answer and the budget for retries allows it.
+    pub(crate) async fn call(
+        &self,
+        request: Request<Full<Bytes>>,
+        may_repeat: bool,
+    ) -> Result<Response<Incoming>, Failure> {
+        self.retries.deposit();
+        let spare = may_repeat.then(|| request.clone());
+        match (self.try_once(request).await, spare) {
+            (Err(Failure::Unreachable(_) | Failure::Broken(_)), Some(again)) if self.retries.withdraw() => {
+                tracing::debug!(upstream = self.name, "trying a request again");
+                self.try_once(again).await
+            }
+            (outcome, _) => outcome,
+        }
+    }
+
+    /// Sends a request past the breaker and every limit.
+    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, legacy::Error> {
+        self.pool.request(request).await
+    }
+
+    async fn try_once(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Failure> {
+        let pass = self.admit()?;
+        let outcome = match timeout(self.response_timeout, self.send(request)).await {
+            Ok(answer) => answer.map_err(|error| self.explain(&error)),
+            Err(_) => Err(Failure::TooSlow(self.name)),
+        };
+        match &outcome {
+            Ok(_) => pass.succeeded(),
+            Err(failure) => {
+                tracing::debug!(upstream = self.name, %failure, "call failed");
+                pass.failed();
+            }
+        }
+        outcome
+    }
+
+    fn admit(&self) -> Result<Pass<'_>, Failure> {
+        let verdict = self.breaker.lock().unwrap_or_else(PoisonError::into_inner).admit(Instant::now());
+        verdict.map(|()| Pass::new(&self.breaker)).map_err(|_| Failure::LeftAlone(self.name))
+    }
+
+    fn explain(&self, error: &legacy::Error) -> Failure {
+        if !error.is_connect() {
+            return Failure::Broken(self.name);
+        }
+        let causes = std::iter::successors(error.source(), |&cause| cause.source());
+        let timed_out = causes
+            .filter_map(|cause| cause.downcast_ref::<io::Error>())
+            .any(|cause| cause.kind() == io::ErrorKind::TimedOut);
+        if timed_out { Failure::TooSlow(self.name) } else { Failure::Unreachable(self.name) }
+    }
+}

@@ -1,0 +1,37 @@
+//! Leave to make one call, given by the breaker, which learns how the call ended whatever becomes of the caller.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use super::breaker::Breaker;
+
+/// Reports to its breaker. Dropped without a verdict, because the client went away, it reports that.
+pub(super) struct Pass<'a> {
+    breaker: Option<&'a Mutex<Breaker>>,
+}
+
+impl<'a> Pass<'a> {
+    pub(super) fn new(breaker: &'a Mutex<Breaker>) -> Self {
+        Self { breaker: Some(breaker) }
+    }
+
+    pub(super) fn succeeded(mut self) {
+        self.report(Breaker::succeeded);
+    }
+
+    pub(super) fn failed(mut self) {
+        self.report(|breaker| breaker.failed(Instant::now()));
+    }
+
+    fn report(&mut self, verdict: impl FnOnce(&mut Breaker)) {
+        if let Some(breaker) = self.breaker.take() {
+            verdict(&mut breaker.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+}
+
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        self.report(|breaker| breaker.abandoned(Instant::now()));
+    }
+}

@@ -1,0 +1,113 @@
+// The basket: what is in it, and the order it becomes.
+
+import { askWho } from "./account.js";
+import { call } from "./api.js";
+import { basket, changes, customer, empty, put, total } from "./customer.js";
+import { dialog } from "./dialog.js";
+import { button, element, notice } from "./dom.js";
+import { money } from "./format.js";
+import { receipt } from "./receipt.js";
+
+let opened;
+let endReceipt;
+// One key for each basket as it stands: a second try after a broken connection cannot order twice.
+let key = newKey();
+
+/** Opens the basket. */
+export function openBasket() {
+  if (!opened) {
+    opened = dialog("basket");
+    opened.node.addEventListener("close", () => endReceipt?.());
+    changes.addEventListener("basket", () => opened.node.open && !endReceipt && show());
+  }
+  endReceipt = null;
+  show();
+}
+
+function show(trouble = "") {
+  const lines = basket();
+  if (lines.length === 0) {
+    const look = button("Look around", () => opened.close(), "quiet");
+    opened.show("Your basket", notice("Nothing in it yet", "What you add on the shop's page waits here.", look));
+    return;
+  }
+  const focused = document.activeElement?.id;
+  opened.show("Your basket", element("ul", { class: "lines" }, lines.map(line)), checkout(lines, trouble));
+  if (focused) document.getElementById(focused)?.focus();
+}
+
+function line({ product, quantity }) {
+  const change = (by) => () => {
+    key = newKey();
+    put(product, quantity + by);
+  };
+  const step = (by, sign, verb) =>
+    element(
+      "button",
+      { type: "button", id: `${verb}-${product.id}`, "aria-label": `${verb} ${product.name}`, on: { click: change(by) } },
+      sign,
+    );
+  return element(
+    "li",
+    { class: "line" },
+    element("div", { class: "line-name" }, product.name),
+    element("div", { class: "figure line-price" }, money(product.price_cents * quantity, product.currency)),
+    element(
+      "div",
+      { class: "stepper" },
+      step(-1, "−", "Fewer"),
+      element("span", { class: "figure", "aria-label": `Quantity ${quantity}`, role: "status" }, String(quantity)),
+      step(1, "+", "More"),
+    ),
+  );
+}
+
+function checkout(lines, trouble) {
+  const currency = lines[0].product.currency;
+  const place = element("button", { class: "button", type: "button", on: { click: () => order(place) } }, "Place the order");
+  return element(
+    "div",
+    { class: "stack checkout" },
+    element(
+      "p",
+      { class: "sum" },
+      element("span", {}, "Total"),
+      element("strong", { class: "figure" }, money(total(lines), currency)),
+    ),
+    element("p", { class: "complaint", role: "alert" }, trouble),
+    place,
+    element("p", { class: "soft small" }, "Nothing is charged: this is a demonstration shop."),
+  );
+}
+
+async function order(place) {
+  place.disabled = true;
+  place.textContent = "Placing the order…";
+  const user = customer() ?? (await askWho());
+  if (!user) return show("Say who you are first, so that the order has an owner.");
+  const items = basket().map(({ product, quantity }) => ({ product_id: product.id, quantity }));
+  try {
+    const placed = await call("/orders", {
+      method: "POST",
+      body: { user_id: user.id, items },
+      headers: { "idempotency-key": key },
+    });
+    succeed(placed);
+  } catch (problem) {
+    show(problem.message);
+  }
+}
+
+function succeed(placed) {
+  key = newKey();
+  const { node, end } = receipt(placed, () => opened.close());
+  endReceipt = end;
+  empty();
+  opened.show(`Order ${placed.id} is placed`, node);
+  opened.focusTitle();
+}
+
+// crypto.randomUUID exists on https and localhost only.
+function newKey() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}

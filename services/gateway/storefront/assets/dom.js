@@ -1,0 +1,34 @@
+// Makes elements: the only place that knows how attributes, listeners and children get onto one.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** element("button", { class: "quiet", on: { click } }, "Close"). False, null and undefined leave an attribute or child out. */
+export function element(tag, properties = {}, ...children) {
+  return dress(document.createElement(tag), properties, children);
+}
+
+/** The same for a drawing. */
+export function shape(tag, properties = {}, ...children) {
+  return dress(document.createElementNS(SVG, tag), properties, children);
+}
+
+function dress(node, { on = {}, style = {}, ...attributes }, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === true) node.setAttribute(name, "");
+    else if (value !== false && value != null) node.setAttribute(name, value);
+  }
+  for (const [name, listener] of Object.entries(on)) node.addEventListener(name, listener);
+  for (const [name, value] of Object.entries(style)) node.style.setProperty(name, value);
+  node.append(...children.flat().filter((child) => child !== false && child != null));
+  return node;
+}
+
+/** An empty, failed or waiting state, with something to do about it. */
+export function notice(title, text, action) {
+  return element("div", { class: "notice" }, element("h3", {}, title), element("p", { class: "soft" }, text), action);
+}
+
+/** A button that runs `click`. */
+export function button(text, click, kind = "") {
+  return element("button", { class: `button ${kind}`.trim(), type: "button", on: { click } }, text);
+}

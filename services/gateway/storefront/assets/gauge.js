@@ -1,0 +1,18 @@
+// The tide gauge: a staff with a mark for every five seconds, and the minute rising along it.
+
+import { element } from "./dom.js";
+
+/** {node, rise(level)}: level 0 is low water, 1 the minute's end. It is an ornament; the words beside it say the same. */
+export function gauge() {
+  const water = element("div", { class: "water" });
+  const node = element("div", { class: "gauge", "aria-hidden": "true" }, water);
+  return {
+    node,
+    rise(level) {
+      // A new minute begins at low water: no slow fall from the last one's height.
+      water.classList.toggle("ebb", level < (node.level ?? 0));
+      node.level = level;
+      water.style.setProperty("--level", level.toFixed(4));
+    },
+  };
+}

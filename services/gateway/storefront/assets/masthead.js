@@ -1,0 +1,26 @@
+// The masthead's two buttons: the basket and the account.
+
+import { askWho } from "./account.js";
+import { openBasket } from "./basket.js";
+import { changes, count, customer } from "./customer.js";
+import { plural } from "./format.js";
+
+const account = document.querySelector("#open-account");
+const basketButton = document.querySelector("#open-basket");
+
+function showCustomer() {
+  account.querySelector("span").textContent = customer()?.name ?? "Sign up";
+}
+
+function showCount() {
+  const things = count();
+  basketButton.querySelector(".tally").textContent = things;
+  basketButton.setAttribute("aria-label", `Basket, ${plural(things, "item")}`);
+}
+
+account.addEventListener("click", askWho);
+basketButton.addEventListener("click", openBasket);
+changes.addEventListener("customer", showCustomer);
+changes.addEventListener("basket", showCount);
+showCustomer();
+showCount();

@@ -1,1 +1,61 @@
-//! x
+//! The products service: the catalogue, and the stock that orders take from.
+//!
+//! It owns the DynamoDB tables `products` and `product-reservations`. It publishes and consumes nothing; the orders
+//! service asks it for products by id ([`http`]) and reserves stock under the order's key ([`reservation`]).
+//!
+//! What always holds: a product is valid or not stored; a write that was decided on one version never overwrites
+//! another; stock never falls below zero, and a reservation takes everything it names, once, or nothing.
+
+mod config;
+mod demo;
+mod http;
+mod precondition;
+mod product;
+mod reservation;
+mod store;
+
+use aws_sdk_dynamodb::Client;
+use axum::Router;
+use chassis::{Health, Metrics, ServeError, Shutdown, dynamodb, retry};
+pub use config::Config;
+use store::Store;
+pub use store::tables::{PRODUCTS, RESERVATIONS};
+use tokio::net::TcpListener;
+
+/// What the service stores in.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// Where the tables are.
+    pub dynamodb: Client,
+}
+
+/// The service's routes over tables that exist: see [`prepare`].
+pub fn router(parts: &Parts) -> Router {
+    http::router(Store::new(parts.dynamodb.clone()))
+}
+
+/// Creates the tables and, where asked for, the demo catalogue; tries until it succeeds or a shutdown is requested.
+pub async fn prepare(config: &Config, parts: &Parts, shutdown: &Shutdown) {
+    let store = Store::new(parts.dynamodb.clone());
+    retry(shutdown, "products: tables", || store.ensure_tables()).await;
+    if config.demo_products {
+        retry(shutdown, "products: demo catalogue", || demo::fill_if_empty(&store)).await;
+    }
+}
+
+/// Serves until shut down. It listens at once and is ready when its tables are.
+///
+/// # Errors
+/// [`ServeError`] when the listener is broken.
+pub async fn run(config: Config, parts: Parts, listener: TcpListener, shutdown: Shutdown) -> Result<(), ServeError> {
+    let health = Health::new();
+    let client = parts.dynamodb.clone();
+    health.register("dynamodb", move || {
+        let client = client.clone();
+        async move { dynamodb::ping(&client, PRODUCTS).await }
+    });
+    let serving =
+        chassis::serve("products", listener, router(&parts), health, Metrics::new("products"), shutdown.clone());
+    let ((), served) = tokio::join!(prepare(&config, &parts, &shutdown), serving);
+    served
+}

@@ -1,0 +1,151 @@
+//! The REST interface of the catalogue.
+
+mod reservations;
+
+use std::str::FromStr;
+
+use aws_sdk_dynamodb::error::DisplayErrorContext;
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use chassis::{Json, Page, PageQuery, Path, Problem, Query, Result};
+use events::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::precondition::{self, IfMatch};
+use crate::product::{self, Details, Invalid, Object, Product};
+use crate::store::{Listing, Store, StoreError};
+
+/// How many products one request may ask for by id.
+const MAX_IDS: usize = 100;
+/// How often a patch is decided anew when the product changes in between.
+const PATCH_ATTEMPTS: usize = 8;
+
+/// The routes of this service.
+pub fn router(store: Store) -> Router {
+    Router::new()
+        .route("/products", get(list).post(create))
+        .route("/products/{id}", get(show).patch(patch).delete(remove))
+        .route("/products/reservations", post(reservations::reserve))
+        .route("/products/reservations/{key}", delete(reservations::release).get(reservations::show))
+        .with_state(store)
+}
+
+/// The query of the list.
+#[derive(Debug, Deserialize)]
+struct ListQuery {
+    /// Only these, separated by commas; those that do not exist are left out.
+    ids: Option<String>,
+    /// Only those of this category.
+    category: Option<String>,
+    #[serde(flatten)]
+    page: PageQuery,
+}
+
+/// A product as a reply, with its entity tag.
+struct Shown(Product);
+
+async fn create(State(store): State<Store>, Json(body): Json<Object>) -> Result<Response> {
+    let product = Product::new(Uuid::now_v7(), Details::parse(body)?, Timestamp::now());
+    store.create(&product).await?;
+    let location = format!("/products/{}", product.id);
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Shown(product)).into_response())
+}
+
+async fn list(State(store): State<Store>, Query(query): Query<ListQuery>) -> Result<Json<Page<Product>>> {
+    if let Some(ids) = &query.ids {
+        return Ok(Json(Page { items: store.get_all(&parse_ids(ids)?).await?, next: None }));
+    }
+    let category = query.category.map(|name| product::category(&Value::String(name))).transpose();
+    let category = category.map_err(|invalid| Problem::bad_request(invalid.to_string()).field(invalid.field))?;
+    let listing = Listing { category, after: query.page.after()?, limit: query.page.limit };
+    Ok(Json(store.list(&listing).await?))
+}
+
+async fn show(State(store): State<Store>, Path(id): Path<Uuid>, headers: HeaderMap) -> Result<Response> {
+    let product = store.get(id).await?.ok_or_else(missing)?;
+    if precondition::is_known(&headers, product.version)? {
+        let tag = precondition::tag(product.version);
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
+    }
+    Ok(Shown(product).into_response())
+}
+
+/// Without `If-Match` the patch applies to whatever is newest: fields it does not name are never overwritten. Who sets a
+/// stock that is being sold from should send `If-Match`.
+async fn patch(
+    State(store): State<Store>,
+    Path(id): Path<Uuid>,
+    headers: HeaderMap,
+    Json(patch): Json<Object>,
+) -> Result<Shown> {
+    let wanted = IfMatch::of(&headers)?;
+    for _ in 0..PATCH_ATTEMPTS {
+        let product = store.get(id).await?.ok_or_else(missing)?;
+        wanted.check(product.version)?;
+        let patched = product.patched(&patch, Timestamp::now())?;
+        match store.replace(&patched).await {
+            Err(StoreError::Changed) => {}
+            outcome => return Ok(outcome.map(|()| Shown(patched))?),
+        }
+    }
+    Err(StoreError::Busy.into())
+}
+
+async fn remove(State(store): State<Store>, Path(id): Path<Uuid>, headers: HeaderMap) -> Result<StatusCode> {
+    let wanted = IfMatch::of(&headers)?;
+    let mut version = None;
+    if wanted != IfMatch::Anything {
+        let product = store.get(id).await?.ok_or_else(missing)?;
+        wanted.check(product.version)?;
+        version = Some(product.version);
+    }
+    match store.delete(id, version).await? {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => Err(missing()),
+    }
+}
+
+fn parse_ids(ids: &str) -> Result<Vec<Uuid>> {
+    let ids: std::result::Result<Vec<Uuid>, _> =
+        ids.split(',').filter(|id| !id.is_empty()).map(Uuid::from_str).collect();
+    match ids {
+        Ok(ids) if ids.len() <= MAX_IDS => Ok(ids),
+        Ok(_) => Err(Problem::bad_request(format!("at most {MAX_IDS} ids at once")).field("ids")),
+        Err(_) => Err(Problem::bad_request("must be UUIDs separated by commas").field("ids")),
+    }
+}
+
+fn missing() -> Problem {
+    Problem::not_found("there is no such product")
+}
+
+impl IntoResponse for Shown {
+    fn into_response(self) -> Response {
+        ([(header::ETAG, precondition::tag(self.0.version))], Json(self.0)).into_response()
+    }
+}
+
+impl From<Invalid> for Problem {
+    fn from(invalid: Invalid) -> Self {
+        Self::unprocessable(invalid.to_string()).field(invalid.field)
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Changed => precondition::changed(),
+            StoreError::Busy => Self::unavailable("too many others change the same product"),
+            StoreError::Unreadable(error) => Self::internal(error),
+            StoreError::DynamoDb(error) => {
+                tracing::warn!(error = %DisplayErrorContext(&error), "DynamoDB failed");
+                Self::unavailable("the catalogue cannot be reached")
+            }
+        }
+    }
+}

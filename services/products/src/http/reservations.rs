@@ -1,0 +1,53 @@
+//! Reservations of stock, for the orders service.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use chassis::{Json, Path, Problem, Result};
+
+use crate::reservation::{self, Basket, Request, Reservation, Status};
+use crate::store::Store;
+use crate::store::reservations::Reserved;
+
+/// 201 when it is held now, 200 when it was held before under this key.
+pub(super) async fn reserve(
+    State(store): State<Store>,
+    Json(request): Json<Request>,
+) -> Result<(StatusCode, Json<Reservation>)> {
+    let basket = Basket::parse(&request)?;
+    match store.reserve(&basket).await? {
+        Reserved::Now(reservation) => Ok((StatusCode::CREATED, Json(reservation))),
+        Reserved::Before(reservation) => Ok((StatusCode::OK, Json(reservation))),
+        Reserved::KeyTaken(Status::Held) => Err(Problem::unprocessable("the key stands for other items").field("key")),
+        Reserved::KeyTaken(Status::Released) => {
+            Err(Problem::conflict("what the key stood for was released").field("key"))
+        }
+        Reserved::Unknown(id) => {
+            let field = field_of(&request, |product_id| product_id == id, "product_id");
+            Err(Problem::unprocessable(format!("there is no product {id}")).field(field))
+        }
+        Reserved::Short(product) => {
+            let left = product.details.stock.unwrap_or_default();
+            let field = field_of(&request, |id| id == product.id, "quantity");
+            let name = &product.details.name;
+            Err(Problem::conflict(format!("only {left} left of {name:?} ({})", product.id)).field(field))
+        }
+    }
+}
+
+/// Gives back what the key holds. Asked again it does nothing; a key that holds nothing yet never will.
+pub(super) async fn release(State(store): State<Store>, Path(key): Path<String>) -> Result<StatusCode> {
+    reservation::check_key(&key)?;
+    store.release(&key).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn show(State(store): State<Store>, Path(key): Path<String>) -> Result<Json<Reservation>> {
+    reservation::check_key(&key)?;
+    let found = store.reservation(&key).await?;
+    found.map(Json).ok_or_else(|| Problem::not_found("nothing was ever reserved under this key"))
+}
+
+fn field_of(request: &Request, is_meant: impl Fn(uuid::Uuid) -> bool, field: &str) -> String {
+    let index = request.items.iter().position(|item| is_meant(item.product_id)).unwrap_or_default();
+    format!("items[{index}].{field}")
+}

@@ -1,0 +1,100 @@
+//! Entity tags (RFC 9110, 8.8.3): the version of a product between quotation marks, and what clients ask of it.
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use chassis::{Problem, Result};
+
+/// What a client asks of the version it writes to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum IfMatch {
+    /// Nothing: the newest will do.
+    Anything,
+    /// That it is one of these.
+    Tags(Vec<String>),
+}
+
+impl IfMatch {
+    /// Reads the header `If-Match`.
+    ///
+    /// # Errors
+    /// A 400 when the header is no text.
+    pub fn of(headers: &HeaderMap) -> Result<Self> {
+        Ok(match tags(headers, &header::IF_MATCH)? {
+            Some(tags) if !tags.iter().any(|tag| tag == "*") => Self::Tags(tags),
+            _ => Self::Anything,
+        })
+    }
+
+    /// Lets `version` pass or not.
+    ///
+    /// # Errors
+    /// A 412 when it is not the one the client knows.
+    pub fn check(&self, version: u64) -> Result<()> {
+        match self {
+            Self::Tags(tags) if !tags.contains(&text(version)) => Err(changed()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether the client already has `version`, by `If-None-Match`.
+///
+/// # Errors
+/// A 400 when the header is no text.
+pub fn is_known(headers: &HeaderMap, version: u64) -> Result<bool> {
+    let wanted = text(version);
+    let tags = tags(headers, &header::IF_NONE_MATCH)?.unwrap_or_default();
+    Ok(tags.iter().any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == wanted))
+}
+
+/// The tag of a version.
+pub fn tag(version: u64) -> HeaderValue {
+    HeaderValue::from_str(&text(version)).expect("digits between quotation marks")
+}
+
+/// 412: the client decided on a version that is no more.
+pub fn changed() -> Problem {
+    let detail = "the product has changed since the version named in If-Match; read it again";
+    Problem::new(StatusCode::PRECONDITION_FAILED, detail).field("If-Match")
+}
+
+fn text(version: u64) -> String {
+    format!("\"{version}\"")
+}
+
+fn tags(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Vec<String>>> {
+    let mut tags = None;
+    for value in headers.get_all(name) {
+        let complaint = || Problem::bad_request("the header is not a list of entity tags").field(name.to_string());
+        let listed = value.to_str().map_err(|_| complaint())?.split(',').map(|tag| tag.trim().to_owned());
+        tags.get_or_insert_with(Vec::new).extend(listed);
+    }
+    Ok(tags)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(name: HeaderName, value: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(name, HeaderValue::from_static(value))])
+    }
+
+    fn status(value: &'static str) -> Option<StatusCode> {
+        let wanted = IfMatch::of(&headers(header::IF_MATCH, value)).unwrap();
+        wanted.check(7).err().map(|problem| problem.status())
+    }
+
+    #[test]
+    fn if_match_takes_the_version_a_list_or_a_star() {
+        assert_eq!(IfMatch::of(&HeaderMap::new()).unwrap(), IfMatch::Anything);
+        assert_eq!([status("\"7\""), status("\"6\", \"7\""), status("*")], [None, None, None]);
+        let refused = Some(StatusCode::PRECONDITION_FAILED);
+        assert_eq!([status("\"6\""), status("7"), status("W/\"7\"")], [refused, refused, refused]);
+    }
+
+    #[test]
+    fn if_none_match_compares_weakly() {
+        let known = |value| is_known(&headers(header::IF_NONE_MATCH, value), 7).unwrap();
+        assert_eq!([known("W/\"7\""), known("\"7\""), known("*"), known("\"8\"")], [true, true, true, false]);
+    }
+}

@@ -1,0 +1,249 @@
+//! A product of the catalogue: what a client may say about it, and what it is once that was understood.
+//!
+//! Bodies are JSON objects. The fields the shop reckons with are typed and named here; every other field is an
+//! attribute, kept as given ([`attributes`]). A value that exists is valid: parsing names the first field at fault.
+//!
+//! Numbers are kept by value, not by spelling: an attribute `1.0` comes back as `1`, as DynamoDB keeps it.
+
+mod attributes;
+
+use events::Timestamp;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+/// The JSON object of a request, or the free part of a product.
+pub type Object = Map<String, Value>;
+
+/// The most a product may cost: large enough for any shop, small enough that no order overflows 64 bits.
+pub const MAX_PRICE_CENTS: u64 = 10_000_000_000;
+/// The most that may be in stock.
+pub const MAX_STOCK: u64 = 1_000_000_000;
+/// The longest name, in characters.
+pub const MAX_NAME_CHARS: usize = 200;
+/// The longest category, in characters.
+pub const MAX_CATEGORY_CHARS: usize = 64;
+
+/// What the service itself says about a product. Clients may not.
+const GIVEN_BY_THE_SERVICE: [&str; 4] = ["id", "version", "created_at", "updated_at"];
+
+/// A product as it is stored and shown.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Product {
+    /// A version 7 UUID: products sort by the time of their creation.
+    pub id: Uuid,
+    /// What the client may say about it.
+    #[serde(flatten)]
+    pub details: Details,
+    /// Grows by one with every change, including those of the stock.
+    pub version: u64,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it was last changed by a client; reservations of stock do not count.
+    pub updated_at: Timestamp,
+}
+
+/// What a client may say about a product.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Details {
+    /// What it is called.
+    pub name: String,
+    /// The price of one, in minor units of the currency.
+    pub price_cents: u64,
+    /// ISO 4217 code of the price.
+    pub currency: String,
+    /// How many can be sold; none when nobody counts.
+    pub stock: Option<u64>,
+    /// The shelf it stands on.
+    pub category: Option<String>,
+    /// Every other field, as given.
+    #[serde(flatten)]
+    pub attributes: Object,
+}
+
+/// A field of a request that cannot be accepted.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{field} {complaint}")]
+pub struct Invalid {
+    /// The field, as a path into the body.
+    pub field: String,
+    /// What is wrong, to be read after the field.
+    pub complaint: String,
+}
+
+impl Invalid {
+    /// A complaint about `field`.
+    pub fn new(field: impl Into<String>, complaint: impl Into<String>) -> Self {
+        Self { field: field.into(), complaint: complaint.into() }
+    }
+}
+
+impl Product {
+    /// A new product.
+    pub fn new(id: Uuid, details: Details, now: Timestamp) -> Self {
+        Self { id, details, version: 1, created_at: now, updated_at: now }
+    }
+
+    /// The product after a merge patch (RFC 7396): fields given replace, fields given as null are removed.
+    ///
+    /// # Errors
+    /// [`Invalid`] when the result would not be a valid product.
+    pub fn patched(&self, patch: &Object, now: Timestamp) -> Result<Self, Invalid> {
+        let mut body = self.details.to_object();
+        for (field, value) in patch {
+            if value.is_null() {
+                body.remove(field);
+            } else {
+                let merged = merged(body.remove(field), value);
+                body.insert(field.clone(), merged);
+            }
+        }
+        let details = Details::parse(body)?;
+        Ok(Self { details, version: self.version + 1, updated_at: now, ..self.clone() })
+    }
+}
+
+impl Details {
+    /// Reads the body of a request.
+    ///
+    /// # Errors
+    /// [`Invalid`] with the first field that cannot be accepted.
+    pub fn parse(mut body: Object) -> Result<Self, Invalid> {
+        if let Some(field) = GIVEN_BY_THE_SERVICE.into_iter().find(|field| body.contains_key(*field)) {
+            return Err(Invalid::new(field, "is given by the service and cannot be set"));
+        }
+        let name = body.remove("name").ok_or_else(|| Invalid::new("name", "is missing"))?;
+        let price = body.remove("price_cents").ok_or_else(|| Invalid::new("price_cents", "is missing"))?;
+        Ok(Self {
+            name: text("name", &name, MAX_NAME_CHARS)?,
+            price_cents: number("price_cents", &price, MAX_PRICE_CENTS)?,
+            currency: present(&mut body, "currency").map_or_else(|| Ok("USD".to_owned()), |code| currency(&code))?,
+            stock: present(&mut body, "stock").map(|stock| number("stock", &stock, MAX_STOCK)).transpose()?,
+            category: present(&mut body, "category").map(|name| category(&name)).transpose()?,
+            attributes: attributes::checked(body)?,
+        })
+    }
+
+    /// The details as a client would send them.
+    fn to_object(&self) -> Object {
+        match serde_json::to_value(self) {
+            Ok(Value::Object(body)) => body,
+            _ => unreachable!("a struct with string keys serialises to an object"),
+        }
+    }
+}
+
+/// Reads the name of a category.
+///
+/// # Errors
+/// [`Invalid`] when it is no text, empty or too long.
+pub fn category(value: &Value) -> Result<String, Invalid> {
+    text("category", value, MAX_CATEGORY_CHARS)
+}
+
+/// RFC 7396 below the top level: objects merge, anything else replaces.
+fn merged(target: Option<Value>, patch: &Value) -> Value {
+    let Value::Object(patch) = patch else { return patch.clone() };
+    let mut target = match target {
+        Some(Value::Object(target)) => target,
+        _ => Object::new(),
+    };
+    for (field, value) in patch {
+        if value.is_null() {
+            target.remove(field);
+        } else {
+            let inner = merged(target.remove(field), value);
+            target.insert(field.clone(), inner);
+        }
+    }
+    Value::Object(target)
+}
+
+/// Takes a field that may be left out or null.
+fn present(body: &mut Object, field: &str) -> Option<Value> {
+    body.remove(field).filter(|value| !value.is_null())
+}
+
+fn text(field: &str, value: &Value, max_chars: usize) -> Result<String, Invalid> {
+    let text = value.as_str().ok_or_else(|| Invalid::new(field, "must be a text"))?.trim();
+    if text.is_empty() {
+        return Err(Invalid::new(field, "must not be empty"));
+    }
+    if text.chars().count() > max_chars {
+        return Err(Invalid::new(field, format!("must not be longer than {max_chars} characters")));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(Invalid::new(field, "must not contain control characters"));
+    }
+    Ok(text.to_owned())
+}
+
+fn number(field: &str, value: &Value, max: u64) -> Result<u64, Invalid> {
+    let within = value.as_u64().filter(|number| *number <= max);
+    within.ok_or_else(|| Invalid::new(field, format!("must be a whole number from 0 to {max}")))
+}
+
+fn currency(value: &Value) -> Result<String, Invalid> {
+    let code = value.as_str().filter(|code| code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_uppercase()));
+    let complaint = || Invalid::new("currency", "must be three capital letters, as in ISO 4217");
+    code.map(str::to_owned).ok_or_else(complaint)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(value: Value) -> Object {
+        let Value::Object(object) = value else { panic!("{value} is no object") };
+        object
+    }
+
+    fn complaint_about(body: Value) -> String {
+        Details::parse(object(body)).unwrap_err().field
+    }
+
+    fn lamp() -> Product {
+        let body = json!({"name": "Lamp", "price_cents": 1999, "stock": 3, "size": {"w": 1, "h": 2}});
+        let now = Timestamp::from_ms(1_000).unwrap();
+        Product::new(Uuid::nil(), Details::parse(object(body)).unwrap(), now)
+    }
+
+    #[test]
+    fn name_and_price_are_enough() {
+        let details = Details::parse(object(json!({"name": " Lamp ", "price_cents": 0}))).unwrap();
+        assert_eq!((details.name.as_str(), details.price_cents, details.currency.as_str()), ("Lamp", 0, "USD"));
+        assert_eq!((details.stock, details.category), (None, None));
+    }
+
+    #[test]
+    fn every_complaint_names_its_field() {
+        assert_eq!(complaint_about(json!({"price_cents": 1})), "name");
+        assert_eq!(complaint_about(json!({"name": "", "price_cents": 1})), "name");
+        assert_eq!(complaint_about(json!({"name": "x".repeat(201), "price_cents": 1})), "name");
+        assert_eq!(complaint_about(json!({"name": "Lamp"})), "price_cents");
+        for price in [json!(-1), json!(1.5), json!("1"), json!(10_000_000_001_u64), Value::Null] {
+            assert_eq!(complaint_about(json!({"name": "Lamp", "price_cents": price})), "price_cents");
+        }
+        assert_eq!(complaint_about(json!({"name": "Lamp", "price_cents": 1, "currency": "usd"})), "currency");
+        assert_eq!(complaint_about(json!({"name": "Lamp", "price_cents": 1, "stock": -1})), "stock");
+        assert_eq!(complaint_about(json!({"name": "Lamp", "price_cents": 1, "category": 7})), "category");
+        assert_eq!(complaint_about(json!({"name": "Lamp", "price_cents": 1, "id": "mine"})), "id");
+    }
+
+    #[test]
+    fn a_patch_replaces_merges_and_removes() {
+        let patch = json!({"price_cents": 5, "stock": null, "size": {"w": 9, "h": null}, "colour": "red"});
+        let patched = lamp().patched(&object(patch), Timestamp::from_ms(2_000).unwrap()).unwrap();
+        assert_eq!((patched.details.price_cents, patched.details.stock, patched.version), (5, None, 2));
+        assert_eq!(patched.details.attributes, object(json!({"size": {"w": 9}, "colour": "red"})));
+        assert_eq!((patched.created_at.as_ms(), patched.updated_at.as_ms()), (1_000, 2_000));
+    }
+
+    #[test]
+    fn a_patch_cannot_make_a_product_invalid() {
+        let refused = lamp().patched(&object(json!({"name": null})), Timestamp::now()).unwrap_err();
+        assert_eq!(refused, Invalid::new("name", "is missing"));
+    }
+}

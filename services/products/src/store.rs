@@ -1,0 +1,264 @@
+//! The catalogue in DynamoDB.
+//!
+//! One item a product, keyed by id. Two global secondary indexes list them, newest first, without a scan: `by-catalogue`
+//! (every product, under one constant key) and `by-category` (sparse). Both hold keys only and their entries never change
+//! but with the category, so that selling from the stock, the one frequent write, does not touch the single partition
+//! behind a popular shelf. A page is a query for keys and one batch read of the items.
+//!
+//! Every write is conditional on the version it was decided on. The indexes follow within moments: a product is found
+//! by id at once, and in a list soon after.
+//!
+//! `reservations` holds what orders took from the stock, by the order's key.
+
+pub mod reservations;
+pub mod tables;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
+use chassis::{Backoff, Limit, Page};
+use events::Timestamp;
+use serde::{Deserialize, Serialize};
+use tables::PRODUCTS;
+use uuid::Uuid;
+
+use crate::product::{Details, Object, Product};
+
+/// The partition key under which every product is listed.
+const WHOLE_CATALOGUE: &str = "all";
+/// How often what DynamoDB puts off is tried.
+const ATTEMPTS: usize = 8;
+
+/// The tables of this service.
+#[derive(Clone, Debug)]
+pub struct Store {
+    client: Client,
+}
+
+/// Which products to list.
+#[derive(Clone, Debug, Default)]
+pub struct Listing {
+    /// Only those of this category.
+    pub category: Option<String>,
+    /// Only those created before this one: the last of the page before.
+    pub after: Option<Uuid>,
+    /// How many.
+    pub limit: Limit,
+}
+
+/// Why the store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The product is no longer at the version that the write was decided on, or is gone.
+    #[error("the product was changed by someone else")]
+    Changed,
+    /// DynamoDB refused or did not answer; a write may have happened.
+    #[error("DynamoDB failed")]
+    DynamoDb(#[source] Box<aws_sdk_dynamodb::Error>),
+    /// An item does not read as what it should be.
+    #[error("an item cannot be read")]
+    Unreadable(#[from] serde_dynamo::Error),
+    /// DynamoDB kept putting the request off.
+    #[error("DynamoDB is too busy")]
+    Busy,
+}
+
+/// A product as an item.
+#[derive(Deserialize, Serialize)]
+struct Row {
+    id: Uuid,
+    catalogue: String,
+    name: String,
+    price_cents: u64,
+    currency: String,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    stock: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    category: Option<String>,
+    attributes: Object,
+    version: u64,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+impl Store {
+    /// The tables where this client finds them.
+    pub fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// Adds a new product.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn create(&self, product: &Product) -> Result<(), StoreError> {
+        self.put(product, "attribute_not_exists(id)", None).await
+    }
+
+    /// Replaces a product that is still at the version before this one's.
+    ///
+    /// # Errors
+    /// [`StoreError::Changed`] when it is not.
+    pub async fn replace(&self, product: &Product) -> Result<(), StoreError> {
+        self.put(product, "version = :version", Some(product.version - 1)).await
+    }
+
+    async fn put(&self, product: &Product, condition: &str, version: Option<u64>) -> Result<(), StoreError> {
+        let mut put = self.client.put_item().table_name(PRODUCTS);
+        put = put.set_item(Some(serde_dynamo::to_item(Row::from(product.clone()))?)).condition_expression(condition);
+        if let Some(version) = version {
+            put = put.expression_attribute_values(":version", number(version));
+        }
+        put.send().await.map(drop).map_err(failed)
+    }
+
+    /// The product, if there is one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn get(&self, id: Uuid) -> Result<Option<Product>, StoreError> {
+        let get = self.client.get_item().table_name(PRODUCTS).key("id", text(id)).consistent_read(true);
+        let found = get.send().await.map_err(failed)?;
+        Ok(found.item.map(serde_dynamo::from_item::<_, Row>).transpose()?.map(Product::from))
+    }
+
+    /// The products that exist among these, in the order they were asked for; at most a hundred.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] when DynamoDB leaves keys unprocessed again and again.
+    pub async fn get_all(&self, ids: &[Uuid]) -> Result<Vec<Product>, StoreError> {
+        let mut wanted = ids.to_vec();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let mut found = self.batch_get(&wanted).await?;
+        found.sort_unstable_by_key(|product| ids.iter().position(|id| *id == product.id));
+        Ok(found)
+    }
+
+    async fn batch_get(&self, ids: &[Uuid]) -> Result<Vec<Product>, StoreError> {
+        let mut found = Vec::with_capacity(ids.len());
+        if ids.is_empty() {
+            return Ok(found);
+        }
+        let mut keys: Vec<_> = ids.iter().map(|id| [("id".to_owned(), text(*id))].into()).collect();
+        let mut backoff = Backoff::default();
+        for _ in 0..ATTEMPTS {
+            let request = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build();
+            let request = request.expect("the keys are set");
+            let batch = self.client.batch_get_item().request_items(PRODUCTS, request).send();
+            let answer = batch.await.map_err(failed)?;
+            let items = answer.responses.unwrap_or_default().remove(PRODUCTS).unwrap_or_default();
+            found.extend(serde_dynamo::from_items::<_, Row>(items)?.into_iter().map(Product::from));
+            let left = answer.unprocessed_keys.unwrap_or_default().remove(PRODUCTS);
+            keys = left.map_or_else(Vec::new, |left| left.keys);
+            if keys.is_empty() {
+                return Ok(found);
+            }
+            pause(&mut backoff).await;
+        }
+        Err(StoreError::Busy)
+    }
+
+    /// A page of products, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn list(&self, listing: &Listing) -> Result<Page<Product>, StoreError> {
+        let page = Page::cut(self.list_ids(listing).await?, listing.limit, |id| *id);
+        Ok(Page { items: self.get_all(&page.items).await?, next: page.next })
+    }
+
+    /// One id more than the page holds, to know whether another page follows.
+    async fn list_ids(&self, listing: &Listing) -> Result<Vec<Uuid>, StoreError> {
+        let (index, key, value) = match &listing.category {
+            Some(category) => (tables::BY_CATEGORY, "category", category.as_str()),
+            None => (tables::BY_CATALOGUE, "catalogue", WHOLE_CATALOGUE),
+        };
+        let limit = i32::try_from(listing.limit.and_one()).unwrap_or(i32::MAX);
+        let mut query = self.client.query().table_name(PRODUCTS).index_name(index).limit(limit);
+        query = query.scan_index_forward(false).expression_attribute_names("#key", key);
+        query = query.expression_attribute_values(":value", AttributeValue::S(value.to_owned()));
+        query = match listing.after {
+            None => query.key_condition_expression("#key = :value"),
+            Some(after) => query
+                .key_condition_expression("#key = :value AND id < :after")
+                .expression_attribute_values(":after", text(after)),
+        };
+        let found = query.send().await.map_err(failed)?;
+        let keys: Vec<Key> = serde_dynamo::from_items(found.items.unwrap_or_default())?;
+        Ok(keys.into_iter().map(|key| key.id).collect())
+    }
+
+    /// Removes a product; at `version` only, when one is given. Says whether there was one.
+    ///
+    /// # Errors
+    /// [`StoreError::Changed`] when it is at another version.
+    pub async fn delete(&self, id: Uuid, version: Option<u64>) -> Result<bool, StoreError> {
+        let mut delete = self.client.delete_item().table_name(PRODUCTS).key("id", text(id));
+        delete = delete.return_values(aws_sdk_dynamodb::types::ReturnValue::AllOld);
+        if let Some(version) = version {
+            delete = delete.condition_expression("attribute_not_exists(id) OR version = :version");
+            delete = delete.expression_attribute_values(":version", number(version));
+        }
+        let deleted = delete.send().await.map_err(failed)?;
+        Ok(deleted.attributes.is_some())
+    }
+}
+
+/// The key of a product, as an index holds it.
+#[derive(Deserialize)]
+struct Key {
+    id: Uuid,
+}
+
+impl From<Product> for Row {
+    fn from(product: Product) -> Self {
+        let Product { id, details, version, created_at, updated_at } = product;
+        let Details { name, price_cents, currency, stock, category, attributes } = details;
+        let catalogue = WHOLE_CATALOGUE.to_owned();
+        Self {
+            id,
+            catalogue,
+            name,
+            price_cents,
+            currency,
+            stock,
+            category,
+            attributes,
+            version,
+            created_at,
+            updated_at,
+        }
+    }
+}
+
+impl From<Row> for Product {
+    fn from(row: Row) -> Self {
+        let Row { id, name, price_cents, currency, stock, category, attributes, version, .. } = row;
+        let details = Details { name, price_cents, currency, stock, category, attributes };
+        Self { id, details, version, created_at: row.created_at, updated_at: row.updated_at }
+    }
+}
+
+fn text(id: Uuid) -> AttributeValue {
+    AttributeValue::S(id.to_string())
+}
+
+fn number(number: u64) -> AttributeValue {
+    AttributeValue::N(number.to_string())
+}
+
+fn failed<E>(error: SdkError<E>) -> StoreError
+where
+    aws_sdk_dynamodb::Error: From<SdkError<E>>,
+{
+    match error.into() {
+        aws_sdk_dynamodb::Error::ConditionalCheckFailedException(_) => StoreError::Changed,
+        other => StoreError::DynamoDb(Box::new(other)),
+    }
+}
+
+/// Waits before trying again what DynamoDB put off: a throttled batch, a transaction that met another.
+async fn pause(backoff: &mut Backoff) {
+    tokio::time::sleep(backoff.next_wait(Uuid::new_v4().as_u64_pair().1)).await;
+}

@@ -1,0 +1,43 @@
+//! The tables behind the catalogue.
+
+use chassis::dynamodb::{Index, Key, KeyKind, Projected, Table, TableError, ensure_table};
+
+use super::Store;
+
+/// The products, by id.
+pub const PRODUCTS: &str = "products";
+/// What orders took from the stock, by the order's key.
+pub const RESERVATIONS: &str = "product-reservations";
+/// Every product, newest last.
+pub(super) const BY_CATALOGUE: &str = "by-catalogue";
+/// The products of a category, newest last.
+pub(super) const BY_CATEGORY: &str = "by-category";
+
+const ID: (&str, KeyKind) = ("id", KeyKind::Text);
+
+const TABLES: [Table; 2] = [
+    Table {
+        name: PRODUCTS,
+        key: Key { partition: ID, sort: None },
+        indexes: &[listing(BY_CATALOGUE, "catalogue"), listing(BY_CATEGORY, "category")],
+        expires_at: None,
+    },
+    Table { name: RESERVATIONS, key: Key { partition: ID, sort: None }, indexes: &[], expires_at: None },
+];
+
+const fn listing(name: &'static str, by: &'static str) -> Index {
+    Index { name, key: Key { partition: (by, KeyKind::Text), sort: Some(ID) }, projected: Projected::Keys }
+}
+
+impl Store {
+    /// Creates the tables that are missing.
+    ///
+    /// # Errors
+    /// [`TableError`].
+    pub async fn ensure_tables(&self) -> Result<(), TableError> {
+        for table in &TABLES {
+            ensure_table(&self.client, table).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,38 @@
+//! The contract of the products service, on the embedded DynamoDB and on DynamoDB Local.
+
+#![allow(clippy::unwrap_used)]
+
+mod catalogue;
+mod demo;
+mod reservations;
+
+use aws_sdk_dynamodb::Client;
+use chassis::Shutdown;
+use products::{Config, Parts};
+use serde_json::{Value, json};
+use testbed::TestClient;
+
+/// The service on empty tables.
+async fn service(dynamodb: Client) -> TestClient {
+    let parts = Parts { dynamodb };
+    products::prepare(&Config { demo_products: false }, &parts, &Shutdown::new()).await;
+    TestClient::new(products::router(&parts))
+}
+
+/// Adds a product and returns it as it was shown.
+async fn add(service: &TestClient, body: Value) -> Value {
+    let reply = service.post("/products", body).await;
+    assert_eq!(reply.status, 201, "{}", reply.body);
+    reply.body
+}
+
+/// Adds a product of which so many are there.
+async fn add_with_stock(service: &TestClient, stock: u64) -> String {
+    let product = add(service, json!({"name": "Lamp", "price_cents": 1999, "stock": stock})).await;
+    product["id"].as_str().unwrap().to_owned()
+}
+
+/// How many are left.
+async fn stock(service: &TestClient, id: &str) -> Value {
+    service.get(&format!("/products/{id}")).await.body["stock"].clone()
+}

@@ -1,0 +1,43 @@
+//! A DynamoDB of its own for each test.
+
+use std::io::Write;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::Credentials;
+use dynoxide::Database;
+use tokio::net::TcpListener;
+use uuid::Uuid;
+
+const REAL: &str = "TIDEMARK_TEST_DYNAMODB";
+
+/// A client of an embedded, empty DynamoDB that lives as long as the test's runtime.
+///
+/// # Panics
+/// When it cannot be started.
+pub async fn embedded() -> Client {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("the listener is bound");
+    let database = Database::memory().expect("SQLite in memory");
+    tokio::spawn(dynoxide::server::serve_with_shutdown(listener, database, std::future::pending()));
+    chassis::dynamodb::client(Some(&format!("http://{address}"))).await
+}
+
+/// A client of the DynamoDB Local that the environment names, which keeps the tables of each access key apart; none, and
+/// a loud word, when it names none.
+///
+/// # Panics
+/// When what runs there shares its tables (`-sharedDb`): tests would meet each other's items.
+pub async fn real(test: &str) -> Option<Client> {
+    let Ok(endpoint) = std::env::var(REAL) else {
+        let said = writeln!(std::io::stderr(), "SKIPPED: {test}: {REAL} does not name a DynamoDB Local");
+        said.expect("stderr takes a line");
+        return None;
+    };
+    let config = chassis::dynamodb::client(Some(&endpoint)).await.config().to_builder();
+    let key = Uuid::new_v4().simple().to_string();
+    let credentials = Credentials::new(key, "local", None, None, "testbed");
+    let client = Client::from_conf(config.credentials_provider(credentials).build());
+    let tables = client.list_tables().send().await.expect("DynamoDB Local answers").table_names.unwrap_or_default();
+    assert!(tables.is_empty(), "DynamoDB Local must run without -sharedDb, for tests to have tables of their own");
+    Some(client)
+}

@@ -1,0 +1,92 @@
+//! A client that calls a router directly.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, StatusCode, header};
+use chassis::{Health, Metrics};
+use http_body_util::BodyExt;
+use serde_json::Value;
+use tower::ServiceExt;
+
+/// How long a handler may take to begin its reply.
+const REPLY_LIMIT: Duration = Duration::from_secs(30);
+
+/// Calls a service's router, with all that the chassis puts around it.
+#[derive(Clone)]
+pub struct TestClient {
+    app: Router,
+}
+
+/// A reply that was read to its end.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body; null when it is empty, a text when it is not JSON.
+    pub body: Value,
+}
+
+impl TestClient {
+    /// A client of `router`.
+    pub fn new(router: Router) -> Self {
+        Self { app: chassis::application(router, &Health::new(), &Metrics::new("test"), REPLY_LIMIT) }
+    }
+
+    /// `GET`s the path.
+    ///
+    /// # Panics
+    /// As [`TestClient::send`].
+    pub async fn get(&self, path: &str) -> Reply {
+        self.send("GET", path, &[], None).await
+    }
+
+    /// `POST`s JSON to the path.
+    ///
+    /// # Panics
+    /// As [`TestClient::send`].
+    pub async fn post(&self, path: &str, body: Value) -> Reply {
+        self.send("POST", path, &[], Some(body)).await
+    }
+
+    /// Sends a request with these headers, and the body as JSON.
+    ///
+    /// # Panics
+    /// When the request cannot be built or the reply does not end.
+    pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<Value>) -> Reply {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = match body {
+            Some(body) => request.header(header::CONTENT_TYPE, "application/json").body(Body::from(body.to_string())),
+            None => request.body(Body::empty()),
+        };
+        let response = self.app.clone().oneshot(request.expect("a request")).await.expect("routers are infallible");
+        let (head, body) = response.into_parts();
+        let bytes = body.collect().await.expect("the body ends").to_bytes();
+        Reply { status: head.status, headers: head.headers, body: value(&bytes) }
+    }
+}
+
+impl Reply {
+    /// The field that a problem document blames.
+    pub fn blamed(&self) -> &str {
+        self.body["field"].as_str().unwrap_or_default()
+    }
+
+    /// A header as text; empty when it is missing.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+}
+
+fn value(body: &[u8]) -> Value {
+    if body.is_empty() {
+        return Value::Null;
+    }
+    serde_json::from_slice(body).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(body).into_owned()))
+}

@@ -1,0 +1,38 @@
+//! What contract tests of the services stand on: a DynamoDB for each test, and a client for routers. Tests only.
+//!
+//! A suite runs on two back ends that must not differ: the embedded DynamoDB of the laptop, and DynamoDB Local when
+//! `TIDEMARK_TEST_DYNAMODB` names its URL. [`on_both_dynamodbs!`] makes two tests out of each scenario; without the
+//! variable the second says loudly that it was skipped.
+
+mod dynamodb;
+mod http;
+
+pub use dynamodb::{embedded, real};
+pub use http::{Reply, TestClient};
+
+/// Makes two tests out of each `async fn scenario(client: aws_sdk_dynamodb::Client)` named: one on the embedded DynamoDB
+/// and one on a real one.
+#[macro_export]
+macro_rules! on_both_dynamodbs {
+    ($($scenario:ident),+ $(,)?) => {
+        mod embedded {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $scenario() {
+                    super::$scenario($crate::embedded().await).await;
+                }
+            )+
+        }
+
+        mod real {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $scenario() {
+                    if let Some(client) = $crate::real(concat!(module_path!(), "::", stringify!($scenario))).await {
+                        super::$scenario(client).await;
+                    }
+                }
+            )+
+        }
+    };
+}

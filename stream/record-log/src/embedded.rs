@@ -1,19 +1,170 @@
-//! The embedded log's place: in memory until its persistent store stands.
+//! The record log inside the process, persistent in a folder: what a laptop runs on.
+//!
+//! Records lie in one SQLite file ([`store`]) as [`chunk`]s, a commit's records of a partition in one row. A publisher
+//! encodes what is sent into chunks and writes them, with its progress, in one SQLite transaction that is synced to disk;
+//! then it moves the partitions' ends, which live in memory too, and wakes the readers. A reader at the end compares two
+//! numbers and asks nobody. A thread deletes and compacts what the topics no longer keep ([`clean`]).
+//!
+//! What always holds: a folder belongs to one process, held by a file lock that ends with the process. So publishers are
+//! fenced by epochs in memory, and after a kill only SQLite's own recovery is needed.
 
-use std::path::Path;
+mod chunk;
+mod clean;
+mod publisher;
+mod reader;
+mod store;
 
-use crate::LogError;
-use crate::simulated::SimulatedLog;
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-/// A log inside this process.
-pub struct EmbeddedLog;
+use rusqlite::params;
+
+use self::chunk::Damaged;
+use self::clean::Cleaner;
+use self::publisher::EmbeddedPublisher;
+use self::reader::EmbeddedReader;
+use self::store::Store;
+use crate::clock::{Clock, system_now_ms};
+use crate::wakes::Wakes;
+use crate::{Delivery, LogError, Offset, OffsetRange, Publisher, Reader, RecordLog, TopicSpec};
+
+/// A persistent log inside this process.
+pub struct EmbeddedLog {
+    /// Dropped first: the folder stays locked until it rests.
+    _cleaner: Cleaner,
+    shared: Arc<Shared>,
+}
+
+/// What the log, its readers and its publishers hold together.
+struct Shared {
+    store: Store,
+    wakes: Arc<Wakes>,
+    now_ms: Clock,
+    /// Locked for as long as any of them lives.
+    _lock: File,
+}
+
+/// Why the store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+enum StoreError {
+    #[error("cannot use the folder {}: {source}", folder.display())]
+    Folder { folder: PathBuf, source: std::io::Error },
+    #[error("the folder {} is in use by another process", folder.display())]
+    Locked { folder: PathBuf },
+    #[error("the record log's file was written by a newer version of this program (format {version})")]
+    Newer { version: i64 },
+    #[error("partition {partition} of {topic:?} is full")]
+    Full { topic: String, partition: u32 },
+    #[error(transparent)]
+    Damaged(#[from] Damaged),
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+}
+
+impl From<StoreError> for LogError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Sqlite(_) | StoreError::Full { .. } => Self::Unavailable(Box::new(error)),
+            _ => Self::Settings(Box::new(error)),
+        }
+    }
+}
 
 impl EmbeddedLog {
-    /// Opens the log of the folder.
+    /// Opens the log in `folder`, which is created when absent.
     ///
     /// # Errors
-    /// None yet.
-    pub fn open(_folder: &Path) -> Result<SimulatedLog, LogError> {
-        Ok(SimulatedLog::default())
+    /// [`LogError::Settings`] when the folder cannot be used, or another process uses it.
+    pub fn open(folder: &Path) -> Result<Self, LogError> {
+        Self::open_at(folder, system_now_ms)
     }
+
+    /// Opens the log with a clock of the caller's, in milliseconds since the Unix epoch. It stamps records and decides
+    /// what is old.
+    ///
+    /// # Errors
+    /// As [`EmbeddedLog::open`].
+    pub fn open_at(folder: &Path, now_ms: impl Fn() -> u64 + Send + Sync + 'static) -> Result<Self, LogError> {
+        let lock = lock(folder)?;
+        // Whatever SQLite says against the file now, it will say again.
+        let store = Store::open(store::file_in(folder)).map_err(|refused| LogError::Settings(Box::new(refused)))?;
+        let shared = Arc::new(Shared { store, wakes: Arc::default(), now_ms: Box::new(now_ms), _lock: lock });
+        let _cleaner = Cleaner::start(&shared)?;
+        Ok(Self { _cleaner, shared })
+    }
+
+    /// Deletes and compacts now what the topics no longer keep. Otherwise this happens once a minute.
+    ///
+    /// # Errors
+    /// [`LogError::Unavailable`] when the store refuses; nothing is lost.
+    pub fn clean(&self) -> Result<(), LogError> {
+        Ok(clean::run(&self.shared)?)
+    }
+}
+
+fn lock(folder: &Path) -> Result<File, StoreError> {
+    let cannot = |source| StoreError::Folder { folder: folder.to_owned(), source };
+    std::fs::create_dir_all(folder).map_err(cannot)?;
+    let file = File::options().create(true).append(true).open(folder.join("lock")).map_err(cannot)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Locked { folder: folder.to_owned() }),
+        Err(TryLockError::Error(failed)) => Err(cannot(failed)),
+    }
+}
+
+impl RecordLog for EmbeddedLog {
+    fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<(), LogError> {
+        Ok(self.shared.store.ensure_topics(topics)?)
+    }
+
+    fn partitions(&self, topic: &str) -> Result<u32, LogError> {
+        Ok(self.shared.store.topic(topic)?.partition_count())
+    }
+
+    fn offsets(&self, topic: &str) -> Result<Vec<OffsetRange>, LogError> {
+        let topic = self.shared.store.topic(topic)?;
+        Ok(topic.partitions.iter().map(|kept| OffsetRange { start: kept.start(), end: kept.end() }).collect())
+    }
+
+    fn reader(&self, topic: &str, from: &[(u32, Offset)]) -> Result<Box<dyn Reader>, LogError> {
+        Ok(Box::new(EmbeddedReader::open(Arc::clone(&self.shared), topic, from)?))
+    }
+
+    fn publisher(&self, id: &str, delivery: Delivery) -> Result<Box<dyn Publisher>, LogError> {
+        Ok(Box::new(EmbeddedPublisher::open(Arc::clone(&self.shared), id, delivery)?))
+    }
+
+    fn committed(&self, group: &str, topic: &str) -> Result<Vec<(u32, Offset)>, LogError> {
+        Ok(committed(&self.shared.store, group, topic)?)
+    }
+
+    fn commit(&self, group: &str, topic: &str, next: &[(u32, Offset)]) -> Result<(), LogError> {
+        Ok(remember(&self.shared.store, group, topic, next)?)
+    }
+}
+
+fn committed(store: &Store, group: &str, topic: &str) -> Result<Vec<(u32, Offset)>, StoreError> {
+    let writer = store.writer();
+    let mut statement = writer.connection.prepare_cached(
+        "SELECT number, next_offset FROM positions WHERE reader_group = ? AND topic = ? ORDER BY number",
+    )?;
+    let positions =
+        statement.query_map([group, topic], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned())))?;
+    Ok(positions.collect::<Result<_, _>>()?)
+}
+
+fn remember(store: &Store, group: &str, topic: &str, next: &[(u32, Offset)]) -> Result<(), StoreError> {
+    let mut writer = store.writer();
+    let transaction = writer.connection.transaction()?;
+    for (partition, offset) in next {
+        transaction
+            .prepare_cached(
+                "INSERT INTO positions (reader_group, topic, number, next_offset) VALUES (?, ?, ?, ?)
+                 ON CONFLICT (reader_group, topic, number) DO UPDATE SET next_offset = excluded.next_offset",
+            )?
+            .execute(params![group, topic, partition, offset.cast_signed()])?;
+    }
+    Ok(transaction.commit()?)
 }

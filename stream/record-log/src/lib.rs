@@ -19,9 +19,9 @@ pub mod embedded;
 pub mod kafka;
 pub mod simulated;
 
+mod clock;
 mod murmur2;
 mod signal;
-mod staged;
 mod wakes;
 
 use std::sync::Arc;

@@ -2,12 +2,27 @@
 //!
 //! Every log of this crate decides alike, so a key keeps its partition when a deployment moves from one to another.
 
+use crate::{LogError, NewRecord};
+
 /// The partition of `key` among `partitions`: murmur2, made positive, modulo the number of partitions.
 ///
 /// # Panics
 /// If `partitions` is 0.
 pub fn partition_of(key: &[u8], partitions: u32) -> u32 {
     (murmur2(key) & 0x7fff_ffff) % partitions
+}
+
+/// The partition of a record: its own, its key's, or else the next in turn.
+pub(crate) fn choose_partition(record: &NewRecord<'_>, partitions: u32, turn: &mut u32) -> Result<u32, LogError> {
+    match (record.partition, record.key) {
+        (Some(partition), _) if partition < partitions => Ok(partition),
+        (Some(partition), _) => Err(LogError::UnknownPartition { topic: record.topic.to_owned(), partition }),
+        (None, Some(key)) => Ok(partition_of(key, partitions)),
+        (None, None) => {
+            *turn = turn.wrapping_add(1);
+            Ok(*turn % partitions)
+        }
+    }
 }
 
 /// The 32-bit MurmurHash2 with the seed of `org.apache.kafka.common.utils.Utils.murmur2`.

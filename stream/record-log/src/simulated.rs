@@ -12,11 +12,11 @@
 mod fault;
 mod publisher;
 mod reader;
+mod staged;
 mod store;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use fault::{Call, Crashed, Fault};
 use publisher::SimulatedPublisher;
@@ -24,6 +24,7 @@ use reader::SimulatedReader;
 use store::Store;
 pub use store::StoredRecord;
 
+use crate::clock::{Clock, system_now_ms};
 use crate::wakes::Wakes;
 use crate::{Delivery, LogError, Offset, OffsetRange, Publisher, Reader, RecordLog, TopicSpec};
 
@@ -37,7 +38,7 @@ pub struct SimulatedLog {
 /// What all processes see.
 struct Shared {
     store: Mutex<Store>,
-    now_ms: Box<dyn Fn() -> u64 + Send + Sync>,
+    now_ms: Clock,
     wakes: Arc<Wakes>,
 }
 
@@ -50,10 +51,7 @@ struct Process {
 impl Default for SimulatedLog {
     /// An empty log that goes by the system's clock.
     fn default() -> Self {
-        Self::new(|| {
-            let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
-        })
+        Self::new(system_now_ms)
     }
 }
 
@@ -158,7 +156,13 @@ impl RecordLog for SimulatedLog {
     }
 
     fn reader(&self, topic: &str, from: &[(u32, Offset)]) -> Result<Box<dyn Reader>, LogError> {
-        self.ask(&Call::OpenReader { topic }, |store| store.topic(topic).map(|_| ()))?;
+        self.ask(&Call::OpenReader { topic }, |store| {
+            let partitions = store.topic(topic)?.partitions();
+            let unknown = from.iter().find(|(partition, _)| *partition >= partitions);
+            unknown.map_or(Ok(()), |(partition, _)| {
+                Err(LogError::UnknownPartition { topic: topic.to_owned(), partition: *partition })
+            })
+        })?;
         Ok(Box::new(SimulatedReader::new(self.clone(), topic, from)))
     }
 

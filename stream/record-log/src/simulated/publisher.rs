@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::fault::{Fault, Simulated};
+use super::staged::Staged;
 use super::store::Opened;
 use super::{Call, SimulatedLog};
-use crate::staged::Staged;
 use crate::{Delivery, NewRecord, PublishError, Publisher};
 
 pub(super) struct SimulatedPublisher {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::staged::Staged;
+use super::staged::Staged;
 use crate::{Delivery, LogError, Offset, OffsetRange, TopicSpec};
 
 /// A committed record, as checks read it.

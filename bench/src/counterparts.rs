@@ -17,6 +17,8 @@ mod standing;
 
 use std::path::Path;
 
+use clap::ValueEnum;
+
 pub use cache::Cache;
 pub use debian::{BROWSER, DATABASE, JAVA, Package, provision};
 pub use server::{Launch, Server};
@@ -70,44 +72,86 @@ pub enum CounterpartError {
 /// The result of what may lack a counterpart.
 pub type Result<T> = std::result::Result<T, CounterpartError>;
 
-/// One of each server, started together.
-pub struct Counterparts {
+/// A server that the platform talks to in production, or what stands in for it there.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum Counterpart {
     /// Apache Kafka.
-    pub kafka: Server,
+    Kafka,
     /// MariaDB.
-    pub mariadb: Server,
+    Mariadb,
     /// DynamoDB Local.
-    pub dynamodb: Server,
+    Dynamodb,
+}
+
+impl Counterpart {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Kafka, Self::Mariadb, Self::Dynamodb];
+
+    /// The variable that tells tests its address.
+    pub fn variable(self) -> &'static str {
+        match self {
+            Self::Kafka => "TIDEMARK_TEST_BROKERS",
+            Self::Mariadb => "TIDEMARK_TEST_MYSQL",
+            Self::Dynamodb => "TIDEMARK_TEST_DYNAMODB",
+        }
+    }
+
+    /// The setting of the platform that takes its address.
+    pub fn flag(self) -> &'static str {
+        match self {
+            Self::Kafka => "--brokers",
+            Self::Mariadb => "--mysql",
+            Self::Dynamodb => "--dynamodb",
+        }
+    }
+
+    fn launch(self, cache: &Cache, data: &Path) -> Result<Launch> {
+        match self {
+            Self::Kafka => kafka::launch(cache, &data.join("kafka")),
+            Self::Mariadb => mariadb::launch(&data.join("mariadb")),
+            Self::Dynamodb => dynamodb::launch(cache, &data.join("dynamodb")),
+        }
+    }
+}
+
+/// Several servers, started together; they end with this value.
+pub struct Counterparts {
+    /// The servers.
+    pub servers: Vec<(Counterpart, Server)>,
 }
 
 impl Counterparts {
-    /// Fetches what is missing and starts all three in folders below `data`.
+    /// Fetches what is missing and starts the servers, each in a folder below `data`.
     ///
     /// # Errors
     /// [`CounterpartError`]: the first that could not be had.
-    pub fn start(cache: &Cache, data: &Path, lifetime: Lifetime) -> Result<Self> {
-        let kafka = kafka::launch(cache, &data.join("kafka"))?;
-        let mariadb = mariadb::launch(&data.join("mariadb"))?;
-        let dynamodb = dynamodb::launch(cache, &data.join("dynamodb"))?;
-        let mut all = Self {
-            kafka: Server::spawn(kafka, lifetime)?,
-            mariadb: Server::spawn(mariadb, lifetime)?,
-            dynamodb: Server::spawn(dynamodb, lifetime)?,
-        };
-        for server in [&mut all.kafka, &mut all.mariadb, &mut all.dynamodb] {
-            server.wait_until_ready()?;
-        }
-        Ok(all)
+    pub fn start(which: &[Counterpart], cache: &Cache, data: &Path, lifetime: Lifetime) -> Result<Self> {
+        // Everything is fetched before anything starts, so that the time until a server is ready is its own.
+        let launches = which.iter().map(|counterpart| counterpart.launch(cache, data)).collect::<Result<Vec<_>>>()?;
+        let spawn = |(which, launch): (&Counterpart, Launch)| Ok((*which, Server::spawn(launch, lifetime)?));
+        let mut servers = which.iter().zip(launches).map(spawn).collect::<Result<Vec<_>>>()?;
+        servers.iter_mut().try_for_each(|(_, server)| server.wait_until_ready())?;
+        Ok(Self { servers })
     }
 
-    /// The variables by which tests and the platform find the counterparts.
-    pub fn environment(&self) -> [(&'static str, String); 3] {
-        [
-            ("TIDEMARK_TEST_BROKERS", self.kafka.address().to_owned()),
-            ("TIDEMARK_TEST_MYSQL", self.mariadb.address().to_owned()),
-            ("TIDEMARK_TEST_DYNAMODB", self.dynamodb.address().to_owned()),
-        ]
+    /// The variables by which tests find the servers.
+    pub fn environment(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.servers.iter().map(|(which, server)| (which.variable(), server.address()))
     }
+
+    /// The arguments by which the platform finds the servers.
+    pub fn arguments(&self) -> impl Iterator<Item = &str> {
+        self.servers.iter().flat_map(|(which, server)| [which.flag(), server.address()])
+    }
+}
+
+/// Fetches and installs all that the servers need, and starts nothing.
+///
+/// # Errors
+/// [`CounterpartError`]: the first that could not be had.
+pub fn provision_all(cache: &Cache, which: &[Counterpart]) -> Result<()> {
+    let scratch = cache.scratch("provision")?;
+    which.iter().try_for_each(|counterpart| counterpart.launch(cache, scratch.path()).map(drop))
 }
 
 /// Turns an I/O error into one that says what was tried.

@@ -10,7 +10,10 @@
 pub mod binaries;
 pub mod compare;
 pub mod counterparts;
+pub mod exact;
 pub mod generate;
 pub mod oracle;
 pub mod orders;
 pub mod process;
+pub mod read;
+pub mod verify;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::{Parser, Subcommand};
 use serde::{Deserialize, Serialize};
 
-use super::{Cache, CounterpartError, Counterparts, Result, io_error};
+use super::{Cache, Counterpart, CounterpartError, Counterparts, Result, Server, io_error};
 use crate::process::{Lifetime, signal_group};
 
 /// Starts, stops and shows the real counterparts.
@@ -61,13 +61,13 @@ fn up(folder: &Path) -> Result<()> {
         println!("they are up already");
         return status(folder);
     }
-    let all = Counterparts::start(&Cache::open()?, folder, Lifetime::Detached)?;
-    let environment = all.environment().map(|(name, value)| (name.to_owned(), value)).to_vec();
-    let servers = [all.kafka, all.mariadb, all.dynamodb].map(|server| {
+    let all = Counterparts::start(&Counterpart::ALL, &Cache::open()?, folder, Lifetime::Detached)?;
+    let environment = all.environment().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let remember = |(_, server): (_, Server)| {
         let (name, address) = (server.name().to_owned(), server.address().to_owned());
         StandingServer { name, address, pid: server.release() }
-    });
-    let standing = Standing { servers: servers.into(), environment };
+    };
+    let standing = Standing { servers: all.servers.into_iter().map(remember).collect(), environment };
     let text = serde_json::to_string_pretty(&standing).expect("strings and numbers");
     std::fs::write(file(folder), text).map_err(io_error("remembering where the counterparts run"))?;
     status(folder)

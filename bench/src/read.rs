@@ -1,0 +1,87 @@
+//! Everything a topic holds, as committed.
+
+use std::time::{Duration, Instant};
+
+use record_log::{LogError, OffsetRange, Reader, Record, RecordLog, Signal};
+use serde::de::DeserializeOwned;
+
+/// A topic that does not give what it holds within this time is not read to its end.
+const STALL_LIMIT: Duration = Duration::from_secs(60);
+const RECORDS_PER_POLL: usize = 10_000;
+
+/// Why a topic was not read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The log refused or could not be reached.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// A value is not what the topic is said to hold.
+    #[error("partition {partition} holds at offset {offset} what cannot be read: {source}")]
+    Value {
+        /// Where.
+        partition: u32,
+        /// Where in it.
+        offset: u64,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// The topic stopped giving records before its end.
+    #[error("partition {0} gave no record for {limit} s before its end", limit = STALL_LIMIT.as_secs())]
+    Stalled(u32),
+}
+
+/// Hands every committed record of the topic to `each`, partition by partition, and returns their number.
+///
+/// # Errors
+/// [`ReadError`].
+pub fn all(log: &dyn RecordLog, topic: &str, each: &mut dyn FnMut(Record<'_>)) -> Result<u64, ReadError> {
+    let ranges = log.offsets(topic)?;
+    let from: Vec<_> = (0..).zip(&ranges).map(|(partition, range)| (partition, range.start)).collect();
+    let mut reader = log.reader(topic, &from)?;
+    let signal = Signal::default();
+    reader.on_readable(signal.wake());
+    let mut count = 0;
+    for (partition, range) in (0..).zip(ranges) {
+        count += partition_to_end(&mut *reader, &signal, partition, range, each)?;
+    }
+    Ok(count)
+}
+
+fn partition_to_end(
+    reader: &mut dyn Reader,
+    signal: &Signal,
+    partition: u32,
+    range: OffsetRange,
+    each: &mut dyn FnMut(Record<'_>),
+) -> Result<u64, ReadError> {
+    let (mut count, mut next_offset, mut newest) = (0, range.start, Instant::now());
+    while next_offset < range.end {
+        let polled = reader.poll(partition, RECORDS_PER_POLL, each)?;
+        count += polled.records as u64;
+        next_offset = if polled.at_end { range.end } else { polled.next_offset };
+        if polled.records > 0 {
+            newest = Instant::now();
+        } else if newest.elapsed() > STALL_LIMIT {
+            return Err(ReadError::Stalled(partition));
+        } else {
+            signal.wait(Duration::from_millis(20));
+        }
+    }
+    Ok(count)
+}
+
+/// The values of every committed record of the topic, read as JSON.
+///
+/// # Errors
+/// [`ReadError::Value`] at the first that is no `T`; tombstones are none.
+pub fn all_json<T: DeserializeOwned>(log: &dyn RecordLog, topic: &str) -> Result<Vec<T>, ReadError> {
+    let mut values = Vec::new();
+    let mut bad = None;
+    all(log, topic, &mut |record| match serde_json::from_slice(record.value.unwrap_or_default()) {
+        Ok(value) => values.push(value),
+        Err(source) => {
+            bad.get_or_insert(ReadError::Value { partition: record.partition, offset: record.offset, source });
+        }
+    })?;
+    bad.map_or(Ok(values), Err)
+}

@@ -1,0 +1,139 @@
+//! `bench verify`, which is `cargo verify`: every check and test, against the real counterparts.
+//!
+//! A step that fails fails the run; the steps after it run all the same, since each starts what it needs. Everything
+//! is built in the release profile, so that a fresh clone compiles its dependencies once.
+
+mod steps;
+
+use std::time::{Duration, Instant};
+
+use crate::counterparts::{Cache, Counterpart, CounterpartError};
+
+/// Runs the steps and ends with a table of them.
+#[derive(Debug, clap::Parser)]
+pub struct Args {
+    /// Only these steps.
+    #[arg(long, value_name = "STEP", value_parser = step_name)]
+    only: Vec<&'static str>,
+    /// All but these steps.
+    #[arg(long, value_name = "STEP", value_parser = step_name)]
+    skip: Vec<&'static str>,
+    /// Counterparts that cannot be had here: tests that skip themselves for want of them do not fail the run.
+    #[arg(long, value_name = "COUNTERPART", value_enum)]
+    without: Vec<Counterpart>,
+    /// Lists the steps and does nothing.
+    #[arg(long)]
+    list: bool,
+}
+
+/// Why a step, or the run, did not pass.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// Steps failed; the table says which.
+    #[error("{0} failed")]
+    Steps(usize),
+    /// A command said no.
+    #[error("`{command}` ended with {status}")]
+    Command {
+        /// What was run.
+        command: String,
+        /// How it ended.
+        status: std::process::ExitStatus,
+    },
+    /// A command could not be run at all.
+    #[error("`{command}` cannot be run: {source}")]
+    NotRun {
+        /// What was tried.
+        command: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// Tests skipped themselves though their counterpart is there.
+    #[error("tests skipped themselves:\n{0}")]
+    Skipped(String),
+    /// A counterpart could not be had.
+    #[error(transparent)]
+    Counterpart(#[from] CounterpartError),
+    /// One of the harness's own checks failed.
+    #[error(transparent)]
+    Check(#[from] Box<dyn std::error::Error>),
+}
+
+/// What every step is given.
+struct Context {
+    cache: Cache,
+    available: Vec<Counterpart>,
+}
+
+/// One named part of the run.
+struct Step {
+    name: &'static str,
+    about: &'static str,
+    run: fn(&Context) -> Result<Outcome, VerifyError>,
+}
+
+/// How a step went that did not fail.
+enum Outcome {
+    Passed,
+    NotRun(&'static str),
+}
+
+struct Line {
+    name: &'static str,
+    result: Result<Outcome, VerifyError>,
+    took: Duration,
+}
+
+impl Args {
+    /// Runs what was asked for.
+    ///
+    /// # Errors
+    /// [`VerifyError::Steps`] when a step failed.
+    pub fn run(self) -> Result<(), VerifyError> {
+        if self.list {
+            steps::ALL.iter().for_each(|step| println!("{:<18} {}", step.name, step.about));
+            return Ok(());
+        }
+        let available = Counterpart::ALL.into_iter().filter(|which| !self.without.contains(which)).collect();
+        let context = Context { cache: Cache::open()?, available };
+        let lines: Vec<_> = steps::ALL.iter().filter(|step| self.wants(step)).map(|step| step.run(&context)).collect();
+        report(&lines)
+    }
+
+    fn wants(&self, step: &Step) -> bool {
+        (self.only.is_empty() || self.only.contains(&step.name)) && !self.skip.contains(&step.name)
+    }
+}
+
+fn step_name(text: &str) -> Result<&'static str, String> {
+    let found = steps::ALL.iter().find(|step| step.name == text);
+    found.map(|step| step.name).ok_or_else(|| "no such step; --list shows them".to_owned())
+}
+
+impl Step {
+    fn run(&self, context: &Context) -> Line {
+        println!("\n══ {}: {}", self.name, self.about);
+        let started = Instant::now();
+        let result = (self.run)(context);
+        if let Err(error) = &result {
+            println!("{}: {error}", self.name);
+        }
+        Line { name: self.name, result, took: started.elapsed() }
+    }
+}
+
+fn report(lines: &[Line]) -> Result<(), VerifyError> {
+    println!("\n{:<18} {:>7}  result", "step", "seconds");
+    for line in lines {
+        let result = match &line.result {
+            Ok(Outcome::Passed) => "passed".to_owned(),
+            Ok(Outcome::NotRun(why)) => format!("not run: {why}"),
+            Err(error) => format!("FAILED: {}", error.to_string().lines().next().unwrap_or_default()),
+        };
+        println!("{:<18} {:>7.1}  {result}", line.name, line.took.as_secs_f64());
+    }
+    let passed = lines.iter().filter(|line| matches!(line.result, Ok(Outcome::Passed))).count();
+    let failed = lines.iter().filter(|line| line.result.is_err()).count();
+    println!("verify: {passed} passed, {failed} failed");
+    if failed == 0 { Ok(()) } else { Err(VerifyError::Steps(failed)) }
+}

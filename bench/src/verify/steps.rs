@@ -1,0 +1,112 @@
+//! The steps of the verification, in the order they run.
+
+use std::ffi::OsStr;
+use std::io::{self, BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
+
+use super::{Context, Outcome, Step, VerifyError};
+use crate::counterparts::{self, Counterpart, Counterparts};
+use crate::process::Lifetime;
+
+/// Every step there is.
+pub(super) const ALL: &[Step] = &[
+    Step { name: "format", about: "cargo fmt --check", run: format },
+    Step { name: "clippy", about: "clippy over all targets; a warning is an error", run: clippy },
+    Step { name: "docs", about: "cargo doc; a warning is an error", run: docs },
+    Step { name: "deny", about: "cargo deny check, where cargo-deny is installed", run: deny },
+    Step { name: "build", about: "the release binaries", run: build },
+    Step { name: "provision", about: "fetches and installs the counterparts", run: provision },
+    Step { name: "tests", about: "every test, against the real counterparts", run: tests },
+];
+
+type StepResult = Result<Outcome, VerifyError>;
+
+fn format(_: &Context) -> StepResult {
+    cargo(&["fmt", "--all", "--check"], &[])
+}
+
+fn clippy(_: &Context) -> StepResult {
+    cargo(&["clippy", "--release", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"], &[])
+}
+
+fn docs(_: &Context) -> StepResult {
+    cargo(&["doc", "--release", "--workspace", "--no-deps", "--locked"], &[("RUSTDOCFLAGS", "-D warnings")])
+}
+
+fn deny(_: &Context) -> StepResult {
+    let installed =
+        Command::new("cargo").args(["deny", "--version"]).output().is_ok_and(|tried| tried.status.success());
+    if !installed {
+        return Ok(Outcome::NotRun("cargo-deny is not installed"));
+    }
+    cargo(&["deny", "check"], &[])
+}
+
+fn build(_: &Context) -> StepResult {
+    cargo(&["build", "--release", "--workspace", "--bins", "--locked"], &[])
+}
+
+fn provision(context: &Context) -> StepResult {
+    counterparts::provision_all(&context.cache, &context.available)?;
+    counterparts::provision(counterparts::BROWSER)?;
+    Ok(Outcome::Passed)
+}
+
+fn tests(context: &Context) -> StepResult {
+    let data = context.cache.scratch("tests")?;
+    let servers = Counterparts::start(&context.available, &context.cache, data.path(), Lifetime::OfItsThread)?;
+    let mut command = Command::new("cargo");
+    // What a passing test printed is shown as well: only so is a test seen that skipped itself.
+    command.args(["test", "--release", "--workspace", "--locked", "--no-fail-fast", "--", "--show-output"]);
+    command.envs(servers.environment());
+    let skipped = run_and_collect(command, |line| {
+        let excused = |which: &Counterpart| !context.available.contains(which) && line.contains(which.variable());
+        line.contains("SKIPPED:") && !Counterpart::ALL.iter().any(excused)
+    })?;
+    if skipped.is_empty() { Ok(Outcome::Passed) } else { Err(VerifyError::Skipped(skipped.join("\n"))) }
+}
+
+fn cargo(arguments: &[&str], environment: &[(&str, &str)]) -> StepResult {
+    let mut command = Command::new("cargo");
+    command.args(arguments).envs(environment.iter().copied());
+    run(command)
+}
+
+/// Runs the command in the root of the repository; it writes where we write.
+fn run(mut command: Command) -> StepResult {
+    let status = command.current_dir(root()).status();
+    passed(&command, status)
+}
+
+/// Runs the command likewise, and returns the lines that `wanted` picks from its output.
+fn run_and_collect(mut command: Command, wanted: impl Fn(&str) -> bool) -> Result<Vec<String>, VerifyError> {
+    let spawned = command.current_dir(root()).stdout(Stdio::piped()).spawn();
+    let mut collected = Vec::new();
+    let ended = spawned.and_then(|mut child| {
+        let output = child.stdout.take().expect("it was piped");
+        for line in BufReader::new(output).split(b'\n') {
+            let line = String::from_utf8_lossy(&line?).into_owned();
+            println!("{line}");
+            collected.extend(wanted(&line).then_some(line));
+        }
+        child.wait()
+    });
+    passed(&command, ended)?;
+    Ok(collected)
+}
+
+fn passed(command: &Command, ended: io::Result<ExitStatus>) -> StepResult {
+    let words = [command.get_program()].into_iter().chain(command.get_args()).map(OsStr::to_string_lossy);
+    let command = words.collect::<Vec<_>>().join(" ");
+    match ended {
+        Ok(status) if status.success() => Ok(Outcome::Passed),
+        Ok(status) => Err(VerifyError::Command { command, status }),
+        Err(source) => Err(VerifyError::NotRun { command, source }),
+    }
+}
+
+/// The root of the repository: the harness runs where it was built.
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Starts Argo CD in a fresh cluster and hands it its first Application; delivery.tf runs it. Running it again changes nothing
+# that is already so.
+#
+# Needs aws, helm and kubectl, and a way to the cluster's API (in prod: from inside the VPC or through the VPN).
+# KUBECONFIG_FILE names a cluster that is not EKS, and CHART_FOLDER a chart where there is no way to its repository.
+set -euo pipefail
+
+: "${ROOT_APPLICATION:?the manifest}" "${ROOT_PATCH:?what is this cluster's own in it, as JSON}" "${CHART_VERSION:?}"
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+export KUBECONFIG=$work/kubeconfig
+if [ -n "${KUBECONFIG_FILE:-}" ]; then
+  cp "$KUBECONFIG_FILE" "$KUBECONFIG"
+else
+  aws eks update-kubeconfig --name "${CLUSTER:?}" --region "${REGION:?}" --kubeconfig "$KUBECONFIG" >/dev/null
+fi
+
+chart=(argo-cd --repo https://argoproj.github.io/argo-helm --version "$CHART_VERSION")
+[ -z "${CHART_FOLDER:-}" ] || chart=("$CHART_FOLDER")
+
+helm upgrade --install argocd "${chart[@]}" --namespace argocd --create-namespace --wait --timeout 10m \
+  --set dex.enabled=false --set notifications.enabled=false
+
+kubectl patch --local -f "$ROOT_APPLICATION" --type merge -p "$ROOT_PATCH" -o json >"$work/root.json"
+kubectl apply --server-side --force-conflicts --field-manager tidemark-bootstrap -f "$work/root.json"

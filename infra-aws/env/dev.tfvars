@@ -1,0 +1,32 @@
+# Cheap, and thrown away without regret: one zone's NAT, one database, the smallest of everything. The stream job runs in the
+# cluster (the chart's optional StatefulSet), so there is no second cloud, no VPN and no resolver.
+environment = "dev"
+vpc_cidr    = "10.20.0.0/16"
+
+nat_per_zone        = false
+interface_endpoints = []
+protect             = false
+log_retention_days  = 14
+
+# Yours: `curl https://checkip.amazonaws.com`. The one here is from the range for documentation and lets nobody in.
+admin_cidrs = ["203.0.113.10/32"]
+
+cluster = {
+  public_endpoint = true
+  instance_types  = ["t4g.large"]
+  nodes_max       = 4
+}
+
+database = {
+  instance_class = "db.t4g.medium"
+  multi_az       = false
+  storage_gb     = 20
+  storage_max_gb = 100
+}
+
+kafka = {
+  instance_type  = "kafka.t3.small"
+  storage_gb     = 20
+  storage_max_gb = 100
+  monitoring     = "PER_BROKER"
+}

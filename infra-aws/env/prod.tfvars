@@ -1,0 +1,14 @@
+# A shop: everything in three zones, private, protected. Sizes are the variables' defaults; this file says what is its own.
+environment = "prod"
+vpc_cidr    = "10.10.0.0/16"
+
+# The office's side of the VPN that people come through.
+admin_cidrs = ["10.200.0.0/16"]
+
+# From infra-gcp, once it stands (README.md, "Two clouds, four applies"):
+# gcp = {
+#   vpn_addresses   = ["…", "…"]
+#   bgp_asn         = 64514
+#   cidr            = "10.60.0.0/20"
+#   job_identity_id = "…"
+# }

@@ -1,0 +1,390 @@
+# Who may do what. Every program has a role of its own, and a policy that names actions and resources.
+# Pods get theirs by EKS Pod Identity, so no key and no annotation is in the cluster, and a role cannot be taken by another pod.
+
+locals {
+  table_arns = { for name, table in aws_dynamodb_table.this : name => [table.arn, "${table.arn}/index/*"] }
+
+  # A table under our key can be read by whoever may use the key through DynamoDB.
+  use_data_key = {
+    Sid      = "TablesKey"
+    Effect   = "Allow"
+    Action   = ["kms:Decrypt", "kms:DescribeKey"]
+    Resource = aws_kms_key.this["data"].arn
+    Condition = {
+      StringEquals = { "kms:ViaService" = "dynamodb.${var.region}.amazonaws.com" }
+    }
+  }
+
+  # A service finds its tables made and set, so it may look at them, not make them.
+  look_at_tables = ["dynamodb:DescribeTable", "dynamodb:DescribeTimeToLive"]
+  read_items     = ["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query", "dynamodb:Scan"]
+  write_items    = ["dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
+
+  # The tables each service reads and writes. A service without one calls nothing of AWS: it has a name there and no rights.
+  service_tables = {
+    gateway       = []
+    users         = []
+    products      = ["products", "product-reservations"]
+    orders        = []
+    notifications = ["notifications"]
+    analytics     = ["analytics-results"]
+  }
+
+  service_policies = {
+    for service, tables in local.service_tables : service => jsonencode({
+      Version = "2012-10-17"
+      Statement = [{
+        Sid      = "OwnTables"
+        Effect   = "Allow"
+        Action   = concat(local.look_at_tables, local.read_items, local.write_items)
+        Resource = flatten([for table in tables : local.table_arns[table]])
+      }, local.use_data_key]
+    }) if length(tables) > 0
+  }
+
+  external_secrets_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      {
+        Sid    = "SecretsOfTheServices"
+        Effect = "Allow"
+        Action = ["secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"]
+        Resource = concat(
+          [aws_db_instance.this.master_user_secret[0].secret_arn, aws_secretsmanager_secret.kafka["services"].arn],
+          [for secret in aws_secretsmanager_secret.given : secret.arn],
+        )
+      },
+      {
+        Sid      = "TheirKeys"
+        Effect   = "Allow"
+        Action   = "kms:Decrypt"
+        Resource = [aws_kms_key.this["data"].arn, aws_kms_key.this["streaming"].arn]
+        Condition = {
+          StringEquals = { "kms:ViaService" = "secretsmanager.${var.region}.amazonaws.com" }
+        }
+      },
+    ]
+  })
+
+  # Everything in the cluster that speaks to AWS: its service account, and what it may do.
+  pod_identities = merge(
+    {
+      for service in keys(local.service_tables) : service => {
+        namespace       = local.namespace
+        service_account = service
+        managed         = null
+      }
+    },
+    {
+      external-secrets             = { namespace = "external-secrets", service_account = "external-secrets", managed = null }
+      aws-load-balancer-controller = { namespace = "kube-system", service_account = "aws-load-balancer-controller", managed = null }
+      vpc-cni                      = { namespace = "kube-system", service_account = "aws-node", managed = "AmazonEKS_CNI_Policy" }
+      aws-ebs-csi-driver           = { namespace = "kube-system", service_account = "ebs-csi-controller-sa", managed = "service-role/AmazonEBSCSIDriverPolicy" }
+    },
+  )
+
+  # AWS's own services, acting for us.
+  service_roles = {
+    cluster             = { principal = "eks.amazonaws.com", managed = ["AmazonEKSClusterPolicy"] }
+    nodes               = { principal = "ec2.amazonaws.com", managed = ["AmazonEKSWorkerNodePolicy", "AmazonEC2ContainerRegistryPullOnly"] }
+    database-monitoring = { principal = "monitoring.rds.amazonaws.com", managed = ["service-role/AmazonRDSEnhancedMonitoringRole"] }
+    flow-logs           = { principal = "vpc-flow-logs.amazonaws.com", managed = [] }
+    file-processor      = { principal = "lambda.amazonaws.com", managed = [] }
+  }
+
+  service_role_policies = {
+    flow-logs = jsonencode({
+      Version = "2012-10-17"
+      Statement = [{
+        Effect   = "Allow"
+        Action   = ["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"]
+        Resource = "${aws_cloudwatch_log_group.this["flow"].arn}:*"
+      }]
+    })
+
+    file-processor = jsonencode({
+      Version = "2012-10-17"
+      Statement = [
+        {
+          Sid      = "ReadsUploads"
+          Effect   = "Allow"
+          Action   = ["s3:GetObject", "s3:GetObjectVersion"]
+          Resource = "${aws_s3_bucket.this["uploads"].arn}/${local.uploads_prefix}*"
+        },
+        {
+          Sid      = "WritesThumbnails"
+          Effect   = "Allow"
+          Action   = "s3:PutObject"
+          Resource = "${aws_s3_bucket.this["uploads"].arn}/${local.thumbnails_prefix}*"
+        },
+        {
+          Sid      = "WritesMetadataAndImportedProducts"
+          Effect   = "Allow"
+          Action   = ["dynamodb:BatchWriteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
+          Resource = [aws_dynamodb_table.this["files"].arn, aws_dynamodb_table.this["products"].arn]
+        },
+        {
+          Sid      = "HandsOverFailures"
+          Effect   = "Allow"
+          Action   = "sqs:SendMessage"
+          Resource = aws_sqs_queue.failed_files.arn
+        },
+        {
+          Sid      = "UsesTheKeyOfAllThese"
+          Effect   = "Allow"
+          Action   = ["kms:Decrypt", "kms:GenerateDataKey"]
+          Resource = aws_kms_key.this["data"].arn
+        },
+        {
+          Sid      = "Logs"
+          Effect   = "Allow"
+          Action   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+          Resource = "${aws_cloudwatch_log_group.this["file-processor"].arn}:*"
+        },
+        {
+          # X-Ray knows no resources.
+          Sid      = "Traces"
+          Effect   = "Allow"
+          Action   = ["xray:PutTelemetryRecords", "xray:PutTraceSegments"]
+          Resource = "*"
+        },
+      ]
+    })
+  }
+}
+
+# --- Pods
+
+resource "aws_iam_role" "pod" {
+  for_each = local.pod_identities
+
+  name        = "${local.name}-${each.key}"
+  description = "${each.value.service_account} in ${each.value.namespace}"
+
+  # Only Pod Identity of this very cluster, for this very service account.
+  assume_role_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Principal = { Service = "pods.eks.amazonaws.com" }
+      Action    = ["sts:AssumeRole", "sts:TagSession"]
+      Condition = {
+        StringEquals = {
+          "aws:RequestTag/eks-cluster-arn"            = aws_eks_cluster.this.arn
+          "aws:RequestTag/kubernetes-namespace"       = each.value.namespace
+          "aws:RequestTag/kubernetes-service-account" = each.value.service_account
+        }
+      }
+    }]
+  })
+}
+
+resource "aws_eks_pod_identity_association" "this" {
+  for_each = local.pod_identities
+
+  cluster_name    = aws_eks_cluster.this.name
+  namespace       = each.value.namespace
+  service_account = each.value.service_account
+  role_arn        = aws_iam_role.pod[each.key].arn
+}
+
+resource "aws_iam_role_policy" "pod" {
+  for_each = toset(concat(
+    [for service, tables in local.service_tables : service if length(tables) > 0],
+    ["external-secrets", "aws-load-balancer-controller"],
+  ))
+
+  name = each.key
+  role = aws_iam_role.pod[each.key].name
+  policy = merge(local.service_policies, {
+    external-secrets             = local.external_secrets_policy
+    aws-load-balancer-controller = local.load_balancer_policy
+  })[each.key]
+}
+
+resource "aws_iam_role_policy_attachment" "pod" {
+  for_each = { for name, pod in local.pod_identities : name => pod.managed if pod.managed != null }
+
+  role       = aws_iam_role.pod[each.key].name
+  policy_arn = "arn:aws:iam::aws:policy/${each.value}"
+}
+
+# For what cannot use Pod Identity: tools that only know OIDC, and Google's side of the federation.
+resource "aws_iam_openid_connect_provider" "cluster" {
+  url            = aws_eks_cluster.this.identity[0].oidc[0].issuer
+  client_id_list = ["sts.amazonaws.com"]
+}
+
+# --- AWS's services
+
+resource "aws_iam_role" "service" {
+  for_each = local.service_roles
+
+  name = "${local.name}-${each.key}"
+
+  assume_role_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Principal = { Service = each.value.principal }
+      Action    = "sts:AssumeRole"
+    }]
+  })
+}
+
+resource "aws_iam_role_policy" "service" {
+  for_each = toset(["flow-logs", "file-processor"])
+
+  name   = each.key
+  role   = aws_iam_role.service[each.key].name
+  policy = local.service_role_policies[each.key]
+}
+
+resource "aws_iam_role_policy_attachment" "service" {
+  for_each = merge([
+    for role, spec in local.service_roles : { for policy in spec.managed : "${role}/${policy}" => { role = role, policy = policy } }
+  ]...)
+
+  role       = aws_iam_role.service[each.value.role].name
+  policy_arn = "arn:aws:iam::aws:policy/${each.value.policy}"
+}
+
+# --- The stream job, on Google Cloud. accounts.google.com is known to AWS: no provider and no key is needed, only the
+# number of the one service account. https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_iam-condition-keys.html
+
+resource "aws_iam_role" "stream_job" {
+  count = local.linked ? 1 : 0
+
+  name        = "${local.name}-stream-job"
+  description = "The stream job on Google Cloud, if it comes to Kafka by IAM"
+
+  assume_role_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Principal = { Federated = "accounts.google.com" }
+      Action    = "sts:AssumeRoleWithWebIdentity"
+      Condition = {
+        StringEquals = {
+          "accounts.google.com:aud"  = var.gcp.job_identity_id
+          "accounts.google.com:sub"  = var.gcp.job_identity_id
+          "accounts.google.com:oaud" = "sts.amazonaws.com/${local.name}"
+        }
+      }
+    }]
+  })
+}
+
+resource "aws_iam_role_policy" "stream_job" {
+  count = local.linked ? 1 : 0
+
+  name = "kafka"
+  role = aws_iam_role.stream_job[0].name
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      {
+        Sid      = "Connects"
+        Effect   = "Allow"
+        Action   = ["kafka-cluster:Connect", "kafka-cluster:DescribeCluster", "kafka-cluster:WriteDataIdempotently"]
+        Resource = aws_msk_cluster.this.arn
+      },
+      {
+        Sid      = "ReadsOrders"
+        Effect   = "Allow"
+        Action   = ["kafka-cluster:DescribeTopic", "kafka-cluster:ReadData"]
+        Resource = "${local.kafka_resources.topic}/orders"
+      },
+      {
+        Sid    = "MakesAndWritesItsResults"
+        Effect = "Allow"
+        Action = ["kafka-cluster:CreateTopic", "kafka-cluster:DescribeTopic", "kafka-cluster:DescribeTopicDynamicConfiguration", "kafka-cluster:ReadData", "kafka-cluster:WriteData"]
+        Resource = [
+          "${local.kafka_resources.topic}/analytics-*",
+          "${local.kafka_resources.topic}/orders-dead-letter",
+          "${local.kafka_resources.topic}/orders-late",
+        ]
+      },
+      {
+        Sid      = "KeepsItsProgress"
+        Effect   = "Allow"
+        Action   = ["kafka-cluster:AlterGroup", "kafka-cluster:DescribeGroup"]
+        Resource = "${local.kafka_resources.group}/order-analytics*"
+      },
+      {
+        Sid      = "CommitsByTransaction"
+        Effect   = "Allow"
+        Action   = ["kafka-cluster:AlterTransactionalId", "kafka-cluster:DescribeTransactionalId"]
+        Resource = "${local.kafka_resources.transactional-id}/order-analytics*"
+      },
+    ]
+  })
+}
+
+locals {
+  # A cluster's topics, groups and transactional ids share its name and number: …:cluster/name/uuid → …:topic/name/uuid
+  kafka_resources = {
+    for kind in ["topic", "group", "transactional-id"] : kind => replace(aws_msk_cluster.this.arn, ":cluster/", ":${kind}/")
+  }
+
+  cluster_tag = "elbv2.k8s.aws/cluster"
+
+  # The controller makes load balancers and their groups, marks them with the cluster's name, and touches none without the mark.
+  load_balancer_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      {
+        # Describing knows no resources.
+        Sid    = "Looks"
+        Effect = "Allow"
+        Action = [
+          "acm:DescribeCertificate", "acm:ListCertificates",
+          "ec2:DescribeAccountAttributes", "ec2:DescribeAddresses", "ec2:DescribeAvailabilityZones", "ec2:DescribeInstances",
+          "ec2:DescribeInternetGateways", "ec2:DescribeNetworkInterfaces", "ec2:DescribeRouteTables", "ec2:DescribeSecurityGroups",
+          "ec2:DescribeSubnets", "ec2:DescribeTags", "ec2:DescribeVpcs",
+          "elasticloadbalancing:DescribeListenerAttributes", "elasticloadbalancing:DescribeListenerCertificates",
+          "elasticloadbalancing:DescribeListeners", "elasticloadbalancing:DescribeLoadBalancerAttributes",
+          "elasticloadbalancing:DescribeLoadBalancers", "elasticloadbalancing:DescribeRules", "elasticloadbalancing:DescribeSSLPolicies",
+          "elasticloadbalancing:DescribeTags", "elasticloadbalancing:DescribeTargetGroupAttributes",
+          "elasticloadbalancing:DescribeTargetGroups", "elasticloadbalancing:DescribeTargetHealth",
+        ]
+        Resource = "*"
+      },
+      {
+        Sid       = "MakesMarkedOnes"
+        Effect    = "Allow"
+        Action    = ["elasticloadbalancing:AddTags", "elasticloadbalancing:CreateLoadBalancer", "elasticloadbalancing:CreateTargetGroup"]
+        Resource  = ["arn:aws:elasticloadbalancing:${var.region}:${local.account}:loadbalancer/*", "arn:aws:elasticloadbalancing:${var.region}:${local.account}:targetgroup/*"]
+        Condition = { StringEquals = { "aws:RequestTag/${local.cluster_tag}" = local.name } }
+      },
+      {
+        Sid    = "ChangesMarkedOnes"
+        Effect = "Allow"
+        Action = [
+          "elasticloadbalancing:AddListenerCertificates", "elasticloadbalancing:AddTags", "elasticloadbalancing:CreateListener",
+          "elasticloadbalancing:CreateRule", "elasticloadbalancing:DeleteListener", "elasticloadbalancing:DeleteLoadBalancer",
+          "elasticloadbalancing:DeleteRule", "elasticloadbalancing:DeleteTargetGroup", "elasticloadbalancing:DeregisterTargets",
+          "elasticloadbalancing:ModifyListener", "elasticloadbalancing:ModifyLoadBalancerAttributes", "elasticloadbalancing:ModifyRule",
+          "elasticloadbalancing:ModifyTargetGroup", "elasticloadbalancing:ModifyTargetGroupAttributes", "elasticloadbalancing:RegisterTargets",
+          "elasticloadbalancing:RemoveListenerCertificates", "elasticloadbalancing:RemoveTags", "elasticloadbalancing:SetSecurityGroups",
+          "elasticloadbalancing:SetSubnets",
+        ]
+        Resource  = "arn:aws:elasticloadbalancing:${var.region}:${local.account}:*"
+        Condition = { StringEquals = { "aws:ResourceTag/${local.cluster_tag}" = local.name } }
+      },
+      {
+        Sid      = "MakesSecurityGroups"
+        Effect   = "Allow"
+        Action   = ["ec2:CreateSecurityGroup", "ec2:CreateTags"]
+        Resource = [aws_vpc.this.arn, "arn:aws:ec2:${var.region}:${local.account}:security-group/*"]
+      },
+      {
+        Sid       = "ChangesSecurityGroupsOfTheCluster"
+        Effect    = "Allow"
+        Action    = ["ec2:AuthorizeSecurityGroupIngress", "ec2:DeleteSecurityGroup", "ec2:RevokeSecurityGroupIngress"]
+        Resource  = "arn:aws:ec2:${var.region}:${local.account}:security-group/*"
+        Condition = { StringEquals = { "ec2:Vpc" = aws_vpc.this.arn } }
+      },
+    ]
+  })
+}

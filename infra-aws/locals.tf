@@ -1,0 +1,24 @@
+data "aws_caller_identity" "current" {}
+
+locals {
+  name    = "tidemark-${var.environment}"
+  account = data.aws_caller_identity.current.account_id
+  linked  = var.gcp != null
+
+  zones = [for letter in var.zones : "${var.region}${letter}"]
+
+  # In the third octet: load balancers and NAT from 0, brokers from 10, database from 20; pods have a /19 a zone from 32.
+  # Brokers keep to addresses of their own, for the chart's NetworkPolicies know addresses, not security groups.
+  public_cidrs   = { for index, zone in local.zones : zone => cidrsubnet(var.vpc_cidr, 8, index) }
+  brokers_cidrs  = { for index, zone in local.zones : zone => cidrsubnet(var.vpc_cidr, 8, 10 + index) }
+  database_cidrs = { for index, zone in local.zones : zone => cidrsubnet(var.vpc_cidr, 8, 20 + index) }
+  private_cidrs  = { for index, zone in local.zones : zone => cidrsubnet(var.vpc_cidr, 3, 1 + index) }
+  nat_zones      = toset(var.nat_per_zone ? local.zones : slice(local.zones, 0, 1))
+
+  # Cloud DNS forwards queries from this range, whatever the VPC's own addresses are.
+  # https://cloud.google.com/dns/docs/zones/zones-overview#firewall-rules
+  cloud_dns_cidr = "35.199.192.0/19"
+
+  # Where the Helm chart installs the services: what pods may assume depends on it.
+  namespace = "tidemark"
+}

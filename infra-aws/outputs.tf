@@ -1,0 +1,108 @@
+output "cluster_name" {
+  description = "For `aws eks update-kubeconfig --name`."
+  value       = aws_eks_cluster.this.name
+}
+
+output "cluster_issuer" {
+  description = "OIDC issuer of the cluster, for federation to other clouds."
+  value       = aws_eks_cluster.this.identity[0].oidc[0].issuer
+}
+
+output "image_repository" {
+  description = "Where the image is pushed to."
+  value       = aws_ecr_repository.this.repository_url
+}
+
+output "database_address" {
+  description = "MySQL, from inside the VPC, with TLS."
+  value       = aws_db_instance.this.address
+}
+
+output "database_secret_arn" {
+  description = "User and password of MySQL, changed by RDS every seven days."
+  value       = aws_db_instance.this.master_user_secret[0].secret_arn
+}
+
+output "brokers_scram" {
+  description = "Kafka for programs: SASL_SSL with SCRAM-SHA-512."
+  value       = aws_msk_cluster.this.bootstrap_brokers_sasl_scram
+}
+
+output "brokers_iam" {
+  description = "Kafka for people's tools: SASL_SSL with AWS_MSK_IAM."
+  value       = aws_msk_cluster.this.bootstrap_brokers_sasl_iam
+}
+
+output "uploads_bucket" {
+  description = "Files put under uploads/ are processed."
+  value       = aws_s3_bucket.this["uploads"].bucket
+}
+
+output "tables" {
+  description = "DynamoDB tables by name."
+  value       = { for name, table in aws_dynamodb_table.this : name => table.arn }
+}
+
+output "pod_roles" {
+  description = "What each program in the cluster is to AWS."
+  value       = { for name, role in aws_iam_role.pod : name => role.arn }
+}
+
+locals {
+  # In the shape of helm/values.yaml: what only this configuration knows.
+  helm_values = {
+    image = { repository = aws_ecr_repository.this.repository_url }
+    stores = {
+      mysql = { cidrs = values(local.database_cidrs) }
+      kafka = {
+        cidrs       = values(local.brokers_cidrs)
+        environment = { TIDEMARK_BROKERS = aws_msk_cluster.this.bootstrap_brokers_sasl_scram }
+      }
+      dynamodb = { environment = { TIDEMARK_DYNAMODB = "aws", AWS_REGION = var.region } }
+    }
+    externalSecrets = {
+      aws = { region = var.region }
+      secrets = {
+        TIDEMARK_MYSQL = {
+          key        = aws_db_instance.this.master_user_secret[0].secret_arn
+          properties = { mysql_user = "username", mysql_password = "password", mysql_host = null }
+          template   = "mysql://{{ .mysql_user | urlquery }}:{{ .mysql_password | urlquery }}@${aws_db_instance.this.address}:3306/tidemark?ssl-mode=REQUIRED"
+        }
+        TIDEMARK_PROPERTIES = { key = aws_secretsmanager_secret.kafka["services"].name }
+      }
+    }
+    network = { publicFrom = values(local.public_cidrs) }
+  }
+}
+
+output "helm_values" {
+  description = "Values for the chart, to be laid over values-dev.yaml or values-prod.yaml. Argo CD gets them by itself."
+  value       = yamlencode(local.helm_values)
+}
+
+output "for_gcp" {
+  description = "infra-gcp's variable `aws`: `terraform output -json for_gcp`. Null until this side knows the other."
+  value = local.linked ? {
+    account   = local.account
+    region    = var.region
+    vpc_cidr  = var.vpc_cidr
+    bgp_asn   = local.aws_asn
+    brokers   = aws_msk_cluster.this.bootstrap_brokers_sasl_scram
+    resolvers = [for ip in aws_route53_resolver_endpoint.inbound[0].ip_address : ip.ip]
+    job_role  = aws_iam_role.stream_job[0].arn
+    tunnels = flatten([for index, connection in aws_vpn_connection.gcp : [
+      { gateway = tonumber(index), address = connection.tunnel1_address, inside_cidr = connection.tunnel1_inside_cidr },
+      { gateway = tonumber(index), address = connection.tunnel2_address, inside_cidr = connection.tunnel2_inside_cidr },
+    ]])
+  } : null
+}
+
+output "vpn_secret_arns" {
+  description = "Where AWS keeps the tunnels' pre-shared keys, which infra-gcp asks for as TF_VAR_vpn_keys."
+  value       = [for connection in aws_vpn_connection.gcp : connection.preshared_key_arn]
+}
+
+output "stream_secret_arn" {
+  description = "The stream job's Kafka password, which infra-gcp asks for as TF_VAR_kafka_password."
+  value       = aws_secretsmanager_secret.kafka["stream"].arn
+}

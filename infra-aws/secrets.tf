@@ -1,0 +1,125 @@
+# Keys, and secrets without their values in any file, plan or state: passwords come by an ephemeral variable, go to Secrets
+# Manager by a write-only argument, and are read there by whoever is named in identity.tf.
+
+locals {
+  keys = {
+    cluster   = "Kubernetes secrets"
+    data      = "The database, tables, uploads and secrets"
+    logs      = "Logs and alarms"
+    streaming = "Kafka's storage and its users' passwords"
+  }
+
+  # AWS's services that use a key in their own name; all others use it in the name of a role of identity.tf.
+  key_users = {
+    logs = [
+      {
+        Sid       = "LogGroupsOfThisAccount"
+        Effect    = "Allow"
+        Principal = { Service = "logs.${var.region}.amazonaws.com" }
+        Action    = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"]
+        Resource  = "*"
+        Condition = { ArnLike = { "kms:EncryptionContext:aws:logs:arn" = "arn:aws:logs:${var.region}:${local.account}:*" } }
+      },
+      {
+        Sid       = "AlarmsOfThisAccount"
+        Effect    = "Allow"
+        Principal = { Service = "cloudwatch.amazonaws.com" }
+        Action    = ["kms:Decrypt", "kms:GenerateDataKey*"]
+        Resource  = "*"
+        Condition = { StringEquals = { "aws:SourceAccount" = local.account } }
+      },
+    ]
+  }
+
+  # Whose passwords Kafka knows, and the secrets that hold them. One each, so that one can be withdrawn.
+  kafka_users = {
+    services = "AmazonMSK_${local.name}"
+    stream   = "AmazonMSK_${local.name}-stream"
+  }
+
+  # Secrets whose values a person or a pipeline puts: `aws secretsmanager put-secret-value`, see README.md.
+  given_secrets = {
+    "users/token-keys"   = "The keys that sign access tokens"
+    "notifications/smtp" = "User and password of the mail server"
+    "stream/cluster"     = "What the processes of the stream job know each other by"
+  }
+}
+
+resource "aws_kms_key" "this" {
+  for_each = local.keys
+
+  description             = "${local.name}: ${each.value}"
+  enable_key_rotation     = true
+  deletion_window_in_days = 30
+
+  # The first statement is AWS's own default: it leaves the decision to IAM policies. Without it a key can be lost for good.
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = concat([{
+      Sid       = "DecidedByIam"
+      Effect    = "Allow"
+      Principal = { AWS = "arn:aws:iam::${local.account}:root" }
+      Action    = "kms:*"
+      Resource  = "*"
+    }], try(local.key_users[each.key], []))
+  })
+
+  tags = { Name = "${local.name}-${each.key}" }
+}
+
+resource "aws_kms_alias" "this" {
+  for_each = aws_kms_key.this
+
+  name          = "alias/${local.name}-${each.key}"
+  target_key_id = each.value.key_id
+}
+
+# --- Kafka's users. MSK wants the name's prefix and a key of one's own.
+
+resource "aws_secretsmanager_secret" "kafka" {
+  #checkov:skip=CKV2_AWS_57:Rotated by raising secrets_version: a password that changes alone would cut off the other cloud, which holds a copy
+  for_each = local.kafka_users
+
+  name        = each.value
+  description = "Kafka user ${each.key}"
+  kms_key_id  = aws_kms_key.this["streaming"].arn
+}
+
+resource "aws_secretsmanager_secret_version" "kafka" {
+  for_each = aws_secretsmanager_secret.kafka
+
+  secret_id                = each.value.id
+  secret_string_wo_version = var.secrets_version
+  secret_string_wo = jsonencode({
+    username = each.key
+    password = var.kafka_passwords[each.key]
+  })
+}
+
+resource "aws_secretsmanager_secret_policy" "kafka" {
+  for_each = aws_secretsmanager_secret.kafka
+
+  secret_arn = each.value.arn
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Sid       = "BrokersReadIt"
+      Effect    = "Allow"
+      Principal = { Service = "kafka.amazonaws.com" }
+      Action    = "secretsmanager:GetSecretValue"
+      Resource  = each.value.arn
+      Condition = { StringEquals = { "aws:SourceAccount" = local.account } }
+    }]
+  })
+}
+
+# --- What people give
+
+resource "aws_secretsmanager_secret" "given" {
+  #checkov:skip=CKV2_AWS_57:Issued by people or third parties: there is nothing a rotation function could ask for a new value
+  for_each = local.given_secrets
+
+  name        = "${local.name}/${each.key}"
+  description = each.value
+  kms_key_id  = aws_kms_key.this["data"].arn
+}

@@ -1,0 +1,174 @@
+# Defaults are production's: what a file in env/ leaves out is the safe choice.
+
+variable "environment" {
+  description = "Which Tidemark this is. One AWS account holds one environment, for tables keep their plain names."
+  type        = string
+
+  validation {
+    condition     = contains(["dev", "prod"], var.environment)
+    error_message = "environment must be dev or prod."
+  }
+}
+
+variable "region" {
+  description = "AWS region. eu-central-1 and Google's europe-west3 both stand in Frankfurt: a few milliseconds from cloud to cloud."
+  type        = string
+  default     = "eu-central-1"
+}
+
+variable "zones" {
+  description = "Letters of the three availability zones."
+  type        = list(string)
+  default     = ["a", "b", "c"]
+
+  validation {
+    condition     = length(distinct(var.zones)) == 3
+    error_message = "Kafka keeps three replicas and needs three different zones."
+  }
+}
+
+variable "vpc_cidr" {
+  description = "Addresses of the VPC, a /16 that overlaps neither infra-gcp nor the office."
+  type        = string
+
+  validation {
+    condition     = try(cidrnetmask(var.vpc_cidr), "") == "255.255.0.0"
+    error_message = "vpc_cidr must be a /16: the subnets are cut from it."
+  }
+}
+
+variable "nat_per_zone" {
+  description = "One NAT gateway for each zone, so that a zone's fall takes only itself along. False: one for all."
+  type        = bool
+  default     = true
+}
+
+variable "interface_endpoints" {
+  description = "AWS services reached inside the VPC. Each costs about 22 USD a month over three zones; without, NAT carries the traffic."
+  type        = set(string)
+  default     = ["ecr.api", "ecr.dkr", "eks-auth", "kms", "logs", "secretsmanager", "sts"]
+}
+
+variable "protect" {
+  description = "Deletion protection on what holds data, and a last snapshot when the database goes."
+  type        = bool
+  default     = true
+}
+
+variable "log_retention_days" {
+  description = "How long CloudWatch keeps logs."
+  type        = number
+  default     = 365
+}
+
+variable "admin_cidrs" {
+  description = "Networks people reach the Kubernetes API from: public addresses in dev, the office's side of a VPN in prod."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for cidr in var.admin_cidrs : tonumber(split("/", cidr)[1]) >= 16])
+    error_message = "admin_cidrs must be networks of /16 or smaller: the API is not for everyone."
+  }
+}
+
+variable "cluster" {
+  description = "The Kubernetes cluster and the bounds of its node group."
+  type = object({
+    version         = optional(string, "1.33")
+    public_endpoint = optional(bool, false)
+    instance_types  = optional(list(string), ["m7g.large"])
+    nodes_min       = optional(number, 2)
+    nodes           = optional(number, 2)
+    nodes_max       = optional(number, 6)
+  })
+  default = {}
+
+  validation {
+    condition     = !var.cluster.public_endpoint || length(var.admin_cidrs) > 0
+    error_message = "A public endpoint without admin_cidrs would be open to the world."
+  }
+}
+
+variable "database" {
+  description = "MySQL. Performance Insights needs db.t4g.medium or larger."
+  type = object({
+    version        = optional(string, "8.4.5")
+    instance_class = optional(string, "db.r7g.large")
+    multi_az       = optional(bool, true)
+    storage_gb     = optional(number, 100)
+    storage_max_gb = optional(number, 1000)
+  })
+  default = {}
+}
+
+variable "kafka" {
+  description = "Three MSK brokers, one a zone; storage grows by itself up to its maximum and never shrinks."
+  type = object({
+    version        = optional(string, "3.9.x.kraft")
+    instance_type  = optional(string, "kafka.m7g.large")
+    storage_gb     = optional(number, 100)
+    storage_max_gb = optional(number, 1000)
+    monitoring     = optional(string, "PER_TOPIC_PER_BROKER")
+  })
+  default = {}
+}
+
+variable "lambda_zip" {
+  description = "The file processor's zip for arm64, as `cargo lambda build` makes it: a file named `bootstrap` inside."
+  type        = string
+  default     = "../target/lambda/file-processor/bootstrap.zip"
+}
+
+variable "kafka_passwords" {
+  description = "Passwords of Kafka's users, new ones each time: `export TF_VAR_kafka_passwords=$(bootstrap/passwords.sh)`. Used when secrets_version changes, else dropped."
+  type = object({
+    services = string
+    stream   = string
+  })
+  ephemeral = true
+  sensitive = true
+
+  validation {
+    condition     = alltrue([for password in values(var.kafka_passwords) : length(password) >= 24])
+    error_message = "A password that nobody types can have 24 characters."
+  }
+}
+
+variable "secrets_version" {
+  description = "Raise by one to give every Kafka user a new password."
+  type        = number
+  default     = 1
+}
+
+variable "alert_email" {
+  description = "Who is told when an alarm goes off; null for nobody."
+  type        = string
+  default     = null
+}
+
+variable "gcp" {
+  description = "The other side, from infra-gcp's output `for_aws`. Null until it exists: no VPN, no resolver, no role for the job."
+  type = object({
+    vpn_addresses   = list(string)
+    bgp_asn         = number
+    cidr            = string
+    job_identity_id = string
+  })
+  default = null
+
+  validation {
+    condition     = var.gcp == null || try(length(var.gcp.vpn_addresses), 0) == 2
+    error_message = "An HA VPN gateway has exactly two addresses."
+  }
+}
+
+variable "argocd" {
+  description = "Argo CD and the repository it then brings everything else from. Null leaves the cluster empty."
+  type = object({
+    repository    = string
+    revision      = optional(string, "main")
+    chart_version = optional(string, "7.8.28")
+  })
+  default = null
+}

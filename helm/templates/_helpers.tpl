@@ -154,3 +154,37 @@ spec:
   ports: [{port: {{ .port }}, protocol: TCP}]
 {{- end }}
 {{- end }}
+
+{{/* Ingress rules of a service: its callers, the public where it is public, Prometheus. */}}
+{{- define "tidemark.waysIn" -}}
+{{- $root := .root -}}
+{{- $name := .name -}}
+{{- $port := .service.port -}}
+{{- range $caller, $other := $root.Values.services }}
+{{- if and (dig "enabled" true $other) (has $name ($other.calls | default list)) }}
+- from:
+    - podSelector:
+        matchLabels: {{- include "tidemark.selector" (dict "root" $root "name" $caller) | nindent 10 }}
+  ports: [{port: {{ $port }}, protocol: TCP}]
+{{- end }}
+{{- end }}
+{{- if and .service.public $root.Values.network.publicFrom }}
+- from: {{- range $root.Values.network.publicFrom }}
+    - ipBlock: {cidr: {{ . }}}
+    {{- end }}
+  ports: [{port: {{ $port }}, protocol: TCP}]
+{{- end }}
+{{- include "tidemark.monitoringIngress" (dict "root" $root "port" $port) }}
+{{- end }}
+
+{{/* Egress rules of a service: whom it calls, its stores. */}}
+{{- define "tidemark.waysOut" -}}
+{{- $root := .root -}}
+{{- range .service.calls | default list }}
+- to:
+    - podSelector:
+        matchLabels: {{- include "tidemark.selector" (dict "root" $root "name" .) | nindent 10 }}
+  ports: [{port: {{ (index $root.Values.services .).port }}, protocol: TCP}]
+{{- end }}
+{{- include "tidemark.storeEgress" (dict "root" $root "stores" (.service.stores | default list)) }}
+{{- end }}

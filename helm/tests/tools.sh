@@ -8,6 +8,7 @@ set -euo pipefail
 
 tools=${TIDEMARK_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/tidemark/tools}
 mkdir -p "$tools/bin"
+kubernetes=v1.35.4
 
 declare -A modules=(
   [helm]=helm.sh/helm/v3/cmd/helm@v3.22.0
@@ -20,6 +21,10 @@ declare -A in_place=(
   [helm-unittest]=github.com/helm-unittest/helm-unittest@v1.1.2
 )
 
+module() { # module@version: the folder of its source
+  go mod download -json "$1" | sed -n 's/.*"Dir": "\(.*\)",/\1/p'
+}
+
 build() { # tool
   [ -x "$tools/bin/$1" ] && return
   echo "building $1 (${modules[$1]})" >&2
@@ -29,9 +34,7 @@ build() { # tool
 build_in_place() { # tool
   [ -x "$tools/bin/$1" ] && return
   echo "building $1 (${in_place[$1]})" >&2
-  local source
-  source=$(go mod download -json "${in_place[$1]}" | sed -n 's/.*"Dir": "\(.*\)",/\1/p')
-  (cd "$source" && nice -n 19 go build -trimpath -ldflags '-s -w' -o "$tools/bin/$1" "./cmd/$1")
+  (cd "$(module "${in_place[$1]}")" && nice -n 19 go build -trimpath -ldflags '-s -w' -o "$tools/bin/$1" "./cmd/$1")
 }
 
 unpack_prometheus() { # Debian's package: promtool and the server, without installing it
@@ -39,14 +42,34 @@ unpack_prometheus() { # Debian's package: promtool and the server, without insta
   echo "unpacking Debian's prometheus" >&2
   local work
   work=$(mktemp -d)
-  (cd "$work" && apt-get download prometheus >/dev/null && dpkg -x prometheus_*.deb .)
+  chmod 755 "$work" # apt downloads as a user of its own
+  (
+    cd "$work"
+    apt-get download -q prometheus >/dev/null || { apt-get update -q >/dev/null && apt-get download -q prometheus >/dev/null; }
+    dpkg -x prometheus_*.deb .
+  )
   install "$work/usr/bin/prometheus" "$work/usr/bin/promtool" "$tools/bin/"
   rm -r "$work"
 }
 
-for tool in "${@:-helm kubeconform helm-unittest promtool k6}"; do
+make_schemas() { # for kubeconform, from what Go modules carry
+  [ -d "$tools/schemas" ] && return
+  echo "making schemas of Kubernetes $kubernetes and the operators" >&2
+  local argo operator secrets
+  argo=$(module github.com/argoproj/argo-cd/v2@v2.14.21)/manifests/crds
+  operator=$(module github.com/prometheus-operator/prometheus-operator@v0.85.0)/example/prometheus-operator-crd
+  secrets=$(module github.com/external-secrets/external-secrets@v1.3.2)/config/crds/bases
+  HELM="$tools/bin/helm" python3 "$(dirname "$0")/schemas.py" "$tools/schemas.new" \
+    "$(module "k8s.io/kubernetes@$kubernetes")/api/openapi-spec/swagger.json" "$argo"/app*-crd.yaml \
+    "$operator"/monitoring.coreos.com_{servicemonitors,prometheusrules}.yaml \
+    "$secrets"/external-secrets.io_{externalsecrets,secretstores}.yaml >&2
+  mv "$tools/schemas.new" "$tools/schemas"
+}
+
+for tool in "${@:-helm kubeconform helm-unittest promtool schemas k6}"; do
   for name in $tool; do
     if [ "$name" = promtool ]; then unpack_prometheus
+    elif [ "$name" = schemas ]; then make_schemas
     elif [ -n "${in_place[$name]:-}" ]; then build_in_place "$name"
     else build "$name"; fi
   done

@@ -1,0 +1,112 @@
+#!/usr/bin/env bash
+# Everything about the chart that can be shown without a cluster: about ten seconds once the tools are there.
+#
+#   helm/tests/check.sh              with the tools at hand; what is missing is skipped, and said
+#   helm/tests/check.sh --install    brings the missing tools first (tools.sh; several minutes of building, once)
+set -uo pipefail
+
+cd "$(dirname "$0")/.."
+tools=${TIDEMARK_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/tidemark/tools}
+export PATH="$tools/bin:$PATH" PYTHONDONTWRITEBYTECODE=1
+[ "${1:-}" = --install ] && { tests/tools.sh helm kubeconform helm-unittest promtool schemas >/dev/null || exit 1; }
+
+work=$(mktemp -d)
+trap 'rm -r "$work"' EXIT
+passed=0 failed=0 skipped=0
+
+pass() { passed=$((passed + 1)); echo "ok       $1"; }
+fail() { failed=$((failed + 1)); echo "FAILED   $1"; sed 's/^/         /' "$work/output"; }
+skip() { skipped=$((skipped + 1)); echo "SKIPPED: $1: $2"; }
+
+holds() { # sentence, command…
+  local sentence=$1; shift
+  if "$@" >"$work/output" 2>&1; then pass "$sentence"; else fail "$sentence"; fi
+}
+
+refused() { # sentence, what the refusal must say, command…
+  local sentence=$1 reason=$2; shift 2
+  if ! "$@" >"$work/output" 2>&1 && grep -qE "$reason" "$work/output"; then pass "$sentence"; else fail "$sentence"; fi
+}
+
+has() { command -v "$1" >/dev/null; }
+
+render() { # environment, further arguments
+  local environment=$1; shift
+  helm template tidemark . --namespace tidemark --kube-version 1.35 -f "values-$environment.yaml" "$@"
+}
+
+chart() {
+  local environment
+  for environment in dev prod kind; do
+    holds "lint --strict: values-$environment.yaml" helm lint --strict --kube-version 1.35 -f "values-$environment.yaml" .
+    holds "template: values-$environment.yaml" render "$environment" --output-dir "$work/unused-$environment"
+    render "$environment" >"$work/$environment.yaml" 2>/dev/null
+  done
+  holds "template: prod with the stream job" render prod --set job.enabled=true --output-dir "$work/unused-job"
+  render prod --set job.enabled=true >"$work/prod-with-job.yaml" 2>/dev/null
+  holds "lint --strict: the app of apps" helm lint --strict argocd
+  helm template tidemark-root argocd --namespace argocd >"$work/argocd.yaml" 2>/dev/null
+  holds "a second rendering is the same to the byte" cmp "$work/prod.yaml" <(render prod)
+}
+
+values_schema() {
+  local mistake
+  for mistake in replicaCount=3 image.digest=latest image.tag=latest services.orders.replcas=3 services.orders.replicas=3 \
+    services.orders.port=70000 'services.orders.stores[0]=redis' services.Orders.port=1 services.users.environment.PATH=/bin \
+    services.users.resources.limits=null 'stores.mysql.cidrs[0]=everywhere' public.service.type=ExternalName \
+    externalSecrets.secrets.TIDEMARK_MYSQL.password=hunter2 autoscaling.behavior.scaleDown.stabilizationWindowSeconds=-1 \
+    autoscaling.behavior.scaleUp=null probes.liveness.path=/ network.monitoringNamespace=7 job.processes=0; do
+    refused "values.schema.json refuses $mistake" "values don't meet the specifications" render prod --set "$mistake"
+  done
+}
+
+schemas() {
+  local location="$tools/schemas/{{.ResourceKind}}{{.KindSuffix}}.json" file
+  if ! has kubeconform; then skip "kubeconform" "not installed (check.sh --install)"; return; fi
+  if ! [ -d "$tools/schemas" ]; then skip "kubeconform" "no schemas (check.sh --install)"; return; fi
+  local conforms=(kubeconform -strict -schema-location "$location")
+  for file in dev prod kind prod-with-job argocd; do
+    holds "kubeconform -strict: $file" "${conforms[@]}" "$work/$file.yaml"
+  done
+  holds "kubeconform -strict: argocd/root.yaml" "${conforms[@]}" argocd/root.yaml
+  for mistake in s/terminationGracePeriodSeconds:/terminationGracePeriod:/ s/honorLabels:/honourLabels:/ s/secretStoreRef:/storeRef:/ \
+    s/averageUtilization:.70/averageUtilization:\ high/ s/maxUnavailable:.1$/maxUnavailable:\ [1]/ 's|autoscaling/v2|autoscaling/v3|'; do
+    sed "$mistake" "$work/prod.yaml" >"$work/mistaken.yaml"
+    refused "kubeconform notices $mistake" "invalid|could not find schema" "${conforms[@]}" "$work/mistaken.yaml"
+  done
+}
+
+unit_tests() {
+  if ! has helm-unittest; then skip "chart unit tests" "helm-unittest is not installed (check.sh --install)"; return; fi
+  holds "unit tests of the chart" helm-unittest .
+  holds "unit tests of the app of apps" helm-unittest argocd
+  cp -r . "$work/mistaken" && sed -i 's/if not $service.autoscaling/if true/' "$work/mistaken/templates/services.yaml"
+  refused "unit tests notice replicas beside an autoscaler" "leaves the number of pods to the autoscaler" helm-unittest "$work/mistaken"
+}
+
+manifests() {
+  holds "what must hold for all manifests" python3 tests/manifests.py "$work"/{dev,prod,kind,prod-with-job}.yaml
+  holds "each of these checks sees the mistakes it is for" python3 tests/manifests.py --mistakes "$work/prod.yaml"
+}
+
+observability() {
+  holds "dashboards are what build.py writes" python3 dashboards/build.py --check
+  holds "dashboards are whole, and every metric is one that is exported" python3 tests/expressions.py lint
+  holds "the dashboards' lint sees the mistakes it is for" python3 tests/expressions.py mistakes
+  if ! has promtool; then skip "rules" "promtool is not installed (check.sh --install)"; return; fi
+  holds "promtool check rules" promtool check rules rules/*.yaml
+  holds "promtool test rules" promtool test rules tests/rules/*.test.yaml
+  python3 tests/expressions.py rules >"$work/panels.yaml"
+  holds "every expression parses" promtool check rules "$work/panels.yaml"
+  sed 's/sum by (service) (rate/sum by service (rate(/' rules/services-recording.yaml >"$work/mistaken.yaml"
+  refused "promtool notices a broken expression" "parse error|could not parse" promtool check rules "$work/mistaken.yaml"
+}
+
+if has helm; then
+  chart && values_schema && schemas && unit_tests && manifests && observability
+else
+  skip "everything" "helm is not installed (check.sh --install)"
+fi
+[ $skipped -eq 0 ] || echo "$skipped skipped"
+echo "$passed passed, $failed failed"
+[ $failed -eq 0 ]

@@ -9,6 +9,7 @@ use humantime::parse_duration;
 
 /// Where the upstream services are, and how much patience and room each of them gets.
 #[derive(Clone, Debug, clap::Args)]
+#[group(skip)]
 pub struct Config {
     /// Base address of the users service.
     #[arg(id = "gateway-users-url", long, env = "TIDEMARK_USERS_URL", default_value = "http://127.0.0.1:5001")]

@@ -7,10 +7,9 @@ import { button, element } from "./dom.js";
 
 let opened;
 
-/** Opens the dialog; the promise gives the customer, or null when nobody was chosen. */
+/** Opens the dialog; the promise gives the customer, null when nobody was chosen. */
 export async function askWho() {
   opened ??= dialog("account");
-  const before = customer()?.id;
   return new Promise((resolve) => {
     const chosen = (user) => {
       choose(user);
@@ -18,9 +17,7 @@ export async function askWho() {
       say(`Welcome aboard, ${user.name}.`);
     };
     opened.show(customer() ? "Your account" : "Who is shopping?", current(), signUp(chosen), others(chosen));
-    opened.node.addEventListener("close", () => resolve(customer()?.id === before && !before ? null : customer()), {
-      once: true,
-    });
+    opened.node.addEventListener("close", () => resolve(customer()), { once: true });
   });
 }
 

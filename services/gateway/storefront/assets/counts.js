@@ -4,7 +4,7 @@ import { call } from "./api.js";
 
 const ASK_AGAIN_MS = 5_000;
 const TRY_STREAM_AGAIN_MS = 30_000;
-// Three pages: enough for a board, little enough for a phone.
+// Enough for a board, little enough for a phone.
 const PAST = "/analytics/recent?limit=100";
 
 /**
@@ -43,9 +43,11 @@ export function follow({ onCount, onState = () => {} }) {
   const listen = () => {
     source = new EventSource("/api/analytics/stream");
     source.onopen = () => {
-      onState("live");
       // What came between the last look and now.
-      catchUp().catch(() => onState("away"));
+      catchUp().then(
+        () => onState("live"),
+        () => onState("away"),
+      );
     };
     source.onmessage = heard;
     source.addEventListener("count", heard);

@@ -18,7 +18,7 @@ export function receipt(order, close) {
     { class: "stack receipt" },
     element("p", {}, `${money(order.total_cents, order.currency)} · ${plural(things(order), "item")}`),
     element("div", { class: "receipt-tide" }, tide.node, element("div", { class: "stack" }, state, countdown)),
-    element("p", {}, element("a", { class: "button", href: "/live" }, "Watch the live board")),
+    element("a", { class: "button", href: "/live" }, "Watch the live board"),
     button("Back to the shop", close, "quiet"),
   );
   state.textContent = `Your order will be counted when its minute, ${minute(start)}, closes.`;

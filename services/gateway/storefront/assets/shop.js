@@ -1,0 +1,21 @@
+// The shop's page: the minute that rises, the catalogue, and what is chosen from it.
+
+import "./masthead.js";
+import { catalogue } from "./catalogue.js";
+import { everySecond, WINDOW_MS, windowStart } from "./clock.js";
+import { minute } from "./format.js";
+import { gauge } from "./gauge.js";
+
+const tide = gauge();
+document.querySelector("#tide").replaceWith(tide.node);
+const name = document.querySelector("#tide-minute");
+const left = document.querySelector("#tide-left");
+
+everySecond((now) => {
+  const start = windowStart(now);
+  tide.rise((now - start) / WINDOW_MS);
+  name.textContent = `The minute ${minute(start)}`;
+  left.textContent = `closes in ${Math.ceil((start + WINDOW_MS - now) / 1_000)} s`;
+});
+
+catalogue();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -37,6 +37,13 @@ struct Inner {
     checks: Mutex<BTreeMap<String, Check>>,
     failing: Mutex<BTreeMap<String, String>>,
     draining: AtomicBool,
+    holds: AtomicUsize,
+}
+
+/// While this lives the service is starting: see [`Health::hold`].
+pub struct Hold {
+    health: Health,
+    name: &'static str,
 }
 
 impl Default for Health {
@@ -58,6 +65,7 @@ impl Health {
             checks: Mutex::default(),
             failing: Mutex::default(),
             draining: AtomicBool::new(false),
+            holds: AtomicUsize::new(0),
         }))
     }
 
@@ -73,6 +81,19 @@ impl Health {
             Box::pin(async move { outcome.await.map_err(|error| error.to_string()) })
         });
         self.0.checks.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), check);
+    }
+
+    /// Until the hold is dropped the service is not ready, says so under `name`, and answers its own routes with a 503:
+    /// for what has to be there first, like tables.
+    #[must_use]
+    pub fn hold(&self, name: &'static str) -> Hold {
+        self.0.holds.fetch_add(1, Ordering::AcqRel);
+        self.register(name, async || Err("not there yet"));
+        Hold { health: self.clone(), name }
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        self.0.holds.load(Ordering::Acquire) > 0
     }
 
     /// From now on the service is not ready, whatever its checks say.
@@ -112,6 +133,13 @@ impl Health {
             .route("/health/ready", get(ready))
             .route("/health/live", get(live))
             .with_state(self.clone())
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.health.0.checks.lock().unwrap_or_else(PoisonError::into_inner).remove(self.name);
+        self.health.0.holds.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

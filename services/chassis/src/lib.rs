@@ -4,6 +4,7 @@
 //! share: health, metrics, request ids, traces, time limits, problem documents and draining. Several services run in
 //! one process without meeting: nothing here is global but the log's subscriber.
 
+mod application;
 mod backoff;
 pub mod dynamodb;
 mod extract;
@@ -17,13 +18,14 @@ pub mod sql;
 mod telemetry;
 mod trace;
 
+pub use application::application;
 pub use backoff::{Backoff, retry};
 pub use extract::{Json, Path, Query};
-pub use health::Health;
+pub use health::{Health, Hold};
 pub use metrics::Metrics;
 pub use page::{Cursor, Limit, Page, PageQuery};
 pub use problem::{Problem, Result};
-pub use serve::{ServeError, application, serve};
+pub use serve::{Limits, ServeError, Server, serve};
 pub use shutdown::Shutdown;
 pub use telemetry::{LogFilter, LogFormat, LogSettings, init as init_telemetry};
 pub use trace::{RequestId, TraceParent};

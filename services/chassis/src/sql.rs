@@ -3,7 +3,7 @@
 //! [`Database`] hides where the two differ in what every service needs: how to connect, how a transaction that writes
 //! begins, how tables come to be. SQLite knows one writer at a time, so writers of one process queue here, in order,
 //! instead of polling the file's lock. Queries are portable by care: `?` binds, `BIGINT`, `INTEGER` and `VARCHAR` columns,
-//! no upsert, no `RETURNING`; [`Dialect::for_update`] says what is left.
+//! no upsert, no `RETURNING`; [`Dialect`] has what is left.
 
 mod migrate;
 
@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use migrate::{MigrateError, Migration};
-use sqlx::any::AnyPoolOptions;
+use sqlx::any::{AnyPoolOptions, AnyQueryResult};
 use sqlx::pool::PoolConnection;
-use sqlx::{Any, AnyConnection, AnyPool, AssertSqlSafe, Connection, Executor, Transaction};
+use sqlx::{Any, AnyConnection, AnyPool, AssertSqlSafe, Connection, Executor, Row, Transaction};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::Problem;
@@ -26,7 +26,8 @@ const ACQUIRE_LIMIT: Duration = Duration::from_secs(3);
 const SQLITE_SETTINGS: &str =
     "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON";
 /// Read committed: ranges locked for reading must not stop those who insert.
-const MYSQL_SETTINGS: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, innodb_lock_wait_timeout = 5";
+const MYSQL_SETTINGS: &str =
+    "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; SET SESSION innodb_lock_wait_timeout = 5";
 
 /// Which SQL the database speaks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -124,6 +125,17 @@ impl WriteTransaction {
         &mut self.inner
     }
 
+    /// The id that SQL gave to the row inserted last; `result` is what inserting it returned.
+    ///
+    /// # Errors
+    /// When the database does not say.
+    pub async fn inserted_id(&mut self, result: &AnyQueryResult) -> Result<i64, sqlx::Error> {
+        match result.last_insert_id() {
+            Some(id) => Ok(id),
+            None => sqlx::query("SELECT last_insert_rowid()").fetch_one(self.connection()).await?.try_get(0),
+        }
+    }
+
     /// Makes it so.
     ///
     /// # Errors
@@ -134,11 +146,11 @@ impl WriteTransaction {
 }
 
 impl Dialect {
-    /// What ends a `SELECT` that locks its rows. SQLite's writing transactions lock everything already.
-    pub fn for_update(self) -> &'static str {
+    /// The `SELECT` with its rows locked until the transaction ends. SQLite's writing transactions lock everything already.
+    pub fn locking(self, select: &'static str) -> AssertSqlSafe<String> {
         match self {
-            Self::MySql => " FOR UPDATE",
-            Self::Sqlite => "",
+            Self::MySql => trusted(format!("{select} FOR UPDATE")),
+            Self::Sqlite => trusted(select),
         }
     }
 }

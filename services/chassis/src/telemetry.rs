@@ -29,6 +29,14 @@ impl std::str::FromStr for LogFilter {
     }
 }
 
+impl LogFilter {
+    /// Adds directives for targets that the filter does not name itself.
+    #[must_use]
+    pub fn with_defaults(self, directives: &str) -> Self {
+        Self(format!("{directives},{}", self.0))
+    }
+}
+
 /// The look of the logs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum LogFormat {

@@ -1,0 +1,9 @@
+//! The chassis as its services meet it: requests by `oneshot`, connections over loopback, tables in a SQLite file.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod databases;
+mod page;
+mod requests;
+mod serving;
+mod sql;

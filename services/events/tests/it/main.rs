@@ -1,0 +1,6 @@
+//! The wire contract, held to the letter.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod golden;
+mod timestamps;

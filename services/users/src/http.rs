@@ -1,0 +1,73 @@
+//! The routes of the users service.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderName, StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use chassis::{Json, Page, PageQuery, Path, Problem, Query, Result};
+use events::Timestamp;
+
+use crate::password::Hasher;
+use crate::store::{Store, StoreError};
+use crate::user::{NewUser, User, UserChange};
+
+/// What the handlers share.
+#[derive(Clone)]
+pub struct Users {
+    pub store: Store,
+    pub hasher: Arc<Hasher>,
+}
+
+pub fn routes(users: Users) -> Router {
+    Router::new()
+        .route("/users", get(list).post(create))
+        .route("/users/{id}", get(show).patch(change).delete(remove))
+        .with_state(users)
+}
+
+type Created = (StatusCode, [(HeaderName, String); 1], Json<User>);
+
+async fn create(State(users): State<Users>, Json(mut new): Json<NewUser>) -> Result<Created> {
+    let hash = match new.password.take() {
+        Some(password) => Some(users.hasher.hash(password).await.map_err(Problem::internal)?),
+        None => None,
+    };
+    let user = users.store.insert(&new, hash.as_deref(), Timestamp::now()).await?;
+    Ok((StatusCode::CREATED, [(header::LOCATION, format!("/users/{}", user.id))], Json(user)))
+}
+
+async fn list(State(users): State<Users>, Query(query): Query<PageQuery>) -> Result<Json<Page<User>>> {
+    let after = query.after()?.unwrap_or(0);
+    let found = users.store.list(after, query.limit).await?;
+    Ok(Json(Page::cut(found, query.limit, |user| user.id)))
+}
+
+async fn show(State(users): State<Users>, Path(id): Path<i64>) -> Result<Json<User>> {
+    users.store.get(id).await?.map(Json).ok_or_else(no_such_user)
+}
+
+async fn change(State(users): State<Users>, Path(id): Path<i64>, Json(change): Json<UserChange>) -> Result<Json<User>> {
+    users.store.update(id, change).await?.map(Json).ok_or_else(no_such_user)
+}
+
+async fn remove(State(users): State<Users>, Path(id): Path<i64>) -> Result<impl IntoResponse> {
+    let existed = users.store.delete(id).await?;
+    existed.then_some(StatusCode::NO_CONTENT).ok_or_else(no_such_user)
+}
+
+fn no_such_user() -> Problem {
+    Problem::not_found("there is no such user")
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::EmailTaken => Self::conflict("the e-mail address belongs to another user").field("email"),
+            StoreError::HasOrders => Self::conflict("a user who has ordered cannot be deleted"),
+            StoreError::Sql(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Users in SQL.
+
+use chassis::Limit;
+use chassis::sql::{Database, is_duplicate};
+use events::Timestamp;
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Row};
+
+use crate::user::{Email, NewUser, User, UserChange};
+
+const BY_ID: &str = "SELECT id, name, email, phone, created_at_ms FROM users WHERE id = ?";
+const AFTER: &str = "SELECT id, name, email, phone, created_at_ms FROM users WHERE id > ? ORDER BY id LIMIT ?";
+const INSERT: &str = "INSERT INTO users (name, email, phone, password_hash, created_at_ms) VALUES (?, ?, ?, ?, ?)";
+const UPDATE: &str = "UPDATE users SET name = ?, email = ?, phone = ? WHERE id = ?";
+
+/// The table `users`.
+#[derive(Clone)]
+pub struct Store {
+    database: Database,
+}
+
+/// Why the store did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("the e-mail address belongs to another user")]
+    EmailTaken,
+    #[error("the user has orders")]
+    HasOrders,
+    #[error("SQL: {0}")]
+    Sql(#[source] sqlx::Error),
+}
+
+impl Store {
+    pub fn new(database: Database) -> Self {
+        Self { database }
+    }
+
+    pub async fn insert(&self, new: &NewUser, password_hash: Option<&str>, now: Timestamp) -> Result<User, StoreError> {
+        let mut transaction = self.database.write().await?;
+        let inserted = sqlx::query(INSERT)
+            .bind(new.name.as_str())
+            .bind(new.email.as_str())
+            .bind(new.phone.as_ref().map(|phone| phone.as_str()))
+            .bind(password_hash)
+            .bind(millis(now))
+            .execute(transaction.connection())
+            .await?;
+        let id = transaction.inserted_id(&inserted).await?;
+        transaction.commit().await?;
+        let phone = new.phone.as_ref().map(|phone| phone.as_str().to_owned());
+        Ok(User { id, name: new.name.as_str().to_owned(), email: email(&new.email), phone, created_at: now })
+    }
+
+    pub async fn get(&self, id: i64) -> Result<Option<User>, StoreError> {
+        let row = sqlx::query(BY_ID).bind(id).fetch_optional(self.database.pool()).await?;
+        Ok(row.as_ref().map(read).transpose()?)
+    }
+
+    /// Up to one more than `limit` users with higher ids than `after`, in order of id.
+    pub async fn list(&self, after: i64, limit: Limit) -> Result<Vec<User>, StoreError> {
+        let rows = sqlx::query(AFTER).bind(after).bind(limit.and_one()).fetch_all(self.database.pool()).await?;
+        Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+    }
+
+    /// The user as changed; none when there is no such user.
+    pub async fn update(&self, id: i64, change: UserChange) -> Result<Option<User>, StoreError> {
+        let mut transaction = self.database.write().await?;
+        let Some(user) = self.lock(transaction.connection(), id).await? else { return Ok(None) };
+        let user = changed(user, change);
+        sqlx::query(UPDATE)
+            .bind(user.name.as_str())
+            .bind(user.email.as_str())
+            .bind(user.phone.as_deref())
+            .bind(id)
+            .execute(transaction.connection())
+            .await?;
+        transaction.commit().await?;
+        Ok(Some(user))
+    }
+
+    /// Whether there was such a user.
+    pub async fn delete(&self, id: i64) -> Result<bool, StoreError> {
+        let mut transaction = self.database.write().await?;
+        let deleted = sqlx::query("DELETE FROM users WHERE id = ?").bind(id).execute(transaction.connection()).await?;
+        transaction.commit().await?;
+        Ok(deleted.rows_affected() > 0)
+    }
+
+    async fn lock(&self, connection: &mut AnyConnection, id: i64) -> Result<Option<User>, sqlx::Error> {
+        let query = self.database.dialect().locking(BY_ID);
+        let row = sqlx::query(query).bind(id).fetch_optional(connection).await?;
+        row.as_ref().map(read).transpose()
+    }
+}
+
+fn changed(user: User, change: UserChange) -> User {
+    User {
+        name: change.name.map_or(user.name, |name| name.as_str().to_owned()),
+        email: change.email.as_ref().map_or(user.email, email),
+        phone: change.phone.map_or(user.phone, |phone| phone.map(|phone| phone.as_str().to_owned())),
+        ..user
+    }
+}
+
+fn email(email: &Email) -> String {
+    email.as_str().to_owned()
+}
+
+fn read(row: &AnyRow) -> Result<User, sqlx::Error> {
+    Ok(User {
+        id: row.try_get("id")?,
+        name: row.try_get("name")?,
+        email: row.try_get("email")?,
+        phone: row.try_get("phone")?,
+        created_at: instant(row.try_get("created_at_ms")?)?,
+    })
+}
+
+fn millis(instant: Timestamp) -> i64 {
+    i64::try_from(instant.as_ms()).expect("the year 9999 fits")
+}
+
+fn instant(ms: i64) -> Result<Timestamp, sqlx::Error> {
+    let instant = u64::try_from(ms).ok().and_then(Timestamp::from_ms);
+    instant.ok_or_else(|| sqlx::Error::Decode(format!("{ms} ms is no instant").into()))
+}
+
+/// A taken unique key can only be the e-mail address, a broken foreign key only an order.
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        let has_orders = error.as_database_error().is_some_and(|error| error.is_foreign_key_violation());
+        match error {
+            error if is_duplicate(&error) => Self::EmailTaken,
+            _ if has_orders => Self::HasOrders,
+            error => Self::Sql(error),
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! The contract of the users service, the same on every database.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod client;
+mod contract;
+#[path = "../../../chassis/tests/it/databases.rs"]
+mod databases;

@@ -10,10 +10,13 @@
 pub mod binaries;
 pub mod compare;
 pub mod counterparts;
+pub mod end_to_end;
 pub mod exact;
 pub mod generate;
 pub mod oracle;
 pub mod orders;
+pub mod platform;
 pub mod process;
 pub mod read;
+pub mod shop;
 pub mod verify;

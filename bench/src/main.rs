@@ -17,6 +17,8 @@ enum Bench {
     Generate(bench::generate::Args),
     /// Holds every count of the job, over orders generated for it, against an independent computation.
     Exact(bench::exact::Args),
+    /// Shops on the real platform, kills it, and sees that nothing acknowledged is lost or counted twice.
+    EndToEnd(bench::end_to_end::Args),
 }
 
 fn main() -> ExitCode {
@@ -35,6 +37,7 @@ fn run(command: Bench) -> Result<(), Box<dyn Error>> {
         Bench::Counterparts(args) => args.run()?,
         Bench::Generate(args) => args.run()?,
         Bench::Exact(args) => args.run()?,
+        Bench::EndToEnd(args) => args.run()?,
     }
     Ok(())
 }

@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod compare;
+mod counterparts;
+mod end_to_end;
 mod process;
+mod read;
 
 use bench::orders::OrderSettings;
 use clap::Parser;

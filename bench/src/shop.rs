@@ -1,0 +1,144 @@
+//! A customer of the platform: its REST API through the gateway, as far as the checks use it.
+
+use std::time::Duration;
+
+use events::WindowCount;
+use reqwest::blocking::{Client, RequestBuilder};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+/// Why a request did not do what it was for.
+#[derive(Debug, thiserror::Error)]
+pub enum ShopError {
+    /// It was not answered, or not with what the contract says.
+    #[error("{0}")]
+    Request(#[from] reqwest::Error),
+    /// It was refused.
+    #[error("{path} answered {status}: {body}")]
+    Refused {
+        /// What was asked.
+        path: String,
+        /// The status.
+        status: u16,
+        /// What it said.
+        body: String,
+    },
+}
+
+/// The platform behind one address.
+#[derive(Clone, Debug)]
+pub struct Shop {
+    base: String,
+    client: Client,
+}
+
+/// An order that the platform acknowledged.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+pub struct Order {
+    /// Its id.
+    pub id: u64,
+    /// Who ordered.
+    pub user_id: u64,
+    /// What it costs.
+    pub total_cents: u64,
+}
+
+#[derive(Deserialize)]
+struct Created<T> {
+    id: T,
+}
+
+#[derive(Deserialize)]
+struct Page<T> {
+    items: Vec<T>,
+    next: Option<String>,
+}
+
+impl Shop {
+    /// The platform whose gateway is at `base`, such as `http://127.0.0.1:5000`.
+    ///
+    /// # Errors
+    /// When the system gives no random numbers or certificates to a client.
+    pub fn at(base: impl Into<String>) -> Result<Self, ShopError> {
+        let client = Client::builder().timeout(Duration::from_secs(10)).no_proxy().build()?;
+        Ok(Self { base: base.into(), client })
+    }
+
+    /// Whether the gateway and everything behind it is well.
+    pub fn is_healthy(&self) -> bool {
+        self.get::<Value>("/health").is_ok_and(|health| health["status"] == "ok")
+    }
+
+    /// Signs a user up and returns the id.
+    ///
+    /// # Errors
+    /// [`ShopError`].
+    pub fn sign_up(&self, name: &str, email: &str) -> Result<u64, ShopError> {
+        let created: Created<u64> = self.post("/api/users", &json!({ "name": name, "email": email }))?;
+        Ok(created.id)
+    }
+
+    /// Puts a product on sale and returns its id.
+    ///
+    /// # Errors
+    /// [`ShopError`].
+    pub fn sell(&self, name: &str, price_cents: u64) -> Result<String, ShopError> {
+        let product = json!({ "name": name, "price_cents": price_cents, "stock": 1_000_000 });
+        let created: Created<String> = self.post("/api/products", &product)?;
+        Ok(created.id)
+    }
+
+    /// Places an order.
+    ///
+    /// # Errors
+    /// [`ShopError`]: then it is not acknowledged, and may be stored or not.
+    pub fn order(&self, user_id: u64, product_id: &str, quantity: u32) -> Result<Order, ShopError> {
+        let items = json!([{ "product_id": product_id, "quantity": quantity }]);
+        self.post("/api/orders", &json!({ "user_id": user_id, "items": items }))
+    }
+
+    /// All orders.
+    ///
+    /// # Errors
+    /// [`ShopError`].
+    pub fn orders(&self) -> Result<Vec<Order>, ShopError> {
+        self.pages("/api/orders")
+    }
+
+    /// The counts of the last windows.
+    ///
+    /// # Errors
+    /// [`ShopError`].
+    pub fn recent(&self) -> Result<Vec<WindowCount>, ShopError> {
+        self.pages("/api/analytics/recent")
+    }
+
+    fn pages<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, ShopError> {
+        let mut items = Vec::new();
+        let mut query = "?limit=100".to_owned();
+        loop {
+            let page: Page<T> = self.get(&format!("{path}{query}"))?;
+            items.extend(page.items);
+            let Some(next) = page.next else { return Ok(items) };
+            query = format!("?limit=100&cursor={next}");
+        }
+    }
+
+    fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ShopError> {
+        answer(path, self.client.get(format!("{}{path}", self.base)))
+    }
+
+    fn post<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T, ShopError> {
+        answer(path, self.client.post(format!("{}{path}", self.base)).json(body))
+    }
+}
+
+fn answer<T: DeserializeOwned>(path: &str, request: RequestBuilder) -> Result<T, ShopError> {
+    let answer = request.send()?;
+    let status = answer.status();
+    if status.is_success() {
+        return Ok(answer.json()?);
+    }
+    Err(ShopError::Refused { path: path.to_owned(), status: status.as_u16(), body: answer.text()? })
+}

@@ -136,6 +136,8 @@ CLUSTER = dashboard(
     ],
 )
 
+WATERMARK_DELAY = "time() - min(tidemark_job_watermark_ms > 0) / 1000"
+CHECKPOINT_AGE = "time() - max(tidemark_job_checkpoint_boundary_ms > 0) / 1000"
 JOB = dashboard(
     "stream-job", "Stream job", "From records read to results committed.",
     [],
@@ -143,29 +145,31 @@ JOB = dashboard(
         ("Now", [
             stat("Records a second", "short", "sum(rate(tidemark_job_records_total[5m]))", "records"),
             stat("Lag", "short", "sum(tidemark_job_lag_records)", "records", about="Records in the log that were not read yet."),
-            stat("Watermark delay", "ms", "max(tidemark_job_watermark_delay_ms)", "delay"),
-            stat("Checkpoint age", "s", "max(tidemark_job_checkpoint_age_seconds)", "age"),
-            stat("Restarts in an hour", "short", "sum(increase(tidemark_job_restarts_total[1h]))", "restarts"),
+            stat("Watermark delay", "s", WATERMARK_DELAY, "delay", about="How far the slowest partition is behind the clock."),
+            stat("Checkpoint age", "s", CHECKPOINT_AGE, "age", about="How far the newest durable boundary is behind the clock."),
+            stat("Restarts in an hour", "short", "sum(changes(tidemark_job_attempt[1h]))", "restarts"),
             stat("Open panes", "short", "max(tidemark_job_open_panes)", "panes"),
         ]),
         ("Source", [
             panel("Records", "short", ("sum(rate(tidemark_job_records_total[$__rate_interval]))", "records a second")),
             panel("Bytes", "Bps", ("sum(rate(tidemark_job_bytes_total[$__rate_interval]))", "bytes")),
             panel("Lag by partition", "short", ("sum by (partition) (tidemark_job_lag_records)", "{{partition}}")),
-            panel("Rejected", "short", ("sum by (reason) (rate(tidemark_job_rejected_total[$__rate_interval]))", "{{reason}} a second")),
-            panel("Late", "short", ("sum(rate(tidemark_job_late_total[$__rate_interval]))", "late a second")),
-            panel("Watermark behind the clock, by partition", "ms", ("time() * 1000 - max by (partition) (tidemark_job_watermark_ms > 0)", "{{partition}}")),
+            panel("Rejected", "short", ("sum(rate(tidemark_job_rejected_total[$__rate_interval]))", "rejected a second"), about="Records that went to the dead letters."),
+            panel("Late", "short", ("sum by (outcome) (rate(tidemark_job_late_total[$__rate_interval]))", "{{outcome}} a second")),
+            panel("Watermark behind the clock, by partition", "s", ("time() - max by (partition) (tidemark_job_watermark_ms > 0) / 1000", "{{partition}}")),
         ]),
         ("State and sink", [
-            panel("State entries", "short", ("sum(tidemark_job_state_entries)", "entries"), about="Keys in open panes and in windows that may still be corrected."),
+            panel("Keys kept", "short",
+                  ("sum(tidemark_job_open_entries)", "in open panes"), ("sum(tidemark_job_state_entries)", "in windows"), about="Windows are kept while they are open and while they may be corrected."),
             panel("Checkpoint duration", "s",
                   ("histogram_quantile(0.5, sum by (le) (rate(tidemark_job_checkpoint_seconds_bucket[5m])))", "P50"),
                   ("histogram_quantile(0.99, sum by (le) (rate(tidemark_job_checkpoint_seconds_bucket[5m])))", "P99")),
-            panel("Checkpoint size", "bytes", ("max(tidemark_job_checkpoint_bytes)", "bytes")),
+            panel("Checkpoints written", "Bps", ("sum(rate(tidemark_job_checkpoint_bytes_total[$__rate_interval]))", "bytes a second")),
             panel("Commit", "s",
                   ("histogram_quantile(0.5, sum by (le) (rate(tidemark_job_commit_seconds_bucket[5m])))", "P50"),
-                  ("histogram_quantile(0.99, sum by (le) (rate(tidemark_job_commit_seconds_bucket[5m])))", "P99"), width=12, about="One transaction of one sink slot."),
-            panel("Watermark delay", "ms", ("max(tidemark_job_watermark_delay_ms)", "delay"), width=12),
+                  ("histogram_quantile(0.99, sum by (le) (rate(tidemark_job_commit_seconds_bucket[5m])))", "P99"), about="A batch of results in all slots of a worker."),
+            panel("Rows", "short", ("sum(rate(tidemark_job_rows_total[$__rate_interval]))", "rows a second"), about="Rows of windows, new and corrected."),
+            panel("Watermark delay", "s", (WATERMARK_DELAY, "delay")),
         ]),
     ],
 )
@@ -190,7 +194,7 @@ BUSINESS = dashboard(
             panel("Orders accepted and orders counted", "short",
                   (f'sum(rate(http_requests_total{{{ORDERED},status="201"}}[5m])) * 60', "accepted a minute"),
                   ("sum(rate(tidemark_job_records_total[5m])) * 60", "read by the job a minute"), width=12),
-            panel("Age of what analytics shows", "ms", ("max(tidemark_job_watermark_delay_ms)", "newest closed window"), width=12),
+            panel("Age of what analytics shows", "s", (CHECKPOINT_AGE, "newest committed window"), width=12),
         ]),
     ],
 )

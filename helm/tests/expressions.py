@@ -102,10 +102,15 @@ def metrics_of(expr):
 
 
 def declared():
-    """Text of the Rust sources, where a metric's name stands as a literal, and the names that rules record."""
-    text = "".join(path.read_text() for source in SOURCES for path in sorted((ROOT / source).rglob("*.rs")))
+    """Literals of the Rust sources, where a metric's name stands as one, and the names that rules record."""
+    literals = set()
+    for source in SOURCES:
+        for path in sorted((ROOT / source).rglob("*.rs")):
+            text = path.read_text()
+            prefix = re.search(r'Registry::new_custom\(Some\("(\w+)"', text)
+            literals |= {(prefix[1] + "_" if prefix else "") + name for name in re.findall(r'"([a-z][a-z0-9_]*)"', text)}
     recorded = {r["record"] for d in rule_documents().values() for g in d["groups"] for r in g["rules"] if "record" in r}
-    return set(re.findall(r'"([a-z][a-z0-9_]*)"', text)), recorded
+    return literals, recorded
 
 
 def unknown_metrics():

@@ -21,6 +21,7 @@ use clap::ValueEnum;
 
 pub use cache::Cache;
 pub use debian::{BROWSER, DATABASE, JAVA, Package, provision};
+pub use kafka::Broker;
 pub use server::{Launch, Server};
 pub use standing::Args;
 

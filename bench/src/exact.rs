@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use events::{ANALYTICS_RESULTS, ORDERS, WindowCount};
 use record_log::{LogError, RecordLog};
-use tempfile::TempDir;
 
 use crate::binaries::{self, NotBuilt};
 use crate::compare::{Verdict, compare};
-use crate::counterparts::{Cache, CounterpartError, Server, kafka};
+use crate::counterparts::{Broker, Cache, CounterpartError};
 use crate::generate::{self, GenerateError, Target};
 use crate::oracle;
 use crate::orders::OrderSettings;
@@ -121,7 +120,7 @@ impl Args {
     pub fn run(self) -> Result<(), ExactError> {
         let cache = Cache::open()?;
         let folder = cache.scratch("exact")?;
-        let broker = OwnOrGiven::new(self.brokers.as_deref(), &cache, &folder)?;
+        let broker = Broker::given_or_started(self.brokers.as_deref(), &cache, folder.path())?;
         let log = generate::kafka(broker.address())?;
         let run = run_name();
         let input = format!("{ORDERS}-{run}");
@@ -140,35 +139,6 @@ impl Args {
     fn verdict(&self, log: &dyn RecordLog, output: &str) -> Result<Verdict, ReadError> {
         let read: Vec<WindowCount> = read::all_json(log, output)?;
         Ok(compare(&oracle::counts(self.orders.good(), WINDOW_MS), read, WINDOW_MS))
-    }
-}
-
-/// The broker of the command line, or one of our own that ends with this value.
-pub enum OwnOrGiven<'a> {
-    /// Ours.
-    Own(Server),
-    /// Somebody else's.
-    Given(&'a str),
-}
-
-impl<'a> OwnOrGiven<'a> {
-    /// Starts a broker if none is given.
-    ///
-    /// # Errors
-    /// When it cannot be started.
-    pub fn new(given: Option<&'a str>, cache: &Cache, folder: &TempDir) -> Result<Self, CounterpartError> {
-        match given {
-            Some(brokers) => Ok(Self::Given(brokers)),
-            None => kafka::start(cache, &folder.path().join("kafka")).map(Self::Own),
-        }
-    }
-
-    /// Where it listens.
-    pub fn address(&self) -> &str {
-        match self {
-            Self::Own(server) => server.address(),
-            Self::Given(brokers) => brokers,
-        }
     }
 }
 

@@ -8,15 +8,19 @@
 #![allow(clippy::print_stdout, reason = "the harness talks to people on standard output")]
 
 pub mod binaries;
+pub mod browser;
+pub mod command;
 pub mod compare;
 pub mod counterparts;
 pub mod end_to_end;
 pub mod exact;
 pub mod generate;
+pub mod machine;
 pub mod oracle;
 pub mod orders;
 pub mod platform;
 pub mod process;
 pub mod read;
 pub mod shop;
+pub mod throughput;
 pub mod verify;

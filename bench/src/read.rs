@@ -1,13 +1,29 @@
-//! Everything a topic holds, as committed.
+//! `bench read`, and for every other command: everything a topic holds, as committed.
 
 use std::time::{Duration, Instant};
 
 use record_log::{LogError, OffsetRange, Reader, Record, RecordLog, Signal};
 use serde::de::DeserializeOwned;
 
+use crate::generate;
+
 /// A topic that does not give what it holds within this time is not read to its end.
 const STALL_LIMIT: Duration = Duration::from_secs(60);
 const RECORDS_PER_POLL: usize = 10_000;
+
+/// Reads a topic to its end and does nothing with it: the least that any consumer costs.
+#[derive(Debug, clap::Parser)]
+pub struct Args {
+    /// Kafka's brokers as `host:port`, comma separated.
+    #[arg(long, env = "TIDEMARK_BROKERS")]
+    brokers: String,
+    /// The topic.
+    #[arg(long, default_value = events::ORDERS)]
+    topic: String,
+    /// Fail when the topic holds another number of records.
+    #[arg(long)]
+    expect: Option<u64>,
+}
 
 /// Why a topic was not read.
 #[derive(Debug, thiserror::Error)]
@@ -25,9 +41,34 @@ pub enum ReadError {
         /// Why.
         source: serde_json::Error,
     },
+    /// There were more or fewer records than expected.
+    #[error("expected {expected} records, read {records}")]
+    Count {
+        /// What was expected.
+        expected: u64,
+        /// What was read.
+        records: u64,
+    },
     /// The topic stopped giving records before its end.
     #[error("partition {0} gave no record for {limit} s before its end", limit = STALL_LIMIT.as_secs())]
     Stalled(u32),
+}
+
+impl Args {
+    /// Reads, and says how much.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn run(self) -> Result<(), ReadError> {
+        let mut bytes = 0;
+        let mut weigh = |record: Record<'_>| bytes += record.value.unwrap_or_default().len();
+        let records = all(&*generate::kafka(&self.brokers)?, &self.topic, &mut weigh)?;
+        println!("{records} records, {bytes} bytes");
+        match self.expect {
+            Some(expected) if expected != records => Err(ReadError::Count { expected, records }),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Hands every committed record of the topic to `each`, partition by partition, and returns their number.

@@ -13,6 +13,36 @@ use super::{Cache, JAVA, Launch, Result, Server, debian, io_error, maven};
 const POM: &str = include_str!("../../counterparts/kafka/pom.xml");
 const CLUSTER_ID: &str = "VGlkZW1hcmtCZW5jaDAwMA";
 
+/// The broker that a command was given, or one of its own, which ends with this value.
+pub struct Broker {
+    _own: Option<Server>,
+    address: String,
+}
+
+impl Broker {
+    /// Starts a broker with its data in `folder` if none is given.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn given_or_started(given: Option<&str>, cache: &Cache, folder: &Path) -> Result<Self> {
+        match given {
+            Some(address) => Ok(Self { _own: None, address: address.to_owned() }),
+            None => start(cache, &folder.join("kafka")).map(Self::from),
+        }
+    }
+
+    /// Where it listens, as `host:port`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+}
+
+impl From<Server> for Broker {
+    fn from(server: Server) -> Self {
+        Self { address: server.address().to_owned(), _own: Some(server) }
+    }
+}
+
 /// Starts a broker with its data below `data`; a folder that was used before is used again.
 ///
 /// # Errors

@@ -1,13 +1,17 @@
 //! The steps of the verification, in the order they run.
 
+use std::error::Error;
 use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 
+use clap::Parser;
+
 use super::{Context, Outcome, Step, VerifyError};
 use crate::counterparts::{self, Counterpart, Counterparts};
 use crate::process::Lifetime;
+use crate::{browser, end_to_end, exact};
 
 /// Every step there is.
 pub(super) const ALL: &[Step] = &[
@@ -18,6 +22,10 @@ pub(super) const ALL: &[Step] = &[
     Step { name: "build", about: "the release binaries", run: build },
     Step { name: "provision", about: "fetches and installs the counterparts", run: provision },
     Step { name: "tests", about: "every test, against the real counterparts", run: tests },
+    Step { name: "exact", about: "1,000,000 orders through the job on real Kafka, every count compared", run: exact },
+    Step { name: "end-to-end", about: "the platform on its embedded stores, killed and started again", run: embedded },
+    Step { name: "end-to-end-real", about: "the same on Kafka, MariaDB and DynamoDB Local", run: real },
+    Step { name: "browser", about: "Chromium shops on the platform", run: browser },
 ];
 
 type StepResult = Result<Outcome, VerifyError>;
@@ -65,6 +73,33 @@ fn tests(context: &Context) -> StepResult {
         line.contains("SKIPPED:") && !Counterpart::ALL.iter().any(excused)
     })?;
     if skipped.is_empty() { Ok(Outcome::Passed) } else { Err(VerifyError::Skipped(skipped.join("\n"))) }
+}
+
+fn exact(context: &Context) -> StepResult {
+    if !context.available.contains(&Counterpart::Kafka) {
+        return Ok(Outcome::NotRun("there is no Kafka"));
+    }
+    check(exact::Args::parse_from(["exact", "--orders", "1000000"]).run())
+}
+
+fn embedded(_: &Context) -> StepResult {
+    check(end_to_end::Args::parse_from(["end-to-end"]).run())
+}
+
+fn real(context: &Context) -> StepResult {
+    if context.available != Counterpart::ALL {
+        return Ok(Outcome::NotRun("not all counterparts are there"));
+    }
+    check(end_to_end::Args::parse_from(["end-to-end", "--counterparts"]).run())
+}
+
+fn check<E: Error + 'static>(result: Result<(), E>) -> StepResult {
+    result.map(|()| Outcome::Passed).map_err(|error| VerifyError::Check(Box::new(error)))
+}
+
+fn browser(context: &Context) -> StepResult {
+    let folder = context.cache.scratch("browser")?;
+    check(browser::run(folder.path()))
 }
 
 fn cargo(arguments: &[&str], environment: &[(&str, &str)]) -> StepResult {

@@ -1,0 +1,47 @@
+//! The commands, each a module of its own.
+
+use std::error::Error;
+
+use clap::Parser;
+
+/// Tidemark's harness: starts real counterparts, generates orders, runs the real programs and checks what they did.
+#[derive(Debug, Parser)]
+#[command(name = "bench", version, arg_required_else_help = true)]
+pub enum Command {
+    /// Runs every check and test there is against the real counterparts.
+    Verify(crate::verify::Args),
+    /// Starts, stops and shows Apache Kafka, MariaDB and DynamoDB Local.
+    Counterparts(crate::counterparts::Args),
+    /// Writes generated orders to a topic.
+    Generate(crate::generate::Args),
+    /// Reads a topic to its end: the least that any consumer costs.
+    Read(crate::read::Args),
+    /// Holds every count of the job, over orders generated for it, against an independent computation.
+    Exact(crate::exact::Args),
+    /// Shops on the real platform, kills it, and sees that nothing acknowledged is lost or counted twice.
+    EndToEnd(crate::end_to_end::Args),
+    /// Has Chromium shop on a fresh platform.
+    Browser(crate::browser::Args),
+    /// Measures CPU time and memory of the job on real Kafka, beside a bare reader.
+    Throughput(crate::throughput::Args),
+}
+
+impl Command {
+    /// Does what the command says.
+    ///
+    /// # Errors
+    /// Whatever kept it from doing so, or what it found to be wrong.
+    pub fn run(self) -> Result<(), Box<dyn Error>> {
+        match self {
+            Self::Verify(args) => args.run()?,
+            Self::Counterparts(args) => args.run()?,
+            Self::Generate(args) => args.run()?,
+            Self::Read(args) => args.run()?,
+            Self::Exact(args) => args.run()?,
+            Self::EndToEnd(args) => args.run()?,
+            Self::Browser(args) => args.run()?,
+            Self::Throughput(args) => args.run()?,
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,173 @@
+//! `bench throughput`: what the job costs beside a bare reader of the same records.
+//!
+//! Both are children of a process that stays small, and are measured by the kernel: CPU time of all their threads,
+//! and the most memory they held. They take turns, so that a busy minute of the machine hits both.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use events::{ORDERS, WindowCount};
+
+use crate::counterparts::{Broker, Cache, CounterpartError};
+use crate::exact::{ExactError, Job, run_name};
+use crate::generate;
+use crate::machine;
+use crate::process::{Ended, Lifetime, Process};
+use crate::read::{self, ReadError};
+
+/// Neither generating nor reading takes longer, or it hangs.
+const LIMIT: Duration = Duration::from_secs(1_200);
+
+/// Measures `order-analytics --until-end` on real Kafka beside a reader that does nothing with what it reads.
+#[derive(Debug, clap::Parser)]
+pub struct Args {
+    /// How many orders.
+    #[arg(long, default_value_t = 5_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    orders: u64,
+    /// How many users order.
+    #[arg(long, default_value_t = 100_000)]
+    users: u64,
+    /// Partitions of the topic.
+    #[arg(long, default_value_t = 4)]
+    partitions: u32,
+    /// Workers of the job.
+    #[arg(long, default_value_t = 2)]
+    workers: u32,
+    /// How often each is measured; medians are printed.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
+    /// Kafka's brokers as `host:port`, comma separated; a fresh one is started when absent.
+    #[arg(long, env = "TIDEMARK_BROKERS")]
+    brokers: Option<String>,
+}
+
+/// Why there are no figures.
+#[derive(Debug, thiserror::Error)]
+pub enum ThroughputError {
+    /// A part of the measurement failed.
+    #[error("`bench {0}` failed")]
+    Part(&'static str),
+    /// The job did not count every order: its speed says nothing.
+    #[error("the job counted {counted} of {orders} orders")]
+    Counted {
+        /// What it counted.
+        counted: u64,
+        /// What there was.
+        orders: u64,
+    },
+    /// The job failed.
+    #[error(transparent)]
+    Job(#[from] ExactError),
+    /// The results could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// There is no Kafka.
+    #[error(transparent)]
+    Counterpart(#[from] CounterpartError),
+    /// The system refused.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+impl Args {
+    /// Measures and prints.
+    ///
+    /// # Errors
+    /// [`ThroughputError`].
+    pub fn run(self) -> Result<(), ThroughputError> {
+        let cache = Cache::open()?;
+        let folder = cache.scratch("throughput")?;
+        let broker = Broker::given_or_started(self.brokers.as_deref(), &cache, folder.path())?;
+        let name = run_name();
+        let topic = format!("{ORDERS}-{name}");
+        println!("{}", machine::describe());
+        self.generate(broker.address(), &topic)?;
+        self.read(broker.address(), &topic)?; // warms the page cache for both
+        let (mut jobs, mut readers, mut output) = (Vec::new(), Vec::new(), String::new());
+        println!("{:<16} {:>8} {:>10} {:>12} {:>9}", "", "wall s", "CPU-s", "CPU-s/1 M", "peak MiB");
+        for number in 0..self.runs {
+            let run = format!("{name}-{number}");
+            let checkpoints = folder.path().join(&run);
+            std::fs::create_dir_all(&checkpoints)?;
+            let (brokers, workers) = (broker.address(), self.workers);
+            let job = Job { brokers, run: &run, input: &topic, workers, folder: &checkpoints };
+            jobs.push(self.line("order-analytics", job.run()?));
+            readers.push(self.line("bare reader", self.read(broker.address(), &topic)?));
+            output = job.output();
+        }
+        self.medians("order-analytics", &jobs);
+        self.medians("bare reader", &readers);
+        self.check(broker.address(), &output)
+    }
+
+    fn generate(&self, brokers: &str, topic: &str) -> Result<(), ThroughputError> {
+        let (orders, users, partitions) =
+            (self.orders.to_string(), self.users.to_string(), self.partitions.to_string());
+        let sizes = ["--orders", &orders, "--users", &users, "--partitions", &partitions];
+        let made = ours("generate", &[&["--brokers", brokers, "--topic", topic], &sizes[..]].concat())?;
+        println!(
+            "{} orders, {} users, {} partitions, generated in {:.0} s",
+            orders,
+            users,
+            partitions,
+            made.wall.as_secs_f64()
+        );
+        Ok(())
+    }
+
+    fn read(&self, brokers: &str, topic: &str) -> Result<Ended, ThroughputError> {
+        ours("read", &["--brokers", brokers, "--topic", topic, "--expect", &self.orders.to_string()])
+    }
+
+    fn line(&self, what: &str, ended: Ended) -> Ended {
+        let (wall, cpu) = (ended.wall.as_secs_f64(), ended.cpu.as_secs_f64());
+        let each = cpu / self.millions();
+        println!("{what:<16} {wall:>8.2} {cpu:>10.2} {each:>12.3} {:>9.0}", mib(ended.peak_rss_bytes));
+        ended
+    }
+
+    fn medians(&self, what: &str, runs: &[Ended]) {
+        let median = |value: fn(&Ended) -> f64| median(runs.iter().map(value).collect());
+        let (wall, cpu) = (median(|run| run.wall.as_secs_f64()), median(|run| run.cpu.as_secs_f64()));
+        println!(
+            "{what}, median of {}: {:.2} CPU-s per million, {:.0} k/s, {:.0} MiB",
+            runs.len(),
+            cpu / self.millions(),
+            self.millions() * 1_000.0 / wall,
+            median(|run| mib(run.peak_rss_bytes)),
+        );
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "orders are far fewer than 2^53")]
+    fn millions(&self) -> f64 {
+        self.orders as f64 / 1e6
+    }
+
+    fn check(&self, brokers: &str, output: &str) -> Result<(), ThroughputError> {
+        let log = generate::kafka(brokers).map_err(ReadError::from)?;
+        let counts: Vec<WindowCount> = read::all_json(&*log, output)?;
+        let counted = counts.iter().map(|count| count.order_count).sum();
+        println!("results: {}, which count {counted} orders", counts.len());
+        if counted == self.orders { Ok(()) } else { Err(ThroughputError::Counted { counted, orders: self.orders }) }
+    }
+}
+
+/// Runs a command of this program as a child, so that it is measured alone.
+fn ours(command: &'static str, arguments: &[&str]) -> Result<Ended, ThroughputError> {
+    let mut child = Command::new(std::env::current_exe()?);
+    child.arg(command).args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
+    let ended = Process::start(child, Lifetime::OfItsThread)?.wait_for(LIMIT)?;
+    ended.filter(|ended| ended.status.success()).ok_or(ThroughputError::Part(command))
+}
+
+/// The middle value, or the mean of the two in the middle.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "memory is far below 2^53 bytes")]
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}

@@ -27,17 +27,25 @@ type Check = Arc<dyn Fn() -> Outcome + Send + Sync>;
 /// The service's checks. Clones share them.
 ///
 /// `/health/live` says that the process serves; `/health/ready` that every check passes and nobody asked to stop;
-/// `/health` is readiness for people.
+/// `/health` is the same for people.
 #[derive(Clone)]
 pub struct Health(Arc<Inner>);
 
 struct Inner {
-    /// Under which name the body lists the checks.
-    group: &'static str,
+    concern: Concern,
     checks: Mutex<BTreeMap<String, Check>>,
     failing: Mutex<BTreeMap<String, String>>,
     draining: AtomicBool,
     holds: AtomicUsize,
+}
+
+/// What the checks are about.
+#[derive(Clone, Copy)]
+enum Concern {
+    /// What the service needs itself: without it, it is not ready.
+    Own,
+    /// Services behind this one, under the name the body lists them by: it is ready without them, but says that they fail.
+    Behind(&'static str),
 }
 
 /// While this lives the service is starting: see [`Health::hold`].
@@ -48,7 +56,7 @@ pub struct Hold {
 
 impl Default for Health {
     fn default() -> Self {
-        Self::grouped_as("checks")
+        Self::concerning(Concern::Own)
     }
 }
 
@@ -58,10 +66,16 @@ impl Health {
         Self::default()
     }
 
-    /// Lists its checks in the body under another name than `checks`.
-    pub fn grouped_as(group: &'static str) -> Self {
+    /// The health of a service that stands before others, with a check for each of those. `/health` lists them under
+    /// `group` and is degraded when one fails; `/health/ready` does not ask them, or one failing service would take
+    /// away the way to all.
+    pub fn of_services_behind(group: &'static str) -> Self {
+        Self::concerning(Concern::Behind(group))
+    }
+
+    fn concerning(concern: Concern) -> Self {
         Self(Arc::new(Inner {
-            group,
+            concern,
             checks: Mutex::default(),
             failing: Mutex::default(),
             draining: AtomicBool::new(false),
@@ -115,6 +129,22 @@ impl Health {
         .collect()
     }
 
+    fn report(&self, checks: BTreeMap<String, bool>) -> Response {
+        let (group, failing) = match self.0.concern {
+            Concern::Own => ("checks", "unavailable"),
+            Concern::Behind(group) => (group, "degraded"),
+        };
+        let draining = self.0.draining.load(Ordering::Relaxed);
+        let (code, status) = match (draining, checks.values().all(|passed| *passed)) {
+            (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+            (false, true) => (StatusCode::OK, "ok"),
+            (false, false) => (StatusCode::SERVICE_UNAVAILABLE, failing),
+        };
+        let word = |passed| if passed { "ok" } else { "unavailable" };
+        let checks = checks.into_iter().map(|(name, passed)| (name, word(passed))).collect();
+        (code, Json(Body { status, checks: BTreeMap::from([(group, checks)]) })).into_response()
+    }
+
     fn note(&self, name: &str, failure: Option<&String>) {
         let mut failing = self.0.failing.lock().unwrap_or_else(PoisonError::into_inner);
         match failure {
@@ -129,7 +159,7 @@ impl Health {
 
     pub(crate) fn routes(&self) -> Router {
         Router::new()
-            .route("/health", get(ready))
+            .route("/health", get(summary))
             .route("/health/ready", get(ready))
             .route("/health/live", get(live))
             .with_state(self.clone())
@@ -150,16 +180,15 @@ struct Body {
     checks: BTreeMap<&'static str, BTreeMap<String, &'static str>>,
 }
 
+async fn summary(State(health): State<Health>) -> Response {
+    health.report(health.check_all().await)
+}
+
 async fn ready(State(health): State<Health>) -> Response {
-    let checks = health.check_all().await;
-    let draining = health.0.draining.load(Ordering::Relaxed);
-    let (code, status) = match (draining, checks.values().all(|passed| *passed)) {
-        (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
-        (false, true) => (StatusCode::OK, "ok"),
-        (false, false) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
-    };
-    let checks = checks.into_iter().map(|(name, passed)| (name, if passed { "ok" } else { "unavailable" })).collect();
-    (code, Json(Body { status, checks: BTreeMap::from([(health.0.group, checks)]) })).into_response()
+    match health.0.concern {
+        Concern::Own => health.report(health.check_all().await),
+        Concern::Behind(_) => health.report(BTreeMap::new()),
+    }
 }
 
 async fn live() -> Response {

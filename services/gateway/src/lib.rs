@@ -4,7 +4,9 @@
 //! storefront, `/health` sums up the upstreams. What concerns every request and belongs to no single service lives here:
 //! limits on size, time and number, retries, forwarding headers, trace context.
 //!
-//!     routes (here) ──▶ proxy ──▶ upstream (places, breaker, retries, pool) ──▶ service
+//! ```text
+//! routes (here) ──▶ proxy ──▶ upstream (places, breaker, retries, pool) ──▶ service
+//! ```
 //!
 //! Who a caller is gets decided between the two: a layer on the `/api` routes sees each request before its body is read.
 
@@ -46,7 +48,7 @@ pub struct Parts {}
 /// # Errors
 /// When connections cannot be accepted.
 pub async fn run(config: Config, _: Parts, listener: TcpListener, shutdown: Shutdown) -> Result<(), ServeError> {
-    let health = Health::grouped_as("services");
+    let health = Health::of_services_behind("services");
     let router = router(&config, &health, &shutdown);
     chassis::serve("gateway", listener, router, health, Metrics::new("gateway"), shutdown).await
 }

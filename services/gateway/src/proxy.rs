@@ -1,7 +1,9 @@
 //! The way of a request through the gateway.
 //!
-//!     client ──▶ body read whole, in time ──▶ place? breaker? ──▶ pooled connection ──▶ upstream
-//!     client ◀── body relayed as it comes ◀── hop's headers off ◀── head in time? ◀────────┘
+//! ```text
+//! client ──▶ body read whole, in time ──▶ place? breaker? ──▶ pooled connection ──▶ upstream
+//! client ◀── body relayed as it comes ◀── hop's headers off ◀── head in time? ◀────────┘
+//! ```
 //!
 //! Request bodies are small by contract, so they are read before the upstream is bothered: a client that sends slowly
 //! holds nothing but its own connection, and a request can be sent again. Answers are never held back: each piece goes
@@ -62,8 +64,8 @@ pub(crate) async fn forward(
     *onward.uri_mut() = proxy.upstream.uri(without_prefix(&head.uri));
     *onward.method_mut() = head.method;
     *onward.headers_mut() = head.headers;
-    let place = proxy.upstream.take_place().map_err(refusal)?;
-    let answer = proxy.upstream.call(onward, may_repeat).await.map_err(refusal)?;
+    let place = proxy.upstream.take_place().map_err(|failure| refusal(&failure))?;
+    let answer = proxy.upstream.call(onward, may_repeat).await.map_err(|failure| refusal(&failure))?;
     proxy.relay(answer, place)
 }
 
@@ -72,7 +74,7 @@ impl Proxy {
         let (mut head, body) = answer.into_parts();
         headers::strip_hop_by_hop(&mut head.headers);
         let relay = if is_event_stream(&head.headers) {
-            let place = self.upstream.take_stream_place().map_err(refusal)?;
+            let place = self.upstream.take_stream_place().map_err(|failure| refusal(&failure))?;
             Relay::endless(body, self.shutdown.clone(), place)
         } else {
             Relay::finite(body, self.upstream.idle_timeout, place)
@@ -98,7 +100,7 @@ fn without_prefix(uri: &Uri) -> PathAndQuery {
 }
 
 /// What the client is told of a call that found no answer.
-fn refusal(failure: Failure) -> Problem {
+fn refusal(failure: &Failure) -> Problem {
     let status = match failure {
         Failure::Unreachable(_) | Failure::Broken(_) => StatusCode::BAD_GATEWAY,
         Failure::TooSlow(_) => StatusCode::GATEWAY_TIMEOUT,

@@ -1,9 +1,11 @@
 //! A circuit breaker: an upstream that keeps failing is left alone for a while, then tried by one request at a time. Pure.
 //!
-//!     closed ── `THRESHOLD` failures in a row ──▶ open ── its pause is over ──▶ probing
-//!        ▲                                         ▲                              │ │
-//!        └───────────── the probe succeeds ────────┼──────────────────────────────┘ │
-//!                                                  └── the probe fails: twice the pause
+//! ```text
+//! closed ── `THRESHOLD` failures in a row ──▶ open ── its pause is over ──▶ probing
+//!    ▲                                         ▲                              │ │
+//!    └───────────── the probe succeeds ────────┼──────────────────────────────┘ │
+//!                                              └── the probe fails: twice the pause
+//! ```
 //!
 //! A failure is a call without an answer: no connection, a broken one, or none in time. An answer of 500 is an answer.
 

@@ -1,0 +1,114 @@
+//! Sizes, times and numbers that a client cannot exceed.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::routing::{get, post};
+use reqwest::{Body, Method};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, Semaphore};
+
+use crate::{Gateway, SHORT, before_orders, config, problem, upstream};
+
+const MIB: usize = 1 << 20;
+
+/// Says how long the body was.
+fn measuring() -> Router {
+    let measure = post(async |body: axum::body::Bytes| body.len().to_string());
+    Router::new().route("/orders", measure).layer(DefaultBodyLimit::disable())
+}
+
+#[tokio::test]
+async fn a_body_of_a_mebibyte_passes_and_a_larger_one_does_not() {
+    let gateway = before_orders(measuring()).await;
+    let send = |body: Body| gateway.request(Method::POST, "/api/orders").body(body).send();
+    let chunked = |size| Body::wrap_stream(futures::stream::iter([Ok::<_, std::io::Error>(vec![0_u8; size])]));
+    assert_eq!(send(vec![0; MIB].into()).await.unwrap().text().await.unwrap(), MIB.to_string());
+    assert_eq!(send(chunked(MIB)).await.unwrap().text().await.unwrap(), MIB.to_string());
+    problem(send(vec![0; MIB + 1].into()).await.unwrap(), 413).await;
+    problem(send(chunked(MIB + 1)).await.unwrap(), 413).await;
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_arrive_in_time_is_given_up_before_the_upstream_hears_of_it() {
+    let gateway = Gateway::start(gateway::Config { body_timeout: SHORT, ..config() }).await;
+    let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+    stream.write_all(b"POST /api/orders HTTP/1.1\r\nhost: shop\r\ncontent-length: 10\r\n\r\n{").await.unwrap();
+    let mut answer = vec![0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(answer, b"HTTP/1.1 408");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_never_ends_its_head_is_let_go() {
+    let gateway = Gateway::start(config()).await;
+    let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: shop\r\nx-slow: ").await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 408"), "{}", String::from_utf8_lossy(&answer));
+}
+
+#[tokio::test]
+async fn clients_that_dawdle_do_not_keep_others_waiting() {
+    let gateway = before_orders(measuring()).await;
+    let mut dawdlers = Vec::new();
+    for _ in 0..200 {
+        let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+        stream.write_all(b"POST /api/orders HTTP/1.1\r\nhost: shop\r\ncontent-length: 10\r\n\r\n{").await.unwrap();
+        dawdlers.push(stream);
+    }
+    let answer = gateway.request(Method::POST, "/api/orders").body("[]").send().await.unwrap();
+    assert_eq!(answer.text().await.unwrap(), "2");
+}
+
+#[tokio::test]
+async fn a_head_without_end_is_refused() {
+    let gateway = before_orders(measuring()).await;
+    let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+    let head = format!("GET / HTTP/1.1\r\nhost: shop\r\nx-long: {}\r\n\r\n", "a".repeat(MIB));
+    // The gateway may close before it has read it all.
+    let _ = stream.write_all(head.as_bytes()).await;
+    let mut answer = vec![0; 12];
+    match stream.read_exact(&mut answer).await {
+        Ok(_) => assert_eq!(answer, b"HTTP/1.1 431"),
+        Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
+    }
+}
+
+/// An upstream that answers each request when the test allows it.
+struct Gate {
+    arrived: Semaphore,
+    open: Notify,
+}
+
+async fn wait(State(gate): State<Arc<Gate>>) -> &'static str {
+    gate.arrived.add_permits(1);
+    gate.open.notified().await;
+    "done"
+}
+
+#[tokio::test]
+async fn more_than_fits_is_refused_at_once_and_the_place_comes_free_again() {
+    let gate = Arc::new(Gate { arrived: Semaphore::new(0), open: Notify::new() });
+    let orders = Router::new().route("/orders", get(wait)).with_state(Arc::clone(&gate));
+    let orders_url = upstream(orders).await.parse().unwrap();
+    let users_url = upstream(Router::new().route("/users", get("others"))).await.parse().unwrap();
+    let gateway = Gateway::start(gateway::Config { orders_url, users_url, concurrency: 1, ..config() }).await;
+    let first = tokio::spawn(gateway.request(Method::GET, "/api/orders").send());
+    gate.arrived.acquire().await.unwrap().forget();
+
+    let refused = gateway.get("/api/orders").await;
+    assert_eq!(refused.headers()["retry-after"], "1");
+    assert_eq!(problem(refused, 503).await, "the orders service is busy");
+    assert_eq!(gateway.get("/api/users").await.status(), 200, "each upstream has places of its own");
+
+    gate.open.notify_one();
+    assert_eq!(first.await.unwrap().unwrap().text().await.unwrap(), "done");
+    let second = tokio::spawn(gateway.request(Method::GET, "/api/orders").send());
+    gate.arrived.acquire().await.unwrap().forget();
+    gate.open.notify_one();
+    assert_eq!(second.await.unwrap().unwrap().status(), 200);
+}

@@ -1,0 +1,67 @@
+//! The storefront's files as a browser gets them.
+
+use reqwest::Method;
+
+use crate::{Gateway, config};
+
+#[tokio::test]
+async fn pages_come_with_their_type_and_a_policy_that_allows_nothing_from_elsewhere() {
+    let gateway = Gateway::start(config()).await;
+    for (path, content_type) in [
+        ("/", "text/html; charset=utf-8"),
+        ("/live", "text/html; charset=utf-8"),
+        ("/orders", "text/html; charset=utf-8"),
+        ("/assets/shop.js", "text/javascript; charset=utf-8"),
+        ("/assets/base.css", "text/css; charset=utf-8"),
+        ("/favicon.svg", "image/svg+xml"),
+    ] {
+        let page = gateway.get(path).await;
+        assert_eq!(page.status(), 200, "{path}");
+        assert_eq!(page.headers()["content-type"], content_type);
+        assert_eq!(page.headers()["x-content-type-options"], "nosniff");
+        assert!(page.headers()["content-security-policy"].to_str().unwrap().starts_with("default-src 'none'"));
+    }
+}
+
+#[tokio::test]
+async fn a_page_refers_only_to_files_that_are_there() {
+    let gateway = Gateway::start(config()).await;
+    for page in ["/", "/live", "/orders"] {
+        let html = gateway.get(page).await.text().await.unwrap();
+        for reference in html.split(['"']).filter(|part| part.starts_with('/') && !part.contains('>')) {
+            assert_eq!(gateway.get(reference).await.status(), 200, "{page} refers to {reference}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn modules_import_only_modules_that_are_there() {
+    let gateway = Gateway::start(config()).await;
+    let mut waiting: Vec<String> = ["shop.js", "live.js", "orders.js"].map(str::to_owned).into();
+    let mut seen = Vec::new();
+    while let Some(name) = waiting.pop() {
+        let module = gateway.get(&format!("/assets/{name}")).await;
+        assert_eq!(module.status(), 200, "{name}");
+        let imports = module.text().await.unwrap();
+        let imports = imports.split("\"./").skip(1).filter_map(|rest| rest.split('"').next());
+        seen.push(name);
+        waiting.extend(imports.filter(|name| !seen.iter().any(|known| known == name)).map(str::to_owned));
+    }
+    assert!(seen.len() > 10, "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_page_is_compressed_for_those_who_ask_and_not_sent_twice() {
+    let gateway = Gateway::start(config()).await;
+    let ask = |name, value: &str| gateway.request(Method::GET, "/").header(name, value).send();
+    let zipped = ask("accept-encoding", "gzip, br").await.unwrap();
+    assert_eq!(zipped.headers()["content-encoding"], "gzip");
+    assert_eq!(zipped.headers()["vary"], "accept-encoding");
+    let plain = gateway.get("/").await;
+    let tag = plain.headers()["etag"].to_str().unwrap().to_owned();
+    assert_ne!(zipped.headers()["etag"], tag.as_str());
+    assert!(zipped.bytes().await.unwrap().len() < plain.bytes().await.unwrap().len() / 2);
+    let again = ask("if-none-match", &tag).await.unwrap();
+    assert_eq!(again.status(), 304);
+    assert_eq!(again.bytes().await.unwrap(), "");
+}

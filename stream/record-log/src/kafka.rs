@@ -1,17 +1,100 @@
-//! The place of the log on Apache Kafka.
+//! The record log on Apache Kafka, by librdkafka.
+//!
+//! - [`reader`]: partitions are started one by one, each with a queue of its own, and drained by callback, so that a
+//!   record is handed over where the fetched batch lies. No group is joined.
+//! - [`publisher`]: one Kafka transaction from commit to commit. The progress is the offset committed, in the
+//!   transaction, for the group named like the publisher on the topic [`PROGRESS_TOPIC`], which holds no records.
+//! - [`admin`]: topics, partitions, offsets and the positions of groups. Calls here may take their time.
+//! - [`client`]: the safe frame around librdkafka's handles, used by reader and publisher; [`settings`]: its properties.
+//!
+//! Brokers forget the offsets of a group after `offsets.retention.minutes` (7 days by default) without a commit: it must
+//! outlast the longest silence of a publisher.
 
-use crate::LogError;
-use crate::simulated::SimulatedLog;
+mod admin;
+mod client;
+mod publisher;
+mod reader;
+mod settings;
 
-/// A log on Apache Kafka.
-pub struct KafkaLog;
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::admin::Admin;
+use self::publisher::KafkaPublisher;
+use self::reader::KafkaReader;
+use self::settings::Settings;
+use crate::{Cleanup, Delivery, LogError, Offset, OffsetRange, Publisher, Reader, RecordLog, TopicSpec};
+
+/// The topic on whose only partition publishers commit their progress. It is created when the first of them opens.
+pub const PROGRESS_TOPIC: &str = "tidemark-progress";
+
+/// How long a call may wait for the brokers before it says that they are unavailable.
+const CALL_LIMIT: Duration = Duration::from_secs(10);
+
+/// A record log on Apache Kafka. Opening it waits for nobody: brokers are sought when they are needed.
+pub struct KafkaLog {
+    settings: Settings,
+    admin: Arc<Admin>,
+}
 
 impl KafkaLog {
-    /// A log of the brokers.
+    /// The log of the given brokers (`host:port`, comma separated), with further librdkafka properties.
     ///
     /// # Errors
-    /// Always: it is not built yet.
-    pub fn new(_brokers: &str, _properties: &[(String, String)]) -> Result<SimulatedLog, LogError> {
-        Err(LogError::Settings("Kafka is not built in yet".into()))
+    /// [`LogError::Settings`] when a property is unknown, has no such value, or is one that the log's promises rest on.
+    pub fn new(brokers: &str, properties: &[(String, String)]) -> Result<Self, LogError> {
+        let settings = Settings::new(brokers, properties)?;
+        let admin = Arc::new(Admin::new(settings.clone())?);
+        Ok(Self { settings, admin })
     }
+}
+
+impl RecordLog for KafkaLog {
+    fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<(), LogError> {
+        self.admin.ensure_topics(topics)
+    }
+
+    fn partitions(&self, topic: &str) -> Result<u32, LogError> {
+        self.admin.partitions(topic)
+    }
+
+    fn offsets(&self, topic: &str) -> Result<Vec<OffsetRange>, LogError> {
+        self.admin.offsets(topic)
+    }
+
+    fn reader(&self, topic: &str, from: &[(u32, Offset)]) -> Result<Box<dyn Reader>, LogError> {
+        let partitions = self.admin.partitions(topic)?;
+        if let Some((partition, _)) = from.iter().find(|(partition, _)| *partition >= partitions) {
+            return Err(LogError::UnknownPartition { topic: topic.to_owned(), partition: *partition });
+        }
+        Ok(Box::new(KafkaReader::open(&self.settings, topic, from)?))
+    }
+
+    fn publisher(&self, id: &str, delivery: Delivery) -> Result<Box<dyn Publisher>, LogError> {
+        self.admin.ensure_topics(&[TopicSpec {
+            name: PROGRESS_TOPIC.to_owned(),
+            partitions: 1,
+            cleanup: Cleanup::Delete,
+            retention: Duration::from_secs(24 * 3600),
+        }])?;
+        Ok(Box::new(KafkaPublisher::open(&self.settings, &self.admin, id, delivery)?))
+    }
+
+    fn committed(&self, group: &str, topic: &str) -> Result<Vec<(u32, Offset)>, LogError> {
+        self.admin.committed(group, topic)
+    }
+
+    fn commit(&self, group: &str, topic: &str, next: &[(u32, Offset)]) -> Result<(), LogError> {
+        self.admin.commit(group, topic, next)
+    }
+}
+
+/// An offset as Kafka counts it.
+fn to_kafka(offset: Offset) -> i64 {
+    i64::try_from(offset).unwrap_or(i64::MAX)
+}
+
+/// A number of partitions or a partition as Kafka counts it.
+fn to_kafka_partition(partition: u32) -> i32 {
+    i32::try_from(partition).unwrap_or(i32::MAX)
 }

@@ -1,0 +1,199 @@
+//! What is asked and done beside reading and publishing, through the safe clients of the `rdkafka` crate.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::executor::block_on;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
+
+use super::settings::Settings;
+use super::{CALL_LIMIT, to_kafka, to_kafka_partition};
+use crate::{Cleanup, LogError, Offset, OffsetRange, TopicSpec};
+
+/// How often brokers are asked that do not know yet: of a new topic, of its leader, of a group's coordinator.
+const ASK_INTERVAL: Duration = Duration::from_millis(20);
+
+pub(super) struct Admin {
+    settings: Settings,
+    client: BaseConsumer,
+    /// A client for each group whose positions were asked for or remembered. None of them joins it.
+    groups: Mutex<HashMap<String, Arc<BaseConsumer>>>,
+}
+
+impl Admin {
+    pub(super) fn new(settings: Settings) -> Result<Self, LogError> {
+        let client = settings.admin().create().map_err(refused)?;
+        Ok(Self { settings, client, groups: Mutex::default() })
+    }
+
+    pub(super) fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<(), LogError> {
+        let mut missing = Vec::new();
+        for spec in topics {
+            match self.partitions(&spec.name) {
+                Ok(_) => {}
+                Err(LogError::UnknownTopic(_)) => missing.push(spec),
+                Err(error) => return Err(error),
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        self.create_topics(&missing)?;
+        missing.iter().try_for_each(|spec| self.wait_for_topic(&spec.name))
+    }
+
+    fn create_topics(&self, specs: &[&TopicSpec]) -> Result<(), LogError> {
+        let admin: AdminClient<DefaultClientContext> = self.settings.admin().create().map_err(refused)?;
+        let retentions: Vec<String> = specs.iter().map(|spec| spec.retention.as_millis().to_string()).collect();
+        let topics: Vec<NewTopic<'_>> =
+            specs.iter().zip(&retentions).map(|(spec, retention_ms)| new_topic(spec, retention_ms)).collect();
+        let options = AdminOptions::new().request_timeout(Some(CALL_LIMIT)).operation_timeout(Some(CALL_LIMIT));
+        for result in block_on(admin.create_topics(&topics, &options)).map_err(unavailable)? {
+            match result {
+                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Err((name, RDKafkaErrorCode::InvalidTopic)) => {
+                    return Err(LogError::Settings(format!("Kafka takes no topic named {name:?}").into()));
+                }
+                Err((_, code)) => return Err(unavailable(KafkaError::AdminOp(code))),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the brokers know of the topic they were told to create, and who leads its partitions.
+    fn wait_for_topic(&self, name: &str) -> Result<(), LogError> {
+        let deadline = Instant::now() + CALL_LIMIT;
+        loop {
+            match self.partitions(name) {
+                Err(LogError::UnknownTopic(_)) if Instant::now() < deadline => std::thread::sleep(ASK_INTERVAL),
+                found => return found.map(|_| ()),
+            }
+        }
+    }
+
+    pub(super) fn partitions(&self, topic: &str) -> Result<u32, LogError> {
+        let partitions = patiently(|| self.led_partitions(topic));
+        partitions.map_err(|error| match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::InvalidTopic) => {
+                LogError::UnknownTopic(topic.to_owned())
+            }
+            _ => unavailable(error),
+        })
+    }
+
+    /// How many partitions the topic has, once each has a leader.
+    fn led_partitions(&self, topic: &str) -> Result<u32, KafkaError> {
+        let metadata = self.client.fetch_metadata(Some(topic), CALL_LIMIT)?;
+        let found = metadata.topics().iter().find(|found| found.name() == topic);
+        let found = found.ok_or(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition))?;
+        if let Some(code) = found.error() {
+            return Err(KafkaError::MetadataFetch(code.into()));
+        }
+        if found.partitions().is_empty() || found.partitions().iter().any(|partition| partition.leader() < 0) {
+            return Err(KafkaError::MetadataFetch(RDKafkaErrorCode::LeaderNotAvailable));
+        }
+        Ok(u32::try_from(found.partitions().len()).unwrap_or(u32::MAX))
+    }
+
+    /// The ends are the last stable offsets: the client asks as a reader of committed records.
+    pub(super) fn offsets(&self, topic: &str) -> Result<Vec<OffsetRange>, LogError> {
+        let range = |partition| {
+            let partition = to_kafka_partition(partition);
+            let fetched = patiently(|| self.client.fetch_watermarks(topic, partition, CALL_LIMIT));
+            let (start, end) = fetched.map_err(unavailable)?;
+            Ok(OffsetRange { start: start.cast_unsigned(), end: end.cast_unsigned() })
+        };
+        (0..self.partitions(topic)?).map(range).collect()
+    }
+
+    pub(super) fn committed(&self, group: &str, topic: &str) -> Result<Vec<(u32, Offset)>, LogError> {
+        let partitions = match self.partitions(topic) {
+            Err(LogError::UnknownTopic(_)) => return Ok(Vec::new()),
+            partitions => partitions?,
+        };
+        let mut asked = TopicPartitionList::new();
+        for partition in 0..partitions {
+            asked.add_partition(topic, to_kafka_partition(partition));
+        }
+        let client = self.group(group)?;
+        let found = patiently(|| client.committed_offsets(asked.clone(), CALL_LIMIT)).map_err(unavailable)?;
+        let positions = found.elements().into_iter().filter_map(|element| match element.offset() {
+            KafkaOffset::Offset(next) => Some((element.partition().cast_unsigned(), next.cast_unsigned())),
+            _ => None,
+        });
+        Ok(positions.collect())
+    }
+
+    pub(super) fn commit(&self, group: &str, topic: &str, next: &[(u32, Offset)]) -> Result<(), LogError> {
+        if next.is_empty() {
+            return Ok(());
+        }
+        let mut positions = TopicPartitionList::new();
+        for (partition, offset) in next {
+            let offset = KafkaOffset::Offset(to_kafka(*offset));
+            positions.add_partition_offset(topic, to_kafka_partition(*partition), offset).map_err(unavailable)?;
+        }
+        let client = self.group(group)?;
+        patiently(|| client.commit(&positions, CommitMode::Sync)).map_err(unavailable)
+    }
+
+    fn group(&self, group: &str) -> Result<Arc<BaseConsumer>, LogError> {
+        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = groups.get(group) {
+            return Ok(Arc::clone(client));
+        }
+        let client: Arc<BaseConsumer> =
+            Arc::new(self.settings.admin().set("group.id", group).create().map_err(refused)?);
+        groups.insert(group.to_owned(), Arc::clone(&client));
+        Ok(client)
+    }
+}
+
+/// A topic whose records are stamped by the broker, with as many replicas as the brokers default to.
+fn new_topic<'a>(spec: &'a TopicSpec, retention_ms: &'a str) -> NewTopic<'a> {
+    let cleanup = match spec.cleanup {
+        Cleanup::Delete => "delete",
+        Cleanup::CompactAndDelete => "compact,delete",
+    };
+    NewTopic::new(&spec.name, to_kafka_partition(spec.partitions), TopicReplication::Fixed(-1))
+        .set("cleanup.policy", cleanup)
+        .set("message.timestamp.type", "LogAppendTime")
+        .set("retention.ms", retention_ms)
+}
+
+/// Repeats the call while brokers are only finding their feet, within the limit.
+fn patiently<T>(call: impl Fn() -> Result<T, KafkaError>) -> Result<T, KafkaError> {
+    let deadline = Instant::now() + CALL_LIMIT;
+    loop {
+        match call() {
+            Err(error) if is_passing(&error) && Instant::now() < deadline => std::thread::sleep(ASK_INTERVAL),
+            outcome => return outcome,
+        }
+    }
+}
+
+fn is_passing(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::CoordinatorLoadInProgress
+                | RDKafkaErrorCode::CoordinatorNotAvailable
+                | RDKafkaErrorCode::LeaderNotAvailable
+                | RDKafkaErrorCode::NotCoordinator
+                | RDKafkaErrorCode::NotLeaderForPartition
+        )
+    )
+}
+
+fn unavailable(error: KafkaError) -> LogError {
+    LogError::Unavailable(Box::new(error))
+}
+
+fn refused(error: KafkaError) -> LogError {
+    LogError::Settings(Box::new(error))
+}

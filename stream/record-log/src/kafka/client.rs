@@ -1,0 +1,232 @@
+//! A librdkafka client with its callbacks: the only place that knows of its life and death.
+//!
+//! The `rdkafka` crate's clients hand out an event object for each message and wait for delivery reports in steps of
+//! 100 ms. Reader and publisher therefore go to librdkafka directly; properties and error codes remain that crate's.
+
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::fmt;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientConfig;
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka_sys as sys;
+use sys::rd_kafka_resp_err_t as Code;
+
+use crate::LogError;
+
+/// Failing connections are told of so often, by all clients of the process together.
+const WARNING_INTERVAL: Duration = Duration::from_secs(30);
+
+/// librdkafka's syslog levels.
+const LOG_CRITICAL: c_int = 2;
+const LOG_WARNING: c_int = 4;
+
+/// What a client is for.
+#[derive(Clone, Copy)]
+pub(super) enum Role {
+    Reader,
+    Publisher,
+}
+
+/// A running client. Its threads end when it is dropped.
+pub(super) struct Client {
+    raw: NonNull<sys::rd_kafka_t>,
+    /// librdkafka holds its address.
+    events: Box<Events>,
+}
+
+/// What the callbacks noted since it was last asked.
+#[derive(Default)]
+struct Events {
+    all_brokers_down: AtomicBool,
+    /// The code of the first record that was not delivered.
+    undelivered: Mutex<Option<RDKafkaErrorCode>>,
+}
+
+// SAFETY: librdkafka's client handles may be used from any thread, several at a time; `Events` may too.
+unsafe impl Send for Client {}
+// SAFETY: as above.
+unsafe impl Sync for Client {}
+
+/// An error of librdkafka, with what it says can be done about it.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) message: String,
+    pub(super) is_retriable: bool,
+    pub(super) is_fatal: bool,
+    pub(super) requires_abort: bool,
+}
+
+impl Client {
+    pub(super) fn new(role: Role, config: &ClientConfig) -> Result<Self, LogError> {
+        let events = Box::<Events>::default();
+        let native = config.create_native_config().map_err(|refused| LogError::Settings(Box::new(refused)))?;
+        let mut reason: [c_char; 512] = [0; 512];
+        let kind = match role {
+            Role::Reader => sys::rd_kafka_type_t::RD_KAFKA_CONSUMER,
+            Role::Publisher => sys::rd_kafka_type_t::RD_KAFKA_PRODUCER,
+        };
+        // SAFETY: the configuration is live. The callbacks match their C types and use the opaque as `Events`, which is
+        // boxed and outlives the client. `rd_kafka_new` takes the configuration over if and only if it succeeds.
+        let raw = unsafe {
+            sys::rd_kafka_conf_set_opaque(native.ptr(), ptr::from_ref(&*events).cast_mut().cast());
+            sys::rd_kafka_conf_set_log_cb(native.ptr(), Some(on_log));
+            sys::rd_kafka_conf_set_error_cb(native.ptr(), Some(on_error));
+            if matches!(role, Role::Publisher) {
+                sys::rd_kafka_conf_set_dr_msg_cb(native.ptr(), Some(on_delivery));
+            }
+            sys::rd_kafka_new(kind, native.ptr(), reason.as_mut_ptr(), reason.len())
+        };
+        match NonNull::new(raw) {
+            Some(raw) => {
+                std::mem::forget(native);
+                Ok(Self { raw, events })
+            }
+            // SAFETY: librdkafka ended its reason with a zero byte.
+            None => Err(LogError::Settings(text(unsafe { CStr::from_ptr(reason.as_ptr()) }).into())),
+        }
+    }
+
+    pub(super) fn raw(&self) -> *mut sys::rd_kafka_t {
+        self.raw.as_ptr()
+    }
+
+    /// Runs the callbacks that are due, waiting at most so long for one.
+    pub(super) fn serve(&self, at_most: Duration) {
+        // SAFETY: the client is live; its callbacks were set in `new`.
+        unsafe { sys::rd_kafka_poll(self.raw(), millis(at_most)) };
+    }
+
+    /// Whether all brokers went away since the last time this was asked.
+    pub(super) fn take_all_brokers_down(&self) -> bool {
+        self.events.all_brokers_down.swap(false, Ordering::Relaxed)
+    }
+
+    /// The code of the first record since the last time this was asked that was not delivered.
+    pub(super) fn take_undelivered(&self) -> Option<RDKafkaErrorCode> {
+        self.events.undelivered.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// The error after which the client can do nothing more, if there was one.
+    pub(super) fn fatal_error(&self) -> Option<RDKafkaErrorCode> {
+        // SAFETY: the client is live; no buffer is given for the reason.
+        let code = unsafe { sys::rd_kafka_fatal_error(self.raw(), ptr::null_mut(), 0) };
+        (code != Code::RD_KAFKA_RESP_ERR_NO_ERROR).then(|| code.into())
+    }
+
+    /// A handle of the topic, to be destroyed before the client.
+    pub(super) fn topic(&self, name: &CStr) -> Result<NonNull<sys::rd_kafka_topic_t>, RDKafkaErrorCode> {
+        // SAFETY: the client is live, the name ends with a zero byte, and a null configuration means the client's.
+        let topic = unsafe { sys::rd_kafka_topic_new(self.raw(), name.as_ptr(), ptr::null_mut()) };
+        NonNull::new(topic).ok_or_else(last_error)
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        // SAFETY: nobody else holds the client; whoever made topics or queues of it destroyed them before.
+        unsafe { sys::rd_kafka_destroy(self.raw()) };
+    }
+}
+
+impl Failure {
+    /// Takes over what a call of librdkafka returned; null is no error.
+    ///
+    /// # Safety
+    /// `error` is null or a live error that the caller owns.
+    pub(super) unsafe fn check(error: *mut sys::rd_kafka_error_t) -> Result<(), Self> {
+        if error.is_null() {
+            return Ok(());
+        }
+        // SAFETY: the error is live until it is destroyed at the end, and not used after.
+        let failure = unsafe {
+            let failure = Self {
+                message: text(CStr::from_ptr(sys::rd_kafka_error_string(error))),
+                is_retriable: sys::rd_kafka_error_is_retriable(error) != 0,
+                is_fatal: sys::rd_kafka_error_is_fatal(error) != 0,
+                requires_abort: sys::rd_kafka_error_txn_requires_abort(error) != 0,
+            };
+            sys::rd_kafka_error_destroy(error);
+            failure
+        };
+        Err(failure)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Why the call before returned nothing.
+pub(super) fn last_error() -> RDKafkaErrorCode {
+    // SAFETY: it reads a number of this thread.
+    unsafe { sys::rd_kafka_last_error() }.into()
+}
+
+/// A name as librdkafka takes it.
+pub(super) fn c_string(name: &str) -> Result<CString, LogError> {
+    CString::new(name).map_err(|refused| LogError::Settings(Box::new(refused)))
+}
+
+/// A duration as librdkafka takes it.
+pub(super) fn millis(duration: Duration) -> c_int {
+    c_int::try_from(duration.as_millis()).unwrap_or(c_int::MAX)
+}
+
+fn text(text: &CStr) -> String {
+    text.to_string_lossy().into_owned()
+}
+
+unsafe extern "C" fn on_error(_: *mut sys::rd_kafka_t, code: c_int, _: *const c_char, opaque: *mut c_void) {
+    // Other errors of connections are librdkafka's to mend; it logs them.
+    if code == Code::RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN as c_int {
+        // SAFETY: the opaque is the `Events` that `Client::new` set, which outlive the client.
+        let events = unsafe { &*opaque.cast::<Events>() };
+        events.all_brokers_down.store(true, Ordering::Relaxed);
+    }
+}
+
+unsafe extern "C" fn on_delivery(
+    _: *mut sys::rd_kafka_t,
+    message: *const sys::rd_kafka_message_t,
+    opaque: *mut c_void,
+) {
+    // SAFETY: the message is live during the call.
+    let code = unsafe { (*message).err };
+    if code != Code::RD_KAFKA_RESP_ERR_NO_ERROR {
+        // SAFETY: the opaque is the `Events` that `Client::new` set, which outlive the client.
+        let events = unsafe { &*opaque.cast::<Events>() };
+        events.undelivered.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(code.into());
+    }
+}
+
+/// librdkafka's log lines in tracing. Brokers that are away are told of once in a while, not at every attempt.
+unsafe extern "C" fn on_log(_: *const sys::rd_kafka_t, level: c_int, facility: *const c_char, line: *const c_char) {
+    // SAFETY: both are texts that end with a zero byte and live during the call.
+    let (facility, line) = unsafe { (CStr::from_ptr(facility), CStr::from_ptr(line)) };
+    let (facility, line) = (facility.to_string_lossy(), line.to_string_lossy());
+    if level <= LOG_CRITICAL {
+        tracing::error!(target: "librdkafka", %facility, "{line}");
+    } else if level <= LOG_WARNING && facility != "CONFWARN" && is_warning_due() {
+        tracing::warn!(target: "librdkafka", %facility, "{line}");
+    } else {
+        tracing::debug!(target: "librdkafka", %facility, "{line}");
+    }
+}
+
+fn is_warning_due() -> bool {
+    static LAST: Mutex<Option<Instant>> = Mutex::new(None);
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_due = last.is_none_or(|last| last.elapsed() >= WARNING_INTERVAL);
+    if is_due {
+        *last = Some(Instant::now());
+    }
+    is_due
+}

@@ -1,0 +1,389 @@
+//! Publishing to Kafka.
+//!
+//! A transaction is begun by the first record after a commit. What happens to it:
+//!
+//! ```text
+//! idle ──send──▶ open ──commit──▶ idle
+//!                 │ ▲
+//!   abortable     ▼ │ aborted by the next call
+//!               broken                      fenced, or the outcome unknown ──▶ spent: open the publisher anew
+//! ```
+//!
+//! librdkafka decides which errors are retriable, abortable or fatal. A record that was not delivered makes the
+//! transaction abortable, so its commit fails; without transactions, the commit asks the delivery reports.
+
+use std::collections::HashMap;
+use std::ffi::{CString, c_void};
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka_sys as sys;
+use sys::rd_kafka_resp_err_t as Code;
+use sys::rd_kafka_vtype_t as Part;
+
+use super::admin::Admin;
+use super::client::{Client, Failure, Role, c_string, last_error, millis};
+use super::settings::Settings;
+use super::{PROGRESS_TOPIC, to_kafka, to_kafka_partition};
+use crate::{Delivery, LogError, NewRecord, PublishError, Publisher, Source};
+
+/// How long opening, sending, committing and aborting may wait for the brokers: as long as a transaction may live.
+const LIMIT: Duration = Duration::from_secs(15);
+/// librdkafka chooses the partition by the key.
+const ANY_PARTITION: i32 = -1;
+/// How long a full buffer is waited on at a time.
+const BUFFER_WAIT: Duration = Duration::from_millis(20);
+
+pub(super) struct KafkaPublisher {
+    id: String,
+    delivery: Delivery,
+    progress: Option<u64>,
+    state: State,
+    topics: HashMap<String, TopicHandle>,
+    group: Group,
+    admin: Arc<Admin>,
+    client: Client,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum State {
+    Idle,
+    Open,
+    /// The transaction is to be aborted before anything else.
+    Broken,
+    Fenced,
+    /// Nothing more can be done with this client.
+    Spent,
+}
+
+/// A topic's handle, destroyed by the publisher.
+struct TopicHandle(NonNull<sys::rd_kafka_topic_t>);
+
+/// What names the group in whose offsets the progress is kept.
+struct Group(NonNull<sys::rd_kafka_consumer_group_metadata_t>);
+
+// SAFETY: librdkafka's handles may be used from any thread; the publisher uses them from one at a time.
+unsafe impl Send for KafkaPublisher {}
+
+/// Why nothing can be sent.
+#[derive(Debug, thiserror::Error)]
+enum Unusable {
+    #[error("the publisher is spent: open it anew")]
+    Spent,
+    #[error("the buffer stayed full for {} s", LIMIT.as_secs())]
+    BufferFull,
+    #[error("a progress of {0} is more than Kafka can hold")]
+    Progress(u64),
+    #[error("a header could not be kept: {0}")]
+    Header(RDKafkaErrorCode),
+}
+
+impl KafkaPublisher {
+    /// Fences earlier holders and has the brokers abort what they left; only then reads the progress.
+    pub(super) fn open(
+        settings: &Settings,
+        admin: &Arc<Admin>,
+        id: &str,
+        delivery: Delivery,
+    ) -> Result<Self, LogError> {
+        let config = match delivery {
+            Delivery::Transactional => settings.transactional(id),
+            Delivery::AtLeastOnce => settings.at_least_once(),
+        };
+        let client = Client::new(Role::Publisher, &config)?;
+        if delivery == Delivery::Transactional {
+            init_transactions(&client)?;
+        }
+        let progress = admin.committed(id, PROGRESS_TOPIC)?.first().map(|(_, progress)| *progress);
+        let (group, topics) = (Group::new(id)?, HashMap::new());
+        let (id, admin) = (id.to_owned(), Arc::clone(admin));
+        Ok(Self { id, delivery, progress, state: State::Idle, topics, group, admin, client })
+    }
+
+    fn is_transactional(&self) -> bool {
+        self.delivery == Delivery::Transactional
+    }
+
+    /// Sees to it that a transaction is open, if there are to be any.
+    fn begin(&mut self) -> Result<(), PublishError> {
+        if self.state == State::Broken {
+            self.abort()?;
+        }
+        match self.state {
+            State::Idle if self.is_transactional() => {
+                // SAFETY: the client is live; the error it returns is ours.
+                let begun = unsafe { Failure::check(sys::rd_kafka_begin_transaction(self.client.raw())) };
+                begun.map_err(|failure| self.not_published(failure))?;
+                self.state = State::Open;
+                Ok(())
+            }
+            State::Idle | State::Open => Ok(()),
+            State::Fenced => Err(PublishError::Fenced { id: self.id.clone() }),
+            State::Broken | State::Spent => Err(PublishError::NotPublished(Box::new(Unusable::Spent))),
+        }
+    }
+
+    /// Aborts the broken transaction, so that the next can begin.
+    fn abort(&mut self) -> Result<(), PublishError> {
+        // SAFETY: the client is live; the error it returns is ours.
+        let aborted = self
+            .retry(|client| unsafe { Failure::check(sys::rd_kafka_abort_transaction(client.raw(), millis(LIMIT))) });
+        match aborted {
+            Ok(()) => {
+                self.state = State::Idle;
+                Ok(())
+            }
+            Err(failure) if failure.is_fatal => Err(self.end(failure)),
+            Err(failure) => Err(PublishError::NotPublished(Box::new(failure))),
+        }
+    }
+
+    /// Repeats the call for as long as librdkafka says that this may help, within the limit.
+    fn retry(&self, call: impl Fn(&Client) -> Result<(), Failure>) -> Result<(), Failure> {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            match call(&self.client) {
+                Err(failure) if failure.is_retriable && Instant::now() < deadline => self.client.serve(BUFFER_WAIT),
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// What a failure before the commit means.
+    fn not_published(&mut self, cause: impl Into<Source>) -> PublishError {
+        if let Some(code) = self.client.fatal_error() {
+            return self.end(code);
+        }
+        if self.state == State::Open {
+            self.state = State::Broken;
+        }
+        PublishError::NotPublished(cause.into())
+    }
+
+    /// What a failure after which nothing more can be done means. An outcome that is not known is settled by whoever
+    /// opens the publisher next.
+    fn end(&mut self, cause: impl Into<Source>) -> PublishError {
+        if self.client.fatal_error().is_some_and(is_fencing) {
+            self.state = State::Fenced;
+            return PublishError::Fenced { id: self.id.clone() };
+        }
+        self.state = State::Spent;
+        PublishError::MayHaveHappened(cause.into())
+    }
+
+    fn enqueue(&mut self, record: &NewRecord<'_>) -> Result<(), Source> {
+        let topic = self.topic(record.topic)?;
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            match produce(&self.client, topic, record)? {
+                Code::RD_KAFKA_RESP_ERR_NO_ERROR => return Ok(()),
+                Code::RD_KAFKA_RESP_ERR__QUEUE_FULL if Instant::now() < deadline => self.client.serve(BUFFER_WAIT),
+                Code::RD_KAFKA_RESP_ERR__QUEUE_FULL => return Err(Box::new(Unusable::BufferFull)),
+                code => return Err(Box::new(RDKafkaErrorCode::from(code))),
+            }
+        }
+    }
+
+    fn topic(&mut self, name: &str) -> Result<NonNull<sys::rd_kafka_topic_t>, Source> {
+        if let Some(topic) = self.topics.get(name) {
+            return Ok(topic.0);
+        }
+        let topic = self.client.topic(&c_string(name)?)?;
+        self.topics.insert(name.to_owned(), TopicHandle(topic));
+        Ok(topic)
+    }
+
+    fn commit_transaction(&mut self, progress: u64) -> Result<(), PublishError> {
+        self.begin()?;
+        let offsets = ProgressOffset::new(progress);
+        // SAFETY: client, offsets and group are live; the error it returns is ours.
+        let sent = self.retry(|client| unsafe {
+            Failure::check(sys::rd_kafka_send_offsets_to_transaction(
+                client.raw(),
+                offsets.0.as_ptr(),
+                self.group.0.as_ptr(),
+                millis(LIMIT),
+            ))
+        });
+        sent.map_err(|failure| self.not_published(failure))?;
+        // SAFETY: the client is live; the error it returns is ours.
+        let committed = self
+            .retry(|client| unsafe { Failure::check(sys::rd_kafka_commit_transaction(client.raw(), millis(LIMIT))) });
+        match committed {
+            Ok(()) => self.state = State::Idle,
+            Err(failure) if failure.requires_abort => return Err(self.not_published(failure)),
+            Err(failure) => return Err(self.end(failure)),
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self, progress: u64) -> Result<(), PublishError> {
+        self.begin()?;
+        // SAFETY: the client is live.
+        let code = unsafe { sys::rd_kafka_flush(self.client.raw(), millis(LIMIT)) };
+        if let Some(undelivered) = self.client.take_undelivered() {
+            return Err(self.maybe(undelivered));
+        }
+        if code != Code::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return Err(self.maybe(RDKafkaErrorCode::from(code)));
+        }
+        self.admin.commit(&self.id, PROGRESS_TOPIC, &[(0, progress)]).map_err(|failed| self.maybe(failed))
+    }
+
+    /// Without transactions some records may stand there and others not.
+    fn maybe(&mut self, cause: impl Into<Source>) -> PublishError {
+        self.state = State::Spent;
+        PublishError::MayHaveHappened(cause.into())
+    }
+}
+
+impl Publisher for KafkaPublisher {
+    fn progress(&self) -> Option<u64> {
+        self.progress
+    }
+
+    fn send(&mut self, record: NewRecord<'_>) -> Result<(), PublishError> {
+        self.begin()?;
+        self.enqueue(&record).map_err(|cause| self.not_published(cause))
+    }
+
+    fn commit(&mut self, progress: u64) -> Result<(), PublishError> {
+        if i64::try_from(progress).is_err() {
+            return Err(self.not_published(Unusable::Progress(progress)));
+        }
+        if self.is_transactional() { self.commit_transaction(progress) } else { self.flush(progress) }?;
+        self.progress = Some(progress);
+        Ok(())
+    }
+}
+
+impl Drop for KafkaPublisher {
+    fn drop(&mut self) {
+        for topic in self.topics.values() {
+            // SAFETY: the handle is live and not used after; the client is dropped after this.
+            unsafe { sys::rd_kafka_topic_destroy(topic.0.as_ptr()) };
+        }
+    }
+}
+
+fn init_transactions(client: &Client) -> Result<(), LogError> {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        // SAFETY: the client is live; the error it returns is ours.
+        match unsafe { Failure::check(sys::rd_kafka_init_transactions(client.raw(), millis(LIMIT))) } {
+            Err(failure) if failure.is_retriable && Instant::now() < deadline => client.serve(BUFFER_WAIT),
+            outcome => return outcome.map_err(|failure| LogError::Unavailable(Box::new(failure))),
+        }
+    }
+}
+
+fn is_fencing(code: RDKafkaErrorCode) -> bool {
+    matches!(code, RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced | RDKafkaErrorCode::InvalidProducerEpoch)
+}
+
+/// Copies the record into librdkafka's buffer.
+fn produce(client: &Client, topic: NonNull<sys::rd_kafka_topic_t>, record: &NewRecord<'_>) -> Result<Code, Unusable> {
+    let headers = native_headers(record.headers)?;
+    let partition = record.partition.map_or(ANY_PARTITION, to_kafka_partition);
+    let (key, key_length) = parts(record.key);
+    let (value, value_length) = parts(record.value);
+    // SAFETY: each part is followed by the arguments that librdkafka expects of it, and END by none. Key and value are
+    // live and copied. The headers are taken over if and only if the call succeeds.
+    let code = unsafe {
+        sys::rd_kafka_producev(
+            client.raw(),
+            Part::RD_KAFKA_VTYPE_RKT,
+            topic.as_ptr(),
+            Part::RD_KAFKA_VTYPE_PARTITION,
+            partition,
+            Part::RD_KAFKA_VTYPE_MSGFLAGS,
+            sys::RD_KAFKA_MSG_F_COPY,
+            Part::RD_KAFKA_VTYPE_KEY,
+            key,
+            key_length,
+            Part::RD_KAFKA_VTYPE_VALUE,
+            value,
+            value_length,
+            Part::RD_KAFKA_VTYPE_HEADERS,
+            headers,
+            Part::RD_KAFKA_VTYPE_END,
+        )
+    };
+    if code != Code::RD_KAFKA_RESP_ERR_NO_ERROR && !headers.is_null() {
+        // SAFETY: the call failed, so the headers are still ours.
+        unsafe { sys::rd_kafka_headers_destroy(headers) };
+    }
+    Ok(code)
+}
+
+fn parts(bytes: Option<&[u8]>) -> (*const c_void, usize) {
+    bytes.map_or((ptr::null(), 0), |bytes| (bytes.as_ptr().cast(), bytes.len()))
+}
+
+/// The headers as librdkafka keeps them; null when there are none.
+fn native_headers(headers: &[(&str, &[u8])]) -> Result<*mut sys::rd_kafka_headers_t, Unusable> {
+    if headers.is_empty() {
+        return Ok(ptr::null_mut());
+    }
+    // SAFETY: it allocates; what is added is live, of these lengths, and copied.
+    let native = unsafe { sys::rd_kafka_headers_new(headers.len()) };
+    for (name, value) in headers {
+        // SAFETY: as above. A slice is never longer than isize::MAX.
+        let code = unsafe {
+            sys::rd_kafka_header_add(
+                native,
+                name.as_ptr().cast(),
+                name.len() as isize,
+                value.as_ptr().cast(),
+                value.len() as isize,
+            )
+        };
+        if code != Code::RD_KAFKA_RESP_ERR_NO_ERROR {
+            // SAFETY: nobody else has the headers.
+            unsafe { sys::rd_kafka_headers_destroy(native) };
+            return Err(Unusable::Header(code.into()));
+        }
+    }
+    Ok(native)
+}
+
+impl Group {
+    fn new(id: &str) -> Result<Self, LogError> {
+        let id = c_string(id)?;
+        // SAFETY: the id ends with a zero byte and is copied.
+        let group = unsafe { sys::rd_kafka_consumer_group_metadata_new(id.as_ptr()) };
+        NonNull::new(group).map(Self).ok_or_else(|| LogError::Settings(Box::new(last_error())))
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // SAFETY: it is live and not used after.
+        unsafe { sys::rd_kafka_consumer_group_metadata_destroy(self.0.as_ptr()) };
+    }
+}
+
+/// The progress as an offset on the progress topic's only partition.
+struct ProgressOffset(NonNull<sys::rd_kafka_topic_partition_list_t>);
+
+impl ProgressOffset {
+    fn new(progress: u64) -> Self {
+        let topic = CString::new(PROGRESS_TOPIC).expect("a constant without a zero byte");
+        // SAFETY: librdkafka allocates the list and its element and aborts the process when it cannot; the name is
+        // copied; the element is written before anybody else sees the list.
+        unsafe {
+            let list = sys::rd_kafka_topic_partition_list_new(1);
+            (*sys::rd_kafka_topic_partition_list_add(list, topic.as_ptr(), 0)).offset = to_kafka(progress);
+            Self(NonNull::new_unchecked(list))
+        }
+    }
+}
+
+impl Drop for ProgressOffset {
+    fn drop(&mut self) {
+        // SAFETY: it is live and not used after.
+        unsafe { sys::rd_kafka_topic_partition_list_destroy(self.0.as_ptr()) };
+    }
+}

@@ -1,0 +1,296 @@
+//! Reading from Kafka: a queue for each partition, drained by callback.
+//!
+//! `rd_kafka_consume_callback_queue` takes a whole queue under one lock and calls back for each record where the fetched
+//! batch lies; `rd_kafka_yield` puts what is left back at the queue's head when there were enough records.
+//!
+//! The end of a partition is an event in its queue. librdkafka sends one for each end that it reaches, and its offset is
+//! the reader's position, beyond the markers of transactions and aborted records. When all brokers went away, what was
+//! known of the end is doubted: those partitions are sought anew, so that their end is told again.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::ffi::{CStr, CString, c_char, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::ptr::{self, NonNull};
+use std::time::Duration;
+
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka_sys as sys;
+use sys::rd_kafka_resp_err_t as Code;
+
+use super::client::{Client, Role, c_string, last_error};
+use super::settings::Settings;
+use super::{to_kafka, to_kafka_partition};
+use crate::{Headers, LogError, Offset, Polled, Reader, Record, Wake};
+
+pub(super) struct KafkaReader {
+    topic: String,
+    partitions: BTreeMap<u32, Cursor>,
+    handle: NonNull<sys::rd_kafka_topic_t>,
+    /// Boxed, for librdkafka holds its address.
+    wake: Option<Box<Wake>>,
+    client: Client,
+}
+
+/// Where the reader stands in a partition.
+struct Cursor {
+    queue: NonNull<sys::rd_kafka_queue_t>,
+    next: Offset,
+    at_end: bool,
+    /// What was found behind the records of the last poll, and is told by the next.
+    found: Option<Found>,
+}
+
+/// What a queue holds beside records and ends.
+#[derive(Clone, Copy)]
+enum Found {
+    /// The position is not in the log. librdkafka stopped, so this stays.
+    Lost,
+    Unknown,
+    Failing(RDKafkaErrorCode),
+}
+
+// SAFETY: librdkafka's topic and queue handles may be used from any thread; the reader uses them from one at a time.
+unsafe impl Send for KafkaReader {}
+
+impl KafkaReader {
+    pub(super) fn open(settings: &Settings, topic: &str, from: &[(u32, Offset)]) -> Result<Self, LogError> {
+        let client = Client::new(Role::Reader, &settings.reader(from.len()))?;
+        let name: CString = c_string(topic)?;
+        let handle = client.topic(&name).map_err(unavailable)?;
+        let mut reader = Self { topic: topic.to_owned(), partitions: BTreeMap::new(), handle, wake: None, client };
+        for (partition, next) in from {
+            reader.start(*partition, *next)?;
+        }
+        Ok(reader)
+    }
+
+    fn start(&mut self, partition: u32, next: Offset) -> Result<(), LogError> {
+        // SAFETY: the client is live.
+        let queue = NonNull::new(unsafe { sys::rd_kafka_queue_new(self.client.raw()) });
+        let queue = queue.ok_or_else(|| unavailable(last_error()))?;
+        // From here on, dropping the reader destroys the queue.
+        self.partitions.insert(partition, Cursor { queue, next, at_end: false, found: None });
+        // SAFETY: topic and queue are live handles of the same client.
+        let started = unsafe {
+            sys::rd_kafka_consume_start_queue(
+                self.handle.as_ptr(),
+                to_kafka_partition(partition),
+                to_kafka(next),
+                queue.as_ptr(),
+            )
+        };
+        if started == -1 { Err(unavailable(last_error())) } else { Ok(()) }
+    }
+
+    /// Runs the client's callbacks. When all brokers went away, forgets what it knew of ends.
+    fn serve(&mut self) -> bool {
+        self.client.serve(Duration::ZERO);
+        let are_all_down = self.client.take_all_brokers_down();
+        if are_all_down {
+            for (partition, cursor) in self.partitions.iter_mut().filter(|(_, cursor)| cursor.at_end) {
+                cursor.at_end = false;
+                let (partition, next) = (to_kafka_partition(*partition), to_kafka(cursor.next));
+                // SAFETY: the topic is live. Records that came before the seek took effect come a second time; polls
+                // pass over them. That it does not wait means that it cannot fail but for a partition never started.
+                let _begun = unsafe { sys::rd_kafka_seek(self.handle.as_ptr(), partition, next, 0) };
+            }
+        }
+        are_all_down
+    }
+
+    fn error(&self, partition: u32, offset: Offset, found: Found) -> LogError {
+        let topic = self.topic.clone();
+        match found {
+            Found::Lost => LogError::OffsetOutOfRange { topic, partition, offset },
+            Found::Unknown => LogError::UnknownTopic(topic),
+            Found::Failing(code) => unavailable(code),
+        }
+    }
+}
+
+impl Reader for KafkaReader {
+    fn poll(&mut self, partition: u32, max: usize, each: &mut dyn FnMut(Record<'_>)) -> Result<Polled, LogError> {
+        let are_all_down = self.serve();
+        let unknown = || LogError::UnknownPartition { topic: self.topic.clone(), partition };
+        let cursor = self.partitions.get_mut(&partition).ok_or_else(unknown)?;
+        let records = if cursor.found.is_none() && max > 0 { cursor.drain(&self.client, max, each) } else { 0 };
+        let polled = Polled { records, next_offset: cursor.next, at_end: cursor.at_end };
+        let found = cursor.found.filter(|_| records == 0);
+        if let Some(Found::Failing(_)) = found {
+            cursor.found = None;
+        }
+        match found {
+            Some(found) => Err(self.error(partition, polled.next_offset, found)),
+            None if are_all_down && records == 0 => Err(unavailable(RDKafkaErrorCode::AllBrokersDown)),
+            None => Ok(polled),
+        }
+    }
+
+    fn on_readable(&mut self, wake: Wake) {
+        let wake = Box::new(wake);
+        let opaque: *const Wake = &raw const *wake;
+        for cursor in self.partitions.values() {
+            // SAFETY: the queue is live, and calls back only under its lock, with the opaque set last. The wake is kept
+            // until another took its place in all queues, or they are rid of it in `drop`.
+            unsafe {
+                sys::rd_kafka_queue_cb_event_enable(cursor.queue.as_ptr(), Some(on_event), opaque.cast_mut().cast());
+            }
+        }
+        // What came before would wake nobody.
+        wake();
+        self.wake = Some(wake);
+    }
+}
+
+impl Drop for KafkaReader {
+    fn drop(&mut self) {
+        for (partition, cursor) in &self.partitions {
+            // SAFETY: the handles are live, used by nobody else, and not used after. A partition that was never started
+            // is not stopped either.
+            unsafe {
+                sys::rd_kafka_queue_cb_event_enable(cursor.queue.as_ptr(), None, ptr::null_mut());
+                sys::rd_kafka_consume_stop(self.handle.as_ptr(), to_kafka_partition(*partition));
+                sys::rd_kafka_queue_destroy(cursor.queue.as_ptr());
+            }
+        }
+        // SAFETY: as above. The client is dropped after this.
+        unsafe { sys::rd_kafka_topic_destroy(self.handle.as_ptr()) };
+    }
+}
+
+/// What the callback works on during one drain.
+struct Drain<'a> {
+    client: *mut sys::rd_kafka_t,
+    cursor: &'a mut Cursor,
+    wanted: usize,
+    records: usize,
+    each: &'a mut dyn FnMut(Record<'_>),
+    /// A panic of `each` may not cross librdkafka's frames; it is carried around them.
+    panic: Option<Box<dyn Any + Send>>,
+}
+
+impl Cursor {
+    /// Hands over at most `max` records of what the queue holds. Gives their number.
+    fn drain(&mut self, client: &Client, max: usize, each: &mut dyn FnMut(Record<'_>)) -> usize {
+        let queue = self.queue.as_ptr();
+        let mut drain = Drain { client: client.raw(), cursor: self, wanted: max, records: 0, each, panic: None };
+        let opaque: *mut Drain<'_> = &raw mut drain;
+        // SAFETY: the queue is live; the callback gets the drain, which lives until the call returns, from this thread.
+        unsafe { sys::rd_kafka_consume_callback_queue(queue, 0, Some(on_message), opaque.cast()) };
+        if let Some(panic) = drain.panic {
+            resume_unwind(panic);
+        }
+        drain.records
+    }
+}
+
+impl Drain<'_> {
+    /// Says whether more may follow.
+    fn take(&mut self, message: &sys::rd_kafka_message_t) -> bool {
+        // Absolute offsets are never negative.
+        let offset = message.offset.cast_unsigned();
+        match message.err {
+            Code::RD_KAFKA_RESP_ERR_NO_ERROR if offset >= self.cursor.next => {
+                self.hand_over(message, offset);
+                self.records < self.wanted && self.panic.is_none()
+            }
+            // A record that was read before a seek to the same position took effect.
+            Code::RD_KAFKA_RESP_ERR_NO_ERROR => true,
+            Code::RD_KAFKA_RESP_ERR__PARTITION_EOF => {
+                self.cursor.next = self.cursor.next.max(offset);
+                self.cursor.at_end = true;
+                true
+            }
+            code => {
+                self.cursor.found = Some(Found::of(code));
+                false
+            }
+        }
+    }
+
+    fn hand_over(&mut self, message: &sys::rd_kafka_message_t, offset: Offset) {
+        // SAFETY: the message is live, and no type of its time stamp is asked for.
+        let log_time_ms = unsafe { sys::rd_kafka_message_timestamp(message, ptr::null_mut()) };
+        let record = Record {
+            partition: message.partition.cast_unsigned(),
+            offset,
+            log_time_ms: u64::try_from(log_time_ms).unwrap_or(0),
+            // SAFETY: key and payload are null, or live for as long as the message, and of these lengths.
+            key: unsafe { bytes(message.key, message.key_len) },
+            // SAFETY: as above.
+            value: unsafe { bytes(message.payload, message.len) },
+            headers: &MessageHeaders(message),
+        };
+        let each = &mut self.each;
+        self.panic = catch_unwind(AssertUnwindSafe(|| each(record))).err();
+        self.records += 1;
+        self.cursor.next = offset + 1;
+        self.cursor.at_end = false;
+    }
+}
+
+impl Found {
+    fn of(code: Code) -> Self {
+        match code {
+            Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET | Code::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE => Self::Lost,
+            Code::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC
+            | Code::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION
+            | Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART => Self::Unknown,
+            code => Self::Failing(code.into()),
+        }
+    }
+}
+
+unsafe extern "C" fn on_message(message: *mut sys::rd_kafka_message_t, opaque: *mut c_void) {
+    // SAFETY: librdkafka calls back from within `Cursor::drain` with its drain, and the message lives during the call.
+    let (drain, message) = unsafe { (&mut *opaque.cast::<Drain<'_>>(), &*message) };
+    if !drain.take(message) {
+        // SAFETY: the client is live: the reader that drains holds it.
+        unsafe { sys::rd_kafka_yield(drain.client) };
+    }
+}
+
+unsafe extern "C" fn on_event(_: *mut sys::rd_kafka_t, opaque: *mut c_void) {
+    // SAFETY: the opaque is the wake that `on_readable` set, which lives for as long as it is set.
+    let wake = unsafe { &*opaque.cast::<Wake>() };
+    wake();
+}
+
+/// # Safety
+/// `data` is null, or points to `length` bytes that live and do not change for `'a`.
+unsafe fn bytes<'a>(data: *const c_void, length: usize) -> Option<&'a [u8]> {
+    // SAFETY: the caller's promise.
+    (!data.is_null()).then(|| unsafe { std::slice::from_raw_parts(data.cast(), length) })
+}
+
+/// The headers of a message, parsed when asked for.
+struct MessageHeaders<'a>(&'a sys::rd_kafka_message_t);
+
+impl Headers for MessageHeaders<'_> {
+    fn for_each(&self, each: &mut dyn FnMut(&str, &[u8])) {
+        let mut headers = ptr::null_mut();
+        // SAFETY: the message is live and keeps the headers that it parses here.
+        let code = unsafe { sys::rd_kafka_message_headers(self.0, &raw mut headers) };
+        if code != Code::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return;
+        }
+        for index in 0.. {
+            let (mut name, mut value, mut length): (*const c_char, *const c_void, usize) =
+                (ptr::null(), ptr::null(), 0);
+            // SAFETY: the headers live for as long as the message; the places to write to are on this stack.
+            let code =
+                unsafe { sys::rd_kafka_header_get_all(headers, index, &raw mut name, &raw mut value, &raw mut length) };
+            if code != Code::RD_KAFKA_RESP_ERR_NO_ERROR {
+                return;
+            }
+            // SAFETY: the name ends with a zero byte; name and value live for as long as the message.
+            let (name, value) = unsafe { (CStr::from_ptr(name), bytes(value, length)) };
+            each(&name.to_string_lossy(), value.unwrap_or_default());
+        }
+    }
+}
+
+fn unavailable(code: RDKafkaErrorCode) -> LogError {
+    LogError::Unavailable(Box::new(code))
+}

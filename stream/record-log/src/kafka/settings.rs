@@ -1,0 +1,152 @@
+//! librdkafka's properties: what each kind of client gets, what the caller may add, and what is not to be touched.
+
+use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
+
+use crate::LogError;
+
+/// What the log's promises rest on.
+const CONTRACT: [&str; 13] = [
+    "acks",
+    "auto.offset.reset",
+    "bootstrap.servers",
+    "check.crcs",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "enable.idempotence",
+    "enable.partition.eof",
+    "group.id",
+    "isolation.level",
+    "partitioner",
+    "request.required.acks",
+    "transactional.id",
+];
+
+/// How many KiB of fetched records wait in the partitions' queues of a reader, all together.
+const QUEUED_KIB: usize = 6 << 10;
+
+/// The brokers and the caller's properties.
+#[derive(Clone)]
+pub(super) struct Settings {
+    brokers: String,
+    properties: Vec<(String, String)>,
+}
+
+/// Why a property cannot be used.
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    #[error("the property {0:?} is not yours to set: the record log's promises rest on it")]
+    Contract(String),
+    #[error("the property {0:?} needs TLS, which this build lacks: build with `--features record-log/tls`")]
+    NeedsTls(String),
+}
+
+impl Settings {
+    pub(super) fn new(brokers: &str, properties: &[(String, String)]) -> Result<Self, LogError> {
+        for (name, value) in properties {
+            let refused = match name.as_str() {
+                name if CONTRACT.contains(&name) => Refused::Contract(name.to_owned()),
+                name if !cfg!(feature = "tls") && needs_tls(name, value) => Refused::NeedsTls(name.to_owned()),
+                _ => continue,
+            };
+            return Err(LogError::Settings(Box::new(refused)));
+        }
+        Ok(Self { brokers: brokers.to_owned(), properties: properties.to_vec() })
+    }
+
+    /// Of a client that asks and administers. It keeps quiet: whatever fails is the result of a call.
+    pub(super) fn admin(&self) -> ClientConfig {
+        let mut config = self.with(&[("enable.auto.commit", "false"), ("isolation.level", "read_committed")]);
+        config.set_log_level(RDKafkaLogLevel::Critical);
+        config
+    }
+
+    /// Of a client that reads so many partitions. Small waits keep the delay low, small queues the memory.
+    pub(super) fn reader(&self, partitions: usize) -> ClientConfig {
+        let queued_kib = (QUEUED_KIB / partitions.max(1)).max(256).to_string();
+        self.with(&[
+            ("auto.offset.reset", "error"),
+            ("check.crcs", "true"),
+            ("enable.partition.eof", "true"),
+            ("fetch.max.bytes", "4194304"),
+            ("fetch.min.bytes", "1"),
+            ("fetch.queue.backoff.ms", "2"),
+            ("fetch.wait.max.ms", "50"),
+            ("isolation.level", "read_committed"),
+            ("max.partition.fetch.bytes", "524288"),
+            ("queued.max.messages.kbytes", &queued_kib),
+        ])
+    }
+
+    /// Of a client that publishes without transactions.
+    pub(super) fn at_least_once(&self) -> ClientConfig {
+        self.with(&[
+            ("allow.auto.create.topics", "false"),
+            ("compression.codec", "lz4"),
+            ("enable.idempotence", "true"),
+            ("linger.ms", "5"),
+            ("message.timeout.ms", "10000"),
+            ("partitioner", "murmur2_random"),
+            ("queue.buffering.max.kbytes", "16384"),
+        ])
+    }
+
+    /// Of a client that publishes in transactions. Brokers abort those that are older than their time-out, so that what
+    /// a killed publisher left open holds no reader back for long.
+    pub(super) fn transactional(&self, id: &str) -> ClientConfig {
+        let mut config = self.at_least_once();
+        config.set("transactional.id", id);
+        if config.get("transaction.timeout.ms").is_none() {
+            config.set("transaction.timeout.ms", "15000");
+        }
+        config
+    }
+
+    /// The defaults of a kind of client under the caller's properties.
+    fn with(&self, defaults: &[(&str, &str)]) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.brokers);
+        config.set("client.id", "tidemark");
+        for (name, value) in defaults {
+            config.set(*name, *value);
+        }
+        for (name, value) in &self.properties {
+            config.set(name, value);
+        }
+        config
+    }
+}
+
+fn needs_tls(name: &str, value: &str) -> bool {
+    name.starts_with("ssl.") || name.starts_with("sasl.") || (name == "security.protocol" && value != "plaintext")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Settings;
+
+    fn refusal(name: &str, value: &str) -> String {
+        let properties = [(name.to_owned(), value.to_owned())];
+        Settings::new("localhost:1", &properties).err().unwrap().to_string()
+    }
+
+    #[test]
+    fn what_the_contract_rests_on_is_refused_by_name() {
+        assert!(refusal("isolation.level", "read_uncommitted").contains("\"isolation.level\" is not yours to set"));
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[test]
+    fn a_build_without_tls_says_how_to_get_it() {
+        assert!(refusal("security.protocol", "ssl").contains("--features record-log/tls"));
+        assert!(refusal("sasl.username", "me").contains("--features record-log/tls"));
+    }
+
+    #[test]
+    fn properties_of_the_caller_go_before_the_defaults() {
+        let properties = [("fetch.wait.max.ms".to_owned(), "500".to_owned())];
+        let settings = Settings::new("localhost:1", &properties).unwrap();
+        assert_eq!(settings.reader(4).get("fetch.wait.max.ms"), Some("500"));
+        assert_eq!(settings.reader(4).get("queued.max.messages.kbytes"), Some("1536"));
+    }
+}

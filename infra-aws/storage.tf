@@ -13,23 +13,35 @@ resource "aws_db_parameter_group" "this" {
   family      = "mysql8.4"
   description = "TLS for everyone, slow queries in the log"
 
-  dynamic "parameter" {
-    for_each = {
-      require_secure_transport = "1"
-      slow_query_log           = "1"
-      long_query_time          = "0.5"
-      log_output               = "FILE"
-      # The relay claims rows by key in short transactions; gap locks of REPEATABLE READ would only block inserts.
-      transaction_isolation = "READ-COMMITTED"
-    }
-    content {
-      name  = parameter.key
-      value = parameter.value
-    }
+  parameter {
+    name  = "require_secure_transport"
+    value = "1"
+  }
+
+  parameter {
+    name  = "slow_query_log"
+    value = "1"
+  }
+
+  parameter {
+    name  = "long_query_time"
+    value = "0.5"
+  }
+
+  parameter {
+    name  = "log_output"
+    value = "FILE"
+  }
+
+  # The relay claims rows by key in short transactions; gap locks of REPEATABLE READ would only block inserts.
+  parameter {
+    name  = "transaction_isolation"
+    value = "READ-COMMITTED"
   }
 }
 
 resource "aws_db_instance" "this" {
+  #checkov:skip=CKV_AWS_157:Multi-AZ is the variable's default, which the check does not see; tests/prod.tftest.hcl holds it
   identifier     = local.name
   engine         = "mysql"
   engine_version = var.database.version
@@ -174,6 +186,10 @@ resource "aws_s3_bucket" "this" {
   #checkov:skip=CKV_AWS_18:uploads logs into access-logs; logging the log would only feed itself
   #checkov:skip=CKV_AWS_145:uploads is under our key; S3 delivers access logs only to buckets under its own
   #checkov:skip=CKV2_AWS_62:uploads tells the file processor; nobody waits for access logs
+  #checkov:skip=CKV2_AWS_6:Each bucket has one below; the check loses one of two in for_each, tests/check_state.py does not
+  #checkov:skip=CKV2_AWS_61:As CKV2_AWS_6
+  #checkov:skip=CKV_AWS_19:As CKV2_AWS_6
+  #checkov:skip=CKV_AWS_21:As CKV2_AWS_6
   for_each = local.buckets
 
   # A bucket's name is taken world-wide: AWS completes the prefix.
@@ -287,7 +303,7 @@ resource "aws_s3_bucket_policy" "this" {
     Statement = concat([{
       Sid       = "TlsOnly"
       Effect    = "Deny"
-      Principal = "*"
+      Principal = { AWS = "*" }
       Action    = "s3:*"
       Resource  = [each.value.arn, "${each.value.arn}/*"]
       Condition = { Bool = { "aws:SecureTransport" = "false" } }
@@ -308,4 +324,7 @@ resource "aws_s3_bucket_logging" "uploads" {
   bucket        = aws_s3_bucket.this["uploads"].id
   target_bucket = aws_s3_bucket.this["access-logs"].id
   target_prefix = "uploads/"
+
+  # S3 looks whether it may deliver.
+  depends_on = [aws_s3_bucket_policy.this]
 }

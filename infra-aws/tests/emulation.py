@@ -1,0 +1,231 @@
+"""AWS on this machine: moto's server, and the calls that this configuration makes and moto 5.2 does not know.
+
+    python emulation.py -H 127.0.0.1 -p PORT
+
+What is added keeps what it was told and says it again; it decides nothing.
+"""
+
+import json
+import sys
+from urllib.parse import unquote
+
+import moto.eks.urls
+import moto.kafka.urls
+from moto.applicationautoscaling.responses import ApplicationAutoScalingResponse
+from moto.core.responses import EmptyResult
+from moto.ec2.responses.route_tables import RouteTables
+from moto.eks.responses import EKSResponse
+from moto.kafka.models import FakeKafkaCluster
+from moto.kafka.responses import KafkaResponse
+from moto.server import main
+
+MADE_AT = "2026-01-01T00:00:00.000Z"
+
+
+def added_to(response, **calls):
+    """Teaches a moto service further calls, by the names that the API gives them."""
+    for name, call in calls.items():
+        setattr(response, name, call)
+
+
+def after(request, word):
+    """What follows /word/ in the request's path."""
+    return unquote(request.parsed_url.path.split(f"/{word}/")[-1])
+
+
+def body(request):
+    return json.loads(request.body or "{}")
+
+
+# --- MSK: clusters are active at once, know their brokers, have configurations and passwords
+
+make_cluster = FakeKafkaCluster.__init__
+
+
+def make_active_cluster(cluster, *args, **settings):
+    make_cluster(cluster, *args, **settings)
+    cluster.state = "ACTIVE"
+
+
+FakeKafkaCluster.__init__ = make_active_cluster
+
+configurations = {}
+passwords = {}
+
+
+def brokers(_request):
+    host = "b-1.emulated.abc123.c2.kafka.eu-central-1.amazonaws.com"
+    return json.dumps({"bootstrapBrokerStringSaslScram": f"{host}:9096", "bootstrapBrokerStringSaslIam": f"{host}:9098"})
+
+
+def described(configuration):
+    return {
+        **{key: configuration[key] for key in ("arn", "name", "description", "kafkaVersions")},
+        "state": "ACTIVE",
+        "creationTime": MADE_AT,
+        "latestRevision": {"revision": 1, "creationTime": MADE_AT},
+    }
+
+
+def create_configuration(request):
+    asked = body(request)
+    arn = f"arn:aws:kafka:{request.region}:{request.current_account}:configuration/{asked['name']}/0000-1"
+    configurations[arn] = {"arn": arn, "description": "", "kafkaVersions": [], **asked}
+    return json.dumps(described(configurations[arn]))
+
+
+def describe_configuration(request):
+    return json.dumps(described(configurations[after(request, "configurations")]))
+
+
+def describe_configuration_revision(request):
+    arn, revision = after(request, "configurations").split("/revisions/")
+    settings = configurations[arn]["serverProperties"]
+    return json.dumps({"arn": arn, "revision": int(revision), "serverProperties": settings, "creationTime": MADE_AT})
+
+
+def delete_configuration(request):
+    arn = after(request, "configurations")
+    configurations.pop(arn)
+    return json.dumps({"arn": arn, "state": "DELETING"})
+
+
+def cluster_of(request):
+    return after(request, "clusters").removesuffix("/scram-secrets")
+
+
+def batch_associate_scram_secret(request):
+    passwords.setdefault(cluster_of(request), set()).update(body(request)["secretArnList"])
+    return json.dumps({"clusterArn": cluster_of(request), "unprocessedScramSecrets": []})
+
+
+def batch_disassociate_scram_secret(request):
+    passwords.get(cluster_of(request), set()).difference_update(body(request)["secretArnList"])
+    return json.dumps({"clusterArn": cluster_of(request), "unprocessedScramSecrets": []})
+
+
+def list_scram_secrets(request):
+    return json.dumps({"secretArnList": sorted(passwords.get(cluster_of(request), set()))})
+
+
+added_to(
+    KafkaResponse,
+    get_bootstrap_brokers=brokers,
+    create_configuration=create_configuration,
+    describe_configuration=describe_configuration,
+    describe_configuration_revision=describe_configuration_revision,
+    delete_configuration=delete_configuration,
+    batch_associate_scram_secret=batch_associate_scram_secret,
+    batch_disassociate_scram_secret=batch_disassociate_scram_secret,
+    list_scram_secrets=list_scram_secrets,
+)
+# The first pattern that fits wins, and moto's own take everything below a cluster.
+moto.kafka.urls.url_paths = {
+    "{0}/v1/clusters/(?P<clusterArn>[^/]+)/bootstrap-brokers$": KafkaResponse.dispatch,
+    "{0}/v1/clusters/(?P<clusterArn>[^/]+)/scram-secrets$": KafkaResponse.dispatch,
+    "{0}/v1/configurations$": KafkaResponse.dispatch,
+    "{0}/v1/configurations/(?P<arn>.+)$": KafkaResponse.dispatch,
+    "{0}/v1/configurations/(?P<arn>.+)/revisions/(?P<revision>[^/]+)$": KafkaResponse.dispatch,
+    **moto.kafka.urls.url_paths,
+}
+
+# --- EKS: add-ons and Pod Identity
+
+addons = {}
+associations = {}
+
+
+def cluster_named(request):
+    return after(request, "clusters").split("/")[0]
+
+
+def create_addon(request):
+    asked = body(request)
+    cluster, name = cluster_named(request), asked["addonName"]
+    addons[cluster, name] = {
+        **asked,
+        "clusterName": cluster,
+        "status": "ACTIVE",
+        "addonVersion": asked.get("addonVersion", "v1.0.0-eksbuild.1"),
+        "addonArn": f"arn:aws:eks:{request.region}:{request.current_account}:addon/{cluster}/{name}/0000",
+        "createdAt": 1767225600,
+        "modifiedAt": 1767225600,
+        "health": {"issues": []},
+    }
+    return json.dumps({"addon": addons[cluster, name]})
+
+
+def addon(change):
+    def answer(request):
+        key = cluster_named(request), after(request, "addons")
+        if key not in addons:
+            return 404, {"x-amzn-ErrorType": "ResourceNotFoundException"}, json.dumps({"message": "no such add-on"})
+        return json.dumps({"addon": change(addons, key)})
+
+    return answer
+
+
+def create_pod_identity_association(request):
+    asked = body(request)
+    cluster = cluster_named(request)
+    number = f"a-{len(associations):017d}"
+    associations[number] = {
+        **asked,
+        "clusterName": cluster,
+        "associationId": number,
+        "associationArn": f"arn:aws:eks:{request.region}:{request.current_account}:podidentityassociation/{cluster}/{number}",
+        "createdAt": 1767225600,
+        "modifiedAt": 1767225600,
+    }
+    return json.dumps({"association": associations[number]})
+
+
+def association(change):
+    def answer(request):
+        number = after(request, "pod-identity-associations")
+        if number not in associations:
+            return 404, {"x-amzn-ErrorType": "ResourceNotFoundException"}, json.dumps({"message": "no such association"})
+        return json.dumps({"association": change(associations, number)})
+
+    return answer
+
+
+added_to(
+    EKSResponse,
+    create_addon=create_addon,
+    describe_addon=addon(dict.get),
+    delete_addon=addon(dict.pop),
+    create_pod_identity_association=create_pod_identity_association,
+    describe_pod_identity_association=association(dict.get),
+    delete_pod_identity_association=association(dict.pop),
+)
+moto.eks.urls.url_paths = {
+    "{0}/clusters/(?P<name>[^/]+)/addons$": moto.eks.urls.response.dispatch,
+    "{0}/clusters/(?P<name>[^/]+)/addons/(?P<addonName>[^/]+)$": moto.eks.urls.response.dispatch,
+    "{0}/clusters/(?P<name>[^/]+)/pod-identity-associations$": moto.eks.urls.response.dispatch,
+    "{0}/clusters/(?P<name>[^/]+)/pod-identity-associations/(?P<associationId>[^/]+)$": moto.eks.urls.response.dispatch,
+    **moto.eks.urls.url_paths,
+}
+
+# --- VPC: routes learned by BGP; autoscaling: tags
+
+
+def propagation(change):
+    def answer(request):
+        table = request.ec2_backend.get_route_table(request._get_param("RouteTableId"))
+        gateway = {"GatewayId": request._get_param("GatewayId")}
+        table.propagating_vgws = change([vgw for vgw in getattr(table, "propagating_vgws", []) if vgw != gateway], gateway)
+        return EmptyResult()
+
+    return answer
+
+
+added_to(
+    RouteTables,
+    enable_vgw_route_propagation=propagation(lambda others, gateway: [*others, gateway]),
+    disable_vgw_route_propagation=propagation(lambda others, _gateway: others),
+)
+added_to(ApplicationAutoScalingResponse, list_tags_for_resource=lambda _request: json.dumps({"Tags": {}}))
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

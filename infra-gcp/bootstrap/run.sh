@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# One process of the job, the same under systemd and in a YARN container: fetches the password, learns where the other
+# processes are, and hands over to the job's own supervisor.
+#
+# On a machine of the instance group, JOB_PROCESS and JOB_HOSTS are given. In a YARN container nobody knows beforehand where the
+# others will be: each writes its address into the bucket, in an object that can be made only once, and waits for all.
+set -euo pipefail
+
+metadata=${METADATA_URL:-http://metadata.google.internal/computeMetadata/v1}
+secrets=${SECRETS_URL:-https://secretmanager.googleapis.com/v1}
+storage=${STORAGE_URL:-https://storage.googleapis.com}
+wait_s=${JOB_WAIT_S:-300}
+
+say() { echo "run.sh: $*" >&2; }
+
+call() { # curl arguments… : the answer's body, or curl's error
+  curl --silent --show-error --fail --retry 5 --retry-connrefused --max-time 20 "$@"
+}
+
+google() { # the same, with this machine's own token
+  local token
+  token=$(call -H 'Metadata-Flavor: Google' "$metadata/instance/service-accounts/default/token" | sed -E 's/.*"access_token" *: *"([^"]+)".*/\1/')
+  call -H "Authorization: Bearer $token" "$@"
+}
+
+address_object() { # process : the object's name, safe in a query
+  printf '%s' "${JOB_RENDEZVOUS#*/}/$application/$1" | sed 's|/|%2F|g'
+}
+
+join_others() { # sets JOB_PROCESS and JOB_HOSTS
+  JOB_PROCESS=$((YARN_SHELL_ID - 1))
+  # container_e12_1700000000000_0001_01_000002: the application is in the middle
+  application=$(sed -E 's/^container_(e[0-9]+_)?([0-9]+_[0-9]+)_.*/\2/' <<<"$CONTAINER_ID")
+  local bucket=${JOB_RENDEZVOUS%%/*} mine deadline hosts process host
+  mine=$(call -H 'Metadata-Flavor: Google' "$metadata/instance/network-interfaces/0/ip"):$((JOB_CLUSTER_PORT + JOB_PROCESS))
+
+  if ! google -o /dev/null -X POST -H 'Content-Type: text/plain' --data "$mine" \
+    "$storage/upload/storage/v1/b/$bucket/o?uploadType=media&ifGenerationMatch=0&name=$(address_object "$JOB_PROCESS")"; then
+    say "process $JOB_PROCESS of application $application was somewhere else before: the application must start anew"
+    exit 3
+  fi
+
+  deadline=$((SECONDS + wait_s))
+  hosts=()
+  for ((process = 0; process < JOB_PROCESSES; process++)); do
+    until host=$(google "$storage/storage/v1/b/$bucket/o/$(address_object "$process")?alt=media" 2>/dev/null); do
+      if ((SECONDS > deadline)); then
+        say "process $process did not come within $wait_s s"
+        exit 4
+      fi
+      sleep 1
+    done
+    hosts+=("$host")
+  done
+  JOB_HOSTS=$(IFS=,; echo "${hosts[*]}")
+}
+
+password=$(google "$secrets/$JOB_SECRET:access" | sed -E 's/.*"data" *: *"([^"]+)".*/\1/' | base64 -d)
+export TIDEMARK_PROPERTIES="security.protocol=SASL_SSL
+sasl.mechanism=SCRAM-SHA-512
+sasl.username=$JOB_KAFKA_USER
+sasl.password=$password"
+
+[ -n "${JOB_HOSTS:-}" ] || join_others
+say "process $JOB_PROCESS of $JOB_PROCESSES among $JOB_HOSTS"
+
+chmod +x order-analytics
+exec ./order-analytics supervise --processes "$JOB_PROCESSES" --process "$JOB_PROCESS" --hosts "$JOB_HOSTS"

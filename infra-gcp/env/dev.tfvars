@@ -1,0 +1,10 @@
+# Dev has no second cloud: there the job runs in the cluster on AWS (the chart's optional StatefulSet). This file is for trying
+# infra-gcp itself: small machines, nothing protected, on Dataproc.
+environment        = "dev"
+protect            = false
+log_retention_days = 7
+runtime            = "dataproc"
+
+job = {
+  machine_type = "e2-standard-2"
+}

@@ -1,0 +1,18 @@
+data "google_project" "this" {}
+
+locals {
+  name   = "tidemark-${var.environment}"
+  zone   = "${var.region}-${var.zone}"
+  linked = var.aws != null
+
+  # The job can only run where it finds brokers.
+  on_dataproc = local.linked && var.runtime == "dataproc"
+  on_gce      = local.linked && var.runtime == "gce"
+
+  # Cloud DNS forwards queries from this range, whatever the VPC's own addresses are.
+  # https://cloud.google.com/dns/docs/zones/zones-overview#firewall-rules
+  cloud_dns_cidr = "35.199.192.0/19"
+
+  status_port  = 5006 # health, readiness, metrics, the job's page
+  cluster_port = 5106 # processes of the job among each other
+}

@@ -1,0 +1,90 @@
+# What Google itself measures. The job's own metrics and alerts are the chart's: Prometheus scrapes the job through the tunnel.
+
+locals {
+  # One row an alert: a filter, how it is measured, when it is too much.
+  alerts = merge(
+    local.linked ? {
+      tunnel-down = {
+        what   = "A VPN tunnel to AWS is down: the others carry the traffic"
+        filter = "resource.type = \"vpn_gateway\" AND metric.type = \"vpn.googleapis.com/tunnel_established\""
+        how    = "ALIGN_MAX"
+        when   = ["COMPARISON_LT", 1]
+        lasts  = "300s"
+      }
+      job-errors = {
+        what   = "The job writes errors: somebody must act"
+        filter = "metric.type = \"logging.googleapis.com/user/${google_logging_metric.errors.name}\" AND resource.type = \"global\""
+        how    = "ALIGN_RATE"
+        when   = ["COMPARISON_GT", 0]
+        lasts  = "60s"
+      }
+    } : {},
+    local.on_gce ? {
+      machines-missing = {
+        what   = "The job has fewer machines than processes"
+        filter = "resource.type = \"instance_group\" AND metric.type = \"compute.googleapis.com/instance_group/size\""
+        how    = "ALIGN_MIN"
+        when   = ["COMPARISON_LT", var.job.processes]
+        lasts  = "600s"
+      }
+    } : {},
+    local.on_dataproc ? {
+      application-gone = {
+        what   = "YARN runs no application: the job has given up"
+        filter = "resource.type = \"cloud_dataproc_cluster\" AND metric.type = \"dataproc.googleapis.com/cluster/yarn/apps\" AND metric.labels.status = \"running\""
+        how    = "ALIGN_MAX"
+        when   = ["COMPARISON_LT", 1]
+        lasts  = "300s"
+      }
+    } : {},
+  )
+}
+
+resource "google_logging_metric" "errors" {
+  name        = "${local.name}-job-errors"
+  description = "Lines that the job wrote as errors"
+  filter      = "jsonPayload.level = \"ERROR\" AND jsonPayload.target : \"stream\""
+
+  metric_descriptor {
+    metric_kind = "DELTA"
+    value_type  = "INT64"
+    unit        = "1"
+  }
+}
+
+resource "google_monitoring_notification_channel" "email" {
+  count = var.alert_email == null ? 0 : 1
+
+  display_name = "${local.name} by mail"
+  type         = "email"
+  labels       = { email_address = var.alert_email }
+}
+
+resource "google_monitoring_alert_policy" "this" {
+  for_each = local.alerts
+
+  display_name          = "${local.name}: ${each.value.what}"
+  combiner              = "OR"
+  severity              = "CRITICAL"
+  notification_channels = google_monitoring_notification_channel.email[*].name
+
+  conditions {
+    display_name = each.key
+
+    condition_threshold {
+      filter          = each.value.filter
+      comparison      = each.value.when[0]
+      threshold_value = each.value.when[1]
+      duration        = each.value.lasts
+
+      aggregations {
+        alignment_period   = "60s"
+        per_series_aligner = each.value.how
+      }
+    }
+  }
+
+  documentation {
+    content = "See infra-gcp/README.md, \"When it goes wrong\"."
+  }
+}

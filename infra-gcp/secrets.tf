@@ -1,0 +1,69 @@
+# Keys, and one secret without its value in any file, plan or state: it comes by an ephemeral variable and goes on by a
+# write-only argument.
+
+locals {
+  # Keys and the service agents that use them. An agent's name is made of the project's number.
+  keys = {
+    disks   = "service-${data.google_project.this.number}@compute-system.iam.gserviceaccount.com"
+    secrets = "service-${data.google_project.this.number}@gcp-sa-secretmanager.iam.gserviceaccount.com"
+    storage = data.google_storage_project_service_account.this.email_address
+  }
+}
+
+data "google_storage_project_service_account" "this" {
+  depends_on = [google_project_service.this]
+}
+
+resource "google_kms_key_ring" "this" {
+  name     = local.name
+  location = var.region
+
+  depends_on = [google_project_service.this]
+}
+
+resource "google_kms_crypto_key" "this" {
+  for_each = local.keys
+
+  name            = each.key
+  key_ring        = google_kms_key_ring.this.id
+  rotation_period = "7776000s" # 90 days
+
+  lifecycle {
+    prevent_destroy = true # a key's death is the death of what it locked
+  }
+}
+
+resource "google_kms_crypto_key_iam_member" "agent" {
+  for_each = local.keys
+
+  crypto_key_id = google_kms_crypto_key.this[each.key].id
+  role          = "roles/cloudkms.cryptoKeyEncrypterDecrypter"
+  member        = "serviceAccount:${each.value}"
+}
+
+resource "google_secret_manager_secret" "kafka" {
+  secret_id           = "${local.name}-kafka"
+  deletion_protection = var.protect
+
+  replication {
+    user_managed {
+      replicas {
+        location = var.region
+
+        customer_managed_encryption {
+          kms_key_name = google_kms_crypto_key.this["secrets"].id
+        }
+      }
+    }
+  }
+
+  depends_on = [google_kms_crypto_key_iam_member.agent]
+}
+
+resource "google_secret_manager_secret_version" "kafka" {
+  count = local.linked ? 1 : 0
+
+  secret                 = google_secret_manager_secret.kafka.id
+  secret_data_wo         = var.kafka_password
+  secret_data_wo_version = var.secrets_version
+}

@@ -1,1 +1,41 @@
-//! x
+//! A stream processor on timely dataflow: event-time windows, exactly once, from a record log to a record log.
+//!
+//! Event time is cut into panes, and the pane is the unit of everything: the timely timestamp (so the frontier is the
+//! watermark), the unit of aggregation, of state, and of consistency. A job is said with [`Job`] and run with [`Run`].
+//!
+//! The modules in reading order, which is the order in which a record passes them:
+//! event time ([`pane`], [`watermark`], [`cut`]), what is kept of events ([`aggregate`]), the dataflow ([`dataflow`]:
+//! [`source`], [`panes`], [`window`], [`checkpoint`], [`summary`], [`sink`]), and the life of a job ([`run`]).
+
+pub mod job;
+pub mod pane;
+pub mod watermark;
+pub mod cut;
+pub mod aggregate;
+pub mod flow;
+pub mod frontier;
+pub mod dataflow;
+pub mod standing;
+pub mod source;
+pub mod panes;
+pub mod window;
+pub mod checkpoint;
+pub mod summary;
+pub mod sink;
+pub mod settings;
+pub mod topics;
+pub mod attempt;
+pub mod monitor;
+pub mod metrics;
+pub mod status;
+pub mod run;
+pub mod order_analytics;
+
+pub use aggregate::{Aggregate, Count, Key, Max, Min, Sum, hash_bytes};
+pub use attempt::{JobError, Stop};
+pub use flow::Row;
+pub use job::{Job, Output, Pipeline, Rejected};
+pub use pane::{InvalidWindows, Windows};
+pub use run::Run;
+pub use settings::{Guarantee, Settings};
+pub use summary::Totals;

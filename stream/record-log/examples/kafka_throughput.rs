@@ -1,0 +1,128 @@
+//! What a million records of 300 bytes cost on a Kafka broker: to publish, to commit, to read.
+//!
+//!     kafka_throughput BROKERS publish TOPIC RECORDS
+//!     kafka_throughput BROKERS commit TOPIC COMMITS
+//!     kafka_throughput BROKERS read TOPIC
+//!
+//! `read` says what the whole process took, so it is run by itself.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use record_log::kafka::KafkaLog;
+use record_log::{Cleanup, Delivery, NewRecord, Publisher, Reader, RecordLog, Signal, TopicSpec};
+
+const PARTITIONS: u32 = 4;
+const COMMIT_RECORDS: u64 = 50_000;
+const VALUE: [u8; 290] = [b'7'; 290];
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [brokers, command, topic, rest @ ..] = arguments.as_slice() else { bail!("see the head of the source") };
+    let log = KafkaLog::new(brokers, &[])?;
+    let count = || rest.first().context("how many?")?.parse::<u64>().context("how many?");
+    match command.as_str() {
+        "publish" => publish(&log, topic, count()?),
+        "commit" => commit(&log, topic, count()?),
+        "read" => read(&log, topic),
+        other => bail!("no command {other:?}"),
+    }
+}
+
+fn open(log: &KafkaLog, topic: &str) -> Result<Box<dyn Publisher>> {
+    let retention = Duration::from_secs(24 * 3600);
+    let spec = TopicSpec { name: topic.into(), partitions: PARTITIONS, cleanup: Cleanup::Delete, retention };
+    log.ensure_topics(&[spec])?;
+    Ok(log.publisher(&format!("{topic}-publisher"), Delivery::Transactional)?)
+}
+
+fn send(publisher: &mut dyn Publisher, topic: &str, n: u64) -> Result<()> {
+    let key = n.to_string();
+    let (key, value) = (Some(key.as_bytes()), Some(&VALUE[..]));
+    Ok(publisher.send(NewRecord { topic, partition: None, key, value, headers: &[] })?)
+}
+
+fn publish(log: &KafkaLog, topic: &str, records: u64) -> Result<()> {
+    let mut publisher = open(log, topic)?;
+    let (started, cpu_s) = (Instant::now(), cpu_s()?);
+    for n in 1..=records {
+        send(&mut *publisher, topic, n)?;
+        if n % COMMIT_RECORDS == 0 || n == records {
+            publisher.commit(n)?;
+        }
+    }
+    report("published", records, started, cpu_s)
+}
+
+#[expect(clippy::print_stdout, reason = "figures are what it is for")]
+fn commit(log: &KafkaLog, topic: &str, commits: u64) -> Result<()> {
+    let mut publisher = open(log, topic)?;
+    let mut took = Vec::new();
+    for n in 1..=commits {
+        let started = Instant::now();
+        (0..10).try_for_each(|record| send(&mut *publisher, topic, n * 10 + record))?;
+        publisher.commit(n)?;
+        took.push(started.elapsed());
+    }
+    took.sort_unstable();
+    println!("commits of 10 records: median {:?}, p99 {:?}", took[took.len() / 2], took[took.len() * 99 / 100]);
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "figures are what it is for")]
+fn read(log: &KafkaLog, topic: &str) -> Result<()> {
+    let from: Vec<_> = (0..).zip(log.offsets(topic)?).map(|(partition, range)| (partition, range.start)).collect();
+    let mut reader = log.reader(topic, &from)?;
+    let signal = Signal::default();
+    reader.on_readable(signal.wake());
+    let (started, cpu_s) = (Instant::now(), cpu_s()?);
+    let records = read_to_end(&mut *reader, from.len() as u32, &signal)?;
+    report("read", records, started, cpu_s)?;
+    println!("peak memory: {}", status("VmHWM")?);
+    Ok(())
+}
+
+fn read_to_end(reader: &mut dyn Reader, partitions: u32, signal: &Signal) -> Result<u64> {
+    let (mut records, mut bytes) = (0, 0);
+    loop {
+        let (mut found, mut ended) = (0, 0);
+        for partition in 0..partitions {
+            let polled = reader.poll(partition, 8_192, &mut |record| bytes += record.value.map_or(0, <[u8]>::len))?;
+            found += polled.records as u64;
+            ended += u32::from(polled.at_end);
+        }
+        records += found;
+        if ended == partitions {
+            return Ok(records);
+        }
+        if found == 0 {
+            signal.wait(Duration::from_millis(100));
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "figures are what it is for")]
+fn report(what: &str, records: u64, started: Instant, cpu_before_s: f64) -> Result<()> {
+    let (elapsed_s, cpu_s) = (started.elapsed().as_secs_f64(), cpu_s()? - cpu_before_s);
+    let millions = records as f64 / 1e6;
+    println!(
+        "{what} {records} records: {:.0}/s, {:.3} CPU-s per million",
+        records as f64 / elapsed_s,
+        cpu_s / millions
+    );
+    Ok(())
+}
+
+/// User and system time of all threads of this process.
+fn cpu_s() -> Result<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let fields = stat.rsplit_once(')').context("a name in parentheses")?.1;
+    let ticks: Vec<f64> = fields.split_whitespace().skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
+    Ok(ticks.iter().sum::<f64>() / 100.0)
+}
+
+fn status(name: &str) -> Result<String> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find(|line| line.starts_with(name)).context("a line of the status")?;
+    Ok(line.split_whitespace().skip(1).collect::<Vec<_>>().join(" "))
+}

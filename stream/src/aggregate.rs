@@ -1,0 +1,148 @@
+//! What is kept of the events of a key: commutative monoids.
+//!
+//! That two aggregates merge, in any order and grouping, to the same third is all that an aggregate needs to be folded
+//! in its pane, sent between workers, checkpointed, restored and put together into windows. Tuples of aggregates are
+//! aggregates.
+
+use std::fmt::Debug;
+use std::hash::Hash;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// A summary of some events that can be merged with a summary of others.
+///
+/// `merge` must be associative and commutative: records reach a window in any order and grouping.
+pub trait Aggregate: Clone + Debug + Ord + Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// Takes the events of `other` in.
+    fn merge(&mut self, other: &Self);
+}
+
+/// What events are grouped by.
+///
+/// `stable_hash` decides which sink slot commits a key's results. It must never change for as long as a checkpoint lives.
+pub trait Key: Clone + Debug + Ord + Hash + Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// A well-mixed hash that is the same in every process and version.
+    fn stable_hash(&self) -> u64;
+}
+
+/// How many events.
+///
+/// ```
+/// use stream::{Aggregate, Count};
+/// let mut count = Count(2);
+/// count.merge(&Count(3));
+/// assert_eq!(count, Count(5));
+/// ```
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+pub struct Count(pub u64);
+
+/// The sum of a number; it stays at the largest number rather than wrap around.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+pub struct Sum(pub u64);
+
+/// The least of the values.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+pub struct Min<V>(pub V);
+
+/// The greatest of the values.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+pub struct Max<V>(pub V);
+
+impl Aggregate for Count {
+    fn merge(&mut self, other: &Self) {
+        self.0 += other.0;
+    }
+}
+
+impl Aggregate for Sum {
+    fn merge(&mut self, other: &Self) {
+        self.0 = self.0.saturating_add(other.0);
+    }
+}
+
+impl<V: Clone + Debug + Ord + Serialize + DeserializeOwned + Send + Sync + 'static> Aggregate for Min<V> {
+    fn merge(&mut self, other: &Self) {
+        if other.0 < self.0 {
+            self.0.clone_from(&other.0);
+        }
+    }
+}
+
+impl<V: Clone + Debug + Ord + Serialize + DeserializeOwned + Send + Sync + 'static> Aggregate for Max<V> {
+    fn merge(&mut self, other: &Self) {
+        if other.0 > self.0 {
+            self.0.clone_from(&other.0);
+        }
+    }
+}
+
+impl<A: Aggregate, B: Aggregate> Aggregate for (A, B) {
+    fn merge(&mut self, other: &Self) {
+        self.0.merge(&other.0);
+        self.1.merge(&other.1);
+    }
+}
+
+impl<A: Aggregate, B: Aggregate, C: Aggregate> Aggregate for (A, B, C) {
+    fn merge(&mut self, other: &Self) {
+        self.0.merge(&other.0);
+        self.1.merge(&other.1);
+        self.2.merge(&other.2);
+    }
+}
+
+impl Key for u64 {
+    fn stable_hash(&self) -> u64 {
+        mix(*self)
+    }
+}
+
+impl Key for String {
+    fn stable_hash(&self) -> u64 {
+        hash_bytes(self.as_bytes())
+    }
+}
+
+impl<const N: usize> Key for [u8; N]
+where
+    Self: Serialize + DeserializeOwned,
+{
+    fn stable_hash(&self) -> u64 {
+        hash_bytes(self)
+    }
+}
+
+/// FNV-1a over the bytes, then mixed: for keys of one's own.
+pub fn hash_bytes(bytes: &[u8]) -> u64 {
+    let fnv = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    mix(fnv)
+}
+
+/// The finalizer of SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014).
+fn mix(number: u64) -> u64 {
+    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ (number >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashes_are_the_ones_that_checkpoints_were_written_with() {
+        assert_eq!(42_u64.stable_hash(), 0xa759_ea27_d472_7622);
+        assert_eq!("tidemark".to_owned().stable_hash(), 0xcdf0_a21c_8068_fc1c);
+    }
+
+    #[test]
+    fn least_and_greatest_keep_the_extremes() {
+        let mut both = (Min(3_u64), Max(3_u64));
+        both.merge(&(Min(5), Max(5)));
+        both.merge(&(Min(1), Max(1)));
+        assert_eq!(both, (Min(1), Max(5)));
+    }
+}

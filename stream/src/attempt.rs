@@ -1,0 +1,140 @@
+//! One life of the job's processes: what its workers share, and how it ends.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use timely::scheduling::activate::SyncActivator;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use crate::checkpoint::recover::RecoverError;
+use crate::checkpoint::store::StoreError;
+use crate::metrics::Metrics;
+use record_log::{LogError, PublishError};
+
+/// Why a job ended other than by having been asked to, or having read to the end.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// The record log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// A sink slot.
+    #[error("cannot commit results: {0}")]
+    Publish(#[from] PublishError),
+    /// The object store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The checkpoint.
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
+    /// A restored position that the log does not hold.
+    #[error("{0}")]
+    Position(String),
+    /// Settings that cannot work.
+    #[error("{0}")]
+    Settings(String),
+    /// timely dataflow could not start its workers, or one of them panicked.
+    #[error("a worker died: {0}")]
+    Worker(String),
+}
+
+/// Asks a job to stop. Clones ask the same job.
+#[derive(Clone, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// The job is to stop; what is not committed will be repeated by the next attempt.
+    pub fn request(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Has SIGINT and SIGTERM ask, from a thread of its own.
+    ///
+    /// # Errors
+    /// When the system does not let signals be heard.
+    pub fn request_on_signals(&self) -> std::io::Result<()> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let guard = runtime.enter();
+        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        drop(guard);
+        let stop = self.clone();
+        let listen = move || {
+            runtime.block_on(async { tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} } });
+            stop.request();
+        };
+        std::thread::Builder::new().name("signals".to_owned()).spawn(listen)?;
+        Ok(())
+    }
+
+    /// Somebody asked.
+    pub fn is_requested(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// What the workers of one process share.
+pub struct Attempt {
+    /// Its number.
+    pub number: u64,
+    /// Where I/O on the object store runs.
+    pub runtime: Handle,
+    /// What is measured.
+    pub metrics: Metrics,
+    stop: Stop,
+    failure: Mutex<Option<JobError>>,
+}
+
+impl Attempt {
+    /// A new attempt.
+    pub fn new(number: u64, runtime: Handle, metrics: Metrics, stop: Stop) -> Self {
+        Self { number, runtime, metrics, stop, failure: Mutex::new(None) }
+    }
+
+    /// Ends the attempt on all workers. The first failure is the one that is told.
+    pub fn fail(&self, error: impl Into<JobError>) {
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        failure.get_or_insert(error.into());
+        self.stop.request();
+    }
+
+    /// Ends the attempt on all workers without a failure.
+    pub fn end(&self) {
+        self.stop.request();
+    }
+
+    /// The attempt is over, for whatever reason.
+    pub fn is_over(&self) -> bool {
+        self.stop.is_requested()
+    }
+
+    /// What it failed of, if it failed.
+    pub fn failure(&self) -> Option<JobError> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Starts I/O in the background; the operator behind `activator` is scheduled when it is done.
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        activator: SyncActivator,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Pending<T> {
+        let (sender, receiver) = oneshot::channel();
+        self.runtime.spawn(async move {
+            // A receiver or worker that is gone belongs to an attempt that is over: nobody wants to know.
+            let _ = sender.send(work.await);
+            let _ = activator.activate();
+        });
+        Pending(receiver)
+    }
+}
+
+/// Work that goes on in the background.
+pub struct Pending<T>(oneshot::Receiver<T>);
+
+impl<T> Pending<T> {
+    /// What came of it, once it is done.
+    pub fn poll(&mut self) -> Option<T> {
+        self.0.try_recv().ok()
+    }
+}

@@ -1,0 +1,118 @@
+//! Writes manifests: the one worker that makes boundaries durable, and with them the results before them.
+//!
+//! 1. Crossings and parts of all workers are entered in the [`Ledger`].
+//! 2. When both frontiers have passed a boundary and no manifest is being written, the ledger says what to write.
+//! 3. When the manifest is durable, the output frontier passes its boundary: that is the signal to commit.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::{Operator, OutputBuilderSession};
+use timely::dataflow::{ProbeHandle, StreamVec};
+use timely::scheduling::activate::SyncActivator;
+
+use crate::attempt::{Attempt, Pending};
+use crate::checkpoint::ledger::{Ledger, Plan};
+use crate::checkpoint::manifest::{Manifest, PartInfo};
+use crate::checkpoint::retain::retain;
+use crate::checkpoint::store::{CheckpointStore, StoreError};
+use crate::cut::Crossing;
+use crate::frontier::{END, boundary_at, boundary_of};
+use crate::pane::EventTimeMs;
+use crate::sink::advance;
+
+/// What the worker needs that writes manifests.
+pub struct Checkpointer {
+    /// Where to.
+    pub store: CheckpointStore,
+    /// The attempt.
+    pub attempt: Arc<Attempt>,
+    /// What is durable, what is not yet.
+    pub ledger: Ledger,
+    /// Up to where results are committed.
+    pub committed: ProbeHandle<EventTimeMs>,
+}
+
+/// An output that carries nothing.
+type FrontierOnly<'a> = OutputBuilderSession<'a, EventTimeMs, CapacityContainerBuilder<Vec<()>>>;
+
+/// The checkpointer at work.
+struct Writer {
+    checkpointer: Checkpointer,
+    activator: SyncActivator,
+    writing: Option<(Manifest, Instant, Pending<Result<(), StoreError>>)>,
+}
+
+/// Builds the operator. The stream that it returns carries nothing but its frontier.
+pub fn write<'scope>(
+    crossings: StreamVec<'scope, EventTimeMs, Crossing>,
+    parts: StreamVec<'scope, EventTimeMs, PartInfo>,
+    checkpointer: Checkpointer,
+) -> StreamVec<'scope, EventTimeMs, ()> {
+    let scope = crossings.scope();
+    let is_writer = scope.index() == 0;
+    let (to_writer, to_writer_too) = (Exchange::new(|_: &Crossing| 0), Exchange::new(|_: &PartInfo| 0));
+    crossings.binary_frontier(parts, to_writer, to_writer_too, "write manifests", move |mut initial, info| {
+        let activator = scope.worker().sync_activator_for(info.address.to_vec());
+        initial.downgrade(&checkpointer.ledger.boundary());
+        let mut capability = is_writer.then_some(initial);
+        let mut writer = Writer { checkpointer, activator, writing: None };
+        move |(crossings, crossings_frontier), (parts, parts_frontier), _: &mut FrontierOnly<'_>| {
+            let ledger = &mut writer.checkpointer.ledger;
+            crossings.for_each(|_, batch| batch.drain(..).for_each(|crossing| ledger.record_crossing(crossing)));
+            parts.for_each(|_, batch| batch.drain(..).for_each(|part| ledger.record_part(part)));
+            let complete = boundary_of(crossings_frontier).min(boundary_of(parts_frontier));
+            writer.step(complete, &mut capability);
+        }
+    })
+}
+
+impl Writer {
+    fn step(&mut self, complete: EventTimeMs, capability: &mut Option<Capability<EventTimeMs>>) {
+        self.finish(capability);
+        if self.writing.is_some() || self.checkpointer.attempt.is_over() {
+            return;
+        }
+        let Some(held) = capability.as_ref().map(|held| *held.time()).filter(|held| *held < complete) else { return };
+        let boundary = if complete == END { self.checkpointer.ledger.furthest() } else { complete };
+        if boundary > held {
+            self.begin(boundary, capability);
+        }
+        if self.writing.is_none() {
+            advance(capability, complete);
+        }
+    }
+
+    /// Lets go of a manifest that has become durable.
+    fn finish(&mut self, capability: &mut Option<Capability<EventTimeMs>>) {
+        let Some(outcome) = self.writing.as_mut().and_then(|(_, _, write)| write.poll()) else { return };
+        let Some((manifest, begun, _)) = self.writing.take() else { return };
+        match outcome {
+            Ok(()) => {
+                self.checkpointer.attempt.metrics.checkpoint(manifest.boundary, begun.elapsed());
+                advance(capability, manifest.boundary);
+                self.checkpointer.ledger.written(manifest);
+            }
+            Err(error) => self.checkpointer.attempt.fail(error),
+        }
+    }
+
+    fn begin(&mut self, boundary: EventTimeMs, capability: &mut Option<Capability<EventTimeMs>>) {
+        let Checkpointer { store, attempt, ledger, committed } = &self.checkpointer;
+        match ledger.plan(boundary, boundary_at(committed)) {
+            Plan::Nothing => advance(capability, boundary),
+            Plan::Write(manifest) => {
+                let (store, written) = (store.clone(), (*manifest).clone());
+                let write = async move {
+                    store.create_manifest(&written).await?;
+                    tokio::spawn(async move { retain(&store, &written).await });
+                    Ok(())
+                };
+                self.writing = Some((*manifest, Instant::now(), attempt.spawn(self.activator.clone(), write)));
+            }
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! What one worker knows of all workers' cuts and parts, and which manifest it may write next.
+//!
+//! Crossings and parts come in as they are made; the frontier says up to which boundary they are complete. While one
+//! manifest is being written further boundaries pile up, and the next manifest covers them all.
+//!
+//! What always holds: a manifest at boundary `b` has a cut that holds at `b` for every partition that was ever cut, and
+//! every part with panes before `b` that a row committed from now on can depend on.
+
+use std::collections::BTreeMap;
+
+use crate::checkpoint::manifest::{Manifest, PartInfo, PartitionCut};
+use crate::cut::Crossing;
+use crate::pane::EventTimeMs;
+
+/// The books of the worker that writes manifests.
+pub struct Ledger {
+    /// The newest durable checkpoint; at first, the one adopted from the last attempt.
+    newest: Manifest,
+    /// How long after its arrival a pane can matter: the size of windows and the allowed lateness.
+    memory_ms: u64,
+    crossings: Vec<Crossing>,
+    parts: Vec<PartInfo>,
+}
+
+/// What is to be done about a boundary.
+#[derive(Debug, Eq, PartialEq)]
+pub enum Plan {
+    /// Write this manifest.
+    Write(Box<Manifest>),
+    /// Nothing happened since the newest manifest, and nothing is still to come of what it holds: it serves as well.
+    Nothing,
+}
+
+impl Ledger {
+    /// The books after a start from `newest`.
+    pub fn new(newest: Manifest, memory_ms: u64) -> Self {
+        Self { newest, memory_ms, crossings: Vec::new(), parts: Vec::new() }
+    }
+
+    /// Takes note of a worker's crossing.
+    pub fn record_crossing(&mut self, crossing: Crossing) {
+        self.crossings.push(crossing);
+    }
+
+    /// Takes note of a part that is durable.
+    pub fn record_part(&mut self, part: PartInfo) {
+        self.parts.push(part);
+    }
+
+    /// The boundary of the newest durable manifest.
+    pub fn boundary(&self) -> EventTimeMs {
+        self.newest.boundary
+    }
+
+    /// The furthest boundary that any worker crossed, or the restored one.
+    pub fn furthest(&self) -> EventTimeMs {
+        self.crossings.iter().map(|crossing| crossing.to).max().unwrap_or(0).max(self.newest.boundary)
+    }
+
+    /// Decides about `boundary`, which every worker has crossed and up to which every pane is in a part. Results before
+    /// `committed` will never be asked for again.
+    pub fn plan(&self, boundary: EventTimeMs, committed: EventTimeMs) -> Plan {
+        let partitions = self.partitions_at(boundary);
+        let fresh = self.parts.iter().any(|part| part.first < boundary);
+        let closed_by = |part: &PartInfo| part.last + self.newest.fingerprint.window_ms;
+        let rows_may_come = self.newest.parts.iter().any(|part| closed_by(part) > self.newest.boundary);
+        if !fresh && !rows_may_come && same_positions(&partitions, &self.newest.partitions) {
+            return Plan::Nothing;
+        }
+        let known = self.newest.parts.iter().chain(&self.parts).filter(|part| part.first < boundary);
+        let floor = boundary.min(committed);
+        let mut parts: Vec<PartInfo> = known.filter(|part| part.last + self.memory_ms > floor).cloned().collect();
+        parts.sort_by(|one, other| (one.first, &one.name).cmp(&(other.first, &other.name)));
+        Plan::Write(Box::new(Manifest { boundary, partitions, parts, ..self.newest.clone() }))
+    }
+
+    /// Takes note that a planned manifest is durable.
+    pub fn written(&mut self, manifest: Manifest) {
+        let boundary = manifest.boundary;
+        self.crossings.retain(|crossing| crossing.to > boundary);
+        self.parts.retain(|part| part.first >= boundary);
+        self.newest = manifest;
+    }
+
+    fn partitions_at(&self, boundary: EventTimeMs) -> Vec<PartitionCut> {
+        let mut partitions: BTreeMap<u32, PartitionCut> =
+            self.newest.partitions.iter().map(|cut| (cut.partition, *cut)).collect();
+        let mut crossings: Vec<&Crossing> = self.crossings.iter().filter(|crossing| crossing.from < boundary).collect();
+        crossings.sort_by_key(|crossing| crossing.from);
+        for cut in crossings.into_iter().flat_map(|crossing| &crossing.cuts) {
+            let (cut, resume) = (cut, cut.resume(boundary));
+            let at = PartitionCut { partition: cut.partition, cut: cut.next_offset, resume, newest: cut.newest };
+            partitions.insert(cut.partition, at);
+        }
+        partitions.into_values().collect()
+    }
+}
+
+/// Nothing was read in between: only clocks may have moved.
+fn same_positions(one: &[PartitionCut], other: &[PartitionCut]) -> bool {
+    let positions = |cuts: &[PartitionCut]| -> Vec<_> {
+        cuts.iter().map(|cut| (cut.partition, cut.cut, cut.resume)).filter(|(_, cut, _)| *cut > 0).collect()
+    };
+    positions(one) == positions(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::checkpoint::manifest::{Fingerprint, VERSION};
+    use crate::cut::Cut;
+    use crate::flow::Slots;
+    use crate::pane::Windows;
+
+    fn ledger() -> Ledger {
+        let windows = Windows::tumbling(Duration::from_millis(10)).unwrap();
+        let first = Manifest {
+            version: VERSION,
+            job: "counts".to_owned(),
+            attempt: 1,
+            boundary: 0,
+            fingerprint: Fingerprint::new("orders", &windows, Slots::new(1).unwrap()),
+            partitions: vec![],
+            parts: vec![],
+        };
+        Ledger::new(first, 50)
+    }
+
+    fn crossing(partition: u32, from: u64, to: u64, next_offset: u64, open: &[(u64, u64)]) -> Crossing {
+        Crossing { from, to, cuts: vec![Cut { partition, next_offset, newest: None, open: open.to_vec() }] }
+    }
+
+    fn part(name: &str, first: u64, last: u64) -> PartInfo {
+        PartInfo { name: name.to_owned(), first, last, entries: 1, size_bytes: 1 }
+    }
+
+    fn written(plan: Plan) -> Manifest {
+        match plan {
+            Plan::Write(manifest) => *manifest,
+            Plan::Nothing => panic!("nothing to write"),
+        }
+    }
+
+    #[test]
+    fn a_cut_holds_for_every_boundary_of_its_crossing() {
+        let mut ledger = ledger();
+        ledger.record_crossing(crossing(0, 0, 30, 9, &[(10, 4), (20, 6), (30, 8)]));
+        ledger.record_crossing(crossing(1, 0, 10, 5, &[(10, 5)]));
+        ledger.record_crossing(crossing(1, 10, 20, 7, &[]));
+        ledger.record_part(part("a", 0, 20));
+        let manifest = written(ledger.plan(20, 0));
+        let cuts: Vec<_> = manifest.partitions.iter().map(|cut| (cut.partition, cut.cut, cut.resume)).collect();
+        assert_eq!(cuts, [(0, 9, 6), (1, 7, 7)]);
+        ledger.written(manifest);
+        ledger.record_crossing(crossing(1, 20, 30, 8, &[]));
+        let next = written(ledger.plan(30, 20));
+        assert_eq!(next.partitions.iter().map(|cut| (cut.cut, cut.resume)).collect::<Vec<_>>(), [(9, 8), (8, 8)]);
+    }
+
+    #[test]
+    fn parts_are_named_for_as_long_as_an_uncommitted_row_can_depend_on_them() {
+        let mut ledger = ledger();
+        ledger.record_crossing(crossing(0, 0, 10, 1, &[]));
+        ledger.record_part(part("a", 0, 0));
+        ledger.written(written(ledger.plan(10, 0)));
+        for boundary in (20..200).step_by(10) {
+            ledger.record_crossing(crossing(0, boundary - 10, boundary, boundary, &[]));
+            let held_back = written(ledger.plan(boundary, 0));
+            assert_eq!(held_back.parts.len(), 1, "the sink has committed nothing");
+            let manifest = written(ledger.plan(boundary, boundary));
+            assert_eq!(manifest.parts.len(), usize::from(boundary < 50), "boundary {boundary}");
+            ledger.written(held_back);
+        }
+    }
+
+    #[test]
+    fn an_idle_job_writes_nothing() {
+        let mut ledger = ledger();
+        ledger.record_crossing(crossing(0, 0, 10, 0, &[]));
+        assert_eq!(ledger.plan(10, 10), Plan::Nothing);
+        ledger.record_crossing(crossing(0, 10, 20, 1, &[]));
+        ledger.record_part(part("a", 10, 10));
+        ledger.written(written(ledger.plan(20, 20)));
+        ledger.record_crossing(crossing(0, 20, 30, 1, &[]));
+        assert!(matches!(ledger.plan(30, 30), Plan::Write(_)), "a window of the part may still close");
+        ledger.record_crossing(crossing(0, 30, 90, 1, &[]));
+        ledger.written(written(ledger.plan(90, 90)));
+        ledger.record_crossing(crossing(0, 90, 100, 1, &[]));
+        assert_eq!(ledger.plan(100, 100), Plan::Nothing);
+    }
+
+    #[test]
+    fn a_part_that_reaches_beyond_the_boundary_is_named_before_and_after() {
+        let mut ledger = ledger();
+        ledger.record_crossing(crossing(0, 0, 30, 9, &[]));
+        ledger.record_part(part("a", 0, 20));
+        let manifest = written(ledger.plan(10, 0));
+        assert_eq!(manifest.parts.len(), 1);
+        ledger.written(manifest);
+        assert_eq!(written(ledger.plan(30, 0)).parts.len(), 1);
+    }
+}

@@ -1,0 +1,185 @@
+//! The manifest of a checkpoint: the one small JSON object that says what belongs together.
+
+use serde::{Deserialize, Serialize};
+
+use record_log::Offset;
+
+use crate::flow::Slots;
+use crate::pane::{EventTimeMs, Windows};
+use crate::watermark::Newest;
+
+/// The version of the format that this program reads and writes.
+pub const VERSION: u32 = 1;
+
+/// A checkpoint at a boundary.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Manifest {
+    /// The version of the format.
+    pub version: u32,
+    /// The job.
+    pub job: String,
+    /// The attempt that wrote it.
+    pub attempt: u64,
+    /// Everything that arrived before it is in the parts.
+    pub boundary: EventTimeMs,
+    /// The settings under which the parts mean what they say.
+    pub fingerprint: Fingerprint,
+    /// Where each partition is taken up; partitions never cut are absent.
+    pub partitions: Vec<PartitionCut>,
+    /// The parts, in order of their first pane.
+    pub parts: Vec<PartInfo>,
+}
+
+/// Settings that must not change under a checkpoint.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Fingerprint {
+    /// The topic read.
+    pub topic: String,
+    /// Length of windows.
+    pub window_ms: u64,
+    /// Distance of windows.
+    pub slide_ms: u64,
+    /// Length of panes.
+    pub pane_ms: u64,
+    /// Sink slots.
+    pub slots: Slots,
+}
+
+/// Where a partition is taken up at the boundary.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct PartitionCut {
+    /// The partition.
+    pub partition: u32,
+    /// Records below it are in the parts, if their pane is before the boundary.
+    pub cut: Offset,
+    /// The first offset to be read.
+    pub resume: Offset,
+    /// The newest event when the cut was made.
+    pub newest: Option<Newest>,
+}
+
+/// A part as the manifest names it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct PartInfo {
+    /// Its name in the job's `parts` folder.
+    pub name: String,
+    /// Its first pane.
+    pub first: EventTimeMs,
+    /// Its last pane.
+    pub last: EventTimeMs,
+    /// How many entries it holds.
+    pub entries: u64,
+    /// Its size.
+    pub size_bytes: u64,
+}
+
+/// The object is not a manifest that can be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// It is not the JSON of a manifest.
+    #[error("the manifest is damaged: {0}")]
+    Damaged(#[from] serde_json::Error),
+    /// Its checksum does not match.
+    #[error("the manifest is damaged: its checksum does not match")]
+    Checksum,
+    /// A newer version of this program wrote it.
+    #[error("the manifest has format version {0}, this program reads version {VERSION}: use the program that wrote it, or a newer one")]
+    Version(u32),
+    /// It belongs to another job.
+    #[error("the manifest is of job {0:?}")]
+    Foreign(String),
+}
+
+impl Fingerprint {
+    /// The fingerprint of a job.
+    pub fn new(topic: &str, windows: &Windows, slots: Slots) -> Self {
+        Self {
+            topic: topic.to_owned(),
+            window_ms: windows.size_ms(),
+            slide_ms: windows.slide_ms(),
+            pane_ms: windows.pane_ms(),
+            slots,
+        }
+    }
+}
+
+/// What is read of any version, before the rest.
+#[derive(Deserialize)]
+struct Head {
+    version: u32,
+    job: String,
+}
+
+impl Manifest {
+    /// The object's bytes: a line of JSON, and a line with its CRC-32 in hexadecimal.
+    ///
+    /// # Panics
+    /// Never: a manifest is plain data.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec(self).expect("a manifest is plain data");
+        let checksum = crc32fast::hash(&bytes);
+        bytes.extend(format!("\n{checksum:08x}\n").into_bytes());
+        bytes
+    }
+
+    /// Reads a manifest of `job`.
+    ///
+    /// # Errors
+    /// [`ManifestError`].
+    pub fn from_bytes(bytes: &[u8], job: &str) -> Result<Self, ManifestError> {
+        let mut lines = bytes.split(|byte| *byte == b'\n');
+        let (json, checksum) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+        if format!("{:08x}", crc32fast::hash(json)).as_bytes() != checksum {
+            return Err(ManifestError::Checksum);
+        }
+        let head: Head = serde_json::from_slice(json)?;
+        if head.version != VERSION {
+            return Err(ManifestError::Version(head.version));
+        }
+        if head.job != job {
+            return Err(ManifestError::Foreign(head.job));
+        }
+        Ok(serde_json::from_slice(json)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn manifest() -> Manifest {
+        let windows = Windows::tumbling(Duration::from_secs(60)).unwrap();
+        let cut = PartitionCut { partition: 0, cut: 9, resume: 7, newest: None };
+        let part = PartInfo { name: "a".to_owned(), first: 0, last: 0, entries: 1, size_bytes: 20 };
+        Manifest {
+            version: VERSION,
+            job: "counts".to_owned(),
+            attempt: 3,
+            boundary: 60_000,
+            fingerprint: Fingerprint::new("orders", &windows, Slots::new(4).unwrap()),
+            partitions: vec![cut],
+            parts: vec![part],
+        }
+    }
+
+    #[test]
+    fn a_manifest_reads_back_as_it_was_written() {
+        assert_eq!(Manifest::from_bytes(&manifest().to_bytes(), "counts").unwrap(), manifest());
+    }
+
+    #[test]
+    fn flipped_bits_truncation_other_jobs_and_other_versions_are_refused() {
+        let bytes = manifest().to_bytes();
+        for byte in 0..bytes.len() - 1 {
+            let mut flipped = bytes.clone();
+            flipped[byte] ^= 1;
+            assert!(Manifest::from_bytes(&flipped, "counts").is_err(), "byte {byte}");
+            assert!(Manifest::from_bytes(&bytes[..byte], "counts").is_err(), "length {byte}");
+        }
+        assert!(matches!(Manifest::from_bytes(&bytes, "sums"), Err(ManifestError::Foreign(job)) if job == "counts"));
+        let future = Manifest { version: 2, ..manifest() };
+        assert!(matches!(Manifest::from_bytes(&future.to_bytes(), "counts"), Err(ManifestError::Version(2))));
+    }
+}

@@ -1,0 +1,169 @@
+//! The bytes of a part: closed panes of one worker, as they stand in the object store.
+//!
+//! ```text
+//! "TIDEPART" | version (1 byte) | closed pane (postcard) … | CRC-32 of all before (4 bytes, little-endian)
+//! ```
+//!
+//! The encoding is postcard's (<https://postcard.jamesmunns.com/wire-format>).
+
+use crate::aggregate::{Aggregate, Key};
+use crate::flow::ClosedPane;
+use crate::pane::EventTimeMs;
+
+const MAGIC: &[u8; 8] = b"TIDEPART";
+const VERSION: u8 = 1;
+const HEADER_BYTES: usize = MAGIC.len() + 1;
+const CHECKSUM_BYTES: usize = 4;
+
+/// The object is not a part that can be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PartError {
+    /// It does not begin as a part does.
+    #[error("the object is no part")]
+    NotAPart,
+    /// A newer version of this program wrote it.
+    #[error("the part has format version {0}, this program reads version {VERSION}: use the program that wrote it, or a newer one")]
+    Version(u8),
+    /// Bits have changed or are missing.
+    #[error("the part is damaged: its checksum does not match")]
+    Damaged,
+    /// It holds keys or aggregates of another type.
+    #[error("the part holds panes of another job: {0}")]
+    Foreign(#[source] postcard::Error),
+}
+
+/// A part in the making.
+pub struct PartBuilder {
+    bytes: Vec<u8>,
+    first: Option<EventTimeMs>,
+    last: EventTimeMs,
+    entries: usize,
+}
+
+impl Default for PartBuilder {
+    fn default() -> Self {
+        let mut bytes = MAGIC.to_vec();
+        bytes.push(VERSION);
+        Self { bytes, first: None, last: 0, entries: 0 }
+    }
+}
+
+impl PartBuilder {
+    /// Adds a closed pane. Panes come in order.
+    ///
+    /// # Panics
+    /// When a key or aggregate refuses to be serialized.
+    pub fn push<K: Key, A: Aggregate>(&mut self, closed: &ClosedPane<K, A>) {
+        let bytes = std::mem::take(&mut self.bytes);
+        self.bytes = postcard::to_extend(closed, bytes).expect("keys and aggregates are plain data");
+        self.first.get_or_insert(closed.arrival);
+        self.last = closed.arrival;
+        self.entries += closed.entries.len() + closed.asides.len();
+    }
+
+    /// The first and the last pane of the part, if it has any.
+    pub fn range(&self) -> Option<(EventTimeMs, EventTimeMs)> {
+        self.first.map(|first| (first, self.last))
+    }
+
+    /// How many entries and asides it holds.
+    pub fn entries(&self) -> usize {
+        self.entries
+    }
+
+    /// The whole part.
+    pub fn finish(mut self) -> Vec<u8> {
+        let checksum = crc32fast::hash(&self.bytes);
+        self.bytes.extend(checksum.to_le_bytes());
+        self.bytes
+    }
+}
+
+/// Reads the panes of a part that arrived before `boundary`.
+///
+/// # Errors
+/// [`PartError`], also when only later panes are damaged.
+pub fn read<K: Key, A: Aggregate>(part: &[u8], boundary: EventTimeMs) -> Result<Vec<ClosedPane<K, A>>, PartError> {
+    let mut body = verify(part)?;
+    let mut panes = Vec::new();
+    while !body.is_empty() {
+        let (pane, rest) = postcard::take_from_bytes::<ClosedPane<K, A>>(body).map_err(PartError::Foreign)?;
+        if pane.arrival < boundary {
+            panes.push(pane);
+        }
+        body = rest;
+    }
+    Ok(panes)
+}
+
+/// Checks that the bytes are a whole part, and returns its body.
+///
+/// # Errors
+/// [`PartError`].
+pub fn verify(part: &[u8]) -> Result<&[u8], PartError> {
+    if part.len() < HEADER_BYTES + CHECKSUM_BYTES || !part.starts_with(MAGIC) {
+        return Err(PartError::NotAPart);
+    }
+    if part[MAGIC.len()] != VERSION {
+        return Err(PartError::Version(part[MAGIC.len()]));
+    }
+    let (content, checksum) = part.split_at(part.len() - CHECKSUM_BYTES);
+    if crc32fast::hash(content).to_le_bytes() != checksum {
+        return Err(PartError::Damaged);
+    }
+    Ok(&content[HEADER_BYTES..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aggregate::Count;
+    use crate::flow::{Aside, Entry, Reason};
+
+    fn part() -> Vec<u8> {
+        let mut builder = PartBuilder::default();
+        for arrival in [10, 20] {
+            let aside = Aside {
+                partition: 3,
+                offset: arrival,
+                reason: Reason::Rejected("no JSON".to_owned()),
+                key: None,
+                value: Some(b"{".to_vec()),
+                headers: vec![("a".to_owned(), vec![1])],
+            };
+            let entries = vec![Entry { pane: arrival, key: 7_u64, aggregate: Count(arrival) }];
+            builder.push(&ClosedPane { arrival, entries, asides: vec![aside] });
+        }
+        assert_eq!((builder.range(), builder.entries()), (Some((10, 20)), 4));
+        builder.finish()
+    }
+
+    #[test]
+    fn a_part_holds_what_was_put_in_and_gives_what_arrived_before_the_boundary() {
+        let panes = read::<u64, Count>(&part(), 30).unwrap();
+        assert_eq!(panes.iter().map(|pane| pane.arrival).collect::<Vec<_>>(), [10, 20]);
+        assert_eq!(panes[1].entries[0], Entry { pane: 20, key: 7, aggregate: Count(20) });
+        assert_eq!(panes[1].asides[0].headers, [("a".to_owned(), vec![1])]);
+        assert_eq!(read::<u64, Count>(&part(), 20).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_truncation_is_noticed() {
+        let part = part();
+        for bit in 0..part.len() * 8 {
+            let mut flipped = part.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(verify(&flipped).is_err(), "bit {bit}");
+        }
+        for length in 0..part.len() {
+            assert!(verify(&part[..length]).is_err(), "length {length}");
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_future_version_says_so() {
+        let mut part = part();
+        part[8] = 9;
+        assert!(verify(&part).unwrap_err().to_string().contains("version 9"));
+    }
+}

@@ -1,0 +1,319 @@
+//! The checkpoints of one job in an object store: create-only objects, retried until the store answers.
+//!
+//! ```text
+//! {job}/attempts/{attempt}                     empty; who creates it has the attempt
+//! {job}/parts/{attempt}-{worker}-{first}-{last}
+//! {job}/manifests/{attempt}-{boundary}.json
+//! ```
+//!
+//! What always holds: no object is overwritten. A create whose reply was lost is tried again; that the object then stands
+//! there with the same bytes is its success.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+
+use crate::checkpoint::manifest::Manifest;
+use crate::pane::EventTimeMs;
+
+/// Why an object could not be created, read or listed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The address names no object store.
+    #[error("cannot use {url:?} for checkpoints: {source}")]
+    Address {
+        /// The address.
+        url: String,
+        /// Why not.
+        source: object_store::Error,
+    },
+    /// Somebody else created the object, with other content.
+    #[error("{0} exists already with other content: another process runs the same job")]
+    Taken(Path),
+    /// The store refuses, and will do so again.
+    #[error("the object store refuses {path}: {source}")]
+    Refused {
+        /// The object.
+        path: Path,
+        /// Why.
+        source: object_store::Error,
+    },
+    /// The object is not there.
+    #[error("{0} is missing")]
+    Missing(Path),
+}
+
+/// The checkpoints of one job.
+#[derive(Clone)]
+pub struct CheckpointStore {
+    objects: Arc<dyn ObjectStore>,
+    root: Path,
+    job: String,
+}
+
+/// A manifest as its object's name tells it. Later ones are greater.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct ManifestId {
+    /// The attempt that wrote it.
+    pub attempt: u64,
+    /// Its boundary.
+    pub boundary: EventTimeMs,
+}
+
+/// Delays between tries of a store that does not answer: doubled from the first to the last.
+const FIRST_DELAY: Duration = Duration::from_millis(50);
+const LAST_DELAY: Duration = Duration::from_secs(5);
+
+impl CheckpointStore {
+    /// The checkpoints of `job` at `url`: `file:///folder`, `gs://bucket/prefix`, `s3://bucket/prefix` or `memory:///`.
+    /// Credentials and regions come from the cloud's usual environment variables.
+    ///
+    /// # Errors
+    /// [`StoreError::Address`].
+    pub fn open(url: &str, job: &str) -> Result<Self, StoreError> {
+        let address = |source| StoreError::Address { url: url.to_owned(), source };
+        let generic = |source: Box<dyn std::error::Error + Send + Sync>| object_store::Error::Generic { store: "url", source };
+        let parsed = url::Url::parse(url).map_err(|error| address(generic(error.into())))?;
+        if let ("file", Ok(folder)) = (parsed.scheme(), parsed.to_file_path()) {
+            std::fs::create_dir_all(&folder).map_err(|error| address(generic(error.into())))?;
+        }
+        let environment = std::env::vars().map(|(name, value)| (name.to_ascii_lowercase(), value));
+        let (objects, root) = object_store::parse_url_opts(&parsed, environment).map_err(address)?;
+        Ok(Self::new(objects.into(), root, job))
+    }
+
+    /// The checkpoints of `job` below `root` in a store that is open already.
+    pub fn new(objects: Arc<dyn ObjectStore>, root: Path, job: &str) -> Self {
+        Self { objects, root: root.join(job), job: job.to_owned() }
+    }
+
+    /// The job.
+    pub fn job(&self) -> &str {
+        &self.job
+    }
+
+    /// Claims the next attempt.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`].
+    pub async fn claim_attempt(&self) -> Result<u64, StoreError> {
+        let mut attempt = self.newest_attempt().await? + 1;
+        // Each try claims anew: whether a lost reply was a success cannot be told, and an unused number costs nothing.
+        while !self.create_once(&self.attempt_path(attempt), Bytes::new()).await? {
+            attempt += 1;
+        }
+        Ok(attempt)
+    }
+
+    /// The highest attempt that was ever claimed; 0 if none was.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`].
+    pub async fn newest_attempt(&self) -> Result<u64, StoreError> {
+        let names = self.list("attempts").await?;
+        Ok(names.iter().filter_map(|name| name.parse().ok()).max().unwrap_or(0))
+    }
+
+    /// Creates a part.
+    ///
+    /// # Errors
+    /// [`StoreError::Taken`], [`StoreError::Refused`].
+    pub async fn create_part(&self, name: &str, bytes: Vec<u8>) -> Result<(), StoreError> {
+        self.create(&self.part_path(name), bytes.into()).await
+    }
+
+    /// Creates the manifest under its attempt and boundary.
+    ///
+    /// # Errors
+    /// [`StoreError::Taken`], [`StoreError::Refused`].
+    pub async fn create_manifest(&self, manifest: &Manifest) -> Result<(), StoreError> {
+        let id = ManifestId { attempt: manifest.attempt, boundary: manifest.boundary };
+        self.create(&self.manifest_path(id), manifest.to_bytes().into()).await
+    }
+
+    /// All manifests, the newest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`].
+    pub async fn manifests(&self) -> Result<Vec<ManifestId>, StoreError> {
+        let names = self.list("manifests").await?;
+        let mut ids: Vec<ManifestId> = names.iter().filter_map(|name| ManifestId::parse(name)).collect();
+        ids.sort_by(|one, other| other.cmp(one));
+        Ok(ids)
+    }
+
+    /// The bytes of a manifest.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`], [`StoreError::Refused`].
+    pub async fn manifest(&self, id: ManifestId) -> Result<Bytes, StoreError> {
+        self.read(&self.manifest_path(id)).await
+    }
+
+    /// The bytes of a part.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`], [`StoreError::Refused`].
+    pub async fn part(&self, name: &str) -> Result<Bytes, StoreError> {
+        self.read(&self.part_path(name)).await
+    }
+
+    /// The names of all parts.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`].
+    pub async fn parts(&self) -> Result<Vec<String>, StoreError> {
+        self.list("parts").await
+    }
+
+    /// Deletes a manifest that nobody will start from.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`].
+    pub async fn delete_manifest(&self, id: ManifestId) -> Result<(), StoreError> {
+        self.delete(&self.manifest_path(id)).await
+    }
+
+    /// Deletes a part that no kept manifest names.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`].
+    pub async fn delete_part(&self, name: &str) -> Result<(), StoreError> {
+        self.delete(&self.part_path(name)).await
+    }
+
+    fn attempt_path(&self, attempt: u64) -> Path {
+        self.root.clone().join("attempts").join(format!("{attempt:010}"))
+    }
+
+    fn part_path(&self, name: &str) -> Path {
+        self.root.clone().join("parts").join(name)
+    }
+
+    fn manifest_path(&self, id: ManifestId) -> Path {
+        self.root.clone().join("manifests").join(format!("{:010}-{:015}.json", id.attempt, id.boundary))
+    }
+
+    /// Creates an object for good: retries while the store does not answer.
+    async fn create(&self, path: &Path, bytes: Bytes) -> Result<(), StoreError> {
+        if self.create_once(path, bytes.clone()).await? || self.read(path).await? == bytes {
+            return Ok(());
+        }
+        Err(StoreError::Taken(path.clone()))
+    }
+
+    /// Creates an object, or says that it was there.
+    async fn create_once(&self, path: &Path, bytes: Bytes) -> Result<bool, StoreError> {
+        let attempt = || async {
+            let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+            match self.objects.put_opts(path, bytes.clone().into(), options).await {
+                Ok(_) => Ok(true),
+                Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
+                Err(error) => Err(error),
+            }
+        };
+        persist("create", path, attempt).await
+    }
+
+    async fn read(&self, path: &Path) -> Result<Bytes, StoreError> {
+        persist("read", path, || async { self.objects.get(path).await?.bytes().await }).await
+    }
+
+    async fn delete(&self, path: &Path) -> Result<(), StoreError> {
+        let attempt = || async {
+            match self.objects.delete(path).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+                Err(error) => Err(error),
+            }
+        };
+        persist("delete", path, attempt).await
+    }
+
+    async fn list(&self, folder: &str) -> Result<Vec<String>, StoreError> {
+        let prefix = self.root.clone().join(folder);
+        let attempt = || async {
+            let objects = self.objects.list(Some(&prefix));
+            objects.map_ok(|object| object.location.filename().map(str::to_owned)).try_collect::<Vec<_>>().await
+        };
+        Ok(persist("list", &prefix, attempt).await?.into_iter().flatten().collect())
+    }
+}
+
+impl ManifestId {
+    fn parse(name: &str) -> Option<Self> {
+        let (attempt, boundary) = name.strip_suffix(".json")?.split_once('-')?;
+        Some(Self { attempt: attempt.parse().ok()?, boundary: boundary.parse().ok()? })
+    }
+}
+
+/// Tries until the store answers one way or the other.
+async fn persist<T, F: Future<Output = object_store::Result<T>>>(
+    action: &str,
+    path: &Path,
+    attempt: impl Fn() -> F,
+) -> Result<T, StoreError> {
+    let mut delay = FIRST_DELAY;
+    loop {
+        match attempt().await {
+            Ok(answer) => return Ok(answer),
+            Err(object_store::Error::NotFound { .. }) => return Err(StoreError::Missing(path.clone())),
+            Err(source) if is_refusal(&source) => return Err(StoreError::Refused { path: path.clone(), source }),
+            Err(error) => {
+                tracing::warn!(%path, %error, delay_ms = delay.as_millis(), "cannot {action} a checkpoint object, trying again");
+                tokio::time::sleep(delay).await;
+                delay = (delay * 2).min(LAST_DELAY);
+            }
+        }
+    }
+}
+
+/// An answer that will not change by asking again.
+fn is_refusal(error: &object_store::Error) -> bool {
+    use object_store::Error::{InvalidPath, NotImplemented, NotSupported, PermissionDenied, Unauthenticated};
+    matches!(
+        error,
+        InvalidPath { .. } | NotSupported { .. } | NotImplemented { .. } | PermissionDenied { .. } | Unauthenticated { .. }
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::memory::InMemory;
+
+    use super::*;
+
+    fn store() -> CheckpointStore {
+        CheckpointStore::new(Arc::new(InMemory::new()), Path::default(), "counts")
+    }
+
+    #[tokio::test]
+    async fn two_claims_never_get_the_same_attempt() {
+        let store = store();
+        let (one, other) = tokio::join!(store.claim_attempt(), store.claim_attempt());
+        let (one, other) = (one.unwrap(), other.unwrap());
+        assert_ne!(one, other);
+        assert_eq!(store.newest_attempt().await.unwrap(), one.max(other));
+    }
+
+    #[tokio::test]
+    async fn an_object_is_created_once_and_the_same_content_again_is_no_conflict() {
+        let store = store();
+        store.create_part("a", b"one".to_vec()).await.unwrap();
+        store.create_part("a", b"one".to_vec()).await.unwrap();
+        assert!(matches!(store.create_part("a", b"two".to_vec()).await, Err(StoreError::Taken(_))));
+        assert_eq!(store.part("a").await.unwrap(), &b"one"[..]);
+        assert!(matches!(store.part("b").await, Err(StoreError::Missing(_))));
+    }
+
+    #[test]
+    fn the_highest_attempt_wins_then_its_highest_boundary() {
+        let id = |name| ManifestId::parse(name).unwrap();
+        assert!(id("0000000002-000000000000060.json") > id("0000000001-000000000000120.json"));
+        assert!(id("0000000002-000000000000120.json") > id("0000000002-000000000000060.json"));
+        assert_eq!(ManifestId::parse("notes.txt"), None);
+    }
+}

@@ -1,0 +1,239 @@
+//! The public way to say what a job does: where its records come from, how they are windowed, what is kept of them, and
+//! where the results go. How that is run is none of its business.
+//!
+//! ```
+//! use std::time::Duration;
+//! use record_log::{Record, simulated::SimulatedLog};
+//! use stream::{Count, Job, Output, Rejected, Windows};
+//!
+//! /// A record is "<key> <event time in ms>".
+//! fn decode(record: &Record<'_>) -> Result<(u64, u64), Rejected> {
+//!     let text = std::str::from_utf8(record.value.unwrap_or_default()).map_err(Rejected::because)?;
+//!     let (key, time) = text.split_once(' ').ok_or_else(|| Rejected::because("two numbers are expected"))?;
+//!     Ok((time.parse().map_err(Rejected::because)?, key.parse().map_err(Rejected::because)?))
+//! }
+//!
+//! let job = Job::new("visits")
+//!     .source("visits", decode)
+//!     .window(Windows::tumbling(Duration::from_secs(60))?)
+//!     .aggregate(|visitor| [(visitor, Count(1))])
+//!     .sink("visit-counts", |row, output: &mut Output| {
+//!         output.key.extend(row.key.to_string().bytes());
+//!         output.value.extend(row.aggregate.0.to_string().bytes());
+//!     });
+//! assert_eq!(job.name(), "visits");
+//! # Ok::<(), stream::InvalidWindows>(())
+//! ```
+
+use std::cmp::Ordering;
+use std::fmt::Display;
+use std::sync::Arc;
+
+use record_log::Record;
+
+use crate::aggregate::{Aggregate, Key};
+use crate::flow::Row;
+use crate::pane::{EventTimeMs, Windows};
+use crate::summary::Totals;
+
+/// The beginning of a job.
+pub struct Job {
+    name: String,
+}
+
+/// A job that knows its source, whose records become values of type `V`.
+pub struct Sourced<V> {
+    name: String,
+    topic: String,
+    decode: DecodeFn<V>,
+}
+
+/// A job that knows its windows.
+pub struct Windowed<V> {
+    source: Sourced<V>,
+    windows: Windows,
+}
+
+/// A job that knows what to keep.
+pub struct Aggregated<K, A> {
+    name: String,
+    topic: String,
+    windows: Windows,
+    decode: Decode<K, A>,
+}
+
+/// A job that can be run.
+pub struct Pipeline<K, A> {
+    pub(crate) name: String,
+    pub(crate) topic: String,
+    pub(crate) windows: Windows,
+    pub(crate) decode: Decode<K, A>,
+    pub(crate) results: Destination<Row<K, A>>,
+    pub(crate) summary: Option<Summary<K, A>>,
+    pub(crate) late_topic: String,
+    pub(crate) dead_letter_topic: String,
+}
+
+/// Why a record is not believed. It goes to the dead letters with this reason, and the job goes on.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Rejected(pub String);
+
+/// A record in the making: what a sink's function fills.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// The record's key; empty when the function is called.
+    pub key: Vec<u8>,
+    /// The record's value; empty when the function is called.
+    pub value: Vec<u8>,
+}
+
+/// Where results of one kind go, and how they are written.
+pub struct Destination<T> {
+    pub(crate) topic: String,
+    pub(crate) encode: Encode<T>,
+}
+
+/// The summary of each window over all of its keys.
+pub struct Summary<K, A> {
+    pub(crate) top: usize,
+    pub(crate) rank: Rank<K, A>,
+    pub(crate) destination: Destination<Totals<K, A>>,
+}
+
+impl<T> Clone for Destination<T> {
+    fn clone(&self) -> Self {
+        Self { topic: self.topic.clone(), encode: Arc::clone(&self.encode) }
+    }
+}
+
+impl<K, A> Clone for Summary<K, A> {
+    fn clone(&self) -> Self {
+        Self { top: self.top, rank: Arc::clone(&self.rank), destination: self.destination.clone() }
+    }
+}
+
+impl<K, A> Clone for Pipeline<K, A> {
+    fn clone(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            topic: self.topic.clone(),
+            windows: self.windows,
+            decode: Arc::clone(&self.decode),
+            results: self.results.clone(),
+            summary: self.summary.clone(),
+            late_topic: self.late_topic.clone(),
+            dead_letter_topic: self.dead_letter_topic.clone(),
+        }
+    }
+}
+
+type DecodeFn<V> = Arc<dyn Fn(&Record<'_>) -> Result<(EventTimeMs, V), Rejected> + Send + Sync>;
+/// Understands a record, and hands the engine what it is to count.
+pub type Decode<K, A> = Arc<dyn Fn(&Record<'_>, &mut dyn Admission<K, A>) -> Result<(), Rejected> + Send + Sync>;
+/// Writes a result.
+pub type Encode<T> = Arc<dyn Fn(&T, &mut Output) + Send + Sync>;
+/// The order in which keys rank.
+pub type Rank<K, A> = Arc<dyn Fn((&K, &A), (&K, &A)) -> Ordering + Send + Sync>;
+
+/// What the engine does with a record that was understood.
+pub trait Admission<K, A> {
+    /// Decides by its event time whether the record is to be counted.
+    fn admit(&mut self, event_ms: EventTimeMs) -> Result<bool, Rejected>;
+    /// Counts something of it.
+    fn add(&mut self, key: K, aggregate: A);
+}
+
+impl Rejected {
+    /// Rejects for a reason that a person can read.
+    pub fn because(reason: impl Display) -> Self {
+        Self(reason.to_string())
+    }
+}
+
+impl Job {
+    /// A job of that name. Checkpoints and transactions belong to the name.
+    pub fn new(name: &str) -> Self {
+        Self { name: name.to_owned() }
+    }
+
+    /// Reads `topic`; `decode` makes of each record its event time (milliseconds since the Unix epoch) and a value.
+    pub fn source<V>(
+        self,
+        topic: &str,
+        decode: impl Fn(&Record<'_>) -> Result<(EventTimeMs, V), Rejected> + Send + Sync + 'static,
+    ) -> Sourced<V> {
+        Sourced { name: self.name, topic: topic.to_owned(), decode: Arc::new(decode) }
+    }
+}
+
+impl<V: 'static> Sourced<V> {
+    /// Groups by these windows.
+    pub fn window(self, windows: Windows) -> Windowed<V> {
+        Windowed { source: self, windows }
+    }
+}
+
+impl<V: 'static> Windowed<V> {
+    /// Keeps, of each value, an aggregate under each of any number of keys.
+    pub fn aggregate<K: Key, A: Aggregate, I: IntoIterator<Item = (K, A)>>(
+        self,
+        aggregate: impl Fn(V) -> I + Send + Sync + 'static,
+    ) -> Aggregated<K, A> {
+        let Sourced { name, topic, decode } = self.source;
+        let decode: Decode<K, A> = Arc::new(move |record, admission| {
+            let (event_ms, value) = decode(record)?;
+            if admission.admit(event_ms)? {
+                aggregate(value).into_iter().for_each(|(key, aggregate)| admission.add(key, aggregate));
+            }
+            Ok(())
+        });
+        Aggregated { name, topic, windows: self.windows, decode }
+    }
+}
+
+impl<K: Key, A: Aggregate> Aggregated<K, A> {
+    /// Publishes to `topic` a record for each key of each window, and for each correction. `encode` fills key and value.
+    /// Late records go to `{source topic}-late`, rejected ones to `{source topic}-dead-letter`.
+    pub fn sink(self, topic: &str, encode: impl Fn(&Row<K, A>, &mut Output) + Send + Sync + 'static) -> Pipeline<K, A> {
+        Pipeline {
+            late_topic: format!("{}-late", self.topic),
+            dead_letter_topic: format!("{}-dead-letter", self.topic),
+            name: self.name,
+            topic: self.topic,
+            windows: self.windows,
+            decode: self.decode,
+            results: Destination { topic: topic.to_owned(), encode: Arc::new(encode) },
+            summary: None,
+        }
+    }
+}
+
+impl<K: Key, A: Aggregate> Pipeline<K, A> {
+    /// Publishes to `topic`, too, the totals of each window over all keys, with the first `top` keys in the order of
+    /// `rank` (what comes first ranks first; it must be a total order).
+    #[must_use]
+    pub fn summarize(
+        mut self,
+        topic: &str,
+        top: usize,
+        rank: impl Fn((&K, &A), (&K, &A)) -> Ordering + Send + Sync + 'static,
+        encode: impl Fn(&Totals<K, A>, &mut Output) + Send + Sync + 'static,
+    ) -> Self {
+        let destination = Destination { topic: topic.to_owned(), encode: Arc::new(encode) as Encode<_> };
+        self.summary = Some(Summary { top, rank: Arc::new(rank), destination });
+        self
+    }
+
+    /// Sends what is not counted to topics of these names.
+    #[must_use]
+    pub fn asides(mut self, late_topic: &str, dead_letter_topic: &str) -> Self {
+        late_topic.clone_into(&mut self.late_topic);
+        dead_letter_topic.clone_into(&mut self.dead_letter_topic);
+        self
+    }
+
+    /// The job's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}

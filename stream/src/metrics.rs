@@ -1,0 +1,212 @@
+//! What a job measures of itself, as Prometheus metrics.
+//!
+//! One value serves all workers of a process. Nothing is measured per record: sources add up a batch and count it once.
+
+use std::time::Duration;
+
+use prometheus::{Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use record_log::OffsetRange;
+
+/// The metrics of a job's process.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Registry,
+    records: IntCounter,
+    bytes: IntCounter,
+    rejected: IntCounter,
+    late: IntCounterVec,
+    rows: IntCounter,
+    lag: IntGaugeVec,
+    position: IntGaugeVec,
+    newest_event: IntGaugeVec,
+    boundary: IntGaugeVec,
+    open_entries: IntGaugeVec,
+    window_entries: IntGaugeVec,
+    window_panes: IntGaugeVec,
+    checkpoint_boundary: IntGauge,
+    checkpoint_seconds: Histogram,
+    checkpoint_bytes: IntCounter,
+    commit_seconds: Histogram,
+    attempt: IntGauge,
+    running: IntGauge,
+}
+
+/// A batch of records, as a source adds it up.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Batch {
+    /// Records read.
+    pub records: u64,
+    /// Their bytes, keys and values.
+    pub bytes: u64,
+    /// Of these, rejected.
+    pub rejected: u64,
+    /// Of these, late but counted in a correction.
+    pub corrections: u64,
+    /// Of these, too late for that.
+    pub too_late: u64,
+}
+
+impl std::ops::AddAssign for Batch {
+    fn add_assign(&mut self, other: Self) {
+        self.records += other.records;
+        self.bytes += other.bytes;
+        self.rejected += other.rejected;
+        self.corrections += other.corrections;
+        self.too_late += other.too_late;
+    }
+}
+
+/// Upper bounds of the buckets of durations, in seconds.
+const SECONDS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+impl Metrics {
+    /// Metrics of a job, all zero.
+    ///
+    /// # Panics
+    /// Never: names are valid and registered once.
+    pub fn new(job: &str) -> Self {
+        let labels = [("job_name".to_owned(), job.to_owned())].into();
+        let registry = Registry::new_custom(Some("tidemark_job".to_owned()), Some(labels)).expect("a valid prefix");
+        let register = Register(&registry);
+        Self {
+            records: register.counter("records_total", "Records read."),
+            bytes: register.counter("bytes_total", "Bytes of keys and values read."),
+            rejected: register.counter("rejected_total", "Records that went to the dead letters."),
+            late: register.counters("late_total", "Late records, by what became of them.", "outcome"),
+            rows: register.counter("rows_total", "Rows of windows, new and corrected."),
+            lag: register.gauges("lag_records", "Records between the position and the end of a partition, as of the last look.", "partition"),
+            position: register.gauges("position_offset", "Offset of a partition to be read next.", "partition"),
+            newest_event: register.gauges("newest_event_ms", "Newest event time of a partition, ms since the epoch.", "partition"),
+            boundary: register.gauges("watermark_ms", "Boundary that a worker's sources have passed, ms since the epoch.", "worker"),
+            open_entries: register.gauges("open_entries", "Keys in open panes of a worker's sources.", "worker"),
+            window_entries: register.gauges("state_entries", "Entries kept for open and correctable windows.", "worker"),
+            window_panes: register.gauges("open_panes", "Panes kept for open and correctable windows.", "worker"),
+            checkpoint_boundary: register.gauge("checkpoint_boundary_ms", "Boundary of the newest durable checkpoint."),
+            checkpoint_seconds: register.histogram("checkpoint_seconds", "Time to write a manifest."),
+            checkpoint_bytes: register.counter("checkpoint_bytes_total", "Bytes of parts written."),
+            commit_seconds: register.histogram("commit_seconds", "Time to commit a batch of results in all slots of a worker."),
+            attempt: register.gauge("attempt", "Number of the running attempt: how often the job has started."),
+            running: register.gauge("running", "1 while an attempt is running."),
+            registry,
+        }
+    }
+
+    /// In the text format of Prometheus.
+    ///
+    /// # Panics
+    /// Never: the metrics are well formed.
+    pub fn to_text(&self) -> String {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text).expect("metrics are well formed");
+        String::from_utf8(text).expect("metrics are text")
+    }
+
+    /// A source has read a batch.
+    pub fn read(&self, batch: Batch) {
+        self.records.inc_by(batch.records);
+        self.bytes.inc_by(batch.bytes);
+        self.rejected.inc_by(batch.rejected);
+        self.late.with_label_values(&["corrected"]).inc_by(batch.corrections);
+        self.late.with_label_values(&["too_late"]).inc_by(batch.too_late);
+    }
+
+    /// A source has read a partition up to an offset, and its newest event is of a time.
+    pub fn position(&self, partition: u32, next_offset: u64, newest_event_ms: Option<u64>) {
+        let partition = partition.to_string();
+        self.position.with_label_values(&[&partition]).set(as_gauge(next_offset));
+        if let Some(newest_event_ms) = newest_event_ms {
+            self.newest_event.with_label_values(&[&partition]).set(as_gauge(newest_event_ms));
+        }
+    }
+
+    /// Where the partitions end.
+    pub fn ends(&self, ranges: &[OffsetRange]) {
+        for (partition, range) in ranges.iter().enumerate() {
+            let partition = partition.to_string();
+            let position = self.position.with_label_values(&[&partition]).get();
+            self.lag.with_label_values(&[&partition]).set((as_gauge(range.end) - position).max(0));
+        }
+    }
+
+    /// A worker's sources crossed a boundary, with so many keys still open.
+    pub fn crossed(&self, worker: usize, boundary_ms: u64, open_entries: usize) {
+        let worker = worker.to_string();
+        self.boundary.with_label_values(&[&worker]).set(as_gauge(boundary_ms));
+        self.open_entries.with_label_values(&[&worker]).set(as_gauge(open_entries as u64));
+    }
+
+    /// A worker's windows made rows, and keep so much.
+    pub fn windows(&self, worker: usize, rows: usize, entries: usize, panes: usize) {
+        let worker = worker.to_string();
+        self.rows.inc_by(rows as u64);
+        self.window_entries.with_label_values(&[&worker]).set(as_gauge(entries as u64));
+        self.window_panes.with_label_values(&[&worker]).set(as_gauge(panes as u64));
+    }
+
+    /// A part was written.
+    pub fn part(&self, size_bytes: u64) {
+        self.checkpoint_bytes.inc_by(size_bytes);
+    }
+
+    /// A manifest was written.
+    pub fn checkpoint(&self, boundary_ms: u64, took: Duration) {
+        self.checkpoint_boundary.set(as_gauge(boundary_ms));
+        self.checkpoint_seconds.observe(took.as_secs_f64());
+    }
+
+    /// A batch of results was committed.
+    pub fn committed(&self, took: Duration) {
+        self.commit_seconds.observe(took.as_secs_f64());
+    }
+
+    /// An attempt has begun.
+    pub fn attempt_began(&self, number: u64) {
+        self.attempt.set(as_gauge(number));
+        self.running.set(1);
+    }
+
+    /// The attempt has ended.
+    pub fn attempt_ended(&self) {
+        self.running.set(0);
+    }
+
+    /// The number of the attempt that is running.
+    pub fn running_attempt(&self) -> Option<i64> {
+        (self.running.get() == 1).then(|| self.attempt.get())
+    }
+}
+
+fn as_gauge(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// Makes metrics that are registered.
+struct Register<'a>(&'a Registry);
+
+impl Register<'_> {
+    fn add<M: prometheus::core::Collector + Clone + 'static>(&self, metric: prometheus::Result<M>) -> M {
+        let metric = metric.expect("a valid name");
+        self.0.register(Box::new(metric.clone())).expect("a name of its own");
+        metric
+    }
+
+    fn counter(&self, name: &str, help: &str) -> IntCounter {
+        self.add(IntCounter::new(name, help))
+    }
+
+    fn counters(&self, name: &str, help: &str, label: &str) -> IntCounterVec {
+        self.add(IntCounterVec::new(Opts::new(name, help), &[label]))
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> IntGauge {
+        self.add(IntGauge::new(name, help))
+    }
+
+    fn gauges(&self, name: &str, help: &str, label: &str) -> IntGaugeVec {
+        self.add(IntGaugeVec::new(Opts::new(name, help), &[label]))
+    }
+
+    fn histogram(&self, name: &str, help: &str) -> Histogram {
+        self.add(Histogram::with_opts(HistogramOpts::new(name, help).buckets(SECONDS.to_vec())))
+    }
+}

@@ -1,0 +1,176 @@
+//! Event time, panes and windows: the arithmetic, and nothing else.
+//!
+//! Event time is milliseconds since the Unix epoch. It is cut into fixed slices, *panes* (the word is from Li et al.,
+//! "No pane, no gain", SIGMOD Record 34(1), 2005), aligned to the epoch and named by their first millisecond. A window
+//! `[start, end)` is a run of whole panes. A *boundary* is the first millisecond of a pane, seen as the end of all
+//! panes before it.
+//!
+//! ```text
+//! event time   0     10     20     30     40     50     60
+//! panes        [  0  )[ 10  )[ 20  )[ 30  )[ 40  )[ 50  )
+//! windows      [         0          )[         30         )        tumbling, 30 of 3 panes
+//! ```
+
+use std::time::Duration;
+
+/// Milliseconds of event time since the Unix epoch.
+pub type EventTimeMs = u64;
+
+/// The windows of a job, and the panes they are made of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Windows {
+    size_ms: u64,
+    slide_ms: u64,
+    pane_ms: u64,
+}
+
+/// The durations do not make windows of whole panes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum InvalidWindows {
+    /// A duration is under a millisecond.
+    #[error("windows, slides and panes last at least a millisecond")]
+    Zero,
+    /// Windows would leave gaps.
+    #[error("windows must not slide by more than their size: events in the gaps would be lost")]
+    Gaps,
+    /// Panes do not fill windows and slides.
+    #[error("the pane must divide the window and the slide")]
+    Uneven,
+}
+
+impl Windows {
+    /// Windows of `size` that follow each other without overlap, each one pane.
+    ///
+    /// # Errors
+    /// [`InvalidWindows::Zero`].
+    pub fn tumbling(size: Duration) -> Result<Self, InvalidWindows> {
+        Self::sliding(size, size)
+    }
+
+    /// Windows of `size`, one starting at every multiple of `slide`. Panes are as large as they can be.
+    ///
+    /// # Errors
+    /// [`InvalidWindows::Zero`], [`InvalidWindows::Gaps`].
+    pub fn sliding(size: Duration, slide: Duration) -> Result<Self, InvalidWindows> {
+        let (size_ms, slide_ms) = (millis(size), millis(slide));
+        if size_ms == 0 || slide_ms == 0 {
+            return Err(InvalidWindows::Zero);
+        }
+        if slide_ms > size_ms {
+            return Err(InvalidWindows::Gaps);
+        }
+        Ok(Self { size_ms, slide_ms, pane_ms: greatest_common_divisor(size_ms, slide_ms) })
+    }
+
+    /// The same windows made of smaller panes: late records are known sooner, checkpoints come more often.
+    ///
+    /// # Errors
+    /// [`InvalidWindows::Zero`], [`InvalidWindows::Uneven`].
+    pub fn in_panes_of(self, pane: Duration) -> Result<Self, InvalidWindows> {
+        let pane_ms = millis(pane);
+        if pane_ms == 0 {
+            return Err(InvalidWindows::Zero);
+        }
+        if !self.size_ms.is_multiple_of(pane_ms) || !self.slide_ms.is_multiple_of(pane_ms) {
+            return Err(InvalidWindows::Uneven);
+        }
+        Ok(Self { pane_ms, ..self })
+    }
+
+    /// How long a window is.
+    pub fn size_ms(&self) -> u64 {
+        self.size_ms
+    }
+
+    /// How far apart windows start.
+    pub fn slide_ms(&self) -> u64 {
+        self.slide_ms
+    }
+
+    /// How long a pane is.
+    pub fn pane_ms(&self) -> u64 {
+        self.pane_ms
+    }
+
+    /// The pane that `time` falls into.
+    pub fn pane_of(&self, time: EventTimeMs) -> EventTimeMs {
+        time - time % self.pane_ms
+    }
+
+    /// The starts of the windows that `pane` is part of, in order.
+    pub fn containing(&self, pane: EventTimeMs) -> impl Iterator<Item = EventTimeMs> + use<> {
+        let last = pane - pane % self.slide_ms;
+        let steps = (last + self.size_ms - pane - 1) / self.slide_ms;
+        let slide_ms = self.slide_ms;
+        (0..=steps).rev().filter_map(move |step| last.checked_sub(step * slide_ms))
+    }
+
+    /// The end of the last window that `pane` is part of: after it, nothing needs the pane but corrections.
+    pub fn last_end(&self, pane: EventTimeMs) -> EventTimeMs {
+        pane - pane % self.slide_ms + self.size_ms
+    }
+
+    /// The start of the window that ends at `boundary`, if one does.
+    pub fn ending_at(&self, boundary: EventTimeMs) -> Option<EventTimeMs> {
+        boundary.checked_sub(self.size_ms).filter(|start| start.is_multiple_of(self.slide_ms))
+    }
+
+    /// The panes of the window that starts at `start`.
+    pub fn panes(&self, start: EventTimeMs) -> std::ops::Range<EventTimeMs> {
+        start..start + self.size_ms
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn greatest_common_divisor(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn windows(size: u64, slide: u64) -> Windows {
+        Windows::sliding(Duration::from_millis(size), Duration::from_millis(slide)).unwrap()
+    }
+
+    #[test]
+    fn a_pane_of_tumbling_windows_is_part_of_one() {
+        let windows = windows(60, 60).in_panes_of(Duration::from_millis(10)).unwrap();
+        assert_eq!(windows.pane_of(129), 120);
+        assert_eq!(windows.containing(170).collect::<Vec<_>>(), [120]);
+        assert_eq!(windows.last_end(170), 180);
+    }
+
+    #[test]
+    fn the_windows_that_contain_a_pane_are_those_that_overlap_it() {
+        let windows = windows(60, 20);
+        assert_eq!(windows.pane_ms(), 20);
+        for pane in (0..400).step_by(20) {
+            let expected: Vec<u64> = (0..=400).step_by(20).filter(|start| *start <= pane && pane < start + 60).collect();
+            assert_eq!(windows.containing(pane).collect::<Vec<_>>(), expected, "pane {pane}");
+            assert_eq!(windows.last_end(pane), expected.last().unwrap() + 60);
+        }
+    }
+
+    #[test]
+    fn a_slide_that_does_not_divide_the_size_makes_smaller_panes() {
+        let windows = windows(60, 45);
+        assert_eq!(windows.pane_ms(), 15);
+        assert_eq!(windows.containing(45).collect::<Vec<_>>(), [0, 45]);
+        assert_eq!(windows.containing(60).collect::<Vec<_>>(), [45]);
+        assert_eq!(windows.ending_at(105), Some(45));
+        assert_eq!(windows.ending_at(90), None);
+    }
+
+    #[test]
+    fn windows_that_cannot_be_are_refused() {
+        let ms = Duration::from_millis;
+        assert_eq!(Windows::tumbling(ms(0)), Err(InvalidWindows::Zero));
+        assert_eq!(Windows::sliding(ms(10), ms(20)), Err(InvalidWindows::Gaps));
+        assert_eq!(windows(60, 60).in_panes_of(ms(7)), Err(InvalidWindows::Uneven));
+    }
+}

@@ -1,0 +1,75 @@
+//! Closes panes: puts together what the sources of all workers know of the keys that this worker owns.
+//!
+//! 1. It keeps what comes, by the pane at which it comes.
+//! 2. When the frontier has passed a pane nothing more can come at it: the entries are sorted, those of the same key
+//!    merged, and the pane leaves as a [`ClosedPane`] that never changes again.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::Operator;
+
+use crate::aggregate::{Aggregate, Key};
+use crate::flow::{Aside, ClosedPane, Entry, SharedPane, Slots};
+use crate::frontier::boundary_of;
+use crate::pane::EventTimeMs;
+
+/// What has come at a pane so far.
+struct OpenPane<K, A> {
+    capability: Capability<EventTimeMs>,
+    entries: Vec<Entry<K, A>>,
+    asides: Vec<Aside>,
+}
+
+/// Builds the operator. Keys and partitions go to the worker that owns their sink slot.
+pub fn close<'scope, K: Key, A: Aggregate>(
+    entries: StreamVec<'scope, EventTimeMs, Entry<K, A>>,
+    asides: StreamVec<'scope, EventTimeMs, Aside>,
+    slots: Slots,
+) -> StreamVec<'scope, EventTimeMs, SharedPane<K, A>> {
+    let by_key = Exchange::new(move |entry: &Entry<K, A>| u64::from(slots.of_key(&entry.key)));
+    let by_partition = Exchange::new(move |aside: &Aside| u64::from(slots.of_partition(aside.partition)));
+    entries.binary_frontier(asides, by_key, by_partition, "close panes", |_, _| {
+        let mut open: BTreeMap<EventTimeMs, OpenPane<K, A>> = BTreeMap::new();
+        move |(entries, entries_frontier), (asides, asides_frontier), output| {
+            entries.for_each_stamp(|cap, containers| {
+                let Some(capability) = cap.retain_least(output.output_index()) else { return };
+                let pane = open.entry(*capability.time()).or_insert_with(|| OpenPane::new(capability));
+                containers.for_each(|container| pane.entries.append(container));
+            });
+            asides.for_each_stamp(|cap, containers| {
+                let Some(capability) = cap.retain_least(output.output_index()) else { return };
+                let pane = open.entry(*capability.time()).or_insert_with(|| OpenPane::new(capability));
+                containers.for_each(|container| pane.asides.append(container));
+            });
+            let boundary = boundary_of(entries_frontier).min(boundary_of(asides_frontier));
+            while let Some(first) = open.first_entry().filter(|first| *first.key() < boundary) {
+                let pane = first.remove();
+                output.session(&pane.capability.clone()).give(Rc::new(pane.close()));
+            }
+        }
+    })
+}
+
+impl<K: Key, A: Aggregate> OpenPane<K, A> {
+    fn new(capability: Capability<EventTimeMs>) -> Self {
+        Self { capability, entries: Vec::new(), asides: Vec::new() }
+    }
+
+    fn close(mut self) -> ClosedPane<K, A> {
+        self.entries.sort_unstable_by(|one, other| (one.pane, &one.key).cmp(&(other.pane, &other.key)));
+        self.entries.dedup_by(|later, kept| {
+            let is_same = (later.pane, &later.key) == (kept.pane, &kept.key);
+            if is_same {
+                kept.aggregate.merge(&later.aggregate);
+            }
+            is_same
+        });
+        self.entries.shrink_to_fit();
+        self.asides.sort_unstable_by_key(|aside| (aside.partition, aside.offset));
+        ClosedPane { arrival: *self.capability.time(), entries: self.entries, asides: self.asides }
+    }
+}

@@ -1,0 +1,87 @@
+//! The settings of a job that concern how it is run, not what it does.
+
+use std::time::Duration;
+
+use record_log::Delivery;
+
+use crate::flow::Slots;
+
+/// How a job is run.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Settings {
+    /// Where checkpoints go: file:///folder, gs://bucket/prefix, s3://bucket/prefix or memory:/// (lost with the process)
+    #[arg(long, env = "TIDEMARK_CHECKPOINTS", default_value = "memory:///", value_name = "URL")]
+    pub checkpoints: String,
+
+    /// Worker threads
+    #[arg(long, env = "TIDEMARK_WORKERS", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub workers: u16,
+
+    /// Sink slots: how many transactions results are spread over; fixed for the life of a job
+    #[arg(long, env = "TIDEMARK_SINK_SLOTS", default_value = "4", value_parser = parse_slots)]
+    pub sink_slots: Slots,
+
+    /// How far out of order events may be before they are late
+    #[arg(long, env = "TIDEMARK_DISORDER", default_value = "5s", value_parser = humantime::parse_duration)]
+    pub disorder: Duration,
+
+    /// How long after its end a window is still corrected by late events; what comes later goes to the late topic
+    #[arg(long, env = "TIDEMARK_ALLOWED_LATENESS", default_value = "1h", value_parser = humantime::parse_duration)]
+    pub allowed_lateness: Duration,
+
+    /// How far beyond its time in the log an event is believed; others go to the dead letters
+    #[arg(long, env = "TIDEMARK_MAX_FUTURE_SKEW", default_value = "1m", value_parser = humantime::parse_duration)]
+    pub max_future_skew: Duration,
+
+    /// Panes a worker may hold that are not committed; partitions further ahead wait
+    #[arg(long, env = "TIDEMARK_MAX_OPEN_PANES", default_value_t = 8, value_parser = clap::value_parser!(u16).range(2..))]
+    pub max_open_panes: u16,
+
+    /// What is promised of results: exactly-once (transactions) or at-least-once
+    #[arg(long, env = "TIDEMARK_GUARANTEE", default_value = "exactly-once")]
+    pub guarantee: Guarantee,
+
+    /// Read to the ends that the partitions have at the start, close all windows, and exit
+    #[arg(long, env = "TIDEMARK_UNTIL_END")]
+    pub until_end: bool,
+}
+
+/// What is promised of results.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+pub enum Guarantee {
+    /// A `read_committed` consumer sees each result once.
+    ExactlyOnce,
+    /// After a failure a consumer may see results twice; they replace themselves by key and revision.
+    AtLeastOnce,
+}
+
+impl From<Guarantee> for Delivery {
+    fn from(guarantee: Guarantee) -> Self {
+        match guarantee {
+            Guarantee::ExactlyOnce => Self::Transactional,
+            Guarantee::AtLeastOnce => Self::AtLeastOnce,
+        }
+    }
+}
+
+impl Default for Settings {
+    /// What the flags default to.
+    fn default() -> Self {
+        Self {
+            checkpoints: "memory:///".to_owned(),
+            workers: 2,
+            sink_slots: Slots::new(4).expect("four slots are allowed"),
+            disorder: Duration::from_secs(5),
+            allowed_lateness: Duration::from_secs(60 * 60),
+            max_future_skew: Duration::from_secs(60),
+            max_open_panes: 8,
+            guarantee: Guarantee::ExactlyOnce,
+            until_end: false,
+        }
+    }
+}
+
+fn parse_slots(text: &str) -> Result<Slots, String> {
+    let count = text.parse().map_err(|_| "a number is expected".to_owned())?;
+    Slots::new(count).ok_or_else(|| "between 1 and 1024 slots are possible".to_owned())
+}

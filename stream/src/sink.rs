@@ -1,0 +1,137 @@
+//! The sink: commits the results of a boundary as soon as its checkpoint is durable.
+//!
+//! ```text
+//! rows ────────────────▶┐
+//! totals, late, dead ──▶│ stash by pane ──▶ batch ──▶ committer (a thread): one transaction a slot
+//! durable (frontier) ──▶┘                                   │
+//!        frontier of the output = all committed before it ◀─┘
+//! ```
+//!
+//! 1. It keeps what comes, by the pane at which it comes.
+//! 2. When all three frontiers have passed a boundary, everything before it goes to the committer in one batch.
+//! 3. When the committer has committed a batch, its output frontier passes the batch's boundary.
+//!
+//! While a batch is being committed further boundaries pile up; the next batch takes them all.
+
+pub mod committer;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::Capability;
+
+use crate::aggregate::{Aggregate, Key};
+use crate::flow::{Aside, Reason, Row, Slots};
+use crate::frontier::boundary_of;
+use crate::job::Output;
+use crate::pane::EventTimeMs;
+use committer::{Batch, Committer};
+
+/// A record on its way to a topic that is not the results'.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Outgoing {
+    /// The slot that commits it.
+    pub slot: u32,
+    /// The topic.
+    pub topic: String,
+    /// Its key.
+    pub key: Option<Vec<u8>>,
+    /// Its value.
+    pub value: Option<Vec<u8>>,
+    /// Its headers.
+    pub headers: Vec<(String, Vec<u8>)>,
+}
+
+impl Outgoing {
+    /// A record with a key and a value.
+    pub fn record(slot: u32, topic: &str, output: Output) -> Self {
+        let (key, value) = (Some(output.key), Some(output.value));
+        Self { slot, topic: topic.to_owned(), key, value, headers: Vec::new() }
+    }
+
+    /// An aside as it came, with headers that say from where and why.
+    pub fn aside(slots: Slots, late_topic: &str, dead_letter_topic: &str, aside: Aside) -> Self {
+        let (topic, reason) = match aside.reason {
+            Reason::Late => (late_topic, "late".to_owned()),
+            Reason::Rejected(reason) => (dead_letter_topic, reason),
+        };
+        let mut headers = aside.headers;
+        headers.push(("source_partition".to_owned(), aside.partition.to_string().into_bytes()));
+        headers.push(("source_offset".to_owned(), aside.offset.to_string().into_bytes()));
+        headers.push(("reason".to_owned(), reason.into_bytes()));
+        let (slot, topic) = (slots.of_partition(aside.partition), topic.to_owned());
+        Self { slot, topic, key: aside.key, value: aside.value, headers }
+    }
+}
+
+/// What came and is not committed, by pane.
+struct Stash<K, A> {
+    panes: Batch<K, A>,
+    in_flight: Option<EventTimeMs>,
+}
+
+/// Builds the sink of one worker. The stream that it returns carries nothing but its frontier.
+pub fn commit<'scope, K: Key, A: Aggregate>(
+    rows: StreamVec<'scope, EventTimeMs, Row<K, A>>,
+    outgoing: StreamVec<'scope, EventTimeMs, Outgoing>,
+    durable: StreamVec<'scope, EventTimeMs, ()>,
+    start: impl FnOnce(timely::scheduling::activate::SyncActivator) -> Committer<K, A> + 'scope,
+) -> StreamVec<'scope, EventTimeMs, ()> {
+    let scope = rows.scope();
+    let mut builder = OperatorBuilder::new("commit".to_owned(), scope);
+    let address = builder.operator_info().address.to_vec();
+    let mut rows = builder.new_input(rows, Pipeline);
+    let mut outgoing = builder.new_input(outgoing, Exchange::new(|record: &Outgoing| u64::from(record.slot)));
+    let _durable = builder.new_input(durable, Pipeline);
+    let (_output, committed) = builder.new_output::<Vec<()>>();
+    let committer = start(scope.worker().sync_activator_for(address));
+    builder.build(move |mut capabilities| {
+        let mut capability = capabilities.pop();
+        let mut stash = Stash { panes: BTreeMap::new(), in_flight: None };
+        move |frontiers| {
+            rows.for_each_stamp(|cap, containers| {
+                let Some(time) = cap.least() else { return };
+                let pane = stash.panes.entry(*time).or_default();
+                pane.rows.extend(containers.map(std::mem::take));
+            });
+            outgoing.for_each_stamp(|cap, containers| {
+                let Some(time) = cap.least() else { return };
+                let pane = stash.panes.entry(*time).or_default();
+                pane.outgoing.extend(containers.flat_map(std::mem::take));
+            });
+            let boundary = frontiers.iter().map(boundary_of).min().expect("there are three inputs");
+            stash.step(boundary, &committer, &mut capability);
+        }
+    });
+    committed
+}
+
+impl<K: Key, A: Aggregate> Stash<K, A> {
+    /// Lets the committer have what is before `boundary`, and the output what the committer has done.
+    fn step(&mut self, boundary: EventTimeMs, committer: &Committer<K, A>, capability: &mut Option<Capability<EventTimeMs>>) {
+        if self.in_flight.is_some_and(|sent| committer.committed() >= sent) {
+            advance(capability, self.in_flight.take().expect("it is some"));
+        }
+        if self.in_flight.is_some() || capability.as_ref().is_none_or(|held| *held.time() >= boundary) {
+            return;
+        }
+        let later = self.panes.split_off(&boundary);
+        let batch = std::mem::replace(&mut self.panes, later);
+        if batch.is_empty() {
+            return advance(capability, boundary);
+        }
+        self.in_flight = Some(boundary);
+        committer.commit(batch, boundary);
+    }
+}
+
+/// Moves a capability to `boundary`, or drops it at the end of everything.
+pub fn advance(capability: &mut Option<Capability<EventTimeMs>>, boundary: EventTimeMs) {
+    match capability {
+        Some(held) if boundary != crate::frontier::END => held.downgrade(&boundary),
+        held => *held = None,
+    }
+}

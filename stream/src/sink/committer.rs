@@ -1,0 +1,203 @@
+//! The thread that commits the results of one worker's sink slots, so that the worker goes on meanwhile.
+//!
+//! Each slot commits what a batch holds for it in one transaction, with the batch's boundary as its progress. What lies
+//! before the progress that a slot had at the start was committed by an earlier attempt, and is left out. So a restart,
+//! which repeats results exactly, commits each once.
+//!
+//! What always holds: an attempt never opens a publisher again. Whether a commit whose reply was lost has happened is
+//! for the next attempt to find out, for opening a publisher fences, and only an attempt that was just claimed may fence.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use record_log::{NewRecord, PublishError, Publisher};
+use timely::scheduling::activate::SyncActivator;
+
+use crate::aggregate::{Aggregate, Key};
+use crate::attempt::Attempt;
+use crate::flow::{Row, Slots};
+use crate::job::{Encode, Output};
+use crate::pane::EventTimeMs;
+use crate::sink::Outgoing;
+
+/// What came at one pane.
+pub struct PaneResults<K, A> {
+    /// Rows of windows, as their containers came.
+    pub rows: Vec<Vec<Row<K, A>>>,
+    /// Records of other topics.
+    pub outgoing: Vec<Outgoing>,
+}
+
+/// Results by the pane at which they came.
+pub type Batch<K, A> = BTreeMap<EventTimeMs, PaneResults<K, A>>;
+
+/// The handle of the thread.
+pub struct Committer<K, A> {
+    batches: Option<Sender<(Batch<K, A>, EventTimeMs)>>,
+    committed: Arc<AtomicU64>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// A slot and the publisher that commits for it.
+pub struct SlotPublisher {
+    /// The slot.
+    pub slot: u32,
+    /// Its publisher.
+    pub publisher: Box<dyn Publisher>,
+}
+
+/// How rows become records.
+pub struct RowWriter<K, A> {
+    /// The results' topic.
+    pub topic: String,
+    /// Writes one row.
+    pub encode: Encode<Row<K, A>>,
+    /// Which slot commits which key.
+    pub slots: Slots,
+}
+
+/// Delays between tries of a log that does not publish: doubled from the first to the last.
+const FIRST_DELAY: Duration = Duration::from_millis(50);
+const LAST_DELAY: Duration = Duration::from_secs(2);
+
+impl<K, A> Default for PaneResults<K, A> {
+    fn default() -> Self {
+        Self { rows: Vec::new(), outgoing: Vec::new() }
+    }
+}
+
+impl<K: Key, A: Aggregate> Committer<K, A> {
+    /// Starts the thread for the slots of one worker.
+    pub fn start(
+        slots: Vec<SlotPublisher>,
+        writer: RowWriter<K, A>,
+        attempt: Arc<Attempt>,
+        activator: SyncActivator,
+    ) -> Self {
+        let (sender, receiver) = channel();
+        let committed = Arc::new(AtomicU64::new(0));
+        let thread = Thread { slots, writer, attempt, committed: Arc::clone(&committed), activator };
+        let thread = std::thread::Builder::new().name("commit".to_owned()).spawn(move || thread.run(&receiver));
+        let thread = thread.expect("the system can start a thread");
+        Self { batches: Some(sender), committed, thread: Some(thread) }
+    }
+
+    /// Has a batch committed, with everything in it before `boundary`.
+    pub fn commit(&self, batch: Batch<K, A>, boundary: EventTimeMs) {
+        // The thread only ends early with the attempt, and then nothing more is to be committed.
+        let _ = self.batches.as_ref().map(|batches| batches.send((batch, boundary)));
+    }
+
+    /// The boundary of the last batch that was committed.
+    pub fn committed(&self) -> EventTimeMs {
+        self.committed.load(Ordering::Acquire)
+    }
+}
+
+impl<K, A> Drop for Committer<K, A> {
+    fn drop(&mut self) {
+        self.batches = None;
+        if let Some(Err(_)) = self.thread.take().map(JoinHandle::join) {
+            tracing::error!("the thread that commits results panicked");
+        }
+    }
+}
+
+struct Thread<K, A> {
+    slots: Vec<SlotPublisher>,
+    writer: RowWriter<K, A>,
+    attempt: Arc<Attempt>,
+    committed: Arc<AtomicU64>,
+    activator: SyncActivator,
+}
+
+impl<K: Key, A: Aggregate> Thread<K, A> {
+    fn run(mut self, batches: &Receiver<(Batch<K, A>, EventTimeMs)>) {
+        while let Ok((batch, boundary)) = batches.recv() {
+            let begun = Instant::now();
+            if let Err(error) = self.commit(&batch, boundary) {
+                return self.attempt.fail(error);
+            }
+            if self.attempt.is_over() {
+                return;
+            }
+            self.attempt.metrics.committed(begun.elapsed());
+            self.committed.store(boundary, Ordering::Release);
+            // A worker that is gone belongs to an attempt that is over.
+            let _ = self.activator.activate();
+        }
+    }
+
+    fn commit(&mut self, batch: &Batch<K, A>, boundary: EventTimeMs) -> Result<(), PublishError> {
+        for slot in &mut self.slots {
+            let mut delay = FIRST_DELAY;
+            while let Err(error) = slot.commit(batch, boundary, &self.writer) {
+                let PublishError::NotPublished(cause) = error else { return Err(error) };
+                tracing::warn!(slot = slot.slot, %cause, delay_ms = delay.as_millis(), "results not published, trying again");
+                if self.attempt.is_over() {
+                    return Ok(());
+                }
+                std::thread::sleep(delay);
+                delay = (delay * 2).min(LAST_DELAY);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl SlotPublisher {
+    /// Publishes what the batch owes for this slot, all or nothing. A slot that is owed nothing commits nothing.
+    fn commit<K: Key, A: Aggregate>(
+        &mut self,
+        batch: &Batch<K, A>,
+        boundary: EventTimeMs,
+        writer: &RowWriter<K, A>,
+    ) -> Result<(), PublishError> {
+        let since = self.publisher.progress().unwrap_or(0);
+        let mut sent = 0_usize;
+        let mut output = Output::default();
+        for (_, results) in batch.range(since.min(boundary)..boundary) {
+            for row in results.rows.iter().flatten().filter(|row| writer.slots.of_key(&row.key) == self.slot) {
+                self.publisher.send(writer.record(row, &mut output))?;
+                sent += 1;
+            }
+            for record in results.outgoing.iter().filter(|record| record.slot == self.slot) {
+                record.with_headers(|headers| self.publisher.send(record.as_new(headers)))?;
+                sent += 1;
+            }
+        }
+        if sent > 0 { self.publisher.commit(progress_at(boundary, batch)) } else { Ok(()) }
+    }
+}
+
+/// The end of everything is no boundary that a later attempt could go on from: progress is just after the last pane.
+fn progress_at<K, A>(boundary: EventTimeMs, batch: &Batch<K, A>) -> EventTimeMs {
+    match batch.last_key_value() {
+        Some((last, _)) if boundary == crate::frontier::END => last + 1,
+        _ => boundary,
+    }
+}
+
+impl<K, A> RowWriter<K, A> {
+    fn record<'a>(&'a self, row: &Row<K, A>, output: &'a mut Output) -> NewRecord<'a> {
+        output.key.clear();
+        output.value.clear();
+        (self.encode)(row, output);
+        NewRecord { topic: &self.topic, partition: None, key: Some(&output.key), value: Some(&output.value), headers: &[] }
+    }
+}
+
+impl Outgoing {
+    fn with_headers<R>(&self, each: impl FnOnce(&[(&str, &[u8])]) -> R) -> R {
+        let headers: Vec<(&str, &[u8])> = self.headers.iter().map(|(name, value)| (&**name, &**value)).collect();
+        each(&headers)
+    }
+
+    fn as_new<'a>(&'a self, headers: &'a [(&'a str, &'a [u8])]) -> NewRecord<'a> {
+        NewRecord { topic: &self.topic, partition: None, key: self.key.as_deref(), value: self.value.as_deref(), headers }
+    }
+}

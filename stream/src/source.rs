@@ -1,0 +1,209 @@
+//! The source: reads the partitions of one worker and sends what came of them, pane by pane.
+//!
+//! ```text
+//! partitions ──▶ decode ──▶ cut.rs: on time? ──▶ fold.rs: per key and pane ──▶ entries ──▶
+//!                   │            │                                             crossings ─▶
+//!                   └────────────┴── rejected, too late ─────────────────────▶ asides ───▶
+//! ```
+//!
+//! 1. It reads a batch from each partition that may be read. One that is far ahead of what is committed has to wait:
+//!    that bounds memory and aligns the partitions.
+//! 2. When the watermark of all its partitions has passed a boundary, it sends the panes before it and the crossing, and
+//!    takes its capability to the boundary. The frontier that comes of all workers' capabilities is the watermark.
+//! 3. It is scheduled again when there is something to read, and every so often to let event time go on.
+
+pub mod fold;
+pub mod partitions;
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use record_log::LogError;
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::{OutputBuilder, OutputBuilderSession};
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::{ProbeHandle, Scope, StreamVec};
+
+use crate::aggregate::{Aggregate, Key};
+use crate::attempt::Attempt;
+use crate::cut::Crossing;
+use crate::flow::{Aside, ClosedPane, Entry};
+use crate::frontier::boundary_at;
+use crate::pane::EventTimeMs;
+use crate::standing::{Standing, Standings};
+use crate::watermark::Claim;
+use partitions::{Leaving, Partitions};
+
+/// How often event time goes on at the end of partitions.
+const TICK: Duration = Duration::from_millis(20);
+
+/// Entries, asides and crossings.
+pub type Sourced<'scope, K, A> = (
+    StreamVec<'scope, EventTimeMs, Entry<K, A>>,
+    StreamVec<'scope, EventTimeMs, Aside>,
+    StreamVec<'scope, EventTimeMs, Crossing>,
+);
+
+/// What a worker's source needs.
+pub struct Source<K, A> {
+    /// The partitions, ready to be read.
+    pub partitions: Partitions<K, A>,
+    /// What the checkpoint holds, as far as it is for this worker to send.
+    pub restored: Vec<ClosedPane<K, A>>,
+    /// Where the others stand.
+    pub standings: Standings,
+    /// Up to where results are committed.
+    pub committed: ProbeHandle<EventTimeMs>,
+    /// The clock, in milliseconds since the epoch.
+    pub clock: Clock,
+    /// The attempt.
+    pub attempt: Arc<Attempt>,
+    /// The log could not be reached when it was last asked.
+    pub is_away: bool,
+}
+
+/// A clock that tells milliseconds since the epoch.
+pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// One capability for each output, always at the same boundary.
+struct Capabilities {
+    entries: Capability<EventTimeMs>,
+    asides: Capability<EventTimeMs>,
+    crossings: Capability<EventTimeMs>,
+}
+
+/// The outputs, ready to be sent to.
+struct Outputs<'a, K: 'static, A: 'static> {
+    entries: OutputBuilderSession<'a, EventTimeMs, CapacityContainerBuilder<Vec<Entry<K, A>>>>,
+    asides: OutputBuilderSession<'a, EventTimeMs, CapacityContainerBuilder<Vec<Aside>>>,
+    crossings: OutputBuilderSession<'a, EventTimeMs, CapacityContainerBuilder<Vec<Crossing>>>,
+}
+
+/// What a source does next.
+enum Next {
+    /// There may be more to read at once.
+    ReadOn,
+    /// Nothing, for a while.
+    Wait,
+    /// Nothing, ever.
+    End,
+}
+
+/// Builds the operator.
+pub fn read<'scope, K: Key, A: Aggregate>(
+    scope: Scope<'scope, EventTimeMs>,
+    mut source: Source<K, A>,
+) -> Sourced<'scope, K, A> {
+    let mut builder = OperatorBuilder::new("read".to_owned(), scope);
+    let address = builder.operator_info().address;
+    let activator = scope.activator_for(Rc::clone(&address));
+    let (entries, entry_stream) = builder.new_output();
+    let (asides, aside_stream) = builder.new_output();
+    let (crossings, crossing_stream) = builder.new_output();
+    let (mut entries, mut asides) = (OutputBuilder::from(entries), OutputBuilder::from(asides));
+    let mut crossings = OutputBuilder::from(crossings);
+    source.standings.listen(activator.clone());
+    source.partitions.wake_by(scope.worker().sync_activator_for(address.to_vec()));
+    builder.build(move |initial| {
+        let mut capabilities = Capabilities::new(initial);
+        move |_| {
+            let Some(held) = &mut capabilities else { return };
+            let (entries, asides, crossings) = (entries.activate(), asides.activate(), crossings.activate());
+            match source.run(held, &mut Outputs { entries, asides, crossings }) {
+                Next::ReadOn => activator.activate(),
+                Next::Wait => activator.activate_after(TICK),
+                Next::End => capabilities = None,
+            }
+        }
+    });
+    (entry_stream, aside_stream, crossing_stream)
+}
+
+impl<K: Key, A: Aggregate> Source<K, A> {
+    fn run(&mut self, held: &mut Capabilities, outputs: &mut Outputs<'_, K, A>) -> Next {
+        if self.attempt.is_over() {
+            return Next::End;
+        }
+        self.restored.drain(..).for_each(|pane| outputs.send(held, pane.into()));
+        held.downgrade(self.partitions.capability());
+        let records = self.poll();
+        let (target, is_last) = self.target();
+        if let Some((crossing, leaving)) = target.and_then(|time| self.partitions.advance(time)) {
+            leaving.into_iter().for_each(|pane| outputs.send(held, pane));
+            let to = crossing.to;
+            outputs.crossings.session(&held.crossings).give(crossing);
+            held.downgrade(to);
+            self.attempt.metrics.crossed(self.standings.own(), to, self.partitions.open_entries());
+        }
+        if is_last {
+            self.standings.end();
+            return Next::End;
+        }
+        if records > 0 { Next::ReadOn } else { Next::Wait }
+    }
+
+    /// Reads a batch, and says how many records it was.
+    fn poll(&mut self) -> u64 {
+        match self.partitions.poll(boundary_at(&self.committed), (self.clock)()) {
+            Ok(batch) => {
+                self.attempt.metrics.read(batch);
+                for (partition, next_offset, newest_ms) in self.partitions.positions() {
+                    self.attempt.metrics.position(partition, next_offset, newest_ms);
+                }
+                self.is_away = false;
+                batch.records
+            }
+            Err(error @ LogError::Unavailable(_)) => {
+                if !std::mem::replace(&mut self.is_away, true) {
+                    tracing::warn!(%error, "reading waits for the record log");
+                }
+                0
+            }
+            Err(error) => {
+                self.attempt.fail(error);
+                0
+            }
+        }
+    }
+
+    /// How far event time has come for this worker, and whether that is the end. Others are told where it stands.
+    fn target(&mut self) -> (Option<EventTimeMs>, bool) {
+        let claim = self.partitions.claim();
+        let standing = self.partitions.finished().map_or(Standing::Reading(claim), Standing::Finished);
+        self.standings.announce(standing);
+        if let Some(end) = self.standings.all_finished() {
+            return (Some(end), true);
+        }
+        match if claim == Claim::Empty { self.standings.others() } else { claim } {
+            Claim::Reached(time) => (Some(time), false),
+            Claim::Unread | Claim::Empty => (None, false),
+        }
+    }
+}
+
+impl<K: Key, A: Aggregate> Outputs<'_, K, A> {
+    fn send(&mut self, held: &Capabilities, mut pane: Leaving<K, A>) {
+        if !pane.entries.is_empty() {
+            self.entries.session(&held.entries.delayed(&pane.arrival)).give_container(&mut pane.entries);
+        }
+        if !pane.asides.is_empty() {
+            self.asides.session(&held.asides.delayed(&pane.arrival)).give_container(&mut pane.asides);
+        }
+    }
+}
+
+impl Capabilities {
+    /// From those that the operator was given: one an output, in order.
+    fn new(initial: Vec<Capability<EventTimeMs>>) -> Option<Self> {
+        let [entries, asides, crossings] = initial.try_into().ok()?;
+        Some(Self { entries, asides, crossings })
+    }
+
+    fn downgrade(&mut self, boundary: EventTimeMs) {
+        self.entries.downgrade(&boundary);
+        self.asides.downgrade(&boundary);
+        self.crossings.downgrade(&boundary);
+    }
+}

@@ -1,0 +1,260 @@
+//! The partitions of one worker: reads them, decides about each record, and keeps what came of it until its pane closes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use record_log::{LogError, Offset, Reader, Record};
+use timely::scheduling::activate::SyncActivator;
+
+use crate::aggregate::{Aggregate, Key};
+use crate::cut::{Crossing, Intake, Verdict};
+use crate::flow::{Aside, ClosedPane, Entry, Reason};
+use crate::job::{Admission, Decode, Rejected};
+use crate::metrics::Batch;
+use crate::pane::{EventTimeMs, Windows};
+use crate::source::fold::Fold;
+use crate::watermark::Claim;
+
+/// How many records are read from a partition before the next one has its turn.
+const BATCH_RECORDS: usize = 4096;
+
+/// What decides about records besides their partition.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The job's windows.
+    pub windows: Windows,
+    /// How far beyond its log time a record's event time is believed.
+    pub max_future_skew_ms: u64,
+    /// How many panes a worker may have that hold something and are not committed.
+    pub max_open_panes: usize,
+}
+
+/// The partitions of one worker.
+pub struct Partitions<K, A> {
+    intake: Intake,
+    reader: Box<dyn Reader>,
+    decode: Decode<K, A>,
+    limits: Limits,
+    /// Where reading ends, if the job is to end.
+    ends: Option<BTreeMap<u32, Offset>>,
+    open: Open<K, A>,
+    /// Panes that were sent, and are not known to be committed.
+    sent: BTreeSet<EventTimeMs>,
+}
+
+/// What has been read and not sent.
+struct Open<K, A> {
+    fold: Fold<K, A>,
+    asides: BTreeMap<EventTimeMs, Vec<Aside>>,
+    /// The boundary by which every window that holds something ends.
+    windows_end: EventTimeMs,
+}
+
+/// What leaves a source at one pane.
+pub struct Leaving<K, A> {
+    /// The pane.
+    pub arrival: EventTimeMs,
+    /// What is counted, each key of a pane once.
+    pub entries: Vec<Entry<K, A>>,
+    /// What is not.
+    pub asides: Vec<Aside>,
+}
+
+impl<K, A> From<ClosedPane<K, A>> for Leaving<K, A> {
+    fn from(ClosedPane { arrival, entries, asides }: ClosedPane<K, A>) -> Self {
+        Self { arrival, entries, asides }
+    }
+}
+
+impl<K: Key, A: Aggregate> Partitions<K, A> {
+    /// Partitions that `reader` reads from where `intake` says, up to `ends` if given.
+    pub fn new(
+        intake: Intake,
+        reader: Box<dyn Reader>,
+        decode: Decode<K, A>,
+        limits: Limits,
+        ends: Option<BTreeMap<u32, Offset>>,
+    ) -> Self {
+        let open = Open { fold: Fold::new(), asides: BTreeMap::new(), windows_end: intake.capability() };
+        Self { intake, reader, decode, limits, ends, open, sent: BTreeSet::new() }
+    }
+
+    /// Has the operator behind `activator` scheduled when there may be something to read.
+    pub fn wake_by(&mut self, activator: SyncActivator) {
+        self.reader.on_readable(Arc::new(move || {
+            // A worker that is gone reads no more.
+            let _ = activator.activate();
+        }));
+    }
+
+    /// Windows of what a checkpoint holds end by `boundary`.
+    pub fn expect_windows_until(&mut self, boundary: EventTimeMs) {
+        self.open.windows_end = self.open.windows_end.max(boundary);
+    }
+
+    /// The boundary that nothing sent from now on may travel before.
+    pub fn capability(&self) -> EventTimeMs {
+        self.intake.capability()
+    }
+
+    fn ids(&self) -> Vec<u32> {
+        self.intake.positions().map(|(id, _)| id).collect()
+    }
+
+    /// For each partition, the offset to be read next and the newest event time.
+    pub fn positions(&self) -> impl Iterator<Item = (u32, Offset, Option<EventTimeMs>)> {
+        let newest = |id| self.intake.newest(id).map(|newest| newest.event_ms);
+        self.intake.positions().map(move |(id, next_offset)| (id, next_offset, newest(id)))
+    }
+
+    /// What the partitions that are still read claim together.
+    pub fn claim(&self) -> Claim {
+        self.intake.claim(|partition| !self.has_ended(partition))
+    }
+
+    /// When everything that was to be read has been, the boundary by which all windows end.
+    pub fn finished(&self) -> Option<EventTimeMs> {
+        let is_finished = self.ends.is_some() && self.intake.positions().all(|(id, _)| self.has_ended(id));
+        is_finished.then_some(self.open.windows_end.max(self.intake.capability()))
+    }
+
+    /// How many keys are kept in open panes.
+    pub fn open_entries(&self) -> usize {
+        self.open.fold.entries()
+    }
+
+    /// Reads a batch from each partition that may be read, and says what it came to. Results before `committed` are
+    /// committed.
+    ///
+    /// # Errors
+    /// As [`Reader::poll`]; batches read before the error are kept.
+    pub fn poll(&mut self, committed: EventTimeMs, now_ms: u64) -> Result<Batch, LogError> {
+        self.sent = self.sent.split_off(&committed);
+        let last_allowed = self.last_allowed_pane();
+        let mut total = Batch::default();
+        for id in self.ids() {
+            if !self.has_ended(id) && self.may_be_read(id, last_allowed) {
+                total += self.poll_partition(id, now_ms)?;
+            }
+        }
+        Ok(total)
+    }
+
+    /// Takes the capability to the last boundary at or before `time`: the crossing, and what leaves with it.
+    pub fn advance(&mut self, time: EventTimeMs) -> Option<(Crossing, Vec<Leaving<K, A>>)> {
+        let crossing = self.intake.advance(time)?;
+        let leaving = self.open.take_before(crossing.to);
+        self.sent.extend(leaving.iter().map(|pane| pane.arrival));
+        Some((crossing, leaving))
+    }
+
+    /// The last pane of which more may be read while so many hold something that is not committed.
+    fn last_allowed_pane(&self) -> Option<EventTimeMs> {
+        let mut open = self.sent.clone();
+        open.extend(self.open.fold.arrivals());
+        open.iter().nth(self.limits.max_open_panes - 1).copied()
+    }
+
+    fn may_be_read(&self, partition: u32, last_allowed: Option<EventTimeMs>) -> bool {
+        let (Some(last), Some(newest)) = (last_allowed, self.intake.newest(partition)) else { return true };
+        newest.event_ms < last + self.limits.windows.pane_ms()
+    }
+
+    fn has_ended(&self, partition: u32) -> bool {
+        self.ends.as_ref().is_some_and(|ends| {
+            ends.get(&partition).is_some_and(|end| self.intake.next_offset(partition) >= *end)
+        })
+    }
+
+    fn poll_partition(&mut self, partition: u32, now_ms: u64) -> Result<Batch, LogError> {
+        let end = self.ends.as_ref().and_then(|ends| ends.get(&partition)).copied().unwrap_or(Offset::MAX);
+        let mut batch = Batch::default();
+        let (intake, open, decode, limits) = (&mut self.intake, &mut self.open, &self.decode, &self.limits);
+        let polled = self.reader.poll(partition, BATCH_RECORDS, &mut |record| {
+            if record.offset < end {
+                let mut admission = RecordAdmission { record: &record, intake, open, limits, batch: &mut batch, now_ms, counted: None };
+                admission.decide(decode);
+            }
+        })?;
+        self.intake.skip_to(partition, polled.next_offset.min(end));
+        if polled.at_end {
+            self.intake.at_end(partition, now_ms);
+        }
+        Ok(batch)
+    }
+}
+
+/// The decision about one record.
+struct RecordAdmission<'a, 'r, K, A> {
+    record: &'a Record<'r>,
+    intake: &'a mut Intake,
+    open: &'a mut Open<K, A>,
+    limits: &'a Limits,
+    batch: &'a mut Batch,
+    now_ms: u64,
+    /// Where it is counted: the pane at which it travels, and the one it belongs to.
+    counted: Option<(EventTimeMs, EventTimeMs)>,
+}
+
+impl<K: Key, A: Aggregate> RecordAdmission<'_, '_, K, A> {
+    fn decide(&mut self, decode: &Decode<K, A>) {
+        self.batch.records += 1;
+        let size = self.record.key.map_or(0, <[u8]>::len) + self.record.value.map_or(0, <[u8]>::len);
+        self.batch.bytes += size as u64;
+        if let Err(Rejected(reason)) = decode(self.record, self) {
+            let arrival = self.intake.admit_rejected(self.record.partition, self.record.offset);
+            self.batch.rejected += u64::from(arrival.is_some());
+            self.set_aside(arrival, Reason::Rejected(reason));
+        }
+    }
+
+    fn set_aside(&mut self, arrival: Option<EventTimeMs>, reason: Reason) {
+        if let Some(arrival) = arrival {
+            self.open.asides.entry(arrival).or_default().push(Aside::of(self.record, reason));
+            self.open.windows_end = self.open.windows_end.max(arrival + self.limits.windows.pane_ms());
+        }
+    }
+}
+
+impl<K: Key, A: Aggregate> Admission<K, A> for RecordAdmission<'_, '_, K, A> {
+    fn admit(&mut self, event_ms: EventTimeMs) -> Result<bool, Rejected> {
+        // Never the clock: a replay would decide otherwise.
+        if event_ms > self.record.log_time_ms.saturating_add(self.limits.max_future_skew_ms) {
+            return Err(Rejected::because("the event time lies in the future"));
+        }
+        match self.intake.admit(self.record.partition, self.record.offset, event_ms, self.now_ms) {
+            Verdict::Counted { arrival, pane } => {
+                self.batch.corrections += u64::from(arrival != pane);
+                self.counted = Some((arrival, pane));
+                let end = self.limits.windows.last_end(pane).max(arrival + self.limits.windows.pane_ms());
+                self.open.windows_end = self.open.windows_end.max(end);
+            }
+            Verdict::TooLate { arrival } => {
+                self.batch.too_late += 1;
+                self.set_aside(Some(arrival), Reason::Late);
+            }
+            Verdict::SeenBefore => {}
+        }
+        Ok(self.counted.is_some())
+    }
+
+    fn add(&mut self, key: K, aggregate: A) {
+        if let Some((arrival, pane)) = self.counted {
+            self.open.fold.add(arrival, pane, key, aggregate);
+        }
+    }
+}
+
+impl<K: Key, A: Aggregate> Open<K, A> {
+    /// Takes out, in order, what travels before `boundary`.
+    fn take_before(&mut self, boundary: EventTimeMs) -> Vec<Leaving<K, A>> {
+        let later = self.asides.split_off(&boundary);
+        let asides = std::mem::replace(&mut self.asides, later);
+        let mut leaving: Vec<Leaving<K, A>> = Vec::new();
+        leaving.extend(asides.into_iter().map(|(arrival, asides)| Leaving { arrival, entries: Vec::new(), asides }));
+        let entries = self.fold.take_before(boundary).into_iter();
+        leaving.extend(entries.map(|(arrival, entries)| Leaving { arrival, entries, asides: Vec::new() }));
+        leaving.sort_by_key(|pane| pane.arrival);
+        leaving
+    }
+}

@@ -1,0 +1,133 @@
+//! What each worker's sources claim, known to all workers.
+//!
+//! A worker without events of its own must not hold the others back, yet its capability does, wherever it stands. So it
+//! goes along with the least claim of the others. Claims travel in a small dataflow of their own whose time never
+//! advances: they are hints about when to move, and move nothing by themselves.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use serde::{Deserialize, Serialize};
+use timely::dataflow::Scope;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::generic::{Operator, operator::source};
+use timely::dataflow::operators::vec::Broadcast;
+use timely::scheduling::Activator;
+use timely::worker::Worker;
+
+use crate::pane::EventTimeMs;
+use crate::watermark::Claim;
+
+/// Where a worker stands.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Standing {
+    /// It reads on; its partitions claim so much.
+    Reading(Claim),
+    /// It has read all that it was to read; its windows end by then.
+    Finished(EventTimeMs),
+}
+
+/// The standings of all workers, as far as known here. Shared by the operators of one worker.
+#[derive(Clone)]
+pub struct Standings(Rc<RefCell<Table>>);
+
+struct Table {
+    own: usize,
+    all: Vec<Standing>,
+    announced: Option<Standing>,
+    over: bool,
+    sender: Option<Activator>,
+    listener: Option<Activator>,
+}
+
+impl Standings {
+    /// Builds the dataflow that spreads the standings.
+    pub fn spread(worker: &mut Worker) -> Self {
+        let (own, peers) = (worker.index(), worker.peers());
+        let all = vec![Standing::Reading(Claim::Unread); peers];
+        let table = Table { own, all, announced: None, over: false, sender: None, listener: None };
+        let standings = Self(Rc::new(RefCell::new(table)));
+        worker.dataflow_named::<u64, _, _>("standings", |scope| standings.build(scope));
+        standings
+    }
+
+    fn build<'scope>(&self, scope: Scope<'scope, u64>) {
+        let sending = self.clone();
+        let sent = source(scope, "announce", |capability, info| {
+            let mut capability = Some(capability);
+            sending.0.borrow_mut().sender = Some(scope.activator_for(info.address));
+            move |output| {
+                let mut table = sending.0.borrow_mut();
+                if let (Some(capability), Some(standing)) = (&capability, table.announced.take()) {
+                    output.session(capability).give((table.own, standing));
+                }
+                if table.over {
+                    capability = None;
+                }
+            }
+        });
+        let hearing = self.clone();
+        sent.container::<Vec<(usize, Standing)>>().broadcast().sink(Pipeline, "hear", move |(input, _)| {
+            input.for_each(|_, heard| hearing.hear(heard));
+        });
+    }
+
+    /// The index of this worker.
+    pub fn own(&self) -> usize {
+        self.0.borrow().own
+    }
+
+    /// Names the operator to be scheduled when another worker's standing changes.
+    pub fn listen(&self, listener: Activator) {
+        self.0.borrow_mut().listener = Some(listener);
+    }
+
+    /// Tells all workers where this one stands.
+    pub fn announce(&self, standing: Standing) {
+        let mut table = self.0.borrow_mut();
+        let own = table.own;
+        if table.all[own] != standing {
+            table.all[own] = standing;
+            table.announced = Some(standing);
+            table.sender.iter().for_each(Activator::activate);
+        }
+    }
+
+    /// The least claim of the other workers.
+    pub fn others(&self) -> Claim {
+        let table = self.0.borrow();
+        let others = table.all.iter().enumerate().filter(|(worker, _)| *worker != table.own);
+        let claims = others.map(|(_, standing)| match standing {
+            Standing::Reading(claim) => *claim,
+            Standing::Finished(_) => Claim::Empty,
+        });
+        claims.fold(Claim::Empty, Claim::and)
+    }
+
+    /// When all workers have finished, the boundary by which all windows end.
+    pub fn all_finished(&self) -> Option<EventTimeMs> {
+        let table = self.0.borrow();
+        let ends: Option<Vec<_>> = table.all.iter().map(|standing| match standing {
+            Standing::Finished(end) => Some(*end),
+            Standing::Reading(_) => None,
+        }).collect();
+        ends?.into_iter().max()
+    }
+
+    /// Lets the dataflow end.
+    pub fn end(&self) {
+        let mut table = self.0.borrow_mut();
+        table.over = true;
+        table.sender.iter().for_each(Activator::activate);
+    }
+
+    fn hear(&self, heard: &[(usize, Standing)]) {
+        let mut table = self.0.borrow_mut();
+        for (worker, standing) in heard {
+            if *worker != table.own {
+                table.all[*worker] = *standing;
+            }
+        }
+        table.listener.iter().for_each(Activator::activate);
+    }
+}

@@ -1,0 +1,153 @@
+//! The totals of each window over all of its keys: a view derived with differential dataflow.
+//!
+//! ```text
+//! closed windows ──▶ contribution of this worker ──▶ reduce by window ──▶ totals, whenever they change
+//!                    (keys, aggregate, top)          (differential)
+//! ```
+//!
+//! Each worker contributes one small record a window, for keys are spread over workers and never shared: distinct keys
+//! add up, and the top of all is among the tops of each. When a late record corrects a window, the worker retracts its old
+//! contribution and makes a new one; differential dataflow works out whose totals change, and when.
+//!
+//! What always holds: totals carry the timestamp of the pane that changed them, so they are committed with its rows. A
+//! contribution is retracted when its window can no longer be corrected, so the view forgets it.
+
+use std::collections::{BTreeSet, HashMap};
+
+use differential_dataflow::AsCollection;
+use serde::{Deserialize, Serialize};
+use timely::dataflow::StreamVec;
+use timely::dataflow::operators::vec::{Filter, Map};
+
+use crate::aggregate::{Aggregate, Key, hash_bytes};
+use crate::flow::Slots;
+use crate::job::{Output, Summary};
+use crate::pane::EventTimeMs;
+use crate::sink::Outgoing;
+use crate::window::state::{Closed, WindowState};
+
+/// The totals of a window, or one worker's part in them.
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+pub struct Totals<K, A> {
+    /// The start of the window.
+    pub window_start: EventTimeMs,
+    /// How many distinct keys have a row.
+    pub keys: u64,
+    /// The events of all keys.
+    pub aggregate: A,
+    /// The first keys in the order of the job's ranking.
+    pub top: Vec<(K, A)>,
+    /// The panes at which late records arrived after the window's end.
+    corrections: BTreeSet<EventTimeMs>,
+}
+
+/// A change of one worker's contributions: what, when, and how often.
+pub type Change<K, A> = ((EventTimeMs, Totals<K, A>), EventTimeMs, isize);
+
+impl<K, A> Totals<K, A> {
+    /// 0 at first; counts the panes at which late records changed the totals.
+    pub fn revision(&self) -> u32 {
+        u32::try_from(self.corrections.len()).unwrap_or(u32::MAX)
+    }
+}
+
+/// What one worker has contributed so far.
+pub struct Contributions<K, A> {
+    current: HashMap<EventTimeMs, Totals<K, A>>,
+}
+
+impl<K: Key, A: Aggregate> Contributions<K, A> {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self { current: HashMap::new() }
+    }
+
+    /// The changes that closing the pane `arrival` brings.
+    pub fn update(
+        &mut self,
+        summary: &Summary<K, A>,
+        arrival: EventTimeMs,
+        closed: &Closed<K, A>,
+        state: &WindowState<K, A>,
+    ) -> Vec<Change<K, A>> {
+        let mut changes = Vec::new();
+        for window in &closed.windows {
+            let Some(totals) = totals(summary, *window, state) else { continue };
+            let replaced = self.current.insert(*window, totals.clone());
+            changes.extend(replaced.map(|old| ((*window, old), arrival, -1)));
+            changes.push(((*window, totals), arrival, 1));
+        }
+        for window in &closed.forgotten {
+            changes.extend(self.current.remove(window).map(|old| ((*window, old), arrival, -1)));
+        }
+        changes
+    }
+}
+
+/// One worker's part in the totals of a window.
+fn totals<K: Key, A: Aggregate>(summary: &Summary<K, A>, window: EventTimeMs, state: &WindowState<K, A>) -> Option<Totals<K, A>> {
+    let mut totals: Option<Totals<K, A>> = None;
+    state.for_each_row(window, |row| {
+        let totals = match &mut totals {
+            Some(totals) => {
+                totals.keys += 1;
+                totals.aggregate.merge(&row.aggregate);
+                totals
+            }
+            none => none.insert(Totals {
+                window_start: window,
+                keys: 1,
+                aggregate: row.aggregate.clone(),
+                top: Vec::new(),
+                corrections: state.corrections(window),
+            }),
+        };
+        summary.offer(&mut totals.top, &row.key, &row.aggregate);
+    });
+    totals
+}
+
+impl<K: Key, A: Aggregate> Summary<K, A> {
+    /// Takes a key into the top, in its place, if it ranks that high.
+    fn offer(&self, top: &mut Vec<(K, A)>, key: &K, aggregate: &A) {
+        let ranks_first = |one: &(K, A)| (self.rank)((&one.0, &one.1), (key, aggregate)).is_lt();
+        if top.len() < self.top || top.last().is_some_and(|last| !ranks_first(last)) {
+            top.insert(top.partition_point(ranks_first), (key.clone(), aggregate.clone()));
+            top.truncate(self.top);
+        }
+    }
+
+    /// The totals of all workers' parts in a window.
+    fn merge<'a>(&self, mut parts: impl Iterator<Item = &'a Totals<K, A>>) -> Option<Totals<K, A>> {
+        let mut merged = parts.next()?.clone();
+        for part in parts {
+            merged.keys += part.keys;
+            merged.aggregate.merge(&part.aggregate);
+            merged.corrections.extend(&part.corrections);
+            part.top.iter().for_each(|(key, aggregate)| self.offer(&mut merged.top, key, aggregate));
+        }
+        Some(merged)
+    }
+
+    fn encode(&self, totals: &Totals<K, A>, slots: Slots) -> Outgoing {
+        let mut output = Output::default();
+        (self.destination.encode)(totals, &mut output);
+        let slot = slots.of_hash(hash_bytes(&totals.window_start.to_le_bytes()));
+        Outgoing::record(slot, &self.destination.topic, output)
+    }
+}
+
+/// Builds the view: from the changes of each worker's contributions to records for the sink.
+pub fn summarize<'scope, K: Key, A: Aggregate>(
+    changes: StreamVec<'scope, EventTimeMs, Change<K, A>>,
+    summary: std::rc::Rc<Summary<K, A>>,
+    slots: Slots,
+) -> StreamVec<'scope, EventTimeMs, Outgoing> {
+    let merging = std::rc::Rc::clone(&summary);
+    let totals = changes.as_collection().reduce(move |_window, parts, output| {
+        let parts = parts.iter().filter(|(_, copies)| *copies > 0).map(|(totals, _)| *totals);
+        output.extend(merging.merge(parts).map(|totals| (totals, 1_isize)));
+    });
+    let appeared = totals.inner.filter(|(_, _, difference)| *difference > 0);
+    appeared.map(move |((_, totals), _, _)| summary.encode(&totals, slots))
+}

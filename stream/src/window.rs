@@ -1,0 +1,84 @@
+//! Windows: from closed panes to rows. [`state`] decides; the operator here hands it the panes in order.
+//!
+//! 1. It keeps the closed panes that came, by their time.
+//! 2. When the frontier has passed a pane at which something came or a window ends, the pane is closed in the state, and
+//!    its rows leave at the pane's own timestamp. So rows do not depend on how many panes close together.
+
+pub mod state;
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::Capability;
+
+use crate::aggregate::{Aggregate, Key};
+use crate::attempt::Attempt;
+use crate::flow::{Row, SharedPane};
+use crate::frontier::boundary_of;
+use crate::job::Summary;
+use crate::pane::{EventTimeMs, Windows};
+use crate::summary::{Change, Contributions};
+use state::WindowState;
+
+/// What is to be done at a pane, and the right to send what comes of it.
+struct Due<K, A> {
+    rows: Capability<EventTimeMs>,
+    changes: Capability<EventTimeMs>,
+    closed: Option<SharedPane<K, A>>,
+}
+
+/// Rows, and the changes of this worker's part in the summaries.
+pub type Closings<'scope, K, A> =
+    (StreamVec<'scope, EventTimeMs, Row<K, A>>, StreamVec<'scope, EventTimeMs, Change<K, A>>);
+
+/// Builds the operator.
+pub fn close<'scope, K: Key, A: Aggregate>(
+    panes: StreamVec<'scope, EventTimeMs, SharedPane<K, A>>,
+    (windows, allowed_lateness_ms): (Windows, u64),
+    summary: Option<Rc<Summary<K, A>>>,
+    attempt: Arc<Attempt>,
+) -> Closings<'scope, K, A> {
+    let scope = panes.scope();
+    let worker = scope.index();
+    let mut builder = OperatorBuilder::new("close windows".to_owned(), scope);
+    let mut input = builder.new_input(panes, Pipeline);
+    let (rows, row_stream) = builder.new_output();
+    let (changes, change_stream) = builder.new_output();
+    let mut rows = OutputBuilder::from(rows);
+    let mut changes = OutputBuilder::from(changes);
+    builder.build(move |_| {
+        let mut state = WindowState::new(windows, allowed_lateness_ms);
+        let mut contributions = Contributions::new();
+        let mut agenda: BTreeMap<EventTimeMs, Due<K, A>> = BTreeMap::new();
+        move |frontiers| {
+            let (mut rows, mut changes) = (rows.activate(), changes.activate());
+            input.for_each(|cap, panes| {
+                for pane in panes.drain(..) {
+                    let (Some(rows), Some(changes)) = (cap.retain_least(0), cap.retain_least(1)) else { continue };
+                    agenda.insert(pane.arrival, Due { rows, changes, closed: Some(pane) });
+                }
+            });
+            let boundary = boundary_of(&frontiers[0]);
+            while let Some(first) = agenda.first_entry().filter(|first| *first.key() < boundary) {
+                let (arrival, due) = first.remove_entry();
+                let mut closed = state.close(arrival, due.closed.as_ref());
+                attempt.metrics.windows(worker, closed.rows.len(), state.entries(), state.panes());
+                if let Some(summary) = &summary {
+                    let updates = contributions.update(summary, arrival, &closed, &state);
+                    changes.session(&due.changes).give_iterator(updates.into_iter());
+                }
+                rows.session(&due.rows).give_container(&mut closed.rows);
+                if let Some(next) = state.next_due() {
+                    let (rows, changes) = (due.rows.delayed(&next), due.changes.delayed(&next));
+                    agenda.entry(next).or_insert(Due { rows, changes, closed: None });
+                }
+            }
+        }
+    });
+    (row_stream, change_stream)
+}

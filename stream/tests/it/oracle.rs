@@ -1,0 +1,225 @@
+//! A job of counts over a simulated log, and the plain recount that it must agree with.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use rand::rngs::SmallRng;
+use rand::seq::IndexedRandom;
+use rand::{Rng, RngExt, SeedableRng};
+use record_log::simulated::SimulatedLog;
+use record_log::{Cleanup, Delivery, NewRecord, Record, RecordLog, TopicSpec};
+use stream::checkpoint::store::CheckpointStore;
+use stream::metrics::Metrics;
+use stream::run::system_clock;
+use stream::{Count, Job, JobError, Output, Pipeline, Rejected, Run, Settings, Stop, Windows};
+
+/// Where everything happens: a log, a store of checkpoints, and what was put in.
+pub struct World {
+    pub log: SimulatedLog,
+    pub objects: Arc<InMemory>,
+    pub windows: Windows,
+    /// By partition and offset: key and event time, or none for a record that is not understood.
+    pub records: BTreeMap<(u32, u64), Option<(u64, u64)>>,
+    times: Vec<u64>,
+}
+
+/// A row of the results: window start, key, revision and count.
+type Row = (u64, u64, u32, u64);
+
+impl World {
+    /// An empty topic of so many partitions.
+    pub fn new(windows: Windows, partitions: u32) -> Self {
+        let log = SimulatedLog::new(|| 1_000_000);
+        let retention = Duration::from_secs(3600);
+        let topic = TopicSpec { name: "events".to_owned(), partitions, cleanup: Cleanup::Delete, retention };
+        log.ensure_topics(&[topic]).unwrap();
+        let times = vec![0; partitions as usize];
+        Self { log, objects: Arc::new(InMemory::new()), windows, records: BTreeMap::new(), times }
+    }
+
+    /// Publishes `count` records: event time goes on in each partition, some records are out of order, some are late, some
+    /// are nonsense. Transactions of many sizes leave their markers between them.
+    pub fn publish(&mut self, count: usize, random: &mut SmallRng) {
+        let mut publisher = self.log.publisher("generator", Delivery::Transactional).unwrap();
+        for number in 0..count {
+            let partition = random.random_range(0..self.times.len());
+            self.times[partition] += *[0, 0, 1, 2, 9].choose(random).unwrap();
+            let behind = if random.random_bool(0.5) { *[0, 0, 3, 7, 7, 25, 90].choose(random).unwrap() } else { 0 };
+            let event = (random.random_range(0..7), self.times[partition].saturating_sub(behind));
+            let value = if random.random_bool(0.03) { "?".to_owned() } else { format!("{} {}", event.0, event.1) };
+            let partition = u32::try_from(partition).unwrap();
+            let (key, value) = (None, Some(value.as_bytes()));
+            publisher.send(NewRecord { topic: "events", partition: Some(partition), key, value, headers: &[] }).unwrap();
+            if random.random_bool(0.1) {
+                publisher.commit(number as u64).unwrap();
+            }
+        }
+        publisher.commit(count as u64).unwrap();
+        for record in self.log.records("events") {
+            let event = parse(record.value.as_deref().unwrap());
+            self.records.insert((record.partition, record.offset), event.map(|(time, key)| (key, time)));
+        }
+    }
+
+    /// A job over this world, as process `log` runs it.
+    pub fn job(&self, log: SimulatedLog, settings: &Settings) -> Run<u64, Count> {
+        Run {
+            pipeline: pipeline(self.windows),
+            settings: Settings { until_end: true, ..settings.clone() },
+            log: Arc::new(log),
+            store: CheckpointStore::new(self.objects.clone(), Path::default(), "counts"),
+            metrics: Metrics::new("counts"),
+            clock: system_clock(),
+        }
+    }
+
+    /// Runs a job to the end of what was published.
+    pub fn run(&self, settings: &Settings) -> Result<(), JobError> {
+        self.job(self.log.clone(), settings).run(&Stop::default())
+    }
+
+    /// What was committed, each row at its highest revision.
+    ///
+    /// # Panics
+    /// When a row stands there twice.
+    pub fn committed(&self) -> BTreeMap<(u64, u64), u64> {
+        let mut rows: Vec<Row> = self.numbers("counts").iter().map(|n| (n[0], n[1], u32::try_from(n[2]).unwrap(), n[3])).collect();
+        rows.sort_unstable();
+        let distinct: BTreeSet<_> = rows.iter().map(|(window, key, revision, _)| (window, key, revision)).collect();
+        assert_eq!(distinct.len(), rows.len(), "a revision was committed twice: {rows:?}");
+        rows.into_iter().map(|(window, key, _, count)| ((window, key), count)).collect()
+    }
+
+    /// The highest corrections that rows and summaries tell of.
+    pub fn highest_revision(&self) -> u64 {
+        self.numbers("counts").iter().map(|numbers| numbers[2]).max().unwrap_or(0)
+    }
+
+    /// Compares everything that was committed with a plain recount.
+    ///
+    /// # Panics
+    /// When it differs.
+    pub fn check(&self) {
+        let (late, dead) = (self.asides("events-late"), self.asides("events-dead-letter"));
+        let mut expected: BTreeMap<(u64, u64), u64> = BTreeMap::new();
+        for (position, event) in &self.records {
+            assert_eq!(event.is_none(), dead.contains(position), "record {position:?} is {event:?}");
+            let Some((key, time)) = event.filter(|_| !late.contains(position)) else { continue };
+            for window in self.windows_of(time) {
+                *expected.entry((window, key)).or_default() += 1;
+            }
+        }
+        assert_eq!(self.committed(), expected);
+        self.check_summaries(&expected);
+    }
+
+    fn check_summaries(&self, rows: &BTreeMap<(u64, u64), u64>) {
+        let mut expected: BTreeMap<u64, (u64, u64, Vec<(u64, u64)>)> = BTreeMap::new();
+        for ((window, key), count) in rows {
+            let (keys, total, top) = expected.entry(*window).or_default();
+            (*keys, *total) = (*keys + 1, *total + count);
+            top.push((*key, *count));
+            top.sort_by_key(|(key, count)| (std::cmp::Reverse(*count), *key));
+            top.truncate(3);
+        }
+        let mut summaries = self.numbers("totals");
+        summaries.sort_unstable();
+        let revisions: BTreeSet<_> = summaries.iter().map(|numbers| (numbers[0], numbers[1])).collect();
+        assert_eq!(revisions.len(), summaries.len(), "a summary was committed twice: {summaries:?}");
+        let top = |numbers: &[u64]| numbers.chunks(2).map(|pair| (pair[0], pair[1])).collect();
+        let newest = summaries.iter().map(|n| (n[0], (n[2], n[3], top(&n[4..]))));
+        assert_eq!(newest.collect::<BTreeMap<_, _>>(), expected);
+    }
+
+    /// The windows that an event is part of, by trying them all.
+    fn windows_of(&self, time: u64) -> Vec<u64> {
+        let starts = (0..=time).step_by(usize::try_from(self.windows.slide_ms()).unwrap());
+        starts.filter(|start| time < start + self.windows.size_ms()).collect()
+    }
+
+    /// The records of a topic whose values are numbers.
+    fn numbers(&self, topic: &str) -> Vec<Vec<u64>> {
+        let text = |value: Vec<u8>| String::from_utf8(value).unwrap();
+        let values = self.log.records(topic).into_iter().map(|record| text(record.value.unwrap()));
+        values.map(|value| value.split(' ').map(|number| number.parse().unwrap()).collect()).collect()
+    }
+
+    /// Where the records of a topic of asides came from.
+    fn asides(&self, topic: &str) -> BTreeSet<(u32, u64)> {
+        let mut asides = BTreeSet::new();
+        for record in self.log.records(topic) {
+            let header = |name: &str| {
+                let value = record.headers.iter().find(|(header, _)| header == name).unwrap().1.clone();
+                String::from_utf8(value).unwrap().parse::<u64>().unwrap()
+            };
+            let position = (u32::try_from(header("source_partition")).unwrap(), header("source_offset"));
+            assert!(asides.insert(position), "record {position:?} stands in {topic} twice");
+        }
+        asides
+    }
+}
+
+/// Counts of keys, and the totals of windows with their first three keys.
+fn pipeline(windows: Windows) -> Pipeline<u64, Count> {
+    let write = |numbers: &[u64], output: &mut Output| {
+        let text: Vec<String> = numbers.iter().map(u64::to_string).collect();
+        output.value.extend(text.join(" ").bytes());
+    };
+    Job::new("counts")
+        .source("events", |record: &Record<'_>| {
+            parse(record.value.unwrap_or_default()).ok_or_else(|| Rejected::because("two numbers are expected"))
+        })
+        .window(windows)
+        .aggregate(|key: u64| [(key, Count(1))])
+        .sink("counts", move |row, output| {
+            output.key.extend(row.key.to_string().bytes());
+            write(&[row.window_start, row.key, row.revision.into(), row.aggregate.0], output);
+        })
+        .summarize(
+            "totals",
+            3,
+            |(key, count), (other_key, other)| (std::cmp::Reverse(count), key).cmp(&(std::cmp::Reverse(other), other_key)),
+            move |totals, output| {
+                let mut numbers = vec![totals.window_start, totals.revision().into(), totals.keys, totals.aggregate.0];
+                numbers.extend(totals.top.iter().flat_map(|(key, count)| [*key, count.0]));
+                write(&numbers, output);
+            },
+        )
+}
+
+fn parse(value: &[u8]) -> Option<(u64, u64)> {
+    let (key, time) = std::str::from_utf8(value).ok()?.split_once(' ')?;
+    Some((time.parse().ok()?, key.parse().ok()?))
+}
+
+/// Settings drawn at random: any number of workers, any disorder.
+pub fn settings(random: &mut SmallRng) -> Settings {
+    Settings {
+        workers: random.random_range(1..=4),
+        disorder: Duration::from_millis(*[0, 7, 30].choose(random).unwrap()),
+        allowed_lateness: Duration::from_millis(*[0, 40, 1000].choose(random).unwrap()),
+        max_open_panes: random.random_range(2..=8),
+        ..Settings::default()
+    }
+}
+
+/// Windows drawn at random: tumbling of one pane or several, sliding, evenly or not.
+pub fn windows(random: &mut SmallRng) -> Windows {
+    let ms = Duration::from_millis;
+    match random.random_range(0..4) {
+        0 => Windows::tumbling(ms(10)).unwrap(),
+        1 => Windows::tumbling(ms(30)).unwrap().in_panes_of(ms(10)).unwrap(),
+        2 => Windows::sliding(ms(30), ms(10)).unwrap(),
+        _ => Windows::sliding(ms(25), ms(10)).unwrap(),
+    }
+}
+
+/// A source of chance that a failing test can name.
+pub fn random(seed: u64) -> SmallRng {
+    let mut random = SmallRng::seed_from_u64(seed);
+    random.next_u64();
+    random
+}

@@ -1,0 +1,77 @@
+//! Following a topic: how a service consumes records without missing one.
+//!
+//! A [`Follower`] reads all partitions of a topic on a thread of its own, for the record log blocks, and hands what it
+//! finds in [`Batch`]es to an async [`Consumer`]. A batch is handed over until the consumer is done with it, and only then
+//! are its positions remembered, under the name of a group:
+//!
+//! ```text
+//! positions ──▶ read ──▶ consume ──┬─▶ remember positions ──▶ read …
+//!                           ▲      │
+//!                           └──────┘ fails: again, after a while
+//! ```
+//!
+//! So every record is consumed at least once, in the order of its partition; after a crash or a failure some are handed
+//! over again, and a consumer must not mind. When the log is away the follower waits for it; when the log no longer
+//! holds what was to be read next, it says so and goes on with the oldest that is there.
+
+mod follower;
+mod positions;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+pub use follower::Follower;
+use record_log::Offset;
+
+/// Does what is to be done with records.
+pub trait Consumer: Send + Sync + 'static {
+    /// Why a batch could not be consumed now. It is logged, and the batch handed over again.
+    type Error: std::fmt::Display + Send;
+
+    /// Consumes a batch. Once it returns `Ok`, the batch is never handed over again in this life of the process.
+    fn consume(&self, batch: &Batch) -> impl Future<Output = Result<(), Self::Error>> + Send;
+}
+
+/// Records that were read together; those of one partition in the order of their offsets.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// The records.
+    pub records: Vec<Received>,
+}
+
+/// A record, on its own feet.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Received {
+    /// The partition it was read from.
+    pub partition: u32,
+    /// Its position there.
+    pub offset: Offset,
+    /// Its key.
+    pub key: Option<Vec<u8>>,
+    /// Its value; none for a tombstone.
+    pub value: Option<Vec<u8>>,
+    /// Its headers, in the order they were written.
+    pub headers: Vec<(String, Vec<u8>)>,
+}
+
+/// How far a follower is behind. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Lag(Arc<AtomicI64>);
+
+impl Default for Lag {
+    fn default() -> Self {
+        Self(Arc::new(AtomicI64::new(-1)))
+    }
+}
+
+impl Lag {
+    /// How many records wait to be consumed; none before the log has said so for the first time.
+    pub fn records(&self) -> Option<u64> {
+        u64::try_from(self.0.load(Ordering::Relaxed)).ok()
+    }
+
+    fn set(&self, records: u64) {
+        self.0.store(i64::try_from(records).unwrap_or(i64::MAX), Ordering::Relaxed);
+    }
+}

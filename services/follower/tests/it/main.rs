@@ -1,0 +1,203 @@
+//! Following a topic of the simulated log, with faults.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use chassis::Shutdown;
+use follower::{Batch, Consumer, Follower, Lag};
+use record_log::simulated::{Call, Fault, SimulatedLog};
+use record_log::{Cleanup, Delivery, NewRecord, RecordLog, TopicSpec};
+use tokio::sync::Notify;
+
+const TOPIC: &str = "orders";
+
+/// What was consumed, as (partition, offset), each time it was.
+#[derive(Clone, Default)]
+struct Seen {
+    records: Arc<Mutex<Vec<(u32, u64)>>>,
+    failures_left: Arc<AtomicUsize>,
+    changed: Arc<Notify>,
+}
+
+impl Consumer for Seen {
+    type Error = &'static str;
+
+    async fn consume(&self, batch: &Batch) -> Result<(), &'static str> {
+        if self.failures_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
+            return Err("the store is away");
+        }
+        let mut records = self.records.lock().unwrap();
+        records.extend(batch.records.iter().map(|record| (record.partition, record.offset)));
+        self.changed.notify_one();
+        Ok(())
+    }
+}
+
+impl Seen {
+    /// Waits until so many were seen; ends the follower when that takes too long, for the runtime waits for its thread.
+    async fn wait_for(&self, count: usize, shutdown: &Shutdown) {
+        let waited = tokio::time::timeout(Duration::from_secs(20), async {
+            while self.distinct().len() < count {
+                self.changed.notified().await;
+            }
+        });
+        if waited.await.is_err() {
+            shutdown.request();
+            panic!("only {} of {count} records were consumed in time", self.distinct().len());
+        }
+    }
+
+    fn distinct(&self) -> BTreeSet<(u32, u64)> {
+        self.records.lock().unwrap().iter().copied().collect()
+    }
+}
+
+fn log(partitions: u32) -> SimulatedLog {
+    let log = SimulatedLog::default();
+    let retention = Duration::from_secs(3600);
+    let spec = TopicSpec { name: TOPIC.to_owned(), partitions, cleanup: Cleanup::Delete, retention };
+    log.ensure_topics(&[spec]).unwrap();
+    log
+}
+
+fn publish(log: &SimulatedLog, partition: u32, count: usize) {
+    let mut publisher = log.publisher("test", Delivery::AtLeastOnce).unwrap();
+    for _ in 0..count {
+        let record = NewRecord { topic: TOPIC, partition: Some(partition), key: None, value: Some(b"1"), headers: &[] };
+        publisher.send(record).unwrap();
+    }
+    publisher.commit(1).unwrap();
+}
+
+fn follower(log: &SimulatedLog) -> Follower {
+    Follower { log: Arc::new(log.clone()), topic: TOPIC, group: "test", batch: 10, lag: Lag::default() }
+}
+
+/// Follows until `count` records were seen, and stops.
+async fn follow_until(log: &SimulatedLog, seen: &Seen, count: usize) {
+    let shutdown = Shutdown::new();
+    let task = follower(log).start(seen.clone(), shutdown.clone());
+    seen.wait_for(count, &shutdown).await;
+    shutdown.request();
+    task.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_record_is_consumed_once_when_nothing_fails() {
+    let log = log(3);
+    (0..3).for_each(|partition| publish(&log, partition, 25));
+    let seen = Seen::default();
+    follow_until(&log, &seen, 75).await;
+    assert_eq!(seen.records.lock().unwrap().len(), 75);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_of_a_partition_come_in_order() {
+    let log = log(2);
+    (0..2).for_each(|partition| publish(&log, partition, 40));
+    let seen = Seen::default();
+    follow_until(&log, &seen, 80).await;
+    let records = seen.records.lock().unwrap();
+    for partition in 0..2 {
+        let offsets: Vec<u64> =
+            records.iter().filter(|(number, _)| *number == partition).map(|(_, offset)| *offset).collect();
+        assert!(offsets.is_sorted(), "{offsets:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_later_is_consumed_without_waiting_for_a_look() {
+    let log = log(1);
+    let seen = Seen::default();
+    let shutdown = Shutdown::new();
+    let followed = follower(&log);
+    let lag = followed.lag.clone();
+    let task = followed.start(seen.clone(), shutdown.clone());
+    for count in 1..=5 {
+        publish(&log, 0, 1);
+        seen.wait_for(count, &shutdown).await;
+    }
+    shutdown.request();
+    task.await.unwrap();
+    assert!(lag.records().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failing_consumer_gets_the_same_batch_again() {
+    let log = log(1);
+    publish(&log, 0, 15);
+    let seen = Seen { failures_left: Arc::new(AtomicUsize::new(3)), ..Seen::default() };
+    follow_until(&log, &seen, 15).await;
+    assert_eq!(seen.records.lock().unwrap().len(), 15);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_goes_on_where_the_group_stands() {
+    let log = log(2);
+    publish(&log, 0, 5);
+    let seen = Seen::default();
+    follow_until(&log, &seen, 5).await;
+    publish(&log, 1, 5);
+    let seen = Seen::default();
+    follow_until(&log, &seen, 5).await;
+    assert!(seen.distinct().iter().all(|(partition, _)| *partition == 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_fails_now_and_then_loses_nothing() {
+    let log = log(2);
+    (0..2).for_each(|partition| publish(&log, partition, 30));
+    let calls = AtomicUsize::new(0);
+    let flaky = log.process(move |_| match calls.fetch_add(1, Ordering::SeqCst) {
+        // The Thue–Morse sequence: no loop of calls meets its failures at the same place for ever.
+        number if number < 16 && number.count_ones() % 2 == 1 => Fault::Unavailable,
+        _ => Fault::None,
+    });
+    let seen = Seen::default();
+    follow_until(&flaky, &seen, 60).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn positions_are_remembered_after_the_consumer_is_done() {
+    let log = log(1);
+    publish(&log, 0, 10);
+    let dying = log.process(|call| match call {
+        Call::CommitPositions { .. } => Fault::CrashBefore,
+        _ => Fault::None,
+    });
+    let seen = Seen::default();
+    assert!(follower(&dying).start(seen.clone(), Shutdown::new()).await.unwrap_err().is_panic());
+    assert_eq!(seen.distinct().len(), 10);
+    let again = Seen::default();
+    follow_until(&log, &again, 10).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_that_are_added_are_followed() {
+    let log = log(1);
+    publish(&log, 0, 1);
+    let seen = Seen::default();
+    let shutdown = Shutdown::new();
+    let task = follower(&log).start(seen.clone(), shutdown.clone());
+    seen.wait_for(1, &shutdown).await;
+    log.grow(TOPIC, 2);
+    publish(&log, 1, 1);
+    seen.wait_for(2, &shutdown).await;
+    shutdown.request();
+    task.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_expired_unread_are_passed_over() {
+    let log = log(1);
+    publish(&log, 0, 10);
+    log.commit("test", TOPIC, &[(0, 2)]).unwrap();
+    log.expire(TOPIC, 0, 6);
+    let seen = Seen::default();
+    follow_until(&log, &seen, 4).await;
+    assert_eq!(seen.distinct().first(), Some(&(0, 6)));
+}

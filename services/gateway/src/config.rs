@@ -1,11 +1,15 @@
 //! The gateway's settings. Every one has a default that suits a laptop, an environment variable and a flag.
 
+use std::num::NonZeroU32;
 use std::str::FromStr;
 use std::time::Duration;
 
 use axum::http::Uri;
 use axum::http::uri::{Authority, Scheme};
 use humantime::parse_duration;
+use ipnet::IpNet;
+
+use crate::cors::Origin;
 
 /// Where the upstream services are, and how much patience and room each of them gets.
 #[derive(Clone, Debug, clap::Args)]
@@ -49,6 +53,18 @@ pub struct Config {
     /// Event streams that may be open at one upstream; more are refused with 503 at once.
     #[arg(id = "gateway-streams", long, env = "TIDEMARK_GATEWAY_STREAMS", default_value_t = 1024)]
     pub streams: usize,
+    /// Requests a second that one client address may make to the API; without it there is no limit.
+    #[arg(id = "gateway-rate-limit", long, env = "TIDEMARK_GATEWAY_RATE_LIMIT")]
+    pub rate_limit: Option<NonZeroU32>,
+    /// Requests that an address may make at once after a while of quiet; as many as a second's when not given.
+    #[arg(id = "gateway-rate-burst", long, env = "TIDEMARK_GATEWAY_RATE_BURST")]
+    pub rate_burst: Option<NonZeroU32>,
+    /// Networks of proxies in front of the gateway, like 10.0.0.0/8, whose word on the client's address counts.
+    #[arg(id = "gateway-trusted-proxies", long, env = "TIDEMARK_GATEWAY_TRUSTED_PROXIES", value_delimiter = ',')]
+    pub trusted_proxies: Vec<IpNet>,
+    /// Origins like https://shop.example whose pages may call the API from a browser, or * for all.
+    #[arg(id = "gateway-allowed-origins", long, env = "TIDEMARK_GATEWAY_ALLOWED_ORIGINS", value_delimiter = ',')]
+    pub allowed_origins: Vec<Origin>,
 }
 
 /// The base address of an upstream: `http://host:port`, without a path.

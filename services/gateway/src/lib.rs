@@ -10,7 +10,9 @@
 //!
 //! Who a caller is gets decided between the two: a layer on the `/api` routes sees each request before its body is read.
 
+mod client;
 mod config;
+mod cors;
 mod health;
 mod proxy;
 mod storefront;
@@ -25,6 +27,7 @@ use chassis::{Health, Metrics, ServeError, Shutdown};
 use tokio::net::TcpListener;
 
 pub use config::{Address, Config, InvalidAddress};
+pub use cors::{InvalidOrigin, Origin};
 use proxy::{BodyLimits, PREFIX, Proxy};
 use upstream::Upstream;
 
@@ -69,9 +72,9 @@ pub fn router(config: &Config, health: &Health, shutdown: &Shutdown) -> Router {
         health::watch(health, Arc::clone(&upstream));
         api = api.merge(routes_to(upstream, config, shutdown));
     }
-    api.route(RESERVATIONS, any(hidden))
-        .route(&format!("{RESERVATIONS}/{{*rest}}"), any(hidden))
-        .merge(storefront::router())
+    api = api.route(RESERVATIONS, any(hidden)).route(&format!("{RESERVATIONS}/{{*rest}}"), any(hidden));
+    api = client::know_clients(api, config);
+    cors::allow(api, &config.allowed_origins).merge(storefront::router())
 }
 
 fn routes_to(upstream: Arc<Upstream>, config: &Config, shutdown: &Shutdown) -> Router {

@@ -13,11 +13,10 @@ mod body;
 mod headers;
 mod trace_context;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{ConnectInfo, Extension, Request, State};
+use axum::extract::{Extension, Request, State};
 use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
 use chassis::{Problem, RequestId, Shutdown};
@@ -25,10 +24,11 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::client::Peer;
 use crate::upstream::{Failure, Upstream};
 pub(crate) use body::Limits as BodyLimits;
 use body::Relay;
-use headers::Peer;
+pub(crate) use headers::X_FORWARDED_FOR;
 
 /// Under this prefix the upstreams' paths are served.
 pub(crate) const PREFIX: &str = "/api";
@@ -48,14 +48,13 @@ pub(crate) struct Proxy {
 pub(crate) async fn forward(
     State(proxy): State<Proxy>,
     id: RequestId,
-    peer: Option<Extension<ConnectInfo<SocketAddr>>>,
+    peer: Option<Extension<Peer>>,
     request: Request,
 ) -> chassis::Result<Response<Body>> {
     let (mut head, body) = request.into_parts();
     let body = body::read(body, proxy.body_limits).await?;
     let may_repeat = may_repeat(&head.method, &head.headers);
-    let peer = peer.map(|Extension(ConnectInfo(address))| Peer { address: address.ip(), is_trusted: false });
-    headers::prepare_request(&mut head.headers, peer);
+    headers::prepare_request(&mut head.headers, peer.map(|Extension(peer)| peer));
     trace_context::ensure(&mut head.headers);
     let id = HeaderValue::from_str(id.as_str()).expect("request ids are letters, digits and -_.");
     head.headers.insert(X_REQUEST_ID, id);

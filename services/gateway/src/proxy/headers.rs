@@ -11,6 +11,8 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::client::Peer;
+
 /// The chain of addresses a request came through, the client's first.
 pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// The host the client asked for.
@@ -29,15 +31,6 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     TRANSFER_ENCODING,
     UPGRADE,
 ];
-
-/// Who opened the connection, and whether it may speak for others.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer {
-    /// Its address.
-    pub address: IpAddr,
-    /// It is a proxy of ours, so what it says of the client is kept.
-    pub is_trusted: bool,
-}
 
 /// Removes the headers that concern one connection only: the known ones and those that `Connection` names.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {

@@ -3,7 +3,6 @@
 import { askWho } from "./account.js";
 import { openBasket } from "./basket.js";
 import { changes, count, customer } from "./customer.js";
-import { plural } from "./format.js";
 
 const account = document.querySelector("#open-account");
 const basketButton = document.querySelector("#open-basket");
@@ -15,7 +14,7 @@ function showCustomer() {
 function showCount() {
   const things = count();
   basketButton.querySelector(".tally").textContent = things;
-  basketButton.setAttribute("aria-label", `Basket, ${plural(things, "item")}`);
+  basketButton.querySelector(".visually-hidden").textContent = things === 1 ? "item" : "items";
 }
 
 account.addEventListener("click", askWho);

@@ -1,0 +1,159 @@
+//! Who a request comes from, and how often they may come.
+//!
+//! The address is the connection's own, or, when that is a trusted proxy's, the last one of `X-Forwarded-For` that is not:
+//! what stands further left was written by strangers. Limits count by address; of IPv6 by the first 64 bits, for a
+//! customer has all addresses of such a network.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::HeaderMap;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use chassis::Problem;
+use governor::clock::{Clock, DefaultClock};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use ipnet::IpNet;
+
+use crate::config::Config;
+use crate::proxy::X_FORWARDED_FOR;
+
+/// After so many requests, addresses that have not been heard of for a while are forgotten.
+const REQUESTS_BETWEEN_CLEANINGS: u64 = 4_096;
+
+/// Who opened the connection a request came by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer {
+    /// Its address.
+    pub(crate) address: IpAddr,
+    /// It is a proxy of ours, so what it says of the client is kept.
+    pub(crate) is_trusted: bool,
+}
+
+/// What is known of clients.
+struct Clients {
+    trusted: Vec<IpNet>,
+    limiter: Option<Limiter>,
+}
+
+struct Limiter {
+    seen: DefaultKeyedRateLimiter<IpAddr>,
+    clock: DefaultClock,
+    requests: AtomicU64,
+}
+
+/// Lets each request of these routes know its [`Peer`], and refuses clients that come too often.
+pub(crate) fn know_clients(routes: Router, config: &Config) -> Router {
+    let limiter = config.rate_limit.map(|rate| Limiter::new(rate, config.rate_burst.unwrap_or(rate)));
+    let clients = Arc::new(Clients { trusted: config.trusted_proxies.clone(), limiter });
+    routes.layer(from_fn_with_state(clients, admit))
+}
+
+async fn admit(State(clients): State<Arc<Clients>>, mut request: Request, next: Next) -> Response {
+    // A router that is tested without a connection has no peer, and limits nobody.
+    if let Some(ConnectInfo(socket)) = request.extensions().get::<ConnectInfo<SocketAddr>>() {
+        let address = socket.ip().to_canonical();
+        let peer = Peer { address, is_trusted: is_trusted(&clients.trusted, address) };
+        let client = client_of(peer, request.headers(), &clients.trusted);
+        if let Some(Err(wait)) = clients.limiter.as_ref().map(|limiter| limiter.admit(client)) {
+            return Problem::too_many_requests("too many requests from this address", wait).into_response();
+        }
+        request.extensions_mut().insert(peer);
+    }
+    next.run(request).await
+}
+
+impl Limiter {
+    fn new(rate: NonZeroU32, burst: NonZeroU32) -> Self {
+        let seen = RateLimiter::keyed(Quota::per_second(rate).allow_burst(burst));
+        Self { seen, clock: DefaultClock::default(), requests: AtomicU64::new(0) }
+    }
+
+    fn admit(&self, client: IpAddr) -> Result<(), Duration> {
+        if self.requests.fetch_add(1, Ordering::Relaxed) % REQUESTS_BETWEEN_CLEANINGS == 0 {
+            self.seen.retain_recent();
+        }
+        self.seen.check_key(&network_of(client)).map_err(|not_until| not_until.wait_time_from(self.clock.now()))
+    }
+}
+
+fn is_trusted(trusted: &[IpNet], address: IpAddr) -> bool {
+    trusted.iter().any(|network| network.contains(&address))
+}
+
+/// The address the request really comes from, as far as it can be believed.
+fn client_of(peer: Peer, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+    if !peer.is_trusted {
+        return peer.address;
+    }
+    let mut client = peer.address;
+    let chain = headers.get_all(X_FORWARDED_FOR).into_iter().filter_map(|line| line.to_str().ok());
+    let chain: Vec<&str> = chain.flat_map(|line| line.split(',')).collect();
+    for text in chain.into_iter().rev() {
+        let Ok(address) = text.trim().parse::<IpAddr>() else { break };
+        client = address.to_canonical();
+        if !is_trusted(trusted, client) {
+            break;
+        }
+    }
+    client
+}
+
+/// What a limit counts by.
+fn network_of(client: IpAddr) -> IpAddr {
+    match client {
+        IpAddr::V4(_) => client,
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn client(peer: [u8; 4], chain: &'static str) -> IpAddr {
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
+        let address = IpAddr::from(peer);
+        let peer = Peer { address, is_trusted: is_trusted(&trusted, address) };
+        let headers = HeaderMap::from_iter([(X_FORWARDED_FOR, HeaderValue::from_static(chain))]);
+        client_of(peer, &headers, &trusted)
+    }
+
+    #[test]
+    fn a_stranger_is_whoever_opened_the_connection_whatever_it_claims() {
+        assert_eq!(client([192, 0, 2, 7], "198.51.100.1"), IpAddr::from([192, 0, 2, 7]));
+    }
+
+    #[test]
+    fn behind_trusted_proxies_the_client_is_the_last_address_that_is_none_of_them() {
+        let real = IpAddr::from([198, 51, 100, 1]);
+        assert_eq!(client([10, 0, 0, 1], "198.51.100.1"), real);
+        assert_eq!(client([10, 0, 0, 1], "203.0.113.5, 198.51.100.1, 10.9.9.9"), real, "what is left of it is a claim");
+        assert_eq!(client([10, 0, 0, 1], ""), IpAddr::from([10, 0, 0, 1]));
+        assert_eq!(client([10, 0, 0, 1], "198.51.100.1, nonsense"), IpAddr::from([10, 0, 0, 1]));
+    }
+
+    #[test]
+    fn a_customers_whole_ipv6_network_counts_as_one() {
+        let network = |text: &str| network_of(text.parse().unwrap());
+        assert_eq!(network("2001:db8:1:2::1"), network("2001:db8:1:2:ffff::2"));
+        assert_ne!(network("2001:db8:1:2::1"), network("2001:db8:1:3::1"));
+    }
+
+    #[test]
+    fn a_client_that_comes_too_often_learns_how_long_to_wait_and_others_pass() {
+        let limiter = Limiter::new(NonZeroU32::MIN, NonZeroU32::new(2).unwrap());
+        let (one, other) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        assert_eq!(limiter.admit(one), Ok(()));
+        assert_eq!(limiter.admit(one), Ok(()));
+        assert!(limiter.admit(one).unwrap_err() <= Duration::from_secs(1));
+        assert_eq!(limiter.admit(other), Ok(()));
+    }
+}

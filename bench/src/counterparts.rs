@@ -20,8 +20,9 @@ use std::path::Path;
 use clap::ValueEnum;
 
 pub use cache::Cache;
-pub use debian::{BROWSER, DATABASE, JAVA, Package, provision};
+pub use debian::{BROWSER, DATABASE, JAVA, Package, provision, run as run_silently, tail};
 pub use kafka::Broker;
+pub use maven::jars;
 pub use server::{Launch, Server};
 pub use standing::Args;
 

@@ -14,6 +14,7 @@ pub mod compare;
 pub mod counterparts;
 pub mod end_to_end;
 pub mod exact;
+pub mod flink;
 pub mod generate;
 pub mod machine;
 pub mod oracle;

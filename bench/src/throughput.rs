@@ -7,9 +7,11 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use events::{ORDERS, WindowCount};
+use record_log::RecordLog;
 
 use crate::counterparts::{Broker, Cache, CounterpartError};
 use crate::exact::{ExactError, Job, run_name};
+use crate::flink::{Flink, FlinkError};
 use crate::generate;
 use crate::machine;
 use crate::process::{Ended, Lifetime, Process};
@@ -36,6 +38,9 @@ pub struct Args {
     /// How often each is measured; medians are printed.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
+    /// Measures Apache Flink in the same run.
+    #[arg(long)]
+    flink: bool,
     /// Kafka's brokers as `host:port`, comma separated; a fresh one is started when absent.
     #[arg(long, env = "TIDEMARK_BROKERS")]
     brokers: Option<String>,
@@ -58,6 +63,9 @@ pub enum ThroughputError {
     /// The job failed.
     #[error(transparent)]
     Job(#[from] ExactError),
+    /// Flink failed.
+    #[error(transparent)]
+    Flink(#[from] FlinkError),
     /// The results could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -83,21 +91,40 @@ impl Args {
         println!("{}", machine::describe());
         self.generate(broker.address(), &topic)?;
         self.read(broker.address(), &topic)?; // warms the page cache for both
-        let (mut jobs, mut readers, mut output) = (Vec::new(), Vec::new(), String::new());
+        let flink = self.flink.then(|| Flink::prepare(&cache, folder.path())).transpose()?;
+        let log = generate::kafka(broker.address()).map_err(ReadError::from)?;
+        let mut measured = Measured::default();
         println!("{:<16} {:>8} {:>10} {:>12} {:>9}", "", "wall s", "CPU-s", "CPU-s/1 M", "peak MiB");
         for number in 0..self.runs {
             let run = format!("{name}-{number}");
-            let checkpoints = folder.path().join(&run);
-            std::fs::create_dir_all(&checkpoints)?;
+            let folder = folder.path().join(&run);
+            std::fs::create_dir_all(&folder)?;
             let (brokers, workers) = (broker.address(), self.workers);
-            let job = Job { brokers, run: &run, input: &topic, workers, folder: &checkpoints };
-            jobs.push(self.line("order-analytics", job.run()?));
-            readers.push(self.line("bare reader", self.read(broker.address(), &topic)?));
-            output = job.output();
+            let job = Job { brokers, run: &run, input: &topic, workers, folder: &folder };
+            self.turn(&job, flink.as_ref(), &*log, &mut measured)?;
         }
-        self.medians("order-analytics", &jobs);
-        self.medians("bare reader", &readers);
-        self.check(broker.address(), &output)
+        self.medians("order-analytics", &measured.jobs);
+        self.medians("bare reader", &measured.readers);
+        self.medians("Apache Flink", &measured.flinks);
+        measured.outputs.iter().try_for_each(|output| self.check(&*log, output))
+    }
+
+    /// Runs everything once, one after the other.
+    fn turn(
+        &self,
+        job: &Job<'_>,
+        flink: Option<&Flink>,
+        log: &dyn RecordLog,
+        measured: &mut Measured,
+    ) -> Result<(), ThroughputError> {
+        measured.jobs.push(self.line("order-analytics", job.run()?));
+        measured.outputs.push(job.output());
+        measured.readers.push(self.line("bare reader", self.read(job.brokers, job.input)?));
+        if let Some(flink) = flink {
+            measured.flinks.push(self.line("Apache Flink", flink.run(log, job)?));
+            measured.outputs.push(Flink::output(job.run));
+        }
+        Ok(())
     }
 
     fn generate(&self, brokers: &str, topic: &str) -> Result<(), ThroughputError> {
@@ -127,6 +154,9 @@ impl Args {
     }
 
     fn medians(&self, what: &str, runs: &[Ended]) {
+        if runs.is_empty() {
+            return;
+        }
         let median = |value: fn(&Ended) -> f64| median(runs.iter().map(value).collect());
         let (wall, cpu) = (median(|run| run.wall.as_secs_f64()), median(|run| run.cpu.as_secs_f64()));
         println!(
@@ -143,13 +173,22 @@ impl Args {
         self.orders as f64 / 1e6
     }
 
-    fn check(&self, brokers: &str, output: &str) -> Result<(), ThroughputError> {
-        let log = generate::kafka(brokers).map_err(ReadError::from)?;
-        let counts: Vec<WindowCount> = read::all_json(&*log, output)?;
+    /// A fast job that miscounts says nothing about speed.
+    fn check(&self, log: &dyn RecordLog, output: &str) -> Result<(), ThroughputError> {
+        let counts: Vec<WindowCount> = read::all_json(log, output)?;
         let counted = counts.iter().map(|count| count.order_count).sum();
-        println!("results: {}, which count {counted} orders", counts.len());
+        println!("{output}: {} results, which count {counted} orders", counts.len());
         if counted == self.orders { Ok(()) } else { Err(ThroughputError::Counted { counted, orders: self.orders }) }
     }
+}
+
+/// What was measured so far, and where the results lie.
+#[derive(Default)]
+struct Measured {
+    jobs: Vec<Ended>,
+    readers: Vec<Ended>,
+    flinks: Vec<Ended>,
+    outputs: Vec<String>,
 }
 
 /// Runs a command of this program as a child, so that it is measured alone.

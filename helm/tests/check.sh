@@ -35,6 +35,8 @@ render() { # environment, further arguments
   helm template tidemark . --namespace tidemark --kube-version 1.35 -f "values-$environment.yaml" "$@"
 }
 
+with_job=(--set job.enabled=true --set job.checkpoints=s3://tidemark-checkpoints/prod --set 'stores.objects.cidrs={0.0.0.0/0}')
+
 chart() {
   local environment
   for environment in dev prod kind; do
@@ -42,8 +44,8 @@ chart() {
     holds "template: values-$environment.yaml" render "$environment" --output-dir "$work/unused-$environment"
     render "$environment" >"$work/$environment.yaml" 2>/dev/null
   done
-  holds "template: prod with the stream job" render prod --set job.enabled=true --output-dir "$work/unused-job"
-  render prod --set job.enabled=true >"$work/prod-with-job.yaml" 2>/dev/null
+  holds "template: prod with the stream job" render prod "${with_job[@]}" --output-dir "$work/unused-job"
+  render prod "${with_job[@]}" >"$work/prod-with-job.yaml" 2>/dev/null
   holds "lint --strict: the app of apps" helm lint --strict argocd
   helm template tidemark-root argocd --namespace argocd >"$work/argocd.yaml" 2>/dev/null
   holds "a second rendering is the same to the byte" cmp "$work/prod.yaml" <(render prod)
@@ -55,7 +57,7 @@ values_schema() {
     services.orders.port=70000 'services.orders.stores[0]=redis' services.Orders.port=1 services.users.environment.PATH=/bin \
     services.users.resources.limits=null 'stores.mysql.cidrs[0]=everywhere' public.service.type=ExternalName \
     externalSecrets.secrets.TIDEMARK_MYSQL.password=hunter2 autoscaling.behavior.scaleDown.stabilizationWindowSeconds=-1 \
-    autoscaling.behavior.scaleUp=null probes.liveness.path=/ network.monitoringNamespace=7 job.processes=0; do
+    autoscaling.behavior.scaleUp=null probes.liveness.path=/ network.monitoringNamespace=7 job.workers=0 job.checkpoints=memory:///; do
     refused "values.schema.json refuses $mistake" "values don't meet the specifications" render prod --set "$mistake"
   done
 }

@@ -20,7 +20,7 @@ PICTURE = {
     ("products", "https"), ("notifications", "https"), ("analytics", "https"),
     ("orders", "kafka"), ("notifications", "kafka"), ("analytics", "kafka"),
     ("notifications", "smtp"),
-    ("order-analytics", "kafka"), ("order-analytics", "https"), ("order-analytics", "order-analytics"),
+    ("order-analytics", "kafka"), ("order-analytics", "https"),
 }
 STORES = {3306: {"mysql"}, 9096: {"kafka"}, 443: {"https"}, 587: {"smtp"}, 80: {"credentials"}}
 AUTOSCALED = {"gateway": (2, 10), "orders": (2, 8)}

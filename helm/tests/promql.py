@@ -1,0 +1,106 @@
+#!/usr/bin/env python3
+"""Every expression of dashboards, rules and alerts, evaluated by a real Prometheus that reads a running platform.
+
+  promql.py [PORT_BASE]        the platform's port base, 5000 unless given; it should have served some orders
+
+Prometheus listens on loopback, reads for a hundred seconds with the chart's own rules, and is asked each expression. An
+alert is asked without its thresholds: what matters is that there is data to decide on. Expressions over what only a cluster
+exports (kube-state-metrics, nodes) are counted apart. Ends with 1 when another returns nothing.
+"""
+import json
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+import urllib.request
+
+import expressions
+
+PARTS = ["gateway", "users", "products", "orders", "notifications", "analytics", "order-analytics"]
+ADDRESS = "127.0.0.1:19090"
+SECONDS = 100
+
+
+def configuration(base):
+    rules = sorted((expressions.HELM_FOLDER / "rules").glob("*.yaml"))
+    scrapes = [
+        {"job_name": part, "honor_labels": True, "static_configs": [{"targets": [f"127.0.0.1:{base + i}"]}]}
+        for i, part in enumerate(PARTS)
+    ]
+    settings = {"scrape_interval": "5s", "evaluation_interval": "10s"}
+    return {"global": settings, "rule_files": [str(path) for path in rules], "scrape_configs": scrapes}
+
+
+def query(expr):
+    url = f"http://{ADDRESS}/api/v1/query?{urllib.parse.urlencode({'query': expr})}"
+    with urllib.request.urlopen(url) as reply:
+        return json.load(reply)["data"]["result"]
+
+
+def undecided(expr):
+    """An alert's expression without its thresholds."""
+    return re.sub(r"(>=|>|==) ", r"\1 bool ", expr)
+
+
+def has_data(entry):
+    expr = entry["expr"]
+    if "absent(" in expr:
+        return not query(expr)
+    is_alert = "alerts.yaml" in entry["from"]
+    return bool(query(undecided(expr) if is_alert else expr))
+
+
+def is_of_the_cluster(expr):
+    return any(re.match(r"(kube|node|container)_", metric) for metric in expressions.metrics_of(expr))
+
+
+def wait_for_prometheus():
+    for _ in range(100):
+        try:
+            urllib.request.urlopen(f"http://{ADDRESS}/-/ready").close()
+            return
+        except OSError:
+            time.sleep(0.2)
+    sys.exit("Prometheus is not ready")
+
+
+def verdicts():
+    """Asks everything; returns how many had data, how many had none, and how many are the cluster's."""
+    counts = {"data": 0, "nothing": 0, "cluster": 0}
+    for entry in expressions.expressions():
+        if is_of_the_cluster(entry["expr"]):
+            counts["cluster"] += 1
+        elif has_data(entry):
+            counts["data"] += 1
+        else:
+            counts["nothing"] += 1
+            print(f"FAILED   {entry['from']}: no data for {entry['expr']}")
+    return counts
+
+
+def main():
+    base = int(sys.argv[1]) if len(sys.argv) > 1 else 5000
+    with tempfile.TemporaryDirectory() as folder:
+        config = pathlib.Path(folder) / "prometheus.json"
+        config.write_text(json.dumps(configuration(base)))
+        command = ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder}/data", f"--web.listen-address={ADDRESS}"]
+        server = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        try:
+            wait_for_prometheus()
+            time.sleep(SECONDS)
+            up = query("up == 1")
+            print(f"Prometheus reads {len(up)} of {len(PARTS)} parts")
+            counts = verdicts()
+        finally:
+            server.terminate()
+            server.wait()
+    print(f"{counts['cluster']} expressions are over what only a cluster exports: parsed, not evaluated")
+    print(f"{counts['data']} passed, {counts['nothing']} failed")
+    sys.exit(1 if counts["nothing"] or not counts["data"] else 0)
+
+
+if __name__ == "__main__":
+    main()

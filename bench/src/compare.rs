@@ -1,8 +1,9 @@
 //! Holds the results that were read against those that must be there.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use events::WindowCount;
+use events::{WindowCount, WindowSummary};
 
 use crate::oracle::Expected;
 
@@ -25,6 +26,10 @@ pub struct Verdict {
     pub wrong: usize,
     /// Results beyond the first of the same user, window and revision.
     pub duplicated: usize,
+    /// Newest summaries that disagree with the sum of their window's counts, and windows without one.
+    pub summaries_wrong: usize,
+    /// Numbers that are not what they must be.
+    pub numbers_wrong: usize,
     /// A few of those, for people.
     pub examples: Vec<String>,
 }
@@ -35,8 +40,42 @@ const EXAMPLES: usize = 5;
 impl Verdict {
     /// Every user and window has exactly its count and total, once per revision, and nothing else was there.
     pub fn is_exact(&self) -> bool {
-        let faults = self.missing + self.unexpected + self.wrong + self.duplicated;
+        let results = self.missing + self.unexpected + self.wrong + self.duplicated;
+        let faults = results + self.summaries_wrong + self.numbers_wrong;
         faults == 0 && self.orders_counted == self.orders_expected
+    }
+
+    /// Holds the summaries, of every revision and in any order, against the expected counts.
+    pub fn compare_summaries(&mut self, expected: &[Expected], read: Vec<WindowSummary>) {
+        let mut newest = BTreeMap::new();
+        for summary in read {
+            let kept = newest.entry(summary.window_start.as_ms()).or_insert_with(|| summary.clone());
+            if summary.revision > kept.revision {
+                *kept = summary;
+            }
+        }
+        for window in expected.chunk_by(|a, b| a.window_start_ms == b.window_start_ms) {
+            let sums = (
+                window.iter().map(|row| row.order_count).sum(),
+                window.iter().map(|row| row.total_cents).sum(),
+                window.len() as u64,
+            );
+            let summary = newest.remove(&window[0].window_start_ms);
+            let read = summary.as_ref().map(|read| (read.order_count, read.total_cents, read.user_count));
+            if read != Some(sums) {
+                self.summaries_wrong += 1;
+                self.example(format!("summary: {summary:?} in place of {sums:?}"));
+            }
+        }
+        self.summaries_wrong += newest.len();
+    }
+
+    /// Holds any other number against what it must be.
+    pub fn compare_number(&mut self, what: &str, expected: u64, read: u64) {
+        if expected != read {
+            self.numbers_wrong += 1;
+            self.example(format!("{what}: {read} in place of {expected}"));
+        }
     }
 
     fn example(&mut self, text: String) {
@@ -52,6 +91,7 @@ impl fmt::Display for Verdict {
         writeln!(f, "results: {} expected, {} read", self.results_expected, self.results_read)?;
         let (missing, unexpected, wrong, duplicated) = (self.missing, self.unexpected, self.wrong, self.duplicated);
         writeln!(f, "missing {missing}, unexpected {unexpected}, wrong {wrong}, duplicated {duplicated}")?;
+        writeln!(f, "summaries wrong {}, other numbers wrong {}", self.summaries_wrong, self.numbers_wrong)?;
         self.examples.iter().try_for_each(|example| writeln!(f, "  {example}"))?;
         f.write_str(if self.is_exact() { "EXACT" } else { "NOT EXACT" })
     }

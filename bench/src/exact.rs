@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use events::{ANALYTICS_RESULTS, ORDERS, WindowCount};
+use events::{ANALYTICS_RESULTS, ANALYTICS_SUMMARIES, ORDERS, ORDERS_DEAD_LETTER, ORDERS_LATE};
 use record_log::{LogError, RecordLog};
 
 use crate::binaries::{self, NotBuilt};
@@ -12,7 +12,7 @@ use crate::compare::{Verdict, compare};
 use crate::counterparts::{Broker, Cache, CounterpartError};
 use crate::generate::{self, GenerateError, Target};
 use crate::oracle;
-use crate::orders::OrderSettings;
+use crate::orders::{OrderSettings, Value};
 use crate::process::{Ended, Lifetime, Process};
 use crate::read::{self, ReadError};
 
@@ -86,6 +86,21 @@ impl Job<'_> {
         format!("{ANALYTICS_RESULTS}-{}", self.run)
     }
 
+    /// The topic with the totals per window.
+    pub fn summaries(&self) -> String {
+        format!("{ANALYTICS_SUMMARIES}-{}", self.run)
+    }
+
+    /// The topic with the records that are no orders.
+    pub fn dead_letters(&self) -> String {
+        format!("{ORDERS_DEAD_LETTER}-{}", self.run)
+    }
+
+    /// The topic with the orders that came too late to be counted.
+    pub fn late(&self) -> String {
+        format!("{ORDERS_LATE}-{}", self.run)
+    }
+
     /// Runs the job until it has read what the topic held at the start.
     ///
     /// # Errors
@@ -94,7 +109,8 @@ impl Job<'_> {
         let said = self.folder.join("order-analytics.log");
         let mut command = Command::new(binaries::find("order-analytics")?);
         command.args(["--brokers", self.brokers, "--input-topic", self.input, "--output-topic", &self.output()]);
-        command.args(["--summary-topic", &format!("{}-{}", events::ANALYTICS_SUMMARIES, self.run)]);
+        command.args(["--summary-topic", &self.summaries(), "--dead-letter-topic", &self.dead_letters()]);
+        command.args(["--late-topic", &self.late()]);
         command.args(["--job", self.run, "--until-end", "--workers", &self.workers.to_string()]);
         command.args(["--checkpoints", &format!("file://{}", self.folder.join("checkpoints").display())]);
         let log = std::fs::File::create(&said)?;
@@ -131,14 +147,20 @@ impl Args {
             Job { brokers: broker.address(), run: &run, input: &input, workers: self.workers, folder: folder.path() };
         let ended = job.run()?;
         println!("order-analytics: {:.1} s, {:.1} CPU-s", ended.wall.as_secs_f64(), ended.cpu.as_secs_f64());
-        let verdict = self.verdict(&*log, &job.output())?;
+        let verdict = self.verdict(&*log, &job)?;
         println!("{verdict}");
         if verdict.is_exact() { Ok(()) } else { Err(ExactError::NotExact) }
     }
 
-    fn verdict(&self, log: &dyn RecordLog, output: &str) -> Result<Verdict, ReadError> {
-        let read: Vec<WindowCount> = read::all_json(log, output)?;
-        Ok(compare(&oracle::counts(self.orders.good(), WINDOW_MS), read, WINDOW_MS))
+    /// Holds every topic that the job writes against the oracle. No order of ours is too late to be counted.
+    fn verdict(&self, log: &dyn RecordLog, job: &Job<'_>) -> Result<Verdict, ReadError> {
+        let expected = oracle::counts(self.orders.good(), WINDOW_MS);
+        let mut verdict = compare(&expected, read::all_json(log, &job.output())?, WINDOW_MS);
+        verdict.compare_summaries(&expected, read::all_json(log, &job.summaries())?);
+        let malformed = self.orders.records().filter(|made| matches!(made.value, Value::Malformed(_))).count();
+        verdict.compare_number("dead letters", malformed as u64, read::count(log, &job.dead_letters())?);
+        verdict.compare_number("orders too late", 0, read::count(log, &job.late())?);
+        Ok(verdict)
     }
 }
 

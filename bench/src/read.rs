@@ -111,6 +111,17 @@ fn partition_to_end(
     Ok(count)
 }
 
+/// How many records the topic holds; none when it does not exist.
+///
+/// # Errors
+/// [`ReadError`].
+pub fn count(log: &dyn RecordLog, topic: &str) -> Result<u64, ReadError> {
+    match all(log, topic, &mut |_| ()) {
+        Err(ReadError::Log(LogError::UnknownTopic(_))) => Ok(0),
+        counted => counted,
+    }
+}
+
 /// The values of every committed record of the topic, read as JSON.
 ///
 /// # Errors

@@ -3,7 +3,7 @@
 use bench::compare::{Verdict, compare};
 use bench::oracle::{self, Expected};
 use bench::orders::{OrderSettings, Spread, Value};
-use events::{Timestamp, WindowCount};
+use events::{Timestamp, WindowCount, WindowSummary};
 
 use crate::settings;
 
@@ -78,6 +78,36 @@ fn a_higher_revision_replaces_a_lower_one() {
         read.push(newest);
     });
     assert!(verdict.is_exact(), "{verdict}");
+}
+
+fn summaries(expected: &[Expected]) -> Vec<WindowSummary> {
+    let windows = expected.chunk_by(|a, b| a.window_start_ms == b.window_start_ms);
+    let summary = |window: &[Expected]| WindowSummary {
+        window_start: Timestamp::from_ms(window[0].window_start_ms).unwrap(),
+        window_end: Timestamp::from_ms(window[0].window_start_ms + MINUTE_MS).unwrap(),
+        order_count: window.iter().map(|row| row.order_count).sum(),
+        user_count: window.len() as u64,
+        total_cents: window.iter().map(|row| row.total_cents).sum(),
+        top_users: Vec::new(),
+        revision: 0,
+    };
+    windows.map(summary).collect()
+}
+
+#[test]
+fn the_newest_summary_of_each_window_must_add_up() {
+    let expected = expected();
+    let faults = |change: fn(&mut Vec<WindowSummary>)| {
+        let mut read = summaries(&expected);
+        change(&mut read);
+        let mut verdict = Verdict::default();
+        verdict.compare_summaries(&expected, read);
+        verdict.summaries_wrong
+    };
+    assert_eq!(faults(|_| ()), 0);
+    assert_eq!(faults(|read| drop(read.remove(3))), 1);
+    assert_eq!(faults(|read| read[3].user_count += 1), 1);
+    assert_eq!(faults(|read| read.insert(0, WindowSummary { revision: 1, order_count: 0, ..read[3].clone() })), 1);
 }
 
 #[test]

@@ -14,7 +14,6 @@ use record_log::{Cleanup, Delivery, NewRecord, Publisher, Reader, RecordLog, Sig
 
 const PARTITIONS: u32 = 4;
 const COMMIT_RECORDS: u64 = 50_000;
-const VALUE: [u8; 290] = [b'7'; 290];
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -37,9 +36,24 @@ fn open(log: &KafkaLog, topic: &str) -> Result<Box<dyn Publisher>> {
 }
 
 fn send(publisher: &mut dyn Publisher, topic: &str, n: u64) -> Result<()> {
-    let key = n.to_string();
-    let (key, value) = (Some(key.as_bytes()), Some(&VALUE[..]));
+    let (key, value) = (n.to_string(), value(n));
+    let (key, value) = (Some(key.as_bytes()), Some(value.as_bytes()));
     Ok(publisher.send(NewRecord { topic, partition: None, key, value, headers: &[] })?)
+}
+
+/// About 300 bytes, as compressible as an order.
+fn value(n: u64) -> String {
+    let scattered = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let (id, product) =
+        ((u128::from(scattered) << 64) | u128::from(!scattered.rotate_left(17)), scattered.rotate_left(31));
+    format!(
+        r#"{{"event_id":"{id:032x}","event_type":"order.created","order_id":{n},"user_id":{},"total_cents":{},"currency":"USD","items":[{{"product_id":"{product:016x}{id:016x}","quantity":{},"unit_price_cents":{}}}],"created_at":"2026-11-22T10:{:02}:00.000Z"}}"#,
+        scattered % 100_000,
+        scattered % 99_991,
+        1 + n % 5,
+        scattered % 9_973,
+        n % 60
+    )
 }
 
 fn publish(log: &KafkaLog, topic: &str, records: u64) -> Result<()> {

@@ -88,6 +88,9 @@ impl Settings {
             ("message.timeout.ms", "10000"),
             ("partitioner", "murmur2_random"),
             ("queue.buffering.max.kbytes", "16384"),
+            // A transaction that follows upon another is told to come again while the brokers still mark the first one's
+            // end: after the default of 100 ms, which would then be most of a commit.
+            ("retry.backoff.ms", "5"),
         ])
     }
 

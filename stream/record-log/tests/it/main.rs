@@ -6,5 +6,6 @@
 
 mod conformance;
 mod embedded;
+mod kafka;
 mod simulated;
 mod subject;

@@ -1,0 +1,98 @@
+//! What only the log on Kafka promises.
+
+use std::time::Duration;
+
+use futures::executor::block_on;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use record_log::kafka::KafkaLog;
+use record_log::{LogError, RecordLog, Signal};
+
+use crate::subject::{publish, read_to_end, record, topic, transactional, unique, values};
+
+#[test]
+fn a_position_that_retention_deleted_is_told_and_never_skipped() {
+    let Some(subject) = crate::subject::kafka() else { return };
+    let topic = topic(&*subject.log, 1);
+    publish(&*subject.log, &topic, 0, &[b"a", b"b", b"c"]);
+    delete_before(&topic, 2);
+    assert_eq!(subject.log.offsets(&topic).unwrap()[0].start, 2);
+
+    let mut reader = subject.log.reader(&topic, &[(0, 0)]).unwrap();
+    let signal = Signal::default();
+    reader.on_readable(signal.wake());
+    let error = loop {
+        match reader.poll(0, 10, &mut |_| panic!("it was deleted")) {
+            Ok(polled) => assert_eq!((polled.next_offset, polled.at_end), (0, false)),
+            Err(error) => break error,
+        }
+        signal.wait(Duration::from_secs(1));
+    };
+    assert!(matches!(error, LogError::OffsetOutOfRange { offset: 0, .. }), "{error}");
+    let again = reader.poll(0, 10, &mut |_| panic!("it was deleted"));
+    assert!(matches!(again, Err(LogError::OffsetOutOfRange { offset: 0, .. })), "it stays lost");
+    assert_eq!(values(&*subject.log, &topic, 0), ["c"]);
+}
+
+fn delete_before(topic: &str, offset: i64) {
+    let brokers = std::env::var("TIDEMARK_TEST_BROKERS").unwrap();
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap();
+    let mut before = TopicPartitionList::new();
+    before.add_partition_offset(topic, 0, Offset::Offset(offset)).unwrap();
+    block_on(admin.delete_records(&before, &AdminOptions::new())).unwrap();
+}
+
+#[test]
+fn the_end_lies_behind_aborted_records_and_markers() {
+    let Some(subject) = crate::subject::kafka() else { return };
+    let log = &*subject.log;
+    let topic = topic(log, 1);
+    let id = unique("aborting");
+    publish(log, &topic, 0, &[b"a"]);
+    let mut earlier = transactional(log, &id);
+    for _ in 0..100 {
+        earlier.send(record(&topic, 0, b"aborted")).unwrap();
+    }
+    // Long enough in the buffer to be sent, so that there is something to abort.
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    while high_watermark(&topic) < 102 {
+        assert!(std::time::Instant::now() < deadline, "records are sent before they are committed");
+    }
+    let end_while_open = log.offsets(&topic).unwrap()[0].end;
+    let mut newer = transactional(log, &id);
+    newer.commit(1).unwrap();
+
+    assert_eq!(end_while_open, 2, "the end is that of what is committed");
+    let mut reader = log.reader(&topic, &[(0, 0)]).unwrap();
+    let (records, polled) = read_to_end(&mut *reader, 0);
+    assert_eq!((records.len(), polled.next_offset), (1, 103));
+    assert_eq!(log.offsets(&topic).unwrap()[0].end, 103);
+}
+
+/// The end of all that was written, committed or not.
+fn high_watermark(topic: &str) -> i64 {
+    use rdkafka::consumer::{BaseConsumer, Consumer};
+    let brokers = std::env::var("TIDEMARK_TEST_BROKERS").unwrap();
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .set("isolation.level", "read_uncommitted")
+        .create()
+        .unwrap();
+    consumer.fetch_watermarks(topic, 0, Duration::from_secs(10)).unwrap().1
+}
+
+#[test]
+fn brokers_that_are_away_are_unavailable_to_every_call() {
+    let log = KafkaLog::new("127.0.0.1:9", &[]).unwrap();
+    assert!(matches!(log.partitions("orders"), Err(LogError::Unavailable(_))));
+}
+
+#[test]
+fn a_property_that_is_unknown_or_not_the_callers_is_refused_at_once() {
+    let refused = |name: &str| KafkaLog::new("127.0.0.1:9", &[(name.to_owned(), "1".to_owned())]).err().unwrap();
+    assert!(matches!(refused("no.such.property"), LogError::Settings(_)));
+    assert!(refused("no.such.property").to_string().contains("no.such.property"));
+    assert!(matches!(refused("isolation.level"), LogError::Settings(_)));
+}

@@ -46,6 +46,8 @@ chart() {
   done
   holds "template: prod with the stream job" render prod "${with_job[@]}" --output-dir "$work/unused-job"
   render prod "${with_job[@]}" >"$work/prod-with-job.yaml" 2>/dev/null
+  holds "template: prod with what infra-aws lays over it" render prod -f tests/infrastructure.yaml --output-dir "$work/unused-infrastructure"
+  render prod -f tests/infrastructure.yaml >"$work/prod-with-infrastructure.yaml" 2>/dev/null
   holds "lint --strict: the app of apps" helm lint --strict argocd
   helm template tidemark-root argocd --namespace argocd >"$work/argocd.yaml" 2>/dev/null
   holds "a second rendering is the same to the byte" cmp "$work/prod.yaml" <(render prod)
@@ -67,7 +69,7 @@ schemas() {
   if ! has kubeconform; then skip "kubeconform" "not installed (check.sh --install)"; return; fi
   if ! [ -d "$tools/schemas" ]; then skip "kubeconform" "no schemas (check.sh --install)"; return; fi
   local conforms=(kubeconform -strict -schema-location "$location")
-  for file in dev prod kind prod-with-job argocd; do
+  for file in dev prod kind prod-with-job prod-with-infrastructure argocd; do
     holds "kubeconform -strict: $file" "${conforms[@]}" "$work/$file.yaml"
   done
   holds "kubeconform -strict: argocd/root.yaml" "${conforms[@]}" argocd/root.yaml
@@ -87,7 +89,7 @@ unit_tests() {
 }
 
 manifests() {
-  holds "what must hold for all manifests" python3 tests/manifests.py "$work"/{dev,prod,kind,prod-with-job}.yaml
+  holds "what must hold for all manifests" python3 tests/manifests.py "$work"/{dev,prod,kind,prod-with-job,prod-with-infrastructure}.yaml
   holds "each of these checks sees the mistakes it is for" python3 tests/manifests.py --mistakes "$work/prod.yaml"
 }
 

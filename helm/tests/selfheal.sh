@@ -50,6 +50,10 @@ argo_up() {
   done
   kubectl -n argocd patch secret argocd-secret --type=merge -p "{\"stringData\":{\"server.secretkey\":\"$(openssl rand -hex 16)\"}}" >/dev/null
   kubectl -n argocd patch configmap argocd-cm --type=merge -p '{"data":{"timeout.reconciliation":"5s","timeout.reconciliation.jitter":"0s"}}' >/dev/null
+  lua="$(sed -n '/argoproj.io_Application/,$p' "$helm_folder/argocd/argo-cd-values.yaml" | sed '1d; s/^      //')" \
+    python3 -c 'import json, os; print(json.dumps({"data": {"resource.customizations.health.argoproj.io_Application": os.environ["lua"]}}))' \
+    >"$argo/health.json"
+  kubectl -n argocd patch configmap argocd-cm --type=merge --patch-file "$argo/health.json" >/dev/null
   kubectl apply -f - >/dev/null <<CLUSTER
 apiVersion: v1
 kind: Secret

@@ -3,9 +3,8 @@
 import { element } from "./dom.js";
 
 /** {node, rise(level)}: level 0 is low water, 1 the minute's end. It is an ornament; the words beside it say the same. */
-export function gauge() {
-  const water = element("div", { class: "water" });
-  const node = element("div", { class: "gauge", "aria-hidden": "true" }, water);
+export function gauge(node = build()) {
+  const water = node.firstElementChild;
   return {
     node,
     rise(level) {
@@ -15,4 +14,8 @@ export function gauge() {
       water.style.setProperty("--level", level.toFixed(4));
     },
   };
+}
+
+function build() {
+  return element("div", { class: "gauge", "aria-hidden": "true" }, element("div", { class: "water" }));
 }

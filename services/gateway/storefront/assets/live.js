@@ -14,8 +14,7 @@ const SIGNALS = { live: "Live", asking: "Asking every 5 s", away: "Reconnectingâ
 // How long after its end a minute is normally counted: what the job allows for stragglers, and a little.
 const USUAL_WAIT_MS = 10_000;
 
-const tide = gauge();
-document.querySelector("#tide").replaceWith(tide.node);
+const tide = gauge(document.querySelector("#tide"));
 const nowMinute = document.querySelector("#now-minute");
 const nowWords = document.querySelector("#now-words");
 const signal = document.querySelector("#signal");

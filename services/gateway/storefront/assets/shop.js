@@ -6,8 +6,7 @@ import { everySecond, WINDOW_MS, windowStart } from "./clock.js";
 import { minute } from "./format.js";
 import { gauge } from "./gauge.js";
 
-const tide = gauge();
-document.querySelector("#tide").replaceWith(tide.node);
+const tide = gauge(document.querySelector("#tide"));
 const name = document.querySelector("#tide-minute");
 const left = document.querySelector("#tide-left");
 

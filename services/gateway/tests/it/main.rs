@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod clients;
 mod forwarding;
 mod limits;
 mod pages;

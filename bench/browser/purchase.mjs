@@ -1,0 +1,99 @@
+// The story of a purchase: look around, sign up, buy, wait for the minute to close, find the count on the board.
+
+import assert from "node:assert/strict";
+import { check } from "./report.mjs";
+
+// A minute, what the job allows for stragglers, and what a busy machine needs.
+const UNTIL_COUNTED_MS = 90_000;
+
+/** Shops as a new customer. */
+export async function purchase(visitor) {
+  const { page, device } = visitor;
+  const claim = (sentence, test) => check(`${device}: ${sentence}`, test);
+  const name = `Ada ${device}`;
+
+  await claim("the shop shows its products", async () => {
+    await page.goto("/");
+    await page.locator(".card:not(.skeleton)").nth(3).waitFor();
+    await visitor.look("shop");
+  });
+  await claim("the shop is accessible and stands still", () => holdAll(visitor));
+  await claim("a search narrows the shelf, and says when nothing fits", () => search(page));
+  await claim("two products go into the basket", () => fillBasket(visitor));
+  await claim("the basket is accessible", () => visitor.holdAccessible());
+  await claim("an order asks who orders, and a wrong address is explained at its field", () => wrongAddress(visitor));
+  await claim("the form is accessible", () => visitor.holdAccessible());
+  await claim("after signing up the order is placed", async () => {
+    await page.getByRole("textbox", { name: "Name" }).fill(name);
+    await page.getByRole("textbox", { name: "E-mail" }).fill(`ada+${device}-${Date.now()}@example.org`);
+    await page.locator("#account").getByRole("button", { name: "Sign up" }).click();
+    await page.getByRole("heading", { name: /^Order \d+ is placed$/ }).waitFor();
+    await page.getByText(/will be counted when its minute/).waitFor();
+    await visitor.look("receipt");
+  });
+  await claim("the receipt is accessible", () => visitor.holdAccessible());
+  await claim("the receipt says when the order was counted", async () => {
+    await page.getByText(/^Counted: \d+ order/).waitFor({ timeout: UNTIL_COUNTED_MS });
+    await visitor.look("counted");
+  });
+  await claim("the board shows the count as the customer's own", () => findOnBoard(visitor, name));
+  await claim("the board is accessible and stands still", () => holdAll(visitor));
+  await claim("my orders shows the order with its products", () => findOrder(visitor));
+  await claim("my orders is accessible and stands still", () => holdAll(visitor));
+}
+
+async function holdAll(visitor) {
+  await visitor.holdAccessible();
+  await visitor.holdSteady();
+}
+
+async function search(page) {
+  const cards = page.locator(".card");
+  const all = await cards.count();
+  await page.getByRole("searchbox").fill("coffee");
+  assert.ok((await cards.count()) < all);
+  await page.getByRole("searchbox").fill("no such thing");
+  await page.getByRole("button", { name: "Show everything" }).click();
+  assert.equal(await cards.count(), all);
+}
+
+async function fillBasket(visitor) {
+  const { page } = visitor;
+  const add = page.getByRole("button", { name: /^Add .+ to the basket$/, disabled: false });
+  await add.nth(0).click();
+  await add.nth(2).click();
+  await page.getByRole("button", { name: "Basket 2 items" }).click();
+  await page.getByRole("button", { name: /^More / }).first().click();
+  await page.getByText("Total").waitFor();
+  assert.equal(await page.locator("#basket .line").count(), 2);
+  await visitor.look("basket");
+}
+
+async function wrongAddress(visitor) {
+  const { page } = visitor;
+  await page.getByRole("button", { name: "Place the order" }).click();
+  await page.getByRole("textbox", { name: "Name" }).fill("Ada");
+  await page.getByRole("textbox", { name: "E-mail" }).fill("nowhere");
+  await page.locator("#account").getByRole("button", { name: "Sign up" }).click();
+  await page.locator("#email[aria-invalid=true]").waitFor();
+  assert.notEqual(await page.locator("#email-complaint").textContent(), "");
+  await visitor.look("account");
+}
+
+async function findOnBoard(visitor, name) {
+  const { page } = visitor;
+  await page.getByRole("link", { name: "Watch the live board" }).click();
+  await page.waitForURL("**/live");
+  await page.getByRole("row").filter({ hasText: name }).filter({ hasText: "You" }).first().waitFor();
+  await page.getByRole("status").filter({ hasText: /^(Live|Asking)/ }).waitFor();
+  await visitor.look("live");
+}
+
+async function findOrder(visitor) {
+  const { page } = visitor;
+  await page.getByRole("link", { name: "My orders" }).click();
+  const order = page.getByRole("article").first();
+  await order.waitFor();
+  assert.match(await order.textContent(), /2 × /);
+  await visitor.look("orders");
+}

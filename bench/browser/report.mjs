@@ -1,0 +1,24 @@
+// Counts what passed and what failed; a failure does not keep the others from being tried.
+
+let passed = 0;
+let failed = 0;
+
+/** Tries one claim, named by a sentence. True when it held. */
+export async function check(sentence, claim) {
+  try {
+    await claim();
+    passed += 1;
+    console.log(`ok      ${sentence}`);
+    return true;
+  } catch (error) {
+    failed += 1;
+    console.log(`FAILED  ${sentence}\n        ${String(error.message ?? error).split("\n").slice(0, 6).join("\n        ")}`);
+    return false;
+  }
+}
+
+/** Prints the sum and gives the exit code. */
+export function conclude() {
+  console.log(`${passed} passed, ${failed} failed`);
+  return failed === 0 ? 0 : 1;
+}

@@ -1,0 +1,48 @@
+// What the shop shows when its services are away, and when they are back.
+
+import { check } from "./report.mjs";
+
+/** Takes services away from the page and gives them back. */
+export async function trouble(visitor) {
+  const { page } = visitor;
+  const away = (pattern) => page.route(pattern, (route) => route.abort());
+
+  await check("trouble: without products the shop says so, and finds them again", async () => {
+    await away("**/api/products*");
+    await page.goto("/");
+    await page.getByText("The shelves are out of reach").waitFor();
+    await visitor.look("no-products");
+    await visitor.holdAccessible();
+    await page.unrouteAll();
+    await page.getByRole("button", { name: "Try again" }).click();
+    await page.locator(".card:not(.skeleton)").first().waitFor();
+  });
+  await check("trouble: without its stream the board asks instead", async () => {
+    await page.route("**/api/analytics/stream", (route) => route.fulfill({ status: 503 }));
+    await page.goto("/live");
+    await page.getByText("Asking every 5 s").waitFor();
+    await page.unrouteAll();
+  });
+  await check("trouble: without analytics the board says so", async () => {
+    await away("**/api/analytics/**");
+    await page.goto("/live");
+    await page.getByText(/The counts are out of reach|Reconnecting/).first().waitFor();
+    await visitor.look("no-analytics");
+    await page.unrouteAll();
+  });
+  await check("trouble: a refused order keeps the basket and says why", async () => {
+    await page.route("**/api/orders", (route) => {
+      const body = JSON.stringify({ status: 409, detail: "only 1 of Tide Clock is left" });
+      return route.fulfill({ status: 409, contentType: "application/problem+json", body });
+    });
+    await page.goto("/");
+    await page.evaluate(() => localStorage.setItem("tidemark.customer", '{"id":1,"name":"Ada","email":"ada@example.org"}'));
+    await page.reload();
+    await page.getByRole("button", { name: /^Add /, disabled: false }).first().click();
+    await page.locator("#open-basket").click();
+    await page.getByRole("button", { name: "Place the order" }).click();
+    await page.getByText("Only 1 of Tide Clock is left.").waitFor();
+    await visitor.look("refused");
+    await page.unrouteAll();
+  });
+}

@@ -1,0 +1,75 @@
+//! Who may call, how often, and from which pages.
+
+use std::num::NonZeroU32;
+
+use axum::Router;
+use axum::http::HeaderMap;
+use axum::routing::get;
+use reqwest::Method;
+
+use crate::{Gateway, config, problem, upstream};
+
+/// A gateway before an orders service that says which chain of addresses it was told.
+async fn gateway(change: impl FnOnce(&mut gateway::Config)) -> Gateway {
+    let chain = get(async |headers: HeaderMap| headers["x-forwarded-for"].to_str().unwrap().to_owned());
+    let mut config = config();
+    config.orders_url = upstream(Router::new().route("/orders", chain)).await.parse().unwrap();
+    change(&mut config);
+    Gateway::start(config).await
+}
+
+#[tokio::test]
+async fn an_address_that_comes_too_often_is_told_when_to_come_again_and_still_sees_the_shop() {
+    let gateway = gateway(|config| {
+        config.rate_limit = Some(NonZeroU32::MIN);
+        config.rate_burst = NonZeroU32::new(3);
+    })
+    .await;
+    for _ in 0..3 {
+        assert_eq!(gateway.get("/api/orders").await.status(), 200);
+    }
+    let refused = gateway.get("/api/orders").await;
+    assert_eq!(refused.headers()["retry-after"], "1");
+    problem(refused, 429).await;
+    assert_eq!(gateway.get("/").await.status(), 200);
+}
+
+#[tokio::test]
+async fn behind_a_trusted_proxy_each_client_has_its_own_limit() {
+    let gateway = gateway(|config| {
+        config.rate_limit = Some(NonZeroU32::MIN);
+        config.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    })
+    .await;
+    let ask = |chain: &str| gateway.request(Method::GET, "/api/orders").header("x-forwarded-for", chain).send();
+    let first = ask("198.51.100.1").await.unwrap();
+    assert_eq!(first.text().await.unwrap(), "198.51.100.1, 127.0.0.1");
+    assert_eq!(ask("198.51.100.2").await.unwrap().status(), 200);
+    assert_eq!(ask("203.0.113.77, 198.51.100.2").await.unwrap().status(), 429, "a forged start changes nothing");
+}
+
+#[tokio::test]
+async fn a_page_of_an_allowed_origin_may_call_and_another_may_not() {
+    let gateway = gateway(|config| config.allowed_origins = vec!["https://shop.example".parse().unwrap()]).await;
+    let preflight = |origin: &str| {
+        let request = gateway.request(Method::OPTIONS, "/api/orders").header("origin", origin);
+        let request = request.header("access-control-request-method", "POST");
+        request.header("access-control-request-headers", "content-type,idempotency-key").send()
+    };
+    let allowed = preflight("https://shop.example").await.unwrap();
+    assert_eq!(allowed.status(), 200);
+    assert_eq!(allowed.headers()["access-control-allow-origin"], "https://shop.example");
+    assert!(allowed.headers()["access-control-allow-headers"].to_str().unwrap().contains("idempotency-key"));
+    let other = preflight("https://elsewhere.example").await.unwrap();
+    assert!(!other.headers().contains_key("access-control-allow-origin"));
+    assert_eq!(gateway.get("/api/orders").await.text().await.unwrap(), "127.0.0.1");
+}
+
+#[tokio::test]
+async fn without_the_setting_no_other_origin_is_allowed() {
+    let gateway = gateway(|_| {}).await;
+    let request = gateway.request(Method::OPTIONS, "/api/orders").header("origin", "https://shop.example");
+    let refused = request.header("access-control-request-method", "GET").send().await.unwrap();
+    assert!(!refused.headers().contains_key("access-control-allow-origin"));
+    problem(refused, 405).await;
+}

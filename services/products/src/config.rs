@@ -4,6 +4,7 @@ use clap::ArgAction;
 
 /// How the service behaves. Where it listens and what it stores in are handed to [`crate::run`].
 #[derive(Clone, Debug, clap::Args)]
+#[group(skip)]
 pub struct Config {
     /// Fill an empty catalogue with a dozen demo products.
     #[arg(long = "demo", env = "TIDEMARK_DEMO", default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]

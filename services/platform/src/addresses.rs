@@ -1,0 +1,147 @@
+//! Where each part of the platform listens: the port base and an offset that never changes.
+//!
+//! Every listener is bound before anything is started, so a port that is taken costs one line and nothing half begun.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use tokio::net::TcpListener;
+
+/// A part that listens. Its position here is its offset from the port base.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Part {
+    /// The way in, with the storefront.
+    Gateway,
+    /// Accounts.
+    Users,
+    /// The catalogue.
+    Products,
+    /// Orders and their outbox.
+    Orders,
+    /// Messages to customers.
+    Notifications,
+    /// What the stream job has counted.
+    Analytics,
+    /// The stream job's status and metrics.
+    StreamJob,
+}
+
+impl Part {
+    /// The name people and logs know it by.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gateway => "gateway",
+            Self::Users => "users",
+            Self::Products => "products",
+            Self::Orders => "orders",
+            Self::Notifications => "notifications",
+            Self::Analytics => "analytics",
+            Self::StreamJob => "order-analytics",
+        }
+    }
+
+    /// Its port above the base. A base of 0 asks the system for any free port.
+    fn port(self, base: u16) -> u16 {
+        if base == 0 { 0 } else { base + self as u16 }
+    }
+}
+
+/// Where to listen.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Addresses {
+    /// Address to listen on.
+    #[arg(long, env = "TIDEMARK_HOST", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), value_name = "ADDRESS")]
+    pub host: IpAddr,
+    /// Port of the gateway; the services follow on the next ones. 0 takes any free ports.
+    #[arg(long, env = "TIDEMARK_PORT_BASE", default_value_t = 5000, value_name = "PORT",
+          value_parser = clap::value_parser!(u16).range(0..=65_529))]
+    pub port_base: u16,
+}
+
+impl Addresses {
+    /// Binds the listener of `part`.
+    ///
+    /// # Errors
+    /// [`AddressError`] when its port is taken or the address is none of this machine's.
+    pub async fn bind(&self, part: Part) -> Result<Listening, AddressError> {
+        let wanted = SocketAddr::new(self.host, part.port(self.port_base));
+        let refused = |source| AddressError { part: part.name(), wanted, source };
+        let listener = TcpListener::bind(wanted).await.map_err(refused)?;
+        let address = listener.local_addr().map_err(refused)?;
+        Ok(Listening { part, listener, address })
+    }
+
+    /// Binds the listeners of all parts, in the order of their ports.
+    ///
+    /// # Errors
+    /// [`AddressError`] for the first that cannot be bound.
+    pub async fn bind_all(&self) -> Result<[Listening; 7], AddressError> {
+        Ok([
+            self.bind(Part::Gateway).await?,
+            self.bind(Part::Users).await?,
+            self.bind(Part::Products).await?,
+            self.bind(Part::Orders).await?,
+            self.bind(Part::Notifications).await?,
+            self.bind(Part::Analytics).await?,
+            self.bind(Part::StreamJob).await?,
+        ])
+    }
+}
+
+/// A part's bound listener.
+pub struct Listening {
+    /// Whose it is.
+    pub part: Part,
+    /// The listener.
+    pub listener: TcpListener,
+    /// Where it really listens.
+    pub address: SocketAddr,
+}
+
+impl Listening {
+    /// The base URL under which this machine reaches it, however wide it listens.
+    pub fn url(&self) -> String {
+        let host = match self.address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+            ip => ip,
+        };
+        format!("http://{}", SocketAddr::new(host, self.address.port()))
+    }
+}
+
+/// A listener could not be bound.
+#[derive(Debug, thiserror::Error)]
+#[error("{part} cannot listen on {wanted}: {source}; choose other ports with --port-base, another address with --host")]
+pub struct AddressError {
+    part: &'static str,
+    wanted: SocketAddr,
+    source: std::io::Error,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_follow_the_base_in_a_fixed_order() {
+        assert_eq!(Part::Gateway.port(5000), 5000);
+        assert_eq!(Part::Orders.port(5000), 5003);
+        assert_eq!(Part::StreamJob.port(65_529), 65_535);
+    }
+
+    #[tokio::test]
+    async fn a_base_of_zero_takes_any_free_port_and_the_url_says_which() {
+        let addresses = Addresses { host: IpAddr::V4(Ipv4Addr::UNSPECIFIED), port_base: 0 };
+        let bound = addresses.bind(Part::Orders).await.unwrap();
+        assert_eq!(bound.url(), format!("http://127.0.0.1:{}", bound.address.port()));
+    }
+
+    #[tokio::test]
+    async fn a_taken_port_is_named_with_the_flag_that_changes_it() {
+        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port_base = taken.local_addr().unwrap().port();
+        let addresses = Addresses { host: IpAddr::V4(Ipv4Addr::LOCALHOST), port_base };
+        let error = addresses.bind(Part::Gateway).await.err().unwrap().to_string();
+        assert!(error.contains(&format!("127.0.0.1:{port_base}")) && error.contains("--port-base"), "{error}");
+    }
+}

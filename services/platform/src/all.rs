@@ -1,0 +1,75 @@
+//! The whole platform in one process.
+
+use std::io::Write;
+use std::time::Duration;
+
+use crate::RunError;
+use crate::addresses::Listening;
+use crate::banner::Banner;
+use crate::config::AllSettings;
+use crate::parts::{Parts, Stage};
+use crate::signals::StopSignals;
+use crate::stores::Stores;
+
+/// How long everything together may take to stop; a person waits.
+const STOP_WITHIN: Duration = Duration::from_millis(4500);
+
+/// Runs it until it is told to stop, or a part of it ends.
+///
+/// Everything that can be wrong with the settings is found before anything is started: ports first, then stores.
+///
+/// # Errors
+/// [`RunError`], in words for the person who started it.
+pub async fn run(settings: AllSettings) -> Result<(), RunError> {
+    settings.process.start_logging();
+    let signals = StopSignals::catch().map_err(RunError::Signals)?;
+    let listening = settings.process.addresses.bind_all().await?;
+    let mut stores = Stores::new(settings.process.stores.clone());
+    let mut parts = Parts::new(STOP_WITHIN);
+    let equipment = Equipment::of(&mut stores, &mut parts).await?;
+    stores.check().await?;
+    let banner = Banner::new(&listening, stores.data_folder());
+    start(&mut parts, settings, equipment, listening);
+    std::io::stdout().write_all(banner.to_string().as_bytes()).map_err(RunError::Banner)?;
+    parts.run_until_stopped(signals).await?;
+    stores.close().await;
+    Ok(())
+}
+
+/// What the services are handed.
+struct Equipment {
+    users: users::Parts,
+    products: products::Parts,
+}
+
+impl Equipment {
+    async fn of(stores: &mut Stores, parts: &mut Parts) -> Result<Self, RunError> {
+        Ok(Self { users: stores.for_users(parts).await?, products: stores.for_products(parts).await? })
+    }
+}
+
+fn start(parts: &mut Parts, settings: AllSettings, equipment: Equipment, listening: [Listening; 7]) {
+    let gateway_settings = reaching(settings.gateway, &listening.each_ref().map(Listening::url));
+    let [gateway, users, products, orders, notifications, analytics, stream_job] = listening.map(|it| it.listener);
+    parts.start(Stage::Gateway, "gateway", |shutdown| {
+        gateway::run(gateway_settings, gateway::Parts {}, gateway, shutdown)
+    });
+    parts.start(Stage::Services, "users", |shutdown| users::run(settings.users, equipment.users, users, shutdown));
+    parts.start(Stage::Services, "products", |shutdown| {
+        products::run(settings.products, equipment.products, products, shutdown)
+    });
+}
+
+/// The gateway's settings with the upstreams where they really listen.
+fn reaching(settings: gateway::Config, urls: &[String; 7]) -> gateway::Config {
+    let [_, users, products, orders, notifications, analytics, _] = urls;
+    let address = |url: &String| url.parse().expect("a listener's URL is a base address");
+    gateway::Config {
+        users_url: address(users),
+        products_url: address(products),
+        orders_url: address(orders),
+        notifications_url: address(notifications),
+        analytics_url: address(analytics),
+        ..settings
+    }
+}

@@ -1,0 +1,50 @@
+//! One service alone, as it runs in production: many replicas of it beside each other, every store named.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use chassis::Shutdown;
+use clap::Args;
+use tokio::net::TcpListener;
+
+use crate::RunError;
+use crate::addresses::Part;
+use crate::config::AloneSettings;
+use crate::parts::{Failure, Parts, Stage};
+use crate::signals::StopSignals;
+use crate::stores::Stores;
+
+/// How long it may take to stop. The chassis cuts off what has not drained before that, and Kubernetes waits for longer.
+const STOP_WITHIN: Duration = Duration::from_secs(12);
+
+/// Runs `part` until it is told to stop or ends. `equip` opens the stores the service needs.
+///
+/// Stores that are away are no reason to end: services wait for them and say so in their health.
+///
+/// # Errors
+/// [`RunError`], in words for the person who started it.
+pub async fn run<C, P, R, F, E>(
+    part: Part,
+    settings: AloneSettings<C>,
+    equip: impl AsyncFnOnce(&mut Stores, &mut Parts) -> Result<P, RunError>,
+    service: R,
+) -> Result<(), RunError>
+where
+    C: Args + Debug,
+    R: FnOnce(C, P, TcpListener, Shutdown) -> F,
+    F: Future<Output = Result<(), E>> + Send + 'static,
+    E: Into<Failure> + 'static,
+{
+    settings.process.start_logging();
+    let signals = StopSignals::catch().map_err(RunError::Signals)?;
+    let bound = settings.process.addresses.bind(part).await?;
+    let mut stores = Stores::new(settings.process.stores);
+    let mut parts = Parts::new(STOP_WITHIN);
+    let equipment = equip(&mut stores, &mut parts).await?;
+    parts
+        .start(Stage::Services, part.name(), |shutdown| service(settings.service, equipment, bound.listener, shutdown));
+    tracing::info!(service = part.name(), address = %bound.address, "listening");
+    parts.run_until_stopped(signals).await?;
+    stores.close().await;
+    Ok(())
+}

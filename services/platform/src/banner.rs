@@ -1,0 +1,48 @@
+//! What a person reads at start: a short table of addresses.
+
+use std::fmt;
+
+use crate::addresses::{Listening, Part};
+use crate::data_folder::DataFolder;
+
+/// The table, with one line for each address.
+pub struct Banner {
+    addresses: Vec<(Part, String)>,
+    state: String,
+}
+
+impl Banner {
+    /// Of the whole platform, with its state in `folder`, or nowhere but in the stores that were named.
+    pub fn new(listening: &[Listening], folder: Option<&DataFolder>) -> Self {
+        let addresses = listening.iter().map(|bound| (bound.part, bound.url())).collect();
+        let state = match folder {
+            Some(folder) if folder.is_ephemeral() => format!("{} (removed at the end)", folder.path().display()),
+            Some(folder) => folder.path().display().to_string(),
+            None => "in the stores you named".to_owned(),
+        };
+        Self { addresses, state }
+    }
+}
+
+impl fmt::Display for Banner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "\n  Tidemark is up.\n")?;
+        for (part, url) in &self.addresses {
+            writeln!(f, "  {:<16}{:<30}{}", part.name(), url, what_is_there(*part))?;
+        }
+        writeln!(f, "\n  {:<16}{}", "state", self.state)?;
+        writeln!(f, "  {:<16}Ctrl-C\n", "stop")
+    }
+}
+
+fn what_is_there(part: Part) -> &'static str {
+    match part {
+        Part::Gateway => "storefront, and /api for all services",
+        Part::Users => "accounts",
+        Part::Products => "the catalogue",
+        Part::Orders => "orders, relayed to the topic `orders`",
+        Part::Notifications => "messages to customers",
+        Part::Analytics => "counts per user and minute",
+        Part::StreamJob => "status and metrics of the stream job",
+    }
+}

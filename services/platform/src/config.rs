@@ -1,0 +1,164 @@
+//! The command line: what to run, where it listens, where its state lives.
+//!
+//! Every setting is a flag and an environment variable and has a default, so that `platform` alone is a whole platform.
+
+use std::path::PathBuf;
+
+use chassis::LogSettings;
+use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::addresses::Addresses;
+use crate::data_folder;
+
+/// Tidemark: an e-commerce platform with a native stream processor.
+///
+/// Without a command it runs all of it in one process, on embedded stores, or on those that the flags name.
+#[derive(Debug, Parser)]
+#[command(name = "platform", version, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// What to run.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The settings of the whole platform, when no command is given.
+    #[command(flatten)]
+    pub all: AllSettings,
+}
+
+/// What the services are told of each other when they run apart. In one process they know, and these flags are not shown.
+const UPSTREAMS: [&str; 5] = [
+    "gateway-users-url",
+    "gateway-products-url",
+    "gateway-orders-url",
+    "gateway-notifications-url",
+    "gateway-analytics-url",
+];
+
+impl Cli {
+    /// Reads the command line and the environment. Ends the process with a line on standard error, or with the help asked
+    /// for, when there is nothing to run.
+    pub fn read() -> Self {
+        let matches = Self::command_shown().get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
+    fn command_shown() -> clap::Command {
+        let hide = |argument: Arg| {
+            let known = UPSTREAMS.contains(&argument.get_id().as_str());
+            argument.hide(known)
+        };
+        Self::command().mut_args(hide).mut_subcommand("all", |all| all.mut_args(hide))
+    }
+}
+
+/// What to run: the whole platform, or one service of it.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Everything in one process (what runs without a command).
+    All(Box<AllSettings>),
+    /// The gateway alone.
+    Gateway(Box<AloneSettings<gateway::Config>>),
+    /// The users service alone.
+    Users(Box<AloneSettings<users::Config>>),
+    /// The products service alone.
+    Products(Box<AloneSettings<products::Config>>),
+}
+
+/// The settings of one service that runs alone.
+#[derive(Args, Clone, Debug)]
+#[group(skip)]
+pub struct AloneSettings<C: Args> {
+    /// What every process of the platform is told.
+    #[command(flatten)]
+    pub process: ProcessSettings,
+    /// The service's own.
+    #[command(flatten, next_help_heading = "Service")]
+    pub service: C,
+}
+
+/// The settings of the whole platform in one process.
+#[derive(Args, Clone, Debug)]
+pub struct AllSettings {
+    /// What every process of the platform is told.
+    #[command(flatten)]
+    pub process: ProcessSettings,
+    /// The gateway; where its upstreams are is known here.
+    #[command(flatten, next_help_heading = "Gateway")]
+    pub gateway: gateway::Config,
+    /// The users service.
+    #[command(flatten, next_help_heading = "Users")]
+    pub users: users::Config,
+    /// The products service.
+    #[command(flatten, next_help_heading = "Products")]
+    pub products: products::Config,
+}
+
+/// What every process of the platform is told.
+#[derive(Args, Clone, Debug)]
+pub struct ProcessSettings {
+    /// Where it listens.
+    #[command(flatten)]
+    pub addresses: Addresses,
+    /// Where its state lives.
+    #[command(flatten, next_help_heading = "Stores")]
+    pub stores: StoreSettings,
+    /// How it logs.
+    #[command(flatten, next_help_heading = "Logs")]
+    pub logs: LogSettings,
+}
+
+impl ProcessSettings {
+    /// Starts logging. The embedded DynamoDB warns of every refused condition, and to be refused is what services ask for.
+    pub fn start_logging(&self) {
+        let LogSettings { log, log_format } = self.logs.clone();
+        chassis::init_telemetry(&LogSettings { log: log.with_defaults("dynoxide=error"), log_format });
+    }
+}
+
+/// Where state lives. What is not named is embedded, in the data folder.
+#[derive(Args, Clone, Debug)]
+pub struct StoreSettings {
+    /// Data folder of the embedded stores.
+    #[arg(long, env = "TIDEMARK_DATA", default_value_os_t = data_folder::default_path(), value_name = "FOLDER")]
+    pub data: PathBuf,
+    /// Keep what is embedded in a folder that is removed at the end, not in --data.
+    #[arg(long, env = "TIDEMARK_EPHEMERAL")]
+    pub ephemeral: bool,
+    /// Kafka brokers, `host:port`, comma separated [default: the embedded record log].
+    #[arg(long, env = "TIDEMARK_BROKERS", value_name = "BROKERS")]
+    pub brokers: Option<String>,
+    /// Property for librdkafka, such as `security.protocol=SASL_SSL`; repeat it, or in the variable one a line.
+    #[arg(long = "property", env = "TIDEMARK_PROPERTIES", hide_env_values = true, value_name = "NAME=VALUE",
+          value_delimiter = '\n', value_parser = property)]
+    pub properties: Vec<(String, String)>,
+    /// SQL database of users and orders, `mysql://user:password@host/name` [default: SQLite].
+    #[arg(long, env = "TIDEMARK_MYSQL", hide_env_values = true, value_name = "URL")]
+    pub mysql: Option<String>,
+    /// DynamoDB endpoint, or `aws` for the one of the environment's region [default: an embedded one].
+    #[arg(long, env = "TIDEMARK_DYNAMODB", value_name = "URL")]
+    pub dynamodb: Option<String>,
+    /// Object store: `file://`, `gs://` or `s3://` [default: a folder].
+    #[arg(long, env = "TIDEMARK_OBJECTS", value_name = "URL")]
+    pub objects: Option<String>,
+}
+
+/// Reads `name=value`.
+fn property(text: &str) -> Result<(String, String), &'static str> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    Ok((name.trim().to_owned(), value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command_shown().debug_assert();
+    }
+
+    #[test]
+    fn a_property_may_hold_further_equal_signs() {
+        assert_eq!(property("sasl.password=a=b").unwrap(), ("sasl.password".to_owned(), "a=b".to_owned()));
+        assert!(property("acks").is_err());
+    }
+}

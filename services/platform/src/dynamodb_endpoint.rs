@@ -1,0 +1,82 @@
+//! An embedded DynamoDB endpoint over SQLite, for the same client code as in production.
+//!
+//! It answers each request on the thread that read it, waiting for the disk, so it has a thread and a runtime of its own:
+//! a write here never holds up a request elsewhere. As DynamoDB does, it removes expired items in the background.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::time::Duration;
+
+use chassis::Shutdown;
+use dynoxide::Database;
+
+/// How often expired items are removed. DynamoDB itself promises days, and no client may count on less.
+const EXPIRY_SWEEP: Duration = Duration::from_secs(60);
+
+/// An endpoint that is bound and whose tables are open, not yet serving.
+pub struct DynamoDbEndpoint {
+    listener: TcpListener,
+    address: SocketAddr,
+    tables: Database,
+}
+
+impl DynamoDbEndpoint {
+    /// Opens the tables in `file` and binds a free port of the loopback interface.
+    ///
+    /// # Errors
+    /// [`EndpointError`] when the file cannot be opened or no port be had.
+    pub fn open(file: &Path) -> Result<Self, EndpointError> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let tables = Database::new(&file.to_string_lossy())?;
+        Ok(Self { listener, address, tables })
+    }
+
+    /// The URL for clients.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Serves until `shutdown`, then answers what was asked and closes the tables. Blocks.
+    ///
+    /// # Errors
+    /// [`EndpointError`] when serving ends for another reason.
+    pub fn serve(self, shutdown: Shutdown) -> Result<(), EndpointError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async move {
+            let listener = tokio::net::TcpListener::from_std(self.listener)?;
+            let expiry = tokio::spawn(remove_expired(self.tables.clone()));
+            let stop = async move { shutdown.requested().await };
+            let served = dynoxide::server::serve_with_shutdown(listener, self.tables, stop).await;
+            expiry.abort();
+            served.map_err(EndpointError::Serve)
+        })
+    }
+}
+
+/// Removes expired items every now and then, for ever.
+async fn remove_expired(tables: Database) {
+    let mut ticks = tokio::time::interval(EXPIRY_SWEEP);
+    loop {
+        ticks.tick().await;
+        match tables.sweep_ttl() {
+            Ok(removed) => tracing::debug!(removed, "removed expired items"),
+            Err(error) => tracing::warn!(%error, "could not remove expired items"),
+        }
+    }
+}
+
+/// Why the embedded endpoint does not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum EndpointError {
+    /// No port, no thread.
+    #[error("the embedded DynamoDB endpoint cannot listen: {0}")]
+    Listen(#[from] std::io::Error),
+    /// The file is damaged or not ours.
+    #[error("the embedded DynamoDB tables cannot be opened: {0}")]
+    Open(#[from] dynoxide::DynoxideError),
+    /// Serving failed.
+    #[error("the embedded DynamoDB endpoint failed: {0}")]
+    Serve(String),
+}

@@ -1,0 +1,31 @@
+//! What each service is handed: of all stores those that it works with, and no others.
+
+use crate::RunError;
+use crate::parts::Parts;
+use crate::stores::Stores;
+
+impl Stores {
+    /// The gateway owns no data.
+    ///
+    /// # Errors
+    /// None.
+    pub async fn for_gateway(&mut self, _: &mut Parts) -> Result<gateway::Parts, RunError> {
+        Ok(gateway::Parts {})
+    }
+
+    /// Users are kept in SQL.
+    ///
+    /// # Errors
+    /// [`RunError::Store`].
+    pub async fn for_users(&mut self, _: &mut Parts) -> Result<users::Parts, RunError> {
+        Ok(users::Parts { database: self.database()? })
+    }
+
+    /// Products are kept in DynamoDB.
+    ///
+    /// # Errors
+    /// [`RunError::Store`].
+    pub async fn for_products(&mut self, parts: &mut Parts) -> Result<products::Parts, RunError> {
+        Ok(products::Parts { dynamodb: self.dynamodb(parts).await? })
+    }
+}

@@ -1,0 +1,72 @@
+//! Tidemark in one process: every service, the stream job and their stores, or one service alone for production.
+//!
+//! This crate owns no behaviour of the shop. It opens the [stores] that the [command line](config) names and embeds the
+//! others in a [data folder](data_folder); binds the [addresses]; starts the [parts], watches them, and stops them in
+//! order.
+
+pub mod config;
+
+pub mod addresses;
+pub mod data_folder;
+pub mod dynamodb_endpoint;
+mod equipment;
+pub mod stores;
+
+pub mod parts;
+pub mod signals;
+
+pub mod all;
+pub mod alone;
+pub mod banner;
+
+use std::io;
+use std::time::Duration;
+
+use addresses::Part;
+use config::{Cli, Command};
+use stores::Stores;
+
+/// What is still blocked on a thread after everything has stopped is not worth a longer wait.
+const LEFTOVERS: Duration = Duration::from_millis(100);
+
+/// Runs what the command line asks for, until it ends.
+///
+/// # Errors
+/// [`RunError`], in words for the person who started it.
+pub fn run(cli: Cli) -> Result<(), RunError> {
+    let command = cli.command.unwrap_or_else(|| Command::All(Box::new(cli.all)));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(RunError::Runtime)?;
+    let outcome = runtime.block_on(async {
+        match command {
+            Command::All(settings) => all::run(*settings).await,
+            Command::Gateway(own) => alone::run(Part::Gateway, *own, Stores::for_gateway, gateway::run).await,
+            Command::Users(own) => alone::run(Part::Users, *own, Stores::for_users, users::run).await,
+            Command::Products(own) => alone::run(Part::Products, *own, Stores::for_products, products::run).await,
+        }
+    });
+    runtime.shutdown_timeout(LEFTOVERS);
+    outcome
+}
+
+/// Why a process of the platform could not start, or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The system gives no threads.
+    #[error("cannot start: {0}")]
+    Runtime(#[source] io::Error),
+    /// The system does not let signals be caught.
+    #[error("cannot listen for Ctrl-C: {0}")]
+    Signals(#[source] io::Error),
+    /// Standard output is closed.
+    #[error("cannot write to standard output: {0}")]
+    Banner(#[source] io::Error),
+    /// An address is taken.
+    #[error(transparent)]
+    Address(#[from] addresses::AddressError),
+    /// A store cannot be had.
+    #[error(transparent)]
+    Store(#[from] stores::StoreError),
+    /// A part ended.
+    #[error(transparent)]
+    Part(#[from] parts::PartError),
+}

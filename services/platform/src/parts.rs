@@ -1,0 +1,219 @@
+//! The running parts of one process: started by name, watched, and stopped in order.
+//!
+//! Parts stop [stage](Stage) by stage, each when the one before has ended or has used up its time: whatever is asked by
+//! others outlives those who ask. A part that ends before it is told to is a failure of the whole process, whether it
+//! returned, failed or panicked: nothing goes on half.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::fmt::Display;
+use std::future::Future;
+use std::time::Duration;
+
+use chassis::Shutdown;
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::{Instant, timeout_at};
+
+use crate::signals::StopSignals;
+
+/// What a part failed of.
+pub type Failure = Box<dyn Error + Send + Sync>;
+
+/// When a part stops. The stages are declared in the order in which they stop.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Stage {
+    /// The way in.
+    Gateway,
+    /// Who answers requests, with what they do in the background.
+    Services,
+    /// Who counts.
+    StreamJob,
+    /// What all of them keep their state in.
+    Stores,
+}
+
+impl Stage {
+    const ALL: [Self; 4] = [Self::Gateway, Self::Services, Self::StreamJob, Self::Stores];
+
+    /// When its parts must have stopped, in tenths of the time for all.
+    fn deadline_tenths(self) -> u32 {
+        match self {
+            Self::Gateway => 3,
+            Self::Services => 6,
+            Self::StreamJob => 8,
+            Self::Stores => 10,
+        }
+    }
+}
+
+/// The parts of a process.
+pub struct Parts {
+    running: JoinSet<Result<(), Failure>>,
+    names: HashMap<Id, (&'static str, Stage)>,
+    shutdowns: [Shutdown; Stage::ALL.len()],
+    stop_within: Duration,
+}
+
+impl Parts {
+    /// None yet. Told to stop, all of them together have `stop_within` to do so.
+    pub fn new(stop_within: Duration) -> Self {
+        Self { running: JoinSet::new(), names: HashMap::new(), shutdowns: Default::default(), stop_within }
+    }
+
+    /// Starts a part.
+    pub fn start<F, E>(&mut self, stage: Stage, name: &'static str, part: impl FnOnce(Shutdown) -> F)
+    where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<Failure> + 'static,
+    {
+        let part = part(self.shutdowns[stage as usize].clone());
+        let task = self.running.spawn(async move { part.await.map_err(Into::into) });
+        self.names.insert(task.id(), (name, stage));
+    }
+
+    /// Starts a part that blocks, on a thread of its own.
+    pub fn start_blocking<F, E>(&mut self, stage: Stage, name: &'static str, part: F)
+    where
+        F: FnOnce(Shutdown) -> Result<(), E> + Send + 'static,
+        E: Into<Failure> + Send + 'static,
+    {
+        self.start(stage, name, |shutdown| async move {
+            let ended = tokio::task::spawn_blocking(move || part(shutdown)).await;
+            ended.map_err(|panic| Failure::from(describe(panic)))?.map_err(Into::into)
+        });
+    }
+
+    /// Lets the parts run until a signal says to stop or one of them ends, then stops them. A second signal ends the
+    /// process at once.
+    ///
+    /// # Errors
+    /// [`PartError`] with the first part that ended unasked, or else failed on its way out.
+    pub async fn run_until_stopped(mut self, mut signals: StopSignals) -> Result<(), PartError> {
+        let ended = tokio::select! {
+            error = self.first_to_end() => Err(error),
+            () = signals.next() => Ok(()),
+        };
+        signals.end_process_on_next();
+        let stopped = self.stop().await;
+        ended.and(stopped)
+    }
+
+    /// Waits until a part ends that nobody told to.
+    async fn first_to_end(&mut self) -> PartError {
+        let Some(ended) = self.running.join_next_with_id().await else { return std::future::pending().await };
+        let (name, result) = self.forget(ended);
+        PartError { name, failure: result.err().unwrap_or_else(|| "it returned".into()) }
+    }
+
+    /// Stops all parts, stage by stage. What does not stop in its time is left behind with a warning: the state of every
+    /// part survives a kill, so nothing is lost but politeness.
+    ///
+    /// # Errors
+    /// [`PartError`] with the first failure on the way.
+    async fn stop(mut self) -> Result<(), PartError> {
+        let (began, mut outcome) = (Instant::now(), Ok(()));
+        for stage in Stage::ALL {
+            self.shutdowns[stage as usize].request();
+            let deadline = began + self.stop_within * stage.deadline_tenths() / 10;
+            while self.names.values().any(|(_, of)| *of <= stage) {
+                let Ok(Some(ended)) = timeout_at(deadline, self.running.join_next_with_id()).await else { break };
+                if let (name, Err(failure)) = self.forget(ended) {
+                    outcome = outcome.and(Err(PartError { name, failure }));
+                }
+            }
+        }
+        for (name, _) in self.names.values() {
+            tracing::warn!(part = name, "did not stop in time");
+        }
+        outcome
+    }
+
+    /// Takes a part off the list and says how it ended.
+    fn forget(&mut self, ended: Result<(Id, Result<(), Failure>), JoinError>) -> (&'static str, Result<(), Failure>) {
+        let (id, result) = match ended {
+            Ok((id, result)) => (id, result),
+            Err(panic) => (panic.id(), Err(describe(panic).into())),
+        };
+        let (name, _) = self.names.remove(&id).expect("every task was given a name when it was spawned");
+        (name, result)
+    }
+}
+
+/// What a task that did not return has to say.
+fn describe(panic: JoinError) -> String {
+    let Ok(payload) = panic.try_into_panic() else { return "it was cancelled".to_owned() };
+    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
+    format!("it panicked: {}", text.as_deref().unwrap_or("without a message"))
+}
+
+/// A part ended that nobody had told to, or failed on its way out.
+#[derive(Debug, thiserror::Error)]
+#[error("{name} ended: {}", chain(failure))]
+pub struct PartError {
+    name: &'static str,
+    failure: Failure,
+}
+
+/// An error with what lies behind it, in one line; a cause that its error has said already is not said again.
+fn chain(failure: &Failure) -> impl Display {
+    let mut line = failure.to_string();
+    let mut cause = failure.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !line.contains(&text) {
+            line = format!("{line}: {text}");
+        }
+        cause = error.source();
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn stages_stop_one_after_the_other_in_whatever_order_they_were_started() {
+        let stopped = Arc::new(Mutex::new(Vec::new()));
+        let mut parts = Parts::new(LIMIT);
+        for (stage, name) in [(Stage::Stores, "tables"), (Stage::Gateway, "gateway"), (Stage::Services, "orders")] {
+            let stopped = Arc::clone(&stopped);
+            parts.start(stage, name, |shutdown| async move {
+                shutdown.requested().await;
+                stopped.lock().unwrap().push(name);
+                Ok::<_, Infallible>(())
+            });
+        }
+        parts.stop().await.unwrap();
+        assert_eq!(*stopped.lock().unwrap(), ["gateway", "orders", "tables"]);
+    }
+
+    #[tokio::test]
+    async fn a_part_that_panics_is_named_with_what_it_said() {
+        let mut parts = Parts::new(LIMIT);
+        parts.start_blocking(Stage::StreamJob, "stream job", |_| -> Result<(), Infallible> { panic!("no way on") });
+        let error = parts.first_to_end().await.to_string();
+        assert_eq!(error, "stream job ended: it panicked: no way on");
+        parts.stop().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_part_that_returns_unasked_is_a_failure() {
+        let mut parts = Parts::new(LIMIT);
+        parts.start(Stage::Services, "orders", |_| async { Ok::<_, Infallible>(()) });
+        assert_eq!(parts.first_to_end().await.to_string(), "orders ended: it returned");
+    }
+
+    #[tokio::test]
+    async fn a_part_that_does_not_stop_holds_up_nobody_for_ever() {
+        let mut parts = Parts::new(Duration::from_millis(10));
+        parts.start(Stage::Stores, "stubborn", |_| std::future::pending::<Result<(), Infallible>>());
+        parts.stop().await.unwrap();
+    }
+}

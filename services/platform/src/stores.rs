@@ -1,0 +1,200 @@
+//! The stores of one process: those that the settings name, and embedded ones for the rest.
+//!
+//! A store is opened when a part asks for it. The data folder is touched, and locked, with the first embedded one: a
+//! process that was given all its stores leaves nothing on the disk.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::DisplayErrorContext;
+use chassis::sql::{self, Database};
+use record_log::{LogError, LogSettings, RecordLog};
+use url::Url;
+
+use crate::config::StoreSettings;
+use crate::data_folder::{DataFolder, DataFolderError};
+use crate::dynamodb_endpoint::{DynamoDbEndpoint, EndpointError};
+use crate::parts::{Parts, Stage};
+
+/// What `--dynamodb` says for AWS itself.
+const AWS: &str = "aws";
+
+/// The stores of one process.
+pub struct Stores {
+    settings: StoreSettings,
+    folder: Option<DataFolder>,
+    database: Option<Database>,
+    dynamodb: Option<Client>,
+    log: Option<Arc<dyn RecordLog>>,
+}
+
+impl Stores {
+    /// As the settings name them; nothing is opened yet.
+    pub fn new(settings: StoreSettings) -> Self {
+        Self { settings, folder: None, database: None, dynamodb: None, log: None }
+    }
+
+    /// The SQL database.
+    ///
+    /// # Errors
+    /// [`StoreError`] when its URL cannot be understood or the data folder not be had.
+    pub fn database(&mut self) -> Result<Database, StoreError> {
+        if let Some(open) = &self.database {
+            return Ok(open.clone());
+        }
+        let url = match self.settings.mysql.clone() {
+            Some(url) => url,
+            None => file_url("sqlite", &self.folder()?.path().join("sql.sqlite")),
+        };
+        let database = sql::connect(&url).map_err(StoreError::Sql)?;
+        Ok(self.database.insert(database).clone())
+    }
+
+    /// A client of DynamoDB; the embedded endpoint becomes one of the parts.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the embedded endpoint cannot be opened.
+    pub async fn dynamodb(&mut self, parts: &mut Parts) -> Result<Client, StoreError> {
+        if let Some(open) = &self.dynamodb {
+            return Ok(open.clone());
+        }
+        let client = match self.settings.dynamodb.as_deref() {
+            Some(AWS) => chassis::dynamodb::client(None).await,
+            Some(url) => chassis::dynamodb::client(Some(url)).await,
+            None => {
+                let endpoint = DynamoDbEndpoint::open(&self.folder()?.path().join("dynamodb.sqlite"))?;
+                let url = endpoint.url();
+                parts.start_blocking(Stage::Stores, "embedded DynamoDB", |shutdown| endpoint.serve(shutdown));
+                chassis::dynamodb::client(Some(&url)).await
+            }
+        };
+        Ok(self.dynamodb.insert(client).clone())
+    }
+
+    /// The record log.
+    ///
+    /// # Errors
+    /// [`StoreError`] when its settings cannot work or the data folder not be had.
+    pub fn log(&mut self) -> Result<Arc<dyn RecordLog>, StoreError> {
+        if let Some(open) = &self.log {
+            return Ok(Arc::clone(open));
+        }
+        let settings = match self.settings.brokers.clone() {
+            Some(brokers) => LogSettings::Kafka { brokers, properties: self.settings.properties.clone() },
+            None => LogSettings::Embedded { folder: self.folder()?.path().join("log") },
+        };
+        let log = record_log::open(&settings).map_err(StoreError::Log)?;
+        Ok(Arc::clone(self.log.insert(log)))
+    }
+
+    /// The URL of the object store.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the data folder cannot be had.
+    pub fn objects_url(&mut self) -> Result<String, StoreError> {
+        match self.settings.objects.clone() {
+            Some(url) => Ok(url),
+            None => Ok(file_url("file", &self.folder()?.path().join("objects"))),
+        }
+    }
+
+    /// The data folder, if a store needed it.
+    pub fn data_folder(&self) -> Option<&DataFolder> {
+        self.folder.as_ref()
+    }
+
+    /// Whether the servers answer that the settings name and that were asked for. A person is better told at once which
+    /// does not.
+    ///
+    /// # Errors
+    /// [`StoreError::Away`] for the first that does not.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        if let (Some(_), Some(database)) = (&self.settings.mysql, &self.database) {
+            database.ping().await.map_err(|error| StoreError::away("MySQL", "--mysql", &error))?;
+        }
+        if let (Some(_), Some(client)) = (&self.settings.dynamodb, &self.dynamodb) {
+            let answered = client.list_tables().limit(1).send().await;
+            answered.map_err(|error| StoreError::away("DynamoDB", "--dynamodb", &DisplayErrorContext(&error)))?;
+        }
+        if let (Some(_), Some(log)) = (&self.settings.brokers, &self.log) {
+            check_brokers(Arc::clone(log)).await?;
+        }
+        Ok(())
+    }
+
+    /// Closes them, when nothing uses them any more.
+    pub async fn close(self) {
+        if let Some(database) = self.database {
+            database.pool().close().await;
+        }
+    }
+
+    fn folder(&mut self) -> Result<&DataFolder, DataFolderError> {
+        let folder = match self.folder.take() {
+            Some(open) => open,
+            None if self.settings.ephemeral => DataFolder::ephemeral()?,
+            None => DataFolder::open(&self.settings.data)?,
+        };
+        Ok(self.folder.insert(folder))
+    }
+}
+
+/// Asks Kafka for a topic. That it does not exist yet is an answer too.
+async fn check_brokers(log: Arc<dyn RecordLog>) -> Result<(), StoreError> {
+    let asked = tokio::task::spawn_blocking(move || log.partitions(events::ORDERS)).await;
+    match asked.expect("asking for partitions does not panic") {
+        Err(LogError::Unavailable(cause)) => Err(StoreError::away("Kafka", "--brokers", &cause)),
+        Err(other @ LogError::Settings(_)) => Err(StoreError::Log(other)),
+        _ => Ok(()),
+    }
+}
+
+/// `path` as a URL; it is absolute, for a data folder knows its own whole path.
+fn file_url(scheme: &str, path: &Path) -> String {
+    let url = Url::from_file_path(path).expect("the path of the data folder is absolute");
+    format!("{scheme}{}", url.as_str().trim_start_matches("file"))
+}
+
+/// Why a store cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The folder of the embedded stores.
+    #[error(transparent)]
+    Folder(#[from] DataFolderError),
+    /// The SQL database.
+    #[error("the SQL database cannot be used (--mysql): {0}")]
+    Sql(#[source] sqlx::Error),
+    /// The embedded tables.
+    #[error(transparent)]
+    Tables(#[from] EndpointError),
+    /// The record log.
+    #[error("the record log cannot be used (--brokers, --property): {0}")]
+    Log(#[source] LogError),
+    /// A server does not answer.
+    #[error("{server} does not answer; is {flag} right? {reason}")]
+    Away {
+        /// Which.
+        server: &'static str,
+        /// The setting that names it.
+        flag: &'static str,
+        /// What was heard instead.
+        reason: String,
+    },
+}
+
+impl StoreError {
+    fn away(server: &'static str, flag: &'static str, reason: &dyn std::fmt::Display) -> Self {
+        Self::Away { server, flag, reason: reason.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_with_spaces_and_question_marks_is_a_url() {
+        assert_eq!(file_url("sqlite", Path::new("/a b/c?d")), "sqlite:///a%20b/c%3Fd");
+    }
+}

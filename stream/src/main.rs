@@ -17,8 +17,8 @@ struct Arguments {
     #[arg(long, env = "TIDEMARK_BROKERS", default_value = "localhost:9092")]
     brokers: String,
 
-    /// Further librdkafka property, such as security.protocol=SASL_SSL; may be repeated
-    #[arg(long = "property", env = "TIDEMARK_PROPERTIES", value_delimiter = ',', value_parser = parse_property, value_name = "NAME=VALUE")]
+    /// Further librdkafka property, such as security.protocol=SASL_SSL; repeat it, or in the variable one a line
+    #[arg(long = "property", env = "TIDEMARK_PROPERTIES", value_delimiter = '\n', value_parser = parse_property, value_name = "NAME=VALUE")]
     properties: Vec<(String, String)>,
 
     /// Address that health and metrics are served on; not served if absent

@@ -60,7 +60,9 @@ impl Stop {
         drop(guard);
         let stop = self.clone();
         let listen = move || {
-            runtime.block_on(async { tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} } });
+            runtime.block_on(async {
+                tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+            });
             stop.request();
         };
         std::thread::Builder::new().name("signals".to_owned()).spawn(listen)?;

@@ -65,12 +65,16 @@ pub struct Own<K, A> {
 }
 
 /// Builds the dataflow of one worker. The probe tells up to where results are committed.
-pub fn build<K: Key, A: Aggregate>(worker: &mut Worker, shared: &Shared<K, A>, own: Own<K, A>) -> ProbeHandle<EventTimeMs> {
+pub fn build<K: Key, A: Aggregate>(
+    worker: &mut Worker,
+    shared: &Shared<K, A>,
+    own: Own<K, A>,
+) -> ProbeHandle<EventTimeMs> {
     let Shared { pipeline, attempt, store, adopted, allowed_lateness_ms, clock } = shared;
     let (slots, boundary) = (adopted.fingerprint.slots, adopted.boundary);
     let standings = Standings::spread(worker);
     let committed = ProbeHandle::new();
-    let memory_ms = pipeline.windows.size_ms() + allowed_lateness_ms;
+    let memory_ms = pipeline.windows.reach_ms() + allowed_lateness_ms;
     let source = Source {
         partitions: own.partitions,
         restored: own.restored,

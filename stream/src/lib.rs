@@ -7,29 +7,29 @@
 //! event time ([`pane`], [`watermark`], [`cut`]), what is kept of events ([`aggregate`]), the dataflow ([`dataflow`]:
 //! [`source`], [`panes`], [`window`], [`checkpoint`], [`summary`], [`sink`]), and the life of a job ([`run`]).
 
-pub mod job;
-pub mod pane;
-pub mod watermark;
-pub mod cut;
 pub mod aggregate;
+pub mod attempt;
+pub mod checkpoint;
+pub mod cut;
+pub mod dataflow;
 pub mod flow;
 pub mod frontier;
-pub mod dataflow;
-pub mod standing;
-pub mod source;
-pub mod panes;
-pub mod window;
-pub mod checkpoint;
-pub mod summary;
-pub mod sink;
-pub mod settings;
-pub mod topics;
-pub mod attempt;
-pub mod monitor;
+pub mod job;
 pub mod metrics;
-pub mod status;
-pub mod run;
+pub mod monitor;
 pub mod order_analytics;
+pub mod pane;
+pub mod panes;
+pub mod run;
+pub mod settings;
+pub mod sink;
+pub mod source;
+pub mod standing;
+pub mod status;
+pub mod summary;
+pub mod topics;
+pub mod watermark;
+pub mod window;
 
 pub use aggregate::{Aggregate, Count, Key, Max, Min, Sum, hash_bytes};
 pub use attempt::{JobError, Stop};

@@ -4,7 +4,9 @@
 
 use std::time::Duration;
 
-use prometheus::{Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
 use record_log::OffsetRange;
 
 /// The metrics of a job's process.
@@ -74,17 +76,34 @@ impl Metrics {
             rejected: register.counter("rejected_total", "Records that went to the dead letters."),
             late: register.counters("late_total", "Late records, by what became of them.", "outcome"),
             rows: register.counter("rows_total", "Rows of windows, new and corrected."),
-            lag: register.gauges("lag_records", "Records between the position and the end of a partition, as of the last look.", "partition"),
+            lag: register.gauges(
+                "lag_records",
+                "Records between the position and the end of a partition, as of the last look.",
+                "partition",
+            ),
             position: register.gauges("position_offset", "Offset of a partition to be read next.", "partition"),
-            newest_event: register.gauges("newest_event_ms", "Newest event time of a partition, ms since the epoch.", "partition"),
-            boundary: register.gauges("watermark_ms", "Boundary that a worker's sources have passed, ms since the epoch.", "worker"),
+            newest_event: register.gauges(
+                "newest_event_ms",
+                "Newest event time of a partition, ms since the epoch.",
+                "partition",
+            ),
+            boundary: register.gauges(
+                "watermark_ms",
+                "Boundary that a worker's sources have passed, ms since the epoch.",
+                "worker",
+            ),
             open_entries: register.gauges("open_entries", "Keys in open panes of a worker's sources.", "worker"),
-            window_entries: register.gauges("state_entries", "Entries kept for open and correctable windows.", "worker"),
+            window_entries: register.gauges(
+                "state_entries",
+                "Entries kept for open and correctable windows.",
+                "worker",
+            ),
             window_panes: register.gauges("open_panes", "Panes kept for open and correctable windows.", "worker"),
             checkpoint_boundary: register.gauge("checkpoint_boundary_ms", "Boundary of the newest durable checkpoint."),
             checkpoint_seconds: register.histogram("checkpoint_seconds", "Time to write a manifest."),
             checkpoint_bytes: register.counter("checkpoint_bytes_total", "Bytes of parts written."),
-            commit_seconds: register.histogram("commit_seconds", "Time to commit a batch of results in all slots of a worker."),
+            commit_seconds: register
+                .histogram("commit_seconds", "Time to commit a batch of results in all slots of a worker."),
             attempt: register.gauge("attempt", "Number of the running attempt: how often the job has started."),
             running: register.gauge("running", "1 while an attempt is running."),
             registry,

@@ -88,7 +88,9 @@ impl OrderAnalytics {
             .window(windows)
             .aggregate(|order: decode::Order| [(order.user_id, (Count(1), Sum(order.total_cents)))])
             .sink(&self.output_topic, move |row, output| write_count(row, size_ms, output))
-            .summarize(&self.summary_topic, TOP_USERS, by_orders, move |totals, output| write_summary(totals, size_ms, output))
+            .summarize(&self.summary_topic, TOP_USERS, by_orders, move |totals, output| {
+                write_summary(totals, size_ms, output)
+            })
             .asides(&self.late_topic, &self.dead_letter_topic))
     }
 }
@@ -101,7 +103,8 @@ fn by_orders((id, totals): (&u64, &OrderTotals), (other_id, other): (&u64, &Orde
 fn write_count(row: &Row<u64, OrderTotals>, size_ms: u64, output: &mut Output) {
     let (Count(order_count), Sum(total_cents)) = row.aggregate;
     let (window_start, window_end) = window(row.window_start, size_ms);
-    let count = WindowCount { user_id: row.key, window_start, window_end, order_count, total_cents, revision: row.revision };
+    let count =
+        WindowCount { user_id: row.key, window_start, window_end, order_count, total_cents, revision: row.revision };
     output.key.extend(row.key.to_string().bytes());
     write_json(&count, output);
 }

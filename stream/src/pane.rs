@@ -110,6 +110,17 @@ impl Windows {
         pane - pane % self.slide_ms + self.size_ms
     }
 
+    /// The end of the last window that shares a pane with a window that ends at `end`: a record that comes before it (and the
+    /// allowed lateness) may still change that window, for a record is counted in all of its windows or in none.
+    pub fn last_correction(&self, end: EventTimeMs) -> EventTimeMs {
+        self.last_end(end - self.pane_ms)
+    }
+
+    /// How long after its beginning a pane can matter, allowed lateness aside.
+    pub fn reach_ms(&self) -> u64 {
+        if self.slide_ms == self.size_ms { self.size_ms } else { 2 * self.size_ms - self.pane_ms }
+    }
+
     /// The start of the window that ends at `boundary`, if one does.
     pub fn ending_at(&self, boundary: EventTimeMs) -> Option<EventTimeMs> {
         boundary.checked_sub(self.size_ms).filter(|start| start.is_multiple_of(self.slide_ms))
@@ -150,7 +161,8 @@ mod tests {
         let windows = windows(60, 20);
         assert_eq!(windows.pane_ms(), 20);
         for pane in (0..400).step_by(20) {
-            let expected: Vec<u64> = (0..=400).step_by(20).filter(|start| *start <= pane && pane < start + 60).collect();
+            let expected: Vec<u64> =
+                (0..=400).step_by(20).filter(|start| *start <= pane && pane < start + 60).collect();
             assert_eq!(windows.containing(pane).collect::<Vec<_>>(), expected, "pane {pane}");
             assert_eq!(windows.last_end(pane), expected.last().unwrap() + 60);
         }
@@ -164,6 +176,17 @@ mod tests {
         assert_eq!(windows.containing(60).collect::<Vec<_>>(), [45]);
         assert_eq!(windows.ending_at(105), Some(45));
         assert_eq!(windows.ending_at(90), None);
+    }
+
+    #[test]
+    fn a_pane_matters_for_as_long_as_a_record_can_change_one_of_its_windows() {
+        let tumbling = windows(60, 60).in_panes_of(Duration::from_millis(10)).unwrap();
+        assert_eq!((tumbling.last_correction(120), tumbling.reach_ms()), (120, 60));
+        let sliding = windows(60, 20);
+        assert_eq!(sliding.last_correction(120), 160, "pane 100 is part of the window that ends at 160");
+        for pane in (0..200).step_by(20) {
+            assert!(sliding.last_correction(sliding.last_end(pane)) <= pane + sliding.reach_ms());
+        }
     }
 
     #[test]

@@ -12,9 +12,9 @@ use tokio::runtime::Runtime;
 use crate::aggregate::{Aggregate, Key};
 use crate::attempt::{Attempt, JobError, Stop};
 use crate::checkpoint::manifest::{Fingerprint, Manifest};
+use crate::checkpoint::part;
 use crate::checkpoint::recover::{self, Checkpoint};
 use crate::checkpoint::store::CheckpointStore;
-use crate::checkpoint::part;
 use crate::cut::{Intake, Start};
 use crate::dataflow::{self, Own, Shared};
 use crate::flow::ClosedPane;
@@ -107,7 +107,8 @@ impl<K: Key, A: Aggregate> Run<K, A> {
     /// One life. The order of the first steps is [`recover`]'s.
     fn attempt(&self, runtime: &Runtime, stop: &Stop) -> Result<Ending, JobError> {
         topics::ensure(self.log.as_ref(), &self.pipeline)?;
-        let partitions = topics::await_partitions(self.log.as_ref(), &self.pipeline.topic, self.settings.until_end, stop)?;
+        let partitions =
+            topics::await_partitions(self.log.as_ref(), &self.pipeline.topic, self.settings.until_end, stop)?;
         let Some(partitions) = partitions else { return Ok(Ending::Done) };
         let fingerprint = Fingerprint::new(&self.pipeline.topic, &self.pipeline.windows, self.settings.sink_slots);
         let number = runtime.block_on(self.store.claim_attempt())?;
@@ -129,7 +130,13 @@ impl<K: Key, A: Aggregate> Run<K, A> {
             allowed_lateness_ms: millis(self.settings.allowed_lateness),
             clock: Arc::clone(&self.clock),
         };
-        let watch = monitor::watch(Arc::clone(&self.log), self.pipeline.topic.clone(), partitions, Arc::clone(&attempt), stop.clone());
+        let watch = monitor::watch(
+            Arc::clone(&self.log),
+            self.pipeline.topic.clone(),
+            partitions,
+            Arc::clone(&attempt),
+            stop.clone(),
+        );
         let outcome = execute(shared, owned);
         let partitions_added = watch.end();
         self.metrics.attempt_ended();
@@ -142,9 +149,11 @@ impl<K: Key, A: Aggregate> Run<K, A> {
     fn open_slots(&self) -> Result<Vec<SlotPublisher>, LogError> {
         let (job, delivery) = (self.pipeline.name(), self.settings.guarantee.into());
         thread::scope(|scope| {
-            let open = |slot| move || {
-                let publisher = self.log.publisher(&format!("{job}-sink-{slot}"), delivery)?;
-                Ok(SlotPublisher { slot, publisher })
+            let open = |slot| {
+                move || {
+                    let publisher = self.log.publisher(&format!("{job}-sink-{slot}"), delivery)?;
+                    Ok(SlotPublisher { slot, publisher })
+                }
             };
             let opening: Vec<_> = (0..self.settings.sink_slots.count()).map(|slot| scope.spawn(open(slot))).collect();
             opening.into_iter().map(|thread| thread.join().expect("opening a publisher does not panic")).collect()
@@ -170,7 +179,8 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         let windows_end = restored.iter().flatten().map(|pane| pane.arrival + self.pipeline.windows.size_ms()).max();
         let mut owned = Vec::new();
         for (worker, slots) in slots.into_iter().enumerate() {
-            let own = starts.iter().filter(|(id, _)| **id as usize % workers == worker).map(|(id, start)| (*id, *start));
+            let own =
+                starts.iter().filter(|(id, _)| **id as usize % workers == worker).map(|(id, start)| (*id, *start));
             let mut partitions = self.partitions(adopted.boundary, own.collect(), ends.clone())?;
             partitions.expect_windows_until(windows_end.unwrap_or(0));
             owned.push(Own { partitions, restored: std::mem::take(&mut restored[worker]), slots });

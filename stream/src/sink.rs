@@ -20,8 +20,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
-use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use crate::aggregate::{Aggregate, Key};
 use crate::flow::{Aside, Reason, Row, Slots};
@@ -111,7 +111,12 @@ pub fn commit<'scope, K: Key, A: Aggregate>(
 
 impl<K: Key, A: Aggregate> Stash<K, A> {
     /// Lets the committer have what is before `boundary`, and the output what the committer has done.
-    fn step(&mut self, boundary: EventTimeMs, committer: &Committer<K, A>, capability: &mut Option<Capability<EventTimeMs>>) {
+    fn step(
+        &mut self,
+        boundary: EventTimeMs,
+        committer: &Committer<K, A>,
+        capability: &mut Option<Capability<EventTimeMs>>,
+    ) {
         if self.in_flight.is_some_and(|sent| committer.committed() >= sent) {
             advance(capability, self.in_flight.take().expect("it is some"));
         }

@@ -22,8 +22,8 @@ use std::time::Duration;
 use record_log::LogError;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::Capability;
-use timely::dataflow::operators::generic::{OutputBuilder, OutputBuilderSession};
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::generic::{OutputBuilder, OutputBuilderSession};
 use timely::dataflow::{ProbeHandle, Scope, StreamVec};
 
 use crate::aggregate::{Aggregate, Key};

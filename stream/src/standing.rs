@@ -107,10 +107,14 @@ impl Standings {
     /// When all workers have finished, the boundary by which all windows end.
     pub fn all_finished(&self) -> Option<EventTimeMs> {
         let table = self.0.borrow();
-        let ends: Option<Vec<_>> = table.all.iter().map(|standing| match standing {
-            Standing::Finished(end) => Some(*end),
-            Standing::Reading(_) => None,
-        }).collect();
+        let ends: Option<Vec<_>> = table
+            .all
+            .iter()
+            .map(|standing| match standing {
+                Standing::Finished(end) => Some(*end),
+                Standing::Reading(_) => None,
+            })
+            .collect();
         ends?.into_iter().max()
     }
 

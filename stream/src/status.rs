@@ -33,7 +33,8 @@ fn readiness(metrics: &Metrics) -> impl IntoResponse + use<> {
 /// # Errors
 /// [`JobError::Settings`] when the address cannot be listened on.
 pub fn serve(address: SocketAddr, metrics: Metrics) -> Result<(), JobError> {
-    let refuse = |error: std::io::Error| JobError::Settings(format!("cannot serve the job's status on {address}: {error}"));
+    let refuse =
+        |error: std::io::Error| JobError::Settings(format!("cannot serve the job's status on {address}: {error}"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(refuse)?;
     let listener = runtime.block_on(TcpListener::bind(address)).map_err(refuse)?;
     let serve = move || {

@@ -10,19 +10,20 @@
 //! contribution and makes a new one; differential dataflow works out whose totals change, and when.
 //!
 //! What always holds: totals carry the timestamp of the pane that changed them, so they are committed with its rows. A
-//! contribution is retracted when its window can no longer be corrected, so the view forgets it.
+//! contribution ends when its window can no longer be corrected, so the view forgets it.
 
 use std::collections::{BTreeSet, HashMap};
 
 use differential_dataflow::AsCollection;
 use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
-use timely::dataflow::operators::vec::{Filter, Map};
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::generic::Operator;
 
 use crate::aggregate::{Aggregate, Key, hash_bytes};
 use crate::flow::Slots;
 use crate::job::{Output, Summary};
-use crate::pane::EventTimeMs;
+use crate::pane::{EventTimeMs, Windows};
 use crate::sink::Outgoing;
 use crate::window::state::{Closed, WindowState};
 
@@ -51,15 +52,17 @@ impl<K, A> Totals<K, A> {
     }
 }
 
-/// What one worker has contributed so far.
+/// What one worker has contributed so far, of windows that can still be corrected.
 pub struct Contributions<K, A> {
+    windows: Windows,
+    allowed_lateness_ms: u64,
     current: HashMap<EventTimeMs, Totals<K, A>>,
 }
 
 impl<K: Key, A: Aggregate> Contributions<K, A> {
     /// Nothing yet.
-    pub fn new() -> Self {
-        Self { current: HashMap::new() }
+    pub fn new(windows: Windows, allowed_lateness_ms: u64) -> Self {
+        Self { windows, allowed_lateness_ms, current: HashMap::new() }
     }
 
     /// The changes that closing the pane `arrival` brings.
@@ -73,19 +76,45 @@ impl<K: Key, A: Aggregate> Contributions<K, A> {
         let mut changes = Vec::new();
         for window in &closed.windows {
             let Some(totals) = totals(summary, *window, state) else { continue };
-            let replaced = self.current.insert(*window, totals.clone());
-            changes.extend(replaced.map(|old| ((*window, old), arrival, -1)));
-            changes.push(((*window, totals), arrival, 1));
-        }
-        for window in &closed.forgotten {
-            changes.extend(self.current.remove(window).map(|old| ((*window, old), arrival, -1)));
+            if let Some(old) = self.current.insert(*window, totals.clone()) {
+                changes.extend(self.during(arrival, old, -1));
+            }
+            changes.extend(self.during(arrival, totals, 1));
         }
         changes
+    }
+
+    /// Lets go of windows that can no longer be corrected.
+    pub fn forget(&mut self, windows: &[EventTimeMs]) {
+        for window in windows {
+            self.current.remove(window);
+        }
+    }
+
+    /// A contribution from `arrival` on, for as long as its window can be corrected. All workers let go of a window at the
+    /// same time; would each go when it likes, what is left would look like new totals.
+    fn during(
+        &self,
+        arrival: EventTimeMs,
+        totals: Totals<K, A>,
+        copies: isize,
+    ) -> impl Iterator<Item = Change<K, A>> + use<K, A> {
+        let window = totals.window_start;
+        let last_correction = self.windows.last_correction(window + self.windows.size_ms());
+        let forgotten_at = last_correction
+            .checked_add(self.allowed_lateness_ms)
+            .and_then(|end| end.checked_next_multiple_of(self.windows.pane_ms()));
+        let ending = forgotten_at.map(|at| ((window, totals.clone()), at, -copies));
+        std::iter::once(((window, totals), arrival, copies)).chain(ending)
     }
 }
 
 /// One worker's part in the totals of a window.
-fn totals<K: Key, A: Aggregate>(summary: &Summary<K, A>, window: EventTimeMs, state: &WindowState<K, A>) -> Option<Totals<K, A>> {
+fn totals<K: Key, A: Aggregate>(
+    summary: &Summary<K, A>,
+    window: EventTimeMs,
+    state: &WindowState<K, A>,
+) -> Option<Totals<K, A>> {
     let mut totals: Option<Totals<K, A>> = None;
     state.for_each_row(window, |row| {
         let totals = match &mut totals {
@@ -148,6 +177,17 @@ pub fn summarize<'scope, K: Key, A: Aggregate>(
         let parts = parts.iter().filter(|(_, copies)| *copies > 0).map(|(totals, _)| *totals);
         output.extend(merging.merge(parts).map(|totals| (totals, 1_isize)));
     });
-    let appeared = totals.inner.filter(|(_, _, difference)| *difference > 0);
-    appeared.map(move |((_, totals), _, _)| summary.encode(&totals, slots))
+    // An update's own time is what counts: differential sends updates of several times under the earliest of them.
+    totals.inner.unary(Pipeline, "encode totals", move |_, _| {
+        move |input, output| {
+            input.for_each(|cap, updates| {
+                let Some(earliest) = cap.retain_least(output.output_index()) else { return };
+                for ((_, totals), time, difference) in updates.drain(..) {
+                    if difference > 0 {
+                        output.session(&earliest.delayed(&time)).give(summary.encode(&totals, slots));
+                    }
+                }
+            });
+        }
+    })
 }

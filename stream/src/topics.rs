@@ -19,7 +19,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// # Errors
 /// [`LogError::Unavailable`].
 pub fn ensure<K, A>(log: &dyn RecordLog, pipeline: &Pipeline<K, A>) -> Result<(), LogError> {
-    let spec = |name: &str, cleanup| TopicSpec { name: name.to_owned(), partitions: PARTITIONS, cleanup, retention: RETENTION };
+    let spec = |name: &str, cleanup| TopicSpec {
+        name: name.to_owned(),
+        partitions: PARTITIONS,
+        cleanup,
+        retention: RETENTION,
+    };
     let mut specs = vec![
         spec(&pipeline.results.topic, Cleanup::CompactAndDelete),
         spec(&pipeline.late_topic, Cleanup::Delete),
@@ -33,7 +38,12 @@ pub fn ensure<K, A>(log: &dyn RecordLog, pipeline: &Pipeline<K, A>) -> Result<()
 ///
 /// # Errors
 /// [`LogError::UnknownTopic`] when the job is to end with the topic; [`LogError::Unavailable`].
-pub fn await_partitions(log: &dyn RecordLog, topic: &str, is_to_end: bool, stop: &Stop) -> Result<Option<u32>, LogError> {
+pub fn await_partitions(
+    log: &dyn RecordLog,
+    topic: &str,
+    is_to_end: bool,
+    stop: &Stop,
+) -> Result<Option<u32>, LogError> {
     let mut has_told = false;
     while !stop.is_requested() {
         match log.partitions(topic) {

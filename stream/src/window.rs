@@ -12,9 +12,9 @@ use std::sync::Arc;
 
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use timely::dataflow::operators::Capability;
 
 use crate::aggregate::{Aggregate, Key};
 use crate::attempt::Attempt;
@@ -53,7 +53,7 @@ pub fn close<'scope, K: Key, A: Aggregate>(
     let mut changes = OutputBuilder::from(changes);
     builder.build(move |_| {
         let mut state = WindowState::new(windows, allowed_lateness_ms);
-        let mut contributions = Contributions::new();
+        let mut contributions = Contributions::new(windows, allowed_lateness_ms);
         let mut agenda: BTreeMap<EventTimeMs, Due<K, A>> = BTreeMap::new();
         move |frontiers| {
             let (mut rows, mut changes) = (rows.activate(), changes.activate());
@@ -72,6 +72,7 @@ pub fn close<'scope, K: Key, A: Aggregate>(
                     let updates = contributions.update(summary, arrival, &closed, &state);
                     changes.session(&due.changes).give_iterator(updates.into_iter());
                 }
+                contributions.forget(&state.forget(arrival));
                 rows.session(&due.rows).give_container(&mut closed.rows);
                 if let Some(next) = state.next_due() {
                     let (rows, changes) = (due.rows.delayed(&next), due.changes.delayed(&next));

@@ -16,7 +16,7 @@ use crate::pane::EventTimeMs;
 pub struct Ledger {
     /// The newest durable checkpoint; at first, the one adopted from the last attempt.
     newest: Manifest,
-    /// How long after its arrival a pane can matter: the size of windows and the allowed lateness.
+    /// How long after its beginning a pane can matter, allowed lateness included.
     memory_ms: u64,
     crossings: Vec<Crossing>,
     parts: Vec<PartInfo>,
@@ -115,7 +115,10 @@ mod tests {
     use crate::pane::Windows;
 
     fn ledger() -> Ledger {
-        let windows = Windows::tumbling(Duration::from_millis(10)).unwrap();
+        ledger_of(Windows::tumbling(Duration::from_millis(10)).unwrap())
+    }
+
+    fn ledger_of(windows: Windows) -> Ledger {
         let first = Manifest {
             version: VERSION,
             job: "counts".to_owned(),
@@ -177,7 +180,8 @@ mod tests {
 
     #[test]
     fn an_idle_job_writes_nothing() {
-        let mut ledger = ledger();
+        let ms = Duration::from_millis;
+        let mut ledger = ledger_of(Windows::tumbling(ms(30)).unwrap().in_panes_of(ms(10)).unwrap());
         ledger.record_crossing(crossing(0, 0, 10, 0, &[]));
         assert_eq!(ledger.plan(10, 10), Plan::Nothing);
         ledger.record_crossing(crossing(0, 10, 20, 1, &[]));

@@ -83,7 +83,9 @@ pub enum ManifestError {
     #[error("the manifest is damaged: its checksum does not match")]
     Checksum,
     /// A newer version of this program wrote it.
-    #[error("the manifest has format version {0}, this program reads version {VERSION}: use the program that wrote it, or a newer one")]
+    #[error(
+        "the manifest has format version {0}, this program reads version {VERSION}: use the program that wrote it, or a newer one"
+    )]
     Version(u32),
     /// It belongs to another job.
     #[error("the manifest is of job {0:?}")]

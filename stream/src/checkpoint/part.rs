@@ -22,7 +22,9 @@ pub enum PartError {
     #[error("the object is no part")]
     NotAPart,
     /// A newer version of this program wrote it.
-    #[error("the part has format version {0}, this program reads version {VERSION}: use the program that wrote it, or a newer one")]
+    #[error(
+        "the part has format version {0}, this program reads version {VERSION}: use the program that wrote it, or a newer one"
+    )]
     Version(u8),
     /// Bits have changed or are missing.
     #[error("the part is damaged: its checksum does not match")]

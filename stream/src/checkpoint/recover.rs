@@ -52,7 +52,9 @@ pub enum RecoverError {
         job: Box<Fingerprint>,
     },
     /// There are checkpoints, but none can be used.
-    #[error("none of the job's {count} checkpoints can be used; the newest: {newest}. Restore its objects, or start over with --fresh")]
+    #[error(
+        "none of the job's {count} checkpoints can be used; the newest: {newest}. Restore its objects, or start over with --fresh"
+    )]
     NoneWhole {
         /// How many there are.
         count: usize,

@@ -76,7 +76,8 @@ impl CheckpointStore {
     /// [`StoreError::Address`].
     pub fn open(url: &str, job: &str) -> Result<Self, StoreError> {
         let address = |source| StoreError::Address { url: url.to_owned(), source };
-        let generic = |source: Box<dyn std::error::Error + Send + Sync>| object_store::Error::Generic { store: "url", source };
+        let generic =
+            |source: Box<dyn std::error::Error + Send + Sync>| object_store::Error::Generic { store: "url", source };
         let parsed = url::Url::parse(url).map_err(|error| address(generic(error.into())))?;
         if let ("file", Ok(folder)) = (parsed.scheme(), parsed.to_file_path()) {
             std::fs::create_dir_all(&folder).map_err(|error| address(generic(error.into())))?;
@@ -276,7 +277,11 @@ fn is_refusal(error: &object_store::Error) -> bool {
     use object_store::Error::{InvalidPath, NotImplemented, NotSupported, PermissionDenied, Unauthenticated};
     matches!(
         error,
-        InvalidPath { .. } | NotSupported { .. } | NotImplemented { .. } | PermissionDenied { .. } | Unauthenticated { .. }
+        InvalidPath { .. }
+            | NotSupported { .. }
+            | NotImplemented { .. }
+            | PermissionDenied { .. }
+            | Unauthenticated { .. }
     )
 }
 

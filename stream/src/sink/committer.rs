@@ -8,9 +8,9 @@
 //! for the next attempt to find out, for opening a publisher fences, and only an attempt that was just claimed may fence.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -187,7 +187,13 @@ impl<K, A> RowWriter<K, A> {
         output.key.clear();
         output.value.clear();
         (self.encode)(row, output);
-        NewRecord { topic: &self.topic, partition: None, key: Some(&output.key), value: Some(&output.value), headers: &[] }
+        NewRecord {
+            topic: &self.topic,
+            partition: None,
+            key: Some(&output.key),
+            value: Some(&output.value),
+            headers: &[],
+        }
     }
 }
 
@@ -198,6 +204,12 @@ impl Outgoing {
     }
 
     fn as_new<'a>(&'a self, headers: &'a [(&'a str, &'a [u8])]) -> NewRecord<'a> {
-        NewRecord { topic: &self.topic, partition: None, key: self.key.as_deref(), value: self.value.as_deref(), headers }
+        NewRecord {
+            topic: &self.topic,
+            partition: None,
+            key: self.key.as_deref(),
+            value: self.value.as_deref(),
+            headers,
+        }
     }
 }

@@ -93,7 +93,8 @@ mod tests {
         entries.sort_by_key(|entry| entry.key);
         let counts: Vec<_> = entries.iter().map(|entry| (entry.pane, entry.key, entry.aggregate.0)).collect();
         assert_eq!((arrival, counts), (10, vec![(10, 1, 2), (10, 2, 1)]));
-        let later: Vec<_> = fold.take_before(30).into_iter().map(|(arrival, entries)| (arrival, entries[0].pane)).collect();
+        let later: Vec<_> =
+            fold.take_before(30).into_iter().map(|(arrival, entries)| (arrival, entries[0].pane)).collect();
         assert_eq!(later, [(20, 10), (20, 20)]);
     }
 }

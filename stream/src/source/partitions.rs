@@ -161,9 +161,9 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
     }
 
     fn has_ended(&self, partition: u32) -> bool {
-        self.ends.as_ref().is_some_and(|ends| {
-            ends.get(&partition).is_some_and(|end| self.intake.next_offset(partition) >= *end)
-        })
+        self.ends
+            .as_ref()
+            .is_some_and(|ends| ends.get(&partition).is_some_and(|end| self.intake.next_offset(partition) >= *end))
     }
 
     fn poll_partition(&mut self, partition: u32, now_ms: u64) -> Result<Batch, LogError> {
@@ -172,7 +172,8 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
         let (intake, open, decode, limits) = (&mut self.intake, &mut self.open, &self.decode, &self.limits);
         let polled = self.reader.poll(partition, BATCH_RECORDS, &mut |record| {
             if record.offset < end {
-                let mut admission = RecordAdmission { record: &record, intake, open, limits, batch: &mut batch, now_ms, counted: None };
+                let mut admission =
+                    RecordAdmission { record: &record, intake, open, limits, batch: &mut batch, now_ms, counted: None };
                 admission.decide(decode);
             }
         })?;

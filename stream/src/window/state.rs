@@ -7,8 +7,8 @@
 //! A revision counts the distinct panes at which late entries of the key arrived after the window's end. So rows depend
 //! on what arrived at which pane, and on nothing else: not on workers, restarts, or how many panes closed together.
 //!
-//! What always holds: panes are given in increasing order; a pane is forgotten as soon as no late record can correct a
-//! window of it. What is remembered is shared with the closed pane itself, not copied.
+//! What always holds: panes are given in increasing order; a pane can be forgotten as soon as no late record can correct
+//! a window of it. What is remembered is shared with the closed pane itself, not copied.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,8 +40,6 @@ pub struct Closed<K, A> {
     pub rows: Vec<Row<K, A>>,
     /// The windows whose rows these are, in order.
     pub windows: Vec<EventTimeMs>,
-    /// Windows that were forgotten: nothing can correct them any more.
-    pub forgotten: Vec<EventTimeMs>,
 }
 
 /// A row in the making: its aggregate, whether some of it came before the window's end, and the panes of arrival after it.
@@ -86,8 +84,21 @@ impl<K: Key, A: Aggregate> WindowState<K, A> {
             self.for_each_row(window, |row| rows.push(row));
             touched.insert(window);
         }
-        let forgotten = self.forget(boundary);
-        Closed { rows, windows: touched.into_iter().collect(), forgotten }
+        Closed { rows, windows: touched.into_iter().collect() }
+    }
+
+    /// Forgets the panes that no record after the closed pane `arrival` can belong to, and says which windows they were of.
+    pub fn forget(&mut self, arrival: EventTimeMs) -> Vec<EventTimeMs> {
+        let (windows, lateness, boundary) = (self.windows, self.allowed_lateness_ms, arrival + self.windows.pane_ms());
+        let last_needed = |pane: EventTimeMs| windows.last_correction(windows.last_end(pane));
+        let is_needed = |pane: EventTimeMs| last_needed(pane).saturating_add(lateness) > boundary;
+        let mut forgotten = Vec::new();
+        while let Some(entry) = self.panes.first_entry().filter(|entry| !is_needed(*entry.key())) {
+            forgotten.extend(windows.containing(*entry.key()));
+            entry.remove();
+        }
+        forgotten.dedup();
+        forgotten
     }
 
     /// Every row of a window as it stands.
@@ -134,8 +145,9 @@ impl<K: Key, A: Aggregate> WindowState<K, A> {
             let state = self.state_of(entry.pane);
             state.late.entry(entry.key.clone()).or_default().push((arrival, entry.aggregate.clone()));
             self.open_windows_of(entry.pane, arrival);
-            let windows = self.windows.containing(entry.pane).filter(|window| self.is_corrected(*window, arrival));
-            corrected.extend(windows.map(|window| (window, entry.key.clone())));
+            let closed =
+                self.windows.containing(entry.pane).filter(|window| window + self.windows.size_ms() <= arrival);
+            corrected.extend(closed.map(|window| (window, entry.key.clone())));
         }
         corrected
     }
@@ -147,12 +159,6 @@ impl<K: Key, A: Aggregate> WindowState<K, A> {
     fn open_windows_of(&mut self, pane: EventTimeMs, arrival: EventTimeMs) {
         let ends = self.windows.containing(pane).map(|window| window + self.windows.size_ms());
         self.open_ends.extend(ends.filter(|end| *end > arrival));
-    }
-
-    /// The window closed before `arrival` and may still be corrected.
-    fn is_corrected(&self, window: EventTimeMs, arrival: EventTimeMs) -> bool {
-        let end = window + self.windows.size_ms();
-        end <= arrival && end.saturating_add(self.allowed_lateness_ms) > arrival
     }
 
     /// The entries of a window that is a single pane without late ones: its rows need no folding.
@@ -176,19 +182,6 @@ impl<K: Key, A: Aggregate> WindowState<K, A> {
             }
         }
         folded.into_row(window, key.clone())
-    }
-
-    /// Forgets the panes that no later record can belong to, and says which windows began with them.
-    fn forget(&mut self, boundary: EventTimeMs) -> Vec<EventTimeMs> {
-        let (windows, lateness) = (self.windows, self.allowed_lateness_ms);
-        let is_needed = |pane: EventTimeMs| windows.last_end(pane).saturating_add(lateness) > boundary;
-        let mut forgotten = Vec::new();
-        while let Some(entry) = self.panes.first_entry().filter(|entry| !is_needed(*entry.key())) {
-            forgotten.extend(windows.containing(*entry.key()));
-            entry.remove();
-        }
-        forgotten.dedup();
-        forgotten
     }
 }
 
@@ -292,9 +285,9 @@ mod tests {
     fn panes_are_forgotten_when_nothing_can_correct_their_windows() {
         let mut state = state(10, 10);
         state.close(10, Some(&pane(10, &[(10, 1, 2)])));
-        assert!(state.close(40, None).forgotten.is_empty());
+        assert!(state.forget(40).is_empty());
         assert_eq!(state.entries(), 1);
-        assert_eq!(state.close(50, None).forgotten, [10]);
+        assert_eq!(state.forget(50), [10]);
         assert_eq!(state.entries(), 0);
     }
 }

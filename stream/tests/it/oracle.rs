@@ -52,7 +52,9 @@ impl World {
             let value = if random.random_bool(0.03) { "?".to_owned() } else { format!("{} {}", event.0, event.1) };
             let partition = u32::try_from(partition).unwrap();
             let (key, value) = (None, Some(value.as_bytes()));
-            publisher.send(NewRecord { topic: "events", partition: Some(partition), key, value, headers: &[] }).unwrap();
+            publisher
+                .send(NewRecord { topic: "events", partition: Some(partition), key, value, headers: &[] })
+                .unwrap();
             if random.random_bool(0.1) {
                 publisher.commit(number as u64).unwrap();
             }
@@ -86,7 +88,8 @@ impl World {
     /// # Panics
     /// When a row stands there twice.
     pub fn committed(&self) -> BTreeMap<(u64, u64), u64> {
-        let mut rows: Vec<Row> = self.numbers("counts").iter().map(|n| (n[0], n[1], u32::try_from(n[2]).unwrap(), n[3])).collect();
+        let mut rows: Vec<Row> =
+            self.numbers("counts").iter().map(|n| (n[0], n[1], u32::try_from(n[2]).unwrap(), n[3])).collect();
         rows.sort_unstable();
         let distinct: BTreeSet<_> = rows.iter().map(|(window, key, revision, _)| (window, key, revision)).collect();
         assert_eq!(distinct.len(), rows.len(), "a revision was committed twice: {rows:?}");
@@ -181,7 +184,9 @@ fn pipeline(windows: Windows) -> Pipeline<u64, Count> {
         .summarize(
             "totals",
             3,
-            |(key, count), (other_key, other)| (std::cmp::Reverse(count), key).cmp(&(std::cmp::Reverse(other), other_key)),
+            |(key, count), (other_key, other)| {
+                (std::cmp::Reverse(count), key).cmp(&(std::cmp::Reverse(other), other_key))
+            },
             move |totals, output| {
                 let mut numbers = vec![totals.window_start, totals.revision().into(), totals.keys, totals.aggregate.0];
                 numbers.extend(totals.top.iter().flat_map(|(key, count)| [*key, count.0]));

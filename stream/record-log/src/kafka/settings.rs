@@ -110,6 +110,8 @@ impl Settings {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.brokers);
         config.set("client.id", "tidemark");
+        // Brokers that return are found again soon.
+        config.set("reconnect.backoff.max.ms", "1000");
         for (name, value) in defaults {
             config.set(*name, *value);
         }

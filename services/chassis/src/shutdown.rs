@@ -17,6 +17,12 @@ impl Shutdown {
         self.0.cancel();
     }
 
+    /// A shutdown that is requested with this one, and can be requested alone.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        Self(self.0.child_token())
+    }
+
     /// Whether stopping was asked for.
     pub fn is_requested(&self) -> bool {
         self.0.is_cancelled()

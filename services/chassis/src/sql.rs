@@ -12,6 +12,7 @@ use std::time::Duration;
 
 pub use migrate::{MigrateError, Migration};
 use sqlx::any::{AnyPoolOptions, AnyQueryResult};
+use sqlx::mysql::MySqlDatabaseError;
 use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyConnection, AnyPool, AssertSqlSafe, Connection, Executor, Row, Transaction};
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -28,6 +29,11 @@ const SQLITE_SETTINGS: &str =
 /// Read committed: ranges locked for reading must not stop those who insert.
 const MYSQL_SETTINGS: &str =
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; SET SESSION innodb_lock_wait_timeout = 5";
+
+/// MySQL's lock wait that took too long, and its deadlock.
+const MYSQL_PASSING: [u16; 2] = [1205, 1213];
+/// SQLite's busy and locked.
+const SQLITE_PASSING: [&str; 2] = ["5", "6"];
 
 /// Which SQL the database speaks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -163,8 +169,21 @@ impl From<sqlx::Error> for Problem {
                 tracing::warn!(%error, "the database is away");
                 Self::unavailable("the database does not answer")
             }
+            error if is_passing(&error) => {
+                tracing::warn!(%error, "the database is busy");
+                Self::unavailable("the database is busy")
+            }
             error => Self::internal(error),
         }
+    }
+}
+
+/// Whether the same would likely work a moment later.
+fn is_passing(error: &sqlx::Error) -> bool {
+    let Some(error) = error.as_database_error() else { return false };
+    match error.try_downcast_ref::<MySqlDatabaseError>() {
+        Some(error) => MYSQL_PASSING.contains(&error.number()),
+        None => error.code().is_some_and(|code| SQLITE_PASSING.contains(&code.as_ref())),
     }
 }
 

@@ -58,10 +58,15 @@ pub async fn run(config: Config, parts: Parts, listener: TcpListener, shutdown: 
     });
     let database = parts.database.clone();
     let hold = health.hold("tables");
+    let background = shutdown.child();
     let start = async {
-        chassis::retry(&shutdown, "users' tables", || migrate(&database)).await;
+        chassis::retry(&background, "users' tables", || migrate(&database)).await;
         drop(hold);
     };
-    let serve = chassis::serve("users", listener, router(&config, parts), health, metrics, shutdown.clone());
+    let serve = async {
+        let served = chassis::serve("users", listener, router(&config, parts), health, metrics, shutdown).await;
+        background.request();
+        served
+    };
     tokio::join!(start, serve).1
 }

@@ -1,0 +1,37 @@
+//! The settings of the orders service.
+
+use std::time::Duration;
+
+use clap::Args;
+
+/// What can be set.
+#[derive(Args, Clone, Debug)]
+pub struct Config {
+    /// Base address of the products service.
+    #[arg(
+        id = "orders-products-url",
+        long = "orders-products-url",
+        env = "TIDEMARK_ORDERS_PRODUCTS_URL",
+        default_value = "http://127.0.0.1:5002",
+        value_name = "URL"
+    )]
+    pub products_url: String,
+    /// How long a relay leads without a sign of life, before another replica takes over.
+    #[arg(long, env = "TIDEMARK_ORDERS_RELAY_LEASE", default_value = "5s", value_name = "DURATION",
+          value_parser = humantime::parse_duration)]
+    pub orders_relay_lease: Duration,
+    /// How often the relay looks for orders that other replicas accepted; its own it knows at once.
+    #[arg(long, env = "TIDEMARK_ORDERS_RELAY_POLL", default_value = "100ms", value_name = "DURATION",
+          value_parser = humantime::parse_duration)]
+    pub orders_relay_poll: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            products_url: "http://127.0.0.1:5002".to_owned(),
+            orders_relay_lease: Duration::from_secs(5),
+            orders_relay_poll: Duration::from_millis(100),
+        }
+    }
+}

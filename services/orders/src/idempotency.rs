@@ -1,0 +1,33 @@
+//! The header `Idempotency-Key`: a client that repeats a request under the same key gets the same reply, once done.
+
+use axum::extract::OptionalFromRequestParts;
+use axum::http::request::Parts;
+use chassis::Problem;
+
+const HEADER: &str = "idempotency-key";
+const MAX_BYTES: usize = 128;
+
+/// A client's key: 1 to 128 visible ASCII characters. It stands for a request within one user.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct IdempotencyKey(String);
+
+impl IdempotencyKey {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<S: Send + Sync> OptionalFromRequestParts<S> for IdempotencyKey {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Problem> {
+        let Some(value) = parts.headers.get(HEADER) else { return Ok(None) };
+        let bytes = value.as_bytes();
+        let fits = (1..=MAX_BYTES).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic);
+        if !fits {
+            let problem = Problem::bad_request("a key has 1 to 128 visible ASCII characters");
+            return Err(problem.field("Idempotency-Key"));
+        }
+        Ok(Some(Self(String::from_utf8_lossy(bytes).into_owned())))
+    }
+}

@@ -1,0 +1,257 @@
+//! Orders and the rules that need no store: what a valid request is, what it costs, which status may follow which.
+
+use std::collections::HashMap;
+
+use events::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// The most lines of an order: its event must fit into a column of the outbox.
+const MAX_LINES: usize = 50;
+/// The most of one line.
+const MAX_QUANTITY: i64 = 10_000;
+
+/// What a client asks for.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewOrder {
+    /// Who orders.
+    pub user_id: i64,
+    /// What.
+    pub items: Lines,
+}
+
+/// 1 to 50 lines.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(try_from = "Vec<Line>", into = "Vec<Line>")]
+pub struct Lines(Vec<Line>);
+
+/// One line of what a client asks for.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Line {
+    pub product_id: Uuid,
+    pub quantity: Quantity,
+}
+
+/// How many of a product: 1 to 10,000.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(try_from = "i64", into = "i64")]
+pub struct Quantity(u32);
+
+/// Why a part of a request is refused; said to the client.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Invalid {
+    #[error("an order has 1 to {MAX_LINES} lines")]
+    Lines,
+    #[error("a quantity is from 1 to {MAX_QUANTITY}")]
+    Quantity,
+}
+
+/// An order as clients see one.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Order {
+    /// Given by SQL.
+    pub id: i64,
+    /// Who ordered.
+    pub user_id: i64,
+    /// How far it has come.
+    pub status: Status,
+    /// Sum over the items of quantity times unit price.
+    pub total_cents: u64,
+    /// ISO 4217 code of all its prices.
+    pub currency: String,
+    /// What was ordered, in the order of the request.
+    pub items: Vec<Item>,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// When its status last changed.
+    pub updated_at: Timestamp,
+}
+
+/// A line of an order with its price.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Item {
+    pub product_id: Uuid,
+    pub quantity: u32,
+    pub unit_price_cents: u64,
+}
+
+/// What one of a product cost when it was reserved.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Price {
+    pub cents: u64,
+    pub currency: String,
+}
+
+/// A request with its prices: what is stored as an order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Priced {
+    pub items: Vec<Item>,
+    pub total_cents: u64,
+    pub currency: String,
+}
+
+/// Why a request cannot be priced.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Unpriced {
+    #[error("the total is more than can be counted")]
+    TooMuch,
+    #[error("its price is in another currency than that of the lines before")]
+    MixedCurrencies { line: usize },
+    #[error("it has no price")]
+    NoPrice { line: usize },
+}
+
+/// How far an order has come.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Accepted.
+    Pending,
+    /// Paid for.
+    Paid,
+    /// On its way.
+    Shipped,
+    /// Arrived.
+    Delivered,
+    /// Given up before it was on its way; its stock goes back.
+    Cancelled,
+}
+
+impl TryFrom<Vec<Line>> for Lines {
+    type Error = Invalid;
+
+    fn try_from(lines: Vec<Line>) -> Result<Self, Invalid> {
+        (1..=MAX_LINES).contains(&lines.len()).then_some(Self(lines)).ok_or(Invalid::Lines)
+    }
+}
+
+impl From<Lines> for Vec<Line> {
+    fn from(lines: Lines) -> Self {
+        lines.0
+    }
+}
+
+impl Lines {
+    pub fn as_slice(&self) -> &[Line] {
+        &self.0
+    }
+}
+
+impl TryFrom<i64> for Quantity {
+    type Error = Invalid;
+
+    fn try_from(number: i64) -> Result<Self, Invalid> {
+        let fits = (1..=MAX_QUANTITY).contains(&number);
+        u32::try_from(number).ok().filter(|_| fits).map(Self).ok_or(Invalid::Quantity)
+    }
+}
+
+impl From<Quantity> for i64 {
+    fn from(quantity: Quantity) -> Self {
+        quantity.0.into()
+    }
+}
+
+impl NewOrder {
+    /// The order's items at these prices, and what they cost together.
+    pub fn priced(&self, prices: &HashMap<Uuid, Price>) -> Result<Priced, Unpriced> {
+        let (mut items, mut total_cents, mut currency) = (Vec::new(), 0_u64, None);
+        for (index, line) in self.items.as_slice().iter().enumerate() {
+            let price = prices.get(&line.product_id).ok_or(Unpriced::NoPrice { line: index })?;
+            if currency.get_or_insert(&price.currency) != &&price.currency {
+                return Err(Unpriced::MixedCurrencies { line: index });
+            }
+            let quantity = line.quantity.0;
+            let cost = price.cents.checked_mul(quantity.into()).ok_or(Unpriced::TooMuch)?;
+            total_cents = total_cents.checked_add(cost).filter(|sum| is_countable(*sum)).ok_or(Unpriced::TooMuch)?;
+            items.push(Item { product_id: line.product_id, quantity, unit_price_cents: price.cents });
+        }
+        let currency = currency.expect("an order has at least one line").clone();
+        Ok(Priced { items, total_cents, currency })
+    }
+}
+
+/// Whether SQL's signed integers hold it.
+fn is_countable(cents: u64) -> bool {
+    i64::try_from(cents).is_ok()
+}
+
+impl Status {
+    /// Whether an order may go from this status to the other.
+    pub fn may_become(self, next: Self) -> bool {
+        use Status::{Cancelled, Delivered, Paid, Pending, Shipped};
+        matches!((self, next), (Pending, Paid | Cancelled) | (Paid, Shipped | Cancelled) | (Shipped, Delivered))
+    }
+
+    /// Its name, as on the wire and in SQL.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Paid => "paid",
+            Self::Shipped => "shipped",
+            Self::Delivered => "delivered",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// The status of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Pending, Self::Paid, Self::Shipped, Self::Delivered, Self::Cancelled]
+            .into_iter()
+            .find(|status| status.name() == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::{prop, proptest};
+    use serde_json::json;
+    use uuid::Uuid;
+
+    use super::{NewOrder, Price, Status, Unpriced};
+
+    fn order(quantities: &[u32]) -> NewOrder {
+        let line = |(id, quantity)| json!({"product_id": Uuid::from_u128(id), "quantity": quantity});
+        let items: Vec<_> = (0_u128..).zip(quantities).map(line).collect();
+        serde_json::from_value(json!({"user_id": 1, "items": items})).unwrap()
+    }
+
+    fn prices(cents: &[u64]) -> HashMap<Uuid, Price> {
+        let price = |(id, cents): (u128, &u64)| (Uuid::from_u128(id), Price { cents: *cents, currency: "USD".into() });
+        (0..).zip(cents).map(price).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn the_total_is_the_sum_of_the_lines_or_refused(lines in prop::collection::vec((1_u32..=10_000, 0_u64..=u64::MAX), 1..=50)) {
+            let (quantities, cents): (Vec<u32>, Vec<u64>) = lines.iter().copied().unzip();
+            let exact: u128 = lines.iter().map(|(quantity, cents)| u128::from(*quantity) * u128::from(*cents)).sum();
+            match order(&quantities).priced(&prices(&cents)) {
+                Ok(priced) => assert_eq!(u128::from(priced.total_cents), exact),
+                Err(error) => assert!(error == Unpriced::TooMuch && exact > i64::MAX as u128),
+            }
+        }
+    }
+
+    #[test]
+    fn one_order_has_one_currency() {
+        let mut prices = prices(&[5, 5]);
+        prices.get_mut(&Uuid::from_u128(1)).unwrap().currency = "EUR".into();
+        assert_eq!(order(&[1, 1]).priced(&prices), Err(Unpriced::MixedCurrencies { line: 1 }));
+        assert_eq!(order(&[1, 1, 1]).priced(&self::prices(&[5, 5])), Err(Unpriced::NoPrice { line: 2 }));
+    }
+
+    #[test]
+    fn a_status_goes_forward_or_is_cancelled_before_shipping() {
+        let all = [Status::Pending, Status::Paid, Status::Shipped, Status::Delivered, Status::Cancelled];
+        let allowed: Vec<_> = all.iter().flat_map(|from| all.iter().map(move |to| (*from, *to))).collect();
+        let allowed = allowed.iter().filter(|(from, to)| from.may_become(*to)).count();
+        assert_eq!(allowed, 5);
+        assert!(all.iter().all(|status| Status::from_name(status.name()) == Some(*status)));
+        assert!(!Status::Delivered.may_become(Status::Cancelled) && !Status::Cancelled.may_become(Status::Paid));
+    }
+}

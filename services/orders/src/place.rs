@@ -1,0 +1,133 @@
+//! Placing an order, so that whatever dies when, an order is stored whole or not at all, once, and stock comes back.
+//!
+//! ```text
+//! 1  SQL    claim: the reservation's key, and the client's idempotency key with it
+//! 2  HTTP   reserve stock under the key, at the prices of the moment
+//! 3  SQL    one transaction: the claim goes; order, items, outbox row and the kept reply come
+//! ```
+//!
+//! A claim that is still there after a while belongs to an order that will never be: the stock is given back
+//! ([`crate::stock`]). Requests with the same idempotency key share one claim, hence one reservation; the first to
+//! finish stores the order, the others are given its reply, and so is everybody who asks later.
+
+use std::collections::HashMap;
+
+use chassis::{Problem, Result, TraceParent};
+use events::Timestamp;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::idempotency::IdempotencyKey;
+use crate::order::{NewOrder, Price, Priced, Unpriced};
+use crate::products::{Products, ReserveError};
+use crate::stock::Stock;
+use crate::store::{Claim, ClaimOutcome, PlaceOutcome, Reply, Store, StoreError};
+
+/// What placing needs.
+#[derive(Clone)]
+pub struct Placing {
+    pub store: Store,
+    pub products: Products,
+    pub stock: Stock,
+}
+
+/// An order that was stored, now or before under the same key.
+pub enum Placed {
+    Now(Reply),
+    Before(Reply),
+}
+
+impl Placing {
+    pub async fn place(
+        &self,
+        new: &NewOrder,
+        idempotency_key: Option<IdempotencyKey>,
+        trace: Option<&TraceParent>,
+    ) -> Result<Placed> {
+        let claim = Claim {
+            user_id: new.user_id,
+            idempotency_key,
+            fingerprint: fingerprint(new),
+            reservation_key: Uuid::now_v7(),
+            now: Timestamp::now(),
+        };
+        let claim = match self.store.claim(claim).await? {
+            ClaimOutcome::Claimed(claim) => claim,
+            ClaimOutcome::Replied(reply) => return Ok(Placed::Before(reply)),
+            ClaimOutcome::OtherRequest => return Err(other_request()),
+            ClaimOutcome::NoUser => return Err(no_user()),
+        };
+        let priced = match self.price(&claim, new).await {
+            Ok(priced) => priced,
+            Err(problem) => return Err(self.give_up(&claim, problem).await),
+        };
+        self.finish(claim, priced, trace).await
+    }
+
+    async fn price(&self, claim: &Claim, new: &NewOrder) -> std::result::Result<Priced, Failure> {
+        let prices: HashMap<Uuid, Price> =
+            self.products.reserve(claim.reservation_key, new.items.as_slice()).await.map_err(Failure::Reserve)?;
+        new.priced(&prices).map_err(Failure::Unpriced)
+    }
+
+    /// Lets the claim go, and what it may hold; what cannot be done now is done when the claim has grown old.
+    async fn give_up(&self, claim: &Claim, failure: Failure) -> Problem {
+        let refused = matches!(failure, Failure::Reserve(ReserveError::Refused { .. }));
+        let dropped = match claim.idempotency_key {
+            None if refused => self.store.forget_claim(claim).await,
+            // Whoever shares the claim may hold stock under it.
+            _ => self.store.release_claim(claim).await,
+        };
+        match dropped {
+            Ok(()) => self.stock.release_soon(),
+            Err(error) => tracing::warn!(%error, "a claim is left to its age"),
+        }
+        failure.into()
+    }
+
+    async fn finish(&self, claim: Claim, priced: Priced, trace: Option<&TraceParent>) -> Result<Placed> {
+        let traceparent = trace.map(|trace| trace.as_str().to_owned());
+        match self.store.place(&claim, priced, traceparent).await {
+            Ok(PlaceOutcome::Placed(reply)) => Ok(Placed::Now(reply)),
+            Ok(PlaceOutcome::Replied(reply)) => Ok(Placed::Before(reply)),
+            Ok(PlaceOutcome::ClaimGone) => Err(Problem::unavailable("the order took too long; nothing was ordered")),
+            Err(StoreError::NoUser) => Err(self.give_up(&claim, Failure::NoUser).await),
+            // It may have happened. If it did not, the claim is left to its age.
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// The same for requests that ask for the same.
+fn fingerprint(new: &NewOrder) -> String {
+    let json = serde_json::to_vec(new).expect("a request is plain data");
+    Sha256::digest(json).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn no_user() -> Problem {
+    Problem::unprocessable("there is no such user").field("user_id")
+}
+
+fn other_request() -> Problem {
+    Problem::unprocessable("the key was used for another request").field("Idempotency-Key")
+}
+
+/// Why an order was not priced.
+enum Failure {
+    Reserve(ReserveError),
+    Unpriced(Unpriced),
+    NoUser,
+}
+
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Reserve(error) => error.into(),
+            Failure::NoUser => no_user(),
+            Failure::Unpriced(error @ Unpriced::TooMuch) => Self::unprocessable(error.to_string()).field("items"),
+            Failure::Unpriced(error @ (Unpriced::MixedCurrencies { line } | Unpriced::NoPrice { line })) => {
+                Self::unprocessable(error.to_string()).field(format!("items[{line}].product_id"))
+            }
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Gives stock back: that of cancelled orders, of refused ones, and of requests that died on their way.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chassis::Shutdown;
+use events::Timestamp;
+use tokio::sync::Notify;
+
+use crate::products::Products;
+use crate::store::Store;
+
+/// After this a claim's request is dead: far longer than any request may take.
+const CLAIM_AGE: Duration = Duration::from_secs(120);
+/// For how long the same idempotency key brings the same reply.
+const REPLY_AGE: Duration = Duration::from_secs(24 * 3600);
+/// How often to look for old claims.
+const LOOK_EVERY: Duration = Duration::from_secs(15);
+
+/// Tells the returning of stock that there is some. Clones share it.
+#[derive(Clone, Default)]
+pub struct Stock(Arc<Notify>);
+
+impl Stock {
+    /// Has released claims looked after at once.
+    pub fn release_soon(&self) {
+        self.0.notify_one();
+    }
+
+    /// Gives back what is to be given back until a shutdown is requested.
+    pub async fn run(&self, store: &Store, products: &Products, shutdown: &Shutdown) {
+        while !shutdown.is_requested() {
+            if let Err(error) = give_back(store, products).await {
+                tracing::warn!(%error, "stock waits to be given back");
+            }
+            tokio::select! {
+                () = self.0.notified() => {}
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = shutdown.requested() => {}
+            }
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum GiveBackError {
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
+    #[error(transparent)]
+    Release(#[from] crate::products::ReleaseError),
+}
+
+async fn give_back(store: &Store, products: &Products) -> Result<(), GiveBackError> {
+    let now = Timestamp::now();
+    store.release_old_claims(now, CLAIM_AGE).await?;
+    store.forget_old_replies(now, REPLY_AGE).await?;
+    for key in store.released_claims().await? {
+        products.release(&key).await?;
+        store.forget_released(&key).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,165 @@
+//! Orders in SQL: what is shown and changed here, how they come to be in [`placing`].
+
+mod claims;
+mod placing;
+
+use chassis::sql::Database;
+use chassis::{Limit, Problem};
+pub use claims::{Claim, ClaimOutcome};
+use events::Timestamp;
+pub use placing::{PlaceOutcome, Reply};
+use sqlx::Row;
+use sqlx::any::AnyRow;
+
+use crate::order::{Item, Order, Status};
+
+const ONE: &str = "SELECT o.id, o.user_id, o.status, o.total_cents, o.currency, o.created_at_ms, o.updated_at_ms, \
+                   i.product_id, i.quantity, i.unit_price_cents \
+                   FROM orders o JOIN order_items i ON i.order_id = o.id WHERE o.id = ? ORDER BY i.line";
+const NEWEST: &str = "SELECT o.id, o.user_id, o.status, o.total_cents, o.currency, o.created_at_ms, o.updated_at_ms, \
+                      i.product_id, i.quantity, i.unit_price_cents \
+                      FROM (SELECT * FROM orders WHERE id < ? ORDER BY id DESC LIMIT ?) o \
+                      JOIN order_items i ON i.order_id = o.id ORDER BY o.id DESC, i.line";
+const NEWEST_OF_USER: &str = "SELECT o.id, o.user_id, o.status, o.total_cents, o.currency, o.created_at_ms, o.updated_at_ms, \
+     i.product_id, i.quantity, i.unit_price_cents \
+     FROM (SELECT * FROM orders WHERE user_id = ? AND id < ? ORDER BY id DESC LIMIT ?) o \
+     JOIN order_items i ON i.order_id = o.id ORDER BY o.id DESC, i.line";
+const STATUS: &str = "SELECT status, reservation_key FROM orders WHERE id = ?";
+const SET_STATUS: &str = "UPDATE orders SET status = ?, updated_at_ms = ? WHERE id = ?";
+
+/// The tables of this service.
+#[derive(Clone)]
+pub struct Store {
+    database: Database,
+}
+
+/// Why the store did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("there is no such user")]
+    NoUser,
+    #[error("SQL: {0}")]
+    Sql(#[from] sqlx::Error),
+    #[error("an event cannot be written: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+/// What came of a change of status.
+pub enum Changed {
+    To(Order),
+    NotFrom(Status),
+    NoOrder,
+}
+
+impl Store {
+    pub fn new(database: Database) -> Self {
+        Self { database }
+    }
+
+    pub async fn get(&self, id: i64) -> Result<Option<Order>, StoreError> {
+        let rows = sqlx::query(ONE).bind(id).fetch_all(self.database.pool()).await?;
+        Ok(group(&rows)?.pop())
+    }
+
+    /// Up to one more than `limit` orders with lower ids than `before`, the newest first.
+    pub async fn list(&self, user_id: Option<i64>, before: i64, limit: Limit) -> Result<Vec<Order>, StoreError> {
+        let query = match user_id {
+            Some(user_id) => sqlx::query(NEWEST_OF_USER).bind(user_id),
+            None => sqlx::query(NEWEST),
+        };
+        let rows = query.bind(before).bind(limit.and_one()).fetch_all(self.database.pool()).await?;
+        Ok(group(&rows)?)
+    }
+
+    /// Moves the order on, if that is allowed from where it is. A cancelled order's stock is marked to be given back.
+    pub async fn set_status(&self, id: i64, next: Status, now: Timestamp) -> Result<Changed, StoreError> {
+        let mut transaction = self.database.write().await?;
+        let locking = sqlx::query(self.database.dialect().locking(STATUS)).bind(id);
+        let Some(row) = locking.fetch_optional(transaction.connection()).await? else { return Ok(Changed::NoOrder) };
+        let current = status(&row)?;
+        if !current.may_become(next) {
+            return Ok(Changed::NotFrom(current));
+        }
+        let update = sqlx::query(SET_STATUS).bind(next.name()).bind(millis(now)).bind(id);
+        update.execute(transaction.connection()).await?;
+        if next == Status::Cancelled {
+            claims::insert_released(transaction.connection(), row.try_get("reservation_key")?, now).await?;
+        }
+        let rows = sqlx::query(ONE).bind(id).fetch_all(transaction.connection()).await?;
+        let order = group(&rows)?.pop().ok_or(sqlx::Error::RowNotFound)?;
+        transaction.commit().await?;
+        Ok(Changed::To(order))
+    }
+}
+
+/// Rows of one order stand together, in the order of its lines.
+fn group(rows: &[AnyRow]) -> Result<Vec<Order>, sqlx::Error> {
+    let mut orders: Vec<Order> = Vec::new();
+    for row in rows {
+        let id = row.try_get("id")?;
+        if orders.last().is_none_or(|order| order.id != id) {
+            orders.push(head(id, row)?);
+        }
+        if let Some(order) = orders.last_mut() {
+            order.items.push(item(row)?);
+        }
+    }
+    Ok(orders)
+}
+
+fn head(id: i64, row: &AnyRow) -> Result<Order, sqlx::Error> {
+    Ok(Order {
+        id,
+        user_id: row.try_get("user_id")?,
+        status: status(row)?,
+        total_cents: unsigned(row.try_get("total_cents")?)?,
+        currency: row.try_get("currency")?,
+        items: Vec::new(),
+        created_at: instant(row.try_get("created_at_ms")?)?,
+        updated_at: instant(row.try_get("updated_at_ms")?)?,
+    })
+}
+
+fn item(row: &AnyRow) -> Result<Item, sqlx::Error> {
+    Ok(Item {
+        product_id: row.try_get::<String, _>("product_id")?.parse().map_err(decode)?,
+        quantity: u32::try_from(row.try_get::<i64, _>("quantity")?).map_err(decode)?,
+        unit_price_cents: unsigned(row.try_get("unit_price_cents")?)?,
+    })
+}
+
+fn status(row: &AnyRow) -> Result<Status, sqlx::Error> {
+    let name: String = row.try_get("status")?;
+    Status::from_name(&name).ok_or_else(|| sqlx::Error::Decode(format!("{name:?} is no status").into()))
+}
+
+fn instant(ms: i64) -> Result<Timestamp, sqlx::Error> {
+    let instant = u64::try_from(ms).ok().and_then(Timestamp::from_ms);
+    instant.ok_or_else(|| sqlx::Error::Decode(format!("{ms} ms is no instant").into()))
+}
+
+fn millis(instant: Timestamp) -> i64 {
+    i64::try_from(instant.as_ms()).expect("the year 9999 fits")
+}
+
+fn unsigned(number: i64) -> Result<u64, sqlx::Error> {
+    u64::try_from(number).map_err(decode)
+}
+
+fn signed(number: u64) -> Result<i64, sqlx::Error> {
+    i64::try_from(number).map_err(|error| sqlx::Error::Encode(error.into()))
+}
+
+fn decode(error: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {
+    sqlx::Error::Decode(error.into())
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NoUser => Self::unprocessable("there is no such user").field("user_id"),
+            StoreError::Sql(error) => error.into(),
+            StoreError::Json(error) => Self::internal(error),
+        }
+    }
+}

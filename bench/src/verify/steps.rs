@@ -2,9 +2,9 @@
 
 use std::error::Error;
 use std::ffi::OsStr;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, PipeReader};
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use clap::Parser;
 
@@ -65,7 +65,7 @@ fn tests(context: &Context) -> StepResult {
     let data = context.cache.scratch("tests")?;
     let servers = Counterparts::start(&context.available, &context.cache, data.path(), Lifetime::OfItsThread)?;
     let mut command = Command::new("cargo");
-    // What a passing test printed is shown as well: only so is a test seen that skipped itself.
+    // What a passing test said is shown as well: only so is one seen that skipped itself.
     command.args(["test", "--release", "--workspace", "--locked", "--no-fail-fast", "--", "--show-output"]);
     command.envs(servers.environment());
     let skipped = run_and_collect(command, |line| {
@@ -114,12 +114,10 @@ fn run(mut command: Command) -> StepResult {
     passed(&command, status)
 }
 
-/// Runs the command likewise, and returns the lines that `wanted` picks from its output.
+/// Runs the command likewise, and returns the lines that `wanted` picks from all that it writes.
 fn run_and_collect(mut command: Command, wanted: impl Fn(&str) -> bool) -> Result<Vec<String>, VerifyError> {
-    let spawned = command.current_dir(root()).stdout(Stdio::piped()).spawn();
     let mut collected = Vec::new();
-    let ended = spawned.and_then(|mut child| {
-        let output = child.stdout.take().expect("it was piped");
+    let ended = spawn_piped(command.current_dir(root())).and_then(|(mut child, output)| {
         for line in BufReader::new(output).split(b'\n') {
             let line = String::from_utf8_lossy(&line?).into_owned();
             println!("{line}");
@@ -129,6 +127,15 @@ fn run_and_collect(mut command: Command, wanted: impl Fn(&str) -> bool) -> Resul
     });
     passed(&command, ended)?;
     Ok(collected)
+}
+
+/// Starts the command with one pipe for both of its outputs, so that their lines keep their order.
+fn spawn_piped(command: &mut Command) -> io::Result<(Child, PipeReader)> {
+    let (output, input) = io::pipe()?;
+    let child = command.stdout(input.try_clone()?).stderr(input).spawn();
+    // The command holds the pipe's other end as well; while it does, the output has no end.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    Ok((child?, output))
 }
 
 fn passed(command: &Command, ended: io::Result<ExitStatus>) -> StepResult {
@@ -144,4 +151,33 @@ fn passed(command: &Command, ended: io::Result<ExitStatus>) -> StepResult {
 /// The root of the repository: the harness runs where it was built.
 fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn a_test_that_skipped_itself_is_seen_on_either_output() {
+        let script = shell("echo SKIPPED: one; echo passed; echo SKIPPED: two >&2");
+        let skipped = run_and_collect(script, |line| line.contains("SKIPPED:")).unwrap();
+        assert_eq!(skipped, ["SKIPPED: one", "SKIPPED: two"]);
+    }
+
+    #[test]
+    fn a_command_that_ends_with_an_error_fails_its_step() {
+        let failed = run_and_collect(shell("exit 3"), |_| false);
+        assert!(matches!(failed, Err(VerifyError::Command { status, .. }) if status.code() == Some(3)));
+    }
+
+    #[test]
+    fn a_command_that_is_not_there_fails_its_step() {
+        assert!(matches!(run(Command::new("no-such-command")), Err(VerifyError::NotRun { .. })));
+    }
 }

@@ -102,7 +102,7 @@ locals {
       key        = ["id"]
       attributes = { id = "S" }
       indexes    = {}
-      expires_at = "expires_at"
+      expires_at = null
     }
     analytics-results = {
       key        = ["user_id", "window_start"]

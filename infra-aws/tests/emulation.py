@@ -13,7 +13,9 @@ import moto.eks.urls
 import moto.kafka.urls
 from moto.applicationautoscaling.responses import ApplicationAutoScalingResponse
 from moto.core.responses import EmptyResult
+from moto.ec2.models import ec2_backends
 from moto.ec2.responses.route_tables import RouteTables
+from moto.eks.models import EKSBackend
 from moto.eks.responses import EKSResponse
 from moto.kafka.models import FakeKafkaCluster
 from moto.kafka.responses import KafkaResponse
@@ -129,7 +131,20 @@ moto.kafka.urls.url_paths = {
     **moto.kafka.urls.url_paths,
 }
 
-# --- EKS: add-ons and Pod Identity
+# --- EKS: a cluster's own security group, add-ons and Pod Identity
+
+make_eks_cluster = EKSBackend.create_cluster
+
+
+def make_eks_cluster_with_group(backend, name, *, resources_vpc_config, **settings):
+    ec2 = ec2_backends[backend.account_id][backend.region_name]
+    vpc = ec2.get_subnet(resources_vpc_config["subnetIds"][0]).vpc_id
+    group = ec2.create_security_group(f"eks-cluster-sg-{name}", "made by EKS", vpc_id=vpc)
+    network = {**resources_vpc_config, "clusterSecurityGroupId": group.id, "vpcId": vpc}
+    return make_eks_cluster(backend, name, resources_vpc_config=network, **settings)
+
+
+EKSBackend.create_cluster = make_eks_cluster_with_group
 
 addons = {}
 associations = {}

@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# Applies infra-aws for real, against an emulation of AWS on this machine: apply, plan again, look at what was made, destroy.
+# Some six minutes, most of it the provider's own waiting.
+#
+#   infra-aws/tests/apply.sh [dev|prod]        prod by default, linked to Google Cloud
+set -uo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+work=$(mktemp -d)
+environment=${1:-prod}
+emulation=
+trap '[ -z "$emulation" ] || kill "$emulation" 2>/dev/null; rm -rf "$work"' EXIT
+# shellcheck source=infra-aws/tests/tools.sh
+. "$here/tools.sh"
+
+terraform_here() { # subcommand, arguments…
+  local command=$1
+  shift
+  terraform "$command" -no-color -input=false -var-file="env/$environment.tfvars" -var "gcp=$other_cloud" -var lambda_zip=bootstrap.zip "$@"
+}
+
+# What the emulation invents or forgets, so that a second plan wants to change it. All else must stay as it is.
+inventions='^(aws_eks_node_group\.this|aws_msk_cluster\.this|aws_eks_cluster\.this)$'
+
+changes_nothing() {
+  terraform_here plan -out plan.bin >plan.txt || return 1
+  terraform show -json plan.bin | INVENTIONS=$inventions python3 -c '
+import json, os, re, sys
+changed = [c["address"] for c in json.load(sys.stdin)["resource_changes"] if c["change"]["actions"] != ["no-op"]]
+mine = [address for address in changed if not re.match(os.environ["INVENTIONS"], re.sub(r"\[.*", "", address))]
+print("changed:", changed)
+sys.exit(bool(mine))' || { cat plan.txt; return 1; }
+}
+
+holds() {
+  terraform show -json >state.json && python3 "$here/check_state.py" <state.json
+}
+
+timed() { # command…
+  local start=$SECONDS
+  "$@"
+  local result=$?
+  echo "$((SECONDS - start)) s" >"$work/time"
+  return $result
+}
+
+python=$(python_with moto 'moto[server]==5.2.*') || {
+  skip "moto cannot be installed here: nothing was applied"
+  finish
+  exit
+}
+find_providers
+copy_to "$work/infra-aws"
+cd "$work/infra-aws" || exit 1
+cp tests/emulated.tf.txt emulated_override.tf
+python3 -c 'import zipfile; zipfile.ZipFile("bootstrap.zip", "w").writestr("bootstrap", "#!/bin/sh\n")'
+terraform init -input=false -no-color -lockfile=readonly >"$work/init.log" 2>&1 || {
+  skip "the AWS provider cannot be had here: nothing was applied"
+  finish
+  exit
+}
+
+other_cloud=null
+[ "$environment" = dev ] || other_cloud='{vpn_addresses=["198.51.100.1","198.51.100.2"],bgp_asn=64514,cidr="10.60.0.0/20",job_identity_id="100000000000000000000"}'
+port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+TF_VAR_kafka_passwords=$(bootstrap/passwords.sh)
+export TF_VAR_kafka_passwords AWS_ENDPOINT_URL=http://127.0.0.1:$port
+MOTO_IAM_LOAD_MANAGED_POLICIES=true "$python" "$here/emulation.py" -H 127.0.0.1 -p "$port" >"$work/emulation.log" 2>&1 &
+emulation=$!
+for _ in $(seq 300); do
+  (: </dev/tcp/127.0.0.1/"$port") 2>/dev/null && break
+  sleep 0.1
+done
+
+# Deletion protection and last snapshots are for people; here everything must go again.
+[ "$environment" = dev ] || echo 'protect = false' >>env/prod.tfvars
+
+run "apply" timed terraform_here apply -auto-approve
+echo "   $(cat "$work/time"); $(terraform state list 2>/dev/null | grep -vc '^data\.') resources"
+run "the rules hold for what was made" holds
+run "a second plan changes nothing but the emulation's inventions" changes_nothing
+sed -n '/^Terraform will perform/,$p' plan.txt 2>/dev/null | grep -E '^  # ' | sed 's/^  #/   invented:/'
+run "destroy" timed terraform_here destroy -auto-approve
+echo "   $(cat "$work/time"); $(terraform state list 2>/dev/null | grep -vc '^data\.') left"
+[ "$failed" -eq 0 ] || grep -h NotImplementedError: "$work/emulation.log" | sort | uniq -c
+finish

@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# Checks infra-aws without an account: form, the real provider's schema, what must hold in dev and prod, least privilege,
+# checkov. About a minute on two idle cores.
+#
+#   infra-aws/tests/check.sh
+#
+# Further and longer: tests/planted.sh (are mistakes noticed?), tests/apply.sh (apply, plan, destroy against an emulation).
+set -uo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+# shellcheck source=infra-aws/tests/tools.sh
+. "$here/tools.sh"
+
+holds_in() { # environment: terraform test with its variables, then the rules on each state it made
+  terraform test -no-color -json -verbose -var-file="env/$1.tfvars" -filter="tests/$1.tftest.hcl" >"$work/$1.json" || {
+    python3 -c 'import json, sys
+for line in sys.stdin:
+    message = json.loads(line)
+    if message["@level"] == "error": print(message["@message"], message.get("diagnostic", {}).get("detail", ""))' <"$work/$1.json"
+    return 1
+  }
+}
+
+rules_on() { # environment, run
+  python3 "$here/check_state.py" "$2" <"$work/$1.json"
+}
+
+bootstrap_speaks_to() { # the cluster that delivery.tf names, and applies the manifest that the chart keeps
+  mkdir -p "$work/bin"
+  for tool in aws helm; do printf '#!/bin/sh\necho "%s $*" >>"%s/said"\n' "$tool" "$work" >"$work/bin/$tool"; done
+  printf '#!/bin/sh\ncase $1 in patch) echo "kubectl $*" >>"%s/said"; echo "{}";; *) echo "kubectl $*" >>"%s/said";; esac\n' "$work" "$work" >"$work/bin/kubectl"
+  chmod +x "$work/bin/"*
+  : >"$work/said"
+  PATH=$work/bin:$PATH CLUSTER=c REGION=r CHART_VERSION=1.2.3 ROOT_APPLICATION=root.yaml ROOT_PATCH='{"spec":{}}' KUBECONFIG_FILE='' CHART_FOLDER='' \
+    "$here/../bootstrap/argocd.sh" || return 1
+  grep -q 'aws eks update-kubeconfig --name c --region r' "$work/said" &&
+    grep -q 'helm upgrade --install argocd argo-cd .*--version 1.2.3' "$work/said" &&
+    grep -q 'kubectl patch --local -f root.yaml --type merge -p {"spec":{}}' "$work/said" &&
+    grep -q 'kubectl apply --server-side' "$work/said"
+}
+
+compare_tables() { # python
+  "$1" "$here/check_tables.py" "$program" alone <"$work/prod.json" >"$work/tables"
+  local result=$?
+  [ $result -eq 0 ] || cat "$work/tables"
+  sed -i '1!d; s/^/   /' "$work/tables"
+  return $result
+}
+
+cd "$here/.." || exit 1
+if ! command -v terraform >/dev/null; then
+  skip "terraform is not installed: nothing of infra-aws was checked"
+  finish
+  exit
+fi
+
+run "terraform fmt" terraform fmt -check -recursive -diff
+run "no account id, secret or state in the tree" bash -c '! git ls-files . | grep -E "tfstate|\.pem$|\.key$" && ! git grep -nE "\b[0-9]{12}\b" -- . | grep -v "123456789012" && ! git grep -nE "AKIA[0-9A-Z]{16}" -- .'
+run "bootstrap/argocd.sh says the right things to aws, helm and kubectl" bootstrap_speaks_to
+run "bootstrap/passwords.sh makes what the variable takes" bash -c 'bootstrap/passwords.sh | python3 -c "import json,sys; p=json.load(sys.stdin); assert set(p)=={\"services\",\"stream\"} and len(set(p.values()))==2 and all(len(v)>=24 for v in p.values())"'
+
+find_providers
+copy_to "$work/infra-aws"
+cd "$work/infra-aws" || exit 1
+if terraform init -backend=false -input=false -no-color -lockfile=readonly >"$work/init.log" 2>&1; then
+  run "terraform validate" terraform validate -no-color
+  for environment in dev prod; do
+    run "terraform test: $environment" holds_in "$environment"
+  done
+  run "rules on every resource: dev" rules_on dev cheap
+  run "rules on every resource: prod, alone" rules_on prod alone
+  run "rules on every resource: prod, linked to Google Cloud" rules_on prod linked
+  grep -h resources <(rules_on dev cheap) <(rules_on prod alone) <(rules_on prod linked) | paste -sd, | sed 's/^/   dev, prod alone, prod linked:/'
+else
+  skip "the AWS provider 5.100 cannot be had here: validate, test and the rules did not run"
+  sed 's/^/    /' "$work/init.log"
+fi
+cd "$here/.." || exit 1
+
+if python=$(python_with checkov 'checkov==3.3.30'); then
+  for environment in dev prod; do
+    run "checkov: $environment" "$python" -m checkov.main -d . --framework terraform --skip-download --compact --quiet --var-file "env/$environment.tfvars"
+  done
+else
+  skip "checkov cannot be installed here"
+fi
+
+program=${PLATFORM:-$(ls -t "$here"/../../target/*/platform 2>/dev/null | head -n 1)}
+if ! [ -x "$program" ]; then
+  skip "the platform is not built: the services' tables were not compared with these (cargo build, or PLATFORM=path)"
+elif ! [ -s "$work/prod.json" ]; then
+  skip "no state to compare the services' tables with"
+elif python=$(python_with moto 'moto[server]==5.2.*'); then
+  run "the tables that the services make are these" compare_tables "$python"
+  cat "$work/tables"
+else
+  skip "moto cannot be installed here: the services' tables were not compared with these"
+fi
+finish

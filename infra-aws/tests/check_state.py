@@ -1,0 +1,188 @@
+"""Rules that hold for every resource of a kind, whatever it is called. What only one resource must hold is in *.tftest.hcl.
+
+    terraform test -json -verbose … | python check_state.py RUN      the state of this run
+    terraform show -json | python check_state.py                      any other state
+
+Prints a line for each rule and leaves with 1 if one is broken.
+"""
+
+import json
+import sys
+
+LEAST_RESOURCES = 48
+TEST_PASSWORD = "only-for-tests"
+# Statements about calls that AWS knows no resources for.
+WITHOUT_RESOURCES = {"Looks", "Traces"}
+
+
+def read_state(run):
+    if run is None:
+        state = json.load(sys.stdin)
+        return state, state["values"]["root_module"]["resources"]
+    for line in sys.stdin:
+        message = json.loads(line)
+        if message["type"] == "test_state" and message.get("@testrun") == run:
+            state = message["test_state"]
+            state.pop("provider_schemas", None)
+            return state, state["root_module"]["resources"]
+    sys.exit(f"no state of a run {run!r}: did terraform test fail?")
+
+
+def listed(value):
+    return value if isinstance(value, list) else [value]
+
+
+def statements(policy):
+    return listed(json.loads(policy)["Statement"])
+
+
+class Resources:
+    """The managed resources of a state, and what a rule asks of them."""
+
+    def __init__(self, resources):
+        self.all = [resource for resource in resources if resource["mode"] == "managed"]
+
+    def of(self, kind):
+        return [(resource["address"], resource["values"]) for resource in self.all if resource["type"] == kind]
+
+    def keys(self, kind):
+        return {resource.get("index") for resource in self.all if resource["type"] == kind}
+
+
+def enough(resources, _state):
+    if len(resources.all) < LEAST_RESOURCES:
+        yield f"{len(resources.all)} resources"
+
+
+def nothing_is_open_to_the_world(resources, _state):
+    for address, rule in resources.of("aws_vpc_security_group_ingress_rule"):
+        if rule["cidr_ipv4"] == "0.0.0.0/0" or rule["cidr_ipv6"] == "::/0":
+            yield address
+    for kind in ("aws_security_group", "aws_default_security_group"):
+        for address, group in resources.of(kind):
+            # A mock makes up lists that were not written; a rule that was written has a port.
+            if any(rule.get("cidr_blocks") for rule in group.get("ingress") or []):
+                yield f"{address} has rules inside"
+
+
+def every_rule_says_why(resources, _state):
+    for kind in ("aws_vpc_security_group_ingress_rule", "aws_vpc_security_group_egress_rule"):
+        for address, rule in resources.of(kind):
+            if not rule["description"]:
+                yield address
+
+
+def identity_policies_name_actions_and_resources(resources, _state):
+    for address, values in resources.of("aws_iam_role_policy"):
+        for statement in statements(values["policy"]):
+            actions = listed(statement.get("Action", []))
+            if statement["Effect"] != "Allow" or "NotAction" in statement or not actions:
+                yield f"{address}: not a list of what is allowed"
+            if any(action == "*" or action.endswith(":*") for action in actions):
+                yield f"{address}: {actions}"
+            if "*" in listed(statement["Resource"]) and statement.get("Sid") not in WITHOUT_RESOURCES:
+                yield f"{address}: {statement.get('Sid')} on every resource"
+
+
+def resource_policies_let_in_named_principals_only(resources, _state):
+    for kind in ("aws_kms_key", "aws_s3_bucket_policy", "aws_secretsmanager_secret_policy", "aws_sns_topic_policy"):
+        for address, values in resources.of(kind):
+            for statement in statements(values["policy"]):
+                everyone = "*" in listed(statement["Principal"]) or statement["Principal"] == {"AWS": "*"}
+                if statement["Effect"] == "Allow" and everyone:
+                    yield f"{address}: everyone"
+                if "Service" in statement["Principal"] and "Condition" not in statement:
+                    yield f"{address}: a service for any account"
+
+
+def roles_are_for_one_principal(resources, _state):
+    for address, values in resources.of("aws_iam_role"):
+        for statement in statements(values["assume_role_policy"]):
+            (who,) = statement["Principal"].values()
+            pods_or_web = who in ("pods.eks.amazonaws.com", "accounts.google.com")
+            if who == "*" or (pods_or_web and "Condition" not in statement):
+                yield address
+
+
+def tables_can_be_recovered_and_are_locked(resources, _state):
+    for address, table in resources.of("aws_dynamodb_table"):
+        if not (table["point_in_time_recovery"] or [{}])[0].get("enabled"):
+            yield f"{address}: no point-in-time recovery"
+        if not (table["server_side_encryption"] or [{}])[0].get("enabled"):
+            yield f"{address}: not under our key"
+
+
+def buckets_are_closed_versioned_and_locked(resources, _state):
+    buckets = resources.keys("aws_s3_bucket")
+    for kind in ("public_access_block", "versioning", "server_side_encryption_configuration", "lifecycle_configuration", "policy", "ownership_controls"):
+        for missing in buckets - resources.keys(f"aws_s3_bucket_{kind}"):
+            yield f"bucket {missing}: no {kind}"
+    for address, block in resources.of("aws_s3_bucket_public_access_block"):
+        flags = ("block_public_acls", "block_public_policy", "ignore_public_acls", "restrict_public_buckets")
+        if not all(block[flag] for flag in flags):
+            yield address
+    for address, values in resources.of("aws_s3_bucket_policy"):
+        denied = [s for s in statements(values["policy"]) if s["Effect"] == "Deny"]
+        if not any(s["Condition"] == {"Bool": {"aws:SecureTransport": "false"}} and s["Action"] == "s3:*" for s in denied):
+            yield f"{address}: lets in plain HTTP"
+
+
+def logs_end_and_are_locked(resources, _state):
+    for address, group in resources.of("aws_cloudwatch_log_group"):
+        if not group["retention_in_days"] or not group["kms_key_id"]:
+            yield address
+
+
+def keys_rotate(resources, _state):
+    for address, key in resources.of("aws_kms_key"):
+        if not key["enable_key_rotation"]:
+            yield address
+
+
+def alarms_tell_someone(resources, _state):
+    for address, alarm in resources.of("aws_cloudwatch_metric_alarm"):
+        if not alarm["alarm_actions"] or not alarm["alarm_description"]:
+            yield address
+
+
+def no_password_is_in_the_state(resources, state):
+    if TEST_PASSWORD in json.dumps(state):
+        yield "a Kafka password was written down"
+    for address, version in resources.of("aws_secretsmanager_secret_version"):
+        if version.get("secret_string"):
+            yield address
+    for address, database in resources.of("aws_db_instance"):
+        if not database["manage_master_user_password"] or database.get("password_wo_version"):
+            yield address
+
+
+RULES = [
+    enough,
+    nothing_is_open_to_the_world,
+    every_rule_says_why,
+    identity_policies_name_actions_and_resources,
+    resource_policies_let_in_named_principals_only,
+    roles_are_for_one_principal,
+    tables_can_be_recovered_and_are_locked,
+    buckets_are_closed_versioned_and_locked,
+    logs_end_and_are_locked,
+    keys_rotate,
+    alarms_tell_someone,
+    no_password_is_in_the_state,
+]
+
+
+def main():
+    state, found = read_state(sys.argv[1] if len(sys.argv) > 1 else None)
+    resources = Resources(found)
+    print(f"  {len(resources.all)} resources of {len({resource['type'] for resource in resources.all})} types")
+    broken = 0
+    for rule in RULES:
+        findings = list(rule(resources, state))
+        broken += bool(findings)
+        print(f"  {'FAILED' if findings else 'ok'}: {rule.__name__.replace('_', ' ')}" + "".join(f"\n    {finding}" for finding in findings))
+    sys.exit(bool(broken))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""Holds the DynamoDB tables of this configuration against those that the services make for themselves where there are none.
+
+    python check_tables.py PLATFORM RUN < terraform-test.json
+
+Starts an emulated DynamoDB and the platform program on it, waits until it has made its tables, and compares keys, indexes and
+expiry with the state of the run. Needs boto3 and moto's server beside it.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+import boto3
+from check_state import Resources, read_state
+
+PATIENCE_S = 60
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def key(elements):
+    return [element["AttributeName"] for element in sorted(elements, key=lambda element: element["KeyType"])]
+
+
+def made_by_services(client):
+    tables = {}
+    for name in client.list_tables()["TableNames"]:
+        table = client.describe_table(TableName=name)["Table"]
+        expiry = client.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
+        tables[name] = {
+            "key": key(table["KeySchema"]),
+            "attributes": {a["AttributeName"]: a["AttributeType"] for a in table["AttributeDefinitions"]},
+            "indexes": {
+                index["IndexName"]: [*key(index["KeySchema"]), index["Projection"]["ProjectionType"]]
+                for index in table.get("GlobalSecondaryIndexes", [])
+            },
+            "expires_at": expiry.get("AttributeName"),
+        }
+    return tables
+
+
+def made_by_terraform(state_resources):
+    def keys_of(values):
+        return [name for name in (values["hash_key"], values["range_key"]) if name]
+
+    return {
+        table["name"]: {
+            "key": keys_of(table),
+            "attributes": {a["name"]: a["type"] for a in table["attribute"]},
+            "indexes": {i["name"]: [*keys_of(i), i["projection_type"]] for i in table["global_secondary_index"]},
+            "expires_at": next((ttl["attribute_name"] for ttl in table["ttl"] if ttl["enabled"]), None),
+        }
+        for _, table in state_resources.of("aws_dynamodb_table")
+    }
+
+
+def wait_for_port(port):
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    sys.exit("the emulated DynamoDB did not start")
+
+
+def wait_for_tables(client, platform):
+    """Until the set of tables has been the same for three seconds."""
+    known, since, start = None, time.monotonic(), time.monotonic()
+    while time.monotonic() - start < PATIENCE_S:
+        if platform.poll() is not None:
+            sys.exit(f"the platform ended with {platform.returncode}")
+        tables = client.list_tables()["TableNames"]
+        if tables != known:
+            known, since = tables, time.monotonic()
+        if known and time.monotonic() - since > 3:
+            return
+        time.sleep(0.2)
+    sys.exit("the platform made no tables")
+
+
+def services_tables(program):
+    port, base = free_port(), free_port()
+    endpoint = f"http://127.0.0.1:{port}"
+    os.environ["MOTO_ALLOW_NONEXISTENT_REGION"] = "true"  # a laptop's region is called local
+    with tempfile.TemporaryDirectory() as folder, open(os.path.join(folder, "log"), "w") as log:
+        started = [subprocess.Popen([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], stdout=log, stderr=log)]
+        client = boto3.client("dynamodb", endpoint_url=endpoint, region_name="local", aws_access_key_id="local", aws_secret_access_key="local")
+        try:
+            wait_for_port(port)
+            settings = ["--data", os.path.join(folder, "data"), "--port-base", str(base - base % 10), "--dynamodb", endpoint]
+            started.append(subprocess.Popen([program, *settings], stdout=log, stderr=log))
+            wait_for_tables(client, started[1])
+            return made_by_services(client)
+        finally:
+            for process in reversed(started):
+                process.terminate()
+                try:
+                    process.wait(10)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+
+
+def main():
+    program, run = sys.argv[1:]
+    ours = made_by_terraform(Resources(read_state(run)[1]))
+    theirs = services_tables(program)
+    wrong = [f"{name}: {ours.get(name, 'not here')}\n  the service has {table}" for name, table in theirs.items() if ours.get(name) != table]
+    print(f"same: {', '.join(sorted(set(theirs) & set(ours)))}; not made by this build of the platform: {', '.join(sorted(set(ours) - set(theirs)))}")
+    print(*wrong, sep="\n")
+    sys.exit(bool(wrong))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# Are mistakes noticed? Plants one at a time in a copy of the configuration and expects `terraform validate`, `terraform test` or
+# the rules of check_state.py to refuse it. About fifteen seconds each.
+#
+#   infra-aws/tests/planted.sh
+set -uo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+# shellcheck source=infra-aws/tests/tools.sh
+. "$here/tools.sh"
+
+# What is wrong | file | sed expression
+mistakes=(
+  'database in one zone|variables.tf|s/multi_az       = optional(bool, true)/multi_az       = optional(bool, false)/'
+  'backups for one day|storage.tf|s/backup_retention_period   = 7/backup_retention_period   = 1/'
+  'MySQL without TLS|storage.tf|/require_secure_transport/{n;s/"1"/"0"/}'
+  'a table without point-in-time recovery|storage.tf|/point_in_time_recovery {/{n;s/true/each.key != "files"/}'
+  'a table without encryption key|storage.tf|/server_side_encryption {/{n;s/true/each.key != "products"/}'
+  'brokers open to the world|security.tf|s/cidr_ipv4         = each.value.cidr/cidr_ipv4         = "0.0.0.0\/0"/'
+  'Kafka in the clear as well|streaming.tf|s/client_broker = "TLS"/client_broker = "TLS_PLAINTEXT"/'
+  'Kafka for the nameless|streaming.tf|s/unauthenticated = false/unauthenticated = true/'
+  'one copy is enough for Kafka|streaming.tf|s/"min.insync.replicas"            = 2/"min.insync.replicas"            = 1/'
+  'a public bucket|storage.tf|s/block_public_policy     = true/block_public_policy     = false/'
+  'a bucket that takes plain HTTP|storage.tf|s/"aws:SecureTransport" = "false"/"aws:SecureTransport" = "true"/'
+  'a public Kubernetes API|variables.tf|s/public_endpoint = optional(bool, false)/public_endpoint = optional(bool, true)/'
+  'a service that may do anything to tables|identity.tf|s/Action   = concat(local.look_at_tables, local.read_items, local.write_items)/Action   = "dynamodb:*"/'
+  'a service that may use any table|identity.tf|s/Resource = flatten(\[for table in tables : local.table_arns\[table\]\])/Resource = "*"/'
+  'a role for every pod|identity.tf|/Principal = { Service = "pods.eks.amazonaws.com" }/,/^  })/{/Condition = {/,/^      }$/d}'
+  'any Google account may be the job|identity.tf|/accounts.google.com:sub/d'
+  'a password in the state|secrets.tf|s/secret_string_wo = jsonencode/secret_string = jsonencode/;s/secret_string_wo_version = var.secrets_version//'
+  'a log without end|monitoring.tf|s/retention_in_days = var.log_retention_days/retention_in_days = 0/'
+  'a key that is never changed|secrets.tf|s/enable_key_rotation     = true/enable_key_rotation     = false/'
+  'an alarm that nobody hears|monitoring.tf|/alarm_actions  /d'
+  'one NAT for three zones|variables.tf|/variable "nat_per_zone"/,/^}/s/default     = true/default     = false/'
+  'an argument that does not exist|streaming.tf|s/enhanced_monitoring    =/enhanced_monitorings   =/'
+)
+
+refused() { # file, expression
+  local copy=$work/planted
+  rm -rf "$copy"
+  copy_to "$copy"
+  sed -i "$2" "$copy/$1"
+  if cmp -s "$copy/$1" "$here/../$1"; then
+    echo "the mistake could not be planted: $1 has changed"
+    return 1
+  fi
+  cd "$copy" || return 1
+  cp -r "$work/.terraform" .
+  terraform validate -no-color || return 0
+  terraform test -no-color -json -verbose -var-file=env/prod.tfvars -filter=tests/prod.tftest.hcl >out.json || return 0
+  python3 "$here/check_state.py" alone <out.json || return 0
+  python3 "$here/check_state.py" linked <out.json || return 0
+  return 1
+}
+
+find_providers
+copy_to "$work/clean"
+(cd "$work/clean" && terraform init -backend=false -input=false -no-color -lockfile=readonly) >"$work/init.log" 2>&1 || {
+  skip "the AWS provider cannot be had here"
+  finish
+  exit
+}
+mv "$work/clean/.terraform" "$work/.terraform"
+
+for mistake in "${mistakes[@]}"; do
+  IFS='|' read -r what file expression <<<"$mistake"
+  run "refused: $what" refused "$file" "$expression"
+done
+finish

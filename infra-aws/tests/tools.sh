@@ -1,0 +1,68 @@
+# Sourced by the checks of infra-aws: where the tools are, and how results are told.
+
+tools=${TIDEMARK_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/tidemark/tools}/python
+passed=0
+failed=0
+
+# run NAME COMMAND…: what it prints is shown only if it fails.
+run() {
+  local name=$1 log
+  log=$(mktemp)
+  shift
+  if "$@" >"$log" 2>&1; then
+    passed=$((passed + 1))
+    echo "ok: $name"
+  else
+    failed=$((failed + 1))
+    echo "FAILED: $name"
+    sed 's/^/    /' "$log"
+  fi
+  rm -f "$log"
+}
+
+# skip WHY: a tool that cannot be had. On a person's machine that is a pity, in CI a failure.
+skip() {
+  echo "SKIPPED: $1"
+  if [ -n "${CI:-}" ]; then failed=$((failed + 1)); fi
+}
+
+finish() {
+  echo "$passed passed, $failed failed"
+  [ "$failed" -eq 0 ]
+}
+
+# python_with FOLDER REQUIREMENT…: an environment of its own, kept for the next time; prints its python.
+python_with() {
+  local folder=$tools/$1
+  shift
+  if ! [ -e "$folder/ready" ]; then
+    python3 -m venv "$folder" && "$folder/bin/pip" install --quiet --disable-pip-version-check "$@" >&2 && touch "$folder/ready" || return 1
+  fi
+  echo "$folder/bin/python"
+}
+
+# Terraform's providers come from a mirror on this machine where there is one (TERRAFORM_MIRROR, or wherever an official one was
+# unpacked), else from the registry. Says which.
+find_providers() {
+  local provider=registry.terraform.io/hashicorp/aws mirror=${TERRAFORM_MIRROR:-}
+  export TF_IN_AUTOMATION=1 CHECKPOINT_DISABLE=1 TF_CLI_CONFIG_FILE=$work/terraform.rc
+  if [ -z "$mirror" ]; then
+    mirror=$(find / -xdev -type d \( -path /proc -o -name .terraform \) -prune -o -type d -path "*/$provider" -print -quit 2>/dev/null)
+    mirror=${mirror%"/$provider"}
+  fi
+  if [ -n "$mirror" ]; then
+    echo "providers: the mirror in $mirror"
+    printf 'provider_installation {\n  filesystem_mirror {\n    path    = "%s"\n    include = ["registry.terraform.io/*/*"]\n  }\n}\n' "$mirror" >"$TF_CLI_CONFIG_FILE"
+  else
+    echo "providers: NO MIRROR on this machine (TERRAFORM_MIRROR names one), asking the registry"
+    : >"$TF_CLI_CONFIG_FILE"
+  fi
+}
+
+# copy_to FOLDER: the configuration without what Terraform leaves behind, so that nothing is left in the tree.
+copy_to() {
+  mkdir -p "$1"
+  tar -C "$here/.." --exclude .terraform --exclude '*.tfstate*' -cf - . | tar -C "$1" -xf -
+  mkdir -p "$1/../helm"
+  cp -r "$here/../../helm/argocd" "$1/../helm/" 2>/dev/null || true
+}

@@ -1,8 +1,9 @@
 //! The thread that commits the results of one worker's sink slots, so that the worker goes on meanwhile.
 //!
-//! Each slot commits what a batch holds for it in one transaction, with the batch's boundary as its progress. What lies
-//! before the progress that a slot had at the start was committed by an earlier attempt, and is left out. So a restart,
-//! which repeats results exactly, commits each once.
+//! Each slot commits what a batch holds for it in one transaction. Its progress is just after the last pane of the batch:
+//! not the boundary up to which the batch is complete, for that may lie beyond the checkpoint when the job ends. What
+//! lies before the progress was committed by an earlier attempt, and is left out. So a restart, which repeats results
+//! exactly, commits each once.
 //!
 //! What always holds: an attempt never opens a publisher again. Whether a commit whose reply was lost has happened is
 //! for the next attempt to find out, for opening a publisher fences, and only an attempt that was just claimed may fence.
@@ -119,7 +120,7 @@ impl<K: Key, A: Aggregate> Thread<K, A> {
     fn run(mut self, batches: &Receiver<(Batch<K, A>, EventTimeMs)>) {
         while let Ok((batch, boundary)) = batches.recv() {
             let begun = Instant::now();
-            if let Err(error) = self.commit(&batch, boundary) {
+            if let Err(error) = self.commit(&batch) {
                 return self.attempt.fail(error);
             }
             if self.attempt.is_over() {
@@ -132,10 +133,10 @@ impl<K: Key, A: Aggregate> Thread<K, A> {
         }
     }
 
-    fn commit(&mut self, batch: &Batch<K, A>, boundary: EventTimeMs) -> Result<(), PublishError> {
+    fn commit(&mut self, batch: &Batch<K, A>) -> Result<(), PublishError> {
         for slot in &mut self.slots {
             let mut delay = FIRST_DELAY;
-            while let Err(error) = slot.commit(batch, boundary, &self.writer) {
+            while let Err(error) = slot.commit(batch, &self.writer) {
                 let PublishError::NotPublished(cause) = error else { return Err(error) };
                 tracing::warn!(slot = slot.slot, %cause, delay_ms = delay.as_millis(), "results not published, trying again");
                 if self.attempt.is_over() {
@@ -154,13 +155,12 @@ impl SlotPublisher {
     fn commit<K: Key, A: Aggregate>(
         &mut self,
         batch: &Batch<K, A>,
-        boundary: EventTimeMs,
         writer: &RowWriter<K, A>,
     ) -> Result<(), PublishError> {
-        let since = self.publisher.progress().unwrap_or(0);
         let mut sent = 0_usize;
         let mut output = Output::default();
-        for (_, results) in batch.range(since.min(boundary)..boundary) {
+        let since = self.publisher.progress().unwrap_or(0);
+        for (_, results) in batch.range(since..) {
             for row in results.rows.iter().flatten().filter(|row| writer.slots.of_key(&row.key) == self.slot) {
                 self.publisher.send(writer.record(row, &mut output))?;
                 sent += 1;
@@ -170,15 +170,10 @@ impl SlotPublisher {
                 sent += 1;
             }
         }
-        if sent > 0 { self.publisher.commit(progress_at(boundary, batch)) } else { Ok(()) }
-    }
-}
-
-/// The end of everything is no boundary that a later attempt could go on from: progress is just after the last pane.
-fn progress_at<K, A>(boundary: EventTimeMs, batch: &Batch<K, A>) -> EventTimeMs {
-    match batch.last_key_value() {
-        Some((last, _)) if boundary == crate::frontier::END => last + 1,
-        _ => boundary,
+        match batch.last_key_value() {
+            Some((last, _)) if sent > 0 => self.publisher.commit(last + 1),
+            _ => Ok(()),
+        }
     }
 }
 

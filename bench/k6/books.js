@@ -12,5 +12,5 @@ export function books(api) {
     return { source: 'audit', stored: audit.json('stored'), counted: audit.json('counted') };
   }
   const summary = http.get(`${api}/analytics/summary`, params);
-  return { source: 'summary', stored: null, counted: summary.json('orders') || 0 };
+  return { source: 'summary', stored: null, counted: summary.json('last_day.orders') || 0 };
 }

@@ -146,6 +146,17 @@ def no_secret_is_in_the_manifests(manifests):
                 yield f"{name_of(document)}: {key} looks like a secret"
 
 
+def every_variable_is_one_that_the_program_reads(manifests):
+    root = pathlib.Path(__file__).resolve().parents[2]
+    sources = [path.read_text() for folder in ("services", "stream") for path in (root / folder).rglob("*.rs")]
+    read = set(re.findall(r'env = "([A-Z0-9_]+)"', "".join(sources)))
+    for document in manifests.of("ConfigMap", "ExternalSecret"):
+        data = document.get("data") or document.get("spec", {}).get("target", {}).get("template", {}).get("data", {})
+        for variable in data:
+            if variable.startswith("TIDEMARK_") and variable not in read:
+                yield f"{name_of(document)}: no program reads {variable}"
+
+
 def everything_is_denied_by_default(manifests):
     for policy in manifests.of("NetworkPolicy"):
         spec = policy["spec"]
@@ -220,7 +231,8 @@ CHECKS = [
     no_pod_is_given_a_token_of_the_cluster, every_container_says_what_it_needs,
     every_server_has_its_three_probes_and_a_way_to_end, every_server_has_a_disruption_budget,
     what_the_autoscaler_owns_has_no_replicas, the_autoscalers_are_as_agreed_with_nothing_left_to_defaults,
-    every_image_is_named_by_digest, no_secret_is_in_the_manifests, everything_is_denied_by_default,
+    every_image_is_named_by_digest, no_secret_is_in_the_manifests,
+    every_variable_is_one_that_the_program_reads, everything_is_denied_by_default,
     only_edges_of_the_picture_are_open_and_both_their_ends_agree, every_service_may_be_watched,
 ]
 
@@ -254,6 +266,7 @@ def mistakes(manifests):
         (every_image_is_named_by_digest, lambda: box.update(image="tidemark:latest")),
         (no_secret_is_in_the_manifests, lambda: find("ConfigMap", "users")["data"].update(TIDEMARK_MYSQL="mysql://shop:hunter2@db/shop")),
         (no_secret_is_in_the_manifests, lambda: manifests.append({"kind": "Secret", "metadata": {"name": "kafka"}})),
+        (every_variable_is_one_that_the_program_reads, lambda: find("ConfigMap", "orders")["data"].update(TIDEMARK_PRODUCT_URL="http://products")),
         (everything_is_denied_by_default, lambda: manifests.remove(find("NetworkPolicy", "default-deny"))),
         (only_edges_of_the_picture_are_open_and_both_their_ends_agree, lambda: policy["egress"].append(everywhere)),
         (only_edges_of_the_picture_are_open_and_both_their_ends_agree, lambda: policy["ingress"].append({"from": [users], "ports": [{"port": 5003}]})),

@@ -24,12 +24,16 @@ in_module() { # name: an empty module of that name in the cache, entered
   [ -f go.mod ] || go mod init "tidemark.example/$1" 2>/dev/null
 }
 
+tidy() {
+  go mod tidy >tidy.log 2>&1 || { cat tidy.log >&2; return 1; }
+}
+
 build_etcd() (
   missing etcd || exit 0
   in_module etcd
   printf 'package main\n\nimport (\n\t"os"\n\n\t"go.etcd.io/etcd/server/v3/etcdmain"\n)\n\nfunc main() { etcdmain.Main(os.Args) }\n' >main.go
   go mod edit -require "go.etcd.io/etcd/server/v3@$etcd"
-  go mod tidy 2>/dev/null
+  tidy
   nice -n 19 go build -trimpath -ldflags '-s -w' -o "$bin/etcd" .
 )
 
@@ -43,7 +47,7 @@ build_kubernetes() (
   go mod edit -require "k8s.io/kubernetes@$kubernetes"
   sed -n 's/^\t\(k8s.io\/[a-z-]*\) v0\.0\.0$/\1/p' "$(module "k8s.io/kubernetes@$kubernetes")/go.mod" |
     while read -r staged; do go mod edit -replace "$staged=$staged@v0.${kubernetes#v1.}"; done
-  go mod tidy 2>/dev/null
+  tidy
   for program in "${programs[@]}"; do
     missing "$program" || continue
     nice -n 19 go build -trimpath -ldflags "$flags" -o "$bin/$program" "k8s.io/kubernetes/cmd/$program"

@@ -47,6 +47,8 @@ took=$(until_true 120 all_ready)
 shows "every deployment is available after ${took:-more than 120} s" all_ready
 shows "no pod was refused by admission" no_denial
 shows "the migrations ran to their end" kubectl -n tidemark wait job/migrations --for=condition=Complete --timeout=60s
+scalers_done() { kubectl -n tidemark get hpa -o jsonpath='{range .items[*]}{.spec.minReplicas}={.status.currentReplicas}{"\n"}{end}' | awk -F= '$1 != $2 { bad = 1 } END { exit bad }'; }
+shows "the autoscalers have brought their services to their least" until_true 60 scalers_done
 versions >"$work/before"
 shows "the manifests are accepted a second time" apply
 shows "and the second time changed nothing" unchanged

@@ -104,7 +104,7 @@ def picture(samples, title):
 
 
 def main():
-    costs = json.loads(pathlib.Path(sys.argv[1]).read_text())
+    costs = json.loads(pathlib.Path(sys.argv[1]).read_text())["services"]
     shape = sys.argv[4] if len(sys.argv) > 4 else "full"
     profile = PROFILES[shape]
     shape_seconds = sum(length for length, _ in profile)

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Runs the program as the chart's pods run it, without containers: nobody's user, no capabilities, a read-only root with
+# nothing but /tmp to write to, a network of its own, the environment of its ConfigMap and no other. Each service must become
+# live and ready as its probes ask, and end by itself, in order, within the grace it is given. Stores are the embedded ones.
+#
+#   helm/tests/pods.sh [path of the platform binary]      target/release/platform unless given; needs root
+set -uo pipefail
+
+folder=$(cd "$(dirname "$0")" && pwd)
+program=$(realpath "${1:-$folder/../../target/release/platform}")
+tools=${TIDEMARK_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/tidemark/tools}
+export PATH="$tools/bin:$PATH" PYTHONDONTWRITEBYTECODE=1
+[ -x "$program" ] || { echo "SKIPPED: $program is not built"; exit 0; }
+[ "$(id -u)" = 0 ] || { echo "SKIPPED: only root can make a root read-only"; exit 0; }
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+for environment in prod kind; do
+  helm template tidemark "$folder/.." --kube-version 1.35 -f "$folder/../values-$environment.yaml" >"$work/$environment.yaml" || exit 1
+done
+python3 "$folder/pods.py" describe "$work/prod.yaml" "$work/kind.yaml" >"$work/pods.json"
+unshare --mount --net --pid --fork --kill-child --mount-proc bash -c '
+  ip link set lo up
+  mount --make-rprivate /
+  exec 9<"$1"
+  mount -t tmpfs -o mode=1777 tmpfs /tmp
+  mount -o remount,bind,ro /
+  exec python3 "$2" run "$3" <&9' - "$work/pods.json" "$folder/pods.py" "$program"

@@ -136,6 +136,11 @@ impl Counterparts {
         Ok(Self { servers })
     }
 
+    /// The server, if it is one of these.
+    pub fn server(&mut self, wanted: Counterpart) -> Option<&mut Server> {
+        self.servers.iter_mut().find(|(which, _)| *which == wanted).map(|(_, server)| server)
+    }
+
     /// The variables by which tests find the servers.
     pub fn environment(&self) -> impl Iterator<Item = (&'static str, &str)> {
         self.servers.iter().map(|(which, server)| (which.variable(), server.address()))

@@ -1,4 +1,5 @@
-//! `bench end-to-end`: the whole platform as a customer meets it, also when it is killed or wrongly started.
+//! `bench end-to-end`: the whole platform as a customer meets it, also when it or its broker is killed, or when it is
+//! wrongly started.
 //!
 //! The books must balance: whatever the platform acknowledged is among its orders, and the counts of the windows add
 //! up to exactly those orders, each once.
@@ -9,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::counterparts::{Cache, Counterpart, CounterpartError, Counterparts};
+use crate::counterparts::{Cache, Counterpart, CounterpartError, Counterparts, Server};
 use crate::platform::{self, Platform, PlatformError, Settings};
 use crate::process::{Lifetime, Process};
 use crate::shop::{Order, Shop, ShopError};
@@ -70,16 +71,16 @@ impl Args {
         let cache = Cache::open()?;
         let folder = cache.scratch("end-to-end")?;
         let wanted: &[Counterpart] = if self.counterparts { &Counterpart::ALL } else { &[] };
-        let servers = Counterparts::start(wanted, &cache, folder.path(), Lifetime::OfItsThread)?;
+        let mut servers = Counterparts::start(wanted, &cache, folder.path(), Lifetime::OfItsThread)?;
         let given = [("--brokers", &self.brokers), ("--mysql", &self.mysql), ("--dynamodb", &self.dynamodb)];
         let given = given.into_iter().filter_map(|(flag, value)| value.as_deref().map(|value| [flag, value])).flatten();
         let arguments = servers.arguments().chain(given).map(str::to_owned).collect();
-        whole(folder.path(), arguments)
+        whole(folder.path(), arguments, servers.server(Counterpart::Kafka))
     }
 }
 
-/// The whole run, with everything it writes below `folder`.
-fn whole(folder: &Path, arguments: Vec<String>) -> Result<()> {
+/// The whole run, with everything it writes below `folder`; a broker of our own goes away for a while.
+fn whole(folder: &Path, arguments: Vec<String>, kafka: Option<&mut Server>) -> Result<()> {
     let log = folder.join("platform.log");
     let port_base = platform::free_port_base()?;
     let settings = Settings { data: Some(folder.join("data")), port_base, arguments, log };
@@ -91,6 +92,12 @@ fn whole(folder: &Path, arguments: Vec<String>) -> Result<()> {
     customers.wait_until_counted(platform.shop())?;
     finish_demo(demo, &folder.join("demo.log"))?;
 
+    if let Some(kafka) = kafka {
+        println!("killing the broker; customers go on ordering");
+        kafka.kill()?;
+        customers.order_each(platform.shop(), 1)?;
+        kafka.restart()?;
+    }
     println!("killing the platform while customers order");
     let platform = Platform::start(customers.order_until_killed(platform)?)?;
     let unasked = customers.take_in_stored(platform.shop())?;

@@ -1,4 +1,4 @@
-// What a customer costs: the iteration of shop.js without its pauses and its books, for as long as SECONDS says. Whoever runs it
+// What a customer costs: the iteration of shop.js without its pauses and its books, for as long as DURATION says. Whoever runs it
 // reads the processes' CPU time before and after; helm/tests/costs.sh does.
 import { check, fail } from 'k6';
 import http from 'k6/http';
@@ -8,7 +8,7 @@ const JSON_BODY = { headers: { 'Content-Type': 'application/json' } };
 
 export const options = {
   vus: 8,
-  duration: `${__ENV.SECONDS || 20}s`,
+  duration: __ENV.DURATION || '20s',
   thresholds: { checks: ['rate==1'] },
 };
 

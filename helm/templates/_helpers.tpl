@@ -91,6 +91,10 @@ capabilities: {drop: [ALL]}
 {{- $_ := set $settings $variable $value }}
 {{- end }}
 {{- end }}
+{{- /* Whose word on the client's address counts: the Ingress' load balancer, a proxy, and nobody where there is none. */}}
+{{- if and $service.public $root.Values.public.ingress.enabled $root.Values.network.publicFrom }}
+{{- $_ := set $settings "TIDEMARK_GATEWAY_TRUSTED_PROXIES" (join "," $root.Values.network.publicFrom) }}
+{{- end }}
 {{- range $variable, $value := mergeOverwrite (dict) $root.Values.environment $settings ($service.environment | default dict) }}
 {{ $variable }}: {{ $value | toString | quote }}
 {{- end }}

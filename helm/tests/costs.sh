@@ -39,7 +39,7 @@ done
 
 declare -A before
 for service in gateway orders; do before[$service]=$(ticks "${pids[$service]}"); done
-result=$(BASE_URL=http://127.0.0.1:$TIDEMARK_PORT_BASE SECONDS=$seconds k6 run --quiet ../../bench/k6/cost.js 2>"$work/k6.log") ||
+result=$(BASE_URL=http://127.0.0.1:$TIDEMARK_PORT_BASE DURATION=${seconds}s k6 run --quiet ../../bench/k6/cost.js 2>"$work/k6.log") ||
   { echo "FAILED: the load"; tail -5 "$work/k6.log"; exit 1; }
 iterations=$(sed -n 's/.*"iterations":\([0-9]*\).*/\1/p' <<<"$result")
 

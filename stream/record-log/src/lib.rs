@@ -92,7 +92,7 @@ pub trait Reader: Send {
     /// log cannot be reached (the position is kept: call again).
     fn poll(&mut self, partition: u32, max: usize, each: &mut dyn FnMut(Record<'_>)) -> Result<Polled, LogError>;
 
-    /// Has `wake` called whenever a partition may have become readable. Without it, callers poll.
+    /// Has `wake` called now, and whenever a partition may have become readable. It must not block, nor call the log.
     fn on_readable(&mut self, wake: Wake);
 }
 

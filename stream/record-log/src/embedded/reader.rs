@@ -84,7 +84,8 @@ impl Reader for EmbeddedReader {
     }
 
     fn on_readable(&mut self, wake: Wake) {
-        self.registration = Some(self.shared.wakes.register(&self.topic.name, wake));
+        self.registration = Some(self.shared.wakes.register(&self.topic.name, Arc::clone(&wake)));
+        wake();
     }
 }
 

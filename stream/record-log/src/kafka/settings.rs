@@ -56,7 +56,11 @@ impl Settings {
 
     /// Of a client that asks and administers. It keeps quiet: whatever fails is the result of a call.
     pub(super) fn admin(&self) -> ClientConfig {
-        let mut config = self.with(&[("enable.auto.commit", "false"), ("isolation.level", "read_committed")]);
+        let mut config = self.with(&[
+            ("enable.auto.commit", "false"),
+            ("isolation.level", "read_committed"),
+            ("socket.timeout.ms", "10000"),
+        ]);
         config.set_log_level(RDKafkaLogLevel::Critical);
         config
     }

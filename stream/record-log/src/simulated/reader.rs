@@ -1,6 +1,7 @@
 //! Reading from the simulated log.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::store::StoredRecord;
 use super::{Call, SimulatedLog};
@@ -52,6 +53,7 @@ impl Reader for SimulatedReader {
     }
 
     fn on_readable(&mut self, wake: Wake) {
-        self.registration = Some(self.log.shared.wakes.register(&self.topic, wake));
+        self.registration = Some(self.log.shared.wakes.register(&self.topic, Arc::clone(&wake)));
+        wake();
     }
 }

@@ -13,7 +13,7 @@ import urllib.error
 import urllib.request
 
 # What names a store that is not here: without it the program takes the embedded one.
-STORES = {"TIDEMARK_MYSQL", "TIDEMARK_BROKERS", "TIDEMARK_DYNAMODB", "TIDEMARK_PROPERTIES", "TIDEMARK_OBJECTS"}
+STORES = {"TIDEMARK_MYSQL", "TIDEMARK_BROKERS", "TIDEMARK_DYNAMODB", "TIDEMARK_PROPERTIES", "TIDEMARK_OBJECTS", "TIDEMARK_CHECKPOINTS"}
 
 
 def describe(paths):
@@ -23,19 +23,26 @@ def describe(paths):
     for path in paths:
         manifests = documents.read(path)
         settings = {d["metadata"]["name"]: d["data"] for d in manifests if d["kind"] == "ConfigMap"}
-        for deployment in (d for d in manifests if d["kind"] == "Deployment"):
-            spec = deployment["spec"]["template"]["spec"]
+        for workload in (d for d in manifests if d["kind"] in ("Job", "Deployment", "StatefulSet")):
+            name, spec = workload["metadata"]["name"], workload["spec"]["template"]["spec"]
             container = spec["containers"][0]
-            name = deployment["metadata"]["name"]
+            environment = settings.get(name) or {entry["name"]: entry["value"] for entry in container["env"]}
             pods.append({
-                "name": name, "args": container["args"], "port": container["ports"][0]["containerPort"],
-                "environment": {key: value for key, value in settings[name].items() if key not in STORES},
-                "user": spec["securityContext"]["runAsUser"], "grace": spec["terminationGracePeriodSeconds"],
-                "pause": container["lifecycle"]["preStop"]["sleep"]["seconds"],
-                "starts_within": container["startupProbe"]["periodSeconds"] * container["startupProbe"]["failureThreshold"],
+                "name": f"{workload['kind']} {name}", "args": container["args"], "user": spec["securityContext"]["runAsUser"],
+                "environment": {key: value for key, value in environment.items() if key not in STORES},
                 "limit": container["resources"]["limits"]["memory"],
-            })
+            } | (server(spec, container) if workload["kind"] != "Job" else {}))
     return pods
+
+
+def server(spec, container):
+    """What is known of a pod that serves."""
+    probe = container["startupProbe"]
+    pause = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+    return {
+        "port": container["ports"][0]["containerPort"], "ends_within": spec["terminationGracePeriodSeconds"] - pause,
+        "starts_within": probe["periodSeconds"] * probe["failureThreshold"],
+    }
 
 
 def answers(port, path):
@@ -70,23 +77,39 @@ def run(program, pod):
     confined = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen([*confined, program, *pod["args"]], env=pod["environment"], cwd="/", stdout=log, stderr=log)
-        live = wait_for(pod["port"], "/health/live", process, pod["starts_within"])
-        ready = wait_for(pod["port"], "/health/ready", process, 30) if live is not None else None
-        memory = resident_mib(process) if process.poll() is None else 0
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-        ended = time.monotonic()
-        try:
-            code = process.wait(pod["grace"] - pod["pause"])
-        except subprocess.TimeoutExpired:
-            process.kill()
-            code = "none: it had to be killed"
-        took = time.monotonic() - ended
+        held, sentence = (serves if "port" in pod else ends)(process, pod)
+        process.kill()
+        process.wait()
         log.seek(0)
         said = log.read().decode(errors="replace")
-    if live is None or ready is None or code != 0:
-        return False, f"live {live}, ready {ready}, exit code {code}\n{said[-1500:]}"
-    return True, f"live after {live:.2f} s, ready after {live + ready:.2f} s, {memory:.0f} MiB of {pod['limit']}, ended {took:.2f} s after it was told"
+    return held, sentence if held else f"{sentence}\n{said[-1500:]}"
+
+
+def ends(process, pod):
+    """A job: it does its work and ends."""
+    start = time.monotonic()
+    try:
+        code = process.wait(60)
+    except subprocess.TimeoutExpired:
+        code = "none"
+    return code == 0, f"ended with {code} after {time.monotonic() - start:.2f} s"
+
+
+def serves(process, pod):
+    """A server: it becomes live, then ready, and ends in order when it is told to."""
+    live = wait_for(pod["port"], "/health/live", process, pod["starts_within"])
+    ready = wait_for(pod["port"], "/health/ready", process, 30) if live is not None else None
+    if ready is None:
+        return False, f"live {live}, ready {ready}"
+    memory, told = resident_mib(process), time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    try:
+        code = process.wait(pod["ends_within"])
+    except subprocess.TimeoutExpired:
+        return False, f"had to be killed after {pod['ends_within']} s"
+    took = time.monotonic() - told
+    return code == 0, (f"live after {live:.2f} s, ready after {live + ready:.2f} s, {memory:.0f} MiB of {pod['limit']}, "
+                       f"ended with {code} {took:.2f} s after it was told")
 
 
 def main():

@@ -16,7 +16,8 @@ export PATH="$tools/bin:$PATH" PYTHONDONTWRITEBYTECODE=1
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 for environment in prod kind; do
-  helm template tidemark "$folder/.." --kube-version 1.35 -f "$folder/../values-$environment.yaml" >"$work/$environment.yaml" || exit 1
+  helm template tidemark "$folder/.." --kube-version 1.35 -f "$folder/../values-$environment.yaml" \
+    --set job.checkpoints=s3://tidemark-checkpoints/prod --set "job.enabled=$([ $environment = prod ] && echo true || echo false)" >"$work/$environment.yaml" || exit 1
 done
 python3 "$folder/pods.py" describe "$work/prod.yaml" "$work/kind.yaml" >"$work/pods.json"
 unshare --mount --net --pid --fork --kill-child --mount-proc bash -c '

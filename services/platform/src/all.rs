@@ -4,12 +4,13 @@ use std::io::Write;
 use std::time::Duration;
 
 use crate::RunError;
-use crate::addresses::Listening;
+use crate::addresses::{Listening, Part};
 use crate::banner::Banner;
 use crate::config::AllSettings;
 use crate::parts::{Parts, Stage};
 use crate::signals::StopSignals;
 use crate::stores::Stores;
+use crate::stream_job;
 
 /// How long everything together may take to stop; a person waits.
 const STOP_WITHIN: Duration = Duration::from_millis(4500);
@@ -20,13 +21,14 @@ const STOP_WITHIN: Duration = Duration::from_millis(4500);
 ///
 /// # Errors
 /// [`RunError`], in words for the person who started it.
-pub async fn run(settings: AllSettings) -> Result<(), RunError> {
+pub async fn run(mut settings: AllSettings) -> Result<(), RunError> {
     settings.process.start_logging();
     let signals = StopSignals::catch().map_err(RunError::Signals)?;
     let listening = settings.process.addresses.bind_all().await?;
     let mut stores = Stores::new(settings.process.stores.clone());
     let mut parts = Parts::new(STOP_WITHIN);
     let equipment = Equipment::of(&mut stores, &mut parts).await?;
+    settings.stream_job.settings.checkpoints = format!("{}/checkpoints", stores.objects_url()?);
     stores.check().await?;
     let banner = Banner::new(&listening, stores.data_folder());
     start(&mut parts, settings, equipment, listening);
@@ -40,23 +42,35 @@ pub async fn run(settings: AllSettings) -> Result<(), RunError> {
 struct Equipment {
     users: users::Parts,
     products: products::Parts,
+    orders: orders::Parts,
+    stream_job: stream_job::Parts,
 }
 
 impl Equipment {
     async fn of(stores: &mut Stores, parts: &mut Parts) -> Result<Self, RunError> {
-        Ok(Self { users: stores.for_users(parts).await?, products: stores.for_products(parts).await? })
+        Ok(Self {
+            users: stores.for_users(parts).await?,
+            products: stores.for_products(parts).await?,
+            orders: stores.for_orders(parts).await?,
+            stream_job: stores.for_stream_job(parts).await?,
+        })
     }
 }
 
 fn start(parts: &mut Parts, settings: AllSettings, equipment: Equipment, listening: [Listening; 7]) {
-    let gateway_settings = reaching(settings.gateway, &listening.each_ref().map(Listening::url));
+    let urls = listening.each_ref().map(Listening::url);
+    let (upstreams, products_url) = (reaching(settings.gateway, &urls), urls[Part::Products as usize].clone());
     let [gateway, users, products, orders, notifications, analytics, stream_job] = listening.map(|it| it.listener);
-    parts.start(Stage::Gateway, "gateway", |shutdown| {
-        gateway::run(gateway_settings, gateway::Parts {}, gateway, shutdown)
-    });
+    parts.start(Stage::Gateway, "gateway", |shutdown| gateway::run(upstreams, gateway::Parts {}, gateway, shutdown));
     parts.start(Stage::Services, "users", |shutdown| users::run(settings.users, equipment.users, users, shutdown));
     parts.start(Stage::Services, "products", |shutdown| {
         products::run(settings.products, equipment.products, products, shutdown)
+    });
+    parts.start(Stage::Services, "orders", |shutdown| {
+        orders::run(orders::Config { products_url, ..settings.orders }, equipment.orders, orders, shutdown)
+    });
+    parts.start(Stage::StreamJob, "order-analytics", |shutdown| {
+        stream_job::run(settings.stream_job, equipment.stream_job, stream_job, shutdown)
     });
 }
 

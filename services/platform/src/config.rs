@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use chassis::LogSettings;
 use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use stream::order_analytics::OrderAnalytics;
 
 use crate::addresses::Addresses;
 use crate::data_folder;
@@ -24,13 +25,16 @@ pub struct Cli {
     pub all: AllSettings,
 }
 
-/// What the services are told of each other when they run apart. In one process they know, and these flags are not shown.
-const UPSTREAMS: [&str; 5] = [
+/// What the parts are told of each other when they run apart. In one process it is known, and these flags are not shown.
+const KNOWN_IN_ONE_PROCESS: [&str; 8] = [
+    "checkpoints",
+    "until_end",
     "gateway-users-url",
     "gateway-products-url",
     "gateway-orders-url",
     "gateway-notifications-url",
     "gateway-analytics-url",
+    "orders-products-url",
 ];
 
 impl Cli {
@@ -43,7 +47,7 @@ impl Cli {
 
     fn command_shown() -> clap::Command {
         let hide = |argument: Arg| {
-            let known = UPSTREAMS.contains(&argument.get_id().as_str());
+            let known = KNOWN_IN_ONE_PROCESS.contains(&argument.get_id().as_str());
             argument.hide(known)
         };
         Self::command().mut_args(hide).mut_subcommand("all", |all| all.mut_args(hide))
@@ -61,6 +65,12 @@ pub enum Command {
     Users(Box<AloneSettings<users::Config>>),
     /// The products service alone.
     Products(Box<AloneSettings<products::Config>>),
+    /// The orders service alone.
+    Orders(Box<AloneSettings<orders::Config>>),
+    /// The stream job alone.
+    OrderAnalytics(Box<AloneSettings<OrderAnalytics>>),
+    /// Brings the SQL tables up to date, and ends.
+    Migrate(Box<MigrateSettings>),
 }
 
 /// The settings of one service that runs alone.
@@ -90,6 +100,23 @@ pub struct AllSettings {
     /// The products service.
     #[command(flatten, next_help_heading = "Products")]
     pub products: products::Config,
+    /// The orders service; where products are is known here.
+    #[command(flatten, next_help_heading = "Orders")]
+    pub orders: orders::Config,
+    /// The stream job; its checkpoints are in the object store.
+    #[command(flatten, next_help_heading = "Stream job")]
+    pub stream_job: OrderAnalytics,
+}
+
+/// The settings of a migration.
+#[derive(Args, Clone, Debug)]
+pub struct MigrateSettings {
+    /// Where state lives.
+    #[command(flatten, next_help_heading = "Stores")]
+    pub stores: StoreSettings,
+    /// How it logs.
+    #[command(flatten, next_help_heading = "Logs")]
+    pub logs: LogSettings,
 }
 
 /// What every process of the platform is told.

@@ -3,6 +3,7 @@
 use crate::RunError;
 use crate::parts::Parts;
 use crate::stores::Stores;
+use crate::stream_job;
 
 impl Stores {
     /// The gateway owns no data.
@@ -27,5 +28,21 @@ impl Stores {
     /// [`RunError::Store`].
     pub async fn for_products(&mut self, parts: &mut Parts) -> Result<products::Parts, RunError> {
         Ok(products::Parts { dynamodb: self.dynamodb(parts).await? })
+    }
+
+    /// Orders are kept in SQL beside the users, and published to the log.
+    ///
+    /// # Errors
+    /// [`RunError::Store`].
+    pub async fn for_orders(&mut self, _: &mut Parts) -> Result<orders::Parts, RunError> {
+        Ok(orders::Parts { database: self.database()?, log: self.log()? })
+    }
+
+    /// The stream job reads and writes the log. It opens its checkpoints itself.
+    ///
+    /// # Errors
+    /// [`RunError::Store`].
+    pub async fn for_stream_job(&mut self, _: &mut Parts) -> Result<stream_job::Parts, RunError> {
+        Ok(stream_job::Parts { log: self.log()? })
     }
 }

@@ -14,10 +14,12 @@ pub mod stores;
 
 pub mod parts;
 pub mod signals;
+pub mod stream_job;
 
 pub mod all;
 pub mod alone;
 pub mod banner;
+pub mod migrate;
 
 use std::io;
 use std::time::Duration;
@@ -42,6 +44,11 @@ pub fn run(cli: Cli) -> Result<(), RunError> {
             Command::Gateway(own) => alone::run(Part::Gateway, *own, Stores::for_gateway, gateway::run).await,
             Command::Users(own) => alone::run(Part::Users, *own, Stores::for_users, users::run).await,
             Command::Products(own) => alone::run(Part::Products, *own, Stores::for_products, products::run).await,
+            Command::Orders(own) => alone::run(Part::Orders, *own, Stores::for_orders, orders::run).await,
+            Command::OrderAnalytics(own) => {
+                alone::run(Part::StreamJob, *own, Stores::for_stream_job, stream_job::run).await
+            }
+            Command::Migrate(settings) => migrate::run(*settings).await,
         }
     });
     runtime.shutdown_timeout(LEFTOVERS);
@@ -66,6 +73,9 @@ pub enum RunError {
     /// A store cannot be had.
     #[error(transparent)]
     Store(#[from] stores::StoreError),
+    /// The tables cannot be brought up to date.
+    #[error(transparent)]
+    Migrate(#[from] chassis::sql::MigrateError),
     /// A part ended.
     #[error(transparent)]
     Part(#[from] parts::PartError),

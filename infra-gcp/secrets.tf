@@ -22,15 +22,15 @@ resource "google_kms_key_ring" "this" {
 }
 
 resource "google_kms_crypto_key" "this" {
+  #checkov:skip=CKV_GCP_82:prevent_destroy would keep dev from ever being thrown away; Google itself keeps a destroyed key for thirty days
   for_each = local.keys
 
   name            = each.key
   key_ring        = google_kms_key_ring.this.id
   rotation_period = "7776000s" # 90 days
 
-  lifecycle {
-    prevent_destroy = true # a key's death is the death of what it locked
-  }
+  # A key's death is the death of what it locked: Google waits thirty days, and keeps the key's name for good.
+  destroy_scheduled_duration = "2592000s"
 }
 
 resource "google_kms_crypto_key_iam_member" "agent" {

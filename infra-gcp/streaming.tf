@@ -3,13 +3,13 @@
 locals {
   # The same names on a laptop, in the chart and here.
   job_environment = local.linked ? {
-    TIDEMARK_BROKERS     = var.aws.brokers
-    TIDEMARK_CHECKPOINTS = "gs://${google_storage_bucket.this["checkpoints"].name}/${var.job.name}"
-    TIDEMARK_JOB         = var.job.name
-    TIDEMARK_WORKERS     = tostring(var.job.workers)
-    TIDEMARK_HOST        = "0.0.0.0"
-    TIDEMARK_LOG         = "info"
-    TIDEMARK_LOG_FORMAT  = "json"
+    TIDEMARK_BROKERS        = var.aws.brokers
+    TIDEMARK_CHECKPOINTS    = "gs://${google_storage_bucket.this["checkpoints"].name}/${var.job.name}"
+    TIDEMARK_JOB            = var.job.name
+    TIDEMARK_WORKERS        = tostring(var.job.workers)
+    TIDEMARK_STATUS_ADDRESS = "0.0.0.0:${local.status_port}"
+    TIDEMARK_LOG            = "info"
+    TIDEMARK_LOG_FORMAT     = "json"
 
     # What bootstrap/run.sh needs to know.
     JOB_PROCESSES    = tostring(var.job.processes)

@@ -6,7 +6,7 @@
 # KUBECONFIG_FILE names a cluster that is not EKS, and CHART_FOLDER a chart where there is no way to its repository.
 set -euo pipefail
 
-: "${ROOT_APPLICATION:?the manifest}" "${ROOT_PATCH:?what is this cluster's own in it, as JSON}" "${CHART_VERSION:?}"
+: "${ROOT_APPLICATION:?the manifest}" "${ROOT_PATCH:?what this cluster has of its own in it, as JSON}" "${CHART_VERSION:?}"
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

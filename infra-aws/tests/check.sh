@@ -72,7 +72,7 @@ if terraform init -backend=false -input=false -no-color -lockfile=readonly >"$wo
   run "rules on every resource: dev" rules_on dev cheap
   run "rules on every resource: prod, alone" rules_on prod alone
   run "rules on every resource: prod, linked to Google Cloud" rules_on prod linked
-  grep -h resources <(rules_on dev cheap) <(rules_on prod alone) <(rules_on prod linked) | paste -sd, | sed 's/^/   dev, prod alone, prod linked:/'
+  grep -hE '^ +[0-9]+ resources' <(rules_on dev cheap) <(rules_on prod alone) <(rules_on prod linked) | paste -sd, | sed 's/^/   dev, prod alone, prod linked:/; s/  */ /g'
 else
   skip "the AWS provider 5.100 cannot be had here: validate, test and the rules did not run"
   sed 's/^/    /' "$work/init.log"

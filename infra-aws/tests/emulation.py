@@ -82,8 +82,8 @@ def describe_configuration(request):
 
 def describe_configuration_revision(request):
     arn, revision = after(request, "configurations").split("/revisions/")
-    settings = configurations[arn]["serverProperties"]
-    return json.dumps({"arn": arn, "revision": int(revision), "serverProperties": settings, "creationTime": MADE_AT})
+    told = {key: configurations[arn][key] for key in ("description", "serverProperties")}
+    return json.dumps({"arn": arn, "revision": int(revision), "creationTime": MADE_AT, **told})
 
 
 def delete_configuration(request):
@@ -131,7 +131,7 @@ moto.kafka.urls.url_paths = {
     **moto.kafka.urls.url_paths,
 }
 
-# --- EKS: a cluster's own security group, add-ons and Pod Identity
+# --- EKS: a cluster's own security group, settings that moto drops, add-ons and Pod Identity
 
 make_eks_cluster = EKSBackend.create_cluster
 
@@ -205,8 +205,31 @@ def association(change):
     return answer
 
 
+answer_cluster = EKSResponse.create_cluster
+answer_nodegroup = EKSResponse.create_nodegroup
+
+
+def create_cluster(request):
+    answer = answer_cluster(request)
+    cluster = request.eks_backend.clusters[request._get_param("name")]
+    cluster.access_config = request._get_param("accessConfig")
+    cluster.upgrade_policy = request._get_param("upgradePolicy")
+    return answer
+
+
+def create_nodegroup(request):
+    answer = answer_nodegroup(request)
+    group = request.eks_backend.clusters[request._get_param("name")].nodegroups[request._get_param("nodegroupName")]
+    group.remote_access = request._get_param("remoteAccess")
+    group.node_repair_config = request._get_param("nodeRepairConfig")
+    group.update_config = request._get_param("updateConfig")
+    return answer
+
+
 added_to(
     EKSResponse,
+    create_cluster=create_cluster,
+    create_nodegroup=create_nodegroup,
     create_addon=create_addon,
     describe_addon=addon(dict.get),
     delete_addon=addon(dict.pop),

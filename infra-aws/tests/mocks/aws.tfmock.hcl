@@ -20,8 +20,8 @@ mock_resource "aws_iam_openid_connect_provider" {
 
 mock_resource "aws_kms_key" {
   defaults = {
-    arn    = "arn:aws:kms:eu-central-1:123456789012:key/11111111-2222-3333-4444-555555555555"
-    key_id = "11111111-2222-3333-4444-555555555555"
+    arn    = "arn:aws:kms:eu-central-1:123456789012:key/11111111-2222-3333-4444-5555555555ab"
+    key_id = "11111111-2222-3333-4444-5555555555ab"
   }
 }
 
@@ -80,21 +80,21 @@ mock_resource "aws_db_instance" {
     master_user_secret = [{
       secret_arn    = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:rds!db-mock-AbCdEf"
       secret_status = "active"
-      kms_key_id    = "arn:aws:kms:eu-central-1:123456789012:key/11111111-2222-3333-4444-555555555555"
+      kms_key_id    = "arn:aws:kms:eu-central-1:123456789012:key/11111111-2222-3333-4444-5555555555ab"
     }]
   }
 }
 
 mock_resource "aws_msk_configuration" {
   defaults = {
-    arn             = "arn:aws:kafka:eu-central-1:123456789012:configuration/mock/11111111-2222-3333-4444-555555555555-1"
+    arn             = "arn:aws:kafka:eu-central-1:123456789012:configuration/mock/11111111-2222-3333-4444-5555555555ab-1"
     latest_revision = 1
   }
 }
 
 mock_resource "aws_msk_cluster" {
   defaults = {
-    arn                          = "arn:aws:kafka:eu-central-1:123456789012:cluster/mock/11111111-2222-3333-4444-555555555555-1"
+    arn                          = "arn:aws:kafka:eu-central-1:123456789012:cluster/mock/11111111-2222-3333-4444-5555555555ab-1"
     bootstrap_brokers_sasl_scram = "b-1.mock.abc123.c2.kafka.eu-central-1.amazonaws.com:9096"
   }
 }

@@ -1,1 +1,133 @@
-//! x
+//! The analytics service: counts per user and minute, as the stream job found them.
+//!
+//! It consumes the topics `analytics-results` and `analytics-summaries` ([`consume`]) and owns the DynamoDB tables
+//! `analytics-results` and `analytics-windows` ([`store`]), from which it answers. It publishes nothing but a live feed to
+//! those who listen ([`feed`]).
+//!
+//! ```text
+//! analytics-results ────▶ follower ─▶ upsert counts ───┐
+//!                                                      ├─▶ DynamoDB ─▶ summary, recent, users
+//! analytics-summaries ──▶ follower ─▶ upsert windows ──┤
+//!                                                      └─▶ feed ─────▶ stream
+//! ```
+//!
+//! What always holds: a record is written before its position is remembered, so none is missed; a revision never replaces
+//! a higher one, so none counts twice, however often it is delivered.
+
+mod config;
+mod consume;
+mod feed;
+mod http;
+mod store;
+mod summary;
+
+use std::sync::Arc;
+
+use aws_sdk_dynamodb::Client;
+use axum::Router;
+use chassis::{Health, Metrics, ServeError, Shutdown, dynamodb, retry};
+pub use config::Config;
+use consume::{Counts, Summaries, Writing};
+use events::{ANALYTICS_RESULTS, ANALYTICS_SUMMARIES};
+use feed::Feed;
+use follower::{Follower, Lag};
+use http::Analytics;
+use prometheus::{IntCounter, PullingGauge};
+use record_log::RecordLog;
+use store::Store;
+pub use store::{RESULTS, WINDOWS};
+use tokio::net::TcpListener;
+
+/// Under which name the positions on the topics are remembered.
+const GROUP: &str = "analytics";
+/// How many records are written at once at most.
+const BATCH: usize = 1_000;
+
+/// What the service works with.
+#[derive(Clone)]
+pub struct Parts {
+    /// Where the tables are.
+    pub dynamodb: Client,
+    /// Where the results come from.
+    pub log: Arc<dyn RecordLog>,
+}
+
+/// The service, put together and not yet begun.
+pub struct Service {
+    analytics: Analytics,
+    writing: Writing,
+    log: Arc<dyn RecordLog>,
+    shutdown: Shutdown,
+}
+
+impl Service {
+    /// Puts the service together; it counts what it does in `metrics`, and ends with `shutdown`.
+    pub fn new(config: &Config, parts: Parts, metrics: &Metrics, shutdown: Shutdown) -> Self {
+        let store = Store::new(parts.dynamodb, config.retention);
+        let (feed, lag) = (Feed::default(), Lag::default());
+        let writing = Writing {
+            store: store.clone(),
+            feed: feed.clone(),
+            written: metrics.register(counter("analytics_records_written_total", "Results and summaries written.")),
+            malformed: metrics.register(counter("analytics_records_malformed_total", "Records left out.")),
+        };
+        let behind = lag.clone();
+        let gauge = PullingGauge::new(
+            "analytics_lag_records",
+            "Results that wait to be written.",
+            Box::new(move || behind.records().map_or(f64::NAN, |records| records as f64)),
+        );
+        metrics.register(gauge.expect("a constant name"));
+        let analytics = Analytics { store, feed, lag, shutdown: shutdown.clone(), summary: Arc::default() };
+        Self { analytics, writing, log: parts.log, shutdown }
+    }
+
+    /// Its routes, over tables that exist.
+    pub fn router(&self) -> Router {
+        http::router(self.analytics.clone())
+    }
+
+    /// Creates the tables that are missing; tries until it succeeds or a shutdown is requested.
+    pub async fn prepare(&self) {
+        retry(&self.shutdown, "analytics: tables", || self.analytics.store.ensure_tables()).await;
+    }
+
+    /// Consumes both topics until a shutdown is requested.
+    ///
+    /// # Panics
+    /// When a consumer does.
+    pub async fn consume(&self) {
+        let follower = |topic, lag| Follower { log: Arc::clone(&self.log), topic, group: GROUP, batch: BATCH, lag };
+        let counts = follower(ANALYTICS_RESULTS, self.analytics.lag.clone())
+            .start(Counts(self.writing.clone()), self.shutdown.clone());
+        let summaries =
+            follower(ANALYTICS_SUMMARIES, Lag::default()).start(Summaries(self.writing.clone()), self.shutdown.clone());
+        tokio::try_join!(counts, summaries).expect("following does not panic");
+    }
+}
+
+/// Serves and consumes until shut down. It listens at once and is ready when its tables are.
+///
+/// # Errors
+/// [`ServeError`] when the listener is broken.
+pub async fn run(config: Config, parts: Parts, listener: TcpListener, shutdown: Shutdown) -> Result<(), ServeError> {
+    let (health, metrics) = (Health::new(), Metrics::new("analytics"));
+    let client = parts.dynamodb.clone();
+    health.register("dynamodb", move || {
+        let client = client.clone();
+        async move { dynamodb::ping(&client, RESULTS).await }
+    });
+    let hold = health.hold("tables");
+    let service = Service::new(&config, parts, &metrics, shutdown.clone());
+    let work = async {
+        service.prepare().await;
+        drop(hold);
+        service.consume().await;
+    };
+    let serving = chassis::serve("analytics", listener, service.router(), health, metrics, shutdown);
+    tokio::join!(work, serving).1
+}
+
+fn counter(name: &str, help: &str) -> IntCounter {
+    IntCounter::new(name, help).expect("a constant name")
+}

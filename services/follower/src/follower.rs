@@ -93,8 +93,10 @@ impl<C: Consumer> Life<C> {
     fn open(&self) -> Result<Standing, LogError> {
         let Follower { log, topic, group, .. } = &self.follower;
         let next = positions::load(log.as_ref(), group, topic)?;
-        let mut reader = log.reader(topic, &positions::numbered(&next))?;
+        let numbered = positions::numbered(&next);
+        let mut reader = log.reader(topic, &numbered)?;
         reader.on_readable(self.signal.wake());
+        self.consumer.opened(&numbered);
         self.survey(&next)?;
         Ok(Standing { reader, next, is_ahead: false, surveyed: Instant::now() })
     }

@@ -29,6 +29,11 @@ pub trait Consumer: Send + Sync + 'static {
     /// Why a batch could not be consumed now. It is logged, and the batch handed over again.
     type Error: std::fmt::Display + Send;
 
+    /// Hears from where partitions are read, each time the topic is opened: at the start, and after a failure.
+    fn opened(&self, next: &[(u32, Offset)]) {
+        let _ = next;
+    }
+
     /// Consumes a batch. Once it returns `Ok`, the batch is never handed over again in this life of the process.
     fn consume(&self, batch: &Batch) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }

@@ -30,6 +30,24 @@ pub struct Reply {
     pub body: Value,
 }
 
+/// A stream of server-sent events.
+#[derive(Debug)]
+pub struct Events {
+    body: Body,
+    text: String,
+}
+
+/// One of them.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct ServerSentEvent {
+    /// Its name.
+    pub name: String,
+    /// Its id.
+    pub id: String,
+    /// What it says.
+    pub data: String,
+}
+
 impl TestClient {
     /// A client of `router`.
     pub fn new(router: Router) -> Self {
@@ -70,6 +88,57 @@ impl TestClient {
         let bytes = body.collect().await.expect("the body ends").to_bytes();
         Reply { status: head.status, headers: head.headers, body: value(&bytes) }
     }
+}
+
+impl TestClient {
+    /// `GET`s a stream of server-sent events.
+    ///
+    /// # Panics
+    /// When it is none.
+    pub async fn listen(&self, path: &str, headers: &[(&str, &str)]) -> Events {
+        let mut request = Request::get(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::empty()).expect("a request");
+        let response = self.app.clone().oneshot(request).await.expect("routers are infallible");
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "text/event-stream");
+        Events { body: response.into_body(), text: String::new() }
+    }
+}
+
+impl Events {
+    /// The next event that is no comment; none at the stream's end.
+    ///
+    /// # Panics
+    /// When the stream breaks.
+    pub async fn next(&mut self) -> Option<ServerSentEvent> {
+        loop {
+            while let Some((event, rest)) = self.text.split_once("\n\n") {
+                let event = parse(event);
+                self.text = rest.to_owned();
+                if event != ServerSentEvent::default() {
+                    return Some(event);
+                }
+            }
+            let frame = self.body.frame().await?.expect("the stream goes on");
+            let data = frame.into_data().expect("streams have no trailers");
+            self.text.push_str(&String::from_utf8_lossy(&data));
+        }
+    }
+}
+
+fn parse(text: &str) -> ServerSentEvent {
+    let mut event = ServerSentEvent::default();
+    for (field, value) in text.lines().filter_map(|line| line.split_once(": ")) {
+        match field {
+            "event" => value.clone_into(&mut event.name),
+            "id" => value.clone_into(&mut event.id),
+            "data" => value.clone_into(&mut event.data),
+            _ => {}
+        }
+    }
+    event
 }
 
 impl Reply {

@@ -8,7 +8,7 @@ mod dynamodb;
 mod http;
 
 pub use dynamodb::{embedded, real};
-pub use http::{Reply, TestClient};
+pub use http::{Events, Reply, ServerSentEvent, TestClient};
 
 /// Makes two tests out of each `async fn scenario(client: aws_sdk_dynamodb::Client)` named: one on the embedded DynamoDB
 /// and one on a real one.

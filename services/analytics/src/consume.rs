@@ -1,0 +1,106 @@
+//! What happens to the records of the two topics: decode, write, tell the feed.
+//!
+//! A batch is written before its listeners hear of it and before its positions are remembered. What cannot be decoded is
+//! counted and left behind: the stream job wrote it, so somebody must look, but nothing is gained by stopping.
+
+use std::collections::HashMap;
+
+use events::{WindowCount, WindowSummary};
+use follower::{Batch, Consumer, Received};
+use prometheus::IntCounter;
+use record_log::Offset;
+use serde::de::DeserializeOwned;
+
+use crate::feed::{Feed, Source};
+use crate::http::Shown;
+use crate::store::{Store, StoreError};
+
+/// What both consumers work with.
+#[derive(Clone)]
+pub struct Writing {
+    /// Where to.
+    pub store: Store,
+    /// Who hears of it.
+    pub feed: Feed,
+    /// How many records were written.
+    pub written: IntCounter,
+    /// How many records could not be decoded.
+    pub malformed: IntCounter,
+}
+
+/// Consumes `analytics-results`.
+pub struct Counts(pub Writing);
+
+/// Consumes `analytics-summaries`.
+pub struct Summaries(pub Writing);
+
+impl Consumer for Counts {
+    type Error = StoreError;
+
+    fn opened(&self, next: &[(u32, Offset)]) {
+        self.0.feed.opened(Source::Counts, next);
+    }
+
+    async fn consume(&self, batch: &Batch) -> Result<(), StoreError> {
+        let counts = self.0.decode::<WindowCount>(batch);
+        self.0.store.upsert_counts(&newest(&counts)).await?;
+        self.0.written.inc_by(counts.len() as u64);
+        for (record, count) in counts {
+            self.0.tell(Source::Counts, record, Some(count.user_id), &Shown::from(count));
+        }
+        Ok(())
+    }
+}
+
+impl Consumer for Summaries {
+    type Error = StoreError;
+
+    fn opened(&self, next: &[(u32, Offset)]) {
+        self.0.feed.opened(Source::Windows, next);
+    }
+
+    async fn consume(&self, batch: &Batch) -> Result<(), StoreError> {
+        for (record, summary) in self.0.decode::<WindowSummary>(batch) {
+            self.0.store.upsert_summary(&summary).await?;
+            self.0.written.inc();
+            self.0.tell(Source::Windows, record, None, &Shown::from(summary));
+        }
+        Ok(())
+    }
+}
+
+impl Writing {
+    /// The events of the batch; tombstones say nothing.
+    fn decode<'a, T: DeserializeOwned>(&self, batch: &'a Batch) -> Vec<(&'a Received, T)> {
+        let mut decoded = Vec::with_capacity(batch.records.len());
+        for record in &batch.records {
+            let Some(value) = &record.value else { continue };
+            match serde_json::from_slice(value) {
+                Ok(event) => decoded.push((record, event)),
+                Err(error) => {
+                    self.malformed.inc();
+                    let (partition, offset) = (record.partition, record.offset);
+                    tracing::error!(%error, partition, offset, "a result cannot be decoded and is left out");
+                }
+            }
+        }
+        decoded
+    }
+
+    fn tell<T: serde::Serialize>(&self, source: Source, record: &Received, user_id: Option<u64>, shown: &T) {
+        let data = serde_json::to_string(shown).expect("events are plain data");
+        self.feed.send(source, (record.partition, record.offset), user_id, data);
+    }
+}
+
+/// Of each user and window the highest revision.
+fn newest(counts: &[(&Received, WindowCount)]) -> Vec<WindowCount> {
+    let mut newest: HashMap<_, WindowCount> = HashMap::with_capacity(counts.len());
+    for (_, count) in counts {
+        let known = newest.entry((count.user_id, count.window_start)).or_insert(*count);
+        if known.revision < count.revision {
+            *known = *count;
+        }
+    }
+    newest.into_values().collect()
+}

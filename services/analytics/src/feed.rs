@@ -1,0 +1,211 @@
+//! The live feed: what was counted and corrected, as it is consumed, to whoever listens.
+//!
+//! An event's id is a cut through the two topics: for every partition the offset that follows what was sent. It means the
+//! same in every replica and after a restart, so that a listener that returns with the last id it saw (`Last-Event-ID`)
+//! gets what it missed, as long as that is among the last [`KEPT`] events of this process. If it is not, the listener is
+//! told so by a `reset`, and reads the lists anew. Every event is an upsert: to see one twice does no harm.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use record_log::Offset;
+use tokio::sync::broadcast;
+
+/// How many events are kept for listeners that return.
+const KEPT: usize = 8_192;
+/// How far a listener may fall behind before it is cut off, and has to return.
+const BACKLOG: usize = 4_096;
+
+/// Partitions of the two topics: the offset that follows what was sent.
+pub type Cut = BTreeMap<(Source, u32), Offset>;
+
+/// Which topic an event came from.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Source {
+    /// `analytics-results`.
+    Counts,
+    /// `analytics-summaries`.
+    Windows,
+}
+
+/// An event as it is sent.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Event {
+    /// The cut after it.
+    pub id: String,
+    /// Which topic it came from.
+    pub source: Source,
+    /// The user it is about, if it is about one.
+    pub user_id: Option<u64>,
+    /// What it says, as JSON.
+    pub data: String,
+    at: (u32, Offset),
+}
+
+/// What a listener gets at first, and where it hears of the rest.
+pub struct Subscription {
+    /// Whether something it missed is no longer at hand.
+    pub is_reset: bool,
+    /// What it missed.
+    pub missed: Vec<Arc<Event>>,
+    /// What comes.
+    pub live: broadcast::Receiver<Arc<Event>>,
+}
+
+/// The feed. Clones share it.
+#[derive(Clone)]
+pub struct Feed(Arc<Mutex<Inner>>);
+
+struct Inner {
+    /// The cut after the newest event.
+    sent: Cut,
+    /// The cut before the oldest event kept.
+    kept_from: Cut,
+    kept: VecDeque<Arc<Event>>,
+    live: broadcast::Sender<Arc<Event>>,
+}
+
+impl Default for Feed {
+    fn default() -> Self {
+        let (live, _) = broadcast::channel(BACKLOG);
+        let inner = Inner { sent: Cut::new(), kept_from: Cut::new(), kept: VecDeque::new(), live };
+        Self(Arc::new(Mutex::new(inner)))
+    }
+}
+
+impl Feed {
+    /// From here on events of `source` come.
+    pub fn opened(&self, source: Source, next: &[(u32, Offset)]) {
+        let mut inner = self.inner();
+        for (partition, offset) in next {
+            inner.sent.entry((source, *partition)).or_insert(*offset);
+            inner.kept_from.entry((source, *partition)).or_insert(*offset);
+        }
+    }
+
+    /// Sends what the record at `(partition, offset)` said. A record that is consumed again is not sent again.
+    pub fn send(&self, source: Source, at: (u32, Offset), user_id: Option<u64>, data: String) {
+        let mut inner = self.inner();
+        let sent = inner.sent.entry((source, at.0)).or_insert(at.1);
+        if *sent > at.1 {
+            return;
+        }
+        *sent = at.1 + 1;
+        let event = Arc::new(Event { id: format_cut(&inner.sent), source, user_id, data, at });
+        inner.kept.push_back(Arc::clone(&event));
+        if inner.kept.len() > KEPT {
+            inner.forget_oldest();
+        }
+        // Without listeners nobody minds.
+        drop(inner.live.send(event));
+    }
+
+    /// Begins to listen: after the cut `last_id` when one is given, else with what comes.
+    pub fn subscribe(&self, last_id: Option<&str>) -> Subscription {
+        let inner = self.inner();
+        let live = inner.live.subscribe();
+        let Some(seen) = last_id.and_then(parse_cut) else {
+            return Subscription { is_reset: last_id.is_some(), missed: Vec::new(), live };
+        };
+        let before = |key: &(Source, u32)| seen.get(key).copied().unwrap_or(0);
+        let is_reset = inner.kept_from.iter().any(|(key, kept_from)| before(key) < *kept_from);
+        let is_missed = |event: &&Arc<Event>| event.at.1 >= before(&(event.source, event.at.0));
+        Subscription { is_reset, missed: inner.kept.iter().filter(is_missed).cloned().collect(), live }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn forget_oldest(&mut self) {
+        if let Some(oldest) = self.kept.pop_front() {
+            self.kept_from.insert((oldest.source, oldest.at.0), oldest.at.1 + 1);
+        }
+    }
+}
+
+/// A cut as text: `c0-17.c1-9.w0-4`, topic and partition, then the offset.
+fn format_cut(cut: &Cut) -> String {
+    let mut text = String::new();
+    for ((source, partition), offset) in cut {
+        let separator = if text.is_empty() { "" } else { "." };
+        write!(text, "{separator}{}{partition}-{offset}", source.letter()).expect("a String takes all");
+    }
+    text
+}
+
+fn parse_cut(text: &str) -> Option<Cut> {
+    text.split('.').map(parse_position).collect()
+}
+
+fn parse_position(text: &str) -> Option<((Source, u32), Offset)> {
+    let (topic, rest) = text.split_at_checked(1)?;
+    let source = [Source::Counts, Source::Windows].into_iter().find(|source| source.letter() == topic)?;
+    let (partition, offset) = rest.split_once('-')?;
+    Some(((source, partition.parse().ok()?), offset.parse().ok()?))
+}
+
+impl Source {
+    fn letter(self) -> &'static str {
+        match self {
+            Self::Counts => "c",
+            Self::Windows => "w",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn feed(events: std::ops::Range<u64>) -> Feed {
+        let feed = Feed::default();
+        feed.opened(Source::Counts, &[(0, events.start), (1, 0)]);
+        feed.opened(Source::Windows, &[(0, 0)]);
+        events.for_each(|offset| feed.send(Source::Counts, (0, offset), Some(offset), offset.to_string()));
+        feed
+    }
+
+    fn missed(feed: &Feed, last_id: &str) -> (bool, Vec<String>) {
+        let subscription = feed.subscribe(Some(last_id));
+        (subscription.is_reset, subscription.missed.iter().map(|event| event.data.clone()).collect())
+    }
+
+    #[tokio::test]
+    async fn a_listener_hears_what_comes() {
+        let feed = feed(0..2);
+        let mut subscription = feed.subscribe(None);
+        feed.send(Source::Windows, (0, 0), None, "w".to_owned());
+        let heard = subscription.live.recv().await.unwrap();
+        assert_eq!((heard.id.as_str(), heard.data.as_str()), ("c0-2.c1-0.w0-1", "w"));
+        assert!(subscription.missed.is_empty() && !subscription.is_reset);
+    }
+
+    #[test]
+    fn a_listener_that_returns_gets_what_it_missed() {
+        let feed = feed(0..3);
+        feed.send(Source::Counts, (1, 0), None, "other".to_owned());
+        assert_eq!(missed(&feed, "c0-1.c1-0.w0-0"), (false, vec!["1".into(), "2".into(), "other".into()]));
+        assert_eq!(missed(&feed, "c0-3.c1-1.w0-0"), (false, vec![]));
+    }
+
+    #[test]
+    fn a_listener_is_told_when_what_it_missed_is_gone() {
+        assert!(missed(&feed(5..8), "c0-4.c1-0.w0-0").0);
+        assert!(!missed(&feed(5..8), "c0-5.c1-0.w0-0").0);
+        assert!(missed(&feed(0..KEPT as u64 + 2), "c0-1.c1-0.w0-0").0);
+        assert!(!missed(&feed(0..KEPT as u64 + 2), "c0-2.c1-0.w0-0").0);
+        assert!(missed(&feed(0..1), "nonsense").0);
+    }
+
+    #[test]
+    fn a_record_that_is_consumed_again_is_not_sent_again() {
+        let feed = feed(0..3);
+        feed.opened(Source::Counts, &[(0, 1), (1, 0)]);
+        feed.send(Source::Counts, (0, 1), None, "again".to_owned());
+        assert_eq!(missed(&feed, "c0-0.c1-0.w0-0").1, ["0", "1", "2"]);
+    }
+}

@@ -1,0 +1,137 @@
+//! The REST interface of the counts.
+
+mod stream;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::State;
+use axum::routing::get;
+use chassis::{Json, Page, PageQuery, Path, Problem, Query, Result, Shutdown};
+use events::{Timestamp, WindowCount, WindowSummary};
+use follower::Lag;
+use serde::Serialize;
+use tokio::sync::Mutex;
+
+use crate::feed::Feed;
+use crate::store::{Position, Store, StoreError};
+use crate::summary::{DAY_MS, Summary};
+
+/// For how long a summary is good: it reads every window of a day.
+const SUMMARY_AGE: Duration = Duration::from_secs(1);
+
+/// What the handlers work with.
+#[derive(Clone)]
+pub struct Analytics {
+    /// Where the counts are.
+    pub store: Store,
+    /// What is new.
+    pub feed: Feed,
+    /// How far the counts are behind.
+    pub lag: Lag,
+    /// When to end the streams.
+    pub shutdown: Shutdown,
+    /// The summary of a moment ago. Whoever finds it too old makes a new one, and the others wait for it.
+    pub summary: Arc<Mutex<Option<(Instant, Summarized)>>>,
+}
+
+/// An object with its id: of a count, `<user>-<window start in ms>`; of a window, its start in ms.
+#[derive(Clone, Debug, Serialize)]
+pub struct Shown<T> {
+    id: String,
+    #[serde(flatten)]
+    event: T,
+}
+
+/// The reply to `GET /analytics/summary`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summarized {
+    #[serde(flatten)]
+    summary: Summary,
+    freshness: Freshness,
+}
+
+/// How fresh the counts are.
+#[derive(Clone, Debug, Serialize)]
+struct Freshness {
+    /// The end of the newest window that is known.
+    newest_window_end: Option<Timestamp>,
+    /// How many results wait to be written; null before the log has said so.
+    lag_records: Option<u64>,
+}
+
+/// The routes of this service.
+pub fn router(analytics: Analytics) -> Router {
+    Router::new()
+        .route("/analytics/summary", get(summary))
+        .route("/analytics/recent", get(recent))
+        .route("/analytics/users/{id}", get(of_user))
+        .route("/analytics/stream", get(stream::stream))
+        .with_state(analytics)
+}
+
+async fn summary(State(analytics): State<Analytics>) -> Result<Json<Summarized>> {
+    let mut latest = analytics.summary.lock().await;
+    if let Some((_, summarized)) = latest.as_ref().filter(|(made, _)| made.elapsed() < SUMMARY_AGE) {
+        return Ok(Json(summarized.clone()));
+    }
+    let summarized = analytics.summarize(Timestamp::now()).await?;
+    *latest = Some((Instant::now(), summarized.clone()));
+    Ok(Json(summarized))
+}
+
+async fn recent(
+    State(analytics): State<Analytics>,
+    Query(page): Query<PageQuery>,
+) -> Result<Json<Page<Shown<WindowCount>>>> {
+    let one_more = page.limit.items() + 1;
+    let counts = analytics.store.recent(page.after::<Position>()?, one_more).await?;
+    let page = Page::cut(counts, page.limit, Position::after);
+    Ok(Json(Page { items: page.items.into_iter().map(Shown::from).collect(), next: page.next }))
+}
+
+async fn of_user(
+    State(analytics): State<Analytics>,
+    Path(id): Path<u64>,
+    Query(page): Query<PageQuery>,
+) -> Result<Json<Page<Shown<WindowCount>>>> {
+    let one_more = page.limit.items() + 1;
+    let counts = analytics.store.of_user(id, page.after::<Timestamp>()?, one_more).await?;
+    let page = Page::cut(counts, page.limit, |count| count.window_start);
+    Ok(Json(Page { items: page.items.into_iter().map(Shown::from).collect(), next: page.next }))
+}
+
+impl Analytics {
+    async fn summarize(&self, now: Timestamp) -> std::result::Result<Summarized, StoreError> {
+        let since = Timestamp::from_ms(now.as_ms().saturating_sub(DAY_MS)).unwrap_or(now);
+        let windows = self.store.summaries_since(since).await?;
+        let freshness =
+            Freshness { newest_window_end: self.store.newest_window_end().await?, lag_records: self.lag.records() };
+        Ok(Summarized { summary: Summary::of(&windows, now), freshness })
+    }
+}
+
+impl From<WindowCount> for Shown<WindowCount> {
+    fn from(event: WindowCount) -> Self {
+        Self { id: format!("{}-{}", event.user_id, event.window_start.as_ms()), event }
+    }
+}
+
+impl From<WindowSummary> for Shown<WindowSummary> {
+    fn from(event: WindowSummary) -> Self {
+        Self { id: event.window_start.as_ms().to_string(), event }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unreadable(error) => Self::internal(error),
+            error @ StoreError::DynamoDb(_) => {
+                tracing::warn!(%error, "a request failed");
+                Self::unavailable("the counts cannot be reached")
+            }
+        }
+    }
+}

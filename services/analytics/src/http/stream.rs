@@ -1,0 +1,65 @@
+//! `GET /analytics/stream`: the feed as server-sent events.
+//!
+//! `count` is a count that is new or corrected, `window` the summary of a window; `reset` says that something was missed
+//! and the lists are to be read anew. The stream ends at a shutdown, or when the listener is too slow; browsers return by
+//! themselves, with the last id they saw.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::sse::{Event as Sent, KeepAlive, Sse};
+use chassis::{Query, Result};
+use futures::{Stream, StreamExt, stream};
+use serde::Deserialize;
+use tokio::sync::broadcast;
+
+use super::Analytics;
+use crate::feed::{Event, Source};
+
+/// After how long a silent stream says that it lives: less than proxies wait.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// What to listen to.
+#[derive(Debug, Deserialize)]
+pub(super) struct StreamQuery {
+    /// Only this user's counts; windows come all the same.
+    user_id: Option<u64>,
+}
+
+pub(super) async fn stream(
+    State(analytics): State<Analytics>,
+    Query(query): Query<StreamQuery>,
+    headers: HeaderMap,
+) -> Result<Sse<impl Stream<Item = std::result::Result<Sent, Infallible>>>> {
+    let last_id = headers.get("last-event-id").and_then(|value| value.to_str().ok());
+    let subscription = analytics.feed.subscribe(last_id);
+    let reset = stream::iter(subscription.is_reset.then(|| Sent::default().event("reset").data("{}")));
+    let is_wanted = move |event: &Arc<Event>| {
+        let wanted = query.user_id.is_none() || event.user_id.is_none() || event.user_id == query.user_id;
+        std::future::ready(wanted)
+    };
+    let events = stream::iter(subscription.missed).chain(live(subscription.live)).filter(is_wanted);
+    let sent = reset.chain(events.map(|event| sent(&event))).map(Ok);
+    let until = analytics.shutdown.clone();
+    let sent = sent.take_until(async move { until.requested().await });
+    Ok(Sse::new(sent).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+}
+
+/// What comes, until the listener has fallen too far behind.
+fn live(receiver: broadcast::Receiver<Arc<Event>>) -> impl Stream<Item = Arc<Event>> {
+    stream::unfold(receiver, |mut receiver| async move {
+        let event = receiver.recv().await.ok()?;
+        Some((event, receiver))
+    })
+}
+
+fn sent(event: &Event) -> Sent {
+    let name = match event.source {
+        Source::Counts => "count",
+        Source::Windows => "window",
+    };
+    Sent::default().event(name).id(&event.id).data(&event.data)
+}

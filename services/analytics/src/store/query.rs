@@ -1,0 +1,150 @@
+//! Reading the counts: queries, never scans.
+
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use aws_sdk_dynamodb::types::AttributeValue;
+use events::{Timestamp, WindowCount, WindowSummary};
+use futures::future::try_join_all;
+use serde::{Deserialize, Serialize};
+
+use super::rows::{CountRow, WindowRow};
+use super::tables::{ALL_WINDOWS, BY_WINDOW, RESULTS, WINDOWS};
+use super::{Store, StoreError, failed, number, shard, shelf};
+
+/// How many windows are looked at in one query.
+const WINDOWS_PAGE: usize = 50;
+
+/// Where a list of counts goes on: after this count. Windows come newest first; within one, shelf by shelf.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub struct Position {
+    window_start_ms: u64,
+    user_id: u64,
+}
+
+impl Position {
+    /// After this count.
+    pub fn after(count: &WindowCount) -> Self {
+        Self { window_start_ms: count.window_start.as_ms(), user_id: count.user_id }
+    }
+}
+
+impl Store {
+    /// At most `limit` counts, newest window first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn recent(&self, after: Option<Position>, limit: usize) -> Result<Vec<WindowCount>, StoreError> {
+        let mut found = Vec::new();
+        let mut upto = after.map_or(u64::MAX, |position| position.window_start_ms);
+        loop {
+            let windows = self.windows_upto(upto, WINDOWS_PAGE).await?;
+            for window in &windows {
+                let begun = after.filter(|position| position.window_start_ms == window.window_start.as_ms());
+                let room = limit - found.len();
+                found.extend(self.window(window, begun.map(|position| position.user_id), room).await?);
+                if found.len() == limit {
+                    return Ok(found);
+                }
+            }
+            match windows.last().and_then(|oldest| oldest.window_start.as_ms().checked_sub(1)) {
+                Some(before) if windows.len() == WINDOWS_PAGE => upto = before,
+                _ => return Ok(found),
+            }
+        }
+    }
+
+    /// The user's counts, at most `limit`, newest window first, of windows that began before `before`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn of_user(
+        &self,
+        user_id: u64,
+        before: Option<Timestamp>,
+        limit: usize,
+    ) -> Result<Vec<WindowCount>, StoreError> {
+        let query = self.client.query().table_name(RESULTS).scan_index_forward(false);
+        let query = query.key_condition_expression("user_id = :user AND window_start < :before");
+        let query = query.expression_attribute_values(":user", number(user_id));
+        let before = before.map_or(u64::MAX, Timestamp::as_ms);
+        counts(query.expression_attribute_values(":before", number(before)), limit).await
+    }
+
+    /// The summaries of windows that end after `since`, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn summaries_since(&self, since: Timestamp) -> Result<Vec<WindowSummary>, StoreError> {
+        let mut found = Vec::new();
+        let mut upto = u64::MAX;
+        loop {
+            let windows = self.windows_upto(upto, usize::MAX).await?;
+            let oldest = windows.last().and_then(|oldest| oldest.window_start.as_ms().checked_sub(1));
+            let is_last = windows.last().is_none_or(|oldest| oldest.window_end <= since);
+            let wanted = windows.into_iter().take_while(|window| window.window_end > since);
+            found.extend(wanted.filter_map(WindowRow::into_summary));
+            match oldest {
+                Some(before) if !is_last => upto = before,
+                _ => return Ok(found),
+            }
+        }
+    }
+
+    /// The end of the newest window that anything is known of.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn newest_window_end(&self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(self.windows_upto(u64::MAX, 1).await?.first().map(|window| window.window_end))
+    }
+
+    /// Windows that began at or before `upto_ms`, newest first: a page of at most `limit`.
+    async fn windows_upto(&self, upto_ms: u64, limit: usize) -> Result<Vec<WindowRow>, StoreError> {
+        let query = self.client.query().table_name(WINDOWS).scan_index_forward(false);
+        let query = query.key_condition_expression("series = :all AND window_start <= :upto");
+        let query = query.expression_attribute_values(":all", AttributeValue::S(ALL_WINDOWS.to_owned()));
+        let query = query.expression_attribute_values(":upto", number(upto_ms));
+        let found = query.limit(as_limit(limit)).send().await.map_err(failed)?;
+        Ok(serde_dynamo::from_items(found.items.unwrap_or_default())?)
+    }
+
+    /// The counts of a window after those of `after_user`, at most `limit`. Its shelves are asked at once.
+    async fn window(
+        &self,
+        window: &WindowRow,
+        after_user: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<WindowCount>, StoreError> {
+        let first = after_user.map_or(0, shard);
+        let mut shards: Vec<u64> = window.shards.iter().copied().filter(|shard| *shard >= first).collect();
+        shards.sort_unstable();
+        let shelves = try_join_all(shards.into_iter().map(|number| {
+            let after = after_user.filter(|user_id| shard(*user_id) == number);
+            self.on_shelf(shelf(window.window_start, number), after, limit)
+        }));
+        let mut counts = shelves.await?.concat();
+        counts.truncate(limit);
+        Ok(counts)
+    }
+
+    async fn on_shelf(&self, shelf: String, after: Option<u64>, limit: usize) -> Result<Vec<WindowCount>, StoreError> {
+        let query = self.client.query().table_name(RESULTS).index_name(BY_WINDOW);
+        let query = query.expression_attribute_values(":shelf", AttributeValue::S(shelf));
+        let query = match after {
+            None => query.key_condition_expression("shelf = :shelf"),
+            Some(user_id) => query
+                .key_condition_expression("shelf = :shelf AND user_id > :after")
+                .expression_attribute_values(":after", number(user_id)),
+        };
+        counts(query, limit).await
+    }
+}
+
+async fn counts(query: QueryFluentBuilder, limit: usize) -> Result<Vec<WindowCount>, StoreError> {
+    let found = query.limit(as_limit(limit)).send().await.map_err(failed)?;
+    let rows: Vec<CountRow> = serde_dynamo::from_items(found.items.unwrap_or_default())?;
+    Ok(rows.into_iter().map(CountRow::into_count).collect())
+}
+
+fn as_limit(limit: usize) -> i32 {
+    i32::try_from(limit).unwrap_or(i32::MAX).max(1)
+}

@@ -1,0 +1,124 @@
+//! Counts and windows as items. Time is kept in milliseconds, expiry in seconds, as DynamoDB wants it.
+
+use std::time::Duration;
+
+use events::{Timestamp, TopUser, WindowCount, WindowSummary};
+use serde::{Deserialize, Serialize};
+
+/// A count as an item.
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) struct CountRow {
+    user_id: u64,
+    #[serde(with = "as_ms")]
+    window_start: Timestamp,
+    #[serde(with = "as_ms")]
+    window_end: Timestamp,
+    order_count: u64,
+    total_cents: u64,
+    revision: u32,
+    shelf: String,
+    expires_at: u64,
+}
+
+/// The summary of a window, as the part of its item that is no key.
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) struct SummaryRow {
+    #[serde(with = "as_ms")]
+    window_end: Timestamp,
+    order_count: u64,
+    user_count: u64,
+    total_cents: u64,
+    top_users: Vec<TopUser>,
+    revision: u32,
+    expires_at: u64,
+}
+
+/// The item of a window: its shelves once counts have come, its summary once that has come.
+#[derive(Debug, Deserialize)]
+pub(super) struct WindowRow {
+    #[serde(with = "as_ms")]
+    pub(super) window_start: Timestamp,
+    #[serde(with = "as_ms")]
+    pub(super) window_end: Timestamp,
+    #[serde(default)]
+    pub(super) shards: Vec<u64>,
+    order_count: Option<u64>,
+    user_count: Option<u64>,
+    total_cents: Option<u64>,
+    top_users: Option<Vec<TopUser>>,
+    revision: Option<u32>,
+}
+
+impl CountRow {
+    pub(super) fn new(count: WindowCount, shelf: String, retention: Duration) -> Self {
+        Self {
+            user_id: count.user_id,
+            window_start: count.window_start,
+            window_end: count.window_end,
+            order_count: count.order_count,
+            total_cents: count.total_cents,
+            revision: count.revision,
+            shelf,
+            expires_at: expires_at(count.window_end, retention),
+        }
+    }
+
+    pub(super) fn into_count(self) -> WindowCount {
+        WindowCount {
+            user_id: self.user_id,
+            window_start: self.window_start,
+            window_end: self.window_end,
+            order_count: self.order_count,
+            total_cents: self.total_cents,
+            revision: self.revision,
+        }
+    }
+}
+
+impl SummaryRow {
+    pub(super) fn new(summary: &WindowSummary, retention: Duration) -> Self {
+        Self {
+            window_end: summary.window_end,
+            order_count: summary.order_count,
+            user_count: summary.user_count,
+            total_cents: summary.total_cents,
+            top_users: summary.top_users.clone(),
+            revision: summary.revision,
+            expires_at: expires_at(summary.window_end, retention),
+        }
+    }
+}
+
+impl WindowRow {
+    pub(super) fn into_summary(self) -> Option<WindowSummary> {
+        Some(WindowSummary {
+            window_start: self.window_start,
+            window_end: self.window_end,
+            order_count: self.order_count?,
+            user_count: self.user_count?,
+            total_cents: self.total_cents?,
+            top_users: self.top_users?,
+            revision: self.revision?,
+        })
+    }
+}
+
+/// When an item of a window may go, in seconds since 1970.
+pub(super) fn expires_at(window_end: Timestamp, retention: Duration) -> u64 {
+    window_end.as_ms() / 1_000 + retention.as_secs()
+}
+
+/// Instants as milliseconds.
+mod as_ms {
+    use events::Timestamp;
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(instant: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(instant.as_ms())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        let ms = u64::deserialize(deserializer)?;
+        Timestamp::from_ms(ms).ok_or_else(|| de::Error::custom("not an instant before the year 10000"))
+    }
+}

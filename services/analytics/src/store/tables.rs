@@ -1,0 +1,44 @@
+//! The tables behind the counts, and the names in them.
+
+use aws_sdk_dynamodb::Client;
+use chassis::dynamodb::{Index, Key, KeyKind, Projected, Table, TableError, ensure_table};
+
+/// Counts, by user and window.
+pub const RESULTS: &str = "analytics-results";
+/// Windows, by start.
+pub const WINDOWS: &str = "analytics-windows";
+/// The counts of one shard of a window, by user.
+pub(super) const BY_WINDOW: &str = "by-window";
+/// The one partition of the windows.
+pub(super) const ALL_WINDOWS: &str = "all";
+
+const USER_ID: (&str, KeyKind) = ("user_id", KeyKind::Number);
+const WINDOW_START: (&str, KeyKind) = ("window_start", KeyKind::Number);
+const EXPIRES_AT: Option<&str> = Some("expires_at");
+
+const TABLES: [Table; 2] = [
+    Table {
+        name: RESULTS,
+        key: Key { partition: USER_ID, sort: Some(WINDOW_START) },
+        indexes: &[Index {
+            name: BY_WINDOW,
+            key: Key { partition: ("shelf", KeyKind::Text), sort: Some(USER_ID) },
+            projected: Projected::All,
+        }],
+        expires_at: EXPIRES_AT,
+    },
+    Table {
+        name: WINDOWS,
+        key: Key { partition: ("series", KeyKind::Text), sort: Some(WINDOW_START) },
+        indexes: &[],
+        expires_at: EXPIRES_AT,
+    },
+];
+
+/// Creates the tables that are missing.
+pub(super) async fn ensure(client: &Client) -> Result<(), TableError> {
+    for table in &TABLES {
+        ensure_table(client, table).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,176 @@
+//! The contract of the analytics service, on the embedded DynamoDB and on DynamoDB Local; results come from the simulated
+//! record log.
+
+#![allow(clippy::unwrap_used)]
+
+mod consuming;
+mod reading;
+mod streaming;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use analytics::{Config, Parts, Service};
+use aws_sdk_dynamodb::Client;
+use chassis::{Metrics, Shutdown};
+use events::{ANALYTICS_RESULTS, ANALYTICS_SUMMARIES, Timestamp, TopUser, WindowCount, WindowSummary};
+use record_log::simulated::SimulatedLog;
+use record_log::{Cleanup, Delivery, NewRecord, RecordLog, TopicSpec};
+use serde_json::Value;
+use testbed::TestClient;
+use tokio::task::JoinHandle;
+
+/// 2026-11-22T10:00:00Z: windows of the tests begin here.
+const EPOCH_MS: u64 = 1_795_341_600_000;
+
+/// A running service on a log and a DynamoDB of its own.
+struct Running {
+    log: SimulatedLog,
+    client: TestClient,
+    shutdown: Shutdown,
+    work: JoinHandle<()>,
+}
+
+impl Running {
+    async fn start(dynamodb: &Client, log: &SimulatedLog) -> Self {
+        Self::start_process(dynamodb, log, log.clone()).await
+    }
+
+    /// Starts a service whose calls of the log go through `process`.
+    async fn start_process(dynamodb: &Client, log: &SimulatedLog, process: SimulatedLog) -> Self {
+        let shutdown = Shutdown::new();
+        let parts = Parts { dynamodb: dynamodb.clone(), log: Arc::new(process) };
+        let service = Service::new(&Config::default(), parts, &Metrics::new("analytics"), shutdown.clone());
+        service.prepare().await;
+        let client = TestClient::new(service.router());
+        let work = tokio::spawn(async move { service.consume().await });
+        Self { log: log.clone(), client, shutdown, work }
+    }
+
+    async fn stop(self) {
+        self.shutdown.request();
+        self.work.await.unwrap();
+    }
+
+    /// Waits until everything published was consumed.
+    async fn caught_up(&self) {
+        for topic in [ANALYTICS_RESULTS, ANALYTICS_SUMMARIES] {
+            let caught_up = tokio::time::timeout(Duration::from_secs(30), async {
+                while !is_consumed(&self.log, topic) {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            });
+            if caught_up.await.is_err() {
+                self.shutdown.request();
+                panic!("{topic} was not consumed in time");
+            }
+        }
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        let reply = self.client.get(path).await;
+        assert_eq!(reply.status, 200, "{}", reply.body);
+        reply.body
+    }
+
+    /// All pages of a list.
+    async fn all(&self, path: &str, limit: usize) -> Vec<Value> {
+        let mut items = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let page = self.get(&format!("{path}?limit={limit}{cursor}")).await;
+            items.extend(page["items"].as_array().unwrap().iter().cloned());
+            match page["next"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return items,
+            }
+        }
+    }
+}
+
+fn is_consumed(log: &SimulatedLog, topic: &str) -> bool {
+    let committed = log.committed("analytics", topic).unwrap();
+    let next = |partition: u32| committed.iter().find(|(number, _)| *number == partition).map_or(0, |(_, next)| *next);
+    (0..).zip(log.offsets(topic).unwrap()).all(|(partition, range)| next(partition) >= range.end)
+}
+
+/// A log with the topics of the stream job.
+fn log() -> SimulatedLog {
+    let log = SimulatedLog::default();
+    let spec = |name: &str, partitions| TopicSpec {
+        name: name.to_owned(),
+        partitions,
+        cleanup: Cleanup::CompactAndDelete,
+        retention: Duration::from_secs(3600),
+    };
+    log.ensure_topics(&[spec(ANALYTICS_RESULTS, 3), spec(ANALYTICS_SUMMARIES, 1)]).unwrap();
+    log
+}
+
+fn publish(log: &SimulatedLog, records: &[(&str, String, Vec<u8>)]) {
+    let mut publisher = log.publisher("job", Delivery::AtLeastOnce).unwrap();
+    for (topic, key, value) in records {
+        let (key, value) = (Some(key.as_bytes()), Some(value.as_slice()));
+        publisher.send(NewRecord { topic, partition: None, key, value, headers: &[] }).unwrap();
+    }
+    publisher.commit(1).unwrap();
+}
+
+fn publish_counts(log: &SimulatedLog, counts: &[WindowCount]) {
+    let record =
+        |count: &WindowCount| (ANALYTICS_RESULTS, count.user_id.to_string(), serde_json::to_vec(count).unwrap());
+    publish(log, &counts.iter().map(record).collect::<Vec<_>>());
+}
+
+fn publish_summaries(log: &SimulatedLog, summaries: &[WindowSummary]) {
+    let record = |summary: &WindowSummary| {
+        (ANALYTICS_SUMMARIES, summary.window_start.to_string(), serde_json::to_vec(summary).unwrap())
+    };
+    publish(log, &summaries.iter().map(record).collect::<Vec<_>>());
+}
+
+/// Minute number `minute` of the tests.
+fn minute(minute: u64) -> Timestamp {
+    Timestamp::from_ms(EPOCH_MS + minute * 60_000).unwrap()
+}
+
+/// A count of one dollar an order.
+fn count(user_id: u64, window: u64, order_count: u64, revision: u32) -> WindowCount {
+    WindowCount {
+        user_id,
+        window_start: minute(window),
+        window_end: minute(window + 1),
+        order_count,
+        total_cents: order_count * 100,
+        revision,
+    }
+}
+
+/// The summary of a window that ended so long ago.
+fn summary(ended_ms_ago: u64, users: &[(u64, u64)], revision: u32) -> WindowSummary {
+    let end = (Timestamp::now().as_ms() - ended_ms_ago) / 60_000 * 60_000;
+    let order_count = users.iter().map(|(_, orders)| orders).sum();
+    let top =
+        |(user_id, orders): &(u64, u64)| TopUser { user_id: *user_id, order_count: *orders, total_cents: orders * 100 };
+    WindowSummary {
+        window_start: Timestamp::from_ms(end - 60_000).unwrap(),
+        window_end: Timestamp::from_ms(end).unwrap(),
+        order_count,
+        user_count: users.len() as u64,
+        total_cents: order_count * 100,
+        top_users: users.iter().map(top).collect(),
+        revision,
+    }
+}
+
+/// (user, window start, orders, revision) of each item.
+fn essence(items: &[Value]) -> Vec<(u64, String, u64, u64)> {
+    let number = |item: &Value, field: &str| item[field].as_u64().unwrap();
+    items
+        .iter()
+        .map(|item| {
+            let start = item["window_start"].as_str().unwrap().to_owned();
+            (number(item, "user_id"), start, number(item, "order_count"), number(item, "revision"))
+        })
+        .collect()
+}

@@ -1,0 +1,87 @@
+//! The live feed over HTTP.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use serde_json::Value;
+use testbed::{Events, ServerSentEvent};
+
+use crate::{Running, count, log, publish_counts, publish_summaries, summary};
+
+testbed::on_both_dynamodbs!(
+    a_listener_hears_of_counts_corrections_and_windows,
+    a_listener_that_returns_hears_what_it_missed,
+    a_listener_of_one_user_hears_of_no_other,
+    a_shutdown_ends_the_stream,
+);
+
+async fn listen(running: &Running, query: &str, last_id: Option<&str>) -> Events {
+    let headers: Vec<_> = last_id.map(|id| ("last-event-id", id)).into_iter().collect();
+    running.client.listen(&format!("/analytics/stream{query}"), &headers).await
+}
+
+async fn heard(events: &mut Events) -> ServerSentEvent {
+    let next = tokio::time::timeout(Duration::from_secs(20), events.next()).await;
+    next.expect("an event in time").expect("the stream goes on")
+}
+
+fn body(event: &ServerSentEvent) -> Value {
+    serde_json::from_str(&event.data).unwrap()
+}
+
+async fn a_listener_hears_of_counts_corrections_and_windows(dynamodb: Client) {
+    let running = Running::start(&dynamodb, &log()).await;
+    running.caught_up().await;
+    let mut events = listen(&running, "", None).await;
+    publish_counts(&running.log, &[count(1, 0, 3, 0)]);
+    publish_counts(&running.log, &[count(1, 0, 4, 1)]);
+    let (first, second) = (heard(&mut events).await, heard(&mut events).await);
+    assert_eq!([first.name.as_str(), second.name.as_str()], ["count", "count"]);
+    assert_eq!([&body(&first)["order_count"], &body(&second)["order_count"]], [3, 4]);
+    publish_summaries(&running.log, &[summary(60_000, &[(1, 4)], 0)]);
+    let window = heard(&mut events).await;
+    assert_eq!((window.name.as_str(), &body(&window)["user_count"]), ("window", &Value::from(1)));
+    assert!(body(&window)["id"].is_string());
+    running.stop().await;
+}
+
+async fn a_listener_that_returns_hears_what_it_missed(dynamodb: Client) {
+    let log = log();
+    let running = Running::start(&dynamodb, &log).await;
+    running.caught_up().await;
+    let mut events = listen(&running, "", None).await;
+    publish_counts(&log, &[count(1, 0, 1, 0)]);
+    let seen = heard(&mut events).await.id;
+    drop(events);
+    publish_counts(&log, &[count(1, 1, 2, 0), count(1, 2, 3, 0)]);
+    running.caught_up().await;
+    let mut events = listen(&running, "", Some(&seen)).await;
+    assert_eq!(
+        [&body(&heard(&mut events).await)["order_count"], &body(&heard(&mut events).await)["order_count"]],
+        [2, 3]
+    );
+    running.stop().await;
+    let restarted = Running::start(&dynamodb, &log).await;
+    publish_counts(&log, &[count(1, 3, 4, 0)]);
+    restarted.caught_up().await;
+    let mut events = listen(&restarted, "", Some(&seen)).await;
+    assert_eq!(heard(&mut events).await.name, "reset");
+    restarted.stop().await;
+}
+
+async fn a_listener_of_one_user_hears_of_no_other(dynamodb: Client) {
+    let running = Running::start(&dynamodb, &log()).await;
+    running.caught_up().await;
+    let mut events = listen(&running, "?user_id=2", None).await;
+    publish_counts(&running.log, &[count(1, 0, 1, 0)]);
+    publish_counts(&running.log, &[count(2, 0, 1, 0)]);
+    assert_eq!(body(&heard(&mut events).await)["user_id"], 2);
+    running.stop().await;
+}
+
+async fn a_shutdown_ends_the_stream(dynamodb: Client) {
+    let running = Running::start(&dynamodb, &log()).await;
+    let mut events = listen(&running, "", None).await;
+    running.stop().await;
+    assert!(events.next().await.is_none());
+}

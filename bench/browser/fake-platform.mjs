@@ -8,7 +8,7 @@ import { extname } from "node:path";
 
 const STOREFRONT = new URL("../../services/gateway/storefront/", import.meta.url);
 const DEMO = new URL("../../services/products/src/demo.json", import.meta.url);
-const PAGES = { "/": "index.html", "/live": "live.html", "/orders": "orders.html" };
+const PAGES = { "/": "index.html", "/live": "live.html", "/orders": "orders.html", "/docs": "docs.html" };
 const TYPES = { ".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml" };
 const POLICY =
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
@@ -82,7 +82,37 @@ function order({ user_id, items }) {
   return placed;
 }
 
+const DESCRIPTION = {
+  openapi: "3.1.0",
+  paths: {
+    "/api/users": {
+      get: {
+        tags: ["users"],
+        summary: "Users, oldest first",
+        parameters: [{ name: "limit", in: "query", description: "1 to 100", schema: { type: "integer", default: 20 } }],
+        responses: {},
+      },
+      post: {
+        tags: ["users"],
+        summary: "Sign up",
+        requestBody: { content: { "application/json": { schema: { $ref: "#/components/schemas/NewUser" } } } },
+        responses: {},
+      },
+    },
+  },
+  components: {
+    schemas: {
+      NewUser: {
+        type: "object",
+        properties: { name: { type: "string", example: "Ada" }, email: { type: "string", format: "email" } },
+      },
+    },
+  },
+  "x-missing": ["orders"],
+};
+
 const ROUTES = {
+  "GET /openapi.json": () => DESCRIPTION,
   "GET /api/users": () => page(users),
   "POST /api/users": signUp,
   "GET /api/products": () => page(products),
@@ -94,11 +124,16 @@ const ROUTES = {
 async function answer(request, response) {
   const url = new URL(request.url, "http://fake");
   if (url.pathname === "/api/analytics/stream") return stream(response);
+  const ofUser = url.pathname.match(/^\/api\/analytics\/users\/(\d+)$/);
+  if (ofUser) return send(response, 200, page(counts.filter(({ user_id }) => user_id === Number(ofUser[1]))));
   const route = ROUTES[`${request.method} ${url.pathname}`];
   if (!route) return file(url.pathname, response);
   const body = request.method === "POST" ? JSON.parse(Buffer.concat(await request.toArray())) : null;
-  const reply = route(body, url.searchParams);
-  response.writeHead(request.method === "POST" ? 201 : 200, { "content-type": "application/json" });
+  send(response, request.method === "POST" ? 201 : 200, route(body, url.searchParams));
+}
+
+function send(response, status, reply) {
+  response.writeHead(status, { "content-type": "application/json" });
   response.end(JSON.stringify(reply));
 }
 

@@ -4,6 +4,7 @@
 import { mkdir } from "node:fs/promises";
 import { chromium } from "playwright-core";
 import { budget } from "./budget.mjs";
+import { docs } from "./docs.mjs";
 import { keyboard } from "./keyboard.mjs";
 import { purchase } from "./purchase.mjs";
 import { check, conclude } from "./report.mjs";
@@ -35,6 +36,7 @@ async function shop(device) {
 await Promise.all([shop("desktop"), shop("phone")]);
 await keyboard(await arrive("desktop"));
 await trouble(await arrive("desktop"));
+await docs(await arrive("phone"));
 await budget(await arrive("phone"));
 await browser.close();
 process.exitCode = conclude();

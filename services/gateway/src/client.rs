@@ -75,7 +75,7 @@ impl Limiter {
     }
 
     fn admit(&self, client: IpAddr) -> Result<(), Duration> {
-        if self.requests.fetch_add(1, Ordering::Relaxed) % REQUESTS_BETWEEN_CLEANINGS == 0 {
+        if self.requests.fetch_add(1, Ordering::Relaxed).is_multiple_of(REQUESTS_BETWEEN_CLEANINGS) {
             self.seen.retain_recent();
         }
         self.seen.check_key(&network_of(client)).map_err(|not_until| not_until.wait_time_from(self.clock.now()))

@@ -14,6 +14,7 @@ mod client;
 mod config;
 mod cors;
 mod health;
+mod openapi;
 mod proxy;
 mod storefront;
 mod upstream;
@@ -33,8 +34,8 @@ use upstream::Upstream;
 
 /// The size of a request's body, at most.
 const BODY_LIMIT_BYTES: usize = 1 << 20;
-/// What orders asks of products is none of the clients' business.
-const RESERVATIONS: &str = "/api/products/reservations";
+/// What services ask of each other is none of the clients' business: here is nothing.
+const HIDDEN: [&str; 1] = ["/api/products/reservations"];
 const METHODS: MethodFilter = MethodFilter::GET
     .or(MethodFilter::HEAD)
     .or(MethodFilter::POST)
@@ -66,15 +67,17 @@ pub fn router(config: &Config, health: &Health, shutdown: &Shutdown) -> Router {
         ("notifications", &config.notifications_url),
         ("analytics", &config.analytics_url),
     ];
-    let mut api = Router::new();
-    for (name, address) in addresses {
-        let upstream = Arc::new(Upstream::new(name, address, config, pool.clone()));
+    let new = |(name, address)| Arc::new(Upstream::new(name, address, config, pool.clone()));
+    let upstreams = addresses.map(new);
+    let mut api = openapi::router(upstreams.to_vec());
+    for upstream in upstreams {
         health::watch(health, Arc::clone(&upstream));
         api = api.merge(routes_to(upstream, config, shutdown));
     }
-    api = api.route(RESERVATIONS, any(hidden)).route(&format!("{RESERVATIONS}/{{*rest}}"), any(hidden));
-    api = client::know_clients(api, config);
-    cors::allow(api, &config.allowed_origins).merge(storefront::router())
+    for path in HIDDEN {
+        api = api.route(path, any(hidden)).route(&format!("{path}/{{*rest}}"), any(hidden));
+    }
+    cors::allow(client::know_clients(api, config), &config.allowed_origins).merge(storefront::router())
 }
 
 fn routes_to(upstream: Arc<Upstream>, config: &Config, shutdown: &Shutdown) -> Router {

@@ -5,13 +5,15 @@ import { call } from "./api.js";
 const ASK_AGAIN_MS = 5_000;
 const TRY_STREAM_AGAIN_MS = 30_000;
 // Enough for a board, little enough for a phone.
-const PAST = "/analytics/recent?limit=100";
+const PAST = 100;
 
 /**
- * Follows the counts until the function it returns is called. `onCount` gets each record, a later revision after an
- * earlier one; `onState` gets "live", "asking" or "away".
+ * Follows the counts, all or one user's, until the function it returns is called. `onCount` gets each record, a later
+ * revision after an earlier one; `onState` gets "live", "asking" or "away".
  */
-export function follow({ onCount, onState = () => {} }) {
+export function follow({ user, onCount, onState = () => {} }) {
+  const past = user ? `/analytics/users/${user}?limit=${PAST}` : `/analytics/recent?limit=${PAST}`;
+  const stream = user ? `/api/analytics/stream?user_id=${user}` : "/api/analytics/stream";
   const latest = new Map();
   let source;
   let timer;
@@ -25,7 +27,7 @@ export function follow({ onCount, onState = () => {} }) {
   };
 
   const catchUp = async () => {
-    for (const count of (await call(PAST)).items) take(count);
+    for (const count of (await call(past)).items) take(count);
   };
 
   const ask = async (until) => {
@@ -41,26 +43,22 @@ export function follow({ onCount, onState = () => {} }) {
   };
 
   const listen = () => {
-    source = new EventSource("/api/analytics/stream");
-    source.onopen = () => {
-      // What came between the last look and now.
-      catchUp().then(
-        () => onState("live"),
-        () => onState("away"),
-      );
-    };
-    source.onmessage = heard;
-    source.addEventListener("count", heard);
+    source = new EventSource(stream);
+    source.onopen = look;
+    source.addEventListener("count", ({ data }) => take(JSON.parse(data)));
+    source.addEventListener("reset", look);
     source.onerror = () => {
       if (source.readyState === EventSource.CONNECTING) return onState("away");
       ask(Date.now() + TRY_STREAM_AGAIN_MS);
     };
   };
 
-  const heard = ({ data }) => {
-    const count = JSON.parse(data);
-    if (count.user_id != null && count.window_start) take(count);
-  };
+  // The stream tells what is new; what came before it, or was missed, is in the list.
+  const look = () =>
+    catchUp().then(
+      () => onState("live"),
+      () => onState("away"),
+    );
 
   listen();
   return () => {

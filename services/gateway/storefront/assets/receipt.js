@@ -28,8 +28,9 @@ export function receipt(order, close) {
       now < closes ? `In ${Math.ceil((closes - now) / 1_000)} s.` : "The minute has closed. Waiting for the last stragglers…";
   });
   const stopCounts = follow({
+    user: order.user_id,
     onCount(count) {
-      if (count.user_id !== order.user_id || Date.parse(count.window_start) !== start) return;
+      if (Date.parse(count.window_start) !== start) return;
       stopClock();
       tide.rise(1);
       node.classList.add("counted");

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod clients;
+mod description;
 mod forwarding;
 mod limits;
 mod pages;

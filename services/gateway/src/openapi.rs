@@ -1,0 +1,56 @@
+//! One description of the whole API, at `/openapi.json`: put together, when asked for, from what the services publish.
+
+mod merge;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::Request;
+use axum::http::uri::PathAndQuery;
+use axum::routing::get;
+use chassis::Json;
+use futures::future::join_all;
+use http_body_util::{BodyExt, Full, Limited};
+use serde_json::Value;
+use tokio::time::timeout;
+
+use crate::upstream::Upstream;
+use merge::Part;
+
+/// Where every service publishes its own.
+const PATH: PathAndQuery = PathAndQuery::from_static("/openapi.json");
+/// A service that takes longer is left out.
+const PATIENCE: Duration = Duration::from_secs(2);
+const MOST_BYTES: usize = 1 << 20;
+
+/// The route of the description of these services.
+pub(crate) fn router(upstreams: Vec<Arc<Upstream>>) -> Router {
+    Router::new().route(PATH.path(), get(describe)).with_state(upstreams)
+}
+
+async fn describe(State(upstreams): State<Vec<Arc<Upstream>>>) -> Json<Value> {
+    let asked = upstreams.iter().map(|upstream| async {
+        let document = timeout(PATIENCE, ask(upstream)).await.ok().flatten();
+        document.map(|document| Part { service: upstream.name(), document }).ok_or(upstream.name())
+    });
+    let (mut parts, mut missing) = (Vec::new(), Vec::new());
+    for answer in join_all(asked).await {
+        match answer {
+            Ok(part) => parts.push(part),
+            Err(name) => missing.push(name),
+        }
+    }
+    Json(merge::merge(parts, &missing))
+}
+
+/// None when the service has no description, or cannot be asked: the document says which are missing.
+async fn ask(upstream: &Upstream) -> Option<Value> {
+    let mut request = Request::new(Full::<Bytes>::default());
+    *request.uri_mut() = upstream.uri(PATH);
+    let answer = upstream.send(request).await.ok().filter(|answer| answer.status().is_success())?;
+    let body = Limited::new(answer.into_body(), MOST_BYTES).collect().await.ok()?;
+    serde_json::from_slice(&body.to_bytes()).ok()
+}

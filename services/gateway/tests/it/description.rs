@@ -1,0 +1,19 @@
+//! The one description of the API.
+
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::{Value, json};
+
+use crate::{Gateway, config, upstream};
+
+#[tokio::test]
+async fn the_description_holds_what_services_publish_and_names_those_that_do_not() {
+    let document = json!({"openapi": "3.1.0", "paths": {"/users": {"get": {"operationId": "list", "responses": {}}}}});
+    let users = Router::new().route("/openapi.json", get(async || Json(document)));
+    let users_url = upstream(users).await.parse().unwrap();
+    let orders_url = upstream(Router::new().route("/openapi.json", get("not JSON"))).await.parse().unwrap();
+    let gateway = Gateway::start(gateway::Config { users_url, orders_url, ..config() }).await;
+    let described: Value = gateway.get("/openapi.json").await.json().await.unwrap();
+    assert_eq!(described["paths"]["/api/users"]["get"]["operationId"], "users.list");
+    assert_eq!(described["x-missing"], json!(["products", "orders", "notifications", "analytics"]));
+}

@@ -31,18 +31,27 @@ export async function trouble(visitor) {
     await page.unrouteAll();
   });
   await check("trouble: a refused order keeps the basket and says why", async () => {
-    await page.route("**/api/orders", (route) => {
-      const body = JSON.stringify({ status: 409, detail: "only 1 of Tide Clock is left" });
-      return route.fulfill({ status: 409, contentType: "application/problem+json", body });
-    });
-    await page.goto("/");
-    await page.evaluate(() => localStorage.setItem("tidemark.customer", '{"id":1,"name":"Ada","email":"ada@example.org"}'));
-    await page.reload();
-    await page.getByRole("button", { name: /^Add /, disabled: false }).first().click();
-    await page.locator("#open-basket").click();
-    await page.getByRole("button", { name: "Place the order" }).click();
-    await page.getByText("Only 1 of Tide Clock is left.").waitFor();
+    await order(page, { status: 422, detail: "only 1 is left", field: "items[0].product_id" });
+    await page.getByText(/^.+: Only 1 is left\.$/).waitFor();
     await visitor.look("refused");
-    await page.unrouteAll();
   });
+  await check("trouble: a customer the shop does not know any more is asked again", async () => {
+    await order(page, { status: 422, detail: "there is no such user", field: "user_id" });
+    await page.getByText("The shop does not know you any more.").waitFor();
+    await page.getByRole("button", { name: "Place the order" }).click();
+    await page.getByRole("heading", { name: "Who is shopping?" }).waitFor();
+  });
+}
+
+/** Places an order that is refused with this problem. */
+async function order(page, problem) {
+  await page.unrouteAll();
+  const refusal = { status: problem.status, contentType: "application/problem+json", body: JSON.stringify(problem) };
+  await page.route("**/api/orders", (route) => route.fulfill(refusal));
+  await page.goto("/");
+  await page.evaluate(() => localStorage.setItem("tidemark.customer", '{"id":1,"name":"Ada","email":"ada@example.org"}'));
+  await page.reload();
+  await page.getByRole("button", { name: /^Add /, disabled: false }).first().click();
+  await page.locator("#open-basket").click();
+  await page.getByRole("button", { name: "Place the order" }).click();
 }

@@ -2,7 +2,7 @@
 
 import { askWho } from "./account.js";
 import { call } from "./api.js";
-import { basket, changes, customer, empty, put, total } from "./customer.js";
+import { basket, changes, choose, customer, empty, put, total } from "./customer.js";
 import { dialog } from "./dialog.js";
 import { button, element, notice } from "./dom.js";
 import { money } from "./format.js";
@@ -94,8 +94,17 @@ async function order(place) {
     });
     succeed(placed);
   } catch (problem) {
-    show(problem.message);
+    show(explain(problem));
   }
+}
+
+function explain({ field = "", message }) {
+  if (field === "user_id") {
+    choose(null);
+    return "The shop does not know you any more. Place the order again to say who you are.";
+  }
+  const at = field.match(/^items\[(\d+)\]/)?.[1];
+  return at ? `${basket()[at].product.name}: ${message}` : message;
 }
 
 function succeed(placed) {

@@ -1,9 +1,9 @@
 //! The record log inside the process, persistent in a folder: what a laptop runs on.
 //!
-//! Records lie in one SQLite file ([`store`]) as [`chunk`]s, a commit's records of a partition in one row. A publisher
+//! Records lie in one SQLite file (`store`) as chunks (`chunk`), a commit's records of a partition in one row. A publisher
 //! encodes what is sent into chunks and writes them, with its progress, in one SQLite transaction that is synced to disk;
 //! then it moves the partitions' ends, which live in memory too, and wakes the readers. A reader at the end compares two
-//! numbers and asks nobody. A thread deletes and compacts what the topics no longer keep ([`clean`]).
+//! numbers and asks nobody. A thread deletes and compacts what the topics no longer keep (`clean`).
 //!
 //! What always holds: a folder belongs to one process, held by a file lock that ends with the process. So publishers are
 //! fenced by epochs in memory, and after a kill only SQLite's own recovery is needed.

@@ -1,17 +1,18 @@
 //! The record log on Apache Kafka, by librdkafka.
 //!
-//! - [`reader`]: partitions are started one by one, each with a queue of its own, and drained by callback, so that a
+//! - `reader`: partitions are started one by one, each with a queue of its own, and drained by callback, so that a
 //!   record is handed over where the fetched batch lies. No group is joined.
-//! - [`publisher`]: one Kafka transaction from commit to commit. The progress is the offset committed, in the
+//! - `publisher`: one Kafka transaction from commit to commit. The progress is the offset committed, in the
 //!   transaction, for the group named like the publisher on the topic [`PROGRESS_TOPIC`], which holds no records.
-//! - [`admin`]: topics, partitions, offsets and the positions of groups. Calls here may take their time.
-//! - [`client`]: the safe frame around librdkafka's handles, used by reader and publisher; [`settings`]: its properties.
+//! - `admin`: topics, partitions, offsets and the positions of groups. Calls here may take their time.
+//! - `client` and `native`: the safe frame around librdkafka's handles, for reader and publisher; `settings`: properties.
 //!
 //! Brokers forget the offsets of a group after `offsets.retention.minutes` (7 days by default) without a commit: it must
 //! outlast the longest silence of a publisher.
 
 mod admin;
 mod client;
+mod native;
 mod publisher;
 mod reader;
 mod settings;

@@ -1,0 +1,141 @@
+//! Records, groups and offsets as librdkafka takes them from a publisher.
+
+use std::ffi::{CString, c_void};
+use std::ptr::{self, NonNull};
+
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka_sys as sys;
+use sys::rd_kafka_resp_err_t as Code;
+use sys::rd_kafka_vtype_t as Part;
+
+use super::client::{Client, c_string, last_error};
+use super::{PROGRESS_TOPIC, to_kafka, to_kafka_partition};
+use crate::{LogError, NewRecord};
+
+/// librdkafka chooses the partition by the key.
+const ANY_PARTITION: i32 = -1;
+
+/// A header that librdkafka does not take.
+#[derive(Debug, thiserror::Error)]
+#[error("a header could not be kept: {0}")]
+pub(super) struct InvalidHeader(RDKafkaErrorCode);
+
+/// Copies the record into librdkafka's buffer.
+pub(super) fn produce(
+    client: &Client,
+    topic: NonNull<sys::rd_kafka_topic_t>,
+    record: &NewRecord<'_>,
+) -> Result<Code, InvalidHeader> {
+    let headers = native_headers(record.headers)?;
+    let partition = record.partition.map_or(ANY_PARTITION, to_kafka_partition);
+    let (key, key_length) = parts(record.key);
+    let (value, value_length) = parts(record.value);
+    // SAFETY: each part is followed by the arguments that librdkafka expects of it, and END by none. Key and value are
+    // live and copied. The headers are taken over if and only if the call succeeds.
+    let code = unsafe {
+        sys::rd_kafka_producev(
+            client.raw(),
+            Part::RD_KAFKA_VTYPE_RKT,
+            topic.as_ptr(),
+            Part::RD_KAFKA_VTYPE_PARTITION,
+            partition,
+            Part::RD_KAFKA_VTYPE_MSGFLAGS,
+            sys::RD_KAFKA_MSG_F_COPY,
+            Part::RD_KAFKA_VTYPE_KEY,
+            key,
+            key_length,
+            Part::RD_KAFKA_VTYPE_VALUE,
+            value,
+            value_length,
+            Part::RD_KAFKA_VTYPE_HEADERS,
+            headers,
+            Part::RD_KAFKA_VTYPE_END,
+        )
+    };
+    if code != Code::RD_KAFKA_RESP_ERR_NO_ERROR && !headers.is_null() {
+        // SAFETY: the call failed, so the headers are still ours.
+        unsafe { sys::rd_kafka_headers_destroy(headers) };
+    }
+    Ok(code)
+}
+
+fn parts(bytes: Option<&[u8]>) -> (*const c_void, usize) {
+    bytes.map_or((ptr::null(), 0), |bytes| (bytes.as_ptr().cast(), bytes.len()))
+}
+
+/// The headers as librdkafka keeps them; null when there are none.
+fn native_headers(headers: &[(&str, &[u8])]) -> Result<*mut sys::rd_kafka_headers_t, InvalidHeader> {
+    if headers.is_empty() {
+        return Ok(ptr::null_mut());
+    }
+    // SAFETY: it allocates; what is added is live, of these lengths, and copied.
+    let native = unsafe { sys::rd_kafka_headers_new(headers.len()) };
+    for (name, value) in headers {
+        // SAFETY: as above. A slice is never longer than isize::MAX.
+        let code = unsafe {
+            sys::rd_kafka_header_add(
+                native,
+                name.as_ptr().cast(),
+                name.len() as isize,
+                value.as_ptr().cast(),
+                value.len() as isize,
+            )
+        };
+        if code != Code::RD_KAFKA_RESP_ERR_NO_ERROR {
+            // SAFETY: nobody else has the headers.
+            unsafe { sys::rd_kafka_headers_destroy(native) };
+            return Err(InvalidHeader(code.into()));
+        }
+    }
+    Ok(native)
+}
+
+/// What names the group in whose offsets the progress is kept.
+pub(super) struct Group(NonNull<sys::rd_kafka_consumer_group_metadata_t>);
+
+impl Group {
+    pub(super) fn new(id: &str) -> Result<Self, LogError> {
+        let id = c_string(id)?;
+        // SAFETY: the id ends with a zero byte and is copied.
+        let group = unsafe { sys::rd_kafka_consumer_group_metadata_new(id.as_ptr()) };
+        NonNull::new(group).map(Self).ok_or_else(|| LogError::Settings(Box::new(last_error())))
+    }
+
+    pub(super) fn as_ptr(&self) -> *const sys::rd_kafka_consumer_group_metadata_t {
+        self.0.as_ptr()
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // SAFETY: it is live and not used after.
+        unsafe { sys::rd_kafka_consumer_group_metadata_destroy(self.0.as_ptr()) };
+    }
+}
+
+/// The progress as an offset on the progress topic's only partition.
+pub(super) struct ProgressOffset(NonNull<sys::rd_kafka_topic_partition_list_t>);
+
+impl ProgressOffset {
+    pub(super) fn new(progress: u64) -> Self {
+        let topic = CString::new(PROGRESS_TOPIC).expect("a constant without a zero byte");
+        // SAFETY: librdkafka allocates the list and its element and aborts the process when it cannot; the name is
+        // copied; the element is written before anybody else sees the list.
+        unsafe {
+            let list = sys::rd_kafka_topic_partition_list_new(1);
+            (*sys::rd_kafka_topic_partition_list_add(list, topic.as_ptr(), 0)).offset = to_kafka(progress);
+            Self(NonNull::new_unchecked(list))
+        }
+    }
+
+    pub(super) fn as_ptr(&self) -> *const sys::rd_kafka_topic_partition_list_t {
+        self.0.as_ptr()
+    }
+}
+
+impl Drop for ProgressOffset {
+    fn drop(&mut self) {
+        // SAFETY: it is live and not used after.
+        unsafe { sys::rd_kafka_topic_partition_list_destroy(self.0.as_ptr()) };
+    }
+}

@@ -30,7 +30,8 @@ pub struct Cursor(String);
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limit(u32);
 
-/// The query of a list. Flatten it into the queries of lists that take more.
+/// The query of a list. Lists that take more name these two beside their own: an error in a flattened struct would not name
+/// its parameter.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct PageQuery {
     /// `?limit=`.
@@ -98,7 +99,7 @@ impl Default for Limit {
 }
 
 impl<'de> Deserialize<'de> for Limit {
-    /// Takes text as well as numbers: a flattened query knows only text.
+    /// Takes text as well as numbers: queries are text.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
         impl de::Visitor<'_> for Visitor {

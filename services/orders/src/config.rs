@@ -6,12 +6,13 @@ use clap::Args;
 
 /// What can be set.
 #[derive(Args, Clone, Debug)]
+#[group(skip)]
 pub struct Config {
     /// Base address of the products service.
     #[arg(
         id = "orders-products-url",
         long = "orders-products-url",
-        env = "TIDEMARK_ORDERS_PRODUCTS_URL",
+        env = "TIDEMARK_PRODUCTS_URL",
         default_value = "http://127.0.0.1:5002",
         value_name = "URL"
     )]

@@ -7,10 +7,11 @@ use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use chassis::{Json, Page, PageQuery, Path, Problem, Query, Result, TraceParent};
+use chassis::{Cursor, Json, Limit, Page, Path, Problem, Query, Result, TraceParent};
 use events::Timestamp;
 use serde::Deserialize;
 use tokio::sync::Notify;
+use tracing::Instrument;
 
 use crate::idempotency::IdempotencyKey;
 use crate::order::{NewOrder, Order, Status};
@@ -38,8 +39,9 @@ pub fn routes(orders: Orders) -> Router {
 #[derive(Deserialize)]
 struct ListQuery {
     user_id: Option<i64>,
-    #[serde(flatten)]
-    page: PageQuery,
+    #[serde(default)]
+    limit: Limit,
+    cursor: Option<Cursor>,
 }
 
 #[derive(Deserialize)]
@@ -55,12 +57,12 @@ async fn create(
     Json(new): Json<NewOrder>,
 ) -> Result<Response> {
     // On a task of its own: a client that hangs up cannot stop it half-way.
-    let placing = tokio::spawn(async move {
+    let placing = async move {
         let placed = orders.placing.place(&new, idempotency_key, trace.as_ref()).await;
         orders.written.notify_one();
         placed
-    });
-    let reply = match placing.await.map_err(Problem::internal)?? {
+    };
+    let reply = match tokio::spawn(placing.in_current_span()).await.map_err(Problem::internal)?? {
         Placed::Now(reply) => created(reply)?,
         Placed::Before(reply) => ([(REPLAYED, "true")], created(reply)?).into_response(),
     };
@@ -75,9 +77,9 @@ fn created(reply: Reply) -> Result<Response> {
 }
 
 async fn list(State(orders): State<Orders>, Query(query): Query<ListQuery>) -> Result<Json<Page<Order>>> {
-    let before = query.page.after()?.unwrap_or(i64::MAX);
-    let found = orders.placing.store.list(query.user_id, before, query.page.limit).await?;
-    Ok(Json(Page::cut(found, query.page.limit, |order| order.id)))
+    let before = query.cursor.map_or(Ok(i64::MAX), |cursor| cursor.decode())?;
+    let found = orders.placing.store.list(query.user_id, before, query.limit).await?;
+    Ok(Json(Page::cut(found, query.limit, |order| order.id)))
 }
 
 async fn show(State(orders): State<Orders>, Path(id): Path<i64>) -> Result<Json<Order>> {

@@ -2,7 +2,7 @@
 //! names. Without it the second half is skipped, and says so.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use chassis::sql::{Database, connect};
 use sqlx::{AssertSqlSafe, Executor};
@@ -37,8 +37,13 @@ impl SqliteFile {
         Self(folder)
     }
 
+    /// The folder it is in.
+    pub fn folder(&self) -> &Path {
+        &self.0
+    }
+
     pub fn open(&self) -> Database {
-        connect(&format!("sqlite://{}", self.0.join("test.db").display())).unwrap()
+        connect(&format!("sqlite://{}", self.folder().join("test.db").display())).unwrap()
     }
 }
 

@@ -191,11 +191,11 @@ fn play(seed: u64, left_out: LeftOut) -> Result<(), String> {
         if lives.is_empty() || random.random_bool(0.03) {
             lives.push(Life::new(&log, left_out, random.random()));
         }
-        for index in 0..lives.len() {
+        for life in &mut lives {
             // A lease runs out when its holder does not move; here that may be at any moment.
-            let competes = lives[index].relay.next() == Action::TakeLease;
+            let competes = life.relay.next() == Action::TakeLease;
             if random.random_bool(if competes { 0.1 } else { 0.6 }) {
-                lives[index].step(&mut sql, &mut random);
+                life.step(&mut sql, &mut random);
             }
         }
         if random.random_bool(0.03) {

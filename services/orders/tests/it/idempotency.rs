@@ -1,0 +1,88 @@
+//! The same request under the same key: one order, one reply.
+
+use futures::future::join_all;
+use serde_json::json;
+
+use crate::databases::on_each_database;
+use crate::shop::Shop;
+
+async fn check(test: impl AsyncFn(Shop)) {
+    on_each_database(async |database| test(Shop::open(database).await).await).await;
+}
+
+#[tokio::test]
+async fn a_repeated_request_gets_the_first_reply_even_after_the_order_moved_on() {
+    check(async |shop| {
+        let lamp = shop.catalogue.add(1999, "USD", 9);
+        let first = shop.post_with_key("a", shop.order(&[(lamp, 2)])).await;
+        shop.catalogue.set_price(lamp, 1);
+        shop.set_status(first.id(), "paid").await;
+        let again = shop.post_with_key("a", shop.order(&[(lamp, 2)])).await;
+        assert_eq!((again.status, &again.text), (first.status, &first.text));
+        assert_eq!(again.headers["location"], first.headers["location"]);
+        assert_eq!(again.headers["idempotency-replayed"], "true");
+        assert!(!first.headers.contains_key("idempotency-replayed"));
+        assert_eq!((shop.count("orders").await, shop.catalogue.stock(lamp)), (1, 7));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn another_request_under_the_key_is_a_422() {
+    check(async |shop| {
+        let lamp = shop.catalogue.add(1999, "USD", 9);
+        shop.post_with_key("a", shop.order(&[(lamp, 2)])).await.id();
+        let other = shop.post_with_key("a", shop.order(&[(lamp, 3)])).await;
+        other.assert_problem(422, Some("Idempotency-Key"));
+        shop.post_with_key("b", shop.order(&[(lamp, 3)])).await.id();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_same_key_of_another_user_is_another_key() {
+    check(async |shop| {
+        let lamp = shop.catalogue.add(1999, "USD", 9);
+        let mut order = shop.order(&[(lamp, 2)]);
+        let first = shop.post_with_key("a", order.clone()).await.id();
+        order["user_id"] = json!(shop.add_user("other@test.com").await);
+        assert_ne!(shop.post_with_key("a", order).await.id(), first);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn twins_at_the_same_time_do_not_double() {
+    check(async |shop| {
+        let lamp = shop.catalogue.add(1999, "USD", 1);
+        let twins = join_all((0..12).map(|_| shop.post_with_key("a", shop.order(&[(lamp, 1)])))).await;
+        let first = twins[0].id();
+        assert!(twins.iter().all(|twin| twin.id() == first));
+        assert_eq!((shop.count("orders").await, shop.count("outbox").await, shop.catalogue.stock(lamp)), (1, 1, 0));
+        assert_eq!(shop.count("stock_claims").await, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_refused_request_may_be_sent_again_under_its_key() {
+    check(async |shop| {
+        let lamp = shop.catalogue.add(1999, "USD", 1);
+        let refused = shop.post_with_key("a", shop.order(&[(lamp, 2)])).await;
+        refused.assert_problem(409, Some("items[0].quantity"));
+        shop.return_stock().await;
+        let chair = shop.catalogue.add(1, "USD", 1);
+        shop.post_with_key("a", shop.order(&[(chair, 1)])).await.id();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_key_that_is_none_is_a_400() {
+    check(async |shop| {
+        for key in ["", "two words", &"x".repeat(129)] {
+            shop.post_with_key(key, json!({})).await.assert_problem(400, Some("Idempotency-Key"));
+        }
+    })
+    .await;
+}

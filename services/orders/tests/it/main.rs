@@ -1,0 +1,13 @@
+//! The contract of the orders service, the same on every database; and its relay, whatever dies.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod catalogue;
+mod contract;
+#[path = "../../../chassis/tests/it/databases.rs"]
+mod databases;
+mod idempotency;
+mod relay;
+mod service;
+mod shop;
+mod stock;

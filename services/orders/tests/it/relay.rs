@@ -1,0 +1,238 @@
+//! The relay between a real database and a log that fails where it is told to.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::http::Request;
+use chassis::{Metrics, Shutdown};
+use events::{ORDERS, OrderCreated};
+use orders::{Parts, spawn_relay};
+use record_log::RecordLog;
+use record_log::simulated::{Call, Fault, SimulatedLog};
+use uuid::Uuid;
+
+use crate::databases::on_each_database;
+use crate::shop::Shop;
+
+const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+/// A relay of the shop on its thread.
+struct Running {
+    shutdown: Shutdown,
+    thread: std::thread::JoinHandle<()>,
+}
+
+fn start(shop: &Shop, log: Arc<dyn RecordLog>) -> Running {
+    let shutdown = Shutdown::new();
+    let parts = Parts { database: shop.database.clone(), log };
+    let parts = shop.service.relay_parts(&shop.config, &parts, &Metrics::new("orders"));
+    Running { thread: spawn_relay(parts, shutdown.clone()).unwrap(), shutdown }
+}
+
+impl Running {
+    async fn stop(self) {
+        self.shutdown.request();
+        self.ended().await.unwrap();
+    }
+
+    /// Waits for its end; an error when it was killed.
+    async fn ended(self) -> std::thread::Result<()> {
+        tokio::task::spawn_blocking(|| self.thread.join()).await.unwrap()
+    }
+}
+
+async fn until_outbox_is_empty(shop: &Shop) {
+    let emptied = async {
+        while shop.count("outbox").await > 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), emptied).await.expect("the outbox is emptied");
+}
+
+/// That the log holds every order in SQL exactly once.
+async fn assert_published_once(shop: &Shop, log: &SimulatedLog) {
+    let mut published = BTreeMap::new();
+    for record in log.records(ORDERS) {
+        let event: OrderCreated = serde_json::from_slice(&record.value.unwrap()).unwrap();
+        *published.entry(event.order_id).or_insert(0) += 1;
+    }
+    let doubled: Vec<_> = published.iter().filter(|(_, times)| **times > 1).collect();
+    assert!(doubled.is_empty(), "published more than once: {doubled:?}");
+    assert_eq!(published.len() as i64, shop.count("orders").await);
+    assert_eq!(shop.count("outbox_batches").await, 0);
+}
+
+async fn place(shop: &Shop, lamp: Uuid, orders: usize) {
+    for _ in 0..orders {
+        shop.post(shop.order(&[(lamp, 1)])).await.id();
+    }
+}
+
+async fn check(test: impl AsyncFn(Shop, Uuid)) {
+    on_each_database(async |database| {
+        let shop = Shop::open(database).await;
+        let lamp = shop.catalogue.add(1999, "USD", 1_000_000);
+        test(shop, lamp).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_becomes_an_event_with_its_user_as_key_and_its_envelope_as_headers() {
+    check(async |shop, lamp| {
+        let log = SimulatedLog::default();
+        let relay = start(&shop, Arc::new(log.clone()));
+        let request = Request::post("/orders").header("traceparent", TRACE);
+        let order = shop.send(request, Some(shop.order(&[(lamp, 2)]))).await;
+        until_outbox_is_empty(&shop).await;
+        relay.stop().await;
+        let record = log.records(ORDERS).pop().unwrap();
+        assert_eq!(record.key.as_deref(), Some(shop.user_id.to_string().as_bytes()));
+        let event: OrderCreated = serde_json::from_slice(&record.value.unwrap()).unwrap();
+        assert_eq!((event.order_id as i64, event.total_cents, event.items[0].quantity), (order.id(), 3998, 2));
+        assert_eq!(event.created_at.to_string(), order.json()["created_at"]);
+        let headers: BTreeMap<String, String> =
+            record.headers.into_iter().map(|(name, value)| (name, String::from_utf8(value).unwrap())).collect();
+        let id = event.event_id.to_string();
+        let expected = [
+            ("ce_id", id.as_str()),
+            ("ce_source", "/orders"),
+            ("ce_specversion", "1.0"),
+            ("ce_type", "order.created"),
+            ("traceparent", TRACE),
+        ];
+        assert_eq!(headers, expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whichever_call_on_the_log_it_dies_at_every_order_is_published_once() {
+    check(async |shop, lamp| {
+        let log = SimulatedLog::default();
+        let mut deaths = 0;
+        for fault in [Fault::CrashBefore, Fault::CrashAfter] {
+            for fatal in 0..8 {
+                let calls = AtomicUsize::new(0);
+                let doomed = log.process(move |_| match calls.fetch_add(1, Ordering::Relaxed) {
+                    call if call == fatal => fault,
+                    _ => Fault::None,
+                });
+                let relay = start(&shop, Arc::new(doomed));
+                place(&shop, lamp, 3).await;
+                assert!(relay.ended().await.is_err(), "it dies at its call number {fatal}");
+                deaths += 1;
+            }
+        }
+        let relay = start(&shop, Arc::new(log.clone()));
+        until_outbox_is_empty(&shop).await;
+        relay.stop().await;
+        assert_eq!(deaths, 16);
+        assert_published_once(&shop, &log).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_without_a_reply_is_asked_after_and_neither_lost_nor_doubled() {
+    check(async |shop, lamp| {
+        let log = SimulatedLog::default();
+        let commits = AtomicUsize::new(0);
+        let flaky = log.process(move |call| match call {
+            Call::Commit { .. } => {
+                [Fault::LoseReply, Fault::Unavailable, Fault::None][commits.fetch_add(1, Ordering::Relaxed) % 3]
+            }
+            _ => Fault::None,
+        });
+        let relay = start(&shop, Arc::new(flaky));
+        for _ in 0..6 {
+            place(&shop, lamp, 4).await;
+            until_outbox_is_empty(&shop).await;
+        }
+        until_outbox_is_empty(&shop).await;
+        relay.stop().await;
+        assert_published_once(&shop, &log).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn relays_that_compete_double_nothing_and_one_takes_over_from_another() {
+    check(async |shop, lamp| {
+        let log = SimulatedLog::default();
+        let relays: Vec<_> = (0..3).map(|_| start(&shop, Arc::new(log.process(|_| Fault::None)))).collect();
+        for relay in relays {
+            place(&shop, lamp, 10).await;
+            relay.stop().await;
+        }
+        let relay = start(&shop, Arc::new(log.clone()));
+        until_outbox_is_empty(&shop).await;
+        relay.stop().await;
+        assert_published_once(&shop, &log).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_are_taken_while_the_log_is_away_and_published_when_it_is_back() {
+    check(async |shop, lamp| {
+        let log = SimulatedLog::default();
+        let away = Arc::new(AtomicBool::new(true));
+        let is_away = Arc::clone(&away);
+        let relay = start(
+            &shop,
+            Arc::new(
+                log.process(move |_| if is_away.load(Ordering::Relaxed) { Fault::Unavailable } else { Fault::None }),
+            ),
+        );
+        place(&shop, lamp, 5).await;
+        assert_eq!(shop.count("outbox").await, 5);
+        away.store(false, Ordering::Relaxed);
+        until_outbox_is_empty(&shop).await;
+        relay.stop().await;
+        assert_published_once(&shop, &log).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_accepted_before_a_stop_is_published_by_it() {
+    check(async |shop, lamp| {
+        let log = SimulatedLog::default();
+        let relay = start(&shop, Arc::new(log.clone()));
+        place(&shop, lamp, 1).await;
+        until_outbox_is_empty(&shop).await;
+        place(&shop, lamp, 10).await;
+        relay.stop().await;
+        assert_published_once(&shop, &log).await;
+        assert_eq!(shop.count("outbox").await, 0);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_relay_publishes_an_order_at_once() {
+    check(async |shop, lamp| {
+        let log = SimulatedLog::default();
+        let relay = start(&shop, Arc::new(log.clone()));
+        place(&shop, lamp, 1).await;
+        until_outbox_is_empty(&shop).await;
+        let mut took = Vec::new();
+        for published in 2..=11 {
+            place(&shop, lamp, 1).await;
+            let began = Instant::now();
+            while log.records(ORDERS).len() < published {
+                tokio::time::sleep(Duration::from_micros(500)).await;
+            }
+            took.push(began.elapsed());
+        }
+        relay.stop().await;
+        took.sort_unstable();
+        println!("from the reply to the log: median {:?}, longest {:?}", took[5], took[9]);
+        assert!(took[5] < Duration::from_millis(80), "{took:?}");
+    })
+    .await;
+}

@@ -1,0 +1,134 @@
+//! A shop for tests: the orders service with a catalogue and a user, asked by `oneshot`.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Method, Request, StatusCode};
+use chassis::sql::Database;
+use chassis::{Health, Metrics, Shutdown, application};
+use http_body_util::BodyExt;
+use orders::{Config, Service};
+use serde_json::{Value, json};
+use sqlx::Row;
+use tower::ServiceExt;
+use uuid::Uuid;
+
+use crate::catalogue::Catalogue;
+
+pub struct Shop {
+    pub catalogue: Catalogue,
+    pub database: Database,
+    pub config: Config,
+    pub service: Service,
+    pub user_id: i64,
+    app: Router,
+}
+
+/// What came back.
+pub struct Reply {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub text: String,
+}
+
+impl Shop {
+    /// A shop with empty tables, one user and nothing to sell.
+    pub async fn open(database: Database) -> Self {
+        let catalogue = Catalogue::default();
+        let products_url = catalogue.serve().await;
+        Self::open_at(database, catalogue, products_url).await
+    }
+
+    /// The same with its products service at this address.
+    pub async fn open_at(database: Database, catalogue: Catalogue, products_url: String) -> Self {
+        users::migrate(&database).await.unwrap();
+        orders::migrate(&database).await.unwrap();
+        let config = Config { products_url, orders_relay_lease: Duration::from_millis(300), ..Config::default() };
+        let service = Service::new(&config, &database).unwrap();
+        let health = Health::new();
+        let app = application(service.router.clone(), &health, &Metrics::new("orders"), Duration::from_secs(30));
+        let mut shop = Self { catalogue, database, config, service, user_id: 0, app };
+        shop.user_id = shop.add_user("demo@test.com").await;
+        shop
+    }
+
+    pub async fn add_user(&self, email: &str) -> i64 {
+        let mut transaction = self.database.write().await.unwrap();
+        let insert = sqlx::query("INSERT INTO users (name, email, created_at_ms) VALUES ('Demo', ?, 0)").bind(email);
+        let inserted = insert.execute(transaction.connection()).await.unwrap();
+        let id = transaction.inserted_id(&inserted).await.unwrap();
+        transaction.commit().await.unwrap();
+        id
+    }
+
+    pub async fn count(&self, table: &'static str) -> i64 {
+        let query = sqlx::AssertSqlSafe(format!("SELECT COUNT(*) FROM {table}"));
+        sqlx::query(query).fetch_one(self.database.pool()).await.unwrap().get(0)
+    }
+
+    pub async fn send(&self, request: axum::http::request::Builder, body: Option<Value>) -> Reply {
+        let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
+        let request = request.header("content-type", "application/json").body(body).unwrap();
+        let response = self.app.clone().oneshot(request).await.unwrap();
+        let (head, body) = response.into_parts();
+        let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
+        Reply { status: head.status, headers: head.headers, text }
+    }
+
+    pub async fn get(&self, path: &str) -> Reply {
+        self.send(Request::get(path), None).await
+    }
+
+    pub async fn post(&self, body: Value) -> Reply {
+        self.send(Request::post("/orders"), Some(body)).await
+    }
+
+    pub async fn post_with_key(&self, key: &str, body: Value) -> Reply {
+        self.send(Request::post("/orders").header("idempotency-key", key), Some(body)).await
+    }
+
+    pub async fn set_status(&self, id: i64, status: &str) -> Reply {
+        let request = Request::builder().method(Method::PATCH).uri(format!("/orders/{id}"));
+        self.send(request, Some(json!({ "status": status }))).await
+    }
+
+    /// An order of the shop's user.
+    pub fn order(&self, items: &[(Uuid, i64)]) -> Value {
+        let items: Vec<_> =
+            items.iter().map(|(id, quantity)| json!({"product_id": id, "quantity": quantity})).collect();
+        json!({"user_id": self.user_id, "items": items})
+    }
+
+    /// Runs the returning of stock until nothing is left to return.
+    pub async fn return_stock(&self) {
+        let shutdown = Shutdown::new();
+        let until_done = async {
+            while self.count("stock_claims").await > 0 {
+                tokio::task::yield_now().await;
+            }
+            shutdown.request();
+        };
+        let work = async { tokio::join!(self.service.return_stock(&shutdown), until_done) };
+        tokio::time::timeout(Duration::from_secs(30), work).await.unwrap();
+    }
+}
+
+impl Reply {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap()
+    }
+
+    /// The id of the order that was placed.
+    pub fn id(&self) -> i64 {
+        assert_eq!(self.status, StatusCode::CREATED, "{}", self.text);
+        self.json()["id"].as_i64().unwrap()
+    }
+
+    /// That it is a problem with this status, blaming this field.
+    pub fn assert_problem(&self, status: u16, field: Option<&str>) {
+        assert_eq!(self.status, status, "{}", self.text);
+        assert_eq!(self.headers["content-type"], "application/problem+json");
+        assert_eq!(self.json().get("field").and_then(Value::as_str), field, "{}", self.text);
+    }
+}

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 /// How the service behaves. Where it listens, stores and reads from is handed to [`crate::run`].
 #[derive(Clone, Debug, clap::Args)]
+#[group(skip)]
 pub struct Config {
     /// How long counts are kept after their window's end, such as `30d`.
     #[arg(id = "analytics-retention", long, env = "TIDEMARK_ANALYTICS_RETENTION", default_value = "30d",

@@ -67,6 +67,8 @@ pub enum Command {
     Products(Box<AloneSettings<products::Config>>),
     /// The orders service alone.
     Orders(Box<AloneSettings<orders::Config>>),
+    /// The analytics service alone.
+    Analytics(Box<AloneSettings<analytics::Config>>),
     /// The stream job alone.
     OrderAnalytics(Box<AloneSettings<OrderAnalytics>>),
     /// Brings the SQL tables up to date, and ends.
@@ -103,6 +105,9 @@ pub struct AllSettings {
     /// The orders service; where products are is known here.
     #[command(flatten, next_help_heading = "Orders")]
     pub orders: orders::Config,
+    /// The analytics service.
+    #[command(flatten, next_help_heading = "Analytics")]
+    pub analytics: analytics::Config,
     /// The stream job; its checkpoints are in the object store.
     #[command(flatten, next_help_heading = "Stream job")]
     pub stream_job: OrderAnalytics,

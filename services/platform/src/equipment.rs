@@ -38,6 +38,14 @@ impl Stores {
         Ok(orders::Parts { database: self.database()?, log: self.log()? })
     }
 
+    /// Counts come from the log and are kept in DynamoDB.
+    ///
+    /// # Errors
+    /// [`RunError::Store`].
+    pub async fn for_analytics(&mut self, parts: &mut Parts) -> Result<analytics::Parts, RunError> {
+        Ok(analytics::Parts { dynamodb: self.dynamodb(parts).await?, log: self.log()? })
+    }
+
     /// The stream job reads and writes the log. It opens its checkpoints itself.
     ///
     /// # Errors

@@ -1,5 +1,7 @@
 //! The built binary, as a person meets it: it starts, serves, explains what it cannot do, and stops.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod platform;
 mod refusals;
 mod running;

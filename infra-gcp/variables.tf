@@ -57,10 +57,10 @@ variable "runtime" {
 }
 
 variable "job" {
-  description = "The job: how many processes, each with how many workers, on which machines."
+  description = "The job: how many processes, each with how many workers, on which machines. More than one process needs the program's `supervise`."
   type = object({
     name         = optional(string, "order-analytics")
-    processes    = optional(number, 2)
+    processes    = optional(number, 1)
     workers      = optional(number, 2)
     memory_mb    = optional(number, 2048)
     machine_type = optional(string, "n2d-standard-2")

@@ -61,8 +61,12 @@ sasl.mechanism=SCRAM-SHA-512
 sasl.username=$JOB_KAFKA_USER
 sasl.password=$password"
 
+[ -x order-analytics ] || chmod +x order-analytics
+if ((JOB_PROCESSES == 1)); then
+  say "the only process"
+  exec ./order-analytics
+fi
+
 [ -n "${JOB_HOSTS:-}" ] || join_others
 say "process $JOB_PROCESS of $JOB_PROCESSES among $JOB_HOSTS"
-
-chmod +x order-analytics
 exec ./order-analytics supervise --processes "$JOB_PROCESSES" --process "$JOB_PROCESS" --hosts "$JOB_HOSTS"

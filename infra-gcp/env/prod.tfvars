@@ -1,4 +1,4 @@
-# A shop: the job on two machines that are always the same two. Sizes are the variables' defaults.
+# A shop: the job on a machine that is always the same one. Sizes are the variables' defaults.
 environment = "prod"
 runtime     = "gce"
 

@@ -8,6 +8,7 @@ variables {
   project        = "tidemark-tests"
   kafka_password = "only-for-tests-0123456789"
 
+  job               = { processes = 2 }
   aws_pipeline_role = "deliver"
   vpn_keys          = ["a", "b", "c", "d"]
 

@@ -1,0 +1,169 @@
+#!/usr/bin/env bash
+# Starts the job as Dataproc would, on a real YARN on this machine (one ResourceManager, two NodeManagers, on the loopback
+# interface): the very arguments of google_dataproc_job, the very bootstrap/run.sh, a stand-in for the program and for what
+# run.sh asks of Google. Needs Java, Maven (70 MB the first time), 1.5 GB of memory; about a minute.
+#
+#   infra-gcp/tests/yarn.sh
+set -uo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+work=$(mktemp -d)
+started=()
+trap 'for pid in "${started[@]}"; do kill "$pid" 2>/dev/null; done; wait 2>/dev/null; rm -rf "$work"' EXIT
+# shellcheck source=infra-gcp/tests/tools.sh
+. "$here/tools.sh"
+
+hadoop=${tools%/python}/hadoop-3.4.2/lib
+password='p&ss w0rd/+='
+free_ports() { python3 -c 'import socket, sys
+sockets = [socket.socket() for _ in range(int(sys.argv[1]))]
+for s in sockets: s.bind(("127.0.0.1", 0))
+print(*[s.getsockname()[1] for s in sockets])' "$1"; }
+
+property() { printf '<property><name>%s</name><value>%s</value></property>' "$1" "$2"; }
+
+configure() { # name, further properties…: a configuration folder
+  local folder=$work/$1
+  shift
+  mkdir -p "$folder"
+  { echo '<configuration>'; property fs.defaultFS file:///; property hadoop.tmp.dir "$work/tmp"; echo '</configuration>'; } >"$folder/core-site.xml"
+  { echo '<configuration>'; property yarn.scheduler.capacity.root.queues default; property yarn.scheduler.capacity.root.default.capacity 100
+    property yarn.scheduler.capacity.maximum-am-resource-percent 1.0; echo '</configuration>'; } >"$folder/capacity-scheduler.xml"
+  {
+    echo '<configuration>'
+    property yarn.resourcemanager.hostname 127.0.0.1
+    property yarn.resourcemanager.bind-host 127.0.0.1
+    property yarn.resourcemanager.address "127.0.0.1:${ports[0]}"
+    property yarn.resourcemanager.scheduler.address "127.0.0.1:${ports[1]}"
+    property yarn.resourcemanager.resource-tracker.address "127.0.0.1:${ports[2]}"
+    property yarn.resourcemanager.admin.address "127.0.0.1:${ports[3]}"
+    property yarn.resourcemanager.webapp.address "127.0.0.1:${ports[4]}"
+    property yarn.resourcemanager.nodemanagers.heartbeat-interval-ms 200
+    property yarn.scheduler.include-port-in-node-name true
+    property yarn.application.classpath "$work/client,$hadoop/*"
+    while (($# > 1)); do property "$1" "$2"; shift 2; done
+    echo '</configuration>'
+  } >"$folder/yarn-site.xml"
+}
+
+java_with() { # configuration, heap, arguments…
+  local configuration=$1 heap=$2
+  shift 2
+  # The working folder is the application's own: YARN removes files of the localized names from it.
+  mkdir -p "$work/in-$configuration"
+  cd "$work/in-$configuration" || return 1
+  JAVA_TOOL_OPTIONS="-Duser.home=$work" HADOOP_CONF_DIR=$work/client HADOOP_HOME=$work exec java --add-opens java.base/java.lang=ALL-UNNAMED "-Xmx$heap" -cp "$work/$configuration:$hadoop/*" "$@"
+}
+
+start_yarn() {
+  read -ra ports <<<"$(free_ports 13)"
+  configure client
+  configure manager
+  (java_with manager 256m org.apache.hadoop.yarn.server.resourcemanager.ResourceManager) >"$work/manager.log" 2>&1 &
+  started+=($!)
+  local node
+  for node in 1 2; do
+    configure "node$node" yarn.nodemanager.hostname 127.0.0.1 yarn.nodemanager.bind-host 127.0.0.1 \
+      yarn.nodemanager.address "127.0.0.1:${ports[4 + node]}" yarn.nodemanager.localizer.address "127.0.0.1:${ports[6 + node]}" \
+      yarn.nodemanager.webapp.address "127.0.0.1:${ports[8 + node]}" yarn.nodemanager.collector-service.address "127.0.0.1:${ports[10 + node]}" \
+      yarn.nodemanager.local-dirs "$work/node$node-local" yarn.nodemanager.log-dirs "$work/node$node-logs" \
+      yarn.nodemanager.resource.memory-mb 4096 yarn.nodemanager.resource.cpu-vcores 4 yarn.nodemanager.vmem-check-enabled false \
+      yarn.nodemanager.disk-health-checker.max-disk-utilization-per-disk-percentage 99 \
+      yarn.nodemanager.delete.debug-delay-sec 600
+    (java_with "node$node" 192m org.apache.hadoop.yarn.server.nodemanager.NodeManager) >"$work/node$node.log" 2>&1 &
+    started+=($!)
+  done
+  local _
+  for _ in $(seq 240); do
+    curl -s "http://127.0.0.1:${ports[4]}/ws/v1/cluster/metrics" | grep -q '"activeNodes":2' && return
+    sleep 0.25
+  done
+  tail -n 20 "$work"/*.log
+  return 1
+}
+
+# The arguments of the plan, with this machine's jar and this machine's Google.
+arguments() {
+  python3 "$here/yarn/arguments.py" "$hadoop/hadoop-yarn-applications-distributedshell-3.4.2.jar" \
+    "METADATA_URL=http://127.0.0.1:$google/metadata" "SECRETS_URL=http://127.0.0.1:$google/secrets" "STORAGE_URL=http://127.0.0.1:$google" "OUT=$work/out" <"$work/linked.json"
+}
+
+submit() { # program, result expected of the client
+  rm -rf "$work/in-client" "$work/out"
+  mkdir -p "$work/in-client" "$work/out"
+  cp "$here/../bootstrap/run.sh" "$work/in-client/"
+  printf '%s\n' "$1" >"$work/in-client/order-analytics"
+  local arguments
+  mapfile -d '' -t arguments < <(arguments)
+  (java_with client 192m org.apache.hadoop.yarn.applications.distributedshell.Client "${arguments[@]}") >"$work/client.log" 2>&1
+  local result=$?
+  [ $result -eq "$2" ] && return
+  echo "the client ended with $result"
+  tail -n 15 "$work/client.log"
+  find "$work"/node*-logs -name stderr -size +0 -exec tail -n 5 {} +
+  return 1
+}
+
+works() {
+  submit '#!/bin/sh
+printf "%s\n" "$*" >"$OUT/arguments.$YARN_SHELL_ID"
+printf "%s\n" "$TIDEMARK_PROPERTIES" >"$OUT/properties.$YARN_SHELL_ID"
+env | grep ^TIDEMARK_ | grep -v PROPERTIES | sort >"$OUT/environment.$YARN_SHELL_ID"' 0
+}
+
+found_each_other() {
+  cat "$work"/out/arguments.*
+  local first second
+  first=$(sed -nE 's/^supervise --processes 2 --process 0 --hosts (.*)/\1/p' "$work/out/arguments.1")
+  second=$(sed -nE 's/^supervise --processes 2 --process 1 --hosts (.*)/\1/p' "$work/out/arguments.2")
+  [ -n "$first" ] && [ "$first" = "$second" ] && [ "$first" = "127.0.0.1:5106,127.0.0.1:5107" ]
+}
+
+have_the_password() {
+  grep -qxF "sasl.password=$password" "$work/out/properties.1" && grep -qxF "sasl.mechanism=SCRAM-SHA-512" "$work/out/properties.2" && ! grep -rqF "$password" "$work/client.log"
+}
+
+have_their_settings() {
+  cat "$work/out/environment.1"
+  grep -q '^TIDEMARK_BROKERS=b-1.mock' "$work/out/environment.1" && grep -qx 'TIDEMARK_CHECKPOINTS=gs://tidemark-tests-checkpoints/order-analytics' "$work/out/environment.2"
+}
+
+failure_is_told() {
+  submit '#!/bin/sh
+exit 7' 2
+}
+
+if ! command -v java >/dev/null || ! command -v mvn >/dev/null; then
+  skip "Java or Maven is not installed: YARN was not tried"
+  finish
+  exit
+fi
+if ! find_schema || ! python=$(python_with google 'grpcio>=1.70,<2'); then
+  skip "the stand-in for Google's provider needs npm and pip: no arguments to try"
+  finish
+  exit
+fi
+if ! [ -e "$hadoop/../ready" ]; then
+  mvn -q -B -f "$here/yarn/pom.xml" dependency:copy-dependencies "-DoutputDirectory=$hadoop" >"$work/maven.log" 2>&1 && touch "$hadoop/../ready" || {
+    skip "Hadoop cannot be had from Maven Central here: YARN was not tried"
+    finish
+    exit
+  }
+fi
+
+stand_in_for_google "$python"
+copy_to "$work/infra-gcp"
+cd "$work/infra-gcp" || exit 1
+terraform init -backend=false -input=false -no-color >/dev/null &&
+  terraform test -no-color -json -verbose -var-file=env/prod.tfvars -filter=tests/linked.tftest.hcl >"$work/linked.json" || exit 1
+
+google=$(free_ports 1)
+python3 "$here/yarn/google.py" "$google" "$password" &
+started+=($!)
+run "YARN starts, with two nodes" start_yarn
+run "the job runs as a YARN application and ends well" works
+run "its two processes found each other through the bucket" found_each_other
+run "they have the password, which no log has" have_the_password
+run "they have their settings" have_their_settings
+run "when processes fail, the application fails: Dataproc would start it anew" failure_is_told
+finish

@@ -161,7 +161,7 @@ JOB = dashboard(
             panel("Lag by partition", "short", ("sum by (partition) (tidemark_job_lag_records)", "{{partition}}")),
             panel("Rejected", "short", ("sum(rate(tidemark_job_rejected_total[$__rate_interval]))", "rejected a second"), about="Records that went to the dead letters."),
             panel("Late", "short", ("sum by (outcome) (rate(tidemark_job_late_total[$__rate_interval]))", "{{outcome}} a second")),
-            panel("Watermark behind the clock, by partition", "s", ("time() - max by (partition) (tidemark_job_watermark_ms > 0) / 1000", "{{partition}}")),
+            panel("Newest event behind the clock, by partition", "s", ("time() - max by (partition) (tidemark_job_newest_event_ms > 0) / 1000", "{{partition}}"), about="A partition that is far behind the others holds them up."),
         ]),
         ("State and sink", [
             panel("Keys kept", "short",

@@ -4,7 +4,7 @@
   expressions.py lint            every panel has a title, a unit, a datasource variable and legends; every metric exists
   expressions.py mistakes        plants mistakes into dashboards, each of which must be noticed
   expressions.py rules           the panels' expressions as a rules file, for promtool to parse
-  expressions.py list            all expressions as JSON: [{"from", "expr"}], Grafana's variables filled in
+  expressions.py list            all expressions as JSON: [{"from", "expr", "labels"}], Grafana's variables filled in
 """
 import copy
 import json
@@ -87,11 +87,12 @@ def expressions():
     for name, board in dashboards().items():
         for panel in panels(board):
             for target in panel["targets"]:
-                yield {"from": f"{name}: {panel['title']}", "expr": filled(target["expr"])}
+                labels = re.findall(r"{{\s*(\w+)\s*}}", target["legendFormat"])
+                yield {"from": f"{name}: {panel['title']}", "expr": filled(target["expr"]), "labels": labels}
     for name, document in rule_documents().items():
         for group in document["groups"]:
             for rule in group["rules"]:
-                yield {"from": f"{name}: {rule.get('alert') or rule.get('record')}", "expr": rule["expr"].strip()}
+                yield {"from": f"{name}: {rule.get('alert') or rule.get('record')}", "expr": rule["expr"].strip(), "labels": []}
 
 
 def metrics_of(expr):

@@ -30,7 +30,7 @@ use tokio::net::TcpListener;
 pub use config::{Address, Config, InvalidAddress};
 pub use cors::{InvalidOrigin, Origin};
 use proxy::{BodyLimits, PREFIX, Proxy};
-use upstream::Upstream;
+use upstream::{Counts, Shared, Upstream};
 
 /// The size of a request's body, at most.
 const BODY_LIMIT_BYTES: usize = 1 << 20;
@@ -53,13 +53,14 @@ pub struct Parts {}
 /// When connections cannot be accepted.
 pub async fn run(config: Config, _: Parts, listener: TcpListener, shutdown: Shutdown) -> Result<(), ServeError> {
     let health = Health::of_services_behind("services");
-    let router = router(&config, &health, &shutdown);
-    chassis::serve("gateway", listener, router, health, Metrics::new("gateway"), shutdown).await
+    let metrics = Metrics::new("gateway");
+    let router = router(&config, &health, &metrics, &shutdown);
+    chassis::serve("gateway", listener, router, health, metrics, shutdown).await
 }
 
-/// The routes of the API and the storefront; registers a check for each upstream.
-pub fn router(config: &Config, health: &Health, shutdown: &Shutdown) -> Router {
-    let pool = upstream::pool(config);
+/// The routes of the API and the storefront; registers a check for each upstream, and counters of what goes wrong there.
+pub fn router(config: &Config, health: &Health, metrics: &Metrics, shutdown: &Shutdown) -> Router {
+    let shared = Shared { pool: upstream::pool(config), counts: Counts::register(metrics) };
     let addresses = [
         ("users", &config.users_url),
         ("products", &config.products_url),
@@ -67,7 +68,7 @@ pub fn router(config: &Config, health: &Health, shutdown: &Shutdown) -> Router {
         ("notifications", &config.notifications_url),
         ("analytics", &config.analytics_url),
     ];
-    let new = |(name, address)| Arc::new(Upstream::new(name, address, config, pool.clone()));
+    let new = |(name, address)| Arc::new(Upstream::new(name, address, config, &shared));
     let upstreams = addresses.map(new);
     let mut api = openapi::router(upstreams.to_vec());
     for upstream in upstreams {

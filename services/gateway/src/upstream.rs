@@ -3,6 +3,7 @@
 //! Each upstream has its own places and its own breaker, so one that hangs or fails cannot take what the others need.
 
 mod breaker;
+mod counts;
 mod pass;
 
 use std::error::Error;
@@ -24,6 +25,7 @@ use tower::retry::budget::{Budget, TpsBudget};
 
 use crate::config::{Address, Config};
 use breaker::Breaker;
+pub(crate) use counts::Counts;
 use pass::Pass;
 
 /// Connections nobody used for so long are closed: before the upstreams close them, so that no request meets a closing one.
@@ -33,8 +35,14 @@ const RETRY_SHARE: f32 = 0.2;
 const RETRY_WINDOW: Duration = Duration::from_secs(10);
 const RETRIES_PER_SECOND: u32 = 10;
 
-/// The connections to all upstreams.
-pub(crate) type Pool = Client<HttpConnector, Full<Bytes>>;
+type Pool = Client<HttpConnector, Full<Bytes>>;
+
+/// What the upstreams have in common.
+pub(crate) struct Shared {
+    /// The connections to all of them.
+    pub(crate) pool: Pool,
+    pub(crate) counts: Counts,
+}
 
 /// One upstream service.
 pub(crate) struct Upstream {
@@ -47,6 +55,7 @@ pub(crate) struct Upstream {
     streams: Arc<Semaphore>,
     breaker: Mutex<Breaker>,
     retries: TpsBudget,
+    counts: Counts,
 }
 
 /// Why an upstream gave no answer.
@@ -83,17 +92,18 @@ pub(crate) fn pool(config: &Config) -> Pool {
 }
 
 impl Upstream {
-    pub(crate) fn new(name: &'static str, address: &Address, config: &Config, pool: Pool) -> Self {
+    pub(crate) fn new(name: &'static str, address: &Address, config: &Config, shared: &Shared) -> Self {
         Self {
             name,
             authority: address.authority().clone(),
-            pool,
+            pool: shared.pool.clone(),
             response_timeout: config.response_timeout,
             idle_timeout: config.idle_timeout,
             calls: Arc::new(Semaphore::new(config.concurrency)),
             streams: Arc::new(Semaphore::new(config.streams)),
             breaker: Mutex::new(Breaker::new()),
             retries: TpsBudget::new(RETRY_WINDOW, RETRIES_PER_SECOND, RETRY_SHARE),
+            counts: shared.counts.clone(),
         }
     }
 
@@ -109,12 +119,12 @@ impl Upstream {
 
     /// A place among the calls under way.
     pub(crate) fn take_place(&self) -> Result<OwnedSemaphorePermit, Failure> {
-        Arc::clone(&self.calls).try_acquire_owned().map_err(|_| Failure::Busy(self.name))
+        Arc::clone(&self.calls).try_acquire_owned().map_err(|_| self.noted(Failure::Busy(self.name)))
     }
 
     /// A place among the open event streams.
     pub(crate) fn take_stream_place(&self) -> Result<OwnedSemaphorePermit, Failure> {
-        Arc::clone(&self.streams).try_acquire_owned().map_err(|_| Failure::Busy(self.name))
+        Arc::clone(&self.streams).try_acquire_owned().map_err(|_| self.noted(Failure::Busy(self.name)))
     }
 
     /// Sends a request and waits for the head of the answer. One that may be repeated is sent a second time when the
@@ -128,7 +138,7 @@ impl Upstream {
         let spare = may_repeat.then(|| request.clone());
         match (self.try_once(request).await, spare) {
             (Err(Failure::Unreachable(_) | Failure::Broken(_)), Some(again)) if self.retries.withdraw() => {
-                tracing::debug!(upstream = self.name, "trying a request again");
+                self.counts.retried(self.name);
                 self.try_once(again).await
             }
             (outcome, _) => outcome,
@@ -143,22 +153,25 @@ impl Upstream {
     async fn try_once(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Failure> {
         let pass = self.admit()?;
         let outcome = match timeout(self.response_timeout, self.send(request)).await {
-            Ok(answer) => answer.map_err(|error| self.explain(&error)),
-            Err(_) => Err(Failure::TooSlow(self.name)),
+            Ok(answer) => answer.map_err(|error| self.noted(self.explain(&error))),
+            Err(_) => Err(self.noted(Failure::TooSlow(self.name))),
         };
         match &outcome {
             Ok(_) => pass.succeeded(),
-            Err(failure) => {
-                tracing::debug!(upstream = self.name, %failure, "call failed");
-                pass.failed();
-            }
+            Err(_) => pass.failed(),
         }
         outcome
     }
 
     fn admit(&self) -> Result<Pass<'_>, Failure> {
         let verdict = self.breaker.lock().unwrap_or_else(PoisonError::into_inner).admit(Instant::now());
-        verdict.map(|()| Pass::new(&self.breaker)).map_err(|_| Failure::LeftAlone(self.name))
+        verdict.map(|()| Pass::new(&self.breaker)).map_err(|_| self.noted(Failure::LeftAlone(self.name)))
+    }
+
+    fn noted(&self, failure: Failure) -> Failure {
+        tracing::debug!(upstream = self.name, %failure, "no answer");
+        self.counts.failed(self.name, &failure);
+        failure
     }
 
     fn explain(&self, error: &legacy::Error) -> Failure {

@@ -25,7 +25,7 @@ function dress(node, { on = {}, style = {}, ...attributes }, children) {
 
 /** An empty, failed or waiting state, with something to do about it. */
 export function notice(title, text, action) {
-  return element("div", { class: "notice" }, element("h3", {}, title), element("p", { class: "soft" }, text), action);
+  return element("div", { class: "notice" }, element("p", { class: "notice-title" }, title), element("p", { class: "soft" }, text), action);
 }
 
 /** A button that runs `click`. */

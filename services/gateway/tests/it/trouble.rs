@@ -57,6 +57,8 @@ async fn a_read_is_tried_again_when_its_connection_breaks() {
     let orders_url = breaking_once().await.parse().unwrap();
     let gateway = Gateway::start(gateway::Config { orders_url, ..config() }).await;
     assert_eq!(gateway.get("/api/orders").await.text().await.unwrap(), "again");
+    let metrics = gateway.get("/metrics").await.text().await.unwrap();
+    assert!(metrics.contains("gateway_upstream_retries_total{upstream=\"orders\",service=\"gateway\"} 1"), "{metrics}");
 }
 
 #[tokio::test]
@@ -83,6 +85,14 @@ async fn an_upstream_that_keeps_failing_is_left_alone_and_found_again_when_it_is
     let refused = gateway.request(Method::POST, "/api/orders").send().await.unwrap();
     assert!(refused.headers().contains_key("retry-after"));
     assert_eq!(problem(refused, 503).await, "the orders service is having trouble");
+
+    let metrics = gateway.get("/metrics").await.text().await.unwrap();
+    let counted = |kind: &str, count| {
+        let labels = format!("{{kind=\"{kind}\",upstream=\"orders\",service=\"gateway\"}}");
+        assert!(metrics.contains(&format!("gateway_upstream_failures_total{labels} {count}")), "{metrics}");
+    };
+    counted("unreachable", 5);
+    counted("left_alone", 1);
 
     serve(TcpListener::bind(address).await.unwrap(), Router::new().route("/orders", get("back")));
     let back = async {

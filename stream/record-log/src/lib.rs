@@ -107,7 +107,8 @@ pub trait Publisher: Send {
     /// [`PublishError`]; after any error but `Fenced`, everything since the last commit is to be sent anew.
     fn send(&mut self, record: NewRecord<'_>) -> Result<(), PublishError>;
 
-    /// Publishes everything sent since the last commit together with `progress`.
+    /// Publishes everything sent since the last commit together with `progress`. Readers of a log elsewhere may find it a
+    /// moment after this returned.
     ///
     /// # Errors
     /// [`PublishError::MayHaveHappened`]: open the publisher anew and let its progress say which it was.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use record_log::simulated::{Call, Crashed, Fault, SimulatedLog};
 use record_log::{LogError, PublishError, RecordLog};
 
-use crate::subject::{all, publish, record, topic, transactional, values};
+use crate::subject::{assert_values, publish, record, topic, transactional};
 
 /// Another process, at whose commits the fault happens.
 fn failing_at_commit(log: &SimulatedLog, fault: Fault) -> SimulatedLog {
@@ -27,7 +27,7 @@ fn an_unavailable_log_publishes_nothing_and_says_so() {
     let log = SimulatedLog::default();
     let topic = topic(&log, 1);
     assert!(matches!(commit_with(&log, &topic, Fault::Unavailable), Err(PublishError::NotPublished(_))));
-    assert_eq!(all(&log, &topic, 0), []);
+    assert_values(&log, &topic, 0, &[]);
     assert_eq!(transactional(&log, "publisher").progress(), None);
 }
 
@@ -36,7 +36,7 @@ fn a_lost_reply_leaves_it_open_and_the_next_holder_learns_it() {
     let log = SimulatedLog::default();
     let topic = topic(&log, 1);
     assert!(matches!(commit_with(&log, &topic, Fault::LoseReply), Err(PublishError::MayHaveHappened(_))));
-    assert_eq!(values(&log, &topic, 0), ["x"]);
+    assert_values(&log, &topic, 0, &["x"]);
     assert_eq!(transactional(&log, "publisher").progress(), Some(1));
 }
 
@@ -91,5 +91,6 @@ fn expired_offsets_and_new_partitions_are_seen() {
     log.grow(&topic, 3);
     let lost = log.reader(&topic, &[(0, 0)]).unwrap().poll(0, 1, &mut |_| panic!("it expired"));
     assert!(matches!(lost, Err(LogError::OffsetOutOfRange { offset: 0, .. })));
-    assert_eq!((values(&log, &topic, 0), log.partitions(&topic).unwrap()), (vec!["y".to_owned()], 3));
+    assert_values(&log, &topic, 0, &["y"]);
+    assert_eq!(log.partitions(&topic).unwrap(), 3);
 }

@@ -122,15 +122,22 @@ pub fn poll_until(
     }
 }
 
-/// Everything that a partition holds.
-pub fn all(log: &dyn RecordLog, topic: &str, partition: u32) -> Vec<Read> {
+/// Everything that a partition holds, once there are so many records: brokers mark the end of a transaction a moment
+/// after its commit returned.
+pub fn all(log: &dyn RecordLog, topic: &str, partition: u32, at_least: usize) -> Vec<Read> {
     let start = log.offsets(topic).unwrap()[partition as usize].start;
-    read_to_end(&mut *log.reader(topic, &[(partition, start)]).unwrap(), partition).0
+    let mut records = Vec::new();
+    let mut reader = log.reader(topic, &[(partition, start)]).unwrap();
+    poll_until(&mut *reader, partition, &mut records, |polled, records| polled.at_end && records.len() >= at_least);
+    records
 }
 
-/// The values of everything that a partition holds, as text.
-pub fn values(log: &dyn RecordLog, topic: &str, partition: u32) -> Vec<String> {
-    all(log, topic, partition).into_iter().map(|read| String::from_utf8(read.value.unwrap()).unwrap()).collect()
+/// Checks the values of everything that a partition holds.
+#[track_caller]
+pub fn assert_values(log: &dyn RecordLog, topic: &str, partition: u32, expected: &[&str]) {
+    let records = all(log, topic, partition, expected.len());
+    let values: Vec<String> = records.into_iter().map(|read| String::from_utf8(read.value.unwrap()).unwrap()).collect();
+    assert_eq!(values, expected);
 }
 
 impl Read {

@@ -107,7 +107,7 @@ while :; do
     [ "$SECONDS" -lt "$deadline" ] || fail "the order was not counted within $COUNTED_WITHIN_SECONDS s"
     sleep 1
 done
-printf '\nGET /api/analytics/recent\n  %s\n' "{${counted%\},*}"
+printf '\nGET /api/analytics/recent\n  %s\n' "{${counted%%\}*}}"
 count=$(grep -oE '"order_count" *: *[0-9]+' <<<"$counted" | grep -oE '[0-9]+' | head -n 1) || true
 [ "${count:-0}" -ge 1 ] || fail 'the window counts no order'
 

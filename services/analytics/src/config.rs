@@ -7,13 +7,13 @@ use std::time::Duration;
 #[group(skip)]
 pub struct Config {
     /// How long counts are kept after their window's end, such as `30d`.
-    #[arg(id = "analytics-retention", long, env = "TIDEMARK_ANALYTICS_RETENTION", default_value = "30d",
+    #[arg(long, env = "TIDEMARK_ANALYTICS_RETENTION", default_value = "30d",
           value_parser = humantime::parse_duration, value_name = "DURATION")]
-    pub retention: Duration,
+    pub analytics_retention: Duration,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { retention: Duration::from_secs(30 * 24 * 3600) }
+        Self { analytics_retention: Duration::from_secs(30 * 24 * 3600) }
     }
 }

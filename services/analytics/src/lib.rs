@@ -63,7 +63,7 @@ pub struct Service {
 impl Service {
     /// Puts the service together; it counts what it does in `metrics`, and ends with `shutdown`.
     pub fn new(config: &Config, parts: Parts, metrics: &Metrics, shutdown: Shutdown) -> Self {
-        let store = Store::new(parts.dynamodb, config.retention);
+        let store = Store::new(parts.dynamodb, config.analytics_retention);
         let (feed, lag) = (Feed::default(), Lag::default());
         let writing = Writing {
             store: store.clone(),

@@ -1,0 +1,190 @@
+//! The notifications in DynamoDB.
+//!
+//! One item a notification, keyed by event id: a write on condition that none is there makes it exactly one, however often
+//! the event is delivered. Two indexes list them, newest first, by query: `by-user`, and `by-day` for all. A day is spread
+//! over [`SHARDS`] partitions, for one DynamoDB partition takes 1,000 writes a second; a page asks all of them and merges.
+//! Both sort by position: the time of the event, then its id. Items expire with their retention.
+
+mod tables;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use aws_sdk_dynamodb::types::AttributeValue;
+use chassis::dynamodb::TableError;
+use events::Timestamp;
+use futures::future::try_join_all;
+use serde::{Deserialize, Serialize};
+pub use tables::NOTIFICATIONS;
+
+use crate::notification::Notification;
+
+/// Over how many partitions of the index the notifications of one day spread.
+const SHARDS: u8 = 4;
+const DAY_MS: u64 = 24 * 3_600_000;
+/// A position after all others.
+const NEWEST: &str = "~";
+
+/// The table of this service.
+#[derive(Clone, Debug)]
+pub struct Store {
+    client: Client,
+    retention: Duration,
+}
+
+/// Where a list goes on: after this notification.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Position {
+    created_at: Timestamp,
+    position: String,
+}
+
+/// Why the store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// DynamoDB refused or did not answer; a write may have happened.
+    #[error("DynamoDB failed: {}", aws_sdk_dynamodb::error::DisplayErrorContext(.0))]
+    DynamoDb(#[source] Box<aws_sdk_dynamodb::Error>),
+    /// An item does not read as what it should be.
+    #[error("an item cannot be read: {0}")]
+    Unreadable(#[from] serde_dynamo::Error),
+}
+
+/// A notification as an item.
+#[derive(Serialize)]
+struct Row<'a> {
+    #[serde(flatten)]
+    notification: &'a Notification,
+    shelf: String,
+    position: String,
+    expires_at: u64,
+}
+
+impl Position {
+    /// After this notification.
+    pub fn after(notification: &Notification) -> Self {
+        Self { created_at: notification.created_at, position: position(notification) }
+    }
+}
+
+impl Store {
+    /// The table where this client finds it; what is written is kept for `retention` after its event.
+    pub fn new(client: Client, retention: Duration) -> Self {
+        Self { client, retention }
+    }
+
+    /// Creates the table if it is missing.
+    ///
+    /// # Errors
+    /// [`TableError`].
+    pub async fn ensure_tables(&self) -> Result<(), TableError> {
+        tables::ensure(&self.client).await
+    }
+
+    /// Keeps a notification, unless its event has one. Says whether it was the first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn keep(&self, notification: &Notification) -> Result<bool, StoreError> {
+        let put = self.client.put_item().table_name(NOTIFICATIONS).set_item(Some(self.item(notification)?));
+        let put = put.condition_expression("attribute_not_exists(id)");
+        match put.send().await.map_err(aws_sdk_dynamodb::Error::from) {
+            Ok(_) => Ok(true),
+            Err(aws_sdk_dynamodb::Error::ConditionalCheckFailedException(_)) => Ok(false),
+            Err(error) => Err(StoreError::DynamoDb(Box::new(error))),
+        }
+    }
+
+    /// The user's notifications after `after`, newest first, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn of_user(
+        &self,
+        user_id: u64,
+        after: Option<&Position>,
+        limit: usize,
+    ) -> Result<Vec<Notification>, StoreError> {
+        let query = self.client.query().index_name(tables::BY_USER);
+        let query = query.key_condition_expression("user_id = :key AND #position < :before");
+        let query = query.expression_attribute_values(":key", AttributeValue::N(user_id.to_string()));
+        newest_before(query, after, limit).await
+    }
+
+    /// All notifications after `after`, newest first, at most `limit`, as far back as `now` reaches by the retention.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn all(
+        &self,
+        after: Option<&Position>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Notification>, StoreError> {
+        let newest = after.map_or(now, |position| position.created_at).as_ms() / DAY_MS;
+        let kept_days = self.retention.as_secs() / (DAY_MS / 1_000) + 1;
+        let oldest = (now.as_ms() / DAY_MS).saturating_sub(kept_days);
+        let mut found = Vec::new();
+        for day in (oldest..=newest).rev() {
+            found.extend(self.on_day(day, after, limit - found.len()).await?);
+            if found.len() == limit {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Asks the shelves of a day at once, and merges.
+    async fn on_day(&self, day: u64, after: Option<&Position>, limit: usize) -> Result<Vec<Notification>, StoreError> {
+        let shelves = try_join_all((0..SHARDS).map(|shard| {
+            let query = self.client.query().index_name(tables::BY_DAY);
+            let query = query.key_condition_expression("shelf = :key AND #position < :before");
+            let query = query.expression_attribute_values(":key", AttributeValue::S(format!("{day}#{shard}")));
+            newest_before(query, after, limit)
+        }));
+        let mut found = shelves.await?.concat();
+        found.sort_by_cached_key(|notification| std::cmp::Reverse(position(notification)));
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    fn item(&self, notification: &Notification) -> Result<HashMap<String, AttributeValue>, StoreError> {
+        let day = notification.created_at.as_ms() / DAY_MS;
+        let shard = notification.id.as_bytes()[15] % SHARDS;
+        Ok(serde_dynamo::to_item(Row {
+            notification,
+            shelf: format!("{day}#{shard}"),
+            position: position(notification),
+            expires_at: notification.created_at.as_ms() / 1_000 + self.retention.as_secs(),
+        })?)
+    }
+}
+
+/// Sorts as the time of the event does, then by its id.
+fn position(notification: &Notification) -> String {
+    format!("{:015}#{}", notification.created_at.as_ms(), notification.id)
+}
+
+async fn newest_before(
+    query: QueryFluentBuilder,
+    after: Option<&Position>,
+    limit: usize,
+) -> Result<Vec<Notification>, StoreError> {
+    let before = after.map_or(NEWEST, |after| &after.position);
+    let query =
+        query.table_name(NOTIFICATIONS).scan_index_forward(false).limit(i32::try_from(limit).unwrap_or(i32::MAX));
+    let query = query.expression_attribute_names("#position", "position");
+    let query = query.expression_attribute_values(":before", AttributeValue::S(before.to_owned()));
+    let found = query.send().await.map_err(failed)?;
+    Ok(serde_dynamo::from_items(found.items.unwrap_or_default())?)
+}
+
+fn failed<E>(error: SdkError<E>) -> StoreError
+where
+    aws_sdk_dynamodb::Error: From<SdkError<E>>,
+{
+    StoreError::DynamoDb(Box::new(error.into()))
+}

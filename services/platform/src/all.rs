@@ -43,6 +43,7 @@ struct Equipment {
     users: users::Parts,
     products: products::Parts,
     orders: orders::Parts,
+    notifications: notifications::Parts,
     analytics: analytics::Parts,
     stream_job: stream_job::Parts,
 }
@@ -53,6 +54,7 @@ impl Equipment {
             users: stores.for_users(parts).await?,
             products: stores.for_products(parts).await?,
             orders: stores.for_orders(parts).await?,
+            notifications: stores.for_notifications(parts).await?,
             analytics: stores.for_analytics(parts).await?,
             stream_job: stores.for_stream_job(parts).await?,
         })
@@ -70,6 +72,9 @@ fn start(parts: &mut Parts, settings: AllSettings, equipment: Equipment, listeni
     });
     parts.start(Stage::Services, "orders", |shutdown| {
         orders::run(orders::Config { products_url, ..settings.orders }, equipment.orders, orders, shutdown)
+    });
+    parts.start(Stage::Services, "notifications", |shutdown| {
+        notifications::run(settings.notifications, equipment.notifications, notifications, shutdown)
     });
     parts.start(Stage::Services, "analytics", |shutdown| {
         analytics::run(settings.analytics, equipment.analytics, analytics, shutdown)

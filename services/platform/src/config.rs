@@ -67,6 +67,8 @@ pub enum Command {
     Products(Box<AloneSettings<products::Config>>),
     /// The orders service alone.
     Orders(Box<AloneSettings<orders::Config>>),
+    /// The notifications service alone.
+    Notifications(Box<AloneSettings<notifications::Config>>),
     /// The analytics service alone.
     Analytics(Box<AloneSettings<analytics::Config>>),
     /// The stream job alone.
@@ -105,6 +107,9 @@ pub struct AllSettings {
     /// The orders service; where products are is known here.
     #[command(flatten, next_help_heading = "Orders")]
     pub orders: orders::Config,
+    /// The notifications service.
+    #[command(flatten, next_help_heading = "Notifications")]
+    pub notifications: notifications::Config,
     /// The analytics service.
     #[command(flatten, next_help_heading = "Analytics")]
     pub analytics: analytics::Config,

@@ -38,6 +38,14 @@ impl Stores {
         Ok(orders::Parts { database: self.database()?, log: self.log()? })
     }
 
+    /// Orders come from the log; what is said of them is kept in DynamoDB.
+    ///
+    /// # Errors
+    /// [`RunError::Store`].
+    pub async fn for_notifications(&mut self, parts: &mut Parts) -> Result<notifications::Parts, RunError> {
+        Ok(notifications::Parts { dynamodb: self.dynamodb(parts).await?, log: self.log()? })
+    }
+
     /// Counts come from the log and are kept in DynamoDB.
     ///
     /// # Errors

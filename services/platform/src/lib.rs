@@ -45,6 +45,9 @@ pub fn run(cli: Cli) -> Result<(), RunError> {
             Command::Users(own) => alone::run(Part::Users, *own, Stores::for_users, users::run).await,
             Command::Products(own) => alone::run(Part::Products, *own, Stores::for_products, products::run).await,
             Command::Orders(own) => alone::run(Part::Orders, *own, Stores::for_orders, orders::run).await,
+            Command::Notifications(own) => {
+                alone::run(Part::Notifications, *own, Stores::for_notifications, notifications::run).await
+            }
             Command::Analytics(own) => alone::run(Part::Analytics, *own, Stores::for_analytics, analytics::run).await,
             Command::OrderAnalytics(own) => {
                 alone::run(Part::StreamJob, *own, Stores::for_stream_job, stream_job::run).await

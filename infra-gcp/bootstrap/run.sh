@@ -19,7 +19,7 @@ call() { # curl arguments… : the answer's body, or curl's error
 
 google() { # the same, with this machine's own token
   local token
-  token=$(call -H 'Metadata-Flavor: Google' "$metadata/instance/service-accounts/default/token" | sed -E 's/.*"access_token" *: *"([^"]+)".*/\1/')
+  token=$(call -H 'Metadata-Flavor: Google' "$metadata/instance/service-accounts/default/token" | sed -nE 's/.*"access_token" *: *"([^"]+)".*/\1/p')
   call -H "Authorization: Bearer $token" "$@"
 }
 
@@ -55,7 +55,7 @@ join_others() { # sets JOB_PROCESS and JOB_HOSTS
   JOB_HOSTS=$(IFS=,; echo "${hosts[*]}")
 }
 
-password=$(google "$secrets/$JOB_SECRET:access" | sed -E 's/.*"data" *: *"([^"]+)".*/\1/' | base64 -d)
+password=$(google "$secrets/$JOB_SECRET:access" | sed -nE 's/.*"data" *: *"([^"]+)".*/\1/p' | base64 -d)
 export TIDEMARK_PROPERTIES="security.protocol=SASL_SSL
 sasl.mechanism=SCRAM-SHA-512
 sasl.username=$JOB_KAFKA_USER

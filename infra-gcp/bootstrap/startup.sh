@@ -8,7 +8,7 @@ install -d -o tidemark /opt/tidemark /etc/tidemark
 
 token() {
   curl -sf -H 'Metadata-Flavor: Google' http://metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/token \
-    | sed -E 's/.*"access_token" *: *"([^"]+)".*/\1/'
+    | sed -nE 's/.*"access_token" *: *"([^"]+)".*/\1/p'
 }
 
 fetch() { # gs:// URL, file

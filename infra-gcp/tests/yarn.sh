@@ -99,7 +99,7 @@ submit() { # program, result expected of the client
   local result=$?
   [ $result -eq "$2" ] && return
   echo "the client ended with $result"
-  tail -n 15 "$work/client.log"
+  grep -E "Exception|Error|WARN|FATAL|Illegal|Invalid" "$work/client.log" | head -n 20
   find "$work"/node*-logs -name stderr -size +0 -exec tail -n 5 {} +
   return 1
 }

@@ -27,7 +27,7 @@ locals {
     products      = ["products", "product-reservations"]
     orders        = []
     notifications = ["notifications"]
-    analytics     = ["analytics-results"]
+    analytics     = ["analytics-results", "analytics-windows"]
   }
 
   service_policies = {
@@ -66,6 +66,34 @@ locals {
     ]
   })
 
+  # The stream job, where it runs in this cluster and not on Google Cloud: its own checkpoints.
+  job_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      {
+        Sid      = "OwnCheckpoints"
+        Effect   = "Allow"
+        Action   = ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
+        Resource = "${aws_s3_bucket.this["checkpoints"].arn}/*"
+      },
+      {
+        Sid      = "FindsThem"
+        Effect   = "Allow"
+        Action   = "s3:ListBucket"
+        Resource = aws_s3_bucket.this["checkpoints"].arn
+      },
+      {
+        Sid      = "TheirKey"
+        Effect   = "Allow"
+        Action   = ["kms:Decrypt", "kms:GenerateDataKey"]
+        Resource = aws_kms_key.this["data"].arn
+        Condition = {
+          StringEquals = { "kms:ViaService" = "s3.${var.region}.amazonaws.com" }
+        }
+      },
+    ]
+  })
+
   # Everything in the cluster that speaks to AWS: its service account, and what it may do.
   pod_identities = merge(
     {
@@ -76,6 +104,7 @@ locals {
       }
     },
     {
+      order-analytics              = { namespace = local.namespace, service_account = "order-analytics", managed = null }
       external-secrets             = { namespace = "external-secrets", service_account = "external-secrets", managed = null }
       aws-load-balancer-controller = { namespace = "kube-system", service_account = "aws-load-balancer-controller", managed = null }
       vpc-cni                      = { namespace = "kube-system", service_account = "aws-node", managed = "AmazonEKS_CNI_Policy" }
@@ -191,12 +220,13 @@ resource "aws_eks_pod_identity_association" "this" {
 resource "aws_iam_role_policy" "pod" {
   for_each = toset(concat(
     [for service, tables in local.service_tables : service if length(tables) > 0],
-    ["external-secrets", "aws-load-balancer-controller"],
+    ["order-analytics", "external-secrets", "aws-load-balancer-controller"],
   ))
 
   name = each.key
   role = aws_iam_role.pod[each.key].name
   policy = merge(local.service_policies, {
+    order-analytics              = local.job_policy
     external-secrets             = local.external_secrets_policy
     aws-load-balancer-controller = local.load_balancer_policy
   })[each.key]

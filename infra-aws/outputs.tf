@@ -64,13 +64,13 @@ locals {
       aws = { region = var.region }
       secrets = {
         TIDEMARK_MYSQL = {
-          key        = aws_db_instance.this.master_user_secret[0].secret_arn
-          properties = { mysql_user = "username", mysql_password = "password", mysql_host = null }
-          template   = "mysql://{{ .mysql_user | urlquery }}:{{ .mysql_password | urlquery }}@${aws_db_instance.this.address}:3306/tidemark?ssl-mode=REQUIRED"
+          key      = aws_db_instance.this.master_user_secret[0].secret_arn
+          template = "mysql://{{ .mysql_user | urlquery }}:{{ .mysql_password | urlquery }}@${aws_db_instance.this.address}:3306/tidemark?ssl-mode=REQUIRED"
         }
         TIDEMARK_PROPERTIES = { key = aws_secretsmanager_secret.kafka["services"].name }
       }
     }
+    job     = { checkpoints = "s3://${aws_s3_bucket.this["checkpoints"].bucket}/order-analytics" }
     network = { publicFrom = values(local.public_cidrs) }
   }
 }

@@ -41,7 +41,6 @@ locals {
   given_secrets = {
     "users/token-keys"   = "The keys that sign access tokens"
     "notifications/smtp" = "User and password of the mail server"
-    "stream/cluster"     = "What the processes of the stream job know each other by"
   }
 }
 

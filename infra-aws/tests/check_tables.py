@@ -7,11 +7,13 @@ expiry with the state of the run. Needs boto3 and moto's server beside it.
 """
 
 import os
+import random
 import socket
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 
 import boto3
 from check_state import Resources, read_state
@@ -19,10 +21,27 @@ from check_state import Resources, read_state
 PATIENCE_S = 60
 
 
+class Ended(Exception):
+    """What was started does not do what it should."""
+
+
 def free_port():
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
+
+
+def free_port_base():
+    """A multiple of ten below the ports that systems hand out, with the platform's seven ports free."""
+    while True:
+        base = random.randrange(20000, 30000, 10)
+        with ExitStack() as stack:
+            try:
+                for offset in range(7):
+                    stack.enter_context(socket.socket()).bind(("127.0.0.1", base + offset))
+                return base
+            except OSError:
+                continue
 
 
 def key(elements):
@@ -68,7 +87,7 @@ def wait_for_port(port):
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.1)
-    sys.exit("the emulated DynamoDB did not start")
+    raise Ended("the emulated DynamoDB did not start")
 
 
 def wait_for_tables(client, platform):
@@ -76,18 +95,18 @@ def wait_for_tables(client, platform):
     known, since, start = None, time.monotonic(), time.monotonic()
     while time.monotonic() - start < PATIENCE_S:
         if platform.poll() is not None:
-            sys.exit(f"the platform ended with {platform.returncode}")
+            raise Ended(f"the platform ended with {platform.returncode}")
         tables = client.list_tables()["TableNames"]
         if tables != known:
             known, since = tables, time.monotonic()
         if known and time.monotonic() - since > 3:
             return
         time.sleep(0.2)
-    sys.exit("the platform made no tables")
+    raise Ended("the platform made no tables")
 
 
 def services_tables(program):
-    port, base = free_port(), free_port()
+    port = free_port()
     endpoint = f"http://127.0.0.1:{port}"
     os.environ["MOTO_ALLOW_NONEXISTENT_REGION"] = "true"  # a laptop's region is called local
     with tempfile.TemporaryDirectory() as folder, open(os.path.join(folder, "log"), "w") as log:
@@ -95,10 +114,14 @@ def services_tables(program):
         client = boto3.client("dynamodb", endpoint_url=endpoint, region_name="local", aws_access_key_id="local", aws_secret_access_key="local")
         try:
             wait_for_port(port)
-            settings = ["--data", os.path.join(folder, "data"), "--port-base", str(base - base % 10), "--dynamodb", endpoint]
+            settings = ["--data", os.path.join(folder, "data"), "--port-base", str(free_port_base()), "--dynamodb", endpoint]
             started.append(subprocess.Popen([program, *settings], stdout=log, stderr=log))
             wait_for_tables(client, started[1])
             return made_by_services(client)
+        except Ended as why:
+            log.flush()
+            with open(log.name, encoding="utf-8", errors="replace") as told:
+                sys.exit(f"{why}\n{''.join(told.readlines()[-15:])}")
         finally:
             for process in reversed(started):
                 process.terminate()

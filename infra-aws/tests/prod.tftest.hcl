@@ -27,7 +27,7 @@ run "alone" {
   }
 
   assert {
-    condition     = toset(keys(aws_dynamodb_table.this)) == toset(["products", "product-reservations", "analytics-results", "files", "notifications"])
+    condition     = toset(keys(aws_dynamodb_table.this)) == toset(["products", "product-reservations", "analytics-results", "analytics-windows", "files", "notifications"])
     error_message = "Not the tables that the services know."
   }
 
@@ -37,7 +37,7 @@ run "alone" {
   }
 
   assert {
-    condition     = alltrue([for name in ["analytics-results", "notifications"] : aws_dynamodb_table.this[name].ttl[0].enabled])
+    condition     = alltrue([for name in ["analytics-results", "analytics-windows", "notifications"] : aws_dynamodb_table.this[name].ttl[0].enabled])
     error_message = "What only recent readers want must expire."
   }
 

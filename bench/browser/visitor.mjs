@@ -56,7 +56,7 @@ export class Visitor {
       moved: window.moved,
     }));
     if (excess > 0) throw new Error(`the page is ${excess} px wider than the screen`);
-    if (moved > 0.05) throw new Error(`the layout shifted by ${moved.toFixed(3)}`);
+    if (moved > 0.02) throw new Error(`the layout shifted by ${moved.toFixed(3)}`);
   }
 
   /** Presses Tab until `locator` has the focus. */

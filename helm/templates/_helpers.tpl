@@ -126,10 +126,8 @@ spec:
     {{- range splitList " " .secrets }}
     {{- $secret := index $root.Values.externalSecrets.secrets . }}
     {{- range $name, $property := $secret.properties }}
-    {{- if $property }}
     - secretKey: {{ $name }}
       remoteRef: {key: {{ $secret.key | quote }}, property: {{ $property }}}
-    {{- end }}
     {{- end }}
     {{- end }}
 {{- end }}

@@ -42,9 +42,10 @@ resource "google_compute_instance_template" "job" {
   }
 
   metadata = {
-    block-project-ssh-keys = "true"
-    enable-oslogin         = "true"
-    startup-script         = local.startup_script
+    block-project-ssh-keys     = "true"
+    enable-oslogin             = "true"
+    serial-port-logging-enable = "true" # the unit writes to the console: its log is Cloud Logging's without an agent
+    startup-script             = local.startup_script
   }
 
   scheduling {
@@ -223,6 +224,7 @@ resource "google_dataproc_cluster" "this" {
         # One container of the job on each worker: the second must not land beside the first.
         "yarn:yarn.scheduler.capacity.per-node-heartbeat.multiple-assignments-enabled" = "false"
         "yarn:yarn.log-aggregation-enable"                                             = "true"
+        "dataproc:dataproc.logging.stackdriver.job.yarn.container.enable"              = "true"
       }
     }
 

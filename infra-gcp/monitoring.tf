@@ -13,7 +13,7 @@ locals {
       }
       job-errors = {
         what   = "The job writes errors: somebody must act"
-        filter = "metric.type = \"logging.googleapis.com/user/${google_logging_metric.errors.name}\" AND resource.type = \"global\""
+        filter = "metric.type = \"logging.googleapis.com/user/${google_logging_metric.errors.name}\" AND resource.type = \"${local.on_gce ? "gce_instance" : "cloud_dataproc_job"}\""
         how    = "ALIGN_RATE"
         when   = ["COMPARISON_GT", 0]
         lasts  = "60s"
@@ -43,7 +43,9 @@ locals {
 resource "google_logging_metric" "errors" {
   name        = "${local.name}-job-errors"
   description = "Lines that the job wrote as errors"
-  filter      = "jsonPayload.level = \"ERROR\" AND jsonPayload.target : \"stream\""
+
+  # The job writes a line of JSON for each event: to the machine's console, or to its YARN container's log.
+  filter = "textPayload : \"\\\"level\\\":\\\"ERROR\\\"\" OR jsonPayload.message : \"\\\"level\\\":\\\"ERROR\\\"\""
 
   metric_descriptor {
     metric_kind = "DELTA"

@@ -21,7 +21,7 @@ const ASK_INTERVAL: Duration = Duration::from_millis(20);
 pub(super) struct Admin {
     settings: Settings,
     client: BaseConsumer,
-    /// A client for each group whose positions were asked for or remembered. None of them joins it.
+    /// A client for each group whose positions were remembered, for that recurs. None of them joins it.
     groups: Mutex<HashMap<String, Arc<BaseConsumer>>>,
 }
 
@@ -120,7 +120,8 @@ impl Admin {
         for partition in 0..partitions {
             asked.add_partition(topic, to_kafka_partition(partition));
         }
-        let client = self.group(group)?;
+        let known = self.groups.lock().unwrap_or_else(PoisonError::into_inner).get(group).cloned();
+        let client = known.map_or_else(|| self.new_group(group), Ok)?;
         let found = patiently(|| client.committed_offsets(asked.clone(), CALL_LIMIT)).map_err(unavailable)?;
         let positions = found.elements().into_iter().filter_map(|element| match element.offset() {
             KafkaOffset::Offset(next) => Some((element.partition().cast_unsigned(), next.cast_unsigned())),
@@ -147,10 +148,13 @@ impl Admin {
         if let Some(client) = groups.get(group) {
             return Ok(Arc::clone(client));
         }
-        let client: Arc<BaseConsumer> =
-            Arc::new(self.settings.admin().set("group.id", group).create().map_err(refused)?);
+        let client = self.new_group(group)?;
         groups.insert(group.to_owned(), Arc::clone(&client));
         Ok(client)
+    }
+
+    fn new_group(&self, group: &str) -> Result<Arc<BaseConsumer>, LogError> {
+        Ok(Arc::new(self.settings.admin().set("group.id", group).create().map_err(refused)?))
     }
 }
 

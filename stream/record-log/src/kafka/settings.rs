@@ -23,7 +23,7 @@ const CONTRACT: [&str; 13] = [
 ];
 
 /// How many KiB of fetched records wait in the partitions' queues of a reader, all together.
-const QUEUED_KIB: usize = 6 << 10;
+const QUEUED_KIB: usize = 4 << 10;
 
 /// The brokers and the caller's properties.
 #[derive(Clone)]
@@ -77,7 +77,7 @@ impl Settings {
             ("fetch.queue.backoff.ms", "2"),
             ("fetch.wait.max.ms", "50"),
             ("isolation.level", "read_committed"),
-            ("max.partition.fetch.bytes", "524288"),
+            ("max.partition.fetch.bytes", "393216"),
             ("queued.max.messages.kbytes", &queued_kib),
         ])
     }
@@ -156,6 +156,6 @@ mod tests {
         let properties = [("fetch.wait.max.ms".to_owned(), "500".to_owned())];
         let settings = Settings::new("localhost:1", &properties).unwrap();
         assert_eq!(settings.reader(4).get("fetch.wait.max.ms"), Some("500"));
-        assert_eq!(settings.reader(4).get("queued.max.messages.kbytes"), Some("1536"));
+        assert_eq!(settings.reader(4).get("queued.max.messages.kbytes"), Some("1024"));
     }
 }

@@ -1,18 +1,39 @@
 //! The settings of the users service.
 
+use std::time::Duration;
+
 use clap::Args;
 
 /// What can be set.
 #[derive(Args, Clone, Debug)]
+#[group(skip)]
 pub struct Config {
     /// How many passwords are hashed at once; each takes a core and 19 MiB for some 20 ms.
     #[arg(long, env = "TIDEMARK_USERS_HASHERS", default_value_t = 2, value_name = "N",
           value_parser = clap::value_parser!(u16).range(1..=64))]
     pub users_hashers: u16,
+    /// How long an access token is good for; it cannot be taken back.
+    #[arg(long, env = "TIDEMARK_USERS_ACCESS_TOKEN_LIFE", default_value = "15m", value_name = "DURATION",
+          value_parser = humantime::parse_duration)]
+    pub users_access_token_life: Duration,
+    /// How long a refresh token is good for.
+    #[arg(long, env = "TIDEMARK_USERS_REFRESH_TOKEN_LIFE", default_value = "30days", value_name = "DURATION",
+          value_parser = humantime::parse_duration)]
+    pub users_refresh_token_life: Duration,
+    /// How long a key signs access tokens before the next one does.
+    #[arg(long, env = "TIDEMARK_USERS_SIGNING_KEY_LIFE", default_value = "30days", value_name = "DURATION",
+          value_parser = humantime::parse_duration)]
+    pub users_signing_key_life: Duration,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { users_hashers: 2 }
+        let month = Duration::from_secs(30 * 24 * 3600);
+        Self {
+            users_hashers: 2,
+            users_access_token_life: Duration::from_secs(15 * 60),
+            users_refresh_token_life: month,
+            users_signing_key_life: month,
+        }
     }
 }

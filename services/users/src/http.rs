@@ -1,16 +1,20 @@
 //! The routes of the users service.
 
+mod access;
+
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{get, post, put};
 use chassis::{Json, Page, PageQuery, Path, Problem, Query, Result};
 use events::Timestamp;
 
+use crate::attempts::Attempts;
 use crate::password::Hasher;
+use crate::session::Sessions;
 use crate::store::{Store, StoreError};
 use crate::user::{NewUser, User, UserChange};
 
@@ -19,12 +23,19 @@ use crate::user::{NewUser, User, UserChange};
 pub struct Users {
     pub store: Store,
     pub hasher: Arc<Hasher>,
+    pub sessions: Sessions,
+    pub attempts: Arc<Attempts>,
 }
 
 pub fn routes(users: Users) -> Router {
     Router::new()
         .route("/users", get(list).post(create))
         .route("/users/{id}", get(show).patch(change).delete(remove))
+        .route("/users/{id}/password", put(access::set_password))
+        .route("/users/login", post(access::log_in))
+        .route("/users/refresh", post(access::refresh))
+        .route("/users/logout", post(access::log_out))
+        .route("/.well-known/jwks.json", get(access::keys))
         .with_state(users)
 }
 
@@ -32,7 +43,7 @@ type Created = (StatusCode, [(HeaderName, String); 1], Json<User>);
 
 async fn create(State(users): State<Users>, Json(mut new): Json<NewUser>) -> Result<Created> {
     let hash = match new.password.take() {
-        Some(password) => Some(users.hasher.hash(password).await.map_err(Problem::internal)?),
+        Some(password) => Some(users.hasher.hash(password).await?),
         None => None,
     };
     let user = users.store.insert(&new, hash.as_deref(), Timestamp::now()).await?;

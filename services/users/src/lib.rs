@@ -1,12 +1,18 @@
 //! The users service: who may order.
 //!
-//! Owns the SQL table `users`. Publishes and consumes nothing. Orders refer to users by a foreign key, so a user who has
-//! ordered cannot be deleted. E-mail addresses are unique without regard to case; passwords are kept as argon2id hashes
-//! and never leave the [`store`].
+//! Owns the SQL tables `users`, `refresh_tokens` and `signing_keys`. Publishes and consumes nothing. Orders refer to users
+//! by a foreign key, so a user who has ordered cannot be deleted. E-mail addresses are unique without regard to case;
+//! passwords are kept as argon2id hashes and never leave the [`store`].
+//!
+//! Who logs in is given a signed access token, which any service can verify by the keys at `/.well-known/jwks.json`, and
+//! a refresh token for the next one ([`session`]).
 
+mod attempts;
 mod config;
 mod http;
+mod keys;
 mod password;
+mod session;
 mod store;
 mod user;
 
@@ -17,14 +23,22 @@ use chassis::sql::{Database, Migration};
 use chassis::{Health, Metrics, ServeError, Shutdown};
 pub use config::Config;
 use password::Hasher;
+use session::Sessions;
 use store::Store;
 use tokio::net::TcpListener;
 
-const MIGRATIONS: &[Migration] = &[Migration {
-    name: "0001-users",
-    mysql: include_str!("../migrations/0001-users.mysql.sql"),
-    sqlite: include_str!("../migrations/0001-users.sqlite.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        name: "0001-users",
+        mysql: include_str!("../migrations/0001-users.mysql.sql"),
+        sqlite: include_str!("../migrations/0001-users.sqlite.sql"),
+    },
+    Migration {
+        name: "0002-sessions",
+        mysql: include_str!("../migrations/0002-sessions.mysql.sql"),
+        sqlite: include_str!("../migrations/0002-sessions.sqlite.sql"),
+    },
+];
 
 /// What the service works with.
 pub struct Parts {
@@ -42,7 +56,12 @@ pub async fn migrate(database: &Database) -> Result<(), chassis::sql::MigrateErr
 
 /// The service's routes.
 pub fn router(config: &Config, parts: Parts) -> Router {
-    http::routes(http::Users { store: Store::new(parts.database), hasher: Arc::new(Hasher::new(config)) })
+    http::routes(http::Users {
+        sessions: Sessions::new(config, parts.database.clone()),
+        store: Store::new(parts.database),
+        hasher: Arc::new(Hasher::new(config)),
+        attempts: Arc::default(),
+    })
 }
 
 /// Serves until a shutdown is requested. Requests are taken once the tables are there.

@@ -6,12 +6,25 @@ use events::Timestamp;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
+use crate::session;
 use crate::user::{Email, NewUser, User, UserChange};
 
 const BY_ID: &str = "SELECT id, name, email, phone, created_at_ms FROM users WHERE id = ?";
 const AFTER: &str = "SELECT id, name, email, phone, created_at_ms FROM users WHERE id > ? ORDER BY id LIMIT ?";
 const INSERT: &str = "INSERT INTO users (name, email, phone, password_hash, created_at_ms) VALUES (?, ?, ?, ?, ?)";
 const UPDATE: &str = "UPDATE users SET name = ?, email = ?, phone = ? WHERE id = ?";
+
+const CREDENTIALS_BY_EMAIL: &str = "SELECT id, password_hash FROM users WHERE email = ?";
+const CREDENTIALS_BY_ID: &str = "SELECT id, password_hash FROM users WHERE id = ?";
+/// Only where the hash is still the one that was compared with.
+const SET_PASSWORD: &str = "UPDATE users SET password_hash = ? WHERE id = ? AND COALESCE(password_hash, '') = ?";
+
+/// What a user shows who it is with.
+pub struct Credentials {
+    pub id: i64,
+    /// None when the user signed up without a password.
+    pub password_hash: Option<String>,
+}
 
 /// The table `users`.
 #[derive(Clone)]
@@ -86,11 +99,42 @@ impl Store {
         Ok(deleted.rows_affected() > 0)
     }
 
+    pub async fn credentials_of(&self, email: &Email) -> Result<Option<Credentials>, StoreError> {
+        let found = sqlx::query(CREDENTIALS_BY_EMAIL).bind(email.as_str());
+        Ok(found.fetch_optional(self.database.pool()).await?.as_ref().map(credentials).transpose()?)
+    }
+
+    pub async fn credentials(&self, id: i64) -> Result<Option<Credentials>, StoreError> {
+        let found = sqlx::query(CREDENTIALS_BY_ID).bind(id).fetch_optional(self.database.pool()).await?;
+        Ok(found.as_ref().map(credentials).transpose()?)
+    }
+
+    /// Replaces the password of these credentials and ends all sessions; false when it was changed meanwhile.
+    pub async fn set_password(&self, old: &Credentials, new_hash: &str) -> Result<bool, StoreError> {
+        let mut transaction = self.database.write().await?;
+        let set = sqlx::query(SET_PASSWORD)
+            .bind(new_hash)
+            .bind(old.id)
+            .bind(old.password_hash.as_deref().unwrap_or_default())
+            .execute(transaction.connection())
+            .await?;
+        if set.rows_affected() == 0 {
+            return Ok(false);
+        }
+        session::end_all(transaction.connection(), old.id).await?;
+        transaction.commit().await?;
+        Ok(true)
+    }
+
     async fn lock(&self, connection: &mut AnyConnection, id: i64) -> Result<Option<User>, sqlx::Error> {
         let query = self.database.dialect().locking(BY_ID);
         let row = sqlx::query(query).bind(id).fetch_optional(connection).await?;
         row.as_ref().map(read).transpose()
     }
+}
+
+fn credentials(row: &AnyRow) -> Result<Credentials, sqlx::Error> {
+    Ok(Credentials { id: row.try_get("id")?, password_hash: row.try_get("password_hash")? })
 }
 
 fn changed(user: User, change: UserChange) -> User {

@@ -6,3 +6,4 @@ mod client;
 mod contract;
 #[path = "../../../chassis/tests/it/databases.rs"]
 mod databases;
+mod sessions;

@@ -1,0 +1,201 @@
+//! Sessions: short-lived signed access tokens, and refresh tokens that are good for one use.
+//!
+//! Every refresh replaces the token it used. A token that is used twice was stolen, from whichever of the two: its whole
+//! family, everything that came of the same log-in, ends. Only hashes of refresh tokens are kept.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use argon2::password_hash::rand_core::{OsRng, RngCore};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chassis::Problem;
+use chassis::sql::Database;
+use events::Timestamp;
+use jsonwebtoken::{Algorithm, Header};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use sqlx::{AnyConnection, Row};
+use uuid::Uuid;
+
+use crate::Config;
+use crate::keys::{Keys, KeysError};
+
+/// Who signs, and for whom: what verifiers insist on.
+pub const ISSUER: &str = "tidemark-users";
+pub const AUDIENCE: &str = "tidemark";
+/// The type of access tokens (RFC 9068): no other token of ours passes for one.
+pub const TYPE: &str = "at+jwt";
+
+const INSERT: &str =
+    "INSERT INTO refresh_tokens (token_hash, family, user_id, is_used, expires_at_ms) VALUES (?, ?, ?, 0, ?)";
+const FIND: &str = "SELECT family, user_id, is_used, expires_at_ms FROM refresh_tokens WHERE token_hash = ?";
+const USE: &str = "UPDATE refresh_tokens SET is_used = 1 WHERE token_hash = ?";
+const END_FAMILY: &str = "DELETE FROM refresh_tokens WHERE family = ?";
+const END_USER: &str = "DELETE FROM refresh_tokens WHERE user_id = ?";
+const END_EXPIRED: &str = "DELETE FROM refresh_tokens WHERE expires_at_ms < ?";
+
+/// What a client is given at log-in and at each refresh.
+#[derive(Debug, Serialize)]
+pub struct Tokens {
+    access_token: String,
+    token_type: &'static str,
+    /// Seconds until the access token runs out.
+    expires_in: u64,
+    refresh_token: String,
+}
+
+/// What an access token says ([RFC 9068](https://www.rfc-editor.org/rfc/rfc9068)).
+#[derive(Debug, Serialize)]
+struct Claims {
+    iss: &'static str,
+    aud: &'static str,
+    sub: String,
+    iat: u64,
+    exp: u64,
+    jti: Uuid,
+}
+
+/// Gives out and takes back tokens.
+#[derive(Clone)]
+pub struct Sessions {
+    database: Database,
+    keys: Arc<Keys>,
+    access_life: Duration,
+    refresh_life: Duration,
+}
+
+/// Why there is no session.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The refresh token is unknown, used or too old.
+    #[error("the refresh token is not good")]
+    Refused,
+    #[error("SQL: {0}")]
+    Sql(#[from] sqlx::Error),
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    #[error("an access token cannot be signed: {0}")]
+    Sign(#[from] jsonwebtoken::errors::Error),
+}
+
+impl Sessions {
+    pub fn new(config: &Config, database: Database) -> Self {
+        let (access_life, refresh_life) = (config.users_access_token_life, config.users_refresh_token_life);
+        let keys = Arc::new(Keys::new(database.clone(), config.users_signing_key_life, access_life));
+        Self { database, keys, access_life, refresh_life }
+    }
+
+    /// The keys that others verify with.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// A session for a user who has just shown who it is.
+    pub async fn begin(&self, user_id: i64, now: Timestamp) -> Result<Tokens, SessionError> {
+        let access_token = self.sign(user_id, now).await?;
+        let mut transaction = self.database.write().await?;
+        sqlx::query(END_EXPIRED).bind(signed(now.as_ms())).execute(transaction.connection()).await?;
+        let refresh_token = self.add(transaction.connection(), &Uuid::now_v7().to_string(), user_id, now).await?;
+        transaction.commit().await?;
+        Ok(self.tokens(access_token, refresh_token))
+    }
+
+    /// New tokens for a refresh token, which is used up by this.
+    pub async fn refresh(&self, token: &str, now: Timestamp) -> Result<Tokens, SessionError> {
+        let hash = hash(token);
+        let mut transaction = self.database.write().await?;
+        let found = sqlx::query(self.database.dialect().locking(FIND)).bind(&hash);
+        let row = found.fetch_optional(transaction.connection()).await?.ok_or(SessionError::Refused)?;
+        let family: String = row.try_get("family")?;
+        if row.try_get::<i64, _>("is_used")? != 0 {
+            sqlx::query(END_FAMILY).bind(&family).execute(transaction.connection()).await?;
+            transaction.commit().await?;
+            tracing::warn!(user_id = row.try_get::<i64, _>("user_id")?, "a refresh token was used twice");
+            return Err(SessionError::Refused);
+        }
+        if row.try_get::<i64, _>("expires_at_ms")? <= signed(now.as_ms()) {
+            return Err(SessionError::Refused);
+        }
+        let user_id = row.try_get("user_id")?;
+        sqlx::query(USE).bind(&hash).execute(transaction.connection()).await?;
+        let refresh_token = self.add(transaction.connection(), &family, user_id, now).await?;
+        transaction.commit().await?;
+        Ok(self.tokens(self.sign(user_id, now).await?, refresh_token))
+    }
+
+    /// Ends the session that the refresh token belongs to, if there is one.
+    pub async fn end(&self, token: &str) -> Result<(), SessionError> {
+        let mut transaction = self.database.write().await?;
+        let found = sqlx::query(FIND).bind(hash(token)).fetch_optional(transaction.connection()).await?;
+        if let Some(row) = found {
+            let family: String = row.try_get("family")?;
+            sqlx::query(END_FAMILY).bind(family).execute(transaction.connection()).await?;
+        }
+        Ok(transaction.commit().await?)
+    }
+
+    async fn add(
+        &self,
+        connection: &mut AnyConnection,
+        family: &str,
+        user_id: i64,
+        now: Timestamp,
+    ) -> Result<String, sqlx::Error> {
+        let mut bytes = [0; 32];
+        OsRng.fill_bytes(&mut bytes);
+        let token = URL_SAFE_NO_PAD.encode(bytes);
+        let expiry = u64::try_from(self.refresh_life.as_millis()).unwrap_or(u64::MAX / 2) + now.as_ms();
+        let insert = sqlx::query(INSERT).bind(hash(&token)).bind(family).bind(user_id).bind(signed(expiry));
+        insert.execute(connection).await?;
+        Ok(token)
+    }
+
+    async fn sign(&self, user_id: i64, now: Timestamp) -> Result<String, SessionError> {
+        let key = self.keys.signing(now).await?;
+        let header = Header { typ: Some(TYPE.to_owned()), kid: Some(key.kid), ..Header::new(Algorithm::EdDSA) };
+        let iat = now.as_ms() / 1000;
+        let exp = iat + self.access_life.as_secs();
+        let claims = Claims { iss: ISSUER, aud: AUDIENCE, sub: user_id.to_string(), iat, exp, jti: Uuid::new_v4() };
+        Ok(jsonwebtoken::encode(&header, &claims, &key.encoding)?)
+    }
+
+    fn tokens(&self, access_token: String, refresh_token: String) -> Tokens {
+        Tokens { access_token, token_type: "Bearer", expires_in: self.access_life.as_secs(), refresh_token }
+    }
+}
+
+/// Ends every session of the user, as part of the caller's transaction.
+pub async fn end_all(connection: &mut AnyConnection, user_id: i64) -> Result<(), sqlx::Error> {
+    sqlx::query(END_USER).bind(user_id).execute(connection).await?;
+    Ok(())
+}
+
+/// Refresh tokens are random through and through: one round of a plain hash is enough for them.
+fn hash(token: &str) -> String {
+    Sha256::digest(token).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn signed(ms: u64) -> i64 {
+    i64::try_from(ms).unwrap_or(i64::MAX)
+}
+
+impl From<SessionError> for Problem {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::Refused => Self::unauthorized("the refresh token is not good; log in again"),
+            SessionError::Sql(error) => error.into(),
+            SessionError::Keys(error) => error.into(),
+            SessionError::Sign(error) => Self::internal(error),
+        }
+    }
+}
+
+impl From<KeysError> for Problem {
+    fn from(error: KeysError) -> Self {
+        match error {
+            KeysError::Sql(error) => error.into(),
+            error => Self::internal(error),
+        }
+    }
+}

@@ -15,31 +15,30 @@ locals {
     }
   }
 
-  # A service finds its tables made and set, so it may look at them, not make them.
-  look_at_tables = ["dynamodb:DescribeTable", "dynamodb:DescribeTimeToLive"]
-  read_items     = ["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query", "dynamodb:Scan"]
-  write_items    = ["dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
-
-  # The tables each service reads and writes. A service without one calls nothing of AWS: it has a name there and no rights.
+  # The tables each service uses and the calls it makes, as tests/check_calls.py finds them in its source. A service without tables
+  # calls nothing of AWS: it has a name there and no rights.
   service_tables = {
-    gateway       = []
-    users         = []
-    products      = ["products", "product-reservations"]
-    orders        = []
-    notifications = ["notifications"]
-    analytics     = ["analytics-results", "analytics-windows"]
+    gateway       = { tables = [], calls = [] }
+    users         = { tables = [], calls = [] }
+    products      = { tables = ["products", "product-reservations"], calls = ["BatchGetItem", "ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"] }
+    orders        = { tables = [], calls = [] }
+    notifications = { tables = ["notifications"], calls = ["PutItem", "Query"] }
+    analytics     = { tables = ["analytics-results", "analytics-windows"], calls = ["PutItem", "Query", "UpdateItem"] }
   }
 
+  # A service finds its tables made and set, so it may look at them, not make them.
+  look_at_tables = ["DescribeTable", "DescribeTimeToLive"]
+
   service_policies = {
-    for service, tables in local.service_tables : service => jsonencode({
+    for service, uses in local.service_tables : service => jsonencode({
       Version = "2012-10-17"
       Statement = [{
         Sid      = "OwnTables"
         Effect   = "Allow"
-        Action   = concat(local.look_at_tables, local.read_items, local.write_items)
-        Resource = flatten([for table in tables : local.table_arns[table]])
+        Action   = [for call in concat(local.look_at_tables, uses.calls) : "dynamodb:${call}"]
+        Resource = flatten([for table in uses.tables : local.table_arns[table]])
       }, local.use_data_key]
-    }) if length(tables) > 0
+    }) if length(uses.tables) > 0
   }
 
   external_secrets_policy = jsonencode({
@@ -219,7 +218,7 @@ resource "aws_eks_pod_identity_association" "this" {
 
 resource "aws_iam_role_policy" "pod" {
   for_each = toset(concat(
-    [for service, tables in local.service_tables : service if length(tables) > 0],
+    [for service, uses in local.service_tables : service if length(uses.tables) > 0],
     ["order-analytics", "external-secrets", "aws-load-balancer-controller"],
   ))
 

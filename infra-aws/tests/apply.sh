@@ -16,7 +16,7 @@ trap '[ -z "$emulation" ] || kill "$emulation" 2>/dev/null; rm -rf "$work"' EXIT
 terraform_here() { # subcommand, arguments…
   local command=$1
   shift
-  terraform "$command" -no-color -input=false -var-file="env/$environment.tfvars" -var "gcp=$other_cloud" -var lambda_zip=bootstrap.zip "$@"
+  timeout 20m terraform "$command" -no-color -input=false -var-file="env/$environment.tfvars" -var "gcp=$other_cloud" -var lambda_zip=bootstrap.zip "$@"
 }
 
 changes_nothing() {

@@ -41,6 +41,10 @@ bootstrap_speaks_to() { # the cluster that delivery.tf names, and applies the ma
     grep -q 'kubectl apply --server-side' "$work/said"
 }
 
+may_do_what_it_does() {
+  python3 "$here/check_calls.py" "$here/../../services" alone <"$work/prod.json"
+}
+
 compare_tables() { # python
   "$1" "$here/check_tables.py" "$program" alone <"$work/prod.json" >"$work/tables"
   local result=$?
@@ -87,6 +91,9 @@ else
   skip "checkov cannot be installed here"
 fi
 
+if [ -s "$work/prod.json" ]; then
+  run "each service may make the calls that its source makes, and no others" may_do_what_it_does
+fi
 program=${PLATFORM:-$(ls -t "$here"/../../target/*/platform 2>/dev/null | head -n 1)}
 if ! [ -x "$program" ]; then
   skip "the platform is not built: the services' tables were not compared with these (cargo build, or PLATFORM=path)"

@@ -17,7 +17,8 @@ from moto.ec2.models import ec2_backends
 from moto.ec2.responses.route_tables import RouteTables
 from moto.eks.models import EKSBackend
 from moto.eks.responses import EKSResponse
-from moto.kafka.models import FakeKafkaCluster
+from moto.kafka.exceptions import NotFoundException
+from moto.kafka.models import FakeKafkaCluster, KafkaBackend
 from moto.kafka.responses import KafkaResponse
 from moto.server import main
 
@@ -39,7 +40,7 @@ def body(request):
     return json.loads(request.body or "{}")
 
 
-# --- MSK: clusters are active at once, know their brokers, have configurations and passwords
+# --- MSK: clusters are active at once and gone when deleted, know their brokers, have configurations and passwords
 
 make_cluster = FakeKafkaCluster.__init__
 
@@ -50,6 +51,17 @@ def make_active_cluster(cluster, *args, **settings):
 
 
 FakeKafkaCluster.__init__ = make_active_cluster
+
+describe_known_cluster = KafkaBackend.describe_cluster
+
+
+def describe_cluster(backend, cluster_arn):
+    if cluster_arn not in backend.clusters:
+        raise NotFoundException(f"no cluster {cluster_arn}")
+    return describe_known_cluster(backend, cluster_arn)
+
+
+KafkaBackend.describe_cluster = describe_cluster
 
 configurations = {}
 passwords = {}

@@ -1,0 +1,66 @@
+"""Holds what each service may do with DynamoDB against what its source does: no call that it lacks, none that it never makes.
+
+    python check_calls.py SERVICES RUN < terraform-test.json
+"""
+
+import re
+import sys
+from pathlib import Path
+
+from check_state import Resources, listed, read_state, statements
+
+# How the SDK spells a call, and how IAM does.
+CALLS = {
+    r"\.batch_get_item\(\)": "BatchGetItem",
+    r"\.batch_write_item\(\)": "BatchWriteItem",
+    r"\.delete_item\(\)|\bDelete::builder\(\)": "DeleteItem",
+    r"\.get_item\(\)|\bGet::builder\(\)": "GetItem",
+    r"\.put_item\(\)|\bPut::builder\(\)": "PutItem",
+    r"\.query\(\)": "Query",
+    r"\.scan\(\)": "Scan",
+    r"\.update_item\(\)|\bUpdate::builder\(\)": "UpdateItem",
+    r"\bConditionCheck::builder\(\)": "ConditionCheckItem",
+}
+# What chassis does for each of them at the start.
+LOOKS = {"DescribeTable", "DescribeTimeToLive"}
+
+
+def made(source):
+    """The calls in the files of a crate that speaks to DynamoDB at all."""
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sorted(source.rglob("*.rs")))
+    if "aws_sdk_dynamodb" not in text:
+        return set()
+    return {call for spelling, call in CALLS.items() if re.search(spelling, text)}
+
+
+def allowed(resources):
+    policies = {values["name"]: values["policy"] for _, values in resources.of("aws_iam_role_policy")}
+    return {
+        name: {
+            action.removeprefix("dynamodb:")
+            for statement in statements(policy)
+            for action in listed(statement["Action"])
+            if action.startswith("dynamodb:")
+        }
+        for name, policy in policies.items()
+    }
+
+
+def main():
+    services, run = sys.argv[1:]
+    resources = Resources(read_state(run)[1])
+    rights = allowed(resources)
+    pods = {values["service_account"] for _, values in resources.of("aws_eks_pod_identity_association")}
+    wrong = 0
+    for source in sorted(Path(services).glob("*/src")):
+        service = source.parent.name
+        if service not in pods:
+            continue
+        needs, has = made(source), rights.get(service, set()) - LOOKS
+        wrong += needs != has
+        print(f"{service}: {', '.join(sorted(needs)) or 'nothing'}", *(f"\n  lacks {needs - has or 'nothing'}, never uses {has - needs or 'nothing'}" for _ in [0] if needs != has))
+    sys.exit(bool(wrong))
+
+
+if __name__ == "__main__":
+    main()

@@ -77,7 +77,7 @@ variable "cluster" {
   type = object({
     version         = optional(string, "1.33")
     public_endpoint = optional(bool, false)
-    instance_types  = optional(list(string), ["m7g.large"])
+    instance_types  = optional(list(string), ["m7g.xlarge"])
     nodes_min       = optional(number, 2)
     nodes           = optional(number, 2)
     nodes_max       = optional(number, 6)

@@ -18,6 +18,9 @@ use crate::session::Sessions;
 use crate::store::{Store, StoreError};
 use crate::user::{NewUser, User, UserChange};
 
+/// What the service offers, in OpenAPI.
+const DESCRIPTION: &str = include_str!("../openapi.json");
+
 /// What the handlers share.
 #[derive(Clone)]
 pub struct Users {
@@ -36,6 +39,7 @@ pub fn routes(users: Users) -> Router {
         .route("/users/refresh", post(access::refresh))
         .route("/users/logout", post(access::log_out))
         .route("/.well-known/jwks.json", get(access::keys))
+        .route("/openapi.json", get(async || ([(header::CONTENT_TYPE, "application/json")], DESCRIPTION)))
         .with_state(users)
 }
 

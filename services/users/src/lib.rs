@@ -2,10 +2,10 @@
 //!
 //! Owns the SQL tables `users`, `refresh_tokens` and `signing_keys`. Publishes and consumes nothing. Orders refer to users
 //! by a foreign key, so a user who has ordered cannot be deleted. E-mail addresses are unique without regard to case;
-//! passwords are kept as argon2id hashes and never leave the [`store`].
+//! passwords are kept as argon2id hashes and never leave the store.
 //!
 //! Who logs in is given a signed access token, which any service can verify by the keys at `/.well-known/jwks.json`, and
-//! a refresh token for the next one ([`session`]).
+//! a refresh token for the next one.
 
 mod attempts;
 mod config;

@@ -29,6 +29,10 @@ impl Client {
         Self(application(router, &Health::new(), &Metrics::new("users"), Duration::from_secs(30)))
     }
 
+    pub fn router(&self) -> &Router {
+        &self.0
+    }
+
     pub async fn send(&self, method: Method, path: &str, body: Option<Value>) -> Reply {
         let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
         let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));

@@ -6,4 +6,7 @@ mod client;
 mod contract;
 #[path = "../../../chassis/tests/it/databases.rs"]
 mod databases;
+#[path = "../../../chassis/tests/it/description.rs"]
+mod description;
+mod openapi;
 mod sessions;

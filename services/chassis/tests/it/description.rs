@@ -1,0 +1,44 @@
+//! Holds a service to its OpenAPI document; for the services' own tests.
+
+use std::collections::BTreeSet;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode};
+use http_body_util::BodyExt;
+use serde_json::Value;
+use tower::ServiceExt;
+
+/// The document that the router serves.
+pub async fn description(router: &Router) -> Value {
+    let request = Request::get("/openapi.json").body(Body::empty()).unwrap();
+    let response = router.clone().oneshot(request).await.unwrap();
+    assert_eq!(response.headers()["content-type"], "application/json");
+    serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes()).unwrap()
+}
+
+/// That every method of every path is answered as described, and every other method refused.
+pub async fn assert_routes(router: &Router, document: &Value) {
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for method in [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+            let operation = item.get(method.as_str().to_lowercase());
+            let request =
+                Request::builder().method(&method).uri(path.replace("{id}", "9")).body(Body::empty()).unwrap();
+            let status = router.clone().oneshot(request).await.unwrap().status();
+            match operation {
+                None => assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED, "{method} {path} is not described"),
+                Some(operation) => {
+                    let described = operation["responses"].as_object().unwrap();
+                    assert!(described.contains_key(status.as_str()), "{method} {path} answered {status}");
+                }
+            }
+        }
+    }
+}
+
+/// That the value has the fields of the schema, no more and no fewer.
+pub fn assert_fields(document: &Value, schema: &str, value: &Value) {
+    let described = document["components"]["schemas"][schema]["properties"].as_object().unwrap();
+    let described: BTreeSet<&String> = described.keys().collect();
+    assert_eq!(value.as_object().unwrap().keys().collect::<BTreeSet<_>>(), described, "{schema}");
+}

@@ -1,0 +1,24 @@
+//! The service does what its description says.
+
+use axum::http::Method;
+use serde_json::json;
+
+use crate::client::Client;
+use crate::databases::SqliteFile;
+use crate::description::{assert_fields, assert_routes, description};
+
+#[tokio::test]
+async fn routes_and_replies_are_as_described() {
+    let sqlite = SqliteFile::new();
+    let client = Client::new(sqlite.open()).await;
+    let document = description(client.router()).await;
+    assert_routes(client.router(), &document).await;
+    let new = json!({"name": "Demo", "email": "demo@test.com", "phone": "12345", "password": "correct horse"});
+    assert_fields(&document, "NewUser", &new);
+    assert_fields(&document, "User", &client.post(new).await.body);
+    assert_fields(&document, "UserPage", &client.get("/users").await.body);
+    let log_in = json!({"email": "demo@test.com", "password": "correct horse"});
+    assert_fields(&document, "LogIn", &log_in);
+    assert_fields(&document, "Tokens", &client.send(Method::POST, "/users/login", Some(log_in)).await.body);
+    assert_fields(&document, "Problem", &client.post(json!({})).await.body);
+}

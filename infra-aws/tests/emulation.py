@@ -52,16 +52,18 @@ def make_active_cluster(cluster, *args, **settings):
 
 FakeKafkaCluster.__init__ = make_active_cluster
 
-describe_known_cluster = KafkaBackend.describe_cluster
+
+def of_known_clusters(describe):
+    def answer(backend, cluster_arn):
+        if cluster_arn not in backend.clusters:
+            raise NotFoundException(f"no cluster {cluster_arn}")
+        return describe(backend, cluster_arn)
+
+    return answer
 
 
-def describe_cluster(backend, cluster_arn):
-    if cluster_arn not in backend.clusters:
-        raise NotFoundException(f"no cluster {cluster_arn}")
-    return describe_known_cluster(backend, cluster_arn)
-
-
-KafkaBackend.describe_cluster = describe_cluster
+KafkaBackend.describe_cluster = of_known_clusters(KafkaBackend.describe_cluster)
+KafkaBackend.describe_cluster_v2 = of_known_clusters(KafkaBackend.describe_cluster_v2)
 
 configurations = {}
 passwords = {}

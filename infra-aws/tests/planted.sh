@@ -2,7 +2,7 @@
 # Are mistakes noticed? Plants one at a time in a copy of the configuration and expects `terraform validate`, `terraform test` or
 # the rules of check_state.py to refuse it. About fifteen seconds each.
 #
-#   infra-aws/tests/planted.sh
+#   infra-aws/tests/planted.sh [WORD]      all of them, or those whose name has the word
 set -uo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -66,6 +66,7 @@ mv "$work/clean/.terraform" "$work/.terraform"
 
 for mistake in "${mistakes[@]}"; do
   IFS='|' read -r what file expression <<<"$mistake"
+  [[ $what == *"${1:-}"* ]] || continue
   run "refused: $what" refused "$file" "$expression"
 done
 finish

@@ -1,14 +1,17 @@
-//! Where a figure was measured: the machine and the commit.
+//! Where a figure was measured: the machine, how busy it was, and the commit.
 
 use std::process::Command;
 
-/// One line: processor, cores, memory, system, commit.
+/// One line: processor, cores, memory, system, load, commit.
 pub fn describe() -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let model = value_of("/proc/cpuinfo", "model name").unwrap_or_else(|| std::env::consts::ARCH.to_owned());
     let memory = value_of("/proc/meminfo", "MemTotal").unwrap_or_default();
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    format!("{model}, {cores} cores, {memory}, Linux {}; commit {}", kernel.trim(), commit())
+    // More than the cores means that others were served as well while we measured.
+    let loads = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = loads.split(' ').next().unwrap_or_default();
+    format!("{model}, {cores} cores, {memory}, Linux {}, load {load}; commit {}", kernel.trim(), commit())
 }
 
 /// The text after the first `name … :` of a file of the kernel.

@@ -71,15 +71,15 @@ fn own_name(kind: &str, service: &str, name: &str) -> String {
     if kind == "securitySchemes" { name.to_owned() } else { format!("{service}.{name}") }
 }
 
-/// Follows the new names wherever they are referred to.
+/// Follows the new names wherever they are referred to: by `$ref`, by the mapping of a discriminator, by a link.
 fn rename(value: &mut Value, service: &str) {
     match value {
         Value::Array(members) => members.iter_mut().for_each(|member| rename(member, service)),
-        Value::Object(fields) => fields.iter_mut().for_each(|(field, value)| match (field.as_str(), &mut *value) {
-            ("$ref", Value::String(target)) => *target = renamed_reference(target, service),
-            ("operationId", Value::String(id)) => *id = format!("{service}.{id}"),
-            _ => rename(value, service),
+        Value::Object(fields) => fields.iter_mut().for_each(|(field, value)| match value {
+            Value::String(id) if field == "operationId" => *id = format!("{service}.{id}"),
+            value => rename(value, service),
         }),
+        Value::String(text) if text.starts_with("#/components/") => *text = renamed_reference(text, service),
         _ => {}
     }
 }

@@ -115,19 +115,40 @@ impl Attempt {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
+    /// Ends the attempt if the thread that holds the guard panics: nobody waits for the dead.
+    pub fn guard(self: &Arc<Self>, thread: &'static str) -> Guard {
+        Guard { attempt: Arc::clone(self), thread }
+    }
+
     /// Starts I/O in the background; the operator behind `activator` is scheduled when it is done.
     pub fn spawn<T: Send + 'static>(
-        &self,
+        self: &Arc<Self>,
         activator: SyncActivator,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Pending<T> {
         let (sender, receiver) = oneshot::channel();
+        let guard = self.guard("the checkpoints' I/O");
         self.runtime.spawn(async move {
+            let _guard = guard;
             // A receiver or worker that is gone belongs to an attempt that is over: nobody wants to know.
             let _ = sender.send(work.await);
             let _ = activator.activate();
         });
         Pending(receiver)
+    }
+}
+
+/// Ends an attempt when it is dropped by a panic.
+pub struct Guard {
+    attempt: Arc<Attempt>,
+    thread: &'static str,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.attempt.fail(JobError::Worker(format!("{} panicked", self.thread)));
+        }
     }
 }
 

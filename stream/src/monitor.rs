@@ -29,6 +29,7 @@ pub fn watch(log: Arc<dyn RecordLog>, topic: String, partitions: u32, attempt: A
     let (over, is_over) = (Signal::default(), Arc::new(AtomicBool::new(false)));
     let (signal, ended) = (over.clone(), Arc::clone(&is_over));
     let look = move || {
+        let _guard = attempt.guard("the monitor");
         let mut asked = Instant::now();
         while !ended.load(Ordering::Acquire) {
             signal.wait(LOOK_EVERY);

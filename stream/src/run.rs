@@ -260,6 +260,7 @@ fn execute<K: Key, A: Aggregate>(shared: Shared<K, A>, owned: Vec<Own<K, A>>) ->
     let owned: Vec<Mutex<Option<Own<K, A>>>> = owned.into_iter().map(|own| Mutex::new(Some(own))).collect();
     let config = Config { communication: CommunicationConfig::Process(workers), worker: WorkerConfig::default() };
     let guards = timely::execute(config, move |worker| {
+        let _guard = shared.attempt.guard("a worker");
         let own = owned[worker.index()].lock().unwrap_or_else(PoisonError::into_inner).take();
         dataflow::build(worker, &shared, own.expect("each worker starts once"));
         while !shared.attempt.is_over() && worker.has_dataflows() {

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
+use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
@@ -64,6 +65,8 @@ pub struct ManifestId {
     pub boundary: EventTimeMs,
 }
 
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
 /// Delays between tries of a store that does not answer: doubled from the first to the last.
 const FIRST_DELAY: Duration = Duration::from_millis(50);
 const LAST_DELAY: Duration = Duration::from_secs(5);
@@ -76,11 +79,12 @@ impl CheckpointStore {
     /// [`StoreError::Address`].
     pub fn open(url: &str, job: &str) -> Result<Self, StoreError> {
         let address = |source| StoreError::Address { url: url.to_owned(), source };
-        let generic =
-            |source: Box<dyn std::error::Error + Send + Sync>| object_store::Error::Generic { store: "url", source };
+        let generic = |source: Source| object_store::Error::Generic { store: "checkpoints", source };
         let parsed = url::Url::parse(url).map_err(|error| address(generic(error.into())))?;
         if let ("file", Ok(folder)) = (parsed.scheme(), parsed.to_file_path()) {
             std::fs::create_dir_all(&folder).map_err(|error| address(generic(error.into())))?;
+            let objects = LocalFileSystem::new_with_prefix(folder).map_err(address)?.with_fsync(true);
+            return Ok(Self::new(Arc::new(objects), Path::default(), job));
         }
         let environment = std::env::vars().map(|(name, value)| (name.to_ascii_lowercase(), value));
         let (objects, root) = object_store::parse_url_opts(&parsed, environment).map_err(address)?;

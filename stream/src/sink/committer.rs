@@ -118,6 +118,7 @@ struct Thread<K, A> {
 
 impl<K: Key, A: Aggregate> Thread<K, A> {
     fn run(mut self, batches: &Receiver<(Batch<K, A>, EventTimeMs)>) {
+        let _guard = self.attempt.guard("the thread that commits results");
         while let Ok((batch, boundary)) = batches.recv() {
             let begun = Instant::now();
             if let Err(error) = self.commit(&batch) {

@@ -1,0 +1,60 @@
+//! The job dies at every call on the log, before and after its effect, and replies get lost; whatever happens, what was
+//! committed is what a plain recount gives, once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rand::RngExt;
+use record_log::simulated::{Call, Fault, SimulatedLog};
+use stream::{JobError, Settings, Stop};
+
+use crate::oracle::{World, random, settings, windows};
+
+/// What happened in a life.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Life {
+    Finished,
+    Died,
+}
+
+/// Runs the job in a process whose call number `at` on the log meets `fault`.
+fn live(world: &World, settings: &Settings, at: u64, fault: Fault) -> Life {
+    let calls = Arc::new(AtomicU64::new(0));
+    let process: SimulatedLog = world.log.process(move |call: &Call<'_>| {
+        // Readers ask all the time: what matters is when something is opened, sent or committed.
+        let matters = !matches!(call, Call::Poll { .. } | Call::Offsets { .. });
+        let number = if matters { calls.fetch_add(1, Ordering::SeqCst) } else { u64::MAX };
+        if number == at { fault } else { Fault::None }
+    });
+    let (job, stop) = (world.job(process.clone(), settings), Stop::default());
+    match std::thread::scope(|scope| scope.spawn(|| job.run(&stop)).join()) {
+        Ok(Ok(())) if !process.is_dead() => Life::Finished,
+        Ok(Err(JobError::Worker(_) | JobError::Publish(_))) | Err(_) => Life::Died,
+        Ok(other) => {
+            assert!(process.is_dead(), "a job that did not die ended with {other:?}");
+            Life::Died
+        }
+    }
+}
+
+#[test]
+fn whatever_call_a_job_dies_at_everything_is_counted_once() {
+    let mut deaths = 0;
+    for seed in 1..=40 {
+        let mut random = random(seed);
+        let mut world = World::new(windows(&mut random), random.random_range(1..=4));
+        let first = settings(&mut random);
+        for _ in 0..random.random_range(2..=5) {
+            world.publish(random.random_range(0..80), &mut random);
+            let settings = Settings { workers: random.random_range(1..=3), ..first.clone() };
+            let fault = [Fault::CrashBefore, Fault::CrashAfter, Fault::LoseReply, Fault::Unavailable]
+                [random.random_range(0..4)];
+            let at = random.random_range(0..60);
+            println!("seed {seed}: {} records, {fault:?} at call {at}, {settings:?}", world.records.len());
+            deaths += u64::from(live(&world, &settings, at, fault) == Life::Died);
+        }
+        world.run(&first).unwrap();
+        world.check();
+    }
+    assert!(deaths > 20, "jobs die in this test: {deaths}");
+}

@@ -18,6 +18,8 @@ use crate::order::{NewOrder, Order, Status};
 use crate::place::{Placed, Placing};
 use crate::store::{Changed, Reply};
 
+/// What the service offers, in OpenAPI.
+const DESCRIPTION: &str = include_str!("../openapi.json");
 /// Says that a reply is that of an earlier request.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
@@ -33,6 +35,7 @@ pub fn routes(orders: Orders) -> Router {
     Router::new()
         .route("/orders", get(list).post(create))
         .route("/orders/{id}", get(show).patch(change))
+        .route("/openapi.json", get(async || ([(header::CONTENT_TYPE, "application/json")], DESCRIPTION)))
         .with_state(orders)
 }
 

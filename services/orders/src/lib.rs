@@ -4,8 +4,8 @@
 //! service's table `users` in the same database. Asks the products service for prices and stock. Publishes
 //! [`events::OrderCreated`] to the topic [`events::ORDERS`], keyed by user; consumes nothing.
 //!
-//! An order's way: [`place`] claims, reserves and stores it with its event in one transaction; the [`relay`] carries the
-//! event from SQL to the log; [`stock`] gives back what no order stands for.
+//! An order's way: `place` claims, reserves and stores it with its event in one transaction; the `relay` carries the
+//! event from SQL to the log; `stock` gives back what no order stands for.
 
 mod config;
 mod http;

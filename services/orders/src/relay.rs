@@ -20,7 +20,7 @@
 //! - after a failure nothing is assumed: the publisher is opened anew and asked.
 //!
 //! Nothing here knows SQL, the log or a clock: [`edge`] carries the actions out. The rules are tried by thousands of
-//! schedules with sleeping, killed and competing relays in [`schedules`], where each rule left out is caught.
+//! schedules with sleeping, killed and competing relays in `schedules.rs`, where each rule left out is caught.
 
 pub mod edge;
 mod outbox;

@@ -38,6 +38,8 @@ pub struct Store {
 pub enum StoreError {
     #[error("there is no such user")]
     NoUser,
+    #[error("requests under the same key come and go")]
+    Contended,
     #[error("SQL: {0}")]
     Sql(#[from] sqlx::Error),
     #[error("an event cannot be written: {0}")]
@@ -158,6 +160,7 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::NoUser => Self::unprocessable("there is no such user").field("user_id"),
+            StoreError::Contended => Self::unavailable("another request under the same key is under way"),
             StoreError::Sql(error) => error.into(),
             StoreError::Json(error) => Self::internal(error),
         }

@@ -77,7 +77,7 @@ impl Store {
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(sqlx::Error::PoolTimedOut.into())
+        Err(StoreError::Contended)
     }
 
     /// What is known of the claim's idempotency key.

@@ -6,7 +6,10 @@ mod catalogue;
 mod contract;
 #[path = "../../../chassis/tests/it/databases.rs"]
 mod databases;
+#[path = "../../../chassis/tests/it/description.rs"]
+mod description;
 mod idempotency;
+mod openapi;
 mod relay;
 mod service;
 mod shop;

@@ -53,6 +53,10 @@ impl Shop {
         shop
     }
 
+    pub fn router(&self) -> &Router {
+        &self.app
+    }
+
     pub async fn add_user(&self, email: &str) -> i64 {
         let mut transaction = self.database.write().await.unwrap();
         let insert = sqlx::query("INSERT INTO users (name, email, created_at_ms) VALUES ('Demo', ?, 0)").bind(email);

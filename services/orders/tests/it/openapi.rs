@@ -1,0 +1,28 @@
+//! The service does what its description says.
+
+use serde_json::json;
+
+use crate::databases::SqliteFile;
+use crate::description::{assert_fields, assert_routes, description};
+use crate::shop::Shop;
+
+#[tokio::test]
+async fn routes_and_replies_are_as_described() {
+    let sqlite = SqliteFile::new();
+    let shop = Shop::open(sqlite.open()).await;
+    let document = description(shop.router()).await;
+    assert_routes(shop.router(), &document).await;
+    let lamp = shop.catalogue.add(1, "USD", 9);
+    let new = shop.order(&[(lamp, 1)]);
+    assert_fields(&document, "NewOrder", &new);
+    assert_fields(&document, "Line", &new["items"][0]);
+    let order = shop.post(new).await;
+    assert_fields(&document, "Order", &order.json());
+    assert_fields(&document, "Item", &order.json()["items"][0]);
+    assert_fields(&document, "OrderPage", &shop.get("/orders").await.json());
+    assert_fields(&document, "Problem", &shop.post(json!({})).await.json());
+    for status in document["components"]["schemas"]["Status"]["enum"].as_array().unwrap() {
+        let reply = shop.set_status(order.id(), status.as_str().unwrap()).await;
+        assert!(reply.status == 200 || reply.status == 409, "{status}: {}", reply.text);
+    }
+}

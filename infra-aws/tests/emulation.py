@@ -17,7 +17,7 @@ from moto.ec2.models import ec2_backends
 from moto.ec2.responses.route_tables import RouteTables
 from moto.eks.models import EKSBackend
 from moto.eks.responses import EKSResponse
-from moto.kafka.exceptions import NotFoundException
+from moto.kafka.exceptions import BadRequestException, NotFoundException
 from moto.kafka.models import FakeKafkaCluster, KafkaBackend
 from moto.kafka.responses import KafkaResponse
 from moto.server import main
@@ -74,9 +74,15 @@ def brokers(_request):
     return json.dumps({"bootstrapBrokerStringSaslScram": f"{host}:9096", "bootstrapBrokerStringSaslIam": f"{host}:9098"})
 
 
-def described(configuration):
+def configuration(arn):
+    if arn not in configurations:
+        raise BadRequestException("Configuration ARN does not exist")  # the provider knows it by these words
+    return configurations[arn]
+
+
+def described(made):
     return {
-        **{key: configuration[key] for key in ("arn", "name", "description", "kafkaVersions")},
+        **{key: made[key] for key in ("arn", "name", "description", "kafkaVersions")},
         "state": "ACTIVE",
         "creationTime": MADE_AT,
         "latestRevision": {"revision": 1, "creationTime": MADE_AT},
@@ -91,12 +97,12 @@ def create_configuration(request):
 
 
 def describe_configuration(request):
-    return json.dumps(described(configurations[after(request, "configurations")]))
+    return json.dumps(described(configuration(after(request, "configurations"))))
 
 
 def describe_configuration_revision(request):
     arn, revision = after(request, "configurations").split("/revisions/")
-    told = {key: configurations[arn][key] for key in ("description", "serverProperties")}
+    told = {key: configuration(arn)[key] for key in ("description", "serverProperties")}
     return json.dumps({"arn": arn, "revision": int(revision), "creationTime": MADE_AT, **told})
 
 

@@ -36,7 +36,8 @@ pub fn launch(cache: &Cache, data: &Path) -> Result<Launch> {
     // Java compiles a program of one source file by itself.
     arguments.push(launcher.into());
     let port_text = port.to_string();
-    arguments.extend(["-sharedDb", "-disableTelemetry", "-port", &port_text, "-dbPath"].map(Into::into));
+    // Without -sharedDb: each access key has tables of its own, and so does each test.
+    arguments.extend(["-disableTelemetry", "-port", &port_text, "-dbPath"].map(Into::into));
     arguments.push(data.into());
     Ok(Launch {
         name: "DynamoDB Local",

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::State;
+use axum::http::header;
 use axum::routing::get;
 use chassis::{Json, Page, PageQuery, Path, Problem, Query, Result, Shutdown};
 use events::{Timestamp, WindowCount, WindowSummary};
@@ -18,6 +19,8 @@ use crate::feed::Feed;
 use crate::store::{Position, Store, StoreError};
 use crate::summary::{DAY_MS, Summary};
 
+/// What this service offers, in OpenAPI.
+const DESCRIPTION: &str = include_str!("../openapi.json");
 /// For how long a summary is good: it reads every window of a day.
 const SUMMARY_AGE: Duration = Duration::from_secs(1);
 
@@ -68,6 +71,7 @@ pub fn router(analytics: Analytics) -> Router {
         .route("/analytics/recent", get(recent))
         .route("/analytics/users/{id}", get(of_user))
         .route("/analytics/stream", get(stream::stream))
+        .route("/openapi.json", get(async || ([(header::CONTENT_TYPE, "application/json")], DESCRIPTION)))
         .with_state(analytics)
 }
 

@@ -2,6 +2,7 @@
 
 use axum::Router;
 use axum::extract::State;
+use axum::http::header;
 use axum::routing::get;
 use chassis::{Cursor, Json, Limit, Page, PageQuery, Problem, Query, Result};
 use events::Timestamp;
@@ -9,6 +10,9 @@ use serde::Deserialize;
 
 use crate::notification::Notification;
 use crate::store::{Position, Store, StoreError};
+
+/// What this service offers, in OpenAPI.
+const DESCRIPTION: &str = include_str!("../openapi.json");
 
 /// The query of the list.
 #[derive(Debug, Deserialize)]
@@ -22,7 +26,10 @@ struct ListQuery {
 
 /// The routes of this service.
 pub fn router(store: Store) -> Router {
-    Router::new().route("/notifications", get(list)).with_state(store)
+    Router::new()
+        .route("/notifications", get(list))
+        .route("/openapi.json", get(async || ([(header::CONTENT_TYPE, "application/json")], DESCRIPTION)))
+        .with_state(store)
 }
 
 async fn list(State(store): State<Store>, Query(query): Query<ListQuery>) -> Result<Json<Page<Notification>>> {

@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
-use chassis::{Json, Page, PageQuery, Path, Problem, Query, Result};
+use chassis::{Cursor, Json, Limit, Page, PageQuery, Path, Problem, Query, Result};
 use events::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
@@ -20,6 +20,8 @@ use crate::precondition::{self, IfMatch};
 use crate::product::{self, Details, Invalid, Object, Product};
 use crate::store::{Listing, Store, StoreError};
 
+/// What this service offers, in OpenAPI.
+const DESCRIPTION: &str = include_str!("../openapi.json");
 /// How many products one request may ask for by id.
 const MAX_IDS: usize = 100;
 /// How often a patch is decided anew when the product changes in between.
@@ -32,6 +34,7 @@ pub fn router(store: Store) -> Router {
         .route("/products/{id}", get(show).patch(patch).delete(remove))
         .route("/products/reservations", post(reservations::reserve))
         .route("/products/reservations/{key}", delete(reservations::release).get(reservations::show))
+        .route("/openapi.json", get(async || ([(header::CONTENT_TYPE, "application/json")], DESCRIPTION)))
         .with_state(store)
 }
 
@@ -42,8 +45,9 @@ struct ListQuery {
     ids: Option<String>,
     /// Only those of this category.
     category: Option<String>,
-    #[serde(flatten)]
-    page: PageQuery,
+    #[serde(default)]
+    limit: Limit,
+    cursor: Option<Cursor>,
 }
 
 /// A product as a reply, with its entity tag.
@@ -62,7 +66,8 @@ async fn list(State(store): State<Store>, Query(query): Query<ListQuery>) -> Res
     }
     let category = query.category.map(|name| product::category(&Value::String(name))).transpose();
     let category = category.map_err(|invalid| Problem::bad_request(invalid.to_string()).field(invalid.field))?;
-    let listing = Listing { category, after: query.page.after()?, limit: query.page.limit };
+    let page = PageQuery { limit: query.limit, cursor: query.cursor };
+    let listing = Listing { category, after: page.after()?, limit: page.limit };
     Ok(Json(store.list(&listing).await?))
 }
 

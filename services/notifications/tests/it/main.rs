@@ -3,8 +3,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "../../../chassis/tests/it/description.rs"]
+mod description;
 mod mailbox;
 mod once;
+mod openapi;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -4,6 +4,9 @@
 
 mod catalogue;
 mod demo;
+#[path = "../../../chassis/tests/it/description.rs"]
+mod description;
+mod openapi;
 mod reservations;
 
 use aws_sdk_dynamodb::Client;

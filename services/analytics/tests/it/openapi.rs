@@ -1,0 +1,32 @@
+//! The service does what its description says.
+
+use std::sync::Arc;
+
+use analytics::{Config, Parts, Service};
+use chassis::{Metrics, Shutdown};
+
+use crate::description::{assert_fields, assert_routes, description};
+use crate::{Running, count, log, publish_counts, publish_summaries, summary};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn routes_and_replies_are_as_described() {
+    let dynamodb = testbed::embedded().await;
+    let running = Running::start(&dynamodb, &log()).await;
+    publish_counts(&running.log, &[count(1, 0, 1, 0)]);
+    publish_summaries(&running.log, &[summary(60_000, &[(1, 1)], 0)]);
+    running.caught_up().await;
+    let parts = Parts { dynamodb, log: Arc::new(running.log.clone()) };
+    let router = Service::new(&Config::default(), parts, &Metrics::new("analytics"), Shutdown::new()).router();
+    let document = description(&router).await;
+    assert_routes(&router, &document).await;
+    let summary = running.get("/analytics/summary").await;
+    assert_fields(&document, "Summary", &summary);
+    assert_fields(&document, "Newest", &summary["now"]);
+    assert_fields(&document, "Span", &summary["last_day"]);
+    assert_fields(&document, "TopUser", &summary["now"]["top_users"][0]);
+    assert_fields(&document, "Freshness", &summary["freshness"]);
+    let page = running.get("/analytics/recent").await;
+    assert_fields(&document, "CountPage", &page);
+    assert_fields(&document, "Count", &page["items"][0]);
+    running.stop().await;
+}

@@ -1,0 +1,25 @@
+//! The service does what its description says.
+
+use std::sync::Arc;
+
+use chassis::{Metrics, Shutdown};
+use notifications::{Config, Parts, Service};
+
+use crate::description::{assert_fields, assert_routes, description};
+use crate::{Running, log, order, publish_orders};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn routes_and_replies_are_as_described() {
+    let dynamodb = testbed::embedded().await;
+    let running = Running::start(&dynamodb, &log()).await;
+    publish_orders(&running.log, &[order(1, 1, 0)]);
+    running.caught_up().await;
+    let parts = Parts { dynamodb, log: Arc::new(running.log.clone()) };
+    let router = Service::new(&Config::default(), parts, &Metrics::new("notifications"), Shutdown::new()).router();
+    let document = description(&router).await;
+    assert_routes(&router, &document).await;
+    let page = running.client.get("/notifications").await.body;
+    assert_fields(&document, "NotificationPage", &page);
+    assert_fields(&document, "Notification", &page["items"][0]);
+    running.stop().await;
+}

@@ -83,10 +83,18 @@ impl<C: Consumer> Life<C> {
         while !self.shutdown.is_requested() {
             if let Err(error) = self.open().and_then(|mut standing| self.read_on(&mut standing, &mut backoff)) {
                 let wait = backoff.next_wait(uuid::Uuid::new_v4().as_u64_pair().1);
-                let topic = self.follower.topic;
-                tracing::warn!(%error, topic, wait_ms = wait.as_millis(), "cannot read the topic now");
+                self.note(&error, wait);
                 self.signal.wait(wait);
             }
+        }
+    }
+
+    /// A topic that is still to be made is how every new platform begins, and no reason to warn.
+    fn note(&self, error: &LogError, wait: Duration) {
+        let (topic, wait_ms) = (self.follower.topic, wait.as_millis());
+        match error {
+            LogError::UnknownTopic(_) => tracing::info!(topic, wait_ms, "the topic is not there yet"),
+            _ => tracing::warn!(%error, topic, wait_ms, "cannot read the topic now"),
         }
     }
 

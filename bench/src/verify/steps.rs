@@ -26,6 +26,9 @@ pub(super) const ALL: &[Step] = &[
     Step { name: "end-to-end", about: "the platform on its embedded stores, killed and started again", run: embedded },
     Step { name: "end-to-end-real", about: "the same on Kafka, MariaDB and DynamoDB Local", run: real },
     Step { name: "browser", about: "Chromium shops on the platform", run: browser },
+    Step { name: "chart", about: "the Helm chart, as far as the tools at hand go", run: chart },
+    Step { name: "aws", about: "infra-aws, likewise", run: aws },
+    Step { name: "gcp", about: "infra-gcp, likewise", run: gcp },
 ];
 
 type StepResult = Result<Outcome, VerifyError>;
@@ -100,6 +103,18 @@ fn check<E: Error + 'static>(result: Result<(), E>) -> StepResult {
 fn browser(context: &Context) -> StepResult {
     let folder = context.cache.scratch("browser")?;
     check(browser::run(folder.path()))
+}
+
+fn chart(_: &Context) -> StepResult {
+    run(Command::new(root().join("helm/tests/check.sh")))
+}
+
+fn aws(_: &Context) -> StepResult {
+    run(Command::new(root().join("infra-aws/tests/check.sh")))
+}
+
+fn gcp(_: &Context) -> StepResult {
+    run(Command::new(root().join("infra-gcp/tests/check.sh")))
 }
 
 fn cargo(arguments: &[&str], environment: &[(&str, &str)]) -> StepResult {

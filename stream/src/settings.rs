@@ -34,7 +34,7 @@ pub struct Settings {
     pub max_future_skew: Duration,
 
     /// Panes a worker may hold that are not committed; partitions further ahead wait
-    #[arg(long, env = "TIDEMARK_MAX_OPEN_PANES", default_value_t = 8, value_parser = clap::value_parser!(u16).range(2..))]
+    #[arg(long, env = "TIDEMARK_MAX_OPEN_PANES", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
     pub max_open_panes: u16,
 
     /// What is promised of results: exactly-once (transactions) or at-least-once
@@ -74,7 +74,7 @@ impl Default for Settings {
             disorder: Duration::from_secs(5),
             allowed_lateness: Duration::from_secs(60 * 60),
             max_future_skew: Duration::from_secs(60),
-            max_open_panes: 8,
+            max_open_panes: 2,
             guarantee: Guarantee::ExactlyOnce,
             until_end: false,
         }

@@ -15,8 +15,8 @@ use crate::pane::{EventTimeMs, Windows};
 use crate::source::fold::Fold;
 use crate::watermark::Claim;
 
-/// How many records are read from a partition before the next one has its turn.
-const BATCH_RECORDS: usize = 4096;
+/// How many records are read from a partition before the next one has its turn: more than a reader holds ready.
+const BATCH_RECORDS: usize = 32_768;
 
 /// What decides about records besides their partition.
 #[derive(Clone, Copy, Debug)]

@@ -172,12 +172,21 @@ struct Drain<'a> {
 
 impl Cursor {
     /// Hands over at most `max` records of what the queue holds. Gives their number.
+    ///
+    /// The cheap way takes the whole queue under one lock. While it is served, librdkafka sees an empty queue and fetches
+    /// more; what is put back because it was more than `max` would then add up without end. So a longer queue is taken
+    /// message by message.
     fn drain(&mut self, client: &Client, max: usize, each: &mut dyn FnMut(Record<'_>)) -> usize {
         let queue = self.queue.as_ptr();
         let mut drain = Drain { client: client.raw(), cursor: self, wanted: max, records: 0, each, panic: None };
-        let opaque: *mut Drain<'_> = &raw mut drain;
-        // SAFETY: the queue is live; the callback gets the drain, which lives until the call returns, from this thread.
-        unsafe { sys::rd_kafka_consume_callback_queue(queue, 0, Some(on_message), opaque.cast()) };
+        // SAFETY: the queue is live.
+        if unsafe { sys::rd_kafka_queue_length(queue) } <= max {
+            let opaque: *mut Drain<'_> = &raw mut drain;
+            // SAFETY: the queue is live; the callback gets the drain, which lives until the call returns, from this thread.
+            unsafe { sys::rd_kafka_consume_callback_queue(queue, 0, Some(on_message), opaque.cast()) };
+        } else {
+            drain.take_one_by_one(queue);
+        }
         if let Some(panic) = drain.panic {
             resume_unwind(panic);
         }
@@ -186,6 +195,21 @@ impl Cursor {
 }
 
 impl Drain<'_> {
+    /// Takes as many messages as are wanted, and leaves the others in the queue.
+    fn take_one_by_one(&mut self, queue: *mut sys::rd_kafka_queue_t) {
+        let mut messages = vec![ptr::null_mut(); self.wanted];
+        // SAFETY: the queue is live, and there is room for as many messages.
+        let taken = unsafe { sys::rd_kafka_consume_batch_queue(queue, 0, messages.as_mut_ptr(), messages.len()) };
+        for message in messages.into_iter().take(usize::try_from(taken).unwrap_or(0)) {
+            if self.panic.is_none() {
+                // SAFETY: the message is ours until it is destroyed.
+                self.take(unsafe { &*message });
+            }
+            // SAFETY: the message is ours, and not used after.
+            unsafe { sys::rd_kafka_message_destroy(message) };
+        }
+    }
+
     /// Says whether more may follow.
     fn take(&mut self, message: &sys::rd_kafka_message_t) -> bool {
         // Absolute offsets are never negative.

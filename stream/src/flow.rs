@@ -73,13 +73,17 @@ pub struct ClosedPane<K, A> {
 }
 
 impl<K, A> ClosedPane<K, A> {
-    /// The entries that were in time, and before them the late ones.
-    pub fn split(&self) -> (&[Entry<K, A>], &[Entry<K, A>]) {
-        self.entries.split_at(self.first_on_time())
+    /// The entries of earlier panes.
+    pub fn late(&self) -> &[Entry<K, A>] {
+        &self.entries[..self.first_on_time()]
     }
 
-    /// The index of the first entry that was in time.
-    pub fn first_on_time(&self) -> usize {
+    /// The entries of the pane itself.
+    pub fn on_time(&self) -> &[Entry<K, A>] {
+        &self.entries[self.first_on_time()..]
+    }
+
+    fn first_on_time(&self) -> usize {
         self.entries.partition_point(|entry| entry.pane < self.arrival)
     }
 }

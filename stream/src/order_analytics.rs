@@ -89,7 +89,7 @@ impl OrderAnalytics {
             .aggregate(|order: decode::Order| [(order.user_id, (Count(1), Sum(order.total_cents)))])
             .sink(&self.output_topic, move |row, output| write_count(row, size_ms, output))
             .summarize(&self.summary_topic, TOP_USERS, by_orders, move |totals, output| {
-                write_summary(totals, size_ms, output)
+                write_summary(totals, size_ms, output);
             })
             .asides(&self.late_topic, &self.dead_letter_topic))
     }

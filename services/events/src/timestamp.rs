@@ -16,15 +16,15 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Timestamp(u64);
 
-/// The text is not an RFC 3339 instant between 1970 and 9999.
+/// The text is not an RFC 3339 instant between 1970 and the end of 9999.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct InvalidTimestamp;
 
-/// The last millisecond of the year 9999: what RFC 3339 can write.
-const MAX_MS: u64 = 253_402_300_799_999;
+/// The last instant that is in the year 9999 wherever on earth: 9999-12-30T22:00:00.999Z, as far as jiff goes.
+const MAX_MS: u64 = 253_402_207_200_999;
 
 impl Timestamp {
-    /// The instant `ms` milliseconds after the Unix epoch, or none after the year 9999.
+    /// The instant `ms` milliseconds after the Unix epoch, or none after 9999-12-30T22:00:00.999Z.
     pub fn from_ms(ms: u64) -> Option<Self> {
         (ms <= MAX_MS).then_some(Self(ms))
     }

@@ -4,6 +4,7 @@
 //! `TIDEMARK_TEST_DYNAMODB` names its URL. [`on_both_dynamodbs!`] makes two tests out of each scenario; without the
 //! variable the second says loudly that it was skipped.
 
+pub mod description;
 mod dynamodb;
 mod http;
 

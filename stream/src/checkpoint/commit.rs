@@ -43,7 +43,14 @@ type FrontierOnly<'a> = OutputBuilderSession<'a, EventTimeMs, CapacityContainerB
 struct Writer {
     checkpointer: Checkpointer,
     activator: SyncActivator,
-    writing: Option<(Manifest, Instant, Pending<Result<(), StoreError>>)>,
+    writing: Option<Write>,
+}
+
+/// A manifest on its way to the store.
+struct Write {
+    manifest: Manifest,
+    begun: Instant,
+    outcome: Pending<Result<(), StoreError>>,
 }
 
 /// Builds the operator. The stream that it returns carries nothing but its frontier.
@@ -88,8 +95,8 @@ impl Writer {
 
     /// Lets go of a manifest that has become durable.
     fn finish(&mut self, capability: &mut Option<Capability<EventTimeMs>>) {
-        let Some(outcome) = self.writing.as_mut().and_then(|(_, _, write)| write.poll()) else { return };
-        let Some((manifest, begun, _)) = self.writing.take() else { return };
+        let Some(outcome) = self.writing.as_mut().and_then(|write| write.outcome.poll()) else { return };
+        let Some(Write { manifest, begun, .. }) = self.writing.take() else { return };
         match outcome {
             Ok(()) => {
                 self.checkpointer.attempt.metrics.checkpoint(manifest.boundary, begun.elapsed());
@@ -111,7 +118,8 @@ impl Writer {
                     tokio::spawn(async move { retain(&store, &written).await });
                     Ok(())
                 };
-                self.writing = Some((*manifest, Instant::now(), attempt.spawn(self.activator.clone(), write)));
+                let outcome = attempt.spawn(self.activator.clone(), write);
+                self.writing = Some(Write { manifest: *manifest, begun: Instant::now(), outcome });
             }
         }
     }

@@ -28,7 +28,14 @@ struct Writer {
     worker: usize,
     activator: SyncActivator,
     making: Option<(Capability<EventTimeMs>, PartBuilder)>,
-    writing: Option<(Capability<EventTimeMs>, PartInfo, Pending<Result<(), StoreError>>)>,
+    writing: Option<Write>,
+}
+
+/// A part on its way to the store.
+struct Write {
+    capability: Capability<EventTimeMs>,
+    part: PartInfo,
+    outcome: Pending<Result<(), StoreError>>,
 }
 
 /// Builds the operator. Panes before `restored` are passed over.
@@ -59,7 +66,7 @@ pub fn write<'scope, K: Key, A: Aggregate>(
 impl Writer {
     /// A part that has become durable, if one has; begins the next write if none is under way.
     fn step(&mut self) -> Option<(Capability<EventTimeMs>, PartInfo)> {
-        let outcome = self.writing.as_mut().and_then(|(_, _, write)| write.poll());
+        let outcome = self.writing.as_mut().and_then(|write| write.outcome.poll());
         let finished = match outcome {
             Some(Ok(())) => self.writing.take(),
             Some(Err(error)) => {
@@ -71,7 +78,7 @@ impl Writer {
         if self.writing.is_none() && !self.attempt.is_over() {
             self.begin();
         }
-        finished.map(|(capability, part, _)| {
+        finished.map(|Write { capability, part, .. }| {
             self.attempt.metrics.part(part.size_bytes);
             (capability, part)
         })
@@ -86,6 +93,7 @@ impl Writer {
         let info = PartInfo { name: name.clone(), first, last, entries, size_bytes: bytes.len() as u64 };
         let store = self.store.clone();
         let write = async move { store.create_part(&name, bytes).await };
-        self.writing = Some((capability, info, self.attempt.spawn(self.activator.clone(), write)));
+        let outcome = self.attempt.spawn(self.activator.clone(), write);
+        self.writing = Some(Write { capability, part: info, outcome });
     }
 }

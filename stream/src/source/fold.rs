@@ -23,12 +23,14 @@ struct Group<K, A> {
     aggregates: HashMap<K, A, RandomState>,
 }
 
-impl<K: Key, A: Aggregate> Fold<K, A> {
+impl<K, A> Default for Fold<K, A> {
     /// Nothing yet.
-    pub fn new() -> Self {
+    fn default() -> Self {
         Self { groups: Vec::new() }
     }
+}
 
+impl<K: Key, A: Aggregate> Fold<K, A> {
     /// Merges an event in.
     pub fn add(&mut self, arrival: EventTimeMs, pane: EventTimeMs, key: K, aggregate: A) {
         match self.group(arrival, pane).aggregates.entry(key) {
@@ -82,7 +84,7 @@ mod tests {
 
     #[test]
     fn records_of_a_key_in_a_pane_become_one_entry() {
-        let mut fold = Fold::new();
+        let mut fold = Fold::default();
         for (arrival, pane, key) in [(10, 10, 1_u64), (20, 20, 1), (10, 10, 1), (20, 10, 1), (10, 10, 2)] {
             fold.add(arrival, pane, key, Count(1));
         }

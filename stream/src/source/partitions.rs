@@ -75,7 +75,7 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
         limits: Limits,
         ends: Option<BTreeMap<u32, Offset>>,
     ) -> Self {
-        let open = Open { fold: Fold::new(), asides: BTreeMap::new(), windows_end: intake.capability() };
+        let open = Open { fold: Fold::default(), asides: BTreeMap::new(), windows_end: intake.capability() };
         Self { intake, reader, decode, limits, ends, open, sent: BTreeSet::new() }
     }
 

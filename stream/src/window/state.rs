@@ -135,13 +135,12 @@ impl<K: Key, A: Aggregate> WindowState<K, A> {
     /// Takes a closed pane in, and says which rows of closed windows it corrects, each once and in order.
     fn take_in(&mut self, closed: &SharedPane<K, A>) -> BTreeSet<(EventTimeMs, K)> {
         let arrival = closed.arrival;
-        let (late, on_time) = closed.split();
         let mut corrected = BTreeSet::new();
-        if !on_time.is_empty() {
+        if !closed.on_time().is_empty() {
             self.state_of(arrival).on_time = Some(SharedPane::clone(closed));
             self.open_windows_of(arrival, arrival);
         }
-        for entry in late {
+        for entry in closed.late() {
             let state = self.state_of(entry.pane);
             state.late.entry(entry.key.clone()).or_default().push((arrival, entry.aggregate.clone()));
             self.open_windows_of(entry.pane, arrival);
@@ -187,7 +186,7 @@ impl<K: Key, A: Aggregate> WindowState<K, A> {
 
 impl<K, A> PaneState<K, A> {
     fn on_time(&self) -> &[Entry<K, A>] {
-        self.on_time.as_ref().map_or(&[], |closed| closed.split().1)
+        self.on_time.as_ref().map_or(&[], |closed| closed.on_time())
     }
 
     fn entries(&self) -> usize {

@@ -4,8 +4,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod consuming;
-#[path = "../../../chassis/tests/it/description.rs"]
-mod description;
 mod openapi;
 mod reading;
 mod streaming;

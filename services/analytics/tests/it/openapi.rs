@@ -5,8 +5,8 @@ use std::sync::Arc;
 use analytics::{Config, Parts, Service};
 use chassis::{Metrics, Shutdown};
 
-use crate::description::{assert_fields, assert_routes, description};
 use crate::{Running, count, log, publish_counts, publish_summaries, summary};
+use testbed::description::{assert_fields, assert_routes, description};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn routes_and_replies_are_as_described() {

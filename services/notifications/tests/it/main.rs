@@ -3,8 +3,6 @@
 
 #![allow(clippy::unwrap_used)]
 
-#[path = "../../../chassis/tests/it/description.rs"]
-mod description;
 mod mailbox;
 mod once;
 mod openapi;

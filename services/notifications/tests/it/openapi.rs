@@ -5,8 +5,8 @@ use std::sync::Arc;
 use chassis::{Metrics, Shutdown};
 use notifications::{Config, Parts, Service};
 
-use crate::description::{assert_fields, assert_routes, description};
 use crate::{Running, log, order, publish_orders};
+use testbed::description::{assert_fields, assert_routes, description};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn routes_and_replies_are_as_described() {

@@ -6,8 +6,6 @@ mod catalogue;
 mod contract;
 #[path = "../../../chassis/tests/it/databases.rs"]
 mod databases;
-#[path = "../../../chassis/tests/it/description.rs"]
-mod description;
 mod idempotency;
 mod openapi;
 mod relay;

@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use crate::databases::SqliteFile;
-use crate::description::{assert_fields, assert_routes, description};
 use crate::shop::Shop;
+use testbed::description::{assert_fields, assert_routes, description};
 
 #[tokio::test]
 async fn routes_and_replies_are_as_described() {

@@ -4,8 +4,6 @@
 
 mod catalogue;
 mod demo;
-#[path = "../../../chassis/tests/it/description.rs"]
-mod description;
 mod openapi;
 mod reservations;
 

@@ -4,7 +4,7 @@ use chassis::Shutdown;
 use products::{Config, Parts};
 use serde_json::json;
 
-use crate::description::{assert_routes, description};
+use testbed::description::{assert_routes, description};
 
 #[tokio::test]
 async fn routes_and_replies_are_as_described() {

@@ -6,7 +6,5 @@ mod client;
 mod contract;
 #[path = "../../../chassis/tests/it/databases.rs"]
 mod databases;
-#[path = "../../../chassis/tests/it/description.rs"]
-mod description;
 mod openapi;
 mod sessions;

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::client::Client;
 use crate::databases::SqliteFile;
-use crate::description::{assert_fields, assert_routes, description};
+use testbed::description::{assert_fields, assert_routes, description};
 
 #[tokio::test]
 async fn routes_and_replies_are_as_described() {

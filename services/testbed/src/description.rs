@@ -1,5 +1,7 @@
 //! Holds a service to its OpenAPI document; for the services' own tests.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::collections::BTreeSet;
 
 use axum::Router;
@@ -10,6 +12,9 @@ use serde_json::Value;
 use tower::ServiceExt;
 
 /// The document that the router serves.
+///
+/// # Panics
+/// When it serves none.
 pub async fn description(router: &Router) -> Value {
     let request = Request::get("/openapi.json").body(Body::empty()).unwrap();
     let response = router.clone().oneshot(request).await.unwrap();
@@ -17,7 +22,10 @@ pub async fn description(router: &Router) -> Value {
     serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes()).unwrap()
 }
 
-/// That every method of every path is answered as described, and every other method refused.
+/// Every method of every path is answered as described, and every other method refused.
+///
+/// # Panics
+/// When one is not.
 pub async fn assert_routes(router: &Router, document: &Value) {
     for (path, item) in document["paths"].as_object().unwrap() {
         for method in [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
@@ -36,7 +44,10 @@ pub async fn assert_routes(router: &Router, document: &Value) {
     }
 }
 
-/// That the value has the fields of the schema, no more and no fewer.
+/// The value has the fields of the schema, no more and no fewer.
+///
+/// # Panics
+/// When it does not, or the document has no such schema.
 pub fn assert_fields(document: &Value, schema: &str, value: &Value) {
     let described = document["components"]["schemas"][schema]["properties"].as_object().unwrap();
     let described: BTreeSet<&String> = described.keys().collect();

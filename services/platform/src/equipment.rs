@@ -1,4 +1,5 @@
-//! What each service is handed: of all stores those that it works with, and no others.
+//! What each service is handed: of all stores those that it works with, and no others. The gateway owns no
+//! data and is handed none.
 
 use crate::RunError;
 use crate::parts::Parts;
@@ -6,14 +7,6 @@ use crate::stores::Stores;
 use crate::stream_job;
 
 impl Stores {
-    /// The gateway owns no data.
-    ///
-    /// # Errors
-    /// None.
-    pub async fn for_gateway(&mut self, _: &mut Parts) -> Result<gateway::Parts, RunError> {
-        Ok(gateway::Parts {})
-    }
-
     /// Users are kept in SQL.
     ///
     /// # Errors

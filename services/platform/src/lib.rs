@@ -41,7 +41,9 @@ pub fn run(cli: Cli) -> Result<(), RunError> {
     let outcome = runtime.block_on(async {
         match command {
             Command::All(settings) => all::run(*settings).await,
-            Command::Gateway(own) => alone::run(Part::Gateway, *own, Stores::for_gateway, gateway::run).await,
+            Command::Gateway(own) => {
+                alone::run(Part::Gateway, *own, async |_, _| Ok(gateway::Parts {}), gateway::run).await
+            }
             Command::Users(own) => alone::run(Part::Users, *own, Stores::for_users, users::run).await,
             Command::Products(own) => alone::run(Part::Products, *own, Stores::for_products, products::run).await,
             Command::Orders(own) => alone::run(Part::Orders, *own, Stores::for_orders, orders::run).await,

@@ -29,6 +29,9 @@ pub struct World {
 /// A row of the results: window start, key, revision and count.
 type Row = (u64, u64, u32, u64);
 
+/// A window's distinct keys, its count, and its first keys with their counts.
+type Summary = (u64, u64, Vec<(u64, u64)>);
+
 impl World {
     /// An empty topic of so many partitions.
     pub fn new(windows: Windows, partitions: u32) -> Self {
@@ -120,7 +123,7 @@ impl World {
     }
 
     fn check_summaries(&self, rows: &BTreeMap<(u64, u64), u64>) {
-        let mut expected: BTreeMap<u64, (u64, u64, Vec<(u64, u64)>)> = BTreeMap::new();
+        let mut expected: BTreeMap<u64, Summary> = BTreeMap::new();
         for ((window, key), count) in rows {
             let (keys, total, top) = expected.entry(*window).or_default();
             (*keys, *total) = (*keys + 1, *total + count);

@@ -30,6 +30,7 @@ pub mod summary;
 pub mod topics;
 pub mod watermark;
 pub mod window;
+pub mod worker;
 
 pub use aggregate::{Aggregate, Count, Key, Max, Min, Sum, hash_bytes};
 pub use attempt::{JobError, Stop};

@@ -16,7 +16,7 @@ use crate::checkpoint::part;
 use crate::checkpoint::recover::{self, Checkpoint};
 use crate::checkpoint::store::CheckpointStore;
 use crate::cut::{Intake, Start};
-use crate::dataflow::{self, Own, Shared};
+use crate::dataflow;
 use crate::flow::ClosedPane;
 use crate::job::Pipeline;
 use crate::metrics::Metrics;
@@ -25,6 +25,7 @@ use crate::settings::Settings;
 use crate::sink::committer::SlotPublisher;
 use crate::source::Clock;
 use crate::source::partitions::{Limits, Partitions};
+use crate::worker::{Own, Shared};
 use crate::{monitor, topics};
 
 /// A job, and everything that it runs on.

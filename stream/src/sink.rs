@@ -21,10 +21,11 @@ use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::Operator;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use crate::aggregate::{Aggregate, Key};
-use crate::flow::{Aside, Reason, Row, Slots};
+use crate::flow::{Aside, Reason, Row, SharedPane, Slots};
 use crate::frontier::boundary_of;
 use crate::job::Output;
 use crate::pane::EventTimeMs;
@@ -65,6 +66,25 @@ impl Outgoing {
         let (slot, topic) = (slots.of_partition(aside.partition), topic.to_owned());
         Self { slot, topic, key: aside.key, value: aside.value, headers }
     }
+}
+
+/// The asides of closed panes, as records for the sink.
+pub fn asides<'scope, K: Key, A: Aggregate>(
+    panes: StreamVec<'scope, EventTimeMs, SharedPane<K, A>>,
+    late_topic: &str,
+    dead_letter_topic: &str,
+    slots: Slots,
+) -> StreamVec<'scope, EventTimeMs, Outgoing> {
+    let (late, dead_letter) = (late_topic.to_owned(), dead_letter_topic.to_owned());
+    panes.unary(Pipeline, "encode asides", move |_, _| {
+        move |input, output| {
+            input.for_each(|cap, panes| {
+                let asides = panes.drain(..).flat_map(|pane| pane.asides.clone());
+                let records = asides.map(|aside| Outgoing::aside(slots, &late, &dead_letter, aside));
+                output.session(&cap).give_iterator(records);
+            });
+        }
+    })
 }
 
 /// What came and is not committed, by pane.

@@ -34,6 +34,7 @@ use crate::frontier::boundary_at;
 use crate::pane::EventTimeMs;
 use crate::standing::{Standing, Standings};
 use crate::watermark::Claim;
+use crate::worker::Shared;
 use partitions::{Leaving, Partitions};
 
 /// How often event time goes on at the end of partitions.
@@ -46,22 +47,18 @@ pub type Sourced<'scope, K, A> = (
     StreamVec<'scope, EventTimeMs, Crossing>,
 );
 
-/// What a worker's source needs.
+/// The source of one worker.
 pub struct Source<K, A> {
-    /// The partitions, ready to be read.
-    pub partitions: Partitions<K, A>,
+    partitions: Partitions<K, A>,
     /// What the checkpoint holds, as far as it is for this worker to send.
-    pub restored: Vec<ClosedPane<K, A>>,
-    /// Where the others stand.
-    pub standings: Standings,
+    restored: Vec<ClosedPane<K, A>>,
+    standings: Standings,
     /// Up to where results are committed.
-    pub committed: ProbeHandle<EventTimeMs>,
-    /// The clock, in milliseconds since the epoch.
-    pub clock: Clock,
-    /// The attempt.
-    pub attempt: Arc<Attempt>,
+    committed: ProbeHandle<EventTimeMs>,
+    clock: Clock,
+    attempt: Arc<Attempt>,
     /// The log could not be reached when it was last asked.
-    pub is_away: bool,
+    is_away: bool,
 }
 
 /// A clock that tells milliseconds since the epoch.
@@ -122,6 +119,18 @@ pub fn read<'scope, K: Key, A: Aggregate>(
 }
 
 impl<K: Key, A: Aggregate> Source<K, A> {
+    /// A source that sends what was restored, and then what it reads. `committed` tells up to where results are committed.
+    pub fn new(
+        shared: &Shared<K, A>,
+        partitions: Partitions<K, A>,
+        restored: Vec<ClosedPane<K, A>>,
+        standings: Standings,
+        committed: ProbeHandle<EventTimeMs>,
+    ) -> Self {
+        let (clock, attempt) = (Arc::clone(&shared.clock), Arc::clone(&shared.attempt));
+        Self { partitions, restored, standings, committed, clock, attempt, is_away: false }
+    }
+
     fn run(&mut self, held: &mut Capabilities, outputs: &mut Outputs<'_, K, A>) -> Next {
         if self.attempt.is_over() {
             return Next::End;

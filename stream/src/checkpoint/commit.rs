@@ -23,17 +23,23 @@ use crate::cut::Crossing;
 use crate::frontier::{END, boundary_at, boundary_of};
 use crate::pane::EventTimeMs;
 use crate::sink::advance;
+use crate::worker::Shared;
 
 /// What the worker needs that writes manifests.
 pub struct Checkpointer {
-    /// Where to.
-    pub store: CheckpointStore,
-    /// The attempt.
-    pub attempt: Arc<Attempt>,
-    /// What is durable, what is not yet.
-    pub ledger: Ledger,
-    /// Up to where results are committed.
-    pub committed: ProbeHandle<EventTimeMs>,
+    store: CheckpointStore,
+    attempt: Arc<Attempt>,
+    ledger: Ledger,
+    committed: ProbeHandle<EventTimeMs>,
+}
+
+impl Checkpointer {
+    /// A checkpointer that goes on from what the attempt adopted. `committed` tells up to where results are committed.
+    pub fn new<K, A>(shared: &Shared<K, A>, committed: ProbeHandle<EventTimeMs>) -> Self {
+        let memory_ms = shared.pipeline.windows.reach_ms() + shared.allowed_lateness_ms;
+        let ledger = Ledger::new(shared.adopted.clone(), memory_ms);
+        Self { store: shared.store.clone(), attempt: Arc::clone(&shared.attempt), ledger, committed }
+    }
 }
 
 /// An output that carries nothing.

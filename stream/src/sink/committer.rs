@@ -21,7 +21,7 @@ use timely::scheduling::activate::SyncActivator;
 use crate::aggregate::{Aggregate, Key};
 use crate::attempt::Attempt;
 use crate::flow::{Row, Slots};
-use crate::job::{Encode, Output};
+use crate::job::{Encode, Output, Pipeline};
 use crate::pane::EventTimeMs;
 use crate::sink::Outgoing;
 
@@ -53,12 +53,9 @@ pub struct SlotPublisher {
 
 /// How rows become records.
 pub struct RowWriter<K, A> {
-    /// The results' topic.
-    pub topic: String,
-    /// Writes one row.
-    pub encode: Encode<Row<K, A>>,
-    /// Which slot commits which key.
-    pub slots: Slots,
+    topic: String,
+    encode: Encode<Row<K, A>>,
+    slots: Slots,
 }
 
 /// Delays between tries of a log that does not publish: doubled from the first to the last.
@@ -179,6 +176,11 @@ impl SlotPublisher {
 }
 
 impl<K, A> RowWriter<K, A> {
+    /// The writer of a job's rows.
+    pub fn of(pipeline: &Pipeline<K, A>, slots: Slots) -> Self {
+        Self { topic: pipeline.results.topic.clone(), encode: Arc::clone(&pipeline.results.encode), slots }
+    }
+
     fn record<'a>(&'a self, row: &Row<K, A>, output: &'a mut Output) -> NewRecord<'a> {
         output.key.clear();
         output.value.clear();

@@ -5,4 +5,5 @@
 
 mod crashes;
 mod oracle;
+mod tidy;
 mod windows;

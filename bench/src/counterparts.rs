@@ -4,7 +4,7 @@
 //! (installed when the harness runs as root, named when it does not). Each then runs as a [`Server`] on 127.0.0.1, on a
 //! port that was free, with its data in a folder of its own, until its value is dropped.
 //!
-//! `bench counterparts up` leaves them running between commands; [`standing`] remembers where.
+//! `bench counterparts up` leaves them running between commands; the module `standing` remembers where.
 
 mod cache;
 mod debian;

@@ -1,8 +1,8 @@
 //! The analytics service: counts per user and minute, as the stream job found them.
 //!
-//! It consumes the topics `analytics-results` and `analytics-summaries` ([`consume`]) and owns the DynamoDB tables
-//! `analytics-results` and `analytics-windows` ([`store`]), from which it answers. It publishes nothing but a live feed to
-//! those who listen ([`feed`]).
+//! It consumes the topics `analytics-results` and `analytics-summaries` (`consume`) and owns the DynamoDB tables
+//! `analytics-results` and `analytics-windows` (`store`), from which it answers. It publishes nothing but a live feed to
+//! those who listen (`feed`).
 //!
 //! ```text
 //! analytics-results ────▶ follower ─▶ upsert counts ───┐

@@ -62,7 +62,7 @@ pub struct Config {
     /// Networks of proxies in front of the gateway, like 10.0.0.0/8, whose word on the client's address counts.
     #[arg(id = "gateway-trusted-proxies", long, env = "TIDEMARK_GATEWAY_TRUSTED_PROXIES", value_delimiter = ',')]
     pub trusted_proxies: Vec<IpNet>,
-    /// Origins like https://shop.example whose pages may call the API from a browser, or * for all.
+    /// Origins like `https://shop.example` whose pages may call the API from a browser, or * for all.
     #[arg(id = "gateway-allowed-origins", long, env = "TIDEMARK_GATEWAY_ALLOWED_ORIGINS", value_delimiter = ',')]
     pub allowed_origins: Vec<Origin>,
 }

@@ -1,7 +1,7 @@
 //! The notifications service: who ordered is told so, once.
 //!
-//! It consumes the topic `orders` ([`consume`]) and owns the DynamoDB table `notifications` ([`store`]), the mailbox behind
-//! `GET /notifications`. It publishes what it cannot understand to `orders-dead-letter` ([`dead_letter`]), and goes on.
+//! It consumes the topic `orders` (`consume`) and owns the DynamoDB table `notifications` (`store`), the mailbox behind
+//! `GET /notifications`. It publishes what it cannot understand to `orders-dead-letter` (`dead_letter`), and goes on.
 //!
 //! What always holds: an event has at most one notification, for the event's id is its key; and none is missed, for its
 //! position on the topic is remembered only when the notification is kept.

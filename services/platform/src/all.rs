@@ -15,6 +15,9 @@ use crate::stream_job;
 /// How long everything together may take to stop; a person waits.
 const STOP_WITHIN: Duration = Duration::from_millis(4500);
 
+/// How often the relay looks for orders of other replicas where there are none. Its own it is told of at once.
+const ALONE_POLL: Duration = Duration::from_secs(1);
+
 /// Runs it until it is told to stop, or a part of it ends.
 ///
 /// Everything that can be wrong with the settings is found before anything is started: ports first, then stores.
@@ -29,6 +32,9 @@ pub async fn run(mut settings: AllSettings) -> Result<(), RunError> {
     let mut parts = Parts::new(STOP_WITHIN);
     let equipment = Equipment::of(&mut stores, &mut parts).await?;
     settings.stream_job.settings.checkpoints = format!("{}/checkpoints", stores.objects_url()?);
+    if stores.has_database_alone() {
+        settings.orders.orders_relay_poll = ALONE_POLL;
+    }
     stores.check().await?;
     let banner = Banner::new(&listening, stores.data_folder());
     start(&mut parts, settings, equipment, listening);

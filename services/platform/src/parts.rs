@@ -6,7 +6,6 @@
 
 use std::collections::HashMap;
 use std::error::Error;
-use std::fmt::Display;
 use std::future::Future;
 use std::time::Duration;
 
@@ -149,16 +148,16 @@ fn describe(panic: JoinError) -> String {
 
 /// A part ended that nobody had told to, or failed on its way out.
 #[derive(Debug, thiserror::Error)]
-#[error("{name} ended: {}", chain(failure))]
+#[error("{name} ended: {}", in_one_line(failure.as_ref()))]
 pub struct PartError {
     name: &'static str,
     failure: Failure,
 }
 
 /// An error with what lies behind it, in one line; a cause that its error has said already is not said again.
-fn chain(failure: &Failure) -> impl Display {
-    let mut line = failure.to_string();
-    let mut cause = failure.source();
+pub(crate) fn in_one_line(error: &(dyn Error + 'static)) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
     while let Some(error) = cause {
         let text = error.to_string();
         if !line.contains(&text) {

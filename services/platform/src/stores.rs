@@ -3,11 +3,11 @@
 //! A store is opened when a part asks for it. The data folder is touched, and locked, with the first embedded one: a
 //! process that was given all its stores leaves nothing on the disk.
 
+use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::DisplayErrorContext;
 use chassis::sql::{self, Database};
 use record_log::{LogError, LogSettings, RecordLog};
 use url::Url;
@@ -15,7 +15,7 @@ use url::Url;
 use crate::config::StoreSettings;
 use crate::data_folder::{DataFolder, DataFolderError};
 use crate::dynamodb_endpoint::{DynamoDbEndpoint, EndpointError};
-use crate::parts::{Parts, Stage};
+use crate::parts::{Parts, Stage, in_one_line};
 
 /// What `--dynamodb` says for AWS itself.
 const AWS: &str = "aws";
@@ -99,6 +99,11 @@ impl Stores {
         }
     }
 
+    /// Whether this process is the only one that has its SQL database.
+    pub fn has_database_alone(&self) -> bool {
+        self.settings.mysql.is_none()
+    }
+
     /// The data folder, if a store needed it.
     pub fn data_folder(&self) -> Option<&DataFolder> {
         self.folder.as_ref()
@@ -115,7 +120,7 @@ impl Stores {
         }
         if let (Some(_), Some(client)) = (&self.settings.dynamodb, &self.dynamodb) {
             let answered = client.list_tables().limit(1).send().await;
-            answered.map_err(|error| StoreError::away("DynamoDB", "--dynamodb", &DisplayErrorContext(&error)))?;
+            answered.map_err(|error| StoreError::away("DynamoDB", "--dynamodb", &error))?;
         }
         if let (Some(_), Some(log)) = (&self.settings.brokers, &self.log) {
             check_brokers(Arc::clone(log)).await?;
@@ -144,7 +149,7 @@ impl Stores {
 async fn check_brokers(log: Arc<dyn RecordLog>) -> Result<(), StoreError> {
     let asked = tokio::task::spawn_blocking(move || log.partitions(events::ORDERS)).await;
     match asked.expect("asking for partitions does not panic") {
-        Err(LogError::Unavailable(cause)) => Err(StoreError::away("Kafka", "--brokers", &cause)),
+        Err(LogError::Unavailable(cause)) => Err(StoreError::away("Kafka", "--brokers", cause.as_ref())),
         Err(other @ LogError::Settings(_)) => Err(StoreError::Log(other)),
         _ => Ok(()),
     }
@@ -184,8 +189,8 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    fn away(server: &'static str, flag: &'static str, reason: &dyn std::fmt::Display) -> Self {
-        Self::Away { server, flag, reason: reason.to_string() }
+    fn away(server: &'static str, flag: &'static str, error: &(dyn Error + 'static)) -> Self {
+        Self::Away { server, flag, reason: in_one_line(error) }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The products service: the catalogue, and the stock that orders take from.
 //!
 //! It owns the DynamoDB tables `products` and `product-reservations`. It publishes and consumes nothing; the orders
-//! service asks it for products by id ([`http`]) and reserves stock under the order's key ([`reservation`]).
+//! service asks it for products by id (`http`) and reserves stock under the order's key (`reservation`).
 //!
 //! What always holds: a product is valid or not stored; a write that was decided on one version never overwrites
 //! another; stock never falls below zero, and a reservation takes everything it names, once, or nothing.

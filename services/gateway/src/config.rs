@@ -44,6 +44,9 @@ pub struct Config {
     /// How long an upstream may be silent within the body of its answer. Streams of events are exempt.
     #[arg(id = "gateway-idle-timeout", long, env = "TIDEMARK_GATEWAY_IDLE_TIMEOUT", default_value = "30s", value_parser = parse_duration)]
     pub idle_timeout: Duration,
+    /// How long a client may take to send the head of its request.
+    #[arg(id = "gateway-head-timeout", long, env = "TIDEMARK_GATEWAY_HEAD_TIMEOUT", default_value = "30s", value_parser = parse_duration)]
+    pub head_timeout: Duration,
     /// How long a client may take to send the body of its request.
     #[arg(id = "gateway-body-timeout", long, env = "TIDEMARK_GATEWAY_BODY_TIMEOUT", default_value = "10s", value_parser = parse_duration)]
     pub body_timeout: Duration,

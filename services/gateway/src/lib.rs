@@ -55,7 +55,8 @@ pub async fn run(config: Config, _: Parts, listener: TcpListener, shutdown: Shut
     let health = Health::of_services_behind("services");
     let metrics = Metrics::new("gateway");
     let router = router(&config, &health, &metrics, &shutdown);
-    chassis::serve("gateway", listener, router, health, metrics, shutdown).await
+    let limits = chassis::Limits { head: config.head_timeout, ..chassis::Limits::default() };
+    chassis::Server { service: "gateway".to_owned(), router, health, metrics, limits }.run(listener, shutdown).await
 }
 
 /// The routes of the API and the storefront; registers a check for each upstream, and counters of what goes wrong there.

@@ -20,11 +20,11 @@ pub struct Timestamp(u64);
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct InvalidTimestamp;
 
-/// The last instant that is in the year 9999 wherever on earth: 9999-12-30T22:00:00.999Z, as far as jiff goes.
-const MAX_MS: u64 = 253_402_207_200_999;
+/// The last instant that is in the year 9999 wherever on earth: 9999-12-30T22:00:00.000Z, as far as jiff goes.
+const MAX_MS: u64 = 253_402_207_200_000;
 
 impl Timestamp {
-    /// The instant `ms` milliseconds after the Unix epoch, or none after 9999-12-30T22:00:00.999Z.
+    /// The instant `ms` milliseconds after the Unix epoch, or none after 9999-12-30T22:00:00.000Z.
     pub fn from_ms(ms: u64) -> Option<Self> {
         (ms <= MAX_MS).then_some(Self(ms))
     }

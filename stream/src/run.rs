@@ -112,11 +112,13 @@ impl<K: Key, A: Aggregate> Run<K, A> {
             topics::await_partitions(self.log.as_ref(), &self.pipeline.topic, self.settings.until_end, stop)?;
         let Some(partitions) = partitions else { return Ok(Ending::Done) };
         let fingerprint = Fingerprint::new(&self.pipeline.topic, &self.pipeline.windows, self.settings.sink_slots);
-        let number = runtime.block_on(self.store.claim_attempt())?;
+        let Some(number) = until_stopped(runtime, stop, self.store.claim_attempt())? else { return Ok(Ending::Done) };
         let publishers = self.open_slots()?;
-        let checkpoint = runtime.block_on(recover::newest(&self.store, number, &fingerprint))?;
+        let newest = until_stopped(runtime, stop, recover::newest(&self.store, number, &fingerprint))?;
+        let Some(checkpoint) = newest else { return Ok(Ending::Done) };
         let adopted = recover::adopt(checkpoint.as_ref(), number, self.pipeline.name(), &fingerprint);
-        runtime.block_on(self.store.create_manifest(&adopted))?;
+        let published = until_stopped(runtime, stop, self.store.create_manifest(&adopted))?;
+        let Some(()) = published else { return Ok(Ending::Done) };
         self.metrics.attempt_began(number);
         tracing::info!(attempt = number, boundary_ms = adopted.boundary, partitions, "the attempt begins");
 
@@ -274,6 +276,25 @@ fn execute<K: Key, A: Aggregate>(shared: Shared<K, A>, owned: Vec<Own<K, A>>) ->
     let outcomes = guards.map_err(JobError::Worker)?.join();
     outcomes.into_iter().collect::<Result<Vec<()>, String>>().map_err(JobError::Worker)?;
     Ok(())
+}
+
+/// Waits for work on the store, which does not give up by itself; none when somebody asks to stop.
+fn until_stopped<T, E>(
+    runtime: &Runtime,
+    stop: &Stop,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<Option<T>, E> {
+    let asked = async {
+        while !stop.is_requested() {
+            tokio::time::sleep(LONGEST_PARK).await;
+        }
+    };
+    runtime.block_on(async {
+        tokio::select! {
+            outcome = work => outcome.map(Some),
+            () = asked => Ok(None),
+        }
+    })
 }
 
 /// Going on from the checkpoint may help.

@@ -38,7 +38,7 @@ use crate::worker::Shared;
 use partitions::{Leaving, Partitions};
 
 /// How often event time goes on at the end of partitions.
-const TICK: Duration = Duration::from_millis(20);
+const TICK: Duration = Duration::from_millis(40);
 
 /// Entries, asides and crossings.
 pub type Sourced<'scope, K, A> = (

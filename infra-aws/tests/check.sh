@@ -94,7 +94,7 @@ fi
 if [ -s "$work/prod.json" ]; then
   run "each service may make the calls that its source makes, and no others" may_do_what_it_does
 fi
-program=${PLATFORM:-$(ls -t "$here"/../../target/*/platform 2>/dev/null | head -n 1)}
+program=${PLATFORM:-$(ls -t "${CARGO_TARGET_DIR:-$here/../../target}"/*/platform 2>/dev/null | head -n 1)}
 if ! [ -x "$program" ]; then
   skip "the platform is not built: the services' tables were not compared with these (cargo build, or PLATFORM=path)"
 elif ! [ -s "$work/prod.json" ]; then

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use timely::scheduling::activate::SyncActivator;
 use tokio::runtime::Handle;
@@ -9,6 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::checkpoint::recover::RecoverError;
 use crate::checkpoint::store::StoreError;
+use crate::cluster::ClusterError;
 use crate::metrics::Metrics;
 use record_log::{LogError, PublishError};
 
@@ -36,7 +38,37 @@ pub enum JobError {
     /// timely dataflow could not start its workers, or one of them panicked.
     #[error("a worker died: {0}")]
     Worker(String),
+    /// The other processes of the job.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
 }
+
+impl JobError {
+    /// Going on from the checkpoint may help: by itself when the job is one process, with the others when it is several.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Log(LogError::Unavailable(_)) => true,
+            Self::Publish(error) => !matches!(error, PublishError::Fenced { .. }),
+            Self::Cluster(error) => error.is_passing(),
+            _ => false,
+        }
+    }
+
+    /// The process is to be started again. One of several processes is also started again when it was only left behind by
+    /// the others, or died of a panic: they wait for it.
+    pub fn is_for_a_new_start(&self) -> bool {
+        matches!(
+            self,
+            Self::Publish(PublishError::Fenced { .. })
+                | Self::Recover(RecoverError::Superseded { .. })
+                | Self::Store(StoreError::Taken(_))
+                | Self::Worker(_)
+        ) || self.is_passing()
+    }
+}
+
+/// How often it is looked whether somebody asks to stop.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Asks a job to stop. Clones ask the same job.
 #[derive(Clone, Default)]
@@ -67,6 +99,14 @@ impl Stop {
         };
         std::thread::Builder::new().name("signals".to_owned()).spawn(listen)?;
         Ok(())
+    }
+
+    /// Waits so long, or until somebody asks.
+    pub fn wait(&self, delay: Duration) {
+        let until = Instant::now() + delay;
+        while Instant::now() < until && !self.is_requested() {
+            std::thread::sleep(LOOK_EVERY.min(delay));
+        }
     }
 
     /// Somebody asked.

@@ -5,11 +5,15 @@
 //!
 //! The modules in reading order, which is the order in which a record passes them:
 //! event time ([`pane`], [`watermark`], [`cut`]), what is kept of events ([`aggregate`]), the dataflow ([`dataflow`]:
-//! [`source`], [`panes`], [`window`], [`checkpoint`], [`summary`], [`sink`]), and the life of a job ([`run`]).
+//! [`source`], [`panes`], [`window`], [`checkpoint`], [`summary`], [`sink`]), and the life of a job ([`run`]: how its
+//! attempts [begin](`beginning`), in one process or in [several](`cluster`), and who does what in them, [`assignment`]).
 
 pub mod aggregate;
+pub mod assignment;
 pub mod attempt;
+pub mod beginning;
 pub mod checkpoint;
+pub mod cluster;
 pub mod cut;
 pub mod dataflow;
 pub mod flow;
@@ -27,6 +31,7 @@ pub mod source;
 pub mod standing;
 pub mod status;
 pub mod summary;
+pub mod supervise;
 pub mod topics;
 pub mod watermark;
 pub mod window;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use record_log::Delivery;
+use serde::{Deserialize, Serialize};
 
 use crate::flow::Slots;
 
@@ -13,7 +14,7 @@ pub struct Settings {
     #[arg(long, env = "TIDEMARK_CHECKPOINTS", default_value = "memory:///", value_name = "URL")]
     pub checkpoints: String,
 
-    /// Worker threads
+    /// Worker threads of each process
     #[arg(long, env = "TIDEMARK_WORKERS", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub workers: u16,
 
@@ -47,7 +48,7 @@ pub struct Settings {
 }
 
 /// What is promised of results.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, clap::ValueEnum)]
 pub enum Guarantee {
     /// A `read_committed` consumer sees each result once.
     ExactlyOnce,

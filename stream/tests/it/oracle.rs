@@ -78,6 +78,7 @@ impl World {
             store: CheckpointStore::new(self.objects.clone(), Path::default(), "counts"),
             metrics: Metrics::new("counts"),
             clock: system_clock(),
+            members: None,
         }
     }
 

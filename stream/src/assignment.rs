@@ -1,0 +1,124 @@
+//! Who does what in an attempt: which worker reads which partitions, commits which slots, and sends which of the panes
+//! that the checkpoint holds.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use record_log::{LogError, Offset};
+
+use crate::aggregate::{Aggregate, Key};
+use crate::attempt::JobError;
+use crate::beginning::Beginning;
+use crate::checkpoint::manifest::Manifest;
+use crate::checkpoint::part;
+use crate::cluster::Members;
+use crate::cut::{Intake, Start};
+use crate::flow::ClosedPane;
+use crate::pane::EventTimeMs;
+use crate::run::{Run, millis};
+use crate::sink::committer::SlotPublisher;
+use crate::source::partitions::{Limits, Partitions};
+use crate::worker::Own;
+
+impl<K: Key, A: Aggregate> Run<K, A> {
+    /// How many workers all processes have together.
+    pub(crate) fn peers(&self) -> usize {
+        usize::from(self.settings.workers) * self.members.as_ref().map_or(1, Members::processes)
+    }
+
+    /// The workers of this process, as they are counted over all.
+    pub(crate) fn own_workers(&self) -> Range<usize> {
+        let workers = usize::from(self.settings.workers);
+        let first = workers * self.members.as_ref().map_or(0, |members| usize::from(members.process));
+        first..first + workers
+    }
+
+    /// Gives every worker of this process its partitions, its slots, and its share of the checkpoint.
+    ///
+    /// # Errors
+    /// [`JobError::Position`] when the log does not hold what the checkpoint was made of; [`JobError::Log`].
+    pub(crate) fn assign(&self, beginning: &mut Beginning) -> Result<Vec<Own<K, A>>, JobError> {
+        let (boundary, peers) = (beginning.adopted.boundary, self.peers());
+        let starts = self.starts(beginning.partitions, &beginning.adopted)?;
+        let ends = if self.settings.until_end { Some(self.ends()?) } else { None };
+        let windows_end = beginning.adopted.parts.iter().map(|part| part.last + self.pipeline.windows.size_ms()).max();
+        let parts = beginning.checkpoint.take().map(|checkpoint| checkpoint.parts).unwrap_or_default();
+        let mut owned = Vec::new();
+        for worker in self.own_workers() {
+            let own = starts.iter().filter(|(id, _)| **id as usize % peers == worker).map(|(id, start)| (*id, *start));
+            let mut partitions = self.partitions(boundary, own.collect(), ends.clone())?;
+            partitions.expect_windows_until(windows_end.unwrap_or(0));
+            let is_own = |publisher: &mut SlotPublisher| publisher.slot as usize % peers == worker;
+            let slots = beginning.slots.extract_if(.., is_own).collect();
+            owned.push(Own {
+                partitions,
+                restored: restored(boundary, parts.iter().skip(worker).step_by(peers))?,
+                slots,
+            });
+        }
+        Ok(owned)
+    }
+
+    fn partitions(
+        &self,
+        boundary: EventTimeMs,
+        starts: Vec<(u32, Start)>,
+        ends: Option<BTreeMap<u32, Offset>>,
+    ) -> Result<Partitions<K, A>, JobError> {
+        let from: Vec<_> = starts.iter().map(|(id, start)| (*id, start.resume)).collect();
+        let reader = self.log.reader(&self.pipeline.topic, &from)?;
+        let (windows, settings) = (self.pipeline.windows, &self.settings);
+        let disorder_ms = millis(settings.disorder);
+        let intake = Intake::new(windows, millis(settings.allowed_lateness), disorder_ms, boundary, starts);
+        // The slowest partition must be able to read on until its watermark passes its oldest open pane.
+        let needed = disorder_ms / windows.pane_ms() + 2;
+        let limits = Limits {
+            windows,
+            max_future_skew_ms: millis(settings.max_future_skew),
+            max_open_panes: usize::from(settings.max_open_panes) + usize::try_from(needed).unwrap_or(usize::MAX / 2),
+        };
+        Ok(Partitions::new(intake, reader, Arc::clone(&self.pipeline.decode), limits, ends))
+    }
+
+    /// Where each partition is taken up: where the checkpoint says, or at its oldest record.
+    fn starts(&self, partitions: u32, adopted: &Manifest) -> Result<BTreeMap<u32, Start>, JobError> {
+        let ranges = self.log.offsets(&self.pipeline.topic)?;
+        let range = |id: u32| ranges.get(id as usize).copied();
+        let mut starts: BTreeMap<u32, Start> = BTreeMap::new();
+        for id in 0..partitions {
+            let oldest = range(id).map_or(0, |range| range.start);
+            starts.insert(id, Start { resume: oldest, cut: 0, newest: None });
+        }
+        for cut in adopted.partitions.iter().filter(|cut| cut.cut > 0) {
+            let held = range(cut.partition).map_or((0, 0), |range| (range.start, range.end));
+            if cut.resume < held.0 || cut.cut > held.1 {
+                return Err(JobError::Position(format!(
+                    "the checkpoint reads partition {} of {:?} from offset {} and has counted up to {}, but the log holds {} to {}: \
+                     the topic was deleted, recreated or has expired. Restore it, or start over under another --job name",
+                    cut.partition, self.pipeline.topic, cut.resume, cut.cut, held.0, held.1
+                )));
+            }
+            starts.insert(cut.partition, Start { resume: cut.resume, cut: cut.cut, newest: cut.newest });
+        }
+        Ok(starts)
+    }
+
+    fn ends(&self) -> Result<BTreeMap<u32, Offset>, LogError> {
+        let ranges = self.log.offsets(&self.pipeline.topic)?;
+        Ok((0..).zip(ranges).map(|(id, range)| (id, range.end)).collect())
+    }
+}
+
+/// The panes of some of the checkpoint's parts. It does not matter which worker sends which.
+fn restored<'a, K: Key, A: Aggregate>(
+    boundary: EventTimeMs,
+    parts: impl Iterator<Item = &'a Bytes>,
+) -> Result<Vec<ClosedPane<K, A>>, JobError> {
+    let mut panes = Vec::new();
+    for part in parts {
+        panes.extend(part::read(part, boundary).map_err(|error| JobError::Position(error.to_string()))?);
+    }
+    Ok(panes)
+}

@@ -1,0 +1,116 @@
+//! The beginning of an attempt: who takes part, that no earlier attempt can commit any more, and from where to go on.
+//!
+//! The order of the steps is [`recover`]'s. Process 0, or a process alone, takes them all; the others open their slots
+//! when they are told, and read the checkpoint that process 0 has published as the attempt's.
+
+use std::thread;
+
+use record_log::LogError;
+
+use crate::aggregate::{Aggregate, Key};
+use crate::attempt::{JobError, Stop};
+use crate::checkpoint::manifest::{Fingerprint, Manifest};
+use crate::checkpoint::recover::{self, Checkpoint, RecoverError};
+use crate::checkpoint::store::ManifestId;
+use crate::cluster::mesh::Mesh;
+use crate::cluster::rendezvous::{Follower, Lead};
+use crate::cluster::{Members, Terms};
+use crate::run::{Run, millis};
+use crate::sink::committer::SlotPublisher;
+use crate::topics;
+
+/// What an attempt begins with, in one process.
+pub struct Beginning {
+    /// The attempt's number.
+    pub number: u64,
+    /// How many partitions the topic has.
+    pub partitions: u32,
+    /// The checkpoint that the attempt starts from, published as its own.
+    pub adopted: Manifest,
+    /// The checkpoint with its parts; none when the job is new.
+    pub checkpoint: Option<Checkpoint>,
+    /// The sink slots of this process, open.
+    pub slots: Vec<SlotPublisher>,
+    /// The links to the other processes, if there are any.
+    pub mesh: Option<Mesh>,
+}
+
+impl<K: Key, A: Aggregate> Run<K, A> {
+    /// Begins the next attempt; none when somebody asks to stop before the topic has come to be.
+    ///
+    /// # Errors
+    /// [`JobError`].
+    pub(crate) async fn begin(&self, stop: &Stop) -> Result<Option<Beginning>, JobError> {
+        match &self.members {
+            Some(members) if members.process > 0 => self.follow(members).await.map(Some),
+            members => self.lead(members.as_ref(), stop).await,
+        }
+    }
+
+    async fn lead(&self, members: Option<&Members>, stop: &Stop) -> Result<Option<Beginning>, JobError> {
+        topics::ensure(self.log.as_ref(), &self.pipeline)?;
+        let until_end = self.settings.until_end;
+        let partitions = topics::await_partitions(self.log.as_ref(), &self.pipeline.topic, until_end, stop)?;
+        let Some(partitions) = partitions else { return Ok(None) };
+        let mut lead = Lead::gather(members, &self.terms()).await?;
+        let number = self.store.claim_attempt().await?;
+        lead.claimed(number).await?;
+        let slots = self.open_slots()?;
+        lead.all_fenced().await?;
+        let fingerprint = self.fingerprint();
+        let checkpoint = recover::newest(&self.store, number, &fingerprint).await?;
+        let adopted = recover::adopt(checkpoint.as_ref(), number, self.pipeline.name(), &fingerprint);
+        self.store.create_manifest(&adopted).await?;
+        let mesh = lead.begin(partitions, adopted.boundary).await?;
+        Ok(Some(Beginning { number, partitions, adopted, checkpoint, slots, mesh }))
+    }
+
+    async fn follow(&self, members: &Members) -> Result<Beginning, JobError> {
+        let mut follower = Follower::join(members, &self.terms()).await?;
+        let number = follower.attempt;
+        let slots = self.open_slots()?;
+        let (partitions, boundary) = follower.fenced().await?;
+        let published = recover::load(&self.store, ManifestId { attempt: number, boundary }).await;
+        let checkpoint = published.map_err(|flaw| RecoverError::Unreadable(Box::new(flaw)))?;
+        let mesh = Some(follower.link().await?);
+        let adopted = checkpoint.manifest.clone();
+        Ok(Beginning { number, partitions, adopted, checkpoint: Some(checkpoint), slots, mesh })
+    }
+
+    /// Opens the publishers of this process's slots: that fences every earlier attempt.
+    fn open_slots(&self) -> Result<Vec<SlotPublisher>, LogError> {
+        let (job, delivery) = (self.pipeline.name(), self.settings.guarantee.into());
+        thread::scope(|scope| {
+            let open = |slot| {
+                move || {
+                    let publisher = self.log.publisher(&format!("{job}-sink-{slot}"), delivery)?;
+                    Ok(SlotPublisher { slot, publisher })
+                }
+            };
+            let own = self.own_workers();
+            let slots = own.flat_map(|worker| self.settings.sink_slots.of_worker(worker, self.peers()));
+            let opening: Vec<_> = slots.map(|slot| scope.spawn(open(slot))).collect();
+            opening.into_iter().map(|thread| thread.join().expect("opening a publisher does not panic")).collect()
+        })
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::new(&self.pipeline.topic, &self.pipeline.windows, self.settings.sink_slots)
+    }
+
+    fn terms(&self) -> Terms {
+        let settings = &self.settings;
+        Terms {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            job: self.pipeline.name().to_owned(),
+            processes: self.members.as_ref().map_or(1, Members::processes),
+            workers: settings.workers,
+            fingerprint: self.fingerprint(),
+            disorder_ms: millis(settings.disorder),
+            allowed_lateness_ms: millis(settings.allowed_lateness),
+            max_future_skew_ms: millis(settings.max_future_skew),
+            guarantee: settings.guarantee,
+            until_end: settings.until_end,
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! The command line of `order-analytics`.
+
+use std::net::SocketAddr;
+
+use clap::{Args, Parser, Subcommand};
+use stream::cluster::Membership;
+use stream::order_analytics::OrderAnalytics;
+use tracing_subscriber::EnvFilter;
+
+/// Counts the orders of each user in windows of event time, exactly once, from Kafka to Kafka
+#[derive(Parser)]
+#[command(name = "order-analytics", version, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    #[command(flatten)]
+    pub run: RunArguments,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Runs the job in a process of its own and starts that again whenever it dies
+    Supervise(Box<RunArguments>),
+}
+
+#[derive(Args)]
+pub struct RunArguments {
+    /// Kafka brokers, host:port, comma separated
+    #[arg(long, env = "TIDEMARK_BROKERS", default_value = "localhost:9092")]
+    pub brokers: String,
+
+    /// Further librdkafka property, such as security.protocol=SASL_SSL; repeat it, or in the variable one a line
+    #[arg(long = "property", env = "TIDEMARK_PROPERTIES", value_delimiter = '\n', value_parser = parse_property, value_name = "NAME=VALUE")]
+    pub properties: Vec<(String, String)>,
+
+    /// Address that status, health and metrics are served on; not served if absent
+    #[arg(long, env = "TIDEMARK_STATUS_ADDRESS", value_name = "HOST:PORT")]
+    pub status_address: Option<SocketAddr>,
+
+    /// What is logged: error, warn, info, debug, or by module as in `stream=debug`
+    #[arg(long, env = "TIDEMARK_LOG", default_value = "warn", value_name = "FILTER")]
+    pub log: EnvFilter,
+
+    #[command(flatten)]
+    pub members: Membership,
+
+    #[command(flatten)]
+    pub job: OrderAnalytics,
+}
+
+fn parse_property(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("NAME=VALUE is expected")?;
+    Ok((name.to_owned(), value.to_owned()))
+}

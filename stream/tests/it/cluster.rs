@@ -1,0 +1,148 @@
+//! Several processes run a job as one: with whatever number of them it goes on, and whichever of them dies, what was
+//! committed is what a plain recount gives, once. The processes are threads here; their links are real sockets.
+
+use std::net::TcpListener;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use rand::RngExt;
+use record_log::simulated::{Call, Fault, SimulatedLog};
+use stream::cluster::{ClusterError, Members};
+use stream::{JobError, Run, Settings, Stop};
+
+use crate::oracle::{World, random, settings, windows};
+
+/// Processes by their listeners and addresses.
+struct Processes {
+    listeners: Vec<TcpListener>,
+    hosts: Vec<String>,
+}
+
+/// What a process is to die of, if at all: its number, the call on the log, and the fault that it meets there.
+type Death = Option<(usize, u64, Fault)>;
+
+impl Processes {
+    fn new(count: usize) -> Self {
+        let listeners: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let hosts = listeners.iter().map(|listener| listener.local_addr().unwrap().to_string()).collect();
+        Self { listeners, hosts }
+    }
+
+    fn members(&self, process: usize) -> Option<Members> {
+        let listener = self.listeners[process].try_clone().unwrap();
+        (self.listeners.len() > 1).then(|| Members::new(u16::try_from(process).unwrap(), self.hosts.clone(), listener))
+    }
+
+    /// Runs all processes to the end of what was published. Each is started again when its attempt is over, as its
+    /// supervisor would, until one of them finishes: then everything is committed. Says how many starts it took.
+    fn run(&self, world: &World, settings: &Settings, death: Death) -> u64 {
+        let (stop, starts) = (Stop::default(), AtomicU64::new(0));
+        thread::scope(|scope| {
+            for process in 0..self.listeners.len() {
+                let (stop, starts) = (&stop, &starts);
+                scope.spawn(move || {
+                    let mut mortal = mortal(&world.log, death.filter(|(victim, ..)| *victim == process));
+                    loop {
+                        starts.fetch_add(1, Ordering::SeqCst);
+                        let job = Run { members: self.members(process), ..world.job(mortal.clone(), settings) };
+                        let outcome = catch_unwind(AssertUnwindSafe(|| job.run(stop)));
+                        match outcome {
+                            Ok(Ok(())) if !mortal.is_dead() => return stop.request(),
+                            Ok(Err(error)) if !mortal.is_dead() => assert!(error.is_for_a_new_start(), "{error}"),
+                            _ => {}
+                        }
+                        mortal = mortal_no_more(&world.log);
+                    }
+                });
+            }
+        });
+        starts.into_inner()
+    }
+}
+
+fn mortal(log: &SimulatedLog, death: Death) -> SimulatedLog {
+    let calls = Arc::new(AtomicU64::new(0));
+    log.process(move |call: &Call<'_>| {
+        // Readers ask all the time: what matters is when something is opened, sent or committed.
+        let matters = !matches!(call, Call::Poll { .. } | Call::Offsets { .. });
+        let number = if matters { calls.fetch_add(1, Ordering::SeqCst) } else { u64::MAX };
+        death.filter(|(_, at, _)| number == *at).map_or(Fault::None, |(.., fault)| fault)
+    })
+}
+
+fn mortal_no_more(log: &SimulatedLog) -> SimulatedLog {
+    mortal(log, None)
+}
+
+#[test]
+fn several_processes_count_as_one_does_and_go_on_as_any_other_number() {
+    for seed in 1..=25 {
+        let mut random = random(seed);
+        let mut world = World::new(windows(&mut random), random.random_range(1..=5));
+        let first = settings(&mut random);
+        for _ in 0..random.random_range(1..=3) {
+            world.publish(random.random_range(0..200), &mut random);
+            let settings = Settings { workers: random.random_range(1..=2), ..first.clone() };
+            let processes = random.random_range(1..=3);
+            println!("seed {seed}: {} records, {processes} processes, {settings:?}", world.records.len());
+            Processes::new(processes).run(&world, &settings, None);
+            world.check();
+        }
+    }
+}
+
+#[test]
+fn whichever_process_dies_wherever_all_start_again_and_everything_is_counted_once() {
+    let mut restarts = 0;
+    for seed in 1..=40 {
+        let mut random = random(seed);
+        let mut world = World::new(windows(&mut random), random.random_range(1..=4));
+        let settings = Settings { workers: random.random_range(1..=2), ..settings(&mut random) };
+        world.publish(random.random_range(50..150), &mut random);
+        let count = random.random_range(2..=3);
+        let fault =
+            [Fault::CrashBefore, Fault::CrashAfter, Fault::LoseReply, Fault::Unavailable][random.random_range(0..4)];
+        let (victim, at) = (random.random_range(0..count), random.random_range(0..25));
+        println!("seed {seed}: {fault:?} at call {at} of process {victim} of {count}, {settings:?}");
+        let starts = Processes::new(count).run(&world, &settings, Some((victim, at, fault)));
+        world.check();
+        restarts += u64::from(starts > count as u64);
+    }
+    assert!(restarts > 10, "processes die in this test: {restarts}");
+}
+
+#[test]
+fn a_process_with_other_settings_is_told_so_and_not_taken() {
+    let world = World::new(windows(&mut random(1)), 1);
+    let processes = Processes::new(2);
+    let (settings, stop) = (settings(&mut random(1)), Stop::default());
+    let other = Settings { disorder: settings.disorder + Duration::from_secs(1), ..settings.clone() };
+    thread::scope(|scope| {
+        let lead = Run { members: processes.members(0), ..world.job(world.log.clone(), &settings) };
+        let lead = scope.spawn({
+            let stop = stop.clone();
+            move || lead.run(&stop)
+        });
+        let follower = Run { members: processes.members(1), ..world.job(world.log.clone(), &other) };
+        match follower.run(&Stop::default()) {
+            Err(error @ JobError::Cluster(ClusterError::Refused(_))) => {
+                assert!(error.to_string().contains("disorder_ms: "), "{error}");
+                assert!(!error.is_for_a_new_start());
+            }
+            outcome => panic!("the process was taken: {outcome:?}"),
+        }
+        stop.request();
+        lead.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn processes_that_cannot_share_their_checkpoints_are_refused() {
+    let world = World::new(windows(&mut random(1)), 1);
+    let job = world.job(world.log.clone(), &settings(&mut random(1)));
+    let refusal = job.together(Processes::new(2).members(0)).err().unwrap().to_string();
+    assert!(refusal.contains("--checkpoints"), "{refusal}");
+}

@@ -1,0 +1,81 @@
+//! A file's bytes as they come, piece by piece, and what can end their reading.
+//!
+//! Readers block: they pull pieces from an iterator on a thread of their own, while the next piece is fetched. So at most
+//! a few pieces are in memory, whatever the size of the file, and readers are plain functions that tests feed from memory.
+
+use std::io::{self, Read};
+
+use bytes::{Buf, Bytes};
+
+use crate::finding::Refusal;
+
+/// What some programs put before UTF-8. It is looked for in the first piece, which is far longer.
+pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// A piece of a file, or why there is none.
+pub type Chunk = Result<Bytes, object_store::Error>;
+
+/// Why a reader did not come to the end.
+#[derive(Debug)]
+pub enum Stop {
+    /// What it read is refused.
+    Refused(Refusal),
+    /// What it reads from failed.
+    Objects(object_store::Error),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<object_store::Error> for Stop {
+    fn from(error: object_store::Error) -> Self {
+        Self::Objects(error)
+    }
+}
+
+/// Pieces as one stream of bytes, without a byte order mark before them. A failure ends it and is kept in `failure`, for [`io::Error`] would hide it.
+pub struct ChunkReader<I> {
+    chunks: I,
+    current: Bytes,
+    has_begun: bool,
+    /// What the pieces' source said instead of a piece.
+    pub failure: Option<object_store::Error>,
+}
+
+impl<I: Iterator<Item = Chunk>> ChunkReader<I> {
+    /// A stream of these pieces.
+    pub fn new(chunks: I) -> Self {
+        Self { chunks, current: Bytes::new(), has_begun: false, failure: None }
+    }
+
+    fn begin(&mut self) {
+        if !self.has_begun && self.current.starts_with(BYTE_ORDER_MARK) {
+            self.current.advance(BYTE_ORDER_MARK.len());
+        }
+        self.has_begun = true;
+    }
+}
+
+impl<I: Iterator<Item = Chunk>> Read for ChunkReader<I> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.current.is_empty() {
+            match self.chunks.next() {
+                Some(Ok(chunk)) => {
+                    self.current = chunk;
+                    self.begin();
+                }
+                Some(Err(error)) => {
+                    self.failure = Some(error);
+                    return Err(io::Error::other("the object store failed"));
+                }
+                None => return Ok(0),
+            }
+        }
+        let length = buffer.len().min(self.current.len());
+        self.current.copy_to_slice(&mut buffer[..length]);
+        Ok(length)
+    }
+}

@@ -1,0 +1,34 @@
+//! The settings of this service, and of the Lambda.
+
+use clap::Args;
+
+/// What can be set of the service.
+#[derive(Args, Clone, Debug)]
+#[group(skip)]
+pub struct Config {
+    /// Base address of the products service.
+    #[arg(
+        id = "files-products-url",
+        long = "files-products-url",
+        env = "TIDEMARK_PRODUCTS_URL",
+        default_value = "http://127.0.0.1:5002",
+        value_name = "URL"
+    )]
+    pub products_url: String,
+    /// The most bytes of a file that is read, wherever it came from.
+    #[arg(long, env = "TIDEMARK_FILES_MAX_BYTES", default_value_t = 5 << 30, value_name = "BYTES")]
+    pub files_max_bytes: u64,
+    /// The most bytes of a file that is posted.
+    #[arg(long, env = "TIDEMARK_FILES_MAX_UPLOAD_BYTES", default_value_t = 100 << 20, value_name = "BYTES")]
+    pub files_max_upload_bytes: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            products_url: "http://127.0.0.1:5002".to_owned(),
+            files_max_bytes: 5 << 30,
+            files_max_upload_bytes: 100 << 20,
+        }
+    }
+}

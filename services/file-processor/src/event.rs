@@ -1,0 +1,101 @@
+//! What S3 tells of: objects that were created.
+//!
+//! Of the notification only what is needed is read.
+//! See <https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html>.
+
+use percent_encoding::percent_decode_str;
+use serde::Deserialize;
+
+use crate::objects::UPLOADS;
+
+/// A notification. S3's test of a new configuration has no records.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Notification {
+    #[serde(rename = "Records", default)]
+    records: Vec<Record>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Record {
+    #[serde(rename = "eventName")]
+    event_name: String,
+    s3: S3,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct S3 {
+    object: S3Object,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct S3Object {
+    key: String,
+    #[serde(rename = "versionId")]
+    version_id: Option<String>,
+    #[serde(rename = "eTag")]
+    e_tag: Option<String>,
+}
+
+/// A version of an object that was put among the uploads.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Upload {
+    /// The object.
+    pub key: String,
+    /// Its version, where the bucket keeps several.
+    pub version_id: Option<String>,
+    /// Its version or entity tag: what was meant, whatever is there by now.
+    pub version: Option<String>,
+}
+
+impl Notification {
+    /// What was put among the uploads.
+    pub fn uploads(self) -> impl Iterator<Item = Upload> {
+        let created = self.records.into_iter().filter(|record| record.event_name.starts_with("ObjectCreated:"));
+        created.map(|record| Upload::from(record.s3.object)).filter(|upload| upload.key.starts_with(UPLOADS))
+    }
+}
+
+impl From<S3Object> for Upload {
+    /// Keys come as in a form: with + for a space, and the rest percent-encoded.
+    fn from(object: S3Object) -> Self {
+        let spaced = object.key.replace('+', " ");
+        let key = percent_decode_str(&spaced).decode_utf8_lossy().into_owned();
+        let version = object.version_id.clone().or(object.e_tag);
+        Self { key, version_id: object.version_id, version }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn uploads(notification: Value) -> Vec<Upload> {
+        serde_json::from_value::<Notification>(notification).unwrap().uploads().collect()
+    }
+
+    fn record(name: &str, object: &Value) -> Value {
+        json!({"eventVersion": "2.1", "eventSource": "aws:s3", "eventName": name,
+               "s3": {"s3SchemaVersion": "1.0", "bucket": {"name": "uploads"}, "object": object}})
+    }
+
+    #[test]
+    fn keys_are_decoded_and_versions_named() {
+        let object = json!({"key": "uploads/my+file%2B%C3%BC.csv", "size": 1024, "eTag": "d41d", "versionId": "v1"});
+        let upload = Upload {
+            key: "uploads/my file+ü.csv".to_owned(),
+            version_id: Some("v1".to_owned()),
+            version: Some("v1".to_owned()),
+        };
+        assert_eq!(uploads(json!({"Records": [record("ObjectCreated:Put", &object)]})), [upload]);
+    }
+
+    #[test]
+    fn what_is_not_an_upload_is_left_alone() {
+        let (upload, thumbnail) = (json!({"key": "uploads/a"}), json!({"key": "thumbnails/a"}));
+        let records = [record("ObjectRemoved:Delete", &upload), record("ObjectCreated:Put", &thumbnail)];
+        assert_eq!(uploads(json!({"Records": records})), []);
+        assert_eq!(uploads(json!({"Service": "Amazon S3", "Event": "s3:TestEvent"})), []);
+    }
+}

@@ -1,0 +1,182 @@
+//! The REST interface of the files.
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use bytes::Bytes;
+use chassis::{Json, Page, PageQuery, Path, Problem, Query, Result};
+use futures::{Stream, TryStreamExt};
+use serde::Deserialize;
+use uuid::Uuid;
+
+use crate::file::File;
+use crate::folder::Posted;
+use crate::objects::{Object, Objects, UPLOADS, UploadError};
+use crate::store::{Store, StoreError};
+
+/// What this service offers, in OpenAPI.
+const DESCRIPTION: &str = include_str!("../openapi.json");
+/// The longest name of a file, in characters.
+const MAX_NAME_CHARS: usize = 200;
+
+/// What the handlers work with.
+#[derive(Clone)]
+pub struct Files {
+    /// Where uploads go.
+    pub objects: Objects,
+    /// Where it is kept what they are.
+    pub store: Store,
+    /// Who is told, where the store tells nobody.
+    pub posted: Option<Posted>,
+    /// The most bytes of an upload.
+    pub max_upload_bytes: u64,
+}
+
+/// The query of an upload.
+#[derive(Debug, Deserialize)]
+struct UploadQuery {
+    /// What the file is called; a form says it itself.
+    name: Option<String>,
+    /// The folder it goes to.
+    folder: Option<Destination>,
+}
+
+/// The folders that mean something.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Destination {
+    /// A CSV becomes products.
+    Catalogue,
+}
+
+/// Why the body of an upload ends before its end.
+#[derive(Debug)]
+enum Broken {
+    TooLarge,
+    BrokeOff,
+}
+
+/// The routes of this service.
+pub fn router(files: Files) -> Router {
+    Router::new()
+        .route("/files", get(list).post(upload).layer(DefaultBodyLimit::disable()))
+        .route("/files/{id}", get(show))
+        .route("/openapi.json", get(async || ([(header::CONTENT_TYPE, "application/json")], DESCRIPTION)))
+        .with_state(files)
+}
+
+async fn list(State(files): State<Files>, Query(page): Query<PageQuery>) -> Result<Json<Page<File>>> {
+    let after: Option<String> = page.after()?;
+    Ok(Json(files.store.list(after.as_deref(), page.limit).await?))
+}
+
+async fn show(State(files): State<Files>, Path(id): Path<Uuid>) -> Result<Json<File>> {
+    let file = files.store.get(id).await?;
+    file.map(Json).ok_or_else(|| Problem::not_found("there is no such file"))
+}
+
+/// Takes a file as it is, or as the first file of a form, and answers before it is read: 202, and where to look.
+async fn upload(State(files): State<Files>, Query(query): Query<UploadQuery>, request: Request) -> Result<Response> {
+    if is_form(request.headers()) {
+        let form = Multipart::from_request(request, &files).await.map_err(|error| unreadable(&error))?;
+        return from_form(&files, query, form).await;
+    }
+    let key = key(query.name.as_deref(), query.folder)?;
+    let body: Body = request.into_body();
+    files.take(&key, body.into_data_stream().map_err(|_| Broken::BrokeOff)).await
+}
+
+impl Files {
+    async fn take(
+        &self,
+        key: &str,
+        pieces: impl Stream<Item = std::result::Result<Bytes, Broken>>,
+    ) -> Result<Response> {
+        let object =
+            self.objects.upload(key, limited(pieces, self.max_upload_bytes)).await.map_err(|error| match error {
+                UploadError::Source(Broken::TooLarge) => {
+                    let detail = format!("the file is larger than {} bytes", self.max_upload_bytes);
+                    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+                }
+                UploadError::Source(Broken::BrokeOff) => Problem::bad_request("the body broke off"),
+                UploadError::Objects(error) => {
+                    tracing::warn!(%error, "an upload could not be kept");
+                    Problem::unavailable("the file cannot be kept right now")
+                }
+            })?;
+        self.announce(&object).await
+    }
+
+    async fn announce(&self, object: &Object) -> Result<Response> {
+        let file = File::waiting(&object.key, &object.version, object.size_bytes, object.uploaded_at);
+        self.store.announce(&file).await?;
+        if let Some(posted) = &self.posted {
+            posted.tell(object);
+        }
+        let location = format!("/files/{}", file.id);
+        Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(file)).into_response())
+    }
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    content_type.to_ascii_lowercase().starts_with("multipart/form-data")
+}
+
+/// Takes the first file of a form; fields that are no files are passed over.
+async fn from_form(files: &Files, query: UploadQuery, mut form: Multipart) -> Result<Response> {
+    while let Some(field) = form.next_field().await.map_err(|error| unreadable(&error))? {
+        let Some(own_name) = field.file_name().map(str::to_owned) else { continue };
+        let key = key(query.name.or(Some(own_name)).as_deref(), query.folder)?;
+        return files.take(&key, field.map_err(|_| Broken::BrokeOff)).await;
+    }
+    Err(Problem::unprocessable("the form has no file").field("file"))
+}
+
+fn unreadable(error: &impl std::fmt::Display) -> Problem {
+    Problem::bad_request(format!("the form cannot be read: {error}"))
+}
+
+/// A key of its own for each upload, that ends in the name.
+fn key(name: Option<&str>, folder: Option<Destination>) -> Result<String> {
+    let complaint = |text: &'static str| Problem::unprocessable(text).field("name");
+    let name = name.map(str::trim).filter(|name| !name.is_empty()).ok_or_else(|| complaint("the file needs a name"))?;
+    if name.chars().count() > MAX_NAME_CHARS {
+        return Err(complaint("the name is longer than 200 characters"));
+    }
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    let plain: String = name.chars().map(|c| if is_plain(c) { c } else { '_' }).collect();
+    let folder = match folder {
+        Some(Destination::Catalogue) => "catalogue/",
+        None => "",
+    };
+    Ok(format!("{UPLOADS}{folder}{}/{}", Uuid::now_v7(), plain.trim_start_matches('.')))
+}
+
+/// The pieces, until they are more than `max_bytes` together.
+fn limited(
+    pieces: impl Stream<Item = std::result::Result<Bytes, Broken>>,
+    max_bytes: u64,
+) -> impl Stream<Item = std::result::Result<Bytes, Broken>> {
+    let mut left = max_bytes;
+    pieces.and_then(move |piece| {
+        let rest = left.checked_sub(piece.len() as u64);
+        left = rest.unwrap_or(0);
+        std::future::ready(rest.map(|_| piece).ok_or(Broken::TooLarge))
+    })
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unreadable(error) => Self::internal(error),
+            error @ StoreError::DynamoDb(_) => {
+                tracing::warn!(%error, "a request failed");
+                Self::unavailable("the files cannot be reached")
+            }
+        }
+    }
+}

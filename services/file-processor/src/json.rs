@@ -1,0 +1,133 @@
+//! Reads JSON, one document or one a line, in bounded memory.
+//!
+//! Documents are walked, not built: what stays is their [`shape`]. One document of any size goes through `serde_json` as
+//! a stream, behind a [`guard`] that ends it before one endless string would fill the memory; lines are read whole, up to a
+//! limit, and a line that is not JSON is counted as bad and skipped.
+
+mod guard;
+mod shape;
+
+use bytes::{Buf, BytesMut};
+use serde::de::DeserializeSeed;
+use serde_json::error::Category;
+use serde_json::{Deserializer, Value, json};
+
+use crate::chunks::{BYTE_ORDER_MARK, Chunk, ChunkReader, Stop};
+use crate::finding::{Finding, Reason, Refusal};
+use guard::Guard;
+use shape::{Shape, Walk};
+
+/// The most bytes of a string, a name or a number, and of a line of NDJSON.
+const MAX_TOKEN_BYTES: usize = 1 << 20;
+/// Of how many bad lines the summary tells.
+const BAD_ROWS_SHOWN: usize = 5;
+
+/// Reads one document.
+///
+/// # Errors
+/// [`Stop`] when it is refused or cannot be read.
+pub fn read_document(chunks: impl Iterator<Item = Chunk>) -> Result<Finding, Stop> {
+    let mut guarded = Guard::new(ChunkReader::new(chunks), MAX_TOKEN_BYTES);
+    let mut shape = Shape::default();
+    let mut document = Deserializer::from_reader(std::io::BufReader::new(&mut guarded));
+    let walked = Walk::new(&mut shape).deserialize(&mut document).and_then(|()| document.end());
+    drop(document);
+    match walked {
+        Ok(()) => Ok(Finding { kind: "json", summary: shape.of_document() }),
+        Err(error) => Err(match (guarded.inner.failure, guarded.is_tripped) {
+            (Some(failure), _) => failure.into(),
+            (None, true) => Refusal::too_large("it holds a string or number longer than 1 MiB").into(),
+            (None, false) => explain(&error).into(),
+        }),
+    }
+}
+
+/// Reads a document from each line.
+///
+/// # Errors
+/// [`Stop`] when it is refused or cannot be read.
+pub fn read_lines(chunks: impl Iterator<Item = Chunk>) -> Result<Finding, Stop> {
+    let (mut lines, mut waiting) = (Lines::default(), BytesMut::new());
+    for chunk in chunks {
+        waiting.extend_from_slice(&chunk?);
+        while let Some(end) = waiting.iter().position(|byte| *byte == b'\n') {
+            lines.take(&waiting[..end])?;
+            waiting.advance(end + 1);
+        }
+        if waiting.len() > MAX_TOKEN_BYTES {
+            return Err(too_long(lines.number + 1).into());
+        }
+    }
+    lines.take(&waiting)?;
+    lines.finding()
+}
+
+#[derive(Default)]
+struct Lines {
+    number: u64,
+    rows: u64,
+    bad_rows: u64,
+    first_bad: Vec<Value>,
+    shape: Shape,
+}
+
+impl Lines {
+    fn take(&mut self, line: &[u8]) -> Result<(), Refusal> {
+        self.number += 1;
+        if line.len() > MAX_TOKEN_BYTES {
+            return Err(too_long(self.number));
+        }
+        let line = if self.number == 1 { line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line) } else { line };
+        if line.trim_ascii().is_empty() {
+            return Ok(());
+        }
+        if let Err(error) = std::str::from_utf8(line) {
+            let place = error.valid_up_to() + 1;
+            return Err(Refusal::malformed(format!("line {} is not UTF-8 from its byte {place}", self.number)));
+        }
+        self.rows += 1;
+        let mut document = Deserializer::from_slice(line);
+        if let Err(error) = Walk::new(&mut self.shape).deserialize(&mut document).and_then(|()| document.end()) {
+            self.bad_rows += 1;
+            if self.first_bad.len() < BAD_ROWS_SHOWN {
+                self.first_bad.push(json!({"line": self.number, "problem": explain(&error).detail}));
+            }
+        }
+        Ok(())
+    }
+
+    fn finding(self) -> Result<Finding, Stop> {
+        if self.rows == 0 {
+            return Err(Refusal::new(Reason::Empty, "there are only blank lines in it").into());
+        }
+        if self.bad_rows == self.rows {
+            let detail = format!("none of its {} lines is JSON: {}", self.rows, self.first_bad[0]["problem"]);
+            return Err(Refusal::malformed(detail).into());
+        }
+        let summary = self.shape.of_lines(self.rows, self.bad_rows, &self.first_bad);
+        Ok(Finding { kind: "ndjson", summary })
+    }
+}
+
+fn too_long(line: u64) -> Refusal {
+    Refusal::too_large(format!("line {line} is longer than 1 MiB"))
+}
+
+/// What `serde_json` says, for people.
+fn explain(error: &serde_json::Error) -> Refusal {
+    if error.classify() == Category::Eof {
+        return Refusal::malformed(format!(
+            "it ends in the middle, at line {} column {}",
+            error.line(),
+            error.column()
+        ));
+    }
+    let text = error.to_string();
+    if text.starts_with("recursion limit exceeded") {
+        return Refusal::too_large("it nests deeper than 127 levels");
+    }
+    Refusal::malformed(format!("it is not JSON: {text}"))
+}
+
+#[cfg(test)]
+mod tests;

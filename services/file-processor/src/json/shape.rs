@@ -1,0 +1,180 @@
+//! What is kept of a document: how deep it goes, what its rows are called, how much there is. Pure.
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Value, json};
+
+use crate::finding::shortened;
+
+/// How many names are kept.
+const KEYS_SHOWN: usize = 64;
+/// How many characters of each.
+const KEY_CHARS_SHOWN: usize = 64;
+
+/// The shape of all documents walked so far.
+#[derive(Default)]
+pub(super) struct Shape {
+    /// What the document is at its top.
+    top: Option<&'static str>,
+    /// How many arrays and objects lie in each other at most.
+    depth: usize,
+    /// How many texts, numbers, booleans and nulls there are.
+    values: u64,
+    /// How many elements the array at the top has.
+    elements: u64,
+    /// The names in the object at the top, or in the objects in the array at the top, as they first came.
+    keys: Vec<String>,
+    has_more_keys: bool,
+}
+
+impl Shape {
+    /// The summary of one document.
+    pub(super) fn of_document(self) -> Value {
+        let rows = (self.top == Some("array")).then_some(self.elements);
+        json!({
+            "top": self.top, "depth": self.depth, "values": self.values, "rows": rows,
+            "keys": self.keys, "has_more_keys": self.has_more_keys,
+        })
+    }
+
+    /// The summary of a document on each line.
+    pub(super) fn of_lines(self, rows: u64, bad_rows: u64, first_bad: &[Value]) -> Value {
+        json!({
+            "depth": self.depth, "values": self.values, "rows": rows, "bad_rows": bad_rows, "first_bad": first_bad,
+            "keys": self.keys, "has_more_keys": self.has_more_keys,
+        })
+    }
+
+    fn note_key(&mut self, key: &str) {
+        let key = shortened(key, KEY_CHARS_SHOWN);
+        if self.keys.contains(&key) {
+            return;
+        }
+        if self.keys.len() < KEYS_SHOWN { self.keys.push(key) } else { self.has_more_keys = true }
+    }
+}
+
+/// Walks one value.
+pub(super) struct Walk<'a> {
+    shape: &'a mut Shape,
+    /// In how many arrays and objects it lies.
+    depth: usize,
+    /// Whether the names of an object here are those of a row.
+    is_row: bool,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(shape: &'a mut Shape) -> Self {
+        Self { shape, depth: 0, is_row: true }
+    }
+
+    /// Takes a value that holds no others.
+    fn leaf(self, name: &'static str) {
+        self.shape.values += 1;
+        if self.depth == 0 {
+            self.shape.top = Some(name);
+        }
+    }
+
+    /// Takes one that does.
+    fn enter(&mut self, name: &'static str) {
+        if self.depth == 0 {
+            self.shape.top = Some(name);
+        }
+        self.depth += 1;
+        self.shape.depth = self.shape.depth.max(self.depth);
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Walk<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Walk<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        self.leaf("null");
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        self.leaf("boolean");
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        self.leaf("number");
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        self.leaf("number");
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        self.leaf("number");
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        self.leaf("text");
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut elements: A) -> Result<(), A::Error> {
+        let is_rows = self.depth == 0;
+        self.enter("array");
+        while elements.next_element_seed(Walk { shape: self.shape, depth: self.depth, is_row: is_rows })?.is_some() {
+            self.shape.elements += u64::from(is_rows);
+        }
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut fields: A) -> Result<(), A::Error> {
+        self.enter("object");
+        while fields.next_key_seed(Key { shape: self.shape, is_row: self.is_row })?.is_some() {
+            fields.next_value_seed(Walk { shape: self.shape, depth: self.depth, is_row: false })?;
+        }
+        Ok(())
+    }
+}
+
+/// Takes the name of a field.
+struct Key<'a> {
+    shape: &'a mut Shape,
+    is_row: bool,
+}
+
+impl<'de> DeserializeSeed<'de> for Key<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Key<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<(), E> {
+        if self.is_row {
+            self.shape.note_key(name);
+        }
+        Ok(())
+    }
+}

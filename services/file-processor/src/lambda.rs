@@ -1,0 +1,82 @@
+//! The way in on AWS: a Lambda function that S3 calls for each object that is created.
+//!
+//! A refused file is a result. A failure is an error to Lambda, which calls again by its own rules and then hands the
+//! notification to the dead-letter queue.
+
+use std::time::{Duration, SystemTime};
+
+use chassis::LogSettings;
+use clap::Parser;
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::{Config, File, Notification, Objects, Parts, Processor, Status};
+
+/// What `TIDEMARK_DYNAMODB` says for AWS itself.
+const AWS: &str = "aws";
+/// What is left of the function's time for keeping that there was too little of it.
+const RESERVE: Duration = Duration::from_secs(5);
+
+/// The settings of the function: environment variables.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "bootstrap", version, about = "The file processor as an AWS Lambda function")]
+pub struct Settings {
+    #[command(flatten)]
+    config: Config,
+    /// DynamoDB endpoint, or `aws` for the one of the function's region.
+    #[arg(long, env = "TIDEMARK_DYNAMODB", default_value = AWS, value_name = "URL")]
+    dynamodb: String,
+    /// Object store: `s3://bucket`, or `file:///folder`.
+    #[arg(long, env = "TIDEMARK_OBJECTS", value_name = "URL")]
+    objects: String,
+    #[command(flatten)]
+    logs: LogSettings,
+}
+
+/// What the function answers.
+#[derive(Debug, Serialize)]
+struct Answer {
+    files: Vec<Answered>,
+}
+
+#[derive(Debug, Serialize)]
+struct Answered {
+    id: Uuid,
+    key: String,
+    status: Status,
+    kind: Option<String>,
+    detail: Option<String>,
+}
+
+/// Runs until Lambda ends the process.
+///
+/// # Errors
+/// When a setting will not do, or the Runtime API is not there.
+pub async fn run(settings: Settings) -> Result<(), Error> {
+    chassis::init_telemetry(&settings.logs);
+    let endpoint = Some(settings.dynamodb.as_str()).filter(|endpoint| *endpoint != AWS);
+    let dynamodb = chassis::dynamodb::client(endpoint).await;
+    let processor = crate::processor(&settings.config, Parts { dynamodb, objects: Objects::open(&settings.objects)? })?;
+    lambda_runtime::run(service_fn(async |event| handle(&processor, event).await)).await
+}
+
+async fn handle(processor: &Processor, event: LambdaEvent<Notification>) -> Result<Answer, Error> {
+    let deadline = event.context.deadline();
+    let mut files = Vec::new();
+    for upload in event.payload.uploads() {
+        let left = deadline.duration_since(SystemTime::now()).unwrap_or_default().saturating_sub(RESERVE);
+        let file = processor.process(&upload, Some(left)).await.inspect_err(|error| {
+            tracing::error!(key = upload.key, %error, "a file could not be processed");
+        })?;
+        files.extend(file.map(Answered::from));
+    }
+    Ok(Answer { files })
+}
+
+impl From<File> for Answered {
+    fn from(file: File) -> Self {
+        let File { id, key, status, kind, error, .. } = file;
+        Self { id, key, status, kind, detail: error.map(|trouble| trouble.detail) }
+    }
+}

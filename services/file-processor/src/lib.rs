@@ -1,0 +1,153 @@
+//! The file processor: what is uploaded is read, whatever it is, and it is kept what was found.
+//!
+//! It owns the DynamoDB table `files` and, in the object store, what lies below `uploads/` and `thumbnails/`. It publishes
+//! and consumes nothing; imports of the catalogue go through the products service.
+//!
+//! The same [`Processor`] runs behind two ways in. On AWS, S3 calls the [`lambda`] for each object that is created. On a
+//! laptop the `folder` is looked through, in the process of the service. The service itself ([`run`]) takes uploads and
+//! shows what became of them; it never reads them.
+//!
+//! ```text
+//! POST /files ─▶ http ─▶ objects/uploads/…  ─┬─ S3 ─▶ lambda ─┐
+//!                                            └─ folder ───────┴─▶ processor ─▶ kind ─▶ csv, json, picture, catalogue
+//! GET /files  ◀─ http ◀─ store (table `files`) ◀──────────────────────┘
+//! ```
+
+mod config;
+
+mod event;
+mod objects;
+mod processor;
+
+mod chunks;
+mod finding;
+mod kind;
+
+mod catalogue;
+mod csv;
+mod json;
+mod picture;
+mod products;
+
+mod file;
+mod store;
+
+mod folder;
+mod http;
+pub mod lambda;
+
+use aws_sdk_dynamodb::Client;
+use axum::Router;
+use chassis::{Health, Limits, Metrics, ServeError, Server, Shutdown, dynamodb, retry};
+pub use config::Config;
+pub use event::{Notification, Upload};
+pub use file::{File, Status, Trouble};
+use folder::Folder;
+use http::Files;
+pub use objects::{AddressError, Objects};
+pub use processor::{Failure, Processor};
+use products::ProductsClient;
+pub use store::FILES;
+use store::Store;
+use tokio::net::TcpListener;
+
+/// How long an upload may take; its size is limited too.
+const UPLOAD_LIMIT: std::time::Duration = std::time::Duration::from_secs(600);
+
+/// What the service works with.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// Where the table is.
+    pub dynamodb: Client,
+    /// Where the files are.
+    pub objects: Objects,
+}
+
+/// Why the service ended.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The listener is broken.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// The system cannot offer what HTTP needs.
+    #[error("the products service cannot be called: {0}")]
+    Products(#[from] reqwest::Error),
+}
+
+/// The service, put together and not yet begun.
+pub struct Service {
+    store: Store,
+    files: Files,
+    folder: Option<Folder>,
+}
+
+impl Service {
+    /// Puts the service together.
+    ///
+    /// # Errors
+    /// [`RunError::Products`].
+    pub fn new(config: &Config, parts: Parts) -> Result<Self, RunError> {
+        let processor = processor(config, parts)?;
+        let (store, objects) = (processor.store.clone(), processor.objects.clone());
+        let (folder, posted) = if objects.is_folder() {
+            let (folder, posted) = Folder::new(processor);
+            (Some(folder), Some(posted))
+        } else {
+            (None, None)
+        };
+        let files = Files { objects, store: store.clone(), posted, max_upload_bytes: config.files_max_upload_bytes };
+        Ok(Self { store, files, folder })
+    }
+
+    /// Its routes, over a table that exists.
+    pub fn router(&self) -> Router {
+        http::router(self.files.clone())
+    }
+
+    /// Creates the table if it is missing; tries until it succeeds or a shutdown is requested.
+    pub async fn prepare(&self, shutdown: &Shutdown) {
+        retry(shutdown, "files: table", || self.store.ensure_table()).await;
+    }
+
+    /// Processes what is put into the folder, where the store is one, until a shutdown is requested.
+    pub async fn watch(self, shutdown: &Shutdown) {
+        match self.folder {
+            Some(folder) => folder.watch(shutdown).await,
+            None => shutdown.requested().await,
+        }
+    }
+}
+
+/// The handler of the Lambda and of the folder.
+///
+/// # Errors
+/// [`RunError::Products`].
+pub fn processor(config: &Config, parts: Parts) -> Result<Processor, RunError> {
+    let products = ProductsClient::new(&config.products_url)?;
+    let store = Store::new(parts.dynamodb);
+    Ok(Processor { objects: parts.objects, store, products, max_bytes: config.files_max_bytes })
+}
+
+/// Serves, and processes what comes into a folder, until shut down. It listens at once and is ready when its table is.
+///
+/// # Errors
+/// [`RunError`].
+pub async fn run(config: Config, parts: Parts, listener: TcpListener, shutdown: Shutdown) -> Result<(), RunError> {
+    let (health, metrics) = (Health::new(), Metrics::new("files"));
+    let client = parts.dynamodb.clone();
+    health.register("dynamodb", move || {
+        let client = client.clone();
+        async move { dynamodb::ping(&client, FILES).await }
+    });
+    let hold = health.hold("table");
+    let service = Service::new(&config, parts)?;
+    let limits = Limits { reply: UPLOAD_LIMIT, ..Limits::default() };
+    let server = Server { service: "files".to_owned(), router: service.router(), health, metrics, limits };
+    let work = async {
+        service.prepare(&shutdown).await;
+        drop(hold);
+        service.watch(&shutdown).await;
+    };
+    let ((), served) = tokio::join!(work, server.run(listener, shutdown.clone()));
+    Ok(served?)
+}

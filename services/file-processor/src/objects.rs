@@ -1,0 +1,261 @@
+//! The object store: a folder, or a bucket. Files are in it below `uploads/`, and what is made of them below `thumbnails/`.
+//!
+//! A file is read in ranges, each of them asked of the very version that is processed: a range that fails is tried again
+//! by itself, and a file that is replaced meanwhile is noticed and not mixed.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use events::Timestamp;
+use futures::{Stream, StreamExt, TryStreamExt};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, WriteMultipart};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::chunks::Chunk;
+
+/// Files lie below this.
+pub const UPLOADS: &str = "uploads/";
+/// What is made of them lies below this, where nothing looks for files.
+pub const THUMBNAILS: &str = "thumbnails/";
+
+/// How much of a file is read at once.
+const RANGE_BYTES: u64 = 4 << 20;
+/// How many ranges wait to be read by whoever pulls them; one more is being fetched.
+const RANGES_AHEAD: usize = 1;
+/// How much of an upload is collected before it is sent on. S3 takes no smaller parts.
+const PART_BYTES: usize = 5 << 20;
+/// How many parts are under way at once.
+const PARTS_AT_ONCE: usize = 2;
+
+/// The store. Clones share its connections.
+#[derive(Clone, Debug)]
+pub struct Objects {
+    store: Arc<dyn ObjectStore>,
+    root: Path,
+    is_folder: bool,
+}
+
+/// One version of one object.
+#[derive(Clone, Debug)]
+pub struct Object {
+    /// Where it is.
+    pub key: String,
+    /// Its size.
+    pub size_bytes: u64,
+    /// When it was put there.
+    pub uploaded_at: Timestamp,
+    /// What says that it is this version, for people and ids.
+    pub version: String,
+    path: Path,
+    e_tag: Option<String>,
+    version_id: Option<String>,
+}
+
+/// The pieces of an object, for a thread that may block. They end when this is dropped.
+pub struct Pieces {
+    /// The receiving end.
+    pub chunks: mpsc::Receiver<Chunk>,
+    /// The fetching end.
+    pub fetching: Fetching,
+}
+
+/// Ends the fetching when it is dropped.
+pub struct Fetching(JoinHandle<()>);
+
+/// Why an address names no object store.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot use {url:?} for files: {source}")]
+pub struct AddressError {
+    url: String,
+    source: object_store::Error,
+}
+
+/// Why an upload did not come to its end. Nothing is kept of it.
+#[derive(Debug, thiserror::Error)]
+pub enum UploadError<E> {
+    /// What it comes from broke off.
+    #[error("the upload broke off")]
+    Source(E),
+    /// The store failed.
+    #[error(transparent)]
+    Objects(#[from] object_store::Error),
+}
+
+impl Objects {
+    /// The store at `url`: `file:///folder`, `s3://bucket` or `gs://bucket`. Credentials and regions come from the cloud's
+    /// usual environment variables.
+    ///
+    /// # Errors
+    /// [`AddressError`].
+    pub fn open(url: &str) -> Result<Self, AddressError> {
+        let refused = |source| AddressError { url: url.to_owned(), source };
+        let generic = |source: Box<dyn std::error::Error + Send + Sync>| {
+            refused(object_store::Error::Generic { store: "files", source })
+        };
+        let parsed = url::Url::parse(url).map_err(|error| generic(error.into()))?;
+        if let ("file", Ok(folder)) = (parsed.scheme(), parsed.to_file_path()) {
+            std::fs::create_dir_all(folder.join(UPLOADS)).map_err(|error| generic(error.into()))?;
+            let store = LocalFileSystem::new_with_prefix(folder).map_err(refused)?.with_fsync(true);
+            return Ok(Self { store: Arc::new(store), root: Path::default(), is_folder: true });
+        }
+        let environment = std::env::vars().map(|(name, value)| (name.to_ascii_lowercase(), value));
+        let (store, root) = object_store::parse_url_opts(&parsed, environment).map_err(refused)?;
+        Ok(Self { store: store.into(), root, is_folder: false })
+    }
+
+    /// Whether it is a folder of this machine, which tells nobody when something is put into it.
+    pub fn is_folder(&self) -> bool {
+        self.is_folder
+    }
+
+    /// The object at `key`, and of its versions `version_id` where one is named; none when it is gone.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn find(&self, key: &str, version_id: Option<&str>) -> Result<Option<Object>, object_store::Error> {
+        let Ok(path) = self.path(key) else { return Ok(None) };
+        let asked = GetOptions { head: true, version: version_id.map(str::to_owned), ..GetOptions::default() };
+        match self.store.get_opts(&path, asked).await {
+            Ok(found) => Ok(Some(Object::new(key, found.meta))),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The first `length` bytes, or all.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn head(&self, object: &Object, length: u64) -> Result<Bytes, object_store::Error> {
+        self.range(object, 0..length.min(object.size_bytes)).await
+    }
+
+    /// Begins to fetch the object from its beginning to its end.
+    pub fn fetch(&self, object: &Object) -> Pieces {
+        let (sender, chunks) = mpsc::channel(RANGES_AHEAD);
+        let (objects, object) = (self.clone(), object.clone());
+        let fetching = tokio::spawn(async move {
+            let mut at = 0;
+            while at < object.size_bytes {
+                let end = (at + RANGE_BYTES).min(object.size_bytes);
+                let chunk = objects.range(&object, at..end).await;
+                let is_failure = chunk.is_err();
+                if sender.send(chunk).await.is_err() || is_failure {
+                    return;
+                }
+                at = end;
+            }
+        });
+        Pieces { chunks, fetching: Fetching(fetching) }
+    }
+
+    async fn range(&self, object: &Object, range: Range<u64>) -> Result<Bytes, object_store::Error> {
+        if range.is_empty() {
+            return Ok(Bytes::new());
+        }
+        let asked = GetOptions {
+            if_match: object.e_tag.clone(),
+            version: object.version_id.clone(),
+            range: Some(range.into()),
+            ..GetOptions::default()
+        };
+        self.store.get_opts(&object.path, asked).await?.bytes().await
+    }
+
+    /// Puts `bytes` at `key`, over what is there.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn put(&self, key: &str, bytes: Vec<u8>) -> Result<(), object_store::Error> {
+        self.store.put(&self.path(key)?, bytes.into()).await.map(drop)
+    }
+
+    /// Puts at `key` what comes, piece by piece.
+    ///
+    /// # Errors
+    /// [`UploadError`]; nothing is at `key` then.
+    pub async fn upload<E>(
+        &self,
+        key: &str,
+        pieces: impl Stream<Item = Result<Bytes, E>>,
+    ) -> Result<Object, UploadError<E>> {
+        let path = self.path(key).map_err(object_store::Error::from)?;
+        let upload = self.store.put_multipart(&path).await?;
+        let mut upload = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
+        let mut size_bytes = 0;
+        let mut pieces = std::pin::pin!(pieces);
+        while let Some(piece) = pieces.next().await {
+            let piece = match piece {
+                Ok(piece) => piece,
+                Err(error) => {
+                    upload.abort().await?;
+                    return Err(UploadError::Source(error));
+                }
+            };
+            size_bytes += piece.len() as u64;
+            upload.wait_for_capacity(PARTS_AT_ONCE).await?;
+            upload.put(piece);
+        }
+        let put = upload.finish().await?;
+        let meta = ObjectMeta {
+            location: path,
+            last_modified: std::time::SystemTime::now().into(),
+            size: size_bytes,
+            e_tag: put.e_tag,
+            version: put.version,
+        };
+        Ok(Object::new(key, meta))
+    }
+
+    /// Every file that was put there at least `age` ago.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn uploads(&self, age: Duration) -> Result<Vec<Object>, object_store::Error> {
+        let newest = Timestamp::now().as_ms().saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+        let found: Vec<ObjectMeta> = self.store.list(Some(&self.path(UPLOADS)?)).try_collect().await?;
+        let objects = found.into_iter().map(|meta| Object::new(&self.key(&meta.location), meta));
+        Ok(objects.filter(|object| object.uploaded_at.as_ms() <= newest).collect())
+    }
+
+    fn path(&self, key: &str) -> Result<Path, object_store::path::Error> {
+        Path::parse(format!("{}/{key}", self.root))
+    }
+
+    fn key(&self, path: &Path) -> String {
+        let path = path.as_ref();
+        path.strip_prefix(self.root.as_ref()).unwrap_or(path).trim_start_matches('/').to_owned()
+    }
+}
+
+impl Object {
+    /// The store's id of the version, where it keeps several.
+    pub fn version_id(&self) -> Option<&str> {
+        self.version_id.as_deref()
+    }
+
+    fn new(key: &str, meta: ObjectMeta) -> Self {
+        let uploaded_at = u64::try_from(meta.last_modified.timestamp_millis()).ok().and_then(Timestamp::from_ms);
+        let tag = meta.e_tag.as_deref().map(|tag| tag.trim_matches('"').to_owned());
+        Self {
+            key: key.to_owned(),
+            size_bytes: meta.size,
+            uploaded_at: uploaded_at.unwrap_or_else(Timestamp::now),
+            version: meta.version.clone().or(tag).unwrap_or_default(),
+            path: meta.location,
+            e_tag: meta.e_tag,
+            version_id: meta.version,
+        }
+    }
+}
+
+impl Drop for Fetching {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,126 @@
+//! Reads pictures: their format and size, and a thumbnail that is made of nothing but their pixels.
+//!
+//! A picture is decoded only after its header has said how much memory that takes. The thumbnail is encoded anew, so
+//! nothing of the file but what can be seen is in it: no EXIF, no place where it was taken, no second file behind the
+//! first. Of animations it is the first frame.
+
+mod whole;
+
+use std::io::Cursor;
+
+use image::codecs::jpeg::JpegEncoder;
+use image::error::LimitErrorKind;
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
+use serde_json::json;
+
+use crate::finding::{Finding, Refusal};
+use crate::kind::Format;
+
+/// The most bytes of a file: it is held in memory.
+pub const MAX_BYTES: u64 = 16 << 20;
+/// The most pixels: a camera's 24 million and some.
+const MAX_PIXELS: u64 = 25_000_000;
+/// The most of them side by side.
+const MAX_SIDE: u32 = 20_000;
+/// The most bytes of what is decoded.
+const MAX_DECODED_BYTES: u64 = 100 << 20;
+/// The longest side of a thumbnail.
+const THUMBNAIL_SIDE: u32 = 320;
+const JPEG_QUALITY: u8 = 80;
+
+/// What was made of a picture.
+#[derive(Debug)]
+pub struct Seen {
+    /// What was found.
+    pub finding: Finding,
+    /// The thumbnail.
+    pub thumbnail: Thumbnail,
+}
+
+/// A small picture.
+#[derive(Debug)]
+pub struct Thumbnail {
+    /// The file.
+    pub bytes: Vec<u8>,
+    /// How its name ends: `jpg`, or `png` where something shines through.
+    pub ending: &'static str,
+    width: u32,
+    height: u32,
+}
+
+impl Thumbnail {
+    /// What the metadata says of it, once it is kept under `key`.
+    pub fn summary(&self, key: &str) -> serde_json::Value {
+        json!({"key": key, "width": self.width, "height": self.height, "size_bytes": self.bytes.len()})
+    }
+}
+
+/// Reads a picture of the format that its first bytes say.
+///
+/// # Errors
+/// [`Refusal`] when it is too large, broken, cut off, or followed by something else.
+pub fn read(bytes: &[u8], format: Format) -> Result<Seen, Refusal> {
+    whole::check(bytes, format)?;
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), named(format));
+    reader.limits(limits());
+    let mut decoder = reader.into_decoder().map_err(|error| explain(&error))?;
+    let (width, height) = decoder.dimensions();
+    if u64::from(width) * u64::from(height) > MAX_PIXELS || decoder.total_bytes() > MAX_DECODED_BYTES {
+        return Err(too_many_pixels(width, height));
+    }
+    let orientation = decoder.orientation().map_err(|error| explain(&error))?;
+    let picture = DynamicImage::from_decoder(decoder).map_err(|error| explain(&error))?;
+    let is_small = width.max(height) <= THUMBNAIL_SIDE;
+    let mut small = if is_small { picture } else { picture.thumbnail(THUMBNAIL_SIDE, THUMBNAIL_SIDE) };
+    small.apply_orientation(orientation);
+    let summary = json!({"format": format.name(), "width": width, "height": height});
+    Ok(Seen { finding: Finding { kind: "image", summary }, thumbnail: encoded(&small)? })
+}
+
+fn limits() -> Limits {
+    let mut limits = Limits::default();
+    limits.max_image_width = Some(MAX_SIDE);
+    limits.max_image_height = Some(MAX_SIDE);
+    limits.max_alloc = Some(MAX_DECODED_BYTES);
+    limits
+}
+
+fn named(format: Format) -> ImageFormat {
+    match format {
+        Format::Png => ImageFormat::Png,
+        Format::Jpeg => ImageFormat::Jpeg,
+        Format::Gif => ImageFormat::Gif,
+        Format::Webp => ImageFormat::WebP,
+    }
+}
+
+fn encoded(small: &DynamicImage) -> Result<Thumbnail, Refusal> {
+    let (width, height) = (small.width(), small.height());
+    let mut bytes = Vec::new();
+    let (written, ending) = if small.color().has_alpha() {
+        (small.to_rgba8().write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png), "png")
+    } else {
+        let encoder = JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY);
+        (small.to_rgb8().write_with_encoder(encoder), "jpg")
+    };
+    written.map_err(|error| explain(&error))?;
+    Ok(Thumbnail { bytes, ending, width, height })
+}
+
+fn too_many_pixels(width: u32, height: u32) -> Refusal {
+    Refusal::too_large(format!("{width} × {height} pixels are more than are taken (25 million)"))
+}
+
+/// What the decoder says, for people.
+fn explain(error: &ImageError) -> Refusal {
+    match error {
+        ImageError::Limits(limit) if limit.kind() == LimitErrorKind::DimensionError => {
+            Refusal::too_large(format!("it is wider or higher than {MAX_SIDE} pixels"))
+        }
+        ImageError::Limits(_) => Refusal::too_large("it takes more than 100 MiB to decode"),
+        error => Refusal::malformed(format!("the picture cannot be decoded: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,242 @@
+//! What is done with a file: the handler behind the Lambda, and behind the folder of a laptop.
+//!
+//! ```text
+//! notification ─▶ is it finished? ─▶ find ─▶ kind by its head ─▶ read it whole ─▶ thumbnail, products ─▶ metadata
+//! ```
+//!
+//! What always holds: a version of an object is finished once, with a finding or a refusal. Whatever may go otherwise the
+//! next time, a store or service that is away, is a [`Failure`]: nothing is finished then, and all of it is done again,
+//! which is why each step may be repeated. Memory is bounded by the pieces under way, a picture's pixels or an import's
+//! products, never by the file.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use events::Timestamp;
+use tokio::task::spawn_blocking;
+
+use crate::catalogue::{self, Products};
+use crate::chunks::{Chunk, Stop};
+use crate::event::Upload;
+use crate::file::{Done, File};
+use crate::finding::{Finding, Reason, Refusal};
+use crate::kind::{self, Kind};
+use crate::objects::{Object, Objects, THUMBNAILS, UPLOADS};
+use crate::products::{ProductsClient, ProductsError};
+use crate::store::{Store, StoreError};
+use crate::{csv, json, picture};
+
+/// Where a CSV is an import.
+const CATALOGUE: &str = "uploads/catalogue/";
+const MIB: u64 = 1 << 20;
+
+/// Processes files.
+#[derive(Clone)]
+pub struct Processor {
+    /// Where they are.
+    pub objects: Objects,
+    /// Where it is kept what they are.
+    pub store: Store,
+    /// Where imports go.
+    pub products: ProductsClient,
+    /// The most bytes of a file.
+    pub max_bytes: u64,
+}
+
+/// Why a file could not be processed this time.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The file could not be read, or its thumbnail not be written.
+    #[error("the object store failed: {0}")]
+    Objects(#[from] object_store::Error),
+    /// Its metadata could not be kept.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Its products could not be imported.
+    #[error(transparent)]
+    Products(#[from] ProductsError),
+}
+
+/// How the reading of a file ended.
+enum Ended {
+    Refused(Refusal),
+    Failed(Failure),
+}
+
+impl Processor {
+    /// Processes what was uploaded, within `time` where that is limited; a version that was before is left as it is.
+    /// Nothing is returned for an object that is gone and was never seen.
+    ///
+    /// # Errors
+    /// [`Failure`]: it may be tried again.
+    pub async fn process(&self, upload: &Upload, time: Option<Duration>) -> Result<Option<File>, Failure> {
+        let began = Instant::now();
+        let Some(object) = self.objects.find(&upload.key, upload.version_id.as_deref()).await? else {
+            return self.gone(upload).await;
+        };
+        if upload.version.as_ref().is_some_and(|version| *version != object.version) {
+            return self.gone(upload).await;
+        }
+        let file = File::waiting(&object.key, &object.version, object.size_bytes, object.uploaded_at);
+        let known = self.store.get(file.id).await?;
+        if let Some(finished) = known.filter(File::is_finished) {
+            return Ok(Some(finished));
+        }
+        let outcome = match time {
+            Some(time) => {
+                tokio::time::timeout(time, self.examine(&object)).await.unwrap_or_else(|_| Err(too_slow(time)))
+            }
+            None => self.examine(&object).await,
+        };
+        let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.conclude(file, outcome, Done { at: Timestamp::now(), took_ms }).await.map(Some)
+    }
+
+    /// Keeps how it ended.
+    async fn conclude(&self, file: File, outcome: Result<Finding, Ended>, done: Done) -> Result<File, Failure> {
+        let file = match outcome {
+            Ok(finding) => file.processed(finding, done),
+            Err(Ended::Refused(refusal)) => file.refused(&refusal, done),
+            Err(Ended::Failed(failure)) => {
+                self.store.keep(&file.put_off(&failure.to_string())).await?;
+                return Err(failure);
+            }
+        };
+        tracing::info!(key = file.key, id = %file.id, status = ?file.status, took_ms = file.took_ms, "processed a file");
+        if self.store.keep(&file).await? {
+            return Ok(file);
+        }
+        // Somebody else was faster, with the same bytes.
+        Ok(self.store.get(file.id).await?.unwrap_or(file))
+    }
+
+    /// A version that was announced and is not there any more is refused.
+    async fn gone(&self, upload: &Upload) -> Result<Option<File>, Failure> {
+        let Some(version) = &upload.version else { return Ok(None) };
+        match self.store.get(crate::file::id(&upload.key, version)).await? {
+            Some(file) if !file.is_finished() => {
+                let done = Done { at: Timestamp::now(), took_ms: 0 };
+                self.conclude(file, Err(gone().into()), done).await.map(Some)
+            }
+            known => Ok(known),
+        }
+    }
+
+    async fn examine(&self, object: &Object) -> Result<Finding, Ended> {
+        if object.size_bytes == 0 {
+            return Err(Refusal::new(Reason::Empty, "there is nothing in it").into());
+        }
+        within(object, self.max_bytes, "a file")?;
+        let name = object.key.rsplit('/').next().unwrap_or_default();
+        let head = self.objects.head(object, kind::HEAD_BYTES).await?;
+        match kind::of(name, &head)? {
+            Kind::Image(format) => self.picture(object, format).await,
+            Kind::Csv { delimiter } if object.key.starts_with(CATALOGUE) => self.import(object, delimiter).await,
+            Kind::Csv { delimiter } => {
+                self.read(object, move |chunks| csv::read(chunks, delimiter, &mut csv::Shape)).await
+            }
+            Kind::Json => self.read(object, json::read_document).await,
+            Kind::Ndjson => self.read(object, json::read_lines).await,
+        }
+    }
+
+    async fn picture(&self, object: &Object, format: kind::Format) -> Result<Finding, Ended> {
+        within(object, picture::MAX_BYTES, "a picture")?;
+        let bytes = self.objects.head(object, picture::MAX_BYTES).await?;
+        let seen = spawn_blocking(move || picture::read(&bytes, format)).await.map_err(|_| broke_the_reader())??;
+        let mut finding = seen.finding;
+        let below = object.key.strip_prefix(UPLOADS).unwrap_or(&object.key);
+        let key = format!("{THUMBNAILS}{below}.{}", seen.thumbnail.ending);
+        finding.summary["thumbnail"] = seen.thumbnail.summary(&key);
+        self.objects.put(&key, seen.thumbnail.bytes).await?;
+        Ok(finding)
+    }
+
+    async fn import(&self, object: &Object, delimiter: u8) -> Result<Finding, Ended> {
+        within(object, catalogue::MAX_BYTES, "a catalogue")?;
+        let (mut finding, products) = self
+            .read(object, move |chunks| {
+                let mut products = Products::default();
+                Ok((csv::read(chunks, delimiter, &mut products)?, products))
+            })
+            .await?;
+        let imported = self.products.import(&products.found).await?;
+        finding.summary["products"] = imported.summary();
+        Ok(finding)
+    }
+
+    /// Reads the file on a thread of its own.
+    async fn read<T: Send + 'static>(
+        &self,
+        object: &Object,
+        reader: impl FnOnce(Blocking) -> Result<T, Stop> + Send + 'static,
+    ) -> Result<T, Ended> {
+        let pieces = self.objects.fetch(object);
+        let (_fetching, chunks) = (pieces.fetching, Blocking(pieces.chunks));
+        let read = spawn_blocking(move || reader(chunks)).await.map_err(|_| broke_the_reader())?;
+        Ok(read?)
+    }
+}
+
+/// The pieces of a file on a thread that may wait for them.
+struct Blocking(tokio::sync::mpsc::Receiver<Result<Bytes, object_store::Error>>);
+
+impl Iterator for Blocking {
+    type Item = Chunk;
+
+    fn next(&mut self) -> Option<Chunk> {
+        self.0.blocking_recv()
+    }
+}
+
+fn within(object: &Object, max_bytes: u64, what: &str) -> Result<(), Refusal> {
+    if object.size_bytes <= max_bytes {
+        return Ok(());
+    }
+    let detail = format!("{what} may have {} MiB, and it has {}", max_bytes / MIB, object.size_bytes.div_ceil(MIB));
+    Err(Refusal::too_large(detail))
+}
+
+fn too_slow(time: Duration) -> Ended {
+    Refusal::new(Reason::TooSlow, format!("it could not be read within {} s", time.as_secs())).into()
+}
+
+fn gone() -> Refusal {
+    Refusal::new(Reason::Gone, "it was replaced or deleted before it was read")
+}
+
+/// A reader that panics will do so again.
+fn broke_the_reader() -> Refusal {
+    Refusal::malformed("it is broken in a way that its reader did not expect")
+}
+
+impl From<Refusal> for Ended {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<object_store::Error> for Ended {
+    /// What is not there any more is no failure of the store.
+    fn from(error: object_store::Error) -> Self {
+        match error {
+            object_store::Error::NotFound { .. } | object_store::Error::Precondition { .. } => gone().into(),
+            error => Self::Failed(error.into()),
+        }
+    }
+}
+
+impl From<Stop> for Ended {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Refused(refusal) => refusal.into(),
+            Stop::Objects(error) => error.into(),
+        }
+    }
+}
+
+impl From<ProductsError> for Ended {
+    fn from(error: ProductsError) -> Self {
+        Self::Failed(error.into())
+    }
+}

@@ -1,0 +1,138 @@
+//! The products service, as an import needs it.
+//!
+//! A product that is not there is added under its own id. One that is there gets what the row says but its stock, which
+//! counts what was sold since: so an import that is repeated, whole or in part, changes nothing.
+
+use std::time::Duration;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use reqwest::header::IF_NONE_MATCH;
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::catalogue::Product;
+
+const CONNECT_LIMIT: Duration = Duration::from_secs(2);
+const CALL_LIMIT: Duration = Duration::from_secs(10);
+/// Less than the server's, so that no request is sent on a connection that is just being closed.
+const IDLE_LIMIT: Duration = Duration::from_secs(20);
+/// How many products are under way at once.
+const AT_ONCE: usize = 8;
+/// Of how many refused products the summary tells.
+const REFUSED_SHOWN: usize = 5;
+
+/// A client of the products service.
+#[derive(Clone)]
+pub struct ProductsClient {
+    client: Client,
+    url: String,
+}
+
+/// Why an import did not come to its end. It may be repeated.
+#[derive(Debug, thiserror::Error)]
+pub enum ProductsError {
+    /// It may have been done.
+    #[error("the products service is away: {0}")]
+    Away(#[from] reqwest::Error),
+    /// It answered what nobody expected.
+    #[error("the products service answered {0}")]
+    Unexpected(StatusCode),
+}
+
+/// What became of the products of a file.
+#[derive(Debug, Default)]
+pub struct Imported {
+    added: u64,
+    changed: u64,
+    refused: u64,
+    first_refused: Vec<Value>,
+}
+
+enum Outcome {
+    Added,
+    Changed,
+    Refused { row: u64, problem: String },
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    detail: String,
+}
+
+impl ProductsClient {
+    /// A client of the service at this base address.
+    ///
+    /// # Errors
+    /// When the system cannot offer what HTTP needs.
+    pub fn new(base_url: &str) -> Result<Self, reqwest::Error> {
+        let client = Client::builder()
+            .connect_timeout(CONNECT_LIMIT)
+            .timeout(CALL_LIMIT)
+            .pool_idle_timeout(IDLE_LIMIT)
+            .no_proxy()
+            .build()?;
+        Ok(Self { client, url: format!("{}/products", base_url.trim_end_matches('/')) })
+    }
+
+    /// Brings the catalogue to what the products say.
+    ///
+    /// # Errors
+    /// [`ProductsError`]; some of them may have been brought there.
+    pub async fn import(&self, products: &[Product]) -> Result<Imported, ProductsError> {
+        let outcomes = stream::iter(products).map(|product| self.bring(product)).buffered(AT_ONCE);
+        outcomes.try_fold(Imported::default(), async |imported, outcome| Ok(imported.with(outcome))).await
+    }
+
+    async fn bring(&self, product: &Product) -> Result<Outcome, ProductsError> {
+        let url = format!("{}/{}", self.url, product.id);
+        let added = self.send(self.client.put(&url).header(IF_NONE_MATCH, "*").json(&product.body)).await?;
+        match added.status() {
+            StatusCode::PRECONDITION_FAILED => {}
+            status if status.is_success() => return Ok(Outcome::Added),
+            _ => return refused(product, added).await,
+        }
+        let mut body = product.body.clone();
+        body.remove("stock");
+        let changed = self.send(self.client.patch(&url).json(&body)).await?;
+        if changed.status().is_success() { Ok(Outcome::Changed) } else { refused(product, changed).await }
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Response, ProductsError> {
+        Ok(request.send().await?)
+    }
+}
+
+/// A product that the service does not take is the row's fault; anything else is not.
+async fn refused(product: &Product, response: Response) -> Result<Outcome, ProductsError> {
+    match response.status() {
+        StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => {
+            let problem = response.json::<Refusal>().await?.detail;
+            Ok(Outcome::Refused { row: product.row, problem })
+        }
+        status => Err(ProductsError::Unexpected(status)),
+    }
+}
+
+impl Imported {
+    fn with(mut self, outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Added => self.added += 1,
+            Outcome::Changed => self.changed += 1,
+            Outcome::Refused { row, problem } => {
+                self.refused += 1;
+                if self.first_refused.len() < REFUSED_SHOWN {
+                    self.first_refused.push(json!({"row": row, "problem": problem}));
+                }
+            }
+        }
+        self
+    }
+
+    /// What the metadata says of it.
+    pub fn summary(&self) -> Value {
+        json!({
+            "added": self.added, "changed": self.changed, "refused": self.refused, "first_refused": self.first_refused,
+        })
+    }
+}

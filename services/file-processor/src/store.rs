@@ -1,0 +1,160 @@
+//! The files' metadata in DynamoDB.
+//!
+//! One item for each version of an object, keyed by what follows from both. What is written on condition that nothing is
+//! finished yet cannot undo anything: of two who process the same version, the first is right and the second finds it so.
+//! The index `by-time` lists them, newest first.
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::types::AttributeValue;
+use chassis::dynamodb::{Index, Key, KeyKind, Projected, Table, TableError, ensure_table};
+use chassis::{Limit, Page};
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::file::File;
+
+/// The files.
+pub const FILES: &str = "files";
+/// All of them, in order of time.
+const BY_TIME: &str = "by-time";
+/// The partition key under which every file is listed.
+const ALL: &str = "all";
+/// A position after all others.
+const NEWEST: &str = "~";
+
+const TABLE: Table = Table {
+    name: FILES,
+    key: Key { partition: ("id", KeyKind::Text), sort: None },
+    indexes: &[Index {
+        name: BY_TIME,
+        key: Key { partition: ("shelf", KeyKind::Text), sort: Some(("position", KeyKind::Text)) },
+        projected: Projected::All,
+    }],
+    expires_at: None,
+};
+
+/// The table of files.
+#[derive(Clone, Debug)]
+pub struct Store {
+    client: Client,
+}
+
+/// Why the store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// DynamoDB refused or did not answer; a write may have happened.
+    #[error("DynamoDB failed: {}", aws_sdk_dynamodb::error::DisplayErrorContext(.0))]
+    DynamoDb(#[source] Box<aws_sdk_dynamodb::Error>),
+    /// An item does not read as what it should be.
+    #[error("an item cannot be read: {0}")]
+    Unreadable(#[from] serde_dynamo::Error),
+}
+
+/// A file as an item.
+#[derive(Serialize)]
+struct Row<'a> {
+    #[serde(flatten)]
+    file: &'a File,
+    shelf: &'static str,
+    position: String,
+}
+
+impl Store {
+    /// The table where this client finds it.
+    pub fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// Creates the table if it is missing.
+    ///
+    /// # Errors
+    /// [`TableError`].
+    pub async fn ensure_table(&self) -> Result<(), TableError> {
+        ensure_table(&self.client, &TABLE).await
+    }
+
+    /// Keeps a file that is not known yet.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn announce(&self, file: &File) -> Result<(), StoreError> {
+        self.put(file, "attribute_not_exists(id)", &[]).await.map(drop)
+    }
+
+    /// Keeps what is known of a file, unless it is finished. Says whether that was so.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn keep(&self, file: &File) -> Result<bool, StoreError> {
+        self.put(file, "attribute_not_exists(id) OR #status = :waiting", &[(":waiting", "waiting")]).await
+    }
+
+    async fn put(&self, file: &File, condition: &str, values: &[(&str, &str)]) -> Result<bool, StoreError> {
+        let row = Row { file, shelf: ALL, position: position(file) };
+        let mut put = self.client.put_item().table_name(FILES).set_item(Some(serde_dynamo::to_item(row)?));
+        put = put.condition_expression(condition);
+        for (name, value) in values {
+            put = put.expression_attribute_values(*name, text(value)).expression_attribute_names("#status", "status");
+        }
+        match put.send().await.map_err(aws_sdk_dynamodb::Error::from) {
+            Ok(_) => Ok(true),
+            Err(aws_sdk_dynamodb::Error::ConditionalCheckFailedException(_)) => Ok(false),
+            Err(error) => Err(StoreError::DynamoDb(Box::new(error))),
+        }
+    }
+
+    /// The file, if it is known.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn get(&self, id: Uuid) -> Result<Option<File>, StoreError> {
+        let get = self.client.get_item().table_name(FILES).key("id", text(&id.to_string())).consistent_read(true);
+        Ok(get.send().await.map_err(failed)?.item.map(serde_dynamo::from_item).transpose()?)
+    }
+
+    /// A page of files, newest first, after the position of the page before.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn list(&self, after: Option<&str>, limit: Limit) -> Result<Page<File>, StoreError> {
+        let mut files: Vec<File> = Vec::new();
+        let mut before = after.unwrap_or(NEWEST).to_owned();
+        // DynamoDB ends a page early when its items are large.
+        loop {
+            let wanted = limit.items() + 1 - files.len();
+            let (found, is_last) = self.newest_before(&before, wanted).await?;
+            files.extend(found);
+            if is_last || files.len() > limit.items() {
+                return Ok(Page::cut(files, limit, position));
+            }
+            before = files.last().map_or(before, position);
+        }
+    }
+
+    async fn newest_before(&self, before: &str, limit: usize) -> Result<(Vec<File>, bool), StoreError> {
+        let query = self.client.query().table_name(FILES).index_name(BY_TIME).scan_index_forward(false);
+        let query = query.key_condition_expression("shelf = :all AND #position < :before");
+        let query = query.expression_attribute_names("#position", "position");
+        let query = query.expression_attribute_values(":all", text(ALL));
+        let query = query.expression_attribute_values(":before", text(before));
+        let found = query.limit(i32::try_from(limit).unwrap_or(i32::MAX)).send().await.map_err(failed)?;
+        Ok((serde_dynamo::from_items(found.items.unwrap_or_default())?, found.last_evaluated_key.is_none()))
+    }
+}
+
+/// Sorts as the time of the upload does, then by id.
+fn position(file: &File) -> String {
+    format!("{:015}#{}", file.uploaded_at.as_ms(), file.id)
+}
+
+fn text(text: &str) -> AttributeValue {
+    AttributeValue::S(text.to_owned())
+}
+
+fn failed<E>(error: SdkError<E>) -> StoreError
+where
+    aws_sdk_dynamodb::Error: From<SdkError<E>>,
+{
+    StoreError::DynamoDb(Box::new(error.into()))
+}

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use tracing::Instrument;
 
 use crate::idempotency::IdempotencyKey;
+use crate::minutes;
 use crate::order::{NewOrder, Order, Status};
 use crate::place::{Placed, Placing};
 use crate::store::{Changed, Reply};
@@ -34,6 +35,7 @@ pub struct Orders {
 pub fn routes(orders: Orders) -> Router {
     Router::new()
         .route("/orders", get(list).post(create))
+        .route("/orders/minutes", get(minutes::list))
         .route("/orders/{id}", get(show).patch(change))
         .route("/openapi.json", get(async || ([(header::CONTENT_TYPE, "application/json")], DESCRIPTION)))
         .with_state(orders)

@@ -11,6 +11,7 @@ mod config;
 mod http;
 mod idempotency;
 mod metrics;
+mod minutes;
 mod order;
 mod place;
 mod products;
@@ -34,11 +35,18 @@ use store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
-const MIGRATIONS: &[Migration] = &[Migration {
-    name: "0001-orders",
-    mysql: include_str!("../migrations/0001-orders.mysql.sql"),
-    sqlite: include_str!("../migrations/0001-orders.sqlite.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        name: "0001-orders",
+        mysql: include_str!("../migrations/0001-orders.mysql.sql"),
+        sqlite: include_str!("../migrations/0001-orders.sqlite.sql"),
+    },
+    Migration {
+        name: "0002-orders-by-time",
+        mysql: include_str!("../migrations/0002-orders-by-time.mysql.sql"),
+        sqlite: include_str!("../migrations/0002-orders-by-time.sqlite.sql"),
+    },
+];
 
 /// What the service works with.
 pub struct Parts {

@@ -1,5 +1,6 @@
 //! Orders in SQL: what is shown and changed here, how they come to be in [`placing`].
 
+mod by_minute;
 mod claims;
 mod placing;
 

@@ -7,6 +7,7 @@ mod contract;
 #[path = "../../../chassis/tests/it/databases.rs"]
 mod databases;
 mod idempotency;
+mod minutes;
 mod openapi;
 mod relay;
 mod service;

@@ -1,5 +1,6 @@
 //! The REST interface of the counts.
 
+mod audit;
 mod stream;
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use serde::Serialize;
 use tokio::sync::Mutex;
 
 use crate::feed::Feed;
+use crate::orders::Orders;
 use crate::store::{Position, Store, StoreError};
 use crate::summary::{DAY_MS, Summary};
 
@@ -33,6 +35,10 @@ pub struct Analytics {
     pub feed: Feed,
     /// How far the counts are behind.
     pub lag: Lag,
+    /// What is stored, for the audit.
+    pub orders: Orders,
+    /// How long after its end a minute may wait for its window before the audit holds it against the books.
+    pub audit_patience: Duration,
     /// When to end the streams.
     pub shutdown: Shutdown,
     /// The summary of a moment ago. Whoever finds it too old makes a new one, and the others wait for it.
@@ -71,6 +77,7 @@ pub fn router(analytics: Analytics) -> Router {
         .route("/analytics/recent", get(recent))
         .route("/analytics/users/{id}", get(of_user))
         .route("/analytics/stream", get(stream::stream))
+        .route("/analytics/audit", get(audit::audit))
         .route("/openapi.json", get(async || ([(header::CONTENT_TYPE, "application/json")], DESCRIPTION)))
         .with_state(analytics)
 }
@@ -110,9 +117,11 @@ impl Analytics {
     async fn summarize(&self, now: Timestamp) -> std::result::Result<Summarized, StoreError> {
         let since = Timestamp::from_ms(now.as_ms().saturating_sub(DAY_MS)).unwrap_or(now);
         let windows = self.store.summaries_since(since).await?;
-        let freshness =
-            Freshness { newest_window_end: self.store.newest_window_end().await?, lag_records: self.lag.records() };
-        Ok(Summarized { summary: Summary::of(&windows, now), freshness })
+        Ok(Summarized { summary: Summary::of(&windows, now), freshness: self.freshness().await? })
+    }
+
+    async fn freshness(&self) -> std::result::Result<Freshness, StoreError> {
+        Ok(Freshness { newest_window_end: self.store.newest_window_end().await?, lag_records: self.lag.records() })
     }
 }
 

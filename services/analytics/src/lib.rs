@@ -2,7 +2,7 @@
 //!
 //! It consumes the topics `analytics-results` and `analytics-summaries` (`consume`) and owns the DynamoDB tables
 //! `analytics-results` and `analytics-windows` (`store`), from which it answers. It publishes nothing but a live feed to
-//! those who listen (`feed`).
+//! those who listen (`feed`). It asks the orders service what SQL holds, and says whether the books balance (`audit`).
 //!
 //! ```text
 //! analytics-results ────▶ follower ─▶ upsert counts ───┐
@@ -21,6 +21,9 @@ mod http;
 mod store;
 mod summary;
 
+mod audit;
+mod orders;
+
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
@@ -32,6 +35,7 @@ use events::{ANALYTICS_RESULTS, ANALYTICS_SUMMARIES};
 use feed::Feed;
 use follower::{Follower, Lag};
 use http::Analytics;
+use orders::Orders;
 use prometheus::{IntCounter, PullingGauge};
 use record_log::RecordLog;
 use store::Store;
@@ -52,6 +56,17 @@ pub struct Parts {
     pub log: Arc<dyn RecordLog>,
 }
 
+/// Why the service ended.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Its server broke.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// Its HTTP client could not be made.
+    #[error("no HTTP client can be made: {0}")]
+    Client(#[from] reqwest::Error),
+}
+
 /// The service, put together and not yet begun.
 pub struct Service {
     analytics: Analytics,
@@ -62,7 +77,10 @@ pub struct Service {
 
 impl Service {
     /// Puts the service together; it counts what it does in `metrics`, and ends with `shutdown`.
-    pub fn new(config: &Config, parts: Parts, metrics: &Metrics, shutdown: Shutdown) -> Self {
+    ///
+    /// # Errors
+    /// When the HTTP client cannot be made.
+    pub fn new(config: &Config, parts: Parts, metrics: &Metrics, shutdown: Shutdown) -> Result<Self, reqwest::Error> {
         let store = Store::new(parts.dynamodb, config.analytics_retention);
         let (feed, lag) = (Feed::default(), Lag::default());
         let writing = Writing {
@@ -78,8 +96,16 @@ impl Service {
             Box::new(move || behind.records().map_or(f64::NAN, |records| records as f64)),
         );
         metrics.register(gauge.expect("a constant name"));
-        let analytics = Analytics { store, feed, lag, shutdown: shutdown.clone(), summary: Arc::default() };
-        Self { analytics, writing, log: parts.log, shutdown }
+        let analytics = Analytics {
+            store,
+            feed,
+            lag,
+            orders: Orders::new(&config.orders_url)?,
+            audit_patience: config.analytics_audit_patience,
+            shutdown: shutdown.clone(),
+            summary: Arc::default(),
+        };
+        Ok(Self { analytics, writing, log: parts.log, shutdown })
     }
 
     /// Its routes, over tables that exist.
@@ -109,8 +135,8 @@ impl Service {
 /// Serves and consumes until shut down. It listens at once and is ready when its tables are.
 ///
 /// # Errors
-/// [`ServeError`] when the listener is broken.
-pub async fn run(config: Config, parts: Parts, listener: TcpListener, shutdown: Shutdown) -> Result<(), ServeError> {
+/// [`RunError`].
+pub async fn run(config: Config, parts: Parts, listener: TcpListener, shutdown: Shutdown) -> Result<(), RunError> {
     let (health, metrics) = (Health::new(), Metrics::new("analytics"));
     let client = parts.dynamodb.clone();
     health.register("dynamodb", move || {
@@ -118,14 +144,14 @@ pub async fn run(config: Config, parts: Parts, listener: TcpListener, shutdown: 
         async move { dynamodb::ping(&client, RESULTS).await }
     });
     let hold = health.hold("tables");
-    let service = Service::new(&config, parts, &metrics, shutdown.clone());
+    let service = Service::new(&config, parts, &metrics, shutdown.clone())?;
     let work = async {
         service.prepare().await;
         drop(hold);
         service.consume().await;
     };
     let serving = chassis::serve("analytics", listener, service.router(), health, metrics, shutdown);
-    tokio::join!(work, serving).1
+    Ok(tokio::join!(work, serving).1?)
 }
 
 fn counter(name: &str, help: &str) -> IntCounter {

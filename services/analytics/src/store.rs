@@ -65,6 +65,12 @@ impl Store {
         Self { client, retention, noted: Arc::default() }
     }
 
+    /// Windows that end after this are kept.
+    pub fn kept_since(&self, now: Timestamp) -> Timestamp {
+        let retention_ms = u64::try_from(self.retention.as_millis()).unwrap_or(u64::MAX);
+        Timestamp::from_ms(now.as_ms().saturating_sub(retention_ms)).unwrap_or(now)
+    }
+
     /// Creates the tables that are missing.
     ///
     /// # Errors

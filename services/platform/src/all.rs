@@ -69,7 +69,8 @@ impl Equipment {
 
 fn start(parts: &mut Parts, settings: AllSettings, equipment: Equipment, listening: [Listening; 7]) {
     let urls = listening.each_ref().map(Listening::url);
-    let (upstreams, products_url) = (reaching(settings.gateway, &urls), urls[Part::Products as usize].clone());
+    let upstreams = reaching(settings.gateway, &urls);
+    let [_, _, products_url, orders_url, ..] = urls;
     let [gateway, users, products, orders, notifications, analytics, stream_job] = listening.map(|it| it.listener);
     parts.start(Stage::Gateway, "gateway", |shutdown| gateway::run(upstreams, gateway::Parts {}, gateway, shutdown));
     parts.start(Stage::Services, "users", |shutdown| users::run(settings.users, equipment.users, users, shutdown));
@@ -83,7 +84,8 @@ fn start(parts: &mut Parts, settings: AllSettings, equipment: Equipment, listeni
         notifications::run(settings.notifications, equipment.notifications, notifications, shutdown)
     });
     parts.start(Stage::Services, "analytics", |shutdown| {
-        analytics::run(settings.analytics, equipment.analytics, analytics, shutdown)
+        let config = analytics::Config { orders_url, ..settings.analytics };
+        analytics::run(config, equipment.analytics, analytics, shutdown)
     });
     parts.start(Stage::StreamJob, "order-analytics", |shutdown| {
         stream_job::run(settings.stream_job, equipment.stream_job, stream_job, shutdown)

@@ -26,7 +26,7 @@ pub struct Cli {
 }
 
 /// What the parts are told of each other when they run apart. In one process it is known, and these flags are not shown.
-const KNOWN_IN_ONE_PROCESS: [&str; 8] = [
+const KNOWN_IN_ONE_PROCESS: [&str; 9] = [
     "checkpoints",
     "until_end",
     "gateway-users-url",
@@ -35,6 +35,7 @@ const KNOWN_IN_ONE_PROCESS: [&str; 8] = [
     "gateway-notifications-url",
     "gateway-analytics-url",
     "orders-products-url",
+    "analytics-orders-url",
 ];
 
 impl Cli {

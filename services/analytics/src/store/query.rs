@@ -74,8 +74,19 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn summaries_since(&self, since: Timestamp) -> Result<Vec<WindowSummary>, StoreError> {
+        self.summaries(since, u64::MAX).await
+    }
+
+    /// The summaries of windows that end after `from` and begin before `to`, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn summaries_between(&self, from: Timestamp, to: Timestamp) -> Result<Vec<WindowSummary>, StoreError> {
+        self.summaries(from, to.as_ms().saturating_sub(1)).await
+    }
+
+    async fn summaries(&self, since: Timestamp, mut upto: u64) -> Result<Vec<WindowSummary>, StoreError> {
         let mut found = Vec::new();
-        let mut upto = u64::MAX;
         loop {
             let windows = self.windows_upto(upto, usize::MAX).await?;
             let oldest = windows.last().and_then(|oldest| oldest.window_start.as_ms().checked_sub(1));
@@ -95,6 +106,15 @@ impl Store {
     /// [`StoreError`].
     pub async fn newest_window_end(&self) -> Result<Option<Timestamp>, StoreError> {
         Ok(self.windows_upto(u64::MAX, 1).await?.first().map(|window| window.window_end))
+    }
+
+    /// The end of the newest window whose summary is known; a window that only has counts is not looked for beyond a page.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn newest_summary_end(&self) -> Result<Option<Timestamp>, StoreError> {
+        let newest = self.windows_upto(u64::MAX, WINDOWS_PAGE).await?;
+        Ok(newest.into_iter().find_map(WindowRow::into_summary).map(|summary| summary.window_end))
     }
 
     /// Windows that began at or before `upto_ms`, newest first: a page of at most `limit`.

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod audit;
 mod consuming;
 mod openapi;
 mod reading;
@@ -39,9 +40,13 @@ impl Running {
 
     /// Starts a service whose calls of the log go through `process`.
     async fn start_process(dynamodb: &Client, log: &SimulatedLog, process: SimulatedLog) -> Self {
+        Self::start_with(dynamodb, log, process, Config::default()).await
+    }
+
+    async fn start_with(dynamodb: &Client, log: &SimulatedLog, process: SimulatedLog, config: Config) -> Self {
         let shutdown = Shutdown::new();
         let parts = Parts { dynamodb: dynamodb.clone(), log: Arc::new(process) };
-        let service = Service::new(&Config::default(), parts, &Metrics::new("analytics"), shutdown.clone());
+        let service = Service::new(&config, parts, &Metrics::new("analytics"), shutdown.clone()).unwrap();
         service.prepare().await;
         let client = TestClient::new(service.router());
         let work = tokio::spawn(async move { service.consume().await });

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use analytics::{Config, Parts, Service};
 use chassis::{Metrics, Shutdown};
+use serde_json::Value;
 
+use crate::audit::Orders;
 use crate::{Running, count, log, publish_counts, publish_summaries, summary};
 use testbed::description::{assert_fields, assert_routes, description};
 
@@ -16,7 +18,7 @@ async fn routes_and_replies_are_as_described() {
     publish_summaries(&running.log, &[summary(60_000, &[(1, 1)], 0)]);
     running.caught_up().await;
     let parts = Parts { dynamodb, log: Arc::new(running.log.clone()) };
-    let router = Service::new(&Config::default(), parts, &Metrics::new("analytics"), Shutdown::new()).router();
+    let router = Service::new(&Config::default(), parts, &Metrics::new("analytics"), Shutdown::new()).unwrap().router();
     let document = description(&router).await;
     assert_routes(&router, &document).await;
     let summary = running.get("/analytics/summary").await;
@@ -28,5 +30,19 @@ async fn routes_and_replies_are_as_described() {
     let page = running.get("/analytics/recent").await;
     assert_fields(&document, "CountPage", &page);
     assert_fields(&document, "Count", &page["items"][0]);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_audit_is_as_described() {
+    let orders = Orders::none();
+    let running = orders.audited_by(&testbed::embedded().await).await;
+    orders.store(2, 1);
+    running.caught_up().await;
+    let document: Value = serde_json::from_str(include_str!("../../openapi.json")).unwrap();
+    let audit = running.get("/analytics/audit").await;
+    assert_fields(&document, "Audit", &audit);
+    assert_fields(&document, "AuditedMinute", &audit["items"][0]);
+    assert_fields(&document, "Sum", &audit["counted"]);
     running.stop().await;
 }

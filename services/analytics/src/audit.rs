@@ -1,0 +1,241 @@
+//! The audit: the orders that SQL holds against the orders that the stream job counted, minute by minute. Pure.
+//!
+//! Both go by the time in the order's event, so in a minute that is closed they are the same, or something was lost or
+//! counted twice. A minute is closed once a window that ends with it or later is known: windows become known in the order
+//! of their ends. Where none comes, because nobody orders or because the job stands still, it is closed when a given
+//! patience is over; orders that are not counted by then are a difference.
+//!
+//! A late order corrects its window, and a window that is closed may come a moment after a later one: a difference that
+//! goes away is no loss.
+
+use std::collections::BTreeMap;
+
+use events::{Timestamp, WindowSummary};
+use serde::{Deserialize, Serialize};
+
+const MINUTE_MS: u64 = 60_000;
+
+/// Orders and what they come to.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Sum {
+    /// How many.
+    pub orders: u64,
+    /// Sum of their totals.
+    pub total_cents: u64,
+}
+
+/// The orders of a minute as SQL holds them.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+pub struct StoredMinute {
+    /// Its start.
+    pub minute: Timestamp,
+    /// What was ordered in it.
+    #[serde(flatten)]
+    pub sum: Sum,
+}
+
+/// The books of a stretch of time.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Audit {
+    /// Whether every minute that is closed has no difference.
+    pub balanced: bool,
+    /// Minutes that end at this instant or before are closed.
+    pub closed_until: Timestamp,
+    /// Sum over the closed minutes, as SQL holds it.
+    pub stored: Sum,
+    /// Sum over the closed minutes, as the stream job counted it.
+    pub counted: Sum,
+    /// Minutes with orders that are still open.
+    pub open_minutes: usize,
+    /// The minutes with orders, the oldest first.
+    pub items: Vec<Line>,
+    /// Lists have one; the range is one page.
+    pub next: Option<String>,
+}
+
+/// A minute in the books.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+pub struct Line {
+    /// Its start in milliseconds since 1970.
+    pub id: u64,
+    /// Its start.
+    pub minute: Timestamp,
+    /// Whether all its orders are expected to be counted.
+    pub is_closed: bool,
+    /// As SQL holds it.
+    pub stored: Sum,
+    /// As the stream job counted it.
+    pub counted: Sum,
+    /// Orders stored less orders counted.
+    pub difference: i64,
+}
+
+/// The job counts in windows that are no part of a minute.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the stream job counts in windows that do not lie within a minute each")]
+pub struct NotByMinute;
+
+/// Until when minutes are closed.
+pub fn closed_until(newest_window_end: Option<Timestamp>, now: Timestamp, patience_ms: u64) -> Timestamp {
+    let given_up = Timestamp::from_ms(now.as_ms().saturating_sub(patience_ms)).unwrap_or(now);
+    newest_window_end.map_or(given_up, |known| known.max(given_up))
+}
+
+impl Audit {
+    /// Holds the two against each other.
+    ///
+    /// # Errors
+    /// [`NotByMinute`].
+    pub fn of(
+        stored: &[StoredMinute],
+        windows: &[WindowSummary],
+        closed_until: Timestamp,
+    ) -> Result<Self, NotByMinute> {
+        let mut minutes: BTreeMap<Timestamp, (Sum, Sum)> = BTreeMap::new();
+        for StoredMinute { minute, sum } in stored {
+            minutes.entry(*minute).or_default().0.add(*sum);
+        }
+        for window in windows {
+            let sum = Sum { orders: window.order_count, total_cents: window.total_cents };
+            minutes.entry(minute_of(window)?).or_default().1.add(sum);
+        }
+        let line = |(minute, (stored, counted))| Line::of(minute, stored, counted, closed_until);
+        Ok(Self::over(minutes.into_iter().map(line).collect(), closed_until))
+    }
+
+    fn over(items: Vec<Line>, closed_until: Timestamp) -> Self {
+        let (mut stored, mut counted) = (Sum::default(), Sum::default());
+        for line in items.iter().filter(|line| line.is_closed) {
+            stored.add(line.stored);
+            counted.add(line.counted);
+        }
+        Self {
+            balanced: items.iter().all(|line| !line.is_closed || line.stored == line.counted),
+            closed_until,
+            stored,
+            counted,
+            open_minutes: items.iter().filter(|line| !line.is_closed).count(),
+            items,
+            next: None,
+        }
+    }
+}
+
+impl Line {
+    fn of(minute: Timestamp, stored: Sum, counted: Sum, closed_until: Timestamp) -> Self {
+        Self {
+            id: minute.as_ms(),
+            minute,
+            is_closed: minute.as_ms() + MINUTE_MS <= closed_until.as_ms(),
+            stored,
+            counted,
+            difference: stored.orders.cast_signed().saturating_sub(counted.orders.cast_signed()),
+        }
+    }
+}
+
+impl Sum {
+    fn add(&mut self, other: Self) {
+        self.orders = self.orders.saturating_add(other.orders);
+        self.total_cents = self.total_cents.saturating_add(other.total_cents);
+    }
+}
+
+/// The start of the minute that the window lies in.
+fn minute_of(window: &WindowSummary) -> Result<Timestamp, NotByMinute> {
+    let start_ms = window.window_start.as_ms() / MINUTE_MS * MINUTE_MS;
+    let start = Timestamp::from_ms(start_ms).ok_or(NotByMinute)?;
+    if window.window_end.as_ms() > start_ms + MINUTE_MS { Err(NotByMinute) } else { Ok(start) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEN_MS: u64 = 1_795_341_600_000;
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_ms(TEN_MS + seconds * 1_000).unwrap()
+    }
+
+    fn sum(orders: u64) -> Sum {
+        Sum { orders, total_cents: orders * 100 }
+    }
+
+    fn stored(minute: u64, orders: u64) -> StoredMinute {
+        StoredMinute { minute: at(minute * 60), sum: sum(orders) }
+    }
+
+    fn window(from: u64, to: u64, orders: u64) -> WindowSummary {
+        WindowSummary {
+            window_start: at(from),
+            window_end: at(to),
+            order_count: orders,
+            user_count: 1,
+            total_cents: orders * 100,
+            top_users: Vec::new(),
+            revision: 0,
+        }
+    }
+
+    fn audit(stored: &[StoredMinute], windows: &[WindowSummary], closed_until: u64) -> Audit {
+        Audit::of(stored, windows, at(closed_until)).unwrap()
+    }
+
+    #[test]
+    fn nothing_balances() {
+        let audit = audit(&[], &[], 600);
+        assert!(audit.balanced && audit.items.is_empty() && audit.open_minutes == 0);
+    }
+
+    #[test]
+    fn minutes_that_were_counted_whole_balance() {
+        let audit = audit(&[stored(0, 3), stored(2, 1)], &[window(0, 60, 3), window(120, 180, 1)], 180);
+        assert!(audit.balanced);
+        assert_eq!((audit.stored, audit.counted), (sum(4), sum(4)));
+        assert_eq!(audit.items.iter().map(|line| line.difference).collect::<Vec<_>>(), [0, 0]);
+    }
+
+    #[test]
+    fn an_order_that_was_lost_and_one_that_was_doubled_show_in_their_minutes() {
+        let audit = audit(&[stored(0, 3), stored(1, 3)], &[window(0, 60, 2), window(60, 120, 4)], 180);
+        assert!(!audit.balanced);
+        assert_eq!(audit.items.iter().map(|line| line.difference).collect::<Vec<_>>(), [1, -1]);
+    }
+
+    #[test]
+    fn a_minute_without_its_window_and_a_window_without_orders_do_not_balance() {
+        assert!(!audit(&[stored(0, 1)], &[], 60).balanced);
+        assert!(!audit(&[], &[window(0, 60, 1)], 60).balanced);
+    }
+
+    #[test]
+    fn totals_must_agree_as_well() {
+        let mut counted = window(0, 60, 3);
+        counted.total_cents -= 1;
+        assert!(!audit(&[stored(0, 3)], &[counted], 60).balanced);
+    }
+
+    #[test]
+    fn a_minute_that_is_open_is_not_held_against_anybody() {
+        let audit = audit(&[stored(0, 3), stored(1, 5)], &[window(0, 60, 3)], 119);
+        assert!(audit.balanced);
+        assert_eq!((audit.stored, audit.open_minutes), (sum(3), 1));
+        assert_eq!((audit.items[1].is_closed, audit.items[1].difference), (false, 5));
+    }
+
+    #[test]
+    fn windows_of_seconds_add_up_to_their_minute_and_longer_ones_are_refused() {
+        let audit = audit(&[stored(0, 5)], &[window(0, 20, 2), window(20, 40, 2), window(40, 60, 1)], 60);
+        assert!(audit.balanced);
+        assert_eq!(Audit::of(&[], &[window(0, 120, 1)], at(120)), Err(NotByMinute));
+        assert_eq!(Audit::of(&[], &[window(30, 90, 1)], at(120)), Err(NotByMinute));
+    }
+
+    #[test]
+    fn a_minute_closes_with_a_window_that_ends_later_or_when_patience_is_over() {
+        assert_eq!(closed_until(Some(at(120)), at(130), 60_000), at(120));
+        assert_eq!(closed_until(Some(at(120)), at(600), 60_000), at(540));
+        assert_eq!(closed_until(None, at(600), 60_000), at(540));
+    }
+}

@@ -71,6 +71,8 @@ async fn observe(State(metrics): State<Metrics>, mut request: Request, next: Nex
     });
     let id = HeaderValue::from_str(id.as_str()).expect("request ids are letters, digits and -_.");
     response.headers_mut().insert(REQUEST_ID, id);
+    // A body is what its content type says, and nothing that a browser makes of it.
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     Ok(response)
 }
 

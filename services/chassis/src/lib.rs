@@ -5,6 +5,7 @@
 //! one process without meeting: nothing here is global but the log's subscriber.
 
 mod application;
+pub mod auth;
 mod backoff;
 pub mod dynamodb;
 mod extract;

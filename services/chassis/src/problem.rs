@@ -19,6 +19,7 @@ pub struct Problem {
     detail: Cow<'static, str>,
     field: Option<Cow<'static, str>>,
     retry_after: Option<Duration>,
+    challenge: &'static str,
 }
 
 #[derive(Serialize)]
@@ -34,7 +35,7 @@ struct Body<'a> {
 impl Problem {
     /// A problem with any status.
     pub fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, detail: detail.into(), field: None, retry_after: None }
+        Self { status, detail: detail.into(), field: None, retry_after: None, challenge: "Bearer" }
     }
 
     /// 400: the request cannot be understood.
@@ -45,6 +46,11 @@ impl Problem {
     /// 401: the client has not said who it is, or not convincingly.
     pub fn unauthorized(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, detail)
+    }
+
+    /// 401: the client has shown a token that is not good (RFC 6750, 3.1).
+    pub fn invalid_token(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { challenge: "Bearer error=\"invalid_token\"", ..Self::unauthorized(detail) }
     }
 
     /// 403: the client may not do this.
@@ -112,7 +118,7 @@ impl IntoResponse for Problem {
             headers.insert(header::RETRY_AFTER, wait.as_secs().max(1).into());
         }
         if self.status == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(self.challenge));
         }
         response
     }

@@ -44,6 +44,23 @@ pub async fn assert_routes(router: &Router, document: &Value) {
     }
 }
 
+/// Every operation that is described as secured answers a 401 to whoever shows no token, and no other does.
+///
+/// # Panics
+/// When it is otherwise.
+pub async fn assert_guarded(router: &Router, document: &Value) {
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for method in [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+            let Some(operation) = item.get(method.as_str().to_lowercase()) else { continue };
+            let request =
+                Request::builder().method(&method).uri(path.replace("{id}", "9")).body(Body::empty()).unwrap();
+            let status = router.clone().oneshot(request).await.unwrap().status();
+            let is_secured = operation["security"].as_array().is_some_and(|schemes| !schemes.is_empty());
+            assert_eq!(status == StatusCode::UNAUTHORIZED, is_secured, "{method} {path} answered {status}");
+        }
+    }
+}
+
 /// The value has the fields of the schema, no more and no fewer.
 ///
 /// # Panics

@@ -17,6 +17,7 @@ const REPLY_LIMIT: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub struct TestClient {
     app: Router,
+    token: Option<String>,
 }
 
 /// A reply that was read to its end.
@@ -51,7 +52,14 @@ pub struct ServerSentEvent {
 impl TestClient {
     /// A client of `router`.
     pub fn new(router: Router) -> Self {
-        Self { app: chassis::application(router, &Health::new(), &Metrics::new("test"), REPLY_LIMIT) }
+        let app = chassis::application(router, &Health::new(), &Metrics::new("test"), REPLY_LIMIT);
+        Self { app, token: None }
+    }
+
+    /// The same client, showing this access token.
+    #[must_use]
+    pub fn showing(&self, token: String) -> Self {
+        Self { app: self.app.clone(), token: Some(token) }
     }
 
     /// `GET`s the path.
@@ -78,6 +86,9 @@ impl TestClient {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
+        }
+        if let Some(token) = &self.token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
         let request = match body {
             Some(body) => request.header(header::CONTENT_TYPE, "application/json").body(Body::from(body.to_string())),

@@ -1,4 +1,5 @@
-//! What contract tests of the services stand on: a DynamoDB for each test, and a client for routers. Tests only.
+//! What contract tests of the services stand on: a DynamoDB for each test, a client for routers, and callers whom services
+//! believe. Tests only.
 //!
 //! A suite runs on two back ends that must not differ: the embedded DynamoDB of the laptop, and DynamoDB Local when
 //! `TIDEMARK_TEST_DYNAMODB` names its URL. [`on_both_dynamodbs!`] makes two tests out of each scenario; without the
@@ -7,9 +8,11 @@
 pub mod description;
 mod dynamodb;
 mod http;
+mod identities;
 
 pub use dynamodb::{embedded, real};
 pub use http::{Events, Reply, ServerSentEvent, TestClient};
+pub use identities::{Identities, PublishedKeys, Signer, claims};
 
 /// Makes two tests out of each `async fn scenario(client: aws_sdk_dynamodb::Client)` named: one on the embedded DynamoDB
 /// and one on a real one.

@@ -1,0 +1,62 @@
+//! The keys as the users service publishes them, over HTTP within the platform's own network.
+
+use std::error::Error;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::http::{StatusCode, Uri};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{self, Client};
+use hyper_util::rt::TokioExecutor;
+use jsonwebtoken::jwk::JwkSet;
+
+use super::{JwksUrl, KeySource, Published};
+
+const CONNECT_LIMIT: Duration = Duration::from_secs(1);
+const MOST_BYTES: usize = 64 << 10;
+
+/// Reads the keys from an address: once for each question, no redirects, at most 64 KiB.
+pub struct HttpKeys {
+    client: Client<HttpConnector, Empty<Bytes>>,
+    address: Uri,
+}
+
+/// Why there was no answer.
+#[derive(Debug, thiserror::Error)]
+enum HttpKeysError {
+    #[error("the users service cannot be reached: {0}")]
+    Away(#[from] legacy::Error),
+    #[error("the users service answered {0}")]
+    Unexpected(StatusCode),
+    #[error("the answer did not end well: {0}")]
+    Broken(#[source] Box<dyn Error + Send + Sync>),
+    #[error("the answer is no set of keys: {0}")]
+    NoKeys(#[from] serde_json::Error),
+}
+
+impl HttpKeys {
+    /// The keys at this address.
+    pub fn at(url: &JwksUrl) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(CONNECT_LIMIT));
+        // Questions are minutes apart: no connection is worth keeping.
+        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
+        Self { client, address: url.uri().clone() }
+    }
+
+    async fn ask(&self) -> Result<JwkSet, HttpKeysError> {
+        let answer = self.client.get(self.address.clone()).await?;
+        if answer.status() != StatusCode::OK {
+            return Err(HttpKeysError::Unexpected(answer.status()));
+        }
+        let body = Limited::new(answer.into_body(), MOST_BYTES).collect().await.map_err(HttpKeysError::Broken)?;
+        Ok(serde_json::from_slice(&body.to_bytes())?)
+    }
+}
+
+impl KeySource for HttpKeys {
+    fn published(&self) -> Published<'_> {
+        Box::pin(async { Ok(self.ask().await?) })
+    }
+}

@@ -18,6 +18,8 @@ pub enum Command {
     Read(crate::read::Args),
     /// Holds every count of the job, over orders generated for it, against an independent computation.
     Exact(crate::exact::Args),
+    /// Kills the job's processes, its broker and its object store under load, and holds every count against the input.
+    Crash(crate::crash::Args),
     /// Shops on the real platform, kills it, and sees that nothing acknowledged is lost or counted twice.
     EndToEnd(crate::end_to_end::Args),
     /// Has Chromium shop on a fresh platform.
@@ -38,6 +40,7 @@ impl Command {
             Self::Generate(args) => args.run()?,
             Self::Read(args) => args.run()?,
             Self::Exact(args) => args.run()?,
+            Self::Crash(args) => args.run()?,
             Self::EndToEnd(args) => args.run()?,
             Self::Browser(args) => args.run()?,
             Self::Throughput(args) => args.run()?,

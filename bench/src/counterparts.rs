@@ -23,7 +23,7 @@ pub use cache::Cache;
 pub use debian::{BROWSER, DATABASE, JAVA, Package, provision, run as run_silently, tail};
 pub use kafka::Broker;
 pub use maven::jars;
-pub use server::{Launch, Server};
+pub use server::{Launch, Server, free_ports};
 pub use standing::Args;
 
 use crate::process::Lifetime;

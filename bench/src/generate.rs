@@ -80,12 +80,7 @@ pub fn publish(
     target: Target<'_>,
     records: impl Iterator<Item = Made>,
 ) -> Result<(), GenerateError> {
-    log.ensure_topics(&[TopicSpec {
-        name: target.topic.to_owned(),
-        partitions: target.partitions,
-        cleanup: Cleanup::Delete,
-        retention: Duration::from_secs(7 * 24 * 60 * 60),
-    }])?;
+    create(log, target.topic, target.partitions)?;
     let mut publisher = log.publisher("bench-generate", Delivery::AtLeastOnce)?;
     let started = Instant::now();
     let mut value = Vec::with_capacity(512);
@@ -100,7 +95,22 @@ pub fn publish(
     Ok(publisher.commit(sent)?)
 }
 
-fn send(publisher: &mut dyn Publisher, topic: &str, made: &Made, value: &mut Vec<u8>) -> Result<(), PublishError> {
+/// Creates a topic for orders if it is not there.
+///
+/// # Errors
+/// When the log cannot be reached.
+pub fn create(log: &dyn RecordLog, topic: &str, partitions: u32) -> Result<(), LogError> {
+    let retention = Duration::from_secs(7 * 24 * 60 * 60);
+    log.ensure_topics(&[TopicSpec { name: topic.to_owned(), partitions, cleanup: Cleanup::Delete, retention }])
+}
+
+/// Hands one record to the publisher; `value` is room to write it in.
+pub(crate) fn send(
+    publisher: &mut dyn Publisher,
+    topic: &str,
+    made: &Made,
+    value: &mut Vec<u8>,
+) -> Result<(), PublishError> {
     value.clear();
     let value = match &made.value {
         Value::Order(order) => {
@@ -114,7 +124,7 @@ fn send(publisher: &mut dyn Publisher, topic: &str, made: &Made, value: &mut Vec
 }
 
 /// Sleeps until the record that comes after `sent` others is due.
-fn wait_for_turn(started: Instant, sent: u64, rate: u32) {
+pub(crate) fn wait_for_turn(started: Instant, sent: u64, rate: u32) {
     #[allow(clippy::cast_precision_loss, reason = "a rounded microsecond does no harm")]
     let due = Duration::from_secs_f64(sent as f64 / f64::from(rate));
     if let Some(early) = due.checked_sub(started.elapsed()) {

@@ -12,6 +12,7 @@ pub mod browser;
 pub mod command;
 pub mod compare;
 pub mod counterparts;
+pub mod crash;
 pub mod end_to_end;
 pub mod exact;
 pub mod flink;

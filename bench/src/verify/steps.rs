@@ -11,7 +11,7 @@ use clap::Parser;
 use super::{Context, Outcome, Step, VerifyError};
 use crate::counterparts::{self, Counterpart, Counterparts};
 use crate::process::Lifetime;
-use crate::{browser, end_to_end, exact};
+use crate::{browser, crash, end_to_end, exact};
 
 /// Every step there is.
 pub(super) const ALL: &[Step] = &[
@@ -23,6 +23,11 @@ pub(super) const ALL: &[Step] = &[
     Step { name: "provision", about: "fetches and installs the counterparts", run: provision },
     Step { name: "tests", about: "every test, against the real counterparts", run: tests },
     Step { name: "exact", about: "1,000,000 orders through the job on real Kafka, every count compared", run: exact },
+    Step {
+        name: "crash",
+        about: "processes of the job, its broker and its store die under load; every count compared",
+        run: crash,
+    },
     Step { name: "end-to-end", about: "the platform on its embedded stores, killed and started again", run: embedded },
     Step { name: "end-to-end-real", about: "the same on Kafka, MariaDB and DynamoDB Local", run: real },
     Step { name: "browser", about: "Chromium shops on the platform", run: browser },
@@ -83,6 +88,13 @@ fn exact(context: &Context) -> StepResult {
         return Ok(Outcome::NotRun("there is no Kafka"));
     }
     check(exact::Args::parse_from(["exact", "--orders", "1000000"]).run())
+}
+
+fn crash(context: &Context) -> StepResult {
+    if !context.available.contains(&Counterpart::Kafka) {
+        return Ok(Outcome::NotRun("there is no Kafka"));
+    }
+    check(crash::Args::parse_from(["crash", "--for", "1m"]).run())
 }
 
 fn embedded(_: &Context) -> StepResult {

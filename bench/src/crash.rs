@@ -1,0 +1,234 @@
+//! `bench crash`: the job as several processes on real Kafka, under load, while everything that can die does.
+//!
+//! Every few seconds a process of the job gets SIGKILL, or SIGSTOP for a while, or the object store is gone for a while, or
+//! the broker is killed and comes back. Supervisors start processes again; nobody else helps. In the end every count is held
+//! against what the input topic holds.
+
+mod company;
+mod load;
+mod trouble;
+
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use events::{
+    ANALYTICS_RESULTS, ANALYTICS_SUMMARIES, ORDERS, ORDERS_DEAD_LETTER, ORDERS_LATE, OrderCreated, Timestamp,
+    WindowCount,
+};
+use record_log::{LogError, RecordLog};
+
+use crate::binaries::NotBuilt;
+use crate::compare::{Verdict, compare};
+use crate::counterparts::{Cache, CounterpartError, Server, kafka};
+use crate::exact::run_name;
+use crate::generate::{self, GenerateError};
+use crate::machine;
+use crate::oracle::{self, Expected};
+use crate::orders::{OrderSettings, Spread};
+use crate::read::{self, ReadError};
+use company::Company;
+use trouble::{Trouble, Troubles};
+
+/// Windows are short, so that there is a new result soon after every kill.
+pub(crate) const WINDOW: Duration = Duration::from_millis(500);
+/// Partitions of the input.
+const PARTITIONS: u32 = 4;
+/// How far out of order events are, and are believed to be.
+pub(crate) const DISORDER: Duration = Duration::from_millis(200);
+/// After the load everything is counted within this time, or never.
+const COUNTED_WITHIN: Duration = Duration::from_secs(120);
+/// How often it is looked whether everything is counted.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Kills processes of the job, its broker and its object store under load, and holds every count against the input.
+#[derive(Debug, clap::Parser)]
+pub struct Args {
+    /// How long there are load and trouble.
+    #[arg(long = "for", default_value = "2m", value_parser = humantime::parse_duration, value_name = "DURATION")]
+    duration: Duration,
+    /// Processes of the job.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(2..=16))]
+    processes: u16,
+    /// Workers of each process.
+    #[arg(long, default_value_t = 2)]
+    workers: u16,
+    /// Orders a second.
+    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..))]
+    rate: u32,
+    /// How many users order.
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..))]
+    users: u64,
+    /// What every random choice follows from.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+/// Why there is no verdict, or a bad one.
+#[derive(Debug, thiserror::Error)]
+pub enum CrashError {
+    /// The results are not what they must be.
+    #[error("the results are not exact; what the processes said is in {0}")]
+    NotExact(String),
+    /// Not everything was counted in time.
+    #[error("{0} s after the load the results do not count every order; what the processes said is in {1}")]
+    NotCounted(u64, String),
+    /// A process did not end when it was asked to, or not well.
+    #[error("process {0} {1}")]
+    Ended(u16, String),
+    /// The job is not there.
+    #[error(transparent)]
+    NotBuilt(#[from] NotBuilt),
+    /// There is no Kafka.
+    #[error(transparent)]
+    Counterpart(#[from] CounterpartError),
+    /// The orders could not be published.
+    #[error(transparent)]
+    Generate(#[from] GenerateError),
+    /// The results could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The system refused.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+impl From<LogError> for CrashError {
+    fn from(error: LogError) -> Self {
+        ReadError::from(error).into()
+    }
+}
+
+/// The topics of one run.
+pub(crate) struct Topics {
+    pub job: String,
+    pub input: String,
+    pub output: String,
+    pub summaries: String,
+    pub late: String,
+    pub dead_letters: String,
+}
+
+impl Topics {
+    fn new() -> Self {
+        let job = run_name();
+        let name = |topic: &str| format!("{topic}-{job}");
+        Self {
+            input: name(ORDERS),
+            output: name(ANALYTICS_RESULTS),
+            summaries: name(ANALYTICS_SUMMARIES),
+            late: name(ORDERS_LATE),
+            dead_letters: name(ORDERS_DEAD_LETTER),
+            job,
+        }
+    }
+}
+
+impl Args {
+    /// Runs and prints the verdict.
+    ///
+    /// # Errors
+    /// [`CrashError::NotExact`] when a count is wrong; others when it did not come to a verdict.
+    pub fn run(self) -> Result<(), CrashError> {
+        let cache = Cache::open()?;
+        let folder = cache.scratch("crash")?;
+        let mut broker = kafka::start(&cache, &folder.path().join("kafka"))?;
+        let topics = Topics::new();
+        let log = generate::kafka(broker.address())?;
+        println!("{}", machine::describe());
+        println!("{self:?}");
+        let orders = self.orders();
+        generate::create(&*log, &topics.input, PARTITIONS)?;
+        let company = Company::start(&self, broker.address(), &topics, folder.path())?;
+        let troubles = thread::scope(|scope| {
+            let load = scope.spawn(|| load::publish(&*log, &topics.input, self.rate, orders.records()));
+            let troubles = Troubles::make(&self, &company, &mut broker, folder.path());
+            load.join().expect("the load does not panic")?;
+            troubles
+        })?;
+        let outcome = self.outcome(&*log, &topics, &troubles, folder.path()).and_then(|()| company.stop());
+        outcome.inspect_err(|_| drop(folder.keep()))
+    }
+
+    /// Orders of now: event time goes on as the clock does.
+    fn orders(&self) -> OrderSettings {
+        OrderSettings {
+            orders: u64::from(self.rate) * self.duration.as_secs(),
+            users: self.users,
+            spread: Spread::Zipf,
+            start: Timestamp::now(),
+            span: self.duration,
+            disorder: DISORDER,
+            late: 0.001,
+            malformed: 0.001,
+            seed: self.seed,
+        }
+    }
+
+    fn outcome(
+        &self,
+        log: &dyn RecordLog,
+        topics: &Topics,
+        troubles: &[Trouble],
+        folder: &Path,
+    ) -> Result<(), CrashError> {
+        let (expected, malformed) = input(log, topics)?;
+        await_counts(log, topics, &expected, folder)?;
+        let results = results(log, topics)?;
+        trouble::report(troubles, &results);
+        let counts = results.into_iter().map(|(count, _)| count).collect();
+        let mut verdict: Verdict = compare(&expected, counts, window_ms());
+        verdict.compare_summaries(&expected, read::all_json(log, &topics.summaries)?);
+        verdict.compare_number("dead letters", malformed, read::count(log, &topics.dead_letters)?);
+        verdict.compare_number("orders too late", 0, read::count(log, &topics.late)?);
+        println!("{verdict}");
+        if verdict.is_exact() { Ok(()) } else { Err(CrashError::NotExact(folder.display().to_string())) }
+    }
+}
+
+/// What must come out, by what the input topic really holds, and how many records of it are no orders.
+fn input(log: &dyn RecordLog, topics: &Topics) -> Result<(Vec<Expected>, u64), ReadError> {
+    let (mut orders, mut malformed) = (Vec::new(), 0);
+    read::all(log, &topics.input, &mut |record| match serde_json::from_slice::<OrderCreated>(
+        record.value.unwrap_or_default(),
+    ) {
+        Ok(order) => orders.push(order),
+        Err(_) => malformed += 1,
+    })?;
+    Ok((oracle::counts(orders.into_iter(), window_ms()), malformed))
+}
+
+/// The counts, each with the time at which the broker took it.
+fn results(log: &dyn RecordLog, topics: &Topics) -> Result<Vec<(WindowCount, u64)>, ReadError> {
+    let (mut results, mut bad) = (Vec::new(), None);
+    read::all(log, &topics.output, &mut |record| match serde_json::from_slice(record.value.unwrap_or_default()) {
+        Ok(count) => results.push((count, record.log_time_ms)),
+        Err(source) => {
+            bad.get_or_insert(ReadError::Value { partition: record.partition, offset: record.offset, source });
+        }
+    })?;
+    bad.map_or(Ok(results), Err)
+}
+
+/// Waits until the newest revisions count as many orders as there are.
+fn await_counts(log: &dyn RecordLog, topics: &Topics, expected: &[Expected], folder: &Path) -> Result<(), CrashError> {
+    let (begun, wanted) = (Instant::now(), expected.iter().map(|row| row.order_count).sum::<u64>());
+    while begun.elapsed() < COUNTED_WITHIN {
+        let counts = results(log, topics)?.into_iter().map(|(count, _)| count).collect();
+        if compare(expected, counts, window_ms()).orders_counted >= wanted {
+            println!("everything is counted {:.1} s after the load", begun.elapsed().as_secs_f64());
+            return Ok(());
+        }
+        thread::sleep(LOOK_EVERY);
+    }
+    Err(CrashError::NotCounted(COUNTED_WITHIN.as_secs(), folder.display().to_string()))
+}
+
+fn window_ms() -> u64 {
+    u64::try_from(WINDOW.as_millis()).expect("a short time")
+}
+
+/// Kills the broker and starts it again.
+fn restart(broker: &mut Server) -> Result<(), CrashError> {
+    Ok(broker.restart()?)
+}

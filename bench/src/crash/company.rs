@@ -1,0 +1,81 @@
+//! The processes of the job, each under its supervisor.
+
+use std::fs::File;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::{Args, CrashError, DISORDER, Topics, WINDOW};
+use crate::binaries;
+use crate::counterparts::free_ports;
+use crate::process::{Lifetime, Process};
+
+/// A supervisor that was asked to stop stops within this time.
+const STOPS_WITHIN: Duration = Duration::from_secs(30);
+
+/// The supervisors of all processes; they and their children end with this value.
+pub struct Company {
+    supervisors: Vec<Process>,
+}
+
+impl Company {
+    /// Starts all of them. What they say goes to a file each in `folder`, their checkpoints to `folder/checkpoints`.
+    ///
+    /// # Errors
+    /// [`CrashError`] when the program is missing or the system refuses.
+    pub fn start(args: &Args, brokers: &str, topics: &Topics, folder: &Path) -> Result<Self, CrashError> {
+        let program = binaries::find("order-analytics")?;
+        let ports: [u16; 16] = free_ports()?;
+        let hosts: Vec<String> =
+            ports.iter().take(args.processes.into()).map(|port| format!("127.0.0.1:{port}")).collect();
+        let checkpoints = format!("file://{}", folder.join("checkpoints").display());
+        let mut supervisors = Vec::new();
+        for process in 0..args.processes {
+            let said = File::create(folder.join(format!("process-{process}.log")))?;
+            let mut command = Command::new(&program);
+            command.args(["supervise", "--brokers", brokers, "--job", &topics.job, "--checkpoints", &checkpoints]);
+            command.args(["--processes", &args.processes.to_string(), "--process", &process.to_string()]);
+            command.args(["--hosts", &hosts.join(","), "--workers", &args.workers.to_string()]);
+            command.args(["--input-topic", &topics.input, "--output-topic", &topics.output]);
+            command.args(["--summary-topic", &topics.summaries, "--late-topic", &topics.late]);
+            command.args(["--dead-letter-topic", &topics.dead_letters]);
+            command.args(["--window", &format!("{}ms", WINDOW.as_millis())]);
+            command.args(["--disorder", &format!("{}ms", DISORDER.as_millis()), "--log", "info"]);
+            command.stdin(Stdio::null()).stdout(said.try_clone()?).stderr(said);
+            supervisors.push(Process::start(command, Lifetime::OfItsThread)?);
+        }
+        Ok(Self { supervisors })
+    }
+
+    /// The process of the job that a supervisor has running now, if it has one.
+    pub fn child(&self, process: usize) -> Option<i32> {
+        let supervisor = self.supervisors[process].pid();
+        let children = std::fs::read_to_string(format!("/proc/{supervisor}/task/{supervisor}/children")).ok()?;
+        children.split_whitespace().next()?.parse().ok()
+    }
+
+    /// Asks all to stop.
+    ///
+    /// # Errors
+    /// [`CrashError::Ended`] when one does not stop, or not well.
+    pub fn stop(mut self) -> Result<(), CrashError> {
+        // Only the supervisors hear it: each tells its child, as it would under systemd or Kubernetes.
+        self.supervisors.iter().for_each(|supervisor| signal(supervisor.pid(), libc::SIGTERM));
+        let begun = Instant::now();
+        for (process, supervisor) in (0..).zip(&mut self.supervisors) {
+            let left = STOPS_WITHIN.saturating_sub(begun.elapsed());
+            match supervisor.wait_for(left)? {
+                Some(ended) if ended.status.success() => {}
+                Some(ended) => return Err(CrashError::Ended(process, format!("ended with {}", ended.status))),
+                None => return Err(CrashError::Ended(process, "does not stop".to_owned())),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Sends a signal to one process. That it is gone already is as good.
+pub fn signal(pid: i32, signal: i32) {
+    // SAFETY: a plain system call on integers.
+    unsafe { libc::kill(pid, signal) };
+}

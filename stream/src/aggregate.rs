@@ -2,7 +2,10 @@
 //!
 //! That two aggregates merge, in any order and grouping, to the same third is all that an aggregate needs to be folded
 //! in its pane, sent between workers, checkpointed, restored and put together into windows. Tuples of aggregates are
-//! aggregates.
+//! aggregates. Of each kind here the laws are tried (`tests/it/aggregates.rs`).
+
+mod distinct;
+mod top;
 
 use std::fmt::Debug;
 use std::hash::Hash;
@@ -10,10 +13,18 @@ use std::hash::Hash;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use distinct::{Distinct, DistinctExact};
+pub use top::{Tally, Top};
+
+/// What an aggregate can be made of: plain data in a total order. Whatever is that has it.
+pub trait Value: Clone + Debug + Ord + Serialize + DeserializeOwned + Send + Sync + 'static {}
+
+impl<V: Clone + Debug + Ord + Serialize + DeserializeOwned + Send + Sync + 'static> Value for V {}
+
 /// A summary of some events that can be merged with a summary of others.
 ///
 /// `merge` must be associative and commutative: records reach a window in any order and grouping.
-pub trait Aggregate: Clone + Debug + Ord + Serialize + DeserializeOwned + Send + Sync + 'static {
+pub trait Aggregate: Value {
     /// Takes the events of `other` in.
     fn merge(&mut self, other: &Self);
 }
@@ -21,7 +32,7 @@ pub trait Aggregate: Clone + Debug + Ord + Serialize + DeserializeOwned + Send +
 /// What events are grouped by.
 ///
 /// `stable_hash` decides which sink slot commits a key's results. It must never change for as long as a checkpoint lives.
-pub trait Key: Clone + Debug + Ord + Hash + Serialize + DeserializeOwned + Send + Sync + 'static {
+pub trait Key: Value + Hash {
     /// A well-mixed hash that is the same in every process and version.
     fn stable_hash(&self) -> u64;
 }
@@ -61,7 +72,7 @@ impl Aggregate for Sum {
     }
 }
 
-impl<V: Clone + Debug + Ord + Serialize + DeserializeOwned + Send + Sync + 'static> Aggregate for Min<V> {
+impl<V: Value> Aggregate for Min<V> {
     fn merge(&mut self, other: &Self) {
         if other.0 < self.0 {
             self.0.clone_from(&other.0);
@@ -69,7 +80,7 @@ impl<V: Clone + Debug + Ord + Serialize + DeserializeOwned + Send + Sync + 'stat
     }
 }
 
-impl<V: Clone + Debug + Ord + Serialize + DeserializeOwned + Send + Sync + 'static> Aggregate for Max<V> {
+impl<V: Value> Aggregate for Max<V> {
     fn merge(&mut self, other: &Self) {
         if other.0 > self.0 {
             self.0.clone_from(&other.0);

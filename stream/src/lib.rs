@@ -37,7 +37,7 @@ pub mod watermark;
 pub mod window;
 pub mod worker;
 
-pub use aggregate::{Aggregate, Count, Key, Max, Min, Sum, hash_bytes};
+pub use aggregate::{Aggregate, Count, Distinct, DistinctExact, Key, Max, Min, Sum, Tally, Top, Value, hash_bytes};
 pub use attempt::{JobError, Stop};
 pub use flow::Row;
 pub use job::{Job, Output, Pipeline, Rejected};

@@ -3,11 +3,13 @@
 use std::path::Path;
 
 /// Modules that decide and do nothing else.
-const PURE: [&str; 9] = [
+const PURE: [&str; 11] = [
     "pane.rs",
     "watermark.rs",
     "cut.rs",
     "aggregate.rs",
+    "aggregate/distinct.rs",
+    "aggregate/top.rs",
     "source/fold.rs",
     "window/state.rs",
     "checkpoint/ledger.rs",

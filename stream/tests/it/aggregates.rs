@@ -1,0 +1,164 @@
+//! Every aggregate is a commutative monoid that survives its encoding, and comes out of the engine as a plain recount has it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use object_store::path::Path;
+use rand::RngExt;
+use rand::rngs::SmallRng;
+use rand::seq::SliceRandom;
+use record_log::Record;
+use stream::aggregate::{Distinct, DistinctExact, Tally, Top};
+use stream::checkpoint::store::CheckpointStore;
+use stream::{Aggregate, Count, Job, Max, Min, Output, Pipeline, Rejected, Run, Settings, Stop, Sum};
+
+use crate::oracle::{World, random, settings, windows};
+
+/// Merges in any order and grouping: two at a time, whichever.
+fn merged_at_random<A: Aggregate>(mut parts: Vec<A>, random: &mut SmallRng) -> A {
+    parts.shuffle(random);
+    while parts.len() > 1 {
+        let part = parts.swap_remove(random.random_range(0..parts.len()));
+        let into = random.random_range(0..parts.len());
+        parts[into].merge(&part);
+    }
+    parts.pop().unwrap()
+}
+
+/// As a part of a checkpoint has it.
+fn through_a_part<A: Aggregate>(aggregate: &A) -> A {
+    postcard::from_bytes(&postcard::to_stdvec(aggregate).unwrap()).unwrap()
+}
+
+fn obeys_the_laws<A: Aggregate>(of: impl Fn(u64) -> A) {
+    for (seed, (count, distinct)) in [(1, 5), (3, 5), (50, 10), (300, 280), (700, 5000)].into_iter().enumerate() {
+        let mut random = random(seed as u64 + 1);
+        let parts: Vec<A> = (0..count).map(|_| of(random.random_range(0..distinct))).collect();
+        let in_order = parts[1..].iter().fold(parts[0].clone(), |mut all, part| {
+            all.merge(part);
+            all
+        });
+        for _ in 0..20 {
+            assert_eq!(merged_at_random(parts.clone(), &mut random), in_order, "{count} parts");
+        }
+        let decoded = parts.iter().map(through_a_part).collect();
+        assert_eq!(through_a_part(&merged_at_random(decoded, &mut random)), in_order, "{count} decoded parts");
+    }
+}
+
+#[test]
+fn aggregates_merge_in_any_order_and_grouping_and_over_checkpoints_to_the_same() {
+    obeys_the_laws(Count);
+    obeys_the_laws(Sum);
+    obeys_the_laws(Min);
+    obeys_the_laws(Max);
+    obeys_the_laws(|value| Distinct::of(&value));
+    obeys_the_laws(DistinctExact::of);
+    obeys_the_laws(Top::<u64, 1>::of);
+    obeys_the_laws(|value| Top::<(u64, String), 4>::of((value, value.to_string())));
+    obeys_the_laws(|value| Tally::of(value, value % 3));
+    obeys_the_laws(|value| (Distinct::of(&value), (Top::<u64, 3>::of(value), Sum(value)), Tally::of(value % 7, 1)));
+}
+
+type Kept = (Distinct, (Top<u64, 3>, DistinctExact<u64>), Tally<u64>);
+
+/// What is told of a window and key: distinct values by both ways, the three greatest, the two most frequent.
+type Told = (u64, u64, Vec<u64>, Vec<(u64, u64)>);
+
+/// The value of a record, of which the oracle knows as much as the job.
+fn value_of(partition: u32, offset: u64, of_so_many: u64) -> u64 {
+    (u64::from(partition) * 5 + offset * offset) % of_so_many
+}
+
+fn job(world: &World, of_so_many: u64) -> Pipeline<u64, Kept> {
+    Job::new("kept")
+        .source("events", move |record: &Record<'_>| {
+            let text = std::str::from_utf8(record.value.unwrap_or_default()).map_err(Rejected::because)?;
+            let (key, time) = text.split_once(' ').ok_or_else(|| Rejected::because("two numbers are expected"))?;
+            let key: u64 = key.parse().map_err(Rejected::because)?;
+            Ok((time.parse().map_err(Rejected::because)?, (key, value_of(record.partition, record.offset, of_so_many))))
+        })
+        .window(world.windows)
+        .aggregate(|(key, value): (u64, u64)| {
+            [(key, (Distinct::of(&value), (Top::of(value), DistinctExact::of(value)), Tally::of(value, 1)))]
+        })
+        .sink("kept", |row, output: &mut Output| {
+            let (distinct, (top, exact), tally) = &row.aggregate;
+            let told: (_, _, _, Vec<(&u64, u64)>) =
+                (distinct.estimate(), exact.0.len(), top.values(), tally.most_frequent(2));
+            serde_json::to_writer(&mut output.value, &(row.window_start, row.key, row.revision, told)).unwrap();
+        })
+}
+
+fn run(world: &World, of_so_many: u64, settings: Settings) {
+    let settings = Settings { until_end: true, ..settings };
+    let mut run = Run::new(job(world, of_so_many), settings, Arc::new(world.log.clone())).unwrap();
+    run.store = CheckpointStore::new(world.objects.clone(), Path::default(), "kept");
+    run.run(&Stop::default()).unwrap();
+}
+
+/// What was committed, each row at its highest revision.
+fn told(world: &World) -> BTreeMap<(u64, u64), Told> {
+    let rows = world.log.records("kept").into_iter();
+    let mut rows: Vec<(u64, u64, u32, Told)> =
+        rows.map(|record| serde_json::from_slice(&record.value.unwrap()).unwrap()).collect();
+    rows.sort();
+    rows.into_iter().map(|(window, key, _, told)| ((window, key), told)).collect()
+}
+
+fn recounted(world: &World, of_so_many: u64) -> BTreeMap<(u64, u64), Told> {
+    let late = world.asides("events-late");
+    let mut values: BTreeMap<(u64, u64), Vec<u64>> = BTreeMap::new();
+    for (position, event) in &world.records {
+        let Some((key, time)) = event.filter(|_| !late.contains(position)) else { continue };
+        for window in world.windows_of(time) {
+            values.entry((window, key)).or_default().push(value_of(position.0, position.1, of_so_many));
+        }
+    }
+    values.into_iter().map(|(row, values)| (row, tell(&values))).collect()
+}
+
+fn tell(values: &[u64]) -> Told {
+    let distinct: BTreeSet<u64> = values.iter().copied().collect();
+    let greatest = distinct.iter().rev().take(3).copied().collect();
+    let times = |value: &u64| values.iter().filter(|other| *other == value).count() as u64;
+    let mut frequent: Vec<(u64, u64)> = distinct.iter().map(|value| (*value, times(value))).collect();
+    frequent.sort_by_key(|(value, times)| (std::cmp::Reverse(*times), *value));
+    frequent.truncate(2);
+    (distinct.len() as u64, distinct.len() as u64, greatest, frequent)
+}
+
+#[test]
+fn what_is_kept_is_that_of_a_plain_recount_for_any_windows_workers_partitions_and_restarts() {
+    for seed in 1..=30 {
+        let mut random = random(seed);
+        let mut world = World::new(windows(&mut random), random.random_range(1..=4));
+        let of_so_many = random.random_range(1..40);
+        let first = settings(&mut random);
+        for _ in 0..random.random_range(1..=3) {
+            world.publish(random.random_range(0..200), &mut random);
+            let settings = Settings { workers: random.random_range(1..=3), ..first.clone() };
+            println!("seed {seed}: {} records of {of_so_many} values, {settings:?}", world.records.len());
+            run(&world, of_so_many, settings);
+            assert_eq!(told(&world), recounted(&world, of_so_many));
+        }
+    }
+}
+
+#[test]
+fn distinct_values_beyond_the_exact_are_estimated_alike_by_any_number_of_workers() {
+    let estimates = |workers| {
+        let mut random = random(7);
+        let hour = stream::Windows::tumbling(std::time::Duration::from_secs(3600)).unwrap();
+        let mut world = World::new(hour, 4);
+        world.publish(20_000, &mut random);
+        run(&world, 1 << 40, Settings { workers, ..Settings::default() });
+        told(&world)
+    };
+    let alone = estimates(1);
+    assert_eq!(alone, estimates(3));
+    for ((_, key), (estimate, exact, ..)) in alone {
+        let error = estimate as f64 / exact as f64 - 1.0;
+        assert!(exact > 2_000 && error.abs() < 0.06, "key {key}: {exact} values are estimated as {estimate}");
+    }
+}

@@ -60,6 +60,8 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         let fingerprint = self.fingerprint();
         let checkpoint = recover::newest(&self.store, number, &fingerprint).await?;
         let adopted = recover::adopt(checkpoint.as_ref(), number, self.pipeline.name(), &fingerprint);
+        let furthest = slots.iter().filter_map(|slot| slot.publisher.progress()).max();
+        let adopted = recover::reconcile(adopted, furthest)?;
         self.store.create_manifest(&adopted).await?;
         let mesh = lead.begin(partitions, adopted.boundary).await?;
         Ok(Some(Beginning { number, partitions, adopted, checkpoint, slots, mesh }))

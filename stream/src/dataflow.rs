@@ -26,6 +26,7 @@ use crate::pane::EventTimeMs;
 use crate::sink::committer::{Committer, RowWriter};
 use crate::source::{self, Source};
 use crate::standing::Standings;
+use crate::window::Rules;
 use crate::worker::{Own, Shared};
 use crate::{panes, sink, summary, window};
 
@@ -37,11 +38,18 @@ pub fn build<K: Key, A: Aggregate>(
 ) -> ProbeHandle<EventTimeMs> {
     let Shared { pipeline, attempt, store, adopted, .. } = shared;
     let slots = adopted.fingerprint.slots;
+    attempt.metrics.describe(pipeline);
     let committed = ProbeHandle::new();
     let standings = Standings::spread(worker);
     let source = Source::new(shared, own.partitions, own.restored, standings, committed.clone());
     let checkpointer = Checkpointer::new(shared, committed.clone());
-    let committer = |activator| Committer::start(own.slots, RowWriter::of(pipeline, slots), attempt.clone(), activator);
+    let rules = Rules {
+        windows: pipeline.windows,
+        allowed_lateness_ms: shared.allowed_lateness_ms,
+        lineage: adopted.lineage.clone(),
+    };
+    let writer = RowWriter::of(pipeline, slots, &adopted.lineage);
+    let committer = |activator| Committer::start(own.slots, writer, attempt.clone(), activator);
     let summary = pipeline.summary.clone().map(Rc::new);
 
     worker.dataflow_named(&pipeline.name, |scope| {
@@ -51,8 +59,7 @@ pub fn build<K: Key, A: Aggregate>(
         let durable = commit::write(crossings, parts, checkpointer);
 
         let outgoing = sink::asides(panes.clone(), &pipeline.late_topic, &pipeline.dead_letter_topic, slots);
-        let windows = (pipeline.windows, shared.allowed_lateness_ms);
-        let (rows, changes) = window::close(panes, windows, summary.clone(), attempt.clone());
+        let (rows, changes) = window::close(panes, rules, summary.clone(), attempt.clone());
         let outgoing = match summary {
             Some(summary) => summary::summarize(changes, summary, slots).concat(outgoing),
             None => outgoing,

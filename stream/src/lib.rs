@@ -33,6 +33,7 @@ pub mod status;
 pub mod summary;
 pub mod supervise;
 pub mod topics;
+mod units;
 pub mod watermark;
 pub mod window;
 pub mod worker;

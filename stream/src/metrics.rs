@@ -1,13 +1,22 @@
-//! What a job measures of itself, as Prometheus metrics.
+//! What a job measures of itself: as Prometheus metrics, and as the [`Status`] that people look at.
 //!
-//! One value serves all workers of a process. Nothing is measured per record: sources add up a batch and count it once.
+//! One value serves all workers of a process, and tells of that process alone: of its partitions and its workers. Nothing is
+//! measured per record: sources add up a batch and count it once.
 
+use std::fmt::Display;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use events::Timestamp;
 use prometheus::{
     Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
-use record_log::OffsetRange;
+use record_log::{Offset, OffsetRange};
+
+use crate::checkpoint::manifest::Manifest;
+use crate::job::Pipeline;
+use crate::status::Status;
+use crate::status::facts::{CheckpointStatus, Facts, TopicsStatus};
 
 /// The metrics of a job's process.
 #[derive(Clone)]
@@ -25,12 +34,17 @@ pub struct Metrics {
     open_entries: IntGaugeVec,
     window_entries: IntGaugeVec,
     window_panes: IntGaugeVec,
+    watermark_delay: IntGauge,
     checkpoint_boundary: IntGauge,
+    checkpoint_age: IntGauge,
+    checkpoint_size: IntGauge,
     checkpoint_seconds: Histogram,
     checkpoint_bytes: IntCounter,
     commit_seconds: Histogram,
     attempt: IntGauge,
+    restarts: IntCounter,
     running: IntGauge,
+    facts: Arc<Mutex<Facts>>,
 }
 
 /// A batch of records, as a source adds it up.
@@ -99,13 +113,22 @@ impl Metrics {
                 "worker",
             ),
             window_panes: register.gauges("open_panes", "Panes kept for open and correctable windows.", "worker"),
+            watermark_delay: register.gauge(
+                "watermark_delay_ms",
+                "How far the least watermark of the process's workers is behind the clock.",
+            ),
             checkpoint_boundary: register.gauge("checkpoint_boundary_ms", "Boundary of the newest durable checkpoint."),
+            checkpoint_age: register.gauge("checkpoint_age_ms", "How long ago the newest checkpoint was written."),
+            checkpoint_size: register
+                .gauge("checkpoint_size_bytes", "Size of the newest checkpoint's parts: the state that a start reads."),
             checkpoint_seconds: register.histogram("checkpoint_seconds", "Time to write a manifest."),
             checkpoint_bytes: register.counter("checkpoint_bytes_total", "Bytes of parts written."),
             commit_seconds: register
                 .histogram("commit_seconds", "Time to commit a batch of results in all slots of a worker."),
             attempt: register.gauge("attempt", "Number of the running attempt: how often the job has started."),
+            restarts: register.counter("restarts_total", "Attempts that this process began after its first."),
             running: register.gauge("running", "1 while an attempt is running."),
+            facts: Arc::new(Mutex::new(Facts::new(job))),
             registry,
         }
     }
@@ -115,9 +138,57 @@ impl Metrics {
     /// # Panics
     /// Never: the metrics are well formed.
     pub fn to_text(&self) -> String {
+        let status = self.status(Timestamp::now().as_ms());
+        // What depends on the clock is as of the moment when somebody asks.
+        self.watermark_delay.set(as_gauge(status.watermark_delay_ms.unwrap_or(0)));
+        self.checkpoint_age.set(as_gauge(status.checkpoint.map_or(0, |checkpoint| checkpoint.age_ms)));
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text).expect("metrics are well formed");
         String::from_utf8(text).expect("metrics are text")
+    }
+
+    /// What a person wants to know, as of `now_ms` in milliseconds since the epoch.
+    pub fn status(&self, now_ms: u64) -> Status {
+        let totals = Batch {
+            records: self.records.get(),
+            bytes: self.bytes.get(),
+            rejected: self.rejected.get(),
+            corrections: self.late.with_label_values(&["corrected"]).get(),
+            too_late: self.late.with_label_values(&["too_late"]).get(),
+        };
+        let mut status = self.facts().status(totals, now_ms);
+        status.rows = self.rows.get();
+        status
+    }
+
+    /// The job's name.
+    pub fn job(&self) -> String {
+        self.facts().job.clone()
+    }
+
+    /// The process's partitions and the offset of each to be read next.
+    pub fn positions(&self) -> Vec<(u32, Offset)> {
+        self.facts().positions().collect()
+    }
+
+    fn facts(&self) -> MutexGuard<'_, Facts> {
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The job reads and publishes to these topics.
+    pub fn describe<K, A>(&self, pipeline: &Pipeline<K, A>) {
+        self.facts().topics = TopicsStatus {
+            input: pipeline.topic.clone(),
+            results: pipeline.results.topic.clone(),
+            summaries: pipeline.summary.as_ref().map(|summary| summary.destination.topic.clone()),
+            late: pipeline.late_topic.clone(),
+            dead_letters: pipeline.dead_letter_topic.clone(),
+        };
+    }
+
+    /// Something went wrong that somebody may want to know of.
+    pub fn trouble(&self, error: impl Display) {
+        self.facts().trouble(Timestamp::now().as_ms(), error.to_string());
     }
 
     /// A source has read a batch.
@@ -130,7 +201,8 @@ impl Metrics {
     }
 
     /// A source has read a partition up to an offset, and its newest event is of a time.
-    pub fn position(&self, partition: u32, next_offset: u64, newest_event_ms: Option<u64>) {
+    pub fn position(&self, partition: u32, next_offset: Offset, newest_event_ms: Option<u64>) {
+        self.facts().position(partition, next_offset, newest_event_ms);
         let partition = partition.to_string();
         self.position.with_label_values(&[&partition]).set(as_gauge(next_offset));
         if let Some(newest_event_ms) = newest_event_ms {
@@ -140,15 +212,18 @@ impl Metrics {
 
     /// Where the partitions end.
     pub fn ends(&self, ranges: &[OffsetRange]) {
-        for (partition, range) in ranges.iter().enumerate() {
-            let partition = partition.to_string();
-            let position = self.position.with_label_values(&[&partition]).get();
-            self.lag.with_label_values(&[&partition]).set((as_gauge(range.end) - position).max(0));
+        let mut facts = self.facts();
+        facts.ends(ranges, self.records.get(), self.bytes.get());
+        for (partition, lag) in facts.lags() {
+            self.lag.with_label_values(&[&partition.to_string()]).set(as_gauge(lag));
         }
     }
 
     /// A worker's sources crossed a boundary, with so many keys still open.
     pub fn crossed(&self, worker: usize, boundary_ms: u64, open_entries: usize) {
+        let mut facts = self.facts();
+        let status = facts.worker(worker);
+        (status.watermark_ms, status.open_entries) = (Some(boundary_ms), open_entries);
         let worker = worker.to_string();
         self.boundary.with_label_values(&[&worker]).set(as_gauge(boundary_ms));
         self.open_entries.with_label_values(&[&worker]).set(as_gauge(open_entries as u64));
@@ -156,6 +231,9 @@ impl Metrics {
 
     /// A worker's windows made rows, and keep so much.
     pub fn windows(&self, worker: usize, rows: usize, entries: usize, panes: usize) {
+        let mut facts = self.facts();
+        let status = facts.worker(worker);
+        (status.state_entries, status.open_panes) = (entries, panes);
         let worker = worker.to_string();
         self.rows.inc_by(rows as u64);
         self.window_entries.with_label_values(&[&worker]).set(as_gauge(entries as u64));
@@ -168,24 +246,41 @@ impl Metrics {
     }
 
     /// A manifest was written.
-    pub fn checkpoint(&self, boundary_ms: u64, took: Duration) {
-        self.checkpoint_boundary.set(as_gauge(boundary_ms));
+    pub fn checkpoint(&self, manifest: &Manifest, took: Duration) {
+        let size_bytes = manifest.parts.iter().map(|part| part.size_bytes).sum();
+        self.checkpoint_boundary.set(as_gauge(manifest.boundary));
+        self.checkpoint_size.set(as_gauge(size_bytes));
         self.checkpoint_seconds.observe(took.as_secs_f64());
+        self.facts().checkpoint = Some(CheckpointStatus {
+            boundary_ms: manifest.boundary,
+            written_at_ms: Timestamp::now().as_ms(),
+            age_ms: 0,
+            took_ms: took.as_millis(),
+            parts: manifest.parts.len(),
+            entries: manifest.parts.iter().map(|part| part.entries).sum(),
+            size_bytes,
+            line: manifest.lineage.line(),
+        });
     }
 
     /// A batch of results was committed.
     pub fn committed(&self, took: Duration) {
         self.commit_seconds.observe(took.as_secs_f64());
+        self.facts().commit_took_ms = Some(took.as_millis());
     }
 
     /// An attempt has begun.
     pub fn attempt_began(&self, number: u64) {
+        let began_at_ms = Timestamp::now().as_ms();
+        let is_restart = self.facts().attempt_began(number, began_at_ms);
+        self.restarts.inc_by(u64::from(is_restart));
         self.attempt.set(as_gauge(number));
         self.running.set(1);
     }
 
     /// The attempt has ended.
     pub fn attempt_ended(&self) {
+        self.facts().is_running = false;
         self.running.set(0);
     }
 

@@ -1,4 +1,7 @@
 //! Watches what no worker sees: that somebody asks to stop, how far reading is behind, and that partitions were added.
+//!
+//! It also tells the log how far the job has read, as the position of a group by the job's name. That is for tools that
+//! show consumer groups and their lag; a job goes on from its checkpoint, and never reads these positions back.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,28 +24,34 @@ pub struct Watch {
     thread: JoinHandle<bool>,
 }
 
+/// What is watched.
+struct Watched {
+    log: Arc<dyn RecordLog>,
+    topic: String,
+    partitions: u32,
+    attempt: Arc<Attempt>,
+}
+
 /// Begins to watch.
 ///
 /// # Panics
 /// When the system cannot start a thread.
 pub fn watch(log: Arc<dyn RecordLog>, topic: String, partitions: u32, attempt: Arc<Attempt>, stop: Stop) -> Watch {
+    let watched = Watched { log, topic, partitions, attempt };
     let (over, is_over) = (Signal::default(), Arc::new(AtomicBool::new(false)));
     let (signal, ended) = (over.clone(), Arc::clone(&is_over));
     let look = move || {
-        let _guard = attempt.guard("the monitor");
+        let _guard = watched.attempt.guard("the monitor");
         let mut asked = Instant::now();
         while !ended.load(Ordering::Acquire) {
             signal.wait(LOOK_EVERY);
             if stop.is_requested() {
-                attempt.end();
+                watched.attempt.end();
             }
             if asked.elapsed() >= ASK_EVERY {
                 asked = Instant::now();
-                // A log that does not answer now is noticed by those who read and publish.
-                let Ok(ranges) = log.offsets(&topic) else { continue };
-                attempt.metrics.ends(&ranges);
-                if ranges.len() > partitions as usize {
-                    attempt.end();
+                if watched.ask() {
+                    watched.attempt.end();
                     return true;
                 }
             }
@@ -51,6 +60,27 @@ pub fn watch(log: Arc<dyn RecordLog>, topic: String, partitions: u32, attempt: A
     };
     let thread = thread::Builder::new().name("monitor".to_owned()).spawn(look).expect("the system can start a thread");
     Watch { over, is_over, thread }
+}
+
+impl Watched {
+    /// Asks the log how far reading is behind, and says whether partitions were added.
+    fn ask(&self) -> bool {
+        // A log that does not answer now is noticed by those who read and publish.
+        let Ok(ranges) = self.log.offsets(&self.topic) else { return false };
+        self.attempt.metrics.ends(&ranges);
+        self.tell();
+        ranges.len() > self.partitions as usize
+    }
+
+    fn tell(&self) {
+        let (group, positions) = (self.attempt.metrics.job(), self.attempt.metrics.positions());
+        if positions.is_empty() {
+            return;
+        }
+        if let Err(error) = self.log.commit(&group, &self.topic, &positions) {
+            tracing::debug!(%error, "the log does not take the job's positions");
+        }
+    }
 }
 
 impl Watch {
@@ -62,5 +92,53 @@ impl Watch {
         self.is_over.store(true, Ordering::Release);
         self.over.raise();
         self.thread.join().expect("the monitor does not panic")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use record_log::simulated::{Call, Fault, SimulatedLog};
+    use record_log::{Cleanup, TopicSpec};
+
+    use super::*;
+    use crate::metrics::Metrics;
+
+    fn watched(log: SimulatedLog) -> Watched {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let attempt = Attempt::new(1, runtime.handle().clone(), Metrics::new("counts"), Stop::default());
+        Watched { log: Arc::new(log), topic: "events".to_owned(), partitions: 2, attempt: Arc::new(attempt) }
+    }
+
+    fn log() -> SimulatedLog {
+        let log = SimulatedLog::default();
+        let retention = Duration::from_secs(60);
+        let topic = TopicSpec { name: "events".to_owned(), partitions: 2, cleanup: Cleanup::Delete, retention };
+        log.ensure_topics(&[topic]).unwrap();
+        log
+    }
+
+    #[test]
+    fn positions_are_told_under_the_job_s_name() {
+        let log = log();
+        let watched = watched(log.clone());
+        assert!(!watched.ask());
+        assert_eq!(log.committed("counts", "events").unwrap(), [], "nothing was read yet");
+        watched.attempt.metrics.position(1, 7, None);
+        assert!(!watched.ask());
+        assert_eq!(log.committed("counts", "events").unwrap(), [(1, 7)]);
+    }
+
+    #[test]
+    fn a_log_that_takes_no_positions_stops_nothing() {
+        let refuses = |call: &Call<'_>| match call {
+            Call::CommitPositions { .. } => Fault::Unavailable,
+            _ => Fault::None,
+        };
+        let log = log();
+        let watched = watched(log.process(refuses));
+        watched.attempt.metrics.position(0, 3, None);
+        assert!(!watched.ask() && !watched.attempt.is_over());
+        log.grow("events", 3);
+        assert!(watched.ask(), "partitions were added");
     }
 }

@@ -104,6 +104,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
                 Ok(Ending::PartitionsAdded) if self.members.is_some() => Err(ClusterError::PartitionsAdded)?,
                 Ok(Ending::PartitionsAdded) => tracing::warn!("partitions were added, starting again to take them in"),
                 Err(error) if error.is_passing() && self.members.is_none() => {
+                    self.metrics.trouble(&error);
                     tracing::warn!(%error, delay_ms = delay.as_millis(), "the attempt ended, starting again");
                     stop.wait(delay);
                     delay = if begun.elapsed() > HEALTHY { FIRST_DELAY } else { (delay * 2).min(LAST_DELAY) };

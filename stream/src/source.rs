@@ -167,6 +167,7 @@ impl<K: Key, A: Aggregate> Source<K, A> {
             Err(error @ LogError::Unavailable(_)) => {
                 if !std::mem::replace(&mut self.is_away, true) {
                     tracing::warn!(%error, "reading waits for the record log");
+                    self.attempt.metrics.trouble(error);
                 }
                 0
             }

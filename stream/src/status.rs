@@ -1,24 +1,41 @@
-//! What a running job tells over HTTP: whether it is alive and ready, and its metrics.
+//! What a running job tells over HTTP: a page for people, the same as JSON, whether it is alive and ready, and its metrics.
+
+pub mod facts;
+mod page;
 
 use std::net::SocketAddr;
 
-use axum::Router;
-use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::http::{HeaderName, StatusCode, header};
+use axum::response::{Html, IntoResponse};
 use axum::routing::get;
+use axum::{Json, Router};
+use events::Timestamp;
 use tokio::net::TcpListener;
 
 use crate::attempt::JobError;
 use crate::metrics::Metrics;
+pub use facts::Status;
 
-/// The pages of a job: `/health/live`, `/health/ready` and `/metrics`.
+/// The page loads nothing and runs nothing.
+const POLICY: (HeaderName, &str) =
+    (header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'");
+
+const FRESH: (HeaderName, &str) = (header::CACHE_CONTROL, "no-store");
+
+/// The pages of a job: `/`, `/status`, `/health/live`, `/health/ready` and `/metrics`.
 pub fn router(metrics: Metrics) -> Router {
-    let ready = metrics.clone();
+    let (page, status, ready) = (metrics.clone(), metrics.clone(), metrics.clone());
     let exposition = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
     Router::new()
+        .route("/", get(move || async move { ([POLICY, FRESH], Html(page::render(&now(&page)))) }))
+        .route("/status", get(move || async move { ([FRESH], Json(now(&status))) }))
         .route("/health/live", get(|| async { StatusCode::OK }))
         .route("/health/ready", get(move || async move { readiness(&ready) }))
         .route("/metrics", get(move || async move { (exposition, metrics.to_text()) }))
+}
+
+fn now(metrics: &Metrics) -> Status {
+    metrics.status(Timestamp::now().as_ms())
 }
 
 fn readiness(metrics: &Metrics) -> impl IntoResponse + use<> {

@@ -23,8 +23,9 @@ use timely::dataflow::operators::generic::Operator;
 use crate::aggregate::{Aggregate, Key, hash_bytes};
 use crate::flow::Slots;
 use crate::job::{Output, Summary};
-use crate::pane::{EventTimeMs, Windows};
+use crate::pane::EventTimeMs;
 use crate::sink::Outgoing;
+use crate::window::Rules;
 use crate::window::state::{Closed, WindowState};
 
 /// The totals of a window, or one worker's part in them.
@@ -40,6 +41,8 @@ pub struct Totals<K, A> {
     pub top: Vec<(K, A)>,
     /// The panes at which late records arrived after the window's end.
     corrections: BTreeSet<EventTimeMs>,
+    /// Where revisions of the window begin on the job's line of history.
+    first_revision: u32,
 }
 
 /// A change of one worker's contributions: what, when, and how often.
@@ -48,21 +51,20 @@ pub type Change<K, A> = ((EventTimeMs, Totals<K, A>), EventTimeMs, isize);
 impl<K, A> Totals<K, A> {
     /// 0 at first; counts the panes at which late records changed the totals.
     pub fn revision(&self) -> u32 {
-        u32::try_from(self.corrections.len()).unwrap_or(u32::MAX)
+        self.first_revision.saturating_add(u32::try_from(self.corrections.len()).unwrap_or(u32::MAX))
     }
 }
 
 /// What one worker has contributed so far, of windows that can still be corrected.
 pub struct Contributions<K, A> {
-    windows: Windows,
-    allowed_lateness_ms: u64,
+    rules: Rules,
     current: HashMap<EventTimeMs, Totals<K, A>>,
 }
 
 impl<K: Key, A: Aggregate> Contributions<K, A> {
     /// Nothing yet.
-    pub fn new(windows: Windows, allowed_lateness_ms: u64) -> Self {
-        Self { windows, allowed_lateness_ms, current: HashMap::new() }
+    pub fn new(rules: Rules) -> Self {
+        Self { rules, current: HashMap::new() }
     }
 
     /// The changes that closing the pane `arrival` brings.
@@ -75,7 +77,8 @@ impl<K: Key, A: Aggregate> Contributions<K, A> {
     ) -> Vec<Change<K, A>> {
         let mut changes = Vec::new();
         for window in &closed.windows {
-            let Some(totals) = totals(summary, *window, state) else { continue };
+            let Some(mut totals) = totals(summary, *window, state) else { continue };
+            totals.first_revision = self.rules.revision(*window, 0);
             if let Some(old) = self.current.insert(*window, totals.clone()) {
                 changes.extend(self.during(arrival, old, -1));
             }
@@ -100,10 +103,11 @@ impl<K: Key, A: Aggregate> Contributions<K, A> {
         copies: isize,
     ) -> impl Iterator<Item = Change<K, A>> + use<K, A> {
         let window = totals.window_start;
-        let last_correction = self.windows.last_correction(window + self.windows.size_ms());
+        let Rules { windows, allowed_lateness_ms, .. } = &self.rules;
+        let last_correction = windows.last_correction(window + windows.size_ms());
         let forgotten_at = last_correction
-            .checked_add(self.allowed_lateness_ms)
-            .and_then(|end| end.checked_next_multiple_of(self.windows.pane_ms()));
+            .checked_add(*allowed_lateness_ms)
+            .and_then(|end| end.checked_next_multiple_of(windows.pane_ms()));
         let ending = forgotten_at.map(|at| ((window, totals.clone()), at, -copies));
         std::iter::once(((window, totals), arrival, copies)).chain(ending)
     }
@@ -129,6 +133,7 @@ fn totals<K: Key, A: Aggregate>(
                 aggregate: row.aggregate.clone(),
                 top: Vec::new(),
                 corrections: state.corrections(window),
+                first_revision: 0,
             }),
         };
         summary.offer(&mut totals.top, &row.key, &row.aggregate);

@@ -18,12 +18,24 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use crate::aggregate::{Aggregate, Key};
 use crate::attempt::Attempt;
+use crate::checkpoint::lineage::Lineage;
 use crate::flow::{Row, SharedPane};
 use crate::frontier::boundary_of;
 use crate::job::Summary;
 use crate::pane::{EventTimeMs, Windows};
 use crate::summary::{Change, Contributions};
 use state::WindowState;
+
+/// What decides about windows besides the panes that come.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// The job's windows.
+    pub windows: Windows,
+    /// How long a window can be corrected.
+    pub allowed_lateness_ms: u64,
+    /// The line of history that revisions are of.
+    pub lineage: Lineage,
+}
 
 /// What is to be done at a pane, and the right to send what comes of it.
 struct Due<K, A> {
@@ -36,10 +48,21 @@ struct Due<K, A> {
 pub type Closings<'scope, K, A> =
     (StreamVec<'scope, EventTimeMs, Row<K, A>>, StreamVec<'scope, EventTimeMs, Change<K, A>>);
 
+impl Rules {
+    /// The revision of a window's row or totals that have `revision` by themselves.
+    pub fn revision(&self, window_start: EventTimeMs, revision: u32) -> u32 {
+        self.lineage.raised(revision, window_start + self.windows.size_ms())
+    }
+
+    fn raise<K, A>(&self, row: &mut Row<K, A>) {
+        row.revision = self.revision(row.window_start, row.revision);
+    }
+}
+
 /// Builds the operator.
 pub fn close<'scope, K: Key, A: Aggregate>(
     panes: StreamVec<'scope, EventTimeMs, SharedPane<K, A>>,
-    (windows, allowed_lateness_ms): (Windows, u64),
+    rules: Rules,
     summary: Option<Rc<Summary<K, A>>>,
     attempt: Arc<Attempt>,
 ) -> Closings<'scope, K, A> {
@@ -52,8 +75,8 @@ pub fn close<'scope, K: Key, A: Aggregate>(
     let mut rows = OutputBuilder::from(rows);
     let mut changes = OutputBuilder::from(changes);
     builder.build(move |_| {
-        let mut state = WindowState::new(windows, allowed_lateness_ms);
-        let mut contributions = Contributions::new(windows, allowed_lateness_ms);
+        let mut state = WindowState::new(rules.windows, rules.allowed_lateness_ms);
+        let mut contributions = Contributions::new(rules.clone());
         let mut agenda: BTreeMap<EventTimeMs, Due<K, A>> = BTreeMap::new();
         move |frontiers| {
             let (mut rows, mut changes) = (rows.activate(), changes.activate());
@@ -73,6 +96,7 @@ pub fn close<'scope, K: Key, A: Aggregate>(
                     changes.session(&due.changes).give_iterator(updates.into_iter());
                 }
                 contributions.forget(&state.forget(arrival));
+                closed.rows.iter_mut().for_each(|row| rules.raise(row));
                 rows.session(&due.rows).give_container(&mut closed.rows);
                 if let Some(next) = state.next_due() {
                     let (rows, changes) = (due.rows.delayed(&next), due.changes.delayed(&next));

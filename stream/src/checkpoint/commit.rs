@@ -105,7 +105,7 @@ impl Writer {
         let Some(Write { manifest, begun, .. }) = self.writing.take() else { return };
         match outcome {
             Ok(()) => {
-                self.checkpointer.attempt.metrics.checkpoint(manifest.boundary, begun.elapsed());
+                self.checkpointer.attempt.metrics.checkpoint(&manifest, begun.elapsed());
                 advance(capability, manifest.boundary);
                 self.checkpointer.ledger.written(manifest);
             }

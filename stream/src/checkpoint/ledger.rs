@@ -109,6 +109,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::checkpoint::lineage::Lineage;
     use crate::checkpoint::manifest::{Fingerprint, VERSION};
     use crate::cut::Cut;
     use crate::flow::Slots;
@@ -125,6 +126,7 @@ mod tests {
             attempt: 1,
             boundary: 0,
             fingerprint: Fingerprint::new("orders", &windows, Slots::new(1).unwrap()),
+            lineage: Lineage::default(),
             partitions: vec![],
             parts: vec![],
         };

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use record_log::Offset;
 
+use crate::checkpoint::lineage::Lineage;
 use crate::flow::Slots;
 use crate::pane::{EventTimeMs, Windows};
 use crate::watermark::Newest;
@@ -24,6 +25,9 @@ pub struct Manifest {
     pub boundary: EventTimeMs,
     /// The settings under which the parts mean what they say.
     pub fingerprint: Fingerprint,
+    /// How often the job has lost checkpoints.
+    #[serde(default, skip_serializing_if = "Lineage::is_straight")]
+    pub lineage: Lineage,
     /// Where each partition is taken up; partitions never cut are absent.
     pub partitions: Vec<PartitionCut>,
     /// The parts, in order of their first pane.
@@ -161,6 +165,7 @@ mod tests {
             attempt: 3,
             boundary: 60_000,
             fingerprint: Fingerprint::new("orders", &windows, Slots::new(4).unwrap()),
+            lineage: Lineage::default(),
             partitions: vec![cut],
             parts: vec![part],
         }

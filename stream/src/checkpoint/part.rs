@@ -106,12 +106,13 @@ pub fn verify(part: &[u8]) -> Result<&[u8], PartError> {
     if part.len() < HEADER_BYTES + CHECKSUM_BYTES || !part.starts_with(MAGIC) {
         return Err(PartError::NotAPart);
     }
-    if part[MAGIC.len()] != VERSION {
-        return Err(PartError::Version(part[MAGIC.len()]));
-    }
+    // The checksum comes first, and stands there in every version: a flipped bit is no future.
     let (content, checksum) = part.split_at(part.len() - CHECKSUM_BYTES);
     if crc32fast::hash(content).to_le_bytes() != checksum {
         return Err(PartError::Damaged);
+    }
+    if part[MAGIC.len()] != VERSION {
+        return Err(PartError::Version(part[MAGIC.len()]));
     }
     Ok(&content[HEADER_BYTES..])
 }
@@ -166,6 +167,10 @@ mod tests {
     fn a_part_of_a_future_version_says_so() {
         let mut part = part();
         part[8] = 9;
+        assert!(matches!(verify(&part), Err(PartError::Damaged)));
+        let content = part.len() - CHECKSUM_BYTES;
+        let checksum = crc32fast::hash(&part[..content]).to_le_bytes();
+        part[content..].copy_from_slice(&checksum);
         assert!(verify(&part).unwrap_err().to_string().contains("version 9"));
     }
 }

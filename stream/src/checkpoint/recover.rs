@@ -6,7 +6,13 @@
 //! 2. open the publishers of all sink slots: that fences earlier attempts and frees what they left open;
 //! 3. look whether a later attempt was claimed meanwhile: then this one is itself the zombie, and ends;
 //! 4. load the newest checkpoint that is whole, falling back to an older one, and saying so;
-//! 5. publish it as this attempt's own, before anything is committed.
+//! 5. compare it with how far the slots have committed;
+//! 6. publish it as this attempt's own, before anything is committed.
+//!
+//! Results are committed only when their checkpoint is durable. So slots that have come further than the checkpoint tell
+//! that a newer one is lost, and manifests that had to be passed over tell how far they may have come. Then the job
+//! branches off on a [line](crate::checkpoint::lineage) of its own, and replaces what it cannot repeat. Without any
+//! checkpoint it does not start by itself: somebody has to say that it is to [start over](start_over).
 //!
 //! Step 3 is not in the design's model, where claiming and fencing are one step: between them a later attempt may have
 //! claimed *and fenced*, and fencing that one in turn without ending would leave two lines of history.
@@ -14,9 +20,11 @@
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 
+use crate::checkpoint::lineage::{Lineage, Progress};
 use crate::checkpoint::manifest::{Fingerprint, Manifest, ManifestError, VERSION};
 use crate::checkpoint::part::{self, PartError};
 use crate::checkpoint::store::{CheckpointStore, ManifestId, StoreError};
+use crate::pane::EventTimeMs;
 
 /// A whole checkpoint.
 pub struct Checkpoint {
@@ -61,6 +69,15 @@ pub enum RecoverError {
         /// What is wrong with the newest.
         newest: Box<Flaw>,
     },
+    /// Results were committed, but there is no checkpoint.
+    #[error(
+        "results up to {until_ms} ms of event time were committed, but the job has no checkpoint at its --checkpoints address: \
+         correct that, restore its objects, or start over with --fresh"
+    )]
+    CheckpointsLost {
+        /// By when the results end.
+        until_ms: EventTimeMs,
+    },
     /// The newest checkpoint must not be passed over.
     #[error("{0}")]
     Unreadable(Box<Flaw>),
@@ -86,7 +103,7 @@ pub enum Flaw {
 }
 
 /// How many parts are read at a time.
-const READS_AT_ONCE: usize = 16;
+pub(super) const READS_AT_ONCE: usize = 16;
 
 /// Loads the newest whole checkpoint for attempt `own`, or none when the job never had one.
 ///
@@ -99,9 +116,16 @@ pub async fn newest(store: &CheckpointStore, own: u64, job: &Fingerprint) -> Res
     }
     let ids = store.manifests().await?;
     let mut first_flaw = None;
-    for id in &ids {
+    for (passed_over, id) in ids.iter().enumerate() {
         match load(store, *id).await {
-            Ok(checkpoint) => return accept(checkpoint, job).map(Some),
+            Ok(checkpoint) => {
+                let Checkpoint { manifest, parts } = accept(checkpoint, job)?;
+                if passed_over > 0 && is_nothing(&manifest) {
+                    break;
+                }
+                let manifest = fall_back(store, manifest, &ids[..passed_over]).await;
+                return Ok(Some(Checkpoint { manifest, parts }));
+            }
             Err(flaw) if flaw.is_of_the_future() => return Err(RecoverError::Unreadable(Box::new(flaw))),
             Err(flaw) => {
                 tracing::error!(attempt = id.attempt, boundary_ms = id.boundary, %flaw, "checkpoint cannot be used, trying the one before");
@@ -115,6 +139,83 @@ pub async fn newest(store: &CheckpointStore, own: u64, job: &Fingerprint) -> Res
     }
 }
 
+/// What a job begins with that nobody has told to start over: to fall back to it would be a silent restart from zero.
+fn is_nothing(manifest: &Manifest) -> bool {
+    manifest.boundary == 0 && manifest.lineage.is_straight()
+}
+
+/// Branches off where newer manifests had to be passed over, for results may have been committed by them.
+async fn fall_back(store: &CheckpointStore, manifest: Manifest, passed_over: &[ManifestId]) -> Manifest {
+    let boundaries = || passed_over.iter().map(|id| id.boundary);
+    // An attempt that had come less far than the one before it has the history of both up to where it began.
+    let from = boundaries().fold(manifest.boundary, EventTimeMs::min);
+    let until = boundaries().max().unwrap_or(0);
+    if until <= from {
+        return manifest;
+    }
+    let line = newest_line(store, passed_over).await;
+    branch_off(manifest, line, from, until)
+}
+
+/// The greatest line of the manifests that can be read.
+async fn newest_line(store: &CheckpointStore, ids: &[ManifestId]) -> u32 {
+    let mut line = 0;
+    for id in ids {
+        let Ok(bytes) = store.manifest(*id).await else { continue };
+        line = line.max(Manifest::from_bytes(&bytes, store.job()).map_or(0, |manifest| manifest.lineage.line()));
+    }
+    line
+}
+
+fn branch_off(manifest: Manifest, line: u32, from: EventTimeMs, until: EventTimeMs) -> Manifest {
+    let lineage = manifest.lineage.branched(line, from, until);
+    tracing::error!(
+        from_ms = from,
+        until_ms = lineage.until(),
+        line = lineage.line(),
+        "the checkpoint of results that were committed is lost: they are replaced by higher revisions"
+    );
+    Manifest { lineage, ..manifest }
+}
+
+/// Compares the manifest that is to be adopted with the furthest progress of all slots, as their publishers carry it.
+///
+/// # Errors
+/// [`RecoverError::CheckpointsLost`].
+pub fn reconcile(adopted: Manifest, furthest: Option<u64>) -> Result<Manifest, RecoverError> {
+    let Some(progress) = furthest.map(Progress::of) else { return Ok(adopted) };
+    let until_ms = progress.before.saturating_sub(1) + adopted.fingerprint.pane_ms;
+    let line = adopted.lineage.line();
+    if progress.line < line {
+        // The line began, and was told by names of manifests how far earlier ones may have come.
+        return Ok(Manifest { lineage: adopted.lineage.known_until(until_ms), ..adopted });
+    }
+    if progress.line == line && progress.before <= adopted.boundary {
+        return Ok(adopted);
+    }
+    if is_nothing(&adopted) {
+        return Err(RecoverError::CheckpointsLost { until_ms });
+    }
+    let from = adopted.boundary;
+    Ok(branch_off(adopted, progress.line, from, until_ms))
+}
+
+/// Has the next attempt start from nothing, whatever checkpoints there are: it reads the topic from its oldest record, and
+/// replaces results by higher revisions. Of windows whose records have in part expired, only the rest will be counted. To
+/// be called while the job is not running, once; a job that is restarted goes on from what it did since.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn start_over(store: &CheckpointStore, fingerprint: &Fingerprint) -> Result<(), StoreError> {
+    let own = store.claim_attempt().await?;
+    let ids = store.manifests().await?;
+    let until = ids.iter().map(|id| id.boundary).max().unwrap_or(0);
+    let line = newest_line(store, &ids).await;
+    let empty = adopt(None, own, store.job(), fingerprint);
+    let lineage = Lineage::default().branched(line, 0, until);
+    store.create_manifest(&Manifest { lineage, ..empty }).await
+}
+
 /// Loads one checkpoint whole.
 ///
 /// # Errors
@@ -126,7 +227,7 @@ pub async fn load(store: &CheckpointStore, id: ManifestId) -> Result<Checkpoint,
     Ok(Checkpoint { manifest, parts })
 }
 
-async fn read_part(store: &CheckpointStore, name: String) -> Result<Bytes, Flaw> {
+pub(super) async fn read_part(store: &CheckpointStore, name: String) -> Result<Bytes, Flaw> {
     let bytes = store.part(&name).await?;
     match part::verify(&bytes) {
         Ok(_) => Ok(bytes),
@@ -150,6 +251,7 @@ pub fn adopt(adopted: Option<&Checkpoint>, own: u64, job: &str, fingerprint: &Fi
         attempt: own,
         boundary: 0,
         fingerprint: fingerprint.clone(),
+        lineage: Lineage::default(),
         partitions: Vec::new(),
         parts: Vec::new(),
     };
@@ -158,7 +260,7 @@ pub fn adopt(adopted: Option<&Checkpoint>, own: u64, job: &str, fingerprint: &Fi
 
 impl Flaw {
     /// A newer program wrote it: to fall back to something older would undo its work.
-    fn is_of_the_future(&self) -> bool {
+    pub(super) fn is_of_the_future(&self) -> bool {
         matches!(self, Self::Manifest(ManifestError::Version(_)) | Self::Part { source: PartError::Version(_), .. })
     }
 }

@@ -6,7 +6,7 @@ use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::store::{CheckpointStore, ManifestId, StoreError};
 
 /// How many manifests are kept, the newest included: so many objects may be damaged before a job cannot start.
-const KEPT: usize = 3;
+pub const KEPT: usize = 3;
 
 /// Deletes what is superseded now that `newest` is durable. What cannot be deleted now will be next time.
 pub async fn retain(store: &CheckpointStore, newest: &Manifest) {
@@ -42,7 +42,7 @@ async fn delete_superseded(store: &CheckpointStore, newest: &Manifest) -> Result
 }
 
 /// A part that was whole before the oldest kept manifest: of an earlier attempt, or ending before its boundary.
-fn is_superseded(part: &str, oldest_kept: ManifestId) -> bool {
+pub(super) fn is_superseded(part: &str, oldest_kept: ManifestId) -> bool {
     let mut fields = part.split('-').map(str::parse::<u64>);
     let (Some(Ok(attempt)), Some(Ok(_worker)), Some(Ok(_first)), Some(Ok(last)), None) =
         (fields.next(), fields.next(), fields.next(), fields.next(), fields.next())

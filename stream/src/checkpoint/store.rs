@@ -9,6 +9,10 @@
 //! What always holds: no object is overwritten. A create whose reply was lost is tried again; that the object then stands
 //! there with the same bytes is its success.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +20,7 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
 use crate::checkpoint::manifest::Manifest;
 use crate::pane::EventTimeMs;
@@ -63,6 +67,22 @@ pub struct ManifestId {
     pub attempt: u64,
     /// Its boundary.
     pub boundary: EventTimeMs,
+}
+
+/// The text does not name a manifest.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("an attempt and a boundary are expected, as in 12-1795341600000")]
+pub struct InvalidManifestId;
+
+/// Everything that a job has in the store, as listings tell it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Contents {
+    /// The attempts that were claimed and not forgotten, in order.
+    pub attempts: Vec<u64>,
+    /// The manifests and when each was written, the newest first.
+    pub manifests: Vec<(ManifestId, u64)>,
+    /// The sizes of the parts.
+    pub parts: BTreeMap<String, u64>,
 }
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
@@ -119,8 +139,12 @@ impl CheckpointStore {
     /// # Errors
     /// [`StoreError::Refused`].
     pub async fn newest_attempt(&self) -> Result<u64, StoreError> {
-        let names = self.list("attempts").await?;
-        Ok(names.iter().filter_map(|name| name.parse().ok()).max().unwrap_or(0))
+        Ok(self.attempts().await?.into_iter().max().unwrap_or(0))
+    }
+
+    async fn attempts(&self) -> Result<Vec<u64>, StoreError> {
+        let objects = self.list("attempts").await?;
+        Ok(objects.iter().filter_map(|object| object.location.filename()?.parse().ok()).collect())
     }
 
     /// Creates a part.
@@ -145,10 +169,31 @@ impl CheckpointStore {
     /// # Errors
     /// [`StoreError::Refused`].
     pub async fn manifests(&self) -> Result<Vec<ManifestId>, StoreError> {
-        let names = self.list("manifests").await?;
-        let mut ids: Vec<ManifestId> = names.iter().filter_map(|name| ManifestId::parse(name)).collect();
-        ids.sort_by(|one, other| other.cmp(one));
-        Ok(ids)
+        Ok(self.list_manifests().await?.into_iter().map(|(id, _)| id).collect())
+    }
+
+    async fn list_manifests(&self) -> Result<Vec<(ManifestId, u64)>, StoreError> {
+        let objects = self.list("manifests").await?;
+        let manifest = |object: &ObjectMeta| {
+            let written_at_ms = u64::try_from(object.last_modified.timestamp_millis()).unwrap_or(0);
+            Some((ManifestId::of_file(object.location.filename()?)?, written_at_ms))
+        };
+        let mut manifests: Vec<_> = objects.iter().filter_map(manifest).collect();
+        manifests.sort_by_key(|(id, _)| Reverse(*id));
+        Ok(manifests)
+    }
+
+    /// Everything that there is.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`].
+    pub async fn contents(&self) -> Result<Contents, StoreError> {
+        let mut attempts = self.attempts().await?;
+        attempts.sort_unstable();
+        let manifests = self.list_manifests().await?;
+        let part = |object: ObjectMeta| object.location.filename().map(|name| (name.to_owned(), object.size));
+        let parts = self.list("parts").await?.into_iter().filter_map(part).collect();
+        Ok(Contents { attempts, manifests, parts })
     }
 
     /// The bytes of a manifest.
@@ -172,7 +217,16 @@ impl CheckpointStore {
     /// # Errors
     /// [`StoreError::Refused`].
     pub async fn parts(&self) -> Result<Vec<String>, StoreError> {
-        self.list("parts").await
+        let objects = self.list("parts").await?;
+        Ok(objects.iter().filter_map(|object| object.location.filename().map(str::to_owned)).collect())
+    }
+
+    /// Forgets that an attempt was claimed, which must not be the newest: its number would be claimed again.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`].
+    pub async fn delete_attempt(&self, attempt: u64) -> Result<(), StoreError> {
+        self.delete(&self.attempt_path(attempt)).await
     }
 
     /// Deletes a manifest that nobody will start from.
@@ -238,20 +292,32 @@ impl CheckpointStore {
         persist("delete", path, attempt).await
     }
 
-    async fn list(&self, folder: &str) -> Result<Vec<String>, StoreError> {
+    async fn list(&self, folder: &str) -> Result<Vec<ObjectMeta>, StoreError> {
         let prefix = self.root.clone().join(folder);
-        let attempt = || async {
-            let objects = self.objects.list(Some(&prefix));
-            objects.map_ok(|object| object.location.filename().map(str::to_owned)).try_collect::<Vec<_>>().await
-        };
-        Ok(persist("list", &prefix, attempt).await?.into_iter().flatten().collect())
+        let attempt = || async { self.objects.list(Some(&prefix)).try_collect::<Vec<_>>().await };
+        persist("list", &prefix, attempt).await
     }
 }
 
 impl ManifestId {
-    fn parse(name: &str) -> Option<Self> {
-        let (attempt, boundary) = name.strip_suffix(".json")?.split_once('-')?;
-        Some(Self { attempt: attempt.parse().ok()?, boundary: boundary.parse().ok()? })
+    fn of_file(name: &str) -> Option<Self> {
+        name.strip_suffix(".json")?.parse().ok()
+    }
+}
+
+impl fmt::Display for ManifestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.attempt, self.boundary)
+    }
+}
+
+impl FromStr for ManifestId {
+    type Err = InvalidManifestId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidManifestId> {
+        let (attempt, boundary) = text.split_once('-').ok_or(InvalidManifestId)?;
+        let number = |digits: &str| digits.parse().map_err(|_| InvalidManifestId);
+        Ok(Self { attempt: number(attempt)?, boundary: number(boundary)? })
     }
 }
 
@@ -320,9 +386,13 @@ mod tests {
 
     #[test]
     fn the_highest_attempt_wins_then_its_highest_boundary() {
-        let id = |name| ManifestId::parse(name).unwrap();
+        let id = |name| ManifestId::of_file(name).unwrap();
         assert!(id("0000000002-000000000000060.json") > id("0000000001-000000000000120.json"));
         assert!(id("0000000002-000000000000120.json") > id("0000000002-000000000000060.json"));
-        assert_eq!(ManifestId::parse("notes.txt"), None);
+        assert_eq!(ManifestId::of_file("notes.txt"), None);
+        assert_eq!(
+            id("0000000002-000000000000060.json").to_string().parse(),
+            Ok(id("0000000002-000000000000060.json"))
+        );
     }
 }

@@ -3,7 +3,8 @@
 //! Each slot commits what a batch holds for it in one transaction. Its progress is just after the last pane of the batch:
 //! not the boundary up to which the batch is complete, for that may lie beyond the checkpoint when the job ends. What
 //! lies before the progress was committed by an earlier attempt, and is left out. So a restart, which repeats results
-//! exactly, commits each once.
+//! exactly, commits each once. A slot whose progress is of an earlier [line](crate::checkpoint::lineage) leaves out only what
+//! lies before the line began.
 //!
 //! What always holds: an attempt never opens a publisher again. Whether a commit whose reply was lost has happened is
 //! for the next attempt to find out, for opening a publisher fences, and only an attempt that was just claimed may fence.
@@ -20,8 +21,9 @@ use timely::scheduling::activate::SyncActivator;
 
 use crate::aggregate::{Aggregate, Key};
 use crate::attempt::Attempt;
+use crate::checkpoint::lineage::{Lineage, Progress};
 use crate::flow::{Row, Slots};
-use crate::job::{Encode, Output, Pipeline};
+use crate::job::{Destination, Encode, Output, Pipeline};
 use crate::pane::EventTimeMs;
 use crate::sink::Outgoing;
 
@@ -56,6 +58,7 @@ pub struct RowWriter<K, A> {
     topic: String,
     encode: Encode<Row<K, A>>,
     slots: Slots,
+    lineage: Lineage,
 }
 
 /// Delays between tries of a log that does not publish: doubled from the first to the last.
@@ -137,6 +140,7 @@ impl<K: Key, A: Aggregate> Thread<K, A> {
             while let Err(error) = slot.commit(batch, &self.writer) {
                 let PublishError::NotPublished(cause) = error else { return Err(error) };
                 tracing::warn!(slot = slot.slot, %cause, delay_ms = delay.as_millis(), "results not published, trying again");
+                self.attempt.metrics.trouble(&cause);
                 if self.attempt.is_over() {
                     return Ok(());
                 }
@@ -157,7 +161,8 @@ impl SlotPublisher {
     ) -> Result<(), PublishError> {
         let mut sent = 0_usize;
         let mut output = Output::default();
-        let since = self.publisher.progress().unwrap_or(0);
+        let progress = self.publisher.progress().map(Progress::of);
+        let since = progress.map_or(0, |progress| writer.lineage.committed_before(progress));
         for (_, results) in batch.range(since..) {
             for row in results.rows.iter().flatten().filter(|row| writer.slots.of_key(&row.key) == self.slot) {
                 self.publisher.send(writer.record(row, &mut output))?;
@@ -169,16 +174,17 @@ impl SlotPublisher {
             }
         }
         match batch.last_key_value() {
-            Some((last, _)) if sent > 0 => self.publisher.commit(last + 1),
+            Some((last, _)) if sent > 0 => self.publisher.commit(writer.lineage.progress(*last).number()),
             _ => Ok(()),
         }
     }
 }
 
 impl<K, A> RowWriter<K, A> {
-    /// The writer of a job's rows.
-    pub fn of(pipeline: &Pipeline<K, A>, slots: Slots) -> Self {
-        Self { topic: pipeline.results.topic.clone(), encode: Arc::clone(&pipeline.results.encode), slots }
+    /// The writer of a job's rows on a line of its history.
+    pub fn of(pipeline: &Pipeline<K, A>, slots: Slots, lineage: &Lineage) -> Self {
+        let Destination { topic, encode } = pipeline.results.clone();
+        Self { topic, encode, slots, lineage: lineage.clone() }
     }
 
     fn record<'a>(&'a self, row: &Row<K, A>, output: &'a mut Output) -> NewRecord<'a> {

@@ -4,8 +4,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod aggregates;
+mod checkpoints;
 mod cluster;
 mod crashes;
+mod damage;
+mod fallback;
 mod oracle;
+mod refusals;
+mod status;
 mod tidy;
 mod windows;

@@ -1,0 +1,163 @@
+//! What there is: answers gathered from the store.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::{StreamExt, stream};
+use serde::Serialize;
+
+use crate::checkpoint::inspect::InspectError;
+use crate::checkpoint::manifest::{Manifest, PartInfo};
+use crate::checkpoint::recover::{Flaw, READS_AT_ONCE, read_part};
+use crate::checkpoint::store::{CheckpointStore, Contents, ManifestId};
+use crate::pane::EventTimeMs;
+
+/// A checkpoint, as a listing and its manifest tell it.
+#[derive(Debug, Serialize)]
+pub struct Listed {
+    /// Its name.
+    pub id: String,
+    /// The attempt that wrote it.
+    pub attempt: u64,
+    /// Its boundary.
+    pub boundary_ms: EventTimeMs,
+    /// How long ago it was written.
+    pub age_ms: u64,
+    /// How many partitions it knows.
+    pub partitions: usize,
+    /// How many parts it names.
+    pub parts: usize,
+    /// How many entries they hold.
+    pub entries: u64,
+    /// How large they are.
+    pub size_bytes: u64,
+    /// What is wrong with it, as far as names and sizes tell.
+    pub flaw: Option<String>,
+}
+
+/// A checkpoint in full.
+#[derive(Debug, Serialize)]
+pub struct Shown {
+    /// Its name.
+    pub id: String,
+    /// When it was written.
+    pub written_at_ms: u64,
+    /// How long ago that was.
+    pub age_ms: u64,
+    /// What it says; none when it cannot be read.
+    pub manifest: Option<Manifest>,
+    /// What is wrong with it, as far as names and sizes tell.
+    pub flaws: Vec<String>,
+}
+
+/// What came of reading everything.
+#[derive(Debug, Serialize)]
+pub struct Verified {
+    /// Every object of every checkpoint is as it was written.
+    pub is_sound: bool,
+    /// The checkpoints, the newest first.
+    pub checkpoints: Vec<Checked>,
+    /// Parts that no checkpoint names: of attempts that died, or not yet named.
+    pub unnamed_parts: usize,
+}
+
+/// A checkpoint that was read.
+#[derive(Debug, Serialize)]
+pub struct Checked {
+    /// Its name.
+    pub id: String,
+    /// What is wrong with it.
+    pub flaws: Vec<String>,
+}
+
+/// Lists the checkpoints, the newest first.
+pub async fn list(store: &CheckpointStore, now_ms: u64) -> Result<Vec<Listed>, InspectError> {
+    let contents = store.contents().await?;
+    let mut listed = Vec::new();
+    for (id, written_at_ms) in &contents.manifests {
+        let read = read_manifest(store, *id).await;
+        let (manifest, flaw) = match read {
+            Ok(manifest) => {
+                let flaw = flaws_by_listing(&manifest, &contents).next();
+                (Some(manifest), flaw)
+            }
+            Err(flaw) => (None, Some(flaw.to_string())),
+        };
+        let parts = manifest.as_ref().map_or(&[][..], |manifest| &manifest.parts);
+        listed.push(Listed {
+            id: id.to_string(),
+            attempt: id.attempt,
+            boundary_ms: id.boundary,
+            age_ms: now_ms.saturating_sub(*written_at_ms),
+            partitions: manifest.as_ref().map_or(0, |manifest| manifest.partitions.len()),
+            parts: parts.len(),
+            entries: parts.iter().map(|part| part.entries).sum(),
+            size_bytes: parts.iter().map(|part| part.size_bytes).sum(),
+            flaw,
+        });
+    }
+    Ok(listed)
+}
+
+/// Shows one checkpoint, by default the newest.
+pub async fn show(store: &CheckpointStore, id: Option<ManifestId>, now_ms: u64) -> Result<Shown, InspectError> {
+    let contents = store.contents().await?;
+    let found = contents.manifests.iter().find(|(known, _)| id.is_none_or(|id| id == *known));
+    let missing = || id.map_or_else(|| InspectError::Empty(store.job().to_owned()), InspectError::Unknown);
+    let (id, written_at_ms) = *found.ok_or_else(missing)?;
+    let (manifest, flaws) = match read_manifest(store, id).await {
+        Ok(manifest) => {
+            let flaws = flaws_by_listing(&manifest, &contents).collect();
+            (Some(manifest), flaws)
+        }
+        Err(flaw) => (None, vec![flaw.to_string()]),
+    };
+    Ok(Shown { id: id.to_string(), written_at_ms, age_ms: now_ms.saturating_sub(written_at_ms), manifest, flaws })
+}
+
+/// Reads everything that any checkpoint names, each part once.
+pub async fn verify(store: &CheckpointStore) -> Result<Verified, InspectError> {
+    let contents = store.contents().await?;
+    let mut manifests = Vec::new();
+    for (id, _) in &contents.manifests {
+        manifests.push((*id, read_manifest(store, *id).await));
+    }
+    let readable = manifests.iter().filter_map(|(_, manifest)| manifest.as_ref().ok());
+    let named: BTreeSet<&str> = readable.flat_map(|manifest| &manifest.parts).map(|part| part.name.as_str()).collect();
+    let reads = named.iter().map(|name| async move { (*name, read_part(store, (*name).to_owned()).await) });
+    let sizes = stream::iter(reads).buffered(READS_AT_ONCE).map(|(name, read)| match read {
+        Ok(bytes) => (name, Ok(bytes.len() as u64)),
+        Err(flaw) => (name, Err(flaw.to_string())),
+    });
+    let sizes: BTreeMap<&str, Result<u64, String>> = sizes.collect().await;
+    let flaw = |part: &PartInfo| match &sizes[part.name.as_str()] {
+        Ok(size_bytes) => wrong_size(part, *size_bytes),
+        Err(flaw) => Some(flaw.clone()),
+    };
+    let checked = |(id, manifest): &(ManifestId, Result<Manifest, Flaw>)| Checked {
+        id: id.to_string(),
+        flaws: match manifest {
+            Ok(manifest) => manifest.parts.iter().filter_map(flaw).collect(),
+            Err(flaw) => vec![flaw.to_string()],
+        },
+    };
+    let checkpoints: Vec<Checked> = manifests.iter().map(checked).collect();
+    let unnamed_parts = contents.parts.keys().filter(|name| !named.contains(name.as_str())).count();
+    Ok(Verified { is_sound: checkpoints.iter().all(|checked| checked.flaws.is_empty()), checkpoints, unnamed_parts })
+}
+
+/// Reads the manifest alone.
+pub async fn read_manifest(store: &CheckpointStore, id: ManifestId) -> Result<Manifest, Flaw> {
+    Ok(Manifest::from_bytes(&store.manifest(id).await?, store.job())?)
+}
+
+fn flaws_by_listing<'a>(manifest: &'a Manifest, contents: &'a Contents) -> impl Iterator<Item = String> + use<'a> {
+    manifest.parts.iter().filter_map(|part| match contents.parts.get(&part.name) {
+        None => Some(format!("part {} is missing", part.name)),
+        Some(size_bytes) => wrong_size(part, *size_bytes),
+    })
+}
+
+fn wrong_size(part: &PartInfo, size_bytes: u64) -> Option<String> {
+    let is_right = size_bytes == part.size_bytes;
+    (!is_right).then(|| format!("part {} has {size_bytes} bytes, not {}", part.name, part.size_bytes))
+}

@@ -1,0 +1,172 @@
+//! Lines of history: how a job goes on when it has lost the checkpoint by which its newest results were made.
+//!
+//! ```text
+//! line 0   ──────┬───────────────── × newest checkpoint lost
+//!                │                  │
+//! line 1         └── cut anew ──────┼───────────────▶
+//!              from               until
+//! ```
+//!
+//! What is read again from an older checkpoint is cut anew: a record that was on time may now be late, or the other way
+//! round, so that a window comes out by other revisions than those that were committed. Leaving out what the slots'
+//! progress covers, as after any other start, would then lose corrections. Hence
+//!
+//! - the *branch* is noted in every later manifest: `from` where history goes its own way, `until` where results of
+//!   earlier lines end;
+//! - a slot's progress carries the number of its line. Of progress on an earlier line only what lies before the branch
+//!   counts; everything after it is committed again;
+//! - rows of windows that end by `until` have [`REVISIONS`] times the line added to their revision. So they replace
+//!   whatever earlier lines committed of their window, and no revision is ever committed twice.
+//!
+//! What always holds: a row's revision is greater than that of every row that any earlier line committed for its key and
+//! window. What does not: records of the late and dead-letter topics have no revision; those that earlier lines committed
+//! after the branch stand there twice, with the same `source_partition` and `source_offset`. And a record that came just
+//! when its allowed lateness ended may have been counted on one line and be too late on the other. It is then on the late
+//! topic, and a row that held it stays if nothing else of its key and window comes.
+
+use serde::{Deserialize, Serialize};
+
+use crate::pane::EventTimeMs;
+
+/// How many revisions a line has for each row: more than panes can arrive while a window may be corrected.
+pub const REVISIONS: u32 = 1_000_000;
+
+/// The branches of a job's history, in order; none for a job that has never lost a checkpoint.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Lineage(Vec<Branch>);
+
+/// The beginning of a line.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Branch {
+    /// The number of the line; greater than those of all lines before it.
+    pub line: u32,
+    /// The boundary up to which it shares the history of the line before it.
+    pub from: EventTimeMs,
+    /// The boundary by which all results end that earlier lines committed.
+    pub until: EventTimeMs,
+}
+
+/// How far a slot has committed: on which line, and before which time. A greater one is further.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Progress {
+    /// The line.
+    pub line: u32,
+    /// Everything that came at panes before it is committed.
+    pub before: EventTimeMs,
+}
+
+/// The bits of a progress's number that hold the time: enough until the year 10889. The line takes those above, but for
+/// the sign that Kafka's offsets have.
+const TIME_BITS: u32 = 48;
+
+impl Progress {
+    /// Reads the number that a publisher carries.
+    pub fn of(number: u64) -> Self {
+        let line = u32::try_from(number >> TIME_BITS).expect("16 bits fit");
+        Self { line, before: number & ((1 << TIME_BITS) - 1) }
+    }
+
+    /// The number that a publisher carries.
+    pub fn number(self) -> u64 {
+        u64::from(self.line) << TIME_BITS | self.before
+    }
+}
+
+impl Lineage {
+    /// The job has never lost a checkpoint.
+    pub fn is_straight(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The line of the present.
+    pub fn line(&self) -> u32 {
+        self.0.last().map_or(0, |branch| branch.line)
+    }
+
+    /// The branches, in order.
+    pub fn branches(&self) -> &[Branch] {
+        &self.0
+    }
+
+    /// The boundary by which all results end that earlier lines committed.
+    pub fn until(&self) -> EventTimeMs {
+        self.0.iter().map(|branch| branch.until).max().unwrap_or(0)
+    }
+
+    /// Goes its own way from `from` on, on a line of its own beyond `line`, when results up to `until` were committed.
+    #[must_use]
+    pub fn branched(mut self, line: u32, from: EventTimeMs, until: EventTimeMs) -> Self {
+        let line = line.max(self.line()) + 1;
+        self.0.push(Branch { line, from, until: until.max(self.until()) });
+        self
+    }
+
+    /// The same lines, when results of the earlier ones are known to end by `until`, or later.
+    #[must_use]
+    pub fn known_until(mut self, until: EventTimeMs) -> Self {
+        if let Some(branch) = self.0.last_mut() {
+            branch.until = branch.until.max(until);
+        }
+        self
+    }
+
+    /// The progress of a slot that has committed everything up to and with the pane `last`.
+    pub fn progress(&self, last: EventTimeMs) -> Progress {
+        Progress { line: self.line(), before: last + 1 }
+    }
+
+    /// The time before which a slot with that progress owes nothing on this line.
+    pub fn committed_before(&self, progress: Progress) -> EventTimeMs {
+        let branches = self.0.iter().filter(|branch| branch.line > progress.line);
+        branches.map(|branch| branch.from).fold(progress.before, EventTimeMs::min)
+    }
+
+    /// The revision, on this line, of what has `revision` by itself and belongs to a window that ends at `window_end`.
+    pub fn raised(&self, revision: u32, window_end: EventTimeMs) -> u32 {
+        if self.is_straight() || window_end > self.until() {
+            return revision;
+        }
+        self.line().saturating_mul(REVISIONS).saturating_add(revision.min(REVISIONS - 1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_is_a_number_in_the_order_of_lines_and_times() {
+        let early = Progress { line: 0, before: 1_795_341_600_001 };
+        assert_eq!(early.number(), 1_795_341_600_001, "a job that lost nothing goes by time alone");
+        let later = Progress { line: 3, before: 1 };
+        assert_eq!(Progress::of(later.number()), later);
+        assert!(later > early && later.number() > early.number());
+        assert!(i64::try_from(Progress { line: 32_767, before: 1 << 47 }.number()).is_ok());
+    }
+
+    #[test]
+    fn a_slot_owes_on_a_new_line_what_came_after_the_branch() {
+        let line = |line, before| Progress { line, before };
+        let straight = Lineage::default();
+        assert_eq!(straight.committed_before(line(0, 81)), 81);
+        let first = straight.branched(0, 50, 90);
+        assert_eq!(first.committed_before(line(0, 81)), 50, "what came later on the old line does not count");
+        assert_eq!(first.committed_before(line(0, 41)), 41, "the slot was behind");
+        assert_eq!(first.committed_before(line(1, 61)), 61);
+        let second = first.branched(1, 70, 80);
+        assert_eq!(second.committed_before(line(0, 81)), 50);
+        assert_eq!(second.committed_before(line(1, 75)), 70);
+        assert_eq!((second.line(), second.until()), (2, 90));
+    }
+
+    #[test]
+    fn revisions_of_windows_that_earlier_lines_may_have_committed_are_raised() {
+        let lineage = Lineage::default();
+        assert_eq!(lineage.raised(3, 60), 3);
+        let lineage = lineage.branched(0, 30, 90);
+        assert_eq!((lineage.raised(3, 90), lineage.raised(3, 100)), (1_000_003, 3));
+        let lineage = lineage.branched(4, 30, 60);
+        assert_eq!(lineage.raised(0, 90), 5_000_000, "also of windows that only the first line committed");
+    }
+}

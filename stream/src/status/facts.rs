@@ -1,0 +1,315 @@
+//! What a process knows of its job: facts, kept as they become known, and the [`Status`] that they come to at a moment.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
+
+use record_log::{Offset, OffsetRange};
+use serde::Serialize;
+
+use crate::metrics::Batch;
+use crate::pane::EventTimeMs;
+
+/// How many of the last troubles are remembered.
+const TROUBLES: usize = 10;
+
+/// A job as one of its processes sees it at a moment. Times are milliseconds since the epoch.
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    /// The moment.
+    pub now_ms: u64,
+    /// The job's name.
+    pub job: String,
+    /// The attempt that runs, or ran last; none before the first.
+    pub attempt: Option<u64>,
+    /// It runs.
+    pub is_running: bool,
+    /// When it began.
+    pub began_at_ms: Option<u64>,
+    /// How many attempts this process began after its first.
+    pub restarts: u64,
+    /// The topics.
+    pub topics: TopicsStatus,
+    /// Records read.
+    pub records: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Records that went to the dead letters.
+    pub rejected: u64,
+    /// Late records that corrected a window.
+    pub corrections: u64,
+    /// Late records that went to the late topic.
+    pub too_late: u64,
+    /// Rows of windows, new and corrected.
+    pub rows: u64,
+    /// Records a second between the last two looks.
+    pub records_per_second: Option<u64>,
+    /// Bytes a second between the last two looks.
+    pub bytes_per_second: Option<u64>,
+    /// Records that are still to be read, as of the last look.
+    pub lag_records: Option<u64>,
+    /// The least watermark of the workers.
+    pub watermark_ms: Option<EventTimeMs>,
+    /// How far it is behind the clock.
+    pub watermark_delay_ms: Option<u64>,
+    /// The partitions of this process.
+    pub partitions: Vec<PartitionStatus>,
+    /// Its workers.
+    pub workers: Vec<WorkerStatus>,
+    /// The newest checkpoint, if this process writes them and has written one.
+    pub checkpoint: Option<CheckpointStatus>,
+    /// How long the last commit of results took.
+    pub commit_took_ms: Option<u128>,
+    /// What went wrong last, the newest first.
+    pub troubles: Vec<Trouble>,
+}
+
+/// The topics of a job.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct TopicsStatus {
+    /// Read.
+    pub input: String,
+    /// Rows go to it.
+    pub results: String,
+    /// Totals go to it, if there are any.
+    pub summaries: Option<String>,
+    /// What comes too late goes to it.
+    pub late: String,
+    /// What is not believed goes to it.
+    pub dead_letters: String,
+}
+
+/// A partition.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct PartitionStatus {
+    /// Its number.
+    pub partition: u32,
+    /// The offset to be read next.
+    pub next_offset: Offset,
+    /// Its end, as of the last look.
+    pub end_offset: Option<Offset>,
+    /// Records between the two.
+    pub lag_records: Option<u64>,
+    /// The newest event read.
+    pub newest_event_ms: Option<EventTimeMs>,
+}
+
+/// A worker.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct WorkerStatus {
+    /// Its number, counted over all processes.
+    pub worker: usize,
+    /// The boundary that its sources have passed.
+    pub watermark_ms: Option<EventTimeMs>,
+    /// Keys in open panes of its sources.
+    pub open_entries: usize,
+    /// Entries that it keeps for windows.
+    pub state_entries: usize,
+    /// Panes that it keeps for windows.
+    pub open_panes: usize,
+}
+
+/// A checkpoint.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+pub struct CheckpointStatus {
+    /// Its boundary.
+    pub boundary_ms: EventTimeMs,
+    /// When its manifest became durable.
+    pub written_at_ms: u64,
+    /// How long ago that was.
+    pub age_ms: u64,
+    /// How long its manifest took.
+    pub took_ms: u128,
+    /// How many parts it names.
+    pub parts: usize,
+    /// How many entries they hold.
+    pub entries: u64,
+    /// How large they are.
+    pub size_bytes: u64,
+    /// The line of the job's history; more than 0 if a checkpoint was lost.
+    pub line: u32,
+}
+
+/// Something that went wrong.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Trouble {
+    /// When.
+    pub at_ms: u64,
+    /// What.
+    pub message: String,
+}
+
+/// What is known so far.
+pub struct Facts {
+    pub(crate) job: String,
+    pub(crate) is_running: bool,
+    pub(crate) topics: TopicsStatus,
+    pub(crate) checkpoint: Option<CheckpointStatus>,
+    pub(crate) commit_took_ms: Option<u128>,
+    attempt: Option<u64>,
+    began_at_ms: Option<u64>,
+    restarts: u64,
+    partitions: BTreeMap<u32, PartitionStatus>,
+    workers: BTreeMap<usize, WorkerStatus>,
+    /// When it was looked last, and the records and bytes until then.
+    looked: Option<(Instant, u64, u64)>,
+    rates: Option<(u64, u64)>,
+    troubles: VecDeque<Trouble>,
+}
+
+impl Facts {
+    /// Nothing but the job's name.
+    pub fn new(job: &str) -> Self {
+        Self {
+            job: job.to_owned(),
+            is_running: false,
+            topics: TopicsStatus::default(),
+            checkpoint: None,
+            commit_took_ms: None,
+            attempt: None,
+            began_at_ms: None,
+            restarts: 0,
+            partitions: BTreeMap::new(),
+            workers: BTreeMap::new(),
+            looked: None,
+            rates: None,
+            troubles: VecDeque::new(),
+        }
+    }
+
+    /// An attempt began; says whether it is not the first.
+    pub fn attempt_began(&mut self, number: u64, at_ms: u64) -> bool {
+        let is_restart = self.attempt.replace(number).is_some();
+        self.restarts += u64::from(is_restart);
+        (self.began_at_ms, self.is_running) = (Some(at_ms), true);
+        // Partitions may be shared out in another way.
+        self.partitions.clear();
+        self.workers.clear();
+        is_restart
+    }
+
+    /// A partition has been read so far.
+    pub fn position(&mut self, partition: u32, next_offset: Offset, newest_event_ms: Option<EventTimeMs>) {
+        let status = self.partitions.entry(partition).or_default();
+        *status = PartitionStatus { partition, next_offset, newest_event_ms, ..*status };
+    }
+
+    /// The positions of all partitions.
+    pub fn positions(&self) -> impl Iterator<Item = (u32, Offset)> {
+        self.partitions.values().map(|status| (status.partition, status.next_offset))
+    }
+
+    /// Somebody looked where the partitions end, when so much had been read.
+    pub fn ends(&mut self, ranges: &[OffsetRange], records: u64, bytes: u64) {
+        for (partition, range) in (0..).zip(ranges) {
+            if let Some(status) = self.partitions.get_mut(&partition) {
+                status.end_offset = Some(range.end);
+                status.lag_records = Some(range.end.saturating_sub(status.next_offset));
+            }
+        }
+        let now = Instant::now();
+        if let Some((then, records_then, bytes_then)) = self.looked.replace((now, records, bytes)) {
+            let rate = |amount: u64| (amount as f64 / (now - then).as_secs_f64().max(0.001)).round() as u64;
+            self.rates = Some((rate(records - records_then), rate(bytes - bytes_then)));
+        }
+    }
+
+    /// What is known of how far partitions are behind.
+    pub fn lags(&self) -> impl Iterator<Item = (u32, u64)> {
+        self.partitions.values().filter_map(|status| Some((status.partition, status.lag_records?)))
+    }
+
+    /// What is known of a worker.
+    pub fn worker(&mut self, worker: usize) -> &mut WorkerStatus {
+        let status = self.workers.entry(worker).or_default();
+        status.worker = worker;
+        status
+    }
+
+    /// Something went wrong. What goes wrong again and again is told once, as of the last time.
+    pub fn trouble(&mut self, at_ms: u64, message: String) {
+        self.troubles.retain(|trouble| trouble.message != message);
+        self.troubles.push_front(Trouble { at_ms, message });
+        self.troubles.truncate(TROUBLES);
+    }
+
+    /// What all that comes to.
+    pub fn status(&self, totals: Batch, now_ms: u64) -> Status {
+        let watermarks = self.workers.values().filter_map(|worker| worker.watermark_ms);
+        let watermark_ms = watermarks.min();
+        let aged = |checkpoint| {
+            let CheckpointStatus { written_at_ms, .. } = checkpoint;
+            CheckpointStatus { age_ms: now_ms.saturating_sub(written_at_ms), ..checkpoint }
+        };
+        Status {
+            now_ms,
+            job: self.job.clone(),
+            attempt: self.attempt,
+            is_running: self.is_running,
+            began_at_ms: self.began_at_ms,
+            restarts: self.restarts,
+            topics: self.topics.clone(),
+            records: totals.records,
+            bytes: totals.bytes,
+            rejected: totals.rejected,
+            corrections: totals.corrections,
+            too_late: totals.too_late,
+            rows: 0,
+            records_per_second: self.rates.map(|(records, _)| records),
+            bytes_per_second: self.rates.map(|(_, bytes)| bytes),
+            lag_records: self.lags().map(|(_, lag)| lag).reduce(|one, other| one + other),
+            watermark_ms,
+            watermark_delay_ms: watermark_ms.map(|watermark| now_ms.saturating_sub(watermark)),
+            partitions: self.partitions.values().copied().collect(),
+            workers: self.workers.values().copied().collect(),
+            checkpoint: self.checkpoint.map(aged),
+            commit_took_ms: self.commit_took_ms,
+            troubles: self.troubles.iter().cloned().collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts() -> Facts {
+        let mut facts = Facts::new("counts");
+        facts.attempt_began(3, 500);
+        facts.position(0, 40, Some(900));
+        facts.position(2, 7, None);
+        facts.worker(0).watermark_ms = Some(800);
+        facts.worker(1).watermark_ms = Some(700);
+        facts
+    }
+
+    #[test]
+    fn a_status_is_what_the_facts_come_to_at_a_moment() {
+        let mut facts = facts();
+        facts.ends(&[50, 60, 5].map(|end| OffsetRange { start: 0, end }), 47, 470);
+        let status = facts.status(Batch { records: 47, ..Batch::default() }, 1000);
+        assert_eq!((status.watermark_ms, status.watermark_delay_ms), (Some(700), Some(300)));
+        assert_eq!(status.lag_records, Some(10), "partition 1 is another process's, partition 2 was read since");
+        assert_eq!(status.partitions.iter().map(|partition| partition.partition).collect::<Vec<_>>(), [0, 2]);
+        assert_eq!((status.attempt, status.restarts, status.records), (Some(3), 0, 47));
+    }
+
+    #[test]
+    fn another_attempt_is_a_restart_and_knows_nothing_of_partitions_yet() {
+        let mut facts = facts();
+        assert!(facts.attempt_began(5, 600));
+        let status = facts.status(Batch::default(), 1000);
+        assert_eq!((status.restarts, status.partitions.len(), status.workers.len()), (1, 0, 0));
+    }
+
+    #[test]
+    fn the_last_troubles_are_remembered_each_once() {
+        let mut facts = facts();
+        for number in 0..30 {
+            facts.trouble(number, format!("trouble {}", number % 12));
+        }
+        let status = facts.status(Batch::default(), 1000);
+        let messages: Vec<_> = status.troubles.iter().map(|trouble| (trouble.at_ms, &*trouble.message)).collect();
+        assert_eq!(messages.len(), TROUBLES);
+        assert_eq!(messages[..2], [(29, "trouble 5"), (28, "trouble 4")]);
+    }
+}

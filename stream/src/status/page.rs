@@ -1,0 +1,307 @@
+//! The page that people look at: one document without scripts, in the colours of the reader's system, fresh every two seconds.
+
+use std::fmt::{Display, Write};
+
+use crate::status::facts::{CheckpointStatus, PartitionStatus, Status, Trouble, WorkerStatus};
+use crate::units::{duration, instant, size};
+
+const STYLE: &str = include_str!("page.css");
+
+/// The whole document.
+pub fn render(status: &Status) -> String {
+    let job = escape(&status.job);
+    let body = [
+        head(status),
+        tiles(status),
+        section("Dataflow", &dataflow(status)),
+        section("Partitions", &partitions(status)),
+        section("Workers", &workers(&status.workers)),
+        section("Newest checkpoint", &checkpoint(status.checkpoint.as_ref())),
+        section("Last troubles", &troubles(&status.troubles)),
+    ];
+    format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta http-equiv=\"refresh\" content=\"2\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>{job}</title>\n\
+         <style>\n{STYLE}</style></head>\n<body><main>\n{}</main></body></html>\n",
+        body.concat()
+    )
+}
+
+fn head(status: &Status) -> String {
+    let (class, state) = match (status.is_running, status.attempt) {
+        (true, Some(attempt)) => ("good", format!("attempt {attempt} is running")),
+        (_, Some(attempt)) => ("bad", format!("attempt {attempt} has ended")),
+        (_, None) => ("bad", "no attempt has begun".to_owned()),
+    };
+    let since = status.began_at_ms.map(|began| format!(" for {}", duration(status.now_ms.saturating_sub(began))));
+    let since = since.filter(|_| status.is_running).unwrap_or_default();
+    let now = instant(status.now_ms);
+    format!(
+        "<header><h1>{}</h1><span class=\"state {class}\">{state}{since}</span><time>{now}</time></header>\n",
+        escape(&status.job)
+    )
+}
+
+fn tiles(status: &Status) -> String {
+    let tile = |name: &str, value: String, about: String| {
+        format!("<div class=\"tile\"><b>{value}</b><span>{name}</span><small>{about}</small></div>\n")
+    };
+    let rate = status.records_per_second.map_or_else(unknown, count);
+    let bytes = status.bytes_per_second.map_or_else(String::new, |bytes| format!("{}/s", size(bytes)));
+    let checkpoint = status.checkpoint.as_ref();
+    let tiles = [
+        tile("records a second", rate, bytes),
+        tile("records behind", status.lag_records.map_or_else(unknown, count), "as of the last look".to_owned()),
+        tile(
+            "watermark behind the clock",
+            status.watermark_delay_ms.map_or_else(unknown, duration),
+            status.watermark_ms.map_or_else(String::new, instant),
+        ),
+        tile(
+            "since the newest checkpoint",
+            checkpoint.map_or_else(unknown, |checkpoint| duration(checkpoint.age_ms)),
+            checkpoint.map_or_else(String::new, |checkpoint| size(checkpoint.size_bytes)),
+        ),
+        tile("restarts of this process", count(status.restarts), format!("{} troubles", status.troubles.len())),
+    ];
+    format!("<div class=\"tiles\">\n{}</div>\n", tiles.concat())
+}
+
+/// The way of the records, drawn.
+fn dataflow(status: &Status) -> String {
+    let mut svg = String::from("<svg viewBox=\"0 0 960 236\" role=\"img\" aria-label=\"The dataflow of the job\">\n");
+    svg.push_str(
+        "<defs><marker id=\"tip\" viewBox=\"0 0 8 8\" refX=\"7\" refY=\"4\" markerWidth=\"7\" markerHeight=\"7\" \
+         orient=\"auto\"><path d=\"M0 0L8 4L0 8z\"/></marker></defs>\n",
+    );
+    let topics = &status.topics;
+    let state: usize = status.workers.iter().map(|worker| worker.state_entries).sum();
+    let open: usize = status.workers.iter().map(|worker| worker.open_entries).sum();
+    let checkpoint = status.checkpoint.as_ref();
+    let durable = checkpoint.map_or_else(unknown, |checkpoint| instant(checkpoint.boundary_ms));
+    let commit = status.commit_took_ms.map_or_else(|| "nothing yet".to_owned(), |took| format!("last took {took} ms"));
+    let boxes = [
+        Node { x: 0, y: 20, class: "topic", name: &topics.input, about: format!("{} read", count(status.records)) },
+        Node { x: 200, y: 20, class: "step", name: "source", about: format!("{} keys open", count(open as u64)) },
+        Node { x: 400, y: 20, class: "step", name: "windows", about: format!("{} entries", count(state as u64)) },
+        Node { x: 600, y: 20, class: "step", name: "sink", about: commit },
+        Node { x: 800, y: 20, class: "topic", name: &topics.results, about: format!("{} rows", count(status.rows)) },
+        Node { x: 400, y: 102, class: "store", name: "checkpoints", about: durable },
+        Node {
+            x: 800,
+            y: 102,
+            class: "topic",
+            name: topics.summaries.as_deref().unwrap_or("no summaries"),
+            about: "totals of windows".to_owned(),
+        },
+        Node {
+            x: 600,
+            y: 184,
+            class: "topic",
+            name: &topics.late,
+            about: format!("{} too late", count(status.too_late)),
+        },
+        Node {
+            x: 800,
+            y: 184,
+            class: "topic",
+            name: &topics.dead_letters,
+            about: format!("{} rejected", count(status.rejected)),
+        },
+    ];
+    for way in [
+        "M160 44H196",
+        "M360 44H396",
+        "M560 44H596",
+        "M760 44H796",
+        "M480 68V98",
+        "M560 126H660V72",
+        "M740 68V126H796",
+        "M280 68V208H596",
+        "M280 208V228H780V208H796",
+    ] {
+        let _ = writeln!(svg, "<path class=\"way\" d=\"{way}\" marker-end=\"url(#tip)\"/>");
+    }
+    boxes.iter().for_each(|node| svg.push_str(&node.draw()));
+    svg + "</svg>\n"
+}
+
+/// A box of the drawing.
+struct Node<'a> {
+    x: u32,
+    y: u32,
+    class: &'static str,
+    name: &'a str,
+    about: String,
+}
+
+impl Node<'_> {
+    fn draw(&self) -> String {
+        let Self { x, y, class, name, about } = self;
+        let (middle, name, about) = (x + 80, escape(&shortened(name)), escape(about));
+        let (name_y, about_y) = (y + 21, y + 37);
+        format!(
+            "<g class=\"{class}\"><rect x=\"{x}\" y=\"{y}\" width=\"160\" height=\"48\" rx=\"8\"/>\
+             <text x=\"{middle}\" y=\"{name_y}\">{name}</text>\
+             <text class=\"about\" x=\"{middle}\" y=\"{about_y}\">{about}</text></g>\n"
+        )
+    }
+}
+
+fn partitions(status: &Status) -> String {
+    let most = status.partitions.iter().filter_map(|partition| partition.lag_records).max().unwrap_or(0).max(1);
+    let row = |partition: &PartitionStatus| {
+        let lag = partition.lag_records.unwrap_or(0);
+        let bar = format!("<meter min=\"0\" max=\"{most}\" value=\"{lag}\"></meter>");
+        let behind = partition.newest_event_ms.map(|newest| duration(status.now_ms.saturating_sub(newest)));
+        [
+            partition.partition.to_string(),
+            count(partition.next_offset),
+            partition.end_offset.map_or_else(unknown, count),
+            format!("{bar} {}", partition.lag_records.map_or_else(unknown, count)),
+            partition.newest_event_ms.map_or_else(unknown, instant),
+            behind.map_or_else(unknown, |behind| format!("{behind} ago")),
+        ]
+    };
+    let rows = status.partitions.iter().map(row);
+    table(["partition", "position", "end", "behind", "newest event", ""], rows, "nothing has been read yet")
+}
+
+fn workers(workers: &[WorkerStatus]) -> String {
+    let row = |worker: &WorkerStatus| {
+        [
+            worker.worker.to_string(),
+            worker.watermark_ms.map_or_else(unknown, instant),
+            count(worker.open_entries as u64),
+            count(worker.open_panes as u64),
+            count(worker.state_entries as u64),
+        ]
+    };
+    let names = ["worker", "watermark", "keys in open panes", "panes kept", "entries kept"];
+    table(names, workers.iter().map(row), "no worker has closed a pane yet")
+}
+
+fn checkpoint(checkpoint: Option<&CheckpointStatus>) -> String {
+    let row = |checkpoint: &CheckpointStatus| {
+        [
+            instant(checkpoint.boundary_ms),
+            format!("{} ago", duration(checkpoint.age_ms)),
+            format!("{} ms", checkpoint.took_ms),
+            count(checkpoint.parts as u64),
+            count(checkpoint.entries),
+            size(checkpoint.size_bytes),
+        ]
+    };
+    let rows = checkpoint.into_iter();
+    let lost = rows.clone().filter(|checkpoint| checkpoint.line > 0).map(|checkpoint| {
+        format!(
+            "<p class=\"bad\">Checkpoints were lost or left behind; this is line {} of the job's history.</p>\n",
+            checkpoint.line
+        )
+    });
+    let lost: String = lost.collect();
+    let names = ["boundary", "written", "took", "parts", "entries", "size"];
+    lost + &table(names, rows.map(row), "this process has written none yet")
+}
+
+fn troubles(troubles: &[Trouble]) -> String {
+    let row = |trouble: &Trouble| [instant(trouble.at_ms), escape(&trouble.message)];
+    table(["when", "what"], troubles.iter().map(row), "none")
+}
+
+fn section(name: &str, content: &str) -> String {
+    format!("<section><h2>{name}</h2>\n{content}</section>\n")
+}
+
+/// Rows of cells that are HTML already; without rows, what to say instead.
+fn table<const N: usize>(names: [&str; N], rows: impl Iterator<Item = [String; N]>, nothing: &str) -> String {
+    let row = |cells: [String; N]| format!("<tr>{}</tr>\n", cells.map(|cell| format!("<td>{cell}</td>")).concat());
+    let rows: String = rows.map(row).collect();
+    if rows.is_empty() {
+        return format!("<p class=\"none\">{nothing}</p>\n");
+    }
+    let names = names.map(|name| format!("<th>{name}</th>")).concat();
+    format!("<div class=\"wide\"><table><thead><tr>{names}</tr></thead><tbody>\n{rows}</tbody></table></div>\n")
+}
+
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            letter => escaped.push(letter),
+        }
+    }
+    escaped
+}
+
+/// As much of a name as a box holds.
+fn shortened(name: &str) -> String {
+    if name.chars().count() <= 20 { name.to_owned() } else { name.chars().take(19).chain(['…']).collect() }
+}
+
+fn unknown() -> String {
+    "–".to_owned()
+}
+
+/// A number in groups of three digits.
+fn count(number: impl Display) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            grouped.push('\u{202f}');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Batch;
+    use crate::status::facts::Facts;
+
+    fn status() -> Status {
+        let mut facts = Facts::new("<job>");
+        facts.attempt_began(7, 1_795_341_600_000);
+        facts.position(0, 1_234_567, Some(1_795_341_599_000));
+        facts.worker(0).watermark_ms = Some(1_795_341_540_000);
+        facts.trouble(1_795_341_601_000, "\"broker\" <b>away</b> & 'gone'".to_owned());
+        facts.status(Batch::default(), 1_795_341_660_000)
+    }
+
+    #[test]
+    fn the_page_tells_the_state_of_the_job() {
+        let page = render(&status());
+        for told in ["attempt 7 is running for 1m", "1\u{202f}234\u{202f}567", "2026-11-22T09:59:00.000Z", "<b>2m</b>"]
+        {
+            assert!(page.contains(told), "{told} is not in {page}");
+        }
+    }
+
+    #[test]
+    fn whatever_others_wrote_is_text_and_no_markup() {
+        let page = render(&status());
+        assert!(page.contains("<title>&lt;job&gt;</title>") && !page.contains("<job>"));
+        assert!(page.contains("&quot;broker&quot; &lt;b&gt;away&lt;/b&gt; &amp; &#39;gone&#39;"));
+        assert!(!page.contains("<script") && !page.contains("http://") && !page.contains("https://"));
+    }
+
+    #[test]
+    fn a_job_that_has_not_begun_has_a_page_too() {
+        let page = render(&Facts::new("counts").status(Batch::default(), 5_000));
+        assert!(page.contains("no attempt has begun") && page.contains("nothing has been read yet"), "{page}");
+    }
+
+    #[test]
+    fn numbers_stand_in_groups_and_long_names_fit_their_boxes() {
+        assert_eq!([0, 999, 1000, 1_234_567].map(count), ["0", "999", "1\u{202f}000", "1\u{202f}234\u{202f}567"]);
+        assert_eq!(shortened("a-topic-with-a-very-long-name"), "a-topic-with-a-very…");
+    }
+}

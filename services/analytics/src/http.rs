@@ -10,6 +10,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::header;
 use axum::routing::get;
+use chassis::auth::{Admin, Caller};
 use chassis::{Json, Page, PageQuery, Path, Problem, Query, Result, Shutdown};
 use events::{Timestamp, WindowCount, WindowSummary};
 use follower::Lag;
@@ -82,7 +83,7 @@ pub fn router(analytics: Analytics) -> Router {
         .with_state(analytics)
 }
 
-async fn summary(State(analytics): State<Analytics>) -> Result<Json<Summarized>> {
+async fn summary(_: Admin, State(analytics): State<Analytics>) -> Result<Json<Summarized>> {
     let mut latest = analytics.summary.lock().await;
     if let Some((_, summarized)) = latest.as_ref().filter(|(made, _)| made.elapsed() < SUMMARY_AGE) {
         return Ok(Json(summarized.clone()));
@@ -93,6 +94,7 @@ async fn summary(State(analytics): State<Analytics>) -> Result<Json<Summarized>>
 }
 
 async fn recent(
+    _: Admin,
     State(analytics): State<Analytics>,
     Query(page): Query<PageQuery>,
 ) -> Result<Json<Page<Shown<WindowCount>>>> {
@@ -103,10 +105,12 @@ async fn recent(
 }
 
 async fn of_user(
+    caller: Caller,
     State(analytics): State<Analytics>,
     Path(id): Path<u64>,
     Query(page): Query<PageQuery>,
 ) -> Result<Json<Page<Shown<WindowCount>>>> {
+    caller.require_user(id)?;
     let one_more = page.limit.items() + 1;
     let counts = analytics.store.of_user(id, page.after::<Timestamp>()?, one_more).await?;
     let page = Page::cut(counts, page.limit, |count| count.window_start);

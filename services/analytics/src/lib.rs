@@ -28,6 +28,7 @@ use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
 use axum::Router;
+use chassis::auth::Auth;
 use chassis::{Health, Metrics, ServeError, Shutdown, dynamodb, retry};
 pub use config::Config;
 use consume::{Counts, Summaries, Writing};
@@ -54,6 +55,8 @@ pub struct Parts {
     pub dynamodb: Client,
     /// Where the results come from.
     pub log: Arc<dyn RecordLog>,
+    /// How it learns who calls, and what it shows the orders service.
+    pub auth: Auth,
 }
 
 /// Why the service ended.
@@ -72,6 +75,7 @@ pub struct Service {
     analytics: Analytics,
     writing: Writing,
     log: Arc<dyn RecordLog>,
+    auth: Auth,
     shutdown: Shutdown,
 }
 
@@ -100,17 +104,17 @@ impl Service {
             store,
             feed,
             lag,
-            orders: Orders::new(&config.orders_url)?,
+            orders: Orders::new(&config.orders_url, parts.auth.clone())?,
             audit_patience: config.analytics_audit_patience,
             shutdown: shutdown.clone(),
             summary: Arc::default(),
         };
-        Ok(Self { analytics, writing, log: parts.log, shutdown })
+        Ok(Self { analytics, writing, log: parts.log, auth: parts.auth, shutdown })
     }
 
     /// Its routes, over tables that exist.
     pub fn router(&self) -> Router {
-        http::router(self.analytics.clone())
+        self.auth.protect(http::router(self.analytics.clone()))
     }
 
     /// Creates the tables that are missing; tries until it succeeds or a shutdown is requested.

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use chassis::Problem;
+use chassis::auth::Auth;
 use events::Timestamp;
+use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode};
 use serde::Deserialize;
 
@@ -15,9 +17,10 @@ const CALL_LIMIT: Duration = Duration::from_secs(10);
 const IDLE_LIMIT: Duration = Duration::from_secs(20);
 
 /// A client of the orders service. Clones share its connections.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Orders {
     client: Client,
+    auth: Auth,
     minutes_url: String,
 }
 
@@ -38,18 +41,19 @@ struct Minutes {
 }
 
 impl Orders {
-    /// A client of the service at this base address.
+    /// A client of the service at this base address, which shows it what `auth` gives services.
     ///
     /// # Errors
     /// When the system cannot offer what HTTP needs.
-    pub fn new(base_url: &str) -> Result<Self, reqwest::Error> {
+    pub fn new(base_url: &str, auth: Auth) -> Result<Self, reqwest::Error> {
         let client = Client::builder()
             .connect_timeout(CONNECT_LIMIT)
             .timeout(CALL_LIMIT)
             .pool_idle_timeout(IDLE_LIMIT)
             .no_proxy()
+            .redirect(Policy::none())
             .build()?;
-        Ok(Self { client, minutes_url: format!("{}/orders/minutes", base_url.trim_end_matches('/')) })
+        Ok(Self { client, auth, minutes_url: format!("{}/orders/minutes", base_url.trim_end_matches('/')) })
     }
 
     /// The minutes with orders from `from` to before `to`, both whole minutes.
@@ -57,7 +61,11 @@ impl Orders {
     /// # Errors
     /// [`OrdersError`].
     pub async fn by_minute(&self, from: Timestamp, to: Timestamp) -> Result<Vec<StoredMinute>, OrdersError> {
-        let response = self.client.get(format!("{}?from={from}&to={to}", self.minutes_url)).send().await?;
+        let mut request = self.client.get(format!("{}?from={from}&to={to}", self.minutes_url));
+        if let Some(token) = self.auth.service_token() {
+            request = request.bearer_auth(token);
+        }
+        let response = request.send().await?;
         match response.status() {
             StatusCode::OK => Ok(response.json::<Minutes>().await?.items),
             status => Err(OrdersError::Refused(status)),

@@ -1,8 +1,9 @@
 //! Who a request comes from, and how often they may come.
 //!
 //! The address is the connection's own, or, when that is a trusted proxy's, the last one of `X-Forwarded-For` that is not:
-//! what stands further left was written by strangers. Limits count by address; of IPv6 by the first 64 bits, for a
-//! customer has all addresses of such a network.
+//! what stands further left was written by strangers. One limit counts by address; of IPv6 by the first 64 bits, for a
+//! customer has all addresses of such a network. The other counts by account, from however many addresses it comes, and by
+//! address where no token is shown, or none that is good.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
@@ -16,6 +17,7 @@ use axum::http::HeaderMap;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use chassis::Problem;
+use chassis::auth::{Auth, Caller};
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use ipnet::IpNet;
@@ -23,7 +25,7 @@ use ipnet::IpNet;
 use crate::config::Config;
 use crate::proxy::X_FORWARDED_FOR;
 
-/// After so many requests, addresses that have not been heard of for a while are forgotten.
+/// After so many requests, clients that have not been heard of for a while are forgotten.
 const REQUESTS_BETWEEN_CLEANINGS: u64 = 4_096;
 
 /// Who opened the connection a request came by.
@@ -38,19 +40,34 @@ pub(crate) struct Peer {
 /// What is known of clients.
 struct Clients {
     trusted: Vec<IpNet>,
-    limiter: Option<Limiter>,
+    addresses: Option<Limiter>,
+    accounts: Option<Limiter>,
+    auth: Auth,
+}
+
+/// Whose requests are counted together.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+enum Client {
+    Address(IpAddr),
+    Account(i64),
 }
 
 struct Limiter {
-    seen: DefaultKeyedRateLimiter<IpAddr>,
+    seen: DefaultKeyedRateLimiter<Client>,
     clock: DefaultClock,
     requests: AtomicU64,
 }
 
 /// Lets each request of these routes know its [`Peer`], and refuses clients that come too often.
-pub(crate) fn know_clients(routes: Router, config: &Config) -> Router {
-    let limiter = config.rate_limit.map(|rate| Limiter::new(rate, config.rate_burst.unwrap_or(rate)));
-    let clients = Arc::new(Clients { trusted: config.trusted_proxies.clone(), limiter });
+pub(crate) fn know_clients(routes: Router, config: &Config, auth: Auth) -> Router {
+    let limiter =
+        |rate: Option<NonZeroU32>, burst: Option<_>| rate.map(|rate| Limiter::new(rate, burst.unwrap_or(rate)));
+    let clients = Arc::new(Clients {
+        trusted: config.trusted_proxies.clone(),
+        addresses: limiter(config.rate_limit, config.rate_burst),
+        accounts: limiter(config.account_rate_limit, config.account_rate_burst),
+        auth,
+    });
     routes.layer(from_fn_with_state(clients, admit))
 }
 
@@ -59,13 +76,32 @@ async fn admit(State(clients): State<Arc<Clients>>, mut request: Request, next: 
     if let Some(ConnectInfo(socket)) = request.extensions().get::<ConnectInfo<SocketAddr>>() {
         let address = socket.ip().to_canonical();
         let peer = Peer { address, is_trusted: is_trusted(&clients.trusted, address) };
-        let client = client_of(peer, request.headers(), &clients.trusted);
-        if let Some(Err(wait)) = clients.limiter.as_ref().map(|limiter| limiter.admit(client)) {
-            return Problem::too_many_requests("too many requests from this address", wait).into_response();
+        let client = Client::Address(network_of(client_of(peer, request.headers(), &clients.trusted)));
+        if let Err(problem) = clients.count(client, request.headers()).await {
+            return problem.into_response();
         }
         request.extensions_mut().insert(peer);
     }
     next.run(request).await
+}
+
+impl Clients {
+    /// The address first: what a token is worth costs more to find out.
+    async fn count(&self, client: Client, headers: &HeaderMap) -> Result<(), Problem> {
+        if let Some(limiter) = &self.addresses {
+            let too_many = |wait| Problem::too_many_requests("too many requests from this address", wait);
+            limiter.admit(client).map_err(too_many)?;
+        }
+        if let Some(limiter) = &self.accounts {
+            let client = match self.auth.caller(headers).await {
+                Ok(Caller::User { id, .. }) => Client::Account(id),
+                _ => client,
+            };
+            let too_many = |wait| Problem::too_many_requests("too many requests of this account", wait);
+            limiter.admit(client).map_err(too_many)?;
+        }
+        Ok(())
+    }
 }
 
 impl Limiter {
@@ -74,11 +110,11 @@ impl Limiter {
         Self { seen, clock: DefaultClock::default(), requests: AtomicU64::new(0) }
     }
 
-    fn admit(&self, client: IpAddr) -> Result<(), Duration> {
+    fn admit(&self, client: Client) -> Result<(), Duration> {
         if self.requests.fetch_add(1, Ordering::Relaxed).is_multiple_of(REQUESTS_BETWEEN_CLEANINGS) {
             self.seen.retain_recent();
         }
-        self.seen.check_key(&network_of(client)).map_err(|not_until| not_until.wait_time_from(self.clock.now()))
+        self.seen.check_key(&client).map_err(|not_until| not_until.wait_time_from(self.clock.now()))
     }
 }
 
@@ -150,7 +186,7 @@ mod tests {
     #[test]
     fn a_client_that_comes_too_often_learns_how_long_to_wait_and_others_pass() {
         let limiter = Limiter::new(NonZeroU32::MIN, NonZeroU32::new(2).unwrap());
-        let (one, other) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        let (one, other) = (Client::Account(1), Client::Address([192, 0, 2, 2].into()));
         assert_eq!(limiter.admit(one), Ok(()));
         assert_eq!(limiter.admit(one), Ok(()));
         assert!(limiter.admit(one).unwrap_err() <= Duration::from_secs(1));

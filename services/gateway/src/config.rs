@@ -62,6 +62,13 @@ pub struct Config {
     /// Requests that an address may make at once after a while of quiet; as many as a second's when not given.
     #[arg(id = "gateway-rate-burst", long, env = "TIDEMARK_GATEWAY_RATE_BURST")]
     pub rate_burst: Option<NonZeroU32>,
+    /// Requests a second that one account may make to the API, or one address that shows no good token; without it there is
+    /// no such limit.
+    #[arg(id = "gateway-account-rate-limit", long, env = "TIDEMARK_GATEWAY_ACCOUNT_RATE_LIMIT")]
+    pub account_rate_limit: Option<NonZeroU32>,
+    /// Requests that an account may make at once after a while of quiet; as many as a second's when not given.
+    #[arg(id = "gateway-account-rate-burst", long, env = "TIDEMARK_GATEWAY_ACCOUNT_RATE_BURST")]
+    pub account_rate_burst: Option<NonZeroU32>,
     /// Networks of proxies in front of the gateway, like 10.0.0.0/8, whose word on the client's address counts.
     #[arg(id = "gateway-trusted-proxies", long, env = "TIDEMARK_GATEWAY_TRUSTED_PROXIES", value_delimiter = ',')]
     pub trusted_proxies: Vec<IpNet>,

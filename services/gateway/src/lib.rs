@@ -8,7 +8,8 @@
 //! routes (here) ──▶ proxy ──▶ upstream (places, breaker, retries, pool) ──▶ service
 //! ```
 //!
-//! Who a caller is gets decided between the two: a layer on the `/api` routes sees each request before its body is read.
+//! How often a caller may come is decided before the body is read: by address, and by account where a token says which.
+//! What a caller may do is for the services to say, each of which verifies the token itself.
 
 mod client;
 mod config;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::{MethodFilter, any, on};
+use chassis::auth::Auth;
 use chassis::{Health, Metrics, ServeError, Shutdown};
 use tokio::net::TcpListener;
 
@@ -43,24 +45,27 @@ const METHODS: MethodFilter = MethodFilter::GET
     .or(MethodFilter::PATCH)
     .or(MethodFilter::DELETE);
 
-/// What the gateway is handed besides its settings: nothing, for it owns no data.
-#[derive(Clone, Copy, Debug)]
-pub struct Parts {}
+/// What the gateway is handed besides its settings. It owns no data.
+#[derive(Clone)]
+pub struct Parts {
+    /// How it learns whose account a request counts for.
+    pub auth: Auth,
+}
 
 /// Serves until a shutdown is requested.
 ///
 /// # Errors
 /// When connections cannot be accepted.
-pub async fn run(config: Config, _: Parts, listener: TcpListener, shutdown: Shutdown) -> Result<(), ServeError> {
+pub async fn run(config: Config, parts: Parts, listener: TcpListener, shutdown: Shutdown) -> Result<(), ServeError> {
     let health = Health::of_services_behind("services");
     let metrics = Metrics::new("gateway");
-    let router = router(&config, &health, &metrics, &shutdown);
+    let router = router(&config, parts, &health, &metrics, &shutdown);
     let limits = chassis::Limits { head: config.head_timeout, ..chassis::Limits::default() };
     chassis::Server { service: "gateway".to_owned(), router, health, metrics, limits }.run(listener, shutdown).await
 }
 
 /// The routes of the API and the storefront; registers a check for each upstream, and counters of what goes wrong there.
-pub fn router(config: &Config, health: &Health, metrics: &Metrics, shutdown: &Shutdown) -> Router {
+pub fn router(config: &Config, parts: Parts, health: &Health, metrics: &Metrics, shutdown: &Shutdown) -> Router {
     let shared = Shared { pool: upstream::pool(config), counts: Counts::register(metrics) };
     let addresses = [
         ("users", &config.users_url),
@@ -79,7 +84,7 @@ pub fn router(config: &Config, health: &Health, metrics: &Metrics, shutdown: &Sh
     for path in HIDDEN {
         api = api.route(path, any(hidden)).route(&format!("{path}/{{*rest}}"), any(hidden));
     }
-    cors::allow(client::know_clients(api, config), &config.allowed_origins).merge(storefront::router())
+    cors::allow(client::know_clients(api, config, parts.auth), &config.allowed_origins).merge(storefront::router())
 }
 
 fn routes_to(upstream: Arc<Upstream>, config: &Config, shutdown: &Shutdown) -> Router {

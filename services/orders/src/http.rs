@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use chassis::auth::Caller;
 use chassis::{Cursor, Json, Limit, Page, Path, Problem, Query, Result, TraceParent};
 use events::Timestamp;
 use serde::Deserialize;
@@ -56,11 +57,13 @@ struct StatusChange {
 }
 
 async fn create(
+    caller: Caller,
     State(orders): State<Orders>,
     idempotency_key: Option<IdempotencyKey>,
     trace: Option<TraceParent>,
     Json(new): Json<NewOrder>,
 ) -> Result<Response> {
+    caller.require_user(new.user_id)?;
     // On a task of its own: a client that hangs up cannot stop it half-way.
     let placing = async move {
         let placed = orders.placing.place(&new, idempotency_key, trace.as_ref()).await;
@@ -81,21 +84,28 @@ fn created(reply: Reply) -> Result<Response> {
     Ok((StatusCode::CREATED, headers, reply.0).into_response())
 }
 
-async fn list(State(orders): State<Orders>, Query(query): Query<ListQuery>) -> Result<Json<Page<Order>>> {
+async fn list(
+    caller: Caller,
+    State(orders): State<Orders>,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Page<Order>>> {
+    let user_id = caller.whose(query.user_id)?;
     let before = query.cursor.map_or(Ok(i64::MAX), |cursor| cursor.decode())?;
-    let found = orders.placing.store.list(query.user_id, before, query.limit).await?;
+    let found = orders.placing.store.list(user_id, before, query.limit).await?;
     Ok(Json(Page::cut(found, query.limit, |order| order.id)))
 }
 
-async fn show(State(orders): State<Orders>, Path(id): Path<i64>) -> Result<Json<Order>> {
-    orders.placing.store.get(id).await?.map(Json).ok_or_else(no_such_order)
+async fn show(caller: Caller, State(orders): State<Orders>, Path(id): Path<i64>) -> Result<Json<Order>> {
+    orders.get(id, caller).await.map(Json)
 }
 
 async fn change(
+    caller: Caller,
     State(orders): State<Orders>,
     Path(id): Path<i64>,
     Json(change): Json<StatusChange>,
 ) -> Result<Json<Order>> {
+    orders.check_change(id, caller, change.status).await?;
     match orders.placing.store.set_status(id, change.status, Timestamp::now()).await? {
         Changed::To(order) => {
             orders.placing.stock.release_soon();
@@ -106,6 +116,26 @@ async fn change(
             Err(Problem::conflict(detail).field("status"))
         }
         Changed::NoOrder => Err(no_such_order()),
+    }
+}
+
+impl Orders {
+    /// An order that the caller may see; to others it looks as if it were not there.
+    async fn get(&self, id: i64, caller: Caller) -> Result<Order> {
+        let order = self.placing.store.get(id).await?;
+        order.filter(|order| caller.may_act_for(order.user_id)).ok_or_else(no_such_order)
+    }
+
+    /// That the caller may move the order on: the shop says how far it has come, its user may only cancel it.
+    async fn check_change(&self, id: i64, caller: Caller, next: Status) -> Result<()> {
+        if caller.is_unrestricted() {
+            return Ok(());
+        }
+        self.get(id, caller).await?;
+        if next == Status::Cancelled {
+            return Ok(());
+        }
+        Err(Problem::forbidden("whose order it is may cancel it, and nothing else").field("status"))
     }
 }
 

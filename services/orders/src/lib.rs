@@ -22,6 +22,7 @@ mod store;
 use std::sync::Arc;
 
 use axum::Router;
+use chassis::auth::Auth;
 use chassis::sql::{Database, MigrateError, Migration};
 use chassis::{Health, Metrics, ServeError, Shutdown};
 pub use config::Config;
@@ -54,6 +55,8 @@ pub struct Parts {
     pub database: Database,
     /// Where events go.
     pub log: Arc<dyn RecordLog>,
+    /// How it learns who calls, and what it shows the products service.
+    pub auth: Auth,
 }
 
 /// Why the service ended.
@@ -87,15 +90,15 @@ pub async fn migrate(database: &Database) -> Result<(), MigrateError> {
 }
 
 impl Service {
-    /// A service over these tables.
+    /// A service over these tables, whose callers are those of `auth`.
     ///
     /// # Errors
     /// When the HTTP client cannot be made.
-    pub fn new(config: &Config, database: &Database) -> Result<Self, reqwest::Error> {
-        let (products, written) = (Products::new(&config.products_url)?, Arc::new(Notify::new()));
+    pub fn new(config: &Config, database: &Database, auth: &Auth) -> Result<Self, reqwest::Error> {
+        let (products, written) = (Products::new(&config.products_url, auth.clone())?, Arc::new(Notify::new()));
         let placing = Placing { store: Store::new(database.clone()), products, stock: Stock::default() };
-        let router = http::routes(http::Orders { placing: placing.clone(), written: Arc::clone(&written) });
-        Ok(Self { router, placing, written })
+        let orders = http::Orders { placing: placing.clone(), written: Arc::clone(&written) };
+        Ok(Self { router: auth.protect(http::routes(orders)), placing, written })
     }
 
     /// Gives back stock that no order stands for, until a shutdown is requested.
@@ -128,7 +131,7 @@ pub async fn run(config: Config, parts: Parts, listener: TcpListener, shutdown: 
         let database = database.clone();
         async move { database.ping().await }
     });
-    let service = Service::new(&config, &parts.database)?;
+    let service = Service::new(&config, &parts.database, &parts.auth)?;
     let relay = service.relay_parts(&config, &parts, &metrics);
     let relay_shutdown = Shutdown::new();
     let hold = health.hold("tables");

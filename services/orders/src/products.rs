@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use chassis::Problem;
-use reqwest::{Client, Response};
+use chassis::auth::Auth;
+use reqwest::redirect::Policy;
+use reqwest::{Client, RequestBuilder, Response};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -15,11 +17,14 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 const CALL_LIMIT: Duration = Duration::from_secs(6);
 /// Less than the server's, so that no request is sent on a connection that is just being closed.
 const IDLE_LIMIT: Duration = Duration::from_secs(20);
+/// Fifty lines take a tenth of it.
+const MOST_BYTES: usize = 64 << 10;
 
 /// A client of the products service. Clones share its connections.
 #[derive(Clone)]
 pub struct Products {
     client: Client,
+    auth: Auth,
     reservations_url: String,
 }
 
@@ -35,6 +40,12 @@ pub enum ReserveError {
     /// It answered what nobody expected.
     #[error("the products service answered {0}")]
     Unexpected(StatusCode),
+    /// Its answer cannot be understood; it may have been taken.
+    #[error("the products service answered what it should not: {0}")]
+    Malformed(#[from] serde_json::Error),
+    /// Its answer does not end within reason; it may have been taken.
+    #[error("the products service answered too much")]
+    Endless,
 }
 
 /// Why stock was not given back.
@@ -71,48 +82,71 @@ struct Refusal {
 }
 
 impl Products {
-    /// A client of the service at this base address.
+    /// A client of the service at this base address, which shows it what `auth` gives services.
     ///
     /// # Errors
     /// When the system cannot offer what HTTP needs.
-    pub fn new(base_url: &str) -> Result<Self, reqwest::Error> {
+    pub fn new(base_url: &str, auth: Auth) -> Result<Self, reqwest::Error> {
         let client = Client::builder()
             .connect_timeout(CONNECT_LIMIT)
             .timeout(CALL_LIMIT)
             .pool_idle_timeout(IDLE_LIMIT)
             .no_proxy()
+            .redirect(Policy::none())
             .build()?;
-        Ok(Self { client, reservations_url: format!("{}/products/reservations", base_url.trim_end_matches('/')) })
+        Ok(Self { client, auth, reservations_url: format!("{}/products/reservations", base_url.trim_end_matches('/')) })
     }
 
     /// Takes the items from the stock under the key, all or none; says what one of each costs. Asked again with the same
     /// key and items it takes nothing more.
     pub async fn reserve(&self, key: Uuid, items: &[Line]) -> Result<HashMap<Uuid, Price>, ReserveError> {
         let request = self.client.post(&self.reservations_url).json(&Request { key, items });
-        let response = request.send().await.map_err(ReserveError::Away)?;
+        let mut response = self.signed(request).send().await.map_err(ReserveError::Away)?;
+        let body = body(&mut response).await?;
         if !response.status().is_success() {
-            return Err(refusal(response).await);
+            return Err(refusal(response.status(), &body));
         }
-        let reservation: Reservation = response.json().await.map_err(ReserveError::Away)?;
+        let reservation: Reservation = serde_json::from_slice(&body)?;
         let price = |held: Held| (held.product_id, Price { cents: held.unit_price_cents, currency: held.currency });
         Ok(reservation.items.into_iter().map(price).collect())
     }
 
     /// Gives back what the key holds, and sees to it that it never holds anything again.
     pub async fn release(&self, key: &str) -> Result<(), ReleaseError> {
-        let response = self.client.delete(format!("{}/{key}", self.reservations_url)).send().await?;
+        let request = self.client.delete(format!("{}/{key}", self.reservations_url));
+        let response = self.signed(request).send().await?;
         match response.status() {
             status if status.is_success() => Ok(()),
             status => Err(ReleaseError::Unexpected(status)),
         }
     }
+
+    fn signed(&self, request: RequestBuilder) -> RequestBuilder {
+        match self.auth.service_token() {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
 }
 
-/// A refusal blames an item; blame on the key means that it was released meanwhile, which is nobody's mistake.
-async fn refusal(response: Response) -> ReserveError {
-    let status = response.status();
-    match response.json::<Refusal>().await {
-        Ok(Refusal { detail, field }) if status.is_client_error() && field.as_deref() != Some("key") => {
+/// The whole answer, as long as it is within reason.
+async fn body(response: &mut Response) -> Result<Vec<u8>, ReserveError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(ReserveError::Away)? {
+        if body.len() + chunk.len() > MOST_BYTES {
+            return Err(ReserveError::Endless);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// A refusal blames an item. Blame on the key means that it was released meanwhile, which is nobody's mistake; blame on who
+/// asks is none of the customer's.
+fn refusal(status: StatusCode, body: &[u8]) -> ReserveError {
+    let is_ours = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&status);
+    match serde_json::from_slice::<Refusal>(body) {
+        Ok(Refusal { detail, field }) if status.is_client_error() && !is_ours && field.as_deref() != Some("key") => {
             ReserveError::Refused { status, detail, field }
         }
         _ => ReserveError::Unexpected(status),

@@ -3,7 +3,10 @@
 use std::io::Write;
 use std::time::Duration;
 
+use chassis::auth::Auth;
+
 use crate::RunError;
+use crate::access;
 use crate::addresses::{Listening, Part};
 use crate::banner::Banner;
 use crate::config::AllSettings;
@@ -27,16 +30,18 @@ const ALONE_POLL: Duration = Duration::from_secs(1);
 pub async fn run(mut settings: AllSettings) -> Result<(), RunError> {
     settings.process.start_logging();
     let signals = StopSignals::catch().map_err(RunError::Signals)?;
+    access::refuse_exposed(&settings.process)?;
     let listening = settings.process.addresses.bind_all().await?;
+    let auth = access::of_all(&settings.process, &listening[Part::Users as usize].url())?;
     let mut stores = Stores::new(settings.process.stores.clone());
     let mut parts = Parts::new(STOP_WITHIN);
-    let equipment = Equipment::of(&mut stores, &mut parts).await?;
+    let equipment = Equipment::of(&mut stores, &mut parts, &auth).await?;
     settings.stream_job.settings.checkpoints = format!("{}/checkpoints", stores.objects_url()?);
     if stores.has_database_alone() {
         settings.orders.orders_relay_poll = ALONE_POLL;
     }
     stores.check().await?;
-    let banner = Banner::new(&listening, stores.data_folder());
+    let banner = Banner::new(&listening, stores.data_folder(), settings.process.access.auth);
     start(&mut parts, settings, equipment, listening);
     std::io::stdout().write_all(banner.to_string().as_bytes()).map_err(RunError::Banner)?;
     parts.run_until_stopped(signals).await?;
@@ -46,6 +51,7 @@ pub async fn run(mut settings: AllSettings) -> Result<(), RunError> {
 
 /// What the services are handed.
 struct Equipment {
+    gateway: gateway::Parts,
     users: users::Parts,
     products: products::Parts,
     orders: orders::Parts,
@@ -55,14 +61,15 @@ struct Equipment {
 }
 
 impl Equipment {
-    async fn of(stores: &mut Stores, parts: &mut Parts) -> Result<Self, RunError> {
+    async fn of(stores: &mut Stores, parts: &mut Parts, auth: &Auth) -> Result<Self, RunError> {
         Ok(Self {
-            users: stores.for_users(parts).await?,
-            products: stores.for_products(parts).await?,
-            orders: stores.for_orders(parts).await?,
-            notifications: stores.for_notifications(parts).await?,
-            analytics: stores.for_analytics(parts).await?,
-            stream_job: stores.for_stream_job(parts).await?,
+            gateway: stores.for_gateway(parts, auth.clone()).await?,
+            users: stores.for_users(parts, auth.clone()).await?,
+            products: stores.for_products(parts, auth.clone()).await?,
+            orders: stores.for_orders(parts, auth.clone()).await?,
+            notifications: stores.for_notifications(parts, auth.clone()).await?,
+            analytics: stores.for_analytics(parts, auth.clone()).await?,
+            stream_job: stores.for_stream_job(parts, auth.clone()).await?,
         })
     }
 }
@@ -72,7 +79,7 @@ fn start(parts: &mut Parts, settings: AllSettings, equipment: Equipment, listeni
     let upstreams = reaching(settings.gateway, &urls);
     let [_, _, products_url, orders_url, ..] = urls;
     let [gateway, users, products, orders, notifications, analytics, stream_job] = listening.map(|it| it.listener);
-    parts.start(Stage::Gateway, "gateway", |shutdown| gateway::run(upstreams, gateway::Parts {}, gateway, shutdown));
+    parts.start(Stage::Gateway, "gateway", |shutdown| gateway::run(upstreams, equipment.gateway, gateway, shutdown));
     parts.start(Stage::Services, "users", |shutdown| users::run(settings.users, equipment.users, users, shutdown));
     parts.start(Stage::Services, "products", |shutdown| {
         products::run(settings.products, equipment.products, products, shutdown)

@@ -4,10 +4,12 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use chassis::Shutdown;
+use chassis::auth::Auth;
 use clap::Args;
 use tokio::net::TcpListener;
 
 use crate::RunError;
+use crate::access;
 use crate::addresses::Part;
 use crate::config::AloneSettings;
 use crate::parts::{Failure, Parts, Stage};
@@ -26,7 +28,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(12);
 pub async fn run<C, P, R, F, E>(
     part: Part,
     settings: AloneSettings<C>,
-    equip: impl AsyncFnOnce(&mut Stores, &mut Parts) -> Result<P, RunError>,
+    equip: impl AsyncFnOnce(&mut Stores, &mut Parts, Auth) -> Result<P, RunError>,
     service: R,
 ) -> Result<(), RunError>
 where
@@ -37,10 +39,11 @@ where
 {
     settings.process.start_logging();
     let signals = StopSignals::catch().map_err(RunError::Signals)?;
+    let auth = access::of_one(&settings.process, part)?;
     let bound = settings.process.addresses.bind(part).await?;
     let mut stores = Stores::new(settings.process.stores);
     let mut parts = Parts::new(STOP_WITHIN);
-    let equipment = equip(&mut stores, &mut parts).await?;
+    let equipment = equip(&mut stores, &mut parts, auth).await?;
     parts
         .start(Stage::Services, part.name(), |shutdown| service(settings.service, equipment, bound.listener, shutdown));
     tracing::info!(service = part.name(), address = %bound.address, "listening");

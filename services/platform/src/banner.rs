@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use chassis::auth::AuthMode;
+
 use crate::addresses::{Listening, Part};
 use crate::data_folder::DataFolder;
 
@@ -9,18 +11,19 @@ use crate::data_folder::DataFolder;
 pub struct Banner {
     addresses: Vec<(Part, String)>,
     state: String,
+    access: AuthMode,
 }
 
 impl Banner {
     /// Of the whole platform, with its state in `folder`, or nowhere but in the stores that were named.
-    pub fn new(listening: &[Listening], folder: Option<&DataFolder>) -> Self {
+    pub fn new(listening: &[Listening], folder: Option<&DataFolder>, access: AuthMode) -> Self {
         let addresses = listening.iter().map(|bound| (bound.part, bound.url())).collect();
         let state = match folder {
             Some(folder) if folder.is_ephemeral() => format!("{} (removed at the end)", folder.path().display()),
             Some(folder) => folder.path().display().to_string(),
             None => "in the stores you named".to_owned(),
         };
-        Self { addresses, state }
+        Self { addresses, state, access }
     }
 }
 
@@ -31,7 +34,15 @@ impl fmt::Display for Banner {
             writeln!(f, "  {:<16}{:<30}{}", part.name(), url, what_is_there(*part))?;
         }
         writeln!(f, "\n  {:<16}{}", "state", self.state)?;
+        writeln!(f, "  {:<16}{}", "access", who_is_asked(self.access))?;
         writeln!(f, "  {:<16}Ctrl-C\n", "stop")
+    }
+}
+
+fn who_is_asked(access: AuthMode) -> &'static str {
+    match access {
+        AuthMode::Open => "open: whoever can connect may do everything (--auth enforced asks who they are)",
+        AuthMode::Enforced => "enforced: callers show who they are",
     }
 }
 
@@ -44,5 +55,17 @@ fn what_is_there(part: Part) -> &'static str {
         Part::Notifications => "messages to customers",
         Part::Analytics => "counts per user and minute",
         Part::StreamJob => "status and metrics of the stream job",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_says_whether_callers_are_asked_who_they_are() {
+        let said = |access| Banner::new(&[], None, access).to_string();
+        assert!(said(AuthMode::Open).contains("whoever can connect may do everything"));
+        assert!(said(AuthMode::Enforced).contains("callers show who they are"));
     }
 }

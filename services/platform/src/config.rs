@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use chassis::LogSettings;
+use chassis::auth::AuthSettings;
 use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use stream::order_analytics::OrderAnalytics;
 
@@ -26,9 +27,11 @@ pub struct Cli {
 }
 
 /// What the parts are told of each other when they run apart. In one process it is known, and these flags are not shown.
-const KNOWN_IN_ONE_PROCESS: [&str; 9] = [
+const KNOWN_IN_ONE_PROCESS: [&str; 11] = [
     "checkpoints",
     "until_end",
+    "jwks_url",
+    "service_secret",
     "gateway-users-url",
     "gateway-products-url",
     "gateway-orders-url",
@@ -136,6 +139,9 @@ pub struct ProcessSettings {
     /// Where it listens.
     #[command(flatten)]
     pub addresses: Addresses,
+    /// Who is asked.
+    #[command(flatten, next_help_heading = "Access")]
+    pub access: AuthSettings,
     /// Where its state lives.
     #[command(flatten, next_help_heading = "Stores")]
     pub stores: StoreSettings,

@@ -1,5 +1,7 @@
-//! What each service is handed: of all stores those that it works with, and no others. The gateway owns no
-//! data and is handed none.
+//! What each service is handed: how it learns who calls, and of all stores those that it works with, and no others. The
+//! gateway owns no data and is handed none.
+
+use chassis::auth::Auth;
 
 use crate::RunError;
 use crate::parts::Parts;
@@ -7,35 +9,43 @@ use crate::stores::Stores;
 use crate::stream_job;
 
 impl Stores {
+    /// The gateway needs no store.
+    ///
+    /// # Errors
+    /// None.
+    pub async fn for_gateway(&mut self, _: &mut Parts, auth: Auth) -> Result<gateway::Parts, RunError> {
+        Ok(gateway::Parts { auth })
+    }
+
     /// Users are kept in SQL.
     ///
     /// # Errors
     /// [`RunError::Store`].
-    pub async fn for_users(&mut self, _: &mut Parts) -> Result<users::Parts, RunError> {
-        Ok(users::Parts { database: self.database()? })
+    pub async fn for_users(&mut self, _: &mut Parts, auth: Auth) -> Result<users::Parts, RunError> {
+        Ok(users::Parts { database: self.database()?, auth })
     }
 
     /// Products are kept in DynamoDB.
     ///
     /// # Errors
     /// [`RunError::Store`].
-    pub async fn for_products(&mut self, parts: &mut Parts) -> Result<products::Parts, RunError> {
-        Ok(products::Parts { dynamodb: self.dynamodb(parts).await? })
+    pub async fn for_products(&mut self, parts: &mut Parts, auth: Auth) -> Result<products::Parts, RunError> {
+        Ok(products::Parts { dynamodb: self.dynamodb(parts).await?, auth })
     }
 
     /// Orders are kept in SQL beside the users, and published to the log.
     ///
     /// # Errors
     /// [`RunError::Store`].
-    pub async fn for_orders(&mut self, _: &mut Parts) -> Result<orders::Parts, RunError> {
-        Ok(orders::Parts { database: self.database()?, log: self.log()? })
+    pub async fn for_orders(&mut self, _: &mut Parts, auth: Auth) -> Result<orders::Parts, RunError> {
+        Ok(orders::Parts { database: self.database()?, log: self.log()?, auth })
     }
 
     /// Orders come from the log; what is said of them is kept in DynamoDB.
     ///
     /// # Errors
     /// [`RunError::Store`].
-    pub async fn for_notifications(&mut self, parts: &mut Parts) -> Result<notifications::Parts, RunError> {
+    pub async fn for_notifications(&mut self, parts: &mut Parts, _: Auth) -> Result<notifications::Parts, RunError> {
         Ok(notifications::Parts { dynamodb: self.dynamodb(parts).await?, log: self.log()? })
     }
 
@@ -43,15 +53,15 @@ impl Stores {
     ///
     /// # Errors
     /// [`RunError::Store`].
-    pub async fn for_analytics(&mut self, parts: &mut Parts) -> Result<analytics::Parts, RunError> {
-        Ok(analytics::Parts { dynamodb: self.dynamodb(parts).await?, log: self.log()? })
+    pub async fn for_analytics(&mut self, parts: &mut Parts, auth: Auth) -> Result<analytics::Parts, RunError> {
+        Ok(analytics::Parts { dynamodb: self.dynamodb(parts).await?, log: self.log()?, auth })
     }
 
     /// The stream job reads and writes the log. It opens its checkpoints itself.
     ///
     /// # Errors
     /// [`RunError::Store`].
-    pub async fn for_stream_job(&mut self, _: &mut Parts) -> Result<stream_job::Parts, RunError> {
+    pub async fn for_stream_job(&mut self, _: &mut Parts, _: Auth) -> Result<stream_job::Parts, RunError> {
         Ok(stream_job::Parts { log: self.log()? })
     }
 }

@@ -2,10 +2,11 @@
 //!
 //! This crate owns no behaviour of the shop. It opens the [stores] that the [command line](config) names and embeds the
 //! others in a [data folder](data_folder); binds the [addresses]; starts the [parts], watches them, and stops them in
-//! order.
+//! order. Who is asked who they are, it decides once for all of them ([access]).
 
 pub mod config;
 
+pub mod access;
 pub mod addresses;
 pub mod data_folder;
 pub mod dynamodb_endpoint;
@@ -41,9 +42,7 @@ pub fn run(cli: Cli) -> Result<(), RunError> {
     let outcome = runtime.block_on(async {
         match command {
             Command::All(settings) => all::run(*settings).await,
-            Command::Gateway(own) => {
-                alone::run(Part::Gateway, *own, async |_, _| Ok(gateway::Parts {}), gateway::run).await
-            }
+            Command::Gateway(own) => alone::run(Part::Gateway, *own, Stores::for_gateway, gateway::run).await,
             Command::Users(own) => alone::run(Part::Users, *own, Stores::for_users, users::run).await,
             Command::Products(own) => alone::run(Part::Products, *own, Stores::for_products, products::run).await,
             Command::Orders(own) => alone::run(Part::Orders, *own, Stores::for_orders, orders::run).await,
@@ -73,6 +72,9 @@ pub enum RunError {
     /// Standard output is closed.
     #[error("cannot write to standard output: {0}")]
     Banner(#[source] io::Error),
+    /// Nobody, or not everybody, should be let in like this.
+    #[error(transparent)]
+    Access(#[from] access::AccessError),
     /// An address is taken.
     #[error(transparent)]
     Address(#[from] addresses::AddressError),

@@ -10,6 +10,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
+use chassis::auth::{Admin, Trusted};
 use chassis::{Cursor, Json, Limit, Page, PageQuery, Path, Problem, Query, Result};
 use events::Timestamp;
 use serde::Deserialize;
@@ -31,7 +32,7 @@ const PATCH_ATTEMPTS: usize = 8;
 pub fn router(store: Store) -> Router {
     Router::new()
         .route("/products", get(list).post(create))
-        .route("/products/{id}", get(show).patch(patch).delete(remove))
+        .route("/products/{id}", get(show).put(add).patch(patch).delete(remove))
         .route("/products/reservations", post(reservations::reserve))
         .route("/products/reservations/{key}", delete(reservations::release).get(reservations::show))
         .route("/openapi.json", get(async || ([(header::CONTENT_TYPE, "application/json")], DESCRIPTION)))
@@ -53,11 +54,27 @@ struct ListQuery {
 /// A product as a reply, with its entity tag.
 struct Shown(Product);
 
-async fn create(State(store): State<Store>, Json(body): Json<Object>) -> Result<Response> {
+async fn create(_: Trusted, State(store): State<Store>, Json(body): Json<Object>) -> Result<Response> {
     let product = Product::new(Uuid::now_v7(), Details::parse(body)?, Timestamp::now());
     store.create(&product).await?;
     let location = format!("/products/{}", product.id);
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Shown(product)).into_response())
+}
+
+/// Adds a product under an id of the caller's choosing, so that it can be repeated. It replaces none: whoever asks says so.
+async fn add(
+    _: Trusted,
+    State(store): State<Store>,
+    Path(id): Path<Uuid>,
+    headers: HeaderMap,
+    Json(body): Json<Object>,
+) -> Result<Response> {
+    precondition::require_none(&headers)?;
+    let product = Product::new(id, Details::parse(body)?, Timestamp::now());
+    match store.create(&product).await {
+        Err(StoreError::Changed) => Err(precondition::exists()),
+        outcome => Ok(outcome.map(|()| (StatusCode::CREATED, Shown(product)).into_response())?),
+    }
 }
 
 async fn list(State(store): State<Store>, Query(query): Query<ListQuery>) -> Result<Json<Page<Product>>> {
@@ -83,6 +100,7 @@ async fn show(State(store): State<Store>, Path(id): Path<Uuid>, headers: HeaderM
 /// Without `If-Match` the patch applies to whatever is newest: fields it does not name are never overwritten. Who sets a
 /// stock that is being sold from should send `If-Match`.
 async fn patch(
+    _: Trusted,
     State(store): State<Store>,
     Path(id): Path<Uuid>,
     headers: HeaderMap,
@@ -101,7 +119,7 @@ async fn patch(
     Err(StoreError::Busy.into())
 }
 
-async fn remove(State(store): State<Store>, Path(id): Path<Uuid>, headers: HeaderMap) -> Result<StatusCode> {
+async fn remove(_: Admin, State(store): State<Store>, Path(id): Path<Uuid>, headers: HeaderMap) -> Result<StatusCode> {
     let wanted = IfMatch::of(&headers)?;
     let mut version = None;
     if wanted != IfMatch::Anything {

@@ -16,6 +16,7 @@ mod store;
 
 use aws_sdk_dynamodb::Client;
 use axum::Router;
+use chassis::auth::Auth;
 use chassis::{Health, Metrics, ServeError, Shutdown, dynamodb, retry};
 pub use config::Config;
 use store::Store;
@@ -23,15 +24,17 @@ pub use store::tables::{PRODUCTS, RESERVATIONS};
 use tokio::net::TcpListener;
 
 /// What the service stores in.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Parts {
     /// Where the tables are.
     pub dynamodb: Client,
+    /// How it learns who calls.
+    pub auth: Auth,
 }
 
 /// The service's routes over tables that exist: see [`prepare`].
 pub fn router(parts: &Parts) -> Router {
-    http::router(Store::new(parts.dynamodb.clone()))
+    parts.auth.protect(http::router(Store::new(parts.dynamodb.clone())))
 }
 
 /// Creates the tables and, where asked for, the demo catalogue; tries until it succeeds or a shutdown is requested.

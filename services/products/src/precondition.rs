@@ -46,6 +46,24 @@ pub fn is_known(headers: &HeaderMap, version: u64) -> Result<bool> {
     Ok(tags.iter().any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == wanted))
 }
 
+/// That the client wants to write only where nothing is, by `If-None-Match: *`.
+///
+/// # Errors
+/// A 428 when it does not say so, a 400 when the header is no text.
+pub fn require_none(headers: &HeaderMap) -> Result<()> {
+    let tags = tags(headers, &header::IF_NONE_MATCH)?.unwrap_or_default();
+    if tags == ["*"] {
+        return Ok(());
+    }
+    let detail = "a product can be added here, not replaced: say If-None-Match: *";
+    Err(Problem::new(StatusCode::PRECONDITION_REQUIRED, detail).field("If-None-Match"))
+}
+
+/// 412: there is a product where the client wanted none.
+pub fn exists() -> Problem {
+    Problem::new(StatusCode::PRECONDITION_FAILED, "there is a product of this id").field("If-None-Match")
+}
+
 /// The tag of a version.
 pub fn tag(version: u64) -> HeaderValue {
     HeaderValue::from_str(&text(version)).expect("digits between quotation marks")

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use chassis::auth::Secret;
 use clap::Args;
+
+use crate::user::Email;
 
 /// What can be set.
 #[derive(Args, Clone, Debug)]
@@ -24,6 +27,18 @@ pub struct Config {
     #[arg(long, env = "TIDEMARK_USERS_SIGNING_KEY_LIFE", default_value = "30days", value_name = "DURATION",
           value_parser = humantime::parse_duration)]
     pub users_signing_key_life: Duration,
+    /// E-mail address of the first admin, whose account is made at start.
+    #[arg(long, env = "TIDEMARK_USERS_ADMIN_EMAIL", value_name = "EMAIL", requires = "users_admin_password")]
+    pub users_admin_email: Option<Email>,
+    /// Password of the first admin, until its owner chooses another.
+    #[arg(
+        long,
+        env = "TIDEMARK_USERS_ADMIN_PASSWORD",
+        hide_env_values = true,
+        value_name = "PASSWORD",
+        requires = "users_admin_email"
+    )]
+    pub users_admin_password: Option<Secret>,
 }
 
 impl Default for Config {
@@ -34,6 +49,8 @@ impl Default for Config {
             users_access_token_life: Duration::from_secs(15 * 60),
             users_refresh_token_life: month,
             users_signing_key_life: month,
+            users_admin_email: None,
+            users_admin_password: None,
         }
     }
 }

@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::{get, post, put};
+use chassis::auth::{Admin, Caller};
 use chassis::{Json, Page, PageQuery, Path, Problem, Query, Result};
 use events::Timestamp;
 
@@ -28,6 +29,8 @@ pub struct Users {
     pub hasher: Arc<Hasher>,
     pub sessions: Sessions,
     pub attempts: Arc<Attempts>,
+    /// Where callers are asked who they are, an account without a password would be nobody's.
+    pub is_open: bool,
 }
 
 pub fn routes(users: Users) -> Router {
@@ -48,29 +51,44 @@ type Created = (StatusCode, [(HeaderName, String); 1], Json<User>);
 async fn create(State(users): State<Users>, Json(mut new): Json<NewUser>) -> Result<Created> {
     let hash = match new.password.take() {
         Some(password) => Some(users.hasher.hash(password).await?),
+        None if !users.is_open => return Err(password_needed()),
         None => None,
     };
     let user = users.store.insert(&new, hash.as_deref(), Timestamp::now()).await?;
     Ok((StatusCode::CREATED, [(header::LOCATION, format!("/users/{}", user.id))], Json(user)))
 }
 
-async fn list(State(users): State<Users>, Query(query): Query<PageQuery>) -> Result<Json<Page<User>>> {
+async fn list(_: Admin, State(users): State<Users>, Query(query): Query<PageQuery>) -> Result<Json<Page<User>>> {
     let after = query.after()?.unwrap_or(0);
     let found = users.store.list(after, query.limit).await?;
     Ok(Json(Page::cut(found, query.limit, |user| user.id)))
 }
 
-async fn show(State(users): State<Users>, Path(id): Path<i64>) -> Result<Json<User>> {
+async fn show(caller: Caller, State(users): State<Users>, Path(id): Path<i64>) -> Result<Json<User>> {
+    if caller != Caller::Service {
+        caller.require_user(id)?;
+    }
     users.store.get(id).await?.map(Json).ok_or_else(no_such_user)
 }
 
-async fn change(State(users): State<Users>, Path(id): Path<i64>, Json(change): Json<UserChange>) -> Result<Json<User>> {
+async fn change(
+    caller: Caller,
+    State(users): State<Users>,
+    Path(id): Path<i64>,
+    Json(change): Json<UserChange>,
+) -> Result<Json<User>> {
+    caller.require_user(id)?;
     users.store.update(id, change).await?.map(Json).ok_or_else(no_such_user)
 }
 
-async fn remove(State(users): State<Users>, Path(id): Path<i64>) -> Result<impl IntoResponse> {
+async fn remove(caller: Caller, State(users): State<Users>, Path(id): Path<i64>) -> Result<impl IntoResponse> {
+    caller.require_user(id)?;
     let existed = users.store.delete(id).await?;
     existed.then_some(StatusCode::NO_CONTENT).ok_or_else(no_such_user)
+}
+
+fn password_needed() -> Problem {
+    Problem::unprocessable("a password is needed, or nobody could log in").field("password")
 }
 
 fn no_such_user() -> Problem {

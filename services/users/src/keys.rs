@@ -10,6 +10,7 @@ use std::time::Duration;
 use argon2::password_hash::rand_core::{OsRng, RngCore};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use chassis::auth::{KeySource, Published};
 use chassis::sql::Database;
 use events::Timestamp;
 use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
@@ -130,6 +131,15 @@ impl Keys {
             .await?;
         sqlx::query(REMOVE).bind(signed(useless)).execute(transaction.connection()).await?;
         Ok(transaction.commit().await?)
+    }
+}
+
+/// The service verifies by its own keys like everybody else, without asking itself over the network.
+pub struct OwnKeys(pub Arc<Keys>);
+
+impl KeySource for OwnKeys {
+    fn published(&self) -> Published<'_> {
+        Box::pin(async { Ok(self.0.published(Timestamp::now()).await?) })
     }
 }
 

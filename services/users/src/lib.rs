@@ -1,12 +1,13 @@
 //! The users service: who may order.
 //!
-//! Owns the SQL tables `users`, `refresh_tokens` and `signing_keys`. Publishes and consumes nothing. Orders refer to users
+//! Owns the SQL tables `users`, `admins`, `refresh_tokens` and `signing_keys`. Publishes and consumes nothing. Orders refer to users
 //! by a foreign key, so a user who has ordered cannot be deleted. E-mail addresses are unique without regard to case;
 //! passwords are kept as argon2id hashes and never leave the store.
 //!
 //! Who logs in is given a signed access token, which any service can verify by the keys at `/.well-known/jwks.json`, and
-//! a refresh token for the next one.
+//! a refresh token for the next one. An admin's says so; the settings name the first one (`admin`).
 
+mod admin;
 mod attempts;
 mod config;
 mod http;
@@ -18,14 +19,18 @@ mod user;
 
 use std::sync::Arc;
 
+use admin::FirstAdmin;
 use axum::Router;
+use chassis::auth::Auth;
 use chassis::sql::{Database, Migration};
 use chassis::{Health, Metrics, ServeError, Shutdown};
 pub use config::Config;
+use keys::OwnKeys;
 use password::Hasher;
 use session::Sessions;
 use store::Store;
 use tokio::net::TcpListener;
+pub use user::{Email, Invalid};
 
 const MIGRATIONS: &[Migration] = &[
     Migration {
@@ -38,12 +43,30 @@ const MIGRATIONS: &[Migration] = &[
         mysql: include_str!("../migrations/0002-sessions.mysql.sql"),
         sqlite: include_str!("../migrations/0002-sessions.sqlite.sql"),
     },
+    Migration {
+        name: "0003-admins",
+        mysql: include_str!("../migrations/0003-admins.mysql.sql"),
+        sqlite: include_str!("../migrations/0003-admins.sqlite.sql"),
+    },
 ];
 
 /// What the service works with.
 pub struct Parts {
     /// Where users are kept.
     pub database: Database,
+    /// How it learns who calls; users it knows by its own keys.
+    pub auth: Auth,
+}
+
+/// Why the service ended.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Its server broke.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// The first admin cannot be one.
+    #[error("the first admin cannot be appointed: {0}")]
+    FirstAdmin(#[from] Invalid),
 }
 
 /// Makes or updates the service's tables.
@@ -56,19 +79,37 @@ pub async fn migrate(database: &Database) -> Result<(), chassis::sql::MigrateErr
 
 /// The service's routes.
 pub fn router(config: &Config, parts: Parts) -> Router {
-    http::routes(http::Users {
-        sessions: Sessions::new(config, parts.database.clone()),
+    let sessions = Sessions::new(config, parts.database.clone());
+    let auth = parts.auth.verifying_by(OwnKeys(Arc::clone(sessions.keys())));
+    let users = http::Users {
+        sessions,
         store: Store::new(parts.database),
         hasher: Arc::new(Hasher::new(config)),
         attempts: Arc::default(),
-    })
+        is_open: auth.is_open(),
+    };
+    auth.protect(http::routes(users))
+}
+
+/// Makes the account of the first admin, where the settings name one; tries until it succeeds or a shutdown is requested.
+///
+/// # Errors
+/// [`Invalid`] when the password is none.
+pub async fn appoint_admin(config: &Config, database: &Database, shutdown: &Shutdown) -> Result<(), Invalid> {
+    let (Some(email), Some(password)) = (&config.users_admin_email, &config.users_admin_password) else {
+        return Ok(());
+    };
+    let admin = FirstAdmin::new(email, password)?;
+    let (store, hasher) = (Store::new(database.clone()), Hasher::new(config));
+    chassis::retry(shutdown, "users' first admin", || admin.appoint(&store, &hasher)).await;
+    Ok(())
 }
 
 /// Serves until a shutdown is requested. Requests are taken once the tables are there.
 ///
 /// # Errors
-/// [`ServeError`].
-pub async fn run(config: Config, parts: Parts, listener: TcpListener, shutdown: Shutdown) -> Result<(), ServeError> {
+/// [`RunError`].
+pub async fn run(config: Config, parts: Parts, listener: TcpListener, shutdown: Shutdown) -> Result<(), RunError> {
     let (health, metrics) = (Health::new(), Metrics::new("users"));
     let database = parts.database.clone();
     health.register("sql", move || {
@@ -80,12 +121,15 @@ pub async fn run(config: Config, parts: Parts, listener: TcpListener, shutdown: 
     let background = shutdown.child();
     let start = async {
         chassis::retry(&background, "users' tables", || migrate(&database)).await;
+        let appointed = appoint_admin(&config, &database, &background).await;
         drop(hold);
+        appointed.map_err(RunError::from)
     };
     let serve = async {
         let served = chassis::serve("users", listener, router(&config, parts), health, metrics, shutdown).await;
         background.request();
-        served
+        served.map_err(RunError::from)
     };
-    tokio::join!(start, serve).1
+    tokio::try_join!(start, serve)?;
+    Ok(())
 }

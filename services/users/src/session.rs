@@ -10,6 +10,7 @@ use argon2::password_hash::rand_core::{OsRng, RngCore};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chassis::Problem;
+use chassis::auth::{ACCESS_TOKEN, AccessClaims};
 use chassis::sql::Database;
 use events::Timestamp;
 use jsonwebtoken::{Algorithm, Header};
@@ -20,12 +21,7 @@ use uuid::Uuid;
 
 use crate::Config;
 use crate::keys::{Keys, KeysError};
-
-/// Who signs, and for whom: what verifiers insist on.
-pub const ISSUER: &str = "tidemark-users";
-pub const AUDIENCE: &str = "tidemark";
-/// The type of access tokens (RFC 9068): no other token of ours passes for one.
-pub const TYPE: &str = "at+jwt";
+use crate::store::admins::is_admin;
 
 const INSERT: &str =
     "INSERT INTO refresh_tokens (token_hash, family, user_id, is_used, expires_at_ms) VALUES (?, ?, ?, 0, ?)";
@@ -43,17 +39,6 @@ pub struct Tokens {
     /// Seconds until the access token runs out.
     expires_in: u64,
     refresh_token: String,
-}
-
-/// What an access token says ([RFC 9068](https://www.rfc-editor.org/rfc/rfc9068)).
-#[derive(Debug, Serialize)]
-struct Claims {
-    iss: &'static str,
-    aud: &'static str,
-    sub: String,
-    iat: u64,
-    exp: u64,
-    jti: Uuid,
 }
 
 /// Gives out and takes back tokens.
@@ -87,18 +72,18 @@ impl Sessions {
     }
 
     /// The keys that others verify with.
-    pub fn keys(&self) -> &Keys {
+    pub fn keys(&self) -> &Arc<Keys> {
         &self.keys
     }
 
     /// A session for a user who has just shown who it is.
     pub async fn begin(&self, user_id: i64, now: Timestamp) -> Result<Tokens, SessionError> {
-        let access_token = self.sign(user_id, now).await?;
         let mut transaction = self.database.write().await?;
+        let is_admin = is_admin(transaction.connection(), user_id).await?;
         sqlx::query(END_EXPIRED).bind(signed(now.as_ms())).execute(transaction.connection()).await?;
         let refresh_token = self.add(transaction.connection(), &Uuid::now_v7().to_string(), user_id, now).await?;
         transaction.commit().await?;
-        Ok(self.tokens(access_token, refresh_token))
+        Ok(self.tokens(self.sign(user_id, is_admin, now).await?, refresh_token))
     }
 
     /// New tokens for a refresh token, which is used up by this.
@@ -119,9 +104,10 @@ impl Sessions {
         }
         let user_id = row.try_get("user_id")?;
         sqlx::query(USE).bind(&hash).execute(transaction.connection()).await?;
+        let is_admin = is_admin(transaction.connection(), user_id).await?;
         let refresh_token = self.add(transaction.connection(), &family, user_id, now).await?;
         transaction.commit().await?;
-        Ok(self.tokens(self.sign(user_id, now).await?, refresh_token))
+        Ok(self.tokens(self.sign(user_id, is_admin, now).await?, refresh_token))
     }
 
     /// Ends the session that the refresh token belongs to, if there is one.
@@ -151,12 +137,11 @@ impl Sessions {
         Ok(token)
     }
 
-    async fn sign(&self, user_id: i64, now: Timestamp) -> Result<String, SessionError> {
+    async fn sign(&self, user_id: i64, is_admin: bool, now: Timestamp) -> Result<String, SessionError> {
         let key = self.keys.signing(now).await?;
-        let header = Header { typ: Some(TYPE.to_owned()), kid: Some(key.kid), ..Header::new(Algorithm::EdDSA) };
-        let iat = now.as_ms() / 1000;
-        let exp = iat + self.access_life.as_secs();
-        let claims = Claims { iss: ISSUER, aud: AUDIENCE, sub: user_id.to_string(), iat, exp, jti: Uuid::new_v4() };
+        let typ = Some(ACCESS_TOKEN.to_owned());
+        let header = Header { typ, kid: Some(key.kid), ..Header::new(Algorithm::EdDSA) };
+        let claims = AccessClaims::new(user_id, is_admin, now.as_ms() / 1000, self.access_life);
         Ok(jsonwebtoken::encode(&header, &claims, &key.encoding)?)
     }
 

@@ -1,5 +1,7 @@
 //! Users in SQL.
 
+pub mod admins;
+
 use chassis::Limit;
 use chassis::sql::{Database, is_duplicate};
 use events::Timestamp;

@@ -74,12 +74,16 @@ pub struct Password(String);
 /// Why a text is not what it should be; said to the client.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Invalid {
+    /// No name.
     #[error("a name has 1 to 100 characters and no control characters")]
     Name,
+    /// No e-mail address.
     #[error("this is not an e-mail address")]
     Email,
+    /// No telephone number.
     #[error("a telephone number has 5 to 15 digits, and may begin with a plus sign")]
     Phone,
+    /// No password.
     #[error("a password has 8 to 128 characters")]
     Password,
 }
@@ -121,6 +125,14 @@ fn is_domain(domain: &str) -> bool {
     domain.contains('.') && domain.split('.').all(is_label)
 }
 
+impl std::str::FromStr for Email {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        text.to_owned().try_into()
+    }
+}
+
 impl TryFrom<String> for Phone {
     type Error = Invalid;
 
@@ -147,6 +159,7 @@ impl Name {
 }
 
 impl Email {
+    /// The address as it is kept.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -1,6 +1,7 @@
 //! `GET /analytics/audit`: whether the books balance.
 
 use axum::extract::State;
+use chassis::auth::Admin;
 use chassis::{Json, Problem, Query, Result};
 use events::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,7 @@ pub(super) struct Audited {
 }
 
 pub(super) async fn audit(
+    _: Admin,
     State(analytics): State<Analytics>,
     Query(query): Query<RangeQuery>,
 ) -> Result<Json<Audited>> {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::sse::{Event as Sent, KeepAlive, Sse};
+use chassis::auth::Admin;
 use chassis::{Query, Result};
 use futures::{Stream, StreamExt, stream};
 use serde::Deserialize;
@@ -30,6 +31,7 @@ pub(super) struct StreamQuery {
 }
 
 pub(super) async fn stream(
+    _: Admin,
     State(analytics): State<Analytics>,
     Query(query): Query<StreamQuery>,
     headers: HeaderMap,

@@ -5,6 +5,7 @@
 
 mod audit;
 mod consuming;
+mod enforced;
 mod openapi;
 mod reading;
 mod streaming;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use analytics::{Config, Parts, Service};
 use aws_sdk_dynamodb::Client;
+use chassis::auth::Auth;
 use chassis::{Metrics, Shutdown};
 use events::{ANALYTICS_RESULTS, ANALYTICS_SUMMARIES, Timestamp, TopUser, WindowCount, WindowSummary};
 use record_log::simulated::SimulatedLog;
@@ -45,7 +47,7 @@ impl Running {
 
     async fn start_with(dynamodb: &Client, log: &SimulatedLog, process: SimulatedLog, config: Config) -> Self {
         let shutdown = Shutdown::new();
-        let parts = Parts { dynamodb: dynamodb.clone(), log: Arc::new(process) };
+        let parts = Parts { dynamodb: dynamodb.clone(), log: Arc::new(process), auth: Auth::open() };
         let service = Service::new(&config, parts, &Metrics::new("analytics"), shutdown.clone()).unwrap();
         service.prepare().await;
         let client = TestClient::new(service.router());

@@ -6,8 +6,12 @@ use axum::Router;
 use axum::http::HeaderMap;
 use axum::routing::get;
 use reqwest::Method;
+use testbed::Identities;
 
 use crate::{Gateway, config, problem, upstream};
+
+/// Far more requests than a limit of one a second lets pass, however slow the machine.
+const PLENTY: u8 = 50;
 
 /// A gateway before an orders service that says which chain of addresses it was told.
 async fn gateway(change: impl FnOnce(&mut gateway::Config)) -> Gateway {
@@ -46,6 +50,36 @@ async fn behind_a_trusted_proxy_each_client_has_its_own_limit() {
     assert_eq!(first.text().await.unwrap(), "198.51.100.1, 127.0.0.1");
     assert_eq!(ask("198.51.100.2").await.unwrap().status(), 200);
     assert_eq!(ask("203.0.113.77, 198.51.100.2").await.unwrap().status(), 429, "a forged start changes nothing");
+}
+
+#[tokio::test]
+async fn an_account_has_a_limit_of_its_own_from_wherever_it_comes() {
+    let identities = Identities::default();
+    let orders = Router::new().route("/orders", get("orders"));
+    let config = gateway::Config {
+        orders_url: upstream(orders).await.parse().unwrap(),
+        account_rate_limit: Some(NonZeroU32::MIN),
+        account_rate_burst: NonZeroU32::new(2),
+        trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
+        ..config()
+    };
+    let gateway = Gateway::start_knowing(config, identities.auth.clone()).await;
+    let ask = async |from: &str, token: &str| {
+        let request = gateway.request(Method::GET, "/api/orders").header("x-forwarded-for", from).bearer_auth(token);
+        request.send().await.unwrap().status().as_u16()
+    };
+    let (ada, bob) = (identities.user(1), identities.user(2));
+    let mut seen = Vec::new();
+    for number in 0..PLENTY {
+        seen.push(ask(&format!("198.51.100.{number}"), &ada).await);
+    }
+    assert!(seen[0] == 200 && seen.contains(&429), "another address is no way around it: {seen:?}");
+    assert_eq!(ask("198.51.100.0", &bob).await, 200, "another account at the same address is another");
+    let mut seen = Vec::new();
+    for number in 0..PLENTY {
+        seen.push(ask("203.0.113.9", &format!("forged {number}")).await);
+    }
+    assert!(seen[0] == 200 && seen.contains(&429), "whose token is not good counts by its address: {seen:?}");
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use axum::Router;
 use chassis::Shutdown;
+use chassis::auth::Auth;
 use clap::Parser;
 use gateway::{Config, Parts};
 use reqwest::{Method, RequestBuilder, Response};
@@ -35,10 +36,15 @@ struct Gateway {
 
 impl Gateway {
     async fn start(config: Config) -> Self {
+        Self::start_knowing(config, Auth::open()).await
+    }
+
+    /// Starts one that knows callers by `auth`.
+    async fn start_knowing(config: Config, auth: Auth) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = Shutdown::new();
-        let served = gateway::run(config, Parts {}, listener, shutdown.clone());
+        let served = gateway::run(config, Parts { auth }, listener, shutdown.clone());
         let served = tokio::spawn(async move { served.await.unwrap() });
         Self { address, shutdown, served, client: reqwest::Client::new() }
     }

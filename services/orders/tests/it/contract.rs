@@ -1,6 +1,7 @@
 //! What clients may rely on.
 
 use axum::http::{Request, StatusCode};
+use chassis::auth::Auth;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -157,7 +158,7 @@ async fn a_user_who_has_ordered_cannot_be_deleted() {
     check(async |shop| {
         let lamp = shop.catalogue.add(1, "USD", 9);
         shop.post(shop.order(&[(lamp, 1)])).await.id();
-        let parts = users::Parts { database: shop.database.clone() };
+        let parts = users::Parts { database: shop.database.clone(), auth: Auth::open() };
         let users = users::router(&users::Config::default(), parts);
         let request = Request::delete(format!("/users/{}", shop.user_id)).body(axum::body::Body::empty()).unwrap();
         let refused = tower::ServiceExt::oneshot(users, request).await.unwrap();

@@ -6,6 +6,7 @@ mod catalogue;
 mod contract;
 #[path = "../../../chassis/tests/it/databases.rs"]
 mod databases;
+mod enforced;
 mod idempotency;
 mod minutes;
 mod openapi;

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::databases::SqliteFile;
 use crate::shop::Shop;
-use testbed::description::{assert_fields, assert_routes, description};
+use testbed::description::{assert_fields, assert_guarded, assert_routes, description};
 
 #[tokio::test]
 async fn routes_and_replies_are_as_described() {
@@ -27,4 +27,12 @@ async fn routes_and_replies_are_as_described() {
         let reply = shop.set_status(order.id(), status.as_str().unwrap()).await;
         assert!(reply.status == 200 || reply.status == 409, "{status}: {}", reply.text);
     }
+}
+
+#[tokio::test]
+async fn what_is_described_as_secured_asks_who_calls_and_nothing_else_does() {
+    let sqlite = SqliteFile::new();
+    let shop = Shop::open_enforced(sqlite.open(), &testbed::Identities::default().auth).await;
+    let document = description(shop.router()).await;
+    assert_guarded(shop.router(), &document).await;
 }

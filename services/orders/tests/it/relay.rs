@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::http::Request;
+use chassis::auth::Auth;
 use chassis::{Metrics, Shutdown};
 use events::{ORDERS, OrderCreated};
 use orders::{Parts, spawn_relay};
@@ -26,7 +27,7 @@ struct Running {
 
 fn start(shop: &Shop, log: Arc<dyn RecordLog>) -> Running {
     let shutdown = Shutdown::new();
-    let parts = Parts { database: shop.database.clone(), log };
+    let parts = Parts { database: shop.database.clone(), log, auth: Auth::open() };
     let parts = shop.service.relay_parts(&shop.config, &parts, &Metrics::new("orders"));
     Running { thread: spawn_relay(parts, shutdown.clone()).unwrap(), shutdown }
 }

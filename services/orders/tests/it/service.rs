@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use chassis::Shutdown;
+use chassis::auth::Auth;
 use chassis::sql::Database;
 use events::ORDERS;
 use orders::{Config, Parts};
@@ -26,7 +27,7 @@ async fn an_order_taken_over_http_is_in_the_log_when_the_service_has_stopped() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let shutdown = Shutdown::new();
-        let parts = Parts { database, log: Arc::clone(&log) };
+        let parts = Parts { database, log: Arc::clone(&log), auth: Auth::open() };
         let running = tokio::spawn(orders::run(config, parts, listener, shutdown.clone()));
         order_when_ready(&url, lamp).await;
         shutdown.request();

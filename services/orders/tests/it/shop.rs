@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
+use chassis::auth::Auth;
 use chassis::sql::Database;
 use chassis::{Health, Metrics, Shutdown, application};
 use http_body_util::BodyExt;
@@ -40,12 +41,23 @@ impl Shop {
         Self::open_at(database, catalogue, products_url).await
     }
 
+    /// The same, where callers are asked who they are.
+    pub async fn open_enforced(database: Database, auth: &Auth) -> Self {
+        let catalogue = Catalogue::default();
+        let products_url = catalogue.serve().await;
+        Self::build(database, catalogue, products_url, auth).await
+    }
+
     /// The same with its products service at this address.
     pub async fn open_at(database: Database, catalogue: Catalogue, products_url: String) -> Self {
+        Self::build(database, catalogue, products_url, &Auth::open()).await
+    }
+
+    async fn build(database: Database, catalogue: Catalogue, products_url: String, auth: &Auth) -> Self {
         users::migrate(&database).await.unwrap();
         orders::migrate(&database).await.unwrap();
         let config = Config { products_url, orders_relay_lease: Duration::from_millis(300), ..Config::default() };
-        let service = Service::new(&config, &database).unwrap();
+        let service = Service::new(&config, &database, auth).unwrap();
         let health = Health::new();
         let app = application(service.router.clone(), &health, &Metrics::new("orders"), Duration::from_secs(30));
         let mut shop = Self { catalogue, database, config, service, user_id: 0, app };
@@ -78,6 +90,12 @@ impl Shop {
         let (head, body) = response.into_parts();
         let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
         Reply { status: head.status, headers: head.headers, text }
+    }
+
+    /// Sends a request that shows this access token.
+    pub async fn send_as(&self, token: &str, method: Method, path: &str, body: Option<Value>) -> Reply {
+        let request = Request::builder().method(method).uri(path);
+        self.send(request.header("authorization", format!("Bearer {token}")), body).await
     }
 
     pub async fn get(&self, path: &str) -> Reply {

@@ -46,6 +46,35 @@ fn a_dynamodb_that_does_not_answer_is_said() {
 }
 
 #[test]
+fn nobody_is_served_where_others_can_connect_and_nobody_is_asked() {
+    for arguments in [&["--ephemeral"][..], &["orders", "--ephemeral"], &["gateway"]] {
+        let said = refusal(&[arguments, &["--port-base", "0", "--host", "0.0.0.0"]].concat());
+        assert!(said.contains("0.0.0.0") && said.contains("--auth enforced") && said.contains("--allow-open"), "{said}");
+    }
+}
+
+#[test]
+fn a_service_that_has_nothing_to_be_known_by_is_told_so() {
+    let said = refusal(&["products", "--ephemeral", "--port-base", "0", "--auth", "enforced"]);
+    assert!(said.contains("--service-secret"), "{said}");
+}
+
+#[test]
+fn a_secret_that_could_be_guessed_is_refused_without_being_shown() {
+    let arguments = ["products", "--ephemeral", "--port-base", "0", "--auth", "enforced", "--service-secret", "hunter2"];
+    let said = refusal(&arguments);
+    assert!(said.contains("32 bytes") && !said.contains("hunter2"), "{said}");
+}
+
+#[test]
+fn an_admin_without_a_proper_password_is_refused_without_its_being_shown() {
+    let admin = ["--users-admin-email", "admin@test.com", "--users-admin-password", "hunter2"];
+    let output = run(&[&["--ephemeral", "--port-base", "0"][..], &admin].concat());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && said.contains("first admin") && !said.contains("hunter2"), "{said}");
+}
+
+#[test]
 fn a_flag_that_does_not_exist_is_named() {
     let output = run(&["--no-such-flag"]);
     let said = String::from_utf8(output.stderr).unwrap();

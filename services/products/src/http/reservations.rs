@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use chassis::auth::Trusted;
 use chassis::{Json, Path, Problem, Result};
 
 use crate::reservation::{self, Basket, Request, Reservation, Status};
@@ -10,6 +11,7 @@ use crate::store::reservations::Reserved;
 
 /// 201 when it is held now, 200 when it was held before under this key.
 pub(super) async fn reserve(
+    _: Trusted,
     State(store): State<Store>,
     Json(request): Json<Request>,
 ) -> Result<(StatusCode, Json<Reservation>)> {
@@ -35,13 +37,13 @@ pub(super) async fn reserve(
 }
 
 /// Gives back what the key holds. Asked again it does nothing; a key that holds nothing yet never will.
-pub(super) async fn release(State(store): State<Store>, Path(key): Path<String>) -> Result<StatusCode> {
+pub(super) async fn release(_: Trusted, State(store): State<Store>, Path(key): Path<String>) -> Result<StatusCode> {
     reservation::check_key(&key)?;
     store.release(&key).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-pub(super) async fn show(State(store): State<Store>, Path(key): Path<String>) -> Result<Json<Reservation>> {
+pub(super) async fn show(_: Trusted, State(store): State<Store>, Path(key): Path<String>) -> Result<Json<Reservation>> {
     reservation::check_key(&key)?;
     let found = store.reservation(&key).await?;
     found.map(Json).ok_or_else(|| Problem::not_found("nothing was ever reserved under this key"))

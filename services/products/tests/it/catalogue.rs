@@ -18,6 +18,7 @@ testbed::on_both_dynamodbs!(
     a_deleted_product_is_gone,
     a_client_that_has_the_version_is_not_sent_it_again,
     paths_and_queries_that_cannot_be_read_are_refused,
+    a_product_is_added_once_under_an_id_that_the_caller_chose,
 );
 
 fn ids(page: &Value) -> Vec<String> {
@@ -188,4 +189,17 @@ async fn paths_and_queries_that_cannot_be_read_are_refused(dynamodb: Client) {
     assert_eq!(blamed("/products?limit=101").await, (400, "limit".to_owned()));
     assert_eq!(blamed("/products?cursor=nonsense").await, (400, "cursor".to_owned()));
     assert_eq!(blamed(&format!("/products?category={}", "x".repeat(65))).await, (400, "category".to_owned()));
+}
+
+async fn a_product_is_added_once_under_an_id_that_the_caller_chose(dynamodb: Client) {
+    let service = service(dynamodb).await;
+    let path = "/products/0199c82c-c001-7000-8000-000000000001";
+    let lamp = json!({"name": "Lamp", "price_cents": 1999, "stock": 3});
+    let put = async |headers: &[(&str, &str)]| service.send("PUT", path, headers, Some(lamp.clone())).await;
+    assert_eq!(put(&[]).await.status, 428);
+    let added = put(&[("if-none-match", "*")]).await;
+    assert_eq!((added.status.as_u16(), &added.body["id"]), (201, &json!(&path["/products/".len()..])));
+    let again = put(&[("if-none-match", "*")]).await;
+    assert_eq!((again.status.as_u16(), again.blamed()), (412, "If-None-Match"));
+    assert_eq!(service.get(path).await.body, added.body);
 }

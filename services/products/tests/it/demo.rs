@@ -2,6 +2,7 @@
 
 use aws_sdk_dynamodb::Client;
 use chassis::Shutdown;
+use chassis::auth::Auth;
 use products::{Config, Parts};
 use testbed::TestClient;
 
@@ -10,7 +11,7 @@ use crate::add_with_stock;
 testbed::on_both_dynamodbs!(an_empty_catalogue_is_filled_once, a_catalogue_with_products_is_left_alone);
 
 async fn start(dynamodb: &Client) -> TestClient {
-    let parts = Parts { dynamodb: dynamodb.clone() };
+    let parts = Parts { dynamodb: dynamodb.clone(), auth: Auth::open() };
     products::prepare(&Config { demo_products: true }, &parts, &Shutdown::new()).await;
     TestClient::new(products::router(&parts))
 }

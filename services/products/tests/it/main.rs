@@ -4,18 +4,20 @@
 
 mod catalogue;
 mod demo;
+mod enforced;
 mod openapi;
 mod reservations;
 
 use aws_sdk_dynamodb::Client;
 use chassis::Shutdown;
+use chassis::auth::Auth;
 use products::{Config, Parts};
 use serde_json::{Value, json};
 use testbed::TestClient;
 
 /// The service on empty tables.
 async fn service(dynamodb: Client) -> TestClient {
-    let parts = Parts { dynamodb };
+    let parts = Parts { dynamodb, auth: Auth::open() };
     products::prepare(&Config { demo_products: false }, &parts, &Shutdown::new()).await;
     TestClient::new(products::router(&parts))
 }

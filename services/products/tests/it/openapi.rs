@@ -1,14 +1,15 @@
 //! The service does what its description says.
 
 use chassis::Shutdown;
+use chassis::auth::Auth;
 use products::{Config, Parts};
 use serde_json::json;
 
-use testbed::description::{assert_routes, description};
+use testbed::description::{assert_guarded, assert_routes, description};
 
 #[tokio::test]
 async fn routes_and_replies_are_as_described() {
-    let parts = Parts { dynamodb: testbed::embedded().await };
+    let parts = Parts { dynamodb: testbed::embedded().await, auth: Auth::open() };
     products::prepare(&Config::default(), &parts, &Shutdown::new()).await;
     let router = products::router(&parts);
     let document = description(&router).await;
@@ -18,4 +19,14 @@ async fn routes_and_replies_are_as_described() {
     let described = document["components"]["schemas"]["Product"]["required"].as_array().unwrap();
     assert_eq!(shown.as_object().unwrap().len(), described.len());
     assert!(described.iter().all(|field| shown.get(field.as_str().unwrap()).is_some()), "{shown}");
+}
+
+#[tokio::test]
+async fn what_is_described_as_secured_asks_who_calls_and_nothing_else_does() {
+    let auth = testbed::Identities::default().auth;
+    let parts = Parts { dynamodb: testbed::embedded().await, auth };
+    products::prepare(&Config::default(), &parts, &Shutdown::new()).await;
+    let router = products::router(&parts);
+    let document = description(&router).await;
+    assert_guarded(&router, &document).await;
 }

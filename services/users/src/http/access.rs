@@ -7,6 +7,7 @@ use std::time::Instant;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::IntoResponse;
+use chassis::auth::Caller;
 use chassis::{Json, Path, Problem, Result};
 use events::Timestamp;
 use serde::Deserialize;
@@ -65,10 +66,12 @@ pub(super) async fn log_out(State(users): State<Users>, Json(refresh): Json<Refr
 
 /// Ends every session of the user: whoever knows the new password begins anew.
 pub(super) async fn set_password(
+    caller: Caller,
     State(users): State<Users>,
     Path(id): Path<i64>,
     Json(change): Json<NewPassword>,
 ) -> Result<StatusCode> {
+    caller.require_user(id)?;
     let credentials = users.store.credentials(id).await?.ok_or_else(no_such_user)?;
     if credentials.password_hash.is_some() {
         users.attempts.count(&format!("id {id}"), Instant::now()).map_err(too_many)?;

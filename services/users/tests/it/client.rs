@@ -5,14 +5,19 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
+use chassis::auth::Auth;
 use chassis::sql::Database;
-use chassis::{Health, Metrics, application};
+use chassis::{Health, Metrics, Shutdown, application};
 use http_body_util::BodyExt;
-use serde_json::Value;
+use serde_json::{Value, json};
+use testbed::Identities;
 use tower::ServiceExt;
 use users::{Config, Parts};
 
-pub struct Client(Router);
+pub struct Client {
+    router: Router,
+    token: Option<String>,
+}
 
 /// What came back.
 pub struct Reply {
@@ -24,19 +29,49 @@ pub struct Reply {
 impl Client {
     /// A client of a service with empty tables.
     pub async fn new(database: Database) -> Self {
+        Self::of(database, &Config::default(), Auth::open()).await
+    }
+
+    /// The same, where the service asks who calls.
+    pub async fn enforced(database: Database, config: &Config) -> Self {
+        Self::of(database, config, Identities::default().auth).await
+    }
+
+    pub async fn of(database: Database, config: &Config, auth: Auth) -> Self {
         users::migrate(&database).await.unwrap();
-        let router = users::router(&Config::default(), Parts { database });
-        Self(application(router, &Health::new(), &Metrics::new("users"), Duration::from_secs(30)))
+        users::appoint_admin(config, &database, &Shutdown::new()).await.unwrap();
+        let router = users::router(config, Parts { database, auth });
+        let router = application(router, &Health::new(), &Metrics::new("users"), Duration::from_secs(30));
+        Self { router, token: None }
     }
 
     pub fn router(&self) -> &Router {
-        &self.0
+        &self.router
+    }
+
+    /// A client that has logged in.
+    pub async fn logged_in(&self, email: &str, password: &str) -> Self {
+        let reply = self.log_in(email, password).await;
+        assert_eq!(reply.status, StatusCode::OK, "{}", reply.body);
+        self.showing(reply.body["access_token"].as_str().unwrap())
+    }
+
+    /// A client that shows this access token.
+    pub fn showing(&self, token: &str) -> Self {
+        Self { router: self.router.clone(), token: Some(token.to_owned()) }
+    }
+
+    pub async fn log_in(&self, email: &str, password: &str) -> Reply {
+        self.send(Method::POST, "/users/login", Some(json!({"email": email, "password": password}))).await
     }
 
     pub async fn send(&self, method: Method, path: &str, body: Option<Value>) -> Reply {
-        let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+        let mut request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
         let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
-        let response = self.0.clone().oneshot(request.body(body).unwrap()).await.unwrap();
+        let response = self.router.clone().oneshot(request.body(body).unwrap()).await.unwrap();
         let location = response.headers().get("location").map(|value| value.to_str().unwrap().to_owned());
         let status = response.status();
         let bytes = response.into_body().collect().await.unwrap().to_bytes();

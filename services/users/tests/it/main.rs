@@ -6,5 +6,6 @@ mod client;
 mod contract;
 #[path = "../../../chassis/tests/it/databases.rs"]
 mod databases;
+mod enforced;
 mod openapi;
 mod sessions;

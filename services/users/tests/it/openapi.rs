@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::client::Client;
 use crate::databases::SqliteFile;
-use testbed::description::{assert_fields, assert_routes, description};
+use testbed::description::{assert_fields, assert_guarded, assert_routes, description};
 
 #[tokio::test]
 async fn routes_and_replies_are_as_described() {
@@ -21,4 +21,12 @@ async fn routes_and_replies_are_as_described() {
     assert_fields(&document, "LogIn", &log_in);
     assert_fields(&document, "Tokens", &client.send(Method::POST, "/users/login", Some(log_in)).await.body);
     assert_fields(&document, "Problem", &client.post(json!({})).await.body);
+}
+
+#[tokio::test]
+async fn what_is_described_as_secured_asks_who_calls_and_nothing_else_does() {
+    let sqlite = SqliteFile::new();
+    let client = Client::enforced(sqlite.open(), &users::Config::default()).await;
+    let document = description(client.router()).await;
+    assert_guarded(client.router(), &document).await;
 }

@@ -1,0 +1,4 @@
+CREATE TABLE IF NOT EXISTS admins (
+    user_id BIGINT NOT NULL PRIMARY KEY,
+    CONSTRAINT admin_is_user FOREIGN KEY (user_id) REFERENCES users (id) ON DELETE CASCADE
+) ENGINE = InnoDB

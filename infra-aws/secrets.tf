@@ -39,7 +39,8 @@ locals {
 
   # Secrets whose values a person or a pipeline puts: `aws secretsmanager put-secret-value`, see README.md.
   given_secrets = {
-    "users/token-keys"   = "The keys that sign access tokens"
+    "services/auth"      = "The secret by which services know each other"
+    "users/admin"        = "E-mail address and password of the first admin"
     "notifications/smtp" = "User and password of the mail server"
   }
 }

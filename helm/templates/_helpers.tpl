@@ -86,6 +86,10 @@ capabilities: {drop: [ALL]}
 {{- $called := index $root.Values.services . | required (printf "calls names %q, which is no service" .) }}
 {{- $_ := set $settings (printf "TIDEMARK_%s_URL" (upper .)) (printf "http://%s:%v" . $called.port) }}
 {{- end }}
+{{- /* Who calls users asks it for the keys that verify access tokens. */}}
+{{- if has "users" ($service.calls | default list) }}
+{{- $_ := set $settings "TIDEMARK_JWKS_URL" (printf "http://users:%v/.well-known/jwks.json" $root.Values.services.users.port) }}
+{{- end }}
 {{- range $service.stores | default list }}
 {{- range $variable, $value := (index $root.Values.stores .).environment }}
 {{- $_ := set $settings $variable $value }}

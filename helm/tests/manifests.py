@@ -15,7 +15,8 @@ import documents
 PICTURE = {
     ("public", "gateway"), ("public", "platform"),
     ("gateway", "users"), ("gateway", "products"), ("gateway", "orders"), ("gateway", "notifications"), ("gateway", "analytics"),
-    ("orders", "products"),
+    ("orders", "products"), ("notifications", "users"), ("analytics", "orders"),
+    ("products", "users"), ("orders", "users"), ("analytics", "users"),
     ("users", "mysql"), ("orders", "mysql"), ("migrations", "mysql"),
     ("products", "https"), ("notifications", "https"), ("analytics", "https"),
     ("orders", "kafka"), ("notifications", "kafka"), ("analytics", "kafka"),

@@ -16,6 +16,10 @@ import urllib.request
 STORES = {"TIDEMARK_MYSQL", "TIDEMARK_BROKERS", "TIDEMARK_DYNAMODB", "TIDEMARK_PROPERTIES", "TIDEMARK_OBJECTS", "TIDEMARK_CHECKPOINTS"}
 
 
+# What services refuse to start without: any will do here.
+SECRETS = {"TIDEMARK_SERVICE_SECRET": "a secret of these pods and no others"}
+
+
 def describe(paths):
     import documents
 
@@ -23,10 +27,12 @@ def describe(paths):
     for path in paths:
         manifests = documents.read(path)
         settings = {d["metadata"]["name"]: d["data"] for d in manifests if d["kind"] == "ConfigMap"}
+        given = {d["metadata"]["name"]: d["spec"]["target"]["template"]["data"] for d in manifests if d["kind"] == "ExternalSecret"}
         for workload in (d for d in manifests if d["kind"] in ("Job", "Deployment", "StatefulSet")):
             name, spec = workload["metadata"]["name"], workload["spec"]["template"]["spec"]
             container = spec["containers"][0]
             environment = settings.get(name) or {entry["name"]: entry["value"] for entry in container["env"]}
+            environment = environment | {key: value for key, value in SECRETS.items() if key in given.get(name, {})}
             pods.append({
                 "name": f"{workload['kind']} {name}", "args": container["args"], "user": spec["securityContext"]["runAsUser"],
                 "environment": {key: value for key, value in environment.items() if key not in STORES},

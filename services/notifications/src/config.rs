@@ -1,6 +1,10 @@
 //! The settings of this service.
 
+use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
+
+use url::Url;
 
 /// How the service behaves. Where it listens, stores and reads from is handed to [`crate::run`].
 #[derive(Clone, Debug, clap::Args)]
@@ -10,10 +14,159 @@ pub struct Config {
     #[arg(long, env = "TIDEMARK_NOTIFICATIONS_RETENTION", default_value = "30d",
           value_parser = humantime::parse_duration, value_name = "DURATION")]
     pub notifications_retention: Duration,
+    /// Base address of the users service, which knows the addresses of the users.
+    #[arg(
+        id = "notifications-users-url",
+        long = "notifications-users-url",
+        env = "TIDEMARK_USERS_URL",
+        default_value = "http://127.0.0.1:5001",
+        value_name = "URL"
+    )]
+    pub users_url: String,
+    /// Mail server: `smtps://host` (TLS), `smtp://host?tls=required` (STARTTLS), `smtp://host` (a relay nearby, in the
+    /// clear) [default: none, messages go to the simulated mailbox].
+    #[arg(long, env = "TIDEMARK_NOTIFICATIONS_EMAIL", hide_env_values = true, value_name = "URL")]
+    pub notifications_email: Option<String>,
+    /// Who sends the e-mails.
+    #[arg(long, env = "TIDEMARK_NOTIFICATIONS_EMAIL_FROM", default_value = DEFAULT_FROM, value_name = "MAILBOX")]
+    pub notifications_email_from: String,
+    /// User at the mail server [default: none, it asks for none].
+    #[arg(long, env = "TIDEMARK_NOTIFICATIONS_EMAIL_USER", value_name = "NAME")]
+    pub notifications_email_user: Option<String>,
+    /// The user's password; better by the variable or in a file.
+    #[arg(long, env = "TIDEMARK_NOTIFICATIONS_EMAIL_PASSWORD", hide_env_values = true, value_name = "PASSWORD")]
+    pub notifications_email_password: Option<String>,
+    /// File that holds the user's password.
+    #[arg(
+        long,
+        env = "TIDEMARK_NOTIFICATIONS_EMAIL_PASSWORD_FILE",
+        value_name = "FILE",
+        conflicts_with = "notifications_email_password"
+    )]
+    pub notifications_email_password_file: Option<PathBuf>,
+    /// SMS gateway that takes `{"id","to","text"}`, for users whom no e-mail reaches [default: none].
+    #[arg(long, env = "TIDEMARK_NOTIFICATIONS_SMS", hide_env_values = true, value_name = "URL")]
+    pub notifications_sms: Option<String>,
+    /// Bearer token for the SMS gateway; better by the variable or in a file.
+    #[arg(long, env = "TIDEMARK_NOTIFICATIONS_SMS_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    pub notifications_sms_token: Option<String>,
+    /// File that holds the bearer token.
+    #[arg(
+        long,
+        env = "TIDEMARK_NOTIFICATIONS_SMS_TOKEN_FILE",
+        value_name = "FILE",
+        conflicts_with = "notifications_sms_token"
+    )]
+    pub notifications_sms_token_file: Option<PathBuf>,
+    /// How often a message is tried, over some hours, before it goes to the dead letters.
+    #[arg(long, env = "TIDEMARK_NOTIFICATIONS_ATTEMPTS", default_value_t = DEFAULT_ATTEMPTS,
+          value_parser = clap::value_parser!(u32).range(1..), value_name = "COUNT")]
+    pub notifications_attempts: u32,
+}
+
+const DEFAULT_FROM: &str = "Tidemark <orders@tidemark.example>";
+const DEFAULT_ATTEMPTS: u32 = 12;
+
+/// Settings that cannot work.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// It is no URL of the kind that is wanted.
+    #[error("{flag} is not a URL that can be used: {reason}")]
+    Url {
+        /// The setting.
+        flag: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The sender is no mailbox.
+    #[error("--notifications-email-from is not a mailbox: {0}")]
+    From(#[from] lettre::address::AddressError),
+    /// A password or token would cross the network for all to read.
+    #[error("{flag} would send a secret in the clear: choose an address with TLS")]
+    InTheClear {
+        /// The setting.
+        flag: &'static str,
+    },
+    /// A file with a secret cannot be read.
+    #[error("{} cannot be read: {source}", path.display())]
+    Secret {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A client for HTTP cannot be made.
+    #[error("no HTTP client can be made: {0}")]
+    Client(#[from] reqwest::Error),
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { notifications_retention: Duration::from_secs(30 * 24 * 3600) }
+        Self {
+            notifications_retention: Duration::from_secs(30 * 24 * 3600),
+            users_url: "http://127.0.0.1:5001".to_owned(),
+            notifications_email: None,
+            notifications_email_from: DEFAULT_FROM.to_owned(),
+            notifications_email_user: None,
+            notifications_email_password: None,
+            notifications_email_password_file: None,
+            notifications_sms: None,
+            notifications_sms_token: None,
+            notifications_sms_token_file: None,
+            notifications_attempts: DEFAULT_ATTEMPTS,
+        }
+    }
+}
+
+/// The secret itself, or what its file says.
+pub(crate) fn secret(value: Option<&String>, file: Option<&PathBuf>) -> Result<Option<String>, SettingsError> {
+    match file {
+        Some(path) => {
+            let text = fs::read_to_string(path);
+            let text = text.map_err(|source| SettingsError::Secret { path: path.clone(), source })?;
+            Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
+        }
+        None => Ok(value.cloned()),
+    }
+}
+
+/// Whether nobody on the way can read what is sent there: it is encrypted, or stays on this machine.
+pub(crate) fn keeps_secrets(url: &Url) -> bool {
+    let is_encrypted = ["smtps", "https"].contains(&url.scheme())
+        || url.query_pairs().any(|(name, value)| name == "tls" && value == "required");
+    is_encrypted || url.host_str().is_some_and(is_here)
+}
+
+fn is_here(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_go_where_they_are_encrypted_or_stay_here() {
+        let keeps = |url: &str| keeps_secrets(&url.parse().unwrap());
+        for url in
+            ["smtps://mail.test", "smtp://mail.test?tls=required", "https://sms.test/send", "smtp://127.0.0.1:25"]
+        {
+            assert!(keeps(url), "{url}");
+        }
+        for url in ["smtp://mail.test", "smtp://mail.test?tls=opportunistic", "http://sms.test", "http://10.0.0.1"] {
+            assert!(!keeps(url), "{url}");
+        }
+        assert!(keeps("http://[::1]:9/") && keeps("http://localhost:9/"));
+    }
+
+    #[test]
+    fn a_secret_in_a_file_is_read_without_the_end_of_its_line() {
+        let path = std::env::temp_dir().join(format!("tidemark-secret-{}", uuid::Uuid::new_v4()));
+        fs::write(&path, "pass word\n").unwrap();
+        assert_eq!(secret(None, Some(&path)).unwrap().as_deref(), Some("pass word"));
+        fs::remove_file(&path).unwrap();
+        assert!(matches!(secret(None, Some(&path)), Err(SettingsError::Secret { .. })));
+        assert_eq!(secret(Some(&"here".to_owned()), None).unwrap().as_deref(), Some("here"));
     }
 }

@@ -1,16 +1,24 @@
-//! What happens to the records of `orders`: decode, notify, and what cannot be decoded to the dead letters.
+//! What happens to the records of `orders`: decode, keep a notification, and what cannot be decoded to the dead letters.
+//!
+//! By the simulated channel a notification is told when it is kept: one write, so exactly once. Any other needs an errand
+//! as well, for the sender. It is written after the notification; whoever dies between the two has not remembered the
+//! record's position, so it is consumed again and the errand written then.
 
-use events::{ORDER_CREATED, OrderCreated, Timestamp};
+use std::sync::Arc;
+
+use events::{ORDER_CREATED, OrderCreated};
 use follower::{Batch, Consumer, Received};
 use futures::{StreamExt, TryStreamExt};
-use prometheus::IntCounter;
 use serde::Deserialize;
+use tokio::sync::Notify;
 
+use crate::clock::Clock;
 use crate::dead_letter::{DeadLetter, DeadLetterError, DeadLetters};
-use crate::notification::Notification;
-use crate::store::{Store, StoreError};
+use crate::notification::{Channel, Notification};
+use crate::sender::Counters;
+use crate::store::{Kept, Store, StoreError};
 
-/// How many notifications are under way at once.
+/// How many notifications are written at once.
 const AT_ONCE: usize = 32;
 
 /// Consumes `orders`.
@@ -19,10 +27,14 @@ pub struct Orders {
     pub store: Store,
     /// Where orders go that nobody can be told of.
     pub dead_letters: DeadLetters,
-    /// How many notifications were sent.
-    pub sent: IntCounter,
-    /// How many orders went to the dead letters.
-    pub dead: IntCounter,
+    /// By which channel users are told.
+    pub channel: Channel,
+    /// Wakes the sender.
+    pub kept: Arc<Notify>,
+    /// What time it is.
+    pub clock: Clock,
+    /// What came of it.
+    pub counters: Counters,
 }
 
 /// Why a batch could not be consumed now.
@@ -56,25 +68,33 @@ impl Consumer for Orders {
         let (mut orders, mut letters) = (Vec::new(), Vec::new());
         for record in &batch.records {
             match decode(record) {
-                Decoded::Order(order) => orders.push(order),
+                Decoded::Order(order) => orders.push((order, record)),
                 Decoded::Other => {}
                 Decoded::Malformed(reason) => letters.push(DeadLetter { record: record.clone(), reason }),
             }
         }
-        let notified = futures::stream::iter(orders).map(|order| self.notify(order));
-        notified.buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+        let notified: Vec<_> = orders.into_iter().map(|(order, record)| self.notify(order, record)).collect();
+        futures::stream::iter(notified).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
         let dead = letters.len() as u64;
         self.dead_letters.publish(letters).await?;
-        self.dead.inc_by(dead);
+        self.counters.dead.inc_by(dead);
         Ok(())
     }
 }
 
 impl Orders {
-    async fn notify(&self, order: OrderCreated) -> Result<(), ConsumeError> {
-        let notification = Notification::simulated(&order, Timestamp::now());
-        if self.store.keep(&notification).await? {
-            self.sent.inc();
+    async fn notify(&self, order: OrderCreated, record: &Received) -> Result<(), StoreError> {
+        let notification = Notification::of(&order, self.channel, self.clock.now());
+        let status = match self.store.keep(&notification).await? {
+            Kept::Now => notification.status,
+            Kept::Before(status) if status.is_open() => status,
+            Kept::Before(_) => return Ok(()),
+        };
+        if status.is_open() {
+            self.store.ensure_errand(&notification, record).await?;
+            self.kept.notify_one();
+        } else {
+            self.counters.sent.inc();
         }
         Ok(())
     }

@@ -1,4 +1,5 @@
-//! Dead letters: orders that nobody could be told of, as they came, with headers that say from where and why.
+//! Dead letters: orders that nobody could be told of, as they came, with headers that say from where and why. A letter may
+//! stand in the topic twice, when it is not known whether it was published, or who published it died before it said so.
 //!
 //! The stream job sends its own dead letters to the same topic; `reported_by` tells them apart.
 

@@ -1,18 +1,35 @@
 //! The REST interface of the mailbox.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::State;
 use axum::http::header;
-use axum::routing::get;
-use chassis::{Cursor, Json, Limit, Page, PageQuery, Problem, Query, Result};
-use events::Timestamp;
-use serde::Deserialize;
+use axum::routing::{get, post};
+use chassis::{Cursor, Json, Limit, Page, PageQuery, Path, Problem, Query, Result};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+use uuid::Uuid;
 
+use crate::clock::Clock;
 use crate::notification::Notification;
-use crate::store::{Position, Store, StoreError};
+use crate::store::{Position, Reopened, Shelf, Store, StoreError};
 
 /// What this service offers, in OpenAPI.
 const DESCRIPTION: &str = include_str!("../openapi.json");
+/// How many dead letters one request sends again.
+const RETRIED_AT_ONCE: usize = 100;
+
+/// What the handlers work with.
+#[derive(Clone)]
+pub struct Mailbox {
+    /// The notifications.
+    pub store: Store,
+    /// What time it is.
+    pub clock: Clock,
+    /// Wakes the sender.
+    pub kept: Arc<Notify>,
+}
 
 /// The query of the list.
 #[derive(Debug, Deserialize)]
@@ -24,23 +41,64 @@ struct ListQuery {
     cursor: Option<Cursor>,
 }
 
-/// The routes of this service.
-pub fn router(store: Store) -> Router {
-    Router::new()
-        .route("/notifications", get(list))
-        .route("/openapi.json", get(async || ([(header::CONTENT_TYPE, "application/json")], DESCRIPTION)))
-        .with_state(store)
+/// What was sent on its way again.
+#[derive(Debug, Serialize)]
+struct Retried {
+    /// How many.
+    retried: usize,
 }
 
-async fn list(State(store): State<Store>, Query(query): Query<ListQuery>) -> Result<Json<Page<Notification>>> {
+/// The routes of this service.
+pub fn router(mailbox: Mailbox) -> Router {
+    Router::new()
+        .route("/notifications", get(list))
+        .route("/notifications/retry", post(retry_dead))
+        .route("/notifications/{id}/retry", post(retry))
+        .route("/openapi.json", get(async || ([(header::CONTENT_TYPE, "application/json")], DESCRIPTION)))
+        .with_state(mailbox)
+}
+
+async fn list(State(mailbox): State<Mailbox>, Query(query): Query<ListQuery>) -> Result<Json<Page<Notification>>> {
     let page = PageQuery { limit: query.limit, cursor: query.cursor };
     let after: Option<Position> = page.after()?;
     let one_more = page.limit.items() + 1;
     let found = match query.user_id {
-        Some(user_id) => store.of_user(user_id, after.as_ref(), one_more).await?,
-        None => store.all(after.as_ref(), one_more, Timestamp::now()).await?,
+        Some(user_id) => mailbox.store.of_user(user_id, after.as_ref(), one_more).await?,
+        None => mailbox.store.all(after.as_ref(), one_more, mailbox.clock.now()).await?,
     };
     Ok(Json(Page::cut(found, page.limit, Position::after)))
+}
+
+/// Sends one again that was given up, or at once one that waits.
+async fn retry(State(mailbox): State<Mailbox>, Path(id): Path<Uuid>) -> Result<Json<Notification>> {
+    let now = mailbox.clock.now();
+    let notification = match mailbox.store.reopen(id, now).await? {
+        Reopened::To(notification) => *notification,
+        Reopened::NotFrom(status) => {
+            let detail = format!("a notification that is {} is not sent again", status.name());
+            return Err(Problem::conflict(detail).field("status"));
+        }
+        Reopened::Gone => return Err(Problem::not_found("there is no such notification")),
+    };
+    if !mailbox.store.make_due(id, now).await? {
+        return Err(Problem::conflict("its order is no longer kept here"));
+    }
+    mailbox.kept.notify_one();
+    Ok(Json(notification))
+}
+
+/// Sends all again that were given up, at most [`RETRIED_AT_ONCE`]; asked again, the next.
+async fn retry_dead(State(mailbox): State<Mailbox>) -> Result<Json<Retried>> {
+    let now = mailbox.clock.now();
+    let mut retried = 0;
+    for errand in mailbox.store.errands(Shelf::Dead, now, RETRIED_AT_ONCE).await? {
+        let is_open = matches!(mailbox.store.reopen(errand.event_id, now).await?, Reopened::To(_));
+        if is_open && mailbox.store.make_due(errand.event_id, now).await? {
+            retried += 1;
+        }
+    }
+    mailbox.kept.notify_one();
+    Ok(Json(Retried { retried }))
 }
 
 impl From<StoreError> for Problem {

@@ -1,39 +1,72 @@
 //! The notifications service: who ordered is told so, once.
 //!
 //! It consumes the topic `orders` (`consume`) and owns the DynamoDB table `notifications` (`store`), the mailbox behind
-//! `GET /notifications`. It publishes what it cannot understand to `orders-dead-letter` (`dead_letter`), and goes on.
+//! `GET /notifications`. It publishes what it cannot understand or deliver to `orders-dead-letter` (`dead_letter`), and
+//! goes on.
+//!
+//! ```text
+//! orders ─▶ follower ─▶ keep a notification ─▶ DynamoDB ─▶ sender ─▶ couriers: e-mail, SMS
+//!                       (first write wins)      ▲   │      (claims)  (who? asks the users service)
+//!                                               │   └─▶ GET /notifications
+//!                                               └─ POST /notifications/retry
+//! ```
+//!
+//! Without a mail server or an SMS gateway nothing is sent: to be kept in the mailbox is all the simulated channel does.
+//! With both, e-mail is preferred, and SMS is for users without an address.
 //!
 //! What always holds: an event has at most one notification, for the event's id is its key; and none is missed, for its
-//! position on the topic is remembered only when the notification is kept.
+//! position on the topic is remembered only when the notification is kept. Whether it was told is known exactly for the
+//! simulated channel. No mail server and no gateway can be asked to commit together with a table: when a sender dies
+//! between handing a message over and noting that, it is handed over once more, under the same id.
 
+mod clock;
 mod config;
 mod consume;
-mod dead_letter;
-mod http;
 mod notification;
-mod store;
 mod template;
 
+mod store;
+
+mod courier;
+mod dead_letter;
+mod recipient;
+mod sender;
+
+mod http;
+
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use axum::Router;
 use chassis::{Health, Metrics, ServeError, Shutdown, dynamodb, retry};
-pub use config::Config;
+pub use clock::Clock;
+pub use config::{Config, SettingsError};
 use consume::Orders;
+use courier::Courier;
+use courier::email::Email;
+use courier::sms::Sms;
 use dead_letter::DeadLetters;
 use events::ORDERS;
 use follower::{Follower, Lag};
+use http::Mailbox;
+use notification::Channel;
 use prometheus::{IntCounter, PullingGauge};
+use recipient::Users;
 use record_log::RecordLog;
-pub use store::NOTIFICATIONS;
+use sender::{BATCH as ERRANDS, Counters, Sender};
 use store::Store;
+pub use store::{NOTIFICATIONS, StoreError};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use uuid::Uuid;
 
 /// Under which name the positions on the topic are remembered.
 const GROUP: &str = "notifications";
 /// How many orders are looked at together at most.
 const BATCH: usize = 200;
+/// How often the sender looks at what is due, unless it is told that there is something.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// What the service works with.
 #[derive(Clone)]
@@ -44,19 +77,37 @@ pub struct Parts {
     pub log: Arc<dyn RecordLog>,
 }
 
+/// Why the service ended.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Its server broke.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// It was told to do what cannot be done.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+}
+
 /// The service, put together and not yet begun.
 pub struct Service {
     store: Store,
-    parts: Parts,
+    log: Arc<dyn RecordLog>,
     lag: Lag,
-    sent: IntCounter,
-    dead: IntCounter,
+    users: Users,
+    couriers: Vec<Arc<dyn Courier>>,
+    most_attempts: u32,
+    kept: Arc<Notify>,
+    clock: Clock,
+    counters: Counters,
     shutdown: Shutdown,
 }
 
 impl Service {
     /// Puts the service together; it counts what it does in `metrics`, and ends with `shutdown`.
-    pub fn new(config: &Config, parts: Parts, metrics: &Metrics, shutdown: Shutdown) -> Self {
+    ///
+    /// # Errors
+    /// [`SettingsError`].
+    pub fn new(config: &Config, parts: Parts, metrics: &Metrics, shutdown: Shutdown) -> Result<Self, SettingsError> {
         let lag = Lag::default();
         let behind = lag.clone();
         let gauge = PullingGauge::new(
@@ -65,20 +116,30 @@ impl Service {
             Box::new(move || behind.records().map_or(f64::NAN, |records| records as f64)),
         );
         metrics.register(gauge.expect("a constant name"));
-        let counter = |name, help| metrics.register(IntCounter::new(name, help).expect("a constant name"));
-        Self {
-            store: Store::new(parts.dynamodb.clone(), config.notifications_retention),
-            parts,
+        Ok(Self {
+            store: Store::new(parts.dynamodb, config.notifications_retention),
+            log: parts.log,
             lag,
-            sent: counter("notifications_sent_total", "Notifications sent."),
-            dead: counter("notifications_dead_letters_total", "Orders that went to the dead letters."),
+            users: Users::new(&config.users_url)?,
+            couriers: couriers(config)?,
+            most_attempts: config.notifications_attempts,
+            kept: Arc::default(),
+            clock: Clock::default(),
+            counters: counters(metrics),
             shutdown,
-        }
+        })
+    }
+
+    /// The same by another clock.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
     }
 
     /// Its routes, over a table that exists.
     pub fn router(&self) -> Router {
-        http::router(self.store.clone())
+        let (store, clock, kept) = (self.store.clone(), self.clock.clone(), Arc::clone(&self.kept));
+        http::router(Mailbox { store, clock, kept })
     }
 
     /// Creates the table if it is missing; tries until it succeeds or a shutdown is requested.
@@ -91,23 +152,91 @@ impl Service {
     /// # Panics
     /// When the consumer does.
     pub async fn consume(&self) {
-        let (log, lag) = (Arc::clone(&self.parts.log), self.lag.clone());
+        let (log, lag) = (Arc::clone(&self.log), self.lag.clone());
         let orders = Orders {
             store: self.store.clone(),
             dead_letters: DeadLetters::new(Arc::clone(&log)),
-            sent: self.sent.clone(),
-            dead: self.dead.clone(),
+            channel: self.couriers.first().map_or(Channel::Simulated, |courier| courier.channel()),
+            kept: Arc::clone(&self.kept),
+            clock: self.clock.clone(),
+            counters: self.counters.clone(),
         };
         let follower = Follower { log, topic: ORDERS, group: GROUP, batch: BATCH, lag };
         follower.start(orders, self.shutdown.clone()).await.expect("following does not panic");
     }
+
+    /// Sends what is due until a shutdown is requested; where there is nobody to carry it, it only waits.
+    pub async fn send(&self) {
+        if self.couriers.is_empty() {
+            return self.shutdown.requested().await;
+        }
+        let sender = self.sender();
+        while !self.shutdown.is_requested() {
+            let done = sender.send_due(&self.shutdown).await.unwrap_or_else(|error| {
+                tracing::warn!(%error, "it cannot be known what is due");
+                0
+            });
+            if done == ERRANDS {
+                continue;
+            }
+            tokio::select! {
+                () = self.kept.notified() => {}
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+                () = self.shutdown.requested() => {}
+            }
+        }
+    }
+
+    /// Sends once what is due by the service's clock, as one replica among others; says how many errands were run to
+    /// their end.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be known what is due.
+    pub async fn send_due(&self) -> Result<usize, StoreError> {
+        self.sender().send_due(&self.shutdown).await
+    }
+
+    fn sender(&self) -> Sender {
+        Sender {
+            name: Uuid::new_v4(),
+            store: self.store.clone(),
+            users: self.users.clone(),
+            couriers: self.couriers.clone(),
+            dead_letters: DeadLetters::new(Arc::clone(&self.log)),
+            most_attempts: self.most_attempts,
+            clock: self.clock.clone(),
+            counters: self.counters.clone(),
+        }
+    }
 }
 
-/// Serves and consumes until shut down. It listens at once and is ready when its table is.
+/// Those that the settings name, the preferred first.
+fn couriers(config: &Config) -> Result<Vec<Arc<dyn Courier>>, SettingsError> {
+    let mut couriers: Vec<Arc<dyn Courier>> = Vec::new();
+    if let Some(url) = &config.notifications_email {
+        couriers.push(Arc::new(Email::new(url, config)?));
+    }
+    if let Some(url) = &config.notifications_sms {
+        couriers.push(Arc::new(Sms::new(url, config)?));
+    }
+    Ok(couriers)
+}
+
+fn counters(metrics: &Metrics) -> Counters {
+    let counter = |name, help| metrics.register(IntCounter::new(name, help).expect("a constant name"));
+    Counters {
+        sent: counter("notifications_sent_total", "Notifications sent."),
+        failed: counter("notifications_failed_attempts_total", "Attempts that are to be made again."),
+        skipped: counter("notifications_skipped_total", "Notifications for nobody."),
+        dead: counter("notifications_dead_letters_total", "Orders that went to the dead letters."),
+    }
+}
+
+/// Serves, consumes and sends until shut down. It listens at once and is ready when its table is.
 ///
 /// # Errors
-/// [`ServeError`] when the listener is broken.
-pub async fn run(config: Config, parts: Parts, listener: TcpListener, shutdown: Shutdown) -> Result<(), ServeError> {
+/// [`RunError`].
+pub async fn run(config: Config, parts: Parts, listener: TcpListener, shutdown: Shutdown) -> Result<(), RunError> {
     let (health, metrics) = (Health::new(), Metrics::new("notifications"));
     let client = parts.dynamodb.clone();
     health.register("dynamodb", move || {
@@ -115,12 +244,12 @@ pub async fn run(config: Config, parts: Parts, listener: TcpListener, shutdown: 
         async move { dynamodb::ping(&client, NOTIFICATIONS).await }
     });
     let hold = health.hold("table");
-    let service = Service::new(&config, parts, &metrics, shutdown.clone());
+    let service = Service::new(&config, parts, &metrics, shutdown.clone())?;
     let work = async {
         service.prepare().await;
         drop(hold);
-        service.consume().await;
+        tokio::join!(service.consume(), service.send());
     };
     let serving = chassis::serve("notifications", listener, service.router(), health, metrics, shutdown);
-    tokio::join!(work, serving).1
+    Ok(tokio::join!(work, serving).1?)
 }

@@ -4,7 +4,12 @@
 //! the event is delivered. Two indexes list them, newest first, by query: `by-user`, and `by-day` for all. A day is spread
 //! over [`SHARDS`] partitions, for one DynamoDB partition takes 1,000 writes a second; a page asks all of them and merges.
 //! Both sort by position: the time of the event, then its id. Items expire with their retention.
+//!
+//! How far a notification has come stands in its item and nowhere else ([`progress`]). What is still to be sent has a
+//! second item in the same table, its errand, which says when to look at it ([`errands`]).
 
+mod errands;
+mod progress;
 mod tables;
 
 use std::collections::HashMap;
@@ -13,14 +18,17 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 use chassis::dynamodb::TableError;
+pub use errands::{Errand, Shelf};
 use events::Timestamp;
 use futures::future::try_join_all;
+pub use progress::{Claim, Reopened};
 use serde::{Deserialize, Serialize};
 pub use tables::NOTIFICATIONS;
+use uuid::Uuid;
 
-use crate::notification::Notification;
+use crate::notification::{Notification, Status};
 
 /// Over how many partitions of the index the notifications of one day spread.
 const SHARDS: u8 = 4;
@@ -40,6 +48,15 @@ pub struct Store {
 pub struct Position {
     created_at: Timestamp,
     position: String,
+}
+
+/// What became of a notification that was to be kept.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kept {
+    /// It is kept now.
+    Now,
+    /// Its event had one before, which has come so far.
+    Before(Status),
 }
 
 /// Why the store did not do what it was asked.
@@ -84,16 +101,20 @@ impl Store {
         tables::ensure(&self.client).await
     }
 
-    /// Keeps a notification, unless its event has one. Says whether it was the first.
+    /// Keeps a notification, unless its event has one.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn keep(&self, notification: &Notification) -> Result<bool, StoreError> {
+    pub async fn keep(&self, notification: &Notification) -> Result<Kept, StoreError> {
         let put = self.client.put_item().table_name(NOTIFICATIONS).set_item(Some(self.item(notification)?));
         let put = put.condition_expression("attribute_not_exists(id)");
+        let put = put.return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match put.send().await.map_err(aws_sdk_dynamodb::Error::from) {
-            Ok(_) => Ok(true),
-            Err(aws_sdk_dynamodb::Error::ConditionalCheckFailedException(_)) => Ok(false),
+            Ok(_) => Ok(Kept::Now),
+            Err(aws_sdk_dynamodb::Error::ConditionalCheckFailedException(refusal)) => {
+                let known: Notification = serde_dynamo::from_item(refusal.item.unwrap_or_default())?;
+                Ok(Kept::Before(known.status))
+            }
             Err(error) => Err(StoreError::DynamoDb(Box::new(error))),
         }
     }
@@ -153,14 +174,22 @@ impl Store {
 
     fn item(&self, notification: &Notification) -> Result<HashMap<String, AttributeValue>, StoreError> {
         let day = notification.created_at.as_ms() / DAY_MS;
-        let shard = notification.id.as_bytes()[15] % SHARDS;
         Ok(serde_dynamo::to_item(Row {
             notification,
-            shelf: format!("{day}#{shard}"),
+            shelf: format!("{day}#{}", shard(notification.id)),
             position: position(notification),
-            expires_at: notification.created_at.as_ms() / 1_000 + self.retention.as_secs(),
+            expires_at: self.expires_at(notification),
         })?)
     }
+
+    /// When what belongs to this notification may go, in seconds since 1970.
+    fn expires_at(&self, notification: &Notification) -> u64 {
+        notification.created_at.as_ms() / 1_000 + self.retention.as_secs()
+    }
+}
+
+fn shard(event_id: Uuid) -> u8 {
+    event_id.as_bytes()[15] % SHARDS
 }
 
 /// Sorts as the time of the event does, then by its id.

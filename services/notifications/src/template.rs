@@ -1,11 +1,15 @@
-//! What a notification says: a text with `{{places}}` to be filled. The first line is the subject, the body begins after an
-//! empty line.
+//! What a notification says: texts with `{{places}}` to be filled. In the plain text the first line is the subject, and the
+//! body begins after an empty line; the HTML says the same, with everything escaped that is filled in.
 
 use std::fmt::Write;
 
 use events::{OrderCreated, OrderItem};
 
 const ORDER_CREATED: &str = include_str!("templates/order-created.txt");
+const ORDER_CREATED_HTML: &str = include_str!("templates/order-created.html");
+const ORDER_CREATED_SMS: &str = include_str!("templates/order-created.sms.txt");
+const ITEM_HTML: &str = "<tr><td align=\"right\">{{quantity}}</td><td>{{product}}</td>\
+                         <td align=\"right\">{{each}}</td><td align=\"right\">{{sum}}</td></tr>";
 /// Currencies without a minor unit (ISO 4217).
 const WITHOUT_MINOR_UNIT: [&str; 7] = ["CLP", "ISK", "JPY", "KRW", "PYG", "UGX", "VND"];
 
@@ -14,27 +18,30 @@ const WITHOUT_MINOR_UNIT: [&str; 7] = ["CLP", "ISK", "JPY", "KRW", "PYG", "UGX",
 pub struct Message {
     /// One line.
     pub subject: String,
-    /// The rest.
-    pub body: String,
+    /// The rest, in plain text.
+    pub text: String,
+    /// The same as a page.
+    pub html: String,
+    /// The same in a line that fits on a telephone.
+    pub short: String,
 }
 
 /// Says that an order is in.
 pub fn order_created(order: &OrderCreated) -> Message {
     let total = money(order.total_cents, &order.currency);
-    let items: Vec<String> = order.items.iter().map(|item| line(item, &order.currency)).collect();
-    fill(
-        ORDER_CREATED,
-        &[
-            ("order_id", &order.order_id.to_string()),
-            ("created_at", &order.created_at.to_string()),
-            ("items", &items.join("\n")),
-            ("total", &total),
-        ],
-    )
+    let (order_id, created_at) = (order.order_id.to_string(), order.created_at.to_string());
+    let lines: Vec<String> = order.items.iter().map(|item| line(item, &order.currency)).collect();
+    let rows: Vec<String> = order.items.iter().map(|item| row(item, &order.currency)).collect();
+    let values = [("order_id", order_id.as_str()), ("created_at", &created_at), ("total", &total)];
+    let (subject, text) = split(&fill(ORDER_CREATED, &[&values[..], &[("items", &lines.join("\n"))]].concat()));
+    let escaped_total = escape(&total);
+    let values_html = [("order_id", order_id.as_str()), ("created_at", &created_at), ("total", &escaped_total)];
+    let html = fill(ORDER_CREATED_HTML, &[&values_html[..], &[("items", &rows.join("\n"))]].concat());
+    Message { subject, text, html, short: fill(ORDER_CREATED_SMS, &values).trim_end().to_owned() }
 }
 
 /// Fills the places of a template. What is filled in is never searched for places itself.
-fn fill(template: &str, values: &[(&str, &str)]) -> Message {
+fn fill(template: &str, values: &[(&str, &str)]) -> String {
     let mut filled = String::with_capacity(template.len() * 2);
     let mut rest = template;
     while let Some((before, (name, after))) = rest.split_once("{{").and_then(|(b, a)| Some((b, a.split_once("}}")?))) {
@@ -44,12 +51,46 @@ fn fill(template: &str, values: &[(&str, &str)]) -> Message {
         rest = after;
     }
     filled.push_str(rest);
-    let (subject, body) = filled.split_once("\n\n").unwrap_or((&filled, ""));
-    Message { subject: subject.replace(['\r', '\n'], " "), body: body.trim_end().to_owned() }
+    filled
+}
+
+/// The subject, which is one line whatever was filled in, and the body.
+fn split(filled: &str) -> (String, String) {
+    let (subject, body) = filled.split_once("\n\n").unwrap_or((filled, ""));
+    (subject.replace(['\r', '\n'], " "), body.trim_end().to_owned())
+}
+
+/// The text as it stands in HTML, between tags or in an attribute.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            other => escaped.push(other),
+        }
+    }
+    escaped
 }
 
 fn line(item: &OrderItem, currency: &str) -> String {
-    format!("{} × {} at {}", item.quantity, item.product_id, money(item.unit_price_cents, currency))
+    let (each, sum) = prices(item, currency);
+    format!("{} × {} at {each}: {sum}", item.quantity, item.product_id)
+}
+
+fn row(item: &OrderItem, currency: &str) -> String {
+    let (each, sum) = prices(item, currency);
+    let (quantity, product) = (item.quantity.to_string(), item.product_id.to_string());
+    fill(ITEM_HTML, &[("quantity", &quantity), ("product", &product), ("each", &escape(&each)), ("sum", &escape(&sum))])
+}
+
+/// The price of one, and of all of the line.
+fn prices(item: &OrderItem, currency: &str) -> (String, String) {
+    let sum_cents = item.unit_price_cents.saturating_mul(item.quantity.into());
+    (money(item.unit_price_cents, currency), money(sum_cents, currency))
 }
 
 fn money(cents: u64, currency: &str) -> String {
@@ -69,29 +110,43 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn an_order_is_told_with_its_lines_and_its_total() {
-        let order = OrderCreated {
+    fn order(currency: &str) -> OrderCreated {
+        OrderCreated {
             event_id: Uuid::nil(),
             event_type: events::ORDER_CREATED.to_owned(),
             order_id: 7,
             user_id: 42,
             total_cents: 3_998,
-            currency: "USD".to_owned(),
+            currency: currency.to_owned(),
             items: vec![OrderItem { product_id: Uuid::nil(), quantity: 2, unit_price_cents: 1_999 }],
             created_at: "2026-11-22T10:00:00.123Z".parse().unwrap(),
-        };
-        let message = order_created(&order);
+        }
+    }
+
+    #[test]
+    fn an_order_is_told_with_its_lines_and_its_total() {
+        let message = order_created(&order("USD"));
         assert_eq!(message.subject, "Your order 7 is in");
-        assert!(message.body.contains("2 × 00000000-0000-0000-0000-000000000000 at 19.99 USD"), "{}", message.body);
-        assert!(message.body.contains("Total: 39.98 USD"), "{}", message.body);
-        assert!(!message.body.contains("{{"));
+        let line = "2 × 00000000-0000-0000-0000-000000000000 at 19.99 USD: 39.98 USD";
+        assert!(message.text.contains(line) && message.text.contains("Total: 39.98 USD"), "{}", message.text);
+        assert!(message.html.contains("<td>00000000-0000-0000-0000-000000000000</td>"), "{}", message.html);
+        assert!(message.html.contains("<strong>39.98 USD</strong>"), "{}", message.html);
+        assert_eq!(message.short, "Tidemark: your order 7 is in. Total: 39.98 USD.");
+        assert!(![message.text, message.html, message.short].iter().any(|text| text.contains("{{")));
+    }
+
+    #[test]
+    fn what_an_event_says_is_text_in_html_and_no_markup() {
+        let message = order_created(&order("<b onclick=\"x('&')\">"));
+        assert!(!message.html.contains("<b "), "{}", message.html);
+        let escaped = "39.98 &lt;b onclick=&quot;x(&#39;&amp;&#39;)&quot;&gt;";
+        assert_eq!(message.html.matches(escaped).count(), 2, "{}", message.html);
     }
 
     #[test]
     fn what_is_filled_in_is_no_template_and_no_second_subject_line() {
-        let message = fill("To {{name}}\n\nHello {{name}}{{other}}.\n", &[("name", "{{name}}\nBcc: x"), ("other", "")]);
-        assert_eq!(message, Message { subject: "To {{name}} Bcc: x".into(), body: "Hello {{name}}\nBcc: x.".into() });
+        let filled = fill("To {{name}}\n\nHello {{name}}{{other}}.\n", &[("name", "{{name}}\nBcc: x"), ("other", "")]);
+        assert_eq!(split(&filled), ("To {{name}} Bcc: x".into(), "Hello {{name}}\nBcc: x.".into()));
     }
 
     #[test]

@@ -77,7 +77,7 @@ impl Equipment {
 fn start(parts: &mut Parts, settings: AllSettings, equipment: Equipment, listening: [Listening; 7]) {
     let urls = listening.each_ref().map(Listening::url);
     let upstreams = reaching(settings.gateway, &urls);
-    let [_, _, products_url, orders_url, ..] = urls;
+    let [_, users_url, products_url, orders_url, ..] = urls;
     let [gateway, users, products, orders, notifications, analytics, stream_job] = listening.map(|it| it.listener);
     parts.start(Stage::Gateway, "gateway", |shutdown| gateway::run(upstreams, equipment.gateway, gateway, shutdown));
     parts.start(Stage::Services, "users", |shutdown| users::run(settings.users, equipment.users, users, shutdown));
@@ -88,7 +88,8 @@ fn start(parts: &mut Parts, settings: AllSettings, equipment: Equipment, listeni
         orders::run(orders::Config { products_url, ..settings.orders }, equipment.orders, orders, shutdown)
     });
     parts.start(Stage::Services, "notifications", |shutdown| {
-        notifications::run(settings.notifications, equipment.notifications, notifications, shutdown)
+        let config = notifications::Config { users_url, ..settings.notifications };
+        notifications::run(config, equipment.notifications, notifications, shutdown)
     });
     parts.start(Stage::Services, "analytics", |shutdown| {
         let config = analytics::Config { orders_url, ..settings.analytics };

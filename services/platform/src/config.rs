@@ -27,7 +27,7 @@ pub struct Cli {
 }
 
 /// What the parts are told of each other when they run apart. In one process it is known, and these flags are not shown.
-const KNOWN_IN_ONE_PROCESS: [&str; 11] = [
+const KNOWN_IN_ONE_PROCESS: [&str; 12] = [
     "checkpoints",
     "until_end",
     "jwks_url",
@@ -38,6 +38,7 @@ const KNOWN_IN_ONE_PROCESS: [&str; 11] = [
     "gateway-notifications-url",
     "gateway-analytics-url",
     "orders-products-url",
+    "notifications-users-url",
     "analytics-orders-url",
 ];
 

@@ -1,19 +1,27 @@
 //! The contract of the notifications service, on the embedded DynamoDB and on DynamoDB Local; orders come from the simulated
-//! record log.
+//! record log, messages go to a mail server and an SMS gateway of the tests, and time passes when a test says so.
 
 #![allow(clippy::unwrap_used)]
 
+mod accounts;
+mod claims;
+mod email;
+mod mail_server;
 mod mailbox;
 mod once;
 mod openapi;
+mod replay;
+mod sms;
+mod sms_gateway;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use chassis::{Metrics, Shutdown};
 use events::{ORDER_CREATED, ORDERS, OrderCreated, OrderItem, Timestamp};
-use notifications::{Config, Parts, Service};
+use notifications::{Clock, Config, Parts, Service};
 use record_log::simulated::SimulatedLog;
 use record_log::{Cleanup, Delivery, NewRecord, RecordLog, TopicSpec};
 use serde_json::Value;
@@ -21,12 +29,41 @@ use testbed::TestClient;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-/// A running service on a log and a DynamoDB of its own.
+/// A running service on a log and a DynamoDB of its own. It consumes by itself, and sends when told to.
 struct Running {
     log: SimulatedLog,
+    service: Arc<Service>,
     client: TestClient,
-    shutdown: Shutdown,
+    shutdown: EndsWithTest,
     work: JoinHandle<()>,
+}
+
+/// Requests a shutdown also where a test fails, which else would wait for the service for ever.
+struct EndsWithTest(Shutdown);
+
+impl Drop for EndsWithTest {
+    fn drop(&mut self) {
+        self.0.request();
+    }
+}
+
+/// Time that passes when a test says so.
+#[derive(Clone)]
+struct Time(Arc<AtomicU64>);
+
+impl Time {
+    fn begin() -> Self {
+        Self(Arc::new(AtomicU64::new(Timestamp::now().as_ms())))
+    }
+
+    fn pass(&self, seconds: u64) {
+        self.0.fetch_add(seconds * 1_000, Ordering::SeqCst);
+    }
+
+    fn clock(&self) -> Clock {
+        let this = self.clone();
+        Clock::new(move || Timestamp::from_ms(this.0.load(Ordering::SeqCst)).unwrap())
+    }
 }
 
 impl Running {
@@ -36,17 +73,48 @@ impl Running {
 
     /// Starts a service whose calls of the log go through `process`.
     async fn start_process(dynamodb: &Client, log: &SimulatedLog, process: SimulatedLog) -> Self {
+        Self::start_with(dynamodb, log, process, &Config::default(), Clock::default()).await
+    }
+
+    /// Starts one with these settings, by this clock.
+    async fn start_with(
+        dynamodb: &Client,
+        log: &SimulatedLog,
+        process: SimulatedLog,
+        config: &Config,
+        clock: Clock,
+    ) -> Self {
         let shutdown = Shutdown::new();
         let parts = Parts { dynamodb: dynamodb.clone(), log: Arc::new(process) };
-        let service = Service::new(&Config::default(), parts, &Metrics::new("notifications"), shutdown.clone());
+        let service = Service::new(config, parts, &Metrics::new("notifications"), shutdown.clone()).unwrap();
+        let service = Arc::new(service.with_clock(clock));
         service.prepare().await;
         let client = TestClient::new(service.router());
-        let work = tokio::spawn(async move { service.consume().await });
-        Self { log: log.clone(), client, shutdown, work }
+        let consuming = Arc::clone(&service);
+        let work = tokio::spawn(async move { consuming.consume().await });
+        Self { log: log.clone(), service, client, shutdown: EndsWithTest(shutdown), work }
+    }
+
+    /// Publishes the orders, and waits until they are consumed.
+    async fn receive(&self, orders: &[OrderCreated]) {
+        publish_orders(&self.log, orders);
+        self.caught_up().await;
+    }
+
+    /// Sends what is due.
+    async fn send(&self) {
+        self.service.send_due().await.unwrap();
+    }
+
+    /// The only notification there is.
+    async fn only(&self) -> Value {
+        let mut mailbox = self.mailbox("").await;
+        assert_eq!(mailbox.len(), 1, "{mailbox:?}");
+        mailbox.remove(0)
     }
 
     async fn stop(self) {
-        self.shutdown.request();
+        self.shutdown.0.request();
         self.work.await.unwrap();
     }
 
@@ -58,7 +126,7 @@ impl Running {
             }
         });
         if caught_up.await.is_err() {
-            self.shutdown.request();
+            self.shutdown.0.request();
             panic!("the orders were not consumed in time");
         }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use chassis::{Metrics, Shutdown};
 use notifications::{Config, Parts, Service};
+use serde_json::json;
 
 use crate::{Running, log, order, publish_orders};
 use testbed::description::{assert_fields, assert_routes, description};
@@ -15,11 +16,14 @@ async fn routes_and_replies_are_as_described() {
     publish_orders(&running.log, &[order(1, 1, 0)]);
     running.caught_up().await;
     let parts = Parts { dynamodb, log: Arc::new(running.log.clone()) };
-    let router = Service::new(&Config::default(), parts, &Metrics::new("notifications"), Shutdown::new()).router();
+    let router =
+        Service::new(&Config::default(), parts, &Metrics::new("notifications"), Shutdown::new()).unwrap().router();
     let document = description(&router).await;
     assert_routes(&router, &document).await;
     let page = running.client.get("/notifications").await.body;
     assert_fields(&document, "NotificationPage", &page);
     assert_fields(&document, "Notification", &page["items"][0]);
+    let retried = running.client.post("/notifications/retry", json!({})).await.body;
+    assert_fields(&document, "Retried", &retried);
     running.stop().await;
 }

@@ -1,0 +1,98 @@
+//! Who is told: an event names a user, and the users service knows the address.
+//!
+//! What it said is believed for a minute; so a user who has just changed an address may get one more message at the old.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use events::Timestamp;
+use reqwest::{Client, StatusCode};
+use serde::Deserialize;
+
+const CONNECT_LIMIT: Duration = Duration::from_secs(1);
+const CALL_LIMIT: Duration = Duration::from_secs(3);
+/// Less than the server's, so that no request is sent on a connection that is just being closed.
+const IDLE_LIMIT: Duration = Duration::from_secs(20);
+const BELIEVED_MS: u64 = 60_000;
+/// How many users are remembered; with more, all are forgotten.
+const REMEMBERED: usize = 10_000;
+
+/// Where a user is reached.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+pub struct Recipient {
+    /// By e-mail.
+    pub email: String,
+    /// By text message.
+    pub phone: Option<String>,
+}
+
+/// A client of the users service. Clones share its connections and what it remembers.
+#[derive(Clone, Debug)]
+pub struct Users {
+    client: Client,
+    users_url: String,
+    known: Arc<Mutex<HashMap<u64, (Timestamp, Recipient)>>>,
+}
+
+/// Why it is not known where a user is reached.
+#[derive(Debug, thiserror::Error)]
+pub enum UsersError {
+    /// It did not answer, or not with what was expected.
+    #[error("the users service is away: {0}")]
+    Away(#[source] reqwest::Error),
+    /// It refused.
+    #[error("the users service answered {0}")]
+    Refused(StatusCode),
+}
+
+impl Users {
+    /// A client of the service at this base address.
+    ///
+    /// # Errors
+    /// When the system cannot offer what HTTP needs.
+    pub fn new(base_url: &str) -> Result<Self, reqwest::Error> {
+        let client = Client::builder()
+            .connect_timeout(CONNECT_LIMIT)
+            .timeout(CALL_LIMIT)
+            .pool_idle_timeout(IDLE_LIMIT)
+            .no_proxy()
+            .build()?;
+        Ok(Self { client, users_url: format!("{}/users", base_url.trim_end_matches('/')), known: Arc::default() })
+    }
+
+    /// Where the user is reached; none when there is no such user any more.
+    ///
+    /// # Errors
+    /// [`UsersError`].
+    pub async fn find(&self, user_id: u64, now: Timestamp) -> Result<Option<Recipient>, UsersError> {
+        if let Some(recipient) = self.remembered(user_id, now) {
+            return Ok(Some(recipient));
+        }
+        let away = |error: reqwest::Error| UsersError::Away(error.without_url());
+        let reply = self.client.get(format!("{}/{user_id}", self.users_url)).send().await.map_err(away)?;
+        match reply.status() {
+            StatusCode::OK => {
+                let recipient: Recipient = reply.json().await.map_err(away)?;
+                self.remember(user_id, &recipient, now);
+                Ok(Some(recipient))
+            }
+            StatusCode::NOT_FOUND => Ok(None),
+            status => Err(UsersError::Refused(status)),
+        }
+    }
+
+    fn remembered(&self, user_id: u64, now: Timestamp) -> Option<Recipient> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let (since, recipient) = known.get(&user_id)?;
+        (now.as_ms().saturating_sub(since.as_ms()) < BELIEVED_MS).then(|| recipient.clone())
+    }
+
+    fn remember(&self, user_id: u64, recipient: &Recipient, now: Timestamp) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= REMEMBERED {
+            known.clear();
+        }
+        known.insert(user_id, (now, recipient.clone()));
+    }
+}

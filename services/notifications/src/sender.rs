@@ -1,0 +1,184 @@
+//! The sender: what is due is claimed, carried, and its outcome noted.
+//!
+//! ```text
+//! due errands ─▶ claim ──────────▶ carry ─────────────▶ note the outcome ─▶ lay the errand where it belongs
+//!                (one wins, and    (within the limit,   (if the claim       (due, dead, skipped, or gone)
+//!                holds a lease)    less than the lease) still holds)
+//! ```
+//!
+//! What always holds: while a notification is open it has an errand, so it is looked at again whoever dies; and two who
+//! look at the same send it once, unless one dies, or falls silent for longer than the lease, between handing it over and
+//! noting that. Then it is sent again, under the same id.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chassis::Shutdown;
+use events::{OrderCreated, Timestamp};
+use futures::StreamExt;
+use prometheus::IntCounter;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use crate::clock::Clock;
+use crate::courier::{Courier, Letter};
+use crate::dead_letter::{DeadLetter, DeadLetters};
+use crate::notification::{self, Channel, Notification, Outcome, Refusal, Status};
+use crate::recipient::Users;
+use crate::store::{Claim, Errand, Shelf, Store, StoreError};
+use crate::template;
+
+/// How many errands are fetched together.
+pub const BATCH: usize = 64;
+/// How many are run at once.
+const AT_ONCE: usize = 8;
+/// How long an attempt may take.
+const ATTEMPT_LIMIT: Duration = Duration::from_secs(10);
+/// For how long a claim is good: longer than an attempt and its notes take, even if the machine hesitates.
+const LEASE_MS: u64 = 60_000;
+
+/// Sends what is due. Each has a name of its own, by which it holds its claims.
+pub struct Sender {
+    /// Whose claims are whose.
+    pub name: Uuid,
+    /// The notifications and their errands.
+    pub store: Store,
+    /// Where users are reached.
+    pub users: Users,
+    /// By what, the preferred first.
+    pub couriers: Vec<Arc<dyn Courier>>,
+    /// Where goes what is given up.
+    pub dead_letters: DeadLetters,
+    /// How often to try.
+    pub most_attempts: u32,
+    /// What time it is.
+    pub clock: Clock,
+    /// What came of it.
+    pub counters: Counters,
+}
+
+/// How many of which outcome there were.
+#[derive(Clone)]
+pub struct Counters {
+    /// Notifications that were told.
+    pub sent: IntCounter,
+    /// Attempts that are to be made again.
+    pub failed: IntCounter,
+    /// Notifications for nobody.
+    pub skipped: IntCounter,
+    /// Orders that went to the dead letters.
+    pub dead: IntCounter,
+}
+
+impl Sender {
+    /// Runs the errands that are due, at most [`BATCH`]; says how many could be run to their end. With a shutdown it ends
+    /// with those it has begun.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be known what is due.
+    pub async fn send_due(&self, shutdown: &Shutdown) -> Result<usize, StoreError> {
+        let due = self.store.errands(Shelf::Due, self.clock.now(), BATCH).await?;
+        let until = shutdown.clone();
+        let begun = futures::stream::iter(due).take_until(async move { until.requested().await });
+        let done = begun.map(|errand| self.run(errand)).buffer_unordered(AT_ONCE);
+        Ok(done.filter(|is_done| std::future::ready(*is_done)).count().await)
+    }
+
+    /// Runs an errand; says whether the table could be asked and told all.
+    async fn run(&self, errand: Errand) -> bool {
+        match self.try_run(&errand).await {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(%error, event_id = %errand.event_id, "an errand is left for later");
+                false
+            }
+        }
+    }
+
+    async fn try_run(&self, errand: &Errand) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let lease_end = Timestamp::from_ms(now.as_ms() + LEASE_MS).unwrap_or(now);
+        match self.store.claim(errand.event_id, self.name, now, lease_end).await? {
+            Claim::Granted(notification) => {
+                let outcome = self.outcome(errand, &notification).await;
+                self.settle(errand, &notification, outcome).await
+            }
+            Claim::NotBefore(at) => self.store.lay(errand, Shelf::Due, at).await,
+            Claim::Settled(status) => self.put_away(errand, status).await,
+            Claim::Gone => self.store.finish(errand).await,
+        }
+    }
+
+    /// What comes of the attempt that was just claimed. A dead letter is published here, before anything says that it is
+    /// one: should nobody live to say so, it is published again.
+    async fn outcome(&self, errand: &Errand, claimed: &Notification) -> Outcome {
+        let attempt = match claimed.attempts > self.most_attempts {
+            // It was given up before, but its dead letter could not be published, or that could not be noted.
+            true => Err(Refusal::Never(claimed.last_error.clone().unwrap_or_else(|| "tried too often".to_owned()))),
+            false => self.attempt(errand, claimed).await,
+        };
+        let random = Uuid::new_v4().as_u64_pair().1;
+        let outcome = Outcome::of(attempt, claimed.attempts, self.most_attempts, self.clock.now(), random);
+        let Outcome::Dead(reason) = &outcome else { return outcome };
+        let letter = DeadLetter { record: errand.record.clone(), reason: reason.clone() };
+        match self.dead_letters.publish(vec![letter]).await {
+            Ok(()) => outcome,
+            Err(error) => {
+                tracing::warn!(%error, event_id = %errand.event_id, "a dead letter waits for its topic");
+                let at = notification::again_at(claimed.attempts, self.clock.now(), random);
+                Outcome::Again { at, error: reason.clone() }
+            }
+        }
+    }
+
+    async fn attempt(&self, errand: &Errand, claimed: &Notification) -> Result<Channel, Refusal> {
+        let carried = timeout(ATTEMPT_LIMIT, self.carry(errand, claimed)).await;
+        carried.unwrap_or_else(|_| Err(Refusal::NotNow(format!("no answer within {} s", ATTEMPT_LIMIT.as_secs()))))
+    }
+
+    async fn carry(&self, errand: &Errand, claimed: &Notification) -> Result<Channel, Refusal> {
+        let order: OrderCreated = serde_json::from_slice(errand.record.value.as_deref().unwrap_or_default())
+            .map_err(|error| Refusal::Never(format!("its order cannot be read: {error}")))?;
+        let found = self.users.find(claimed.user_id, self.clock.now()).await;
+        let recipient = found.map_err(|error| Refusal::NotNow(error.to_string()))?;
+        let recipient = recipient.ok_or(Refusal::NoRecipient("there is no such user any more"))?;
+        let way = self.couriers.iter().find_map(|courier| Some((courier, courier.address(&recipient)?)));
+        let (courier, to) = way.ok_or(Refusal::NoRecipient("the user has no address that a message could go to"))?;
+        courier.carry(Letter { id: errand.event_id, to, message: &template::order_created(&order) }).await?;
+        Ok(courier.channel())
+    }
+
+    async fn settle(&self, errand: &Errand, claimed: &Notification, outcome: Outcome) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        if !self.store.settle(claimed, self.name, &outcome, now).await? {
+            tracing::warn!(event_id = %errand.event_id, "a claim was lost: the message may be sent a second time");
+            return Ok(());
+        }
+        self.counters.note(&outcome);
+        match outcome {
+            Outcome::Again { at, .. } => self.store.lay(errand, Shelf::Due, at).await,
+            settled => self.put_away(errand, settled.status()).await,
+        }
+    }
+
+    /// The errand of a notification that is settled.
+    async fn put_away(&self, errand: &Errand, status: Status) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        match status {
+            Status::Dead => self.store.lay(errand, Shelf::Dead, now).await,
+            Status::Skipped => self.store.lay(errand, Shelf::Skipped, now).await,
+            Status::Pending | Status::Sending | Status::Sent => self.store.finish(errand).await,
+        }
+    }
+}
+
+impl Counters {
+    fn note(&self, outcome: &Outcome) {
+        match outcome {
+            Outcome::Sent(_) => self.sent.inc(),
+            Outcome::Again { .. } => self.failed.inc(),
+            Outcome::Skipped(_) => self.skipped.inc(),
+            Outcome::Dead(_) => self.dead.inc(),
+        }
+    }
+}

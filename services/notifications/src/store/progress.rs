@@ -1,0 +1,179 @@
+//! How far a notification has come: it is claimed, its outcome noted, and it is opened again.
+//!
+//! Each step is one conditional update of the notification's item. So of any number of replicas one has the claim; and
+//! who lost it, because its lease ran out, changes nothing any more.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use events::Timestamp;
+use uuid::Uuid;
+
+use super::{NOTIFICATIONS, Store, StoreError};
+use crate::notification::{Notification, Outcome, Status};
+
+const IS_DUE: &str = "#status IN (:pending, :sending) AND #next_try_at <= :now";
+const IS_MINE: &str = "#status = :sending AND #owner = :me AND #attempts = :claimed";
+const CAN_BE_OPENED: &str = "#status IN (:pending, :skipped, :dead)";
+
+/// Whether a notification may be sent now.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Claim {
+    /// By the one who asked, until the lease ends.
+    Granted(Box<Notification>),
+    /// Not before this.
+    NotBefore(Timestamp),
+    /// Never again: it has come to this.
+    Settled(Status),
+    /// There is none.
+    Gone,
+}
+
+/// What came of opening a notification again.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Reopened {
+    /// It waits to be sent.
+    To(Box<Notification>),
+    /// It cannot be, for it has come to this.
+    NotFrom(Status),
+    /// There is none.
+    Gone,
+}
+
+/// What an update is refused with: the item as it stands, if there is one.
+type Refused = Option<Notification>;
+
+impl Store {
+    /// Claims a notification for `owner` until `lease_end`, if it is due at `now`; counts the attempt.
+    ///
+    /// # Errors
+    /// [`StoreError`]; it may be claimed.
+    pub async fn claim(
+        &self,
+        id: Uuid,
+        owner: Uuid,
+        now: Timestamp,
+        lease_end: Timestamp,
+    ) -> Result<Claim, StoreError> {
+        let changes = [
+            ("status", Some(text(Status::Sending.name()))),
+            ("owner", Some(text(&owner))),
+            ("next_try_at", Some(text(&lease_end))),
+        ];
+        let update = self.change(id, changes, " ADD #attempts :one").condition_expression(IS_DUE);
+        let update = update.expression_attribute_names("#attempts", "attempts");
+        let update = update.expression_attribute_values(":one", number(1));
+        let update = update.expression_attribute_values(":pending", text(Status::Pending.name()));
+        let update = update.expression_attribute_values(":sending", text(Status::Sending.name()));
+        let update = update.expression_attribute_values(":now", text(&now));
+        Ok(match send(update).await? {
+            Ok(notification) => Claim::Granted(Box::new(notification)),
+            Err(None) => Claim::Gone,
+            Err(Some(held)) if held.status.is_open() => Claim::NotBefore(held.next_try_at.unwrap_or(now)),
+            Err(Some(settled)) => Claim::Settled(settled.status),
+        })
+    }
+
+    /// Notes what came of an attempt, unless the claim was lost meanwhile. Says whether it was noted.
+    ///
+    /// # Errors
+    /// [`StoreError`]; it may be noted.
+    pub async fn settle(
+        &self,
+        claimed: &Notification,
+        owner: Uuid,
+        outcome: &Outcome,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let mut changes = vec![("status", Some(text(outcome.status().name()))), ("owner", None)];
+        match outcome {
+            Outcome::Sent(channel) => changes.extend([
+                ("channel", Some(text(channel.name()))),
+                ("sent_at", Some(text(&now))),
+                ("next_try_at", None),
+                ("last_error", None),
+            ]),
+            Outcome::Again { at, error } => {
+                changes.extend([("next_try_at", Some(text(at))), ("last_error", Some(text(error)))]);
+            }
+            Outcome::Skipped(reason) => changes.extend([("next_try_at", None), ("last_error", Some(text(reason)))]),
+            Outcome::Dead(reason) => changes.extend([("next_try_at", None), ("last_error", Some(text(reason)))]),
+        }
+        let update = self.change(claimed.id, changes, "").condition_expression(IS_MINE);
+        let update = update.expression_attribute_names("#attempts", "attempts");
+        let update = update.expression_attribute_values(":sending", text(Status::Sending.name()));
+        let update = update.expression_attribute_values(":me", text(&owner));
+        let update = update.expression_attribute_values(":claimed", number(claimed.attempts));
+        Ok(send(update).await?.is_ok())
+    }
+
+    /// Opens a notification again that was given up, or makes one that waits due at `now`; its attempts count anew.
+    ///
+    /// # Errors
+    /// [`StoreError`]; it may be open.
+    pub async fn reopen(&self, id: Uuid, now: Timestamp) -> Result<Reopened, StoreError> {
+        let changes = [
+            ("status", Some(text(Status::Pending.name()))),
+            ("attempts", Some(number(0))),
+            ("next_try_at", Some(text(&now))),
+            ("owner", None),
+        ];
+        let update = self.change(id, changes, "").condition_expression(CAN_BE_OPENED);
+        let update = update.expression_attribute_values(":pending", text(Status::Pending.name()));
+        let update = update.expression_attribute_values(":skipped", text(Status::Skipped.name()));
+        let update = update.expression_attribute_values(":dead", text(Status::Dead.name()));
+        Ok(match send(update).await? {
+            Ok(notification) => Reopened::To(Box::new(notification)),
+            Err(None) => Reopened::Gone,
+            Err(Some(notification)) => Reopened::NotFrom(notification.status),
+        })
+    }
+
+    /// An update that sets these attributes, or removes those without a value. `#name` stands for each, in conditions too,
+    /// for DynamoDB reserves many names.
+    fn change(
+        &self,
+        id: Uuid,
+        changes: impl IntoIterator<Item = (&'static str, Option<AttributeValue>)>,
+        more: &str,
+    ) -> UpdateItemFluentBuilder {
+        let key = HashMap::from([("id".to_owned(), text(&id))]);
+        let mut update = self.client.update_item().table_name(NOTIFICATIONS).set_key(Some(key));
+        let (mut set, mut removed) = (Vec::new(), Vec::new());
+        for (name, value) in changes {
+            update = update.expression_attribute_names(format!("#{name}"), name);
+            match value {
+                Some(value) => {
+                    update = update.expression_attribute_values(format!(":new_{name}"), value);
+                    set.push(format!("#{name} = :new_{name}"));
+                }
+                None => removed.push(format!("#{name}")),
+            }
+        }
+        let remove = if removed.is_empty() { String::new() } else { format!(" REMOVE {}", removed.join(", ")) };
+        update.update_expression(format!("SET {}{remove}{more}", set.join(", ")))
+    }
+}
+
+/// The item after the update, or as it stands when the condition does not hold.
+async fn send(update: UpdateItemFluentBuilder) -> Result<Result<Notification, Refused>, StoreError> {
+    let update = update.return_values(ReturnValue::AllNew);
+    let update = update.return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+    match update.send().await.map_err(aws_sdk_dynamodb::Error::from) {
+        Ok(updated) => Ok(Ok(serde_dynamo::from_item(updated.attributes.unwrap_or_default())?)),
+        Err(aws_sdk_dynamodb::Error::ConditionalCheckFailedException(refusal)) => {
+            let item = refusal.item.filter(|item| !item.is_empty());
+            Ok(Err(item.map(serde_dynamo::from_item).transpose()?))
+        }
+        Err(error) => Err(StoreError::DynamoDb(Box::new(error))),
+    }
+}
+
+fn text(value: &(impl ToString + ?Sized)) -> AttributeValue {
+    AttributeValue::S(value.to_string())
+}
+
+fn number(value: u32) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}

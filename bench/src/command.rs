@@ -26,6 +26,8 @@ pub enum Command {
     Browser(crate::browser::Args),
     /// Measures CPU time and memory of the job on real Kafka, beside a bare reader.
     Throughput(crate::throughput::Args),
+    /// Measures how long after a window's end its results can be read.
+    Latency(crate::latency::Args),
 }
 
 impl Command {
@@ -44,6 +46,7 @@ impl Command {
             Self::EndToEnd(args) => args.run()?,
             Self::Browser(args) => args.run()?,
             Self::Throughput(args) => args.run()?,
+            Self::Latency(args) => args.run()?,
         }
         Ok(())
     }

@@ -8,21 +8,16 @@ mod company;
 mod load;
 mod trouble;
 
-use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use events::{
-    ANALYTICS_RESULTS, ANALYTICS_SUMMARIES, ORDERS, ORDERS_DEAD_LETTER, ORDERS_LATE, OrderCreated, Timestamp,
-    WindowCount,
-};
+use events::{ORDERS, OrderCreated, Timestamp, WindowCount};
 use record_log::{LogError, RecordLog};
 
-use crate::binaries::NotBuilt;
 use crate::compare::{Verdict, compare};
 use crate::counterparts::{Cache, CounterpartError, Server, kafka};
-use crate::exact::run_name;
 use crate::generate::{self, GenerateError};
+use crate::job::{Job, JobError, run_name};
 use crate::machine;
 use crate::oracle::{self, Expected};
 use crate::orders::{OrderSettings, Spread};
@@ -76,9 +71,9 @@ pub enum CrashError {
     /// A process did not end when it was asked to, or not well.
     #[error("process {0} {1}")]
     Ended(u16, String),
-    /// The job is not there.
+    /// The job could not be started.
     #[error(transparent)]
-    NotBuilt(#[from] NotBuilt),
+    Job(#[from] JobError),
     /// There is no Kafka.
     #[error(transparent)]
     Counterpart(#[from] CounterpartError),
@@ -99,31 +94,6 @@ impl From<LogError> for CrashError {
     }
 }
 
-/// The topics of one run.
-pub(crate) struct Topics {
-    pub job: String,
-    pub input: String,
-    pub output: String,
-    pub summaries: String,
-    pub late: String,
-    pub dead_letters: String,
-}
-
-impl Topics {
-    fn new() -> Self {
-        let job = run_name();
-        let name = |topic: &str| format!("{topic}-{job}");
-        Self {
-            input: name(ORDERS),
-            output: name(ANALYTICS_RESULTS),
-            summaries: name(ANALYTICS_SUMMARIES),
-            late: name(ORDERS_LATE),
-            dead_letters: name(ORDERS_DEAD_LETTER),
-            job,
-        }
-    }
-}
-
 impl Args {
     /// Runs and prints the verdict.
     ///
@@ -133,20 +103,23 @@ impl Args {
         let cache = Cache::open()?;
         let folder = cache.scratch("crash")?;
         let mut broker = kafka::start(&cache, &folder.path().join("kafka"))?;
-        let topics = Topics::new();
+        let (run, address) = (run_name(), broker.address().to_owned());
+        let input = format!("{ORDERS}-{run}");
+        let workers = self.workers.into();
+        let job = Job { brokers: &address, run: &run, input: &input, workers, folder: folder.path() };
         let log = generate::kafka(broker.address())?;
         println!("{}", machine::describe());
         println!("{self:?}");
         let orders = self.orders();
-        generate::create(&*log, &topics.input, PARTITIONS)?;
-        let company = Company::start(&self, broker.address(), &topics, folder.path())?;
+        generate::create(&*log, job.input, PARTITIONS)?;
+        let company = Company::start(&job, self.processes)?;
         let troubles = thread::scope(|scope| {
-            let load = scope.spawn(|| load::publish(&*log, &topics.input, self.rate, orders.records()));
+            let load = scope.spawn(|| load::publish(&*log, job.input, self.rate, orders.records_from_now()));
             let troubles = Troubles::make(&self, &company, &mut broker, folder.path());
             load.join().expect("the load does not panic")?;
             troubles
         })?;
-        let outcome = self.outcome(&*log, &topics, &troubles, folder.path()).and_then(|()| company.stop());
+        let outcome = self.outcome(&*log, &job, &troubles).and_then(|()| company.stop());
         outcome.inspect_err(|_| drop(folder.keep()))
     }
 
@@ -165,31 +138,25 @@ impl Args {
         }
     }
 
-    fn outcome(
-        &self,
-        log: &dyn RecordLog,
-        topics: &Topics,
-        troubles: &[Trouble],
-        folder: &Path,
-    ) -> Result<(), CrashError> {
-        let (expected, malformed) = input(log, topics)?;
-        await_counts(log, topics, &expected, folder)?;
-        let results = results(log, topics)?;
+    fn outcome(&self, log: &dyn RecordLog, job: &Job<'_>, troubles: &[Trouble]) -> Result<(), CrashError> {
+        let (expected, malformed) = input(log, job)?;
+        await_counts(log, job, &expected)?;
+        let results = results(log, job)?;
         trouble::report(troubles, &results);
         let counts = results.into_iter().map(|(count, _)| count).collect();
         let mut verdict: Verdict = compare(&expected, counts, window_ms());
-        verdict.compare_summaries(&expected, read::all_json(log, &topics.summaries)?);
-        verdict.compare_number("dead letters", malformed, read::count(log, &topics.dead_letters)?);
-        verdict.compare_number("orders too late", 0, read::count(log, &topics.late)?);
+        verdict.compare_summaries(&expected, read::all_json(log, &job.summaries())?);
+        verdict.compare_number("dead letters", malformed, read::count(log, &job.dead_letters())?);
+        verdict.compare_number("orders too late", 0, read::count(log, &job.late())?);
         println!("{verdict}");
-        if verdict.is_exact() { Ok(()) } else { Err(CrashError::NotExact(folder.display().to_string())) }
+        if verdict.is_exact() { Ok(()) } else { Err(CrashError::NotExact(job.folder.display().to_string())) }
     }
 }
 
 /// What must come out, by what the input topic really holds, and how many records of it are no orders.
-fn input(log: &dyn RecordLog, topics: &Topics) -> Result<(Vec<Expected>, u64), ReadError> {
+fn input(log: &dyn RecordLog, job: &Job<'_>) -> Result<(Vec<Expected>, u64), ReadError> {
     let (mut orders, mut malformed) = (Vec::new(), 0);
-    read::all(log, &topics.input, &mut |record| match serde_json::from_slice::<OrderCreated>(
+    read::all(log, job.input, &mut |record| match serde_json::from_slice::<OrderCreated>(
         record.value.unwrap_or_default(),
     ) {
         Ok(order) => orders.push(order),
@@ -199,9 +166,9 @@ fn input(log: &dyn RecordLog, topics: &Topics) -> Result<(Vec<Expected>, u64), R
 }
 
 /// The counts, each with the time at which the broker took it.
-fn results(log: &dyn RecordLog, topics: &Topics) -> Result<Vec<(WindowCount, u64)>, ReadError> {
+fn results(log: &dyn RecordLog, job: &Job<'_>) -> Result<Vec<(WindowCount, u64)>, ReadError> {
     let (mut results, mut bad) = (Vec::new(), None);
-    read::all(log, &topics.output, &mut |record| match serde_json::from_slice(record.value.unwrap_or_default()) {
+    read::all(log, &job.output(), &mut |record| match serde_json::from_slice(record.value.unwrap_or_default()) {
         Ok(count) => results.push((count, record.log_time_ms)),
         Err(source) => {
             bad.get_or_insert(ReadError::Value { partition: record.partition, offset: record.offset, source });
@@ -211,17 +178,17 @@ fn results(log: &dyn RecordLog, topics: &Topics) -> Result<Vec<(WindowCount, u64
 }
 
 /// Waits until the newest revisions count as many orders as there are.
-fn await_counts(log: &dyn RecordLog, topics: &Topics, expected: &[Expected], folder: &Path) -> Result<(), CrashError> {
+fn await_counts(log: &dyn RecordLog, job: &Job<'_>, expected: &[Expected]) -> Result<(), CrashError> {
     let (begun, wanted) = (Instant::now(), expected.iter().map(|row| row.order_count).sum::<u64>());
     while begun.elapsed() < COUNTED_WITHIN {
-        let counts = results(log, topics)?.into_iter().map(|(count, _)| count).collect();
+        let counts = results(log, job)?.into_iter().map(|(count, _)| count).collect();
         if compare(expected, counts, window_ms()).orders_counted >= wanted {
             println!("everything is counted {:.1} s after the load", begun.elapsed().as_secs_f64());
             return Ok(());
         }
         thread::sleep(LOOK_EVERY);
     }
-    Err(CrashError::NotCounted(COUNTED_WITHIN.as_secs(), folder.display().to_string()))
+    Err(CrashError::NotCounted(COUNTED_WITHIN.as_secs(), job.folder.display().to_string()))
 }
 
 fn window_ms() -> u64 {

@@ -62,7 +62,7 @@ impl Flink {
     ///
     /// # Errors
     /// [`FlinkError`].
-    pub fn run(&self, log: &dyn RecordLog, job: &crate::exact::Job<'_>) -> Result<Ended, FlinkError> {
+    pub fn run(&self, log: &dyn RecordLog, job: &crate::job::Job<'_>) -> Result<Ended, FlinkError> {
         let output = Self::output(job.run);
         log.ensure_topics(&[TopicSpec {
             name: output.clone(),

@@ -17,6 +17,8 @@ pub mod end_to_end;
 pub mod exact;
 pub mod flink;
 pub mod generate;
+pub mod job;
+pub mod latency;
 pub mod machine;
 pub mod oracle;
 pub mod orders;

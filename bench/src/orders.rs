@@ -79,6 +79,12 @@ impl OrderSettings {
         (0..self.orders).map(move |number| maker.make(number))
     }
 
+    /// The same records as of the moment at which the first is asked for, whose event time it is.
+    pub fn records_from_now(&self) -> impl Iterator<Item = Made> + use<> {
+        let settings = self.clone();
+        std::iter::once(()).flat_map(move |()| Self { start: Timestamp::now(), ..settings.clone() }.records())
+    }
+
     /// The orders among the records.
     pub fn good(&self) -> impl Iterator<Item = OrderCreated> + use<> {
         self.records().filter_map(|made| match made.value {

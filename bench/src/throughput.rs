@@ -3,6 +3,7 @@
 //! Both are children of a process that stays small, and are measured by the kernel: CPU time of all their threads,
 //! and the most memory they held. They take turns, so that a busy minute of the machine hits both.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -10,9 +11,9 @@ use events::{ORDERS, WindowCount};
 use record_log::RecordLog;
 
 use crate::counterparts::{Broker, Cache, CounterpartError};
-use crate::exact::{ExactError, Job, run_name};
 use crate::flink::{Flink, FlinkError};
 use crate::generate;
+use crate::job::{Job, JobError, run_name};
 use crate::machine;
 use crate::process::{Ended, Lifetime, Process};
 use crate::read::{self, ReadError};
@@ -38,6 +39,9 @@ pub struct Args {
     /// How often each is measured; medians are printed.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
+    /// Measures the job at least once, too, in the same run: what exactly once costs.
+    #[arg(long)]
+    at_least_once: bool,
     /// Measures Apache Flink in the same run.
     #[arg(long)]
     flink: bool,
@@ -62,7 +66,7 @@ pub enum ThroughputError {
     },
     /// The job failed.
     #[error(transparent)]
-    Job(#[from] ExactError),
+    Job(#[from] JobError),
     /// Flink failed.
     #[error(transparent)]
     Flink(#[from] FlinkError),
@@ -97,14 +101,12 @@ impl Args {
         println!("{:<16} {:>8} {:>10} {:>12} {:>9}", "", "wall s", "CPU-s", "CPU-s/1 M", "peak MiB");
         for number in 0..self.runs {
             let run = format!("{name}-{number}");
-            let folder = folder.path().join(&run);
-            std::fs::create_dir_all(&folder)?;
-            let (brokers, workers) = (broker.address(), self.workers);
-            let job = Job { brokers, run: &run, input: &topic, workers, folder: &folder };
-            self.turn(&job, flink.as_ref(), &*log, &mut measured)?;
+            let place = Place { brokers: broker.address(), input: &topic, folder: folder.path() };
+            self.turn(&run, &place, flink.as_ref(), &*log, &mut measured)?;
         }
         self.medians("order-analytics", &measured.jobs);
         self.medians("bare reader", &measured.readers);
+        self.medians("at least once", &measured.at_least_once);
         self.medians("Apache Flink", &measured.flinks);
         measured.outputs.iter().try_for_each(|output| self.check(&*log, output))
     }
@@ -112,19 +114,40 @@ impl Args {
     /// Runs everything once, one after the other.
     fn turn(
         &self,
-        job: &Job<'_>,
+        run: &str,
+        place: &Place<'_>,
         flink: Option<&Flink>,
         log: &dyn RecordLog,
         measured: &mut Measured,
     ) -> Result<(), ThroughputError> {
-        measured.jobs.push(self.line("order-analytics", job.run()?));
-        measured.outputs.push(job.output());
-        measured.readers.push(self.line("bare reader", self.read(job.brokers, job.input)?));
+        measured.jobs.push(self.job("order-analytics", run, place, &[], &mut measured.outputs)?);
+        measured.readers.push(self.line("bare reader", self.read(place.brokers, place.input)?));
+        if self.at_least_once {
+            let (run, settings) = (format!("{run}-alo"), ["--guarantee", "at-least-once"]);
+            measured.at_least_once.push(self.job("at least once", &run, place, &settings, &mut measured.outputs)?);
+        }
         if let Some(flink) = flink {
-            measured.flinks.push(self.line("Apache Flink", flink.run(log, job)?));
-            measured.outputs.push(Flink::output(job.run));
+            let folder = place.folder.join(run);
+            let job = Job { brokers: place.brokers, run, input: place.input, workers: self.workers, folder: &folder };
+            measured.flinks.push(self.line("Apache Flink", flink.run(log, &job)?));
+            measured.outputs.push(Flink::output(run));
         }
         Ok(())
+    }
+
+    fn job(
+        &self,
+        what: &str,
+        run: &str,
+        place: &Place<'_>,
+        settings: &[&str],
+        outputs: &mut Vec<String>,
+    ) -> Result<Ended, ThroughputError> {
+        let folder = place.folder.join(run);
+        std::fs::create_dir_all(&folder)?;
+        let job = Job { brokers: place.brokers, run, input: place.input, workers: self.workers, folder: &folder };
+        outputs.push(job.output());
+        Ok(self.line(what, job.run_to_end(settings)?))
     }
 
     fn generate(&self, brokers: &str, topic: &str) -> Result<(), ThroughputError> {
@@ -182,10 +205,18 @@ impl Args {
     }
 }
 
+/// Where everything happens.
+struct Place<'a> {
+    brokers: &'a str,
+    input: &'a str,
+    folder: &'a Path,
+}
+
 /// What was measured so far, and where the results lie.
 #[derive(Default)]
 struct Measured {
     jobs: Vec<Ended>,
+    at_least_once: Vec<Ended>,
     readers: Vec<Ended>,
     flinks: Vec<Ended>,
     outputs: Vec<String>,

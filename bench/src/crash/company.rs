@@ -1,14 +1,11 @@
 //! The processes of the job, each under its supervisor.
 
-use std::fs::File;
-use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::{Args, CrashError, DISORDER, Topics, WINDOW};
-use crate::binaries;
+use super::{CrashError, DISORDER, WINDOW};
 use crate::counterparts::free_ports;
-use crate::process::{Lifetime, Process};
+use crate::job::Job;
+use crate::process::Process;
 
 /// A supervisor that was asked to stop stops within this time.
 const STOPS_WITHIN: Duration = Duration::from_secs(30);
@@ -19,30 +16,22 @@ pub struct Company {
 }
 
 impl Company {
-    /// Starts all of them. What they say goes to a file each in `folder`, their checkpoints to `folder/checkpoints`.
+    /// Starts all of them. What they say goes to a file each in the job's folder.
     ///
     /// # Errors
     /// [`CrashError`] when the program is missing or the system refuses.
-    pub fn start(args: &Args, brokers: &str, topics: &Topics, folder: &Path) -> Result<Self, CrashError> {
-        let program = binaries::find("order-analytics")?;
+    pub fn start(job: &Job<'_>, processes: u16) -> Result<Self, CrashError> {
         let ports: [u16; 16] = free_ports()?;
-        let hosts: Vec<String> =
-            ports.iter().take(args.processes.into()).map(|port| format!("127.0.0.1:{port}")).collect();
-        let checkpoints = format!("file://{}", folder.join("checkpoints").display());
+        let hosts: Vec<String> = ports.iter().take(processes.into()).map(|port| format!("127.0.0.1:{port}")).collect();
+        let (all, hosts) = (processes.to_string(), hosts.join(","));
+        let (window, disorder) = (format!("{}ms", WINDOW.as_millis()), format!("{}ms", DISORDER.as_millis()));
         let mut supervisors = Vec::new();
-        for process in 0..args.processes {
-            let said = File::create(folder.join(format!("process-{process}.log")))?;
-            let mut command = Command::new(&program);
-            command.args(["supervise", "--brokers", brokers, "--job", &topics.job, "--checkpoints", &checkpoints]);
-            command.args(["--processes", &args.processes.to_string(), "--process", &process.to_string()]);
-            command.args(["--hosts", &hosts.join(","), "--workers", &args.workers.to_string()]);
-            command.args(["--input-topic", &topics.input, "--output-topic", &topics.output]);
-            command.args(["--summary-topic", &topics.summaries, "--late-topic", &topics.late]);
-            command.args(["--dead-letter-topic", &topics.dead_letters]);
-            command.args(["--window", &format!("{}ms", WINDOW.as_millis())]);
-            command.args(["--disorder", &format!("{}ms", DISORDER.as_millis()), "--log", "info"]);
-            command.stdin(Stdio::null()).stdout(said.try_clone()?).stderr(said);
-            supervisors.push(Process::start(command, Lifetime::OfItsThread)?);
+        for process in 0..processes {
+            let own = process.to_string();
+            let place = ["--processes", &all, "--process", &own, "--hosts", &hosts];
+            let settings = ["--window", &window, "--disorder", &disorder, "--log", "info"];
+            let said = format!("process-{process}.log");
+            supervisors.push(job.start(Some("supervise"), &[&place[..], &settings].concat(), &said)?);
         }
         Ok(Self { supervisors })
     }

@@ -1,0 +1,211 @@
+//! `bench latency`: how long after a window's end its results can be read.
+//!
+//! Orders are made at a steady rate, their event time that of the clock, so a window's end passes the watermark `disorder`
+//! after the clock has passed it. What is measured is the time from then until a `read_committed` reader has the result:
+//! the way of the last order into Kafka and to the job, aggregation, the checkpoint, the transaction, and the way out.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use events::{ORDERS, Timestamp, WindowCount};
+use record_log::{LogError, RecordLog, Signal};
+
+use crate::counterparts::{Broker, Cache, CounterpartError};
+use crate::generate::{self, GenerateError, Target};
+use crate::job::{Job, JobError, run_name};
+use crate::machine;
+use crate::orders::{OrderSettings, Spread};
+use crate::read::ReadError;
+
+/// Results of these first windows are left out: the job is still starting.
+const WARM_UP: Duration = Duration::from_secs(10);
+/// The job creates its topics within this time, or not at all.
+const TOPIC_WITHIN: Duration = Duration::from_secs(30);
+/// A read that finds nothing waits no longer than this for a wake.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+const RECORDS_PER_POLL: usize = 10_000;
+
+/// Measures the time from a window's end to its results being readable, under a steady load on real Kafka.
+#[derive(Debug, clap::Parser)]
+pub struct Args {
+    /// Orders a second.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
+    rate: u32,
+    /// How many users order.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    users: u64,
+    /// How long the load lasts.
+    #[arg(long = "for", default_value = "1m", value_parser = humantime::parse_duration, value_name = "DURATION")]
+    duration: Duration,
+    /// Length of the job's windows.
+    #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
+    window: Duration,
+    /// How far out of order orders are, and are believed to be.
+    #[arg(long, default_value = "1s", value_parser = humantime::parse_duration)]
+    disorder: Duration,
+    /// Partitions of the input topic.
+    #[arg(long, default_value_t = 4)]
+    partitions: u32,
+    /// Workers of the job.
+    #[arg(long, default_value_t = 2)]
+    workers: u32,
+    /// Kafka's brokers as `host:port`, comma separated; a fresh one is started when absent.
+    #[arg(long, env = "TIDEMARK_BROKERS")]
+    brokers: Option<String>,
+}
+
+/// Why there is no figure.
+#[derive(Debug, thiserror::Error)]
+pub enum LatencyError {
+    /// No window closed after the warm-up.
+    #[error("no window closed: let the load last longer than {} s and a window", WARM_UP.as_secs())]
+    NoWindow,
+    /// A result is no result.
+    #[error("a result cannot be read: {0}")]
+    Result(#[from] serde_json::Error),
+    /// The job failed.
+    #[error(transparent)]
+    Job(#[from] JobError),
+    /// There is no Kafka.
+    #[error(transparent)]
+    Counterpart(#[from] CounterpartError),
+    /// The orders could not be published.
+    #[error(transparent)]
+    Generate(#[from] GenerateError),
+    /// The results could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The system refused.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+impl From<LogError> for LatencyError {
+    fn from(error: LogError) -> Self {
+        ReadError::from(error).into()
+    }
+}
+
+/// When a result could be read, after its window's end.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    window_end_ms: u64,
+    delay_ms: u64,
+}
+
+impl Args {
+    /// Measures and prints.
+    ///
+    /// # Errors
+    /// [`LatencyError`].
+    pub fn run(self) -> Result<(), LatencyError> {
+        let cache = Cache::open()?;
+        let folder = cache.scratch("latency")?;
+        let broker = Broker::given_or_started(self.brokers.as_deref(), &cache, folder.path())?;
+        let log = generate::kafka(broker.address())?;
+        let run = run_name();
+        let input = format!("{ORDERS}-{run}");
+        println!("{}", machine::describe());
+        println!("{self:?}");
+        generate::create(&*log, &input, self.partitions)?;
+        let (brokers, workers) = (broker.address(), self.workers);
+        let job = Job { brokers, run: &run, input: &input, workers, folder: folder.path() };
+        let (window, disorder) = (format!("{}ms", self.window.as_millis()), format!("{}ms", self.disorder.as_millis()));
+        let mut process = job.start(None, &["--window", &window, "--disorder", &disorder], "order-analytics.log")?;
+        let seen = thread::scope(|scope| {
+            let load = scope.spawn(|| self.load(&*log, &input));
+            let seen = self.watch(&*log, &job.output());
+            load.join().expect("the load does not panic")?;
+            seen
+        })?;
+        let ended = process.kill()?;
+        println!("order-analytics: {:.1} CPU-s in {:.1} s", ended.cpu.as_secs_f64(), ended.wall.as_secs_f64());
+        self.report(&seen)
+    }
+
+    /// Orders of now: event time goes on as the clock does.
+    fn load(&self, log: &dyn RecordLog, topic: &str) -> Result<(), GenerateError> {
+        let orders = OrderSettings {
+            orders: u64::from(self.rate) * self.duration.as_secs(),
+            users: self.users,
+            spread: Spread::Uniform,
+            start: Timestamp::now(),
+            span: self.duration,
+            disorder: self.disorder,
+            late: 0.0,
+            malformed: 0.0,
+            seed: 1,
+        };
+        generate::publish(
+            log,
+            Target { topic, partitions: self.partitions, rate: Some(self.rate) },
+            orders.records_from_now(),
+        )
+    }
+
+    /// Reads results as they come, for as long as the load lasts.
+    fn watch(&self, log: &dyn RecordLog, topic: &str) -> Result<Vec<Seen>, LatencyError> {
+        let partitions = await_topic(log, topic)?;
+        let mut reader = log.reader(topic, &(0..partitions).map(|partition| (partition, 0)).collect::<Vec<_>>())?;
+        let signal = Signal::default();
+        reader.on_readable(signal.wake());
+        let (begun, mut seen, mut bad) = (Instant::now(), Vec::new(), None);
+        while begun.elapsed() < self.duration {
+            let mut records = 0;
+            for partition in 0..partitions {
+                let polled = reader.poll(partition, RECORDS_PER_POLL, &mut |record| match self
+                    .seen(record.value.unwrap_or_default())
+                {
+                    Ok(result) => seen.extend(result),
+                    Err(error) => drop(bad.get_or_insert(error)),
+                })?;
+                records += polled.records;
+            }
+            if records == 0 {
+                signal.wait(LOOK_EVERY);
+            }
+        }
+        bad.map_or(Ok(seen), |error| Err(error.into()))
+    }
+
+    /// What a result says of the delay; corrections say nothing.
+    fn seen(&self, value: &[u8]) -> Result<Option<Seen>, serde_json::Error> {
+        let count: WindowCount = serde_json::from_slice(value)?;
+        let window_end_ms = count.window_end.as_ms();
+        let delay_ms = Timestamp::now().as_ms().saturating_sub(window_end_ms + millis(self.disorder));
+        Ok((count.revision == 0).then_some(Seen { window_end_ms, delay_ms }))
+    }
+
+    fn report(&self, seen: &[Seen]) -> Result<(), LatencyError> {
+        let first_ms = seen.iter().map(|seen| seen.window_end_ms).min().unwrap_or(0);
+        let measured = seen.iter().filter(|seen| seen.window_end_ms > first_ms + millis(WARM_UP));
+        let mut delays: Vec<u64> = measured.map(|seen| seen.delay_ms).collect();
+        delays.sort_unstable();
+        let at = |share: usize| delays.get((delays.len() * share / 1000).min(delays.len().saturating_sub(1)));
+        match (at(500), at(990), at(1000)) {
+            (Some(median), Some(p99), Some(most)) => {
+                println!(
+                    "{} results, readable after their window's end passed the watermark: median {median} ms, p99 {p99} ms, at most {most} ms",
+                    delays.len()
+                );
+                Ok(())
+            }
+            _ => Err(LatencyError::NoWindow),
+        }
+    }
+}
+
+/// Waits until the job has created the topic.
+fn await_topic(log: &dyn RecordLog, topic: &str) -> Result<u32, LogError> {
+    let begun = Instant::now();
+    loop {
+        match log.partitions(topic) {
+            Err(LogError::UnknownTopic(_)) if begun.elapsed() < TOPIC_WITHIN => thread::sleep(LOOK_EVERY),
+            answer => return answer,
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -56,11 +56,10 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         let number = self.store.claim_attempt().await?;
         lead.claimed(number).await?;
         let slots = self.open_slots()?;
-        lead.all_fenced().await?;
+        let furthest = lead.all_fenced(furthest(&slots)).await?;
         let fingerprint = self.fingerprint();
         let checkpoint = recover::newest(&self.store, number, &fingerprint).await?;
         let adopted = recover::adopt(checkpoint.as_ref(), number, self.pipeline.name(), &fingerprint);
-        let furthest = slots.iter().filter_map(|slot| slot.publisher.progress()).max();
         let adopted = recover::reconcile(adopted, furthest)?;
         self.store.create_manifest(&adopted).await?;
         let mesh = lead.begin(partitions, adopted.boundary).await?;
@@ -71,7 +70,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         let mut follower = Follower::join(members, &self.terms()).await?;
         let number = follower.attempt;
         let slots = self.open_slots()?;
-        let (partitions, boundary) = follower.fenced().await?;
+        let (partitions, boundary) = follower.fenced(furthest(&slots)).await?;
         let published = recover::load(&self.store, ManifestId { attempt: number, boundary }).await;
         let checkpoint = published.map_err(|flaw| RecoverError::Unreadable(Box::new(flaw)))?;
         let mesh = Some(follower.link().await?);
@@ -96,7 +95,8 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         })
     }
 
-    fn fingerprint(&self) -> Fingerprint {
+    /// What must not change under the job's checkpoints.
+    pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint::new(&self.pipeline.topic, &self.pipeline.windows, self.settings.sink_slots)
     }
 
@@ -115,4 +115,9 @@ impl<K: Key, A: Aggregate> Run<K, A> {
             until_end: settings.until_end,
         }
     }
+}
+
+/// The furthest progress that a slot carries.
+fn furthest(slots: &[SlotPublisher]) -> Option<u64> {
+    slots.iter().filter_map(|slot| slot.publisher.progress()).max()
 }

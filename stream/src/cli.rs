@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use clap::{Args, Parser, Subcommand};
+use stream::checkpoint::inspect::CheckpointsCommand;
 use stream::cluster::Membership;
 use stream::order_analytics::OrderAnalytics;
 use tracing_subscriber::EnvFilter;
@@ -22,6 +23,24 @@ pub struct Cli {
 pub enum Command {
     /// Runs the job in a process of its own and starts that again whenever it dies
     Supervise(Box<RunArguments>),
+    /// Shows, verifies and prunes the job's checkpoints
+    Checkpoints(CheckpointsArguments),
+    /// Has the job, which must not be running, start from nothing: it reads the topic anew and replaces its results
+    StartOver(Box<RunArguments>),
+}
+
+#[derive(Args)]
+pub struct CheckpointsArguments {
+    /// Where checkpoints lie
+    #[arg(long, env = "TIDEMARK_CHECKPOINTS", value_name = "URL", global = true, default_value = "memory:///")]
+    pub checkpoints: String,
+
+    /// The job's name
+    #[arg(long, env = "TIDEMARK_JOB", default_value = "order-analytics", value_name = "NAME", global = true)]
+    pub job: String,
+
+    #[command(subcommand)]
+    pub command: CheckpointsCommand,
 }
 
 #[derive(Args)]

@@ -51,7 +51,7 @@ pub enum RecoverError {
     /// The settings changed in a way that the checkpoint does not allow.
     #[error(
         "the checkpoint was written with {checkpoint:?}, the job now has {job:?}: restore the settings, \
-         or start over under another --job name or with --fresh"
+         or start over, under another --job name or by `order-analytics start-over`"
     )]
     SettingsChanged {
         /// The settings of the checkpoint.
@@ -61,7 +61,7 @@ pub enum RecoverError {
     },
     /// There are checkpoints, but none can be used.
     #[error(
-        "none of the job's {count} checkpoints can be used; the newest: {newest}. Restore its objects, or start over with --fresh"
+        "none of the job's {count} checkpoints can be used; the newest: {newest}. Restore its objects, or start over by `order-analytics start-over`"
     )]
     NoneWhole {
         /// How many there are.
@@ -72,7 +72,7 @@ pub enum RecoverError {
     /// Results were committed, but there is no checkpoint.
     #[error(
         "results up to {until_ms} ms of event time were committed, but the job has no checkpoint at its --checkpoints address: \
-         correct that, restore its objects, or start over with --fresh"
+         correct that, restore its objects, or start over by `order-analytics start-over`"
     )]
     CheckpointsLost {
         /// By when the results end.

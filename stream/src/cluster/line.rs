@@ -27,7 +27,10 @@ pub enum Message {
         attempt: u64,
     },
     /// To process 0: my slots are open.
-    Fenced,
+    Fenced {
+        /// The furthest progress that one of them carries.
+        furthest: Option<u64>,
+    },
     /// From process 0: begin from the attempt's first checkpoint.
     Begin {
         /// How many partitions the topic has.

@@ -129,19 +129,21 @@ impl<'a> Lead<'a> {
         self.tell(&Message::Claimed { attempt }).await
     }
 
-    /// Waits until the slots of all others are open.
+    /// Waits until the slots of all others are open, and returns the furthest progress of them all. `own` is that of
+    /// process 0's.
     ///
     /// # Errors
     /// [`ClusterError::Line`].
-    pub async fn all_fenced(&mut self) -> Result<(), ClusterError> {
+    pub async fn all_fenced(&mut self, own: Option<u64>) -> Result<Option<u64>, ClusterError> {
+        let mut all = own;
         for (process, line) in &mut self.lines {
             let broken = |source| ClusterError::Line { process: *process, source };
             match line.receive().await.map_err(broken)? {
-                Message::Fenced => {}
+                Message::Fenced { furthest } => all = all.max(furthest),
                 other => return Err(broken(unexpected(&other))),
             }
         }
-        Ok(())
+        Ok(all)
     }
 
     /// Tells all others to begin, and links them; none when there are no others.
@@ -204,13 +206,14 @@ impl<'a> Follower<'a> {
         }
     }
 
-    /// Tells process 0 that the slots are open, and waits to be told from where to begin: partitions and boundary.
+    /// Tells process 0 that the slots are open and how far they have come, and waits to be told from where to begin:
+    /// partitions and boundary.
     ///
     /// # Errors
     /// [`ClusterError::Line`].
-    pub async fn fenced(&mut self) -> Result<(u32, EventTimeMs), ClusterError> {
+    pub async fn fenced(&mut self, furthest: Option<u64>) -> Result<(u32, EventTimeMs), ClusterError> {
         let broken = |source| ClusterError::Line { process: 0, source };
-        self.line.send(&Message::Fenced).await.map_err(broken)?;
+        self.line.send(&Message::Fenced { furthest }).await.map_err(broken)?;
         match self.line.receive().await.map_err(broken)? {
             Message::Begin { partitions, boundary } => Ok((partitions, boundary)),
             other => Err(broken(unexpected(&other))),

@@ -13,6 +13,7 @@ use record_log::simulated::{Call, Fault, SimulatedLog};
 use stream::cluster::{ClusterError, Members};
 use stream::{JobError, Run, Settings, Stop};
 
+use crate::fallback::{damage_newest, lenient};
 use crate::oracle::{World, random, settings, windows};
 
 /// Processes by their listeners and addresses.
@@ -112,6 +113,26 @@ fn whichever_process_dies_wherever_all_start_again_and_everything_is_counted_onc
         restarts += u64::from(starts > count as u64);
     }
     assert!(restarts > 10, "processes die in this test: {restarts}");
+}
+
+#[test]
+fn what_the_slots_of_any_process_have_committed_tells_that_a_checkpoint_is_lost() {
+    let mut replaced = 0;
+    for seed in 1..=20 {
+        let mut random = random(seed);
+        let mut world = World::new(windows(&mut random), 3);
+        let first = lenient(settings(&mut random));
+        for _ in 0..3 {
+            world.publish(100, &mut random);
+            let settings = Settings { workers: random.random_range(1..=2), ..first.clone() };
+            println!("seed {seed}: {} records, {settings:?}", world.records.len());
+            Processes::new(random.random_range(2..=3)).run(&world, &settings, None);
+            world.check_but_for_repeated_asides();
+            damage_newest(&world, &mut random);
+        }
+        replaced += u64::from(world.highest_revision() >= 1_000_000);
+    }
+    assert!(replaced > 5, "{replaced} jobs replaced results");
 }
 
 #[test]

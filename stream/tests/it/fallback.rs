@@ -14,12 +14,12 @@ use crate::damage::{Damage, wait};
 use crate::oracle::{World, random, settings, windows};
 
 /// No record comes so late that one line of history could count it and another not.
-fn lenient(settings: Settings) -> Settings {
+pub fn lenient(settings: Settings) -> Settings {
     Settings { allowed_lateness: Duration::from_secs(10), ..settings }
 }
 
 /// Damages some of the newest checkpoints, but leaves one of those that the last attempt made, and says how many.
-fn damage_newest(world: &World, random: &mut SmallRng) -> usize {
+pub fn damage_newest(world: &World, random: &mut SmallRng) -> usize {
     let manifests = world.objects_in("manifests");
     let of_attempt = world.manifest(manifests.last().unwrap()).attempt;
     let is_fresh = |path: &&Path| path.filename().unwrap().starts_with(&format!("{of_attempt:010}"));
@@ -86,7 +86,7 @@ fn a_job_that_has_only_its_beginning_left_does_not_restart_from_zero_by_itself()
         assert_eq!(world.manifest(&manifests[0]).boundary, 0);
         manifests[1..].iter().for_each(|path| damage.to(&world.objects, path, &mut random));
         let refused = world.run(&settings).unwrap_err().to_string();
-        assert!(refused.contains("start over with --fresh"), "{damage:?}: {refused}");
+        assert!(refused.contains("start-over"), "{damage:?}: {refused}");
     }
 }
 
@@ -106,7 +106,7 @@ fn a_job_without_its_checkpoints_does_not_start_until_told_to_start_over() {
     world.publish(100, &mut random);
     let refused = world.run(&settings).unwrap_err();
     assert!(matches!(refused, JobError::Recover(RecoverError::CheckpointsLost { .. })), "{refused}");
-    assert!(refused.to_string().contains("--fresh"), "{refused}");
+    assert!(refused.to_string().contains("start-over"), "{refused}");
     start_over(&world, &world.windows, &settings);
     for _ in 0..2 {
         world.run(&settings).unwrap();

@@ -57,7 +57,7 @@ fn checkpoints_of_another_job_are_named_as_such() {
         write(&world.objects, &path, manifest.to_bytes().into());
     }
     let said = refusal(&world, &settings);
-    assert!(said.contains("of job \"sums\"") && said.contains("--fresh"), "{said}");
+    assert!(said.contains("of job \"sums\"") && said.contains("start-over"), "{said}");
 }
 
 #[test]
@@ -67,7 +67,10 @@ fn a_job_none_of_whose_checkpoints_is_whole_does_not_start_from_nothing() {
         write(&world.objects, &path, "{}".into());
     }
     let said = refusal(&world, &settings);
-    assert!(said.contains("damaged") && said.contains("Restore its objects, or start over with --fresh"), "{said}");
+    assert!(
+        said.contains("damaged") && said.contains("Restore its objects, or start over by `order-analytics start-over`"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -75,7 +78,7 @@ fn settings_that_changed_under_a_checkpoint_are_named() {
     let (mut world, settings) = world_that_ran();
     let other_slots = Settings { sink_slots: Slots::new(7).unwrap(), ..settings.clone() };
     let said = refusal(&world, &other_slots);
-    assert!(said.contains("Slots(4)") && said.contains("Slots(7)") && said.contains("--fresh"), "{said}");
+    assert!(said.contains("Slots(4)") && said.contains("Slots(7)") && said.contains("start-over"), "{said}");
     world.windows = Windows::tumbling(Duration::from_millis(20)).unwrap();
     let said = refusal(&world, &settings);
     assert!(said.contains("window_ms: 10") && said.contains("window_ms: 20"), "{said}");

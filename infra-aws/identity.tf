@@ -22,7 +22,7 @@ locals {
     users         = { tables = [], calls = [] }
     products      = { tables = ["products", "product-reservations"], calls = ["BatchGetItem", "ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"] }
     orders        = { tables = [], calls = [] }
-    notifications = { tables = ["notifications"], calls = ["PutItem", "Query"] }
+    notifications = { tables = ["notifications"], calls = ["DeleteItem", "PutItem", "Query", "UpdateItem"] }
     analytics     = { tables = ["analytics-results", "analytics-windows"], calls = ["PutItem", "Query", "UpdateItem"] }
   }
 

@@ -1,6 +1,6 @@
 //! The page that people look at: one document without scripts, in the colours of the reader's system, fresh every two seconds.
 
-use std::fmt::{Display, Write};
+use std::fmt::Display;
 
 use crate::status::facts::{CheckpointStatus, PartitionStatus, Status, Trouble, WorkerStatus};
 use crate::units::{duration, instant, size};
@@ -55,75 +55,60 @@ fn tiles(status: &Status) -> String {
         tile(
             "watermark behind the clock",
             status.watermark_delay_ms.map_or_else(unknown, duration),
-            status.watermark_ms.map_or_else(String::new, instant),
+            status.watermark_ms.map_or_else(String::new, brief),
         ),
         tile(
             "since the newest checkpoint",
             checkpoint.map_or_else(unknown, |checkpoint| duration(checkpoint.age_ms)),
             checkpoint.map_or_else(String::new, |checkpoint| size(checkpoint.size_bytes)),
         ),
-        tile("restarts of this process", count(status.restarts), format!("{} troubles", status.troubles.len())),
+        tile("restarts of this process", count(status.restarts), format!("troubles: {}", status.troubles.len())),
     ];
     format!("<div class=\"tiles\">\n{}</div>\n", tiles.concat())
 }
 
 /// The way of the records, drawn.
 fn dataflow(status: &Status) -> String {
-    let mut svg = String::from("<svg viewBox=\"0 0 960 236\" role=\"img\" aria-label=\"The dataflow of the job\">\n");
-    svg.push_str(
-        "<defs><marker id=\"tip\" viewBox=\"0 0 8 8\" refX=\"7\" refY=\"4\" markerWidth=\"7\" markerHeight=\"7\" \
-         orient=\"auto\"><path d=\"M0 0L8 4L0 8z\"/></marker></defs>\n",
-    );
+    let ways: String = WAYS.iter().map(|way| format!("<path class=\"way\" d=\"{way}\"/>\n")).collect();
+    let nodes: String = nodes(status).iter().map(Node::draw).collect();
+    format!(
+        "<div class=\"wide\"><svg viewBox=\"0 0 960 230\" role=\"img\" aria-label=\"The dataflow of the job\">\n\
+         <defs><marker id=\"tip\" viewBox=\"0 0 8 8\" refX=\"7\" refY=\"4\" markerWidth=\"7\" markerHeight=\"7\" \
+         orient=\"auto\"><path d=\"M0 0L8 4L0 8z\"/></marker></defs>\n{ways}{nodes}</svg></div>\n"
+    )
+}
+
+/// From the left to the right; then the branches of the sink, and by way of the checkpoints.
+const WAYS: [&str; 9] = [
+    "M160 25H196",
+    "M360 25H396",
+    "M560 25H596",
+    "M760 25H796",
+    "M780 25V85H796",
+    "M780 85V145H796",
+    "M780 145V205H796",
+    "M480 49V96",
+    "M560 124H680V53",
+];
+
+fn nodes(status: &Status) -> [Node<'_>; 9] {
     let topics = &status.topics;
-    let state: usize = status.workers.iter().map(|worker| worker.state_entries).sum();
     let open: usize = status.workers.iter().map(|worker| worker.open_entries).sum();
-    let checkpoint = status.checkpoint.as_ref();
-    let durable = checkpoint.map_or_else(unknown, |checkpoint| instant(checkpoint.boundary_ms));
-    let commit = status.commit_took_ms.map_or_else(|| "nothing yet".to_owned(), |took| format!("last took {took} ms"));
-    let boxes = [
-        Node { x: 0, y: 20, class: "topic", name: &topics.input, about: format!("{} read", count(status.records)) },
-        Node { x: 200, y: 20, class: "step", name: "source", about: format!("{} keys open", count(open as u64)) },
-        Node { x: 400, y: 20, class: "step", name: "windows", about: format!("{} entries", count(state as u64)) },
-        Node { x: 600, y: 20, class: "step", name: "sink", about: commit },
-        Node { x: 800, y: 20, class: "topic", name: &topics.results, about: format!("{} rows", count(status.rows)) },
-        Node { x: 400, y: 102, class: "store", name: "checkpoints", about: durable },
-        Node {
-            x: 800,
-            y: 102,
-            class: "topic",
-            name: topics.summaries.as_deref().unwrap_or("no summaries"),
-            about: "totals of windows".to_owned(),
-        },
-        Node {
-            x: 600,
-            y: 184,
-            class: "topic",
-            name: &topics.late,
-            about: format!("{} too late", count(status.too_late)),
-        },
-        Node {
-            x: 800,
-            y: 184,
-            class: "topic",
-            name: &topics.dead_letters,
-            about: format!("{} rejected", count(status.rejected)),
-        },
-    ];
-    for way in [
-        "M160 44H196",
-        "M360 44H396",
-        "M560 44H596",
-        "M760 44H796",
-        "M480 68V98",
-        "M560 126H660V72",
-        "M740 68V126H796",
-        "M280 68V208H596",
-        "M280 208V228H780V208H796",
-    ] {
-        let _ = writeln!(svg, "<path class=\"way\" d=\"{way}\" marker-end=\"url(#tip)\"/>");
-    }
-    boxes.iter().for_each(|node| svg.push_str(&node.draw()));
-    svg + "</svg>\n"
+    let kept: usize = status.workers.iter().map(|worker| worker.state_entries).sum();
+    let committed = status.commit_took_ms.map_or_else(unknown, |took| format!("{took} ms"));
+    let durable = status.checkpoint.as_ref().map_or_else(unknown, |checkpoint| brief(checkpoint.boundary_ms));
+    let node = |x, y, class, name, about| Node { x, y, class, name, about };
+    [
+        node(0, 1, "topic", &topics.input, format!("records: {}", count(status.records))),
+        node(200, 1, "step", "source", format!("open keys: {}", count(open))),
+        node(400, 1, "step", "windows", format!("entries: {}", count(kept))),
+        node(600, 1, "step", "sink", format!("last commit: {committed}")),
+        node(400, 100, "store", "checkpoints", durable),
+        node(800, 1, "topic", &topics.results, format!("rows: {}", count(status.rows))),
+        node(800, 61, "topic", topics.summaries.as_deref().unwrap_or("no summaries"), "totals of windows".to_owned()),
+        node(800, 121, "topic", &topics.late, format!("too late: {}", count(status.too_late))),
+        node(800, 181, "topic", &topics.dead_letters, format!("rejected: {}", count(status.rejected))),
+    ]
 }
 
 /// A box of the drawing.
@@ -172,9 +157,9 @@ fn workers(workers: &[WorkerStatus]) -> String {
         [
             worker.worker.to_string(),
             worker.watermark_ms.map_or_else(unknown, instant),
-            count(worker.open_entries as u64),
-            count(worker.open_panes as u64),
-            count(worker.state_entries as u64),
+            count(worker.open_entries),
+            count(worker.open_panes),
+            count(worker.state_entries),
         ]
     };
     let names = ["worker", "watermark", "keys in open panes", "panes kept", "entries kept"];
@@ -187,7 +172,7 @@ fn checkpoint(checkpoint: Option<&CheckpointStatus>) -> String {
             instant(checkpoint.boundary_ms),
             format!("{} ago", duration(checkpoint.age_ms)),
             format!("{} ms", checkpoint.took_ms),
-            count(checkpoint.parts as u64),
+            count(checkpoint.parts),
             count(checkpoint.entries),
             size(checkpoint.size_bytes),
         ]
@@ -206,7 +191,7 @@ fn checkpoint(checkpoint: Option<&CheckpointStatus>) -> String {
 
 fn troubles(troubles: &[Trouble]) -> String {
     let row = |trouble: &Trouble| [instant(trouble.at_ms), escape(&trouble.message)];
-    table(["when", "what"], troubles.iter().map(row), "none")
+    format!("<div class=\"said\">{}</div>", table(["when", "what"], troubles.iter().map(row), "none"))
 }
 
 fn section(name: &str, content: &str) -> String {
@@ -242,6 +227,11 @@ fn escape(text: &str) -> String {
 /// As much of a name as a box holds.
 fn shortened(name: &str) -> String {
     if name.chars().count() <= 20 { name.to_owned() } else { name.chars().take(19).chain(['…']).collect() }
+}
+
+/// An instant without the milliseconds that it has not.
+fn brief(ms: u64) -> String {
+    instant(ms).replace(".000Z", "Z")
 }
 
 fn unknown() -> String {

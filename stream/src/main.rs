@@ -11,7 +11,7 @@ use stream::cluster::EXIT_START_AGAIN;
 
 fn main() -> ExitCode {
     commands::run(cli::Cli::parse()).map(ExitCode::from).unwrap_or_else(|error| {
-        eprintln!("Error: {error:?}");
+        eprintln!("order-analytics: {error:#}");
         let is_again = error.downcast_ref::<JobError>().is_some_and(JobError::is_for_a_new_start);
         ExitCode::from(if is_again { EXIT_START_AGAIN } else { 1 })
     })

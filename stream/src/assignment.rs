@@ -89,7 +89,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         let mut starts: BTreeMap<u32, Start> = BTreeMap::new();
         for id in 0..partitions {
             let oldest = range(id).map_or(0, |range| range.start);
-            starts.insert(id, Start { resume: oldest, cut: 0, newest: None });
+            starts.insert(id, Start { resume: oldest, ..Start::default() });
         }
         for cut in adopted.partitions.iter().filter(|cut| cut.cut > 0) {
             let held = range(cut.partition).map_or((0, 0), |range| (range.start, range.end));
@@ -100,7 +100,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
                     cut.partition, self.pipeline.topic, cut.resume, cut.cut, held.0, held.1
                 )));
             }
-            starts.insert(cut.partition, Start { resume: cut.resume, cut: cut.cut, newest: cut.newest });
+            starts.insert(cut.partition, cut.start(held.0));
         }
         Ok(starts)
     }

@@ -41,6 +41,8 @@ pub struct Intake {
 struct Partition {
     next_offset: Offset,
     restored_cut: Offset,
+    restored_anchor: Option<Anchor>,
+    anchor: Option<Anchor>,
     watermark: Watermark,
     /// For each pane under which records may still travel, the least offset of one.
     open: BTreeMap<EventTimeMs, Offset>,
@@ -55,6 +57,17 @@ pub struct Start {
     pub cut: Offset,
     /// The newest event when the cut was made.
     pub newest: Option<Newest>,
+    /// The last record before the cut, if one is known.
+    pub anchor: Option<Anchor>,
+}
+
+/// A record by which a partition is known again: of one that was deleted and recreated, it came at another time.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Anchor {
+    /// Its offset.
+    pub offset: Offset,
+    /// Its time in the log.
+    pub log_time_ms: u64,
 }
 
 /// What becomes of a record.
@@ -96,6 +109,8 @@ pub struct Cut {
     pub next_offset: Offset,
     /// The newest event read.
     pub newest: Option<Newest>,
+    /// The last record read.
+    pub anchor: Option<Anchor>,
     /// The least offset read of each pane that was still open, by pane.
     pub open: Vec<(EventTimeMs, Offset)>,
 }
@@ -120,6 +135,8 @@ impl Intake {
         let partition = |start: Start| Partition {
             next_offset: start.resume,
             restored_cut: start.cut,
+            restored_anchor: start.anchor,
+            anchor: start.anchor,
             watermark: Watermark::new(disorder_ms, start.newest),
             open: BTreeMap::new(),
         };
@@ -182,6 +199,16 @@ impl Intake {
         (offset >= partition.restored_cut).then_some(capability)
     }
 
+    /// The record by which `partition` is to be known again.
+    pub fn restored_anchor(&self, partition: u32) -> Option<Anchor> {
+        self.partitions.get(&partition).and_then(|partition| partition.restored_anchor)
+    }
+
+    /// Takes note of the last record that was read for now.
+    pub fn anchor(&mut self, partition: u32, anchor: Anchor) {
+        self.own(partition).anchor = Some(anchor);
+    }
+
     /// Takes note of a position that the log reported; offsets may skip.
     pub fn skip_to(&mut self, partition: u32, next_offset: Offset) {
         let partition = self.own(partition);
@@ -214,8 +241,13 @@ impl Intake {
     }
 
     /// Some partition has not been re-read up to its restored cut.
-    pub fn is_replaying(&self) -> bool {
-        self.partitions.values().any(|partition| partition.next_offset < partition.restored_cut)
+    fn is_replaying(&self) -> bool {
+        self.partitions.values().any(Partition::is_replaying)
+    }
+
+    /// `partition` has not been re-read up to its restored cut: until it has, nothing can be sent.
+    pub fn is_awaited(&self, partition: u32) -> bool {
+        self.partitions.get(&partition).is_some_and(Partition::is_replaying)
     }
 
     fn own(&mut self, partition: u32) -> &mut Partition {
@@ -226,7 +258,11 @@ impl Intake {
 impl Partition {
     fn cut(&self, partition: u32) -> Cut {
         let open = self.open.iter().map(|(pane, offset)| (*pane, *offset)).collect();
-        Cut { partition, next_offset: self.next_offset, newest: self.watermark.newest(), open }
+        Cut { partition, next_offset: self.next_offset, newest: self.watermark.newest(), anchor: self.anchor, open }
+    }
+
+    fn is_replaying(&self) -> bool {
+        self.next_offset < self.restored_cut
     }
 }
 
@@ -277,7 +313,7 @@ mod tests {
 
     #[test]
     fn what_the_checkpoint_holds_is_not_counted_again() {
-        let mut intake = intake(20, Start { resume: 1, cut: 5, newest: None });
+        let mut intake = intake(20, Start { resume: 1, cut: 5, ..Start::default() });
         assert_eq!(intake.admit(0, 1, 27, 0), Verdict::Counted { arrival: 20, pane: 20 });
         assert_eq!(intake.admit(0, 2, 14, 0), Verdict::SeenBefore);
         assert_eq!(intake.admit_rejected(0, 3), None);

@@ -27,7 +27,7 @@ use timely::dataflow::operators::generic::{OutputBuilder, OutputBuilderSession};
 use timely::dataflow::{ProbeHandle, Scope, StreamVec};
 
 use crate::aggregate::{Aggregate, Key};
-use crate::attempt::Attempt;
+use crate::attempt::{Attempt, JobError};
 use crate::cut::Crossing;
 use crate::flow::{Aside, ClosedPane, Entry};
 use crate::frontier::boundary_at;
@@ -162,6 +162,12 @@ impl<K: Key, A: Aggregate> Source<K, A> {
                     self.attempt.metrics.position(partition, next_offset, newest_ms);
                 }
                 self.is_away = false;
+                if let Some(partition) = self.partitions.foreign() {
+                    self.attempt.fail(JobError::Position(format!(
+                        "partition {partition} holds other records than those that the checkpoint has counted: the topic was \
+                         deleted and recreated. Restore it, or start over"
+                    )));
+                }
                 batch.records
             }
             Err(error @ LogError::Unavailable(_)) => {

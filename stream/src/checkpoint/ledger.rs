@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use crate::checkpoint::manifest::{Manifest, PartInfo, PartitionCut};
-use crate::cut::Crossing;
+use crate::cut::{Crossing, Cut};
 use crate::pane::EventTimeMs;
 
 /// The books of the worker that writes manifests.
@@ -89,8 +89,9 @@ impl Ledger {
         crossings.sort_by_key(|crossing| crossing.from);
         for cut in crossings.into_iter().flat_map(|crossing| &crossing.cuts) {
             let (cut, resume) = (cut, cut.resume(boundary));
-            let at = PartitionCut { partition: cut.partition, cut: cut.next_offset, resume, newest: cut.newest };
-            partitions.insert(cut.partition, at);
+            let Cut { partition, next_offset, newest, anchor, .. } = *cut;
+            let at = PartitionCut { partition, cut: next_offset, resume, newest, anchor };
+            partitions.insert(partition, at);
         }
         partitions.into_values().collect()
     }
@@ -111,7 +112,6 @@ mod tests {
     use super::*;
     use crate::checkpoint::lineage::Lineage;
     use crate::checkpoint::manifest::{Fingerprint, VERSION};
-    use crate::cut::Cut;
     use crate::flow::Slots;
     use crate::pane::Windows;
 
@@ -134,7 +134,11 @@ mod tests {
     }
 
     fn crossing(partition: u32, from: u64, to: u64, next_offset: u64, open: &[(u64, u64)]) -> Crossing {
-        Crossing { from, to, cuts: vec![Cut { partition, next_offset, newest: None, open: open.to_vec() }] }
+        Crossing {
+            from,
+            to,
+            cuts: vec![Cut { partition, next_offset, newest: None, anchor: None, open: open.to_vec() }],
+        }
     }
 
     fn part(name: &str, first: u64, last: u64) -> PartInfo {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use record_log::Offset;
 
 use crate::checkpoint::lineage::Lineage;
+use crate::cut::{Anchor, Start};
 use crate::flow::Slots;
 use crate::pane::{EventTimeMs, Windows};
 use crate::watermark::Newest;
@@ -60,6 +61,19 @@ pub struct PartitionCut {
     pub resume: Offset,
     /// The newest event when the cut was made.
     pub newest: Option<Newest>,
+    /// The last record before the cut, by which the partition is known again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anchor: Option<Anchor>,
+}
+
+impl PartitionCut {
+    /// How to take the partition up again when the log holds it from `oldest` on: the anchor is read anew, if it is there.
+    pub fn start(&self, oldest: Offset) -> Start {
+        let Self { cut, newest, anchor, .. } = *self;
+        let anchor = anchor.filter(|anchor| anchor.offset >= oldest);
+        let resume = anchor.map_or(self.resume, |anchor| anchor.offset.min(self.resume));
+        Start { resume, cut, newest, anchor }
+    }
 }
 
 /// A part as the manifest names it.
@@ -157,7 +171,7 @@ mod tests {
 
     fn manifest() -> Manifest {
         let windows = Windows::tumbling(Duration::from_secs(60)).unwrap();
-        let cut = PartitionCut { partition: 0, cut: 9, resume: 7, newest: None };
+        let cut = PartitionCut { partition: 0, cut: 9, resume: 7, newest: None, anchor: None };
         let part = PartInfo { name: "a".to_owned(), first: 0, last: 0, entries: 1, size_bytes: 20 };
         Manifest {
             version: VERSION,
@@ -174,6 +188,17 @@ mod tests {
     #[test]
     fn a_manifest_reads_back_as_it_was_written() {
         assert_eq!(Manifest::from_bytes(&manifest().to_bytes(), "counts").unwrap(), manifest());
+    }
+
+    #[test]
+    fn a_partition_is_taken_up_at_its_anchor_if_the_log_still_holds_it() {
+        let anchor = Some(Anchor { offset: 8, log_time_ms: 5 });
+        let at = |resume, oldest| {
+            let cut = PartitionCut { partition: 0, cut: 9, resume, newest: None, anchor };
+            let start = cut.start(oldest);
+            (start.resume, start.anchor.is_some())
+        };
+        assert_eq!([at(9, 0), at(9, 8), at(9, 9), at(4, 0)], [(8, true), (8, true), (9, false), (4, true)]);
     }
 
     #[test]

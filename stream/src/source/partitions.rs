@@ -7,7 +7,7 @@ use record_log::{LogError, Offset, Reader, Record};
 use timely::scheduling::activate::SyncActivator;
 
 use crate::aggregate::{Aggregate, Key};
-use crate::cut::{Crossing, Intake, Verdict};
+use crate::cut::{Anchor, Crossing, Intake, Verdict};
 use crate::flow::{Aside, ClosedPane, Entry, Reason};
 use crate::job::{Admission, Decode, Rejected};
 use crate::metrics::Batch;
@@ -40,6 +40,8 @@ pub struct Partitions<K, A> {
     open: Open<K, A>,
     /// Panes that were sent, and are not known to be committed.
     sent: BTreeSet<EventTimeMs>,
+    /// A partition that is another one than that of the checkpoint.
+    foreign: Option<u32>,
 }
 
 /// What has been read and not sent.
@@ -76,7 +78,7 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
         ends: Option<BTreeMap<u32, Offset>>,
     ) -> Self {
         let open = Open { fold: Fold::default(), asides: BTreeMap::new(), windows_end: intake.capability() };
-        Self { intake, reader, decode, limits, ends, open, sent: BTreeSet::new() }
+        Self { intake, reader, decode, limits, ends, open, sent: BTreeSet::new(), foreign: None }
     }
 
     /// Has the operator behind `activator` scheduled when there may be something to read.
@@ -155,7 +157,15 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
         open.iter().nth(self.limits.max_open_panes - 1).copied()
     }
 
+    /// A partition that was found to be another one than that of the checkpoint.
+    pub fn foreign(&self) -> Option<u32> {
+        self.foreign
+    }
+
     fn may_be_read(&self, partition: u32, last_allowed: Option<EventTimeMs>) -> bool {
+        if self.intake.is_awaited(partition) {
+            return true;
+        }
         let (Some(last), Some(newest)) = (last_allowed, self.intake.newest(partition)) else { return true };
         newest.event_ms < last + self.limits.windows.pane_ms()
     }
@@ -169,14 +179,20 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
     fn poll_partition(&mut self, partition: u32, now_ms: u64) -> Result<Batch, LogError> {
         let end = self.ends.as_ref().and_then(|ends| ends.get(&partition)).copied().unwrap_or(Offset::MAX);
         let mut batch = Batch::default();
+        let (expected, mut last, mut is_foreign) = (self.intake.restored_anchor(partition), None, false);
         let (intake, open, decode, limits) = (&mut self.intake, &mut self.open, &self.decode, &self.limits);
         let polled = self.reader.poll(partition, BATCH_RECORDS, &mut |record| {
             if record.offset < end {
                 let mut admission =
                     RecordAdmission { record: &record, intake, open, limits, batch: &mut batch, now_ms, counted: None };
                 admission.decide(decode);
+                let anchor = Anchor { offset: record.offset, log_time_ms: record.log_time_ms };
+                is_foreign |= expected.is_some_and(|known| known.offset == anchor.offset && known != anchor);
+                last = Some(anchor);
             }
         })?;
+        last.into_iter().for_each(|anchor| self.intake.anchor(partition, anchor));
+        self.foreign = self.foreign.or(is_foreign.then_some(partition));
         self.intake.skip_to(partition, polled.next_offset.min(end));
         if polled.at_end {
             self.intake.at_end(partition, now_ms);

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use record_log::simulated::SimulatedLog;
+use record_log::{Cleanup, RecordLog, TopicSpec};
 use stream::checkpoint::manifest::Manifest;
 use stream::flow::Slots;
 use stream::{JobError, Settings, Windows};
@@ -103,6 +105,23 @@ fn a_checkpoint_whose_topic_was_recreated_is_refused() {
         recreated.objects = world.objects.clone();
         let said = refusal(&recreated, &settings);
         assert!(said.contains("recreated") && said.contains("Restore it, or start over"), "{said}");
+    }
+}
+
+#[test]
+fn a_topic_that_was_recreated_is_known_by_its_records_even_when_it_is_longer() {
+    for seed in 1..=20 {
+        let (world, settings) = world_that_ran();
+        let mut recreated = World::new(world.windows, 2);
+        recreated.log = SimulatedLog::new(|| 2_000_000);
+        let retention = Duration::from_secs(3600);
+        let topic = TopicSpec { name: "events".to_owned(), partitions: 2, cleanup: Cleanup::Delete, retention };
+        recreated.log.ensure_topics(&[topic]).unwrap();
+        recreated.objects = world.objects.clone();
+        recreated.publish(900, &mut random(seed));
+        let Err(refused) = recreated.run(&settings) else { panic!("seed {seed}: the job read on") };
+        assert!(refused.to_string().contains("deleted and recreated"), "{refused}");
+        assert_eq!(recreated.log.records("counts").len(), 0, "nothing was published");
     }
 }
 

@@ -17,7 +17,7 @@
 //! | `POST /orders` | | for itself | for anybody | |
 //! | `GET /orders`, `GET /orders/{id}`, `GET /notifications`, `GET /analytics/users/{id}` | | its own | all | |
 //! | `PATCH /orders/{id}` | | to cancel it | yes | |
-//! | `GET /users`; `DELETE /products/{id}`; all other `/analytics`; `/files` | | | yes | |
+//! | `GET /users`; `DELETE /products/{id}`; all other `/notifications` and `/analytics`; `/files` | | | yes | |
 //! | all other writes to `/products`; `/products/reservations`; `GET /orders/minutes` | | | yes | yes |
 //!
 //! What is somebody else's is a 403 where the request says whose it is, and a 404 where a 403 would say that it exists.

@@ -6,6 +6,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::header;
 use axum::routing::{get, post};
+use chassis::auth::{Admin, Caller};
 use chassis::{Cursor, Json, Limit, Page, PageQuery, Path, Problem, Query, Result};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
@@ -58,11 +59,15 @@ pub fn router(mailbox: Mailbox) -> Router {
         .with_state(mailbox)
 }
 
-async fn list(State(mailbox): State<Mailbox>, Query(query): Query<ListQuery>) -> Result<Json<Page<Notification>>> {
+async fn list(
+    caller: Caller,
+    State(mailbox): State<Mailbox>,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Page<Notification>>> {
     let page = PageQuery { limit: query.limit, cursor: query.cursor };
     let after: Option<Position> = page.after()?;
     let one_more = page.limit.items() + 1;
-    let found = match query.user_id {
+    let found = match caller.whose(query.user_id)? {
         Some(user_id) => mailbox.store.of_user(user_id, after.as_ref(), one_more).await?,
         None => mailbox.store.all(after.as_ref(), one_more, mailbox.clock.now()).await?,
     };
@@ -70,7 +75,7 @@ async fn list(State(mailbox): State<Mailbox>, Query(query): Query<ListQuery>) ->
 }
 
 /// Sends one again that was given up, or at once one that waits.
-async fn retry(State(mailbox): State<Mailbox>, Path(id): Path<Uuid>) -> Result<Json<Notification>> {
+async fn retry(_: Admin, State(mailbox): State<Mailbox>, Path(id): Path<Uuid>) -> Result<Json<Notification>> {
     let now = mailbox.clock.now();
     let notification = match mailbox.store.reopen(id, now).await? {
         Reopened::To(notification) => *notification,
@@ -88,7 +93,7 @@ async fn retry(State(mailbox): State<Mailbox>, Path(id): Path<Uuid>) -> Result<J
 }
 
 /// Sends all again that were given up, at most [`RETRIED_AT_ONCE`]; asked again, the next.
-async fn retry_dead(State(mailbox): State<Mailbox>) -> Result<Json<Retried>> {
+async fn retry_dead(_: Admin, State(mailbox): State<Mailbox>) -> Result<Json<Retried>> {
     let now = mailbox.clock.now();
     let mut retried = 0;
     for errand in mailbox.store.errands(Shelf::Dead, now, RETRIED_AT_ONCE).await? {

@@ -39,6 +39,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use axum::Router;
+use chassis::auth::Auth;
 use chassis::{Health, Metrics, ServeError, Shutdown, dynamodb, retry};
 pub use clock::Clock;
 pub use config::{Config, SettingsError};
@@ -75,6 +76,8 @@ pub struct Parts {
     pub dynamodb: Client,
     /// Where orders come from, and dead letters go.
     pub log: Arc<dyn RecordLog>,
+    /// How it learns who calls, and what it shows the users service.
+    pub auth: Auth,
 }
 
 /// Why the service ended.
@@ -92,14 +95,22 @@ pub enum RunError {
 pub struct Service {
     store: Store,
     log: Arc<dyn RecordLog>,
+    auth: Auth,
     lag: Lag,
-    users: Users,
-    couriers: Vec<Arc<dyn Courier>>,
-    most_attempts: u32,
+    delivery: Option<Delivery>,
     kept: Arc<Notify>,
     clock: Clock,
     counters: Counters,
     shutdown: Shutdown,
+}
+
+/// How messages leave this system, where they do.
+#[derive(Clone)]
+struct Delivery {
+    users: Users,
+    /// By what, the preferred first; there is one.
+    couriers: Vec<Arc<dyn Courier>>,
+    most_attempts: u32,
 }
 
 impl Service {
@@ -120,9 +131,8 @@ impl Service {
             store: Store::new(parts.dynamodb, config.notifications_retention),
             log: parts.log,
             lag,
-            users: Users::new(&config.users_url)?,
-            couriers: couriers(config)?,
-            most_attempts: config.notifications_attempts,
+            delivery: Delivery::new(config, &parts.auth)?,
+            auth: parts.auth,
             kept: Arc::default(),
             clock: Clock::default(),
             counters: counters(metrics),
@@ -139,7 +149,7 @@ impl Service {
     /// Its routes, over a table that exists.
     pub fn router(&self) -> Router {
         let (store, clock, kept) = (self.store.clone(), self.clock.clone(), Arc::clone(&self.kept));
-        http::router(Mailbox { store, clock, kept })
+        self.auth.protect(http::router(Mailbox { store, clock, kept }))
     }
 
     /// Creates the table if it is missing; tries until it succeeds or a shutdown is requested.
@@ -156,7 +166,7 @@ impl Service {
         let orders = Orders {
             store: self.store.clone(),
             dead_letters: DeadLetters::new(Arc::clone(&log)),
-            channel: self.couriers.first().map_or(Channel::Simulated, |courier| courier.channel()),
+            channel: self.delivery.as_ref().map_or(Channel::Simulated, Delivery::channel),
             kept: Arc::clone(&self.kept),
             clock: self.clock.clone(),
             counters: self.counters.clone(),
@@ -167,10 +177,7 @@ impl Service {
 
     /// Sends what is due until a shutdown is requested; where there is nobody to carry it, it only waits.
     pub async fn send(&self) {
-        if self.couriers.is_empty() {
-            return self.shutdown.requested().await;
-        }
-        let sender = self.sender();
+        let Some(sender) = self.sender() else { return self.shutdown.requested().await };
         while !self.shutdown.is_requested() {
             let done = sender.send_due(&self.shutdown).await.unwrap_or_else(|error| {
                 tracing::warn!(%error, "it cannot be known what is due");
@@ -193,33 +200,47 @@ impl Service {
     /// # Errors
     /// [`StoreError`] when it cannot be known what is due.
     pub async fn send_due(&self) -> Result<usize, StoreError> {
-        self.sender().send_due(&self.shutdown).await
+        match self.sender() {
+            Some(sender) => sender.send_due(&self.shutdown).await,
+            None => Ok(0),
+        }
     }
 
-    fn sender(&self) -> Sender {
-        Sender {
+    fn sender(&self) -> Option<Sender> {
+        let Delivery { users, couriers, most_attempts } = self.delivery.clone()?;
+        Some(Sender {
             name: Uuid::new_v4(),
             store: self.store.clone(),
-            users: self.users.clone(),
-            couriers: self.couriers.clone(),
+            users,
+            couriers,
             dead_letters: DeadLetters::new(Arc::clone(&self.log)),
-            most_attempts: self.most_attempts,
+            most_attempts,
             clock: self.clock.clone(),
             counters: self.counters.clone(),
-        }
+        })
     }
 }
 
-/// Those that the settings name, the preferred first.
-fn couriers(config: &Config) -> Result<Vec<Arc<dyn Courier>>, SettingsError> {
-    let mut couriers: Vec<Arc<dyn Courier>> = Vec::new();
-    if let Some(url) = &config.notifications_email {
-        couriers.push(Arc::new(Email::new(url, config)?));
+impl Delivery {
+    /// By what the settings name; none where they name nothing.
+    fn new(config: &Config, auth: &Auth) -> Result<Option<Self>, SettingsError> {
+        let mut couriers: Vec<Arc<dyn Courier>> = Vec::new();
+        if let Some(url) = &config.notifications_email {
+            couriers.push(Arc::new(Email::new(url, config)?));
+        }
+        if let Some(url) = &config.notifications_sms {
+            couriers.push(Arc::new(Sms::new(url, config)?));
+        }
+        if couriers.is_empty() {
+            return Ok(None);
+        }
+        let (users, most_attempts) = (Users::new(&config.users_url, auth.clone())?, config.notifications_attempts);
+        Ok(Some(Self { users, couriers, most_attempts }))
     }
-    if let Some(url) = &config.notifications_sms {
-        couriers.push(Arc::new(Sms::new(url, config)?));
+
+    fn channel(&self) -> Channel {
+        self.couriers.first().map_or(Channel::Simulated, |courier| courier.channel())
     }
-    Ok(couriers)
 }
 
 fn counters(metrics: &Metrics) -> Counters {

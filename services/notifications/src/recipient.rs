@@ -6,7 +6,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use chassis::auth::Auth;
 use events::Timestamp;
+use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode};
 use serde::Deserialize;
 
@@ -28,9 +30,10 @@ pub struct Recipient {
 }
 
 /// A client of the users service. Clones share its connections and what it remembers.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Users {
     client: Client,
+    auth: Auth,
     users_url: String,
     known: Arc<Mutex<HashMap<u64, (Timestamp, Recipient)>>>,
 }
@@ -47,18 +50,20 @@ pub enum UsersError {
 }
 
 impl Users {
-    /// A client of the service at this base address.
+    /// A client of the service at this base address, which shows it what `auth` gives services.
     ///
     /// # Errors
     /// When the system cannot offer what HTTP needs.
-    pub fn new(base_url: &str) -> Result<Self, reqwest::Error> {
+    pub fn new(base_url: &str, auth: Auth) -> Result<Self, reqwest::Error> {
         let client = Client::builder()
             .connect_timeout(CONNECT_LIMIT)
             .timeout(CALL_LIMIT)
             .pool_idle_timeout(IDLE_LIMIT)
             .no_proxy()
+            .redirect(Policy::none())
             .build()?;
-        Ok(Self { client, users_url: format!("{}/users", base_url.trim_end_matches('/')), known: Arc::default() })
+        let users_url = format!("{}/users", base_url.trim_end_matches('/'));
+        Ok(Self { client, auth, users_url, known: Arc::default() })
     }
 
     /// Where the user is reached; none when there is no such user any more.
@@ -70,7 +75,11 @@ impl Users {
             return Ok(Some(recipient));
         }
         let away = |error: reqwest::Error| UsersError::Away(error.without_url());
-        let reply = self.client.get(format!("{}/{user_id}", self.users_url)).send().await.map_err(away)?;
+        let mut request = self.client.get(format!("{}/{user_id}", self.users_url));
+        if let Some(token) = self.auth.service_token() {
+            request = request.bearer_auth(token);
+        }
+        let reply = request.send().await.map_err(away)?;
         match reply.status() {
             StatusCode::OK => {
                 let recipient: Recipient = reply.json().await.map_err(away)?;

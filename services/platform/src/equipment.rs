@@ -45,8 +45,8 @@ impl Stores {
     ///
     /// # Errors
     /// [`RunError::Store`].
-    pub async fn for_notifications(&mut self, parts: &mut Parts, _: Auth) -> Result<notifications::Parts, RunError> {
-        Ok(notifications::Parts { dynamodb: self.dynamodb(parts).await?, log: self.log()? })
+    pub async fn for_notifications(&mut self, parts: &mut Parts, auth: Auth) -> Result<notifications::Parts, RunError> {
+        Ok(notifications::Parts { dynamodb: self.dynamodb(parts).await?, log: self.log()?, auth })
     }
 
     /// Counts come from the log and are kept in DynamoDB.

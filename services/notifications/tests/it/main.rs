@@ -6,6 +6,7 @@
 mod accounts;
 mod claims;
 mod email;
+mod enforced;
 mod mail_server;
 mod mailbox;
 mod once;
@@ -19,6 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
+use chassis::auth::Auth;
 use chassis::{Metrics, Shutdown};
 use events::{ORDER_CREATED, ORDERS, OrderCreated, OrderItem, Timestamp};
 use notifications::{Clock, Config, Parts, Service};
@@ -85,7 +87,7 @@ impl Running {
         clock: Clock,
     ) -> Self {
         let shutdown = Shutdown::new();
-        let parts = Parts { dynamodb: dynamodb.clone(), log: Arc::new(process) };
+        let parts = Parts { dynamodb: dynamodb.clone(), log: Arc::new(process), auth: Auth::open() };
         let service = Service::new(config, parts, &Metrics::new("notifications"), shutdown.clone()).unwrap();
         let service = Arc::new(service.with_clock(clock));
         service.prepare().await;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chassis::auth::Auth;
 use chassis::{Metrics, Shutdown};
 use notifications::{Config, Parts, Service};
 use serde_json::json;
@@ -15,7 +16,7 @@ async fn routes_and_replies_are_as_described() {
     let running = Running::start(&dynamodb, &log()).await;
     publish_orders(&running.log, &[order(1, 1, 0)]);
     running.caught_up().await;
-    let parts = Parts { dynamodb, log: Arc::new(running.log.clone()) };
+    let parts = Parts { dynamodb, log: Arc::new(running.log.clone()), auth: Auth::open() };
     let router =
         Service::new(&Config::default(), parts, &Metrics::new("notifications"), Shutdown::new()).unwrap().router();
     let document = description(&router).await;

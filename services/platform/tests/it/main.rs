@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod hostile;
+mod owasp;
 mod platform;
 mod refusals;
 mod running;
+mod shop;

@@ -1,5 +1,6 @@
 //! A platform as a child process, killed with the test.
 
+use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -7,13 +8,14 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// How long anything may take on a machine that is busy with other tests.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running platform.
 pub struct Platform {
     child: Child,
-    gateway: String,
-    client: reqwest::blocking::Client,
+    /// The addresses of its parts.
+    addresses: HashMap<String, String>,
+    pub client: reqwest::blocking::Client,
 }
 
 /// The binary with these arguments, and with nothing from the environment of the test.
@@ -26,24 +28,47 @@ fn command(arguments: &[&str]) -> Command {
     command
 }
 
+/// A client that goes where it is told and nowhere else.
+fn client() -> reqwest::blocking::Client {
+    let settings = reqwest::blocking::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+    settings.timeout(PATIENCE).build().unwrap()
+}
+
 /// Runs it to its end, which is expected to come at once.
 pub fn run(arguments: &[&str]) -> Output {
     command(arguments).output().unwrap()
 }
 
 impl Platform {
-    /// Starts one on free ports and reads the gateway's address from its table.
+    /// Starts one on free ports and reads the addresses of its parts from its table.
     pub fn start(arguments: &[&str]) -> Self {
         let mut command = command(arguments);
         // Logs as text go to standard error, so that nothing is written to the pipe that nobody reads any more.
         command.args(["--port-base", "0", "--log-format", "text"]).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let gateway = lines.map(Result::unwrap).find_map(|line| {
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        // The table ends with how to stop it.
+        let table = lines.take_while(|line| !line.trim_start().starts_with("stop"));
+        let addresses = table.filter_map(|line| {
             let mut words = line.split_whitespace();
-            (words.next() == Some("gateway")).then(|| words.next().unwrap().to_owned())
+            Some((words.next()?.to_owned(), words.next().filter(|word| word.starts_with("http"))?.to_owned()))
         });
-        Self { child, gateway: gateway.expect("the table names the gateway"), client: reqwest::blocking::Client::new() }
+        let addresses: HashMap<_, _> = addresses.collect();
+        assert!(addresses.contains_key("gateway"), "the table names the gateway");
+        Self { child, addresses, client: client() }
+    }
+
+    /// Starts the gateway alone on a free port, which it writes into its log.
+    pub fn start_gateway(arguments: &[&str]) -> Self {
+        let mut command = command(&["gateway"]);
+        // Nothing but the one line goes to the pipe that nobody reads afterwards.
+        command.args(["--port-base", "0", "--log", "off,platform::alone=info", "--log-format", "json"]).args(arguments);
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let event: Value = serde_json::from_str(&line).unwrap();
+        let address = format!("http://{}", event["address"].as_str().unwrap());
+        Self { child, addresses: HashMap::from([("gateway".to_owned(), address)]), client: client() }
     }
 
     /// Waits until the gateway says that it and everything behind it is well.
@@ -75,8 +100,14 @@ impl Platform {
         (self.child.wait().unwrap(), began.elapsed())
     }
 
-    fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.gateway)
+    /// The address of a path at the gateway.
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.url_of("gateway"))
+    }
+
+    /// The base address of a part.
+    pub fn url_of(&self, part: &str) -> &str {
+        &self.addresses[part]
     }
 }
 

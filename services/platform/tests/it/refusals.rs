@@ -49,7 +49,10 @@ fn a_dynamodb_that_does_not_answer_is_said() {
 fn nobody_is_served_where_others_can_connect_and_nobody_is_asked() {
     for arguments in [&["--ephemeral"][..], &["orders", "--ephemeral"], &["gateway"]] {
         let said = refusal(&[arguments, &["--port-base", "0", "--host", "0.0.0.0"]].concat());
-        assert!(said.contains("0.0.0.0") && said.contains("--auth enforced") && said.contains("--allow-open"), "{said}");
+        assert!(
+            said.contains("0.0.0.0") && said.contains("--auth enforced") && said.contains("--allow-open"),
+            "{said}"
+        );
     }
 }
 
@@ -61,7 +64,8 @@ fn a_service_that_has_nothing_to_be_known_by_is_told_so() {
 
 #[test]
 fn a_secret_that_could_be_guessed_is_refused_without_being_shown() {
-    let arguments = ["products", "--ephemeral", "--port-base", "0", "--auth", "enforced", "--service-secret", "hunter2"];
+    let arguments =
+        ["products", "--ephemeral", "--port-base", "0", "--auth", "enforced", "--service-secret", "hunter2"];
     let said = refusal(&arguments);
     assert!(said.contains("32 bytes") && !said.contains("hunter2"), "{said}");
 }

@@ -1,0 +1,59 @@
+//! A server that answers what it should not.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+/// It serves until the test's process ends.
+pub struct Hostile {
+    address: SocketAddr,
+    lured: Arc<AtomicUsize>,
+}
+
+impl Hostile {
+    pub fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let lured = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&lured);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let count = Arc::clone(&count);
+                thread::spawn(move || answer(stream.unwrap(), address, &count));
+            }
+        });
+        Self { address, lured }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// How many followed it where it pointed.
+    pub fn lured(&self) -> usize {
+        self.lured.load(Ordering::SeqCst)
+    }
+}
+
+/// Answers one request and hangs up. That the other side did so before is no surprise.
+fn answer(mut stream: TcpStream, address: SocketAddr, lured: &AtomicUsize) {
+    let mut request = String::new();
+    let mut lines = BufReader::new(stream.try_clone().unwrap());
+    while lines.read_line(&mut request).is_ok_and(|length| length > 2) {}
+    let path = request.split_whitespace().nth(1).unwrap_or_default();
+    let answer = match path.rsplit('/').next() {
+        Some("lure") => {
+            lured.fetch_add(1, Ordering::SeqCst);
+            "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".to_owned()
+        }
+        Some("moved") => format!("HTTP/1.1 302 Found\r\nlocation: http://{address}/lure\r\ncontent-length: 0\r\n\r\n"),
+        Some("garbage") => "\u{7}\u{7}\u{7} 12 \r\n\r\n".to_owned(),
+        Some("openapi.json") => "HTTP/1.1 200 OK\r\ncontent-length: 2000000000\r\n\r\n{".to_owned(),
+        _ => String::new(),
+    };
+    if let Err(error) = stream.write_all(answer.as_bytes()) {
+        eprintln!("the other side hung up first: {error}");
+    }
+}

@@ -1,0 +1,196 @@
+//! A platform that asks who calls, and those who call it.
+
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Instant;
+
+use reqwest::blocking::RequestBuilder;
+use reqwest::header::HeaderMap;
+use serde_json::{Value, json};
+
+use crate::platform::{PATIENCE, Platform};
+
+pub const ADMIN: &str = "admin@test.com";
+pub const PASSWORD: &str = "correct horse";
+/// Requests that an account, or an address without one, may make at once.
+pub const BURST: usize = 60;
+
+const ARGUMENTS: [&str; 17] = [
+    "--ephemeral",
+    "--auth",
+    "enforced",
+    "--users-admin-email",
+    ADMIN,
+    "--users-admin-password",
+    PASSWORD,
+    "--demo",
+    "false",
+    "--gateway-account-rate-limit",
+    "5",
+    "--gateway-account-rate-burst",
+    "60",
+    "--gateway-trusted-proxies",
+    "127.0.0.0/8",
+    "--gateway-allowed-origins",
+    "https://shop.example",
+];
+
+/// The platform of the tests that run at the same time: the first starts it, and it ends with the last.
+pub struct Shop {
+    platform: Platform,
+    visitors: AtomicU16,
+}
+
+/// Somebody with an address of their own, perhaps logged in.
+pub struct Visitor {
+    shop: Arc<Shop>,
+    address: String,
+    token: Option<String>,
+    /// Who they are, if they have an account.
+    pub id: i64,
+    /// Their address to log in with.
+    pub email: String,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub text: String,
+}
+
+pub fn shop() -> Arc<Shop> {
+    static RUNNING: Mutex<Weak<Shop>> = Mutex::new(Weak::new());
+    let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(shop) = running.upgrade() {
+        return shop;
+    }
+    let platform = Platform::start(&ARGUMENTS);
+    platform.wait_until_healthy();
+    let shop = Arc::new(Shop { platform, visitors: AtomicU16::new(1) });
+    *running = Arc::downgrade(&shop);
+    shop
+}
+
+impl Shop {
+    /// Somebody without an account, from an address that nobody else has.
+    pub fn stranger(self: &Arc<Self>) -> Visitor {
+        let number = self.visitors.fetch_add(1, Ordering::Relaxed);
+        let address = format!("10.0.{}.{}", number / 256, number % 256);
+        Visitor { shop: Arc::clone(self), address, token: None, id: 0, email: format!("visitor{number}@test.com") }
+    }
+
+    /// Somebody who has just signed up and logged in.
+    pub fn customer(self: &Arc<Self>) -> Visitor {
+        let mut visitor = self.stranger();
+        let new = json!({"name": "Demo User", "email": visitor.email, "password": PASSWORD});
+        let created = visitor.post("/api/users", new).expect(201);
+        visitor.id = created["id"].as_i64().unwrap();
+        visitor.logged_in(PASSWORD)
+    }
+
+    /// The one who runs the shop.
+    pub fn admin(self: &Arc<Self>) -> Visitor {
+        Visitor { email: ADMIN.to_owned(), ..self.stranger() }.logged_in(PASSWORD)
+    }
+
+    /// A new product of which so many are there.
+    pub fn product(self: &Arc<Self>, stock: u64) -> String {
+        let new = json!({"name": "Lamp", "price_cents": 1999, "stock": stock});
+        self.admin().post("/api/products", new).expect(201)["id"].as_str().unwrap().to_owned()
+    }
+
+    /// The address of a service itself, past the gateway.
+    pub fn service(&self, name: &str) -> &str {
+        self.platform.url_of(name)
+    }
+}
+
+impl Visitor {
+    /// Whose tokens the account's are.
+    pub fn log_in(&self, password: &str) -> Answer {
+        self.post("/api/users/login", json!({"email": self.email, "password": password}))
+    }
+
+    fn logged_in(self, password: &str) -> Self {
+        let tokens = self.log_in(password).expect(200);
+        Self { token: tokens["access_token"].as_str().map(str::to_owned), ..self }
+    }
+
+    /// The same visitor, showing this token.
+    pub fn showing(self, token: &str) -> Self {
+        Self { token: Some(token.to_owned()), ..self }
+    }
+
+    /// From now on they come from another address.
+    pub fn move_on(&mut self) {
+        self.address = self.shop.stranger().address;
+    }
+
+    /// A request to the gateway, or to a whole address.
+    pub fn request(&self, method: &str, path: &str) -> RequestBuilder {
+        let url = if path.starts_with("http") { path.to_owned() } else { self.shop.platform.url(path) };
+        let request = self.shop.platform.client.request(method.parse().unwrap(), url);
+        let request = request.header("x-forwarded-for", &self.address);
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+
+    #[expect(clippy::needless_pass_by_value, reason = "tests write the body in place")]
+    pub fn send(&self, method: &str, path: &str, body: Value) -> Answer {
+        Answer::to(self.request(method, path).json(&body))
+    }
+
+    pub fn get(&self, path: &str) -> Answer {
+        Answer::to(self.request("GET", path))
+    }
+
+    pub fn post(&self, path: &str, body: Value) -> Answer {
+        self.send("POST", path, body)
+    }
+
+    /// Orders so many of a product.
+    pub fn order(&self, product: &str, quantity: u64) -> Answer {
+        let items = json!([{"product_id": product, "quantity": quantity}]);
+        self.post("/api/orders", json!({"user_id": self.id, "items": items}))
+    }
+
+    /// Asks until the answer is as wanted.
+    pub fn get_until(&self, path: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let answer = self.get(path);
+            if answer.status == 200 && is_wanted(&answer.json()) {
+                return answer.json();
+            }
+            assert!(Instant::now() < deadline, "{path} still says {answer:?}");
+            // The account may ask five times a second.
+            std::thread::sleep(std::time::Duration::from_millis(200));
+        }
+    }
+}
+
+impl Answer {
+    pub fn to(request: RequestBuilder) -> Self {
+        let answer = request.send().unwrap();
+        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+        Self { status, headers, text: answer.text().unwrap() }
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The body of an answer with this status.
+    pub fn expect(&self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{self:?}");
+        if self.text.is_empty() { Value::Null } else { self.json() }
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+}

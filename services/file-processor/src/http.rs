@@ -1,4 +1,4 @@
-//! The REST interface of the files.
+//! The REST interface of the files, for those who run the shop: an upload can become products.
 
 use axum::Router;
 use axum::body::Body;
@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
+use chassis::auth::Admin;
 use chassis::{Json, Page, PageQuery, Path, Problem, Query, Result};
 use futures::{Stream, TryStreamExt};
 use serde::Deserialize;
@@ -68,18 +69,23 @@ pub fn router(files: Files) -> Router {
         .with_state(files)
 }
 
-async fn list(State(files): State<Files>, Query(page): Query<PageQuery>) -> Result<Json<Page<File>>> {
+async fn list(_: Admin, State(files): State<Files>, Query(page): Query<PageQuery>) -> Result<Json<Page<File>>> {
     let after: Option<String> = page.after()?;
     Ok(Json(files.store.list(after.as_deref(), page.limit).await?))
 }
 
-async fn show(State(files): State<Files>, Path(id): Path<Uuid>) -> Result<Json<File>> {
+async fn show(_: Admin, State(files): State<Files>, Path(id): Path<Uuid>) -> Result<Json<File>> {
     let file = files.store.get(id).await?;
     file.map(Json).ok_or_else(|| Problem::not_found("there is no such file"))
 }
 
 /// Takes a file as it is, or as the first file of a form, and answers before it is read: 202, and where to look.
-async fn upload(State(files): State<Files>, Query(query): Query<UploadQuery>, request: Request) -> Result<Response> {
+async fn upload(
+    _: Admin,
+    State(files): State<Files>,
+    Query(query): Query<UploadQuery>,
+    request: Request,
+) -> Result<Response> {
     if is_form(request.headers()) {
         let form = Multipart::from_request(request, &files).await.map_err(|error| unreadable(&error))?;
         return from_form(&files, query, form).await;

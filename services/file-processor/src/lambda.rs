@@ -6,6 +6,7 @@
 use std::time::{Duration, SystemTime};
 
 use chassis::LogSettings;
+use chassis::auth::AuthSettings;
 use clap::Parser;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde::Serialize;
@@ -30,6 +31,8 @@ pub struct Settings {
     /// Object store: `s3://bucket`, or `file:///folder`.
     #[arg(long, env = "TIDEMARK_OBJECTS", value_name = "URL")]
     objects: String,
+    #[command(flatten)]
+    access: AuthSettings,
     #[command(flatten)]
     logs: LogSettings,
 }
@@ -57,7 +60,8 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     chassis::init_telemetry(&settings.logs);
     let endpoint = Some(settings.dynamodb.as_str()).filter(|endpoint| *endpoint != AWS);
     let dynamodb = chassis::dynamodb::client(endpoint).await;
-    let processor = crate::processor(&settings.config, Parts { dynamodb, objects: Objects::open(&settings.objects)? })?;
+    let parts = Parts { dynamodb, objects: Objects::open(&settings.objects)?, auth: settings.access.to_auth()? };
+    let processor = crate::processor(&settings.config, parts)?;
     lambda_runtime::run(service_fn(async |event| handle(&processor, event).await)).await
 }
 

@@ -38,6 +38,7 @@ pub mod lambda;
 
 use aws_sdk_dynamodb::Client;
 use axum::Router;
+use chassis::auth::Auth;
 use chassis::{Health, Limits, Metrics, ServeError, Server, Shutdown, dynamodb, retry};
 pub use config::Config;
 pub use event::{Notification, Upload};
@@ -55,12 +56,14 @@ use tokio::net::TcpListener;
 const UPLOAD_LIMIT: std::time::Duration = std::time::Duration::from_secs(600);
 
 /// What the service works with.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Parts {
     /// Where the table is.
     pub dynamodb: Client,
     /// Where the files are.
     pub objects: Objects,
+    /// How it learns who calls, and what it shows the products service.
+    pub auth: Auth,
 }
 
 /// Why the service ended.
@@ -78,6 +81,7 @@ pub enum RunError {
 pub struct Service {
     store: Store,
     files: Files,
+    auth: Auth,
     folder: Option<Folder>,
 }
 
@@ -87,6 +91,7 @@ impl Service {
     /// # Errors
     /// [`RunError::Products`].
     pub fn new(config: &Config, parts: Parts) -> Result<Self, RunError> {
+        let auth = parts.auth.clone();
         let processor = processor(config, parts)?;
         let (store, objects) = (processor.store.clone(), processor.objects.clone());
         let (folder, posted) = if objects.is_folder() {
@@ -96,12 +101,12 @@ impl Service {
             (None, None)
         };
         let files = Files { objects, store: store.clone(), posted, max_upload_bytes: config.files_max_upload_bytes };
-        Ok(Self { store, files, folder })
+        Ok(Self { store, files, auth, folder })
     }
 
     /// Its routes, over a table that exists.
     pub fn router(&self) -> Router {
-        http::router(self.files.clone())
+        self.auth.protect(http::router(self.files.clone()))
     }
 
     /// Creates the table if it is missing; tries until it succeeds or a shutdown is requested.
@@ -123,7 +128,7 @@ impl Service {
 /// # Errors
 /// [`RunError::Products`].
 pub fn processor(config: &Config, parts: Parts) -> Result<Processor, RunError> {
-    let products = ProductsClient::new(&config.products_url)?;
+    let products = ProductsClient::new(&config.products_url, parts.auth)?;
     let store = Store::new(parts.dynamodb);
     Ok(Processor { objects: parts.objects, store, products, max_bytes: config.files_max_bytes })
 }

@@ -160,7 +160,7 @@ impl Processor {
                 Ok((csv::read(chunks, delimiter, &mut products)?, products))
             })
             .await?;
-        let imported = self.products.import(&products.found).await?;
+        let imported = self.products.import(products.found).await?;
         finding.summary["products"] = imported.summary();
         Ok(finding)
     }

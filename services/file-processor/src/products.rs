@@ -5,8 +5,10 @@
 
 use std::time::Duration;
 
+use chassis::auth::Auth;
 use futures::{StreamExt, TryStreamExt, stream};
 use reqwest::header::IF_NONE_MATCH;
+use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -26,6 +28,7 @@ const REFUSED_SHOWN: usize = 5;
 #[derive(Clone)]
 pub struct ProductsClient {
     client: Client,
+    auth: Auth,
     url: String,
 }
 
@@ -61,44 +64,54 @@ struct Refusal {
 }
 
 impl ProductsClient {
-    /// A client of the service at this base address.
+    /// A client of the service at this base address, which shows it what `auth` gives services.
     ///
     /// # Errors
     /// When the system cannot offer what HTTP needs.
-    pub fn new(base_url: &str) -> Result<Self, reqwest::Error> {
+    pub fn new(base_url: &str, auth: Auth) -> Result<Self, reqwest::Error> {
         let client = Client::builder()
             .connect_timeout(CONNECT_LIMIT)
             .timeout(CALL_LIMIT)
             .pool_idle_timeout(IDLE_LIMIT)
             .no_proxy()
+            .redirect(Policy::none())
             .build()?;
-        Ok(Self { client, url: format!("{}/products", base_url.trim_end_matches('/')) })
+        Ok(Self { client, auth, url: format!("{}/products", base_url.trim_end_matches('/')) })
     }
 
     /// Brings the catalogue to what the products say.
     ///
     /// # Errors
     /// [`ProductsError`]; some of them may have been brought there.
-    pub async fn import(&self, products: &[Product]) -> Result<Imported, ProductsError> {
-        let outcomes = stream::iter(products).map(|product| self.bring(product)).buffered(AT_ONCE);
-        outcomes.try_fold(Imported::default(), async |imported, outcome| Ok(imported.with(outcome))).await
+    pub async fn import(&self, products: Vec<Product>) -> Result<Imported, ProductsError> {
+        let client = self.clone();
+        let mut outcomes = stream::iter(products).map(move |product| client.clone().bring(product)).buffered(AT_ONCE);
+        let mut imported = Imported::default();
+        while let Some(outcome) = outcomes.try_next().await? {
+            imported.note(outcome);
+        }
+        Ok(imported)
     }
 
-    async fn bring(&self, product: &Product) -> Result<Outcome, ProductsError> {
+    async fn bring(self, product: Product) -> Result<Outcome, ProductsError> {
         let url = format!("{}/{}", self.url, product.id);
         let added = self.send(self.client.put(&url).header(IF_NONE_MATCH, "*").json(&product.body)).await?;
         match added.status() {
             StatusCode::PRECONDITION_FAILED => {}
             status if status.is_success() => return Ok(Outcome::Added),
-            _ => return refused(product, added).await,
+            _ => return refused(&product, added).await,
         }
         let mut body = product.body.clone();
         body.remove("stock");
         let changed = self.send(self.client.patch(&url).json(&body)).await?;
-        if changed.status().is_success() { Ok(Outcome::Changed) } else { refused(product, changed).await }
+        if changed.status().is_success() { Ok(Outcome::Changed) } else { refused(&product, changed).await }
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Response, ProductsError> {
+        let request = match self.auth.service_token() {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        };
         Ok(request.send().await?)
     }
 }
@@ -115,7 +128,7 @@ async fn refused(product: &Product, response: Response) -> Result<Outcome, Produ
 }
 
 impl Imported {
-    fn with(mut self, outcome: Outcome) -> Self {
+    fn note(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Added => self.added += 1,
             Outcome::Changed => self.changed += 1,
@@ -126,7 +139,6 @@ impl Imported {
                 }
             }
         }
-        self
     }
 
     /// What the metadata says of it.

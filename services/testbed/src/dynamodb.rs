@@ -15,11 +15,19 @@ const REAL: &str = "TIDEMARK_TEST_DYNAMODB";
 /// # Panics
 /// When it cannot be started.
 pub async fn embedded() -> Client {
+    chassis::dynamodb::client(Some(&endpoint().await)).await
+}
+
+/// The URL of such a one, for what is no client of this process.
+///
+/// # Panics
+/// When it cannot be started.
+pub async fn endpoint() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("the listener is bound");
     let database = Database::memory().expect("SQLite in memory");
     tokio::spawn(dynoxide::server::serve_with_shutdown(listener, database, std::future::pending()));
-    chassis::dynamodb::client(Some(&format!("http://{address}"))).await
+    format!("http://{address}")
 }
 
 /// A client of the DynamoDB Local that the environment names, which keeps the tables of each access key apart; none, and

@@ -10,7 +10,7 @@ mod dynamodb;
 mod http;
 mod identities;
 
-pub use dynamodb::{embedded, real};
+pub use dynamodb::{embedded, endpoint, real};
 pub use http::{Events, Reply, ServerSentEvent, TestClient};
 pub use identities::{Identities, PublishedKeys, Signer, claims};
 

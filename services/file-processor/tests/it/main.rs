@@ -1,0 +1,12 @@
+//! The file processor: the binary that Lambda starts, on a Runtime API of the test's own, and the service over a folder.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod failures;
+mod imports;
+mod kinds;
+mod large;
+mod openapi;
+mod runtime_api;
+mod samples;
+mod service;

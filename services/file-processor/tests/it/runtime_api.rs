@@ -1,0 +1,180 @@
+//! The built binary as Lambda runs it: told by the Runtime API what to do, one event after the other.
+//!
+//! `TIDEMARK_TEST_BOOTSTRAP` names another binary to be tested, such as the one out of the zip that is deployed.
+//! See <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use axum::routing::{get, post};
+use chassis::Shutdown;
+use chassis::auth::Auth;
+use chassis::dynamodb::client;
+use file_processor::{Config, FILES, Objects, Parts, Service};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::process::{Child, Command};
+use tokio::sync::{Mutex, mpsc};
+
+/// What the function has to say of an event: an answer, or an error.
+pub type Outcome = Result<Value, Value>;
+
+/// How long anything may take on a machine that is busy with other tests.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the function is given for an event, unless a test says otherwise.
+const FUNCTION_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// A running function, with a folder for its objects and an embedded DynamoDB for its table; killed with the test.
+pub struct Function {
+    child: Child,
+    folder: TempDir,
+    dynamodb: String,
+    events: mpsc::UnboundedSender<Event>,
+    outcomes: mpsc::UnboundedReceiver<Outcome>,
+    invoked: u64,
+    timeout: Duration,
+}
+
+struct Event {
+    id: String,
+    deadline_ms: u128,
+    payload: Value,
+}
+
+/// The Runtime API's end.
+struct Api {
+    events: Mutex<mpsc::UnboundedReceiver<Event>>,
+    outcomes: mpsc::UnboundedSender<Outcome>,
+}
+
+async fn next(State(api): State<Arc<Api>>) -> impl IntoResponse {
+    let Some(event) = api.events.lock().await.recv().await else { return StatusCode::GONE.into_response() };
+    let headers = [
+        ("lambda-runtime-aws-request-id", event.id),
+        ("lambda-runtime-deadline-ms", event.deadline_ms.to_string()),
+        ("lambda-runtime-invoked-function-arn", "arn:aws:lambda:local::function:file-processor".to_owned()),
+    ];
+    (headers, event.payload.to_string()).into_response()
+}
+
+fn said(api: &Api, outcome: Outcome) -> StatusCode {
+    api.outcomes.send(outcome).map_or(StatusCode::GONE, |()| StatusCode::ACCEPTED)
+}
+
+async fn response(State(api): State<Arc<Api>>, answer: Bytes) -> StatusCode {
+    said(&api, Ok(serde_json::from_slice(&answer).unwrap()))
+}
+
+async fn error(State(api): State<Arc<Api>>, error: Bytes) -> StatusCode {
+    said(&api, Err(serde_json::from_slice(&error).unwrap()))
+}
+
+fn routes(api: Api) -> Router {
+    Router::new()
+        .route("/2018-06-01/runtime/invocation/next", get(next))
+        .route("/2018-06-01/runtime/invocation/{id}/response", post(response))
+        .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
+        .with_state(Arc::new(api))
+}
+
+impl Function {
+    /// Starts the binary over an empty folder and table; imports go to this products service, which asks nobody.
+    pub async fn start(products_url: &str) -> Self {
+        Self::start_with(products_url, None).await
+    }
+
+    /// The same, with the secret by which services know each other.
+    pub async fn start_with(products_url: &str, secret: Option<&str>) -> Self {
+        let dynamodb = testbed::endpoint().await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let ((events, awaited), (said, outcomes)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
+        let api = routes(Api { events: Mutex::new(awaited), outcomes: said });
+        tokio::spawn(async move { axum::serve(listener, api).await.unwrap() });
+        let folder = tempfile::tempdir().unwrap();
+        let objects = format!("file://{}", folder.path().display());
+        let dynamodb_client = client(Some(&dynamodb)).await;
+        let parts = Parts { dynamodb: dynamodb_client, objects: Objects::open(&objects).unwrap(), auth: Auth::open() };
+        Service::new(&Config::default(), parts).unwrap().prepare(&Shutdown::new()).await;
+        let mut command = Command::new(bootstrap());
+        command
+            .env_clear()
+            .env("AWS_LAMBDA_RUNTIME_API", address.to_string())
+            .env("AWS_LAMBDA_FUNCTION_NAME", "file-processor")
+            .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")
+            .env("AWS_LAMBDA_FUNCTION_VERSION", "1")
+            .env("TIDEMARK_DYNAMODB", &dynamodb)
+            .env("TIDEMARK_OBJECTS", &objects)
+            .env("TIDEMARK_PRODUCTS_URL", products_url)
+            .kill_on_drop(true);
+        if let Some(secret) = secret {
+            command.env("TIDEMARK_AUTH", "enforced").env("TIDEMARK_SERVICE_SECRET", secret);
+        }
+        let child = command.spawn().unwrap();
+        Self { child, folder, dynamodb, events, outcomes, invoked: 0, timeout: FUNCTION_TIMEOUT }
+    }
+
+    /// The path of an object.
+    pub fn path(&self, key: &str) -> PathBuf {
+        self.folder.path().join(key)
+    }
+
+    /// Puts an object there, and has the function told by S3.
+    pub async fn upload(&mut self, key: &str, bytes: &[u8]) -> Outcome {
+        let path = self.path(key);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+        self.invoke(created(&json!({"key": key}))).await
+    }
+
+    /// From now on the function has so long for an event.
+    pub fn set_timeout(&mut self, timeout: Duration) {
+        self.timeout = timeout;
+    }
+
+    /// Has the function do its work on an event, and says what came of it.
+    pub async fn invoke(&mut self, payload: Value) -> Outcome {
+        self.invoked += 1;
+        let deadline = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + self.timeout;
+        let event = Event { id: format!("event-{}", self.invoked), deadline_ms: deadline.as_millis(), payload };
+        assert!(self.events.send(event).is_ok(), "the Runtime API is there");
+        tokio::select! {
+            outcome = tokio::time::timeout(PATIENCE + self.timeout, self.outcomes.recv()) => outcome.unwrap().unwrap(),
+            ended = self.child.wait() => panic!("the function ended: {ended:?}"),
+        }
+    }
+
+    /// The most memory that the process has had, as the system counts it.
+    pub fn peak_memory_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id().unwrap())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    /// What the table says of the one file of an answer.
+    pub async fn file(&self, outcome: &Outcome) -> Value {
+        let answer = outcome.as_ref().unwrap();
+        let id = answer["files"][0]["id"].as_str().unwrap();
+        let dynamodb = client(Some(&self.dynamodb)).await;
+        let key = aws_sdk_dynamodb::types::AttributeValue::S(id.to_owned());
+        let got = dynamodb.get_item().table_name(FILES).key("id", key).send().await.unwrap();
+        serde_dynamo::from_item(got.item.unwrap()).unwrap()
+    }
+}
+
+/// What S3 says of a new object.
+pub fn created(object: &Value) -> Value {
+    json!({"Records": [{"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "uploads"}, "object": object}}]})
+}
+
+fn bootstrap() -> PathBuf {
+    let named = std::env::var_os("TIDEMARK_TEST_BOOTSTRAP");
+    named.map_or_else(|| Path::new(env!("CARGO_BIN_EXE_bootstrap")).to_owned(), PathBuf::from)
+}

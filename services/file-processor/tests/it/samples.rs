@@ -1,0 +1,99 @@
+//! Files made here: one of each kind, and those that mean no good.
+
+use std::io::Cursor;
+
+use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
+use serde_json::{Value, json};
+
+/// A file, and what the metadata must say of it.
+pub struct Sample {
+    /// What it is, for the table.
+    pub what: &'static str,
+    /// Its name.
+    pub name: &'static str,
+    /// Its content.
+    pub bytes: Vec<u8>,
+    /// A part of its metadata.
+    pub expected: Value,
+}
+
+/// All of them.
+pub fn all() -> Vec<Sample> {
+    [good(), hostile()].into_iter().flatten().collect()
+}
+
+fn sample(what: &'static str, name: &'static str, bytes: impl Into<Vec<u8>>, expected: Value) -> Sample {
+    Sample { what, name, bytes: bytes.into(), expected }
+}
+
+fn good() -> Vec<Sample> {
+    let measured = |format: &str| json!({"kind": "image", "summary": {"format": format, "width": 640, "height": 480}});
+    vec![
+        sample(
+            "CSV, one bad row",
+            "sales.csv",
+            sales(),
+            json!({"kind": "csv", "summary": {"rows": 1001, "bad_rows": 1}}),
+        ),
+        sample(
+            "JSON",
+            "orders.json",
+            r#"[{"id": 1, "lines": [{"sku": "a"}]}, {"id": 2, "lines": []}]"#,
+            json!({"kind": "json", "summary": {"rows": 2, "depth": 4, "keys": ["id", "lines"]}}),
+        ),
+        sample(
+            "NDJSON, one bad line",
+            "events.ndjson",
+            "{\"at\": 1}\n{\"at\": 2, \"by\": null}\n{at: 3}\n",
+            json!({"kind": "ndjson", "summary": {"rows": 3, "bad_rows": 1, "keys": ["at", "by"]}}),
+        ),
+        sample("PNG", "shelf.png", picture(ImageFormat::Png), measured("png")),
+        sample("JPEG", "shelf.jpg", picture(ImageFormat::Jpeg), measured("jpeg")),
+        sample("GIF", "shelf.gif", picture(ImageFormat::Gif), measured("gif")),
+        sample("WebP", "shelf.webp", picture(ImageFormat::WebP), measured("webp")),
+    ]
+}
+
+fn hostile() -> Vec<Sample> {
+    let png = picture(ImageFormat::Png);
+    let refused = |reason: &str| json!({"status": "refused", "error": {"reason": reason}});
+    vec![
+        sample("bomb: PNG of 60,000²", "bomb.png", wide_png(), refused("too_large")),
+        sample("bomb: gzip", "bomb.csv", [&b"\x1f\x8b\x08"[..], &[0; 1000]].concat(), refused("unknown_kind")),
+        sample("bomb: JSON, 1 M deep", "deep.json", vec![b'['; 1_000_000], refused("too_large")),
+        sample("polyglot: PNG and ZIP", "both.png", [&png[..], b"PK\x03\x04 evil"].concat(), refused("malformed")),
+        sample("PNG called CSV", "really.csv", png.clone(), refused("misnamed")),
+        sample("HTML called JPEG", "page.jpg", "<!doctype html><script>", refused("unknown_kind")),
+        sample("PNG cut in half", "half.png", &png[..png.len() / 2], refused("malformed")),
+        sample("CSV of 10,000 columns", "wide.csv", vec!["x"; 10_000].join(","), refused("too_large")),
+        sample(
+            "CSV with an open quote",
+            "open.csv",
+            [&b"a,b\n1,\""[..], &vec![b'x'; 2 << 20]].concat(),
+            refused("too_large"),
+        ),
+        sample("CSV that is not UTF-8", "latin.csv", &b"a,b\n1,caf\xe9\n"[..], refused("malformed")),
+        sample("JSON cut off", "cut.json", r#"{"orders": [1, 2"#, refused("malformed")),
+        sample("empty file", "empty.csv", "", refused("empty")),
+    ]
+}
+
+fn sales() -> String {
+    let rows = (1..=1000).map(|n| format!("{n},\"Lamp, No. {n}\",{n}.50,2026-11-22\n"));
+    ["id,name,price,day\n".to_owned()].into_iter().chain(rows).chain(["1,2\n".to_owned()]).collect()
+}
+
+fn picture(format: ImageFormat) -> Vec<u8> {
+    let pixels = RgbImage::from_fn(640, 480, |x, y| Rgb([(x / 3) as u8, (y / 2) as u8, (x ^ y) as u8]));
+    let mut bytes = Vec::new();
+    DynamicImage::from(pixels).write_to(&mut Cursor::new(&mut bytes), format).unwrap();
+    bytes
+}
+
+/// The signature and header of a picture of 60,000 × 60,000 pixels, and its end.
+fn wide_png() -> Vec<u8> {
+    const HEADER: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\xea\x60\0\0\xea\x60\x08\x06\0\0\0";
+    const CHECKSUM: [u8; 4] = [0x80, 0xd2, 0x75, 0x42];
+    const END: &[u8] = b"\0\0\0\0IEND\xae\x42\x60\x82";
+    [HEADER, &CHECKSUM, END].concat()
+}

@@ -1,0 +1,179 @@
+//! The service over a folder: files are posted, or put there, and their metadata is shown.
+
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, header};
+use chassis::Shutdown;
+use chassis::auth::Auth;
+use file_processor::{Config, Objects, Parts, Service};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use testbed::{Identities, TestClient};
+use tower::ServiceExt;
+
+/// How long anything may take on a machine that is busy with other tests.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A service that watches its folder until the test ends.
+pub struct Running {
+    /// Its routes.
+    pub router: Router,
+    folder: TempDir,
+    shutdown: Shutdown,
+}
+
+impl Running {
+    /// Starts one over an empty folder and table.
+    pub async fn start() -> Self {
+        Self::known_by(Auth::open()).await
+    }
+
+    /// The same, with callers that show who they are.
+    pub async fn known_by(auth: Auth) -> Self {
+        let config = Config { files_max_upload_bytes: 1 << 20, ..Config::default() };
+        let folder = tempfile::tempdir().unwrap();
+        let objects = Objects::open(&format!("file://{}", folder.path().display())).unwrap();
+        let service = Service::new(&config, Parts { dynamodb: testbed::embedded().await, objects, auth }).unwrap();
+        let (router, shutdown) = (service.router(), Shutdown::new());
+        service.prepare(&shutdown).await;
+        let asked = shutdown.clone();
+        tokio::spawn(async move { service.watch(&asked).await });
+        Self { router, folder, shutdown }
+    }
+
+    async fn post(&self, path: &str, content_type: &str, body: impl Into<Body>) -> (u16, Value) {
+        let request = Request::post(path).header(header::CONTENT_TYPE, content_type).body(body.into()).unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let status = response.status().as_u16();
+        (status, serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes()).unwrap())
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        TestClient::new(self.router.clone()).get(path).await.body
+    }
+
+    /// The file, when it does not wait any more.
+    async fn finished(&self, id: &Value) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let file = self.get(&format!("/files/{}", id.as_str().unwrap())).await;
+            if file["status"] != "waiting" {
+                return file;
+            }
+            assert!(Instant::now() < deadline, "{file}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.shutdown.request();
+    }
+}
+
+#[tokio::test]
+async fn a_posted_file_waits_and_is_then_processed() {
+    let running = Running::start().await;
+    let (status, posted) = running.post("/files?name=sälës%202.csv", "text/csv", "a,b\n1,2\n").await;
+    assert_eq!((status, &posted["status"], &posted["name"]), (202, &json!("waiting"), &json!("s_l_s_2.csv")));
+    let file = running.finished(&posted["id"]).await;
+    assert_eq!((&file["status"], &file["summary"]["rows"]), (&json!("processed"), &json!(1)));
+}
+
+#[tokio::test]
+async fn a_form_brings_its_file_and_the_name_of_it() {
+    let running = Running::start().await;
+    let form = "--x\r\nContent-Disposition: form-data; name=\"note\"\r\n\r\nhello\r\n\
+                --x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.json\"\r\n\
+                Content-Type: application/json\r\n\r\n[1,2,3]\r\n--x--\r\n";
+    let (status, posted) = running.post("/files", "multipart/form-data; boundary=x", form).await;
+    assert_eq!((status, &posted["name"], &posted["size_bytes"]), (202, &json!("a.json"), &json!(7)), "{posted}");
+    assert_eq!(running.finished(&posted["id"]).await["summary"]["rows"], 3);
+    let empty = "--x\r\nContent-Disposition: form-data; name=\"note\"\r\n\r\nhello\r\n--x--\r\n";
+    let (status, problem) = running.post("/files", "multipart/form-data; boundary=x", empty).await;
+    assert_eq!((status, &problem["field"]), (422, &json!("file")));
+    let (status, _) = running.post("/files", "multipart/form-data; boundary=x", "--x\r\nbroken").await;
+    assert_eq!(status, 400);
+}
+
+#[tokio::test]
+async fn what_cannot_be_taken_is_refused_and_nothing_of_it_is_kept() {
+    let running = Running::start().await;
+    let large = vec![b'x'; (1 << 20) + 1];
+    assert_eq!(running.post("/files?name=a.csv", "text/csv", large).await.0, 413);
+    for name in ["", "?name=", &format!("?name={}", "x".repeat(201))] {
+        let (status, problem) = running.post(&format!("/files{name}"), "text/csv", "a,b").await;
+        assert_eq!((status, &problem["field"]), (422, &json!("name")), "{name}");
+    }
+    let (status, problem) = running.post("/files?name=a.csv&folder=..", "text/csv", "a,b").await;
+    assert_eq!((status, &problem["field"]), (400, &json!("folder")));
+    assert_eq!(running.get("/files").await["items"], json!([]));
+    let kept = std::fs::read_dir(running.folder.path().join("uploads")).unwrap();
+    let files = kept.flat_map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap());
+    assert_eq!(files.count(), 0);
+}
+
+#[tokio::test]
+async fn a_name_cannot_lead_out_of_its_folder() {
+    let running = Running::start().await;
+    let (status, posted) = running.post("/files?name=../../../etc/passwd", "text/csv", "a,b\n").await;
+    assert_eq!((status, &posted["name"]), (202, &json!("_.._.._etc_passwd")), "{posted}");
+    let key = posted["key"].as_str().unwrap();
+    assert!(key.starts_with("uploads/") && !key.contains("../"), "{key}");
+    assert!(running.folder.path().join(key).is_file());
+}
+
+#[tokio::test]
+async fn a_file_that_is_put_into_the_folder_is_found() {
+    let running = Running::start().await;
+    std::fs::write(running.folder.path().join("uploads/mine.ndjson"), "{\"a\":1}\n{}\n").unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    let file = loop {
+        let items = running.get("/files").await["items"].clone();
+        if items[0]["status"] == "processed" {
+            break items[0].clone();
+        }
+        assert!(Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!((&file["key"], &file["summary"]["rows"]), (&json!("uploads/mine.ndjson"), &json!(2)));
+}
+
+#[tokio::test]
+async fn files_are_listed_newest_first_in_pages() {
+    let running = Running::start().await;
+    let mut posted = Vec::new();
+    for number in 0..5 {
+        let (_, file) = running.post(&format!("/files?name={number}.csv"), "text/csv", "a,b\n").await;
+        posted.push(file["id"].clone());
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    posted.reverse();
+    let (mut listed, mut path) = (Vec::new(), "/files?limit=2".to_owned());
+    loop {
+        let page = running.get(&path).await;
+        listed.extend(page["items"].as_array().unwrap().iter().map(|file| file["id"].clone()));
+        let Some(next) = page["next"].as_str() else { break };
+        path = format!("/files?limit=2&cursor={next}");
+    }
+    assert_eq!(listed, posted);
+}
+
+#[tokio::test]
+async fn files_are_for_those_who_run_the_shop() {
+    let identities = Identities::default();
+    let running = Running::known_by(identities.auth.clone()).await;
+    let service = TestClient::new(running.router.clone());
+    for (caller, status) in [(&service, 401), (&service.showing(identities.user(7)), 403)] {
+        assert_eq!(caller.get("/files").await.status, status);
+        assert_eq!(caller.send("POST", "/files?name=a.csv", &[], None).await.status, status);
+    }
+    let admin = service.showing(identities.admin());
+    let posted = admin.send("POST", "/files?name=a.csv", &[], None).await;
+    assert_eq!(posted.status, 202);
+    assert_eq!(admin.get(posted.header("location")).await.status, 200);
+}

@@ -2,52 +2,50 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 /// It serves until the test's process ends.
 pub struct Hostile {
     address: SocketAddr,
-    lured: Arc<AtomicUsize>,
+    /// The paths it was asked for.
+    asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl Hostile {
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let lured = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&lured);
+        let asked = Arc::<Mutex<Vec<String>>>::default();
+        let notes = Arc::clone(&asked);
         thread::spawn(move || {
             for stream in listener.incoming() {
-                let count = Arc::clone(&count);
-                thread::spawn(move || answer(stream.unwrap(), address, &count));
+                let notes = Arc::clone(&notes);
+                thread::spawn(move || answer(stream.unwrap(), address, &notes));
             }
         });
-        Self { address, lured }
+        Self { address, asked }
     }
 
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// How many followed it where it pointed.
-    pub fn lured(&self) -> usize {
-        self.lured.load(Ordering::SeqCst)
+    /// How often it was asked for this path.
+    pub fn asked(&self, path: &str) -> usize {
+        self.asked.lock().unwrap().iter().filter(|asked| *asked == path).count()
     }
 }
 
 /// Answers one request and hangs up. That the other side did so before is no surprise.
-fn answer(mut stream: TcpStream, address: SocketAddr, lured: &AtomicUsize) {
+fn answer(mut stream: TcpStream, address: SocketAddr, notes: &Mutex<Vec<String>>) {
     let mut request = String::new();
     let mut lines = BufReader::new(stream.try_clone().unwrap());
     while lines.read_line(&mut request).is_ok_and(|length| length > 2) {}
     let path = request.split_whitespace().nth(1).unwrap_or_default();
+    notes.lock().unwrap().push(path.to_owned());
     let answer = match path.rsplit('/').next() {
-        Some("lure") => {
-            lured.fetch_add(1, Ordering::SeqCst);
-            "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".to_owned()
-        }
+        Some("lure") => "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".to_owned(),
         Some("moved") => format!("HTTP/1.1 302 Found\r\nlocation: http://{address}/lure\r\ncontent-length: 0\r\n\r\n"),
         Some("garbage") => "\u{7}\u{7}\u{7} 12 \r\n\r\n".to_owned(),
         Some("openapi.json") => "HTTP/1.1 200 OK\r\ncontent-length: 2000000000\r\n\r\n{".to_owned(),

@@ -25,6 +25,7 @@ pub mod orders;
 pub mod platform;
 pub mod process;
 pub mod read;
+pub mod recovery;
 pub mod shop;
 pub mod throughput;
 pub mod verify;

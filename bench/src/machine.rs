@@ -30,3 +30,9 @@ fn commit() -> String {
     let is_changed = git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|changes| !changes.is_empty());
     if is_changed { format!("{commit} with changes") } else { commit }
 }
+
+/// So many bytes in MiB.
+#[allow(clippy::cast_precision_loss, reason = "sizes are far below 2^53 bytes")]
+pub fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}

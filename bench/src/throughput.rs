@@ -14,7 +14,7 @@ use crate::counterparts::{Broker, Cache, CounterpartError};
 use crate::flink::{Flink, FlinkError};
 use crate::generate;
 use crate::job::{Job, JobError, run_name};
-use crate::machine;
+use crate::machine::{self, mib};
 use crate::process::{Ended, Lifetime, Process};
 use crate::read::{self, ReadError};
 
@@ -235,9 +235,4 @@ fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) }
-}
-
-#[allow(clippy::cast_precision_loss, reason = "memory is far below 2^53 bytes")]
-fn mib(bytes: u64) -> f64 {
-    bytes as f64 / f64::from(1 << 20)
 }

@@ -1,0 +1,120 @@
+//! `bench recovery`: what checkpoints cost, and how long a start from one takes, by the size of the state.
+//!
+//! For each size the job counts one window of so many users and ends. Everything that it has counted can still be
+//! corrected, so all of it is in its checkpoint. Then it starts again: it finds the checkpoint, reads and checks it, takes
+//! it in, sees that there is nothing more to read, and ends. That second life is what is measured.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use events::{ORDERS, Timestamp};
+use record_log::LogError;
+
+use crate::counterparts::{Broker, Cache, CounterpartError};
+use crate::generate::{self, GenerateError, Target};
+use crate::job::{Job, JobError, run_name};
+use crate::machine::{self, mib};
+use crate::orders::{OrderSettings, Spread};
+use crate::process::Ended;
+
+/// Every order falls into one window of a minute.
+const SPAN: Duration = Duration::from_secs(59);
+/// The first minute of 2025.
+const START_MS: u64 = 1_735_689_600_000;
+
+/// Measures checkpoints and starts from them, by the size of the state.
+#[derive(Debug, clap::Parser)]
+pub struct Args {
+    /// Orders of each measurement, comma separated; nearly each is of a user of its own.
+    #[arg(long, value_delimiter = ',', default_values_t = [1_000, 1_000_000])]
+    orders: Vec<u64>,
+    /// Workers of the job.
+    #[arg(long, default_value_t = 2)]
+    workers: u32,
+    /// Kafka's brokers as `host:port`, comma separated; a fresh one is started when absent.
+    #[arg(long, env = "TIDEMARK_BROKERS")]
+    brokers: Option<String>,
+}
+
+/// Why there are no figures.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoveryError {
+    /// The job failed.
+    #[error(transparent)]
+    Job(#[from] JobError),
+    /// There is no Kafka.
+    #[error(transparent)]
+    Counterpart(#[from] CounterpartError),
+    /// The orders could not be published.
+    #[error(transparent)]
+    Generate(#[from] GenerateError),
+    /// The log could not be opened.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The system refused.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+impl Args {
+    /// Measures and prints.
+    ///
+    /// # Errors
+    /// [`RecoveryError`].
+    pub fn run(self) -> Result<(), RecoveryError> {
+        let cache = Cache::open()?;
+        let folder = cache.scratch("recovery")?;
+        let broker = Broker::given_or_started(self.brokers.as_deref(), &cache, folder.path())?;
+        println!("{}", machine::describe());
+        println!(
+            "{:>12} {:>16} {:>14} {:>10} {:>10}",
+            "orders", "checkpoint MiB", "again after s", "CPU-s", "peak MiB"
+        );
+        for orders in &self.orders {
+            let (size_bytes, again) = self.measure(*orders, broker.address(), folder.path())?;
+            let (wall, cpu) = (again.wall.as_secs_f64(), again.cpu.as_secs_f64());
+            println!(
+                "{orders:>12} {:>16.2} {wall:>14.2} {cpu:>10.2} {:>10.0}",
+                mib(size_bytes),
+                mib(again.peak_rss_bytes)
+            );
+        }
+        Ok(())
+    }
+
+    fn measure(&self, orders: u64, brokers: &str, folder: &Path) -> Result<(u64, Ended), RecoveryError> {
+        let run = format!("{}-{orders}", run_name());
+        let input = format!("{ORDERS}-{run}");
+        let made = OrderSettings {
+            orders,
+            users: orders.saturating_mul(20),
+            spread: Spread::Uniform,
+            start: Timestamp::from_ms(START_MS).expect("a day in 2025"),
+            span: SPAN,
+            disorder: Duration::ZERO,
+            late: 0.0,
+            malformed: 0.0,
+            seed: 1,
+        };
+        let log = generate::kafka(brokers)?;
+        generate::publish(&*log, Target { topic: &input, partitions: 4, rate: None }, made.records())?;
+        let folder = folder.join(&run);
+        fs::create_dir_all(&folder)?;
+        let job = Job { brokers, run: &run, input: &input, workers: self.workers, folder: &folder };
+        job.run_to_end(&[])?;
+        let size_bytes = size_of(&job.checkpoints())?;
+        Ok((size_bytes, job.run_to_end(&[])?))
+    }
+}
+
+/// The bytes of all files below a folder.
+fn size_of(folder: &Path) -> std::io::Result<u64> {
+    let mut size_bytes = 0;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        size_bytes += if metadata.is_dir() { size_of(&entry.path())? } else { metadata.len() };
+    }
+    Ok(size_bytes)
+}

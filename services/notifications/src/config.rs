@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use chassis::auth::Secret;
 use url::Url;
 
 /// How the service behaves. Where it listens, stores and reads from is handed to [`crate::run`].
@@ -26,7 +27,7 @@ pub struct Config {
     /// Mail server: `smtps://host` (TLS), `smtp://host?tls=required` (STARTTLS), `smtp://host` (a relay nearby, in the
     /// clear) [default: none, messages go to the simulated mailbox].
     #[arg(long, env = "TIDEMARK_NOTIFICATIONS_EMAIL", hide_env_values = true, value_name = "URL")]
-    pub notifications_email: Option<String>,
+    pub notifications_email: Option<Secret>,
     /// Who sends the e-mails.
     #[arg(long, env = "TIDEMARK_NOTIFICATIONS_EMAIL_FROM", default_value = DEFAULT_FROM, value_name = "MAILBOX")]
     pub notifications_email_from: String,
@@ -35,7 +36,7 @@ pub struct Config {
     pub notifications_email_user: Option<String>,
     /// The user's password; better by the variable or in a file.
     #[arg(long, env = "TIDEMARK_NOTIFICATIONS_EMAIL_PASSWORD", hide_env_values = true, value_name = "PASSWORD")]
-    pub notifications_email_password: Option<String>,
+    pub notifications_email_password: Option<Secret>,
     /// File that holds the user's password.
     #[arg(
         long,
@@ -46,10 +47,10 @@ pub struct Config {
     pub notifications_email_password_file: Option<PathBuf>,
     /// SMS gateway that takes `{"id","to","text"}`, for users whom no e-mail reaches [default: none].
     #[arg(long, env = "TIDEMARK_NOTIFICATIONS_SMS", hide_env_values = true, value_name = "URL")]
-    pub notifications_sms: Option<String>,
+    pub notifications_sms: Option<Secret>,
     /// Bearer token for the SMS gateway; better by the variable or in a file.
     #[arg(long, env = "TIDEMARK_NOTIFICATIONS_SMS_TOKEN", hide_env_values = true, value_name = "TOKEN")]
-    pub notifications_sms_token: Option<String>,
+    pub notifications_sms_token: Option<Secret>,
     /// File that holds the bearer token.
     #[arg(
         long,
@@ -81,6 +82,9 @@ pub enum SettingsError {
     /// The sender is no mailbox.
     #[error("--notifications-email-from is not a mailbox: {0}")]
     From(#[from] lettre::address::AddressError),
+    /// It takes both to log in.
+    #[error("--notifications-email-user and its password go together")]
+    HalfALogin,
     /// A password or token would cross the network for all to read.
     #[error("{flag} would send a secret in the clear: choose an address with TLS")]
     InTheClear {
@@ -119,14 +123,14 @@ impl Default for Config {
 }
 
 /// The secret itself, or what its file says.
-pub(crate) fn secret(value: Option<&String>, file: Option<&PathBuf>) -> Result<Option<String>, SettingsError> {
+pub(crate) fn secret(value: Option<&Secret>, file: Option<&PathBuf>) -> Result<Option<String>, SettingsError> {
     match file {
         Some(path) => {
             let text = fs::read_to_string(path);
             let text = text.map_err(|source| SettingsError::Secret { path: path.clone(), source })?;
             Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
         }
-        None => Ok(value.cloned()),
+        None => Ok(value.map(|secret| secret.expose().to_owned())),
     }
 }
 
@@ -167,6 +171,6 @@ mod tests {
         assert_eq!(secret(None, Some(&path)).unwrap().as_deref(), Some("pass word"));
         fs::remove_file(&path).unwrap();
         assert!(matches!(secret(None, Some(&path)), Err(SettingsError::Secret { .. })));
-        assert_eq!(secret(Some(&"here".to_owned()), None).unwrap().as_deref(), Some("here"));
+        assert_eq!(secret("here".parse().ok().as_ref(), None).unwrap().as_deref(), Some("here"));
     }
 }

@@ -226,10 +226,10 @@ impl Delivery {
     fn new(config: &Config, auth: &Auth) -> Result<Option<Self>, SettingsError> {
         let mut couriers: Vec<Arc<dyn Courier>> = Vec::new();
         if let Some(url) = &config.notifications_email {
-            couriers.push(Arc::new(Email::new(url, config)?));
+            couriers.push(Arc::new(Email::new(url.expose(), config)?));
         }
         if let Some(url) = &config.notifications_sms {
-            couriers.push(Arc::new(Sms::new(url, config)?));
+            couriers.push(Arc::new(Sms::new(url.expose(), config)?));
         }
         if couriers.is_empty() {
             return Ok(None);

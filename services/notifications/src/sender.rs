@@ -112,10 +112,11 @@ impl Sender {
     /// What comes of the attempt that was just claimed. A dead letter is published here, before anything says that it is
     /// one: should nobody live to say so, it is published again.
     async fn outcome(&self, errand: &Errand, claimed: &Notification) -> Outcome {
-        let attempt = match claimed.attempts > self.most_attempts {
+        let attempt = if claimed.attempts > self.most_attempts {
             // It was given up before, but its dead letter could not be published, or that could not be noted.
-            true => Err(Refusal::Never(claimed.last_error.clone().unwrap_or_else(|| "tried too often".to_owned()))),
-            false => self.attempt(errand, claimed).await,
+            Err(Refusal::Never(claimed.last_error.clone().unwrap_or_else(|| "tried too often".to_owned())))
+        } else {
+            self.attempt(errand, claimed).await
         };
         let random = Uuid::new_v4().as_u64_pair().1;
         let outcome = Outcome::of(attempt, claimed.attempts, self.most_attempts, self.clock.now(), random);

@@ -49,7 +49,8 @@ impl Email {
         }
         let builder = match (&config.notifications_email_user, password) {
             (Some(user), Some(password)) => builder.credentials(Credentials::new(user.clone(), password)),
-            _ => builder,
+            (None, None) => builder,
+            _ => return Err(SettingsError::HalfALogin),
         };
         Ok(Self { transport: builder.build(), from: config.notifications_email_from.parse()? })
     }
@@ -121,12 +122,15 @@ mod tests {
     fn a_password_is_not_sent_in_the_clear() {
         let config = Config {
             notifications_email_user: Some("shop".to_owned()),
-            notifications_email_password: Some("hush".to_owned()),
+            notifications_email_password: "hush".parse().ok(),
             ..Config::default()
         };
         let refused = email("smtp://mail.test", &config).err().unwrap();
         assert!(matches!(refused, SettingsError::InTheClear { .. }) && !refused.to_string().contains("hush"));
         assert!(email("smtp://shop:hush@mail.test", &Config::default()).is_err());
+        let half = Config { notifications_email_user: None, ..config.clone() };
+        assert!(matches!(email("smtps://mail.test", &half), Err(SettingsError::HalfALogin)));
+        assert!(!format!("{config:?}").contains("hush"));
         assert!(email("smtps://mail.test", &config).is_ok() && email("smtp://127.0.0.1:25", &config).is_ok());
     }
 }

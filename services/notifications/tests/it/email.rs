@@ -35,7 +35,7 @@ impl Post {
     pub async fn by(email: String) -> Self {
         let accounts = Accounts::of_fifty();
         let users_url = accounts.serve().await;
-        let config = Config { users_url, notifications_email: Some(email), ..Config::default() };
+        let config = Config { users_url, notifications_email: email.parse().ok(), ..Config::default() };
         Self { log: log(), time: Time::begin(), accounts, config }
     }
 
@@ -152,7 +152,7 @@ async fn a_server_that_does_not_let_us_in_is_no_fault_of_the_message(dynamodb: C
     let server = MailServer::open(&[Answer::LogIn("535 5.7.8 who are you?")]).await;
     let mut post = Post::by(server.url()).await;
     post.config.notifications_email_user = Some("shop".to_owned());
-    post.config.notifications_email_password = Some("hush".to_owned());
+    post.config.notifications_email_password = "hush".parse().ok();
     let running = post.start(&dynamodb).await;
     running.receive(&[order(1, 1, 0)]).await;
     running.send().await;

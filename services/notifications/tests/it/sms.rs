@@ -21,8 +21,8 @@ testbed::on_both_dynamodbs!(
 async fn start(dynamodb: &Client, gateway: &SmsGateway) -> (Post, Running) {
     let mut post = Post::by(String::new()).await;
     post.config.notifications_email = None;
-    post.config.notifications_sms = Some(gateway.serve().await);
-    post.config.notifications_sms_token = Some("hush".to_owned());
+    post.config.notifications_sms = gateway.serve().await.parse().ok();
+    post.config.notifications_sms_token = "hush".parse().ok();
     let running = post.start(dynamodb).await;
     (post, running)
 }
@@ -85,7 +85,7 @@ async fn a_user_without_a_number_is_told_nothing(dynamodb: Client) {
 async fn e_mail_is_preferred(dynamodb: Client) {
     let (server, gateway) = (MailServer::open(&[]).await, SmsGateway::default());
     let mut post = Post::by(server.url()).await;
-    post.config.notifications_sms = Some(gateway.serve().await);
+    post.config.notifications_sms = gateway.serve().await.parse().ok();
     let running = post.start(&dynamodb).await;
     running.receive(&[order(1, 1, 0)]).await;
     running.send().await;

@@ -292,7 +292,7 @@ fn api10_unsafe_consumption_of_apis() {
     let upstreams = upstreams.map(|name| format!("--gateway-{name}-url={url}"));
     let mut arguments = vec!["--auth", "enforced", &keys, "--gateway-account-rate-limit", "1000"];
     arguments.extend(upstreams.iter().map(String::as_str));
-    let gateway = Platform::start_gateway(&arguments);
+    let gateway = Platform::start_alone("gateway", &arguments);
     let token = format!("{}.e30.e30", URL_SAFE_NO_PAD.encode(r#"{"alg":"EdDSA","typ":"at+jwt","kid":"x"}"#));
     let ask = |path: &str| Answer::to(gateway.client.get(gateway.url(path)).bearer_auth(&token));
     assert_eq!(ask("/api/orders/moved").status, 302, "a redirect is the client's to follow");

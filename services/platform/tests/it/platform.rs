@@ -58,9 +58,9 @@ impl Platform {
         Self { child, addresses, client: client() }
     }
 
-    /// Starts the gateway alone on a free port, which it writes into its log.
-    pub fn start_gateway(arguments: &[&str]) -> Self {
-        let mut command = command(&["gateway"]);
+    /// Starts one service alone on a free port, which it writes into its log.
+    pub fn start_alone(service: &str, arguments: &[&str]) -> Self {
+        let mut command = command(&[service]);
         // Nothing but the one line goes to the pipe that nobody reads afterwards.
         command.args(["--port-base", "0", "--log", "off,platform::alone=info", "--log-format", "json"]).args(arguments);
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
@@ -68,13 +68,18 @@ impl Platform {
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let event: Value = serde_json::from_str(&line).unwrap();
         let address = format!("http://{}", event["address"].as_str().unwrap());
-        Self { child, addresses: HashMap::from([("gateway".to_owned(), address)]), client: client() }
+        Self { child, addresses: HashMap::from([(service.to_owned(), address)]), client: client() }
     }
 
     /// Waits until the gateway says that it and everything behind it is well.
     pub fn wait_until_healthy(&self) {
-        let deadline = Instant::now() + PATIENCE;
-        while self.client.get(self.url("/health")).send().map_or(0, |answer| answer.status().as_u16()) != 200 {
+        self.wait_for("gateway");
+    }
+
+    /// Waits until a part says that it is well.
+    pub fn wait_for(&self, part: &str) {
+        let (url, deadline) = (format!("{}/health", self.url_of(part)), Instant::now() + PATIENCE);
+        while self.client.get(&url).send().map_or(0, |answer| answer.status().as_u16()) != 200 {
             assert!(Instant::now() < deadline, "not healthy after {PATIENCE:?}");
             std::thread::sleep(Duration::from_millis(20));
         }

@@ -45,6 +45,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         let ends = if self.settings.until_end { Some(self.ends()?) } else { None };
         let windows_end = beginning.adopted.parts.iter().map(|part| part.last + self.pipeline.windows.size_ms()).max();
         let parts = beginning.checkpoint.take().map(|checkpoint| checkpoint.parts).unwrap_or_default();
+        let parts: Vec<_> = beginning.adopted.parts.iter().map(|part| part.last).zip(parts).collect();
         let mut owned = Vec::new();
         for worker in self.own_workers() {
             let own = starts.iter().filter(|(id, _)| **id as usize % peers == worker).map(|(id, start)| (*id, *start));
@@ -52,11 +53,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
             partitions.expect_windows_until(windows_end.unwrap_or(0));
             let is_own = |publisher: &mut SlotPublisher| publisher.slot as usize % peers == worker;
             let slots = beginning.slots.extract_if(.., is_own).collect();
-            owned.push(Own {
-                partitions,
-                restored: restored(boundary, parts.iter().skip(worker).step_by(peers))?,
-                slots,
-            });
+            owned.push(Own { partitions, restored: restored(parts.iter().skip(worker).step_by(peers))?, slots });
         }
         Ok(owned)
     }
@@ -111,14 +108,13 @@ impl<K: Key, A: Aggregate> Run<K, A> {
     }
 }
 
-/// The panes of some of the checkpoint's parts. It does not matter which worker sends which.
+/// The panes of some of the checkpoint's parts, each up to the last that counts. It does not matter which worker sends which.
 fn restored<'a, K: Key, A: Aggregate>(
-    boundary: EventTimeMs,
-    parts: impl Iterator<Item = &'a Bytes>,
+    parts: impl Iterator<Item = &'a (EventTimeMs, Bytes)>,
 ) -> Result<Vec<ClosedPane<K, A>>, JobError> {
     let mut panes = Vec::new();
-    for part in parts {
-        panes.extend(part::read(part, boundary).map_err(|error| JobError::Position(error.to_string()))?);
+    for (last, part) in parts {
+        panes.extend(part::read(part, last + 1).map_err(|error| JobError::Position(error.to_string()))?);
     }
     Ok(panes)
 }

@@ -83,7 +83,7 @@ pub struct PartInfo {
     pub name: String,
     /// Its first pane.
     pub first: EventTimeMs,
-    /// Its last pane.
+    /// Its last pane. What the object holds beyond it is counted elsewhere.
     pub last: EventTimeMs,
     /// How many entries it holds.
     pub entries: u64,
@@ -108,6 +108,17 @@ pub enum ManifestError {
     /// It belongs to another job.
     #[error("the manifest is of job {0:?}")]
     Foreign(String),
+}
+
+impl PartInfo {
+    /// The same part, of which only what arrived before `boundary` counts.
+    ///
+    /// A part may be durable before the manifest of its last panes is. An attempt that goes on from the boundary in between
+    /// reads the records of those panes again, and writes them to parts of its own.
+    #[must_use]
+    pub fn before(self, boundary: EventTimeMs) -> Self {
+        Self { last: self.last.min(boundary.saturating_sub(1)), ..self }
+    }
 }
 
 impl Fingerprint {
@@ -199,6 +210,13 @@ mod tests {
             (start.resume, start.anchor.is_some())
         };
         assert_eq!([at(9, 0), at(9, 8), at(9, 9), at(4, 0)], [(8, true), (8, true), (9, false), (4, true)]);
+    }
+
+    #[test]
+    fn a_part_that_reaches_beyond_a_boundary_counts_up_to_it() {
+        let part = PartInfo { name: "a".to_owned(), first: 0, last: 120_000, entries: 3, size_bytes: 60 };
+        assert_eq!(part.clone().before(120_000).last, 119_999);
+        assert_eq!(part.clone().before(180_000), part);
     }
 
     #[test]

@@ -255,7 +255,11 @@ pub fn adopt(adopted: Option<&Checkpoint>, own: u64, job: &str, fingerprint: &Fi
         partitions: Vec::new(),
         parts: Vec::new(),
     };
-    adopted.map_or_else(empty, |checkpoint| Manifest { attempt: own, ..checkpoint.manifest.clone() })
+    adopted.map_or_else(empty, |checkpoint| {
+        let manifest = checkpoint.manifest.clone();
+        let parts = manifest.parts.into_iter().map(|part| part.before(manifest.boundary)).collect();
+        Manifest { attempt: own, parts, ..manifest }
+    })
 }
 
 impl Flaw {

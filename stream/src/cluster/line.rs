@@ -1,8 +1,10 @@
 //! A line between two processes: messages of a few hundred bytes, as JSON behind their length.
 
 use std::io::{Error, ErrorKind, Result};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -50,18 +52,30 @@ pub enum Message {
 /// More than any message is long.
 const MAX_BYTES: u32 = 64 * 1024;
 
+/// A silent machine is given up after about twelve seconds.
+const QUIET_FOR: Duration = Duration::from_secs(6);
+const PROBE_EVERY: Duration = Duration::from_secs(2);
+const PROBES: u32 = 3;
+/// How long what was sent may stay without an answer.
+const UNANSWERED_FOR: Duration = Duration::from_secs(12);
+
 /// A line to another process.
 pub struct Line(TcpStream);
 
 impl Line {
     /// Calls a process.
     pub async fn call(address: &str) -> Result<Self> {
-        TcpStream::connect(address).await.map(Self)
+        Self::of(TcpStream::connect(address).await?)
     }
 
     /// The line of somebody who called.
-    pub fn of(socket: TcpStream) -> Self {
-        Self(socket)
+    pub fn of(stream: TcpStream) -> Result<Self> {
+        let socket = SockRef::from(&stream);
+        let keepalive = TcpKeepalive::new().with_time(QUIET_FOR).with_interval(PROBE_EVERY).with_retries(PROBES);
+        socket.set_tcp_keepalive(&keepalive)?;
+        socket.set_tcp_user_timeout(Some(UNANSWERED_FOR))?;
+        socket.set_tcp_nodelay(true)?;
+        Ok(Self(stream))
     }
 
     /// Says something.
@@ -82,8 +96,10 @@ impl Line {
         Ok(serde_json::from_slice(&json)?)
     }
 
-    /// The socket, with nothing of it read that was not a message.
+    /// The socket, blocking, with nothing of it read that was not a message.
     pub fn into_socket(self) -> Result<std::net::TcpStream> {
-        self.0.into_std()
+        let socket = self.0.into_std()?;
+        socket.set_nonblocking(false)?;
+        Ok(socket)
     }
 }

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use socket2::{SockRef, TcpKeepalive};
 use timely::communication::Hooks;
 use timely::communication::allocator::zero_copy::initialize::{CommsGuard, initialize_networking_from_sockets};
 use timely::communication::allocator::zero_copy::stream::Stream;
@@ -20,12 +19,6 @@ use super::ClusterError;
 use super::line::Line;
 use crate::attempt::Attempt;
 
-/// A silent machine is given up after about twelve seconds.
-const QUIET_FOR: Duration = Duration::from_secs(6);
-const PROBE_EVERY: Duration = Duration::from_secs(2);
-const PROBES: u32 = 3;
-/// How long what was sent may stay without an answer.
-const UNANSWERED_FOR: Duration = Duration::from_secs(12);
 /// How long others may take to hear the last of a process that has finished.
 const LAST_WORDS_WITHIN: Duration = Duration::from_secs(5);
 /// timely ends a link with a message header of zeros.
@@ -44,8 +37,7 @@ impl Mesh {
     /// The links of process `process`.
     pub(super) fn of(process: u16, lines: BTreeMap<u16, Line>) -> Result<Self, ClusterError> {
         let links = lines.into_iter().map(|(other, line)| {
-            let link = line.into_socket().and_then(prepare);
-            link.map(|link| (other, link)).map_err(|source| ClusterError::Line { process: other, source })
+            line.into_socket().map(|link| (other, link)).map_err(|source| ClusterError::Line { process: other, source })
         });
         Ok(Self { process, links: links.collect::<Result<_, _>>()? })
     }
@@ -93,16 +85,6 @@ impl Carriers {
             thread::sleep(Duration::from_millis(5));
         }
     }
-}
-
-fn prepare(link: TcpStream) -> io::Result<TcpStream> {
-    link.set_nonblocking(false)?;
-    link.set_nodelay(true)?;
-    let socket = SockRef::from(&link);
-    let keepalive = TcpKeepalive::new().with_time(QUIET_FOR).with_interval(PROBE_EVERY).with_retries(PROBES);
-    socket.set_tcp_keepalive(&keepalive)?;
-    socket.set_tcp_user_timeout(Some(UNANSWERED_FOR))?;
-    Ok(link)
 }
 
 /// A link that knows whom it leads to, and whether they said farewell.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{Error, ErrorKind};
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -61,7 +61,7 @@ impl Door {
         loop {
             tokio::select! {
                 called = self.listener.accept(), if self.greetings.len() < GREETINGS => match called {
-                    Ok((socket, _)) => drop(self.greetings.spawn(greet(Line::of(socket)))),
+                    Ok((socket, _)) => drop(self.greetings.spawn(greet(socket))),
                     Err(error) => {
                         tracing::warn!(%error, "cannot answer another process");
                         sleep(CALL_EVERY).await;
@@ -77,7 +77,8 @@ impl Door {
     }
 }
 
-async fn greet(mut line: Line) -> std::io::Result<(Message, Line)> {
+async fn greet(socket: TcpStream) -> std::io::Result<(Message, Line)> {
+    let mut line = Line::of(socket)?;
     let message = timeout(GREETING_WITHIN, line.receive()).await??;
     Ok((message, line))
 }

@@ -156,7 +156,7 @@ resource "aws_sqs_queue" "failed_files" {
 }
 
 resource "aws_lambda_function" "file_processor" {
-  #checkov:skip=CKV_AWS_117:It speaks to S3, DynamoDB and SQS only, over TLS and by IAM; a VPC would add NAT and cold start and protect nothing
+  #checkov:skip=CKV_AWS_117:It speaks to S3, DynamoDB, SQS and the public API only, over TLS; a VPC would add NAT and cold start and protect nothing
   #checkov:skip=CKV_AWS_272:The zip is built and uploaded by the same pipeline that applies this; a signing profile would be signed by the same hands
   function_name = "${local.name}-file-processor"
   description   = "Reads what was uploaded and writes what it found to the table files"
@@ -168,17 +168,21 @@ resource "aws_lambda_function" "file_processor" {
   filename         = var.lambda_zip
   source_code_hash = fileexists(var.lambda_zip) ? filebase64sha256(var.lambda_zip) : null
 
-  memory_size                    = 256
+  memory_size                    = 512 # a picture of 25 million pixels takes 300 MiB, everything else 60
   timeout                        = 300
   reserved_concurrent_executions = 20
   kms_key_arn                    = aws_kms_key.this["data"].arn
 
   environment {
-    variables = {
+    variables = merge({
       TIDEMARK_DYNAMODB = "aws"
       TIDEMARK_OBJECTS  = "s3://${aws_s3_bucket.this["uploads"].bucket}"
-      RUST_LOG          = "info"
-    }
+      TIDEMARK_LOG      = "info"
+      }, var.imports == null ? {} : {
+      TIDEMARK_AUTH           = "enforced"
+      TIDEMARK_PRODUCTS_URL   = var.imports.api_url
+      TIDEMARK_SERVICE_SECRET = var.imports.service_secret
+    })
   }
 
   dead_letter_config {

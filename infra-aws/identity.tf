@@ -24,20 +24,40 @@ locals {
     orders        = { tables = [], calls = [] }
     notifications = { tables = ["notifications"], calls = ["DeleteItem", "PutItem", "Query", "UpdateItem"] }
     analytics     = { tables = ["analytics-results", "analytics-windows"], calls = ["PutItem", "Query", "UpdateItem"] }
+    files         = { tables = ["files"], calls = ["GetItem", "PutItem", "Query"] }
   }
 
   # A service finds its tables made and set, so it may look at them, not make them.
   look_at_tables = ["DescribeTable", "DescribeTimeToLive"]
 
+  # What a service does beside its tables.
+  further_rights = {
+    files = [
+      {
+        Sid      = "KeepsUploads"
+        Effect   = "Allow"
+        Action   = ["s3:AbortMultipartUpload", "s3:PutObject"]
+        Resource = "${aws_s3_bucket.this["uploads"].arn}/${local.uploads_prefix}*"
+      },
+      {
+        Sid       = "UploadsKey"
+        Effect    = "Allow"
+        Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
+        Resource  = aws_kms_key.this["data"].arn
+        Condition = { StringEquals = { "kms:ViaService" = "s3.${var.region}.amazonaws.com" } }
+      },
+    ]
+  }
+
   service_policies = {
     for service, uses in local.service_tables : service => jsonencode({
       Version = "2012-10-17"
-      Statement = [{
+      Statement = concat([{
         Sid      = "OwnTables"
         Effect   = "Allow"
         Action   = [for call in concat(local.look_at_tables, uses.calls) : "dynamodb:${call}"]
         Resource = flatten([for table in uses.tables : local.table_arns[table]])
-      }, local.use_data_key]
+      }, local.use_data_key], [for name, rights in local.further_rights : rights if name == service]...)
     }) if length(uses.tables) > 0
   }
 
@@ -140,16 +160,23 @@ locals {
           Resource = "${aws_s3_bucket.this["uploads"].arn}/${local.uploads_prefix}*"
         },
         {
+          # Without it S3 says of an object that is gone that it may not be read.
+          Sid      = "KnowsWhatIsGone"
+          Effect   = "Allow"
+          Action   = "s3:ListBucket"
+          Resource = aws_s3_bucket.this["uploads"].arn
+        },
+        {
           Sid      = "WritesThumbnails"
           Effect   = "Allow"
           Action   = "s3:PutObject"
           Resource = "${aws_s3_bucket.this["uploads"].arn}/${local.thumbnails_prefix}*"
         },
         {
-          Sid      = "WritesMetadataAndImportedProducts"
+          Sid      = "WritesMetadata"
           Effect   = "Allow"
-          Action   = ["dynamodb:BatchWriteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
-          Resource = [aws_dynamodb_table.this["files"].arn, aws_dynamodb_table.this["products"].arn]
+          Action   = ["dynamodb:GetItem", "dynamodb:PutItem"]
+          Resource = aws_dynamodb_table.this["files"].arn
         },
         {
           Sid      = "HandsOverFailures"

@@ -59,6 +59,7 @@ locals {
         environment = { TIDEMARK_BROKERS = aws_msk_cluster.this.bootstrap_brokers_sasl_scram }
       }
       dynamodb = { environment = { TIDEMARK_DYNAMODB = "aws", AWS_REGION = var.region } }
+      objects  = { environment = { TIDEMARK_OBJECTS = "s3://${aws_s3_bucket.this["uploads"].bucket}" } }
     }
     externalSecrets = {
       aws = { region = var.region }

@@ -119,9 +119,9 @@ locals {
     }
     files = {
       key        = ["id"]
-      attributes = { id = "S" }
-      indexes    = {}
-      expires_at = "expires_at"
+      attributes = { id = "S", shelf = "S", position = "S" }
+      indexes    = { by-time = ["shelf", "position"] }
+      expires_at = null
     }
     notifications = {
       key        = ["id"]

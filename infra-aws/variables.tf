@@ -115,9 +115,24 @@ variable "kafka" {
 }
 
 variable "lambda_zip" {
-  description = "The file processor's zip for arm64, as `cargo lambda build` makes it: a file named `bootstrap` inside."
+  description = "The file processor's zip for arm64, as services/file-processor/package.sh makes it: a file named `bootstrap` inside."
   type        = string
-  default     = "../target/lambda/file-processor/bootstrap.zip"
+  default     = "../target/lambda/file-processor/arm64/bootstrap.zip"
+}
+
+variable "imports" {
+  description = "For the file processor's imports into the catalogue: the API's public address and the secret that services share (the chart's TIDEMARK_SERVICE_SECRET). Kept in the state. Null: imports end in the dead-letter queue."
+  type = object({
+    api_url        = string
+    service_secret = string
+  })
+  default   = null
+  sensitive = true
+
+  validation {
+    condition     = try(startswith(var.imports.api_url, "https://") && length(var.imports.service_secret) >= 32, var.imports == null)
+    error_message = "An address like https://shop.example.com/api, and a secret of at least 32 characters."
+  }
 }
 
 variable "kafka_passwords" {

@@ -21,6 +21,8 @@ CALLS = {
     r"\.update_item\(\)|\bUpdate::builder\(\)": "UpdateItem",
     r"\bConditionCheck::builder\(\)": "ConditionCheckItem",
 }
+# Crates that run under another name.
+NAMES = {"file-processor": "files"}
 # What chassis does for each of them at the start.
 LOOKS = {"DescribeTable", "DescribeTimeToLive"}
 
@@ -53,7 +55,7 @@ def main():
     pods = {values["service_account"] for _, values in resources.of("aws_eks_pod_identity_association")}
     wrong = 0
     for source in sorted(Path(services).glob("*/src")):
-        service = source.parent.name
+        service = NAMES.get(source.parent.name, source.parent.name)
         if service not in pods:
             continue
         needs, has = made(source), rights.get(service, set()) - LOOKS

@@ -32,12 +32,12 @@ def free_port():
 
 
 def free_port_base():
-    """A multiple of ten below the ports that systems hand out, with the platform's seven ports free."""
+    """A multiple of ten below the ports that systems hand out, with the platform's eight ports free."""
     while True:
         base = random.randrange(20000, 30000, 10)
         with ExitStack() as stack:
             try:
-                for offset in range(7):
+                for offset in range(8):
                     stack.enter_context(socket.socket()).bind(("127.0.0.1", base + offset))
                 return base
             except OSError:

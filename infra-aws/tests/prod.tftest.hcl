@@ -107,6 +107,11 @@ run "alone" {
   }
 
   assert {
+    condition     = var.lambda_zip == "../target/lambda/file-processor/arm64/bootstrap.zip" && aws_lambda_function.file_processor.filename == var.lambda_zip
+    error_message = "Not the zip that services/file-processor/package.sh makes."
+  }
+
+  assert {
     condition     = length(aws_nat_gateway.this) == 3 && length(aws_subnet.private) == 3 && length(aws_subnet.public) == 3 && length(aws_subnet.database) == 3
     error_message = "Three zones, each with its own NAT."
   }

@@ -5,6 +5,7 @@
 //! aggregates. Of each kind here the laws are tried (`tests/it/aggregates.rs`).
 
 mod distinct;
+mod sessions;
 mod top;
 
 use std::fmt::Debug;
@@ -14,6 +15,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 pub use distinct::{Distinct, DistinctExact};
+pub use sessions::{Session, Sessions};
 pub use top::{Tally, Top};
 
 /// What an aggregate can be made of: plain data in a total order. Whatever is that has it.

@@ -38,7 +38,9 @@ pub mod watermark;
 pub mod window;
 pub mod worker;
 
-pub use aggregate::{Aggregate, Count, Distinct, DistinctExact, Key, Max, Min, Sum, Tally, Top, Value, hash_bytes};
+pub use aggregate::{
+    Aggregate, Count, Distinct, DistinctExact, Key, Max, Min, Session, Sessions, Sum, Tally, Top, Value, hash_bytes,
+};
 pub use attempt::{JobError, Stop};
 pub use flow::Row;
 pub use job::{Job, Output, Pipeline, Rejected};

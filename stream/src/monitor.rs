@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use record_log::{RecordLog, Signal};
+use record_log::{Offset, RecordLog, Signal};
 
 use crate::attempt::{Attempt, Stop};
 
@@ -30,6 +30,8 @@ struct Watched {
     topic: String,
     partitions: u32,
     attempt: Arc<Attempt>,
+    /// The positions that the log was told last.
+    told: Vec<(u32, Offset)>,
 }
 
 /// Begins to watch.
@@ -37,7 +39,7 @@ struct Watched {
 /// # Panics
 /// When the system cannot start a thread.
 pub fn watch(log: Arc<dyn RecordLog>, topic: String, partitions: u32, attempt: Arc<Attempt>, stop: Stop) -> Watch {
-    let watched = Watched { log, topic, partitions, attempt };
+    let mut watched = Watched { log, topic, partitions, attempt, told: Vec::new() };
     let (over, is_over) = (Signal::default(), Arc::new(AtomicBool::new(false)));
     let (signal, ended) = (over.clone(), Arc::clone(&is_over));
     let look = move || {
@@ -64,7 +66,7 @@ pub fn watch(log: Arc<dyn RecordLog>, topic: String, partitions: u32, attempt: A
 
 impl Watched {
     /// Asks the log how far reading is behind, and says whether partitions were added.
-    fn ask(&self) -> bool {
+    fn ask(&mut self) -> bool {
         // A log that does not answer now is noticed by those who read and publish.
         let Ok(ranges) = self.log.offsets(&self.topic) else { return false };
         self.attempt.metrics.ends(&ranges);
@@ -72,13 +74,14 @@ impl Watched {
         ranges.len() > self.partitions as usize
     }
 
-    fn tell(&self) {
+    fn tell(&mut self) {
         let (group, positions) = (self.attempt.metrics.job(), self.attempt.metrics.positions());
-        if positions.is_empty() {
+        if positions == self.told {
             return;
         }
-        if let Err(error) = self.log.commit(&group, &self.topic, &positions) {
-            tracing::debug!(%error, "the log does not take the job's positions");
+        match self.log.commit(&group, &self.topic, &positions) {
+            Ok(()) => self.told = positions,
+            Err(error) => tracing::debug!(%error, "the log does not take the job's positions"),
         }
     }
 }
@@ -106,7 +109,13 @@ mod tests {
     fn watched(log: SimulatedLog) -> Watched {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let attempt = Attempt::new(1, runtime.handle().clone(), Metrics::new("counts"), Stop::default());
-        Watched { log: Arc::new(log), topic: "events".to_owned(), partitions: 2, attempt: Arc::new(attempt) }
+        Watched {
+            log: Arc::new(log),
+            topic: "events".to_owned(),
+            partitions: 2,
+            attempt: Arc::new(attempt),
+            told: Vec::new(),
+        }
     }
 
     fn log() -> SimulatedLog {
@@ -120,12 +129,15 @@ mod tests {
     #[test]
     fn positions_are_told_under_the_job_s_name() {
         let log = log();
-        let watched = watched(log.clone());
+        let mut watched = watched(log.clone());
         assert!(!watched.ask());
         assert_eq!(log.committed("counts", "events").unwrap(), [], "nothing was read yet");
         watched.attempt.metrics.position(1, 7, None);
         assert!(!watched.ask());
         assert_eq!(log.committed("counts", "events").unwrap(), [(1, 7)]);
+        log.commit("counts", "events", &[(1, 5)]).unwrap();
+        assert!(!watched.ask());
+        assert_eq!(log.committed("counts", "events").unwrap(), [(1, 5)], "nothing was read since: nothing is told");
     }
 
     #[test]
@@ -135,7 +147,7 @@ mod tests {
             _ => Fault::None,
         };
         let log = log();
-        let watched = watched(log.process(refuses));
+        let mut watched = watched(log.process(refuses));
         watched.attempt.metrics.position(0, 3, None);
         assert!(!watched.ask() && !watched.attempt.is_over());
         log.grow("events", 3);

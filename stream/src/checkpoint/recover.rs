@@ -268,3 +268,69 @@ impl Flaw {
         matches!(self, Self::Manifest(ManifestError::Version(_)) | Self::Part { source: PartError::Version(_), .. })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use object_store::memory::InMemory;
+    use object_store::path::Path;
+    use object_store::{ObjectStore, ObjectStoreExt};
+
+    use super::*;
+    use crate::checkpoint::lineage::Branch;
+    use crate::flow::Slots;
+    use crate::pane::Windows;
+
+    fn fingerprint() -> Fingerprint {
+        Fingerprint::new("events", &Windows::tumbling(Duration::from_millis(10)).unwrap(), Slots::new(1).unwrap())
+    }
+
+    fn manifest(attempt: u64, boundary: EventTimeMs) -> Manifest {
+        Manifest { boundary, ..adopt(None, attempt, "counts", &fingerprint()) }
+    }
+
+    /// The boundary and the branches of what the next attempt finds, when some manifests are whole and some are not.
+    async fn found(whole: &[(u64, u64)], damaged: &[(u64, u64)]) -> (EventTimeMs, Vec<Branch>) {
+        let objects = Arc::new(InMemory::new());
+        let store = CheckpointStore::new(objects.clone(), Path::default(), "counts");
+        for (attempt, boundary) in whole.iter().chain(damaged) {
+            store.create_manifest(&manifest(*attempt, *boundary)).await.unwrap();
+        }
+        for (attempt, boundary) in damaged {
+            let path = Path::from(format!("counts/manifests/{attempt:010}-{boundary:015}.json"));
+            objects.head(&path).await.unwrap();
+            objects.put(&path, "{}".into()).await.unwrap();
+        }
+        let found = newest(&store, 9, &fingerprint()).await.unwrap().unwrap();
+        (found.manifest.boundary, found.manifest.lineage.branches().to_vec())
+    }
+
+    #[tokio::test]
+    async fn manifests_that_are_passed_over_tell_up_to_where_results_may_have_been_committed() {
+        let branch = |from, until| vec![Branch { line: 1, from, until }];
+        assert_eq!(found(&[(1, 100), (1, 200)], &[]).await, (200, vec![]));
+        assert_eq!(found(&[(1, 100)], &[(1, 200)]).await, (100, branch(100, 200)));
+        assert_eq!(found(&[(1, 100)], &[(1, 200), (2, 200), (2, 300)]).await, (100, branch(100, 300)));
+        assert_eq!(found(&[(4, 100)], &[(5, 100)]).await, (100, vec![]), "the later attempt had come no further");
+        assert_eq!(found(&[(4, 120)], &[(5, 100), (5, 130)]).await, (120, branch(100, 130)), "a zombie wrote 4-120");
+    }
+
+    #[test]
+    fn progress_beyond_the_checkpoint_is_a_branch_and_without_any_checkpoint_an_error() {
+        let progress = |line, before| Some(Progress { line, before }.number());
+        let branches = |adopted, furthest| reconcile(adopted, furthest).unwrap().lineage.branches().to_vec();
+        assert_eq!(branches(manifest(2, 100), None), []);
+        assert_eq!(branches(manifest(2, 100), progress(0, 91)), []);
+        assert_eq!(branches(manifest(2, 100), progress(0, 121)), [Branch { line: 1, from: 100, until: 130 }]);
+        assert_eq!(branches(manifest(2, 100), progress(3, 51)), [Branch { line: 4, from: 100, until: 60 }]);
+        let lineage = Lineage::default().branched(0, 80, 90);
+        let on_line_1 = Manifest { lineage, ..manifest(3, 100) };
+        assert_eq!(branches(on_line_1.clone(), progress(0, 121)), [Branch { line: 1, from: 80, until: 130 }]);
+        assert_eq!(branches(on_line_1, progress(1, 91)), [Branch { line: 1, from: 80, until: 90 }]);
+        let lost = reconcile(manifest(2, 0), progress(0, 121));
+        assert!(matches!(lost, Err(RecoverError::CheckpointsLost { until_ms: 130 })));
+        assert!(reconcile(manifest(1, 0), None).is_ok(), "a new job");
+    }
+}

@@ -8,9 +8,11 @@ use rand::RngExt;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 use record_log::Record;
-use stream::aggregate::{Distinct, DistinctExact, Tally, Top};
 use stream::checkpoint::store::CheckpointStore;
-use stream::{Aggregate, Count, Job, Max, Min, Output, Pipeline, Rejected, Run, Settings, Stop, Sum};
+use stream::{
+    Aggregate, Count, Distinct, DistinctExact, Job, Max, Min, Output, Pipeline, Rejected, Run, Sessions, Settings,
+    Stop, Sum, Tally, Top,
+};
 
 use crate::oracle::{World, random, settings, windows};
 
@@ -57,13 +59,19 @@ fn aggregates_merge_in_any_order_and_grouping_and_over_checkpoints_to_the_same()
     obeys_the_laws(Top::<u64, 1>::of);
     obeys_the_laws(|value| Top::<(u64, String), 4>::of((value, value.to_string())));
     obeys_the_laws(|value| Tally::of(value, value % 3));
+    obeys_the_laws(|value| Sessions::<Count, 7>::of(value, Count(1)));
+    obeys_the_laws(|value| Sessions::<(Max<u64>, Sum), 0>::of(value / 10 * 3, (Max(value), Sum(1))));
     obeys_the_laws(|value| (Distinct::of(&value), (Top::<u64, 3>::of(value), Sum(value)), Tally::of(value % 7, 1)));
 }
 
-type Kept = (Distinct, (Top<u64, 3>, DistinctExact<u64>), Tally<u64>);
+type Kept = (Distinct, (Top<u64, 3>, DistinctExact<u64>), (Tally<u64>, Sessions<Count, GAP_MS>));
 
-/// What is told of a window and key: distinct values by both ways, the three greatest, the two most frequent.
-type Told = (u64, u64, Vec<u64>, Vec<(u64, u64)>);
+/// The gap that ends a session.
+const GAP_MS: u64 = 2;
+
+/// What is told of a window and key: distinct values by both ways, the three greatest, the two most frequent; and sessions
+/// with their counts.
+type Told = (u64, u64, Vec<u64>, Vec<(u64, u64)>, Vec<(u64, u64, u64)>);
 
 /// The value of a record, of which the oracle knows as much as the job.
 fn value_of(partition: u32, offset: u64, of_so_many: u64) -> u64 {
@@ -76,16 +84,20 @@ fn job(world: &World, of_so_many: u64) -> Pipeline<u64, Kept> {
             let text = std::str::from_utf8(record.value.unwrap_or_default()).map_err(Rejected::because)?;
             let (key, time) = text.split_once(' ').ok_or_else(|| Rejected::because("two numbers are expected"))?;
             let key: u64 = key.parse().map_err(Rejected::because)?;
-            Ok((time.parse().map_err(Rejected::because)?, (key, value_of(record.partition, record.offset, of_so_many))))
+            let time: u64 = time.parse().map_err(Rejected::because)?;
+            Ok((time, (key, time, value_of(record.partition, record.offset, of_so_many))))
         })
         .window(world.windows)
-        .aggregate(|(key, value): (u64, u64)| {
-            [(key, (Distinct::of(&value), (Top::of(value), DistinctExact::of(value)), Tally::of(value, 1)))]
+        .aggregate(|(key, time, value): (u64, u64, u64)| {
+            let (top, exact) = (Top::of(value), DistinctExact::of(value));
+            let (tally, sessions) = (Tally::of(value, 1), Sessions::of(time, Count(1)));
+            [(key, (Distinct::of(&value), (top, exact), (tally, sessions)))]
         })
         .sink("kept", |row, output: &mut Output| {
-            let (distinct, (top, exact), tally) = &row.aggregate;
-            let told: (_, _, _, Vec<(&u64, u64)>) =
-                (distinct.estimate(), exact.0.len(), top.values(), tally.most_frequent(2));
+            let (distinct, (top, exact), (tally, sessions)) = &row.aggregate;
+            let sessions: Vec<_> =
+                sessions.all().iter().map(|one| (one.first_ms, one.last_ms, one.aggregate.0)).collect();
+            let told = (distinct.estimate(), exact.0.len(), top.values(), tally.most_frequent(2), sessions);
             serde_json::to_writer(&mut output.value, &(row.window_start, row.key, row.revision, told)).unwrap();
         })
 }
@@ -108,24 +120,28 @@ fn told(world: &World) -> BTreeMap<(u64, u64), Told> {
 
 fn recounted(world: &World, of_so_many: u64) -> BTreeMap<(u64, u64), Told> {
     let late = world.asides("events-late");
-    let mut values: BTreeMap<(u64, u64), Vec<u64>> = BTreeMap::new();
+    let mut values: BTreeMap<(u64, u64), Vec<(u64, u64)>> = BTreeMap::new();
     for (position, event) in &world.records {
         let Some((key, time)) = event.filter(|_| !late.contains(position)) else { continue };
         for window in world.windows_of(time) {
-            values.entry((window, key)).or_default().push(value_of(position.0, position.1, of_so_many));
+            values.entry((window, key)).or_default().push((time, value_of(position.0, position.1, of_so_many)));
         }
     }
-    values.into_iter().map(|(row, values)| (row, tell(&values))).collect()
+    values.into_iter().map(|(row, events)| (row, tell(events))).collect()
 }
 
-fn tell(values: &[u64]) -> Told {
+fn tell(mut events: Vec<(u64, u64)>) -> Told {
+    events.sort_unstable();
+    let together = |one: &(u64, u64), next: &(u64, u64)| next.0 - one.0 <= GAP_MS;
+    let sessions = events.chunk_by(together).map(|run| (run[0].0, run[run.len() - 1].0, run.len() as u64)).collect();
+    let values: Vec<u64> = events.iter().map(|(_, value)| *value).collect();
     let distinct: BTreeSet<u64> = values.iter().copied().collect();
     let greatest = distinct.iter().rev().take(3).copied().collect();
     let times = |value: &u64| values.iter().filter(|other| *other == value).count() as u64;
     let mut frequent: Vec<(u64, u64)> = distinct.iter().map(|value| (*value, times(value))).collect();
     frequent.sort_by_key(|(value, times)| (std::cmp::Reverse(*times), *value));
     frequent.truncate(2);
-    (distinct.len() as u64, distinct.len() as u64, greatest, frequent)
+    (distinct.len() as u64, distinct.len() as u64, greatest, frequent, sessions)
 }
 
 #[test]

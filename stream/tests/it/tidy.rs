@@ -3,12 +3,13 @@
 use std::path::Path;
 
 /// Modules that decide and do nothing else.
-const PURE: [&str; 12] = [
+const PURE: [&str; 13] = [
     "pane.rs",
     "watermark.rs",
     "cut.rs",
     "aggregate.rs",
     "aggregate/distinct.rs",
+    "aggregate/sessions.rs",
     "aggregate/top.rs",
     "source/fold.rs",
     "window/state.rs",

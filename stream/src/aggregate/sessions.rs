@@ -1,0 +1,82 @@
+//! Sessions: runs of events without a long gap between them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::aggregate::Aggregate;
+use crate::pane::EventTimeMs;
+
+/// The sessions of a key in a window, exactly: events that lie at most `GAP_MS` apart are of the same session.
+///
+/// A session that goes on beyond its window is cut there, so a window bounds how long a session, and what is kept of it, can
+/// become. A row holds all sessions of its window, and replaces them all when a late event makes one of two: nothing has to
+/// be retracted. What it costs is that sessions are told when their window ends, not when the gap has passed.
+///
+/// ```
+/// use stream::{Aggregate, Count, Sessions};
+///
+/// /// Half an hour without an event ends a session.
+/// type Visits = Sessions<Count, 1_800_000>;
+///
+/// let mut visits = Visits::of(1_000, Count(1));
+/// visits.merge(&Visits::of(9_000_000, Count(1)));
+/// visits.merge(&Visits::of(1_500_000, Count(1)));
+/// let visits: Vec<_> = visits.all().iter().map(|visit| (visit.first_ms, visit.last_ms, visit.aggregate.0)).collect();
+/// assert_eq!(visits, [(1_000, 1_500_000, 2), (9_000_000, 9_000_000, 1)]);
+/// ```
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(bound = "A: Aggregate")]
+pub struct Sessions<A, const GAP_MS: u64>(Vec<Session<A>>);
+
+/// One of a key's sessions.
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(bound = "A: Aggregate")]
+pub struct Session<A> {
+    /// The time of its first event.
+    pub first_ms: EventTimeMs,
+    /// The time of its last event.
+    pub last_ms: EventTimeMs,
+    /// Its events.
+    pub aggregate: A,
+}
+
+impl<A: Aggregate, const GAP_MS: u64> Sessions<A, GAP_MS> {
+    /// A single event.
+    pub fn of(event_ms: EventTimeMs, aggregate: A) -> Self {
+        Self(vec![Session { first_ms: event_ms, last_ms: event_ms, aggregate }])
+    }
+
+    /// The sessions, in order.
+    pub fn all(&self) -> &[Session<A>] {
+        &self.0
+    }
+}
+
+impl<A: Aggregate, const GAP_MS: u64> Aggregate for Sessions<A, GAP_MS> {
+    fn merge(&mut self, other: &Self) {
+        self.0.extend(other.0.iter().cloned());
+        self.0.sort_by_key(|session| session.first_ms);
+        self.0.dedup_by(|later, kept| {
+            let is_same = later.first_ms <= kept.last_ms.saturating_add(GAP_MS);
+            if is_same {
+                kept.last_ms = kept.last_ms.max(later.last_ms);
+                kept.aggregate.merge(&later.aggregate);
+            }
+            is_same
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aggregate::Count;
+
+    #[test]
+    fn an_event_between_two_sessions_makes_one_of_them() {
+        let mut sessions: Sessions<Count, 10> = Sessions::of(0, Count(1));
+        sessions.merge(&Sessions::of(20, Count(1)));
+        assert_eq!(sessions.all().len(), 2);
+        sessions.merge(&Sessions::of(10, Count(1)));
+        assert_eq!(sessions.all(), [Session { first_ms: 0, last_ms: 20, aggregate: Count(3) }]);
+    }
+}

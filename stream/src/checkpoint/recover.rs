@@ -276,7 +276,7 @@ mod tests {
 
     use object_store::memory::InMemory;
     use object_store::path::Path;
-    use object_store::{ObjectStore, ObjectStoreExt};
+    use object_store::ObjectStoreExt;
 
     use super::*;
     use crate::checkpoint::lineage::Branch;

@@ -18,5 +18,5 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
 FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=build /platform /usr/local/bin/platform
 ENV TIDEMARK_HOST=0.0.0.0
-EXPOSE 5000-5006
+EXPOSE 5000-5007
 ENTRYPOINT ["/usr/local/bin/platform"]

@@ -15,6 +15,7 @@ import documents
 PICTURE = {
     ("public", "gateway"), ("public", "platform"),
     ("gateway", "users"), ("gateway", "products"), ("gateway", "orders"), ("gateway", "notifications"), ("gateway", "analytics"),
+    ("gateway", "files"), ("files", "users"), ("files", "https"),
     ("orders", "products"), ("notifications", "users"), ("analytics", "orders"),
     ("products", "users"), ("orders", "users"), ("analytics", "users"),
     ("users", "mysql"), ("orders", "mysql"), ("migrations", "mysql"),

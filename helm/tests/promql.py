@@ -21,7 +21,7 @@ import urllib.request
 
 import expressions
 
-PARTS = ["gateway", "users", "products", "orders", "notifications", "analytics", "order-analytics"]
+PARTS = ["gateway", "users", "products", "orders", "notifications", "analytics", "order-analytics", "files"]
 ADDRESS = "127.0.0.1:19090"
 SECONDS = 100
 

@@ -35,6 +35,9 @@ pub struct Config {
     /// Base address of the analytics service.
     #[arg(id = "gateway-analytics-url", long, env = "TIDEMARK_ANALYTICS_URL", default_value = "http://127.0.0.1:5005")]
     pub analytics_url: Address,
+    /// Base address of the files service.
+    #[arg(id = "gateway-files-url", long, env = "TIDEMARK_FILES_URL", default_value = "http://127.0.0.1:5007")]
+    pub files_url: Address,
     /// How long a connection to an upstream may take to be made.
     #[arg(id = "gateway-connect-timeout", long, env = "TIDEMARK_GATEWAY_CONNECT_TIMEOUT", default_value = "1s", value_parser = parse_duration)]
     pub connect_timeout: Duration,
@@ -47,6 +50,9 @@ pub struct Config {
     /// How long a client may take to send the head of its request.
     #[arg(id = "gateway-head-timeout", long, env = "TIDEMARK_GATEWAY_HEAD_TIMEOUT", default_value = "30s", value_parser = parse_duration)]
     pub head_timeout: Duration,
+    /// How long a client may take to send a file, and the files service to take it.
+    #[arg(id = "gateway-upload-timeout", long, env = "TIDEMARK_GATEWAY_UPLOAD_TIMEOUT", default_value = "10m", value_parser = parse_duration)]
+    pub upload_timeout: Duration,
     /// How long a client may take to send the body of its request.
     #[arg(id = "gateway-body-timeout", long, env = "TIDEMARK_GATEWAY_BODY_TIMEOUT", default_value = "10s", value_parser = parse_duration)]
     pub body_timeout: Duration,

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Bytes;
+use axum::body::Body;
 use axum::http::uri::PathAndQuery;
 use axum::http::{Request, StatusCode};
 use chassis::Health;
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use tokio::time::timeout;
 
 use crate::upstream::Upstream;
@@ -37,7 +37,7 @@ pub(crate) fn watch(health: &Health, upstream: Arc<Upstream>) {
 }
 
 async fn ask(upstream: &Upstream) -> Result<(), Ill> {
-    let mut request = Request::new(Full::<Bytes>::default());
+    let mut request = Request::new(Body::empty());
     *request.uri_mut() = upstream.uri(READY);
     let answer = upstream.send(request).await.map_err(|_| Ill::Unreachable)?;
     let status = answer.status();

@@ -36,6 +36,8 @@ use upstream::{Counts, Shared, Upstream};
 
 /// The size of a request's body, at most.
 const BODY_LIMIT_BYTES: usize = 1 << 20;
+/// The service whose bodies are files.
+const FILES: &str = "files";
 /// What services ask of each other is none of the clients' business: here is nothing.
 const HIDDEN: [&str; 1] = ["/api/products/reservations"];
 const METHODS: MethodFilter = MethodFilter::GET
@@ -60,7 +62,12 @@ pub async fn run(config: Config, parts: Parts, listener: TcpListener, shutdown: 
     let health = Health::of_services_behind("services");
     let metrics = Metrics::new("gateway");
     let router = router(&config, parts, &health, &metrics, &shutdown);
-    let limits = chassis::Limits { head: config.head_timeout, ..chassis::Limits::default() };
+    let limits = chassis::Limits::default();
+    let limits = chassis::Limits {
+        head: config.head_timeout,
+        reply: limits.reply.max(config.upload_timeout), // every other way has a limit of its own
+        ..limits
+    };
     chassis::Server { service: "gateway".to_owned(), router, health, metrics, limits }.run(listener, shutdown).await
 }
 
@@ -73,6 +80,7 @@ pub fn router(config: &Config, parts: Parts, health: &Health, metrics: &Metrics,
         ("orders", &config.orders_url),
         ("notifications", &config.notifications_url),
         ("analytics", &config.analytics_url),
+        (FILES, &config.files_url),
     ];
     let new = |(name, address)| Arc::new(Upstream::new(name, address, config, &shared));
     let upstreams = addresses.map(new);
@@ -91,7 +99,8 @@ fn routes_to(upstream: Arc<Upstream>, config: &Config, shutdown: &Shutdown) -> R
     let list = format!("{PREFIX}/{}", upstream.name());
     let below = format!("{list}/{{*rest}}");
     let body_limits = BodyLimits { bytes: BODY_LIMIT_BYTES, time: config.body_timeout };
-    let proxy = Proxy { upstream, body_limits, shutdown: shutdown.clone() };
+    let upload_time = (upstream.name() == FILES).then_some(config.upload_timeout);
+    let proxy = Proxy { upstream, body_limits, upload_time, shutdown: shutdown.clone() };
     let handler = on(METHODS, proxy::forward);
     Router::new().route(&list, handler.clone()).route(&below, handler).with_state(proxy)
 }

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Bytes;
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::Request;
 use axum::http::uri::PathAndQuery;
 use axum::routing::get;
 use chassis::Json;
 use futures::future::join_all;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 use serde_json::Value;
 use tokio::time::timeout;
 
@@ -48,7 +48,7 @@ async fn describe(State(upstreams): State<Vec<Arc<Upstream>>>) -> Json<Value> {
 
 /// None when the service has no description, or cannot be asked: the document says which are missing.
 async fn ask(upstream: &Upstream) -> Option<Value> {
-    let mut request = Request::new(Full::<Bytes>::default());
+    let mut request = Request::new(Body::empty());
     *request.uri_mut() = upstream.uri(PATH);
     let answer = upstream.send(request).await.ok().filter(|answer| answer.status().is_success())?;
     let body = Limited::new(answer.into_body(), MOST_BYTES).collect().await.ok()?;

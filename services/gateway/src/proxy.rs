@@ -6,21 +6,23 @@
 //! ```
 //!
 //! Request bodies are small by contract, so they are read before the upstream is bothered: a client that sends slowly
-//! holds nothing but its own connection, and a request can be sent again. Answers are never held back: each piece goes
-//! out as it comes, and streams of events last as long as both ends want.
+//! holds nothing but its own connection, and a request can be sent again. Files are the exception: they are handed on as
+//! they come, and sent once. Answers are never held back: each piece goes out as it comes, and streams of events last as
+//! long as both ends want.
 
 mod body;
 mod headers;
 mod trace_context;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Extension, Request, State};
+use axum::http::request::Parts;
 use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
 use chassis::{Problem, RequestId, Shutdown};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -41,6 +43,8 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 pub(crate) struct Proxy {
     pub(crate) upstream: Arc<Upstream>,
     pub(crate) body_limits: BodyLimits,
+    /// What is posted is a file, handed on as it comes: within so long, and to an upstream that limits its size.
+    pub(crate) upload_time: Option<Duration>,
     pub(crate) shutdown: Shutdown,
 }
 
@@ -52,20 +56,28 @@ pub(crate) async fn forward(
     request: Request,
 ) -> chassis::Result<Response<Body>> {
     let (mut head, body) = request.into_parts();
-    let body = body::read(body, proxy.body_limits).await?;
     let may_repeat = may_repeat(&head.method, &head.headers);
     headers::prepare_request(&mut head.headers, peer.map(|Extension(peer)| peer));
     trace_context::ensure(&mut head.headers);
     let id = HeaderValue::from_str(id.as_str()).expect("request ids are letters, digits and -_.");
     head.headers.insert(X_REQUEST_ID, id);
+    head.uri = proxy.upstream.uri(without_prefix(&head.uri));
+    let take_place = || proxy.upstream.take_place().map_err(|failure| refusal(&failure));
+    let (place, answer) = match proxy.upload_time.filter(|_| head.method == Method::POST) {
+        Some(time) => (take_place()?, proxy.upstream.stream(Request::from_parts(onward(head), body), time).await),
+        None => {
+            let whole = body::read(body, proxy.body_limits).await?;
+            (take_place()?, proxy.upstream.call(Request::from_parts(onward(head), whole), may_repeat).await)
+        }
+    };
+    proxy.relay(answer.map_err(|failure| refusal(&failure))?, place)
+}
 
-    let mut onward = Request::new(Full::new(body));
-    *onward.uri_mut() = proxy.upstream.uri(without_prefix(&head.uri));
-    *onward.method_mut() = head.method;
-    *onward.headers_mut() = head.headers;
-    let place = proxy.upstream.take_place().map_err(|failure| refusal(&failure))?;
-    let answer = proxy.upstream.call(onward, may_repeat).await.map_err(|failure| refusal(&failure))?;
-    proxy.relay(answer, place)
+/// What of a request's head goes on.
+fn onward(head: Parts) -> Parts {
+    let (mut onward, ()) = Request::new(()).into_parts();
+    (onward.method, onward.uri, onward.headers) = (head.method, head.uri, head.headers);
+    onward
 }
 
 impl Proxy {
@@ -102,6 +114,7 @@ fn without_prefix(uri: &Uri) -> PathAndQuery {
 fn refusal(failure: &Failure) -> Problem {
     let status = match failure {
         Failure::Unreachable(_) | Failure::Broken(_) => StatusCode::BAD_GATEWAY,
+        Failure::BodyBrokeOff => return Problem::bad_request(failure.to_string()),
         Failure::TooSlow(_) => StatusCode::GATEWAY_TIMEOUT,
         Failure::Busy(_) | Failure::LeftAlone(_) => return Problem::unavailable(failure.to_string()),
     };

@@ -11,10 +11,9 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::http::uri::{Authority, PathAndQuery, Scheme};
 use axum::http::{Request, Response, Uri};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{self, Client};
@@ -35,7 +34,7 @@ const RETRY_SHARE: f32 = 0.2;
 const RETRY_WINDOW: Duration = Duration::from_secs(10);
 const RETRIES_PER_SECOND: u32 = 10;
 
-type Pool = Client<HttpConnector, Full<Bytes>>;
+type Pool = Client<HttpConnector, Body>;
 
 /// What the upstreams have in common.
 pub(crate) struct Shared {
@@ -67,6 +66,9 @@ pub(crate) enum Failure {
     /// The connection broke before the answer; the upstream may have acted.
     #[error("the {0} service broke the connection off")]
     Broken(&'static str),
+    /// The client did not send what it had begun to; the upstream may have acted.
+    #[error("the body broke off")]
+    BodyBrokeOff,
     /// No answer in time; the upstream may have acted.
     #[error("the {0} service did not answer in time")]
     TooSlow(&'static str),
@@ -129,35 +131,37 @@ impl Upstream {
 
     /// Sends a request and waits for the head of the answer. One that may be repeated is sent a second time when the
     /// first found no answer and the budget for retries allows it.
-    pub(crate) async fn call(
-        &self,
-        request: Request<Full<Bytes>>,
-        may_repeat: bool,
-    ) -> Result<Response<Incoming>, Failure> {
+    pub(crate) async fn call(&self, request: Request<Bytes>, may_repeat: bool) -> Result<Response<Incoming>, Failure> {
         self.retries.deposit();
         let spare = may_repeat.then(|| request.clone());
-        match (self.try_once(request).await, spare) {
+        match (self.try_once(request.map(Body::from), self.response_timeout).await, spare) {
             (Err(Failure::Unreachable(_) | Failure::Broken(_)), Some(again)) if self.retries.withdraw() => {
                 self.counts.retried(self.name);
-                self.try_once(again).await
+                self.try_once(again.map(Body::from), self.response_timeout).await
             }
             (outcome, _) => outcome,
         }
     }
 
+    /// Sends a request whose body is still coming, once, and waits for the head of the answer within `limit`.
+    pub(crate) async fn stream(&self, request: Request<Body>, limit: Duration) -> Result<Response<Incoming>, Failure> {
+        self.retries.deposit();
+        self.try_once(request, limit).await
+    }
+
     /// Sends a request past the breaker and every limit.
-    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, legacy::Error> {
+    pub(crate) async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, legacy::Error> {
         self.pool.request(request).await
     }
 
-    async fn try_once(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Failure> {
+    async fn try_once(&self, request: Request<Body>, limit: Duration) -> Result<Response<Incoming>, Failure> {
         let pass = self.admit()?;
-        let outcome = match timeout(self.response_timeout, self.send(request)).await {
+        let outcome = match timeout(limit, self.send(request)).await {
             Ok(answer) => answer.map_err(|error| self.noted(self.explain(&error))),
             Err(_) => Err(self.noted(Failure::TooSlow(self.name))),
         };
         match &outcome {
-            Ok(_) => pass.succeeded(),
+            Ok(_) | Err(Failure::BodyBrokeOff) => pass.succeeded(),
             Err(_) => pass.failed(),
         }
         outcome
@@ -175,11 +179,14 @@ impl Upstream {
     }
 
     fn explain(&self, error: &legacy::Error) -> Failure {
+        let causes = || std::iter::successors(error.source(), |&cause| cause.source());
+        if causes().filter_map(|cause| cause.downcast_ref::<hyper::Error>()).any(hyper::Error::is_user) {
+            return Failure::BodyBrokeOff;
+        }
         if !error.is_connect() {
             return Failure::Broken(self.name);
         }
-        let causes = std::iter::successors(error.source(), |&cause| cause.source());
-        let timed_out = causes
+        let timed_out = causes()
             .filter_map(|cause| cause.downcast_ref::<io::Error>())
             .any(|cause| cause.kind() == io::ErrorKind::TimedOut);
         if timed_out { Failure::TooSlow(self.name) } else { Failure::Unreachable(self.name) }

@@ -23,6 +23,8 @@ pub enum Part {
     Analytics,
     /// The stream job's status and metrics.
     StreamJob,
+    /// What is uploaded.
+    Files,
 }
 
 impl Part {
@@ -36,6 +38,7 @@ impl Part {
             Self::Notifications => "notifications",
             Self::Analytics => "analytics",
             Self::StreamJob => "order-analytics",
+            Self::Files => "files",
         }
     }
 
@@ -53,7 +56,7 @@ pub struct Addresses {
     pub host: IpAddr,
     /// Port of the gateway; the services follow on the next ones. 0 takes any free ports.
     #[arg(long, env = "TIDEMARK_PORT_BASE", default_value_t = 5000, value_name = "PORT",
-          value_parser = clap::value_parser!(u16).range(0..=65_529))]
+          value_parser = clap::value_parser!(u16).range(0..=65_528))]
     pub port_base: u16,
 }
 
@@ -74,7 +77,7 @@ impl Addresses {
     ///
     /// # Errors
     /// [`AddressError`] for the first that cannot be bound.
-    pub async fn bind_all(&self) -> Result<[Listening; 7], AddressError> {
+    pub async fn bind_all(&self) -> Result<[Listening; 8], AddressError> {
         Ok([
             self.bind(Part::Gateway).await?,
             self.bind(Part::Users).await?,
@@ -83,6 +86,7 @@ impl Addresses {
             self.bind(Part::Notifications).await?,
             self.bind(Part::Analytics).await?,
             self.bind(Part::StreamJob).await?,
+            self.bind(Part::Files).await?,
         ])
     }
 }
@@ -126,7 +130,7 @@ mod tests {
     fn ports_follow_the_base_in_a_fixed_order() {
         assert_eq!(Part::Gateway.port(5000), 5000);
         assert_eq!(Part::Orders.port(5000), 5003);
-        assert_eq!(Part::StreamJob.port(65_529), 65_535);
+        assert_eq!(Part::Files.port(65_528), 65_535);
     }
 
     #[tokio::test]

@@ -57,6 +57,7 @@ struct Equipment {
     orders: orders::Parts,
     notifications: notifications::Parts,
     analytics: analytics::Parts,
+    files: file_processor::Parts,
     stream_job: stream_job::Parts,
 }
 
@@ -69,16 +70,19 @@ impl Equipment {
             orders: stores.for_orders(parts, auth.clone()).await?,
             notifications: stores.for_notifications(parts, auth.clone()).await?,
             analytics: stores.for_analytics(parts, auth.clone()).await?,
+            files: stores.for_files(parts, auth.clone()).await?,
             stream_job: stores.for_stream_job(parts, auth.clone()).await?,
         })
     }
 }
 
-fn start(parts: &mut Parts, settings: AllSettings, equipment: Equipment, listening: [Listening; 7]) {
+fn start(parts: &mut Parts, settings: AllSettings, equipment: Equipment, listening: [Listening; 8]) {
     let urls = listening.each_ref().map(Listening::url);
     let upstreams = reaching(settings.gateway, &urls);
     let [_, users_url, products_url, orders_url, ..] = urls;
-    let [gateway, users, products, orders, notifications, analytics, stream_job] = listening.map(|it| it.listener);
+    let [gateway, users, products, orders, notifications, analytics, stream_job, files] =
+        listening.map(|it| it.listener);
+    let files_config = file_processor::Config { products_url: products_url.clone(), ..settings.files };
     parts.start(Stage::Gateway, "gateway", |shutdown| gateway::run(upstreams, equipment.gateway, gateway, shutdown));
     parts.start(Stage::Services, "users", |shutdown| users::run(settings.users, equipment.users, users, shutdown));
     parts.start(Stage::Services, "products", |shutdown| {
@@ -95,14 +99,17 @@ fn start(parts: &mut Parts, settings: AllSettings, equipment: Equipment, listeni
         let config = analytics::Config { orders_url, ..settings.analytics };
         analytics::run(config, equipment.analytics, analytics, shutdown)
     });
+    parts.start(Stage::Services, "files", |shutdown| {
+        file_processor::run(files_config, equipment.files, files, shutdown)
+    });
     parts.start(Stage::StreamJob, "order-analytics", |shutdown| {
         stream_job::run(settings.stream_job, equipment.stream_job, stream_job, shutdown)
     });
 }
 
 /// The gateway's settings with the upstreams where they really listen.
-fn reaching(settings: gateway::Config, urls: &[String; 7]) -> gateway::Config {
-    let [_, users, products, orders, notifications, analytics, _] = urls;
+fn reaching(settings: gateway::Config, urls: &[String; 8]) -> gateway::Config {
+    let [_, users, products, orders, notifications, analytics, _, files] = urls;
     let address = |url: &String| url.parse().expect("a listener's URL is a base address");
     gateway::Config {
         users_url: address(users),
@@ -110,6 +117,7 @@ fn reaching(settings: gateway::Config, urls: &[String; 7]) -> gateway::Config {
         orders_url: address(orders),
         notifications_url: address(notifications),
         analytics_url: address(analytics),
+        files_url: address(files),
         ..settings
     }
 }

@@ -55,6 +55,7 @@ fn what_is_there(part: Part) -> &'static str {
         Part::Notifications => "messages to customers",
         Part::Analytics => "counts per user and minute",
         Part::StreamJob => "status and metrics of the stream job",
+        Part::Files => "uploads, and what was found in them",
     }
 }
 

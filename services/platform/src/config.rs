@@ -27,7 +27,7 @@ pub struct Cli {
 }
 
 /// What the parts are told of each other when they run apart. In one process it is known, and these flags are not shown.
-const KNOWN_IN_ONE_PROCESS: [&str; 12] = [
+const KNOWN_IN_ONE_PROCESS: [&str; 14] = [
     "checkpoints",
     "until_end",
     "jwks_url",
@@ -37,9 +37,11 @@ const KNOWN_IN_ONE_PROCESS: [&str; 12] = [
     "gateway-orders-url",
     "gateway-notifications-url",
     "gateway-analytics-url",
+    "gateway-files-url",
     "orders-products-url",
     "notifications-users-url",
     "analytics-orders-url",
+    "files-products-url",
 ];
 
 impl Cli {
@@ -76,6 +78,8 @@ pub enum Command {
     Notifications(Box<AloneSettings<notifications::Config>>),
     /// The analytics service alone.
     Analytics(Box<AloneSettings<analytics::Config>>),
+    /// The files service alone.
+    Files(Box<AloneSettings<file_processor::Config>>),
     /// The stream job alone.
     OrderAnalytics(Box<AloneSettings<OrderAnalytics>>),
     /// Brings the SQL tables up to date, and ends.
@@ -118,6 +122,9 @@ pub struct AllSettings {
     /// The analytics service.
     #[command(flatten, next_help_heading = "Analytics")]
     pub analytics: analytics::Config,
+    /// The files service; where products are is known here.
+    #[command(flatten, next_help_heading = "Files")]
+    pub files: file_processor::Config,
     /// The stream job; its checkpoints are in the object store.
     #[command(flatten, next_help_heading = "Stream job")]
     pub stream_job: OrderAnalytics,

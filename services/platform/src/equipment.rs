@@ -57,6 +57,15 @@ impl Stores {
         Ok(analytics::Parts { dynamodb: self.dynamodb(parts).await?, log: self.log()?, auth })
     }
 
+    /// Files are objects; what was found in them is kept in DynamoDB.
+    ///
+    /// # Errors
+    /// [`RunError::Store`], [`RunError::Files`].
+    pub async fn for_files(&mut self, parts: &mut Parts, auth: Auth) -> Result<file_processor::Parts, RunError> {
+        let objects = file_processor::Objects::open(&self.objects_url()?)?;
+        Ok(file_processor::Parts { dynamodb: self.dynamodb(parts).await?, objects, auth })
+    }
+
     /// The stream job reads and writes the log. It opens its checkpoints itself.
     ///
     /// # Errors

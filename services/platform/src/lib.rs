@@ -50,6 +50,7 @@ pub fn run(cli: Cli) -> Result<(), RunError> {
                 alone::run(Part::Notifications, *own, Stores::for_notifications, notifications::run).await
             }
             Command::Analytics(own) => alone::run(Part::Analytics, *own, Stores::for_analytics, analytics::run).await,
+            Command::Files(own) => alone::run(Part::Files, *own, Stores::for_files, file_processor::run).await,
             Command::OrderAnalytics(own) => {
                 alone::run(Part::StreamJob, *own, Stores::for_stream_job, stream_job::run).await
             }
@@ -81,6 +82,9 @@ pub enum RunError {
     /// A store cannot be had.
     #[error(transparent)]
     Store(#[from] stores::StoreError),
+    /// There is no place for files.
+    #[error("{0}; is --objects right?")]
+    Files(#[from] file_processor::AddressError),
     /// The tables cannot be brought up to date.
     #[error(transparent)]
     Migrate(#[from] chassis::sql::MigrateError),

@@ -33,7 +33,8 @@ async fn names(service: &TestClient) -> Vec<Value> {
 async fn rows_become_products_once_however_often_they_are_imported() {
     let secret = Secret::random();
     let (service, url) = products(&secret).await;
-    let mut function = Function::start_with(&url, Some(secret.expose())).await;
+    let settings = [("TIDEMARK_AUTH", "enforced"), ("TIDEMARK_SERVICE_SECRET", secret.expose())];
+    let mut function = Function::start_with(&url, &settings).await;
     let text =
         "sku,name,price_cents,stock,category\nL1,Lamp,1999,3,home\n,Pen,250,,desk\n,Bad,1.5,,\n,Cup,5,,\"\t\u{7}\"\n";
     let outcome = function.upload("uploads/catalogue/new.csv", text.as_bytes()).await;

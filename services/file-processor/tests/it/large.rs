@@ -5,13 +5,15 @@
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use crate::runtime_api::{Function, created};
 
 const BYTES: u64 = 16 << 20;
+/// Time enough for any length.
+const LONG: Duration = Duration::from_secs(3600);
 /// What a file of any size must fit into.
 const MOST_MEMORY_BYTES: u64 = 128 << 20;
 
@@ -19,6 +21,7 @@ const MOST_MEMORY_BYTES: u64 = 128 << 20;
 async fn a_csv_of_any_length_is_read_in_bounded_memory() {
     let bytes = std::env::var("TIDEMARK_TEST_CSV_BYTES").map_or(BYTES, |bytes| bytes.parse().unwrap());
     let mut function = Function::start("http://127.0.0.1:1").await;
+    function.set_timeout(LONG);
     let path = function.path("uploads/large.csv");
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     let rows = generate(&path, bytes);

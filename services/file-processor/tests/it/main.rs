@@ -8,5 +8,6 @@ mod kinds;
 mod large;
 mod openapi;
 mod runtime_api;
+mod s3;
 mod samples;
 mod service;

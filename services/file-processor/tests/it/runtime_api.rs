@@ -87,11 +87,11 @@ fn routes(api: Api) -> Router {
 impl Function {
     /// Starts the binary over an empty folder and table; imports go to this products service, which asks nobody.
     pub async fn start(products_url: &str) -> Self {
-        Self::start_with(products_url, None).await
+        Self::start_with(products_url, &[]).await
     }
 
-    /// The same, with the secret by which services know each other.
-    pub async fn start_with(products_url: &str, secret: Option<&str>) -> Self {
+    /// The same, with further settings.
+    pub async fn start_with(products_url: &str, settings: &[(&str, &str)]) -> Self {
         let dynamodb = testbed::endpoint().await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -113,10 +113,8 @@ impl Function {
             .env("TIDEMARK_DYNAMODB", &dynamodb)
             .env("TIDEMARK_OBJECTS", &objects)
             .env("TIDEMARK_PRODUCTS_URL", products_url)
+            .envs(settings.iter().copied())
             .kill_on_drop(true);
-        if let Some(secret) = secret {
-            command.env("TIDEMARK_AUTH", "enforced").env("TIDEMARK_SERVICE_SECRET", secret);
-        }
         let child = command.spawn().unwrap();
         Self { child, folder, dynamodb, events, outcomes, invoked: 0, timeout: FUNCTION_TIMEOUT }
     }

@@ -26,6 +26,7 @@ impl Counts {
         let kind = match failure {
             Failure::Unreachable(_) => "unreachable",
             Failure::Broken(_) => "broken",
+            Failure::BodyBrokeOff => "body_broke_off",
             Failure::TooSlow(_) => "too_slow",
             Failure::Busy(_) => "busy",
             Failure::LeftAlone(_) => "left_alone",

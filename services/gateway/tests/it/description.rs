@@ -15,5 +15,5 @@ async fn the_description_holds_what_services_publish_and_names_those_that_do_not
     let gateway = Gateway::start(gateway::Config { users_url, orders_url, ..config() }).await;
     let described: Value = gateway.get("/openapi.json").await.json().await.unwrap();
     assert_eq!(described["paths"]["/api/users"]["get"]["operationId"], "users.list");
-    assert_eq!(described["x-missing"], json!(["products", "orders", "notifications", "analytics"]));
+    assert_eq!(described["x-missing"], json!(["products", "orders", "notifications", "analytics", "files"]));
 }

@@ -32,6 +32,34 @@ async fn a_body_of_a_mebibyte_passes_and_a_larger_one_does_not() {
 }
 
 #[tokio::test]
+async fn a_file_may_be_longer_and_is_handed_on_as_it_comes() {
+    let files = Router::new().route("/files", post(async |body: axum::body::Bytes| body.len().to_string()));
+    let files_url = upstream(files.layer(DefaultBodyLimit::disable())).await.parse().unwrap();
+    let gateway = Gateway::start(gateway::Config { files_url, ..config() }).await;
+    let send = |body: Body| gateway.request(Method::POST, "/api/files?name=a.csv").body(body).send();
+    assert_eq!(send(vec![0; 3 * MIB].into()).await.unwrap().text().await.unwrap(), (3 * MIB).to_string());
+    let pieces = (0..3).map(|_| Ok::<_, std::io::Error>(vec![0_u8; MIB]));
+    let chunked = Body::wrap_stream(futures::stream::iter(pieces.collect::<Vec<_>>()));
+    assert_eq!(send(chunked).await.unwrap().text().await.unwrap(), (3 * MIB).to_string());
+}
+
+#[tokio::test]
+async fn a_file_that_breaks_off_is_no_fault_of_the_upstream() {
+    let files = Router::new().route("/files", post(async |body: axum::body::Bytes| body.len().to_string()));
+    let files_url = upstream(files).await.parse().unwrap();
+    let gateway = Gateway::start(gateway::Config { files_url, ..config() }).await;
+    for _ in 0..20 {
+        let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+        stream.write_all(b"POST /api/files HTTP/1.1\r\nhost: shop\r\ncontent-length: 10\r\n\r\n{").await.unwrap();
+        stream.shutdown().await.unwrap();
+        // The gateway may close without a word to who has gone.
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    }
+    let answer = gateway.request(Method::POST, "/api/files").body("[]").send().await.unwrap();
+    assert_eq!(answer.text().await.unwrap(), "2");
+}
+
+#[tokio::test]
 async fn a_body_that_does_not_arrive_in_time_is_given_up_before_the_upstream_hears_of_it() {
     let gateway = Gateway::start(gateway::Config { body_timeout: SHORT, ..config() }).await;
     let mut stream = TcpStream::connect(gateway.address).await.unwrap();

@@ -73,6 +73,7 @@ fn config() -> Config {
         &mut config.orders_url,
         &mut config.notifications_url,
         &mut config.analytics_url,
+        &mut config.files_url,
     ] {
         *url = nowhere.parse().unwrap();
     }

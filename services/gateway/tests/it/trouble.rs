@@ -116,9 +116,13 @@ async fn an_upstreams_own_errors_are_answers() {
 async fn health_sums_up_the_upstreams() {
     let ready = || Router::new().route("/health/ready", get("ok"));
     let mut config = config();
-    for url in
-        [&mut config.users_url, &mut config.products_url, &mut config.notifications_url, &mut config.analytics_url]
-    {
+    for url in [
+        &mut config.users_url,
+        &mut config.products_url,
+        &mut config.notifications_url,
+        &mut config.analytics_url,
+        &mut config.files_url,
+    ] {
         *url = upstream(ready()).await.parse().unwrap();
     }
     let degraded = Gateway::start(config.clone()).await.get("/health").await;
@@ -131,7 +135,9 @@ async fn health_sums_up_the_upstreams() {
     let gateway = Gateway::start(config).await;
     let whole = gateway.get("/health").await;
     assert_eq!(whole.status(), 200);
-    let services = json!({"users": "ok", "products": "ok", "orders": "ok", "notifications": "ok", "analytics": "ok"});
+    let ok = ["users", "products", "orders", "notifications", "analytics", "files"]
+        .map(|name| (name.to_owned(), json!("ok")));
+    let services = Value::from_iter(ok);
     assert_eq!(whole.json::<Value>().await.unwrap(), json!({"status": "ok", "services": services}));
 }
 

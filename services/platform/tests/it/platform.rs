@@ -91,6 +91,19 @@ impl Platform {
         (answer.status().as_u16(), answer.json().unwrap())
     }
 
+    /// What is at this path, when its `field` has this value.
+    pub fn get_when(&self, path: &str, field: &str, value: &Value) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let (_, body) = self.get(path);
+            if body[field] == *value {
+                return body;
+            }
+            assert!(Instant::now() < deadline, "{path}: {body}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Posts to this path.
     pub fn post(&self, path: &str, body: &Value) -> (u16, Value) {
         let answer = self.client.post(self.url(path)).json(body).send().unwrap();

@@ -7,7 +7,7 @@ use crate::platform::{Platform, run};
 #[test]
 fn a_taken_port_is_named_with_the_flag_that_changes_it() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = taken.local_addr().unwrap().port().min(65_529);
+    let port = taken.local_addr().unwrap().port().min(65_528);
     let said = refusal(&["--ephemeral", "--port-base", &port.to_string()]);
     assert!(said.contains(&format!("127.0.0.1:{port}")) && said.contains("--port-base"), "{said}");
 }

@@ -16,10 +16,17 @@ fn everything_starts_serves_and_stops_on_ctrl_c() {
     assert_eq!((status, &health["status"]), (200, &json!("ok")), "{health}");
     let (status, user) = platform.post("/api/users", &json!({"name": "Demo User", "email": "demo@test.com"}));
     assert_eq!((status, &user["email"]), (201, &json!("demo@test.com")), "{user}");
-    for path in ["/api/users", "/api/products", "/api/orders", "/api/notifications", "/api/analytics/recent"] {
+    for path in
+        ["/api/users", "/api/products", "/api/orders", "/api/notifications", "/api/analytics/recent", "/api/files"]
+    {
         let (status, list) = platform.get(path);
         assert!(status == 200 && list["items"].is_array(), "{path}: {status} {list}");
     }
+    let (status, file) = platform.post("/api/files?name=list.json", &json!([{"a": 1}, {"a": 2}]));
+    assert_eq!((status, &file["status"]), (202, &json!("waiting")), "{file}");
+    let file =
+        platform.get_when(&format!("/api/files/{}", file["id"].as_str().unwrap()), "status", &json!("processed"));
+    assert_eq!(file["summary"]["rows"], 2, "{file}");
     let (status, took) = platform.signal("INT");
     assert!(status.success() && took < STOP_LIMIT, "{status} after {took:?}");
 }

@@ -41,7 +41,7 @@ use axum::{Extension, Router};
 pub use http_keys::HttpKeys;
 use keys::Keys;
 pub use keys::{KeySource, Published};
-pub use settings::{AuthMode, AuthSettings, AuthSettingsError, JwksUrl, Secret};
+pub use settings::{AuthMode, AuthSettings, AuthSettingsError, InvalidJwksUrl, JwksUrl, Secret};
 pub use token::{ACCESS_TOKEN, AUDIENCE, AccessClaims, ISSUER};
 use token::{Kind, ServiceKey, TokenError};
 

@@ -4,6 +4,7 @@
 
 mod auth;
 mod databases;
+mod http_keys;
 mod page;
 mod requests;
 mod serving;

@@ -1,8 +1,10 @@
 //! One message for each event, whoever dies and however many send.
 
 use std::collections::BTreeSet;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -18,6 +20,7 @@ use crate::order;
 
 testbed::on_both_dynamodbs!(
     two_replicas_that_consume_and_send_at_once_do_not_double,
+    whichever_step_the_sender_dies_at_the_message_goes_out_under_one_id,
     what_was_taken_but_not_noted_is_sent_again_after_the_lease_under_the_same_id,
     a_crash_before_the_errand_is_written_loses_nothing,
     a_replay_from_the_beginning_sends_nothing_twice,
@@ -40,6 +43,39 @@ async fn two_replicas_that_consume_and_send_at_once_do_not_double(dynamodb: Clie
     }
     first.stop().await;
     second.stop().await;
+}
+
+async fn whichever_step_the_sender_dies_at_the_message_goes_out_under_one_id(dynamodb: Client) {
+    let server = MailServer::open(&[]).await;
+    let post = Post::by(server.url()).await;
+    let running = post.start(&dynamodb).await;
+    for steps in [0, 1, 2, 3, 4, 5, 6, 8, 11, 15] {
+        let order = order(steps, 1, 0);
+        running.receive(std::slice::from_ref(&order)).await;
+        die_after(steps, Box::pin(running.service.send_due())).await;
+        post.time.pass(60);
+        running.send().await;
+        let mailbox = running.mailbox("limit=100").await;
+        let told = mailbox.iter().find(|notification| notification["id"] == order.event_id.to_string()).unwrap();
+        assert_eq!(told["status"], "sent", "after {steps} steps: {told}");
+        let id = format!("<{}@tidemark.example>", order.event_id);
+        let copies = server.mails().iter().filter(|mail| mail.header("Message-ID") == id).count() as u64;
+        assert!((1..=told["attempts"].as_u64().unwrap()).contains(&copies), "after {steps} steps: {copies} copies");
+    }
+    running.stop().await;
+}
+
+/// Drops the work after so many steps, if it is not done by then.
+async fn die_after(steps: u64, mut work: impl Future + Unpin) {
+    let mut left = steps;
+    std::future::poll_fn(|context| {
+        if left == 0 {
+            return Poll::Ready(());
+        }
+        left -= 1;
+        Pin::new(&mut work).poll(context).map(drop)
+    })
+    .await;
 }
 
 async fn what_was_taken_but_not_noted_is_sent_again_after_the_lease_under_the_same_id(dynamodb: Client) {

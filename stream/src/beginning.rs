@@ -95,8 +95,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         })
     }
 
-    /// What must not change under the job's checkpoints.
-    pub fn fingerprint(&self) -> Fingerprint {
+    fn fingerprint(&self) -> Fingerprint {
         Fingerprint::new(&self.pipeline.topic, &self.pipeline.windows, self.settings.sink_slots)
     }
 

@@ -51,10 +51,9 @@ fn checkpoints(arguments: &CheckpointsArguments) -> anyhow::Result<u8> {
     Ok(u8::from(!report.is_sound))
 }
 
-fn start_over(RunArguments { brokers, properties, job, .. }: RunArguments) -> anyhow::Result<u8> {
+fn start_over(RunArguments { job, .. }: RunArguments) -> anyhow::Result<u8> {
     let store = open(&job.settings.checkpoints, &job.job)?;
-    let log = record_log::open(&LogSettings::Kafka { brokers, properties })?;
-    let fingerprint = job.on(log)?.fingerprint();
+    let fingerprint = job.fingerprint()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(recover::start_over(&store, &fingerprint))?;
     writeln!(std::io::stdout(), "the next start of {:?} reads {:?} from its oldest record", job.job, job.input_topic)?;

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::aggregate::{Count, Sum};
 use crate::attempt::JobError;
+use crate::checkpoint::manifest::Fingerprint;
 use crate::flow::Row;
 use crate::job::{Job, Output, Pipeline};
 use crate::pane::{EventTimeMs, InvalidWindows, Windows};
@@ -75,13 +76,25 @@ impl OrderAnalytics {
         Run::new(pipeline, self.settings.clone(), log)
     }
 
+    /// What must not change under the job's checkpoints.
+    ///
+    /// # Errors
+    /// [`InvalidWindows`] when panes and windows do not fit.
+    pub fn fingerprint(&self) -> Result<Fingerprint, InvalidWindows> {
+        Ok(Fingerprint::new(&self.input_topic, &self.windows()?, self.settings.sink_slots))
+    }
+
+    fn windows(&self) -> Result<Windows, InvalidWindows> {
+        let windows = Windows::tumbling(self.window)?;
+        self.pane.map_or(Ok(windows), |pane| windows.in_panes_of(pane))
+    }
+
     /// What the job does.
     ///
     /// # Errors
     /// [`InvalidWindows`] when panes and windows do not fit.
     pub fn pipeline(&self) -> Result<Pipeline<u64, OrderTotals>, InvalidWindows> {
-        let windows = Windows::tumbling(self.window)?;
-        let windows = self.pane.map_or(Ok(windows), |pane| windows.in_panes_of(pane))?;
+        let windows = self.windows()?;
         let size_ms = windows.size_ms();
         Ok(Job::new(&self.job)
             .source(&self.input_topic, decode::order)

@@ -274,9 +274,9 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
+    use object_store::ObjectStoreExt;
     use object_store::memory::InMemory;
     use object_store::path::Path;
-    use object_store::ObjectStoreExt;
 
     use super::*;
     use crate::checkpoint::lineage::Branch;

@@ -92,9 +92,9 @@ pub fn prune(plan: &Plan, dry_run: bool) -> String {
         lines.push(format!("left, though damaged, for what they lack may be restored: {}", plan.left.join(", ")));
     }
     let (checkpoints, parts) = (count(plan.checkpoints.len(), "checkpoint"), count(plan.parts.len(), "part"));
-    let (size, attempts) = (size(plan.parts.values().sum()), count(plan.attempts.len(), "attempt's marker"));
+    let (size, attempts) = (size(plan.parts.values().sum()), count(plan.attempts.len(), "marker"));
     let deleted = if dry_run { "would be deleted" } else { "deleted" };
-    lines.push(format!("{deleted}: {checkpoints}, {parts} of {size}, {attempts}"));
+    lines.push(format!("{deleted}: {checkpoints}, {parts} of {size}, {attempts} of old attempts"));
     lines.extend(plan.checkpoints.iter().map(|id| format!("  checkpoint {id}")));
     lines.extend(plan.parts.keys().map(|name| format!("  part {name}")));
     lines.join("\n") + "\n"

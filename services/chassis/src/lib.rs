@@ -10,6 +10,7 @@ mod backoff;
 pub mod dynamodb;
 mod extract;
 mod health;
+mod leftover;
 mod metrics;
 mod page;
 mod problem;

@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use crate::application::application;
+use crate::leftover::Leftover;
 use crate::{Health, Metrics, Shutdown};
 
 /// How long to leave the listener alone when it cannot accept, which mostly means that no descriptor is free.
@@ -160,7 +161,7 @@ impl Connection {
         let app = self.app;
         let respond = service_fn(move |mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(ConnectInfo(peer));
-            app.clone().oneshot(request)
+            app.clone().oneshot(request.map(Leftover::of))
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

@@ -107,3 +107,21 @@ async fn connections_over_the_cap_wait_for_their_turn() {
     running.shutdown.request();
     running.server.await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn a_client_that_is_refused_before_its_body_is_read_gets_the_answer_and_may_go_on() {
+    let running = start(Limits::default()).await;
+    let body = vec![b' '; 2 << 20];
+    let head = format!("POST /quick HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+    let mut stream = TcpStream::connect(running.address).await.unwrap();
+    for _ in 0..3 {
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&body).await.unwrap();
+    }
+    stream.write_all(b"GET /quick HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    let answers = rest(stream).await;
+    assert_eq!(answers.matches("HTTP/1.1 405").count(), 3, "{answers}");
+    assert!(answers.ends_with("quick"), "{answers}");
+    running.shutdown.request();
+    running.server.await.unwrap().unwrap();
+}

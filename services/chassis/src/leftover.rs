@@ -1,0 +1,67 @@
+//! What a handler leaves of a request's body is read on, within limits, and thrown away.
+//!
+//! A handler may answer without having read the body: whoever shows no token is refused at once. A connection that is
+//! closed over unread data is reset, and the reset may overtake the answer. A proxy would then see a connection that broke,
+//! where a client was only refused, and leave the service alone for it.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::runtime::Handle;
+
+/// More than the largest body that any handler takes.
+const MOST_BYTES: usize = 128 << 20;
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A request's body that is read to its end, whether its handler does so or not.
+pub(crate) struct Leftover(Option<Incoming>);
+
+impl Leftover {
+    pub(crate) fn of(body: Incoming) -> Self {
+        Self(Some(body))
+    }
+}
+
+impl Body for Leftover {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        self.0.as_mut().map_or(Poll::Ready(None), |body| Pin::new(body).poll_frame(context))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.as_ref().map_or_else(SizeHint::default, Body::size_hint)
+    }
+}
+
+impl Drop for Leftover {
+    fn drop(&mut self) {
+        let left = self.0.take().filter(|body| !body.is_end_stream());
+        // Without a runtime the process is ending, and the connection with it.
+        if let (Some(body), Ok(runtime)) = (left, Handle::try_current()) {
+            runtime.spawn(async { tokio::time::timeout(PATIENCE, read(body)).await });
+        }
+    }
+}
+
+async fn read(mut body: Incoming) {
+    let mut bytes = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        bytes += frame.data_ref().map_or(0, Bytes::len);
+        if bytes > MOST_BYTES {
+            break;
+        }
+    }
+}

@@ -100,7 +100,8 @@ pub struct Row<K, A> {
     pub key: K,
     /// All of the key's events in the window.
     pub aggregate: A,
-    /// 0 at first; counts the panes at which late records corrected the row.
+    /// 0 at first; counts the panes at which late records corrected the row. Begins anew at the next million where the
+    /// job lost a checkpoint ([`lineage`](crate::checkpoint::lineage)).
     pub revision: u32,
 }
 

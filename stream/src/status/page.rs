@@ -14,8 +14,8 @@ pub fn render(status: &Status) -> String {
         head(status),
         tiles(status),
         section("Dataflow", &dataflow(status)),
-        section("Partitions", &partitions(status)),
-        section("Workers", &workers(&status.workers)),
+        section("Partitions of this process", &partitions(status)),
+        section("Workers of this process", &workers(&status.workers)),
         section("Newest checkpoint", &checkpoint(status.checkpoint.as_ref())),
         section("Last troubles", &troubles(&status.troubles)),
     ];

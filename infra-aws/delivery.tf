@@ -40,8 +40,11 @@ locals {
             repoURL        = try(var.argocd.repository, null)
             revision       = try(var.argocd.revision, null)
             environment    = var.environment
-            operators      = { metricsServer = { enabled = false } } # compute.tf has it as an add-on
             infrastructure = local.helm_values
+            operators = {
+              metricsServer = { enabled = false } # compute.tf has it as an add-on
+              loadBalancers = { enabled = true, clusterName = aws_eks_cluster.this.name, region = var.region, vpcId = aws_vpc.this.id }
+            }
           }
         }
       }

@@ -103,6 +103,7 @@ fn whole(folder: &Path, arguments: Vec<String>, kafka: Option<&mut Server>) -> R
     let unasked = customers.take_in_stored(platform.shop())?;
     println!("nothing acknowledged was lost; {unasked} orders were stored without their reply getting through");
     customers.wait_until_counted(platform.shop())?;
+    wait_until_balanced(platform.shop())?;
     println!("stopping");
     platform.stop()?;
     println!("end to end: everything was as it must be");
@@ -238,6 +239,22 @@ impl Customers {
             }
             std::thread::sleep(Duration::from_millis(500));
         }
+    }
+}
+
+/// Waits until the platform itself says that every minute is closed and the books balance.
+fn wait_until_balanced(shop: &Shop) -> Result<()> {
+    let started = Instant::now();
+    loop {
+        let audit = shop.audit()?;
+        if audit.open_minutes == 0 && audit.balanced && audit.stored == audit.counted {
+            println!("the audit finds no difference: {}", audit.stored);
+            return Ok(());
+        }
+        if !audit.balanced || started.elapsed() > COUNTED_LIMIT {
+            return Err(EndToEndError::Books(format!("the audit says {audit:?}")));
+        }
+        std::thread::sleep(Duration::from_millis(500));
     }
 }
 

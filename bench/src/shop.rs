@@ -44,6 +44,19 @@ pub struct Order {
     pub total_cents: u64,
 }
 
+/// The platform's own answer to whether the books balance.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Audit {
+    /// No closed minute has a difference.
+    pub balanced: bool,
+    /// Minutes with orders that are not closed yet.
+    pub open_minutes: usize,
+    /// The sum of the closed minutes in SQL.
+    pub stored: Value,
+    /// The same, as counted by the stream job.
+    pub counted: Value,
+}
+
 #[derive(Deserialize)]
 struct Created<T> {
     id: T,
@@ -112,6 +125,14 @@ impl Shop {
     /// [`ShopError`].
     pub fn recent(&self) -> Result<Vec<WindowCount>, ShopError> {
         self.pages("/api/analytics/recent")
+    }
+
+    /// Whether the books balance: orders in SQL against orders counted, minute by minute.
+    ///
+    /// # Errors
+    /// [`ShopError`].
+    pub fn audit(&self) -> Result<Audit, ShopError> {
+        self.get("/api/analytics/audit")
     }
 
     fn pages<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, ShopError> {

@@ -168,7 +168,7 @@ resource "aws_lambda_function" "file_processor" {
   filename         = var.lambda_zip
   source_code_hash = fileexists(var.lambda_zip) ? filebase64sha256(var.lambda_zip) : null
 
-  memory_size                    = 512 # a picture of 25 million pixels takes 300 MiB, everything else 60
+  memory_size                    = 512 # a picture of 25 million pixels takes up to 200 MiB, a file of another kind 50
   timeout                        = 300
   reserved_concurrent_executions = 20
   kms_key_arn                    = aws_kms_key.this["data"].arn

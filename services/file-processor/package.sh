@@ -33,7 +33,7 @@ for architecture in "$@"; do
   esac
   rustup target add "$target" >/dev/null 2>&1
   folder=target/lambda/file-processor/$architecture
-  cargo lambda build --release --locked --disable-optimizations --target "$target" --package file-processor --bin bootstrap \
+  cargo lambda build --release --locked --disable-optimizations "--$architecture" --package file-processor --bin bootstrap \
     --output-format zip --lambda-dir "$folder" --flatten bootstrap
   bytes=$(stat -c %s "$folder/bootstrap.zip")
   echo "$folder/bootstrap.zip: $bytes bytes"

@@ -26,6 +26,20 @@ async fn every_kind_of_file_is_read_or_refused_with_a_reason() {
     assert!(peak_mib < 128, "{peak_mib} MiB");
 }
 
+/// Each in a function of its own, for what it takes to be seen: the files of the folder that `TIDEMARK_TEST_FILES` names.
+#[tokio::test]
+async fn files_that_somebody_brings_are_read_or_refused_as_well() {
+    let Ok(folder) = std::env::var("TIDEMARK_TEST_FILES") else { return };
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let mut function = Function::start("http://127.0.0.1:1").await;
+        let key = format!("uploads/{}", entry.file_name().to_string_lossy());
+        let outcome = function.upload(&key, &std::fs::read(entry.path()).unwrap()).await;
+        let (file, peak_mib) = (function.file(&outcome).await, function.peak_memory_bytes() >> 20);
+        eprintln!("{key}: {}, {}, {} ms, peak {peak_mib} MiB", shown(&file["summary"]), file["error"], file["took_ms"]);
+    }
+}
+
 fn write_row(table: &mut String, sample: &Sample, file: &Value) {
     let says = match &file["error"] {
         Value::Null => shown(&file["summary"]),

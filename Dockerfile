@@ -17,6 +17,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
 # glibc, libgcc and the certificates of public authorities; no shell. Runs as user 65532 and writes only where it is told.
 FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=build /platform /usr/local/bin/platform
+# Others can connect here, so it starts with TIDEMARK_AUTH=enforced, or with TIDEMARK_ALLOW_OPEN=true where that is meant.
 ENV TIDEMARK_HOST=0.0.0.0
 EXPOSE 5000-5007
 ENTRYPOINT ["/usr/local/bin/platform"]

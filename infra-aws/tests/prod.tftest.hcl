@@ -165,6 +165,22 @@ run "linked" {
   }
 }
 
+run "lets_imports_in" {
+  command = plan
+
+  variables {
+    imports = {
+      api_url        = "https://shop.example.com/api"
+      service_secret = "only-for-tests-0123456789-0123456789"
+    }
+  }
+
+  assert {
+    condition     = nonsensitive(aws_lambda_function.file_processor.environment[0].variables["TIDEMARK_PRODUCTS_URL"]) == "https://shop.example.com/api"
+    error_message = "The file processor must know where the catalogue is."
+  }
+}
+
 run "refuses_an_open_api" {
   command = plan
 

@@ -17,6 +17,8 @@ if ! [ -x "$tools/bin/cargo-lambda" ]; then
   "$tools/bin/pip" install --quiet "cargo-lambda==$version"
 fi
 export PATH=$tools/bin:$PATH
+CARGO_ZIGBUILD_ZIG_PATH=$("$tools/bin/python" -c 'import os, ziglang; print(os.path.join(os.path.dirname(ziglang.__file__), "zig"))')
+export CARGO_ZIGBUILD_ZIG_PATH # named, or it is looked for in ways that depend on the shell
 # Small, and as the tests know it: a reader that panics is a refused file, so panics unwind.
 export CARGO_PROFILE_RELEASE_LTO=thin CARGO_PROFILE_RELEASE_STRIP=symbols
 

@@ -5,20 +5,17 @@
 
 use std::time::Duration;
 
+use chassis::Peer;
 use chassis::auth::Auth;
 use futures::{StreamExt, TryStreamExt, stream};
 use reqwest::header::IF_NONE_MATCH;
-use reqwest::redirect::Policy;
-use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use reqwest::{Method, Response, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::catalogue::Product;
 
-const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 const CALL_LIMIT: Duration = Duration::from_secs(10);
-/// Less than the server's, so that no request is sent on a connection that is just being closed.
-const IDLE_LIMIT: Duration = Duration::from_secs(20);
 /// How many products are under way at once.
 const AT_ONCE: usize = 8;
 /// Of how many refused products the summary tells.
@@ -26,11 +23,7 @@ const REFUSED_SHOWN: usize = 5;
 
 /// A client of the products service.
 #[derive(Clone)]
-pub struct ProductsClient {
-    client: Client,
-    auth: Auth,
-    url: String,
-}
+pub struct ProductsClient(Peer);
 
 /// Why an import did not come to its end. It may be repeated.
 #[derive(Debug, thiserror::Error)]
@@ -69,14 +62,7 @@ impl ProductsClient {
     /// # Errors
     /// When the system cannot offer what HTTP needs.
     pub fn new(base_url: &str, auth: Auth) -> Result<Self, reqwest::Error> {
-        let client = Client::builder()
-            .connect_timeout(CONNECT_LIMIT)
-            .timeout(CALL_LIMIT)
-            .pool_idle_timeout(IDLE_LIMIT)
-            .no_proxy()
-            .redirect(Policy::none())
-            .build()?;
-        Ok(Self { client, auth, url: format!("{}/products", base_url.trim_end_matches('/')) })
+        Ok(Self(Peer::new(base_url, auth, CALL_LIMIT)?))
     }
 
     /// Brings the catalogue to what the products say.
@@ -94,8 +80,9 @@ impl ProductsClient {
     }
 
     async fn bring(self, product: Product) -> Result<Outcome, ProductsError> {
-        let url = format!("{}/{}", self.url, product.id);
-        let added = self.send(self.client.put(&url).header(IF_NONE_MATCH, "*").json(&product.body)).await?;
+        let path = format!("/products/{}", product.id);
+        let put = self.0.request(Method::PUT, &path).header(IF_NONE_MATCH, "*");
+        let added = put.json(&product.body).send().await?;
         match added.status() {
             StatusCode::PRECONDITION_FAILED => {}
             status if status.is_success() => return Ok(Outcome::Added),
@@ -103,16 +90,8 @@ impl ProductsClient {
         }
         let mut body = product.body.clone();
         body.remove("stock");
-        let changed = self.send(self.client.patch(&url).json(&body)).await?;
+        let changed = self.0.request(Method::PATCH, &path).json(&body).send().await?;
         if changed.status().is_success() { Ok(Outcome::Changed) } else { refused(&product, changed).await }
-    }
-
-    async fn send(&self, request: RequestBuilder) -> Result<Response, ProductsError> {
-        let request = match self.auth.service_token() {
-            Some(token) => request.bearer_auth(token),
-            None => request,
-        };
-        Ok(request.send().await?)
     }
 }
 

@@ -6,16 +6,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use chassis::Peer;
 use chassis::auth::Auth;
 use events::Timestamp;
-use reqwest::redirect::Policy;
-use reqwest::{Client, StatusCode};
+use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 
-const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 const CALL_LIMIT: Duration = Duration::from_secs(3);
-/// Less than the server's, so that no request is sent on a connection that is just being closed.
-const IDLE_LIMIT: Duration = Duration::from_secs(20);
 const BELIEVED_MS: u64 = 60_000;
 /// How many users are remembered; with more, all are forgotten.
 const REMEMBERED: usize = 10_000;
@@ -32,9 +29,7 @@ pub struct Recipient {
 /// A client of the users service. Clones share its connections and what it remembers.
 #[derive(Clone)]
 pub struct Users {
-    client: Client,
-    auth: Auth,
-    users_url: String,
+    peer: Peer,
     known: Arc<Mutex<HashMap<u64, (Timestamp, Recipient)>>>,
 }
 
@@ -55,15 +50,7 @@ impl Users {
     /// # Errors
     /// When the system cannot offer what HTTP needs.
     pub fn new(base_url: &str, auth: Auth) -> Result<Self, reqwest::Error> {
-        let client = Client::builder()
-            .connect_timeout(CONNECT_LIMIT)
-            .timeout(CALL_LIMIT)
-            .pool_idle_timeout(IDLE_LIMIT)
-            .no_proxy()
-            .redirect(Policy::none())
-            .build()?;
-        let users_url = format!("{}/users", base_url.trim_end_matches('/'));
-        Ok(Self { client, auth, users_url, known: Arc::default() })
+        Ok(Self { peer: Peer::new(base_url, auth, CALL_LIMIT)?, known: Arc::default() })
     }
 
     /// Where the user is reached; none when there is no such user any more.
@@ -75,10 +62,7 @@ impl Users {
             return Ok(Some(recipient));
         }
         let away = |error: reqwest::Error| UsersError::Away(error.without_url());
-        let mut request = self.client.get(format!("{}/{user_id}", self.users_url));
-        if let Some(token) = self.auth.service_token() {
-            request = request.bearer_auth(token);
-        }
+        let request = self.peer.request(Method::GET, &format!("/users/{user_id}"));
         let reply = request.send().await.map_err(away)?;
         match reply.status() {
             StatusCode::OK => {

@@ -4,29 +4,22 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use chassis::Problem;
 use chassis::auth::Auth;
-use reqwest::redirect::Policy;
-use reqwest::{Client, RequestBuilder, Response};
+use chassis::{Peer, Problem};
+use reqwest::{Method, Response};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::order::{Line, Price};
 
-const CONNECT_LIMIT: Duration = Duration::from_secs(1);
+const RESERVATIONS: &str = "/products/reservations";
 const CALL_LIMIT: Duration = Duration::from_secs(6);
-/// Less than the server's, so that no request is sent on a connection that is just being closed.
-const IDLE_LIMIT: Duration = Duration::from_secs(20);
 /// Fifty lines take a tenth of it.
 const MOST_BYTES: usize = 64 << 10;
 
 /// A client of the products service. Clones share its connections.
 #[derive(Clone)]
-pub struct Products {
-    client: Client,
-    auth: Auth,
-    reservations_url: String,
-}
+pub struct Products(Peer);
 
 /// Why stock was not reserved.
 #[derive(Debug, thiserror::Error)]
@@ -87,21 +80,14 @@ impl Products {
     /// # Errors
     /// When the system cannot offer what HTTP needs.
     pub fn new(base_url: &str, auth: Auth) -> Result<Self, reqwest::Error> {
-        let client = Client::builder()
-            .connect_timeout(CONNECT_LIMIT)
-            .timeout(CALL_LIMIT)
-            .pool_idle_timeout(IDLE_LIMIT)
-            .no_proxy()
-            .redirect(Policy::none())
-            .build()?;
-        Ok(Self { client, auth, reservations_url: format!("{}/products/reservations", base_url.trim_end_matches('/')) })
+        Ok(Self(Peer::new(base_url, auth, CALL_LIMIT)?))
     }
 
     /// Takes the items from the stock under the key, all or none; says what one of each costs. Asked again with the same
     /// key and items it takes nothing more.
     pub async fn reserve(&self, key: Uuid, items: &[Line]) -> Result<HashMap<Uuid, Price>, ReserveError> {
-        let request = self.client.post(&self.reservations_url).json(&Request { key, items });
-        let mut response = self.signed(request).send().await.map_err(ReserveError::Away)?;
+        let request = self.0.request(Method::POST, RESERVATIONS).json(&Request { key, items });
+        let mut response = request.send().await.map_err(ReserveError::Away)?;
         let body = body(&mut response).await?;
         if !response.status().is_success() {
             return Err(refusal(response.status(), &body));
@@ -113,18 +99,11 @@ impl Products {
 
     /// Gives back what the key holds, and sees to it that it never holds anything again.
     pub async fn release(&self, key: &str) -> Result<(), ReleaseError> {
-        let request = self.client.delete(format!("{}/{key}", self.reservations_url));
-        let response = self.signed(request).send().await?;
+        let request = self.0.request(Method::DELETE, &format!("{RESERVATIONS}/{key}"));
+        let response = request.send().await?;
         match response.status() {
             status if status.is_success() => Ok(()),
             status => Err(ReleaseError::Unexpected(status)),
-        }
-    }
-
-    fn signed(&self, request: RequestBuilder) -> RequestBuilder {
-        match self.auth.service_token() {
-            Some(token) => request.bearer_auth(token),
-            None => request,
         }
     }
 }

@@ -10,3 +10,9 @@ syncOptions:
   - PruneLast=true
   - RespectIgnoreDifferences=true
 {{- end }}
+
+{{/* How an application is compared: by a dry run of the API server. Argo CD's own schemas are older than the clusters', and a field
+that they do not know (Deployments' status.terminatingReplicas, from Kubernetes 1.35 on) ends the comparison. */}}
+{{- define "argocd.compareOptions" -}}
+argocd.argoproj.io/compare-options: ServerSideDiff=true
+{{- end }}

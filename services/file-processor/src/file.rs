@@ -52,7 +52,7 @@ pub enum Status {
 /// An error as people and programs read it.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Trouble {
-    /// For programs: a reason of [`crate::finding::Reason`], or `unavailable`.
+    /// For programs: why it was refused, or `unavailable`.
     pub reason: String,
     /// For people.
     pub detail: String,

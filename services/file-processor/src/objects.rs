@@ -178,7 +178,7 @@ impl Objects {
     /// Puts at `key` what comes, piece by piece.
     ///
     /// # Errors
-    /// [`UploadError`]; nothing is at `key` then.
+    /// When the upload was not good, or the store is away; nothing is at `key` then.
     pub async fn upload<E>(
         &self,
         key: &str,

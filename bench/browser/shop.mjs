@@ -1,17 +1,21 @@
 // Clicks through the storefront as customers do: node shop.mjs [base address] [folder for screenshots].
-// The base address is also taken from BASE_URL, the browser from CHROMIUM.
+// The base address is also taken from BASE_URL, that of a platform with --auth enforced from ENFORCED_URL, the browser from
+// CHROMIUM.
 
 import { mkdir } from "node:fs/promises";
 import { chromium } from "playwright-core";
+import { accounts, openAccount } from "./accounts.mjs";
 import { budget } from "./budget.mjs";
 import { docs } from "./docs.mjs";
 import { keyboard } from "./keyboard.mjs";
 import { purchase } from "./purchase.mjs";
 import { check, conclude } from "./report.mjs";
+import { sessions } from "./sessions.mjs";
 import { trouble } from "./trouble.mjs";
 import { Visitor } from "./visitor.mjs";
 
 const base = process.argv[2] ?? process.env.BASE_URL ?? "http://localhost:5000";
+const enforced = process.env.ENFORCED_URL;
 const folder = process.argv[3] ?? new URL("screenshots", import.meta.url).pathname;
 const FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync";
 
@@ -20,20 +24,39 @@ const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
   args: FLAGS.split(" "),
 });
-const arrive = (device) => Visitor.arrive(browser, device, { base, folder });
+const arrive = (device, at = base) => Visitor.arrive(browser, device, { base: at, folder });
 
 async function shop(device) {
   const visitor = await arrive(device);
   await purchase(visitor);
-  await check(`${device}: nothing was complained about in the console`, () => {
-    // The refused sign-up of the story is the one error a browser may log.
-    const errors = visitor.errors.filter((text) => !/status of (409|422)/.test(text));
-    if (errors.length > 0) throw new Error(errors.join("\n"));
+  // The refused sign-up of the story is the one error a browser may log.
+  await holdQuiet(visitor, /status of (409|422)/);
+}
+
+async function account(device) {
+  const visitor = await arrive(device, enforced);
+  await accounts(visitor);
+  // 401 also tells the pages that callers are asked who they are.
+  await holdQuiet(visitor, /status of (401|403|409|422|429)/);
+}
+
+function holdQuiet({ device, errors }, expected) {
+  return check(`${device}: nothing was complained about in the console`, () => {
+    const others = errors.filter((text) => !expected.test(text));
+    if (others.length > 0) throw new Error(others.join("\n"));
   });
 }
 
-// Both wait for a minute to close, and can do so together.
-await Promise.all([shop("desktop"), shop("phone")]);
+async function wearOut() {
+  await sessions(await arrive("desktop", enforced));
+  await openAccount(await arrive("desktop"));
+}
+
+// Some wait for a minute to close, and all can do so together.
+const stories = [shop("desktop"), shop("phone")];
+if (enforced) stories.push(account("desktop"), account("phone"), wearOut());
+else console.log("SKIPPED: accounts and sessions, for ENFORCED_URL names no platform with --auth enforced");
+await Promise.all(stories);
 await keyboard(await arrive("desktop"));
 await trouble(await arrive("desktop"));
 await docs(await arrive("phone"));

@@ -1,7 +1,8 @@
-//! `bench browser`: Chromium shops on a fresh platform, driven by the scripts in `bench/browser`.
+//! `bench browser`: Chromium shops on fresh platforms, one that asks nobody and one that asks everybody who they are.
+//! The scripts in `bench/browser` drive it.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
 use crate::counterparts::{BROWSER, Cache, CounterpartError, provision};
@@ -9,7 +10,7 @@ use crate::platform::{self, Platform, PlatformError, Settings};
 
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/browser");
 
-/// Opens the storefront of a fresh platform in Chromium, buys something and sees it counted.
+/// Opens the storefront of fresh platforms in Chromium, buys something, sees it counted, and lives through an account.
 #[derive(Debug, clap::Parser)]
 pub struct Args {}
 
@@ -40,26 +41,30 @@ impl Args {
     }
 }
 
-/// Runs the scripts against a platform that logs below `folder`.
+/// Runs the scripts against platforms that log below `folder`.
 ///
 /// # Errors
 /// [`BrowserError`].
 pub fn run(folder: &Path) -> Result<(), BrowserError> {
     provision(BROWSER)?;
-    npm("npm ci", &["ci", "--no-audit", "--no-fund"], "")?;
-    let platform = Platform::start(Settings {
-        data: None,
-        port_base: platform::free_port_base()?,
-        arguments: Vec::new(),
-        log: folder.join("platform.log"),
-    })?;
-    npm("npm test", &["test"], &platform.base())?;
-    platform.stop()?;
+    npm("npm ci", &["ci", "--no-audit", "--no-fund"], &[])?;
+    let open = start(folder.join("open.log"), &[])?;
+    let enforced = start(folder.join("enforced.log"), &["--auth", "enforced"])?;
+    npm("npm test", &["test"], &[("BASE_URL", open.base()), ("ENFORCED_URL", enforced.base())])?;
+    open.stop()?;
+    enforced.stop()?;
     Ok(())
 }
 
-/// Runs npm in the folder of the scripts, which find the platform by `BASE_URL`.
-fn npm(what: &'static str, arguments: &[&str], base: &str) -> Result<(), BrowserError> {
-    let status = Command::new("npm").current_dir(SCRIPTS).args(arguments).env("BASE_URL", base).status()?;
+fn start(log: PathBuf, arguments: &[&str]) -> Result<Platform, BrowserError> {
+    let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+    Ok(Platform::start(Settings { data: None, port_base: platform::free_port_base()?, arguments, log })?)
+}
+
+/// Runs npm in the folder of the scripts, which find the platforms by these variables.
+fn npm(what: &'static str, arguments: &[&str], platforms: &[(&str, String)]) -> Result<(), BrowserError> {
+    let mut command = Command::new("npm");
+    command.current_dir(SCRIPTS).args(arguments).envs(platforms.iter().map(|(name, base)| (name, base)));
+    let status = command.status()?;
     if status.success() { Ok(()) } else { Err(BrowserError::Script(what, status)) }
 }

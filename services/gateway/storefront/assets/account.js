@@ -1,74 +1,227 @@
-// Who is shopping: sign up, or choose one of those who did. There are no passwords while the platform is open to all.
+// Who is shopping: log in, sign up, or, while the platform is open to all, be one of those who did. And the account of
+// whoever it is: details, password, a way out.
 
-import { call, list } from "./api.js";
-import { choose, customer } from "./customer.js";
+import { call, isOpen, list } from "./api.js";
+import { bearer, choose, customer, keepSession, leave, session } from "./customer.js";
 import { dialog, say } from "./dialog.js";
-import { button, element } from "./dom.js";
+import { button, deliberate, element, notice } from "./dom.js";
+
+const PASSWORD_RULE = "8 to 128 characters.";
+// How long names and addresses may be, by the service's rules.
+const NAME = { autocomplete: "name", maxlength: "100", required: true };
+const EMAIL = { type: "email", autocomplete: "email", maxlength: "254", required: true };
+const PHONE = { type: "tel", autocomplete: "tel", maxlength: "24" };
 
 let opened;
 
 /** Opens the dialog; the promise gives the customer, null when nobody was chosen. */
-export async function askWho() {
+export function askWho() {
   opened ??= dialog("account");
   return new Promise((resolve) => {
-    const chosen = (user) => {
-      choose(user);
-      opened.close();
-      say(`Welcome aboard, ${user.name}.`);
-    };
-    opened.show(customer() ? "Your account" : "Who is shopping?", current(), signUp(chosen), others(chosen));
+    if (customer()) show("Your account", account);
+    else show("Who is shopping?", entry);
     opened.node.addEventListener("close", () => resolve(customer()), { once: true });
   });
 }
 
-function current() {
-  const user = customer();
-  if (!user) return null;
+/** Shows what `parts` gives; until then that it is on its way, or why it is not. */
+async function show(title, parts, ...given) {
+  opened.show(title, element("p", { class: "soft", role: "status" }, "One moment…"));
+  try {
+    opened.show(title, ...(await parts(...given)));
+    if (!opened.node.contains(document.activeElement)) opened.focusTitle();
+  } catch (problem) {
+    if (!customer() && parts !== entry) return show("Who is shopping?", entry, problem.message);
+    opened.show(title, notice("The accounts are out of reach", problem.message, button("Try again", () => show(title, parts), "quiet")));
+  }
+}
+
+function welcome(user) {
+  choose(user);
+  opened.close();
+  say(`Welcome aboard, ${user.name}.`);
+}
+
+// Somebody new is likelier where nobody needs a password.
+async function entry(trouble = "") {
+  const open = await isOpen();
+  return open ? signUp(open) : logIn(open, trouble);
+}
+
+function turnTo(parts, open) {
+  opened.show("Who is shopping?", ...parts(open));
+  opened.node.querySelector("input").focus();
+}
+
+function logIn(open, trouble = "") {
+  const email = field("email", "E-mail", { ...EMAIL, autocomplete: "username" });
+  const password = passwordField("password", "Password", { autocomplete: "current-password", required: true });
+  const submit = async (given) => welcome(await beginSession(given));
+  return [
+    form("Log in", [email, password], submit, trouble),
+    aside("New here?", button("Sign up instead", () => turnTo(signUp, open), "quiet")),
+  ];
+}
+
+function signUp(open) {
+  const rule = open ? `Optional. ${PASSWORD_RULE} With one, only you can log in.` : PASSWORD_RULE;
+  const fields = [
+    field("name", "Name", NAME),
+    field("email", "E-mail", EMAIL),
+    passwordField("password", "Password", { autocomplete: "new-password", required: !open, hint: rule }),
+  ];
+  const submit = async ({ name, email, password }) => {
+    const user = await call("/users", { method: "POST", body: { name, email, password }, isAnonymous: true });
+    welcome(password ? await beginSession({ email, password }) : user);
+  };
+  return [
+    form("Sign up", fields, submit),
+    aside("Been here before?", button("Log in instead", () => turnTo(logIn, open), "quiet")),
+    open && others(),
+  ];
+}
+
+async function beginSession(body) {
+  keepSession(await call("/users/login", { method: "POST", body, isAnonymous: true }));
+  return call(`/users/${bearer().id}`);
+}
+
+function aside(question, action) {
+  return element("section", { class: "account-part account-aside" }, element("p", { class: "soft" }, question), action);
+}
+
+function others() {
+  const part = element("section", { class: "stack account-part", hidden: true });
+  fill(part).catch(() => part.remove());
+  return part;
+}
+
+async function fill(part) {
+  const users = await list("/users", 200);
+  if (users.length === 0) return;
+  const options = users.map((user) => element("option", { value: user.id }, `${user.name} · ${user.email}`));
+  const select = element("select", { id: "someone" }, options);
+  const pick = () => welcome(users.find(({ id }) => String(id) === select.value));
+  part.append(
+    element("div", { class: "field" }, element("label", { for: "someone" }, "Shop as somebody who has"), select),
+    button("Continue", pick, "quiet"),
+  );
+  part.hidden = false;
+}
+
+async function account() {
+  const user = await call(`/users/${customer().id}`).catch((problem) => {
+    if (problem.status === 404) leave();
+    throw problem;
+  });
+  return [
+    element(
+      "section",
+      { class: "account-part account-aside" },
+      element("p", {}, element("strong", { class: "account-name" }, user.name), element("br"), element("span", { class: "soft small" }, user.email)),
+      button("Log out", logOut, "quiet"),
+    ),
+    details(user),
+    disclosure("Change the password", password(user)),
+    disclosure("Delete the account", remove(user)),
+  ];
+}
+
+function details({ id, name, email, phone }) {
+  const fields = [
+    field("name", "Name", { ...NAME, value: name }),
+    field("email", "E-mail", { ...EMAIL, value: email }),
+    field("phone", "Phone", { ...PHONE, value: phone, hint: "Optional. For a message when an order moves on." }),
+  ];
+  return form("Save", fields, async (given) => {
+    choose(await call(`/users/${id}`, { method: "PATCH", body: { ...given, phone: given.phone ?? null } }));
+    await show("Your account", account);
+    say("Saved.");
+  });
+}
+
+function password({ id, email }) {
+  const hint = session() ? "" : "Leave it empty if you have none yet.";
+  const fields = [
+    passwordField("current_password", "Current password", { autocomplete: "current-password", hint }),
+    passwordField("new_password", "New password", { autocomplete: "new-password", required: true, hint: PASSWORD_RULE }),
+  ];
+  return form("Change it", fields, async (body) => {
+    await call(`/users/${id}/password`, { method: "PUT", body });
+    // Every session of the account has ended by this, here and elsewhere.
+    await beginSession({ email, password: body.new_password });
+    await show("Your account", account);
+    say("The password is changed. Other devices are logged out.");
+  });
+}
+
+function remove({ id }) {
+  const act = async () => {
+    await call(`/users/${id}`, { method: "DELETE" });
+    leave();
+    opened.close();
+    say("Your account is deleted.");
+  };
   return element(
-    "section",
-    { class: "stack account-part" },
-    element("p", {}, "You are shopping as ", element("strong", {}, user.name), element("br"), user.email),
-    button("Leave", () => (choose(null), opened.close()), "quiet"),
+    "div",
+    { class: "stack" },
+    element("p", { class: "soft small" }, "Your details go for good. An account with orders stays, for the shop’s books."),
+    deliberate("Delete my account", "Yes, delete it for good", act),
   );
 }
 
-function signUp(chosen) {
-  const name = field("name", "Name", { autocomplete: "name", maxlength: "100" });
-  const email = field("email", "E-mail", { type: "email", autocomplete: "email", maxlength: "254" });
-  const trouble = element("p", { class: "complaint", role: "alert" });
-  const send = element("button", { class: "button", type: "submit" }, "Sign up");
-  const submit = async (event) => {
+async function logOut() {
+  const kept = session();
+  leave();
+  opened.close();
+  say("You are logged out.");
+  if (!kept) return;
+  const body = { refresh_token: kept.refresh_token };
+  try {
+    await call("/users/logout", { method: "POST", body, isAnonymous: true });
+  } catch {
+    say("You are logged out here, but the shop could not be told.");
+  }
+}
+
+function disclosure(title, part) {
+  return element("details", { class: "account-part disclosure" }, element("summary", {}, title), part);
+}
+
+/** A form whose `submit` is given what its fields hold; what goes wrong is said at the field to blame, or above the button. */
+function form(verb, fields, submit, said = "") {
+  const trouble = element("p", { class: "complaint", role: "alert" }, said);
+  const send = element("button", { class: "button", type: "submit" }, verb);
+  const onSubmit = async (event) => {
     event.preventDefault();
-    for (const { clear } of [name, email]) clear();
+    for (const { clear } of fields) clear();
     trouble.textContent = "";
     send.disabled = true;
     try {
-      chosen(await call("/users", { method: "POST", body: { name: name.value(), email: email.value() } }));
+      await submit(Object.fromEntries(fields.map(({ name, value }) => [name, value()])));
     } catch (problem) {
-      const blamed = { name, email }[problem.field] ?? (problem.status === 409 ? email : null);
+      const blamed = fields.find(({ name }) => name === problem.field);
       if (blamed) blamed.complain(problem.message);
       else trouble.textContent = problem.message;
     } finally {
       send.disabled = false;
     }
   };
-  return element(
-    "form",
-    { class: "stack account-part", novalidate: true, on: { submit } },
-    element("h3", {}, "New here"),
-    name.node,
-    email.node,
-    trouble,
-    send,
-  );
+  const nodes = fields.map(({ node }) => node);
+  return element("form", { class: "stack account-part", novalidate: true, on: { submit: onSubmit } }, nodes, trouble, send);
 }
 
-function field(id, label, attributes) {
-  const complaint = element("p", { class: "complaint", id: `${id}-complaint`, role: "alert" });
-  const input = element("input", { id, name: id, required: true, "aria-describedby": complaint.id, ...attributes });
+/** {name, node, value, clear, complain}; the value of an empty field is undefined. */
+function field(name, label, { hint = "", ...attributes }) {
+  const complaint = element("p", { class: "complaint", id: `${name}-complaint`, role: "alert" });
+  const help = hint && element("p", { class: "soft small", id: `${name}-hint` }, hint);
+  const described = [help && help.id, complaint.id].filter(Boolean).join(" ");
+  const input = element("input", { id: name, name, "aria-describedby": described, ...attributes });
   return {
-    node: element("div", { class: "field" }, element("label", { for: id }, label), input, complaint),
-    value: () => input.value.trim(),
+    name,
+    input,
+    node: element("div", { class: "field" }, element("label", { for: name }, label), input, help, complaint),
+    value: () => (input.autocomplete.endsWith("password") ? input.value : input.value.trim()) || undefined,
     clear() {
       input.removeAttribute("aria-invalid");
       complaint.textContent = "";
@@ -81,22 +234,17 @@ function field(id, label, attributes) {
   };
 }
 
-function others(chosen) {
-  const part = element("section", { class: "stack account-part", hidden: true });
-  fill(part, chosen).catch(() => part.remove());
-  return part;
-}
-
-async function fill(part, chosen) {
-  const users = (await list("/users", 200)).filter(({ id }) => id !== customer()?.id);
-  if (users.length === 0) return;
-  const options = users.map((user) => element("option", { value: user.id }, `${user.name} · ${user.email}`));
-  const select = element("select", { id: "someone" }, options);
-  const pick = () => chosen(users.find(({ id }) => String(id) === select.value));
-  part.append(
-    element("h3", {}, "Been here before"),
-    element("div", { class: "field" }, element("label", { for: "someone" }, "Shop as"), select),
-    button("Continue", pick, "quiet"),
-  );
-  part.hidden = false;
+/** A field whose text can be shown. */
+function passwordField(name, label, attributes) {
+  const made = field(name, label, { ...attributes, type: "password", maxlength: "128", spellcheck: "false" });
+  const reveal = element("button", { type: "button", class: "reveal", "aria-pressed": "false", "aria-label": `Show ${label.toLowerCase()}` }, "Show");
+  reveal.addEventListener("click", () => {
+    const isShown = made.input.type === "text";
+    made.input.type = isShown ? "password" : "text";
+    reveal.setAttribute("aria-pressed", String(!isShown));
+  });
+  const row = element("div", { class: "secret" });
+  made.input.replaceWith(row);
+  row.append(made.input, reveal);
+  return made;
 }

@@ -1,8 +1,18 @@
 // Speaks to the platform: JSON in, JSON out, problem documents (RFC 9457) as one kind of error.
+//
+// Every call shows the access token, if somebody is logged in. A token about to run out is renewed before a call, one that
+// was refused after it, once. A refresh token is good for one use, and two uses end the session: tabs take turns by a lock.
 
 import { observe } from "./clock.js";
+import { keepSession, leave, session } from "./customer.js";
 
 const PATIENCE_MS = 15_000;
+/** A token with less to live is renewed: it might run out on its way. */
+const MARGIN_MS = 30_000;
+const MODE = "tidemark.mode";
+const TURN = "tidemark.session";
+
+let turn = Promise.resolve();
 
 /** What went wrong, in words for the customer. Status 0: no answer at all. */
 export class Problem extends Error {
@@ -13,18 +23,16 @@ export class Problem extends Error {
   }
 }
 
-/** Calls /api + path. Throws a Problem for anything but success. */
-export async function call(path, { method = "GET", body, headers = {} } = {}) {
-  const answer = await ask(`/api${path}`, {
-    method,
-    headers: { accept: "application/json", ...(body && { "content-type": "application/json" }), ...headers },
-    body: body && JSON.stringify(body),
-    signal: AbortSignal.timeout(PATIENCE_MS),
-  });
-  observe(answer.headers.get("date"));
-  const said = await answer.json().catch(() => null);
-  if (!answer.ok) throw new Problem(answer.status, sentence(said?.detail) ?? fallback(answer.status), said?.field);
-  return said;
+/** Calls /api + path. Throws a Problem for anything but success. What logs in and out `isAnonymous`: it shows no token. */
+export async function call(path, { isAnonymous = false, ...request } = {}) {
+  const token = isAnonymous ? null : await accessToken();
+  const answer = await send(path, request, token);
+  if (answer.status !== 401 || isAnonymous) return read(answer);
+  sessionStorage.setItem(MODE, "enforced");
+  const renewed = token && (await renew(token));
+  if (renewed) return read(await send(path, request, renewed));
+  leave();
+  throw new Problem(401, "You are not logged in any more. Log in and try again.");
 }
 
 /** Every item of a list, page after page, up to `most`. */
@@ -40,13 +48,79 @@ export async function list(path, most = 500) {
   return items;
 }
 
-async function ask(address, request) {
+/**
+ * Whether the platform asks nobody who they are. A list that only an admin may see tells: who may see it without a token
+ * may do everything. Asked once for each tab; a 401 to anything says it as well.
+ */
+export async function isOpen() {
+  if (!sessionStorage.getItem(MODE)) {
+    const answer = await send("/users?limit=1");
+    if (answer.status !== 401) await read(answer);
+    sessionStorage.setItem(MODE, answer.ok ? "open" : "enforced");
+  }
+  return sessionStorage.getItem(MODE) === "open";
+}
+
+/** The access token of whoever is logged in, or null. */
+export async function accessToken() {
+  const kept = session();
+  if (!kept || kept.expires_at_ms - Date.now() > MARGIN_MS) return kept?.access_token ?? null;
+  // Where it cannot be renewed now, the call itself finds out whether the old one will do.
+  return renew(kept.access_token).catch(() => kept.access_token);
+}
+
+/** The token that takes the place of this one; null when the session is over. */
+function renew(stale) {
+  return exclusively(async () => {
+    const kept = session();
+    // Another call or another tab was faster.
+    if (kept?.access_token !== stale) return kept?.access_token ?? null;
+    const body = { refresh_token: kept.refresh_token };
+    try {
+      keepSession(await call("/users/refresh", { method: "POST", body, isAnonymous: true }));
+    } catch (problem) {
+      if (problem.status !== 401) throw problem;
+      leave();
+    }
+    return session()?.access_token ?? null;
+  });
+}
+
+// Browsers have locks on https and localhost only; elsewhere the calls of one page take turns, but not its tabs.
+function exclusively(work) {
+  if (navigator.locks) return navigator.locks.request(TURN, work);
+  const done = turn.then(work);
+  turn = done.catch(() => {});
+  return done;
+}
+
+async function send(path, { method = "GET", body, headers = {} } = {}, token = null) {
+  const request = {
+    method,
+    headers: {
+      accept: "application/json",
+      ...(body && { "content-type": "application/json" }),
+      ...(token && { authorization: `Bearer ${token}` }),
+      ...headers,
+    },
+    body: body && JSON.stringify(body),
+    signal: AbortSignal.timeout(PATIENCE_MS),
+  };
   try {
-    return await fetch(address, request);
+    return await fetch(`/api${path}`, request);
   } catch (error) {
     const late = error.name === "TimeoutError";
     throw new Problem(0, late ? "The shop took too long to answer." : "The shop cannot be reached right now.");
   }
+}
+
+async function read(answer) {
+  observe(answer.headers.get("date"));
+  const said = await answer.json().catch(() => null);
+  if (answer.ok) return said;
+  const wait = Number(answer.headers.get("retry-after"));
+  const words = [sentence(said?.detail) ?? fallback(answer.status), wait > 0 && `Try again in ${wait} s.`];
+  throw new Problem(answer.status, words.filter(Boolean).join(" "), said?.field);
 }
 
 function fallback(status) {

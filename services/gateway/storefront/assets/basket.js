@@ -2,7 +2,7 @@
 
 import { askWho } from "./account.js";
 import { call } from "./api.js";
-import { basket, changes, choose, customer, empty, put, total } from "./customer.js";
+import { basket, changes, customer, empty, leave, put, total } from "./customer.js";
 import { dialog } from "./dialog.js";
 import { button, element, notice } from "./dom.js";
 import { money } from "./format.js";
@@ -100,7 +100,7 @@ async function order(place) {
 
 function explain({ field = "", message }) {
   if (field === "user_id") {
-    choose(null);
+    leave();
     return "The shop does not know you any more. Place the order again to say who you are.";
   }
   const at = field.match(/^items\[(\d+)\]/)?.[1];

@@ -1,6 +1,7 @@
 // The live counts: what is there already, then what comes, by server-sent events; where these fail, by asking again.
+// A browser's EventSource cannot show a token, so that where callers are asked who they are, all is asked for.
 
-import { call } from "./api.js";
+import { call, isOpen } from "./api.js";
 
 const ASK_AGAIN_MS = 5_000;
 const TRY_STREAM_AGAIN_MS = 30_000;
@@ -35,8 +36,9 @@ export function follow({ user, onCount, onState = () => {} }) {
     try {
       await catchUp();
       onState("asking");
-    } catch {
+    } catch (problem) {
       onState("away");
+      if (problem.status === 401) return;
     }
     if (ended) return;
     timer = setTimeout(() => (Date.now() < until ? ask(until) : listen()), ASK_AGAIN_MS);
@@ -60,7 +62,10 @@ export function follow({ user, onCount, onState = () => {} }) {
       () => onState("away"),
     );
 
-  listen();
+  // Where it cannot be told, trying does no harm.
+  isOpen()
+    .catch(() => true)
+    .then((open) => !ended && (open ? listen() : ask(Infinity)));
   return () => {
     ended = true;
     clearTimeout(timer);

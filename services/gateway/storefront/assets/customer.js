@@ -1,6 +1,11 @@
-// Who is shopping and what is in the basket: kept in this browser, shared by its tabs.
+// Who is shopping, by which session, and what is in the basket: kept in this browser, shared by its tabs.
+//
+// The tokens are kept here too, so that a customer stays logged in over pages, tabs and days. Scripts of the page could
+// read them; the pages have none but their own, and their policy lets no other in. A cookie that no script sees would be
+// safer, and is for the service to set.
 
 const CUSTOMER = "tidemark.customer";
+const SESSION = "tidemark.session";
 const BASKET = "tidemark.basket";
 const MOST = 99;
 
@@ -14,6 +19,31 @@ export function customer() {
 
 export function choose(user) {
   write(CUSTOMER, user && { id: user.id, name: user.name, email: user.email });
+}
+
+/** {access_token, refresh_token, expires_at_ms} or null. */
+export function session() {
+  return read(SESSION, null);
+}
+
+/** Keeps what a log-in or a refresh answered; null ends it. */
+export function keepSession(tokens) {
+  const { access_token, refresh_token, expires_in } = tokens ?? {};
+  write(SESSION, tokens && { access_token, refresh_token, expires_at_ms: Date.now() + expires_in * 1_000 });
+}
+
+/** {id, isAdmin}: whose session it is, as its access token says; null without one. */
+export function bearer() {
+  const token = session()?.access_token;
+  if (!token) return null;
+  const { sub, roles = [] } = JSON.parse(atob(token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/")));
+  return { id: Number(sub), isAdmin: roles.includes("admin") };
+}
+
+/** Nobody is shopping any more; the basket stays. */
+export function leave() {
+  write(SESSION, null);
+  if (customer()) choose(null);
 }
 
 /** [{product, quantity}], in the order they were put in. */

@@ -32,3 +32,31 @@ export function notice(title, text, action) {
 export function button(text, click, kind = "") {
   return element("button", { class: `button ${kind}`.trim(), type: "button", on: { click } }, text);
 }
+
+/** A button that asks once more before it runs `act`, and says beside it what went wrong. */
+export function deliberate(text, sure, act) {
+  const trouble = element("p", { class: "complaint", role: "alert" });
+  const node = element("div", { class: "deliberate" });
+  const rest = () => node.replaceChildren(button(text, ask, "quiet"), trouble);
+  const keep = () => {
+    rest();
+    node.firstChild.focus();
+  };
+  const run = async (event) => {
+    event.target.disabled = true;
+    try {
+      await act();
+    } catch (problem) {
+      keep();
+      trouble.textContent = problem.message;
+    }
+  };
+  const ask = () => {
+    trouble.textContent = "";
+    const no = button("No, keep it", keep, "quiet");
+    node.replaceChildren(button(sure, run, "grave"), no, trouble);
+    no.focus();
+  };
+  rest();
+  return node;
+}

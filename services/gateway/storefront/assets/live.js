@@ -1,11 +1,14 @@
 // The live board: the current minute, the chart and the table of what was counted.
 
 import "./masthead.js";
-import { list } from "./api.js";
+import { askWho } from "./account.js";
+import { isOpen, list } from "./api.js";
 import { board } from "./board.js";
 import { chart } from "./chart.js";
 import { everySecond, WINDOW_MS, windowStart } from "./clock.js";
 import { follow } from "./counts.js";
+import { bearer, changes, customer } from "./customer.js";
+import { button, notice } from "./dom.js";
 import { minute } from "./format.js";
 import { gauge } from "./gauge.js";
 import { windows } from "./windows.js";
@@ -22,9 +25,12 @@ const signal = document.querySelector("#signal");
 
 const counted = windows();
 const drawChart = chart(document.querySelector("#chart"), document.querySelector("#chart-sum"));
-const table = board(document.querySelector("#counts"), document.querySelector("#news"));
+const words = document.querySelector("#board-words");
+const place = document.querySelector("#counts");
+const table = board(place, document.querySelector("#news"));
 let shownMinute;
 let waiting = false;
+let isLocked = false;
 
 function draw() {
   if (waiting) return;
@@ -33,7 +39,7 @@ function draw() {
   requestAnimationFrame(() => {
     waiting = false;
     drawChart(counted, shownMinute);
-    table.draw(counted);
+    if (!isLocked) table.draw(counted);
   });
 }
 
@@ -55,21 +61,44 @@ function justClosed(now, start) {
   return isWaiting ? `${minute(start - WINDOW_MS)} has just closed; stragglers are waited for.` : "";
 }
 
-follow({
-  onCount(count) {
-    counted.add(count);
-    draw();
-  },
-  onState(state) {
-    signal.textContent = SIGNALS[state];
-    signal.dataset.state = state;
-    table.ready(state !== "away");
-  },
-});
+const open = await isOpen().catch(() => true);
+// Where callers are asked who they are, who runs the shop sees all counts, a customer the own, and others none.
+if (open || bearer()?.isAdmin) watch();
+else if (customer()) watchOwn(customer());
+else lock();
+if (!open) changes.addEventListener("customer", () => location.reload());
 
-list("/users", 300)
-  .then((users) => table.meet(users))
-  .catch(() => {
-    // The board shows numbers in place of names, which is all it can do.
-  })
-  .finally(draw);
+function watch(user) {
+  follow({
+    user,
+    onCount(count) {
+      counted.add(count);
+      draw();
+    },
+    onState(state) {
+      signal.textContent = SIGNALS[state];
+      signal.dataset.state = state;
+      table.ready(state !== "away");
+    },
+  });
+  if (user) return draw();
+  list("/users", 300)
+    .then((users) => table.meet(users))
+    .catch(() => {
+      // The board shows numbers in place of names, which is all it can do.
+    })
+    .finally(draw);
+}
+
+function watchOwn(user) {
+  words.textContent = "Your orders by the minute. A minute is counted once, when it closes; an order that arrives late corrects it.";
+  table.meet([user]);
+  watch(user.id);
+}
+
+function lock() {
+  isLocked = true;
+  signal.textContent = "Not logged in";
+  const enter = button("Log in or sign up", askWho, "quiet");
+  place.replaceChildren(notice("Whose orders?", "Here each customer sees the own orders counted. Log in to see yours.", enter));
+}

@@ -8,7 +8,7 @@ const account = document.querySelector("#open-account");
 const basketButton = document.querySelector("#open-basket");
 
 function showCustomer() {
-  account.querySelector("span").textContent = customer()?.name ?? "Sign up";
+  account.querySelector("span").textContent = customer()?.name ?? "Log in";
 }
 
 function showCount() {

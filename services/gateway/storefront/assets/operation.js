@@ -1,5 +1,6 @@
 // One operation of the API: what it does, a form for what it takes, and what it answered.
 
+import { accessToken } from "./api.js";
 import { element } from "./dom.js";
 import { example, resolve } from "./schema.js";
 
@@ -73,6 +74,8 @@ async function ask({ path, method, fields, body }) {
   const query = new URLSearchParams(given("query").map(({ name, value }) => [name, value()]));
   const headers = Object.fromEntries(given("header").map(({ name, value }) => [name, value()]));
   if (body) headers["content-type"] = "application/json";
+  const token = await accessToken();
+  if (token) headers.authorization ??= `Bearer ${token}`;
   const address = query.size > 0 ? `${filled}?${query}` : filled;
   const began = performance.now();
   try {

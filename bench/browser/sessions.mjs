@@ -1,0 +1,72 @@
+// What keeps a customer logged in: tokens that run out, are refused, are renewed by two tabs at once, or by nobody.
+
+import assert from "node:assert/strict";
+import { isKnown, signUp } from "./accounts.mjs";
+import { check } from "./report.mjs";
+
+/** Logs in where callers are asked who they are, and wears the session out. */
+export async function sessions(visitor) {
+  const { page } = visitor;
+  await check("sessions: a token about to run out is renewed before it is shown", async () => {
+    await page.goto("/orders");
+    await signUp(page, "Ida", `ida-${Date.now()}@example.org`);
+    await page.getByText("No orders yet").waitFor();
+    const before = await tamper(page, { expires_at_ms: 0 });
+    const refused = listen(page, 401);
+    await reload(page);
+    assert.notEqual((await kept(page)).refresh_token, before.refresh_token);
+    assert.deepEqual(refused, []);
+  });
+  await check("sessions: a token that is refused is renewed once, and the call sent again", async () => {
+    const { access_token } = await kept(page);
+    const [head, body] = access_token.split(".");
+    await tamper(page, { access_token: `${head}.${body}.${"A".repeat(86)}` });
+    const refreshes = listen(page, 200, "/users/refresh");
+    await reload(page);
+    assert.equal(refreshes.length, 1);
+  });
+  await check("sessions: two tabs renew at the same time, and both stay logged in", async () => {
+    const other = await page.context().newPage();
+    await other.goto("/orders");
+    await tamper(page, { expires_at_ms: 0 });
+    const refreshes = [listen(page, 200, "/users/refresh"), listen(other, 200, "/users/refresh")];
+    await Promise.all([reload(page), reload(other)]);
+    assert.equal(refreshes.flat().length, 1);
+    await other.close();
+  });
+  await check("sessions: one that is over says so, and keeps the basket", async () => {
+    await page.goto("/");
+    await page.getByRole("button", { name: /^Add /, disabled: false }).first().click();
+    await tamper(page, { access_token: "a.e30.a", refresh_token: "no such token" });
+    await page.locator("#open-basket").click();
+    await page.getByRole("button", { name: "Place the order" }).click();
+    await page.getByText("You are not logged in any more. Log in and try again.").waitFor();
+    await visitor.look("session-over");
+    await page.keyboard.press("Escape");
+    await isKnown(page, "Log in");
+    await page.getByRole("button", { name: "Basket 1 item" }).waitFor();
+  });
+}
+
+const kept = (page) => page.evaluate(() => JSON.parse(localStorage.getItem("tidemark.session")));
+
+/** Changes what is kept of the session; gives what it was. */
+async function tamper(page, changes) {
+  const before = await kept(page);
+  await page.evaluate((session) => localStorage.setItem("tidemark.session", JSON.stringify(session)), { ...before, ...changes });
+  return before;
+}
+
+async function reload(page) {
+  await page.reload();
+  await page.getByText("No orders yet").waitFor();
+}
+
+/** Collects the answers of this status from now on. */
+function listen(page, status, path = "") {
+  const found = [];
+  page.on("response", (answer) => {
+    if (answer.status() === status && answer.url().includes(`/api${path}`)) found.push(answer.url());
+  });
+  return found;
+}

@@ -23,8 +23,8 @@ use crate::cluster::EXIT_START_AGAIN;
 /// Delays before a start: doubled from the first to the last.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LAST_DELAY: Duration = Duration::from_secs(10);
-/// A process that lived so long begins the delays anew.
-const HEALTHY: Duration = Duration::from_secs(60);
+/// A process that lived so many times the last delay begins the delays anew.
+const HEALTHY: u32 = 10;
 /// How long the process may take to stop when it is asked to.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// How often it is looked whether the process has ended.
@@ -55,7 +55,7 @@ pub fn supervise(arguments: &[OsString], stop: &Stop) -> io::Result<u8> {
             Verdict::StartAgain if stop.is_requested() => return Ok(0),
             Verdict::StartAgain => {}
         }
-        delay = if begun.elapsed() > HEALTHY { FIRST_DELAY } else { delay };
+        delay = if begun.elapsed() > delay * HEALTHY { FIRST_DELAY } else { delay };
         tracing::warn!(%status, delay_ms = delay.as_millis(), "the job's process ended, starting it again");
         stop.wait(delay);
         delay = (delay * 2).min(LAST_DELAY);

@@ -145,8 +145,10 @@ CLUSTER = dashboard(
     ],
 )
 
-WATERMARK_DELAY = "time() - min(tidemark_job_watermark_ms > 0) / 1000"
-CHECKPOINT_AGE = "time() - max(tidemark_job_checkpoint_boundary_ms > 0) / 1000"
+# Of several processes one writes the checkpoints, and each knows the watermarks of its own workers; none yet is 0.
+WATERMARK_DELAY = "max(tidemark_job_watermark_delay_ms) / 1000"
+CHECKPOINT_AGE = "max(tidemark_job_checkpoint_age_ms) / 1000"
+COMMITTED_AGE = "time() - max(tidemark_job_checkpoint_boundary_ms > 0) / 1000"
 JOB = dashboard(
     "stream-job", "Stream job", "From records read to results committed.",
     [],
@@ -155,7 +157,7 @@ JOB = dashboard(
             stat("Records a second", "short", "sum(rate(tidemark_job_records_total[5m]))", "records"),
             stat("Lag", "short", "sum(tidemark_job_lag_records)", "records", about="Records in the log that were not read yet."),
             stat("Watermark delay", "s", WATERMARK_DELAY, "delay", about="How far the slowest partition is behind the clock."),
-            stat("Checkpoint age", "s", CHECKPOINT_AGE, "age", about="How far the newest durable boundary is behind the clock."),
+            stat("Checkpoint age", "s", CHECKPOINT_AGE, "age", about="How long ago the newest was written."),
             stat("Restarts in an hour", "short", "sum(changes(tidemark_job_attempt[1h]))", "restarts"),
             stat("Open panes", "short", "max(tidemark_job_open_panes)", "panes"),
         ]),
@@ -212,7 +214,12 @@ BUSINESS = dashboard(
                   ("sum(increase(tidemark_job_rejected_total[1h]))", "of the job, in an hour"),
                   ("sum(increase(notifications_dead_letters_total[1h]))", "of notifications, in an hour"),
                   ("sum(increase(analytics_records_malformed_total[1h]))", "left out by analytics, in an hour"), width=12),
-            panel("Age of what analytics shows", "s", (CHECKPOINT_AGE, "newest committed window"), width=12),
+            panel("Age of what analytics shows", "s", (COMMITTED_AGE, "newest committed window"), width=12),
+            panel("Messages to customers", "short",
+                  ("sum(rate(notifications_sent_total[5m])) * 60", "sent a minute"),
+                  ("sum(rate(notifications_failed_attempts_total[5m])) * 60", "refused a minute, to be tried again"),
+                  ("sum(rate(notifications_skipped_total[5m])) * 60", "for nobody a minute"),
+                  ("sum(rate(notifications_dead_letters_total[5m])) * 60", "given up a minute"), width=12),
         ]),
     ],
 )

@@ -59,7 +59,9 @@ values_schema() {
     services.orders.port=70000 'services.orders.stores[0]=redis' services.Orders.port=1 services.users.environment.PATH=/bin \
     services.users.resources.limits=null 'stores.mysql.cidrs[0]=everywhere' public.service.type=ExternalName \
     externalSecrets.secrets.TIDEMARK_MYSQL.password=hunter2 autoscaling.behavior.scaleDown.stabilizationWindowSeconds=-1 \
-    autoscaling.behavior.scaleUp=null probes.liveness.path=/ network.monitoringNamespace=7 job.workers=0 job.checkpoints=memory:///; do
+    autoscaling.behavior.scaleUp=null probes.liveness.path=/ stores.smtp.environment.TIDEMARK_NOTIFICATIONS_EMAIL=smtp://mail.example.com \
+    stores.smtp.environment.TIDEMARK_NOTIFICATIONS_EMAIL=smtps://me:secret@mail.example.com \
+    stores.sms.environment.TIDEMARK_NOTIFICATIONS_SMS=http://sms.example.com network.monitoringNamespace=7 job.workers=0 job.checkpoints=memory:///; do
     refused "values.schema.json refuses $mistake" "values don't meet the specifications" render prod --set "$mistake"
   done
 }

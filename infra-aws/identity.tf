@@ -422,11 +422,19 @@ locals {
           "elasticloadbalancing:DeleteRule", "elasticloadbalancing:DeleteTargetGroup", "elasticloadbalancing:DeregisterTargets",
           "elasticloadbalancing:ModifyListener", "elasticloadbalancing:ModifyLoadBalancerAttributes", "elasticloadbalancing:ModifyRule",
           "elasticloadbalancing:ModifyTargetGroup", "elasticloadbalancing:ModifyTargetGroupAttributes", "elasticloadbalancing:RegisterTargets",
-          "elasticloadbalancing:RemoveListenerCertificates", "elasticloadbalancing:RemoveTags", "elasticloadbalancing:SetSecurityGroups",
-          "elasticloadbalancing:SetSubnets",
+          "elasticloadbalancing:RemoveListenerCertificates", "elasticloadbalancing:RemoveTags", "elasticloadbalancing:SetIpAddressType",
+          "elasticloadbalancing:SetSecurityGroups", "elasticloadbalancing:SetSubnets",
         ]
         Resource  = "arn:aws:elasticloadbalancing:${var.region}:${local.account}:*"
         Condition = { StringEquals = { "aws:ResourceTag/${local.cluster_tag}" = local.name } }
+      },
+      {
+        # An account's first load balancer makes the role by which AWS runs load balancers.
+        Sid       = "MakesTheirServicesRole"
+        Effect    = "Allow"
+        Action    = "iam:CreateServiceLinkedRole"
+        Resource  = "arn:aws:iam::${local.account}:role/aws-service-role/elasticloadbalancing.amazonaws.com/*"
+        Condition = { StringEquals = { "iam:AWSServiceName" = "elasticloadbalancing.amazonaws.com" } }
       },
       {
         Sid      = "MakesSecurityGroups"

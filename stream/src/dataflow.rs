@@ -45,6 +45,7 @@ pub fn build<K: Key, A: Aggregate>(
     let checkpointer = Checkpointer::new(shared, committed.clone());
     let rules = Rules {
         windows: pipeline.windows,
+        extent: pipeline.extent,
         allowed_lateness_ms: shared.allowed_lateness_ms,
         lineage: adopted.lineage.clone(),
     };

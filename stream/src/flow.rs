@@ -91,10 +91,10 @@ impl<K, A> ClosedPane<K, A> {
 /// A closed pane, shared by the operators of one worker.
 pub type SharedPane<K, A> = Rc<ClosedPane<K, A>>;
 
-/// What a window holds for a key, as of some boundary.
+/// What a window, or a session, holds for a key, as of some boundary.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Row<K, A> {
-    /// The start of the window.
+    /// The start of the window; of a session, the time of its first event.
     pub window_start: EventTimeMs,
     /// The key.
     pub key: K,
@@ -103,6 +103,9 @@ pub struct Row<K, A> {
     /// 0 at first; counts the panes at which late records corrected the row. Begins anew at the next million where the
     /// job lost a checkpoint ([`lineage`](crate::checkpoint::lineage)).
     pub revision: u32,
+    /// The session that started here has become part of one that started earlier, of which a row comes with this one. The
+    /// aggregate is what was told of it last. Windows of a fixed length are never gone.
+    pub is_gone: bool,
 }
 
 /// The sink slots of a job: how many transactions its results are spread over. Fixed for the life of a job.

@@ -31,10 +31,11 @@ use std::sync::Arc;
 
 use record_log::Record;
 
-use crate::aggregate::{Aggregate, Key};
+use crate::aggregate::{Aggregate, Key, Session};
 use crate::flow::Row;
-use crate::pane::{EventTimeMs, Windows};
+use crate::pane::{EventTimeMs, SessionWindows, Windows};
 use crate::summary::Totals;
+use crate::window::sessions::Extent;
 
 /// The beginning of a job.
 pub struct Job {
@@ -54,11 +55,18 @@ pub struct Windowed<V> {
     windows: Windows,
 }
 
+/// A job whose windows are sessions.
+pub struct Sessioned<V> {
+    source: Sourced<V>,
+    sessions: SessionWindows,
+}
+
 /// A job that knows what to keep.
 pub struct Aggregated<K, A> {
     name: String,
     topic: String,
     windows: Windows,
+    extent: Option<Extent<A>>,
     decode: Decode<K, A>,
 }
 
@@ -67,6 +75,8 @@ pub struct Pipeline<K, A> {
     pub(crate) name: String,
     pub(crate) topic: String,
     pub(crate) windows: Windows,
+    /// Where windows are sessions, what these are made by.
+    pub(crate) extent: Option<Extent<A>>,
     pub(crate) decode: Decode<K, A>,
     pub(crate) results: Destination<Row<K, A>>,
     pub(crate) summary: Option<Summary<K, A>>,
@@ -118,6 +128,7 @@ impl<K, A> Clone for Pipeline<K, A> {
             name: self.name.clone(),
             topic: self.topic.clone(),
             windows: self.windows,
+            extent: self.extent,
             decode: Arc::clone(&self.decode),
             results: self.results.clone(),
             summary: self.summary.clone(),
@@ -171,6 +182,11 @@ impl<V: 'static> Sourced<V> {
     pub fn window(self, windows: Windows) -> Windowed<V> {
         Windowed { source: self, windows }
     }
+
+    /// Groups by sessions.
+    pub fn sessions(self, sessions: SessionWindows) -> Sessioned<V> {
+        Sessioned { source: self, sessions }
+    }
 }
 
 impl<V: 'static> Windowed<V> {
@@ -187,7 +203,28 @@ impl<V: 'static> Windowed<V> {
             }
             Ok(())
         });
-        Aggregated { name, topic, windows: self.windows, decode }
+        Aggregated { name, topic, windows: self.windows, extent: None, decode }
+    }
+}
+
+impl<V: 'static> Sessioned<V> {
+    /// Keeps, of each value, an aggregate under each of any number of keys. Rows have it with the times of the session's
+    /// first and last event.
+    pub fn aggregate<K: Key, A: Aggregate, I: IntoIterator<Item = (K, A)>>(
+        self,
+        aggregate: impl Fn(V) -> I + Send + Sync + 'static,
+    ) -> Aggregated<K, Session<A>> {
+        let Sourced { name, topic, decode } = self.source;
+        let decode: Decode<K, Session<A>> = Arc::new(move |record, admission| {
+            let (event_ms, value) = decode(record)?;
+            if admission.admit(event_ms)? {
+                let kept = aggregate(value).into_iter();
+                kept.for_each(|(key, aggregate)| admission.add(key, Session::of(event_ms, aggregate)));
+            }
+            Ok(())
+        });
+        let extent: Extent<Session<A>> = |session| (session.first_ms, session.last_ms);
+        Aggregated { name, topic, windows: self.sessions.cut_to(), extent: Some(extent), decode }
     }
 }
 
@@ -201,6 +238,7 @@ impl<K: Key, A: Aggregate> Aggregated<K, A> {
             name: self.name,
             topic: self.topic,
             windows: self.windows,
+            extent: self.extent,
             decode: self.decode,
             results: Destination { topic: topic.to_owned(), encode: Arc::new(encode) },
             summary: None,

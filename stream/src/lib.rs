@@ -44,7 +44,7 @@ pub use aggregate::{
 pub use attempt::{JobError, Stop};
 pub use flow::Row;
 pub use job::{Job, Output, Pipeline, Rejected};
-pub use pane::{InvalidWindows, Windows};
+pub use pane::{InvalidWindows, SessionWindows, Windows};
 pub use run::Run;
 pub use settings::{Guarantee, Settings};
 pub use summary::Totals;

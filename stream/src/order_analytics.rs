@@ -1,24 +1,30 @@
 //! The job `order-analytics`: orders of each user in one-minute windows, and the totals of each window.
+//!
+//! Told a gap, it counts the orders of each session instead. A session is a [`WindowCount`] from its first order until the gap
+//! after its last; one that late orders made part of another comes once more, with the next revision and no orders. So a
+//! consumer that replaces rows by user and start, as for windows, has every order once at any time. Totals are those of all
+//! sessions between two cuts.
+
+//!
+//! [`WindowCount`]: events::WindowCount
 
 mod decode;
+mod write;
 
-use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
-use events::{Timestamp, TopUser, WindowCount, WindowSummary};
 use record_log::RecordLog;
-use serde::Serialize;
 
-use crate::aggregate::{Count, Sum};
-use crate::attempt::JobError;
+use crate::aggregate::{Count, Session, Sum};
+use crate::attempt::{JobError, Stop};
 use crate::checkpoint::manifest::Fingerprint;
-use crate::flow::Row;
-use crate::job::{Job, Output, Pipeline};
-use crate::pane::{EventTimeMs, InvalidWindows, Windows};
+use crate::cluster::{ClusterError, Members};
+use crate::job::{Job, Pipeline};
+use crate::metrics::Metrics;
+use crate::pane::{InvalidWindows, SessionWindows, Windows};
 use crate::run::Run;
 use crate::settings::Settings;
-use crate::summary::Totals;
 
 /// How many orders, and the sum of their totals in cents.
 pub type OrderTotals = (Count, Sum);
@@ -57,7 +63,18 @@ pub struct OrderAnalytics {
     #[arg(long, env = "TIDEMARK_WINDOW", default_value = "1m", value_parser = humantime::parse_duration)]
     pub window: Duration,
 
-    /// Length of the panes that windows are made of; must divide them [default: the window]
+    /// Count sessions instead of windows: one ends when its user has ordered nothing for so long. Give the job a name and
+    /// an output topic of its own, not to mix them with windows
+    #[arg(long, env = "TIDEMARK_SESSION_GAP", value_name = "DURATION", conflicts_with = "window", value_parser = humantime::parse_duration)]
+    pub session_gap: Option<Duration>,
+
+    /// Sessions are cut at multiples of this length (since 1970, UTC); until the cut and the allowed lateness have passed,
+    /// late events correct them, and all are kept
+    #[arg(long, env = "TIDEMARK_SESSION_LIMIT", value_name = "DURATION", default_value = "24h", requires = "session_gap", value_parser = humantime::parse_duration)]
+    pub session_limit: Duration,
+
+    /// Length of the panes that windows are made of; must divide them, or the session gap and limit
+    /// [default: the window, or a tenth of the gap if that is whole]
     #[arg(long, env = "TIDEMARK_PANE", value_parser = humantime::parse_duration)]
     pub pane: Option<Duration>,
 
@@ -66,14 +83,62 @@ pub struct OrderAnalytics {
     pub settings: Settings,
 }
 
+/// The job on a log, ready to run.
+pub struct OrderRun {
+    /// What it measures.
+    pub metrics: Metrics,
+    kind: Kind,
+}
+
+/// What it counts.
+enum Kind {
+    Windows(Run<u64, OrderTotals>),
+    Sessions(Run<u64, Session<OrderTotals>>),
+}
+
+impl OrderRun {
+    /// The same job as one of several processes, if there are several.
+    ///
+    /// # Errors
+    /// As [`Run::together`].
+    pub fn together(self, members: Option<Members>) -> Result<Self, ClusterError> {
+        let kind = match self.kind {
+            Kind::Windows(run) => Kind::Windows(run.together(members)?),
+            Kind::Sessions(run) => Kind::Sessions(run.together(members)?),
+        };
+        Ok(Self { kind, ..self })
+    }
+
+    /// Runs the job, as [`Run::run`] does.
+    ///
+    /// # Errors
+    /// [`JobError`].
+    pub fn run(&self, stop: &Stop) -> Result<(), JobError> {
+        match &self.kind {
+            Kind::Windows(run) => run.run(stop),
+            Kind::Sessions(run) => run.run(stop),
+        }
+    }
+}
+
 impl OrderAnalytics {
     /// The job on a log, ready to run.
     ///
     /// # Errors
     /// [`JobError::Settings`], [`JobError::Store`].
-    pub fn on(&self, log: Arc<dyn RecordLog>) -> Result<Run<u64, OrderTotals>, JobError> {
-        let pipeline = self.pipeline().map_err(|error| JobError::Settings(error.to_string()))?;
-        Run::new(pipeline, self.settings.clone(), log)
+    pub fn on(&self, log: Arc<dyn RecordLog>) -> Result<OrderRun, JobError> {
+        let unfit = |error: InvalidWindows| JobError::Settings(error.to_string());
+        let settings = self.settings.clone();
+        Ok(match self.session_gap {
+            None => {
+                let run = Run::new(self.windowed(self.windows().map_err(unfit)?), settings, log)?;
+                OrderRun { metrics: run.metrics.clone(), kind: Kind::Windows(run) }
+            }
+            Some(gap) => {
+                let run = Run::new(self.sessioned(self.sessions(gap).map_err(unfit)?), settings, log)?;
+                OrderRun { metrics: run.metrics.clone(), kind: Kind::Sessions(run) }
+            }
+        })
     }
 
     /// What must not change under the job's checkpoints.
@@ -81,7 +146,11 @@ impl OrderAnalytics {
     /// # Errors
     /// [`InvalidWindows`] when panes and windows do not fit.
     pub fn fingerprint(&self) -> Result<Fingerprint, InvalidWindows> {
-        Ok(Fingerprint::new(&self.input_topic, &self.windows()?, self.settings.sink_slots))
+        let windows = match self.session_gap {
+            None => self.windows()?,
+            Some(gap) => self.sessions(gap)?.cut_to(),
+        };
+        Ok(Fingerprint::new(&self.input_topic, &windows, self.settings.sink_slots))
     }
 
     fn windows(&self) -> Result<Windows, InvalidWindows> {
@@ -89,65 +158,36 @@ impl OrderAnalytics {
         self.pane.map_or(Ok(windows), |pane| windows.in_panes_of(pane))
     }
 
-    /// What the job does.
-    ///
-    /// # Errors
-    /// [`InvalidWindows`] when panes and windows do not fit.
-    pub fn pipeline(&self) -> Result<Pipeline<u64, OrderTotals>, InvalidWindows> {
-        let windows = self.windows()?;
+    fn sessions(&self, gap: Duration) -> Result<SessionWindows, InvalidWindows> {
+        let sessions = SessionWindows::new(gap, self.session_limit)?;
+        self.pane.map_or(Ok(sessions), |pane| sessions.in_panes_of(pane))
+    }
+
+    fn windowed(&self, windows: Windows) -> Pipeline<u64, OrderTotals> {
         let size_ms = windows.size_ms();
-        Ok(Job::new(&self.job)
+        let orders = |totals: &OrderTotals| *totals;
+        Job::new(&self.job)
             .source(&self.input_topic, decode::order)
             .window(windows)
-            .aggregate(|order: decode::Order| [(order.user_id, (Count(1), Sum(order.total_cents)))])
-            .sink(&self.output_topic, move |row, output| write_count(row, size_ms, output))
-            .summarize(&self.summary_topic, TOP_USERS, by_orders, move |totals, output| {
-                write_summary(totals, size_ms, output);
+            .aggregate(|order: decode::Order| [order.counted()])
+            .sink(&self.output_topic, move |row, output| write::count(row, size_ms, output))
+            .summarize(&self.summary_topic, TOP_USERS, write::most(orders), move |totals, output| {
+                write::summary(totals, orders, size_ms, output);
             })
-            .asides(&self.late_topic, &self.dead_letter_topic))
+            .asides(&self.late_topic, &self.dead_letter_topic)
     }
-}
 
-/// Most orders first; then the higher total, then the lower id.
-fn by_orders((id, totals): (&u64, &OrderTotals), (other_id, other): (&u64, &OrderTotals)) -> std::cmp::Ordering {
-    (Reverse(totals), id).cmp(&(Reverse(other), other_id))
-}
-
-fn write_count(row: &Row<u64, OrderTotals>, size_ms: u64, output: &mut Output) {
-    let (Count(order_count), Sum(total_cents)) = row.aggregate;
-    let (window_start, window_end) = window(row.window_start, size_ms);
-    let count =
-        WindowCount { user_id: row.key, window_start, window_end, order_count, total_cents, revision: row.revision };
-    output.key.extend(row.key.to_string().bytes());
-    write_json(&count, output);
-}
-
-fn write_summary(totals: &Totals<u64, OrderTotals>, size_ms: u64, output: &mut Output) {
-    let top = |(user_id, (Count(order_count), Sum(total_cents))): &(u64, OrderTotals)| TopUser {
-        user_id: *user_id,
-        order_count: *order_count,
-        total_cents: *total_cents,
-    };
-    let (Count(order_count), Sum(total_cents)) = totals.aggregate;
-    let (window_start, window_end) = window(totals.window_start, size_ms);
-    let summary = WindowSummary {
-        window_start,
-        window_end,
-        order_count,
-        user_count: totals.keys,
-        total_cents,
-        top_users: totals.top.iter().map(top).collect(),
-        revision: totals.revision(),
-    };
-    output.key.extend(window_start.to_string().bytes());
-    write_json(&summary, output);
-}
-
-fn window(start: EventTimeMs, size_ms: u64) -> (Timestamp, Timestamp) {
-    let instant = |ms| Timestamp::from_ms(ms).expect("orders are dated within the range of timestamps");
-    (instant(start), instant(start + size_ms))
-}
-
-fn write_json(value: &impl Serialize, output: &mut Output) {
-    serde_json::to_writer(&mut output.value, value).expect("numbers and timestamps are JSON");
+    fn sessioned(&self, sessions: SessionWindows) -> Pipeline<u64, Session<OrderTotals>> {
+        let limit_ms = sessions.cut_to().size_ms();
+        let orders = |session: &Session<OrderTotals>| session.aggregate;
+        Job::new(&self.job)
+            .source(&self.input_topic, decode::order)
+            .sessions(sessions)
+            .aggregate(|order: decode::Order| [order.counted()])
+            .sink(&self.output_topic, move |row, output| write::session(row, sessions, output))
+            .summarize(&self.summary_topic, TOP_USERS, write::most(orders), move |totals, output| {
+                write::summary(totals, orders, limit_ms, output);
+            })
+            .asides(&self.late_topic, &self.dead_letter_topic)
+    }
 }

@@ -10,6 +10,9 @@
 //! panes        [  0  )[ 10  )[ 20  )[ 30  )[ 40  )[ 50  )
 //! windows      [         0          )[         30         )        tumbling, 30 of 3 panes
 //! ```
+//!
+//! Sessions have no fixed windows. What is known of them beforehand is that none reaches over a *cut*, a multiple of the
+//! longest session. So they are kept, corrected and forgotten as tumbling windows of that length are.
 
 use std::time::Duration;
 
@@ -22,7 +25,16 @@ pub struct Windows {
     size_ms: u64,
     slide_ms: u64,
     pane_ms: u64,
+    /// The gap that ends a session, where windows are those that sessions are cut to.
+    gap_ms: Option<u64>,
 }
+
+/// Sessions: runs of a key's events without a long gap between them.
+///
+/// Events that lie at most the gap apart are of the same session, whose window ends the gap after its last event. Sessions
+/// are cut at multiples of a limit: what goes on beyond one is told as two that touch.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct SessionWindows(Windows);
 
 /// The durations do not make windows of whole panes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -36,6 +48,12 @@ pub enum InvalidWindows {
     /// Panes do not fill windows and slides.
     #[error("the pane must divide the window and the slide")]
     Uneven,
+    /// Panes do not fill gaps and what sessions are cut to.
+    #[error("the pane must divide the gap of sessions and their limit")]
+    UnevenSessions,
+    /// A session would be cut before its gap has passed.
+    #[error("the limit of sessions must not be less than their gap")]
+    Limit,
 }
 
 impl Windows {
@@ -59,7 +77,7 @@ impl Windows {
         if slide_ms > size_ms {
             return Err(InvalidWindows::Gaps);
         }
-        Ok(Self { size_ms, slide_ms, pane_ms: greatest_common_divisor(size_ms, slide_ms) })
+        Ok(Self { size_ms, slide_ms, pane_ms: greatest_common_divisor(size_ms, slide_ms), gap_ms: None })
     }
 
     /// The same windows made of smaller panes: late records are known sooner, checkpoints come more often.
@@ -85,6 +103,11 @@ impl Windows {
     /// How far apart windows start.
     pub fn slide_ms(&self) -> u64 {
         self.slide_ms
+    }
+
+    /// The gap that ends a session, if the windows are those that sessions are cut to.
+    pub fn gap_ms(&self) -> Option<u64> {
+        self.gap_ms
     }
 
     /// How long a pane is.
@@ -126,9 +149,63 @@ impl Windows {
         boundary.checked_sub(self.size_ms).filter(|start| start.is_multiple_of(self.slide_ms))
     }
 
+    /// The first boundary at which a row of the window or session that starts at `start` can come.
+    pub fn first_row(&self, start: EventTimeMs) -> EventTimeMs {
+        self.gap_ms.map_or(start + self.size_ms, |_| self.pane_of(start) + self.pane_ms)
+    }
+
     /// The panes of the window that starts at `start`.
     pub fn panes(&self, start: EventTimeMs) -> std::ops::Range<EventTimeMs> {
         start..start + self.size_ms
+    }
+}
+
+impl SessionWindows {
+    /// Sessions that `gap` without an event ends, and multiples of `limit` at the latest. Panes are a tenth of what divides
+    /// both, if that is whole: so long after its end a session is told at most.
+    ///
+    /// # Errors
+    /// [`InvalidWindows::Zero`], [`InvalidWindows::Limit`].
+    pub fn new(gap: Duration, limit: Duration) -> Result<Self, InvalidWindows> {
+        let gap_ms = millis(gap);
+        if gap_ms == 0 {
+            return Err(InvalidWindows::Zero);
+        }
+        let windows = Windows::tumbling(limit)?;
+        if windows.size_ms < gap_ms {
+            return Err(InvalidWindows::Limit);
+        }
+        let common_ms = greatest_common_divisor(windows.size_ms, gap_ms);
+        let pane_ms = if common_ms.is_multiple_of(10) { common_ms / 10 } else { common_ms };
+        Ok(Self(Windows { pane_ms, gap_ms: Some(gap_ms), ..windows }))
+    }
+
+    /// The same sessions made of other panes: the smaller they are the sooner a session is told, and the more often a
+    /// checkpoint is written. None is longer than the gap, so no session ends within one.
+    ///
+    /// # Errors
+    /// [`InvalidWindows::Zero`], [`InvalidWindows::UnevenSessions`].
+    pub fn in_panes_of(self, pane: Duration) -> Result<Self, InvalidWindows> {
+        let pane_ms = millis(pane);
+        if pane_ms == 0 {
+            return Err(InvalidWindows::Zero);
+        }
+        let Windows { size_ms, gap_ms, .. } = self.0;
+        if !size_ms.is_multiple_of(pane_ms) || gap_ms.is_none_or(|gap_ms| !gap_ms.is_multiple_of(pane_ms)) {
+            return Err(InvalidWindows::UnevenSessions);
+        }
+        Ok(Self(Windows { pane_ms, ..self.0 }))
+    }
+
+    /// The windows that sessions are cut to.
+    pub fn cut_to(&self) -> Windows {
+        self.0
+    }
+
+    /// Where the window of a session ends whose first and last events are these.
+    pub fn end(&self, first_ms: EventTimeMs, last_ms: EventTimeMs) -> EventTimeMs {
+        let cut = self.0.last_end(self.0.pane_of(first_ms));
+        cut.min(last_ms.saturating_add(self.0.gap_ms.unwrap_or(0)))
     }
 }
 
@@ -195,5 +272,21 @@ mod tests {
         assert_eq!(Windows::tumbling(ms(0)), Err(InvalidWindows::Zero));
         assert_eq!(Windows::sliding(ms(10), ms(20)), Err(InvalidWindows::Gaps));
         assert_eq!(windows(60, 60).in_panes_of(ms(7)), Err(InvalidWindows::Uneven));
+        assert_eq!(SessionWindows::new(ms(0), ms(10)), Err(InvalidWindows::Zero));
+        assert_eq!(SessionWindows::new(ms(20), ms(10)), Err(InvalidWindows::Limit));
+        let sessions = SessionWindows::new(ms(20), ms(60)).unwrap();
+        assert_eq!(sessions.in_panes_of(ms(0)), Err(InvalidWindows::Zero));
+        assert_eq!(sessions.in_panes_of(ms(30)), Err(InvalidWindows::UnevenSessions), "longer than the gap");
+    }
+
+    #[test]
+    fn a_session_ends_the_gap_after_its_last_event_or_where_it_is_cut() {
+        let ms = Duration::from_millis;
+        let sessions = SessionWindows::new(ms(20), ms(60)).unwrap();
+        assert_eq!((sessions.end(5, 31), sessions.end(61, 70), sessions.end(61, 119)), (51, 90, 120));
+        let day = SessionWindows::new(ms(1_800_000), ms(86_400_000)).unwrap();
+        assert_eq!((sessions.cut_to().pane_ms(), day.cut_to().pane_ms()), (2, 180_000));
+        assert_eq!(sessions.cut_to().first_row(61), 62, "a session is told before the cut");
+        assert_eq!(windows(60, 60).first_row(60), 120);
     }
 }

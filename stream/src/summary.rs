@@ -9,6 +9,9 @@
 //! add up, and the top of all is among the tops of each. When a late record corrects a window, the worker retracts its old
 //! contribution and makes a new one; differential dataflow works out whose totals change, and when.
 //!
+//! Of sessions, the totals are those of all sessions between two cuts that have been told so far; they come with every pane
+//! at which one was told.
+//!
 //! What always holds: totals carry the timestamp of the pane that changed them, so they are committed with its rows. A
 //! contribution ends when its window can no longer be corrected, so the view forgets it.
 
@@ -26,7 +29,7 @@ use crate::job::{Output, Summary};
 use crate::pane::EventTimeMs;
 use crate::sink::Outgoing;
 use crate::window::Rules;
-use crate::window::state::{Closed, WindowState};
+use crate::window::state::{Closed, State};
 
 /// The totals of a window, or one worker's part in them.
 #[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
@@ -39,8 +42,10 @@ pub struct Totals<K, A> {
     pub aggregate: A,
     /// The first keys in the order of the job's ranking.
     pub top: Vec<(K, A)>,
-    /// The panes at which late records arrived after the window's end.
+    /// The panes at which late records arrived after the window's end; of sessions, those at which rows came.
     corrections: BTreeSet<EventTimeMs>,
+    /// How many of these are none: of sessions, the first.
+    first_told: u32,
     /// Where revisions of the window begin on the job's line of history.
     first_revision: u32,
 }
@@ -49,21 +54,22 @@ pub struct Totals<K, A> {
 pub type Change<K, A> = ((EventTimeMs, Totals<K, A>), EventTimeMs, isize);
 
 impl<K, A> Totals<K, A> {
-    /// 0 at first; counts the panes at which late records changed the totals.
+    /// 0 at first; counts the panes at which late records, or further sessions, changed the totals.
     pub fn revision(&self) -> u32 {
-        self.first_revision.saturating_add(u32::try_from(self.corrections.len()).unwrap_or(u32::MAX))
+        let changes = u32::try_from(self.corrections.len()).unwrap_or(u32::MAX);
+        self.first_revision.saturating_add(changes.saturating_sub(self.first_told))
     }
 }
 
 /// What one worker has contributed so far, of windows that can still be corrected.
 pub struct Contributions<K, A> {
-    rules: Rules,
+    rules: Rules<A>,
     current: HashMap<EventTimeMs, Totals<K, A>>,
 }
 
 impl<K: Key, A: Aggregate> Contributions<K, A> {
     /// Nothing yet.
-    pub fn new(rules: Rules) -> Self {
+    pub fn new(rules: Rules<A>) -> Self {
         Self { rules, current: HashMap::new() }
     }
 
@@ -73,12 +79,13 @@ impl<K: Key, A: Aggregate> Contributions<K, A> {
         summary: &Summary<K, A>,
         arrival: EventTimeMs,
         closed: &Closed<K, A>,
-        state: &WindowState<K, A>,
+        state: &dyn State<K, A>,
     ) -> Vec<Change<K, A>> {
         let mut changes = Vec::new();
         for window in &closed.windows {
             let Some(mut totals) = totals(summary, *window, state) else { continue };
             totals.first_revision = self.rules.revision(*window, 0);
+            totals.first_told = u32::from(self.rules.extent.is_some());
             if let Some(old) = self.current.insert(*window, totals.clone()) {
                 changes.extend(self.during(arrival, old, -1));
             }
@@ -117,26 +124,27 @@ impl<K: Key, A: Aggregate> Contributions<K, A> {
 fn totals<K: Key, A: Aggregate>(
     summary: &Summary<K, A>,
     window: EventTimeMs,
-    state: &WindowState<K, A>,
+    state: &dyn State<K, A>,
 ) -> Option<Totals<K, A>> {
     let mut totals: Option<Totals<K, A>> = None;
-    state.for_each_row(window, |row| {
+    state.for_each_total(window, &mut |key, aggregate| {
         let totals = match &mut totals {
             Some(totals) => {
                 totals.keys += 1;
-                totals.aggregate.merge(&row.aggregate);
+                totals.aggregate.merge(aggregate);
                 totals
             }
             none => none.insert(Totals {
                 window_start: window,
                 keys: 1,
-                aggregate: row.aggregate.clone(),
+                aggregate: aggregate.clone(),
                 top: Vec::new(),
                 corrections: state.corrections(window),
+                first_told: 0,
                 first_revision: 0,
             }),
         };
-        summary.offer(&mut totals.top, &row.key, &row.aggregate);
+        summary.offer(&mut totals.top, key, aggregate);
     });
     totals
 }

@@ -1,9 +1,10 @@
-//! Windows: from closed panes to rows. [`state`] decides; the operator here hands it the panes in order.
+//! Windows: from closed panes to rows. [`state`] and [`sessions`] decide; the operator here hands them the panes in order.
 //!
 //! 1. It keeps the closed panes that came, by their time.
 //! 2. When the frontier has passed a pane at which something came or a window ends, the pane is closed in the state, and
 //!    its rows leave at the pane's own timestamp. So rows do not depend on how many panes close together.
 
+pub mod sessions;
 pub mod state;
 
 use std::collections::BTreeMap;
@@ -24,13 +25,16 @@ use crate::frontier::boundary_of;
 use crate::job::Summary;
 use crate::pane::{EventTimeMs, Windows};
 use crate::summary::{Change, Contributions};
-use state::WindowState;
+use sessions::{Extent, SessionState};
+use state::{State, WindowState};
 
 /// What decides about windows besides the panes that come.
 #[derive(Clone, Debug)]
-pub struct Rules {
-    /// The job's windows.
+pub struct Rules<A> {
+    /// The job's windows; where these are sessions, what they are cut to.
     pub windows: Windows,
+    /// How sessions are made, where the job's windows are sessions.
+    pub extent: Option<Extent<A>>,
     /// How long a window can be corrected.
     pub allowed_lateness_ms: u64,
     /// The line of history that revisions are of.
@@ -48,13 +52,21 @@ struct Due<K, A> {
 pub type Closings<'scope, K, A> =
     (StreamVec<'scope, EventTimeMs, Row<K, A>>, StreamVec<'scope, EventTimeMs, Change<K, A>>);
 
-impl Rules {
+impl<A: Aggregate> Rules<A> {
     /// The revision of a window's row or totals that have `revision` by themselves.
     pub fn revision(&self, window_start: EventTimeMs, revision: u32) -> u32 {
-        self.lineage.raised(revision, window_start + self.windows.size_ms())
+        self.lineage.raised(revision, self.windows.first_row(window_start))
     }
 
-    fn raise<K, A>(&self, row: &mut Row<K, A>) {
+    /// No windows yet.
+    fn state<K: Key>(&self) -> Box<dyn State<K, A>> {
+        match self.extent {
+            None => Box::new(WindowState::new(self.windows, self.allowed_lateness_ms)),
+            Some(extent) => Box::new(SessionState::new(self.windows, extent, self.allowed_lateness_ms)),
+        }
+    }
+
+    fn raise<K>(&self, row: &mut Row<K, A>) {
         row.revision = self.revision(row.window_start, row.revision);
     }
 }
@@ -62,7 +74,7 @@ impl Rules {
 /// Builds the operator.
 pub fn close<'scope, K: Key, A: Aggregate>(
     panes: StreamVec<'scope, EventTimeMs, SharedPane<K, A>>,
-    rules: Rules,
+    rules: Rules<A>,
     summary: Option<Rc<Summary<K, A>>>,
     attempt: Arc<Attempt>,
 ) -> Closings<'scope, K, A> {
@@ -75,7 +87,7 @@ pub fn close<'scope, K: Key, A: Aggregate>(
     let mut rows = OutputBuilder::from(rows);
     let mut changes = OutputBuilder::from(changes);
     builder.build(move |_| {
-        let mut state = WindowState::new(rules.windows, rules.allowed_lateness_ms);
+        let mut state = rules.state();
         let mut contributions = Contributions::new(rules.clone());
         let mut agenda: BTreeMap<EventTimeMs, Due<K, A>> = BTreeMap::new();
         move |frontiers| {
@@ -92,7 +104,7 @@ pub fn close<'scope, K: Key, A: Aggregate>(
                 let mut closed = state.close(arrival, due.closed.as_ref());
                 attempt.metrics.windows(worker, closed.rows.len(), state.entries(), state.panes());
                 if let Some(summary) = &summary {
-                    let updates = contributions.update(summary, arrival, &closed, &state);
+                    let updates = contributions.update(summary, arrival, &closed, &*state);
                     changes.session(&due.changes).give_iterator(updates.into_iter());
                 }
                 contributions.forget(&state.forget(arrival));

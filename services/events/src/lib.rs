@@ -56,16 +56,16 @@ pub struct OrderItem {
     pub unit_price_cents: u64,
 }
 
-/// How often a user ordered within a window. A higher `revision` of the same user and window replaces a lower one.
+/// How often a user ordered within a window, or a session. A higher `revision` of the same user and window replaces a lower one.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct WindowCount {
     /// The user.
     pub user_id: u64,
-    /// First instant of the window.
+    /// First instant of the window; of a session, the time of its first order.
     pub window_start: Timestamp,
-    /// First instant after the window.
+    /// First instant after the window; of a session, the gap after its last order.
     pub window_end: Timestamp,
-    /// Orders in the window; at least one.
+    /// Orders in the window; at least one, or none once a session has become part of an earlier one.
     pub order_count: u64,
     /// Sum of their totals.
     pub total_cents: u64,

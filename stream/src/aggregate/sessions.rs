@@ -9,7 +9,8 @@ use crate::pane::EventTimeMs;
 ///
 /// A session that goes on beyond its window is cut there, so a window bounds how long a session, and what is kept of it, can
 /// become. A row holds all sessions of its window, and replaces them all when a late event makes one of two: nothing has to
-/// be retracted. What it costs is that sessions are told when their window ends, not when the gap has passed.
+/// be retracted. What it costs is that sessions are told when their window ends, not when the gap has passed; for that, see
+/// [`SessionWindows`](crate::SessionWindows).
 ///
 /// ```
 /// use stream::{Aggregate, Count, Sessions};
@@ -27,7 +28,7 @@ use crate::pane::EventTimeMs;
 #[serde(bound = "A: Aggregate")]
 pub struct Sessions<A, const GAP_MS: u64>(Vec<Session<A>>);
 
-/// One of a key's sessions.
+/// One of a key's sessions. As an aggregate, it takes for granted that what is merged belongs together.
 #[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(bound = "A: Aggregate")]
 pub struct Session<A> {
@@ -39,10 +40,25 @@ pub struct Session<A> {
     pub aggregate: A,
 }
 
+impl<A: Aggregate> Session<A> {
+    /// A single event.
+    pub fn of(event_ms: EventTimeMs, aggregate: A) -> Self {
+        Self { first_ms: event_ms, last_ms: event_ms, aggregate }
+    }
+}
+
+impl<A: Aggregate> Aggregate for Session<A> {
+    fn merge(&mut self, other: &Self) {
+        self.first_ms = self.first_ms.min(other.first_ms);
+        self.last_ms = self.last_ms.max(other.last_ms);
+        self.aggregate.merge(&other.aggregate);
+    }
+}
+
 impl<A: Aggregate, const GAP_MS: u64> Sessions<A, GAP_MS> {
     /// A single event.
     pub fn of(event_ms: EventTimeMs, aggregate: A) -> Self {
-        Self(vec![Session { first_ms: event_ms, last_ms: event_ms, aggregate }])
+        Self(vec![Session::of(event_ms, aggregate)])
     }
 
     /// The sessions, in order.
@@ -58,8 +74,7 @@ impl<A: Aggregate, const GAP_MS: u64> Aggregate for Sessions<A, GAP_MS> {
         self.0.dedup_by(|later, kept| {
             let is_same = later.first_ms <= kept.last_ms.saturating_add(GAP_MS);
             if is_same {
-                kept.last_ms = kept.last_ms.max(later.last_ms);
-                kept.aggregate.merge(&later.aggregate);
+                kept.merge(later);
             }
             is_same
         });

@@ -62,7 +62,7 @@ impl Ledger {
     pub fn plan(&self, boundary: EventTimeMs, committed: EventTimeMs) -> Plan {
         let partitions = self.partitions_at(boundary);
         let fresh = self.parts.iter().any(|part| part.first < boundary);
-        let closed_by = |part: &PartInfo| part.last + self.newest.fingerprint.window_ms;
+        let closed_by = |part: &PartInfo| part.last + self.newest.fingerprint.settles_within_ms();
         let rows_may_come = self.newest.parts.iter().any(|part| closed_by(part) > self.newest.boundary);
         if !fresh && !rows_may_come && same_positions(&partitions, &self.newest.partitions) {
             return Plan::Nothing;

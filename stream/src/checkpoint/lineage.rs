@@ -18,11 +18,15 @@
 //! - rows of windows that end by `until` have [`REVISIONS`] times the line added to their revision. So they replace
 //!   whatever earlier lines committed of their window, and no revision is ever committed twice.
 //!
+//! Rows of sessions are committed before the window ends that they are cut to: those are raised that start before `until`.
+//!
 //! What always holds: a row's revision is greater than that of every row that any earlier line committed for its key and
 //! window. What does not: records of the late and dead-letter topics have no revision; those that earlier lines committed
 //! after the branch stand there twice, with the same `source_partition` and `source_offset`. And a record that came just
 //! when its allowed lateness ended may have been counted on one line and be too late on the other. It is then on the late
-//! topic, and a row that held it stays if nothing else of its key and window comes.
+//! topic, and a row that held it stays if nothing else of its key and window comes. And a session that an earlier line told
+//! by itself may from the beginning be part of a longer one on the new line, which then does not tell that it is gone: of
+//! two sessions of a key that overlap, the one with the higher line in its revision stands.
 
 use serde::{Deserialize, Serialize};
 
@@ -122,9 +126,10 @@ impl Lineage {
         branches.map(|branch| branch.from).fold(progress.before, EventTimeMs::min)
     }
 
-    /// The revision, on this line, of what has `revision` by itself and belongs to a window that ends at `window_end`.
-    pub fn raised(&self, revision: u32, window_end: EventTimeMs) -> u32 {
-        if self.is_straight() || window_end > self.until() {
+    /// The revision, on this line, of what has `revision` by itself and can first be told at the boundary `first_row`: of a
+    /// window, its end.
+    pub fn raised(&self, revision: u32, first_row: EventTimeMs) -> u32 {
+        if self.is_straight() || first_row > self.until() {
             return revision;
         }
         self.line().saturating_mul(REVISIONS).saturating_add(revision.min(REVISIONS - 1))

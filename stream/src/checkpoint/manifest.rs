@@ -46,6 +46,9 @@ pub struct Fingerprint {
     pub slide_ms: u64,
     /// Length of panes.
     pub pane_ms: u64,
+    /// The gap that ends a session, if windows are sessions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_gap_ms: Option<u64>,
     /// Sink slots.
     pub slots: Slots,
 }
@@ -129,8 +132,14 @@ impl Fingerprint {
             window_ms: windows.size_ms(),
             slide_ms: windows.slide_ms(),
             pane_ms: windows.pane_ms(),
+            session_gap_ms: windows.gap_ms(),
             slots,
         }
+    }
+
+    /// How long after a pane began rows may still come of it, if nothing follows.
+    pub fn settles_within_ms(&self) -> u64 {
+        self.session_gap_ms.map_or(self.window_ms, |gap_ms| self.window_ms.min(gap_ms + self.pane_ms))
     }
 }
 

@@ -4,6 +4,8 @@ use events::{ORDER_CREATED, Timestamp};
 use record_log::Record;
 use serde::Deserialize;
 
+use super::OrderTotals;
+use crate::aggregate::{Count, Sum};
 use crate::job::Rejected;
 use crate::pane::EventTimeMs;
 
@@ -14,6 +16,13 @@ pub struct Order {
     pub user_id: u64,
     /// For how much.
     pub total_cents: u64,
+}
+
+impl Order {
+    /// What is counted, and for whom.
+    pub fn counted(self) -> (u64, OrderTotals) {
+        (self.user_id, (Count(1), Sum(self.total_cents)))
+    }
 }
 
 /// The fields of [`events::OrderCreated`] that matter here.

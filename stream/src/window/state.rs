@@ -1,4 +1,5 @@
-//! The windows of one worker: a pure function of the closed panes that it was given, in order.
+//! The windows of one worker: a pure function of the closed panes that it was given, in order. [`State`] says what that is
+//! for any kind of window; [`WindowState`] is that of windows that tumble or slide.
 //!
 //! Closing pane `a` makes, at timestamp `a`,
 //! - a row for every key of the window that ends with the pane, if one does: revision 0;
@@ -15,6 +16,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::aggregate::{Aggregate, Key};
 use crate::flow::{Entry, Row, SharedPane};
 use crate::pane::{EventTimeMs, Windows};
+
+/// What is kept of closed panes, and the rows that it comes to.
+pub trait State<K, A> {
+    /// Closes the pane `arrival`, in which `closed` arrived (nothing, if none is given). Panes come in increasing order.
+    fn close(&mut self, arrival: EventTimeMs, closed: Option<&SharedPane<K, A>>) -> Closed<K, A>;
+    /// The next pane whose closing makes rows, or may.
+    fn next_due(&self) -> Option<EventTimeMs>;
+    /// Forgets what no record after the closed pane `arrival` can belong to, and says which windows that was of.
+    fn forget(&mut self, arrival: EventTimeMs) -> Vec<EventTimeMs>;
+    /// Hands over, for each key that has rows in a window, what these come to as they stand.
+    fn for_each_total(&self, window: EventTimeMs, each: &mut dyn FnMut(&K, &A));
+    /// The panes at which late entries changed rows of a window, over all keys; of sessions, those at which any row came.
+    fn corrections(&self, window: EventTimeMs) -> BTreeSet<EventTimeMs>;
+    /// How many entries are remembered.
+    fn entries(&self) -> usize;
+    /// How many panes are remembered.
+    fn panes(&self) -> usize;
+}
 
 /// The windows that are open, and those that can still be corrected.
 pub struct WindowState<K, A> {
@@ -38,7 +57,7 @@ struct PaneState<K, A> {
 pub struct Closed<K, A> {
     /// New and corrected rows.
     pub rows: Vec<Row<K, A>>,
-    /// The windows whose rows these are, in order.
+    /// The windows whose rows these are, in order; of sessions, those that they are cut to.
     pub windows: Vec<EventTimeMs>,
 }
 
@@ -55,60 +74,15 @@ impl<K: Key, A: Aggregate> WindowState<K, A> {
         Self { windows, allowed_lateness_ms, panes: BTreeMap::new(), open_ends: BTreeSet::new() }
     }
 
-    /// The next pane whose closing ends a window that holds something.
-    pub fn next_due(&self) -> Option<EventTimeMs> {
-        self.open_ends.first().map(|end| end - self.windows.pane_ms())
-    }
-
-    /// How many entries are remembered.
-    pub fn entries(&self) -> usize {
-        self.panes.values().map(PaneState::entries).sum()
-    }
-
-    /// How many panes are remembered.
-    pub fn panes(&self) -> usize {
-        self.panes.len()
-    }
-
-    /// Closes the pane `arrival`, in which `closed` arrived (nothing, if none is given).
-    pub fn close(&mut self, arrival: EventTimeMs, closed: Option<&SharedPane<K, A>>) -> Closed<K, A> {
-        let corrected = closed.map(|closed| self.take_in(closed)).unwrap_or_default();
-        let boundary = arrival + self.windows.pane_ms();
-        let mut rows = Vec::new();
-        let mut touched: BTreeSet<EventTimeMs> = corrected.iter().map(|(window, _)| *window).collect();
-        for (window, key) in &corrected {
-            rows.extend(self.row(*window, key));
-        }
-        if self.open_ends.remove(&boundary) {
-            let window = boundary - self.windows.size_ms();
-            self.for_each_row(window, |row| rows.push(row));
-            touched.insert(window);
-        }
-        Closed { rows, windows: touched.into_iter().collect() }
-    }
-
-    /// Forgets the panes that no record after the closed pane `arrival` can belong to, and says which windows they were of.
-    pub fn forget(&mut self, arrival: EventTimeMs) -> Vec<EventTimeMs> {
-        let (windows, lateness, boundary) = (self.windows, self.allowed_lateness_ms, arrival + self.windows.pane_ms());
-        let last_needed = |pane: EventTimeMs| windows.last_correction(windows.last_end(pane));
-        let is_needed = |pane: EventTimeMs| last_needed(pane).saturating_add(lateness) > boundary;
-        let mut forgotten = Vec::new();
-        while let Some(entry) = self.panes.first_entry().filter(|entry| !is_needed(*entry.key())) {
-            forgotten.extend(windows.containing(*entry.key()));
-            entry.remove();
-        }
-        forgotten.dedup();
-        forgotten
-    }
-
     /// Every row of a window as it stands.
-    pub fn for_each_row(&self, window: EventTimeMs, mut each: impl FnMut(Row<K, A>)) {
+    fn for_each_row(&self, window: EventTimeMs, mut each: impl FnMut(Row<K, A>)) {
         if let Some(entries) = self.only_on_time(window) {
             let row = |entry: &Entry<K, A>| Row {
                 window_start: window,
                 key: entry.key.clone(),
                 aggregate: entry.aggregate.clone(),
                 revision: 0,
+                is_gone: false,
             };
             return entries.iter().map(row).for_each(each);
         }
@@ -123,13 +97,6 @@ impl<K: Key, A: Aggregate> WindowState<K, A> {
             }
         }
         folded.into_iter().filter_map(|(key, folded)| folded.into_row(window, key)).for_each(&mut each);
-    }
-
-    /// The panes at which late entries arrived after the window's end, over all keys.
-    pub fn corrections(&self, window: EventTimeMs) -> BTreeSet<EventTimeMs> {
-        let end = window + self.windows.size_ms();
-        let late = self.panes.range(self.windows.panes(window)).flat_map(|(_, state)| state.late.values().flatten());
-        late.map(|(arrival, _)| *arrival).filter(|arrival| *arrival >= end).collect()
     }
 
     /// Takes a closed pane in, and says which rows of closed windows it corrects, each once and in order.
@@ -184,6 +151,62 @@ impl<K: Key, A: Aggregate> WindowState<K, A> {
     }
 }
 
+impl<K: Key, A: Aggregate> State<K, A> for WindowState<K, A> {
+    fn close(&mut self, arrival: EventTimeMs, closed: Option<&SharedPane<K, A>>) -> Closed<K, A> {
+        let corrected = closed.map(|closed| self.take_in(closed)).unwrap_or_default();
+        let boundary = arrival + self.windows.pane_ms();
+        let mut rows = Vec::new();
+        let mut touched: BTreeSet<EventTimeMs> = corrected.iter().map(|(window, _)| *window).collect();
+        for (window, key) in &corrected {
+            rows.extend(self.row(*window, key));
+        }
+        if self.open_ends.remove(&boundary) {
+            let window = boundary - self.windows.size_ms();
+            self.for_each_row(window, |row| rows.push(row));
+            touched.insert(window);
+        }
+        Closed { rows, windows: touched.into_iter().collect() }
+    }
+
+    fn next_due(&self) -> Option<EventTimeMs> {
+        self.open_ends.first().map(|end| end - self.windows.pane_ms())
+    }
+
+    fn forget(&mut self, arrival: EventTimeMs) -> Vec<EventTimeMs> {
+        let (windows, lateness, boundary) = (self.windows, self.allowed_lateness_ms, arrival + self.windows.pane_ms());
+        let last_needed = |pane: EventTimeMs| windows.last_correction(windows.last_end(pane));
+        let is_needed = |pane: EventTimeMs| last_needed(pane).saturating_add(lateness) > boundary;
+        let mut forgotten = Vec::new();
+        while let Some(entry) = self.panes.first_entry().filter(|entry| !is_needed(*entry.key())) {
+            forgotten.extend(windows.containing(*entry.key()));
+            entry.remove();
+        }
+        forgotten.dedup();
+        forgotten
+    }
+
+    fn for_each_total(&self, window: EventTimeMs, each: &mut dyn FnMut(&K, &A)) {
+        match self.only_on_time(window) {
+            Some(entries) => entries.iter().for_each(|entry| each(&entry.key, &entry.aggregate)),
+            None => self.for_each_row(window, |row| each(&row.key, &row.aggregate)),
+        }
+    }
+
+    fn corrections(&self, window: EventTimeMs) -> BTreeSet<EventTimeMs> {
+        let end = window + self.windows.size_ms();
+        let late = self.panes.range(self.windows.panes(window)).flat_map(|(_, state)| state.late.values().flatten());
+        late.map(|(arrival, _)| *arrival).filter(|arrival| *arrival >= end).collect()
+    }
+
+    fn entries(&self) -> usize {
+        self.panes.values().map(PaneState::entries).sum()
+    }
+
+    fn panes(&self) -> usize {
+        self.panes.len()
+    }
+}
+
 impl<K, A> PaneState<K, A> {
     fn on_time(&self) -> &[Entry<K, A>] {
         self.on_time.as_ref().map_or(&[], |closed| closed.on_time())
@@ -221,7 +244,7 @@ impl<A: Aggregate> Folded<A> {
     fn into_row<K>(self, window_start: EventTimeMs, key: K) -> Option<Row<K, A>> {
         let corrections = u32::try_from(self.corrections.len()).unwrap_or(u32::MAX);
         let revision = if self.in_time { corrections } else { corrections.saturating_sub(1) };
-        self.aggregate.map(|aggregate| Row { window_start, key, aggregate, revision })
+        self.aggregate.map(|aggregate| Row { window_start, key, aggregate, revision, is_gone: false })
     }
 }
 

@@ -5,28 +5,33 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rand::RngExt;
+use rand::rngs::SmallRng;
 use record_log::simulated::{Call, Fault, SimulatedLog};
-use stream::{JobError, Settings, Stop};
+use stream::{Aggregate, JobError, Key, Run, Settings, Stop};
 
 use crate::oracle::{World, random, settings, windows};
 
 /// What happened in a life.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Life {
+pub enum Life {
     Finished,
     Died,
 }
 
-/// Runs the job in a process whose call number `at` on the log meets `fault`.
-fn live(world: &World, settings: &Settings, at: u64, fault: Fault) -> Life {
+/// Runs a job on `log`, in a process whose call number `at` on it meets `fault`.
+pub fn live<K: Key, A: Aggregate>(
+    log: &SimulatedLog,
+    (at, fault): (u64, Fault),
+    job: impl FnOnce(SimulatedLog) -> Run<K, A>,
+) -> Life {
     let calls = Arc::new(AtomicU64::new(0));
-    let process: SimulatedLog = world.log.process(move |call: &Call<'_>| {
+    let process: SimulatedLog = log.process(move |call: &Call<'_>| {
         // Readers ask all the time: what matters is when something is opened, sent or committed.
         let matters = !matches!(call, Call::Poll { .. } | Call::Offsets { .. });
         let number = if matters { calls.fetch_add(1, Ordering::SeqCst) } else { u64::MAX };
         if number == at { fault } else { Fault::None }
     });
-    let (job, stop) = (world.job(process.clone(), settings), Stop::default());
+    let (job, stop) = (job(process.clone()), Stop::default());
     match std::thread::scope(|scope| scope.spawn(|| job.run(&stop)).join()) {
         Ok(Ok(())) if !process.is_dead() => Life::Finished,
         Ok(Err(JobError::Worker(_) | JobError::Publish(_))) | Err(_) => Life::Died,
@@ -35,6 +40,12 @@ fn live(world: &World, settings: &Settings, at: u64, fault: Fault) -> Life {
             Life::Died
         }
     }
+}
+
+/// A fault, and the number of the call that meets it.
+pub fn any_fault(random: &mut SmallRng) -> (u64, Fault) {
+    let faults = [Fault::CrashBefore, Fault::CrashAfter, Fault::LoseReply, Fault::Unavailable];
+    (random.random_range(0..60), faults[random.random_range(0..4)])
 }
 
 #[test]
@@ -47,11 +58,10 @@ fn whatever_call_a_job_dies_at_everything_is_counted_once() {
         for _ in 0..random.random_range(2..=5) {
             world.publish(random.random_range(0..80), &mut random);
             let settings = Settings { workers: random.random_range(1..=3), ..first.clone() };
-            let fault = [Fault::CrashBefore, Fault::CrashAfter, Fault::LoseReply, Fault::Unavailable]
-                [random.random_range(0..4)];
-            let at = random.random_range(0..60);
+            let (at, fault) = any_fault(&mut random);
             println!("seed {seed}: {} records, {fault:?} at call {at}, {settings:?}", world.records.len());
-            deaths += u64::from(live(&world, &settings, at, fault) == Life::Died);
+            let life = live(&world.log, (at, fault), |log| world.job(log, &settings));
+            deaths += u64::from(life == Life::Died);
         }
         world.run(&first).unwrap();
         world.check();

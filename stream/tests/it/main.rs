@@ -11,6 +11,7 @@ mod damage;
 mod fallback;
 mod oracle;
 mod refusals;
+mod sessions;
 mod status;
 mod tidy;
 mod windows;

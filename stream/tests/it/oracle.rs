@@ -14,7 +14,7 @@ use record_log::{Cleanup, Delivery, NewRecord, Record, RecordLog, TopicSpec};
 use stream::checkpoint::store::CheckpointStore;
 use stream::metrics::Metrics;
 use stream::run::system_clock;
-use stream::{Count, Job, JobError, Output, Pipeline, Rejected, Run, Settings, Stop, Windows};
+use stream::{Aggregate, Count, Job, JobError, Key, Output, Pipeline, Rejected, Run, Settings, Stop, Windows};
 
 /// Where everything happens: a log, a store of checkpoints, and what was put in.
 pub struct World {
@@ -30,7 +30,7 @@ pub struct World {
 type Row = (u64, u64, u32, u64);
 
 /// A window's distinct keys, its count, and its first keys with their counts.
-type Summary = (u64, u64, Vec<(u64, u64)>);
+pub type Summary = (u64, u64, Vec<(u64, u64)>);
 
 impl World {
     /// An empty topic of so many partitions.
@@ -71,8 +71,18 @@ impl World {
 
     /// A job over this world, as process `log` runs it.
     pub fn job(&self, log: SimulatedLog, settings: &Settings) -> Run<u64, Count> {
+        self.run_of(pipeline(self.windows), log, settings)
+    }
+
+    /// Another job over this world.
+    pub fn run_of<K: Key, A: Aggregate>(
+        &self,
+        pipeline: Pipeline<K, A>,
+        log: SimulatedLog,
+        settings: &Settings,
+    ) -> Run<K, A> {
         Run {
-            pipeline: pipeline(self.windows),
+            pipeline,
             settings: Settings { until_end: true, ..settings.clone() },
             log: Arc::new(log),
             store: CheckpointStore::new(self.objects.clone(), Path::default(), "counts"),
@@ -159,7 +169,7 @@ impl World {
     }
 
     /// The records of a topic whose values are numbers.
-    fn numbers(&self, topic: &str) -> Vec<Vec<u64>> {
+    pub fn numbers(&self, topic: &str) -> Vec<Vec<u64>> {
         let text = |value: Vec<u8>| String::from_utf8(value).unwrap();
         let values = self.log.records(topic).into_iter().map(|record| text(record.value.unwrap()));
         values.map(|value| value.split(' ').map(|number| number.parse().unwrap()).collect()).collect()
@@ -181,17 +191,11 @@ impl World {
 
 /// Counts of keys, and the totals of windows with their first three keys.
 fn pipeline(windows: Windows) -> Pipeline<u64, Count> {
-    let write = |numbers: &[u64], output: &mut Output| {
-        let text: Vec<String> = numbers.iter().map(u64::to_string).collect();
-        output.value.extend(text.join(" ").bytes());
-    };
     Job::new("counts")
-        .source("events", |record: &Record<'_>| {
-            parse(record.value.unwrap_or_default()).ok_or_else(|| Rejected::because("two numbers are expected"))
-        })
+        .source("events", decode)
         .window(windows)
         .aggregate(|key: u64| [(key, Count(1))])
-        .sink("counts", move |row, output| {
+        .sink("counts", |row, output| {
             output.key.extend(row.key.to_string().bytes());
             write(&[row.window_start, row.key, row.revision.into(), row.aggregate.0], output);
         })
@@ -201,12 +205,23 @@ fn pipeline(windows: Windows) -> Pipeline<u64, Count> {
             |(key, count), (other_key, other)| {
                 (std::cmp::Reverse(count), key).cmp(&(std::cmp::Reverse(other), other_key))
             },
-            move |totals, output| {
+            |totals, output| {
                 let mut numbers = vec![totals.window_start, totals.revision().into(), totals.keys, totals.aggregate.0];
                 numbers.extend(totals.top.iter().flat_map(|(key, count)| [*key, count.0]));
                 write(&numbers, output);
             },
         )
+}
+
+/// Understands a record: its event time and its key.
+pub fn decode(record: &Record<'_>) -> Result<(u64, u64), Rejected> {
+    parse(record.value.unwrap_or_default()).ok_or_else(|| Rejected::because("two numbers are expected"))
+}
+
+/// Writes numbers as a record's value.
+pub fn write(numbers: &[u64], output: &mut Output) {
+    let text: Vec<String> = numbers.iter().map(u64::to_string).collect();
+    output.value.extend(text.join(" ").bytes());
 }
 
 fn parse(value: &[u8]) -> Option<(u64, u64)> {

@@ -39,7 +39,10 @@ pub fn show(shown: &Shown) -> String {
         ["attempt".to_owned(), manifest.attempt.to_string()],
         ["boundary".to_owned(), instant(manifest.boundary)],
         ["topic".to_owned(), fingerprint.topic.clone()],
-        ["windows".to_owned(), format!("{window}, one every {slide}, in panes of {pane}")],
+        match fingerprint.session_gap_ms.map(duration) {
+            None => ["windows".to_owned(), format!("{window}, one every {slide}, in panes of {pane}")],
+            Some(gap) => ["sessions".to_owned(), format!("gap {gap}, cut every {window}, in panes of {pane}")],
+        },
         ["sink slots".to_owned(), fingerprint.slots.count().to_string()],
     ]);
     facts.extend(manifest.lineage.branches().iter().map(|branch| {

@@ -54,16 +54,19 @@ impl JobError {
         }
     }
 
-    /// The process is to be started again. One of several processes is also started again when it was only left behind by
-    /// the others, or died of a panic: they wait for it.
-    pub fn is_for_a_new_start(&self) -> bool {
+    /// Another attempt of the same job has begun meanwhile: this one must not go on.
+    pub fn is_superseded(&self) -> bool {
         matches!(
             self,
             Self::Publish(PublishError::Fenced { .. })
                 | Self::Recover(RecoverError::Superseded { .. })
                 | Self::Store(StoreError::Taken(_))
-                | Self::Worker(_)
-        ) || self.is_passing()
+        )
+    }
+
+    /// The process is to be started again by whoever started it.
+    pub fn is_for_a_new_start(&self) -> bool {
+        matches!(self, Self::Worker(_)) || self.is_passing()
     }
 }
 

@@ -17,21 +17,31 @@
 //!    the checkpoint is read. A process that was only asleep meanwhile finds its line to process 0 cut.
 //! 3. Links carry the attempt's number, so none is ever made between two attempts.
 //! 4. A process that goes away without having finished ends the attempt in all others, at once: they exit, each with
-//!    [`EXIT_START_AGAIN`], and are started again by their supervisors.
+//!    [`EXIT_START_AGAIN`], and are started again by their supervisors. One that hangs is as good as gone when process 0
+//!    has not heard of it for the silence limit, or it has not heard of process 0 ([`pulse`]).
+//! 5. Who calls proves that it knows the job's [`secret`] before it is listened to, and so does who answers. Without a
+//!    secret nobody beyond this machine is called or answered, unless told so.
 //!
-//! What it leaves to others: the network must let only the job's own machines reach these addresses, for the links are
-//! neither encrypted nor authenticated.
+//! What it leaves to others: links are not encrypted. The network between machines must be one that nobody else listens to
+//! or changes.
 
 mod line;
 pub mod mesh;
+mod pulse;
 pub mod rendezvous;
+pub mod secret;
 
 use std::net::{TcpListener, ToSocketAddrs};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::attempt::JobError;
 use crate::checkpoint::manifest::Fingerprint;
 use crate::settings::Guarantee;
+use secret::{Secret, SecretError, Trust};
 
 /// The exit code of a process whose attempt is over, but not the job: `EX_TEMPFAIL` of BSD's sysexits.
 pub const EXIT_START_AGAIN: u8 = 75;
@@ -50,6 +60,22 @@ pub struct Membership {
     /// Address of each process, host:port, comma separated and in order; by default ports from 5110 of this machine
     #[arg(long, env = "TIDEMARK_HOSTS", value_delimiter = ',', value_name = "HOST:PORT")]
     pub hosts: Vec<String>,
+
+    /// How long a process may say nothing before it counts as hanging, and the attempt ends in all
+    #[arg(long, env = "TIDEMARK_SILENCE_LIMIT", default_value = "10s", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub silence_limit: Duration,
+
+    /// Secret of at least 32 bytes by which the processes know each other, the same for all of them
+    #[arg(long, env = "TIDEMARK_CLUSTER_SECRET", hide_env_values = true, value_name = "SECRET")]
+    pub cluster_secret: Option<Secret>,
+
+    /// File that holds the secret
+    #[arg(long, env = "TIDEMARK_CLUSTER_SECRET_FILE", value_name = "FILE", conflicts_with = "cluster_secret")]
+    pub cluster_secret_file: Option<PathBuf>,
+
+    /// Run with processes on other machines without a secret: whoever reaches the addresses can join the job and end it
+    #[arg(long, env = "TIDEMARK_ALLOW_OPEN_LINKS")]
+    pub allow_open_links: bool,
 }
 
 /// The processes of a job, as one of them sees them.
@@ -58,11 +84,17 @@ pub struct Members {
     pub process: u16,
     /// Where each listens.
     pub hosts: Vec<String>,
+    /// How long one may say nothing.
+    pub silence_limit: Duration,
+    /// By what it knows the others.
+    pub trust: Arc<Trust>,
     listener: TcpListener,
 }
 
 /// Where processes listen by default.
 const FIRST_PORT: u16 = 5110;
+/// A process that is only busy may be silent for a good part of a second.
+const LEAST_SILENCE: Duration = Duration::from_secs(1);
 
 /// Why processes cannot run a job together.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +126,17 @@ pub enum ClusterError {
     /// A process went away in the middle of the attempt.
     #[error("process {0} went away: the attempt ends in all processes")]
     Lost(u16),
+    /// A process hangs, or is cut off.
+    #[error("process {process} has said nothing for {limit:?}: the attempt ends in all processes")]
+    Silent {
+        /// The other process.
+        process: u16,
+        /// How long it was waited for.
+        limit: Duration,
+    },
+    /// Another attempt has begun meanwhile: the other processes went on without this one.
+    #[error("the job went on without this process: {0}")]
+    LeftBehind(#[source] Box<JobError>),
     /// The topic has more partitions than the attempt knows.
     #[error("partitions were added: all processes start again to take them in")]
     PartitionsAdded,
@@ -122,6 +165,8 @@ pub struct Terms {
     pub guarantee: Guarantee,
     /// Whether the job ends.
     pub until_end: bool,
+    /// How long a process may say nothing.
+    pub silence_limit_ms: u64,
 }
 
 impl Membership {
@@ -140,6 +185,13 @@ impl Membership {
         if self.processes == 1 {
             return Ok(None);
         }
+        if self.silence_limit < LEAST_SILENCE {
+            return refuse(format!("the --silence-limit must be at least {LEAST_SILENCE:?}"));
+        }
+        let trust = self.trust();
+        let trust = trust.map_err(|error| {
+            ClusterError::Membership(format!("the --cluster-secret (TIDEMARK_CLUSTER_SECRET) cannot be used: {error}"))
+        })?;
         if self.hosts.is_empty() {
             self.hosts = (0..self.processes).map(|process| format!("127.0.0.1:{}", FIRST_PORT + process)).collect();
         }
@@ -149,15 +201,38 @@ impl Membership {
         let address = self.hosts[usize::from(self.process)].clone();
         let listen = |address: &String| TcpListener::bind(address.to_socket_addrs()?.collect::<Vec<_>>().as_slice());
         let listener = listen(&address);
-        let listener = listener.map_err(|source| ClusterError::Listen { process: self.process, address, source })?;
-        Ok(Some(Members::new(self.process, self.hosts, listener)))
+        let refuse_to_listen = |source| ClusterError::Listen { process: self.process, address: address.clone(), source };
+        let listener = listener.map_err(refuse_to_listen)?;
+        if !trust.reaches(listener.local_addr().map_err(refuse_to_listen)?.ip()) {
+            return refuse(beyond_reach(self.process, &address));
+        }
+        let members = Members::new(self.process, self.hosts, listener);
+        Ok(Some(Members { trust: Arc::new(trust), silence_limit: self.silence_limit, ..members }))
+    }
+
+    fn trust(&self) -> Result<Trust, SecretError> {
+        let from_file = self.cluster_secret_file.as_deref().map(Secret::read).transpose()?;
+        match self.cluster_secret.as_ref().or(from_file.as_ref()) {
+            Some(secret) => Trust::by(secret),
+            None if self.allow_open_links => Ok(Trust::anybody()),
+            None => Ok(Trust::this_machine()),
+        }
     }
 }
 
+/// Why an address cannot be used without a secret.
+fn beyond_reach(process: u16, address: &str) -> String {
+    format!(
+        "the address of process {process}, {address}, is beyond this machine: give all processes the same \
+         TIDEMARK_CLUSTER_SECRET, or say --allow-open-links"
+    )
+}
+
 impl Members {
-    /// Process `process` of those at `hosts`, with the listener that is bound to its address.
+    /// Process `process` of those at `hosts`, all on this machine, with the listener that is bound to its address.
     pub fn new(process: u16, hosts: Vec<String>, listener: TcpListener) -> Self {
-        Self { process, hosts, listener }
+        let trust = Arc::new(Trust::this_machine());
+        Self { process, hosts, silence_limit: Duration::from_secs(10), trust, listener }
     }
 
     /// How many processes there are.
@@ -169,7 +244,10 @@ impl Members {
 impl ClusterError {
     /// Starting again may help.
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Line { .. } | Self::Lost(_) | Self::PartitionsAdded)
+        matches!(
+            self,
+            Self::Line { .. } | Self::Lost(_) | Self::Silent { .. } | Self::LeftBehind(_) | Self::PartitionsAdded
+        )
     }
 }
 
@@ -178,7 +256,15 @@ mod tests {
     use super::*;
 
     fn membership(processes: u16, process: u16, hosts: &[&str]) -> Membership {
-        Membership { processes, process, hosts: hosts.iter().map(|host| (*host).to_owned()).collect() }
+        Membership {
+            processes,
+            process,
+            hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+            silence_limit: Duration::from_secs(10),
+            cluster_secret: None,
+            cluster_secret_file: None,
+            allow_open_links: false,
+        }
     }
 
     #[test]
@@ -193,6 +279,20 @@ mod tests {
         assert_eq!(error(membership(3, 0, &["a:1", "b:1"])), "2 addresses are given for 3 processes");
         let unknown = error(membership(2, 1, &["127.0.0.1:0", "no-such-host.invalid:1"]));
         assert!(unknown.starts_with("process 1 cannot listen at no-such-host.invalid:1: "), "{unknown}");
+    }
+
+    #[test]
+    fn beyond_this_machine_processes_need_a_secret_or_are_told_to_do_without() {
+        let wide = || membership(2, 0, &["0.0.0.0:0", "127.0.0.1:1"]);
+        let refused = wide().join().err().unwrap().to_string();
+        assert!(refused.contains("TIDEMARK_CLUSTER_SECRET") && refused.contains("0.0.0.0:0"), "{refused}");
+        assert!(Membership { allow_open_links: true, ..wide() }.join().is_ok());
+        let secret = |text: &str| Membership { cluster_secret: Some(text.into()), ..wide() };
+        assert!(secret("0123456789abcdef0123456789abcdef").join().is_ok());
+        let short = secret("guess me").join().err().unwrap().to_string();
+        assert!(short.contains("32 bytes") && !short.contains("guess"), "{short}");
+        let file = Membership { cluster_secret_file: Some("/nowhere/secret".into()), ..wide() };
+        assert!(file.join().err().unwrap().to_string().contains("TIDEMARK_CLUSTER_SECRET"));
     }
 
     #[test]

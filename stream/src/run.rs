@@ -101,13 +101,19 @@ impl<K: Key, A: Aggregate> Run<K, A> {
             let begun = std::time::Instant::now();
             match self.attempt(&runtime, stop) {
                 Ok(Ending::Done) => return Ok(()),
-                Ok(Ending::PartitionsAdded) if self.members.is_some() => Err(ClusterError::PartitionsAdded)?,
+                Ok(Ending::PartitionsAdded) if self.members.is_some() => {
+                    return Err(ClusterError::PartitionsAdded.into());
+                }
                 Ok(Ending::PartitionsAdded) => tracing::warn!("partitions were added, starting again to take them in"),
                 Err(error) if error.is_passing() && self.members.is_none() => {
                     self.metrics.trouble(&error);
                     tracing::warn!(%error, delay_ms = delay.as_millis(), "the attempt ended, starting again");
                     stop.wait(delay);
                     delay = if begun.elapsed() > HEALTHY { FIRST_DELAY } else { (delay * 2).min(LAST_DELAY) };
+                }
+                // The others wait for it: a process alone that was superseded ends for good, or the two would fight for ever.
+                Err(error) if error.is_superseded() && self.members.is_some() => {
+                    return Err(ClusterError::LeftBehind(Box::new(error)).into());
                 }
                 Err(error) => return Err(error),
             }
@@ -160,7 +166,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         let (builders, carriers) = mesh.connect(workers, &attempt)?;
         let outcome = self.work(builders, shared, owned);
         if attempt.is_over() {
-            mesh.cut(carriers);
+            carriers.cut();
         } else {
             carriers.finish();
         }

@@ -6,11 +6,13 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
-use aws_sdk_dynamodb::error::{BuildError, DisplayErrorContext, SdkError};
+use aws_sdk_dynamodb::error::{BuildError, SdkError};
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType,
     ScalarAttributeType, TableStatus, TimeToLiveSpecification,
 };
+
+use crate::in_one_line;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(2);
@@ -218,9 +220,9 @@ fn attributes(keys: &[Key]) -> Result<Vec<AttributeDefinition>, BuildError> {
 fn refused<E, R>(table: &'static str, error: SdkError<E, R>) -> TableError
 where
     E: std::error::Error + 'static,
-    R: std::fmt::Debug,
+    R: std::fmt::Debug + 'static,
 {
-    TableError::Refused { table, reason: DisplayErrorContext(error).to_string() }
+    TableError::Refused { table, reason: in_one_line(&error) }
 }
 
 fn unbuildable(table: &'static str, error: &BuildError) -> TableError {

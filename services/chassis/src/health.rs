@@ -6,7 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::State;
@@ -18,6 +18,8 @@ use serde::Serialize;
 
 use crate::Json;
 
+/// While a process is this young, what it depends on may be about to start as well.
+const STARTING: Duration = Duration::from_secs(10);
 /// A check that takes longer counts as failed.
 const CHECK_LIMIT: Duration = Duration::from_secs(2);
 
@@ -35,6 +37,7 @@ struct Inner {
     concern: Concern,
     checks: Mutex<BTreeMap<String, Check>>,
     failing: Mutex<BTreeMap<String, String>>,
+    since: Instant,
     draining: AtomicBool,
     holds: AtomicUsize,
 }
@@ -78,12 +81,14 @@ impl Health {
             concern,
             checks: Mutex::default(),
             failing: Mutex::default(),
+            since: Instant::now(),
             draining: AtomicBool::new(false),
             holds: AtomicUsize::new(0),
         }))
     }
 
-    /// Adds a check, or replaces the one of this name. Why it failed is logged when that changes, not shown.
+    /// Adds a check, or replaces the one of this name. Why it failed is logged when that changes, not shown; a warning
+    /// only once the process is old enough for everything to be there.
     pub fn register<F, R, E>(&self, name: &str, check: F)
     where
         F: Fn() -> R + Send + Sync + 'static,
@@ -148,6 +153,7 @@ impl Health {
     fn note(&self, name: &str, failure: Option<&String>) {
         let mut failing = self.0.failing.lock().unwrap_or_else(PoisonError::into_inner);
         match failure {
+            Some(reason) if self.0.since.elapsed() < STARTING => tracing::debug!(check = name, %reason, "not ready yet"),
             Some(reason) if failing.get(name) != Some(reason) => {
                 tracing::warn!(check = name, %reason, "not ready");
                 failing.insert(name.to_owned(), reason.clone());

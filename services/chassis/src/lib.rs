@@ -7,6 +7,7 @@
 mod application;
 pub mod auth;
 mod backoff;
+mod causes;
 pub mod dynamodb;
 mod extract;
 mod health;
@@ -23,6 +24,7 @@ mod trace;
 
 pub use application::application;
 pub use backoff::{Backoff, retry};
+pub use causes::in_one_line;
 pub use extract::{Json, Path, Query};
 pub use health::{Health, Hold};
 pub use metrics::Metrics;

@@ -9,7 +9,7 @@ use std::error::Error;
 use std::future::Future;
 use std::time::Duration;
 
-use chassis::Shutdown;
+use chassis::{Shutdown, in_one_line};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
@@ -152,20 +152,6 @@ fn describe(panic: JoinError) -> String {
 pub struct PartError {
     name: &'static str,
     failure: Failure,
-}
-
-/// An error with what lies behind it, in one line; a cause that its error has said already is not said again.
-pub(crate) fn in_one_line(error: &(dyn Error + 'static)) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if !line.contains(&text) {
-            line = format!("{line}: {text}");
-        }
-        cause = error.source();
-    }
-    line
 }
 
 #[cfg(test)]

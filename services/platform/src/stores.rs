@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
+use chassis::in_one_line;
 use chassis::sql::{self, Database};
 use record_log::{LogError, LogSettings, RecordLog};
 use url::Url;
@@ -15,7 +16,7 @@ use url::Url;
 use crate::config::StoreSettings;
 use crate::data_folder::{DataFolder, DataFolderError};
 use crate::dynamodb_endpoint::{DynamoDbEndpoint, EndpointError};
-use crate::parts::{Parts, Stage, in_one_line};
+use crate::parts::{Parts, Stage};
 
 /// What `--dynamodb` says for AWS itself.
 const AWS: &str = "aws";

@@ -4,7 +4,6 @@ mod reservations;
 
 use std::str::FromStr;
 
-use aws_sdk_dynamodb::error::DisplayErrorContext;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -166,7 +165,7 @@ impl From<StoreError> for Problem {
             StoreError::Busy => Self::unavailable("too many others change the same product"),
             StoreError::Unreadable(error) => Self::internal(error),
             StoreError::DynamoDb(error) => {
-                tracing::warn!(error = %DisplayErrorContext(&error), "DynamoDB failed");
+                tracing::warn!(error = in_one_line(&*error), "DynamoDB failed");
                 Self::unavailable("the catalogue cannot be reached")
             }
         }

@@ -153,7 +153,9 @@ impl Health {
     fn note(&self, name: &str, failure: Option<&String>) {
         let mut failing = self.0.failing.lock().unwrap_or_else(PoisonError::into_inner);
         match failure {
-            Some(reason) if self.0.since.elapsed() < STARTING => tracing::debug!(check = name, %reason, "not ready yet"),
+            Some(reason) if self.0.since.elapsed() < STARTING => {
+                tracing::debug!(check = name, %reason, "not ready yet")
+            }
             Some(reason) if failing.get(name) != Some(reason) => {
                 tracing::warn!(check = name, %reason, "not ready");
                 failing.insert(name.to_owned(), reason.clone());

@@ -63,7 +63,7 @@ pub enum Kept {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// DynamoDB refused or did not answer; a write may have happened.
-    #[error("DynamoDB failed: {}", aws_sdk_dynamodb::error::DisplayErrorContext(.0))]
+    #[error("DynamoDB failed: {}", chassis::in_one_line(&**.0))]
     DynamoDb(#[source] Box<aws_sdk_dynamodb::Error>),
     /// An item does not read as what it should be.
     #[error("an item cannot be read: {0}")]

@@ -2,6 +2,7 @@
 //! names. Without it the second half is skipped, and says so.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use chassis::sql::{Database, connect};
@@ -13,7 +14,8 @@ pub async fn on_each_database(test: impl AsyncFn(Database)) {
     let sqlite = SqliteFile::new();
     test(sqlite.open()).await;
     let Ok(server) = std::env::var("TIDEMARK_TEST_MYSQL") else {
-        eprintln!("SKIPPED: MySQL, for TIDEMARK_TEST_MYSQL is not set (mysql://user:password@host:port/database)");
+        let why = "TIDEMARK_TEST_MYSQL is not set (mysql://user:password@host:port/database)";
+        writeln!(std::io::stderr(), "SKIPPED: MySQL: {why}").unwrap();
         return;
     };
     let name = format!("tidemark_test_{}", Uuid::new_v4().simple());

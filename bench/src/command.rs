@@ -28,6 +28,8 @@ pub enum Command {
     Throughput(crate::throughput::Args),
     /// Measures how long after a window's end its results can be read.
     Latency(crate::latency::Args),
+    /// Measures the job's memory on backlogs, uneven partitions and a sink that stalls.
+    Pressure(crate::pressure::Args),
     /// Measures checkpoints, and starts from them, by the size of the state.
     Recovery(crate::recovery::Args),
 }
@@ -49,6 +51,7 @@ impl Command {
             Self::Browser(args) => args.run()?,
             Self::Throughput(args) => args.run()?,
             Self::Latency(args) => args.run()?,
+            Self::Pressure(args) => args.run()?,
             Self::Recovery(args) => args.run()?,
         }
         Ok(())

@@ -12,12 +12,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use events::{ORDERS, OrderCreated, Timestamp, WindowCount};
-use record_log::{LogError, RecordLog};
+use record_log::RecordLog;
 
 use crate::compare::{Verdict, compare};
-use crate::counterparts::{Cache, CounterpartError, Server, kafka};
-use crate::generate::{self, GenerateError};
-use crate::job::{Job, JobError, run_name};
+use crate::counterparts::{Cache, Server, kafka};
+use crate::generate;
+use crate::job::{Job, RunError, run_name};
 use crate::machine;
 use crate::oracle::{self, Expected};
 use crate::orders::{OrderSettings, Spread};
@@ -71,26 +71,14 @@ pub enum CrashError {
     /// A process did not end when it was asked to, or not well.
     #[error("process {0} {1}")]
     Ended(u16, String),
-    /// The job could not be started.
+    /// It did not come so far.
     #[error(transparent)]
-    Job(#[from] JobError),
-    /// There is no Kafka.
-    #[error(transparent)]
-    Counterpart(#[from] CounterpartError),
-    /// The orders could not be published.
-    #[error(transparent)]
-    Generate(#[from] GenerateError),
-    /// The results could not be read.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// The system refused.
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
+    Run(RunError),
 }
 
-impl From<LogError> for CrashError {
-    fn from(error: LogError) -> Self {
-        ReadError::from(error).into()
+impl<E: Into<RunError>> From<E> for CrashError {
+    fn from(error: E) -> Self {
+        Self::Run(error.into())
     }
 }
 

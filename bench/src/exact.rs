@@ -1,12 +1,12 @@
 //! `bench exact`: orders through the real job on real Kafka, and every count held against the oracle.
 
 use events::ORDERS;
-use record_log::{LogError, RecordLog};
+use record_log::RecordLog;
 
 use crate::compare::{Verdict, compare};
-use crate::counterparts::{Broker, Cache, CounterpartError};
-use crate::generate::{self, GenerateError, Target};
-use crate::job::{Job, JobError, run_name};
+use crate::counterparts::{Broker, Cache};
+use crate::generate::{self, Target};
+use crate::job::{Job, RunError, run_name};
 use crate::oracle;
 use crate::orders::{OrderSettings, Value};
 use crate::read::{self, ReadError};
@@ -36,21 +36,15 @@ pub enum ExactError {
     /// The results are not what they must be.
     #[error("the results are not exact")]
     NotExact,
-    /// The job failed.
+    /// It did not come so far.
     #[error(transparent)]
-    Job(#[from] JobError),
-    /// There is no Kafka.
-    #[error(transparent)]
-    Counterpart(#[from] CounterpartError),
-    /// The orders could not be published.
-    #[error(transparent)]
-    Generate(#[from] GenerateError),
-    /// The results could not be read.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// The log could not be opened.
-    #[error(transparent)]
-    Log(#[from] LogError),
+    Run(RunError),
+}
+
+impl<E: Into<RunError>> From<E> for ExactError {
+    fn from(error: E) -> Self {
+        Self::Run(error.into())
+    }
 }
 
 impl Args {

@@ -120,7 +120,7 @@ pub(crate) fn send(
         Value::Malformed(bytes) => bytes.as_deref(),
     };
     let key = made.user_id.to_string();
-    publisher.send(NewRecord { topic, partition: None, key: Some(key.as_bytes()), value, headers: &[] })
+    publisher.send(NewRecord { topic, partition: made.partition, key: Some(key.as_bytes()), value, headers: &[] })
 }
 
 /// Sleeps until the record that comes after `sent` others is due.

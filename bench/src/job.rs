@@ -6,9 +6,13 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use events::{ANALYTICS_RESULTS, ANALYTICS_SUMMARIES, ORDERS_DEAD_LETTER, ORDERS_LATE};
+use record_log::LogError;
 
 use crate::binaries::{self, NotBuilt};
+use crate::counterparts::CounterpartError;
+use crate::generate::GenerateError;
 use crate::process::{Ended, Lifetime, Process};
+use crate::read::ReadError;
 
 /// A job that has not ended by then hangs.
 const LIMIT: Duration = Duration::from_secs(600);
@@ -39,6 +43,29 @@ pub enum JobError {
     /// It is not there.
     #[error(transparent)]
     NotBuilt(#[from] NotBuilt),
+}
+
+/// Why a command that runs the job on real Kafka came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The job failed.
+    #[error(transparent)]
+    Job(#[from] JobError),
+    /// There is no Kafka.
+    #[error(transparent)]
+    Counterpart(#[from] CounterpartError),
+    /// The orders could not be published.
+    #[error(transparent)]
+    Generate(#[from] GenerateError),
+    /// The results could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The log could not be opened.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The system refused.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
 }
 
 impl Job<'_> {

@@ -10,12 +10,11 @@ use std::time::{Duration, Instant};
 use events::{ORDERS, Timestamp, WindowCount};
 use record_log::{LogError, RecordLog, Signal};
 
-use crate::counterparts::{Broker, Cache, CounterpartError};
+use crate::counterparts::{Broker, Cache};
 use crate::generate::{self, GenerateError, Target};
-use crate::job::{Job, JobError, run_name};
+use crate::job::{Job, RunError, run_name};
 use crate::machine;
 use crate::orders::{OrderSettings, Spread};
-use crate::read::ReadError;
 
 /// Results of these first windows are left out: the job is still starting.
 const WARM_UP: Duration = Duration::from_secs(10);
@@ -63,26 +62,14 @@ pub enum LatencyError {
     /// A result is no result.
     #[error("a result cannot be read: {0}")]
     Result(#[from] serde_json::Error),
-    /// The job failed.
+    /// It did not come so far.
     #[error(transparent)]
-    Job(#[from] JobError),
-    /// There is no Kafka.
-    #[error(transparent)]
-    Counterpart(#[from] CounterpartError),
-    /// The orders could not be published.
-    #[error(transparent)]
-    Generate(#[from] GenerateError),
-    /// The results could not be read.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// The system refused.
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
+    Run(RunError),
 }
 
-impl From<LogError> for LatencyError {
-    fn from(error: LogError) -> Self {
-        ReadError::from(error).into()
+impl<E: Into<RunError>> From<E> for LatencyError {
+    fn from(error: E) -> Self {
+        Self::Run(error.into())
     }
 }
 

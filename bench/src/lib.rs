@@ -23,6 +23,7 @@ pub mod machine;
 pub mod oracle;
 pub mod orders;
 pub mod platform;
+pub mod pressure;
 pub mod process;
 pub mod read;
 pub mod recovery;

@@ -59,6 +59,8 @@ pub enum Spread {
 pub struct Made {
     /// The key: the user's id in decimal.
     pub user_id: u64,
+    /// Where it belongs, if its key does not say.
+    pub partition: Option<u32>,
     /// The value.
     pub value: Value,
 }
@@ -122,7 +124,7 @@ impl Maker {
         let order = self.order(number, user_id);
         let malformed = self.random.random_bool(self.settings.malformed);
         let value = if malformed { Value::Malformed(self.spoil(&order)) } else { Value::Order(order) };
-        Made { user_id, value }
+        Made { user_id, partition: None, value }
     }
 
     fn user(&mut self) -> u64 {

@@ -9,11 +9,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use events::{ORDERS, Timestamp};
-use record_log::LogError;
 
-use crate::counterparts::{Broker, Cache, CounterpartError};
-use crate::generate::{self, GenerateError, Target};
-use crate::job::{Job, JobError, run_name};
+use crate::counterparts::{Broker, Cache};
+use crate::generate::{self, Target};
+use crate::job::{Job, RunError, run_name};
 use crate::machine::{self, mib};
 use crate::orders::{OrderSettings, Spread};
 use crate::process::Ended;
@@ -37,32 +36,12 @@ pub struct Args {
     brokers: Option<String>,
 }
 
-/// Why there are no figures.
-#[derive(Debug, thiserror::Error)]
-pub enum RecoveryError {
-    /// The job failed.
-    #[error(transparent)]
-    Job(#[from] JobError),
-    /// There is no Kafka.
-    #[error(transparent)]
-    Counterpart(#[from] CounterpartError),
-    /// The orders could not be published.
-    #[error(transparent)]
-    Generate(#[from] GenerateError),
-    /// The log could not be opened.
-    #[error(transparent)]
-    Log(#[from] LogError),
-    /// The system refused.
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
-}
-
 impl Args {
     /// Measures and prints.
     ///
     /// # Errors
-    /// [`RecoveryError`].
-    pub fn run(self) -> Result<(), RecoveryError> {
+    /// [`RunError`].
+    pub fn run(self) -> Result<(), RunError> {
         let cache = Cache::open()?;
         let folder = cache.scratch("recovery")?;
         let broker = Broker::given_or_started(self.brokers.as_deref(), &cache, folder.path())?;
@@ -83,7 +62,7 @@ impl Args {
         Ok(())
     }
 
-    fn measure(&self, orders: u64, brokers: &str, folder: &Path) -> Result<(u64, Ended), RecoveryError> {
+    fn measure(&self, orders: u64, brokers: &str, folder: &Path) -> Result<(u64, Ended), RunError> {
         let run = format!("{}-{orders}", run_name());
         let input = format!("{ORDERS}-{run}");
         let made = OrderSettings {

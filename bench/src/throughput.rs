@@ -10,13 +10,13 @@ use std::time::Duration;
 use events::{ORDERS, WindowCount};
 use record_log::RecordLog;
 
-use crate::counterparts::{Broker, Cache, CounterpartError};
+use crate::counterparts::{Broker, Cache};
 use crate::flink::{Flink, FlinkError};
 use crate::generate;
-use crate::job::{Job, JobError, run_name};
+use crate::job::{Job, RunError, run_name};
 use crate::machine::{self, mib};
 use crate::process::{Ended, Lifetime, Process};
-use crate::read::{self, ReadError};
+use crate::read;
 
 /// Neither generating nor reading takes longer, or it hangs.
 const LIMIT: Duration = Duration::from_secs(1_200);
@@ -64,21 +64,24 @@ pub enum ThroughputError {
         /// What there was.
         orders: u64,
     },
-    /// The job failed.
-    #[error(transparent)]
-    Job(#[from] JobError),
     /// Flink failed.
     #[error(transparent)]
-    Flink(#[from] FlinkError),
-    /// The results could not be read.
+    Flink(FlinkError),
+    /// It did not come so far.
     #[error(transparent)]
-    Read(#[from] ReadError),
-    /// There is no Kafka.
-    #[error(transparent)]
-    Counterpart(#[from] CounterpartError),
-    /// The system refused.
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
+    Run(RunError),
+}
+
+impl<E: Into<RunError>> From<E> for ThroughputError {
+    fn from(error: E) -> Self {
+        Self::Run(error.into())
+    }
+}
+
+impl From<FlinkError> for ThroughputError {
+    fn from(error: FlinkError) -> Self {
+        Self::Flink(error)
+    }
 }
 
 impl Args {
@@ -96,7 +99,7 @@ impl Args {
         self.generate(broker.address(), &topic)?;
         self.read(broker.address(), &topic)?; // warms the page cache for both
         let flink = self.flink.then(|| Flink::prepare(&cache, folder.path())).transpose()?;
-        let log = generate::kafka(broker.address()).map_err(ReadError::from)?;
+        let log = generate::kafka(broker.address())?;
         let mut measured = Measured::default();
         println!("{:<16} {:>8} {:>10} {:>12} {:>9}", "", "wall s", "CPU-s", "CPU-s/1 M", "peak MiB");
         for number in 0..self.runs {
@@ -231,7 +234,7 @@ fn ours(command: &'static str, arguments: &[&str]) -> Result<Ended, ThroughputEr
 }
 
 /// The middle value, or the mean of the two in the middle.
-fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) }

@@ -79,6 +79,19 @@ pub fn launch(cache: &Cache, data: &Path) -> Result<Launch> {
     })
 }
 
+/// Changes a setting of a topic, given as `name=value`.
+///
+/// # Errors
+/// When Kafka's tool cannot be run, or the broker refuses.
+pub fn alter_topic(cache: &Cache, brokers: &str, topic: &str, setting: &str) -> Result<()> {
+    let jars = maven::jars(cache, "kafka", POM)?;
+    let mut tool = Command::new("java");
+    tool.args(java_arguments(&jars, &["-XX:TieredStopAtLevel=1"]));
+    tool.args(["kafka.admin.ConfigCommand", "--bootstrap-server", brokers, "--alter", "--entity-type", "topics"]);
+    tool.args(["--entity-name", topic, "--add-config", setting]);
+    debian::run("changing a setting of a topic", tool)
+}
+
 fn format(jars: &Path, configuration: &Path) -> Result<()> {
     let mut tool = Command::new("java");
     tool.args(java_arguments(jars, &["-XX:TieredStopAtLevel=1"]));

@@ -131,13 +131,11 @@ pub fn report(troubles: &[Trouble], results: &[(WindowCount, u64)]) {
         }
     }
     recoveries.sort_by(f64::total_cmp);
-    let (median, longest) = (recoveries.get(recoveries.len() / 2), recoveries.last());
-    println!(
-        "{} troubles survived, {} of them kills of a process; from a kill to the first result of a window that ended after it: \
-         median {:.2} s, at most {:.2} s",
-        troubles.len(),
-        recoveries.len(),
-        median.unwrap_or(&0.0),
-        longest.unwrap_or(&0.0)
-    );
+    print!("{} troubles survived, {} of them kills of a process", troubles.len(), recoveries.len());
+    match (recoveries.get(recoveries.len() / 2), recoveries.last()) {
+        (Some(median), Some(longest)) => println!(
+            "; from a kill to the first result of a window that ended after it: median {median:.2} s, at most {longest:.2} s"
+        ),
+        _ => println!(),
+    }
 }

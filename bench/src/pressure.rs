@@ -1,0 +1,204 @@
+//! `bench pressure`: more input than the job can take at once, and output that is not taken.
+//!
+//! Each case is a backlog that the job reads to its end. What is measured is the memory that it needs for that, which
+//! must not grow with the backlog; what is checked is that every count is right.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use events::{ORDERS, OrderCreated, Timestamp};
+use record_log::RecordLog;
+
+use crate::compare::{Verdict, compare};
+use crate::counterparts::{Broker, Cache, kafka};
+use crate::generate::{self, Target};
+use crate::job::{Job, RunError, run_name};
+use crate::machine::{self, mib};
+use crate::oracle;
+use crate::orders::{Made, OrderSettings, Spread};
+use crate::process::Ended;
+use crate::read;
+
+/// The window of the job's default settings.
+const WINDOW_MS: u64 = 60_000;
+const PARTITIONS: u32 = 4;
+/// The partition that is busier than the others, or further behind.
+const ODD: u32 = PARTITIONS - 1;
+/// How many times as busy.
+const BUSIER: u64 = 10;
+/// The second day of 2025.
+const START_MS: u64 = 1_735_776_000_000;
+const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
+/// How much event time a backlog covers.
+const SPAN: Duration = Duration::from_secs(30 * 60);
+/// How often it is looked whether there are results.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Measures the job's memory on backlogs, uneven partitions and a sink that stalls, and checks every count.
+#[derive(Debug, clap::Parser)]
+pub struct Args {
+    /// Orders of each case.
+    #[arg(long, default_value_t = 5_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    orders: u64,
+    /// How many users order.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
+    users: u64,
+    /// Only these cases, comma separated.
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Case::Even, Case::Busy, Case::Behind, Case::Stalled])]
+    cases: Vec<Case>,
+    /// For how long the sink takes nothing, where it stalls.
+    #[arg(long, default_value = "1m", value_parser = humantime::parse_duration)]
+    stall: Duration,
+    /// Workers of the job.
+    #[arg(long, default_value_t = 2)]
+    workers: u32,
+}
+
+/// What is wrong with the input or output.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum Case {
+    /// Nothing: all partitions hold as much, of the same time.
+    Even,
+    /// One partition holds ten times as much as each of the others, of the same time.
+    Busy,
+    /// One partition holds what happened a day before.
+    Behind,
+    /// Kafka takes no results for a while.
+    Stalled,
+}
+
+/// Why there are no figures, or bad ones.
+#[derive(Debug, thiserror::Error)]
+pub enum PressureError {
+    /// The results are not what they must be.
+    #[error("the results are not exact")]
+    NotExact,
+    /// It did not come so far.
+    #[error(transparent)]
+    Run(RunError),
+}
+
+impl<E: Into<RunError>> From<E> for PressureError {
+    fn from(error: E) -> Self {
+        Self::Run(error.into())
+    }
+}
+
+impl Args {
+    /// Measures, checks and prints.
+    ///
+    /// # Errors
+    /// [`PressureError::NotExact`] when a count is wrong; others when it did not come to a verdict.
+    pub fn run(self) -> Result<(), PressureError> {
+        let cache = Cache::open()?;
+        println!("{}", machine::describe());
+        println!("{:<10} {:>12} {:>8} {:>12} {:>9}", "case", "orders", "wall s", "CPU-s/1 M", "peak MiB");
+        let measured = self.cases.iter().map(|case| self.measure(*case, &cache)).collect::<Result<Vec<_>, _>>()?;
+        if measured.iter().all(Verdict::is_exact) { Ok(()) } else { Err(PressureError::NotExact) }
+    }
+
+    /// Every case has a broker of its own: a backlog fills the disk.
+    fn measure(&self, case: Case, cache: &Cache) -> Result<Verdict, PressureError> {
+        let folder = cache.scratch("pressure")?;
+        let broker = Broker::from(kafka::start(cache, &folder.path().join("kafka"))?);
+        let log = generate::kafka(broker.address())?;
+        let run = run_name();
+        let input = format!("{ORDERS}-{run}");
+        let backlog = Backlog::of(case, self.orders, self.users);
+        generate::publish(&*log, Target { topic: &input, partitions: PARTITIONS, rate: None }, backlog.records())?;
+        let job =
+            Job { brokers: broker.address(), run: &run, input: &input, workers: self.workers, folder: folder.path() };
+        let ended = match case {
+            Case::Stalled => self.run_stalled(&*log, &job, cache)?,
+            _ => job.run_to_end(&[])?,
+        };
+        report(case, self.orders, &ended);
+        let expected = oracle::counts(backlog.orders(), WINDOW_MS);
+        let mut verdict = compare(&expected, read::all_json(&*log, &job.output())?, WINDOW_MS);
+        verdict.compare_number("orders too late", 0, read::count(&*log, &job.late())?);
+        if !verdict.is_exact() {
+            println!("{verdict}");
+        }
+        Ok(verdict)
+    }
+
+    /// As soon as there are results, their topic asks for one replica more than there is: the broker refuses whatever
+    /// is to be acknowledged by all.
+    fn run_stalled(&self, log: &dyn RecordLog, job: &Job<'_>, cache: &Cache) -> Result<Ended, PressureError> {
+        let require = |replicas: u32| {
+            let setting = format!("min.insync.replicas={replicas}");
+            kafka::alter_topic(cache, job.brokers, &job.output(), &setting)
+        };
+        std::thread::scope(|scope| {
+            let running = scope.spawn(|| job.run_to_end(&[]));
+            while read::count(log, &job.output())? == 0 && !running.is_finished() {
+                sleep(LOOK_EVERY);
+            }
+            require(2)?;
+            let stalled_at = read::count(log, &job.output())?;
+            sleep(self.stall);
+            let passed = read::count(log, &job.output())? - stalled_at;
+            require(1)?;
+            println!("{:<10} the sink took nothing for {} s ({passed} results)", "", self.stall.as_secs());
+            Ok(running.join().expect("running a child does not panic")?)
+        })
+    }
+}
+
+/// What a topic holds: one partition of it may be unlike the others.
+struct Backlog {
+    case: Case,
+    most: OrderSettings,
+    behind: OrderSettings,
+}
+
+impl Backlog {
+    fn of(case: Case, orders: u64, users: u64) -> Self {
+        let behind = if case == Case::Behind { orders / u64::from(PARTITIONS) } else { 0 };
+        let settings = |orders, start_ms, seed| OrderSettings {
+            orders,
+            users,
+            spread: Spread::Uniform,
+            start: Timestamp::from_ms(start_ms).expect("a day in 2025"),
+            span: SPAN,
+            disorder: Duration::from_secs(5),
+            late: 0.0,
+            malformed: 0.0,
+            seed,
+        };
+        Self { case, most: settings(orders - behind, START_MS, 1), behind: settings(behind, START_MS - DAY_MS, 2) }
+    }
+
+    fn records(&self) -> impl Iterator<Item = Made> {
+        let placed =
+            (0..).zip(self.most.records()).map(|(number, made)| Made { partition: self.place(number), ..made });
+        placed.chain(self.behind.records().map(|made| Made { partition: Some(ODD), ..made }))
+    }
+
+    /// The partition of the record with this number; its key says when none.
+    fn place(&self, number: u64) -> Option<u32> {
+        let others = u64::from(ODD);
+        let place = match self.case {
+            Case::Even | Case::Stalled => return None,
+            Case::Behind => number % others,
+            Case::Busy => (number % (others + BUSIER)).min(others),
+        };
+        Some(u32::try_from(place).expect("partitions are few"))
+    }
+
+    fn orders(&self) -> impl Iterator<Item = OrderCreated> {
+        self.most.good().chain(self.behind.good())
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "orders are far fewer than 2^53")]
+fn report(case: Case, orders: u64, ended: &Ended) {
+    let name = case.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
+    let per_million = ended.cpu.as_secs_f64() / orders as f64 * 1e6;
+    println!(
+        "{name:<10} {orders:>12} {:>8.1} {per_million:>12.2} {:>9.0}",
+        ended.wall.as_secs_f64(),
+        mib(ended.peak_rss_bytes)
+    );
+}

@@ -3,6 +3,7 @@
 //! A step that fails fails the run; the steps after it run all the same, since each starts what it needs. Everything
 //! is built in the release profile, so that a fresh clone compiles its dependencies once.
 
+mod said;
 mod steps;
 
 use std::time::{Duration, Instant};
@@ -33,12 +34,14 @@ pub enum VerifyError {
     #[error("{0} failed")]
     Steps(usize),
     /// A command said no.
-    #[error("`{command}` ended with {status}")]
+    #[error("`{command}` ended with {status}\n{}", said.join("\n"))]
     Command {
         /// What was run.
         command: String,
         /// How it ended.
         status: std::process::ExitStatus,
+        /// The lines that tell why, as far as they can be told from the others.
+        said: Vec<String>,
     },
     /// A command could not be run at all.
     #[error("`{command}` cannot be run: {source}")]
@@ -114,15 +117,17 @@ impl Step {
     fn run(&self, context: &Context) -> Line {
         println!("\n══ {}: {}", self.name, self.about);
         let started = Instant::now();
-        let result = (self.run)(context);
-        if let Err(error) = &result {
-            println!("{}: {error}", self.name);
-        }
-        Line { name: self.name, result, took: started.elapsed() }
+        Line { name: self.name, result: (self.run)(context), took: started.elapsed() }
     }
 }
 
+/// What failed and why, then the table: a reader of a long log finds both at its end.
 fn report(lines: &[Line]) -> Result<(), VerifyError> {
+    for line in lines {
+        if let Err(error) = &line.result {
+            println!("\n══ {} failed: {error}", line.name);
+        }
+    }
     println!("\n{:<18} {:>7}  result", "step", "seconds");
     for line in lines {
         let result = match &line.result {

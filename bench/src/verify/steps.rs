@@ -4,10 +4,11 @@ use std::error::Error;
 use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader, PipeReader};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use clap::Parser;
 
+use super::said::Said;
 use super::{Context, Outcome, Step, VerifyError};
 use crate::counterparts::{self, Counterpart, Counterparts};
 use crate::process::Lifetime;
@@ -73,14 +74,14 @@ fn tests(context: &Context) -> StepResult {
     let data = context.cache.scratch("tests")?;
     let servers = Counterparts::start(&context.available, &context.cache, data.path(), Lifetime::OfItsThread)?;
     let mut command = Command::new("cargo");
-    // What a passing test said is shown as well: only so is one seen that skipped itself.
-    command.args(["test", "--release", "--workspace", "--locked", "--no-fail-fast", "--", "--show-output"]);
-    command.envs(servers.environment());
-    let skipped = run_and_collect(command, |line| {
-        let excused = |which: &Counterpart| !context.available.contains(which) && line.contains(which.variable());
-        line.contains("SKIPPED:") && !Counterpart::ALL.iter().any(excused)
-    })?;
-    if skipped.is_empty() { Ok(Outcome::Passed) } else { Err(VerifyError::Skipped(skipped.join("; "))) }
+    command.args(["test", "--release", "--workspace", "--locked", "--no-fail-fast"]).envs(servers.environment());
+    let said = run_and_keep(command)?;
+    let excused = |line: &str| {
+        let excuses = |which: &Counterpart| !context.available.contains(which) && line.contains(which.variable());
+        Counterpart::ALL.iter().any(excuses)
+    };
+    let skipped: Vec<_> = said.skipped.into_iter().filter(|line| !excused(line)).collect();
+    if skipped.is_empty() { Ok(Outcome::Passed) } else { Err(VerifyError::Skipped(skipped.join("\n"))) }
 }
 
 fn exact(context: &Context) -> StepResult {
@@ -135,25 +136,28 @@ fn cargo(arguments: &[&str], environment: &[(&str, &str)]) -> StepResult {
     run(command)
 }
 
-/// Runs the command in the root of the repository; it writes where we write.
-fn run(mut command: Command) -> StepResult {
-    let status = command.current_dir(root()).status();
-    passed(&command, status)
+fn run(command: Command) -> StepResult {
+    run_and_keep(command).map(|_| Outcome::Passed)
 }
 
-/// Runs the command likewise, and returns the lines that `wanted` picks from all that it writes.
-fn run_and_collect(mut command: Command, wanted: impl Fn(&str) -> bool) -> Result<Vec<String>, VerifyError> {
-    let mut collected = Vec::new();
+/// Runs the command in the root of the repository, shows what it writes, and keeps of that what matters.
+fn run_and_keep(mut command: Command) -> Result<Said, VerifyError> {
+    let mut said = Said::default();
     let ended = spawn_piped(command.current_dir(root())).and_then(|(mut child, output)| {
         for line in BufReader::new(output).split(b'\n') {
             let line = String::from_utf8_lossy(&line?).into_owned();
             println!("{line}");
-            collected.extend(wanted(&line).then_some(line));
+            said.keep(line);
         }
         child.wait()
     });
-    passed(&command, ended)?;
-    Ok(collected)
+    let words = [command.get_program()].into_iter().chain(command.get_args()).map(OsStr::to_string_lossy);
+    let command = words.collect::<Vec<_>>().join(" ");
+    match ended {
+        Ok(status) if status.success() => Ok(said),
+        Ok(status) => Err(VerifyError::Command { command, status, said: said.why() }),
+        Err(source) => Err(VerifyError::NotRun { command, source }),
+    }
 }
 
 /// Starts the command with one pipe for both of its outputs, so that their lines keep their order.
@@ -163,16 +167,6 @@ fn spawn_piped(command: &mut Command) -> io::Result<(Child, PipeReader)> {
     // The command holds the pipe's other end as well; while it does, the output has no end.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     Ok((child?, output))
-}
-
-fn passed(command: &Command, ended: io::Result<ExitStatus>) -> StepResult {
-    let words = [command.get_program()].into_iter().chain(command.get_args()).map(OsStr::to_string_lossy);
-    let command = words.collect::<Vec<_>>().join(" ");
-    match ended {
-        Ok(status) if status.success() => Ok(Outcome::Passed),
-        Ok(status) => Err(VerifyError::Command { command, status }),
-        Err(source) => Err(VerifyError::NotRun { command, source }),
-    }
 }
 
 /// The root of the repository: the harness runs where it was built.
@@ -191,16 +185,26 @@ mod tests {
     }
 
     #[test]
-    fn what_is_looked_for_is_seen_on_either_output() {
-        let script = shell("echo wanted: one; echo passed; echo wanted: two >&2");
-        let seen = run_and_collect(script, |line| line.contains("wanted:")).unwrap();
-        assert_eq!(seen, ["wanted: one", "wanted: two"]);
+    fn a_skipped_test_is_seen_on_either_output() {
+        // Put together here, or the verification would take what it reads of this very test for a skipped one.
+        let script = shell("w=SKIPPED; echo $w: one; echo passed; echo $w: two >&2");
+        let seen = run_and_keep(script).unwrap().skipped;
+        assert!(seen.iter().map(|line| line.split_once(": ").unwrap().1).eq(["one", "two"]), "{seen:?}");
     }
 
     #[test]
-    fn a_command_that_ends_with_an_error_fails_its_step() {
-        let failed = run_and_collect(shell("exit 3"), |_| false);
-        assert!(matches!(failed, Err(VerifyError::Command { status, .. }) if status.code() == Some(3)));
+    fn a_command_that_ends_with_an_error_fails_its_step_and_says_why() {
+        let failed = run_and_keep(shell("echo a ... ok; echo b ... FAILED; echo its words; exit 3"));
+        let Err(VerifyError::Command { status, said, .. }) = failed else { panic!("it passed") };
+        assert_eq!((status.code(), said), (Some(3), vec!["b ... FAILED".to_owned(), "its words".to_owned()]));
+    }
+
+    #[test]
+    fn a_command_that_names_no_failure_is_told_by_its_last_words() {
+        let Err(VerifyError::Command { said, .. }) = run_and_keep(shell("echo no such file; exit 1")) else {
+            panic!("it passed")
+        };
+        assert_eq!(said, ["no such file"]);
     }
 
     #[test]

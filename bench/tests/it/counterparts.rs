@@ -1,5 +1,7 @@
 //! The real servers come up, come back, and keep what they were given.
 
+use std::io::Write;
+
 use bench::counterparts::{Cache, CounterpartError, dynamodb, kafka, mariadb};
 use bench::generate::{self, Target};
 use bench::read;
@@ -11,7 +13,7 @@ use crate::settings;
 fn may_start(variable: &str) -> bool {
     let may = std::env::var_os(variable).is_some();
     if !may {
-        println!("SKIPPED: {variable} is not set; `cargo verify` sets it");
+        writeln!(std::io::stderr(), "SKIPPED: {variable} is not set; `cargo verify` sets it").unwrap();
     }
     may
 }

@@ -1,5 +1,7 @@
 //! The real platform on its embedded stores: orders placed at the gateway come back as counts.
 
+use std::io::Write;
+
 use bench::binaries;
 use bench::end_to_end::{Customers, EndToEndError};
 use bench::platform::{self, Platform, Settings};
@@ -7,7 +9,7 @@ use bench::platform::{self, Platform, Settings};
 #[test]
 fn orders_placed_at_the_gateway_are_counted_per_user_and_minute() -> Result<(), EndToEndError> {
     if let Err(error) = binaries::find("platform") {
-        println!("SKIPPED: {error}");
+        writeln!(std::io::stderr(), "SKIPPED: {error}")?;
         return Ok(());
     }
     let folder = tempfile::tempdir()?;

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use chassis::auth::{Admin, Trusted};
-use chassis::{Cursor, Json, Limit, Page, PageQuery, Path, Problem, Query, Result};
+use chassis::{Cursor, Json, Limit, Page, PageQuery, Path, Problem, Query, Result, in_one_line};
 use events::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;

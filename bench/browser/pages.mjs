@@ -6,11 +6,11 @@ import { createServer, request } from "node:http";
 import { extname } from "node:path";
 
 const STOREFRONT = new URL("../../services/gateway/storefront/", import.meta.url);
-const PAGES = { "/": "index.html", "/live": "live.html", "/orders": "orders.html", "/docs": "docs.html" };
-const TYPES = { ".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml" };
+const PAGES = { "/": "index.html", "/live": "live.html", "/orders": "orders.html", "/files": "files.html", "/docs": "docs.html" };
+const TYPES = { ".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".woff2": "font/woff2" };
 const POLICY =
-  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
-  "form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+  "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self' blob:; " +
+  "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 const port = Number(process.argv[2] ?? 5050);
 const platform = process.argv[3] ?? "http://127.0.0.1:5000";

@@ -11,11 +11,22 @@ export async function sessions(visitor) {
     await page.goto("/orders");
     await signUp(page, "Ida", `ida-${Date.now()}@example.org`);
     await page.getByText("No orders yet").waitFor();
-    const before = await tamper(page, { expires_at_ms: 0 });
+    const before = await refreshToken(page);
+    await tamper(page, { expires_at_ms: 0 });
     const refused = listen(page, 401);
     await reload(page);
-    assert.notEqual((await kept(page)).refresh_token, before.refresh_token);
+    assert.notEqual((await refreshToken(page)).value, before.value);
     assert.deepEqual(refused, []);
+  });
+  await check("sessions: no script reads what a token is renewed with, and no other site uses it", async () => {
+    const { value, httpOnly, sameSite, path } = await refreshToken(page);
+    assert.deepEqual({ httpOnly, sameSite, path }, { httpOnly: true, sameSite: "Strict", path: "/api/users" });
+    const readable = await page.evaluate(() => JSON.stringify([document.cookie, { ...localStorage }, { ...sessionStorage }]));
+    assert.ok(!readable.includes(value));
+    // The cookie goes along here, as it would if a browser let another site's form send it.
+    const forged = await page.request.post("/api/users/refresh");
+    assert.equal(forged.status(), 415);
+    assert.equal((await refreshToken(page)).value, value);
   });
   await check("sessions: a token that is refused is renewed once, and the call sent again", async () => {
     const { access_token } = await kept(page);
@@ -37,7 +48,8 @@ export async function sessions(visitor) {
   await check("sessions: one that is over says so, and keeps the basket", async () => {
     await page.goto("/");
     await page.getByRole("button", { name: /^Add /, disabled: false }).first().click();
-    await tamper(page, { access_token: "a.e30.a", refresh_token: "no such token" });
+    await tamper(page, { access_token: "a.e30.a" });
+    await page.context().clearCookies();
     await page.locator("#open-basket").click();
     await page.getByRole("button", { name: "Place the order" }).click();
     await page.getByText("You are not logged in any more. Log in and try again.").waitFor();
@@ -50,11 +62,15 @@ export async function sessions(visitor) {
 
 const kept = (page) => page.evaluate(() => JSON.parse(localStorage.getItem("tidemark.session")));
 
-/** Changes what is kept of the session; gives what it was. */
+/** The cookie, which only the browser knows. */
+async function refreshToken(page) {
+  return (await page.context().cookies()).find(({ name }) => name === "tidemark_refresh");
+}
+
+/** Changes what is kept of the session. */
 async function tamper(page, changes) {
   const before = await kept(page);
   await page.evaluate((session) => localStorage.setItem("tidemark.session", JSON.stringify(session)), { ...before, ...changes });
-  return before;
 }
 
 async function reload(page) {

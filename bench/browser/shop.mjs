@@ -1,12 +1,13 @@
 // Clicks through the storefront as customers do: node shop.mjs [base address] [folder for screenshots].
-// The base address is also taken from BASE_URL, that of a platform with --auth enforced from ENFORCED_URL, the browser from
-// CHROMIUM.
+// The base address is also taken from BASE_URL, that of a platform with --auth enforced from ENFORCED_URL, its admin from
+// ADMIN_EMAIL and ADMIN_PASSWORD, the browser from CHROMIUM.
 
 import { mkdir } from "node:fs/promises";
 import { chromium } from "playwright-core";
 import { accounts, openAccount } from "./accounts.mjs";
 import { budget } from "./budget.mjs";
 import { docs } from "./docs.mjs";
+import { files, filesOnAPhone, guardedFiles } from "./files.mjs";
 import { keyboard } from "./keyboard.mjs";
 import { purchase } from "./purchase.mjs";
 import { check, conclude } from "./report.mjs";
@@ -16,6 +17,7 @@ import { Visitor } from "./visitor.mjs";
 
 const base = process.argv[2] ?? process.env.BASE_URL ?? "http://localhost:5000";
 const enforced = process.env.ENFORCED_URL;
+const admin = { email: process.env.ADMIN_EMAIL, password: process.env.ADMIN_PASSWORD };
 const folder = process.argv[3] ?? new URL("screenshots", import.meta.url).pathname;
 const FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync";
 
@@ -50,6 +52,7 @@ function holdQuiet({ device, errors }, expected) {
 async function wearOut() {
   await sessions(await arrive("desktop", enforced));
   await openAccount(await arrive("desktop"));
+  await guardedFiles(await arrive("desktop", enforced), admin);
 }
 
 // Some wait for a minute to close, and all can do so together.
@@ -60,6 +63,8 @@ await Promise.all(stories);
 await keyboard(await arrive("desktop"));
 await trouble(await arrive("desktop"));
 await docs(await arrive("phone"));
-await budget(await arrive("phone"));
+await files(await arrive("desktop"));
+await filesOnAPhone(await arrive("phone"));
+await budget(arrive);
 await browser.close();
 process.exitCode = conclude();

@@ -9,6 +9,8 @@ use crate::counterparts::{BROWSER, Cache, CounterpartError, provision};
 use crate::platform::{self, Platform, PlatformError, Settings};
 
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/browser");
+/// Who runs the shop that asks who calls: e-mail address and password.
+const ADMIN: [&str; 2] = ["captain@example.org", "steady as she goes"];
 
 /// Opens the storefront of fresh platforms in Chromium, buys something, sees it counted, and lives through an account.
 #[derive(Debug, clap::Parser)]
@@ -49,8 +51,16 @@ pub fn run(folder: &Path) -> Result<(), BrowserError> {
     provision(BROWSER)?;
     npm("npm ci", &["ci", "--no-audit", "--no-fund"], &[])?;
     let open = start(folder.join("open.log"), &[])?;
-    let enforced = start(folder.join("enforced.log"), &["--auth", "enforced"])?;
-    npm("npm test", &["test"], &[("BASE_URL", open.base()), ("ENFORCED_URL", enforced.base())])?;
+    let [email, password] = ADMIN;
+    let arguments = ["--auth", "enforced", "--users-admin-email", email, "--users-admin-password", password];
+    let enforced = start(folder.join("enforced.log"), &arguments)?;
+    let variables = [
+        ("BASE_URL", open.base()),
+        ("ENFORCED_URL", enforced.base()),
+        ("ADMIN_EMAIL", email.to_owned()),
+        ("ADMIN_PASSWORD", password.to_owned()),
+    ];
+    npm("npm test", &["test"], &variables)?;
     open.stop()?;
     enforced.stop()?;
     Ok(())
@@ -61,10 +71,10 @@ fn start(log: PathBuf, arguments: &[&str]) -> Result<Platform, BrowserError> {
     Ok(Platform::start(Settings { data: None, port_base: platform::free_port_base()?, arguments, log })?)
 }
 
-/// Runs npm in the folder of the scripts, which find the platforms by these variables.
-fn npm(what: &'static str, arguments: &[&str], platforms: &[(&str, String)]) -> Result<(), BrowserError> {
+/// Runs npm in the folder of the scripts, which find the platforms, and who runs the shop, by these variables.
+fn npm(what: &'static str, arguments: &[&str], variables: &[(&str, String)]) -> Result<(), BrowserError> {
     let mut command = Command::new("npm");
-    command.current_dir(SCRIPTS).args(arguments).envs(platforms.iter().map(|(name, base)| (name, base)));
+    command.current_dir(SCRIPTS).args(arguments).envs(variables.iter().map(|(name, value)| (name, value)));
     let status = command.status()?;
     if status.success() { Ok(()) } else { Err(BrowserError::Script(what, status)) }
 }

@@ -19,7 +19,7 @@ use flate2::write::GzEncoder;
 
 use files::{FILES, File};
 
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self' blob:; \
                       connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// Sent with every file. A file may be kept but not used before asking whether it changed: names stay, contents do not.
@@ -64,7 +64,7 @@ impl Asset {
     }
 
     fn answer(&self, asked: &HeaderMap) -> Response {
-        let is_gzip = takes_gzip(asked);
+        let is_gzip = takes_gzip(asked) && self.gzip.bytes.len() < self.plain.bytes.len();
         let form = if is_gzip { &self.gzip } else { &self.plain };
         let mut response = if has_already(asked, &form.etag) {
             StatusCode::NOT_MODIFIED.into_response()

@@ -1,6 +1,7 @@
 //! The routes of the users service.
 
 mod access;
+mod keeping;
 
 use std::sync::Arc;
 

@@ -38,7 +38,9 @@ pub struct Tokens {
     token_type: &'static str,
     /// Seconds until the access token runs out.
     expires_in: u64,
-    refresh_token: String,
+    /// Absent where the client has it in another way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refresh_token: Option<String>,
 }
 
 /// Gives out and takes back tokens.
@@ -74,6 +76,11 @@ impl Sessions {
     /// The keys that others verify with.
     pub fn keys(&self) -> &Arc<Keys> {
         &self.keys
+    }
+
+    /// How long a refresh token is good for.
+    pub fn refresh_life(&self) -> Duration {
+        self.refresh_life
     }
 
     /// A session for a user who has just shown who it is.
@@ -146,7 +153,8 @@ impl Sessions {
     }
 
     fn tokens(&self, access_token: String, refresh_token: String) -> Tokens {
-        Tokens { access_token, token_type: "Bearer", expires_in: self.access_life.as_secs(), refresh_token }
+        let (expires_in, refresh_token) = (self.access_life.as_secs(), Some(refresh_token));
+        Tokens { access_token, token_type: "Bearer", expires_in, refresh_token }
     }
 }
 

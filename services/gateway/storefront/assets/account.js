@@ -1,7 +1,7 @@
 // Who is shopping: log in, sign up, or, while the platform is open to all, be one of those who did. And the account of
 // whoever it is: details, password, a way out.
 
-import { call, isOpen, list } from "./api.js";
+import { BY_COOKIE, call, isOpen, list } from "./api.js";
 import { bearer, choose, customer, keepSession, leave, session } from "./customer.js";
 import { dialog, say } from "./dialog.js";
 import { button, deliberate, element, notice } from "./dom.js";
@@ -82,7 +82,7 @@ function signUp(open) {
 }
 
 async function beginSession(body) {
-  keepSession(await call("/users/login", { method: "POST", body, isAnonymous: true }));
+  keepSession(await call("/users/login", { method: "POST", body, headers: BY_COOKIE, isAnonymous: true }));
   return call(`/users/${bearer().id}`);
 }
 
@@ -121,6 +121,7 @@ async function account() {
       element("p", {}, element("strong", { class: "account-name" }, user.name), element("br"), element("span", { class: "soft small" }, user.email)),
       button("Log out", logOut, "quiet"),
     ),
+    bearer()?.isAdmin && aside("You run this shop.", element("a", { class: "button quiet", href: "/files" }, "Files")),
     details(user),
     disclosure("Change the password", password(user)),
     disclosure("Delete the account", remove(user)),
@@ -176,11 +177,10 @@ async function logOut() {
   opened.close();
   say("You are logged out.");
   if (!kept) return;
-  const body = { refresh_token: kept.refresh_token };
   try {
-    await call("/users/logout", { method: "POST", body, isAnonymous: true });
+    await call("/users/logout", { method: "POST", headers: BY_COOKIE, isAnonymous: true });
   } catch {
-    say("You are logged out here, but the shop could not be told.");
+    say("The shop could not be told. Log in and out again when it answers, if others use this browser.");
   }
 }
 

@@ -1,10 +1,14 @@
-// Speaks to the platform: JSON in, JSON out, problem documents (RFC 9457) as one kind of error.
+// Speaks to the platform: JSON or a file in, JSON or a picture out, problem documents (RFC 9457) as one kind of error.
 //
 // Every call shows the access token, if somebody is logged in. A token about to run out is renewed before a call, one that
-// was refused after it, once. A refresh token is good for one use, and two uses end the session: tabs take turns by a lock.
+// was refused after it, once. The refresh token is in a cookie that no script reads, sent along with `BY_COOKIE` alone. It is
+// good for one use, and two uses end the session: tabs take turns by a lock.
 
 import { observe } from "./clock.js";
 import { keepSession, leave, session } from "./customer.js";
+
+/** With this header what logs in, renews and logs out keeps the refresh token in a cookie. */
+export const BY_COOKIE = { "tidemark-session": "cookie" };
 
 const PATIENCE_MS = 15_000;
 /** A token with less to live is renewed: it might run out on its way. */
@@ -23,7 +27,10 @@ export class Problem extends Error {
   }
 }
 
-/** Calls /api + path. Throws a Problem for anything but success. What logs in and out `isAnonymous`: it shows no token. */
+/**
+ * Calls /api + path. Throws a Problem for anything but success. What logs in and out `isAnonymous`: it shows no token. A body
+ * that is a file is sent as it is, and needs more `patience`.
+ */
 export async function call(path, { isAnonymous = false, ...request } = {}) {
   const token = isAnonymous ? null : await accessToken();
   const answer = await send(path, request, token);
@@ -33,6 +40,12 @@ export async function call(path, { isAnonymous = false, ...request } = {}) {
   if (renewed) return read(await send(path, request, renewed));
   leave();
   throw new Problem(401, "You are not logged in any more. Log in and try again.");
+}
+
+/** A picture below /api as the address of an <img>, which by itself could show no token. It is the caller's to revoke. */
+export async function picture(path) {
+  const answer = await send(path, {}, await accessToken());
+  return answer.ok ? URL.createObjectURL(await answer.blob()) : read(answer);
 }
 
 /** Every item of a list, page after page, up to `most`. */
@@ -75,9 +88,8 @@ function renew(stale) {
     const kept = session();
     // Another call or another tab was faster.
     if (kept?.access_token !== stale) return kept?.access_token ?? null;
-    const body = { refresh_token: kept.refresh_token };
     try {
-      keepSession(await call("/users/refresh", { method: "POST", body, isAnonymous: true }));
+      keepSession(await call("/users/refresh", { method: "POST", headers: BY_COOKIE, isAnonymous: true }));
     } catch (problem) {
       if (problem.status !== 401) throw problem;
       leave();
@@ -94,17 +106,18 @@ function exclusively(work) {
   return done;
 }
 
-async function send(path, { method = "GET", body, headers = {} } = {}, token = null) {
+async function send(path, { method = "GET", body, headers = {}, patience = PATIENCE_MS } = {}, token = null) {
+  const isFile = body instanceof Blob;
   const request = {
     method,
     headers: {
       accept: "application/json",
-      ...(body && { "content-type": "application/json" }),
+      ...(body && { "content-type": isFile ? "application/octet-stream" : "application/json" }),
       ...(token && { authorization: `Bearer ${token}` }),
       ...headers,
     },
-    body: body && JSON.stringify(body),
-    signal: AbortSignal.timeout(PATIENCE_MS),
+    body: isFile ? body : body && JSON.stringify(body),
+    signal: AbortSignal.timeout(patience),
   };
   try {
     return await fetch(`/api${path}`, request);

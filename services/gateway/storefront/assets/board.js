@@ -75,8 +75,9 @@ function group(window, counts, names) {
   );
 }
 
+// Most often for an order that came late; or the stream job began anew from an older checkpoint, and counted again.
 function corrected({ revision }) {
-  return revision > 0 && element("span", { class: "corrected", title: `Revision ${revision}: a late order was added` }, "corrected");
+  return revision > 0 && element("span", { class: "corrected", title: `Counted again after its minute had closed: revision ${revision}` }, "counted again");
 }
 
 function announce({ start, orders, counts }) {

@@ -47,7 +47,10 @@ function show() {
 }
 
 function nothing() {
-  if (products.length === 0) return notice("The shelves are empty", "No product has been put into the catalogue yet.");
+  if (products.length === 0) {
+    const files = element("a", { class: "button quiet", href: "/files" }, "Upload a catalogue");
+    return notice("The shelves are empty", "No product has been put into the catalogue yet.", files);
+  }
   const reset = () => {
     search.value = "";
     choose(null);

@@ -1,8 +1,7 @@
 // Who is shopping, by which session, and what is in the basket: kept in this browser, shared by its tabs.
 //
-// The tokens are kept here too, so that a customer stays logged in over pages, tabs and days. Scripts of the page could
-// read them; the pages have none but their own, and their policy lets no other in. A cookie that no script sees would be
-// safer, and is for the service to set.
+// The access token is kept here too, for the pages and tabs to share; it is good for minutes. What it is renewed with, for
+// weeks, is in a cookie that no script sees.
 
 const CUSTOMER = "tidemark.customer";
 const SESSION = "tidemark.session";
@@ -21,15 +20,15 @@ export function choose(user) {
   write(CUSTOMER, user && { id: user.id, name: user.name, email: user.email });
 }
 
-/** {access_token, refresh_token, expires_at_ms} or null. */
+/** {access_token, expires_at_ms} or null. */
 export function session() {
   return read(SESSION, null);
 }
 
 /** Keeps what a log-in or a refresh answered; null ends it. */
 export function keepSession(tokens) {
-  const { access_token, refresh_token, expires_in } = tokens ?? {};
-  write(SESSION, tokens && { access_token, refresh_token, expires_at_ms: Date.now() + expires_in * 1_000 });
+  const { access_token, expires_in } = tokens ?? {};
+  write(SESSION, tokens && { access_token, expires_at_ms: Date.now() + expires_in * 1_000 });
 }
 
 /** {id, isAdmin}: whose session it is, as its access token says; null without one. */

@@ -25,3 +25,10 @@ export function date(at) {
 export function plural(count, noun) {
   return `${count.toLocaleString()} ${noun}${count === 1 ? "" : "s"}`;
 }
+
+/** 37701 → 37.7 kB */
+export function size(bytes) {
+  const at = Math.min(Math.floor((String(bytes).length - 1) / 3), 3);
+  if (at === 0) return plural(bytes, "byte");
+  return `${(bytes / 1_000 ** at).toLocaleString([], { maximumFractionDigits: 1 })} ${["", "kB", "MB", "GB"][at]}`;
+}

@@ -20,7 +20,6 @@ const USUAL_WAIT_MS = 10_000;
 const tide = gauge(document.querySelector("#tide"));
 const nowMinute = document.querySelector("#now-minute");
 const nowWords = document.querySelector("#now-words");
-const nowClosed = document.querySelector("#now-closed");
 const signal = document.querySelector("#signal");
 
 const counted = windows();
@@ -47,18 +46,20 @@ everySecond((now) => {
   const start = windowStart(now);
   tide.rise((now - start) / WINDOW_MS);
   nowMinute.textContent = `${minute(start)} is open`;
-  const seconds = Math.ceil((start + WINDOW_MS - now) / 1_000);
-  nowWords.textContent = `An order placed now will be counted when its minute closes, in ${seconds} s.`;
-  nowClosed.textContent = justClosed(now, start);
+  nowWords.textContent = justClosed(now, start) || whenCounted(start + WINDOW_MS - now);
   if (start !== shownMinute) {
     shownMinute = start;
     draw();
   }
 });
 
+function whenCounted(left) {
+  return `An order placed now is counted when its minute closes, in ${Math.ceil(left / 1_000)} s.`;
+}
+
 function justClosed(now, start) {
   const isWaiting = now - start < USUAL_WAIT_MS && !counted.has(start - WINDOW_MS);
-  return isWaiting ? `${minute(start - WINDOW_MS)} has just closed; stragglers are waited for.` : "";
+  return isWaiting ? `${minute(start - WINDOW_MS)} has just closed; late orders are waited for.` : "";
 }
 
 const open = await isOpen().catch(() => true);

@@ -11,8 +11,10 @@ async fn pages_come_with_their_type_and_a_policy_that_allows_nothing_from_elsewh
         ("/", "text/html; charset=utf-8"),
         ("/live", "text/html; charset=utf-8"),
         ("/orders", "text/html; charset=utf-8"),
+        ("/files", "text/html; charset=utf-8"),
         ("/assets/shop.js", "text/javascript; charset=utf-8"),
         ("/assets/base.css", "text/css; charset=utf-8"),
+        ("/assets/newsreader.woff2", "font/woff2"),
         ("/favicon.svg", "image/svg+xml"),
     ] {
         let page = gateway.get(path).await;
@@ -26,7 +28,7 @@ async fn pages_come_with_their_type_and_a_policy_that_allows_nothing_from_elsewh
 #[tokio::test]
 async fn a_page_refers_only_to_files_that_are_there() {
     let gateway = Gateway::start(config()).await;
-    for page in ["/", "/live", "/orders", "/docs"] {
+    for page in ["/", "/live", "/orders", "/files", "/docs"] {
         let html = gateway.get(page).await.text().await.unwrap();
         for reference in html.split(['"']).filter(|part| part.starts_with('/') && !part.contains('>')) {
             assert_eq!(gateway.get(reference).await.status(), 200, "{page} refers to {reference}");
@@ -37,7 +39,7 @@ async fn a_page_refers_only_to_files_that_are_there() {
 #[tokio::test]
 async fn modules_import_only_modules_that_are_there() {
     let gateway = Gateway::start(config()).await;
-    let mut waiting: Vec<String> = ["shop.js", "live.js", "orders.js", "docs.js"].map(str::to_owned).into();
+    let mut waiting: Vec<String> = ["shop.js", "live.js", "orders.js", "files.js", "docs.js"].map(str::to_owned).into();
     let mut seen = Vec::new();
     while let Some(name) = waiting.pop() {
         let module = gateway.get(&format!("/assets/{name}")).await;

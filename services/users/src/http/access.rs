@@ -12,14 +12,13 @@ use chassis::{Json, Path, Problem, Result};
 use events::Timestamp;
 use serde::Deserialize;
 
+use super::keeping::{Keeping, Shown};
 use super::{Users, no_such_user};
-use crate::session::Tokens;
+use crate::session::SessionError;
 use crate::user::{Email, Password};
 
 /// How long verifiers may keep the keys.
 const KEYS_KEPT: HeaderValue = HeaderValue::from_static("public, max-age=300");
-/// Tokens are nobody's but the client's.
-const NOT_KEPT: HeaderValue = HeaderValue::from_static("no-store");
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -30,19 +29,17 @@ pub(super) struct LogIn {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Refresh {
-    refresh_token: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct NewPassword {
     /// May be absent only where the user has none yet.
     current_password: Option<Password>,
     new_password: Password,
 }
 
-pub(super) async fn log_in(State(users): State<Users>, Json(log_in): Json<LogIn>) -> Result<impl IntoResponse> {
+pub(super) async fn log_in(
+    keeping: Keeping,
+    State(users): State<Users>,
+    Json(log_in): Json<LogIn>,
+) -> Result<impl IntoResponse> {
     let account = log_in.email.as_str();
     users.attempts.count(account, Instant::now()).map_err(too_many)?;
     let credentials = users.store.credentials_of(&log_in.email).await?;
@@ -52,16 +49,29 @@ pub(super) async fn log_in(State(users): State<Users>, Json(log_in): Json<LogIn>
         return Err(Problem::unauthorized("the e-mail address or the password is not right"));
     };
     users.attempts.forget(account);
-    Ok(private(users.sessions.begin(user.id, Timestamp::now()).await?))
+    let tokens = users.sessions.begin(user.id, Timestamp::now()).await?;
+    Ok(keeping.answer(tokens, users.sessions.refresh_life()))
 }
 
-pub(super) async fn refresh(State(users): State<Users>, Json(refresh): Json<Refresh>) -> Result<impl IntoResponse> {
-    Ok(private(users.sessions.refresh(&refresh.refresh_token, Timestamp::now()).await?))
+pub(super) async fn refresh(
+    keeping: Keeping,
+    State(users): State<Users>,
+    Shown(token): Shown,
+) -> Result<impl IntoResponse> {
+    let token = token.ok_or(SessionError::Refused)?;
+    let tokens = users.sessions.refresh(&token, Timestamp::now()).await?;
+    Ok(keeping.answer(tokens, users.sessions.refresh_life()))
 }
 
-pub(super) async fn log_out(State(users): State<Users>, Json(refresh): Json<Refresh>) -> Result<StatusCode> {
-    users.sessions.end(&refresh.refresh_token).await?;
-    Ok(StatusCode::NO_CONTENT)
+pub(super) async fn log_out(
+    keeping: Keeping,
+    State(users): State<Users>,
+    Shown(token): Shown,
+) -> Result<impl IntoResponse> {
+    if let Some(token) = token {
+        users.sessions.end(&token).await?;
+    }
+    Ok((StatusCode::NO_CONTENT, keeping.farewell(), ()))
 }
 
 /// Ends every session of the user: whoever knows the new password begins anew.
@@ -91,10 +101,6 @@ pub(super) async fn set_password(
 pub(super) async fn keys(State(users): State<Users>) -> Result<impl IntoResponse> {
     let keys = users.sessions.keys().published(Timestamp::now()).await?;
     Ok(([(header::CACHE_CONTROL, KEYS_KEPT)], Json(keys)))
-}
-
-fn private(tokens: Tokens) -> impl IntoResponse {
-    ([(header::CACHE_CONTROL, NOT_KEPT)], Json(tokens))
 }
 
 fn too_many(wait: std::time::Duration) -> Problem {

@@ -4,6 +4,7 @@
 
 mod client;
 mod contract;
+mod cookies;
 #[path = "../../../chassis/tests/it/databases.rs"]
 mod databases;
 mod enforced;

@@ -2,8 +2,9 @@
 //!
 //! The address is the connection's own, or, when that is a trusted proxy's, the last one of `X-Forwarded-For` that is not:
 //! what stands further left was written by strangers. One limit counts by address; of IPv6 by the first 64 bits, for a
-//! customer has all addresses of such a network. The other counts by account, from however many addresses it comes, and by
-//! address where no token is shown, or none that is good.
+//! customer has all addresses of such a network. Another counts by account, from however many addresses it comes, and by
+//! address where no token is shown, or none that is good. A third counts sign-ups by address: who may have as many accounts as
+//! they like has as many limits.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, Method};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use chassis::Problem;
@@ -27,6 +28,11 @@ use crate::proxy::X_FORWARDED_FOR;
 
 /// After so many requests, clients that have not been heard of for a while are forgotten.
 const REQUESTS_BETWEEN_CLEANINGS: u64 = 4_096;
+
+/// Sign-ups an hour from one address, where callers are asked who they are and no setting says otherwise.
+const SIGN_UPS_AN_HOUR: u32 = 60;
+/// Where accounts are made.
+const SIGN_UP: &str = "/api/users";
 
 /// Who opened the connection a request came by.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +48,7 @@ struct Clients {
     trusted: Vec<IpNet>,
     addresses: Option<Limiter>,
     accounts: Option<Limiter>,
+    sign_ups: Option<Limiter>,
     auth: Auth,
 }
 
@@ -60,12 +67,15 @@ struct Limiter {
 
 /// Lets each request of these routes know its [`Peer`], and refuses clients that come too often.
 pub(crate) fn know_clients(routes: Router, config: &Config, auth: Auth) -> Router {
-    let limiter =
-        |rate: Option<NonZeroU32>, burst: Option<_>| rate.map(|rate| Limiter::new(rate, burst.unwrap_or(rate)));
+    let limiter = |rate: Option<NonZeroU32>, burst: Option<_>| {
+        rate.map(|rate| Limiter::new(Quota::per_second(rate).allow_burst(burst.unwrap_or(rate))))
+    };
+    let sign_ups = config.sign_up_limit.unwrap_or(if auth.is_open() { 0 } else { SIGN_UPS_AN_HOUR });
     let clients = Arc::new(Clients {
         trusted: config.trusted_proxies.clone(),
         addresses: limiter(config.rate_limit, config.rate_burst),
         accounts: limiter(config.account_rate_limit, config.account_rate_burst),
+        sign_ups: NonZeroU32::new(sign_ups).map(|an_hour| Limiter::new(Quota::per_hour(an_hour))),
         auth,
     });
     routes.layer(from_fn_with_state(clients, admit))
@@ -77,7 +87,10 @@ async fn admit(State(clients): State<Arc<Clients>>, mut request: Request, next: 
         let address = socket.ip().to_canonical();
         let peer = Peer { address, is_trusted: is_trusted(&clients.trusted, address) };
         let client = Client::Address(network_of(client_of(peer, request.headers(), &clients.trusted)));
-        if let Err(problem) = clients.count(client, request.headers()).await {
+        if let Err(problem) = clients.count_address(client, &request) {
+            return problem.into_response();
+        }
+        if let Err(problem) = clients.count_account(client, request.headers()).await {
             return problem.into_response();
         }
         request.extensions_mut().insert(peer);
@@ -86,27 +99,33 @@ async fn admit(State(clients): State<Arc<Clients>>, mut request: Request, next: 
 }
 
 impl Clients {
-    /// The address first: what a token is worth costs more to find out.
-    async fn count(&self, client: Client, headers: &HeaderMap) -> Result<(), Problem> {
+    fn count_address(&self, client: Client, request: &Request) -> Result<(), Problem> {
         if let Some(limiter) = &self.addresses {
             let too_many = |wait| Problem::too_many_requests("too many requests from this address", wait);
             limiter.admit(client).map_err(too_many)?;
         }
-        if let Some(limiter) = &self.accounts {
-            let client = match self.auth.caller(headers).await {
-                Ok(Caller::User { id, .. }) => Client::Account(id),
-                _ => client,
-            };
-            let too_many = |wait| Problem::too_many_requests("too many requests of this account", wait);
+        if let Some(limiter) = self.sign_ups.as_ref().filter(|_| is_sign_up(request)) {
+            let too_many = |wait| Problem::too_many_requests("too many sign-ups from this address", wait);
             limiter.admit(client).map_err(too_many)?;
         }
         Ok(())
     }
+
+    /// After the address: what a token is worth costs more to find out.
+    async fn count_account(&self, client: Client, headers: &HeaderMap) -> Result<(), Problem> {
+        let Some(limiter) = &self.accounts else { return Ok(()) };
+        let client = match self.auth.caller(headers).await {
+            Ok(Caller::User { id, .. }) => Client::Account(id),
+            _ => client,
+        };
+        let too_many = |wait| Problem::too_many_requests("too many requests of this account", wait);
+        limiter.admit(client).map_err(too_many)
+    }
 }
 
 impl Limiter {
-    fn new(rate: NonZeroU32, burst: NonZeroU32) -> Self {
-        let seen = RateLimiter::keyed(Quota::per_second(rate).allow_burst(burst));
+    fn new(quota: Quota) -> Self {
+        let seen = RateLimiter::keyed(quota);
         Self { seen, clock: DefaultClock::default(), requests: AtomicU64::new(0) }
     }
 
@@ -116,6 +135,10 @@ impl Limiter {
         }
         self.seen.check_key(&client).map_err(|not_until| not_until.wait_time_from(self.clock.now()))
     }
+}
+
+fn is_sign_up(request: &Request) -> bool {
+    request.method() == Method::POST && request.uri().path() == SIGN_UP
 }
 
 fn is_trusted(trusted: &[IpNet], address: IpAddr) -> bool {
@@ -185,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_client_that_comes_too_often_learns_how_long_to_wait_and_others_pass() {
-        let limiter = Limiter::new(NonZeroU32::MIN, NonZeroU32::new(2).unwrap());
+        let limiter = Limiter::new(Quota::per_second(NonZeroU32::MIN).allow_burst(NonZeroU32::new(2).unwrap()));
         let (one, other) = (Client::Account(1), Client::Address([192, 0, 2, 2].into()));
         assert_eq!(limiter.admit(one), Ok(()));
         assert_eq!(limiter.admit(one), Ok(()));

@@ -75,6 +75,10 @@ pub struct Config {
     /// Requests that an account may make at once after a while of quiet; as many as a second's when not given.
     #[arg(id = "gateway-account-rate-burst", long, env = "TIDEMARK_GATEWAY_ACCOUNT_RATE_BURST")]
     pub account_rate_burst: Option<NonZeroU32>,
+    /// Sign-ups an hour that one client address may make, all at once or one after the other; 0 for no limit
+    /// [default: 60 with --auth enforced, no limit with --auth open].
+    #[arg(id = "gateway-sign-up-limit", long, env = "TIDEMARK_GATEWAY_SIGN_UP_LIMIT")]
+    pub sign_up_limit: Option<u32>,
     /// Networks of proxies in front of the gateway, like 10.0.0.0/8, whose word on the client's address counts.
     #[arg(id = "gateway-trusted-proxies", long, env = "TIDEMARK_GATEWAY_TRUSTED_PROXIES", value_delimiter = ',')]
     pub trusted_proxies: Vec<IpNet>,

@@ -83,7 +83,7 @@ fn onward(head: Parts) -> Parts {
 impl Proxy {
     fn relay(&self, answer: Response<Incoming>, place: OwnedSemaphorePermit) -> chassis::Result<Response<Body>> {
         let (mut head, body) = answer.into_parts();
-        headers::strip_hop_by_hop(&mut head.headers);
+        headers::prepare_answer(&mut head.headers);
         let relay = if is_event_stream(&head.headers) {
             let place = self.upstream.take_stream_place().map_err(|failure| refusal(&failure))?;
             Relay::endless(body, self.shutdown.clone(), place)

@@ -6,11 +6,12 @@
 use std::net::IpAddr;
 
 use axum::http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, LOCATION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+    TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::PREFIX;
 use crate::client::Peer;
 
 /// The chain of addresses a request came through, the client's first.
@@ -70,6 +71,16 @@ pub fn prepare_request(headers: &mut HeaderMap, peer: Option<Peer>) {
     }
 }
 
+/// Makes an upstream's headers the gateway's own: without the hop's, and with places as clients know them.
+pub fn prepare_answer(headers: &mut HeaderMap) {
+    strip_hop_by_hop(headers);
+    let location = headers.get(LOCATION).map(HeaderValue::as_bytes);
+    if let Some(path) = location.filter(|place| place.starts_with(b"/") && !place.starts_with(b"//")) {
+        let place = HeaderValue::from_bytes(&[PREFIX.as_bytes(), path].concat());
+        headers.insert(LOCATION, place.expect("a path before a header value is one"));
+    }
+}
+
 fn append_address(headers: &mut HeaderMap, address: IpAddr) {
     let address = address.to_string();
     let chain = headers.get_all(X_FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
@@ -103,6 +114,20 @@ mod tests {
         ]);
         strip_hop_by_hop(&mut map);
         assert_eq!(map, headers(&[("accept", "*/*")]));
+    }
+
+    #[test]
+    fn a_place_at_the_upstream_is_told_as_clients_find_it() {
+        for (told, known) in [
+            ("/users/7", "/api/users/7"),
+            ("https://shop.example/users/7", "https://shop.example/users/7"),
+            ("//shop.example/users/7", "//shop.example/users/7"),
+            ("7", "7"),
+        ] {
+            let mut map = headers(&[("location", told), ("connection", "close")]);
+            prepare_answer(&mut map);
+            assert_eq!(map, headers(&[("location", known)]));
+        }
     }
 
     #[test]

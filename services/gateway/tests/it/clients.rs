@@ -4,7 +4,8 @@ use std::num::NonZeroU32;
 
 use axum::Router;
 use axum::http::HeaderMap;
-use axum::routing::get;
+use axum::routing::{get, post};
+use chassis::auth::Auth;
 use reqwest::Method;
 use testbed::Identities;
 
@@ -80,6 +81,50 @@ async fn an_account_has_a_limit_of_its_own_from_wherever_it_comes() {
         seen.push(ask("203.0.113.9", &format!("forged {number}")).await);
     }
     assert!(seen[0] == 200 && seen.contains(&429), "whose token is not good counts by its address: {seen:?}");
+}
+
+/// A gateway that knows callers, before a users service that lets everybody in.
+async fn before_users(sign_up_limit: Option<u32>, auth: Auth) -> Gateway {
+    let users = Router::new().route("/users", get("users").post("welcome")).route("/users/login", post("welcome"));
+    let trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    let users_url = upstream(users).await.parse().unwrap();
+    Gateway::start_knowing(gateway::Config { users_url, sign_up_limit, trusted_proxies, ..config() }, auth).await
+}
+
+/// How so many requests of this kind were answered.
+async fn statuses(gateway: &Gateway, count: u8, method: Method, path: &str, from: &str) -> Vec<u16> {
+    let mut seen = Vec::new();
+    for _ in 0..count {
+        let request = gateway.request(method.clone(), path).header("x-forwarded-for", from);
+        seen.push(request.send().await.unwrap().status().as_u16());
+    }
+    seen
+}
+
+#[tokio::test]
+async fn an_address_that_signs_up_too_often_may_still_do_everything_else() {
+    let gateway = before_users(Some(3), Identities::default().auth).await;
+    let ada = "198.51.100.1";
+    assert_eq!(statuses(&gateway, 4, Method::POST, "/api/users", ada).await, [200, 200, 200, 429]);
+    let refused = gateway.request(Method::POST, "/api/users").header("x-forwarded-for", ada).send().await.unwrap();
+    let wait: u64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1_000..=1_200).contains(&wait), "a third of an hour, and not {wait} s");
+    assert_eq!(problem(refused, 429).await, "too many sign-ups from this address");
+    assert_eq!(statuses(&gateway, 4, Method::POST, "/api/users/login", ada).await, [200; 4]);
+    assert_eq!(statuses(&gateway, 4, Method::GET, "/api/users", ada).await, [200; 4]);
+    assert_eq!(statuses(&gateway, 1, Method::POST, "/api/users", "198.51.100.2").await, [200], "another address");
+}
+
+#[tokio::test]
+async fn sign_ups_are_limited_where_callers_are_asked_who_they_are_and_nothing_else_is_said() {
+    let enforced = before_users(None, Identities::default().auth).await;
+    let seen = statuses(&enforced, 70, Method::POST, "/api/users", "198.51.100.1").await;
+    assert_eq!((seen[59], seen[69]), (200, 429));
+    for (limit, auth) in [(None, Auth::open()), (Some(0), Identities::default().auth)] {
+        let unlimited = before_users(limit, auth).await;
+        let seen = statuses(&unlimited, 70, Method::POST, "/api/users", "198.51.100.1").await;
+        assert_eq!(seen, [200; 70]);
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! The settings of this service.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chassis::auth::Secret;
@@ -45,6 +45,9 @@ pub struct Config {
         conflicts_with = "notifications_email_password"
     )]
     pub notifications_email_password_file: Option<PathBuf>,
+    /// File with the certificate, in PEM, of an authority that vouches for the mail server, besides those the system trusts.
+    #[arg(long, env = "TIDEMARK_NOTIFICATIONS_EMAIL_AUTHORITY", value_name = "FILE")]
+    pub notifications_email_authority: Option<PathBuf>,
     /// SMS gateway that takes `{"id","to","text"}`, for users whom no e-mail reaches [default: none].
     #[arg(long, env = "TIDEMARK_NOTIFICATIONS_SMS", hide_env_values = true, value_name = "URL")]
     pub notifications_sms: Option<Secret>,
@@ -91,14 +94,17 @@ pub enum SettingsError {
         /// The setting.
         flag: &'static str,
     },
-    /// A file with a secret cannot be read.
+    /// A file that a setting names cannot be read.
     #[error("{} cannot be read: {source}", path.display())]
-    Secret {
+    File {
         /// The file.
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
     },
+    /// Nothing can be trusted by a file that is to say what is.
+    #[error("--notifications-email-authority cannot be used: {0}")]
+    Authority(#[source] lettre::transport::smtp::Error),
     /// A client for HTTP cannot be made.
     #[error("no HTTP client can be made: {0}")]
     Client(#[from] reqwest::Error),
@@ -114,6 +120,7 @@ impl Default for Config {
             notifications_email_user: None,
             notifications_email_password: None,
             notifications_email_password_file: None,
+            notifications_email_authority: None,
             notifications_sms: None,
             notifications_sms_token: None,
             notifications_sms_token_file: None,
@@ -126,12 +133,16 @@ impl Default for Config {
 pub(crate) fn secret(value: Option<&Secret>, file: Option<&PathBuf>) -> Result<Option<String>, SettingsError> {
     match file {
         Some(path) => {
-            let text = fs::read_to_string(path);
-            let text = text.map_err(|source| SettingsError::Secret { path: path.clone(), source })?;
+            let text = read(path)?;
             Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
         }
         None => Ok(value.map(|secret| secret.expose().to_owned())),
     }
+}
+
+/// What is in a file that a setting names.
+pub(crate) fn read(path: &Path) -> Result<String, SettingsError> {
+    fs::read_to_string(path).map_err(|source| SettingsError::File { path: path.to_owned(), source })
 }
 
 /// Whether nobody on the way can read what is sent there: it is encrypted, or stays on this machine.
@@ -170,7 +181,7 @@ mod tests {
         fs::write(&path, "pass word\n").unwrap();
         assert_eq!(secret(None, Some(&path)).unwrap().as_deref(), Some("pass word"));
         fs::remove_file(&path).unwrap();
-        assert!(matches!(secret(None, Some(&path)), Err(SettingsError::Secret { .. })));
+        assert!(matches!(secret(None, Some(&path)), Err(SettingsError::File { .. })));
         assert_eq!(secret("here".parse().ok().as_ref(), None).unwrap().as_deref(), Some("here"));
     }
 }

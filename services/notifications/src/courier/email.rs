@@ -13,11 +13,12 @@ use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
 use lettre::transport::smtp;
 use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
 use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use url::Url;
 
 use super::{Courier, Letter};
-use crate::config::{Config, SettingsError, keeps_secrets, secret};
+use crate::config::{Config, SettingsError, keeps_secrets, read, secret};
 use crate::notification::{Channel, Refusal};
 use crate::recipient::Recipient;
 
@@ -41,6 +42,10 @@ impl Email {
         let parsed: Url = url.parse().map_err(|error| unusable(&error))?;
         let builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(url).map_err(|error| unusable(&error))?;
         let builder = builder.timeout(Some(CONNECT_LIMIT));
+        let builder = match tls(&parsed, config)? {
+            Some(tls) => builder.tls(tls),
+            None => builder,
+        };
         let password =
             secret(config.notifications_email_password.as_ref(), config.notifications_email_password_file.as_ref())?;
         let is_secret = password.is_some() || parsed.password().is_some();
@@ -86,6 +91,22 @@ impl Courier for Email {
             self.transport.send(message).await.map(drop).map_err(|error| refusal(&error))
         })
     }
+}
+
+/// What of TLS the URL does not know by itself: the authority that the settings name. None when they name none, or the URL
+/// asks for no TLS.
+fn tls(url: &Url, config: &Config) -> Result<Option<Tls>, SettingsError> {
+    let (Some(path), Some(host)) = (&config.notifications_email_authority, url.host_str()) else { return Ok(None) };
+    let authority = Certificate::from_pem(read(path)?.as_bytes()).map_err(SettingsError::Authority)?;
+    let trusting = TlsParameters::builder(host.to_owned()).add_root_certificate(authority).build();
+    let trusting = trusting.map_err(SettingsError::Authority)?;
+    let asked = url.query_pairs().find(|(name, _)| name == "tls").map(|(_, value)| value.into_owned());
+    Ok(match (url.scheme(), asked.as_deref()) {
+        ("smtps", _) => Some(Tls::Wrapper(trusting)),
+        (_, Some("required")) => Some(Tls::Required(trusting)),
+        (_, Some("opportunistic")) => Some(Tls::Opportunistic(trusting)),
+        _ => None,
+    })
 }
 
 fn refusal(error: &smtp::Error) -> Refusal {

@@ -3,9 +3,21 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufStream};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
+use tokio_rustls::TlsAcceptor;
+
+/// Whether what is said to it can be read on the way.
+#[derive(Clone)]
+pub enum Encryption {
+    /// It can.
+    None,
+    /// By TLS from the first byte on.
+    FromTheStart(TlsAcceptor),
+    /// By TLS when the client says STARTTLS.
+    WhenAsked(TlsAcceptor),
+}
 
 /// What the next message meets with.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -27,12 +39,15 @@ pub struct Mail {
     pub to: String,
     /// Headers and body.
     pub text: String,
+    /// It came by TLS.
+    pub is_encrypted: bool,
 }
 
 /// The server. Clones are the same one.
 #[derive(Clone)]
 pub struct MailServer {
     address: String,
+    encryption: Encryption,
     state: Arc<Mutex<State>>,
     taken: Arc<Notify>,
 }
@@ -47,9 +62,14 @@ struct State {
 impl MailServer {
     /// A server on a port of its own, which answers the first messages like this and takes the rest.
     pub async fn open(answers: &[Answer]) -> Self {
+        Self::open_with(Encryption::None, answers).await
+    }
+
+    /// The same with TLS.
+    pub async fn open_with(encryption: Encryption, answers: &[Answer]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let server = Self { address, state: Arc::default(), taken: Arc::default() };
+        let server = Self { address, encryption, state: Arc::default(), taken: Arc::default() };
         server.answer(answers);
         let accepting = server.clone();
         tokio::spawn(async move {
@@ -62,7 +82,11 @@ impl MailServer {
     }
 
     pub fn url(&self) -> String {
-        format!("smtp://{}", self.address)
+        match self.encryption {
+            Encryption::None => format!("smtp://{}", self.address),
+            Encryption::FromTheStart(_) => format!("smtps://{}", self.address),
+            Encryption::WhenAsked(_) => format!("smtp://{}?tls=required", self.address),
+        }
     }
 
     pub fn answer(&self, answers: &[Answer]) {
@@ -85,14 +109,36 @@ impl MailServer {
     }
 
     async fn serve(&self, stream: TcpStream) -> Option<()> {
-        let (reading, mut writing) = stream.into_split();
-        let mut lines = BufReader::new(reading).lines();
         let answer = self.state.lock().unwrap().answers.pop_front().unwrap_or(Answer::Take);
+        let mut stream = BufStream::new(stream);
+        match &self.encryption {
+            Encryption::None => {
+                say(&mut stream, "220 test").await?;
+                self.talk(&mut stream, answer, Talk { is_encrypted: false, may_encrypt: false }).await
+            }
+            Encryption::FromTheStart(acceptor) => {
+                let mut stream = BufStream::new(acceptor.accept(stream.into_inner()).await.ok()?);
+                say(&mut stream, "220 test").await?;
+                self.talk(&mut stream, answer, Talk { is_encrypted: true, may_encrypt: false }).await
+            }
+            Encryption::WhenAsked(acceptor) => {
+                say(&mut stream, "220 test").await?;
+                self.talk(&mut stream, answer, Talk { is_encrypted: false, may_encrypt: true }).await?;
+                let mut stream = BufStream::new(acceptor.accept(stream.into_inner()).await.ok()?);
+                self.talk(&mut stream, answer, Talk { is_encrypted: true, may_encrypt: false }).await
+            }
+        }
+    }
+
+    /// Answers until the client goes, or asks for TLS.
+    async fn talk<S: Stream>(&self, stream: &mut BufStream<S>, answer: Answer, talk: Talk) -> Option<()> {
         let mut to = String::new();
-        writing.write_all(b"220 test\r\n").await.ok()?;
-        while let Some(line) = lines.next_line().await.ok()? {
+        loop {
+            let line = hear(stream).await?;
             let reply = match line.split_whitespace().next()?.to_ascii_uppercase().as_str() {
+                "EHLO" if talk.may_encrypt => "250-test\r\n250-STARTTLS\r\n250 AUTH PLAIN",
                 "EHLO" => "250-test\r\n250-8BITMIME\r\n250 AUTH PLAIN",
+                "STARTTLS" if talk.may_encrypt => return say(stream, "220 go on").await,
                 "AUTH" => match answer {
                     Answer::LogIn(reply) => reply,
                     _ => {
@@ -108,15 +154,10 @@ impl MailServer {
                     }
                 },
                 "DATA" => {
-                    writing.write_all(b"354 go on\r\n").await.ok()?;
-                    let mut text = String::new();
-                    loop {
-                        match lines.next_line().await.ok()?? {
-                            end if end == "." => break,
-                            line => text.extend([line.strip_prefix('.').unwrap_or(&line), "\n"]),
-                        }
-                    }
-                    self.state.lock().unwrap().mails.push(Mail { to: to.clone(), text });
+                    say(stream, "354 go on").await?;
+                    let text = hear_message(stream).await?;
+                    let mail = Mail { to: to.clone(), text, is_encrypted: talk.is_encrypted };
+                    self.state.lock().unwrap().mails.push(mail);
                     self.taken.notify_one();
                     if answer == Answer::TakeSilently {
                         std::future::pending::<()>().await;
@@ -126,9 +167,41 @@ impl MailServer {
                 "QUIT" => "221 bye",
                 _ => "250 fine",
             };
-            writing.write_all(format!("{reply}\r\n").as_bytes()).await.ok()?;
+            say(stream, reply).await?;
         }
-        Some(())
+    }
+}
+
+/// What is spoken over, and what may come of it.
+#[derive(Clone, Copy)]
+struct Talk {
+    is_encrypted: bool,
+    may_encrypt: bool,
+}
+
+trait Stream: AsyncRead + AsyncWrite + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
+
+async fn say<S: Stream>(stream: &mut BufStream<S>, line: &str) -> Option<()> {
+    stream.write_all(format!("{line}\r\n").as_bytes()).await.ok()?;
+    stream.flush().await.ok()
+}
+
+/// The next line; none when the client has gone.
+async fn hear<S: Stream>(stream: &mut BufStream<S>) -> Option<String> {
+    let mut line = String::new();
+    let bytes = stream.read_line(&mut line).await.ok()?;
+    (bytes > 0).then(|| line.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+async fn hear_message<S: Stream>(stream: &mut BufStream<S>) -> Option<String> {
+    let mut text = String::new();
+    loop {
+        match hear(stream).await? {
+            end if end == "." => return Some(text),
+            line => text.extend([line.strip_prefix('.').unwrap_or(&line), "\n"]),
+        }
     }
 }
 

@@ -14,6 +14,7 @@ mod openapi;
 mod replay;
 mod sms;
 mod sms_gateway;
+mod tls;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

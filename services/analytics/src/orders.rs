@@ -47,7 +47,7 @@ impl Orders {
     /// [`OrdersError`].
     pub async fn by_minute(&self, from: Timestamp, to: Timestamp) -> Result<Vec<StoredMinute>, OrdersError> {
         let request = self.0.request(Method::GET, &format!("/orders/minutes?from={from}&to={to}"));
-        let response = request.send().await?;
+        let response = self.0.send(request).await?;
         match response.status() {
             StatusCode::OK => Ok(response.json::<Minutes>().await?.items),
             status => Err(OrdersError::Refused(status)),

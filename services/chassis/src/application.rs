@@ -15,7 +15,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
 use crate::trace::REQUEST_ID;
-use crate::{Health, Metrics, Problem, RequestId, TraceParent};
+use crate::{Health, Metrics, Problem, RequestId, span};
 
 /// How large a body an extractor takes, unless a route says otherwise.
 const BODY_LIMIT_BYTES: usize = 1 << 20;
@@ -61,11 +61,11 @@ async fn observe(State(metrics): State<Metrics>, mut request: Request, next: Nex
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
     let id = RequestId::of(request.headers());
-    let trace = TraceParent::of(request.headers());
-    let span = tracing::info_span!("request", %method, route, request_id = id.as_str(), traceparent = trace.as_ref().map(TraceParent::as_str));
+    let span = span::of_request(metrics.service(), &method, route, &id, request.headers_mut());
     request.extensions_mut().insert(id.clone());
     let mut response = explain(next.run(request).instrument(span.clone()).await);
     metrics.observe(&method, route, response.status(), began.elapsed());
+    span::note_status(&span, response.status());
     span.in_scope(|| {
         tracing::debug!(status = response.status().as_u16(), took_us = began.elapsed().as_micros(), "answered");
     });

@@ -17,8 +17,8 @@
 //! | `POST /orders` | | for itself | for anybody | |
 //! | `GET /orders`, `GET /orders/{id}`, `GET /notifications`, `GET /analytics/users/{id}` | | its own | all | |
 //! | `PATCH /orders/{id}` | | to cancel it | yes | |
-//! | `GET /users`; `DELETE /products/{id}`; all other `/notifications` and `/analytics`; `/files` | | | yes | |
-//! | all other writes to `/products`; `/products/reservations`; `GET /orders/minutes` | | | yes | yes |
+//! | `GET /users`; `DELETE /products/{id}`; all other `/analytics`; `/files` | | | yes | |
+//! | all other writes to `/products`; `/products/reservations`; `GET /orders/minutes`; `/notifications/…/retry` | | | yes | yes |
 //!
 //! What is somebody else's is a 403 where the request says whose it is, and a 404 where a 403 would say that it exists.
 //! `/metrics` is not behind the gateway and asks nobody.
@@ -39,8 +39,8 @@ use axum::http::{HeaderMap, header};
 use axum::{Extension, Router};
 
 pub use http_keys::HttpKeys;
-use keys::Keys;
 pub use keys::{KeySource, Published};
+use keys::{Keys, NoKeys};
 pub use settings::{AuthMode, AuthSettings, AuthSettingsError, InvalidJwksUrl, JwksUrl, Secret};
 pub use token::{ACCESS_TOKEN, AUDIENCE, AccessClaims, ISSUER};
 use token::{Kind, ServiceKey, TokenError};
@@ -91,6 +91,11 @@ impl Auth {
     /// have one.
     pub fn enforced(keys: impl KeySource, services: Option<&Secret>) -> Self {
         Self(Some(Arc::new(Enforced { keys: Keys::new(keys), services: services.map(ServiceKey::new) })))
+    }
+
+    /// What a process shows services that calls them, has their secret, and is called by nobody.
+    pub fn of_caller(secret: &Secret) -> Self {
+        Self::enforced(NoKeys, Some(secret))
     }
 
     /// The same, with the keys of another source: the users service need not ask itself.

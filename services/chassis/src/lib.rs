@@ -18,6 +18,7 @@ mod peer;
 mod problem;
 mod serve;
 mod shutdown;
+pub mod span;
 pub mod sql;
 mod telemetry;
 mod trace;
@@ -33,5 +34,7 @@ pub use peer::Peer;
 pub use problem::{Problem, Result};
 pub use serve::{Limits, ServeError, Server, serve};
 pub use shutdown::Shutdown;
-pub use telemetry::{LogFilter, LogFormat, LogSettings, init as init_telemetry};
-pub use trace::{RequestId, TraceParent};
+pub use telemetry::{
+    LogFilter, LogFormat, LogSettings, TraceError, TraceSettings, Traces, init as init_telemetry, init_with_traces,
+};
+pub use trace::{RequestId, TRACEPARENT, TraceParent};

@@ -1,6 +1,7 @@
 //! What a service counts. Each has a registry of its own, for several run in one process.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -19,6 +20,7 @@ const BUCKETS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 
 /// them. Every series carries the label `service`.
 #[derive(Clone)]
 pub struct Metrics {
+    service: Arc<str>,
     registry: Registry,
     requests: IntCounterVec,
     durations: HistogramVec,
@@ -36,6 +38,7 @@ impl Metrics {
         let requests = Opts::new("http_requests_total", "Requests answered.");
         let durations = HistogramOpts::new("http_request_duration_seconds", "From a request's head to its reply's.");
         let metrics = Self {
+            service: service.into(),
             registry,
             requests: IntCounterVec::new(requests, &["method", "route", "status"]).expect("constant names"),
             durations: HistogramVec::new(durations.buckets(BUCKETS.to_vec()), &["method", "route"])
@@ -55,6 +58,11 @@ impl Metrics {
     pub fn register<C: Collector + Clone + 'static>(&self, collector: C) -> C {
         self.registry.register(Box::new(collector.clone())).expect("each metric is registered once");
         collector
+    }
+
+    /// Whose they are.
+    pub(crate) fn service(&self) -> &str {
+        &self.service
     }
 
     pub(crate) fn begin(&self) -> InFlight {

@@ -1,11 +1,13 @@
-//! Another service, as this one calls it: every call ends in time, follows no redirect, and shows who calls.
+//! Another service, as this one calls it: every call ends in time, follows no redirect, shows who calls, and belongs to the
+//! trace of what it is made for.
 
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
-use reqwest::{Client, Method, RequestBuilder};
+use reqwest::{Client, Method, RequestBuilder, Response};
 
 use crate::auth::Auth;
+use crate::span::Call;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 /// Less than the server's, so that no request is sent on a connection that is just being closed.
@@ -43,5 +45,16 @@ impl Peer {
             Some(token) => request.bearer_auth(token),
             None => request,
         }
+    }
+    /// Makes a call of a request, and a span of the call.
+    ///
+    /// # Errors
+    /// When there is no answer, or the request could not be made.
+    pub async fn send(&self, request: RequestBuilder) -> Result<Response, reqwest::Error> {
+        let (client, request) = request.build_split();
+        let mut request = request?;
+        let (address, method) = (request.url().authority().to_owned(), request.method().clone());
+        let call = Call::begin(&address, &method, request.headers_mut());
+        call.answered(client.execute(request), Response::status).await
     }
 }

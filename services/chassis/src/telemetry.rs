@@ -1,10 +1,15 @@
 //! What the process says about itself while it runs: structured logs, as JSON on standard output or as text on
-//! standard error.
+//! standard error, and traces, to whoever collects them.
+
+mod traces;
 
 use std::io::IsTerminal;
 
 use clap::{Args, ValueEnum};
-use tracing_subscriber::EnvFilter;
+pub use traces::{TraceError, TraceSettings, Traces};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 /// How and how much to log.
 #[derive(Args, Clone, Debug)]
@@ -50,18 +55,40 @@ pub enum LogFormat {
 
 /// Starts logging. A process that has a subscriber already (a test's) keeps it.
 pub fn init(settings: &LogSettings) {
+    start(settings, &Traces::default());
+}
+
+/// Starts logging, and traces where the settings name a collector, which knows them by `service`.
+///
+/// # Errors
+/// [`TraceError`].
+///
+/// # Panics
+/// Outside of a tokio runtime.
+pub fn init_with_traces(
+    settings: &LogSettings,
+    traces: &TraceSettings,
+    service: &'static str,
+) -> Result<Traces, TraceError> {
+    let traces = Traces::begin(traces, service)?;
+    start(settings, &traces);
+    Ok(traces)
+}
+
+fn start(settings: &LogSettings, traces: &Traces) {
     let json = match settings.log_format {
         LogFormat::Auto => !std::io::stderr().is_terminal(),
         LogFormat::Text => false,
         LogFormat::Json => true,
     };
-    let logs = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(&settings.log.0));
-    let started = if json {
-        logs.json().flatten_event(true).with_span_list(false).try_init()
+    let lines = tracing_subscriber::fmt::layer();
+    let lines = if json {
+        lines.json().flatten_event(true).with_span_list(false).boxed()
     } else {
-        logs.with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).try_init()
+        lines.with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).boxed()
     };
-    if let Err(error) = started {
+    let logs = lines.with_filter(EnvFilter::new(&settings.log.0));
+    if let Err(error) = tracing_subscriber::registry().with(traces.layer()).with(logs).try_init() {
         tracing::debug!(%error, "logging was started before");
     }
 }

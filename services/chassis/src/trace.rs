@@ -9,14 +9,15 @@ use crate::Problem;
 
 /// The header that carries a request's id, in both directions.
 pub(crate) const REQUEST_ID: &str = "x-request-id";
-const TRACEPARENT: &str = "traceparent";
+/// The header of requests and records that names the span they come from.
+pub const TRACEPARENT: &str = "traceparent";
 const MAX_REQUEST_ID: usize = 128;
 
 /// The id of a request: the client's own when it sent a sensible one.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RequestId(String);
 
-/// A W3C `traceparent`, version 00, that came with the request.
+/// A W3C `traceparent`, version 00: the request's own span where there are traces, else what came with the request.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TraceParent(String);
 

@@ -82,7 +82,7 @@ impl ProductsClient {
     async fn bring(self, product: Product) -> Result<Outcome, ProductsError> {
         let path = format!("/products/{}", product.id);
         let put = self.0.request(Method::PUT, &path).header(IF_NONE_MATCH, "*");
-        let added = put.json(&product.body).send().await?;
+        let added = self.0.send(put.json(&product.body)).await?;
         match added.status() {
             StatusCode::PRECONDITION_FAILED => {}
             status if status.is_success() => return Ok(Outcome::Added),
@@ -90,7 +90,7 @@ impl ProductsClient {
         }
         let mut body = product.body.clone();
         body.remove("stock");
-        let changed = self.0.request(Method::PATCH, &path).json(&body).send().await?;
+        let changed = self.0.send(self.0.request(Method::PATCH, &path).json(&body)).await?;
         if changed.status().is_success() { Ok(Outcome::Changed) } else { refused(&product, changed).await }
     }
 }

@@ -60,6 +60,13 @@ pub struct Received {
     pub headers: Vec<(String, Vec<u8>)>,
 }
 
+impl Received {
+    /// The value of the first header of this name.
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_slice())
+    }
+}
+
 /// How far a follower is behind. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Lag(Arc<AtomicI64>);

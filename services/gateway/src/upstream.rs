@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use axum::body::{Body, Bytes};
 use axum::http::uri::{Authority, PathAndQuery, Scheme};
 use axum::http::{Request, Response, Uri};
+use chassis::span::Call;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{self, Client};
@@ -154,12 +155,17 @@ impl Upstream {
         self.pool.request(request).await
     }
 
-    async fn try_once(&self, request: Request<Body>, limit: Duration) -> Result<Response<Incoming>, Failure> {
+    async fn try_once(&self, mut request: Request<Body>, limit: Duration) -> Result<Response<Incoming>, Failure> {
         let pass = self.admit()?;
-        let outcome = match timeout(limit, self.send(request)).await {
-            Ok(answer) => answer.map_err(|error| self.noted(self.explain(&error))),
-            Err(_) => Err(self.noted(Failure::TooSlow(self.name))),
+        let method = request.method().clone();
+        let call = Call::begin(self.authority.as_str(), &method, request.headers_mut());
+        let answer = async {
+            match timeout(limit, self.send(request)).await {
+                Ok(answer) => answer.map_err(|error| self.noted(self.explain(&error))),
+                Err(_) => Err(self.noted(Failure::TooSlow(self.name))),
+            }
         };
+        let outcome = call.answered(answer, Response::status).await;
         match &outcome {
             Ok(_) | Err(Failure::BodyBrokeOff) => pass.succeeded(),
             Err(_) => pass.failed(),

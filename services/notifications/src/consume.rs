@@ -6,11 +6,14 @@
 
 use std::sync::Arc;
 
-use events::{ORDER_CREATED, OrderCreated};
+use chassis::TRACEPARENT;
+use chassis::span::of_record;
+use events::{ORDER_CREATED, ORDERS, OrderCreated};
 use follower::{Batch, Consumer, Received};
 use futures::{StreamExt, TryStreamExt};
 use serde::Deserialize;
 use tokio::sync::Notify;
+use tracing::Instrument;
 
 use crate::clock::Clock;
 use crate::dead_letter::{DeadLetter, DeadLetterError, DeadLetters};
@@ -73,7 +76,11 @@ impl Consumer for Orders {
                 Decoded::Malformed(reason) => letters.push(DeadLetter { record: record.clone(), reason }),
             }
         }
-        let notified: Vec<_> = orders.into_iter().map(|(order, record)| self.notify(order, record)).collect();
+        let traced = orders.into_iter().map(|(order, record)| {
+            let span = of_record("notifications", ORDERS, record.header(TRACEPARENT));
+            self.notify(order, record).instrument(span)
+        });
+        let notified: Vec<_> = traced.collect();
         futures::stream::iter(notified).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
         let dead = letters.len() as u64;
         self.dead_letters.publish(letters).await?;

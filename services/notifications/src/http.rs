@@ -6,7 +6,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::header;
 use axum::routing::{get, post};
-use chassis::auth::{Admin, Caller};
+use chassis::auth::{Caller, Trusted};
 use chassis::{Cursor, Json, Limit, Page, PageQuery, Path, Problem, Query, Result};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
@@ -75,7 +75,7 @@ async fn list(
 }
 
 /// Sends one again that was given up, or at once one that waits.
-async fn retry(_: Admin, State(mailbox): State<Mailbox>, Path(id): Path<Uuid>) -> Result<Json<Notification>> {
+async fn retry(_: Trusted, State(mailbox): State<Mailbox>, Path(id): Path<Uuid>) -> Result<Json<Notification>> {
     let now = mailbox.clock.now();
     let notification = match mailbox.store.reopen(id, now).await? {
         Reopened::To(notification) => *notification,
@@ -93,7 +93,7 @@ async fn retry(_: Admin, State(mailbox): State<Mailbox>, Path(id): Path<Uuid>) -
 }
 
 /// Sends all again that were given up, at most [`RETRIED_AT_ONCE`]; asked again, the next.
-async fn retry_dead(_: Admin, State(mailbox): State<Mailbox>) -> Result<Json<Retried>> {
+async fn retry_dead(_: Trusted, State(mailbox): State<Mailbox>) -> Result<Json<Retried>> {
     let now = mailbox.clock.now();
     let mut retried = 0;
     for errand in mailbox.store.errands(Shelf::Dead, now, RETRIED_AT_ONCE).await? {

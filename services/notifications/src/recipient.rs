@@ -63,7 +63,7 @@ impl Users {
         }
         let away = |error: reqwest::Error| UsersError::Away(error.without_url());
         let request = self.peer.request(Method::GET, &format!("/users/{user_id}"));
-        let reply = request.send().await.map_err(away)?;
+        let reply = self.peer.send(request).await.map_err(away)?;
         match reply.status() {
             StatusCode::OK => {
                 let recipient: Recipient = reply.json().await.map_err(away)?;

@@ -87,7 +87,7 @@ impl Products {
     /// key and items it takes nothing more.
     pub async fn reserve(&self, key: Uuid, items: &[Line]) -> Result<HashMap<Uuid, Price>, ReserveError> {
         let request = self.0.request(Method::POST, RESERVATIONS).json(&Request { key, items });
-        let mut response = request.send().await.map_err(ReserveError::Away)?;
+        let mut response = self.0.send(request).await.map_err(ReserveError::Away)?;
         let body = body(&mut response).await?;
         if !response.status().is_success() {
             return Err(refusal(response.status(), &body));
@@ -100,7 +100,7 @@ impl Products {
     /// Gives back what the key holds, and sees to it that it never holds anything again.
     pub async fn release(&self, key: &str) -> Result<(), ReleaseError> {
         let request = self.0.request(Method::DELETE, &format!("{RESERVATIONS}/{key}"));
-        let response = request.send().await?;
+        let response = self.0.send(request).await?;
         match response.status() {
             status if status.is_success() => Ok(()),
             status => Err(ReleaseError::Unexpected(status)),

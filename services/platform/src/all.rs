@@ -28,7 +28,7 @@ const ALONE_POLL: Duration = Duration::from_secs(1);
 /// # Errors
 /// [`RunError`], in words for the person who started it.
 pub async fn run(mut settings: AllSettings) -> Result<(), RunError> {
-    settings.process.start_logging();
+    let _traces = settings.process.start_telemetry("tidemark")?;
     let signals = StopSignals::catch().map_err(RunError::Signals)?;
     access::refuse_exposed(&settings.process)?;
     let listening = settings.process.addresses.bind_all().await?;

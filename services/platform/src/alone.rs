@@ -37,7 +37,7 @@ where
     F: Future<Output = Result<(), E>> + Send + 'static,
     E: Into<Failure> + 'static,
 {
-    settings.process.start_logging();
+    let _traces = settings.process.start_telemetry(part.name())?;
     let signals = StopSignals::catch().map_err(RunError::Signals)?;
     let auth = access::of_one(&settings.process, part)?;
     let bound = settings.process.addresses.bind(part).await?;

@@ -4,10 +4,11 @@
 
 use std::path::PathBuf;
 
-use chassis::LogSettings;
-use chassis::auth::AuthSettings;
+use chassis::auth::{AuthSettings, Secret};
+use chassis::{LogSettings, TraceError, TraceSettings, Traces};
 use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use stream::order_analytics::OrderAnalytics;
+use uuid::Uuid;
 
 use crate::addresses::Addresses;
 use crate::data_folder;
@@ -75,7 +76,7 @@ pub enum Command {
     /// The orders service alone.
     Orders(Box<AloneSettings<orders::Config>>),
     /// The notifications service alone.
-    Notifications(Box<AloneSettings<notifications::Config>>),
+    Notifications(Box<NotificationsSettings>),
     /// The analytics service alone.
     Analytics(Box<AloneSettings<analytics::Config>>),
     /// The files service alone.
@@ -96,6 +97,39 @@ pub struct AloneSettings<C: Args> {
     /// The service's own.
     #[command(flatten, next_help_heading = "Service")]
     pub service: C,
+}
+
+/// The settings of the notifications service that runs alone, or of what is asked of one that runs.
+#[derive(Args, Clone, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct NotificationsSettings {
+    /// What is asked of it.
+    #[command(subcommand)]
+    pub errand: Option<NotificationsErrand>,
+    /// The service.
+    #[command(flatten)]
+    pub alone: AloneSettings<notifications::Config>,
+}
+
+/// What can be asked of a notifications service that runs.
+#[derive(Clone, Debug, Subcommand)]
+pub enum NotificationsErrand {
+    /// Sends messages again that were given up, and ends.
+    Replay(ReplaySettings),
+}
+
+/// What is to be sent again, and who asks for it.
+#[derive(Args, Clone, Debug)]
+pub struct ReplaySettings {
+    /// Only the notifications of these events, which may also have been skipped [default: all that were given up].
+    #[arg(value_name = "EVENT_ID")]
+    pub events: Vec<Uuid>,
+    /// Base address of the notifications service.
+    #[arg(long, env = "TIDEMARK_NOTIFICATIONS_URL", default_value = "http://127.0.0.1:5004", value_name = "URL")]
+    pub url: String,
+    /// Secret by which services know each other, where callers are asked who they are.
+    #[arg(long, env = "TIDEMARK_SERVICE_SECRET", hide_env_values = true, value_name = "SECRET")]
+    pub service_secret: Option<Secret>,
 }
 
 /// The settings of the whole platform in one process.
@@ -156,13 +190,21 @@ pub struct ProcessSettings {
     /// How it logs.
     #[command(flatten, next_help_heading = "Logs")]
     pub logs: LogSettings,
+    /// Where its traces go.
+    #[command(flatten, next_help_heading = "Traces")]
+    pub traces: TraceSettings,
 }
 
 impl ProcessSettings {
-    /// Starts logging. The embedded DynamoDB warns of every refused condition, and to be refused is what services ask for.
-    pub fn start_logging(&self) {
+    /// Starts logging, and traces in the name of `service`. The embedded DynamoDB warns of every refused condition, and to
+    /// be refused is what services ask for.
+    ///
+    /// # Errors
+    /// [`TraceError`].
+    pub fn start_telemetry(&self, service: &'static str) -> Result<Traces, TraceError> {
         let LogSettings { log, log_format } = self.logs.clone();
-        chassis::init_telemetry(&LogSettings { log: log.with_defaults("dynoxide=error"), log_format });
+        let logs = LogSettings { log: log.with_defaults("dynoxide=error"), log_format };
+        chassis::init_with_traces(&logs, &self.traces, service)
     }
 }
 

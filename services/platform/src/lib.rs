@@ -21,12 +21,13 @@ pub mod all;
 pub mod alone;
 pub mod banner;
 pub mod migrate;
+pub mod replay;
 
 use std::io;
 use std::time::Duration;
 
 use addresses::Part;
-use config::{Cli, Command};
+use config::{Cli, Command, NotificationsErrand};
 use stores::Stores;
 
 /// What is still blocked on a thread after everything has stopped is not worth a longer wait.
@@ -46,9 +47,10 @@ pub fn run(cli: Cli) -> Result<(), RunError> {
             Command::Users(own) => alone::run(Part::Users, *own, Stores::for_users, users::run).await,
             Command::Products(own) => alone::run(Part::Products, *own, Stores::for_products, products::run).await,
             Command::Orders(own) => alone::run(Part::Orders, *own, Stores::for_orders, orders::run).await,
-            Command::Notifications(own) => {
-                alone::run(Part::Notifications, *own, Stores::for_notifications, notifications::run).await
-            }
+            Command::Notifications(own) => match own.errand {
+                Some(NotificationsErrand::Replay(settings)) => Ok(replay::run(settings).await?),
+                None => alone::run(Part::Notifications, own.alone, Stores::for_notifications, notifications::run).await,
+            },
             Command::Analytics(own) => alone::run(Part::Analytics, *own, Stores::for_analytics, analytics::run).await,
             Command::Files(own) => alone::run(Part::Files, *own, Stores::for_files, file_processor::run).await,
             Command::OrderAnalytics(own) => {
@@ -76,6 +78,9 @@ pub enum RunError {
     /// Nobody, or not everybody, should be let in like this.
     #[error(transparent)]
     Access(#[from] access::AccessError),
+    /// Nobody would get the traces.
+    #[error(transparent)]
+    Traces(#[from] chassis::TraceError),
     /// An address is taken.
     #[error(transparent)]
     Address(#[from] addresses::AddressError),
@@ -88,6 +93,9 @@ pub enum RunError {
     /// The tables cannot be brought up to date.
     #[error(transparent)]
     Migrate(#[from] chassis::sql::MigrateError),
+    /// What was given up is not on its way again.
+    #[error(transparent)]
+    Replay(#[from] replay::ReplayError),
     /// A part ended.
     #[error(transparent)]
     Part(#[from] parts::PartError),

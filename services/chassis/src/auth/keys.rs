@@ -35,6 +35,15 @@ pub trait KeySource: Send + Sync + 'static {
     fn published(&self) -> Published<'_>;
 }
 
+/// No keys: no user can show who they are.
+pub(super) struct NoKeys;
+
+impl KeySource for NoKeys {
+    fn published(&self) -> Published<'_> {
+        Box::pin(async { Ok(JwkSet { keys: Vec::new() }) })
+    }
+}
+
 /// The keys of a source, as far as they are known.
 pub(super) struct Keys {
     source: Box<dyn KeySource>,

@@ -1,8 +1,8 @@
 //! W3C Trace Context, level 1: a request that carries a valid `traceparent` keeps it, any other gets one. Pure but for the
 //! random ids.
 //!
-//! The gateway records no spans of its own, so it hands the parent on as it came, which the recommendation asks of those
-//! that only pass a trace on.
+//! Where a collector is named, the headers name a span of the gateway's by now. Where none is, the parent is handed on as it
+//! came, which the recommendation asks of those that only pass a trace on.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Uuid;

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use chassis::sql::{Database, Dialect};
-use chassis::{Backoff, Shutdown};
+use chassis::{Backoff, Shutdown, TRACEPARENT};
 use record_log::{Cleanup, Delivery, LogError, NewRecord, PublishError, Publisher, RecordLog, TopicSpec};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -252,7 +252,7 @@ fn send_all(publisher: &mut dyn Publisher, rows: &[OutboxRow], batch: u64) -> Re
             ("ce_source", SOURCE),
             ("ce_specversion", b"1.0"),
         ];
-        headers.extend(row.traceparent.as_ref().map(|trace| ("traceparent", trace.as_bytes())));
+        headers.extend(row.traceparent.as_ref().map(|trace| (TRACEPARENT, trace.as_bytes())));
         publisher.send(NewRecord {
             topic: events::ORDERS,
             partition: None,

@@ -7,5 +7,7 @@ mod hostile;
 mod owasp;
 mod platform;
 mod refusals;
+mod replay;
 mod running;
 mod shop;
+mod traces;

@@ -39,6 +39,15 @@ pub fn run(arguments: &[&str]) -> Output {
     command(arguments).output().unwrap()
 }
 
+/// Looks again and again, until it is so.
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "not so after {PATIENCE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 impl Platform {
     /// Starts one on free ports and reads the addresses of its parts from its table.
     pub fn start(arguments: &[&str]) -> Self {
@@ -93,15 +102,12 @@ impl Platform {
 
     /// What is at this path, when its `field` has this value.
     pub fn get_when(&self, path: &str, field: &str, value: &Value) -> Value {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let (_, body) = self.get(path);
-            if body[field] == *value {
-                return body;
-            }
-            assert!(Instant::now() < deadline, "{path}: {body}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let mut body = Value::Null;
+        wait_until(path, || {
+            body = self.get(path).1;
+            body[field] == *value
+        });
+        body
     }
 
     /// Posts to this path.

@@ -99,7 +99,9 @@ mod tests {
     fn part(service: &'static str) -> Part {
         let noun = format!("/{service}");
         let reference = json!({"$ref": "#/components/schemas/Item"});
-        let listing = json!({"get": {"operationId": "list", "responses": {"200": {"schema": reference}}}});
+        let links = json!({"again": {"operationId": "list"}});
+        let listing =
+            json!({"get": {"operationId": "list", "responses": {"200": {"schema": reference, "links": links}}}});
         let document = json!({
             "openapi": "3.1.0",
             "paths": {noun: listing, "/health": {"get": {"responses": {}}}, "/usersandmore": {}},
@@ -118,6 +120,7 @@ mod tests {
             let operation = &merged["paths"][format!("/api/{service}")]["get"];
             assert_eq!(operation["operationId"], format!("{service}.list"));
             assert_eq!(operation["tags"], json!([service]));
+            assert_eq!(operation["responses"]["200"]["links"]["again"]["operationId"], format!("{service}.list"));
             let target = format!("#/components/schemas/{service}.Item");
             assert_eq!(operation["responses"]["200"]["schema"]["$ref"], target);
             assert_eq!(merged["components"]["schemas"][format!("{service}.Item")]["title"], service);

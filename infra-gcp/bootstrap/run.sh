@@ -60,6 +60,9 @@ export TIDEMARK_PROPERTIES="security.protocol=SASL_SSL
 sasl.mechanism=SCRAM-SHA-512
 sasl.username=$JOB_KAFKA_USER
 sasl.password=$password"
+# The processes know each other by what only who has the password can make of it.
+TIDEMARK_CLUSTER_SECRET=$(printf 'links of order-analytics: %s' "$password" | sha256sum | cut -d ' ' -f 1)
+export TIDEMARK_CLUSTER_SECRET
 
 [ -x order-analytics ] || chmod +x order-analytics
 if ((JOB_PROCESSES == 1)); then

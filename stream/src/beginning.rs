@@ -112,6 +112,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
             max_future_skew_ms: millis(settings.max_future_skew),
             guarantee: settings.guarantee,
             until_end: settings.until_end,
+            silence_limit_ms: self.members.as_ref().map_or(0, |members| millis(members.silence_limit)),
         }
     }
 }

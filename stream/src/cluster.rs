@@ -201,7 +201,8 @@ impl Membership {
         let address = self.hosts[usize::from(self.process)].clone();
         let listen = |address: &String| TcpListener::bind(address.to_socket_addrs()?.collect::<Vec<_>>().as_slice());
         let listener = listen(&address);
-        let refuse_to_listen = |source| ClusterError::Listen { process: self.process, address: address.clone(), source };
+        let refuse_to_listen =
+            |source| ClusterError::Listen { process: self.process, address: address.clone(), source };
         let listener = listener.map_err(refuse_to_listen)?;
         if !trust.reaches(listener.local_addr().map_err(refuse_to_listen)?.ip()) {
             return refuse(beyond_reach(self.process, &address));

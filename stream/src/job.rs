@@ -183,7 +183,9 @@ impl<V: 'static> Sourced<V> {
         Windowed { source: self, windows }
     }
 
-    /// Groups by sessions.
+    /// Groups by sessions: a row for each as soon as it has ended, and again with the next revision when late records have
+    /// changed it. A consumer that keeps, by key and start, the row of the highest revision, and none that
+    /// [is gone](Row::is_gone), has each event in one session at any time. Totals are those of all sessions between two cuts.
     pub fn sessions(self, sessions: SessionWindows) -> Sessioned<V> {
         Sessioned { source: self, sessions }
     }

@@ -1,27 +1,44 @@
 //! A line between two processes: messages of a few hundred bytes, as JSON behind their length.
+//!
+//! Both sides [prove](super::secret) who they are before anything else is said.
 
 use std::io::{Error, ErrorKind, Result};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::Terms;
+use super::secret::{Meeting, Nonce, Proof, Side, Trust};
 use crate::pane::EventTimeMs;
 
-/// What processes tell each other before timely has their links.
+/// What processes tell each other before timely has their links, and beside these.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Message {
-    /// To process 0: who I am, and on which terms I run.
-    Card {
-        /// The process.
+    /// Who calls whom.
+    Hello {
+        /// The process that calls.
         process: u16,
-        /// Its terms.
-        terms: Terms,
+        /// The process that it means to call.
+        to: u16,
+        /// A number never used before.
+        nonce: Nonce,
     },
-    /// From process 0: the terms are not mine.
+    /// To who called: prove who you are.
+    Challenge {
+        /// A number never used before.
+        nonce: Nonce,
+    },
+    /// From who called: I know the secret.
+    Proof(Proof),
+    /// To who called: so do I.
+    Welcome(Proof),
+    /// To process 0: on which terms I run.
+    Card(Terms),
+    /// To who called: I do not want you.
     Refused(String),
     /// From process 0: the attempt is claimed, open your slots.
     Claimed {
@@ -44,9 +61,11 @@ pub enum Message {
     Link {
         /// The attempt it is for.
         attempt: u64,
-        /// Who says so.
-        process: u16,
     },
+    /// I live.
+    Beat,
+    /// I have finished, and say nothing more.
+    Farewell,
 }
 
 /// More than any message is long.
@@ -78,22 +97,72 @@ impl Line {
         Ok(Self(stream))
     }
 
+    /// Says to process `to` who calls, and proves it; both must. Says why, if the other one refuses.
+    pub async fn introduce(&mut self, trust: &Trust, own: u16, to: u16) -> Result<std::result::Result<(), String>> {
+        let called_with = Nonce::new();
+        self.send(&Message::Hello { process: own, to, nonce: called_with }).await?;
+        let answered_with = match self.receive().await? {
+            Message::Challenge { nonce } => nonce,
+            Message::Refused(reason) => return Ok(Err(reason)),
+            other => return Err(unexpected(&other)),
+        };
+        let meeting = Meeting { caller: own, answerer: to, called_with, answered_with };
+        self.send(&Message::Proof(trust.prove(Side::Caller, &meeting))).await?;
+        match self.receive().await? {
+            Message::Welcome(proof) if trust.is_proved(&proof, Side::Answerer, &meeting) => Ok(Ok(())),
+            Message::Welcome(_) => {
+                Err(Error::new(ErrorKind::PermissionDenied, "it does not show that it knows the job's secret"))
+            }
+            Message::Refused(reason) => Ok(Err(reason)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Hears who calls, and has it proved; none, and it is told so, when it cannot.
+    pub async fn meet(&mut self, trust: &Trust, own: u16) -> Result<Option<u16>> {
+        let (process, to, called_with) = match self.receive().await? {
+            Message::Hello { process, to, nonce } => (process, to, nonce),
+            other => return Err(unexpected(&other)),
+        };
+        if to != own {
+            self.send(&Message::Refused(format!("this address is that of process {own}, not {to}"))).await?;
+            return Ok(None);
+        }
+        let answered_with = Nonce::new();
+        self.send(&Message::Challenge { nonce: answered_with }).await?;
+        let meeting = Meeting { caller: process, answerer: own, called_with, answered_with };
+        let proof = match self.receive().await? {
+            Message::Proof(proof) => proof,
+            other => return Err(unexpected(&other)),
+        };
+        if !trust.is_proved(&proof, Side::Caller, &meeting) {
+            tracing::error!(process, from = %self.peer()?, "somebody who does not know the job's secret is not taken");
+            let reason = "it does not know the job's secret (TIDEMARK_CLUSTER_SECRET), or knows another";
+            self.send(&Message::Refused(reason.to_owned())).await?;
+            return Ok(None);
+        }
+        self.send(&Message::Welcome(trust.prove(Side::Answerer, &meeting))).await?;
+        Ok(Some(process))
+    }
+
+    /// Where the other side is.
+    pub fn peer(&self) -> Result<SocketAddr> {
+        self.0.peer_addr()
+    }
+
     /// Says something.
     pub async fn send(&mut self, message: &Message) -> Result<()> {
-        let json = serde_json::to_vec(message)?;
-        let length = u32::try_from(json.len()).map_err(Error::other)?;
-        self.0.write_all(&[&length.to_be_bytes()[..], &json].concat()).await
+        send(&mut self.0, message).await
     }
 
     /// Hears something.
     pub async fn receive(&mut self) -> Result<Message> {
-        let length = self.0.read_u32().await?;
-        if length > MAX_BYTES {
-            return Err(Error::new(ErrorKind::InvalidData, "this is not a process of a job"));
-        }
-        let mut json = vec![0; length as usize];
-        self.0.read_exact(&mut json).await?;
-        Ok(serde_json::from_slice(&json)?)
+        receive(&mut self.0).await
+    }
+
+    /// The stream, with nothing of it read that was not a message.
+    pub fn into_stream(self) -> TcpStream {
+        self.0
     }
 
     /// The socket, blocking, with nothing of it read that was not a message.
@@ -102,4 +171,27 @@ impl Line {
         socket.set_nonblocking(false)?;
         Ok(socket)
     }
+}
+
+/// Says something.
+pub async fn send(to: &mut (impl AsyncWrite + Unpin), message: &Message) -> Result<()> {
+    let json = serde_json::to_vec(message)?;
+    let length = u32::try_from(json.len()).map_err(Error::other)?;
+    to.write_all(&[&length.to_be_bytes()[..], &json].concat()).await
+}
+
+/// Hears something.
+pub async fn receive(from: &mut (impl AsyncRead + Unpin)) -> Result<Message> {
+    let length = from.read_u32().await?;
+    if length > MAX_BYTES {
+        return Err(Error::new(ErrorKind::InvalidData, "this is not a process of a job"));
+    }
+    let mut json = vec![0; length as usize];
+    from.read_exact(&mut json).await?;
+    Ok(serde_json::from_slice(&json)?)
+}
+
+/// The other side says something else than was agreed.
+pub fn unexpected(message: &Message) -> Error {
+    Error::new(ErrorKind::InvalidData, format!("{message:?} was not expected"))
 }

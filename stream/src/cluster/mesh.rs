@@ -1,7 +1,8 @@
 //! The links between all processes of an attempt, as timely's communication wants them.
 //!
 //! timely's threads panic when a link breaks. Here the attempt is failed instead, with the name of the process that went
-//! away, and the thread is left waiting: the process ends with its attempt.
+//! away, and the thread is left waiting: the process ends with its attempt. A process that hangs breaks no link; it is
+//! noticed by the [pulse](super::pulse) between it and process 0.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -14,9 +15,14 @@ use timely::communication::Hooks;
 use timely::communication::allocator::zero_copy::initialize::{CommsGuard, initialize_networking_from_sockets};
 use timely::communication::allocator::zero_copy::stream::Stream;
 use timely::communication::allocator::{AllocatorBuilder, ProcessBuilder};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
-use super::ClusterError;
-use super::line::Line;
+use super::line::{Line, Message, unexpected};
+use super::pulse::Pulse;
+use super::{ClusterError, Members};
 use crate::attempt::Attempt;
 
 /// How long others may take to hear the last of a process that has finished.
@@ -24,22 +30,35 @@ const LAST_WORDS_WITHIN: Duration = Duration::from_secs(5);
 /// timely ends a link with a message header of zeros.
 const FAREWELL_BYTES: usize = 48;
 
-/// One link to each other process.
+/// One link to each other process, and the pulses between process 0 and all others.
 pub struct Mesh {
     process: u16,
+    silence_limit: Duration,
     links: BTreeMap<u16, TcpStream>,
+    pulses: BTreeMap<u16, Pulse>,
 }
 
-/// The threads that carry messages between processes.
-pub struct Carriers(CommsGuard);
+/// The threads that carry messages between processes, and the tasks that watch over these.
+pub struct Carriers {
+    links: Vec<TcpStream>,
+    threads: CommsGuard,
+    watches: JoinSet<()>,
+    has_finished: watch::Sender<bool>,
+    runtime: Handle,
+}
 
 impl Mesh {
-    /// The links of process `process`.
-    pub(super) fn of(process: u16, lines: BTreeMap<u16, Line>) -> Result<Self, ClusterError> {
+    /// The links and pulses of this process.
+    pub(super) fn of(
+        members: &Members,
+        lines: BTreeMap<u16, Line>,
+        pulses: BTreeMap<u16, Pulse>,
+    ) -> Result<Self, ClusterError> {
         let links = lines.into_iter().map(|(other, line)| {
             line.into_socket().map(|link| (other, link)).map_err(|source| ClusterError::Line { process: other, source })
         });
-        Ok(Self { process, links: links.collect::<Result<_, _>>()? })
+        let (process, silence_limit) = (members.process, members.silence_limit);
+        Ok(Self { process, silence_limit, links: links.collect::<Result<_, _>>()?, pulses })
     }
 
     /// How timely's workers of this process talk to each other and to those of the others.
@@ -47,7 +66,7 @@ impl Mesh {
     /// # Errors
     /// [`ClusterError::Line`].
     pub fn connect(
-        &self,
+        self,
         workers: usize,
         attempt: &Arc<Attempt>,
     ) -> Result<(Vec<AllocatorBuilder>, Carriers), ClusterError> {
@@ -60,30 +79,68 @@ impl Mesh {
         let hooks = Hooks::default();
         let within = ProcessBuilder::new_typed_vector(workers, hooks.refill.clone(), None);
         let connected = initialize_networking_from_sockets(within, sockets, self.process.into(), workers, hooks);
-        let (builders, carriers) = connected.map_err(broken)?;
-        Ok((builders.into_iter().map(AllocatorBuilder::Tcp).collect(), Carriers(carriers)))
+        let (builders, threads) = connected.map_err(broken)?;
+        let builders = builders.into_iter().map(AllocatorBuilder::Tcp).collect();
+        Ok((builders, self.carriers(threads, attempt)))
     }
 
-    /// Ends all links now, so that nobody waits for this process.
-    pub fn cut(&self, carriers: Carriers) {
-        // Threads that carry nothing any more end with the process.
-        std::mem::forget(carriers);
-        for link in self.links.values() {
-            // A link that is broken already is as good as cut.
-            let _ = link.shutdown(Shutdown::Both);
+    fn carriers(self, threads: CommsGuard, attempt: &Arc<Attempt>) -> Carriers {
+        let (has_finished, finished) = watch::channel(false);
+        let mut watches = JoinSet::new();
+        for (process, pulse) in self.pulses {
+            let silent = ClusterError::Silent { process, limit: self.silence_limit };
+            let watch = watch_over(process, pulse, silent, Arc::clone(attempt), finished.clone());
+            watches.spawn_on(watch, &attempt.runtime);
         }
+        let links = self.links.into_values().collect();
+        Carriers { links, threads, watches, has_finished, runtime: attempt.runtime.clone() }
+    }
+}
+
+/// Fails the attempt when the process at the other end is gone, or `silent`. Parts from it when this one has finished.
+async fn watch_over(
+    process: u16,
+    mut pulse: Pulse,
+    silent: ClusterError,
+    attempt: Arc<Attempt>,
+    mut finished: watch::Receiver<bool>,
+) {
+    let gone = async {
+        match pulse.hear().await {
+            Ok(Message::Farewell) => std::future::pending().await,
+            Ok(other) => ClusterError::Line { process, source: unexpected(&other) },
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => silent,
+            Err(_) => ClusterError::Lost(process),
+        }
+    };
+    tokio::select! {
+        error = gone => if !attempt.is_over() { attempt.fail(error) },
+        _ = finished.changed() => pulse.part().await,
     }
 }
 
 impl Carriers {
+    /// Ends all links now, so that nobody waits for this process.
+    pub fn cut(self) {
+        // Threads that carry nothing any more end with the process.
+        std::mem::forget(self.threads);
+        for link in self.links {
+            // A link that is broken already is as good as cut.
+            let _ = link.shutdown(Shutdown::Both);
+        }
+    }
+
     /// Waits until the others have heard the last of this process, which has finished, or do not listen.
-    pub fn finish(self) {
-        let Self(threads) = self;
-        let joining = thread::spawn(move || drop(threads));
+    pub fn finish(mut self) {
+        let joining = thread::spawn(move || drop(self.threads));
         let until = std::time::Instant::now() + LAST_WORDS_WITHIN;
         while !joining.is_finished() && std::time::Instant::now() < until {
             thread::sleep(Duration::from_millis(5));
         }
+        self.has_finished.send_replace(true);
+        let parting = async { while self.watches.join_next().await.is_some() {} };
+        // Who does not listen is not waited for.
+        let _ = self.runtime.block_on(async { timeout(LAST_WORDS_WITHIN, parting).await });
     }
 }
 

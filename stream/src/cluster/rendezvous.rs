@@ -1,16 +1,20 @@
 //! How the processes of a job come together, attempt by attempt. [`Lead`] is process 0's side, [`Follower`] the others'.
+//! Who calls [proves](super::secret) who it is before it is listened to.
 
 use std::collections::BTreeMap;
-use std::io::{Error, ErrorKind};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::line::{Line, Message};
+use super::line::{Line, Message, unexpected};
 use super::mesh::Mesh;
-use super::{ClusterError, Members, Terms};
+use super::pulse::Pulse;
+use super::secret::Trust;
+use super::{ClusterError, Members, Terms, beyond_reach};
 use crate::pane::EventTimeMs;
 
 /// How long somebody who called may take to say who it is.
@@ -24,63 +28,85 @@ const CALL_EVERY: Duration = Duration::from_millis(50);
 /// How often it is told who is still awaited.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
-/// Answers whoever calls. Who calls and says nothing holds nobody up.
-struct Door {
+/// Answers whoever calls. Who calls and says nothing, or proves nothing, holds nobody up.
+struct Door<'a> {
+    members: &'a Members,
     listener: TcpListener,
-    greetings: JoinSet<std::io::Result<(Message, Line)>>,
+    greetings: JoinSet<std::io::Result<Option<Greeting>>>,
+}
+
+/// What another process said first.
+struct Greeting {
+    process: u16,
+    message: Message,
+    line: Line,
 }
 
 /// Process 0 and its lines to the others; no lines when it is alone.
 pub struct Lead<'a> {
     members: Option<&'a Members>,
-    lines: BTreeMap<u16, Line>,
+    lines: BTreeMap<u16, Pulse>,
     attempt: u64,
 }
 
 /// Another process and its line to process 0.
 pub struct Follower<'a> {
     members: &'a Members,
-    line: Line,
+    line: Pulse,
     /// The attempt that process 0 has claimed.
     pub attempt: u64,
 }
 
-impl Door {
-    fn open(members: &Members) -> Result<Self, ClusterError> {
+impl<'a> Door<'a> {
+    fn open(members: &'a Members) -> Result<Self, ClusterError> {
         let listen = || {
             let listener = members.listener.try_clone()?;
             listener.set_nonblocking(true)?;
             TcpListener::from_std(listener)
         };
         let refuse = |source| ClusterError::Line { process: members.process, source };
-        Ok(Self { listener: listen().map_err(refuse)?, greetings: JoinSet::new() })
+        Ok(Self { members, listener: listen().map_err(refuse)?, greetings: JoinSet::new() })
     }
 
-    /// The next who has called and said something.
-    async fn next(&mut self) -> (Message, Line) {
+    /// The next process that has called and said something.
+    async fn next(&mut self) -> Greeting {
         loop {
             tokio::select! {
                 called = self.listener.accept(), if self.greetings.len() < GREETINGS => match called {
-                    Ok((socket, _)) => drop(self.greetings.spawn(greet(socket))),
+                    Ok((socket, from)) => self.answer(socket, from),
                     Err(error) => {
                         tracing::warn!(%error, "cannot answer another process");
                         sleep(CALL_EVERY).await;
                     }
                 },
                 Some(greeting) = self.greetings.join_next() => match greeting {
-                    Ok(Ok(greeting)) => return greeting,
+                    Ok(Ok(Some(greeting))) => return greeting,
+                    Ok(Ok(None)) => {}
                     Ok(Err(error)) => tracing::debug!(%error, "somebody called and was no process of a job"),
                     Err(error) => tracing::error!(%error, "answering a call failed"),
                 },
             }
         }
     }
+
+    fn answer(&mut self, socket: TcpStream, from: SocketAddr) {
+        if !self.members.trust.reaches(from.ip()) {
+            tracing::error!(%from, "somebody on another machine called and is not answered: the job has no secret");
+            return;
+        }
+        self.greetings.spawn(greet(socket, Arc::clone(&self.members.trust), self.members.process));
+    }
 }
 
-async fn greet(socket: TcpStream) -> std::io::Result<(Message, Line)> {
+/// Hears who calls and what it says first; none when it cannot prove who it is.
+async fn greet(socket: TcpStream, trust: Arc<Trust>, own: u16) -> std::io::Result<Option<Greeting>> {
     let mut line = Line::of(socket)?;
-    let message = timeout(GREETING_WITHIN, line.receive()).await??;
-    Ok((message, line))
+    let greeting = async {
+        let Some(process) = line.meet(&trust, own).await? else { return Ok(None) };
+        let message = line.receive().await?;
+        Ok(Some(Greeting { process, message, line }))
+    };
+    timeout(GREETING_WITHIN, greeting).await?
 }
 
 impl<'a> Lead<'a> {
@@ -93,12 +119,14 @@ impl<'a> Lead<'a> {
         let Some(members) = members else { return Ok(lead) };
         let mut door = Door::open(members)?;
         while lead.lines.len() + 1 < members.processes() {
-            let Ok((message, line)) = timeout(TELL_EVERY, door.next()).await else {
+            let Ok(Greeting { process, message, line }) = timeout(TELL_EVERY, door.next()).await else {
                 let awaited: Vec<u16> = others(members).filter(|other| !lead.lines.contains_key(other)).collect();
                 tracing::warn!(processes = ?awaited, "waiting for other processes of the job");
                 continue;
             };
-            if let Message::Card { process, terms: theirs } = message {
+            // Who has gone since it called will call again.
+            lead.lines.retain(|_, line| line.is_alive());
+            if let Message::Card(theirs) = message {
                 lead.take(members, process, line, refusal(members, process, terms, &theirs)).await;
             }
         }
@@ -107,7 +135,7 @@ impl<'a> Lead<'a> {
 
     async fn take(&mut self, members: &Members, process: u16, mut line: Line, refusal: Option<String>) {
         match refusal {
-            None => drop(self.lines.insert(process, line)),
+            None => drop(self.lines.insert(process, Pulse::of(line, members.silence_limit))),
             Some(reason) => {
                 tracing::error!(
                     process,
@@ -139,7 +167,7 @@ impl<'a> Lead<'a> {
         let mut all = own;
         for (process, line) in &mut self.lines {
             let broken = |source| ClusterError::Line { process: *process, source };
-            match line.receive().await.map_err(broken)? {
+            match line.hear().await.map_err(broken)? {
                 Message::Fenced { furthest } => all = all.max(furthest),
                 other => return Err(broken(unexpected(&other))),
             }
@@ -154,12 +182,12 @@ impl<'a> Lead<'a> {
     pub async fn begin(mut self, partitions: u32, boundary: EventTimeMs) -> Result<Option<Mesh>, ClusterError> {
         let Some(members) = self.members else { return Ok(None) };
         self.tell(&Message::Begin { partitions, boundary }).await?;
-        link(members, self.attempt).await.map(Some)
+        link(members, self.attempt, self.lines).await.map(Some)
     }
 
     async fn tell(&mut self, message: &Message) -> Result<(), ClusterError> {
-        for (process, line) in &mut self.lines {
-            line.send(message).await.map_err(|source| ClusterError::Line { process: *process, source })?;
+        for (process, line) in &self.lines {
+            line.say(message.clone()).await.map_err(|source| ClusterError::Line { process: *process, source })?;
         }
         Ok(())
     }
@@ -197,10 +225,10 @@ impl<'a> Follower<'a> {
 
     async fn call(members: &'a Members, terms: &Terms) -> Result<Self, ClusterError> {
         let broken = |source| ClusterError::Line { process: 0, source };
-        let mut line = Line::call(&members.hosts[0]).await.map_err(broken)?;
-        let card = Message::Card { process: members.process, terms: terms.clone() };
-        line.send(&card).await.map_err(broken)?;
-        match line.receive().await.map_err(broken)? {
+        let mut line = call(members, 0).await?;
+        line.send(&Message::Card(terms.clone())).await.map_err(broken)?;
+        let mut line = Pulse::of(line, members.silence_limit);
+        match line.hear().await.map_err(broken)? {
             Message::Claimed { attempt } => Ok(Self { members, line, attempt }),
             Message::Refused(reason) => Err(ClusterError::Refused(reason)),
             other => Err(broken(unexpected(&other))),
@@ -214,8 +242,8 @@ impl<'a> Follower<'a> {
     /// [`ClusterError::Line`].
     pub async fn fenced(&mut self, furthest: Option<u64>) -> Result<(u32, EventTimeMs), ClusterError> {
         let broken = |source| ClusterError::Line { process: 0, source };
-        self.line.send(&Message::Fenced { furthest }).await.map_err(broken)?;
-        match self.line.receive().await.map_err(broken)? {
+        self.line.say(Message::Fenced { furthest }).await.map_err(broken)?;
+        match self.line.hear().await.map_err(broken)? {
             Message::Begin { partitions, boundary } => Ok((partitions, boundary)),
             other => Err(broken(unexpected(&other))),
         }
@@ -226,8 +254,20 @@ impl<'a> Follower<'a> {
     /// # Errors
     /// [`ClusterError::Line`].
     pub async fn link(self) -> Result<Mesh, ClusterError> {
-        link(self.members, self.attempt).await
+        link(self.members, self.attempt, BTreeMap::from([(0, self.line)])).await
     }
+}
+
+/// Calls a process, and lets it have proved who calls.
+async fn call(members: &Members, process: u16) -> Result<Line, ClusterError> {
+    let broken = |source| ClusterError::Line { process, source };
+    let address = &members.hosts[usize::from(process)];
+    let mut line = Line::call(address).await.map_err(broken)?;
+    if !members.trust.reaches(line.peer().map_err(broken)?.ip()) {
+        return Err(ClusterError::Membership(beyond_reach(process, address)));
+    }
+    let answer = line.introduce(&members.trust, members.process, process).await.map_err(broken)?;
+    answer.map(|()| line).map_err(ClusterError::Refused)
 }
 
 fn others(members: &Members) -> impl Iterator<Item = u16> {
@@ -236,7 +276,7 @@ fn others(members: &Members) -> impl Iterator<Item = u16> {
 }
 
 /// Links all processes: each calls those below it, and is called by those above.
-async fn link(members: &Members, attempt: u64) -> Result<Mesh, ClusterError> {
+async fn link(members: &Members, attempt: u64, pulses: BTreeMap<u16, Pulse>) -> Result<Mesh, ClusterError> {
     let mut lines: BTreeMap<u16, Line> = BTreeMap::new();
     let linking = async {
         for process in 0..members.process {
@@ -244,12 +284,10 @@ async fn link(members: &Members, attempt: u64) -> Result<Mesh, ClusterError> {
         }
         let mut door = Door::open(members)?;
         while lines.len() + 1 < members.processes() {
-            if let (Message::Link { attempt: theirs, process }, mut line) = door.next().await
-                && theirs == attempt
-                && process > members.process
-            {
-                let answer = Message::Link { attempt, process: members.process };
-                line.send(&answer).await.map_err(|source| ClusterError::Line { process, source })?;
+            let Greeting { process, message, mut line } = door.next().await;
+            let is_above = process > members.process && usize::from(process) < members.processes();
+            if is_above && message == (Message::Link { attempt }) {
+                line.send(&message).await.map_err(|source| ClusterError::Line { process, source })?;
                 lines.insert(process, line);
             }
         }
@@ -260,29 +298,25 @@ async fn link(members: &Members, attempt: u64) -> Result<Mesh, ClusterError> {
     match (outcome, missing) {
         (Err(late), Some(process)) => Err(ClusterError::Line { process, source: late.into() }),
         (Ok(Err(error)), _) => Err(error),
-        _ => Mesh::of(members.process, lines),
+        _ => Mesh::of(members, lines, pulses),
     }
 }
 
 /// Calls a process until it agrees to be linked in this attempt.
 async fn call_for_link(members: &Members, process: u16, attempt: u64) -> Line {
-    let own = Message::Link { attempt, process: members.process };
-    let agreed = Message::Link { attempt, process };
-    let call = || async {
-        let mut line = Line::call(&members.hosts[usize::from(process)]).await?;
-        line.send(&own).await?;
-        let answer = line.receive().await?;
-        if answer == agreed { Ok(line) } else { Err(unexpected(&answer)) }
+    let own = Message::Link { attempt };
+    let broken = |source| ClusterError::Line { process, source };
+    let linked = || async {
+        let mut line = call(members, process).await?;
+        line.send(&own).await.map_err(broken)?;
+        let answer = line.receive().await.map_err(broken)?;
+        if answer == own { Ok(line) } else { Err(broken(unexpected(&answer))) }
     };
     loop {
-        match call().await {
+        match linked().await {
             Ok(line) => return line,
             Err(error) => tracing::debug!(process, %error, "not linked yet"),
         }
         sleep(CALL_EVERY).await;
     }
-}
-
-fn unexpected(message: &Message) -> Error {
-    Error::new(ErrorKind::InvalidData, format!("{message:?} was not expected"))
 }

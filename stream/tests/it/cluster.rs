@@ -1,15 +1,17 @@
 //! Several processes run a job as one: with whatever number of them it goes on, and whichever of them dies, what was
 //! committed is what a plain recount gives, once. The processes are threads here; their links are real sockets.
 
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use rand::RngExt;
 use record_log::simulated::{Call, Fault, SimulatedLog};
+use stream::cluster::secret::Trust;
 use stream::cluster::{ClusterError, Members};
 use stream::{JobError, Run, Settings, Stop};
 
@@ -20,6 +22,9 @@ use crate::oracle::{World, random, settings, windows};
 struct Processes {
     listeners: Vec<TcpListener>,
     hosts: Vec<String>,
+    silence_limit: Duration,
+    /// Of what attempts ended.
+    ends: Mutex<Vec<String>>,
 }
 
 /// What a process is to die of, if at all: its number, the call on the log, and the fault that it meets there.
@@ -29,12 +34,14 @@ impl Processes {
     fn new(count: usize) -> Self {
         let listeners: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let hosts = listeners.iter().map(|listener| listener.local_addr().unwrap().to_string()).collect();
-        Self { listeners, hosts }
+        Self { listeners, hosts, silence_limit: Duration::from_secs(10), ends: Mutex::default() }
     }
 
     fn members(&self, process: usize) -> Option<Members> {
         let listener = self.listeners[process].try_clone().unwrap();
-        (self.listeners.len() > 1).then(|| Members::new(u16::try_from(process).unwrap(), self.hosts.clone(), listener))
+        let mut members = Members::new(u16::try_from(process).unwrap(), self.hosts.clone(), listener);
+        members.silence_limit = self.silence_limit;
+        (self.listeners.len() > 1).then_some(members)
     }
 
     /// Runs all processes to the end of what was published. Each is started again when its attempt is over, as its
@@ -52,7 +59,10 @@ impl Processes {
                         let outcome = catch_unwind(AssertUnwindSafe(|| job.run(stop)));
                         match outcome {
                             Ok(Ok(())) if !mortal.is_dead() => return stop.request(),
-                            Ok(Err(error)) if !mortal.is_dead() => assert!(error.is_for_a_new_start(), "{error}"),
+                            Ok(Err(error)) if !mortal.is_dead() => {
+                                assert!(error.is_for_a_new_start(), "{error}");
+                                self.ends.lock().unwrap().push(error.to_string());
+                            }
                             _ => {}
                         }
                         mortal = mortal_no_more(&world.log);
@@ -158,6 +168,98 @@ fn a_process_with_other_settings_is_told_so_and_not_taken() {
         stop.request();
         lead.join().unwrap().unwrap();
     });
+}
+
+/// What stands between two processes and keeps back what they say, once: to each, the other one hangs.
+struct Between {
+    /// Lines with lower numbers hang.
+    hanging: AtomicUsize,
+    /// How many lines there have been.
+    lines: AtomicUsize,
+}
+
+/// How much the second line carries before all hang: the link, in the middle of an attempt.
+const HANGS_AFTER_BYTES: usize = 1500;
+
+impl Between {
+    /// Puts whoever calls the address that it returns through to `host`.
+    fn stand_before(host: String) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let between = Arc::new(Self { hanging: AtomicUsize::new(0), lines: AtomicUsize::new(0) });
+        thread::spawn(move || {
+            for caller in listener.incoming() {
+                let (caller, callee) = (caller.unwrap(), TcpStream::connect(&host).unwrap());
+                let number = between.lines.fetch_add(1, Ordering::SeqCst);
+                let back = (callee.try_clone().unwrap(), caller.try_clone().unwrap());
+                for (from, to) in [(caller, callee), back] {
+                    let between = Arc::clone(&between);
+                    thread::spawn(move || between.carry(number, from, to));
+                }
+            }
+        });
+        address
+    }
+
+    fn carry(&self, number: usize, mut from: TcpStream, mut to: TcpStream) {
+        let (mut buffer, mut carried) = ([0; 512], 0);
+        while let Ok(count @ 1..) = from.read(&mut buffer) {
+            carried += count;
+            if number == 1 && carried > HANGS_AFTER_BYTES {
+                self.hanging.fetch_max(self.lines.load(Ordering::SeqCst), Ordering::SeqCst);
+            }
+            while number < self.hanging.load(Ordering::SeqCst) {
+                thread::park();
+            }
+            if to.write_all(&buffer[..count]).is_err() {
+                return;
+            }
+        }
+        // A line whose other end is gone already is as good as shut down.
+        let _ = to.shutdown(Shutdown::Write);
+    }
+}
+
+#[test]
+fn a_process_that_hangs_ends_the_attempt_in_all_and_everything_is_counted_once() {
+    let mut random = random(5);
+    let mut world = World::new(windows(&mut random), 3);
+    world.publish(300, &mut random);
+    let mut processes = Processes::new(2);
+    processes.silence_limit = Duration::from_secs(2);
+    processes.hosts[0] = Between::stand_before(processes.hosts[0].clone());
+    let starts = processes.run(&world, &settings(&mut random), None);
+    world.check();
+    let ends = processes.ends.into_inner().unwrap();
+    assert!(starts > 2 && ends.iter().any(|end| end.contains("has said nothing for 2s")), "{ends:?}");
+}
+
+#[test]
+fn who_does_not_know_the_secret_is_told_so_and_neither_joins_an_attempt_nor_ends_it() {
+    let mut random = random(6);
+    let mut world = World::new(windows(&mut random), 2);
+    world.publish(100, &mut random);
+    let (processes, settings) = (Processes::new(2), settings(&mut random));
+    let run = |process, trust: Trust| {
+        let mut members = processes.members(process).unwrap();
+        members.trust = Arc::new(trust);
+        Run { members: Some(members), ..world.job(world.log.clone(), &settings) }
+    };
+    let trust = |secret: &str| Trust::by(&secret.repeat(32).as_str().into()).unwrap();
+    thread::scope(|scope| {
+        let lead = run(0, trust("a"));
+        let lead = scope.spawn(move || lead.run(&Stop::default()));
+        for stranger in [trust("b"), Trust::anybody()] {
+            let error = run(1, stranger).run(&Stop::default()).unwrap_err();
+            assert!(matches!(error, JobError::Cluster(ClusterError::Refused(_))), "{error}");
+            assert!(error.to_string().contains("TIDEMARK_CLUSTER_SECRET") && !error.is_for_a_new_start(), "{error}");
+        }
+        let mut caller = TcpStream::connect(&processes.hosts[0]).unwrap();
+        caller.write_all(b"\0\0\0\x06\"Beat\"").unwrap();
+        run(1, trust("a")).run(&Stop::default()).unwrap();
+        lead.join().unwrap().unwrap();
+    });
+    world.check();
 }
 
 #[test]

@@ -1,0 +1,216 @@
+//! How processes prove to each other that they are of the same job: each shows that it knows the job's secret, and neither
+//! says it.
+//!
+//! ```text
+//! caller   ── hello: who I am, whom I call, a number never used before ──▶   answerer
+//!          ◀────────────── challenge: such a number as well ──────────────
+//!          ── proof: HMAC of all this, as the caller ─────────────────────▶  or it is refused
+//!          ◀────────────── welcome: HMAC of all this, as the answerer ────
+//! ```
+//!
+//! What always holds: a proof is worth something on one line, for one side, between these two processes. A line without a
+//! welcome is never listened to. Proofs are HMAC-SHA-256 (RFC 2104) and compared in constant time.
+//!
+//! What it leaves to others: what is said afterwards is neither encrypted nor signed. Who can change what a network carries
+//! can change what these processes say.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::Path;
+
+use aws_lc_rs::hmac;
+use serde::{Deserialize, Serialize};
+
+/// Fewer bytes could be guessed by somebody who has heard a proof.
+const LEAST_BYTES: usize = 32;
+/// What is proved begins with it: a proof of another protocol, or of another version, is worth nothing.
+const PROTOCOL: &[u8] = b"tidemark cluster 1";
+
+/// A text that all processes of a job know, and nobody else. It is shown to nobody.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Secret(String);
+
+/// By what a process knows the others.
+pub struct Trust {
+    key: hmac::Key,
+    reach: Reach,
+}
+
+/// From where others may call, and be called.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Reach {
+    ThisMachine,
+    Anywhere,
+}
+
+/// A number that is used once.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Nonce([u8; 32]);
+
+/// What a side shows.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Proof(Vec<u8>);
+
+/// A side of a line.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Side {
+    /// Who calls.
+    Caller,
+    /// Who answers.
+    Answerer,
+}
+
+/// What both sides know of a line, once each has said its number.
+#[derive(Clone, Copy, Debug)]
+pub struct Meeting {
+    /// The process that calls.
+    pub caller: u16,
+    /// The process that is called.
+    pub answerer: u16,
+    /// The caller's number.
+    pub called_with: Nonce,
+    /// The answerer's number.
+    pub answered_with: Nonce,
+}
+
+/// The secret cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// It could be guessed.
+    #[error("the secret must have at least {LEAST_BYTES} bytes")]
+    TooShort,
+    /// Its file cannot be read.
+    #[error("cannot read the secret's file: {0}")]
+    File(#[from] std::io::Error),
+}
+
+impl Secret {
+    /// The secret in a file; a line break at its end is not part of it.
+    ///
+    /// # Errors
+    /// [`SecretError::File`].
+    pub fn read(file: &Path) -> Result<Self, SecretError> {
+        Ok(std::fs::read_to_string(file)?.trim_end_matches(['\r', '\n']).into())
+    }
+}
+
+impl From<&str> for Secret {
+    /// Any text: one that is too short is refused where it is used, for a parser of flags would show it.
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a secret")
+    }
+}
+
+impl Trust {
+    /// Whoever knows the secret, wherever it is.
+    ///
+    /// # Errors
+    /// [`SecretError::TooShort`].
+    pub fn by(Secret(secret): &Secret) -> Result<Self, SecretError> {
+        if secret.len() < LEAST_BYTES {
+            return Err(SecretError::TooShort);
+        }
+        Ok(Self { key: hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), reach: Reach::Anywhere })
+    }
+
+    /// Whoever is on this machine.
+    pub fn this_machine() -> Self {
+        Self { key: hmac::Key::new(hmac::HMAC_SHA256, &[]), reach: Reach::ThisMachine }
+    }
+
+    /// Whoever calls.
+    pub fn anybody() -> Self {
+        Self { reach: Reach::Anywhere, ..Self::this_machine() }
+    }
+
+    /// Processes at that address may call, and be called.
+    pub fn reaches(&self, address: IpAddr) -> bool {
+        self.reach == Reach::Anywhere || address.to_canonical().is_loopback()
+    }
+
+    /// What a side shows the other.
+    pub fn prove(&self, side: Side, meeting: &Meeting) -> Proof {
+        Proof(hmac::sign(&self.key, &meeting.said_by(side)).as_ref().to_vec())
+    }
+
+    /// The side knows the secret.
+    pub fn is_proved(&self, proof: &Proof, side: Side, meeting: &Meeting) -> bool {
+        hmac::verify(&self.key, &meeting.said_by(side), &proof.0).is_ok()
+    }
+}
+
+impl Nonce {
+    /// A number that nobody has used before.
+    ///
+    /// # Panics
+    /// When the system has no random numbers.
+    pub fn new() -> Self {
+        let mut bytes = [0; 32];
+        aws_lc_rs::rand::fill(&mut bytes).expect("the system has random numbers");
+        Self(bytes)
+    }
+}
+
+impl Meeting {
+    fn said_by(&self, side: Side) -> Vec<u8> {
+        let side: &[u8] = match side {
+            Side::Caller => b" calls ",
+            Side::Answerer => b" answers ",
+        };
+        let (caller, answerer) = (self.caller.to_be_bytes(), self.answerer.to_be_bytes());
+        [PROTOCOL, side, &caller, &answerer, &self.called_with.0, &self.answered_with.0].concat()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trust(secret: &str) -> Trust {
+        Trust::by(&secret.repeat(LEAST_BYTES).as_str().into()).unwrap()
+    }
+
+    #[test]
+    fn a_proof_is_worth_something_to_who_knows_the_secret_on_its_line_and_for_its_side() {
+        let meeting = Meeting { caller: 1, answerer: 0, called_with: Nonce::new(), answered_with: Nonce::new() };
+        let proof = trust("a").prove(Side::Caller, &meeting);
+        assert!(trust("a").is_proved(&proof, Side::Caller, &meeting));
+        assert!(!trust("b").is_proved(&proof, Side::Caller, &meeting));
+        assert!(!Trust::anybody().is_proved(&proof, Side::Caller, &meeting));
+        assert!(!trust("a").is_proved(&proof, Side::Answerer, &meeting), "it cannot be sent back");
+        let others = [
+            Meeting { caller: 2, ..meeting },
+            Meeting { answerer: 2, ..meeting },
+            Meeting { called_with: Nonce::new(), ..meeting },
+            Meeting { answered_with: Nonce::new(), ..meeting },
+        ];
+        assert!(others.iter().all(|other| !trust("a").is_proved(&proof, Side::Caller, other)));
+        assert!(!trust("a").is_proved(&Proof(proof.0[..31].to_vec()), Side::Caller, &meeting));
+    }
+
+    #[test]
+    fn a_secret_is_long_and_shown_to_nobody() {
+        assert!(matches!(Trust::by(&"too short".into()), Err(SecretError::TooShort)));
+        let secret = Secret::from("0123456789abcdef0123456789abcdef");
+        assert_eq!(format!("{secret:?}"), "a secret");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "0123456789abcdef0123456789abcdef\n").unwrap();
+        assert_eq!(Secret::read(file.path()).unwrap(), secret);
+    }
+
+    #[test]
+    fn without_a_secret_only_this_machine_is_within_reach() {
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        assert!(Trust::this_machine().reaches(address("127.0.0.1")));
+        assert!(Trust::this_machine().reaches(address("::1")));
+        assert!(Trust::this_machine().reaches(address("::ffff:127.0.0.1")));
+        assert!(!Trust::this_machine().reaches(address("10.0.0.1")));
+        assert!(trust("a").reaches(address("10.0.0.1")));
+    }
+}

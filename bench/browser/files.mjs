@@ -85,6 +85,7 @@ export async function guardedFiles(visitor, admin) {
     await card(page, "shelf.png").locator("img").waitFor();
     await page.locator("#open-account").click();
     await page.locator("#account").getByRole("link", { name: "Files" }).waitFor();
+    await visitor.look("files-admin");
     await visitor.holdAccessible();
   });
 }
@@ -120,7 +121,7 @@ async function holdAll(visitor) {
 
 async function upload(page, chosen) {
   await page.getByLabel("Files to upload").setInputFiles(chosen);
-  await page.getByRole("button", { name: "Upload" }).click();
+  await page.getByRole("button", { name: "Upload", exact: true }).click();
 }
 
 /** What the page looks like is a picture too. */

@@ -32,9 +32,9 @@ export async function trouble(visitor) {
     await page.unrouteAll();
   });
   await check("trouble: a count that was corrected after its minute closed says so, and no other does", async () => {
-    await page.route("**/api/analytics/recent?*", (route) => route.fulfill({ json: { items: [count(1, 0), count(2, 1)], next: null } }));
+    await page.route("**/api/analytics/recent?*", (route) => route.fulfill({ json: { items: [count(901, 0), count(902, 1)], next: null } }));
     await page.goto("/live");
-    await page.getByRole("row").filter({ hasText: "Customer 2" }).getByText("counted again").waitFor();
+    await page.getByRole("row").filter({ hasText: "Customer 902" }).getByText("counted again").waitFor();
     assert.equal(await page.getByText("counted again").count(), 1);
     await visitor.holdAccessible();
     await page.unrouteAll();

@@ -21,7 +21,7 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Runs the job in a process of its own and starts that again whenever it dies
+    /// Runs the job in a process of its own and starts that again whenever it dies or hangs
     Supervise(Box<RunArguments>),
     /// Shows, verifies and prunes the job's checkpoints
     Checkpoints(CheckpointsArguments),

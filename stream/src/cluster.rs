@@ -61,7 +61,7 @@ pub struct Membership {
     #[arg(long, env = "TIDEMARK_HOSTS", value_delimiter = ',', value_name = "HOST:PORT")]
     pub hosts: Vec<String>,
 
-    /// How long a process may say nothing before it counts as hanging, and the attempt ends in all
+    /// How long a process may show no life before the attempt ends in all others and its supervisor kills it
     #[arg(long, env = "TIDEMARK_SILENCE_LIMIT", default_value = "10s", value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub silence_limit: Duration,
 
@@ -182,11 +182,11 @@ impl Membership {
                 self.process, self.processes
             ));
         }
-        if self.processes == 1 {
-            return Ok(None);
-        }
         if self.silence_limit < LEAST_SILENCE {
             return refuse(format!("the --silence-limit must be at least {LEAST_SILENCE:?}"));
+        }
+        if self.processes == 1 {
+            return Ok(None);
         }
         let trust = self.trust();
         let trust = trust.map_err(|error| {
@@ -278,6 +278,8 @@ mod tests {
         let error = |membership: Membership| membership.join().err().unwrap().to_string();
         assert_eq!(error(membership(2, 2, &[])), "there is no process 2 among 2: they are counted from 0");
         assert_eq!(error(membership(3, 0, &["a:1", "b:1"])), "2 addresses are given for 3 processes");
+        let hasty = Membership { silence_limit: Duration::from_millis(999), ..membership(1, 0, &[]) };
+        assert_eq!(error(hasty), "the --silence-limit must be at least 1s");
         let unknown = error(membership(2, 1, &["127.0.0.1:0", "no-such-host.invalid:1"]));
         assert!(unknown.starts_with("process 1 cannot listen at no-such-host.invalid:1: "), "{unknown}");
     }

@@ -8,7 +8,7 @@ use stream::checkpoint::inspect;
 use stream::checkpoint::recover;
 use stream::checkpoint::store::CheckpointStore;
 use stream::run::system_clock;
-use stream::supervise::supervise;
+use stream::supervise::{show_life, supervise};
 use stream::{Stop, status};
 
 use crate::cli::{CheckpointsArguments, Cli, Command, RunArguments};
@@ -25,6 +25,7 @@ pub fn run(Cli { command, run }: Cli) -> anyhow::Result<u8> {
 
 fn work(RunArguments { brokers, properties, status_address, log, members, job }: RunArguments) -> anyhow::Result<u8> {
     tracing_subscriber::fmt().with_env_filter(log).with_writer(std::io::stderr).init();
+    show_life(members.silence_limit).context("cannot show signs of life")?;
     let members = members.join()?;
     let log = record_log::open(&LogSettings::Kafka { brokers, properties })?;
     let run = job.on(log)?.together(members)?;
@@ -41,7 +42,7 @@ fn keep_working(run: RunArguments) -> anyhow::Result<u8> {
     stop.request_on_signals().context("cannot listen for signals")?;
     // The first argument is `supervise`; all others are the job's.
     let arguments: Vec<_> = std::env::args_os().skip(2).collect();
-    supervise(&arguments, &stop).context("cannot start the job's process")
+    supervise(&arguments, run.members.silence_limit, &stop).context("cannot start the job's process")
 }
 
 fn checkpoints(arguments: &CheckpointsArguments) -> anyhow::Result<u8> {

@@ -324,6 +324,15 @@ mod tests {
     }
 
     #[test]
+    fn what_is_read_again_does_not_hold_event_time_back() {
+        let newest = Some(Newest { event_ms: 17, read_at_ms: 1_000 });
+        let mut intake = intake(20, Start { resume: 4, cut: 5, newest, ..Start::default() });
+        assert_eq!(intake.admit(0, 4, 17, 61_000), Verdict::SeenBefore);
+        intake.at_end(0, 61_000);
+        assert_eq!(intake.claim(|_| true), Claim::Reached(60_012), "it was read a minute ago");
+    }
+
+    #[test]
     fn a_worker_whose_partitions_are_empty_claims_nothing() {
         let mut intake = intake(0, Start::default());
         assert_eq!(intake.claim(|_| true), Claim::Unread);

@@ -8,10 +8,17 @@
 //! | with 0: everything read, or asked to stop | the supervisor ends with 0 |
 //! | with 75 ([`EXIT_START_AGAIN`]), by a signal, by a panic | it is started again, after a delay that doubles |
 //! | with anything else: it cannot work as it is set up | the supervisor ends with the same code |
+//! | not, but hangs: it has shown no life for the silence limit | it is killed, and started again |
+//!
+//! The process shows life on its standard output, which serves for nothing else. A thread of its own does it: what hangs when
+//! that does is the process as a whole, stopped or without a machine to run on. A supervisor that was asleep itself does not
+//! count that time.
 
 use std::ffi::OsString;
-use std::io;
-use std::process::{Child, Command, ExitStatus};
+use std::io::{self, Read, Write};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -29,6 +36,10 @@ const HEALTHY: u32 = 10;
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// How often it is looked whether the process has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How often the process shows life within the silence limit.
+const BEATS: u32 = 4;
+/// Set for a process that is to show life.
+const SUPERVISED: &str = "TIDEMARK_SUPERVISED";
 /// What a Rust program exits with that panicked.
 const EXIT_PANIC: i32 = 101;
 
@@ -39,17 +50,26 @@ enum Verdict {
     End(u8),
 }
 
+/// The signs of life of a process.
+struct Life {
+    shown: Arc<AtomicU64>,
+    last_seen: u64,
+    silent_for: Duration,
+}
+
 /// Runs this program with other arguments again and again, until it ends for good or somebody asks to stop; says with
-/// which code to exit.
+/// which code to exit. A process that shows no life for `silence_limit` is killed.
 ///
 /// # Errors
 /// When the program cannot be started at all.
-pub fn supervise(arguments: &[OsString], stop: &Stop) -> io::Result<u8> {
+pub fn supervise(arguments: &[OsString], silence_limit: Duration, stop: &Stop) -> io::Result<u8> {
     let program = std::env::current_exe()?;
     let mut delay = FIRST_DELAY;
     loop {
         let begun = Instant::now();
-        let status = watch(Command::new(&program).args(arguments).spawn()?, stop)?;
+        let mut process = Command::new(&program);
+        process.args(arguments).env(SUPERVISED, "true").stdout(Stdio::piped());
+        let status = watch(process.spawn()?, silence_limit, stop)?;
         match verdict(status) {
             Verdict::End(code) => return Ok(code),
             Verdict::StartAgain if stop.is_requested() => return Ok(0),
@@ -70,12 +90,35 @@ fn verdict(status: ExitStatus) -> Verdict {
     }
 }
 
-/// Waits for the end of the process. It is asked to end when somebody asks to stop, and killed when it does not.
-fn watch(mut child: Child, stop: &Stop) -> io::Result<ExitStatus> {
+/// Shows the supervisor of this process, if it has one, that it lives.
+///
+/// # Errors
+/// When the system gives no thread.
+pub fn show_life(silence_limit: Duration) -> io::Result<()> {
+    if std::env::var_os(SUPERVISED).is_none() {
+        return Ok(());
+    }
+    let show = move || {
+        // A supervisor that is gone needs no signs.
+        while io::stdout().write_all(b"\n").and_then(|()| io::stdout().flush()).is_ok() {
+            thread::sleep(silence_limit / BEATS);
+        }
+    };
+    thread::Builder::new().name("signs of life".to_owned()).spawn(show).map(drop)
+}
+
+/// Waits for the end of the process. It is asked to end when somebody asks to stop, and killed when it does not, or hangs.
+fn watch(mut child: Child, silence_limit: Duration, stop: &Stop) -> io::Result<ExitStatus> {
     let mut asked: Option<Instant> = None;
+    let mut life = child.stdout.take().map(Life::of).transpose()?;
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(status);
+        }
+        if life.as_mut().is_some_and(|life| life.look() > silence_limit) {
+            tracing::error!(limit_ms = silence_limit.as_millis(), "the job's process hangs and is killed");
+            child.kill()?;
+            return child.wait();
         }
         match asked {
             None if stop.is_requested() => {
@@ -89,6 +132,29 @@ fn watch(mut child: Child, stop: &Stop) -> io::Result<ExitStatus> {
             }
             _ => thread::sleep(LOOK_EVERY),
         }
+    }
+}
+
+impl Life {
+    fn of(mut shown_on: ChildStdout) -> io::Result<Self> {
+        let shown = Arc::new(AtomicU64::new(0));
+        let listening = Arc::clone(&shown);
+        let listen = move || {
+            let mut buffer = [0; 64];
+            while let Ok(1..) = shown_on.read(&mut buffer) {
+                listening.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        thread::Builder::new().name("signs of life".to_owned()).spawn(listen)?;
+        Ok(Self { shown, last_seen: 0, silent_for: Duration::ZERO })
+    }
+
+    /// For how long there was no sign of life, in looks: a clock would count the time for which this process was asleep.
+    fn look(&mut self) -> Duration {
+        let shown = self.shown.load(Ordering::Relaxed);
+        self.silent_for = if shown == self.last_seen { self.silent_for + LOOK_EVERY } else { Duration::ZERO };
+        self.last_seen = shown;
+        self.silent_for
     }
 }
 
@@ -122,7 +188,16 @@ mod tests {
         let stop = Stop::default();
         stop.request();
         let child = Command::new("sleep").arg("600").spawn().unwrap();
-        let status = watch(child, &stop).unwrap();
+        let status = watch(child, Duration::MAX, &stop).unwrap();
         assert_eq!(status.code(), None, "SIGTERM ended it: {status}");
+    }
+
+    #[test]
+    fn a_process_that_shows_no_life_is_killed() {
+        let hanging = Command::new("sleep").arg("600").stdout(Stdio::piped()).spawn().unwrap();
+        let status = watch(hanging, Duration::from_millis(200), &Stop::default()).unwrap();
+        assert_eq!(verdict(status), Verdict::StartAgain, "SIGKILL ended it: {status}");
+        let living = Command::new("sh").args(["-c", "echo"]).stdout(Stdio::piped()).spawn().unwrap();
+        assert!(watch(living, Duration::from_secs(60), &Stop::default()).unwrap().success());
     }
 }

@@ -36,9 +36,9 @@ impl Watermark {
         Self { disorder_ms, newest, mark_ms, end_seen: false }
     }
 
-    /// Takes note of an event.
+    /// Takes note of an event. When the newest was read is not changed by reading it again, as every start does.
     pub fn observe(&mut self, event_ms: EventTimeMs, now_ms: u64) {
-        if self.newest.is_none_or(|newest| event_ms >= newest.event_ms) {
+        if self.newest.is_none_or(|newest| event_ms > newest.event_ms) {
             self.newest = Some(Newest { event_ms, read_at_ms: now_ms });
             self.mark_ms = self.mark_ms.max(event_ms.saturating_sub(self.disorder_ms));
         }
@@ -112,6 +112,15 @@ mod tests {
         assert_eq!(watermark.claim(), Claim::Reached(115), "history stays in history");
         watermark.at_end(1_000_010);
         assert_eq!(watermark.claim(), Claim::Reached(115), "a clock set back does not take a claim back");
+    }
+
+    #[test]
+    fn another_event_of_the_same_time_does_not_hold_event_time_back() {
+        let mut watermark = Watermark::new(5, None);
+        watermark.observe(100, 1_000);
+        watermark.observe(100, 1_040);
+        watermark.at_end(1_050);
+        assert_eq!(watermark.claim(), Claim::Reached(145));
     }
 
     #[test]

@@ -99,7 +99,7 @@ impl Line {
 
     /// Says to process `to` who calls, and proves it; both must. Says why, if the other one refuses.
     pub async fn introduce(&mut self, trust: &Trust, own: u16, to: u16) -> Result<std::result::Result<(), String>> {
-        let called_with = Nonce::new();
+        let called_with = Nonce::drawn();
         self.send(&Message::Hello { process: own, to, nonce: called_with }).await?;
         let answered_with = match self.receive().await? {
             Message::Challenge { nonce } => nonce,
@@ -128,7 +128,7 @@ impl Line {
             self.send(&Message::Refused(format!("this address is that of process {own}, not {to}"))).await?;
             return Ok(None);
         }
-        let answered_with = Nonce::new();
+        let answered_with = Nonce::drawn();
         self.send(&Message::Challenge { nonce: answered_with }).await?;
         let meeting = Meeting { caller: process, answerer: own, called_with, answered_with };
         let proof = match self.receive().await? {

@@ -150,7 +150,7 @@ impl Nonce {
     ///
     /// # Panics
     /// When the system has no random numbers.
-    pub fn new() -> Self {
+    pub fn drawn() -> Self {
         let mut bytes = [0; 32];
         aws_lc_rs::rand::fill(&mut bytes).expect("the system has random numbers");
         Self(bytes)
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_proof_is_worth_something_to_who_knows_the_secret_on_its_line_and_for_its_side() {
-        let meeting = Meeting { caller: 1, answerer: 0, called_with: Nonce::new(), answered_with: Nonce::new() };
+        let meeting = Meeting { caller: 1, answerer: 0, called_with: Nonce::drawn(), answered_with: Nonce::drawn() };
         let proof = trust("a").prove(Side::Caller, &meeting);
         assert!(trust("a").is_proved(&proof, Side::Caller, &meeting));
         assert!(!trust("b").is_proved(&proof, Side::Caller, &meeting));
@@ -187,8 +187,8 @@ mod tests {
         let others = [
             Meeting { caller: 2, ..meeting },
             Meeting { answerer: 2, ..meeting },
-            Meeting { called_with: Nonce::new(), ..meeting },
-            Meeting { answered_with: Nonce::new(), ..meeting },
+            Meeting { called_with: Nonce::drawn(), ..meeting },
+            Meeting { answered_with: Nonce::drawn(), ..meeting },
         ];
         assert!(others.iter().all(|other| !trust("a").is_proved(&proof, Side::Caller, other)));
         assert!(!trust("a").is_proved(&Proof(proof.0[..31].to_vec()), Side::Caller, &meeting));

@@ -22,10 +22,16 @@ pub enum Command {
     Crash(crate::crash::Args),
     /// Shops on the real platform, kills it, and sees that nothing acknowledged is lost or counted twice.
     EndToEnd(crate::end_to_end::Args),
+    /// Destroys everything but backups and the log, rebuilds it, and sees that the books balance.
+    Drill(crate::drill::Args),
+    /// Prints the orders of the topic as SQL, for a database that was restored from a backup.
+    OrdersAsSql(crate::orders_as_sql::Args),
     /// Has Chromium shop on a fresh platform.
     Browser(crate::browser::Args),
     /// Measures CPU time and memory of the job on real Kafka, beside a bare reader.
     Throughput(crate::throughput::Args),
+    /// Measures what a request costs the gateway, beside nginx and a gateway in Flask.
+    Gateway(crate::gateway::Args),
     /// Measures how long after a window's end its results can be read.
     Latency(crate::latency::Args),
     /// Measures the job's memory on backlogs, uneven partitions and a sink that stalls.
@@ -48,8 +54,11 @@ impl Command {
             Self::Exact(args) => args.run()?,
             Self::Crash(args) => args.run()?,
             Self::EndToEnd(args) => args.run()?,
+            Self::Drill(args) => args.run()?,
+            Self::OrdersAsSql(args) => args.run()?,
             Self::Browser(args) => args.run()?,
             Self::Throughput(args) => args.run()?,
+            Self::Gateway(args) => args.run()?,
             Self::Latency(args) => args.run()?,
             Self::Pressure(args) => args.run()?,
             Self::Recovery(args) => args.run()?,

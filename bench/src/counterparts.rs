@@ -20,7 +20,9 @@ use std::path::Path;
 use clap::ValueEnum;
 
 pub use cache::Cache;
-pub use debian::{BROWSER, DATABASE, JAVA, Package, provision, run as run_silently, tail};
+pub use debian::{
+    BROWSER, DATABASE, JAVA, PROXIES, PYTHON, Package, find, is_root, provision, run as run_silently, tail,
+};
 pub use kafka::Broker;
 pub use maven::jars;
 pub use server::{Launch, Server, free_ports};

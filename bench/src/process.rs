@@ -5,6 +5,7 @@
 
 use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,15 @@ pub struct Ended {
     pub cpu: Duration,
     /// The most memory it held resident. The kernel counts from before `exec`, so it is never below what the harness
     /// itself held when it started the process: measure from a small one.
+    pub peak_rss_bytes: u64,
+}
+
+/// What the living processes of a group have used so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Usage {
+    /// User and system time, to a hundredth of a second each.
+    pub cpu: Duration,
+    /// The sum of the most that each held resident; what they share is counted for each.
     pub peak_rss_bytes: u64,
 }
 
@@ -132,6 +142,46 @@ impl Drop for Process {
 pub fn signal_group(pid: i32, signal: i32) {
     // SAFETY: a plain system call. That nobody is left to receive the signal is what the caller wants.
     unsafe { libc::kill(-pid, signal) };
+}
+
+/// What the processes of the group that `pid` leads have used, as far as they live.
+///
+/// # Errors
+/// When the system does not show its processes.
+pub fn usage_of_group(pid: i32) -> io::Result<Usage> {
+    let mut usage = Usage::default();
+    for entry in std::fs::read_dir("/proc")? {
+        let folder = entry?.path();
+        // What ends meanwhile is not there to be read.
+        let Ok(stat) = std::fs::read_to_string(folder.join("stat")) else { continue };
+        if let Some((group, ticks)) = group_and_ticks(&stat)
+            && group == pid
+        {
+            usage.cpu += Duration::from_secs_f64(ticks / ticks_per_second());
+            usage.peak_rss_bytes += peak_rss_bytes(&folder);
+        }
+    }
+    Ok(usage)
+}
+
+/// Of a line of `proc_pid_stat(5)`: the process group, and user and system time. The second field is a name in parentheses,
+/// which may hold anything.
+fn group_and_ticks(stat: &str) -> Option<(i32, f64)> {
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks = |field: usize| fields.get(field)?.parse::<f64>().ok();
+    Some((fields.get(2)?.parse().ok()?, ticks(11)? + ticks(12)?))
+}
+
+fn ticks_per_second() -> f64 {
+    // SAFETY: takes an integer and answers with one.
+    let ticks = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+    f64::from(i32::try_from(ticks).unwrap_or(100).max(1))
+}
+
+fn peak_rss_bytes(folder: &Path) -> u64 {
+    let status = std::fs::read_to_string(folder.join("status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
 }
 
 fn die_with_parent() -> io::Result<()> {

@@ -7,6 +7,10 @@ use reqwest::blocking::{Client, RequestBuilder};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// How many there are at first of each product that is put on sale.
+pub const STOCK: u64 = 1_000_000;
 
 /// Why a request did not do what it was for.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +48,17 @@ pub struct Order {
     pub total_cents: u64,
 }
 
+/// A message to a customer.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+pub struct Notification {
+    /// The id of the event that it tells of.
+    pub id: Uuid,
+    /// Who is told.
+    pub user_id: u64,
+    /// Of which order.
+    pub order_id: u64,
+}
+
 /// The platform's own answer to whether the books balance.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Audit {
@@ -60,6 +75,11 @@ pub struct Audit {
 #[derive(Deserialize)]
 struct Created<T> {
     id: T,
+}
+
+#[derive(Deserialize)]
+struct Product {
+    stock: u64,
 }
 
 #[derive(Deserialize)]
@@ -97,7 +117,7 @@ impl Shop {
     /// # Errors
     /// [`ShopError`].
     pub fn sell(&self, name: &str, price_cents: u64) -> Result<String, ShopError> {
-        let product = json!({ "name": name, "price_cents": price_cents, "stock": 1_000_000 });
+        let product = json!({ "name": name, "price_cents": price_cents, "stock": STOCK });
         let created: Created<String> = self.post("/api/products", &product)?;
         Ok(created.id)
     }
@@ -109,6 +129,17 @@ impl Shop {
     pub fn order(&self, user_id: u64, product_id: &str, quantity: u32) -> Result<Order, ShopError> {
         let items = json!([{ "product_id": product_id, "quantity": quantity }]);
         self.post("/api/orders", &json!({ "user_id": user_id, "items": items }))
+    }
+
+    /// Places an order under a key: asked again with the same, it is the same order.
+    ///
+    /// # Errors
+    /// [`ShopError`]: then it is not acknowledged, and may be stored or not.
+    pub fn order_once(&self, key: Uuid, user_id: u64, product_id: &str, quantity: u32) -> Result<Order, ShopError> {
+        let path = "/api/orders";
+        let items = json!([{ "product_id": product_id, "quantity": quantity }]);
+        let request = self.client.post(format!("{}{path}", self.base)).header("idempotency-key", key.to_string());
+        answer(path, request.json(&json!({ "user_id": user_id, "items": items })))
     }
 
     /// All orders.
@@ -125,6 +156,41 @@ impl Shop {
     /// [`ShopError`].
     pub fn recent(&self) -> Result<Vec<WindowCount>, ShopError> {
         self.pages("/api/analytics/recent")
+    }
+
+    /// All messages to customers.
+    ///
+    /// # Errors
+    /// [`ShopError`].
+    pub fn notifications(&self) -> Result<Vec<Notification>, ShopError> {
+        self.pages("/api/notifications")
+    }
+
+    /// How many of a product there are to be sold.
+    ///
+    /// # Errors
+    /// [`ShopError`].
+    pub fn stock(&self, product_id: &str) -> Result<u64, ShopError> {
+        let product: Product = self.get(&format!("/api/products/{product_id}"))?;
+        Ok(product.stock)
+    }
+
+    /// Hands a file in and returns its id.
+    ///
+    /// # Errors
+    /// [`ShopError`].
+    pub fn upload(&self, name: &str, content: &'static str) -> Result<String, ShopError> {
+        let path = format!("/api/files?name={name}");
+        let created: Created<String> = answer(&path, self.client.post(format!("{}{path}", self.base)).body(content))?;
+        Ok(created.id)
+    }
+
+    /// What is known of a file.
+    ///
+    /// # Errors
+    /// [`ShopError`].
+    pub fn file(&self, id: &str) -> Result<Value, ShopError> {
+        self.get(&format!("/api/files/{id}"))
     }
 
     /// Whether the books balance: orders in SQL against orders counted, minute by minute.

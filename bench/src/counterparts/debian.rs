@@ -28,6 +28,12 @@ pub const JAVA: &[Package] =
 pub const DATABASE: &[Package] =
     &[package("mariadbd", "mariadb-server"), package("mariadb-install-db", "mariadb-server")];
 
+/// What the gateway is compared with, and what loads both.
+pub const PROXIES: &[Package] = &[package("nginx", "nginx"), package("wrk", "wrk")];
+
+/// What makes a Python environment.
+pub const PYTHON: &[Package] = &[package("python3", "python3-venv")];
+
 /// What the browser test needs.
 pub const BROWSER: &[Package] = &[package("chromium", "chromium"), package("node", "nodejs"), package("npm", "npm")];
 

@@ -95,6 +95,11 @@ impl Server {
         self.launch.name
     }
 
+    /// Its process id, which is also the id of its group.
+    pub fn pid(&self) -> i32 {
+        self.process.pid()
+    }
+
     /// Kills the server as a power cut would. Its data stay.
     ///
     /// # Errors

@@ -1,0 +1,83 @@
+//! What is kept for the worst day: a dump, tables, uploads, and how far the mailbox had come on the topic.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use events::ORDERS;
+use record_log::{Offset, RecordLog};
+
+use super::tables::Tables;
+use super::world::World;
+use super::{Result, Times, database};
+use crate::counterparts::{Counterpart, run_silently};
+use crate::end_to_end::EndToEndError;
+use crate::orders_as_sql;
+
+/// Under which name notifications remembers what it has told.
+const MAILBOX: &str = "notifications";
+/// What is counted anew needs no backup.
+const COUNTED: &str = "analytics-";
+const UPLOADS: [&str; 2] = ["uploads", "thumbnails"];
+
+/// A folder with everything, and positions that belong to it.
+pub(super) struct Backup {
+    folder: PathBuf,
+    told: Vec<(u32, Offset)>,
+}
+
+impl Backup {
+    /// Takes it while the platform serves. The position comes before its table, so that nothing between them is missed.
+    pub(super) fn take(world: &World, log: &dyn RecordLog, folder: PathBuf, times: &mut Times) -> Result<Self> {
+        fs::create_dir_all(&folder)?;
+        let told = log.committed(MAILBOX, ORDERS).map_err(EndToEndError::from)?;
+        let backup = Self { folder, told };
+        times.step("backup of SQL: mariadb-dump", || {
+            database::dump(world.address(Counterpart::Mariadb), &backup.sql())
+        })?;
+        times.step("backup of tables: a scan each", || {
+            let tables = Tables::at(world.address(Counterpart::Dynamodb))?;
+            tables.export(&backup.tables(), |name| !name.starts_with(COUNTED)).map(drop)
+        })?;
+        times.step("backup of uploads: a copy", || copy_uploads(&world.objects(), &backup.folder))?;
+        Ok(backup)
+    }
+
+    /// Brings everything back into empty stores, before anything runs on them.
+    pub(super) fn restore(&self, world: &World, log: &dyn RecordLog, times: &mut Times) -> Result<()> {
+        let sql = world.address(Counterpart::Mariadb);
+        times.step("SQL from its dump", || database::run(sql, &self.sql()))?;
+        times.step("tables from their export", || {
+            Tables::at(world.address(Counterpart::Dynamodb))?.import(&self.tables()).map(drop)
+        })?;
+        times.step("uploads", || copy_uploads(&self.folder, &world.objects()))?;
+        times.step("orders since the backup, from the topic into SQL", || {
+            let statements = self.folder.join("orders.sql");
+            fs::write(&statements, orders_as_sql::of(log).map_err(EndToEndError::from)?)?;
+            database::run(sql, &statements)
+        })?;
+        times.step("the mailbox back to where its table is", || {
+            Ok(log.commit(MAILBOX, ORDERS, &self.told).map_err(EndToEndError::from)?)
+        })?;
+        times.step("order-analytics start-over", || world.start_over())
+    }
+
+    fn sql(&self) -> PathBuf {
+        self.folder.join("shop.sql")
+    }
+
+    fn tables(&self) -> PathBuf {
+        self.folder.join("tables")
+    }
+}
+
+/// Everything but checkpoints.
+fn copy_uploads(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for folder in UPLOADS.map(|name| from.join(name)).iter().filter(|folder| folder.exists()) {
+        let mut copy = Command::new("cp");
+        copy.arg("--recursive").arg(folder).arg(to);
+        run_silently("cp", copy).map_err(EndToEndError::from)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,41 @@
+//! MariaDB's own programs: a dump, and what brings one back.
+
+use std::fs::File;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use reqwest::Url;
+
+use super::{DrillError, Result};
+use crate::counterparts;
+
+/// Writes a consistent dump while the server serves.
+pub(super) fn dump(address: &str, file: &Path) -> Result<()> {
+    let mut dump = client("mariadb-dump", address)?;
+    dump.args(["--single-transaction", "--routines", "--hex-blob", "tidemark"]).stdout(File::create(file)?);
+    finish("mariadb-dump", dump)
+}
+
+/// Runs the statements of a file.
+pub(super) fn run(address: &str, file: &Path) -> Result<()> {
+    let mut client = client("mariadb", address)?;
+    client.args(["--batch", "tidemark"]).stdin(File::open(file)?).stdout(Stdio::null());
+    finish("mariadb", client)
+}
+
+fn client(program: &str, address: &str) -> Result<Command> {
+    let url = Url::parse(address).map_err(|error| DrillError::Address(address.to_owned(), error.to_string()))?;
+    let mut command = Command::new(counterparts::find(program).unwrap_or_else(|| program.into()));
+    command.args(["--no-defaults", "--protocol=tcp", "--default-character-set=utf8mb4"]);
+    command.args(["--host", url.host_str().unwrap_or_default(), "--port", &url.port().unwrap_or(3306).to_string()]);
+    command.args(["--user", url.username()]).env("MYSQL_PWD", url.password().unwrap_or_default());
+    Ok(command)
+}
+
+fn finish(program: &'static str, mut command: Command) -> Result<()> {
+    let output = command.stderr(Stdio::piped()).spawn()?.wait_with_output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(DrillError::Program(program, counterparts::tail(&String::from_utf8_lossy(&output.stderr))))
+}

@@ -1,0 +1,103 @@
+//! The platform's books after everything: the audit, the mailbox, the stock and the topic, each held against the orders.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use events::{ORDERS, OrderCreated};
+use record_log::RecordLog;
+use uuid::Uuid;
+
+use super::customers::Customers;
+use super::{EndToEndError, Result};
+use crate::read;
+use crate::shop::{STOCK, Shop};
+
+/// What a request that died had reserved is given back after two minutes, and looked for four times a minute.
+const STOCK_LIMIT: Duration = Duration::from_secs(240);
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// The event that each order's message tells of.
+pub(crate) type Told = BTreeMap<u64, Uuid>;
+
+/// Waits until the platform itself says that every minute is closed and the books balance. Until then a difference may
+/// come, where orders are counted that waited for a process to come back, and go.
+pub(crate) fn wait_until_balanced(shop: &Shop, customers: &Customers) -> Result<()> {
+    wait(customers.patience, || {
+        let audit = shop.audit()?;
+        if audit.open_minutes == 0 && audit.balanced && audit.stored == audit.counted {
+            println!("the audit finds no difference: {}", audit.stored);
+            return Ok(Ok(()));
+        }
+        Ok(Err(format!("the audit says {audit:?}")))
+    })
+}
+
+/// Waits until every order has its message; none may have two, or belong to no order.
+pub(crate) fn wait_until_told(shop: &Shop, customers: &Customers) -> Result<Told> {
+    let ordered: BTreeSet<_> = customers.acknowledged.iter().map(|order| order.id).collect();
+    wait(customers.patience, || {
+        let mut told = Told::new();
+        for message in shop.notifications()?.into_iter().filter(|message| customers.users.contains(&message.user_id)) {
+            if told.insert(message.order_id, message.id).is_some() {
+                return Err(books(format!("order {} was told twice", message.order_id)));
+            }
+            if !ordered.contains(&message.order_id) {
+                return Err(books(format!("order {} was told, and is none", message.order_id)));
+            }
+        }
+        if told.len() == ordered.len() {
+            println!("each of {} orders was told once", told.len());
+            return Ok(Ok(told));
+        }
+        Ok(Err(format!("of {} orders {} were told", ordered.len(), told.len())))
+    })
+}
+
+/// Waits until as much is gone from the stock as was sold: what died on its way has given back what it had taken.
+pub(crate) fn wait_until_stock_is_back(shop: &Shop, customers: &Customers) -> Result<()> {
+    let sold = customers.sold();
+    wait(STOCK_LIMIT, || {
+        let left = shop.stock(&customers.product)?;
+        if left == STOCK - sold {
+            println!("the stock is short of what was sold, {sold}, and of nothing else");
+            return Ok(Ok(()));
+        }
+        Ok(Err(format!("{sold} of {STOCK} were sold, and {left} are left")))
+    })
+}
+
+/// Every order is on the topic once, under the event that was told, and nothing else of these customers is.
+pub(crate) fn compare_topic(log: &dyn RecordLog, customers: &Customers, told: &Told) -> Result<()> {
+    let mut events: Vec<OrderCreated> = read::all_json(log, ORDERS)?;
+    events.retain(|event| customers.users.contains(&event.user_id));
+    let mut published: Vec<_> =
+        events.iter().map(|event| (event.order_id, event.user_id, event.total_cents, Some(&event.event_id))).collect();
+    let stored = customers.acknowledged.iter();
+    let mut stored: Vec<_> =
+        stored.map(|order| (order.id, order.user_id, order.total_cents, told.get(&order.id))).collect();
+    published.sort_unstable();
+    stored.sort_unstable();
+    if stored == published {
+        println!("each of {} orders is on the topic once", stored.len());
+        return Ok(());
+    }
+    let first = stored.iter().zip(&published).find(|(stored, published)| stored != published);
+    let (stored, published) = (stored.len(), published.len());
+    Err(books(format!("{stored} orders are stored, {published} published; the first difference: {first:?}")))
+}
+
+/// Looks until it is as it must be; an inner error is what is not yet.
+fn wait<T>(limit: Duration, mut look: impl FnMut() -> Result<std::result::Result<T, String>>) -> Result<T> {
+    let started = Instant::now();
+    loop {
+        match look()? {
+            Ok(as_it_must_be) => return Ok(as_it_must_be),
+            Err(not_yet) if started.elapsed() > limit => return Err(books(not_yet)),
+            Err(_) => std::thread::sleep(LOOK_AGAIN),
+        }
+    }
+}
+
+fn books(difference: String) -> EndToEndError {
+    EndToEndError::Books(difference)
+}

@@ -1,0 +1,113 @@
+//! The customers of a run, and what they know to have ordered.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::{EndToEndError, Result};
+use crate::shop::{Order, Shop, ShopError};
+
+/// What one of the product costs.
+const PRICE_CENTS: u64 = 1_250;
+/// A window closes within a minute, the disorder and the time to commit; an emulated store may be slow on top.
+const COUNTED_LIMIT: Duration = Duration::from_secs(120);
+
+/// Users of our own, the product they buy, and every order of theirs that was acknowledged.
+pub struct Customers {
+    pub(crate) users: Vec<u64>,
+    pub(crate) product: String,
+    pub(crate) acknowledged: Vec<Order>,
+    /// How long they wait until their orders are counted and told.
+    pub(crate) patience: Duration,
+}
+
+/// Orders and their total, by user.
+type Books = BTreeMap<u64, (u64, u64)>;
+
+impl Customers {
+    /// Signs a few users up.
+    ///
+    /// # Errors
+    /// [`ShopError`].
+    pub fn sign_up(shop: &Shop) -> std::result::Result<Self, ShopError> {
+        let now = events::Timestamp::now().as_ms();
+        let sign_up =
+            |number| shop.sign_up(&format!("Customer {number}"), &format!("customer-{number}-{now}@test.com"));
+        let users = (1..=3).map(sign_up).collect::<std::result::Result<_, _>>()?;
+        let product = shop.sell("Tide table", PRICE_CENTS)?;
+        Ok(Self { users, product, acknowledged: Vec::new(), patience: COUNTED_LIMIT })
+    }
+
+    /// Each user orders one time more than the one before, and all of them `least` times at least.
+    ///
+    /// # Errors
+    /// [`ShopError`].
+    pub fn order_each(&mut self, shop: &Shop, least: usize) -> std::result::Result<(), ShopError> {
+        for (more, user) in self.users.iter().enumerate() {
+            for quantity in (1..).take(least + more) {
+                self.acknowledged.push(shop.order(*user, &self.product, quantity)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// How many of the product they bought.
+    pub(crate) fn sold(&self) -> u64 {
+        self.acknowledged.iter().map(|order| order.total_cents).sum::<u64>() / PRICE_CENTS
+    }
+
+    /// Sees that every acknowledged order is stored once, takes over those whose reply was lost on the way, and returns
+    /// these.
+    pub(super) fn take_in_stored(&mut self, shop: &Shop) -> Result<Vec<Order>> {
+        let mut stored: Vec<_> = shop.orders()?;
+        stored.retain(|order| self.users.contains(&order.user_id));
+        stored.sort_unstable_by_key(|order| order.id);
+        if let Some(twice) = stored.windows(2).find(|pair| pair[0].id == pair[1].id) {
+            return Err(EndToEndError::Books(format!("{:?} is listed twice", twice[0])));
+        }
+        let is_stored = |order: &Order| {
+            let found = stored.binary_search_by_key(&order.id, |stored| stored.id);
+            found.is_ok_and(|at| stored[at] == *order)
+        };
+        self.acknowledged.sort_unstable_by_key(|order| order.id);
+        if let Some(lost) = self.acknowledged.iter().find(|order| !is_stored(order)) {
+            return Err(EndToEndError::Books(format!("{lost:?} was acknowledged and is gone")));
+        }
+        let mut acknowledged = self.acknowledged.iter().peekable();
+        let is_unasked = |order: &&Order| acknowledged.next_if(|known| known.id == order.id).is_none();
+        let unasked = stored.iter().filter(is_unasked).cloned().collect();
+        self.acknowledged = stored;
+        Ok(unasked)
+    }
+
+    /// Waits until the windows count exactly the acknowledged orders.
+    ///
+    /// # Errors
+    /// [`EndToEndError::Books`] when more is counted than was ordered, or not enough in time.
+    pub fn wait_until_counted(&self, shop: &Shop) -> Result<()> {
+        let ordered = sum(self.acknowledged.iter().map(|order| (order.user_id, 1, order.total_cents)));
+        let started = Instant::now();
+        println!("waiting until {} orders are counted", self.acknowledged.len());
+        loop {
+            let windows = shop.recent()?.into_iter().filter(|window| self.users.contains(&window.user_id));
+            let counted = sum(windows.map(|window| (window.user_id, window.order_count, window.total_cents)));
+            if counted == ordered {
+                println!("counted after {} s", started.elapsed().as_secs());
+                return Ok(());
+            }
+            let too_many = counted.iter().any(|(user, counted)| ordered.get(user).is_none_or(|own| counted.0 > own.0));
+            if too_many || started.elapsed() > self.patience {
+                return Err(EndToEndError::Books(format!("ordered {ordered:?}, counted {counted:?}")));
+            }
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    }
+}
+
+fn sum(rows: impl Iterator<Item = (u64, u64, u64)>) -> Books {
+    let mut books = Books::new();
+    for (user, count, cents) in rows {
+        let book = books.entry(user).or_default();
+        *book = (book.0 + count, book.1 + cents);
+    }
+    books
+}

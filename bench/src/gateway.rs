@@ -1,0 +1,123 @@
+//! `bench gateway`: what a request costs the gateway, beside nginx and beside a gateway in Flask.
+//!
+//! ```text
+//!        ┌─▶ nginx                                   ─┐
+//! wrk ───┼─▶ the gateway                             ─┼──▶ one upstream: nginx, which answers from memory
+//!        ├─▶ the gateway with tokens, limits, counts ─┤
+//!        └─▶ Flask under gunicorn                    ─┘
+//! ```
+//!
+//! All of them run from beginning to end and are loaded one after the other, round after round, so that a busy minute of
+//! the machine hits all. Measured is the CPU time of the proxy's own processes; what the load and the upstream take is
+//! the same for each.
+
+mod load;
+mod proxies;
+
+use crate::counterparts::{Cache, CounterpartError};
+use crate::machine::{self, mib};
+use crate::throughput::median;
+use load::Load;
+use proxies::{Proxies, Proxy};
+
+/// Measures requests a second, CPU time, memory and latency of the gateway beside nginx and Flask.
+#[derive(Debug, clap::Parser)]
+pub struct Args {
+    /// How long each is loaded in a round.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..), value_name = "SECONDS")]
+    seconds: u32,
+    /// How often each is measured; medians are printed.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Connections of the load, each with one request under way.
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=400))]
+    connections: u32,
+    /// Leaves Flask out: it needs Python and PyPI.
+    #[arg(long)]
+    without_flask: bool,
+}
+
+/// Why there are no figures.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// A program could not be had or started.
+    #[error(transparent)]
+    Counterpart(#[from] CounterpartError),
+    /// The platform is not there.
+    #[error(transparent)]
+    NotBuilt(#[from] crate::binaries::NotBuilt),
+    /// The users service gave no token.
+    #[error("no token could be had: {0}")]
+    NoToken(#[from] reqwest::Error),
+    /// The load ended otherwise than by a report.
+    #[error("wrk did not report on {0}; it said:\n{1}")]
+    NoReport(&'static str, String),
+    /// Requests failed: the others' cost says nothing.
+    #[error("{failed} of {requests} requests to {proxy} failed")]
+    Failed {
+        /// The proxy.
+        proxy: &'static str,
+        /// How many were made.
+        requests: u64,
+        /// How many were not answered well.
+        failed: u64,
+    },
+    /// The system refused.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+/// One round of one proxy.
+#[derive(Clone, Copy, Debug)]
+struct Measured {
+    requests_per_second: f64,
+    cpu_ms_per_1000: f64,
+    p50_ms: f64,
+    p99_ms: f64,
+    peak_mib: f64,
+}
+
+impl Args {
+    /// Measures and prints.
+    ///
+    /// # Errors
+    /// [`GatewayError`].
+    pub fn run(self) -> Result<(), GatewayError> {
+        let cache = Cache::open()?;
+        let folder = cache.scratch("gateway")?;
+        let proxies = Proxies::start(&cache, folder.path(), !self.without_flask)?;
+        println!("{}", machine::describe());
+        println!("{} connections, {} s each, medians of {} rounds", self.connections, self.seconds, self.rounds);
+        let warm = Load { connections: self.connections, seconds: 1 };
+        proxies.all.iter().try_for_each(|proxy| warm.measure(proxy).map(drop))?;
+        let load = Load { seconds: self.seconds, ..warm };
+        let mut rounds: Vec<Vec<Measured>> = Vec::new();
+        for _ in 0..self.rounds {
+            rounds.push(proxies.all.iter().map(|proxy| load.measure(proxy)).collect::<Result<_, _>>()?);
+        }
+        print(&proxies.all, &rounds);
+        Ok(())
+    }
+}
+
+/// The medians of each proxy, and their CPU time in those of the first, which is nginx.
+fn print(proxies: &[Proxy], rounds: &[Vec<Measured>]) {
+    println!(
+        "{:<28} {:>10} {:>14} {:>9} {:>8} {:>8} {:>9}",
+        "", "requests/s", "CPU-ms/1,000", "of nginx", "p50 ms", "p99 ms", "peak MiB"
+    );
+    let of =
+        |proxy: usize, value: fn(&Measured) -> f64| median(rounds.iter().map(|round| value(&round[proxy])).collect());
+    for (number, proxy) in proxies.iter().enumerate() {
+        let cpu = of(number, |round| round.cpu_ms_per_1000);
+        println!(
+            "{:<28} {:>10.0} {cpu:>14.1} {:>8.2}x {:>8.2} {:>8.2} {:>9.0}",
+            proxy.name,
+            of(number, |round| round.requests_per_second),
+            cpu / of(0, |round| round.cpu_ms_per_1000),
+            of(number, |round| round.p50_ms),
+            of(number, |round| round.p99_ms),
+            of(number, |round| round.peak_mib),
+        );
+    }
+}

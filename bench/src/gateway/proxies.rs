@@ -1,0 +1,202 @@
+//! What is compared: nginx, our gateway twice, Flask, and the upstream behind all of them.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use reqwest::blocking::Client;
+use serde_json::{Value, json};
+
+use super::GatewayError;
+use crate::binaries;
+use crate::counterparts::{self, Cache, CounterpartError, Launch, PROXIES, PYTHON, Server, free_ports};
+
+const FLASK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/flask");
+const REQUIREMENTS: &str = include_str!("../../peers/flask/requirements.txt");
+/// What is asked for: a product, as far as the upstream knows.
+const PATH: &str = "/api/products/0198c0de-0000-7000-8000-000000000001";
+/// What the upstream answers, 220 bytes.
+const PRODUCT: &str = r#"{"id":"0198c0de-0000-7000-8000-000000000001","name":"Tide table","price_cents":1250,"currency":"USD","stock":1000,"category":"books","pages":96,"language":"en","created_at":"2026-11-22T10:00:00.123Z","is_on_offer":false}"#;
+/// A limit that is counted and never reached.
+const UNREACHED: &str = "1000000";
+/// By what services know each other in these runs.
+const SECRET: &str = "nobody else listens on this machine's loopback";
+
+/// A proxy under load; it ends with this value.
+pub(super) struct Proxy {
+    pub(super) name: &'static str,
+    pub(super) headers: Vec<String>,
+    server: Server,
+}
+
+/// All that are compared, nginx first.
+pub(super) struct Proxies {
+    pub(super) all: Vec<Proxy>,
+    _upstream: Server,
+    _users: Server,
+}
+
+impl Proxy {
+    fn of(server: Server) -> Self {
+        Self { name: server.name(), headers: Vec::new(), server }
+    }
+
+    /// Leads the group of its processes.
+    pub(super) fn pid(&self) -> i32 {
+        self.server.pid()
+    }
+
+    pub(super) fn url(&self) -> String {
+        format!("{}{PATH}", self.server.address())
+    }
+}
+
+impl Proxies {
+    /// Fetches what is missing, and starts all of them.
+    pub(super) fn start(cache: &Cache, folder: &Path, with_flask: bool) -> Result<Self, GatewayError> {
+        counterparts::provision(PROXIES)?;
+        let upstream = Server::start(nginx("upstream", folder, &upstream_configuration)?)?;
+        let users = Server::start(users(folder)?)?;
+        let through = |port| proxy_configuration(port, upstream.address());
+        let mut all = vec![
+            Proxy::of(Server::start(nginx("nginx", folder, &through)?)?),
+            Proxy::of(Server::start(gateway("gateway", folder, upstream.address(), &[])?)?),
+        ];
+        let jwks = format!("{}/.well-known/jwks.json", users.address());
+        let careful = ["--auth", "enforced", "--service-secret", SECRET, "--jwks-url", &jwks];
+        let limits = ["--gateway-rate-limit", UNREACHED, "--gateway-account-rate-limit", UNREACHED];
+        let settings = [&careful[..], &limits].concat();
+        let mut careful = Proxy::of(Server::start(gateway(CAREFUL, folder, upstream.address(), &settings)?)?);
+        careful.headers.push(format!("Authorization: Bearer {}", token(users.address())?));
+        all.push(careful);
+        if with_flask {
+            all.push(Proxy::of(Server::start(flask(cache, folder, upstream.address())?)?));
+        }
+        Ok(Self { all, _upstream: upstream, _users: users })
+    }
+}
+
+/// The gateway as it is deployed.
+const CAREFUL: &str = "gateway, tokens and limits";
+
+fn launch(name: &'static str, folder: &Path, port: u16, program: PathBuf, arguments: Vec<OsString>) -> Launch {
+    let address = format!("http://127.0.0.1:{port}");
+    let log = folder.join(format!("{port}.log"));
+    Launch { name, address, port, program, arguments, log, is_ready: answers }
+}
+
+/// Whether anything that speaks HTTP is there.
+fn answers(port: u16) -> bool {
+    let client = Client::builder().timeout(Duration::from_secs(2)).no_proxy().build();
+    client.and_then(|client| client.get(format!("http://127.0.0.1:{port}{PATH}")).send()).is_ok()
+}
+
+/// An nginx of its own, which keeps to `folder`.
+fn nginx(name: &'static str, folder: &Path, server: &dyn Fn(u16) -> String) -> Result<Launch, GatewayError> {
+    let [port] = free_ports()?;
+    let own = folder.join(name);
+    fs::create_dir_all(&own)?;
+    let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
+    let temporary: String = temporary.iter().map(|kind| format!("  {kind}_temp_path {kind};\n")).collect();
+    let user = if counterparts::is_root() { "user root;\n" } else { "" };
+    let configuration = format!(
+        "{user}daemon off;\npid pid;\nerror_log stderr;\nworker_processes {};\nevents {{ worker_connections 4096; }}\n\
+         http {{\n{temporary}  access_log off;\n  keepalive_requests 1000000000;\n{}}}\n",
+        if name == "upstream" { "1" } else { "auto" },
+        server(port)
+    );
+    fs::write(own.join("nginx.conf"), configuration)?;
+    let program = counterparts::find("nginx").unwrap_or_else(|| "nginx".into());
+    let arguments = [OsString::from("-p"), own.into(), "-c".into(), "nginx.conf".into(), "-e".into(), "stderr".into()];
+    Ok(launch(name, folder, port, program, arguments.into()))
+}
+
+fn upstream_configuration(port: u16) -> String {
+    format!(
+        "  server {{\n    listen 127.0.0.1:{port};\n    default_type application/json;\n    location / {{ return 200 '{PRODUCT}'; }}\n  }}\n"
+    )
+}
+
+/// As nginx is commonly set up before an API: pooled connections, and the headers that say where a request came from.
+fn proxy_configuration(port: u16, upstream: &str) -> String {
+    let authority = upstream.trim_start_matches("http://");
+    format!(
+        "  upstream shop {{ server {authority}; keepalive 64; keepalive_requests 1000000000; }}
+  server {{
+    listen 127.0.0.1:{port};
+    location /api/ {{
+      proxy_pass http://shop/;
+      proxy_http_version 1.1;
+      proxy_set_header Connection \"\";
+      proxy_set_header Host $host;
+      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+      proxy_set_header X-Forwarded-Proto $scheme;
+      proxy_set_header X-Request-Id $request_id;
+    }}
+  }}
+"
+    )
+}
+
+fn gateway(name: &'static str, folder: &Path, upstream: &str, settings: &[&str]) -> Result<Launch, GatewayError> {
+    let [port] = free_ports()?;
+    let own = port.to_string();
+    let mut arguments = vec!["gateway", "--port-base", &own, "--gateway-products-url", upstream];
+    arguments.extend(settings);
+    let arguments = arguments.into_iter().map(Into::into).collect();
+    Ok(launch(name, folder, port, binaries::find("platform")?, arguments))
+}
+
+/// The users service, for it is what signs tokens.
+fn users(folder: &Path) -> Result<Launch, GatewayError> {
+    let [port] = free_ports()?;
+    let (base, database) = ((port - 1).to_string(), format!("sqlite://{}", folder.join("users.db").display()));
+    let arguments =
+        ["users", "--port-base", &base, "--mysql", &database, "--auth", "enforced", "--service-secret", SECRET];
+    Ok(launch("users", folder, port, binaries::find("platform")?, arguments.map(Into::into).into()))
+}
+
+/// Signs a user up and logs in.
+fn token(users: &str) -> Result<String, reqwest::Error> {
+    let client = Client::builder().no_proxy().build()?;
+    let post = |path: &str, body: Value| -> Result<Value, reqwest::Error> {
+        client.post(format!("{users}{path}")).json(&body).send()?.error_for_status()?.json()
+    };
+    let (email, password) = ("customer@example.com", "a password of the harness");
+    post("/users", json!({ "name": "Customer", "email": email, "password": password }))?;
+    let pair = post("/users/login", json!({ "email": email, "password": password }))?;
+    Ok(pair["access_token"].as_str().unwrap_or_default().to_owned())
+}
+
+/// Four processes of eight threads: on two cores no other number was faster.
+fn flask(cache: &Cache, folder: &Path, upstream: &str) -> Result<Launch, GatewayError> {
+    let programs = environment(cache)?.join("bin");
+    let [port] = free_ports()?;
+    let bind = format!("127.0.0.1:{port}");
+    let workers = ["--workers", "4", "--worker-class", "gthread", "--threads", "8", "--keep-alive", "75"];
+    let upstream = format!("UPSTREAM={upstream}");
+    let place = ["--bind", &bind, "--chdir", FLASK, "--env", &upstream, "--log-level", "warning", "gateway:app"];
+    let arguments = workers.iter().chain(&place).map(Into::into).collect();
+    Ok(launch("Flask, gunicorn", folder, port, programs.join("gunicorn"), arguments))
+}
+
+/// A Python environment with Flask, kept by what it was made of.
+fn environment(cache: &Cache) -> Result<PathBuf, CounterpartError> {
+    let folder = cache.folder(&format!("flask-{:08x}", crc32fast::hash(REQUIREMENTS.as_bytes())));
+    if folder.join("complete").exists() {
+        return Ok(folder);
+    }
+    counterparts::provision(PYTHON)?;
+    println!("fetching Flask from PyPI into {}", folder.display());
+    let mut venv = Command::new("python3");
+    venv.args(["-m", "venv", "--clear"]).arg(&folder);
+    counterparts::run_silently("python3 -m venv", venv)?;
+    let mut pip = Command::new(folder.join("bin/pip"));
+    pip.args(["install", "--quiet", "--requirement"]).arg(Path::new(FLASK).join("requirements.txt"));
+    counterparts::run_silently("pip install", pip)?;
+    let done = fs::write(folder.join("complete"), "");
+    done.map_err(|source| CounterpartError::Io { what: "finishing Flask's environment".to_owned(), source })?;
+    Ok(folder)
+}

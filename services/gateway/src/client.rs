@@ -6,6 +6,8 @@
 //! address where no token is shown, or none that is good. A third counts sign-ups by address: who may have as many accounts as
 //! they like has as many limits.
 
+mod accounts;
+
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -18,13 +20,14 @@ use axum::http::{HeaderMap, Method};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use chassis::Problem;
-use chassis::auth::{Auth, Caller};
+use chassis::auth::Auth;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use ipnet::IpNet;
 
 use crate::config::Config;
 use crate::proxy::X_FORWARDED_FOR;
+use accounts::Accounts;
 
 /// After so many requests, clients that have not been heard of for a while are forgotten.
 const REQUESTS_BETWEEN_CLEANINGS: u64 = 4_096;
@@ -49,7 +52,7 @@ struct Clients {
     addresses: Option<Limiter>,
     accounts: Option<Limiter>,
     sign_ups: Option<Limiter>,
-    auth: Auth,
+    known: Accounts,
 }
 
 /// Whose requests are counted together.
@@ -76,7 +79,7 @@ pub(crate) fn know_clients(routes: Router, config: &Config, auth: Auth) -> Route
         addresses: limiter(config.rate_limit, config.rate_burst),
         accounts: limiter(config.account_rate_limit, config.account_rate_burst),
         sign_ups: NonZeroU32::new(sign_ups).map(|an_hour| Limiter::new(Quota::per_hour(an_hour))),
-        auth,
+        known: Accounts::new(auth),
     });
     routes.layer(from_fn_with_state(clients, admit))
 }
@@ -114,10 +117,7 @@ impl Clients {
     /// After the address: what a token is worth costs more to find out.
     async fn count_account(&self, client: Client, headers: &HeaderMap) -> Result<(), Problem> {
         let Some(limiter) = &self.accounts else { return Ok(()) };
-        let client = match self.auth.caller(headers).await {
-            Ok(Caller::User { id, .. }) => Client::Account(id),
-            _ => client,
-        };
+        let client = self.known.of(headers).await.map_or(client, Client::Account);
         let too_many = |wait| Problem::too_many_requests("too many requests of this account", wait);
         limiter.admit(client).map_err(too_many)
     }

@@ -1,0 +1,90 @@
+//! Whose account a token is: found out once, and remembered for a while.
+//!
+//! To verify a signature costs more than all else that is done for a request. What is remembered decides only for whom a
+//! request is counted: what the caller may do, the services find out from the token itself, each time.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::http::{HeaderMap, header};
+use chassis::auth::{Auth, Caller};
+
+/// For how long an answer is good.
+const KEPT_FOR: Duration = Duration::from_secs(30);
+/// So many are remembered at most, of some hundred bytes each.
+const MOST: usize = 10_000;
+
+/// The accounts of tokens that were shown lately. What is not good is not remembered: it is anybody's to invent.
+pub(super) struct Accounts {
+    auth: Auth,
+    known: Mutex<HashMap<Box<[u8]>, Known>>,
+}
+
+#[derive(Clone, Copy)]
+struct Known {
+    account: i64,
+    since: Instant,
+}
+
+impl Accounts {
+    pub(super) fn new(auth: Auth) -> Self {
+        Self { auth, known: Mutex::default() }
+    }
+
+    /// The account of the token in these headers; none where there is no token, or none that is good.
+    pub(super) async fn of(&self, headers: &HeaderMap) -> Option<i64> {
+        let shown = headers.get(header::AUTHORIZATION)?.as_bytes();
+        let now = Instant::now();
+        if let Some(account) = self.remembered(shown, now) {
+            return Some(account);
+        }
+        let Ok(Caller::User { id, .. }) = self.auth.caller(headers).await else { return None };
+        self.remember(shown, Known { account: id, since: now });
+        Some(id)
+    }
+
+    fn remembered(&self, shown: &[u8], now: Instant) -> Option<i64> {
+        let known = *self.known().get(shown)?;
+        (now.saturating_duration_since(known.since) < KEPT_FOR).then_some(known.account)
+    }
+
+    fn remember(&self, shown: &[u8], known: Known) {
+        let mut all = self.known();
+        if all.len() >= MOST {
+            all.retain(|_, other| known.since.saturating_duration_since(other.since) < KEPT_FOR);
+        }
+        if all.len() < MOST {
+            all.insert(shown.into(), known);
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<Box<[u8]>, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_is_remembered_for_a_while_under_its_own_token() {
+        let (accounts, now) = (Accounts::new(Auth::open()), Instant::now());
+        accounts.remember(b"Bearer one", Known { account: 1, since: now });
+        assert_eq!(accounts.remembered(b"Bearer one", now), Some(1));
+        assert_eq!(accounts.remembered(b"Bearer two", now), None);
+        assert_eq!(accounts.remembered(b"Bearer one", now + KEPT_FOR), None);
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_and_makes_room_when_it_is_old() {
+        let (accounts, now) = (Accounts::new(Auth::open()), Instant::now());
+        let remember = |number: usize, since| {
+            accounts.remember(number.to_string().as_bytes(), Known { account: 1, since });
+            accounts.known().len()
+        };
+        assert_eq!((0..=MOST).map(|number| remember(number, now)).last(), Some(MOST));
+        assert_eq!(remember(MOST, now + KEPT_FOR), 1);
+    }
+}

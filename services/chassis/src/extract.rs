@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use crate::Problem;
 
-/// A JSON body, of a request or of a reply. Malformed JSON is a 400, a wrong or missing field a 422, a body over the
+/// A JSON body, of a request or of a reply; a request's is an object. Malformed JSON is a 400, a wrong or missing field a 422, a body over the
 /// limit (1 MiB unless the router sets another) a 413, another content type a 415.
 #[derive(Clone, Copy, Debug)]
 pub struct Json<T>(pub T);
@@ -48,6 +48,10 @@ fn says_json(headers: &HeaderMap) -> bool {
 }
 
 fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    // serde would fill a struct from an array as well, field by field.
+    if body.trim_ascii_start().starts_with(b"[") {
+        return Err(Problem::unprocessable("the body must be an object, not an array"));
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let inner = error.inner();

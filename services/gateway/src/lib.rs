@@ -40,12 +40,14 @@ const BODY_LIMIT_BYTES: usize = 1 << 20;
 const FILES: &str = "files";
 /// What services ask of each other is none of the clients' business: here is nothing.
 const HIDDEN: [&str; 1] = ["/api/products/reservations"];
+/// What a service does not allow, it refuses itself, and says what it allows.
 const METHODS: MethodFilter = MethodFilter::GET
     .or(MethodFilter::HEAD)
     .or(MethodFilter::POST)
     .or(MethodFilter::PUT)
     .or(MethodFilter::PATCH)
-    .or(MethodFilter::DELETE);
+    .or(MethodFilter::DELETE)
+    .or(MethodFilter::OPTIONS);
 
 /// What the gateway is handed besides its settings. It owns no data.
 #[derive(Clone)]

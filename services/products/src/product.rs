@@ -178,8 +178,11 @@ fn text(field: &str, value: &Value, max_chars: usize) -> Result<String, Invalid>
     Ok(text.to_owned())
 }
 
+/// A number without a fraction is whole, however it is written: 2.0 is 2, as in JSON Schema.
 fn number(field: &str, value: &Value, max: u64) -> Result<u64, Invalid> {
-    let within = value.as_u64().filter(|number| *number <= max);
+    let whole = |number: &f64| number.fract() == 0.0 && (0.0..=max as f64).contains(number);
+    let written_with_a_point = || value.as_f64().filter(whole).map(|number| number as u64);
+    let within = value.as_u64().or_else(written_with_a_point).filter(|number| *number <= max);
     within.ok_or_else(|| Invalid::new(field, format!("must be a whole number from 0 to {max}")))
 }
 
@@ -215,6 +218,15 @@ mod tests {
         let details = Details::parse(object(json!({"name": " Lamp ", "price_cents": 0}))).unwrap();
         assert_eq!((details.name.as_str(), details.price_cents, details.currency.as_str()), ("Lamp", 0, "USD"));
         assert_eq!((details.stock, details.category), (None, None));
+    }
+
+    #[test]
+    fn a_number_without_a_fraction_is_whole_however_it_is_written() {
+        let details = Details::parse(object(json!({"name": "Lamp", "price_cents": 1999.0, "stock": 3e2}))).unwrap();
+        assert_eq!((details.price_cents, details.stock), (1999, Some(300)));
+        for price in [json!(0.5), json!(-1.0), json!(1e11)] {
+            assert_eq!(complaint_about(json!({"name": "Lamp", "price_cents": price})), "price_cents");
+        }
     }
 
     #[test]

@@ -98,6 +98,13 @@ async fn a_wrong_or_missing_field_is_a_422_with_its_path() {
 }
 
 #[tokio::test]
+async fn an_array_is_no_object_though_serde_would_take_it_for_one() {
+    for body in [r#"[[{"quantity": 1}]]"#, "\n[]"] {
+        assert_problem(post_basket(body).await, StatusCode::UNPROCESSABLE_ENTITY, None).await;
+    }
+}
+
+#[tokio::test]
 async fn a_body_over_a_mebibyte_is_a_413() {
     let response = post_basket(vec![b' '; (1 << 20) + 1]).await;
     assert_problem(response, StatusCode::PAYLOAD_TOO_LARGE, None).await;

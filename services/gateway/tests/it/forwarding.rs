@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
-use axum::routing::any;
+use axum::routing::{any, post};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -109,6 +109,19 @@ async fn an_answer_crosses_as_it_is_without_the_headers_of_the_hop() {
     assert_eq!(answer.headers()["content-length"], "15");
     assert!(!answer.headers().contains_key("x-private"));
     assert_eq!(answer.text().await.unwrap(), "short and stout");
+}
+
+#[tokio::test]
+async fn what_a_service_allows_it_says_itself_and_where_things_are_is_told_as_clients_find_it() {
+    let created = (axum::http::StatusCode::CREATED, [("location", "/orders/7")]);
+    let gateway = before_orders(Router::new().route("/orders", post(created))).await;
+    for method in [Method::OPTIONS, Method::DELETE] {
+        let refused = gateway.request(method, "/api/orders").send().await.unwrap();
+        assert_eq!(refused.headers()["allow"], "POST");
+        problem(refused, 405).await;
+    }
+    let created = gateway.request(Method::POST, "/api/orders").send().await.unwrap();
+    assert_eq!(created.headers()["location"], "/api/orders/7");
 }
 
 #[tokio::test]

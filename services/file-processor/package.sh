@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Builds what AWS Lambda runs: target/lambda/file-processor/{arm64,x86-64}/bootstrap.zip, each under 10 MiB.
+# Builds what AWS Lambda runs, target/lambda/file-processor/{arm64,x86-64}/bootstrap.zip, each under 10 MiB, and runs the tests
+# on the very binary that is in it.
 #
 #   services/file-processor/package.sh [arm64|x86-64]…      both, unless said
 #
 # Needs rustup and Python 3. cargo-lambda, and the zig it links with against the C library of Amazon Linux 2023, come from PyPI
-# into a folder of their own.
+# into a folder of their own. What is not this machine's architecture is tested in QEMU: qemu-user, libc6-arm64-cross and
+# libgcc-s1-arm64-cross, or libc6-amd64-cross and libgcc-s1-amd64-cross, of Debian.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -19,25 +21,46 @@ fi
 export PATH=$tools/bin:$PATH
 CARGO_ZIGBUILD_ZIG_PATH=$("$tools/bin/python" -c 'import os, ziglang; print(os.path.join(os.path.dirname(ziglang.__file__), "zig"))')
 export CARGO_ZIGBUILD_ZIG_PATH # named, or it is looked for in ways that depend on the shell
-# Small, and as the tests know it: a reader that panics is a refused file, so panics unwind.
-export CARGO_PROFILE_RELEASE_LTO=thin CARGO_PROFILE_RELEASE_STRIP=symbols
+
+build() { # architecture, folder
+  # Small, and as the tests know it: a reader that panics is a refused file, so panics unwind.
+  CARGO_PROFILE_RELEASE_LTO=thin CARGO_PROFILE_RELEASE_STRIP=symbols \
+    cargo lambda build --release --locked --disable-optimizations "--$1" --package file-processor --bin bootstrap \
+    --output-format zip --lambda-dir "$2" --flatten bootstrap
+  bytes=$(stat -c %s "$2/bootstrap.zip")
+  echo "$2/bootstrap.zip: $bytes bytes"
+  [ "$bytes" -lt "$most_bytes" ] || { echo "package.sh: that is more than $most_bytes" >&2 && exit 1; }
+}
+
+run_tests() { # machine, folder
+  if [ "$1" != "$(uname -m)" ]; then
+    if ! command -v "qemu-$1" >/dev/null || ! [ -d "/usr/$1-linux-gnu/lib" ]; then
+      echo "SKIPPED: the tests of $2/bootstrap.zip, for qemu-$1 or its C library is not there" >&2
+      return
+    fi
+    export TIDEMARK_TEST_EMULATOR="qemu-$1 -L /usr/$1-linux-gnu"
+  fi
+  unpacked=$(mktemp -d)
+  python3 -m zipfile -e "$2/bootstrap.zip" "$unpacked"
+  chmod +x "$unpacked/bootstrap"
+  TIDEMARK_TEST_BOOTSTRAP=$unpacked/bootstrap cargo test --locked --package file-processor --test it
+  unset TIDEMARK_TEST_EMULATOR
+  rm -r "$unpacked"
+}
 
 [ $# -gt 0 ] || set -- arm64 x86-64
 cd "$root"
 for architecture in "$@"; do
   case $architecture in
-  arm64) target=aarch64-unknown-linux-gnu ;;
-  x86-64) target=x86_64-unknown-linux-gnu ;;
+  arm64) machine=aarch64 ;;
+  x86-64) machine=x86_64 ;;
   *)
     echo "package.sh: there is no $architecture; arm64 or x86-64" >&2
     exit 2
     ;;
   esac
-  rustup target add "$target" >/dev/null 2>&1
+  rustup target add "$machine-unknown-linux-gnu" >/dev/null 2>&1
   folder=target/lambda/file-processor/$architecture
-  cargo lambda build --release --locked --disable-optimizations "--$architecture" --package file-processor --bin bootstrap \
-    --output-format zip --lambda-dir "$folder" --flatten bootstrap
-  bytes=$(stat -c %s "$folder/bootstrap.zip")
-  echo "$folder/bootstrap.zip: $bytes bytes"
-  [ "$bytes" -lt "$most_bytes" ] || { echo "package.sh: that is more than $most_bytes" >&2 && exit 1; }
+  build "$architecture" "$folder"
+  run_tests "$machine" "$folder"
 done

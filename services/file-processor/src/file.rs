@@ -86,6 +86,11 @@ impl File {
         }
     }
 
+    /// The key of its thumbnail, where one was made.
+    pub fn thumbnail(&self) -> Option<&str> {
+        self.summary.as_ref()?.pointer("/thumbnail/key")?.as_str()
+    }
+
     /// Whether nothing will change any more.
     pub fn is_finished(&self) -> bool {
         self.status != Status::Waiting

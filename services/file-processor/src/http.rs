@@ -23,6 +23,9 @@ const DESCRIPTION: &str = include_str!("../openapi.json");
 /// The longest name of a file, in characters.
 const MAX_NAME_CHARS: usize = 200;
 
+/// How long a browser may keep a thumbnail: another version of the object has another one.
+const THUMBNAIL_KEPT: &str = "private, max-age=300";
+
 /// What the handlers work with.
 #[derive(Clone)]
 pub struct Files {
@@ -65,6 +68,7 @@ pub fn router(files: Files) -> Router {
     Router::new()
         .route("/files", get(list).post(upload).layer(DefaultBodyLimit::disable()))
         .route("/files/{id}", get(show))
+        .route("/files/{id}/thumbnail", get(thumbnail))
         .route("/openapi.json", get(async || ([(header::CONTENT_TYPE, "application/json")], DESCRIPTION)))
         .with_state(files)
 }
@@ -77,6 +81,22 @@ async fn list(_: Admin, State(files): State<Files>, Query(page): Query<PageQuery
 async fn show(_: Admin, State(files): State<Files>, Path(id): Path<Uuid>) -> Result<Json<File>> {
     let file = files.store.get(id).await?;
     file.map(Json).ok_or_else(|| Problem::not_found("there is no such file"))
+}
+
+/// The thumbnail of a picture, as it was made.
+async fn thumbnail(_: Admin, State(files): State<Files>, Path(id): Path<Uuid>) -> Result<impl IntoResponse> {
+    let missing = || Problem::not_found("there is no such thumbnail");
+    let file = files.store.get(id).await?.ok_or_else(missing)?;
+    let key = file.thumbnail().ok_or_else(missing)?;
+    let object = files.objects.find(key, None).await.map_err(|error| out_of_reach(&error))?.ok_or_else(missing)?;
+    let bytes = files.objects.head(&object, object.size_bytes).await.map_err(|error| out_of_reach(&error))?;
+    let content_type = if key.ends_with(".png") { "image/png" } else { "image/jpeg" };
+    Ok(([(header::CONTENT_TYPE, content_type), (header::CACHE_CONTROL, THUMBNAIL_KEPT)], bytes))
+}
+
+fn out_of_reach(error: &object_store::Error) -> Problem {
+    tracing::warn!(%error, "a thumbnail could not be read");
+    Problem::unavailable("the thumbnail cannot be read right now")
 }
 
 /// Takes a file as it is, or as the first file of a form, and answers before it is read: 202, and where to look.

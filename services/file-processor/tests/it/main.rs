@@ -6,6 +6,7 @@ mod failures;
 mod imports;
 mod kinds;
 mod large;
+mod long_csv;
 mod openapi;
 mod runtime_api;
 mod s3;

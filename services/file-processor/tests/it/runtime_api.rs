@@ -1,11 +1,12 @@
 //! The built binary as Lambda runs it: told by the Runtime API what to do, one event after the other.
 //!
-//! `TIDEMARK_TEST_BOOTSTRAP` names another binary to be tested, such as the one out of the zip that is deployed.
+//! `TIDEMARK_TEST_BOOTSTRAP` names another binary to be tested, such as the one out of the zip that is deployed, and
+//! `TIDEMARK_TEST_EMULATOR` the command that runs it where it is not this machine's.
 //! See <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::Bytes;
@@ -28,6 +29,8 @@ pub type Outcome = Result<Value, Value>;
 
 /// How long anything may take on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// What Linux counts CPU time in.
+const MS_A_TICK: u64 = 10;
 /// How long the function is given for an event, unless a test says otherwise.
 const FUNCTION_TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -38,8 +41,18 @@ pub struct Function {
     dynamodb: String,
     events: mpsc::UnboundedSender<Event>,
     outcomes: mpsc::UnboundedReceiver<Outcome>,
+    started: Instant,
+    first_asked: Arc<OnceLock<Instant>>,
     invoked: u64,
     timeout: Duration,
+}
+
+/// What the process has taken so far, as the system counts it.
+pub struct Taken {
+    /// User and system time.
+    pub cpu: Duration,
+    /// The most memory that it held.
+    pub peak_memory_bytes: u64,
 }
 
 struct Event {
@@ -52,9 +65,11 @@ struct Event {
 struct Api {
     events: Mutex<mpsc::UnboundedReceiver<Event>>,
     outcomes: mpsc::UnboundedSender<Outcome>,
+    first_asked: Arc<OnceLock<Instant>>,
 }
 
 async fn next(State(api): State<Arc<Api>>) -> impl IntoResponse {
+    api.first_asked.get_or_init(Instant::now);
     let Some(event) = api.events.lock().await.recv().await else { return StatusCode::GONE.into_response() };
     let headers = [
         ("lambda-runtime-aws-request-id", event.id),
@@ -90,20 +105,34 @@ impl Function {
         Self::start_with(products_url, &[]).await
     }
 
+    /// The same, over the bucket `uploads` of the S3 at this endpoint.
+    pub async fn start_on_s3(endpoint: &str) -> Self {
+        let settings = [
+            ("TIDEMARK_OBJECTS", "s3://uploads"),
+            ("AWS_ENDPOINT", endpoint),
+            ("AWS_ALLOW_HTTP", "true"),
+            ("AWS_REGION", "eu-central-1"),
+            ("AWS_ACCESS_KEY_ID", "local"),
+            ("AWS_SECRET_ACCESS_KEY", "local"),
+        ];
+        Self::start_with("http://127.0.0.1:1", &settings).await
+    }
+
     /// The same, with further settings.
     pub async fn start_with(products_url: &str, settings: &[(&str, &str)]) -> Self {
         let dynamodb = testbed::endpoint().await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let ((events, awaited), (said, outcomes)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
-        let api = routes(Api { events: Mutex::new(awaited), outcomes: said });
+        let first_asked = Arc::new(OnceLock::new());
+        let api = routes(Api { events: Mutex::new(awaited), outcomes: said, first_asked: Arc::clone(&first_asked) });
         tokio::spawn(async move { axum::serve(listener, api).await.unwrap() });
         let folder = tempfile::tempdir().unwrap();
         let objects = format!("file://{}", folder.path().display());
         let dynamodb_client = client(Some(&dynamodb)).await;
         let parts = Parts { dynamodb: dynamodb_client, objects: Objects::open(&objects).unwrap(), auth: Auth::open() };
         Service::new(&Config::default(), parts).unwrap().prepare(&Shutdown::new()).await;
-        let mut command = Command::new(bootstrap());
+        let mut command = bootstrap();
         command
             .env_clear()
             .env("AWS_LAMBDA_RUNTIME_API", address.to_string())
@@ -115,8 +144,9 @@ impl Function {
             .env("TIDEMARK_PRODUCTS_URL", products_url)
             .envs(settings.iter().copied())
             .kill_on_drop(true);
+        let started = Instant::now();
         let child = command.spawn().unwrap();
-        Self { child, folder, dynamodb, events, outcomes, invoked: 0, timeout: FUNCTION_TIMEOUT }
+        Self { child, folder, dynamodb, events, outcomes, started, first_asked, invoked: 0, timeout: FUNCTION_TIMEOUT }
     }
 
     /// The path of an object.
@@ -149,11 +179,25 @@ impl Function {
         }
     }
 
-    /// The most memory that the process has had, as the system counts it.
-    pub fn peak_memory_bytes(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id().unwrap())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    /// What the process has taken; nothing is known of one that is emulated.
+    pub fn taken(&self) -> Option<Taken> {
+        if emulator().is_some() {
+            return None;
+        }
+        let process = PathBuf::from(format!("/proc/{}", self.child.id().unwrap()));
+        let status = std::fs::read_to_string(process.join("status")).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        let peak_kib: u64 = peak.split_whitespace().next().unwrap().parse().unwrap();
+        let stat = std::fs::read_to_string(process.join("stat")).unwrap();
+        let after_name = stat.rsplit_once(')').unwrap().1;
+        let ticks = after_name.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap());
+        let cpu = Duration::from_millis(ticks.sum::<u64>() * MS_A_TICK);
+        Some(Taken { cpu, peak_memory_bytes: peak_kib << 10 })
+    }
+
+    /// From the start of the process to its first question for an event, once it has asked.
+    pub fn cold_start(&self) -> Option<Duration> {
+        self.first_asked.get().map(|asked| *asked - self.started)
     }
 
     /// What the table says of the one file of an answer.
@@ -172,7 +216,16 @@ pub fn created(object: &Value) -> Value {
     json!({"Records": [{"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "uploads"}, "object": object}}]})
 }
 
-fn bootstrap() -> PathBuf {
+fn bootstrap() -> Command {
     let named = std::env::var_os("TIDEMARK_TEST_BOOTSTRAP");
-    named.map_or_else(|| Path::new(env!("CARGO_BIN_EXE_bootstrap")).to_owned(), PathBuf::from)
+    let binary = named.map_or_else(|| Path::new(env!("CARGO_BIN_EXE_bootstrap")).to_owned(), PathBuf::from);
+    let Some(emulator) = emulator() else { return Command::new(binary) };
+    let mut words = emulator.split_whitespace();
+    let mut command = Command::new(words.next().unwrap());
+    command.args(words).arg(binary);
+    command
+}
+
+fn emulator() -> Option<String> {
+    std::env::var("TIDEMARK_TEST_EMULATOR").ok()
 }

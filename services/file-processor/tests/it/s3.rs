@@ -61,15 +61,7 @@ async fn function_on(bucket: &Arc<Bucket>) -> Function {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
-    let settings = [
-        ("TIDEMARK_OBJECTS", "s3://uploads"),
-        ("AWS_ENDPOINT", endpoint.as_str()),
-        ("AWS_ALLOW_HTTP", "true"),
-        ("AWS_REGION", "eu-central-1"),
-        ("AWS_ACCESS_KEY_ID", "local"),
-        ("AWS_SECRET_ACCESS_KEY", "local"),
-    ];
-    Function::start_with("http://127.0.0.1:1", &settings).await
+    Function::start_on_s3(&endpoint).await
 }
 
 #[tokio::test]

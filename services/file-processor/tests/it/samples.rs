@@ -17,6 +17,23 @@ pub struct Sample {
     pub expected: Value,
 }
 
+impl Sample {
+    /// Holds that the metadata says what it must.
+    pub fn check(&self, file: &Value) {
+        assert_contains(file, &self.expected, self.what);
+        assert_eq!(file["size_bytes"], self.bytes.len(), "{}", self.what);
+    }
+}
+
+fn assert_contains(value: &Value, part: &Value, what: &str) {
+    match part {
+        Value::Object(fields) => {
+            fields.iter().for_each(|(name, part)| assert_contains(&value[name], part, &format!("{what}: {name}")));
+        }
+        part => assert_eq!(value, part, "{what}"),
+    }
+}
+
 /// All of them.
 pub fn all() -> Vec<Sample> {
     [good(), hostile()].into_iter().flatten().collect()

@@ -14,6 +14,8 @@ use tempfile::TempDir;
 use testbed::{Identities, TestClient};
 use tower::ServiceExt;
 
+use crate::samples;
+
 /// How long anything may take on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -161,6 +163,27 @@ async fn files_are_listed_newest_first_in_pages() {
         path = format!("/files?limit=2&cursor={next}");
     }
     assert_eq!(listed, posted);
+}
+
+#[tokio::test]
+async fn a_picture_has_a_thumbnail_to_be_shown_and_nothing_else_has() {
+    let running = Running::start().await;
+    for (name, content_type) in [("shelf.jpg", "image/jpeg"), ("shelf.gif", "image/png")] {
+        let sample = samples::all().into_iter().find(|sample| sample.name == name).unwrap();
+        let (_, posted) = running.post(&format!("/files?name={name}"), "image/*", sample.bytes).await;
+        let path = format!("/files/{}/thumbnail", posted["id"].as_str().unwrap());
+        assert_eq!(running.finished(&posted["id"]).await["status"], "processed");
+        let response = running.router.clone().oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()["content-type"]),
+            (200, &content_type.parse().unwrap())
+        );
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(image::load_from_memory(&bytes).unwrap().width(), 320);
+    }
+    let (_, table) = running.post("/files?name=a.csv", "text/csv", "a,b\n").await;
+    let path = format!("/files/{}/thumbnail", table["id"].as_str().unwrap());
+    assert_eq!(running.get(&path).await["status"], 404);
 }
 
 #[tokio::test]

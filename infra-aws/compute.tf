@@ -169,7 +169,7 @@ resource "aws_lambda_function" "file_processor" {
   source_code_hash = fileexists(var.lambda_zip) ? filebase64sha256(var.lambda_zip) : null
 
   memory_size                    = 512 # a picture of 25 million pixels takes up to 200 MiB, a file of another kind 50
-  timeout                        = 300
+  timeout                        = 300 # 5 GiB take 30 s of CPU at this memory; S3 must give them at 18 MB a second, else they are refused
   reserved_concurrent_executions = 20
   kms_key_arn                    = aws_kms_key.this["data"].arn
 

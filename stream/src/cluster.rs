@@ -18,7 +18,7 @@
 //! 3. Links carry the attempt's number, so none is ever made between two attempts.
 //! 4. A process that goes away without having finished ends the attempt in all others, at once: they exit, each with
 //!    [`EXIT_START_AGAIN`], and are started again by their supervisors. One that hangs is as good as gone when process 0
-//!    has not heard of it for the silence limit, or it has not heard of process 0 ([`pulse`]).
+//!    has not heard of it for the silence limit, or it has not heard of process 0.
 //! 5. Who calls proves that it knows the job's [`secret`] before it is listened to, and so does who answers. Without a
 //!    secret nobody beyond this machine is called or answered, unless told so.
 //!

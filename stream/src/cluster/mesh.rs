@@ -2,7 +2,7 @@
 //!
 //! timely's threads panic when a link breaks. Here the attempt is failed instead, with the name of the process that went
 //! away, and the thread is left waiting: the process ends with its attempt. A process that hangs breaks no link; it is
-//! noticed by the [pulse](super::pulse) between it and process 0.
+//! noticed by the pulse between it and process 0.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};

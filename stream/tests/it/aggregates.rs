@@ -10,7 +10,7 @@ use rand::seq::SliceRandom;
 use record_log::Record;
 use stream::checkpoint::store::CheckpointStore;
 use stream::{
-    Aggregate, Count, Distinct, DistinctExact, Job, Max, Min, Output, Pipeline, Rejected, Run, Sessions, Settings,
+    Aggregate, Count, Distinct, DistinctExact, Job, Max, Min, Output, Pipeline, Rejected, Run, Session, Sessions, Settings,
     Stop, Sum, Tally, Top,
 };
 
@@ -59,6 +59,7 @@ fn aggregates_merge_in_any_order_and_grouping_and_over_checkpoints_to_the_same()
     obeys_the_laws(Top::<u64, 1>::of);
     obeys_the_laws(|value| Top::<(u64, String), 4>::of((value, value.to_string())));
     obeys_the_laws(|value| Tally::of(value, value % 3));
+    obeys_the_laws(|value| Session::of(value, Count(1)));
     obeys_the_laws(|value| Sessions::<Count, 7>::of(value, Count(1)));
     obeys_the_laws(|value| Sessions::<(Max<u64>, Sum), 0>::of(value / 10 * 3, (Max(value), Sum(1))));
     obeys_the_laws(|value| (Distinct::of(&value), (Top::<u64, 3>::of(value), Sum(value)), Tally::of(value % 7, 1)));

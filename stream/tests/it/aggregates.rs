@@ -10,8 +10,8 @@ use rand::seq::SliceRandom;
 use record_log::Record;
 use stream::checkpoint::store::CheckpointStore;
 use stream::{
-    Aggregate, Count, Distinct, DistinctExact, Job, Max, Min, Output, Pipeline, Rejected, Run, Session, Sessions, Settings,
-    Stop, Sum, Tally, Top,
+    Aggregate, Count, Distinct, DistinctExact, Job, Max, Min, Output, Pipeline, Rejected, Run, Session, Sessions,
+    Settings, Stop, Sum, Tally, Top,
 };
 
 use crate::oracle::{World, random, settings, windows};

@@ -170,7 +170,7 @@ fn token(users: &str) -> Result<String, reqwest::Error> {
     Ok(pair["access_token"].as_str().unwrap_or_default().to_owned())
 }
 
-/// Four processes of eight threads: on two cores no other number was faster.
+/// Two processes a core of the machine that it was tried on, and threads enough for all connections.
 fn flask(cache: &Cache, folder: &Path, upstream: &str) -> Result<Launch, GatewayError> {
     let programs = environment(cache)?.join("bin");
     let [port] = free_ports()?;

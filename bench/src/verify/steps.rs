@@ -31,6 +31,7 @@ pub(super) const ALL: &[Step] = &[
     },
     Step { name: "end-to-end", about: "the platform on its embedded stores, killed and started again", run: embedded },
     Step { name: "end-to-end-real", about: "the same on Kafka, MariaDB and DynamoDB Local", run: real },
+    Step { name: "contract", about: "schemathesis holds the API to its document", run: contract },
     Step { name: "browser", about: "Chromium shops on the platform", run: browser },
     Step { name: "chart", about: "the Helm chart, as far as the tools at hand go", run: chart },
     Step { name: "aws", about: "infra-aws, likewise", run: aws },
@@ -111,6 +112,13 @@ fn real(context: &Context) -> StepResult {
 
 fn check<E: Error + 'static>(result: Result<(), E>) -> StepResult {
     result.map(|()| Outcome::Passed).map_err(|error| VerifyError::Check(Box::new(error)))
+}
+
+/// Few requests of each kind: enough to find a document that is not kept, in a minute.
+fn contract(_: &Context) -> StepResult {
+    let mut command = Command::new(root().join("bench/schemathesis.sh"));
+    command.env("EXAMPLES", "5");
+    run(command)
 }
 
 fn browser(context: &Context) -> StepResult {

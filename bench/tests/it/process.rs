@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use bench::process::{Lifetime, Process};
+use bench::process::{Lifetime, Process, usage_of_group};
 
 fn shell(script: &str) -> Process {
     let mut command = Command::new("sh");
@@ -44,4 +44,13 @@ fn a_dropped_process_takes_its_children_with_it() {
     while std::fs::read_to_string(&status).is_ok_and(|status| !status.contains("State:\tZ")) {
         std::thread::yield_now();
     }
+}
+
+#[test]
+fn the_usage_of_a_group_holds_that_of_its_children() {
+    let process = shell("while :; do :; done & wait");
+    while usage_of_group(process.pid()).unwrap().cpu == Duration::ZERO {
+        std::thread::yield_now();
+    }
+    assert!(usage_of_group(process.pid()).unwrap().peak_rss_bytes > 0);
 }

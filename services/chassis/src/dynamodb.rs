@@ -112,7 +112,7 @@ pub async fn client(endpoint: Option<&str>) -> Client {
 /// # Errors
 /// [`TableError::Refused`] when it does not, or has no such table.
 pub async fn ping(client: &Client, table: &'static str) -> Result<(), TableError> {
-    client.describe_table().table_name(table).send().await.map_err(|error| refused(table, error))?;
+    client.describe_table().table_name(table).send().await.map_err(|error| refused(table, &error))?;
     Ok(())
 }
 
@@ -124,7 +124,7 @@ pub async fn ensure_table(client: &Client, table: &Table) -> Result<(), TableErr
     if let Err(error) = client.describe_table().table_name(table.name).send().await {
         let missing = error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception());
         if !missing {
-            return Err(refused(table.name, error));
+            return Err(refused(table.name, &error));
         }
         create(client, table).await?;
     }
@@ -151,14 +151,14 @@ async fn create(client: &Client, table: &Table) -> Result<(), TableError> {
         Ok(_) => Ok(()),
         // Another replica was faster.
         Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_in_use_exception()) => Ok(()),
-        Err(error) => Err(refused(table.name, error)),
+        Err(error) => Err(refused(table.name, &error)),
     }
 }
 
 async fn wait_until_active(client: &Client, table: &'static str) -> Result<(), TableError> {
     for _ in 0..MADE_TRIES {
         let described =
-            client.describe_table().table_name(table).send().await.map_err(|error| refused(table, error))?;
+            client.describe_table().table_name(table).send().await.map_err(|error| refused(table, &error))?;
         if described.table.and_then(|table| table.table_status) == Some(TableStatus::Active) {
             return Ok(());
         }
@@ -169,7 +169,7 @@ async fn wait_until_active(client: &Client, table: &'static str) -> Result<(), T
 
 async fn expire_by(client: &Client, table: &'static str, attribute: &str) -> Result<(), TableError> {
     let described =
-        client.describe_time_to_live().table_name(table).send().await.map_err(|error| refused(table, error))?;
+        client.describe_time_to_live().table_name(table).send().await.map_err(|error| refused(table, &error))?;
     let set = described.time_to_live_description.and_then(|found| found.attribute_name);
     if set.as_deref() == Some(attribute) {
         return Ok(());
@@ -177,7 +177,7 @@ async fn expire_by(client: &Client, table: &'static str, attribute: &str) -> Res
     let expiry = TimeToLiveSpecification::builder().enabled(true).attribute_name(attribute).build();
     let expiry = expiry.map_err(|error| unbuildable(table, &error))?;
     let request = client.update_time_to_live().table_name(table).time_to_live_specification(expiry);
-    request.send().await.map_err(|error| refused(table, error))?;
+    request.send().await.map_err(|error| refused(table, &error))?;
     Ok(())
 }
 
@@ -217,12 +217,12 @@ fn attributes(keys: &[Key]) -> Result<Vec<AttributeDefinition>, BuildError> {
     named.into_iter().map(definition).collect()
 }
 
-fn refused<E, R>(table: &'static str, error: SdkError<E, R>) -> TableError
+fn refused<E, R>(table: &'static str, error: &SdkError<E, R>) -> TableError
 where
     E: std::error::Error + 'static,
     R: std::fmt::Debug + 'static,
 {
-    TableError::Refused { table, reason: in_one_line(&error) }
+    TableError::Refused { table, reason: in_one_line(error) }
 }
 
 fn unbuildable(table: &'static str, error: &BuildError) -> TableError {

@@ -154,7 +154,7 @@ impl Health {
         let mut failing = self.0.failing.lock().unwrap_or_else(PoisonError::into_inner);
         match failure {
             Some(reason) if self.0.since.elapsed() < STARTING => {
-                tracing::debug!(check = name, %reason, "not ready yet")
+                tracing::debug!(check = name, %reason, "not ready yet");
             }
             Some(reason) if failing.get(name) != Some(reason) => {
                 tracing::warn!(check = name, %reason, "not ready");

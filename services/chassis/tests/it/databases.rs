@@ -15,7 +15,8 @@ pub async fn on_each_database(test: impl AsyncFn(Database)) {
     test(sqlite.open()).await;
     let Ok(server) = std::env::var("TIDEMARK_TEST_MYSQL") else {
         let why = "TIDEMARK_TEST_MYSQL is not set (mysql://user:password@host:port/database)";
-        writeln!(std::io::stderr(), "SKIPPED: MySQL: {why}").unwrap();
+        let said = writeln!(std::io::stderr(), "SKIPPED: MySQL: {why}");
+        said.unwrap();
         return;
     };
     let name = format!("tidemark_test_{}", Uuid::new_v4().simple());

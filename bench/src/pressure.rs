@@ -32,8 +32,6 @@ const START_MS: u64 = 1_735_776_000_000;
 const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 /// How much event time a backlog covers.
 const SPAN: Duration = Duration::from_secs(30 * 60);
-/// How often it is looked whether there are results.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Measures the job's memory on backlogs, uneven partitions and a sink that stalls, and checks every count.
 #[derive(Debug, clap::Parser)]
@@ -47,7 +45,7 @@ pub struct Args {
     /// Only these cases, comma separated.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Case::Even, Case::Busy, Case::Behind, Case::Stalled])]
     cases: Vec<Case>,
-    /// For how long the sink takes nothing, where it stalls.
+    /// For how long the sink takes next to nothing, where it stalls.
     #[arg(long, default_value = "1m", value_parser = humantime::parse_duration)]
     stall: Duration,
     /// Workers of the job.
@@ -64,7 +62,7 @@ pub enum Case {
     Busy,
     /// One partition holds what happened a day before.
     Behind,
-    /// Kafka takes no results for a while.
+    /// Kafka takes next to no results for a while.
     Stalled,
 }
 
@@ -74,6 +72,9 @@ pub enum PressureError {
     /// The results are not what they must be.
     #[error("the results are not exact")]
     NotExact,
+    /// The sink was to take nothing.
+    #[error("the job was done before the sink took results again")]
+    NotStalled,
     /// It did not come so far.
     #[error(transparent)]
     Run(RunError),
@@ -123,25 +124,18 @@ impl Args {
         Ok(verdict)
     }
 
-    /// As soon as there are results, their topic asks for one replica more than there is: the broker refuses whatever
-    /// is to be acknowledged by all.
+    /// The broker lets each producer write a byte a second, which is a batch every ten seconds or so. So it was before the
+    /// job began, for a job is soon done.
     fn run_stalled(&self, log: &dyn RecordLog, job: &Job<'_>, cache: &Cache) -> Result<Ended, PressureError> {
-        let require = |replicas: u32| {
-            let setting = format!("min.insync.replicas={replicas}");
-            kafka::alter_topic(cache, job.brokers, &job.output(), &setting)
-        };
+        kafka::limit_producers(cache, job.brokers, Some(1))?;
         std::thread::scope(|scope| {
             let running = scope.spawn(|| job.run_to_end(&[]));
-            while read::count(log, &job.output())? == 0 && !running.is_finished() {
-                sleep(LOOK_EVERY);
-            }
-            require(2)?;
-            let stalled_at = read::count(log, &job.output())?;
             sleep(self.stall);
-            let passed = read::count(log, &job.output())? - stalled_at;
-            require(1)?;
-            println!("{:<10} the sink took nothing for {} s ({passed} results)", "", self.stall.as_secs());
-            Ok(running.join().expect("running a child does not panic")?)
+            let (passed, has_ended) = (read::count(log, &job.output())?, running.is_finished());
+            kafka::limit_producers(cache, job.brokers, None)?;
+            let ended = running.join().expect("running a child does not panic")?;
+            println!("{:<10} the sink took {passed} results in {} s", "", self.stall.as_secs());
+            if has_ended { Err(PressureError::NotStalled) } else { Ok(ended) }
         })
     }
 }

@@ -79,17 +79,21 @@ pub fn launch(cache: &Cache, data: &Path) -> Result<Launch> {
     })
 }
 
-/// Changes a setting of a topic, given as `name=value`.
+/// Limits what each client may write, in bytes a second, or takes the limit back.
 ///
 /// # Errors
 /// When Kafka's tool cannot be run, or the broker refuses.
-pub fn alter_topic(cache: &Cache, brokers: &str, topic: &str, setting: &str) -> Result<()> {
+pub fn limit_producers(cache: &Cache, brokers: &str, bytes_per_second: Option<u64>) -> Result<()> {
     let jars = maven::jars(cache, "kafka", POM)?;
     let mut tool = Command::new("java");
     tool.args(java_arguments(&jars, &["-XX:TieredStopAtLevel=1"]));
-    tool.args(["kafka.admin.ConfigCommand", "--bootstrap-server", brokers, "--alter", "--entity-type", "topics"]);
-    tool.args(["--entity-name", topic, "--add-config", setting]);
-    debian::run("changing a setting of a topic", tool)
+    tool.args(["kafka.admin.ConfigCommand", "--bootstrap-server", brokers, "--alter"]);
+    tool.args(["--entity-type", "clients", "--entity-default"]);
+    match bytes_per_second {
+        Some(limit) => tool.args(["--add-config", &format!("producer_byte_rate={limit}")]),
+        None => tool.args(["--delete-config", "producer_byte_rate"]),
+    };
+    debian::run("limiting what clients may write", tool)
 }
 
 fn format(jars: &Path, configuration: &Path) -> Result<()> {

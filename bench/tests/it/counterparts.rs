@@ -13,7 +13,8 @@ use crate::settings;
 fn may_start(variable: &str) -> bool {
     let may = std::env::var_os(variable).is_some();
     if !may {
-        writeln!(std::io::stderr(), "SKIPPED: {variable} is not set; `cargo verify` sets it").expect("standard error takes a line");
+        writeln!(std::io::stderr(), "SKIPPED: {variable} is not set; `cargo verify` sets it")
+            .expect("standard error takes a line");
     }
     may
 }

@@ -61,7 +61,7 @@ if (enforced) stories.push(account("desktop"), account("phone"), wearOut());
 else console.log("SKIPPED: accounts and sessions, for ENFORCED_URL names no platform with --auth enforced");
 await Promise.all(stories);
 await keyboard(await arrive("desktop"));
-await trouble(await arrive("desktop"));
+await trouble(await arrive("desktop"), base);
 await docs(await arrive("phone"));
 await files(await arrive("desktop"));
 await filesOnAPhone(await arrive("phone"));

@@ -1,10 +1,11 @@
 // What the shop shows when its services are away, and when they are back.
 
 import assert from "node:assert/strict";
+import { Passage } from "./passage.mjs";
 import { check } from "./report.mjs";
 
 /** Takes services away from the page and gives them back. */
-export async function trouble(visitor) {
+export async function trouble(visitor, base) {
   const { page } = visitor;
   const away = (pattern) => page.route(pattern, (route) => route.abort());
 
@@ -30,6 +31,17 @@ export async function trouble(visitor) {
     await page.getByText(/The counts are out of reach|Reconnecting/).first().waitFor();
     await visitor.look("no-analytics");
     await page.unrouteAll();
+  });
+  await check("trouble: the gateway goes away, and the board is live again when it is back", async () => {
+    const passage = await Passage.to(base);
+    await page.goto(`${passage.base}/live`);
+    await page.locator("#signal[data-state=live]").waitFor();
+    await passage.shut();
+    await page.locator("#signal[data-state=away]").waitFor();
+    await visitor.look("gateway-away");
+    await passage.open();
+    await page.locator("#signal[data-state=live]").waitFor();
+    await passage.shut();
   });
   await check("trouble: a count that was corrected after its minute closed says so, and no other does", async () => {
     await page.route("**/api/analytics/recent?*", (route) => route.fulfill({ json: { items: [count(901, 0), count(902, 1)], next: null } }));

@@ -77,6 +77,18 @@ capabilities: {drop: [ALL]}
 {{- end }}
 {{- end }}
 
+{{/* The way out for traces, where there is a collector. */}}
+{{- define "tidemark.traceEgress" -}}
+{{- with .Values.tracing }}
+{{- if .endpoint }}
+- to:
+    - namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: {{ .namespace }}}}
+      podSelector: {matchLabels: {{ toJson .podLabels }}}
+  ports: [{port: {{ .port }}, protocol: TCP}]
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* What a service is told: the settings of all, its own, its stores' and the addresses of those it calls. */}}
 {{- define "tidemark.environment" -}}
 {{- $root := .root -}}
@@ -94,6 +106,10 @@ capabilities: {drop: [ALL]}
 {{- range $variable, $value := (index $root.Values.stores .).environment }}
 {{- $_ := set $settings $variable $value }}
 {{- end }}
+{{- end }}
+{{- /* Whoever serves sends traces; the migrations do not. */}}
+{{- if and $service.port $root.Values.tracing.endpoint }}
+{{- $_ := set $settings "TIDEMARK_OTLP_ENDPOINT" $root.Values.tracing.endpoint }}
 {{- end }}
 {{- /* Whose word on the client's address counts: the Ingress' load balancer, a proxy, and nobody where there is none. */}}
 {{- if and $service.public $root.Values.public.ingress.enabled $root.Values.network.publicFrom }}
@@ -185,7 +201,7 @@ spec:
 {{- include "tidemark.monitoringIngress" (dict "root" $root "port" $port) }}
 {{- end }}
 
-{{/* Egress rules of a service: whom it calls, its stores. */}}
+{{/* Egress rules of a service: whom it calls, its stores, the collector of traces. */}}
 {{- define "tidemark.waysOut" -}}
 {{- $root := .root -}}
 {{- range .service.calls | default list }}
@@ -195,4 +211,5 @@ spec:
   ports: [{port: {{ (index $root.Values.services .).port }}, protocol: TCP}]
 {{- end }}
 {{- include "tidemark.storeEgress" (dict "root" $root "stores" (.service.stores | default list)) }}
+{{- include "tidemark.traceEgress" $root }}
 {{- end }}

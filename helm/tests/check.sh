@@ -37,6 +37,8 @@ render() { # environment, further arguments
 
 with_job=(--set job.enabled=true --set job.checkpoints=s3://tidemark-checkpoints/prod --set 'stores.objects.cidrs={0.0.0.0/0}')
 
+with_traces=(--set tracing.endpoint=http://opentelemetry-collector.observability:4318)
+
 chart() {
   local environment
   for environment in dev prod kind; do
@@ -46,6 +48,8 @@ chart() {
   done
   holds "template: prod with the stream job" render prod "${with_job[@]}" --output-dir "$work/unused-job"
   render prod "${with_job[@]}" >"$work/prod-with-job.yaml" 2>/dev/null
+  holds "template: prod with the stream job and traces" render prod "${with_job[@]}" "${with_traces[@]}" --output-dir "$work/unused-traces"
+  render prod "${with_job[@]}" "${with_traces[@]}" >"$work/prod-with-traces.yaml" 2>/dev/null
   holds "template: prod with what infra-aws lays over it" render prod -f tests/infrastructure.yaml --output-dir "$work/unused-infrastructure"
   render prod -f tests/infrastructure.yaml >"$work/prod-with-infrastructure.yaml" 2>/dev/null
   holds "lint --strict: the app of apps" helm lint --strict argocd
@@ -61,7 +65,8 @@ values_schema() {
     externalSecrets.secrets.TIDEMARK_MYSQL.password=hunter2 autoscaling.behavior.scaleDown.stabilizationWindowSeconds=-1 \
     autoscaling.behavior.scaleUp=null probes.liveness.path=/ stores.smtp.environment.TIDEMARK_NOTIFICATIONS_EMAIL=smtp://mail.example.com \
     stores.smtp.environment.TIDEMARK_NOTIFICATIONS_EMAIL=smtps://me:secret@mail.example.com \
-    stores.sms.environment.TIDEMARK_NOTIFICATIONS_SMS=http://sms.example.com network.monitoringNamespace=7 job.workers=0 job.checkpoints=memory:///; do
+    stores.sms.environment.TIDEMARK_NOTIFICATIONS_SMS=http://sms.example.com network.monitoringNamespace=7 \
+    tracing.endpoint=opentelemetry-collector:4317 tracing.endpoint=http://me:secret@collector:4318 tracing.podLabels=null job.workers=0 job.checkpoints=memory:///; do
     refused "values.schema.json refuses $mistake" "values don't meet the specifications" render prod --set "$mistake"
   done
 }
@@ -71,7 +76,7 @@ schemas() {
   if ! has kubeconform; then skip "kubeconform" "not installed (check.sh --install)"; return; fi
   if ! [ -d "$tools/schemas" ]; then skip "kubeconform" "no schemas (check.sh --install)"; return; fi
   local conforms=(kubeconform -strict -schema-location "$location")
-  for file in dev prod kind prod-with-job prod-with-infrastructure argocd; do
+  for file in dev prod kind prod-with-job prod-with-traces prod-with-infrastructure argocd; do
     holds "kubeconform -strict: $file" "${conforms[@]}" "$work/$file.yaml"
   done
   holds "kubeconform -strict: argocd/root.yaml" "${conforms[@]}" argocd/root.yaml
@@ -91,8 +96,8 @@ unit_tests() {
 }
 
 manifests() {
-  holds "what must hold for all manifests" python3 tests/manifests.py "$work"/{dev,prod,kind,prod-with-job,prod-with-infrastructure}.yaml
-  holds "each of these checks sees the mistakes it is for" python3 tests/manifests.py --mistakes "$work/prod.yaml"
+  holds "what must hold for all manifests" python3 tests/manifests.py "$work"/{dev,prod,kind,prod-with-job,prod-with-traces,prod-with-infrastructure}.yaml
+  holds "each of these checks sees the mistakes it is for" python3 tests/manifests.py --mistakes "$work/prod-with-traces.yaml"
 }
 
 observability() {

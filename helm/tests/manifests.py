@@ -25,6 +25,7 @@ PICTURE = {
     ("order-analytics", "kafka"), ("order-analytics", "https"),
 }
 STORES = {3306: {"mysql"}, 9096: {"kafka"}, 443: {"https"}, 587: {"smtp"}, 80: {"credentials"}}
+COLLECTOR = "opentelemetry-collector"
 AUTOSCALED = {"gateway": (2, 10), "orders": (2, 8)}
 
 
@@ -186,7 +187,9 @@ def edges(manifests):
         for rule in policy["spec"].get("egress") or []:
             for peer in rule.get("to") or [{}]:
                 numbers = {port["port"] for port in rule.get("ports", [])}
-                if "ipBlock" in peer:
+                if peer.get("namespaceSelector"):
+                    far = set(peer.get("podSelector", {}).get("matchLabels", {}).values()) or {"a whole namespace"}
+                elif "ipBlock" in peer:
                     far = set().union(*(STORES.get(number, {f"port {number}"}) for number in numbers)) or {"anywhere"}
                 else:
                     far = pods(peer) or {"nobody"}
@@ -207,7 +210,7 @@ def only_edges_of_the_picture_are_open_and_both_their_ends_agree(manifests):
     inside = set(ports)
     for edge in sorted(out | into, key=str):
         pair = edge[:2]
-        known = pair in PICTURE or edge[0] == "prometheus" or edge[1] == "credentials"
+        known = pair in PICTURE or edge[0] == "prometheus" or edge[1] in ("credentials", COLLECTOR)
         if not known:
             yield f"{edge[0]} may speak to {edge[1]}, which is not in the picture"
         if edge[0] in inside and edge[1] in inside and not (edge in out and edge in into):
@@ -228,6 +231,14 @@ def every_service_may_be_watched(manifests):
             yield f"{monitor['metadata']['name']}: Prometheus would rename the label `service`"
 
 
+def whoever_is_told_of_a_collector_can_send_to_it_and_nobody_else(manifests):
+    out, _, _ = edges(manifests)
+    told = {d["metadata"]["name"] for d in manifests.of("ConfigMap") if "TIDEMARK_OTLP_ENDPOINT" in d.get("data", {})}
+    let_out = {edge[0] for edge in out if edge[1] == COLLECTOR}
+    for name in sorted(told ^ let_out):
+        yield f"{name} is {'told of a collector it cannot reach' if name in told else 'let out to a collector it does not know'}"
+
+
 CHECKS = [
     no_container_may_run_as_root, every_pod_meets_the_restricted_standard_on_a_read_only_root,
     no_pod_is_given_a_token_of_the_cluster, every_container_says_what_it_needs,
@@ -236,6 +247,7 @@ CHECKS = [
     every_image_is_named_by_digest, no_secret_is_in_the_manifests,
     every_variable_is_one_that_the_program_reads, everything_is_denied_by_default,
     only_edges_of_the_picture_are_open_and_both_their_ends_agree, every_service_may_be_watched,
+    whoever_is_told_of_a_collector_can_send_to_it_and_nobody_else,
 ]
 
 
@@ -275,6 +287,8 @@ def mistakes(manifests):
         (only_edges_of_the_picture_are_open_and_both_their_ends_agree, lambda: policy["ingress"].append({})),
         (only_edges_of_the_picture_are_open_and_both_their_ends_agree, lambda: find("NetworkPolicy", "products")["spec"]["ingress"].clear()),
         (every_service_may_be_watched, lambda: find("ServiceMonitor", "orders")["spec"]["endpoints"][0].pop("honorLabels")),
+        (whoever_is_told_of_a_collector_can_send_to_it_and_nobody_else, lambda: policy["egress"].clear()),
+        (whoever_is_told_of_a_collector_can_send_to_it_and_nobody_else, lambda: find("ConfigMap", "orders")["data"].pop("TIDEMARK_OTLP_ENDPOINT")),
     ]
 
 

@@ -123,6 +123,12 @@ have_the_password() {
   grep -qxF "sasl.password=$password" "$work/out/properties.1" && grep -qxF "sasl.mechanism=SCRAM-SHA-512" "$work/out/properties.2" && ! grep -rqF "$password" "$work/client.log"
 }
 
+know_each_other() { # by a secret that the password cannot be read from
+  local secret
+  secret=$(sed -n 's/^TIDEMARK_CLUSTER_SECRET=//p' "$work/out/environment.1")
+  [ ${#secret} -eq 64 ] && grep -qx "TIDEMARK_CLUSTER_SECRET=$secret" "$work/out/environment.2" && ! grep -rqF "$secret" "$work/client.log"
+}
+
 have_their_settings() {
   cat "$work/out/environment.1"
   grep -q '^TIDEMARK_BROKERS=b-1.mock' "$work/out/environment.1" && grep -qx 'TIDEMARK_CHECKPOINTS=gs://tidemark-tests-checkpoints/order-analytics' "$work/out/environment.2"
@@ -164,6 +170,7 @@ run "YARN starts, with two nodes" start_yarn
 run "the job runs as a YARN application and ends well" works
 run "its two processes found each other through the bucket" found_each_other
 run "they have the password, which no log has" have_the_password
+run "they know each other by the same secret, made of the password" know_each_other
 run "they have their settings" have_their_settings
 run "when processes fail, the application fails: Dataproc would start it anew" failure_is_told
 finish

@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+"""What operators.sh has to know of charts and manifests.
+
+  operators.py list                     chart, version and repository of each operator
+  operators.py order                    operator, chart, version and namespace, in the order of the waves
+  operators.py values FOLDER            writes our values for each into FOLDER/<operator>.values.json
+  operators.py names VALUES CHART       every name of our values is one that the chart or its dependencies know
+  operators.py split MANIFESTS FOLDER   parts them into definitions, webhooks and others
+  operators.py allowed MANIFESTS KINDS  whether Argo CD's project lets the operators make them; KINDS are those outside of namespaces
+  operators.py selectors MONITORING SHOP   what monitoring selects is what the shop carries
+"""
+import json
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+import documents
+
+ARGOCD = pathlib.Path(__file__).resolve().parents[1] / "argocd"
+# Behind the controller that Argo CD enables on EKS alone, with what infra-aws tells it.
+EKS = "loadBalancers.enabled=true,loadBalancers.clusterName=tests,loadBalancers.region=eu-central-1,loadBalancers.vpcId=vpc-0"
+
+
+def app_of_apps():
+    settings = ",".join(f"operators.{setting}" for setting in EKS.split(","))
+    done = subprocess.run(["helm", "template", "root", ARGOCD, "--set", settings], capture_output=True, text=True, check=True)
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as rendered:
+        rendered.write(done.stdout)
+        rendered.flush()
+        return documents.read(rendered.name)
+
+
+def operators():
+    """The Applications of the operators, in the order of their waves; metrics-server last: what it announces, nobody answers."""
+    found = [d for d in app_of_apps() if d["kind"] == "Application" and "chart" in d["spec"].get("source", {})]
+    wave = "argocd.argoproj.io/sync-wave"
+    return sorted(found, key=lambda d: (d["metadata"]["name"] == "metrics-server", int(d["metadata"]["annotations"][wave])))
+
+
+def names(ours, chart, place=""):
+    """Names of our values that the chart does not know. A name may be there as a comment; below an empty default all are free."""
+    chart = pathlib.Path(chart)
+    text = (chart / "values.yaml").read_text()
+    dependencies = {path.name: path for path in (chart / "charts").glob("*")} if (chart / "charts").is_dir() else {}
+
+    def walk(ours, theirs, place):
+        for name, value in ours.items():
+            if name not in theirs and not re.search(rf"^\s*#+\s*{re.escape(name)}:", text, re.MULTILINE):
+                yield f"{place}{name}"
+            elif isinstance(value, dict) and isinstance(theirs.get(name), dict) and theirs[name]:
+                yield from walk(value, theirs[name], f"{place}{name}.")
+
+    (theirs,) = documents.read(chart / "values.yaml")
+    own = {name: value for name, value in ours.items() if name not in dependencies}
+    yield from walk(own, theirs, place)
+    for name in ours.keys() & dependencies.keys():
+        yield from names(ours[name], dependencies[name], f"{place}{name}.")
+
+
+def split(manifests, folder):
+    folder = pathlib.Path(folder)
+    folder.mkdir(exist_ok=True)
+    parts = {"definitions": [], "webhooks": [], "others": []}
+    for document in flat(manifests):
+        kind = document["kind"]
+        part = "definitions" if kind == "CustomResourceDefinition" else "webhooks" if kind.endswith("WebhookConfiguration") else "others"
+        parts[part].append(document)
+    for part, items in parts.items():
+        (folder / part).write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}) if items else "")
+
+
+def flat(manifests):
+    """The documents, those in lists one by one."""
+    return [each for found in documents.read(manifests) for each in found.get("items", [found])]
+
+
+def forbidden(manifests, kinds):
+    """What the project of the applications does not allow: kinds outside of namespaces, and foreign namespaces."""
+    (project,) = [d["spec"] for d in app_of_apps() if d["kind"] == "AppProject"]
+    outside = set(pathlib.Path(kinds).read_text().split())
+    allowed = {f"{entry['group']}/{entry['kind']}" for entry in project["clusterResourceWhitelist"]}
+    namespaces = {entry["namespace"] for entry in project["destinations"]}
+    for document in flat(manifests):
+        group, _, _ = document["apiVersion"].rpartition("/")
+        kind, namespace = f"{group}/{document['kind']}", document["metadata"].get("namespace")
+        if kind in outside and kind not in allowed or namespace and namespace not in namespaces:
+            yield f"{kind} {document['metadata']['name']} in {namespace or 'no namespace'}"
+
+
+def unselected(monitoring, shop):
+    """What the shop carries for monitoring, and monitoring does not look for."""
+    monitoring, shop = documents.read(monitoring), documents.read(shop)
+    (prometheus,) = [d["spec"] for d in monitoring if d["kind"] == "Prometheus"]
+    for kind, selector in (("ServiceMonitor", "serviceMonitorSelector"), ("PrometheusRule", "ruleSelector")):
+        wanted = prometheus[selector]["matchLabels"].items()
+        yield from (f"{kind} {d['metadata']['name']}" for d in shop if d["kind"] == kind and not wanted <= d["metadata"]["labels"].items())
+        if prometheus[selector.replace("Selector", "NamespaceSelector")] != {}:
+            yield f"{selector} leaves out namespaces"
+    (grafana,) = [d for d in monitoring if d["kind"] == "Deployment" and "grafana" in d["metadata"]["name"]]
+    containers = grafana["spec"]["template"]["spec"]["containers"]
+    told = {e["name"]: e.get("value") for c in containers if "dashboard" in c["name"] for e in c["env"]}
+    boards = [d for d in shop if d["kind"] == "ConfigMap" and d["metadata"]["labels"].get(told["LABEL"]) == told["LABEL_VALUE"]]
+    if len(boards) != 4 or told.get("NAMESPACE") != "ALL":
+        yield f"Grafana is told {told} and would find {len(boards)} dashboards"
+
+
+def complain(findings):
+    findings = list(findings)
+    print("\n".join(findings))
+    sys.exit(1 if findings else 0)
+
+
+def main():
+    command, *arguments = sys.argv[1:]
+    if command in ("list", "order"):
+        for operator in operators():
+            source, name = operator["spec"]["source"], operator["metadata"]["name"]
+            what = [source["chart"], source["targetRevision"]]
+            print(*([*what, source["repoURL"]] if command == "list" else [name, *what, operator["spec"]["destination"]["namespace"]]))
+    elif command == "values":
+        for operator in operators():
+            values = operator["spec"]["source"]["helm"]["valuesObject"]
+            (pathlib.Path(arguments[0]) / f"{operator['metadata']['name']}.values.json").write_text(json.dumps(values))
+    elif command == "names":
+        complain(names(json.loads(pathlib.Path(arguments[0]).read_text()), arguments[1]))
+    elif command == "split":
+        split(*arguments)
+    elif command == "allowed":
+        complain(forbidden(*arguments))
+    elif command == "selectors":
+        complain(unselected(*arguments))
+
+
+if __name__ == "__main__":
+    main()

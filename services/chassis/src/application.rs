@@ -3,17 +3,24 @@
 
 use std::any::Any;
 use std::convert::Infallible;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, HttpBody};
-use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::middleware::{self, Next};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use tower_http::catch_panic::CatchPanicLayer;
-use tracing::Instrument;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tower::layer::layer_fn;
+use tower::{Layer, Service};
+use tracing::{Instrument, Span};
 
+use crate::metrics::InFlight;
 use crate::trace::REQUEST_ID;
 use crate::{Health, Metrics, Problem, RequestId, span};
 
@@ -23,57 +30,121 @@ const BODY_LIMIT_BYTES: usize = 1 << 20;
 /// The service's router with everything that all services share around it: what [`crate::serve`] serves, and what tests
 /// call by `oneshot`. A handler that takes longer than `reply_limit` to begin its reply is given up with a 503.
 pub fn application(router: Router, health: &Health, metrics: &Metrics, reply_limit: Duration) -> Router {
-    router
-        .layer(middleware::from_fn_with_state(reply_limit, limit_time))
-        .layer(middleware::from_fn_with_state(health.clone(), wait_for_start))
-        .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
-        .merge(health.routes())
-        .merge(metrics.routes())
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn_with_state(metrics.clone(), observe))
+    let rules = |reply_limit| Arc::new(Rules { health: health.clone(), metrics: metrics.clone(), reply_limit });
+    let probes = health.routes().merge(metrics.routes()).layer(around(rules(None)));
+    router.layer((around(rules(Some(reply_limit))), DefaultBodyLimit::max(BODY_LIMIT_BYTES))).merge(probes)
 }
 
-/// Answers 503 while something is not there yet that every handler relies on.
-async fn wait_for_start(State(health): State<Health>, request: Request, next: Next) -> Response {
-    if health.is_held() {
-        return Problem::unavailable("the service is still starting").into_response();
+fn around<R>(rules: Arc<Rules>) -> impl Layer<R, Service = Around<R>> + Clone {
+    layer_fn(move |routes| Around { routes, rules: Arc::clone(&rules) })
+}
+
+/// Routes, and what is done around each request to them. One layer for all of it: each layer of a router copies what is
+/// below it for each request.
+#[derive(Clone)]
+struct Around<R> {
+    routes: R,
+    rules: Arc<Rules>,
+}
+
+/// By what a request is answered.
+struct Rules {
+    health: Health,
+    metrics: Metrics,
+    /// None for probes, which are answered while the service is still starting, and limit themselves.
+    reply_limit: Option<Duration>,
+}
+
+impl<R> Service<Request> for Around<R>
+where
+    R: Service<Request, Response = Response, Error = Infallible>,
+    R::Future: Send + 'static,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.routes.poll_ready(context)
     }
-    next.run(request).await
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let rules = Arc::clone(&self.rules);
+        let observed = Observed::begin(&rules.metrics, &mut request);
+        let reply = self.routes.call(request);
+        Box::pin(async move {
+            let reply = rules.reply(reply).instrument(observed.span.clone()).await;
+            Ok(observed.end(&rules.metrics, reply))
+        })
+    }
 }
 
-async fn limit_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
-    let reply = tokio::time::timeout(limit, next.run(request)).await;
-    reply.unwrap_or_else(|_| Problem::unavailable("the reply took too long").into_response())
+impl Rules {
+    /// What is replied, whatever the handler does.
+    async fn reply(&self, reply: impl Future<Output = Result<Response, Infallible>>) -> Response {
+        let reply = AssertUnwindSafe(self.reply_in_time(reply)).catch_unwind().await;
+        reply.unwrap_or_else(|panic| panicked(&*panic))
+    }
+
+    /// Answers 503 while something is not there yet that every handler relies on.
+    async fn reply_in_time(&self, reply: impl Future<Output = Result<Response, Infallible>>) -> Response {
+        let Some(limit) = self.reply_limit else {
+            return reply.await.unwrap_or_else(|never| match never {});
+        };
+        if self.health.is_held() {
+            return Problem::unavailable("the service is still starting").into_response();
+        }
+        match tokio::time::timeout(limit, reply).await {
+            Ok(Ok(reply)) => reply,
+            Err(_) => Problem::unavailable("the reply took too long").into_response(),
+        }
+    }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the layer hands it over like this")]
-fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    Problem::internal(text.as_deref().unwrap_or("a handler panicked")).into_response()
+fn panicked(panic: &(dyn Any + Send)) -> Response {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    Problem::internal(text.unwrap_or("a handler panicked").to_owned()).into_response()
 }
 
-/// Gives the request its id and span, counts it, and explains what the router itself refused.
-async fn observe(State(metrics): State<Metrics>, mut request: Request, next: Next) -> Result<Response, Infallible> {
-    let _under_way = metrics.begin();
-    let began = Instant::now();
-    let method = request.method().clone();
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
-    let id = RequestId::of(request.headers());
-    let span = span::of_request(metrics.service(), &method, route, &id, request.headers_mut());
-    request.extensions_mut().insert(id.clone());
-    let mut response = explain(next.run(request).instrument(span.clone()).await);
-    metrics.observe(&method, route, response.status(), began.elapsed());
-    span::note_status(&span, response.status());
-    span.in_scope(|| {
-        tracing::debug!(status = response.status().as_u16(), took_us = began.elapsed().as_micros(), "answered");
-    });
-    let id = HeaderValue::from_str(id.as_str()).expect("request ids are letters, digits and -_.");
-    response.headers_mut().insert(REQUEST_ID, id);
-    // A body is what its content type says, and nothing that a browser makes of it.
-    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    Ok(response)
+/// A request that has its id and span, and is counted when it is answered.
+struct Observed {
+    began: Instant,
+    method: Method,
+    route: Option<MatchedPath>,
+    id: RequestId,
+    span: Span,
+    _under_way: InFlight,
+}
+
+impl Observed {
+    fn begin(metrics: &Metrics, request: &mut Request) -> Self {
+        let (began, under_way, method) = (Instant::now(), metrics.begin(), request.method().clone());
+        let route = request.extensions().get::<MatchedPath>().cloned();
+        let id = RequestId::of(request.headers());
+        let span = span::of_request(metrics.service(), &method, name_of(route.as_ref()), &id, request.headers_mut());
+        request.extensions_mut().insert(id.clone());
+        Self { began, method, route, id, span, _under_way: under_way }
+    }
+
+    /// Counts the request, and explains what the router itself refused.
+    fn end(self, metrics: &Metrics, reply: Response) -> Response {
+        let mut reply = explain(reply);
+        let took = self.began.elapsed();
+        metrics.observe(&self.method, name_of(self.route.as_ref()), reply.status(), took);
+        span::note_status(&self.span, reply.status());
+        self.span.in_scope(|| {
+            tracing::debug!(status = reply.status().as_u16(), took_us = took.as_micros(), "answered");
+        });
+        reply.headers_mut().insert(REQUEST_ID, self.id.into());
+        // A body is what its content type says, and nothing that a browser makes of it.
+        reply.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        reply
+    }
+}
+
+fn name_of(route: Option<&MatchedPath>) -> &str {
+    route.map_or("unmatched", MatchedPath::as_str)
 }
 
 /// Turns the router's bare 404 and 405 into problem documents, keeping their headers.

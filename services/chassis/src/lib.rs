@@ -22,6 +22,7 @@ pub mod span;
 pub mod sql;
 mod telemetry;
 mod trace;
+mod workers;
 
 pub use application::application;
 pub use backoff::{Backoff, retry};

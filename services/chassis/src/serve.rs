@@ -17,11 +17,11 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use crate::application::application;
 use crate::leftover::Leftover;
+use crate::workers::Workers;
 use crate::{Health, Metrics, Shutdown};
 
 /// How long to leave the listener alone when it cannot accept, which mostly means that no descriptor is free.
@@ -53,6 +53,14 @@ pub enum ServeError {
     /// Connections could not be accepted.
     #[error("{service} cannot accept connections: {source}")]
     Accept {
+        /// The service.
+        service: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The system has no threads to drive connections with.
+    #[error("{service} cannot start its threads: {source}")]
+    Threads {
         /// The service.
         service: String,
         /// What the system said.
@@ -97,26 +105,42 @@ impl Server {
     /// # Errors
     /// [`ServeError::Accept`] when the listener is broken.
     pub async fn run(self, listener: TcpListener, shutdown: Shutdown) -> Result<(), ServeError> {
+        self.run_by(Workers::here(), listener, shutdown).await
+    }
+
+    /// Serves by threads of its own, one for each core. A connection stays with one of them, and so does what its handlers
+    /// spawn: this makes a request cheaper whose handler does little else than wait for others.
+    ///
+    /// # Errors
+    /// [`ServeError`].
+    pub async fn run_on_own_threads(self, listener: TcpListener, shutdown: Shutdown) -> Result<(), ServeError> {
+        let workers = Workers::of_their_own();
+        let workers = workers.map_err(|source| ServeError::Threads { service: self.service.clone(), source })?;
+        self.run_by(workers, listener, shutdown).await
+    }
+
+    async fn run_by(self, workers: Workers, listener: TcpListener, shutdown: Shutdown) -> Result<(), ServeError> {
         let Self { service, router, health, metrics, limits } = self;
         let app = application(router, &health, &metrics, limits.reply);
         let connection =
             Connection { app, head_limit: limits.head, shutdown: shutdown.clone(), cut_off: CancellationToken::new() };
         let slots = Arc::new(Semaphore::new(limits.connections));
-        let connections = TaskTracker::new();
         loop {
             let (slot, (stream, peer)) = tokio::select! {
                 accepted = accept(&slots, &listener, &service) => accepted?,
                 () = shutdown.requested() => break,
             };
-            connections.spawn(connection.clone().drive(stream, peer, slot));
+            let connection = connection.clone();
+            if let Err(error) = workers.drive(stream, move |stream| connection.drive(stream, peer, slot)) {
+                tracing::warn!(service, %error, "cannot take a connection");
+            }
         }
         drop(listener);
         health.drain();
-        connections.close();
-        if tokio::time::timeout(limits.drain, connections.wait()).await.is_err() {
-            tracing::warn!(service, connections = connections.len(), "cut off what did not finish in time");
+        if tokio::time::timeout(limits.drain, workers.idle()).await.is_err() {
+            tracing::warn!(service, connections = workers.connections(), "cut off what did not finish in time");
             connection.cut_off.cancel();
-            connections.wait().await;
+            workers.idle().await;
         }
         Ok(())
     }

@@ -117,5 +117,7 @@ fn continue_trace(span: &Span, carrier: &dyn Extractor) {
 }
 
 fn name_as_parent(span: &Span, headers: &mut HeaderMap) {
-    TraceContextPropagator::new().inject_context(&span.context(), &mut HeaderInjector(headers));
+    if !span.is_disabled() {
+        TraceContextPropagator::new().inject_context(&span.context(), &mut HeaderInjector(headers));
+    }
 }

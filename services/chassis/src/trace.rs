@@ -1,21 +1,22 @@
 //! Who belongs to which request: request ids and W3C trace context.
 
 use axum::extract::FromRequestParts;
-use axum::http::HeaderMap;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
 use crate::Problem;
 
 /// The header that carries a request's id, in both directions.
-pub(crate) const REQUEST_ID: &str = "x-request-id";
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The header of requests and records that names the span they come from.
 pub const TRACEPARENT: &str = "traceparent";
 const MAX_REQUEST_ID: usize = 128;
 
 /// The id of a request: the client's own when it sent a sensible one.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct RequestId(String);
+pub struct RequestId(HeaderValue);
 
 /// A W3C `traceparent`, version 00: the request's own span where there are traces, else what came with the request.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -23,19 +24,32 @@ pub struct TraceParent(String);
 
 impl RequestId {
     pub(crate) fn of(headers: &HeaderMap) -> Self {
-        let sent = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
-        let sensible = |id: &&str| {
+        let sensible = |id: &[u8]| {
             !id.is_empty()
                 && id.len() <= MAX_REQUEST_ID
-                && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+                && id.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(b))
         };
-        Self(sent.filter(sensible).map_or_else(|| Uuid::now_v7().to_string(), str::to_owned))
+        let sent = headers.get(REQUEST_ID).filter(|sent| sensible(sent.as_bytes()));
+        Self(sent.cloned().unwrap_or_else(fresh))
     }
 
     /// The id as text: letters, digits, `-`, `_` and `.`.
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.0.to_str().expect("an id is letters, digits and -_.")
     }
+}
+
+impl From<RequestId> for HeaderValue {
+    fn from(id: RequestId) -> Self {
+        id.0
+    }
+}
+
+/// An id of our own: they follow each other in time.
+fn fresh() -> HeaderValue {
+    let mut text = [0; Hyphenated::LENGTH];
+    let text = Uuid::now_v7().hyphenated().encode_lower(&mut text);
+    HeaderValue::from_str(text).expect("hexadecimal digits and dashes are a header value")
 }
 
 impl TraceParent {

@@ -12,18 +12,21 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{ConnectInfo, Request};
 use axum::http::{HeaderMap, Method};
-use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use chassis::Problem;
 use chassis::auth::Auth;
+use futures::future::BoxFuture;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use ipnet::IpNet;
+use tower::Service;
+use tower::layer::layer_fn;
 
 use crate::config::Config;
 use crate::proxy::X_FORWARDED_FOR;
@@ -81,27 +84,54 @@ pub(crate) fn know_clients(routes: Router, config: &Config, auth: Auth) -> Route
         sign_ups: NonZeroU32::new(sign_ups).map(|an_hour| Limiter::new(Quota::per_hour(an_hour))),
         known: Accounts::new(auth),
     });
-    routes.layer(from_fn_with_state(clients, admit))
+    routes.layer(layer_fn(move |routes| Admission { routes, clients: Arc::clone(&clients) }))
 }
 
-async fn admit(State(clients): State<Arc<Clients>>, mut request: Request, next: Next) -> Response {
-    // A router that is tested without a connection has no peer, and limits nobody.
-    if let Some(ConnectInfo(socket)) = request.extensions().get::<ConnectInfo<SocketAddr>>() {
-        let address = socket.ip().to_canonical();
-        let peer = Peer { address, is_trusted: is_trusted(&clients.trusted, address) };
-        let client = Client::Address(network_of(client_of(peer, request.headers(), &clients.trusted)));
-        if let Err(problem) = clients.count_address(client, &request) {
-            return problem.into_response();
-        }
-        if let Err(problem) = clients.count_account(client, request.headers()).await {
-            return problem.into_response();
-        }
-        request.extensions_mut().insert(peer);
+/// Routes that a request comes to when its client does not come too often.
+#[derive(Clone)]
+struct Admission<R> {
+    routes: R,
+    clients: Arc<Clients>,
+}
+
+impl<R> Service<Request> for Admission<R>
+where
+    R: Service<Request, Response = Response> + Clone + Send + 'static,
+    R::Future: Send,
+{
+    type Response = Response;
+    type Error = R::Error;
+    type Future = BoxFuture<'static, Result<Response, R::Error>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), R::Error>> {
+        self.routes.poll_ready(context)
     }
-    next.run(request).await
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let (mut routes, clients) = (self.routes.clone(), Arc::clone(&self.clients));
+        Box::pin(async move {
+            match clients.admit(&mut request).await {
+                Ok(()) => routes.call(request).await,
+                Err(problem) => Ok(problem.into_response()),
+            }
+        })
+    }
 }
 
 impl Clients {
+    /// Notes by whose connection a request came, if it did not come too often.
+    async fn admit(&self, request: &mut Request) -> Result<(), Problem> {
+        // A router that is tested without a connection has no peer, and limits nobody.
+        let Some(ConnectInfo(socket)) = request.extensions().get::<ConnectInfo<SocketAddr>>() else { return Ok(()) };
+        let address = socket.ip().to_canonical();
+        let peer = Peer { address, is_trusted: is_trusted(&self.trusted, address) };
+        let client = Client::Address(network_of(client_of(peer, request.headers(), &self.trusted)));
+        self.count_address(client, request)?;
+        self.count_account(client, request.headers()).await?;
+        request.extensions_mut().insert(peer);
+        Ok(())
+    }
+
     fn count_address(&self, client: Client, request: &Request) -> Result<(), Problem> {
         if let Some(limiter) = &self.addresses {
             let too_many = |wait| Problem::too_many_requests("too many requests from this address", wait);

@@ -32,7 +32,7 @@ use tokio::net::TcpListener;
 pub use config::{Address, Config, InvalidAddress};
 pub use cors::{InvalidOrigin, Origin};
 use proxy::{BodyLimits, PREFIX, Proxy};
-use upstream::{Counts, Shared, Upstream};
+use upstream::{Counts, Pools, Shared, Upstream};
 
 /// The size of a request's body, at most.
 const BODY_LIMIT_BYTES: usize = 1 << 20;
@@ -59,7 +59,7 @@ pub struct Parts {
 /// Serves until a shutdown is requested.
 ///
 /// # Errors
-/// When connections cannot be accepted.
+/// When connections cannot be accepted, or the system has no threads for them.
 pub async fn run(config: Config, parts: Parts, listener: TcpListener, shutdown: Shutdown) -> Result<(), ServeError> {
     let health = Health::of_services_behind("services");
     let metrics = Metrics::new("gateway");
@@ -70,12 +70,13 @@ pub async fn run(config: Config, parts: Parts, listener: TcpListener, shutdown: 
         reply: limits.reply.max(config.upload_timeout), // every other way has a limit of its own
         ..limits
     };
-    chassis::Server { service: "gateway".to_owned(), router, health, metrics, limits }.run(listener, shutdown).await
+    let server = chassis::Server { service: "gateway".to_owned(), router, health, metrics, limits };
+    server.run_on_own_threads(listener, shutdown).await
 }
 
 /// The routes of the API and the storefront; registers a check for each upstream, and counters of what goes wrong there.
 pub fn router(config: &Config, parts: Parts, health: &Health, metrics: &Metrics, shutdown: &Shutdown) -> Router {
-    let shared = Shared { pool: upstream::pool(config), counts: Counts::register(metrics) };
+    let shared = Shared { pools: Arc::new(Pools::new(config)), counts: Counts::register(metrics) };
     let addresses = [
         ("users", &config.users_url),
         ("products", &config.products_url),
@@ -102,7 +103,7 @@ fn routes_to(upstream: Arc<Upstream>, config: &Config, shutdown: &Shutdown) -> R
     let below = format!("{list}/{{*rest}}");
     let body_limits = BodyLimits { bytes: BODY_LIMIT_BYTES, time: config.body_timeout };
     let upload_time = (upstream.name() == FILES).then_some(config.upload_timeout);
-    let proxy = Proxy { upstream, body_limits, upload_time, shutdown: shutdown.clone() };
+    let proxy = Arc::new(Proxy { upstream, body_limits, upload_time, shutdown: shutdown.clone() });
     let handler = on(METHODS, proxy::forward);
     Router::new().route(&list, handler.clone()).route(&below, handler).with_state(proxy)
 }

@@ -21,7 +21,7 @@ use axum::body::Body;
 use axum::extract::{Extension, Request, State};
 use axum::http::request::Parts;
 use axum::http::uri::PathAndQuery;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, Method, Response, StatusCode, Uri, header};
 use chassis::{Problem, RequestId, Shutdown};
 use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
@@ -39,7 +39,6 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// What the handler of one upstream's routes knows.
-#[derive(Clone)]
 pub(crate) struct Proxy {
     pub(crate) upstream: Arc<Upstream>,
     pub(crate) body_limits: BodyLimits,
@@ -50,7 +49,7 @@ pub(crate) struct Proxy {
 
 /// Sends a request on to its upstream and relays the answer.
 pub(crate) async fn forward(
-    State(proxy): State<Proxy>,
+    State(proxy): State<Arc<Proxy>>,
     id: RequestId,
     peer: Option<Extension<Peer>>,
     request: Request,
@@ -59,8 +58,7 @@ pub(crate) async fn forward(
     let may_repeat = may_repeat(&head.method, &head.headers);
     headers::prepare_request(&mut head.headers, peer.map(|Extension(peer)| peer));
     trace_context::ensure(&mut head.headers);
-    let id = HeaderValue::from_str(id.as_str()).expect("request ids are letters, digits and -_.");
-    head.headers.insert(X_REQUEST_ID, id);
+    head.headers.insert(X_REQUEST_ID, id.into());
     head.uri = proxy.upstream.uri(without_prefix(&head.uri));
     let take_place = || proxy.upstream.take_place().map_err(|failure| refusal(&failure));
     let (place, answer) = match proxy.upload_time.filter(|_| head.method == Method::POST) {
@@ -123,6 +121,8 @@ fn refusal(failure: &Failure) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
+
     use super::*;
 
     #[test]

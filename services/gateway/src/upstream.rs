@@ -5,6 +5,7 @@
 mod breaker;
 mod counts;
 mod pass;
+mod pools;
 
 use std::error::Error;
 use std::io;
@@ -16,9 +17,7 @@ use axum::http::uri::{Authority, PathAndQuery, Scheme};
 use axum::http::{Request, Response, Uri};
 use chassis::span::Call;
 use hyper::body::Incoming;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::{self, Client};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::client::legacy;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tower::retry::budget::{Budget, TpsBudget};
@@ -27,20 +26,17 @@ use crate::config::{Address, Config};
 use breaker::Breaker;
 pub(crate) use counts::Counts;
 use pass::Pass;
+pub(crate) use pools::Pools;
 
-/// Connections nobody used for so long are closed: before the upstreams close them, so that no request meets a closing one.
-const POOL_IDLE: Duration = Duration::from_secs(20);
 /// Retries may be a fifth of the calls of the last ten seconds, and ten a second when there are few calls.
 const RETRY_SHARE: f32 = 0.2;
 const RETRY_WINDOW: Duration = Duration::from_secs(10);
 const RETRIES_PER_SECOND: u32 = 10;
 
-type Pool = Client<HttpConnector, Body>;
-
 /// What the upstreams have in common.
 pub(crate) struct Shared {
     /// The connections to all of them.
-    pub(crate) pool: Pool,
+    pub(crate) pools: Arc<Pools>,
     pub(crate) counts: Counts,
 }
 
@@ -48,7 +44,7 @@ pub(crate) struct Shared {
 pub(crate) struct Upstream {
     name: &'static str,
     authority: Authority,
-    pool: Pool,
+    pools: Arc<Pools>,
     response_timeout: Duration,
     pub(crate) idle_timeout: Duration,
     calls: Arc<Semaphore>,
@@ -81,25 +77,12 @@ pub(crate) enum Failure {
     LeftAlone(&'static str),
 }
 
-/// Makes the pool that the upstreams share.
-pub(crate) fn pool(config: &Config) -> Pool {
-    let mut connector = HttpConnector::new();
-    connector.set_nodelay(true);
-    connector.set_connect_timeout(Some(config.connect_timeout));
-    connector.set_keepalive(Some(Duration::from_secs(30)));
-    Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(POOL_IDLE)
-        .pool_max_idle_per_host(config.concurrency)
-        .build(connector)
-}
-
 impl Upstream {
     pub(crate) fn new(name: &'static str, address: &Address, config: &Config, shared: &Shared) -> Self {
         Self {
             name,
             authority: address.authority().clone(),
-            pool: shared.pool.clone(),
+            pools: Arc::clone(&shared.pools),
             response_timeout: config.response_timeout,
             idle_timeout: config.idle_timeout,
             calls: Arc::new(Semaphore::new(config.concurrency)),
@@ -152,7 +135,7 @@ impl Upstream {
 
     /// Sends a request past the breaker and every limit.
     pub(crate) async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, legacy::Error> {
-        self.pool.request(request).await
+        self.pools.here().request(request).await
     }
 
     async fn try_once(&self, mut request: Request<Body>, limit: Duration) -> Result<Response<Incoming>, Failure> {

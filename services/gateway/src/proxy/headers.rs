@@ -21,7 +21,7 @@ pub const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-ho
 /// `http` or `https`, as the client spoke it.
 pub const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-const HOP_BY_HOP: [HeaderName; 9] = [
+static HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -82,9 +82,11 @@ pub fn prepare_answer(headers: &mut HeaderMap) {
 }
 
 fn append_address(headers: &mut HeaderMap, address: IpAddr) {
-    let address = address.to_string();
-    let chain = headers.get_all(X_FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
-    let chain = chain.chain([address.as_str()]).collect::<Vec<_>>().join(", ");
+    let mut chain = String::new();
+    for earlier in headers.get_all(X_FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok()) {
+        chain.extend([earlier, ", "]);
+    }
+    chain.push_str(&address.to_string());
     let chain = HeaderValue::try_from(chain).expect("a list of visible characters is a header value");
     headers.insert(X_FORWARDED_FOR, chain);
 }

@@ -6,6 +6,7 @@
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Uuid;
+use uuid::fmt::Simple;
 
 /// Trace id, parent id and flags.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -25,8 +26,10 @@ pub fn ensure(headers: &mut HeaderMap) {
 }
 
 fn fresh() -> HeaderValue {
-    let span = &Uuid::new_v4().simple().to_string()[..16];
-    let text = format!("00-{}-{span}-01", Uuid::new_v4().simple());
+    let (mut trace, mut span) = ([0; Simple::LENGTH], [0; Simple::LENGTH]);
+    let trace = Uuid::new_v4().simple().encode_lower(&mut trace);
+    let span = Uuid::new_v4().simple().encode_lower(&mut span);
+    let text = ["00-", trace, "-", &span[..16], "-01"].concat();
     HeaderValue::try_from(text).expect("hexadecimal digits and dashes are a header value")
 }
 

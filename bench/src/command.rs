@@ -32,6 +32,8 @@ pub enum Command {
     Throughput(crate::throughput::Args),
     /// Measures what a request costs the gateway, beside nginx and a gateway in Flask.
     Gateway(crate::gateway::Args),
+    /// Measures the memory of each service in a process of its own, idle and after a little traffic.
+    Idle(crate::idle::Args),
     /// Measures how long after a window's end its results can be read.
     Latency(crate::latency::Args),
     /// Measures the job's memory on backlogs, uneven partitions and a sink that stalls.
@@ -59,6 +61,7 @@ impl Command {
             Self::Browser(args) => args.run()?,
             Self::Throughput(args) => args.run()?,
             Self::Gateway(args) => args.run()?,
+            Self::Idle(args) => args.run()?,
             Self::Latency(args) => args.run()?,
             Self::Pressure(args) => args.run()?,
             Self::Recovery(args) => args.run()?,

@@ -1,5 +1,5 @@
-//! `bench end-to-end`: the whole platform as a customer meets it, also when it or its broker is killed, or when it is
-//! wrongly started.
+//! `bench end-to-end`: the whole platform as a customer meets it, also when it, its broker or its orders service is killed,
+//! or when it is wrongly started.
 //!
 //! The books must balance: whatever the platform acknowledged is among its orders, on the topic, in the mailbox and in the
 //! counts of the windows, each once; and nothing is in one of them that is not in all.
@@ -7,6 +7,7 @@
 pub(crate) mod books;
 mod customers;
 mod kills;
+mod orders_alone;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -42,6 +43,12 @@ pub struct Args {
     /// How often the platform gets SIGKILL while customers order.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     kills: u32,
+    /// Every service in a process of its own, and only the orders service is killed.
+    #[arg(long, requires = "counterparts")]
+    orders_alone: bool,
+    /// How many orders services there are beside each other. They are killed in turn.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=9), requires = "orders_alone")]
+    replicas: u16,
 }
 
 /// Why the run ended early.
@@ -96,6 +103,9 @@ impl Args {
         let folder = cache.scratch("end-to-end")?;
         let wanted: &[Counterpart] = if self.counterparts { &Counterpart::ALL } else { &[] };
         let mut servers = Counterparts::start(wanted, &cache, folder.path(), Lifetime::OfItsThread)?;
+        if self.orders_alone {
+            return orders_alone::run(folder.path(), &mut servers, self.replicas, self.kills);
+        }
         let given = [("--brokers", &self.brokers), ("--mysql", &self.mysql), ("--dynamodb", &self.dynamodb)];
         let given = given.into_iter().filter_map(|(flag, value)| value.as_deref().map(|value| [flag, value])).flatten();
         let arguments = servers.arguments().chain(given).map(str::to_owned).collect();
@@ -126,7 +136,9 @@ impl Run<'_> {
             customers.order_each(platform.shop(), 1)?;
             kafka.restart()?;
         }
-        let platform = kills::under_load(platform, &mut customers, self.kills)?;
+        let shops = [platform.shop().clone()];
+        let restart = |platform: Platform, _| Ok(Platform::start(platform.kill()?)?);
+        let platform = kills::under_load(platform, &shops, &mut customers, self.kills, restart)?;
         customers.wait_until_counted(platform.shop())?;
         books::wait_until_balanced(platform.shop(), &customers)?;
         let told = books::wait_until_told(platform.shop(), &customers)?;

@@ -7,6 +7,7 @@
 
 #![allow(clippy::print_stdout, reason = "the harness talks to people on standard output")]
 
+pub mod apart;
 pub mod binaries;
 pub mod browser;
 pub mod command;
@@ -19,6 +20,7 @@ pub mod exact;
 pub mod flink;
 pub mod gateway;
 pub mod generate;
+pub mod idle;
 pub mod job;
 pub mod latency;
 pub mod machine;

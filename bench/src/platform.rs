@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::binaries::{self, NotBuilt};
+use crate::counterparts::CounterpartError;
 use crate::process::{Ended, Lifetime, Process};
 use crate::shop::{Shop, ShopError};
 
@@ -17,8 +18,8 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 /// A start that must be refused has to be refused by then.
 const REFUSAL_LIMIT: Duration = Duration::from_secs(40);
-/// The gateway, five services and the job listen next to each other.
-const PORTS: u16 = 7;
+/// The gateway, six services and the job listen next to each other.
+const PORTS: u16 = 8;
 
 /// Why the platform did not do what it was started for.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +33,9 @@ pub enum PlatformError {
     /// No client could be made.
     #[error(transparent)]
     Shop(#[from] ShopError),
+    /// A service of it did not come up.
+    #[error(transparent)]
+    Service(#[from] CounterpartError),
     /// It ended, hung or stayed ill.
     #[error("the platform {what}; it said:\n{said}")]
     Misbehaved {
@@ -179,5 +183,5 @@ pub fn free_port_base() -> io::Result<u16> {
     let is_free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
     let mut bases = (first..30_000).chain(10_000..first).step_by(usize::from(PORTS));
     let free = bases.find(|base| (*base..base + PORTS).all(is_free));
-    free.ok_or_else(|| io::Error::new(io::ErrorKind::AddrInUse, "no seven neighbouring ports are free"))
+    free.ok_or_else(|| io::Error::new(io::ErrorKind::AddrInUse, "no eight neighbouring ports are free"))
 }

@@ -103,6 +103,11 @@ impl Shop {
         self.get::<Value>("/health").is_ok_and(|health| health["status"] == "ok")
     }
 
+    /// Whether the gateway lets requests through to an orders service that answers.
+    pub fn shows_orders(&self) -> bool {
+        self.get::<Value>("/api/orders?limit=1").is_ok()
+    }
+
     /// Signs a user up and returns the id.
     ///
     /// # Errors

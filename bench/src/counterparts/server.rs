@@ -125,7 +125,8 @@ impl Server {
         self.process.release()
     }
 
-    fn not_ready(&self, reason: String) -> CounterpartError {
+    /// The error of a server that does not do what it must, with the last it said.
+    pub fn not_ready(&self, reason: String) -> CounterpartError {
         let said = std::fs::read_to_string(&self.launch.log).unwrap_or_else(|error| error.to_string());
         let log = self.launch.log.display().to_string();
         CounterpartError::NotReady { name: self.launch.name, reason, log, said: debian::tail(&said) }

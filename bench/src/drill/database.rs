@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use reqwest::Url;
 
 use super::{DrillError, Result};
-use crate::counterparts;
+use crate::counterparts::{self, mariadb};
 
 /// Writes a consistent dump while the server serves.
 pub(super) fn dump(address: &str, file: &Path) -> Result<()> {
@@ -25,11 +25,7 @@ pub(super) fn run(address: &str, file: &Path) -> Result<()> {
 
 fn client(program: &str, address: &str) -> Result<Command> {
     let url = Url::parse(address).map_err(|error| DrillError::Address(address.to_owned(), error.to_string()))?;
-    let mut command = Command::new(counterparts::find(program).unwrap_or_else(|| program.into()));
-    command.args(["--no-defaults", "--protocol=tcp", "--default-character-set=utf8mb4"]);
-    command.args(["--host", url.host_str().unwrap_or_default(), "--port", &url.port().unwrap_or(3306).to_string()]);
-    command.args(["--user", url.username()]).env("MYSQL_PWD", url.password().unwrap_or_default());
-    Ok(command)
+    Ok(mariadb::client(program, &url))
 }
 
 fn finish(program: &'static str, mut command: Command) -> Result<()> {

@@ -5,15 +5,27 @@ use std::time::{Duration, Instant};
 
 use events::{ORDERS, OrderCreated};
 use record_log::RecordLog;
+use reqwest::Url;
 use uuid::Uuid;
 
 use super::customers::Customers;
 use super::{EndToEndError, Result};
+use crate::counterparts::mariadb;
 use crate::read;
 use crate::shop::{STOCK, Shop};
 
 /// What a request that died had reserved is given back after two minutes, and looked for four times a minute.
 const STOCK_LIMIT: Duration = Duration::from_secs(240);
+/// Whatever would be there of an order that is not there whole, and of an order's way when all have gone it.
+const HALVES: &str = "
+SELECT CONCAT('order ', id, ' has no items') FROM orders WHERE id NOT IN (SELECT order_id FROM order_items);
+SELECT CONCAT('order ', id, ' does not cost what its items do') FROM orders JOIN
+  (SELECT order_id, SUM(quantity * unit_price_cents) AS cents FROM order_items GROUP BY order_id) AS items
+  ON order_id = id WHERE cents <> total_cents;
+SELECT CONCAT('the event ', id, ' waits to be published') FROM outbox;
+SELECT CONCAT('batch ', batch, ' has a row that is gone') FROM outbox_batches;
+SELECT CONCAT('the claim ', reservation_key, ' is of no order') FROM stock_claims;
+";
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// The event that each order's message tells of.
@@ -63,6 +75,18 @@ pub(crate) fn wait_until_stock_is_back(shop: &Shop, customers: &Customers) -> Re
             return Ok(Ok(()));
         }
         Ok(Err(format!("{sold} of {STOCK} were sold, and {left} are left")))
+    })
+}
+
+/// Waits until SQL at this address holds whole orders, and nothing of any other.
+pub(super) fn wait_until_whole(mysql: &Url) -> Result<()> {
+    wait(STOCK_LIMIT, || {
+        let halves = mariadb::query(mysql, HALVES)?;
+        if halves.is_empty() {
+            println!("SQL holds whole orders, and nothing that is half there");
+            return Ok(Ok(()));
+        }
+        Ok(Err(halves))
     })
 }
 

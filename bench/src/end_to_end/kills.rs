@@ -1,4 +1,5 @@
-//! Kills under load: customers order while the platform gets SIGKILL again and again, and is started again each time.
+//! Kills under load: customers order while the platform, or its orders service, gets SIGKILL again and again, and is started
+//! again each time.
 //!
 //! One customer gives up an order whose reply was lost; it is stored or it is not. The others insist: they ask again under
 //! the same key until they are answered, and must get one order for each key.
@@ -11,7 +12,6 @@ use uuid::Uuid;
 
 use super::customers::Customers;
 use super::{EndToEndError, Result};
-use crate::platform::Platform;
 use crate::shop::{Order, Shop};
 
 /// Between two orders of a customer, so that a hundred kills fit into one catalogue's stock.
@@ -25,35 +25,40 @@ struct Purchases {
     unanswered: usize,
 }
 
-/// Kills the platform so often while the customers order, and holds what is stored then against what they know.
-pub(super) fn under_load(platform: Platform, customers: &mut Customers, kills: u32) -> Result<Platform> {
-    println!("killing the platform while customers order; so often: {kills}");
+/// Has `kill_and_start` kill so often while the customers order, each at one of the shops, and holds what is stored then
+/// against what they know.
+pub(super) fn under_load<V>(
+    victim: V,
+    shops: &[Shop],
+    customers: &mut Customers,
+    kills: u32,
+    mut kill_and_start: impl FnMut(V, u32) -> Result<V>,
+) -> Result<V> {
+    println!("killing while customers order; so often: {kills}");
     let began = Instant::now();
-    let (shop, product, over) = (platform.shop().clone(), &*customers.product, AtomicBool::new(false));
+    let (product, over) = (&*customers.product, AtomicBool::new(false));
     let (quitter, others) = customers.users.split_first().expect("there are customers");
-    let (platform, given_up, insisted) = thread::scope(|scope| {
-        let given_up = scope.spawn(|| order_or_give_up(&shop, *quitter, product, &over));
-        let insist = |user| {
-            let (shop, over) = (&shop, &over);
+    let (victim, given_up, insisted) = thread::scope(|scope| {
+        let given_up = scope.spawn(|| order_or_give_up(&shops[0], *quitter, product, &over));
+        let insist = |(shop, user)| {
+            let over = &over;
             scope.spawn(move || insist(shop, user, product, over))
         };
-        let insisted: Vec<_> = others.iter().copied().map(insist).collect();
-        let platform = (1..=kills).try_fold(platform, kill_and_start);
+        let insisted: Vec<_> = shops.iter().rev().cycle().zip(others.iter().copied()).map(insist).collect();
+        let victim = (1..=kills).try_fold(victim, |victim, kill| {
+            thread::sleep(until(kill)); // the load, not a wait for something
+            kill_and_start(victim, kill)
+        });
         over.store(true, Ordering::Relaxed);
         let join = |thread: ScopedJoinHandle<'_, Purchases>| thread.join().expect("customers do not panic");
-        (platform, join(given_up), insisted.into_iter().map(join).collect::<Vec<_>>())
+        (victim, join(given_up), insisted.into_iter().map(join).collect::<Vec<_>>())
     });
-    let platform = platform?;
+    let victim = victim?;
     // At the end of a partition event time goes on at the pace of the clock, in each life anew from the last event: where
     // nobody orders in a partition, its windows are as late as there were short lives.
     customers.patience += began.elapsed();
-    report(platform.shop(), customers, given_up, insisted)?;
-    Ok(platform)
-}
-
-fn kill_and_start(platform: Platform, kill: u32) -> Result<Platform> {
-    thread::sleep(until(kill)); // the load, not a wait for something
-    Ok(Platform::start(platform.kill()?)?)
+    report(&shops[0], customers, given_up, insisted)?;
+    Ok(victim)
 }
 
 /// For how long customers order before they see the kill of this number: half a second to two, never the same phase of

@@ -1,0 +1,115 @@
+//! `bench idle`: what each service holds in memory when it runs alone, as in the cluster, on real stores.
+//!
+//! Resident memory is told with its parts. What is private is the service's own; the rest is pages of the program, which
+//! all services on a machine share, and the kernel takes back when it needs them.
+
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use crate::apart::Apart;
+use crate::counterparts::{Cache, Counterpart, CounterpartError, Counterparts, Server};
+use crate::end_to_end::Customers;
+use crate::machine::{self, mib};
+use crate::platform::PlatformError;
+use crate::process::Lifetime;
+use crate::shop::ShopError;
+
+/// How many orders of its three customers are a little traffic: so many by the first, and one more by each other.
+const ORDERS: usize = 30;
+
+/// Starts every service in a process of its own, and tells what each holds in memory.
+#[derive(Debug, clap::Parser)]
+pub struct Args {
+    /// How long the services are left alone before each look.
+    #[arg(long = "for", default_value = "1m", value_parser = humantime::parse_duration, value_name = "DURATION")]
+    duration: Duration,
+}
+
+/// Why nothing was measured.
+#[derive(Debug, thiserror::Error)]
+pub enum IdleError {
+    /// A service did not come up.
+    #[error(transparent)]
+    Platform(#[from] PlatformError),
+    /// A store did not.
+    #[error(transparent)]
+    Counterpart(#[from] CounterpartError),
+    /// A request failed.
+    #[error(transparent)]
+    Shop(#[from] ShopError),
+    /// The system does not tell.
+    #[error("the memory of {0} cannot be read: {1}")]
+    Memory(&'static str, #[source] std::io::Error),
+}
+
+/// Of one process.
+struct Memory {
+    resident: u64,
+    /// What of it is in no other process.
+    anonymous: u64,
+    /// With what is shared divided among those that share it.
+    proportional: u64,
+    threads: u64,
+}
+
+impl Args {
+    /// Measures and prints.
+    ///
+    /// # Errors
+    /// [`IdleError`].
+    pub fn run(self) -> Result<(), IdleError> {
+        let cache = Cache::open()?;
+        let folder = cache.scratch("idle")?;
+        let servers = Counterparts::start(&Counterpart::ALL, &cache, folder.path(), Lifetime::OfItsThread)?;
+        let stores: Vec<_> = servers.arguments().map(str::to_owned).collect();
+        println!("{}", machine::describe());
+        let apart = Apart::start(folder.path(), &stores, 1)?;
+        thread::sleep(self.duration); // idleness is what is measured
+        print("idle", &apart)?;
+        let shop = &apart.shops()[0];
+        let mut customers = Customers::sign_up(shop)?;
+        customers.order_each(shop, ORDERS)?;
+        let (_, _) = (shop.orders()?, shop.recent()?);
+        thread::sleep(self.duration);
+        print(&format!("idle again after {} orders", customers.acknowledged.len()), &apart)
+    }
+}
+
+fn print(when: &str, apart: &Apart) -> Result<(), IdleError> {
+    println!("{when}, in MiB:\n{:<18} {:>9} {:>9} {:>13} {:>9}", "", "resident", "private", "proportional", "threads");
+    for server in apart.servers() {
+        let memory = Memory::of(server)?;
+        println!(
+            "{:<18} {:>9.1} {:>9.1} {:>13.1} {:>9}",
+            server.name(),
+            mib(memory.resident),
+            mib(memory.anonymous),
+            mib(memory.proportional),
+            memory.threads
+        );
+    }
+    Ok(())
+}
+
+impl Memory {
+    fn of(server: &Server) -> Result<Self, IdleError> {
+        let folder = Path::new("/proc").join(server.pid().to_string());
+        let read =
+            |file| std::fs::read_to_string(folder.join(file)).map_err(|error| IdleError::Memory(server.name(), error));
+        let (mappings, status) = (read("smaps_rollup")?, read("status")?);
+        let bytes = |name| number_after(&mappings, name) * 1024;
+        Ok(Self {
+            resident: bytes("Rss:"),
+            anonymous: bytes("Anonymous:"),
+            proportional: bytes("Pss:"),
+            threads: number_after(&status, "Threads:"),
+        })
+    }
+}
+
+/// The number in the line that begins with `name`, of a file as the kernel writes it.
+fn number_after(text: &str, name: &str) -> u64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}

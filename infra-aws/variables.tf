@@ -75,7 +75,7 @@ variable "admin_cidrs" {
 variable "cluster" {
   description = "The Kubernetes cluster and the bounds of its node group."
   type = object({
-    version         = optional(string, "1.33")
+    version         = optional(string, "1.35")
     public_endpoint = optional(bool, false)
     instance_types  = optional(list(string), ["m7g.xlarge"])
     nodes_min       = optional(number, 2)

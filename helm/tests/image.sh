@@ -1,0 +1,181 @@
+#!/usr/bin/env bash
+# Builds the image with the Dockerfile's own steps, and runs it as a pod does: the base image's user, no capabilities, a read-only
+# root with nothing but /data and /tmp to write to. Half a minute.
+#
+#   helm/tests/image.sh [program]      the last stage alone, around a program that is built: target/release/platform unless given
+#   helm/tests/image.sh --whole        all of it, as written; with OPT_LEVEL=0, without optimising: ten minutes of two cores
+#
+# Needs root, buildah, mmdebstrap and openssl of Debian 12. No registry of images is asked: the bases are played, distroless by the
+# Debian packages that it is made of, Rust's by Debian with gcc, g++, make and perl and this machine's toolchain.
+set -uo pipefail
+
+root=$(cd "$(dirname "$0")/../.." && pwd)
+for tool in buildah mmdebstrap openssl; do
+  command -v $tool >/dev/null || { echo "SKIPPED: $tool is not installed"; exit 0; }
+done
+[ "$(id -u)" = 0 ] || { echo "SKIPPED: only root can make a root read-only"; exit 0; }
+
+work=$(mktemp -d)
+chmod 755 "$work" # apt downloads as a user of its own
+failed=0 passed=0
+trap 'images umount --all >/dev/null; images rm --all >/dev/null; umount "$work/storage/overlay" 2>/dev/null; rm -rf "$work"' EXIT
+
+images() { buildah --root "$work/storage" --runroot "$work/run" "$@"; }
+holds() { # sentence, command…
+  local sentence=$1; shift
+  if "$@" >"$work/said" 2>&1; then passed=$((passed + 1)); echo "ok      $sentence"
+  else failed=$((failed + 1)); echo "FAILED  $sentence"; tail -5 "$work/said" | sed 's/^/        /'; fi
+}
+
+play() { # name of the image, its files (a folder or a tar), settings…
+  local container name=$1 files=$2; shift 2
+  container=$(images from scratch) && images add -q "$container" "$files" / >/dev/null &&
+    images config "$@" "$container" && images commit -q "$container" "$name" >/dev/null && images rm "$container" >/dev/null
+}
+
+play_distroless() {
+  mkdir -p "$work/packages" "$work/base/"{home/nonroot,tmp,proc,data}
+  (cd "$work/packages" && apt-get download -q base-files netbase tzdata media-types ca-certificates libc6 libssl3 libgcc-s1 libgomp1 libstdc++6) >/dev/null || return
+  for package in "$work/packages"/*.deb; do dpkg -x "$package" "$work/base"; done
+  rm -r "$work/base"/usr/{bin,sbin} "$work/base"/{bin,sbin} "$work/base"/usr/share/{doc,man} 2>/dev/null
+  cat "$work/base"/usr/share/ca-certificates/mozilla/*.crt >"$work/base/etc/ssl/certs/ca-certificates.crt"
+  printf '%s:x:%d:%d::/home/nonroot:/sbin/nologin\n' root 0 0 nonroot 65532 65532 >"$work/base/etc/passwd"
+  play gcr.io/distroless/cc-debian12:nonroot "$work/base" --user 65532:65532 --env SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
+}
+
+play_rust() {
+  mmdebstrap --quiet --variant=minbase --include=gcc,g++,libc6-dev,make,perl,ca-certificates bookworm "$work/rust.tar" || return
+  mkdir -p "$work/rust/usr/local/cargo/bin" && cp -a "${CARGO_HOME:-$HOME/.cargo}/bin/"{rustup,cargo,rustc} "$work/rust/usr/local/cargo/bin/" || return
+  tar rf "$work/rust.tar" -C "$work/rust" ./usr
+  play docker.io/library/rust:1.95-bookworm "$work/rust.tar" --env PATH=/usr/local/cargo/bin:/usr/bin:/bin \
+    --env CARGO_HOME=/usr/local/cargo --env RUSTUP_HOME=/usr/local/rustup --env "CARGO_PROFILE_RELEASE_OPT_LEVEL=${OPT_LEVEL:-3}"
+}
+
+whole() {
+  local toolchain
+  toolchain=$(cd "$root" && rustc --print sysroot)
+  images build --isolation chroot --pull-never --layers=false --tag tidemark --volume /etc/ssl/certs:/etc/ssl/certs:ro \
+    --volume "$toolchain:/usr/local/rustup/toolchains/1.95.0-$(rustc -vV | sed -n 's/host: //p'):ro" "$root"
+}
+
+last_stage() { # program
+  mkdir "$work/context" && cp "$1" "$work/context/platform" &&
+    { echo 'FROM scratch AS build'; echo 'COPY platform /platform'; sed -n '/^FROM gcr/,$p' "$root/Dockerfile"; } >"$work/context/Dockerfile" &&
+    images build --isolation chroot --pull-never --tag tidemark "$work/context"
+}
+
+# Capabilities are dropped for good (24), nothing started may have more (38).
+become='import ctypes, os, sys
+call = ctypes.CDLL(None).prctl
+root, user, *command = sys.argv[1:]
+for capability in range(64): call(24, capability, 0, 0, 0)
+os.chroot(root), os.chdir("/"), os.setgroups([])
+uid, gid = map(int, user.split(":"))
+os.setgid(gid), os.setuid(uid), call(38, 1, 0, 0, 0)
+os.execv(command[0], command)'
+
+# pod SETTING=value… -- arguments: what the image starts, as its user, with its settings; $pod is its process.
+pod() {
+  local settings=()
+  while [ "$1" != -- ]; do settings+=("$1"); shift; done
+  shift
+  mapfile -t said <"$work/environment"
+  env -i "${said[@]}" "${settings[@]}" "$(command -v python3)" -c "$become" "$files" "$(cat "$work/user")" "$(cat "$work/entry")" "$@" >"$work/pod.log" 2>&1 &
+  pod=$!
+}
+
+ended_with() { # code, words of the log
+  wait "$pod"
+  [ $? -eq "$1" ] && grep -q "$2" "$work/pod.log" || { cat "$work/pod.log"; return 1; }
+}
+
+becomes_ready() {
+  local _
+  for _ in $(seq 300); do
+    curl -sf http://127.0.0.1:5000/health/ready >/dev/null && return
+    [ -e "/proc/$pod" ] || break
+    sleep 0.1
+  done
+  cat "$work/pod.log"
+  return 1
+}
+
+is_nobody() {
+  grep -E '^(Uid|CapEff|CapBnd|NoNewPrivs)' "/proc/$pod/status" | tr -s '\t' ' ' | tee "$work/status"
+  diff - "$work/status" <<<$'Uid: 65532 65532 65532 65532\nCapEff: 0000000000000000\nCapBnd: 0000000000000000\nNoNewPrivs: 1'
+}
+
+# A server whose authority is in the image's certificates, or is not: whether the program ends its handshake with it.
+handshake() { # authority, arguments of the program…
+  local authority=$1; shift
+  mount --bind "$work/$authority.pem" "$files/etc/ssl/certs/ca-certificates.crt"
+  openssl s_server -accept 9443 -cert "$work/server.pem" -key "$work/server.key" -WWW -msg >"$work/server.log" 2>&1 &
+  local server=$! _
+  pod TIDEMARK_HOST=127.0.0.1 AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=x AWS_REGION=eu-central-1 -- "$@"
+  for _ in $(seq 100); do grep -qE 'Alert|Finished' "$work/server.log" && grep -qE '<<<.*(Alert|Finished)' "$work/server.log" && break; sleep 0.1; done
+  kill "$pod" "$server" 2>/dev/null
+  wait "$pod" "$server" 2>/dev/null
+  umount "$files/etc/ssl/certs/ca-certificates.crt"
+  grep -E '<<<.*(Alert|Finished)' "$work/server.log" || tail -3 "$work/pod.log"
+  grep -qE '<<<.*Finished' "$work/server.log"
+}
+no_handshake() { ! handshake "$@"; }
+
+authorities() { # one of ours beside the image's own, and the image's own alone
+  openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=authority -days 2 -keyout "$work/ca.key" -out "$work/ca.pem"
+  openssl req -newkey rsa:2048 -nodes -subj /CN=server -keyout "$work/server.key" -out "$work/server.csr"
+  openssl x509 -req -in "$work/server.csr" -CA "$work/ca.pem" -CAkey "$work/ca.key" -CAcreateserial -days 2 -out "$work/server.pem" \
+    -extfile <(echo subjectAltName=IP:127.0.0.1)
+  cp "$files/etc/ssl/certs/ca-certificates.crt" "$work/foreign.pem"
+  cat "$work/foreign.pem" "$work/ca.pem" >"$work/known.pem"
+}
+
+run() { # in namespaces of its own
+  ip link set lo up
+  mount --make-rprivate /
+  mount --bind "$files" "$files" && mount -o remount,bind,ro "$files"
+  mount -t tmpfs -o mode=1777 tmpfs "$files/tmp" && mount -t tmpfs -o mode=0755,uid=65532 tmpfs "$files/data"
+  pod -- --version
+  holds "the program runs on the files of the image alone" ended_with 0 '^platform '
+  pod -- all --data /data
+  holds "for others to reach, it does not start before it is told who may come" ended_with 1 'nobody is asked who they are'
+  pod TIDEMARK_AUTH=enforced -- all --data /elsewhere
+  holds "it cannot write to its root, and says so" ended_with 1 'Read-only file system'
+  pod TIDEMARK_AUTH=enforced -- all --data /data
+  holds "the whole platform becomes ready" becomes_ready
+  holds "as a user without a name, who can become nobody else" is_nobody
+  kill "$pod"
+  holds "it ends in order when it is told to" ended_with 0 .
+  authorities 2>/dev/null
+  local dynamodb=(products --dynamodb https://127.0.0.1:9443)
+  holds "DynamoDB is believed by the authorities that the image has" handshake known "${dynamodb[@]}"
+  holds "and by no other" no_handshake foreign "${dynamodb[@]}"
+  local kafka=(order-analytics --brokers 127.0.0.1:9443 --property security.protocol=ssl --data /data)
+  handshake known "${kafka[@]}" >/dev/null
+  if grep -q 'which this build lacks' "$work/pod.log"; then echo "SKIPPED: brokers likewise: $program is built without TLS for Kafka (feature tls)"
+  else
+    holds "brokers likewise" handshake known "${kafka[@]}"
+    holds "and no others" no_handshake foreign "${kafka[@]}"
+  fi
+  echo "$passed passed, $failed failed"
+  [ "$failed" -eq 0 ]
+}
+
+program=${1:-$root/target/release/platform}
+holds "distroless can be played" play_distroless
+if [ "${1:-}" = --whole ]; then
+  holds "Rust's image can be played" play_rust
+  holds "the Dockerfile builds" whole
+else
+  holds "the Dockerfile's last stage builds" last_stage "$program"
+fi
+[ $failed -eq 0 ] || exit 1
+container=$(images from --pull-never tidemark)
+images inspect --format '{{range .OCIv1.Config.Env}}{{println .}}{{end}}' "$container" | sed '/^$/d' >"$work/environment"
+images inspect --format '{{.OCIv1.Config.User}}' "$container" >"$work/user"
+images inspect --format '{{index .OCIv1.Config.Entrypoint 0}}' "$container" >"$work/entry"
+files=$(images mount "$container")
+echo "        $(du -sm "$files" | cut -f 1) MiB, of which the program $(du -m "$files/usr/local/bin/platform" | cut -f 1)"
+export work files program become passed failed
+export -f pod holds ended_with becomes_ready is_nobody handshake no_handshake authorities run
+unshare --mount --net --pid --fork --kill-child --mount-proc bash -c run

@@ -7,6 +7,7 @@
 #
 # Needs root, buildah, mmdebstrap and openssl of Debian 12. No registry of images is asked: the bases are played, distroless by the
 # Debian packages that it is made of, Rust's by Debian with gcc, g++, make and perl and this machine's toolchain.
+# The Dockerfile's caches stay in /var/tmp/buildah-cache.
 set -uo pipefail
 
 root=$(cd "$(dirname "$0")/../.." && pwd)

@@ -2,6 +2,8 @@
 
 use clap::Args;
 
+use crate::function::Program;
+
 /// What can be set of the service.
 #[derive(Args, Clone, Debug)]
 #[group(skip)]
@@ -21,6 +23,16 @@ pub struct Config {
     /// The most bytes of a file that is posted.
     #[arg(long, env = "TIDEMARK_FILES_MAX_UPLOAD_BYTES", default_value_t = 100 << 20, value_name = "BYTES")]
     pub files_max_upload_bytes: u64,
+}
+
+impl Config {
+    /// The program, told of these settings as well.
+    pub(crate) fn told_to(&self, mut program: Program) -> Program {
+        let max_bytes = self.files_max_bytes.to_string();
+        let told = [("TIDEMARK_PRODUCTS_URL", self.products_url.clone()), ("TIDEMARK_FILES_MAX_BYTES", max_bytes)];
+        program.environment.extend(told);
+        program
+    }
 }
 
 impl Default for Config {

@@ -3,10 +3,14 @@
 //! Of the notification only what is needed is read.
 //! See <https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html>.
 
-use percent_encoding::percent_decode_str;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde::Deserialize;
+use serde_json::{Value, json};
 
-use crate::objects::UPLOADS;
+use crate::objects::{Object, UPLOADS};
+
+/// What a key is written without.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'*');
 
 /// A notification. S3's test of a new configuration has no records.
 #[derive(Clone, Debug, Deserialize)]
@@ -55,6 +59,27 @@ impl Notification {
     }
 }
 
+/// What S3 would say of this version of an object, which is in a folder.
+pub fn created(object: &Object) -> Value {
+    json!({"Records": [{
+        "eventVersion": "2.1",
+        "eventSource": "aws:s3",
+        "awsRegion": "local",
+        "eventTime": object.uploaded_at,
+        "eventName": "ObjectCreated:Put",
+        "s3": {
+            "s3SchemaVersion": "1.0",
+            "bucket": {"name": "local", "arn": "arn:aws:s3:::local"},
+            "object": {"key": written(&object.key), "size": object.size_bytes, "eTag": object.version},
+        },
+    }]})
+}
+
+/// A key as S3 writes it: as in a form, but for its slashes.
+fn written(key: &str) -> String {
+    utf8_percent_encode(key, ENCODED).to_string().replace("%20", "+")
+}
+
 impl From<S3Object> for Upload {
     /// Keys come as in a form: with + for a space, and the rest percent-encoded.
     fn from(object: S3Object) -> Self {
@@ -89,6 +114,15 @@ mod tests {
             version: Some("v1".to_owned()),
         };
         assert_eq!(uploads(json!({"Records": [record("ObjectCreated:Put", &object)]})), [upload]);
+    }
+
+    #[test]
+    fn keys_are_written_as_they_are_read() {
+        for key in ["uploads/my file+ü.csv", "uploads/%20/100%.csv", "uploads/a*b-c_d.e~f"] {
+            let written = json!({"key": written(key)});
+            assert_eq!(uploads(json!({"Records": [record("ObjectCreated:Put", &written)]}))[0].key, key);
+        }
+        assert_eq!(written("uploads/my file+ü.csv"), "uploads/my+file%2B%C3%BC.csv");
     }
 
     #[test]

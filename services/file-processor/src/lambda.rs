@@ -1,4 +1,4 @@
-//! The way in on AWS: a Lambda function that S3 calls for each object that is created.
+//! The way in: a Lambda function that S3 calls for each object that is created, and on a laptop who looks into the folder.
 //!
 //! A refused file is a result. A failure is an error to Lambda, which calls again by its own rules and then hands the
 //! notification to the dead-letter queue.
@@ -60,7 +60,8 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     chassis::init_telemetry(&settings.logs);
     let endpoint = Some(settings.dynamodb.as_str()).filter(|endpoint| *endpoint != AWS);
     let dynamodb = chassis::dynamodb::client(endpoint).await;
-    let parts = Parts { dynamodb, objects: Objects::open(&settings.objects)?, auth: settings.access.to_auth()? };
+    let (objects, auth) = (Objects::open(&settings.objects)?, settings.access.to_auth()?);
+    let parts = Parts { dynamodb, objects, auth, function: None };
     let processor = crate::processor(&settings.config, parts)?;
     lambda_runtime::run(service_fn(async |event| handle(&processor, event).await)).await
 }

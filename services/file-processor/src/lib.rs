@@ -3,14 +3,14 @@
 //! It owns the DynamoDB table `files` and, in the object store, what lies below `uploads/` and `thumbnails/`. It publishes
 //! and consumes nothing; imports of the catalogue go through the products service.
 //!
-//! The same [`Processor`] runs behind two ways in. On AWS, S3 calls the [`lambda`] for each object that is created. On a
-//! laptop the `folder` is looked through, in the process of the service. The service itself ([`run`]) takes uploads and
-//! shows what became of them; it never reads them.
+//! The [`lambda`] processes them: on AWS, where S3 tells of each object that is created, and on a laptop, where the
+//! `folder` does, through a [Runtime API](RuntimeApi) that starts the same [function](Function) as a process of its own.
+//! The service itself ([`run`]) takes uploads and shows what became of them; it never reads them.
 //!
 //! ```text
-//! POST /files ─▶ http ─▶ objects/uploads/…  ─┬─ S3 ─▶ lambda ─┐
-//!                                            └─ folder ───────┴─▶ processor ─▶ kind ─▶ csv, json, picture, catalogue
-//! GET /files  ◀─ http ◀─ store (table `files`) ◀──────────────────────┘
+//! POST /files ─▶ http ─▶ objects/uploads/…  ─┬─ S3 ─▶ Lambda ──────────┐
+//!                                            └─ folder ─▶ runtime_api ─┴─▶ lambda ─▶ processor ─▶ kind ─▶ csv, json, …
+//! GET /files  ◀─ http ◀─ store (table `files`) ◀───────────────────────────────────────┘
 //! ```
 
 mod config;
@@ -33,8 +33,10 @@ mod file;
 mod store;
 
 mod folder;
+mod function;
 mod http;
 pub mod lambda;
+mod runtime_api;
 
 use aws_sdk_dynamodb::Client;
 use axum::Router;
@@ -44,10 +46,12 @@ pub use config::Config;
 pub use event::{Notification, Upload};
 pub use file::{File, Status, Trouble};
 use folder::Folder;
+pub use function::{Function, InvocationError, Program};
 use http::Files;
 pub use objects::{AddressError, Objects};
 pub use processor::{Failure, Processor};
 use products::ProductsClient;
+pub use runtime_api::{Outcome, RuntimeApi};
 pub use store::FILES;
 use store::Store;
 use tokio::net::TcpListener;
@@ -64,18 +68,14 @@ pub struct Parts {
     pub objects: Objects,
     /// How it learns who calls, and what it shows the products service.
     pub auth: Auth,
+    /// What processes the files of a folder; none where Lambda does.
+    pub function: Option<Program>,
 }
 
-/// Why the service ended.
+/// The system cannot offer what HTTP needs.
 #[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// The listener is broken.
-    #[error(transparent)]
-    Serve(#[from] ServeError),
-    /// The system cannot offer what HTTP needs.
-    #[error("the products service cannot be called: {0}")]
-    Products(#[from] reqwest::Error),
-}
+#[error("the products service cannot be called: {0}")]
+pub struct NoClient(#[from] reqwest::Error);
 
 /// The service, put together and not yet begun.
 pub struct Service {
@@ -87,21 +87,16 @@ pub struct Service {
 
 impl Service {
     /// Puts the service together.
-    ///
-    /// # Errors
-    /// [`RunError::Products`].
-    pub fn new(config: &Config, parts: Parts) -> Result<Self, RunError> {
-        let auth = parts.auth.clone();
-        let processor = processor(config, parts)?;
-        let (store, objects) = (processor.store.clone(), processor.objects.clone());
-        let (folder, posted) = if objects.is_folder() {
-            let (folder, posted) = Folder::new(processor);
-            (Some(folder), Some(posted))
-        } else {
-            (None, None)
+    pub fn new(config: &Config, parts: Parts) -> Self {
+        let Parts { dynamodb, objects, auth, function } = parts;
+        let store = Store::new(dynamodb);
+        let watch = |program| {
+            let function = Function::new(config.told_to(program));
+            Folder::new(objects.clone(), store.clone(), function)
         };
+        let (folder, posted) = function.filter(|_| objects.is_folder()).map(watch).unzip();
         let files = Files { objects, store: store.clone(), posted, max_upload_bytes: config.files_max_upload_bytes };
-        Ok(Self { store, files, auth, folder })
+        Self { store, files, auth, folder }
     }
 
     /// Its routes, over a table that exists.
@@ -114,7 +109,7 @@ impl Service {
         retry(shutdown, "files: table", || self.store.ensure_table()).await;
     }
 
-    /// Processes what is put into the folder, where the store is one, until a shutdown is requested.
+    /// Has processed what is put into the folder, where the store is one, until a shutdown is requested.
     pub async fn watch(self, shutdown: &Shutdown) {
         match self.folder {
             Some(folder) => folder.watch(shutdown).await,
@@ -123,21 +118,21 @@ impl Service {
     }
 }
 
-/// The handler of the Lambda and of the folder.
+/// The handler of the Lambda.
 ///
 /// # Errors
-/// [`RunError::Products`].
-pub fn processor(config: &Config, parts: Parts) -> Result<Processor, RunError> {
+/// [`NoClient`].
+pub fn processor(config: &Config, parts: Parts) -> Result<Processor, NoClient> {
     let products = ProductsClient::new(&config.products_url, parts.auth)?;
     let store = Store::new(parts.dynamodb);
     Ok(Processor { objects: parts.objects, store, products, max_bytes: config.files_max_bytes })
 }
 
-/// Serves, and processes what comes into a folder, until shut down. It listens at once and is ready when its table is.
+/// Serves, and has processed what comes into a folder, until shut down. It listens at once and is ready when its table is.
 ///
 /// # Errors
-/// [`RunError`].
-pub async fn run(config: Config, parts: Parts, listener: TcpListener, shutdown: Shutdown) -> Result<(), RunError> {
+/// When connections cannot be accepted.
+pub async fn run(config: Config, parts: Parts, listener: TcpListener, shutdown: Shutdown) -> Result<(), ServeError> {
     let (health, metrics) = (Health::new(), Metrics::new("files"));
     let client = parts.dynamodb.clone();
     health.register("dynamodb", move || {
@@ -145,7 +140,7 @@ pub async fn run(config: Config, parts: Parts, listener: TcpListener, shutdown: 
         async move { dynamodb::ping(&client, FILES).await }
     });
     let hold = health.hold("table");
-    let service = Service::new(&config, parts)?;
+    let service = Service::new(&config, parts);
     let limits = Limits { reply: UPLOAD_LIMIT, ..Limits::default() };
     let server = Server { service: "files".to_owned(), router: service.router(), health, metrics, limits };
     let work = async {
@@ -154,5 +149,5 @@ pub async fn run(config: Config, parts: Parts, listener: TcpListener, shutdown: 
         service.watch(&shutdown).await;
     };
     let ((), served) = tokio::join!(work, server.run(listener, shutdown.clone()));
-    Ok(served?)
+    served
 }

@@ -234,11 +234,6 @@ impl Objects {
 }
 
 impl Object {
-    /// The store's id of the version, where it keeps several.
-    pub fn version_id(&self) -> Option<&str> {
-        self.version_id.as_deref()
-    }
-
     fn new(key: &str, meta: ObjectMeta) -> Self {
         let uploaded_at = u64::try_from(meta.last_modified.timestamp_millis()).ok().and_then(Timestamp::from_ms);
         let tag = meta.e_tag.as_deref().map(|tag| tag.trim_matches('"').to_owned());

@@ -83,6 +83,7 @@ impl Processor {
             return Ok(Some(finished));
         }
         let outcome = match time {
+            Some(Duration::ZERO) => Err(too_slow(Duration::ZERO)),
             Some(time) => {
                 tokio::time::timeout(time, self.examine(&object)).await.unwrap_or_else(|_| Err(too_slow(time)))
             }

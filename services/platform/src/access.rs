@@ -23,13 +23,10 @@ pub enum AccessError {
 
 /// How the services of one process know callers and each other: by the keys of the users service at `users_url`, and by a
 /// secret that nobody else needs.
-///
-/// # Errors
-/// [`AccessError::Settings`].
-pub fn of_all(settings: &ProcessSettings, users_url: &str) -> Result<Auth, AccessError> {
+pub fn of_all(settings: &ProcessSettings, users_url: &str) -> AuthSettings {
     let jwks_url = JwksUrl::of_users_at(users_url).expect("a listener's URL is a base address");
     let service_secret = Some(settings.access.service_secret.clone().unwrap_or_else(Secret::random));
-    Ok(AuthSettings { jwks_url, service_secret, ..settings.access.clone() }.to_auth()?)
+    AuthSettings { jwks_url, service_secret, ..settings.access.clone() }
 }
 
 /// How a part that runs alone knows callers. The stream job serves its status and nothing else, and asks nobody.

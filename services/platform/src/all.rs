@@ -3,10 +3,10 @@
 use std::io::Write;
 use std::time::Duration;
 
-use chassis::auth::Auth;
+use chassis::auth::AuthSettings;
 
 use crate::RunError;
-use crate::access;
+use crate::access::{self, AccessError};
 use crate::addresses::{Listening, Part};
 use crate::banner::Banner;
 use crate::config::AllSettings;
@@ -32,10 +32,10 @@ pub async fn run(mut settings: AllSettings) -> Result<(), RunError> {
     let signals = StopSignals::catch().map_err(RunError::Signals)?;
     access::refuse_exposed(&settings.process)?;
     let listening = settings.process.addresses.bind_all().await?;
-    let auth = access::of_all(&settings.process, &listening[Part::Users as usize].url())?;
+    let access = access::of_all(&settings.process, &listening[Part::Users as usize].url());
     let mut stores = Stores::new(settings.process.stores.clone());
     let mut parts = Parts::new(STOP_WITHIN);
-    let equipment = Equipment::of(&mut stores, &mut parts, &auth).await?;
+    let equipment = Equipment::of(&mut stores, &mut parts, &access).await?;
     settings.stream_job.settings.checkpoints = format!("{}/checkpoints", stores.objects_url()?);
     if stores.has_database_alone() {
         settings.orders.orders_relay_poll = ALONE_POLL;
@@ -62,7 +62,8 @@ struct Equipment {
 }
 
 impl Equipment {
-    async fn of(stores: &mut Stores, parts: &mut Parts, auth: &Auth) -> Result<Self, RunError> {
+    async fn of(stores: &mut Stores, parts: &mut Parts, access: &AuthSettings) -> Result<Self, RunError> {
+        let auth = access.to_auth().map_err(AccessError::Settings)?;
         Ok(Self {
             gateway: stores.for_gateway(parts, auth.clone()).await?,
             users: stores.for_users(parts, auth.clone()).await?,
@@ -70,7 +71,7 @@ impl Equipment {
             orders: stores.for_orders(parts, auth.clone()).await?,
             notifications: stores.for_notifications(parts, auth.clone()).await?,
             analytics: stores.for_analytics(parts, auth.clone()).await?,
-            files: stores.for_files(parts, auth.clone()).await?,
+            files: stores.for_files(parts, auth.clone(), access).await?,
             stream_job: stores.for_stream_job(parts, auth.clone()).await?,
         })
     }

@@ -81,6 +81,9 @@ pub enum Command {
     Analytics(Box<AloneSettings<analytics::Config>>),
     /// The files service alone.
     Files(Box<AloneSettings<file_processor::Config>>),
+    /// What processes files, as a Lambda function; the files service starts it where files are kept in a folder.
+    #[command(hide = true)]
+    Function(Box<file_processor::lambda::Settings>),
     /// The stream job alone.
     OrderAnalytics(Box<AloneSettings<OrderAnalytics>>),
     /// Brings the SQL tables up to date, and ends.

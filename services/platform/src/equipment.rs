@@ -1,7 +1,8 @@
 //! What each service is handed: how it learns who calls, and of all stores those that it works with, and no others. The
 //! gateway owns no data and is handed none.
 
-use chassis::auth::Auth;
+use chassis::auth::{Auth, AuthSettings, Secret};
+use clap::ValueEnum;
 
 use crate::RunError;
 use crate::parts::Parts;
@@ -57,13 +58,30 @@ impl Stores {
         Ok(analytics::Parts { dynamodb: self.dynamodb(parts).await?, log: self.log()?, auth })
     }
 
-    /// Files are objects; what was found in them is kept in DynamoDB.
+    /// Files are objects; what was found in them is kept in DynamoDB. What finds it is this program once more, as the
+    /// function.
     ///
     /// # Errors
-    /// [`RunError::Store`], [`RunError::Files`].
-    pub async fn for_files(&mut self, parts: &mut Parts, auth: Auth) -> Result<file_processor::Parts, RunError> {
-        let objects = file_processor::Objects::open(&self.objects_url()?)?;
-        Ok(file_processor::Parts { dynamodb: self.dynamodb(parts).await?, objects, auth })
+    /// [`RunError::Store`], [`RunError::Files`], [`RunError::Itself`].
+    pub async fn for_files(
+        &mut self,
+        parts: &mut Parts,
+        auth: Auth,
+        access: &AuthSettings,
+    ) -> Result<file_processor::Parts, RunError> {
+        let objects = self.objects_url()?;
+        let mut environment =
+            vec![("TIDEMARK_DYNAMODB", self.dynamodb_address(parts)?), ("TIDEMARK_OBJECTS", objects.clone())];
+        environment.extend(access.auth.to_possible_value().map(|mode| ("TIDEMARK_AUTH", mode.get_name().to_owned())));
+        let secret = access.service_secret.as_ref().map(Secret::expose);
+        environment.extend(secret.map(|secret| ("TIDEMARK_SERVICE_SECRET", secret.to_owned())));
+        let function = file_processor::Program {
+            path: std::env::current_exe().map_err(RunError::Itself)?,
+            arguments: vec!["function".to_owned()],
+            environment,
+        };
+        let objects = file_processor::Objects::open(&objects)?;
+        Ok(file_processor::Parts { dynamodb: self.dynamodb(parts).await?, objects, auth, function: Some(function) })
     }
 
     /// The stream job reads and writes the log. It opens its checkpoints itself.

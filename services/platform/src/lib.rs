@@ -28,6 +28,7 @@ use std::time::Duration;
 
 use addresses::Part;
 use config::{Cli, Command, NotificationsErrand};
+use parts::Parts;
 use stores::Stores;
 
 /// What is still blocked on a thread after everything has stopped is not worth a longer wait.
@@ -52,7 +53,13 @@ pub fn run(cli: Cli) -> Result<(), RunError> {
                 None => alone::run(Part::Notifications, own.alone, Stores::for_notifications, notifications::run).await,
             },
             Command::Analytics(own) => alone::run(Part::Analytics, *own, Stores::for_analytics, analytics::run).await,
-            Command::Files(own) => alone::run(Part::Files, *own, Stores::for_files, file_processor::run).await,
+            Command::Files(own) => {
+                let access = own.process.access.clone();
+                let equip =
+                    async |stores: &mut Stores, parts: &mut Parts, auth| stores.for_files(parts, auth, &access).await;
+                alone::run(Part::Files, *own, equip, file_processor::run).await
+            }
+            Command::Function(settings) => file_processor::lambda::run(*settings).await.map_err(RunError::Function),
             Command::OrderAnalytics(own) => {
                 alone::run(Part::StreamJob, *own, Stores::for_stream_job, stream_job::run).await
             }
@@ -87,6 +94,12 @@ pub enum RunError {
     /// A store cannot be had.
     #[error(transparent)]
     Store(#[from] stores::StoreError),
+    /// The system does not say which program this is.
+    #[error("cannot find this program, which processes files as another process: {0}")]
+    Itself(#[source] io::Error),
+    /// The function cannot be told what to do any more.
+    #[error("the function ended: {0}")]
+    Function(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// There is no place for files.
     #[error("{0}; is --objects right?")]
     Files(#[from] file_processor::AddressError),

@@ -27,13 +27,14 @@ pub struct Stores {
     folder: Option<DataFolder>,
     database: Option<Database>,
     dynamodb: Option<Client>,
+    embedded_dynamodb: Option<String>,
     log: Option<Arc<dyn RecordLog>>,
 }
 
 impl Stores {
     /// As the settings name them; nothing is opened yet.
     pub fn new(settings: StoreSettings) -> Self {
-        Self { settings, folder: None, database: None, dynamodb: None, log: None }
+        Self { settings, folder: None, database: None, dynamodb: None, embedded_dynamodb: None, log: None }
     }
 
     /// The SQL database.
@@ -60,17 +61,23 @@ impl Stores {
         if let Some(open) = &self.dynamodb {
             return Ok(open.clone());
         }
-        let client = match self.settings.dynamodb.as_deref() {
-            Some(AWS) => chassis::dynamodb::client(None).await,
-            Some(url) => chassis::dynamodb::client(Some(url)).await,
-            None => {
-                let endpoint = DynamoDbEndpoint::open(&self.folder()?.path().join("dynamodb.sqlite"))?;
-                let url = endpoint.url();
-                parts.start_blocking(Stage::Stores, "embedded DynamoDB", |shutdown| endpoint.serve(shutdown));
-                chassis::dynamodb::client(Some(&url)).await
-            }
-        };
+        let address = self.dynamodb_address(parts)?;
+        let client = chassis::dynamodb::client(Some(address.as_str()).filter(|address| *address != AWS)).await;
         Ok(self.dynamodb.insert(client).clone())
+    }
+
+    /// The address of DynamoDB, as `TIDEMARK_DYNAMODB` names it; starts an embedded one where none is named.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the data folder cannot be had.
+    pub fn dynamodb_address(&mut self, parts: &mut Parts) -> Result<String, StoreError> {
+        if let Some(named) = self.settings.dynamodb.as_ref().or(self.embedded_dynamodb.as_ref()) {
+            return Ok(named.clone());
+        }
+        let endpoint = DynamoDbEndpoint::open(&self.folder()?.path().join("dynamodb.sqlite"))?;
+        let url = endpoint.url();
+        parts.start_blocking(Stage::Stores, "embedded DynamoDB", |shutdown| endpoint.serve(shutdown));
+        Ok(self.embedded_dynamodb.insert(url).clone())
     }
 
     /// The record log.

@@ -4,28 +4,16 @@
 //! `TIDEMARK_TEST_EMULATOR` the command that runs it where it is not this machine's.
 //! See <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::IntoResponse;
-use axum::routing::{get, post};
 use chassis::Shutdown;
 use chassis::auth::Auth;
 use chassis::dynamodb::client;
-use file_processor::{Config, FILES, Objects, Parts, Service};
+use file_processor::{Config, FILES, Objects, Outcome, Parts, Program, RuntimeApi, Service};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
-use tokio::sync::{Mutex, mpsc};
-
-/// What the function has to say of an event: an answer, or an error.
-pub type Outcome = Result<Value, Value>;
 
 /// How long anything may take on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -39,11 +27,8 @@ pub struct Function {
     child: Child,
     folder: TempDir,
     dynamodb: String,
-    events: mpsc::UnboundedSender<Event>,
-    outcomes: mpsc::UnboundedReceiver<Outcome>,
+    api: RuntimeApi,
     started: Instant,
-    first_asked: Arc<OnceLock<Instant>>,
-    invoked: u64,
     timeout: Duration,
 }
 
@@ -53,50 +38,6 @@ pub struct Taken {
     pub cpu: Duration,
     /// The most memory that it held.
     pub peak_memory_bytes: u64,
-}
-
-struct Event {
-    id: String,
-    deadline_ms: u128,
-    payload: Value,
-}
-
-/// The Runtime API's end.
-struct Api {
-    events: Mutex<mpsc::UnboundedReceiver<Event>>,
-    outcomes: mpsc::UnboundedSender<Outcome>,
-    first_asked: Arc<OnceLock<Instant>>,
-}
-
-async fn next(State(api): State<Arc<Api>>) -> impl IntoResponse {
-    api.first_asked.get_or_init(Instant::now);
-    let Some(event) = api.events.lock().await.recv().await else { return StatusCode::GONE.into_response() };
-    let headers = [
-        ("lambda-runtime-aws-request-id", event.id),
-        ("lambda-runtime-deadline-ms", event.deadline_ms.to_string()),
-        ("lambda-runtime-invoked-function-arn", "arn:aws:lambda:local::function:file-processor".to_owned()),
-    ];
-    (headers, event.payload.to_string()).into_response()
-}
-
-fn said(api: &Api, outcome: Outcome) -> StatusCode {
-    api.outcomes.send(outcome).map_or(StatusCode::GONE, |()| StatusCode::ACCEPTED)
-}
-
-async fn response(State(api): State<Arc<Api>>, answer: Bytes) -> StatusCode {
-    said(&api, Ok(serde_json::from_slice(&answer).unwrap()))
-}
-
-async fn error(State(api): State<Arc<Api>>, error: Bytes) -> StatusCode {
-    said(&api, Err(serde_json::from_slice(&error).unwrap()))
-}
-
-fn routes(api: Api) -> Router {
-    Router::new()
-        .route("/2018-06-01/runtime/invocation/next", get(next))
-        .route("/2018-06-01/runtime/invocation/{id}/response", post(response))
-        .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
-        .with_state(Arc::new(api))
 }
 
 impl Function {
@@ -121,21 +62,19 @@ impl Function {
     /// The same, with further settings.
     pub async fn start_with(products_url: &str, settings: &[(&str, &str)]) -> Self {
         let dynamodb = testbed::endpoint().await;
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let ((events, awaited), (said, outcomes)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
-        let first_asked = Arc::new(OnceLock::new());
-        let api = routes(Api { events: Mutex::new(awaited), outcomes: said, first_asked: Arc::clone(&first_asked) });
-        tokio::spawn(async move { axum::serve(listener, api).await.unwrap() });
+        let api = RuntimeApi::start().await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let objects = format!("file://{}", folder.path().display());
         let dynamodb_client = client(Some(&dynamodb)).await;
-        let parts = Parts { dynamodb: dynamodb_client, objects: Objects::open(&objects).unwrap(), auth: Auth::open() };
-        Service::new(&Config::default(), parts).unwrap().prepare(&Shutdown::new()).await;
-        let mut command = bootstrap();
+        let (opened, auth) = (Objects::open(&objects).unwrap(), Auth::open());
+        let parts = Parts { dynamodb: dynamodb_client, objects: opened, auth, function: None };
+        Service::new(&Config::default(), parts).prepare(&Shutdown::new()).await;
+        let Program { path, arguments, .. } = bootstrap();
+        let mut command = Command::new(path);
         command
+            .args(arguments)
             .env_clear()
-            .env("AWS_LAMBDA_RUNTIME_API", address.to_string())
+            .env("AWS_LAMBDA_RUNTIME_API", api.address().to_string())
             .env("AWS_LAMBDA_FUNCTION_NAME", "file-processor")
             .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")
             .env("AWS_LAMBDA_FUNCTION_VERSION", "1")
@@ -146,7 +85,7 @@ impl Function {
             .kill_on_drop(true);
         let started = Instant::now();
         let child = command.spawn().unwrap();
-        Self { child, folder, dynamodb, events, outcomes, started, first_asked, invoked: 0, timeout: FUNCTION_TIMEOUT }
+        Self { child, folder, dynamodb, api, started, timeout: FUNCTION_TIMEOUT }
     }
 
     /// The path of an object.
@@ -169,12 +108,9 @@ impl Function {
 
     /// Has the function do its work on an event, and says what came of it.
     pub async fn invoke(&mut self, payload: Value) -> Outcome {
-        self.invoked += 1;
-        let deadline = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + self.timeout;
-        let event = Event { id: format!("event-{}", self.invoked), deadline_ms: deadline.as_millis(), payload };
-        assert!(self.events.send(event).is_ok(), "the Runtime API is there");
+        let outcome = self.api.invoke(payload, self.timeout);
         tokio::select! {
-            outcome = tokio::time::timeout(PATIENCE + self.timeout, self.outcomes.recv()) => outcome.unwrap().unwrap(),
+            outcome = tokio::time::timeout(PATIENCE + self.timeout, outcome) => outcome.unwrap(),
             ended = self.child.wait() => panic!("the function ended: {ended:?}"),
         }
     }
@@ -197,7 +133,7 @@ impl Function {
 
     /// From the start of the process to its first question for an event, once it has asked.
     pub fn cold_start(&self) -> Option<Duration> {
-        self.first_asked.get().map(|asked| *asked - self.started)
+        self.api.first_asked().map(|asked| asked - self.started)
     }
 
     /// What the table says of the one file of an answer.
@@ -216,14 +152,14 @@ pub fn created(object: &Value) -> Value {
     json!({"Records": [{"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "uploads"}, "object": object}}]})
 }
 
-fn bootstrap() -> Command {
-    let named = std::env::var_os("TIDEMARK_TEST_BOOTSTRAP");
-    let binary = named.map_or_else(|| Path::new(env!("CARGO_BIN_EXE_bootstrap")).to_owned(), PathBuf::from);
-    let Some(emulator) = emulator() else { return Command::new(binary) };
-    let mut words = emulator.split_whitespace();
-    let mut command = Command::new(words.next().unwrap());
-    command.args(words).arg(binary);
-    command
+/// The binary that is tested, without settings.
+pub fn bootstrap() -> Program {
+    let named = std::env::var("TIDEMARK_TEST_BOOTSTRAP");
+    let binary = named.unwrap_or_else(|_| env!("CARGO_BIN_EXE_bootstrap").to_owned());
+    let words = emulator().unwrap_or_default();
+    let mut words = words.split_whitespace().map(str::to_owned).chain([binary]);
+    let path = words.next().unwrap().into();
+    Program { path, arguments: words.collect(), environment: Vec::new() }
 }
 
 fn emulator() -> Option<String> {

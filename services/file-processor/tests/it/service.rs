@@ -7,13 +7,14 @@ use axum::body::Body;
 use axum::http::{Request, header};
 use chassis::Shutdown;
 use chassis::auth::Auth;
-use file_processor::{Config, Objects, Parts, Service};
+use file_processor::{Config, Function, InvocationError, Objects, Parts, Program, Service};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testbed::{Identities, TestClient};
 use tower::ServiceExt;
 
+use crate::runtime_api::{bootstrap, created};
 use crate::samples;
 
 /// How long anything may take on a machine that is busy with other tests.
@@ -35,10 +36,18 @@ impl Running {
 
     /// The same, with callers that show who they are.
     pub async fn known_by(auth: Auth) -> Self {
+        Self::with(auth, bootstrap()).await
+    }
+
+    /// The same, with this function.
+    async fn with(auth: Auth, function: Program) -> Self {
         let config = Config { files_max_upload_bytes: 1 << 20, ..Config::default() };
         let folder = tempfile::tempdir().unwrap();
         let objects = Objects::open(&format!("file://{}", folder.path().display())).unwrap();
-        let service = Service::new(&config, Parts { dynamodb: testbed::embedded().await, objects, auth }).unwrap();
+        let dynamodb_url = testbed::endpoint().await;
+        let dynamodb = chassis::dynamodb::client(Some(&dynamodb_url)).await;
+        let function = Some(told_of(function, &folder, dynamodb_url));
+        let service = Service::new(&config, Parts { dynamodb, objects, auth, function });
         let (router, shutdown) = (service.router(), Shutdown::new());
         service.prepare(&shutdown).await;
         let asked = shutdown.clone();
@@ -69,6 +78,21 @@ impl Running {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
+}
+
+/// The program, told where objects and table are.
+fn told_of(mut program: Program, folder: &TempDir, dynamodb: String) -> Program {
+    let objects = format!("file://{}", folder.path().display());
+    program.environment.extend([("TIDEMARK_DYNAMODB", dynamodb), ("TIDEMARK_OBJECTS", objects)]);
+    program
+}
+
+/// A shell that runs this, with the function behind it.
+fn shell(script: &str, argument: &str) -> Program {
+    let Program { path, arguments, environment } = bootstrap();
+    let words = ["-c", script, argument].map(str::to_owned).into_iter();
+    let arguments = words.chain([path.display().to_string()]).chain(arguments).collect();
+    Program { path: "sh".into(), arguments, environment }
 }
 
 impl Drop for Running {
@@ -143,6 +167,34 @@ async fn a_file_that_is_put_into_the_folder_is_found() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
     assert_eq!((&file["key"], &file["summary"]["rows"]), (&json!("uploads/mine.ndjson"), &json!(2)));
+}
+
+#[tokio::test]
+async fn a_function_that_dies_of_a_file_is_started_again_and_nothing_is_lost() {
+    let marks = tempfile::tempdir().unwrap();
+    let dies_once = r#"if mkdir "$0" 2>/dev/null; then kill -9 $$; fi; exec "$@""#;
+    let died = marks.path().join("died");
+    let running = Running::with(Auth::open(), shell(dies_once, &died.display().to_string())).await;
+    let (_, posted) = running.post("/files?name=a.csv", "text/csv", "a,b\n1,2\n").await;
+    assert_eq!(running.finished(&posted["id"]).await["summary"]["rows"], 1);
+    assert!(died.is_dir());
+}
+
+#[tokio::test]
+async fn it_is_said_why_the_function_did_not_do_its_work() {
+    let event = || created(&json!({"key": "uploads/catalogue/a.csv"}));
+    let mut dying = Function::new(shell("exit 3", ""));
+    let Err(InvocationError::Ended(status)) = dying.invoke(event()).await else { panic!("it lives") };
+    assert_eq!(status.code(), Some(3));
+    let mut absent = Function::new(Program { path: "/nowhere/bootstrap".into(), ..bootstrap() });
+    assert!(matches!(absent.invoke(event()).await, Err(InvocationError::Start(_))));
+
+    let (running, table) = (Running::start().await, testbed::endpoint().await);
+    let mut function = Function::new(told_of(bootstrap(), &running.folder, table));
+    std::fs::create_dir_all(running.folder.path().join("uploads/catalogue")).unwrap();
+    std::fs::write(running.folder.path().join("uploads/catalogue/a.csv"), "name,price_cents\nLamp,1\n").unwrap();
+    let Err(InvocationError::Failed(why)) = function.invoke(event()).await else { panic!("there is no table") };
+    assert!(!why.is_empty(), "{why}");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 //! The order of the steps is [`recover`]'s. Process 0, or a process alone, takes them all; the others open their slots
 //! when they are told, and read the checkpoint that process 0 has published as the attempt's.
 
+use std::panic::resume_unwind;
 use std::thread;
 
 use record_log::LogError;
@@ -91,7 +92,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
             let own = self.own_workers();
             let slots = own.flat_map(|worker| self.settings.sink_slots.of_worker(worker, self.peers()));
             let opening: Vec<_> = slots.map(|slot| scope.spawn(open(slot))).collect();
-            opening.into_iter().map(|thread| thread.join().expect("opening a publisher does not panic")).collect()
+            opening.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
         })
     }
 

@@ -33,6 +33,8 @@ use crate::{Delivery, LogError, Offset, OffsetRange, Publisher, Reader, RecordLo
 pub struct SimulatedLog {
     shared: Arc<Shared>,
     process: Arc<Process>,
+    /// How many records a poll hands over at most.
+    batch: usize,
 }
 
 /// What all processes see.
@@ -59,13 +61,20 @@ impl SimulatedLog {
     /// An empty log whose records are stamped by `now_ms`, in milliseconds since the Unix epoch.
     pub fn new(now_ms: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
         let shared = Shared { store: Mutex::default(), now_ms: Box::new(now_ms), wakes: Arc::default() };
-        Self { shared: Arc::new(shared), process: Process::new(|_| Fault::None) }
+        Self { shared: Arc::new(shared), process: Process::new(|_| Fault::None), batch: usize::MAX }
     }
 
     /// Another process's handle on the same store, whose calls fail as `plan` says. The plan is asked at every call,
     /// before anything happened, with no lock held; it may itself panic or block.
     pub fn process(&self, plan: impl Fn(&Call<'_>) -> Fault + Send + Sync + 'static) -> Self {
-        Self { shared: Arc::clone(&self.shared), process: Process::new(plan) }
+        Self { shared: Arc::clone(&self.shared), process: Process::new(plan), batch: self.batch }
+    }
+
+    /// The same handle, whose readers hand over so many records at a time at most: a short history is then read in many
+    /// steps.
+    #[must_use]
+    pub fn in_batches_of(self, records: usize) -> Self {
+        Self { batch: records, ..self }
     }
 
     /// Whether a fault crashed this process.

@@ -123,10 +123,12 @@ pub async fn newest(store: &CheckpointStore, own: u64, job: &Fingerprint) -> Res
                 if passed_over > 0 && is_nothing(&manifest) {
                     break;
                 }
-                let manifest = fall_back(store, manifest, &ids[..passed_over]).await;
+                let manifest = fall_back(store, manifest, &ids[..passed_over]).await?;
                 return Ok(Some(Checkpoint { manifest, parts }));
             }
             Err(flaw) if flaw.is_of_the_future() => return Err(RecoverError::Unreadable(Box::new(flaw))),
+            // What may not be read now is not damaged: to go back behind it would replace results for no reason.
+            Err(Flaw::Object(refused @ StoreError::Refused { .. })) => return Err(refused.into()),
             Err(flaw) => {
                 tracing::error!(attempt = id.attempt, boundary_ms = id.boundary, %flaw, "checkpoint cannot be used, trying the one before");
                 first_flaw.get_or_insert(flaw);
@@ -145,26 +147,33 @@ fn is_nothing(manifest: &Manifest) -> bool {
 }
 
 /// Branches off where newer manifests had to be passed over, for results may have been committed by them.
-async fn fall_back(store: &CheckpointStore, manifest: Manifest, passed_over: &[ManifestId]) -> Manifest {
+async fn fall_back(
+    store: &CheckpointStore,
+    manifest: Manifest,
+    passed_over: &[ManifestId],
+) -> Result<Manifest, StoreError> {
     let boundaries = || passed_over.iter().map(|id| id.boundary);
     // An attempt that had come less far than the one before it has the history of both up to where it began.
     let from = boundaries().fold(manifest.boundary, EventTimeMs::min);
     let until = boundaries().max().unwrap_or(0);
     if until <= from {
-        return manifest;
+        return Ok(manifest);
     }
-    let line = newest_line(store, passed_over).await;
-    branch_off(manifest, line, from, until)
+    let line = newest_line(store, passed_over).await?;
+    Ok(branch_off(manifest, line, from, until))
 }
 
 /// The greatest line of the manifests that can be read.
-async fn newest_line(store: &CheckpointStore, ids: &[ManifestId]) -> u32 {
+async fn newest_line(store: &CheckpointStore, ids: &[ManifestId]) -> Result<u32, StoreError> {
     let mut line = 0;
     for id in ids {
-        let Ok(bytes) = store.manifest(*id).await else { continue };
+        let bytes = match store.manifest(*id).await {
+            Err(StoreError::Missing(_)) => continue,
+            answer => answer?,
+        };
         line = line.max(Manifest::from_bytes(&bytes, store.job()).map_or(0, |manifest| manifest.lineage.line()));
     }
-    line
+    Ok(line)
 }
 
 fn branch_off(manifest: Manifest, line: u32, from: EventTimeMs, until: EventTimeMs) -> Manifest {
@@ -210,7 +219,7 @@ pub async fn start_over(store: &CheckpointStore, fingerprint: &Fingerprint) -> R
     let own = store.claim_attempt().await?;
     let ids = store.manifests().await?;
     let until = ids.iter().map(|id| id.boundary).max().unwrap_or(0);
-    let line = newest_line(store, &ids).await;
+    let line = newest_line(store, &ids).await?;
     let empty = adopt(None, own, store.job(), fingerprint);
     let lineage = Lineage::default().branched(line, 0, until);
     store.create_manifest(&Manifest { lineage, ..empty }).await

@@ -37,7 +37,7 @@ impl SimulatedReader {
 
 impl Reader for SimulatedReader {
     fn poll(&mut self, partition: u32, max: usize, each: &mut dyn FnMut(Record<'_>)) -> Result<Polled, LogError> {
-        let (records, polled) = self.fetch(partition, max)?;
+        let (records, polled) = self.fetch(partition, max.min(self.log.batch))?;
         for record in &records {
             each(Record {
                 partition,

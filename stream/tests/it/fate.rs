@@ -1,0 +1,154 @@
+//! What a simulated process meets: at one of its calls on the log or on the object store it dies, or the call fails. Both
+//! kinds of call are counted in one place, by name, so that a schedule names the same point whatever the threads' order.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rand::RngExt;
+use rand::rngs::SmallRng;
+use rand::seq::IndexedRandom;
+use record_log::simulated::{Call, Crashed, Fault, SimulatedLog};
+
+/// The calls on the log that a job makes a countable number of times. (It polls, and asks for ends, all the time.)
+pub const LOG_CALLS: [&str; 6] =
+    ["ensure topics", "ask for partitions", "open reader", "open publisher", "send", "commit"];
+/// The calls on the object store.
+pub const STORE_CALLS: [&str; 10] = [
+    "create attempts",
+    "create manifests",
+    "create parts",
+    "read manifests",
+    "read parts",
+    "list attempts",
+    "list manifests",
+    "list parts",
+    "delete manifests",
+    "delete parts",
+];
+
+/// What happens at a call.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Blow {
+    /// The process dies before the call has its effect.
+    DieBefore,
+    /// The process dies after the effect, and never learns of it.
+    DieAfter,
+    /// The call has its effect, and fails.
+    LoseReply,
+    /// The call fails without an effect; the next one does not.
+    Unavailable,
+    /// The store says that it is not permitted; the log is unavailable.
+    Refuse,
+}
+
+/// A call by its name and number, and what happens there.
+#[derive(Clone, Copy, Debug)]
+pub struct Doom {
+    pub call: &'static str,
+    pub number: u64,
+    pub blow: Blow,
+}
+
+/// What one process meets, and how far it has come.
+#[derive(Debug)]
+pub struct Fate {
+    doom: Option<Doom>,
+    /// Makes up how long each call on the store takes, and so the order in which they happen.
+    pace: Option<u64>,
+    counts: Mutex<BTreeMap<String, u64>>,
+    is_met: AtomicBool,
+    is_dead: AtomicBool,
+}
+
+impl Blow {
+    pub const DEATHS: [Self; 2] = [Self::DieBefore, Self::DieAfter];
+    pub const ERRORS: [Self; 3] = [Self::LoseReply, Self::Unavailable, Self::Refuse];
+
+    fn as_fault(self) -> Fault {
+        match self {
+            Self::DieBefore => Fault::CrashBefore,
+            Self::DieAfter => Fault::CrashAfter,
+            Self::LoseReply => Fault::LoseReply,
+            Self::Unavailable | Self::Refuse => Fault::Unavailable,
+        }
+    }
+}
+
+impl Doom {
+    /// Drawn at random, one of `blows` at one of the calls.
+    pub fn any(blows: &[Blow], random: &mut SmallRng) -> Self {
+        let call = *[&LOG_CALLS[..], &STORE_CALLS, &["poll", "ask for ends"]].concat().choose(random).unwrap();
+        let furthest = if matches!(call, "send" | "poll") { 60 } else { random.random_range(1..8) };
+        Self { call, number: random.random_range(0..furthest), blow: *blows.choose(random).unwrap() }
+    }
+}
+
+impl Fate {
+    /// A process that meets `doom`, if any, and whose store takes its time as `pace` has it.
+    pub fn new(doom: Option<Doom>, pace: Option<u64>) -> Arc<Self> {
+        let (is_met, is_dead) = (AtomicBool::new(false), AtomicBool::new(false));
+        Arc::new(Self { doom, pace, counts: Mutex::default(), is_met, is_dead })
+    }
+
+    /// The process came to the call that it was to come to.
+    pub fn is_met(&self) -> bool {
+        self.is_met.load(Ordering::SeqCst)
+    }
+
+    /// It died there.
+    pub fn is_dead(&self) -> bool {
+        self.is_dead.load(Ordering::SeqCst)
+    }
+
+    /// What the process holds of a log. It reads few records at a time, so that a short life has many checkpoints.
+    pub fn log(self: &Arc<Self>, log: &SimulatedLog) -> SimulatedLog {
+        let fate = Arc::clone(self);
+        log.process(move |call| fate.next(name_of(call)).map_or(Fault::None, Blow::as_fault)).in_batches_of(4)
+    }
+
+    /// Counts a call, and says what happens to it. From a deadly one on, all others end the threads that make them.
+    pub fn next(&self, call: &str) -> Option<Blow> {
+        if self.is_dead() {
+            die()
+        }
+        let number = {
+            let mut counts = self.counts.lock().unwrap();
+            let count = counts.entry(call.to_owned()).or_default();
+            std::mem::replace(count, *count + 1)
+        };
+        let doom = self.doom.filter(|doom| (doom.call, doom.number) == (call, number))?;
+        self.is_met.store(true, Ordering::SeqCst);
+        self.is_dead.store(Blow::DEATHS.contains(&doom.blow), Ordering::SeqCst);
+        Some(doom.blow)
+    }
+
+    /// How long the next call of that name takes.
+    pub fn delay(&self, call: &str) -> Option<Duration> {
+        let mut hasher = DefaultHasher::new();
+        (self.pace?, call, self.counts.lock().unwrap().get(call)).hash(&mut hasher);
+        Some(Duration::from_millis(hasher.finish() % 4))
+    }
+}
+
+/// Ends the thread, and says nothing.
+pub fn die() -> ! {
+    std::panic::resume_unwind(Box::new(Crashed))
+}
+
+fn name_of(call: &Call<'_>) -> &'static str {
+    match call {
+        Call::EnsureTopics => "ensure topics",
+        Call::Partitions { .. } => "ask for partitions",
+        Call::Offsets { .. } => "ask for ends",
+        Call::OpenReader { .. } => "open reader",
+        Call::Poll { .. } => "poll",
+        Call::OpenPublisher { .. } => "open publisher",
+        Call::Send { .. } => "send",
+        Call::Commit { .. } => "commit",
+        Call::Committed { .. } => "ask for positions",
+        Call::CommitPositions { .. } => "commit positions",
+    }
+}

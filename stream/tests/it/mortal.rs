@@ -1,0 +1,103 @@
+//! An object store as a process sees it that may die at any of its calls, or meet an error there.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::future::TryFutureExt;
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+};
+
+use crate::fate::{Blow, Fate, die};
+
+/// What a process holds of a store that outlives it.
+#[derive(Clone, Debug)]
+pub struct MortalStore {
+    pub objects: Arc<InMemory>,
+    pub fate: Arc<Fate>,
+}
+
+impl MortalStore {
+    /// Lets a call happen as the process's fate has it.
+    async fn call<T>(&self, name: String, effect: impl Future<Output = Result<T>>) -> Result<T> {
+        if let Some(delay) = self.fate.delay(&name) {
+            tokio::time::sleep(delay).await;
+        }
+        let unavailable = || Error::Generic { store: "mortal", source: "a simulated fault".into() };
+        match self.fate.next(&name) {
+            None => effect.await,
+            Some(Blow::DieBefore) => die(),
+            Some(Blow::DieAfter) => {
+                // Whatever the effect answers, nobody is left to hear it.
+                drop(effect.await);
+                die()
+            }
+            Some(Blow::LoseReply) => {
+                drop(effect.await);
+                Err(unavailable())
+            }
+            Some(Blow::Unavailable) => Err(unavailable()),
+            Some(Blow::Refuse) => Err(Error::PermissionDenied { path: name, source: "a simulated refusal".into() }),
+        }
+    }
+}
+
+/// A call's name: what is done, and to objects of which folder.
+fn name(action: &str, path: &Path) -> String {
+    format!("{action} {}", path.parts().nth(1).unwrap().as_ref())
+}
+
+impl fmt::Display for MortalStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a mortal process's store")
+    }
+}
+
+#[async_trait]
+impl ObjectStore for MortalStore {
+    async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        self.call(name("create", path), self.objects.put_opts(path, payload, options)).await
+    }
+
+    async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
+        self.call(name("read", path), self.objects.get_opts(path, options)).await
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        let (store, prefix) = (self.clone(), prefix.unwrap().clone());
+        let listed = async move {
+            let all = store.objects.list(Some(&prefix)).try_collect::<Vec<_>>();
+            store.call(name("list", &prefix), all).await
+        };
+        listed.map_ok(|objects| stream::iter(objects.into_iter().map(Ok))).try_flatten_stream().boxed()
+    }
+
+    fn delete_stream(&self, paths: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        let store = self.clone();
+        let delete = move |path: Path| {
+            let store = store.clone();
+            async move {
+                store.call(name("delete", &path), store.objects.delete(&path)).await?;
+                Ok(path)
+            }
+        };
+        paths.and_then(delete).boxed()
+    }
+
+    async fn put_multipart_opts(&self, _: &Path, _: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        unreachable!("a checkpoint's objects are put whole")
+    }
+
+    async fn list_with_delimiter(&self, _: Option<&Path>) -> Result<ListResult> {
+        unreachable!("folders are listed by their names")
+    }
+
+    async fn copy_opts(&self, _: &Path, _: &Path, _: CopyOptions) -> Result<()> {
+        unreachable!("no object of a checkpoint is copied")
+    }
+}

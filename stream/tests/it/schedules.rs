@@ -1,0 +1,197 @@
+//! The whole job under a simulated store, log and clock, killed before and after every call on either, and again while it
+//! recovers; and errors of theirs that are no deaths. Whatever happens, what was committed is what a plain recount gives.
+//!
+//! The sweeps take every call of one life in turn. The random schedules are as many as `TIDEMARK_TEST_SCHEDULES` says, from
+//! seed `TIDEMARK_TEST_SEED` on: one that fails says how to repeat it.
+
+#![allow(clippy::print_stdout, reason = "a test that fails shows its schedule")]
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::path::Path;
+use rand::RngExt;
+use rand::rngs::SmallRng;
+use stream::checkpoint::store::CheckpointStore;
+use stream::{Guarantee, JobError, Run, Settings, Stop, Windows};
+
+use crate::fallback::{damage_newest, lenient};
+use crate::fate::{Blow, Doom, Fate, LOG_CALLS, STORE_CALLS};
+use crate::mortal::MortalStore;
+use crate::oracle::{World, random, settings, windows};
+
+/// What became of a life.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum End {
+    Finished,
+    Died,
+    /// The store refused something: the job says so, and ends.
+    Refused,
+}
+
+/// Runs the job in a process of that fate.
+fn live(world: &World, settings: &Settings, fate: &Arc<Fate>) -> End {
+    let objects = MortalStore { objects: Arc::clone(&world.objects), fate: Arc::clone(fate) };
+    let store = CheckpointStore::new(Arc::new(objects), Path::default(), "counts");
+    let job = Run { store, ..world.job(fate.log(&world.log), settings) };
+    let stop = Stop::default();
+    match std::thread::scope(|scope| scope.spawn(|| job.run(&stop)).join()) {
+        _ if fate.is_dead() => End::Died,
+        Ok(Ok(())) => End::Finished,
+        Ok(Err(error @ (JobError::Store(_) | JobError::Recover(_)))) if fate.is_met() => {
+            assert!(error.to_string().starts_with("the object store refuses"), "{error}");
+            End::Refused
+        }
+        other => panic!("a process that did not die ended with {other:?}"),
+    }
+}
+
+/// Has a life meet `doom` at the end of a small history (long enough that old parts are deleted), and the next one die at
+/// random, too. Says whether the call came about.
+fn happens(doom: Doom) -> bool {
+    let mut random = random(doom.number + 1);
+    let ms = Duration::from_millis;
+    let mut world = World::new(Windows::tumbling(ms(20)).unwrap().in_panes_of(ms(10)).unwrap(), 2);
+    let settings = Settings { disorder: ms(7), allowed_lateness: ms(10), ..Settings::default() };
+    world.publish(30, &mut random);
+    world.run(&settings).unwrap();
+    world.publish(90, &mut random);
+    let fate = Fate::new(Some(doom), None);
+    live(&world, &Settings { workers: 1, ..settings.clone() }, &fate);
+    let again = Doom::any(&Blow::DEATHS, &mut random);
+    live(&world, &Settings { workers: 3, ..settings.clone() }, &Fate::new(Some(again), None));
+    world.run(&settings).unwrap();
+    println!("{doom:?}: {}, then {again:?}", if fate.is_met() { "met" } else { "not met" });
+    world.check();
+    fate.is_met()
+}
+
+/// Takes every call of those names in turn.
+fn sweep(calls: &[&'static str], blows: &[Blow]) {
+    for &call in calls {
+        let times =
+            |blow: &Blow| (0..).take_while(|number| happens(Doom { call, number: *number, blow: *blow })).count();
+        assert!(blows.iter().map(times).sum::<usize>() > 0, "a job has to {call}");
+    }
+}
+
+#[test]
+fn before_and_after_whichever_call_on_store_or_log_a_life_ends_everything_is_counted_once() {
+    sweep(&LOG_CALLS, &Blow::DEATHS);
+    sweep(&STORE_CALLS, &Blow::DEATHS);
+}
+
+#[test]
+fn whichever_call_on_store_or_log_fails_or_loses_its_reply_everything_is_counted_once() {
+    sweep(&LOG_CALLS, &[Blow::LoseReply]);
+    sweep(&STORE_CALLS, &Blow::ERRORS);
+}
+
+#[test]
+fn what_the_store_refuses_to_read_is_not_taken_for_damaged() {
+    let mut random = random(2);
+    let mut world = World::new(windows(&mut random), 2);
+    let settings = settings(&mut random);
+    for call in ["read manifests", "read parts"] {
+        world.publish(60, &mut random);
+        world.run(&settings).unwrap();
+        let refusal = Fate::new(Some(Doom { call, number: 0, blow: Blow::Refuse }), None);
+        assert_eq!(live(&world, &settings, &refusal), End::Refused);
+        world.run(&settings).unwrap();
+        world.check();
+    }
+    assert!(world.highest_revision() < 1_000_000, "nothing was replaced");
+}
+
+/// Says how to repeat a schedule that fails.
+struct Repeat(u64);
+
+impl Drop for Repeat {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let seed = self.0;
+            println!(
+                "repeat with TIDEMARK_TEST_SEED={seed} TIDEMARK_TEST_SCHEDULES=1 cargo test -p stream whatever_lives"
+            );
+        }
+    }
+}
+
+/// What is different from schedule to schedule.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    ExactlyOnce,
+    AtLeastOnce,
+    /// Some of the newest manifests are damaged between lives.
+    Damaged,
+}
+
+impl Kind {
+    fn any(random: &mut SmallRng) -> Self {
+        [Self::ExactlyOnce, Self::ExactlyOnce, Self::AtLeastOnce, Self::Damaged][random.random_range(0..4)]
+    }
+
+    fn settings(self, settings: Settings) -> Settings {
+        match self {
+            Self::ExactlyOnce => settings,
+            Self::AtLeastOnce => Settings { guarantee: Guarantee::AtLeastOnce, ..settings },
+            Self::Damaged => lenient(settings),
+        }
+    }
+
+    fn check(self, world: &World) {
+        match self {
+            Self::ExactlyOnce => world.check(),
+            Self::AtLeastOnce | Self::Damaged => world.check_but_for_repeated_asides(),
+        }
+    }
+}
+
+/// Several lives with any number of workers, each of which may meet something. Says how many died.
+fn schedule(seed: u64) -> u64 {
+    let _repeat = Repeat(seed);
+    let mut random = random(seed);
+    let kind = Kind::any(&mut random);
+    let mut world = World::new(windows(&mut random), random.random_range(1..=4));
+    world.may_repeat = kind == Kind::AtLeastOnce;
+    let first = kind.settings(settings(&mut random));
+    let blows = [&Blow::DEATHS[..], &Blow::DEATHS, &Blow::ERRORS].concat();
+    let (mut deaths, mut seen) = (0, None);
+    for life in 0..random.random_range(2..=5) {
+        world.publish(random.random_range(0..60), &mut random);
+        let settings = Settings { workers: random.random_range(1..=4), ..first.clone() };
+        let doom = Doom::any(&blows, &mut random);
+        let end = live(&world, &settings, &Fate::new(Some(doom), Some(seed)));
+        println!(
+            "seed {seed}, {kind:?}, life {life}: {} records, {doom:?}: {end:?}, {settings:?}",
+            world.records.len()
+        );
+        deaths += u64::from(end == End::Died);
+        let newest = world.objects_in("manifests").pop();
+        if kind == Kind::Damaged && newest > seen {
+            damage_newest(&world, &mut random);
+            seen = newest;
+        }
+    }
+    world.run(&first).unwrap();
+    kind.check(&world);
+    deaths
+}
+
+fn number(variable: &str, otherwise: u64) -> u64 {
+    std::env::var(variable).map_or(otherwise, |text| text.parse().unwrap())
+}
+
+#[test]
+fn whatever_lives_meet_one_after_the_other_everything_is_counted_once() {
+    let (first, count) = (number("TIDEMARK_TEST_SEED", 1), number("TIDEMARK_TEST_SCHEDULES", 60));
+    let mut deaths = 0;
+    for seed in first..first + count {
+        deaths += schedule(seed);
+        if seed % 500 == 0 {
+            writeln!(std::io::stderr(), "{} schedules, {deaths} deaths", seed + 1 - first).unwrap();
+        }
+    }
+    assert!(count < 60 || deaths > count / 2, "processes die in this test: {deaths}");
+}

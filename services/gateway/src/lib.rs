@@ -11,6 +11,7 @@
 //! How often a caller may come is decided before the body is read: by address, and by account where a token says which.
 //! What a caller may do is for the services to say, each of which verifies the token itself.
 
+mod asset;
 mod client;
 mod config;
 mod cors;

@@ -8,15 +8,16 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::Request;
 use axum::http::uri::PathAndQuery;
+use axum::http::{HeaderMap, Request};
+use axum::response::Response;
 use axum::routing::get;
-use chassis::Json;
 use futures::future::join_all;
 use http_body_util::{BodyExt, Limited};
 use serde_json::Value;
 use tokio::time::timeout;
 
+use crate::asset::Asset;
 use crate::upstream::Upstream;
 use merge::Part;
 
@@ -31,7 +32,7 @@ pub(crate) fn router(upstreams: Vec<Arc<Upstream>>) -> Router {
     Router::new().route(PATH.path(), get(describe)).with_state(upstreams)
 }
 
-async fn describe(State(upstreams): State<Vec<Arc<Upstream>>>) -> Json<Value> {
+async fn describe(State(upstreams): State<Vec<Arc<Upstream>>>, headers: HeaderMap) -> Response {
     let asked = upstreams.iter().map(|upstream| async {
         let document = timeout(PATIENCE, ask(upstream)).await.ok().flatten();
         document.map(|document| Part { service: upstream.name(), document }).ok_or(upstream.name())
@@ -43,7 +44,8 @@ async fn describe(State(upstreams): State<Vec<Arc<Upstream>>>) -> Json<Value> {
             Err(name) => missing.push(name),
         }
     }
-    Json(merge::merge(parts, &missing))
+    let document = merge::merge(parts, &missing).to_string();
+    Asset::new("application/json", document.into()).answer(&headers)
 }
 
 /// None when the service has no description, or cannot be asked: the document says which are missing.

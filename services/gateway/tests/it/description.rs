@@ -1,5 +1,6 @@
 //! The one description of the API.
 
+use axum::http::Method;
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
@@ -16,4 +17,15 @@ async fn the_description_holds_what_services_publish_and_names_those_that_do_not
     let described: Value = gateway.get("/openapi.json").await.json().await.unwrap();
     assert_eq!(described["paths"]["/api/users"]["get"]["operationId"], "users.list");
     assert_eq!(described["x-missing"], json!(["products", "orders", "notifications", "analytics", "files"]));
+}
+
+#[tokio::test]
+async fn the_description_is_sent_compressed_and_once() {
+    let gateway = Gateway::start(config()).await;
+    let ask = |name, value: &str| gateway.request(Method::GET, "/openapi.json").header(name, value).send();
+    let zipped = ask("accept-encoding", "gzip").await.unwrap();
+    assert_eq!(zipped.headers()["content-encoding"], "gzip");
+    let etag = zipped.headers()["etag"].to_str().unwrap().to_owned();
+    let again = ask("if-none-match", &etag.replace("-gzip", "")).await.unwrap();
+    assert_eq!(again.status(), 304);
 }

@@ -13,13 +13,13 @@ use rand::RngExt;
 use record_log::simulated::{Call, Fault, SimulatedLog};
 use stream::cluster::secret::Trust;
 use stream::cluster::{ClusterError, Members};
-use stream::{JobError, Run, Settings, Stop};
+use stream::{Aggregate, JobError, Key, Run, Settings, Stop};
 
 use crate::fallback::{damage_newest, lenient};
 use crate::oracle::{World, random, settings, windows};
 
 /// Processes by their listeners and addresses.
-struct Processes {
+pub struct Processes {
     listeners: Vec<TcpListener>,
     hosts: Vec<String>,
     silence_limit: Duration,
@@ -31,7 +31,7 @@ struct Processes {
 type Death = Option<(usize, u64, Fault)>;
 
 impl Processes {
-    fn new(count: usize) -> Self {
+    pub fn new(count: usize) -> Self {
         let listeners: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let hosts = listeners.iter().map(|listener| listener.local_addr().unwrap().to_string()).collect();
         Self { listeners, hosts, silence_limit: Duration::from_secs(10), ends: Mutex::default() }
@@ -44,18 +44,28 @@ impl Processes {
         (self.listeners.len() > 1).then_some(members)
     }
 
-    /// Runs all processes to the end of what was published. Each is started again when its attempt is over, as its
-    /// supervisor would, until one of them finishes: then everything is committed. Says how many starts it took.
+    /// Runs all processes of the world's job to the end of what was published. Says how many starts it took.
     fn run(&self, world: &World, settings: &Settings, death: Death) -> u64 {
+        self.run_jobs(&world.log, |log| world.job(log, settings), death)
+    }
+
+    /// The same, for another job. Each process is started again when its attempt is over, as its supervisor would, until one
+    /// of them finishes: then everything is committed.
+    pub fn run_jobs<K: Key, A: Aggregate>(
+        &self,
+        log: &SimulatedLog,
+        job: impl Fn(SimulatedLog) -> Run<K, A> + Sync,
+        death: Death,
+    ) -> u64 {
         let (stop, starts) = (Stop::default(), AtomicU64::new(0));
         thread::scope(|scope| {
             for process in 0..self.listeners.len() {
-                let (stop, starts) = (&stop, &starts);
+                let (stop, starts, job) = (&stop, &starts, &job);
                 scope.spawn(move || {
-                    let mut mortal = mortal(&world.log, death.filter(|(victim, ..)| *victim == process));
+                    let mut mortal = mortal(log, death.filter(|(victim, ..)| *victim == process));
                     loop {
                         starts.fetch_add(1, Ordering::SeqCst);
-                        let job = Run { members: self.members(process), ..world.job(mortal.clone(), settings) };
+                        let job = Run { members: self.members(process), ..job(mortal.clone()) };
                         let outcome = catch_unwind(AssertUnwindSafe(|| job.run(stop)));
                         match outcome {
                             Ok(Ok(())) if !mortal.is_dead() => return stop.request(),
@@ -65,7 +75,7 @@ impl Processes {
                             }
                             _ => {}
                         }
-                        mortal = mortal_no_more(&world.log);
+                        mortal = mortal_no_more(log);
                     }
                 });
             }

@@ -9,6 +9,7 @@ use rand::rngs::SmallRng;
 use record_log::simulated::SimulatedLog;
 use stream::{Count, Job, Output, Pipeline, Run, Session, SessionWindows, Settings, Stop};
 
+use crate::cluster::Processes;
 use crate::crashes::{Life, any_fault, live};
 use crate::fallback::{damage_newest, lenient};
 use crate::oracle::{Summary, World, decode, random, settings, write};
@@ -205,6 +206,28 @@ fn whatever_call_a_job_dies_at_every_session_is_told_once() {
         visits.check();
     }
     assert!(deaths > 20, "jobs die in this test: {deaths}");
+}
+
+#[test]
+fn whichever_of_several_processes_dies_every_session_is_told_once_by_whatever_number_goes_on() {
+    let mut again = 0;
+    for seed in 1..=15 {
+        let mut random = random(seed);
+        let mut visits = Visits::new(&mut random);
+        let first = settings(&mut random);
+        for _ in 0..2 {
+            visits.world.publish(random.random_range(30..100), &mut random);
+            let settings = Settings { workers: random.random_range(1..=2), ..first.clone() };
+            let processes = random.random_range(2..=3);
+            let (at, fault) = any_fault(&mut random);
+            let death = Some((random.random_range(0..processes), at % 25, fault));
+            println!("seed {seed}: {} records, {death:?} of {processes}, {settings:?}", visits.world.records.len());
+            let job = |log| visits.job(log, &settings);
+            again += Processes::new(processes).run_jobs(&visits.world.log, job, death) - processes as u64;
+            visits.check();
+        }
+    }
+    assert!(again > 15, "processes are started again in this test: {again}");
 }
 
 #[test]

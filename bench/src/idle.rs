@@ -3,6 +3,7 @@
 //! Resident memory is told with its parts. What is private is the service's own; the rest is pages of the program, which
 //! all services on a machine share, and the kernel takes back when it needs them.
 
+use std::io;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -40,7 +41,7 @@ pub enum IdleError {
     Shop(#[from] ShopError),
     /// The system does not tell.
     #[error("the memory of {0} cannot be read: {1}")]
-    Memory(&'static str, #[source] std::io::Error),
+    Memory(&'static str, #[source] io::Error),
 }
 
 /// Of one process.
@@ -95,21 +96,23 @@ fn print(when: &str, apart: &Apart) -> Result<(), IdleError> {
 impl Memory {
     fn of(server: &Server) -> Result<Self, IdleError> {
         let folder = Path::new("/proc").join(server.pid().to_string());
-        let read =
-            |file| std::fs::read_to_string(folder.join(file)).map_err(|error| IdleError::Memory(server.name(), error));
-        let (mappings, status) = (read("smaps_rollup")?, read("status")?);
-        let bytes = |name| number_after(&mappings, name) * 1024;
+        let number = |file, name| {
+            let text = std::fs::read_to_string(folder.join(file));
+            text.and_then(|text| number_after(&text, name)).map_err(|error| IdleError::Memory(server.name(), error))
+        };
+        let bytes = |name| number("smaps_rollup", name).map(|kib| kib * 1024);
         Ok(Self {
-            resident: bytes("Rss:"),
-            anonymous: bytes("Anonymous:"),
-            proportional: bytes("Pss:"),
-            threads: number_after(&status, "Threads:"),
+            resident: bytes("Rss:")?,
+            anonymous: bytes("Anonymous:")?,
+            proportional: bytes("Pss:")?,
+            threads: number("status", "Threads:")?,
         })
     }
 }
 
 /// The number in the line that begins with `name`, of a file as the kernel writes it.
-fn number_after(text: &str, name: &str) -> u64 {
+fn number_after(text: &str, name: &str) -> io::Result<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name));
-    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+    let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    number.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("there is no number after {name}")))
 }

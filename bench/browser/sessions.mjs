@@ -39,10 +39,15 @@ export async function sessions(visitor) {
   await check("sessions: two tabs renew at the same time, and both stay logged in", async () => {
     const other = await page.context().newPage();
     await other.goto("/orders");
+    await other.getByText("No orders yet").waitFor();
     await tamper(page, { expires_at_ms: 0 });
-    const refreshes = [listen(page, 200, "/users/refresh"), listen(other, 200, "/users/refresh")];
-    await Promise.all([reload(page), reload(other)]);
-    assert.equal(refreshes.flat().length, 1);
+    const tabs = [page, other];
+    const refreshes = tabs.map((tab) => listen(tab, 200, "/users/refresh"));
+    const refused = tabs.map((tab) => listen(tab, 401));
+    await Promise.all(tabs.map(reload));
+    // Seldom two: what one tab keeps the other may see a moment later. The cookie it sees at once, so none is used twice.
+    assert.ok(refreshes.flat().length >= 1);
+    assert.deepEqual(refused.flat(), []);
     await other.close();
   });
   await check("sessions: one that is over says so, and keeps the basket", async () => {

@@ -36,12 +36,21 @@ export class Visitor {
 
   /** Saves what is seen as <device>-<name>.png. */
   async look(name) {
-    await this.page.waitForTimeout(250);
+    await this.settle();
     await this.page.screenshot({ path: join(this.folder, `${this.device}-${name}.png`) });
+  }
+
+  /** Waits until what comes in has come in: half of it has half the contrast. */
+  async settle() {
+    await this.page.evaluate(() => {
+      const ending = document.getAnimations().filter(({ effect }) => effect.getComputedTiming().endTime !== Infinity);
+      return Promise.allSettled(ending.map(({ finished }) => finished));
+    });
   }
 
   /** Fails when axe finds anything against WCAG 2.2 A and AA, or against its best practice. */
   async holdAccessible() {
+    await this.settle();
     // Evaluated, not added as a script: the page's policy rightly refuses scripts from elsewhere.
     await this.page.evaluate(axeSource);
     const { violations } = await this.page.evaluate(() => window.axe.run());

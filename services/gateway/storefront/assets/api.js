@@ -86,7 +86,8 @@ export async function accessToken() {
 function renew(stale) {
   return exclusively(async () => {
     const kept = session();
-    // Another call or another tab was faster.
+    // Another call or another tab was faster. What a tab kept just now others may not see yet: then they renew once more, with
+    // the cookie that came of it.
     if (kept?.access_token !== stale) return kept?.access_token ?? null;
     try {
       keepSession(await call("/users/refresh", { method: "POST", headers: BY_COOKIE, isAnonymous: true }));

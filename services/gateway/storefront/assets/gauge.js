@@ -8,8 +8,10 @@ export function gauge(node = build()) {
   return {
     node,
     rise(level) {
+      // It first stands where the minute is: a slow rise from low water would say something else than the words beside it.
+      water.classList.toggle("standing", node.level === undefined);
       // A new minute begins at low water: no slow fall from the last one's height.
-      water.classList.toggle("ebb", level < (node.level ?? 0));
+      water.classList.toggle("ebb", level < node.level);
       node.level = level;
       water.style.setProperty("--level", level.toFixed(4));
     },

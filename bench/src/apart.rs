@@ -39,15 +39,43 @@ const GATEWAY: Service = Service {
         ("--gateway-files-url", 7),
     ],
 };
-const ORDERS: Service = Service { name: "orders", port: 3, calls: &[("--orders-products-url", 2)] };
+const ORDERS: Service = Service {
+    name: "orders",
+    port: 3,
+    calls: &[("--orders-products-url", 2)],
+};
 /// What is there once.
 const OTHERS: [Service; 6] = [
-    Service { name: "users", port: 1, calls: &[] },
-    Service { name: "products", port: 2, calls: &[] },
-    Service { name: "notifications", port: 4, calls: &[("--notifications-users-url", 1)] },
-    Service { name: "analytics", port: 5, calls: &[("--analytics-orders-url", ORDERS.port)] },
-    Service { name: "order-analytics", port: 6, calls: &[] },
-    Service { name: "files", port: 7, calls: &[("--files-products-url", 2)] },
+    Service {
+        name: "users",
+        port: 1,
+        calls: &[],
+    },
+    Service {
+        name: "products",
+        port: 2,
+        calls: &[],
+    },
+    Service {
+        name: "notifications",
+        port: 4,
+        calls: &[("--notifications-users-url", 1)],
+    },
+    Service {
+        name: "analytics",
+        port: 5,
+        calls: &[("--analytics-orders-url", ORDERS.port)],
+    },
+    Service {
+        name: "order-analytics",
+        port: 6,
+        calls: &[],
+    },
+    Service {
+        name: "files",
+        port: 7,
+        calls: &[("--files-products-url", 2)],
+    },
 ];
 
 /// All services; they end with this value.
@@ -77,21 +105,35 @@ impl Apart {
     /// # Errors
     /// [`PlatformError`] for the first that does not come so far.
     pub fn start(folder: &Path, stores: &[String], replicas: u16) -> Result<Self, PlatformError> {
-        let place = Place { folder, stores, base: platform::free_port_base()? };
-        let mut others: Vec<_> =
-            OTHERS.iter().map(|service| place.spawn(service, place.base)).collect::<Result<_, _>>()?;
-        let mut apart = Self { others: Vec::new(), replicas: vec![Replica::start(&place, place.base)?] };
+        let place = Place {
+            folder,
+            stores,
+            base: platform::free_port_base()?,
+        };
+        let mut others: Vec<_> = OTHERS
+            .iter()
+            .map(|service| place.spawn(service, place.base))
+            .collect::<Result<_, _>>()?;
+        let mut apart = Self {
+            others: Vec::new(),
+            replicas: vec![Replica::start(&place, place.base)?],
+        };
         others.iter_mut().try_for_each(Server::wait_until_ready)?;
         apart.others = others;
         for _ in 1..replicas {
-            apart.replicas.push(Replica::start(&place, platform::free_port_base()?)?);
+            apart
+                .replicas
+                .push(Replica::start(&place, platform::free_port_base()?)?);
         }
         Ok(apart)
     }
 
     /// A client of each gateway.
     pub fn shops(&self) -> Vec<Shop> {
-        self.replicas.iter().map(|replica| replica.shop.clone()).collect()
+        self.replicas
+            .iter()
+            .map(|replica| replica.shop.clone())
+            .collect()
     }
 
     /// Kills the orders services in turn, one each time, gives it a new life at once, and waits until its gateway has
@@ -106,7 +148,10 @@ impl Apart {
 
     /// The processes, in the order of their ports.
     pub fn servers(&self) -> impl Iterator<Item = &Server> {
-        let replicas = self.replicas.iter().flat_map(|replica| [&replica.gateway, &replica.orders]);
+        let replicas = self
+            .replicas
+            .iter()
+            .flat_map(|replica| [&replica.gateway, &replica.orders]);
         replicas.chain(&self.others)
     }
 }
@@ -117,7 +162,11 @@ impl Replica {
         orders.wait_until_ready()?;
         gateway.wait_until_ready()?;
         let shop = Shop::at(gateway.address())?;
-        Ok(Self { orders, gateway, shop })
+        Ok(Self {
+            orders,
+            gateway,
+            shop,
+        })
     }
 
     fn kill_orders(&mut self) -> Result<(), PlatformError> {
@@ -136,19 +185,30 @@ impl Replica {
 
 impl Place<'_> {
     fn spawn(&self, service: &Service, base: u16) -> Result<Server, PlatformError> {
-        Ok(Server::spawn(self.launch(service, base)?, Lifetime::OfItsThread)?)
+        Ok(Server::spawn(
+            self.launch(service, base)?,
+            Lifetime::OfItsThread,
+        )?)
     }
 
     fn launch(&self, service: &Service, base: u16) -> Result<Launch, PlatformError> {
         let port = base + service.port;
-        let mut arguments = vec![service.name.to_owned(), "--port-base".to_owned(), base.to_string()];
+        let mut arguments = vec![
+            service.name.to_owned(),
+            "--port-base".to_owned(),
+            base.to_string(),
+        ];
         arguments.extend_from_slice(self.stores);
         arguments.extend(["--objects".to_owned(), self.kept_in("objects")]);
         if service.name == "order-analytics" {
             arguments.extend(["--checkpoints".to_owned(), self.kept_in("checkpoints")]);
         }
         for (flag, called) in service.calls {
-            let base = if *called == ORDERS.port { base } else { self.base };
+            let base = if *called == ORDERS.port {
+                base
+            } else {
+                self.base
+            };
             arguments.extend([(*flag).to_owned(), url(base + called)]);
         }
         Ok(Launch {
@@ -173,7 +233,10 @@ fn url(port: u16) -> String {
 
 /// Whether the service says itself that it is.
 fn is_ready(port: u16) -> bool {
-    let client = Client::builder().timeout(Duration::from_secs(2)).no_proxy().build();
+    let client = Client::builder()
+        .timeout(Duration::from_secs(2))
+        .no_proxy()
+        .build();
     let answer = client.and_then(|client| client.get(format!("{}/health/ready", url(port))).send());
     answer.is_ok_and(|answer| answer.status().is_success())
 }

@@ -14,6 +14,11 @@ pub struct NotBuilt(PathBuf);
 pub fn find(name: &str) -> Result<PathBuf, NotBuilt> {
     let ours = std::env::current_exe().unwrap_or_default();
     // Tests run from a folder below the one that holds the binaries.
-    let found = ours.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|file| file.is_file());
+    let found = ours
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .map(|folder| folder.join(name))
+        .find(|file| file.is_file());
     found.ok_or_else(|| NotBuilt(ours.with_file_name(name)))
 }

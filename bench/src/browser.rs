@@ -52,7 +52,14 @@ pub fn run(folder: &Path) -> Result<(), BrowserError> {
     npm("npm ci", &["ci", "--no-audit", "--no-fund"], &[])?;
     let open = start(folder.join("open.log"), &[])?;
     let [email, password] = ADMIN;
-    let arguments = ["--auth", "enforced", "--users-admin-email", email, "--users-admin-password", password];
+    let arguments = [
+        "--auth",
+        "enforced",
+        "--users-admin-email",
+        email,
+        "--users-admin-password",
+        password,
+    ];
     let enforced = start(folder.join("enforced.log"), &arguments)?;
     let variables = [
         ("BASE_URL", open.base()),
@@ -67,14 +74,33 @@ pub fn run(folder: &Path) -> Result<(), BrowserError> {
 }
 
 fn start(log: PathBuf, arguments: &[&str]) -> Result<Platform, BrowserError> {
-    let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-    Ok(Platform::start(Settings { data: None, port_base: platform::free_port_base()?, arguments, log })?)
+    let arguments = arguments
+        .iter()
+        .map(|argument| (*argument).to_owned())
+        .collect();
+    Ok(Platform::start(Settings {
+        data: None,
+        port_base: platform::free_port_base()?,
+        arguments,
+        log,
+    })?)
 }
 
 /// Runs npm in the folder of the scripts, which find the platforms, and who runs the shop, by these variables.
-fn npm(what: &'static str, arguments: &[&str], variables: &[(&str, String)]) -> Result<(), BrowserError> {
+fn npm(
+    what: &'static str,
+    arguments: &[&str],
+    variables: &[(&str, String)],
+) -> Result<(), BrowserError> {
     let mut command = Command::new("npm");
-    command.current_dir(SCRIPTS).args(arguments).envs(variables.iter().map(|(name, value)| (name, value)));
+    command
+        .current_dir(SCRIPTS)
+        .args(arguments)
+        .envs(variables.iter().map(|(name, value)| (name, value)));
     let status = command.status()?;
-    if status.success() { Ok(()) } else { Err(BrowserError::Script(what, status)) }
+    if status.success() {
+        Ok(())
+    } else {
+        Err(BrowserError::Script(what, status))
+    }
 }

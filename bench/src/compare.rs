@@ -49,7 +49,9 @@ impl Verdict {
     pub fn compare_summaries(&mut self, expected: &[Expected], read: Vec<WindowSummary>) {
         let mut newest = BTreeMap::new();
         for summary in read {
-            let kept = newest.entry(summary.window_start.as_ms()).or_insert_with(|| summary.clone());
+            let kept = newest
+                .entry(summary.window_start.as_ms())
+                .or_insert_with(|| summary.clone());
             if summary.revision > kept.revision {
                 *kept = summary;
             }
@@ -61,7 +63,9 @@ impl Verdict {
                 window.len() as u64,
             );
             let summary = newest.remove(&window[0].window_start_ms);
-            let read = summary.as_ref().map(|read| (read.order_count, read.total_cents, read.user_count));
+            let read = summary
+                .as_ref()
+                .map(|read| (read.order_count, read.total_cents, read.user_count));
             if read != Some(sums) {
                 self.summaries_wrong += 1;
                 self.example(format!("summary: {summary:?} in place of {sums:?}"));
@@ -87,13 +91,35 @@ impl Verdict {
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "orders:  {} expected, {} counted", self.orders_expected, self.orders_counted)?;
-        writeln!(f, "results: {} expected, {} read", self.results_expected, self.results_read)?;
-        let (missing, unexpected, wrong, duplicated) = (self.missing, self.unexpected, self.wrong, self.duplicated);
-        writeln!(f, "missing {missing}, unexpected {unexpected}, wrong {wrong}, duplicated {duplicated}")?;
-        writeln!(f, "summaries wrong {}, other numbers wrong {}", self.summaries_wrong, self.numbers_wrong)?;
-        self.examples.iter().try_for_each(|example| writeln!(f, "  {example}"))?;
-        f.write_str(if self.is_exact() { "EXACT" } else { "NOT EXACT" })
+        writeln!(
+            f,
+            "orders:  {} expected, {} counted",
+            self.orders_expected, self.orders_counted
+        )?;
+        writeln!(
+            f,
+            "results: {} expected, {} read",
+            self.results_expected, self.results_read
+        )?;
+        let (missing, unexpected, wrong, duplicated) =
+            (self.missing, self.unexpected, self.wrong, self.duplicated);
+        writeln!(
+            f,
+            "missing {missing}, unexpected {unexpected}, wrong {wrong}, duplicated {duplicated}"
+        )?;
+        writeln!(
+            f,
+            "summaries wrong {}, other numbers wrong {}",
+            self.summaries_wrong, self.numbers_wrong
+        )?;
+        self.examples
+            .iter()
+            .try_for_each(|example| writeln!(f, "  {example}"))?;
+        f.write_str(if self.is_exact() {
+            "EXACT"
+        } else {
+            "NOT EXACT"
+        })
     }
 }
 
@@ -145,7 +171,13 @@ fn note_missing(row: &Expected, verdict: &mut Verdict) {
 
 fn note_values(row: &Expected, read: &WindowCount, window_ms: u64, verdict: &mut Verdict) {
     let values = (read.order_count, read.total_cents, read.window_end.as_ms());
-    if values != (row.order_count, row.total_cents, row.window_start_ms + window_ms) {
+    if values
+        != (
+            row.order_count,
+            row.total_cents,
+            row.window_start_ms + window_ms,
+        )
+    {
         verdict.wrong += 1;
         verdict.example(format!("wrong: {read:?} in place of {row:?}"));
     }

@@ -21,7 +21,8 @@ use clap::ValueEnum;
 
 pub use cache::Cache;
 pub use debian::{
-    BROWSER, DATABASE, JAVA, PROXIES, PYTHON, Package, find, is_root, provision, run as run_silently, tail,
+    BROWSER, DATABASE, JAVA, PROXIES, PYTHON, Package, find, is_root, provision,
+    run as run_silently, tail,
 };
 pub use kafka::Broker;
 pub use maven::jars;
@@ -129,28 +130,51 @@ impl Counterparts {
     ///
     /// # Errors
     /// [`CounterpartError`]: the first that could not be had.
-    pub fn start(which: &[Counterpart], cache: &Cache, data: &Path, lifetime: Lifetime) -> Result<Self> {
+    pub fn start(
+        which: &[Counterpart],
+        cache: &Cache,
+        data: &Path,
+        lifetime: Lifetime,
+    ) -> Result<Self> {
         // Everything is fetched before anything starts, so that the time until a server is ready is its own.
-        let launches = which.iter().map(|counterpart| counterpart.launch(cache, data)).collect::<Result<Vec<_>>>()?;
-        let spawn = |(which, launch): (&Counterpart, Launch)| Ok((*which, Server::spawn(launch, lifetime)?));
-        let mut servers = which.iter().zip(launches).map(spawn).collect::<Result<Vec<_>>>()?;
-        servers.iter_mut().try_for_each(|(_, server)| server.wait_until_ready())?;
+        let launches = which
+            .iter()
+            .map(|counterpart| counterpart.launch(cache, data))
+            .collect::<Result<Vec<_>>>()?;
+        let spawn = |(which, launch): (&Counterpart, Launch)| {
+            Ok((*which, Server::spawn(launch, lifetime)?))
+        };
+        let mut servers = which
+            .iter()
+            .zip(launches)
+            .map(spawn)
+            .collect::<Result<Vec<_>>>()?;
+        servers
+            .iter_mut()
+            .try_for_each(|(_, server)| server.wait_until_ready())?;
         Ok(Self { servers })
     }
 
     /// The server, if it is one of these.
     pub fn server(&mut self, wanted: Counterpart) -> Option<&mut Server> {
-        self.servers.iter_mut().find(|(which, _)| *which == wanted).map(|(_, server)| server)
+        self.servers
+            .iter_mut()
+            .find(|(which, _)| *which == wanted)
+            .map(|(_, server)| server)
     }
 
     /// The variables by which tests find the servers.
     pub fn environment(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        self.servers.iter().map(|(which, server)| (which.variable(), server.address()))
+        self.servers
+            .iter()
+            .map(|(which, server)| (which.variable(), server.address()))
     }
 
     /// The arguments by which the platform finds the servers.
     pub fn arguments(&self) -> impl Iterator<Item = &str> {
-        self.servers.iter().flat_map(|(which, server)| [which.flag(), server.address()])
+        self.servers
+            .iter()
+            .flat_map(|(which, server)| [which.flag(), server.address()])
     }
 }
 
@@ -160,7 +184,9 @@ impl Counterparts {
 /// [`CounterpartError`]: the first that could not be had.
 pub fn provision_all(cache: &Cache, which: &[Counterpart]) -> Result<()> {
     let scratch = cache.scratch("provision")?;
-    which.iter().try_for_each(|counterpart| counterpart.launch(cache, scratch.path()).map(drop))
+    which
+        .iter()
+        .try_for_each(|counterpart| counterpart.launch(cache, scratch.path()).map(drop))
 }
 
 /// Turns an I/O error into one that says what was tried.

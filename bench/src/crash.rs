@@ -66,7 +66,9 @@ pub enum CrashError {
     #[error("the results are not exact; what the processes said is in {0}")]
     NotExact(String),
     /// Not everything was counted in time.
-    #[error("{0} s after the load the results do not count every order; what the processes said is in {1}")]
+    #[error(
+        "{0} s after the load the results do not count every order; what the processes said is in {1}"
+    )]
     NotCounted(u64, String),
     /// A process did not end when it was asked to, or not well.
     #[error("process {0} {1}")]
@@ -94,7 +96,13 @@ impl Args {
         let (run, address) = (run_name(), broker.address().to_owned());
         let input = format!("{ORDERS}-{run}");
         let workers = self.workers.into();
-        let job = Job { brokers: &address, run: &run, input: &input, workers, folder: folder.path() };
+        let job = Job {
+            brokers: &address,
+            run: &run,
+            input: &input,
+            workers,
+            folder: folder.path(),
+        };
         let log = generate::kafka(broker.address())?;
         println!("{}", machine::describe());
         println!("{self:?}");
@@ -102,12 +110,15 @@ impl Args {
         generate::create(&*log, job.input, PARTITIONS)?;
         let company = Company::start(&job, self.processes)?;
         let troubles = thread::scope(|scope| {
-            let load = scope.spawn(|| load::publish(&*log, job.input, self.rate, orders.records_from_now()));
+            let load = scope
+                .spawn(|| load::publish(&*log, job.input, self.rate, orders.records_from_now()));
             let troubles = Troubles::make(&self, &company, &mut broker, folder.path());
             load.join().expect("the load does not panic")?;
             troubles
         })?;
-        let outcome = self.outcome(&*log, &job, &troubles).and_then(|()| company.stop());
+        let outcome = self
+            .outcome(&*log, &job, &troubles)
+            .and_then(|()| company.stop());
         outcome.inspect_err(|_| drop(folder.keep()))
     }
 
@@ -126,7 +137,12 @@ impl Args {
         }
     }
 
-    fn outcome(&self, log: &dyn RecordLog, job: &Job<'_>, troubles: &[Trouble]) -> Result<(), CrashError> {
+    fn outcome(
+        &self,
+        log: &dyn RecordLog,
+        job: &Job<'_>,
+        troubles: &[Trouble],
+    ) -> Result<(), CrashError> {
         let (expected, malformed) = input(log, job)?;
         await_counts(log, job, &expected)?;
         let results = results(log, job)?;
@@ -134,49 +150,84 @@ impl Args {
         let counts = results.into_iter().map(|(count, _)| count).collect();
         let mut verdict: Verdict = compare(&expected, counts, window_ms());
         verdict.compare_summaries(&expected, read::all_json(log, &job.summaries())?);
-        verdict.compare_number("dead letters", malformed, read::count(log, &job.dead_letters())?);
+        verdict.compare_number(
+            "dead letters",
+            malformed,
+            read::count(log, &job.dead_letters())?,
+        );
         verdict.compare_number("orders too late", 0, read::count(log, &job.late())?);
         println!("{verdict}");
-        if verdict.is_exact() { Ok(()) } else { Err(CrashError::NotExact(job.folder.display().to_string())) }
+        if verdict.is_exact() {
+            Ok(())
+        } else {
+            Err(CrashError::NotExact(job.folder.display().to_string()))
+        }
     }
 }
 
 /// What must come out, by what the input topic really holds, and how many records of it are no orders.
 fn input(log: &dyn RecordLog, job: &Job<'_>) -> Result<(Vec<Expected>, u64), ReadError> {
     let (mut orders, mut malformed) = (Vec::new(), 0);
-    read::all(log, job.input, &mut |record| match serde_json::from_slice::<OrderCreated>(
-        record.value.unwrap_or_default(),
-    ) {
-        Ok(order) => orders.push(order),
-        Err(_) => malformed += 1,
-    })?;
+    read::all(
+        log,
+        job.input,
+        &mut |record| match serde_json::from_slice::<OrderCreated>(record.value.unwrap_or_default())
+        {
+            Ok(order) => orders.push(order),
+            Err(_) => malformed += 1,
+        },
+    )?;
     Ok((oracle::counts(orders.into_iter(), window_ms()), malformed))
 }
 
 /// The counts, each with the time at which the broker took it.
 fn results(log: &dyn RecordLog, job: &Job<'_>) -> Result<Vec<(WindowCount, u64)>, ReadError> {
     let (mut results, mut bad) = (Vec::new(), None);
-    read::all(log, &job.output(), &mut |record| match serde_json::from_slice(record.value.unwrap_or_default()) {
-        Ok(count) => results.push((count, record.log_time_ms)),
-        Err(source) => {
-            bad.get_or_insert(ReadError::Value { partition: record.partition, offset: record.offset, source });
-        }
-    })?;
+    read::all(
+        log,
+        &job.output(),
+        &mut |record| match serde_json::from_slice(record.value.unwrap_or_default()) {
+            Ok(count) => results.push((count, record.log_time_ms)),
+            Err(source) => {
+                bad.get_or_insert(ReadError::Value {
+                    partition: record.partition,
+                    offset: record.offset,
+                    source,
+                });
+            }
+        },
+    )?;
     bad.map_or(Ok(results), Err)
 }
 
 /// Waits until the newest revisions count as many orders as there are.
-fn await_counts(log: &dyn RecordLog, job: &Job<'_>, expected: &[Expected]) -> Result<(), CrashError> {
-    let (begun, wanted) = (Instant::now(), expected.iter().map(|row| row.order_count).sum::<u64>());
+fn await_counts(
+    log: &dyn RecordLog,
+    job: &Job<'_>,
+    expected: &[Expected],
+) -> Result<(), CrashError> {
+    let (begun, wanted) = (
+        Instant::now(),
+        expected.iter().map(|row| row.order_count).sum::<u64>(),
+    );
     while begun.elapsed() < COUNTED_WITHIN {
-        let counts = results(log, job)?.into_iter().map(|(count, _)| count).collect();
+        let counts = results(log, job)?
+            .into_iter()
+            .map(|(count, _)| count)
+            .collect();
         if compare(expected, counts, window_ms()).orders_counted >= wanted {
-            println!("everything is counted {:.1} s after the load", begun.elapsed().as_secs_f64());
+            println!(
+                "everything is counted {:.1} s after the load",
+                begun.elapsed().as_secs_f64()
+            );
             return Ok(());
         }
         thread::sleep(LOOK_EVERY);
     }
-    Err(CrashError::NotCounted(COUNTED_WITHIN.as_secs(), job.folder.display().to_string()))
+    Err(CrashError::NotCounted(
+        COUNTED_WITHIN.as_secs(),
+        job.folder.display().to_string(),
+    ))
 }
 
 fn window_ms() -> u64 {

@@ -79,8 +79,18 @@ impl Times {
     }
 
     fn print(&self) {
-        self.0.iter().for_each(|(what, took)| println!("{what:<58} {:>6.1} s", took.as_secs_f64()));
-        println!("{:<58} {:>6.1} s", "altogether", self.0.iter().map(|step| step.1).sum::<Duration>().as_secs_f64());
+        self.0
+            .iter()
+            .for_each(|(what, took)| println!("{what:<58} {:>6.1} s", took.as_secs_f64()));
+        println!(
+            "{:<58} {:>6.1} s",
+            "altogether",
+            self.0
+                .iter()
+                .map(|step| step.1)
+                .sum::<Duration>()
+                .as_secs_f64()
+        );
     }
 }
 
@@ -92,7 +102,8 @@ impl Args {
     pub fn run(self) -> Result<()> {
         let cache = Cache::open().map_err(EndToEndError::from)?;
         let folder = cache.scratch("drill").map_err(EndToEndError::from)?;
-        let kafka = kafka::start(&cache, &folder.path().join("kafka")).map_err(EndToEndError::from)?;
+        let kafka =
+            kafka::start(&cache, &folder.path().join("kafka")).map_err(EndToEndError::from)?;
         let log = generate::kafka(kafka.address()).map_err(EndToEndError::from)?;
         println!("{}", machine::describe());
         let doomed = World::build(&cache, folder.path().join("doomed"), kafka.address())?;
@@ -103,8 +114,13 @@ impl Args {
 fn drill(cache: &Cache, folder: &Path, doomed: World, log: &dyn RecordLog) -> Result<()> {
     let platform = doomed.start()?;
     let mut customers = Customers::sign_up(platform.shop()).map_err(EndToEndError::from)?;
-    customers.order_each(platform.shop(), 20).map_err(EndToEndError::from)?;
-    let upload = platform.shop().upload("tides.csv", "port,height\nDover,6.8\n").map_err(EndToEndError::from)?;
+    customers
+        .order_each(platform.shop(), 20)
+        .map_err(EndToEndError::from)?;
+    let upload = platform
+        .shop()
+        .upload("tides.csv", "port,height\nDover,6.8\n")
+        .map_err(EndToEndError::from)?;
     customers.wait_until_counted(platform.shop())?;
     let mut taken = Times::default();
     let backup = Backup::take(&doomed, log, folder.join("backup"), &mut taken)?;
@@ -113,13 +129,19 @@ fn drill(cache: &Cache, folder: &Path, doomed: World, log: &dyn RecordLog) -> Re
     let brokers = doomed.brokers.clone();
     let end = order_until_the_end(doomed, platform, &customers)?;
 
-    println!("platform, SQL, tables, objects and checkpoints are gone; backups and the log are left");
+    println!(
+        "platform, SQL, tables, objects and checkpoints are gone; backups and the log are left"
+    );
     let mut times = Times::default();
-    let rebuilt = times.step("empty stores", || World::build(cache, folder.join("rebuilt"), &brokers))?;
+    let rebuilt = times.step("empty stores", || {
+        World::build(cache, folder.join("rebuilt"), &brokers)
+    })?;
     backup.restore(&rebuilt, log, &mut times)?;
     let platform = times.step("platform started, healthy", || rebuilt.start())?;
     let losses = end.losses(platform.shop(), &mut customers)?;
-    customers.order_each(platform.shop(), 1).map_err(EndToEndError::from)?;
+    customers
+        .order_each(platform.shop(), 1)
+        .map_err(EndToEndError::from)?;
     platform.shop().file(&upload).map_err(EndToEndError::from)?;
     times.step("all minutes closed, the books balance", || {
         Ok(books::wait_until_balanced(platform.shop(), &customers)?)
@@ -179,15 +201,32 @@ impl End {
     /// Compares what is there with what customers know; from now on they know what is there.
     fn losses(&self, shop: &Shop, customers: &mut Customers) -> Result<Losses> {
         let stored = shop.orders().map_err(EndToEndError::from)?;
-        if let Some(lost) = customers.acknowledged.iter().find(|order| !stored.contains(order)) {
-            return Err(EndToEndError::Books(format!("{lost:?} was in the backup and is gone")).into());
+        if let Some(lost) = customers
+            .acknowledged
+            .iter()
+            .find(|order| !stored.contains(order))
+        {
+            return Err(
+                EndToEndError::Books(format!("{lost:?} was in the backup and is gone")).into(),
+            );
         }
-        let lost = self.acknowledged.iter().filter(|(order, _)| !stored.contains(order));
-        let lost = lost.map(|(_, at)| self.at.saturating_duration_since(*at)).collect();
+        let lost = self
+            .acknowledged
+            .iter()
+            .filter(|(order, _)| !stored.contains(order));
+        let lost = lost
+            .map(|(_, at)| self.at.saturating_duration_since(*at))
+            .collect();
         customers.acknowledged = stored;
-        let left = shop.stock(&customers.product).map_err(EndToEndError::from)?;
+        let left = shop
+            .stock(&customers.product)
+            .map_err(EndToEndError::from)?;
         let stock = left.saturating_sub(STOCK - customers.sold());
-        Ok(Losses { acknowledged: self.acknowledged.len(), lost, stock })
+        Ok(Losses {
+            acknowledged: self.acknowledged.len(),
+            lost,
+            stock,
+        })
     }
 }
 
@@ -203,6 +242,9 @@ impl Losses {
         println!(
             "lost: names and addresses of those who signed up since; their orders have accounts under the old ids"
         );
-        println!("lost: products put on sale since; the stock is {} too high, which was sold since", self.stock);
+        println!(
+            "lost: products put on sale since; the stock is {} too high, which was sold since",
+            self.stock
+        );
     }
 }

@@ -101,20 +101,48 @@ impl Args {
     pub fn run(self) -> Result<()> {
         let cache = Cache::open()?;
         let folder = cache.scratch("end-to-end")?;
-        let wanted: &[Counterpart] = if self.counterparts { &Counterpart::ALL } else { &[] };
-        let mut servers = Counterparts::start(wanted, &cache, folder.path(), Lifetime::OfItsThread)?;
+        let wanted: &[Counterpart] = if self.counterparts {
+            &Counterpart::ALL
+        } else {
+            &[]
+        };
+        let mut servers =
+            Counterparts::start(wanted, &cache, folder.path(), Lifetime::OfItsThread)?;
         if self.orders_alone {
             return orders_alone::run(folder.path(), &mut servers, self.replicas, self.kills);
         }
-        let given = [("--brokers", &self.brokers), ("--mysql", &self.mysql), ("--dynamodb", &self.dynamodb)];
-        let given = given.into_iter().filter_map(|(flag, value)| value.as_deref().map(|value| [flag, value])).flatten();
-        let arguments = servers.arguments().chain(given).map(str::to_owned).collect();
-        let brokers = self.brokers.or(servers.server(Counterpart::Kafka).map(|kafka| kafka.address().to_owned()));
+        let given = [
+            ("--brokers", &self.brokers),
+            ("--mysql", &self.mysql),
+            ("--dynamodb", &self.dynamodb),
+        ];
+        let given = given
+            .into_iter()
+            .filter_map(|(flag, value)| value.as_deref().map(|value| [flag, value]))
+            .flatten();
+        let arguments = servers
+            .arguments()
+            .chain(given)
+            .map(str::to_owned)
+            .collect();
+        let brokers = self.brokers.or(servers
+            .server(Counterpart::Kafka)
+            .map(|kafka| kafka.address().to_owned()));
         let log = match brokers {
-            Some(brokers) => LogSettings::Kafka { brokers, properties: Vec::new() },
-            None => LogSettings::Embedded { folder: folder.path().join("data/log") },
+            Some(brokers) => LogSettings::Kafka {
+                brokers,
+                properties: Vec::new(),
+            },
+            None => LogSettings::Embedded {
+                folder: folder.path().join("data/log"),
+            },
         };
-        let run = Run { folder: folder.path(), arguments, log, kills: self.kills };
+        let run = Run {
+            folder: folder.path(),
+            arguments,
+            log,
+            kills: self.kills,
+        };
         run.whole(servers.server(Counterpart::Kafka))
     }
 }
@@ -153,9 +181,17 @@ impl Run<'_> {
     }
 
     fn start(&self) -> Result<Platform> {
-        let (data, log) = (Some(self.folder.join("data")), self.folder.join("platform.log"));
+        let (data, log) = (
+            Some(self.folder.join("data")),
+            self.folder.join("platform.log"),
+        );
         let (port_base, arguments) = (platform::free_port_base()?, self.arguments.clone());
-        Ok(Platform::start(Settings { data, port_base, arguments, log })?)
+        Ok(Platform::start(Settings {
+            data,
+            port_base,
+            arguments,
+            log,
+        })?)
     }
 }
 
@@ -163,13 +199,43 @@ impl Run<'_> {
 fn refusals(settings: &Settings, folder: &Path) -> Result<()> {
     let other_ports = platform::free_port_base()?;
     let log = folder.join("refused.log");
-    let ephemeral = Settings { data: None, port_base: other_ports, arguments: Vec::new(), log: log.clone() };
+    let ephemeral = Settings {
+        data: None,
+        port_base: other_ports,
+        arguments: Vec::new(),
+        log: log.clone(),
+    };
     let unreachable = ["--brokers", "127.0.0.1:1"].map(str::to_owned).to_vec();
     let wrong = [
-        ("the same folder", Settings { port_base: other_ports, log, ..settings.clone() }),
-        ("the same ports", Settings { port_base: settings.port_base, ..ephemeral.clone() }),
-        ("a bad flag", Settings { arguments: vec!["--no-such-flag".to_owned()], ..ephemeral.clone() }),
-        ("an unreachable broker", Settings { arguments: unreachable, ..ephemeral }),
+        (
+            "the same folder",
+            Settings {
+                port_base: other_ports,
+                log,
+                ..settings.clone()
+            },
+        ),
+        (
+            "the same ports",
+            Settings {
+                port_base: settings.port_base,
+                ..ephemeral.clone()
+            },
+        ),
+        (
+            "a bad flag",
+            Settings {
+                arguments: vec!["--no-such-flag".to_owned()],
+                ..ephemeral.clone()
+            },
+        ),
+        (
+            "an unreachable broker",
+            Settings {
+                arguments: unreachable,
+                ..ephemeral
+            },
+        ),
     ];
     for (what, settings) in wrong {
         println!("refused, {what}: {}", platform::refusal(&settings)?);
@@ -180,7 +246,11 @@ fn refusals(settings: &Settings, folder: &Path) -> Result<()> {
 fn start_demo(base: &str, log: &Path) -> Result<Process> {
     let log = std::fs::File::create(log)?;
     let mut script = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/test-api.sh"));
-    script.arg(base).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    script
+        .arg(base)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log);
     Ok(Process::start(script, Lifetime::OfItsThread)?)
 }
 
@@ -192,7 +262,13 @@ fn finish_demo(mut demo: Process, log: &PathBuf) -> Result<()> {
             println!("{said}");
             Ok(())
         }
-        Some(ended) => Err(EndToEndError::Demo(format!("ended with {}", ended.status), said)),
-        None => Err(EndToEndError::Demo(format!("did not end within {} s", DEMO_LIMIT.as_secs()), said)),
+        Some(ended) => Err(EndToEndError::Demo(
+            format!("ended with {}", ended.status),
+            said,
+        )),
+        None => Err(EndToEndError::Demo(
+            format!("did not end within {} s", DEMO_LIMIT.as_secs()),
+            said,
+        )),
     }
 }

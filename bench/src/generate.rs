@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use record_log::{Cleanup, Delivery, LogError, LogSettings, NewRecord, PublishError, Publisher, RecordLog, TopicSpec};
+use record_log::{
+    Cleanup, Delivery, LogError, LogSettings, NewRecord, PublishError, Publisher, RecordLog,
+    TopicSpec,
+};
 
 use crate::orders::{Made, OrderSettings, Value};
 
@@ -55,10 +58,17 @@ impl Args {
     pub fn run(self) -> Result<(), GenerateError> {
         let log = kafka(&self.brokers)?;
         let started = Instant::now();
-        let target = Target { topic: &self.topic, partitions: self.partitions, rate: self.rate };
+        let target = Target {
+            topic: &self.topic,
+            partitions: self.partitions,
+            rate: self.rate,
+        };
         publish(&*log, target, self.orders.records())?;
         let seconds = started.elapsed().as_secs_f64();
-        println!("{} records in {:?} after {seconds:.1} s", self.orders.orders, self.topic);
+        println!(
+            "{} records in {:?} after {seconds:.1} s",
+            self.orders.orders, self.topic
+        );
         Ok(())
     }
 }
@@ -68,7 +78,10 @@ impl Args {
 /// # Errors
 /// When the settings are refused.
 pub fn kafka(brokers: &str) -> Result<std::sync::Arc<dyn RecordLog>, LogError> {
-    record_log::open(&LogSettings::Kafka { brokers: brokers.to_owned(), properties: Vec::new() })
+    record_log::open(&LogSettings::Kafka {
+        brokers: brokers.to_owned(),
+        properties: Vec::new(),
+    })
 }
 
 /// Publishes the records in their order; when this returns they can be read.
@@ -101,7 +114,12 @@ pub fn publish(
 /// When the log cannot be reached.
 pub fn create(log: &dyn RecordLog, topic: &str, partitions: u32) -> Result<(), LogError> {
     let retention = Duration::from_secs(7 * 24 * 60 * 60);
-    log.ensure_topics(&[TopicSpec { name: topic.to_owned(), partitions, cleanup: Cleanup::Delete, retention }])
+    log.ensure_topics(&[TopicSpec {
+        name: topic.to_owned(),
+        partitions,
+        cleanup: Cleanup::Delete,
+        retention,
+    }])
 }
 
 /// Hands one record to the publisher; `value` is room to write it in.
@@ -114,18 +132,28 @@ pub(crate) fn send(
     value.clear();
     let value = match &made.value {
         Value::Order(order) => {
-            serde_json::to_writer(&mut *value, order).expect("an order is plain data, and a vector takes it");
+            serde_json::to_writer(&mut *value, order)
+                .expect("an order is plain data, and a vector takes it");
             Some(&**value)
         }
         Value::Malformed(bytes) => bytes.as_deref(),
     };
     let key = made.user_id.to_string();
-    publisher.send(NewRecord { topic, partition: made.partition, key: Some(key.as_bytes()), value, headers: &[] })
+    publisher.send(NewRecord {
+        topic,
+        partition: made.partition,
+        key: Some(key.as_bytes()),
+        value,
+        headers: &[],
+    })
 }
 
 /// Sleeps until the record that comes after `sent` others is due.
 pub(crate) fn wait_for_turn(started: Instant, sent: u64, rate: u32) {
-    #[allow(clippy::cast_precision_loss, reason = "a rounded microsecond does no harm")]
+    #[allow(
+        clippy::cast_precision_loss,
+        reason = "a rounded microsecond does no harm"
+    )]
     let due = Duration::from_secs_f64(sent as f64 / f64::from(rate));
     if let Some(early) = due.checked_sub(started.elapsed()) {
         std::thread::sleep(early);

@@ -62,7 +62,12 @@ impl Args {
     pub fn run(self) -> Result<(), IdleError> {
         let cache = Cache::open()?;
         let folder = cache.scratch("idle")?;
-        let servers = Counterparts::start(&Counterpart::ALL, &cache, folder.path(), Lifetime::OfItsThread)?;
+        let servers = Counterparts::start(
+            &Counterpart::ALL,
+            &cache,
+            folder.path(),
+            Lifetime::OfItsThread,
+        )?;
         let stores: Vec<_> = servers.arguments().map(str::to_owned).collect();
         println!("{}", machine::describe());
         let apart = Apart::start(folder.path(), &stores, 1)?;
@@ -73,12 +78,18 @@ impl Args {
         customers.order_each(shop, ORDERS)?;
         let (_, _) = (shop.orders()?, shop.recent()?);
         thread::sleep(self.duration);
-        print(&format!("idle again after {} orders", customers.acknowledged.len()), &apart)
+        print(
+            &format!("idle again after {} orders", customers.acknowledged.len()),
+            &apart,
+        )
     }
 }
 
 fn print(when: &str, apart: &Apart) -> Result<(), IdleError> {
-    println!("{when}, in MiB:\n{:<18} {:>9} {:>9} {:>13} {:>9}", "", "resident", "private", "proportional", "threads");
+    println!(
+        "{when}, in MiB:\n{:<18} {:>9} {:>9} {:>13} {:>9}",
+        "", "resident", "private", "proportional", "threads"
+    );
     for server in apart.servers() {
         let memory = Memory::of(server)?;
         println!(
@@ -98,7 +109,8 @@ impl Memory {
         let folder = Path::new("/proc").join(server.pid().to_string());
         let number = |file, name| {
             let text = std::fs::read_to_string(folder.join(file));
-            text.and_then(|text| number_after(&text, name)).map_err(|error| IdleError::Memory(server.name(), error))
+            text.and_then(|text| number_after(&text, name))
+                .map_err(|error| IdleError::Memory(server.name(), error))
         };
         let bytes = |name| number("smaps_rollup", name).map(|kib| kib * 1024);
         Ok(Self {
@@ -114,5 +126,10 @@ impl Memory {
 fn number_after(text: &str, name: &str) -> io::Result<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name));
     let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-    number.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("there is no number after {name}")))
+    number.ok_or_else(|| {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("there is no number after {name}"),
+        )
+    })
 }

@@ -98,15 +98,47 @@ impl Job<'_> {
     ///
     /// # Errors
     /// [`JobError::NotBuilt`], [`JobError::NotRun`].
-    pub fn start(&self, subcommand: Option<&str>, settings: &[&str], said: &str) -> Result<Process, JobError> {
+    pub fn start(
+        &self,
+        subcommand: Option<&str>,
+        settings: &[&str],
+        said: &str,
+    ) -> Result<Process, JobError> {
         let mut command = Command::new(binaries::find("order-analytics")?);
         command.args(subcommand);
-        command.args(["--brokers", self.brokers, "--input-topic", self.input, "--output-topic", &self.output()]);
-        command.args(["--summary-topic", &self.summaries(), "--dead-letter-topic", &self.dead_letters()]);
-        command.args(["--late-topic", &self.late(), "--job", self.run, "--workers", &self.workers.to_string()]);
-        command.args(["--checkpoints", &format!("file://{}", self.checkpoints().display())]).args(settings);
+        command.args([
+            "--brokers",
+            self.brokers,
+            "--input-topic",
+            self.input,
+            "--output-topic",
+            &self.output(),
+        ]);
+        command.args([
+            "--summary-topic",
+            &self.summaries(),
+            "--dead-letter-topic",
+            &self.dead_letters(),
+        ]);
+        command.args([
+            "--late-topic",
+            &self.late(),
+            "--job",
+            self.run,
+            "--workers",
+            &self.workers.to_string(),
+        ]);
+        command
+            .args([
+                "--checkpoints",
+                &format!("file://{}", self.checkpoints().display()),
+            ])
+            .args(settings);
         let log = File::create(self.folder.join(said))?;
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
         Ok(Process::start(command, Lifetime::OfItsThread)?)
     }
 
@@ -131,5 +163,9 @@ impl Job<'_> {
 
 /// A name for one run that no other run has.
 pub fn run_name() -> String {
-    format!("bench-{}-{}", std::process::id(), events::Timestamp::now().as_ms())
+    format!(
+        "bench-{}-{}",
+        std::process::id(),
+        events::Timestamp::now().as_ms()
+    )
 }

@@ -96,9 +96,22 @@ impl Args {
         println!("{self:?}");
         generate::create(&*log, &input, self.partitions)?;
         let (brokers, workers) = (broker.address(), self.workers);
-        let job = Job { brokers, run: &run, input: &input, workers, folder: folder.path() };
-        let (window, disorder) = (format!("{}ms", self.window.as_millis()), format!("{}ms", self.disorder.as_millis()));
-        let mut process = job.start(None, &["--window", &window, "--disorder", &disorder], "order-analytics.log")?;
+        let job = Job {
+            brokers,
+            run: &run,
+            input: &input,
+            workers,
+            folder: folder.path(),
+        };
+        let (window, disorder) = (
+            format!("{}ms", self.window.as_millis()),
+            format!("{}ms", self.disorder.as_millis()),
+        );
+        let mut process = job.start(
+            None,
+            &["--window", &window, "--disorder", &disorder],
+            "order-analytics.log",
+        )?;
         let seen = thread::scope(|scope| {
             let load = scope.spawn(|| self.load(&*log, &input));
             let seen = self.watch(&*log, &job.output());
@@ -106,7 +119,11 @@ impl Args {
             seen
         })?;
         let ended = process.kill()?;
-        println!("order-analytics: {:.1} CPU-s in {:.1} s", ended.cpu.as_secs_f64(), ended.wall.as_secs_f64());
+        println!(
+            "order-analytics: {:.1} CPU-s in {:.1} s",
+            ended.cpu.as_secs_f64(),
+            ended.wall.as_secs_f64()
+        );
         self.report(&seen)
     }
 
@@ -125,7 +142,11 @@ impl Args {
         };
         generate::publish(
             log,
-            Target { topic, partitions: self.partitions, rate: Some(self.rate) },
+            Target {
+                topic,
+                partitions: self.partitions,
+                rate: Some(self.rate),
+            },
             orders.records_from_now(),
         )
     }
@@ -133,7 +154,12 @@ impl Args {
     /// Reads results as they come, for as long as the load lasts.
     fn watch(&self, log: &dyn RecordLog, topic: &str) -> Result<Vec<Seen>, LatencyError> {
         let partitions = await_topic(log, topic)?;
-        let mut reader = log.reader(topic, &(0..partitions).map(|partition| (partition, 0)).collect::<Vec<_>>())?;
+        let mut reader = log.reader(
+            topic,
+            &(0..partitions)
+                .map(|partition| (partition, 0))
+                .collect::<Vec<_>>(),
+        )?;
         let signal = Signal::default();
         reader.on_readable(signal.wake());
         let (begun, mut seen, mut bad) = (Instant::now(), Vec::new(), None);
@@ -159,16 +185,29 @@ impl Args {
     fn seen(&self, value: &[u8]) -> Result<Option<Seen>, serde_json::Error> {
         let count: WindowCount = serde_json::from_slice(value)?;
         let window_end_ms = count.window_end.as_ms();
-        let delay_ms = Timestamp::now().as_ms().saturating_sub(window_end_ms + millis(self.disorder));
-        Ok((count.revision == 0).then_some(Seen { window_end_ms, delay_ms }))
+        let delay_ms = Timestamp::now()
+            .as_ms()
+            .saturating_sub(window_end_ms + millis(self.disorder));
+        Ok((count.revision == 0).then_some(Seen {
+            window_end_ms,
+            delay_ms,
+        }))
     }
 
     fn report(&self, seen: &[Seen]) -> Result<(), LatencyError> {
-        let first_ms = seen.iter().map(|seen| seen.window_end_ms).min().unwrap_or(0);
-        let measured = seen.iter().filter(|seen| seen.window_end_ms > first_ms + millis(WARM_UP));
+        let first_ms = seen
+            .iter()
+            .map(|seen| seen.window_end_ms)
+            .min()
+            .unwrap_or(0);
+        let measured = seen
+            .iter()
+            .filter(|seen| seen.window_end_ms > first_ms + millis(WARM_UP));
         let mut delays: Vec<u64> = measured.map(|seen| seen.delay_ms).collect();
         delays.sort_unstable();
-        let at = |share: usize| delays.get((delays.len() * share / 1000).min(delays.len().saturating_sub(1)));
+        let at = |share: usize| {
+            delays.get((delays.len() * share / 1000).min(delays.len().saturating_sub(1)))
+        };
         match (at(500), at(990), at(1000)) {
             (Some(median), Some(p99), Some(most)) => {
                 println!(
@@ -187,7 +226,9 @@ fn await_topic(log: &dyn RecordLog, topic: &str) -> Result<u32, LogError> {
     let begun = Instant::now();
     loop {
         match log.partitions(topic) {
-            Err(LogError::UnknownTopic(_)) if begun.elapsed() < TOPIC_WITHIN => thread::sleep(LOOK_EVERY),
+            Err(LogError::UnknownTopic(_)) if begun.elapsed() < TOPIC_WITHIN => {
+                thread::sleep(LOOK_EVERY)
+            }
             answer => return answer,
         }
     }

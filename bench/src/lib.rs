@@ -5,7 +5,10 @@
 //! also what tests of other shapes use: a real Kafka is [`counterparts::kafka`], a million orders is [`orders`], what
 //! must come out of them is [`oracle`].
 
-#![allow(clippy::print_stdout, reason = "the harness talks to people on standard output")]
+#![allow(
+    clippy::print_stdout,
+    reason = "the harness talks to people on standard output"
+)]
 
 pub mod apart;
 pub mod binaries;

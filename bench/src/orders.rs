@@ -84,7 +84,13 @@ impl OrderSettings {
     /// The same records as of the moment at which the first is asked for, whose event time it is.
     pub fn records_from_now(&self) -> impl Iterator<Item = Made> + use<> {
         let settings = self.clone();
-        std::iter::once(()).flat_map(move |()| Self { start: Timestamp::now(), ..settings.clone() }.records())
+        std::iter::once(()).flat_map(move |()| {
+            Self {
+                start: Timestamp::now(),
+                ..settings.clone()
+            }
+            .records()
+        })
     }
 
     /// The orders among the records.
@@ -111,26 +117,46 @@ struct Maker {
 impl Maker {
     fn new(settings: OrderSettings) -> Self {
         let mut random = Xoshiro256PlusPlus::seed_from_u64(settings.seed);
-        let catalogue =
-            (0..200).map(|_| Product { id: random_id(&mut random), price_cents: random.random_range(99..20_000) });
+        let catalogue = (0..200).map(|_| Product {
+            id: random_id(&mut random),
+            price_cents: random.random_range(99..20_000),
+        });
         let catalogue = catalogue.collect();
         #[allow(clippy::cast_precision_loss, reason = "users are far fewer than 2^53")]
-        let zipf = Zipf::new(settings.users as f64, 1.1).expect("there is a user, and the exponent is positive");
-        Self { settings, random, zipf, catalogue }
+        let zipf = Zipf::new(settings.users as f64, 1.1)
+            .expect("there is a user, and the exponent is positive");
+        Self {
+            settings,
+            random,
+            zipf,
+            catalogue,
+        }
     }
 
     fn make(&mut self, number: u64) -> Made {
         let user_id = self.user();
         let order = self.order(number, user_id);
         let malformed = self.random.random_bool(self.settings.malformed);
-        let value = if malformed { Value::Malformed(self.spoil(&order)) } else { Value::Order(order) };
-        Made { user_id, partition: None, value }
+        let value = if malformed {
+            Value::Malformed(self.spoil(&order))
+        } else {
+            Value::Order(order)
+        };
+        Made {
+            user_id,
+            partition: None,
+            value,
+        }
     }
 
     fn user(&mut self) -> u64 {
         match self.settings.spread {
             Spread::Uniform => self.random.random_range(1..=self.settings.users),
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and users")]
+            #[allow(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "between 1 and users"
+            )]
             Spread::Zipf => self.zipf.sample(&mut self.random) as u64,
         }
     }
@@ -143,7 +169,10 @@ impl Maker {
             event_type: ORDER_CREATED.to_owned(),
             order_id: number + 1,
             user_id,
-            total_cents: items.iter().map(|item| u64::from(item.quantity) * item.unit_price_cents).sum(),
+            total_cents: items
+                .iter()
+                .map(|item| u64::from(item.quantity) * item.unit_price_cents)
+                .sum(),
             currency: "USD".to_owned(),
             items,
             created_at: self.event_time(number),
@@ -153,7 +182,11 @@ impl Maker {
     fn item(&mut self) -> OrderItem {
         let product = &self.catalogue[self.random.random_range(0..self.catalogue.len())];
         let quantity = self.random.random_range(1..=5);
-        OrderItem { product_id: product.id, quantity, unit_price_cents: product.price_cents }
+        OrderItem {
+            product_id: product.id,
+            quantity,
+            unit_price_cents: product.price_cents,
+        }
     }
 
     fn event_time(&mut self, number: u64) -> Timestamp {
@@ -163,9 +196,12 @@ impl Maker {
             self.random.random_range(180_000..600_000)
         } else {
             // The first orders have nothing to lie behind.
-            self.random.random_range(0..=whole_ms(self.settings.disorder)).min(newest - start)
+            self.random
+                .random_range(0..=whole_ms(self.settings.disorder))
+                .min(newest - start)
         };
-        Timestamp::from_ms(newest.saturating_sub(behind)).expect("start and span are within what RFC 3339 can write")
+        Timestamp::from_ms(newest.saturating_sub(behind))
+            .expect("start and span are within what RFC 3339 can write")
     }
 
     /// A record as a broken producer would send it. What makes it unreadable is what the job must read.
@@ -178,7 +214,10 @@ impl Maker {
             2 => Some(text.as_bytes()[..text.len() / 2].to_vec()),
             3 => Some(vec![0xff; 16]),
             4 => Some(text.replace(&user, "\"user_id\":\"somebody\"").into_bytes()),
-            _ => Some(text.replace(&order.created_at.to_string(), "2025-13-32T25:61:61Z").into_bytes()),
+            _ => Some(
+                text.replace(&order.created_at.to_string(), "2025-13-32T25:61:61Z")
+                    .into_bytes(),
+            ),
         }
     }
 }

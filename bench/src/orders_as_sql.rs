@@ -48,9 +48,15 @@ impl Args {
     /// # Errors
     /// [`OrdersAsSqlError`].
     pub fn run(self) -> Result<(), OrdersAsSqlError> {
-        let settings = LogSettings::Kafka { brokers: self.brokers, properties: self.properties };
+        let settings = LogSettings::Kafka {
+            brokers: self.brokers,
+            properties: self.properties,
+        };
         let log = record_log::open(&settings).map_err(ReadError::from)?;
-        Ok(io::Write::write_all(&mut io::stdout(), of(&*log)?.as_bytes())?)
+        Ok(io::Write::write_all(
+            &mut io::stdout(),
+            of(&*log)?.as_bytes(),
+        )?)
     }
 }
 
@@ -70,19 +76,35 @@ pub fn of(log: &dyn RecordLog) -> Result<String, ReadError> {
 /// Pure: what restores these orders.
 pub fn statements(orders: &[OrderCreated]) -> String {
     let mut sql = String::from("SET NAMES utf8mb4;\nSTART TRANSACTION;\n");
-    let mut users: Vec<_> = orders.iter().map(|order| (order.user_id, order.created_at.as_ms())).collect();
+    let mut users: Vec<_> = orders
+        .iter()
+        .map(|order| (order.user_id, order.created_at.as_ms()))
+        .collect();
     users.sort_unstable();
     users.dedup_by_key(|(user, _)| *user);
-    let user = |(id, ms): &(u64, u64)| format!("({id}, 'Restored user {id}', 'restored-{id}@invalid', {ms})");
-    insert(&mut sql, "users (id, name, email, created_at_ms)", "id", users.iter().map(user));
+    let user = |(id, ms): &(u64, u64)| {
+        format!("({id}, 'Restored user {id}', 'restored-{id}@invalid', {ms})")
+    };
+    insert(
+        &mut sql,
+        "users (id, name, email, created_at_ms)",
+        "id",
+        users.iter().map(user),
+    );
     let columns = "orders (id, user_id, status, total_cents, currency, reservation_key, created_at_ms, updated_at_ms)";
     insert(&mut sql, columns, "id", orders.iter().map(order_row));
     let columns = "order_items (order_id, line, product_id, quantity, unit_price_cents)";
-    insert(&mut sql, columns, "order_id", orders.iter().flat_map(item_rows));
+    insert(
+        &mut sql,
+        columns,
+        "order_id",
+        orders.iter().flat_map(item_rows),
+    );
     for events in orders.chunks(ROWS) {
         let ids = list(events.iter().map(|order| text(order.event_id)));
-        let batches =
-            format!("DELETE FROM outbox_batches WHERE outbox_seq IN (SELECT seq FROM outbox WHERE id IN ({ids}));");
+        let batches = format!(
+            "DELETE FROM outbox_batches WHERE outbox_seq IN (SELECT seq FROM outbox WHERE id IN ({ids}));"
+        );
         sql += &format!("{batches}\nDELETE FROM outbox WHERE id IN ({ids});\n");
     }
     sql + "COMMIT;\n"
@@ -90,15 +112,27 @@ pub fn statements(orders: &[OrderCreated]) -> String {
 
 /// A reservation of its own stands for the lost one: that of an order is in no event.
 fn order_row(order: &OrderCreated) -> String {
-    let OrderCreated { order_id, user_id, total_cents, .. } = order;
-    let (currency, event, ms) = (text(&order.currency), text(order.event_id), order.created_at.as_ms());
+    let OrderCreated {
+        order_id,
+        user_id,
+        total_cents,
+        ..
+    } = order;
+    let (currency, event, ms) = (
+        text(&order.currency),
+        text(order.event_id),
+        order.created_at.as_ms(),
+    );
     format!("({order_id}, {user_id}, 'pending', {total_cents}, {currency}, {event}, {ms}, {ms})")
 }
 
 fn item_rows(order: &OrderCreated) -> impl Iterator<Item = String> {
     order.items.iter().enumerate().map(|(line, item)| {
         let product = text(item.product_id);
-        format!("({}, {line}, {product}, {}, {})", order.order_id, item.quantity, item.unit_price_cents)
+        format!(
+            "({}, {line}, {product}, {}, {})",
+            order.order_id, item.quantity, item.unit_price_cents
+        )
     })
 }
 
@@ -107,8 +141,11 @@ fn insert(sql: &mut String, columns: &str, key: &str, rows: impl Iterator<Item =
     let rows: Vec<String> = rows.collect();
     for rows in rows.chunks(ROWS) {
         let rows = rows.join(",\n  ");
-        writeln!(sql, "INSERT INTO {columns} VALUES\n  {rows}\n  ON DUPLICATE KEY UPDATE {key} = {key};")
-            .expect("a string takes everything");
+        writeln!(
+            sql,
+            "INSERT INTO {columns} VALUES\n  {rows}\n  ON DUPLICATE KEY UPDATE {key} = {key};"
+        )
+        .expect("a string takes everything");
     }
 }
 
@@ -118,7 +155,10 @@ fn list(items: impl Iterator<Item = String>) -> String {
 
 /// A literal. Events come from the log, so they are not trusted to be without quotes.
 fn text(value: impl Display) -> String {
-    format!("'{}'", value.to_string().replace('\\', "\\\\").replace('\'', "''"))
+    format!(
+        "'{}'",
+        value.to_string().replace('\\', "\\\\").replace('\'', "''")
+    )
 }
 
 #[cfg(test)]
@@ -148,6 +188,9 @@ mod tests {
 
     #[test]
     fn a_topic_without_orders_becomes_a_transaction_that_does_nothing() {
-        assert_eq!(statements(&[]), "SET NAMES utf8mb4;\nSTART TRANSACTION;\nCOMMIT;\n");
+        assert_eq!(
+            statements(&[]),
+            "SET NAMES utf8mb4;\nSTART TRANSACTION;\nCOMMIT;\n"
+        );
     }
 }

@@ -72,22 +72,34 @@ impl Platform {
     /// # Errors
     /// [`PlatformError`].
     pub fn start(settings: Settings) -> Result<Self, PlatformError> {
-        let log = OpenOptions::new().create(true).append(true).open(&settings.log)?;
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&settings.log)?;
         let mut command = command(&settings)?;
         command.stdout(log.try_clone()?).stderr(log);
         let started = Instant::now();
         let process = Process::start(command, Lifetime::OfItsThread)?;
         let shop = Shop::at(format!("http://127.0.0.1:{}", settings.port_base))?;
-        let mut platform = Self { settings, process, shop };
+        let mut platform = Self {
+            settings,
+            process,
+            shop,
+        };
         while !platform.shop.is_healthy() {
             if let Some(ended) = platform.process.wait_for(Duration::from_millis(20))? {
                 return Err(platform.misbehaved(format!("ended with {}", ended.status)));
             }
             if started.elapsed() > START_LIMIT {
-                return Err(platform.misbehaved(format!("was not healthy after {} s", START_LIMIT.as_secs())));
+                return Err(platform
+                    .misbehaved(format!("was not healthy after {} s", START_LIMIT.as_secs())));
             }
         }
-        println!("platform: healthy after {:.1} s on {}", started.elapsed().as_secs_f64(), platform.base());
+        println!(
+            "platform: healthy after {:.1} s on {}",
+            started.elapsed().as_secs_f64(),
+            platform.base()
+        );
         Ok(platform)
     }
 
@@ -123,13 +135,20 @@ impl Platform {
         self.process.interrupt();
         match self.process.wait_for(STOP_LIMIT)? {
             Some(ended) if ended.status.success() => Ok(ended),
-            Some(ended) => Err(self.misbehaved(format!("ended with {} after Ctrl-C", ended.status))),
-            None => Err(self.misbehaved(format!("still ran {} s after Ctrl-C", STOP_LIMIT.as_secs()))),
+            Some(ended) => {
+                Err(self.misbehaved(format!("ended with {} after Ctrl-C", ended.status)))
+            }
+            None => {
+                Err(self.misbehaved(format!("still ran {} s after Ctrl-C", STOP_LIMIT.as_secs())))
+            }
         }
     }
 
     fn misbehaved(&self, what: String) -> PlatformError {
-        PlatformError::Misbehaved { what, said: read(&self.settings.log) }
+        PlatformError::Misbehaved {
+            what,
+            said: read(&self.settings.log),
+        }
     }
 }
 
@@ -139,13 +158,25 @@ impl Platform {
 /// [`PlatformError::Misbehaved`] when it runs, or hides the reason, or ends as if all were well.
 pub fn refusal(settings: &Settings) -> Result<String, PlatformError> {
     let mut command = command(settings)?;
-    command.stdout(Stdio::null()).stderr(File::create(&settings.log)?);
+    command
+        .stdout(Stdio::null())
+        .stderr(File::create(&settings.log)?);
     let mut process = Process::start(command, Lifetime::OfItsThread)?;
     let ended = process.wait_for(REFUSAL_LIMIT)?;
     let said = read(&settings.log);
-    let misbehaved = |what: String| Err(PlatformError::Misbehaved { what, said: said.clone() });
+    let misbehaved = |what: String| {
+        Err(PlatformError::Misbehaved {
+            what,
+            said: said.clone(),
+        })
+    };
     match ended {
-        None => return misbehaved(format!("did not refuse within {} s", REFUSAL_LIMIT.as_secs())),
+        None => {
+            return misbehaved(format!(
+                "did not refuse within {} s",
+                REFUSAL_LIMIT.as_secs()
+            ));
+        }
         Some(ended) if ended.status.code().is_none_or(|code| code == 0) => {
             return misbehaved(format!("ended with {} in place of an error", ended.status));
         }
@@ -161,7 +192,10 @@ pub fn refusal(settings: &Settings) -> Result<String, PlatformError> {
 
 fn command(settings: &Settings) -> Result<Command, PlatformError> {
     let mut command = Command::new(binaries::find("platform")?);
-    command.args(["--port-base", &settings.port_base.to_string()]).args(&settings.arguments).stdin(Stdio::null());
+    command
+        .args(["--port-base", &settings.port_base.to_string()])
+        .args(&settings.arguments)
+        .stdin(Stdio::null());
     match &settings.data {
         Some(folder) => command.arg("--data").arg(folder),
         None => command.arg("--ephemeral"),
@@ -181,7 +215,14 @@ pub fn free_port_base() -> io::Result<u16> {
     // Different processes look from different places, and below the ports that the system gives to clients.
     let first = 10_000 + u16::try_from(std::process::id() % 1_000).expect("less than 1,000") * 20;
     let is_free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
-    let mut bases = (first..30_000).chain(10_000..first).step_by(usize::from(PORTS));
+    let mut bases = (first..30_000)
+        .chain(10_000..first)
+        .step_by(usize::from(PORTS));
     let free = bases.find(|base| (*base..base + PORTS).all(is_free));
-    free.ok_or_else(|| io::Error::new(io::ErrorKind::AddrInUse, "no eight neighbouring ports are free"))
+    free.ok_or_else(|| {
+        io::Error::new(
+            io::ErrorKind::AddrInUse,
+            "no eight neighbouring ports are free",
+        )
+    })
 }

@@ -94,9 +94,20 @@ impl Args {
     pub fn run(self) -> Result<(), PressureError> {
         let cache = Cache::open()?;
         println!("{}", machine::describe());
-        println!("{:<10} {:>12} {:>8} {:>12} {:>9}", "case", "orders", "wall s", "CPU-s/1 M", "peak MiB");
-        let measured = self.cases.iter().map(|case| self.measure(*case, &cache)).collect::<Result<Vec<_>, _>>()?;
-        if measured.iter().all(Verdict::is_exact) { Ok(()) } else { Err(PressureError::NotExact) }
+        println!(
+            "{:<10} {:>12} {:>8} {:>12} {:>9}",
+            "case", "orders", "wall s", "CPU-s/1 M", "peak MiB"
+        );
+        let measured = self
+            .cases
+            .iter()
+            .map(|case| self.measure(*case, &cache))
+            .collect::<Result<Vec<_>, _>>()?;
+        if measured.iter().all(Verdict::is_exact) {
+            Ok(())
+        } else {
+            Err(PressureError::NotExact)
+        }
     }
 
     /// Every case has a broker of its own: a backlog fills the disk.
@@ -107,9 +118,22 @@ impl Args {
         let run = run_name();
         let input = format!("{ORDERS}-{run}");
         let backlog = Backlog::of(case, self.orders, self.users);
-        generate::publish(&*log, Target { topic: &input, partitions: PARTITIONS, rate: None }, backlog.records())?;
-        let job =
-            Job { brokers: broker.address(), run: &run, input: &input, workers: self.workers, folder: folder.path() };
+        generate::publish(
+            &*log,
+            Target {
+                topic: &input,
+                partitions: PARTITIONS,
+                rate: None,
+            },
+            backlog.records(),
+        )?;
+        let job = Job {
+            brokers: broker.address(),
+            run: &run,
+            input: &input,
+            workers: self.workers,
+            folder: folder.path(),
+        };
         let ended = match case {
             Case::Stalled => self.run_stalled(&*log, &job, cache)?,
             _ => job.run_to_end(&[])?,
@@ -126,7 +150,12 @@ impl Args {
 
     /// The broker lets each producer write a byte a second, which is a batch every ten seconds or so. So it was before the
     /// job began, for a job is soon done.
-    fn run_stalled(&self, log: &dyn RecordLog, job: &Job<'_>, cache: &Cache) -> Result<Ended, PressureError> {
+    fn run_stalled(
+        &self,
+        log: &dyn RecordLog,
+        job: &Job<'_>,
+        cache: &Cache,
+    ) -> Result<Ended, PressureError> {
         kafka::limit_producers(cache, job.brokers, Some(1))?;
         std::thread::scope(|scope| {
             let running = scope.spawn(|| job.run_to_end(&[]));
@@ -134,8 +163,16 @@ impl Args {
             let (passed, has_ended) = (read::count(log, &job.output())?, running.is_finished());
             kafka::limit_producers(cache, job.brokers, None)?;
             let ended = running.join().expect("running a child does not panic")?;
-            println!("{:<10} the sink took {passed} results in {} s", "", self.stall.as_secs());
-            if has_ended { Err(PressureError::NotStalled) } else { Ok(ended) }
+            println!(
+                "{:<10} the sink took {passed} results in {} s",
+                "",
+                self.stall.as_secs()
+            );
+            if has_ended {
+                Err(PressureError::NotStalled)
+            } else {
+                Ok(ended)
+            }
         })
     }
 }
@@ -149,7 +186,11 @@ struct Backlog {
 
 impl Backlog {
     fn of(case: Case, orders: u64, users: u64) -> Self {
-        let behind = if case == Case::Behind { orders / u64::from(PARTITIONS) } else { 0 };
+        let behind = if case == Case::Behind {
+            orders / u64::from(PARTITIONS)
+        } else {
+            0
+        };
         let settings = |orders, start_ms, seed| OrderSettings {
             orders,
             users,
@@ -161,13 +202,22 @@ impl Backlog {
             malformed: 0.0,
             seed,
         };
-        Self { case, most: settings(orders - behind, START_MS, 1), behind: settings(behind, START_MS - DAY_MS, 2) }
+        Self {
+            case,
+            most: settings(orders - behind, START_MS, 1),
+            behind: settings(behind, START_MS - DAY_MS, 2),
+        }
     }
 
     fn records(&self) -> impl Iterator<Item = Made> {
-        let placed =
-            (0..).zip(self.most.records()).map(|(number, made)| Made { partition: self.place(number), ..made });
-        placed.chain(self.behind.records().map(|made| Made { partition: Some(ODD), ..made }))
+        let placed = (0..).zip(self.most.records()).map(|(number, made)| Made {
+            partition: self.place(number),
+            ..made
+        });
+        placed.chain(self.behind.records().map(|made| Made {
+            partition: Some(ODD),
+            ..made
+        }))
     }
 
     /// The partition of the record with this number; its key says when none.
@@ -188,7 +238,9 @@ impl Backlog {
 
 #[allow(clippy::cast_precision_loss, reason = "orders are far fewer than 2^53")]
 fn report(case: Case, orders: u64, ended: &Ended) {
-    let name = case.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
+    let name = case
+        .to_possible_value()
+        .map_or_else(String::new, |value| value.get_name().to_owned());
     let per_million = ended.cpu.as_secs_f64() / orders as f64 * 1e6;
     println!(
         "{name:<10} {orders:>12} {:>8.1} {per_million:>12.2} {:>9.0}",

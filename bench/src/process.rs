@@ -65,7 +65,12 @@ impl Process {
             unsafe { command.pre_exec(die_with_parent) };
         }
         let pid = libc::pid_t::try_from(command.spawn()?.id()).expect("a pid fits pid_t");
-        Ok(Self { pid, started: Instant::now(), ended: None, released: false })
+        Ok(Self {
+            pid,
+            started: Instant::now(),
+            ended: None,
+            released: false,
+        })
     }
 
     /// The process id, which is also the id of its group.
@@ -153,7 +158,9 @@ pub fn usage_of_group(pid: i32) -> io::Result<Usage> {
     for entry in std::fs::read_dir("/proc")? {
         let folder = entry?.path();
         // What ends meanwhile is not there to be read.
-        let Ok(stat) = std::fs::read_to_string(folder.join("stat")) else { continue };
+        let Ok(stat) = std::fs::read_to_string(folder.join("stat")) else {
+            continue;
+        };
         if let Some((group, ticks)) = group_and_ticks(&stat)
             && group == pid
         {
@@ -181,7 +188,9 @@ fn ticks_per_second() -> f64 {
 fn peak_rss_bytes(folder: &Path) -> u64 {
     let status = std::fs::read_to_string(folder.join("status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
+    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok())
+        .unwrap_or(0)
+        * 1024
 }
 
 fn die_with_parent() -> io::Result<()> {

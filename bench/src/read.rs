@@ -75,9 +75,16 @@ impl Args {
 ///
 /// # Errors
 /// [`ReadError`].
-pub fn all(log: &dyn RecordLog, topic: &str, each: &mut dyn FnMut(Record<'_>)) -> Result<u64, ReadError> {
+pub fn all(
+    log: &dyn RecordLog,
+    topic: &str,
+    each: &mut dyn FnMut(Record<'_>),
+) -> Result<u64, ReadError> {
     let ranges = log.offsets(topic)?;
-    let from: Vec<_> = (0..).zip(&ranges).map(|(partition, range)| (partition, range.start)).collect();
+    let from: Vec<_> = (0..)
+        .zip(&ranges)
+        .map(|(partition, range)| (partition, range.start))
+        .collect();
     let mut reader = log.reader(topic, &from)?;
     let signal = Signal::default();
     reader.on_readable(signal.wake());
@@ -99,7 +106,11 @@ fn partition_to_end(
     while next_offset < range.end {
         let polled = reader.poll(partition, RECORDS_PER_POLL, each)?;
         count += polled.records as u64;
-        next_offset = if polled.at_end { range.end } else { polled.next_offset };
+        next_offset = if polled.at_end {
+            range.end
+        } else {
+            polled.next_offset
+        };
         if polled.records > 0 {
             newest = Instant::now();
         } else if newest.elapsed() > STALL_LIMIT {
@@ -126,14 +137,25 @@ pub fn count(log: &dyn RecordLog, topic: &str) -> Result<u64, ReadError> {
 ///
 /// # Errors
 /// [`ReadError::Value`] at the first that is no `T`; tombstones are none.
-pub fn all_json<T: DeserializeOwned>(log: &dyn RecordLog, topic: &str) -> Result<Vec<T>, ReadError> {
+pub fn all_json<T: DeserializeOwned>(
+    log: &dyn RecordLog,
+    topic: &str,
+) -> Result<Vec<T>, ReadError> {
     let mut values = Vec::new();
     let mut bad = None;
-    all(log, topic, &mut |record| match serde_json::from_slice(record.value.unwrap_or_default()) {
-        Ok(value) => values.push(value),
-        Err(source) => {
-            bad.get_or_insert(ReadError::Value { partition: record.partition, offset: record.offset, source });
-        }
-    })?;
+    all(
+        log,
+        topic,
+        &mut |record| match serde_json::from_slice(record.value.unwrap_or_default()) {
+            Ok(value) => values.push(value),
+            Err(source) => {
+                bad.get_or_insert(ReadError::Value {
+                    partition: record.partition,
+                    offset: record.offset,
+                    source,
+                });
+            }
+        },
+    )?;
     bad.map_or(Ok(values), Err)
 }

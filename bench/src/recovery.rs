@@ -77,10 +77,24 @@ impl Args {
             seed: 1,
         };
         let log = generate::kafka(brokers)?;
-        generate::publish(&*log, Target { topic: &input, partitions: 4, rate: None }, made.records())?;
+        generate::publish(
+            &*log,
+            Target {
+                topic: &input,
+                partitions: 4,
+                rate: None,
+            },
+            made.records(),
+        )?;
         let folder = folder.join(&run);
         fs::create_dir_all(&folder)?;
-        let job = Job { brokers, run: &run, input: &input, workers: self.workers, folder: &folder };
+        let job = Job {
+            brokers,
+            run: &run,
+            input: &input,
+            workers: self.workers,
+            folder: &folder,
+        };
         job.run_to_end(&[])?;
         let size_bytes = size_of(&job.checkpoints())?;
         Ok((size_bytes, job.run_to_end(&[])?))
@@ -93,7 +107,11 @@ fn size_of(folder: &Path) -> std::io::Result<u64> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let metadata = entry.metadata()?;
-        size_bytes += if metadata.is_dir() { size_of(&entry.path())? } else { metadata.len() };
+        size_bytes += if metadata.is_dir() {
+            size_of(&entry.path())?
+        } else {
+            metadata.len()
+        };
     }
     Ok(size_bytes)
 }

@@ -94,13 +94,20 @@ impl Shop {
     /// # Errors
     /// When the system gives no random numbers or certificates to a client.
     pub fn at(base: impl Into<String>) -> Result<Self, ShopError> {
-        let client = Client::builder().timeout(Duration::from_secs(10)).no_proxy().build()?;
-        Ok(Self { base: base.into(), client })
+        let client = Client::builder()
+            .timeout(Duration::from_secs(10))
+            .no_proxy()
+            .build()?;
+        Ok(Self {
+            base: base.into(),
+            client,
+        })
     }
 
     /// Whether the gateway and everything behind it is well.
     pub fn is_healthy(&self) -> bool {
-        self.get::<Value>("/health").is_ok_and(|health| health["status"] == "ok")
+        self.get::<Value>("/health")
+            .is_ok_and(|health| health["status"] == "ok")
     }
 
     /// Whether the gateway lets requests through to an orders service that answers.
@@ -113,7 +120,8 @@ impl Shop {
     /// # Errors
     /// [`ShopError`].
     pub fn sign_up(&self, name: &str, email: &str) -> Result<u64, ShopError> {
-        let created: Created<u64> = self.post("/api/users", &json!({ "name": name, "email": email }))?;
+        let created: Created<u64> =
+            self.post("/api/users", &json!({ "name": name, "email": email }))?;
         Ok(created.id)
     }
 
@@ -133,18 +141,33 @@ impl Shop {
     /// [`ShopError`]: then it is not acknowledged, and may be stored or not.
     pub fn order(&self, user_id: u64, product_id: &str, quantity: u32) -> Result<Order, ShopError> {
         let items = json!([{ "product_id": product_id, "quantity": quantity }]);
-        self.post("/api/orders", &json!({ "user_id": user_id, "items": items }))
+        self.post(
+            "/api/orders",
+            &json!({ "user_id": user_id, "items": items }),
+        )
     }
 
     /// Places an order under a key: asked again with the same, it is the same order.
     ///
     /// # Errors
     /// [`ShopError`]: then it is not acknowledged, and may be stored or not.
-    pub fn order_once(&self, key: Uuid, user_id: u64, product_id: &str, quantity: u32) -> Result<Order, ShopError> {
+    pub fn order_once(
+        &self,
+        key: Uuid,
+        user_id: u64,
+        product_id: &str,
+        quantity: u32,
+    ) -> Result<Order, ShopError> {
         let path = "/api/orders";
         let items = json!([{ "product_id": product_id, "quantity": quantity }]);
-        let request = self.client.post(format!("{}{path}", self.base)).header("idempotency-key", key.to_string());
-        answer(path, request.json(&json!({ "user_id": user_id, "items": items })))
+        let request = self
+            .client
+            .post(format!("{}{path}", self.base))
+            .header("idempotency-key", key.to_string());
+        answer(
+            path,
+            request.json(&json!({ "user_id": user_id, "items": items })),
+        )
     }
 
     /// All orders.
@@ -186,7 +209,12 @@ impl Shop {
     /// [`ShopError`].
     pub fn upload(&self, name: &str, content: &'static str) -> Result<String, ShopError> {
         let path = format!("/api/files?name={name}");
-        let created: Created<String> = answer(&path, self.client.post(format!("{}{path}", self.base)).body(content))?;
+        let created: Created<String> = answer(
+            &path,
+            self.client
+                .post(format!("{}{path}", self.base))
+                .body(content),
+        )?;
         Ok(created.id)
     }
 
@@ -212,7 +240,9 @@ impl Shop {
         loop {
             let page: Page<T> = self.get(&format!("{path}{query}"))?;
             items.extend(page.items);
-            let Some(next) = page.next else { return Ok(items) };
+            let Some(next) = page.next else {
+                return Ok(items);
+            };
             query = format!("?limit=100&cursor={next}");
         }
     }
@@ -222,7 +252,10 @@ impl Shop {
     }
 
     fn post<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T, ShopError> {
-        answer(path, self.client.post(format!("{}{path}", self.base)).json(body))
+        answer(
+            path,
+            self.client.post(format!("{}{path}", self.base)).json(body),
+        )
     }
 }
 
@@ -232,5 +265,9 @@ fn answer<T: DeserializeOwned>(path: &str, request: RequestBuilder) -> Result<T,
     if status.is_success() {
         return Ok(answer.json()?);
     }
-    Err(ShopError::Refused { path: path.to_owned(), status: status.as_u16(), body: answer.text()? })
+    Err(ShopError::Refused {
+        path: path.to_owned(),
+        status: status.as_u16(),
+        body: answer.text()?,
+    })
 }

@@ -98,20 +98,33 @@ impl Args {
         println!("{}", machine::describe());
         self.generate(broker.address(), &topic)?;
         self.read(broker.address(), &topic)?; // warms the page cache for both
-        let flink = self.flink.then(|| Flink::prepare(&cache, folder.path())).transpose()?;
+        let flink = self
+            .flink
+            .then(|| Flink::prepare(&cache, folder.path()))
+            .transpose()?;
         let log = generate::kafka(broker.address())?;
         let mut measured = Measured::default();
-        println!("{:<16} {:>8} {:>10} {:>12} {:>9}", "", "wall s", "CPU-s", "CPU-s/1 M", "peak MiB");
+        println!(
+            "{:<16} {:>8} {:>10} {:>12} {:>9}",
+            "", "wall s", "CPU-s", "CPU-s/1 M", "peak MiB"
+        );
         for number in 0..self.runs {
             let run = format!("{name}-{number}");
-            let place = Place { brokers: broker.address(), input: &topic, folder: folder.path() };
+            let place = Place {
+                brokers: broker.address(),
+                input: &topic,
+                folder: folder.path(),
+            };
             self.turn(&run, &place, flink.as_ref(), &*log, &mut measured)?;
         }
         self.medians("order-analytics", &measured.jobs);
         self.medians("bare reader", &measured.readers);
         self.medians("at least once", &measured.at_least_once);
         self.medians("Apache Flink", &measured.flinks);
-        measured.outputs.iter().try_for_each(|output| self.check(&*log, output))
+        measured
+            .outputs
+            .iter()
+            .try_for_each(|output| self.check(&*log, output))
     }
 
     /// Runs everything once, one after the other.
@@ -123,16 +136,34 @@ impl Args {
         log: &dyn RecordLog,
         measured: &mut Measured,
     ) -> Result<(), ThroughputError> {
-        measured.jobs.push(self.job("order-analytics", run, place, &[], &mut measured.outputs)?);
-        measured.readers.push(self.line("bare reader", self.read(place.brokers, place.input)?));
+        measured
+            .jobs
+            .push(self.job("order-analytics", run, place, &[], &mut measured.outputs)?);
+        measured
+            .readers
+            .push(self.line("bare reader", self.read(place.brokers, place.input)?));
         if self.at_least_once {
             let (run, settings) = (format!("{run}-alo"), ["--guarantee", "at-least-once"]);
-            measured.at_least_once.push(self.job("at least once", &run, place, &settings, &mut measured.outputs)?);
+            measured.at_least_once.push(self.job(
+                "at least once",
+                &run,
+                place,
+                &settings,
+                &mut measured.outputs,
+            )?);
         }
         if let Some(flink) = flink {
             let folder = place.folder.join(run);
-            let job = Job { brokers: place.brokers, run, input: place.input, workers: self.workers, folder: &folder };
-            measured.flinks.push(self.line("Apache Flink", flink.run(log, &job)?));
+            let job = Job {
+                brokers: place.brokers,
+                run,
+                input: place.input,
+                workers: self.workers,
+                folder: &folder,
+            };
+            measured
+                .flinks
+                .push(self.line("Apache Flink", flink.run(log, &job)?));
             measured.outputs.push(Flink::output(run));
         }
         Ok(())
@@ -148,16 +179,35 @@ impl Args {
     ) -> Result<Ended, ThroughputError> {
         let folder = place.folder.join(run);
         std::fs::create_dir_all(&folder)?;
-        let job = Job { brokers: place.brokers, run, input: place.input, workers: self.workers, folder: &folder };
+        let job = Job {
+            brokers: place.brokers,
+            run,
+            input: place.input,
+            workers: self.workers,
+            folder: &folder,
+        };
         outputs.push(job.output());
         Ok(self.line(what, job.run_to_end(settings)?))
     }
 
     fn generate(&self, brokers: &str, topic: &str) -> Result<(), ThroughputError> {
-        let (orders, users, partitions) =
-            (self.orders.to_string(), self.users.to_string(), self.partitions.to_string());
-        let sizes = ["--orders", &orders, "--users", &users, "--partitions", &partitions];
-        let made = ours("generate", &[&["--brokers", brokers, "--topic", topic], &sizes[..]].concat())?;
+        let (orders, users, partitions) = (
+            self.orders.to_string(),
+            self.users.to_string(),
+            self.partitions.to_string(),
+        );
+        let sizes = [
+            "--orders",
+            &orders,
+            "--users",
+            &users,
+            "--partitions",
+            &partitions,
+        ];
+        let made = ours(
+            "generate",
+            &[&["--brokers", brokers, "--topic", topic], &sizes[..]].concat(),
+        )?;
         println!(
             "{} orders, {} users, {} partitions, generated in {:.0} s",
             orders,
@@ -169,13 +219,26 @@ impl Args {
     }
 
     fn read(&self, brokers: &str, topic: &str) -> Result<Ended, ThroughputError> {
-        ours("read", &["--brokers", brokers, "--topic", topic, "--expect", &self.orders.to_string()])
+        ours(
+            "read",
+            &[
+                "--brokers",
+                brokers,
+                "--topic",
+                topic,
+                "--expect",
+                &self.orders.to_string(),
+            ],
+        )
     }
 
     fn line(&self, what: &str, ended: Ended) -> Ended {
         let (wall, cpu) = (ended.wall.as_secs_f64(), ended.cpu.as_secs_f64());
         let each = cpu / self.millions();
-        println!("{what:<16} {wall:>8.2} {cpu:>10.2} {each:>12.3} {:>9.0}", mib(ended.peak_rss_bytes));
+        println!(
+            "{what:<16} {wall:>8.2} {cpu:>10.2} {each:>12.3} {:>9.0}",
+            mib(ended.peak_rss_bytes)
+        );
         ended
     }
 
@@ -184,7 +247,10 @@ impl Args {
             return;
         }
         let median = |value: fn(&Ended) -> f64| median(runs.iter().map(value).collect());
-        let (wall, cpu) = (median(|run| run.wall.as_secs_f64()), median(|run| run.cpu.as_secs_f64()));
+        let (wall, cpu) = (
+            median(|run| run.wall.as_secs_f64()),
+            median(|run| run.cpu.as_secs_f64()),
+        );
         println!(
             "{what}, median of {}: {:.2} CPU-s per million, {:.0} k/s, {:.0} MiB",
             runs.len(),
@@ -203,8 +269,18 @@ impl Args {
     fn check(&self, log: &dyn RecordLog, output: &str) -> Result<(), ThroughputError> {
         let counts: Vec<WindowCount> = read::all_json(log, output)?;
         let counted = counts.iter().map(|count| count.order_count).sum();
-        println!("{output}: {} results, which count {counted} orders", counts.len());
-        if counted == self.orders { Ok(()) } else { Err(ThroughputError::Counted { counted, orders: self.orders }) }
+        println!(
+            "{output}: {} results, which count {counted} orders",
+            counts.len()
+        );
+        if counted == self.orders {
+            Ok(())
+        } else {
+            Err(ThroughputError::Counted {
+                counted,
+                orders: self.orders,
+            })
+        }
     }
 }
 
@@ -228,14 +304,24 @@ struct Measured {
 /// Runs a command of this program as a child, so that it is measured alone.
 fn ours(command: &'static str, arguments: &[&str]) -> Result<Ended, ThroughputError> {
     let mut child = Command::new(std::env::current_exe()?);
-    child.arg(command).args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
+    child
+        .arg(command)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
     let ended = Process::start(child, Lifetime::OfItsThread)?.wait_for(LIMIT)?;
-    ended.filter(|ended| ended.status.success()).ok_or(ThroughputError::Part(command))
+    ended
+        .filter(|ended| ended.status.success())
+        .ok_or(ThroughputError::Part(command))
 }
 
 /// The middle value, or the mean of the two in the middle.
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
-    if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) }
+    if values.len() % 2 == 1 {
+        values[middle]
+    } else {
+        f64::midpoint(values[middle - 1], values[middle])
+    }
 }

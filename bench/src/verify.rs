@@ -94,12 +94,24 @@ impl Args {
     /// [`VerifyError::Steps`] when a step failed.
     pub fn run(self) -> Result<(), VerifyError> {
         if self.list {
-            steps::ALL.iter().for_each(|step| println!("{:<18} {}", step.name, step.about));
+            steps::ALL
+                .iter()
+                .for_each(|step| println!("{:<18} {}", step.name, step.about));
             return Ok(());
         }
-        let available = Counterpart::ALL.into_iter().filter(|which| !self.without.contains(which)).collect();
-        let context = Context { cache: Cache::open()?, available };
-        let lines: Vec<_> = steps::ALL.iter().filter(|step| self.wants(step)).map(|step| step.run(&context)).collect();
+        let available = Counterpart::ALL
+            .into_iter()
+            .filter(|which| !self.without.contains(which))
+            .collect();
+        let context = Context {
+            cache: Cache::open()?,
+            available,
+        };
+        let lines: Vec<_> = steps::ALL
+            .iter()
+            .filter(|step| self.wants(step))
+            .map(|step| step.run(&context))
+            .collect();
         report(&lines)
     }
 
@@ -110,14 +122,20 @@ impl Args {
 
 fn step_name(text: &str) -> Result<&'static str, String> {
     let found = steps::ALL.iter().find(|step| step.name == text);
-    found.map(|step| step.name).ok_or_else(|| "no such step; --list shows them".to_owned())
+    found
+        .map(|step| step.name)
+        .ok_or_else(|| "no such step; --list shows them".to_owned())
 }
 
 impl Step {
     fn run(&self, context: &Context) -> Line {
         println!("\n══ {}: {}", self.name, self.about);
         let started = Instant::now();
-        Line { name: self.name, result: (self.run)(context), took: started.elapsed() }
+        Line {
+            name: self.name,
+            result: (self.run)(context),
+            took: started.elapsed(),
+        }
     }
 }
 
@@ -133,12 +151,26 @@ fn report(lines: &[Line]) -> Result<(), VerifyError> {
         let result = match &line.result {
             Ok(Outcome::Passed) => "passed".to_owned(),
             Ok(Outcome::NotRun(why)) => format!("not run: {why}"),
-            Err(error) => format!("FAILED: {}", error.to_string().lines().next().unwrap_or_default()),
+            Err(error) => format!(
+                "FAILED: {}",
+                error.to_string().lines().next().unwrap_or_default()
+            ),
         };
-        println!("{:<18} {:>7.1}  {result}", line.name, line.took.as_secs_f64());
+        println!(
+            "{:<18} {:>7.1}  {result}",
+            line.name,
+            line.took.as_secs_f64()
+        );
     }
-    let passed = lines.iter().filter(|line| matches!(line.result, Ok(Outcome::Passed))).count();
+    let passed = lines
+        .iter()
+        .filter(|line| matches!(line.result, Ok(Outcome::Passed)))
+        .count();
     let failed = lines.iter().filter(|line| line.result.is_err()).count();
     println!("verify: {passed} passed, {failed} failed");
-    if failed == 0 { Ok(()) } else { Err(VerifyError::Steps(failed)) }
+    if failed == 0 {
+        Ok(())
+    } else {
+        Err(VerifyError::Steps(failed))
+    }
 }

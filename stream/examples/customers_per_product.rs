@@ -20,8 +20,8 @@ type Sales = (Distinct, Top<(u64, u64), 3>);
 fn customers_per_product() -> anyhow::Result<Pipeline<String, Sales>> {
     Ok(Job::new("customers-per-product")
         .source(ORDERS, |record: &Record<'_>| {
-            let order: OrderCreated =
-                serde_json::from_slice(record.value.unwrap_or_default()).map_err(Rejected::because)?;
+            let order: OrderCreated = serde_json::from_slice(record.value.unwrap_or_default())
+                .map_err(Rejected::because)?;
             Ok((order.created_at.as_ms(), order))
         })
         .window(Windows::tumbling(Duration::from_secs(300))?)
@@ -29,17 +29,27 @@ fn customers_per_product() -> anyhow::Result<Pipeline<String, Sales>> {
             let (customer, order_id) = (order.user_id, order.order_id);
             order.items.into_iter().map(move |item| {
                 let sale_cents = u64::from(item.quantity) * item.unit_price_cents;
-                (item.product_id.to_string(), (Distinct::of(&customer), Top::of((sale_cents, order_id))))
+                (
+                    item.product_id.to_string(),
+                    (Distinct::of(&customer), Top::of((sale_cents, order_id))),
+                )
             })
         })
         .sink("product-customers", |row, output| {
             let (customers, largest) = &row.aggregate;
-            let largest: Vec<String> =
-                largest.values().iter().map(|(cents, order)| format!("{cents} cents in order {order}")).collect();
+            let largest: Vec<String> = largest
+                .values()
+                .iter()
+                .map(|(cents, order)| format!("{cents} cents in order {order}"))
+                .collect();
             let (customers, largest) = (customers.estimate(), largest.join(", "));
             output.key.extend(row.key.bytes());
-            let start = Timestamp::from_ms(row.window_start).map(|start| start.to_string()).unwrap_or_default();
-            output.value.extend(format!("{start}  {}  {customers} customers, {largest}", row.key).bytes());
+            let start = Timestamp::from_ms(row.window_start)
+                .map(|start| start.to_string())
+                .unwrap_or_default();
+            output
+                .value
+                .extend(format!("{start}  {}  {customers} customers, {largest}", row.key).bytes());
         }))
 }
 

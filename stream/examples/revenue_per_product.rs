@@ -19,23 +19,36 @@ fn revenue_per_product() -> anyhow::Result<stream::Pipeline<String, (Sum, Count)
     let last_five_minutes = Windows::sliding(Duration::from_secs(300), Duration::from_secs(60))?;
     Ok(Job::new("revenue-per-product")
         .source(ORDERS, |record: &Record<'_>| {
-            let order: OrderCreated =
-                serde_json::from_slice(record.value.unwrap_or_default()).map_err(Rejected::because)?;
+            let order: OrderCreated = serde_json::from_slice(record.value.unwrap_or_default())
+                .map_err(Rejected::because)?;
             Ok((order.created_at.as_ms(), order.items))
         })
         .window(last_five_minutes)
         .aggregate(|items: Vec<OrderItem>| {
             items.into_iter().map(|item| {
-                let (revenue_cents, sold) =
-                    (u64::from(item.quantity) * item.unit_price_cents, u64::from(item.quantity));
-                (item.product_id.to_string(), (Sum(revenue_cents), Count(sold)))
+                let (revenue_cents, sold) = (
+                    u64::from(item.quantity) * item.unit_price_cents,
+                    u64::from(item.quantity),
+                );
+                (
+                    item.product_id.to_string(),
+                    (Sum(revenue_cents), Count(sold)),
+                )
             })
         })
         .sink("product-revenue", |row, output| {
             let (Sum(revenue_cents), Count(sold)) = row.aggregate;
             output.key.extend(row.key.bytes());
-            let start = Timestamp::from_ms(row.window_start).map(|start| start.to_string()).unwrap_or_default();
-            output.value.extend(format!("{start}  {}  {sold:3} sold  {revenue_cents:6} cents", row.key).bytes());
+            let start = Timestamp::from_ms(row.window_start)
+                .map(|start| start.to_string())
+                .unwrap_or_default();
+            output.value.extend(
+                format!(
+                    "{start}  {}  {sold:3} sold  {revenue_cents:6} cents",
+                    row.key
+                )
+                .bytes(),
+            );
         }))
 }
 

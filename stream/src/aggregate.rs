@@ -19,7 +19,10 @@ pub use sessions::{Session, Sessions};
 pub use top::{Tally, Top};
 
 /// What an aggregate can be made of: plain data in a total order. Whatever is that has it.
-pub trait Value: Clone + Debug + Ord + Serialize + DeserializeOwned + Send + Sync + 'static {}
+pub trait Value:
+    Clone + Debug + Ord + Serialize + DeserializeOwned + Send + Sync + 'static
+{
+}
 
 impl<V: Clone + Debug + Ord + Serialize + DeserializeOwned + Send + Sync + 'static> Value for V {}
 
@@ -128,9 +131,9 @@ where
 
 /// FNV-1a over the bytes, then mixed: for keys of one's own.
 pub fn hash_bytes(bytes: &[u8]) -> u64 {
-    let fnv = bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    let fnv = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
     mix(fnv)
 }
 

@@ -31,7 +31,11 @@ impl<K: Key, A: Aggregate> Run<K, A> {
     /// The workers of this process, as they are counted over all.
     pub(crate) fn own_workers(&self) -> Range<usize> {
         let workers = usize::from(self.settings.workers);
-        let first = workers * self.members.as_ref().map_or(0, |members| usize::from(members.process));
+        let first = workers
+            * self
+                .members
+                .as_ref()
+                .map_or(0, |members| usize::from(members.process));
         first..first + workers
     }
 
@@ -42,18 +46,44 @@ impl<K: Key, A: Aggregate> Run<K, A> {
     pub(crate) fn assign(&self, beginning: &mut Beginning) -> Result<Vec<Own<K, A>>, JobError> {
         let (boundary, peers) = (beginning.adopted.boundary, self.peers());
         let starts = self.starts(beginning.partitions, &beginning.adopted)?;
-        let ends = if self.settings.until_end { Some(self.ends()?) } else { None };
-        let windows_end = beginning.adopted.parts.iter().map(|part| part.last + self.pipeline.windows.size_ms()).max();
-        let parts = beginning.checkpoint.take().map(|checkpoint| checkpoint.parts).unwrap_or_default();
-        let parts: Vec<_> = beginning.adopted.parts.iter().map(|part| part.last).zip(parts).collect();
+        let ends = if self.settings.until_end {
+            Some(self.ends()?)
+        } else {
+            None
+        };
+        let windows_end = beginning
+            .adopted
+            .parts
+            .iter()
+            .map(|part| part.last + self.pipeline.windows.size_ms())
+            .max();
+        let parts = beginning
+            .checkpoint
+            .take()
+            .map(|checkpoint| checkpoint.parts)
+            .unwrap_or_default();
+        let parts: Vec<_> = beginning
+            .adopted
+            .parts
+            .iter()
+            .map(|part| part.last)
+            .zip(parts)
+            .collect();
         let mut owned = Vec::new();
         for worker in self.own_workers() {
-            let own = starts.iter().filter(|(id, _)| **id as usize % peers == worker).map(|(id, start)| (*id, *start));
+            let own = starts
+                .iter()
+                .filter(|(id, _)| **id as usize % peers == worker)
+                .map(|(id, start)| (*id, *start));
             let mut partitions = self.partitions(boundary, own.collect(), ends.clone())?;
             partitions.expect_windows_until(windows_end.unwrap_or(0));
             let is_own = |publisher: &mut SlotPublisher| publisher.slot as usize % peers == worker;
             let slots = beginning.slots.extract_if(.., is_own).collect();
-            owned.push(Own { partitions, restored: restored(parts.iter().skip(worker).step_by(peers))?, slots });
+            owned.push(Own {
+                partitions,
+                restored: restored(parts.iter().skip(worker).step_by(peers))?,
+                slots,
+            });
         }
         Ok(owned)
     }
@@ -64,29 +94,55 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         starts: Vec<(u32, Start)>,
         ends: Option<BTreeMap<u32, Offset>>,
     ) -> Result<Partitions<K, A>, JobError> {
-        let from: Vec<_> = starts.iter().map(|(id, start)| (*id, start.resume)).collect();
+        let from: Vec<_> = starts
+            .iter()
+            .map(|(id, start)| (*id, start.resume))
+            .collect();
         let reader = self.log.reader(&self.pipeline.topic, &from)?;
         let (windows, settings) = (self.pipeline.windows, &self.settings);
         let disorder_ms = millis(settings.disorder);
-        let intake = Intake::new(windows, millis(settings.allowed_lateness), disorder_ms, boundary, starts);
+        let intake = Intake::new(
+            windows,
+            millis(settings.allowed_lateness),
+            disorder_ms,
+            boundary,
+            starts,
+        );
         // The slowest partition must be able to read on until its watermark passes its oldest open pane.
         let needed = disorder_ms / windows.pane_ms() + 2;
         let limits = Limits {
             windows,
             max_future_skew_ms: millis(settings.max_future_skew),
-            max_open_panes: usize::from(settings.max_open_panes) + usize::try_from(needed).unwrap_or(usize::MAX / 2),
+            max_open_panes: usize::from(settings.max_open_panes)
+                + usize::try_from(needed).unwrap_or(usize::MAX / 2),
         };
-        Ok(Partitions::new(intake, reader, Arc::clone(&self.pipeline.decode), limits, ends))
+        Ok(Partitions::new(
+            intake,
+            reader,
+            Arc::clone(&self.pipeline.decode),
+            limits,
+            ends,
+        ))
     }
 
     /// Where each partition is taken up: where the checkpoint says, or at its oldest record.
-    fn starts(&self, partitions: u32, adopted: &Manifest) -> Result<BTreeMap<u32, Start>, JobError> {
+    fn starts(
+        &self,
+        partitions: u32,
+        adopted: &Manifest,
+    ) -> Result<BTreeMap<u32, Start>, JobError> {
         let ranges = self.log.offsets(&self.pipeline.topic)?;
         let range = |id: u32| ranges.get(id as usize).copied();
         let mut starts: BTreeMap<u32, Start> = BTreeMap::new();
         for id in 0..partitions {
             let oldest = range(id).map_or(0, |range| range.start);
-            starts.insert(id, Start { resume: oldest, ..Start::default() });
+            starts.insert(
+                id,
+                Start {
+                    resume: oldest,
+                    ..Start::default()
+                },
+            );
         }
         for cut in adopted.partitions.iter().filter(|cut| cut.cut > 0) {
             let held = range(cut.partition).map_or((0, 0), |range| (range.start, range.end));
@@ -104,7 +160,10 @@ impl<K: Key, A: Aggregate> Run<K, A> {
 
     fn ends(&self) -> Result<BTreeMap<u32, Offset>, LogError> {
         let ranges = self.log.offsets(&self.pipeline.topic)?;
-        Ok((0..).zip(ranges).map(|(id, range)| (id, range.end)).collect())
+        Ok((0..)
+            .zip(ranges)
+            .map(|(id, range)| (id, range.end))
+            .collect())
     }
 }
 
@@ -114,7 +173,9 @@ fn restored<'a, K: Key, A: Aggregate>(
 ) -> Result<Vec<ClosedPane<K, A>>, JobError> {
     let mut panes = Vec::new();
     for (last, part) in parts {
-        panes.extend(part::read(part, last + 1).map_err(|error| JobError::Position(error.to_string()))?);
+        panes.extend(
+            part::read(part, last + 1).map_err(|error| JobError::Position(error.to_string()))?,
+        );
     }
     Ok(panes)
 }

@@ -89,9 +89,14 @@ impl Stop {
     /// When the system does not let signals be heard.
     pub fn request_on_signals(&self) -> std::io::Result<()> {
         use tokio::signal::unix::{SignalKind, signal};
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let guard = runtime.enter();
-        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let (mut interrupt, mut terminate) = (
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+        );
         drop(guard);
         let stop = self.clone();
         let listen = move || {
@@ -100,7 +105,9 @@ impl Stop {
             });
             stop.request();
         };
-        std::thread::Builder::new().name("signals".to_owned()).spawn(listen)?;
+        std::thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(listen)?;
         Ok(())
     }
 
@@ -133,7 +140,13 @@ pub struct Attempt {
 impl Attempt {
     /// A new attempt.
     pub fn new(number: u64, runtime: Handle, metrics: Metrics, stop: Stop) -> Self {
-        Self { number, runtime, metrics, stop, failure: Mutex::new(None) }
+        Self {
+            number,
+            runtime,
+            metrics,
+            stop,
+            failure: Mutex::new(None),
+        }
     }
 
     /// Ends the attempt on all workers. The first failure is the one that is told.
@@ -155,12 +168,18 @@ impl Attempt {
 
     /// What it failed of, if it failed.
     pub fn failure(&self) -> Option<JobError> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 
     /// Ends the attempt if the thread that holds the guard panics: nobody waits for the dead.
     pub fn guard(self: &Arc<Self>, thread: &'static str) -> Guard {
-        Guard { attempt: Arc::clone(self), thread }
+        Guard {
+            attempt: Arc::clone(self),
+            thread,
+        }
     }
 
     /// Starts I/O in the background; the operator behind `activator` is scheduled when it is done.
@@ -190,7 +209,8 @@ pub struct Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.attempt.fail(JobError::Worker(format!("{} panicked", self.thread)));
+            self.attempt
+                .fail(JobError::Worker(format!("{} panicked", self.thread)));
         }
     }
 }

@@ -48,11 +48,18 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         }
     }
 
-    async fn lead(&self, members: Option<&Members>, stop: &Stop) -> Result<Option<Beginning>, JobError> {
+    async fn lead(
+        &self,
+        members: Option<&Members>,
+        stop: &Stop,
+    ) -> Result<Option<Beginning>, JobError> {
         topics::ensure(self.log.as_ref(), &self.pipeline)?;
         let until_end = self.settings.until_end;
-        let partitions = topics::await_partitions(self.log.as_ref(), &self.pipeline.topic, until_end, stop)?;
-        let Some(partitions) = partitions else { return Ok(None) };
+        let partitions =
+            topics::await_partitions(self.log.as_ref(), &self.pipeline.topic, until_end, stop)?;
+        let Some(partitions) = partitions else {
+            return Ok(None);
+        };
         let mut lead = Lead::gather(members, &self.terms()).await?;
         let number = self.store.claim_attempt().await?;
         lead.claimed(number).await?;
@@ -60,11 +67,23 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         let furthest = lead.all_fenced(furthest(&slots)).await?;
         let fingerprint = self.fingerprint();
         let checkpoint = recover::newest(&self.store, number, &fingerprint).await?;
-        let adopted = recover::adopt(checkpoint.as_ref(), number, self.pipeline.name(), &fingerprint);
+        let adopted = recover::adopt(
+            checkpoint.as_ref(),
+            number,
+            self.pipeline.name(),
+            &fingerprint,
+        );
         let adopted = recover::reconcile(adopted, furthest)?;
         self.store.create_manifest(&adopted).await?;
         let mesh = lead.begin(partitions, adopted.boundary).await?;
-        Ok(Some(Beginning { number, partitions, adopted, checkpoint, slots, mesh }))
+        Ok(Some(Beginning {
+            number,
+            partitions,
+            adopted,
+            checkpoint,
+            slots,
+            mesh,
+        }))
     }
 
     async fn follow(&self, members: &Members) -> Result<Beginning, JobError> {
@@ -72,11 +91,25 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         let number = follower.attempt;
         let slots = self.open_slots()?;
         let (partitions, boundary) = follower.fenced(furthest(&slots)).await?;
-        let published = recover::load(&self.store, ManifestId { attempt: number, boundary }).await;
+        let published = recover::load(
+            &self.store,
+            ManifestId {
+                attempt: number,
+                boundary,
+            },
+        )
+        .await;
         let checkpoint = published.map_err(|flaw| RecoverError::Unreadable(Box::new(flaw)))?;
         let mesh = Some(follower.link().await?);
         let adopted = checkpoint.manifest.clone();
-        Ok(Beginning { number, partitions, adopted, checkpoint: Some(checkpoint), slots, mesh })
+        Ok(Beginning {
+            number,
+            partitions,
+            adopted,
+            checkpoint: Some(checkpoint),
+            slots,
+            mesh,
+        })
     }
 
     /// Opens the publishers of this process's slots: that fences every earlier attempt.
@@ -85,19 +118,29 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         thread::scope(|scope| {
             let open = |slot| {
                 move || {
-                    let publisher = self.log.publisher(&format!("{job}-sink-{slot}"), delivery)?;
+                    let publisher = self
+                        .log
+                        .publisher(&format!("{job}-sink-{slot}"), delivery)?;
                     Ok(SlotPublisher { slot, publisher })
                 }
             };
             let own = self.own_workers();
-            let slots = own.flat_map(|worker| self.settings.sink_slots.of_worker(worker, self.peers()));
+            let slots =
+                own.flat_map(|worker| self.settings.sink_slots.of_worker(worker, self.peers()));
             let opening: Vec<_> = slots.map(|slot| scope.spawn(open(slot))).collect();
-            opening.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+            opening
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+                .collect()
         })
     }
 
     fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::new(&self.pipeline.topic, &self.pipeline.windows, self.settings.sink_slots)
+        Fingerprint::new(
+            &self.pipeline.topic,
+            &self.pipeline.windows,
+            self.settings.sink_slots,
+        )
     }
 
     fn terms(&self) -> Terms {
@@ -113,12 +156,18 @@ impl<K: Key, A: Aggregate> Run<K, A> {
             max_future_skew_ms: millis(settings.max_future_skew),
             guarantee: settings.guarantee,
             until_end: settings.until_end,
-            silence_limit_ms: self.members.as_ref().map_or(0, |members| millis(members.silence_limit)),
+            silence_limit_ms: self
+                .members
+                .as_ref()
+                .map_or(0, |members| millis(members.silence_limit)),
         }
     }
 }
 
 /// The furthest progress that a slot carries.
 fn furthest(slots: &[SlotPublisher]) -> Option<u64> {
-    slots.iter().filter_map(|slot| slot.publisher.progress()).max()
+    slots
+        .iter()
+        .filter_map(|slot| slot.publisher.progress())
+        .max()
 }

@@ -10,7 +10,11 @@ use tracing_subscriber::EnvFilter;
 
 /// Counts the orders of each user in windows of event time, exactly once, from Kafka to Kafka
 #[derive(Parser)]
-#[command(name = "order-analytics", version, args_conflicts_with_subcommands = true)]
+#[command(
+    name = "order-analytics",
+    version,
+    args_conflicts_with_subcommands = true
+)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Option<Command>,
@@ -32,11 +36,23 @@ pub enum Command {
 #[derive(Args)]
 pub struct CheckpointsArguments {
     /// Where checkpoints lie
-    #[arg(long, env = "TIDEMARK_CHECKPOINTS", value_name = "URL", global = true, default_value = "memory:///")]
+    #[arg(
+        long,
+        env = "TIDEMARK_CHECKPOINTS",
+        value_name = "URL",
+        global = true,
+        default_value = "memory:///"
+    )]
     pub checkpoints: String,
 
     /// The job's name
-    #[arg(long, env = "TIDEMARK_JOB", default_value = "order-analytics", value_name = "NAME", global = true)]
+    #[arg(
+        long,
+        env = "TIDEMARK_JOB",
+        default_value = "order-analytics",
+        value_name = "NAME",
+        global = true
+    )]
     pub job: String,
 
     #[command(subcommand)]
@@ -58,7 +74,12 @@ pub struct RunArguments {
     pub status_address: Option<SocketAddr>,
 
     /// What is logged: error, warn, info, debug, or by module as in `stream=debug`
-    #[arg(long, env = "TIDEMARK_LOG", default_value = "warn", value_name = "FILTER")]
+    #[arg(
+        long,
+        env = "TIDEMARK_LOG",
+        default_value = "warn",
+        value_name = "FILTER"
+    )]
     pub log: EnvFilter,
 
     #[command(flatten)]

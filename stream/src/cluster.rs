@@ -58,7 +58,12 @@ pub struct Membership {
     pub process: u16,
 
     /// Address of each process, host:port, comma separated and in order; by default ports from 5110 of this machine
-    #[arg(long, env = "TIDEMARK_HOSTS", value_delimiter = ',', value_name = "HOST:PORT")]
+    #[arg(
+        long,
+        env = "TIDEMARK_HOSTS",
+        value_delimiter = ',',
+        value_name = "HOST:PORT"
+    )]
     pub hosts: Vec<String>,
 
     /// How long a process may show no life before the attempt ends in all others and its supervisor kills it
@@ -66,11 +71,21 @@ pub struct Membership {
     pub silence_limit: Duration,
 
     /// Secret of at least 32 bytes by which the processes know each other, the same for all of them
-    #[arg(long, env = "TIDEMARK_CLUSTER_SECRET", hide_env_values = true, value_name = "SECRET")]
+    #[arg(
+        long,
+        env = "TIDEMARK_CLUSTER_SECRET",
+        hide_env_values = true,
+        value_name = "SECRET"
+    )]
     pub cluster_secret: Option<Secret>,
 
     /// File that holds the secret
-    #[arg(long, env = "TIDEMARK_CLUSTER_SECRET_FILE", value_name = "FILE", conflicts_with = "cluster_secret")]
+    #[arg(
+        long,
+        env = "TIDEMARK_CLUSTER_SECRET_FILE",
+        value_name = "FILE",
+        conflicts_with = "cluster_secret"
+    )]
     pub cluster_secret_file: Option<PathBuf>,
 
     /// Run with processes on other machines without a secret: whoever reaches the addresses can join the job and end it
@@ -183,36 +198,59 @@ impl Membership {
             ));
         }
         if self.silence_limit < LEAST_SILENCE {
-            return refuse(format!("the --silence-limit must be at least {LEAST_SILENCE:?}"));
+            return refuse(format!(
+                "the --silence-limit must be at least {LEAST_SILENCE:?}"
+            ));
         }
         if self.processes == 1 {
             return Ok(None);
         }
         let trust = self.trust();
         let trust = trust.map_err(|error| {
-            ClusterError::Membership(format!("the --cluster-secret (TIDEMARK_CLUSTER_SECRET) cannot be used: {error}"))
+            ClusterError::Membership(format!(
+                "the --cluster-secret (TIDEMARK_CLUSTER_SECRET) cannot be used: {error}"
+            ))
         })?;
         if self.hosts.is_empty() {
-            self.hosts = (0..self.processes).map(|process| format!("127.0.0.1:{}", FIRST_PORT + process)).collect();
+            self.hosts = (0..self.processes)
+                .map(|process| format!("127.0.0.1:{}", FIRST_PORT + process))
+                .collect();
         }
         if self.hosts.len() != usize::from(self.processes) {
-            return refuse(format!("{} addresses are given for {} processes", self.hosts.len(), self.processes));
+            return refuse(format!(
+                "{} addresses are given for {} processes",
+                self.hosts.len(),
+                self.processes
+            ));
         }
         let address = self.hosts[usize::from(self.process)].clone();
-        let listen = |address: &String| TcpListener::bind(address.to_socket_addrs()?.collect::<Vec<_>>().as_slice());
+        let listen = |address: &String| {
+            TcpListener::bind(address.to_socket_addrs()?.collect::<Vec<_>>().as_slice())
+        };
         let listener = listen(&address);
-        let refuse_to_listen =
-            |source| ClusterError::Listen { process: self.process, address: address.clone(), source };
+        let refuse_to_listen = |source| ClusterError::Listen {
+            process: self.process,
+            address: address.clone(),
+            source,
+        };
         let listener = listener.map_err(refuse_to_listen)?;
         if !trust.reaches(listener.local_addr().map_err(refuse_to_listen)?.ip()) {
             return refuse(beyond_reach(self.process, &address));
         }
         let members = Members::new(self.process, self.hosts, listener);
-        Ok(Some(Members { trust: Arc::new(trust), silence_limit: self.silence_limit, ..members }))
+        Ok(Some(Members {
+            trust: Arc::new(trust),
+            silence_limit: self.silence_limit,
+            ..members
+        }))
     }
 
     fn trust(&self) -> Result<Trust, SecretError> {
-        let from_file = self.cluster_secret_file.as_deref().map(Secret::read).transpose()?;
+        let from_file = self
+            .cluster_secret_file
+            .as_deref()
+            .map(Secret::read)
+            .transpose()?;
         match self.cluster_secret.as_ref().or(from_file.as_ref()) {
             Some(secret) => Trust::by(secret),
             None if self.allow_open_links => Ok(Trust::anybody()),
@@ -233,7 +271,13 @@ impl Members {
     /// Process `process` of those at `hosts`, all on this machine, with the listener that is bound to its address.
     pub fn new(process: u16, hosts: Vec<String>, listener: TcpListener) -> Self {
         let trust = Arc::new(Trust::this_machine());
-        Self { process, hosts, silence_limit: Duration::from_secs(10), trust, listener }
+        Self {
+            process,
+            hosts,
+            silence_limit: Duration::from_secs(10),
+            trust,
+            listener,
+        }
     }
 
     /// How many processes there are.
@@ -247,7 +291,11 @@ impl ClusterError {
     pub fn is_passing(&self) -> bool {
         matches!(
             self,
-            Self::Line { .. } | Self::Lost(_) | Self::Silent { .. } | Self::LeftBehind(_) | Self::PartitionsAdded
+            Self::Line { .. }
+                | Self::Lost(_)
+                | Self::Silent { .. }
+                | Self::LeftBehind(_)
+                | Self::PartitionsAdded
         )
     }
 }
@@ -276,33 +324,77 @@ mod tests {
     #[test]
     fn flags_that_do_not_fit_each_other_are_refused_in_words() {
         let error = |membership: Membership| membership.join().err().unwrap().to_string();
-        assert_eq!(error(membership(2, 2, &[])), "there is no process 2 among 2: they are counted from 0");
-        assert_eq!(error(membership(3, 0, &["a:1", "b:1"])), "2 addresses are given for 3 processes");
-        let hasty = Membership { silence_limit: Duration::from_millis(999), ..membership(1, 0, &[]) };
+        assert_eq!(
+            error(membership(2, 2, &[])),
+            "there is no process 2 among 2: they are counted from 0"
+        );
+        assert_eq!(
+            error(membership(3, 0, &["a:1", "b:1"])),
+            "2 addresses are given for 3 processes"
+        );
+        let hasty = Membership {
+            silence_limit: Duration::from_millis(999),
+            ..membership(1, 0, &[])
+        };
         assert_eq!(error(hasty), "the --silence-limit must be at least 1s");
         let unknown = error(membership(2, 1, &["127.0.0.1:0", "no-such-host.invalid:1"]));
-        assert!(unknown.starts_with("process 1 cannot listen at no-such-host.invalid:1: "), "{unknown}");
+        assert!(
+            unknown.starts_with("process 1 cannot listen at no-such-host.invalid:1: "),
+            "{unknown}"
+        );
     }
 
     #[test]
     fn beyond_this_machine_processes_need_a_secret_or_are_told_to_do_without() {
         let wide = || membership(2, 0, &["0.0.0.0:0", "127.0.0.1:1"]);
         let refused = wide().join().err().unwrap().to_string();
-        assert!(refused.contains("TIDEMARK_CLUSTER_SECRET") && refused.contains("0.0.0.0:0"), "{refused}");
-        assert!(Membership { allow_open_links: true, ..wide() }.join().is_ok());
-        let secret = |text: &str| Membership { cluster_secret: Some(text.into()), ..wide() };
+        assert!(
+            refused.contains("TIDEMARK_CLUSTER_SECRET") && refused.contains("0.0.0.0:0"),
+            "{refused}"
+        );
+        assert!(
+            Membership {
+                allow_open_links: true,
+                ..wide()
+            }
+            .join()
+            .is_ok()
+        );
+        let secret = |text: &str| Membership {
+            cluster_secret: Some(text.into()),
+            ..wide()
+        };
         assert!(secret("0123456789abcdef0123456789abcdef").join().is_ok());
         let short = secret("guess me").join().err().unwrap().to_string();
-        assert!(short.contains("32 bytes") && !short.contains("guess"), "{short}");
-        let file = Membership { cluster_secret_file: Some("/nowhere/secret".into()), ..wide() };
-        assert!(file.join().err().unwrap().to_string().contains("TIDEMARK_CLUSTER_SECRET"));
+        assert!(
+            short.contains("32 bytes") && !short.contains("guess"),
+            "{short}"
+        );
+        let file = Membership {
+            cluster_secret_file: Some("/nowhere/secret".into()),
+            ..wide()
+        };
+        assert!(
+            file.join()
+                .err()
+                .unwrap()
+                .to_string()
+                .contains("TIDEMARK_CLUSTER_SECRET")
+        );
     }
 
     #[test]
     fn a_taken_address_is_named() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap().to_string();
-        let error = membership(2, 0, &[&address, "127.0.0.1:1"]).join().err().unwrap().to_string();
-        assert!(error.starts_with(&format!("process 0 cannot listen at {address}: ")), "{error}");
+        let error = membership(2, 0, &[&address, "127.0.0.1:1"])
+            .join()
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(
+            error.starts_with(&format!("process 0 cannot listen at {address}: ")),
+            "{error}"
+        );
     }
 }

@@ -23,26 +23,47 @@ pub fn run(Cli { command, run }: Cli) -> anyhow::Result<u8> {
     }
 }
 
-fn work(RunArguments { brokers, properties, status_address, log, members, job }: RunArguments) -> anyhow::Result<u8> {
-    tracing_subscriber::fmt().with_env_filter(log).with_writer(std::io::stderr).init();
+fn work(
+    RunArguments {
+        brokers,
+        properties,
+        status_address,
+        log,
+        members,
+        job,
+    }: RunArguments,
+) -> anyhow::Result<u8> {
+    tracing_subscriber::fmt()
+        .with_env_filter(log)
+        .with_writer(std::io::stderr)
+        .init();
     show_life(members.silence_limit).context("cannot show signs of life")?;
     let members = members.join()?;
-    let log = record_log::open(&LogSettings::Kafka { brokers, properties })?;
+    let log = record_log::open(&LogSettings::Kafka {
+        brokers,
+        properties,
+    })?;
     let run = job.on(log)?.together(members)?;
     let (stop, metrics) = (Stop::default(), run.metrics.clone());
-    stop.request_on_signals().context("cannot listen for signals")?;
+    stop.request_on_signals()
+        .context("cannot listen for signals")?;
     status_address.map_or(Ok(()), |address| status::serve(address, metrics))?;
     run.run(&stop).context("the job ended")?;
     Ok(0)
 }
 
 fn keep_working(run: RunArguments) -> anyhow::Result<u8> {
-    tracing_subscriber::fmt().with_env_filter(run.log).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(run.log)
+        .with_writer(std::io::stderr)
+        .init();
     let stop = Stop::default();
-    stop.request_on_signals().context("cannot listen for signals")?;
+    stop.request_on_signals()
+        .context("cannot listen for signals")?;
     // The first argument is `supervise`; all others are the job's.
     let arguments: Vec<_> = std::env::args_os().skip(2).collect();
-    supervise(&arguments, run.members.silence_limit, &stop).context("cannot start the job's process")
+    supervise(&arguments, run.members.silence_limit, &stop)
+        .context("cannot start the job's process")
 }
 
 fn checkpoints(arguments: &CheckpointsArguments) -> anyhow::Result<u8> {
@@ -55,15 +76,24 @@ fn checkpoints(arguments: &CheckpointsArguments) -> anyhow::Result<u8> {
 fn start_over(RunArguments { job, .. }: RunArguments) -> anyhow::Result<u8> {
     let store = open(&job.settings.checkpoints, &job.job)?;
     let fingerprint = job.fingerprint()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(recover::start_over(&store, &fingerprint))?;
-    writeln!(std::io::stdout(), "the next start of {:?} reads {:?} from its oldest record", job.job, job.input_topic)?;
+    writeln!(
+        std::io::stdout(),
+        "the next start of {:?} reads {:?} from its oldest record",
+        job.job,
+        job.input_topic
+    )?;
     Ok(0)
 }
 
 fn open(url: &str, job: &str) -> anyhow::Result<CheckpointStore> {
     if url.starts_with("memory:") {
-        bail!("checkpoints in memory are gone with their process: say where they lie by --checkpoints");
+        bail!(
+            "checkpoints in memory are gone with their process: say where they lie by --checkpoints"
+        );
     }
     Ok(CheckpointStore::open(url, job)?)
 }

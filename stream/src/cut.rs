@@ -118,8 +118,13 @@ pub struct Cut {
 impl Cut {
     /// Where a restart at `boundary` must read from.
     pub fn resume(&self, boundary: EventTimeMs) -> Offset {
-        let open = self.open.iter().filter(|(pane, _)| *pane >= boundary).map(|(_, offset)| *offset);
-        open.min().map_or(self.next_offset, |least| least.min(self.next_offset))
+        let open = self
+            .open
+            .iter()
+            .filter(|(pane, _)| *pane >= boundary)
+            .map(|(_, offset)| *offset);
+        open.min()
+            .map_or(self.next_offset, |least| least.min(self.next_offset))
     }
 }
 
@@ -145,7 +150,10 @@ impl Intake {
             allowed_lateness_ms,
             restored_boundary: boundary,
             capability: boundary,
-            partitions: starts.into_iter().map(|(id, start)| (id, partition(start))).collect(),
+            partitions: starts
+                .into_iter()
+                .map(|(id, start)| (id, partition(start)))
+                .collect(),
         }
     }
 
@@ -156,7 +164,9 @@ impl Intake {
 
     /// The partitions and the offsets to be read next.
     pub fn positions(&self) -> impl Iterator<Item = (u32, Offset)> {
-        self.partitions.iter().map(|(id, partition)| (*id, partition.next_offset))
+        self.partitions
+            .iter()
+            .map(|(id, partition)| (*id, partition.next_offset))
     }
 
     /// The offset of `partition` to be read next.
@@ -169,14 +179,26 @@ impl Intake {
 
     /// The newest event of `partition`.
     pub fn newest(&self, partition: u32) -> Option<Newest> {
-        self.partitions.get(&partition).and_then(|partition| partition.watermark.newest())
+        self.partitions
+            .get(&partition)
+            .and_then(|partition| partition.watermark.newest())
     }
 
     /// Decides about a record that was understood.
-    pub fn admit(&mut self, partition: u32, offset: Offset, event_ms: EventTimeMs, now_ms: u64) -> Verdict {
+    pub fn admit(
+        &mut self,
+        partition: u32,
+        offset: Offset,
+        event_ms: EventTimeMs,
+        now_ms: u64,
+    ) -> Verdict {
         let (capability, boundary) = (self.capability, self.restored_boundary);
         let pane = self.windows.pane_of(event_ms);
-        let corrects = self.windows.last_end(pane).saturating_add(self.allowed_lateness_ms) > capability;
+        let corrects = self
+            .windows
+            .last_end(pane)
+            .saturating_add(self.allowed_lateness_ms)
+            > capability;
         let partition = self.own(partition);
         partition.next_offset = offset + 1;
         partition.watermark.observe(event_ms, now_ms);
@@ -186,9 +208,21 @@ impl Intake {
         }
         if pane >= capability {
             partition.open.entry(pane).or_insert(offset);
-            return Verdict::Counted { arrival: pane, pane };
+            return Verdict::Counted {
+                arrival: pane,
+                pane,
+            };
         }
-        if corrects { Verdict::Counted { arrival: capability, pane } } else { Verdict::TooLate { arrival: capability } }
+        if corrects {
+            Verdict::Counted {
+                arrival: capability,
+                pane,
+            }
+        } else {
+            Verdict::TooLate {
+                arrival: capability,
+            }
+        }
     }
 
     /// Decides about a record that was rejected: the pane at which it travels, or none if it was seen before.
@@ -201,7 +235,9 @@ impl Intake {
 
     /// The record by which `partition` is to be known again.
     pub fn restored_anchor(&self, partition: u32) -> Option<Anchor> {
-        self.partitions.get(&partition).and_then(|partition| partition.restored_anchor)
+        self.partitions
+            .get(&partition)
+            .and_then(|partition| partition.restored_anchor)
     }
 
     /// Takes note of the last record that was read for now.
@@ -223,7 +259,8 @@ impl Intake {
     /// What `partitions` claim together.
     pub fn claim(&self, mut among: impl FnMut(u32) -> bool) -> Claim {
         let own = self.partitions.iter().filter(|(id, _)| among(**id));
-        own.map(|(_, partition)| partition.watermark.claim()).fold(Claim::Empty, Claim::and)
+        own.map(|(_, partition)| partition.watermark.claim())
+            .fold(Claim::Empty, Claim::and)
     }
 
     /// Takes the capability to the last boundary at or before `time`, and says where it cut.
@@ -233,7 +270,11 @@ impl Intake {
             return None;
         }
         let from = std::mem::replace(&mut self.capability, to);
-        let cuts = self.partitions.iter().map(|(id, partition)| partition.cut(*id)).collect();
+        let cuts = self
+            .partitions
+            .iter()
+            .map(|(id, partition)| partition.cut(*id))
+            .collect();
         for partition in self.partitions.values_mut() {
             partition.open = partition.open.split_off(&to);
         }
@@ -247,18 +288,32 @@ impl Intake {
 
     /// `partition` has not been re-read up to its restored cut: until it has, nothing can be sent.
     pub fn is_awaited(&self, partition: u32) -> bool {
-        self.partitions.get(&partition).is_some_and(Partition::is_replaying)
+        self.partitions
+            .get(&partition)
+            .is_some_and(Partition::is_replaying)
     }
 
     fn own(&mut self, partition: u32) -> &mut Partition {
-        self.partitions.get_mut(&partition).expect("readers hand over the partitions they were opened with")
+        self.partitions
+            .get_mut(&partition)
+            .expect("readers hand over the partitions they were opened with")
     }
 }
 
 impl Partition {
     fn cut(&self, partition: u32) -> Cut {
-        let open = self.open.iter().map(|(pane, offset)| (*pane, *offset)).collect();
-        Cut { partition, next_offset: self.next_offset, newest: self.watermark.newest(), anchor: self.anchor, open }
+        let open = self
+            .open
+            .iter()
+            .map(|(pane, offset)| (*pane, *offset))
+            .collect();
+        Cut {
+            partition,
+            next_offset: self.next_offset,
+            newest: self.watermark.newest(),
+            anchor: self.anchor,
+            open,
+        }
     }
 
     fn is_replaying(&self) -> bool {
@@ -287,12 +342,24 @@ mod tests {
     #[test]
     fn a_record_below_the_cut_is_counted_and_one_after_it_is_late() {
         let mut intake = intake(0, Start::default());
-        assert_eq!(intake.admit(0, 0, 12, 0), Verdict::Counted { arrival: 10, pane: 10 });
+        assert_eq!(
+            intake.admit(0, 0, 12, 0),
+            Verdict::Counted {
+                arrival: 10,
+                pane: 10
+            }
+        );
         intake.admit(0, 1, 26, 0);
         let crossing = advance(&mut intake).unwrap();
         assert_eq!((crossing.from, crossing.to), (0, 20));
         assert_eq!(crossing.cuts[0].next_offset, 2);
-        assert_eq!(intake.admit(0, 2, 13, 0), Verdict::Counted { arrival: 20, pane: 10 });
+        assert_eq!(
+            intake.admit(0, 2, 13, 0),
+            Verdict::Counted {
+                arrival: 20,
+                pane: 10
+            }
+        );
         intake.admit(0, 3, 95, 0);
         advance(&mut intake);
         assert_eq!(intake.admit(0, 4, 13, 0), Verdict::TooLate { arrival: 90 });
@@ -313,23 +380,57 @@ mod tests {
 
     #[test]
     fn what_the_checkpoint_holds_is_not_counted_again() {
-        let mut intake = intake(20, Start { resume: 1, cut: 5, ..Start::default() });
-        assert_eq!(intake.admit(0, 1, 27, 0), Verdict::Counted { arrival: 20, pane: 20 });
+        let mut intake = intake(
+            20,
+            Start {
+                resume: 1,
+                cut: 5,
+                ..Start::default()
+            },
+        );
+        assert_eq!(
+            intake.admit(0, 1, 27, 0),
+            Verdict::Counted {
+                arrival: 20,
+                pane: 20
+            }
+        );
         assert_eq!(intake.admit(0, 2, 14, 0), Verdict::SeenBefore);
         assert_eq!(intake.admit_rejected(0, 3), None);
         assert_eq!(advance(&mut intake), None, "no cut below the restored one");
-        assert_eq!(intake.admit(0, 4, 48, 0), Verdict::Counted { arrival: 40, pane: 40 });
+        assert_eq!(
+            intake.admit(0, 4, 48, 0),
+            Verdict::Counted {
+                arrival: 40,
+                pane: 40
+            }
+        );
         assert_eq!(advance(&mut intake).unwrap().to, 40);
         assert_eq!(intake.admit_rejected(0, 5), Some(40));
     }
 
     #[test]
     fn what_is_read_again_does_not_hold_event_time_back() {
-        let newest = Some(Newest { event_ms: 17, read_at_ms: 1_000 });
-        let mut intake = intake(20, Start { resume: 4, cut: 5, newest, ..Start::default() });
+        let newest = Some(Newest {
+            event_ms: 17,
+            read_at_ms: 1_000,
+        });
+        let mut intake = intake(
+            20,
+            Start {
+                resume: 4,
+                cut: 5,
+                newest,
+                ..Start::default()
+            },
+        );
         assert_eq!(intake.admit(0, 4, 17, 61_000), Verdict::SeenBefore);
         intake.at_end(0, 61_000);
-        assert_eq!(intake.claim(|_| true), Claim::Reached(60_012), "it was read a minute ago");
+        assert_eq!(
+            intake.claim(|_| true),
+            Claim::Reached(60_012),
+            "it was read a minute ago"
+        );
     }
 
     #[test]

@@ -36,12 +36,24 @@ pub fn build<K: Key, A: Aggregate>(
     shared: &Shared<K, A>,
     own: Own<K, A>,
 ) -> ProbeHandle<EventTimeMs> {
-    let Shared { pipeline, attempt, store, adopted, .. } = shared;
+    let Shared {
+        pipeline,
+        attempt,
+        store,
+        adopted,
+        ..
+    } = shared;
     let slots = adopted.fingerprint.slots;
     attempt.metrics.describe(pipeline);
     let committed = ProbeHandle::new();
     let standings = Standings::spread(worker);
-    let source = Source::new(shared, own.partitions, own.restored, standings, committed.clone());
+    let source = Source::new(
+        shared,
+        own.partitions,
+        own.restored,
+        standings,
+        committed.clone(),
+    );
     let checkpointer = Checkpointer::new(shared, committed.clone());
     let rules = Rules {
         windows: pipeline.windows,
@@ -56,10 +68,20 @@ pub fn build<K: Key, A: Aggregate>(
     worker.dataflow_named(&pipeline.name, |scope| {
         let (entries, asides, crossings) = source::read(scope, source);
         let panes = panes::close(entries, asides, slots);
-        let parts = parts::write(panes.clone(), adopted.boundary, store.clone(), attempt.clone());
+        let parts = parts::write(
+            panes.clone(),
+            adopted.boundary,
+            store.clone(),
+            attempt.clone(),
+        );
         let durable = commit::write(crossings, parts, checkpointer);
 
-        let outgoing = sink::asides(panes.clone(), &pipeline.late_topic, &pipeline.dead_letter_topic, slots);
+        let outgoing = sink::asides(
+            panes.clone(),
+            &pipeline.late_topic,
+            &pipeline.dead_letter_topic,
+            slots,
+        );
         let (rows, changes) = window::close(panes, rules, summary.clone(), attempt.clone());
         let outgoing = match summary {
             Some(summary) => summary::summarize(changes, summary, slots).concat(outgoing),

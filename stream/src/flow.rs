@@ -49,7 +49,9 @@ impl Aside {
     /// Keeps all of a record.
     pub fn of(record: &Record<'_>, reason: Reason) -> Self {
         let mut headers = Vec::new();
-        record.headers.for_each(&mut |name, value| headers.push((name.to_owned(), value.to_vec())));
+        record
+            .headers
+            .for_each(&mut |name, value| headers.push((name.to_owned(), value.to_vec())));
         Self {
             partition: record.partition,
             offset: record.offset,
@@ -84,7 +86,8 @@ impl<K, A> ClosedPane<K, A> {
     }
 
     fn first_on_time(&self) -> usize {
-        self.entries.partition_point(|entry| entry.pane < self.arrival)
+        self.entries
+            .partition_point(|entry| entry.pane < self.arrival)
     }
 }
 
@@ -131,7 +134,8 @@ impl Slots {
     /// The slot that commits what belongs to `hash`.
     pub fn of_hash(self, hash: u64) -> u32 {
         let group = hash % KEY_GROUPS;
-        u32::try_from(group * u64::from(self.0) / KEY_GROUPS).expect("less than the number of slots")
+        u32::try_from(group * u64::from(self.0) / KEY_GROUPS)
+            .expect("less than the number of slots")
     }
 
     /// The slot that commits the results of `key`.

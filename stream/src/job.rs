@@ -112,13 +112,20 @@ pub struct Summary<K, A> {
 
 impl<T> Clone for Destination<T> {
     fn clone(&self) -> Self {
-        Self { topic: self.topic.clone(), encode: Arc::clone(&self.encode) }
+        Self {
+            topic: self.topic.clone(),
+            encode: Arc::clone(&self.encode),
+        }
     }
 }
 
 impl<K, A> Clone for Summary<K, A> {
     fn clone(&self) -> Self {
-        Self { top: self.top, rank: Arc::clone(&self.rank), destination: self.destination.clone() }
+        Self {
+            top: self.top,
+            rank: Arc::clone(&self.rank),
+            destination: self.destination.clone(),
+        }
     }
 }
 
@@ -140,7 +147,8 @@ impl<K, A> Clone for Pipeline<K, A> {
 
 type DecodeFn<V> = Arc<dyn Fn(&Record<'_>) -> Result<(EventTimeMs, V), Rejected> + Send + Sync>;
 /// Understands a record, and hands the engine what it is to count.
-pub type Decode<K, A> = Arc<dyn Fn(&Record<'_>, &mut dyn Admission<K, A>) -> Result<(), Rejected> + Send + Sync>;
+pub type Decode<K, A> =
+    Arc<dyn Fn(&Record<'_>, &mut dyn Admission<K, A>) -> Result<(), Rejected> + Send + Sync>;
 /// Writes a result.
 pub type Encode<T> = Arc<dyn Fn(&T, &mut Output) + Send + Sync>;
 /// The order in which keys rank.
@@ -164,7 +172,9 @@ impl Rejected {
 impl Job {
     /// A job of that name. Checkpoints and transactions belong to the name.
     pub fn new(name: &str) -> Self {
-        Self { name: name.to_owned() }
+        Self {
+            name: name.to_owned(),
+        }
     }
 
     /// Reads `topic`; `decode` makes of each record its event time (milliseconds since the Unix epoch) and a value.
@@ -173,21 +183,31 @@ impl Job {
         topic: &str,
         decode: impl Fn(&Record<'_>) -> Result<(EventTimeMs, V), Rejected> + Send + Sync + 'static,
     ) -> Sourced<V> {
-        Sourced { name: self.name, topic: topic.to_owned(), decode: Arc::new(decode) }
+        Sourced {
+            name: self.name,
+            topic: topic.to_owned(),
+            decode: Arc::new(decode),
+        }
     }
 }
 
 impl<V: 'static> Sourced<V> {
     /// Groups by these windows.
     pub fn window(self, windows: Windows) -> Windowed<V> {
-        Windowed { source: self, windows }
+        Windowed {
+            source: self,
+            windows,
+        }
     }
 
     /// Groups by sessions: a row for each as soon as it has ended, and again with the next revision when late records have
     /// changed it. A consumer that keeps, by key and start, the row of the highest revision, and none that
     /// [is gone](Row::is_gone), has each event in one session at any time. Totals are those of all sessions between two cuts.
     pub fn sessions(self, sessions: SessionWindows) -> Sessioned<V> {
-        Sessioned { source: self, sessions }
+        Sessioned {
+            source: self,
+            sessions,
+        }
     }
 }
 
@@ -197,15 +217,27 @@ impl<V: 'static> Windowed<V> {
         self,
         aggregate: impl Fn(V) -> I + Send + Sync + 'static,
     ) -> Aggregated<K, A> {
-        let Sourced { name, topic, decode } = self.source;
+        let Sourced {
+            name,
+            topic,
+            decode,
+        } = self.source;
         let decode: Decode<K, A> = Arc::new(move |record, admission| {
             let (event_ms, value) = decode(record)?;
             if admission.admit(event_ms)? {
-                aggregate(value).into_iter().for_each(|(key, aggregate)| admission.add(key, aggregate));
+                aggregate(value)
+                    .into_iter()
+                    .for_each(|(key, aggregate)| admission.add(key, aggregate));
             }
             Ok(())
         });
-        Aggregated { name, topic, windows: self.windows, extent: None, decode }
+        Aggregated {
+            name,
+            topic,
+            windows: self.windows,
+            extent: None,
+            decode,
+        }
     }
 }
 
@@ -216,24 +248,40 @@ impl<V: 'static> Sessioned<V> {
         self,
         aggregate: impl Fn(V) -> I + Send + Sync + 'static,
     ) -> Aggregated<K, Session<A>> {
-        let Sourced { name, topic, decode } = self.source;
+        let Sourced {
+            name,
+            topic,
+            decode,
+        } = self.source;
         let decode: Decode<K, Session<A>> = Arc::new(move |record, admission| {
             let (event_ms, value) = decode(record)?;
             if admission.admit(event_ms)? {
                 let kept = aggregate(value).into_iter();
-                kept.for_each(|(key, aggregate)| admission.add(key, Session::of(event_ms, aggregate)));
+                kept.for_each(|(key, aggregate)| {
+                    admission.add(key, Session::of(event_ms, aggregate))
+                });
             }
             Ok(())
         });
         let extent: Extent<Session<A>> = |session| (session.first_ms, session.last_ms);
-        Aggregated { name, topic, windows: self.sessions.cut_to(), extent: Some(extent), decode }
+        Aggregated {
+            name,
+            topic,
+            windows: self.sessions.cut_to(),
+            extent: Some(extent),
+            decode,
+        }
     }
 }
 
 impl<K: Key, A: Aggregate> Aggregated<K, A> {
     /// Publishes to `topic` a record for each key of each window, and for each correction. `encode` fills key and value.
     /// Late records go to `{source topic}-late`, rejected ones to `{source topic}-dead-letter`.
-    pub fn sink(self, topic: &str, encode: impl Fn(&Row<K, A>, &mut Output) + Send + Sync + 'static) -> Pipeline<K, A> {
+    pub fn sink(
+        self,
+        topic: &str,
+        encode: impl Fn(&Row<K, A>, &mut Output) + Send + Sync + 'static,
+    ) -> Pipeline<K, A> {
         Pipeline {
             late_topic: format!("{}-late", self.topic),
             dead_letter_topic: format!("{}-dead-letter", self.topic),
@@ -242,7 +290,10 @@ impl<K: Key, A: Aggregate> Aggregated<K, A> {
             windows: self.windows,
             extent: self.extent,
             decode: self.decode,
-            results: Destination { topic: topic.to_owned(), encode: Arc::new(encode) },
+            results: Destination {
+                topic: topic.to_owned(),
+                encode: Arc::new(encode),
+            },
             summary: None,
         }
     }
@@ -259,8 +310,15 @@ impl<K: Key, A: Aggregate> Pipeline<K, A> {
         rank: impl Fn((&K, &A), (&K, &A)) -> Ordering + Send + Sync + 'static,
         encode: impl Fn(&Totals<K, A>, &mut Output) + Send + Sync + 'static,
     ) -> Self {
-        let destination = Destination { topic: topic.to_owned(), encode: Arc::new(encode) as Encode<_> };
-        self.summary = Some(Summary { top, rank: Arc::new(rank), destination });
+        let destination = Destination {
+            topic: topic.to_owned(),
+            encode: Arc::new(encode) as Encode<_>,
+        };
+        self.summary = Some(Summary {
+            top,
+            rank: Arc::new(rank),
+            destination,
+        });
         self
     }
 

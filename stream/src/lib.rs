@@ -39,7 +39,8 @@ pub mod window;
 pub mod worker;
 
 pub use aggregate::{
-    Aggregate, Count, Distinct, DistinctExact, Key, Max, Min, Session, Sessions, Sum, Tally, Top, Value, hash_bytes,
+    Aggregate, Count, Distinct, DistinctExact, Key, Max, Min, Session, Sessions, Sum, Tally, Top,
+    Value, hash_bytes,
 };
 pub use attempt::{JobError, Stop};
 pub use flow::Row;

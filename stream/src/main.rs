@@ -10,18 +10,25 @@ use stream::JobError;
 use stream::cluster::EXIT_START_AGAIN;
 
 fn main() -> ExitCode {
-    commands::run(cli::Cli::parse()).map(ExitCode::from).unwrap_or_else(|error| {
-        eprintln!("order-analytics: {}", told(&error));
-        let is_again = error.downcast_ref::<JobError>().is_some_and(JobError::is_for_a_new_start);
-        ExitCode::from(if is_again { EXIT_START_AGAIN } else { 1 })
-    })
+    commands::run(cli::Cli::parse())
+        .map(ExitCode::from)
+        .unwrap_or_else(|error| {
+            eprintln!("order-analytics: {}", told(&error));
+            let is_again = error
+                .downcast_ref::<JobError>()
+                .is_some_and(JobError::is_for_a_new_start);
+            ExitCode::from(if is_again { EXIT_START_AGAIN } else { 1 })
+        })
 }
 
 /// The error and what caused it, each once: many say their cause themselves.
 fn told(error: &anyhow::Error) -> String {
-    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| match &*told {
-        "" => cause,
-        text if text.contains(&cause) => told,
-        text => format!("{text}: {cause}"),
-    })
+    error
+        .chain()
+        .map(ToString::to_string)
+        .fold(String::new(), |told, cause| match &*told {
+            "" => cause,
+            text if text.contains(&cause) => told,
+            text => format!("{text}: {cause}"),
+        })
 }

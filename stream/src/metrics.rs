@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use events::Timestamp;
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 use record_log::{Offset, OffsetRange};
 
@@ -73,7 +74,9 @@ impl std::ops::AddAssign for Batch {
 }
 
 /// Upper bounds of the buckets of durations, in seconds.
-const SECONDS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+const SECONDS: [f64; 12] = [
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+];
 
 impl Metrics {
     /// Metrics of a job, all zero.
@@ -82,20 +85,29 @@ impl Metrics {
     /// Never: names are valid and registered once.
     pub fn new(job: &str) -> Self {
         let labels = [("job_name".to_owned(), job.to_owned())].into();
-        let registry = Registry::new_custom(Some("tidemark_job".to_owned()), Some(labels)).expect("a valid prefix");
+        let registry = Registry::new_custom(Some("tidemark_job".to_owned()), Some(labels))
+            .expect("a valid prefix");
         let register = Register(&registry);
         Self {
             records: register.counter("records_total", "Records read."),
             bytes: register.counter("bytes_total", "Bytes of keys and values read."),
             rejected: register.counter("rejected_total", "Records that went to the dead letters."),
-            late: register.counters("late_total", "Late records, by what became of them.", "outcome"),
+            late: register.counters(
+                "late_total",
+                "Late records, by what became of them.",
+                "outcome",
+            ),
             rows: register.counter("rows_total", "Rows of windows, new and corrected."),
             lag: register.gauges(
                 "lag_records",
                 "Records between the position and the end of a partition, as of the last look.",
                 "partition",
             ),
-            position: register.gauges("position_offset", "Offset of a partition to be read next.", "partition"),
+            position: register.gauges(
+                "position_offset",
+                "Offset of a partition to be read next.",
+                "partition",
+            ),
             newest_event: register.gauges(
                 "newest_event_ms",
                 "Newest event time of a partition, ms since the epoch.",
@@ -106,27 +118,52 @@ impl Metrics {
                 "Boundary that a worker's sources have passed, ms since the epoch.",
                 "worker",
             ),
-            open_entries: register.gauges("open_entries", "Keys in open panes of a worker's sources.", "worker"),
+            open_entries: register.gauges(
+                "open_entries",
+                "Keys in open panes of a worker's sources.",
+                "worker",
+            ),
             window_entries: register.gauges(
                 "state_entries",
                 "Entries kept for open and correctable windows.",
                 "worker",
             ),
-            window_panes: register.gauges("open_panes", "Panes kept for open and correctable windows.", "worker"),
+            window_panes: register.gauges(
+                "open_panes",
+                "Panes kept for open and correctable windows.",
+                "worker",
+            ),
             watermark_delay: register.gauge(
                 "watermark_delay_ms",
                 "How far the least watermark of the process's workers is behind the clock.",
             ),
-            checkpoint_boundary: register.gauge("checkpoint_boundary_ms", "Boundary of the newest durable checkpoint."),
-            checkpoint_age: register.gauge("checkpoint_age_ms", "How long ago the newest checkpoint was written."),
-            checkpoint_size: register
-                .gauge("checkpoint_size_bytes", "Size of the newest checkpoint's parts: the state that a start reads."),
-            checkpoint_seconds: register.histogram("checkpoint_seconds", "Time to write a manifest."),
+            checkpoint_boundary: register.gauge(
+                "checkpoint_boundary_ms",
+                "Boundary of the newest durable checkpoint.",
+            ),
+            checkpoint_age: register.gauge(
+                "checkpoint_age_ms",
+                "How long ago the newest checkpoint was written.",
+            ),
+            checkpoint_size: register.gauge(
+                "checkpoint_size_bytes",
+                "Size of the newest checkpoint's parts: the state that a start reads.",
+            ),
+            checkpoint_seconds: register
+                .histogram("checkpoint_seconds", "Time to write a manifest."),
             checkpoint_bytes: register.counter("checkpoint_bytes_total", "Bytes of parts written."),
-            commit_seconds: register
-                .histogram("commit_seconds", "Time to commit a batch of results in all slots of a worker."),
-            attempt: register.gauge("attempt", "Number of the running attempt: how often the job has started."),
-            restarts: register.counter("restarts_total", "Attempts that this process began after its first."),
+            commit_seconds: register.histogram(
+                "commit_seconds",
+                "Time to commit a batch of results in all slots of a worker.",
+            ),
+            attempt: register.gauge(
+                "attempt",
+                "Number of the running attempt: how often the job has started.",
+            ),
+            restarts: register.counter(
+                "restarts_total",
+                "Attempts that this process began after its first.",
+            ),
             running: register.gauge("running", "1 while an attempt is running."),
             facts: Arc::new(Mutex::new(Facts::new(job))),
             registry,
@@ -140,10 +177,15 @@ impl Metrics {
     pub fn to_text(&self) -> String {
         let status = self.status(Timestamp::now().as_ms());
         // What depends on the clock is as of the moment when somebody asks.
-        self.watermark_delay.set(as_gauge(status.watermark_delay_ms.unwrap_or(0)));
-        self.checkpoint_age.set(as_gauge(status.checkpoint.map_or(0, |checkpoint| checkpoint.age_ms)));
+        self.watermark_delay
+            .set(as_gauge(status.watermark_delay_ms.unwrap_or(0)));
+        self.checkpoint_age.set(as_gauge(
+            status.checkpoint.map_or(0, |checkpoint| checkpoint.age_ms),
+        ));
         let mut text = Vec::new();
-        TextEncoder::new().encode(&self.registry.gather(), &mut text).expect("metrics are well formed");
+        TextEncoder::new()
+            .encode(&self.registry.gather(), &mut text)
+            .expect("metrics are well formed");
         String::from_utf8(text).expect("metrics are text")
     }
 
@@ -180,7 +222,10 @@ impl Metrics {
         self.facts().topics = TopicsStatus {
             input: pipeline.topic.clone(),
             results: pipeline.results.topic.clone(),
-            summaries: pipeline.summary.as_ref().map(|summary| summary.destination.topic.clone()),
+            summaries: pipeline
+                .summary
+                .as_ref()
+                .map(|summary| summary.destination.topic.clone()),
             late: pipeline.late_topic.clone(),
             dead_letters: pipeline.dead_letter_topic.clone(),
         };
@@ -188,7 +233,8 @@ impl Metrics {
 
     /// Something went wrong that somebody may want to know of.
     pub fn trouble(&self, error: impl Display) {
-        self.facts().trouble(Timestamp::now().as_ms(), error.to_string());
+        self.facts()
+            .trouble(Timestamp::now().as_ms(), error.to_string());
     }
 
     /// A source has read a batch.
@@ -196,17 +242,26 @@ impl Metrics {
         self.records.inc_by(batch.records);
         self.bytes.inc_by(batch.bytes);
         self.rejected.inc_by(batch.rejected);
-        self.late.with_label_values(&["corrected"]).inc_by(batch.corrections);
-        self.late.with_label_values(&["too_late"]).inc_by(batch.too_late);
+        self.late
+            .with_label_values(&["corrected"])
+            .inc_by(batch.corrections);
+        self.late
+            .with_label_values(&["too_late"])
+            .inc_by(batch.too_late);
     }
 
     /// A source has read a partition up to an offset, and its newest event is of a time.
     pub fn position(&self, partition: u32, next_offset: Offset, newest_event_ms: Option<u64>) {
-        self.facts().position(partition, next_offset, newest_event_ms);
+        self.facts()
+            .position(partition, next_offset, newest_event_ms);
         let partition = partition.to_string();
-        self.position.with_label_values(&[&partition]).set(as_gauge(next_offset));
+        self.position
+            .with_label_values(&[&partition])
+            .set(as_gauge(next_offset));
         if let Some(newest_event_ms) = newest_event_ms {
-            self.newest_event.with_label_values(&[&partition]).set(as_gauge(newest_event_ms));
+            self.newest_event
+                .with_label_values(&[&partition])
+                .set(as_gauge(newest_event_ms));
         }
     }
 
@@ -215,7 +270,9 @@ impl Metrics {
         let mut facts = self.facts();
         facts.ends(ranges, self.records.get(), self.bytes.get());
         for (partition, lag) in facts.lags() {
-            self.lag.with_label_values(&[&partition.to_string()]).set(as_gauge(lag));
+            self.lag
+                .with_label_values(&[&partition.to_string()])
+                .set(as_gauge(lag));
         }
     }
 
@@ -225,8 +282,12 @@ impl Metrics {
         let status = facts.worker(worker);
         (status.watermark_ms, status.open_entries) = (Some(boundary_ms), open_entries);
         let worker = worker.to_string();
-        self.boundary.with_label_values(&[&worker]).set(as_gauge(boundary_ms));
-        self.open_entries.with_label_values(&[&worker]).set(as_gauge(open_entries as u64));
+        self.boundary
+            .with_label_values(&[&worker])
+            .set(as_gauge(boundary_ms));
+        self.open_entries
+            .with_label_values(&[&worker])
+            .set(as_gauge(open_entries as u64));
     }
 
     /// A worker's windows made rows, and keep so much.
@@ -236,8 +297,12 @@ impl Metrics {
         (status.state_entries, status.open_panes) = (entries, panes);
         let worker = worker.to_string();
         self.rows.inc_by(rows as u64);
-        self.window_entries.with_label_values(&[&worker]).set(as_gauge(entries as u64));
-        self.window_panes.with_label_values(&[&worker]).set(as_gauge(panes as u64));
+        self.window_entries
+            .with_label_values(&[&worker])
+            .set(as_gauge(entries as u64));
+        self.window_panes
+            .with_label_values(&[&worker])
+            .set(as_gauge(panes as u64));
     }
 
     /// A part was written.
@@ -298,9 +363,14 @@ fn as_gauge(value: u64) -> i64 {
 struct Register<'a>(&'a Registry);
 
 impl Register<'_> {
-    fn add<M: prometheus::core::Collector + Clone + 'static>(&self, metric: prometheus::Result<M>) -> M {
+    fn add<M: prometheus::core::Collector + Clone + 'static>(
+        &self,
+        metric: prometheus::Result<M>,
+    ) -> M {
         let metric = metric.expect("a valid name");
-        self.0.register(Box::new(metric.clone())).expect("a name of its own");
+        self.0
+            .register(Box::new(metric.clone()))
+            .expect("a name of its own");
         metric
     }
 
@@ -321,6 +391,8 @@ impl Register<'_> {
     }
 
     fn histogram(&self, name: &str, help: &str) -> Histogram {
-        self.add(Histogram::with_opts(HistogramOpts::new(name, help).buckets(SECONDS.to_vec())))
+        self.add(Histogram::with_opts(
+            HistogramOpts::new(name, help).buckets(SECONDS.to_vec()),
+        ))
     }
 }

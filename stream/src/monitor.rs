@@ -38,8 +38,20 @@ struct Watched {
 ///
 /// # Panics
 /// When the system cannot start a thread.
-pub fn watch(log: Arc<dyn RecordLog>, topic: String, partitions: u32, attempt: Arc<Attempt>, stop: Stop) -> Watch {
-    let mut watched = Watched { log, topic, partitions, attempt, told: Vec::new() };
+pub fn watch(
+    log: Arc<dyn RecordLog>,
+    topic: String,
+    partitions: u32,
+    attempt: Arc<Attempt>,
+    stop: Stop,
+) -> Watch {
+    let mut watched = Watched {
+        log,
+        topic,
+        partitions,
+        attempt,
+        told: Vec::new(),
+    };
     let (over, is_over) = (Signal::default(), Arc::new(AtomicBool::new(false)));
     let (signal, ended) = (over.clone(), Arc::clone(&is_over));
     let look = move || {
@@ -60,15 +72,24 @@ pub fn watch(log: Arc<dyn RecordLog>, topic: String, partitions: u32, attempt: A
         }
         false
     };
-    let thread = thread::Builder::new().name("monitor".to_owned()).spawn(look).expect("the system can start a thread");
-    Watch { over, is_over, thread }
+    let thread = thread::Builder::new()
+        .name("monitor".to_owned())
+        .spawn(look)
+        .expect("the system can start a thread");
+    Watch {
+        over,
+        is_over,
+        thread,
+    }
 }
 
 impl Watched {
     /// Asks the log how far reading is behind, and says whether partitions were added.
     fn ask(&mut self) -> bool {
         // A log that does not answer now is noticed by those who read and publish.
-        let Ok(ranges) = self.log.offsets(&self.topic) else { return false };
+        let Ok(ranges) = self.log.offsets(&self.topic) else {
+            return false;
+        };
         self.attempt.metrics.ends(&ranges);
         self.tell();
         ranges.len() > self.partitions as usize
@@ -107,8 +128,15 @@ mod tests {
     use crate::metrics::Metrics;
 
     fn watched(log: SimulatedLog) -> Watched {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let attempt = Attempt::new(1, runtime.handle().clone(), Metrics::new("counts"), Stop::default());
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let attempt = Attempt::new(
+            1,
+            runtime.handle().clone(),
+            Metrics::new("counts"),
+            Stop::default(),
+        );
         Watched {
             log: Arc::new(log),
             topic: "events".to_owned(),
@@ -121,7 +149,12 @@ mod tests {
     fn log() -> SimulatedLog {
         let log = SimulatedLog::default();
         let retention = Duration::from_secs(60);
-        let topic = TopicSpec { name: "events".to_owned(), partitions: 2, cleanup: Cleanup::Delete, retention };
+        let topic = TopicSpec {
+            name: "events".to_owned(),
+            partitions: 2,
+            cleanup: Cleanup::Delete,
+            retention,
+        };
         log.ensure_topics(&[topic]).unwrap();
         log
     }
@@ -131,13 +164,21 @@ mod tests {
         let log = log();
         let mut watched = watched(log.clone());
         assert!(!watched.ask());
-        assert_eq!(log.committed("counts", "events").unwrap(), [], "nothing was read yet");
+        assert_eq!(
+            log.committed("counts", "events").unwrap(),
+            [],
+            "nothing was read yet"
+        );
         watched.attempt.metrics.position(1, 7, None);
         assert!(!watched.ask());
         assert_eq!(log.committed("counts", "events").unwrap(), [(1, 7)]);
         log.commit("counts", "events", &[(1, 5)]).unwrap();
         assert!(!watched.ask());
-        assert_eq!(log.committed("counts", "events").unwrap(), [(1, 5)], "nothing was read since: nothing is told");
+        assert_eq!(
+            log.committed("counts", "events").unwrap(),
+            [(1, 5)],
+            "nothing was read since: nothing is told"
+        );
     }
 
     #[test]

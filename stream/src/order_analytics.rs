@@ -36,7 +36,12 @@ const TOP_USERS: usize = 10;
 #[derive(Clone, Debug, clap::Args)]
 pub struct OrderAnalytics {
     /// The job's name; checkpoints and transactions belong to it
-    #[arg(long, env = "TIDEMARK_JOB", default_value = "order-analytics", value_name = "NAME")]
+    #[arg(
+        long,
+        env = "TIDEMARK_JOB",
+        default_value = "order-analytics",
+        value_name = "NAME"
+    )]
     pub job: String,
 
     /// Topic that orders are read from
@@ -132,11 +137,21 @@ impl OrderAnalytics {
         Ok(match self.session_gap {
             None => {
                 let run = Run::new(self.windowed(self.windows().map_err(unfit)?), settings, log)?;
-                OrderRun { metrics: run.metrics.clone(), kind: Kind::Windows(run) }
+                OrderRun {
+                    metrics: run.metrics.clone(),
+                    kind: Kind::Windows(run),
+                }
             }
             Some(gap) => {
-                let run = Run::new(self.sessioned(self.sessions(gap).map_err(unfit)?), settings, log)?;
-                OrderRun { metrics: run.metrics.clone(), kind: Kind::Sessions(run) }
+                let run = Run::new(
+                    self.sessioned(self.sessions(gap).map_err(unfit)?),
+                    settings,
+                    log,
+                )?;
+                OrderRun {
+                    metrics: run.metrics.clone(),
+                    kind: Kind::Sessions(run),
+                }
             }
         })
     }
@@ -150,17 +165,23 @@ impl OrderAnalytics {
             None => self.windows()?,
             Some(gap) => self.sessions(gap)?.cut_to(),
         };
-        Ok(Fingerprint::new(&self.input_topic, &windows, self.settings.sink_slots))
+        Ok(Fingerprint::new(
+            &self.input_topic,
+            &windows,
+            self.settings.sink_slots,
+        ))
     }
 
     fn windows(&self) -> Result<Windows, InvalidWindows> {
         let windows = Windows::tumbling(self.window)?;
-        self.pane.map_or(Ok(windows), |pane| windows.in_panes_of(pane))
+        self.pane
+            .map_or(Ok(windows), |pane| windows.in_panes_of(pane))
     }
 
     fn sessions(&self, gap: Duration) -> Result<SessionWindows, InvalidWindows> {
         let sessions = SessionWindows::new(gap, self.session_limit)?;
-        self.pane.map_or(Ok(sessions), |pane| sessions.in_panes_of(pane))
+        self.pane
+            .map_or(Ok(sessions), |pane| sessions.in_panes_of(pane))
     }
 
     fn windowed(&self, windows: Windows) -> Pipeline<u64, OrderTotals> {
@@ -170,10 +191,17 @@ impl OrderAnalytics {
             .source(&self.input_topic, decode::order)
             .window(windows)
             .aggregate(|order: decode::Order| [order.counted()])
-            .sink(&self.output_topic, move |row, output| write::count(row, size_ms, output))
-            .summarize(&self.summary_topic, TOP_USERS, write::most(orders), move |totals, output| {
-                write::summary(totals, orders, size_ms, output);
+            .sink(&self.output_topic, move |row, output| {
+                write::count(row, size_ms, output)
             })
+            .summarize(
+                &self.summary_topic,
+                TOP_USERS,
+                write::most(orders),
+                move |totals, output| {
+                    write::summary(totals, orders, size_ms, output);
+                },
+            )
             .asides(&self.late_topic, &self.dead_letter_topic)
     }
 
@@ -184,10 +212,17 @@ impl OrderAnalytics {
             .source(&self.input_topic, decode::order)
             .sessions(sessions)
             .aggregate(|order: decode::Order| [order.counted()])
-            .sink(&self.output_topic, move |row, output| write::session(row, sessions, output))
-            .summarize(&self.summary_topic, TOP_USERS, write::most(orders), move |totals, output| {
-                write::summary(totals, orders, limit_ms, output);
+            .sink(&self.output_topic, move |row, output| {
+                write::session(row, sessions, output)
             })
+            .summarize(
+                &self.summary_topic,
+                TOP_USERS,
+                write::most(orders),
+                move |totals, output| {
+                    write::summary(totals, orders, limit_ms, output);
+                },
+            )
             .asides(&self.late_topic, &self.dead_letter_topic)
     }
 }

@@ -77,7 +77,12 @@ impl Windows {
         if slide_ms > size_ms {
             return Err(InvalidWindows::Gaps);
         }
-        Ok(Self { size_ms, slide_ms, pane_ms: greatest_common_divisor(size_ms, slide_ms), gap_ms: None })
+        Ok(Self {
+            size_ms,
+            slide_ms,
+            pane_ms: greatest_common_divisor(size_ms, slide_ms),
+            gap_ms: None,
+        })
     }
 
     /// The same windows made of smaller panes: late records are known sooner, checkpoints come more often.
@@ -125,7 +130,9 @@ impl Windows {
         let last = pane - pane % self.slide_ms;
         let steps = (last + self.size_ms - pane - 1) / self.slide_ms;
         let slide_ms = self.slide_ms;
-        (0..=steps).rev().filter_map(move |step| last.checked_sub(step * slide_ms))
+        (0..=steps)
+            .rev()
+            .filter_map(move |step| last.checked_sub(step * slide_ms))
     }
 
     /// The end of the last window that `pane` is part of: after it, nothing needs the pane but corrections.
@@ -141,17 +148,24 @@ impl Windows {
 
     /// How long after its beginning a pane can matter, allowed lateness aside.
     pub fn reach_ms(&self) -> u64 {
-        if self.slide_ms == self.size_ms { self.size_ms } else { 2 * self.size_ms - self.pane_ms }
+        if self.slide_ms == self.size_ms {
+            self.size_ms
+        } else {
+            2 * self.size_ms - self.pane_ms
+        }
     }
 
     /// The start of the window that ends at `boundary`, if one does.
     pub fn ending_at(&self, boundary: EventTimeMs) -> Option<EventTimeMs> {
-        boundary.checked_sub(self.size_ms).filter(|start| start.is_multiple_of(self.slide_ms))
+        boundary
+            .checked_sub(self.size_ms)
+            .filter(|start| start.is_multiple_of(self.slide_ms))
     }
 
     /// The first boundary at which a row of the window or session that starts at `start` can come.
     pub fn first_row(&self, start: EventTimeMs) -> EventTimeMs {
-        self.gap_ms.map_or(start + self.size_ms, |_| self.pane_of(start) + self.pane_ms)
+        self.gap_ms
+            .map_or(start + self.size_ms, |_| self.pane_of(start) + self.pane_ms)
     }
 
     /// The panes of the window that starts at `start`.
@@ -176,8 +190,16 @@ impl SessionWindows {
             return Err(InvalidWindows::Limit);
         }
         let common_ms = greatest_common_divisor(windows.size_ms, gap_ms);
-        let pane_ms = if common_ms.is_multiple_of(10) { common_ms / 10 } else { common_ms };
-        Ok(Self(Windows { pane_ms, gap_ms: Some(gap_ms), ..windows }))
+        let pane_ms = if common_ms.is_multiple_of(10) {
+            common_ms / 10
+        } else {
+            common_ms
+        };
+        Ok(Self(Windows {
+            pane_ms,
+            gap_ms: Some(gap_ms),
+            ..windows
+        }))
     }
 
     /// The same sessions made of other panes: the smaller they are the sooner a session is told, and the more often a
@@ -190,8 +212,12 @@ impl SessionWindows {
         if pane_ms == 0 {
             return Err(InvalidWindows::Zero);
         }
-        let Windows { size_ms, gap_ms, .. } = self.0;
-        if !size_ms.is_multiple_of(pane_ms) || gap_ms.is_none_or(|gap_ms| !gap_ms.is_multiple_of(pane_ms)) {
+        let Windows {
+            size_ms, gap_ms, ..
+        } = self.0;
+        if !size_ms.is_multiple_of(pane_ms)
+            || gap_ms.is_none_or(|gap_ms| !gap_ms.is_multiple_of(pane_ms))
+        {
             return Err(InvalidWindows::UnevenSessions);
         }
         Ok(Self(Windows { pane_ms, ..self.0 }))
@@ -214,7 +240,11 @@ fn millis(duration: Duration) -> u64 {
 }
 
 fn greatest_common_divisor(a: u64, b: u64) -> u64 {
-    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
+    if b == 0 {
+        a
+    } else {
+        greatest_common_divisor(b, a % b)
+    }
 }
 
 #[cfg(test)]
@@ -227,7 +257,9 @@ mod tests {
 
     #[test]
     fn a_pane_of_tumbling_windows_is_part_of_one() {
-        let windows = windows(60, 60).in_panes_of(Duration::from_millis(10)).unwrap();
+        let windows = windows(60, 60)
+            .in_panes_of(Duration::from_millis(10))
+            .unwrap();
         assert_eq!(windows.pane_of(129), 120);
         assert_eq!(windows.containing(170).collect::<Vec<_>>(), [120]);
         assert_eq!(windows.last_end(170), 180);
@@ -238,9 +270,15 @@ mod tests {
         let windows = windows(60, 20);
         assert_eq!(windows.pane_ms(), 20);
         for pane in (0..400).step_by(20) {
-            let expected: Vec<u64> =
-                (0..=400).step_by(20).filter(|start| *start <= pane && pane < start + 60).collect();
-            assert_eq!(windows.containing(pane).collect::<Vec<_>>(), expected, "pane {pane}");
+            let expected: Vec<u64> = (0..=400)
+                .step_by(20)
+                .filter(|start| *start <= pane && pane < start + 60)
+                .collect();
+            assert_eq!(
+                windows.containing(pane).collect::<Vec<_>>(),
+                expected,
+                "pane {pane}"
+            );
             assert_eq!(windows.last_end(pane), expected.last().unwrap() + 60);
         }
     }
@@ -257,10 +295,19 @@ mod tests {
 
     #[test]
     fn a_pane_matters_for_as_long_as_a_record_can_change_one_of_its_windows() {
-        let tumbling = windows(60, 60).in_panes_of(Duration::from_millis(10)).unwrap();
-        assert_eq!((tumbling.last_correction(120), tumbling.reach_ms()), (120, 60));
+        let tumbling = windows(60, 60)
+            .in_panes_of(Duration::from_millis(10))
+            .unwrap();
+        assert_eq!(
+            (tumbling.last_correction(120), tumbling.reach_ms()),
+            (120, 60)
+        );
         let sliding = windows(60, 20);
-        assert_eq!(sliding.last_correction(120), 160, "pane 100 is part of the window that ends at 160");
+        assert_eq!(
+            sliding.last_correction(120),
+            160,
+            "pane 100 is part of the window that ends at 160"
+        );
         for pane in (0..200).step_by(20) {
             assert!(sliding.last_correction(sliding.last_end(pane)) <= pane + sliding.reach_ms());
         }
@@ -271,22 +318,49 @@ mod tests {
         let ms = Duration::from_millis;
         assert_eq!(Windows::tumbling(ms(0)), Err(InvalidWindows::Zero));
         assert_eq!(Windows::sliding(ms(10), ms(20)), Err(InvalidWindows::Gaps));
-        assert_eq!(windows(60, 60).in_panes_of(ms(7)), Err(InvalidWindows::Uneven));
-        assert_eq!(SessionWindows::new(ms(0), ms(10)), Err(InvalidWindows::Zero));
-        assert_eq!(SessionWindows::new(ms(20), ms(10)), Err(InvalidWindows::Limit));
+        assert_eq!(
+            windows(60, 60).in_panes_of(ms(7)),
+            Err(InvalidWindows::Uneven)
+        );
+        assert_eq!(
+            SessionWindows::new(ms(0), ms(10)),
+            Err(InvalidWindows::Zero)
+        );
+        assert_eq!(
+            SessionWindows::new(ms(20), ms(10)),
+            Err(InvalidWindows::Limit)
+        );
         let sessions = SessionWindows::new(ms(20), ms(60)).unwrap();
         assert_eq!(sessions.in_panes_of(ms(0)), Err(InvalidWindows::Zero));
-        assert_eq!(sessions.in_panes_of(ms(30)), Err(InvalidWindows::UnevenSessions), "longer than the gap");
+        assert_eq!(
+            sessions.in_panes_of(ms(30)),
+            Err(InvalidWindows::UnevenSessions),
+            "longer than the gap"
+        );
     }
 
     #[test]
     fn a_session_ends_the_gap_after_its_last_event_or_where_it_is_cut() {
         let ms = Duration::from_millis;
         let sessions = SessionWindows::new(ms(20), ms(60)).unwrap();
-        assert_eq!((sessions.end(5, 31), sessions.end(61, 70), sessions.end(61, 119)), (51, 90, 120));
+        assert_eq!(
+            (
+                sessions.end(5, 31),
+                sessions.end(61, 70),
+                sessions.end(61, 119)
+            ),
+            (51, 90, 120)
+        );
         let day = SessionWindows::new(ms(1_800_000), ms(86_400_000)).unwrap();
-        assert_eq!((sessions.cut_to().pane_ms(), day.cut_to().pane_ms()), (2, 180_000));
-        assert_eq!(sessions.cut_to().first_row(61), 62, "a session is told before the cut");
+        assert_eq!(
+            (sessions.cut_to().pane_ms(), day.cut_to().pane_ms()),
+            (2, 180_000)
+        );
+        assert_eq!(
+            sessions.cut_to().first_row(61),
+            62,
+            "a session is told before the cut"
+        );
         assert_eq!(windows(60, 60).first_row(60), 120);
     }
 }

@@ -31,24 +31,35 @@ pub fn close<'scope, K: Key, A: Aggregate>(
     slots: Slots,
 ) -> StreamVec<'scope, EventTimeMs, SharedPane<K, A>> {
     let by_key = Exchange::new(move |entry: &Entry<K, A>| u64::from(slots.of_key(&entry.key)));
-    let by_partition = Exchange::new(move |aside: &Aside| u64::from(slots.of_partition(aside.partition)));
+    let by_partition =
+        Exchange::new(move |aside: &Aside| u64::from(slots.of_partition(aside.partition)));
     entries.binary_frontier(asides, by_key, by_partition, "close panes", |_, _| {
         let mut open: BTreeMap<EventTimeMs, OpenPane<K, A>> = BTreeMap::new();
         move |(entries, entries_frontier), (asides, asides_frontier), output| {
             entries.for_each_stamp(|cap, containers| {
-                let Some(capability) = cap.retain_least(output.output_index()) else { return };
-                let pane = open.entry(*capability.time()).or_insert_with(|| OpenPane::new(capability));
+                let Some(capability) = cap.retain_least(output.output_index()) else {
+                    return;
+                };
+                let pane = open
+                    .entry(*capability.time())
+                    .or_insert_with(|| OpenPane::new(capability));
                 containers.for_each(|container| pane.entries.append(container));
             });
             asides.for_each_stamp(|cap, containers| {
-                let Some(capability) = cap.retain_least(output.output_index()) else { return };
-                let pane = open.entry(*capability.time()).or_insert_with(|| OpenPane::new(capability));
+                let Some(capability) = cap.retain_least(output.output_index()) else {
+                    return;
+                };
+                let pane = open
+                    .entry(*capability.time())
+                    .or_insert_with(|| OpenPane::new(capability));
                 containers.for_each(|container| pane.asides.append(container));
             });
             let boundary = boundary_of(entries_frontier).min(boundary_of(asides_frontier));
             while let Some(first) = open.first_entry().filter(|first| *first.key() < boundary) {
                 let pane = first.remove();
-                output.session(&pane.capability.clone()).give(Rc::new(pane.close()));
+                output
+                    .session(&pane.capability.clone())
+                    .give(Rc::new(pane.close()));
             }
         }
     })
@@ -56,11 +67,16 @@ pub fn close<'scope, K: Key, A: Aggregate>(
 
 impl<K: Key, A: Aggregate> OpenPane<K, A> {
     fn new(capability: Capability<EventTimeMs>) -> Self {
-        Self { capability, entries: Vec::new(), asides: Vec::new() }
+        Self {
+            capability,
+            entries: Vec::new(),
+            asides: Vec::new(),
+        }
     }
 
     fn close(mut self) -> ClosedPane<K, A> {
-        self.entries.sort_unstable_by(|one, other| (one.pane, &one.key).cmp(&(other.pane, &other.key)));
+        self.entries
+            .sort_unstable_by(|one, other| (one.pane, &one.key).cmp(&(other.pane, &other.key)));
         self.entries.dedup_by(|later, kept| {
             let is_same = (later.pane, &later.key) == (kept.pane, &kept.key);
             if is_same {
@@ -69,7 +85,12 @@ impl<K: Key, A: Aggregate> OpenPane<K, A> {
             is_same
         });
         self.entries.shrink_to_fit();
-        self.asides.sort_unstable_by_key(|aside| (aside.partition, aside.offset));
-        ClosedPane { arrival: *self.capability.time(), entries: self.entries, asides: self.asides }
+        self.asides
+            .sort_unstable_by_key(|aside| (aside.partition, aside.offset));
+        ClosedPane {
+            arrival: *self.capability.time(),
+            entries: self.entries,
+            asides: self.asides,
+        }
     }
 }

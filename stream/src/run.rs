@@ -59,7 +59,9 @@ enum Ending {
 /// The system's clock.
 pub fn system_clock() -> Clock {
     Arc::new(|| {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since_epoch = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
     })
 }
@@ -69,10 +71,22 @@ impl<K: Key, A: Aggregate> Run<K, A> {
     ///
     /// # Errors
     /// [`JobError::Store`] when the checkpoints' address cannot be used.
-    pub fn new(pipeline: Pipeline<K, A>, settings: Settings, log: Arc<dyn RecordLog>) -> Result<Self, JobError> {
+    pub fn new(
+        pipeline: Pipeline<K, A>,
+        settings: Settings,
+        log: Arc<dyn RecordLog>,
+    ) -> Result<Self, JobError> {
         let store = CheckpointStore::open(&settings.checkpoints, pipeline.name())?;
         let metrics = Metrics::new(pipeline.name());
-        Ok(Self { pipeline, settings, log, store, metrics, clock: system_clock(), members: None })
+        Ok(Self {
+            pipeline,
+            settings,
+            log,
+            store,
+            metrics,
+            clock: system_clock(),
+            members: None,
+        })
     }
 
     /// The same job as one of several processes, if there are several.
@@ -94,7 +108,10 @@ impl<K: Key, A: Aggregate> Run<K, A> {
     /// # Errors
     /// [`JobError`] when going on cannot help, would do harm, or is for all processes to do together.
     pub fn run(&self, stop: &Stop) -> Result<(), JobError> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build();
         let runtime = runtime.map_err(|error| JobError::Worker(error.to_string()))?;
         let mut delay = FIRST_DELAY;
         while !stop.is_requested() {
@@ -104,12 +121,18 @@ impl<K: Key, A: Aggregate> Run<K, A> {
                 Ok(Ending::PartitionsAdded) if self.members.is_some() => {
                     return Err(ClusterError::PartitionsAdded.into());
                 }
-                Ok(Ending::PartitionsAdded) => tracing::warn!("partitions were added, starting again to take them in"),
+                Ok(Ending::PartitionsAdded) => {
+                    tracing::warn!("partitions were added, starting again to take them in")
+                }
                 Err(error) if error.is_passing() && self.members.is_none() => {
                     self.metrics.trouble(&error);
                     tracing::warn!(%error, delay_ms = delay.as_millis(), "the attempt ended, starting again");
                     stop.wait(delay);
-                    delay = if begun.elapsed() > HEALTHY { FIRST_DELAY } else { (delay * 2).min(LAST_DELAY) };
+                    delay = if begun.elapsed() > HEALTHY {
+                        FIRST_DELAY
+                    } else {
+                        (delay * 2).min(LAST_DELAY)
+                    };
                 }
                 // The others wait for it: a process alone that was superseded ends for good, or the two would fight for ever.
                 Err(error) if error.is_superseded() && self.members.is_some() => {
@@ -124,12 +147,24 @@ impl<K: Key, A: Aggregate> Run<K, A> {
     /// One life.
     fn attempt(&self, runtime: &Runtime, stop: &Stop) -> Result<Ending, JobError> {
         let begun = until_stopped(runtime, stop, self.begin(stop))?;
-        let Some(mut beginning) = begun.flatten() else { return Ok(Ending::Done) };
+        let Some(mut beginning) = begun.flatten() else {
+            return Ok(Ending::Done);
+        };
         let number = beginning.number;
         self.metrics.attempt_began(number);
         let boundary_ms = beginning.adopted.boundary;
-        tracing::info!(attempt = number, boundary_ms, partitions = beginning.partitions, "the attempt begins");
-        let attempt = Attempt::new(number, runtime.handle().clone(), self.metrics.clone(), Stop::default());
+        tracing::info!(
+            attempt = number,
+            boundary_ms,
+            partitions = beginning.partitions,
+            "the attempt begins"
+        );
+        let attempt = Attempt::new(
+            number,
+            runtime.handle().clone(),
+            self.metrics.clone(),
+            Stop::default(),
+        );
         let attempt = Arc::new(attempt);
         let owned = self.assign(&mut beginning)?;
         let watch = monitor::watch(
@@ -152,15 +187,26 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         self.metrics.attempt_ended();
         attempt.failure().map_or(Ok(()), Err)?;
         outcome?;
-        Ok(if partitions_added { Ending::PartitionsAdded } else { Ending::Done })
+        Ok(if partitions_added {
+            Ending::PartitionsAdded
+        } else {
+            Ending::Done
+        })
     }
 
     /// Runs the workers until they are done or the attempt is over.
-    fn execute(&self, shared: Shared<K, A>, owned: Vec<Own<K, A>>, mesh: Option<Mesh>) -> Result<(), JobError> {
+    fn execute(
+        &self,
+        shared: Shared<K, A>,
+        owned: Vec<Own<K, A>>,
+        mesh: Option<Mesh>,
+    ) -> Result<(), JobError> {
         let attempt = Arc::clone(&shared.attempt);
         let workers = owned.len();
         let Some(mesh) = mesh else {
-            let (builders, _) = CommunicationConfig::Process(workers).try_build().map_err(JobError::Worker)?;
+            let (builders, _) = CommunicationConfig::Process(workers)
+                .try_build()
+                .map_err(JobError::Worker)?;
             return self.work(builders, shared, owned);
         };
         let (builders, carriers) = mesh.connect(workers, &attempt)?;
@@ -180,20 +226,32 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         owned: Vec<Own<K, A>>,
     ) -> Result<(), JobError> {
         let first = self.own_workers().start;
-        let owned: Vec<Mutex<Option<Own<K, A>>>> = owned.into_iter().map(|own| Mutex::new(Some(own))).collect();
-        let guards = execute_from(builders, Box::new(()), WorkerConfig::default(), move |worker| {
-            let _guard = shared.attempt.guard("a worker");
-            let own = owned[worker.index() - first].lock().unwrap_or_else(PoisonError::into_inner).take();
-            dataflow::build(worker, &shared, own.expect("each worker starts once"));
-            while !shared.attempt.is_over() && worker.has_dataflows() {
-                worker.step_or_park(Some(LONGEST_PARK));
-            }
-            for dataflow in worker.installed_dataflows() {
-                worker.drop_dataflow(dataflow);
-            }
-        });
+        let owned: Vec<Mutex<Option<Own<K, A>>>> =
+            owned.into_iter().map(|own| Mutex::new(Some(own))).collect();
+        let guards = execute_from(
+            builders,
+            Box::new(()),
+            WorkerConfig::default(),
+            move |worker| {
+                let _guard = shared.attempt.guard("a worker");
+                let own = owned[worker.index() - first]
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .take();
+                dataflow::build(worker, &shared, own.expect("each worker starts once"));
+                while !shared.attempt.is_over() && worker.has_dataflows() {
+                    worker.step_or_park(Some(LONGEST_PARK));
+                }
+                for dataflow in worker.installed_dataflows() {
+                    worker.drop_dataflow(dataflow);
+                }
+            },
+        );
         let outcomes = guards.map_err(JobError::Worker)?.join();
-        outcomes.into_iter().collect::<Result<Vec<()>, String>>().map_err(JobError::Worker)?;
+        outcomes
+            .into_iter()
+            .collect::<Result<Vec<()>, String>>()
+            .map_err(JobError::Worker)?;
         Ok(())
     }
 }

@@ -11,7 +11,12 @@ use crate::flow::Slots;
 #[derive(Clone, Debug, clap::Args)]
 pub struct Settings {
     /// Where checkpoints go: file:///folder, gs://bucket/prefix, s3://bucket/prefix or memory:/// (lost with the process)
-    #[arg(long, env = "TIDEMARK_CHECKPOINTS", default_value = "memory:///", value_name = "URL")]
+    #[arg(
+        long,
+        env = "TIDEMARK_CHECKPOINTS",
+        default_value = "memory:///",
+        value_name = "URL"
+    )]
     pub checkpoints: String,
 
     /// Worker threads of each process
@@ -83,6 +88,8 @@ impl Default for Settings {
 }
 
 fn parse_slots(text: &str) -> Result<Slots, String> {
-    let count = text.parse().map_err(|_| "a number is expected".to_owned())?;
+    let count = text
+        .parse()
+        .map_err(|_| "a number is expected".to_owned())?;
     Slots::new(count).ok_or_else(|| "between 1 and 1024 slots are possible".to_owned())
 }

@@ -50,7 +50,13 @@ impl Outgoing {
     /// A record with a key and a value.
     pub fn record(slot: u32, topic: &str, output: Output) -> Self {
         let (key, value) = (Some(output.key), Some(output.value));
-        Self { slot, topic: topic.to_owned(), key, value, headers: Vec::new() }
+        Self {
+            slot,
+            topic: topic.to_owned(),
+            key,
+            value,
+            headers: Vec::new(),
+        }
     }
 
     /// An aside as it came, with headers that say from where and why.
@@ -60,11 +66,23 @@ impl Outgoing {
             Reason::Rejected(reason) => (dead_letter_topic, reason),
         };
         let mut headers = aside.headers;
-        headers.push(("source_partition".to_owned(), aside.partition.to_string().into_bytes()));
-        headers.push(("source_offset".to_owned(), aside.offset.to_string().into_bytes()));
+        headers.push((
+            "source_partition".to_owned(),
+            aside.partition.to_string().into_bytes(),
+        ));
+        headers.push((
+            "source_offset".to_owned(),
+            aside.offset.to_string().into_bytes(),
+        ));
         headers.push(("reason".to_owned(), reason.into_bytes()));
         let (slot, topic) = (slots.of_partition(aside.partition), topic.to_owned());
-        Self { slot, topic, key: aside.key, value: aside.value, headers }
+        Self {
+            slot,
+            topic,
+            key: aside.key,
+            value: aside.value,
+            headers,
+        }
     }
 }
 
@@ -80,7 +98,8 @@ pub fn asides<'scope, K: Key, A: Aggregate>(
         move |input, output| {
             input.for_each(|cap, panes| {
                 let asides = panes.drain(..).flat_map(|pane| pane.asides.clone());
-                let records = asides.map(|aside| Outgoing::aside(slots, &late, &dead_letter, aside));
+                let records =
+                    asides.map(|aside| Outgoing::aside(slots, &late, &dead_letter, aside));
                 output.session(&cap).give_iterator(records);
             });
         }
@@ -104,13 +123,19 @@ pub fn commit<'scope, K: Key, A: Aggregate>(
     let mut builder = OperatorBuilder::new("commit".to_owned(), scope);
     let address = builder.operator_info().address.to_vec();
     let mut rows = builder.new_input(rows, Pipeline);
-    let mut outgoing = builder.new_input(outgoing, Exchange::new(|record: &Outgoing| u64::from(record.slot)));
+    let mut outgoing = builder.new_input(
+        outgoing,
+        Exchange::new(|record: &Outgoing| u64::from(record.slot)),
+    );
     let _durable = builder.new_input(durable, Pipeline);
     let (_output, committed) = builder.new_output::<Vec<()>>();
     let committer = start(scope.worker().sync_activator_for(address));
     builder.build(move |mut capabilities| {
         let mut capability = capabilities.pop();
-        let mut stash = Stash { panes: BTreeMap::new(), in_flight: None };
+        let mut stash = Stash {
+            panes: BTreeMap::new(),
+            in_flight: None,
+        };
         move |frontiers| {
             rows.for_each_stamp(|cap, containers| {
                 let Some(time) = cap.least() else { return };
@@ -122,7 +147,11 @@ pub fn commit<'scope, K: Key, A: Aggregate>(
                 let pane = stash.panes.entry(*time).or_default();
                 pane.outgoing.extend(containers.flat_map(std::mem::take));
             });
-            let boundary = frontiers.iter().map(boundary_of).min().expect("there are three inputs");
+            let boundary = frontiers
+                .iter()
+                .map(boundary_of)
+                .min()
+                .expect("there are three inputs");
             stash.step(boundary, &committer, &mut capability);
         }
     });
@@ -137,10 +166,17 @@ impl<K: Key, A: Aggregate> Stash<K, A> {
         committer: &Committer<K, A>,
         capability: &mut Option<Capability<EventTimeMs>>,
     ) {
-        if self.in_flight.is_some_and(|sent| committer.committed() >= sent) {
+        if self
+            .in_flight
+            .is_some_and(|sent| committer.committed() >= sent)
+        {
             advance(capability, self.in_flight.take().expect("it is some"));
         }
-        if self.in_flight.is_some() || capability.as_ref().is_none_or(|held| *held.time() >= boundary) {
+        if self.in_flight.is_some()
+            || capability
+                .as_ref()
+                .is_none_or(|held| *held.time() >= boundary)
+        {
             return;
         }
         let later = self.panes.split_off(&boundary);

@@ -102,13 +102,25 @@ pub fn read<'scope, K: Key, A: Aggregate>(
     let (mut entries, mut asides) = (OutputBuilder::from(entries), OutputBuilder::from(asides));
     let mut crossings = OutputBuilder::from(crossings);
     source.standings.listen(activator.clone());
-    source.partitions.wake_by(scope.worker().sync_activator_for(address.to_vec()));
+    source
+        .partitions
+        .wake_by(scope.worker().sync_activator_for(address.to_vec()));
     builder.build(move |initial| {
         let mut capabilities = Capabilities::new(initial);
         move |_| {
-            let Some(held) = &mut capabilities else { return };
-            let (entries, asides, crossings) = (entries.activate(), asides.activate(), crossings.activate());
-            match source.run(held, &mut Outputs { entries, asides, crossings }) {
+            let Some(held) = &mut capabilities else {
+                return;
+            };
+            let (entries, asides, crossings) =
+                (entries.activate(), asides.activate(), crossings.activate());
+            match source.run(
+                held,
+                &mut Outputs {
+                    entries,
+                    asides,
+                    crossings,
+                },
+            ) {
                 Next::ReadOn => activator.activate(),
                 Next::Wait => activator.activate_after(TICK),
                 Next::End => capabilities = None,
@@ -128,38 +140,61 @@ impl<K: Key, A: Aggregate> Source<K, A> {
         committed: ProbeHandle<EventTimeMs>,
     ) -> Self {
         let (clock, attempt) = (Arc::clone(&shared.clock), Arc::clone(&shared.attempt));
-        Self { partitions, restored, standings, committed, clock, attempt, is_away: false }
+        Self {
+            partitions,
+            restored,
+            standings,
+            committed,
+            clock,
+            attempt,
+            is_away: false,
+        }
     }
 
     fn run(&mut self, held: &mut Capabilities, outputs: &mut Outputs<'_, K, A>) -> Next {
         if self.attempt.is_over() {
             return Next::End;
         }
-        self.restored.drain(..).for_each(|pane| outputs.send(held, pane.into()));
+        self.restored
+            .drain(..)
+            .for_each(|pane| outputs.send(held, pane.into()));
         held.downgrade(self.partitions.capability());
         let records = self.poll();
         let (target, is_last) = self.target();
         if let Some((crossing, leaving)) = target.and_then(|time| self.partitions.advance(time)) {
-            leaving.into_iter().for_each(|pane| outputs.send(held, pane));
+            leaving
+                .into_iter()
+                .for_each(|pane| outputs.send(held, pane));
             let to = crossing.to;
             outputs.crossings.session(&held.crossings).give(crossing);
             held.downgrade(to);
-            self.attempt.metrics.crossed(self.standings.own(), to, self.partitions.open_entries());
+            self.attempt
+                .metrics
+                .crossed(self.standings.own(), to, self.partitions.open_entries());
         }
         if is_last {
             self.standings.end();
             return Next::End;
         }
-        if records > 0 { Next::ReadOn } else { Next::Wait }
+        if records > 0 {
+            Next::ReadOn
+        } else {
+            Next::Wait
+        }
     }
 
     /// Reads a batch, and says how many records it was.
     fn poll(&mut self) -> u64 {
-        match self.partitions.poll(boundary_at(&self.committed), (self.clock)()) {
+        match self
+            .partitions
+            .poll(boundary_at(&self.committed), (self.clock)())
+        {
             Ok(batch) => {
                 self.attempt.metrics.read(batch);
                 for (partition, next_offset, newest_ms) in self.partitions.positions() {
-                    self.attempt.metrics.position(partition, next_offset, newest_ms);
+                    self.attempt
+                        .metrics
+                        .position(partition, next_offset, newest_ms);
                 }
                 self.is_away = false;
                 if let Some(partition) = self.partitions.foreign() {
@@ -187,12 +222,19 @@ impl<K: Key, A: Aggregate> Source<K, A> {
     /// How far event time has come for this worker, and whether that is the end. Others are told where it stands.
     fn target(&mut self) -> (Option<EventTimeMs>, bool) {
         let claim = self.partitions.claim();
-        let standing = self.partitions.finished().map_or(Standing::Reading(claim), Standing::Finished);
+        let standing = self
+            .partitions
+            .finished()
+            .map_or(Standing::Reading(claim), Standing::Finished);
         self.standings.announce(standing);
         if let Some(end) = self.standings.all_finished() {
             return (Some(end), true);
         }
-        match if claim == Claim::Empty { self.standings.others() } else { claim } {
+        match if claim == Claim::Empty {
+            self.standings.others()
+        } else {
+            claim
+        } {
             Claim::Reached(time) => (Some(time), false),
             Claim::Unread | Claim::Empty => (None, false),
         }
@@ -202,10 +244,14 @@ impl<K: Key, A: Aggregate> Source<K, A> {
 impl<K: Key, A: Aggregate> Outputs<'_, K, A> {
     fn send(&mut self, held: &Capabilities, mut pane: Leaving<K, A>) {
         if !pane.entries.is_empty() {
-            self.entries.session(&held.entries.delayed(&pane.arrival)).give_container(&mut pane.entries);
+            self.entries
+                .session(&held.entries.delayed(&pane.arrival))
+                .give_container(&mut pane.entries);
         }
         if !pane.asides.is_empty() {
-            self.asides.session(&held.asides.delayed(&pane.arrival)).give_container(&mut pane.asides);
+            self.asides
+                .session(&held.asides.delayed(&pane.arrival))
+                .give_container(&mut pane.asides);
         }
     }
 }
@@ -214,7 +260,11 @@ impl Capabilities {
     /// From those that the operator was given: one an output, in order.
     fn new(initial: Vec<Capability<EventTimeMs>>) -> Option<Self> {
         let [entries, asides, crossings] = initial.try_into().ok()?;
-        Some(Self { entries, asides, crossings })
+        Some(Self {
+            entries,
+            asides,
+            crossings,
+        })
     }
 
     fn downgrade(&mut self, boundary: EventTimeMs) {

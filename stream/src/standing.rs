@@ -45,7 +45,14 @@ impl Standings {
     pub fn spread(worker: &mut Worker) -> Self {
         let (own, peers) = (worker.index(), worker.peers());
         let all = vec![Standing::Reading(Claim::Unread); peers];
-        let table = Table { own, all, announced: None, over: false, sender: None, listener: None };
+        let table = Table {
+            own,
+            all,
+            announced: None,
+            over: false,
+            sender: None,
+            listener: None,
+        };
         let standings = Self(Rc::new(RefCell::new(table)));
         worker.dataflow_named::<u64, _, _>("standings", |scope| standings.build(scope));
         standings
@@ -67,9 +74,13 @@ impl Standings {
             }
         });
         let hearing = self.clone();
-        sent.container::<Vec<(usize, Standing)>>().broadcast().sink(Pipeline, "hear", move |(input, _)| {
-            input.for_each(|_, heard| hearing.hear(heard));
-        });
+        sent.container::<Vec<(usize, Standing)>>().broadcast().sink(
+            Pipeline,
+            "hear",
+            move |(input, _)| {
+                input.for_each(|_, heard| hearing.hear(heard));
+            },
+        );
     }
 
     /// The index of this worker.
@@ -96,7 +107,11 @@ impl Standings {
     /// The least claim of the other workers.
     pub fn others(&self) -> Claim {
         let table = self.0.borrow();
-        let others = table.all.iter().enumerate().filter(|(worker, _)| *worker != table.own);
+        let others = table
+            .all
+            .iter()
+            .enumerate()
+            .filter(|(worker, _)| *worker != table.own);
         let claims = others.map(|(_, standing)| match standing {
             Standing::Reading(claim) => *claim,
             Standing::Finished(_) => Claim::Empty,

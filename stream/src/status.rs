@@ -17,8 +17,10 @@ use crate::metrics::Metrics;
 pub use facts::Status;
 
 /// The page loads nothing and runs nothing.
-const POLICY: (HeaderName, &str) =
-    (header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'");
+const POLICY: (HeaderName, &str) = (
+    header::CONTENT_SECURITY_POLICY,
+    "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+);
 
 const FRESH: (HeaderName, &str) = (header::CACHE_CONTROL, "no-store");
 
@@ -27,11 +29,23 @@ pub fn router(metrics: Metrics) -> Router {
     let (page, status, ready) = (metrics.clone(), metrics.clone(), metrics.clone());
     let exposition = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
     Router::new()
-        .route("/", get(move || async move { ([POLICY, FRESH], Html(page::render(&now(&page)))) }))
-        .route("/status", get(move || async move { ([FRESH], Json(now(&status))) }))
+        .route(
+            "/",
+            get(move || async move { ([POLICY, FRESH], Html(page::render(&now(&page)))) }),
+        )
+        .route(
+            "/status",
+            get(move || async move { ([FRESH], Json(now(&status))) }),
+        )
         .route("/health/live", get(|| async { StatusCode::OK }))
-        .route("/health/ready", get(move || async move { readiness(&ready) }))
-        .route("/metrics", get(move || async move { (exposition, metrics.to_text()) }))
+        .route(
+            "/health/ready",
+            get(move || async move { readiness(&ready) }),
+        )
+        .route(
+            "/metrics",
+            get(move || async move { (exposition, metrics.to_text()) }),
+        )
 }
 
 fn now(metrics: &Metrics) -> Status {
@@ -41,7 +55,10 @@ fn now(metrics: &Metrics) -> Status {
 fn readiness(metrics: &Metrics) -> impl IntoResponse + use<> {
     match metrics.running_attempt() {
         Some(attempt) => (StatusCode::OK, format!("attempt {attempt} is running\n")),
-        None => (StatusCode::SERVICE_UNAVAILABLE, "no attempt is running\n".to_owned()),
+        None => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "no attempt is running\n".to_owned(),
+        ),
     }
 }
 
@@ -50,15 +67,27 @@ fn readiness(metrics: &Metrics) -> impl IntoResponse + use<> {
 /// # Errors
 /// [`JobError::Settings`] when the address cannot be listened on.
 pub fn serve(address: SocketAddr, metrics: Metrics) -> Result<(), JobError> {
-    let refuse =
-        |error: std::io::Error| JobError::Settings(format!("cannot serve the job's status on {address}: {error}"));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(refuse)?;
-    let listener = runtime.block_on(TcpListener::bind(address)).map_err(refuse)?;
+    let refuse = |error: std::io::Error| {
+        JobError::Settings(format!(
+            "cannot serve the job's status on {address}: {error}"
+        ))
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(refuse)?;
+    let listener = runtime
+        .block_on(TcpListener::bind(address))
+        .map_err(refuse)?;
     let serve = move || {
-        if let Err(error) = runtime.block_on(async { axum::serve(listener, router(metrics)).await }) {
+        if let Err(error) = runtime.block_on(async { axum::serve(listener, router(metrics)).await })
+        {
             tracing::error!(%error, "the job's status is no longer served");
         }
     };
-    std::thread::Builder::new().name("status".to_owned()).spawn(serve).map_err(refuse)?;
+    std::thread::Builder::new()
+        .name("status".to_owned())
+        .spawn(serve)
+        .map_err(refuse)?;
     Ok(())
 }

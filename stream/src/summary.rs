@@ -57,7 +57,8 @@ impl<K, A> Totals<K, A> {
     /// 0 at first; counts the panes at which late records, or further sessions, changed the totals.
     pub fn revision(&self) -> u32 {
         let changes = u32::try_from(self.corrections.len()).unwrap_or(u32::MAX);
-        self.first_revision.saturating_add(changes.saturating_sub(self.first_told))
+        self.first_revision
+            .saturating_add(changes.saturating_sub(self.first_told))
     }
 }
 
@@ -70,7 +71,10 @@ pub struct Contributions<K, A> {
 impl<K: Key, A: Aggregate> Contributions<K, A> {
     /// Nothing yet.
     pub fn new(rules: Rules<A>) -> Self {
-        Self { rules, current: HashMap::new() }
+        Self {
+            rules,
+            current: HashMap::new(),
+        }
     }
 
     /// The changes that closing the pane `arrival` brings.
@@ -83,7 +87,9 @@ impl<K: Key, A: Aggregate> Contributions<K, A> {
     ) -> Vec<Change<K, A>> {
         let mut changes = Vec::new();
         for window in &closed.windows {
-            let Some(mut totals) = totals(summary, *window, state) else { continue };
+            let Some(mut totals) = totals(summary, *window, state) else {
+                continue;
+            };
             totals.first_revision = self.rules.revision(*window, 0);
             totals.first_told = u32::from(self.rules.extent.is_some());
             if let Some(old) = self.current.insert(*window, totals.clone()) {
@@ -110,7 +116,11 @@ impl<K: Key, A: Aggregate> Contributions<K, A> {
         copies: isize,
     ) -> impl Iterator<Item = Change<K, A>> + use<K, A> {
         let window = totals.window_start;
-        let Rules { windows, allowed_lateness_ms, .. } = &self.rules;
+        let Rules {
+            windows,
+            allowed_lateness_ms,
+            ..
+        } = &self.rules;
         let last_correction = windows.last_correction(window + windows.size_ms());
         let forgotten_at = last_correction
             .checked_add(*allowed_lateness_ms)
@@ -154,7 +164,10 @@ impl<K: Key, A: Aggregate> Summary<K, A> {
     fn offer(&self, top: &mut Vec<(K, A)>, key: &K, aggregate: &A) {
         let ranks_first = |one: &(K, A)| (self.rank)((&one.0, &one.1), (key, aggregate)).is_lt();
         if top.len() < self.top || top.last().is_some_and(|last| !ranks_first(last)) {
-            top.insert(top.partition_point(ranks_first), (key.clone(), aggregate.clone()));
+            top.insert(
+                top.partition_point(ranks_first),
+                (key.clone(), aggregate.clone()),
+            );
             top.truncate(self.top);
         }
     }
@@ -166,7 +179,9 @@ impl<K: Key, A: Aggregate> Summary<K, A> {
             merged.keys += part.keys;
             merged.aggregate.merge(&part.aggregate);
             merged.corrections.extend(&part.corrections);
-            part.top.iter().for_each(|(key, aggregate)| self.offer(&mut merged.top, key, aggregate));
+            part.top
+                .iter()
+                .for_each(|(key, aggregate)| self.offer(&mut merged.top, key, aggregate));
         }
         Some(merged)
     }
@@ -186,18 +201,27 @@ pub fn summarize<'scope, K: Key, A: Aggregate>(
     slots: Slots,
 ) -> StreamVec<'scope, EventTimeMs, Outgoing> {
     let merging = std::rc::Rc::clone(&summary);
-    let totals = changes.as_collection().reduce(move |_window, parts, output| {
-        let parts = parts.iter().filter(|(_, copies)| *copies > 0).map(|(totals, _)| *totals);
-        output.extend(merging.merge(parts).map(|totals| (totals, 1_isize)));
-    });
+    let totals = changes
+        .as_collection()
+        .reduce(move |_window, parts, output| {
+            let parts = parts
+                .iter()
+                .filter(|(_, copies)| *copies > 0)
+                .map(|(totals, _)| *totals);
+            output.extend(merging.merge(parts).map(|totals| (totals, 1_isize)));
+        });
     // An update's own time is what counts: differential sends updates of several times under the earliest of them.
     totals.inner.unary(Pipeline, "encode totals", move |_, _| {
         move |input, output| {
             input.for_each(|cap, updates| {
-                let Some(earliest) = cap.retain_least(output.output_index()) else { return };
+                let Some(earliest) = cap.retain_least(output.output_index()) else {
+                    return;
+                };
                 for ((_, totals), time, difference) in updates.drain(..) {
                     if difference > 0 {
-                        output.session(&earliest.delayed(&time)).give(summary.encode(&totals, slots));
+                        output
+                            .session(&earliest.delayed(&time))
+                            .give(summary.encode(&totals, slots));
                     }
                 }
             });

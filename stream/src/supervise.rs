@@ -68,14 +68,21 @@ pub fn supervise(arguments: &[OsString], silence_limit: Duration, stop: &Stop) -
     loop {
         let begun = Instant::now();
         let mut process = Command::new(&program);
-        process.args(arguments).env(SUPERVISED, "true").stdout(Stdio::piped());
+        process
+            .args(arguments)
+            .env(SUPERVISED, "true")
+            .stdout(Stdio::piped());
         let status = watch(process.spawn()?, silence_limit, stop)?;
         match verdict(status) {
             Verdict::End(code) => return Ok(code),
             Verdict::StartAgain if stop.is_requested() => return Ok(0),
             Verdict::StartAgain => {}
         }
-        delay = if begun.elapsed() > delay * HEALTHY { FIRST_DELAY } else { delay };
+        delay = if begun.elapsed() > delay * HEALTHY {
+            FIRST_DELAY
+        } else {
+            delay
+        };
         tracing::warn!(%status, delay_ms = delay.as_millis(), "the job's process ended, starting it again");
         stop.wait(delay);
         delay = (delay * 2).min(LAST_DELAY);
@@ -100,11 +107,18 @@ pub fn show_life(silence_limit: Duration) -> io::Result<()> {
     }
     let show = move || {
         // A supervisor that is gone needs no signs.
-        while io::stdout().write_all(b"\n").and_then(|()| io::stdout().flush()).is_ok() {
+        while io::stdout()
+            .write_all(b"\n")
+            .and_then(|()| io::stdout().flush())
+            .is_ok()
+        {
             thread::sleep(silence_limit / BEATS);
         }
     };
-    thread::Builder::new().name("signs of life".to_owned()).spawn(show).map(drop)
+    thread::Builder::new()
+        .name("signs of life".to_owned())
+        .spawn(show)
+        .map(drop)
 }
 
 /// Waits for the end of the process. It is asked to end when somebody asks to stop, and killed when it does not, or hangs.
@@ -115,8 +129,14 @@ fn watch(mut child: Child, silence_limit: Duration, stop: &Stop) -> io::Result<E
         if let Some(status) = child.try_wait()? {
             return Ok(status);
         }
-        if life.as_mut().is_some_and(|life| life.look() > silence_limit) {
-            tracing::error!(limit_ms = silence_limit.as_millis(), "the job's process hangs and is killed");
+        if life
+            .as_mut()
+            .is_some_and(|life| life.look() > silence_limit)
+        {
+            tracing::error!(
+                limit_ms = silence_limit.as_millis(),
+                "the job's process hangs and is killed"
+            );
             child.kill()?;
             return child.wait();
         }
@@ -145,14 +165,24 @@ impl Life {
                 listening.fetch_add(1, Ordering::Relaxed);
             }
         };
-        thread::Builder::new().name("signs of life".to_owned()).spawn(listen)?;
-        Ok(Self { shown, last_seen: 0, silent_for: Duration::ZERO })
+        thread::Builder::new()
+            .name("signs of life".to_owned())
+            .spawn(listen)?;
+        Ok(Self {
+            shown,
+            last_seen: 0,
+            silent_for: Duration::ZERO,
+        })
     }
 
     /// For how long there was no sign of life, in looks: a clock would count the time for which this process was asleep.
     fn look(&mut self) -> Duration {
         let shown = self.shown.load(Ordering::Relaxed);
-        self.silent_for = if shown == self.last_seen { self.silent_for + LOOK_EVERY } else { Duration::ZERO };
+        self.silent_for = if shown == self.last_seen {
+            self.silent_for + LOOK_EVERY
+        } else {
+            Duration::ZERO
+        };
         self.last_seen = shown;
         self.silent_for
     }
@@ -194,10 +224,26 @@ mod tests {
 
     #[test]
     fn a_process_that_shows_no_life_is_killed() {
-        let hanging = Command::new("sleep").arg("600").stdout(Stdio::piped()).spawn().unwrap();
+        let hanging = Command::new("sleep")
+            .arg("600")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         let status = watch(hanging, Duration::from_millis(200), &Stop::default()).unwrap();
-        assert_eq!(verdict(status), Verdict::StartAgain, "SIGKILL ended it: {status}");
-        let living = Command::new("sh").args(["-c", "echo"]).stdout(Stdio::piped()).spawn().unwrap();
-        assert!(watch(living, Duration::from_secs(60), &Stop::default()).unwrap().success());
+        assert_eq!(
+            verdict(status),
+            Verdict::StartAgain,
+            "SIGKILL ended it: {status}"
+        );
+        let living = Command::new("sh")
+            .args(["-c", "echo"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        assert!(
+            watch(living, Duration::from_secs(60), &Stop::default())
+                .unwrap()
+                .success()
+        );
     }
 }

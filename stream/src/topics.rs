@@ -30,7 +30,12 @@ pub fn ensure<K, A>(log: &dyn RecordLog, pipeline: &Pipeline<K, A>) -> Result<()
         spec(&pipeline.late_topic, Cleanup::Delete),
         spec(&pipeline.dead_letter_topic, Cleanup::Delete),
     ];
-    specs.extend(pipeline.summary.iter().map(|summary| spec(&summary.destination.topic, Cleanup::CompactAndDelete)));
+    specs.extend(
+        pipeline
+            .summary
+            .iter()
+            .map(|summary| spec(&summary.destination.topic, Cleanup::CompactAndDelete)),
+    );
     log.ensure_topics(&specs)
 }
 

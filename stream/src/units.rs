@@ -17,7 +17,11 @@ pub fn instant(ms: EventTimeMs) -> String {
 
 /// The two greatest units of a duration.
 pub fn duration(ms: u64) -> String {
-    let duration = if ms < 1000 { Duration::from_millis(ms) } else { Duration::from_secs(ms / 1000) };
+    let duration = if ms < 1000 {
+        Duration::from_millis(ms)
+    } else {
+        Duration::from_secs(ms / 1000)
+    };
     let text = humantime::format_duration(duration).to_string();
     text.split(' ').take(2).collect::<Vec<_>>().join(" ")
 }
@@ -41,8 +45,17 @@ mod tests {
 
     #[test]
     fn sizes_and_durations_are_told_in_units_that_people_compare() {
-        assert_eq!([0, 1023, 1536, 200 * 1024, 5 << 30].map(size), ["0 B", "1023 B", "1.5 KiB", "200 KiB", "5.0 GiB"]);
-        assert_eq!([250, 61_500, 90_061_000].map(duration), ["250ms", "1m 1s", "1day 1h"]);
-        assert_eq!([0, 1_795_341_600_000].map(instant), ["–", "2026-11-22T10:00:00.000Z"]);
+        assert_eq!(
+            [0, 1023, 1536, 200 * 1024, 5 << 30].map(size),
+            ["0 B", "1023 B", "1.5 KiB", "200 KiB", "5.0 GiB"]
+        );
+        assert_eq!(
+            [250, 61_500, 90_061_000].map(duration),
+            ["250ms", "1m 1s", "1day 1h"]
+        );
+        assert_eq!(
+            [0, 1_795_341_600_000].map(instant),
+            ["–", "2026-11-22T10:00:00.000Z"]
+        );
     }
 }

@@ -33,13 +33,21 @@ impl Watermark {
     /// A watermark that goes on from what a checkpoint kept, if anything.
     pub fn new(disorder_ms: u64, newest: Option<Newest>) -> Self {
         let mark_ms = newest.map_or(0, |newest| newest.event_ms.saturating_sub(disorder_ms));
-        Self { disorder_ms, newest, mark_ms, end_seen: false }
+        Self {
+            disorder_ms,
+            newest,
+            mark_ms,
+            end_seen: false,
+        }
     }
 
     /// Takes note of an event. When the newest was read is not changed by reading it again, as every start does.
     pub fn observe(&mut self, event_ms: EventTimeMs, now_ms: u64) {
         if self.newest.is_none_or(|newest| event_ms > newest.event_ms) {
-            self.newest = Some(Newest { event_ms, read_at_ms: now_ms });
+            self.newest = Some(Newest {
+                event_ms,
+                read_at_ms: now_ms,
+            });
             self.mark_ms = self.mark_ms.max(event_ms.saturating_sub(self.disorder_ms));
         }
     }
@@ -49,7 +57,9 @@ impl Watermark {
         self.end_seen = true;
         if let Some(newest) = self.newest {
             let gone_on_ms = newest.event_ms + now_ms.saturating_sub(newest.read_at_ms);
-            self.mark_ms = self.mark_ms.max(gone_on_ms.saturating_sub(self.disorder_ms));
+            self.mark_ms = self
+                .mark_ms
+                .max(gone_on_ms.saturating_sub(self.disorder_ms));
         }
     }
 
@@ -109,9 +119,17 @@ mod tests {
         let mut watermark = Watermark::new(5, None);
         watermark.observe(100, 1_000_000);
         watermark.at_end(1_000_020);
-        assert_eq!(watermark.claim(), Claim::Reached(115), "history stays in history");
+        assert_eq!(
+            watermark.claim(),
+            Claim::Reached(115),
+            "history stays in history"
+        );
         watermark.at_end(1_000_010);
-        assert_eq!(watermark.claim(), Claim::Reached(115), "a clock set back does not take a claim back");
+        assert_eq!(
+            watermark.claim(),
+            Claim::Reached(115),
+            "a clock set back does not take a claim back"
+        );
     }
 
     #[test]
@@ -125,7 +143,10 @@ mod tests {
 
     #[test]
     fn a_partition_goes_on_over_a_restart_for_the_time_that_it_was_down() {
-        let newest = Newest { event_ms: 100, read_at_ms: 1_000 };
+        let newest = Newest {
+            event_ms: 100,
+            read_at_ms: 1_000,
+        };
         let mut watermark = Watermark::new(5, Some(newest));
         assert_eq!(watermark.claim(), Claim::Reached(95));
         watermark.at_end(61_000);
@@ -138,6 +159,9 @@ mod tests {
         empty.at_end(7);
         assert_eq!(empty.claim().and(Claim::Reached(40)), Claim::Reached(40));
         assert_eq!(Claim::Unread.and(Claim::Reached(40)), Claim::Unread);
-        assert_eq!(Claim::Reached(50).and(Claim::Reached(40)), Claim::Reached(40));
+        assert_eq!(
+            Claim::Reached(50).and(Claim::Reached(40)),
+            Claim::Reached(40)
+        );
     }
 }

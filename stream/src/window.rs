@@ -49,20 +49,27 @@ struct Due<K, A> {
 }
 
 /// Rows, and the changes of this worker's part in the summaries.
-pub type Closings<'scope, K, A> =
-    (StreamVec<'scope, EventTimeMs, Row<K, A>>, StreamVec<'scope, EventTimeMs, Change<K, A>>);
+pub type Closings<'scope, K, A> = (
+    StreamVec<'scope, EventTimeMs, Row<K, A>>,
+    StreamVec<'scope, EventTimeMs, Change<K, A>>,
+);
 
 impl<A: Aggregate> Rules<A> {
     /// The revision of a window's row or totals that have `revision` by themselves.
     pub fn revision(&self, window_start: EventTimeMs, revision: u32) -> u32 {
-        self.lineage.raised(revision, self.windows.first_row(window_start))
+        self.lineage
+            .raised(revision, self.windows.first_row(window_start))
     }
 
     /// No windows yet.
     fn state<K: Key>(&self) -> Box<dyn State<K, A>> {
         match self.extent {
             None => Box::new(WindowState::new(self.windows, self.allowed_lateness_ms)),
-            Some(extent) => Box::new(SessionState::new(self.windows, extent, self.allowed_lateness_ms)),
+            Some(extent) => Box::new(SessionState::new(
+                self.windows,
+                extent,
+                self.allowed_lateness_ms,
+            )),
         }
     }
 
@@ -94,25 +101,43 @@ pub fn close<'scope, K: Key, A: Aggregate>(
             let (mut rows, mut changes) = (rows.activate(), changes.activate());
             input.for_each(|cap, panes| {
                 for pane in panes.drain(..) {
-                    let (Some(rows), Some(changes)) = (cap.retain_least(0), cap.retain_least(1)) else { continue };
-                    agenda.insert(pane.arrival, Due { rows, changes, closed: Some(pane) });
+                    let (Some(rows), Some(changes)) = (cap.retain_least(0), cap.retain_least(1))
+                    else {
+                        continue;
+                    };
+                    agenda.insert(
+                        pane.arrival,
+                        Due {
+                            rows,
+                            changes,
+                            closed: Some(pane),
+                        },
+                    );
                 }
             });
             let boundary = boundary_of(&frontiers[0]);
             while let Some(first) = agenda.first_entry().filter(|first| *first.key() < boundary) {
                 let (arrival, due) = first.remove_entry();
                 let mut closed = state.close(arrival, due.closed.as_ref());
-                attempt.metrics.windows(worker, closed.rows.len(), state.entries(), state.panes());
+                attempt
+                    .metrics
+                    .windows(worker, closed.rows.len(), state.entries(), state.panes());
                 if let Some(summary) = &summary {
                     let updates = contributions.update(summary, arrival, &closed, &*state);
-                    changes.session(&due.changes).give_iterator(updates.into_iter());
+                    changes
+                        .session(&due.changes)
+                        .give_iterator(updates.into_iter());
                 }
                 contributions.forget(&state.forget(arrival));
                 closed.rows.iter_mut().for_each(|row| rules.raise(row));
                 rows.session(&due.rows).give_container(&mut closed.rows);
                 if let Some(next) = state.next_due() {
                     let (rows, changes) = (due.rows.delayed(&next), due.changes.delayed(&next));
-                    agenda.entry(next).or_insert(Due { rows, changes, closed: None });
+                    agenda.entry(next).or_insert(Due {
+                        rows,
+                        changes,
+                        closed: None,
+                    });
                 }
             }
         }

@@ -20,7 +20,9 @@ impl Cache {
     pub fn open() -> Result<Self> {
         let root = std::env::var_os("TIDEMARK_CACHE").map_or_else(user_cache, PathBuf::from);
         std::fs::create_dir_all(&root).map_err(io_error(format!("creating {}", root.display())))?;
-        let root = root.canonicalize().map_err(io_error(format!("finding {}", root.display())))?;
+        let root = root
+            .canonicalize()
+            .map_err(io_error(format!("finding {}", root.display())))?;
         Ok(Self { root })
     }
 
@@ -37,12 +39,18 @@ impl Cache {
         let runs = self.root.join("runs");
         std::fs::create_dir_all(&runs).map_err(io_error(format!("creating {}", runs.display())))?;
         let prefix = format!("{purpose}-");
-        tempfile::Builder::new().prefix(&prefix).tempdir_in(&runs).map_err(io_error("creating a scratch folder"))
+        tempfile::Builder::new()
+            .prefix(&prefix)
+            .tempdir_in(&runs)
+            .map_err(io_error("creating a scratch folder"))
     }
 }
 
 fn user_cache() -> PathBuf {
     let named = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let usual = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
-    named.or_else(usual).unwrap_or_else(std::env::temp_dir).join("tidemark")
+    named
+        .or_else(usual)
+        .unwrap_or_else(std::env::temp_dir)
+        .join("tidemark")
 }

@@ -21,12 +21,17 @@ const fn package(command: &'static str, package: &'static str) -> Package {
 }
 
 /// What Kafka and DynamoDB Local need. The compiler is part of it: the launcher of DynamoDB Local is one source file.
-pub const JAVA: &[Package] =
-    &[package("java", "openjdk-17-jdk-headless"), package("javac", "openjdk-17-jdk-headless"), package("mvn", "maven")];
+pub const JAVA: &[Package] = &[
+    package("java", "openjdk-17-jdk-headless"),
+    package("javac", "openjdk-17-jdk-headless"),
+    package("mvn", "maven"),
+];
 
 /// What a private MariaDB needs.
-pub const DATABASE: &[Package] =
-    &[package("mariadbd", "mariadb-server"), package("mariadb-install-db", "mariadb-server")];
+pub const DATABASE: &[Package] = &[
+    package("mariadbd", "mariadb-server"),
+    package("mariadb-install-db", "mariadb-server"),
+];
 
 /// What the gateway is compared with, and what loads both.
 pub const PROXIES: &[Package] = &[package("nginx", "nginx"), package("wrk", "wrk")];
@@ -35,14 +40,21 @@ pub const PROXIES: &[Package] = &[package("nginx", "nginx"), package("wrk", "wrk
 pub const PYTHON: &[Package] = &[package("python3", "python3-venv")];
 
 /// What the browser test needs.
-pub const BROWSER: &[Package] = &[package("chromium", "chromium"), package("node", "nodejs"), package("npm", "npm")];
+pub const BROWSER: &[Package] = &[
+    package("chromium", "chromium"),
+    package("node", "nodejs"),
+    package("npm", "npm"),
+];
 
 /// Makes sure that the commands are there.
 ///
 /// # Errors
 /// [`CounterpartError::Missing`] when they are not and may not be installed here.
 pub fn provision(needed: &[Package]) -> Result<()> {
-    let missing: Vec<_> = needed.iter().filter(|package| find(package.command).is_none()).collect();
+    let missing: Vec<_> = needed
+        .iter()
+        .filter(|package| find(package.command).is_none())
+        .collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -52,15 +64,24 @@ pub fn provision(needed: &[Package]) -> Result<()> {
         return install(&packages);
     }
     let missing: Vec<_> = missing.iter().map(|missing| missing.command).collect();
-    let remedy = format!("sudo apt-get install --no-install-recommends {}", packages.join(" "));
-    Err(CounterpartError::Missing { missing: missing.join(", "), remedy })
+    let remedy = format!(
+        "sudo apt-get install --no-install-recommends {}",
+        packages.join(" ")
+    );
+    Err(CounterpartError::Missing {
+        missing: missing.join(", "),
+        remedy,
+    })
 }
 
 /// Where the command lies: on the path, or where Debian keeps servers.
 pub fn find(command: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")]);
-    folders.map(|folder| folder.join(command)).find(|file| file.is_file())
+    let folders =
+        std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")]);
+    folders
+        .map(|folder| folder.join(command))
+        .find(|file| file.is_file())
 }
 
 /// Runs a program to its end in silence.
@@ -68,7 +89,10 @@ pub fn find(command: &str) -> Option<PathBuf> {
 /// # Errors
 /// [`CounterpartError::Failed`] with the end of what it said.
 pub fn run(what: &str, mut command: Command) -> Result<()> {
-    let output = command.stdin(Stdio::null()).output().map_err(io_error(format!("running {what}")))?;
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .map_err(io_error(format!("running {what}")))?;
     if output.status.success() {
         return Ok(());
     }
@@ -95,7 +119,11 @@ fn install(packages: &[&str]) -> Result<()> {
         run("apt-get", apt)
     };
     apt(&["update", "--quiet"])?;
-    apt(&[&["install", "--quiet", "--yes", "--no-install-recommends"], packages].concat())
+    apt(&[
+        &["install", "--quiet", "--yes", "--no-install-recommends"],
+        packages,
+    ]
+    .concat())
 }
 
 /// Whether packages may be installed.
@@ -117,7 +145,8 @@ impl PolicyAgainstStarting {
             return Ok(Self { ours: false });
         }
         let written = fs::write(POLICY, "#!/bin/sh\nexit 101\n");
-        let allowed = written.and_then(|()| fs::set_permissions(POLICY, Permissions::from_mode(0o755)));
+        let allowed =
+            written.and_then(|()| fs::set_permissions(POLICY, Permissions::from_mode(0o755)));
         allowed.map_err(io_error(format!("writing {POLICY}")))?;
         Ok(Self { ours: true })
     }

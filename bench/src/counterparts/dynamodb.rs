@@ -9,8 +9,7 @@ use super::{Cache, JAVA, Launch, Result, Server, debian, io_error, maven};
 const POM: &str = include_str!("../../counterparts/dynamodb/pom.xml");
 const LAUNCHER: &str = include_str!("../../counterparts/dynamodb/LoopbackDynamoDb.java");
 /// DynamoDB Local asks for a signature but does not check it.
-const UNCHECKED_SIGNATURE: &str =
-    "AWS4-HMAC-SHA256 Credential=bench/20260101/local/dynamodb/aws4_request, SignedHeaders=host, Signature=00";
+const UNCHECKED_SIGNATURE: &str = "AWS4-HMAC-SHA256 Credential=bench/20260101/local/dynamodb/aws4_request, SignedHeaders=host, Signature=00";
 
 /// Starts a server with its tables below `data`; a folder that was used before is used again.
 ///
@@ -30,9 +29,15 @@ pub fn launch(cache: &Cache, data: &Path) -> Result<Launch> {
     create_folder(data)?;
     let [port] = free_ports()?;
     let launcher = data.join("LoopbackDynamoDb.java");
-    std::fs::write(&launcher, LAUNCHER).map_err(io_error("writing the launcher of DynamoDB Local"))?;
+    std::fs::write(&launcher, LAUNCHER)
+        .map_err(io_error("writing the launcher of DynamoDB Local"))?;
     let libraries = format!("-Dsqlite4java.library.path={}", jars.display());
-    let mut arguments = vec!["-Xmx256m".into(), libraries.into(), "-cp".into(), jars.join("*").into()];
+    let mut arguments = vec![
+        "-Xmx256m".into(),
+        libraries.into(),
+        "-cp".into(),
+        jars.join("*").into(),
+    ];
     // Java compiles a program of one source file by itself.
     arguments.push(launcher.into());
     let port_text = port.to_string();
@@ -51,7 +56,10 @@ pub fn launch(cache: &Cache, data: &Path) -> Result<Launch> {
 }
 
 fn is_ready(port: u16) -> bool {
-    let client = reqwest::blocking::Client::builder().timeout(Duration::from_secs(2)).no_proxy().build();
+    let client = reqwest::blocking::Client::builder()
+        .timeout(Duration::from_secs(2))
+        .no_proxy()
+        .build();
     let asked = client.and_then(|client| {
         let request = client.post(format!("http://127.0.0.1:{port}/")).body("{}");
         let request = request.header("content-type", "application/x-amz-json-1.0");

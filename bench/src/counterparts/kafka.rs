@@ -26,7 +26,10 @@ impl Broker {
     /// When it cannot be started.
     pub fn given_or_started(given: Option<&str>, cache: &Cache, folder: &Path) -> Result<Self> {
         match given {
-            Some(address) => Ok(Self { _own: None, address: address.to_owned() }),
+            Some(address) => Ok(Self {
+                _own: None,
+                address: address.to_owned(),
+            }),
             None => start(cache, &folder.join("kafka")).map(Self::from),
         }
     }
@@ -39,7 +42,10 @@ impl Broker {
 
 impl From<Server> for Broker {
     fn from(server: Server) -> Self {
-        Self { address: server.address().to_owned(), _own: Some(server) }
+        Self {
+            address: server.address().to_owned(),
+            _own: Some(server),
+        }
     }
 }
 
@@ -62,7 +68,8 @@ pub fn launch(cache: &Cache, data: &Path) -> Result<Launch> {
     let [port, controller_port] = free_ports()?;
     let configuration = data.join("server.properties");
     let log = data.join("log");
-    std::fs::write(&configuration, properties(port, controller_port, &log)).map_err(io_error("configuring Kafka"))?;
+    std::fs::write(&configuration, properties(port, controller_port, &log))
+        .map_err(io_error("configuring Kafka"))?;
     if !log.join("meta.properties").exists() {
         format(&jars, &configuration)?;
     }
@@ -87,7 +94,12 @@ pub fn limit_producers(cache: &Cache, brokers: &str, bytes_per_second: Option<u6
     let jars = maven::jars(cache, "kafka", POM)?;
     let mut tool = Command::new("java");
     tool.args(java_arguments(&jars, &["-XX:TieredStopAtLevel=1"]));
-    tool.args(["kafka.admin.ConfigCommand", "--bootstrap-server", brokers, "--alter"]);
+    tool.args([
+        "kafka.admin.ConfigCommand",
+        "--bootstrap-server",
+        brokers,
+        "--alter",
+    ]);
     tool.args(["--entity-type", "clients", "--entity-default"]);
     match bytes_per_second {
         Some(limit) => tool.args(["--add-config", &format!("producer_byte_rate={limit}")]),
@@ -99,7 +111,15 @@ pub fn limit_producers(cache: &Cache, brokers: &str, bytes_per_second: Option<u6
 fn format(jars: &Path, configuration: &Path) -> Result<()> {
     let mut tool = Command::new("java");
     tool.args(java_arguments(jars, &["-XX:TieredStopAtLevel=1"]));
-    tool.args(["kafka.tools.StorageTool", "format", "--standalone", "-t", CLUSTER_ID, "-c"]).arg(configuration);
+    tool.args([
+        "kafka.tools.StorageTool",
+        "format",
+        "--standalone",
+        "-t",
+        CLUSTER_ID,
+        "-c",
+    ])
+    .arg(configuration);
     debian::run("formatting Kafka's data folder", tool)
 }
 
@@ -115,7 +135,8 @@ fn java_arguments(jars: &Path, options: &[&str]) -> Vec<OsString> {
 /// for: a program that forgets to create its topics fails here as it would in production.
 fn properties(port: u16, controller_port: u16, log: &Path) -> String {
     let log = log.display();
-    let listeners = format!("PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}");
+    let listeners =
+        format!("PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}");
     format!(
         "process.roles=broker,controller
 node.id=1

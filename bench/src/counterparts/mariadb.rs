@@ -13,7 +13,8 @@ use super::server::{create_folder, free_ports};
 use super::{CounterpartError, DATABASE, Launch, Result, Server, debian, io_error};
 
 /// Run at every start, so it must not mind that its work is done.
-const SET_UP: &str = "CREATE DATABASE IF NOT EXISTS tidemark CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+const SET_UP: &str =
+    "CREATE DATABASE IF NOT EXISTS tidemark CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 CREATE USER IF NOT EXISTS 'tidemark'@'127.0.0.1' IDENTIFIED BY 'tidemark';
 GRANT ALL ON *.* TO 'tidemark'@'127.0.0.1';
 ";
@@ -53,8 +54,14 @@ pub fn launch(data: &Path) -> Result<Launch> {
 
 fn initialise(tables: &Path) -> Result<()> {
     let mut tool = Command::new("mariadb-install-db");
-    tool.args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"]);
-    tool.args(run_as().iter()).arg(format!("--datadir={}", tables.display()));
+    tool.args([
+        "--no-defaults",
+        "--auth-root-authentication-method=normal",
+        "--skip-test-db",
+        "--skip-name-resolve",
+    ]);
+    tool.args(run_as().iter())
+        .arg(format!("--datadir={}", tables.display()));
     debian::run("initialising MariaDB's data folder", tool)
 }
 
@@ -90,9 +97,18 @@ fn arguments(data: &Path, tables: &Path, set_up: &Path, port: u16) -> Vec<OsStri
 /// One of MariaDB's own programs, told how to reach the server.
 pub fn client(program: &str, address: &Url) -> Command {
     let mut command = Command::new(debian::find(program).unwrap_or_else(|| program.into()));
-    command.args(["--no-defaults", "--protocol=tcp", "--default-character-set=utf8mb4"]);
+    command.args([
+        "--no-defaults",
+        "--protocol=tcp",
+        "--default-character-set=utf8mb4",
+    ]);
     command.args(["--host", address.host_str().unwrap_or_default()]);
-    command.args(["--port", &address.port().unwrap_or(3306).to_string(), "--user", address.username()]);
+    command.args([
+        "--port",
+        &address.port().unwrap_or(3306).to_string(),
+        "--user",
+        address.username(),
+    ]);
     command.env("MYSQL_PWD", address.password().unwrap_or_default());
     command
 }
@@ -103,13 +119,23 @@ pub fn client(program: &str, address: &Url) -> Command {
 /// [`CounterpartError::Failed`] with the server's words.
 pub fn query(address: &Url, statements: &str) -> Result<String> {
     let mut query = client("mariadb", address);
-    query.args(["--batch", "--skip-column-names", "--execute", statements, address.path().trim_start_matches('/')]);
+    query.args([
+        "--batch",
+        "--skip-column-names",
+        "--execute",
+        statements,
+        address.path().trim_start_matches('/'),
+    ]);
     let output = query.output().map_err(io_error("asking MariaDB"))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let said = debian::tail(&String::from_utf8_lossy(&output.stderr));
-    Err(CounterpartError::Failed { what: "asking MariaDB".to_owned(), status: output.status, said })
+    Err(CounterpartError::Failed {
+        what: "asking MariaDB".to_owned(),
+        status: output.status,
+        said,
+    })
 }
 
 /// A server that serves greets with version 10 of the protocol; the set-up has run by then.

@@ -13,7 +13,9 @@ const COPY: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-
 /// # Errors
 /// When Maven is missing or cannot fetch them.
 pub fn jars(cache: &Cache, name: &str, pom: &str) -> Result<PathBuf> {
-    let folder = cache.folder("jars").join(format!("{name}-{:08x}", crc32fast::hash(pom.as_bytes())));
+    let folder = cache
+        .folder("jars")
+        .join(format!("{name}-{:08x}", crc32fast::hash(pom.as_bytes())));
     if !folder.exists() {
         fetch(cache, name, pom, &folder)?;
     }
@@ -29,7 +31,9 @@ fn fetch(cache: &Cache, name: &str, pom: &str, folder: &Path) -> Result<()> {
     let jars = scratch.path().join("jars");
     std::fs::write(&pom_file, pom).map_err(io_error("writing a pom"))?;
     let mut mvn = Command::new("mvn");
-    mvn.args(["--quiet", "--batch-mode", COPY]).arg("--file").arg(&pom_file);
+    mvn.args(["--quiet", "--batch-mode", COPY])
+        .arg("--file")
+        .arg(&pom_file);
     mvn.arg(format!("-DoutputDirectory={}", jars.display()));
     debian::run("mvn", mvn)?;
     let parent = folder.parent().expect("the folder was joined to one");

@@ -58,7 +58,12 @@ impl Server {
     /// When it cannot be started.
     pub fn spawn(launch: Launch, lifetime: Lifetime) -> Result<Self> {
         let process = launch.process(lifetime)?;
-        Ok(Self { launch, process, started: Instant::now(), lifetime })
+        Ok(Self {
+            launch,
+            process,
+            started: Instant::now(),
+            lifetime,
+        })
     }
 
     /// Asks the server until it answers.
@@ -68,7 +73,10 @@ impl Server {
     pub fn wait_until_ready(&mut self) -> Result<()> {
         let mut next_line = self.started + PROGRESS_EVERY;
         while !(self.launch.is_ready)(self.launch.port) {
-            let ended = self.process.wait_for(Duration::from_millis(50)).map_err(io_error("waiting for a server"))?;
+            let ended = self
+                .process
+                .wait_for(Duration::from_millis(50))
+                .map_err(io_error("waiting for a server"))?;
             if let Some(ended) = ended {
                 return Err(self.not_ready(format!("it ended with {}", ended.status)));
             }
@@ -76,12 +84,19 @@ impl Server {
                 return Err(self.not_ready(format!("no answer for {} s", READY_LIMIT.as_secs())));
             }
             if Instant::now() > next_line {
-                println!("{}: waiting for it since {} s", self.launch.name, self.started.elapsed().as_secs());
+                println!(
+                    "{}: waiting for it since {} s",
+                    self.launch.name,
+                    self.started.elapsed().as_secs()
+                );
                 next_line += PROGRESS_EVERY;
             }
         }
         let seconds = self.started.elapsed().as_secs_f64();
-        println!("{}: ready after {seconds:.1} s on {}", self.launch.name, self.launch.address);
+        println!(
+            "{}: ready after {seconds:.1} s on {}",
+            self.launch.name, self.launch.address
+        );
         Ok(())
     }
 
@@ -105,7 +120,9 @@ impl Server {
     /// # Errors
     /// When the kernel knows no such process.
     pub fn kill(&mut self) -> Result<()> {
-        self.process.kill().map_err(io_error(format!("killing {}", self.launch.name)))?;
+        self.process
+            .kill()
+            .map_err(io_error(format!("killing {}", self.launch.name)))?;
         Ok(())
     }
 
@@ -127,9 +144,15 @@ impl Server {
 
     /// The error of a server that does not do what it must, with the last it said.
     pub fn not_ready(&self, reason: String) -> CounterpartError {
-        let said = std::fs::read_to_string(&self.launch.log).unwrap_or_else(|error| error.to_string());
+        let said =
+            std::fs::read_to_string(&self.launch.log).unwrap_or_else(|error| error.to_string());
         let log = self.launch.log.display().to_string();
-        CounterpartError::NotReady { name: self.launch.name, reason, log, said: debian::tail(&said) }
+        CounterpartError::NotReady {
+            name: self.launch.name,
+            reason,
+            log,
+            said: debian::tail(&said),
+        }
     }
 }
 
@@ -139,8 +162,13 @@ impl Launch {
         let log = opened.map_err(io_error(format!("opening {}", self.log.display())))?;
         let also_log = log.try_clone().map_err(io_error("sharing a log file"))?;
         let mut command = Command::new(&self.program);
-        command.args(&self.arguments).stdin(Stdio::null()).stdout(log).stderr(also_log);
-        Process::start(command, lifetime).map_err(io_error(format!("starting {}", self.program.display())))
+        command
+            .args(&self.arguments)
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(also_log);
+        Process::start(command, lifetime)
+            .map_err(io_error(format!("starting {}", self.program.display())))
     }
 }
 
@@ -153,8 +181,12 @@ pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
     let mut held = Vec::with_capacity(N);
     let mut ports = [0; N];
     for port in &mut ports {
-        let listener = TcpListener::bind("127.0.0.1:0").map_err(io_error("looking for a free port"))?;
-        *port = listener.local_addr().map_err(io_error("looking for a free port"))?.port();
+        let listener =
+            TcpListener::bind("127.0.0.1:0").map_err(io_error("looking for a free port"))?;
+        *port = listener
+            .local_addr()
+            .map_err(io_error("looking for a free port"))?
+            .port();
         held.push(listener);
     }
     Ok(ports)

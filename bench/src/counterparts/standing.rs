@@ -57,31 +57,56 @@ impl Args {
 }
 
 fn up(folder: &Path) -> Result<()> {
-    if read(folder)?.is_some_and(|standing| standing.servers.iter().any(|server| is_ours(server.pid, folder))) {
+    if read(folder)?.is_some_and(|standing| {
+        standing
+            .servers
+            .iter()
+            .any(|server| is_ours(server.pid, folder))
+    }) {
         println!("they are up already");
         return status(folder);
     }
-    let all = Counterparts::start(&Counterpart::ALL, &Cache::open()?, folder, Lifetime::Detached)?;
-    let environment = all.environment().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let all = Counterparts::start(
+        &Counterpart::ALL,
+        &Cache::open()?,
+        folder,
+        Lifetime::Detached,
+    )?;
+    let environment = all
+        .environment()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
     let remember = |(_, server): (_, Server)| {
         let (name, address) = (server.name().to_owned(), server.address().to_owned());
-        StandingServer { name, address, pid: server.release() }
+        StandingServer {
+            name,
+            address,
+            pid: server.release(),
+        }
     };
-    let standing = Standing { servers: all.servers.into_iter().map(remember).collect(), environment };
+    let standing = Standing {
+        servers: all.servers.into_iter().map(remember).collect(),
+        environment,
+    };
     let text = serde_json::to_string_pretty(&standing).expect("strings and numbers");
-    std::fs::write(file(folder), text).map_err(io_error("remembering where the counterparts run"))?;
+    std::fs::write(file(folder), text)
+        .map_err(io_error("remembering where the counterparts run"))?;
     status(folder)
 }
 
 fn down(folder: &Path) -> Result<()> {
-    for server in read(folder)?.map(|standing| standing.servers).unwrap_or_default() {
+    for server in read(folder)?
+        .map(|standing| standing.servers)
+        .unwrap_or_default()
+    {
         if is_ours(server.pid, folder) {
             signal_group(server.pid, libc::SIGKILL);
             println!("{}: stopped", server.name);
         }
     }
     if folder.exists() {
-        std::fs::remove_dir_all(folder).map_err(io_error(format!("deleting {}", folder.display())))?;
+        std::fs::remove_dir_all(folder)
+            .map_err(io_error(format!("deleting {}", folder.display())))?;
     }
     Ok(())
 }
@@ -92,8 +117,15 @@ fn status(folder: &Path) -> Result<()> {
         return Ok(());
     };
     for server in &standing.servers {
-        let state = if is_ours(server.pid, folder) { "up" } else { "gone" };
-        println!("{:<15} {state:<5} pid {:<8} {}", server.name, server.pid, server.address);
+        let state = if is_ours(server.pid, folder) {
+            "up"
+        } else {
+            "gone"
+        };
+        println!(
+            "{:<15} {state:<5} pid {:<8} {}",
+            server.name, server.pid, server.address
+        );
     }
     for (name, value) in &standing.environment {
         println!("export {name}={value}");
@@ -112,7 +144,10 @@ fn read(folder: &Path) -> Result<Option<Standing>> {
             Err(error) => Err(io_error("reading where the counterparts run")(error.into())),
         },
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(CounterpartError::Io { what: "reading where the counterparts run".into(), source }),
+        Err(source) => Err(CounterpartError::Io {
+            what: "reading where the counterparts run".into(),
+            source,
+        }),
     }
 }
 

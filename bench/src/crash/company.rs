@@ -22,16 +22,34 @@ impl Company {
     /// [`CrashError`] when the program is missing or the system refuses.
     pub fn start(job: &Job<'_>, processes: u16) -> Result<Self, CrashError> {
         let ports: [u16; 16] = free_ports()?;
-        let hosts: Vec<String> = ports.iter().take(processes.into()).map(|port| format!("127.0.0.1:{port}")).collect();
+        let hosts: Vec<String> = ports
+            .iter()
+            .take(processes.into())
+            .map(|port| format!("127.0.0.1:{port}"))
+            .collect();
         let (all, hosts) = (processes.to_string(), hosts.join(","));
-        let (window, disorder) = (format!("{}ms", WINDOW.as_millis()), format!("{}ms", DISORDER.as_millis()));
+        let (window, disorder) = (
+            format!("{}ms", WINDOW.as_millis()),
+            format!("{}ms", DISORDER.as_millis()),
+        );
         let mut supervisors = Vec::new();
         for process in 0..processes {
             let own = process.to_string();
             let place = ["--processes", &all, "--process", &own, "--hosts", &hosts];
-            let settings = ["--window", &window, "--disorder", &disorder, "--log", "info"];
+            let settings = [
+                "--window",
+                &window,
+                "--disorder",
+                &disorder,
+                "--log",
+                "info",
+            ];
             let said = format!("process-{process}.log");
-            supervisors.push(job.start(Some("supervise"), &[&place[..], &settings].concat(), &said)?);
+            supervisors.push(job.start(
+                Some("supervise"),
+                &[&place[..], &settings].concat(),
+                &said,
+            )?);
         }
         Ok(Self { supervisors })
     }
@@ -39,7 +57,9 @@ impl Company {
     /// The process of the job that a supervisor has running now, if it has one.
     pub fn child(&self, process: usize) -> Option<i32> {
         let supervisor = self.supervisors[process].pid();
-        let children = std::fs::read_to_string(format!("/proc/{supervisor}/task/{supervisor}/children")).ok()?;
+        let children =
+            std::fs::read_to_string(format!("/proc/{supervisor}/task/{supervisor}/children"))
+                .ok()?;
         children.split_whitespace().next()?.parse().ok()
     }
 
@@ -49,13 +69,20 @@ impl Company {
     /// [`CrashError::Ended`] when one does not stop, or not well.
     pub fn stop(mut self) -> Result<(), CrashError> {
         // Only the supervisors hear it: each tells its child, as it would under systemd or Kubernetes.
-        self.supervisors.iter().for_each(|supervisor| signal(supervisor.pid(), libc::SIGTERM));
+        self.supervisors
+            .iter()
+            .for_each(|supervisor| signal(supervisor.pid(), libc::SIGTERM));
         let begun = Instant::now();
         for (process, supervisor) in (0..).zip(&mut self.supervisors) {
             let left = STOPS_WITHIN.saturating_sub(begun.elapsed());
             match supervisor.wait_for(left)? {
                 Some(ended) if ended.status.success() => {}
-                Some(ended) => return Err(CrashError::Ended(process, format!("ended with {}", ended.status))),
+                Some(ended) => {
+                    return Err(CrashError::Ended(
+                        process,
+                        format!("ended with {}", ended.status),
+                    ));
+                }
                 None => return Err(CrashError::Ended(process, "does not stop".to_owned())),
             }
         }

@@ -64,13 +64,21 @@ impl<'a> Troubles<'a> {
         folder: &'a Path,
     ) -> Result<Vec<Trouble>, CrashError> {
         let random = Xoshiro256PlusPlus::seed_from_u64(args.seed);
-        let mut troubles =
-            Self { company, broker, folder, processes: args.processes.into(), random, happened: Vec::new() };
+        let mut troubles = Self {
+            company,
+            broker,
+            folder,
+            processes: args.processes.into(),
+            random,
+            happened: Vec::new(),
+        };
         let begun = Instant::now();
         sleep(FIRST_AFTER);
         while begun.elapsed() + LAST_BEFORE < args.duration {
             troubles.next()?;
-            sleep(Duration::from_millis(troubles.random.random_range(PAUSE_MS)));
+            sleep(Duration::from_millis(
+                troubles.random.random_range(PAUSE_MS),
+            ));
         }
         Ok(troubles.happened)
     }
@@ -94,12 +102,17 @@ impl<'a> Troubles<'a> {
             Kind::StoreAway => self.take_store_away()?,
             Kind::BrokerKilled => restart(self.broker)?,
         }
-        self.happened.push(Trouble { kind, over: Timestamp::now() });
+        self.happened.push(Trouble {
+            kind,
+            over: Timestamp::now(),
+        });
         Ok(())
     }
 
     fn put_to_sleep(&self, process: usize) {
-        let Some(pid) = self.company.child(process) else { return };
+        let Some(pid) = self.company.child(process) else {
+            return;
+        };
         signal(pid, libc::SIGSTOP);
         sleep(AWAY);
         signal(pid, libc::SIGCONT);
@@ -107,7 +120,10 @@ impl<'a> Troubles<'a> {
 
     /// A file in place of the folder: nothing can be created, read or listed in it.
     fn take_store_away(&self) -> Result<(), CrashError> {
-        let (store, aside) = (self.folder.join("checkpoints"), self.folder.join("checkpoints.away"));
+        let (store, aside) = (
+            self.folder.join("checkpoints"),
+            self.folder.join("checkpoints.away"),
+        );
         fs::rename(&store, &aside)?;
         fs::write(&store, "away")?;
         sleep(AWAY);
@@ -122,16 +138,27 @@ pub fn report(troubles: &[Trouble], results: &[(WindowCount, u64)]) {
     let mut recoveries = Vec::new();
     for trouble in troubles {
         let over_ms = trouble.over.as_ms();
-        let after = results.iter().filter(|(count, _)| count.window_end.as_ms() > over_ms);
-        let Some(first) = after.map(|(_, taken_ms)| *taken_ms).min() else { continue };
+        let after = results
+            .iter()
+            .filter(|(count, _)| count.window_end.as_ms() > over_ms);
+        let Some(first) = after.map(|(_, taken_ms)| *taken_ms).min() else {
+            continue;
+        };
         let seconds = Duration::from_millis(first.saturating_sub(over_ms)).as_secs_f64();
-        println!("{:<16} results again after {seconds:.2} s", format!("{:?}", trouble.kind));
+        println!(
+            "{:<16} results again after {seconds:.2} s",
+            format!("{:?}", trouble.kind)
+        );
         if matches!(trouble.kind, Kind::Killed(_)) {
             recoveries.push(seconds);
         }
     }
     recoveries.sort_by(f64::total_cmp);
-    print!("{} troubles survived, {} of them kills of a process", troubles.len(), recoveries.len());
+    print!(
+        "{} troubles survived, {} of them kills of a process",
+        troubles.len(),
+        recoveries.len()
+    );
     match (recoveries.get(recoveries.len() / 2), recoveries.last()) {
         (Some(median), Some(longest)) => println!(
             "; from a kill to the first result of a window that ended after it: median {median:.2} s, at most {longest:.2} s"

@@ -28,36 +28,59 @@ pub(super) struct Backup {
 
 impl Backup {
     /// Takes it while the platform serves. The position comes before its table, so that nothing between them is missed.
-    pub(super) fn take(world: &World, log: &dyn RecordLog, folder: PathBuf, times: &mut Times) -> Result<Self> {
+    pub(super) fn take(
+        world: &World,
+        log: &dyn RecordLog,
+        folder: PathBuf,
+        times: &mut Times,
+    ) -> Result<Self> {
         fs::create_dir_all(&folder)?;
-        let told = log.committed(MAILBOX, ORDERS).map_err(EndToEndError::from)?;
+        let told = log
+            .committed(MAILBOX, ORDERS)
+            .map_err(EndToEndError::from)?;
         let backup = Self { folder, told };
         times.step("backup of SQL: mariadb-dump", || {
             database::dump(world.address(Counterpart::Mariadb), &backup.sql())
         })?;
         times.step("backup of tables: a scan each", || {
             let tables = Tables::at(world.address(Counterpart::Dynamodb))?;
-            tables.export(&backup.tables(), |name| !name.starts_with(COUNTED)).map(drop)
+            tables
+                .export(&backup.tables(), |name| !name.starts_with(COUNTED))
+                .map(drop)
         })?;
-        times.step("backup of uploads: a copy", || copy_uploads(&world.objects(), &backup.folder))?;
+        times.step("backup of uploads: a copy", || {
+            copy_uploads(&world.objects(), &backup.folder)
+        })?;
         Ok(backup)
     }
 
     /// Brings everything back into empty stores, before anything runs on them.
-    pub(super) fn restore(&self, world: &World, log: &dyn RecordLog, times: &mut Times) -> Result<()> {
+    pub(super) fn restore(
+        &self,
+        world: &World,
+        log: &dyn RecordLog,
+        times: &mut Times,
+    ) -> Result<()> {
         let sql = world.address(Counterpart::Mariadb);
         times.step("SQL from its dump", || database::run(sql, &self.sql()))?;
         times.step("tables from their export", || {
-            Tables::at(world.address(Counterpart::Dynamodb))?.import(&self.tables()).map(drop)
+            Tables::at(world.address(Counterpart::Dynamodb))?
+                .import(&self.tables())
+                .map(drop)
         })?;
         times.step("uploads", || copy_uploads(&self.folder, &world.objects()))?;
         times.step("orders since the backup, from the topic into SQL", || {
             let statements = self.folder.join("orders.sql");
-            fs::write(&statements, orders_as_sql::of(log).map_err(EndToEndError::from)?)?;
+            fs::write(
+                &statements,
+                orders_as_sql::of(log).map_err(EndToEndError::from)?,
+            )?;
             database::run(sql, &statements)
         })?;
         times.step("the mailbox back to where its table is", || {
-            Ok(log.commit(MAILBOX, ORDERS, &self.told).map_err(EndToEndError::from)?)
+            Ok(log
+                .commit(MAILBOX, ORDERS, &self.told)
+                .map_err(EndToEndError::from)?)
         })?;
         times.step("order-analytics start-over", || world.start_over())
     }
@@ -74,7 +97,11 @@ impl Backup {
 /// Everything but checkpoints.
 fn copy_uploads(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to)?;
-    for folder in UPLOADS.map(|name| from.join(name)).iter().filter(|folder| folder.exists()) {
+    for folder in UPLOADS
+        .map(|name| from.join(name))
+        .iter()
+        .filter(|folder| folder.exists())
+    {
         let mut copy = Command::new("cp");
         copy.arg("--recursive").arg(folder).arg(to);
         run_silently("cp", copy).map_err(EndToEndError::from)?;

@@ -12,19 +12,29 @@ use crate::counterparts::{self, mariadb};
 /// Writes a consistent dump while the server serves.
 pub(super) fn dump(address: &str, file: &Path) -> Result<()> {
     let mut dump = client("mariadb-dump", address)?;
-    dump.args(["--single-transaction", "--routines", "--hex-blob", "tidemark"]).stdout(File::create(file)?);
+    dump.args([
+        "--single-transaction",
+        "--routines",
+        "--hex-blob",
+        "tidemark",
+    ])
+    .stdout(File::create(file)?);
     finish("mariadb-dump", dump)
 }
 
 /// Runs the statements of a file.
 pub(super) fn run(address: &str, file: &Path) -> Result<()> {
     let mut client = client("mariadb", address)?;
-    client.args(["--batch", "tidemark"]).stdin(File::open(file)?).stdout(Stdio::null());
+    client
+        .args(["--batch", "tidemark"])
+        .stdin(File::open(file)?)
+        .stdout(Stdio::null());
     finish("mariadb", client)
 }
 
 fn client(program: &str, address: &str) -> Result<Command> {
-    let url = Url::parse(address).map_err(|error| DrillError::Address(address.to_owned(), error.to_string()))?;
+    let url = Url::parse(address)
+        .map_err(|error| DrillError::Address(address.to_owned(), error.to_string()))?;
     Ok(mariadb::client(program, &url))
 }
 
@@ -33,5 +43,8 @@ fn finish(program: &'static str, mut command: Command) -> Result<()> {
     if output.status.success() {
         return Ok(());
     }
-    Err(DrillError::Program(program, counterparts::tail(&String::from_utf8_lossy(&output.stderr))))
+    Err(DrillError::Program(
+        program,
+        counterparts::tail(&String::from_utf8_lossy(&output.stderr)),
+    ))
 }

@@ -12,8 +12,7 @@ use serde_json::{Map, Value, json};
 use super::{DrillError, Result};
 
 /// DynamoDB Local asks for a signature but does not check it; tables belong to the access key, which is the platform's.
-const SIGNATURE: &str =
-    "AWS4-HMAC-SHA256 Credential=local/20260101/local/dynamodb/aws4_request, SignedHeaders=host, Signature=00";
+const SIGNATURE: &str = "AWS4-HMAC-SHA256 Credential=local/20260101/local/dynamodb/aws4_request, SignedHeaders=host, Signature=00";
 /// A batch of writes has so many at most.
 const BATCH: usize = 25;
 const ACTIVE_LIMIT: Duration = Duration::from_secs(30);
@@ -26,7 +25,10 @@ pub(super) struct Tables<'a> {
 
 impl<'a> Tables<'a> {
     pub(super) fn at(address: &'a str) -> Result<Self> {
-        Ok(Self { address, client: Client::builder().no_proxy().build()? })
+        Ok(Self {
+            address,
+            client: Client::builder().no_proxy().build()?,
+        })
     }
 
     /// Writes every table that is wanted into a file of the folder; returns how many items there were.
@@ -35,7 +37,11 @@ impl<'a> Tables<'a> {
         let names = self.ask("ListTables", &json!({}))?;
         let names = names["TableNames"].as_array().cloned().unwrap_or_default();
         let mut exported = 0;
-        for name in names.iter().filter_map(Value::as_str).filter(|name| is_wanted(name)) {
+        for name in names
+            .iter()
+            .filter_map(Value::as_str)
+            .filter(|name| is_wanted(name))
+        {
             let described = self.ask("DescribeTable", &json!({ "TableName": name }))?;
             let expiry = self.ask("DescribeTimeToLive", &json!({ "TableName": name }))?;
             let items = self.scan(name)?;
@@ -54,12 +60,19 @@ impl<'a> Tables<'a> {
             let name = &table["create"]["TableName"];
             self.ask("CreateTable", &table["create"])?;
             self.wait_until_active(name)?;
-            if let Some(attribute) = table["expiry"]["TimeToLiveDescription"]["AttributeName"].as_str() {
+            if let Some(attribute) =
+                table["expiry"]["TimeToLiveDescription"]["AttributeName"].as_str()
+            {
                 let expiry = json!({ "AttributeName": attribute, "Enabled": true });
-                self.ask("UpdateTimeToLive", &json!({ "TableName": name, "TimeToLiveSpecification": expiry }))?;
+                self.ask(
+                    "UpdateTimeToLive",
+                    &json!({ "TableName": name, "TimeToLiveSpecification": expiry }),
+                )?;
             }
             let items = table["items"].as_array().map_or(&[][..], Vec::as_slice);
-            items.chunks(BATCH).try_for_each(|items| self.put(name, items))?;
+            items
+                .chunks(BATCH)
+                .try_for_each(|items| self.put(name, items))?;
             imported += items.len();
         }
         Ok(imported)
@@ -83,19 +96,29 @@ impl<'a> Tables<'a> {
 
     fn put(&self, name: &Value, items: &[Value]) -> Result<()> {
         let name = name.as_str().unwrap_or_default();
-        let puts: Vec<_> = items.iter().map(|item| json!({ "PutRequest": { "Item": item } })).collect();
+        let puts: Vec<_> = items
+            .iter()
+            .map(|item| json!({ "PutRequest": { "Item": item } }))
+            .collect();
         let mut left = json!({ name: puts });
         while left.as_object().is_some_and(|left| !left.is_empty()) {
-            left = self.ask("BatchWriteItem", &json!({ "RequestItems": left }))?["UnprocessedItems"].take();
+            left =
+                self.ask("BatchWriteItem", &json!({ "RequestItems": left }))?["UnprocessedItems"]
+                    .take();
         }
         Ok(())
     }
 
     fn wait_until_active(&self, name: &Value) -> Result<()> {
         let started = Instant::now();
-        while self.ask("DescribeTable", &json!({ "TableName": name }))?["Table"]["TableStatus"] != "ACTIVE" {
+        while self.ask("DescribeTable", &json!({ "TableName": name }))?["Table"]["TableStatus"]
+            != "ACTIVE"
+        {
             if started.elapsed() > ACTIVE_LIMIT {
-                return Err(DrillError::Table(name.to_string(), "does not become active".to_owned()));
+                return Err(DrillError::Table(
+                    name.to_string(),
+                    "does not become active".to_owned(),
+                ));
             }
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -103,12 +126,21 @@ impl<'a> Tables<'a> {
     }
 
     fn ask(&self, operation: &str, request: &Value) -> Result<Value> {
-        let asked = self.client.post(self.address).header("content-type", "application/x-amz-json-1.0");
+        let asked = self
+            .client
+            .post(self.address)
+            .header("content-type", "application/x-amz-json-1.0");
         let asked = asked.header("x-amz-target", format!("DynamoDB_20120810.{operation}"));
-        let answer = asked.header("authorization", SIGNATURE).body(request.to_string()).send()?;
+        let answer = asked
+            .header("authorization", SIGNATURE)
+            .body(request.to_string())
+            .send()?;
         let (status, said) = (answer.status(), answer.text()?);
         if !status.is_success() {
-            return Err(DrillError::Table(request["TableName"].to_string(), format!("{operation}: {status} {said}")));
+            return Err(DrillError::Table(
+                request["TableName"].to_string(),
+                format!("{operation}: {status} {said}"),
+            ));
         }
         Ok(serde_json::from_str(&said)?)
     }
@@ -117,15 +149,23 @@ impl<'a> Tables<'a> {
 /// The request that creates a table like the one that is described.
 fn creation(described: &Value) -> Value {
     let kept = ["TableName", "KeySchema", "AttributeDefinitions"];
-    let mut request: Map<String, Value> =
-        kept.iter().map(|name| ((*name).to_owned(), described[*name].clone())).collect();
+    let mut request: Map<String, Value> = kept
+        .iter()
+        .map(|name| ((*name).to_owned(), described[*name].clone()))
+        .collect();
     request.insert("BillingMode".to_owned(), json!("PAY_PER_REQUEST"));
     if let Some(indexes) = described["GlobalSecondaryIndexes"].as_array() {
         let kept = ["IndexName", "KeySchema", "Projection"];
         let index = |described: &Value| -> Value {
-            kept.iter().map(|name| ((*name).to_owned(), described[*name].clone())).collect::<Map<_, _>>().into()
+            kept.iter()
+                .map(|name| ((*name).to_owned(), described[*name].clone()))
+                .collect::<Map<_, _>>()
+                .into()
         };
-        request.insert("GlobalSecondaryIndexes".to_owned(), indexes.iter().map(index).collect());
+        request.insert(
+            "GlobalSecondaryIndexes".to_owned(),
+            indexes.iter().map(index).collect(),
+        );
     }
     request.into()
 }

@@ -22,21 +22,44 @@ pub(super) struct World {
 impl World {
     /// Empty stores below the folder, beside a log that is elsewhere.
     pub(super) fn build(cache: &Cache, folder: PathBuf, brokers: &str) -> Result<Self> {
-        let servers = Counterparts::start(&LOST, cache, &folder, Lifetime::OfItsThread).map_err(EndToEndError::from)?;
-        Ok(Self { folder, servers, brokers: brokers.to_owned() })
+        let servers = Counterparts::start(&LOST, cache, &folder, Lifetime::OfItsThread)
+            .map_err(EndToEndError::from)?;
+        Ok(Self {
+            folder,
+            servers,
+            brokers: brokers.to_owned(),
+        })
     }
 
     /// The platform on these stores.
     pub(super) fn start(&self) -> Result<Platform> {
-        let arguments = self.servers.arguments().chain(["--brokers", &self.brokers]).map(str::to_owned).collect();
-        let (data, log) = (Some(self.folder.join("data")), self.folder.join("platform.log"));
+        let arguments = self
+            .servers
+            .arguments()
+            .chain(["--brokers", &self.brokers])
+            .map(str::to_owned)
+            .collect();
+        let (data, log) = (
+            Some(self.folder.join("data")),
+            self.folder.join("platform.log"),
+        );
         let port_base = platform::free_port_base()?;
-        Ok(Platform::start(Settings { data, port_base, arguments, log }).map_err(EndToEndError::from)?)
+        Ok(Platform::start(Settings {
+            data,
+            port_base,
+            arguments,
+            log,
+        })
+        .map_err(EndToEndError::from)?)
     }
 
     /// Where the server listens.
     pub(super) fn address(&self, wanted: Counterpart) -> &str {
-        let found = self.servers.servers.iter().find(|(which, _)| *which == wanted);
+        let found = self
+            .servers
+            .servers
+            .iter()
+            .find(|(which, _)| *which == wanted);
         found.map_or("", |(_, server)| server.address())
     }
 
@@ -47,10 +70,18 @@ impl World {
 
     /// Tells the stream job to count the topic from its beginning.
     pub(super) fn start_over(&self) -> Result<()> {
-        let program = binaries::find("order-analytics").map_err(PlatformError::from).map_err(EndToEndError::from)?;
+        let program = binaries::find("order-analytics")
+            .map_err(PlatformError::from)
+            .map_err(EndToEndError::from)?;
         let checkpoints = format!("file://{}", self.objects().join("checkpoints").display());
         let mut job = Command::new(program);
-        job.args(["start-over", "--brokers", &self.brokers, "--checkpoints", &checkpoints]);
+        job.args([
+            "start-over",
+            "--brokers",
+            &self.brokers,
+            "--checkpoints",
+            &checkpoints,
+        ]);
         Ok(run_silently("order-analytics start-over", job).map_err(EndToEndError::from)?)
     }
 

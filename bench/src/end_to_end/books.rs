@@ -46,22 +46,37 @@ pub(crate) fn wait_until_balanced(shop: &Shop, customers: &Customers) -> Result<
 
 /// Waits until every order has its message; none may have two, or belong to no order.
 pub(crate) fn wait_until_told(shop: &Shop, customers: &Customers) -> Result<Told> {
-    let ordered: BTreeSet<_> = customers.acknowledged.iter().map(|order| order.id).collect();
+    let ordered: BTreeSet<_> = customers
+        .acknowledged
+        .iter()
+        .map(|order| order.id)
+        .collect();
     wait(customers.patience, || {
         let mut told = Told::new();
-        for message in shop.notifications()?.into_iter().filter(|message| customers.users.contains(&message.user_id)) {
+        for message in shop
+            .notifications()?
+            .into_iter()
+            .filter(|message| customers.users.contains(&message.user_id))
+        {
             if told.insert(message.order_id, message.id).is_some() {
                 return Err(books(format!("order {} was told twice", message.order_id)));
             }
             if !ordered.contains(&message.order_id) {
-                return Err(books(format!("order {} was told, and is none", message.order_id)));
+                return Err(books(format!(
+                    "order {} was told, and is none",
+                    message.order_id
+                )));
             }
         }
         if told.len() == ordered.len() {
             println!("each of {} orders was told once", told.len());
             return Ok(Ok(told));
         }
-        Ok(Err(format!("of {} orders {} were told", ordered.len(), told.len())))
+        Ok(Err(format!(
+            "of {} orders {} were told",
+            ordered.len(),
+            told.len()
+        )))
     })
 }
 
@@ -74,7 +89,9 @@ pub(crate) fn wait_until_stock_is_back(shop: &Shop, customers: &Customers) -> Re
             println!("the stock is short of what was sold, {sold}, and of nothing else");
             return Ok(Ok(()));
         }
-        Ok(Err(format!("{sold} of {STOCK} were sold, and {left} are left")))
+        Ok(Err(format!(
+            "{sold} of {STOCK} were sold, and {left} are left"
+        )))
     })
 }
 
@@ -94,24 +111,49 @@ pub(super) fn wait_until_whole(mysql: &Url) -> Result<()> {
 pub(crate) fn compare_topic(log: &dyn RecordLog, customers: &Customers, told: &Told) -> Result<()> {
     let mut events: Vec<OrderCreated> = read::all_json(log, ORDERS)?;
     events.retain(|event| customers.users.contains(&event.user_id));
-    let mut published: Vec<_> =
-        events.iter().map(|event| (event.order_id, event.user_id, event.total_cents, Some(&event.event_id))).collect();
+    let mut published: Vec<_> = events
+        .iter()
+        .map(|event| {
+            (
+                event.order_id,
+                event.user_id,
+                event.total_cents,
+                Some(&event.event_id),
+            )
+        })
+        .collect();
     let stored = customers.acknowledged.iter();
-    let mut stored: Vec<_> =
-        stored.map(|order| (order.id, order.user_id, order.total_cents, told.get(&order.id))).collect();
+    let mut stored: Vec<_> = stored
+        .map(|order| {
+            (
+                order.id,
+                order.user_id,
+                order.total_cents,
+                told.get(&order.id),
+            )
+        })
+        .collect();
     published.sort_unstable();
     stored.sort_unstable();
     if stored == published {
         println!("each of {} orders is on the topic once", stored.len());
         return Ok(());
     }
-    let first = stored.iter().zip(&published).find(|(stored, published)| stored != published);
+    let first = stored
+        .iter()
+        .zip(&published)
+        .find(|(stored, published)| stored != published);
     let (stored, published) = (stored.len(), published.len());
-    Err(books(format!("{stored} orders are stored, {published} published; the first difference: {first:?}")))
+    Err(books(format!(
+        "{stored} orders are stored, {published} published; the first difference: {first:?}"
+    )))
 }
 
 /// Looks until it is as it must be; an inner error is what is not yet.
-fn wait<T>(limit: Duration, mut look: impl FnMut() -> Result<std::result::Result<T, String>>) -> Result<T> {
+fn wait<T>(
+    limit: Duration,
+    mut look: impl FnMut() -> Result<std::result::Result<T, String>>,
+) -> Result<T> {
     let started = Instant::now();
     loop {
         match look()? {

@@ -30,11 +30,22 @@ impl Customers {
     /// [`ShopError`].
     pub fn sign_up(shop: &Shop) -> std::result::Result<Self, ShopError> {
         let now = events::Timestamp::now().as_ms();
-        let sign_up =
-            |number| shop.sign_up(&format!("Customer {number}"), &format!("customer-{number}-{now}@test.com"));
-        let users = (1..=3).map(sign_up).collect::<std::result::Result<_, _>>()?;
+        let sign_up = |number| {
+            shop.sign_up(
+                &format!("Customer {number}"),
+                &format!("customer-{number}-{now}@test.com"),
+            )
+        };
+        let users = (1..=3)
+            .map(sign_up)
+            .collect::<std::result::Result<_, _>>()?;
         let product = shop.sell("Tide table", PRICE_CENTS)?;
-        Ok(Self { users, product, acknowledged: Vec::new(), patience: COUNTED_LIMIT })
+        Ok(Self {
+            users,
+            product,
+            acknowledged: Vec::new(),
+            patience: COUNTED_LIMIT,
+        })
     }
 
     /// Each user orders one time more than the one before, and all of them `least` times at least.
@@ -44,7 +55,8 @@ impl Customers {
     pub fn order_each(&mut self, shop: &Shop, least: usize) -> std::result::Result<(), ShopError> {
         for (more, user) in self.users.iter().enumerate() {
             for quantity in (1..).take(least + more) {
-                self.acknowledged.push(shop.order(*user, &self.product, quantity)?);
+                self.acknowledged
+                    .push(shop.order(*user, &self.product, quantity)?);
             }
         }
         Ok(())
@@ -52,7 +64,11 @@ impl Customers {
 
     /// How many of the product they bought.
     pub(crate) fn sold(&self) -> u64 {
-        self.acknowledged.iter().map(|order| order.total_cents).sum::<u64>() / PRICE_CENTS
+        self.acknowledged
+            .iter()
+            .map(|order| order.total_cents)
+            .sum::<u64>()
+            / PRICE_CENTS
     }
 
     /// Sees that every acknowledged order is stored once, takes over those whose reply was lost on the way, and returns
@@ -62,7 +78,10 @@ impl Customers {
         stored.retain(|order| self.users.contains(&order.user_id));
         stored.sort_unstable_by_key(|order| order.id);
         if let Some(twice) = stored.windows(2).find(|pair| pair[0].id == pair[1].id) {
-            return Err(EndToEndError::Books(format!("{:?} is listed twice", twice[0])));
+            return Err(EndToEndError::Books(format!(
+                "{:?} is listed twice",
+                twice[0]
+            )));
         }
         let is_stored = |order: &Order| {
             let found = stored.binary_search_by_key(&order.id, |stored| stored.id);
@@ -70,10 +89,13 @@ impl Customers {
         };
         self.acknowledged.sort_unstable_by_key(|order| order.id);
         if let Some(lost) = self.acknowledged.iter().find(|order| !is_stored(order)) {
-            return Err(EndToEndError::Books(format!("{lost:?} was acknowledged and is gone")));
+            return Err(EndToEndError::Books(format!(
+                "{lost:?} was acknowledged and is gone"
+            )));
         }
         let mut acknowledged = self.acknowledged.iter().peekable();
-        let is_unasked = |order: &&Order| acknowledged.next_if(|known| known.id == order.id).is_none();
+        let is_unasked =
+            |order: &&Order| acknowledged.next_if(|known| known.id == order.id).is_none();
         let unasked = stored.iter().filter(is_unasked).cloned().collect();
         self.acknowledged = stored;
         Ok(unasked)
@@ -84,19 +106,33 @@ impl Customers {
     /// # Errors
     /// [`EndToEndError::Books`] when more is counted than was ordered, or not enough in time.
     pub fn wait_until_counted(&self, shop: &Shop) -> Result<()> {
-        let ordered = sum(self.acknowledged.iter().map(|order| (order.user_id, 1, order.total_cents)));
+        let ordered = sum(self
+            .acknowledged
+            .iter()
+            .map(|order| (order.user_id, 1, order.total_cents)));
         let started = Instant::now();
-        println!("waiting until {} orders are counted", self.acknowledged.len());
+        println!(
+            "waiting until {} orders are counted",
+            self.acknowledged.len()
+        );
         loop {
-            let windows = shop.recent()?.into_iter().filter(|window| self.users.contains(&window.user_id));
-            let counted = sum(windows.map(|window| (window.user_id, window.order_count, window.total_cents)));
+            let windows = shop
+                .recent()?
+                .into_iter()
+                .filter(|window| self.users.contains(&window.user_id));
+            let counted =
+                sum(windows.map(|window| (window.user_id, window.order_count, window.total_cents)));
             if counted == ordered {
                 println!("counted after {} s", started.elapsed().as_secs());
                 return Ok(());
             }
-            let too_many = counted.iter().any(|(user, counted)| ordered.get(user).is_none_or(|own| counted.0 > own.0));
+            let too_many = counted
+                .iter()
+                .any(|(user, counted)| ordered.get(user).is_none_or(|own| counted.0 > own.0));
             if too_many || started.elapsed() > self.patience {
-                return Err(EndToEndError::Books(format!("ordered {ordered:?}, counted {counted:?}")));
+                return Err(EndToEndError::Books(format!(
+                    "ordered {ordered:?}, counted {counted:?}"
+                )));
             }
             std::thread::sleep(Duration::from_millis(500));
         }

@@ -44,14 +44,26 @@ pub(super) fn under_load<V>(
             let over = &over;
             scope.spawn(move || insist(shop, user, product, over))
         };
-        let insisted: Vec<_> = shops.iter().rev().cycle().zip(others.iter().copied()).map(insist).collect();
+        let insisted: Vec<_> = shops
+            .iter()
+            .rev()
+            .cycle()
+            .zip(others.iter().copied())
+            .map(insist)
+            .collect();
         let victim = (1..=kills).try_fold(victim, |victim, kill| {
             thread::sleep(until(kill)); // the load, not a wait for something
             kill_and_start(victim, kill)
         });
         over.store(true, Ordering::Relaxed);
-        let join = |thread: ScopedJoinHandle<'_, Purchases>| thread.join().expect("customers do not panic");
-        (victim, join(given_up), insisted.into_iter().map(join).collect::<Vec<_>>())
+        let join = |thread: ScopedJoinHandle<'_, Purchases>| {
+            thread.join().expect("customers do not panic")
+        };
+        (
+            victim,
+            join(given_up),
+            insisted.into_iter().map(join).collect::<Vec<_>>(),
+        )
     });
     let victim = victim?;
     // At the end of a partition event time goes on at the pace of the clock, in each life anew from the last event: where
@@ -101,11 +113,18 @@ fn insist(shop: &Shop, user: u64, product: &str, over: &AtomicBool) -> Purchases
 
 /// Every order that was acknowledged is stored; those that nobody knows of are the quitter's, one for each lost reply at
 /// most.
-fn report(shop: &Shop, customers: &mut Customers, given_up: Purchases, insisted: Vec<Purchases>) -> Result<()> {
+fn report(
+    shop: &Shop,
+    customers: &mut Customers,
+    given_up: Purchases,
+    insisted: Vec<Purchases>,
+) -> Result<()> {
     let (quitter, lost) = (customers.users[0], given_up.unanswered);
     let again: usize = insisted.iter().map(|purchases| purchases.unanswered).sum();
     let purchases = insisted.into_iter().chain([given_up]);
-    customers.acknowledged.extend(purchases.flat_map(|purchases| purchases.acknowledged));
+    customers
+        .acknowledged
+        .extend(purchases.flat_map(|purchases| purchases.acknowledged));
     let acknowledged = customers.acknowledged.len();
     let unasked = customers.take_in_stored(shop)?;
     if let Some(twice) = unasked.iter().find(|order| order.user_id != quitter) {

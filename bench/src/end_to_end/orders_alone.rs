@@ -12,11 +12,26 @@ use crate::apart::Apart;
 use crate::counterparts::{Counterpart, Counterparts};
 use crate::machine;
 
-pub(super) fn run(folder: &Path, servers: &mut Counterparts, replicas: u16, kills: u32) -> Result<()> {
+pub(super) fn run(
+    folder: &Path,
+    servers: &mut Counterparts,
+    replicas: u16,
+    kills: u32,
+) -> Result<()> {
     let stores: Vec<_> = servers.arguments().map(str::to_owned).collect();
-    let mut address = |which| servers.server(which).expect("all are started for the run").address().to_owned();
-    let log = LogSettings::Kafka { brokers: address(Counterpart::Kafka), properties: Vec::new() };
-    let mysql = Url::parse(&address(Counterpart::Mariadb)).expect("the harness writes addresses well");
+    let mut address = |which| {
+        servers
+            .server(which)
+            .expect("all are started for the run")
+            .address()
+            .to_owned()
+    };
+    let log = LogSettings::Kafka {
+        brokers: address(Counterpart::Kafka),
+        properties: Vec::new(),
+    };
+    let mysql =
+        Url::parse(&address(Counterpart::Mariadb)).expect("the harness writes addresses well");
     println!("{}", machine::describe());
     let apart = Apart::start(folder, &stores, replicas)?;
     let shops = apart.shops();

@@ -28,14 +28,23 @@ struct Report {
 
 impl Load {
     /// Loads one proxy, and says what it did and used.
-    #[allow(clippy::cast_precision_loss, reason = "counts of one round are far below 2^53")]
+    #[allow(
+        clippy::cast_precision_loss,
+        reason = "counts of one round are far below 2^53"
+    )]
     pub(super) fn measure(self, proxy: &Proxy) -> Result<Measured, GatewayError> {
         let before = usage_of_group(proxy.pid())?;
         let report = self.put_on(proxy)?;
         let after = usage_of_group(proxy.pid())?;
         if report.failed > 0 || report.requests == 0 {
-            let Report { requests, failed, .. } = report;
-            return Err(GatewayError::Failed { proxy: proxy.name, requests, failed });
+            let Report {
+                requests, failed, ..
+            } = report;
+            return Err(GatewayError::Failed {
+                proxy: proxy.name,
+                requests,
+                failed,
+            });
         }
         let requests = report.requests as f64;
         Ok(Measured {
@@ -50,13 +59,21 @@ impl Load {
     fn put_on(self, proxy: &Proxy) -> Result<Report, GatewayError> {
         let mut wrk = Command::new("wrk");
         wrk.args(["--threads", "1", "--timeout", "10s", "--script", REPORT]);
-        wrk.args(["--connections", &self.connections.to_string(), "--duration", &format!("{}s", self.seconds)]);
+        wrk.args([
+            "--connections",
+            &self.connections.to_string(),
+            "--duration",
+            &format!("{}s", self.seconds),
+        ]);
         for header in &proxy.headers {
             wrk.args(["--header", header]);
         }
         let output = wrk.arg(proxy.url()).stdin(Stdio::null()).output()?;
         let said = String::from_utf8_lossy(&output.stdout);
-        let report = said.lines().last().and_then(|line| serde_json::from_str(line).ok());
+        let report = said
+            .lines()
+            .last()
+            .and_then(|line| serde_json::from_str(line).ok());
         report.ok_or_else(|| {
             let complaint = String::from_utf8_lossy(&output.stderr);
             GatewayError::NoReport(proxy.name, format!("{said}{complaint}"))

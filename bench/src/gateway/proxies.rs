@@ -11,7 +11,9 @@ use serde_json::{Value, json};
 
 use super::GatewayError;
 use crate::binaries;
-use crate::counterparts::{self, Cache, CounterpartError, Launch, PROXIES, PYTHON, Server, free_ports};
+use crate::counterparts::{
+    self, Cache, CounterpartError, Launch, PROXIES, PYTHON, Server, free_ports,
+};
 
 const FLASK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/flask");
 const REQUIREMENTS: &str = include_str!("../../peers/flask/requirements.txt");
@@ -40,7 +42,11 @@ pub(super) struct Proxies {
 
 impl Proxy {
     fn of(server: Server) -> Self {
-        Self { name: server.name(), headers: Vec::new(), server }
+        Self {
+            name: server.name(),
+            headers: Vec::new(),
+            server,
+        }
     }
 
     /// Leads the group of its processes.
@@ -55,52 +61,118 @@ impl Proxy {
 
 impl Proxies {
     /// Fetches what is missing, and starts all of them.
-    pub(super) fn start(cache: &Cache, folder: &Path, with_flask: bool) -> Result<Self, GatewayError> {
+    pub(super) fn start(
+        cache: &Cache,
+        folder: &Path,
+        with_flask: bool,
+    ) -> Result<Self, GatewayError> {
         counterparts::provision(PROXIES)?;
         let upstream = Server::start(nginx("upstream", folder, &upstream_configuration)?)?;
         let users = Server::start(users(folder)?)?;
         let through = |port| proxy_configuration(port, upstream.address());
         let mut all = vec![
             Proxy::of(Server::start(nginx("nginx", folder, &through)?)?),
-            Proxy::of(Server::start(gateway("gateway", folder, upstream.address(), &[])?)?),
+            Proxy::of(Server::start(gateway(
+                "gateway",
+                folder,
+                upstream.address(),
+                &[],
+            )?)?),
         ];
         let jwks = format!("{}/.well-known/jwks.json", users.address());
-        let careful = ["--auth", "enforced", "--service-secret", SECRET, "--jwks-url", &jwks];
-        let limits = ["--gateway-rate-limit", UNREACHED, "--gateway-account-rate-limit", UNREACHED];
+        let careful = [
+            "--auth",
+            "enforced",
+            "--service-secret",
+            SECRET,
+            "--jwks-url",
+            &jwks,
+        ];
+        let limits = [
+            "--gateway-rate-limit",
+            UNREACHED,
+            "--gateway-account-rate-limit",
+            UNREACHED,
+        ];
         let settings = [&careful[..], &limits].concat();
-        let mut careful = Proxy::of(Server::start(gateway(CAREFUL, folder, upstream.address(), &settings)?)?);
-        careful.headers.push(format!("Authorization: Bearer {}", token(users.address())?));
+        let mut careful = Proxy::of(Server::start(gateway(
+            CAREFUL,
+            folder,
+            upstream.address(),
+            &settings,
+        )?)?);
+        careful
+            .headers
+            .push(format!("Authorization: Bearer {}", token(users.address())?));
         all.push(careful);
         if with_flask {
-            all.push(Proxy::of(Server::start(flask(cache, folder, upstream.address())?)?));
+            all.push(Proxy::of(Server::start(flask(
+                cache,
+                folder,
+                upstream.address(),
+            )?)?));
         }
-        Ok(Self { all, _upstream: upstream, _users: users })
+        Ok(Self {
+            all,
+            _upstream: upstream,
+            _users: users,
+        })
     }
 }
 
 /// The gateway as it is deployed.
 const CAREFUL: &str = "gateway, tokens and limits";
 
-fn launch(name: &'static str, folder: &Path, port: u16, program: PathBuf, arguments: Vec<OsString>) -> Launch {
+fn launch(
+    name: &'static str,
+    folder: &Path,
+    port: u16,
+    program: PathBuf,
+    arguments: Vec<OsString>,
+) -> Launch {
     let address = format!("http://127.0.0.1:{port}");
     let log = folder.join(format!("{port}.log"));
-    Launch { name, address, port, program, arguments, log, is_ready: answers }
+    Launch {
+        name,
+        address,
+        port,
+        program,
+        arguments,
+        log,
+        is_ready: answers,
+    }
 }
 
 /// Whether anything that speaks HTTP is there.
 fn answers(port: u16) -> bool {
-    let client = Client::builder().timeout(Duration::from_secs(2)).no_proxy().build();
-    client.and_then(|client| client.get(format!("http://127.0.0.1:{port}{PATH}")).send()).is_ok()
+    let client = Client::builder()
+        .timeout(Duration::from_secs(2))
+        .no_proxy()
+        .build();
+    client
+        .and_then(|client| client.get(format!("http://127.0.0.1:{port}{PATH}")).send())
+        .is_ok()
 }
 
 /// An nginx of its own, which keeps to `folder`.
-fn nginx(name: &'static str, folder: &Path, server: &dyn Fn(u16) -> String) -> Result<Launch, GatewayError> {
+fn nginx(
+    name: &'static str,
+    folder: &Path,
+    server: &dyn Fn(u16) -> String,
+) -> Result<Launch, GatewayError> {
     let [port] = free_ports()?;
     let own = folder.join(name);
     fs::create_dir_all(&own)?;
     let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
-    let temporary: String = temporary.iter().map(|kind| format!("  {kind}_temp_path {kind};\n")).collect();
-    let user = if counterparts::is_root() { "user root;\n" } else { "" };
+    let temporary: String = temporary
+        .iter()
+        .map(|kind| format!("  {kind}_temp_path {kind};\n"))
+        .collect();
+    let user = if counterparts::is_root() {
+        "user root;\n"
+    } else {
+        ""
+    };
     let configuration = format!(
         "{user}daemon off;\npid pid;\nerror_log stderr;\nworker_processes {};\nevents {{ worker_connections 4096; }}\n\
          http {{\n{temporary}  access_log off;\n  keepalive_requests 1000000000;\n{}}}\n",
@@ -109,7 +181,14 @@ fn nginx(name: &'static str, folder: &Path, server: &dyn Fn(u16) -> String) -> R
     );
     fs::write(own.join("nginx.conf"), configuration)?;
     let program = counterparts::find("nginx").unwrap_or_else(|| "nginx".into());
-    let arguments = [OsString::from("-p"), own.into(), "-c".into(), "nginx.conf".into(), "-e".into(), "stderr".into()];
+    let arguments = [
+        OsString::from("-p"),
+        own.into(),
+        "-c".into(),
+        "nginx.conf".into(),
+        "-e".into(),
+        "stderr".into(),
+    ];
     Ok(launch(name, folder, port, program, arguments.into()))
 }
 
@@ -140,33 +219,79 @@ fn proxy_configuration(port: u16, upstream: &str) -> String {
     )
 }
 
-fn gateway(name: &'static str, folder: &Path, upstream: &str, settings: &[&str]) -> Result<Launch, GatewayError> {
+fn gateway(
+    name: &'static str,
+    folder: &Path,
+    upstream: &str,
+    settings: &[&str],
+) -> Result<Launch, GatewayError> {
     let [port] = free_ports()?;
     let own = port.to_string();
-    let mut arguments = vec!["gateway", "--port-base", &own, "--gateway-products-url", upstream];
+    let mut arguments = vec![
+        "gateway",
+        "--port-base",
+        &own,
+        "--gateway-products-url",
+        upstream,
+    ];
     arguments.extend(settings);
     let arguments = arguments.into_iter().map(Into::into).collect();
-    Ok(launch(name, folder, port, binaries::find("platform")?, arguments))
+    Ok(launch(
+        name,
+        folder,
+        port,
+        binaries::find("platform")?,
+        arguments,
+    ))
 }
 
 /// The users service, for it is what signs tokens.
 fn users(folder: &Path) -> Result<Launch, GatewayError> {
     let [port] = free_ports()?;
-    let (base, database) = ((port - 1).to_string(), format!("sqlite://{}", folder.join("users.db").display()));
-    let arguments =
-        ["users", "--port-base", &base, "--mysql", &database, "--auth", "enforced", "--service-secret", SECRET];
-    Ok(launch("users", folder, port, binaries::find("platform")?, arguments.map(Into::into).into()))
+    let (base, database) = (
+        (port - 1).to_string(),
+        format!("sqlite://{}", folder.join("users.db").display()),
+    );
+    let arguments = [
+        "users",
+        "--port-base",
+        &base,
+        "--mysql",
+        &database,
+        "--auth",
+        "enforced",
+        "--service-secret",
+        SECRET,
+    ];
+    Ok(launch(
+        "users",
+        folder,
+        port,
+        binaries::find("platform")?,
+        arguments.map(Into::into).into(),
+    ))
 }
 
 /// Signs a user up and logs in.
 fn token(users: &str) -> Result<String, reqwest::Error> {
     let client = Client::builder().no_proxy().build()?;
     let post = |path: &str, body: Value| -> Result<Value, reqwest::Error> {
-        client.post(format!("{users}{path}")).json(&body).send()?.error_for_status()?.json()
+        client
+            .post(format!("{users}{path}"))
+            .json(&body)
+            .send()?
+            .error_for_status()?
+            .json()
     };
     let (email, password) = ("customer@example.com", "a password of the harness");
-    post("/users", json!({ "name": "Customer", "email": email, "password": password }))?;
-    let pair = post("/users/login", json!({ "email": email, "password": password }))?;
+    post(
+        "/users",
+        json!({ "name": "Customer", "email": email, "password": password }),
+    )?;
+    let pair = post(
+        "/users/login",
+        json!({ "email": email, "password": password }),
+    )?;
     Ok(pair["access_token"].as_str().unwrap_or_default().to_owned())
 }
 
@@ -175,16 +300,44 @@ fn flask(cache: &Cache, folder: &Path, upstream: &str) -> Result<Launch, Gateway
     let programs = environment(cache)?.join("bin");
     let [port] = free_ports()?;
     let bind = format!("127.0.0.1:{port}");
-    let workers = ["--workers", "4", "--worker-class", "gthread", "--threads", "8", "--keep-alive", "75"];
+    let workers = [
+        "--workers",
+        "4",
+        "--worker-class",
+        "gthread",
+        "--threads",
+        "8",
+        "--keep-alive",
+        "75",
+    ];
     let upstream = format!("UPSTREAM={upstream}");
-    let place = ["--bind", &bind, "--chdir", FLASK, "--env", &upstream, "--log-level", "warning", "gateway:app"];
+    let place = [
+        "--bind",
+        &bind,
+        "--chdir",
+        FLASK,
+        "--env",
+        &upstream,
+        "--log-level",
+        "warning",
+        "gateway:app",
+    ];
     let arguments = workers.iter().chain(&place).map(Into::into).collect();
-    Ok(launch("Flask, gunicorn", folder, port, programs.join("gunicorn"), arguments))
+    Ok(launch(
+        "Flask, gunicorn",
+        folder,
+        port,
+        programs.join("gunicorn"),
+        arguments,
+    ))
 }
 
 /// A Python environment with Flask, kept by what it was made of.
 fn environment(cache: &Cache) -> Result<PathBuf, CounterpartError> {
-    let folder = cache.folder(&format!("flask-{:08x}", crc32fast::hash(REQUIREMENTS.as_bytes())));
+    let folder = cache.folder(&format!(
+        "flask-{:08x}",
+        crc32fast::hash(REQUIREMENTS.as_bytes())
+    ));
     if folder.join("complete").exists() {
         return Ok(folder);
     }
@@ -194,9 +347,13 @@ fn environment(cache: &Cache) -> Result<PathBuf, CounterpartError> {
     venv.args(["-m", "venv", "--clear"]).arg(&folder);
     counterparts::run_silently("python3 -m venv", venv)?;
     let mut pip = Command::new(folder.join("bin/pip"));
-    pip.args(["install", "--quiet", "--requirement"]).arg(Path::new(FLASK).join("requirements.txt"));
+    pip.args(["install", "--quiet", "--requirement"])
+        .arg(Path::new(FLASK).join("requirements.txt"));
     counterparts::run_silently("pip install", pip)?;
     let done = fs::write(folder.join("complete"), "");
-    done.map_err(|source| CounterpartError::Io { what: "finishing Flask's environment".to_owned(), source })?;
+    done.map_err(|source| CounterpartError::Io {
+        what: "finishing Flask's environment".to_owned(),
+        source,
+    })?;
     Ok(folder)
 }

@@ -39,6 +39,10 @@ impl Said {
 
     /// The lines that tell why the command failed; its last words if none does.
     pub(super) fn why(self) -> Vec<String> {
-        if self.failures.is_empty() { self.last.into() } else { self.failures }
+        if self.failures.is_empty() {
+            self.last.into()
+        } else {
+            self.failures
+        }
     }
 }

@@ -16,26 +16,86 @@ use crate::{browser, crash, end_to_end, exact};
 
 /// Every step there is.
 pub(super) const ALL: &[Step] = &[
-    Step { name: "format", about: "cargo fmt --check", run: format },
-    Step { name: "clippy", about: "clippy over all targets; a warning is an error", run: clippy },
-    Step { name: "docs", about: "cargo doc; a warning is an error", run: docs },
-    Step { name: "deny", about: "cargo deny check: licences, sources, known vulnerabilities", run: deny },
-    Step { name: "build", about: "the release binaries", run: build },
-    Step { name: "provision", about: "fetches and installs the counterparts", run: provision },
-    Step { name: "tests", about: "every test, against the real counterparts", run: tests },
-    Step { name: "exact", about: "1,000,000 orders through the job on real Kafka, every count compared", run: exact },
+    Step {
+        name: "format",
+        about: "cargo fmt --check",
+        run: format,
+    },
+    Step {
+        name: "clippy",
+        about: "clippy over all targets; a warning is an error",
+        run: clippy,
+    },
+    Step {
+        name: "docs",
+        about: "cargo doc; a warning is an error",
+        run: docs,
+    },
+    Step {
+        name: "deny",
+        about: "cargo deny check: licences, sources, known vulnerabilities",
+        run: deny,
+    },
+    Step {
+        name: "build",
+        about: "the release binaries",
+        run: build,
+    },
+    Step {
+        name: "provision",
+        about: "fetches and installs the counterparts",
+        run: provision,
+    },
+    Step {
+        name: "tests",
+        about: "every test, against the real counterparts",
+        run: tests,
+    },
+    Step {
+        name: "exact",
+        about: "1,000,000 orders through the job on real Kafka, every count compared",
+        run: exact,
+    },
     Step {
         name: "crash",
         about: "processes of the job, its broker and its store die under load; every count compared",
         run: crash,
     },
-    Step { name: "end-to-end", about: "the platform on its embedded stores, killed and started again", run: embedded },
-    Step { name: "end-to-end-real", about: "the same on Kafka, MariaDB and DynamoDB Local", run: real },
-    Step { name: "contract", about: "schemathesis holds the API to its document", run: contract },
-    Step { name: "browser", about: "Chromium shops on the platform", run: browser },
-    Step { name: "chart", about: "the Helm chart, as far as the tools at hand go", run: chart },
-    Step { name: "aws", about: "infra-aws, likewise", run: aws },
-    Step { name: "gcp", about: "infra-gcp, likewise", run: gcp },
+    Step {
+        name: "end-to-end",
+        about: "the platform on its embedded stores, killed and started again",
+        run: embedded,
+    },
+    Step {
+        name: "end-to-end-real",
+        about: "the same on Kafka, MariaDB and DynamoDB Local",
+        run: real,
+    },
+    Step {
+        name: "contract",
+        about: "schemathesis holds the API to its document",
+        run: contract,
+    },
+    Step {
+        name: "browser",
+        about: "Chromium shops on the platform",
+        run: browser,
+    },
+    Step {
+        name: "chart",
+        about: "the Helm chart, as far as the tools at hand go",
+        run: chart,
+    },
+    Step {
+        name: "aws",
+        about: "infra-aws, likewise",
+        run: aws,
+    },
+    Step {
+        name: "gcp",
+        about: "infra-gcp, likewise",
+        run: gcp,
+    },
 ];
 
 type StepResult = Result<Outcome, VerifyError>;
@@ -45,11 +105,26 @@ fn format(_: &Context) -> StepResult {
 }
 
 fn clippy(_: &Context) -> StepResult {
-    cargo(&["clippy", "--release", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"], &[])
+    cargo(
+        &[
+            "clippy",
+            "--release",
+            "--workspace",
+            "--all-targets",
+            "--locked",
+            "--",
+            "-D",
+            "warnings",
+        ],
+        &[],
+    )
 }
 
 fn docs(_: &Context) -> StepResult {
-    cargo(&["doc", "--release", "--workspace", "--no-deps", "--locked"], &[("RUSTDOCFLAGS", "-D warnings")])
+    cargo(
+        &["doc", "--release", "--workspace", "--no-deps", "--locked"],
+        &[("RUSTDOCFLAGS", "-D warnings")],
+    )
 }
 
 fn deny(_: &Context) -> StepResult {
@@ -57,7 +132,10 @@ fn deny(_: &Context) -> StepResult {
 }
 
 fn build(_: &Context) -> StepResult {
-    cargo(&["build", "--release", "--workspace", "--bins", "--locked"], &[])
+    cargo(
+        &["build", "--release", "--workspace", "--bins", "--locked"],
+        &[],
+    )
 }
 
 fn provision(context: &Context) -> StepResult {
@@ -68,16 +146,39 @@ fn provision(context: &Context) -> StepResult {
 
 fn tests(context: &Context) -> StepResult {
     let data = context.cache.scratch("tests")?;
-    let servers = Counterparts::start(&context.available, &context.cache, data.path(), Lifetime::OfItsThread)?;
+    let servers = Counterparts::start(
+        &context.available,
+        &context.cache,
+        data.path(),
+        Lifetime::OfItsThread,
+    )?;
     let mut command = Command::new("cargo");
-    command.args(["test", "--release", "--workspace", "--locked", "--no-fail-fast"]).envs(servers.environment());
+    command
+        .args([
+            "test",
+            "--release",
+            "--workspace",
+            "--locked",
+            "--no-fail-fast",
+        ])
+        .envs(servers.environment());
     let said = run_and_keep(command)?;
     let excused = |line: &str| {
-        let excuses = |which: &Counterpart| !context.available.contains(which) && line.contains(which.variable());
+        let excuses = |which: &Counterpart| {
+            !context.available.contains(which) && line.contains(which.variable())
+        };
         Counterpart::ALL.iter().any(excuses)
     };
-    let skipped: Vec<_> = said.skipped.into_iter().filter(|line| !excused(line)).collect();
-    if skipped.is_empty() { Ok(Outcome::Passed) } else { Err(VerifyError::Skipped(skipped.join("\n"))) }
+    let skipped: Vec<_> = said
+        .skipped
+        .into_iter()
+        .filter(|line| !excused(line))
+        .collect();
+    if skipped.is_empty() {
+        Ok(Outcome::Passed)
+    } else {
+        Err(VerifyError::Skipped(skipped.join("\n")))
+    }
 }
 
 fn exact(context: &Context) -> StepResult {
@@ -106,7 +207,9 @@ fn real(context: &Context) -> StepResult {
 }
 
 fn check<E: Error + 'static>(result: Result<(), E>) -> StepResult {
-    result.map(|()| Outcome::Passed).map_err(|error| VerifyError::Check(Box::new(error)))
+    result
+        .map(|()| Outcome::Passed)
+        .map_err(|error| VerifyError::Check(Box::new(error)))
 }
 
 /// Few requests of each kind: enough to find a document that is not kept, in a minute.
@@ -154,11 +257,18 @@ fn run_and_keep(mut command: Command) -> Result<Said, VerifyError> {
         }
         child.wait()
     });
-    let words = [command.get_program()].into_iter().chain(command.get_args()).map(OsStr::to_string_lossy);
+    let words = [command.get_program()]
+        .into_iter()
+        .chain(command.get_args())
+        .map(OsStr::to_string_lossy);
     let command = words.collect::<Vec<_>>().join(" ");
     match ended {
         Ok(status) if status.success() => Ok(said),
-        Ok(status) => Err(VerifyError::Command { command, status, said: said.why() }),
+        Ok(status) => Err(VerifyError::Command {
+            command,
+            status,
+            said: said.why(),
+        }),
         Err(source) => Err(VerifyError::NotRun { command, source }),
     }
 }
@@ -192,19 +302,36 @@ mod tests {
         // Put together here, or the verification would take what it reads of this very test for a skipped one.
         let script = shell("w=SKIPPED; echo $w: one; echo passed; echo $w: two >&2");
         let seen = run_and_keep(script).unwrap().skipped;
-        assert!(seen.iter().map(|line| line.split_once(": ").unwrap().1).eq(["one", "two"]), "{seen:?}");
+        assert!(
+            seen.iter()
+                .map(|line| line.split_once(": ").unwrap().1)
+                .eq(["one", "two"]),
+            "{seen:?}"
+        );
     }
 
     #[test]
     fn a_command_that_ends_with_an_error_fails_its_step_and_says_why() {
-        let failed = run_and_keep(shell("echo a ... ok; echo b ... FAILED; echo its words; exit 3"));
-        let Err(VerifyError::Command { status, said, .. }) = failed else { panic!("it passed") };
-        assert_eq!((status.code(), said), (Some(3), vec!["b ... FAILED".to_owned(), "its words".to_owned()]));
+        let failed = run_and_keep(shell(
+            "echo a ... ok; echo b ... FAILED; echo its words; exit 3",
+        ));
+        let Err(VerifyError::Command { status, said, .. }) = failed else {
+            panic!("it passed")
+        };
+        assert_eq!(
+            (status.code(), said),
+            (
+                Some(3),
+                vec!["b ... FAILED".to_owned(), "its words".to_owned()]
+            )
+        );
     }
 
     #[test]
     fn a_command_that_names_no_failure_is_told_by_its_last_words() {
-        let Err(VerifyError::Command { said, .. }) = run_and_keep(shell("echo no such file; exit 1")) else {
+        let Err(VerifyError::Command { said, .. }) =
+            run_and_keep(shell("echo no such file; exit 1"))
+        else {
             panic!("it passed")
         };
         assert_eq!(said, ["no such file"]);
@@ -212,6 +339,9 @@ mod tests {
 
     #[test]
     fn a_command_that_is_not_there_fails_its_step() {
-        assert!(matches!(run(Command::new("no-such-command")), Err(VerifyError::NotRun { .. })));
+        assert!(matches!(
+            run(Command::new("no-such-command")),
+            Err(VerifyError::NotRun { .. })
+        ));
     }
 }

@@ -35,7 +35,10 @@ fn verdict_after(change: impl FnOnce(&mut Vec<WindowCount>)) -> Verdict {
 fn the_right_results_are_exact_in_any_order() {
     let verdict = verdict_after(|_| ());
     assert!(verdict.is_exact(), "{verdict}");
-    assert_eq!((verdict.orders_expected, verdict.orders_counted), (2_000, 2_000));
+    assert_eq!(
+        (verdict.orders_expected, verdict.orders_counted),
+        (2_000, 2_000)
+    );
 }
 
 #[test]
@@ -50,7 +53,12 @@ fn a_missing_result_is_found_wherever_it_lies() {
 
 #[test]
 fn a_result_nobody_ordered_is_found() {
-    let verdict = verdict_after(|read| read.push(WindowCount { user_id: 0, ..read[0] }));
+    let verdict = verdict_after(|read| {
+        read.push(WindowCount {
+            user_id: 0,
+            ..read[0]
+        })
+    });
     assert_eq!((verdict.unexpected, verdict.is_exact()), (1, false));
 }
 
@@ -67,13 +75,23 @@ fn a_wrong_count_total_or_window_end_is_found() {
 #[test]
 fn a_result_that_comes_twice_is_found() {
     let verdict = verdict_after(|read| read.push(read[7]));
-    assert_eq!((verdict.duplicated, verdict.orders_counted, verdict.is_exact()), (1, 2_000, false));
+    assert_eq!(
+        (
+            verdict.duplicated,
+            verdict.orders_counted,
+            verdict.is_exact()
+        ),
+        (1, 2_000, false)
+    );
 }
 
 #[test]
 fn a_higher_revision_replaces_a_lower_one() {
     let verdict = verdict_after(|read| {
-        let newest = WindowCount { revision: 1, ..read[7] };
+        let newest = WindowCount {
+            revision: 1,
+            ..read[7]
+        };
         read[7].order_count += 1;
         read.push(newest);
     });
@@ -107,32 +125,65 @@ fn the_newest_summary_of_each_window_must_add_up() {
     assert_eq!(faults(|_| ()), 0);
     assert_eq!(faults(|read| drop(read.remove(3))), 1);
     assert_eq!(faults(|read| read[3].user_count += 1), 1);
-    assert_eq!(faults(|read| read.insert(0, WindowSummary { revision: 1, order_count: 0, ..read[3].clone() })), 1);
+    assert_eq!(
+        faults(|read| read.insert(
+            0,
+            WindowSummary {
+                revision: 1,
+                order_count: 0,
+                ..read[3].clone()
+            }
+        )),
+        1
+    );
 }
 
 #[test]
 fn the_oracle_counts_by_user_and_minute() {
     let mut orders: Vec<_> = settings(3).good().collect();
-    for (order, (user, at, total)) in orders.iter_mut().zip([(1, 119_999, 5), (1, 120_000, 7), (1, 60_000, 11)]) {
-        (order.user_id, order.created_at, order.total_cents) = (user, Timestamp::from_ms(at).unwrap(), total);
+    for (order, (user, at, total)) in
+        orders
+            .iter_mut()
+            .zip([(1, 119_999, 5), (1, 120_000, 7), (1, 60_000, 11)])
+    {
+        (order.user_id, order.created_at, order.total_cents) =
+            (user, Timestamp::from_ms(at).unwrap(), total);
     }
-    let row =
-        |window_start_ms, order_count, total_cents| Expected { window_start_ms, user_id: 1, order_count, total_cents };
-    assert_eq!(oracle::counts(orders.into_iter(), MINUTE_MS), [row(60_000, 2, 16), row(120_000, 1, 7)]);
+    let row = |window_start_ms, order_count, total_cents| Expected {
+        window_start_ms,
+        user_id: 1,
+        order_count,
+        total_cents,
+    };
+    assert_eq!(
+        oracle::counts(orders.into_iter(), MINUTE_MS),
+        [row(60_000, 2, 16), row(120_000, 1, 7)]
+    );
 }
 
 #[test]
 fn the_same_seed_makes_the_same_records_and_another_seed_others() {
-    let settings = OrderSettings { malformed: 0.1, late: 0.1, spread: Spread::Zipf, ..settings(1_000) };
+    let settings = OrderSettings {
+        malformed: 0.1,
+        late: 0.1,
+        spread: Spread::Zipf,
+        ..settings(1_000)
+    };
     let again = settings.clone();
     assert!(settings.records().eq(again.records()));
-    let other = OrderSettings { seed: 2, ..settings.clone() };
+    let other = OrderSettings {
+        seed: 2,
+        ..settings.clone()
+    };
     assert!(!settings.records().eq(other.records()));
 }
 
 #[test]
 fn no_order_lies_further_back_than_the_disorder() {
-    let settings = OrderSettings { orders: 5_000, ..settings(5_000) };
+    let settings = OrderSettings {
+        orders: 5_000,
+        ..settings(5_000)
+    };
     let mut newest = 0;
     for order in settings.good() {
         let at = order.created_at.as_ms();
@@ -144,8 +195,15 @@ fn no_order_lies_further_back_than_the_disorder() {
 
 #[test]
 fn the_asked_share_is_late_or_malformed() {
-    let settings = OrderSettings { late: 0.2, malformed: 0.3, ..settings(10_000) };
-    let malformed = settings.records().filter(|made| matches!(made.value, Value::Malformed(_))).count();
+    let settings = OrderSettings {
+        late: 0.2,
+        malformed: 0.3,
+        ..settings(10_000)
+    };
+    let malformed = settings
+        .records()
+        .filter(|made| matches!(made.value, Value::Malformed(_)))
+        .count();
     assert!((2_700..3_300).contains(&malformed), "{malformed}");
     let mut newest = 0;
     let is_late = |order: &events::OrderCreated| {
@@ -158,15 +216,25 @@ fn the_asked_share_is_late_or_malformed() {
 
 #[test]
 fn an_order_takes_about_300_bytes() {
-    let bytes: usize = settings(1_000).good().map(|order| serde_json::to_vec(&order).unwrap().len()).sum();
+    let bytes: usize = settings(1_000)
+        .good()
+        .map(|order| serde_json::to_vec(&order).unwrap().len())
+        .sum();
     assert!((270_000..330_000).contains(&bytes), "{bytes}");
 }
 
 #[test]
 fn no_malformed_record_can_be_read_as_an_order() {
-    let settings = OrderSettings { malformed: 1.0, ..settings(1_000) };
+    let settings = OrderSettings {
+        malformed: 1.0,
+        ..settings(1_000)
+    };
     for made in settings.records() {
-        let Value::Malformed(bytes) = made.value else { panic!("all are to be malformed") };
-        assert!(serde_json::from_slice::<events::OrderCreated>(&bytes.unwrap_or_default()).is_err());
+        let Value::Malformed(bytes) = made.value else {
+            panic!("all are to be malformed")
+        };
+        assert!(
+            serde_json::from_slice::<events::OrderCreated>(&bytes.unwrap_or_default()).is_err()
+        );
     }
 }

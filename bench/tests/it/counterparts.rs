@@ -13,8 +13,11 @@ use crate::settings;
 fn may_start(variable: &str) -> bool {
     let may = std::env::var_os(variable).is_some();
     if !may {
-        writeln!(std::io::stderr(), "SKIPPED: {variable} is not set; `cargo verify` sets it")
-            .expect("standard error takes a line");
+        writeln!(
+            std::io::stderr(),
+            "SKIPPED: {variable} is not set; `cargo verify` sets it"
+        )
+        .expect("standard error takes a line");
     }
     may
 }
@@ -28,7 +31,16 @@ fn a_restarted_kafka_keeps_its_records_and_its_address() -> Result<(), Counterpa
     let folder = cache.scratch("test-kafka")?;
     let mut server = kafka::start(&cache, folder.path())?;
     let (log, settings) = (generate::kafka(server.address()).unwrap(), settings(1_000));
-    generate::publish(&*log, Target { topic: "orders", partitions: 2, rate: None }, settings.records()).unwrap();
+    generate::publish(
+        &*log,
+        Target {
+            topic: "orders",
+            partitions: 2,
+            rate: None,
+        },
+        settings.records(),
+    )
+    .unwrap();
     server.restart()?;
     let mut read: Vec<OrderCreated> = read::all_json(&*log, "orders").unwrap();
     read.sort_unstable_by_key(|order| order.order_id);

@@ -19,5 +19,8 @@ fn settings(orders: u64) -> OrderSettings {
         #[command(flatten)]
         settings: OrderSettings,
     }
-    OrderSettings { orders, ..Line::parse_from(["test"]).settings }
+    OrderSettings {
+        orders,
+        ..Line::parse_from(["test"]).settings
+    }
 }

@@ -25,7 +25,12 @@ fn an_ended_process_tells_its_exit_code_and_what_it_took() {
 #[test]
 fn a_wait_ends_at_its_limit_while_the_process_goes_on() {
     let mut process = shell("sleep 60");
-    assert!(process.wait_for(Duration::from_millis(20)).unwrap().is_none());
+    assert!(
+        process
+            .wait_for(Duration::from_millis(20))
+            .unwrap()
+            .is_none()
+    );
     assert_eq!(process.kill().unwrap().status.signal(), Some(9));
 }
 
@@ -33,7 +38,10 @@ fn a_wait_ends_at_its_limit_while_the_process_goes_on() {
 fn a_dropped_process_takes_its_children_with_it() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pid");
-    let process = shell(&format!("sleep 60 & echo $! > {0}.new && mv {0}.new {0}; wait", file.display()));
+    let process = shell(&format!(
+        "sleep 60 & echo $! > {0}.new && mv {0}.new {0}; wait",
+        file.display()
+    ));
     while !file.exists() {
         std::thread::yield_now();
     }

@@ -13,11 +13,17 @@ use record_log::{Cleanup, Delivery, LogSettings, NewRecord, RecordLog, TopicSpec
 use crate::settings;
 
 const MINUTE_MS: u64 = 60_000;
-const TARGET: Target<'_> = Target { topic: "orders", partitions: 3, rate: None };
+const TARGET: Target<'_> = Target {
+    topic: "orders",
+    partitions: 3,
+    rate: None,
+};
 
 fn log() -> (Arc<dyn RecordLog>, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
-    let settings = LogSettings::Embedded { folder: folder.path().to_owned() };
+    let settings = LogSettings::Embedded {
+        folder: folder.path().to_owned(),
+    };
     (record_log::open(&settings).unwrap(), folder)
 }
 
@@ -34,7 +40,16 @@ fn every_published_order_is_read_back_once() {
 #[test]
 fn what_is_no_order_is_named_by_its_place() {
     let (log, _folder) = log();
-    publish(&*log, TARGET, OrderSettings { malformed: 1.0, ..settings(10) }.records()).unwrap();
+    publish(
+        &*log,
+        TARGET,
+        OrderSettings {
+            malformed: 1.0,
+            ..settings(10)
+        }
+        .records(),
+    )
+    .unwrap();
     let read = read::all_json::<OrderCreated>(&*log, "orders");
     assert!(matches!(read, Err(ReadError::Value { offset: 0, .. })));
 }
@@ -43,7 +58,15 @@ fn what_is_no_order_is_named_by_its_place() {
 fn a_rate_is_kept() {
     let (log, _folder) = log();
     let started = std::time::Instant::now();
-    publish(&*log, Target { rate: Some(100), ..TARGET }, settings(21).records()).unwrap();
+    publish(
+        &*log,
+        Target {
+            rate: Some(100),
+            ..TARGET
+        },
+        settings(21).records(),
+    )
+    .unwrap();
     assert!(started.elapsed() >= std::time::Duration::from_millis(200));
 }
 
@@ -61,7 +84,11 @@ fn results_on_a_log_are_exact_until_one_is_there_twice() {
     let results: Vec<_> = expected.iter().map(result).collect();
     let verdict = |results: &[WindowCount], progress| {
         send(&*log, results, progress);
-        compare(&expected, read::all_json(&*log, "results").unwrap(), MINUTE_MS)
+        compare(
+            &expected,
+            read::all_json(&*log, "results").unwrap(),
+            MINUTE_MS,
+        )
     };
     let first = verdict(&results, 1);
     assert!(first.is_exact(), "{first}");
@@ -83,7 +110,10 @@ fn result(expected: &oracle::Expected) -> WindowCount {
 fn send(log: &dyn RecordLog, results: &[WindowCount], progress: u64) {
     let mut publisher = log.publisher("test", Delivery::Transactional).unwrap();
     for result in results {
-        let (key, value) = (result.user_id.to_string(), serde_json::to_vec(result).unwrap());
+        let (key, value) = (
+            result.user_id.to_string(),
+            serde_json::to_vec(result).unwrap(),
+        );
         let record = NewRecord {
             topic: "results",
             partition: None,

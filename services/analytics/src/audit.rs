@@ -76,7 +76,11 @@ pub struct Line {
 pub struct NotByMinute;
 
 /// Until when minutes are closed.
-pub fn closed_until(newest_window_end: Option<Timestamp>, now: Timestamp, patience_ms: u64) -> Timestamp {
+pub fn closed_until(
+    newest_window_end: Option<Timestamp>,
+    now: Timestamp,
+    patience_ms: u64,
+) -> Timestamp {
     let given_up = Timestamp::from_ms(now.as_ms().saturating_sub(patience_ms)).unwrap_or(now);
     newest_window_end.map_or(given_up, |known| known.max(given_up))
 }
@@ -96,11 +100,17 @@ impl Audit {
             minutes.entry(*minute).or_default().0.add(*sum);
         }
         for window in windows {
-            let sum = Sum { orders: window.order_count, total_cents: window.total_cents };
+            let sum = Sum {
+                orders: window.order_count,
+                total_cents: window.total_cents,
+            };
             minutes.entry(minute_of(window)?).or_default().1.add(sum);
         }
         let line = |(minute, (stored, counted))| Line::of(minute, stored, counted, closed_until);
-        Ok(Self::over(minutes.into_iter().map(line).collect(), closed_until))
+        Ok(Self::over(
+            minutes.into_iter().map(line).collect(),
+            closed_until,
+        ))
     }
 
     fn over(items: Vec<Line>, closed_until: Timestamp) -> Self {
@@ -110,7 +120,9 @@ impl Audit {
             counted.add(line.counted);
         }
         Self {
-            balanced: items.iter().all(|line| !line.is_closed || line.stored == line.counted),
+            balanced: items
+                .iter()
+                .all(|line| !line.is_closed || line.stored == line.counted),
             closed_until,
             stored,
             counted,
@@ -129,7 +141,10 @@ impl Line {
             is_closed: minute.as_ms() + MINUTE_MS <= closed_until.as_ms(),
             stored,
             counted,
-            difference: stored.orders.cast_signed().saturating_sub(counted.orders.cast_signed()),
+            difference: stored
+                .orders
+                .cast_signed()
+                .saturating_sub(counted.orders.cast_signed()),
         }
     }
 }
@@ -145,7 +160,11 @@ impl Sum {
 fn minute_of(window: &WindowSummary) -> Result<Timestamp, NotByMinute> {
     let start_ms = window.window_start.as_ms() / MINUTE_MS * MINUTE_MS;
     let start = Timestamp::from_ms(start_ms).ok_or(NotByMinute)?;
-    if window.window_end.as_ms() > start_ms + MINUTE_MS { Err(NotByMinute) } else { Ok(start) }
+    if window.window_end.as_ms() > start_ms + MINUTE_MS {
+        Err(NotByMinute)
+    } else {
+        Ok(start)
+    }
 }
 
 #[cfg(test)]
@@ -159,11 +178,17 @@ mod tests {
     }
 
     fn sum(orders: u64) -> Sum {
-        Sum { orders, total_cents: orders * 100 }
+        Sum {
+            orders,
+            total_cents: orders * 100,
+        }
     }
 
     fn stored(minute: u64, orders: u64) -> StoredMinute {
-        StoredMinute { minute: at(minute * 60), sum: sum(orders) }
+        StoredMinute {
+            minute: at(minute * 60),
+            sum: sum(orders),
+        }
     }
 
     fn window(from: u64, to: u64, orders: u64) -> WindowSummary {
@@ -190,17 +215,39 @@ mod tests {
 
     #[test]
     fn minutes_that_were_counted_whole_balance() {
-        let audit = audit(&[stored(0, 3), stored(2, 1)], &[window(0, 60, 3), window(120, 180, 1)], 180);
+        let audit = audit(
+            &[stored(0, 3), stored(2, 1)],
+            &[window(0, 60, 3), window(120, 180, 1)],
+            180,
+        );
         assert!(audit.balanced);
         assert_eq!((audit.stored, audit.counted), (sum(4), sum(4)));
-        assert_eq!(audit.items.iter().map(|line| line.difference).collect::<Vec<_>>(), [0, 0]);
+        assert_eq!(
+            audit
+                .items
+                .iter()
+                .map(|line| line.difference)
+                .collect::<Vec<_>>(),
+            [0, 0]
+        );
     }
 
     #[test]
     fn an_order_that_was_lost_and_one_that_was_doubled_show_in_their_minutes() {
-        let audit = audit(&[stored(0, 3), stored(1, 3)], &[window(0, 60, 2), window(60, 120, 4)], 180);
+        let audit = audit(
+            &[stored(0, 3), stored(1, 3)],
+            &[window(0, 60, 2), window(60, 120, 4)],
+            180,
+        );
         assert!(!audit.balanced);
-        assert_eq!(audit.items.iter().map(|line| line.difference).collect::<Vec<_>>(), [1, -1]);
+        assert_eq!(
+            audit
+                .items
+                .iter()
+                .map(|line| line.difference)
+                .collect::<Vec<_>>(),
+            [1, -1]
+        );
     }
 
     #[test]
@@ -221,15 +268,28 @@ mod tests {
         let audit = audit(&[stored(0, 3), stored(1, 5)], &[window(0, 60, 3)], 119);
         assert!(audit.balanced);
         assert_eq!((audit.stored, audit.open_minutes), (sum(3), 1));
-        assert_eq!((audit.items[1].is_closed, audit.items[1].difference), (false, 5));
+        assert_eq!(
+            (audit.items[1].is_closed, audit.items[1].difference),
+            (false, 5)
+        );
     }
 
     #[test]
     fn windows_of_seconds_add_up_to_their_minute_and_longer_ones_are_refused() {
-        let audit = audit(&[stored(0, 5)], &[window(0, 20, 2), window(20, 40, 2), window(40, 60, 1)], 60);
+        let audit = audit(
+            &[stored(0, 5)],
+            &[window(0, 20, 2), window(20, 40, 2), window(40, 60, 1)],
+            60,
+        );
         assert!(audit.balanced);
-        assert_eq!(Audit::of(&[], &[window(0, 120, 1)], at(120)), Err(NotByMinute));
-        assert_eq!(Audit::of(&[], &[window(30, 90, 1)], at(120)), Err(NotByMinute));
+        assert_eq!(
+            Audit::of(&[], &[window(0, 120, 1)], at(120)),
+            Err(NotByMinute)
+        );
+        assert_eq!(
+            Audit::of(&[], &[window(30, 90, 1)], at(120)),
+            Err(NotByMinute)
+        );
     }
 
     #[test]

@@ -46,7 +46,12 @@ impl Consumer for Counts {
         self.0.store.upsert_counts(&newest(&counts)).await?;
         self.0.written.inc_by(counts.len() as u64);
         for (record, count) in counts {
-            self.0.tell(Source::Counts, record, Some(count.user_id), &Shown::from(count));
+            self.0.tell(
+                Source::Counts,
+                record,
+                Some(count.user_id),
+                &Shown::from(count),
+            );
         }
         Ok(())
     }
@@ -63,7 +68,8 @@ impl Consumer for Summaries {
         for (record, summary) in self.0.decode::<WindowSummary>(batch) {
             self.0.store.upsert_summary(&summary).await?;
             self.0.written.inc();
-            self.0.tell(Source::Windows, record, None, &Shown::from(summary));
+            self.0
+                .tell(Source::Windows, record, None, &Shown::from(summary));
         }
         Ok(())
     }
@@ -87,9 +93,16 @@ impl Writing {
         decoded
     }
 
-    fn tell<T: serde::Serialize>(&self, source: Source, record: &Received, user_id: Option<u64>, shown: &T) {
+    fn tell<T: serde::Serialize>(
+        &self,
+        source: Source,
+        record: &Received,
+        user_id: Option<u64>,
+        shown: &T,
+    ) {
         let data = serde_json::to_string(shown).expect("events are plain data");
-        self.feed.send(source, (record.partition, record.offset), user_id, data);
+        self.feed
+            .send(source, (record.partition, record.offset), user_id, data);
     }
 }
 
@@ -97,7 +110,9 @@ impl Writing {
 fn newest(counts: &[(&Received, WindowCount)]) -> Vec<WindowCount> {
     let mut newest: HashMap<_, WindowCount> = HashMap::with_capacity(counts.len());
     for (_, count) in counts {
-        let known = newest.entry((count.user_id, count.window_start)).or_insert(*count);
+        let known = newest
+            .entry((count.user_id, count.window_start))
+            .or_insert(*count);
         if known.revision < count.revision {
             *known = *count;
         }

@@ -69,7 +69,12 @@ struct Inner {
 impl Default for Feed {
     fn default() -> Self {
         let (live, _) = broadcast::channel(BACKLOG);
-        let inner = Inner { sent: Cut::new(), kept_from: Cut::new(), kept: VecDeque::new(), live };
+        let inner = Inner {
+            sent: Cut::new(),
+            kept_from: Cut::new(),
+            kept: VecDeque::new(),
+            live,
+        };
         Self(Arc::new(Mutex::new(inner)))
     }
 }
@@ -80,7 +85,10 @@ impl Feed {
         let mut inner = self.inner();
         for (partition, offset) in next {
             inner.sent.entry((source, *partition)).or_insert(*offset);
-            inner.kept_from.entry((source, *partition)).or_insert(*offset);
+            inner
+                .kept_from
+                .entry((source, *partition))
+                .or_insert(*offset);
         }
     }
 
@@ -92,7 +100,13 @@ impl Feed {
             return;
         }
         *sent = at.1 + 1;
-        let event = Arc::new(Event { id: format_cut(&inner.sent), source, user_id, data, at });
+        let event = Arc::new(Event {
+            id: format_cut(&inner.sent),
+            source,
+            user_id,
+            data,
+            at,
+        });
         inner.kept.push_back(Arc::clone(&event));
         if inner.kept.len() > KEPT {
             inner.forget_oldest();
@@ -106,12 +120,23 @@ impl Feed {
         let inner = self.inner();
         let live = inner.live.subscribe();
         let Some(seen) = last_id.and_then(parse_cut) else {
-            return Subscription { is_reset: last_id.is_some(), missed: Vec::new(), live };
+            return Subscription {
+                is_reset: last_id.is_some(),
+                missed: Vec::new(),
+                live,
+            };
         };
         let before = |key: &(Source, u32)| seen.get(key).copied().unwrap_or(0);
-        let is_reset = inner.kept_from.iter().any(|(key, kept_from)| before(key) < *kept_from);
+        let is_reset = inner
+            .kept_from
+            .iter()
+            .any(|(key, kept_from)| before(key) < *kept_from);
         let is_missed = |event: &&Arc<Event>| event.at.1 >= before(&(event.source, event.at.0));
-        Subscription { is_reset, missed: inner.kept.iter().filter(is_missed).cloned().collect(), live }
+        Subscription {
+            is_reset,
+            missed: inner.kept.iter().filter(is_missed).cloned().collect(),
+            live,
+        }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -122,7 +147,8 @@ impl Feed {
 impl Inner {
     fn forget_oldest(&mut self) {
         if let Some(oldest) = self.kept.pop_front() {
-            self.kept_from.insert((oldest.source, oldest.at.0), oldest.at.1 + 1);
+            self.kept_from
+                .insert((oldest.source, oldest.at.0), oldest.at.1 + 1);
         }
     }
 }
@@ -132,7 +158,8 @@ fn format_cut(cut: &Cut) -> String {
     let mut text = String::new();
     for ((source, partition), offset) in cut {
         let separator = if text.is_empty() { "" } else { "." };
-        write!(text, "{separator}{}{partition}-{offset}", source.letter()).expect("a String takes all");
+        write!(text, "{separator}{}{partition}-{offset}", source.letter())
+            .expect("a String takes all");
     }
     text
 }
@@ -143,7 +170,9 @@ fn parse_cut(text: &str) -> Option<Cut> {
 
 fn parse_position(text: &str) -> Option<((Source, u32), Offset)> {
     let (topic, rest) = text.split_at_checked(1)?;
-    let source = [Source::Counts, Source::Windows].into_iter().find(|source| source.letter() == topic)?;
+    let source = [Source::Counts, Source::Windows]
+        .into_iter()
+        .find(|source| source.letter() == topic)?;
     let (partition, offset) = rest.split_once('-')?;
     Some(((source, partition.parse().ok()?), offset.parse().ok()?))
 }
@@ -165,13 +194,27 @@ mod tests {
         let feed = Feed::default();
         feed.opened(Source::Counts, &[(0, events.start), (1, 0)]);
         feed.opened(Source::Windows, &[(0, 0)]);
-        events.for_each(|offset| feed.send(Source::Counts, (0, offset), Some(offset), offset.to_string()));
+        events.for_each(|offset| {
+            feed.send(
+                Source::Counts,
+                (0, offset),
+                Some(offset),
+                offset.to_string(),
+            )
+        });
         feed
     }
 
     fn missed(feed: &Feed, last_id: &str) -> (bool, Vec<String>) {
         let subscription = feed.subscribe(Some(last_id));
-        (subscription.is_reset, subscription.missed.iter().map(|event| event.data.clone()).collect())
+        (
+            subscription.is_reset,
+            subscription
+                .missed
+                .iter()
+                .map(|event| event.data.clone())
+                .collect(),
+        )
     }
 
     #[tokio::test]
@@ -180,7 +223,10 @@ mod tests {
         let mut subscription = feed.subscribe(None);
         feed.send(Source::Windows, (0, 0), None, "w".to_owned());
         let heard = subscription.live.recv().await.unwrap();
-        assert_eq!((heard.id.as_str(), heard.data.as_str()), ("c0-2.c1-0.w0-1", "w"));
+        assert_eq!(
+            (heard.id.as_str(), heard.data.as_str()),
+            ("c0-2.c1-0.w0-1", "w")
+        );
         assert!(subscription.missed.is_empty() && !subscription.is_reset);
     }
 
@@ -188,7 +234,10 @@ mod tests {
     fn a_listener_that_returns_gets_what_it_missed() {
         let feed = feed(0..3);
         feed.send(Source::Counts, (1, 0), None, "other".to_owned());
-        assert_eq!(missed(&feed, "c0-1.c1-0.w0-0"), (false, vec!["1".into(), "2".into(), "other".into()]));
+        assert_eq!(
+            missed(&feed, "c0-1.c1-0.w0-0"),
+            (false, vec!["1".into(), "2".into(), "other".into()])
+        );
         assert_eq!(missed(&feed, "c0-3.c1-1.w0-0"), (false, vec![]));
     }
 

@@ -79,13 +79,19 @@ pub fn router(analytics: Analytics) -> Router {
         .route("/analytics/users/{id}", get(of_user))
         .route("/analytics/stream", get(stream::stream))
         .route("/analytics/audit", get(audit::audit))
-        .route("/openapi.json", get(async || ([(header::CONTENT_TYPE, "application/json")], DESCRIPTION)))
+        .route(
+            "/openapi.json",
+            get(async || ([(header::CONTENT_TYPE, "application/json")], DESCRIPTION)),
+        )
         .with_state(analytics)
 }
 
 async fn summary(_: Admin, State(analytics): State<Analytics>) -> Result<Json<Summarized>> {
     let mut latest = analytics.summary.lock().await;
-    if let Some((_, summarized)) = latest.as_ref().filter(|(made, _)| made.elapsed() < SUMMARY_AGE) {
+    if let Some((_, summarized)) = latest
+        .as_ref()
+        .filter(|(made, _)| made.elapsed() < SUMMARY_AGE)
+    {
         return Ok(Json(summarized.clone()));
     }
     let summarized = analytics.summarize(Timestamp::now()).await?;
@@ -99,9 +105,15 @@ async fn recent(
     Query(page): Query<PageQuery>,
 ) -> Result<Json<Page<Shown<WindowCount>>>> {
     let one_more = page.limit.items() + 1;
-    let counts = analytics.store.recent(page.after::<Position>()?, one_more).await?;
+    let counts = analytics
+        .store
+        .recent(page.after::<Position>()?, one_more)
+        .await?;
     let page = Page::cut(counts, page.limit, Position::after);
-    Ok(Json(Page { items: page.items.into_iter().map(Shown::from).collect(), next: page.next }))
+    Ok(Json(Page {
+        items: page.items.into_iter().map(Shown::from).collect(),
+        next: page.next,
+    }))
 }
 
 async fn of_user(
@@ -112,32 +124,50 @@ async fn of_user(
 ) -> Result<Json<Page<Shown<WindowCount>>>> {
     caller.require_user(id)?;
     let one_more = page.limit.items() + 1;
-    let counts = analytics.store.of_user(id, page.after::<Timestamp>()?, one_more).await?;
+    let counts = analytics
+        .store
+        .of_user(id, page.after::<Timestamp>()?, one_more)
+        .await?;
     let page = Page::cut(counts, page.limit, |count| count.window_start);
-    Ok(Json(Page { items: page.items.into_iter().map(Shown::from).collect(), next: page.next }))
+    Ok(Json(Page {
+        items: page.items.into_iter().map(Shown::from).collect(),
+        next: page.next,
+    }))
 }
 
 impl Analytics {
     async fn summarize(&self, now: Timestamp) -> std::result::Result<Summarized, StoreError> {
         let since = Timestamp::from_ms(now.as_ms().saturating_sub(DAY_MS)).unwrap_or(now);
         let windows = self.store.summaries_since(since).await?;
-        Ok(Summarized { summary: Summary::of(&windows, now), freshness: self.freshness().await? })
+        Ok(Summarized {
+            summary: Summary::of(&windows, now),
+            freshness: self.freshness().await?,
+        })
     }
 
     async fn freshness(&self) -> std::result::Result<Freshness, StoreError> {
-        Ok(Freshness { newest_window_end: self.store.newest_window_end().await?, lag_records: self.lag.records() })
+        Ok(Freshness {
+            newest_window_end: self.store.newest_window_end().await?,
+            lag_records: self.lag.records(),
+        })
     }
 }
 
 impl From<WindowCount> for Shown<WindowCount> {
     fn from(event: WindowCount) -> Self {
-        Self { id: format!("{}-{}", event.user_id, event.window_start.as_ms()), event }
+        Self {
+            id: format!("{}-{}", event.user_id, event.window_start.as_ms()),
+            event,
+        }
     }
 }
 
 impl From<WindowSummary> for Shown<WindowSummary> {
     fn from(event: WindowSummary) -> Self {
-        Self { id: event.window_start.as_ms().to_string(), event }
+        Self {
+            id: event.window_start.as_ms().to_string(),
+            event,
+        }
     }
 }
 

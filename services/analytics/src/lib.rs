@@ -84,14 +84,25 @@ impl Service {
     ///
     /// # Errors
     /// When the HTTP client cannot be made.
-    pub fn new(config: &Config, parts: Parts, metrics: &Metrics, shutdown: Shutdown) -> Result<Self, reqwest::Error> {
+    pub fn new(
+        config: &Config,
+        parts: Parts,
+        metrics: &Metrics,
+        shutdown: Shutdown,
+    ) -> Result<Self, reqwest::Error> {
         let store = Store::new(parts.dynamodb, config.analytics_retention);
         let (feed, lag) = (Feed::default(), Lag::default());
         let writing = Writing {
             store: store.clone(),
             feed: feed.clone(),
-            written: metrics.register(counter("analytics_records_written_total", "Results and summaries written.")),
-            malformed: metrics.register(counter("analytics_records_malformed_total", "Records left out.")),
+            written: metrics.register(counter(
+                "analytics_records_written_total",
+                "Results and summaries written.",
+            )),
+            malformed: metrics.register(counter(
+                "analytics_records_malformed_total",
+                "Records left out.",
+            )),
         };
         let behind = lag.clone();
         let gauge = PullingGauge::new(
@@ -109,7 +120,13 @@ impl Service {
             shutdown: shutdown.clone(),
             summary: Arc::default(),
         };
-        Ok(Self { analytics, writing, log: parts.log, auth: parts.auth, shutdown })
+        Ok(Self {
+            analytics,
+            writing,
+            log: parts.log,
+            auth: parts.auth,
+            shutdown,
+        })
     }
 
     /// Its routes, over tables that exist.
@@ -119,7 +136,10 @@ impl Service {
 
     /// Creates the tables that are missing; tries until it succeeds or a shutdown is requested.
     pub async fn prepare(&self) {
-        retry(&self.shutdown, "analytics: tables", || self.analytics.store.ensure_tables()).await;
+        retry(&self.shutdown, "analytics: tables", || {
+            self.analytics.store.ensure_tables()
+        })
+        .await;
     }
 
     /// Consumes both topics until a shutdown is requested.
@@ -127,11 +147,17 @@ impl Service {
     /// # Panics
     /// When a consumer does.
     pub async fn consume(&self) {
-        let follower = |topic, lag| Follower { log: Arc::clone(&self.log), topic, group: GROUP, batch: BATCH, lag };
+        let follower = |topic, lag| Follower {
+            log: Arc::clone(&self.log),
+            topic,
+            group: GROUP,
+            batch: BATCH,
+            lag,
+        };
         let counts = follower(ANALYTICS_RESULTS, self.analytics.lag.clone())
             .start(Counts(self.writing.clone()), self.shutdown.clone());
-        let summaries =
-            follower(ANALYTICS_SUMMARIES, Lag::default()).start(Summaries(self.writing.clone()), self.shutdown.clone());
+        let summaries = follower(ANALYTICS_SUMMARIES, Lag::default())
+            .start(Summaries(self.writing.clone()), self.shutdown.clone());
         tokio::try_join!(counts, summaries).expect("following does not panic");
     }
 }
@@ -140,7 +166,12 @@ impl Service {
 ///
 /// # Errors
 /// [`RunError`].
-pub async fn run(config: Config, parts: Parts, listener: TcpListener, shutdown: Shutdown) -> Result<(), RunError> {
+pub async fn run(
+    config: Config,
+    parts: Parts,
+    listener: TcpListener,
+    shutdown: Shutdown,
+) -> Result<(), RunError> {
     let (health, metrics) = (Health::new(), Metrics::new("analytics"));
     let client = parts.dynamodb.clone();
     health.register("dynamodb", move || {
@@ -154,7 +185,14 @@ pub async fn run(config: Config, parts: Parts, listener: TcpListener, shutdown: 
         drop(hold);
         service.consume().await;
     };
-    let serving = chassis::serve("analytics", listener, service.router(), health, metrics, shutdown);
+    let serving = chassis::serve(
+        "analytics",
+        listener,
+        service.router(),
+        health,
+        metrics,
+        shutdown,
+    );
     Ok(tokio::join!(work, serving).1?)
 }
 

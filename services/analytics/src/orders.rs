@@ -45,8 +45,14 @@ impl Orders {
     ///
     /// # Errors
     /// [`OrdersError`].
-    pub async fn by_minute(&self, from: Timestamp, to: Timestamp) -> Result<Vec<StoredMinute>, OrdersError> {
-        let request = self.0.request(Method::GET, &format!("/orders/minutes?from={from}&to={to}"));
+    pub async fn by_minute(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<StoredMinute>, OrdersError> {
+        let request = self
+            .0
+            .request(Method::GET, &format!("/orders/minutes?from={from}&to={to}"));
         let response = self.0.send(request).await?;
         match response.status() {
             StatusCode::OK => Ok(response.json::<Minutes>().await?.items),

@@ -62,7 +62,11 @@ pub enum StoreError {
 impl Store {
     /// The tables where this client finds them; what is written is kept for `retention` after its window's end.
     pub fn new(client: Client, retention: Duration) -> Self {
-        Self { client, retention, noted: Arc::default() }
+        Self {
+            client,
+            retention,
+            noted: Arc::default(),
+        }
     }
 
     /// Windows that end after this are kept.
@@ -85,11 +89,17 @@ impl Store {
     /// # Errors
     /// [`StoreError`]: some may have been written, none is taken back; write them all again.
     pub async fn upsert_counts(&self, counts: &[WindowCount]) -> Result<(), StoreError> {
-        let writes = futures::stream::iter(counts.iter().copied()).map(|count| self.upsert_count(count));
-        writes.buffer_unordered(WRITES_AT_ONCE).try_collect::<()>().await?;
+        let writes =
+            futures::stream::iter(counts.iter().copied()).map(|count| self.upsert_count(count));
+        writes
+            .buffer_unordered(WRITES_AT_ONCE)
+            .try_collect::<()>()
+            .await?;
         let mut windows: BTreeMap<Timestamp, (Timestamp, BTreeSet<u64>)> = BTreeMap::new();
         for count in counts {
-            let window = windows.entry(count.window_start).or_insert((count.window_end, BTreeSet::new()));
+            let window = windows
+                .entry(count.window_start)
+                .or_insert((count.window_end, BTreeSet::new()));
             window.1.insert(shard(count.user_id));
         }
         for (start, (end, shards)) in windows {
@@ -99,8 +109,16 @@ impl Store {
     }
 
     async fn upsert_count(&self, count: WindowCount) -> Result<(), StoreError> {
-        let row = CountRow::new(count, shelf(count.window_start, shard(count.user_id)), self.retention);
-        let put = self.client.put_item().table_name(RESULTS).set_item(Some(serde_dynamo::to_item(row)?));
+        let row = CountRow::new(
+            count,
+            shelf(count.window_start, shard(count.user_id)),
+            self.retention,
+        );
+        let put = self
+            .client
+            .put_item()
+            .table_name(RESULTS)
+            .set_item(Some(serde_dynamo::to_item(row)?));
         let put = put.condition_expression(IS_NEWER);
         let put = put.expression_attribute_values(":revision", number(count.revision.into()));
         unless_newer(put.send().await)
@@ -113,29 +131,54 @@ impl Store {
     pub async fn upsert_summary(&self, summary: &WindowSummary) -> Result<(), StoreError> {
         let row: std::collections::HashMap<String, AttributeValue> =
             serde_dynamo::to_item(SummaryRow::new(summary, self.retention))?;
-        let mut update = self.client.update_item().table_name(WINDOWS).set_key(Some(window_key(summary.window_start)));
+        let mut update = self
+            .client
+            .update_item()
+            .table_name(WINDOWS)
+            .set_key(Some(window_key(summary.window_start)));
         let mut changes = Vec::new();
         for (name, value) in row {
             changes.push(format!("#{name} = :{name}"));
             update = update.expression_attribute_values(format!(":{name}"), value);
             update = update.expression_attribute_names(format!("#{name}"), name);
         }
-        let update = update.update_expression(format!("SET {}", changes.join(", "))).condition_expression(IS_NEWER);
+        let update = update
+            .update_expression(format!("SET {}", changes.join(", ")))
+            .condition_expression(IS_NEWER);
         unless_newer(update.send().await)
     }
 
     /// Notes which shelves a window uses, unless that was done before.
-    async fn note_window(&self, start: Timestamp, end: Timestamp, shards: BTreeSet<u64>) -> Result<(), StoreError> {
-        if self.noted().get(&start).is_some_and(|noted| noted.is_superset(&shards)) {
+    async fn note_window(
+        &self,
+        start: Timestamp,
+        end: Timestamp,
+        shards: BTreeSet<u64>,
+    ) -> Result<(), StoreError> {
+        if self
+            .noted()
+            .get(&start)
+            .is_some_and(|noted| noted.is_superset(&shards))
+        {
             return Ok(());
         }
         let expires_at = rows::expires_at(end, self.retention);
         let shelves = AttributeValue::Ns(shards.iter().map(u64::to_string).collect());
-        let update = self.client.update_item().table_name(WINDOWS).set_key(Some(window_key(start)));
-        let update = update.update_expression("SET window_end = :end, expires_at = :expires_at ADD shards :shards");
+        let update = self
+            .client
+            .update_item()
+            .table_name(WINDOWS)
+            .set_key(Some(window_key(start)));
+        let update = update.update_expression(
+            "SET window_end = :end, expires_at = :expires_at ADD shards :shards",
+        );
         let update = update.expression_attribute_values(":end", number(end.as_ms()));
         let update = update.expression_attribute_values(":expires_at", number(expires_at));
-        update.expression_attribute_values(":shards", shelves).send().await.map_err(failed)?;
+        update
+            .expression_attribute_values(":shards", shelves)
+            .send()
+            .await
+            .map_err(failed)?;
         let mut noted = self.noted();
         noted.entry(start).or_default().extend(shards);
         while noted.len() > WINDOWS_REMEMBERED {
@@ -159,7 +202,11 @@ fn shelf(window_start: Timestamp, shard: u64) -> String {
 
 fn window_key(start: Timestamp) -> std::collections::HashMap<String, AttributeValue> {
     let series = AttributeValue::S(tables::ALL_WINDOWS.to_owned());
-    [("series".to_owned(), series), ("window_start".to_owned(), number(start.as_ms()))].into()
+    [
+        ("series".to_owned(), series),
+        ("window_start".to_owned(), number(start.as_ms())),
+    ]
+    .into()
 }
 
 fn number(number: u64) -> AttributeValue {

@@ -57,35 +57,61 @@ pub struct Span {
 impl Summary {
     /// Folds windows, newest first.
     pub fn of(windows: &[WindowSummary], now: Timestamp) -> Self {
-        let since =
-            |ms: u64| Span::of(windows.iter().filter(move |window| window.window_end.as_ms() + ms > now.as_ms()));
+        let since = |ms: u64| {
+            Span::of(
+                windows
+                    .iter()
+                    .filter(move |window| window.window_end.as_ms() + ms > now.as_ms()),
+            )
+        };
         let newest = windows.first().map(|window| Newest {
             window_start: window.window_start,
             window_end: window.window_end,
-            span: Span { users: window.user_count, users_is_exact: true, ..Span::of([window].into_iter()) },
+            span: Span {
+                users: window.user_count,
+                users_is_exact: true,
+                ..Span::of([window].into_iter())
+            },
         });
-        Self { now: newest, last_hour: since(HOUR_MS), last_day: since(DAY_MS) }
+        Self {
+            now: newest,
+            last_hour: since(HOUR_MS),
+            last_day: since(DAY_MS),
+        }
     }
 }
 
 impl Span {
     fn of<'a>(windows: impl Iterator<Item = &'a WindowSummary>) -> Self {
         let mut users: BTreeMap<u64, TopUser> = BTreeMap::new();
-        let mut span = Self { users_is_exact: true, ..Self::default() };
+        let mut span = Self {
+            users_is_exact: true,
+            ..Self::default()
+        };
         for window in windows {
             span.orders += window.order_count;
             span.revenue_cents += window.total_cents;
             span.users = span.users.max(window.user_count);
             span.users_is_exact &= window.top_users.len() as u64 == window.user_count;
             for top in &window.top_users {
-                let sum = users.entry(top.user_id).or_insert(TopUser { order_count: 0, total_cents: 0, ..*top });
+                let sum = users.entry(top.user_id).or_insert(TopUser {
+                    order_count: 0,
+                    total_cents: 0,
+                    ..*top
+                });
                 sum.order_count += top.order_count;
                 sum.total_cents += top.total_cents;
             }
         }
         span.users = span.users.max(users.len() as u64);
         span.top_users = users.into_values().collect();
-        span.top_users.sort_by_key(|user| (Reverse(user.order_count), Reverse(user.total_cents), user.user_id));
+        span.top_users.sort_by_key(|user| {
+            (
+                Reverse(user.order_count),
+                Reverse(user.total_cents),
+                user.user_id,
+            )
+        });
         span.top_users.truncate(TOP);
         span
     }
@@ -125,29 +151,53 @@ mod tests {
     fn nothing_at_all_is_zero_and_exact() {
         let empty = summary(&[]);
         assert_eq!(empty.now, None);
-        assert_eq!(empty.last_day, Span { users_is_exact: true, ..Span::default() });
+        assert_eq!(
+            empty.last_day,
+            Span {
+                users_is_exact: true,
+                ..Span::default()
+            }
+        );
     }
 
     #[test]
     fn each_stretch_takes_the_windows_that_ended_in_it() {
-        let summary = summary(&[window(1, &[(1, 2)], 0), window(59, &[(2, 1)], 0), window(61, &[(3, 4)], 0)]);
+        let summary = summary(&[
+            window(1, &[(1, 2)], 0),
+            window(59, &[(2, 1)], 0),
+            window(61, &[(3, 4)], 0),
+        ]);
         assert_eq!(summary.now.unwrap().span.orders, 2);
-        assert_eq!((summary.last_hour.orders, summary.last_hour.revenue_cents), (3, 300));
+        assert_eq!(
+            (summary.last_hour.orders, summary.last_hour.revenue_cents),
+            (3, 300)
+        );
         assert_eq!(summary.last_day.orders, 7);
     }
 
     #[test]
     fn a_user_of_two_windows_counts_once_and_adds_up() {
         let summary = summary(&[window(1, &[(1, 2), (2, 1)], 0), window(2, &[(2, 2)], 0)]);
-        assert_eq!((summary.last_hour.users, summary.last_hour.users_is_exact), (2, true));
-        let busiest: Vec<_> = summary.last_hour.top_users.iter().map(|user| (user.user_id, user.order_count)).collect();
+        assert_eq!(
+            (summary.last_hour.users, summary.last_hour.users_is_exact),
+            (2, true)
+        );
+        let busiest: Vec<_> = summary
+            .last_hour
+            .top_users
+            .iter()
+            .map(|user| (user.user_id, user.order_count))
+            .collect();
         assert_eq!(busiest, [(2, 3), (1, 2)]);
     }
 
     #[test]
     fn users_that_a_window_does_not_name_make_the_number_a_least() {
         let summary = summary(&[window(1, &[(1, 2)], 40), window(2, &[(2, 2)], 0)]);
-        assert_eq!((summary.last_hour.users, summary.last_hour.users_is_exact), (41, false));
+        assert_eq!(
+            (summary.last_hour.users, summary.last_hour.users_is_exact),
+            (41, false)
+        );
         assert!(summary.now.unwrap().span.users_is_exact);
     }
 }

@@ -29,14 +29,36 @@ const BODY_LIMIT_BYTES: usize = 1 << 20;
 
 /// The service's router with everything that all services share around it: what [`crate::serve`] serves, and what tests
 /// call by `oneshot`. A handler that takes longer than `reply_limit` to begin its reply is given up with a 503.
-pub fn application(router: Router, health: &Health, metrics: &Metrics, reply_limit: Duration) -> Router {
-    let rules = |reply_limit| Arc::new(Rules { health: health.clone(), metrics: metrics.clone(), reply_limit });
-    let probes = health.routes().merge(metrics.routes()).layer(around(rules(None)));
-    router.layer((around(rules(Some(reply_limit))), DefaultBodyLimit::max(BODY_LIMIT_BYTES))).merge(probes)
+pub fn application(
+    router: Router,
+    health: &Health,
+    metrics: &Metrics,
+    reply_limit: Duration,
+) -> Router {
+    let rules = |reply_limit| {
+        Arc::new(Rules {
+            health: health.clone(),
+            metrics: metrics.clone(),
+            reply_limit,
+        })
+    };
+    let probes = health
+        .routes()
+        .merge(metrics.routes())
+        .layer(around(rules(None)));
+    router
+        .layer((
+            around(rules(Some(reply_limit))),
+            DefaultBodyLimit::max(BODY_LIMIT_BYTES),
+        ))
+        .merge(probes)
 }
 
 fn around<R>(rules: Arc<Rules>) -> impl Layer<R, Service = Around<R>> + Clone {
-    layer_fn(move |routes| Around { routes, rules: Arc::clone(&rules) })
+    layer_fn(move |routes| Around {
+        routes,
+        rules: Arc::clone(&rules),
+    })
 }
 
 /// Routes, and what is done around each request to them. One layer for all of it: each layer of a router copies what is
@@ -82,12 +104,17 @@ where
 impl Rules {
     /// What is replied, whatever the handler does.
     async fn reply(&self, reply: impl Future<Output = Result<Response, Infallible>>) -> Response {
-        let reply = AssertUnwindSafe(self.reply_in_time(reply)).catch_unwind().await;
+        let reply = AssertUnwindSafe(self.reply_in_time(reply))
+            .catch_unwind()
+            .await;
         reply.unwrap_or_else(|panic| panicked(&*panic))
     }
 
     /// Answers 503 while something is not there yet that every handler relies on.
-    async fn reply_in_time(&self, reply: impl Future<Output = Result<Response, Infallible>>) -> Response {
+    async fn reply_in_time(
+        &self,
+        reply: impl Future<Output = Result<Response, Infallible>>,
+    ) -> Response {
         let Some(limit) = self.reply_limit else {
             return reply.await.unwrap_or_else(|never| match never {});
         };
@@ -119,26 +146,52 @@ struct Observed {
 
 impl Observed {
     fn begin(metrics: &Metrics, request: &mut Request) -> Self {
-        let (began, under_way, method) = (Instant::now(), metrics.begin(), request.method().clone());
+        let (began, under_way, method) =
+            (Instant::now(), metrics.begin(), request.method().clone());
         let route = request.extensions().get::<MatchedPath>().cloned();
         let id = RequestId::of(request.headers());
-        let span = span::of_request(metrics.service(), &method, name_of(route.as_ref()), &id, request.headers_mut());
+        let span = span::of_request(
+            metrics.service(),
+            &method,
+            name_of(route.as_ref()),
+            &id,
+            request.headers_mut(),
+        );
         request.extensions_mut().insert(id.clone());
-        Self { began, method, route, id, span, _under_way: under_way }
+        Self {
+            began,
+            method,
+            route,
+            id,
+            span,
+            _under_way: under_way,
+        }
     }
 
     /// Counts the request, and explains what the router itself refused.
     fn end(self, metrics: &Metrics, reply: Response) -> Response {
         let mut reply = explain(reply);
         let took = self.began.elapsed();
-        metrics.observe(&self.method, name_of(self.route.as_ref()), reply.status(), took);
+        metrics.observe(
+            &self.method,
+            name_of(self.route.as_ref()),
+            reply.status(),
+            took,
+        );
         span::note_status(&self.span, reply.status());
         self.span.in_scope(|| {
-            tracing::debug!(status = reply.status().as_u16(), took_us = took.as_micros(), "answered");
+            tracing::debug!(
+                status = reply.status().as_u16(),
+                took_us = took.as_micros(),
+                "answered"
+            );
         });
         reply.headers_mut().insert(REQUEST_ID, self.id.into());
         // A body is what its content type says, and nothing that a browser makes of it.
-        reply.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        reply.headers_mut().insert(
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        );
         reply
     }
 }
@@ -149,7 +202,8 @@ fn name_of(route: Option<&MatchedPath>) -> &str {
 
 /// Turns the router's bare 404 and 405 into problem documents, keeping their headers.
 fn explain(mut response: Response) -> Response {
-    let bare = response.body().size_hint().exact() == Some(0) && !response.headers().contains_key(header::CONTENT_TYPE);
+    let bare = response.body().size_hint().exact() == Some(0)
+        && !response.headers().contains_key(header::CONTENT_TYPE);
     let detail = match response.status() {
         StatusCode::NOT_FOUND => "there is nothing at this path",
         StatusCode::METHOD_NOT_ALLOWED => "the method is not allowed here; see the Allow header",
@@ -158,7 +212,9 @@ fn explain(mut response: Response) -> Response {
     if !bare {
         return response;
     }
-    let (head, body): (_, Body) = Problem::new(response.status(), detail).into_response().into_parts();
+    let (head, body): (_, Body) = Problem::new(response.status(), detail)
+        .into_response()
+        .into_parts();
     response.headers_mut().remove(header::CONTENT_LENGTH);
     response.headers_mut().extend(head.headers);
     *response.body_mut() = body;

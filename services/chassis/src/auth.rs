@@ -90,7 +90,10 @@ impl Auth {
     /// Asks everybody: users for a token signed with one of these keys, services for one signed with their secret, if they
     /// have one.
     pub fn enforced(keys: impl KeySource, services: Option<&Secret>) -> Self {
-        Self(Some(Arc::new(Enforced { keys: Keys::new(keys), services: services.map(ServiceKey::new) })))
+        Self(Some(Arc::new(Enforced {
+            keys: Keys::new(keys),
+            services: services.map(ServiceKey::new),
+        })))
     }
 
     /// What a process shows services that calls them, has their secret, and is called by nobody.
@@ -101,8 +104,10 @@ impl Auth {
     /// The same, with the keys of another source: the users service need not ask itself.
     #[must_use]
     pub fn verifying_by(&self, keys: impl KeySource) -> Self {
-        let with_keys =
-            |enforced: &Arc<Enforced>| Enforced { keys: Keys::new(keys), services: enforced.services.clone() };
+        let with_keys = |enforced: &Arc<Enforced>| Enforced {
+            keys: Keys::new(keys),
+            services: enforced.services.clone(),
+        };
         Self(self.0.as_ref().map(with_keys).map(Arc::new))
     }
 
@@ -129,7 +134,10 @@ impl Auth {
 
     /// What a service shows another; nothing where nobody asks, or without a secret.
     pub fn service_token(&self) -> Option<String> {
-        let key = self.0.as_ref().and_then(|enforced| enforced.services.as_ref());
+        let key = self
+            .0
+            .as_ref()
+            .and_then(|enforced| enforced.services.as_ref());
         key.map(ServiceKey::sign)
     }
 }
@@ -150,8 +158,16 @@ impl Enforced {
 fn bearer(headers: &HeaderMap) -> Result<&str> {
     let missing = || Problem::unauthorized("log in, and send the access token as a bearer token");
     let value = headers.get(header::AUTHORIZATION).ok_or_else(missing)?;
-    let (scheme, token) = value.to_str().ok().and_then(|value| value.split_once(' ')).ok_or_else(missing)?;
-    if scheme.eq_ignore_ascii_case("bearer") { Ok(token.trim()) } else { Err(missing()) }
+    let (scheme, token) = value
+        .to_str()
+        .ok()
+        .and_then(|value| value.split_once(' '))
+        .ok_or_else(missing)?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        Ok(token.trim())
+    } else {
+        Err(missing())
+    }
 }
 
 impl Caller {
@@ -171,17 +187,26 @@ impl Caller {
     /// # Errors
     /// A 403 when it may not.
     pub fn require_user(self, user_id: impl TryInto<i64>) -> Result<()> {
-        if self.may_act_for(user_id) { Ok(()) } else { Err(somebody_elses()) }
+        if self.may_act_for(user_id) {
+            Ok(())
+        } else {
+            Err(somebody_elses())
+        }
     }
 
     /// Whose items a list shows that was asked for those of `asked`, or for everybody's: a user is shown its own.
     ///
     /// # Errors
     /// A 403 when others' were asked for.
-    pub fn whose<Id: Copy + TryInto<i64> + TryFrom<i64>>(self, asked: Option<Id>) -> Result<Option<Id>> {
+    pub fn whose<Id: Copy + TryInto<i64> + TryFrom<i64>>(
+        self,
+        asked: Option<Id>,
+    ) -> Result<Option<Id>> {
         match (self, asked) {
             (caller, asked) if caller.is_unrestricted() => Ok(asked),
-            (Self::User { id, .. }, None) => Id::try_from(id).map(Some).map_err(|_| somebody_elses()),
+            (Self::User { id, .. }, None) => {
+                Id::try_from(id).map(Some).map_err(|_| somebody_elses())
+            }
             (caller, Some(asked)) => caller.require_user(asked).map(|()| Some(asked)),
             (_, None) => Err(somebody_elses()),
         }
@@ -198,7 +223,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
         match parts.extensions.get::<Auth>() {
             Some(auth) => auth.clone().caller(&parts.headers).await,
-            None => Err(Problem::internal("a route that asks who calls is not protected")),
+            None => Err(Problem::internal(
+                "a route that asks who calls is not protected",
+            )),
         }
     }
 }
@@ -208,7 +235,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Admin {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
         let caller = Caller::from_request_parts(parts, state).await?;
-        if caller.is_unrestricted() { Ok(Self) } else { Err(Problem::forbidden("this is for those who run the shop")) }
+        if caller.is_unrestricted() {
+            Ok(Self)
+        } else {
+            Err(Problem::forbidden("this is for those who run the shop"))
+        }
     }
 }
 

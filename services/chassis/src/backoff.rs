@@ -23,12 +23,19 @@ impl Default for Backoff {
 impl Backoff {
     /// Waits between `first` and `longest`.
     pub fn new(first: Duration, longest: Duration) -> Self {
-        Self { first, longest, failures: 0 }
+        Self {
+            first,
+            longest,
+            failures: 0,
+        }
     }
 
     /// The next wait: between half of the doubled step and all of it. `random` is any number.
     pub fn next_wait(&mut self, random: u64) -> Duration {
-        let step = self.first.saturating_mul(1 << self.failures.min(20)).min(self.longest);
+        let step = self
+            .first
+            .saturating_mul(1 << self.failures.min(20))
+            .min(self.longest);
         self.failures = self.failures.saturating_add(1);
         let half = step / 2;
         let spread = u64::try_from(half.as_micros()).unwrap_or(u64::MAX).max(1);

@@ -29,9 +29,21 @@ mod tests {
 
     #[test]
     fn each_cause_is_said_once() {
-        let inner = Layer { says: "refused", source: None };
-        let middle = Layer { says: "no connection: refused", source: Some(Box::new(inner)) };
-        let outer = Layer { says: "DynamoDB failed", source: Some(Box::new(middle)) };
-        assert_eq!(in_one_line(&outer), "DynamoDB failed: no connection: refused");
+        let inner = Layer {
+            says: "refused",
+            source: None,
+        };
+        let middle = Layer {
+            says: "no connection: refused",
+            source: Some(Box::new(inner)),
+        };
+        let outer = Layer {
+            says: "DynamoDB failed",
+            source: Some(Box::new(middle)),
+        };
+        assert_eq!(
+            in_one_line(&outer),
+            "DynamoDB failed: no connection: refused"
+        );
     }
 }

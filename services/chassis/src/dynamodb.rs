@@ -8,8 +8,8 @@ use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_dynamodb::error::{BuildError, SdkError};
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType,
-    ScalarAttributeType, TableStatus, TimeToLiveSpecification,
+    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
+    ProjectionType, ScalarAttributeType, TableStatus, TimeToLiveSpecification,
 };
 
 use crate::in_one_line;
@@ -112,7 +112,12 @@ pub async fn client(endpoint: Option<&str>) -> Client {
 /// # Errors
 /// [`TableError::Refused`] when it does not, or has no such table.
 pub async fn ping(client: &Client, table: &'static str) -> Result<(), TableError> {
-    client.describe_table().table_name(table).send().await.map_err(|error| refused(table, &error))?;
+    client
+        .describe_table()
+        .table_name(table)
+        .send()
+        .await
+        .map_err(|error| refused(table, &error))?;
     Ok(())
 }
 
@@ -122,7 +127,9 @@ pub async fn ping(client: &Client, table: &'static str) -> Result<(), TableError
 /// [`TableError`].
 pub async fn ensure_table(client: &Client, table: &Table) -> Result<(), TableError> {
     if let Err(error) = client.describe_table().table_name(table.name).send().await {
-        let missing = error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception());
+        let missing = error
+            .as_service_error()
+            .is_some_and(|error| error.is_resource_not_found_exception());
         if !missing {
             return Err(refused(table.name, &error));
         }
@@ -141,24 +148,42 @@ async fn create(client: &Client, table: &Table) -> Result<(), TableError> {
         .create_table()
         .table_name(table.name)
         .billing_mode(BillingMode::PayPerRequest)
-        .set_key_schema(Some(schema(table.key).map_err(|error| unbuildable(table.name, &error))?));
+        .set_key_schema(Some(
+            schema(table.key).map_err(|error| unbuildable(table.name, &error))?,
+        ));
     for secondary in table.indexes {
         keys.push(secondary.key);
-        request = request.global_secondary_indexes(index(secondary).map_err(|error| unbuildable(table.name, &error))?);
+        request = request.global_secondary_indexes(
+            index(secondary).map_err(|error| unbuildable(table.name, &error))?,
+        );
     }
     let attributes = attributes(&keys).map_err(|error| unbuildable(table.name, &error))?;
-    match request.set_attribute_definitions(Some(attributes)).send().await {
+    match request
+        .set_attribute_definitions(Some(attributes))
+        .send()
+        .await
+    {
         Ok(_) => Ok(()),
         // Another replica was faster.
-        Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_in_use_exception()) => Ok(()),
+        Err(error)
+            if error
+                .as_service_error()
+                .is_some_and(|error| error.is_resource_in_use_exception()) =>
+        {
+            Ok(())
+        }
         Err(error) => Err(refused(table.name, &error)),
     }
 }
 
 async fn wait_until_active(client: &Client, table: &'static str) -> Result<(), TableError> {
     for _ in 0..MADE_TRIES {
-        let described =
-            client.describe_table().table_name(table).send().await.map_err(|error| refused(table, &error))?;
+        let described = client
+            .describe_table()
+            .table_name(table)
+            .send()
+            .await
+            .map_err(|error| refused(table, &error))?;
         if described.table.and_then(|table| table.table_status) == Some(TableStatus::Active) {
             return Ok(());
         }
@@ -167,25 +192,51 @@ async fn wait_until_active(client: &Client, table: &'static str) -> Result<(), T
     Err(TableError::NotActive(table))
 }
 
-async fn expire_by(client: &Client, table: &'static str, attribute: &str) -> Result<(), TableError> {
-    let described =
-        client.describe_time_to_live().table_name(table).send().await.map_err(|error| refused(table, &error))?;
-    let set = described.time_to_live_description.and_then(|found| found.attribute_name);
+async fn expire_by(
+    client: &Client,
+    table: &'static str,
+    attribute: &str,
+) -> Result<(), TableError> {
+    let described = client
+        .describe_time_to_live()
+        .table_name(table)
+        .send()
+        .await
+        .map_err(|error| refused(table, &error))?;
+    let set = described
+        .time_to_live_description
+        .and_then(|found| found.attribute_name);
     if set.as_deref() == Some(attribute) {
         return Ok(());
     }
-    let expiry = TimeToLiveSpecification::builder().enabled(true).attribute_name(attribute).build();
+    let expiry = TimeToLiveSpecification::builder()
+        .enabled(true)
+        .attribute_name(attribute)
+        .build();
     let expiry = expiry.map_err(|error| unbuildable(table, &error))?;
-    let request = client.update_time_to_live().table_name(table).time_to_live_specification(expiry);
-    request.send().await.map_err(|error| refused(table, &error))?;
+    let request = client
+        .update_time_to_live()
+        .table_name(table)
+        .time_to_live_specification(expiry);
+    request
+        .send()
+        .await
+        .map_err(|error| refused(table, &error))?;
     Ok(())
 }
 
 fn schema(key: Key) -> Result<Vec<KeySchemaElement>, BuildError> {
-    let element =
-        |(name, _): (&str, KeyKind), kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build();
+    let element = |(name, _): (&str, KeyKind), kind| {
+        KeySchemaElement::builder()
+            .attribute_name(name)
+            .key_type(kind)
+            .build()
+    };
     let partition = element(key.partition, KeyType::Hash)?;
-    let sort = key.sort.map(|sort| element(sort, KeyType::Range)).transpose()?;
+    let sort = key
+        .sort
+        .map(|sort| element(sort, KeyType::Range))
+        .transpose()?;
     Ok([Some(partition), sort].into_iter().flatten().collect())
 }
 
@@ -203,8 +254,11 @@ fn index(index: &Index) -> Result<GlobalSecondaryIndex, BuildError> {
 
 /// Every attribute that some key names, once.
 fn attributes(keys: &[Key]) -> Result<Vec<AttributeDefinition>, BuildError> {
-    let mut named: Vec<(&str, KeyKind)> =
-        keys.iter().flat_map(|key| [Some(key.partition), key.sort]).flatten().collect();
+    let mut named: Vec<(&str, KeyKind)> = keys
+        .iter()
+        .flat_map(|key| [Some(key.partition), key.sort])
+        .flatten()
+        .collect();
     named.sort_unstable_by_key(|(name, _)| *name);
     named.dedup_by_key(|(name, _)| *name);
     let definition = |(name, kind)| {
@@ -212,7 +266,10 @@ fn attributes(keys: &[Key]) -> Result<Vec<AttributeDefinition>, BuildError> {
             KeyKind::Text => ScalarAttributeType::S,
             KeyKind::Number => ScalarAttributeType::N,
         };
-        AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build()
+        AttributeDefinition::builder()
+            .attribute_name(name)
+            .attribute_type(kind)
+            .build()
     };
     named.into_iter().map(definition).collect()
 }
@@ -222,9 +279,15 @@ where
     E: std::error::Error + 'static,
     R: std::fmt::Debug + 'static,
 {
-    TableError::Refused { table, reason: in_one_line(error) }
+    TableError::Refused {
+        table,
+        reason: in_one_line(error),
+    }
 }
 
 fn unbuildable(table: &'static str, error: &BuildError) -> TableError {
-    TableError::Refused { table, reason: error.to_string() }
+    TableError::Refused {
+        table,
+        reason: error.to_string(),
+    }
 }

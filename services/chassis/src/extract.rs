@@ -31,26 +31,42 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
             let detail = "the body must be sent as application/json";
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
         }
-        let body = Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"),
-            _ => Problem::bad_request("the body could not be read"),
-        })?;
+        let body =
+            Bytes::from_request(request, state)
+                .await
+                .map_err(|rejection| match rejection.status() {
+                    StatusCode::PAYLOAD_TOO_LARGE => {
+                        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large")
+                    }
+                    _ => Problem::bad_request("the body could not be read"),
+                })?;
         parse_json(&body).map(Self)
     }
 }
 
 fn says_json(headers: &HeaderMap) -> bool {
-    let Some(content_type) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
+    let Some(content_type) = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+    else {
         return false;
     };
-    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+    let essence = content_type
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
+    essence == "application/json"
+        || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
 fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     // serde would fill a struct from an array as well, field by field.
     if body.trim_ascii_start().starts_with(b"[") {
-        return Err(Problem::unprocessable("the body must be an object, not an array"));
+        return Err(Problem::unprocessable(
+            "the body must be an object, not an array",
+        ));
     }
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
@@ -64,18 +80,24 @@ fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
             None => problem,
         }
     })?;
-    deserializer.end().map_err(|error| Problem::bad_request(format!("the body is not valid JSON: {error}")))?;
+    deserializer
+        .end()
+        .map_err(|error| Problem::bad_request(format!("the body is not valid JSON: {error}")))?;
     Ok(value)
 }
 
 /// serde's message without the line and column, which mean little in a body of one line.
 fn without_position(message: &str) -> &str {
-    message.rsplit_once(" at line ").map_or(message, |(before, _)| before)
+    message
+        .rsplit_once(" at line ")
+        .map_or(message, |(before, _)| before)
 }
 
 /// The path to the field: serde reports a missing field at its parent and names it between backquotes only.
 fn blamed_field(path: &str, message: &str) -> Option<String> {
-    let named = ["missing field `", "unknown field `"].iter().find_map(|prefix| message.strip_prefix(prefix));
+    let named = ["missing field `", "unknown field `"]
+        .iter()
+        .find_map(|prefix| message.strip_prefix(prefix));
     let parent = Some(path).filter(|path| *path != ".");
     match (named.and_then(|rest| rest.split('`').next()), parent) {
         (Some(name), Some(parent)) if !parent.ends_with(name) => Some(format!("{parent}.{name}")),
@@ -98,7 +120,9 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
             Ok(axum::extract::Path(value)) => Ok(Self(value)),
             Err(_) => {
                 let params = RawPathParams::from_request_parts(parts, state).await;
-                let name = params.ok().and_then(|params| params.iter().next().map(|(name, _)| name.to_owned()));
+                let name = params
+                    .ok()
+                    .and_then(|params| params.iter().next().map(|(name, _)| name.to_owned()));
                 let problem = Problem::bad_request("the path holds a value of the wrong form");
                 Err(match name {
                     Some(name) => problem.field(name),
@@ -115,13 +139,15 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let query = parts.uri.query().unwrap_or_default();
         let pairs = serde_urlencoded::Deserializer::new(form_urlencoded::parse(query.as_bytes()));
-        serde_path_to_error::deserialize(pairs).map(Self).map_err(|error| {
-            let message = error.inner().to_string();
-            let problem = Problem::bad_request(message.clone());
-            match blamed_field(&error.path().to_string(), &message) {
-                Some(field) => problem.field(field),
-                None => problem,
-            }
-        })
+        serde_path_to_error::deserialize(pairs)
+            .map(Self)
+            .map_err(|error| {
+                let message = error.inner().to_string();
+                let problem = Problem::bad_request(message.clone());
+                match blamed_field(&error.path().to_string(), &message) {
+                    Some(field) => problem.field(field),
+                    None => problem,
+                }
+            })
     }
 }

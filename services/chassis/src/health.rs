@@ -99,7 +99,11 @@ impl Health {
             let outcome = check();
             Box::pin(async move { outcome.await.map_err(|error| error.to_string()) })
         });
-        self.0.checks.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), check);
+        self.0
+            .checks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name.to_owned(), check);
     }
 
     /// Until the hold is dropped the service is not ready, says so under `name`, and answers its own routes with a 503:
@@ -108,7 +112,10 @@ impl Health {
     pub fn hold(&self, name: &'static str) -> Hold {
         self.0.holds.fetch_add(1, Ordering::AcqRel);
         self.register(name, async || Err("not there yet"));
-        Hold { health: self.clone(), name }
+        Hold {
+            health: self.clone(),
+            name,
+        }
     }
 
     pub(crate) fn is_held(&self) -> bool {
@@ -122,7 +129,12 @@ impl Health {
 
     /// Runs every check at once.
     async fn check_all(&self) -> BTreeMap<String, bool> {
-        let checks = self.0.checks.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let checks = self
+            .0
+            .checks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         join_all(checks.into_iter().map(|(name, check)| async move {
             let outcome = tokio::time::timeout(CHECK_LIMIT, check()).await;
             let outcome = outcome.unwrap_or_else(|_| Err("the check took too long".to_owned()));
@@ -146,12 +158,26 @@ impl Health {
             (false, false) => (StatusCode::SERVICE_UNAVAILABLE, failing),
         };
         let word = |passed| if passed { "ok" } else { "unavailable" };
-        let checks = checks.into_iter().map(|(name, passed)| (name, word(passed))).collect();
-        (code, Json(Body { status, checks: BTreeMap::from([(group, checks)]) })).into_response()
+        let checks = checks
+            .into_iter()
+            .map(|(name, passed)| (name, word(passed)))
+            .collect();
+        (
+            code,
+            Json(Body {
+                status,
+                checks: BTreeMap::from([(group, checks)]),
+            }),
+        )
+            .into_response()
     }
 
     fn note(&self, name: &str, failure: Option<&String>) {
-        let mut failing = self.0.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failing = self
+            .0
+            .failing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         match failure {
             Some(reason) if self.0.since.elapsed() < STARTING => {
                 tracing::debug!(check = name, %reason, "not ready yet");
@@ -176,7 +202,12 @@ impl Health {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.health.0.checks.lock().unwrap_or_else(PoisonError::into_inner).remove(self.name);
+        self.health
+            .0
+            .checks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(self.name);
         self.health.0.holds.fetch_sub(1, Ordering::AcqRel);
     }
 }
@@ -200,5 +231,9 @@ async fn ready(State(health): State<Health>) -> Response {
 }
 
 async fn live() -> Response {
-    Json(Body { status: "ok", checks: BTreeMap::new() }).into_response()
+    Json(Body {
+        status: "ok",
+        checks: BTreeMap::new(),
+    })
+    .into_response()
 }

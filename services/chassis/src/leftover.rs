@@ -34,7 +34,9 @@ impl Body for Leftover {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        self.0.as_mut().map_or(Poll::Ready(None), |body| Pin::new(body).poll_frame(context))
+        self.0
+            .as_mut()
+            .map_or(Poll::Ready(None), |body| Pin::new(body).poll_frame(context))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -42,7 +44,9 @@ impl Body for Leftover {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.as_ref().map_or_else(SizeHint::default, Body::size_hint)
+        self.0
+            .as_ref()
+            .map_or_else(SizeHint::default, Body::size_hint)
     }
 }
 

@@ -36,6 +36,7 @@ pub use problem::{Problem, Result};
 pub use serve::{Limits, ServeError, Server, serve};
 pub use shutdown::Shutdown;
 pub use telemetry::{
-    LogFilter, LogFormat, LogSettings, TraceError, TraceSettings, Traces, init as init_telemetry, init_with_traces,
+    LogFilter, LogFormat, LogSettings, TraceError, TraceSettings, Traces, init as init_telemetry,
+    init_with_traces,
 };
 pub use trace::{RequestId, TRACEPARENT, TraceParent};

@@ -9,12 +9,16 @@ use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus::core::Collector;
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+use prometheus::{
+    HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+};
 
 use crate::Problem;
 
 /// Upper bounds of the duration's buckets, in seconds.
-const BUCKETS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+const BUCKETS: &[f64] = &[
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
 
 /// A service's metrics: requests by method, matched route and status, and whatever the service registers. Clones share
 /// them. Every series carries the label `service`.
@@ -36,14 +40,19 @@ impl Metrics {
         let labels = HashMap::from([("service".to_owned(), service.to_owned())]);
         let registry = Registry::new_custom(None, Some(labels)).expect("a label and no prefix");
         let requests = Opts::new("http_requests_total", "Requests answered.");
-        let durations = HistogramOpts::new("http_request_duration_seconds", "From a request's head to its reply's.");
+        let durations = HistogramOpts::new(
+            "http_request_duration_seconds",
+            "From a request's head to its reply's.",
+        );
         let metrics = Self {
             service: service.into(),
             registry,
-            requests: IntCounterVec::new(requests, &["method", "route", "status"]).expect("constant names"),
+            requests: IntCounterVec::new(requests, &["method", "route", "status"])
+                .expect("constant names"),
             durations: HistogramVec::new(durations.buckets(BUCKETS.to_vec()), &["method", "route"])
                 .expect("constant names"),
-            in_flight: IntGauge::new("http_requests_in_flight", "Requests being worked on.").expect("constant names"),
+            in_flight: IntGauge::new("http_requests_in_flight", "Requests being worked on.")
+                .expect("constant names"),
         };
         metrics.register(metrics.requests.clone());
         metrics.register(metrics.durations.clone());
@@ -56,7 +65,9 @@ impl Metrics {
     /// # Panics
     /// When a collector of the same name was added before: a mistake in the code, found by its first test.
     pub fn register<C: Collector + Clone + 'static>(&self, collector: C) -> C {
-        self.registry.register(Box::new(collector.clone())).expect("each metric is registered once");
+        self.registry
+            .register(Box::new(collector.clone()))
+            .expect("each metric is registered once");
         collector
     }
 
@@ -72,8 +83,12 @@ impl Metrics {
 
     pub(crate) fn observe(&self, method: &Method, route: &str, status: StatusCode, took: Duration) {
         let method = known(method);
-        self.requests.with_label_values(&[method, route, status.as_str()]).inc();
-        self.durations.with_label_values(&[method, route]).observe(took.as_secs_f64());
+        self.requests
+            .with_label_values(&[method, route, status.as_str()])
+            .inc();
+        self.durations
+            .with_label_values(&[method, route])
+            .observe(took.as_secs_f64());
     }
 
     pub(crate) fn routes(&self) -> Router {

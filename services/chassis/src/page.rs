@@ -54,10 +54,17 @@ impl PageQuery {
 impl<T> Page<T> {
     /// The page out of up to `limit + 1` items: the one too many only says that there is a next page, which begins after
     /// `position` of this page's last item.
-    pub fn cut<K: Serialize>(mut items: Vec<T>, limit: Limit, position: impl FnOnce(&T) -> K) -> Self {
+    pub fn cut<K: Serialize>(
+        mut items: Vec<T>,
+        limit: Limit,
+        position: impl FnOnce(&T) -> K,
+    ) -> Self {
         let more = items.len() > limit.items();
         items.truncate(limit.items());
-        let next = items.last().filter(|_| more).map(|last| Cursor::encode(&position(last)));
+        let next = items
+            .last()
+            .filter(|_| more)
+            .map(|last| Cursor::encode(&position(last)));
         Self { items, next }
     }
 }
@@ -76,7 +83,9 @@ impl Cursor {
     pub fn decode<K: DeserializeOwned>(&self) -> Result<K, Problem> {
         let bytes = URL_SAFE_NO_PAD.decode(&self.0).ok();
         let position = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        position.ok_or_else(|| Problem::bad_request("the cursor is not one that this list gave").field("cursor"))
+        position.ok_or_else(|| {
+            Problem::bad_request("the cursor is not one that this list gave").field("cursor")
+        })
     }
 }
 
@@ -108,11 +117,17 @@ impl<'de> Deserialize<'de> for Limit {
                 write!(f, "a number from 1 to {MAX_LIMIT}")
             }
             fn visit_u64<E: de::Error>(self, number: u64) -> Result<Limit, E> {
-                let limit = u32::try_from(number).ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
-                limit.map(Limit).ok_or_else(|| E::invalid_value(de::Unexpected::Unsigned(number), &self))
+                let limit = u32::try_from(number)
+                    .ok()
+                    .filter(|limit| (1..=MAX_LIMIT).contains(limit));
+                limit
+                    .map(Limit)
+                    .ok_or_else(|| E::invalid_value(de::Unexpected::Unsigned(number), &self))
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Limit, E> {
-                let number = text.parse().map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))?;
+                let number = text
+                    .parse()
+                    .map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))?;
                 self.visit_u64(number)
             }
         }

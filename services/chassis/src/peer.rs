@@ -35,12 +35,18 @@ impl Peer {
             .no_proxy()
             .redirect(Policy::none())
             .build()?;
-        Ok(Self { client, auth, base_url: base_url.trim_end_matches('/').to_owned() })
+        Ok(Self {
+            client,
+            auth,
+            base_url: base_url.trim_end_matches('/').to_owned(),
+        })
     }
 
     /// A request of the service; `path` begins with a slash.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let request = self.client.request(method, format!("{}{path}", self.base_url));
+        let request = self
+            .client
+            .request(method, format!("{}{path}", self.base_url));
         match self.auth.service_token() {
             Some(token) => request.bearer_auth(token),
             None => request,
@@ -53,8 +59,12 @@ impl Peer {
     pub async fn send(&self, request: RequestBuilder) -> Result<Response, reqwest::Error> {
         let (client, request) = request.build_split();
         let mut request = request?;
-        let (address, method) = (request.url().authority().to_owned(), request.method().clone());
+        let (address, method) = (
+            request.url().authority().to_owned(),
+            request.method().clone(),
+        );
         let call = Call::begin(&address, &method, request.headers_mut());
-        call.answered(client.execute(request), Response::status).await
+        call.answered(client.execute(request), Response::status)
+            .await
     }
 }

@@ -35,7 +35,13 @@ struct Body<'a> {
 impl Problem {
     /// A problem with any status.
     pub fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, detail: detail.into(), field: None, retry_after: None, challenge: "Bearer" }
+        Self {
+            status,
+            detail: detail.into(),
+            field: None,
+            retry_after: None,
+            challenge: "Bearer",
+        }
     }
 
     /// 400: the request cannot be understood.
@@ -50,7 +56,10 @@ impl Problem {
 
     /// 401: the client has shown a token that is not good (RFC 6750, 3.1).
     pub fn invalid_token(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { challenge: "Bearer error=\"invalid_token\"", ..Self::unauthorized(detail) }
+        Self {
+            challenge: "Bearer error=\"invalid_token\"",
+            ..Self::unauthorized(detail)
+        }
     }
 
     /// 403: the client may not do this.
@@ -75,18 +84,27 @@ impl Problem {
 
     /// 429: too many requests; worth another try after `retry_after`.
     pub fn too_many_requests(detail: impl Into<Cow<'static, str>>, retry_after: Duration) -> Self {
-        Self { retry_after: Some(retry_after), ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail) }
+        Self {
+            retry_after: Some(retry_after),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail)
+        }
     }
 
     /// 500: `error` is logged here, and the client learns nothing of it.
     pub fn internal(error: impl Display) -> Self {
         tracing::error!(%error, "request failed");
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong on our side")
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "something went wrong on our side",
+        )
     }
 
     /// 503: something that is needed is away; worth another try in a second.
     pub fn unavailable(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { retry_after: Some(Duration::from_secs(1)), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail) }
+        Self {
+            retry_after: Some(Duration::from_secs(1)),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+        }
     }
 
     /// Names the field of the request that is to blame: a path like `items[0].quantity`.
@@ -113,12 +131,18 @@ impl IntoResponse for Problem {
         };
         let mut response = (self.status, Json(body)).into_response();
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
         if let Some(wait) = self.retry_after {
             headers.insert(header::RETRY_AFTER, wait.as_secs().max(1).into());
         }
         if self.status == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(self.challenge));
+            headers.insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static(self.challenge),
+            );
         }
         response
     }

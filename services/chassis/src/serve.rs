@@ -43,7 +43,12 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         let (half_a_minute, drain) = (Duration::from_secs(30), Duration::from_secs(5));
-        Self { connections: 4096, head: half_a_minute, reply: half_a_minute, drain }
+        Self {
+            connections: 4096,
+            head: half_a_minute,
+            reply: half_a_minute,
+            drain,
+        }
     }
 }
 
@@ -80,9 +85,15 @@ pub async fn serve(
     metrics: Metrics,
     shutdown: Shutdown,
 ) -> Result<(), ServeError> {
-    Server { service: service.to_owned(), router, health, metrics, limits: Limits::default() }
-        .run(listener, shutdown)
-        .await
+    Server {
+        service: service.to_owned(),
+        router,
+        health,
+        metrics,
+        limits: Limits::default(),
+    }
+    .run(listener, shutdown)
+    .await
 }
 
 /// A service about to be served: [`serve`] with limits of its own.
@@ -113,17 +124,39 @@ impl Server {
     ///
     /// # Errors
     /// [`ServeError`].
-    pub async fn run_on_own_threads(self, listener: TcpListener, shutdown: Shutdown) -> Result<(), ServeError> {
+    pub async fn run_on_own_threads(
+        self,
+        listener: TcpListener,
+        shutdown: Shutdown,
+    ) -> Result<(), ServeError> {
         let workers = Workers::of_their_own();
-        let workers = workers.map_err(|source| ServeError::Threads { service: self.service.clone(), source })?;
+        let workers = workers.map_err(|source| ServeError::Threads {
+            service: self.service.clone(),
+            source,
+        })?;
         self.run_by(workers, listener, shutdown).await
     }
 
-    async fn run_by(self, workers: Workers, listener: TcpListener, shutdown: Shutdown) -> Result<(), ServeError> {
-        let Self { service, router, health, metrics, limits } = self;
+    async fn run_by(
+        self,
+        workers: Workers,
+        listener: TcpListener,
+        shutdown: Shutdown,
+    ) -> Result<(), ServeError> {
+        let Self {
+            service,
+            router,
+            health,
+            metrics,
+            limits,
+        } = self;
         let app = application(router, &health, &metrics, limits.reply);
-        let connection =
-            Connection { app, head_limit: limits.head, shutdown: shutdown.clone(), cut_off: CancellationToken::new() };
+        let connection = Connection {
+            app,
+            head_limit: limits.head,
+            shutdown: shutdown.clone(),
+            cut_off: CancellationToken::new(),
+        };
         let slots = Arc::new(Semaphore::new(limits.connections));
         loop {
             let (slot, (stream, peer)) = tokio::select! {
@@ -131,14 +164,23 @@ impl Server {
                 () = shutdown.requested() => break,
             };
             let connection = connection.clone();
-            if let Err(error) = workers.drive(stream, move |stream| connection.drive(stream, peer, slot)) {
+            if let Err(error) =
+                workers.drive(stream, move |stream| connection.drive(stream, peer, slot))
+            {
                 tracing::warn!(service, %error, "cannot take a connection");
             }
         }
         drop(listener);
         health.drain();
-        if tokio::time::timeout(limits.drain, workers.idle()).await.is_err() {
-            tracing::warn!(service, connections = workers.connections(), "cut off what did not finish in time");
+        if tokio::time::timeout(limits.drain, workers.idle())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                service,
+                connections = workers.connections(),
+                "cut off what did not finish in time"
+            );
             connection.cut_off.cancel();
             workers.idle().await;
         }
@@ -149,15 +191,29 @@ impl Server {
 type Accepted = (OwnedSemaphorePermit, (TcpStream, SocketAddr));
 
 /// Accepts the next connection; what ails one connection, or passes, is no reason to end.
-async fn accept(slots: &Arc<Semaphore>, listener: &TcpListener, service: &str) -> Result<Accepted, ServeError> {
+async fn accept(
+    slots: &Arc<Semaphore>,
+    listener: &TcpListener,
+    service: &str,
+) -> Result<Accepted, ServeError> {
     use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, InvalidInput};
-    let slot = Arc::clone(slots).acquire_owned().await.expect("the semaphore is never closed");
+    let slot = Arc::clone(slots)
+        .acquire_owned()
+        .await
+        .expect("the semaphore is never closed");
     loop {
         match listener.accept().await {
             Ok(accepted) => return Ok((slot, accepted)),
-            Err(error) if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) => {}
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ConnectionAborted | ConnectionRefused | ConnectionReset
+                ) => {}
             Err(source) if source.kind() == InvalidInput => {
-                return Err(ServeError::Accept { service: service.to_owned(), source });
+                return Err(ServeError::Accept {
+                    service: service.to_owned(),
+                    source,
+                });
             }
             Err(error) => {
                 tracing::warn!(service, %error, "cannot accept a connection now");

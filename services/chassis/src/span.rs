@@ -22,7 +22,13 @@ use crate::trace::TRACEPARENT;
 const PROBES: [&str; 4] = ["/health", "/health/live", "/health/ready", "/metrics"];
 
 /// The span of a request; from here on the request's headers name it as the parent.
-pub(crate) fn of_request(service: &str, method: &Method, route: &str, id: &RequestId, headers: &mut HeaderMap) -> Span {
+pub(crate) fn of_request(
+    service: &str,
+    method: &Method,
+    route: &str,
+    id: &RequestId,
+    headers: &mut HeaderMap,
+) -> Span {
     if PROBES.contains(&route) {
         return Span::none();
     }
@@ -53,7 +59,10 @@ pub fn of_record(service: &str, topic: &str, traceparent: Option<&[u8]>) -> Span
         otel.name = format!("process {topic}"),
     );
     if let Some(Ok(parent)) = traceparent.map(str::from_utf8) {
-        continue_trace(&span, &HashMap::from([(TRACEPARENT.to_owned(), parent.to_owned())]));
+        continue_trace(
+            &span,
+            &HashMap::from([(TRACEPARENT.to_owned(), parent.to_owned())]),
+        );
     }
     span
 }

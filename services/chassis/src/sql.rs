@@ -24,11 +24,9 @@ const MAX_CONNECTIONS: u32 = 16;
 /// How long a caller waits for a connection before it learns that the database is busy or away.
 const ACQUIRE_LIMIT: Duration = Duration::from_secs(3);
 
-const SQLITE_SETTINGS: &str =
-    "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON";
+const SQLITE_SETTINGS: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON";
 /// Read committed: ranges locked for reading must not stop those who insert.
-const MYSQL_SETTINGS: &str =
-    "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; SET SESSION innodb_lock_wait_timeout = 5";
+const MYSQL_SETTINGS: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; SET SESSION innodb_lock_wait_timeout = 5";
 
 /// MySQL's lock wait that took too long, and its deadlock.
 const MYSQL_PASSING: [u16; 2] = [1205, 1213];
@@ -67,7 +65,11 @@ pub struct WriteTransaction {
 /// When the URL cannot be understood.
 pub fn connect(url: &str) -> Result<Database, sqlx::Error> {
     sqlx::any::install_default_drivers();
-    let dialect = if url.starts_with("sqlite:") { Dialect::Sqlite } else { Dialect::MySql };
+    let dialect = if url.starts_with("sqlite:") {
+        Dialect::Sqlite
+    } else {
+        Dialect::MySql
+    };
     let settings = match dialect {
         Dialect::Sqlite => SQLITE_SETTINGS,
         Dialect::MySql => MYSQL_SETTINGS,
@@ -79,9 +81,15 @@ pub fn connect(url: &str) -> Result<Database, sqlx::Error> {
     let pool = AnyPoolOptions::new()
         .max_connections(MAX_CONNECTIONS)
         .acquire_timeout(ACQUIRE_LIMIT)
-        .after_connect(move |connection, _| Box::pin(async move { connection.execute(settings).await.map(|_| ()) }))
+        .after_connect(move |connection, _| {
+            Box::pin(async move { connection.execute(settings).await.map(|_| ()) })
+        })
         .connect_lazy(&url)?;
-    Ok(Database { pool, dialect, writer: Arc::default() })
+    Ok(Database {
+        pool,
+        dialect,
+        writer: Arc::default(),
+    })
 }
 
 impl Database {
@@ -101,10 +109,16 @@ impl Database {
     /// When the database is away or stays busy.
     pub async fn write(&self) -> Result<WriteTransaction, sqlx::Error> {
         let (turn, begin) = match self.dialect {
-            Dialect::Sqlite => (Some(Arc::clone(&self.writer).lock_owned().await), "BEGIN IMMEDIATE"),
+            Dialect::Sqlite => (
+                Some(Arc::clone(&self.writer).lock_owned().await),
+                "BEGIN IMMEDIATE",
+            ),
             Dialect::MySql => (None, "BEGIN"),
         };
-        Ok(WriteTransaction { inner: self.pool.begin_with(begin).await?, _turn: turn })
+        Ok(WriteTransaction {
+            inner: self.pool.begin_with(begin).await?,
+            _turn: turn,
+        })
     }
 
     /// Whether the database answers: a check for [`crate::Health`].
@@ -120,7 +134,11 @@ impl Database {
     ///
     /// # Errors
     /// [`MigrateError`].
-    pub async fn migrate(&self, service: &str, migrations: &[Migration]) -> Result<(), MigrateError> {
+    pub async fn migrate(
+        &self,
+        service: &str,
+        migrations: &[Migration],
+    ) -> Result<(), MigrateError> {
         migrate::run(self, service, migrations).await
     }
 }
@@ -138,7 +156,10 @@ impl WriteTransaction {
     pub async fn inserted_id(&mut self, result: &AnyQueryResult) -> Result<i64, sqlx::Error> {
         match result.last_insert_id() {
             Some(id) => Ok(id),
-            None => sqlx::query("SELECT last_insert_rowid()").fetch_one(self.connection()).await?.try_get(0),
+            None => sqlx::query("SELECT last_insert_rowid()")
+                .fetch_one(self.connection())
+                .await?
+                .try_get(0),
         }
     }
 
@@ -165,7 +186,10 @@ impl Dialect {
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
         match error {
-            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Tls(_) => {
+            sqlx::Error::Io(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::Tls(_) => {
                 tracing::warn!(%error, "the database is away");
                 Self::unavailable("the database does not answer")
             }
@@ -180,16 +204,22 @@ impl From<sqlx::Error> for Problem {
 
 /// Whether the same would likely work a moment later.
 fn is_passing(error: &sqlx::Error) -> bool {
-    let Some(error) = error.as_database_error() else { return false };
+    let Some(error) = error.as_database_error() else {
+        return false;
+    };
     match error.try_downcast_ref::<MySqlDatabaseError>() {
         Some(error) => MYSQL_PASSING.contains(&error.number()),
-        None => error.code().is_some_and(|code| SQLITE_PASSING.contains(&code.as_ref())),
+        None => error
+            .code()
+            .is_some_and(|code| SQLITE_PASSING.contains(&code.as_ref())),
     }
 }
 
 /// Whether the error says that a unique key is taken.
 pub fn is_duplicate(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(|error| error.is_unique_violation())
+    error
+        .as_database_error()
+        .is_some_and(|error| error.is_unique_violation())
 }
 
 /// A statement put together from constants of ours: never from what a client sent.

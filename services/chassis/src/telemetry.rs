@@ -15,10 +15,20 @@ use tracing_subscriber::{EnvFilter, Layer};
 #[derive(Args, Clone, Debug)]
 pub struct LogSettings {
     /// What to log: a level (error, warn, info, debug) or directives like `warn,orders=debug`.
-    #[arg(long, env = "TIDEMARK_LOG", default_value = "warn", value_name = "FILTER")]
+    #[arg(
+        long,
+        env = "TIDEMARK_LOG",
+        default_value = "warn",
+        value_name = "FILTER"
+    )]
     pub log: LogFilter,
     /// How logs look: text on a terminal and JSON elsewhere, unless said.
-    #[arg(long, env = "TIDEMARK_LOG_FORMAT", default_value = "auto", value_name = "FORMAT")]
+    #[arg(
+        long,
+        env = "TIDEMARK_LOG_FORMAT",
+        default_value = "auto",
+        value_name = "FORMAT"
+    )]
     pub log_format: LogFormat,
 }
 
@@ -83,12 +93,23 @@ fn start(settings: &LogSettings, traces: &Traces) {
     };
     let lines = tracing_subscriber::fmt::layer();
     let lines = if json {
-        lines.json().flatten_event(true).with_span_list(false).boxed()
+        lines
+            .json()
+            .flatten_event(true)
+            .with_span_list(false)
+            .boxed()
     } else {
-        lines.with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).boxed()
+        lines
+            .with_writer(std::io::stderr)
+            .with_ansi(std::io::stderr().is_terminal())
+            .boxed()
     };
     let logs = lines.with_filter(EnvFilter::new(&settings.log.0));
-    if let Err(error) = tracing_subscriber::registry().with(traces.layer()).with(logs).try_init() {
+    if let Err(error) = tracing_subscriber::registry()
+        .with(traces.layer())
+        .with(logs)
+        .try_init()
+    {
         tracing::debug!(%error, "logging was started before");
     }
 }

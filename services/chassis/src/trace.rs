@@ -27,9 +27,13 @@ impl RequestId {
         let sensible = |id: &[u8]| {
             !id.is_empty()
                 && id.len() <= MAX_REQUEST_ID
-                && id.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(b))
+                && id
+                    .iter()
+                    .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(b))
         };
-        let sent = headers.get(REQUEST_ID).filter(|sent| sensible(sent.as_bytes()));
+        let sent = headers
+            .get(REQUEST_ID)
+            .filter(|sent| sensible(sent.as_bytes()));
         Self(sent.cloned().unwrap_or_else(fresh))
     }
 
@@ -58,8 +62,11 @@ impl TraceParent {
         let text = headers.get(TRACEPARENT)?.to_str().ok()?;
         let mut parts = text.split('-');
         let lengths = [2, 32, 16, 2];
-        let well_formed = lengths.iter().all(|length| parts.next().is_some_and(|part| is_hex(part, *length)));
-        (well_formed && parts.next().is_none() && text.starts_with("00-")).then(|| Self(text.to_owned()))
+        let well_formed = lengths
+            .iter()
+            .all(|length| parts.next().is_some_and(|part| is_hex(part, *length)));
+        (well_formed && parts.next().is_none() && text.starts_with("00-"))
+            .then(|| Self(text.to_owned()))
     }
 
     /// The header's value.
@@ -69,14 +76,21 @@ impl TraceParent {
 }
 
 fn is_hex(part: &str, length: usize) -> bool {
-    part.len() == length && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    part.len() == length
+        && part
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for RequestId {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        Ok(parts.extensions.get::<Self>().cloned().unwrap_or_else(|| Self::of(&parts.headers)))
+        Ok(parts
+            .extensions
+            .get::<Self>()
+            .cloned()
+            .unwrap_or_else(|| Self::of(&parts.headers)))
     }
 }
 

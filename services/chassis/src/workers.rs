@@ -32,14 +32,27 @@ struct Thread {
 impl Workers {
     /// The runtime that this is called by drives all connections.
     pub(crate) fn here() -> Self {
-        Self { all: vec![Worker { connections: TaskTracker::new(), own_thread: None }] }
+        Self {
+            all: vec![Worker {
+                connections: TaskTracker::new(),
+                own_thread: None,
+            }],
+        }
     }
 
     /// Starts a thread for each core.
     pub(crate) fn of_their_own() -> io::Result<Self> {
         let threads = thread::available_parallelism()?.get();
-        let start = |number| Ok(Worker { connections: TaskTracker::new(), own_thread: Some(Thread::start(number)?) });
-        (0..threads).map(start).collect::<io::Result<_>>().map(|all| Self { all })
+        let start = |number| {
+            Ok(Worker {
+                connections: TaskTracker::new(),
+                own_thread: Some(Thread::start(number)?),
+            })
+        };
+        (0..threads)
+            .map(start)
+            .collect::<io::Result<_>>()
+            .map(|all| Self { all })
     }
 
     /// Drives a connection, as `drive` does it, where there are fewest.
@@ -51,12 +64,18 @@ impl Workers {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let worker = self.all.iter().min_by_key(|worker| worker.connections.len()).expect("there is a worker");
+        let worker = self
+            .all
+            .iter()
+            .min_by_key(|worker| worker.connections.len())
+            .expect("there is a worker");
         match &worker.own_thread {
             None => worker.connections.spawn(drive(stream)),
             Some(thread) => {
                 let _there = thread.runtime.enter();
-                worker.connections.spawn(drive(TcpStream::from_std(stream.into_std()?)?))
+                worker
+                    .connections
+                    .spawn(drive(TcpStream::from_std(stream.into_std()?)?))
             }
         };
         Ok(())
@@ -82,7 +101,12 @@ impl Thread {
         let (handle, end) = (runtime.handle().clone(), CancellationToken::new());
         let ended = end.clone();
         let name = format!("connections-{number}");
-        thread::Builder::new().name(name).spawn(move || runtime.block_on(ended.cancelled()))?;
-        Ok(Self { runtime: handle, _end: end.drop_guard() })
+        thread::Builder::new()
+            .name(name)
+            .spawn(move || runtime.block_on(ended.cancelled()))?;
+        Ok(Self {
+            runtime: handle,
+            _end: end.drop_guard(),
+        })
     }
 }

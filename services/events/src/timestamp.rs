@@ -31,7 +31,12 @@ impl Timestamp {
 
     /// The system clock's time.
     pub fn now() -> Self {
-        Self(jiff::Timestamp::now().as_millisecond().try_into().unwrap_or(0))
+        Self(
+            jiff::Timestamp::now()
+                .as_millisecond()
+                .try_into()
+                .unwrap_or(0),
+        )
     }
 
     /// Milliseconds since the Unix epoch.
@@ -53,7 +58,10 @@ impl FromStr for Timestamp {
 
     fn from_str(text: &str) -> Result<Self, InvalidTimestamp> {
         let instant: jiff::Timestamp = text.parse().map_err(|_| InvalidTimestamp)?;
-        u64::try_from(instant.as_millisecond()).ok().and_then(Self::from_ms).ok_or(InvalidTimestamp)
+        u64::try_from(instant.as_millisecond())
+            .ok()
+            .and_then(Self::from_ms)
+            .ok_or(InvalidTimestamp)
     }
 }
 

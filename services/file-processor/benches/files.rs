@@ -7,7 +7,11 @@
 //!
 //! `TIDEMARK_TEST_BOOTSTRAP` names another binary, such as the one out of the zip that is deployed.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement that cannot go on has failed")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a measurement that cannot go on has failed"
+)]
 
 #[path = "../tests/it/long_csv.rs"]
 mod long_csv;
@@ -62,8 +66,13 @@ async fn main() {
         show(&name, &file, &function);
     }
     cold_starts.sort();
-    let (least, most) = (cold_starts[0].as_millis(), cold_starts.last().unwrap().as_millis());
-    println!("\nfrom the start of the process to its first question for an event: {least} to {most} ms");
+    let (least, most) = (
+        cold_starts[0].as_millis(),
+        cold_starts.last().unwrap().as_millis(),
+    );
+    println!(
+        "\nfrom the start of the process to its first question for an event: {least} to {most} ms"
+    );
     long(LongCsv::of_bytes(args.csv_bytes)).await;
 }
 
@@ -77,17 +86,35 @@ async fn read(name: &str, bytes: &[u8]) -> (Function, Value) {
 fn show(what: &str, file: &Value, function: &Function) {
     let says = match &file["error"] {
         Value::Null => shown(&file["summary"]),
-        error => format!("{}: {}", error["reason"].as_str().unwrap(), error["detail"].as_str().unwrap()),
+        error => format!(
+            "{}: {}",
+            error["reason"].as_str().unwrap(),
+            error["detail"].as_str().unwrap()
+        ),
     };
-    let (status, kind) = (file["status"].as_str().unwrap(), file["kind"].as_str().unwrap_or("-"));
-    let peak = function.taken().map_or_else(|| "-".to_owned(), |taken| format!("{} MiB", mib(&taken)));
-    println!("| {what} | {} | {status} | {kind} | {says} | {} | {peak} |", file["size_bytes"], file["took_ms"]);
+    let (status, kind) = (
+        file["status"].as_str().unwrap(),
+        file["kind"].as_str().unwrap_or("-"),
+    );
+    let peak = function
+        .taken()
+        .map_or_else(|| "-".to_owned(), |taken| format!("{} MiB", mib(&taken)));
+    println!(
+        "| {what} | {} | {status} | {kind} | {says} | {} | {peak} |",
+        file["size_bytes"], file["took_ms"]
+    );
 }
 
 fn shown(summary: &Value) -> String {
     let is_short = |name: &str| !name.starts_with("first_") && name != "columns";
-    let says = summary.as_object().unwrap().iter().filter(|(name, _)| is_short(name));
-    says.map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(", ")
+    let says = summary
+        .as_object()
+        .unwrap()
+        .iter()
+        .filter(|(name, _)| is_short(name));
+    says.map(|(name, value)| format!("{name} {value}"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 async fn long(csv: LongCsv) {
@@ -98,10 +125,19 @@ async fn long(csv: LongCsv) {
     let (took, taken) = (began.elapsed(), function.taken());
     let file = function.file(&outcome).await;
     assert_eq!(file["summary"]["rows"], csv.rows, "{file}");
-    println!("a CSV of {} bytes, {} rows, from S3: {:.1} s", csv.bytes(), csv.rows, took.as_secs_f64());
+    println!(
+        "a CSV of {} bytes, {} rows, from S3: {:.1} s",
+        csv.bytes(),
+        csv.rows,
+        took.as_secs_f64()
+    );
     let Some(taken) = taken else { return };
     let mb_a_second = csv.bytes() as f64 / 1e6 / taken.cpu.as_secs_f64();
-    println!("peak memory {} MiB, CPU {:.1} s: {mb_a_second:.0} MB a second", mib(&taken), taken.cpu.as_secs_f64());
+    println!(
+        "peak memory {} MiB, CPU {:.1} s: {mb_a_second:.0} MB a second",
+        mib(&taken),
+        taken.cpu.as_secs_f64()
+    );
     for memory_mib in [512.0, MIB_A_CORE] {
         let share = f64::min(memory_mib / MIB_A_CORE, 1.0);
         let seconds = taken.cpu.as_secs_f64() / share;

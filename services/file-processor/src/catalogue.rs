@@ -45,32 +45,53 @@ impl Rows for Products {
         self.columns = row.fields().map(|name| name.trim().to_owned()).collect();
         for needed in ["name", "price_cents"] {
             if !self.columns.iter().any(|column| column == needed) {
-                return Err(Refusal::malformed(format!("a catalogue needs a column {needed}")));
+                return Err(Refusal::malformed(format!(
+                    "a catalogue needs a column {needed}"
+                )));
             }
         }
-        match GIVEN_BY_THE_SERVICE.iter().find(|given| self.columns.iter().any(|column| column == *given)) {
-            Some(given) => Err(Refusal::malformed(format!("a catalogue cannot say the {given} of its products"))),
+        match GIVEN_BY_THE_SERVICE
+            .iter()
+            .find(|given| self.columns.iter().any(|column| column == *given))
+        {
+            Some(given) => Err(Refusal::malformed(format!(
+                "a catalogue cannot say the {given} of its products"
+            ))),
             None => Ok(()),
         }
     }
 
     fn row(&mut self, number: u64, row: &Row<'_>) -> Result<Option<String>, Refusal> {
         let mut body = Map::new();
-        for (column, field) in
-            self.columns.iter().zip(row.fields().map(str::trim)).filter(|(_, field)| !field.is_empty())
+        for (column, field) in self
+            .columns
+            .iter()
+            .zip(row.fields().map(str::trim))
+            .filter(|(_, field)| !field.is_empty())
         {
-            let value = match NUMBERS.contains(&column.as_str()).then(|| field.parse::<u64>()) {
+            let value = match NUMBERS
+                .contains(&column.as_str())
+                .then(|| field.parse::<u64>())
+            {
                 Some(Ok(number)) => number.into(),
                 Some(Err(_)) => return Ok(Some(format!("{column} is not a whole number"))),
                 None => field.into(),
             };
             body.insert(column.clone(), value);
         }
-        let Some(id) = id(&body) else { return Ok(Some("has no name".to_owned())) };
+        let Some(id) = id(&body) else {
+            return Ok(Some("has no name".to_owned()));
+        };
         if self.found.len() == MAX_PRODUCTS {
-            return Err(Refusal::too_large(format!("a catalogue may have {MAX_PRODUCTS} products; split it")));
+            return Err(Refusal::too_large(format!(
+                "a catalogue may have {MAX_PRODUCTS} products; split it"
+            )));
         }
-        self.found.push(Product { row: number, id, body });
+        self.found.push(Product {
+            row: number,
+            id,
+            body,
+        });
         Ok(None)
     }
 }
@@ -82,7 +103,11 @@ fn id(body: &Map<String, Value>) -> Option<Uuid> {
         Some(sku) => ("sku", sku),
         None => ("name", name),
     };
-    let digest = Sha256::new().chain_update(by).chain_update([0]).chain_update(text).finalize();
+    let digest = Sha256::new()
+        .chain_update(by)
+        .chain_update([0])
+        .chain_update(text)
+        .finalize();
     let tail = digest.first_chunk().expect("a digest has 32 bytes");
     let made_at = Timestamp::from_ms(MADE_AT_MS)?;
     Some(Builder::from_unix_timestamp_millis(made_at.as_ms(), tail).into_uuid())
@@ -106,9 +131,14 @@ mod tests {
 
     #[test]
     fn rows_become_products_and_rows_that_make_no_sense_are_bad() {
-        let text = "name,price_cents,stock,colour\nLamp,1999,3,\nPen,free,,red\n,5,,\nCup,250,,blue\n";
+        let text =
+            "name,price_cents,stock,colour\nLamp,1999,3,\nPen,free,,red\n,5,,\nCup,250,,blue\n";
         let (products, summary) = import(text).unwrap();
-        let bodies: Vec<Value> = products.found.iter().map(|product| product.body.clone().into()).collect();
+        let bodies: Vec<Value> = products
+            .found
+            .iter()
+            .map(|product| product.body.clone().into())
+            .collect();
         assert_eq!(
             bodies,
             [
@@ -117,13 +147,27 @@ mod tests {
             ]
         );
         assert_eq!(products.found[1].row, 4);
-        assert_eq!((&summary["rows"], &summary["bad_rows"]), (&json!(4), &json!(2)));
-        assert_eq!(summary["first_bad"][0], json!({"row": 2, "problem": "price_cents is not a whole number"}));
+        assert_eq!(
+            (&summary["rows"], &summary["bad_rows"]),
+            (&json!(4), &json!(2))
+        );
+        assert_eq!(
+            summary["first_bad"][0],
+            json!({"row": 2, "problem": "price_cents is not a whole number"})
+        );
     }
 
     #[test]
     fn a_product_is_known_by_its_sku_or_else_by_its_name() {
-        let ids = |text| import(text).unwrap().0.found.into_iter().map(|product| product.id).collect::<Vec<_>>();
+        let ids = |text| {
+            import(text)
+                .unwrap()
+                .0
+                .found
+                .into_iter()
+                .map(|product| product.id)
+                .collect::<Vec<_>>()
+        };
         let first = ids("sku,name,price_cents\nL1,Lamp,1\n,Lamp,1\n");
         let second = ids("price_cents,name,sku\n2,Old Lamp,L1\n3,Lamp,\n");
         assert_eq!(first, second);
@@ -133,7 +177,11 @@ mod tests {
 
     #[test]
     fn a_header_that_is_not_a_catalogues_is_refused() {
-        for header in ["name,price\nLamp,1\n", "price_cents\n1\n", "id,name,price_cents\n1,Lamp,1\n"] {
+        for header in [
+            "name,price\nLamp,1\n",
+            "price_cents\n1\n",
+            "id,name,price_cents\n1,Lamp,1\n",
+        ] {
             assert!(matches!(import(header), Err(Stop::Refused(_))), "{header}");
         }
     }

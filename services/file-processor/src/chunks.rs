@@ -48,7 +48,12 @@ pub struct ChunkReader<I> {
 impl<I: Iterator<Item = Chunk>> ChunkReader<I> {
     /// A stream of these pieces.
     pub fn new(chunks: I) -> Self {
-        Self { chunks, current: Bytes::new(), has_begun: false, failure: None }
+        Self {
+            chunks,
+            current: Bytes::new(),
+            has_begun: false,
+            failure: None,
+        }
     }
 
     fn begin(&mut self) {

@@ -29,7 +29,10 @@ impl Config {
     /// The program, told of these settings as well.
     pub(crate) fn told_to(&self, mut program: Program) -> Program {
         let max_bytes = self.files_max_bytes.to_string();
-        let told = [("TIDEMARK_PRODUCTS_URL", self.products_url.clone()), ("TIDEMARK_FILES_MAX_BYTES", max_bytes)];
+        let told = [
+            ("TIDEMARK_PRODUCTS_URL", self.products_url.clone()),
+            ("TIDEMARK_FILES_MAX_BYTES", max_bytes),
+        ];
         program.environment.extend(told);
         program
     }

@@ -72,7 +72,11 @@ impl Rows for Shape {
 ///
 /// # Errors
 /// [`Stop`] when it is refused or cannot be read.
-pub fn read(chunks: impl Iterator<Item = Chunk>, delimiter: u8, rows: &mut impl Rows) -> Result<Finding, Stop> {
+pub fn read(
+    chunks: impl Iterator<Item = Chunk>,
+    delimiter: u8,
+    rows: &mut impl Rows,
+) -> Result<Finding, Stop> {
     let mut file = File::new(delimiter, rows);
     for chunk in chunks {
         file.take(&chunk?)?;
@@ -115,7 +119,10 @@ impl<'a, R: Rows> File<'a, R> {
     /// Takes the next bytes of the file; none say that it ends here.
     fn take(&mut self, mut bytes: &[u8]) -> Result<(), Refusal> {
         loop {
-            let (text, ends) = (&mut self.text[self.text_used..], &mut self.ends[self.ends_used..]);
+            let (text, ends) = (
+                &mut self.text[self.text_used..],
+                &mut self.ends[self.ends_used..],
+            );
             let (result, read, written, ended) = self.reader.read_record(bytes, text, ends);
             bytes = &bytes[read..];
             self.text_used += written;
@@ -124,11 +131,14 @@ impl<'a, R: Rows> File<'a, R> {
                 ReadRecordResult::InputEmpty | ReadRecordResult::End => return Ok(()),
                 ReadRecordResult::OutputFull => {
                     let row = self.row_count + 1;
-                    let detail = format!("row {row} is longer than 1 MiB; is a quotation mark left open?");
+                    let detail =
+                        format!("row {row} is longer than 1 MiB; is a quotation mark left open?");
                     return Err(Refusal::too_large(detail));
                 }
                 ReadRecordResult::OutputEndsFull => {
-                    return Err(Refusal::too_large(format!("it has more than {MAX_COLUMNS} columns")));
+                    return Err(Refusal::too_large(format!(
+                        "it has more than {MAX_COLUMNS} columns"
+                    )));
                 }
                 ReadRecordResult::Record => {
                     self.take_record()?;
@@ -141,11 +151,15 @@ impl<'a, R: Rows> File<'a, R> {
     fn take_record(&mut self) -> Result<(), Refusal> {
         let ends = &self.ends[..self.ends_used];
         if ends.len() > MAX_COLUMNS {
-            return Err(Refusal::too_large(format!("it has more than {MAX_COLUMNS} columns")));
+            return Err(Refusal::too_large(format!(
+                "it has more than {MAX_COLUMNS} columns"
+            )));
         }
         let text = std::str::from_utf8(&self.text[..self.text_used]).ok();
         let text = text.filter(|text| ends.iter().all(|end| text.is_char_boundary(*end)));
-        let Some(text) = text else { return Err(not_utf8(&self.columns, self.row_count)) };
+        let Some(text) = text else {
+            return Err(not_utf8(&self.columns, self.row_count));
+        };
         let row = Row { text, ends };
         if self.columns.is_empty() {
             self.columns = row.fields().map(Column::new).collect();
@@ -153,10 +167,17 @@ impl<'a, R: Rows> File<'a, R> {
         }
         self.row_count += 1;
         let complaint = if ends.len() == self.columns.len() {
-            self.columns.iter_mut().zip(row.fields()).for_each(|(column, field)| column.take(field));
+            self.columns
+                .iter_mut()
+                .zip(row.fields())
+                .for_each(|(column, field)| column.take(field));
             self.rows.row(self.row_count, &row)?
         } else {
-            Some(format!("has {} fields where the header has {}", ends.len(), self.columns.len()))
+            Some(format!(
+                "has {} fields where the header has {}",
+                ends.len(),
+                self.columns.len()
+            ))
         };
         if let Some(complaint) = complaint {
             self.note(&complaint);
@@ -167,7 +188,8 @@ impl<'a, R: Rows> File<'a, R> {
     fn note(&mut self, complaint: &str) {
         self.bad_rows += 1;
         if self.first_bad.len() < BAD_ROWS_SHOWN {
-            self.first_bad.push(json!({"row": self.row_count, "problem": complaint}));
+            self.first_bad
+                .push(json!({"row": self.row_count, "problem": complaint}));
         }
     }
 
@@ -187,7 +209,10 @@ impl<'a, R: Rows> File<'a, R> {
             "bad_rows": self.bad_rows,
             "first_bad": self.first_bad,
         });
-        Ok(Finding { kind: "csv", summary })
+        Ok(Finding {
+            kind: "csv",
+            summary,
+        })
     }
 }
 

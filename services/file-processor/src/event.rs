@@ -10,7 +10,12 @@ use serde_json::{Value, json};
 use crate::objects::{Object, UPLOADS};
 
 /// What a key is written without.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'*');
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'/')
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'*');
 
 /// A notification. S3's test of a new configuration has no records.
 #[derive(Clone, Debug, Deserialize)]
@@ -54,8 +59,13 @@ pub struct Upload {
 impl Notification {
     /// What was put among the uploads.
     pub fn uploads(self) -> impl Iterator<Item = Upload> {
-        let created = self.records.into_iter().filter(|record| record.event_name.starts_with("ObjectCreated:"));
-        created.map(|record| Upload::from(record.s3.object)).filter(|upload| upload.key.starts_with(UPLOADS))
+        let created = self
+            .records
+            .into_iter()
+            .filter(|record| record.event_name.starts_with("ObjectCreated:"));
+        created
+            .map(|record| Upload::from(record.s3.object))
+            .filter(|upload| upload.key.starts_with(UPLOADS))
     }
 }
 
@@ -77,7 +87,9 @@ pub fn created(object: &Object) -> Value {
 
 /// A key as S3 writes it: as in a form, but for its slashes.
 fn written(key: &str) -> String {
-    utf8_percent_encode(key, ENCODED).to_string().replace("%20", "+")
+    utf8_percent_encode(key, ENCODED)
+        .to_string()
+        .replace("%20", "+")
 }
 
 impl From<S3Object> for Upload {
@@ -86,7 +98,11 @@ impl From<S3Object> for Upload {
         let spaced = object.key.replace('+', " ");
         let key = percent_decode_str(&spaced).decode_utf8_lossy().into_owned();
         let version = object.version_id.clone().or(object.e_tag);
-        Self { key, version_id: object.version_id, version }
+        Self {
+            key,
+            version_id: object.version_id,
+            version,
+        }
     }
 }
 
@@ -97,7 +113,10 @@ mod tests {
     use super::*;
 
     fn uploads(notification: Value) -> Vec<Upload> {
-        serde_json::from_value::<Notification>(notification).unwrap().uploads().collect()
+        serde_json::from_value::<Notification>(notification)
+            .unwrap()
+            .uploads()
+            .collect()
     }
 
     fn record(name: &str, object: &Value) -> Value {
@@ -113,23 +132,42 @@ mod tests {
             version_id: Some("v1".to_owned()),
             version: Some("v1".to_owned()),
         };
-        assert_eq!(uploads(json!({"Records": [record("ObjectCreated:Put", &object)]})), [upload]);
+        assert_eq!(
+            uploads(json!({"Records": [record("ObjectCreated:Put", &object)]})),
+            [upload]
+        );
     }
 
     #[test]
     fn keys_are_written_as_they_are_read() {
-        for key in ["uploads/my file+ü.csv", "uploads/%20/100%.csv", "uploads/a*b-c_d.e~f"] {
+        for key in [
+            "uploads/my file+ü.csv",
+            "uploads/%20/100%.csv",
+            "uploads/a*b-c_d.e~f",
+        ] {
             let written = json!({"key": written(key)});
-            assert_eq!(uploads(json!({"Records": [record("ObjectCreated:Put", &written)]}))[0].key, key);
+            assert_eq!(
+                uploads(json!({"Records": [record("ObjectCreated:Put", &written)]}))[0].key,
+                key
+            );
         }
-        assert_eq!(written("uploads/my file+ü.csv"), "uploads/my+file%2B%C3%BC.csv");
+        assert_eq!(
+            written("uploads/my file+ü.csv"),
+            "uploads/my+file%2B%C3%BC.csv"
+        );
     }
 
     #[test]
     fn what_is_not_an_upload_is_left_alone() {
         let (upload, thumbnail) = (json!({"key": "uploads/a"}), json!({"key": "thumbnails/a"}));
-        let records = [record("ObjectRemoved:Delete", &upload), record("ObjectCreated:Put", &thumbnail)];
+        let records = [
+            record("ObjectRemoved:Delete", &upload),
+            record("ObjectCreated:Put", &thumbnail),
+        ];
         assert_eq!(uploads(json!({"Records": records})), []);
-        assert_eq!(uploads(json!({"Service": "Amazon S3", "Event": "s3:TestEvent"})), []);
+        assert_eq!(
+            uploads(json!({"Service": "Amazon S3", "Event": "s3:TestEvent"})),
+            []
+        );
     }
 }

@@ -100,7 +100,13 @@ impl File {
     #[must_use]
     pub fn processed(self, finding: Finding, done: Done) -> Self {
         let (kind, summary) = (Some(finding.kind.to_owned()), Some(finding.summary));
-        Self { status: Status::Processed, kind, summary, error: None, ..self.done(done) }
+        Self {
+            status: Status::Processed,
+            kind,
+            summary,
+            error: None,
+            ..self.done(done)
+        }
     }
 
     /// The file with why it was refused.
@@ -110,24 +116,45 @@ impl File {
             Ok(Value::String(reason)) => reason,
             _ => unreachable!("a reason is written as a text"),
         };
-        let error = Some(Trouble { reason, detail: refusal.detail.clone() });
-        Self { status: Status::Refused, error, ..self.done(done) }
+        let error = Some(Trouble {
+            reason,
+            detail: refusal.detail.clone(),
+        });
+        Self {
+            status: Status::Refused,
+            error,
+            ..self.done(done)
+        }
     }
 
     /// The file with why it still waits.
     #[must_use]
     pub fn put_off(self, detail: &str) -> Self {
-        Self { error: Some(Trouble { reason: "unavailable".to_owned(), detail: detail.to_owned() }), ..self }
+        Self {
+            error: Some(Trouble {
+                reason: "unavailable".to_owned(),
+                detail: detail.to_owned(),
+            }),
+            ..self
+        }
     }
 
     fn done(self, done: Done) -> Self {
-        Self { processed_at: Some(done.at), took_ms: Some(done.took_ms), ..self }
+        Self {
+            processed_at: Some(done.at),
+            took_ms: Some(done.took_ms),
+            ..self
+        }
     }
 }
 
 /// The id of this version of this object: the same whoever asks, and however often.
 pub fn id(key: &str, version: &str) -> Uuid {
-    let digest = Sha256::new().chain_update(key).chain_update([0]).chain_update(version).finalize();
+    let digest = Sha256::new()
+        .chain_update(key)
+        .chain_update([0])
+        .chain_update(version)
+        .finalize();
     Builder::from_custom_bytes(*digest.first_chunk().expect("a digest has 32 bytes")).into_uuid()
 }
 

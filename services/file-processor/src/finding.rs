@@ -46,7 +46,10 @@ pub enum Reason {
 impl Refusal {
     /// Refused for `reason`.
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into() }
+        Self {
+            reason,
+            detail: detail.into(),
+        }
     }
 
     /// Refused, for it is beyond a limit.

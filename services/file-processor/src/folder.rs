@@ -52,7 +52,16 @@ impl Folder {
     /// A folder that is looked through for the function; what is finished, the store knows.
     pub fn new(objects: Objects, store: Store, function: Function) -> (Self, Posted) {
         let (sender, posted) = mpsc::channel(POSTED_AHEAD);
-        (Self { objects, store, function, posted, tries_left: HashMap::new() }, Posted(sender))
+        (
+            Self {
+                objects,
+                store,
+                function,
+                posted,
+                tries_left: HashMap::new(),
+            },
+            Posted(sender),
+        )
     }
 
     /// Processes what comes until a shutdown is requested. A file under way is given up then; the next start finds it.
@@ -105,7 +114,10 @@ impl Folder {
 
     /// Whether this version was finished before: by an earlier process, mostly.
     async fn is_finished(&self, object: &Object) -> Result<bool, StoreError> {
-        let known = self.store.get(file::id(&object.key, &object.version)).await?;
+        let known = self
+            .store
+            .get(file::id(&object.key, &object.version))
+            .await?;
         Ok(known.as_ref().is_some_and(File::is_finished))
     }
 

@@ -66,7 +66,10 @@ pub enum InvocationError {
 impl Function {
     /// A function of which no process runs yet.
     pub fn new(program: Program) -> Self {
-        Self { program, warm: None }
+        Self {
+            program,
+            warm: None,
+        }
     }
 
     /// Has it do its work on an event; starts it where it does not run. What dies or hangs is not asked again.
@@ -74,10 +77,15 @@ impl Function {
     /// # Errors
     /// [`InvocationError`]: the event may be told again.
     pub async fn invoke(&mut self, event: Value) -> Result<(), InvocationError> {
-        let warm = self.warm.take().and_then(|mut warm| warm.is_alive().then_some(warm));
+        let warm = self
+            .warm
+            .take()
+            .and_then(|mut warm| warm.is_alive().then_some(warm));
         let mut environment = match warm {
             Some(warm) => warm,
-            None => Environment::start(&self.program).await.map_err(InvocationError::Start)?,
+            None => Environment::start(&self.program)
+                .await
+                .map_err(InvocationError::Start)?,
         };
         let outcome = tokio::select! {
             outcome = environment.api.invoke(event, TIMEOUT) => outcome,
@@ -88,7 +96,9 @@ impl Function {
         };
         environment.last_used = Instant::now();
         self.warm = Some(environment);
-        outcome.map(drop).map_err(|error| InvocationError::Failed(message_of(&error)))
+        outcome
+            .map(drop)
+            .map_err(|error| InvocationError::Failed(message_of(&error)))
     }
 
     /// Ends the process when it had nothing to do for a while.
@@ -103,7 +113,12 @@ impl Environment {
         let api = RuntimeApi::start().await?;
         let process = Command::new(&program.path)
             .args(&program.arguments)
-            .envs(program.environment.iter().map(|(name, value)| (name, value)))
+            .envs(
+                program
+                    .environment
+                    .iter()
+                    .map(|(name, value)| (name, value)),
+            )
             .env("AWS_LAMBDA_RUNTIME_API", api.address().to_string())
             .env("AWS_LAMBDA_FUNCTION_NAME", "file-processor")
             .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")
@@ -111,7 +126,11 @@ impl Environment {
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .spawn()?;
-        Ok(Self { api, process, last_used: Instant::now() })
+        Ok(Self {
+            api,
+            process,
+            last_used: Instant::now(),
+        })
     }
 
     fn is_alive(&mut self) -> bool {
@@ -121,5 +140,7 @@ impl Environment {
 
 /// What an error document of the function says.
 fn message_of(error: &Value) -> String {
-    error["errorMessage"].as_str().map_or_else(|| error.to_string(), str::to_owned)
+    error["errorMessage"]
+        .as_str()
+        .map_or_else(|| error.to_string(), str::to_owned)
 }

@@ -66,32 +66,66 @@ enum Broken {
 /// The routes of this service.
 pub fn router(files: Files) -> Router {
     Router::new()
-        .route("/files", get(list).post(upload).layer(DefaultBodyLimit::disable()))
+        .route(
+            "/files",
+            get(list).post(upload).layer(DefaultBodyLimit::disable()),
+        )
         .route("/files/{id}", get(show))
         .route("/files/{id}/thumbnail", get(thumbnail))
-        .route("/openapi.json", get(async || ([(header::CONTENT_TYPE, "application/json")], DESCRIPTION)))
+        .route(
+            "/openapi.json",
+            get(async || ([(header::CONTENT_TYPE, "application/json")], DESCRIPTION)),
+        )
         .with_state(files)
 }
 
-async fn list(_: Admin, State(files): State<Files>, Query(page): Query<PageQuery>) -> Result<Json<Page<File>>> {
+async fn list(
+    _: Admin,
+    State(files): State<Files>,
+    Query(page): Query<PageQuery>,
+) -> Result<Json<Page<File>>> {
     let after: Option<String> = page.after()?;
     Ok(Json(files.store.list(after.as_deref(), page.limit).await?))
 }
 
 async fn show(_: Admin, State(files): State<Files>, Path(id): Path<Uuid>) -> Result<Json<File>> {
     let file = files.store.get(id).await?;
-    file.map(Json).ok_or_else(|| Problem::not_found("there is no such file"))
+    file.map(Json)
+        .ok_or_else(|| Problem::not_found("there is no such file"))
 }
 
 /// The thumbnail of a picture, as it was made.
-async fn thumbnail(_: Admin, State(files): State<Files>, Path(id): Path<Uuid>) -> Result<impl IntoResponse> {
+async fn thumbnail(
+    _: Admin,
+    State(files): State<Files>,
+    Path(id): Path<Uuid>,
+) -> Result<impl IntoResponse> {
     let missing = || Problem::not_found("there is no such thumbnail");
     let file = files.store.get(id).await?.ok_or_else(missing)?;
     let key = file.thumbnail().ok_or_else(missing)?;
-    let object = files.objects.find(key, None).await.map_err(|error| out_of_reach(&error))?.ok_or_else(missing)?;
-    let bytes = files.objects.head(&object, object.size_bytes).await.map_err(|error| out_of_reach(&error))?;
-    let content_type = if key.ends_with(".png") { "image/png" } else { "image/jpeg" };
-    Ok(([(header::CONTENT_TYPE, content_type), (header::CACHE_CONTROL, THUMBNAIL_KEPT)], bytes))
+    let object = files
+        .objects
+        .find(key, None)
+        .await
+        .map_err(|error| out_of_reach(&error))?
+        .ok_or_else(missing)?;
+    let bytes = files
+        .objects
+        .head(&object, object.size_bytes)
+        .await
+        .map_err(|error| out_of_reach(&error))?;
+    let content_type = if key.ends_with(".png") {
+        "image/png"
+    } else {
+        "image/jpeg"
+    };
+    Ok((
+        [
+            (header::CONTENT_TYPE, content_type),
+            (header::CACHE_CONTROL, THUMBNAIL_KEPT),
+        ],
+        bytes,
+    ))
 }
 
 fn out_of_reach(error: &object_store::Error) -> Problem {
@@ -107,12 +141,16 @@ async fn upload(
     request: Request,
 ) -> Result<Response> {
     if is_form(request.headers()) {
-        let form = Multipart::from_request(request, &files).await.map_err(|error| unreadable(&error))?;
+        let form = Multipart::from_request(request, &files)
+            .await
+            .map_err(|error| unreadable(&error))?;
         return from_form(&files, query, form).await;
     }
     let key = key(query.name.as_deref(), query.folder)?;
     let body: Body = request.into_body();
-    files.take(&key, body.into_data_stream().map_err(|_| Broken::BrokeOff)).await
+    files
+        .take(&key, body.into_data_stream().map_err(|_| Broken::BrokeOff))
+        .await
 }
 
 impl Files {
@@ -121,8 +159,11 @@ impl Files {
         key: &str,
         pieces: impl Stream<Item = std::result::Result<Bytes, Broken>>,
     ) -> Result<Response> {
-        let object =
-            self.objects.upload(key, limited(pieces, self.max_upload_bytes)).await.map_err(|error| match error {
+        let object = self
+            .objects
+            .upload(key, limited(pieces, self.max_upload_bytes))
+            .await
+            .map_err(|error| match error {
                 UploadError::Source(Broken::TooLarge) => {
                     let detail = format!("the file is larger than {} bytes", self.max_upload_bytes);
                     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
@@ -137,25 +178,46 @@ impl Files {
     }
 
     async fn announce(&self, object: &Object) -> Result<Response> {
-        let file = File::waiting(&object.key, &object.version, object.size_bytes, object.uploaded_at);
+        let file = File::waiting(
+            &object.key,
+            &object.version,
+            object.size_bytes,
+            object.uploaded_at,
+        );
         self.store.announce(&file).await?;
         if let Some(posted) = &self.posted {
             posted.tell(object);
         }
         let location = format!("/files/{}", file.id);
-        Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(file)).into_response())
+        Ok((
+            StatusCode::ACCEPTED,
+            [(header::LOCATION, location)],
+            Json(file),
+        )
+            .into_response())
     }
 }
 
 fn is_form(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    content_type.to_ascii_lowercase().starts_with("multipart/form-data")
+    let content_type = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    content_type
+        .to_ascii_lowercase()
+        .starts_with("multipart/form-data")
 }
 
 /// Takes the first file of a form; fields that are no files are passed over.
 async fn from_form(files: &Files, query: UploadQuery, mut form: Multipart) -> Result<Response> {
-    while let Some(field) = form.next_field().await.map_err(|error| unreadable(&error))? {
-        let Some(own_name) = field.file_name().map(str::to_owned) else { continue };
+    while let Some(field) = form
+        .next_field()
+        .await
+        .map_err(|error| unreadable(&error))?
+    {
+        let Some(own_name) = field.file_name().map(str::to_owned) else {
+            continue;
+        };
         let key = key(query.name.or(Some(own_name)).as_deref(), query.folder)?;
         return files.take(&key, field.map_err(|_| Broken::BrokeOff)).await;
     }
@@ -169,17 +231,27 @@ fn unreadable(error: &impl std::fmt::Display) -> Problem {
 /// A key of its own for each upload, that ends in the name.
 fn key(name: Option<&str>, folder: Option<Destination>) -> Result<String> {
     let complaint = |text: &'static str| Problem::unprocessable(text).field("name");
-    let name = name.map(str::trim).filter(|name| !name.is_empty()).ok_or_else(|| complaint("the file needs a name"))?;
+    let name = name
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .ok_or_else(|| complaint("the file needs a name"))?;
     if name.chars().count() > MAX_NAME_CHARS {
         return Err(complaint("the name is longer than 200 characters"));
     }
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-    let plain: String = name.chars().map(|c| if is_plain(c) { c } else { '_' }).collect();
+    let plain: String = name
+        .chars()
+        .map(|c| if is_plain(c) { c } else { '_' })
+        .collect();
     let folder = match folder {
         Some(Destination::Catalogue) => "catalogue/",
         None => "",
     };
-    Ok(format!("{UPLOADS}{folder}{}/{}", Uuid::now_v7(), plain.trim_start_matches('.')))
+    Ok(format!(
+        "{UPLOADS}{folder}{}/{}",
+        Uuid::now_v7(),
+        plain.trim_start_matches('.')
+    ))
 }
 
 /// The pieces, until they are more than `max_bytes` together.

@@ -30,13 +30,20 @@ pub fn read_document(chunks: impl Iterator<Item = Chunk>) -> Result<Finding, Sto
     let mut guarded = Guard::new(ChunkReader::new(chunks), MAX_TOKEN_BYTES);
     let mut shape = Shape::default();
     let mut document = Deserializer::from_reader(std::io::BufReader::new(&mut guarded));
-    let walked = Walk::new(&mut shape).deserialize(&mut document).and_then(|()| document.end());
+    let walked = Walk::new(&mut shape)
+        .deserialize(&mut document)
+        .and_then(|()| document.end());
     drop(document);
     match walked {
-        Ok(()) => Ok(Finding { kind: "json", summary: shape.of_document() }),
+        Ok(()) => Ok(Finding {
+            kind: "json",
+            summary: shape.of_document(),
+        }),
         Err(error) => Err(match (guarded.inner.failure, guarded.is_tripped) {
             (Some(failure), _) => failure.into(),
-            (None, true) => Refusal::too_large("it holds a string or number longer than 1 MiB").into(),
+            (None, true) => {
+                Refusal::too_large("it holds a string or number longer than 1 MiB").into()
+            }
             (None, false) => explain(&error).into(),
         }),
     }
@@ -77,20 +84,31 @@ impl Lines {
         if line.len() > MAX_TOKEN_BYTES {
             return Err(too_long(self.number));
         }
-        let line = if self.number == 1 { line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line) } else { line };
+        let line = if self.number == 1 {
+            line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line)
+        } else {
+            line
+        };
         if line.trim_ascii().is_empty() {
             return Ok(());
         }
         if let Err(error) = std::str::from_utf8(line) {
             let place = error.valid_up_to() + 1;
-            return Err(Refusal::malformed(format!("line {} is not UTF-8 from its byte {place}", self.number)));
+            return Err(Refusal::malformed(format!(
+                "line {} is not UTF-8 from its byte {place}",
+                self.number
+            )));
         }
         self.rows += 1;
         let mut document = Deserializer::from_slice(line);
-        if let Err(error) = Walk::new(&mut self.shape).deserialize(&mut document).and_then(|()| document.end()) {
+        if let Err(error) = Walk::new(&mut self.shape)
+            .deserialize(&mut document)
+            .and_then(|()| document.end())
+        {
             self.bad_rows += 1;
             if self.first_bad.len() < BAD_ROWS_SHOWN {
-                self.first_bad.push(json!({"line": self.number, "problem": explain(&error).detail}));
+                self.first_bad
+                    .push(json!({"line": self.number, "problem": explain(&error).detail}));
             }
         }
         Ok(())
@@ -101,11 +119,19 @@ impl Lines {
             return Err(Refusal::new(Reason::Empty, "there are only blank lines in it").into());
         }
         if self.bad_rows == self.rows {
-            let detail = format!("none of its {} lines is JSON: {}", self.rows, self.first_bad[0]["problem"]);
+            let detail = format!(
+                "none of its {} lines is JSON: {}",
+                self.rows, self.first_bad[0]["problem"]
+            );
             return Err(Refusal::malformed(detail).into());
         }
-        let summary = self.shape.of_lines(self.rows, self.bad_rows, &self.first_bad);
-        Ok(Finding { kind: "ndjson", summary })
+        let summary = self
+            .shape
+            .of_lines(self.rows, self.bad_rows, &self.first_bad);
+        Ok(Finding {
+            kind: "ndjson",
+            summary,
+        })
     }
 }
 

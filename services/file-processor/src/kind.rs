@@ -93,11 +93,16 @@ pub fn of(name: &str, head: &[u8]) -> Result<Kind, Refusal> {
         };
     }
     if let Some(what) = foreign(head) {
-        return Err(Refusal::new(Reason::UnknownKind, format!("it is {what}, which is not read here")));
+        return Err(Refusal::new(
+            Reason::UnknownKind,
+            format!("it is {what}, which is not read here"),
+        ));
     }
     match claim {
         Some(Claim::Image(_)) => Err(misnamed(name, "no such picture")),
-        Some(Claim::Csv) => Ok(Kind::Csv { delimiter: delimiter(head) }),
+        Some(Claim::Csv) => Ok(Kind::Csv {
+            delimiter: delimiter(head),
+        }),
         Some(Claim::Json) => Ok(Kind::Json),
         Some(Claim::Ndjson) => Ok(Kind::Ndjson),
         None => by_first_line(head),
@@ -124,33 +129,68 @@ fn image_format(head: &[u8]) -> Option<Format> {
         [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Some(Format::Png),
         [0xff, 0xd8, 0xff, ..] => Some(Format::Jpeg),
         [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Some(Format::Gif),
-        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Some(Format::Webp),
+        [
+            b'R',
+            b'I',
+            b'F',
+            b'F',
+            _,
+            _,
+            _,
+            _,
+            b'W',
+            b'E',
+            b'B',
+            b'P',
+            ..,
+        ] => Some(Format::Webp),
         _ => None,
     }
 }
 
 fn foreign(head: &[u8]) -> Option<&'static str> {
-    let known = FOREIGN.iter().find(|(beginning, _)| head.starts_with(beginning)).map(|(_, what)| *what);
+    let known = FOREIGN
+        .iter()
+        .find(|(beginning, _)| head.starts_with(beginning))
+        .map(|(_, what)| *what);
     let is_markup = || {
         let text = head.trim_ascii_start();
-        MARKUP.iter().any(|tag| text.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag.as_bytes())))
+        MARKUP.iter().any(|tag| {
+            text.get(..tag.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(tag.as_bytes()))
+        })
     };
-    known.or_else(|| is_markup().then_some("a page of markup")).or_else(|| head.contains(&0).then_some("not text"))
+    known
+        .or_else(|| is_markup().then_some("a page of markup"))
+        .or_else(|| head.contains(&0).then_some("not text"))
 }
 
 /// For a name that says nothing.
 fn by_first_line(head: &[u8]) -> Result<Kind, Refusal> {
-    let text = head.strip_prefix(BYTE_ORDER_MARK).unwrap_or(head).trim_ascii_start();
+    let text = head
+        .strip_prefix(BYTE_ORDER_MARK)
+        .unwrap_or(head)
+        .trim_ascii_start();
     let mut lines = text.splitn(2, |byte| *byte == b'\n');
-    let (first, rest) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+    let (first, rest) = (
+        lines.next().unwrap_or_default(),
+        lines.next().unwrap_or_default(),
+    );
     if matches!(text.first(), Some(b'{' | b'[')) {
         let is_whole = serde_json::from_slice::<IgnoredAny>(first).is_ok();
-        return Ok(if is_whole && !rest.trim_ascii().is_empty() { Kind::Ndjson } else { Kind::Json });
+        return Ok(if is_whole && !rest.trim_ascii().is_empty() {
+            Kind::Ndjson
+        } else {
+            Kind::Json
+        });
     }
     if DELIMITERS.iter().any(|delimiter| first.contains(delimiter)) {
-        return Ok(Kind::Csv { delimiter: delimiter(head) });
+        return Ok(Kind::Csv {
+            delimiter: delimiter(head),
+        });
     }
-    let detail = "neither its name nor its content is that of CSV, JSON, NDJSON, PNG, JPEG, GIF or WebP";
+    let detail =
+        "neither its name nor its content is that of CSV, JSON, NDJSON, PNG, JPEG, GIF or WebP";
     Err(Refusal::new(Reason::UnknownKind, detail))
 }
 
@@ -158,9 +198,16 @@ fn by_first_line(head: &[u8]) -> Result<Kind, Refusal> {
 fn delimiter(head: &[u8]) -> u8 {
     let mut quoted = false;
     let mut counts = [0_usize; DELIMITERS.len()];
-    for byte in head.iter().take_while(|byte| !matches!(byte, b'\n' | b'\r')) {
+    for byte in head
+        .iter()
+        .take_while(|byte| !matches!(byte, b'\n' | b'\r'))
+    {
         quoted ^= *byte == b'"';
-        if let Some(index) = DELIMITERS.iter().position(|delimiter| delimiter == byte).filter(|_| !quoted) {
+        if let Some(index) = DELIMITERS
+            .iter()
+            .position(|delimiter| delimiter == byte)
+            .filter(|_| !quoted)
+        {
             counts[index] += 1;
         }
     }
@@ -170,7 +217,10 @@ fn delimiter(head: &[u8]) -> u8 {
 
 fn misnamed(name: &str, what: &str) -> Refusal {
     let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
-    Refusal::new(Reason::Misnamed, format!("its name ends in .{ending}, but its content is {what}"))
+    Refusal::new(
+        Reason::Misnamed,
+        format!("its name ends in .{ending}, but its content is {what}"),
+    )
 }
 
 #[cfg(test)]
@@ -186,7 +236,10 @@ mod tests {
     #[test]
     fn content_goes_before_the_name_and_the_two_must_agree() {
         assert_eq!(of("picture", PNG), Ok(Kind::Image(Format::Png)));
-        assert_eq!(of("a.jpg", b"\xff\xd8\xff\xe0"), Ok(Kind::Image(Format::Jpeg)));
+        assert_eq!(
+            of("a.jpg", b"\xff\xd8\xff\xe0"),
+            Ok(Kind::Image(Format::Jpeg))
+        );
         assert_eq!(reason("a.csv", PNG), Reason::Misnamed);
         assert_eq!(reason("a.gif", PNG), Reason::Misnamed);
         assert_eq!(reason("a.png", b"name,price\n"), Reason::Misnamed);
@@ -204,15 +257,27 @@ mod tests {
 
     #[test]
     fn what_is_not_read_here_is_named() {
-        for head in [&b"PK\x03\x04rest"[..], b"\x1f\x8b\x08", b"%PDF-1.7", b" <!DOCTYPE html>", b"a,b\n\0\x01"] {
+        for head in [
+            &b"PK\x03\x04rest"[..],
+            b"\x1f\x8b\x08",
+            b"%PDF-1.7",
+            b" <!DOCTYPE html>",
+            b"a,b\n\0\x01",
+        ] {
             assert_eq!(reason("a.csv", head), Reason::UnknownKind, "{head:?}");
         }
     }
 
     #[test]
     fn the_delimiter_is_the_one_that_is_there_most_often_outside_quotation_marks() {
-        assert_eq!(of("a.csv", b"\"a,b,c,d\";b;c\n,,,,,,"), Ok(Kind::Csv { delimiter: b';' }));
+        assert_eq!(
+            of("a.csv", b"\"a,b,c,d\";b;c\n,,,,,,"),
+            Ok(Kind::Csv { delimiter: b';' })
+        );
         assert_eq!(of("a.tsv", b"a\tb\tc"), Ok(Kind::Csv { delimiter: b'\t' }));
-        assert_eq!(of("a.csv", b"name\nAda\n"), Ok(Kind::Csv { delimiter: b',' }));
+        assert_eq!(
+            of("a.csv", b"name\nAda\n"),
+            Ok(Kind::Csv { delimiter: b',' })
+        );
     }
 }

@@ -21,7 +21,11 @@ const RESERVE: Duration = Duration::from_secs(5);
 
 /// The settings of the function: environment variables.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "bootstrap", version, about = "The file processor as an AWS Lambda function")]
+#[command(
+    name = "bootstrap",
+    version,
+    about = "The file processor as an AWS Lambda function"
+)]
 pub struct Settings {
     #[command(flatten)]
     config: Config,
@@ -60,8 +64,16 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     chassis::init_telemetry(&settings.logs);
     let endpoint = Some(settings.dynamodb.as_str()).filter(|endpoint| *endpoint != AWS);
     let dynamodb = chassis::dynamodb::client(endpoint).await;
-    let (objects, auth) = (Objects::open(&settings.objects)?, settings.access.to_auth()?);
-    let parts = Parts { dynamodb, objects, auth, function: None };
+    let (objects, auth) = (
+        Objects::open(&settings.objects)?,
+        settings.access.to_auth()?,
+    );
+    let parts = Parts {
+        dynamodb,
+        objects,
+        auth,
+        function: None,
+    };
     let processor = crate::processor(&settings.config, parts)?;
     lambda_runtime::run(service_fn(async |event| handle(&processor, event).await)).await
 }
@@ -70,10 +82,16 @@ async fn handle(processor: &Processor, event: LambdaEvent<Notification>) -> Resu
     let deadline = event.context.deadline();
     let mut files = Vec::new();
     for upload in event.payload.uploads() {
-        let left = deadline.duration_since(SystemTime::now()).unwrap_or_default().saturating_sub(RESERVE);
-        let file = processor.process(&upload, Some(left)).await.inspect_err(|error| {
-            tracing::error!(key = upload.key, %error, "a file could not be processed");
-        })?;
+        let left = deadline
+            .duration_since(SystemTime::now())
+            .unwrap_or_default()
+            .saturating_sub(RESERVE);
+        let file = processor
+            .process(&upload, Some(left))
+            .await
+            .inspect_err(|error| {
+                tracing::error!(key = upload.key, %error, "a file could not be processed");
+            })?;
         files.extend(file.map(Answered::from));
     }
     Ok(Answer { files })
@@ -81,7 +99,20 @@ async fn handle(processor: &Processor, event: LambdaEvent<Notification>) -> Resu
 
 impl From<File> for Answered {
     fn from(file: File) -> Self {
-        let File { id, key, status, kind, error, .. } = file;
-        Self { id, key, status, kind, detail: error.map(|trouble| trouble.detail) }
+        let File {
+            id,
+            key,
+            status,
+            kind,
+            error,
+            ..
+        } = file;
+        Self {
+            id,
+            key,
+            status,
+            kind,
+            detail: error.map(|trouble| trouble.detail),
+        }
     }
 }

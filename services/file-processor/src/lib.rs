@@ -88,15 +88,30 @@ pub struct Service {
 impl Service {
     /// Puts the service together.
     pub fn new(config: &Config, parts: Parts) -> Self {
-        let Parts { dynamodb, objects, auth, function } = parts;
+        let Parts {
+            dynamodb,
+            objects,
+            auth,
+            function,
+        } = parts;
         let store = Store::new(dynamodb);
         let watch = |program| {
             let function = Function::new(config.told_to(program));
             Folder::new(objects.clone(), store.clone(), function)
         };
         let (folder, posted) = function.filter(|_| objects.is_folder()).map(watch).unzip();
-        let files = Files { objects, store: store.clone(), posted, max_upload_bytes: config.files_max_upload_bytes };
-        Self { store, files, auth, folder }
+        let files = Files {
+            objects,
+            store: store.clone(),
+            posted,
+            max_upload_bytes: config.files_max_upload_bytes,
+        };
+        Self {
+            store,
+            files,
+            auth,
+            folder,
+        }
     }
 
     /// Its routes, over a table that exists.
@@ -125,14 +140,24 @@ impl Service {
 pub fn processor(config: &Config, parts: Parts) -> Result<Processor, NoClient> {
     let products = ProductsClient::new(&config.products_url, parts.auth)?;
     let store = Store::new(parts.dynamodb);
-    Ok(Processor { objects: parts.objects, store, products, max_bytes: config.files_max_bytes })
+    Ok(Processor {
+        objects: parts.objects,
+        store,
+        products,
+        max_bytes: config.files_max_bytes,
+    })
 }
 
 /// Serves, and has processed what comes into a folder, until shut down. It listens at once and is ready when its table is.
 ///
 /// # Errors
 /// When connections cannot be accepted.
-pub async fn run(config: Config, parts: Parts, listener: TcpListener, shutdown: Shutdown) -> Result<(), ServeError> {
+pub async fn run(
+    config: Config,
+    parts: Parts,
+    listener: TcpListener,
+    shutdown: Shutdown,
+) -> Result<(), ServeError> {
     let (health, metrics) = (Health::new(), Metrics::new("files"));
     let client = parts.dynamodb.clone();
     health.register("dynamodb", move || {
@@ -141,8 +166,17 @@ pub async fn run(config: Config, parts: Parts, listener: TcpListener, shutdown: 
     });
     let hold = health.hold("table");
     let service = Service::new(&config, parts);
-    let limits = Limits { reply: UPLOAD_LIMIT, ..Limits::default() };
-    let server = Server { service: "files".to_owned(), router: service.router(), health, metrics, limits };
+    let limits = Limits {
+        reply: UPLOAD_LIMIT,
+        ..Limits::default()
+    };
+    let server = Server {
+        service: "files".to_owned(),
+        router: service.router(),
+        health,
+        metrics,
+        limits,
+    };
     let work = async {
         service.prepare(&shutdown).await;
         drop(hold);

@@ -93,19 +93,35 @@ impl Objects {
     /// # Errors
     /// [`AddressError`].
     pub fn open(url: &str) -> Result<Self, AddressError> {
-        let refused = |source| AddressError { url: url.to_owned(), source };
+        let refused = |source| AddressError {
+            url: url.to_owned(),
+            source,
+        };
         let generic = |source: Box<dyn std::error::Error + Send + Sync>| {
-            refused(object_store::Error::Generic { store: "files", source })
+            refused(object_store::Error::Generic {
+                store: "files",
+                source,
+            })
         };
         let parsed = url::Url::parse(url).map_err(|error| generic(error.into()))?;
         if let ("file", Ok(folder)) = (parsed.scheme(), parsed.to_file_path()) {
             std::fs::create_dir_all(folder.join(UPLOADS)).map_err(|error| generic(error.into()))?;
-            let store = LocalFileSystem::new_with_prefix(folder).map_err(refused)?.with_fsync(true);
-            return Ok(Self { store: Arc::new(store), root: Path::default(), is_folder: true });
+            let store = LocalFileSystem::new_with_prefix(folder)
+                .map_err(refused)?
+                .with_fsync(true);
+            return Ok(Self {
+                store: Arc::new(store),
+                root: Path::default(),
+                is_folder: true,
+            });
         }
         let environment = std::env::vars().map(|(name, value)| (name.to_ascii_lowercase(), value));
         let (store, root) = object_store::parse_url_opts(&parsed, environment).map_err(refused)?;
-        Ok(Self { store: store.into(), root, is_folder: false })
+        Ok(Self {
+            store: store.into(),
+            root,
+            is_folder: false,
+        })
     }
 
     /// Whether it is a folder of this machine, which tells nobody when something is put into it.
@@ -117,9 +133,19 @@ impl Objects {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn find(&self, key: &str, version_id: Option<&str>) -> Result<Option<Object>, object_store::Error> {
-        let Ok(path) = self.path(key) else { return Ok(None) };
-        let asked = GetOptions { head: true, version: version_id.map(str::to_owned), ..GetOptions::default() };
+    pub async fn find(
+        &self,
+        key: &str,
+        version_id: Option<&str>,
+    ) -> Result<Option<Object>, object_store::Error> {
+        let Ok(path) = self.path(key) else {
+            return Ok(None);
+        };
+        let asked = GetOptions {
+            head: true,
+            version: version_id.map(str::to_owned),
+            ..GetOptions::default()
+        };
         match self.store.get_opts(&path, asked).await {
             Ok(found) => Ok(Some(Object::new(key, found.meta))),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
@@ -151,10 +177,17 @@ impl Objects {
                 at = end;
             }
         });
-        Pieces { chunks, fetching: Fetching(fetching) }
+        Pieces {
+            chunks,
+            fetching: Fetching(fetching),
+        }
     }
 
-    async fn range(&self, object: &Object, range: Range<u64>) -> Result<Bytes, object_store::Error> {
+    async fn range(
+        &self,
+        object: &Object,
+        range: Range<u64>,
+    ) -> Result<Bytes, object_store::Error> {
         if range.is_empty() {
             return Ok(Bytes::new());
         }
@@ -164,7 +197,11 @@ impl Objects {
             range: Some(range.into()),
             ..GetOptions::default()
         };
-        self.store.get_opts(&object.path, asked).await?.bytes().await
+        self.store
+            .get_opts(&object.path, asked)
+            .await?
+            .bytes()
+            .await
     }
 
     /// Puts `bytes` at `key`, over what is there.
@@ -172,7 +209,10 @@ impl Objects {
     /// # Errors
     /// When the store fails.
     pub async fn put(&self, key: &str, bytes: Vec<u8>) -> Result<(), object_store::Error> {
-        self.store.put(&self.path(key)?, bytes.into()).await.map(drop)
+        self.store
+            .put(&self.path(key)?, bytes.into())
+            .await
+            .map(drop)
     }
 
     /// Puts at `key` what comes, piece by piece.
@@ -217,10 +257,20 @@ impl Objects {
     /// # Errors
     /// When the store fails.
     pub async fn uploads(&self, age: Duration) -> Result<Vec<Object>, object_store::Error> {
-        let newest = Timestamp::now().as_ms().saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
-        let found: Vec<ObjectMeta> = self.store.list(Some(&self.path(UPLOADS)?)).try_collect().await?;
-        let objects = found.into_iter().map(|meta| Object::new(&self.key(&meta.location), meta));
-        Ok(objects.filter(|object| object.uploaded_at.as_ms() <= newest).collect())
+        let newest = Timestamp::now()
+            .as_ms()
+            .saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+        let found: Vec<ObjectMeta> = self
+            .store
+            .list(Some(&self.path(UPLOADS)?))
+            .try_collect()
+            .await?;
+        let objects = found
+            .into_iter()
+            .map(|meta| Object::new(&self.key(&meta.location), meta));
+        Ok(objects
+            .filter(|object| object.uploaded_at.as_ms() <= newest)
+            .collect())
     }
 
     fn path(&self, key: &str) -> Result<Path, object_store::path::Error> {
@@ -229,14 +279,22 @@ impl Objects {
 
     fn key(&self, path: &Path) -> String {
         let path = path.as_ref();
-        path.strip_prefix(self.root.as_ref()).unwrap_or(path).trim_start_matches('/').to_owned()
+        path.strip_prefix(self.root.as_ref())
+            .unwrap_or(path)
+            .trim_start_matches('/')
+            .to_owned()
     }
 }
 
 impl Object {
     fn new(key: &str, meta: ObjectMeta) -> Self {
-        let uploaded_at = u64::try_from(meta.last_modified.timestamp_millis()).ok().and_then(Timestamp::from_ms);
-        let tag = meta.e_tag.as_deref().map(|tag| tag.trim_matches('"').to_owned());
+        let uploaded_at = u64::try_from(meta.last_modified.timestamp_millis())
+            .ok()
+            .and_then(Timestamp::from_ms);
+        let tag = meta
+            .e_tag
+            .as_deref()
+            .map(|tag| tag.trim_matches('"').to_owned());
         Self {
             key: key.to_owned(),
             size_bytes: meta.size,

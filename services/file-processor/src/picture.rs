@@ -65,16 +65,28 @@ pub fn read(bytes: &[u8], format: Format) -> Result<Seen, Refusal> {
     reader.limits(limits());
     let mut decoder = reader.into_decoder().map_err(|error| explain(&error))?;
     let (width, height) = decoder.dimensions();
-    if u64::from(width) * u64::from(height) > MAX_PIXELS || decoder.total_bytes() > MAX_DECODED_BYTES {
+    if u64::from(width) * u64::from(height) > MAX_PIXELS
+        || decoder.total_bytes() > MAX_DECODED_BYTES
+    {
         return Err(too_many_pixels(width, height));
     }
     let orientation = decoder.orientation().map_err(|error| explain(&error))?;
     let picture = DynamicImage::from_decoder(decoder).map_err(|error| explain(&error))?;
     let is_small = width.max(height) <= THUMBNAIL_SIDE;
-    let mut small = if is_small { picture } else { picture.thumbnail(THUMBNAIL_SIDE, THUMBNAIL_SIDE) };
+    let mut small = if is_small {
+        picture
+    } else {
+        picture.thumbnail(THUMBNAIL_SIDE, THUMBNAIL_SIDE)
+    };
     small.apply_orientation(orientation);
     let summary = json!({"format": format.name(), "width": width, "height": height});
-    Ok(Seen { finding: Finding { kind: "image", summary }, thumbnail: encoded(&small)? })
+    Ok(Seen {
+        finding: Finding {
+            kind: "image",
+            summary,
+        },
+        thumbnail: encoded(&small)?,
+    })
 }
 
 fn limits() -> Limits {
@@ -98,17 +110,29 @@ fn encoded(small: &DynamicImage) -> Result<Thumbnail, Refusal> {
     let (width, height) = (small.width(), small.height());
     let mut bytes = Vec::new();
     let (written, ending) = if small.color().has_alpha() {
-        (small.to_rgba8().write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png), "png")
+        (
+            small
+                .to_rgba8()
+                .write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png),
+            "png",
+        )
     } else {
         let encoder = JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY);
         (small.to_rgb8().write_with_encoder(encoder), "jpg")
     };
     written.map_err(|error| explain(&error))?;
-    Ok(Thumbnail { bytes, ending, width, height })
+    Ok(Thumbnail {
+        bytes,
+        ending,
+        width,
+        height,
+    })
 }
 
 fn too_many_pixels(width: u32, height: u32) -> Refusal {
-    Refusal::too_large(format!("{width} × {height} pixels are more than are taken (25 million)"))
+    Refusal::too_large(format!(
+        "{width} × {height} pixels are more than are taken (25 million)"
+    ))
 }
 
 /// What the decoder says, for people.

@@ -69,32 +69,63 @@ impl Processor {
     ///
     /// # Errors
     /// [`Failure`]: it may be tried again.
-    pub async fn process(&self, upload: &Upload, time: Option<Duration>) -> Result<Option<File>, Failure> {
+    pub async fn process(
+        &self,
+        upload: &Upload,
+        time: Option<Duration>,
+    ) -> Result<Option<File>, Failure> {
         let began = Instant::now();
-        let Some(object) = self.objects.find(&upload.key, upload.version_id.as_deref()).await? else {
+        let Some(object) = self
+            .objects
+            .find(&upload.key, upload.version_id.as_deref())
+            .await?
+        else {
             return self.gone(upload).await;
         };
-        if upload.version.as_ref().is_some_and(|version| *version != object.version) {
+        if upload
+            .version
+            .as_ref()
+            .is_some_and(|version| *version != object.version)
+        {
             return self.gone(upload).await;
         }
-        let file = File::waiting(&object.key, &object.version, object.size_bytes, object.uploaded_at);
+        let file = File::waiting(
+            &object.key,
+            &object.version,
+            object.size_bytes,
+            object.uploaded_at,
+        );
         let known = self.store.get(file.id).await?;
         if let Some(finished) = known.filter(File::is_finished) {
             return Ok(Some(finished));
         }
         let outcome = match time {
             Some(Duration::ZERO) => Err(too_slow(Duration::ZERO)),
-            Some(time) => {
-                tokio::time::timeout(time, self.examine(&object)).await.unwrap_or_else(|_| Err(too_slow(time)))
-            }
+            Some(time) => tokio::time::timeout(time, self.examine(&object))
+                .await
+                .unwrap_or_else(|_| Err(too_slow(time))),
             None => self.examine(&object).await,
         };
         let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.conclude(file, outcome, Done { at: Timestamp::now(), took_ms }).await.map(Some)
+        self.conclude(
+            file,
+            outcome,
+            Done {
+                at: Timestamp::now(),
+                took_ms,
+            },
+        )
+        .await
+        .map(Some)
     }
 
     /// Keeps how it ended.
-    async fn conclude(&self, file: File, outcome: Result<Finding, Ended>, done: Done) -> Result<File, Failure> {
+    async fn conclude(
+        &self,
+        file: File,
+        outcome: Result<Finding, Ended>,
+        done: Done,
+    ) -> Result<File, Failure> {
         let file = match outcome {
             Ok(finding) => file.processed(finding, done),
             Err(Ended::Refused(refusal)) => file.refused(&refusal, done),
@@ -113,11 +144,22 @@ impl Processor {
 
     /// A version that was announced and is not there any more is refused.
     async fn gone(&self, upload: &Upload) -> Result<Option<File>, Failure> {
-        let Some(version) = &upload.version else { return Ok(None) };
-        match self.store.get(crate::file::id(&upload.key, version)).await? {
+        let Some(version) = &upload.version else {
+            return Ok(None);
+        };
+        match self
+            .store
+            .get(crate::file::id(&upload.key, version))
+            .await?
+        {
             Some(file) if !file.is_finished() => {
-                let done = Done { at: Timestamp::now(), took_ms: 0 };
-                self.conclude(file, Err(gone().into()), done).await.map(Some)
+                let done = Done {
+                    at: Timestamp::now(),
+                    took_ms: 0,
+                };
+                self.conclude(file, Err(gone().into()), done)
+                    .await
+                    .map(Some)
             }
             known => Ok(known),
         }
@@ -132,9 +174,14 @@ impl Processor {
         let head = self.objects.head(object, kind::HEAD_BYTES).await?;
         match kind::of(name, &head)? {
             Kind::Image(format) => self.picture(object, format).await,
-            Kind::Csv { delimiter } if object.key.starts_with(CATALOGUE) => self.import(object, delimiter).await,
+            Kind::Csv { delimiter } if object.key.starts_with(CATALOGUE) => {
+                self.import(object, delimiter).await
+            }
             Kind::Csv { delimiter } => {
-                self.read(object, move |chunks| csv::read(chunks, delimiter, &mut csv::Shape)).await
+                self.read(object, move |chunks| {
+                    csv::read(chunks, delimiter, &mut csv::Shape)
+                })
+                .await
             }
             Kind::Json => self.read(object, json::read_document).await,
             Kind::Ndjson => self.read(object, json::read_lines).await,
@@ -144,7 +191,9 @@ impl Processor {
     async fn picture(&self, object: &Object, format: kind::Format) -> Result<Finding, Ended> {
         within(object, picture::MAX_BYTES, "a picture")?;
         let bytes = self.objects.head(object, picture::MAX_BYTES).await?;
-        let seen = spawn_blocking(move || picture::read(&bytes, format)).await.map_err(|_| broke_the_reader())??;
+        let seen = spawn_blocking(move || picture::read(&bytes, format))
+            .await
+            .map_err(|_| broke_the_reader())??;
         let mut finding = seen.finding;
         let below = object.key.strip_prefix(UPLOADS).unwrap_or(&object.key);
         let key = format!("{THUMBNAILS}{below}.{}", seen.thumbnail.ending);
@@ -174,7 +223,9 @@ impl Processor {
     ) -> Result<T, Ended> {
         let pieces = self.objects.fetch(object);
         let (_fetching, chunks) = (pieces.fetching, Blocking(pieces.chunks));
-        let read = spawn_blocking(move || reader(chunks)).await.map_err(|_| broke_the_reader())?;
+        let read = spawn_blocking(move || reader(chunks))
+            .await
+            .map_err(|_| broke_the_reader())?;
         Ok(read?)
     }
 }
@@ -194,16 +245,27 @@ fn within(object: &Object, max_bytes: u64, what: &str) -> Result<(), Refusal> {
     if object.size_bytes <= max_bytes {
         return Ok(());
     }
-    let detail = format!("{what} may have {} MiB, and it has {}", max_bytes / MIB, object.size_bytes.div_ceil(MIB));
+    let detail = format!(
+        "{what} may have {} MiB, and it has {}",
+        max_bytes / MIB,
+        object.size_bytes.div_ceil(MIB)
+    );
     Err(Refusal::too_large(detail))
 }
 
 fn too_slow(time: Duration) -> Ended {
-    Refusal::new(Reason::TooSlow, format!("it could not be read within {} s", time.as_secs())).into()
+    Refusal::new(
+        Reason::TooSlow,
+        format!("it could not be read within {} s", time.as_secs()),
+    )
+    .into()
 }
 
 fn gone() -> Refusal {
-    Refusal::new(Reason::Gone, "it was replaced or deleted before it was read")
+    Refusal::new(
+        Reason::Gone,
+        "it was replaced or deleted before it was read",
+    )
 }
 
 /// A reader that panics will do so again.
@@ -221,7 +283,9 @@ impl From<object_store::Error> for Ended {
     /// What is not there any more is no failure of the store.
     fn from(error: object_store::Error) -> Self {
         match error {
-            object_store::Error::NotFound { .. } | object_store::Error::Precondition { .. } => gone().into(),
+            object_store::Error::NotFound { .. } | object_store::Error::Precondition { .. } => {
+                gone().into()
+            }
             error => Self::Failed(error.into()),
         }
     }

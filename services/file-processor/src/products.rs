@@ -71,7 +71,9 @@ impl ProductsClient {
     /// [`ProductsError`]; some of them may have been brought there.
     pub async fn import(&self, products: Vec<Product>) -> Result<Imported, ProductsError> {
         let client = self.clone();
-        let mut outcomes = stream::iter(products).map(move |product| client.clone().bring(product)).buffered(AT_ONCE);
+        let mut outcomes = stream::iter(products)
+            .map(move |product| client.clone().bring(product))
+            .buffered(AT_ONCE);
         let mut imported = Imported::default();
         while let Some(outcome) = outcomes.try_next().await? {
             imported.note(outcome);
@@ -81,7 +83,10 @@ impl ProductsClient {
 
     async fn bring(self, product: Product) -> Result<Outcome, ProductsError> {
         let path = format!("/products/{}", product.id);
-        let put = self.0.request(Method::PUT, &path).header(IF_NONE_MATCH, "*");
+        let put = self
+            .0
+            .request(Method::PUT, &path)
+            .header(IF_NONE_MATCH, "*");
         let added = self.0.send(put.json(&product.body)).await?;
         match added.status() {
             StatusCode::PRECONDITION_FAILED => {}
@@ -90,8 +95,15 @@ impl ProductsClient {
         }
         let mut body = product.body.clone();
         body.remove("stock");
-        let changed = self.0.send(self.0.request(Method::PATCH, &path).json(&body)).await?;
-        if changed.status().is_success() { Ok(Outcome::Changed) } else { refused(&product, changed).await }
+        let changed = self
+            .0
+            .send(self.0.request(Method::PATCH, &path).json(&body))
+            .await?;
+        if changed.status().is_success() {
+            Ok(Outcome::Changed)
+        } else {
+            refused(&product, changed).await
+        }
     }
 }
 
@@ -100,7 +112,10 @@ async fn refused(product: &Product, response: Response) -> Result<Outcome, Produ
     match response.status() {
         StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => {
             let problem = response.json::<Refusal>().await?.detail;
-            Ok(Outcome::Refused { row: product.row, problem })
+            Ok(Outcome::Refused {
+                row: product.row,
+                problem,
+            })
         }
         status => Err(ProductsError::Unexpected(status)),
     }
@@ -114,7 +129,8 @@ impl Imported {
             Outcome::Refused { row, problem } => {
                 self.refused += 1;
                 if self.first_refused.len() < REFUSED_SHOWN {
-                    self.first_refused.push(json!({"row": row, "problem": problem}));
+                    self.first_refused
+                        .push(json!({"row": row, "problem": problem}));
                 }
             }
         }

@@ -63,7 +63,11 @@ impl RuntimeApi {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let (invocations, waiting) = mpsc::unbounded_channel();
-        let shared = Shared { waiting: waiting.into(), under_way: Mutex::default(), first_asked: OnceLock::new() };
+        let shared = Shared {
+            waiting: waiting.into(),
+            under_way: Mutex::default(),
+            first_asked: OnceLock::new(),
+        };
         let shared = Arc::new(shared);
         let routes = routes(Arc::clone(&shared));
         let server = tokio::spawn(async move {
@@ -71,7 +75,12 @@ impl RuntimeApi {
                 tracing::error!(%error, "the Runtime API ended");
             }
         });
-        Ok(Self { address, invocations, shared, _server: AbortOnDropHandle::new(server) })
+        Ok(Self {
+            address,
+            invocations,
+            shared,
+            _server: AbortOnDropHandle::new(server),
+        })
     }
 
     /// Where it listens: what `AWS_LAMBDA_RUNTIME_API` says to the function.
@@ -88,38 +97,74 @@ impl RuntimeApi {
     /// is waited for without end: whoever started it knows whether it lives.
     pub async fn invoke(&self, event: Value, time: Duration) -> Outcome {
         let (outcome, answered) = oneshot::channel();
-        let deadline = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + time;
+        let deadline = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            + time;
         let id = Uuid::new_v4().to_string();
-        let invocation = Invocation { id, deadline_ms: deadline.as_millis(), event, outcome };
+        let invocation = Invocation {
+            id,
+            deadline_ms: deadline.as_millis(),
+            event,
+            outcome,
+        };
         if self.invocations.send(invocation).is_err() {
-            return Err(error_document("Runtime.Ended", "nobody asks for events any more"));
+            return Err(error_document(
+                "Runtime.Ended",
+                "nobody asks for events any more",
+            ));
         }
-        answered.await.unwrap_or_else(|_| Err(error_document("Runtime.NoAnswer", "it asked for the next event first")))
+        answered.await.unwrap_or_else(|_| {
+            Err(error_document(
+                "Runtime.NoAnswer",
+                "it asked for the next event first",
+            ))
+        })
     }
 }
 
 fn routes(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/2018-06-01/runtime/invocation/next", get(next))
-        .route("/2018-06-01/runtime/invocation/{id}/response", post(response))
+        .route(
+            "/2018-06-01/runtime/invocation/{id}/response",
+            post(response),
+        )
         .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
         .with_state(shared)
 }
 
 async fn next(State(shared): State<Arc<Shared>>) -> Response {
     shared.first_asked.get_or_init(Instant::now);
-    let Some(invocation) = shared.waiting.lock().await.recv().await else { return StatusCode::GONE.into_response() };
-    let Invocation { id, deadline_ms, event, outcome } = invocation;
+    let Some(invocation) = shared.waiting.lock().await.recv().await else {
+        return StatusCode::GONE.into_response();
+    };
+    let Invocation {
+        id,
+        deadline_ms,
+        event,
+        outcome,
+    } = invocation;
     let headers = [
         ("lambda-runtime-aws-request-id", id.clone()),
         ("lambda-runtime-deadline-ms", deadline_ms.to_string()),
-        ("lambda-runtime-invoked-function-arn", FUNCTION_ARN.to_owned()),
+        (
+            "lambda-runtime-invoked-function-arn",
+            FUNCTION_ARN.to_owned(),
+        ),
     ];
-    *shared.under_way.lock().unwrap_or_else(PoisonError::into_inner) = Some((id, outcome));
+    *shared
+        .under_way
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner) = Some((id, outcome));
     (headers, Json(event)).into_response()
 }
 
-async fn response(State(shared): State<Arc<Shared>>, Path(id): Path<String>, body: Bytes) -> Response {
+async fn response(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    body: Bytes,
+) -> Response {
     said(&shared, &id, &body, Ok)
 }
 
@@ -132,7 +177,10 @@ fn said(shared: &Shared, id: &str, body: &Bytes, of: fn(Value) -> Outcome) -> Re
     let Ok(body) = serde_json::from_slice(body) else {
         return refused("InvalidRequestContent", "the body is not JSON");
     };
-    let mut under_way = shared.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut under_way = shared
+        .under_way
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
     let Some((_, outcome)) = under_way.take_if(|(of, _)| of == id) else {
         return refused("InvalidRequestID", "no such event is under way");
     };

@@ -25,10 +25,16 @@ const NEWEST: &str = "~";
 
 const TABLE: Table = Table {
     name: FILES,
-    key: Key { partition: ("id", KeyKind::Text), sort: None },
+    key: Key {
+        partition: ("id", KeyKind::Text),
+        sort: None,
+    },
     indexes: &[Index {
         name: BY_TIME,
-        key: Key { partition: ("shelf", KeyKind::Text), sort: Some(("position", KeyKind::Text)) },
+        key: Key {
+            partition: ("shelf", KeyKind::Text),
+            sort: Some(("position", KeyKind::Text)),
+        },
         projected: Projected::All,
     }],
     expires_at: None,
@@ -79,7 +85,9 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn announce(&self, file: &File) -> Result<(), StoreError> {
-        self.put(file, "attribute_not_exists(id)", &[]).await.map(drop)
+        self.put(file, "attribute_not_exists(id)", &[])
+            .await
+            .map(drop)
     }
 
     /// Keeps what is known of a file, unless it is finished. Says whether that was so.
@@ -87,15 +95,35 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn keep(&self, file: &File) -> Result<bool, StoreError> {
-        self.put(file, "attribute_not_exists(id) OR #status = :waiting", &[(":waiting", "waiting")]).await
+        self.put(
+            file,
+            "attribute_not_exists(id) OR #status = :waiting",
+            &[(":waiting", "waiting")],
+        )
+        .await
     }
 
-    async fn put(&self, file: &File, condition: &str, values: &[(&str, &str)]) -> Result<bool, StoreError> {
-        let row = Row { file, shelf: ALL, position: position(file) };
-        let mut put = self.client.put_item().table_name(FILES).set_item(Some(serde_dynamo::to_item(row)?));
+    async fn put(
+        &self,
+        file: &File,
+        condition: &str,
+        values: &[(&str, &str)],
+    ) -> Result<bool, StoreError> {
+        let row = Row {
+            file,
+            shelf: ALL,
+            position: position(file),
+        };
+        let mut put = self
+            .client
+            .put_item()
+            .table_name(FILES)
+            .set_item(Some(serde_dynamo::to_item(row)?));
         put = put.condition_expression(condition);
         for (name, value) in values {
-            put = put.expression_attribute_values(*name, text(value)).expression_attribute_names("#status", "status");
+            put = put
+                .expression_attribute_values(*name, text(value))
+                .expression_attribute_names("#status", "status");
         }
         match put.send().await.map_err(aws_sdk_dynamodb::Error::from) {
             Ok(_) => Ok(true),
@@ -109,8 +137,19 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn get(&self, id: Uuid) -> Result<Option<File>, StoreError> {
-        let get = self.client.get_item().table_name(FILES).key("id", text(&id.to_string())).consistent_read(true);
-        Ok(get.send().await.map_err(failed)?.item.map(serde_dynamo::from_item).transpose()?)
+        let get = self
+            .client
+            .get_item()
+            .table_name(FILES)
+            .key("id", text(&id.to_string()))
+            .consistent_read(true);
+        Ok(get
+            .send()
+            .await
+            .map_err(failed)?
+            .item
+            .map(serde_dynamo::from_item)
+            .transpose()?)
     }
 
     /// A page of files, newest first, after the position of the page before.
@@ -132,14 +171,30 @@ impl Store {
         }
     }
 
-    async fn newest_before(&self, before: &str, limit: usize) -> Result<(Vec<File>, bool), StoreError> {
-        let query = self.client.query().table_name(FILES).index_name(BY_TIME).scan_index_forward(false);
+    async fn newest_before(
+        &self,
+        before: &str,
+        limit: usize,
+    ) -> Result<(Vec<File>, bool), StoreError> {
+        let query = self
+            .client
+            .query()
+            .table_name(FILES)
+            .index_name(BY_TIME)
+            .scan_index_forward(false);
         let query = query.key_condition_expression("shelf = :all AND #position < :before");
         let query = query.expression_attribute_names("#position", "position");
         let query = query.expression_attribute_values(":all", text(ALL));
         let query = query.expression_attribute_values(":before", text(before));
-        let found = query.limit(i32::try_from(limit).unwrap_or(i32::MAX)).send().await.map_err(failed)?;
-        Ok((serde_dynamo::from_items(found.items.unwrap_or_default())?, found.last_evaluated_key.is_none()))
+        let found = query
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX))
+            .send()
+            .await
+            .map_err(failed)?;
+        Ok((
+            serde_dynamo::from_items(found.items.unwrap_or_default())?,
+            found.last_evaluated_key.is_none(),
+        ))
     }
 }
 

@@ -45,7 +45,13 @@ impl Follower {
                 asked.requested().await;
                 woken.raise();
             });
-            let life = Life { follower: self, consumer, shutdown, runtime, signal };
+            let life = Life {
+                follower: self,
+                consumer,
+                shutdown,
+                runtime,
+                signal,
+            };
             life.follow();
             watch.abort();
         })
@@ -81,7 +87,10 @@ impl<C: Consumer> Life<C> {
     fn follow(&self) {
         let mut backoff = Backoff::default();
         while !self.shutdown.is_requested() {
-            if let Err(error) = self.open().and_then(|mut standing| self.read_on(&mut standing, &mut backoff)) {
+            if let Err(error) = self
+                .open()
+                .and_then(|mut standing| self.read_on(&mut standing, &mut backoff))
+            {
                 let wait = backoff.next_wait(uuid::Uuid::new_v4().as_u64_pair().1);
                 self.note(&error, wait);
                 self.signal.wait(wait);
@@ -93,20 +102,29 @@ impl<C: Consumer> Life<C> {
     fn note(&self, error: &LogError, wait: Duration) {
         let (topic, wait_ms) = (self.follower.topic, wait.as_millis());
         match error {
-            LogError::UnknownTopic(_) => tracing::info!(topic, wait_ms, "the topic is not there yet"),
+            LogError::UnknownTopic(_) => {
+                tracing::info!(topic, wait_ms, "the topic is not there yet")
+            }
             _ => tracing::warn!(%error, topic, wait_ms, "cannot read the topic now"),
         }
     }
 
     fn open(&self) -> Result<Standing, LogError> {
-        let Follower { log, topic, group, .. } = &self.follower;
+        let Follower {
+            log, topic, group, ..
+        } = &self.follower;
         let next = positions::load(log.as_ref(), group, topic)?;
         let numbered = positions::numbered(&next);
         let mut reader = log.reader(topic, &numbered)?;
         reader.on_readable(self.signal.wake());
         self.consumer.opened(&numbered);
         self.survey(&next)?;
-        Ok(Standing { reader, next, is_ahead: false, surveyed: Instant::now() })
+        Ok(Standing {
+            reader,
+            next,
+            is_ahead: false,
+            surveyed: Instant::now(),
+        })
     }
 
     /// Reads and consumes until a shutdown is requested, or there are more partitions and the reader is to be opened anew.
@@ -139,11 +157,17 @@ impl<C: Consumer> Life<C> {
 
     /// Takes what is there, from every partition its share of a batch.
     fn look(&self, standing: &mut Standing) -> Result<Found, LogError> {
-        let mut found = Found { next: standing.next.clone(), is_at_end: true, ..Found::default() };
+        let mut found = Found {
+            next: standing.next.clone(),
+            is_at_end: true,
+            ..Found::default()
+        };
         let share = (self.follower.batch / found.next.len().max(1)).max(1);
         let records = &mut found.batch.records;
         for (number, next) in (0..).zip(found.next.iter_mut()) {
-            let polled = standing.reader.poll(number, share, &mut |record| records.push(owned(&record)))?;
+            let polled = standing
+                .reader
+                .poll(number, share, &mut |record| records.push(owned(&record)))?;
             *next = polled.next_offset;
             found.is_at_end &= polled.at_end;
         }
@@ -152,7 +176,11 @@ impl<C: Consumer> Life<C> {
 
     /// Hands the batch over until the consumer is done with it; `false` when a shutdown came first.
     fn consume(&self, batch: &Batch) -> bool {
-        self.runtime.block_on(retry(&self.shutdown, self.follower.topic, || self.consumer.consume(batch))).is_some()
+        self.runtime
+            .block_on(retry(&self.shutdown, self.follower.topic, || {
+                self.consumer.consume(batch)
+            }))
+            .is_some()
     }
 
     /// Remembers the positions. A failure only means that more is handed over again after a restart.
@@ -160,7 +188,9 @@ impl<C: Consumer> Life<C> {
         if !standing.is_ahead {
             return;
         }
-        let Follower { log, topic, group, .. } = &self.follower;
+        let Follower {
+            log, topic, group, ..
+        } = &self.follower;
         match log.commit(group, topic, &positions::numbered(&standing.next)) {
             Ok(()) => standing.is_ahead = false,
             Err(error) => tracing::warn!(%error, topic, "cannot remember the positions now"),
@@ -177,7 +207,9 @@ impl<C: Consumer> Life<C> {
 
 fn owned(record: &Record<'_>) -> Received {
     let mut headers = Vec::new();
-    record.headers.for_each(&mut |name, value| headers.push((name.to_owned(), value.to_vec())));
+    record
+        .headers
+        .for_each(&mut |name, value| headers.push((name.to_owned(), value.to_vec())));
     Received {
         partition: record.partition,
         offset: record.offset,

@@ -63,7 +63,10 @@ pub struct Received {
 impl Received {
     /// The value of the first header of this name.
     pub fn header(&self, name: &str) -> Option<&[u8]> {
-        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_slice())
+        self.headers
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_slice())
     }
 }
 
@@ -84,6 +87,9 @@ impl Lag {
     }
 
     fn set(&self, records: u64) {
-        self.0.store(i64::try_from(records).unwrap_or(i64::MAX), Ordering::Relaxed);
+        self.0.store(
+            i64::try_from(records).unwrap_or(i64::MAX),
+            Ordering::Relaxed,
+        );
     }
 }

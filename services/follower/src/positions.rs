@@ -11,16 +11,26 @@ pub(crate) fn load(log: &dyn RecordLog, group: &str, topic: &str) -> Result<Posi
     let ranges = log.offsets(topic)?;
     let remembered = log.committed(group, topic)?;
     let position = |partition: usize, range: &OffsetRange| {
-        let found = remembered.iter().find(|(number, _)| *number as usize == partition);
-        found.map_or(range.start, |(_, next)| within(*next, *range, topic, partition))
+        let found = remembered
+            .iter()
+            .find(|(number, _)| *number as usize == partition);
+        found.map_or(range.start, |(_, next)| {
+            within(*next, *range, topic, partition)
+        })
     };
-    Ok(ranges.iter().enumerate().map(|(partition, range)| position(partition, range)).collect())
+    Ok(ranges
+        .iter()
+        .enumerate()
+        .map(|(partition, range)| position(partition, range))
+        .collect())
 }
 
 /// How many records lie at or after the positions.
 pub(crate) fn lag(positions: &Positions, ranges: &[OffsetRange]) -> u64 {
     let behind = |(partition, range): (usize, &OffsetRange)| {
-        range.end.saturating_sub(positions.get(partition).copied().unwrap_or(range.start))
+        range
+            .end
+            .saturating_sub(positions.get(partition).copied().unwrap_or(range.start))
     };
     ranges.iter().enumerate().map(behind).sum()
 }

@@ -10,7 +10,10 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 /// Sent with every one. It may be kept but not used before asking whether it changed: names stay, contents do not.
-const HEADERS: [(HeaderName, &str); 2] = [(header::CACHE_CONTROL, "no-cache"), (header::VARY, "accept-encoding")];
+const HEADERS: [(HeaderName, &str); 2] = [
+    (header::CACHE_CONTROL, "no-cache"),
+    (header::VARY, "accept-encoding"),
+];
 
 /// A text in the two forms it is sent in.
 pub(crate) struct Asset {
@@ -29,8 +32,18 @@ impl Asset {
         let mut hasher = DefaultHasher::new();
         bytes.hash(&mut hasher);
         let hash = hasher.finish();
-        let gzip = Form { bytes: compress(&bytes), etag: etag(&format!("{hash:016x}-gzip")) };
-        Self { content_type, plain: Form { bytes, etag: etag(&format!("{hash:016x}")) }, gzip }
+        let gzip = Form {
+            bytes: compress(&bytes),
+            etag: etag(&format!("{hash:016x}-gzip")),
+        };
+        Self {
+            content_type,
+            plain: Form {
+                bytes,
+                etag: etag(&format!("{hash:016x}")),
+            },
+            gzip,
+        }
     }
 
     /// What answers a request with these headers.
@@ -44,7 +57,10 @@ impl Asset {
         };
         let headers = response.headers_mut();
         headers.extend(HEADERS.map(|(name, value)| (name, HeaderValue::from_static(value))));
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static(self.content_type),
+        );
         headers.insert(header::ETAG, form.etag.clone());
         if is_gzip {
             headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
@@ -60,23 +76,29 @@ fn compress(bytes: &[u8]) -> Bytes {
 }
 
 fn etag(hash: &str) -> HeaderValue {
-    HeaderValue::try_from(format!("\"{hash}\"")).expect("hexadecimal digits in quotes are a header value")
+    HeaderValue::try_from(format!("\"{hash}\""))
+        .expect("hexadecimal digits in quotes are a header value")
 }
 
 fn takes_gzip(headers: &HeaderMap) -> bool {
     values(headers, &header::ACCEPT_ENCODING).any(|coding| {
         let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
-        name.trim().eq_ignore_ascii_case("gzip") && !weight.trim().trim_end_matches(['0', '.']).ends_with("q=")
+        name.trim().eq_ignore_ascii_case("gzip")
+            && !weight.trim().trim_end_matches(['0', '.']).ends_with("q=")
     })
 }
 
 fn has_already(headers: &HeaderMap, etag: &HeaderValue) -> bool {
-    values(headers, &header::IF_NONE_MATCH).any(|known| known.trim_start_matches("W/").as_bytes() == etag.as_bytes())
+    values(headers, &header::IF_NONE_MATCH)
+        .any(|known| known.trim_start_matches("W/").as_bytes() == etag.as_bytes())
 }
 
 /// The members of a header that is a list.
 fn values<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
-    let lines = headers.get_all(name).into_iter().filter_map(|line| line.to_str().ok());
+    let lines = headers
+        .get_all(name)
+        .into_iter()
+        .filter_map(|line| line.to_str().ok());
     lines.flat_map(|line| line.split(',')).map(str::trim)
 }
 
@@ -98,7 +120,11 @@ mod tests {
             ("gzip; q=0.000", false),
             ("gzip;q=0.001", true),
         ] {
-            assert_eq!(takes_gzip(&asking(header::ACCEPT_ENCODING, asked)), expected, "{asked}");
+            assert_eq!(
+                takes_gzip(&asking(header::ACCEPT_ENCODING, asked)),
+                expected,
+                "{asked}"
+            );
         }
         assert!(!takes_gzip(&HeaderMap::new()));
     }

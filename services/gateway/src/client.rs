@@ -76,7 +76,10 @@ pub(crate) fn know_clients(routes: Router, config: &Config, auth: Auth) -> Route
     let limiter = |rate: Option<NonZeroU32>, burst: Option<_>| {
         rate.map(|rate| Limiter::new(Quota::per_second(rate).allow_burst(burst.unwrap_or(rate))))
     };
-    let sign_ups = config.sign_up_limit.unwrap_or(if auth.is_open() { 0 } else { SIGN_UPS_AN_HOUR });
+    let sign_ups =
+        config
+            .sign_up_limit
+            .unwrap_or(if auth.is_open() { 0 } else { SIGN_UPS_AN_HOUR });
     let clients = Arc::new(Clients {
         trusted: config.trusted_proxies.clone(),
         addresses: limiter(config.rate_limit, config.rate_burst),
@@ -84,7 +87,10 @@ pub(crate) fn know_clients(routes: Router, config: &Config, auth: Auth) -> Route
         sign_ups: NonZeroU32::new(sign_ups).map(|an_hour| Limiter::new(Quota::per_hour(an_hour))),
         known: Accounts::new(auth),
     });
-    routes.layer(layer_fn(move |routes| Admission { routes, clients: Arc::clone(&clients) }))
+    routes.layer(layer_fn(move |routes| Admission {
+        routes,
+        clients: Arc::clone(&clients),
+    }))
 }
 
 /// Routes that a request comes to when its client does not come too often.
@@ -122,10 +128,20 @@ impl Clients {
     /// Notes by whose connection a request came, if it did not come too often.
     async fn admit(&self, request: &mut Request) -> Result<(), Problem> {
         // A router that is tested without a connection has no peer, and limits nobody.
-        let Some(ConnectInfo(socket)) = request.extensions().get::<ConnectInfo<SocketAddr>>() else { return Ok(()) };
+        let Some(ConnectInfo(socket)) = request.extensions().get::<ConnectInfo<SocketAddr>>()
+        else {
+            return Ok(());
+        };
         let address = socket.ip().to_canonical();
-        let peer = Peer { address, is_trusted: is_trusted(&self.trusted, address) };
-        let client = Client::Address(network_of(client_of(peer, request.headers(), &self.trusted)));
+        let peer = Peer {
+            address,
+            is_trusted: is_trusted(&self.trusted, address),
+        };
+        let client = Client::Address(network_of(client_of(
+            peer,
+            request.headers(),
+            &self.trusted,
+        )));
         self.count_address(client, request)?;
         self.count_account(client, request.headers()).await?;
         request.extensions_mut().insert(peer);
@@ -134,11 +150,13 @@ impl Clients {
 
     fn count_address(&self, client: Client, request: &Request) -> Result<(), Problem> {
         if let Some(limiter) = &self.addresses {
-            let too_many = |wait| Problem::too_many_requests("too many requests from this address", wait);
+            let too_many =
+                |wait| Problem::too_many_requests("too many requests from this address", wait);
             limiter.admit(client).map_err(too_many)?;
         }
         if let Some(limiter) = self.sign_ups.as_ref().filter(|_| is_sign_up(request)) {
-            let too_many = |wait| Problem::too_many_requests("too many sign-ups from this address", wait);
+            let too_many =
+                |wait| Problem::too_many_requests("too many sign-ups from this address", wait);
             limiter.admit(client).map_err(too_many)?;
         }
         Ok(())
@@ -146,7 +164,9 @@ impl Clients {
 
     /// After the address: what a token is worth costs more to find out.
     async fn count_account(&self, client: Client, headers: &HeaderMap) -> Result<(), Problem> {
-        let Some(limiter) = &self.accounts else { return Ok(()) };
+        let Some(limiter) = &self.accounts else {
+            return Ok(());
+        };
         let client = self.known.of(headers).await.map_or(client, Client::Account);
         let too_many = |wait| Problem::too_many_requests("too many requests of this account", wait);
         limiter.admit(client).map_err(too_many)
@@ -156,14 +176,24 @@ impl Clients {
 impl Limiter {
     fn new(quota: Quota) -> Self {
         let seen = RateLimiter::keyed(quota);
-        Self { seen, clock: DefaultClock::default(), requests: AtomicU64::new(0) }
+        Self {
+            seen,
+            clock: DefaultClock::default(),
+            requests: AtomicU64::new(0),
+        }
     }
 
     fn admit(&self, client: Client) -> Result<(), Duration> {
-        if self.requests.fetch_add(1, Ordering::Relaxed).is_multiple_of(REQUESTS_BETWEEN_CLEANINGS) {
+        if self
+            .requests
+            .fetch_add(1, Ordering::Relaxed)
+            .is_multiple_of(REQUESTS_BETWEEN_CLEANINGS)
+        {
             self.seen.retain_recent();
         }
-        self.seen.check_key(&client).map_err(|not_until| not_until.wait_time_from(self.clock.now()))
+        self.seen
+            .check_key(&client)
+            .map_err(|not_until| not_until.wait_time_from(self.clock.now()))
     }
 }
 
@@ -181,10 +211,15 @@ fn client_of(peer: Peer, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
         return peer.address;
     }
     let mut client = peer.address;
-    let chain = headers.get_all(X_FORWARDED_FOR).into_iter().filter_map(|line| line.to_str().ok());
+    let chain = headers
+        .get_all(X_FORWARDED_FOR)
+        .into_iter()
+        .filter_map(|line| line.to_str().ok());
     let chain: Vec<&str> = chain.flat_map(|line| line.split(',')).collect();
     for text in chain.into_iter().rev() {
-        let Ok(address) = text.trim().parse::<IpAddr>() else { break };
+        let Ok(address) = text.trim().parse::<IpAddr>() else {
+            break;
+        };
         client = address.to_canonical();
         if !is_trusted(trusted, client) {
             break;
@@ -210,23 +245,36 @@ mod tests {
     fn client(peer: [u8; 4], chain: &'static str) -> IpAddr {
         let trusted = ["10.0.0.0/8".parse().unwrap()];
         let address = IpAddr::from(peer);
-        let peer = Peer { address, is_trusted: is_trusted(&trusted, address) };
+        let peer = Peer {
+            address,
+            is_trusted: is_trusted(&trusted, address),
+        };
         let headers = HeaderMap::from_iter([(X_FORWARDED_FOR, HeaderValue::from_static(chain))]);
         client_of(peer, &headers, &trusted)
     }
 
     #[test]
     fn a_stranger_is_whoever_opened_the_connection_whatever_it_claims() {
-        assert_eq!(client([192, 0, 2, 7], "198.51.100.1"), IpAddr::from([192, 0, 2, 7]));
+        assert_eq!(
+            client([192, 0, 2, 7], "198.51.100.1"),
+            IpAddr::from([192, 0, 2, 7])
+        );
     }
 
     #[test]
     fn behind_trusted_proxies_the_client_is_the_last_address_that_is_none_of_them() {
         let real = IpAddr::from([198, 51, 100, 1]);
         assert_eq!(client([10, 0, 0, 1], "198.51.100.1"), real);
-        assert_eq!(client([10, 0, 0, 1], "203.0.113.5, 198.51.100.1, 10.9.9.9"), real, "what is left of it is a claim");
+        assert_eq!(
+            client([10, 0, 0, 1], "203.0.113.5, 198.51.100.1, 10.9.9.9"),
+            real,
+            "what is left of it is a claim"
+        );
         assert_eq!(client([10, 0, 0, 1], ""), IpAddr::from([10, 0, 0, 1]));
-        assert_eq!(client([10, 0, 0, 1], "198.51.100.1, nonsense"), IpAddr::from([10, 0, 0, 1]));
+        assert_eq!(
+            client([10, 0, 0, 1], "198.51.100.1, nonsense"),
+            IpAddr::from([10, 0, 0, 1])
+        );
     }
 
     #[test]
@@ -238,7 +286,9 @@ mod tests {
 
     #[test]
     fn a_client_that_comes_too_often_learns_how_long_to_wait_and_others_pass() {
-        let limiter = Limiter::new(Quota::per_second(NonZeroU32::MIN).allow_burst(NonZeroU32::new(2).unwrap()));
+        let limiter = Limiter::new(
+            Quota::per_second(NonZeroU32::MIN).allow_burst(NonZeroU32::new(2).unwrap()),
+        );
         let (one, other) = (Client::Account(1), Client::Address([192, 0, 2, 2].into()));
         assert_eq!(limiter.admit(one), Ok(()));
         assert_eq!(limiter.admit(one), Ok(()));

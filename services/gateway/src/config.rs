@@ -16,13 +16,28 @@ use crate::cors::Origin;
 #[group(skip)]
 pub struct Config {
     /// Base address of the users service.
-    #[arg(id = "gateway-users-url", long, env = "TIDEMARK_USERS_URL", default_value = "http://127.0.0.1:5001")]
+    #[arg(
+        id = "gateway-users-url",
+        long,
+        env = "TIDEMARK_USERS_URL",
+        default_value = "http://127.0.0.1:5001"
+    )]
     pub users_url: Address,
     /// Base address of the products service.
-    #[arg(id = "gateway-products-url", long, env = "TIDEMARK_PRODUCTS_URL", default_value = "http://127.0.0.1:5002")]
+    #[arg(
+        id = "gateway-products-url",
+        long,
+        env = "TIDEMARK_PRODUCTS_URL",
+        default_value = "http://127.0.0.1:5002"
+    )]
     pub products_url: Address,
     /// Base address of the orders service.
-    #[arg(id = "gateway-orders-url", long, env = "TIDEMARK_ORDERS_URL", default_value = "http://127.0.0.1:5003")]
+    #[arg(
+        id = "gateway-orders-url",
+        long,
+        env = "TIDEMARK_ORDERS_URL",
+        default_value = "http://127.0.0.1:5003"
+    )]
     pub orders_url: Address,
     /// Base address of the notifications service.
     #[arg(
@@ -33,10 +48,20 @@ pub struct Config {
     )]
     pub notifications_url: Address,
     /// Base address of the analytics service.
-    #[arg(id = "gateway-analytics-url", long, env = "TIDEMARK_ANALYTICS_URL", default_value = "http://127.0.0.1:5005")]
+    #[arg(
+        id = "gateway-analytics-url",
+        long,
+        env = "TIDEMARK_ANALYTICS_URL",
+        default_value = "http://127.0.0.1:5005"
+    )]
     pub analytics_url: Address,
     /// Base address of the files service.
-    #[arg(id = "gateway-files-url", long, env = "TIDEMARK_FILES_URL", default_value = "http://127.0.0.1:5007")]
+    #[arg(
+        id = "gateway-files-url",
+        long,
+        env = "TIDEMARK_FILES_URL",
+        default_value = "http://127.0.0.1:5007"
+    )]
     pub files_url: Address,
     /// How long a connection to an upstream may take to be made.
     #[arg(id = "gateway-connect-timeout", long, env = "TIDEMARK_GATEWAY_CONNECT_TIMEOUT", default_value = "1s", value_parser = parse_duration)]
@@ -57,10 +82,20 @@ pub struct Config {
     #[arg(id = "gateway-body-timeout", long, env = "TIDEMARK_GATEWAY_BODY_TIMEOUT", default_value = "10s", value_parser = parse_duration)]
     pub body_timeout: Duration,
     /// Requests that may be under way at one upstream; more are refused with 503 at once.
-    #[arg(id = "gateway-concurrency", long, env = "TIDEMARK_GATEWAY_CONCURRENCY", default_value_t = 512)]
+    #[arg(
+        id = "gateway-concurrency",
+        long,
+        env = "TIDEMARK_GATEWAY_CONCURRENCY",
+        default_value_t = 512
+    )]
     pub concurrency: usize,
     /// Event streams that may be open at one upstream; more are refused with 503 at once.
-    #[arg(id = "gateway-streams", long, env = "TIDEMARK_GATEWAY_STREAMS", default_value_t = 1024)]
+    #[arg(
+        id = "gateway-streams",
+        long,
+        env = "TIDEMARK_GATEWAY_STREAMS",
+        default_value_t = 1024
+    )]
     pub streams: usize,
     /// Requests a second that one client address may make to the API; without it there is no limit.
     #[arg(id = "gateway-rate-limit", long, env = "TIDEMARK_GATEWAY_RATE_LIMIT")]
@@ -70,20 +105,42 @@ pub struct Config {
     pub rate_burst: Option<NonZeroU32>,
     /// Requests a second that one account may make to the API, or one address that shows no good token; without it there is
     /// no such limit.
-    #[arg(id = "gateway-account-rate-limit", long, env = "TIDEMARK_GATEWAY_ACCOUNT_RATE_LIMIT")]
+    #[arg(
+        id = "gateway-account-rate-limit",
+        long,
+        env = "TIDEMARK_GATEWAY_ACCOUNT_RATE_LIMIT"
+    )]
     pub account_rate_limit: Option<NonZeroU32>,
     /// Requests that an account may make at once after a while of quiet; as many as a second's when not given.
-    #[arg(id = "gateway-account-rate-burst", long, env = "TIDEMARK_GATEWAY_ACCOUNT_RATE_BURST")]
+    #[arg(
+        id = "gateway-account-rate-burst",
+        long,
+        env = "TIDEMARK_GATEWAY_ACCOUNT_RATE_BURST"
+    )]
     pub account_rate_burst: Option<NonZeroU32>,
     /// Sign-ups an hour that one client address may make, all at once or one after the other; 0 for no limit
     /// [default: 60 with --auth enforced, no limit with --auth open].
-    #[arg(id = "gateway-sign-up-limit", long, env = "TIDEMARK_GATEWAY_SIGN_UP_LIMIT")]
+    #[arg(
+        id = "gateway-sign-up-limit",
+        long,
+        env = "TIDEMARK_GATEWAY_SIGN_UP_LIMIT"
+    )]
     pub sign_up_limit: Option<u32>,
     /// Networks of proxies in front of the gateway, like 10.0.0.0/8, whose word on the client's address counts.
-    #[arg(id = "gateway-trusted-proxies", long, env = "TIDEMARK_GATEWAY_TRUSTED_PROXIES", value_delimiter = ',')]
+    #[arg(
+        id = "gateway-trusted-proxies",
+        long,
+        env = "TIDEMARK_GATEWAY_TRUSTED_PROXIES",
+        value_delimiter = ','
+    )]
     pub trusted_proxies: Vec<IpNet>,
     /// Origins like `https://shop.example` whose pages may call the API from a browser, or * for all.
-    #[arg(id = "gateway-allowed-origins", long, env = "TIDEMARK_GATEWAY_ALLOWED_ORIGINS", value_delimiter = ',')]
+    #[arg(
+        id = "gateway-allowed-origins",
+        long,
+        env = "TIDEMARK_GATEWAY_ALLOWED_ORIGINS",
+        value_delimiter = ','
+    )]
     pub allowed_origins: Vec<Origin>,
 }
 
@@ -124,7 +181,13 @@ mod tests {
     fn an_address_is_plain_http_without_a_path() {
         let address: Address = "http://orders.shop.svc:5003/".parse().unwrap();
         assert_eq!(address.authority().as_str(), "orders.shop.svc:5003");
-        for wrong in ["", "orders:5003", "https://orders:5003", "http://orders:5003/v1", "http://orders:5003/?a=b"] {
+        for wrong in [
+            "",
+            "orders:5003",
+            "https://orders:5003",
+            "http://orders:5003/v1",
+            "http://orders:5003/?a=b",
+        ] {
             assert_eq!(wrong.parse::<Address>(), Err(InvalidAddress), "{wrong}");
         }
     }

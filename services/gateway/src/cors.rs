@@ -9,7 +9,14 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 
 /// How long a browser may remember what it was allowed.
 const MAX_AGE: Duration = Duration::from_secs(3600);
-const METHODS: [Method; 6] = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
+const METHODS: [Method; 6] = [
+    Method::GET,
+    Method::HEAD,
+    Method::POST,
+    Method::PUT,
+    Method::PATCH,
+    Method::DELETE,
+];
 /// What pages may send beyond what every page may.
 const REQUEST_HEADERS: [HeaderName; 7] = [
     header::AUTHORIZATION,
@@ -21,8 +28,12 @@ const REQUEST_HEADERS: [HeaderName; 7] = [
     HeaderName::from_static("x-request-id"),
 ];
 /// What pages may read beyond what every page may.
-const ANSWER_HEADERS: [HeaderName; 4] =
-    [header::ETAG, header::LOCATION, header::RETRY_AFTER, HeaderName::from_static("x-request-id")];
+const ANSWER_HEADERS: [HeaderName; 4] = [
+    header::ETAG,
+    header::LOCATION,
+    header::RETRY_AFTER,
+    HeaderName::from_static("x-request-id"),
+];
 
 /// An origin that may call, like `https://shop.example`, or `*` for all.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -37,9 +48,14 @@ impl FromStr for Origin {
     type Err = InvalidOrigin;
 
     fn from_str(text: &str) -> Result<Self, InvalidOrigin> {
-        let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-        let is_origin = host.is_some_and(|host| !host.is_empty() && !host.contains('/')) || text == "*";
-        let value = is_origin.then(|| HeaderValue::from_str(text).ok()).flatten();
+        let host = text
+            .strip_prefix("https://")
+            .or_else(|| text.strip_prefix("http://"));
+        let is_origin =
+            host.is_some_and(|host| !host.is_empty() && !host.contains('/')) || text == "*";
+        let value = is_origin
+            .then(|| HeaderValue::from_str(text).ok())
+            .flatten();
         value.map(Self).ok_or(InvalidOrigin)
     }
 }
@@ -54,7 +70,10 @@ pub(crate) fn allow(routes: Router, origins: &[Origin]) -> Router {
     } else {
         AllowOrigin::list(origins.iter().map(|origin| origin.0.clone()))
     };
-    let layer = CorsLayer::new().allow_origin(allowed).allow_methods(METHODS).allow_headers(REQUEST_HEADERS);
+    let layer = CorsLayer::new()
+        .allow_origin(allowed)
+        .allow_methods(METHODS)
+        .allow_headers(REQUEST_HEADERS);
     routes.layer(layer.expose_headers(ANSWER_HEADERS).max_age(MAX_AGE))
 }
 
@@ -67,7 +86,14 @@ mod tests {
         for right in ["https://shop.example", "http://localhost:8080", "*"] {
             assert!(right.parse::<Origin>().is_ok(), "{right}");
         }
-        for wrong in ["", "shop.example", "https://", "https://shop.example/", "null", "ftp://shop.example"] {
+        for wrong in [
+            "",
+            "shop.example",
+            "https://",
+            "https://shop.example/",
+            "null",
+            "ftp://shop.example",
+        ] {
             assert_eq!(wrong.parse::<Origin>(), Err(InvalidOrigin), "{wrong}");
         }
     }

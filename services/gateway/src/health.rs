@@ -32,7 +32,11 @@ enum Ill {
 pub(crate) fn watch(health: &Health, upstream: Arc<Upstream>) {
     health.register(upstream.name(), move || {
         let upstream = Arc::clone(&upstream);
-        async move { timeout(PATIENCE, ask(&upstream)).await.unwrap_or(Err(Ill::Silent)) }
+        async move {
+            timeout(PATIENCE, ask(&upstream))
+                .await
+                .unwrap_or(Err(Ill::Silent))
+        }
     });
 }
 
@@ -41,6 +45,14 @@ async fn ask(upstream: &Upstream) -> Result<(), Ill> {
     *request.uri_mut() = upstream.uri(READY);
     let answer = upstream.send(request).await.map_err(|_| Ill::Unreachable)?;
     let status = answer.status();
-    answer.into_body().collect().await.map_err(|_| Ill::Unreachable)?;
-    if status.is_success() { Ok(()) } else { Err(Ill::Unready(status)) }
+    answer
+        .into_body()
+        .collect()
+        .await
+        .map_err(|_| Ill::Unreachable)?;
+    if status.is_success() {
+        Ok(())
+    } else {
+        Err(Ill::Unready(status))
+    }
 }

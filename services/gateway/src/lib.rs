@@ -61,7 +61,12 @@ pub struct Parts {
 ///
 /// # Errors
 /// When connections cannot be accepted, or the system has no threads for them.
-pub async fn run(config: Config, parts: Parts, listener: TcpListener, shutdown: Shutdown) -> Result<(), ServeError> {
+pub async fn run(
+    config: Config,
+    parts: Parts,
+    listener: TcpListener,
+    shutdown: Shutdown,
+) -> Result<(), ServeError> {
     let health = Health::of_services_behind("services");
     let metrics = Metrics::new("gateway");
     let router = router(&config, parts, &health, &metrics, &shutdown);
@@ -71,13 +76,28 @@ pub async fn run(config: Config, parts: Parts, listener: TcpListener, shutdown: 
         reply: limits.reply.max(config.upload_timeout), // every other way has a limit of its own
         ..limits
     };
-    let server = chassis::Server { service: "gateway".to_owned(), router, health, metrics, limits };
+    let server = chassis::Server {
+        service: "gateway".to_owned(),
+        router,
+        health,
+        metrics,
+        limits,
+    };
     server.run_on_own_threads(listener, shutdown).await
 }
 
 /// The routes of the API and the storefront; registers a check for each upstream, and counters of what goes wrong there.
-pub fn router(config: &Config, parts: Parts, health: &Health, metrics: &Metrics, shutdown: &Shutdown) -> Router {
-    let shared = Shared { pools: Arc::new(Pools::new(config)), counts: Counts::register(metrics) };
+pub fn router(
+    config: &Config,
+    parts: Parts,
+    health: &Health,
+    metrics: &Metrics,
+    shutdown: &Shutdown,
+) -> Router {
+    let shared = Shared {
+        pools: Arc::new(Pools::new(config)),
+        counts: Counts::register(metrics),
+    };
     let addresses = [
         ("users", &config.users_url),
         ("products", &config.products_url),
@@ -94,19 +114,36 @@ pub fn router(config: &Config, parts: Parts, health: &Health, metrics: &Metrics,
         api = api.merge(routes_to(upstream, config, shutdown));
     }
     for path in HIDDEN {
-        api = api.route(path, any(hidden)).route(&format!("{path}/{{*rest}}"), any(hidden));
+        api = api
+            .route(path, any(hidden))
+            .route(&format!("{path}/{{*rest}}"), any(hidden));
     }
-    cors::allow(client::know_clients(api, config, parts.auth), &config.allowed_origins).merge(storefront::router())
+    cors::allow(
+        client::know_clients(api, config, parts.auth),
+        &config.allowed_origins,
+    )
+    .merge(storefront::router())
 }
 
 fn routes_to(upstream: Arc<Upstream>, config: &Config, shutdown: &Shutdown) -> Router {
     let list = format!("{PREFIX}/{}", upstream.name());
     let below = format!("{list}/{{*rest}}");
-    let body_limits = BodyLimits { bytes: BODY_LIMIT_BYTES, time: config.body_timeout };
+    let body_limits = BodyLimits {
+        bytes: BODY_LIMIT_BYTES,
+        time: config.body_timeout,
+    };
     let upload_time = (upstream.name() == FILES).then_some(config.upload_timeout);
-    let proxy = Arc::new(Proxy { upstream, body_limits, upload_time, shutdown: shutdown.clone() });
+    let proxy = Arc::new(Proxy {
+        upstream,
+        body_limits,
+        upload_time,
+        shutdown: shutdown.clone(),
+    });
     let handler = on(METHODS, proxy::forward);
-    Router::new().route(&list, handler.clone()).route(&below, handler).with_state(proxy)
+    Router::new()
+        .route(&list, handler.clone())
+        .route(&below, handler)
+        .with_state(proxy)
 }
 
 /// Answers as if nothing were there; the chassis explains.

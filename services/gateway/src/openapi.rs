@@ -29,13 +29,20 @@ const MOST_BYTES: usize = 1 << 20;
 
 /// The route of the description of these services.
 pub(crate) fn router(upstreams: Vec<Arc<Upstream>>) -> Router {
-    Router::new().route(PATH.path(), get(describe)).with_state(upstreams)
+    Router::new()
+        .route(PATH.path(), get(describe))
+        .with_state(upstreams)
 }
 
 async fn describe(State(upstreams): State<Vec<Arc<Upstream>>>, headers: HeaderMap) -> Response {
     let asked = upstreams.iter().map(|upstream| async {
         let document = timeout(PATIENCE, ask(upstream)).await.ok().flatten();
-        document.map(|document| Part { service: upstream.name(), document }).ok_or(upstream.name())
+        document
+            .map(|document| Part {
+                service: upstream.name(),
+                document,
+            })
+            .ok_or(upstream.name())
     });
     let (mut parts, mut missing) = (Vec::new(), Vec::new());
     for answer in join_all(asked).await {
@@ -52,7 +59,14 @@ async fn describe(State(upstreams): State<Vec<Arc<Upstream>>>, headers: HeaderMa
 async fn ask(upstream: &Upstream) -> Option<Value> {
     let mut request = Request::new(Body::empty());
     *request.uri_mut() = upstream.uri(PATH);
-    let answer = upstream.send(request).await.ok().filter(|answer| answer.status().is_success())?;
-    let body = Limited::new(answer.into_body(), MOST_BYTES).collect().await.ok()?;
+    let answer = upstream
+        .send(request)
+        .await
+        .ok()
+        .filter(|answer| answer.status().is_success())?;
+    let body = Limited::new(answer.into_body(), MOST_BYTES)
+        .collect()
+        .await
+        .ok()?;
     serde_json::from_slice(&body.to_bytes()).ok()
 }

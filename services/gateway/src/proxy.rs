@@ -60,12 +60,29 @@ pub(crate) async fn forward(
     trace_context::ensure(&mut head.headers);
     head.headers.insert(X_REQUEST_ID, id.into());
     head.uri = proxy.upstream.uri(without_prefix(&head.uri));
-    let take_place = || proxy.upstream.take_place().map_err(|failure| refusal(&failure));
+    let take_place = || {
+        proxy
+            .upstream
+            .take_place()
+            .map_err(|failure| refusal(&failure))
+    };
     let (place, answer) = match proxy.upload_time.filter(|_| head.method == Method::POST) {
-        Some(time) => (take_place()?, proxy.upstream.stream(Request::from_parts(onward(head), body), time).await),
+        Some(time) => (
+            take_place()?,
+            proxy
+                .upstream
+                .stream(Request::from_parts(onward(head), body), time)
+                .await,
+        ),
         None => {
             let whole = body::read(body, proxy.body_limits).await?;
-            (take_place()?, proxy.upstream.call(Request::from_parts(onward(head), whole), may_repeat).await)
+            (
+                take_place()?,
+                proxy
+                    .upstream
+                    .call(Request::from_parts(onward(head), whole), may_repeat)
+                    .await,
+            )
         }
     };
     proxy.relay(answer.map_err(|failure| refusal(&failure))?, place)
@@ -79,11 +96,18 @@ fn onward(head: Parts) -> Parts {
 }
 
 impl Proxy {
-    fn relay(&self, answer: Response<Incoming>, place: OwnedSemaphorePermit) -> chassis::Result<Response<Body>> {
+    fn relay(
+        &self,
+        answer: Response<Incoming>,
+        place: OwnedSemaphorePermit,
+    ) -> chassis::Result<Response<Body>> {
         let (mut head, body) = answer.into_parts();
         headers::prepare_answer(&mut head.headers);
         let relay = if is_event_stream(&head.headers) {
-            let place = self.upstream.take_stream_place().map_err(|failure| refusal(&failure))?;
+            let place = self
+                .upstream
+                .take_stream_place()
+                .map_err(|failure| refusal(&failure))?;
             Relay::endless(body, self.shutdown.clone(), place)
         } else {
             Relay::finite(body, self.upstream.idle_timeout, place)
@@ -98,7 +122,9 @@ fn may_repeat(method: &Method, headers: &HeaderMap) -> bool {
 }
 
 fn is_event_stream(headers: &HeaderMap) -> bool {
-    headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"))
+    headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"))
 }
 
 /// The path and query that the upstream knows: byte for byte what the client sent, without the prefix.
@@ -114,7 +140,9 @@ fn refusal(failure: &Failure) -> Problem {
         Failure::Unreachable(_) | Failure::Broken(_) => StatusCode::BAD_GATEWAY,
         Failure::BodyBrokeOff => return Problem::bad_request(failure.to_string()),
         Failure::TooSlow(_) => StatusCode::GATEWAY_TIMEOUT,
-        Failure::Busy(_) | Failure::LeftAlone(_) => return Problem::unavailable(failure.to_string()),
+        Failure::Busy(_) | Failure::LeftAlone(_) => {
+            return Problem::unavailable(failure.to_string());
+        }
     };
     Problem::new(status, failure.to_string())
 }

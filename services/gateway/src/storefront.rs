@@ -28,10 +28,15 @@ const HEADERS: [(HeaderName, &str); 3] = [
 /// One route for each file.
 pub(crate) fn router() -> Router {
     FILES.iter().fold(Router::new(), |router, file| {
-        let asset = Arc::new(Asset::new(file.content_type(), Bytes::from_static(file.bytes)));
+        let asset = Arc::new(Asset::new(
+            file.content_type(),
+            Bytes::from_static(file.bytes),
+        ));
         let answer = async move |headers: HeaderMap| {
             let mut response = asset.answer(&headers);
-            response.headers_mut().extend(HEADERS.map(|(name, value)| (name, HeaderValue::from_static(value))));
+            response
+                .headers_mut()
+                .extend(HEADERS.map(|(name, value)| (name, HeaderValue::from_static(value))));
             response
         };
         router.route(file.path, get(answer))

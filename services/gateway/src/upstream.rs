@@ -78,7 +78,12 @@ pub(crate) enum Failure {
 }
 
 impl Upstream {
-    pub(crate) fn new(name: &'static str, address: &Address, config: &Config, shared: &Shared) -> Self {
+    pub(crate) fn new(
+        name: &'static str,
+        address: &Address,
+        config: &Config,
+        shared: &Shared,
+    ) -> Self {
         Self {
             name,
             authority: address.authority().clone(),
@@ -99,46 +104,77 @@ impl Upstream {
 
     /// The address of `path` at this upstream.
     pub(crate) fn uri(&self, path: PathAndQuery) -> Uri {
-        let builder = Uri::builder().scheme(Scheme::HTTP).authority(self.authority.clone());
-        builder.path_and_query(path).build().expect("scheme, authority and path make an address")
+        let builder = Uri::builder()
+            .scheme(Scheme::HTTP)
+            .authority(self.authority.clone());
+        builder
+            .path_and_query(path)
+            .build()
+            .expect("scheme, authority and path make an address")
     }
 
     /// A place among the calls under way.
     pub(crate) fn take_place(&self) -> Result<OwnedSemaphorePermit, Failure> {
-        Arc::clone(&self.calls).try_acquire_owned().map_err(|_| self.noted(Failure::Busy(self.name)))
+        Arc::clone(&self.calls)
+            .try_acquire_owned()
+            .map_err(|_| self.noted(Failure::Busy(self.name)))
     }
 
     /// A place among the open event streams.
     pub(crate) fn take_stream_place(&self) -> Result<OwnedSemaphorePermit, Failure> {
-        Arc::clone(&self.streams).try_acquire_owned().map_err(|_| self.noted(Failure::Busy(self.name)))
+        Arc::clone(&self.streams)
+            .try_acquire_owned()
+            .map_err(|_| self.noted(Failure::Busy(self.name)))
     }
 
     /// Sends a request and waits for the head of the answer. One that may be repeated is sent a second time when the
     /// first found no answer and the budget for retries allows it.
-    pub(crate) async fn call(&self, request: Request<Bytes>, may_repeat: bool) -> Result<Response<Incoming>, Failure> {
+    pub(crate) async fn call(
+        &self,
+        request: Request<Bytes>,
+        may_repeat: bool,
+    ) -> Result<Response<Incoming>, Failure> {
         self.retries.deposit();
         let spare = may_repeat.then(|| request.clone());
-        match (self.try_once(request.map(Body::from), self.response_timeout).await, spare) {
-            (Err(Failure::Unreachable(_) | Failure::Broken(_)), Some(again)) if self.retries.withdraw() => {
+        match (
+            self.try_once(request.map(Body::from), self.response_timeout)
+                .await,
+            spare,
+        ) {
+            (Err(Failure::Unreachable(_) | Failure::Broken(_)), Some(again))
+                if self.retries.withdraw() =>
+            {
                 self.counts.retried(self.name);
-                self.try_once(again.map(Body::from), self.response_timeout).await
+                self.try_once(again.map(Body::from), self.response_timeout)
+                    .await
             }
             (outcome, _) => outcome,
         }
     }
 
     /// Sends a request whose body is still coming, once, and waits for the head of the answer within `limit`.
-    pub(crate) async fn stream(&self, request: Request<Body>, limit: Duration) -> Result<Response<Incoming>, Failure> {
+    pub(crate) async fn stream(
+        &self,
+        request: Request<Body>,
+        limit: Duration,
+    ) -> Result<Response<Incoming>, Failure> {
         self.retries.deposit();
         self.try_once(request, limit).await
     }
 
     /// Sends a request past the breaker and every limit.
-    pub(crate) async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, legacy::Error> {
+    pub(crate) async fn send(
+        &self,
+        request: Request<Body>,
+    ) -> Result<Response<Incoming>, legacy::Error> {
         self.pools.here().request(request).await
     }
 
-    async fn try_once(&self, mut request: Request<Body>, limit: Duration) -> Result<Response<Incoming>, Failure> {
+    async fn try_once(
+        &self,
+        mut request: Request<Body>,
+        limit: Duration,
+    ) -> Result<Response<Incoming>, Failure> {
         let pass = self.admit()?;
         let method = request.method().clone();
         let call = Call::begin(self.authority.as_str(), &method, request.headers_mut());
@@ -157,8 +193,14 @@ impl Upstream {
     }
 
     fn admit(&self) -> Result<Pass<'_>, Failure> {
-        let verdict = self.breaker.lock().unwrap_or_else(PoisonError::into_inner).admit(Instant::now());
-        verdict.map(|()| Pass::new(&self.breaker)).map_err(|_| self.noted(Failure::LeftAlone(self.name)))
+        let verdict = self
+            .breaker
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .admit(Instant::now());
+        verdict
+            .map(|()| Pass::new(&self.breaker))
+            .map_err(|_| self.noted(Failure::LeftAlone(self.name)))
     }
 
     fn noted(&self, failure: Failure) -> Failure {
@@ -169,7 +211,10 @@ impl Upstream {
 
     fn explain(&self, error: &legacy::Error) -> Failure {
         let causes = || std::iter::successors(error.source(), |&cause| cause.source());
-        if causes().filter_map(|cause| cause.downcast_ref::<hyper::Error>()).any(hyper::Error::is_user) {
+        if causes()
+            .filter_map(|cause| cause.downcast_ref::<hyper::Error>())
+            .any(hyper::Error::is_user)
+        {
             return Failure::BodyBrokeOff;
         }
         if !error.is_connect() {
@@ -178,6 +223,10 @@ impl Upstream {
         let timed_out = causes()
             .filter_map(|cause| cause.downcast_ref::<io::Error>())
             .any(|cause| cause.kind() == io::ErrorKind::TimedOut);
-        if timed_out { Failure::TooSlow(self.name) } else { Failure::Unreachable(self.name) }
+        if timed_out {
+            Failure::TooSlow(self.name)
+        } else {
+            Failure::Unreachable(self.name)
+        }
     }
 }

@@ -26,7 +26,12 @@ pub struct Config {
     pub users_url: String,
     /// Mail server: `smtps://host` (TLS), `smtp://host?tls=required` (STARTTLS), `smtp://host` (a relay nearby, in the
     /// clear) [default: none, messages go to the simulated mailbox].
-    #[arg(long, env = "TIDEMARK_NOTIFICATIONS_EMAIL", hide_env_values = true, value_name = "URL")]
+    #[arg(
+        long,
+        env = "TIDEMARK_NOTIFICATIONS_EMAIL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
     pub notifications_email: Option<Secret>,
     /// Who sends the e-mails.
     #[arg(long, env = "TIDEMARK_NOTIFICATIONS_EMAIL_FROM", default_value = DEFAULT_FROM, value_name = "MAILBOX")]
@@ -35,7 +40,12 @@ pub struct Config {
     #[arg(long, env = "TIDEMARK_NOTIFICATIONS_EMAIL_USER", value_name = "NAME")]
     pub notifications_email_user: Option<String>,
     /// The user's password; better by the variable or in a file.
-    #[arg(long, env = "TIDEMARK_NOTIFICATIONS_EMAIL_PASSWORD", hide_env_values = true, value_name = "PASSWORD")]
+    #[arg(
+        long,
+        env = "TIDEMARK_NOTIFICATIONS_EMAIL_PASSWORD",
+        hide_env_values = true,
+        value_name = "PASSWORD"
+    )]
     pub notifications_email_password: Option<Secret>,
     /// File that holds the user's password.
     #[arg(
@@ -46,13 +56,27 @@ pub struct Config {
     )]
     pub notifications_email_password_file: Option<PathBuf>,
     /// File with the certificate, in PEM, of an authority that vouches for the mail server, besides those the system trusts.
-    #[arg(long, env = "TIDEMARK_NOTIFICATIONS_EMAIL_AUTHORITY", value_name = "FILE")]
+    #[arg(
+        long,
+        env = "TIDEMARK_NOTIFICATIONS_EMAIL_AUTHORITY",
+        value_name = "FILE"
+    )]
     pub notifications_email_authority: Option<PathBuf>,
     /// SMS gateway that takes `{"id","to","text"}`, for users whom no e-mail reaches [default: none].
-    #[arg(long, env = "TIDEMARK_NOTIFICATIONS_SMS", hide_env_values = true, value_name = "URL")]
+    #[arg(
+        long,
+        env = "TIDEMARK_NOTIFICATIONS_SMS",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
     pub notifications_sms: Option<Secret>,
     /// Bearer token for the SMS gateway; better by the variable or in a file.
-    #[arg(long, env = "TIDEMARK_NOTIFICATIONS_SMS_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    #[arg(
+        long,
+        env = "TIDEMARK_NOTIFICATIONS_SMS_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN"
+    )]
     pub notifications_sms_token: Option<Secret>,
     /// File that holds the bearer token.
     #[arg(
@@ -130,7 +154,10 @@ impl Default for Config {
 }
 
 /// The secret itself, or what its file says.
-pub(crate) fn secret(value: Option<&Secret>, file: Option<&PathBuf>) -> Result<Option<String>, SettingsError> {
+pub(crate) fn secret(
+    value: Option<&Secret>,
+    file: Option<&PathBuf>,
+) -> Result<Option<String>, SettingsError> {
     match file {
         Some(path) => {
             let text = read(path)?;
@@ -142,18 +169,26 @@ pub(crate) fn secret(value: Option<&Secret>, file: Option<&PathBuf>) -> Result<O
 
 /// What is in a file that a setting names.
 pub(crate) fn read(path: &Path) -> Result<String, SettingsError> {
-    fs::read_to_string(path).map_err(|source| SettingsError::File { path: path.to_owned(), source })
+    fs::read_to_string(path).map_err(|source| SettingsError::File {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Whether nobody on the way can read what is sent there: it is encrypted, or stays on this machine.
 pub(crate) fn keeps_secrets(url: &Url) -> bool {
     let is_encrypted = ["smtps", "https"].contains(&url.scheme())
-        || url.query_pairs().any(|(name, value)| name == "tls" && value == "required");
+        || url
+            .query_pairs()
+            .any(|(name, value)| name == "tls" && value == "required");
     is_encrypted || url.host_str().is_some_and(is_here)
 }
 
 fn is_here(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    let address = host
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .parse::<std::net::IpAddr>();
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
@@ -164,12 +199,20 @@ mod tests {
     #[test]
     fn secrets_go_where_they_are_encrypted_or_stay_here() {
         let keeps = |url: &str| keeps_secrets(&url.parse().unwrap());
-        for url in
-            ["smtps://mail.test", "smtp://mail.test?tls=required", "https://sms.test/send", "smtp://127.0.0.1:25"]
-        {
+        for url in [
+            "smtps://mail.test",
+            "smtp://mail.test?tls=required",
+            "https://sms.test/send",
+            "smtp://127.0.0.1:25",
+        ] {
             assert!(keeps(url), "{url}");
         }
-        for url in ["smtp://mail.test", "smtp://mail.test?tls=opportunistic", "http://sms.test", "http://10.0.0.1"] {
+        for url in [
+            "smtp://mail.test",
+            "smtp://mail.test?tls=opportunistic",
+            "http://sms.test",
+            "http://10.0.0.1",
+        ] {
             assert!(!keeps(url), "{url}");
         }
         assert!(keeps("http://[::1]:9/") && keeps("http://localhost:9/"));
@@ -179,9 +222,20 @@ mod tests {
     fn a_secret_in_a_file_is_read_without_the_end_of_its_line() {
         let path = std::env::temp_dir().join(format!("tidemark-secret-{}", uuid::Uuid::new_v4()));
         fs::write(&path, "pass word\n").unwrap();
-        assert_eq!(secret(None, Some(&path)).unwrap().as_deref(), Some("pass word"));
+        assert_eq!(
+            secret(None, Some(&path)).unwrap().as_deref(),
+            Some("pass word")
+        );
         fs::remove_file(&path).unwrap();
-        assert!(matches!(secret(None, Some(&path)), Err(SettingsError::File { .. })));
-        assert_eq!(secret("here".parse().ok().as_ref(), None).unwrap().as_deref(), Some("here"));
+        assert!(matches!(
+            secret(None, Some(&path)),
+            Err(SettingsError::File { .. })
+        ));
+        assert_eq!(
+            secret("here".parse().ok().as_ref(), None)
+                .unwrap()
+                .as_deref(),
+            Some("here")
+        );
     }
 }

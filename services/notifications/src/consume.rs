@@ -73,7 +73,10 @@ impl Consumer for Orders {
             match decode(record) {
                 Decoded::Order(order) => orders.push((order, record)),
                 Decoded::Other => {}
-                Decoded::Malformed(reason) => letters.push(DeadLetter { record: record.clone(), reason }),
+                Decoded::Malformed(reason) => letters.push(DeadLetter {
+                    record: record.clone(),
+                    reason,
+                }),
             }
         }
         let traced = orders.into_iter().map(|(order, record)| {
@@ -81,7 +84,10 @@ impl Consumer for Orders {
             self.notify(order, record).instrument(span)
         });
         let notified: Vec<_> = traced.collect();
-        futures::stream::iter(notified).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+        futures::stream::iter(notified)
+            .buffer_unordered(AT_ONCE)
+            .try_collect::<()>()
+            .await?;
         let dead = letters.len() as u64;
         self.dead_letters.publish(letters).await?;
         self.counters.dead.inc_by(dead);

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use events::ORDERS_DEAD_LETTER;
 use follower::Received;
-use record_log::{Cleanup, Delivery, LogError, NewRecord, PublishError, Publisher, RecordLog, TopicSpec};
+use record_log::{
+    Cleanup, Delivery, LogError, NewRecord, PublishError, Publisher, RecordLog, TopicSpec,
+};
 
 /// The publisher's id, and what `reported_by` says.
 const REPORTER: &str = "notifications";
@@ -49,7 +51,10 @@ pub enum DeadLetterError {
 impl DeadLetters {
     /// Dead letters on this log.
     pub fn new(log: Arc<dyn RecordLog>) -> Self {
-        Self { log, publisher: Arc::default() }
+        Self {
+            log,
+            publisher: Arc::default(),
+        }
     }
 
     /// Publishes the letters.
@@ -65,7 +70,10 @@ impl DeadLetters {
     }
 
     fn publish_blocking(&self, letters: &[DeadLetter]) -> Result<(), DeadLetterError> {
-        let mut kept = self.publisher.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self
+            .publisher
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let mut publisher = match kept.take() {
             Some(publisher) => publisher,
             None => self.open()?,
@@ -81,7 +89,12 @@ impl DeadLetters {
 
     fn open(&self) -> Result<Box<dyn Publisher>, LogError> {
         let name = ORDERS_DEAD_LETTER.to_owned();
-        let spec = TopicSpec { name, partitions: PARTITIONS, cleanup: Cleanup::Delete, retention: RETENTION };
+        let spec = TopicSpec {
+            name,
+            partitions: PARTITIONS,
+            cleanup: Cleanup::Delete,
+            retention: RETENTION,
+        };
         self.log.ensure_topics(&[spec])?;
         self.log.publisher(REPORTER, Delivery::AtLeastOnce)
     }
@@ -90,8 +103,11 @@ impl DeadLetters {
 fn send(publisher: &mut dyn Publisher, letter: &DeadLetter) -> Result<(), PublishError> {
     let record = &letter.record;
     let (partition, offset) = (record.partition.to_string(), record.offset.to_string());
-    let mut headers: Vec<(&str, &[u8])> =
-        record.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
+    let mut headers: Vec<(&str, &[u8])> = record
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_slice()))
+        .collect();
     headers.push(("source_partition", partition.as_bytes()));
     headers.push(("source_offset", offset.as_bytes()));
     headers.push(("reason", letter.reason.as_bytes()));

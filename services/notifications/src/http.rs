@@ -55,7 +55,10 @@ pub fn router(mailbox: Mailbox) -> Router {
         .route("/notifications", get(list))
         .route("/notifications/retry", post(retry_dead))
         .route("/notifications/{id}/retry", post(retry))
-        .route("/openapi.json", get(async || ([(header::CONTENT_TYPE, "application/json")], DESCRIPTION)))
+        .route(
+            "/openapi.json",
+            get(async || ([(header::CONTENT_TYPE, "application/json")], DESCRIPTION)),
+        )
         .with_state(mailbox)
 }
 
@@ -64,18 +67,35 @@ async fn list(
     State(mailbox): State<Mailbox>,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Page<Notification>>> {
-    let page = PageQuery { limit: query.limit, cursor: query.cursor };
+    let page = PageQuery {
+        limit: query.limit,
+        cursor: query.cursor,
+    };
     let after: Option<Position> = page.after()?;
     let one_more = page.limit.items() + 1;
     let found = match caller.whose(query.user_id)? {
-        Some(user_id) => mailbox.store.of_user(user_id, after.as_ref(), one_more).await?,
-        None => mailbox.store.all(after.as_ref(), one_more, mailbox.clock.now()).await?,
+        Some(user_id) => {
+            mailbox
+                .store
+                .of_user(user_id, after.as_ref(), one_more)
+                .await?
+        }
+        None => {
+            mailbox
+                .store
+                .all(after.as_ref(), one_more, mailbox.clock.now())
+                .await?
+        }
     };
     Ok(Json(Page::cut(found, page.limit, Position::after)))
 }
 
 /// Sends one again that was given up, or at once one that waits.
-async fn retry(_: Trusted, State(mailbox): State<Mailbox>, Path(id): Path<Uuid>) -> Result<Json<Notification>> {
+async fn retry(
+    _: Trusted,
+    State(mailbox): State<Mailbox>,
+    Path(id): Path<Uuid>,
+) -> Result<Json<Notification>> {
     let now = mailbox.clock.now();
     let notification = match mailbox.store.reopen(id, now).await? {
         Reopened::To(notification) => *notification,
@@ -96,8 +116,15 @@ async fn retry(_: Trusted, State(mailbox): State<Mailbox>, Path(id): Path<Uuid>)
 async fn retry_dead(_: Trusted, State(mailbox): State<Mailbox>) -> Result<Json<Retried>> {
     let now = mailbox.clock.now();
     let mut retried = 0;
-    for errand in mailbox.store.errands(Shelf::Dead, now, RETRIED_AT_ONCE).await? {
-        let is_open = matches!(mailbox.store.reopen(errand.event_id, now).await?, Reopened::To(_));
+    for errand in mailbox
+        .store
+        .errands(Shelf::Dead, now, RETRIED_AT_ONCE)
+        .await?
+    {
+        let is_open = matches!(
+            mailbox.store.reopen(errand.event_id, now).await?,
+            Reopened::To(_)
+        );
         if is_open && mailbox.store.make_due(errand.event_id, now).await? {
             retried += 1;
         }

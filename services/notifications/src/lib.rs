@@ -118,7 +118,12 @@ impl Service {
     ///
     /// # Errors
     /// [`SettingsError`].
-    pub fn new(config: &Config, parts: Parts, metrics: &Metrics, shutdown: Shutdown) -> Result<Self, SettingsError> {
+    pub fn new(
+        config: &Config,
+        parts: Parts,
+        metrics: &Metrics,
+        shutdown: Shutdown,
+    ) -> Result<Self, SettingsError> {
         let lag = Lag::default();
         let behind = lag.clone();
         let gauge = PullingGauge::new(
@@ -148,13 +153,21 @@ impl Service {
 
     /// Its routes, over a table that exists.
     pub fn router(&self) -> Router {
-        let (store, clock, kept) = (self.store.clone(), self.clock.clone(), Arc::clone(&self.kept));
-        self.auth.protect(http::router(Mailbox { store, clock, kept }))
+        let (store, clock, kept) = (
+            self.store.clone(),
+            self.clock.clone(),
+            Arc::clone(&self.kept),
+        );
+        self.auth
+            .protect(http::router(Mailbox { store, clock, kept }))
     }
 
     /// Creates the table if it is missing; tries until it succeeds or a shutdown is requested.
     pub async fn prepare(&self) {
-        retry(&self.shutdown, "notifications: table", || self.store.ensure_tables()).await;
+        retry(&self.shutdown, "notifications: table", || {
+            self.store.ensure_tables()
+        })
+        .await;
     }
 
     /// Consumes the orders until a shutdown is requested.
@@ -166,23 +179,40 @@ impl Service {
         let orders = Orders {
             store: self.store.clone(),
             dead_letters: DeadLetters::new(Arc::clone(&log)),
-            channel: self.delivery.as_ref().map_or(Channel::Simulated, Delivery::channel),
+            channel: self
+                .delivery
+                .as_ref()
+                .map_or(Channel::Simulated, Delivery::channel),
             kept: Arc::clone(&self.kept),
             clock: self.clock.clone(),
             counters: self.counters.clone(),
         };
-        let follower = Follower { log, topic: ORDERS, group: GROUP, batch: BATCH, lag };
-        follower.start(orders, self.shutdown.clone()).await.expect("following does not panic");
+        let follower = Follower {
+            log,
+            topic: ORDERS,
+            group: GROUP,
+            batch: BATCH,
+            lag,
+        };
+        follower
+            .start(orders, self.shutdown.clone())
+            .await
+            .expect("following does not panic");
     }
 
     /// Sends what is due until a shutdown is requested; where there is nobody to carry it, it only waits.
     pub async fn send(&self) {
-        let Some(sender) = self.sender() else { return self.shutdown.requested().await };
+        let Some(sender) = self.sender() else {
+            return self.shutdown.requested().await;
+        };
         while !self.shutdown.is_requested() {
-            let done = sender.send_due(&self.shutdown).await.unwrap_or_else(|error| {
-                tracing::warn!(%error, "it cannot be known what is due");
-                0
-            });
+            let done = sender
+                .send_due(&self.shutdown)
+                .await
+                .unwrap_or_else(|error| {
+                    tracing::warn!(%error, "it cannot be known what is due");
+                    0
+                });
             if done == ERRANDS {
                 continue;
             }
@@ -207,7 +237,11 @@ impl Service {
     }
 
     fn sender(&self) -> Option<Sender> {
-        let Delivery { users, couriers, most_attempts } = self.delivery.clone()?;
+        let Delivery {
+            users,
+            couriers,
+            most_attempts,
+        } = self.delivery.clone()?;
         Some(Sender {
             name: Uuid::new_v4(),
             store: self.store.clone(),
@@ -234,22 +268,38 @@ impl Delivery {
         if couriers.is_empty() {
             return Ok(None);
         }
-        let (users, most_attempts) = (Users::new(&config.users_url, auth.clone())?, config.notifications_attempts);
-        Ok(Some(Self { users, couriers, most_attempts }))
+        let (users, most_attempts) = (
+            Users::new(&config.users_url, auth.clone())?,
+            config.notifications_attempts,
+        );
+        Ok(Some(Self {
+            users,
+            couriers,
+            most_attempts,
+        }))
     }
 
     fn channel(&self) -> Channel {
-        self.couriers.first().map_or(Channel::Simulated, |courier| courier.channel())
+        self.couriers
+            .first()
+            .map_or(Channel::Simulated, |courier| courier.channel())
     }
 }
 
 fn counters(metrics: &Metrics) -> Counters {
-    let counter = |name, help| metrics.register(IntCounter::new(name, help).expect("a constant name"));
+    let counter =
+        |name, help| metrics.register(IntCounter::new(name, help).expect("a constant name"));
     Counters {
         sent: counter("notifications_sent_total", "Notifications sent."),
-        failed: counter("notifications_failed_attempts_total", "Attempts that are to be made again."),
+        failed: counter(
+            "notifications_failed_attempts_total",
+            "Attempts that are to be made again.",
+        ),
         skipped: counter("notifications_skipped_total", "Notifications for nobody."),
-        dead: counter("notifications_dead_letters_total", "Orders that went to the dead letters."),
+        dead: counter(
+            "notifications_dead_letters_total",
+            "Orders that went to the dead letters.",
+        ),
     }
 }
 
@@ -257,7 +307,12 @@ fn counters(metrics: &Metrics) -> Counters {
 ///
 /// # Errors
 /// [`RunError`].
-pub async fn run(config: Config, parts: Parts, listener: TcpListener, shutdown: Shutdown) -> Result<(), RunError> {
+pub async fn run(
+    config: Config,
+    parts: Parts,
+    listener: TcpListener,
+    shutdown: Shutdown,
+) -> Result<(), RunError> {
     let (health, metrics) = (Health::new(), Metrics::new("notifications"));
     let client = parts.dynamodb.clone();
     health.register("dynamodb", move || {
@@ -271,6 +326,13 @@ pub async fn run(config: Config, parts: Parts, listener: TcpListener, shutdown: 
         drop(hold);
         tokio::join!(service.consume(), service.send());
     };
-    let serving = chassis::serve("notifications", listener, service.router(), health, metrics, shutdown);
+    let serving = chassis::serve(
+        "notifications",
+        listener,
+        service.router(),
+        health,
+        metrics,
+        shutdown,
+    );
     Ok(tokio::join!(work, serving).1?)
 }

@@ -124,7 +124,11 @@ impl Notification {
             user_id: order.user_id,
             order_id: order.order_id,
             channel,
-            status: if is_told { Status::Sent } else { Status::Pending },
+            status: if is_told {
+                Status::Sent
+            } else {
+                Status::Pending
+            },
             subject: message.subject,
             body: message.text,
             created_at: order.created_at,
@@ -167,7 +171,13 @@ impl Channel {
 
 impl Outcome {
     /// What comes of an attempt that was the `attempts`th of at most `most`. `random` is any number.
-    pub fn of(attempt: Result<Channel, Refusal>, attempts: u32, most: u32, now: Timestamp, random: u64) -> Self {
+    pub fn of(
+        attempt: Result<Channel, Refusal>,
+        attempts: u32,
+        most: u32,
+        now: Timestamp,
+        random: u64,
+    ) -> Self {
         match attempt {
             Ok(channel) => Self::Sent(channel),
             Err(Refusal::NoRecipient(reason)) => Self::Skipped(reason),
@@ -175,7 +185,10 @@ impl Outcome {
             Err(Refusal::NotNow(error)) if attempts >= most => {
                 Self::Dead(cut(format!("given up after {attempts} attempts: {error}")))
             }
-            Err(Refusal::NotNow(error)) => Self::Again { at: again_at(attempts, now, random), error: cut(error) },
+            Err(Refusal::NotNow(error)) => Self::Again {
+                at: again_at(attempts, now, random),
+                error: cut(error),
+            },
         }
     }
 
@@ -222,7 +235,9 @@ mod tests {
     }
 
     fn waits_ms(random: u64) -> Vec<u64> {
-        (1..MOST).map(|attempts| again_at(attempts, now(), random).as_ms() - now().as_ms()).collect()
+        (1..MOST)
+            .map(|attempts| again_at(attempts, now(), random).as_ms() - now().as_ms())
+            .collect()
     }
 
     #[test]
@@ -231,7 +246,12 @@ mod tests {
         assert_eq!(least[..4], [2_500, 5_000, 10_000, 20_000]);
         assert_eq!(least.last(), Some(&1_800_000));
         let most = waits_ms(u64::MAX - 1);
-        assert!(least.iter().zip(&most).all(|(least, most)| least <= most && *most < 2 * least));
+        assert!(
+            least
+                .iter()
+                .zip(&most)
+                .all(|(least, most)| least <= most && *most < 2 * least)
+        );
     }
 
     #[test]
@@ -244,18 +264,29 @@ mod tests {
     fn what_may_work_later_is_tried_again_until_it_was_tried_too_often() {
         let busy = || Refusal::NotNow("busy".to_owned());
         assert!(matches!(after(MOST - 1, busy()), Outcome::Again { error, .. } if error == "busy"));
-        assert_eq!(after(MOST, busy()), Outcome::Dead("given up after 12 attempts: busy".to_owned()));
+        assert_eq!(
+            after(MOST, busy()),
+            Outcome::Dead("given up after 12 attempts: busy".to_owned())
+        );
     }
 
     #[test]
     fn what_is_refused_for_good_is_given_up_at_once() {
-        assert_eq!(after(1, Refusal::Never("no such box".to_owned())), Outcome::Dead("no such box".to_owned()));
-        assert_eq!(after(1, Refusal::NoRecipient("gone")), Outcome::Skipped("gone"));
+        assert_eq!(
+            after(1, Refusal::Never("no such box".to_owned())),
+            Outcome::Dead("no such box".to_owned())
+        );
+        assert_eq!(
+            after(1, Refusal::NoRecipient("gone")),
+            Outcome::Skipped("gone")
+        );
     }
 
     #[test]
     fn of_a_long_error_the_beginning_is_kept() {
-        let Outcome::Dead(reason) = after(1, Refusal::Never("ä".repeat(1_000))) else { panic!("it goes on") };
+        let Outcome::Dead(reason) = after(1, Refusal::Never("ä".repeat(1_000))) else {
+            panic!("it goes on")
+        };
         assert_eq!(reason.chars().count(), MAX_ERROR_CHARS);
     }
 }

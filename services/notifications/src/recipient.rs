@@ -50,14 +50,21 @@ impl Users {
     /// # Errors
     /// When the system cannot offer what HTTP needs.
     pub fn new(base_url: &str, auth: Auth) -> Result<Self, reqwest::Error> {
-        Ok(Self { peer: Peer::new(base_url, auth, CALL_LIMIT)?, known: Arc::default() })
+        Ok(Self {
+            peer: Peer::new(base_url, auth, CALL_LIMIT)?,
+            known: Arc::default(),
+        })
     }
 
     /// Where the user is reached; none when there is no such user any more.
     ///
     /// # Errors
     /// [`UsersError`].
-    pub async fn find(&self, user_id: u64, now: Timestamp) -> Result<Option<Recipient>, UsersError> {
+    pub async fn find(
+        &self,
+        user_id: u64,
+        now: Timestamp,
+    ) -> Result<Option<Recipient>, UsersError> {
         if let Some(recipient) = self.remembered(user_id, now) {
             return Ok(Some(recipient));
         }

@@ -77,11 +77,19 @@ impl Sender {
     /// # Errors
     /// [`StoreError`] when it cannot be known what is due.
     pub async fn send_due(&self, shutdown: &Shutdown) -> Result<usize, StoreError> {
-        let due = self.store.errands(Shelf::Due, self.clock.now(), BATCH).await?;
+        let due = self
+            .store
+            .errands(Shelf::Due, self.clock.now(), BATCH)
+            .await?;
         let until = shutdown.clone();
         let begun = futures::stream::iter(due).take_until(async move { until.requested().await });
-        let done = begun.map(|errand| self.run(errand)).buffer_unordered(AT_ONCE);
-        Ok(done.filter(|is_done| std::future::ready(*is_done)).count().await)
+        let done = begun
+            .map(|errand| self.run(errand))
+            .buffer_unordered(AT_ONCE);
+        Ok(done
+            .filter(|is_done| std::future::ready(*is_done))
+            .count()
+            .await)
     }
 
     /// Runs an errand; says whether the table could be asked and told all.
@@ -98,7 +106,11 @@ impl Sender {
     async fn try_run(&self, errand: &Errand) -> Result<(), StoreError> {
         let now = self.clock.now();
         let lease_end = Timestamp::from_ms(now.as_ms() + LEASE_MS).unwrap_or(now);
-        match self.store.claim(errand.event_id, self.name, now, lease_end).await? {
+        match self
+            .store
+            .claim(errand.event_id, self.name, now, lease_end)
+            .await?
+        {
             Claim::Granted(notification) => {
                 let outcome = self.outcome(errand, &notification).await;
                 self.settle(errand, &notification, outcome).await
@@ -114,42 +126,83 @@ impl Sender {
     async fn outcome(&self, errand: &Errand, claimed: &Notification) -> Outcome {
         let attempt = if claimed.attempts > self.most_attempts {
             // It was given up before, but its dead letter could not be published, or that could not be noted.
-            Err(Refusal::Never(claimed.last_error.clone().unwrap_or_else(|| "tried too often".to_owned())))
+            Err(Refusal::Never(
+                claimed
+                    .last_error
+                    .clone()
+                    .unwrap_or_else(|| "tried too often".to_owned()),
+            ))
         } else {
             self.attempt(errand, claimed).await
         };
         let random = Uuid::new_v4().as_u64_pair().1;
-        let outcome = Outcome::of(attempt, claimed.attempts, self.most_attempts, self.clock.now(), random);
-        let Outcome::Dead(reason) = &outcome else { return outcome };
-        let letter = DeadLetter { record: errand.record.clone(), reason: reason.clone() };
+        let outcome = Outcome::of(
+            attempt,
+            claimed.attempts,
+            self.most_attempts,
+            self.clock.now(),
+            random,
+        );
+        let Outcome::Dead(reason) = &outcome else {
+            return outcome;
+        };
+        let letter = DeadLetter {
+            record: errand.record.clone(),
+            reason: reason.clone(),
+        };
         match self.dead_letters.publish(vec![letter]).await {
             Ok(()) => outcome,
             Err(error) => {
                 tracing::warn!(%error, event_id = %errand.event_id, "a dead letter waits for its topic");
                 let at = notification::again_at(claimed.attempts, self.clock.now(), random);
-                Outcome::Again { at, error: reason.clone() }
+                Outcome::Again {
+                    at,
+                    error: reason.clone(),
+                }
             }
         }
     }
 
     async fn attempt(&self, errand: &Errand, claimed: &Notification) -> Result<Channel, Refusal> {
         let carried = timeout(ATTEMPT_LIMIT, self.carry(errand, claimed)).await;
-        carried.unwrap_or_else(|_| Err(Refusal::NotNow(format!("no answer within {} s", ATTEMPT_LIMIT.as_secs()))))
+        carried.unwrap_or_else(|_| {
+            Err(Refusal::NotNow(format!(
+                "no answer within {} s",
+                ATTEMPT_LIMIT.as_secs()
+            )))
+        })
     }
 
     async fn carry(&self, errand: &Errand, claimed: &Notification) -> Result<Channel, Refusal> {
-        let order: OrderCreated = serde_json::from_slice(errand.record.value.as_deref().unwrap_or_default())
-            .map_err(|error| Refusal::Never(format!("its order cannot be read: {error}")))?;
+        let order: OrderCreated =
+            serde_json::from_slice(errand.record.value.as_deref().unwrap_or_default())
+                .map_err(|error| Refusal::Never(format!("its order cannot be read: {error}")))?;
         let found = self.users.find(claimed.user_id, self.clock.now()).await;
         let recipient = found.map_err(|error| Refusal::NotNow(error.to_string()))?;
         let recipient = recipient.ok_or(Refusal::NoRecipient("there is no such user any more"))?;
-        let way = self.couriers.iter().find_map(|courier| Some((courier, courier.address(&recipient)?)));
-        let (courier, to) = way.ok_or(Refusal::NoRecipient("the user has no address that a message could go to"))?;
-        courier.carry(Letter { id: errand.event_id, to, message: &template::order_created(&order) }).await?;
+        let way = self
+            .couriers
+            .iter()
+            .find_map(|courier| Some((courier, courier.address(&recipient)?)));
+        let (courier, to) = way.ok_or(Refusal::NoRecipient(
+            "the user has no address that a message could go to",
+        ))?;
+        courier
+            .carry(Letter {
+                id: errand.event_id,
+                to,
+                message: &template::order_created(&order),
+            })
+            .await?;
         Ok(courier.channel())
     }
 
-    async fn settle(&self, errand: &Errand, claimed: &Notification, outcome: Outcome) -> Result<(), StoreError> {
+    async fn settle(
+        &self,
+        errand: &Errand,
+        claimed: &Notification,
+        outcome: Outcome,
+    ) -> Result<(), StoreError> {
         let now = self.clock.now();
         if !self.store.settle(claimed, self.name, &outcome, now).await? {
             tracing::warn!(event_id = %errand.event_id, "a claim was lost: the message may be sent a second time");

@@ -83,7 +83,10 @@ struct Row<'a> {
 impl Position {
     /// After this notification.
     pub fn after(notification: &Notification) -> Self {
-        Self { created_at: notification.created_at, position: position(notification) }
+        Self {
+            created_at: notification.created_at,
+            position: position(notification),
+        }
     }
 }
 
@@ -106,13 +109,19 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn keep(&self, notification: &Notification) -> Result<Kept, StoreError> {
-        let put = self.client.put_item().table_name(NOTIFICATIONS).set_item(Some(self.item(notification)?));
+        let put = self
+            .client
+            .put_item()
+            .table_name(NOTIFICATIONS)
+            .set_item(Some(self.item(notification)?));
         let put = put.condition_expression("attribute_not_exists(id)");
-        let put = put.return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let put = put
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match put.send().await.map_err(aws_sdk_dynamodb::Error::from) {
             Ok(_) => Ok(Kept::Now),
             Err(aws_sdk_dynamodb::Error::ConditionalCheckFailedException(refusal)) => {
-                let known: Notification = serde_dynamo::from_item(refusal.item.unwrap_or_default())?;
+                let known: Notification =
+                    serde_dynamo::from_item(refusal.item.unwrap_or_default())?;
                 Ok(Kept::Before(known.status))
             }
             Err(error) => Err(StoreError::DynamoDb(Box::new(error))),
@@ -131,7 +140,8 @@ impl Store {
     ) -> Result<Vec<Notification>, StoreError> {
         let query = self.client.query().index_name(tables::BY_USER);
         let query = query.key_condition_expression("user_id = :key AND #position < :before");
-        let query = query.expression_attribute_values(":key", AttributeValue::N(user_id.to_string()));
+        let query =
+            query.expression_attribute_values(":key", AttributeValue::N(user_id.to_string()));
         newest_before(query, after, limit).await
     }
 
@@ -159,11 +169,17 @@ impl Store {
     }
 
     /// Asks the shelves of a day at once, and merges.
-    async fn on_day(&self, day: u64, after: Option<&Position>, limit: usize) -> Result<Vec<Notification>, StoreError> {
+    async fn on_day(
+        &self,
+        day: u64,
+        after: Option<&Position>,
+        limit: usize,
+    ) -> Result<Vec<Notification>, StoreError> {
         let shelves = try_join_all((0..SHARDS).map(|shard| {
             let query = self.client.query().index_name(tables::BY_DAY);
             let query = query.key_condition_expression("shelf = :key AND #position < :before");
-            let query = query.expression_attribute_values(":key", AttributeValue::S(format!("{day}#{shard}")));
+            let query = query
+                .expression_attribute_values(":key", AttributeValue::S(format!("{day}#{shard}")));
             newest_before(query, after, limit)
         }));
         let mut found = shelves.await?.concat();
@@ -172,7 +188,10 @@ impl Store {
         Ok(found)
     }
 
-    fn item(&self, notification: &Notification) -> Result<HashMap<String, AttributeValue>, StoreError> {
+    fn item(
+        &self,
+        notification: &Notification,
+    ) -> Result<HashMap<String, AttributeValue>, StoreError> {
         let day = notification.created_at.as_ms() / DAY_MS;
         Ok(serde_dynamo::to_item(Row {
             notification,
@@ -194,7 +213,11 @@ fn shard(event_id: Uuid) -> u8 {
 
 /// Sorts as the time of the event does, then by its id.
 fn position(notification: &Notification) -> String {
-    format!("{:015}#{}", notification.created_at.as_ms(), notification.id)
+    format!(
+        "{:015}#{}",
+        notification.created_at.as_ms(),
+        notification.id
+    )
 }
 
 async fn newest_before(
@@ -203,8 +226,10 @@ async fn newest_before(
     limit: usize,
 ) -> Result<Vec<Notification>, StoreError> {
     let before = after.map_or(NEWEST, |after| &after.position);
-    let query =
-        query.table_name(NOTIFICATIONS).scan_index_forward(false).limit(i32::try_from(limit).unwrap_or(i32::MAX));
+    let query = query
+        .table_name(NOTIFICATIONS)
+        .scan_index_forward(false)
+        .limit(i32::try_from(limit).unwrap_or(i32::MAX));
     let query = query.expression_attribute_names("#position", "position");
     let query = query.expression_attribute_values(":before", AttributeValue::S(before.to_owned()));
     let found = query.send().await.map_err(failed)?;

@@ -30,21 +30,51 @@ pub struct Message {
 pub fn order_created(order: &OrderCreated) -> Message {
     let total = money(order.total_cents, &order.currency);
     let (order_id, created_at) = (order.order_id.to_string(), order.created_at.to_string());
-    let lines: Vec<String> = order.items.iter().map(|item| line(item, &order.currency)).collect();
-    let rows: Vec<String> = order.items.iter().map(|item| row(item, &order.currency)).collect();
-    let values = [("order_id", order_id.as_str()), ("created_at", &created_at), ("total", &total)];
-    let (subject, text) = split(&fill(ORDER_CREATED, &[&values[..], &[("items", &lines.join("\n"))]].concat()));
+    let lines: Vec<String> = order
+        .items
+        .iter()
+        .map(|item| line(item, &order.currency))
+        .collect();
+    let rows: Vec<String> = order
+        .items
+        .iter()
+        .map(|item| row(item, &order.currency))
+        .collect();
+    let values = [
+        ("order_id", order_id.as_str()),
+        ("created_at", &created_at),
+        ("total", &total),
+    ];
+    let (subject, text) = split(&fill(
+        ORDER_CREATED,
+        &[&values[..], &[("items", &lines.join("\n"))]].concat(),
+    ));
     let escaped_total = escape(&total);
-    let values_html = [("order_id", order_id.as_str()), ("created_at", &created_at), ("total", &escaped_total)];
-    let html = fill(ORDER_CREATED_HTML, &[&values_html[..], &[("items", &rows.join("\n"))]].concat());
-    Message { subject, text, html, short: fill(ORDER_CREATED_SMS, &values).trim_end().to_owned() }
+    let values_html = [
+        ("order_id", order_id.as_str()),
+        ("created_at", &created_at),
+        ("total", &escaped_total),
+    ];
+    let html = fill(
+        ORDER_CREATED_HTML,
+        &[&values_html[..], &[("items", &rows.join("\n"))]].concat(),
+    );
+    Message {
+        subject,
+        text,
+        html,
+        short: fill(ORDER_CREATED_SMS, &values).trim_end().to_owned(),
+    }
 }
 
 /// Fills the places of a template. What is filled in is never searched for places itself.
 fn fill(template: &str, values: &[(&str, &str)]) -> String {
     let mut filled = String::with_capacity(template.len() * 2);
     let mut rest = template;
-    while let Some((before, (name, after))) = rest.split_once("{{").and_then(|(b, a)| Some((b, a.split_once("}}")?))) {
+    while let Some((before, (name, after))) = rest
+        .split_once("{{")
+        .and_then(|(b, a)| Some((b, a.split_once("}}")?)))
+    {
         filled.push_str(before);
         let value = values.iter().find(|(place, _)| *place == name);
         filled.push_str(value.map_or("", |(_, value)| value));
@@ -57,7 +87,10 @@ fn fill(template: &str, values: &[(&str, &str)]) -> String {
 /// The subject, which is one line whatever was filled in, and the body.
 fn split(filled: &str) -> (String, String) {
     let (subject, body) = filled.split_once("\n\n").unwrap_or((filled, ""));
-    (subject.replace(['\r', '\n'], " "), body.trim_end().to_owned())
+    (
+        subject.replace(['\r', '\n'], " "),
+        body.trim_end().to_owned(),
+    )
 }
 
 /// The text as it stands in HTML, between tags or in an attribute.
@@ -84,13 +117,24 @@ fn line(item: &OrderItem, currency: &str) -> String {
 fn row(item: &OrderItem, currency: &str) -> String {
     let (each, sum) = prices(item, currency);
     let (quantity, product) = (item.quantity.to_string(), item.product_id.to_string());
-    fill(ITEM_HTML, &[("quantity", &quantity), ("product", &product), ("each", &escape(&each)), ("sum", &escape(&sum))])
+    fill(
+        ITEM_HTML,
+        &[
+            ("quantity", &quantity),
+            ("product", &product),
+            ("each", &escape(&each)),
+            ("sum", &escape(&sum)),
+        ],
+    )
 }
 
 /// The price of one, and of all of the line.
 fn prices(item: &OrderItem, currency: &str) -> (String, String) {
     let sum_cents = item.unit_price_cents.saturating_mul(item.quantity.into());
-    (money(item.unit_price_cents, currency), money(sum_cents, currency))
+    (
+        money(item.unit_price_cents, currency),
+        money(sum_cents, currency),
+    )
 }
 
 fn money(cents: u64, currency: &str) -> String {
@@ -118,7 +162,11 @@ mod tests {
             user_id: 42,
             total_cents: 3_998,
             currency: currency.to_owned(),
-            items: vec![OrderItem { product_id: Uuid::nil(), quantity: 2, unit_price_cents: 1_999 }],
+            items: vec![OrderItem {
+                product_id: Uuid::nil(),
+                quantity: 2,
+                unit_price_cents: 1_999,
+            }],
             created_at: "2026-11-22T10:00:00.123Z".parse().unwrap(),
         }
     }
@@ -128,11 +176,32 @@ mod tests {
         let message = order_created(&order("USD"));
         assert_eq!(message.subject, "Your order 7 is in");
         let line = "2 × 00000000-0000-0000-0000-000000000000 at 19.99 USD: 39.98 USD";
-        assert!(message.text.contains(line) && message.text.contains("Total: 39.98 USD"), "{}", message.text);
-        assert!(message.html.contains("<td>00000000-0000-0000-0000-000000000000</td>"), "{}", message.html);
-        assert!(message.html.contains("<strong>39.98 USD</strong>"), "{}", message.html);
-        assert_eq!(message.short, "Tidemark: your order 7 is in. Total: 39.98 USD.");
-        assert!(![message.text, message.html, message.short].iter().any(|text| text.contains("{{")));
+        assert!(
+            message.text.contains(line) && message.text.contains("Total: 39.98 USD"),
+            "{}",
+            message.text
+        );
+        assert!(
+            message
+                .html
+                .contains("<td>00000000-0000-0000-0000-000000000000</td>"),
+            "{}",
+            message.html
+        );
+        assert!(
+            message.html.contains("<strong>39.98 USD</strong>"),
+            "{}",
+            message.html
+        );
+        assert_eq!(
+            message.short,
+            "Tidemark: your order 7 is in. Total: 39.98 USD."
+        );
+        assert!(
+            ![message.text, message.html, message.short]
+                .iter()
+                .any(|text| text.contains("{{"))
+        );
     }
 
     #[test]
@@ -145,12 +214,24 @@ mod tests {
 
     #[test]
     fn what_is_filled_in_is_no_template_and_no_second_subject_line() {
-        let filled = fill("To {{name}}\n\nHello {{name}}{{other}}.\n", &[("name", "{{name}}\nBcc: x"), ("other", "")]);
-        assert_eq!(split(&filled), ("To {{name}} Bcc: x".into(), "Hello {{name}}\nBcc: x.".into()));
+        let filled = fill(
+            "To {{name}}\n\nHello {{name}}{{other}}.\n",
+            &[("name", "{{name}}\nBcc: x"), ("other", "")],
+        );
+        assert_eq!(
+            split(&filled),
+            (
+                "To {{name}} Bcc: x".into(),
+                "Hello {{name}}\nBcc: x.".into()
+            )
+        );
     }
 
     #[test]
     fn money_is_written_as_its_currency_has_it() {
-        assert_eq!([money(5, "EUR"), money(1_000, "JPY")], ["0.05 EUR", "1000 JPY"]);
+        assert_eq!(
+            [money(5, "EUR"), money(1_000, "JPY")],
+            ["0.05 EUR", "1000 JPY"]
+        );
     }
 }

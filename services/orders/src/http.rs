@@ -38,7 +38,10 @@ pub fn routes(orders: Orders) -> Router {
         .route("/orders", get(list).post(create))
         .route("/orders/minutes", get(minutes::list))
         .route("/orders/{id}", get(show).patch(change))
-        .route("/openapi.json", get(async || ([(header::CONTENT_TYPE, "application/json")], DESCRIPTION)))
+        .route(
+            "/openapi.json",
+            get(async || ([(header::CONTENT_TYPE, "application/json")], DESCRIPTION)),
+        )
         .with_state(orders)
 }
 
@@ -66,11 +69,17 @@ async fn create(
     caller.require_user(new.user_id)?;
     // On a task of its own: a client that hangs up cannot stop it half-way.
     let placing = async move {
-        let placed = orders.placing.place(&new, idempotency_key, trace.as_ref()).await;
+        let placed = orders
+            .placing
+            .place(&new, idempotency_key, trace.as_ref())
+            .await;
         orders.written.notify_one();
         placed
     };
-    let reply = match tokio::spawn(placing.in_current_span()).await.map_err(Problem::internal)?? {
+    let reply = match tokio::spawn(placing.in_current_span())
+        .await
+        .map_err(Problem::internal)??
+    {
         Placed::Now(reply) => created(reply)?,
         Placed::Before(reply) => ([(REPLAYED, "true")], created(reply)?).into_response(),
     };
@@ -79,8 +88,10 @@ async fn create(
 
 fn created(reply: Reply) -> Result<Response> {
     let order: Order = serde_json::from_str(&reply.0).map_err(Problem::internal)?;
-    let headers =
-        [(header::LOCATION, format!("/orders/{}", order.id)), (header::CONTENT_TYPE, "application/json".into())];
+    let headers = [
+        (header::LOCATION, format!("/orders/{}", order.id)),
+        (header::CONTENT_TYPE, "application/json".into()),
+    ];
     Ok((StatusCode::CREATED, headers, reply.0).into_response())
 }
 
@@ -90,12 +101,22 @@ async fn list(
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Page<Order>>> {
     let user_id = caller.whose(query.user_id)?;
-    let before = query.cursor.map_or(Ok(i64::MAX), |cursor| cursor.decode())?;
-    let found = orders.placing.store.list(user_id, before, query.limit).await?;
+    let before = query
+        .cursor
+        .map_or(Ok(i64::MAX), |cursor| cursor.decode())?;
+    let found = orders
+        .placing
+        .store
+        .list(user_id, before, query.limit)
+        .await?;
     Ok(Json(Page::cut(found, query.limit, |order| order.id)))
 }
 
-async fn show(caller: Caller, State(orders): State<Orders>, Path(id): Path<i64>) -> Result<Json<Order>> {
+async fn show(
+    caller: Caller,
+    State(orders): State<Orders>,
+    Path(id): Path<i64>,
+) -> Result<Json<Order>> {
     orders.get(id, caller).await.map(Json)
 }
 
@@ -106,13 +127,22 @@ async fn change(
     Json(change): Json<StatusChange>,
 ) -> Result<Json<Order>> {
     orders.check_change(id, caller, change.status).await?;
-    match orders.placing.store.set_status(id, change.status, Timestamp::now()).await? {
+    match orders
+        .placing
+        .store
+        .set_status(id, change.status, Timestamp::now())
+        .await?
+    {
         Changed::To(order) => {
             orders.placing.stock.release_soon();
             Ok(Json(order))
         }
         Changed::NotFrom(current) => {
-            let detail = format!("an order that is {} cannot become {}", current.name(), change.status.name());
+            let detail = format!(
+                "an order that is {} cannot become {}",
+                current.name(),
+                change.status.name()
+            );
             Err(Problem::conflict(detail).field("status"))
         }
         Changed::NoOrder => Err(no_such_order()),
@@ -123,7 +153,9 @@ impl Orders {
     /// An order that the caller may see; to others it looks as if it were not there.
     async fn get(&self, id: i64, caller: Caller) -> Result<Order> {
         let order = self.placing.store.get(id).await?;
-        order.filter(|order| caller.may_act_for(order.user_id)).ok_or_else(no_such_order)
+        order
+            .filter(|order| caller.may_act_for(order.user_id))
+            .ok_or_else(no_such_order)
     }
 
     /// That the caller may move the order on: the shop says how far it has come, its user may only cancel it.

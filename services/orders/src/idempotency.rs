@@ -21,7 +21,9 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for IdempotencyKey {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Problem> {
-        let Some(value) = parts.headers.get(HEADER) else { return Ok(None) };
+        let Some(value) = parts.headers.get(HEADER) else {
+            return Ok(None);
+        };
         let bytes = value.as_bytes();
         let fits = (1..=MAX_BYTES).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic);
         if !fits {

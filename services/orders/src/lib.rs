@@ -95,15 +95,32 @@ impl Service {
     /// # Errors
     /// When the HTTP client cannot be made.
     pub fn new(config: &Config, database: &Database, auth: &Auth) -> Result<Self, reqwest::Error> {
-        let (products, written) = (Products::new(&config.products_url, auth.clone())?, Arc::new(Notify::new()));
-        let placing = Placing { store: Store::new(database.clone()), products, stock: Stock::default() };
-        let orders = http::Orders { placing: placing.clone(), written: Arc::clone(&written) };
-        Ok(Self { router: auth.protect(http::routes(orders)), placing, written })
+        let (products, written) = (
+            Products::new(&config.products_url, auth.clone())?,
+            Arc::new(Notify::new()),
+        );
+        let placing = Placing {
+            store: Store::new(database.clone()),
+            products,
+            stock: Stock::default(),
+        };
+        let orders = http::Orders {
+            placing: placing.clone(),
+            written: Arc::clone(&written),
+        };
+        Ok(Self {
+            router: auth.protect(http::routes(orders)),
+            placing,
+            written,
+        })
     }
 
     /// Gives back stock that no order stands for, until a shutdown is requested.
     pub async fn return_stock(&self, shutdown: &Shutdown) {
-        self.placing.stock.run(&self.placing.store, &self.placing.products, shutdown).await;
+        self.placing
+            .stock
+            .run(&self.placing.store, &self.placing.products, shutdown)
+            .await;
     }
 
     /// What the relay works with; it is woken by every order of this service.
@@ -124,7 +141,12 @@ impl Service {
 ///
 /// # Errors
 /// [`RunError`].
-pub async fn run(config: Config, parts: Parts, listener: TcpListener, shutdown: Shutdown) -> Result<(), RunError> {
+pub async fn run(
+    config: Config,
+    parts: Parts,
+    listener: TcpListener,
+    shutdown: Shutdown,
+) -> Result<(), RunError> {
     let (health, metrics) = (Health::new(), Metrics::new("orders"));
     let database = parts.database.clone();
     health.register("sql", move || {
@@ -137,7 +159,8 @@ pub async fn run(config: Config, parts: Parts, listener: TcpListener, shutdown: 
     let hold = health.hold("tables");
     let background = shutdown.child();
     let work = async {
-        let ready = chassis::retry(&background, "orders' tables", || migrate(&parts.database)).await;
+        let ready =
+            chassis::retry(&background, "orders' tables", || migrate(&parts.database)).await;
         drop(hold);
         if ready.is_none() {
             return Ok(None);
@@ -147,7 +170,15 @@ pub async fn run(config: Config, parts: Parts, listener: TcpListener, shutdown: 
         thread.map(Some)
     };
     let serve = async {
-        let served = chassis::serve("orders", listener, service.router.clone(), health, metrics, shutdown).await;
+        let served = chassis::serve(
+            "orders",
+            listener,
+            service.router.clone(),
+            health,
+            metrics,
+            shutdown,
+        )
+        .await;
         background.request();
         served
     };

@@ -19,12 +19,23 @@ pub struct RelayMetrics {
 impl RelayMetrics {
     /// Registers them.
     pub fn new(metrics: &Metrics) -> Self {
-        let counter = |name, help| metrics.register(IntCounter::new(name, help).expect("constant names"));
-        let leads = IntGauge::new("relay_leads", "Whether this process relays the outbox.").expect("constant names");
+        let counter =
+            |name, help| metrics.register(IntCounter::new(name, help).expect("constant names"));
+        let leads = IntGauge::new("relay_leads", "Whether this process relays the outbox.")
+            .expect("constant names");
         Self {
-            published: counter("relay_events_published_total", "Events of the outbox published to the record log."),
-            batches: counter("relay_batches_published_total", "Batches of events published to the record log."),
-            failures: counter("relay_failures_total", "Steps of the relay that failed and were tried again."),
+            published: counter(
+                "relay_events_published_total",
+                "Events of the outbox published to the record log.",
+            ),
+            batches: counter(
+                "relay_batches_published_total",
+                "Batches of events published to the record log.",
+            ),
+            failures: counter(
+                "relay_failures_total",
+                "Steps of the relay that failed and were tried again.",
+            ),
             leads: metrics.register(leads),
         }
     }

@@ -48,7 +48,11 @@ pub async fn list(
     State(orders): State<Orders>,
     Query(range): Query<RangeQuery>,
 ) -> Result<Json<Page<Minute>>> {
-    let items = orders.placing.store.by_minute(Minutes::touched_by(&range)?).await?;
+    let items = orders
+        .placing
+        .store
+        .by_minute(Minutes::touched_by(&range)?)
+        .await?;
     Ok(Json(Page { items, next: None }))
 }
 
@@ -71,7 +75,10 @@ mod tests {
     use super::{Minutes, RangeQuery};
 
     fn minutes(from: &str, to: &str) -> Option<u64> {
-        let range = RangeQuery { from: from.parse().unwrap(), to: to.parse().unwrap() };
+        let range = RangeQuery {
+            from: from.parse().unwrap(),
+            to: to.parse().unwrap(),
+        };
         let minutes = Minutes::touched_by(&range).ok()?;
         assert_eq!((minutes.from_ms % 60_000, minutes.to_ms % 60_000), (0, 0));
         Some((minutes.to_ms - minutes.from_ms) / 60_000)
@@ -79,16 +86,37 @@ mod tests {
 
     #[test]
     fn a_range_stands_for_every_minute_it_touches() {
-        assert_eq!(minutes("2026-11-22T10:00:00.000Z", "2026-11-22T10:02:00.000Z"), Some(2));
-        assert_eq!(minutes("2026-11-22T10:00:59.999Z", "2026-11-22T10:01:00.001Z"), Some(2));
-        assert_eq!(minutes("2026-11-22T10:00:30.000Z", "2026-11-22T10:00:30.001Z"), Some(1));
+        assert_eq!(
+            minutes("2026-11-22T10:00:00.000Z", "2026-11-22T10:02:00.000Z"),
+            Some(2)
+        );
+        assert_eq!(
+            minutes("2026-11-22T10:00:59.999Z", "2026-11-22T10:01:00.001Z"),
+            Some(2)
+        );
+        assert_eq!(
+            minutes("2026-11-22T10:00:30.000Z", "2026-11-22T10:00:30.001Z"),
+            Some(1)
+        );
     }
 
     #[test]
     fn a_range_that_is_empty_or_longer_than_a_day_is_none() {
-        assert_eq!(minutes("2026-11-22T10:00:30.000Z", "2026-11-22T10:00:30.000Z"), None);
-        assert_eq!(minutes("2026-11-22T10:01:00.000Z", "2026-11-22T10:00:00.000Z"), None);
-        assert_eq!(minutes("2026-11-22T10:00:00.000Z", "2026-11-23T10:00:00.000Z"), Some(1_440));
-        assert_eq!(minutes("2026-11-22T10:00:00.000Z", "2026-11-23T10:00:00.001Z"), None);
+        assert_eq!(
+            minutes("2026-11-22T10:00:30.000Z", "2026-11-22T10:00:30.000Z"),
+            None
+        );
+        assert_eq!(
+            minutes("2026-11-22T10:01:00.000Z", "2026-11-22T10:00:00.000Z"),
+            None
+        );
+        assert_eq!(
+            minutes("2026-11-22T10:00:00.000Z", "2026-11-23T10:00:00.000Z"),
+            Some(1_440)
+        );
+        assert_eq!(
+            minutes("2026-11-22T10:00:00.000Z", "2026-11-23T10:00:00.001Z"),
+            None
+        );
     }
 }

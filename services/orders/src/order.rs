@@ -123,7 +123,10 @@ impl TryFrom<Vec<Line>> for Lines {
     type Error = Invalid;
 
     fn try_from(lines: Vec<Line>) -> Result<Self, Invalid> {
-        (1..=MAX_LINES).contains(&lines.len()).then_some(Self(lines)).ok_or(Invalid::Lines)
+        (1..=MAX_LINES)
+            .contains(&lines.len())
+            .then_some(Self(lines))
+            .ok_or(Invalid::Lines)
     }
 }
 
@@ -144,7 +147,11 @@ impl TryFrom<i64> for Quantity {
 
     fn try_from(number: i64) -> Result<Self, Invalid> {
         let fits = (1..=MAX_QUANTITY).contains(&number);
-        u32::try_from(number).ok().filter(|_| fits).map(Self).ok_or(Invalid::Quantity)
+        u32::try_from(number)
+            .ok()
+            .filter(|_| fits)
+            .map(Self)
+            .ok_or(Invalid::Quantity)
     }
 }
 
@@ -159,17 +166,33 @@ impl NewOrder {
     pub fn priced(&self, prices: &HashMap<Uuid, Price>) -> Result<Priced, Unpriced> {
         let (mut items, mut total_cents, mut currency) = (Vec::new(), 0_u64, None);
         for (index, line) in self.items.as_slice().iter().enumerate() {
-            let price = prices.get(&line.product_id).ok_or(Unpriced::NoPrice { line: index })?;
+            let price = prices
+                .get(&line.product_id)
+                .ok_or(Unpriced::NoPrice { line: index })?;
             if currency.get_or_insert(&price.currency) != &&price.currency {
                 return Err(Unpriced::MixedCurrencies { line: index });
             }
             let quantity = line.quantity.0;
-            let cost = price.cents.checked_mul(quantity.into()).ok_or(Unpriced::TooMuch)?;
-            total_cents = total_cents.checked_add(cost).filter(|sum| is_countable(*sum)).ok_or(Unpriced::TooMuch)?;
-            items.push(Item { product_id: line.product_id, quantity, unit_price_cents: price.cents });
+            let cost = price
+                .cents
+                .checked_mul(quantity.into())
+                .ok_or(Unpriced::TooMuch)?;
+            total_cents = total_cents
+                .checked_add(cost)
+                .filter(|sum| is_countable(*sum))
+                .ok_or(Unpriced::TooMuch)?;
+            items.push(Item {
+                product_id: line.product_id,
+                quantity,
+                unit_price_cents: price.cents,
+            });
         }
         let currency = currency.expect("an order has at least one line").clone();
-        Ok(Priced { items, total_cents, currency })
+        Ok(Priced {
+            items,
+            total_cents,
+            currency,
+        })
     }
 }
 
@@ -182,7 +205,10 @@ impl Status {
     /// Whether an order may go from this status to the other.
     pub fn may_become(self, next: Self) -> bool {
         use Status::{Cancelled, Delivered, Paid, Pending, Shipped};
-        matches!((self, next), (Pending, Paid | Cancelled) | (Paid, Shipped | Cancelled) | (Shipped, Delivered))
+        matches!(
+            (self, next),
+            (Pending, Paid | Cancelled) | (Paid, Shipped | Cancelled) | (Shipped, Delivered)
+        )
     }
 
     /// Its name, as on the wire and in SQL.
@@ -198,9 +224,15 @@ impl Status {
 
     /// The status of this name.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Pending, Self::Paid, Self::Shipped, Self::Delivered, Self::Cancelled]
-            .into_iter()
-            .find(|status| status.name() == name)
+        [
+            Self::Pending,
+            Self::Paid,
+            Self::Shipped,
+            Self::Delivered,
+            Self::Cancelled,
+        ]
+        .into_iter()
+        .find(|status| status.name() == name)
     }
 }
 
@@ -215,13 +247,22 @@ mod tests {
     use super::{NewOrder, Price, Status, Unpriced};
 
     fn order(quantities: &[u32]) -> NewOrder {
-        let line = |(id, quantity)| json!({"product_id": Uuid::from_u128(id), "quantity": quantity});
+        let line =
+            |(id, quantity)| json!({"product_id": Uuid::from_u128(id), "quantity": quantity});
         let items: Vec<_> = (0_u128..).zip(quantities).map(line).collect();
         serde_json::from_value(json!({"user_id": 1, "items": items})).unwrap()
     }
 
     fn prices(cents: &[u64]) -> HashMap<Uuid, Price> {
-        let price = |(id, cents): (u128, &u64)| (Uuid::from_u128(id), Price { cents: *cents, currency: "USD".into() });
+        let price = |(id, cents): (u128, &u64)| {
+            (
+                Uuid::from_u128(id),
+                Price {
+                    cents: *cents,
+                    currency: "USD".into(),
+                },
+            )
+        };
         (0..).zip(cents).map(price).collect()
     }
 
@@ -241,17 +282,41 @@ mod tests {
     fn one_order_has_one_currency() {
         let mut prices = prices(&[5, 5]);
         prices.get_mut(&Uuid::from_u128(1)).unwrap().currency = "EUR".into();
-        assert_eq!(order(&[1, 1]).priced(&prices), Err(Unpriced::MixedCurrencies { line: 1 }));
-        assert_eq!(order(&[1, 1, 1]).priced(&self::prices(&[5, 5])), Err(Unpriced::NoPrice { line: 2 }));
+        assert_eq!(
+            order(&[1, 1]).priced(&prices),
+            Err(Unpriced::MixedCurrencies { line: 1 })
+        );
+        assert_eq!(
+            order(&[1, 1, 1]).priced(&self::prices(&[5, 5])),
+            Err(Unpriced::NoPrice { line: 2 })
+        );
     }
 
     #[test]
     fn a_status_goes_forward_or_is_cancelled_before_shipping() {
-        let all = [Status::Pending, Status::Paid, Status::Shipped, Status::Delivered, Status::Cancelled];
-        let allowed: Vec<_> = all.iter().flat_map(|from| all.iter().map(move |to| (*from, *to))).collect();
-        let allowed = allowed.iter().filter(|(from, to)| from.may_become(*to)).count();
+        let all = [
+            Status::Pending,
+            Status::Paid,
+            Status::Shipped,
+            Status::Delivered,
+            Status::Cancelled,
+        ];
+        let allowed: Vec<_> = all
+            .iter()
+            .flat_map(|from| all.iter().map(move |to| (*from, *to)))
+            .collect();
+        let allowed = allowed
+            .iter()
+            .filter(|(from, to)| from.may_become(*to))
+            .count();
         assert_eq!(allowed, 5);
-        assert!(all.iter().all(|status| Status::from_name(status.name()) == Some(*status)));
-        assert!(!Status::Delivered.may_become(Status::Cancelled) && !Status::Cancelled.may_become(Status::Paid));
+        assert!(
+            all.iter()
+                .all(|status| Status::from_name(status.name()) == Some(*status))
+        );
+        assert!(
+            !Status::Delivered.may_become(Status::Cancelled)
+                && !Status::Cancelled.may_become(Status::Paid)
+        );
     }
 }

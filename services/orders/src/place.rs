@@ -65,8 +65,11 @@ impl Placing {
     }
 
     async fn price(&self, claim: &Claim, new: &NewOrder) -> std::result::Result<Priced, Failure> {
-        let prices: HashMap<Uuid, Price> =
-            self.products.reserve(claim.reservation_key, new.items.as_slice()).await.map_err(Failure::Reserve)?;
+        let prices: HashMap<Uuid, Price> = self
+            .products
+            .reserve(claim.reservation_key, new.items.as_slice())
+            .await
+            .map_err(Failure::Reserve)?;
         new.priced(&prices).map_err(Failure::Unpriced)
     }
 
@@ -85,12 +88,19 @@ impl Placing {
         failure.into()
     }
 
-    async fn finish(&self, claim: Claim, priced: Priced, trace: Option<&TraceParent>) -> Result<Placed> {
+    async fn finish(
+        &self,
+        claim: Claim,
+        priced: Priced,
+        trace: Option<&TraceParent>,
+    ) -> Result<Placed> {
         let traceparent = trace.map(|trace| trace.as_str().to_owned());
         match self.store.place(&claim, priced, traceparent).await {
             Ok(PlaceOutcome::Placed(reply)) => Ok(Placed::Now(reply)),
             Ok(PlaceOutcome::Replied(reply)) => Ok(Placed::Before(reply)),
-            Ok(PlaceOutcome::ClaimGone) => Err(Problem::unavailable("the order took too long; nothing was ordered")),
+            Ok(PlaceOutcome::ClaimGone) => Err(Problem::unavailable(
+                "the order took too long; nothing was ordered",
+            )),
             Err(StoreError::NoUser) => Err(self.give_up(&claim, Failure::NoUser).await),
             // It may have happened. If it did not, the claim is left to its age.
             Err(error) => Err(error.into()),
@@ -101,7 +111,10 @@ impl Placing {
 /// The same for requests that ask for the same.
 fn fingerprint(new: &NewOrder) -> String {
     let json = serde_json::to_vec(new).expect("a request is plain data");
-    Sha256::digest(json).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(json)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 fn no_user() -> Problem {
@@ -124,10 +137,12 @@ impl From<Failure> for Problem {
         match failure {
             Failure::Reserve(error) => error.into(),
             Failure::NoUser => no_user(),
-            Failure::Unpriced(error @ Unpriced::TooMuch) => Self::unprocessable(error.to_string()).field("items"),
-            Failure::Unpriced(error @ (Unpriced::MixedCurrencies { line } | Unpriced::NoPrice { line })) => {
-                Self::unprocessable(error.to_string()).field(format!("items[{line}].product_id"))
+            Failure::Unpriced(error @ Unpriced::TooMuch) => {
+                Self::unprocessable(error.to_string()).field("items")
             }
+            Failure::Unpriced(
+                error @ (Unpriced::MixedCurrencies { line } | Unpriced::NoPrice { line }),
+            ) => Self::unprocessable(error.to_string()).field(format!("items[{line}].product_id")),
         }
     }
 }

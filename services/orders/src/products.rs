@@ -26,7 +26,11 @@ pub struct Products(Peer);
 pub enum ReserveError {
     /// Nothing was taken, and the client is told why.
     #[error("the products service refused: {status}")]
-    Refused { status: StatusCode, detail: String, field: Option<String> },
+    Refused {
+        status: StatusCode,
+        detail: String,
+        field: Option<String>,
+    },
     /// It may have been taken.
     #[error("the products service is away: {0}")]
     Away(#[source] reqwest::Error),
@@ -85,21 +89,38 @@ impl Products {
 
     /// Takes the items from the stock under the key, all or none; says what one of each costs. Asked again with the same
     /// key and items it takes nothing more.
-    pub async fn reserve(&self, key: Uuid, items: &[Line]) -> Result<HashMap<Uuid, Price>, ReserveError> {
-        let request = self.0.request(Method::POST, RESERVATIONS).json(&Request { key, items });
+    pub async fn reserve(
+        &self,
+        key: Uuid,
+        items: &[Line],
+    ) -> Result<HashMap<Uuid, Price>, ReserveError> {
+        let request = self
+            .0
+            .request(Method::POST, RESERVATIONS)
+            .json(&Request { key, items });
         let mut response = self.0.send(request).await.map_err(ReserveError::Away)?;
         let body = body(&mut response).await?;
         if !response.status().is_success() {
             return Err(refusal(response.status(), &body));
         }
         let reservation: Reservation = serde_json::from_slice(&body)?;
-        let price = |held: Held| (held.product_id, Price { cents: held.unit_price_cents, currency: held.currency });
+        let price = |held: Held| {
+            (
+                held.product_id,
+                Price {
+                    cents: held.unit_price_cents,
+                    currency: held.currency,
+                },
+            )
+        };
         Ok(reservation.items.into_iter().map(price).collect())
     }
 
     /// Gives back what the key holds, and sees to it that it never holds anything again.
     pub async fn release(&self, key: &str) -> Result<(), ReleaseError> {
-        let request = self.0.request(Method::DELETE, &format!("{RESERVATIONS}/{key}"));
+        let request = self
+            .0
+            .request(Method::DELETE, &format!("{RESERVATIONS}/{key}"));
         let response = self.0.send(request).await?;
         match response.status() {
             status if status.is_success() => Ok(()),
@@ -125,8 +146,14 @@ async fn body(response: &mut Response) -> Result<Vec<u8>, ReserveError> {
 fn refusal(status: StatusCode, body: &[u8]) -> ReserveError {
     let is_ours = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&status);
     match serde_json::from_slice::<Refusal>(body) {
-        Ok(Refusal { detail, field }) if status.is_client_error() && !is_ours && field.as_deref() != Some("key") => {
-            ReserveError::Refused { status, detail, field }
+        Ok(Refusal { detail, field })
+            if status.is_client_error() && !is_ours && field.as_deref() != Some("key") =>
+        {
+            ReserveError::Refused {
+                status,
+                detail,
+                field,
+            }
         }
         _ => ReserveError::Unexpected(status),
     }
@@ -135,7 +162,11 @@ fn refusal(status: StatusCode, body: &[u8]) -> ReserveError {
 impl From<ReserveError> for Problem {
     fn from(error: ReserveError) -> Self {
         match error {
-            ReserveError::Refused { status, detail, field } => {
+            ReserveError::Refused {
+                status,
+                detail,
+                field,
+            } => {
                 let problem = Self::new(status, detail);
                 match field {
                     Some(field) => problem.field(field),

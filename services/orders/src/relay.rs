@@ -104,7 +104,12 @@ pub struct Relay {
 impl Relay {
     /// A relay that has done nothing yet.
     pub fn new() -> Self {
-        Self { next: Action::TakeLease, epoch: 0, done: 0, caught_up: false }
+        Self {
+            next: Action::TakeLease,
+            epoch: 0,
+            done: 0,
+            caught_up: false,
+        }
     }
 
     /// What to do next.
@@ -126,7 +131,9 @@ impl Relay {
             (Action::ConfirmLease { .. }, Outcome::Confirmed) => Action::Clean { up_to: self.done },
             (Action::Clean { .. }, Outcome::Cleaned) if !self.caught_up => Action::FindStamped,
             (Action::Clean { .. }, Outcome::Cleaned) => self.stamp(),
-            (Action::FindStamped, Outcome::Found(Some(batch))) if batch > self.done => Action::Load { batch },
+            (Action::FindStamped, Outcome::Found(Some(batch))) if batch > self.done => {
+                Action::Load { batch }
+            }
             (Action::FindStamped, Outcome::Found(None)) => {
                 self.caught_up = true;
                 self.stamp()
@@ -157,7 +164,10 @@ impl Relay {
     }
 
     fn stamp(&self) -> Action {
-        Action::Stamp { epoch: self.epoch, batch: self.done + 1 }
+        Action::Stamp {
+            epoch: self.epoch,
+            batch: self.done + 1,
+        }
     }
 
     fn after(&mut self, rest: Rest) -> Action {

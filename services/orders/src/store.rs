@@ -60,35 +60,65 @@ impl Store {
     }
 
     pub async fn get(&self, id: i64) -> Result<Option<Order>, StoreError> {
-        let rows = sqlx::query(ONE).bind(id).fetch_all(self.database.pool()).await?;
+        let rows = sqlx::query(ONE)
+            .bind(id)
+            .fetch_all(self.database.pool())
+            .await?;
         Ok(group(&rows)?.pop())
     }
 
     /// Up to one more than `limit` orders with lower ids than `before`, the newest first.
-    pub async fn list(&self, user_id: Option<i64>, before: i64, limit: Limit) -> Result<Vec<Order>, StoreError> {
+    pub async fn list(
+        &self,
+        user_id: Option<i64>,
+        before: i64,
+        limit: Limit,
+    ) -> Result<Vec<Order>, StoreError> {
         let query = match user_id {
             Some(user_id) => sqlx::query(NEWEST_OF_USER).bind(user_id),
             None => sqlx::query(NEWEST),
         };
-        let rows = query.bind(before).bind(limit.and_one()).fetch_all(self.database.pool()).await?;
+        let rows = query
+            .bind(before)
+            .bind(limit.and_one())
+            .fetch_all(self.database.pool())
+            .await?;
         Ok(group(&rows)?)
     }
 
     /// Moves the order on, if that is allowed from where it is. A cancelled order's stock is marked to be given back.
-    pub async fn set_status(&self, id: i64, next: Status, now: Timestamp) -> Result<Changed, StoreError> {
+    pub async fn set_status(
+        &self,
+        id: i64,
+        next: Status,
+        now: Timestamp,
+    ) -> Result<Changed, StoreError> {
         let mut transaction = self.database.write().await?;
         let locking = sqlx::query(self.database.dialect().locking(STATUS)).bind(id);
-        let Some(row) = locking.fetch_optional(transaction.connection()).await? else { return Ok(Changed::NoOrder) };
+        let Some(row) = locking.fetch_optional(transaction.connection()).await? else {
+            return Ok(Changed::NoOrder);
+        };
         let current = status(&row)?;
         if !current.may_become(next) {
             return Ok(Changed::NotFrom(current));
         }
-        let update = sqlx::query(SET_STATUS).bind(next.name()).bind(millis(now)).bind(id);
+        let update = sqlx::query(SET_STATUS)
+            .bind(next.name())
+            .bind(millis(now))
+            .bind(id);
         update.execute(transaction.connection()).await?;
         if next == Status::Cancelled {
-            claims::insert_released(transaction.connection(), row.try_get("reservation_key")?, now).await?;
+            claims::insert_released(
+                transaction.connection(),
+                row.try_get("reservation_key")?,
+                now,
+            )
+            .await?;
         }
-        let rows = sqlx::query(ONE).bind(id).fetch_all(transaction.connection()).await?;
+        let rows = sqlx::query(ONE)
+            .bind(id)
+            .fetch_all(transaction.connection())
+            .await?;
         let order = group(&rows)?.pop().ok_or(sqlx::Error::RowNotFound)?;
         transaction.commit().await?;
         Ok(Changed::To(order))
@@ -125,7 +155,10 @@ fn head(id: i64, row: &AnyRow) -> Result<Order, sqlx::Error> {
 
 fn item(row: &AnyRow) -> Result<Item, sqlx::Error> {
     Ok(Item {
-        product_id: row.try_get::<String, _>("product_id")?.parse().map_err(decode)?,
+        product_id: row
+            .try_get::<String, _>("product_id")?
+            .parse()
+            .map_err(decode)?,
         quantity: u32::try_from(row.try_get::<i64, _>("quantity")?).map_err(decode)?,
         unit_price_cents: unsigned(row.try_get("unit_price_cents")?)?,
     })
@@ -133,7 +166,8 @@ fn item(row: &AnyRow) -> Result<Item, sqlx::Error> {
 
 fn status(row: &AnyRow) -> Result<Status, sqlx::Error> {
     let name: String = row.try_get("status")?;
-    Status::from_name(&name).ok_or_else(|| sqlx::Error::Decode(format!("{name:?} is no status").into()))
+    Status::from_name(&name)
+        .ok_or_else(|| sqlx::Error::Decode(format!("{name:?} is no status").into()))
 }
 
 fn instant(ms: i64) -> Result<Timestamp, sqlx::Error> {
@@ -161,7 +195,9 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::NoUser => Self::unprocessable("there is no such user").field("user_id"),
-            StoreError::Contended => Self::unavailable("another request under the same key is under way"),
+            StoreError::Contended => {
+                Self::unavailable("another request under the same key is under way")
+            }
             StoreError::Sql(error) => error.into(),
             StoreError::Json(error) => Self::internal(error),
         }

@@ -25,8 +25,18 @@ pub enum AccessError {
 /// secret that nobody else needs.
 pub fn of_all(settings: &ProcessSettings, users_url: &str) -> AuthSettings {
     let jwks_url = JwksUrl::of_users_at(users_url).expect("a listener's URL is a base address");
-    let service_secret = Some(settings.access.service_secret.clone().unwrap_or_else(Secret::random));
-    AuthSettings { jwks_url, service_secret, ..settings.access.clone() }
+    let service_secret = Some(
+        settings
+            .access
+            .service_secret
+            .clone()
+            .unwrap_or_else(Secret::random),
+    );
+    AuthSettings {
+        jwks_url,
+        service_secret,
+        ..settings.access.clone()
+    }
 }
 
 /// How a part that runs alone knows callers. The stream job serves its status and nothing else, and asks nobody.
@@ -52,5 +62,9 @@ pub fn of_one(settings: &ProcessSettings, part: Part) -> Result<Auth, AccessErro
 pub fn refuse_exposed(settings: &ProcessSettings) -> Result<(), AccessError> {
     let host = settings.addresses.host;
     let is_exposed = settings.access.auth == AuthMode::Open && !host.to_canonical().is_loopback();
-    if is_exposed && !settings.access.allow_open { Err(AccessError::Exposed(host)) } else { Ok(()) }
+    if is_exposed && !settings.access.allow_open {
+        Err(AccessError::Exposed(host))
+    } else {
+        Ok(())
+    }
 }

@@ -67,10 +67,18 @@ impl Addresses {
     /// [`AddressError`] when its port is taken or the address is none of this machine's.
     pub async fn bind(&self, part: Part) -> Result<Listening, AddressError> {
         let wanted = SocketAddr::new(self.host, part.port(self.port_base));
-        let refused = |source| AddressError { part: part.name(), wanted, source };
+        let refused = |source| AddressError {
+            part: part.name(),
+            wanted,
+            source,
+        };
         let listener = TcpListener::bind(wanted).await.map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
-        Ok(Listening { part, listener, address })
+        Ok(Listening {
+            part,
+            listener,
+            address,
+        })
     }
 
     /// Binds the listeners of all parts, in the order of their ports.
@@ -115,7 +123,9 @@ impl Listening {
 
 /// A listener could not be bound.
 #[derive(Debug, thiserror::Error)]
-#[error("{part} cannot listen on {wanted}: {source}; choose other ports with --port-base, another address with --host")]
+#[error(
+    "{part} cannot listen on {wanted}: {source}; choose other ports with --port-base, another address with --host"
+)]
 pub struct AddressError {
     part: &'static str,
     wanted: SocketAddr,
@@ -135,17 +145,34 @@ mod tests {
 
     #[tokio::test]
     async fn a_base_of_zero_takes_any_free_port_and_the_url_says_which() {
-        let addresses = Addresses { host: IpAddr::V4(Ipv4Addr::UNSPECIFIED), port_base: 0 };
+        let addresses = Addresses {
+            host: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            port_base: 0,
+        };
         let bound = addresses.bind(Part::Orders).await.unwrap();
-        assert_eq!(bound.url(), format!("http://127.0.0.1:{}", bound.address.port()));
+        assert_eq!(
+            bound.url(),
+            format!("http://127.0.0.1:{}", bound.address.port())
+        );
     }
 
     #[tokio::test]
     async fn a_taken_port_is_named_with_the_flag_that_changes_it() {
         let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port_base = taken.local_addr().unwrap().port();
-        let addresses = Addresses { host: IpAddr::V4(Ipv4Addr::LOCALHOST), port_base };
-        let error = addresses.bind(Part::Gateway).await.err().unwrap().to_string();
-        assert!(error.contains(&format!("127.0.0.1:{port_base}")) && error.contains("--port-base"), "{error}");
+        let addresses = Addresses {
+            host: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            port_base,
+        };
+        let error = addresses
+            .bind(Part::Gateway)
+            .await
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(
+            error.contains(&format!("127.0.0.1:{port_base}")) && error.contains("--port-base"),
+            "{error}"
+        );
     }
 }

@@ -41,9 +41,15 @@ pub async fn run(mut settings: AllSettings) -> Result<(), RunError> {
         settings.orders.orders_relay_poll = ALONE_POLL;
     }
     stores.check().await?;
-    let banner = Banner::new(&listening, stores.data_folder(), settings.process.access.auth);
+    let banner = Banner::new(
+        &listening,
+        stores.data_folder(),
+        settings.process.access.auth,
+    );
     start(&mut parts, settings, equipment, listening);
-    std::io::stdout().write_all(banner.to_string().as_bytes()).map_err(RunError::Banner)?;
+    std::io::stdout()
+        .write_all(banner.to_string().as_bytes())
+        .map_err(RunError::Banner)?;
     parts.run_until_stopped(signals).await?;
     stores.close().await;
     Ok(())
@@ -62,7 +68,11 @@ struct Equipment {
 }
 
 impl Equipment {
-    async fn of(stores: &mut Stores, parts: &mut Parts, access: &AuthSettings) -> Result<Self, RunError> {
+    async fn of(
+        stores: &mut Stores,
+        parts: &mut Parts,
+        access: &AuthSettings,
+    ) -> Result<Self, RunError> {
         let auth = access.to_auth().map_err(AccessError::Settings)?;
         Ok(Self {
             gateway: stores.for_gateway(parts, auth.clone()).await?,
@@ -77,40 +87,88 @@ impl Equipment {
     }
 }
 
-fn start(parts: &mut Parts, settings: AllSettings, equipment: Equipment, listening: [Listening; 8]) {
+fn start(
+    parts: &mut Parts,
+    settings: AllSettings,
+    equipment: Equipment,
+    listening: [Listening; 8],
+) {
     let urls = listening.each_ref().map(Listening::url);
     let upstreams = reaching(settings.gateway, &urls);
     let [_, users_url, products_url, orders_url, ..] = urls;
-    let [gateway, users, products, orders, notifications, analytics, stream_job, files] =
-        listening.map(|it| it.listener);
-    let files_config = file_processor::Config { products_url: products_url.clone(), ..settings.files };
-    parts.start(Stage::Gateway, "gateway", |shutdown| gateway::run(upstreams, equipment.gateway, gateway, shutdown));
-    parts.start(Stage::Services, "users", |shutdown| users::run(settings.users, equipment.users, users, shutdown));
+    let [
+        gateway,
+        users,
+        products,
+        orders,
+        notifications,
+        analytics,
+        stream_job,
+        files,
+    ] = listening.map(|it| it.listener);
+    let files_config = file_processor::Config {
+        products_url: products_url.clone(),
+        ..settings.files
+    };
+    parts.start(Stage::Gateway, "gateway", |shutdown| {
+        gateway::run(upstreams, equipment.gateway, gateway, shutdown)
+    });
+    parts.start(Stage::Services, "users", |shutdown| {
+        users::run(settings.users, equipment.users, users, shutdown)
+    });
     parts.start(Stage::Services, "products", |shutdown| {
         products::run(settings.products, equipment.products, products, shutdown)
     });
     parts.start(Stage::Services, "orders", |shutdown| {
-        orders::run(orders::Config { products_url, ..settings.orders }, equipment.orders, orders, shutdown)
+        orders::run(
+            orders::Config {
+                products_url,
+                ..settings.orders
+            },
+            equipment.orders,
+            orders,
+            shutdown,
+        )
     });
     parts.start(Stage::Services, "notifications", |shutdown| {
-        let config = notifications::Config { users_url, ..settings.notifications };
+        let config = notifications::Config {
+            users_url,
+            ..settings.notifications
+        };
         notifications::run(config, equipment.notifications, notifications, shutdown)
     });
     parts.start(Stage::Services, "analytics", |shutdown| {
-        let config = analytics::Config { orders_url, ..settings.analytics };
+        let config = analytics::Config {
+            orders_url,
+            ..settings.analytics
+        };
         analytics::run(config, equipment.analytics, analytics, shutdown)
     });
     parts.start(Stage::Services, "files", |shutdown| {
         file_processor::run(files_config, equipment.files, files, shutdown)
     });
     parts.start(Stage::StreamJob, "order-analytics", |shutdown| {
-        stream_job::run(settings.stream_job, equipment.stream_job, stream_job, shutdown)
+        stream_job::run(
+            settings.stream_job,
+            equipment.stream_job,
+            stream_job,
+            shutdown,
+        )
     });
 }
 
 /// The gateway's settings with the upstreams where they really listen.
 fn reaching(settings: gateway::Config, urls: &[String; 8]) -> gateway::Config {
-    let [_, users, products, orders, notifications, analytics, _, files] = urls;
+    let [
+        _,
+        users,
+        products,
+        orders,
+        notifications,
+        analytics,
+        _,
+        files,
+    ] = urls;
     let address = |url: &String| url.parse().expect("a listener's URL is a base address");
     gateway::Config {
         users_url: address(users),

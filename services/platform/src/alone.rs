@@ -44,8 +44,9 @@ where
     let mut stores = Stores::new(settings.process.stores);
     let mut parts = Parts::new(STOP_WITHIN);
     let equipment = equip(&mut stores, &mut parts, auth).await?;
-    parts
-        .start(Stage::Services, part.name(), |shutdown| service(settings.service, equipment, bound.listener, shutdown));
+    parts.start(Stage::Services, part.name(), |shutdown| {
+        service(settings.service, equipment, bound.listener, shutdown)
+    });
     tracing::info!(service = part.name(), address = %bound.address, "listening");
     parts.run_until_stopped(signals).await?;
     stores.close().await;

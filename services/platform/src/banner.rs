@@ -17,13 +17,22 @@ pub struct Banner {
 impl Banner {
     /// Of the whole platform, with its state in `folder`, or nowhere but in the stores that were named.
     pub fn new(listening: &[Listening], folder: Option<&DataFolder>, access: AuthMode) -> Self {
-        let addresses = listening.iter().map(|bound| (bound.part, bound.url())).collect();
+        let addresses = listening
+            .iter()
+            .map(|bound| (bound.part, bound.url()))
+            .collect();
         let state = match folder {
-            Some(folder) if folder.is_ephemeral() => format!("{} (removed at the end)", folder.path().display()),
+            Some(folder) if folder.is_ephemeral() => {
+                format!("{} (removed at the end)", folder.path().display())
+            }
             Some(folder) => folder.path().display().to_string(),
             None => "in the stores you named".to_owned(),
         };
-        Self { addresses, state, access }
+        Self {
+            addresses,
+            state,
+            access,
+        }
     }
 }
 
@@ -31,7 +40,13 @@ impl fmt::Display for Banner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "\n  Tidemark is up.\n")?;
         for (part, url) in &self.addresses {
-            writeln!(f, "  {:<16}{:<30}{}", part.name(), url, what_is_there(*part))?;
+            writeln!(
+                f,
+                "  {:<16}{:<30}{}",
+                part.name(),
+                url,
+                what_is_there(*part)
+            )?;
         }
         writeln!(f, "\n  {:<16}{}", "state", self.state)?;
         writeln!(f, "  {:<16}{}", "access", who_is_asked(self.access))?;
@@ -41,7 +56,9 @@ impl fmt::Display for Banner {
 
 fn who_is_asked(access: AuthMode) -> &'static str {
     match access {
-        AuthMode::Open => "open: whoever can connect may do everything (--auth enforced asks who they are)",
+        AuthMode::Open => {
+            "open: whoever can connect may do everything (--auth enforced asks who they are)"
+        }
         AuthMode::Enforced => "enforced: callers show who they are",
     }
 }

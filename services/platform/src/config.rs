@@ -58,7 +58,9 @@ impl Cli {
             let known = KNOWN_IN_ONE_PROCESS.contains(&argument.get_id().as_str());
             argument.hide(known)
         };
-        Self::command().mut_args(hide).mut_subcommand("all", |all| all.mut_args(hide))
+        Self::command()
+            .mut_args(hide)
+            .mut_subcommand("all", |all| all.mut_args(hide))
     }
 }
 
@@ -128,10 +130,20 @@ pub struct ReplaySettings {
     #[arg(value_name = "EVENT_ID")]
     pub events: Vec<Uuid>,
     /// Base address of the notifications service.
-    #[arg(long, env = "TIDEMARK_NOTIFICATIONS_URL", default_value = "http://127.0.0.1:5004", value_name = "URL")]
+    #[arg(
+        long,
+        env = "TIDEMARK_NOTIFICATIONS_URL",
+        default_value = "http://127.0.0.1:5004",
+        value_name = "URL"
+    )]
     pub url: String,
     /// Secret by which services know each other, where callers are asked who they are.
-    #[arg(long, env = "TIDEMARK_SERVICE_SECRET", hide_env_values = true, value_name = "SECRET")]
+    #[arg(
+        long,
+        env = "TIDEMARK_SERVICE_SECRET",
+        hide_env_values = true,
+        value_name = "SECRET"
+    )]
     pub service_secret: Option<Secret>,
 }
 
@@ -206,7 +218,10 @@ impl ProcessSettings {
     /// [`TraceError`].
     pub fn start_telemetry(&self, service: &'static str) -> Result<Traces, TraceError> {
         let LogSettings { log, log_format } = self.logs.clone();
-        let logs = LogSettings { log: log.with_defaults("dynoxide=error"), log_format };
+        let logs = LogSettings {
+            log: log.with_defaults("dynoxide=error"),
+            log_format,
+        };
         chassis::init_with_traces(&logs, &self.traces, service)
     }
 }
@@ -228,7 +243,12 @@ pub struct StoreSettings {
           value_delimiter = '\n', value_parser = property)]
     pub properties: Vec<(String, String)>,
     /// SQL database of users and orders, `mysql://user:password@host/name` [default: SQLite].
-    #[arg(long, env = "TIDEMARK_MYSQL", hide_env_values = true, value_name = "URL")]
+    #[arg(
+        long,
+        env = "TIDEMARK_MYSQL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
     pub mysql: Option<String>,
     /// DynamoDB endpoint, or `aws` for the one of the environment's region [default: an embedded one].
     #[arg(long, env = "TIDEMARK_DYNAMODB", value_name = "URL")]
@@ -255,7 +275,10 @@ mod tests {
 
     #[test]
     fn a_property_may_hold_further_equal_signs() {
-        assert_eq!(property("sasl.password=a=b").unwrap(), ("sasl.password".to_owned(), "a=b".to_owned()));
+        assert_eq!(
+            property("sasl.password=a=b").unwrap(),
+            ("sasl.password".to_owned(), "a=b".to_owned())
+        );
         assert!(property("acks").is_err());
     }
 }

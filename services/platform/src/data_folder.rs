@@ -21,11 +21,18 @@ impl DataFolder {
     /// # Errors
     /// [`DataFolderError::Locked`] when another run has it; [`DataFolderError::Unusable`] when it cannot be written.
     pub fn open(path: &Path) -> Result<Self, DataFolderError> {
-        let unusable = |source| DataFolderError::Unusable { path: path.to_owned(), source };
+        let unusable = |source| DataFolderError::Unusable {
+            path: path.to_owned(),
+            source,
+        };
         std::fs::create_dir_all(path).map_err(unusable)?;
         let path = path.canonicalize().map_err(unusable)?;
         let lock = lock(&path)?;
-        Ok(Self { path, lock, removed_on_drop: None })
+        Ok(Self {
+            path,
+            lock,
+            removed_on_drop: None,
+        })
     }
 
     /// Opens a new folder that is removed when it is dropped.
@@ -33,8 +40,14 @@ impl DataFolder {
     /// # Errors
     /// [`DataFolderError::Unusable`] when the system's folder for temporary files cannot be written.
     pub fn ephemeral() -> Result<Self, DataFolderError> {
-        let unusable = |source| DataFolderError::Unusable { path: std::env::temp_dir(), source };
-        let folder = tempfile::Builder::new().prefix("tidemark-").tempdir().map_err(unusable)?;
+        let unusable = |source| DataFolderError::Unusable {
+            path: std::env::temp_dir(),
+            source,
+        };
+        let folder = tempfile::Builder::new()
+            .prefix("tidemark-")
+            .tempdir()
+            .map_err(unusable)?;
         let mut opened = Self::open(folder.path())?;
         opened.removed_on_drop = Some(folder);
         Ok(opened)
@@ -54,24 +67,40 @@ impl DataFolder {
 /// Takes the folder's lock and leaves this process's id in it for whoever finds it taken.
 fn lock(folder: &Path) -> Result<File, DataFolderError> {
     let path = folder.join("lock");
-    let unusable = |source: io::Error| DataFolderError::Unusable { path: path.clone(), source };
-    let mut file = File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(unusable)?;
+    let unusable = |source: io::Error| DataFolderError::Unusable {
+        path: path.clone(),
+        source,
+    };
+    let mut file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(unusable)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut holder = String::new();
             file.read_to_string(&mut holder).map_err(unusable)?;
-            return Err(DataFolderError::Locked { path: folder.to_owned(), holder: holder.trim().to_owned() });
+            return Err(DataFolderError::Locked {
+                path: folder.to_owned(),
+                holder: holder.trim().to_owned(),
+            });
         }
         Err(TryLockError::Error(error)) => return Err(unusable(error)),
     }
-    file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(unusable)?;
+    file.set_len(0)
+        .and_then(|()| writeln!(file, "{}", std::process::id()))
+        .map_err(unusable)?;
     Ok(file)
 }
 
 /// The default: `tidemark` in the user's data folder, as the XDG base directory specification places it.
 pub fn default_path() -> PathBuf {
-    let data_home = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let data_home = std::env::var_os("XDG_DATA_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute());
     data_home
         .or_else(|| std::env::home_dir().map(|home| home.join(".local/share")))
         .unwrap_or_else(std::env::temp_dir)
@@ -108,7 +137,10 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let held = DataFolder::open(scratch.path()).unwrap();
         let refused = DataFolder::open(scratch.path()).err().unwrap().to_string();
-        assert!(refused.contains(&std::process::id().to_string()) && refused.contains("--data"), "{refused}");
+        assert!(
+            refused.contains(&std::process::id().to_string()) && refused.contains("--data"),
+            "{refused}"
+        );
         drop(held);
         DataFolder::open(scratch.path()).unwrap();
     }

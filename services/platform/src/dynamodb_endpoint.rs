@@ -30,7 +30,11 @@ impl DynamoDbEndpoint {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let tables = Database::new(&file.to_string_lossy())?;
-        Ok(Self { listener, address, tables })
+        Ok(Self {
+            listener,
+            address,
+            tables,
+        })
     }
 
     /// The URL for clients.
@@ -43,7 +47,9 @@ impl DynamoDbEndpoint {
     /// # Errors
     /// [`EndpointError`] when serving ends for another reason.
     pub fn serve(self, shutdown: Shutdown) -> Result<(), EndpointError> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         runtime.block_on(async move {
             let listener = tokio::net::TcpListener::from_std(self.listener)?;
             let expiry = tokio::spawn(remove_expired(self.tables.clone()));

@@ -39,29 +39,61 @@ const LEFTOVERS: Duration = Duration::from_millis(100);
 /// # Errors
 /// [`RunError`], in words for the person who started it.
 pub fn run(cli: Cli) -> Result<(), RunError> {
-    let command = cli.command.unwrap_or_else(|| Command::All(Box::new(cli.all)));
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(RunError::Runtime)?;
+    let command = cli
+        .command
+        .unwrap_or_else(|| Command::All(Box::new(cli.all)));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(RunError::Runtime)?;
     let outcome = runtime.block_on(async {
         match command {
             Command::All(settings) => all::run(*settings).await,
-            Command::Gateway(own) => alone::run(Part::Gateway, *own, Stores::for_gateway, gateway::run).await,
-            Command::Users(own) => alone::run(Part::Users, *own, Stores::for_users, users::run).await,
-            Command::Products(own) => alone::run(Part::Products, *own, Stores::for_products, products::run).await,
-            Command::Orders(own) => alone::run(Part::Orders, *own, Stores::for_orders, orders::run).await,
+            Command::Gateway(own) => {
+                alone::run(Part::Gateway, *own, Stores::for_gateway, gateway::run).await
+            }
+            Command::Users(own) => {
+                alone::run(Part::Users, *own, Stores::for_users, users::run).await
+            }
+            Command::Products(own) => {
+                alone::run(Part::Products, *own, Stores::for_products, products::run).await
+            }
+            Command::Orders(own) => {
+                alone::run(Part::Orders, *own, Stores::for_orders, orders::run).await
+            }
             Command::Notifications(own) => match own.errand {
                 Some(NotificationsErrand::Replay(settings)) => Ok(replay::run(settings).await?),
-                None => alone::run(Part::Notifications, own.alone, Stores::for_notifications, notifications::run).await,
+                None => {
+                    alone::run(
+                        Part::Notifications,
+                        own.alone,
+                        Stores::for_notifications,
+                        notifications::run,
+                    )
+                    .await
+                }
             },
-            Command::Analytics(own) => alone::run(Part::Analytics, *own, Stores::for_analytics, analytics::run).await,
+            Command::Analytics(own) => {
+                alone::run(Part::Analytics, *own, Stores::for_analytics, analytics::run).await
+            }
             Command::Files(own) => {
                 let access = own.process.access.clone();
-                let equip =
-                    async |stores: &mut Stores, parts: &mut Parts, auth| stores.for_files(parts, auth, &access).await;
+                let equip = async |stores: &mut Stores, parts: &mut Parts, auth| {
+                    stores.for_files(parts, auth, &access).await
+                };
                 alone::run(Part::Files, *own, equip, file_processor::run).await
             }
-            Command::Function(settings) => file_processor::lambda::run(*settings).await.map_err(RunError::Function),
+            Command::Function(settings) => file_processor::lambda::run(*settings)
+                .await
+                .map_err(RunError::Function),
             Command::OrderAnalytics(own) => {
-                alone::run(Part::StreamJob, *own, Stores::for_stream_job, stream_job::run).await
+                alone::run(
+                    Part::StreamJob,
+                    *own,
+                    Stores::for_stream_job,
+                    stream_job::run,
+                )
+                .await
             }
             Command::Migrate(settings) => migrate::run(*settings).await,
         }

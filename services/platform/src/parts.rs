@@ -56,17 +56,28 @@ pub struct Parts {
 impl Parts {
     /// None yet. Told to stop, all of them together have `stop_within` to do so.
     pub fn new(stop_within: Duration) -> Self {
-        Self { running: JoinSet::new(), names: HashMap::new(), shutdowns: Default::default(), stop_within }
+        Self {
+            running: JoinSet::new(),
+            names: HashMap::new(),
+            shutdowns: Default::default(),
+            stop_within,
+        }
     }
 
     /// Starts a part.
-    pub fn start<F, E>(&mut self, stage: Stage, name: &'static str, part: impl FnOnce(Shutdown) -> F)
-    where
+    pub fn start<F, E>(
+        &mut self,
+        stage: Stage,
+        name: &'static str,
+        part: impl FnOnce(Shutdown) -> F,
+    ) where
         F: Future<Output = Result<(), E>> + Send + 'static,
         E: Into<Failure> + 'static,
     {
         let part = part(self.shutdowns[stage as usize].clone());
-        let task = self.running.spawn(async move { part.await.map_err(Into::into) });
+        let task = self
+            .running
+            .spawn(async move { part.await.map_err(Into::into) });
         self.names.insert(task.id(), (name, stage));
     }
 
@@ -78,7 +89,9 @@ impl Parts {
     {
         self.start(stage, name, |shutdown| async move {
             let ended = tokio::task::spawn_blocking(move || part(shutdown)).await;
-            ended.map_err(|panic| Failure::from(describe(panic)))?.map_err(Into::into)
+            ended
+                .map_err(|panic| Failure::from(describe(panic)))?
+                .map_err(Into::into)
         });
     }
 
@@ -99,9 +112,14 @@ impl Parts {
 
     /// Waits until a part ends that nobody told to.
     async fn first_to_end(&mut self) -> PartError {
-        let Some(ended) = self.running.join_next_with_id().await else { return std::future::pending().await };
+        let Some(ended) = self.running.join_next_with_id().await else {
+            return std::future::pending().await;
+        };
         let (name, result) = self.forget(ended);
-        PartError { name, failure: result.err().unwrap_or_else(|| "it returned".into()) }
+        PartError {
+            name,
+            failure: result.err().unwrap_or_else(|| "it returned".into()),
+        }
     }
 
     /// Stops all parts, stage by stage. What does not stop in its time is left behind with a warning: the state of every
@@ -115,7 +133,10 @@ impl Parts {
             self.shutdowns[stage as usize].request();
             let deadline = began + self.stop_within * stage.deadline_tenths() / 10;
             while self.names.values().any(|(_, of)| *of <= stage) {
-                let Ok(Some(ended)) = timeout_at(deadline, self.running.join_next_with_id()).await else { break };
+                let Ok(Some(ended)) = timeout_at(deadline, self.running.join_next_with_id()).await
+                else {
+                    break;
+                };
                 if let (name, Err(failure)) = self.forget(ended) {
                     outcome = outcome.and(Err(PartError { name, failure }));
                 }
@@ -128,22 +149,35 @@ impl Parts {
     }
 
     /// Takes a part off the list and says how it ended.
-    fn forget(&mut self, ended: Result<(Id, Result<(), Failure>), JoinError>) -> (&'static str, Result<(), Failure>) {
+    fn forget(
+        &mut self,
+        ended: Result<(Id, Result<(), Failure>), JoinError>,
+    ) -> (&'static str, Result<(), Failure>) {
         let (id, result) = match ended {
             Ok((id, result)) => (id, result),
             Err(panic) => (panic.id(), Err(describe(panic).into())),
         };
-        let (name, _) = self.names.remove(&id).expect("every task was given a name when it was spawned");
+        let (name, _) = self
+            .names
+            .remove(&id)
+            .expect("every task was given a name when it was spawned");
         (name, result)
     }
 }
 
 /// What a task that did not return has to say.
 fn describe(panic: JoinError) -> String {
-    let Ok(payload) = panic.try_into_panic() else { return "it was cancelled".to_owned() };
-    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let Ok(payload) = panic.try_into_panic() else {
+        return "it was cancelled".to_owned();
+    };
+    let text = payload
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned());
     let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
-    format!("it panicked: {}", text.as_deref().unwrap_or("without a message"))
+    format!(
+        "it panicked: {}",
+        text.as_deref().unwrap_or("without a message")
+    )
 }
 
 /// A part ended that nobody had told to, or failed on its way out.
@@ -167,7 +201,11 @@ mod tests {
     async fn stages_stop_one_after_the_other_in_whatever_order_they_were_started() {
         let stopped = Arc::new(Mutex::new(Vec::new()));
         let mut parts = Parts::new(LIMIT);
-        for (stage, name) in [(Stage::Stores, "tables"), (Stage::Gateway, "gateway"), (Stage::Services, "orders")] {
+        for (stage, name) in [
+            (Stage::Stores, "tables"),
+            (Stage::Gateway, "gateway"),
+            (Stage::Services, "orders"),
+        ] {
             let stopped = Arc::clone(&stopped);
             parts.start(stage, name, |shutdown| async move {
                 shutdown.requested().await;
@@ -182,7 +220,11 @@ mod tests {
     #[tokio::test]
     async fn a_part_that_panics_is_named_with_what_it_said() {
         let mut parts = Parts::new(LIMIT);
-        parts.start_blocking(Stage::StreamJob, "stream job", |_| -> Result<(), Infallible> { panic!("no way on") });
+        parts.start_blocking(
+            Stage::StreamJob,
+            "stream job",
+            |_| -> Result<(), Infallible> { panic!("no way on") },
+        );
         let error = parts.first_to_end().await.to_string();
         assert_eq!(error, "stream job ended: it panicked: no way on");
         parts.stop().await.unwrap();
@@ -191,14 +233,21 @@ mod tests {
     #[tokio::test]
     async fn a_part_that_returns_unasked_is_a_failure() {
         let mut parts = Parts::new(LIMIT);
-        parts.start(Stage::Services, "orders", |_| async { Ok::<_, Infallible>(()) });
-        assert_eq!(parts.first_to_end().await.to_string(), "orders ended: it returned");
+        parts.start(Stage::Services, "orders", |_| async {
+            Ok::<_, Infallible>(())
+        });
+        assert_eq!(
+            parts.first_to_end().await.to_string(),
+            "orders ended: it returned"
+        );
     }
 
     #[tokio::test]
     async fn a_part_that_does_not_stop_holds_up_nobody_for_ever() {
         let mut parts = Parts::new(Duration::from_millis(10));
-        parts.start(Stage::Stores, "stubborn", |_| std::future::pending::<Result<(), Infallible>>());
+        parts.start(Stage::Stores, "stubborn", |_| {
+            std::future::pending::<Result<(), Infallible>>()
+        });
         parts.stop().await.unwrap();
     }
 }

@@ -64,10 +64,20 @@ struct Refusal {
 /// [`ReplayError`], in words for the person who asked.
 pub async fn run(settings: ReplaySettings) -> Result<(), ReplayError> {
     let service = Service::new(&settings)?;
-    let replayed =
-        if settings.events.is_empty() { service.replay_all().await? } else { service.replay(&settings).await? };
-    let word = if replayed == 1 { "message is" } else { "messages are" };
-    Ok(writeln!(std::io::stdout(), "{replayed} {word} on the way again")?)
+    let replayed = if settings.events.is_empty() {
+        service.replay_all().await?
+    } else {
+        service.replay(&settings).await?
+    };
+    let word = if replayed == 1 {
+        "message is"
+    } else {
+        "messages are"
+    };
+    Ok(writeln!(
+        std::io::stdout(),
+        "{replayed} {word} on the way again"
+    )?)
 }
 
 struct Service {
@@ -77,10 +87,16 @@ struct Service {
 
 impl Service {
     fn new(settings: &ReplaySettings) -> Result<Self, ReplayError> {
-        let auth = settings.service_secret.as_ref().map_or_else(Auth::open, Auth::of_caller);
+        let auth = settings
+            .service_secret
+            .as_ref()
+            .map_or_else(Auth::open, Auth::of_caller);
         let url = settings.url.clone();
         let peer = Peer::new(&url, auth, CALL_LIMIT);
-        let peer = peer.map_err(|error| ReplayError::Away { url: url.clone(), reason: in_one_line(&error) })?;
+        let peer = peer.map_err(|error| ReplayError::Away {
+            url: url.clone(),
+            reason: in_one_line(&error),
+        })?;
         Ok(Self { peer, url })
     }
 
@@ -97,21 +113,31 @@ impl Service {
 
     async fn replay(&self, settings: &ReplaySettings) -> Result<u64, ReplayError> {
         for event in &settings.events {
-            self.post::<IgnoredAny>(&format!("/notifications/{event}/retry")).await?;
+            self.post::<IgnoredAny>(&format!("/notifications/{event}/retry"))
+                .await?;
         }
         Ok(settings.events.len() as u64)
     }
 
     async fn post<T: DeserializeOwned>(&self, path: &str) -> Result<T, ReplayError> {
-        let away = |reason: String| ReplayError::Away { url: self.url.clone(), reason };
+        let away = |reason: String| ReplayError::Away {
+            url: self.url.clone(),
+            reason,
+        };
         let answer = self.peer.send(self.peer.request(Method::POST, path)).await;
         let answer = answer.map_err(|error| away(in_one_line(&error.without_url())))?;
         match answer.status() {
-            StatusCode::OK => answer.json().await.map_err(|error| away(in_one_line(&error.without_url()))),
+            StatusCode::OK => answer
+                .json()
+                .await
+                .map_err(|error| away(in_one_line(&error.without_url()))),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(ReplayError::Unknown),
             status => {
                 let refusal: Option<Refusal> = answer.json().await.ok();
-                let detail = refusal.map_or_else(|| "it does not say why".to_owned(), |refusal| refusal.detail);
+                let detail = refusal.map_or_else(
+                    || "it does not say why".to_owned(),
+                    |refusal| refusal.detail,
+                );
                 Err(ReplayError::Refused { status, detail })
             }
         }

@@ -34,7 +34,14 @@ pub struct Stores {
 impl Stores {
     /// As the settings name them; nothing is opened yet.
     pub fn new(settings: StoreSettings) -> Self {
-        Self { settings, folder: None, database: None, dynamodb: None, embedded_dynamodb: None, log: None }
+        Self {
+            settings,
+            folder: None,
+            database: None,
+            dynamodb: None,
+            embedded_dynamodb: None,
+            log: None,
+        }
     }
 
     /// The SQL database.
@@ -62,7 +69,9 @@ impl Stores {
             return Ok(open.clone());
         }
         let address = self.dynamodb_address(parts)?;
-        let client = chassis::dynamodb::client(Some(address.as_str()).filter(|address| *address != AWS)).await;
+        let client =
+            chassis::dynamodb::client(Some(address.as_str()).filter(|address| *address != AWS))
+                .await;
         Ok(self.dynamodb.insert(client).clone())
     }
 
@@ -71,12 +80,19 @@ impl Stores {
     /// # Errors
     /// [`StoreError`] when the data folder cannot be had.
     pub fn dynamodb_address(&mut self, parts: &mut Parts) -> Result<String, StoreError> {
-        if let Some(named) = self.settings.dynamodb.as_ref().or(self.embedded_dynamodb.as_ref()) {
+        if let Some(named) = self
+            .settings
+            .dynamodb
+            .as_ref()
+            .or(self.embedded_dynamodb.as_ref())
+        {
             return Ok(named.clone());
         }
         let endpoint = DynamoDbEndpoint::open(&self.folder()?.path().join("dynamodb.sqlite"))?;
         let url = endpoint.url();
-        parts.start_blocking(Stage::Stores, "embedded DynamoDB", |shutdown| endpoint.serve(shutdown));
+        parts.start_blocking(Stage::Stores, "embedded DynamoDB", |shutdown| {
+            endpoint.serve(shutdown)
+        });
         Ok(self.embedded_dynamodb.insert(url).clone())
     }
 
@@ -89,8 +105,13 @@ impl Stores {
             return Ok(Arc::clone(open));
         }
         let settings = match self.settings.brokers.clone() {
-            Some(brokers) => LogSettings::Kafka { brokers, properties: self.settings.properties.clone() },
-            None => LogSettings::Embedded { folder: self.folder()?.path().join("log") },
+            Some(brokers) => LogSettings::Kafka {
+                brokers,
+                properties: self.settings.properties.clone(),
+            },
+            None => LogSettings::Embedded {
+                folder: self.folder()?.path().join("log"),
+            },
         };
         let log = record_log::open(&settings).map_err(StoreError::Log)?;
         Ok(Arc::clone(self.log.insert(log)))
@@ -124,7 +145,10 @@ impl Stores {
     /// [`StoreError::Away`] for the first that does not.
     pub async fn check(&self) -> Result<(), StoreError> {
         if let (Some(_), Some(database)) = (&self.settings.mysql, &self.database) {
-            database.ping().await.map_err(|error| StoreError::away("MySQL", "--mysql", &error))?;
+            database
+                .ping()
+                .await
+                .map_err(|error| StoreError::away("MySQL", "--mysql", &error))?;
         }
         if let (Some(_), Some(client)) = (&self.settings.dynamodb, &self.dynamodb) {
             let answered = client.list_tables().limit(1).send().await;
@@ -157,7 +181,9 @@ impl Stores {
 async fn check_brokers(log: Arc<dyn RecordLog>) -> Result<(), StoreError> {
     let asked = tokio::task::spawn_blocking(move || log.partitions(events::ORDERS)).await;
     match asked.expect("asking for partitions does not panic") {
-        Err(LogError::Unavailable(cause)) => Err(StoreError::away("Kafka", "--brokers", cause.as_ref())),
+        Err(LogError::Unavailable(cause)) => {
+            Err(StoreError::away("Kafka", "--brokers", cause.as_ref()))
+        }
         Err(other @ LogError::Settings(_)) => Err(StoreError::Log(other)),
         _ => Ok(()),
     }
@@ -198,7 +224,11 @@ pub enum StoreError {
 
 impl StoreError {
     fn away(server: &'static str, flag: &'static str, error: &(dyn Error + 'static)) -> Self {
-        Self::Away { server, flag, reason: in_one_line(error) }
+        Self::Away {
+            server,
+            flag,
+            reason: in_one_line(error),
+        }
     }
 }
 
@@ -208,6 +238,9 @@ mod tests {
 
     #[test]
     fn a_path_with_spaces_and_question_marks_is_a_url() {
-        assert_eq!(file_url("sqlite", Path::new("/a b/c?d")), "sqlite:///a%20b/c%3Fd");
+        assert_eq!(
+            file_url("sqlite", Path::new("/a b/c?d")),
+            "sqlite:///a%20b/c%3Fd"
+        );
     }
 }

@@ -61,5 +61,7 @@ pub async fn run(
 }
 
 async fn serve(listener: TcpListener, pages: Router, ended: Shutdown) -> std::io::Result<()> {
-    axum::serve(listener, pages).with_graceful_shutdown(async move { ended.requested().await }).await
+    axum::serve(listener, pages)
+        .with_graceful_shutdown(async move { ended.requested().await })
+        .await
 }

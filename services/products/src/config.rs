@@ -13,6 +13,8 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { demo_products: true }
+        Self {
+            demo_products: true,
+        }
     }
 }

@@ -34,7 +34,9 @@ pub async fn fill_if_empty(store: &Store) -> Result<(), StoreError> {
 pub fn catalogue(now: Timestamp) -> Vec<Product> {
     let bodies: Vec<Object> = serde_json::from_str(CATALOGUE).expect("the file is tested");
     let numbered = bodies.into_iter().rev().enumerate();
-    numbered.map(|(number, body)| Product::new(id(number), details(body), now)).collect()
+    numbered
+        .map(|(number, body)| Product::new(id(number), details(body), now))
+        .collect()
 }
 
 fn details(body: Object) -> Details {
@@ -55,7 +57,14 @@ mod tests {
     fn a_dozen_products_with_ids_that_never_change() {
         let products = catalogue(Timestamp::now());
         assert_eq!(products.len(), 12);
-        assert_eq!(products[0].id.to_string(), "0199c82c-c000-7000-8000-000000000000");
-        assert!(products.iter().all(|product| product.details.attributes.contains_key("art")));
+        assert_eq!(
+            products[0].id.to_string(),
+            "0199c82c-c000-7000-8000-000000000000"
+        );
+        assert!(
+            products
+                .iter()
+                .all(|product| product.details.attributes.contains_key("art"))
+        );
     }
 }

@@ -31,10 +31,19 @@ const PATCH_ATTEMPTS: usize = 8;
 pub fn router(store: Store) -> Router {
     Router::new()
         .route("/products", get(list).post(create))
-        .route("/products/{id}", get(show).put(add).patch(patch).delete(remove))
+        .route(
+            "/products/{id}",
+            get(show).put(add).patch(patch).delete(remove),
+        )
         .route("/products/reservations", post(reservations::reserve))
-        .route("/products/reservations/{key}", delete(reservations::release).get(reservations::show))
-        .route("/openapi.json", get(async || ([(header::CONTENT_TYPE, "application/json")], DESCRIPTION)))
+        .route(
+            "/products/reservations/{key}",
+            delete(reservations::release).get(reservations::show),
+        )
+        .route(
+            "/openapi.json",
+            get(async || ([(header::CONTENT_TYPE, "application/json")], DESCRIPTION)),
+        )
         .with_state(store)
 }
 
@@ -53,11 +62,20 @@ struct ListQuery {
 /// A product as a reply, with its entity tag.
 struct Shown(Product);
 
-async fn create(_: Trusted, State(store): State<Store>, Json(body): Json<Object>) -> Result<Response> {
+async fn create(
+    _: Trusted,
+    State(store): State<Store>,
+    Json(body): Json<Object>,
+) -> Result<Response> {
     let product = Product::new(Uuid::now_v7(), Details::parse(body)?, Timestamp::now());
     store.create(&product).await?;
     let location = format!("/products/{}", product.id);
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Shown(product)).into_response())
+    Ok((
+        StatusCode::CREATED,
+        [(header::LOCATION, location)],
+        Shown(product),
+    )
+        .into_response())
 }
 
 /// Adds a product under an id of the caller's choosing, so that it can be repeated. It replaces none: whoever asks says so.
@@ -76,18 +94,39 @@ async fn add(
     }
 }
 
-async fn list(State(store): State<Store>, Query(query): Query<ListQuery>) -> Result<Json<Page<Product>>> {
+async fn list(
+    State(store): State<Store>,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Page<Product>>> {
     if let Some(ids) = &query.ids {
-        return Ok(Json(Page { items: store.get_all(&parse_ids(ids)?).await?, next: None }));
+        return Ok(Json(Page {
+            items: store.get_all(&parse_ids(ids)?).await?,
+            next: None,
+        }));
     }
-    let category = query.category.map(|name| product::category(&Value::String(name))).transpose();
-    let category = category.map_err(|invalid| Problem::bad_request(invalid.to_string()).field(invalid.field))?;
-    let page = PageQuery { limit: query.limit, cursor: query.cursor };
-    let listing = Listing { category, after: page.after()?, limit: page.limit };
+    let category = query
+        .category
+        .map(|name| product::category(&Value::String(name)))
+        .transpose();
+    let category = category
+        .map_err(|invalid| Problem::bad_request(invalid.to_string()).field(invalid.field))?;
+    let page = PageQuery {
+        limit: query.limit,
+        cursor: query.cursor,
+    };
+    let listing = Listing {
+        category,
+        after: page.after()?,
+        limit: page.limit,
+    };
     Ok(Json(store.list(&listing).await?))
 }
 
-async fn show(State(store): State<Store>, Path(id): Path<Uuid>, headers: HeaderMap) -> Result<Response> {
+async fn show(
+    State(store): State<Store>,
+    Path(id): Path<Uuid>,
+    headers: HeaderMap,
+) -> Result<Response> {
     let product = store.get(id).await?.ok_or_else(missing)?;
     if precondition::is_known(&headers, product.version)? {
         let tag = precondition::tag(product.version);
@@ -118,7 +157,12 @@ async fn patch(
     Err(StoreError::Busy.into())
 }
 
-async fn remove(_: Admin, State(store): State<Store>, Path(id): Path<Uuid>, headers: HeaderMap) -> Result<StatusCode> {
+async fn remove(
+    _: Admin,
+    State(store): State<Store>,
+    Path(id): Path<Uuid>,
+    headers: HeaderMap,
+) -> Result<StatusCode> {
     let wanted = IfMatch::of(&headers)?;
     let mut version = None;
     if wanted != IfMatch::Anything {
@@ -133,8 +177,11 @@ async fn remove(_: Admin, State(store): State<Store>, Path(id): Path<Uuid>, head
 }
 
 fn parse_ids(ids: &str) -> Result<Vec<Uuid>> {
-    let ids: std::result::Result<Vec<Uuid>, _> =
-        ids.split(',').filter(|id| !id.is_empty()).map(Uuid::from_str).collect();
+    let ids: std::result::Result<Vec<Uuid>, _> = ids
+        .split(',')
+        .filter(|id| !id.is_empty())
+        .map(Uuid::from_str)
+        .collect();
     match ids {
         Ok(ids) if ids.len() <= MAX_IDS => Ok(ids),
         Ok(_) => Err(Problem::bad_request(format!("at most {MAX_IDS} ids at once")).field("ids")),
@@ -148,7 +195,11 @@ fn missing() -> Problem {
 
 impl IntoResponse for Shown {
     fn into_response(self) -> Response {
-        ([(header::ETAG, precondition::tag(self.0.version))], Json(self.0)).into_response()
+        (
+            [(header::ETAG, precondition::tag(self.0.version))],
+            Json(self.0),
+        )
+            .into_response()
     }
 }
 

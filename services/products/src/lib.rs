@@ -34,7 +34,9 @@ pub struct Parts {
 
 /// The service's routes over tables that exist: see [`prepare`].
 pub fn router(parts: &Parts) -> Router {
-    parts.auth.protect(http::router(Store::new(parts.dynamodb.clone())))
+    parts
+        .auth
+        .protect(http::router(Store::new(parts.dynamodb.clone())))
 }
 
 /// Creates the tables and, where asked for, the demo catalogue; tries until it succeeds or a shutdown is requested.
@@ -42,7 +44,10 @@ pub async fn prepare(config: &Config, parts: &Parts, shutdown: &Shutdown) {
     let store = Store::new(parts.dynamodb.clone());
     retry(shutdown, "products: tables", || store.ensure_tables()).await;
     if config.demo_products {
-        retry(shutdown, "products: demo catalogue", || demo::fill_if_empty(&store)).await;
+        retry(shutdown, "products: demo catalogue", || {
+            demo::fill_if_empty(&store)
+        })
+        .await;
     }
 }
 
@@ -50,15 +55,26 @@ pub async fn prepare(config: &Config, parts: &Parts, shutdown: &Shutdown) {
 ///
 /// # Errors
 /// [`ServeError`] when the listener is broken.
-pub async fn run(config: Config, parts: Parts, listener: TcpListener, shutdown: Shutdown) -> Result<(), ServeError> {
+pub async fn run(
+    config: Config,
+    parts: Parts,
+    listener: TcpListener,
+    shutdown: Shutdown,
+) -> Result<(), ServeError> {
     let health = Health::new();
     let client = parts.dynamodb.clone();
     health.register("dynamodb", move || {
         let client = client.clone();
         async move { dynamodb::ping(&client, PRODUCTS).await }
     });
-    let serving =
-        chassis::serve("products", listener, router(&parts), health, Metrics::new("products"), shutdown.clone());
+    let serving = chassis::serve(
+        "products",
+        listener,
+        router(&parts),
+        health,
+        Metrics::new("products"),
+        shutdown.clone(),
+    );
     let ((), served) = tokio::join!(prepare(&config, &parts, &shutdown), serving);
     served
 }

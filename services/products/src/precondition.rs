@@ -43,7 +43,9 @@ impl IfMatch {
 pub fn is_known(headers: &HeaderMap, version: u64) -> Result<bool> {
     let wanted = text(version);
     let tags = tags(headers, &header::IF_NONE_MATCH)?.unwrap_or_default();
-    Ok(tags.iter().any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == wanted))
+    Ok(tags
+        .iter()
+        .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == wanted))
 }
 
 /// That the client wants to write only where nothing is, by `If-None-Match: *`.
@@ -61,7 +63,11 @@ pub fn require_none(headers: &HeaderMap) -> Result<()> {
 
 /// 412: there is a product where the client wanted none.
 pub fn exists() -> Problem {
-    Problem::new(StatusCode::PRECONDITION_FAILED, "there is a product of this id").field("If-None-Match")
+    Problem::new(
+        StatusCode::PRECONDITION_FAILED,
+        "there is a product of this id",
+    )
+    .field("If-None-Match")
 }
 
 /// The tag of a version.
@@ -82,8 +88,14 @@ fn text(version: u64) -> String {
 fn tags(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Vec<String>>> {
     let mut tags = None;
     for value in headers.get_all(name) {
-        let complaint = || Problem::bad_request("the header is not a list of entity tags").field(name.to_string());
-        let listed = value.to_str().map_err(|_| complaint())?.split(',').map(|tag| tag.trim().to_owned());
+        let complaint = || {
+            Problem::bad_request("the header is not a list of entity tags").field(name.to_string())
+        };
+        let listed = value
+            .to_str()
+            .map_err(|_| complaint())?
+            .split(',')
+            .map(|tag| tag.trim().to_owned());
         tags.get_or_insert_with(Vec::new).extend(listed);
     }
     Ok(tags)
@@ -105,14 +117,23 @@ mod tests {
     #[test]
     fn if_match_takes_the_version_a_list_or_a_star() {
         assert_eq!(IfMatch::of(&HeaderMap::new()).unwrap(), IfMatch::Anything);
-        assert_eq!([status("\"7\""), status("\"6\", \"7\""), status("*")], [None, None, None]);
+        assert_eq!(
+            [status("\"7\""), status("\"6\", \"7\""), status("*")],
+            [None, None, None]
+        );
         let refused = Some(StatusCode::PRECONDITION_FAILED);
-        assert_eq!([status("\"6\""), status("7"), status("W/\"7\"")], [refused, refused, refused]);
+        assert_eq!(
+            [status("\"6\""), status("7"), status("W/\"7\"")],
+            [refused, refused, refused]
+        );
     }
 
     #[test]
     fn if_none_match_compares_weakly() {
         let known = |value| is_known(&headers(header::IF_NONE_MATCH, value), 7).unwrap();
-        assert_eq!([known("W/\"7\""), known("\"7\""), known("*"), known("\"8\"")], [true, true, true, false]);
+        assert_eq!(
+            [known("W/\"7\""), known("\"7\""), known("*"), known("\"8\"")],
+            [true, true, true, false]
+        );
     }
 }

@@ -74,14 +74,23 @@ pub struct Invalid {
 impl Invalid {
     /// A complaint about `field`.
     pub fn new(field: impl Into<String>, complaint: impl Into<String>) -> Self {
-        Self { field: field.into(), complaint: complaint.into() }
+        Self {
+            field: field.into(),
+            complaint: complaint.into(),
+        }
     }
 }
 
 impl Product {
     /// A new product.
     pub fn new(id: Uuid, details: Details, now: Timestamp) -> Self {
-        Self { id, details, version: 1, created_at: now, updated_at: now }
+        Self {
+            id,
+            details,
+            version: 1,
+            created_at: now,
+            updated_at: now,
+        }
     }
 
     /// The product after a merge patch (RFC 7396): fields given replace, fields given as null are removed.
@@ -99,7 +108,12 @@ impl Product {
             }
         }
         let details = Details::parse(body)?;
-        Ok(Self { details, version: self.version + 1, updated_at: now, ..self.clone() })
+        Ok(Self {
+            details,
+            version: self.version + 1,
+            updated_at: now,
+            ..self.clone()
+        })
     }
 }
 
@@ -109,17 +123,32 @@ impl Details {
     /// # Errors
     /// [`Invalid`] with the first field that cannot be accepted.
     pub fn parse(mut body: Object) -> Result<Self, Invalid> {
-        if let Some(field) = GIVEN_BY_THE_SERVICE.into_iter().find(|field| body.contains_key(*field)) {
-            return Err(Invalid::new(field, "is given by the service and cannot be set"));
+        if let Some(field) = GIVEN_BY_THE_SERVICE
+            .into_iter()
+            .find(|field| body.contains_key(*field))
+        {
+            return Err(Invalid::new(
+                field,
+                "is given by the service and cannot be set",
+            ));
         }
-        let name = body.remove("name").ok_or_else(|| Invalid::new("name", "is missing"))?;
-        let price = body.remove("price_cents").ok_or_else(|| Invalid::new("price_cents", "is missing"))?;
+        let name = body
+            .remove("name")
+            .ok_or_else(|| Invalid::new("name", "is missing"))?;
+        let price = body
+            .remove("price_cents")
+            .ok_or_else(|| Invalid::new("price_cents", "is missing"))?;
         Ok(Self {
             name: text("name", &name, MAX_NAME_CHARS)?,
             price_cents: number("price_cents", &price, MAX_PRICE_CENTS)?,
-            currency: present(&mut body, "currency").map_or_else(|| Ok("USD".to_owned()), |code| currency(&code))?,
-            stock: present(&mut body, "stock").map(|stock| number("stock", &stock, MAX_STOCK)).transpose()?,
-            category: present(&mut body, "category").map(|name| category(&name)).transpose()?,
+            currency: present(&mut body, "currency")
+                .map_or_else(|| Ok("USD".to_owned()), |code| currency(&code))?,
+            stock: present(&mut body, "stock")
+                .map(|stock| number("stock", &stock, MAX_STOCK))
+                .transpose()?,
+            category: present(&mut body, "category")
+                .map(|name| category(&name))
+                .transpose()?,
             attributes: attributes::checked(body)?,
         })
     }
@@ -143,7 +172,9 @@ pub fn category(value: &Value) -> Result<String, Invalid> {
 
 /// RFC 7396 below the top level: objects merge, anything else replaces.
 fn merged(target: Option<Value>, patch: &Value) -> Value {
-    let Value::Object(patch) = patch else { return patch.clone() };
+    let Value::Object(patch) = patch else {
+        return patch.clone();
+    };
     let mut target = match target {
         Some(Value::Object(target)) => target,
         _ => Object::new(),
@@ -165,12 +196,18 @@ fn present(body: &mut Object, field: &str) -> Option<Value> {
 }
 
 fn text(field: &str, value: &Value, max_chars: usize) -> Result<String, Invalid> {
-    let text = value.as_str().ok_or_else(|| Invalid::new(field, "must be a text"))?.trim();
+    let text = value
+        .as_str()
+        .ok_or_else(|| Invalid::new(field, "must be a text"))?
+        .trim();
     if text.is_empty() {
         return Err(Invalid::new(field, "must not be empty"));
     }
     if text.chars().count() > max_chars {
-        return Err(Invalid::new(field, format!("must not be longer than {max_chars} characters")));
+        return Err(Invalid::new(
+            field,
+            format!("must not be longer than {max_chars} characters"),
+        ));
     }
     if text.chars().any(char::is_control) {
         return Err(Invalid::new(field, "must not contain control characters"));
@@ -182,12 +219,17 @@ fn text(field: &str, value: &Value, max_chars: usize) -> Result<String, Invalid>
 fn number(field: &str, value: &Value, max: u64) -> Result<u64, Invalid> {
     let whole = |number: &f64| number.fract() == 0.0 && (0.0..=max as f64).contains(number);
     let written_with_a_point = || value.as_f64().filter(whole).map(|number| number as u64);
-    let within = value.as_u64().or_else(written_with_a_point).filter(|number| *number <= max);
+    let within = value
+        .as_u64()
+        .or_else(written_with_a_point)
+        .filter(|number| *number <= max);
     within.ok_or_else(|| Invalid::new(field, format!("must be a whole number from 0 to {max}")))
 }
 
 fn currency(value: &Value) -> Result<String, Invalid> {
-    let code = value.as_str().filter(|code| code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_uppercase()));
+    let code = value
+        .as_str()
+        .filter(|code| code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_uppercase()));
     let complaint = || Invalid::new("currency", "must be three capital letters, as in ISO 4217");
     code.map(str::to_owned).ok_or_else(complaint)
 }
@@ -199,7 +241,9 @@ mod tests {
     use super::*;
 
     fn object(value: Value) -> Object {
-        let Value::Object(object) = value else { panic!("{value} is no object") };
+        let Value::Object(object) = value else {
+            panic!("{value} is no object")
+        };
         object
     }
 
@@ -208,7 +252,8 @@ mod tests {
     }
 
     fn lamp() -> Product {
-        let body = json!({"name": "Lamp", "price_cents": 1999, "stock": 3, "size": {"w": 1, "h": 2}});
+        let body =
+            json!({"name": "Lamp", "price_cents": 1999, "stock": 3, "size": {"w": 1, "h": 2}});
         let now = Timestamp::from_ms(1_000).unwrap();
         Product::new(Uuid::nil(), Details::parse(object(body)).unwrap(), now)
     }
@@ -216,46 +261,104 @@ mod tests {
     #[test]
     fn name_and_price_are_enough() {
         let details = Details::parse(object(json!({"name": " Lamp ", "price_cents": 0}))).unwrap();
-        assert_eq!((details.name.as_str(), details.price_cents, details.currency.as_str()), ("Lamp", 0, "USD"));
+        assert_eq!(
+            (
+                details.name.as_str(),
+                details.price_cents,
+                details.currency.as_str()
+            ),
+            ("Lamp", 0, "USD")
+        );
         assert_eq!((details.stock, details.category), (None, None));
     }
 
     #[test]
     fn a_number_without_a_fraction_is_whole_however_it_is_written() {
-        let details = Details::parse(object(json!({"name": "Lamp", "price_cents": 1999.0, "stock": 3e2}))).unwrap();
+        let details = Details::parse(object(
+            json!({"name": "Lamp", "price_cents": 1999.0, "stock": 3e2}),
+        ))
+        .unwrap();
         assert_eq!((details.price_cents, details.stock), (1999, Some(300)));
         for price in [json!(0.5), json!(-1.0), json!(1e11)] {
-            assert_eq!(complaint_about(json!({"name": "Lamp", "price_cents": price})), "price_cents");
+            assert_eq!(
+                complaint_about(json!({"name": "Lamp", "price_cents": price})),
+                "price_cents"
+            );
         }
     }
 
     #[test]
     fn every_complaint_names_its_field() {
         assert_eq!(complaint_about(json!({"price_cents": 1})), "name");
-        assert_eq!(complaint_about(json!({"name": "", "price_cents": 1})), "name");
-        assert_eq!(complaint_about(json!({"name": "x".repeat(201), "price_cents": 1})), "name");
+        assert_eq!(
+            complaint_about(json!({"name": "", "price_cents": 1})),
+            "name"
+        );
+        assert_eq!(
+            complaint_about(json!({"name": "x".repeat(201), "price_cents": 1})),
+            "name"
+        );
         assert_eq!(complaint_about(json!({"name": "Lamp"})), "price_cents");
-        for price in [json!(-1), json!(1.5), json!("1"), json!(10_000_000_001_u64), Value::Null] {
-            assert_eq!(complaint_about(json!({"name": "Lamp", "price_cents": price})), "price_cents");
+        for price in [
+            json!(-1),
+            json!(1.5),
+            json!("1"),
+            json!(10_000_000_001_u64),
+            Value::Null,
+        ] {
+            assert_eq!(
+                complaint_about(json!({"name": "Lamp", "price_cents": price})),
+                "price_cents"
+            );
         }
-        assert_eq!(complaint_about(json!({"name": "Lamp", "price_cents": 1, "currency": "usd"})), "currency");
-        assert_eq!(complaint_about(json!({"name": "Lamp", "price_cents": 1, "stock": -1})), "stock");
-        assert_eq!(complaint_about(json!({"name": "Lamp", "price_cents": 1, "category": 7})), "category");
-        assert_eq!(complaint_about(json!({"name": "Lamp", "price_cents": 1, "id": "mine"})), "id");
+        assert_eq!(
+            complaint_about(json!({"name": "Lamp", "price_cents": 1, "currency": "usd"})),
+            "currency"
+        );
+        assert_eq!(
+            complaint_about(json!({"name": "Lamp", "price_cents": 1, "stock": -1})),
+            "stock"
+        );
+        assert_eq!(
+            complaint_about(json!({"name": "Lamp", "price_cents": 1, "category": 7})),
+            "category"
+        );
+        assert_eq!(
+            complaint_about(json!({"name": "Lamp", "price_cents": 1, "id": "mine"})),
+            "id"
+        );
     }
 
     #[test]
     fn a_patch_replaces_merges_and_removes() {
-        let patch = json!({"price_cents": 5, "stock": null, "size": {"w": 9, "h": null}, "colour": "red"});
-        let patched = lamp().patched(&object(patch), Timestamp::from_ms(2_000).unwrap()).unwrap();
-        assert_eq!((patched.details.price_cents, patched.details.stock, patched.version), (5, None, 2));
-        assert_eq!(patched.details.attributes, object(json!({"size": {"w": 9}, "colour": "red"})));
-        assert_eq!((patched.created_at.as_ms(), patched.updated_at.as_ms()), (1_000, 2_000));
+        let patch =
+            json!({"price_cents": 5, "stock": null, "size": {"w": 9, "h": null}, "colour": "red"});
+        let patched = lamp()
+            .patched(&object(patch), Timestamp::from_ms(2_000).unwrap())
+            .unwrap();
+        assert_eq!(
+            (
+                patched.details.price_cents,
+                patched.details.stock,
+                patched.version
+            ),
+            (5, None, 2)
+        );
+        assert_eq!(
+            patched.details.attributes,
+            object(json!({"size": {"w": 9}, "colour": "red"}))
+        );
+        assert_eq!(
+            (patched.created_at.as_ms(), patched.updated_at.as_ms()),
+            (1_000, 2_000)
+        );
     }
 
     #[test]
     fn a_patch_cannot_make_a_product_invalid() {
-        let refused = lamp().patched(&object(json!({"name": null})), Timestamp::now()).unwrap_err();
+        let refused = lamp()
+            .patched(&object(json!({"name": null})), Timestamp::now())
+            .unwrap_err();
         assert_eq!(refused, Invalid::new("name", "is missing"));
     }
 }

@@ -98,19 +98,34 @@ impl Basket {
             *sum = sum.saturating_add(wanted.quantity);
             if wanted.quantity == 0 || *sum > MAX_STOCK {
                 let field = format!("items[{index}].quantity");
-                return Err(Invalid::new(field, format!("must be from 1 to {MAX_STOCK}")));
+                return Err(Invalid::new(
+                    field,
+                    format!("must be from 1 to {MAX_STOCK}"),
+                ));
             }
         }
         if quantities.len() > MAX_PRODUCTS {
-            return Err(Invalid::new("items", format!("must not name more than {MAX_PRODUCTS} products")));
+            return Err(Invalid::new(
+                "items",
+                format!("must not name more than {MAX_PRODUCTS} products"),
+            ));
         }
-        Ok(Self { key: request.key.clone(), quantities })
+        Ok(Self {
+            key: request.key.clone(),
+            quantities,
+        })
     }
 
     /// Whether the reservation is of exactly these.
     pub fn is_of(&self, reservation: &Reservation) -> bool {
-        let held = reservation.items.iter().map(|item| (item.product_id, item.quantity));
-        held.eq(self.quantities.iter().map(|(id, quantity)| (*id, *quantity)))
+        let held = reservation
+            .items
+            .iter()
+            .map(|item| (item.product_id, item.quantity));
+        held.eq(self
+            .quantities
+            .iter()
+            .map(|(id, quantity)| (*id, *quantity)))
     }
 }
 
@@ -120,7 +135,10 @@ impl Basket {
 /// [`Invalid`] when it is empty or too long.
 pub fn check_key(key: &str) -> Result<(), Invalid> {
     if key.is_empty() || key.len() > MAX_KEY_BYTES {
-        return Err(Invalid::new("key", format!("must be 1 to {MAX_KEY_BYTES} bytes long")));
+        return Err(Invalid::new(
+            "key",
+            format!("must be 1 to {MAX_KEY_BYTES} bytes long"),
+        ));
     }
     Ok(())
 }
@@ -130,8 +148,14 @@ mod tests {
     use super::*;
 
     fn request(quantities: &[(u128, u64)]) -> Request {
-        let line = |(id, quantity): &(u128, u64)| Wanted { product_id: Uuid::from_u128(*id), quantity: *quantity };
-        Request { key: "order-1".to_owned(), items: quantities.iter().map(line).collect() }
+        let line = |(id, quantity): &(u128, u64)| Wanted {
+            product_id: Uuid::from_u128(*id),
+            quantity: *quantity,
+        };
+        Request {
+            key: "order-1".to_owned(),
+            items: quantities.iter().map(line).collect(),
+        }
     }
 
     fn field_at_fault(request: &Request) -> String {
@@ -141,15 +165,30 @@ mod tests {
     #[test]
     fn lines_with_the_same_product_are_added_up() {
         let basket = Basket::parse(&request(&[(2, 1), (1, 5), (2, 3)])).unwrap();
-        assert_eq!(basket.quantities, [(Uuid::from_u128(1), 5), (Uuid::from_u128(2), 4)].into());
+        assert_eq!(
+            basket.quantities,
+            [(Uuid::from_u128(1), 5), (Uuid::from_u128(2), 4)].into()
+        );
     }
 
     #[test]
     fn every_complaint_names_its_field() {
-        assert_eq!(field_at_fault(&Request { key: String::new(), ..request(&[(1, 1)]) }), "key");
+        assert_eq!(
+            field_at_fault(&Request {
+                key: String::new(),
+                ..request(&[(1, 1)])
+            }),
+            "key"
+        );
         assert_eq!(field_at_fault(&request(&[])), "items");
-        assert_eq!(field_at_fault(&request(&[(1, 1), (2, 0)])), "items[1].quantity");
-        assert_eq!(field_at_fault(&request(&[(1, MAX_STOCK), (1, 1)])), "items[1].quantity");
+        assert_eq!(
+            field_at_fault(&request(&[(1, 1), (2, 0)])),
+            "items[1].quantity"
+        );
+        assert_eq!(
+            field_at_fault(&request(&[(1, MAX_STOCK), (1, 1)])),
+            "items[1].quantity"
+        );
         let many: Vec<_> = (0..100).map(|id| (id, 1)).collect();
         assert_eq!(field_at_fault(&request(&many)), "items");
     }

@@ -100,12 +100,20 @@ impl Store {
     /// # Errors
     /// [`StoreError::Changed`] when it is not.
     pub async fn replace(&self, product: &Product) -> Result<(), StoreError> {
-        self.put(product, "version = :version", Some(product.version - 1)).await
+        self.put(product, "version = :version", Some(product.version - 1))
+            .await
     }
 
-    async fn put(&self, product: &Product, condition: &str, version: Option<u64>) -> Result<(), StoreError> {
+    async fn put(
+        &self,
+        product: &Product,
+        condition: &str,
+        version: Option<u64>,
+    ) -> Result<(), StoreError> {
         let mut put = self.client.put_item().table_name(PRODUCTS);
-        put = put.set_item(Some(serde_dynamo::to_item(Row::from(product.clone()))?)).condition_expression(condition);
+        put = put
+            .set_item(Some(serde_dynamo::to_item(Row::from(product.clone()))?))
+            .condition_expression(condition);
         if let Some(version) = version {
             put = put.expression_attribute_values(":version", number(version));
         }
@@ -117,9 +125,18 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn get(&self, id: Uuid) -> Result<Option<Product>, StoreError> {
-        let get = self.client.get_item().table_name(PRODUCTS).key("id", text(id)).consistent_read(true);
+        let get = self
+            .client
+            .get_item()
+            .table_name(PRODUCTS)
+            .key("id", text(id))
+            .consistent_read(true);
         let found = get.send().await.map_err(failed)?;
-        Ok(found.item.map(serde_dynamo::from_item::<_, Row>).transpose()?.map(Product::from))
+        Ok(found
+            .item
+            .map(serde_dynamo::from_item::<_, Row>)
+            .transpose()?
+            .map(Product::from))
     }
 
     /// The products that exist among these, in the order they were asked for; at most a hundred.
@@ -140,15 +157,33 @@ impl Store {
         if ids.is_empty() {
             return Ok(found);
         }
-        let mut keys: Vec<_> = ids.iter().map(|id| [("id".to_owned(), text(*id))].into()).collect();
+        let mut keys: Vec<_> = ids
+            .iter()
+            .map(|id| [("id".to_owned(), text(*id))].into())
+            .collect();
         let mut backoff = Backoff::default();
         for _ in 0..ATTEMPTS {
-            let request = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build();
+            let request = KeysAndAttributes::builder()
+                .set_keys(Some(keys))
+                .consistent_read(true)
+                .build();
             let request = request.expect("the keys are set");
-            let batch = self.client.batch_get_item().request_items(PRODUCTS, request).send();
+            let batch = self
+                .client
+                .batch_get_item()
+                .request_items(PRODUCTS, request)
+                .send();
             let answer = batch.await.map_err(failed)?;
-            let items = answer.responses.unwrap_or_default().remove(PRODUCTS).unwrap_or_default();
-            found.extend(serde_dynamo::from_items::<_, Row>(items)?.into_iter().map(Product::from));
+            let items = answer
+                .responses
+                .unwrap_or_default()
+                .remove(PRODUCTS)
+                .unwrap_or_default();
+            found.extend(
+                serde_dynamo::from_items::<_, Row>(items)?
+                    .into_iter()
+                    .map(Product::from),
+            );
             let left = answer.unprocessed_keys.unwrap_or_default().remove(PRODUCTS);
             keys = left.map_or_else(Vec::new, |left| left.keys);
             if keys.is_empty() {
@@ -165,7 +200,10 @@ impl Store {
     /// [`StoreError`].
     pub async fn list(&self, listing: &Listing) -> Result<Page<Product>, StoreError> {
         let page = Page::cut(self.list_ids(listing).await?, listing.limit, |id| *id);
-        Ok(Page { items: self.get_all(&page.items).await?, next: page.next })
+        Ok(Page {
+            items: self.get_all(&page.items).await?,
+            next: page.next,
+        })
     }
 
     /// One id more than the page holds, to know whether another page follows.
@@ -175,8 +213,15 @@ impl Store {
             None => (tables::BY_CATALOGUE, "catalogue", WHOLE_CATALOGUE),
         };
         let limit = i32::try_from(listing.limit.and_one()).unwrap_or(i32::MAX);
-        let mut query = self.client.query().table_name(PRODUCTS).index_name(index).limit(limit);
-        query = query.scan_index_forward(false).expression_attribute_names("#key", key);
+        let mut query = self
+            .client
+            .query()
+            .table_name(PRODUCTS)
+            .index_name(index)
+            .limit(limit);
+        query = query
+            .scan_index_forward(false)
+            .expression_attribute_names("#key", key);
         query = query.expression_attribute_values(":value", AttributeValue::S(value.to_owned()));
         query = match listing.after {
             None => query.key_condition_expression("#key = :value"),
@@ -194,7 +239,11 @@ impl Store {
     /// # Errors
     /// [`StoreError::Changed`] when it is at another version.
     pub async fn delete(&self, id: Uuid, version: Option<u64>) -> Result<bool, StoreError> {
-        let mut delete = self.client.delete_item().table_name(PRODUCTS).key("id", text(id));
+        let mut delete = self
+            .client
+            .delete_item()
+            .table_name(PRODUCTS)
+            .key("id", text(id));
         delete = delete.return_values(aws_sdk_dynamodb::types::ReturnValue::AllOld);
         if let Some(version) = version {
             delete = delete.condition_expression("attribute_not_exists(id) OR version = :version");
@@ -213,8 +262,21 @@ struct Key {
 
 impl From<Product> for Row {
     fn from(product: Product) -> Self {
-        let Product { id, details, version, created_at, updated_at } = product;
-        let Details { name, price_cents, currency, stock, category, attributes } = details;
+        let Product {
+            id,
+            details,
+            version,
+            created_at,
+            updated_at,
+        } = product;
+        let Details {
+            name,
+            price_cents,
+            currency,
+            stock,
+            category,
+            attributes,
+        } = details;
         let catalogue = WHOLE_CATALOGUE.to_owned();
         Self {
             id,
@@ -234,9 +296,32 @@ impl From<Product> for Row {
 
 impl From<Row> for Product {
     fn from(row: Row) -> Self {
-        let Row { id, name, price_cents, currency, stock, category, attributes, version, .. } = row;
-        let details = Details { name, price_cents, currency, stock, category, attributes };
-        Self { id, details, version, created_at: row.created_at, updated_at: row.updated_at }
+        let Row {
+            id,
+            name,
+            price_cents,
+            currency,
+            stock,
+            category,
+            attributes,
+            version,
+            ..
+        } = row;
+        let details = Details {
+            name,
+            price_cents,
+            currency,
+            stock,
+            category,
+            attributes,
+        };
+        Self {
+            id,
+            details,
+            version,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
     }
 }
 

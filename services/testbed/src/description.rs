@@ -28,16 +28,32 @@ pub async fn description(router: &Router) -> Value {
 /// When one is not.
 pub async fn assert_routes(router: &Router, document: &Value) {
     for (path, item) in document["paths"].as_object().unwrap() {
-        for method in [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+        for method in [
+            Method::GET,
+            Method::POST,
+            Method::PUT,
+            Method::PATCH,
+            Method::DELETE,
+        ] {
             let operation = item.get(method.as_str().to_lowercase());
-            let request =
-                Request::builder().method(&method).uri(path.replace("{id}", "9")).body(Body::empty()).unwrap();
+            let request = Request::builder()
+                .method(&method)
+                .uri(path.replace("{id}", "9"))
+                .body(Body::empty())
+                .unwrap();
             let status = router.clone().oneshot(request).await.unwrap().status();
             match operation {
-                None => assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED, "{method} {path} is not described"),
+                None => assert_eq!(
+                    status,
+                    StatusCode::METHOD_NOT_ALLOWED,
+                    "{method} {path} is not described"
+                ),
                 Some(operation) => {
                     let described = operation["responses"].as_object().unwrap();
-                    assert!(described.contains_key(status.as_str()), "{method} {path} answered {status}");
+                    assert!(
+                        described.contains_key(status.as_str()),
+                        "{method} {path} answered {status}"
+                    );
                 }
             }
         }
@@ -50,13 +66,30 @@ pub async fn assert_routes(router: &Router, document: &Value) {
 /// When it is otherwise.
 pub async fn assert_guarded(router: &Router, document: &Value) {
     for (path, item) in document["paths"].as_object().unwrap() {
-        for method in [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
-            let Some(operation) = item.get(method.as_str().to_lowercase()) else { continue };
-            let request =
-                Request::builder().method(&method).uri(path.replace("{id}", "9")).body(Body::empty()).unwrap();
+        for method in [
+            Method::GET,
+            Method::POST,
+            Method::PUT,
+            Method::PATCH,
+            Method::DELETE,
+        ] {
+            let Some(operation) = item.get(method.as_str().to_lowercase()) else {
+                continue;
+            };
+            let request = Request::builder()
+                .method(&method)
+                .uri(path.replace("{id}", "9"))
+                .body(Body::empty())
+                .unwrap();
             let status = router.clone().oneshot(request).await.unwrap().status();
-            let is_secured = operation["security"].as_array().is_some_and(|schemes| !schemes.is_empty());
-            assert_eq!(status == StatusCode::UNAUTHORIZED, is_secured, "{method} {path} answered {status}");
+            let is_secured = operation["security"]
+                .as_array()
+                .is_some_and(|schemes| !schemes.is_empty());
+            assert_eq!(
+                status == StatusCode::UNAUTHORIZED,
+                is_secured,
+                "{method} {path} answered {status}"
+            );
         }
     }
 }
@@ -66,7 +99,13 @@ pub async fn assert_guarded(router: &Router, document: &Value) {
 /// # Panics
 /// When it does not, or the document has no such schema.
 pub fn assert_fields(document: &Value, schema: &str, value: &Value) {
-    let described = document["components"]["schemas"][schema]["properties"].as_object().unwrap();
+    let described = document["components"]["schemas"][schema]["properties"]
+        .as_object()
+        .unwrap();
     let described: BTreeSet<&String> = described.keys().collect();
-    assert_eq!(value.as_object().unwrap().keys().collect::<BTreeSet<_>>(), described, "{schema}");
+    assert_eq!(
+        value.as_object().unwrap().keys().collect::<BTreeSet<_>>(),
+        described,
+        "{schema}"
+    );
 }

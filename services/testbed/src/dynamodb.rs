@@ -26,7 +26,11 @@ pub async fn endpoint() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("the listener is bound");
     let database = Database::memory().expect("SQLite in memory");
-    tokio::spawn(dynoxide::server::serve_with_shutdown(listener, database, std::future::pending()));
+    tokio::spawn(dynoxide::server::serve_with_shutdown(
+        listener,
+        database,
+        std::future::pending(),
+    ));
     format!("http://{address}")
 }
 
@@ -37,15 +41,30 @@ pub async fn endpoint() -> String {
 /// When what runs there shares its tables (`-sharedDb`): tests would meet each other's items.
 pub async fn real(test: &str) -> Option<Client> {
     let Ok(endpoint) = std::env::var(REAL) else {
-        let said = writeln!(std::io::stderr(), "SKIPPED: {test}: {REAL} does not name a DynamoDB Local");
+        let said = writeln!(
+            std::io::stderr(),
+            "SKIPPED: {test}: {REAL} does not name a DynamoDB Local"
+        );
         said.expect("stderr takes a line");
         return None;
     };
-    let config = chassis::dynamodb::client(Some(&endpoint)).await.config().to_builder();
+    let config = chassis::dynamodb::client(Some(&endpoint))
+        .await
+        .config()
+        .to_builder();
     let key = Uuid::new_v4().simple().to_string();
     let credentials = Credentials::new(key, "local", None, None, "testbed");
     let client = Client::from_conf(config.credentials_provider(credentials).build());
-    let tables = client.list_tables().send().await.expect("DynamoDB Local answers").table_names.unwrap_or_default();
-    assert!(tables.is_empty(), "DynamoDB Local must run without -sharedDb, for tests to have tables of their own");
+    let tables = client
+        .list_tables()
+        .send()
+        .await
+        .expect("DynamoDB Local answers")
+        .table_names
+        .unwrap_or_default();
+    assert!(
+        tables.is_empty(),
+        "DynamoDB Local must run without -sharedDb, for tests to have tables of their own"
+    );
     Some(client)
 }

@@ -59,7 +59,10 @@ impl TestClient {
     /// The same client, showing this access token.
     #[must_use]
     pub fn showing(&self, token: String) -> Self {
-        Self { app: self.app.clone(), token: Some(token) }
+        Self {
+            app: self.app.clone(),
+            token: Some(token),
+        }
     }
 
     /// `GET`s the path.
@@ -82,7 +85,13 @@ impl TestClient {
     ///
     /// # Panics
     /// When the request cannot be built or the reply does not end.
-    pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<Value>) -> Reply {
+    pub async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<Value>,
+    ) -> Reply {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -91,13 +100,24 @@ impl TestClient {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
         let request = match body {
-            Some(body) => request.header(header::CONTENT_TYPE, "application/json").body(Body::from(body.to_string())),
+            Some(body) => request
+                .header(header::CONTENT_TYPE, "application/json")
+                .body(Body::from(body.to_string())),
             None => request.body(Body::empty()),
         };
-        let response = self.app.clone().oneshot(request.expect("a request")).await.expect("routers are infallible");
+        let response = self
+            .app
+            .clone()
+            .oneshot(request.expect("a request"))
+            .await
+            .expect("routers are infallible");
         let (head, body) = response.into_parts();
         let bytes = body.collect().await.expect("the body ends").to_bytes();
-        Reply { status: head.status, headers: head.headers, body: value(&bytes) }
+        Reply {
+            status: head.status,
+            headers: head.headers,
+            body: value(&bytes),
+        }
     }
 }
 
@@ -112,9 +132,20 @@ impl TestClient {
             request = request.header(*name, *value);
         }
         let request = request.body(Body::empty()).expect("a request");
-        let response = self.app.clone().oneshot(request).await.expect("routers are infallible");
-        assert_eq!(response.headers()[header::CONTENT_TYPE], "text/event-stream");
-        Events { body: response.into_body(), text: String::new() }
+        let response = self
+            .app
+            .clone()
+            .oneshot(request)
+            .await
+            .expect("routers are infallible");
+        assert_eq!(
+            response.headers()[header::CONTENT_TYPE],
+            "text/event-stream"
+        );
+        Events {
+            body: response.into_body(),
+            text: String::new(),
+        }
     }
 }
 
@@ -160,7 +191,10 @@ impl Reply {
 
     /// A header as text; empty when it is missing.
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
     }
 }
 
@@ -168,5 +202,6 @@ fn value(body: &[u8]) -> Value {
     if body.is_empty() {
         return Value::Null;
     }
-    serde_json::from_slice(body).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(body).into_owned()))
+    serde_json::from_slice(body)
+        .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(body).into_owned()))
 }

@@ -9,7 +9,9 @@ use jsonwebtoken::jwk::{Jwk, JwkSet};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, get_current_timestamp};
 
 /// How an Ed25519 key begins in PKCS #8 (RFC 8410, 7); 32 bytes follow.
-const PKCS8_PREFIX: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
+const PKCS8_PREFIX: [u8; 16] = [
+    0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20,
+];
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// A key that signs access tokens.
@@ -37,7 +39,10 @@ impl Signer {
     /// A key of this name; the same seed makes the same key.
     pub fn new(kid: &'static str, seed: u8) -> Self {
         let pkcs8 = [PKCS8_PREFIX.as_slice(), &[seed; 32]].concat();
-        Self { kid, key: EncodingKey::from_ed_der(&pkcs8) }
+        Self {
+            kid,
+            key: EncodingKey::from_ed_der(&pkcs8),
+        }
     }
 
     /// Its public part.
@@ -52,7 +57,11 @@ impl Signer {
 
     /// The header of its tokens.
     pub fn header(&self) -> Header {
-        Header { typ: Some(ACCESS_TOKEN.to_owned()), kid: Some(self.kid.to_owned()), ..Header::new(Algorithm::EdDSA) }
+        Header {
+            typ: Some(ACCESS_TOKEN.to_owned()),
+            kid: Some(self.kid.to_owned()),
+            ..Header::new(Algorithm::EdDSA)
+        }
     }
 
     /// An access token that says this.
@@ -84,7 +93,11 @@ impl PublishedKeys {
 impl KeySource for PublishedKeys {
     fn published(&self) -> Published<'_> {
         self.asked.fetch_add(1, Ordering::Relaxed);
-        let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let keys = self
+            .keys
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         Box::pin(std::future::ready(Ok(JwkSet { keys })))
     }
 }
@@ -93,7 +106,10 @@ impl Default for Identities {
     fn default() -> Self {
         let (signer, keys) = (Signer::new("testbed", 7), PublishedKeys::default());
         keys.publish([signer.jwk()]);
-        Self { signer, auth: Auth::enforced(keys, Some(&Secret::random())) }
+        Self {
+            signer,
+            auth: Auth::enforced(keys, Some(&Secret::random())),
+        }
     }
 }
 

@@ -29,7 +29,10 @@ pub enum AppointError {
 impl FirstAdmin {
     /// The admin with this address and password.
     pub fn new(email: &Email, password: &Secret) -> Result<Self, Invalid> {
-        Ok(Self { email: email.clone(), password: Password::try_from(password.expose().to_owned())? })
+        Ok(Self {
+            email: email.clone(),
+            password: Password::try_from(password.expose().to_owned())?,
+        })
     }
 
     /// Sees to it that the account is there and an admin's.

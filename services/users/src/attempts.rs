@@ -31,17 +31,30 @@ impl Attempts {
         }
         let has_room = counters.len() < MAX_ACCOUNTS || counters.contains_key(account);
         let account = if has_room { account } else { OTHERS };
-        let counter = counters.entry(account.to_owned()).or_insert(Counter { since: now, attempts: 0 });
+        let counter = counters.entry(account.to_owned()).or_insert(Counter {
+            since: now,
+            attempts: 0,
+        });
         if now.duration_since(counter.since) >= WINDOW {
-            *counter = Counter { since: now, attempts: 0 };
+            *counter = Counter {
+                since: now,
+                attempts: 0,
+            };
         }
         counter.attempts += 1;
-        if counter.attempts > PER_WINDOW { Err(WINDOW - now.duration_since(counter.since)) } else { Ok(()) }
+        if counter.attempts > PER_WINDOW {
+            Err(WINDOW - now.duration_since(counter.since))
+        } else {
+            Ok(())
+        }
     }
 
     /// Forgets the account's attempts: the right password was among them.
     pub fn forget(&self, account: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(account);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(account);
     }
 }
 
@@ -57,7 +70,10 @@ mod tests {
         for _ in 0..PER_WINDOW {
             assert_eq!(attempts.count("a", start), Ok(()));
         }
-        assert_eq!(attempts.count("a", start + Duration::from_secs(20)), Err(Duration::from_secs(40)));
+        assert_eq!(
+            attempts.count("a", start + Duration::from_secs(20)),
+            Err(Duration::from_secs(40))
+        );
         assert_eq!(attempts.count("b", start), Ok(()));
         assert_eq!(attempts.count("a", start + WINDOW), Ok(()));
     }
@@ -74,7 +90,9 @@ mod tests {
     #[test]
     fn a_flood_of_accounts_shares_what_room_there_is() {
         let (attempts, start) = (Attempts::default(), Instant::now());
-        let refused = (0..MAX_ACCOUNTS * 2).filter(|n| attempts.count(&n.to_string(), start).is_err()).count();
+        let refused = (0..MAX_ACCOUNTS * 2)
+            .filter(|n| attempts.count(&n.to_string(), start).is_err())
+            .count();
         assert!(refused > MAX_ACCOUNTS - 20, "{refused}");
         assert!(attempts.0.lock().unwrap().len() <= MAX_ACCOUNTS + 1);
     }

@@ -28,7 +28,12 @@ pub struct Config {
           value_parser = humantime::parse_duration)]
     pub users_signing_key_life: Duration,
     /// E-mail address of the first admin, whose account is made at start.
-    #[arg(long, env = "TIDEMARK_USERS_ADMIN_EMAIL", value_name = "EMAIL", requires = "users_admin_password")]
+    #[arg(
+        long,
+        env = "TIDEMARK_USERS_ADMIN_EMAIL",
+        value_name = "EMAIL",
+        requires = "users_admin_password"
+    )]
     pub users_admin_email: Option<Email>,
     /// Password of the first admin, until its owner chooses another.
     #[arg(

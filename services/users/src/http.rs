@@ -43,7 +43,10 @@ pub fn routes(users: Users) -> Router {
         .route("/users/refresh", post(access::refresh))
         .route("/users/logout", post(access::log_out))
         .route("/.well-known/jwks.json", get(access::keys))
-        .route("/openapi.json", get(async || ([(header::CONTENT_TYPE, "application/json")], DESCRIPTION)))
+        .route(
+            "/openapi.json",
+            get(async || ([(header::CONTENT_TYPE, "application/json")], DESCRIPTION)),
+        )
         .with_state(users)
 }
 
@@ -55,21 +58,41 @@ async fn create(State(users): State<Users>, Json(mut new): Json<NewUser>) -> Res
         None if !users.is_open => return Err(password_needed()),
         None => None,
     };
-    let user = users.store.insert(&new, hash.as_deref(), Timestamp::now()).await?;
-    Ok((StatusCode::CREATED, [(header::LOCATION, format!("/users/{}", user.id))], Json(user)))
+    let user = users
+        .store
+        .insert(&new, hash.as_deref(), Timestamp::now())
+        .await?;
+    Ok((
+        StatusCode::CREATED,
+        [(header::LOCATION, format!("/users/{}", user.id))],
+        Json(user),
+    ))
 }
 
-async fn list(_: Admin, State(users): State<Users>, Query(query): Query<PageQuery>) -> Result<Json<Page<User>>> {
+async fn list(
+    _: Admin,
+    State(users): State<Users>,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<Page<User>>> {
     let after = query.after()?.unwrap_or(0);
     let found = users.store.list(after, query.limit).await?;
     Ok(Json(Page::cut(found, query.limit, |user| user.id)))
 }
 
-async fn show(caller: Caller, State(users): State<Users>, Path(id): Path<i64>) -> Result<Json<User>> {
+async fn show(
+    caller: Caller,
+    State(users): State<Users>,
+    Path(id): Path<i64>,
+) -> Result<Json<User>> {
     if caller != Caller::Service {
         caller.require_user(id)?;
     }
-    users.store.get(id).await?.map(Json).ok_or_else(no_such_user)
+    users
+        .store
+        .get(id)
+        .await?
+        .map(Json)
+        .ok_or_else(no_such_user)
 }
 
 async fn change(
@@ -79,13 +102,24 @@ async fn change(
     Json(change): Json<UserChange>,
 ) -> Result<Json<User>> {
     caller.require_user(id)?;
-    users.store.update(id, change).await?.map(Json).ok_or_else(no_such_user)
+    users
+        .store
+        .update(id, change)
+        .await?
+        .map(Json)
+        .ok_or_else(no_such_user)
 }
 
-async fn remove(caller: Caller, State(users): State<Users>, Path(id): Path<i64>) -> Result<impl IntoResponse> {
+async fn remove(
+    caller: Caller,
+    State(users): State<Users>,
+    Path(id): Path<i64>,
+) -> Result<impl IntoResponse> {
     caller.require_user(id)?;
     let existed = users.store.delete(id).await?;
-    existed.then_some(StatusCode::NO_CONTENT).ok_or_else(no_such_user)
+    existed
+        .then_some(StatusCode::NO_CONTENT)
+        .ok_or_else(no_such_user)
 }
 
 fn password_needed() -> Problem {
@@ -99,7 +133,9 @@ fn no_such_user() -> Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::EmailTaken => Self::conflict("the e-mail address belongs to another user").field("email"),
+            StoreError::EmailTaken => {
+                Self::conflict("the e-mail address belongs to another user").field("email")
+            }
             StoreError::HasOrders => Self::conflict("a user who has ordered cannot be deleted"),
             StoreError::Sql(error) => error.into(),
         }

@@ -24,9 +24,12 @@ const KNOWN_FOR: Duration = Duration::from_secs(60);
 /// How long a new key is published before it signs.
 const PUBLISHED_AHEAD: Duration = Duration::from_secs(600);
 /// How an Ed25519 key begins in PKCS #8 (RFC 8410, 7); 32 random bytes follow.
-const PKCS8_PREFIX: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
+const PKCS8_PREFIX: [u8; 16] = [
+    0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20,
+];
 
-const LIST: &str = "SELECT kid, pkcs8, created_at_ms FROM signing_keys ORDER BY created_at_ms DESC, kid";
+const LIST: &str =
+    "SELECT kid, pkcs8, created_at_ms FROM signing_keys ORDER BY created_at_ms DESC, kid";
 const INSERT: &str = "INSERT INTO signing_keys (kid, pkcs8, created_at_ms) VALUES (?, ?, ?)";
 const REMOVE: &str = "DELETE FROM signing_keys WHERE created_at_ms < ?";
 
@@ -67,7 +70,12 @@ pub enum KeysError {
 impl Keys {
     /// Keys that sign for `key_life` tokens that live for `token_life`.
     pub fn new(database: Database, key_life: Duration, token_life: Duration) -> Self {
-        Self { database, key_life, token_life, known: Mutex::default() }
+        Self {
+            database,
+            key_life,
+            token_life,
+            known: Mutex::default(),
+        }
     }
 
     /// The key to sign with.
@@ -88,16 +96,31 @@ impl Keys {
             jwk.common.public_key_use = Some(PublicKeyUse::Signature);
             Ok(jwk)
         };
-        Ok(JwkSet { keys: self.keys(now).await?.iter().map(public).collect::<Result<_, KeysError>>()? })
+        Ok(JwkSet {
+            keys: self
+                .keys(now)
+                .await?
+                .iter()
+                .map(public)
+                .collect::<Result<_, KeysError>>()?,
+        })
     }
 
     async fn keys(&self, now: Timestamp) -> Result<Arc<[Key]>, KeysError> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(known) = known.filter(|known| now.as_ms() < known.since_ms + millis(KNOWN_FOR)) {
+        let known = self
+            .known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        if let Some(known) = known.filter(|known| now.as_ms() < known.since_ms + millis(KNOWN_FOR))
+        {
             return Ok(known.keys);
         }
         let keys: Arc<[Key]> = self.load(now).await?.into();
-        let known = Known { keys: Arc::clone(&keys), since_ms: now.as_ms() };
+        let known = Known {
+            keys: Arc::clone(&keys),
+            since_ms: now.as_ms(),
+        };
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
         Ok(keys)
     }
@@ -106,7 +129,10 @@ impl Keys {
     async fn load(&self, now: Timestamp) -> Result<Vec<Key>, KeysError> {
         let mut keys = self.stored().await?;
         let renew_before = now.as_ms().saturating_sub(millis(self.key_life));
-        if keys.first().is_none_or(|key| key.created_at_ms < renew_before) {
+        if keys
+            .first()
+            .is_none_or(|key| key.created_at_ms < renew_before)
+        {
             self.renew(now).await?;
             keys = self.stored().await?;
         }
@@ -114,14 +140,21 @@ impl Keys {
     }
 
     async fn stored(&self) -> Result<Vec<Key>, KeysError> {
-        sqlx::query(LIST).fetch_all(self.database.pool()).await?.iter().map(read).collect()
+        sqlx::query(LIST)
+            .fetch_all(self.database.pool())
+            .await?
+            .iter()
+            .map(read)
+            .collect()
     }
 
     async fn renew(&self, now: Timestamp) -> Result<(), KeysError> {
         let mut pkcs8 = PKCS8_PREFIX.to_vec();
         pkcs8.resize(PKCS8_PREFIX.len() + 32, 0);
         OsRng.fill_bytes(&mut pkcs8[PKCS8_PREFIX.len()..]);
-        let useless = now.as_ms().saturating_sub(millis(self.key_life * 2 + self.token_life));
+        let useless = now
+            .as_ms()
+            .saturating_sub(millis(self.key_life * 2 + self.token_life));
         let mut transaction = self.database.write().await?;
         sqlx::query(INSERT)
             .bind(Uuid::now_v7().to_string())
@@ -129,7 +162,10 @@ impl Keys {
             .bind(signed(now.as_ms()))
             .execute(transaction.connection())
             .await?;
-        sqlx::query(REMOVE).bind(signed(useless)).execute(transaction.connection()).await?;
+        sqlx::query(REMOVE)
+            .bind(signed(useless))
+            .execute(transaction.connection())
+            .await?;
         Ok(transaction.commit().await?)
     }
 }

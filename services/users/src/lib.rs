@@ -80,7 +80,9 @@ pub async fn migrate(database: &Database) -> Result<(), chassis::sql::MigrateErr
 /// The service's routes.
 pub fn router(config: &Config, parts: Parts) -> Router {
     let sessions = Sessions::new(config, parts.database.clone());
-    let auth = parts.auth.verifying_by(OwnKeys(Arc::clone(sessions.keys())));
+    let auth = parts
+        .auth
+        .verifying_by(OwnKeys(Arc::clone(sessions.keys())));
     let users = http::Users {
         sessions,
         store: Store::new(parts.database),
@@ -95,13 +97,21 @@ pub fn router(config: &Config, parts: Parts) -> Router {
 ///
 /// # Errors
 /// [`Invalid`] when the password is none.
-pub async fn appoint_admin(config: &Config, database: &Database, shutdown: &Shutdown) -> Result<(), Invalid> {
-    let (Some(email), Some(password)) = (&config.users_admin_email, &config.users_admin_password) else {
+pub async fn appoint_admin(
+    config: &Config,
+    database: &Database,
+    shutdown: &Shutdown,
+) -> Result<(), Invalid> {
+    let (Some(email), Some(password)) = (&config.users_admin_email, &config.users_admin_password)
+    else {
         return Ok(());
     };
     let admin = FirstAdmin::new(email, password)?;
     let (store, hasher) = (Store::new(database.clone()), Hasher::new(config));
-    chassis::retry(shutdown, "users' first admin", || admin.appoint(&store, &hasher)).await;
+    chassis::retry(shutdown, "users' first admin", || {
+        admin.appoint(&store, &hasher)
+    })
+    .await;
     Ok(())
 }
 
@@ -109,7 +119,12 @@ pub async fn appoint_admin(config: &Config, database: &Database, shutdown: &Shut
 ///
 /// # Errors
 /// [`RunError`].
-pub async fn run(config: Config, parts: Parts, listener: TcpListener, shutdown: Shutdown) -> Result<(), RunError> {
+pub async fn run(
+    config: Config,
+    parts: Parts,
+    listener: TcpListener,
+    shutdown: Shutdown,
+) -> Result<(), RunError> {
     let (health, metrics) = (Health::new(), Metrics::new("users"));
     let database = parts.database.clone();
     health.register("sql", move || {
@@ -126,7 +141,15 @@ pub async fn run(config: Config, parts: Parts, listener: TcpListener, shutdown: 
         appointed.map_err(RunError::from)
     };
     let serve = async {
-        let served = chassis::serve("users", listener, router(&config, parts), health, metrics, shutdown).await;
+        let served = chassis::serve(
+            "users",
+            listener,
+            router(&config, parts),
+            health,
+            metrics,
+            shutdown,
+        )
+        .await;
         background.request();
         served.map_err(RunError::from)
     };

@@ -23,9 +23,9 @@ use crate::Config;
 use crate::keys::{Keys, KeysError};
 use crate::store::admins::is_admin;
 
-const INSERT: &str =
-    "INSERT INTO refresh_tokens (token_hash, family, user_id, is_used, expires_at_ms) VALUES (?, ?, ?, 0, ?)";
-const FIND: &str = "SELECT family, user_id, is_used, expires_at_ms FROM refresh_tokens WHERE token_hash = ?";
+const INSERT: &str = "INSERT INTO refresh_tokens (token_hash, family, user_id, is_used, expires_at_ms) VALUES (?, ?, ?, 0, ?)";
+const FIND: &str =
+    "SELECT family, user_id, is_used, expires_at_ms FROM refresh_tokens WHERE token_hash = ?";
 const USE: &str = "UPDATE refresh_tokens SET is_used = 1 WHERE token_hash = ?";
 const END_FAMILY: &str = "DELETE FROM refresh_tokens WHERE family = ?";
 const END_USER: &str = "DELETE FROM refresh_tokens WHERE user_id = ?";
@@ -68,9 +68,21 @@ pub enum SessionError {
 
 impl Sessions {
     pub fn new(config: &Config, database: Database) -> Self {
-        let (access_life, refresh_life) = (config.users_access_token_life, config.users_refresh_token_life);
-        let keys = Arc::new(Keys::new(database.clone(), config.users_signing_key_life, access_life));
-        Self { database, keys, access_life, refresh_life }
+        let (access_life, refresh_life) = (
+            config.users_access_token_life,
+            config.users_refresh_token_life,
+        );
+        let keys = Arc::new(Keys::new(
+            database.clone(),
+            config.users_signing_key_life,
+            access_life,
+        ));
+        Self {
+            database,
+            keys,
+            access_life,
+            refresh_life,
+        }
     }
 
     /// The keys that others verify with.
@@ -87,8 +99,18 @@ impl Sessions {
     pub async fn begin(&self, user_id: i64, now: Timestamp) -> Result<Tokens, SessionError> {
         let mut transaction = self.database.write().await?;
         let is_admin = is_admin(transaction.connection(), user_id).await?;
-        sqlx::query(END_EXPIRED).bind(signed(now.as_ms())).execute(transaction.connection()).await?;
-        let refresh_token = self.add(transaction.connection(), &Uuid::now_v7().to_string(), user_id, now).await?;
+        sqlx::query(END_EXPIRED)
+            .bind(signed(now.as_ms()))
+            .execute(transaction.connection())
+            .await?;
+        let refresh_token = self
+            .add(
+                transaction.connection(),
+                &Uuid::now_v7().to_string(),
+                user_id,
+                now,
+            )
+            .await?;
         transaction.commit().await?;
         Ok(self.tokens(self.sign(user_id, is_admin, now).await?, refresh_token))
     }
@@ -98,21 +120,35 @@ impl Sessions {
         let hash = hash(token);
         let mut transaction = self.database.write().await?;
         let found = sqlx::query(self.database.dialect().locking(FIND)).bind(&hash);
-        let row = found.fetch_optional(transaction.connection()).await?.ok_or(SessionError::Refused)?;
+        let row = found
+            .fetch_optional(transaction.connection())
+            .await?
+            .ok_or(SessionError::Refused)?;
         let family: String = row.try_get("family")?;
         if row.try_get::<i64, _>("is_used")? != 0 {
-            sqlx::query(END_FAMILY).bind(&family).execute(transaction.connection()).await?;
+            sqlx::query(END_FAMILY)
+                .bind(&family)
+                .execute(transaction.connection())
+                .await?;
             transaction.commit().await?;
-            tracing::warn!(user_id = row.try_get::<i64, _>("user_id")?, "a refresh token was used twice");
+            tracing::warn!(
+                user_id = row.try_get::<i64, _>("user_id")?,
+                "a refresh token was used twice"
+            );
             return Err(SessionError::Refused);
         }
         if row.try_get::<i64, _>("expires_at_ms")? <= signed(now.as_ms()) {
             return Err(SessionError::Refused);
         }
         let user_id = row.try_get("user_id")?;
-        sqlx::query(USE).bind(&hash).execute(transaction.connection()).await?;
+        sqlx::query(USE)
+            .bind(&hash)
+            .execute(transaction.connection())
+            .await?;
         let is_admin = is_admin(transaction.connection(), user_id).await?;
-        let refresh_token = self.add(transaction.connection(), &family, user_id, now).await?;
+        let refresh_token = self
+            .add(transaction.connection(), &family, user_id, now)
+            .await?;
         transaction.commit().await?;
         Ok(self.tokens(self.sign(user_id, is_admin, now).await?, refresh_token))
     }
@@ -120,10 +156,16 @@ impl Sessions {
     /// Ends the session that the refresh token belongs to, if there is one.
     pub async fn end(&self, token: &str) -> Result<(), SessionError> {
         let mut transaction = self.database.write().await?;
-        let found = sqlx::query(FIND).bind(hash(token)).fetch_optional(transaction.connection()).await?;
+        let found = sqlx::query(FIND)
+            .bind(hash(token))
+            .fetch_optional(transaction.connection())
+            .await?;
         if let Some(row) = found {
             let family: String = row.try_get("family")?;
-            sqlx::query(END_FAMILY).bind(family).execute(transaction.connection()).await?;
+            sqlx::query(END_FAMILY)
+                .bind(family)
+                .execute(transaction.connection())
+                .await?;
         }
         Ok(transaction.commit().await?)
     }
@@ -138,35 +180,60 @@ impl Sessions {
         let mut bytes = [0; 32];
         OsRng.fill_bytes(&mut bytes);
         let token = URL_SAFE_NO_PAD.encode(bytes);
-        let expiry = u64::try_from(self.refresh_life.as_millis()).unwrap_or(u64::MAX / 2) + now.as_ms();
-        let insert = sqlx::query(INSERT).bind(hash(&token)).bind(family).bind(user_id).bind(signed(expiry));
+        let expiry =
+            u64::try_from(self.refresh_life.as_millis()).unwrap_or(u64::MAX / 2) + now.as_ms();
+        let insert = sqlx::query(INSERT)
+            .bind(hash(&token))
+            .bind(family)
+            .bind(user_id)
+            .bind(signed(expiry));
         insert.execute(connection).await?;
         Ok(token)
     }
 
-    async fn sign(&self, user_id: i64, is_admin: bool, now: Timestamp) -> Result<String, SessionError> {
+    async fn sign(
+        &self,
+        user_id: i64,
+        is_admin: bool,
+        now: Timestamp,
+    ) -> Result<String, SessionError> {
         let key = self.keys.signing(now).await?;
         let typ = Some(ACCESS_TOKEN.to_owned());
-        let header = Header { typ, kid: Some(key.kid), ..Header::new(Algorithm::EdDSA) };
+        let header = Header {
+            typ,
+            kid: Some(key.kid),
+            ..Header::new(Algorithm::EdDSA)
+        };
         let claims = AccessClaims::new(user_id, is_admin, now.as_ms() / 1000, self.access_life);
         Ok(jsonwebtoken::encode(&header, &claims, &key.encoding)?)
     }
 
     fn tokens(&self, access_token: String, refresh_token: String) -> Tokens {
         let (expires_in, refresh_token) = (self.access_life.as_secs(), Some(refresh_token));
-        Tokens { access_token, token_type: "Bearer", expires_in, refresh_token }
+        Tokens {
+            access_token,
+            token_type: "Bearer",
+            expires_in,
+            refresh_token,
+        }
     }
 }
 
 /// Ends every session of the user, as part of the caller's transaction.
 pub async fn end_all(connection: &mut AnyConnection, user_id: i64) -> Result<(), sqlx::Error> {
-    sqlx::query(END_USER).bind(user_id).execute(connection).await?;
+    sqlx::query(END_USER)
+        .bind(user_id)
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
 /// Refresh tokens are random through and through: one round of a plain hash is enough for them.
 fn hash(token: &str) -> String {
-    Sha256::digest(token).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(token)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 fn signed(ms: u64) -> i64 {
@@ -176,7 +243,9 @@ fn signed(ms: u64) -> i64 {
 impl From<SessionError> for Problem {
     fn from(error: SessionError) -> Self {
         match error {
-            SessionError::Refused => Self::unauthorized("the refresh token is not good; log in again"),
+            SessionError::Refused => {
+                Self::unauthorized("the refresh token is not good; log in again")
+            }
             SessionError::Sql(error) => error.into(),
             SessionError::Keys(error) => error.into(),
             SessionError::Sign(error) => Self::internal(error),

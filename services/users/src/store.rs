@@ -12,14 +12,17 @@ use crate::session;
 use crate::user::{Email, NewUser, User, UserChange};
 
 const BY_ID: &str = "SELECT id, name, email, phone, created_at_ms FROM users WHERE id = ?";
-const AFTER: &str = "SELECT id, name, email, phone, created_at_ms FROM users WHERE id > ? ORDER BY id LIMIT ?";
-const INSERT: &str = "INSERT INTO users (name, email, phone, password_hash, created_at_ms) VALUES (?, ?, ?, ?, ?)";
+const AFTER: &str =
+    "SELECT id, name, email, phone, created_at_ms FROM users WHERE id > ? ORDER BY id LIMIT ?";
+const INSERT: &str =
+    "INSERT INTO users (name, email, phone, password_hash, created_at_ms) VALUES (?, ?, ?, ?, ?)";
 const UPDATE: &str = "UPDATE users SET name = ?, email = ?, phone = ? WHERE id = ?";
 
 const CREDENTIALS_BY_EMAIL: &str = "SELECT id, password_hash FROM users WHERE email = ?";
 const CREDENTIALS_BY_ID: &str = "SELECT id, password_hash FROM users WHERE id = ?";
 /// Only where the hash is still the one that was compared with.
-const SET_PASSWORD: &str = "UPDATE users SET password_hash = ? WHERE id = ? AND COALESCE(password_hash, '') = ?";
+const SET_PASSWORD: &str =
+    "UPDATE users SET password_hash = ? WHERE id = ? AND COALESCE(password_hash, '') = ?";
 
 /// What a user shows who it is with.
 pub struct Credentials {
@@ -50,7 +53,12 @@ impl Store {
         Self { database }
     }
 
-    pub async fn insert(&self, new: &NewUser, password_hash: Option<&str>, now: Timestamp) -> Result<User, StoreError> {
+    pub async fn insert(
+        &self,
+        new: &NewUser,
+        password_hash: Option<&str>,
+        now: Timestamp,
+    ) -> Result<User, StoreError> {
         let mut transaction = self.database.write().await?;
         let inserted = sqlx::query(INSERT)
             .bind(new.name.as_str())
@@ -63,24 +71,39 @@ impl Store {
         let id = transaction.inserted_id(&inserted).await?;
         transaction.commit().await?;
         let phone = new.phone.as_ref().map(|phone| phone.as_str().to_owned());
-        Ok(User { id, name: new.name.as_str().to_owned(), email: email(&new.email), phone, created_at: now })
+        Ok(User {
+            id,
+            name: new.name.as_str().to_owned(),
+            email: email(&new.email),
+            phone,
+            created_at: now,
+        })
     }
 
     pub async fn get(&self, id: i64) -> Result<Option<User>, StoreError> {
-        let row = sqlx::query(BY_ID).bind(id).fetch_optional(self.database.pool()).await?;
+        let row = sqlx::query(BY_ID)
+            .bind(id)
+            .fetch_optional(self.database.pool())
+            .await?;
         Ok(row.as_ref().map(read).transpose()?)
     }
 
     /// Up to one more than `limit` users with higher ids than `after`, in order of id.
     pub async fn list(&self, after: i64, limit: Limit) -> Result<Vec<User>, StoreError> {
-        let rows = sqlx::query(AFTER).bind(after).bind(limit.and_one()).fetch_all(self.database.pool()).await?;
+        let rows = sqlx::query(AFTER)
+            .bind(after)
+            .bind(limit.and_one())
+            .fetch_all(self.database.pool())
+            .await?;
         Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
     }
 
     /// The user as changed; none when there is no such user.
     pub async fn update(&self, id: i64, change: UserChange) -> Result<Option<User>, StoreError> {
         let mut transaction = self.database.write().await?;
-        let Some(user) = self.lock(transaction.connection(), id).await? else { return Ok(None) };
+        let Some(user) = self.lock(transaction.connection(), id).await? else {
+            return Ok(None);
+        };
         let user = changed(user, change);
         sqlx::query(UPDATE)
             .bind(user.name.as_str())
@@ -96,23 +119,38 @@ impl Store {
     /// Whether there was such a user.
     pub async fn delete(&self, id: i64) -> Result<bool, StoreError> {
         let mut transaction = self.database.write().await?;
-        let deleted = sqlx::query("DELETE FROM users WHERE id = ?").bind(id).execute(transaction.connection()).await?;
+        let deleted = sqlx::query("DELETE FROM users WHERE id = ?")
+            .bind(id)
+            .execute(transaction.connection())
+            .await?;
         transaction.commit().await?;
         Ok(deleted.rows_affected() > 0)
     }
 
     pub async fn credentials_of(&self, email: &Email) -> Result<Option<Credentials>, StoreError> {
         let found = sqlx::query(CREDENTIALS_BY_EMAIL).bind(email.as_str());
-        Ok(found.fetch_optional(self.database.pool()).await?.as_ref().map(credentials).transpose()?)
+        Ok(found
+            .fetch_optional(self.database.pool())
+            .await?
+            .as_ref()
+            .map(credentials)
+            .transpose()?)
     }
 
     pub async fn credentials(&self, id: i64) -> Result<Option<Credentials>, StoreError> {
-        let found = sqlx::query(CREDENTIALS_BY_ID).bind(id).fetch_optional(self.database.pool()).await?;
+        let found = sqlx::query(CREDENTIALS_BY_ID)
+            .bind(id)
+            .fetch_optional(self.database.pool())
+            .await?;
         Ok(found.as_ref().map(credentials).transpose()?)
     }
 
     /// Replaces the password of these credentials and ends all sessions; false when it was changed meanwhile.
-    pub async fn set_password(&self, old: &Credentials, new_hash: &str) -> Result<bool, StoreError> {
+    pub async fn set_password(
+        &self,
+        old: &Credentials,
+        new_hash: &str,
+    ) -> Result<bool, StoreError> {
         let mut transaction = self.database.write().await?;
         let set = sqlx::query(SET_PASSWORD)
             .bind(new_hash)
@@ -128,22 +166,36 @@ impl Store {
         Ok(true)
     }
 
-    async fn lock(&self, connection: &mut AnyConnection, id: i64) -> Result<Option<User>, sqlx::Error> {
+    async fn lock(
+        &self,
+        connection: &mut AnyConnection,
+        id: i64,
+    ) -> Result<Option<User>, sqlx::Error> {
         let query = self.database.dialect().locking(BY_ID);
-        let row = sqlx::query(query).bind(id).fetch_optional(connection).await?;
+        let row = sqlx::query(query)
+            .bind(id)
+            .fetch_optional(connection)
+            .await?;
         row.as_ref().map(read).transpose()
     }
 }
 
 fn credentials(row: &AnyRow) -> Result<Credentials, sqlx::Error> {
-    Ok(Credentials { id: row.try_get("id")?, password_hash: row.try_get("password_hash")? })
+    Ok(Credentials {
+        id: row.try_get("id")?,
+        password_hash: row.try_get("password_hash")?,
+    })
 }
 
 fn changed(user: User, change: UserChange) -> User {
     User {
-        name: change.name.map_or(user.name, |name| name.as_str().to_owned()),
+        name: change
+            .name
+            .map_or(user.name, |name| name.as_str().to_owned()),
         email: change.email.as_ref().map_or(user.email, email),
-        phone: change.phone.map_or(user.phone, |phone| phone.map(|phone| phone.as_str().to_owned())),
+        phone: change.phone.map_or(user.phone, |phone| {
+            phone.map(|phone| phone.as_str().to_owned())
+        }),
         ..user
     }
 }
@@ -174,7 +226,9 @@ fn instant(ms: i64) -> Result<Timestamp, sqlx::Error> {
 /// A taken unique key can only be the e-mail address, a broken foreign key only an order.
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        let has_orders = error.as_database_error().is_some_and(|error| error.is_foreign_key_violation());
+        let has_orders = error
+            .as_database_error()
+            .is_some_and(|error| error.is_foreign_key_violation());
         match error {
             error if is_duplicate(&error) => Self::EmailTaken,
             _ if has_orders => Self::HasOrders,

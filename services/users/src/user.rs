@@ -47,7 +47,9 @@ pub struct UserChange {
 }
 
 /// Tells a `null` from an absent field.
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }
 
@@ -93,7 +95,9 @@ impl TryFrom<String> for Name {
 
     fn try_from(text: String) -> Result<Self, Invalid> {
         let name = text.trim();
-        let fits = !name.is_empty() && name.chars().count() <= MAX_NAME_CHARS && !name.contains(char::is_control);
+        let fits = !name.is_empty()
+            && name.chars().count() <= MAX_NAME_CHARS
+            && !name.contains(char::is_control);
         fits.then(|| Self(name.to_owned())).ok_or(Invalid::Name)
     }
 }
@@ -105,7 +109,8 @@ impl TryFrom<String> for Email {
         let address = text.trim();
         let (local, domain) = address.rsplit_once('@').ok_or(Invalid::Email)?;
         let fits = address.len() <= MAX_EMAIL_BYTES && is_local_part(local) && is_domain(domain);
-        fits.then(|| Self(address.to_lowercase())).ok_or(Invalid::Email)
+        fits.then(|| Self(address.to_lowercase()))
+            .ok_or(Invalid::Email)
     }
 }
 
@@ -120,7 +125,9 @@ fn is_domain(domain: &str) -> bool {
         (1..=63).contains(&label.len())
             && !label.starts_with('-')
             && !label.ends_with('-')
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
     };
     domain.contains('.') && domain.split('.').all(is_label)
 }
@@ -139,7 +146,8 @@ impl TryFrom<String> for Phone {
     fn try_from(text: String) -> Result<Self, Invalid> {
         let number: String = text.chars().filter(|c| !" -().".contains(*c)).collect();
         let digits = number.strip_prefix('+').unwrap_or(&number);
-        let fits = PHONE_DIGITS.contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+        let fits =
+            PHONE_DIGITS.contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
         fits.then_some(Self(number)).ok_or(Invalid::Phone)
     }
 }
@@ -148,7 +156,10 @@ impl TryFrom<String> for Password {
     type Error = Invalid;
 
     fn try_from(text: String) -> Result<Self, Invalid> {
-        PASSWORD_CHARS.contains(&text.chars().count()).then_some(Self(text)).ok_or(Invalid::Password)
+        PASSWORD_CHARS
+            .contains(&text.chars().count())
+            .then_some(Self(text))
+            .ok_or(Invalid::Password)
     }
 }
 
@@ -193,7 +204,10 @@ mod tests {
 
     #[test]
     fn an_address_is_kept_in_lower_case() {
-        assert_eq!(email(" Demo.User+shop@Test.COM "), Ok("demo.user+shop@test.com".to_owned()));
+        assert_eq!(
+            email(" Demo.User+shop@Test.COM "),
+            Ok("demo.user+shop@test.com".to_owned())
+        );
     }
 
     #[test]
@@ -217,7 +231,8 @@ mod tests {
 
     #[test]
     fn a_telephone_number_loses_its_punctuation() {
-        let phone = |text: &str| Phone::try_from(text.to_owned()).map(|phone| phone.as_str().to_owned());
+        let phone =
+            |text: &str| Phone::try_from(text.to_owned()).map(|phone| phone.as_str().to_owned());
         assert_eq!(phone("+1 (555) 010-9999"), Ok("+15550109999".to_owned()));
         for text in ["", "1234", "+", "12345678901234567", "555-CALL"] {
             assert_eq!(phone(text), Err(Invalid::Phone), "{text}");
@@ -228,7 +243,11 @@ mod tests {
     fn a_name_is_trimmed_and_not_empty() {
         assert_eq!(Name::try_from(" Ada ".to_owned()).unwrap().as_str(), "Ada");
         for text in ["", "  ", "a\nb", &"x".repeat(101)] {
-            assert_eq!(Name::try_from(text.to_owned()), Err(Invalid::Name), "{text}");
+            assert_eq!(
+                Name::try_from(text.to_owned()),
+                Err(Invalid::Name),
+                "{text}"
+            );
         }
     }
 

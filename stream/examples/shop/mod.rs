@@ -11,9 +11,14 @@ use stream::{Pipeline, Run, Settings, Stop};
 /// Runs a job over the orders of ten minutes, and prints what it published to `topic`.
 pub fn run<K: Key, A: Aggregate>(pipeline: Pipeline<K, A>, topic: &str) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
-    let log = record_log::open(&LogSettings::Embedded { folder: folder.path().to_owned() })?;
+    let log = record_log::open(&LogSettings::Embedded {
+        folder: folder.path().to_owned(),
+    })?;
     put_orders(log.as_ref())?;
-    let settings = Settings { until_end: true, ..Settings::default() };
+    let settings = Settings {
+        until_end: true,
+        ..Settings::default()
+    };
     Run::new(pipeline, settings, Arc::clone(&log))?.run(&Stop::default())?;
     print_topic(log.as_ref(), topic)
 }
@@ -21,7 +26,12 @@ pub fn run<K: Key, A: Aggregate>(pipeline: Pipeline<K, A>, topic: &str) -> anyho
 /// Ten minutes of orders, one every ten seconds, of three products.
 fn put_orders(log: &dyn RecordLog) -> anyhow::Result<()> {
     let retention = Duration::from_secs(3600);
-    log.ensure_topics(&[TopicSpec { name: ORDERS.to_owned(), partitions: 2, cleanup: Cleanup::Delete, retention }])?;
+    log.ensure_topics(&[TopicSpec {
+        name: ORDERS.to_owned(),
+        partitions: 2,
+        cleanup: Cleanup::Delete,
+        retention,
+    }])?;
     let mut publisher = log.publisher("example", Delivery::Transactional)?;
     let begin_ms = Timestamp::now().as_ms() - 600_000;
     for number in 0..60_u64 {
@@ -34,24 +44,38 @@ fn put_orders(log: &dyn RecordLog) -> anyhow::Result<()> {
             user_id: number % 7,
             total_cents: u64::from(quantity) * unit_price_cents,
             currency: "USD".to_owned(),
-            items: vec![OrderItem { product_id, quantity, unit_price_cents }],
-            created_at: Timestamp::from_ms(begin_ms + number * 10_000).expect("an instant of today"),
+            items: vec![OrderItem {
+                product_id,
+                quantity,
+                unit_price_cents,
+            }],
+            created_at: Timestamp::from_ms(begin_ms + number * 10_000)
+                .expect("an instant of today"),
         };
         let (key, value) = (order.user_id.to_string(), serde_json::to_vec(&order)?);
         let (key, value) = (Some(key.as_bytes()), Some(value.as_slice()));
-        publisher.send(NewRecord { topic: ORDERS, partition: None, key, value, headers: &[] })?;
+        publisher.send(NewRecord {
+            topic: ORDERS,
+            partition: None,
+            key,
+            value,
+            headers: &[],
+        })?;
     }
     Ok(publisher.commit(1)?)
 }
 
 #[allow(clippy::print_stdout, reason = "that is what the example is for")]
 fn print_topic(log: &dyn RecordLog, topic: &str) -> anyhow::Result<()> {
-    let from: Vec<(u32, u64)> = (0..log.partitions(topic)?).map(|partition| (partition, 0)).collect();
+    let from: Vec<(u32, u64)> = (0..log.partitions(topic)?)
+        .map(|partition| (partition, 0))
+        .collect();
     let mut reader = log.reader(topic, &from)?;
     let mut lines = Vec::new();
     for (partition, _) in from {
-        let mut keep =
-            |record: Record<'_>| lines.push(String::from_utf8_lossy(record.value.unwrap_or_default()).into_owned());
+        let mut keep = |record: Record<'_>| {
+            lines.push(String::from_utf8_lossy(record.value.unwrap_or_default()).into_owned())
+        };
         while !reader.poll(partition, 1000, &mut keep)?.at_end {}
     }
     lines.sort();

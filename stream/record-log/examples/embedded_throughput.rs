@@ -16,11 +16,19 @@ fn main() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let log = EmbeddedLog::open(folder.path())?;
     let retention = Duration::from_secs(3600);
-    log.ensure_topics(&[TopicSpec { name: "t".into(), partitions: PARTITIONS, cleanup: Cleanup::Delete, retention }])?;
+    log.ensure_topics(&[TopicSpec {
+        name: "t".into(),
+        partitions: PARTITIONS,
+        cleanup: Cleanup::Delete,
+        retention,
+    }])?;
 
     let started = Instant::now();
     publish(&log)?;
-    println!("published {:.0} records/s in commits of 1,000", rate(started));
+    println!(
+        "published {:.0} records/s in commits of 1,000",
+        rate(started)
+    );
     let started = Instant::now();
     let read = read(&log)?;
     println!("read {:.0} records/s ({read} records)", rate(started));
@@ -33,7 +41,13 @@ fn publish(log: &EmbeddedLog) -> Result<()> {
     for n in 0..RECORDS {
         let key = n.to_string();
         let (key, value) = (Some(key.as_bytes()), Some(&value[..]));
-        publisher.send(NewRecord { topic: "t", partition: None, key, value, headers: &[] })?;
+        publisher.send(NewRecord {
+            topic: "t",
+            partition: None,
+            key,
+            value,
+            headers: &[],
+        })?;
         if n % 1_000 == 999 {
             publisher.commit(n)?;
         }
@@ -48,7 +62,9 @@ fn read(log: &EmbeddedLog) -> Result<u64> {
     let mut records = 0;
     for partition in 0..PARTITIONS {
         loop {
-            let polled = reader.poll(partition, 1_024, &mut |record| bytes += record.value.map_or(0, <[u8]>::len))?;
+            let polled = reader.poll(partition, 1_024, &mut |record| {
+                bytes += record.value.map_or(0, <[u8]>::len)
+            })?;
             records += polled.records as u64;
             if polled.at_end {
                 break;

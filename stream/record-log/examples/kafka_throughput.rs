@@ -17,9 +17,16 @@ const COMMIT_RECORDS: u64 = 50_000;
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [brokers, command, topic, rest @ ..] = arguments.as_slice() else { bail!("see the head of the source") };
+    let [brokers, command, topic, rest @ ..] = arguments.as_slice() else {
+        bail!("see the head of the source")
+    };
     let log = KafkaLog::new(brokers, &[])?;
-    let count = || rest.first().context("how many?")?.parse::<u64>().context("how many?");
+    let count = || {
+        rest.first()
+            .context("how many?")?
+            .parse::<u64>()
+            .context("how many?")
+    };
     match command.as_str() {
         "publish" => publish(&log, topic, count()?),
         "commit" => commit(&log, topic, count()?),
@@ -30,7 +37,12 @@ fn main() -> Result<()> {
 
 fn open(log: &KafkaLog, topic: &str) -> Result<Box<dyn Publisher>> {
     let retention = Duration::from_secs(24 * 3600);
-    let spec = TopicSpec { name: topic.into(), partitions: PARTITIONS, cleanup: Cleanup::Delete, retention };
+    let spec = TopicSpec {
+        name: topic.into(),
+        partitions: PARTITIONS,
+        cleanup: Cleanup::Delete,
+        retention,
+    };
     log.ensure_topics(&[spec])?;
     Ok(log.publisher(&format!("{topic}-publisher"), Delivery::Transactional)?)
 }
@@ -38,14 +50,22 @@ fn open(log: &KafkaLog, topic: &str) -> Result<Box<dyn Publisher>> {
 fn send(publisher: &mut dyn Publisher, topic: &str, n: u64) -> Result<()> {
     let (key, value) = (n.to_string(), value(n));
     let (key, value) = (Some(key.as_bytes()), Some(value.as_bytes()));
-    Ok(publisher.send(NewRecord { topic, partition: None, key, value, headers: &[] })?)
+    Ok(publisher.send(NewRecord {
+        topic,
+        partition: None,
+        key,
+        value,
+        headers: &[],
+    })?)
 }
 
 /// About 300 bytes, as compressible as an order.
 fn value(n: u64) -> String {
     let scattered = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let (id, product) =
-        ((u128::from(scattered) << 64) | u128::from(!scattered.rotate_left(17)), scattered.rotate_left(31));
+    let (id, product) = (
+        (u128::from(scattered) << 64) | u128::from(!scattered.rotate_left(17)),
+        scattered.rotate_left(31),
+    );
     format!(
         r#"{{"event_id":"{id:032x}","event_type":"order.created","order_id":{n},"user_id":{},"total_cents":{},"currency":"USD","items":[{{"product_id":"{product:016x}{id:016x}","quantity":{},"unit_price_cents":{}}}],"created_at":"2026-11-22T10:{:02}:00.000Z"}}"#,
         scattered % 100_000,
@@ -79,13 +99,20 @@ fn commit(log: &KafkaLog, topic: &str, commits: u64) -> Result<()> {
         took.push(started.elapsed());
     }
     took.sort_unstable();
-    println!("commits of 10 records: median {:?}, p99 {:?}", took[took.len() / 2], took[took.len() * 99 / 100]);
+    println!(
+        "commits of 10 records: median {:?}, p99 {:?}",
+        took[took.len() / 2],
+        took[took.len() * 99 / 100]
+    );
     Ok(())
 }
 
 #[expect(clippy::print_stdout, reason = "figures are what it is for")]
 fn read(log: &KafkaLog, topic: &str) -> Result<()> {
-    let from: Vec<_> = (0..).zip(log.offsets(topic)?).map(|(partition, range)| (partition, range.start)).collect();
+    let from: Vec<_> = (0..)
+        .zip(log.offsets(topic)?)
+        .map(|(partition, range)| (partition, range.start))
+        .collect();
     let mut reader = log.reader(topic, &from)?;
     let signal = Signal::default();
     reader.on_readable(signal.wake());
@@ -101,7 +128,9 @@ fn read_to_end(reader: &mut dyn Reader, partitions: u32, signal: &Signal) -> Res
     loop {
         let (mut found, mut ended) = (0, 0);
         for partition in 0..partitions {
-            let polled = reader.poll(partition, 8_192, &mut |record| bytes += record.value.map_or(0, <[u8]>::len))?;
+            let polled = reader.poll(partition, 8_192, &mut |record| {
+                bytes += record.value.map_or(0, <[u8]>::len)
+            })?;
             found += polled.records as u64;
             ended += u32::from(polled.at_end);
         }
@@ -131,12 +160,24 @@ fn report(what: &str, records: u64, started: Instant, cpu_before_s: f64) -> Resu
 fn cpu_s() -> Result<f64> {
     let stat = std::fs::read_to_string("/proc/self/stat")?;
     let fields = stat.rsplit_once(')').context("a name in parentheses")?.1;
-    let ticks: Vec<f64> = fields.split_whitespace().skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
+    let ticks: Vec<f64> = fields
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .map(str::parse)
+        .collect::<Result<_, _>>()?;
     Ok(ticks.iter().sum::<f64>() / 100.0)
 }
 
 fn status(name: &str) -> Result<String> {
     let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find(|line| line.starts_with(name)).context("a line of the status")?;
-    Ok(line.split_whitespace().skip(1).collect::<Vec<_>>().join(" "))
+    let line = status
+        .lines()
+        .find(|line| line.starts_with(name))
+        .context("a line of the status")?;
+    Ok(line
+        .split_whitespace()
+        .skip(1)
+        .collect::<Vec<_>>()
+        .join(" "))
 }

@@ -49,10 +49,15 @@ struct Shared {
 #[derive(Debug, thiserror::Error)]
 enum StoreError {
     #[error("cannot use the folder {}: {source}", folder.display())]
-    Folder { folder: PathBuf, source: std::io::Error },
+    Folder {
+        folder: PathBuf,
+        source: std::io::Error,
+    },
     #[error("the folder {} is in use by another process", folder.display())]
     Locked { folder: PathBuf },
-    #[error("the record log's file was written by a newer version of this program (format {version})")]
+    #[error(
+        "the record log's file was written by a newer version of this program (format {version})"
+    )]
     Newer { version: i64 },
     #[error("partition {partition} of {topic:?} is full")]
     Full { topic: String, partition: u32 },
@@ -85,11 +90,20 @@ impl EmbeddedLog {
     ///
     /// # Errors
     /// As [`EmbeddedLog::open`].
-    pub fn open_at(folder: &Path, now_ms: impl Fn() -> u64 + Send + Sync + 'static) -> Result<Self, LogError> {
+    pub fn open_at(
+        folder: &Path,
+        now_ms: impl Fn() -> u64 + Send + Sync + 'static,
+    ) -> Result<Self, LogError> {
         let lock = lock(folder)?;
         // Whatever SQLite says against the file now, it will say again.
-        let store = Store::open(store::file_in(folder)).map_err(|refused| LogError::Settings(Box::new(refused)))?;
-        let shared = Arc::new(Shared { store, wakes: Arc::default(), now_ms: Box::new(now_ms), _lock: lock });
+        let store = Store::open(store::file_in(folder))
+            .map_err(|refused| LogError::Settings(Box::new(refused)))?;
+        let shared = Arc::new(Shared {
+            store,
+            wakes: Arc::default(),
+            now_ms: Box::new(now_ms),
+            _lock: lock,
+        });
         let _cleaner = Cleaner::start(&shared)?;
         Ok(Self { _cleaner, shared })
     }
@@ -104,12 +118,21 @@ impl EmbeddedLog {
 }
 
 fn lock(folder: &Path) -> Result<File, StoreError> {
-    let cannot = |source| StoreError::Folder { folder: folder.to_owned(), source };
+    let cannot = |source| StoreError::Folder {
+        folder: folder.to_owned(),
+        source,
+    };
     std::fs::create_dir_all(folder).map_err(cannot)?;
-    let file = File::options().create(true).append(true).open(folder.join("lock")).map_err(cannot)?;
+    let file = File::options()
+        .create(true)
+        .append(true)
+        .open(folder.join("lock"))
+        .map_err(cannot)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::Locked { folder: folder.to_owned() }),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Locked {
+            folder: folder.to_owned(),
+        }),
         Err(TryLockError::Error(failed)) => Err(cannot(failed)),
     }
 }
@@ -125,15 +148,30 @@ impl RecordLog for EmbeddedLog {
 
     fn offsets(&self, topic: &str) -> Result<Vec<OffsetRange>, LogError> {
         let topic = self.shared.store.topic(topic)?;
-        Ok(topic.partitions.iter().map(|kept| OffsetRange { start: kept.start(), end: kept.end() }).collect())
+        Ok(topic
+            .partitions
+            .iter()
+            .map(|kept| OffsetRange {
+                start: kept.start(),
+                end: kept.end(),
+            })
+            .collect())
     }
 
     fn reader(&self, topic: &str, from: &[(u32, Offset)]) -> Result<Box<dyn Reader>, LogError> {
-        Ok(Box::new(EmbeddedReader::open(Arc::clone(&self.shared), topic, from)?))
+        Ok(Box::new(EmbeddedReader::open(
+            Arc::clone(&self.shared),
+            topic,
+            from,
+        )?))
     }
 
     fn publisher(&self, id: &str, delivery: Delivery) -> Result<Box<dyn Publisher>, LogError> {
-        Ok(Box::new(EmbeddedPublisher::open(Arc::clone(&self.shared), id, delivery)?))
+        Ok(Box::new(EmbeddedPublisher::open(
+            Arc::clone(&self.shared),
+            id,
+            delivery,
+        )?))
     }
 
     fn committed(&self, group: &str, topic: &str) -> Result<Vec<(u32, Offset)>, LogError> {
@@ -150,12 +188,18 @@ fn committed(store: &Store, group: &str, topic: &str) -> Result<Vec<(u32, Offset
     let mut statement = writer.connection.prepare_cached(
         "SELECT number, next_offset FROM positions WHERE reader_group = ? AND topic = ? ORDER BY number",
     )?;
-    let positions =
-        statement.query_map([group, topic], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned())))?;
+    let positions = statement.query_map([group, topic], |row| {
+        Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned()))
+    })?;
     Ok(positions.collect::<Result<_, _>>()?)
 }
 
-fn remember(store: &Store, group: &str, topic: &str, next: &[(u32, Offset)]) -> Result<(), StoreError> {
+fn remember(
+    store: &Store,
+    group: &str,
+    topic: &str,
+    next: &[(u32, Offset)],
+) -> Result<(), StoreError> {
     let mut writer = store.writer();
     let transaction = writer.connection.transaction()?;
     for (partition, offset) in next {

@@ -24,7 +24,9 @@ use self::admin::Admin;
 use self::publisher::KafkaPublisher;
 use self::reader::KafkaReader;
 use self::settings::Settings;
-use crate::{Cleanup, Delivery, LogError, Offset, OffsetRange, Publisher, Reader, RecordLog, TopicSpec};
+use crate::{
+    Cleanup, Delivery, LogError, Offset, OffsetRange, Publisher, Reader, RecordLog, TopicSpec,
+};
 
 /// The topic on whose only partition publishers commit their progress. It is created when the first of them opens.
 pub const PROGRESS_TOPIC: &str = "tidemark-progress";
@@ -66,7 +68,10 @@ impl RecordLog for KafkaLog {
     fn reader(&self, topic: &str, from: &[(u32, Offset)]) -> Result<Box<dyn Reader>, LogError> {
         let partitions = self.admin.partitions(topic)?;
         if let Some((partition, _)) = from.iter().find(|(partition, _)| *partition >= partitions) {
-            return Err(LogError::UnknownPartition { topic: topic.to_owned(), partition: *partition });
+            return Err(LogError::UnknownPartition {
+                topic: topic.to_owned(),
+                partition: *partition,
+            });
         }
         Ok(Box::new(KafkaReader::open(&self.settings, topic, from)?))
     }
@@ -78,7 +83,12 @@ impl RecordLog for KafkaLog {
             cleanup: Cleanup::Delete,
             retention: Duration::from_secs(24 * 3600),
         }])?;
-        Ok(Box::new(KafkaPublisher::open(&self.settings, &self.admin, id, delivery)?))
+        Ok(Box::new(KafkaPublisher::open(
+            &self.settings,
+            &self.admin,
+            id,
+            delivery,
+        )?))
     }
 
     fn committed(&self, group: &str, topic: &str) -> Result<Vec<(u32, Offset)>, LogError> {

@@ -90,7 +90,12 @@ pub trait Reader: Send {
     /// # Errors
     /// [`LogError::OffsetOutOfRange`] when the log no longer holds the position; [`LogError::Unavailable`] when the
     /// log cannot be reached (the position is kept: call again).
-    fn poll(&mut self, partition: u32, max: usize, each: &mut dyn FnMut(Record<'_>)) -> Result<Polled, LogError>;
+    fn poll(
+        &mut self,
+        partition: u32,
+        max: usize,
+        each: &mut dyn FnMut(Record<'_>),
+    ) -> Result<Polled, LogError>;
 
     /// Has `wake` called now, and whenever a partition may have become readable. It must not block, nor call the log.
     fn on_readable(&mut self, wake: Wake);

@@ -13,10 +13,17 @@ pub fn partition_of(key: &[u8], partitions: u32) -> u32 {
 }
 
 /// The partition of a record: its own, its key's, or else the next in turn.
-pub(crate) fn choose_partition(record: &NewRecord<'_>, partitions: u32, turn: &mut u32) -> Result<u32, LogError> {
+pub(crate) fn choose_partition(
+    record: &NewRecord<'_>,
+    partitions: u32,
+    turn: &mut u32,
+) -> Result<u32, LogError> {
     match (record.partition, record.key) {
         (Some(partition), _) if partition < partitions => Ok(partition),
-        (Some(partition), _) => Err(LogError::UnknownPartition { topic: record.topic.to_owned(), partition }),
+        (Some(partition), _) => Err(LogError::UnknownPartition {
+            topic: record.topic.to_owned(),
+            partition,
+        }),
         (None, Some(key)) => Ok(partition_of(key, partitions)),
         (None, None) => {
             *turn = turn.wrapping_add(1);
@@ -61,7 +68,10 @@ mod tests {
             ("foobar", -790_332_482),
             ("a-little-bit-long-string", -985_981_536),
             ("a-little-bit-longer-string", -1_486_304_829),
-            ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971),
+            (
+                "lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8",
+                -58_897_971,
+            ),
             ("abc", 479_470_107),
         ];
         for (key, expected) in vectors {
@@ -71,7 +81,10 @@ mod tests {
 
     #[test]
     fn partitions_are_within_range_for_negative_hashes() {
-        assert_eq!(partition_of(b"21", 4), (-973_932_308_i32 as u32 & 0x7fff_ffff) % 4);
+        assert_eq!(
+            partition_of(b"21", 4),
+            (-973_932_308_i32 as u32 & 0x7fff_ffff) % 4
+        );
         assert!((0..10_000_u32).all(|id| partition_of(id.to_string().as_bytes(), 7) < 7));
     }
 }

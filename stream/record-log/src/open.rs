@@ -30,6 +30,9 @@ pub enum LogSettings {
 pub fn open(settings: &LogSettings) -> Result<Arc<dyn RecordLog>, LogError> {
     Ok(match settings {
         LogSettings::Embedded { folder } => Arc::new(EmbeddedLog::open(folder)?),
-        LogSettings::Kafka { brokers, properties } => Arc::new(KafkaLog::new(brokers, properties)?),
+        LogSettings::Kafka {
+            brokers,
+            properties,
+        } => Arc::new(KafkaLog::new(brokers, properties)?),
     })
 }

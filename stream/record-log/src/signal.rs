@@ -27,8 +27,9 @@ impl Signal {
     pub fn wait(&self, timeout: Duration) {
         let (raised, condition) = &*self.0;
         let raised = raised.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut raised, _) =
-            condition.wait_timeout_while(raised, timeout, |raised| !*raised).unwrap_or_else(PoisonError::into_inner);
+        let (mut raised, _) = condition
+            .wait_timeout_while(raised, timeout, |raised| !*raised)
+            .unwrap_or_else(PoisonError::into_inner);
         *raised = false;
     }
 }

@@ -60,21 +60,36 @@ impl Default for SimulatedLog {
 impl SimulatedLog {
     /// An empty log whose records are stamped by `now_ms`, in milliseconds since the Unix epoch.
     pub fn new(now_ms: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
-        let shared = Shared { store: Mutex::default(), now_ms: Box::new(now_ms), wakes: Arc::default() };
-        Self { shared: Arc::new(shared), process: Process::new(|_| Fault::None), batch: usize::MAX }
+        let shared = Shared {
+            store: Mutex::default(),
+            now_ms: Box::new(now_ms),
+            wakes: Arc::default(),
+        };
+        Self {
+            shared: Arc::new(shared),
+            process: Process::new(|_| Fault::None),
+            batch: usize::MAX,
+        }
     }
 
     /// Another process's handle on the same store, whose calls fail as `plan` says. The plan is asked at every call,
     /// before anything happened, with no lock held; it may itself panic or block.
     pub fn process(&self, plan: impl Fn(&Call<'_>) -> Fault + Send + Sync + 'static) -> Self {
-        Self { shared: Arc::clone(&self.shared), process: Process::new(plan), batch: self.batch }
+        Self {
+            shared: Arc::clone(&self.shared),
+            process: Process::new(plan),
+            batch: self.batch,
+        }
     }
 
     /// The same handle, whose readers hand over so many records at a time at most: a short history is then read in many
     /// steps.
     #[must_use]
     pub fn in_batches_of(self, records: usize) -> Self {
-        Self { batch: records, ..self }
+        Self {
+            batch: records,
+            ..self
+        }
     }
 
     /// Whether a fault crashed this process.
@@ -87,7 +102,10 @@ impl SimulatedLog {
     /// # Panics
     /// If there is no such topic.
     pub fn records(&self, topic: &str) -> Vec<StoredRecord> {
-        self.store().topic(topic).expect("a topic that the test created").all_records()
+        self.store()
+            .topic(topic)
+            .expect("a topic that the test created")
+            .all_records()
     }
 
     /// Forgets the records of a partition below `offset`, as retention does.
@@ -96,8 +114,13 @@ impl SimulatedLog {
     /// If there is no such topic or partition.
     pub fn expire(&self, topic: &str, partition: u32, offset: Offset) {
         let mut store = self.store();
-        let topic = store.topic_mut(topic).expect("a topic that the test created");
-        topic.partition_mut(partition).expect("a partition that the test created").expire(offset);
+        let topic = store
+            .topic_mut(topic)
+            .expect("a topic that the test created");
+        topic
+            .partition_mut(partition)
+            .expect("a partition that the test created")
+            .expire(offset);
     }
 
     /// Adds partitions to a topic, as an operator does, so that it has `partitions` of them.
@@ -105,15 +128,25 @@ impl SimulatedLog {
     /// # Panics
     /// If there is no such topic.
     pub fn grow(&self, topic: &str, partitions: u32) {
-        self.store().topic_mut(topic).expect("a topic that the test created").grow(partitions);
+        self.store()
+            .topic_mut(topic)
+            .expect("a topic that the test created")
+            .grow(partitions);
     }
 
     fn store(&self) -> MutexGuard<'_, Store> {
-        self.shared.store.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared
+            .store
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs a call that only asks: an effect that is lost or found makes no difference to it.
-    fn ask<T>(&self, call: &Call<'_>, effect: impl FnOnce(&mut Store) -> Result<T, LogError>) -> Result<T, LogError> {
+    fn ask<T>(
+        &self,
+        call: &Call<'_>,
+        effect: impl FnOnce(&mut Store) -> Result<T, LogError>,
+    ) -> Result<T, LogError> {
         match self.process.fault(call) {
             Fault::None => effect(&mut self.store()),
             Fault::Unavailable => Err(fault::unavailable()),
@@ -130,7 +163,10 @@ impl SimulatedLog {
 
 impl Process {
     fn new(plan: impl Fn(&Call<'_>) -> Fault + Send + Sync + 'static) -> Arc<Self> {
-        Arc::new(Self { plan: Box::new(plan), dead: AtomicBool::new(false) })
+        Arc::new(Self {
+            plan: Box::new(plan),
+            dead: AtomicBool::new(false),
+        })
     }
 
     /// What is to happen to the call. Calls of a dead process end the thread that makes them.
@@ -157,11 +193,15 @@ impl RecordLog for SimulatedLog {
     }
 
     fn partitions(&self, topic: &str) -> Result<u32, LogError> {
-        self.ask(&Call::Partitions { topic }, |store| Ok(store.topic(topic)?.partitions()))
+        self.ask(&Call::Partitions { topic }, |store| {
+            Ok(store.topic(topic)?.partitions())
+        })
     }
 
     fn offsets(&self, topic: &str) -> Result<Vec<OffsetRange>, LogError> {
-        self.ask(&Call::Offsets { topic }, |store| Ok(store.topic(topic)?.ranges()))
+        self.ask(&Call::Offsets { topic }, |store| {
+            Ok(store.topic(topic)?.ranges())
+        })
     }
 
     fn reader(&self, topic: &str, from: &[(u32, Offset)]) -> Result<Box<dyn Reader>, LogError> {
@@ -169,19 +209,31 @@ impl RecordLog for SimulatedLog {
             let partitions = store.topic(topic)?.partitions();
             let unknown = from.iter().find(|(partition, _)| *partition >= partitions);
             unknown.map_or(Ok(()), |(partition, _)| {
-                Err(LogError::UnknownPartition { topic: topic.to_owned(), partition: *partition })
+                Err(LogError::UnknownPartition {
+                    topic: topic.to_owned(),
+                    partition: *partition,
+                })
             })
         })?;
         Ok(Box::new(SimulatedReader::new(self.clone(), topic, from)))
     }
 
     fn publisher(&self, id: &str, delivery: Delivery) -> Result<Box<dyn Publisher>, LogError> {
-        let opened = self.ask(&Call::OpenPublisher { id }, |store| Ok(store.open_publisher(id, delivery)))?;
-        Ok(Box::new(SimulatedPublisher::new(self.clone(), id, delivery, opened)))
+        let opened = self.ask(&Call::OpenPublisher { id }, |store| {
+            Ok(store.open_publisher(id, delivery))
+        })?;
+        Ok(Box::new(SimulatedPublisher::new(
+            self.clone(),
+            id,
+            delivery,
+            opened,
+        )))
     }
 
     fn committed(&self, group: &str, topic: &str) -> Result<Vec<(u32, Offset)>, LogError> {
-        self.ask(&Call::Committed { group, topic }, |store| Ok(store.positions(group, topic)))
+        self.ask(&Call::Committed { group, topic }, |store| {
+            Ok(store.positions(group, topic))
+        })
     }
 
     fn commit(&self, group: &str, topic: &str, next: &[(u32, Offset)]) -> Result<(), LogError> {

@@ -28,14 +28,21 @@ impl Wakes {
         let id = registered.next_id;
         registered.next_id += 1;
         registered.wakes.push((id, topic.to_owned(), wake));
-        Registration { wakes: Arc::clone(self), id }
+        Registration {
+            wakes: Arc::clone(self),
+            id,
+        }
     }
 
     /// Wakes the readers of the topics for which `grew` holds. They are called outside the lock: they may register anew.
     pub(crate) fn raise(&self, grew: impl Fn(&str) -> bool) {
         let registered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let due: Vec<Wake> =
-            registered.wakes.iter().filter(|(_, topic, _)| grew(topic)).map(|(_, _, wake)| Arc::clone(wake)).collect();
+        let due: Vec<Wake> = registered
+            .wakes
+            .iter()
+            .filter(|(_, topic, _)| grew(topic))
+            .map(|(_, _, wake)| Arc::clone(wake))
+            .collect();
         drop(registered);
         due.iter().for_each(|wake| wake());
     }
@@ -43,6 +50,11 @@ impl Wakes {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.wakes.0.lock().unwrap_or_else(PoisonError::into_inner).wakes.retain(|(id, _, _)| *id != self.id);
+        self.wakes
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .wakes
+            .retain(|(id, _, _)| *id != self.id);
     }
 }

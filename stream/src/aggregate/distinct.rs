@@ -72,7 +72,9 @@ impl Aggregate for Distinct {
                     self.0 = Sketch::Registers(registers_of(own));
                 }
             }
-            (Sketch::Registers(own), Sketch::Hashes(hashes)) => hashes.iter().for_each(|hash| enter(own, *hash)),
+            (Sketch::Registers(own), Sketch::Hashes(hashes)) => {
+                hashes.iter().for_each(|hash| enter(own, *hash))
+            }
             (Sketch::Registers(own), Sketch::Registers(others)) => raise(own, others),
             (Sketch::Hashes(hashes), Sketch::Registers(others)) => {
                 let mut registers = registers_of(hashes);
@@ -96,14 +98,19 @@ fn enter(registers: &mut [u8], hash: u64) {
 }
 
 fn raise(registers: &mut [u8], others: &[u8]) {
-    registers.iter_mut().zip(others).for_each(|(own, other)| *own = (*own).max(*other));
+    registers
+        .iter_mut()
+        .zip(others)
+        .for_each(|(own, other)| *own = (*own).max(*other));
 }
 
 /// Ertl's algorithm 6.
 fn estimate(registers: &[u8]) -> u64 {
     let size = REGISTERS as f64;
     let mut with_rank = [0_u32; GREATEST_RANK as usize + 1];
-    registers.iter().for_each(|rank| with_rank[usize::from((*rank).min(GREATEST_RANK))] += 1);
+    registers
+        .iter()
+        .for_each(|rank| with_rank[usize::from((*rank).min(GREATEST_RANK))] += 1);
     let [none, ranks @ .., greatest] = &with_rank;
     let mut sum = size * tau(1.0 - f64::from(*greatest) / size);
     for count in ranks.iter().rev() {
@@ -191,7 +198,10 @@ mod tests {
                 })
                 .sum();
             let error = (squares / trials as f64).sqrt();
-            assert!(error < 2.0 * 0.0163, "{size} values: a standard error of {error}");
+            assert!(
+                error < 2.0 * 0.0163,
+                "{size} values: a standard error of {error}"
+            );
         }
     }
 

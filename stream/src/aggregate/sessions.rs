@@ -43,7 +43,11 @@ pub struct Session<A> {
 impl<A: Aggregate> Session<A> {
     /// A single event.
     pub fn of(event_ms: EventTimeMs, aggregate: A) -> Self {
-        Self { first_ms: event_ms, last_ms: event_ms, aggregate }
+        Self {
+            first_ms: event_ms,
+            last_ms: event_ms,
+            aggregate,
+        }
     }
 }
 
@@ -92,6 +96,13 @@ mod tests {
         sessions.merge(&Sessions::of(20, Count(1)));
         assert_eq!(sessions.all().len(), 2);
         sessions.merge(&Sessions::of(10, Count(1)));
-        assert_eq!(sessions.all(), [Session { first_ms: 0, last_ms: 20, aggregate: Count(3) }]);
+        assert_eq!(
+            sessions.all(),
+            [Session {
+                first_ms: 0,
+                last_ms: 20,
+                aggregate: Count(3)
+            }]
+        );
     }
 }

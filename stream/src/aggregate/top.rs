@@ -66,7 +66,11 @@ impl<V: Value> Tally<V> {
 
     /// The `count` values that came most often, the most frequent first; of two as frequent, the lesser first.
     pub fn most_frequent(&self, count: usize) -> Vec<(&V, u64)> {
-        let mut all: Vec<(&V, u64)> = self.0.iter().map(|(value, times)| (value, *times)).collect();
+        let mut all: Vec<(&V, u64)> = self
+            .0
+            .iter()
+            .map(|(value, times)| (value, *times))
+            .collect();
         all.sort_by_key(|(_, times)| Reverse(*times));
         all.truncate(count);
         all

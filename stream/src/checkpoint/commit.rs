@@ -38,7 +38,12 @@ impl Checkpointer {
     pub fn new<K, A>(shared: &Shared<K, A>, committed: ProbeHandle<EventTimeMs>) -> Self {
         let memory_ms = shared.pipeline.windows.reach_ms() + shared.allowed_lateness_ms;
         let ledger = Ledger::new(shared.adopted.clone(), memory_ms);
-        Self { store: shared.store.clone(), attempt: Arc::clone(&shared.attempt), ledger, committed }
+        Self {
+            store: shared.store.clone(),
+            attempt: Arc::clone(&shared.attempt),
+            ledger,
+            committed,
+        }
     }
 }
 
@@ -67,20 +72,40 @@ pub fn write<'scope>(
 ) -> StreamVec<'scope, EventTimeMs, ()> {
     let scope = crossings.scope();
     let is_writer = scope.index() == 0;
-    let (to_writer, to_writer_too) = (Exchange::new(|_: &Crossing| 0), Exchange::new(|_: &PartInfo| 0));
-    crossings.binary_frontier(parts, to_writer, to_writer_too, "write manifests", move |mut initial, info| {
-        let activator = scope.worker().sync_activator_for(info.address.to_vec());
-        initial.downgrade(&checkpointer.ledger.boundary());
-        let mut capability = is_writer.then_some(initial);
-        let mut writer = Writer { checkpointer, activator, writing: None };
-        move |(crossings, crossings_frontier), (parts, parts_frontier), _: &mut FrontierOnly<'_>| {
-            let ledger = &mut writer.checkpointer.ledger;
-            crossings.for_each(|_, batch| batch.drain(..).for_each(|crossing| ledger.record_crossing(crossing)));
-            parts.for_each(|_, batch| batch.drain(..).for_each(|part| ledger.record_part(part)));
-            let complete = boundary_of(crossings_frontier).min(boundary_of(parts_frontier));
-            writer.step(complete, &mut capability);
-        }
-    })
+    let (to_writer, to_writer_too) = (
+        Exchange::new(|_: &Crossing| 0),
+        Exchange::new(|_: &PartInfo| 0),
+    );
+    crossings.binary_frontier(
+        parts,
+        to_writer,
+        to_writer_too,
+        "write manifests",
+        move |mut initial, info| {
+            let activator = scope.worker().sync_activator_for(info.address.to_vec());
+            initial.downgrade(&checkpointer.ledger.boundary());
+            let mut capability = is_writer.then_some(initial);
+            let mut writer = Writer {
+                checkpointer,
+                activator,
+                writing: None,
+            };
+            move |(crossings, crossings_frontier),
+                  (parts, parts_frontier),
+                  _: &mut FrontierOnly<'_>| {
+                let ledger = &mut writer.checkpointer.ledger;
+                crossings.for_each(|_, batch| {
+                    batch
+                        .drain(..)
+                        .for_each(|crossing| ledger.record_crossing(crossing))
+                });
+                parts
+                    .for_each(|_, batch| batch.drain(..).for_each(|part| ledger.record_part(part)));
+                let complete = boundary_of(crossings_frontier).min(boundary_of(parts_frontier));
+                writer.step(complete, &mut capability);
+            }
+        },
+    )
 }
 
 impl Writer {
@@ -89,8 +114,18 @@ impl Writer {
         if self.writing.is_some() || self.checkpointer.attempt.is_over() {
             return;
         }
-        let Some(held) = capability.as_ref().map(|held| *held.time()).filter(|held| *held < complete) else { return };
-        let boundary = if complete == END { self.checkpointer.ledger.furthest() } else { complete };
+        let Some(held) = capability
+            .as_ref()
+            .map(|held| *held.time())
+            .filter(|held| *held < complete)
+        else {
+            return;
+        };
+        let boundary = if complete == END {
+            self.checkpointer.ledger.furthest()
+        } else {
+            complete
+        };
         if boundary > held {
             self.begin(boundary, capability);
         }
@@ -101,11 +136,21 @@ impl Writer {
 
     /// Lets go of a manifest that has become durable.
     fn finish(&mut self, capability: &mut Option<Capability<EventTimeMs>>) {
-        let Some(outcome) = self.writing.as_mut().and_then(|write| write.outcome.poll()) else { return };
-        let Some(Write { manifest, begun, .. }) = self.writing.take() else { return };
+        let Some(outcome) = self.writing.as_mut().and_then(|write| write.outcome.poll()) else {
+            return;
+        };
+        let Some(Write {
+            manifest, begun, ..
+        }) = self.writing.take()
+        else {
+            return;
+        };
         match outcome {
             Ok(()) => {
-                self.checkpointer.attempt.metrics.checkpoint(&manifest, begun.elapsed());
+                self.checkpointer
+                    .attempt
+                    .metrics
+                    .checkpoint(&manifest, begun.elapsed());
                 advance(capability, manifest.boundary);
                 self.checkpointer.ledger.written(manifest);
             }
@@ -114,7 +159,12 @@ impl Writer {
     }
 
     fn begin(&mut self, boundary: EventTimeMs, capability: &mut Option<Capability<EventTimeMs>>) {
-        let Checkpointer { store, attempt, ledger, committed } = &self.checkpointer;
+        let Checkpointer {
+            store,
+            attempt,
+            ledger,
+            committed,
+        } = &self.checkpointer;
         match ledger.plan(boundary, boundary_at(committed)) {
             Plan::Nothing => advance(capability, boundary),
             Plan::Write(manifest) => {
@@ -125,7 +175,11 @@ impl Writer {
                     Ok(())
                 };
                 let outcome = attempt.spawn(self.activator.clone(), write);
-                self.writing = Some(Write { manifest: *manifest, begun: Instant::now(), outcome });
+                self.writing = Some(Write {
+                    manifest: *manifest,
+                    begun: Instant::now(),
+                    outcome,
+                });
             }
         }
     }

@@ -78,7 +78,9 @@ pub enum InspectError {
     #[error("there is no checkpoint {0}; `checkpoints list` names those that there are")]
     Unknown(ManifestId),
     /// A newer program wrote one.
-    #[error("nothing was deleted, for checkpoint {0} was written by a newer version of this program: prune with that")]
+    #[error(
+        "nothing was deleted, for checkpoint {0} was written by a newer version of this program: prune with that"
+    )]
     Newer(ManifestId),
     /// No checkpoint can be kept.
     #[error(
@@ -94,16 +96,28 @@ pub enum InspectError {
 ///
 /// # Errors
 /// [`InspectError`].
-pub fn run(command: &CheckpointsCommand, store: &CheckpointStore, now_ms: u64) -> Result<Report, InspectError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+pub fn run(
+    command: &CheckpointsCommand,
+    store: &CheckpointStore,
+    now_ms: u64,
+) -> Result<Report, InspectError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(answer(command, store, now_ms))
 }
 
-async fn answer(command: &CheckpointsCommand, store: &CheckpointStore, now_ms: u64) -> Result<Report, InspectError> {
+async fn answer(
+    command: &CheckpointsCommand,
+    store: &CheckpointStore,
+    now_ms: u64,
+) -> Result<Report, InspectError> {
     match command {
         CheckpointsCommand::List { json } => {
             let listed = survey::list(store, now_ms).await?;
-            Ok(report(*json, &listed, true, |listed| text::list(store.job(), listed)))
+            Ok(report(*json, &listed, true, |listed| {
+                text::list(store.job(), listed)
+            }))
         }
         CheckpointsCommand::Show { checkpoint, json } => {
             let shown = survey::show(store, *checkpoint, now_ms).await?;
@@ -113,17 +127,31 @@ async fn answer(command: &CheckpointsCommand, store: &CheckpointStore, now_ms: u
             let verified = survey::verify(store).await?;
             Ok(report(*json, &verified, verified.is_sound, text::verify))
         }
-        CheckpointsCommand::Prune { keep, dry_run, json } => {
+        CheckpointsCommand::Prune {
+            keep,
+            dry_run,
+            json,
+        } => {
             let plan = prune::plan(store, usize::from(keep.get())).await?;
             if !dry_run {
                 prune::carry_out(store, &plan).await?;
             }
-            Ok(report(*json, &plan, true, |plan| text::prune(plan, *dry_run)))
+            Ok(report(*json, &plan, true, |plan| {
+                text::prune(plan, *dry_run)
+            }))
         }
     }
 }
 
-fn report<T: Serialize>(json: bool, answer: &T, is_sound: bool, to_text: impl FnOnce(&T) -> String) -> Report {
+fn report<T: Serialize>(
+    json: bool,
+    answer: &T,
+    is_sound: bool,
+    to_text: impl FnOnce(&T) -> String,
+) -> Report {
     let to_json = || serde_json::to_string_pretty(answer).expect("answers are plain data") + "\n";
-    Report { text: if json { to_json() } else { to_text(answer) }, is_sound }
+    Report {
+        text: if json { to_json() } else { to_text(answer) },
+        is_sound,
+    }
 }

@@ -34,7 +34,12 @@ pub enum Plan {
 impl Ledger {
     /// The books after a start from `newest`.
     pub fn new(newest: Manifest, memory_ms: u64) -> Self {
-        Self { newest, memory_ms, crossings: Vec::new(), parts: Vec::new() }
+        Self {
+            newest,
+            memory_ms,
+            crossings: Vec::new(),
+            parts: Vec::new(),
+        }
     }
 
     /// Takes note of a worker's crossing.
@@ -54,7 +59,12 @@ impl Ledger {
 
     /// The furthest boundary that any worker crossed, or the restored one.
     pub fn furthest(&self) -> EventTimeMs {
-        self.crossings.iter().map(|crossing| crossing.to).max().unwrap_or(0).max(self.newest.boundary)
+        self.crossings
+            .iter()
+            .map(|crossing| crossing.to)
+            .max()
+            .unwrap_or(0)
+            .max(self.newest.boundary)
     }
 
     /// Decides about `boundary`, which every worker has crossed and up to which every pane is in a part. Results before
@@ -63,15 +73,32 @@ impl Ledger {
         let partitions = self.partitions_at(boundary);
         let fresh = self.parts.iter().any(|part| part.first < boundary);
         let closed_by = |part: &PartInfo| part.last + self.newest.fingerprint.settles_within_ms();
-        let rows_may_come = self.newest.parts.iter().any(|part| closed_by(part) > self.newest.boundary);
+        let rows_may_come = self
+            .newest
+            .parts
+            .iter()
+            .any(|part| closed_by(part) > self.newest.boundary);
         if !fresh && !rows_may_come && same_positions(&partitions, &self.newest.partitions) {
             return Plan::Nothing;
         }
-        let known = self.newest.parts.iter().chain(&self.parts).filter(|part| part.first < boundary);
+        let known = self
+            .newest
+            .parts
+            .iter()
+            .chain(&self.parts)
+            .filter(|part| part.first < boundary);
         let floor = boundary.min(committed);
-        let mut parts: Vec<PartInfo> = known.filter(|part| part.last + self.memory_ms > floor).cloned().collect();
+        let mut parts: Vec<PartInfo> = known
+            .filter(|part| part.last + self.memory_ms > floor)
+            .cloned()
+            .collect();
         parts.sort_by(|one, other| (one.first, &one.name).cmp(&(other.first, &other.name)));
-        Plan::Write(Box::new(Manifest { boundary, partitions, parts, ..self.newest.clone() }))
+        Plan::Write(Box::new(Manifest {
+            boundary,
+            partitions,
+            parts,
+            ..self.newest.clone()
+        }))
     }
 
     /// Takes note that a planned manifest is durable.
@@ -83,14 +110,34 @@ impl Ledger {
     }
 
     fn partitions_at(&self, boundary: EventTimeMs) -> Vec<PartitionCut> {
-        let mut partitions: BTreeMap<u32, PartitionCut> =
-            self.newest.partitions.iter().map(|cut| (cut.partition, *cut)).collect();
-        let mut crossings: Vec<&Crossing> = self.crossings.iter().filter(|crossing| crossing.from < boundary).collect();
+        let mut partitions: BTreeMap<u32, PartitionCut> = self
+            .newest
+            .partitions
+            .iter()
+            .map(|cut| (cut.partition, *cut))
+            .collect();
+        let mut crossings: Vec<&Crossing> = self
+            .crossings
+            .iter()
+            .filter(|crossing| crossing.from < boundary)
+            .collect();
         crossings.sort_by_key(|crossing| crossing.from);
         for cut in crossings.into_iter().flat_map(|crossing| &crossing.cuts) {
             let (cut, resume) = (cut, cut.resume(boundary));
-            let Cut { partition, next_offset, newest, anchor, .. } = *cut;
-            let at = PartitionCut { partition, cut: next_offset, resume, newest, anchor };
+            let Cut {
+                partition,
+                next_offset,
+                newest,
+                anchor,
+                ..
+            } = *cut;
+            let at = PartitionCut {
+                partition,
+                cut: next_offset,
+                resume,
+                newest,
+                anchor,
+            };
             partitions.insert(partition, at);
         }
         partitions.into_values().collect()
@@ -100,7 +147,10 @@ impl Ledger {
 /// Nothing was read in between: only clocks may have moved.
 fn same_positions(one: &[PartitionCut], other: &[PartitionCut]) -> bool {
     let positions = |cuts: &[PartitionCut]| -> Vec<_> {
-        cuts.iter().map(|cut| (cut.partition, cut.cut, cut.resume)).filter(|(_, cut, _)| *cut > 0).collect()
+        cuts.iter()
+            .map(|cut| (cut.partition, cut.cut, cut.resume))
+            .filter(|(_, cut, _)| *cut > 0)
+            .collect()
     };
     positions(one) == positions(other)
 }
@@ -133,16 +183,34 @@ mod tests {
         Ledger::new(first, 50)
     }
 
-    fn crossing(partition: u32, from: u64, to: u64, next_offset: u64, open: &[(u64, u64)]) -> Crossing {
+    fn crossing(
+        partition: u32,
+        from: u64,
+        to: u64,
+        next_offset: u64,
+        open: &[(u64, u64)],
+    ) -> Crossing {
         Crossing {
             from,
             to,
-            cuts: vec![Cut { partition, next_offset, newest: None, anchor: None, open: open.to_vec() }],
+            cuts: vec![Cut {
+                partition,
+                next_offset,
+                newest: None,
+                anchor: None,
+                open: open.to_vec(),
+            }],
         }
     }
 
     fn part(name: &str, first: u64, last: u64) -> PartInfo {
-        PartInfo { name: name.to_owned(), first, last, entries: 1, size_bytes: 1 }
+        PartInfo {
+            name: name.to_owned(),
+            first,
+            last,
+            entries: 1,
+            size_bytes: 1,
+        }
     }
 
     fn written(plan: Plan) -> Manifest {
@@ -160,12 +228,22 @@ mod tests {
         ledger.record_crossing(crossing(1, 10, 20, 7, &[]));
         ledger.record_part(part("a", 0, 20));
         let manifest = written(ledger.plan(20, 0));
-        let cuts: Vec<_> = manifest.partitions.iter().map(|cut| (cut.partition, cut.cut, cut.resume)).collect();
+        let cuts: Vec<_> = manifest
+            .partitions
+            .iter()
+            .map(|cut| (cut.partition, cut.cut, cut.resume))
+            .collect();
         assert_eq!(cuts, [(0, 9, 6), (1, 7, 7)]);
         ledger.written(manifest);
         ledger.record_crossing(crossing(1, 20, 30, 8, &[]));
         let next = written(ledger.plan(30, 20));
-        assert_eq!(next.partitions.iter().map(|cut| (cut.cut, cut.resume)).collect::<Vec<_>>(), [(9, 8), (8, 8)]);
+        assert_eq!(
+            next.partitions
+                .iter()
+                .map(|cut| (cut.cut, cut.resume))
+                .collect::<Vec<_>>(),
+            [(9, 8), (8, 8)]
+        );
     }
 
     #[test]
@@ -179,7 +257,11 @@ mod tests {
             let held_back = written(ledger.plan(boundary, 0));
             assert_eq!(held_back.parts.len(), 1, "the sink has committed nothing");
             let manifest = written(ledger.plan(boundary, boundary));
-            assert_eq!(manifest.parts.len(), usize::from(boundary < 50), "boundary {boundary}");
+            assert_eq!(
+                manifest.parts.len(),
+                usize::from(boundary < 50),
+                "boundary {boundary}"
+            );
             ledger.written(held_back);
         }
     }
@@ -187,14 +269,22 @@ mod tests {
     #[test]
     fn an_idle_job_writes_nothing() {
         let ms = Duration::from_millis;
-        let mut ledger = ledger_of(Windows::tumbling(ms(30)).unwrap().in_panes_of(ms(10)).unwrap());
+        let mut ledger = ledger_of(
+            Windows::tumbling(ms(30))
+                .unwrap()
+                .in_panes_of(ms(10))
+                .unwrap(),
+        );
         ledger.record_crossing(crossing(0, 0, 10, 0, &[]));
         assert_eq!(ledger.plan(10, 10), Plan::Nothing);
         ledger.record_crossing(crossing(0, 10, 20, 1, &[]));
         ledger.record_part(part("a", 10, 10));
         ledger.written(written(ledger.plan(20, 20)));
         ledger.record_crossing(crossing(0, 20, 30, 1, &[]));
-        assert!(matches!(ledger.plan(30, 30), Plan::Write(_)), "a window of the part may still close");
+        assert!(
+            matches!(ledger.plan(30, 30), Plan::Write(_)),
+            "a window of the part may still close"
+        );
         ledger.record_crossing(crossing(0, 30, 90, 1, &[]));
         ledger.written(written(ledger.plan(90, 90)));
         ledger.record_crossing(crossing(0, 90, 100, 1, &[]));

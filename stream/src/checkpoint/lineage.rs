@@ -68,7 +68,10 @@ impl Progress {
     /// Reads the number that a publisher carries.
     pub fn of(number: u64) -> Self {
         let line = u32::try_from(number >> TIME_BITS).expect("16 bits fit");
-        Self { line, before: number & ((1 << TIME_BITS) - 1) }
+        Self {
+            line,
+            before: number & ((1 << TIME_BITS) - 1),
+        }
     }
 
     /// The number that a publisher carries.
@@ -102,7 +105,11 @@ impl Lineage {
     #[must_use]
     pub fn branched(mut self, line: u32, from: EventTimeMs, until: EventTimeMs) -> Self {
         let line = line.max(self.line()) + 1;
-        self.0.push(Branch { line, from, until: until.max(self.until()) });
+        self.0.push(Branch {
+            line,
+            from,
+            until: until.max(self.until()),
+        });
         self
     }
 
@@ -117,13 +124,18 @@ impl Lineage {
 
     /// The progress of a slot that has committed everything up to and with the pane `last`.
     pub fn progress(&self, last: EventTimeMs) -> Progress {
-        Progress { line: self.line(), before: last + 1 }
+        Progress {
+            line: self.line(),
+            before: last + 1,
+        }
     }
 
     /// The time before which a slot with that progress owes nothing on this line.
     pub fn committed_before(&self, progress: Progress) -> EventTimeMs {
         let branches = self.0.iter().filter(|branch| branch.line > progress.line);
-        branches.map(|branch| branch.from).fold(progress.before, EventTimeMs::min)
+        branches
+            .map(|branch| branch.from)
+            .fold(progress.before, EventTimeMs::min)
     }
 
     /// The revision, on this line, of what has `revision` by itself and can first be told at the boundary `first_row`: of a
@@ -132,7 +144,9 @@ impl Lineage {
         if self.is_straight() || first_row > self.until() {
             return revision;
         }
-        self.line().saturating_mul(REVISIONS).saturating_add(revision.min(REVISIONS - 1))
+        self.line()
+            .saturating_mul(REVISIONS)
+            .saturating_add(revision.min(REVISIONS - 1))
     }
 }
 
@@ -142,12 +156,28 @@ mod tests {
 
     #[test]
     fn progress_is_a_number_in_the_order_of_lines_and_times() {
-        let early = Progress { line: 0, before: 1_795_341_600_001 };
-        assert_eq!(early.number(), 1_795_341_600_001, "a job that lost nothing goes by time alone");
+        let early = Progress {
+            line: 0,
+            before: 1_795_341_600_001,
+        };
+        assert_eq!(
+            early.number(),
+            1_795_341_600_001,
+            "a job that lost nothing goes by time alone"
+        );
         let later = Progress { line: 3, before: 1 };
         assert_eq!(Progress::of(later.number()), later);
         assert!(later > early && later.number() > early.number());
-        assert!(i64::try_from(Progress { line: 32_767, before: 1 << 47 }.number()).is_ok());
+        assert!(
+            i64::try_from(
+                Progress {
+                    line: 32_767,
+                    before: 1 << 47
+                }
+                .number()
+            )
+            .is_ok()
+        );
     }
 
     #[test]
@@ -156,8 +186,16 @@ mod tests {
         let straight = Lineage::default();
         assert_eq!(straight.committed_before(line(0, 81)), 81);
         let first = straight.branched(0, 50, 90);
-        assert_eq!(first.committed_before(line(0, 81)), 50, "what came later on the old line does not count");
-        assert_eq!(first.committed_before(line(0, 41)), 41, "the slot was behind");
+        assert_eq!(
+            first.committed_before(line(0, 81)),
+            50,
+            "what came later on the old line does not count"
+        );
+        assert_eq!(
+            first.committed_before(line(0, 41)),
+            41,
+            "the slot was behind"
+        );
         assert_eq!(first.committed_before(line(1, 61)), 61);
         let second = first.branched(1, 70, 80);
         assert_eq!(second.committed_before(line(0, 81)), 50);
@@ -170,8 +208,15 @@ mod tests {
         let lineage = Lineage::default();
         assert_eq!(lineage.raised(3, 60), 3);
         let lineage = lineage.branched(0, 30, 90);
-        assert_eq!((lineage.raised(3, 90), lineage.raised(3, 100)), (1_000_003, 3));
+        assert_eq!(
+            (lineage.raised(3, 90), lineage.raised(3, 100)),
+            (1_000_003, 3)
+        );
         let lineage = lineage.branched(4, 30, 60);
-        assert_eq!(lineage.raised(0, 90), 5_000_000, "also of windows that only the first line committed");
+        assert_eq!(
+            lineage.raised(0, 90),
+            5_000_000,
+            "also of windows that only the first line committed"
+        );
     }
 }

@@ -72,10 +72,20 @@ pub struct PartitionCut {
 impl PartitionCut {
     /// How to take the partition up again when the log holds it from `oldest` on: the anchor is read anew, if it is there.
     pub fn start(&self, oldest: Offset) -> Start {
-        let Self { cut, newest, anchor, .. } = *self;
+        let Self {
+            cut,
+            newest,
+            anchor,
+            ..
+        } = *self;
         let anchor = anchor.filter(|anchor| anchor.offset >= oldest);
         let resume = anchor.map_or(self.resume, |anchor| anchor.offset.min(self.resume));
-        Start { resume, cut, newest, anchor }
+        Start {
+            resume,
+            cut,
+            newest,
+            anchor,
+        }
     }
 }
 
@@ -120,7 +130,10 @@ impl PartInfo {
     /// reads the records of those panes again, and writes them to parts of its own.
     #[must_use]
     pub fn before(self, boundary: EventTimeMs) -> Self {
-        Self { last: self.last.min(boundary.saturating_sub(1)), ..self }
+        Self {
+            last: self.last.min(boundary.saturating_sub(1)),
+            ..self
+        }
     }
 }
 
@@ -139,7 +152,9 @@ impl Fingerprint {
 
     /// How long after a pane began rows may still come of it, if nothing follows.
     pub fn settles_within_ms(&self) -> u64 {
-        self.session_gap_ms.map_or(self.window_ms, |gap_ms| self.window_ms.min(gap_ms + self.pane_ms))
+        self.session_gap_ms.map_or(self.window_ms, |gap_ms| {
+            self.window_ms.min(gap_ms + self.pane_ms)
+        })
     }
 }
 
@@ -168,7 +183,10 @@ impl Manifest {
     /// [`ManifestError`].
     pub fn from_bytes(bytes: &[u8], job: &str) -> Result<Self, ManifestError> {
         let mut lines = bytes.split(|byte| *byte == b'\n');
-        let (json, checksum) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+        let (json, checksum) = (
+            lines.next().unwrap_or_default(),
+            lines.next().unwrap_or_default(),
+        );
         if format!("{:08x}", crc32fast::hash(json)).as_bytes() != checksum {
             return Err(ManifestError::Checksum);
         }
@@ -191,8 +209,20 @@ mod tests {
 
     fn manifest() -> Manifest {
         let windows = Windows::tumbling(Duration::from_secs(60)).unwrap();
-        let cut = PartitionCut { partition: 0, cut: 9, resume: 7, newest: None, anchor: None };
-        let part = PartInfo { name: "a".to_owned(), first: 0, last: 0, entries: 1, size_bytes: 20 };
+        let cut = PartitionCut {
+            partition: 0,
+            cut: 9,
+            resume: 7,
+            newest: None,
+            anchor: None,
+        };
+        let part = PartInfo {
+            name: "a".to_owned(),
+            first: 0,
+            last: 0,
+            entries: 1,
+            size_bytes: 20,
+        };
         Manifest {
             version: VERSION,
             job: "counts".to_owned(),
@@ -207,23 +237,44 @@ mod tests {
 
     #[test]
     fn a_manifest_reads_back_as_it_was_written() {
-        assert_eq!(Manifest::from_bytes(&manifest().to_bytes(), "counts").unwrap(), manifest());
+        assert_eq!(
+            Manifest::from_bytes(&manifest().to_bytes(), "counts").unwrap(),
+            manifest()
+        );
     }
 
     #[test]
     fn a_partition_is_taken_up_at_its_anchor_if_the_log_still_holds_it() {
-        let anchor = Some(Anchor { offset: 8, log_time_ms: 5 });
+        let anchor = Some(Anchor {
+            offset: 8,
+            log_time_ms: 5,
+        });
         let at = |resume, oldest| {
-            let cut = PartitionCut { partition: 0, cut: 9, resume, newest: None, anchor };
+            let cut = PartitionCut {
+                partition: 0,
+                cut: 9,
+                resume,
+                newest: None,
+                anchor,
+            };
             let start = cut.start(oldest);
             (start.resume, start.anchor.is_some())
         };
-        assert_eq!([at(9, 0), at(9, 8), at(9, 9), at(4, 0)], [(8, true), (8, true), (9, false), (4, true)]);
+        assert_eq!(
+            [at(9, 0), at(9, 8), at(9, 9), at(4, 0)],
+            [(8, true), (8, true), (9, false), (4, true)]
+        );
     }
 
     #[test]
     fn a_part_that_reaches_beyond_a_boundary_counts_up_to_it() {
-        let part = PartInfo { name: "a".to_owned(), first: 0, last: 120_000, entries: 3, size_bytes: 60 };
+        let part = PartInfo {
+            name: "a".to_owned(),
+            first: 0,
+            last: 120_000,
+            entries: 3,
+            size_bytes: 60,
+        };
         assert_eq!(part.clone().before(120_000).last, 119_999);
         assert_eq!(part.clone().before(180_000), part);
     }
@@ -234,11 +285,25 @@ mod tests {
         for byte in 0..bytes.len() - 1 {
             let mut flipped = bytes.clone();
             flipped[byte] ^= 1;
-            assert!(Manifest::from_bytes(&flipped, "counts").is_err(), "byte {byte}");
-            assert!(Manifest::from_bytes(&bytes[..byte], "counts").is_err(), "length {byte}");
+            assert!(
+                Manifest::from_bytes(&flipped, "counts").is_err(),
+                "byte {byte}"
+            );
+            assert!(
+                Manifest::from_bytes(&bytes[..byte], "counts").is_err(),
+                "length {byte}"
+            );
         }
-        assert!(matches!(Manifest::from_bytes(&bytes, "sums"), Err(ManifestError::Foreign(job)) if job == "counts"));
-        let future = Manifest { version: 2, ..manifest() };
-        assert!(matches!(Manifest::from_bytes(&future.to_bytes(), "counts"), Err(ManifestError::Version(2))));
+        assert!(
+            matches!(Manifest::from_bytes(&bytes, "sums"), Err(ManifestError::Foreign(job)) if job == "counts")
+        );
+        let future = Manifest {
+            version: 2,
+            ..manifest()
+        };
+        assert!(matches!(
+            Manifest::from_bytes(&future.to_bytes(), "counts"),
+            Err(ManifestError::Version(2))
+        ));
     }
 }

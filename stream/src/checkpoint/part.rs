@@ -46,7 +46,12 @@ impl Default for PartBuilder {
     fn default() -> Self {
         let mut bytes = MAGIC.to_vec();
         bytes.push(VERSION);
-        Self { bytes, first: None, last: 0, entries: 0 }
+        Self {
+            bytes,
+            first: None,
+            last: 0,
+            entries: 0,
+        }
     }
 }
 
@@ -57,7 +62,8 @@ impl PartBuilder {
     /// When a key or aggregate refuses to be serialized.
     pub fn push<K: Key, A: Aggregate>(&mut self, closed: &ClosedPane<K, A>) {
         let bytes = std::mem::take(&mut self.bytes);
-        self.bytes = postcard::to_extend(closed, bytes).expect("keys and aggregates are plain data");
+        self.bytes =
+            postcard::to_extend(closed, bytes).expect("keys and aggregates are plain data");
         self.first.get_or_insert(closed.arrival);
         self.last = closed.arrival;
         self.entries += closed.entries.len() + closed.asides.len();
@@ -85,11 +91,15 @@ impl PartBuilder {
 ///
 /// # Errors
 /// [`PartError`], also when only later panes are damaged.
-pub fn read<K: Key, A: Aggregate>(part: &[u8], boundary: EventTimeMs) -> Result<Vec<ClosedPane<K, A>>, PartError> {
+pub fn read<K: Key, A: Aggregate>(
+    part: &[u8],
+    boundary: EventTimeMs,
+) -> Result<Vec<ClosedPane<K, A>>, PartError> {
     let mut body = verify(part)?;
     let mut panes = Vec::new();
     while !body.is_empty() {
-        let (pane, rest) = postcard::take_from_bytes::<ClosedPane<K, A>>(body).map_err(PartError::Foreign)?;
+        let (pane, rest) =
+            postcard::take_from_bytes::<ClosedPane<K, A>>(body).map_err(PartError::Foreign)?;
         if pane.arrival < boundary {
             panes.push(pane);
         }
@@ -134,8 +144,16 @@ mod tests {
                 value: Some(b"{".to_vec()),
                 headers: vec![("a".to_owned(), vec![1])],
             };
-            let entries = vec![Entry { pane: arrival, key: 7_u64, aggregate: Count(arrival) }];
-            builder.push(&ClosedPane { arrival, entries, asides: vec![aside] });
+            let entries = vec![Entry {
+                pane: arrival,
+                key: 7_u64,
+                aggregate: Count(arrival),
+            }];
+            builder.push(&ClosedPane {
+                arrival,
+                entries,
+                asides: vec![aside],
+            });
         }
         assert_eq!((builder.range(), builder.entries()), (Some((10, 20)), 4));
         builder.finish()
@@ -144,8 +162,18 @@ mod tests {
     #[test]
     fn a_part_holds_what_was_put_in_and_gives_what_arrived_before_the_boundary() {
         let panes = read::<u64, Count>(&part(), 30).unwrap();
-        assert_eq!(panes.iter().map(|pane| pane.arrival).collect::<Vec<_>>(), [10, 20]);
-        assert_eq!(panes[1].entries[0], Entry { pane: 20, key: 7, aggregate: Count(20) });
+        assert_eq!(
+            panes.iter().map(|pane| pane.arrival).collect::<Vec<_>>(),
+            [10, 20]
+        );
+        assert_eq!(
+            panes[1].entries[0],
+            Entry {
+                pane: 20,
+                key: 7,
+                aggregate: Count(20)
+            }
+        );
         assert_eq!(panes[1].asides[0].headers, [("a".to_owned(), vec![1])]);
         assert_eq!(read::<u64, Count>(&part(), 20).unwrap().len(), 1);
     }

@@ -48,12 +48,25 @@ pub fn write<'scope, K: Key, A: Aggregate>(
     let scope = panes.scope();
     panes.unary_frontier(Pipeline, "write parts", move |_, info| {
         let activator = scope.worker().sync_activator_for(info.address.to_vec());
-        let mut writer = Writer { store, attempt, worker: scope.index(), activator, making: None, writing: None };
+        let mut writer = Writer {
+            store,
+            attempt,
+            worker: scope.index(),
+            activator,
+            making: None,
+            writing: None,
+        };
         move |(input, _), output| {
             input.for_each(|cap, panes| {
                 for pane in panes.drain(..).filter(|pane| pane.arrival >= restored) {
-                    let Some(capability) = cap.retain_least(output.output_index()) else { continue };
-                    writer.making.get_or_insert_with(|| (capability, PartBuilder::default())).1.push(&*pane);
+                    let Some(capability) = cap.retain_least(output.output_index()) else {
+                        continue;
+                    };
+                    writer
+                        .making
+                        .get_or_insert_with(|| (capability, PartBuilder::default()))
+                        .1
+                        .push(&*pane);
                 }
             });
             if let Some((capability, part)) = writer.step() {
@@ -78,22 +91,41 @@ impl Writer {
         if self.writing.is_none() && !self.attempt.is_over() {
             self.begin();
         }
-        finished.map(|Write { capability, part, .. }| {
-            self.attempt.metrics.part(part.size_bytes);
-            (capability, part)
-        })
+        finished.map(
+            |Write {
+                 capability, part, ..
+             }| {
+                self.attempt.metrics.part(part.size_bytes);
+                (capability, part)
+            },
+        )
     }
 
     fn begin(&mut self) {
-        let Some((capability, part)) = self.making.take() else { return };
+        let Some((capability, part)) = self.making.take() else {
+            return;
+        };
         let (first, last) = part.range().expect("a part is made for a pane");
-        let name = format!("{:010}-{:04}-{first:015}-{last:015}", self.attempt.number, self.worker);
+        let name = format!(
+            "{:010}-{:04}-{first:015}-{last:015}",
+            self.attempt.number, self.worker
+        );
         let entries = part.entries() as u64;
         let bytes = part.finish();
-        let info = PartInfo { name: name.clone(), first, last, entries, size_bytes: bytes.len() as u64 };
+        let info = PartInfo {
+            name: name.clone(),
+            first,
+            last,
+            entries,
+            size_bytes: bytes.len() as u64,
+        };
         let store = self.store.clone();
         let write = async move { store.create_part(&name, bytes).await };
         let outcome = self.attempt.spawn(self.activator.clone(), write);
-        self.writing = Some(Write { capability, part: info, outcome });
+        self.writing = Some(Write {
+            capability,
+            part: info,
+            outcome,
+        });
     }
 }

@@ -109,7 +109,11 @@ pub(super) const READS_AT_ONCE: usize = 16;
 ///
 /// # Errors
 /// [`RecoverError`]. A job that has checkpoints never starts from nothing by itself.
-pub async fn newest(store: &CheckpointStore, own: u64, job: &Fingerprint) -> Result<Option<Checkpoint>, RecoverError> {
+pub async fn newest(
+    store: &CheckpointStore,
+    own: u64,
+    job: &Fingerprint,
+) -> Result<Option<Checkpoint>, RecoverError> {
     let newest = store.newest_attempt().await?;
     if newest > own {
         return Err(RecoverError::Superseded { own, newest });
@@ -126,7 +130,9 @@ pub async fn newest(store: &CheckpointStore, own: u64, job: &Fingerprint) -> Res
                 let manifest = fall_back(store, manifest, &ids[..passed_over]).await?;
                 return Ok(Some(Checkpoint { manifest, parts }));
             }
-            Err(flaw) if flaw.is_of_the_future() => return Err(RecoverError::Unreadable(Box::new(flaw))),
+            Err(flaw) if flaw.is_of_the_future() => {
+                return Err(RecoverError::Unreadable(Box::new(flaw)));
+            }
             // What may not be read now is not damaged: to go back behind it would replace results for no reason.
             Err(Flaw::Object(refused @ StoreError::Refused { .. })) => return Err(refused.into()),
             Err(flaw) => {
@@ -137,7 +143,10 @@ pub async fn newest(store: &CheckpointStore, own: u64, job: &Fingerprint) -> Res
     }
     match first_flaw {
         None => Ok(None),
-        Some(flaw) => Err(RecoverError::NoneWhole { count: ids.len(), newest: Box::new(flaw) }),
+        Some(flaw) => Err(RecoverError::NoneWhole {
+            count: ids.len(),
+            newest: Box::new(flaw),
+        }),
     }
 }
 
@@ -171,7 +180,9 @@ async fn newest_line(store: &CheckpointStore, ids: &[ManifestId]) -> Result<u32,
             Err(StoreError::Missing(_)) => continue,
             answer => answer?,
         };
-        line = line.max(Manifest::from_bytes(&bytes, store.job()).map_or(0, |manifest| manifest.lineage.line()));
+        line = line.max(
+            Manifest::from_bytes(&bytes, store.job()).map_or(0, |manifest| manifest.lineage.line()),
+        );
     }
     Ok(line)
 }
@@ -184,7 +195,10 @@ fn branch_off(manifest: Manifest, line: u32, from: EventTimeMs, until: EventTime
         line = lineage.line(),
         "the checkpoint of results that were committed is lost: they are replaced by higher revisions"
     );
-    Manifest { lineage, ..manifest }
+    Manifest {
+        lineage,
+        ..manifest
+    }
 }
 
 /// Compares the manifest that is to be adopted with the furthest progress of all slots, as their publishers carry it.
@@ -192,12 +206,17 @@ fn branch_off(manifest: Manifest, line: u32, from: EventTimeMs, until: EventTime
 /// # Errors
 /// [`RecoverError::CheckpointsLost`].
 pub fn reconcile(adopted: Manifest, furthest: Option<u64>) -> Result<Manifest, RecoverError> {
-    let Some(progress) = furthest.map(Progress::of) else { return Ok(adopted) };
+    let Some(progress) = furthest.map(Progress::of) else {
+        return Ok(adopted);
+    };
     let until_ms = progress.before.saturating_sub(1) + adopted.fingerprint.pane_ms;
     let line = adopted.lineage.line();
     if progress.line < line {
         // The line began, and was told by names of manifests how far earlier ones may have come.
-        return Ok(Manifest { lineage: adopted.lineage.known_until(until_ms), ..adopted });
+        return Ok(Manifest {
+            lineage: adopted.lineage.known_until(until_ms),
+            ..adopted
+        });
     }
     if progress.line == line && progress.before <= adopted.boundary {
         return Ok(adopted);
@@ -215,7 +234,10 @@ pub fn reconcile(adopted: Manifest, furthest: Option<u64>) -> Result<Manifest, R
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn start_over(store: &CheckpointStore, fingerprint: &Fingerprint) -> Result<(), StoreError> {
+pub async fn start_over(
+    store: &CheckpointStore,
+    fingerprint: &Fingerprint,
+) -> Result<(), StoreError> {
     let own = store.claim_attempt().await?;
     let ids = store.manifests().await?;
     let until = ids.iter().map(|id| id.boundary).max().unwrap_or(0);
@@ -231,8 +253,14 @@ pub async fn start_over(store: &CheckpointStore, fingerprint: &Fingerprint) -> R
 /// The first [`Flaw`] that was found.
 pub async fn load(store: &CheckpointStore, id: ManifestId) -> Result<Checkpoint, Flaw> {
     let manifest = Manifest::from_bytes(&store.manifest(id).await?, store.job())?;
-    let reads = manifest.parts.iter().map(|info| read_part(store, info.name.clone()));
-    let parts = stream::iter(reads).buffered(READS_AT_ONCE).try_collect().await?;
+    let reads = manifest
+        .parts
+        .iter()
+        .map(|info| read_part(store, info.name.clone()));
+    let parts = stream::iter(reads)
+        .buffered(READS_AT_ONCE)
+        .try_collect()
+        .await?;
     Ok(Checkpoint { manifest, parts })
 }
 
@@ -247,13 +275,21 @@ pub(super) async fn read_part(store: &CheckpointStore, name: String) -> Result<B
 fn accept(checkpoint: Checkpoint, job: &Fingerprint) -> Result<Checkpoint, RecoverError> {
     if checkpoint.manifest.fingerprint != *job {
         let of_checkpoint = Box::new(checkpoint.manifest.fingerprint);
-        return Err(RecoverError::SettingsChanged { checkpoint: of_checkpoint, job: Box::new(job.clone()) });
+        return Err(RecoverError::SettingsChanged {
+            checkpoint: of_checkpoint,
+            job: Box::new(job.clone()),
+        });
     }
     Ok(checkpoint)
 }
 
 /// The manifest that attempt `own` of a job starts from: the adopted one under the new number, or an empty one.
-pub fn adopt(adopted: Option<&Checkpoint>, own: u64, job: &str, fingerprint: &Fingerprint) -> Manifest {
+pub fn adopt(
+    adopted: Option<&Checkpoint>,
+    own: u64,
+    job: &str,
+    fingerprint: &Fingerprint,
+) -> Manifest {
     let empty = || Manifest {
         version: VERSION,
         job: job.to_owned(),
@@ -266,15 +302,30 @@ pub fn adopt(adopted: Option<&Checkpoint>, own: u64, job: &str, fingerprint: &Fi
     };
     adopted.map_or_else(empty, |checkpoint| {
         let manifest = checkpoint.manifest.clone();
-        let parts = manifest.parts.into_iter().map(|part| part.before(manifest.boundary)).collect();
-        Manifest { attempt: own, parts, ..manifest }
+        let parts = manifest
+            .parts
+            .into_iter()
+            .map(|part| part.before(manifest.boundary))
+            .collect();
+        Manifest {
+            attempt: own,
+            parts,
+            ..manifest
+        }
     })
 }
 
 impl Flaw {
     /// A newer program wrote it: to fall back to something older would undo its work.
     pub(super) fn is_of_the_future(&self) -> bool {
-        matches!(self, Self::Manifest(ManifestError::Version(_)) | Self::Part { source: PartError::Version(_), .. })
+        matches!(
+            self,
+            Self::Manifest(ManifestError::Version(_))
+                | Self::Part {
+                    source: PartError::Version(_),
+                    ..
+                }
+        )
     }
 }
 
@@ -293,11 +344,18 @@ mod tests {
     use crate::pane::Windows;
 
     fn fingerprint() -> Fingerprint {
-        Fingerprint::new("events", &Windows::tumbling(Duration::from_millis(10)).unwrap(), Slots::new(1).unwrap())
+        Fingerprint::new(
+            "events",
+            &Windows::tumbling(Duration::from_millis(10)).unwrap(),
+            Slots::new(1).unwrap(),
+        )
     }
 
     fn manifest(attempt: u64, boundary: EventTimeMs) -> Manifest {
-        Manifest { boundary, ..adopt(None, attempt, "counts", &fingerprint()) }
+        Manifest {
+            boundary,
+            ..adopt(None, attempt, "counts", &fingerprint())
+        }
     }
 
     /// The boundary and the branches of what the next attempt finds, when some manifests are whole and some are not.
@@ -305,41 +363,109 @@ mod tests {
         let objects = Arc::new(InMemory::new());
         let store = CheckpointStore::new(objects.clone(), Path::default(), "counts");
         for (attempt, boundary) in whole.iter().chain(damaged) {
-            store.create_manifest(&manifest(*attempt, *boundary)).await.unwrap();
+            store
+                .create_manifest(&manifest(*attempt, *boundary))
+                .await
+                .unwrap();
         }
         for (attempt, boundary) in damaged {
-            let path = Path::from(format!("counts/manifests/{attempt:010}-{boundary:015}.json"));
+            let path = Path::from(format!(
+                "counts/manifests/{attempt:010}-{boundary:015}.json"
+            ));
             objects.head(&path).await.unwrap();
             objects.put(&path, "{}".into()).await.unwrap();
         }
         let found = newest(&store, 9, &fingerprint()).await.unwrap().unwrap();
-        (found.manifest.boundary, found.manifest.lineage.branches().to_vec())
+        (
+            found.manifest.boundary,
+            found.manifest.lineage.branches().to_vec(),
+        )
     }
 
     #[tokio::test]
     async fn manifests_that_are_passed_over_tell_up_to_where_results_may_have_been_committed() {
-        let branch = |from, until| vec![Branch { line: 1, from, until }];
+        let branch = |from, until| {
+            vec![Branch {
+                line: 1,
+                from,
+                until,
+            }]
+        };
         assert_eq!(found(&[(1, 100), (1, 200)], &[]).await, (200, vec![]));
-        assert_eq!(found(&[(1, 100)], &[(1, 200)]).await, (100, branch(100, 200)));
-        assert_eq!(found(&[(1, 100)], &[(1, 200), (2, 200), (2, 300)]).await, (100, branch(100, 300)));
-        assert_eq!(found(&[(4, 100)], &[(5, 100)]).await, (100, vec![]), "the later attempt had come no further");
-        assert_eq!(found(&[(4, 120)], &[(5, 100), (5, 130)]).await, (120, branch(100, 130)), "a zombie wrote 4-120");
+        assert_eq!(
+            found(&[(1, 100)], &[(1, 200)]).await,
+            (100, branch(100, 200))
+        );
+        assert_eq!(
+            found(&[(1, 100)], &[(1, 200), (2, 200), (2, 300)]).await,
+            (100, branch(100, 300))
+        );
+        assert_eq!(
+            found(&[(4, 100)], &[(5, 100)]).await,
+            (100, vec![]),
+            "the later attempt had come no further"
+        );
+        assert_eq!(
+            found(&[(4, 120)], &[(5, 100), (5, 130)]).await,
+            (120, branch(100, 130)),
+            "a zombie wrote 4-120"
+        );
     }
 
     #[test]
     fn progress_beyond_the_checkpoint_is_a_branch_and_without_any_checkpoint_an_error() {
         let progress = |line, before| Some(Progress { line, before }.number());
-        let branches = |adopted, furthest| reconcile(adopted, furthest).unwrap().lineage.branches().to_vec();
+        let branches = |adopted, furthest| {
+            reconcile(adopted, furthest)
+                .unwrap()
+                .lineage
+                .branches()
+                .to_vec()
+        };
         assert_eq!(branches(manifest(2, 100), None), []);
         assert_eq!(branches(manifest(2, 100), progress(0, 91)), []);
-        assert_eq!(branches(manifest(2, 100), progress(0, 121)), [Branch { line: 1, from: 100, until: 130 }]);
-        assert_eq!(branches(manifest(2, 100), progress(3, 51)), [Branch { line: 4, from: 100, until: 60 }]);
+        assert_eq!(
+            branches(manifest(2, 100), progress(0, 121)),
+            [Branch {
+                line: 1,
+                from: 100,
+                until: 130
+            }]
+        );
+        assert_eq!(
+            branches(manifest(2, 100), progress(3, 51)),
+            [Branch {
+                line: 4,
+                from: 100,
+                until: 60
+            }]
+        );
         let lineage = Lineage::default().branched(0, 80, 90);
-        let on_line_1 = Manifest { lineage, ..manifest(3, 100) };
-        assert_eq!(branches(on_line_1.clone(), progress(0, 121)), [Branch { line: 1, from: 80, until: 130 }]);
-        assert_eq!(branches(on_line_1, progress(1, 91)), [Branch { line: 1, from: 80, until: 90 }]);
+        let on_line_1 = Manifest {
+            lineage,
+            ..manifest(3, 100)
+        };
+        assert_eq!(
+            branches(on_line_1.clone(), progress(0, 121)),
+            [Branch {
+                line: 1,
+                from: 80,
+                until: 130
+            }]
+        );
+        assert_eq!(
+            branches(on_line_1, progress(1, 91)),
+            [Branch {
+                line: 1,
+                from: 80,
+                until: 90
+            }]
+        );
         let lost = reconcile(manifest(2, 0), progress(0, 121));
-        assert!(matches!(lost, Err(RecoverError::CheckpointsLost { until_ms: 130 })));
+        assert!(matches!(
+            lost,
+            Err(RecoverError::CheckpointsLost { until_ms: 130 })
+        ));
         assert!(reconcile(manifest(1, 0), None).is_ok(), "a new job");
     }
 }

@@ -16,8 +16,16 @@ pub async fn retain(store: &CheckpointStore, newest: &Manifest) {
 }
 
 async fn delete_superseded(store: &CheckpointStore, newest: &Manifest) -> Result<(), StoreError> {
-    let own = ManifestId { attempt: newest.attempt, boundary: newest.boundary };
-    let older: Vec<ManifestId> = store.manifests().await?.into_iter().filter(|id| *id < own).collect();
+    let own = ManifestId {
+        attempt: newest.attempt,
+        boundary: newest.boundary,
+    };
+    let older: Vec<ManifestId> = store
+        .manifests()
+        .await?
+        .into_iter()
+        .filter(|id| *id < own)
+        .collect();
     let (kept, superseded) = older.split_at(older.len().min(KEPT - 1));
     if superseded.is_empty() {
         return Ok(());
@@ -25,7 +33,9 @@ async fn delete_superseded(store: &CheckpointStore, newest: &Manifest) -> Result
     let mut named: HashSet<String> = newest.parts.iter().map(|part| part.name.clone()).collect();
     for id in kept {
         // A kept manifest that cannot be read names parts that are not known: then nothing is deleted.
-        let Ok(manifest) = Manifest::from_bytes(&store.manifest(*id).await?, store.job()) else { return Ok(()) };
+        let Ok(manifest) = Manifest::from_bytes(&store.manifest(*id).await?, store.job()) else {
+            return Ok(());
+        };
         named.extend(manifest.parts.into_iter().map(|part| part.name));
     }
     for id in superseded {
@@ -44,9 +54,13 @@ async fn delete_superseded(store: &CheckpointStore, newest: &Manifest) -> Result
 /// A part that was whole before the oldest kept manifest: of an earlier attempt, or ending before its boundary.
 pub(super) fn is_superseded(part: &str, oldest_kept: ManifestId) -> bool {
     let mut fields = part.split('-').map(str::parse::<u64>);
-    let (Some(Ok(attempt)), Some(Ok(_worker)), Some(Ok(_first)), Some(Ok(last)), None) =
-        (fields.next(), fields.next(), fields.next(), fields.next(), fields.next())
-    else {
+    let (Some(Ok(attempt)), Some(Ok(_worker)), Some(Ok(_first)), Some(Ok(last)), None) = (
+        fields.next(),
+        fields.next(),
+        fields.next(),
+        fields.next(),
+        fields.next(),
+    ) else {
         return false;
     };
     attempt < oldest_kept.attempt || (attempt == oldest_kept.attempt && last < oldest_kept.boundary)

@@ -98,22 +98,35 @@ impl CheckpointStore {
     /// # Errors
     /// [`StoreError::Address`].
     pub fn open(url: &str, job: &str) -> Result<Self, StoreError> {
-        let address = |source| StoreError::Address { url: url.to_owned(), source };
-        let generic = |source: Source| object_store::Error::Generic { store: "checkpoints", source };
+        let address = |source| StoreError::Address {
+            url: url.to_owned(),
+            source,
+        };
+        let generic = |source: Source| object_store::Error::Generic {
+            store: "checkpoints",
+            source,
+        };
         let parsed = url::Url::parse(url).map_err(|error| address(generic(error.into())))?;
         if let ("file", Ok(folder)) = (parsed.scheme(), parsed.to_file_path()) {
             std::fs::create_dir_all(&folder).map_err(|error| address(generic(error.into())))?;
-            let objects = LocalFileSystem::new_with_prefix(folder).map_err(address)?.with_fsync(true);
+            let objects = LocalFileSystem::new_with_prefix(folder)
+                .map_err(address)?
+                .with_fsync(true);
             return Ok(Self::new(Arc::new(objects), Path::default(), job));
         }
         let environment = std::env::vars().map(|(name, value)| (name.to_ascii_lowercase(), value));
-        let (objects, root) = object_store::parse_url_opts(&parsed, environment).map_err(address)?;
+        let (objects, root) =
+            object_store::parse_url_opts(&parsed, environment).map_err(address)?;
         Ok(Self::new(objects.into(), root, job))
     }
 
     /// The checkpoints of `job` below `root` in a store that is open already.
     pub fn new(objects: Arc<dyn ObjectStore>, root: Path, job: &str) -> Self {
-        Self { objects, root: root.join(job), job: job.to_owned() }
+        Self {
+            objects,
+            root: root.join(job),
+            job: job.to_owned(),
+        }
     }
 
     /// The job.
@@ -128,7 +141,10 @@ impl CheckpointStore {
     pub async fn claim_attempt(&self) -> Result<u64, StoreError> {
         let mut attempt = self.newest_attempt().await? + 1;
         // Each try claims anew: whether a lost reply was a success cannot be told, and an unused number costs nothing.
-        while !self.create_once(&self.attempt_path(attempt), Bytes::new()).await? {
+        while !self
+            .create_once(&self.attempt_path(attempt), Bytes::new())
+            .await?
+        {
             attempt += 1;
         }
         Ok(attempt)
@@ -144,7 +160,10 @@ impl CheckpointStore {
 
     async fn attempts(&self) -> Result<Vec<u64>, StoreError> {
         let objects = self.list("attempts").await?;
-        Ok(objects.iter().filter_map(|object| object.location.filename()?.parse().ok()).collect())
+        Ok(objects
+            .iter()
+            .filter_map(|object| object.location.filename()?.parse().ok())
+            .collect())
     }
 
     /// Creates a part.
@@ -160,8 +179,12 @@ impl CheckpointStore {
     /// # Errors
     /// [`StoreError::Taken`], [`StoreError::Refused`].
     pub async fn create_manifest(&self, manifest: &Manifest) -> Result<(), StoreError> {
-        let id = ManifestId { attempt: manifest.attempt, boundary: manifest.boundary };
-        self.create(&self.manifest_path(id), manifest.to_bytes().into()).await
+        let id = ManifestId {
+            attempt: manifest.attempt,
+            boundary: manifest.boundary,
+        };
+        self.create(&self.manifest_path(id), manifest.to_bytes().into())
+            .await
     }
 
     /// All manifests, the newest first.
@@ -169,14 +192,22 @@ impl CheckpointStore {
     /// # Errors
     /// [`StoreError::Refused`].
     pub async fn manifests(&self) -> Result<Vec<ManifestId>, StoreError> {
-        Ok(self.list_manifests().await?.into_iter().map(|(id, _)| id).collect())
+        Ok(self
+            .list_manifests()
+            .await?
+            .into_iter()
+            .map(|(id, _)| id)
+            .collect())
     }
 
     async fn list_manifests(&self) -> Result<Vec<(ManifestId, u64)>, StoreError> {
         let objects = self.list("manifests").await?;
         let manifest = |object: &ObjectMeta| {
             let written_at_ms = u64::try_from(object.last_modified.timestamp_millis()).unwrap_or(0);
-            Some((ManifestId::of_file(object.location.filename()?)?, written_at_ms))
+            Some((
+                ManifestId::of_file(object.location.filename()?)?,
+                written_at_ms,
+            ))
         };
         let mut manifests: Vec<_> = objects.iter().filter_map(manifest).collect();
         manifests.sort_by_key(|(id, _)| Reverse(*id));
@@ -191,9 +222,23 @@ impl CheckpointStore {
         let mut attempts = self.attempts().await?;
         attempts.sort_unstable();
         let manifests = self.list_manifests().await?;
-        let part = |object: ObjectMeta| object.location.filename().map(|name| (name.to_owned(), object.size));
-        let parts = self.list("parts").await?.into_iter().filter_map(part).collect();
-        Ok(Contents { attempts, manifests, parts })
+        let part = |object: ObjectMeta| {
+            object
+                .location
+                .filename()
+                .map(|name| (name.to_owned(), object.size))
+        };
+        let parts = self
+            .list("parts")
+            .await?
+            .into_iter()
+            .filter_map(part)
+            .collect();
+        Ok(Contents {
+            attempts,
+            manifests,
+            parts,
+        })
     }
 
     /// The bytes of a manifest.
@@ -218,7 +263,10 @@ impl CheckpointStore {
     /// [`StoreError::Refused`].
     pub async fn parts(&self) -> Result<Vec<String>, StoreError> {
         let objects = self.list("parts").await?;
-        Ok(objects.iter().filter_map(|object| object.location.filename().map(str::to_owned)).collect())
+        Ok(objects
+            .iter()
+            .filter_map(|object| object.location.filename().map(str::to_owned))
+            .collect())
     }
 
     /// Forgets that an attempt was claimed, which must not be the newest: its number would be claimed again.
@@ -246,7 +294,10 @@ impl CheckpointStore {
     }
 
     fn attempt_path(&self, attempt: u64) -> Path {
-        self.root.clone().join("attempts").join(format!("{attempt:010}"))
+        self.root
+            .clone()
+            .join("attempts")
+            .join(format!("{attempt:010}"))
     }
 
     fn part_path(&self, name: &str) -> Path {
@@ -254,7 +305,10 @@ impl CheckpointStore {
     }
 
     fn manifest_path(&self, id: ManifestId) -> Path {
-        self.root.clone().join("manifests").join(format!("{:010}-{:015}.json", id.attempt, id.boundary))
+        self.root
+            .clone()
+            .join("manifests")
+            .join(format!("{:010}-{:015}.json", id.attempt, id.boundary))
     }
 
     /// Creates an object for good: retries while the store does not answer.
@@ -268,8 +322,15 @@ impl CheckpointStore {
     /// Creates an object, or says that it was there.
     async fn create_once(&self, path: &Path, bytes: Bytes) -> Result<bool, StoreError> {
         let attempt = || async {
-            let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-            match self.objects.put_opts(path, bytes.clone().into(), options).await {
+            let options = PutOptions {
+                mode: PutMode::Create,
+                ..PutOptions::default()
+            };
+            match self
+                .objects
+                .put_opts(path, bytes.clone().into(), options)
+                .await
+            {
                 Ok(_) => Ok(true),
                 Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
                 Err(error) => Err(error),
@@ -279,7 +340,10 @@ impl CheckpointStore {
     }
 
     async fn read(&self, path: &Path) -> Result<Bytes, StoreError> {
-        persist("read", path, || async { self.objects.get(path).await?.bytes().await }).await
+        persist("read", path, || async {
+            self.objects.get(path).await?.bytes().await
+        })
+        .await
     }
 
     async fn delete(&self, path: &Path) -> Result<(), StoreError> {
@@ -294,7 +358,12 @@ impl CheckpointStore {
 
     async fn list(&self, folder: &str) -> Result<Vec<ObjectMeta>, StoreError> {
         let prefix = self.root.clone().join(folder);
-        let attempt = || async { self.objects.list(Some(&prefix)).try_collect::<Vec<_>>().await };
+        let attempt = || async {
+            self.objects
+                .list(Some(&prefix))
+                .try_collect::<Vec<_>>()
+                .await
+        };
         persist("list", &prefix, attempt).await
     }
 }
@@ -317,7 +386,10 @@ impl FromStr for ManifestId {
     fn from_str(text: &str) -> Result<Self, InvalidManifestId> {
         let (attempt, boundary) = text.split_once('-').ok_or(InvalidManifestId)?;
         let number = |digits: &str| digits.parse().map_err(|_| InvalidManifestId);
-        Ok(Self { attempt: number(attempt)?, boundary: number(boundary)? })
+        Ok(Self {
+            attempt: number(attempt)?,
+            boundary: number(boundary)?,
+        })
     }
 }
 
@@ -331,8 +403,15 @@ async fn persist<T, F: Future<Output = object_store::Result<T>>>(
     loop {
         match attempt().await {
             Ok(answer) => return Ok(answer),
-            Err(object_store::Error::NotFound { .. }) => return Err(StoreError::Missing(path.clone())),
-            Err(source) if is_refusal(&source) => return Err(StoreError::Refused { path: path.clone(), source }),
+            Err(object_store::Error::NotFound { .. }) => {
+                return Err(StoreError::Missing(path.clone()));
+            }
+            Err(source) if is_refusal(&source) => {
+                return Err(StoreError::Refused {
+                    path: path.clone(),
+                    source,
+                });
+            }
             Err(error) => {
                 tracing::warn!(%path, %error, delay_ms = delay.as_millis(), "cannot {action} a checkpoint object, trying again");
                 tokio::time::sleep(delay).await;
@@ -344,7 +423,9 @@ async fn persist<T, F: Future<Output = object_store::Result<T>>>(
 
 /// An answer that will not change by asking again.
 fn is_refusal(error: &object_store::Error) -> bool {
-    use object_store::Error::{InvalidPath, NotImplemented, NotSupported, PermissionDenied, Unauthenticated};
+    use object_store::Error::{
+        InvalidPath, NotImplemented, NotSupported, PermissionDenied, Unauthenticated,
+    };
     matches!(
         error,
         InvalidPath { .. }
@@ -379,7 +460,10 @@ mod tests {
         let store = store();
         store.create_part("a", b"one".to_vec()).await.unwrap();
         store.create_part("a", b"one".to_vec()).await.unwrap();
-        assert!(matches!(store.create_part("a", b"two".to_vec()).await, Err(StoreError::Taken(_))));
+        assert!(matches!(
+            store.create_part("a", b"two".to_vec()).await,
+            Err(StoreError::Taken(_))
+        ));
         assert_eq!(store.part("a").await.unwrap(), &b"one"[..]);
         assert!(matches!(store.part("b").await, Err(StoreError::Missing(_))));
     }

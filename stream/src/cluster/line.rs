@@ -90,7 +90,10 @@ impl Line {
     /// The line of somebody who called.
     pub fn of(stream: TcpStream) -> Result<Self> {
         let socket = SockRef::from(&stream);
-        let keepalive = TcpKeepalive::new().with_time(QUIET_FOR).with_interval(PROBE_EVERY).with_retries(PROBES);
+        let keepalive = TcpKeepalive::new()
+            .with_time(QUIET_FOR)
+            .with_interval(PROBE_EVERY)
+            .with_retries(PROBES);
         socket.set_tcp_keepalive(&keepalive)?;
         socket.set_tcp_user_timeout(Some(UNANSWERED_FOR))?;
         socket.set_tcp_nodelay(true)?;
@@ -98,21 +101,40 @@ impl Line {
     }
 
     /// Says to process `to` who calls, and proves it; both must. Says why, if the other one refuses.
-    pub async fn introduce(&mut self, trust: &Trust, own: u16, to: u16) -> Result<std::result::Result<(), String>> {
+    pub async fn introduce(
+        &mut self,
+        trust: &Trust,
+        own: u16,
+        to: u16,
+    ) -> Result<std::result::Result<(), String>> {
         let called_with = Nonce::drawn();
-        self.send(&Message::Hello { process: own, to, nonce: called_with }).await?;
+        self.send(&Message::Hello {
+            process: own,
+            to,
+            nonce: called_with,
+        })
+        .await?;
         let answered_with = match self.receive().await? {
             Message::Challenge { nonce } => nonce,
             Message::Refused(reason) => return Ok(Err(reason)),
             other => return Err(unexpected(&other)),
         };
-        let meeting = Meeting { caller: own, answerer: to, called_with, answered_with };
-        self.send(&Message::Proof(trust.prove(Side::Caller, &meeting))).await?;
+        let meeting = Meeting {
+            caller: own,
+            answerer: to,
+            called_with,
+            answered_with,
+        };
+        self.send(&Message::Proof(trust.prove(Side::Caller, &meeting)))
+            .await?;
         match self.receive().await? {
-            Message::Welcome(proof) if trust.is_proved(&proof, Side::Answerer, &meeting) => Ok(Ok(())),
-            Message::Welcome(_) => {
-                Err(Error::new(ErrorKind::PermissionDenied, "it does not show that it knows the job's secret"))
+            Message::Welcome(proof) if trust.is_proved(&proof, Side::Answerer, &meeting) => {
+                Ok(Ok(()))
             }
+            Message::Welcome(_) => Err(Error::new(
+                ErrorKind::PermissionDenied,
+                "it does not show that it knows the job's secret",
+            )),
             Message::Refused(reason) => Ok(Err(reason)),
             other => Err(unexpected(&other)),
         }
@@ -125,23 +147,36 @@ impl Line {
             other => return Err(unexpected(&other)),
         };
         if to != own {
-            self.send(&Message::Refused(format!("this address is that of process {own}, not {to}"))).await?;
+            self.send(&Message::Refused(format!(
+                "this address is that of process {own}, not {to}"
+            )))
+            .await?;
             return Ok(None);
         }
         let answered_with = Nonce::drawn();
-        self.send(&Message::Challenge { nonce: answered_with }).await?;
-        let meeting = Meeting { caller: process, answerer: own, called_with, answered_with };
+        self.send(&Message::Challenge {
+            nonce: answered_with,
+        })
+        .await?;
+        let meeting = Meeting {
+            caller: process,
+            answerer: own,
+            called_with,
+            answered_with,
+        };
         let proof = match self.receive().await? {
             Message::Proof(proof) => proof,
             other => return Err(unexpected(&other)),
         };
         if !trust.is_proved(&proof, Side::Caller, &meeting) {
             tracing::error!(process, from = %self.peer()?, "somebody who does not know the job's secret is not taken");
-            let reason = "it does not know the job's secret (TIDEMARK_CLUSTER_SECRET), or knows another";
+            let reason =
+                "it does not know the job's secret (TIDEMARK_CLUSTER_SECRET), or knows another";
             self.send(&Message::Refused(reason.to_owned())).await?;
             return Ok(None);
         }
-        self.send(&Message::Welcome(trust.prove(Side::Answerer, &meeting))).await?;
+        self.send(&Message::Welcome(trust.prove(Side::Answerer, &meeting)))
+            .await?;
         Ok(Some(process))
     }
 
@@ -177,14 +212,18 @@ impl Line {
 pub async fn send(to: &mut (impl AsyncWrite + Unpin), message: &Message) -> Result<()> {
     let json = serde_json::to_vec(message)?;
     let length = u32::try_from(json.len()).map_err(Error::other)?;
-    to.write_all(&[&length.to_be_bytes()[..], &json].concat()).await
+    to.write_all(&[&length.to_be_bytes()[..], &json].concat())
+        .await
 }
 
 /// Hears something.
 pub async fn receive(from: &mut (impl AsyncRead + Unpin)) -> Result<Message> {
     let length = from.read_u32().await?;
     if length > MAX_BYTES {
-        return Err(Error::new(ErrorKind::InvalidData, "this is not a process of a job"));
+        return Err(Error::new(
+            ErrorKind::InvalidData,
+            "this is not a process of a job",
+        ));
     }
     let mut json = vec![0; length as usize];
     from.read_exact(&mut json).await?;
@@ -193,5 +232,8 @@ pub async fn receive(from: &mut (impl AsyncRead + Unpin)) -> Result<Message> {
 
 /// The other side says something else than was agreed.
 pub fn unexpected(message: &Message) -> Error {
-    Error::new(ErrorKind::InvalidData, format!("{message:?} was not expected"))
+    Error::new(
+        ErrorKind::InvalidData,
+        format!("{message:?} was not expected"),
+    )
 }

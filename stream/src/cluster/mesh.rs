@@ -12,7 +12,9 @@ use std::thread;
 use std::time::Duration;
 
 use timely::communication::Hooks;
-use timely::communication::allocator::zero_copy::initialize::{CommsGuard, initialize_networking_from_sockets};
+use timely::communication::allocator::zero_copy::initialize::{
+    CommsGuard, initialize_networking_from_sockets,
+};
 use timely::communication::allocator::zero_copy::stream::Stream;
 use timely::communication::allocator::{AllocatorBuilder, ProcessBuilder};
 use tokio::runtime::Handle;
@@ -55,10 +57,20 @@ impl Mesh {
         pulses: BTreeMap<u16, Pulse>,
     ) -> Result<Self, ClusterError> {
         let links = lines.into_iter().map(|(other, line)| {
-            line.into_socket().map(|link| (other, link)).map_err(|source| ClusterError::Line { process: other, source })
+            line.into_socket()
+                .map(|link| (other, link))
+                .map_err(|source| ClusterError::Line {
+                    process: other,
+                    source,
+                })
         });
         let (process, silence_limit) = (members.process, members.silence_limit);
-        Ok(Self { process, silence_limit, links: links.collect::<Result<_, _>>()?, pulses })
+        Ok(Self {
+            process,
+            silence_limit,
+            links: links.collect::<Result<_, _>>()?,
+            pulses,
+        })
     }
 
     /// How timely's workers of this process talk to each other and to those of the others.
@@ -70,15 +82,36 @@ impl Mesh {
         workers: usize,
         attempt: &Arc<Attempt>,
     ) -> Result<(Vec<AllocatorBuilder>, Carriers), ClusterError> {
-        let broken = |source| ClusterError::Line { process: self.process, source };
+        let broken = |source| ClusterError::Line {
+            process: self.process,
+            source,
+        };
         let mut sockets = Vec::new();
-        for process in 0..=u16::try_from(self.links.len()).expect("processes are counted in 16 bits") {
-            let link = self.links.get(&process).map(TcpStream::try_clone).transpose().map_err(broken)?;
-            sockets.push(link.map(|socket| Link { socket, process, attempt: Arc::clone(attempt), zeros: 0 }));
+        for process in
+            0..=u16::try_from(self.links.len()).expect("processes are counted in 16 bits")
+        {
+            let link = self
+                .links
+                .get(&process)
+                .map(TcpStream::try_clone)
+                .transpose()
+                .map_err(broken)?;
+            sockets.push(link.map(|socket| Link {
+                socket,
+                process,
+                attempt: Arc::clone(attempt),
+                zeros: 0,
+            }));
         }
         let hooks = Hooks::default();
         let within = ProcessBuilder::new_typed_vector(workers, hooks.refill.clone(), None);
-        let connected = initialize_networking_from_sockets(within, sockets, self.process.into(), workers, hooks);
+        let connected = initialize_networking_from_sockets(
+            within,
+            sockets,
+            self.process.into(),
+            workers,
+            hooks,
+        );
         let (builders, threads) = connected.map_err(broken)?;
         let builders = builders.into_iter().map(AllocatorBuilder::Tcp).collect();
         Ok((builders, self.carriers(threads, attempt)))
@@ -88,12 +121,27 @@ impl Mesh {
         let (has_finished, finished) = watch::channel(false);
         let mut watches = JoinSet::new();
         for (process, pulse) in self.pulses {
-            let silent = ClusterError::Silent { process, limit: self.silence_limit };
-            let watch = watch_over(process, pulse, silent, Arc::clone(attempt), finished.clone());
+            let silent = ClusterError::Silent {
+                process,
+                limit: self.silence_limit,
+            };
+            let watch = watch_over(
+                process,
+                pulse,
+                silent,
+                Arc::clone(attempt),
+                finished.clone(),
+            );
             watches.spawn_on(watch, &attempt.runtime);
         }
         let links = self.links.into_values().collect();
-        Carriers { links, threads, watches, has_finished, runtime: attempt.runtime.clone() }
+        Carriers {
+            links,
+            threads,
+            watches,
+            has_finished,
+            runtime: attempt.runtime.clone(),
+        }
     }
 }
 
@@ -108,7 +156,10 @@ async fn watch_over(
     let gone = async {
         match pulse.hear().await {
             Ok(Message::Farewell) => std::future::pending().await,
-            Ok(other) => ClusterError::Line { process, source: unexpected(&other) },
+            Ok(other) => ClusterError::Line {
+                process,
+                source: unexpected(&other),
+            },
             Err(error) if error.kind() == io::ErrorKind::TimedOut => silent,
             Err(_) => ClusterError::Lost(process),
         }
@@ -140,7 +191,9 @@ impl Carriers {
         self.has_finished.send_replace(true);
         let parting = async { while self.watches.join_next().await.is_some() {} };
         // Who does not listen is not waited for.
-        let _ = self.runtime.block_on(async { timeout(LAST_WORDS_WITHIN, parting).await });
+        let _ = self
+            .runtime
+            .block_on(async { timeout(LAST_WORDS_WITHIN, parting).await });
     }
 }
 
@@ -175,8 +228,16 @@ impl Read for Link {
         loop {
             match self.socket.read(buffer) {
                 Ok(count) if count > 0 => {
-                    let zeros = buffer[..count].iter().rev().take_while(|byte| **byte == 0).count();
-                    self.zeros = if zeros == count { self.zeros + zeros } else { zeros };
+                    let zeros = buffer[..count]
+                        .iter()
+                        .rev()
+                        .take_while(|byte| **byte == 0)
+                        .count();
+                    self.zeros = if zeros == count {
+                        self.zeros + zeros
+                    } else {
+                        zeros
+                    };
                     return Ok(count);
                 }
                 Ok(_) if self.zeros >= FAREWELL_BYTES => return Ok(0),
@@ -210,7 +271,12 @@ impl Write for Link {
 impl Stream for Link {
     fn try_clone(&self) -> io::Result<Self> {
         let socket = self.socket.try_clone()?;
-        Ok(Self { socket, process: self.process, attempt: Arc::clone(&self.attempt), zeros: 0 })
+        Ok(Self {
+            socket,
+            process: self.process,
+            attempt: Arc::clone(&self.attempt),
+            zeros: 0,
+        })
     }
 
     fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {

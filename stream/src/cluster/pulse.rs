@@ -43,12 +43,20 @@ impl Pulse {
         let mut tasks = JoinSet::new();
         let hearing = tasks.spawn(hear(reader, to_hear, limit));
         tasks.spawn(say(writer, to_say, limit / BEATS));
-        Self { heard, said, hearing, tasks }
+        Self {
+            heard,
+            said,
+            hearing,
+            tasks,
+        }
     }
 
     /// Says something.
     pub async fn say(&self, message: Message) -> Result<()> {
-        self.said.send(message).await.map_err(|_| ErrorKind::BrokenPipe.into())
+        self.said
+            .send(message)
+            .await
+            .map_err(|_| ErrorKind::BrokenPipe.into())
     }
 
     /// Hears something that is more than a sign of life.
@@ -56,7 +64,10 @@ impl Pulse {
     /// # Errors
     /// [`ErrorKind::TimedOut`] when the other side has said nothing for the limit; others when the line is broken.
     pub async fn hear(&mut self) -> Result<Message> {
-        self.heard.recv().await.unwrap_or_else(|| Err(ErrorKind::ConnectionAborted.into()))
+        self.heard
+            .recv()
+            .await
+            .unwrap_or_else(|| Err(ErrorKind::ConnectionAborted.into()))
     }
 
     /// The other side has not been given up.
@@ -79,7 +90,10 @@ async fn hear(mut from: impl AsyncRead + Unpin, to: Sender<Result<Message>>, lim
         let heard = match timeout(limit, receive(&mut from)).await {
             Ok(Ok(Message::Beat)) => continue,
             Ok(heard) => heard,
-            Err(_) => Err(Error::new(ErrorKind::TimedOut, format!("it has said nothing for {limit:?}"))),
+            Err(_) => Err(Error::new(
+                ErrorKind::TimedOut,
+                format!("it has said nothing for {limit:?}"),
+            )),
         };
         let is_last = !matches!(&heard, Ok(message) if *message != Message::Farewell);
         if to.send(heard).await.is_err() || is_last {

@@ -64,8 +64,15 @@ impl<'a> Door<'a> {
             listener.set_nonblocking(true)?;
             TcpListener::from_std(listener)
         };
-        let refuse = |source| ClusterError::Line { process: members.process, source };
-        Ok(Self { members, listener: listen().map_err(refuse)?, greetings: JoinSet::new() })
+        let refuse = |source| ClusterError::Line {
+            process: members.process,
+            source,
+        };
+        Ok(Self {
+            members,
+            listener: listen().map_err(refuse)?,
+            greetings: JoinSet::new(),
+        })
     }
 
     /// The next process that has called and said something.
@@ -94,17 +101,31 @@ impl<'a> Door<'a> {
             tracing::error!(%from, "somebody on another machine called and is not answered: the job has no secret");
             return;
         }
-        self.greetings.spawn(greet(socket, Arc::clone(&self.members.trust), self.members.process));
+        self.greetings.spawn(greet(
+            socket,
+            Arc::clone(&self.members.trust),
+            self.members.process,
+        ));
     }
 }
 
 /// Hears who calls and what it says first; none when it cannot prove who it is.
-async fn greet(socket: TcpStream, trust: Arc<Trust>, own: u16) -> std::io::Result<Option<Greeting>> {
+async fn greet(
+    socket: TcpStream,
+    trust: Arc<Trust>,
+    own: u16,
+) -> std::io::Result<Option<Greeting>> {
     let mut line = Line::of(socket)?;
     let greeting = async {
-        let Some(process) = line.meet(&trust, own).await? else { return Ok(None) };
+        let Some(process) = line.meet(&trust, own).await? else {
+            return Ok(None);
+        };
         let message = line.receive().await?;
-        Ok(Some(Greeting { process, message, line }))
+        Ok(Some(Greeting {
+            process,
+            message,
+            line,
+        }))
     };
     timeout(GREETING_WITHIN, greeting).await?
 }
@@ -115,27 +136,55 @@ impl<'a> Lead<'a> {
     /// # Errors
     /// [`ClusterError::Line`] when this process cannot listen any more.
     pub async fn gather(members: Option<&'a Members>, terms: &Terms) -> Result<Self, ClusterError> {
-        let mut lead = Self { members, lines: BTreeMap::new(), attempt: 0 };
-        let Some(members) = members else { return Ok(lead) };
+        let mut lead = Self {
+            members,
+            lines: BTreeMap::new(),
+            attempt: 0,
+        };
+        let Some(members) = members else {
+            return Ok(lead);
+        };
         let mut door = Door::open(members)?;
         while lead.lines.len() + 1 < members.processes() {
-            let Ok(Greeting { process, message, line }) = timeout(TELL_EVERY, door.next()).await else {
-                let awaited: Vec<u16> = others(members).filter(|other| !lead.lines.contains_key(other)).collect();
+            let Ok(Greeting {
+                process,
+                message,
+                line,
+            }) = timeout(TELL_EVERY, door.next()).await
+            else {
+                let awaited: Vec<u16> = others(members)
+                    .filter(|other| !lead.lines.contains_key(other))
+                    .collect();
                 tracing::warn!(processes = ?awaited, "waiting for other processes of the job");
                 continue;
             };
             // Who has gone since it called will call again.
             lead.lines.retain(|_, line| line.is_alive());
             if let Message::Card(theirs) = message {
-                lead.take(members, process, line, refusal(members, process, terms, &theirs)).await;
+                lead.take(
+                    members,
+                    process,
+                    line,
+                    refusal(members, process, terms, &theirs),
+                )
+                .await;
             }
         }
         Ok(lead)
     }
 
-    async fn take(&mut self, members: &Members, process: u16, mut line: Line, refusal: Option<String>) {
+    async fn take(
+        &mut self,
+        members: &Members,
+        process: u16,
+        mut line: Line,
+        refusal: Option<String>,
+    ) {
         match refusal {
-            None => drop(self.lines.insert(process, Pulse::of(line, members.silence_limit))),
+            None => drop(
+                self.lines
+                    .insert(process, Pulse::of(line, members.silence_limit)),
+            ),
             Some(reason) => {
                 tracing::error!(
                     process,
@@ -166,7 +215,10 @@ impl<'a> Lead<'a> {
     pub async fn all_fenced(&mut self, own: Option<u64>) -> Result<Option<u64>, ClusterError> {
         let mut all = own;
         for (process, line) in &mut self.lines {
-            let broken = |source| ClusterError::Line { process: *process, source };
+            let broken = |source| ClusterError::Line {
+                process: *process,
+                source,
+            };
             match line.hear().await.map_err(broken)? {
                 Message::Fenced { furthest } => all = all.max(furthest),
                 other => return Err(broken(unexpected(&other))),
@@ -179,15 +231,30 @@ impl<'a> Lead<'a> {
     ///
     /// # Errors
     /// [`ClusterError::Line`].
-    pub async fn begin(mut self, partitions: u32, boundary: EventTimeMs) -> Result<Option<Mesh>, ClusterError> {
-        let Some(members) = self.members else { return Ok(None) };
-        self.tell(&Message::Begin { partitions, boundary }).await?;
+    pub async fn begin(
+        mut self,
+        partitions: u32,
+        boundary: EventTimeMs,
+    ) -> Result<Option<Mesh>, ClusterError> {
+        let Some(members) = self.members else {
+            return Ok(None);
+        };
+        self.tell(&Message::Begin {
+            partitions,
+            boundary,
+        })
+        .await?;
         link(members, self.attempt, self.lines).await.map(Some)
     }
 
     async fn tell(&mut self, message: &Message) -> Result<(), ClusterError> {
         for (process, line) in &self.lines {
-            line.say(message.clone()).await.map_err(|source| ClusterError::Line { process: *process, source })?;
+            line.say(message.clone())
+                .await
+                .map_err(|source| ClusterError::Line {
+                    process: *process,
+                    source,
+                })?;
         }
         Ok(())
     }
@@ -196,7 +263,10 @@ impl<'a> Lead<'a> {
 /// Why a process cannot take part, if it cannot.
 fn refusal(members: &Members, process: u16, own: &Terms, theirs: &Terms) -> Option<String> {
     if process == 0 || usize::from(process) >= members.processes() {
-        return Some(format!("there is no process {process} besides process 0 among {}", members.processes()));
+        return Some(format!(
+            "there is no process {process} besides process 0 among {}",
+            members.processes()
+        ));
     }
     (own != theirs).then(|| format!("it runs with {theirs:?}, process 0 with {own:?}"))
 }
@@ -226,10 +296,16 @@ impl<'a> Follower<'a> {
     async fn call(members: &'a Members, terms: &Terms) -> Result<Self, ClusterError> {
         let broken = |source| ClusterError::Line { process: 0, source };
         let mut line = call(members, 0).await?;
-        line.send(&Message::Card(terms.clone())).await.map_err(broken)?;
+        line.send(&Message::Card(terms.clone()))
+            .await
+            .map_err(broken)?;
         let mut line = Pulse::of(line, members.silence_limit);
         match line.hear().await.map_err(broken)? {
-            Message::Claimed { attempt } => Ok(Self { members, line, attempt }),
+            Message::Claimed { attempt } => Ok(Self {
+                members,
+                line,
+                attempt,
+            }),
             Message::Refused(reason) => Err(ClusterError::Refused(reason)),
             other => Err(broken(unexpected(&other))),
         }
@@ -240,11 +316,20 @@ impl<'a> Follower<'a> {
     ///
     /// # Errors
     /// [`ClusterError::Line`].
-    pub async fn fenced(&mut self, furthest: Option<u64>) -> Result<(u32, EventTimeMs), ClusterError> {
+    pub async fn fenced(
+        &mut self,
+        furthest: Option<u64>,
+    ) -> Result<(u32, EventTimeMs), ClusterError> {
         let broken = |source| ClusterError::Line { process: 0, source };
-        self.line.say(Message::Fenced { furthest }).await.map_err(broken)?;
+        self.line
+            .say(Message::Fenced { furthest })
+            .await
+            .map_err(broken)?;
         match self.line.hear().await.map_err(broken)? {
-            Message::Begin { partitions, boundary } => Ok((partitions, boundary)),
+            Message::Begin {
+                partitions,
+                boundary,
+            } => Ok((partitions, boundary)),
             other => Err(broken(unexpected(&other))),
         }
     }
@@ -266,17 +351,26 @@ async fn call(members: &Members, process: u16) -> Result<Line, ClusterError> {
     if !members.trust.reaches(line.peer().map_err(broken)?.ip()) {
         return Err(ClusterError::Membership(beyond_reach(process, address)));
     }
-    let answer = line.introduce(&members.trust, members.process, process).await.map_err(broken)?;
+    let answer = line
+        .introduce(&members.trust, members.process, process)
+        .await
+        .map_err(broken)?;
     answer.map(|()| line).map_err(ClusterError::Refused)
 }
 
 fn others(members: &Members) -> impl Iterator<Item = u16> {
     let own = members.process;
-    (0..).take(members.processes()).filter(move |process| *process != own)
+    (0..)
+        .take(members.processes())
+        .filter(move |process| *process != own)
 }
 
 /// Links all processes: each calls those below it, and is called by those above.
-async fn link(members: &Members, attempt: u64, pulses: BTreeMap<u16, Pulse>) -> Result<Mesh, ClusterError> {
+async fn link(
+    members: &Members,
+    attempt: u64,
+    pulses: BTreeMap<u16, Pulse>,
+) -> Result<Mesh, ClusterError> {
     let mut lines: BTreeMap<u16, Line> = BTreeMap::new();
     let linking = async {
         for process in 0..members.process {
@@ -284,10 +378,16 @@ async fn link(members: &Members, attempt: u64, pulses: BTreeMap<u16, Pulse>) -> 
         }
         let mut door = Door::open(members)?;
         while lines.len() + 1 < members.processes() {
-            let Greeting { process, message, mut line } = door.next().await;
+            let Greeting {
+                process,
+                message,
+                mut line,
+            } = door.next().await;
             let is_above = process > members.process && usize::from(process) < members.processes();
             if is_above && message == (Message::Link { attempt }) {
-                line.send(&message).await.map_err(|source| ClusterError::Line { process, source })?;
+                line.send(&message)
+                    .await
+                    .map_err(|source| ClusterError::Line { process, source })?;
                 lines.insert(process, line);
             }
         }
@@ -296,7 +396,10 @@ async fn link(members: &Members, attempt: u64, pulses: BTreeMap<u16, Pulse>) -> 
     let outcome = timeout(LINKS_WITHIN, linking).await;
     let missing = others(members).find(|process| !lines.contains_key(process));
     match (outcome, missing) {
-        (Err(late), Some(process)) => Err(ClusterError::Line { process, source: late.into() }),
+        (Err(late), Some(process)) => Err(ClusterError::Line {
+            process,
+            source: late.into(),
+        }),
         (Ok(Err(error)), _) => Err(error),
         _ => Mesh::of(members, lines, pulses),
     }
@@ -310,7 +413,11 @@ async fn call_for_link(members: &Members, process: u16, attempt: u64) -> Line {
         let mut line = call(members, process).await?;
         line.send(&own).await.map_err(broken)?;
         let answer = line.receive().await.map_err(broken)?;
-        if answer == own { Ok(line) } else { Err(broken(unexpected(&answer))) }
+        if answer == own {
+            Ok(line)
+        } else {
+            Err(broken(unexpected(&answer)))
+        }
     };
     loop {
         match linked().await {

@@ -90,7 +90,9 @@ impl Secret {
     /// # Errors
     /// [`SecretError::File`].
     pub fn read(file: &Path) -> Result<Self, SecretError> {
-        Ok(std::fs::read_to_string(file)?.trim_end_matches(['\r', '\n']).into())
+        Ok(std::fs::read_to_string(file)?
+            .trim_end_matches(['\r', '\n'])
+            .into())
     }
 }
 
@@ -116,17 +118,26 @@ impl Trust {
         if secret.len() < LEAST_BYTES {
             return Err(SecretError::TooShort);
         }
-        Ok(Self { key: hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), reach: Reach::Anywhere })
+        Ok(Self {
+            key: hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()),
+            reach: Reach::Anywhere,
+        })
     }
 
     /// Whoever is on this machine.
     pub fn this_machine() -> Self {
-        Self { key: hmac::Key::new(hmac::HMAC_SHA256, &[]), reach: Reach::ThisMachine }
+        Self {
+            key: hmac::Key::new(hmac::HMAC_SHA256, &[]),
+            reach: Reach::ThisMachine,
+        }
     }
 
     /// Whoever calls.
     pub fn anybody() -> Self {
-        Self { reach: Reach::Anywhere, ..Self::this_machine() }
+        Self {
+            reach: Reach::Anywhere,
+            ..Self::this_machine()
+        }
     }
 
     /// Processes at that address may call, and be called.
@@ -136,7 +147,11 @@ impl Trust {
 
     /// What a side shows the other.
     pub fn prove(&self, side: Side, meeting: &Meeting) -> Proof {
-        Proof(hmac::sign(&self.key, &meeting.said_by(side)).as_ref().to_vec())
+        Proof(
+            hmac::sign(&self.key, &meeting.said_by(side))
+                .as_ref()
+                .to_vec(),
+        )
     }
 
     /// The side knows the secret.
@@ -164,7 +179,15 @@ impl Meeting {
             Side::Answerer => b" answers ",
         };
         let (caller, answerer) = (self.caller.to_be_bytes(), self.answerer.to_be_bytes());
-        [PROTOCOL, side, &caller, &answerer, &self.called_with.0, &self.answered_with.0].concat()
+        [
+            PROTOCOL,
+            side,
+            &caller,
+            &answerer,
+            &self.called_with.0,
+            &self.answered_with.0,
+        ]
+        .concat()
     }
 }
 
@@ -178,25 +201,52 @@ mod tests {
 
     #[test]
     fn a_proof_is_worth_something_to_who_knows_the_secret_on_its_line_and_for_its_side() {
-        let meeting = Meeting { caller: 1, answerer: 0, called_with: Nonce::drawn(), answered_with: Nonce::drawn() };
+        let meeting = Meeting {
+            caller: 1,
+            answerer: 0,
+            called_with: Nonce::drawn(),
+            answered_with: Nonce::drawn(),
+        };
         let proof = trust("a").prove(Side::Caller, &meeting);
         assert!(trust("a").is_proved(&proof, Side::Caller, &meeting));
         assert!(!trust("b").is_proved(&proof, Side::Caller, &meeting));
         assert!(!Trust::anybody().is_proved(&proof, Side::Caller, &meeting));
-        assert!(!trust("a").is_proved(&proof, Side::Answerer, &meeting), "it cannot be sent back");
+        assert!(
+            !trust("a").is_proved(&proof, Side::Answerer, &meeting),
+            "it cannot be sent back"
+        );
         let others = [
-            Meeting { caller: 2, ..meeting },
-            Meeting { answerer: 2, ..meeting },
-            Meeting { called_with: Nonce::drawn(), ..meeting },
-            Meeting { answered_with: Nonce::drawn(), ..meeting },
+            Meeting {
+                caller: 2,
+                ..meeting
+            },
+            Meeting {
+                answerer: 2,
+                ..meeting
+            },
+            Meeting {
+                called_with: Nonce::drawn(),
+                ..meeting
+            },
+            Meeting {
+                answered_with: Nonce::drawn(),
+                ..meeting
+            },
         ];
-        assert!(others.iter().all(|other| !trust("a").is_proved(&proof, Side::Caller, other)));
+        assert!(
+            others
+                .iter()
+                .all(|other| !trust("a").is_proved(&proof, Side::Caller, other))
+        );
         assert!(!trust("a").is_proved(&Proof(proof.0[..31].to_vec()), Side::Caller, &meeting));
     }
 
     #[test]
     fn a_secret_is_long_and_shown_to_nobody() {
-        assert!(matches!(Trust::by(&"too short".into()), Err(SecretError::TooShort)));
+        assert!(matches!(
+            Trust::by(&"too short".into()),
+            Err(SecretError::TooShort)
+        ));
         let secret = Secret::from("0123456789abcdef0123456789abcdef");
         assert_eq!(format!("{secret:?}"), "a secret");
         let file = tempfile::NamedTempFile::new().unwrap();

@@ -43,16 +43,27 @@ const LAST_MS: u64 = 253_370_764_800_000;
 /// # Errors
 /// [`Rejected`] with what is wrong, for a person to read.
 pub fn order(record: &Record<'_>) -> Result<(EventTimeMs, Order), Rejected> {
-    let value = record.value.ok_or_else(|| Rejected::because("the record has no value"))?;
+    let value = record
+        .value
+        .ok_or_else(|| Rejected::because("the record has no value"))?;
     let fields: Fields<'_> = serde_json::from_slice(value).map_err(Rejected::because)?;
     if fields.event_type != ORDER_CREATED {
-        return Err(Rejected::because(format_args!("the event is no {ORDER_CREATED:?} but {:?}", fields.event_type)));
+        return Err(Rejected::because(format_args!(
+            "the event is no {ORDER_CREATED:?} but {:?}",
+            fields.event_type
+        )));
     }
     let event_ms = fields.created_at.as_ms();
     if event_ms > LAST_MS {
         return Err(Rejected::because("the event time lies in the future"));
     }
-    Ok((event_ms, Order { user_id: fields.user_id, total_cents: fields.total_cents }))
+    Ok((
+        event_ms,
+        Order {
+            user_id: fields.user_id,
+            total_cents: fields.total_cents,
+        },
+    ))
 }
 
 #[cfg(test)]
@@ -62,7 +73,14 @@ mod tests {
     fn decode(value: &str) -> Result<(EventTimeMs, Order), Rejected> {
         let headers: Vec<(String, Vec<u8>)> = Vec::new();
         let (key, value) = (None, Some(value.as_bytes()));
-        order(&Record { partition: 0, offset: 0, log_time_ms: 0, key, value, headers: &headers })
+        order(&Record {
+            partition: 0,
+            offset: 0,
+            log_time_ms: 0,
+            key,
+            value,
+            headers: &headers,
+        })
     }
 
     const ORDER: &str = r#"{"event_id":"01980000-0000-7000-8000-000000000000","event_type":"order.created","order_id":7,"user_id":42,
@@ -70,7 +88,16 @@ mod tests {
 
     #[test]
     fn an_order_is_its_user_total_and_time() {
-        assert_eq!(decode(ORDER), Ok((1_795_341_600_123, Order { user_id: 42, total_cents: 3998 })));
+        assert_eq!(
+            decode(ORDER),
+            Ok((
+                1_795_341_600_123,
+                Order {
+                    user_id: 42,
+                    total_cents: 3998
+                }
+            ))
+        );
     }
 
     #[test]

@@ -13,20 +13,48 @@ use crate::pane::{EventTimeMs, SessionWindows};
 use crate::summary::Totals;
 
 /// Most orders first; then the higher total, then the lower id. `orders` finds them in what is kept of a user.
-pub fn most<A: Aggregate>(orders: impl Fn(&A) -> OrderTotals) -> impl Fn((&u64, &A), (&u64, &A)) -> Ordering {
-    move |(id, one), (other_id, other)| (Reverse(orders(one)), id).cmp(&(Reverse(orders(other)), other_id))
+pub fn most<A: Aggregate>(
+    orders: impl Fn(&A) -> OrderTotals,
+) -> impl Fn((&u64, &A), (&u64, &A)) -> Ordering {
+    move |(id, one), (other_id, other)| {
+        (Reverse(orders(one)), id).cmp(&(Reverse(orders(other)), other_id))
+    }
 }
 
 /// A user's orders in a window of `size_ms`.
 pub fn count(row: &Row<u64, OrderTotals>, size_ms: u64, output: &mut Output) {
-    write_count(row.key, (row.window_start, row.window_start + size_ms), row.aggregate, row.revision, output);
+    write_count(
+        row.key,
+        (row.window_start, row.window_start + size_ms),
+        row.aggregate,
+        row.revision,
+        output,
+    );
 }
 
 /// A user's orders in a session, or that it has none any more.
-pub fn session(row: &Row<u64, Session<OrderTotals>>, sessions: SessionWindows, output: &mut Output) {
-    let Session { first_ms, last_ms, aggregate } = row.aggregate;
-    let orders = if row.is_gone { OrderTotals::default() } else { aggregate };
-    write_count(row.key, (first_ms, sessions.end(first_ms, last_ms)), orders, row.revision, output);
+pub fn session(
+    row: &Row<u64, Session<OrderTotals>>,
+    sessions: SessionWindows,
+    output: &mut Output,
+) {
+    let Session {
+        first_ms,
+        last_ms,
+        aggregate,
+    } = row.aggregate;
+    let orders = if row.is_gone {
+        OrderTotals::default()
+    } else {
+        aggregate
+    };
+    write_count(
+        row.key,
+        (first_ms, sessions.end(first_ms, last_ms)),
+        orders,
+        row.revision,
+        output,
+    );
 }
 
 fn write_count(
@@ -38,7 +66,17 @@ fn write_count(
 ) {
     let (window_start, window_end) = (instant(start), instant(end));
     output.key.extend(user_id.to_string().bytes());
-    write_json(&WindowCount { user_id, window_start, window_end, order_count, total_cents, revision }, output);
+    write_json(
+        &WindowCount {
+            user_id,
+            window_start,
+            window_end,
+            order_count,
+            total_cents,
+            revision,
+        },
+        output,
+    );
 }
 
 /// The totals of a window of `size_ms`, or of the sessions in it. `orders` finds them in what is kept of a user.
@@ -50,7 +88,11 @@ pub fn summary<A: Aggregate>(
 ) {
     let top = |(user_id, kept): &(u64, A)| {
         let (Count(order_count), Sum(total_cents)) = orders(kept);
-        TopUser { user_id: *user_id, order_count, total_cents }
+        TopUser {
+            user_id: *user_id,
+            order_count,
+            total_cents,
+        }
     };
     let (Count(order_count), Sum(total_cents)) = orders(&totals.aggregate);
     let window_start = instant(totals.window_start);

@@ -67,7 +67,10 @@ const LAST_DELAY: Duration = Duration::from_secs(2);
 
 impl<K, A> Default for PaneResults<K, A> {
     fn default() -> Self {
-        Self { rows: Vec::new(), outgoing: Vec::new() }
+        Self {
+            rows: Vec::new(),
+            outgoing: Vec::new(),
+        }
     }
 }
 
@@ -81,16 +84,31 @@ impl<K: Key, A: Aggregate> Committer<K, A> {
     ) -> Self {
         let (sender, receiver) = channel();
         let committed = Arc::new(AtomicU64::new(0));
-        let thread = Thread { slots, writer, attempt, committed: Arc::clone(&committed), activator };
-        let thread = std::thread::Builder::new().name("commit".to_owned()).spawn(move || thread.run(&receiver));
+        let thread = Thread {
+            slots,
+            writer,
+            attempt,
+            committed: Arc::clone(&committed),
+            activator,
+        };
+        let thread = std::thread::Builder::new()
+            .name("commit".to_owned())
+            .spawn(move || thread.run(&receiver));
         let thread = thread.expect("the system can start a thread");
-        Self { batches: Some(sender), committed, thread: Some(thread) }
+        Self {
+            batches: Some(sender),
+            committed,
+            thread: Some(thread),
+        }
     }
 
     /// Has a batch committed, with everything in it before `boundary`.
     pub fn commit(&self, batch: Batch<K, A>, boundary: EventTimeMs) {
         // The thread only ends early with the attempt, and then nothing more is to be committed.
-        let _ = self.batches.as_ref().map(|batches| batches.send((batch, boundary)));
+        let _ = self
+            .batches
+            .as_ref()
+            .map(|batches| batches.send((batch, boundary)));
     }
 
     /// The boundary of the last batch that was committed.
@@ -138,7 +156,9 @@ impl<K: Key, A: Aggregate> Thread<K, A> {
         for slot in &mut self.slots {
             let mut delay = FIRST_DELAY;
             while let Err(error) = slot.commit(batch, &self.writer) {
-                let PublishError::NotPublished(cause) = error else { return Err(error) };
+                let PublishError::NotPublished(cause) = error else {
+                    return Err(error);
+                };
                 tracing::warn!(slot = slot.slot, %cause, delay_ms = delay.as_millis(), "results not published, trying again");
                 self.attempt.metrics.trouble(&cause);
                 if self.attempt.is_over() {
@@ -164,17 +184,28 @@ impl SlotPublisher {
         let progress = self.publisher.progress().map(Progress::of);
         let since = progress.map_or(0, |progress| writer.lineage.committed_before(progress));
         for (_, results) in batch.range(since..) {
-            for row in results.rows.iter().flatten().filter(|row| writer.slots.of_key(&row.key) == self.slot) {
+            for row in results
+                .rows
+                .iter()
+                .flatten()
+                .filter(|row| writer.slots.of_key(&row.key) == self.slot)
+            {
                 self.publisher.send(writer.record(row, &mut output))?;
                 sent += 1;
             }
-            for record in results.outgoing.iter().filter(|record| record.slot == self.slot) {
+            for record in results
+                .outgoing
+                .iter()
+                .filter(|record| record.slot == self.slot)
+            {
                 record.with_headers(|headers| self.publisher.send(record.as_new(headers)))?;
                 sent += 1;
             }
         }
         match batch.last_key_value() {
-            Some((last, _)) if sent > 0 => self.publisher.commit(writer.lineage.progress(*last).number()),
+            Some((last, _)) if sent > 0 => self
+                .publisher
+                .commit(writer.lineage.progress(*last).number()),
             _ => Ok(()),
         }
     }
@@ -184,7 +215,12 @@ impl<K, A> RowWriter<K, A> {
     /// The writer of a job's rows on a line of its history.
     pub fn of(pipeline: &Pipeline<K, A>, slots: Slots, lineage: &Lineage) -> Self {
         let Destination { topic, encode } = pipeline.results.clone();
-        Self { topic, encode, slots, lineage: lineage.clone() }
+        Self {
+            topic,
+            encode,
+            slots,
+            lineage: lineage.clone(),
+        }
     }
 
     fn record<'a>(&'a self, row: &Row<K, A>, output: &'a mut Output) -> NewRecord<'a> {
@@ -203,7 +239,11 @@ impl<K, A> RowWriter<K, A> {
 
 impl Outgoing {
     fn with_headers<R>(&self, each: impl FnOnce(&[(&str, &[u8])]) -> R) -> R {
-        let headers: Vec<(&str, &[u8])> = self.headers.iter().map(|(name, value)| (&**name, &**value)).collect();
+        let headers: Vec<(&str, &[u8])> = self
+            .headers
+            .iter()
+            .map(|(name, value)| (&**name, &**value))
+            .collect();
         each(&headers)
     }
 

@@ -43,11 +43,21 @@ impl<K: Key, A: Aggregate> Fold<K, A> {
 
     /// Takes out, in order, what travels before `boundary`.
     pub fn take_before(&mut self, boundary: EventTimeMs) -> Vec<(EventTimeMs, Vec<Entry<K, A>>)> {
-        let mut taken: Vec<_> = self.groups.extract_if(.., |group| group.arrival < boundary).collect();
+        let mut taken: Vec<_> = self
+            .groups
+            .extract_if(.., |group| group.arrival < boundary)
+            .collect();
         taken.sort_by_key(|group| (group.arrival, group.pane));
         let entries = |group: Group<K, A>| {
-            let entry = |(key, aggregate)| Entry { pane: group.pane, key, aggregate };
-            (group.arrival, group.aggregates.into_iter().map(entry).collect())
+            let entry = |(key, aggregate)| Entry {
+                pane: group.pane,
+                key,
+                aggregate,
+            };
+            (
+                group.arrival,
+                group.aggregates.into_iter().map(entry).collect(),
+            )
         };
         taken.into_iter().map(entries).collect()
     }
@@ -64,11 +74,19 @@ impl<K: Key, A: Aggregate> Fold<K, A> {
 
     /// The group of a pane. There are few, and the one used last is at the front: most records are of the newest panes.
     fn group(&mut self, arrival: EventTimeMs, pane: EventTimeMs) -> &mut Group<K, A> {
-        match self.groups.iter().position(|group| group.arrival == arrival && group.pane == pane) {
+        match self
+            .groups
+            .iter()
+            .position(|group| group.arrival == arrival && group.pane == pane)
+        {
             Some(0) => {}
             Some(found) => self.groups.swap(0, found),
             None => {
-                self.groups.push(Group { arrival, pane, aggregates: HashMap::default() });
+                self.groups.push(Group {
+                    arrival,
+                    pane,
+                    aggregates: HashMap::default(),
+                });
                 let newest = self.groups.len() - 1;
                 self.groups.swap(0, newest);
             }
@@ -85,7 +103,13 @@ mod tests {
     #[test]
     fn records_of_a_key_in_a_pane_become_one_entry() {
         let mut fold = Fold::default();
-        for (arrival, pane, key) in [(10, 10, 1_u64), (20, 20, 1), (10, 10, 1), (20, 10, 1), (10, 10, 2)] {
+        for (arrival, pane, key) in [
+            (10, 10, 1_u64),
+            (20, 20, 1),
+            (10, 10, 1),
+            (20, 10, 1),
+            (10, 10, 2),
+        ] {
             fold.add(arrival, pane, key, Count(1));
         }
         assert_eq!(fold.entries(), 4);
@@ -93,10 +117,16 @@ mod tests {
         assert_eq!(taken.len(), 1);
         let (arrival, mut entries) = taken.into_iter().next().unwrap();
         entries.sort_by_key(|entry| entry.key);
-        let counts: Vec<_> = entries.iter().map(|entry| (entry.pane, entry.key, entry.aggregate.0)).collect();
+        let counts: Vec<_> = entries
+            .iter()
+            .map(|entry| (entry.pane, entry.key, entry.aggregate.0))
+            .collect();
         assert_eq!((arrival, counts), (10, vec![(10, 1, 2), (10, 2, 1)]));
-        let later: Vec<_> =
-            fold.take_before(30).into_iter().map(|(arrival, entries)| (arrival, entries[0].pane)).collect();
+        let later: Vec<_> = fold
+            .take_before(30)
+            .into_iter()
+            .map(|(arrival, entries)| (arrival, entries[0].pane))
+            .collect();
         assert_eq!(later, [(20, 10), (20, 20)]);
     }
 }

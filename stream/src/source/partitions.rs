@@ -63,8 +63,18 @@ pub struct Leaving<K, A> {
 }
 
 impl<K, A> From<ClosedPane<K, A>> for Leaving<K, A> {
-    fn from(ClosedPane { arrival, entries, asides }: ClosedPane<K, A>) -> Self {
-        Self { arrival, entries, asides }
+    fn from(
+        ClosedPane {
+            arrival,
+            entries,
+            asides,
+        }: ClosedPane<K, A>,
+    ) -> Self {
+        Self {
+            arrival,
+            entries,
+            asides,
+        }
     }
 }
 
@@ -77,8 +87,21 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
         limits: Limits,
         ends: Option<BTreeMap<u32, Offset>>,
     ) -> Self {
-        let open = Open { fold: Fold::default(), asides: BTreeMap::new(), windows_end: intake.capability() };
-        Self { intake, reader, decode, limits, ends, open, sent: BTreeSet::new(), foreign: None }
+        let open = Open {
+            fold: Fold::default(),
+            asides: BTreeMap::new(),
+            windows_end: intake.capability(),
+        };
+        Self {
+            intake,
+            reader,
+            decode,
+            limits,
+            ends,
+            open,
+            sent: BTreeSet::new(),
+            foreign: None,
+        }
     }
 
     /// Has the operator behind `activator` scheduled when there may be something to read.
@@ -106,7 +129,9 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
     /// For each partition, the offset to be read next and the newest event time.
     pub fn positions(&self) -> impl Iterator<Item = (u32, Offset, Option<EventTimeMs>)> {
         let newest = |id| self.intake.newest(id).map(|newest| newest.event_ms);
-        self.intake.positions().map(move |(id, next_offset)| (id, next_offset, newest(id)))
+        self.intake
+            .positions()
+            .map(move |(id, next_offset)| (id, next_offset, newest(id)))
     }
 
     /// What the partitions that are still read claim together.
@@ -116,7 +141,8 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
 
     /// When everything that was to be read has been, the boundary by which all windows end.
     pub fn finished(&self) -> Option<EventTimeMs> {
-        let is_finished = self.ends.is_some() && self.intake.positions().all(|(id, _)| self.has_ended(id));
+        let is_finished =
+            self.ends.is_some() && self.intake.positions().all(|(id, _)| self.has_ended(id));
         is_finished.then_some(self.open.windows_end.max(self.intake.capability()))
     }
 
@@ -166,32 +192,54 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
         if self.intake.is_awaited(partition) {
             return true;
         }
-        let (Some(last), Some(newest)) = (last_allowed, self.intake.newest(partition)) else { return true };
+        let (Some(last), Some(newest)) = (last_allowed, self.intake.newest(partition)) else {
+            return true;
+        };
         newest.event_ms < last + self.limits.windows.pane_ms()
     }
 
     fn has_ended(&self, partition: u32) -> bool {
-        self.ends
-            .as_ref()
-            .is_some_and(|ends| ends.get(&partition).is_some_and(|end| self.intake.next_offset(partition) >= *end))
+        self.ends.as_ref().is_some_and(|ends| {
+            ends.get(&partition)
+                .is_some_and(|end| self.intake.next_offset(partition) >= *end)
+        })
     }
 
     fn poll_partition(&mut self, partition: u32, now_ms: u64) -> Result<Batch, LogError> {
-        let end = self.ends.as_ref().and_then(|ends| ends.get(&partition)).copied().unwrap_or(Offset::MAX);
+        let end = self
+            .ends
+            .as_ref()
+            .and_then(|ends| ends.get(&partition))
+            .copied()
+            .unwrap_or(Offset::MAX);
         let mut batch = Batch::default();
-        let (expected, mut last, mut is_foreign) = (self.intake.restored_anchor(partition), None, false);
-        let (intake, open, decode, limits) = (&mut self.intake, &mut self.open, &self.decode, &self.limits);
+        let (expected, mut last, mut is_foreign) =
+            (self.intake.restored_anchor(partition), None, false);
+        let (intake, open, decode, limits) =
+            (&mut self.intake, &mut self.open, &self.decode, &self.limits);
         let polled = self.reader.poll(partition, BATCH_RECORDS, &mut |record| {
             if record.offset < end {
-                let mut admission =
-                    RecordAdmission { record: &record, intake, open, limits, batch: &mut batch, now_ms, counted: None };
+                let mut admission = RecordAdmission {
+                    record: &record,
+                    intake,
+                    open,
+                    limits,
+                    batch: &mut batch,
+                    now_ms,
+                    counted: None,
+                };
                 admission.decide(decode);
-                let anchor = Anchor { offset: record.offset, log_time_ms: record.log_time_ms };
-                is_foreign |= expected.is_some_and(|known| known.offset == anchor.offset && known != anchor);
+                let anchor = Anchor {
+                    offset: record.offset,
+                    log_time_ms: record.log_time_ms,
+                };
+                is_foreign |=
+                    expected.is_some_and(|known| known.offset == anchor.offset && known != anchor);
                 last = Some(anchor);
             }
         })?;
-        last.into_iter().for_each(|anchor| self.intake.anchor(partition, anchor));
+        last.into_iter()
+            .for_each(|anchor| self.intake.anchor(partition, anchor));
         self.foreign = self.foreign.or(is_foreign.then_some(partition));
         self.intake.skip_to(partition, polled.next_offset.min(end));
         if polled.at_end {
@@ -216,10 +264,13 @@ struct RecordAdmission<'a, 'r, K, A> {
 impl<K: Key, A: Aggregate> RecordAdmission<'_, '_, K, A> {
     fn decide(&mut self, decode: &Decode<K, A>) {
         self.batch.records += 1;
-        let size = self.record.key.map_or(0, <[u8]>::len) + self.record.value.map_or(0, <[u8]>::len);
+        let size =
+            self.record.key.map_or(0, <[u8]>::len) + self.record.value.map_or(0, <[u8]>::len);
         self.batch.bytes += size as u64;
         if let Err(Rejected(reason)) = decode(self.record, self) {
-            let arrival = self.intake.admit_rejected(self.record.partition, self.record.offset);
+            let arrival = self
+                .intake
+                .admit_rejected(self.record.partition, self.record.offset);
             self.batch.rejected += u64::from(arrival.is_some());
             self.set_aside(arrival, Reason::Rejected(reason));
         }
@@ -227,8 +278,15 @@ impl<K: Key, A: Aggregate> RecordAdmission<'_, '_, K, A> {
 
     fn set_aside(&mut self, arrival: Option<EventTimeMs>, reason: Reason) {
         if let Some(arrival) = arrival {
-            self.open.asides.entry(arrival).or_default().push(Aside::of(self.record, reason));
-            self.open.windows_end = self.open.windows_end.max(arrival + self.limits.windows.pane_ms());
+            self.open
+                .asides
+                .entry(arrival)
+                .or_default()
+                .push(Aside::of(self.record, reason));
+            self.open.windows_end = self
+                .open
+                .windows_end
+                .max(arrival + self.limits.windows.pane_ms());
         }
     }
 }
@@ -236,14 +294,28 @@ impl<K: Key, A: Aggregate> RecordAdmission<'_, '_, K, A> {
 impl<K: Key, A: Aggregate> Admission<K, A> for RecordAdmission<'_, '_, K, A> {
     fn admit(&mut self, event_ms: EventTimeMs) -> Result<bool, Rejected> {
         // Never the clock: a replay would decide otherwise.
-        if event_ms > self.record.log_time_ms.saturating_add(self.limits.max_future_skew_ms) {
+        if event_ms
+            > self
+                .record
+                .log_time_ms
+                .saturating_add(self.limits.max_future_skew_ms)
+        {
             return Err(Rejected::because("the event time lies in the future"));
         }
-        match self.intake.admit(self.record.partition, self.record.offset, event_ms, self.now_ms) {
+        match self.intake.admit(
+            self.record.partition,
+            self.record.offset,
+            event_ms,
+            self.now_ms,
+        ) {
             Verdict::Counted { arrival, pane } => {
                 self.batch.corrections += u64::from(arrival != pane);
                 self.counted = Some((arrival, pane));
-                let end = self.limits.windows.last_end(pane).max(arrival + self.limits.windows.pane_ms());
+                let end = self
+                    .limits
+                    .windows
+                    .last_end(pane)
+                    .max(arrival + self.limits.windows.pane_ms());
                 self.open.windows_end = self.open.windows_end.max(end);
             }
             Verdict::TooLate { arrival } => {
@@ -268,9 +340,17 @@ impl<K: Key, A: Aggregate> Open<K, A> {
         let later = self.asides.split_off(&boundary);
         let asides = std::mem::replace(&mut self.asides, later);
         let mut leaving: Vec<Leaving<K, A>> = Vec::new();
-        leaving.extend(asides.into_iter().map(|(arrival, asides)| Leaving { arrival, entries: Vec::new(), asides }));
+        leaving.extend(asides.into_iter().map(|(arrival, asides)| Leaving {
+            arrival,
+            entries: Vec::new(),
+            asides,
+        }));
         let entries = self.fold.take_before(boundary).into_iter();
-        leaving.extend(entries.map(|(arrival, entries)| Leaving { arrival, entries, asides: Vec::new() }));
+        leaving.extend(entries.map(|(arrival, entries)| Leaving {
+            arrival,
+            entries,
+            asides: Vec::new(),
+        }));
         leaving.sort_by_key(|pane| pane.arrival);
         leaving
     }
@@ -293,21 +373,39 @@ mod tests {
     fn log(times: [&[u64]; 2]) -> SimulatedLog {
         let log = SimulatedLog::new(|| 1_000_000);
         let retention = Duration::from_secs(60);
-        let topic = TopicSpec { name: "events".to_owned(), partitions: 2, cleanup: Cleanup::Delete, retention };
+        let topic = TopicSpec {
+            name: "events".to_owned(),
+            partitions: 2,
+            cleanup: Cleanup::Delete,
+            retention,
+        };
         log.ensure_topics(&[topic]).unwrap();
         let mut publisher = log.publisher("generator", Delivery::Transactional).unwrap();
         for (partition, times) in (0..).zip(times) {
             for time in times {
                 let value = time.to_string();
                 let (partition, value) = (Some(partition), Some(value.as_bytes()));
-                publisher.send(NewRecord { topic: "events", partition, key: None, value, headers: &[] }).unwrap();
+                publisher
+                    .send(NewRecord {
+                        topic: "events",
+                        partition,
+                        key: None,
+                        value,
+                        headers: &[],
+                    })
+                    .unwrap();
             }
         }
         publisher.commit(1).unwrap();
         let has_failed = AtomicBool::new(false);
         log.process(move |call| {
-            let fails = matches!(call, Call::Poll { partition: 1, .. }) && !has_failed.swap(true, Ordering::SeqCst);
-            if fails { Fault::Unavailable } else { Fault::None }
+            let fails = matches!(call, Call::Poll { partition: 1, .. })
+                && !has_failed.swap(true, Ordering::SeqCst);
+            if fails {
+                Fault::Unavailable
+            } else {
+                Fault::None
+            }
         })
     }
 
@@ -315,21 +413,57 @@ mod tests {
     fn a_partition_that_a_restart_waits_for_is_read_however_much_the_others_hold_open() {
         let log = log([&[100, 110, 120, 130, 140], &[10, 200]]);
         let windows = Windows::tumbling(Duration::from_millis(10)).unwrap();
-        let newest = Some(Newest { event_ms: 200, read_at_ms: 0 });
-        let starts = [(0, Start::default()), (1, Start { resume: 1, cut: 2, newest, anchor: None })];
+        let newest = Some(Newest {
+            event_ms: 200,
+            read_at_ms: 0,
+        });
+        let starts = [
+            (0, Start::default()),
+            (
+                1,
+                Start {
+                    resume: 1,
+                    cut: 2,
+                    newest,
+                    anchor: None,
+                },
+            ),
+        ];
         let reader = log.reader("events", &[(0, 0), (1, 1)]).unwrap();
         let decode: Decode<u64, Count> = Arc::new(|record, admission| {
-            let time = std::str::from_utf8(record.value.unwrap()).unwrap().parse().unwrap();
+            let time = std::str::from_utf8(record.value.unwrap())
+                .unwrap()
+                .parse()
+                .unwrap();
             if admission.admit(time)? {
                 admission.add(1, Count(1));
             }
             Ok(())
         });
-        let limits = Limits { windows, max_future_skew_ms: 0, max_open_panes: 2 };
-        let mut partitions = Partitions::new(Intake::new(windows, 0, 0, 100, starts), reader, decode, limits, None);
-        assert!(partitions.poll(100, 0).is_err(), "partition 0 has been read, partition 1 has not");
-        assert_eq!((partitions.open_entries(), partitions.advance(140).is_some()), (5, false));
+        let limits = Limits {
+            windows,
+            max_future_skew_ms: 0,
+            max_open_panes: 2,
+        };
+        let mut partitions = Partitions::new(
+            Intake::new(windows, 0, 0, 100, starts),
+            reader,
+            decode,
+            limits,
+            None,
+        );
+        assert!(
+            partitions.poll(100, 0).is_err(),
+            "partition 0 has been read, partition 1 has not"
+        );
+        assert_eq!(
+            (partitions.open_entries(), partitions.advance(140).is_some()),
+            (5, false)
+        );
         partitions.poll(100, 0).unwrap();
-        assert_eq!((partitions.open_entries(), partitions.advance(140).is_some()), (6, true));
+        assert_eq!(
+            (partitions.open_entries(), partitions.advance(140).is_some()),
+            (6, true)
+        );
     }
 }

@@ -188,14 +188,26 @@ impl Facts {
     }
 
     /// A partition has been read so far.
-    pub fn position(&mut self, partition: u32, next_offset: Offset, newest_event_ms: Option<EventTimeMs>) {
+    pub fn position(
+        &mut self,
+        partition: u32,
+        next_offset: Offset,
+        newest_event_ms: Option<EventTimeMs>,
+    ) {
         let status = self.partitions.entry(partition).or_default();
-        *status = PartitionStatus { partition, next_offset, newest_event_ms, ..*status };
+        *status = PartitionStatus {
+            partition,
+            next_offset,
+            newest_event_ms,
+            ..*status
+        };
     }
 
     /// The positions of all partitions.
     pub fn positions(&self) -> impl Iterator<Item = (u32, Offset)> {
-        self.partitions.values().map(|status| (status.partition, status.next_offset))
+        self.partitions
+            .values()
+            .map(|status| (status.partition, status.next_offset))
     }
 
     /// Somebody looked where the partitions end, when so much had been read.
@@ -208,14 +220,18 @@ impl Facts {
         }
         let now = Instant::now();
         if let Some((then, records_then, bytes_then)) = self.looked.replace((now, records, bytes)) {
-            let rate = |amount: u64| (amount as f64 / (now - then).as_secs_f64().max(0.001)).round() as u64;
+            let rate = |amount: u64| {
+                (amount as f64 / (now - then).as_secs_f64().max(0.001)).round() as u64
+            };
             self.rates = Some((rate(records - records_then), rate(bytes - bytes_then)));
         }
     }
 
     /// What is known of how far partitions are behind.
     pub fn lags(&self) -> impl Iterator<Item = (u32, u64)> {
-        self.partitions.values().filter_map(|status| Some((status.partition, status.lag_records?)))
+        self.partitions
+            .values()
+            .filter_map(|status| Some((status.partition, status.lag_records?)))
     }
 
     /// What is known of a worker.
@@ -234,11 +250,17 @@ impl Facts {
 
     /// What all that comes to.
     pub fn status(&self, totals: Batch, now_ms: u64) -> Status {
-        let watermarks = self.workers.values().filter_map(|worker| worker.watermark_ms);
+        let watermarks = self
+            .workers
+            .values()
+            .filter_map(|worker| worker.watermark_ms);
         let watermark_ms = watermarks.min();
         let aged = |checkpoint| {
             let CheckpointStatus { written_at_ms, .. } = checkpoint;
-            CheckpointStatus { age_ms: now_ms.saturating_sub(written_at_ms), ..checkpoint }
+            CheckpointStatus {
+                age_ms: now_ms.saturating_sub(written_at_ms),
+                ..checkpoint
+            }
         };
         Status {
             now_ms,
@@ -256,7 +278,10 @@ impl Facts {
             rows: 0,
             records_per_second: self.rates.map(|(records, _)| records),
             bytes_per_second: self.rates.map(|(_, bytes)| bytes),
-            lag_records: self.lags().map(|(_, lag)| lag).reduce(|one, other| one + other),
+            lag_records: self
+                .lags()
+                .map(|(_, lag)| lag)
+                .reduce(|one, other| one + other),
             watermark_ms,
             watermark_delay_ms: watermark_ms.map(|watermark| now_ms.saturating_sub(watermark)),
             partitions: self.partitions.values().copied().collect(),
@@ -285,12 +310,39 @@ mod tests {
     #[test]
     fn a_status_is_what_the_facts_come_to_at_a_moment() {
         let mut facts = facts();
-        facts.ends(&[50, 60, 5].map(|end| OffsetRange { start: 0, end }), 47, 470);
-        let status = facts.status(Batch { records: 47, ..Batch::default() }, 1000);
-        assert_eq!((status.watermark_ms, status.watermark_delay_ms), (Some(700), Some(300)));
-        assert_eq!(status.lag_records, Some(10), "partition 1 is another process's, partition 2 was read since");
-        assert_eq!(status.partitions.iter().map(|partition| partition.partition).collect::<Vec<_>>(), [0, 2]);
-        assert_eq!((status.attempt, status.restarts, status.records), (Some(3), 0, 47));
+        facts.ends(
+            &[50, 60, 5].map(|end| OffsetRange { start: 0, end }),
+            47,
+            470,
+        );
+        let status = facts.status(
+            Batch {
+                records: 47,
+                ..Batch::default()
+            },
+            1000,
+        );
+        assert_eq!(
+            (status.watermark_ms, status.watermark_delay_ms),
+            (Some(700), Some(300))
+        );
+        assert_eq!(
+            status.lag_records,
+            Some(10),
+            "partition 1 is another process's, partition 2 was read since"
+        );
+        assert_eq!(
+            status
+                .partitions
+                .iter()
+                .map(|partition| partition.partition)
+                .collect::<Vec<_>>(),
+            [0, 2]
+        );
+        assert_eq!(
+            (status.attempt, status.restarts, status.records),
+            (Some(3), 0, 47)
+        );
     }
 
     #[test]
@@ -298,7 +350,14 @@ mod tests {
         let mut facts = facts();
         assert!(facts.attempt_began(5, 600));
         let status = facts.status(Batch::default(), 1000);
-        assert_eq!((status.restarts, status.partitions.len(), status.workers.len()), (1, 0, 0));
+        assert_eq!(
+            (
+                status.restarts,
+                status.partitions.len(),
+                status.workers.len()
+            ),
+            (1, 0, 0)
+        );
     }
 
     #[test]
@@ -308,7 +367,11 @@ mod tests {
             facts.trouble(number, format!("trouble {}", number % 12));
         }
         let status = facts.status(Batch::default(), 1000);
-        let messages: Vec<_> = status.troubles.iter().map(|trouble| (trouble.at_ms, &*trouble.message)).collect();
+        let messages: Vec<_> = status
+            .troubles
+            .iter()
+            .map(|trouble| (trouble.at_ms, &*trouble.message))
+            .collect();
         assert_eq!(messages.len(), TROUBLES);
         assert_eq!(messages[..2], [(29, "trouble 5"), (28, "trouble 4")]);
     }

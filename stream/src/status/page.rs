@@ -33,7 +33,9 @@ fn head(status: &Status) -> String {
         (_, Some(attempt)) => ("bad", format!("attempt {attempt} has ended")),
         (_, None) => ("bad", "no attempt has begun".to_owned()),
     };
-    let since = status.began_at_ms.map(|began| format!(" for {}", duration(status.now_ms.saturating_sub(began))));
+    let since = status
+        .began_at_ms
+        .map(|began| format!(" for {}", duration(status.now_ms.saturating_sub(began))));
     let since = since.filter(|_| status.is_running).unwrap_or_default();
     let now = instant(status.now_ms);
     format!(
@@ -44,14 +46,22 @@ fn head(status: &Status) -> String {
 
 fn tiles(status: &Status) -> String {
     let tile = |name: &str, value: String, about: String| {
-        format!("<div class=\"tile\"><b>{value}</b><span>{name}</span><small>{about}</small></div>\n")
+        format!(
+            "<div class=\"tile\"><b>{value}</b><span>{name}</span><small>{about}</small></div>\n"
+        )
     };
     let rate = status.records_per_second.map_or_else(unknown, count);
-    let bytes = status.bytes_per_second.map_or_else(String::new, |bytes| format!("{}/s", size(bytes)));
+    let bytes = status
+        .bytes_per_second
+        .map_or_else(String::new, |bytes| format!("{}/s", size(bytes)));
     let checkpoint = status.checkpoint.as_ref();
     let tiles = [
         tile("records a second", rate, bytes),
-        tile("records behind", status.lag_records.map_or_else(unknown, count), "as of the last look".to_owned()),
+        tile(
+            "records behind",
+            status.lag_records.map_or_else(unknown, count),
+            "as of the last look".to_owned(),
+        ),
         tile(
             "watermark behind the clock",
             status.watermark_delay_ms.map_or_else(unknown, duration),
@@ -62,14 +72,21 @@ fn tiles(status: &Status) -> String {
             checkpoint.map_or_else(unknown, |checkpoint| duration(checkpoint.age_ms)),
             checkpoint.map_or_else(String::new, |checkpoint| size(checkpoint.size_bytes)),
         ),
-        tile("restarts of this process", count(status.restarts), format!("troubles: {}", status.troubles.len())),
+        tile(
+            "restarts of this process",
+            count(status.restarts),
+            format!("troubles: {}", status.troubles.len()),
+        ),
     ];
     format!("<div class=\"tiles\">\n{}</div>\n", tiles.concat())
 }
 
 /// The way of the records, drawn.
 fn dataflow(status: &Status) -> String {
-    let ways: String = WAYS.iter().map(|way| format!("<path class=\"way\" d=\"{way}\"/>\n")).collect();
+    let ways: String = WAYS
+        .iter()
+        .map(|way| format!("<path class=\"way\" d=\"{way}\"/>\n"))
+        .collect();
     let nodes: String = nodes(status).iter().map(Node::draw).collect();
     format!(
         "<div class=\"wide\"><svg viewBox=\"0 0 960 230\" role=\"img\" aria-label=\"The dataflow of the job\">\n\
@@ -93,21 +110,82 @@ const WAYS: [&str; 9] = [
 
 fn nodes(status: &Status) -> [Node<'_>; 9] {
     let topics = &status.topics;
-    let open: usize = status.workers.iter().map(|worker| worker.open_entries).sum();
-    let kept: usize = status.workers.iter().map(|worker| worker.state_entries).sum();
-    let committed = status.commit_took_ms.map_or_else(unknown, |took| format!("{took} ms"));
-    let durable = status.checkpoint.as_ref().map_or_else(unknown, |checkpoint| brief(checkpoint.boundary_ms));
-    let node = |x, y, class, name, about| Node { x, y, class, name, about };
+    let open: usize = status
+        .workers
+        .iter()
+        .map(|worker| worker.open_entries)
+        .sum();
+    let kept: usize = status
+        .workers
+        .iter()
+        .map(|worker| worker.state_entries)
+        .sum();
+    let committed = status
+        .commit_took_ms
+        .map_or_else(unknown, |took| format!("{took} ms"));
+    let durable = status
+        .checkpoint
+        .as_ref()
+        .map_or_else(unknown, |checkpoint| brief(checkpoint.boundary_ms));
+    let node = |x, y, class, name, about| Node {
+        x,
+        y,
+        class,
+        name,
+        about,
+    };
     [
-        node(0, 1, "topic", &topics.input, format!("records: {}", count(status.records))),
-        node(200, 1, "step", "source", format!("open keys: {}", count(open))),
-        node(400, 1, "step", "windows", format!("entries: {}", count(kept))),
+        node(
+            0,
+            1,
+            "topic",
+            &topics.input,
+            format!("records: {}", count(status.records)),
+        ),
+        node(
+            200,
+            1,
+            "step",
+            "source",
+            format!("open keys: {}", count(open)),
+        ),
+        node(
+            400,
+            1,
+            "step",
+            "windows",
+            format!("entries: {}", count(kept)),
+        ),
         node(600, 1, "step", "sink", format!("last commit: {committed}")),
         node(400, 100, "store", "checkpoints", durable),
-        node(800, 1, "topic", &topics.results, format!("rows: {}", count(status.rows))),
-        node(800, 61, "topic", topics.summaries.as_deref().unwrap_or("no summaries"), "totals of windows".to_owned()),
-        node(800, 121, "topic", &topics.late, format!("too late: {}", count(status.too_late))),
-        node(800, 181, "topic", &topics.dead_letters, format!("rejected: {}", count(status.rejected))),
+        node(
+            800,
+            1,
+            "topic",
+            &topics.results,
+            format!("rows: {}", count(status.rows)),
+        ),
+        node(
+            800,
+            61,
+            "topic",
+            topics.summaries.as_deref().unwrap_or("no summaries"),
+            "totals of windows".to_owned(),
+        ),
+        node(
+            800,
+            121,
+            "topic",
+            &topics.late,
+            format!("too late: {}", count(status.too_late)),
+        ),
+        node(
+            800,
+            181,
+            "topic",
+            &topics.dead_letters,
+            format!("rejected: {}", count(status.rejected)),
+        ),
     ]
 }
 
@@ -122,7 +200,13 @@ struct Node<'a> {
 
 impl Node<'_> {
     fn draw(&self) -> String {
-        let Self { x, y, class, name, about } = self;
+        let Self {
+            x,
+            y,
+            class,
+            name,
+            about,
+        } = self;
         let (middle, name, about) = (x + 80, escape(&shortened(name)), escape(about));
         let (name_y, about_y) = (y + 21, y + 37);
         format!(
@@ -134,22 +218,37 @@ impl Node<'_> {
 }
 
 fn partitions(status: &Status) -> String {
-    let most = status.partitions.iter().filter_map(|partition| partition.lag_records).max().unwrap_or(0).max(1);
+    let most = status
+        .partitions
+        .iter()
+        .filter_map(|partition| partition.lag_records)
+        .max()
+        .unwrap_or(0)
+        .max(1);
     let row = |partition: &PartitionStatus| {
         let lag = partition.lag_records.unwrap_or(0);
         let bar = format!("<meter min=\"0\" max=\"{most}\" value=\"{lag}\"></meter>");
-        let behind = partition.newest_event_ms.map(|newest| duration(status.now_ms.saturating_sub(newest)));
+        let behind = partition
+            .newest_event_ms
+            .map(|newest| duration(status.now_ms.saturating_sub(newest)));
         [
             partition.partition.to_string(),
             count(partition.next_offset),
             partition.end_offset.map_or_else(unknown, count),
-            format!("{bar} {}", partition.lag_records.map_or_else(unknown, count)),
+            format!(
+                "{bar} {}",
+                partition.lag_records.map_or_else(unknown, count)
+            ),
             partition.newest_event_ms.map_or_else(unknown, instant),
             behind.map_or_else(unknown, |behind| format!("{behind} ago")),
         ]
     };
     let rows = status.partitions.iter().map(row);
-    table(["partition", "position", "end", "behind", "newest event", ""], rows, "nothing has been read yet")
+    table(
+        ["partition", "position", "end", "behind", "newest event", ""],
+        rows,
+        "nothing has been read yet",
+    )
 }
 
 fn workers(workers: &[WorkerStatus]) -> String {
@@ -162,8 +261,18 @@ fn workers(workers: &[WorkerStatus]) -> String {
             count(worker.state_entries),
         ]
     };
-    let names = ["worker", "watermark", "keys in open panes", "panes kept", "entries kept"];
-    table(names, workers.iter().map(row), "no worker has closed a pane yet")
+    let names = [
+        "worker",
+        "watermark",
+        "keys in open panes",
+        "panes kept",
+        "entries kept",
+    ];
+    table(
+        names,
+        workers.iter().map(row),
+        "no worker has closed a pane yet",
+    )
 }
 
 fn checkpoint(checkpoint: Option<&CheckpointStatus>) -> String {
@@ -191,7 +300,10 @@ fn checkpoint(checkpoint: Option<&CheckpointStatus>) -> String {
 
 fn troubles(troubles: &[Trouble]) -> String {
     let row = |trouble: &Trouble| [instant(trouble.at_ms), escape(&trouble.message)];
-    format!("<div class=\"said\">{}</div>", table(["when", "what"], troubles.iter().map(row), "none"))
+    format!(
+        "<div class=\"said\">{}</div>",
+        table(["when", "what"], troubles.iter().map(row), "none")
+    )
 }
 
 fn section(name: &str, content: &str) -> String {
@@ -199,14 +311,25 @@ fn section(name: &str, content: &str) -> String {
 }
 
 /// Rows of cells that are HTML already; without rows, what to say instead.
-fn table<const N: usize>(names: [&str; N], rows: impl Iterator<Item = [String; N]>, nothing: &str) -> String {
-    let row = |cells: [String; N]| format!("<tr>{}</tr>\n", cells.map(|cell| format!("<td>{cell}</td>")).concat());
+fn table<const N: usize>(
+    names: [&str; N],
+    rows: impl Iterator<Item = [String; N]>,
+    nothing: &str,
+) -> String {
+    let row = |cells: [String; N]| {
+        format!(
+            "<tr>{}</tr>\n",
+            cells.map(|cell| format!("<td>{cell}</td>")).concat()
+        )
+    };
     let rows: String = rows.map(row).collect();
     if rows.is_empty() {
         return format!("<p class=\"none\">{nothing}</p>\n");
     }
     let names = names.map(|name| format!("<th>{name}</th>")).concat();
-    format!("<div class=\"wide\"><table><thead><tr>{names}</tr></thead><tbody>\n{rows}</tbody></table></div>\n")
+    format!(
+        "<div class=\"wide\"><table><thead><tr>{names}</tr></thead><tbody>\n{rows}</tbody></table></div>\n"
+    )
 }
 
 fn escape(text: &str) -> String {
@@ -226,7 +349,11 @@ fn escape(text: &str) -> String {
 
 /// As much of a name as a box holds.
 fn shortened(name: &str) -> String {
-    if name.chars().count() <= 20 { name.to_owned() } else { name.chars().take(19).chain(['…']).collect() }
+    if name.chars().count() <= 20 {
+        name.to_owned()
+    } else {
+        name.chars().take(19).chain(['…']).collect()
+    }
 }
 
 /// An instant without the milliseconds that it has not.
@@ -262,15 +389,22 @@ mod tests {
         facts.attempt_began(7, 1_795_341_600_000);
         facts.position(0, 1_234_567, Some(1_795_341_599_000));
         facts.worker(0).watermark_ms = Some(1_795_341_540_000);
-        facts.trouble(1_795_341_601_000, "\"broker\" <b>away</b> & 'gone'".to_owned());
+        facts.trouble(
+            1_795_341_601_000,
+            "\"broker\" <b>away</b> & 'gone'".to_owned(),
+        );
         facts.status(Batch::default(), 1_795_341_660_000)
     }
 
     #[test]
     fn the_page_tells_the_state_of_the_job() {
         let page = render(&status());
-        for told in ["attempt 7 is running for 1m", "1\u{202f}234\u{202f}567", "2026-11-22T09:59:00.000Z", "<b>2m</b>"]
-        {
+        for told in [
+            "attempt 7 is running for 1m",
+            "1\u{202f}234\u{202f}567",
+            "2026-11-22T09:59:00.000Z",
+            "<b>2m</b>",
+        ] {
             assert!(page.contains(told), "{told} is not in {page}");
         }
     }
@@ -280,18 +414,29 @@ mod tests {
         let page = render(&status());
         assert!(page.contains("<title>&lt;job&gt;</title>") && !page.contains("<job>"));
         assert!(page.contains("&quot;broker&quot; &lt;b&gt;away&lt;/b&gt; &amp; &#39;gone&#39;"));
-        assert!(!page.contains("<script") && !page.contains("http://") && !page.contains("https://"));
+        assert!(
+            !page.contains("<script") && !page.contains("http://") && !page.contains("https://")
+        );
     }
 
     #[test]
     fn a_job_that_has_not_begun_has_a_page_too() {
         let page = render(&Facts::new("counts").status(Batch::default(), 5_000));
-        assert!(page.contains("no attempt has begun") && page.contains("nothing has been read yet"), "{page}");
+        assert!(
+            page.contains("no attempt has begun") && page.contains("nothing has been read yet"),
+            "{page}"
+        );
     }
 
     #[test]
     fn numbers_stand_in_groups_and_long_names_fit_their_boxes() {
-        assert_eq!([0, 999, 1000, 1_234_567].map(count), ["0", "999", "1\u{202f}000", "1\u{202f}234\u{202f}567"]);
-        assert_eq!(shortened("a-topic-with-a-very-long-name"), "a-topic-with-a-very…");
+        assert_eq!(
+            [0, 999, 1000, 1_234_567].map(count),
+            ["0", "999", "1\u{202f}000", "1\u{202f}234\u{202f}567"]
+        );
+        assert_eq!(
+            shortened("a-topic-with-a-very-long-name"),
+            "a-topic-with-a-very…"
+        );
     }
 }

@@ -75,7 +75,14 @@ impl<K: Key, A: Aggregate> SessionState<K, A> {
     /// No sessions yet. They end by the gap of `windows`, and are cut to these.
     pub fn new(windows: Windows, extent: Extent<A>, allowed_lateness_ms: u64) -> Self {
         let gap_ms = windows.gap_ms().unwrap_or(0);
-        Self { windows, gap_ms, extent, allowed_lateness_ms, stretches: BTreeMap::new(), due: BTreeMap::new() }
+        Self {
+            windows,
+            gap_ms,
+            extent,
+            allowed_lateness_ms,
+            stretches: BTreeMap::new(),
+            due: BTreeMap::new(),
+        }
     }
 
     /// Takes an entry in, and has its session looked at when it closes: now, if that is past.
@@ -83,17 +90,37 @@ impl<K: Key, A: Aggregate> SessionState<K, A> {
         let end = self.windows.last_end(entry.pane);
         let start = end - self.windows.size_ms();
         let (first_ms, last_ms) = (self.extent)(&entry.aggregate);
-        let live = Live { first_ms, last_ms, told: Vec::new(), untold: Some(entry.aggregate.clone()) };
+        let live = Live {
+            first_ms,
+            last_ms,
+            told: Vec::new(),
+            untold: Some(entry.aggregate.clone()),
+        };
         let stretch = self.stretches.entry(start).or_default();
         let last_ms = stretch.take_in(&entry.key, live, self.gap_ms);
-        let closing = self.windows.pane_of(last_ms + self.gap_ms).min(end - self.windows.pane_ms());
-        self.due.entry(closing.max(arrival)).or_default().push((start, entry.key.clone()));
+        let closing = self
+            .windows
+            .pane_of(last_ms + self.gap_ms)
+            .min(end - self.windows.pane_ms());
+        self.due
+            .entry(closing.max(arrival))
+            .or_default()
+            .push((start, entry.key.clone()));
     }
 
     /// Tells what is closed of a key's sessions by `boundary`, and was not told.
-    fn tell(&mut self, boundary: EventTimeMs, start: EventTimeMs, key: &K, rows: &mut Vec<Row<K, A>>) {
+    fn tell(
+        &mut self,
+        boundary: EventTimeMs,
+        start: EventTimeMs,
+        key: &K,
+        rows: &mut Vec<Row<K, A>>,
+    ) {
         let (gap_ms, is_cut) = (self.gap_ms, start + self.windows.size_ms() <= boundary);
-        let sessions = self.stretches.get_mut(&start).and_then(|stretch| stretch.keys.get_mut(key));
+        let sessions = self
+            .stretches
+            .get_mut(&start)
+            .and_then(|stretch| stretch.keys.get_mut(key));
         for session in sessions.into_iter().flatten() {
             if is_cut || session.last_ms + gap_ms < boundary {
                 session.tell(key, rows);
@@ -109,16 +136,27 @@ impl<K: Key, A: Aggregate> State<K, A> for SessionState<K, A> {
         }
         let boundary = arrival + self.windows.pane_ms();
         let (mut rows, mut windows) = (Vec::new(), BTreeSet::new());
-        while let Some(first) = self.due.first_entry().filter(|first| *first.key() <= arrival) {
+        while let Some(first) = self
+            .due
+            .first_entry()
+            .filter(|first| *first.key() <= arrival)
+        {
             for (start, key) in first.remove() {
                 let told = rows.len();
                 self.tell(boundary, start, &key, &mut rows);
                 if rows.len() > told && windows.insert(start) {
-                    self.stretches.entry(start).or_default().told_at.insert(arrival);
+                    self.stretches
+                        .entry(start)
+                        .or_default()
+                        .told_at
+                        .insert(arrival);
                 }
             }
         }
-        Closed { rows, windows: windows.into_iter().collect() }
+        Closed {
+            rows,
+            windows: windows.into_iter().collect(),
+        }
     }
 
     fn next_due(&self) -> Option<EventTimeMs> {
@@ -127,10 +165,15 @@ impl<K: Key, A: Aggregate> State<K, A> for SessionState<K, A> {
 
     fn forget(&mut self, arrival: EventTimeMs) -> Vec<EventTimeMs> {
         let boundary = arrival + self.windows.pane_ms();
-        let kept_ms = self.windows.size_ms().saturating_add(self.allowed_lateness_ms);
+        let kept_ms = self
+            .windows
+            .size_ms()
+            .saturating_add(self.allowed_lateness_ms);
         let mut forgotten = Vec::new();
-        while let Some(first) =
-            self.stretches.first_entry().filter(|first| first.key().saturating_add(kept_ms) <= boundary)
+        while let Some(first) = self
+            .stretches
+            .first_entry()
+            .filter(|first| first.key().saturating_add(kept_ms) <= boundary)
         {
             forgotten.push(first.remove_entry().0);
         }
@@ -138,20 +181,36 @@ impl<K: Key, A: Aggregate> State<K, A> for SessionState<K, A> {
     }
 
     fn for_each_total(&self, window: EventTimeMs, each: &mut dyn FnMut(&K, &A)) {
-        for (key, sessions) in self.stretches.get(&window).into_iter().flat_map(|stretch| &stretch.keys) {
-            let mut told = sessions.iter().flat_map(|session| &session.told).map(|told| &told.aggregate);
-            let Some(mut total) = told.next().cloned() else { continue };
+        for (key, sessions) in self
+            .stretches
+            .get(&window)
+            .into_iter()
+            .flat_map(|stretch| &stretch.keys)
+        {
+            let mut told = sessions
+                .iter()
+                .flat_map(|session| &session.told)
+                .map(|told| &told.aggregate);
+            let Some(mut total) = told.next().cloned() else {
+                continue;
+            };
             told.for_each(|other| total.merge(other));
             each(key, &total);
         }
     }
 
     fn corrections(&self, window: EventTimeMs) -> BTreeSet<EventTimeMs> {
-        self.stretches.get(&window).map(|stretch| stretch.told_at.clone()).unwrap_or_default()
+        self.stretches
+            .get(&window)
+            .map(|stretch| stretch.told_at.clone())
+            .unwrap_or_default()
     }
 
     fn entries(&self) -> usize {
-        self.stretches.values().map(|stretch| stretch.sessions).sum()
+        self.stretches
+            .values()
+            .map(|stretch| stretch.sessions)
+            .sum()
     }
 
     fn panes(&self) -> usize {
@@ -164,11 +223,18 @@ impl<K: Key, A: Aggregate> Stretch<K, A> {
     fn take_in(&mut self, key: &K, mut session: Live<A>, gap_ms: u64) -> EventTimeMs {
         let known = self.keys.entry(key.clone()).or_default();
         let (first_ms, last_ms) = (session.first_ms, session.last_ms);
-        let is_close = |other: &mut Live<A>| other.first_ms <= last_ms + gap_ms && first_ms <= other.last_ms + gap_ms;
+        let is_close = |other: &mut Live<A>| {
+            other.first_ms <= last_ms + gap_ms && first_ms <= other.last_ms + gap_ms
+        };
         let before = known.len();
-        known.extract_if(.., is_close).for_each(|other| session.merge(other));
+        known
+            .extract_if(.., is_close)
+            .for_each(|other| session.merge(other));
         let last_ms = session.last_ms;
-        known.insert(known.partition_point(|other| other.first_ms < session.first_ms), session);
+        known.insert(
+            known.partition_point(|other| other.first_ms < session.first_ms),
+            session,
+        );
         self.sessions = self.sessions + known.len() - before;
         last_ms
     }
@@ -176,7 +242,11 @@ impl<K: Key, A: Aggregate> Stretch<K, A> {
 
 impl<K, A> Default for Stretch<K, A> {
     fn default() -> Self {
-        Self { keys: HashMap::default(), sessions: 0, told_at: BTreeSet::new() }
+        Self {
+            keys: HashMap::default(),
+            sessions: 0,
+            told_at: BTreeSet::new(),
+        }
     }
 }
 
@@ -193,10 +263,22 @@ impl<A: Aggregate> Live<A> {
 
     /// Makes rows of a session of which something was not told: its own, and those of what it swallowed.
     fn tell<K: Key>(&mut self, key: &K, rows: &mut Vec<Row<K, A>>) {
-        let Some(mut aggregate) = self.untold.take() else { return };
+        let Some(mut aggregate) = self.untold.take() else {
+            return;
+        };
         let row = |told: Told<A>, is_gone| {
-            let Told { first_ms, aggregate, revision } = told;
-            Row { window_start: first_ms, key: key.clone(), aggregate, revision, is_gone }
+            let Told {
+                first_ms,
+                aggregate,
+                revision,
+            } = told;
+            Row {
+                window_start: first_ms,
+                key: key.clone(),
+                aggregate,
+                revision,
+                is_gone,
+            }
         };
         let mut revision = 0;
         for told in self.told.drain(..) {
@@ -205,12 +287,29 @@ impl<A: Aggregate> Live<A> {
             if told.first_ms == self.first_ms {
                 revision = next;
             } else {
-                rows.push(row(Told { revision: next, ..told }, true));
+                rows.push(row(
+                    Told {
+                        revision: next,
+                        ..told
+                    },
+                    true,
+                ));
             }
         }
         let first_ms = self.first_ms;
-        rows.push(row(Told { first_ms, aggregate: aggregate.clone(), revision }, false));
-        self.told.push(Told { first_ms, aggregate, revision });
+        rows.push(row(
+            Told {
+                first_ms,
+                aggregate: aggregate.clone(),
+                revision,
+            },
+            false,
+        ));
+        self.told.push(Told {
+            first_ms,
+            aggregate,
+            revision,
+        });
     }
 }
 
@@ -234,8 +333,15 @@ mod tests {
 
     fn state() -> SessionState<u64, Session<Count>> {
         let ms = Duration::from_millis;
-        let sessions = SessionWindows::new(ms(GAP_MS), ms(LIMIT_MS)).unwrap().in_panes_of(ms(PANE_MS)).unwrap();
-        SessionState::new(sessions.cut_to(), |session| (session.first_ms, session.last_ms), LATENESS_MS)
+        let sessions = SessionWindows::new(ms(GAP_MS), ms(LIMIT_MS))
+            .unwrap()
+            .in_panes_of(ms(PANE_MS))
+            .unwrap();
+        SessionState::new(
+            sessions.cut_to(),
+            |session| (session.first_ms, session.last_ms),
+            LATENESS_MS,
+        )
     }
 
     fn pane(arrival: u64, events: &[Event]) -> SharedPane<u64, Session<Count>> {
@@ -243,10 +349,20 @@ mod tests {
         for (key, time) in events {
             let session = Session::of(*time, Count(1));
             let entry = entries.entry((time - time % PANE_MS, *key));
-            entry.and_modify(|known| known.merge(&session)).or_insert(session);
+            entry
+                .and_modify(|known| known.merge(&session))
+                .or_insert(session);
         }
-        let entry = |((pane, key), aggregate)| Entry { pane, key, aggregate };
-        Rc::new(ClosedPane { arrival, entries: entries.into_iter().map(entry).collect(), asides: vec![] })
+        let entry = |((pane, key), aggregate)| Entry {
+            pane,
+            key,
+            aggregate,
+        };
+        Rc::new(ClosedPane {
+            arrival,
+            entries: entries.into_iter().map(entry).collect(),
+            asides: vec![],
+        })
     }
 
     /// Closes a pane, and tells its rows: first and last event, count, revision, and whether it is gone.
@@ -257,7 +373,13 @@ mod tests {
     ) -> Vec<(u64, u64, u64, u32, bool)> {
         let closed = state.close(arrival, Some(&pane(arrival, events)));
         let told = |row: &Row<u64, Session<Count>>| {
-            (row.window_start, row.aggregate.last_ms, row.aggregate.aggregate.0, row.revision, row.is_gone)
+            (
+                row.window_start,
+                row.aggregate.last_ms,
+                row.aggregate.aggregate.0,
+                row.revision,
+                row.is_gone,
+            )
         };
         closed.rows.iter().map(told).collect()
     }
@@ -267,10 +389,18 @@ mod tests {
         let mut state = state();
         assert_eq!(close(&mut state, 0, &[(1, 3), (1, 4)]), []);
         assert_eq!(close(&mut state, 5, &[(1, 8)]), []);
-        assert_eq!(state.next_due(), Some(10), "nothing new, and it would end by 14");
+        assert_eq!(
+            state.next_due(),
+            Some(10),
+            "nothing new, and it would end by 14"
+        );
         assert_eq!(close(&mut state, 10, &[]), []);
         assert_eq!(state.next_due(), Some(15));
-        assert_eq!(close(&mut state, 15, &[]), [(3, 8, 3, 0, false)], "an event at 18 would have lengthened it");
+        assert_eq!(
+            close(&mut state, 15, &[]),
+            [(3, 8, 3, 0, false)],
+            "an event at 18 would have lengthened it"
+        );
         assert_eq!(state.next_due(), None);
     }
 
@@ -291,10 +421,18 @@ mod tests {
         let mut state = state();
         close(&mut state, 0, &[(1, 4)]);
         assert_eq!(close(&mut state, 15, &[(1, 19)]), [(4, 4, 1, 0, false)]);
-        assert_eq!(close(&mut state, 20, &[(1, 10), (1, 2)]), [], "the session goes on until 29");
+        assert_eq!(
+            close(&mut state, 20, &[(1, 10), (1, 2)]),
+            [],
+            "the session goes on until 29"
+        );
         let mut total = None;
         state.for_each_total(0, &mut |_, session| total = Some(session.aggregate));
-        assert_eq!(total, Some(Count(1)), "totals are those of the rows that stand");
+        assert_eq!(
+            total,
+            Some(Count(1)),
+            "totals are those of the rows that stand"
+        );
         let mut rows = close(&mut state, 25, &[]);
         rows.sort_unstable();
         assert_eq!(rows, [(2, 19, 4, 0, false), (4, 4, 1, 1, true)]);
@@ -306,7 +444,10 @@ mod tests {
         assert_eq!(close(&mut state, 50, &[(1, 54)]), []);
         assert_eq!(close(&mut state, 55, &[(1, 58)]), [(54, 58, 2, 0, false)]);
         assert_eq!(close(&mut state, 60, &[(1, 61)]), []);
-        assert_eq!((state.entries(), state.panes(), state.forget(90)), (2, 2, vec![]));
+        assert_eq!(
+            (state.entries(), state.panes(), state.forget(90)),
+            (2, 2, vec![])
+        );
         assert_eq!((state.forget(95), state.entries()), (vec![0], 1));
     }
 
@@ -319,9 +460,16 @@ mod tests {
     /// An event of any of three keys that arrives at a pane: of that pane, or as late as can be taken in.
     fn event(seed: &mut u64, arrival: u64) -> Event {
         let is_correctable = |start: &u64| start + LIMIT_MS + LATENESS_MS > arrival;
-        let oldest = (0..=arrival).step_by(LIMIT_MS as usize).find(is_correctable).unwrap();
+        let oldest = (0..=arrival)
+            .step_by(LIMIT_MS as usize)
+            .find(is_correctable)
+            .unwrap();
         let is_late = arrival > oldest && chance(seed, 3) == 0;
-        let time = if is_late { oldest + chance(seed, arrival - oldest) } else { arrival + chance(seed, PANE_MS) };
+        let time = if is_late {
+            oldest + chance(seed, arrival - oldest)
+        } else {
+            arrival + chance(seed, PANE_MS)
+        };
         (chance(seed, 3), time)
     }
 
@@ -336,9 +484,20 @@ mod tests {
     impl History {
         fn apply(&mut self, rows: &[Row<u64, Session<Count>>]) {
             for row in rows {
-                let Session { last_ms, aggregate: Count(count), .. } = row.aggregate;
-                let known = self.told.insert((row.key, row.window_start), (last_ms, count, row.revision, row.is_gone));
-                assert_eq!(row.revision, known.map_or(0, |known| known.2 + 1), "{row:?}");
+                let Session {
+                    last_ms,
+                    aggregate: Count(count),
+                    ..
+                } = row.aggregate;
+                let known = self.told.insert(
+                    (row.key, row.window_start),
+                    (last_ms, count, row.revision, row.is_gone),
+                );
+                assert_eq!(
+                    row.revision,
+                    known.map_or(0, |known| known.2 + 1),
+                    "{row:?}"
+                );
             }
         }
 
@@ -351,12 +510,20 @@ mod tests {
             let mut standing: Vec<_> = self.told.iter().filter(|(_, told)| !told.3).collect();
             for session in self.events.chunk_by(together) {
                 let ((key, first), (_, last)) = (session[0], session[session.len() - 1]);
-                let within =
-                    |((of, start), _): &(&Event, &(u64, u64, u32, bool))| *of == key && (first..=last).contains(start);
+                let within = |((of, start), _): &(&Event, &(u64, u64, u32, bool))| {
+                    *of == key && (first..=last).contains(start)
+                };
                 let rows: Vec<_> = standing.extract_if(.., |row| within(row)).collect();
                 if last + GAP_MS < boundary || (last / LIMIT_MS + 1) * LIMIT_MS <= boundary {
-                    let told: Vec<_> = rows.iter().map(|((_, first), told)| (*first, told.0, told.1)).collect();
-                    assert_eq!(told, [(first, last, session.len() as u64)], "key {key} at {boundary}");
+                    let told: Vec<_> = rows
+                        .iter()
+                        .map(|((_, first), told)| (*first, told.0, told.1))
+                        .collect();
+                    assert_eq!(
+                        told,
+                        [(first, last, session.len() as u64)],
+                        "key {key} at {boundary}"
+                    );
                 } else {
                     let counted: u64 = rows.iter().map(|(_, told)| told.1).sum();
                     assert!(
@@ -373,9 +540,12 @@ mod tests {
     fn at_every_boundary_what_stands_is_what_sorting_and_splitting_the_events_gives() {
         let mut gone = 0;
         for seed in 1..=200_u64 {
-            let (mut state, mut history, mut seed) = (state(), History::default(), seed * 1_000_000);
+            let (mut state, mut history, mut seed) =
+                (state(), History::default(), seed * 1_000_000);
             for arrival in (0..400).step_by(PANE_MS as usize) {
-                let events: Vec<Event> = (0..chance(&mut seed, 4)).map(|_| event(&mut seed, arrival)).collect();
+                let events: Vec<Event> = (0..chance(&mut seed, 4))
+                    .map(|_| event(&mut seed, arrival))
+                    .collect();
                 history.events.extend(&events);
                 if !events.is_empty() || state.next_due() == Some(arrival) {
                     history.apply(&state.close(arrival, Some(&pane(arrival, &events))).rows);

@@ -71,7 +71,12 @@ struct Folded<A> {
 impl<K: Key, A: Aggregate> WindowState<K, A> {
     /// No windows yet.
     pub fn new(windows: Windows, allowed_lateness_ms: u64) -> Self {
-        Self { windows, allowed_lateness_ms, panes: BTreeMap::new(), open_ends: BTreeSet::new() }
+        Self {
+            windows,
+            allowed_lateness_ms,
+            panes: BTreeMap::new(),
+            open_ends: BTreeSet::new(),
+        }
     }
 
     /// Every row of a window as it stands.
@@ -88,15 +93,25 @@ impl<K: Key, A: Aggregate> WindowState<K, A> {
         }
         let mut folded: BTreeMap<K, Folded<A>> = BTreeMap::new();
         let end = window + self.windows.size_ms();
-        for state in self.panes.range(self.windows.panes(window)).map(|(_, state)| state) {
+        for state in self
+            .panes
+            .range(self.windows.panes(window))
+            .map(|(_, state)| state)
+        {
             for entry in state.on_time() {
-                folded.entry(entry.key.clone()).or_default().in_time(&entry.aggregate);
+                folded
+                    .entry(entry.key.clone())
+                    .or_default()
+                    .in_time(&entry.aggregate);
             }
             for (key, late) in &state.late {
                 folded.entry(key.clone()).or_default().late(late, end);
             }
         }
-        folded.into_iter().filter_map(|(key, folded)| folded.into_row(window, key)).for_each(&mut each);
+        folded
+            .into_iter()
+            .filter_map(|(key, folded)| folded.into_row(window, key))
+            .for_each(&mut each);
     }
 
     /// Takes a closed pane in, and says which rows of closed windows it corrects, each once and in order.
@@ -109,28 +124,43 @@ impl<K: Key, A: Aggregate> WindowState<K, A> {
         }
         for entry in closed.late() {
             let state = self.state_of(entry.pane);
-            state.late.entry(entry.key.clone()).or_default().push((arrival, entry.aggregate.clone()));
+            state
+                .late
+                .entry(entry.key.clone())
+                .or_default()
+                .push((arrival, entry.aggregate.clone()));
             self.open_windows_of(entry.pane, arrival);
-            let closed =
-                self.windows.containing(entry.pane).filter(|window| window + self.windows.size_ms() <= arrival);
+            let closed = self
+                .windows
+                .containing(entry.pane)
+                .filter(|window| window + self.windows.size_ms() <= arrival);
             corrected.extend(closed.map(|window| (window, entry.key.clone())));
         }
         corrected
     }
 
     fn state_of(&mut self, pane: EventTimeMs) -> &mut PaneState<K, A> {
-        self.panes.entry(pane).or_insert_with(|| PaneState { on_time: None, late: BTreeMap::new() })
+        self.panes.entry(pane).or_insert_with(|| PaneState {
+            on_time: None,
+            late: BTreeMap::new(),
+        })
     }
 
     fn open_windows_of(&mut self, pane: EventTimeMs, arrival: EventTimeMs) {
-        let ends = self.windows.containing(pane).map(|window| window + self.windows.size_ms());
+        let ends = self
+            .windows
+            .containing(pane)
+            .map(|window| window + self.windows.size_ms());
         self.open_ends.extend(ends.filter(|end| *end > arrival));
     }
 
     /// The entries of a window that is a single pane without late ones: its rows need no folding.
     fn only_on_time(&self, window: EventTimeMs) -> Option<&[Entry<K, A>]> {
         let single = self.windows.size_ms() == self.windows.pane_ms();
-        let state = self.panes.get(&window).filter(|state| single && state.late.is_empty())?;
+        let state = self
+            .panes
+            .get(&window)
+            .filter(|state| single && state.late.is_empty())?;
         Some(state.on_time())
     }
 
@@ -138,7 +168,11 @@ impl<K: Key, A: Aggregate> WindowState<K, A> {
     fn row(&self, window: EventTimeMs, key: &K) -> Option<Row<K, A>> {
         let end = window + self.windows.size_ms();
         let mut folded = Folded::default();
-        for state in self.panes.range(self.windows.panes(window)).map(|(_, state)| state) {
+        for state in self
+            .panes
+            .range(self.windows.panes(window))
+            .map(|(_, state)| state)
+        {
             let on_time = state.on_time();
             if let Ok(found) = on_time.binary_search_by(|entry| entry.key.cmp(key)) {
                 folded.in_time(&on_time[found].aggregate);
@@ -153,10 +187,13 @@ impl<K: Key, A: Aggregate> WindowState<K, A> {
 
 impl<K: Key, A: Aggregate> State<K, A> for WindowState<K, A> {
     fn close(&mut self, arrival: EventTimeMs, closed: Option<&SharedPane<K, A>>) -> Closed<K, A> {
-        let corrected = closed.map(|closed| self.take_in(closed)).unwrap_or_default();
+        let corrected = closed
+            .map(|closed| self.take_in(closed))
+            .unwrap_or_default();
         let boundary = arrival + self.windows.pane_ms();
         let mut rows = Vec::new();
-        let mut touched: BTreeSet<EventTimeMs> = corrected.iter().map(|(window, _)| *window).collect();
+        let mut touched: BTreeSet<EventTimeMs> =
+            corrected.iter().map(|(window, _)| *window).collect();
         for (window, key) in &corrected {
             rows.extend(self.row(*window, key));
         }
@@ -165,19 +202,32 @@ impl<K: Key, A: Aggregate> State<K, A> for WindowState<K, A> {
             self.for_each_row(window, |row| rows.push(row));
             touched.insert(window);
         }
-        Closed { rows, windows: touched.into_iter().collect() }
+        Closed {
+            rows,
+            windows: touched.into_iter().collect(),
+        }
     }
 
     fn next_due(&self) -> Option<EventTimeMs> {
-        self.open_ends.first().map(|end| end - self.windows.pane_ms())
+        self.open_ends
+            .first()
+            .map(|end| end - self.windows.pane_ms())
     }
 
     fn forget(&mut self, arrival: EventTimeMs) -> Vec<EventTimeMs> {
-        let (windows, lateness, boundary) = (self.windows, self.allowed_lateness_ms, arrival + self.windows.pane_ms());
+        let (windows, lateness, boundary) = (
+            self.windows,
+            self.allowed_lateness_ms,
+            arrival + self.windows.pane_ms(),
+        );
         let last_needed = |pane: EventTimeMs| windows.last_correction(windows.last_end(pane));
         let is_needed = |pane: EventTimeMs| last_needed(pane).saturating_add(lateness) > boundary;
         let mut forgotten = Vec::new();
-        while let Some(entry) = self.panes.first_entry().filter(|entry| !is_needed(*entry.key())) {
+        while let Some(entry) = self
+            .panes
+            .first_entry()
+            .filter(|entry| !is_needed(*entry.key()))
+        {
             forgotten.extend(windows.containing(*entry.key()));
             entry.remove();
         }
@@ -187,15 +237,22 @@ impl<K: Key, A: Aggregate> State<K, A> for WindowState<K, A> {
 
     fn for_each_total(&self, window: EventTimeMs, each: &mut dyn FnMut(&K, &A)) {
         match self.only_on_time(window) {
-            Some(entries) => entries.iter().for_each(|entry| each(&entry.key, &entry.aggregate)),
+            Some(entries) => entries
+                .iter()
+                .for_each(|entry| each(&entry.key, &entry.aggregate)),
             None => self.for_each_row(window, |row| each(&row.key, &row.aggregate)),
         }
     }
 
     fn corrections(&self, window: EventTimeMs) -> BTreeSet<EventTimeMs> {
         let end = window + self.windows.size_ms();
-        let late = self.panes.range(self.windows.panes(window)).flat_map(|(_, state)| state.late.values().flatten());
-        late.map(|(arrival, _)| *arrival).filter(|arrival| *arrival >= end).collect()
+        let late = self
+            .panes
+            .range(self.windows.panes(window))
+            .flat_map(|(_, state)| state.late.values().flatten());
+        late.map(|(arrival, _)| *arrival)
+            .filter(|arrival| *arrival >= end)
+            .collect()
     }
 
     fn entries(&self) -> usize {
@@ -243,14 +300,28 @@ impl<A: Aggregate> Folded<A> {
 
     fn into_row<K>(self, window_start: EventTimeMs, key: K) -> Option<Row<K, A>> {
         let corrections = u32::try_from(self.corrections.len()).unwrap_or(u32::MAX);
-        let revision = if self.in_time { corrections } else { corrections.saturating_sub(1) };
-        self.aggregate.map(|aggregate| Row { window_start, key, aggregate, revision, is_gone: false })
+        let revision = if self.in_time {
+            corrections
+        } else {
+            corrections.saturating_sub(1)
+        };
+        self.aggregate.map(|aggregate| Row {
+            window_start,
+            key,
+            aggregate,
+            revision,
+            is_gone: false,
+        })
     }
 }
 
 impl<A> Default for Folded<A> {
     fn default() -> Self {
-        Self { aggregate: None, in_time: false, corrections: BTreeSet::new() }
+        Self {
+            aggregate: None,
+            in_time: false,
+            corrections: BTreeSet::new(),
+        }
     }
 }
 
@@ -269,29 +340,56 @@ mod tests {
     }
 
     fn pane(arrival: u64, entries: &[(u64, u64, u64)]) -> SharedPane<u64, Count> {
-        let entry = |(pane, key, count): &(u64, u64, u64)| Entry { pane: *pane, key: *key, aggregate: Count(*count) };
-        Rc::new(ClosedPane { arrival, entries: entries.iter().map(entry).collect(), asides: vec![] })
+        let entry = |(pane, key, count): &(u64, u64, u64)| Entry {
+            pane: *pane,
+            key: *key,
+            aggregate: Count(*count),
+        };
+        Rc::new(ClosedPane {
+            arrival,
+            entries: entries.iter().map(entry).collect(),
+            asides: vec![],
+        })
     }
 
     fn rows(closed: &Closed<u64, Count>) -> Vec<(u64, u64, u64, u32)> {
-        closed.rows.iter().map(|row| (row.window_start, row.key, row.aggregate.0, row.revision)).collect()
+        closed
+            .rows
+            .iter()
+            .map(|row| (row.window_start, row.key, row.aggregate.0, row.revision))
+            .collect()
     }
 
     #[test]
     fn a_window_closes_with_its_last_pane_and_a_late_entry_corrects_it() {
         let mut state = state(10, 10);
-        assert_eq!(rows(&state.close(10, Some(&pane(10, &[(10, 1, 2), (10, 2, 1)])))), [(10, 1, 2, 0), (10, 2, 1, 0)]);
+        assert_eq!(
+            rows(&state.close(10, Some(&pane(10, &[(10, 1, 2), (10, 2, 1)])))),
+            [(10, 1, 2, 0), (10, 2, 1, 0)]
+        );
         let late = pane(20, &[(10, 2, 5), (10, 3, 1), (20, 1, 1)]);
-        assert_eq!(rows(&state.close(20, Some(&late))), [(10, 2, 6, 1), (10, 3, 1, 0), (20, 1, 1, 0)]);
-        assert_eq!(rows(&state.close(40, Some(&pane(40, &[(10, 2, 1), (10, 3, 1)])))), [(10, 2, 7, 2), (10, 3, 2, 1)]);
+        assert_eq!(
+            rows(&state.close(20, Some(&late))),
+            [(10, 2, 6, 1), (10, 3, 1, 0), (20, 1, 1, 0)]
+        );
+        assert_eq!(
+            rows(&state.close(40, Some(&pane(40, &[(10, 2, 1), (10, 3, 1)])))),
+            [(10, 2, 7, 2), (10, 3, 2, 1)]
+        );
     }
 
     #[test]
     fn sliding_windows_share_their_panes() {
         let mut state = state(20, 10);
-        assert_eq!(rows(&state.close(10, Some(&pane(10, &[(10, 1, 2)])))), [(0, 1, 2, 0)]);
+        assert_eq!(
+            rows(&state.close(10, Some(&pane(10, &[(10, 1, 2)])))),
+            [(0, 1, 2, 0)]
+        );
         assert_eq!(state.next_due(), Some(20));
-        assert_eq!(rows(&state.close(20, Some(&pane(20, &[(20, 1, 3)])))), [(10, 1, 5, 0)]);
+        assert_eq!(
+            rows(&state.close(20, Some(&pane(20, &[(20, 1, 3)])))),
+            [(10, 1, 5, 0)]
+        );
         assert_eq!(rows(&state.close(30, None)), [(20, 1, 3, 0)]);
         assert_eq!(state.next_due(), None);
     }
@@ -300,7 +398,10 @@ mod tests {
     fn an_entry_late_for_one_window_is_in_time_for_the_next() {
         let mut state = state(20, 10);
         state.close(10, Some(&pane(10, &[(10, 1, 2)])));
-        assert_eq!(rows(&state.close(20, Some(&pane(20, &[(10, 1, 1)])))), [(0, 1, 3, 1), (10, 1, 3, 0)]);
+        assert_eq!(
+            rows(&state.close(20, Some(&pane(20, &[(10, 1, 1)])))),
+            [(0, 1, 3, 1), (10, 1, 3, 0)]
+        );
     }
 
     #[test]

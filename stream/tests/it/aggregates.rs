@@ -10,8 +10,8 @@ use rand::seq::SliceRandom;
 use record_log::Record;
 use stream::checkpoint::store::CheckpointStore;
 use stream::{
-    Aggregate, Count, Distinct, DistinctExact, Job, Max, Min, Output, Pipeline, Rejected, Run, Session, Sessions,
-    Settings, Stop, Sum, Tally, Top,
+    Aggregate, Count, Distinct, DistinctExact, Job, Max, Min, Output, Pipeline, Rejected, Run,
+    Session, Sessions, Settings, Stop, Sum, Tally, Top,
 };
 
 use crate::oracle::{World, random, settings, windows};
@@ -33,18 +33,31 @@ fn through_a_part<A: Aggregate>(aggregate: &A) -> A {
 }
 
 fn obeys_the_laws<A: Aggregate>(of: impl Fn(u64) -> A) {
-    for (seed, (count, distinct)) in [(1, 5), (3, 5), (50, 10), (300, 280), (700, 5000)].into_iter().enumerate() {
+    for (seed, (count, distinct)) in [(1, 5), (3, 5), (50, 10), (300, 280), (700, 5000)]
+        .into_iter()
+        .enumerate()
+    {
         let mut random = random(seed as u64 + 1);
-        let parts: Vec<A> = (0..count).map(|_| of(random.random_range(0..distinct))).collect();
+        let parts: Vec<A> = (0..count)
+            .map(|_| of(random.random_range(0..distinct)))
+            .collect();
         let in_order = parts[1..].iter().fold(parts[0].clone(), |mut all, part| {
             all.merge(part);
             all
         });
         for _ in 0..20 {
-            assert_eq!(merged_at_random(parts.clone(), &mut random), in_order, "{count} parts");
+            assert_eq!(
+                merged_at_random(parts.clone(), &mut random),
+                in_order,
+                "{count} parts"
+            );
         }
         let decoded = parts.iter().map(through_a_part).collect();
-        assert_eq!(through_a_part(&merged_at_random(decoded, &mut random)), in_order, "{count} decoded parts");
+        assert_eq!(
+            through_a_part(&merged_at_random(decoded, &mut random)),
+            in_order,
+            "{count} decoded parts"
+        );
     }
 }
 
@@ -61,11 +74,23 @@ fn aggregates_merge_in_any_order_and_grouping_and_over_checkpoints_to_the_same()
     obeys_the_laws(|value| Tally::of(value, value % 3));
     obeys_the_laws(|value| Session::of(value, Count(1)));
     obeys_the_laws(|value| Sessions::<Count, 7>::of(value, Count(1)));
-    obeys_the_laws(|value| Sessions::<(Max<u64>, Sum), 0>::of(value / 10 * 3, (Max(value), Sum(1))));
-    obeys_the_laws(|value| (Distinct::of(&value), (Top::<u64, 3>::of(value), Sum(value)), Tally::of(value % 7, 1)));
+    obeys_the_laws(|value| {
+        Sessions::<(Max<u64>, Sum), 0>::of(value / 10 * 3, (Max(value), Sum(1)))
+    });
+    obeys_the_laws(|value| {
+        (
+            Distinct::of(&value),
+            (Top::<u64, 3>::of(value), Sum(value)),
+            Tally::of(value % 7, 1),
+        )
+    });
 }
 
-type Kept = (Distinct, (Top<u64, 3>, DistinctExact<u64>), (Tally<u64>, Sessions<Count, GAP_MS>));
+type Kept = (
+    Distinct,
+    (Top<u64, 3>, DistinctExact<u64>),
+    (Tally<u64>, Sessions<Count, GAP_MS>),
+);
 
 /// The gap that ends a session.
 const GAP_MS: u64 = 2;
@@ -82,11 +107,21 @@ fn value_of(partition: u32, offset: u64, of_so_many: u64) -> u64 {
 fn job(world: &World, of_so_many: u64) -> Pipeline<u64, Kept> {
     Job::new("kept")
         .source("events", move |record: &Record<'_>| {
-            let text = std::str::from_utf8(record.value.unwrap_or_default()).map_err(Rejected::because)?;
-            let (key, time) = text.split_once(' ').ok_or_else(|| Rejected::because("two numbers are expected"))?;
+            let text =
+                std::str::from_utf8(record.value.unwrap_or_default()).map_err(Rejected::because)?;
+            let (key, time) = text
+                .split_once(' ')
+                .ok_or_else(|| Rejected::because("two numbers are expected"))?;
             let key: u64 = key.parse().map_err(Rejected::because)?;
             let time: u64 = time.parse().map_err(Rejected::because)?;
-            Ok((time, (key, time, value_of(record.partition, record.offset, of_so_many))))
+            Ok((
+                time,
+                (
+                    key,
+                    time,
+                    value_of(record.partition, record.offset, of_so_many),
+                ),
+            ))
         })
         .window(world.windows)
         .aggregate(|(key, time, value): (u64, u64, u64)| {
@@ -96,16 +131,37 @@ fn job(world: &World, of_so_many: u64) -> Pipeline<u64, Kept> {
         })
         .sink("kept", |row, output: &mut Output| {
             let (distinct, (top, exact), (tally, sessions)) = &row.aggregate;
-            let sessions: Vec<_> =
-                sessions.all().iter().map(|one| (one.first_ms, one.last_ms, one.aggregate.0)).collect();
-            let told = (distinct.estimate(), exact.0.len(), top.values(), tally.most_frequent(2), sessions);
-            serde_json::to_writer(&mut output.value, &(row.window_start, row.key, row.revision, told)).unwrap();
+            let sessions: Vec<_> = sessions
+                .all()
+                .iter()
+                .map(|one| (one.first_ms, one.last_ms, one.aggregate.0))
+                .collect();
+            let told = (
+                distinct.estimate(),
+                exact.0.len(),
+                top.values(),
+                tally.most_frequent(2),
+                sessions,
+            );
+            serde_json::to_writer(
+                &mut output.value,
+                &(row.window_start, row.key, row.revision, told),
+            )
+            .unwrap();
         })
 }
 
 fn run(world: &World, of_so_many: u64, settings: Settings) {
-    let settings = Settings { until_end: true, ..settings };
-    let mut run = Run::new(job(world, of_so_many), settings, Arc::new(world.log.clone())).unwrap();
+    let settings = Settings {
+        until_end: true,
+        ..settings
+    };
+    let mut run = Run::new(
+        job(world, of_so_many),
+        settings,
+        Arc::new(world.log.clone()),
+    )
+    .unwrap();
     run.store = CheckpointStore::new(world.objects.clone(), Path::default(), "kept");
     run.run(&Stop::default()).unwrap();
 }
@@ -113,36 +169,59 @@ fn run(world: &World, of_so_many: u64, settings: Settings) {
 /// What was committed, each row at its highest revision.
 fn told(world: &World) -> BTreeMap<(u64, u64), Told> {
     let rows = world.log.records("kept").into_iter();
-    let mut rows: Vec<(u64, u64, u32, Told)> =
-        rows.map(|record| serde_json::from_slice(&record.value.unwrap()).unwrap()).collect();
+    let mut rows: Vec<(u64, u64, u32, Told)> = rows
+        .map(|record| serde_json::from_slice(&record.value.unwrap()).unwrap())
+        .collect();
     rows.sort();
-    rows.into_iter().map(|(window, key, _, told)| ((window, key), told)).collect()
+    rows.into_iter()
+        .map(|(window, key, _, told)| ((window, key), told))
+        .collect()
 }
 
 fn recounted(world: &World, of_so_many: u64) -> BTreeMap<(u64, u64), Told> {
     let late = world.asides("events-late");
     let mut values: BTreeMap<(u64, u64), Vec<(u64, u64)>> = BTreeMap::new();
     for (position, event) in &world.records {
-        let Some((key, time)) = event.filter(|_| !late.contains(position)) else { continue };
+        let Some((key, time)) = event.filter(|_| !late.contains(position)) else {
+            continue;
+        };
         for window in world.windows_of(time) {
-            values.entry((window, key)).or_default().push((time, value_of(position.0, position.1, of_so_many)));
+            values
+                .entry((window, key))
+                .or_default()
+                .push((time, value_of(position.0, position.1, of_so_many)));
         }
     }
-    values.into_iter().map(|(row, events)| (row, tell(events))).collect()
+    values
+        .into_iter()
+        .map(|(row, events)| (row, tell(events)))
+        .collect()
 }
 
 fn tell(mut events: Vec<(u64, u64)>) -> Told {
     events.sort_unstable();
     let together = |one: &(u64, u64), next: &(u64, u64)| next.0 - one.0 <= GAP_MS;
-    let sessions = events.chunk_by(together).map(|run| (run[0].0, run[run.len() - 1].0, run.len() as u64)).collect();
+    let sessions = events
+        .chunk_by(together)
+        .map(|run| (run[0].0, run[run.len() - 1].0, run.len() as u64))
+        .collect();
     let values: Vec<u64> = events.iter().map(|(_, value)| *value).collect();
     let distinct: BTreeSet<u64> = values.iter().copied().collect();
     let greatest = distinct.iter().rev().take(3).copied().collect();
     let times = |value: &u64| values.iter().filter(|other| *other == value).count() as u64;
-    let mut frequent: Vec<(u64, u64)> = distinct.iter().map(|value| (*value, times(value))).collect();
+    let mut frequent: Vec<(u64, u64)> = distinct
+        .iter()
+        .map(|value| (*value, times(value)))
+        .collect();
     frequent.sort_by_key(|(value, times)| (std::cmp::Reverse(*times), *value));
     frequent.truncate(2);
-    (distinct.len() as u64, distinct.len() as u64, greatest, frequent, sessions)
+    (
+        distinct.len() as u64,
+        distinct.len() as u64,
+        greatest,
+        frequent,
+        sessions,
+    )
 }
 
 #[test]
@@ -154,8 +233,14 @@ fn what_is_kept_is_that_of_a_plain_recount_for_any_windows_workers_partitions_an
         let first = settings(&mut random);
         for _ in 0..random.random_range(1..=3) {
             world.publish(random.random_range(0..200), &mut random);
-            let settings = Settings { workers: random.random_range(1..=3), ..first.clone() };
-            println!("seed {seed}: {} records of {of_so_many} values, {settings:?}", world.records.len());
+            let settings = Settings {
+                workers: random.random_range(1..=3),
+                ..first.clone()
+            };
+            println!(
+                "seed {seed}: {} records of {of_so_many} values, {settings:?}",
+                world.records.len()
+            );
             run(&world, of_so_many, settings);
             assert_eq!(told(&world), recounted(&world, of_so_many));
         }
@@ -169,13 +254,23 @@ fn distinct_values_beyond_the_exact_are_estimated_alike_by_any_number_of_workers
         let hour = stream::Windows::tumbling(std::time::Duration::from_secs(3600)).unwrap();
         let mut world = World::new(hour, 4);
         world.publish(20_000, &mut random);
-        run(&world, 1 << 40, Settings { workers, ..Settings::default() });
+        run(
+            &world,
+            1 << 40,
+            Settings {
+                workers,
+                ..Settings::default()
+            },
+        );
         told(&world)
     };
     let alone = estimates(1);
     assert_eq!(alone, estimates(3));
     for ((_, key), (estimate, exact, ..)) in alone {
         let error = estimate as f64 / exact as f64 - 1.0;
-        assert!(exact > 2_000 && error.abs() < 0.06, "key {key}: {exact} values are estimated as {estimate}");
+        assert!(
+            exact > 2_000 && error.abs() < 0.06,
+            "key {key}: {exact} values are estimated as {estimate}"
+        );
     }
 }

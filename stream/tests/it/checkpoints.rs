@@ -25,7 +25,11 @@ fn world() -> World {
 }
 
 fn settings() -> Settings {
-    Settings { workers: 2, allowed_lateness: Duration::from_secs(10), ..Settings::default() }
+    Settings {
+        workers: 2,
+        allowed_lateness: Duration::from_secs(10),
+        ..Settings::default()
+    }
 }
 
 fn ask(world: &World, command: &CheckpointsCommand) -> Result<Report, InspectError> {
@@ -42,7 +46,11 @@ fn verify(world: &World) -> Report {
 }
 
 fn prune(keep: u16, dry_run: bool) -> CheckpointsCommand {
-    CheckpointsCommand::Prune { keep: NonZeroU16::new(keep).unwrap(), dry_run, json: true }
+    CheckpointsCommand::Prune {
+        keep: NonZeroU16::new(keep).unwrap(),
+        dry_run,
+        json: true,
+    }
 }
 
 fn newest_manifest(world: &World) -> Path {
@@ -56,38 +64,93 @@ fn the_list_has_every_checkpoint_the_newest_first_and_what_it_holds() {
     let paths = world.objects_in("manifests");
     assert_eq!(list.as_array().unwrap().len(), paths.len());
     let newest = world.manifest(paths.last().unwrap());
-    assert_eq!(list[0]["id"], format!("{}-{}", newest.attempt, newest.boundary));
-    assert_eq!((&list[0]["partitions"], &list[0]["flaw"]), (&Value::from(2), &Value::Null));
+    assert_eq!(
+        list[0]["id"],
+        format!("{}-{}", newest.attempt, newest.boundary)
+    );
+    assert_eq!(
+        (&list[0]["partitions"], &list[0]["flaw"]),
+        (&Value::from(2), &Value::Null)
+    );
     let entries: u64 = newest.parts.iter().map(|part| part.entries).sum();
     assert_eq!(list[0]["entries"], entries);
-    let text = ask(&world, &CheckpointsCommand::List { json: false }).unwrap().text;
-    assert!(text.starts_with("ID ") && text.lines().count() == paths.len() + 1, "{text}");
-    assert!(text.lines().skip(1).all(|line| line.ends_with("yes") && line.contains("1970-01-01T")), "{text}");
+    let text = ask(&world, &CheckpointsCommand::List { json: false })
+        .unwrap()
+        .text;
+    assert!(
+        text.starts_with("ID ") && text.lines().count() == paths.len() + 1,
+        "{text}"
+    );
+    assert!(
+        text.lines()
+            .skip(1)
+            .all(|line| line.ends_with("yes") && line.contains("1970-01-01T")),
+        "{text}"
+    );
 }
 
 #[test]
 fn the_list_tells_what_a_listing_can_tell_of_damage() {
     let world = world();
-    let part = world.manifest(&newest_manifest(&world)).parts.pop().unwrap().name;
+    let part = world
+        .manifest(&newest_manifest(&world))
+        .parts
+        .pop()
+        .unwrap()
+        .name;
     Damage::Deleted.to(&world.objects, &world.part(&part), &mut random(1));
-    let text = ask(&world, &CheckpointsCommand::List { json: false }).unwrap().text;
-    assert!(text.lines().nth(1).unwrap().ends_with(&format!("no: part {part} is missing")), "{text}");
+    let text = ask(&world, &CheckpointsCommand::List { json: false })
+        .unwrap()
+        .text;
+    assert!(
+        text.lines()
+            .nth(1)
+            .unwrap()
+            .ends_with(&format!("no: part {part} is missing")),
+        "{text}"
+    );
 }
 
 #[test]
 fn one_checkpoint_is_shown_in_full() {
     let world = world();
     let manifest = world.manifest(&newest_manifest(&world));
-    let shown = ask_json(&world, &CheckpointsCommand::Show { checkpoint: None, json: true });
-    assert_eq!(serde_json::from_value::<Manifest>(shown["manifest"].clone()).unwrap(), manifest);
+    let shown = ask_json(
+        &world,
+        &CheckpointsCommand::Show {
+            checkpoint: None,
+            json: true,
+        },
+    );
+    assert_eq!(
+        serde_json::from_value::<Manifest>(shown["manifest"].clone()).unwrap(),
+        manifest
+    );
     let id = shown["id"].as_str().unwrap().parse().unwrap();
-    let text = ask(&world, &CheckpointsCommand::Show { checkpoint: Some(id), json: false }).unwrap().text;
+    let text = ask(
+        &world,
+        &CheckpointsCommand::Show {
+            checkpoint: Some(id),
+            json: false,
+        },
+    )
+    .unwrap()
+    .text;
     for part in &manifest.parts {
         assert!(text.contains(&part.name), "{text}");
     }
-    assert!(text.contains("10ms, one every 10ms, in panes of 10ms") && text.contains("RESUME"), "{text}");
-    let unknown = CheckpointsCommand::Show { checkpoint: Some("9-9".parse().unwrap()), json: false };
-    assert!(matches!(ask(&world, &unknown), Err(InspectError::Unknown(_))));
+    assert!(
+        text.contains("10ms, one every 10ms, in panes of 10ms") && text.contains("RESUME"),
+        "{text}"
+    );
+    let unknown = CheckpointsCommand::Show {
+        checkpoint: Some("9-9".parse().unwrap()),
+        json: false,
+    };
+    assert!(matches!(
+        ask(&world, &unknown),
+        Err(InspectError::Unknown(_))
+    ));
 }
 
 #[test]
@@ -103,13 +166,23 @@ fn verifying_reads_every_object_and_says_exactly_what_is_damaged() {
             let part = &manifest.parts[seed as usize % manifest.parts.len()].name;
             damage.to(&world.objects, &world.part(part), &mut random);
             let report = verify(&world);
-            let told = report.text.lines().any(|line| line.starts_with(&id) && line.contains(part.as_str()));
-            assert!(!report.is_sound && told, "{damage:?} to {part}: {}", report.text);
+            let told = report
+                .text
+                .lines()
+                .any(|line| line.starts_with(&id) && line.contains(part.as_str()));
+            assert!(
+                !report.is_sound && told,
+                "{damage:?} to {part}: {}",
+                report.text
+            );
         } else if !matches!(damage, Damage::Deleted) {
             damage.to(&world.objects, &newest, &mut random);
             let report = verify(&world);
             assert!(
-                !report.is_sound && report.text.starts_with(&format!("{id}: the manifest is damaged")),
+                !report.is_sound
+                    && report
+                        .text
+                        .starts_with(&format!("{id}: the manifest is damaged")),
                 "{damage:?}"
             );
         }
@@ -137,14 +210,32 @@ fn verifying_names_future_versions_other_jobs_and_parts_of_another_size() {
 fn pruning_keeps_as_many_whole_checkpoints_as_it_is_told_and_all_that_they_need() {
     let mut world = world();
     let planned = ask_json(&world, &prune(1, true));
-    let before = (world.objects_in("manifests"), world.objects_in("parts"), world.objects_in("attempts"));
+    let before = (
+        world.objects_in("manifests"),
+        world.objects_in("parts"),
+        world.objects_in("attempts"),
+    );
     assert!(before.0.len() > 1 && before.2.len() == 2);
-    assert_eq!(ask_json(&world, &prune(1, false)), planned, "a dry run says what the real one does");
-    assert_eq!(world.objects_in("manifests"), before.0[before.0.len() - 1..]);
+    assert_eq!(
+        ask_json(&world, &prune(1, false)),
+        planned,
+        "a dry run says what the real one does"
+    );
+    assert_eq!(
+        world.objects_in("manifests"),
+        before.0[before.0.len() - 1..]
+    );
     assert_eq!(world.objects_in("attempts"), before.2[1..]);
     let report = verify(&world);
-    assert!(report.is_sound && !report.text.contains("named by no checkpoint"), "{}", report.text);
-    assert_eq!(planned["checkpoints"].as_array().unwrap().len(), before.0.len() - 1);
+    assert!(
+        report.is_sound && !report.text.contains("named by no checkpoint"),
+        "{}",
+        report.text
+    );
+    assert_eq!(
+        planned["checkpoints"].as_array().unwrap().len(),
+        before.0.len() - 1
+    );
     world.publish(100, &mut random(3));
     world.run(&settings()).unwrap();
     world.check();
@@ -155,10 +246,22 @@ fn pruning_never_deletes_the_newest_whole_checkpoint_nor_what_came_after_it() {
     let world = world();
     let manifests = world.objects_in("manifests");
     Damage::FlippedBit.to(&world.objects, manifests.last().unwrap(), &mut random(1));
-    let (whole, damaged) = (&manifests[manifests.len() - 2], &manifests[manifests.len() - 1]);
+    let (whole, damaged) = (
+        &manifests[manifests.len() - 2],
+        &manifests[manifests.len() - 1],
+    );
     let done = ask_json(&world, &prune(1, false));
-    assert_eq!((done["kept"].as_array().unwrap().len(), done["left"].as_array().unwrap().len()), (1, 1));
-    assert_eq!(world.objects_in("manifests"), [whole.clone(), damaged.clone()]);
+    assert_eq!(
+        (
+            done["kept"].as_array().unwrap().len(),
+            done["left"].as_array().unwrap().len()
+        ),
+        (1, 1)
+    );
+    assert_eq!(
+        world.objects_in("manifests"),
+        [whole.clone(), damaged.clone()]
+    );
     world.run(&settings()).unwrap();
     world.check_but_for_repeated_asides();
 }
@@ -167,14 +270,23 @@ fn pruning_never_deletes_the_newest_whole_checkpoint_nor_what_came_after_it() {
 fn pruning_deletes_nothing_where_it_cannot_know_what_is_needed() {
     let world = world();
     let path = newest_manifest(&world);
-    let manifest = Manifest { version: 2, ..world.manifest(&path) };
+    let manifest = Manifest {
+        version: 2,
+        ..world.manifest(&path)
+    };
     write(&world.objects, &path, manifest.to_bytes().into());
-    assert!(matches!(ask(&world, &prune(1, false)), Err(InspectError::Newer(_))));
+    assert!(matches!(
+        ask(&world, &prune(1, false)),
+        Err(InspectError::Newer(_))
+    ));
     for path in world.objects_in("manifests") {
         write(&world.objects, &path, "{}".into());
     }
     let before = world.objects_in("parts");
-    assert!(matches!(ask(&world, &prune(1, false)), Err(InspectError::NoneWhole(_))));
+    assert!(matches!(
+        ask(&world, &prune(1, false)),
+        Err(InspectError::NoneWhole(_))
+    ));
     assert_eq!(world.objects_in("parts"), before);
 }
 
@@ -183,6 +295,9 @@ fn a_job_without_checkpoints_is_told_of_as_such() {
     let world = World::new(Windows::tumbling(Duration::from_millis(10)).unwrap(), 1);
     let list = ask(&world, &CheckpointsCommand::List { json: false }).unwrap();
     assert_eq!(list.text, "job \"counts\" has no checkpoints here\n");
-    assert!(matches!(ask(&world, &prune(1, true)), Err(InspectError::Empty(_))));
+    assert!(matches!(
+        ask(&world, &prune(1, true)),
+        Err(InspectError::Empty(_))
+    ));
     assert!(verify(&world).is_sound);
 }

@@ -32,14 +32,28 @@ type Death = Option<(usize, u64, Fault)>;
 
 impl Processes {
     pub fn new(count: usize) -> Self {
-        let listeners: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let hosts = listeners.iter().map(|listener| listener.local_addr().unwrap().to_string()).collect();
-        Self { listeners, hosts, silence_limit: Duration::from_secs(10), ends: Mutex::default() }
+        let listeners: Vec<_> = (0..count)
+            .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
+            .collect();
+        let hosts = listeners
+            .iter()
+            .map(|listener| listener.local_addr().unwrap().to_string())
+            .collect();
+        Self {
+            listeners,
+            hosts,
+            silence_limit: Duration::from_secs(10),
+            ends: Mutex::default(),
+        }
     }
 
     fn members(&self, process: usize) -> Option<Members> {
         let listener = self.listeners[process].try_clone().unwrap();
-        let mut members = Members::new(u16::try_from(process).unwrap(), self.hosts.clone(), listener);
+        let mut members = Members::new(
+            u16::try_from(process).unwrap(),
+            self.hosts.clone(),
+            listener,
+        );
         members.silence_limit = self.silence_limit;
         (self.listeners.len() > 1).then_some(members)
     }
@@ -65,7 +79,10 @@ impl Processes {
                     let mut mortal = mortal(log, death.filter(|(victim, ..)| *victim == process));
                     loop {
                         starts.fetch_add(1, Ordering::SeqCst);
-                        let job = Run { members: self.members(process), ..job(mortal.clone()) };
+                        let job = Run {
+                            members: self.members(process),
+                            ..job(mortal.clone())
+                        };
                         let outcome = catch_unwind(AssertUnwindSafe(|| job.run(stop)));
                         match outcome {
                             Ok(Ok(())) if !mortal.is_dead() => return stop.request(),
@@ -89,8 +106,14 @@ fn mortal(log: &SimulatedLog, death: Death) -> SimulatedLog {
     log.process(move |call: &Call<'_>| {
         // Readers ask all the time: what matters is when something is opened, sent or committed.
         let matters = !matches!(call, Call::Poll { .. } | Call::Offsets { .. });
-        let number = if matters { calls.fetch_add(1, Ordering::SeqCst) } else { u64::MAX };
-        death.filter(|(_, at, _)| number == *at).map_or(Fault::None, |(.., fault)| fault)
+        let number = if matters {
+            calls.fetch_add(1, Ordering::SeqCst)
+        } else {
+            u64::MAX
+        };
+        death
+            .filter(|(_, at, _)| number == *at)
+            .map_or(Fault::None, |(.., fault)| fault)
     })
 }
 
@@ -106,9 +129,15 @@ fn several_processes_count_as_one_does_and_go_on_as_any_other_number() {
         let first = settings(&mut random);
         for _ in 0..random.random_range(1..=3) {
             world.publish(random.random_range(0..200), &mut random);
-            let settings = Settings { workers: random.random_range(1..=2), ..first.clone() };
+            let settings = Settings {
+                workers: random.random_range(1..=2),
+                ..first.clone()
+            };
             let processes = random.random_range(1..=3);
-            println!("seed {seed}: {} records, {processes} processes, {settings:?}", world.records.len());
+            println!(
+                "seed {seed}: {} records, {processes} processes, {settings:?}",
+                world.records.len()
+            );
             Processes::new(processes).run(&world, &settings, None);
             world.check();
         }
@@ -121,13 +150,22 @@ fn whichever_process_dies_wherever_all_start_again_and_everything_is_counted_onc
     for seed in 1..=40 {
         let mut random = random(seed);
         let mut world = World::new(windows(&mut random), random.random_range(1..=4));
-        let settings = Settings { workers: random.random_range(1..=2), ..settings(&mut random) };
+        let settings = Settings {
+            workers: random.random_range(1..=2),
+            ..settings(&mut random)
+        };
         world.publish(random.random_range(50..150), &mut random);
         let count = random.random_range(2..=3);
-        let fault =
-            [Fault::CrashBefore, Fault::CrashAfter, Fault::LoseReply, Fault::Unavailable][random.random_range(0..4)];
+        let fault = [
+            Fault::CrashBefore,
+            Fault::CrashAfter,
+            Fault::LoseReply,
+            Fault::Unavailable,
+        ][random.random_range(0..4)];
         let (victim, at) = (random.random_range(0..count), random.random_range(0..25));
-        println!("seed {seed}: {fault:?} at call {at} of process {victim} of {count}, {settings:?}");
+        println!(
+            "seed {seed}: {fault:?} at call {at} of process {victim} of {count}, {settings:?}"
+        );
         let starts = Processes::new(count).run(&world, &settings, Some((victim, at, fault)));
         world.check();
         restarts += u64::from(starts > count as u64);
@@ -144,7 +182,10 @@ fn what_the_slots_of_any_process_have_committed_tells_that_a_checkpoint_is_lost(
         let first = lenient(settings(&mut random));
         for _ in 0..3 {
             world.publish(100, &mut random);
-            let settings = Settings { workers: random.random_range(1..=2), ..first.clone() };
+            let settings = Settings {
+                workers: random.random_range(1..=2),
+                ..first.clone()
+            };
             println!("seed {seed}: {} records, {settings:?}", world.records.len());
             Processes::new(random.random_range(2..=3)).run(&world, &settings, None);
             world.check_but_for_repeated_asides();
@@ -160,14 +201,23 @@ fn a_process_with_other_settings_is_told_so_and_not_taken() {
     let world = World::new(windows(&mut random(1)), 1);
     let processes = Processes::new(2);
     let (settings, stop) = (settings(&mut random(1)), Stop::default());
-    let other = Settings { disorder: settings.disorder + Duration::from_secs(1), ..settings.clone() };
+    let other = Settings {
+        disorder: settings.disorder + Duration::from_secs(1),
+        ..settings.clone()
+    };
     thread::scope(|scope| {
-        let lead = Run { members: processes.members(0), ..world.job(world.log.clone(), &settings) };
+        let lead = Run {
+            members: processes.members(0),
+            ..world.job(world.log.clone(), &settings)
+        };
         let lead = scope.spawn({
             let stop = stop.clone();
             move || lead.run(&stop)
         });
-        let follower = Run { members: processes.members(1), ..world.job(world.log.clone(), &other) };
+        let follower = Run {
+            members: processes.members(1),
+            ..world.job(world.log.clone(), &other)
+        };
         match follower.run(&Stop::default()) {
             Err(error @ JobError::Cluster(ClusterError::Refused(_))) => {
                 assert!(error.to_string().contains("disorder_ms: "), "{error}");
@@ -196,7 +246,10 @@ impl Between {
     fn stand_before(host: String) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let between = Arc::new(Self { hanging: AtomicUsize::new(0), lines: AtomicUsize::new(0) });
+        let between = Arc::new(Self {
+            hanging: AtomicUsize::new(0),
+            lines: AtomicUsize::new(0),
+        });
         thread::spawn(move || {
             for caller in listener.incoming() {
                 let (caller, callee) = (caller.unwrap(), TcpStream::connect(&host).unwrap());
@@ -216,7 +269,8 @@ impl Between {
         while let Ok(count @ 1..) = from.read(&mut buffer) {
             carried += count;
             if number == 1 && carried > HANGS_AFTER_BYTES {
-                self.hanging.fetch_max(self.lines.load(Ordering::SeqCst), Ordering::SeqCst);
+                self.hanging
+                    .fetch_max(self.lines.load(Ordering::SeqCst), Ordering::SeqCst);
             }
             while number < self.hanging.load(Ordering::SeqCst) {
                 thread::park();
@@ -241,7 +295,13 @@ fn a_process_that_hangs_ends_the_attempt_in_all_and_everything_is_counted_once()
     let starts = processes.run(&world, &settings(&mut random), None);
     world.check();
     let ends = processes.ends.into_inner().unwrap();
-    assert!(starts > 2 && ends.iter().any(|end| end.contains("has said nothing for 2s")), "{ends:?}");
+    assert!(
+        starts > 2
+            && ends
+                .iter()
+                .any(|end| end.contains("has said nothing for 2s")),
+        "{ends:?}"
+    );
 }
 
 #[test]
@@ -253,7 +313,10 @@ fn who_does_not_know_the_secret_is_told_so_and_neither_joins_an_attempt_nor_ends
     let run = |process, trust: Trust| {
         let mut members = processes.members(process).unwrap();
         members.trust = Arc::new(trust);
-        Run { members: Some(members), ..world.job(world.log.clone(), &settings) }
+        Run {
+            members: Some(members),
+            ..world.job(world.log.clone(), &settings)
+        }
     };
     let trust = |secret: &str| Trust::by(&secret.repeat(32).as_str().into()).unwrap();
     thread::scope(|scope| {
@@ -261,8 +324,15 @@ fn who_does_not_know_the_secret_is_told_so_and_neither_joins_an_attempt_nor_ends
         let lead = scope.spawn(move || lead.run(&Stop::default()));
         for stranger in [trust("b"), Trust::anybody()] {
             let error = run(1, stranger).run(&Stop::default()).unwrap_err();
-            assert!(matches!(error, JobError::Cluster(ClusterError::Refused(_))), "{error}");
-            assert!(error.to_string().contains("TIDEMARK_CLUSTER_SECRET") && !error.is_for_a_new_start(), "{error}");
+            assert!(
+                matches!(error, JobError::Cluster(ClusterError::Refused(_))),
+                "{error}"
+            );
+            assert!(
+                error.to_string().contains("TIDEMARK_CLUSTER_SECRET")
+                    && !error.is_for_a_new_start(),
+                "{error}"
+            );
         }
         let mut caller = TcpStream::connect(&processes.hosts[0]).unwrap();
         caller.write_all(b"\0\0\0\x06\"Beat\"").unwrap();
@@ -276,6 +346,10 @@ fn who_does_not_know_the_secret_is_told_so_and_neither_joins_an_attempt_nor_ends
 fn processes_that_cannot_share_their_checkpoints_are_refused() {
     let world = World::new(windows(&mut random(1)), 1);
     let job = world.job(world.log.clone(), &settings(&mut random(1)));
-    let refusal = job.together(Processes::new(2).members(0)).err().unwrap().to_string();
+    let refusal = job
+        .together(Processes::new(2).members(0))
+        .err()
+        .unwrap()
+        .to_string();
     assert!(refusal.contains("--checkpoints"), "{refusal}");
 }

@@ -28,7 +28,11 @@ pub fn live<K: Key, A: Aggregate>(
     let process: SimulatedLog = log.process(move |call: &Call<'_>| {
         // Readers ask all the time: what matters is when something is opened, sent or committed.
         let matters = !matches!(call, Call::Poll { .. } | Call::Offsets { .. });
-        let number = if matters { calls.fetch_add(1, Ordering::SeqCst) } else { u64::MAX };
+        let number = if matters {
+            calls.fetch_add(1, Ordering::SeqCst)
+        } else {
+            u64::MAX
+        };
         if number == at { fault } else { Fault::None }
     });
     let (job, stop) = (job(process.clone()), Stop::default());
@@ -36,7 +40,10 @@ pub fn live<K: Key, A: Aggregate>(
         Ok(Ok(())) if !process.is_dead() => Life::Finished,
         Ok(Err(JobError::Worker(_) | JobError::Publish(_))) | Err(_) => Life::Died,
         Ok(other) => {
-            assert!(process.is_dead(), "a job that did not die ended with {other:?}");
+            assert!(
+                process.is_dead(),
+                "a job that did not die ended with {other:?}"
+            );
             Life::Died
         }
     }
@@ -44,8 +51,16 @@ pub fn live<K: Key, A: Aggregate>(
 
 /// A fault, and the number of the call that meets it.
 pub fn any_fault(random: &mut SmallRng) -> (u64, Fault) {
-    let faults = [Fault::CrashBefore, Fault::CrashAfter, Fault::LoseReply, Fault::Unavailable];
-    (random.random_range(0..60), faults[random.random_range(0..4)])
+    let faults = [
+        Fault::CrashBefore,
+        Fault::CrashAfter,
+        Fault::LoseReply,
+        Fault::Unavailable,
+    ];
+    (
+        random.random_range(0..60),
+        faults[random.random_range(0..4)],
+    )
 }
 
 #[test]
@@ -57,9 +72,15 @@ fn whatever_call_a_job_dies_at_everything_is_counted_once() {
         let first = settings(&mut random);
         for _ in 0..random.random_range(2..=5) {
             world.publish(random.random_range(0..80), &mut random);
-            let settings = Settings { workers: random.random_range(1..=3), ..first.clone() };
+            let settings = Settings {
+                workers: random.random_range(1..=3),
+                ..first.clone()
+            };
             let (at, fault) = any_fault(&mut random);
-            println!("seed {seed}: {} records, {fault:?} at call {at}, {settings:?}", world.records.len());
+            println!(
+                "seed {seed}: {} records, {fault:?} at call {at}, {settings:?}",
+                world.records.len()
+            );
             let life = live(&world.log, (at, fault), |log| world.job(log, &settings));
             deaths += u64::from(life == Life::Died);
         }

@@ -13,7 +13,11 @@ use crate::oracle::World;
 
 /// Waits for something that never waits long.
 pub fn wait<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(work)
 }
 
 /// What is done to an object.
@@ -29,7 +33,8 @@ impl Damage {
 
     /// Does it.
     pub fn to(self, objects: &InMemory, path: &Path, random: &mut SmallRng) {
-        let mut bytes = wait(async { objects.get(path).await.unwrap().bytes().await.unwrap() }).to_vec();
+        let mut bytes =
+            wait(async { objects.get(path).await.unwrap().bytes().await.unwrap() }).to_vec();
         match self {
             Self::FlippedBit => {
                 // The last byte of a manifest is a line feed that nobody reads.

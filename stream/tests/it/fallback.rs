@@ -15,15 +15,27 @@ use crate::oracle::{World, random, settings, windows};
 
 /// No record comes so late that one line of history could count it and another not.
 pub fn lenient(settings: Settings) -> Settings {
-    Settings { allowed_lateness: Duration::from_secs(10), ..settings }
+    Settings {
+        allowed_lateness: Duration::from_secs(10),
+        ..settings
+    }
 }
 
 /// Damages some of the newest checkpoints, but leaves one of those that the last attempt made, and says how many.
 pub fn damage_newest(world: &World, random: &mut SmallRng) -> usize {
     let manifests = world.objects_in("manifests");
     let of_attempt = world.manifest(manifests.last().unwrap()).attempt;
-    let is_fresh = |path: &&Path| path.filename().unwrap().starts_with(&format!("{of_attempt:010}"));
-    let made = manifests.iter().rev().take_while(is_fresh).filter(|path| world.manifest(path).boundary > 0).count();
+    let is_fresh = |path: &&Path| {
+        path.filename()
+            .unwrap()
+            .starts_with(&format!("{of_attempt:010}"))
+    };
+    let made = manifests
+        .iter()
+        .rev()
+        .take_while(is_fresh)
+        .filter(|path| world.manifest(path).boundary > 0)
+        .count();
     let damaged = random.random_range(0..made.max(1));
     for path in manifests.iter().rev().take(damaged) {
         Damage::ALL[random.random_range(0..3)].to(&world.objects, path, random);
@@ -40,7 +52,10 @@ fn whatever_of_the_newest_checkpoints_is_damaged_every_window_ends_up_right() {
         let first = lenient(settings(&mut random));
         for _ in 0..random.random_range(2..=5) {
             world.publish(random.random_range(0..150), &mut random);
-            let settings = Settings { workers: random.random_range(1..=3), ..first.clone() };
+            let settings = Settings {
+                workers: random.random_range(1..=3),
+                ..first.clone()
+            };
             println!("seed {seed}: {} records, {settings:?}", world.records.len());
             world.run(&settings).unwrap();
             world.check_but_for_repeated_asides();
@@ -48,7 +63,10 @@ fn whatever_of_the_newest_checkpoints_is_damaged_every_window_ends_up_right() {
         }
         replaced += u64::from(world.highest_revision() >= 1_000_000);
     }
-    assert!(damaged > 60 && replaced > 20, "{damaged} checkpoints were damaged, {replaced} jobs replaced results");
+    assert!(
+        damaged > 60 && replaced > 20,
+        "{damaged} checkpoints were damaged, {replaced} jobs replaced results"
+    );
 }
 
 #[test]
@@ -61,10 +79,22 @@ fn a_part_that_only_the_newest_checkpoints_name_takes_no_more_than_them() {
             world.publish(150, &mut random);
             world.run(&settings).unwrap();
         }
-        let manifests = world.objects_in("manifests").into_iter().map(|path| world.manifest(&path));
+        let manifests = world
+            .objects_in("manifests")
+            .into_iter()
+            .map(|path| world.manifest(&path));
         let manifests: Vec<_> = manifests.filter(|manifest| manifest.boundary > 0).collect();
-        let oldest: Vec<&str> = manifests[0].parts.iter().map(|part| part.name.as_str()).collect();
-        let newest = manifests.last().unwrap().parts.iter().find(|part| !oldest.contains(&part.name.as_str()));
+        let oldest: Vec<&str> = manifests[0]
+            .parts
+            .iter()
+            .map(|part| part.name.as_str())
+            .collect();
+        let newest = manifests
+            .last()
+            .unwrap()
+            .parts
+            .iter()
+            .find(|part| !oldest.contains(&part.name.as_str()));
         let Some(part) = newest else { continue };
         println!("seed {seed}: {damage:?} to {}", part.name);
         damage.to(&world.objects, &world.part(&part.name), &mut random);
@@ -84,7 +114,9 @@ fn a_job_that_has_only_its_beginning_left_does_not_restart_from_zero_by_itself()
         world.run(&settings).unwrap();
         let manifests = world.objects_in("manifests");
         assert_eq!(world.manifest(&manifests[0]).boundary, 0);
-        manifests[1..].iter().for_each(|path| damage.to(&world.objects, path, &mut random));
+        manifests[1..]
+            .iter()
+            .for_each(|path| damage.to(&world.objects, path, &mut random));
         let refused = world.run(&settings).unwrap_err().to_string();
         assert!(refused.contains("start-over"), "{damage:?}: {refused}");
     }
@@ -105,7 +137,13 @@ fn a_job_without_its_checkpoints_does_not_start_until_told_to_start_over() {
     }
     world.publish(100, &mut random);
     let refused = world.run(&settings).unwrap_err();
-    assert!(matches!(refused, JobError::Recover(RecoverError::CheckpointsLost { .. })), "{refused}");
+    assert!(
+        matches!(
+            refused,
+            JobError::Recover(RecoverError::CheckpointsLost { .. })
+        ),
+        "{refused}"
+    );
     assert!(refused.to_string().contains("start-over"), "{refused}");
     start_over(&world, &world.windows, &settings);
     for _ in 0..2 {
@@ -123,9 +161,18 @@ fn starting_over_replaces_what_was_committed_and_allows_other_settings() {
     let settings = lenient(settings(&mut random));
     world.publish(200, &mut random);
     world.run(&settings).unwrap();
-    world.windows = Windows::tumbling(ms(30)).unwrap().in_panes_of(ms(10)).unwrap();
+    world.windows = Windows::tumbling(ms(30))
+        .unwrap()
+        .in_panes_of(ms(10))
+        .unwrap();
     let refused = world.run(&settings).unwrap_err();
-    assert!(matches!(refused, JobError::Recover(RecoverError::SettingsChanged { .. })), "{refused}");
+    assert!(
+        matches!(
+            refused,
+            JobError::Recover(RecoverError::SettingsChanged { .. })
+        ),
+        "{refused}"
+    );
     start_over(&world, &world.windows, &settings);
     for _ in 0..3 {
         world.publish(50, &mut random);
@@ -137,5 +184,9 @@ fn starting_over_replaces_what_was_committed_and_allows_other_settings() {
 
 fn start_over(world: &World, windows: &Windows, settings: &Settings) {
     let store = CheckpointStore::new(world.objects.clone(), Path::default(), "counts");
-    wait(recover::start_over(&store, &Fingerprint::new("events", windows, settings.sink_slots))).unwrap();
+    wait(recover::start_over(
+        &store,
+        &Fingerprint::new("events", windows, settings.sink_slots),
+    ))
+    .unwrap();
 }

@@ -13,8 +13,14 @@ use rand::seq::IndexedRandom;
 use record_log::simulated::{Call, Crashed, Fault, SimulatedLog};
 
 /// The calls on the log that a job makes a countable number of times. (It polls, and asks for ends, all the time.)
-pub const LOG_CALLS: [&str; 6] =
-    ["ensure topics", "ask for partitions", "open reader", "open publisher", "send", "commit"];
+pub const LOG_CALLS: [&str; 6] = [
+    "ensure topics",
+    "ask for partitions",
+    "open reader",
+    "open publisher",
+    "send",
+    "commit",
+];
 /// The calls on the object store.
 pub const STORE_CALLS: [&str; 10] = [
     "create attempts",
@@ -80,9 +86,20 @@ impl Blow {
 impl Doom {
     /// Drawn at random, one of `blows` at one of the calls.
     pub fn any(blows: &[Blow], random: &mut SmallRng) -> Self {
-        let call = *[&LOG_CALLS[..], &STORE_CALLS, &["poll", "ask for ends"]].concat().choose(random).unwrap();
-        let furthest = if matches!(call, "send" | "poll") { 60 } else { random.random_range(1..8) };
-        Self { call, number: random.random_range(0..furthest), blow: *blows.choose(random).unwrap() }
+        let call = *[&LOG_CALLS[..], &STORE_CALLS, &["poll", "ask for ends"]]
+            .concat()
+            .choose(random)
+            .unwrap();
+        let furthest = if matches!(call, "send" | "poll") {
+            60
+        } else {
+            random.random_range(1..8)
+        };
+        Self {
+            call,
+            number: random.random_range(0..furthest),
+            blow: *blows.choose(random).unwrap(),
+        }
     }
 }
 
@@ -90,7 +107,13 @@ impl Fate {
     /// A process that meets `doom`, if any, and whose store takes its time as `pace` has it.
     pub fn new(doom: Option<Doom>, pace: Option<u64>) -> Arc<Self> {
         let (is_met, is_dead) = (AtomicBool::new(false), AtomicBool::new(false));
-        Arc::new(Self { doom, pace, counts: Mutex::default(), is_met, is_dead })
+        Arc::new(Self {
+            doom,
+            pace,
+            counts: Mutex::default(),
+            is_met,
+            is_dead,
+        })
     }
 
     /// The process came to the call that it was to come to.
@@ -106,7 +129,8 @@ impl Fate {
     /// What the process holds of a log. It reads few records at a time, so that a short life has many checkpoints.
     pub fn log(self: &Arc<Self>, log: &SimulatedLog) -> SimulatedLog {
         let fate = Arc::clone(self);
-        log.process(move |call| fate.next(name_of(call)).map_or(Fault::None, Blow::as_fault)).in_batches_of(4)
+        log.process(move |call| fate.next(name_of(call)).map_or(Fault::None, Blow::as_fault))
+            .in_batches_of(4)
     }
 
     /// Counts a call, and says what happens to it. From a deadly one on, all others end the threads that make them.
@@ -119,9 +143,12 @@ impl Fate {
             let count = counts.entry(call.to_owned()).or_default();
             std::mem::replace(count, *count + 1)
         };
-        let doom = self.doom.filter(|doom| (doom.call, doom.number) == (call, number))?;
+        let doom = self
+            .doom
+            .filter(|doom| (doom.call, doom.number) == (call, number))?;
         self.is_met.store(true, Ordering::SeqCst);
-        self.is_dead.store(Blow::DEATHS.contains(&doom.blow), Ordering::SeqCst);
+        self.is_dead
+            .store(Blow::DEATHS.contains(&doom.blow), Ordering::SeqCst);
         Some(doom.blow)
     }
 

@@ -9,8 +9,8 @@ use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
 use crate::fate::{Blow, Fate, die};
@@ -28,7 +28,10 @@ impl MortalStore {
         if let Some(delay) = self.fate.delay(&name) {
             tokio::time::sleep(delay).await;
         }
-        let unavailable = || Error::Generic { store: "mortal", source: "a simulated fault".into() };
+        let unavailable = || Error::Generic {
+            store: "mortal",
+            source: "a simulated fault".into(),
+        };
         match self.fate.next(&name) {
             None => effect.await,
             Some(Blow::DieBefore) => die(),
@@ -42,7 +45,10 @@ impl MortalStore {
                 Err(unavailable())
             }
             Some(Blow::Unavailable) => Err(unavailable()),
-            Some(Blow::Refuse) => Err(Error::PermissionDenied { path: name, source: "a simulated refusal".into() }),
+            Some(Blow::Refuse) => Err(Error::PermissionDenied {
+                path: name,
+                source: "a simulated refusal".into(),
+            }),
         }
     }
 }
@@ -60,12 +66,22 @@ impl fmt::Display for MortalStore {
 
 #[async_trait]
 impl ObjectStore for MortalStore {
-    async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
-        self.call(name("create", path), self.objects.put_opts(path, payload, options)).await
+    async fn put_opts(
+        &self,
+        path: &Path,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> Result<PutResult> {
+        self.call(
+            name("create", path),
+            self.objects.put_opts(path, payload, options),
+        )
+        .await
     }
 
     async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
-        self.call(name("read", path), self.objects.get_opts(path, options)).await
+        self.call(name("read", path), self.objects.get_opts(path, options))
+            .await
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
@@ -74,22 +90,34 @@ impl ObjectStore for MortalStore {
             let all = store.objects.list(Some(&prefix)).try_collect::<Vec<_>>();
             store.call(name("list", &prefix), all).await
         };
-        listed.map_ok(|objects| stream::iter(objects.into_iter().map(Ok))).try_flatten_stream().boxed()
+        listed
+            .map_ok(|objects| stream::iter(objects.into_iter().map(Ok)))
+            .try_flatten_stream()
+            .boxed()
     }
 
-    fn delete_stream(&self, paths: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+    fn delete_stream(
+        &self,
+        paths: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
         let store = self.clone();
         let delete = move |path: Path| {
             let store = store.clone();
             async move {
-                store.call(name("delete", &path), store.objects.delete(&path)).await?;
+                store
+                    .call(name("delete", &path), store.objects.delete(&path))
+                    .await?;
                 Ok(path)
             }
         };
         paths.and_then(delete).boxed()
     }
 
-    async fn put_multipart_opts(&self, _: &Path, _: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(
+        &self,
+        _: &Path,
+        _: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
         unreachable!("a checkpoint's objects are put whole")
     }
 

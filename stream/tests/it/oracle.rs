@@ -14,7 +14,9 @@ use record_log::{Cleanup, Delivery, NewRecord, Record, RecordLog, TopicSpec};
 use stream::checkpoint::store::CheckpointStore;
 use stream::metrics::Metrics;
 use stream::run::system_clock;
-use stream::{Aggregate, Count, Job, JobError, Key, Output, Pipeline, Rejected, Run, Settings, Stop, Windows};
+use stream::{
+    Aggregate, Count, Job, JobError, Key, Output, Pipeline, Rejected, Run, Settings, Stop, Windows,
+};
 
 /// Where everything happens: a log, a store of checkpoints, and what was put in.
 pub struct World {
@@ -39,27 +41,59 @@ impl World {
     pub fn new(windows: Windows, partitions: u32) -> Self {
         let log = SimulatedLog::new(|| 1_000_000);
         let retention = Duration::from_secs(3600);
-        let topic = TopicSpec { name: "events".to_owned(), partitions, cleanup: Cleanup::Delete, retention };
+        let topic = TopicSpec {
+            name: "events".to_owned(),
+            partitions,
+            cleanup: Cleanup::Delete,
+            retention,
+        };
         log.ensure_topics(&[topic]).unwrap();
         let times = vec![0; partitions as usize];
         let (objects, records) = (Arc::default(), BTreeMap::new());
-        Self { log, objects, windows, records, may_repeat: false, times }
+        Self {
+            log,
+            objects,
+            windows,
+            records,
+            may_repeat: false,
+            times,
+        }
     }
 
     /// Publishes `count` records: event time goes on in each partition, some records are out of order, some are late, some
     /// are nonsense. Transactions of many sizes leave their markers between them.
     pub fn publish(&mut self, count: usize, random: &mut SmallRng) {
-        let mut publisher = self.log.publisher("generator", Delivery::Transactional).unwrap();
+        let mut publisher = self
+            .log
+            .publisher("generator", Delivery::Transactional)
+            .unwrap();
         for number in 0..count {
             let partition = random.random_range(0..self.times.len());
             self.times[partition] += *[0, 0, 1, 2, 9].choose(random).unwrap();
-            let behind = if random.random_bool(0.5) { *[0, 0, 3, 7, 7, 25, 90].choose(random).unwrap() } else { 0 };
-            let event = (random.random_range(0..7), self.times[partition].saturating_sub(behind));
-            let value = if random.random_bool(0.03) { "?".to_owned() } else { format!("{} {}", event.0, event.1) };
+            let behind = if random.random_bool(0.5) {
+                *[0, 0, 3, 7, 7, 25, 90].choose(random).unwrap()
+            } else {
+                0
+            };
+            let event = (
+                random.random_range(0..7),
+                self.times[partition].saturating_sub(behind),
+            );
+            let value = if random.random_bool(0.03) {
+                "?".to_owned()
+            } else {
+                format!("{} {}", event.0, event.1)
+            };
             let partition = u32::try_from(partition).unwrap();
             let (key, value) = (None, Some(value.as_bytes()));
             publisher
-                .send(NewRecord { topic: "events", partition: Some(partition), key, value, headers: &[] })
+                .send(NewRecord {
+                    topic: "events",
+                    partition: Some(partition),
+                    key,
+                    value,
+                    headers: &[],
+                })
                 .unwrap();
             if random.random_bool(0.1) {
                 publisher.commit(number as u64).unwrap();
@@ -68,7 +102,10 @@ impl World {
         publisher.commit(count as u64).unwrap();
         for record in self.log.records("events") {
             let event = parse(record.value.as_deref().unwrap());
-            self.records.insert((record.partition, record.offset), event.map(|(time, key)| (key, time)));
+            self.records.insert(
+                (record.partition, record.offset),
+                event.map(|(time, key)| (key, time)),
+            );
         }
     }
 
@@ -86,7 +123,10 @@ impl World {
     ) -> Run<K, A> {
         Run {
             pipeline,
-            settings: Settings { until_end: true, ..settings.clone() },
+            settings: Settings {
+                until_end: true,
+                ..settings.clone()
+            },
             log: Arc::new(log),
             store: CheckpointStore::new(self.objects.clone(), Path::default(), "counts"),
             metrics: Metrics::new("counts"),
@@ -105,20 +145,36 @@ impl World {
     /// # Panics
     /// When a row stands there twice.
     pub fn committed(&self) -> BTreeMap<(u64, u64), u64> {
-        let mut rows: Vec<Row> =
-            self.numbers("counts").iter().map(|n| (n[0], n[1], u32::try_from(n[2]).unwrap(), n[3])).collect();
+        let mut rows: Vec<Row> = self
+            .numbers("counts")
+            .iter()
+            .map(|n| (n[0], n[1], u32::try_from(n[2]).unwrap(), n[3]))
+            .collect();
         rows.sort_unstable();
         if self.may_repeat {
             rows.dedup();
         }
-        let distinct: BTreeSet<_> = rows.iter().map(|(window, key, revision, _)| (window, key, revision)).collect();
-        assert_eq!(distinct.len(), rows.len(), "a revision was committed twice: {rows:?}");
-        rows.into_iter().map(|(window, key, _, count)| ((window, key), count)).collect()
+        let distinct: BTreeSet<_> = rows
+            .iter()
+            .map(|(window, key, revision, _)| (window, key, revision))
+            .collect();
+        assert_eq!(
+            distinct.len(),
+            rows.len(),
+            "a revision was committed twice: {rows:?}"
+        );
+        rows.into_iter()
+            .map(|(window, key, _, count)| ((window, key), count))
+            .collect()
     }
 
     /// The highest corrections that rows and summaries tell of.
     pub fn highest_revision(&self) -> u64 {
-        self.numbers("counts").iter().map(|numbers| numbers[2]).max().unwrap_or(0)
+        self.numbers("counts")
+            .iter()
+            .map(|numbers| numbers[2])
+            .max()
+            .unwrap_or(0)
     }
 
     /// Compares everything that was committed with a plain recount.
@@ -127,7 +183,11 @@ impl World {
     /// When it differs, or when a record was set aside twice.
     pub fn check(&self) {
         for topic in ["events-late", "events-dead-letter"] {
-            assert_eq!(self.asides(topic).len(), self.log.records(topic).len(), "a record stands in {topic} twice");
+            assert_eq!(
+                self.asides(topic).len(),
+                self.log.records(topic).len(),
+                "a record stands in {topic} twice"
+            );
         }
         self.check_but_for_repeated_asides();
     }
@@ -137,11 +197,20 @@ impl World {
     /// # Panics
     /// When it differs.
     pub fn check_but_for_repeated_asides(&self) {
-        let (late, dead) = (self.asides("events-late"), self.asides("events-dead-letter"));
+        let (late, dead) = (
+            self.asides("events-late"),
+            self.asides("events-dead-letter"),
+        );
         let mut expected: BTreeMap<(u64, u64), u64> = BTreeMap::new();
         for (position, event) in &self.records {
-            assert_eq!(event.is_none(), dead.contains(position), "record {position:?} is {event:?}");
-            let Some((key, time)) = event.filter(|_| !late.contains(position)) else { continue };
+            assert_eq!(
+                event.is_none(),
+                dead.contains(position),
+                "record {position:?} is {event:?}"
+            );
+            let Some((key, time)) = event.filter(|_| !late.contains(position)) else {
+                continue;
+            };
             for window in self.windows_of(time) {
                 *expected.entry((window, key)).or_default() += 1;
             }
@@ -164,8 +233,15 @@ impl World {
         if self.may_repeat {
             summaries.dedup();
         }
-        let revisions: BTreeSet<_> = summaries.iter().map(|numbers| (numbers[0], numbers[1])).collect();
-        assert_eq!(revisions.len(), summaries.len(), "a summary was committed twice: {summaries:?}");
+        let revisions: BTreeSet<_> = summaries
+            .iter()
+            .map(|numbers| (numbers[0], numbers[1]))
+            .collect();
+        assert_eq!(
+            revisions.len(),
+            summaries.len(),
+            "a summary was committed twice: {summaries:?}"
+        );
         let top = |numbers: &[u64]| numbers.chunks(2).map(|pair| (pair[0], pair[1])).collect();
         let newest = summaries.iter().map(|n| (n[0], (n[2], n[3], top(&n[4..]))));
         assert_eq!(newest.collect::<BTreeMap<_, _>>(), expected);
@@ -174,14 +250,27 @@ impl World {
     /// The windows that an event is part of, by trying them all.
     pub fn windows_of(&self, time: u64) -> Vec<u64> {
         let starts = (0..=time).step_by(usize::try_from(self.windows.slide_ms()).unwrap());
-        starts.filter(|start| time < start + self.windows.size_ms()).collect()
+        starts
+            .filter(|start| time < start + self.windows.size_ms())
+            .collect()
     }
 
     /// The records of a topic whose values are numbers.
     pub fn numbers(&self, topic: &str) -> Vec<Vec<u64>> {
         let text = |value: Vec<u8>| String::from_utf8(value).unwrap();
-        let values = self.log.records(topic).into_iter().map(|record| text(record.value.unwrap()));
-        values.map(|value| value.split(' ').map(|number| number.parse().unwrap()).collect()).collect()
+        let values = self
+            .log
+            .records(topic)
+            .into_iter()
+            .map(|record| text(record.value.unwrap()));
+        values
+            .map(|value| {
+                value
+                    .split(' ')
+                    .map(|number| number.parse().unwrap())
+                    .collect()
+            })
+            .collect()
     }
 
     /// Where the records of a topic of asides came from.
@@ -189,10 +278,19 @@ impl World {
         let mut asides = BTreeSet::new();
         for record in self.log.records(topic) {
             let header = |name: &str| {
-                let value = record.headers.iter().find(|(header, _)| header == name).unwrap().1.clone();
+                let value = record
+                    .headers
+                    .iter()
+                    .find(|(header, _)| header == name)
+                    .unwrap()
+                    .1
+                    .clone();
                 String::from_utf8(value).unwrap().parse::<u64>().unwrap()
             };
-            asides.insert((u32::try_from(header("source_partition")).unwrap(), header("source_offset")));
+            asides.insert((
+                u32::try_from(header("source_partition")).unwrap(),
+                header("source_offset"),
+            ));
         }
         asides
     }
@@ -206,7 +304,15 @@ fn pipeline(windows: Windows) -> Pipeline<u64, Count> {
         .aggregate(|key: u64| [(key, Count(1))])
         .sink("counts", |row, output| {
             output.key.extend(row.key.to_string().bytes());
-            write(&[row.window_start, row.key, row.revision.into(), row.aggregate.0], output);
+            write(
+                &[
+                    row.window_start,
+                    row.key,
+                    row.revision.into(),
+                    row.aggregate.0,
+                ],
+                output,
+            );
         })
         .summarize(
             "totals",
@@ -215,7 +321,12 @@ fn pipeline(windows: Windows) -> Pipeline<u64, Count> {
                 (std::cmp::Reverse(count), key).cmp(&(std::cmp::Reverse(other), other_key))
             },
             |totals, output| {
-                let mut numbers = vec![totals.window_start, totals.revision().into(), totals.keys, totals.aggregate.0];
+                let mut numbers = vec![
+                    totals.window_start,
+                    totals.revision().into(),
+                    totals.keys,
+                    totals.aggregate.0,
+                ];
                 numbers.extend(totals.top.iter().flat_map(|(key, count)| [*key, count.0]));
                 write(&numbers, output);
             },
@@ -224,7 +335,8 @@ fn pipeline(windows: Windows) -> Pipeline<u64, Count> {
 
 /// Understands a record: its event time and its key.
 pub fn decode(record: &Record<'_>) -> Result<(u64, u64), Rejected> {
-    parse(record.value.unwrap_or_default()).ok_or_else(|| Rejected::because("two numbers are expected"))
+    parse(record.value.unwrap_or_default())
+        .ok_or_else(|| Rejected::because("two numbers are expected"))
 }
 
 /// Writes numbers as a record's value.
@@ -254,7 +366,10 @@ pub fn windows(random: &mut SmallRng) -> Windows {
     let ms = Duration::from_millis;
     match random.random_range(0..4) {
         0 => Windows::tumbling(ms(10)).unwrap(),
-        1 => Windows::tumbling(ms(30)).unwrap().in_panes_of(ms(10)).unwrap(),
+        1 => Windows::tumbling(ms(30))
+            .unwrap()
+            .in_panes_of(ms(10))
+            .unwrap(),
         2 => Windows::sliding(ms(30), ms(10)).unwrap(),
         _ => Windows::sliding(ms(25), ms(10)).unwrap(),
     }

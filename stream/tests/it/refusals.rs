@@ -13,7 +13,11 @@ use crate::oracle::{World, random};
 
 fn world_that_ran() -> (World, Settings) {
     let mut world = World::new(Windows::tumbling(Duration::from_millis(10)).unwrap(), 2);
-    let settings = Settings { workers: 1, allowed_lateness: Duration::from_millis(20), ..Settings::default() };
+    let settings = Settings {
+        workers: 1,
+        allowed_lateness: Duration::from_millis(20),
+        ..Settings::default()
+    };
     world.publish(300, &mut random(1));
     world.run(&settings).unwrap();
     (world, settings)
@@ -36,7 +40,10 @@ fn a_checkpoint_of_a_future_version_is_not_passed_over() {
     let (world, settings) = world_that_ran();
     put_newest(&world, |manifest| manifest.version = 7);
     let said = refusal(&world, &settings);
-    assert!(said.contains("format version 7") && said.contains("use the program that wrote it"), "{said}");
+    assert!(
+        said.contains("format version 7") && said.contains("use the program that wrote it"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -46,20 +53,33 @@ fn a_part_of_a_future_version_is_not_passed_over() {
     let mut part = b"TIDEPART".to_vec();
     part.extend([9, 1, 2, 3]);
     part.extend(crc32fast::hash(&part).to_le_bytes());
-    write(&world.objects, &world.part(&manifest.parts[0].name), part.into());
+    write(
+        &world.objects,
+        &world.part(&manifest.parts[0].name),
+        part.into(),
+    );
     let said = refusal(&world, &settings);
-    assert!(said.contains("format version 9") && said.contains("use the program that wrote it"), "{said}");
+    assert!(
+        said.contains("format version 9") && said.contains("use the program that wrote it"),
+        "{said}"
+    );
 }
 
 #[test]
 fn checkpoints_of_another_job_are_named_as_such() {
     let (world, settings) = world_that_ran();
     for path in world.objects_in("manifests") {
-        let manifest = Manifest { job: "sums".to_owned(), ..world.manifest(&path) };
+        let manifest = Manifest {
+            job: "sums".to_owned(),
+            ..world.manifest(&path)
+        };
         write(&world.objects, &path, manifest.to_bytes().into());
     }
     let said = refusal(&world, &settings);
-    assert!(said.contains("of job \"sums\"") && said.contains("start-over"), "{said}");
+    assert!(
+        said.contains("of job \"sums\"") && said.contains("start-over"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -70,7 +90,8 @@ fn a_job_none_of_whose_checkpoints_is_whole_does_not_start_from_nothing() {
     }
     let said = refusal(&world, &settings);
     assert!(
-        said.contains("damaged") && said.contains("Restore its objects, or start over by `order-analytics start-over`"),
+        said.contains("damaged")
+            && said.contains("Restore its objects, or start over by `order-analytics start-over`"),
         "{said}"
     );
 }
@@ -78,22 +99,39 @@ fn a_job_none_of_whose_checkpoints_is_whole_does_not_start_from_nothing() {
 #[test]
 fn settings_that_changed_under_a_checkpoint_are_named() {
     let (mut world, settings) = world_that_ran();
-    let other_slots = Settings { sink_slots: Slots::new(7).unwrap(), ..settings.clone() };
+    let other_slots = Settings {
+        sink_slots: Slots::new(7).unwrap(),
+        ..settings.clone()
+    };
     let said = refusal(&world, &other_slots);
-    assert!(said.contains("Slots(4)") && said.contains("Slots(7)") && said.contains("start-over"), "{said}");
+    assert!(
+        said.contains("Slots(4)") && said.contains("Slots(7)") && said.contains("start-over"),
+        "{said}"
+    );
     world.windows = Windows::tumbling(Duration::from_millis(20)).unwrap();
     let said = refusal(&world, &settings);
-    assert!(said.contains("window_ms: 10") && said.contains("window_ms: 20"), "{said}");
+    assert!(
+        said.contains("window_ms: 10") && said.contains("window_ms: 20"),
+        "{said}"
+    );
 }
 
 #[test]
 fn a_checkpoint_whose_offsets_expired_is_refused() {
     let (mut world, settings) = world_that_ran();
     world.publish(300, &mut random(2));
-    let end = world.records.keys().rfind(|(partition, _)| *partition == 1).unwrap().1;
+    let end = world
+        .records
+        .keys()
+        .rfind(|(partition, _)| *partition == 1)
+        .unwrap()
+        .1;
     world.log.expire("events", 1, end);
     let said = refusal(&world, &settings);
-    assert!(said.contains("partition 1 of \"events\"") && said.contains("expired"), "{said}");
+    assert!(
+        said.contains("partition 1 of \"events\"") && said.contains("expired"),
+        "{said}"
+    );
     assert!(said.contains("Restore it, or start over"), "{said}");
 }
 
@@ -104,7 +142,10 @@ fn a_checkpoint_whose_topic_was_recreated_is_refused() {
         let mut recreated = World::new(world.windows, partitions);
         recreated.objects = world.objects.clone();
         let said = refusal(&recreated, &settings);
-        assert!(said.contains("recreated") && said.contains("Restore it, or start over"), "{said}");
+        assert!(
+            said.contains("recreated") && said.contains("Restore it, or start over"),
+            "{said}"
+        );
     }
 }
 
@@ -115,13 +156,27 @@ fn a_topic_that_was_recreated_is_known_by_its_records_even_when_it_is_longer() {
         let mut recreated = World::new(world.windows, 2);
         recreated.log = SimulatedLog::new(|| 2_000_000);
         let retention = Duration::from_secs(3600);
-        let topic = TopicSpec { name: "events".to_owned(), partitions: 2, cleanup: Cleanup::Delete, retention };
+        let topic = TopicSpec {
+            name: "events".to_owned(),
+            partitions: 2,
+            cleanup: Cleanup::Delete,
+            retention,
+        };
         recreated.log.ensure_topics(&[topic]).unwrap();
         recreated.objects = world.objects.clone();
         recreated.publish(900, &mut random(seed));
-        let Err(refused) = recreated.run(&settings) else { panic!("seed {seed}: the job read on") };
-        assert!(refused.to_string().contains("deleted and recreated"), "{refused}");
-        assert_eq!(recreated.log.records("counts").len(), 0, "nothing was published");
+        let Err(refused) = recreated.run(&settings) else {
+            panic!("seed {seed}: the job read on")
+        };
+        assert!(
+            refused.to_string().contains("deleted and recreated"),
+            "{refused}"
+        );
+        assert_eq!(
+            recreated.log.records("counts").len(),
+            0,
+            "nothing was published"
+        );
     }
 }
 
@@ -130,7 +185,10 @@ fn a_job_that_is_refused_has_published_nothing() {
     let (world, settings) = world_that_ran();
     let before = world.log.records("counts").len();
     put_newest(&world, |manifest| manifest.version = 7);
-    let other = Settings { sink_slots: Slots::new(7).unwrap(), ..settings.clone() };
+    let other = Settings {
+        sink_slots: Slots::new(7).unwrap(),
+        ..settings.clone()
+    };
     assert!(matches!(world.run(&settings), Err(JobError::Recover(_))));
     assert!(matches!(world.run(&other), Err(JobError::Recover(_))));
     assert_eq!(world.log.records("counts").len(), before);

@@ -32,15 +32,24 @@ enum End {
 
 /// Runs the job in a process of that fate.
 fn live(world: &World, settings: &Settings, fate: &Arc<Fate>) -> End {
-    let objects = MortalStore { objects: Arc::clone(&world.objects), fate: Arc::clone(fate) };
+    let objects = MortalStore {
+        objects: Arc::clone(&world.objects),
+        fate: Arc::clone(fate),
+    };
     let store = CheckpointStore::new(Arc::new(objects), Path::default(), "counts");
-    let job = Run { store, ..world.job(fate.log(&world.log), settings) };
+    let job = Run {
+        store,
+        ..world.job(fate.log(&world.log), settings)
+    };
     let stop = Stop::default();
     match std::thread::scope(|scope| scope.spawn(|| job.run(&stop)).join()) {
         _ if fate.is_dead() => End::Died,
         Ok(Ok(())) => End::Finished,
         Ok(Err(error @ (JobError::Store(_) | JobError::Recover(_)))) if fate.is_met() => {
-            assert!(error.to_string().starts_with("the object store refuses"), "{error}");
+            assert!(
+                error.to_string().starts_with("the object store refuses"),
+                "{error}"
+            );
             End::Refused
         }
         other => panic!("a process that did not die ended with {other:?}"),
@@ -52,17 +61,44 @@ fn live(world: &World, settings: &Settings, fate: &Arc<Fate>) -> End {
 fn happens(doom: Doom) -> bool {
     let mut random = random(doom.number + 1);
     let ms = Duration::from_millis;
-    let mut world = World::new(Windows::tumbling(ms(20)).unwrap().in_panes_of(ms(10)).unwrap(), 2);
-    let settings = Settings { disorder: ms(7), allowed_lateness: ms(10), ..Settings::default() };
+    let mut world = World::new(
+        Windows::tumbling(ms(20))
+            .unwrap()
+            .in_panes_of(ms(10))
+            .unwrap(),
+        2,
+    );
+    let settings = Settings {
+        disorder: ms(7),
+        allowed_lateness: ms(10),
+        ..Settings::default()
+    };
     world.publish(30, &mut random);
     world.run(&settings).unwrap();
     world.publish(90, &mut random);
     let fate = Fate::new(Some(doom), None);
-    live(&world, &Settings { workers: 1, ..settings.clone() }, &fate);
+    live(
+        &world,
+        &Settings {
+            workers: 1,
+            ..settings.clone()
+        },
+        &fate,
+    );
     let again = Doom::any(&Blow::DEATHS, &mut random);
-    live(&world, &Settings { workers: 3, ..settings.clone() }, &Fate::new(Some(again), None));
+    live(
+        &world,
+        &Settings {
+            workers: 3,
+            ..settings.clone()
+        },
+        &Fate::new(Some(again), None),
+    );
     world.run(&settings).unwrap();
-    println!("{doom:?}: {}, then {again:?}", if fate.is_met() { "met" } else { "not met" });
+    println!(
+        "{doom:?}: {}, then {again:?}",
+        if fate.is_met() { "met" } else { "not met" }
+    );
     world.check();
     fate.is_met()
 }
@@ -70,9 +106,21 @@ fn happens(doom: Doom) -> bool {
 /// Takes every call of those names in turn.
 fn sweep(calls: &[&'static str], blows: &[Blow]) {
     for &call in calls {
-        let times =
-            |blow: &Blow| (0..).take_while(|number| happens(Doom { call, number: *number, blow: *blow })).count();
-        assert!(blows.iter().map(times).sum::<usize>() > 0, "a job has to {call}");
+        let times = |blow: &Blow| {
+            (0..)
+                .take_while(|number| {
+                    happens(Doom {
+                        call,
+                        number: *number,
+                        blow: *blow,
+                    })
+                })
+                .count()
+        };
+        assert!(
+            blows.iter().map(times).sum::<usize>() > 0,
+            "a job has to {call}"
+        );
     }
 }
 
@@ -96,7 +144,14 @@ fn what_the_store_refuses_to_read_is_not_taken_for_damaged() {
     for call in ["read manifests", "read parts"] {
         world.publish(60, &mut random);
         world.run(&settings).unwrap();
-        let refusal = Fate::new(Some(Doom { call, number: 0, blow: Blow::Refuse }), None);
+        let refusal = Fate::new(
+            Some(Doom {
+                call,
+                number: 0,
+                blow: Blow::Refuse,
+            }),
+            None,
+        );
         assert_eq!(live(&world, &settings, &refusal), End::Refused);
         world.run(&settings).unwrap();
         world.check();
@@ -129,13 +184,21 @@ enum Kind {
 
 impl Kind {
     fn any(random: &mut SmallRng) -> Self {
-        [Self::ExactlyOnce, Self::ExactlyOnce, Self::AtLeastOnce, Self::Damaged][random.random_range(0..4)]
+        [
+            Self::ExactlyOnce,
+            Self::ExactlyOnce,
+            Self::AtLeastOnce,
+            Self::Damaged,
+        ][random.random_range(0..4)]
     }
 
     fn settings(self, settings: Settings) -> Settings {
         match self {
             Self::ExactlyOnce => settings,
-            Self::AtLeastOnce => Settings { guarantee: Guarantee::AtLeastOnce, ..settings },
+            Self::AtLeastOnce => Settings {
+                guarantee: Guarantee::AtLeastOnce,
+                ..settings
+            },
             Self::Damaged => lenient(settings),
         }
     }
@@ -160,7 +223,10 @@ fn schedule(seed: u64) -> u64 {
     let (mut deaths, mut seen) = (0, None);
     for life in 0..random.random_range(2..=5) {
         world.publish(random.random_range(0..60), &mut random);
-        let settings = Settings { workers: random.random_range(1..=4), ..first.clone() };
+        let settings = Settings {
+            workers: random.random_range(1..=4),
+            ..first.clone()
+        };
         let doom = Doom::any(&blows, &mut random);
         let end = live(&world, &settings, &Fate::new(Some(doom), Some(seed)));
         println!(
@@ -185,13 +251,24 @@ fn number(variable: &str, otherwise: u64) -> u64 {
 
 #[test]
 fn whatever_lives_meet_one_after_the_other_everything_is_counted_once() {
-    let (first, count) = (number("TIDEMARK_TEST_SEED", 1), number("TIDEMARK_TEST_SCHEDULES", 60));
+    let (first, count) = (
+        number("TIDEMARK_TEST_SEED", 1),
+        number("TIDEMARK_TEST_SCHEDULES", 60),
+    );
     let mut deaths = 0;
     for seed in first..first + count {
         deaths += schedule(seed);
         if seed % 500 == 0 {
-            writeln!(std::io::stderr(), "{} schedules, {deaths} deaths", seed + 1 - first).unwrap();
+            writeln!(
+                std::io::stderr(),
+                "{} schedules, {deaths} deaths",
+                seed + 1 - first
+            )
+            .unwrap();
         }
     }
-    assert!(count < 60 || deaths > count / 2, "processes die in this test: {deaths}");
+    assert!(
+        count < 60 || deaths > count / 2,
+        "processes die in this test: {deaths}"
+    );
 }

@@ -37,12 +37,23 @@ impl Visits {
     /// Sessions drawn at random: in panes of the gap, and much smaller ones.
     fn new(random: &mut SmallRng) -> Self {
         let ms = Duration::from_millis;
-        let (gap_ms, limit_ms, pane_ms) =
-            [(10, 60, None), (20, 100, Some(10)), (30, 90, Some(30)), (25, 50, Some(5))][random.random_range(0..4)];
+        let (gap_ms, limit_ms, pane_ms) = [
+            (10, 60, None),
+            (20, 100, Some(10)),
+            (30, 90, Some(30)),
+            (25, 50, Some(5)),
+        ][random.random_range(0..4)];
         let sessions = SessionWindows::new(ms(gap_ms), ms(limit_ms)).unwrap();
-        let sessions = pane_ms.map_or(sessions, |pane_ms| sessions.in_panes_of(ms(pane_ms)).unwrap());
+        let sessions = pane_ms.map_or(sessions, |pane_ms| {
+            sessions.in_panes_of(ms(pane_ms)).unwrap()
+        });
         let world = World::new(sessions.cut_to(), random.random_range(1..=4));
-        Self { world, sessions, gap_ms, limit_ms }
+        Self {
+            world,
+            sessions,
+            gap_ms,
+            limit_ms,
+        }
     }
 
     fn job(&self, log: SimulatedLog, settings: &Settings) -> Run<u64, Session<Count>> {
@@ -50,7 +61,9 @@ impl Visits {
     }
 
     fn run(&self, settings: &Settings) {
-        self.job(self.world.log.clone(), settings).run(&Stop::default()).unwrap();
+        self.job(self.world.log.clone(), settings)
+            .run(&Stop::default())
+            .unwrap();
     }
 
     /// Counts of sessions, and the totals between cuts with their first three keys.
@@ -60,19 +73,43 @@ impl Visits {
             .sessions(self.sessions)
             .aggregate(|key: u64| [(key, Count(1))])
             .sink("counts", |row, output: &mut Output| {
-                let Session { last_ms, aggregate: Count(count), .. } = row.aggregate;
-                write(&[row.key, row.window_start, row.revision.into(), last_ms, count, row.is_gone.into()], output);
+                let Session {
+                    last_ms,
+                    aggregate: Count(count),
+                    ..
+                } = row.aggregate;
+                write(
+                    &[
+                        row.key,
+                        row.window_start,
+                        row.revision.into(),
+                        last_ms,
+                        count,
+                        row.is_gone.into(),
+                    ],
+                    output,
+                );
             })
             .summarize(
                 "totals",
                 3,
                 |(key, one), (other_key, other)| {
-                    (std::cmp::Reverse(one.aggregate), key).cmp(&(std::cmp::Reverse(other.aggregate), other_key))
+                    (std::cmp::Reverse(one.aggregate), key)
+                        .cmp(&(std::cmp::Reverse(other.aggregate), other_key))
                 },
                 |totals, output| {
-                    let mut numbers =
-                        vec![totals.window_start, totals.revision().into(), totals.keys, totals.aggregate.aggregate.0];
-                    numbers.extend(totals.top.iter().flat_map(|(key, session)| [*key, session.aggregate.0]));
+                    let mut numbers = vec![
+                        totals.window_start,
+                        totals.revision().into(),
+                        totals.keys,
+                        totals.aggregate.aggregate.0,
+                    ];
+                    numbers.extend(
+                        totals
+                            .top
+                            .iter()
+                            .flat_map(|(key, session)| [*key, session.aggregate.0]),
+                    );
                     write(&numbers, output);
                 },
             )
@@ -81,9 +118,14 @@ impl Visits {
     /// Compares everything that was committed with a plain recount.
     fn check(&self) {
         let told = self.told();
-        for rows in told.chunk_by(|one, next| (one.key, one.first_ms) == (next.key, next.first_ms)) {
+        for rows in told.chunk_by(|one, next| (one.key, one.first_ms) == (next.key, next.first_ms))
+        {
             let revisions: Vec<u64> = rows.iter().map(|row| row.revision).collect();
-            assert_eq!(revisions, (0..).take(rows.len()).collect::<Vec<_>>(), "each revision comes once: {rows:?}");
+            assert_eq!(
+                revisions,
+                (0..).take(rows.len()).collect::<Vec<_>>(),
+                "each revision comes once: {rows:?}"
+            );
         }
         self.check_what_stands();
     }
@@ -92,10 +134,15 @@ impl Visits {
     fn check_what_stands(&self) {
         let expected = self.recounted();
         let standing = standing(&self.told());
-        let told: Vec<_> = standing.iter().map(|row| (row.key, row.first_ms, row.last_ms, row.count)).collect();
+        let told: Vec<_> = standing
+            .iter()
+            .map(|row| (row.key, row.first_ms, row.last_ms, row.count))
+            .collect();
         assert_eq!(told, expected);
         let mut summaries: BTreeMap<u64, Summary> = BTreeMap::new();
-        for sessions in expected.chunk_by(|one, next| one.0 == next.0 && self.cut_of(one.1) == self.cut_of(next.1)) {
+        for sessions in expected
+            .chunk_by(|one, next| one.0 == next.0 && self.cut_of(one.1) == self.cut_of(next.1))
+        {
             let (keys, total, top) = summaries.entry(self.cut_of(sessions[0].1)).or_default();
             let count: u64 = sessions.iter().map(|session| session.3).sum();
             (*keys, *total) = (*keys + 1, *total + count);
@@ -123,17 +170,27 @@ impl Visits {
 
     /// Keys, first and last events and counts of all sessions, in order.
     fn recounted(&self) -> Vec<(u64, u64, u64, u64)> {
-        let (late, dead) = (self.world.asides("events-late"), self.world.asides("events-dead-letter"));
+        let (late, dead) = (
+            self.world.asides("events-late"),
+            self.world.asides("events-dead-letter"),
+        );
         let mut events: Vec<(u64, u64)> = Vec::new();
         for (position, event) in &self.world.records {
-            assert_eq!(event.is_none(), dead.contains(position), "record {position:?} is {event:?}");
+            assert_eq!(
+                event.is_none(),
+                dead.contains(position),
+                "record {position:?} is {event:?}"
+            );
             events.extend(event.filter(|_| !late.contains(position)));
         }
         events.sort_unstable();
         let together = |one: &(u64, u64), next: &(u64, u64)| {
-            one.0 == next.0 && next.1 - one.1 <= self.gap_ms && self.cut_of(one.1) == self.cut_of(next.1)
+            one.0 == next.0
+                && next.1 - one.1 <= self.gap_ms
+                && self.cut_of(one.1) == self.cut_of(next.1)
         };
-        let session = |run: &[(u64, u64)]| (run[0].0, run[0].1, run[run.len() - 1].1, run.len() as u64);
+        let session =
+            |run: &[(u64, u64)]| (run[0].0, run[0].1, run[run.len() - 1].1, run.len() as u64);
         events.chunk_by(together).map(session).collect()
     }
 
@@ -146,10 +203,20 @@ impl Visits {
     fn summaries(&self) -> BTreeMap<u64, Summary> {
         let mut summaries = self.world.numbers("totals");
         summaries.sort_unstable();
-        let revisions: BTreeSet<_> = summaries.iter().map(|numbers| (numbers[0], numbers[1])).collect();
-        assert_eq!(revisions.len(), summaries.len(), "a summary was committed twice: {summaries:?}");
+        let revisions: BTreeSet<_> = summaries
+            .iter()
+            .map(|numbers| (numbers[0], numbers[1]))
+            .collect();
+        assert_eq!(
+            revisions.len(),
+            summaries.len(),
+            "a summary was committed twice: {summaries:?}"
+        );
         let top = |numbers: &[u64]| numbers.chunks(2).map(|pair| (pair[0], pair[1])).collect();
-        summaries.iter().map(|n| (n[0], (n[2], n[3], top(&n[4..])))).collect()
+        summaries
+            .iter()
+            .map(|n| (n[0], (n[2], n[3], top(&n[4..]))))
+            .collect()
     }
 }
 
@@ -161,10 +228,16 @@ fn standing(told: &[Told]) -> Vec<Told> {
     let line = |row: &Told| row.revision / 1_000_000;
     let is_replaced = |row: &Told| {
         newest.iter().any(|other| {
-            other.key == row.key && line(other) > line(row) && (other.first_ms..=other.last_ms).contains(&row.first_ms)
+            other.key == row.key
+                && line(other) > line(row)
+                && (other.first_ms..=other.last_ms).contains(&row.first_ms)
         })
     };
-    newest.iter().filter(|row| !row.is_gone && !is_replaced(row)).copied().collect()
+    newest
+        .iter()
+        .filter(|row| !row.is_gone && !is_replaced(row))
+        .copied()
+        .collect()
 }
 
 #[test]
@@ -175,16 +248,32 @@ fn sessions_are_those_of_a_plain_recount_for_any_workers_partitions_and_restarts
         let mut visits = Visits::new(&mut random);
         let first = settings(&mut random);
         for _ in 0..random.random_range(1..=4) {
-            visits.world.publish(random.random_range(0..200), &mut random);
-            let settings = Settings { workers: random.random_range(1..=4), ..first.clone() };
-            println!("seed {seed}: {} records, {:?}, {settings:?}", visits.world.records.len(), visits.sessions);
+            visits
+                .world
+                .publish(random.random_range(0..200), &mut random);
+            let settings = Settings {
+                workers: random.random_range(1..=4),
+                ..first.clone()
+            };
+            println!(
+                "seed {seed}: {} records, {:?}, {settings:?}",
+                visits.world.records.len(),
+                visits.sessions
+            );
             visits.run(&settings);
             visits.check();
         }
-        corrected += visits.told().iter().filter(|row| row.revision > 0 && !row.is_gone).count();
+        corrected += visits
+            .told()
+            .iter()
+            .filter(|row| row.revision > 0 && !row.is_gone)
+            .count();
         gone += visits.told().iter().filter(|row| row.is_gone).count();
     }
-    assert!(corrected > 100 && gone > 100, "{corrected} rows were corrected, {gone} sessions swallowed");
+    assert!(
+        corrected > 100 && gone > 100,
+        "{corrected} rows were corrected, {gone} sessions swallowed"
+    );
 }
 
 #[test]
@@ -195,11 +284,21 @@ fn whatever_call_a_job_dies_at_every_session_is_told_once() {
         let mut visits = Visits::new(&mut random);
         let first = settings(&mut random);
         for _ in 0..random.random_range(2..=5) {
-            visits.world.publish(random.random_range(0..80), &mut random);
-            let settings = Settings { workers: random.random_range(1..=3), ..first.clone() };
+            visits
+                .world
+                .publish(random.random_range(0..80), &mut random);
+            let settings = Settings {
+                workers: random.random_range(1..=3),
+                ..first.clone()
+            };
             let (at, fault) = any_fault(&mut random);
-            println!("seed {seed}: {} records, {fault:?} at call {at}, {settings:?}", visits.world.records.len());
-            let life = live(&visits.world.log, (at, fault), |log| visits.job(log, &settings));
+            println!(
+                "seed {seed}: {} records, {fault:?} at call {at}, {settings:?}",
+                visits.world.records.len()
+            );
+            let life = live(&visits.world.log, (at, fault), |log| {
+                visits.job(log, &settings)
+            });
             deaths += u64::from(life == Life::Died);
         }
         visits.run(&first);
@@ -216,18 +315,30 @@ fn whichever_of_several_processes_dies_every_session_is_told_once_by_whatever_nu
         let mut visits = Visits::new(&mut random);
         let first = settings(&mut random);
         for _ in 0..2 {
-            visits.world.publish(random.random_range(30..100), &mut random);
-            let settings = Settings { workers: random.random_range(1..=2), ..first.clone() };
+            visits
+                .world
+                .publish(random.random_range(30..100), &mut random);
+            let settings = Settings {
+                workers: random.random_range(1..=2),
+                ..first.clone()
+            };
             let processes = random.random_range(2..=3);
             let (at, fault) = any_fault(&mut random);
             let death = Some((random.random_range(0..processes), at % 25, fault));
-            println!("seed {seed}: {} records, {death:?} of {processes}, {settings:?}", visits.world.records.len());
+            println!(
+                "seed {seed}: {} records, {death:?} of {processes}, {settings:?}",
+                visits.world.records.len()
+            );
             let job = |log| visits.job(log, &settings);
-            again += Processes::new(processes).run_jobs(&visits.world.log, job, death) - processes as u64;
+            again += Processes::new(processes).run_jobs(&visits.world.log, job, death)
+                - processes as u64;
             visits.check();
         }
     }
-    assert!(again > 15, "processes are started again in this test: {again}");
+    assert!(
+        again > 15,
+        "processes are started again in this test: {again}"
+    );
 }
 
 #[test]
@@ -238,9 +349,17 @@ fn when_checkpoints_are_lost_the_sessions_of_the_new_line_of_history_stand() {
         let mut visits = Visits::new(&mut random);
         let first = lenient(settings(&mut random));
         for _ in 0..random.random_range(2..=4) {
-            visits.world.publish(random.random_range(0..150), &mut random);
-            let settings = Settings { workers: random.random_range(1..=3), ..first.clone() };
-            println!("seed {seed}: {} records, {settings:?}", visits.world.records.len());
+            visits
+                .world
+                .publish(random.random_range(0..150), &mut random);
+            let settings = Settings {
+                workers: random.random_range(1..=3),
+                ..first.clone()
+            };
+            println!(
+                "seed {seed}: {} records, {settings:?}",
+                visits.world.records.len()
+            );
             visits.run(&settings);
             visits.check_what_stands();
             damage_newest(&visits.world, &mut random);

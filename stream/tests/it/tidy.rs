@@ -21,8 +21,17 @@ const PURE: [&str; 14] = [
 ];
 
 /// What they must not know.
-const IMPURE: [&str; 9] =
-    ["timely", "differential", "tokio", "rdkafka", "object_store", "SystemTime", "Instant", "std::fs", "std::thread"];
+const IMPURE: [&str; 9] = [
+    "timely",
+    "differential",
+    "tokio",
+    "rdkafka",
+    "object_store",
+    "SystemTime",
+    "Instant",
+    "std::fs",
+    "std::thread",
+];
 
 fn source(file: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(file)).unwrap()
@@ -30,14 +39,17 @@ fn source(file: &str) -> String {
 
 /// The lines of code: neither documentation nor comments.
 fn code(text: &str) -> impl Iterator<Item = &str> {
-    text.lines().filter(|line| !line.trim_start().starts_with("//"))
+    text.lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
 }
 
 #[test]
 fn decisions_know_no_clock_thread_store_log_or_dataflow() {
     for file in PURE {
         for forbidden in IMPURE {
-            let found = source(file).lines().position(|line| code(line).any(|line| line.contains(forbidden)));
+            let found = source(file)
+                .lines()
+                .position(|line| code(line).any(|line| line.contains(forbidden)));
             assert_eq!(found, None, "src/{file} knows {forbidden}");
         }
     }
@@ -45,6 +57,12 @@ fn decisions_know_no_clock_thread_store_log_or_dataflow() {
 
 #[test]
 fn the_dataflow_is_a_page_and_main_is_half_of_one() {
-    assert!(source("dataflow.rs").lines().count() <= 80, "the whole job is to be seen at once");
-    assert!(source("main.rs").lines().count() <= 50, "main parses, calls and exits");
+    assert!(
+        source("dataflow.rs").lines().count() <= 80,
+        "the whole job is to be seen at once"
+    );
+    assert!(
+        source("main.rs").lines().count() <= 50,
+        "main parses, calls and exits"
+    );
 }

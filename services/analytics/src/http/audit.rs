@@ -46,7 +46,9 @@ pub(super) async fn audit(
     let now = Timestamp::now();
     let Range { from, to } = Range::touched_by(query, now)?;
     if from < analytics.store.kept_since(now) {
-        return Err(Problem::bad_request("the counts of that time are no longer kept").field("from"));
+        return Err(
+            Problem::bad_request("the counts of that time are no longer kept").field("from"),
+        );
     }
     let freshness = analytics.freshness().await?;
     let newest = analytics.store.newest_summary_end().await?;
@@ -55,7 +57,12 @@ pub(super) async fn audit(
     let windows = analytics.store.summaries_between(from, to).await?;
     let patience_ms = u64::try_from(analytics.audit_patience.as_millis()).unwrap_or(u64::MAX);
     let audit = Audit::of(&stored, &windows, closed_until(newest, now, patience_ms))?;
-    Ok(Json(Audited { from, to, audit, freshness }))
+    Ok(Json(Audited {
+        from,
+        to,
+        audit,
+        freshness,
+    }))
 }
 
 impl Range {
@@ -66,11 +73,17 @@ impl Range {
         if from >= to {
             return Err(Problem::bad_request("the range ends before it begins").field("to"));
         }
-        let (from_ms, to_ms) = (from.as_ms() / MINUTE_MS * MINUTE_MS, to.as_ms().div_ceil(MINUTE_MS) * MINUTE_MS);
+        let (from_ms, to_ms) = (
+            from.as_ms() / MINUTE_MS * MINUTE_MS,
+            to.as_ms().div_ceil(MINUTE_MS) * MINUTE_MS,
+        );
         if to_ms - from_ms > MAX_RANGE_MS {
             return Err(Problem::bad_request("the range is longer than a day").field("from"));
         }
-        Ok(Self { from: Timestamp::from_ms(from_ms).unwrap_or(from), to: Timestamp::from_ms(to_ms).unwrap_or(to) })
+        Ok(Self {
+            from: Timestamp::from_ms(from_ms).unwrap_or(from),
+            to: Timestamp::from_ms(to_ms).unwrap_or(to),
+        })
     }
 }
 
@@ -86,21 +99,30 @@ mod tests {
 
     fn range(from: Option<&str>, to: Option<&str>) -> Option<(String, String)> {
         let parse = |text: &str| text.parse::<Timestamp>().unwrap();
-        let query = RangeQuery { from: from.map(parse), to: to.map(parse) };
+        let query = RangeQuery {
+            from: from.map(parse),
+            to: to.map(parse),
+        };
         let range = Range::touched_by(query, parse("2026-11-22T10:30:15.000Z")).ok()?;
         Some((range.from.to_string(), range.to.to_string()))
     }
 
     #[test]
     fn without_a_range_it_is_the_last_hour_with_the_minute_that_runs() {
-        let expected = ("2026-11-22T09:30:00.000Z".to_owned(), "2026-11-22T10:31:00.000Z".to_owned());
+        let expected = (
+            "2026-11-22T09:30:00.000Z".to_owned(),
+            "2026-11-22T10:31:00.000Z".to_owned(),
+        );
         assert_eq!(range(None, None), Some(expected));
     }
 
     #[test]
     fn a_day_is_the_longest_range() {
         assert!(range(Some("2026-11-21T00:00:00Z"), Some("2026-11-22T00:00:00Z")).is_some());
-        assert_eq!(range(Some("2026-11-21T00:00:00Z"), Some("2026-11-22T00:00:01Z")), None);
+        assert_eq!(
+            range(Some("2026-11-21T00:00:00Z"), Some("2026-11-22T00:00:01Z")),
+            None
+        );
         assert_eq!(range(Some("2026-11-22T11:00:00Z"), None), None);
     }
 }

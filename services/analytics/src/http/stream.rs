@@ -36,14 +36,23 @@ pub(super) async fn stream(
     Query(query): Query<StreamQuery>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = std::result::Result<Sent, Infallible>>>> {
-    let last_id = headers.get("last-event-id").and_then(|value| value.to_str().ok());
+    let last_id = headers
+        .get("last-event-id")
+        .and_then(|value| value.to_str().ok());
     let subscription = analytics.feed.subscribe(last_id);
-    let reset = stream::iter(subscription.is_reset.then(|| Sent::default().event("reset").data("{}")));
+    let reset = stream::iter(
+        subscription
+            .is_reset
+            .then(|| Sent::default().event("reset").data("{}")),
+    );
     let is_wanted = move |event: &Arc<Event>| {
-        let wanted = query.user_id.is_none() || event.user_id.is_none() || event.user_id == query.user_id;
+        let wanted =
+            query.user_id.is_none() || event.user_id.is_none() || event.user_id == query.user_id;
         std::future::ready(wanted)
     };
-    let events = stream::iter(subscription.missed).chain(live(subscription.live)).filter(is_wanted);
+    let events = stream::iter(subscription.missed)
+        .chain(live(subscription.live))
+        .filter(is_wanted);
     let sent = reset.chain(events.map(|event| sent(&event))).map(Ok);
     let until = analytics.shutdown.clone();
     let sent = sent.take_until(async move { until.requested().await });

@@ -23,7 +23,10 @@ pub struct Position {
 impl Position {
     /// After this count.
     pub fn after(count: &WindowCount) -> Self {
-        Self { window_start_ms: count.window_start.as_ms(), user_id: count.user_id }
+        Self {
+            window_start_ms: count.window_start.as_ms(),
+            user_id: count.user_id,
+        }
     }
 }
 
@@ -32,20 +35,31 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn recent(&self, after: Option<Position>, limit: usize) -> Result<Vec<WindowCount>, StoreError> {
+    pub async fn recent(
+        &self,
+        after: Option<Position>,
+        limit: usize,
+    ) -> Result<Vec<WindowCount>, StoreError> {
         let mut found = Vec::new();
         let mut upto = after.map_or(u64::MAX, |position| position.window_start_ms);
         loop {
             let windows = self.windows_upto(upto, WINDOWS_PAGE).await?;
             for window in &windows {
-                let begun = after.filter(|position| position.window_start_ms == window.window_start.as_ms());
+                let begun = after
+                    .filter(|position| position.window_start_ms == window.window_start.as_ms());
                 let room = limit - found.len();
-                found.extend(self.window(window, begun.map(|position| position.user_id), room).await?);
+                found.extend(
+                    self.window(window, begun.map(|position| position.user_id), room)
+                        .await?,
+                );
                 if found.len() == limit {
                     return Ok(found);
                 }
             }
-            match windows.last().and_then(|oldest| oldest.window_start.as_ms().checked_sub(1)) {
+            match windows
+                .last()
+                .and_then(|oldest| oldest.window_start.as_ms().checked_sub(1))
+            {
                 Some(before) if windows.len() == WINDOWS_PAGE => upto = before,
                 _ => return Ok(found),
             }
@@ -62,18 +76,29 @@ impl Store {
         before: Option<Timestamp>,
         limit: usize,
     ) -> Result<Vec<WindowCount>, StoreError> {
-        let query = self.client.query().table_name(RESULTS).scan_index_forward(false);
+        let query = self
+            .client
+            .query()
+            .table_name(RESULTS)
+            .scan_index_forward(false);
         let query = query.key_condition_expression("user_id = :user AND window_start < :before");
         let query = query.expression_attribute_values(":user", number(user_id));
         let before = before.map_or(u64::MAX, Timestamp::as_ms);
-        counts(query.expression_attribute_values(":before", number(before)), limit).await
+        counts(
+            query.expression_attribute_values(":before", number(before)),
+            limit,
+        )
+        .await
     }
 
     /// The summaries of windows that end after `since`, newest first.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn summaries_since(&self, since: Timestamp) -> Result<Vec<WindowSummary>, StoreError> {
+    pub async fn summaries_since(
+        &self,
+        since: Timestamp,
+    ) -> Result<Vec<WindowSummary>, StoreError> {
         self.summaries(since, u64::MAX).await
     }
 
@@ -81,17 +106,31 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn summaries_between(&self, from: Timestamp, to: Timestamp) -> Result<Vec<WindowSummary>, StoreError> {
+    pub async fn summaries_between(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<WindowSummary>, StoreError> {
         self.summaries(from, to.as_ms().saturating_sub(1)).await
     }
 
-    async fn summaries(&self, since: Timestamp, mut upto: u64) -> Result<Vec<WindowSummary>, StoreError> {
+    async fn summaries(
+        &self,
+        since: Timestamp,
+        mut upto: u64,
+    ) -> Result<Vec<WindowSummary>, StoreError> {
         let mut found = Vec::new();
         loop {
             let windows = self.windows_upto(upto, usize::MAX).await?;
-            let oldest = windows.last().and_then(|oldest| oldest.window_start.as_ms().checked_sub(1));
-            let is_last = windows.last().is_none_or(|oldest| oldest.window_end <= since);
-            let wanted = windows.into_iter().take_while(|window| window.window_end > since);
+            let oldest = windows
+                .last()
+                .and_then(|oldest| oldest.window_start.as_ms().checked_sub(1));
+            let is_last = windows
+                .last()
+                .is_none_or(|oldest| oldest.window_end <= since);
+            let wanted = windows
+                .into_iter()
+                .take_while(|window| window.window_end > since);
             found.extend(wanted.filter_map(WindowRow::into_summary));
             match oldest {
                 Some(before) if !is_last => upto = before,
@@ -105,7 +144,11 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn newest_window_end(&self) -> Result<Option<Timestamp>, StoreError> {
-        Ok(self.windows_upto(u64::MAX, 1).await?.first().map(|window| window.window_end))
+        Ok(self
+            .windows_upto(u64::MAX, 1)
+            .await?
+            .first()
+            .map(|window| window.window_end))
     }
 
     /// The end of the newest window whose summary is known; a window that only has counts is not looked for beyond a page.
@@ -114,14 +157,22 @@ impl Store {
     /// [`StoreError`].
     pub async fn newest_summary_end(&self) -> Result<Option<Timestamp>, StoreError> {
         let newest = self.windows_upto(u64::MAX, WINDOWS_PAGE).await?;
-        Ok(newest.into_iter().find_map(WindowRow::into_summary).map(|summary| summary.window_end))
+        Ok(newest
+            .into_iter()
+            .find_map(WindowRow::into_summary)
+            .map(|summary| summary.window_end))
     }
 
     /// Windows that began at or before `upto_ms`, newest first: a page of at most `limit`.
     async fn windows_upto(&self, upto_ms: u64, limit: usize) -> Result<Vec<WindowRow>, StoreError> {
-        let query = self.client.query().table_name(WINDOWS).scan_index_forward(false);
+        let query = self
+            .client
+            .query()
+            .table_name(WINDOWS)
+            .scan_index_forward(false);
         let query = query.key_condition_expression("series = :all AND window_start <= :upto");
-        let query = query.expression_attribute_values(":all", AttributeValue::S(ALL_WINDOWS.to_owned()));
+        let query =
+            query.expression_attribute_values(":all", AttributeValue::S(ALL_WINDOWS.to_owned()));
         let query = query.expression_attribute_values(":upto", number(upto_ms));
         let found = query.limit(as_limit(limit)).send().await.map_err(failed)?;
         Ok(serde_dynamo::from_items(found.items.unwrap_or_default())?)
@@ -135,7 +186,12 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<WindowCount>, StoreError> {
         let first = after_user.map_or(0, shard);
-        let mut shards: Vec<u64> = window.shards.iter().copied().filter(|shard| *shard >= first).collect();
+        let mut shards: Vec<u64> = window
+            .shards
+            .iter()
+            .copied()
+            .filter(|shard| *shard >= first)
+            .collect();
         shards.sort_unstable();
         let shelves = try_join_all(shards.into_iter().map(|number| {
             let after = after_user.filter(|user_id| shard(*user_id) == number);
@@ -146,8 +202,17 @@ impl Store {
         Ok(counts)
     }
 
-    async fn on_shelf(&self, shelf: String, after: Option<u64>, limit: usize) -> Result<Vec<WindowCount>, StoreError> {
-        let query = self.client.query().table_name(RESULTS).index_name(BY_WINDOW);
+    async fn on_shelf(
+        &self,
+        shelf: String,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<WindowCount>, StoreError> {
+        let query = self
+            .client
+            .query()
+            .table_name(RESULTS)
+            .index_name(BY_WINDOW);
         let query = query.expression_attribute_values(":shelf", AttributeValue::S(shelf));
         let query = match after {
             None => query.key_condition_expression("shelf = :shelf"),

@@ -113,12 +113,18 @@ mod as_ms {
     use events::Timestamp;
     use serde::{Deserialize, Deserializer, Serializer, de};
 
-    pub(super) fn serialize<S: Serializer>(instant: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        instant: &Timestamp,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         serializer.serialize_u64(instant.as_ms())
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Timestamp, D::Error> {
         let ms = u64::deserialize(deserializer)?;
-        Timestamp::from_ms(ms).ok_or_else(|| de::Error::custom("not an instant before the year 10000"))
+        Timestamp::from_ms(ms)
+            .ok_or_else(|| de::Error::custom("not an instant before the year 10000"))
     }
 }

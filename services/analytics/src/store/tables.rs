@@ -19,17 +19,26 @@ const EXPIRES_AT: Option<&str> = Some("expires_at");
 const TABLES: [Table; 2] = [
     Table {
         name: RESULTS,
-        key: Key { partition: USER_ID, sort: Some(WINDOW_START) },
+        key: Key {
+            partition: USER_ID,
+            sort: Some(WINDOW_START),
+        },
         indexes: &[Index {
             name: BY_WINDOW,
-            key: Key { partition: ("shelf", KeyKind::Text), sort: Some(USER_ID) },
+            key: Key {
+                partition: ("shelf", KeyKind::Text),
+                sort: Some(USER_ID),
+            },
             projected: Projected::All,
         }],
         expires_at: EXPIRES_AT,
     },
     Table {
         name: WINDOWS,
-        key: Key { partition: ("series", KeyKind::Text), sort: Some(WINDOW_START) },
+        key: Key {
+            partition: ("series", KeyKind::Text),
+            sort: Some(WINDOW_START),
+        },
         indexes: &[],
         expires_at: EXPIRES_AT,
     },

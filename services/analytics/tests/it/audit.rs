@@ -32,17 +32,31 @@ pub struct Orders {
 
 impl Orders {
     pub fn none() -> Self {
-        Self { this_minute_ms: Timestamp::now().as_ms() / 60_000 * 60_000, state: Arc::default() }
+        Self {
+            this_minute_ms: Timestamp::now().as_ms() / 60_000 * 60_000,
+            state: Arc::default(),
+        }
     }
 
     /// A running analytics service that asks this one.
     pub async fn audited_by(&self, dynamodb: &Client) -> Running {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let orders_url = format!("http://{}/", listener.local_addr().unwrap());
-        let router = Router::new().route("/orders/minutes", get(minutes)).with_state(self.clone());
+        let router = Router::new()
+            .route("/orders/minutes", get(minutes))
+            .with_state(self.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         let log = log();
-        Running::start_with(dynamodb, &log, log.clone(), Config { orders_url, ..Config::default() }).await
+        Running::start_with(
+            dynamodb,
+            &log,
+            log.clone(),
+            Config {
+                orders_url,
+                ..Config::default()
+            },
+        )
+        .await
     }
 
     fn minute(&self, minutes_ago: u64) -> Timestamp {
@@ -59,7 +73,11 @@ impl Orders {
     /// The window of that minute with orders of a dollar each.
     pub fn window(&self, minutes_ago: u64, orders: u64, revision: u32) -> WindowSummary {
         let (window_start, window_end) = (self.minute(minutes_ago), self.minute(minutes_ago - 1));
-        WindowSummary { window_start, window_end, ..summary(0, &[(1, orders)], revision) }
+        WindowSummary {
+            window_start,
+            window_end,
+            ..summary(0, &[(1, orders)], revision)
+        }
     }
 }
 
@@ -74,17 +92,40 @@ async fn books_balance_when_every_closed_minute_was_counted_whole(dynamodb: Clie
     let running = orders.audited_by(&dynamodb).await;
     orders.store(3, 3);
     orders.store(2, 1);
-    publish_summaries(&running.log, &[orders.window(3, 3, 0), orders.window(2, 1, 0)]);
+    publish_summaries(
+        &running.log,
+        &[orders.window(3, 3, 0), orders.window(2, 1, 0)],
+    );
     running.caught_up().await;
     let audit = running.get("/analytics/audit").await;
-    assert_eq!((&audit["balanced"], &audit["open_minutes"]), (&json!(true), &json!(0)), "{audit}");
+    assert_eq!(
+        (&audit["balanced"], &audit["open_minutes"]),
+        (&json!(true), &json!(0)),
+        "{audit}"
+    );
     assert_eq!(audit["stored"], json!({"orders": 4, "total_cents": 400}));
     assert_eq!(audit["counted"], audit["stored"]);
     let lines = audit["items"].as_array().unwrap();
-    assert_eq!(lines.iter().map(|line| &line["difference"]).collect::<Vec<_>>(), [0, 0]);
-    assert_eq!(audit["closed_until"], audit["freshness"]["newest_window_end"]);
+    assert_eq!(
+        lines
+            .iter()
+            .map(|line| &line["difference"])
+            .collect::<Vec<_>>(),
+        [0, 0]
+    );
+    assert_eq!(
+        audit["closed_until"],
+        audit["freshness"]["newest_window_end"]
+    );
     let asked = orders.state.lock().unwrap().1.clone();
-    assert_eq!(asked, format!("from={}&to={}", audit["from"].as_str().unwrap(), audit["to"].as_str().unwrap()));
+    assert_eq!(
+        asked,
+        format!(
+            "from={}&to={}",
+            audit["from"].as_str().unwrap(),
+            audit["to"].as_str().unwrap()
+        )
+    );
     running.stop().await;
 }
 
@@ -95,10 +136,17 @@ async fn a_lost_order_shows_in_its_minute_until_it_is_counted(dynamodb: Client) 
     publish_summaries(&running.log, &[orders.window(3, 2, 0)]);
     running.caught_up().await;
     let audit = running.get("/analytics/audit").await;
-    assert_eq!((&audit["balanced"], &audit["items"][0]["difference"]), (&json!(false), &json!(1)), "{audit}");
+    assert_eq!(
+        (&audit["balanced"], &audit["items"][0]["difference"]),
+        (&json!(false), &json!(1)),
+        "{audit}"
+    );
     publish_summaries(&running.log, &[orders.window(3, 3, 1)]);
     running.caught_up().await;
-    assert_eq!(running.get("/analytics/audit").await["balanced"], json!(true));
+    assert_eq!(
+        running.get("/analytics/audit").await["balanced"],
+        json!(true)
+    );
     running.stop().await;
 }
 
@@ -110,29 +158,52 @@ async fn a_minute_whose_window_is_not_known_is_open(dynamodb: Client) {
     publish_summaries(&running.log, &[orders.window(3, 2, 0)]);
     running.caught_up().await;
     let audit = running.get("/analytics/audit").await;
-    assert_eq!((&audit["balanced"], &audit["open_minutes"]), (&json!(true), &json!(1)), "{audit}");
+    assert_eq!(
+        (&audit["balanced"], &audit["open_minutes"]),
+        (&json!(true), &json!(1)),
+        "{audit}"
+    );
     assert_eq!(audit["stored"]["orders"], json!(2));
     assert_eq!(audit["items"][1]["is_closed"], json!(false));
     running.stop().await;
 }
 
-async fn a_minute_without_a_window_is_held_against_the_books_when_patience_is_over(dynamodb: Client) {
+async fn a_minute_without_a_window_is_held_against_the_books_when_patience_is_over(
+    dynamodb: Client,
+) {
     let orders = Orders::none();
     let running = orders.audited_by(&dynamodb).await;
     orders.store(7, 1);
     running.caught_up().await;
     let audit = running.get("/analytics/audit").await;
-    assert_eq!((&audit["balanced"], &audit["items"][0]["is_closed"]), (&json!(false), &json!(true)), "{audit}");
+    assert_eq!(
+        (&audit["balanced"], &audit["items"][0]["is_closed"]),
+        (&json!(false), &json!(true)),
+        "{audit}"
+    );
     running.stop().await;
 }
 
 async fn orders_that_cannot_be_asked_are_a_503(dynamodb: Client) {
     let log = log();
     for orders_url in ["http://127.0.0.1:9".to_owned(), failing().await] {
-        let running =
-            Running::start_with(&dynamodb, &log, log.clone(), Config { orders_url, ..Config::default() }).await;
+        let running = Running::start_with(
+            &dynamodb,
+            &log,
+            log.clone(),
+            Config {
+                orders_url,
+                ..Config::default()
+            },
+        )
+        .await;
         let refused = running.client.get("/analytics/audit").await;
-        assert_eq!((refused.status.as_u16(), refused.header("retry-after")), (503, "1"), "{}", refused.body);
+        assert_eq!(
+            (refused.status.as_u16(), refused.header("retry-after")),
+            (503, "1"),
+            "{}",
+            refused.body
+        );
         running.stop().await;
     }
 }
@@ -154,10 +225,21 @@ async fn ranges_that_cannot_be_audited_are_refused(dynamodb: Client) {
         ("from=yesterday".to_owned(), "from"),
         (format!("from={}&to={}", ago(1), ago(2)), "to"),
         (format!("from={}", ago(25)), "from"),
-        (format!("from={}&to={}", ago(31 * 24), ago(31 * 24 - 1)), "from"),
+        (
+            format!("from={}&to={}", ago(31 * 24), ago(31 * 24 - 1)),
+            "from",
+        ),
     ] {
-        let refused = running.client.get(&format!("/analytics/audit?{query}")).await;
-        assert_eq!((refused.status.as_u16(), refused.blamed()), (400, field), "{query}: {}", refused.body);
+        let refused = running
+            .client
+            .get(&format!("/analytics/audit?{query}"))
+            .await;
+        assert_eq!(
+            (refused.status.as_u16(), refused.blamed()),
+            (400, field),
+            "{query}: {}",
+            refused.body
+        );
     }
     running.stop().await;
 }

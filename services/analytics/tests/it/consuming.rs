@@ -26,18 +26,35 @@ async fn a_correction_replaces_and_an_older_revision_does_not(dynamodb: Client) 
     running.caught_up().await;
     publish_counts(&running.log, &[count(1, 0, 9, 0), count(1, 0, 9, 1)]);
     running.caught_up().await;
-    assert_eq!(essence(&running.all("/analytics/recent", 20).await), [(1, minute(0).to_string(), 4, 1)]);
+    assert_eq!(
+        essence(&running.all("/analytics/recent", 20).await),
+        [(1, minute(0).to_string(), 4, 1)]
+    );
     running.stop().await;
 }
 
 async fn a_replay_from_the_beginning_changes_nothing(dynamodb: Client) {
     let log = log();
     let running = Running::start(&dynamodb, &log).await;
-    publish_counts(&log, &[count(1, 0, 3, 0), count(2, 0, 1, 0), count(1, 0, 5, 1), count(1, 1, 1, 0)]);
+    publish_counts(
+        &log,
+        &[
+            count(1, 0, 3, 0),
+            count(2, 0, 1, 0),
+            count(1, 0, 5, 1),
+            count(1, 1, 1, 0),
+        ],
+    );
     running.caught_up().await;
     let before = running.all("/analytics/recent", 20).await;
     running.stop().await;
-    record_log::RecordLog::commit(&log, "analytics", ANALYTICS_RESULTS, &[(0, 0), (1, 0), (2, 0)]).unwrap();
+    record_log::RecordLog::commit(
+        &log,
+        "analytics",
+        ANALYTICS_RESULTS,
+        &[(0, 0), (1, 0), (2, 0)],
+    )
+    .unwrap();
     let running = Running::start(&dynamodb, &log).await;
     running.caught_up().await;
     assert_eq!(running.all("/analytics/recent", 20).await, before);
@@ -46,9 +63,17 @@ async fn a_replay_from_the_beginning_changes_nothing(dynamodb: Client) {
 
 async fn a_crash_between_writing_and_remembering_loses_nothing(dynamodb: Client) {
     let log = log();
-    publish_counts(&log, &(1..=40).map(|user| count(user, 0, 1, 0)).collect::<Vec<_>>());
+    publish_counts(
+        &log,
+        &(1..=40)
+            .map(|user| count(user, 0, 1, 0))
+            .collect::<Vec<_>>(),
+    );
     let dying = log.process(|call| match call {
-        Call::CommitPositions { topic: ANALYTICS_RESULTS, .. } => Fault::CrashBefore,
+        Call::CommitPositions {
+            topic: ANALYTICS_RESULTS,
+            ..
+        } => Fault::CrashBefore,
         _ => Fault::None,
     });
     let running = Running::start_process(&dynamodb, &log, dying).await;
@@ -62,7 +87,12 @@ async fn a_crash_between_writing_and_remembering_loses_nothing(dynamodb: Client)
 
 async fn a_log_that_fails_now_and_then_loses_nothing(dynamodb: Client) {
     let log = log();
-    publish_counts(&log, &(1..=40).map(|user| count(user, user % 3, 1, 0)).collect::<Vec<_>>());
+    publish_counts(
+        &log,
+        &(1..=40)
+            .map(|user| count(user, user % 3, 1, 0))
+            .collect::<Vec<_>>(),
+    );
     let calls = AtomicUsize::new(0);
     let flaky = log.process(move |_| match calls.fetch_add(1, Ordering::SeqCst) {
         // The Thue–Morse sequence: no loop of calls meets its failures at the same place for ever.
@@ -77,7 +107,10 @@ async fn a_log_that_fails_now_and_then_loses_nothing(dynamodb: Client) {
 
 async fn a_malformed_result_is_left_out_and_the_rest_goes_on(dynamodb: Client) {
     let running = Running::start(&dynamodb, &log()).await;
-    publish(&running.log, &[(ANALYTICS_RESULTS, "1".to_owned(), b"{not json".to_vec())]);
+    publish(
+        &running.log,
+        &[(ANALYTICS_RESULTS, "1".to_owned(), b"{not json".to_vec())],
+    );
     publish_counts(&running.log, &[count(1, 0, 1, 0)]);
     running.caught_up().await;
     assert_eq!(running.all("/analytics/recent", 20).await.len(), 1);
@@ -86,10 +119,18 @@ async fn a_malformed_result_is_left_out_and_the_rest_goes_on(dynamodb: Client) {
 
 async fn a_table_that_is_away_holds_results_up_and_loses_none(dynamodb: Client) {
     let running = Running::start(&dynamodb, &log()).await;
-    dynamodb.delete_table().table_name(RESULTS).send().await.unwrap();
+    dynamodb
+        .delete_table()
+        .table_name(RESULTS)
+        .send()
+        .await
+        .unwrap();
     publish_counts(&running.log, &[count(1, 0, 1, 0), count(2, 0, 1, 0)]);
     let refused = running.client.get("/analytics/users/1").await;
-    assert_eq!((refused.status.as_u16(), refused.header("retry-after")), (503, "1"));
+    assert_eq!(
+        (refused.status.as_u16(), refused.header("retry-after")),
+        (503, "1")
+    );
     let second = Running::start(&dynamodb, &running.log).await;
     running.caught_up().await;
     assert_eq!(running.all("/analytics/recent", 20).await.len(), 2);
@@ -101,10 +142,32 @@ async fn items_expire_with_their_retention(dynamodb: Client) {
     let running = Running::start(&dynamodb, &log()).await;
     publish_counts(&running.log, &[count(1, 0, 1, 0)]);
     running.caught_up().await;
-    let items = dynamodb.scan().table_name(RESULTS).send().await.unwrap().items.unwrap();
+    let items = dynamodb
+        .scan()
+        .table_name(RESULTS)
+        .send()
+        .await
+        .unwrap()
+        .items
+        .unwrap();
     let expires_at: u64 = items[0]["expires_at"].as_n().unwrap().parse().unwrap();
-    assert_eq!(json!(expires_at), json!(minute(1).as_ms() / 1_000 + 30 * 24 * 3_600));
-    let expiry = dynamodb.describe_time_to_live().table_name(RESULTS).send().await.unwrap();
-    assert_eq!(expiry.time_to_live_description.unwrap().attribute_name.as_deref(), Some("expires_at"));
+    assert_eq!(
+        json!(expires_at),
+        json!(minute(1).as_ms() / 1_000 + 30 * 24 * 3_600)
+    );
+    let expiry = dynamodb
+        .describe_time_to_live()
+        .table_name(RESULTS)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        expiry
+            .time_to_live_description
+            .unwrap()
+            .attribute_name
+            .as_deref(),
+        Some("expires_at")
+    );
     running.stop().await;
 }

@@ -17,7 +17,9 @@ use analytics::{Config, Parts, Service};
 use aws_sdk_dynamodb::Client;
 use chassis::auth::Auth;
 use chassis::{Metrics, Shutdown};
-use events::{ANALYTICS_RESULTS, ANALYTICS_SUMMARIES, Timestamp, TopUser, WindowCount, WindowSummary};
+use events::{
+    ANALYTICS_RESULTS, ANALYTICS_SUMMARIES, Timestamp, TopUser, WindowCount, WindowSummary,
+};
 use record_log::simulated::SimulatedLog;
 use record_log::{Cleanup, Delivery, NewRecord, RecordLog, TopicSpec};
 use serde_json::Value;
@@ -45,14 +47,29 @@ impl Running {
         Self::start_with(dynamodb, log, process, Config::default()).await
     }
 
-    async fn start_with(dynamodb: &Client, log: &SimulatedLog, process: SimulatedLog, config: Config) -> Self {
+    async fn start_with(
+        dynamodb: &Client,
+        log: &SimulatedLog,
+        process: SimulatedLog,
+        config: Config,
+    ) -> Self {
         let shutdown = Shutdown::new();
-        let parts = Parts { dynamodb: dynamodb.clone(), log: Arc::new(process), auth: Auth::open() };
-        let service = Service::new(&config, parts, &Metrics::new("analytics"), shutdown.clone()).unwrap();
+        let parts = Parts {
+            dynamodb: dynamodb.clone(),
+            log: Arc::new(process),
+            auth: Auth::open(),
+        };
+        let service =
+            Service::new(&config, parts, &Metrics::new("analytics"), shutdown.clone()).unwrap();
         service.prepare().await;
         let client = TestClient::new(service.router());
         let work = tokio::spawn(async move { service.consume().await });
-        Self { log: log.clone(), client, shutdown, work }
+        Self {
+            log: log.clone(),
+            client,
+            shutdown,
+            work,
+        }
     }
 
     async fn stop(self) {
@@ -98,8 +115,15 @@ impl Running {
 
 fn is_consumed(log: &SimulatedLog, topic: &str) -> bool {
     let committed = log.committed("analytics", topic).unwrap();
-    let next = |partition: u32| committed.iter().find(|(number, _)| *number == partition).map_or(0, |(_, next)| *next);
-    (0..).zip(log.offsets(topic).unwrap()).all(|(partition, range)| next(partition) >= range.end)
+    let next = |partition: u32| {
+        committed
+            .iter()
+            .find(|(number, _)| *number == partition)
+            .map_or(0, |(_, next)| *next)
+    };
+    (0..)
+        .zip(log.offsets(topic).unwrap())
+        .all(|(partition, range)| next(partition) >= range.end)
 }
 
 /// A log with the topics of the stream job.
@@ -111,7 +135,8 @@ fn log() -> SimulatedLog {
         cleanup: Cleanup::CompactAndDelete,
         retention: Duration::from_secs(3600),
     };
-    log.ensure_topics(&[spec(ANALYTICS_RESULTS, 3), spec(ANALYTICS_SUMMARIES, 1)]).unwrap();
+    log.ensure_topics(&[spec(ANALYTICS_RESULTS, 3), spec(ANALYTICS_SUMMARIES, 1)])
+        .unwrap();
     log
 }
 
@@ -119,20 +144,37 @@ fn publish(log: &SimulatedLog, records: &[(&str, String, Vec<u8>)]) {
     let mut publisher = log.publisher("job", Delivery::AtLeastOnce).unwrap();
     for (topic, key, value) in records {
         let (key, value) = (Some(key.as_bytes()), Some(value.as_slice()));
-        publisher.send(NewRecord { topic, partition: None, key, value, headers: &[] }).unwrap();
+        publisher
+            .send(NewRecord {
+                topic,
+                partition: None,
+                key,
+                value,
+                headers: &[],
+            })
+            .unwrap();
     }
     publisher.commit(1).unwrap();
 }
 
 fn publish_counts(log: &SimulatedLog, counts: &[WindowCount]) {
-    let record =
-        |count: &WindowCount| (ANALYTICS_RESULTS, count.user_id.to_string(), serde_json::to_vec(count).unwrap());
+    let record = |count: &WindowCount| {
+        (
+            ANALYTICS_RESULTS,
+            count.user_id.to_string(),
+            serde_json::to_vec(count).unwrap(),
+        )
+    };
     publish(log, &counts.iter().map(record).collect::<Vec<_>>());
 }
 
 fn publish_summaries(log: &SimulatedLog, summaries: &[WindowSummary]) {
     let record = |summary: &WindowSummary| {
-        (ANALYTICS_SUMMARIES, summary.window_start.to_string(), serde_json::to_vec(summary).unwrap())
+        (
+            ANALYTICS_SUMMARIES,
+            summary.window_start.to_string(),
+            serde_json::to_vec(summary).unwrap(),
+        )
     };
     publish(log, &summaries.iter().map(record).collect::<Vec<_>>());
 }
@@ -158,8 +200,11 @@ fn count(user_id: u64, window: u64, order_count: u64, revision: u32) -> WindowCo
 fn summary(ended_ms_ago: u64, users: &[(u64, u64)], revision: u32) -> WindowSummary {
     let end = (Timestamp::now().as_ms() - ended_ms_ago) / 60_000 * 60_000;
     let order_count = users.iter().map(|(_, orders)| orders).sum();
-    let top =
-        |(user_id, orders): &(u64, u64)| TopUser { user_id: *user_id, order_count: *orders, total_cents: orders * 100 };
+    let top = |(user_id, orders): &(u64, u64)| TopUser {
+        user_id: *user_id,
+        order_count: *orders,
+        total_cents: orders * 100,
+    };
     WindowSummary {
         window_start: Timestamp::from_ms(end - 60_000).unwrap(),
         window_end: Timestamp::from_ms(end).unwrap(),
@@ -178,7 +223,12 @@ fn essence(items: &[Value]) -> Vec<(u64, String, u64, u64)> {
         .iter()
         .map(|item| {
             let start = item["window_start"].as_str().unwrap().to_owned();
-            (number(item, "user_id"), start, number(item, "order_count"), number(item, "revision"))
+            (
+                number(item, "user_id"),
+                start,
+                number(item, "order_count"),
+                number(item, "revision"),
+            )
         })
         .collect()
 }

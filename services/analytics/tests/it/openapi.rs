@@ -18,8 +18,19 @@ async fn routes_and_replies_are_as_described() {
     publish_counts(&running.log, &[count(1, 0, 1, 0)]);
     publish_summaries(&running.log, &[summary(60_000, &[(1, 1)], 0)]);
     running.caught_up().await;
-    let parts = Parts { dynamodb, log: Arc::new(running.log.clone()), auth: Auth::open() };
-    let router = Service::new(&Config::default(), parts, &Metrics::new("analytics"), Shutdown::new()).unwrap().router();
+    let parts = Parts {
+        dynamodb,
+        log: Arc::new(running.log.clone()),
+        auth: Auth::open(),
+    };
+    let router = Service::new(
+        &Config::default(),
+        parts,
+        &Metrics::new("analytics"),
+        Shutdown::new(),
+    )
+    .unwrap()
+    .router();
     let document = description(&router).await;
     assert_routes(&router, &document).await;
     let summary = running.get("/analytics/summary").await;

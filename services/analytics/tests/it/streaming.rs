@@ -16,8 +16,14 @@ testbed::on_both_dynamodbs!(
 );
 
 async fn listen(running: &Running, query: &str, last_id: Option<&str>) -> Events {
-    let headers: Vec<_> = last_id.map(|id| ("last-event-id", id)).into_iter().collect();
-    running.client.listen(&format!("/analytics/stream{query}"), &headers).await
+    let headers: Vec<_> = last_id
+        .map(|id| ("last-event-id", id))
+        .into_iter()
+        .collect();
+    running
+        .client
+        .listen(&format!("/analytics/stream{query}"), &headers)
+        .await
 }
 
 async fn heard(events: &mut Events) -> ServerSentEvent {
@@ -36,11 +42,20 @@ async fn a_listener_hears_of_counts_corrections_and_windows(dynamodb: Client) {
     publish_counts(&running.log, &[count(1, 0, 3, 0)]);
     publish_counts(&running.log, &[count(1, 0, 4, 1)]);
     let (first, second) = (heard(&mut events).await, heard(&mut events).await);
-    assert_eq!([first.name.as_str(), second.name.as_str()], ["count", "count"]);
-    assert_eq!([&body(&first)["order_count"], &body(&second)["order_count"]], [3, 4]);
+    assert_eq!(
+        [first.name.as_str(), second.name.as_str()],
+        ["count", "count"]
+    );
+    assert_eq!(
+        [&body(&first)["order_count"], &body(&second)["order_count"]],
+        [3, 4]
+    );
     publish_summaries(&running.log, &[summary(60_000, &[(1, 4)], 0)]);
     let window = heard(&mut events).await;
-    assert_eq!((window.name.as_str(), &body(&window)["user_count"]), ("window", &Value::from(1)));
+    assert_eq!(
+        (window.name.as_str(), &body(&window)["user_count"]),
+        ("window", &Value::from(1))
+    );
     assert!(body(&window)["id"].is_string());
     running.stop().await;
 }
@@ -57,7 +72,10 @@ async fn a_listener_that_returns_hears_what_it_missed(dynamodb: Client) {
     running.caught_up().await;
     let mut events = listen(&running, "", Some(&seen)).await;
     assert_eq!(
-        [&body(&heard(&mut events).await)["order_count"], &body(&heard(&mut events).await)["order_count"]],
+        [
+            &body(&heard(&mut events).await)["order_count"],
+            &body(&heard(&mut events).await)["order_count"]
+        ],
         [2, 3]
     );
     running.stop().await;

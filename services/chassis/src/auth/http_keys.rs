@@ -41,8 +41,13 @@ impl HttpKeys {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(CONNECT_LIMIT));
         // Questions are minutes apart: no connection is worth keeping.
-        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
-        Self { client, address: url.uri().clone() }
+        let client = Client::builder(TokioExecutor::new())
+            .pool_max_idle_per_host(0)
+            .build(connector);
+        Self {
+            client,
+            address: url.uri().clone(),
+        }
     }
 
     async fn ask(&self) -> Result<JwkSet, HttpKeysError> {
@@ -50,7 +55,10 @@ impl HttpKeys {
         if answer.status() != StatusCode::OK {
             return Err(HttpKeysError::Unexpected(answer.status()));
         }
-        let body = Limited::new(answer.into_body(), MOST_BYTES).collect().await.map_err(HttpKeysError::Broken)?;
+        let body = Limited::new(answer.into_body(), MOST_BYTES)
+            .collect()
+            .await
+            .map_err(HttpKeysError::Broken)?;
         Ok(serde_json::from_slice(&body.to_bytes())?)
     }
 }

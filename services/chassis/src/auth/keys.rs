@@ -27,7 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const MOST_KEYS: usize = 64;
 
 /// What a source answers.
-pub type Published<'a> = Pin<Box<dyn Future<Output = Result<JwkSet, Box<dyn Error + Send + Sync>>> + Send + 'a>>;
+pub type Published<'a> =
+    Pin<Box<dyn Future<Output = Result<JwkSet, Box<dyn Error + Send + Sync>>> + Send + 'a>>;
 
 /// Where the public keys of the users service come from.
 pub trait KeySource: Send + Sync + 'static {
@@ -76,7 +77,11 @@ enum Step {
 
 impl Keys {
     pub(super) fn new(source: impl KeySource) -> Self {
-        Self { source: Box::new(source), known: Mutex::default(), turn: tokio::sync::Mutex::default() }
+        Self {
+            source: Box::new(source),
+            known: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+        }
     }
 
     /// The key of this name.
@@ -109,19 +114,28 @@ impl Keys {
         if let Err(error) = &answer {
             tracing::warn!(error, "the keys that verify access tokens cannot be had");
         }
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).hear(answer.ok().as_ref(), Instant::now());
+        self.known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .hear(answer.ok().as_ref(), Instant::now());
         self.look_up(kid)
     }
 
     fn look_up(&self, kid: &str) -> Step {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).look_up(kid, Instant::now())
+        self.known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .look_up(kid, Instant::now())
     }
 }
 
 impl Known {
     fn look_up(&self, kid: &str, now: Instant) -> Step {
         let may_ask = self.ask_from.is_none_or(|from| now >= from);
-        let age = self.heard.map(|heard| now.saturating_duration_since(heard)).filter(|age| *age < KEPT_FOR);
+        let age = self
+            .heard
+            .map(|heard| now.saturating_duration_since(heard))
+            .filter(|age| *age < KEPT_FOR);
         match (age, self.keys.get(kid).cloned()) {
             (Some(age), Some(key)) if age < FRESH_FOR || !may_ask => Step::Use(key),
             (Some(_), Some(key)) => Step::Renew(key),
@@ -137,7 +151,12 @@ impl Known {
             self.ask_from = Some(now + PAUSE_AFTER_FAILURE);
             return;
         };
-        self.keys = published.keys.iter().filter_map(usable).take(MOST_KEYS).collect();
+        self.keys = published
+            .keys
+            .iter()
+            .filter_map(usable)
+            .take(MOST_KEYS)
+            .collect();
         self.heard = Some(now);
         self.ask_from = Some(now + PAUSE);
     }
@@ -145,8 +164,14 @@ impl Known {
 
 /// Ed25519 keys with a name; others are no concern of ours.
 fn usable(jwk: &Jwk) -> Option<(String, DecodingKey)> {
-    let AlgorithmParameters::OctetKeyPair(parameters) = &jwk.algorithm else { return None };
-    let kid = jwk.common.key_id.clone().filter(|_| parameters.curve == EllipticCurve::Ed25519)?;
+    let AlgorithmParameters::OctetKeyPair(parameters) = &jwk.algorithm else {
+        return None;
+    };
+    let kid = jwk
+        .common
+        .key_id
+        .clone()
+        .filter(|_| parameters.curve == EllipticCurve::Ed25519)?;
     DecodingKey::from_jwk(jwk).ok().map(|key| (kid, key))
 }
 
@@ -190,7 +215,10 @@ mod tests {
         let later = start + FRESH_FOR;
         assert_eq!(step(&known, "a", later), "renew");
         known.hear(Some(&set(&["b"])), later);
-        assert_eq!([step(&known, "a", later), step(&known, "b", later)], ["unknown", "use"]);
+        assert_eq!(
+            [step(&known, "a", later), step(&known, "b", later)],
+            ["unknown", "use"]
+        );
     }
 
     #[test]
@@ -210,7 +238,10 @@ mod tests {
     fn keys_of_other_kinds_and_without_a_name_are_left_out() {
         let mut odd = serde_json::to_value(set(&["a"])).unwrap();
         odd["keys"][0].as_object_mut().unwrap().remove("kid");
-        odd["keys"].as_array_mut().unwrap().push(serde_json::json!({"kty": "oct", "kid": "b", "k": "c2VjcmV0"}));
+        odd["keys"]
+            .as_array_mut()
+            .unwrap()
+            .push(serde_json::json!({"kty": "oct", "kid": "b", "k": "c2VjcmV0"}));
         let mut known = Known::default();
         known.hear(Some(&serde_json::from_value(odd).unwrap()), Instant::now());
         assert!(known.keys.is_empty());

@@ -20,7 +20,12 @@ const SECRET_BYTES: usize = 32;
 #[group(skip)]
 pub struct AuthSettings {
     /// Whether callers have to show who they are.
-    #[arg(long, env = "TIDEMARK_AUTH", default_value = "open", value_name = "MODE")]
+    #[arg(
+        long,
+        env = "TIDEMARK_AUTH",
+        default_value = "open",
+        value_name = "MODE"
+    )]
     pub auth: AuthMode,
     /// Listen beyond this machine although nobody is asked who they are: everybody who can connect may do everything.
     #[arg(long, env = "TIDEMARK_ALLOW_OPEN")]
@@ -34,7 +39,12 @@ pub struct AuthSettings {
     )]
     pub jwks_url: JwksUrl,
     /// Secret of at least 32 bytes by which services know each other, the same for all of them.
-    #[arg(long, env = "TIDEMARK_SERVICE_SECRET", hide_env_values = true, value_name = "SECRET")]
+    #[arg(
+        long,
+        env = "TIDEMARK_SERVICE_SECRET",
+        hide_env_values = true,
+        value_name = "SECRET"
+    )]
     pub service_secret: Option<Secret>,
 }
 
@@ -69,7 +79,9 @@ pub enum AuthSettingsError {
     )]
     NoSecret,
     /// The secret could be guessed.
-    #[error("the --service-secret (TIDEMARK_SERVICE_SECRET) must have at least {SECRET_BYTES} bytes")]
+    #[error(
+        "the --service-secret (TIDEMARK_SERVICE_SECRET) must have at least {SECRET_BYTES} bytes"
+    )]
     ShortSecret,
 }
 
@@ -82,10 +94,17 @@ impl AuthSettings {
         if self.auth == AuthMode::Open {
             return Ok(Auth::open());
         }
-        if self.service_secret.as_ref().is_some_and(|secret| secret.expose().len() < SECRET_BYTES) {
+        if self
+            .service_secret
+            .as_ref()
+            .is_some_and(|secret| secret.expose().len() < SECRET_BYTES)
+        {
             return Err(AuthSettingsError::ShortSecret);
         }
-        Ok(Auth::enforced(HttpKeys::at(&self.jwks_url), self.service_secret.as_ref()))
+        Ok(Auth::enforced(
+            HttpKeys::at(&self.jwks_url),
+            self.service_secret.as_ref(),
+        ))
     }
 }
 
@@ -162,14 +181,26 @@ mod tests {
         let short = settings(AuthMode::Enforced, Some("hunter2"));
         assert_eq!(short.to_auth().err(), Some(AuthSettingsError::ShortSecret));
         assert!(!format!("{short:?}").contains("hunter2"));
-        assert!(settings(AuthMode::Enforced, Some(Secret::random().expose())).to_auth().is_ok());
+        assert!(
+            settings(AuthMode::Enforced, Some(Secret::random().expose()))
+                .to_auth()
+                .is_ok()
+        );
         assert!(settings(AuthMode::Enforced, None).to_auth().is_ok());
     }
 
     #[test]
     fn keys_are_at_an_http_address() {
-        assert_eq!(settings(AuthMode::Open, None).jwks_url.uri(), "http://users:5001/.well-known/jwks.json");
-        for wrong in ["", "users:5001", "https://users/.well-known/jwks.json", "file:///keys"] {
+        assert_eq!(
+            settings(AuthMode::Open, None).jwks_url.uri(),
+            "http://users:5001/.well-known/jwks.json"
+        );
+        for wrong in [
+            "",
+            "users:5001",
+            "https://users/.well-known/jwks.json",
+            "file:///keys",
+        ] {
             assert_eq!(wrong.parse::<JwksUrl>(), Err(InvalidJwksUrl), "{wrong}");
         }
     }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, TokenData, Validation, get_current_timestamp};
+use jsonwebtoken::{
+    Algorithm, DecodingKey, EncodingKey, Header, TokenData, Validation, get_current_timestamp,
+};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -94,7 +96,11 @@ impl AccessClaims {
             iat,
             exp: iat + life.as_secs(),
             jti: Uuid::new_v4(),
-            roles: if is_admin { vec![ADMIN.to_owned()] } else { Vec::new() },
+            roles: if is_admin {
+                vec![ADMIN.to_owned()]
+            } else {
+                Vec::new()
+            },
         }
     }
 }
@@ -115,21 +121,40 @@ pub(super) fn kind(token: &str) -> Result<Kind, TokenError> {
 /// The user of an access token that was signed with this key.
 pub(super) fn user(token: &str, key: &DecodingKey) -> Result<Caller, TokenError> {
     let claims: AccessClaims = verify(token, key, Algorithm::EdDSA, ISSUER)?;
-    let id = claims.sub.parse().ok().filter(|id| *id > 0).ok_or(TokenError::NoUser)?;
-    Ok(Caller::User { id, is_admin: claims.roles.iter().any(|role| role == ADMIN) })
+    let id = claims
+        .sub
+        .parse()
+        .ok()
+        .filter(|id| *id > 0)
+        .ok_or(TokenError::NoUser)?;
+    Ok(Caller::User {
+        id,
+        is_admin: claims.roles.iter().any(|role| role == ADMIN),
+    })
 }
 
 impl ServiceKey {
     pub(super) fn new(secret: &Secret) -> Self {
         let secret = secret.expose().as_bytes();
-        Self { encoding: EncodingKey::from_secret(secret), decoding: DecodingKey::from_secret(secret) }
+        Self {
+            encoding: EncodingKey::from_secret(secret),
+            decoding: DecodingKey::from_secret(secret),
+        }
     }
 
     pub(super) fn sign(&self) -> String {
-        let header = Header { typ: Some(SERVICE_TOKEN.to_owned()), ..Header::new(Algorithm::HS256) };
+        let header = Header {
+            typ: Some(SERVICE_TOKEN.to_owned()),
+            ..Header::new(Algorithm::HS256)
+        };
         let exp = get_current_timestamp() + SERVICE_TOKEN_LIFE.as_secs();
-        let claims = ServiceClaims { iss: SERVICES.to_owned(), aud: AUDIENCE.to_owned(), exp };
-        jsonwebtoken::encode(&header, &claims, &self.encoding).expect("a digest can be keyed with any bytes")
+        let claims = ServiceClaims {
+            iss: SERVICES.to_owned(),
+            aud: AUDIENCE.to_owned(),
+            exp,
+        };
+        jsonwebtoken::encode(&header, &claims, &self.encoding)
+            .expect("a digest can be keyed with any bytes")
     }
 
     pub(super) fn verify(&self, token: &str) -> Result<(), TokenError> {
@@ -150,6 +175,7 @@ fn verify<C: DeserializeOwned>(
     rules.set_required_spec_claims(&["exp", "iss", "aud"]);
     rules.validate_nbf = true;
     rules.leeway = LEEWAY.as_secs();
-    let TokenData { claims, .. } = jsonwebtoken::decode(token, key, &rules).map_err(TokenError::Invalid)?;
+    let TokenData { claims, .. } =
+        jsonwebtoken::decode(token, key, &rules).map_err(TokenError::Invalid)?;
     Ok(claims)
 }

@@ -40,12 +40,26 @@ pub enum MigrateError {
     Locked,
 }
 
-pub(super) async fn run(database: &Database, service: &str, migrations: &[Migration]) -> Result<(), MigrateError> {
-    let sql = |source| MigrateError::Sql { service: service.to_owned(), source };
+pub(super) async fn run(
+    database: &Database,
+    service: &str,
+    migrations: &[Migration],
+) -> Result<(), MigrateError> {
+    let sql = |source| MigrateError::Sql {
+        service: service.to_owned(),
+        source,
+    };
     match database.dialect() {
         Dialect::Sqlite => {
             let mut transaction = database.write().await.map_err(sql)?;
-            apply(transaction.connection(), database.dialect(), service, migrations).await.map_err(sql)?;
+            apply(
+                transaction.connection(),
+                database.dialect(),
+                service,
+                migrations,
+            )
+            .await
+            .map_err(sql)?;
             transaction.commit().await.map_err(sql)
         }
         Dialect::MySql => {
@@ -55,7 +69,9 @@ pub(super) async fn run(database: &Database, service: &str, migrations: &[Migrat
             if !lock(&mut connection).await.map_err(sql)? {
                 return Err(MigrateError::Locked);
             }
-            apply(&mut connection, database.dialect(), service, migrations).await.map_err(sql)
+            apply(&mut connection, database.dialect(), service, migrations)
+                .await
+                .map_err(sql)
         }
     }
 }
@@ -89,7 +105,11 @@ async fn apply(
             Dialect::MySql => migration.mysql,
             Dialect::Sqlite => migration.sqlite,
         };
-        for statement in script.split(';').map(str::trim).filter(|statement| !statement.is_empty()) {
+        for statement in script
+            .split(';')
+            .map(str::trim)
+            .filter(|statement| !statement.is_empty())
+        {
             connection.execute(trusted(statement)).await?;
         }
         sqlx::query("INSERT INTO migrations (service, name) VALUES (?, ?)")

@@ -12,7 +12,9 @@ use clap::Args;
 use futures::future::BoxFuture;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
-use opentelemetry_otlp::{ExporterBuildError, RetryPolicy, SpanExporter, WithExportConfig, WithHttpConfig};
+use opentelemetry_otlp::{
+    ExporterBuildError, RetryPolicy, SpanExporter, WithExportConfig, WithHttpConfig,
+};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use reqwest::{Client, Url};
@@ -28,7 +30,10 @@ use crate::in_one_line;
 /// Where the collector takes traces, below its base address.
 const PATH: &str = "/v1/traces";
 /// OpenTelemetry's own names for the setting.
-const USUAL_VARIABLES: [&str; 2] = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
+const USUAL_VARIABLES: [&str; 2] = [
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+];
 /// How long the collector may take with a batch.
 const SEND_LIMIT: Duration = Duration::from_secs(5);
 /// How long the end of the process may be put off by what is still to be sent.
@@ -61,9 +66,15 @@ pub struct Traces(Option<SdkTracerProvider>);
 
 impl Traces {
     /// As the settings ask for, in the name of `service`.
-    pub(super) fn begin(settings: &TraceSettings, service: &'static str) -> Result<Self, TraceError> {
-        let is_asked_for =
-            settings.otlp_endpoint.is_some() || USUAL_VARIABLES.map(std::env::var_os).iter().any(Option::is_some);
+    pub(super) fn begin(
+        settings: &TraceSettings,
+        service: &'static str,
+    ) -> Result<Self, TraceError> {
+        let is_asked_for = settings.otlp_endpoint.is_some()
+            || USUAL_VARIABLES
+                .map(std::env::var_os)
+                .iter()
+                .any(Option::is_some);
         if !is_asked_for {
             return Ok(Self(None));
         }
@@ -72,20 +83,31 @@ impl Traces {
             .with_http_client(Collector::new()?)
             .with_retry_policy(RetryPolicy::disabled());
         let exporter = match &settings.otlp_endpoint {
-            Some(base) => exporter.with_endpoint(format!("{}{PATH}", base.as_str().trim_end_matches('/'))),
+            Some(base) => {
+                exporter.with_endpoint(format!("{}{PATH}", base.as_str().trim_end_matches('/')))
+            }
             None => exporter,
         };
         let resource = Resource::builder().with_service_name(service).build();
-        let provider = SdkTracerProvider::builder().with_batch_exporter(exporter.build()?).with_resource(resource);
+        let provider = SdkTracerProvider::builder()
+            .with_batch_exporter(exporter.build()?)
+            .with_resource(resource);
         Ok(Self(Some(provider.build())))
     }
 
     /// What listens to spans for them: those of the chassis, and what is warned of within them.
-    pub(super) fn layer<S: Subscriber + for<'a> LookupSpan<'a>>(&self) -> Option<impl Layer<S> + use<S>> {
+    pub(super) fn layer<S: Subscriber + for<'a> LookupSpan<'a>>(
+        &self,
+    ) -> Option<impl Layer<S> + use<S>> {
         let tracer = self.0.as_ref()?.tracer(env!("CARGO_PKG_NAME"));
         let layer = tracing_opentelemetry::layer().with_tracer(tracer);
-        let layer = layer.with_location(false).with_threads(false).with_tracked_inactivity(false);
-        let spans = Targets::new().with_default(LevelFilter::WARN).with_target("chassis::span", LevelFilter::INFO);
+        let layer = layer
+            .with_location(false)
+            .with_threads(false)
+            .with_tracked_inactivity(false);
+        let spans = Targets::new()
+            .with_default(LevelFilter::WARN)
+            .with_target("chassis::span", LevelFilter::INFO);
         Some(layer.with_filter(spans))
     }
 }
@@ -93,7 +115,11 @@ impl Traces {
 impl Traces {
     /// Sends what waits. The runtime does the sending, and this blocks: on one thread alone nothing would move.
     fn finish(&mut self, limit: Duration) {
-        if let Some(Err(error)) = self.0.take().map(|provider| provider.shutdown_with_timeout(limit)) {
+        if let Some(Err(error)) = self
+            .0
+            .take()
+            .map(|provider| provider.shutdown_with_timeout(limit))
+        {
             tracing::debug!(%error, "the last traces were not sent");
         }
     }
@@ -117,7 +143,11 @@ struct Collector {
 impl Collector {
     fn new() -> Result<Self, reqwest::Error> {
         let client = Client::builder().timeout(SEND_LIMIT).build()?;
-        Ok(Self { client, runtime: Handle::current(), is_away: AtomicBool::new(false) })
+        Ok(Self {
+            client,
+            runtime: Handle::current(),
+            is_away: AtomicBool::new(false),
+        })
     }
 
     /// Says it once when the collector goes, and once when it is back.
@@ -126,20 +156,28 @@ impl Collector {
             Some(reason) if !self.is_away.swap(true, Ordering::Relaxed) => {
                 tracing::warn!(%reason, "the collector does not take traces; they are dropped");
             }
-            None if self.is_away.swap(false, Ordering::Relaxed) => tracing::info!("the collector takes traces again"),
+            None if self.is_away.swap(false, Ordering::Relaxed) => {
+                tracing::info!("the collector takes traces again")
+            }
             _ => {}
         }
     }
 }
 
 impl HttpClient for Collector {
-    fn send_bytes<'a, 'b>(&'a self, request: Request<Bytes>) -> BoxFuture<'b, Result<Response<Bytes>, HttpError>>
+    fn send_bytes<'a, 'b>(
+        &'a self,
+        request: Request<Bytes>,
+    ) -> BoxFuture<'b, Result<Response<Bytes>, HttpError>>
     where
         'a: 'b,
         Self: 'b,
     {
         Box::pin(async move {
-            let answer = self.runtime.spawn(send(self.client.clone(), request)).await?;
+            let answer = self
+                .runtime
+                .spawn(send(self.client.clone(), request))
+                .await?;
             self.note(match &answer {
                 Ok(answer) if answer.status().is_success() => None,
                 Ok(answer) => Some(format!("it answered {}", answer.status())),
@@ -176,7 +214,13 @@ mod tests {
 
     async fn traces_to(listener: &TcpListener) -> Traces {
         let base = format!("http://{}", listener.local_addr().unwrap());
-        Traces::begin(&TraceSettings { otlp_endpoint: base.parse().ok() }, "test").unwrap()
+        Traces::begin(
+            &TraceSettings {
+                otlp_endpoint: base.parse().ok(),
+            },
+            "test",
+        )
+        .unwrap()
     }
 
     fn trace_something(traces: &Traces) {
@@ -207,10 +251,16 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}{PATH}", listener.local_addr().unwrap());
         let collector = Collector::new().unwrap();
-        let send = async || collector.send_bytes(Request::post(&url).body(Bytes::new()).unwrap()).await;
+        let send = async || {
+            collector
+                .send_bytes(Request::post(&url).body(Bytes::new()).unwrap())
+                .await
+        };
         drop(listener);
         assert!(send().await.is_err() && collector.is_away.load(Ordering::SeqCst));
-        let listener = TcpListener::bind(url.split('/').nth(2).unwrap()).await.unwrap();
+        let listener = TcpListener::bind(url.split('/').nth(2).unwrap())
+            .await
+            .unwrap();
         let answers = Arc::new(AtomicUsize::new(0));
         let busy_at_first = async move || match answers.fetch_add(1, Ordering::SeqCst) {
             0 => StatusCode::SERVICE_UNAVAILABLE,
@@ -226,7 +276,9 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_that_is_none_is_refused() {
-        let settings = TraceSettings { otlp_endpoint: "data:nothing".parse().ok() };
+        let settings = TraceSettings {
+            otlp_endpoint: "data:nothing".parse().ok(),
+        };
         assert!(Traces::begin(&settings, "test").is_err());
     }
 }

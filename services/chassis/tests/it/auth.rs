@@ -24,7 +24,12 @@ impl Guarded {
         let (keys, signer) = (PublishedKeys::default(), Signer::new("first", 1));
         keys.publish([signer.jwk()]);
         let auth = Auth::enforced(keys.clone(), Some(&Secret::random()));
-        Self { keys, signer, service: service(&auth), auth }
+        Self {
+            keys,
+            signer,
+            service: service(&auth),
+            auth,
+        }
     }
 
     async fn show(&self, token: String) -> Reply {
@@ -51,7 +56,10 @@ fn service(auth: &Auth) -> TestClient {
 fn assert_refused(reply: &Reply) {
     assert_eq!(reply.status, 401, "{}", reply.body);
     assert_eq!(reply.header("content-type"), "application/problem+json");
-    assert_eq!(reply.header("www-authenticate"), "Bearer error=\"invalid_token\"");
+    assert_eq!(
+        reply.header("www-authenticate"),
+        "Bearer error=\"invalid_token\""
+    );
 }
 
 #[tokio::test]
@@ -68,12 +76,30 @@ async fn a_user_is_known_by_its_token_and_an_admin_by_its_role() {
 async fn whoever_shows_nothing_is_told_how_to_and_what_is_open_stays_open() {
     let guarded = Guarded::new();
     let reply = guarded.service.get("/caller").await;
-    assert_eq!((reply.status.as_u16(), reply.header("www-authenticate")), (401, "Bearer"));
+    assert_eq!(
+        (reply.status.as_u16(), reply.header("www-authenticate")),
+        (401, "Bearer")
+    );
     for value in ["Basic dXNlcjpwYXNz", "Bearer", "Digest x"] {
-        assert_eq!(guarded.service.send("GET", "/caller", &[("authorization", value)], None).await.status, 401);
+        assert_eq!(
+            guarded
+                .service
+                .send("GET", "/caller", &[("authorization", value)], None)
+                .await
+                .status,
+            401
+        );
     }
     assert_eq!(guarded.service.get("/anybody").await.body, "welcome");
-    assert_eq!(guarded.service.showing("nonsense".to_owned()).get("/anybody").await.body, "welcome");
+    assert_eq!(
+        guarded
+            .service
+            .showing("nonsense".to_owned())
+            .get("/anybody")
+            .await
+            .body,
+        "welcome"
+    );
 }
 
 #[tokio::test]
@@ -92,11 +118,22 @@ async fn the_public_key_is_no_secret_to_sign_with() {
     let guarded = Guarded::new();
     let jwk = serde_json::to_value(guarded.signer.jwk()).unwrap();
     let text = jwk["x"].as_str().unwrap();
-    for secret in [URL_SAFE_NO_PAD.decode(text).unwrap(), text.as_bytes().to_vec()] {
+    for secret in [
+        URL_SAFE_NO_PAD.decode(text).unwrap(),
+        text.as_bytes().to_vec(),
+    ] {
         for typ in ["at+jwt", "service+jwt"] {
-            let mut header = Header { alg: Algorithm::HS256, ..guarded.signer.header() };
+            let mut header = Header {
+                alg: Algorithm::HS256,
+                ..guarded.signer.header()
+            };
             header.typ = Some(typ.to_owned());
-            let forged = encode(&header, &claims(7, true), &EncodingKey::from_secret(&secret)).unwrap();
+            let forged = encode(
+                &header,
+                &claims(7, true),
+                &EncodingKey::from_secret(&secret),
+            )
+            .unwrap();
             assert_refused(&guarded.show(forged).await);
         }
     }
@@ -110,7 +147,13 @@ async fn a_token_that_was_changed_is_refused() {
     let payload = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&claims(7, true)).unwrap());
     let promoted = format!("{}.{payload}.{signature}", head.split_once('.').unwrap().0);
     let stranger = Signer::new("first", 9).sign(&claims(7, true));
-    for forged in [promoted, stranger, head.to_owned(), "a.b.c".to_owned(), "x".repeat(100_000)] {
+    for forged in [
+        promoted,
+        stranger,
+        head.to_owned(),
+        "a.b.c".to_owned(),
+        "x".repeat(100_000),
+    ] {
         assert_refused(&guarded.show(forged).await);
     }
 }
@@ -118,10 +161,17 @@ async fn a_token_that_was_changed_is_refused() {
 #[tokio::test]
 async fn a_token_of_another_issuer_for_another_audience_or_of_another_type_is_refused() {
     let guarded = Guarded::new();
-    guarded.assert_refused(|claims| claims.iss = "somebody".to_owned()).await;
-    guarded.assert_refused(|claims| claims.aud = "another-shop".to_owned()).await;
+    guarded
+        .assert_refused(|claims| claims.iss = "somebody".to_owned())
+        .await;
+    guarded
+        .assert_refused(|claims| claims.aud = "another-shop".to_owned())
+        .await;
     for typ in [None, Some("JWT"), Some("id+jwt"), Some("service+jwt")] {
-        let header = Header { typ: typ.map(str::to_owned), ..guarded.signer.header() };
+        let header = Header {
+            typ: typ.map(str::to_owned),
+            ..guarded.signer.header()
+        };
         let token = encode(&header, &claims(7, true), &guarded.signer.key).unwrap();
         assert_refused(&guarded.show(token).await);
     }
@@ -131,7 +181,9 @@ async fn a_token_of_another_issuer_for_another_audience_or_of_another_type_is_re
 async fn a_token_is_good_in_its_time_only() {
     let guarded = Guarded::new();
     let now = get_current_timestamp();
-    guarded.assert_refused(|claims| claims.exp = now - LONG).await;
+    guarded
+        .assert_refused(|claims| claims.exp = now - LONG)
+        .await;
     let mut early = serde_json::to_value(claims(7, false)).unwrap();
     early["nbf"] = (now + LONG).into();
     let token = encode(&guarded.signer.header(), &early, &guarded.signer.key).unwrap();
@@ -146,7 +198,9 @@ async fn a_token_is_good_in_its_time_only() {
 async fn a_subject_that_is_no_user_is_refused() {
     let guarded = Guarded::new();
     for subject in ["", "0", "-1", "admin", "7.0", "99999999999999999999"] {
-        guarded.assert_refused(|claims| claims.sub = subject.to_owned()).await;
+        guarded
+            .assert_refused(|claims| claims.sub = subject.to_owned())
+            .await;
     }
 }
 
@@ -165,19 +219,37 @@ async fn a_new_key_is_taken_up_and_a_withdrawn_one_forgotten() {
     let guarded = Guarded::new();
     let second = Signer::new("second", 2);
     guarded.keys.publish([guarded.signer.jwk(), second.jwk()]);
-    assert_eq!(guarded.show(second.sign(&claims(7, false))).await.status, 200);
-    assert_eq!(guarded.show(guarded.signer.sign(&claims(7, false))).await.status, 200);
+    assert_eq!(
+        guarded.show(second.sign(&claims(7, false))).await.status,
+        200
+    );
+    assert_eq!(
+        guarded
+            .show(guarded.signer.sign(&claims(7, false)))
+            .await
+            .status,
+        200
+    );
     let auth = Auth::enforced(guarded.keys.clone(), None);
     guarded.keys.publish([second.jwk()]);
-    let reply = service(&auth).showing(guarded.signer.sign(&claims(7, false))).get("/caller").await;
+    let reply = service(&auth)
+        .showing(guarded.signer.sign(&claims(7, false)))
+        .get("/caller")
+        .await;
     assert_refused(&reply);
 }
 
 #[tokio::test]
 async fn without_keys_nobody_is_believed_and_nobody_is_blamed() {
     let auth = Auth::enforced(Away, None);
-    let reply = service(&auth).showing(Signer::new("first", 1).sign(&claims(7, true))).get("/caller").await;
-    assert_eq!((reply.status.as_u16(), reply.header("retry-after")), (503, "1"));
+    let reply = service(&auth)
+        .showing(Signer::new("first", 1).sign(&claims(7, true)))
+        .get("/caller")
+        .await;
+    assert_eq!(
+        (reply.status.as_u16(), reply.header("retry-after")),
+        (503, "1")
+    );
 }
 
 /// A users service that does not answer.
@@ -194,16 +266,42 @@ async fn services_know_each_other_by_their_secret_and_customers_are_none() {
     let guarded = Guarded::new();
     let service_token = guarded.auth.service_token().unwrap();
     let admin_token = guarded.signer.sign(&claims(7, true));
-    let ask = async |token: &str, path| guarded.service.showing(token.to_owned()).get(path).await.status.as_u16();
+    let ask = async |token: &str, path| {
+        guarded
+            .service
+            .showing(token.to_owned())
+            .get(path)
+            .await
+            .status
+            .as_u16()
+    };
     assert_eq!(ask(&service_token, "/service").await, 200);
-    assert_eq!(ask(&guarded.signer.sign(&claims(7, false)), "/service").await, 403);
-    assert_eq!(ask(&admin_token, "/service").await, 200, "an admin may do what services may");
-    assert_eq!([ask(&service_token, "/admin").await, ask(&admin_token, "/admin").await], [403, 200]);
+    assert_eq!(
+        ask(&guarded.signer.sign(&claims(7, false)), "/service").await,
+        403
+    );
+    assert_eq!(
+        ask(&admin_token, "/service").await,
+        200,
+        "an admin may do what services may"
+    );
+    assert_eq!(
+        [
+            ask(&service_token, "/admin").await,
+            ask(&admin_token, "/admin").await
+        ],
+        [403, 200]
+    );
     let other = Auth::enforced(guarded.keys.clone(), Some(&Secret::random()));
     assert_eq!(ask(&other.service_token().unwrap(), "/service").await, 401);
     let without = Auth::enforced(guarded.keys.clone(), None);
     assert_eq!(without.service_token(), None);
-    assert_refused(&service(&without).showing(service_token).get("/service").await);
+    assert_refused(
+        &service(&without)
+            .showing(service_token)
+            .get("/service")
+            .await,
+    );
 }
 
 #[tokio::test]
@@ -223,11 +321,23 @@ async fn a_route_that_asks_and_is_not_protected_lets_nobody_in() {
 
 #[test]
 fn a_list_shows_a_user_its_own_and_an_admin_what_was_asked_for() {
-    let (user, admin) = (Caller::User { id: 7, is_admin: false }, Caller::User { id: 8, is_admin: true });
+    let (user, admin) = (
+        Caller::User {
+            id: 7,
+            is_admin: false,
+        },
+        Caller::User {
+            id: 8,
+            is_admin: true,
+        },
+    );
     assert_eq!(user.whose::<i64>(None), Ok(Some(7)));
     assert_eq!(user.whose(Some(7_u64)), Ok(Some(7)));
     assert!(user.whose(Some(9)).is_err() && user.whose(Some(u64::MAX)).is_err());
-    assert_eq!([admin.whose::<i64>(None), admin.whose(Some(9))], [Ok(None), Ok(Some(9))]);
+    assert_eq!(
+        [admin.whose::<i64>(None), admin.whose(Some(9))],
+        [Ok(None), Ok(Some(9))]
+    );
     assert_eq!(Caller::Anonymous.whose(Some(9)), Ok(Some(9)));
     assert!(Caller::Service.whose::<i64>(None).is_err() && Caller::Service.whose(Some(7)).is_err());
 }

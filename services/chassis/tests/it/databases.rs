@@ -22,7 +22,10 @@ pub async fn on_each_database(test: impl AsyncFn(Database)) {
     let name = format!("tidemark_test_{}", Uuid::new_v4().simple());
     let admin = connect(&server).unwrap();
     let run = async |sql: String| admin.pool().execute(AssertSqlSafe(sql)).await.unwrap();
-    run(format!("CREATE DATABASE {name} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")).await;
+    run(format!(
+        "CREATE DATABASE {name} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+    ))
+    .await;
     let (address, _) = server.rsplit_once('/').unwrap();
     let database = connect(&format!("{address}/{name}")).unwrap();
     test(database.clone()).await;
@@ -35,7 +38,8 @@ pub struct SqliteFile(PathBuf);
 
 impl SqliteFile {
     pub fn new() -> Self {
-        let folder = std::env::temp_dir().join(format!("tidemark-test-{}", Uuid::new_v4().simple()));
+        let folder =
+            std::env::temp_dir().join(format!("tidemark-test-{}", Uuid::new_v4().simple()));
         fs::create_dir(&folder).unwrap();
         Self(folder)
     }
@@ -46,7 +50,11 @@ impl SqliteFile {
     }
 
     pub fn open(&self) -> Database {
-        connect(&format!("sqlite://{}", self.folder().join("test.db").display())).unwrap()
+        connect(&format!(
+            "sqlite://{}",
+            self.folder().join("test.db").display()
+        ))
+        .unwrap()
     }
 }
 

@@ -16,7 +16,10 @@ type Asked = Arc<AtomicUsize>;
 
 /// A users service: its address, and how often its keys were asked for.
 async fn users() -> (String, Asked) {
-    let (listener, asked) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), Asked::default());
+    let (listener, asked) = (
+        TcpListener::bind("127.0.0.1:0").await.unwrap(),
+        Asked::default(),
+    );
     let address = format!("http://{}", listener.local_addr().unwrap());
     let published = serde_json::json!({"keys": [Signer::new("first", 1).jwk()]}).to_string();
     let padded = format!("{published}{}", " ".repeat(64 << 10));
@@ -40,7 +43,12 @@ async fn answered(keys: &str) -> u16 {
     let auth = Auth::enforced(HttpKeys::at(&keys.parse().unwrap()), None);
     let routes = Router::new().route("/caller", get(async |_: Caller| "welcome"));
     let token = Signer::new("first", 1).sign(&claims(7, false));
-    TestClient::new(auth.protect(routes)).showing(token).get("/caller").await.status.as_u16()
+    TestClient::new(auth.protect(routes))
+        .showing(token)
+        .get("/caller")
+        .await
+        .status
+        .as_u16()
 }
 
 #[tokio::test]

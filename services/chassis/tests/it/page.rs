@@ -14,7 +14,10 @@ fn walking_the_cursors_visits_every_item_once() {
     loop {
         let asked = query(json!({ "limit": 20, "cursor": cursor })).unwrap();
         let after = asked.after::<u32>().unwrap();
-        let found = all.iter().copied().filter(|item| after.is_none_or(|after| *item > after));
+        let found = all
+            .iter()
+            .copied()
+            .filter(|item| after.is_none_or(|after| *item > after));
         let found = found.take(asked.limit.items() + 1).collect();
         let page = Page::cut(found, asked.limit, |item| *item);
         seen.extend(page.items);
@@ -47,5 +50,8 @@ fn a_cursor_of_another_list_is_refused() {
     let foreign: Cursor = serde_json::from_value(json!("bm90IG91cnM")).unwrap();
     assert!(foreign.decode::<u32>().is_err());
     assert!(Cursor::encode(&"text").decode::<u32>().is_err());
-    assert_eq!(Cursor::encode(&(7, "a")).decode::<(u8, String)>().unwrap(), (7, "a".to_owned()));
+    assert_eq!(
+        Cursor::encode(&(7, "a")).decode::<(u8, String)>().unwrap(),
+        (7, "a".to_owned())
+    );
 }

@@ -40,11 +40,25 @@ async fn total(Json(basket): Json<Basket>) -> Result<Json<u32>> {
 fn app(health: &Health) -> Router {
     let routes = Router::new()
         .route("/baskets", post(total))
-        .route("/baskets/{id}", get(|Path(id): Path<u64>| async move { id.to_string() }))
-        .route("/filter", get(|Query(filter): Query<Filter>| async move { filter.user_id.to_string() }))
+        .route(
+            "/baskets/{id}",
+            get(|Path(id): Path<u64>| async move { id.to_string() }),
+        )
+        .route(
+            "/filter",
+            get(|Query(filter): Query<Filter>| async move { filter.user_id.to_string() }),
+        )
         .route("/panic", get(async || -> String { panic!("as planned") }))
-        .route("/stuck", get(async || -> String { std::future::pending().await }));
-    application(routes, health, &Metrics::new("test"), Duration::from_millis(50))
+        .route(
+            "/stuck",
+            get(async || -> String { std::future::pending().await }),
+        );
+    application(
+        routes,
+        health,
+        &Metrics::new("test"),
+        Duration::from_millis(50),
+    )
 }
 
 async fn send(request: Request<Body>) -> Response {
@@ -67,7 +81,10 @@ async fn body(response: Response) -> Value {
 
 async fn assert_problem(response: Response, status: StatusCode, field: Option<&str>) {
     assert_eq!(response.status(), status);
-    assert_eq!(response.headers()["content-type"], "application/problem+json");
+    assert_eq!(
+        response.headers()["content-type"],
+        "application/problem+json"
+    );
     let body = body(response).await;
     assert_eq!(body["status"], status.as_u16());
     assert_eq!(body.get("field").and_then(Value::as_str), field, "{body}");
@@ -82,17 +99,42 @@ async fn a_good_body_reaches_its_handler() {
 
 #[tokio::test]
 async fn malformed_json_is_a_400() {
-    assert_problem(post_basket(r#"{"items":"#).await, StatusCode::BAD_REQUEST, None).await;
-    assert_problem(post_basket(r#"{"items":[]} x"#).await, StatusCode::BAD_REQUEST, None).await;
+    assert_problem(
+        post_basket(r#"{"items":"#).await,
+        StatusCode::BAD_REQUEST,
+        None,
+    )
+    .await;
+    assert_problem(
+        post_basket(r#"{"items":[]} x"#).await,
+        StatusCode::BAD_REQUEST,
+        None,
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn a_wrong_or_missing_field_is_a_422_with_its_path() {
     let wrong = post_basket(r#"{"items":[{"quantity":-1}]}"#).await;
-    assert_problem(wrong, StatusCode::UNPROCESSABLE_ENTITY, Some("items[0].quantity")).await;
+    assert_problem(
+        wrong,
+        StatusCode::UNPROCESSABLE_ENTITY,
+        Some("items[0].quantity"),
+    )
+    .await;
     let missing = post_basket(r#"{"items":[{"quantity":1},{}]}"#).await;
-    assert_problem(missing, StatusCode::UNPROCESSABLE_ENTITY, Some("items[1].quantity")).await;
-    assert_problem(post_basket("{}").await, StatusCode::UNPROCESSABLE_ENTITY, Some("items")).await;
+    assert_problem(
+        missing,
+        StatusCode::UNPROCESSABLE_ENTITY,
+        Some("items[1].quantity"),
+    )
+    .await;
+    assert_problem(
+        post_basket("{}").await,
+        StatusCode::UNPROCESSABLE_ENTITY,
+        Some("items"),
+    )
+    .await;
     let refused = post_basket(r#"{"items":[]}"#).await;
     assert_problem(refused, StatusCode::UNPROCESSABLE_ENTITY, Some("items")).await;
 }
@@ -100,7 +142,12 @@ async fn a_wrong_or_missing_field_is_a_422_with_its_path() {
 #[tokio::test]
 async fn an_array_is_no_object_though_serde_would_take_it_for_one() {
     for body in [r#"[[{"quantity": 1}]]"#, "\n[]"] {
-        assert_problem(post_basket(body).await, StatusCode::UNPROCESSABLE_ENTITY, None).await;
+        assert_problem(
+            post_basket(body).await,
+            StatusCode::UNPROCESSABLE_ENTITY,
+            None,
+        )
+        .await;
     }
 }
 
@@ -126,8 +173,18 @@ async fn what_the_router_refuses_is_a_problem_too() {
 
 #[tokio::test]
 async fn path_and_query_of_the_wrong_form_name_the_parameter() {
-    assert_problem(get_path("/baskets/x").await, StatusCode::BAD_REQUEST, Some("id")).await;
-    assert_problem(get_path("/filter?user_id=x").await, StatusCode::BAD_REQUEST, Some("user_id")).await;
+    assert_problem(
+        get_path("/baskets/x").await,
+        StatusCode::BAD_REQUEST,
+        Some("id"),
+    )
+    .await;
+    assert_problem(
+        get_path("/filter?user_id=x").await,
+        StatusCode::BAD_REQUEST,
+        Some("user_id"),
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -146,10 +203,21 @@ async fn a_handler_that_does_not_answer_is_given_up_with_a_503() {
 
 #[tokio::test]
 async fn a_sensible_request_id_is_kept_and_any_other_replaced() {
-    let with_id = |id: &str| Request::get("/nothing").header("x-request-id", id).body(Body::empty()).unwrap();
-    assert_eq!(send(with_id("abc-1")).await.headers()["x-request-id"], "abc-1");
+    let with_id = |id: &str| {
+        Request::get("/nothing")
+            .header("x-request-id", id)
+            .body(Body::empty())
+            .unwrap()
+    };
+    assert_eq!(
+        send(with_id("abc-1")).await.headers()["x-request-id"],
+        "abc-1"
+    );
     assert_ne!(send(with_id("a b")).await.headers()["x-request-id"], "a b");
-    assert_eq!(get_path("/nothing").await.headers()["x-request-id"].len(), 36);
+    assert_eq!(
+        get_path("/nothing").await.headers()["x-request-id"].len(),
+        36
+    );
 }
 
 #[tokio::test]
@@ -157,10 +225,16 @@ async fn readiness_follows_the_checks_and_liveness_does_not() {
     let health = Health::new();
     health.register("mysql", async || Ok::<_, String>(()));
     health.register("log", async || Err("secret address"));
-    let ask = async |path: &str| app(&health).oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+    let ask = async |path: &str| {
+        app(&health)
+            .oneshot(Request::get(path).body(Body::empty()).unwrap())
+            .await
+            .unwrap()
+    };
     let ready = ask("/health/ready").await;
     assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
-    let expected = json!({"status": "unavailable", "checks": {"mysql": "ok", "log": "unavailable"}});
+    let expected =
+        json!({"status": "unavailable", "checks": {"mysql": "ok", "log": "unavailable"}});
     assert_eq!(body(ready).await, expected);
     assert_eq!(ask("/health/live").await.status(), StatusCode::OK);
     health.register("log", async || Ok::<_, String>(()));
@@ -171,9 +245,22 @@ async fn readiness_follows_the_checks_and_liveness_does_not() {
 async fn while_something_is_awaited_at_the_start_only_health_and_metrics_answer() {
     let health = Health::new();
     let hold = health.hold("tables");
-    let ask = async |path: &str| app(&health).oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
-    assert_problem(ask("/baskets/1").await, StatusCode::SERVICE_UNAVAILABLE, None).await;
-    assert_eq!(ask("/health/ready").await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let ask = async |path: &str| {
+        app(&health)
+            .oneshot(Request::get(path).body(Body::empty()).unwrap())
+            .await
+            .unwrap()
+    };
+    assert_problem(
+        ask("/baskets/1").await,
+        StatusCode::SERVICE_UNAVAILABLE,
+        None,
+    )
+    .await;
+    assert_eq!(
+        ask("/health/ready").await.status(),
+        StatusCode::SERVICE_UNAVAILABLE
+    );
     assert_eq!(ask("/health/live").await.status(), StatusCode::OK);
     assert_eq!(ask("/metrics").await.status(), StatusCode::OK);
     drop(hold);
@@ -184,14 +271,27 @@ async fn while_something_is_awaited_at_the_start_only_health_and_metrics_answer(
 #[tokio::test]
 async fn requests_are_counted_by_matched_route() {
     let app = app(&Health::new());
-    let ask = async |path: &str| app.clone().oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+    let ask = async |path: &str| {
+        app.clone()
+            .oneshot(Request::get(path).body(Body::empty()).unwrap())
+            .await
+            .unwrap()
+    };
     ask("/baskets/1").await;
     ask("/baskets/2").await;
     ask("/who-knows").await;
-    let text = ask("/metrics").await.into_body().collect().await.unwrap().to_bytes();
+    let text = ask("/metrics")
+        .await
+        .into_body()
+        .collect()
+        .await
+        .unwrap()
+        .to_bytes();
     let text = String::from_utf8(text.to_vec()).unwrap();
     let line = |route: &str, status, count| {
-        format!(r#"http_requests_total{{method="GET",route="{route}",status="{status}",service="test"}} {count}"#)
+        format!(
+            r#"http_requests_total{{method="GET",route="{route}",status="{status}",service="test"}} {count}"#
+        )
     };
     assert!(text.contains(&line("/baskets/{id}", 200, 2)), "{text}");
     assert!(text.contains(&line("unmatched", 404, 1)), "{text}");

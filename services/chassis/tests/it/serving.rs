@@ -26,7 +26,11 @@ struct Running {
 async fn start(limits: Limits) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (reached, release, shutdown) = (Arc::new(Notify::new()), Arc::new(Notify::new()), Shutdown::new());
+    let (reached, release, shutdown) = (
+        Arc::new(Notify::new()),
+        Arc::new(Notify::new()),
+        Shutdown::new(),
+    );
     let slow = {
         let (reached, release) = (Arc::clone(&reached), Arc::clone(&release));
         async move || {
@@ -35,11 +39,24 @@ async fn start(limits: Limits) -> Running {
             "done"
         }
     };
-    let router = Router::new().route("/slow", get(slow)).route("/quick", get(async || "quick"));
-    let server =
-        Server { service: "test".into(), router, health: Health::new(), metrics: Metrics::new("test"), limits };
+    let router = Router::new()
+        .route("/slow", get(slow))
+        .route("/quick", get(async || "quick"));
+    let server = Server {
+        service: "test".into(),
+        router,
+        health: Health::new(),
+        metrics: Metrics::new("test"),
+        limits,
+    };
     let server = tokio::spawn(server.run(listener, shutdown.clone()));
-    Running { address, shutdown, reached, release, server }
+    Running {
+        address,
+        shutdown,
+        reached,
+        release,
+        server,
+    }
 }
 
 async fn send(address: SocketAddr, text: &str) -> TcpStream {
@@ -76,7 +93,11 @@ async fn a_request_under_way_is_finished_after_the_shutdown_and_idle_connections
 #[tokio::test]
 async fn what_does_not_finish_is_cut_off_at_the_deadline() {
     let drain = Duration::from_millis(100);
-    let running = start(Limits { drain, ..Limits::default() }).await;
+    let running = start(Limits {
+        drain,
+        ..Limits::default()
+    })
+    .await;
     let slow = send(running.address, "GET /slow HTTP/1.1\r\nhost: x\r\n\r\n").await;
     running.reached.notified().await;
     let began = Instant::now();
@@ -88,7 +109,11 @@ async fn what_does_not_finish_is_cut_off_at_the_deadline() {
 
 #[tokio::test]
 async fn a_client_that_dawdles_over_its_head_is_dropped() {
-    let running = start(Limits { head: Duration::from_millis(100), ..Limits::default() }).await;
+    let running = start(Limits {
+        head: Duration::from_millis(100),
+        ..Limits::default()
+    })
+    .await;
     let dawdling = send(running.address, "GET /quick HTTP/1.1\r\nhost:").await;
     assert!(!rest(dawdling).await.contains("quick"));
     running.shutdown.request();
@@ -97,10 +122,22 @@ async fn a_client_that_dawdles_over_its_head_is_dropped() {
 
 #[tokio::test]
 async fn connections_over_the_cap_wait_for_their_turn() {
-    let running = start(Limits { connections: 1, ..Limits::default() }).await;
-    let first = send(running.address, "GET /slow HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+    let running = start(Limits {
+        connections: 1,
+        ..Limits::default()
+    })
+    .await;
+    let first = send(
+        running.address,
+        "GET /slow HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
+    )
+    .await;
     running.reached.notified().await;
-    let second = send(running.address, "GET /quick HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+    let second = send(
+        running.address,
+        "GET /quick HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
+    )
+    .await;
     running.release.notify_one();
     assert!(rest(first).await.ends_with("done"));
     assert!(rest(second).await.ends_with("quick"));
@@ -112,13 +149,19 @@ async fn connections_over_the_cap_wait_for_their_turn() {
 async fn a_client_that_is_refused_before_its_body_is_read_gets_the_answer_and_may_go_on() {
     let running = start(Limits::default()).await;
     let body = vec![b' '; 2 << 20];
-    let head = format!("POST /quick HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "POST /quick HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
     let mut stream = TcpStream::connect(running.address).await.unwrap();
     for _ in 0..3 {
         stream.write_all(head.as_bytes()).await.unwrap();
         stream.write_all(&body).await.unwrap();
     }
-    stream.write_all(b"GET /quick HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    stream
+        .write_all(b"GET /quick HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        .await
+        .unwrap();
     let answers = rest(stream).await;
     assert_eq!(answers.matches("HTTP/1.1 405").count(), 3, "{answers}");
     assert!(answers.ends_with("quick"), "{answers}");

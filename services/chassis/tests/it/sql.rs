@@ -6,17 +6,29 @@ use sqlx::Row;
 use crate::databases::on_each_database;
 
 const CREATE: &str = "CREATE TABLE counts (id BIGINT PRIMARY KEY, n BIGINT NOT NULL); INSERT INTO counts VALUES (1, 0)";
-const MIGRATIONS: &[Migration] = &[Migration { name: "0001-counts", mysql: CREATE, sqlite: CREATE }];
+const MIGRATIONS: &[Migration] = &[Migration {
+    name: "0001-counts",
+    mysql: CREATE,
+    sqlite: CREATE,
+}];
 const COUNT: &str = "SELECT n FROM counts WHERE id = 1";
 
 async fn count(database: &Database) -> i64 {
-    sqlx::query(COUNT).fetch_one(database.pool()).await.unwrap().get(0)
+    sqlx::query(COUNT)
+        .fetch_one(database.pool())
+        .await
+        .unwrap()
+        .get(0)
 }
 
 async fn add_one(database: &Database) {
     let mut transaction = database.write().await.unwrap();
     let select = sqlx::query(database.dialect().locking(COUNT));
-    let n: i64 = select.fetch_one(transaction.connection()).await.unwrap().get(0);
+    let n: i64 = select
+        .fetch_one(transaction.connection())
+        .await
+        .unwrap()
+        .get(0);
     let update = sqlx::query("UPDATE counts SET n = ? WHERE id = 1").bind(n + 1);
     update.execute(transaction.connection()).await.unwrap();
     transaction.commit().await.unwrap();
@@ -49,7 +61,10 @@ async fn a_dropped_transaction_changes_nothing_and_frees_the_writers_turn() {
     on_each_database(async |database| {
         database.migrate("test", MIGRATIONS).await.unwrap();
         let mut transaction = database.write().await.unwrap();
-        sqlx::query("UPDATE counts SET n = 7").execute(transaction.connection()).await.unwrap();
+        sqlx::query("UPDATE counts SET n = 7")
+            .execute(transaction.connection())
+            .await
+            .unwrap();
         drop(transaction);
         database.write().await.unwrap().commit().await.unwrap();
         assert_eq!(count(&database).await, 0);
@@ -61,9 +76,15 @@ async fn a_dropped_transaction_changes_nothing_and_frees_the_writers_turn() {
 async fn a_taken_key_is_told_from_other_errors() {
     on_each_database(async |database| {
         database.migrate("test", MIGRATIONS).await.unwrap();
-        let taken = sqlx::query("INSERT INTO counts VALUES (1, 0)").execute(database.pool()).await.unwrap_err();
+        let taken = sqlx::query("INSERT INTO counts VALUES (1, 0)")
+            .execute(database.pool())
+            .await
+            .unwrap_err();
         assert!(sql::is_duplicate(&taken));
-        let missing = sqlx::query("INSERT INTO nowhere VALUES (1)").execute(database.pool()).await.unwrap_err();
+        let missing = sqlx::query("INSERT INTO nowhere VALUES (1)")
+            .execute(database.pool())
+            .await
+            .unwrap_err();
         assert!(!sql::is_duplicate(&missing));
     })
     .await;

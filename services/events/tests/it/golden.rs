@@ -2,7 +2,9 @@
 
 use std::fmt::Debug;
 
-use events::{ORDER_CREATED, OrderCreated, OrderItem, Timestamp, TopUser, WindowCount, WindowSummary};
+use events::{
+    ORDER_CREATED, OrderCreated, OrderItem, Timestamp, TopUser, WindowCount, WindowSummary,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -57,8 +59,16 @@ fn window_summary_is_as_its_consumers_know_it() {
         user_count: 2,
         total_cents: 13993,
         top_users: vec![
-            TopUser { user_id: 42, order_count: 3, total_cents: 11994 },
-            TopUser { user_id: 7, order_count: 1, total_cents: 1999 },
+            TopUser {
+                user_id: 42,
+                order_count: 3,
+                total_cents: 11994,
+            },
+            TopUser {
+                user_id: 7,
+                order_count: 1,
+                total_cents: 1999,
+            },
         ],
         revision: 1,
     };
@@ -69,5 +79,8 @@ fn window_summary_is_as_its_consumers_know_it() {
 fn a_field_that_is_not_known_yet_does_not_stop_a_consumer() {
     let file = include_str!("../golden/window-count.json");
     let later = file.replace("\"revision\":0", "\"revision\":0,\"added_later\":true");
-    assert_eq!(serde_json::from_str::<WindowCount>(&later).unwrap(), serde_json::from_str(file).unwrap());
+    assert_eq!(
+        serde_json::from_str::<WindowCount>(&later).unwrap(),
+        serde_json::from_str(file).unwrap()
+    );
 }

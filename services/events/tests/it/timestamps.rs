@@ -37,8 +37,14 @@ proptest! {
 
 #[test]
 fn what_is_no_instant_between_1970_and_9999_is_refused() {
-    let refused =
-        ["", "2026-11-22", "2026-11-22T10:00:00", "1969-12-31T23:59:59.999Z", "2026-13-01T00:00:00Z", "1763805600"];
+    let refused = [
+        "",
+        "2026-11-22",
+        "2026-11-22T10:00:00",
+        "1969-12-31T23:59:59.999Z",
+        "2026-13-01T00:00:00Z",
+        "1763805600",
+    ];
     for text in refused {
         assert_eq!(text.parse::<Timestamp>(), Err(InvalidTimestamp), "{text}");
     }

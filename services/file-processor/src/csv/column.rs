@@ -18,7 +18,10 @@ enum Type {
 
 impl Column {
     pub(super) fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), kind: None }
+        Self {
+            name: name.to_owned(),
+            kind: None,
+        }
     }
 
     /// Takes one more field; an empty one tells nothing.
@@ -58,14 +61,27 @@ fn type_of(field: &str) -> Type {
     if is_date(bytes) {
         return Type::Date;
     }
-    if bytes.len() >= 19 && is_date(&bytes[..10]) && matches!(bytes[10], b'T' | b' ') && is_time(&bytes[11..]) {
+    if bytes.len() >= 19
+        && is_date(&bytes[..10])
+        && matches!(bytes[10], b'T' | b' ')
+        && is_time(&bytes[11..])
+    {
         return Type::Timestamp;
     }
-    if matches!(field, "true" | "false" | "TRUE" | "FALSE" | "True" | "False") {
+    if matches!(
+        field,
+        "true" | "false" | "TRUE" | "FALSE" | "True" | "False"
+    ) {
         return Type::Boolean;
     }
-    let is_number = digits.first().is_some_and(|first| first.is_ascii_digit() || *first == b'.');
-    if is_number && field.parse::<f64>().is_ok_and(f64::is_finite) { Type::Decimal } else { Type::Text }
+    let is_number = digits
+        .first()
+        .is_some_and(|first| first.is_ascii_digit() || *first == b'.');
+    if is_number && field.parse::<f64>().is_ok_and(f64::is_finite) {
+        Type::Decimal
+    } else {
+        Type::Text
+    }
 }
 
 /// `2026-11-22`.
@@ -75,12 +91,21 @@ fn is_date(bytes: &[u8]) -> bool {
 
 /// `10:00:00`, and perhaps a fraction and an offset.
 fn is_time(bytes: &[u8]) -> bool {
-    fits(&bytes[..8], b"00:00:00") && bytes[8..].iter().all(|byte| byte.is_ascii_digit() || b".:+-Z".contains(byte))
+    fits(&bytes[..8], b"00:00:00")
+        && bytes[8..]
+            .iter()
+            .all(|byte| byte.is_ascii_digit() || b".:+-Z".contains(byte))
 }
 
 /// Whether there is a digit for each 0 of the pattern, and else the same.
 fn fits(bytes: &[u8], pattern: &[u8]) -> bool {
-    bytes.iter().zip(pattern).all(|(byte, wanted)| if *wanted == b'0' { byte.is_ascii_digit() } else { byte == wanted })
+    bytes.iter().zip(pattern).all(|(byte, wanted)| {
+        if *wanted == b'0' {
+            byte.is_ascii_digit()
+        } else {
+            byte == wanted
+        }
+    })
 }
 
 #[cfg(test)]
@@ -99,7 +124,10 @@ mod tests {
         assert_eq!(kind(&["1", "2.5", "1e3", ".5"]), "decimal");
         assert_eq!(kind(&["12345678901234567890"]), "decimal");
         assert_eq!(kind(&["2026-11-22", "2026-11-23"]), "date");
-        assert_eq!(kind(&["2026-11-22T10:00:00.123Z", "2026-11-22 10:00:00"]), "timestamp");
+        assert_eq!(
+            kind(&["2026-11-22T10:00:00.123Z", "2026-11-22 10:00:00"]),
+            "timestamp"
+        );
         assert_eq!(kind(&["true", "FALSE"]), "boolean");
         assert_eq!(kind(&["", ""]), "empty");
     }

@@ -3,7 +3,10 @@
 use super::*;
 
 fn pieces(text: &[u8], length: usize) -> impl Iterator<Item = Chunk> + use<> {
-    let pieces: Vec<Chunk> = text.chunks(length).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+    let pieces: Vec<Chunk> = text
+        .chunks(length)
+        .map(|piece| Ok(Bytes::copy_from_slice(piece)))
+        .collect();
     pieces.into_iter()
 }
 
@@ -25,8 +28,14 @@ fn header_types_rows_and_bad_rows_are_counted() {
         summary["columns"],
         json!([{"name": "id", "type": "integer"}, {"name": "name", "type": "text"}, {"name": "price", "type": "decimal"}])
     );
-    assert_eq!((&summary["rows"], &summary["bad_rows"]), (&json!(4), &json!(2)));
-    assert_eq!(summary["first_bad"][0], json!({"row": 2, "problem": "has 2 fields where the header has 3"}));
+    assert_eq!(
+        (&summary["rows"], &summary["bad_rows"]),
+        (&json!(4), &json!(2))
+    );
+    assert_eq!(
+        summary["first_bad"][0],
+        json!({"row": 2, "problem": "has 2 fields where the header has 3"})
+    );
 }
 
 #[test]
@@ -34,7 +43,11 @@ fn however_the_bytes_are_cut_the_finding_is_the_same() {
     let text = "näme,wert\r\n\"über\nzwei\",\"1\"\"2\"\r\n\nc,4".as_bytes();
     let whole = read(pieces(text, text.len()), b',', &mut Shape).unwrap();
     for length in 1..text.len() {
-        assert_eq!(read(pieces(text, length), b',', &mut Shape).unwrap(), whole, "in pieces of {length}");
+        assert_eq!(
+            read(pieces(text, length), b',', &mut Shape).unwrap(),
+            whole,
+            "in pieces of {length}"
+        );
     }
 }
 
@@ -44,7 +57,10 @@ fn more_columns_than_the_limit_are_refused_in_the_header_and_in_a_row() {
     assert_eq!(summary(wide.as_bytes())["column_count"], MAX_COLUMNS);
     let wider = format!("{wide},x\n");
     assert_eq!(refusal(wider.as_bytes()).reason, Reason::TooLarge);
-    assert_eq!(refusal(format!("a,b\n{}", wide.repeat(10)).as_bytes()).reason, Reason::TooLarge);
+    assert_eq!(
+        refusal(format!("a,b\n{}", wide.repeat(10)).as_bytes()).reason,
+        Reason::TooLarge
+    );
 }
 
 #[test]

@@ -24,15 +24,22 @@ enum Place {
 
 impl<R: Read> Guard<R> {
     pub(super) fn new(inner: R, max_token_bytes: usize) -> Self {
-        Self { inner, is_tripped: false, max_token_bytes, token_bytes: 0, place: Place::Between }
+        Self {
+            inner,
+            is_tripped: false,
+            max_token_bytes,
+            token_bytes: 0,
+            place: Place::Between,
+        }
     }
 
     fn see(&mut self, byte: u8) {
         let (place, ends_token) = match (self.place, byte) {
             (Place::Between, b'"') => (Place::InString, true),
-            (Place::Between, b' ' | b'\t' | b'\r' | b'\n' | b',' | b':' | b'[' | b']' | b'{' | b'}') => {
-                (Place::Between, true)
-            }
+            (
+                Place::Between,
+                b' ' | b'\t' | b'\r' | b'\n' | b',' | b':' | b'[' | b']' | b'{' | b'}',
+            ) => (Place::Between, true),
             (Place::InString, b'\\') => (Place::AfterBackslash, false),
             (Place::InString, b'"') => (Place::Between, true),
             (Place::AfterBackslash, _) => (Place::InString, false),
@@ -48,7 +55,11 @@ impl<R: Read> Read for Guard<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.inner.read(buffer)?;
         buffer[..length].iter().for_each(|byte| self.see(*byte));
-        if self.is_tripped { Err(io::Error::other("a token is too long")) } else { Ok(length) }
+        if self.is_tripped {
+            Err(io::Error::other("a token is too long"))
+        } else {
+            Ok(length)
+        }
     }
 }
 
@@ -57,7 +68,9 @@ mod tests {
     use super::*;
 
     fn passes(text: &str) -> bool {
-        Guard::new(text.as_bytes(), 4).read_to_end(&mut Vec::new()).is_ok()
+        Guard::new(text.as_bytes(), 4)
+            .read_to_end(&mut Vec::new())
+            .is_ok()
     }
 
     #[test]

@@ -51,7 +51,11 @@ impl Shape {
         if self.keys.contains(&key) {
             return;
         }
-        if self.keys.len() < KEYS_SHOWN { self.keys.push(key) } else { self.has_more_keys = true }
+        if self.keys.len() < KEYS_SHOWN {
+            self.keys.push(key)
+        } else {
+            self.has_more_keys = true
+        }
     }
 }
 
@@ -66,7 +70,11 @@ pub(super) struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     pub(super) fn new(shape: &'a mut Shape) -> Self {
-        Self { shape, depth: 0, is_row: true }
+        Self {
+            shape,
+            depth: 0,
+            is_row: true,
+        }
     }
 
     /// Takes a value that holds no others.
@@ -135,7 +143,14 @@ impl<'de> Visitor<'de> for Walk<'_> {
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut elements: A) -> Result<(), A::Error> {
         let is_rows = self.depth == 0;
         self.enter("array");
-        while elements.next_element_seed(Walk { shape: self.shape, depth: self.depth, is_row: is_rows })?.is_some() {
+        while elements
+            .next_element_seed(Walk {
+                shape: self.shape,
+                depth: self.depth,
+                is_row: is_rows,
+            })?
+            .is_some()
+        {
             self.shape.elements += u64::from(is_rows);
         }
         Ok(())
@@ -143,8 +158,18 @@ impl<'de> Visitor<'de> for Walk<'_> {
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut fields: A) -> Result<(), A::Error> {
         self.enter("object");
-        while fields.next_key_seed(Key { shape: self.shape, is_row: self.is_row })?.is_some() {
-            fields.next_value_seed(Walk { shape: self.shape, depth: self.depth, is_row: false })?;
+        while fields
+            .next_key_seed(Key {
+                shape: self.shape,
+                is_row: self.is_row,
+            })?
+            .is_some()
+        {
+            fields.next_value_seed(Walk {
+                shape: self.shape,
+                depth: self.depth,
+                is_row: false,
+            })?;
         }
         Ok(())
     }

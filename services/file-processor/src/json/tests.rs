@@ -5,7 +5,10 @@ use bytes::Bytes;
 use super::*;
 
 fn pieces(text: &[u8], length: usize) -> impl Iterator<Item = Chunk> + use<> {
-    let pieces: Vec<Chunk> = text.chunks(length).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+    let pieces: Vec<Chunk> = text
+        .chunks(length)
+        .map(|piece| Ok(Bytes::copy_from_slice(piece)))
+        .collect();
     pieces.into_iter()
 }
 
@@ -26,34 +29,70 @@ fn lines(text: &[u8]) -> Result<Finding, Stop> {
 
 #[test]
 fn a_document_is_summarised_by_depth_keys_and_rows() {
-    let summary = document(br#"[{"id": 1, "tags": ["a", {"x": null}]}, {"id": 2.5, "name": "b"}]"#).unwrap().summary;
-    assert_eq!((&summary["top"], &summary["depth"], &summary["rows"]), (&json!("array"), &json!(4), &json!(2)));
-    assert_eq!((&summary["keys"], &summary["values"]), (&json!(["id", "tags", "name"]), &json!(5)));
+    let summary = document(br#"[{"id": 1, "tags": ["a", {"x": null}]}, {"id": 2.5, "name": "b"}]"#)
+        .unwrap()
+        .summary;
+    assert_eq!(
+        (&summary["top"], &summary["depth"], &summary["rows"]),
+        (&json!("array"), &json!(4), &json!(2))
+    );
+    assert_eq!(
+        (&summary["keys"], &summary["values"]),
+        (&json!(["id", "tags", "name"]), &json!(5))
+    );
     let summary = document(br#"{"a": {"b": true}}"#).unwrap().summary;
-    assert_eq!((&summary["rows"], &summary["keys"]), (&Value::Null, &json!(["a"])));
+    assert_eq!(
+        (&summary["rows"], &summary["keys"]),
+        (&Value::Null, &json!(["a"]))
+    );
 }
 
 #[test]
 fn however_the_bytes_are_cut_the_finding_is_the_same() {
     let text = "{\"ä\": [1, \"\\u00fc\\\"\", {\"ö\": [[]]}]}\n{\"b\": -1e-3}\n\n[3]\n[".as_bytes();
     let whole = lines(text).unwrap();
-    assert_eq!((&whole.summary["rows"], &whole.summary["bad_rows"]), (&json!(4), &json!(1)));
+    assert_eq!(
+        (&whole.summary["rows"], &whole.summary["bad_rows"]),
+        (&json!(4), &json!(1))
+    );
     for length in 1..text.len() {
-        assert_eq!(read_lines(pieces(text, length)).unwrap(), whole, "in pieces of {length}");
+        assert_eq!(
+            read_lines(pieces(text, length)).unwrap(),
+            whole,
+            "in pieces of {length}"
+        );
     }
     let first = text.split(|byte| *byte == b'\n').next().unwrap();
     for length in 1..first.len() {
-        assert_eq!(read_document(pieces(first, length)).unwrap(), document(first).unwrap(), "in pieces of {length}");
+        assert_eq!(
+            read_document(pieces(first, length)).unwrap(),
+            document(first).unwrap(),
+            "in pieces of {length}"
+        );
     }
 }
 
 #[test]
 fn what_is_broken_or_cut_off_is_refused_with_its_place() {
-    assert_eq!(refusal(document(b"{\"a\": [1, 2")).detail, "it ends in the middle, at line 1 column 11");
-    assert!(refusal(document(b"{\"a\": nul}")).detail.contains("line 1 column 10"));
-    assert!(refusal(document(b"{} {}")).detail.contains("trailing characters"));
+    assert_eq!(
+        refusal(document(b"{\"a\": [1, 2")).detail,
+        "it ends in the middle, at line 1 column 11"
+    );
+    assert!(
+        refusal(document(b"{\"a\": nul}"))
+            .detail
+            .contains("line 1 column 10")
+    );
+    assert!(
+        refusal(document(b"{} {}"))
+            .detail
+            .contains("trailing characters")
+    );
     assert!(refusal(document(b"[\"\xff\"]")).detail.contains("unicode"));
-    assert_eq!(refusal(lines(b"{}\n\"\xff\"\n")).detail, "line 2 is not UTF-8 from its byte 2");
+    assert_eq!(
+        refusal(lines(b"{}\n\"\xff\"\n")).detail,
+        "line 2 is not UTF-8 from its byte 2"
+    );
     assert_eq!(refusal(lines(b"no\njson\n")).reason, Reason::Malformed);
     assert_eq!(refusal(lines(b"\n  \n")).reason, Reason::Empty);
 }
@@ -62,7 +101,10 @@ fn what_is_broken_or_cut_off_is_refused_with_its_place() {
 fn a_document_may_be_deep_and_long_but_not_without_end() {
     let nested = |depth: usize| [vec![b'['; depth], vec![b']'; depth]].concat();
     assert_eq!(document(&nested(127)).unwrap().summary["depth"], 127);
-    assert_eq!(refusal(document(&nested(100_000))).detail, "it nests deeper than 127 levels");
+    assert_eq!(
+        refusal(document(&nested(100_000))).detail,
+        "it nests deeper than 127 levels"
+    );
     let endless = [b"[\"".to_vec(), vec![b'x'; 2 << 20]].concat();
     assert_eq!(refusal(document(&endless)).reason, Reason::TooLarge);
     assert_eq!(refusal(lines(&endless)).reason, Reason::TooLarge);
@@ -73,6 +115,14 @@ fn a_document_may_be_deep_and_long_but_not_without_end() {
 #[test]
 fn only_so_many_keys_are_kept() {
     let fields: Vec<String> = (0..100).map(|n| format!("\"k{n}\":{n}")).collect();
-    let summary = document(format!("{{{}}}", fields.join(",")).as_bytes()).unwrap().summary;
-    assert_eq!((summary["keys"].as_array().unwrap().len(), &summary["has_more_keys"]), (64, &json!(true)));
+    let summary = document(format!("{{{}}}", fields.join(",")).as_bytes())
+        .unwrap()
+        .summary;
+    assert_eq!(
+        (
+            summary["keys"].as_array().unwrap().len(),
+            &summary["has_more_keys"]
+        ),
+        (64, &json!(true))
+    );
 }

@@ -10,7 +10,9 @@ const FORMATS: [Format; 4] = [Format::Png, Format::Jpeg, Format::Gif, Format::We
 fn picture(width: u32, height: u32, format: Format) -> Vec<u8> {
     let pixels = RgbImage::from_fn(width, height, |x, y| Rgb([x as u8, y as u8, (x ^ y) as u8]));
     let mut bytes = Vec::new();
-    DynamicImage::from(pixels).write_to(&mut Cursor::new(&mut bytes), named(format)).unwrap();
+    DynamicImage::from(pixels)
+        .write_to(&mut Cursor::new(&mut bytes), named(format))
+        .unwrap();
     bytes
 }
 
@@ -33,10 +35,21 @@ fn every_format_is_measured_and_has_a_thumbnail() {
 fn what_shines_through_stays_so_and_small_pictures_stay_small() {
     let pixels = RgbaImage::from_pixel(10, 20, Rgba([1, 2, 3, 128]));
     let mut bytes = Vec::new();
-    pixels.write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png).unwrap();
+    pixels
+        .write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png)
+        .unwrap();
     let thumbnail = read(&bytes, Format::Png).unwrap().thumbnail;
-    assert_eq!((thumbnail.ending, thumbnail.width, thumbnail.height), ("png", 10, 20));
-    assert_eq!(image::load_from_memory(&thumbnail.bytes).unwrap().to_rgba8().get_pixel(3, 3), &Rgba([1, 2, 3, 128]));
+    assert_eq!(
+        (thumbnail.ending, thumbnail.width, thumbnail.height),
+        ("png", 10, 20)
+    );
+    assert_eq!(
+        image::load_from_memory(&thumbnail.bytes)
+            .unwrap()
+            .to_rgba8()
+            .get_pixel(3, 3),
+        &Rgba([1, 2, 3, 128])
+    );
 }
 
 /// A segment of EXIF that says: turned by a right angle, taken with a `SecretCamera`.
@@ -67,7 +80,11 @@ fn a_picture_that_is_cut_off_is_refused_wherever_it_was_cut() {
     for format in FORMATS {
         let bytes = picture(64, 48, format);
         for kept in [20, bytes.len() / 2, bytes.len() - 1] {
-            assert_eq!(reason(&bytes[..kept], format), Reason::Malformed, "{format:?} cut to {kept}");
+            assert_eq!(
+                reason(&bytes[..kept], format),
+                Reason::Malformed,
+                "{format:?} cut to {kept}"
+            );
         }
     }
 }
@@ -78,7 +95,11 @@ fn something_else_behind_a_picture_is_refused_but_for_jpeg() {
         let bytes = [picture(64, 48, format), b"PK\x03\x04 an archive".to_vec()].concat();
         assert_eq!(reason(&bytes, format), Reason::Malformed, "{format:?}");
     }
-    let bytes = [picture(64, 48, Format::Jpeg), b"what a telephone appends".to_vec()].concat();
+    let bytes = [
+        picture(64, 48, Format::Jpeg),
+        b"what a telephone appends".to_vec(),
+    ]
+    .concat();
     assert!(read(&bytes, Format::Jpeg).is_ok());
 }
 
@@ -94,12 +115,17 @@ fn bomb(side: u32) -> Vec<u8> {
 
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xedb8_8320 & 0_u32.wrapping_sub(crc & 1)))
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            (crc >> 1) ^ (0xedb8_8320 & 0_u32.wrapping_sub(crc & 1))
+        })
     })
 }
 
 #[test]
 fn a_bomb_is_refused_by_its_header() {
-    assert_eq!(read(&bomb(60_000), Format::Png).unwrap_err().detail, "it is wider or higher than 20000 pixels");
+    assert_eq!(
+        read(&bomb(60_000), Format::Png).unwrap_err().detail,
+        "it is wider or higher than 20000 pixels"
+    );
     assert_eq!(reason(&bomb(10_000), Format::Png), Reason::TooLarge);
 }

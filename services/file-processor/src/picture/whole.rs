@@ -19,10 +19,14 @@ pub(super) fn check(bytes: &[u8], format: Format) -> Result<(), Refusal> {
         Format::Jpeg => end_of_jpeg(bytes).map(|_| bytes.len()),
     };
     match end {
-        None => Err(Refusal::malformed("the picture is cut off, or something else follows it")),
+        None => Err(Refusal::malformed(
+            "the picture is cut off, or something else follows it",
+        )),
         Some(end) if end < bytes.len() => {
             let more = bytes.len() - end;
-            Err(Refusal::malformed(format!("{more} bytes of something else follow the picture")))
+            Err(Refusal::malformed(format!(
+                "{more} bytes of something else follow the picture"
+            )))
         }
         Some(_) => Ok(()),
     }
@@ -34,7 +38,10 @@ fn end_of_png(bytes: &[u8]) -> Option<usize> {
     loop {
         let length = u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?) as usize;
         let kind = bytes.get(at + 4..at + 8)?;
-        at = at.checked_add(12)?.checked_add(length).filter(|end| *end <= bytes.len())?;
+        at = at
+            .checked_add(12)?
+            .checked_add(length)
+            .filter(|end| *end <= bytes.len())?;
         if kind == b"IEND" {
             return Some(at);
         }
@@ -46,7 +53,11 @@ fn end_of_webp(bytes: &[u8]) -> Option<usize> {
     let length = u32::from_le_bytes(bytes.get(4..8)?.try_into().ok()?) as usize;
     let end = length.checked_add(8)?;
     let padded = end + end % 2;
-    if end == bytes.len() { Some(end) } else { Some(padded).filter(|end| *end <= bytes.len()) }
+    if end == bytes.len() {
+        Some(end)
+    } else {
+        Some(padded).filter(|end| *end <= bytes.len())
+    }
 }
 
 /// Behind the marker EOI, which cannot be within the coded picture: there a byte FF is followed by 00 or by a marker that
@@ -66,7 +77,10 @@ fn end_of_jpeg(bytes: &[u8]) -> Option<usize> {
         }
         at += 2 + usize::from(u16::from_be_bytes([high, low]));
         if code == START_OF_SCAN {
-            let found = bytes.get(at..)?.windows(2).position(|pair| pair == END_OF_IMAGE)?;
+            let found = bytes
+                .get(at..)?
+                .windows(2)
+                .position(|pair| pair == END_OF_IMAGE)?;
             return Some(at + found + 2);
         }
     }

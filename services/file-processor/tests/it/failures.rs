@@ -11,8 +11,17 @@ const CATALOGUE: &[u8] = b"name,price_cents\nLamp,1999\n";
 #[tokio::test]
 async fn a_service_that_is_away_is_an_error_and_the_file_waits() {
     let mut function = Function::start("http://127.0.0.1:1").await;
-    let error = function.upload("uploads/catalogue/new.csv", CATALOGUE).await.unwrap_err();
-    assert!(error["errorMessage"].as_str().unwrap().contains("products service is away"), "{error}");
+    let error = function
+        .upload("uploads/catalogue/new.csv", CATALOGUE)
+        .await
+        .unwrap_err();
+    assert!(
+        error["errorMessage"]
+            .as_str()
+            .unwrap()
+            .contains("products service is away"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -20,10 +29,15 @@ async fn the_same_version_is_processed_once_and_another_version_again() {
     let mut function = Function::start("http://127.0.0.1:1").await;
     let first = function.upload("uploads/a.csv", b"a,b\n1,2\n").await;
     let done = function.file(&first).await;
-    let again = function.invoke(created(&json!({"key": "uploads/a.csv"}))).await;
+    let again = function
+        .invoke(created(&json!({"key": "uploads/a.csv"})))
+        .await;
     assert_eq!((&again, function.file(&again).await), (&first, done));
     let other = function.upload("uploads/a.csv", b"a,b\n1,2\n3,4\n").await;
-    assert_ne!(other.as_ref().unwrap()["files"][0]["id"], first.unwrap()["files"][0]["id"]);
+    assert_ne!(
+        other.as_ref().unwrap()["files"][0]["id"],
+        first.unwrap()["files"][0]["id"]
+    );
     assert_eq!(function.file(&other).await["summary"]["rows"], 2);
 }
 
@@ -31,10 +45,23 @@ async fn the_same_version_is_processed_once_and_another_version_again() {
 async fn an_object_that_is_gone_and_an_event_that_is_none_of_ours_are_nothing_to_do() {
     let mut function = Function::start("http://127.0.0.1:1").await;
     let nothing = Ok(json!({"files": []}));
-    assert_eq!(function.invoke(created(&json!({"key": "uploads/gone.csv", "eTag": "1"}))).await, nothing);
-    assert_eq!(function.invoke(json!({"Event": "s3:TestEvent"})).await, nothing);
+    assert_eq!(
+        function
+            .invoke(created(&json!({"key": "uploads/gone.csv", "eTag": "1"})))
+            .await,
+        nothing
+    );
+    assert_eq!(
+        function.invoke(json!({"Event": "s3:TestEvent"})).await,
+        nothing
+    );
     assert_eq!(function.upload("thumbnails/a.png", b"x").await, nothing);
-    assert_eq!(function.invoke(created(&json!({"key": "uploads/../../secret"}))).await, nothing);
+    assert_eq!(
+        function
+            .invoke(created(&json!({"key": "uploads/../../secret"})))
+            .await,
+        nothing
+    );
 }
 
 #[tokio::test]

@@ -12,8 +12,18 @@ use crate::runtime_api::Function;
 async fn products(secret: &Secret) -> (TestClient, String) {
     let auth = Auth::enforced(PublishedKeys::default(), Some(secret));
     let token = auth.service_token().unwrap();
-    let parts = products::Parts { dynamodb: testbed::embedded().await, auth };
-    products::prepare(&products::Config { demo_products: false }, &parts, &Shutdown::new()).await;
+    let parts = products::Parts {
+        dynamodb: testbed::embedded().await,
+        auth,
+    };
+    products::prepare(
+        &products::Config {
+            demo_products: false,
+        },
+        &parts,
+        &Shutdown::new(),
+    )
+    .await;
     let router = products::router(&parts);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -24,7 +34,12 @@ async fn products(secret: &Secret) -> (TestClient, String) {
 
 async fn names(service: &TestClient) -> Vec<Value> {
     let items = service.get("/products").await.body["items"].clone();
-    let mut names: Vec<Value> = items.as_array().unwrap().iter().map(|product| product["name"].clone()).collect();
+    let mut names: Vec<Value> = items
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|product| product["name"].clone())
+        .collect();
     names.sort_by_key(Value::to_string);
     names
 }
@@ -33,25 +48,51 @@ async fn names(service: &TestClient) -> Vec<Value> {
 async fn rows_become_products_once_however_often_they_are_imported() {
     let secret = Secret::random();
     let (service, url) = products(&secret).await;
-    let settings = [("TIDEMARK_AUTH", "enforced"), ("TIDEMARK_SERVICE_SECRET", secret.expose())];
+    let settings = [
+        ("TIDEMARK_AUTH", "enforced"),
+        ("TIDEMARK_SERVICE_SECRET", secret.expose()),
+    ];
     let mut function = Function::start_with(&url, &settings).await;
-    let text =
-        "sku,name,price_cents,stock,category\nL1,Lamp,1999,3,home\n,Pen,250,,desk\n,Bad,1.5,,\n,Cup,5,,\"\t\u{7}\"\n";
-    let outcome = function.upload("uploads/catalogue/new.csv", text.as_bytes()).await;
+    let text = "sku,name,price_cents,stock,category\nL1,Lamp,1999,3,home\n,Pen,250,,desk\n,Bad,1.5,,\n,Cup,5,,\"\t\u{7}\"\n";
+    let outcome = function
+        .upload("uploads/catalogue/new.csv", text.as_bytes())
+        .await;
     let summary = function.file(&outcome).await["summary"].clone();
     let imported = &summary["products"];
-    assert_eq!((&imported["added"], &imported["refused"], &summary["bad_rows"]), (&json!(2), &json!(1), &json!(1)));
+    assert_eq!(
+        (
+            &imported["added"],
+            &imported["refused"],
+            &summary["bad_rows"]
+        ),
+        (&json!(2), &json!(1), &json!(1))
+    );
     assert_eq!(names(&service).await, [json!("Lamp"), json!("Pen")]);
 
     let id = service.get("/products?category=home").await.body["items"][0]["id"].clone();
     let path = format!("/products/{}", id.as_str().unwrap());
-    assert_eq!(service.send("PATCH", &path, &[], Some(json!({"stock": 1}))).await.status, 200);
+    assert_eq!(
+        service
+            .send("PATCH", &path, &[], Some(json!({"stock": 1})))
+            .await
+            .status,
+        200
+    );
     let dearer = text.replace("1999", "2499");
-    let outcome = function.upload("uploads/catalogue/dearer.csv", dearer.as_bytes()).await;
+    let outcome = function
+        .upload("uploads/catalogue/dearer.csv", dearer.as_bytes())
+        .await;
     let imported = function.file(&outcome).await["summary"]["products"].clone();
-    assert_eq!((&imported["added"], &imported["changed"]), (&json!(0), &json!(2)));
+    assert_eq!(
+        (&imported["added"], &imported["changed"]),
+        (&json!(0), &json!(2))
+    );
     let lamp = service.get(&path).await.body;
-    assert_eq!((&lamp["price_cents"], &lamp["stock"]), (&json!(2499), &json!(1)), "what was sold stays sold");
+    assert_eq!(
+        (&lamp["price_cents"], &lamp["stock"]),
+        (&json!(2499), &json!(1)),
+        "what was sold stays sold"
+    );
     assert_eq!(names(&service).await, [json!("Lamp"), json!("Pen")]);
 }
 
@@ -59,7 +100,16 @@ async fn rows_become_products_once_however_often_they_are_imported() {
 async fn without_the_secret_an_import_is_an_error_and_nothing_is_added() {
     let (service, url) = products(&Secret::random()).await;
     let mut function = Function::start(&url).await;
-    let error = function.upload("uploads/catalogue/new.csv", b"name,price_cents\nLamp,1999\n").await.unwrap_err();
-    assert_eq!(error["errorMessage"], "the products service answered 401 Unauthorized");
+    let error = function
+        .upload(
+            "uploads/catalogue/new.csv",
+            b"name,price_cents\nLamp,1999\n",
+        )
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error["errorMessage"],
+        "the products service answered 401 Unauthorized"
+    );
     assert!(names(&service).await.is_empty());
 }

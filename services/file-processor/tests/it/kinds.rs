@@ -16,11 +16,17 @@ const INIT_LIMIT: Duration = Duration::from_secs(10);
 async fn every_kind_of_file_is_read_or_refused_with_a_reason() {
     let mut function = Function::start("http://127.0.0.1:1").await;
     for sample in samples::all() {
-        let outcome = function.upload(&format!("uploads/{}", sample.name), &sample.bytes).await;
+        let outcome = function
+            .upload(&format!("uploads/{}", sample.name), &sample.bytes)
+            .await;
         sample.check(&function.file(&outcome).await);
     }
     if let Some(taken) = function.taken() {
-        assert!(taken.peak_memory_bytes < MOST_MEMORY_BYTES, "{} bytes", taken.peak_memory_bytes);
+        assert!(
+            taken.peak_memory_bytes < MOST_MEMORY_BYTES,
+            "{} bytes",
+            taken.peak_memory_bytes
+        );
         assert!(function.cold_start().unwrap() < INIT_LIMIT);
     }
 }
@@ -28,12 +34,20 @@ async fn every_kind_of_file_is_read_or_refused_with_a_reason() {
 #[tokio::test]
 async fn a_thumbnail_is_put_beside_a_picture_and_called_by_the_metadata() {
     let mut function = Function::start("http://127.0.0.1:1").await;
-    let sample = samples::all().into_iter().find(|sample| sample.name == "shelf.jpg").unwrap();
-    let outcome = function.upload("uploads/a b/shelf.jpg", &sample.bytes).await;
+    let sample = samples::all()
+        .into_iter()
+        .find(|sample| sample.name == "shelf.jpg")
+        .unwrap();
+    let outcome = function
+        .upload("uploads/a b/shelf.jpg", &sample.bytes)
+        .await;
     let file = function.file(&outcome).await;
     let thumbnail = &file["summary"]["thumbnail"];
     assert_eq!(thumbnail["key"], "thumbnails/a b/shelf.jpg.jpg");
     let kept = std::fs::read(function.path("thumbnails/a b/shelf.jpg.jpg")).unwrap();
-    assert_eq!((&thumbnail["size_bytes"], &thumbnail["width"]), (&json!(kept.len()), &json!(320)));
+    assert_eq!(
+        (&thumbnail["size_bytes"], &thumbnail["width"]),
+        (&json!(kept.len()), &json!(320))
+    );
     assert_eq!(image::load_from_memory(&kept).unwrap().height(), 240);
 }

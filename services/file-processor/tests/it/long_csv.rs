@@ -31,7 +31,9 @@ pub struct LongCsv {
 impl LongCsv {
     /// As many whole rows as fit into so many bytes.
     pub fn of_bytes(bytes: u64) -> Self {
-        Self { rows: bytes.saturating_sub(HEADER.len() as u64) / ROW_BYTES }
+        Self {
+            rows: bytes.saturating_sub(HEADER.len() as u64) / ROW_BYTES,
+        }
     }
 
     /// How long it is.
@@ -41,7 +43,9 @@ impl LongCsv {
 
     /// A function that reads from the bucket in which it lies.
     pub async fn function(self) -> Function {
-        let routes = Router::new().route("/uploads/{*key}", get(read)).with_state(Arc::new(self));
+        let routes = Router::new()
+            .route("/uploads/{*key}", get(read))
+            .with_state(Arc::new(self));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
@@ -51,7 +55,11 @@ impl LongCsv {
     fn slice(self, range: Range<u64>) -> Bytes {
         let header = HEADER.len() as u64;
         let first = range.start.saturating_sub(header) / ROW_BYTES;
-        let last = range.end.saturating_sub(header).div_ceil(ROW_BYTES).min(self.rows);
+        let last = range
+            .end
+            .saturating_sub(header)
+            .div_ceil(ROW_BYTES)
+            .min(self.rows);
         let mut text = String::with_capacity(((last - first + 1) * ROW_BYTES + header) as usize);
         let mut begins = header + first * ROW_BYTES;
         if range.start < header {
@@ -66,19 +74,48 @@ impl LongCsv {
 fn push_row(text: &mut String, row: u64) {
     use std::fmt::Write;
     let (customer, ms, total) = (row % 9973, row % 1000, row % 500);
-    writeln!(text, "{row:010},\"Customer, No. {customer:04}\",2026-11-22T10:00:00.{ms:03}Z,{total:03}.99,true")
-        .unwrap();
+    writeln!(
+        text,
+        "{row:010},\"Customer, No. {customer:04}\",2026-11-22T10:00:00.{ms:03}Z,{total:03}.99,true"
+    )
+    .unwrap();
 }
 
 async fn read(State(csv): State<Arc<LongCsv>>, headers: HeaderMap) -> Response {
     let length = csv.bytes();
-    let described =
-        [(header::ETAG, "\"tag\"".to_owned()), (header::LAST_MODIFIED, "Sun, 22 Nov 2026 10:00:00 GMT".to_owned())];
-    let Some(range) = headers.get(header::RANGE).map(|range| range.to_str().unwrap()) else {
-        return (described, [(header::CONTENT_LENGTH, length.to_string())], Body::empty()).into_response();
+    let described = [
+        (header::ETAG, "\"tag\"".to_owned()),
+        (
+            header::LAST_MODIFIED,
+            "Sun, 22 Nov 2026 10:00:00 GMT".to_owned(),
+        ),
+    ];
+    let Some(range) = headers
+        .get(header::RANGE)
+        .map(|range| range.to_str().unwrap())
+    else {
+        return (
+            described,
+            [(header::CONTENT_LENGTH, length.to_string())],
+            Body::empty(),
+        )
+            .into_response();
     };
-    let (start, end) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
+    let (start, end) = range
+        .strip_prefix("bytes=")
+        .unwrap()
+        .split_once('-')
+        .unwrap();
     let (start, end): (u64, u64) = (start.parse().unwrap(), end.parse().unwrap());
-    let part = [(header::CONTENT_RANGE, format!("bytes {start}-{end}/{length}"))];
-    (StatusCode::PARTIAL_CONTENT, described, part, csv.slice(start..end + 1)).into_response()
+    let part = [(
+        header::CONTENT_RANGE,
+        format!("bytes {start}-{end}/{length}"),
+    )];
+    (
+        StatusCode::PARTIAL_CONTENT,
+        described,
+        part,
+        csv.slice(start..end + 1),
+    )
+        .into_response()
 }

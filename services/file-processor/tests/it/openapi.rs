@@ -12,7 +12,10 @@ async fn routes_and_replies_are_as_described() {
     let document = description(&router).await;
     assert_routes(&router, &document).await;
     let service = TestClient::new(router);
-    let shown = service.send("POST", "/files?name=a.csv", &[], None).await.body;
+    let shown = service
+        .send("POST", "/files?name=a.csv", &[], None)
+        .await
+        .body;
     assert_fields(&document, "File", &shown);
 }
 

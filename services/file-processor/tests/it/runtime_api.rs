@@ -67,9 +67,18 @@ impl Function {
         let objects = format!("file://{}", folder.path().display());
         let dynamodb_client = client(Some(&dynamodb)).await;
         let (opened, auth) = (Objects::open(&objects).unwrap(), Auth::open());
-        let parts = Parts { dynamodb: dynamodb_client, objects: opened, auth, function: None };
-        Service::new(&Config::default(), parts).prepare(&Shutdown::new()).await;
-        let Program { path, arguments, .. } = bootstrap();
+        let parts = Parts {
+            dynamodb: dynamodb_client,
+            objects: opened,
+            auth,
+            function: None,
+        };
+        Service::new(&Config::default(), parts)
+            .prepare(&Shutdown::new())
+            .await;
+        let Program {
+            path, arguments, ..
+        } = bootstrap();
         let mut command = Command::new(path);
         command
             .args(arguments)
@@ -85,7 +94,14 @@ impl Function {
             .kill_on_drop(true);
         let started = Instant::now();
         let child = command.spawn().unwrap();
-        Self { child, folder, dynamodb, api, started, timeout: FUNCTION_TIMEOUT }
+        Self {
+            child,
+            folder,
+            dynamodb,
+            api,
+            started,
+            timeout: FUNCTION_TIMEOUT,
+        }
     }
 
     /// The path of an object.
@@ -122,13 +138,23 @@ impl Function {
         }
         let process = PathBuf::from(format!("/proc/{}", self.child.id().unwrap()));
         let status = std::fs::read_to_string(process.join("status")).unwrap();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        let peak = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .unwrap();
         let peak_kib: u64 = peak.split_whitespace().next().unwrap().parse().unwrap();
         let stat = std::fs::read_to_string(process.join("stat")).unwrap();
         let after_name = stat.rsplit_once(')').unwrap().1;
-        let ticks = after_name.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap());
+        let ticks = after_name
+            .split_whitespace()
+            .skip(11)
+            .take(2)
+            .map(|ticks| ticks.parse::<u64>().unwrap());
         let cpu = Duration::from_millis(ticks.sum::<u64>() * MS_A_TICK);
-        Some(Taken { cpu, peak_memory_bytes: peak_kib << 10 })
+        Some(Taken {
+            cpu,
+            peak_memory_bytes: peak_kib << 10,
+        })
     }
 
     /// From the start of the process to its first question for an event, once it has asked.
@@ -142,7 +168,13 @@ impl Function {
         let id = answer["files"][0]["id"].as_str().unwrap();
         let dynamodb = client(Some(&self.dynamodb)).await;
         let key = aws_sdk_dynamodb::types::AttributeValue::S(id.to_owned());
-        let got = dynamodb.get_item().table_name(FILES).key("id", key).send().await.unwrap();
+        let got = dynamodb
+            .get_item()
+            .table_name(FILES)
+            .key("id", key)
+            .send()
+            .await
+            .unwrap();
         serde_dynamo::from_item(got.item.unwrap()).unwrap()
     }
 }
@@ -159,7 +191,11 @@ pub fn bootstrap() -> Program {
     let words = emulator().unwrap_or_default();
     let mut words = words.split_whitespace().map(str::to_owned).chain([binary]);
     let path = words.next().unwrap().into();
-    Program { path, arguments: words.collect(), environment: Vec::new() }
+    Program {
+        path,
+        arguments: words.collect(),
+        environment: Vec::new(),
+    }
 }
 
 fn emulator() -> Option<String> {

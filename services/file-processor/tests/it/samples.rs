@@ -28,7 +28,9 @@ impl Sample {
 fn assert_contains(value: &Value, part: &Value, what: &str) {
     match part {
         Value::Object(fields) => {
-            fields.iter().for_each(|(name, part)| assert_contains(&value[name], part, &format!("{what}: {name}")));
+            fields.iter().for_each(|(name, part)| {
+                assert_contains(&value[name], part, &format!("{what}: {name}"))
+            });
         }
         part => assert_eq!(value, part, "{what}"),
     }
@@ -39,8 +41,18 @@ pub fn all() -> Vec<Sample> {
     [good(), hostile()].into_iter().flatten().collect()
 }
 
-fn sample(what: &'static str, name: &'static str, bytes: impl Into<Vec<u8>>, expected: Value) -> Sample {
-    Sample { what, name, bytes: bytes.into(), expected }
+fn sample(
+    what: &'static str,
+    name: &'static str,
+    bytes: impl Into<Vec<u8>>,
+    expected: Value,
+) -> Sample {
+    Sample {
+        what,
+        name,
+        bytes: bytes.into(),
+        expected,
+    }
 }
 
 fn good() -> Vec<Sample> {
@@ -64,10 +76,30 @@ fn good() -> Vec<Sample> {
             "{\"at\": 1}\n{\"at\": 2, \"by\": null}\n{at: 3}\n",
             json!({"kind": "ndjson", "summary": {"rows": 3, "bad_rows": 1, "keys": ["at", "by"]}}),
         ),
-        sample("PNG", "shelf.png", picture(ImageFormat::Png), measured("png")),
-        sample("JPEG", "shelf.jpg", picture(ImageFormat::Jpeg), measured("jpeg")),
-        sample("GIF", "shelf.gif", picture(ImageFormat::Gif), measured("gif")),
-        sample("WebP", "shelf.webp", picture(ImageFormat::WebP), measured("webp")),
+        sample(
+            "PNG",
+            "shelf.png",
+            picture(ImageFormat::Png),
+            measured("png"),
+        ),
+        sample(
+            "JPEG",
+            "shelf.jpg",
+            picture(ImageFormat::Jpeg),
+            measured("jpeg"),
+        ),
+        sample(
+            "GIF",
+            "shelf.gif",
+            picture(ImageFormat::Gif),
+            measured("gif"),
+        ),
+        sample(
+            "WebP",
+            "shelf.webp",
+            picture(ImageFormat::WebP),
+            measured("webp"),
+        ),
     ]
 }
 
@@ -75,35 +107,93 @@ fn hostile() -> Vec<Sample> {
     let png = picture(ImageFormat::Png);
     let refused = |reason: &str| json!({"status": "refused", "error": {"reason": reason}});
     vec![
-        sample("bomb: PNG of 60,000²", "bomb.png", wide_png(), refused("too_large")),
-        sample("bomb: gzip", "bomb.csv", [&b"\x1f\x8b\x08"[..], &[0; 1000]].concat(), refused("unknown_kind")),
-        sample("bomb: JSON, 1 M deep", "deep.json", vec![b'['; 1_000_000], refused("too_large")),
-        sample("polyglot: PNG and ZIP", "both.png", [&png[..], b"PK\x03\x04 evil"].concat(), refused("malformed")),
-        sample("PNG called CSV", "really.csv", png.clone(), refused("misnamed")),
-        sample("HTML called JPEG", "page.jpg", "<!doctype html><script>", refused("unknown_kind")),
-        sample("PNG cut in half", "half.png", &png[..png.len() / 2], refused("malformed")),
-        sample("CSV of 10,000 columns", "wide.csv", vec!["x"; 10_000].join(","), refused("too_large")),
+        sample(
+            "bomb: PNG of 60,000²",
+            "bomb.png",
+            wide_png(),
+            refused("too_large"),
+        ),
+        sample(
+            "bomb: gzip",
+            "bomb.csv",
+            [&b"\x1f\x8b\x08"[..], &[0; 1000]].concat(),
+            refused("unknown_kind"),
+        ),
+        sample(
+            "bomb: JSON, 1 M deep",
+            "deep.json",
+            vec![b'['; 1_000_000],
+            refused("too_large"),
+        ),
+        sample(
+            "polyglot: PNG and ZIP",
+            "both.png",
+            [&png[..], b"PK\x03\x04 evil"].concat(),
+            refused("malformed"),
+        ),
+        sample(
+            "PNG called CSV",
+            "really.csv",
+            png.clone(),
+            refused("misnamed"),
+        ),
+        sample(
+            "HTML called JPEG",
+            "page.jpg",
+            "<!doctype html><script>",
+            refused("unknown_kind"),
+        ),
+        sample(
+            "PNG cut in half",
+            "half.png",
+            &png[..png.len() / 2],
+            refused("malformed"),
+        ),
+        sample(
+            "CSV of 10,000 columns",
+            "wide.csv",
+            vec!["x"; 10_000].join(","),
+            refused("too_large"),
+        ),
         sample(
             "CSV with an open quote",
             "open.csv",
             [&b"a,b\n1,\""[..], &vec![b'x'; 2 << 20]].concat(),
             refused("too_large"),
         ),
-        sample("CSV that is not UTF-8", "latin.csv", &b"a,b\n1,caf\xe9\n"[..], refused("malformed")),
-        sample("JSON cut off", "cut.json", r#"{"orders": [1, 2"#, refused("malformed")),
+        sample(
+            "CSV that is not UTF-8",
+            "latin.csv",
+            &b"a,b\n1,caf\xe9\n"[..],
+            refused("malformed"),
+        ),
+        sample(
+            "JSON cut off",
+            "cut.json",
+            r#"{"orders": [1, 2"#,
+            refused("malformed"),
+        ),
         sample("empty file", "empty.csv", "", refused("empty")),
     ]
 }
 
 fn sales() -> String {
     let rows = (1..=1000).map(|n| format!("{n},\"Lamp, No. {n}\",{n}.50,2026-11-22\n"));
-    ["id,name,price,day\n".to_owned()].into_iter().chain(rows).chain(["1,2\n".to_owned()]).collect()
+    ["id,name,price,day\n".to_owned()]
+        .into_iter()
+        .chain(rows)
+        .chain(["1,2\n".to_owned()])
+        .collect()
 }
 
 fn picture(format: ImageFormat) -> Vec<u8> {
-    let pixels = RgbImage::from_fn(640, 480, |x, y| Rgb([(x / 3) as u8, (y / 2) as u8, (x ^ y) as u8]));
+    let pixels = RgbImage::from_fn(640, 480, |x, y| {
+        Rgb([(x / 3) as u8, (y / 2) as u8, (x ^ y) as u8])
+    });
     let mut bytes = Vec::new();
-    DynamicImage::from(pixels).write_to(&mut Cursor::new(&mut bytes), format).unwrap();
+    DynamicImage::from(pixels)
+        .write_to(&mut Cursor::new(&mut bytes), format)
+        .unwrap();
     bytes
 }
 

@@ -41,25 +41,47 @@ impl Running {
 
     /// The same, with this function.
     async fn with(auth: Auth, function: Program) -> Self {
-        let config = Config { files_max_upload_bytes: 1 << 20, ..Config::default() };
+        let config = Config {
+            files_max_upload_bytes: 1 << 20,
+            ..Config::default()
+        };
         let folder = tempfile::tempdir().unwrap();
         let objects = Objects::open(&format!("file://{}", folder.path().display())).unwrap();
         let dynamodb_url = testbed::endpoint().await;
         let dynamodb = chassis::dynamodb::client(Some(&dynamodb_url)).await;
         let function = Some(told_of(function, &folder, dynamodb_url));
-        let service = Service::new(&config, Parts { dynamodb, objects, auth, function });
+        let service = Service::new(
+            &config,
+            Parts {
+                dynamodb,
+                objects,
+                auth,
+                function,
+            },
+        );
         let (router, shutdown) = (service.router(), Shutdown::new());
         service.prepare(&shutdown).await;
         let asked = shutdown.clone();
         tokio::spawn(async move { service.watch(&asked).await });
-        Self { router, folder, shutdown }
+        Self {
+            router,
+            folder,
+            shutdown,
+        }
     }
 
     async fn post(&self, path: &str, content_type: &str, body: impl Into<Body>) -> (u16, Value) {
-        let request = Request::post(path).header(header::CONTENT_TYPE, content_type).body(body.into()).unwrap();
+        let request = Request::post(path)
+            .header(header::CONTENT_TYPE, content_type)
+            .body(body.into())
+            .unwrap();
         let response = self.router.clone().oneshot(request).await.unwrap();
         let status = response.status().as_u16();
-        (status, serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes()).unwrap())
+        (
+            status,
+            serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes())
+                .unwrap(),
+        )
     }
 
     async fn get(&self, path: &str) -> Value {
@@ -83,16 +105,30 @@ impl Running {
 /// The program, told where objects and table are.
 fn told_of(mut program: Program, folder: &TempDir, dynamodb: String) -> Program {
     let objects = format!("file://{}", folder.path().display());
-    program.environment.extend([("TIDEMARK_DYNAMODB", dynamodb), ("TIDEMARK_OBJECTS", objects)]);
+    program.environment.extend([
+        ("TIDEMARK_DYNAMODB", dynamodb),
+        ("TIDEMARK_OBJECTS", objects),
+    ]);
     program
 }
 
 /// A shell that runs this, with the function behind it.
 fn shell(script: &str, argument: &str) -> Program {
-    let Program { path, arguments, environment } = bootstrap();
+    let Program {
+        path,
+        arguments,
+        environment,
+    } = bootstrap();
     let words = ["-c", script, argument].map(str::to_owned).into_iter();
-    let arguments = words.chain([path.display().to_string()]).chain(arguments).collect();
-    Program { path: "sh".into(), arguments, environment }
+    let arguments = words
+        .chain([path.display().to_string()])
+        .chain(arguments)
+        .collect();
+    Program {
+        path: "sh".into(),
+        arguments,
+        environment,
+    }
 }
 
 impl Drop for Running {
@@ -104,10 +140,18 @@ impl Drop for Running {
 #[tokio::test]
 async fn a_posted_file_waits_and_is_then_processed() {
     let running = Running::start().await;
-    let (status, posted) = running.post("/files?name=sälës%202.csv", "text/csv", "a,b\n1,2\n").await;
-    assert_eq!((status, &posted["status"], &posted["name"]), (202, &json!("waiting"), &json!("s_l_s_2.csv")));
+    let (status, posted) = running
+        .post("/files?name=sälës%202.csv", "text/csv", "a,b\n1,2\n")
+        .await;
+    assert_eq!(
+        (status, &posted["status"], &posted["name"]),
+        (202, &json!("waiting"), &json!("s_l_s_2.csv"))
+    );
     let file = running.finished(&posted["id"]).await;
-    assert_eq!((&file["status"], &file["summary"]["rows"]), (&json!("processed"), &json!(1)));
+    assert_eq!(
+        (&file["status"], &file["summary"]["rows"]),
+        (&json!("processed"), &json!(1))
+    );
 }
 
 #[tokio::test]
@@ -116,13 +160,23 @@ async fn a_form_brings_its_file_and_the_name_of_it() {
     let form = "--x\r\nContent-Disposition: form-data; name=\"note\"\r\n\r\nhello\r\n\
                 --x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.json\"\r\n\
                 Content-Type: application/json\r\n\r\n[1,2,3]\r\n--x--\r\n";
-    let (status, posted) = running.post("/files", "multipart/form-data; boundary=x", form).await;
-    assert_eq!((status, &posted["name"], &posted["size_bytes"]), (202, &json!("a.json"), &json!(7)), "{posted}");
+    let (status, posted) = running
+        .post("/files", "multipart/form-data; boundary=x", form)
+        .await;
+    assert_eq!(
+        (status, &posted["name"], &posted["size_bytes"]),
+        (202, &json!("a.json"), &json!(7)),
+        "{posted}"
+    );
     assert_eq!(running.finished(&posted["id"]).await["summary"]["rows"], 3);
     let empty = "--x\r\nContent-Disposition: form-data; name=\"note\"\r\n\r\nhello\r\n--x--\r\n";
-    let (status, problem) = running.post("/files", "multipart/form-data; boundary=x", empty).await;
+    let (status, problem) = running
+        .post("/files", "multipart/form-data; boundary=x", empty)
+        .await;
     assert_eq!((status, &problem["field"]), (422, &json!("file")));
-    let (status, _) = running.post("/files", "multipart/form-data; boundary=x", "--x\r\nbroken").await;
+    let (status, _) = running
+        .post("/files", "multipart/form-data; boundary=x", "--x\r\nbroken")
+        .await;
     assert_eq!(status, 400);
 }
 
@@ -130,12 +184,19 @@ async fn a_form_brings_its_file_and_the_name_of_it() {
 async fn what_cannot_be_taken_is_refused_and_nothing_of_it_is_kept() {
     let running = Running::start().await;
     let large = vec![b'x'; (1 << 20) + 1];
-    assert_eq!(running.post("/files?name=a.csv", "text/csv", large).await.0, 413);
+    assert_eq!(
+        running.post("/files?name=a.csv", "text/csv", large).await.0,
+        413
+    );
     for name in ["", "?name=", &format!("?name={}", "x".repeat(201))] {
-        let (status, problem) = running.post(&format!("/files{name}"), "text/csv", "a,b").await;
+        let (status, problem) = running
+            .post(&format!("/files{name}"), "text/csv", "a,b")
+            .await;
         assert_eq!((status, &problem["field"]), (422, &json!("name")), "{name}");
     }
-    let (status, problem) = running.post("/files?name=a.csv&folder=..", "text/csv", "a,b").await;
+    let (status, problem) = running
+        .post("/files?name=a.csv&folder=..", "text/csv", "a,b")
+        .await;
     assert_eq!((status, &problem["field"]), (400, &json!("folder")));
     assert_eq!(running.get("/files").await["items"], json!([]));
     let kept = std::fs::read_dir(running.folder.path().join("uploads")).unwrap();
@@ -146,8 +207,14 @@ async fn what_cannot_be_taken_is_refused_and_nothing_of_it_is_kept() {
 #[tokio::test]
 async fn a_name_cannot_lead_out_of_its_folder() {
     let running = Running::start().await;
-    let (status, posted) = running.post("/files?name=../../../etc/passwd", "text/csv", "a,b\n").await;
-    assert_eq!((status, &posted["name"]), (202, &json!("_.._.._etc_passwd")), "{posted}");
+    let (status, posted) = running
+        .post("/files?name=../../../etc/passwd", "text/csv", "a,b\n")
+        .await;
+    assert_eq!(
+        (status, &posted["name"]),
+        (202, &json!("_.._.._etc_passwd")),
+        "{posted}"
+    );
     let key = posted["key"].as_str().unwrap();
     assert!(key.starts_with("uploads/") && !key.contains("../"), "{key}");
     assert!(running.folder.path().join(key).is_file());
@@ -156,7 +223,11 @@ async fn a_name_cannot_lead_out_of_its_folder() {
 #[tokio::test]
 async fn a_file_that_is_put_into_the_folder_is_found() {
     let running = Running::start().await;
-    std::fs::write(running.folder.path().join("uploads/mine.ndjson"), "{\"a\":1}\n{}\n").unwrap();
+    std::fs::write(
+        running.folder.path().join("uploads/mine.ndjson"),
+        "{\"a\":1}\n{}\n",
+    )
+    .unwrap();
     let deadline = Instant::now() + PATIENCE;
     let file = loop {
         let items = running.get("/files").await["items"].clone();
@@ -166,7 +237,10 @@ async fn a_file_that_is_put_into_the_folder_is_found() {
         assert!(Instant::now() < deadline);
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
-    assert_eq!((&file["key"], &file["summary"]["rows"]), (&json!("uploads/mine.ndjson"), &json!(2)));
+    assert_eq!(
+        (&file["key"], &file["summary"]["rows"]),
+        (&json!("uploads/mine.ndjson"), &json!(2))
+    );
 }
 
 #[tokio::test]
@@ -175,7 +249,9 @@ async fn a_function_that_dies_of_a_file_is_started_again_and_nothing_is_lost() {
     let dies_once = r#"if mkdir "$0" 2>/dev/null; then kill -9 $$; fi; exec "$@""#;
     let died = marks.path().join("died");
     let running = Running::with(Auth::open(), shell(dies_once, &died.display().to_string())).await;
-    let (_, posted) = running.post("/files?name=a.csv", "text/csv", "a,b\n1,2\n").await;
+    let (_, posted) = running
+        .post("/files?name=a.csv", "text/csv", "a,b\n1,2\n")
+        .await;
     assert_eq!(running.finished(&posted["id"]).await["summary"]["rows"], 1);
     assert!(died.is_dir());
 }
@@ -184,16 +260,30 @@ async fn a_function_that_dies_of_a_file_is_started_again_and_nothing_is_lost() {
 async fn it_is_said_why_the_function_did_not_do_its_work() {
     let event = || created(&json!({"key": "uploads/catalogue/a.csv"}));
     let mut dying = Function::new(shell("exit 3", ""));
-    let Err(InvocationError::Ended(status)) = dying.invoke(event()).await else { panic!("it lives") };
+    let Err(InvocationError::Ended(status)) = dying.invoke(event()).await else {
+        panic!("it lives")
+    };
     assert_eq!(status.code(), Some(3));
-    let mut absent = Function::new(Program { path: "/nowhere/bootstrap".into(), ..bootstrap() });
-    assert!(matches!(absent.invoke(event()).await, Err(InvocationError::Start(_))));
+    let mut absent = Function::new(Program {
+        path: "/nowhere/bootstrap".into(),
+        ..bootstrap()
+    });
+    assert!(matches!(
+        absent.invoke(event()).await,
+        Err(InvocationError::Start(_))
+    ));
 
     let (running, table) = (Running::start().await, testbed::endpoint().await);
     let mut function = Function::new(told_of(bootstrap(), &running.folder, table));
     std::fs::create_dir_all(running.folder.path().join("uploads/catalogue")).unwrap();
-    std::fs::write(running.folder.path().join("uploads/catalogue/a.csv"), "name,price_cents\nLamp,1\n").unwrap();
-    let Err(InvocationError::Failed(why)) = function.invoke(event()).await else { panic!("there is no table") };
+    std::fs::write(
+        running.folder.path().join("uploads/catalogue/a.csv"),
+        "name,price_cents\nLamp,1\n",
+    )
+    .unwrap();
+    let Err(InvocationError::Failed(why)) = function.invoke(event()).await else {
+        panic!("there is no table")
+    };
     assert!(!why.is_empty(), "{why}");
 }
 
@@ -202,7 +292,9 @@ async fn files_are_listed_newest_first_in_pages() {
     let running = Running::start().await;
     let mut posted = Vec::new();
     for number in 0..5 {
-        let (_, file) = running.post(&format!("/files?name={number}.csv"), "text/csv", "a,b\n").await;
+        let (_, file) = running
+            .post(&format!("/files?name={number}.csv"), "text/csv", "a,b\n")
+            .await;
         posted.push(file["id"].clone());
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
@@ -210,8 +302,16 @@ async fn files_are_listed_newest_first_in_pages() {
     let (mut listed, mut path) = (Vec::new(), "/files?limit=2".to_owned());
     loop {
         let page = running.get(&path).await;
-        listed.extend(page["items"].as_array().unwrap().iter().map(|file| file["id"].clone()));
-        let Some(next) = page["next"].as_str() else { break };
+        listed.extend(
+            page["items"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|file| file["id"].clone()),
+        );
+        let Some(next) = page["next"].as_str() else {
+            break;
+        };
         path = format!("/files?limit=2&cursor={next}");
     }
     assert_eq!(listed, posted);
@@ -221,13 +321,26 @@ async fn files_are_listed_newest_first_in_pages() {
 async fn a_picture_has_a_thumbnail_to_be_shown_and_nothing_else_has() {
     let running = Running::start().await;
     for (name, content_type) in [("shelf.jpg", "image/jpeg"), ("shelf.gif", "image/png")] {
-        let sample = samples::all().into_iter().find(|sample| sample.name == name).unwrap();
-        let (_, posted) = running.post(&format!("/files?name={name}"), "image/*", sample.bytes).await;
+        let sample = samples::all()
+            .into_iter()
+            .find(|sample| sample.name == name)
+            .unwrap();
+        let (_, posted) = running
+            .post(&format!("/files?name={name}"), "image/*", sample.bytes)
+            .await;
         let path = format!("/files/{}/thumbnail", posted["id"].as_str().unwrap());
         assert_eq!(running.finished(&posted["id"]).await["status"], "processed");
-        let response = running.router.clone().oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+        let response = running
+            .router
+            .clone()
+            .oneshot(Request::get(path).body(Body::empty()).unwrap())
+            .await
+            .unwrap();
         assert_eq!(
-            (response.status().as_u16(), &response.headers()["content-type"]),
+            (
+                response.status().as_u16(),
+                &response.headers()["content-type"]
+            ),
             (200, &content_type.parse().unwrap())
         );
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
@@ -245,7 +358,13 @@ async fn files_are_for_those_who_run_the_shop() {
     let service = TestClient::new(running.router.clone());
     for (caller, status) in [(&service, 401), (&service.showing(identities.user(7)), 403)] {
         assert_eq!(caller.get("/files").await.status, status);
-        assert_eq!(caller.send("POST", "/files?name=a.csv", &[], None).await.status, status);
+        assert_eq!(
+            caller
+                .send("POST", "/files?name=a.csv", &[], None)
+                .await
+                .status,
+            status
+        );
     }
     let admin = service.showing(identities.admin());
     let posted = admin.send("POST", "/files?name=a.csv", &[], None).await;

@@ -27,11 +27,22 @@ impl Consumer for Seen {
     type Error = &'static str;
 
     async fn consume(&self, batch: &Batch) -> Result<(), &'static str> {
-        if self.failures_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
+        if self
+            .failures_left
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+                left.checked_sub(1)
+            })
+            .is_ok()
+        {
             return Err("the store is away");
         }
         let mut records = self.records.lock().unwrap();
-        records.extend(batch.records.iter().map(|record| (record.partition, record.offset)));
+        records.extend(
+            batch
+                .records
+                .iter()
+                .map(|record| (record.partition, record.offset)),
+        );
         self.changed.notify_one();
         Ok(())
     }
@@ -47,7 +58,10 @@ impl Seen {
         });
         if waited.await.is_err() {
             shutdown.request();
-            panic!("only {} of {count} records were consumed in time", self.distinct().len());
+            panic!(
+                "only {} of {count} records were consumed in time",
+                self.distinct().len()
+            );
         }
     }
 
@@ -59,7 +73,12 @@ impl Seen {
 fn log(partitions: u32) -> SimulatedLog {
     let log = SimulatedLog::default();
     let retention = Duration::from_secs(3600);
-    let spec = TopicSpec { name: TOPIC.to_owned(), partitions, cleanup: Cleanup::Delete, retention };
+    let spec = TopicSpec {
+        name: TOPIC.to_owned(),
+        partitions,
+        cleanup: Cleanup::Delete,
+        retention,
+    };
     log.ensure_topics(&[spec]).unwrap();
     log
 }
@@ -67,14 +86,26 @@ fn log(partitions: u32) -> SimulatedLog {
 fn publish(log: &SimulatedLog, partition: u32, count: usize) {
     let mut publisher = log.publisher("test", Delivery::AtLeastOnce).unwrap();
     for _ in 0..count {
-        let record = NewRecord { topic: TOPIC, partition: Some(partition), key: None, value: Some(b"1"), headers: &[] };
+        let record = NewRecord {
+            topic: TOPIC,
+            partition: Some(partition),
+            key: None,
+            value: Some(b"1"),
+            headers: &[],
+        };
         publisher.send(record).unwrap();
     }
     publisher.commit(1).unwrap();
 }
 
 fn follower(log: &SimulatedLog) -> Follower {
-    Follower { log: Arc::new(log.clone()), topic: TOPIC, group: "test", batch: 10, lag: Lag::default() }
+    Follower {
+        log: Arc::new(log.clone()),
+        topic: TOPIC,
+        group: "test",
+        batch: 10,
+        lag: Lag::default(),
+    }
 }
 
 /// Follows until `count` records were seen, and stops.
@@ -103,8 +134,11 @@ async fn records_of_a_partition_come_in_order() {
     follow_until(&log, &seen, 80).await;
     let records = seen.records.lock().unwrap();
     for partition in 0..2 {
-        let offsets: Vec<u64> =
-            records.iter().filter(|(number, _)| *number == partition).map(|(_, offset)| *offset).collect();
+        let offsets: Vec<u64> = records
+            .iter()
+            .filter(|(number, _)| *number == partition)
+            .map(|(_, offset)| *offset)
+            .collect();
         assert!(offsets.is_sorted(), "{offsets:?}");
     }
 }
@@ -130,7 +164,10 @@ async fn what_comes_later_is_consumed_without_waiting_for_a_look() {
 async fn a_failing_consumer_gets_the_same_batch_again() {
     let log = log(1);
     publish(&log, 0, 15);
-    let seen = Seen { failures_left: Arc::new(AtomicUsize::new(3)), ..Seen::default() };
+    let seen = Seen {
+        failures_left: Arc::new(AtomicUsize::new(3)),
+        ..Seen::default()
+    };
     follow_until(&log, &seen, 15).await;
     assert_eq!(seen.records.lock().unwrap().len(), 15);
 }
@@ -170,7 +207,13 @@ async fn positions_are_remembered_after_the_consumer_is_done() {
         _ => Fault::None,
     });
     let seen = Seen::default();
-    assert!(follower(&dying).start(seen.clone(), Shutdown::new()).await.unwrap_err().is_panic());
+    assert!(
+        follower(&dying)
+            .start(seen.clone(), Shutdown::new())
+            .await
+            .unwrap_err()
+            .is_panic()
+    );
     assert_eq!(seen.distinct().len(), 10);
     let again = Seen::default();
     follow_until(&log, &again, 10).await;

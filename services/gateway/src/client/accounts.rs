@@ -29,7 +29,10 @@ struct Known {
 
 impl Accounts {
     pub(super) fn new(auth: Auth) -> Self {
-        Self { auth, known: Mutex::default() }
+        Self {
+            auth,
+            known: Mutex::default(),
+        }
     }
 
     /// The account of the token in these headers; none where there is no token, or none that is good.
@@ -39,8 +42,16 @@ impl Accounts {
         if let Some(account) = self.remembered(shown, now) {
             return Some(account);
         }
-        let Ok(Caller::User { id, .. }) = self.auth.caller(headers).await else { return None };
-        self.remember(shown, Known { account: id, since: now });
+        let Ok(Caller::User { id, .. }) = self.auth.caller(headers).await else {
+            return None;
+        };
+        self.remember(
+            shown,
+            Known {
+                account: id,
+                since: now,
+            },
+        );
         Some(id)
     }
 
@@ -71,7 +82,13 @@ mod tests {
     #[test]
     fn an_account_is_remembered_for_a_while_under_its_own_token() {
         let (accounts, now) = (Accounts::new(Auth::open()), Instant::now());
-        accounts.remember(b"Bearer one", Known { account: 1, since: now });
+        accounts.remember(
+            b"Bearer one",
+            Known {
+                account: 1,
+                since: now,
+            },
+        );
         assert_eq!(accounts.remembered(b"Bearer one", now), Some(1));
         assert_eq!(accounts.remembered(b"Bearer two", now), None);
         assert_eq!(accounts.remembered(b"Bearer one", now + KEPT_FOR), None);

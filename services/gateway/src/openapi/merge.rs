@@ -17,7 +17,11 @@ pub(super) struct Part {
 pub(super) fn merge(parts: Vec<Part>, missing: &[&str]) -> Value {
     let mut paths = Map::new();
     let mut components: Map<String, Value> = Map::new();
-    for Part { service, mut document } in parts {
+    for Part {
+        service,
+        mut document,
+    } in parts
+    {
         rename(&mut document, service);
         for (path, item) in taken(&mut document, "paths") {
             if is_public(&path, service) {
@@ -27,7 +31,11 @@ pub(super) fn merge(parts: Vec<Part>, missing: &[&str]) -> Value {
         for (kind, members) in taken(&mut document, "components") {
             let target = components.entry(kind.clone()).or_insert_with(|| json!({}));
             if let (Some(target), Value::Object(members)) = (target.as_object_mut(), members) {
-                target.extend(members.into_iter().map(|(name, member)| (own_name(&kind, service, &name), member)));
+                target.extend(
+                    members
+                        .into_iter()
+                        .map(|(name, member)| (own_name(&kind, service, &name), member)),
+                );
             }
         }
     }
@@ -50,17 +58,24 @@ fn taken(document: &mut Value, field: &str) -> Map<String, Value> {
 
 /// `/users` and what is below it, for users; but nothing that the gateway hides.
 fn is_public(path: &str, service: &str) -> bool {
-    let rest = path.strip_prefix('/').and_then(|path| path.strip_prefix(service));
+    let rest = path
+        .strip_prefix('/')
+        .and_then(|path| path.strip_prefix(service));
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        && !crate::HIDDEN
-            .iter()
-            .any(|hidden| hidden.strip_prefix(PREFIX).is_some_and(|hidden| path.starts_with(hidden)))
+        && !crate::HIDDEN.iter().any(|hidden| {
+            hidden
+                .strip_prefix(PREFIX)
+                .is_some_and(|hidden| path.starts_with(hidden))
+        })
 }
 
 /// Operations without a tag are listed under their service.
 fn tagged(mut item: Value, service: &str) -> Value {
     let operations = item.as_object_mut().into_iter().flat_map(Map::values_mut);
-    for operation in operations.filter_map(Value::as_object_mut).filter(|fields| fields.contains_key("responses")) {
+    for operation in operations
+        .filter_map(Value::as_object_mut)
+        .filter(|fields| fields.contains_key("responses"))
+    {
         operation.insert("tags".to_owned(), json!([service]));
     }
     item
@@ -68,24 +83,34 @@ fn tagged(mut item: Value, service: &str) -> Value {
 
 /// Security schemes are the same for all and are required by name; everything else is the service's own.
 fn own_name(kind: &str, service: &str, name: &str) -> String {
-    if kind == "securitySchemes" { name.to_owned() } else { format!("{service}.{name}") }
+    if kind == "securitySchemes" {
+        name.to_owned()
+    } else {
+        format!("{service}.{name}")
+    }
 }
 
 /// Follows the new names wherever they are referred to: by `$ref`, by the mapping of a discriminator, by a link.
 fn rename(value: &mut Value, service: &str) {
     match value {
-        Value::Array(members) => members.iter_mut().for_each(|member| rename(member, service)),
+        Value::Array(members) => members
+            .iter_mut()
+            .for_each(|member| rename(member, service)),
         Value::Object(fields) => fields.iter_mut().for_each(|(field, value)| match value {
             Value::String(id) if field == "operationId" => *id = format!("{service}.{id}"),
             value => rename(value, service),
         }),
-        Value::String(text) if text.starts_with("#/components/") => *text = renamed_reference(text, service),
+        Value::String(text) if text.starts_with("#/components/") => {
+            *text = renamed_reference(text, service)
+        }
         _ => {}
     }
 }
 
 fn renamed_reference(target: &str, service: &str) -> String {
-    let component = target.strip_prefix("#/components/").and_then(|rest| rest.split_once('/'));
+    let component = target
+        .strip_prefix("#/components/")
+        .and_then(|rest| rest.split_once('/'));
     match component {
         Some((kind, name)) => format!("#/components/{kind}/{}", own_name(kind, service, name)),
         None => target.to_owned(),
@@ -100,8 +125,7 @@ mod tests {
         let noun = format!("/{service}");
         let reference = json!({"$ref": "#/components/schemas/Item"});
         let links = json!({"again": {"operationId": "list"}});
-        let listing =
-            json!({"get": {"operationId": "list", "responses": {"200": {"schema": reference, "links": links}}}});
+        let listing = json!({"get": {"operationId": "list", "responses": {"200": {"schema": reference, "links": links}}}});
         let document = json!({
             "openapi": "3.1.0",
             "paths": {noun: listing, "/health": {"get": {"responses": {}}}, "/usersandmore": {}},
@@ -120,12 +144,21 @@ mod tests {
             let operation = &merged["paths"][format!("/api/{service}")]["get"];
             assert_eq!(operation["operationId"], format!("{service}.list"));
             assert_eq!(operation["tags"], json!([service]));
-            assert_eq!(operation["responses"]["200"]["links"]["again"]["operationId"], format!("{service}.list"));
+            assert_eq!(
+                operation["responses"]["200"]["links"]["again"]["operationId"],
+                format!("{service}.list")
+            );
             let target = format!("#/components/schemas/{service}.Item");
             assert_eq!(operation["responses"]["200"]["schema"]["$ref"], target);
-            assert_eq!(merged["components"]["schemas"][format!("{service}.Item")]["title"], service);
+            assert_eq!(
+                merged["components"]["schemas"][format!("{service}.Item")]["title"],
+                service
+            );
         }
-        assert_eq!(merged["components"]["securitySchemes"], json!({"token": {"type": "http"}}));
+        assert_eq!(
+            merged["components"]["securitySchemes"],
+            json!({"token": {"type": "http"}})
+        );
         assert_eq!(merged["x-missing"], json!(["products"]));
     }
 
@@ -140,7 +173,13 @@ mod tests {
 
     #[test]
     fn a_document_that_is_no_object_adds_nothing() {
-        let merged = merge(vec![Part { service: "users", document: json!([1]) }], &[]);
+        let merged = merge(
+            vec![Part {
+                service: "users",
+                document: json!([1]),
+            }],
+            &[],
+        );
         assert_eq!(merged["paths"], json!({}));
     }
 }

@@ -37,12 +37,18 @@ pub(super) async fn read(body: Body, limits: Limits) -> Result<Bytes, Problem> {
         Ok(Ok(whole)) => Ok(whole.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(limits)),
         Ok(Err(_)) => Err(Problem::bad_request("the body broke off")),
-        Err(_) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "the body took too long to arrive")),
+        Err(_) => Err(Problem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "the body took too long to arrive",
+        )),
     }
 }
 
 fn too_large(limits: Limits) -> Problem {
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {} bytes", limits.bytes))
+    Problem::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        format!("the body is larger than {} bytes", limits.bytes),
+    )
 }
 
 /// The body of an answer on its way to the client. It holds its place at the upstream until it ends or is dropped.
@@ -55,7 +61,10 @@ pub(super) struct Relay {
 /// What ends a body before its own end.
 enum End {
     /// Silence of the upstream for so long. The alarm is set when the body has nothing to give.
-    Silence { limit: Duration, alarm: Option<Pin<Box<Sleep>>> },
+    Silence {
+        limit: Duration,
+        alarm: Option<Pin<Box<Sleep>>>,
+    },
     /// The gateway's own end, for streams that have none.
     Shutdown(Pin<Box<dyn Future<Output = ()> + Send>>),
 }
@@ -68,13 +77,21 @@ struct Silent;
 impl Relay {
     /// A body with an end, which may be silent for `limit`.
     pub(super) fn finite(body: Incoming, limit: Duration, place: OwnedSemaphorePermit) -> Self {
-        Self { body, end: End::Silence { limit, alarm: None }, _place: place }
+        Self {
+            body,
+            end: End::Silence { limit, alarm: None },
+            _place: place,
+        }
     }
 
     /// A stream of events, which lasts until one of the two sides, or the gateway, ends.
     pub(super) fn endless(body: Incoming, shutdown: Shutdown, place: OwnedSemaphorePermit) -> Self {
         let requested = Box::pin(async move { shutdown.requested().await });
-        Self { body, end: End::Shutdown(requested), _place: place }
+        Self {
+            body,
+            end: End::Shutdown(requested),
+            _place: place,
+        }
     }
 }
 
@@ -90,7 +107,9 @@ impl HttpBody for Relay {
             self.end.put_off();
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
-        self.end.poll_reached(context).map(|outcome| outcome.err().map(|silent| Err(silent.into())))
+        self.end
+            .poll_reached(context)
+            .map(|outcome| outcome.err().map(|silent| Err(silent.into())))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -105,7 +124,11 @@ impl HttpBody for Relay {
 impl End {
     /// The upstream was heard.
     fn put_off(&mut self) {
-        if let Self::Silence { limit, alarm: Some(alarm) } = self {
+        if let Self::Silence {
+            limit,
+            alarm: Some(alarm),
+        } = self
+        {
             alarm.as_mut().reset(Instant::now() + *limit);
         }
     }

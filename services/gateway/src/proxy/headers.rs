@@ -6,8 +6,8 @@
 use std::net::IpAddr;
 
 use axum::http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, LOCATION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-    TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, LOCATION, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -56,7 +56,12 @@ pub fn prepare_request(headers: &mut HeaderMap, peer: Option<Peer>) {
     headers.remove(CONTENT_LENGTH);
     headers.remove(EXPECT);
     if !peer.is_some_and(|peer| peer.is_trusted) {
-        for claim in [X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, FORWARDED] {
+        for claim in [
+            X_FORWARDED_FOR,
+            X_FORWARDED_HOST,
+            X_FORWARDED_PROTO,
+            FORWARDED,
+        ] {
             headers.remove(claim);
         }
     }
@@ -75,19 +80,29 @@ pub fn prepare_request(headers: &mut HeaderMap, peer: Option<Peer>) {
 pub fn prepare_answer(headers: &mut HeaderMap) {
     strip_hop_by_hop(headers);
     let location = headers.get(LOCATION).map(HeaderValue::as_bytes);
-    if let Some(path) = location.filter(|place| place.starts_with(b"/") && !place.starts_with(b"//")) {
+    if let Some(path) =
+        location.filter(|place| place.starts_with(b"/") && !place.starts_with(b"//"))
+    {
         let place = HeaderValue::from_bytes(&[PREFIX.as_bytes(), path].concat());
-        headers.insert(LOCATION, place.expect("a path before a header value is one"));
+        headers.insert(
+            LOCATION,
+            place.expect("a path before a header value is one"),
+        );
     }
 }
 
 fn append_address(headers: &mut HeaderMap, address: IpAddr) {
     let mut chain = String::new();
-    for earlier in headers.get_all(X_FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok()) {
+    for earlier in headers
+        .get_all(X_FORWARDED_FOR)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+    {
         chain.extend([earlier, ", "]);
     }
     chain.push_str(&address.to_string());
-    let chain = HeaderValue::try_from(chain).expect("a list of visible characters is a header value");
+    let chain =
+        HeaderValue::try_from(chain).expect("a list of visible characters is a header value");
     headers.insert(X_FORWARDED_FOR, chain);
 }
 
@@ -96,11 +111,22 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs.iter().map(|&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+        pairs
+            .iter()
+            .map(|&(name, value)| {
+                (
+                    HeaderName::from_static(name),
+                    HeaderValue::from_static(value),
+                )
+            })
+            .collect()
     }
 
     fn peer(is_trusted: bool) -> Option<Peer> {
-        Some(Peer { address: IpAddr::from([192, 0, 2, 7]), is_trusted })
+        Some(Peer {
+            address: IpAddr::from([192, 0, 2, 7]),
+            is_trusted,
+        })
     }
 
     #[test]
@@ -122,7 +148,10 @@ mod tests {
     fn a_place_at_the_upstream_is_told_as_clients_find_it() {
         for (told, known) in [
             ("/users/7", "/api/users/7"),
-            ("https://shop.example/users/7", "https://shop.example/users/7"),
+            (
+                "https://shop.example/users/7",
+                "https://shop.example/users/7",
+            ),
             ("//shop.example/users/7", "//shop.example/users/7"),
             ("7", "7"),
         ] {

@@ -42,7 +42,11 @@ fn is_valid(parent: &[u8]) -> bool {
         return false;
     }
     let (version, trace, span, flags) = (&known[..2], &known[3..35], &known[36..52], &known[53..]);
-    let is_hex = |field: &[u8]| field.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let is_hex = |field: &[u8]| {
+        field
+            .iter()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    };
     let is_zero = |field: &[u8]| field.iter().all(|&byte| byte == b'0');
     let ends_well = rest.is_empty() || (version != b"00" && rest[0] == b'-');
     [version, trace, span, flags].into_iter().all(is_hex)
@@ -103,7 +107,11 @@ mod tests {
 
     #[test]
     fn a_later_version_may_say_more() {
-        assert!(is_valid(b"01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-what"));
-        assert!(!is_valid(b"01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01what"));
+        assert!(is_valid(
+            b"01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-what"
+        ));
+        assert!(!is_valid(
+            b"01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01what"
+        ));
     }
 }

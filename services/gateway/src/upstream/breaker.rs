@@ -34,7 +34,9 @@ enum State {
 impl Breaker {
     /// Closed: everything passes.
     pub fn new() -> Self {
-        Self { state: State::Closed { failures: 0 } }
+        Self {
+            state: State::Closed { failures: 0 },
+        }
     }
 
     /// Lets a call through, or says how long to wait before the next try. Whoever passes reports how it ended.
@@ -61,11 +63,19 @@ impl Breaker {
     /// The upstream did not answer.
     pub fn failed(&mut self, now: Instant) {
         self.state = match self.state {
-            State::Closed { failures } if failures + 1 < THRESHOLD => State::Closed { failures: failures + 1 },
-            State::Closed { .. } => State::Open { until: now + SHORTEST_PAUSE, pause: SHORTEST_PAUSE },
+            State::Closed { failures } if failures + 1 < THRESHOLD => State::Closed {
+                failures: failures + 1,
+            },
+            State::Closed { .. } => State::Open {
+                until: now + SHORTEST_PAUSE,
+                pause: SHORTEST_PAUSE,
+            },
             State::Probing { pause } => {
                 let pause = (pause * 2).min(LONGEST_PAUSE);
-                State::Open { until: now + pause, pause }
+                State::Open {
+                    until: now + pause,
+                    pause,
+                }
             }
             open @ State::Open { .. } => open,
         };

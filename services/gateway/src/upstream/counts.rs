@@ -15,11 +15,21 @@ pub(crate) struct Counts {
 impl Counts {
     /// Adds the counters to the gateway's metrics.
     pub(crate) fn register(metrics: &Metrics) -> Self {
-        let failures =
-            Opts::new("gateway_upstream_failures_total", "Calls to an upstream that found no answer, by kind.");
-        let retries = Opts::new("gateway_upstream_retries_total", "Calls to an upstream that were sent again.");
-        let counter = |opts, labels| metrics.register(IntCounterVec::new(opts, labels).expect("constant names"));
-        Self { failures: counter(failures, &["upstream", "kind"]), retries: counter(retries, &["upstream"]) }
+        let failures = Opts::new(
+            "gateway_upstream_failures_total",
+            "Calls to an upstream that found no answer, by kind.",
+        );
+        let retries = Opts::new(
+            "gateway_upstream_retries_total",
+            "Calls to an upstream that were sent again.",
+        );
+        let counter = |opts, labels| {
+            metrics.register(IntCounterVec::new(opts, labels).expect("constant names"))
+        };
+        Self {
+            failures: counter(failures, &["upstream", "kind"]),
+            retries: counter(retries, &["upstream"]),
+        }
     }
 
     pub(super) fn failed(&self, upstream: &str, failure: &Failure) {

@@ -12,7 +12,9 @@ pub(super) struct Pass<'a> {
 
 impl<'a> Pass<'a> {
     pub(super) fn new(breaker: &'a Mutex<Breaker>) -> Self {
-        Self { breaker: Some(breaker) }
+        Self {
+            breaker: Some(breaker),
+        }
     }
 
     pub(super) fn succeeded(mut self) {

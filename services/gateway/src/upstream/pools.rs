@@ -31,7 +31,11 @@ pub(crate) struct Pools {
 impl Pools {
     /// Empty ones.
     pub(crate) fn new(config: &Config) -> Self {
-        Self { connect_timeout: config.connect_timeout, most_idle: config.concurrency, of_threads: ThreadLocal::new() }
+        Self {
+            connect_timeout: config.connect_timeout,
+            most_idle: config.concurrency,
+            of_threads: ThreadLocal::new(),
+        }
     }
 
     /// This thread's.

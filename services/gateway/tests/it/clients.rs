@@ -16,9 +16,13 @@ const PLENTY: u8 = 50;
 
 /// A gateway before an orders service that says which chain of addresses it was told.
 async fn gateway(change: impl FnOnce(&mut gateway::Config)) -> Gateway {
-    let chain = get(async |headers: HeaderMap| headers["x-forwarded-for"].to_str().unwrap().to_owned());
+    let chain =
+        get(async |headers: HeaderMap| headers["x-forwarded-for"].to_str().unwrap().to_owned());
     let mut config = config();
-    config.orders_url = upstream(Router::new().route("/orders", chain)).await.parse().unwrap();
+    config.orders_url = upstream(Router::new().route("/orders", chain))
+        .await
+        .parse()
+        .unwrap();
     change(&mut config);
     Gateway::start(config).await
 }
@@ -46,11 +50,20 @@ async fn behind_a_trusted_proxy_each_client_has_its_own_limit() {
         config.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
     })
     .await;
-    let ask = |chain: &str| gateway.request(Method::GET, "/api/orders").header("x-forwarded-for", chain).send();
+    let ask = |chain: &str| {
+        gateway
+            .request(Method::GET, "/api/orders")
+            .header("x-forwarded-for", chain)
+            .send()
+    };
     let first = ask("198.51.100.1").await.unwrap();
     assert_eq!(first.text().await.unwrap(), "198.51.100.1, 127.0.0.1");
     assert_eq!(ask("198.51.100.2").await.unwrap().status(), 200);
-    assert_eq!(ask("203.0.113.77, 198.51.100.2").await.unwrap().status(), 429, "a forged start changes nothing");
+    assert_eq!(
+        ask("203.0.113.77, 198.51.100.2").await.unwrap().status(),
+        429,
+        "a forged start changes nothing"
+    );
 }
 
 #[tokio::test]
@@ -66,7 +79,10 @@ async fn an_account_has_a_limit_of_its_own_from_wherever_it_comes() {
     };
     let gateway = Gateway::start_knowing(config, identities.auth.clone()).await;
     let ask = async |from: &str, token: &str| {
-        let request = gateway.request(Method::GET, "/api/orders").header("x-forwarded-for", from).bearer_auth(token);
+        let request = gateway
+            .request(Method::GET, "/api/orders")
+            .header("x-forwarded-for", from)
+            .bearer_auth(token);
         request.send().await.unwrap().status().as_u16()
     };
     let (ada, bob) = (identities.user(1), identities.user(2));
@@ -74,28 +90,57 @@ async fn an_account_has_a_limit_of_its_own_from_wherever_it_comes() {
     for number in 0..PLENTY {
         seen.push(ask(&format!("198.51.100.{number}"), &ada).await);
     }
-    assert!(seen[0] == 200 && seen.contains(&429), "another address is no way around it: {seen:?}");
-    assert_eq!(ask("198.51.100.0", &bob).await, 200, "another account at the same address is another");
+    assert!(
+        seen[0] == 200 && seen.contains(&429),
+        "another address is no way around it: {seen:?}"
+    );
+    assert_eq!(
+        ask("198.51.100.0", &bob).await,
+        200,
+        "another account at the same address is another"
+    );
     let mut seen = Vec::new();
     for number in 0..PLENTY {
         seen.push(ask("203.0.113.9", &format!("forged {number}")).await);
     }
-    assert!(seen[0] == 200 && seen.contains(&429), "whose token is not good counts by its address: {seen:?}");
+    assert!(
+        seen[0] == 200 && seen.contains(&429),
+        "whose token is not good counts by its address: {seen:?}"
+    );
 }
 
 /// A gateway that knows callers, before a users service that lets everybody in.
 async fn before_users(sign_up_limit: Option<u32>, auth: Auth) -> Gateway {
-    let users = Router::new().route("/users", get("users").post("welcome")).route("/users/login", post("welcome"));
+    let users = Router::new()
+        .route("/users", get("users").post("welcome"))
+        .route("/users/login", post("welcome"));
     let trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
     let users_url = upstream(users).await.parse().unwrap();
-    Gateway::start_knowing(gateway::Config { users_url, sign_up_limit, trusted_proxies, ..config() }, auth).await
+    Gateway::start_knowing(
+        gateway::Config {
+            users_url,
+            sign_up_limit,
+            trusted_proxies,
+            ..config()
+        },
+        auth,
+    )
+    .await
 }
 
 /// How so many requests of this kind were answered.
-async fn statuses(gateway: &Gateway, count: u8, method: Method, path: &str, from: &str) -> Vec<u16> {
+async fn statuses(
+    gateway: &Gateway,
+    count: u8,
+    method: Method,
+    path: &str,
+    from: &str,
+) -> Vec<u16> {
     let mut seen = Vec::new();
     for _ in 0..count {
-        let request = gateway.request(method.clone(), path).header("x-forwarded-for", from);
+        let request = gateway
+            .request(method.clone(), path)
+            .header("x-forwarded-for", from);
         seen.push(request.send().await.unwrap().status().as_u16());
     }
     seen
@@ -105,14 +150,42 @@ async fn statuses(gateway: &Gateway, count: u8, method: Method, path: &str, from
 async fn an_address_that_signs_up_too_often_may_still_do_everything_else() {
     let gateway = before_users(Some(3), Identities::default().auth).await;
     let ada = "198.51.100.1";
-    assert_eq!(statuses(&gateway, 4, Method::POST, "/api/users", ada).await, [200, 200, 200, 429]);
-    let refused = gateway.request(Method::POST, "/api/users").header("x-forwarded-for", ada).send().await.unwrap();
-    let wait: u64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
-    assert!((1_000..=1_200).contains(&wait), "a third of an hour, and not {wait} s");
-    assert_eq!(problem(refused, 429).await, "too many sign-ups from this address");
-    assert_eq!(statuses(&gateway, 4, Method::POST, "/api/users/login", ada).await, [200; 4]);
-    assert_eq!(statuses(&gateway, 4, Method::GET, "/api/users", ada).await, [200; 4]);
-    assert_eq!(statuses(&gateway, 1, Method::POST, "/api/users", "198.51.100.2").await, [200], "another address");
+    assert_eq!(
+        statuses(&gateway, 4, Method::POST, "/api/users", ada).await,
+        [200, 200, 200, 429]
+    );
+    let refused = gateway
+        .request(Method::POST, "/api/users")
+        .header("x-forwarded-for", ada)
+        .send()
+        .await
+        .unwrap();
+    let wait: u64 = refused.headers()["retry-after"]
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!(
+        (1_000..=1_200).contains(&wait),
+        "a third of an hour, and not {wait} s"
+    );
+    assert_eq!(
+        problem(refused, 429).await,
+        "too many sign-ups from this address"
+    );
+    assert_eq!(
+        statuses(&gateway, 4, Method::POST, "/api/users/login", ada).await,
+        [200; 4]
+    );
+    assert_eq!(
+        statuses(&gateway, 4, Method::GET, "/api/users", ada).await,
+        [200; 4]
+    );
+    assert_eq!(
+        statuses(&gateway, 1, Method::POST, "/api/users", "198.51.100.2").await,
+        [200],
+        "another address"
+    );
 }
 
 #[tokio::test]
@@ -129,26 +202,56 @@ async fn sign_ups_are_limited_where_callers_are_asked_who_they_are_and_nothing_e
 
 #[tokio::test]
 async fn a_page_of_an_allowed_origin_may_call_and_another_may_not() {
-    let gateway = gateway(|config| config.allowed_origins = vec!["https://shop.example".parse().unwrap()]).await;
+    let gateway =
+        gateway(|config| config.allowed_origins = vec!["https://shop.example".parse().unwrap()])
+            .await;
     let preflight = |origin: &str| {
-        let request = gateway.request(Method::OPTIONS, "/api/orders").header("origin", origin);
+        let request = gateway
+            .request(Method::OPTIONS, "/api/orders")
+            .header("origin", origin);
         let request = request.header("access-control-request-method", "POST");
-        request.header("access-control-request-headers", "content-type,idempotency-key").send()
+        request
+            .header(
+                "access-control-request-headers",
+                "content-type,idempotency-key",
+            )
+            .send()
     };
     let allowed = preflight("https://shop.example").await.unwrap();
     assert_eq!(allowed.status(), 200);
-    assert_eq!(allowed.headers()["access-control-allow-origin"], "https://shop.example");
-    assert!(allowed.headers()["access-control-allow-headers"].to_str().unwrap().contains("idempotency-key"));
+    assert_eq!(
+        allowed.headers()["access-control-allow-origin"],
+        "https://shop.example"
+    );
+    assert!(
+        allowed.headers()["access-control-allow-headers"]
+            .to_str()
+            .unwrap()
+            .contains("idempotency-key")
+    );
     let other = preflight("https://elsewhere.example").await.unwrap();
     assert!(!other.headers().contains_key("access-control-allow-origin"));
-    assert_eq!(gateway.get("/api/orders").await.text().await.unwrap(), "127.0.0.1");
+    assert_eq!(
+        gateway.get("/api/orders").await.text().await.unwrap(),
+        "127.0.0.1"
+    );
 }
 
 #[tokio::test]
 async fn without_the_setting_no_other_origin_is_allowed() {
     let gateway = gateway(|_| {}).await;
-    let request = gateway.request(Method::OPTIONS, "/api/orders").header("origin", "https://shop.example");
-    let refused = request.header("access-control-request-method", "GET").send().await.unwrap();
-    assert!(!refused.headers().contains_key("access-control-allow-origin"));
+    let request = gateway
+        .request(Method::OPTIONS, "/api/orders")
+        .header("origin", "https://shop.example");
+    let refused = request
+        .header("access-control-request-method", "GET")
+        .send()
+        .await
+        .unwrap();
+    assert!(
+        !refused
+            .headers()
+            .contains_key("access-control-allow-origin")
+    );
     problem(refused, 405).await;
 }

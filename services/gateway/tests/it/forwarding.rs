@@ -44,14 +44,23 @@ async fn each_noun_goes_to_its_service_without_the_prefix() {
         (&mut config.analytics_url, "analytics"),
     ] {
         let answer = any(async move |request: Request| format!("{name} {}", request.uri()));
-        *url = upstream(Router::new().fallback(answer)).await.parse().unwrap();
+        *url = upstream(Router::new().fallback(answer))
+            .await
+            .parse()
+            .unwrap();
     }
     let gateway = Gateway::start(config).await;
     for (asked, expected) in [
         ("/api/users", "users /users"),
-        ("/api/products/7?full=yes%20please", "products /products/7?full=yes%20please"),
+        (
+            "/api/products/7?full=yes%20please",
+            "products /products/7?full=yes%20please",
+        ),
         ("/api/orders/1/items/2", "orders /orders/1/items/2"),
-        ("/api/notifications?limit=5", "notifications /notifications?limit=5"),
+        (
+            "/api/notifications?limit=5",
+            "notifications /notifications?limit=5",
+        ),
         ("/api/analytics/recent", "analytics /analytics/recent"),
     ] {
         assert_eq!(gateway.get(asked).await.text().await.unwrap(), expected);
@@ -62,18 +71,33 @@ async fn each_noun_goes_to_its_service_without_the_prefix() {
 async fn the_upstream_learns_who_asked_and_nothing_of_the_hop() {
     let gateway = before_orders(mirror()).await;
     let request = gateway.request(Method::POST, "/api/orders").body("{}");
-    let request = request.header("connection", "x-private").header("x-private", "1").header("te", "trailers");
-    let request = request.header("x-forwarded-for", "203.0.113.9").header("x-forwarded-proto", "https");
+    let request = request
+        .header("connection", "x-private")
+        .header("x-private", "1")
+        .header("te", "trailers");
+    let request = request
+        .header("x-forwarded-for", "203.0.113.9")
+        .header("x-forwarded-proto", "https");
     let seen: Value = request.send().await.unwrap().json().await.unwrap();
     assert_eq!(seen["method"], "POST");
     assert_eq!(seen["body"], "{}");
-    assert_eq!(seen["forwarded_for"], "127.0.0.1", "a stranger's claim is not believed");
+    assert_eq!(
+        seen["forwarded_for"], "127.0.0.1",
+        "a stranger's claim is not believed"
+    );
     assert_eq!(seen["forwarded_proto"], "http");
     assert_eq!(seen["forwarded_host"], gateway.address.to_string());
     assert_ne!(seen["host"], seen["forwarded_host"]);
-    let names: Vec<&str> = seen["names"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    let names: Vec<&str> = seen["names"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|name| name.as_str().unwrap())
+        .collect();
     assert!(
-        !names.iter().any(|name| ["connection", "x-private", "te", "transfer-encoding"].contains(name)),
+        !names
+            .iter()
+            .any(|name| ["connection", "x-private", "te", "transfer-encoding"].contains(name)),
         "{names:?}"
     );
 }
@@ -83,13 +107,24 @@ async fn a_request_keeps_its_id_and_trace_and_gets_them_when_it_has_none() {
     let gateway = before_orders(mirror()).await;
     let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let request = gateway.request(Method::GET, "/api/orders");
-    let named = request.header("x-request-id", "from-the-client").header("traceparent", parent).send().await.unwrap();
+    let named = request
+        .header("x-request-id", "from-the-client")
+        .header("traceparent", parent)
+        .send()
+        .await
+        .unwrap();
     assert_eq!(named.headers()["x-request-id"], "from-the-client");
     let seen: Value = named.json().await.unwrap();
-    assert_eq!((&seen["request_id"], &seen["traceparent"]), (&json!("from-the-client"), &json!(parent)));
+    assert_eq!(
+        (&seen["request_id"], &seen["traceparent"]),
+        (&json!("from-the-client"), &json!(parent))
+    );
 
     let nameless = gateway.get("/api/orders").await;
-    let id = nameless.headers()["x-request-id"].to_str().unwrap().to_owned();
+    let id = nameless.headers()["x-request-id"]
+        .to_str()
+        .unwrap()
+        .to_owned();
     let seen: Value = nameless.json().await.unwrap();
     assert_eq!(seen["request_id"], id);
     assert_eq!(seen["traceparent"].as_str().unwrap().len(), parent.len());
@@ -98,8 +133,18 @@ async fn a_request_keeps_its_id_and_trace_and_gets_them_when_it_has_none() {
 #[tokio::test]
 async fn an_answer_crosses_as_it_is_without_the_headers_of_the_hop() {
     let answer = any(async || -> Response {
-        let headers = [("connection", "x-private"), ("x-private", "1"), ("etag", "\"7\""), ("set-cookie", "a=b")];
-        (axum::http::StatusCode::IM_A_TEAPOT, headers, Body::from("short and stout")).into_response()
+        let headers = [
+            ("connection", "x-private"),
+            ("x-private", "1"),
+            ("etag", "\"7\""),
+            ("set-cookie", "a=b"),
+        ];
+        (
+            axum::http::StatusCode::IM_A_TEAPOT,
+            headers,
+            Body::from("short and stout"),
+        )
+            .into_response()
     });
     let gateway = before_orders(Router::new().fallback(answer)).await;
     let answer = gateway.get("/api/orders").await;
@@ -120,18 +165,34 @@ async fn what_a_service_allows_it_says_itself_and_where_things_are_is_told_as_cl
         assert_eq!(refused.headers()["allow"], "POST");
         problem(refused, 405).await;
     }
-    let created = gateway.request(Method::POST, "/api/orders").send().await.unwrap();
+    let created = gateway
+        .request(Method::POST, "/api/orders")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(created.headers()["location"], "/api/orders/7");
 }
 
 #[tokio::test]
 async fn what_is_not_a_route_is_explained() {
     let gateway = before_orders(mirror()).await;
-    for path in ["/api", "/api/", "/api/orders/", "/api/nothing", "/api/metrics", "/nothing", "/assets/"] {
+    for path in [
+        "/api",
+        "/api/",
+        "/api/orders/",
+        "/api/nothing",
+        "/api/metrics",
+        "/nothing",
+        "/assets/",
+    ] {
         problem(gateway.get(path).await, 404).await;
     }
     let trace = Method::from_bytes(b"TRACE").unwrap();
-    for (method, path) in [(trace, "/api/orders"), (Method::POST, "/"), (Method::DELETE, "/live")] {
+    for (method, path) in [
+        (trace, "/api/orders"),
+        (Method::POST, "/"),
+        (Method::DELETE, "/live"),
+    ] {
         let refused = gateway.request(method, path).send().await.unwrap();
         assert!(refused.headers().contains_key("allow"), "{path}");
         problem(refused, 405).await;
@@ -141,9 +202,18 @@ async fn what_is_not_a_route_is_explained() {
 #[tokio::test]
 async fn reservations_of_stock_are_not_for_clients() {
     let products_url = upstream(mirror()).await.parse().unwrap();
-    let gateway = Gateway::start(gateway::Config { products_url, ..config() }).await;
+    let gateway = Gateway::start(gateway::Config {
+        products_url,
+        ..config()
+    })
+    .await;
     for path in ["/api/products/reservations", "/api/products/reservations/7"] {
-        let refused = gateway.request(Method::POST, path).body("{}").send().await.unwrap();
+        let refused = gateway
+            .request(Method::POST, path)
+            .body("{}")
+            .send()
+            .await
+            .unwrap();
         problem(refused, 404).await;
     }
     assert_eq!(gateway.get("/api/products/7").await.status(), 200);

@@ -46,11 +46,17 @@ impl Gateway {
         let shutdown = Shutdown::new();
         let served = gateway::run(config, Parts { auth }, listener, shutdown.clone());
         let served = tokio::spawn(async move { served.await.unwrap() });
-        Self { address, shutdown, served, client: reqwest::Client::new() }
+        Self {
+            address,
+            shutdown,
+            served,
+            client: reqwest::Client::new(),
+        }
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.client.request(method, format!("http://{}{path}", self.address))
+        self.client
+            .request(method, format!("http://{}{path}", self.address))
     }
 
     async fn get(&self, path: &str) -> Response {
@@ -96,13 +102,20 @@ fn serve(listener: TcpListener, router: Router) -> JoinHandle<()> {
 /// A gateway whose orders service is `router`.
 async fn before_orders(router: Router) -> Gateway {
     let orders_url = upstream(router).await.parse().unwrap();
-    Gateway::start(Config { orders_url, ..config() }).await
+    Gateway::start(Config {
+        orders_url,
+        ..config()
+    })
+    .await
 }
 
 /// Holds that the answer is a problem document of this status, and gives its detail.
 async fn problem(response: Response, status: u16) -> String {
     assert_eq!(response.status(), status);
-    assert_eq!(response.headers()["content-type"], "application/problem+json");
+    assert_eq!(
+        response.headers()["content-type"],
+        "application/problem+json"
+    );
     let body: Value = response.json().await.unwrap();
     assert_eq!(body["status"], status);
     body["detail"].as_str().unwrap().to_owned()

@@ -21,7 +21,12 @@ async fn pages_come_with_their_type_and_a_policy_that_allows_nothing_from_elsewh
         assert_eq!(page.status(), 200, "{path}");
         assert_eq!(page.headers()["content-type"], content_type);
         assert_eq!(page.headers()["x-content-type-options"], "nosniff");
-        assert!(page.headers()["content-security-policy"].to_str().unwrap().starts_with("default-src 'none'"));
+        assert!(
+            page.headers()["content-security-policy"]
+                .to_str()
+                .unwrap()
+                .starts_with("default-src 'none'")
+        );
     }
 }
 
@@ -30,8 +35,15 @@ async fn a_page_refers_only_to_files_that_are_there() {
     let gateway = Gateway::start(config()).await;
     for page in ["/", "/live", "/orders", "/files", "/docs"] {
         let html = gateway.get(page).await.text().await.unwrap();
-        for reference in html.split(['"']).filter(|part| part.starts_with('/') && !part.contains('>')) {
-            assert_eq!(gateway.get(reference).await.status(), 200, "{page} refers to {reference}");
+        for reference in html
+            .split(['"'])
+            .filter(|part| part.starts_with('/') && !part.contains('>'))
+        {
+            assert_eq!(
+                gateway.get(reference).await.status(),
+                200,
+                "{page} refers to {reference}"
+            );
         }
     }
 }
@@ -39,15 +51,24 @@ async fn a_page_refers_only_to_files_that_are_there() {
 #[tokio::test]
 async fn modules_import_only_modules_that_are_there() {
     let gateway = Gateway::start(config()).await;
-    let mut waiting: Vec<String> = ["shop.js", "live.js", "orders.js", "files.js", "docs.js"].map(str::to_owned).into();
+    let mut waiting: Vec<String> = ["shop.js", "live.js", "orders.js", "files.js", "docs.js"]
+        .map(str::to_owned)
+        .into();
     let mut seen = Vec::new();
     while let Some(name) = waiting.pop() {
         let module = gateway.get(&format!("/assets/{name}")).await;
         assert_eq!(module.status(), 200, "{name}");
         let imports = module.text().await.unwrap();
-        let imports = imports.split("\"./").skip(1).filter_map(|rest| rest.split('"').next());
+        let imports = imports
+            .split("\"./")
+            .skip(1)
+            .filter_map(|rest| rest.split('"').next());
         seen.push(name);
-        waiting.extend(imports.filter(|name| !seen.iter().any(|known| known == name)).map(str::to_owned));
+        waiting.extend(
+            imports
+                .filter(|name| !seen.iter().any(|known| known == name))
+                .map(str::to_owned),
+        );
     }
     assert!(seen.len() > 10, "{seen:?}");
 }

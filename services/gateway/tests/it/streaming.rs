@@ -21,19 +21,27 @@ async fn scripted(content_type: &'static str) -> (String, Sender<&'static str>) 
     type Script = std::sync::Arc<Mutex<Option<Receiver<&'static str>>>>;
     async fn play(State((content_type, script)): State<(&'static str, Script)>) -> Response {
         let lines = script.lock().await.take().unwrap();
-        let lines = futures::stream::unfold(lines, async |mut lines| Some((lines.recv().await?, lines)));
+        let lines =
+            futures::stream::unfold(lines, async |mut lines| Some((lines.recv().await?, lines)));
         let body = Body::from_stream(lines.map(|line| Ok::<_, Infallible>(Bytes::from(line))));
         ([(CONTENT_TYPE, content_type)], body).into_response()
     }
     let (sender, receiver) = channel(1);
     let script: Script = std::sync::Arc::new(Mutex::new(Some(receiver)));
-    let router = Router::new().route("/analytics/stream", get(play)).with_state((content_type, script));
+    let router = Router::new()
+        .route("/analytics/stream", get(play))
+        .with_state((content_type, script));
     (upstream(router).await, sender)
 }
 
 async fn before_analytics(address: &str) -> Gateway {
     let analytics_url = address.parse().unwrap();
-    Gateway::start(gateway::Config { analytics_url, idle_timeout: SHORT, ..config() }).await
+    Gateway::start(gateway::Config {
+        analytics_url,
+        idle_timeout: SHORT,
+        ..config()
+    })
+    .await
 }
 
 #[tokio::test]
@@ -58,7 +66,9 @@ async fn a_client_that_leaves_ends_the_stream_at_the_upstream() {
     events.send("data: 1\n\n").await.unwrap();
     answer.chunk().await.unwrap();
     drop(answer);
-    timeout(Duration::from_secs(10), events.closed()).await.expect("the upstream learns that nobody listens");
+    timeout(Duration::from_secs(10), events.closed())
+        .await
+        .expect("the upstream learns that nobody listens");
 }
 
 #[tokio::test]
@@ -70,7 +80,10 @@ async fn a_shutdown_ends_open_streams_at_once() {
     answer.chunk().await.unwrap();
     gateway.shutdown.request();
     assert_eq!(answer.chunk().await.unwrap(), None);
-    timeout(Duration::from_secs(3), gateway.served).await.expect("nothing is waited for").unwrap();
+    timeout(Duration::from_secs(3), gateway.served)
+        .await
+        .expect("nothing is waited for")
+        .unwrap();
 }
 
 #[tokio::test]

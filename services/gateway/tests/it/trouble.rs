@@ -17,16 +17,32 @@ use crate::{Gateway, SHORT, before_orders, config, problem, serve, upstream};
 #[tokio::test]
 async fn an_upstream_that_is_away_is_named() {
     let gateway = Gateway::start(config()).await;
-    let refused = gateway.request(Method::POST, "/api/orders").body("{}").send().await.unwrap();
-    assert_eq!(problem(refused, 502).await, "the orders service cannot be reached");
+    let refused = gateway
+        .request(Method::POST, "/api/orders")
+        .body("{}")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        problem(refused, 502).await,
+        "the orders service cannot be reached"
+    );
 }
 
 #[tokio::test]
 async fn an_upstream_that_does_not_answer_in_time_is_named() {
     let orders = Router::new().fallback(any(async || std::future::pending::<StatusCode>().await));
     let orders_url = upstream(orders).await.parse().unwrap();
-    let gateway = Gateway::start(gateway::Config { orders_url, response_timeout: SHORT, ..config() }).await;
-    assert_eq!(problem(gateway.get("/api/orders").await, 504).await, "the orders service did not answer in time");
+    let gateway = Gateway::start(gateway::Config {
+        orders_url,
+        response_timeout: SHORT,
+        ..config()
+    })
+    .await;
+    assert_eq!(
+        problem(gateway.get("/api/orders").await, 504).await,
+        "the orders service did not answer in time"
+    );
 }
 
 /// Breaks the first connection off after it has read a request, and answers on the others.
@@ -37,7 +53,10 @@ async fn breaking_once() -> String {
         drop(read_head(&listener).await);
         loop {
             let mut stream = read_head(&listener).await;
-            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nagain").await.unwrap();
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nagain")
+                .await
+                .unwrap();
         }
     });
     address
@@ -55,19 +74,36 @@ async fn read_head(listener: &TcpListener) -> TcpStream {
 #[tokio::test]
 async fn a_read_is_tried_again_when_its_connection_breaks() {
     let orders_url = breaking_once().await.parse().unwrap();
-    let gateway = Gateway::start(gateway::Config { orders_url, ..config() }).await;
-    assert_eq!(gateway.get("/api/orders").await.text().await.unwrap(), "again");
+    let gateway = Gateway::start(gateway::Config {
+        orders_url,
+        ..config()
+    })
+    .await;
+    assert_eq!(
+        gateway.get("/api/orders").await.text().await.unwrap(),
+        "again"
+    );
     let metrics = gateway.get("/metrics").await.text().await.unwrap();
-    assert!(metrics.contains("gateway_upstream_retries_total{upstream=\"orders\",service=\"gateway\"} 1"), "{metrics}");
+    assert!(
+        metrics
+            .contains("gateway_upstream_retries_total{upstream=\"orders\",service=\"gateway\"} 1"),
+        "{metrics}"
+    );
 }
 
 #[tokio::test]
 async fn an_order_is_not_tried_again_unless_it_has_a_key() {
     for (key, status) in [(None, 502), (Some("k"), 200)] {
         let orders_url = breaking_once().await.parse().unwrap();
-        let gateway = Gateway::start(gateway::Config { orders_url, ..config() }).await;
+        let gateway = Gateway::start(gateway::Config {
+            orders_url,
+            ..config()
+        })
+        .await;
         let request = gateway.request(Method::POST, "/api/orders");
-        let request = key.into_iter().fold(request, |request, key| request.header("idempotency-key", key));
+        let request = key.into_iter().fold(request, |request, key| {
+            request.header("idempotency-key", key)
+        });
         assert_eq!(request.send().await.unwrap().status(), status);
     }
 }
@@ -78,29 +114,56 @@ async fn an_upstream_that_keeps_failing_is_left_alone_and_found_again_when_it_is
     let address: SocketAddr = place.local_addr().unwrap();
     drop(place);
     let orders_url = format!("http://{address}").parse().unwrap();
-    let gateway = Gateway::start(gateway::Config { orders_url, ..config() }).await;
+    let gateway = Gateway::start(gateway::Config {
+        orders_url,
+        ..config()
+    })
+    .await;
     for _ in 0..5 {
-        problem(gateway.request(Method::POST, "/api/orders").send().await.unwrap(), 502).await;
+        problem(
+            gateway
+                .request(Method::POST, "/api/orders")
+                .send()
+                .await
+                .unwrap(),
+            502,
+        )
+        .await;
     }
-    let refused = gateway.request(Method::POST, "/api/orders").send().await.unwrap();
+    let refused = gateway
+        .request(Method::POST, "/api/orders")
+        .send()
+        .await
+        .unwrap();
     assert!(refused.headers().contains_key("retry-after"));
-    assert_eq!(problem(refused, 503).await, "the orders service is having trouble");
+    assert_eq!(
+        problem(refused, 503).await,
+        "the orders service is having trouble"
+    );
 
     let metrics = gateway.get("/metrics").await.text().await.unwrap();
     let counted = |kind: &str, count| {
         let labels = format!("{{kind=\"{kind}\",upstream=\"orders\",service=\"gateway\"}}");
-        assert!(metrics.contains(&format!("gateway_upstream_failures_total{labels} {count}")), "{metrics}");
+        assert!(
+            metrics.contains(&format!("gateway_upstream_failures_total{labels} {count}")),
+            "{metrics}"
+        );
     };
     counted("unreachable", 5);
     counted("left_alone", 1);
 
-    serve(TcpListener::bind(address).await.unwrap(), Router::new().route("/orders", get("back")));
+    serve(
+        TcpListener::bind(address).await.unwrap(),
+        Router::new().route("/orders", get("back")),
+    );
     let back = async {
         while gateway.get("/api/orders").await.status() != 200 {
             sleep(SHORT / 10).await;
         }
     };
-    timeout(Duration::from_secs(10), back).await.expect("a probe finds it");
+    timeout(Duration::from_secs(10), back)
+        .await
+        .expect("a probe finds it");
 }
 
 #[tokio::test]
@@ -129,16 +192,29 @@ async fn health_sums_up_the_upstreams() {
     assert_eq!(degraded.status(), 503);
     let body: Value = degraded.json().await.unwrap();
     assert_eq!(body["status"], "degraded");
-    assert_eq!((&body["services"]["orders"], &body["services"]["users"]), (&json!("unavailable"), &json!("ok")));
+    assert_eq!(
+        (&body["services"]["orders"], &body["services"]["users"]),
+        (&json!("unavailable"), &json!("ok"))
+    );
 
     config.orders_url = upstream(ready()).await.parse().unwrap();
     let gateway = Gateway::start(config).await;
     let whole = gateway.get("/health").await;
     assert_eq!(whole.status(), 200);
-    let ok = ["users", "products", "orders", "notifications", "analytics", "files"]
-        .map(|name| (name.to_owned(), json!("ok")));
+    let ok = [
+        "users",
+        "products",
+        "orders",
+        "notifications",
+        "analytics",
+        "files",
+    ]
+    .map(|name| (name.to_owned(), json!("ok")));
     let services = Value::from_iter(ok);
-    assert_eq!(whole.json::<Value>().await.unwrap(), json!({"status": "ok", "services": services}));
+    assert_eq!(
+        whole.json::<Value>().await.unwrap(),
+        json!({"status": "ok", "services": services})
+    );
 }
 
 #[tokio::test]

@@ -40,38 +40,56 @@ impl Email {
     /// [`SettingsError`].
     pub fn new(url: &str, config: &Config) -> Result<Self, SettingsError> {
         let parsed: Url = url.parse().map_err(|error| unusable(&error))?;
-        let builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(url).map_err(|error| unusable(&error))?;
+        let builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(url)
+            .map_err(|error| unusable(&error))?;
         let builder = builder.timeout(Some(CONNECT_LIMIT));
         let builder = match tls(&parsed, config)? {
             Some(tls) => builder.tls(tls),
             None => builder,
         };
-        let password =
-            secret(config.notifications_email_password.as_ref(), config.notifications_email_password_file.as_ref())?;
+        let password = secret(
+            config.notifications_email_password.as_ref(),
+            config.notifications_email_password_file.as_ref(),
+        )?;
         let is_secret = password.is_some() || parsed.password().is_some();
         if is_secret && !keeps_secrets(&parsed) {
             return Err(SettingsError::InTheClear { flag: FLAG });
         }
         let builder = match (&config.notifications_email_user, password) {
-            (Some(user), Some(password)) => builder.credentials(Credentials::new(user.clone(), password)),
+            (Some(user), Some(password)) => {
+                builder.credentials(Credentials::new(user.clone(), password))
+            }
             (None, None) => builder,
             _ => return Err(SettingsError::HalfALogin),
         };
-        Ok(Self { transport: builder.build(), from: config.notifications_email_from.parse()? })
+        Ok(Self {
+            transport: builder.build(),
+            from: config.notifications_email_from.parse()?,
+        })
     }
 
     fn compose(&self, letter: Letter<'_>) -> Result<Message, Refusal> {
-        let to: Address = letter.to.parse().map_err(|error| Refusal::Never(format!("the address: {error}")))?;
+        let to: Address = letter
+            .to
+            .parse()
+            .map_err(|error| Refusal::Never(format!("the address: {error}")))?;
         let message = letter.message;
         let automatic = HeaderName::new_from_ascii_str("Auto-Submitted");
         Message::builder()
-            .message_id(Some(format!("<{}@{}>", letter.id, self.from.email.domain())))
+            .message_id(Some(format!(
+                "<{}@{}>",
+                letter.id,
+                self.from.email.domain()
+            )))
             .from(self.from.clone())
             .to(Mailbox::new(None, to))
             .subject(&message.subject)
             // Nobody's "I am on holiday" answers it (RFC 3834, section 5).
             .raw_header(HeaderValue::new(automatic, "auto-generated".to_owned()))
-            .multipart(MultiPart::alternative_plain_html(message.text.clone(), message.html.clone()))
+            .multipart(MultiPart::alternative_plain_html(
+                message.text.clone(),
+                message.html.clone(),
+            ))
             .map_err(|error| Refusal::Never(format!("no message can be made: {error}")))
     }
 }
@@ -88,7 +106,11 @@ impl Courier for Email {
     fn carry<'a>(&'a self, letter: Letter<'a>) -> BoxFuture<'a, Result<(), Refusal>> {
         Box::pin(async move {
             let message = self.compose(letter)?;
-            self.transport.send(message).await.map(drop).map_err(|error| refusal(&error))
+            self.transport
+                .send(message)
+                .await
+                .map(drop)
+                .map_err(|error| refusal(&error))
         })
     }
 }
@@ -96,11 +118,19 @@ impl Courier for Email {
 /// What of TLS the URL does not know by itself: the authority that the settings name. None when they name none, or the URL
 /// asks for no TLS.
 fn tls(url: &Url, config: &Config) -> Result<Option<Tls>, SettingsError> {
-    let (Some(path), Some(host)) = (&config.notifications_email_authority, url.host_str()) else { return Ok(None) };
-    let authority = Certificate::from_pem(read(path)?.as_bytes()).map_err(SettingsError::Authority)?;
-    let trusting = TlsParameters::builder(host.to_owned()).add_root_certificate(authority).build();
+    let (Some(path), Some(host)) = (&config.notifications_email_authority, url.host_str()) else {
+        return Ok(None);
+    };
+    let authority =
+        Certificate::from_pem(read(path)?.as_bytes()).map_err(SettingsError::Authority)?;
+    let trusting = TlsParameters::builder(host.to_owned())
+        .add_root_certificate(authority)
+        .build();
     let trusting = trusting.map_err(SettingsError::Authority)?;
-    let asked = url.query_pairs().find(|(name, _)| name == "tls").map(|(_, value)| value.into_owned());
+    let asked = url
+        .query_pairs()
+        .find(|(name, _)| name == "tls")
+        .map(|(_, value)| value.into_owned());
     Ok(match (url.scheme(), asked.as_deref()) {
         ("smtps", _) => Some(Tls::Wrapper(trusting)),
         (_, Some("required")) => Some(Tls::Required(trusting)),
@@ -118,7 +148,10 @@ fn refusal(error: &smtp::Error) -> Refusal {
 }
 
 fn unusable(error: &dyn std::fmt::Display) -> SettingsError {
-    SettingsError::Url { flag: FLAG, reason: error.to_string() }
+    SettingsError::Url {
+        flag: FLAG,
+        reason: error.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -131,12 +164,29 @@ mod tests {
 
     #[test]
     fn addresses_that_are_no_mail_server_are_refused() {
-        for url in ["mail.test", "http://mail.test", "smtp://mail.test?tls=maybe", "smtp://"] {
-            assert!(matches!(email(url, &Config::default()), Err(SettingsError::Url { .. })), "{url}");
+        for url in [
+            "mail.test",
+            "http://mail.test",
+            "smtp://mail.test?tls=maybe",
+            "smtp://",
+        ] {
+            assert!(
+                matches!(
+                    email(url, &Config::default()),
+                    Err(SettingsError::Url { .. })
+                ),
+                "{url}"
+            );
         }
         assert!(email("smtp://mail.test:2525", &Config::default()).is_ok());
-        let config = Config { notifications_email_from: "nobody".to_owned(), ..Config::default() };
-        assert!(matches!(email("smtp://mail.test", &config), Err(SettingsError::From(_))));
+        let config = Config {
+            notifications_email_from: "nobody".to_owned(),
+            ..Config::default()
+        };
+        assert!(matches!(
+            email("smtp://mail.test", &config),
+            Err(SettingsError::From(_))
+        ));
     }
 
     #[test]
@@ -147,11 +197,23 @@ mod tests {
             ..Config::default()
         };
         let refused = email("smtp://mail.test", &config).err().unwrap();
-        assert!(matches!(refused, SettingsError::InTheClear { .. }) && !refused.to_string().contains("hush"));
+        assert!(
+            matches!(refused, SettingsError::InTheClear { .. })
+                && !refused.to_string().contains("hush")
+        );
         assert!(email("smtp://shop:hush@mail.test", &Config::default()).is_err());
-        let half = Config { notifications_email_user: None, ..config.clone() };
-        assert!(matches!(email("smtps://mail.test", &half), Err(SettingsError::HalfALogin)));
+        let half = Config {
+            notifications_email_user: None,
+            ..config.clone()
+        };
+        assert!(matches!(
+            email("smtps://mail.test", &half),
+            Err(SettingsError::HalfALogin)
+        ));
         assert!(!format!("{config:?}").contains("hush"));
-        assert!(email("smtps://mail.test", &config).is_ok() && email("smtp://127.0.0.1:25", &config).is_ok());
+        assert!(
+            email("smtps://mail.test", &config).is_ok()
+                && email("smtp://127.0.0.1:25", &config).is_ok()
+        );
     }
 }

@@ -40,18 +40,30 @@ impl Sms {
     /// [`SettingsError`].
     pub fn new(url: &str, config: &Config) -> Result<Self, SettingsError> {
         let unusable = |reason: String| SettingsError::Url { flag: FLAG, reason };
-        let url: Url = url.parse().map_err(|error: url::ParseError| unusable(error.to_string()))?;
+        let url: Url = url
+            .parse()
+            .map_err(|error: url::ParseError| unusable(error.to_string()))?;
         if !["http", "https"].contains(&url.scheme()) {
             return Err(unusable("it is neither http nor https".to_owned()));
         }
-        let token = secret(config.notifications_sms_token.as_ref(), config.notifications_sms_token_file.as_ref())?;
+        let token = secret(
+            config.notifications_sms_token.as_ref(),
+            config.notifications_sms_token_file.as_ref(),
+        )?;
         if token.is_some() && !keeps_secrets(&url) {
             return Err(SettingsError::InTheClear { flag: FLAG });
         }
         // What it redirects to was not named by whoever named the gateway, and would get the token.
-        let client =
-            Client::builder().connect_timeout(CONNECT_LIMIT).timeout(CALL_LIMIT).redirect(Policy::none()).no_proxy();
-        Ok(Self { client: client.build()?, url, token })
+        let client = Client::builder()
+            .connect_timeout(CONNECT_LIMIT)
+            .timeout(CALL_LIMIT)
+            .redirect(Policy::none())
+            .no_proxy();
+        Ok(Self {
+            client: client.build()?,
+            url,
+            token,
+        })
     }
 }
 
@@ -66,14 +78,23 @@ impl Courier for Sms {
 
     fn carry<'a>(&'a self, letter: Letter<'a>) -> BoxFuture<'a, Result<(), Refusal>> {
         Box::pin(async move {
-            let body = Request { id: letter.id, to: letter.to, text: &letter.message.short };
-            let request = self.client.post(self.url.clone()).header("idempotency-key", letter.id.to_string());
+            let body = Request {
+                id: letter.id,
+                to: letter.to,
+                text: &letter.message.short,
+            };
+            let request = self
+                .client
+                .post(self.url.clone())
+                .header("idempotency-key", letter.id.to_string());
             let request = match &self.token {
                 Some(token) => request.bearer_auth(token),
                 None => request,
             };
             let reply = request.json(&body).send().await;
-            let reply = reply.map_err(|error| Refusal::NotNow(format!("the SMS gateway: {}", error.without_url())))?;
+            let reply = reply.map_err(|error| {
+                Refusal::NotNow(format!("the SMS gateway: {}", error.without_url()))
+            })?;
             verdict(reply.status())
         })
     }
@@ -84,9 +105,9 @@ fn verdict(status: StatusCode) -> Result<(), Refusal> {
     let said = format!("the SMS gateway answered {status}");
     match status {
         status if status.is_success() => Ok(()),
-        StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => {
-            Err(Refusal::Never(said))
-        }
+        StatusCode::BAD_REQUEST
+        | StatusCode::PAYLOAD_TOO_LARGE
+        | StatusCode::UNPROCESSABLE_ENTITY => Err(Refusal::Never(said)),
         _ => Err(Refusal::NotNow(said)),
     }
 }
@@ -97,17 +118,39 @@ mod tests {
 
     #[test]
     fn only_what_speaks_of_the_message_is_for_good() {
-        let is_final = |code| matches!(verdict(StatusCode::from_u16(code).unwrap()), Err(Refusal::Never(_)));
+        let is_final = |code| {
+            matches!(
+                verdict(StatusCode::from_u16(code).unwrap()),
+                Err(Refusal::Never(_))
+            )
+        };
         assert!([400, 422].iter().all(|code| is_final(*code)));
-        assert!([301, 401, 403, 404, 408, 429, 500, 503].iter().all(|code| !is_final(*code)));
-        assert!([200, 202, 204].iter().all(|code| verdict(StatusCode::from_u16(*code).unwrap()).is_ok()));
+        assert!(
+            [301, 401, 403, 404, 408, 429, 500, 503]
+                .iter()
+                .all(|code| !is_final(*code))
+        );
+        assert!(
+            [200, 202, 204]
+                .iter()
+                .all(|code| verdict(StatusCode::from_u16(*code).unwrap()).is_ok())
+        );
     }
 
     #[test]
     fn a_token_is_not_sent_in_the_clear_and_other_addresses_are_refused() {
-        let config = Config { notifications_sms_token: "hush".parse().ok(), ..Config::default() };
-        assert!(matches!(Sms::new("http://sms.test/send", &config), Err(SettingsError::InTheClear { .. })));
+        let config = Config {
+            notifications_sms_token: "hush".parse().ok(),
+            ..Config::default()
+        };
+        assert!(matches!(
+            Sms::new("http://sms.test/send", &config),
+            Err(SettingsError::InTheClear { .. })
+        ));
         assert!(Sms::new("https://sms.test/send", &config).is_ok());
-        assert!(matches!(Sms::new("ftp://sms.test", &config), Err(SettingsError::Url { .. })));
+        assert!(matches!(
+            Sms::new("ftp://sms.test", &config),
+            Err(SettingsError::Url { .. })
+        ));
     }
 }

@@ -68,7 +68,11 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]; it may have one.
-    pub async fn ensure_errand(&self, notification: &Notification, record: &Received) -> Result<(), StoreError> {
+    pub async fn ensure_errand(
+        &self,
+        notification: &Notification,
+        record: &Received,
+    ) -> Result<(), StoreError> {
         let at = notification.next_try_at.unwrap_or(notification.created_at);
         let bytes = |bytes: &Option<Vec<u8>>| bytes.clone().map(Bytes);
         let row = Row {
@@ -80,10 +84,22 @@ impl Store {
             offset: record.offset,
             key: bytes(&record.key),
             value: bytes(&record.value),
-            headers: record.headers.iter().map(|(name, value)| (name.clone(), Bytes(value.clone()))).collect(),
+            headers: record
+                .headers
+                .iter()
+                .map(|(name, value)| (name.clone(), Bytes(value.clone())))
+                .collect(),
         };
-        let put = self.client.put_item().table_name(NOTIFICATIONS).set_item(Some(serde_dynamo::to_item(row)?));
-        if_it_holds(put.condition_expression("attribute_not_exists(id)").send().await)?;
+        let put = self
+            .client
+            .put_item()
+            .table_name(NOTIFICATIONS)
+            .set_item(Some(serde_dynamo::to_item(row)?));
+        if_it_holds(
+            put.condition_expression("attribute_not_exists(id)")
+                .send()
+                .await,
+        )?;
         Ok(())
     }
 
@@ -91,14 +107,27 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn errands(&self, shelf: Shelf, now: Timestamp, limit: usize) -> Result<Vec<Errand>, StoreError> {
+    pub async fn errands(
+        &self,
+        shelf: Shelf,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Errand>, StoreError> {
         let at_most = i32::try_from(limit).unwrap_or(i32::MAX);
         let shelves = try_join_all((0..SHARDS).map(|shard| {
-            let query = self.client.query().table_name(NOTIFICATIONS).index_name(BY_DAY).limit(at_most);
+            let query = self
+                .client
+                .query()
+                .table_name(NOTIFICATIONS)
+                .index_name(BY_DAY)
+                .limit(at_most);
             let query = query.key_condition_expression("shelf = :shelf AND #position < :after_now");
             let query = query.expression_attribute_names("#position", "position");
-            let query = query.expression_attribute_values(":shelf", AttributeValue::S(shelf.shard(shard)));
-            query.expression_attribute_values(":after_now", AttributeValue::S(after(now))).send()
+            let query =
+                query.expression_attribute_values(":shelf", AttributeValue::S(shelf.shard(shard)));
+            query
+                .expression_attribute_values(":after_now", AttributeValue::S(after(now)))
+                .send()
         }));
         let mut found = Vec::new();
         for page in shelves.await.map_err(failed)? {
@@ -114,9 +143,17 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]; it may lie there.
-    pub async fn lay(&self, errand: &Errand, shelf: Shelf, at: Timestamp) -> Result<(), StoreError> {
-        let update = self.move_errand(errand.event_id, shelf, at).condition_expression("#position = :found");
-        let update = update.expression_attribute_values(":found", AttributeValue::S(errand.position.clone()));
+    pub async fn lay(
+        &self,
+        errand: &Errand,
+        shelf: Shelf,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let update = self
+            .move_errand(errand.event_id, shelf, at)
+            .condition_expression("#position = :found");
+        let update = update
+            .expression_attribute_values(":found", AttributeValue::S(errand.position.clone()));
         if_it_holds(update.send().await)?;
         Ok(())
     }
@@ -126,7 +163,9 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; it may be due.
     pub async fn make_due(&self, event_id: Uuid, at: Timestamp) -> Result<bool, StoreError> {
-        let update = self.move_errand(event_id, Shelf::Due, at).condition_expression("attribute_exists(id)");
+        let update = self
+            .move_errand(event_id, Shelf::Due, at)
+            .condition_expression("attribute_exists(id)");
         if_it_holds(update.send().await)
     }
 
@@ -135,10 +174,15 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; it may be gone.
     pub async fn finish(&self, errand: &Errand) -> Result<(), StoreError> {
-        let delete = self.client.delete_item().table_name(NOTIFICATIONS).set_key(Some(key(errand.event_id)));
+        let delete = self
+            .client
+            .delete_item()
+            .table_name(NOTIFICATIONS)
+            .set_key(Some(key(errand.event_id)));
         let delete = delete.condition_expression("#position = :found");
         let delete = delete.expression_attribute_names("#position", "position");
-        let delete = delete.expression_attribute_values(":found", AttributeValue::S(errand.position.clone()));
+        let delete = delete
+            .expression_attribute_values(":found", AttributeValue::S(errand.position.clone()));
         if_it_holds(delete.send().await)?;
         Ok(())
     }
@@ -149,10 +193,15 @@ impl Store {
         shelf: Shelf,
         at: Timestamp,
     ) -> aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder {
-        let update = self.client.update_item().table_name(NOTIFICATIONS).set_key(Some(key(event_id)));
+        let update = self
+            .client
+            .update_item()
+            .table_name(NOTIFICATIONS)
+            .set_key(Some(key(event_id)));
         let update = update.update_expression("SET shelf = :shelf, #position = :position");
         let update = update.expression_attribute_names("#position", "position");
-        let update = update.expression_attribute_values(":shelf", AttributeValue::S(shelf.of(event_id)));
+        let update =
+            update.expression_attribute_values(":shelf", AttributeValue::S(shelf.of(event_id)));
         update.expression_attribute_values(":position", AttributeValue::S(position(at, event_id)))
     }
 }
@@ -180,9 +229,17 @@ impl Row {
             offset: self.offset,
             key: self.key.map(|Bytes(bytes)| bytes),
             value: self.value.map(|Bytes(bytes)| bytes),
-            headers: self.headers.into_iter().map(|(name, Bytes(value))| (name, value)).collect(),
+            headers: self
+                .headers
+                .into_iter()
+                .map(|(name, Bytes(value))| (name, value))
+                .collect(),
         };
-        Some(Errand { event_id, record, position: self.position })
+        Some(Errand {
+            event_id,
+            record,
+            position: self.position,
+        })
     }
 }
 
@@ -199,7 +256,11 @@ where
 }
 
 fn key(event_id: Uuid) -> HashMap<String, AttributeValue> {
-    [("id".to_owned(), AttributeValue::S(format!("{PREFIX}{event_id}")))].into()
+    [(
+        "id".to_owned(),
+        AttributeValue::S(format!("{PREFIX}{event_id}")),
+    )]
+    .into()
 }
 
 /// Sorts as the time does, then by event id.

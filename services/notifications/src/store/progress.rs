@@ -61,7 +61,9 @@ impl Store {
             ("owner", Some(text(&owner))),
             ("next_try_at", Some(text(&lease_end))),
         ];
-        let update = self.change(id, changes, " ADD #attempts :one").condition_expression(IS_DUE);
+        let update = self
+            .change(id, changes, " ADD #attempts :one")
+            .condition_expression(IS_DUE);
         let update = update.expression_attribute_names("#attempts", "attempts");
         let update = update.expression_attribute_values(":one", number(1));
         let update = update.expression_attribute_values(":pending", text(Status::Pending.name()));
@@ -70,7 +72,9 @@ impl Store {
         Ok(match send(update).await? {
             Ok(notification) => Claim::Granted(Box::new(notification)),
             Err(None) => Claim::Gone,
-            Err(Some(held)) if held.status.is_open() => Claim::NotBefore(held.next_try_at.unwrap_or(now)),
+            Err(Some(held)) if held.status.is_open() => {
+                Claim::NotBefore(held.next_try_at.unwrap_or(now))
+            }
             Err(Some(settled)) => Claim::Settled(settled.status),
         })
     }
@@ -86,7 +90,10 @@ impl Store {
         outcome: &Outcome,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let mut changes = vec![("status", Some(text(outcome.status().name()))), ("owner", None)];
+        let mut changes = vec![
+            ("status", Some(text(outcome.status().name()))),
+            ("owner", None),
+        ];
         match outcome {
             Outcome::Sent(channel) => changes.extend([
                 ("channel", Some(text(channel.name()))),
@@ -95,12 +102,21 @@ impl Store {
                 ("last_error", None),
             ]),
             Outcome::Again { at, error } => {
-                changes.extend([("next_try_at", Some(text(at))), ("last_error", Some(text(error)))]);
+                changes.extend([
+                    ("next_try_at", Some(text(at))),
+                    ("last_error", Some(text(error))),
+                ]);
             }
-            Outcome::Skipped(reason) => changes.extend([("next_try_at", None), ("last_error", Some(text(reason)))]),
-            Outcome::Dead(reason) => changes.extend([("next_try_at", None), ("last_error", Some(text(reason)))]),
+            Outcome::Skipped(reason) => {
+                changes.extend([("next_try_at", None), ("last_error", Some(text(reason)))])
+            }
+            Outcome::Dead(reason) => {
+                changes.extend([("next_try_at", None), ("last_error", Some(text(reason)))])
+            }
         }
-        let update = self.change(claimed.id, changes, "").condition_expression(IS_MINE);
+        let update = self
+            .change(claimed.id, changes, "")
+            .condition_expression(IS_MINE);
         let update = update.expression_attribute_names("#attempts", "attempts");
         let update = update.expression_attribute_values(":sending", text(Status::Sending.name()));
         let update = update.expression_attribute_values(":me", text(&owner));
@@ -119,7 +135,9 @@ impl Store {
             ("next_try_at", Some(text(&now))),
             ("owner", None),
         ];
-        let update = self.change(id, changes, "").condition_expression(CAN_BE_OPENED);
+        let update = self
+            .change(id, changes, "")
+            .condition_expression(CAN_BE_OPENED);
         let update = update.expression_attribute_values(":pending", text(Status::Pending.name()));
         let update = update.expression_attribute_values(":skipped", text(Status::Skipped.name()));
         let update = update.expression_attribute_values(":dead", text(Status::Dead.name()));
@@ -139,7 +157,11 @@ impl Store {
         more: &str,
     ) -> UpdateItemFluentBuilder {
         let key = HashMap::from([("id".to_owned(), text(&id))]);
-        let mut update = self.client.update_item().table_name(NOTIFICATIONS).set_key(Some(key));
+        let mut update = self
+            .client
+            .update_item()
+            .table_name(NOTIFICATIONS)
+            .set_key(Some(key));
         let (mut set, mut removed) = (Vec::new(), Vec::new());
         for (name, value) in changes {
             update = update.expression_attribute_names(format!("#{name}"), name);
@@ -151,17 +173,26 @@ impl Store {
                 None => removed.push(format!("#{name}")),
             }
         }
-        let remove = if removed.is_empty() { String::new() } else { format!(" REMOVE {}", removed.join(", ")) };
+        let remove = if removed.is_empty() {
+            String::new()
+        } else {
+            format!(" REMOVE {}", removed.join(", "))
+        };
         update.update_expression(format!("SET {}{remove}{more}", set.join(", ")))
     }
 }
 
 /// The item after the update, or as it stands when the condition does not hold.
-async fn send(update: UpdateItemFluentBuilder) -> Result<Result<Notification, Refused>, StoreError> {
+async fn send(
+    update: UpdateItemFluentBuilder,
+) -> Result<Result<Notification, Refused>, StoreError> {
     let update = update.return_values(ReturnValue::AllNew);
-    let update = update.return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+    let update = update
+        .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
     match update.send().await.map_err(aws_sdk_dynamodb::Error::from) {
-        Ok(updated) => Ok(Ok(serde_dynamo::from_item(updated.attributes.unwrap_or_default())?)),
+        Ok(updated) => Ok(Ok(serde_dynamo::from_item(
+            updated.attributes.unwrap_or_default(),
+        )?)),
         Err(aws_sdk_dynamodb::Error::ConditionalCheckFailedException(refusal)) => {
             let item = refusal.item.filter(|item| !item.is_empty());
             Ok(Err(item.map(serde_dynamo::from_item).transpose()?))

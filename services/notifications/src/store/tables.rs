@@ -14,16 +14,25 @@ const POSITION: Option<(&str, KeyKind)> = Some(("position", KeyKind::Text));
 
 const TABLE: Table = Table {
     name: NOTIFICATIONS,
-    key: Key { partition: ("id", KeyKind::Text), sort: None },
+    key: Key {
+        partition: ("id", KeyKind::Text),
+        sort: None,
+    },
     indexes: &[
         Index {
             name: BY_USER,
-            key: Key { partition: ("user_id", KeyKind::Number), sort: POSITION },
+            key: Key {
+                partition: ("user_id", KeyKind::Number),
+                sort: POSITION,
+            },
             projected: Projected::All,
         },
         Index {
             name: BY_DAY,
-            key: Key { partition: ("shelf", KeyKind::Text), sort: POSITION },
+            key: Key {
+                partition: ("shelf", KeyKind::Text),
+                sort: POSITION,
+            },
             projected: Projected::All,
         },
     ],

@@ -31,7 +31,8 @@ impl Accounts {
     }
 
     pub fn set(&self, id: u64, phone: Option<&str>) {
-        let user = json!({"id": id, "name": "Ada", "email": format!("user{id}@test.com"), "phone": phone});
+        let user =
+            json!({"id": id, "name": "Ada", "email": format!("user{id}@test.com"), "phone": phone});
         self.0.lock().unwrap().users.insert(id, user);
     }
 
@@ -51,7 +52,9 @@ impl Accounts {
     pub async fn serve(&self) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let router = Router::new().route("/users/{id}", get(show)).with_state(self.clone());
+        let router = Router::new()
+            .route("/users/{id}", get(show))
+            .with_state(self.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         url
     }

@@ -17,8 +17,18 @@ testbed::on_both_dynamodbs!(a_customer_reads_its_own_mailbox_and_an_admin_every_
 
 /// The routes of a service that asks who calls, on the tables of one that does not.
 async fn router(dynamodb: Client, auth: Auth) -> Router {
-    let parts = Parts { dynamodb, log: Arc::new(log()), auth };
-    let service = Service::new(&Config::default(), parts, &Metrics::new("notifications"), Shutdown::new()).unwrap();
+    let parts = Parts {
+        dynamodb,
+        log: Arc::new(log()),
+        auth,
+    };
+    let service = Service::new(
+        &Config::default(),
+        parts,
+        &Metrics::new("notifications"),
+        Shutdown::new(),
+    )
+    .unwrap();
     service.prepare().await;
     service.router()
 }
@@ -29,7 +39,10 @@ async fn a_customer_reads_its_own_mailbox_and_an_admin_every_one(dynamodb: Clien
     running.stop().await;
     let identities = Identities::default();
     let service = TestClient::new(router(dynamodb, identities.auth.clone()).await);
-    let (customer, admin) = (service.showing(identities.user(7)), service.showing(identities.admin()));
+    let (customer, admin) = (
+        service.showing(identities.user(7)),
+        service.showing(identities.admin()),
+    );
     let orders = async |caller: &TestClient, path: &str| {
         let reply = caller.get(path).await;
         assert_eq!(reply.status, 200, "{}", reply.body);
@@ -41,9 +54,18 @@ async fn a_customer_reads_its_own_mailbox_and_an_admin_every_one(dynamodb: Clien
     assert_eq!(orders(&admin, "/notifications?user_id=8").await, [2]);
     assert_eq!(customer.get("/notifications?user_id=8").await.status, 403);
     assert_eq!(service.get("/notifications").await.status, 401);
-    assert_eq!(customer.post("/notifications/retry", json!({})).await.status, 403);
+    assert_eq!(
+        customer
+            .post("/notifications/retry", json!({}))
+            .await
+            .status,
+        403
+    );
     for caller in [admin, service.showing(identities.service())] {
-        assert_eq!(caller.post("/notifications/retry", json!({})).await.status, 200);
+        assert_eq!(
+            caller.post("/notifications/retry", json!({})).await.status,
+            200
+        );
     }
 }
 

@@ -69,7 +69,12 @@ impl MailServer {
     pub async fn open_with(encryption: Encryption, answers: &[Answer]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let server = Self { address, encryption, state: Arc::default(), taken: Arc::default() };
+        let server = Self {
+            address,
+            encryption,
+            state: Arc::default(),
+            taken: Arc::default(),
+        };
         server.answer(answers);
         let accepting = server.clone();
         tokio::spawn(async move {
@@ -109,33 +114,81 @@ impl MailServer {
     }
 
     async fn serve(&self, stream: TcpStream) -> Option<()> {
-        let answer = self.state.lock().unwrap().answers.pop_front().unwrap_or(Answer::Take);
+        let answer = self
+            .state
+            .lock()
+            .unwrap()
+            .answers
+            .pop_front()
+            .unwrap_or(Answer::Take);
         let mut stream = BufStream::new(stream);
         match &self.encryption {
             Encryption::None => {
                 say(&mut stream, "220 test").await?;
-                self.talk(&mut stream, answer, Talk { is_encrypted: false, may_encrypt: false }).await
+                self.talk(
+                    &mut stream,
+                    answer,
+                    Talk {
+                        is_encrypted: false,
+                        may_encrypt: false,
+                    },
+                )
+                .await
             }
             Encryption::FromTheStart(acceptor) => {
                 let mut stream = BufStream::new(acceptor.accept(stream.into_inner()).await.ok()?);
                 say(&mut stream, "220 test").await?;
-                self.talk(&mut stream, answer, Talk { is_encrypted: true, may_encrypt: false }).await
+                self.talk(
+                    &mut stream,
+                    answer,
+                    Talk {
+                        is_encrypted: true,
+                        may_encrypt: false,
+                    },
+                )
+                .await
             }
             Encryption::WhenAsked(acceptor) => {
                 say(&mut stream, "220 test").await?;
-                self.talk(&mut stream, answer, Talk { is_encrypted: false, may_encrypt: true }).await?;
+                self.talk(
+                    &mut stream,
+                    answer,
+                    Talk {
+                        is_encrypted: false,
+                        may_encrypt: true,
+                    },
+                )
+                .await?;
                 let mut stream = BufStream::new(acceptor.accept(stream.into_inner()).await.ok()?);
-                self.talk(&mut stream, answer, Talk { is_encrypted: true, may_encrypt: false }).await
+                self.talk(
+                    &mut stream,
+                    answer,
+                    Talk {
+                        is_encrypted: true,
+                        may_encrypt: false,
+                    },
+                )
+                .await
             }
         }
     }
 
     /// Answers until the client goes, or asks for TLS.
-    async fn talk<S: Stream>(&self, stream: &mut BufStream<S>, answer: Answer, talk: Talk) -> Option<()> {
+    async fn talk<S: Stream>(
+        &self,
+        stream: &mut BufStream<S>,
+        answer: Answer,
+        talk: Talk,
+    ) -> Option<()> {
         let mut to = String::new();
         loop {
             let line = hear(stream).await?;
-            let reply = match line.split_whitespace().next()?.to_ascii_uppercase().as_str() {
+            let reply = match line
+                .split_whitespace()
+                .next()?
+                .to_ascii_uppercase()
+                .as_str()
+            {
                 "EHLO" if talk.may_encrypt => "250-test\r\n250-STARTTLS\r\n250 AUTH PLAIN",
                 "EHLO" => "250-test\r\n250-8BITMIME\r\n250 AUTH PLAIN",
                 "STARTTLS" if talk.may_encrypt => return say(stream, "220 go on").await,
@@ -156,7 +209,11 @@ impl MailServer {
                 "DATA" => {
                     say(stream, "354 go on").await?;
                     let text = hear_message(stream).await?;
-                    let mail = Mail { to: to.clone(), text, is_encrypted: talk.is_encrypted };
+                    let mail = Mail {
+                        to: to.clone(),
+                        text,
+                        is_encrypted: talk.is_encrypted,
+                    };
                     self.state.lock().unwrap().mails.push(mail);
                     self.taken.notify_one();
                     if answer == Answer::TakeSilently {
@@ -184,7 +241,10 @@ trait Stream: AsyncRead + AsyncWrite + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
 
 async fn say<S: Stream>(stream: &mut BufStream<S>, line: &str) -> Option<()> {
-    stream.write_all(format!("{line}\r\n").as_bytes()).await.ok()?;
+    stream
+        .write_all(format!("{line}\r\n").as_bytes())
+        .await
+        .ok()?;
     stream.flush().await.ok()
 }
 
@@ -208,7 +268,13 @@ async fn hear_message<S: Stream>(stream: &mut BufStream<S>) -> Option<String> {
 impl Mail {
     /// A header; empty when it is missing.
     pub fn header(&self, name: &str) -> &str {
-        let found = self.text.lines().take_while(|line| !line.is_empty()).find_map(|line| line.strip_prefix(name));
-        found.and_then(|rest| rest.strip_prefix(": ")).unwrap_or_default()
+        let found = self
+            .text
+            .lines()
+            .take_while(|line| !line.is_empty())
+            .find_map(|line| line.strip_prefix(name));
+        found
+            .and_then(|rest| rest.strip_prefix(": "))
+            .unwrap_or_default()
     }
 }

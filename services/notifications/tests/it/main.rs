@@ -88,14 +88,30 @@ impl Running {
         clock: Clock,
     ) -> Self {
         let shutdown = Shutdown::new();
-        let parts = Parts { dynamodb: dynamodb.clone(), log: Arc::new(process), auth: Auth::open() };
-        let service = Service::new(config, parts, &Metrics::new("notifications"), shutdown.clone()).unwrap();
+        let parts = Parts {
+            dynamodb: dynamodb.clone(),
+            log: Arc::new(process),
+            auth: Auth::open(),
+        };
+        let service = Service::new(
+            config,
+            parts,
+            &Metrics::new("notifications"),
+            shutdown.clone(),
+        )
+        .unwrap();
         let service = Arc::new(service.with_clock(clock));
         service.prepare().await;
         let client = TestClient::new(service.router());
         let consuming = Arc::clone(&service);
         let work = tokio::spawn(async move { consuming.consume().await });
-        Self { log: log.clone(), service, client, shutdown: EndsWithTest(shutdown), work }
+        Self {
+            log: log.clone(),
+            service,
+            client,
+            shutdown: EndsWithTest(shutdown),
+            work,
+        }
     }
 
     /// Publishes the orders, and waits until they are consumed.
@@ -139,7 +155,10 @@ impl Running {
         let mut items = Vec::new();
         let mut cursor = String::new();
         loop {
-            let page = self.client.get(&format!("/notifications?{query}{cursor}")).await;
+            let page = self
+                .client
+                .get(&format!("/notifications?{query}{cursor}"))
+                .await;
             assert_eq!(page.status, 200, "{}", page.body);
             items.extend(page.body["items"].as_array().unwrap().iter().cloned());
             match page.body["next"].as_str() {
@@ -152,15 +171,27 @@ impl Running {
 
 fn is_consumed(log: &SimulatedLog) -> bool {
     let committed = log.committed("notifications", ORDERS).unwrap();
-    let next = |partition: u32| committed.iter().find(|(number, _)| *number == partition).map_or(0, |(_, next)| *next);
-    (0..).zip(log.offsets(ORDERS).unwrap()).all(|(partition, range)| next(partition) >= range.end)
+    let next = |partition: u32| {
+        committed
+            .iter()
+            .find(|(number, _)| *number == partition)
+            .map_or(0, |(_, next)| *next)
+    };
+    (0..)
+        .zip(log.offsets(ORDERS).unwrap())
+        .all(|(partition, range)| next(partition) >= range.end)
 }
 
 /// A log with the topic of the orders service.
 fn log() -> SimulatedLog {
     let log = SimulatedLog::default();
     let retention = Duration::from_secs(3600);
-    let spec = TopicSpec { name: ORDERS.to_owned(), partitions: 2, cleanup: Cleanup::Delete, retention };
+    let spec = TopicSpec {
+        name: ORDERS.to_owned(),
+        partitions: 2,
+        cleanup: Cleanup::Delete,
+        retention,
+    };
     log.ensure_topics(&[spec]).unwrap();
     log
 }
@@ -171,13 +202,27 @@ fn publish(log: &SimulatedLog, values: &[Option<Vec<u8>>]) {
         let key = number.to_string();
         let (key, value) = (Some(key.as_bytes()), value.as_deref());
         let headers: &[(&str, &[u8])] = &[("ce_type", b"order.created")];
-        publisher.send(NewRecord { topic: ORDERS, partition: None, key, value, headers }).unwrap();
+        publisher
+            .send(NewRecord {
+                topic: ORDERS,
+                partition: None,
+                key,
+                value,
+                headers,
+            })
+            .unwrap();
     }
     publisher.commit(1).unwrap();
 }
 
 fn publish_orders(log: &SimulatedLog, orders: &[OrderCreated]) {
-    publish(log, &orders.iter().map(|order| Some(serde_json::to_vec(order).unwrap())).collect::<Vec<_>>());
+    publish(
+        log,
+        &orders
+            .iter()
+            .map(|order| Some(serde_json::to_vec(order).unwrap()))
+            .collect::<Vec<_>>(),
+    );
 }
 
 /// An order of so many minutes ago.
@@ -190,11 +235,18 @@ fn order(order_id: u64, user_id: u64, minutes_ago: u64) -> OrderCreated {
         user_id,
         total_cents: 3_998,
         currency: "USD".to_owned(),
-        items: vec![OrderItem { product_id: Uuid::now_v7(), quantity: 2, unit_price_cents: 1_999 }],
+        items: vec![OrderItem {
+            product_id: Uuid::now_v7(),
+            quantity: 2,
+            unit_price_cents: 1_999,
+        }],
         created_at: Timestamp::from_ms(created_ms).unwrap(),
     }
 }
 
 fn order_ids(items: &[Value]) -> Vec<u64> {
-    items.iter().map(|item| item["order_id"].as_u64().unwrap()).collect()
+    items
+        .iter()
+        .map(|item| item["order_id"].as_u64().unwrap())
+        .collect()
 }

@@ -40,7 +40,8 @@ async fn a_replay_from_the_beginning_tells_nothing_twice(dynamodb: Client) {
     running.caught_up().await;
     let before = running.mailbox("").await;
     running.stop().await;
-    log.commit("notifications", ORDERS, &[(0, 0), (1, 0)]).unwrap();
+    log.commit("notifications", ORDERS, &[(0, 0), (1, 0)])
+        .unwrap();
     let running = Running::start(&dynamodb, &log).await;
     running.caught_up().await;
     assert_eq!(running.mailbox("").await, before);
@@ -49,7 +50,12 @@ async fn a_replay_from_the_beginning_tells_nothing_twice(dynamodb: Client) {
 
 async fn a_crash_before_the_position_is_remembered_neither_loses_nor_doubles(dynamodb: Client) {
     let log = log();
-    publish_orders(&log, &(0..30).map(|number| order(number, 1, number)).collect::<Vec<_>>());
+    publish_orders(
+        &log,
+        &(0..30)
+            .map(|number| order(number, 1, number))
+            .collect::<Vec<_>>(),
+    );
     let dying = log.process(|call| match call {
         Call::CommitPositions { .. } => Fault::CrashBefore,
         _ => Fault::None,
@@ -58,13 +64,21 @@ async fn a_crash_before_the_position_is_remembered_neither_loses_nor_doubles(dyn
     assert!(running.work.await.unwrap_err().is_panic());
     let running = Running::start(&dynamodb, &log).await;
     running.caught_up().await;
-    assert_eq!(order_ids(&running.mailbox("limit=100").await), (0..30).collect::<Vec<_>>());
+    assert_eq!(
+        order_ids(&running.mailbox("limit=100").await),
+        (0..30).collect::<Vec<_>>()
+    );
     running.stop().await;
 }
 
 async fn a_log_that_fails_now_and_then_loses_nothing(dynamodb: Client) {
     let log = log();
-    publish_orders(&log, &(0..30).map(|number| order(number, 1, number)).collect::<Vec<_>>());
+    publish_orders(
+        &log,
+        &(0..30)
+            .map(|number| order(number, 1, number))
+            .collect::<Vec<_>>(),
+    );
     let calls = AtomicUsize::new(0);
     let flaky = log.process(move |_| match calls.fetch_add(1, Ordering::SeqCst) {
         // The Thue–Morse sequence: no loop of calls meets its failures at the same place for ever.
@@ -79,10 +93,21 @@ async fn a_log_that_fails_now_and_then_loses_nothing(dynamodb: Client) {
 
 async fn two_replicas_do_not_double(dynamodb: Client) {
     let log = log();
-    let (first, second) = (Running::start(&dynamodb, &log).await, Running::start(&dynamodb, &log).await);
-    publish_orders(&log, &(0..30).map(|number| order(number, 1, number)).collect::<Vec<_>>());
+    let (first, second) = (
+        Running::start(&dynamodb, &log).await,
+        Running::start(&dynamodb, &log).await,
+    );
+    publish_orders(
+        &log,
+        &(0..30)
+            .map(|number| order(number, 1, number))
+            .collect::<Vec<_>>(),
+    );
     first.caught_up().await;
-    assert_eq!(order_ids(&second.mailbox("limit=100").await), (0..30).collect::<Vec<_>>());
+    assert_eq!(
+        order_ids(&second.mailbox("limit=100").await),
+        (0..30).collect::<Vec<_>>()
+    );
     first.stop().await;
     second.stop().await;
 }
@@ -90,20 +115,38 @@ async fn two_replicas_do_not_double(dynamodb: Client) {
 async fn a_malformed_order_becomes_a_dead_letter_and_the_rest_goes_on(dynamodb: Client) {
     let running = Running::start(&dynamodb, &log()).await;
     let half = br#"{"event_type":"order.created","order_id":1}"#.to_vec();
-    publish(&running.log, &[Some(b"{not json".to_vec()), Some(half.clone()), None]);
+    publish(
+        &running.log,
+        &[Some(b"{not json".to_vec()), Some(half.clone()), None],
+    );
     publish_orders(&running.log, &[order(1, 1, 0)]);
     running.caught_up().await;
     assert_eq!(order_ids(&running.mailbox("").await), [1]);
     let letters = running.log.records(ORDERS_DEAD_LETTER);
     assert_eq!(letters.len(), 3);
-    let letter = letters.iter().find(|letter| letter.value.as_deref() == Some(&half)).unwrap();
+    let letter = letters
+        .iter()
+        .find(|letter| letter.value.as_deref() == Some(&half))
+        .unwrap();
     let header = |wanted: &str| {
         let found = letter.headers.iter().find(|(name, _)| name == wanted);
-        found.map(|(_, value)| String::from_utf8_lossy(value).into_owned()).unwrap_or_default()
+        found
+            .map(|(_, value)| String::from_utf8_lossy(value).into_owned())
+            .unwrap_or_default()
     };
-    assert!(header("reason").contains("missing field `event_id`"), "{}", header("reason"));
-    assert_eq!([header("ce_type"), header("reported_by")], ["order.created", "notifications"]);
-    assert!(header("source_partition").parse::<u32>().is_ok() && header("source_offset").parse::<u64>().is_ok());
+    assert!(
+        header("reason").contains("missing field `event_id`"),
+        "{}",
+        header("reason")
+    );
+    assert_eq!(
+        [header("ce_type"), header("reported_by")],
+        ["order.created", "notifications"]
+    );
+    assert!(
+        header("source_partition").parse::<u32>().is_ok()
+            && header("source_offset").parse::<u64>().is_ok()
+    );
     running.stop().await;
 }
 
@@ -127,7 +170,10 @@ async fn a_dead_letter_is_not_lost_while_its_topic_is_away(dynamodb: Client) {
 
 async fn an_event_of_another_type_is_passed_over(dynamodb: Client) {
     let running = Running::start(&dynamodb, &log()).await;
-    publish(&running.log, &[Some(br#"{"event_type":"order.cancelled"}"#.to_vec())]);
+    publish(
+        &running.log,
+        &[Some(br#"{"event_type":"order.cancelled"}"#.to_vec())],
+    );
     publish_orders(&running.log, &[order(1, 1, 0)]);
     running.caught_up().await;
     assert_eq!(order_ids(&running.mailbox("").await), [1]);
@@ -136,10 +182,18 @@ async fn an_event_of_another_type_is_passed_over(dynamodb: Client) {
 
 async fn a_table_that_is_away_holds_notifications_up_and_loses_none(dynamodb: Client) {
     let running = Running::start(&dynamodb, &log()).await;
-    dynamodb.delete_table().table_name(NOTIFICATIONS).send().await.unwrap();
+    dynamodb
+        .delete_table()
+        .table_name(NOTIFICATIONS)
+        .send()
+        .await
+        .unwrap();
     publish_orders(&running.log, &[order(1, 1, 0)]);
     let refused = running.client.get("/notifications").await;
-    assert_eq!((refused.status.as_u16(), refused.header("retry-after")), (503, "1"));
+    assert_eq!(
+        (refused.status.as_u16(), refused.header("retry-after")),
+        (503, "1")
+    );
     let second = Running::start(&dynamodb, &running.log).await;
     running.caught_up().await;
     assert_eq!(order_ids(&running.mailbox("").await), [1]);

@@ -38,11 +38,20 @@ async fn a_text_message_is_sent_once_with_the_token_and_the_id_of_its_event(dyna
     assert_eq!(requests.len(), 1);
     let (headers, body) = &requests[0];
     let text = "Tidemark: your order 7 is in. Total: 39.98 USD.";
-    assert_eq!(*body, json!({"id": order.event_id, "to": "+491234500042", "text": text}));
+    assert_eq!(
+        *body,
+        json!({"id": order.event_id, "to": "+491234500042", "text": text})
+    );
     assert_eq!(headers["authorization"], "Bearer hush");
-    assert_eq!(headers["idempotency-key"], order.event_id.to_string().as_str());
+    assert_eq!(
+        headers["idempotency-key"],
+        order.event_id.to_string().as_str()
+    );
     let sent = running.only().await;
-    assert_eq!((progress(&sent), &sent["channel"]), (("sent", 1, false), &json!("sms")));
+    assert_eq!(
+        (progress(&sent), &sent["channel"]),
+        (("sent", 1, false), &json!("sms"))
+    );
     running.stop().await;
 }
 
@@ -56,7 +65,10 @@ async fn a_gateway_that_is_busy_is_tried_again(dynamodb: Client) {
     running.send().await;
     post.time.pass(10);
     running.send().await;
-    assert_eq!((gateway.requests().len(), progress(&running.only().await)), (3, ("sent", 3, false)));
+    assert_eq!(
+        (gateway.requests().len(), progress(&running.only().await)),
+        (3, ("sent", 3, false))
+    );
     running.stop().await;
 }
 
@@ -67,7 +79,10 @@ async fn a_number_that_is_refused_becomes_a_dead_letter(dynamodb: Client) {
     running.send().await;
     let dead = running.only().await;
     assert_eq!(progress(&dead), ("dead", 1, false));
-    assert!(dead["last_error"].as_str().unwrap().contains("422") && !dead.to_string().contains("hush"), "{dead}");
+    assert!(
+        dead["last_error"].as_str().unwrap().contains("422") && !dead.to_string().contains("hush"),
+        "{dead}"
+    );
     assert_eq!(post.log.records(ORDERS_DEAD_LETTER).len(), 1);
     running.stop().await;
 }
@@ -78,7 +93,10 @@ async fn a_user_without_a_number_is_told_nothing(dynamodb: Client) {
     post.accounts.set(1, None);
     running.receive(&[order(1, 1, 0)]).await;
     running.send().await;
-    assert_eq!((gateway.requests().len(), progress(&running.only().await)), (0, ("skipped", 1, false)));
+    assert_eq!(
+        (gateway.requests().len(), progress(&running.only().await)),
+        (0, ("skipped", 1, false))
+    );
     running.stop().await;
 }
 

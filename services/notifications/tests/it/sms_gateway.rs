@@ -32,7 +32,9 @@ impl SmsGateway {
     pub async fn serve(&self) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/messages", listener.local_addr().unwrap());
-        let router = Router::new().route("/messages", post(take)).with_state(self.clone());
+        let router = Router::new()
+            .route("/messages", post(take))
+            .with_state(self.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         url
     }
@@ -43,7 +45,11 @@ impl SmsGateway {
     }
 }
 
-async fn take(State(gateway): State<SmsGateway>, headers: HeaderMap, Json(body): Json<Value>) -> StatusCode {
+async fn take(
+    State(gateway): State<SmsGateway>,
+    headers: HeaderMap,
+    Json(body): Json<Value>,
+) -> StatusCode {
     let mut inner = gateway.0.lock().unwrap();
     inner.requests.push((headers, body));
     StatusCode::from_u16(inner.answers.pop_front().unwrap_or(202)).unwrap()

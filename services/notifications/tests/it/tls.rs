@@ -35,14 +35,26 @@ impl Identity {
         std::fs::write(&authority, own.cert.pem()).unwrap();
         let key = PrivatePkcs8KeyDer::from(own.signing_key.serialize_der());
         let server = ServerConfig::builder_with_provider(Arc::new(default_provider()));
-        let server = server.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
-        let server = server.with_single_cert(vec![own.cert.der().clone()], key.into()).unwrap();
-        Self { acceptor: TlsAcceptor::from(Arc::new(server)), authority, _folder: folder }
+        let server = server
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth();
+        let server = server
+            .with_single_cert(vec![own.cert.der().clone()], key.into())
+            .unwrap();
+        Self {
+            acceptor: TlsAcceptor::from(Arc::new(server)),
+            authority,
+            _folder: folder,
+        }
     }
 
     /// By TLS in both ways there are.
     fn encryptions(&self) -> [Encryption; 2] {
-        [Encryption::FromTheStart(self.acceptor.clone()), Encryption::WhenAsked(self.acceptor.clone())]
+        [
+            Encryption::FromTheStart(self.acceptor.clone()),
+            Encryption::WhenAsked(self.acceptor.clone()),
+        ]
     }
 }
 
@@ -59,7 +71,10 @@ async fn messages_and_passwords_go_by_tls_from_the_start_or_when_asked(dynamodb:
     let identity = Identity::of("127.0.0.1");
     for (number, encryption) in (1..).zip(identity.encryptions()) {
         let server = MailServer::open_with(encryption, &[]).await;
-        let running = post_by(&server, Some(&identity.authority)).await.start(&dynamodb).await;
+        let running = post_by(&server, Some(&identity.authority))
+            .await
+            .start(&dynamodb)
+            .await;
         running.receive(&[order(number, number, 0)]).await;
         running.send().await;
         let sent = running.mailbox(&format!("user_id={number}")).await;
@@ -89,7 +104,13 @@ async fn refused(dynamodb: &Client, identity: &Identity, authority: Option<&Path
         running.send().await;
         let waiting = running.mailbox(&format!("user_id={number}")).await;
         assert_eq!(progress(&waiting[0]), ("pending", 1, true), "{waiting:?}");
-        assert!(waiting[0]["last_error"].as_str().unwrap().contains("certificate"), "{waiting:?}");
+        assert!(
+            waiting[0]["last_error"]
+                .as_str()
+                .unwrap()
+                .contains("certificate"),
+            "{waiting:?}"
+        );
         assert_eq!((server.mails().len(), server.logins()), (0, 0));
         running.stop().await;
     }

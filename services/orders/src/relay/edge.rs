@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use chassis::sql::{Database, Dialect};
 use chassis::{Backoff, Shutdown, TRACEPARENT};
-use record_log::{Cleanup, Delivery, LogError, NewRecord, PublishError, Publisher, RecordLog, TopicSpec};
+use record_log::{
+    Cleanup, Delivery, LogError, NewRecord, PublishError, Publisher, RecordLog, TopicSpec,
+};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -84,7 +86,10 @@ struct Edge {
 
 impl Edge {
     fn new(parts: RelayParts, runtime: Handle, shutdown: Shutdown) -> Self {
-        let lease = Lease { holder: Uuid::new_v4().to_string(), duration: parts.lease };
+        let lease = Lease {
+            holder: Uuid::new_v4().to_string(),
+            duration: parts.lease,
+        };
         Self {
             parts,
             runtime,
@@ -110,7 +115,10 @@ impl Edge {
             }
             let outcome = self.perform(relay.next());
             relay.observe(outcome);
-            self.parts.metrics.leads.set(i64::from(self.publisher.is_some()));
+            self.parts
+                .metrics
+                .leads
+                .set(i64::from(self.publisher.is_some()));
         }
         self.parts.metrics.leads.set(0);
         if let Err(error) = self.sql(outbox::give_up(&self.parts.database, relay.epoch())) {
@@ -140,18 +148,29 @@ impl Edge {
             Action::ConfirmLease { epoch } => {
                 let held = self.sql(outbox::confirm(&database, &self.lease.clone(), epoch))?;
                 self.renewed = Instant::now();
-                Ok(if held { Outcome::Confirmed } else { Outcome::NotHolder })
+                Ok(if held {
+                    Outcome::Confirmed
+                } else {
+                    Outcome::NotHolder
+                })
             }
-            Action::Clean { up_to } => self.sql(outbox::clean(&database, up_to)).map(|()| Outcome::Cleaned),
-            Action::FindStamped => self.sql(outbox::lowest_stamped(&database)).map(Outcome::Found),
+            Action::Clean { up_to } => self
+                .sql(outbox::clean(&database, up_to))
+                .map(|()| Outcome::Cleaned),
+            Action::FindStamped => self
+                .sql(outbox::lowest_stamped(&database))
+                .map(Outcome::Found),
             Action::Stamp { epoch, batch } => {
-                let stamped = self.sql(outbox::stamp(&database, &self.lease.clone(), epoch, batch))?;
+                let stamped =
+                    self.sql(outbox::stamp(&database, &self.lease.clone(), epoch, batch))?;
                 self.renewed = Instant::now();
                 Ok(stamped.map_or(Outcome::NotHolder, |rows| Outcome::Stamped { rows }))
             }
             Action::Load { batch } => {
                 self.loaded = self.sql(outbox::load(&database, batch))?;
-                Ok(Outcome::Loaded { rows: self.loaded.len() as u64 })
+                Ok(Outcome::Loaded {
+                    rows: self.loaded.len() as u64,
+                })
             }
             Action::Publish { batch } => self.publish(batch),
             Action::Rest(rest) => {
@@ -178,7 +197,10 @@ impl Edge {
             cleanup: Cleanup::Delete,
             retention: TOPIC_RETENTION,
         }])?;
-        let publisher = self.parts.log.publisher(PUBLISHER, Delivery::Transactional)?;
+        let publisher = self
+            .parts
+            .log
+            .publisher(PUBLISHER, Delivery::Transactional)?;
         let progress = publisher.progress().unwrap_or(0);
         self.publisher = Some(publisher);
         Ok(Outcome::Opened { progress })
@@ -188,7 +210,10 @@ impl Edge {
         let publisher = self.publisher.as_deref_mut().ok_or(EdgeError::NotOpen)?;
         match send_all(publisher, &self.loaded, batch) {
             Ok(()) => {
-                self.parts.metrics.published.inc_by(self.loaded.len() as u64);
+                self.parts
+                    .metrics
+                    .published
+                    .inc_by(self.loaded.len() as u64);
                 self.parts.metrics.batches.inc();
                 Ok(Outcome::Published)
             }
@@ -218,7 +243,12 @@ impl Edge {
     /// Until this process wrote a row, another one did, or the lease wants renewal.
     fn rest_idle(&self) {
         let renew_at = tokio::time::Instant::from_std(self.renewed + self.lease.duration / 3);
-        let RelayParts { database, written, poll, .. } = &self.parts;
+        let RelayParts {
+            database,
+            written,
+            poll,
+            ..
+        } = &self.parts;
         let written_elsewhere = async {
             loop {
                 tokio::time::sleep(*poll).await;
@@ -239,12 +269,18 @@ impl Edge {
     }
 
     fn sql<T>(&self, query: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, EdgeError> {
-        let outcome = self.runtime.block_on(async { tokio::time::timeout(SQL_LIMIT, query).await });
+        let outcome = self
+            .runtime
+            .block_on(async { tokio::time::timeout(SQL_LIMIT, query).await });
         Ok(outcome.map_err(|_| EdgeError::SqlSlow)??)
     }
 }
 
-fn send_all(publisher: &mut dyn Publisher, rows: &[OutboxRow], batch: u64) -> Result<(), PublishError> {
+fn send_all(
+    publisher: &mut dyn Publisher,
+    rows: &[OutboxRow],
+    batch: u64,
+) -> Result<(), PublishError> {
     for row in rows {
         let mut headers: Vec<(&str, &[u8])> = vec![
             ("ce_id", row.id.as_bytes()),
@@ -252,7 +288,11 @@ fn send_all(publisher: &mut dyn Publisher, rows: &[OutboxRow], batch: u64) -> Re
             ("ce_source", SOURCE),
             ("ce_specversion", b"1.0"),
         ];
-        headers.extend(row.traceparent.as_ref().map(|trace| (TRACEPARENT, trace.as_bytes())));
+        headers.extend(
+            row.traceparent
+                .as_ref()
+                .map(|trace| (TRACEPARENT, trace.as_bytes())),
+        );
         publisher.send(NewRecord {
             topic: events::ORDERS,
             partition: None,

@@ -26,7 +26,8 @@ const WAITING: &str = "SELECT COUNT(*) FROM (SELECT seq FROM outbox LIMIT 1) AS 
 const LOWEST: &str = "SELECT MIN(batch) FROM outbox_batches";
 const LOAD: &str = "SELECT o.id, o.aggregateid, o.type, o.payload, o.traceparent FROM outbox_batches b \
                     JOIN outbox o ON o.seq = b.outbox_seq WHERE b.batch = ? ORDER BY o.seq";
-const CLEAN_ROWS: &str = "DELETE FROM outbox WHERE seq IN (SELECT outbox_seq FROM outbox_batches WHERE batch <= ?)";
+const CLEAN_ROWS: &str =
+    "DELETE FROM outbox WHERE seq IN (SELECT outbox_seq FROM outbox_batches WHERE batch <= ?)";
 const CLEAN_BATCHES: &str = "DELETE FROM outbox_batches WHERE batch <= ?";
 
 /// A row of the outbox, to be published.
@@ -65,7 +66,11 @@ fn now_ms() -> i64 {
 }
 
 /// Takes the lease when it is free, run out, or this relay's own; says under which epoch. `is_alone` takes it in any case.
-pub async fn take_lease(database: &Database, lease: &Lease, is_alone: bool) -> Result<Option<u64>, sqlx::Error> {
+pub async fn take_lease(
+    database: &Database,
+    lease: &Lease,
+    is_alone: bool,
+) -> Result<Option<u64>, sqlx::Error> {
     let mut transaction = database.write().await?;
     let free_before = if is_alone { i64::MAX } else { now_ms() };
     let taken = sqlx::query(TAKE)
@@ -79,7 +84,11 @@ pub async fn take_lease(database: &Database, lease: &Lease, is_alone: bool) -> R
     if taken.rows_affected() == 0 {
         return Ok(None);
     }
-    let epoch = sqlx::query(EPOCH).bind(LEASE).fetch_one(transaction.connection()).await?.try_get::<i64, _>(0)?;
+    let epoch = sqlx::query(EPOCH)
+        .bind(LEASE)
+        .fetch_one(transaction.connection())
+        .await?
+        .try_get::<i64, _>(0)?;
     transaction.commit().await?;
     Ok(Some(unsigned(epoch)?))
 }
@@ -95,7 +104,12 @@ pub async fn confirm(database: &Database, lease: &Lease, epoch: u64) -> Result<b
 }
 
 /// Stamps up to [`MAX_BATCH_ROWS`] waiting rows and says how many, or none when the lease is another's.
-pub async fn stamp(database: &Database, lease: &Lease, epoch: u64, batch: u64) -> Result<Option<u64>, sqlx::Error> {
+pub async fn stamp(
+    database: &Database,
+    lease: &Lease,
+    epoch: u64,
+    batch: u64,
+) -> Result<Option<u64>, sqlx::Error> {
     let mut transaction = database.write().await?;
     if !lock_and_renew(database, transaction.connection(), lease, epoch).await? {
         return Ok(None);
@@ -113,24 +127,38 @@ pub async fn stamp(database: &Database, lease: &Lease, epoch: u64, batch: u64) -
 /// Lets others take the lease at once, if it is still held under `epoch`.
 pub async fn give_up(database: &Database, epoch: u64) -> Result<(), sqlx::Error> {
     let mut transaction = database.write().await?;
-    sqlx::query(GIVE_UP).bind(LEASE).bind(signed(epoch)?).execute(transaction.connection()).await?;
+    sqlx::query(GIVE_UP)
+        .bind(LEASE)
+        .bind(signed(epoch)?)
+        .execute(transaction.connection())
+        .await?;
     transaction.commit().await
 }
 
 /// Whether any row is in the outbox.
 pub async fn is_waiting(database: &Database) -> Result<bool, sqlx::Error> {
-    Ok(sqlx::query(WAITING).fetch_one(database.pool()).await?.try_get::<i64, _>(0)? > 0)
+    Ok(sqlx::query(WAITING)
+        .fetch_one(database.pool())
+        .await?
+        .try_get::<i64, _>(0)?
+        > 0)
 }
 
 /// The lowest batch that is stamped on a row.
 pub async fn lowest_stamped(database: &Database) -> Result<Option<u64>, sqlx::Error> {
-    let lowest: Option<i64> = sqlx::query(LOWEST).fetch_one(database.pool()).await?.try_get(0)?;
+    let lowest: Option<i64> = sqlx::query(LOWEST)
+        .fetch_one(database.pool())
+        .await?
+        .try_get(0)?;
     lowest.map(unsigned).transpose()
 }
 
 /// The rows of a batch, in the order in which they were written.
 pub async fn load(database: &Database, batch: u64) -> Result<Vec<OutboxRow>, sqlx::Error> {
-    let rows = sqlx::query(LOAD).bind(signed(batch)?).fetch_all(database.pool()).await?;
+    let rows = sqlx::query(LOAD)
+        .bind(signed(batch)?)
+        .fetch_all(database.pool())
+        .await?;
     let read = |row: &sqlx::any::AnyRow| {
         Ok(OutboxRow {
             id: row.try_get(0)?,
@@ -147,7 +175,10 @@ pub async fn load(database: &Database, batch: u64) -> Result<Vec<OutboxRow>, sql
 pub async fn clean(database: &Database, up_to: u64) -> Result<(), sqlx::Error> {
     let mut transaction = database.write().await?;
     for statement in [CLEAN_ROWS, CLEAN_BATCHES] {
-        sqlx::query(statement).bind(signed(up_to)?).execute(transaction.connection()).await?;
+        sqlx::query(statement)
+            .bind(signed(up_to)?)
+            .execute(transaction.connection())
+            .await?;
     }
     transaction.commit().await
 }
@@ -158,11 +189,18 @@ async fn lock_and_renew(
     lease: &Lease,
     epoch: u64,
 ) -> Result<bool, sqlx::Error> {
-    let holder = sqlx::query(database.dialect().locking(EPOCH)).bind(LEASE).fetch_one(&mut *connection).await?;
+    let holder = sqlx::query(database.dialect().locking(EPOCH))
+        .bind(LEASE)
+        .fetch_one(&mut *connection)
+        .await?;
     if unsigned(holder.try_get(0)?)? != epoch {
         return Ok(false);
     }
-    sqlx::query(RENEW).bind(lease.expiry()).bind(LEASE).execute(connection).await?;
+    sqlx::query(RENEW)
+        .bind(lease.expiry())
+        .bind(LEASE)
+        .execute(connection)
+        .await?;
     Ok(true)
 }
 

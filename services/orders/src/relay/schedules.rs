@@ -54,20 +54,35 @@ impl Sql {
     }
 
     fn confirm(&self, epoch: u64) -> Outcome {
-        if self.epoch == epoch { Outcome::Confirmed } else { Outcome::NotHolder }
+        if self.epoch == epoch {
+            Outcome::Confirmed
+        } else {
+            Outcome::NotHolder
+        }
     }
 
     fn stamp(&mut self, batch: u64, limit: usize) -> Outcome {
-        let waiting = self.rows.values_mut().filter(|stamped| stamped.is_none()).take(limit);
-        Outcome::Stamped { rows: waiting.map(|row| *row = Some(batch)).count() as u64 }
+        let waiting = self
+            .rows
+            .values_mut()
+            .filter(|stamped| stamped.is_none())
+            .take(limit);
+        Outcome::Stamped {
+            rows: waiting.map(|row| *row = Some(batch)).count() as u64,
+        }
     }
 
     fn of_batch(&self, batch: u64) -> Vec<u64> {
-        self.rows.iter().filter(|(_, stamped)| **stamped == Some(batch)).map(|(row, _)| *row).collect()
+        self.rows
+            .iter()
+            .filter(|(_, stamped)| **stamped == Some(batch))
+            .map(|(row, _)| *row)
+            .collect()
     }
 
     fn clean(&mut self, up_to: u64) -> Outcome {
-        self.rows.retain(|_, stamped| stamped.is_none_or(|batch| batch > up_to));
+        self.rows
+            .retain(|_, stamped| stamped.is_none_or(|batch| batch > up_to));
         Outcome::Cleaned
     }
 }
@@ -92,7 +107,13 @@ impl Life {
                 _ => Fault::None,
             }
         });
-        Self { relay: Relay::new(), log, publisher: None, loaded: Vec::new(), left_out }
+        Self {
+            relay: Relay::new(),
+            log,
+            publisher: None,
+            loaded: Vec::new(),
+            left_out,
+        }
     }
 
     /// One action: it happens, or it happens without the relay learning so, or it does not happen.
@@ -105,7 +126,8 @@ impl Life {
             }
             _ => self.perform(sql, random),
         };
-        let vanished = matches!(self.relay.next, Action::Load { .. }) && outcome == Outcome::Loaded { rows: 0 };
+        let vanished = matches!(self.relay.next, Action::Load { .. })
+            && outcome == Outcome::Loaded { rows: 0 };
         self.relay.observe(outcome);
         if vanished && self.left_out == LeftOut::LeaseAfterOpening {
             self.relay.next = Action::Rest(Rest::Idle);
@@ -116,18 +138,24 @@ impl Life {
         match self.relay.next() {
             Action::TakeLease => sql.take_lease(),
             Action::OpenPublisher => self.open(),
-            Action::ConfirmLease { .. } if self.left_out == LeftOut::LeaseAfterOpening => Outcome::Confirmed,
+            Action::ConfirmLease { .. } if self.left_out == LeftOut::LeaseAfterOpening => {
+                Outcome::Confirmed
+            }
             Action::ConfirmLease { epoch } => sql.confirm(epoch),
             Action::Clean { up_to } => sql.clean(up_to),
             Action::FindStamped if self.left_out == LeftOut::Leftovers => Outcome::Found(None),
             Action::FindStamped => Outcome::Found(sql.rows.values().flatten().min().copied()),
-            Action::Stamp { epoch, .. } if sql.epoch != epoch && self.left_out != LeftOut::LeaseAtStamping => {
+            Action::Stamp { epoch, .. }
+                if sql.epoch != epoch && self.left_out != LeftOut::LeaseAtStamping =>
+            {
                 Outcome::NotHolder
             }
             Action::Stamp { batch, .. } => sql.stamp(batch, random.random_range(1..=4)),
             Action::Load { batch } => {
                 self.loaded = sql.of_batch(batch);
-                Outcome::Loaded { rows: self.loaded.len() as u64 }
+                Outcome::Loaded {
+                    rows: self.loaded.len() as u64,
+                }
             }
             Action::Publish { batch } => self.publish(batch),
             Action::Rest(_) => Outcome::Rested,
@@ -135,12 +163,24 @@ impl Life {
     }
 
     fn open(&mut self) -> Outcome {
-        let delivery = if self.left_out == LeftOut::Fence { Delivery::AtLeastOnce } else { Delivery::Transactional };
-        let Ok(publisher) = self.log.publisher("orders-relay", delivery) else { return Outcome::Failed };
+        let delivery = if self.left_out == LeftOut::Fence {
+            Delivery::AtLeastOnce
+        } else {
+            Delivery::Transactional
+        };
+        let Ok(publisher) = self.log.publisher("orders-relay", delivery) else {
+            return Outcome::Failed;
+        };
         let asked = publisher.progress().unwrap_or(0);
         self.publisher = Some(publisher);
         let believed = self.relay.done;
-        Outcome::Opened { progress: if self.left_out == LeftOut::Progress { believed } else { asked } }
+        Outcome::Opened {
+            progress: if self.left_out == LeftOut::Progress {
+                believed
+            } else {
+                asked
+            },
+        }
     }
 
     fn publish(&mut self, batch: u64) -> Outcome {
@@ -175,7 +215,12 @@ fn send_all(publisher: &mut dyn Publisher, rows: &[u64], batch: u64) -> Result<(
 fn empty_log() -> SimulatedLog {
     let log = SimulatedLog::new(|| 0);
     let retention = std::time::Duration::from_secs(1);
-    let topic = TopicSpec { name: events::ORDERS.to_owned(), partitions: 4, cleanup: Cleanup::Delete, retention };
+    let topic = TopicSpec {
+        name: events::ORDERS.to_owned(),
+        partitions: 4,
+        cleanup: Cleanup::Delete,
+        retention,
+    };
     log.ensure_topics(&[topic]).unwrap();
     log
 }
@@ -233,14 +278,18 @@ fn finish(
 fn verify(log: &SimulatedLog, placed: u64) -> Result<(), String> {
     let values = log.records(events::ORDERS).into_iter().map(|record| {
         let value = record.value.expect("orders have values");
-        String::from_utf8_lossy(&value).parse::<u64>().expect("rows are numbers")
+        String::from_utf8_lossy(&value)
+            .parse::<u64>()
+            .expect("rows are numbers")
     });
     let mut by_user = vec![Vec::new(); USERS as usize];
     values.for_each(|row| by_user[(row % USERS) as usize].push(row));
     for (user, published) in (0..).zip(by_user) {
         let expected: Vec<u64> = (1..=placed).filter(|row| row % USERS == user).collect();
         if published != expected {
-            return Err(format!("user {user}: published {published:?}, not {expected:?}"));
+            return Err(format!(
+                "user {user}: published {published:?}, not {expected:?}"
+            ));
         }
     }
     Ok(())
@@ -256,7 +305,14 @@ fn every_order_is_published_once_and_in_its_users_order_in_every_schedule() {
 #[test]
 fn each_rule_left_out_is_caught() {
     use LeftOut::{Doubt, Fence, LeaseAfterOpening, LeaseAtStamping, Leftovers, Progress};
-    for rule in [LeaseAtStamping, LeaseAfterOpening, Fence, Progress, Doubt, Leftovers] {
+    for rule in [
+        LeaseAtStamping,
+        LeaseAfterOpening,
+        Fence,
+        Progress,
+        Doubt,
+        Leftovers,
+    ] {
         let caught = (0..20_000).find_map(|seed| play(seed, rule).err().map(|wrong| (seed, wrong)));
         let (seed, wrong) = caught.unwrap_or_else(|| panic!("{rule:?} is not missed"));
         println!("without {rule:?}, seed {seed}: {wrong}");

@@ -15,7 +15,9 @@ const BY_MINUTE: &str = "SELECT created_at_ms - created_at_ms % 60000 AS minute_
 impl Store {
     /// What was ordered in each of these minutes that has an order, the oldest first.
     pub async fn by_minute(&self, minutes: Minutes) -> Result<Vec<Minute>, StoreError> {
-        let query = sqlx::query(BY_MINUTE).bind(signed(minutes.from_ms)?).bind(signed(minutes.to_ms)?);
+        let query = sqlx::query(BY_MINUTE)
+            .bind(signed(minutes.from_ms)?)
+            .bind(signed(minutes.to_ms)?);
         let rows = query.fetch_all(self.database.pool()).await?;
         Ok(rows.iter().map(minute).collect::<Result<_, _>>()?)
     }

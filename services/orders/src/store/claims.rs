@@ -20,8 +20,10 @@ use crate::idempotency::IdempotencyKey;
 const TRIES: usize = 5;
 
 const USER: &str = "SELECT id FROM users WHERE id = ?";
-const INSERT: &str = "INSERT INTO stock_claims (reservation_key, releasing, created_at_ms) VALUES (?, 0, ?)";
-const INSERT_RELEASED: &str = "INSERT INTO stock_claims (reservation_key, releasing, created_at_ms) VALUES (?, 1, ?)";
+const INSERT: &str =
+    "INSERT INTO stock_claims (reservation_key, releasing, created_at_ms) VALUES (?, 0, ?)";
+const INSERT_RELEASED: &str =
+    "INSERT INTO stock_claims (reservation_key, releasing, created_at_ms) VALUES (?, 1, ?)";
 const INSERT_KEY: &str = "INSERT INTO idempotency_keys \
                           (user_id, idempotency_key, fingerprint, reservation_key, reply, created_at_ms) \
                           VALUES (?, ?, ?, ?, NULL, ?)";
@@ -29,11 +31,15 @@ const FIND_KEY: &str = "SELECT fingerprint, reservation_key, reply FROM idempote
                         WHERE user_id = ? AND idempotency_key = ?";
 const FORGET: &str = "DELETE FROM stock_claims WHERE reservation_key = ? AND releasing = 0";
 const FORGET_KEY: &str = "DELETE FROM idempotency_keys WHERE reservation_key = ? AND reply IS NULL";
-const RELEASE: &str = "UPDATE stock_claims SET releasing = 1 WHERE reservation_key = ? AND releasing = 0";
-const OLD: &str = "SELECT reservation_key FROM stock_claims WHERE releasing = 0 AND created_at_ms < ? LIMIT 100";
+const RELEASE: &str =
+    "UPDATE stock_claims SET releasing = 1 WHERE reservation_key = ? AND releasing = 0";
+const OLD: &str =
+    "SELECT reservation_key FROM stock_claims WHERE releasing = 0 AND created_at_ms < ? LIMIT 100";
 const RELEASED: &str = "SELECT reservation_key FROM stock_claims WHERE releasing = 1 LIMIT 100";
-const FORGET_RELEASED: &str = "DELETE FROM stock_claims WHERE reservation_key = ? AND releasing = 1";
-const FORGET_REPLIES: &str = "DELETE FROM idempotency_keys WHERE created_at_ms < ? AND reply IS NOT NULL";
+const FORGET_RELEASED: &str =
+    "DELETE FROM stock_claims WHERE reservation_key = ? AND releasing = 1";
+const FORGET_REPLIES: &str =
+    "DELETE FROM idempotency_keys WHERE created_at_ms < ? AND reply IS NOT NULL";
 
 /// A request's right to store one order.
 #[derive(Clone, Debug)]
@@ -63,7 +69,10 @@ pub enum ClaimOutcome {
 impl Store {
     /// Claims the right to store one order, before anything is asked of others.
     pub async fn claim(&self, claim: Claim) -> Result<ClaimOutcome, StoreError> {
-        let user = sqlx::query(USER).bind(claim.user_id).fetch_optional(self.database.pool()).await?;
+        let user = sqlx::query(USER)
+            .bind(claim.user_id)
+            .fetch_optional(self.database.pool())
+            .await?;
         if user.is_none() {
             return Ok(ClaimOutcome::NoUser);
         }
@@ -82,23 +91,35 @@ impl Store {
 
     /// What is known of the claim's idempotency key.
     async fn known(&self, claim: &Claim) -> Result<Option<ClaimOutcome>, StoreError> {
-        let Some(key) = &claim.idempotency_key else { return Ok(None) };
+        let Some(key) = &claim.idempotency_key else {
+            return Ok(None);
+        };
         let found = sqlx::query(FIND_KEY).bind(claim.user_id).bind(key.as_str());
-        let Some(row) = found.fetch_optional(self.database.pool()).await? else { return Ok(None) };
+        let Some(row) = found.fetch_optional(self.database.pool()).await? else {
+            return Ok(None);
+        };
         if row.try_get::<String, _>("fingerprint")? != claim.fingerprint {
             return Ok(Some(ClaimOutcome::OtherRequest));
         }
         if let Some(body) = row.try_get("reply")? {
             return Ok(Some(ClaimOutcome::Replied(Reply(body))));
         }
-        let reservation_key = row.try_get::<String, _>("reservation_key")?.parse().map_err(decode)?;
-        Ok(Some(ClaimOutcome::Claimed(Claim { reservation_key, ..claim.clone() })))
+        let reservation_key = row
+            .try_get::<String, _>("reservation_key")?
+            .parse()
+            .map_err(decode)?;
+        Ok(Some(ClaimOutcome::Claimed(Claim {
+            reservation_key,
+            ..claim.clone()
+        })))
     }
 
     async fn insert(&self, claim: &Claim) -> Result<(), sqlx::Error> {
         let reservation_key = claim.reservation_key.to_string();
         let mut transaction = self.database.write().await?;
-        let insert = sqlx::query(INSERT).bind(&reservation_key).bind(millis(claim.now));
+        let insert = sqlx::query(INSERT)
+            .bind(&reservation_key)
+            .bind(millis(claim.now));
         insert.execute(transaction.connection()).await?;
         if let Some(key) = &claim.idempotency_key {
             sqlx::query(INSERT_KEY)
@@ -115,7 +136,8 @@ impl Store {
 
     /// Forgets a claim under which nothing can be held.
     pub async fn forget_claim(&self, claim: &Claim) -> Result<(), StoreError> {
-        self.run(sqlx::query(FORGET).bind(claim.reservation_key.to_string())).await
+        self.run(sqlx::query(FORGET).bind(claim.reservation_key.to_string()))
+            .await
     }
 
     /// Marks a claim so that what it holds is given back, unless an order stands for it.
@@ -124,8 +146,15 @@ impl Store {
     }
 
     /// Marks claims whose requests must be dead.
-    pub async fn release_old_claims(&self, now: Timestamp, age: Duration) -> Result<(), StoreError> {
-        let old = sqlx::query(OLD).bind(before(now, age)).fetch_all(self.database.pool()).await?;
+    pub async fn release_old_claims(
+        &self,
+        now: Timestamp,
+        age: Duration,
+    ) -> Result<(), StoreError> {
+        let old = sqlx::query(OLD)
+            .bind(before(now, age))
+            .fetch_all(self.database.pool())
+            .await?;
         for row in old {
             self.release(row.try_get(0)?).await?;
         }
@@ -135,25 +164,39 @@ impl Store {
     async fn release(&self, reservation_key: &str) -> Result<(), StoreError> {
         let mut transaction = self.database.write().await?;
         for statement in [RELEASE, FORGET_KEY] {
-            sqlx::query(statement).bind(reservation_key).execute(transaction.connection()).await?;
+            sqlx::query(statement)
+                .bind(reservation_key)
+                .execute(transaction.connection())
+                .await?;
         }
         Ok(transaction.commit().await?)
     }
 
     /// Up to a hundred reservations to be given back.
     pub async fn released_claims(&self) -> Result<Vec<String>, StoreError> {
-        let rows = sqlx::query(RELEASED).fetch_all(self.database.pool()).await?;
-        Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
+        let rows = sqlx::query(RELEASED)
+            .fetch_all(self.database.pool())
+            .await?;
+        Ok(rows
+            .iter()
+            .map(|row| row.try_get(0))
+            .collect::<Result<_, _>>()?)
     }
 
     /// Forgets a reservation that was given back.
     pub async fn forget_released(&self, reservation_key: &str) -> Result<(), StoreError> {
-        self.run(sqlx::query(FORGET_RELEASED).bind(reservation_key.to_owned())).await
+        self.run(sqlx::query(FORGET_RELEASED).bind(reservation_key.to_owned()))
+            .await
     }
 
     /// Forgets replies that nobody asks for any more.
-    pub async fn forget_old_replies(&self, now: Timestamp, age: Duration) -> Result<(), StoreError> {
-        self.run(sqlx::query(FORGET_REPLIES).bind(before(now, age))).await
+    pub async fn forget_old_replies(
+        &self,
+        now: Timestamp,
+        age: Duration,
+    ) -> Result<(), StoreError> {
+        self.run(sqlx::query(FORGET_REPLIES).bind(before(now, age)))
+            .await
     }
 
     /// A statement that is a transaction by itself.
@@ -170,22 +213,41 @@ pub(super) async fn insert_released(
     reservation_key: &str,
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query(INSERT_RELEASED).bind(reservation_key).bind(millis(now)).execute(connection).await?;
+    sqlx::query(INSERT_RELEASED)
+        .bind(reservation_key)
+        .bind(millis(now))
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
 /// Takes the claim for the order that the caller is about to store; false when it was given up or taken before.
-pub(super) async fn take(connection: &mut AnyConnection, claim: &Claim) -> Result<bool, sqlx::Error> {
-    let taken = sqlx::query(FORGET).bind(claim.reservation_key.to_string()).execute(connection).await?;
+pub(super) async fn take(
+    connection: &mut AnyConnection,
+    claim: &Claim,
+) -> Result<bool, sqlx::Error> {
+    let taken = sqlx::query(FORGET)
+        .bind(claim.reservation_key.to_string())
+        .execute(connection)
+        .await?;
     Ok(taken.rows_affected() == 1)
 }
 
 /// The reply kept for the claim's idempotency key.
-pub(super) async fn kept_reply(connection: &mut AnyConnection, claim: &Claim) -> Result<Option<Reply>, sqlx::Error> {
-    let Some(key) = &claim.idempotency_key else { return Ok(None) };
+pub(super) async fn kept_reply(
+    connection: &mut AnyConnection,
+    claim: &Claim,
+) -> Result<Option<Reply>, sqlx::Error> {
+    let Some(key) = &claim.idempotency_key else {
+        return Ok(None);
+    };
     let found = sqlx::query(FIND_KEY).bind(claim.user_id).bind(key.as_str());
     let row = found.fetch_optional(connection).await?;
-    Ok(row.map(|row| row.try_get::<Option<String>, _>("reply")).transpose()?.flatten().map(Reply))
+    Ok(row
+        .map(|row| row.try_get::<Option<String>, _>("reply"))
+        .transpose()?
+        .flatten()
+        .map(Reply))
 }
 
 fn before(now: Timestamp, age: Duration) -> i64 {

@@ -12,10 +12,8 @@ const AGGREGATE_TYPE: &str = "orders";
 const INSERT_ORDER: &str = "INSERT INTO orders \
                             (user_id, status, total_cents, currency, reservation_key, created_at_ms, updated_at_ms) \
                             VALUES (?, ?, ?, ?, ?, ?, ?)";
-const INSERT_ITEM: &str =
-    "INSERT INTO order_items (order_id, line, product_id, quantity, unit_price_cents) VALUES (?, ?, ?, ?, ?)";
-const INSERT_EVENT: &str =
-    "INSERT INTO outbox (id, aggregatetype, aggregateid, type, payload, traceparent) VALUES (?, ?, ?, ?, ?, ?)";
+const INSERT_ITEM: &str = "INSERT INTO order_items (order_id, line, product_id, quantity, unit_price_cents) VALUES (?, ?, ?, ?, ?)";
+const INSERT_EVENT: &str = "INSERT INTO outbox (id, aggregatetype, aggregateid, type, payload, traceparent) VALUES (?, ?, ?, ?, ?, ?)";
 const KEEP_REPLY: &str = "UPDATE idempotency_keys SET reply = ? WHERE reservation_key = ?";
 
 /// The body of the reply to the request that placed an order: the order as JSON.
@@ -55,7 +53,9 @@ impl Store {
         insert_event(transaction.connection(), &order, traceparent).await?;
         let reply = Reply(serde_json::to_string(&order)?);
         if claim.idempotency_key.is_some() {
-            let keep = sqlx::query(KEEP_REPLY).bind(&reply.0).bind(claim.reservation_key.to_string());
+            let keep = sqlx::query(KEEP_REPLY)
+                .bind(&reply.0)
+                .bind(claim.reservation_key.to_string());
             keep.execute(transaction.connection()).await?;
         }
         transaction.commit().await?;
@@ -90,12 +90,23 @@ async fn insert_order(
         .bind(millis(claim.now))
         .bind(millis(claim.now));
     insert.execute(connection).await.map_err(|error| {
-        let no_user = error.as_database_error().is_some_and(|error| error.is_foreign_key_violation());
-        if no_user { StoreError::NoUser } else { error.into() }
+        let no_user = error
+            .as_database_error()
+            .is_some_and(|error| error.is_foreign_key_violation());
+        if no_user {
+            StoreError::NoUser
+        } else {
+            error.into()
+        }
     })
 }
 
-async fn insert_item(connection: &mut AnyConnection, id: i64, line: i64, item: &Item) -> Result<(), sqlx::Error> {
+async fn insert_item(
+    connection: &mut AnyConnection,
+    id: i64,
+    line: i64,
+    item: &Item,
+) -> Result<(), sqlx::Error> {
     sqlx::query(INSERT_ITEM)
         .bind(id)
         .bind(line)

@@ -58,12 +58,25 @@ impl Catalogue {
 
     pub fn add(&self, price_cents: u64, currency: &'static str, stock: u64) -> Uuid {
         let id = Uuid::now_v7();
-        self.0.lock().unwrap().products.insert(id, Product { price_cents, currency, stock });
+        self.0.lock().unwrap().products.insert(
+            id,
+            Product {
+                price_cents,
+                currency,
+                stock,
+            },
+        );
         id
     }
 
     pub fn set_price(&self, id: Uuid, price_cents: u64) {
-        self.0.lock().unwrap().products.get_mut(&id).unwrap().price_cents = price_cents;
+        self.0
+            .lock()
+            .unwrap()
+            .products
+            .get_mut(&id)
+            .unwrap()
+            .price_cents = price_cents;
     }
 
     pub fn stock(&self, id: Uuid) -> u64 {
@@ -72,7 +85,13 @@ impl Catalogue {
 
     /// Reserves as if a request had done so.
     pub fn hold(&self, key: &str, id: Uuid, quantity: u64) {
-        let request = Request { key: key.to_owned(), items: vec![Wanted { product_id: id, quantity }] };
+        let request = Request {
+            key: key.to_owned(),
+            items: vec![Wanted {
+                product_id: id,
+                quantity,
+            }],
+        };
         assert!(self.reserve(request).status().is_success());
     }
 
@@ -82,16 +101,24 @@ impl Catalogue {
         for (index, item) in request.items.iter().enumerate() {
             let Some(product) = shelf.products.get(&item.product_id) else {
                 let problem = Problem::unprocessable("there is no such product");
-                return problem.field(format!("items[{index}].product_id")).into_response();
+                return problem
+                    .field(format!("items[{index}].product_id"))
+                    .into_response();
             };
             let sum: &mut u64 = wanted.entry(item.product_id).or_default();
             *sum += item.quantity;
             if *sum > product.stock && !shelf.reservations.contains_key(&request.key) {
-                return Problem::conflict("not enough left").field(format!("items[{index}].quantity")).into_response();
+                return Problem::conflict("not enough left")
+                    .field(format!("items[{index}].quantity"))
+                    .into_response();
             }
         }
         match shelf.reservations.get(&request.key) {
-            Some(None) => return Problem::conflict("it was released").field("key").into_response(),
+            Some(None) => {
+                return Problem::conflict("it was released")
+                    .field("key")
+                    .into_response();
+            }
             Some(Some(held)) => assert_eq!(*held, wanted),
             None => {
                 for (id, quantity) in &wanted {
@@ -100,13 +127,21 @@ impl Catalogue {
                 shelf.reservations.insert(request.key, Some(wanted.clone()));
             }
         }
-        let items: Vec<_> = wanted.iter().map(|(id, quantity)| shelf.held(*id, *quantity)).collect();
+        let items: Vec<_> = wanted
+            .iter()
+            .map(|(id, quantity)| shelf.held(*id, *quantity))
+            .collect();
         (StatusCode::CREATED, Json(json!({ "items": items }))).into_response()
     }
 
     fn release(&self, key: String) {
         let mut shelf = self.0.lock().unwrap();
-        for (id, quantity) in shelf.reservations.insert(key, None).flatten().unwrap_or_default() {
+        for (id, quantity) in shelf
+            .reservations
+            .insert(key, None)
+            .flatten()
+            .unwrap_or_default()
+        {
             shelf.products.get_mut(&id).unwrap().stock += quantity;
         }
     }
@@ -114,7 +149,11 @@ impl Catalogue {
 
 impl Shelf {
     fn held(&self, id: Uuid, quantity: u64) -> serde_json::Value {
-        let Product { price_cents, currency, .. } = self.products[&id];
+        let Product {
+            price_cents,
+            currency,
+            ..
+        } = self.products[&id];
         json!({"product_id": id, "quantity": quantity, "unit_price_cents": price_cents, "currency": currency})
     }
 }

@@ -16,19 +16,37 @@ async fn check(test: impl AsyncFn(Shop)) {
 #[tokio::test]
 async fn an_order_is_stored_at_the_prices_of_the_moment() {
     check(async |shop| {
-        let (lamp, chair) = (shop.catalogue.add(1999, "USD", 9), shop.catalogue.add(5000, "USD", 9));
+        let (lamp, chair) = (
+            shop.catalogue.add(1999, "USD", 9),
+            shop.catalogue.add(5000, "USD", 9),
+        );
         let placed = shop.post(shop.order(&[(lamp, 2), (chair, 1)])).await;
         let id = placed.id();
         assert_eq!(placed.headers["location"], format!("/orders/{id}"));
         let order = placed.json();
-        assert_eq!((order["total_cents"].as_u64(), order["status"].as_str()), (Some(8998), Some("pending")));
-        assert_eq!((order["currency"].as_str(), order["user_id"].as_i64()), (Some("USD"), Some(shop.user_id)));
-        assert_eq!(order["items"][0], json!({"product_id": lamp, "quantity": 2, "unit_price_cents": 1999}));
+        assert_eq!(
+            (order["total_cents"].as_u64(), order["status"].as_str()),
+            (Some(8998), Some("pending"))
+        );
+        assert_eq!(
+            (order["currency"].as_str(), order["user_id"].as_i64()),
+            (Some("USD"), Some(shop.user_id))
+        );
+        assert_eq!(
+            order["items"][0],
+            json!({"product_id": lamp, "quantity": 2, "unit_price_cents": 1999})
+        );
         shop.catalogue.set_price(lamp, 1);
         let shown = shop.get(&format!("/orders/{id}")).await;
         assert_eq!((shown.status, shown.json()), (StatusCode::OK, order));
-        assert_eq!((shop.count("outbox").await, shop.count("stock_claims").await), (1, 0));
-        assert_eq!((shop.catalogue.stock(lamp), shop.catalogue.stock(chair)), (7, 8));
+        assert_eq!(
+            (shop.count("outbox").await, shop.count("stock_claims").await),
+            (1, 0)
+        );
+        assert_eq!(
+            (shop.catalogue.stock(lamp), shop.catalogue.stock(chair)),
+            (7, 8)
+        );
     })
     .await;
 }
@@ -38,7 +56,13 @@ async fn a_product_on_two_lines_is_one_reservation_and_two_items() {
     check(async |shop| {
         let lamp = shop.catalogue.add(10, "USD", 5);
         let order = shop.post(shop.order(&[(lamp, 2), (lamp, 3)])).await.json();
-        assert_eq!((order["total_cents"].as_u64(), order["items"].as_array().unwrap().len()), (Some(50), 2));
+        assert_eq!(
+            (
+                order["total_cents"].as_u64(),
+                order["items"].as_array().unwrap().len()
+            ),
+            (Some(50), 2)
+        );
         assert_eq!(shop.catalogue.stock(lamp), 0);
     })
     .await;
@@ -73,12 +97,22 @@ async fn what_is_not_valid_is_a_4xx_naming_its_field_and_stores_nothing() {
 #[tokio::test]
 async fn a_total_that_cannot_be_counted_and_mixed_currencies_are_refused_and_the_stock_goes_back() {
     check(async |shop| {
-        let (palace, hut) = (shop.catalogue.add(u64::MAX / 2, "USD", 9), shop.catalogue.add(5, "EUR", 9));
-        shop.post(shop.order(&[(palace, 2)])).await.assert_problem(422, Some("items"));
+        let (palace, hut) = (
+            shop.catalogue.add(u64::MAX / 2, "USD", 9),
+            shop.catalogue.add(5, "EUR", 9),
+        );
+        shop.post(shop.order(&[(palace, 2)]))
+            .await
+            .assert_problem(422, Some("items"));
         let lamp = shop.catalogue.add(5, "USD", 9);
-        shop.post(shop.order(&[(lamp, 1), (hut, 1)])).await.assert_problem(422, Some("items[1].product_id"));
+        shop.post(shop.order(&[(lamp, 1), (hut, 1)]))
+            .await
+            .assert_problem(422, Some("items[1].product_id"));
         shop.return_stock().await;
-        assert_eq!([palace, hut, lamp].map(|id| shop.catalogue.stock(id)), [9, 9, 9]);
+        assert_eq!(
+            [palace, hut, lamp].map(|id| shop.catalogue.stock(id)),
+            [9, 9, 9]
+        );
         assert_eq!(shop.count("orders").await, 0);
     })
     .await;
@@ -110,10 +144,20 @@ async fn the_list_shows_the_newest_first_and_by_user() {
         }
         ids.reverse();
         assert_eq!(walk(&shop, "/orders?limit=2").await, ids);
-        assert_eq!(walk(&shop, &format!("/orders?limit=1&user_id={other}")).await, [ids[1], ids[3]]);
-        assert_eq!(shop.get("/orders?user_id=999").await.json(), json!({"items": [], "next": null}));
-        shop.get("/orders?user_id=x").await.assert_problem(400, Some("user_id"));
-        shop.get("/orders?limit=0").await.assert_problem(400, Some("limit"));
+        assert_eq!(
+            walk(&shop, &format!("/orders?limit=1&user_id={other}")).await,
+            [ids[1], ids[3]]
+        );
+        assert_eq!(
+            shop.get("/orders?user_id=999").await.json(),
+            json!({"items": [], "next": null})
+        );
+        shop.get("/orders?user_id=x")
+            .await
+            .assert_problem(400, Some("user_id"));
+        shop.get("/orders?limit=0")
+            .await
+            .assert_problem(400, Some("limit"));
         shop.get("/orders/0").await.assert_problem(404, None);
         shop.get("/orders/x").await.assert_problem(400, Some("id"));
     })
@@ -141,14 +185,25 @@ async fn the_status_goes_its_way_and_no_other() {
     check(async |shop| {
         let lamp = shop.catalogue.add(1, "USD", 9);
         let id = shop.post(shop.order(&[(lamp, 1)])).await.id();
-        shop.set_status(id, "shipped").await.assert_problem(409, Some("status"));
+        shop.set_status(id, "shipped")
+            .await
+            .assert_problem(409, Some("status"));
         for status in ["paid", "shipped", "delivered"] {
             assert_eq!(shop.set_status(id, status).await.json()["status"], status);
         }
-        shop.set_status(id, "cancelled").await.assert_problem(409, Some("status"));
-        shop.set_status(id, "lost").await.assert_problem(422, Some("status"));
-        shop.set_status(id + 1, "paid").await.assert_problem(404, None);
-        assert_eq!(shop.get(&format!("/orders/{id}")).await.json()["status"], "delivered");
+        shop.set_status(id, "cancelled")
+            .await
+            .assert_problem(409, Some("status"));
+        shop.set_status(id, "lost")
+            .await
+            .assert_problem(422, Some("status"));
+        shop.set_status(id + 1, "paid")
+            .await
+            .assert_problem(404, None);
+        assert_eq!(
+            shop.get(&format!("/orders/{id}")).await.json()["status"],
+            "delivered"
+        );
     })
     .await;
 }
@@ -158,9 +213,14 @@ async fn a_user_who_has_ordered_cannot_be_deleted() {
     check(async |shop| {
         let lamp = shop.catalogue.add(1, "USD", 9);
         shop.post(shop.order(&[(lamp, 1)])).await.id();
-        let parts = users::Parts { database: shop.database.clone(), auth: Auth::open() };
+        let parts = users::Parts {
+            database: shop.database.clone(),
+            auth: Auth::open(),
+        };
         let users = users::router(&users::Config::default(), parts);
-        let request = Request::delete(format!("/users/{}", shop.user_id)).body(axum::body::Body::empty()).unwrap();
+        let request = Request::delete(format!("/users/{}", shop.user_id))
+            .body(axum::body::Body::empty())
+            .unwrap();
         let refused = tower::ServiceExt::oneshot(users, request).await.unwrap();
         assert_eq!(refused.status(), StatusCode::CONFLICT);
     })

@@ -25,10 +25,24 @@ async fn check(test: impl AsyncFn(Customers)) {
         let (ada, bob) = (identities.user(shop.user_id), identities.user(other));
         let lamp = shop.catalogue.add(1, "USD", 9);
         let mut order = shop.order(&[(lamp, 1)]);
-        let adas_order = shop.send_as(&ada, Method::POST, "/orders", Some(order.clone())).await.id();
+        let adas_order = shop
+            .send_as(&ada, Method::POST, "/orders", Some(order.clone()))
+            .await
+            .id();
         order["user_id"] = json!(other);
-        let bobs_order = shop.send_as(&bob, Method::POST, "/orders", Some(order)).await.id();
-        test(Customers { shop, identities, ada, bob, adas_order, bobs_order }).await;
+        let bobs_order = shop
+            .send_as(&bob, Method::POST, "/orders", Some(order))
+            .await
+            .id();
+        test(Customers {
+            shop,
+            identities,
+            ada,
+            bob,
+            adas_order,
+            bobs_order,
+        })
+        .await;
     })
     .await;
 }
@@ -41,12 +55,21 @@ impl Customers {
 
     async fn set_status(&self, token: &str, id: i64, status: &str) -> u16 {
         let body = Some(json!({ "status": status }));
-        self.shop.send_as(token, Method::PATCH, &format!("/orders/{id}"), body).await.status.as_u16()
+        self.shop
+            .send_as(token, Method::PATCH, &format!("/orders/{id}"), body)
+            .await
+            .status
+            .as_u16()
     }
 }
 
 fn ids(list: &Value) -> Vec<i64> {
-    list["items"].as_array().unwrap().iter().map(|order| order["id"].as_i64().unwrap()).collect()
+    list["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|order| order["id"].as_i64().unwrap())
+        .collect()
 }
 
 #[tokio::test]
@@ -54,13 +77,24 @@ async fn a_customer_orders_for_nobody_else() {
     check(async |at| {
         let order = at.shop.order(&[(at.shop.catalogue.add(1, "USD", 9), 1)]);
         at.shop.post(order.clone()).await.assert_problem(401, None);
-        at.shop.send_as(&at.bob, Method::POST, "/orders", Some(order.clone())).await.assert_problem(403, None);
         at.shop
-            .send_as(&at.identities.service(), Method::POST, "/orders", Some(order.clone()))
+            .send_as(&at.bob, Method::POST, "/orders", Some(order.clone()))
+            .await
+            .assert_problem(403, None);
+        at.shop
+            .send_as(
+                &at.identities.service(),
+                Method::POST,
+                "/orders",
+                Some(order.clone()),
+            )
             .await
             .assert_problem(403, None);
         assert_eq!(at.shop.count("orders").await, 2);
-        at.shop.send_as(&at.identities.admin(), Method::POST, "/orders", Some(order)).await.id();
+        at.shop
+            .send_as(&at.identities.admin(), Method::POST, "/orders", Some(order))
+            .await
+            .id();
     })
     .await;
 }
@@ -70,14 +104,30 @@ async fn a_customer_sees_its_own_orders_and_the_admin_all() {
     check(async |at| {
         let admin = at.identities.admin();
         assert_eq!(ids(&at.get(&at.ada, "/orders").await.1), [at.adas_order]);
-        assert_eq!(ids(&at.get(&admin, "/orders").await.1), [at.bobs_order, at.adas_order]);
+        assert_eq!(
+            ids(&at.get(&admin, "/orders").await.1),
+            [at.bobs_order, at.adas_order]
+        );
         let adas = format!("/orders?user_id={}", at.shop.user_id);
         assert_eq!(ids(&at.get(&at.ada, &adas).await.1), [at.adas_order]);
         assert_eq!(at.get(&at.bob, &adas).await.0, 403);
         let path = format!("/orders/{}", at.adas_order);
-        assert_eq!((at.get(&at.ada, &path).await.0, at.get(&admin, &path).await.0), (200, 200));
-        let (hidden, missing) = (at.get(&at.bob, &path).await, at.get(&at.bob, "/orders/999999").await);
-        assert_eq!((hidden.0, &hidden.1), (404, &missing.1), "it looks as if it were not there");
+        assert_eq!(
+            (
+                at.get(&at.ada, &path).await.0,
+                at.get(&admin, &path).await.0
+            ),
+            (200, 200)
+        );
+        let (hidden, missing) = (
+            at.get(&at.bob, &path).await,
+            at.get(&at.bob, "/orders/999999").await,
+        );
+        assert_eq!(
+            (hidden.0, &hidden.1),
+            (404, &missing.1),
+            "it looks as if it were not there"
+        );
     })
     .await;
 }
@@ -85,12 +135,26 @@ async fn a_customer_sees_its_own_orders_and_the_admin_all() {
 #[tokio::test]
 async fn a_customer_cancels_its_own_order_and_the_shop_says_the_rest() {
     check(async |at| {
-        assert_eq!(at.set_status(&at.bob, at.adas_order, "cancelled").await, 404);
+        assert_eq!(
+            at.set_status(&at.bob, at.adas_order, "cancelled").await,
+            404
+        );
         for status in ["paid", "shipped", "delivered"] {
-            assert_eq!(at.set_status(&at.ada, at.adas_order, status).await, 403, "{status}");
+            assert_eq!(
+                at.set_status(&at.ada, at.adas_order, status).await,
+                403,
+                "{status}"
+            );
         }
-        assert_eq!(at.set_status(&at.ada, at.adas_order, "cancelled").await, 200);
-        assert_eq!(at.set_status(&at.identities.admin(), at.bobs_order, "paid").await, 200);
+        assert_eq!(
+            at.set_status(&at.ada, at.adas_order, "cancelled").await,
+            200
+        );
+        assert_eq!(
+            at.set_status(&at.identities.admin(), at.bobs_order, "paid")
+                .await,
+            200
+        );
     })
     .await;
 }

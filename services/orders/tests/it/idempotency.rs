@@ -22,7 +22,10 @@ async fn a_repeated_request_gets_the_first_reply_even_after_the_order_moved_on()
         assert_eq!(again.headers["location"], first.headers["location"]);
         assert_eq!(again.headers["idempotency-replayed"], "true");
         assert!(!first.headers.contains_key("idempotency-replayed"));
-        assert_eq!((shop.count("orders").await, shop.catalogue.stock(lamp)), (1, 7));
+        assert_eq!(
+            (shop.count("orders").await, shop.catalogue.stock(lamp)),
+            (1, 7)
+        );
     })
     .await;
 }
@@ -55,10 +58,18 @@ async fn the_same_key_of_another_user_is_another_key() {
 async fn twins_at_the_same_time_do_not_double() {
     check(async |shop| {
         let lamp = shop.catalogue.add(1999, "USD", 1);
-        let twins = join_all((0..12).map(|_| shop.post_with_key("a", shop.order(&[(lamp, 1)])))).await;
+        let twins =
+            join_all((0..12).map(|_| shop.post_with_key("a", shop.order(&[(lamp, 1)])))).await;
         let first = twins[0].id();
         assert!(twins.iter().all(|twin| twin.id() == first));
-        assert_eq!((shop.count("orders").await, shop.count("outbox").await, shop.catalogue.stock(lamp)), (1, 1, 0));
+        assert_eq!(
+            (
+                shop.count("orders").await,
+                shop.count("outbox").await,
+                shop.catalogue.stock(lamp)
+            ),
+            (1, 1, 0)
+        );
         assert_eq!(shop.count("stock_claims").await, 0);
     })
     .await;
@@ -72,7 +83,9 @@ async fn a_refused_request_may_be_sent_again_under_its_key() {
         refused.assert_problem(409, Some("items[0].quantity"));
         shop.return_stock().await;
         let chair = shop.catalogue.add(1, "USD", 1);
-        shop.post_with_key("a", shop.order(&[(chair, 1)])).await.id();
+        shop.post_with_key("a", shop.order(&[(chair, 1)]))
+            .await
+            .id();
     })
     .await;
 }
@@ -81,7 +94,9 @@ async fn a_refused_request_may_be_sent_again_under_its_key() {
 async fn a_key_that_is_none_is_a_400() {
     check(async |shop| {
         for key in ["", "two words", &"x".repeat(129)] {
-            shop.post_with_key(key, json!({})).await.assert_problem(400, Some("Idempotency-Key"));
+            shop.post_with_key(key, json!({}))
+                .await
+                .assert_problem(400, Some("Idempotency-Key"));
         }
     })
     .await;

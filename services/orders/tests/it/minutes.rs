@@ -16,7 +16,9 @@ async fn check(test: impl AsyncFn(Shop)) {
 /// Moves the order to another time.
 async fn accept_at(database: &Database, id: i64, ms: i64) {
     let mut transaction = database.write().await.unwrap();
-    let update = sqlx::query("UPDATE orders SET created_at_ms = ? WHERE id = ?").bind(ms).bind(id);
+    let update = sqlx::query("UPDATE orders SET created_at_ms = ? WHERE id = ?")
+        .bind(ms)
+        .bind(id);
     update.execute(transaction.connection()).await.unwrap();
     transaction.commit().await.unwrap();
 }
@@ -35,9 +37,18 @@ async fn each_order_counts_in_the_minute_of_its_time() {
             let id = shop.post(shop.order(&[(lamp, 1), (lamp, 1)])).await.id();
             accept_at(&shop.database, id, TEN_MS + ms).await;
         }
-        let page = shop.get("/orders/minutes?from=2026-11-22T10:00:30Z&to=2026-11-22T10:04:00Z").await.json();
-        assert_eq!(page, json!({"items": [minute(0, 2, 7996), minute(1, 1, 3998)], "next": null}));
-        let page = shop.get("/orders/minutes?from=2026-11-22T10:04:00Z&to=2026-11-22T10:04:00.001Z").await.json();
+        let page = shop
+            .get("/orders/minutes?from=2026-11-22T10:00:30Z&to=2026-11-22T10:04:00Z")
+            .await
+            .json();
+        assert_eq!(
+            page,
+            json!({"items": [minute(0, 2, 7996), minute(1, 1, 3998)], "next": null})
+        );
+        let page = shop
+            .get("/orders/minutes?from=2026-11-22T10:04:00Z&to=2026-11-22T10:04:00.001Z")
+            .await
+            .json();
         assert_eq!(page["items"], json!([minute(4, 1, 3998)]));
     })
     .await;
@@ -48,15 +59,25 @@ async fn an_order_counts_at_the_time_that_its_event_carries() {
     check(async |shop| {
         let lamp = shop.catalogue.add(5, "USD", 9);
         let order = shop.post(shop.order(&[(lamp, 1)])).await.json();
-        shop.set_status(order["id"].as_i64().unwrap(), "cancelled").await;
-        let payload: String =
-            sqlx::query_scalar("SELECT payload FROM outbox").fetch_one(shop.database.pool()).await.unwrap();
+        shop.set_status(order["id"].as_i64().unwrap(), "cancelled")
+            .await;
+        let payload: String = sqlx::query_scalar("SELECT payload FROM outbox")
+            .fetch_one(shop.database.pool())
+            .await
+            .unwrap();
         let event: Value = serde_json::from_str(&payload).unwrap();
         let created_at: events::Timestamp = event["created_at"].as_str().unwrap().parse().unwrap();
         let after = events::Timestamp::from_ms(created_at.as_ms() + 1).unwrap();
-        let page = shop.get(&format!("/orders/minutes?from={created_at}&to={after}")).await.json();
+        let page = shop
+            .get(&format!("/orders/minutes?from={created_at}&to={after}"))
+            .await
+            .json();
         let found = &page["items"][0];
-        assert_eq!((found["orders"].as_u64(), found["total_cents"].as_u64()), (Some(1), Some(5)), "{page}");
+        assert_eq!(
+            (found["orders"].as_u64(), found["total_cents"].as_u64()),
+            (Some(1), Some(5)),
+            "{page}"
+        );
     })
     .await;
 }
@@ -71,7 +92,9 @@ async fn a_range_that_is_missing_backwards_or_too_long_is_refused() {
             ("?from=2026-11-22T10:00:00Z&to=2026-11-22T09:00:00Z", "to"),
             ("?from=2026-11-22T10:00:00Z&to=2026-11-23T10:00:01Z", "from"),
         ] {
-            shop.get(&format!("/orders/minutes{query}")).await.assert_problem(400, Some(field));
+            shop.get(&format!("/orders/minutes{query}"))
+                .await
+                .assert_problem(400, Some(field));
         }
     })
     .await;

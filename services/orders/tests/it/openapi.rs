@@ -20,12 +20,22 @@ async fn routes_and_replies_are_as_described() {
     assert_fields(&document, "Order", &order.json());
     assert_fields(&document, "Item", &order.json()["items"][0]);
     assert_fields(&document, "OrderPage", &shop.get("/orders").await.json());
-    let minutes = shop.get("/orders/minutes?from=2026-01-01T00:00:00Z&to=2026-01-01T00:01:00Z").await.json();
+    let minutes = shop
+        .get("/orders/minutes?from=2026-01-01T00:00:00Z&to=2026-01-01T00:01:00Z")
+        .await
+        .json();
     assert_fields(&document, "MinutePage", &minutes);
     assert_fields(&document, "Problem", &shop.post(json!({})).await.json());
-    for status in document["components"]["schemas"]["Status"]["enum"].as_array().unwrap() {
+    for status in document["components"]["schemas"]["Status"]["enum"]
+        .as_array()
+        .unwrap()
+    {
         let reply = shop.set_status(order.id(), status.as_str().unwrap()).await;
-        assert!(reply.status == 200 || reply.status == 409, "{status}: {}", reply.text);
+        assert!(
+            reply.status == 200 || reply.status == 409,
+            "{status}: {}",
+            reply.text
+        );
     }
 }
 

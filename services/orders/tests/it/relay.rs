@@ -27,9 +27,18 @@ struct Running {
 
 fn start(shop: &Shop, log: Arc<dyn RecordLog>) -> Running {
     let shutdown = Shutdown::new();
-    let parts = Parts { database: shop.database.clone(), log, auth: Auth::open() };
-    let parts = shop.service.relay_parts(&shop.config, &parts, &Metrics::new("orders"));
-    Running { thread: spawn_relay(parts, shutdown.clone()).unwrap(), shutdown }
+    let parts = Parts {
+        database: shop.database.clone(),
+        log,
+        auth: Auth::open(),
+    };
+    let parts = shop
+        .service
+        .relay_parts(&shop.config, &parts, &Metrics::new("orders"));
+    Running {
+        thread: spawn_relay(parts, shutdown.clone()).unwrap(),
+        shutdown,
+    }
 }
 
 impl Running {
@@ -40,7 +49,9 @@ impl Running {
 
     /// Waits for its end; an error when it was killed.
     async fn ended(self) -> std::thread::Result<()> {
-        tokio::task::spawn_blocking(|| self.thread.join()).await.unwrap()
+        tokio::task::spawn_blocking(|| self.thread.join())
+            .await
+            .unwrap()
     }
 }
 
@@ -50,7 +61,9 @@ async fn until_outbox_is_empty(shop: &Shop) {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), emptied).await.expect("the outbox is emptied");
+    tokio::time::timeout(Duration::from_secs(30), emptied)
+        .await
+        .expect("the outbox is emptied");
 }
 
 /// That the log holds every order in SQL exactly once.
@@ -91,12 +104,25 @@ async fn an_order_becomes_an_event_with_its_user_as_key_and_its_envelope_as_head
         until_outbox_is_empty(&shop).await;
         relay.stop().await;
         let record = log.records(ORDERS).pop().unwrap();
-        assert_eq!(record.key.as_deref(), Some(shop.user_id.to_string().as_bytes()));
+        assert_eq!(
+            record.key.as_deref(),
+            Some(shop.user_id.to_string().as_bytes())
+        );
         let event: OrderCreated = serde_json::from_slice(&record.value.unwrap()).unwrap();
-        assert_eq!((event.order_id as i64, event.total_cents, event.items[0].quantity), (order.id(), 3998, 2));
+        assert_eq!(
+            (
+                event.order_id as i64,
+                event.total_cents,
+                event.items[0].quantity
+            ),
+            (order.id(), 3998, 2)
+        );
         assert_eq!(event.created_at.to_string(), order.json()["created_at"]);
-        let headers: BTreeMap<String, String> =
-            record.headers.into_iter().map(|(name, value)| (name, String::from_utf8(value).unwrap())).collect();
+        let headers: BTreeMap<String, String> = record
+            .headers
+            .into_iter()
+            .map(|(name, value)| (name, String::from_utf8(value).unwrap()))
+            .collect();
         let id = event.event_id.to_string();
         let expected = [
             ("ce_id", id.as_str()),
@@ -105,7 +131,12 @@ async fn an_order_becomes_an_event_with_its_user_as_key_and_its_envelope_as_head
             ("ce_type", "order.created"),
             ("traceparent", TRACE),
         ];
-        assert_eq!(headers, expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+        assert_eq!(
+            headers,
+            expected
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into()
+        );
     })
     .await;
 }
@@ -124,7 +155,10 @@ async fn whichever_call_on_the_log_it_dies_at_every_order_is_published_once() {
                 });
                 let relay = start(&shop, Arc::new(doomed));
                 place(&shop, lamp, 3).await;
-                assert!(relay.ended().await.is_err(), "it dies at its call number {fatal}");
+                assert!(
+                    relay.ended().await.is_err(),
+                    "it dies at its call number {fatal}"
+                );
                 deaths += 1;
             }
         }
@@ -143,9 +177,8 @@ async fn a_commit_without_a_reply_is_asked_after_and_neither_lost_nor_doubled() 
         let log = SimulatedLog::default();
         let commits = AtomicUsize::new(0);
         let flaky = log.process(move |call| match call {
-            Call::Commit { .. } => {
-                [Fault::LoseReply, Fault::Unavailable, Fault::None][commits.fetch_add(1, Ordering::Relaxed) % 3]
-            }
+            Call::Commit { .. } => [Fault::LoseReply, Fault::Unavailable, Fault::None]
+                [commits.fetch_add(1, Ordering::Relaxed) % 3],
             _ => Fault::None,
         });
         let relay = start(&shop, Arc::new(flaky));
@@ -164,7 +197,9 @@ async fn a_commit_without_a_reply_is_asked_after_and_neither_lost_nor_doubled() 
 async fn relays_that_compete_double_nothing_and_one_takes_over_from_another() {
     check(async |shop, lamp| {
         let log = SimulatedLog::default();
-        let relays: Vec<_> = (0..3).map(|_| start(&shop, Arc::new(log.process(|_| Fault::None)))).collect();
+        let relays: Vec<_> = (0..3)
+            .map(|_| start(&shop, Arc::new(log.process(|_| Fault::None))))
+            .collect();
         for relay in relays {
             place(&shop, lamp, 10).await;
             relay.stop().await;
@@ -185,9 +220,13 @@ async fn orders_are_taken_while_the_log_is_away_and_published_when_it_is_back() 
         let is_away = Arc::clone(&away);
         let relay = start(
             &shop,
-            Arc::new(
-                log.process(move |_| if is_away.load(Ordering::Relaxed) { Fault::Unavailable } else { Fault::None }),
-            ),
+            Arc::new(log.process(move |_| {
+                if is_away.load(Ordering::Relaxed) {
+                    Fault::Unavailable
+                } else {
+                    Fault::None
+                }
+            })),
         );
         place(&shop, lamp, 5).await;
         assert_eq!(shop.count("outbox").await, 5);
@@ -232,7 +271,10 @@ async fn an_idle_relay_publishes_an_order_at_once() {
         }
         relay.stop().await;
         took.sort_unstable();
-        println!("from the reply to the log: median {:?}, longest {:?}", took[5], took[9]);
+        println!(
+            "from the reply to the log: median {:?}, longest {:?}",
+            took[5], took[9]
+        );
         assert!(took[5] < Duration::from_millis(80), "{took:?}");
     })
     .await;

@@ -53,14 +53,35 @@ impl Shop {
         Self::build(database, catalogue, products_url, &Auth::open()).await
     }
 
-    async fn build(database: Database, catalogue: Catalogue, products_url: String, auth: &Auth) -> Self {
+    async fn build(
+        database: Database,
+        catalogue: Catalogue,
+        products_url: String,
+        auth: &Auth,
+    ) -> Self {
         users::migrate(&database).await.unwrap();
         orders::migrate(&database).await.unwrap();
-        let config = Config { products_url, orders_relay_lease: Duration::from_millis(300), ..Config::default() };
+        let config = Config {
+            products_url,
+            orders_relay_lease: Duration::from_millis(300),
+            ..Config::default()
+        };
         let service = Service::new(&config, &database, auth).unwrap();
         let health = Health::new();
-        let app = application(service.router.clone(), &health, &Metrics::new("orders"), Duration::from_secs(30));
-        let mut shop = Self { catalogue, database, config, service, user_id: 0, app };
+        let app = application(
+            service.router.clone(),
+            &health,
+            &Metrics::new("orders"),
+            Duration::from_secs(30),
+        );
+        let mut shop = Self {
+            catalogue,
+            database,
+            config,
+            service,
+            user_id: 0,
+            app,
+        };
         shop.user_id = shop.add_user("demo@test.com").await;
         shop
     }
@@ -71,7 +92,9 @@ impl Shop {
 
     pub async fn add_user(&self, email: &str) -> i64 {
         let mut transaction = self.database.write().await.unwrap();
-        let insert = sqlx::query("INSERT INTO users (name, email, created_at_ms) VALUES ('Demo', ?, 0)").bind(email);
+        let insert =
+            sqlx::query("INSERT INTO users (name, email, created_at_ms) VALUES ('Demo', ?, 0)")
+                .bind(email);
         let inserted = insert.execute(transaction.connection()).await.unwrap();
         let id = transaction.inserted_id(&inserted).await.unwrap();
         transaction.commit().await.unwrap();
@@ -80,22 +103,43 @@ impl Shop {
 
     pub async fn count(&self, table: &'static str) -> i64 {
         let query = sqlx::AssertSqlSafe(format!("SELECT COUNT(*) FROM {table}"));
-        sqlx::query(query).fetch_one(self.database.pool()).await.unwrap().get(0)
+        sqlx::query(query)
+            .fetch_one(self.database.pool())
+            .await
+            .unwrap()
+            .get(0)
     }
 
     pub async fn send(&self, request: axum::http::request::Builder, body: Option<Value>) -> Reply {
         let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
-        let request = request.header("content-type", "application/json").body(body).unwrap();
+        let request = request
+            .header("content-type", "application/json")
+            .body(body)
+            .unwrap();
         let response = self.app.clone().oneshot(request).await.unwrap();
         let (head, body) = response.into_parts();
         let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
-        Reply { status: head.status, headers: head.headers, text }
+        Reply {
+            status: head.status,
+            headers: head.headers,
+            text,
+        }
     }
 
     /// Sends a request that shows this access token.
-    pub async fn send_as(&self, token: &str, method: Method, path: &str, body: Option<Value>) -> Reply {
+    pub async fn send_as(
+        &self,
+        token: &str,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Reply {
         let request = Request::builder().method(method).uri(path);
-        self.send(request.header("authorization", format!("Bearer {token}")), body).await
+        self.send(
+            request.header("authorization", format!("Bearer {token}")),
+            body,
+        )
+        .await
     }
 
     pub async fn get(&self, path: &str) -> Reply {
@@ -107,18 +151,26 @@ impl Shop {
     }
 
     pub async fn post_with_key(&self, key: &str, body: Value) -> Reply {
-        self.send(Request::post("/orders").header("idempotency-key", key), Some(body)).await
+        self.send(
+            Request::post("/orders").header("idempotency-key", key),
+            Some(body),
+        )
+        .await
     }
 
     pub async fn set_status(&self, id: i64, status: &str) -> Reply {
-        let request = Request::builder().method(Method::PATCH).uri(format!("/orders/{id}"));
+        let request = Request::builder()
+            .method(Method::PATCH)
+            .uri(format!("/orders/{id}"));
         self.send(request, Some(json!({ "status": status }))).await
     }
 
     /// An order of the shop's user.
     pub fn order(&self, items: &[(Uuid, i64)]) -> Value {
-        let items: Vec<_> =
-            items.iter().map(|(id, quantity)| json!({"product_id": id, "quantity": quantity})).collect();
+        let items: Vec<_> = items
+            .iter()
+            .map(|(id, quantity)| json!({"product_id": id, "quantity": quantity}))
+            .collect();
         json!({"user_id": self.user_id, "items": items})
     }
 
@@ -132,7 +184,9 @@ impl Shop {
             shutdown.request();
         };
         let work = async { tokio::join!(self.service.return_stock(&shutdown), until_done) };
-        tokio::time::timeout(Duration::from_secs(30), work).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(30), work)
+            .await
+            .unwrap();
     }
 }
 
@@ -151,6 +205,11 @@ impl Reply {
     pub fn assert_problem(&self, status: u16, field: Option<&str>) {
         assert_eq!(self.status, status, "{}", self.text);
         assert_eq!(self.headers["content-type"], "application/problem+json");
-        assert_eq!(self.json().get("field").and_then(Value::as_str), field, "{}", self.text);
+        assert_eq!(
+            self.json().get("field").and_then(Value::as_str),
+            field,
+            "{}",
+            self.text
+        );
     }
 }

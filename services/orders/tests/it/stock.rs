@@ -16,7 +16,14 @@ async fn no_more_is_sold_than_there_is() {
         let lamp = shop.catalogue.add(1, "USD", 5);
         let replies = join_all((0..12).map(|_| shop.post(shop.order(&[(lamp, 1)])))).await;
         let placed = replies.iter().filter(|reply| reply.status == 201).count();
-        assert_eq!((placed, shop.count("orders").await, shop.catalogue.stock(lamp)), (5, 5, 0));
+        assert_eq!(
+            (
+                placed,
+                shop.count("orders").await,
+                shop.catalogue.stock(lamp)
+            ),
+            (5, 5, 0)
+        );
         let refused = replies.iter().find(|reply| reply.status != 201).unwrap();
         refused.assert_problem(409, Some("items[0].quantity"));
         assert_eq!(shop.count("stock_claims").await, 0);
@@ -31,8 +38,13 @@ async fn a_cancelled_order_gives_its_stock_back_once() {
         let id = shop.post(shop.order(&[(lamp, 3)])).await.id();
         assert_eq!(shop.set_status(id, "cancelled").await.status, 200);
         shop.return_stock().await;
-        shop.set_status(id, "cancelled").await.assert_problem(409, Some("status"));
-        assert_eq!((shop.catalogue.stock(lamp), shop.count("stock_claims").await), (5, 0));
+        shop.set_status(id, "cancelled")
+            .await
+            .assert_problem(409, Some("status"));
+        assert_eq!(
+            (shop.catalogue.stock(lamp), shop.count("stock_claims").await),
+            (5, 0)
+        );
     })
     .await;
 }
@@ -43,8 +55,13 @@ async fn what_a_dead_request_reserved_goes_back_when_its_claim_is_old() {
         let lamp = shop.catalogue.add(1, "USD", 5);
         let key = Uuid::now_v7().to_string();
         let mut transaction = shop.database.write().await.unwrap();
-        let claim = "INSERT INTO stock_claims (reservation_key, releasing, created_at_ms) VALUES (?, 0, 0)";
-        sqlx::query(claim).bind(&key).execute(transaction.connection()).await.unwrap();
+        let claim =
+            "INSERT INTO stock_claims (reservation_key, releasing, created_at_ms) VALUES (?, 0, 0)";
+        sqlx::query(claim)
+            .bind(&key)
+            .execute(transaction.connection())
+            .await
+            .unwrap();
         transaction.commit().await.unwrap();
         shop.catalogue.hold(&key, lamp, 4);
         shop.return_stock().await;

@@ -9,7 +9,13 @@ const SECRET: &str = "a secret of these tests and no others";
 
 /// A service that asks who calls, when it is ready.
 fn start(service: &str, secret: &str, arguments: &[&str]) -> Platform {
-    let enforced = ["--ephemeral", "--auth", "enforced", "--service-secret", secret];
+    let enforced = [
+        "--ephemeral",
+        "--auth",
+        "enforced",
+        "--service-secret",
+        secret,
+    ];
     let running = Platform::start_alone(service, &[&enforced, arguments].concat());
     running.wait_for(service);
     running
@@ -27,8 +33,17 @@ fn post(service: &Platform, url: &str, token: Option<&str>, body: &Value) -> Ans
 fn services_know_callers_by_published_keys_and_each_other_by_their_secret() {
     let folder = tempfile::tempdir().unwrap();
     let database = format!("--mysql=sqlite://{}/shop.sqlite", folder.path().display());
-    let admin = ["--users-admin-email", ADMIN, "--users-admin-password", PASSWORD];
-    let users = start("users", SECRET, &[&[database.as_str()][..], &admin].concat());
+    let admin = [
+        "--users-admin-email",
+        ADMIN,
+        "--users-admin-password",
+        PASSWORD,
+    ];
+    let users = start(
+        "users",
+        SECRET,
+        &[&[database.as_str()][..], &admin].concat(),
+    );
     let users_url = users.url_of("users");
     let keys = format!("--jwks-url={users_url}/.well-known/jwks.json");
     let products = start("products", SECRET, &[&keys, "--demo=false"]);
@@ -43,7 +58,10 @@ fn services_know_callers_by_published_keys_and_each_other_by_their_secret() {
 
     let order = json!({"user_id": 1, "items": [{"product_id": lamp, "quantity": 1}]});
     let upstream = format!("--orders-products-url={}", products.url_of("products"));
-    for (secret, status) in [(SECRET, 201), ("another secret, which nobody else knows", 503)] {
+    for (secret, status) in [
+        (SECRET, 201),
+        ("another secret, which nobody else knows", 503),
+    ] {
         let orders = start("orders", secret, &[&database, &keys, &upstream]);
         let url = format!("{}/orders", orders.url_of("orders"));
         post(&orders, &url, token.as_str(), &order).expect(status);

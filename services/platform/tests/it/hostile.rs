@@ -33,7 +33,12 @@ impl Hostile {
 
     /// How often it was asked for this path.
     pub fn asked(&self, path: &str) -> usize {
-        self.asked.lock().unwrap().iter().filter(|asked| *asked == path).count()
+        self.asked
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|asked| *asked == path)
+            .count()
     }
 }
 
@@ -46,7 +51,9 @@ fn answer(mut stream: TcpStream, address: SocketAddr, notes: &Mutex<Vec<String>>
     notes.lock().unwrap().push(path.to_owned());
     let answer = match path.rsplit('/').next() {
         Some("lure") => "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".to_owned(),
-        Some("moved") => format!("HTTP/1.1 302 Found\r\nlocation: http://{address}/lure\r\ncontent-length: 0\r\n\r\n"),
+        Some("moved") => format!(
+            "HTTP/1.1 302 Found\r\nlocation: http://{address}/lure\r\ncontent-length: 0\r\n\r\n"
+        ),
         Some("garbage") => "\u{7}\u{7}\u{7} 12 \r\n\r\n".to_owned(),
         Some("openapi.json") => "HTTP/1.1 200 OK\r\ncontent-length: 2000000000\r\n\r\n{".to_owned(),
         _ => String::new(),

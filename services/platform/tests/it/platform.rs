@@ -22,7 +22,9 @@ pub struct Platform {
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_platform"));
     command.args(arguments);
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TIDEMARK_")) {
+    for (name, _) in
+        std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TIDEMARK_"))
+    {
         command.env_remove(name);
     }
     command
@@ -30,7 +32,9 @@ fn command(arguments: &[&str]) -> Command {
 
 /// A client that goes where it is told and nowhere else.
 fn client() -> reqwest::blocking::Client {
-    let settings = reqwest::blocking::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+    let settings = reqwest::blocking::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none());
     settings.timeout(PATIENCE).build().unwrap()
 }
 
@@ -43,7 +47,10 @@ pub fn run(arguments: &[&str]) -> Output {
 pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is_so() {
-        assert!(Instant::now() < deadline, "not so after {PATIENCE:?}: {what}");
+        assert!(
+            Instant::now() < deadline,
+            "not so after {PATIENCE:?}: {what}"
+        );
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -53,31 +60,63 @@ impl Platform {
     pub fn start(arguments: &[&str]) -> Self {
         let mut command = command(arguments);
         // Logs as text go to standard error, so that nothing is written to the pipe that nobody reads any more.
-        command.args(["--port-base", "0", "--log-format", "text"]).stdout(Stdio::piped());
+        command
+            .args(["--port-base", "0", "--log-format", "text"])
+            .stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let lines = BufReader::new(child.stdout.take().unwrap())
+            .lines()
+            .map(Result::unwrap);
         // The table ends with how to stop it.
         let table = lines.take_while(|line| !line.trim_start().starts_with("stop"));
         let addresses = table.filter_map(|line| {
             let mut words = line.split_whitespace();
-            Some((words.next()?.to_owned(), words.next().filter(|word| word.starts_with("http"))?.to_owned()))
+            Some((
+                words.next()?.to_owned(),
+                words
+                    .next()
+                    .filter(|word| word.starts_with("http"))?
+                    .to_owned(),
+            ))
         });
         let addresses: HashMap<_, _> = addresses.collect();
-        assert!(addresses.contains_key("gateway"), "the table names the gateway");
-        Self { child, addresses, client: client() }
+        assert!(
+            addresses.contains_key("gateway"),
+            "the table names the gateway"
+        );
+        Self {
+            child,
+            addresses,
+            client: client(),
+        }
     }
 
     /// Starts one service alone on a free port, which it writes into its log.
     pub fn start_alone(service: &str, arguments: &[&str]) -> Self {
         let mut command = command(&[service]);
         // Nothing but the one line goes to the pipe that nobody reads afterwards.
-        command.args(["--port-base", "0", "--log", "off,platform::alone=info", "--log-format", "json"]).args(arguments);
+        command
+            .args([
+                "--port-base",
+                "0",
+                "--log",
+                "off,platform::alone=info",
+                "--log-format",
+                "json",
+            ])
+            .args(arguments);
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
         let event: Value = serde_json::from_str(&line).unwrap();
         let address = format!("http://{}", event["address"].as_str().unwrap());
-        Self { child, addresses: HashMap::from([(service.to_owned(), address)]), client: client() }
+        Self {
+            child,
+            addresses: HashMap::from([(service.to_owned(), address)]),
+            client: client(),
+        }
     }
 
     /// Waits until the gateway says that it and everything behind it is well.
@@ -87,8 +126,17 @@ impl Platform {
 
     /// Waits until a part says that it is well.
     pub fn wait_for(&self, part: &str) {
-        let (url, deadline) = (format!("{}/health", self.url_of(part)), Instant::now() + PATIENCE);
-        while self.client.get(&url).send().map_or(0, |answer| answer.status().as_u16()) != 200 {
+        let (url, deadline) = (
+            format!("{}/health", self.url_of(part)),
+            Instant::now() + PATIENCE,
+        );
+        while self
+            .client
+            .get(&url)
+            .send()
+            .map_or(0, |answer| answer.status().as_u16())
+            != 200
+        {
             assert!(Instant::now() < deadline, "not healthy after {PATIENCE:?}");
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -119,7 +167,10 @@ impl Platform {
     /// Asks it to stop with this signal; how it ended, and how long that took.
     pub fn signal(mut self, name: &str) -> (ExitStatus, Duration) {
         let began = Instant::now();
-        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
+        let sent = Command::new("kill")
+            .args(["-s", name, &self.child.id().to_string()])
+            .status()
+            .unwrap();
         assert!(sent.success());
         (self.child.wait().unwrap(), began.elapsed())
     }

@@ -68,7 +68,10 @@ pub fn shop() -> Arc<Shop> {
     }
     let platform = Platform::start(&ARGUMENTS);
     platform.wait_until_healthy();
-    let shop = Arc::new(Shop { platform, visitors: AtomicU16::new(1) });
+    let shop = Arc::new(Shop {
+        platform,
+        visitors: AtomicU16::new(1),
+    });
     *running = Arc::downgrade(&shop);
     shop
 }
@@ -78,7 +81,13 @@ impl Shop {
     pub fn stranger(self: &Arc<Self>) -> Visitor {
         let number = self.visitors.fetch_add(1, Ordering::Relaxed);
         let address = format!("10.0.{}.{}", number / 256, number % 256);
-        Visitor { shop: Arc::clone(self), address, token: None, id: 0, email: format!("visitor{number}@test.com") }
+        Visitor {
+            shop: Arc::clone(self),
+            address,
+            token: None,
+            id: 0,
+            email: format!("visitor{number}@test.com"),
+        }
     }
 
     /// Somebody who has just signed up and logged in.
@@ -92,13 +101,20 @@ impl Shop {
 
     /// The one who runs the shop.
     pub fn admin(self: &Arc<Self>) -> Visitor {
-        Visitor { email: ADMIN.to_owned(), ..self.stranger() }.logged_in(PASSWORD)
+        Visitor {
+            email: ADMIN.to_owned(),
+            ..self.stranger()
+        }
+        .logged_in(PASSWORD)
     }
 
     /// A new product of which so many are there.
     pub fn product(self: &Arc<Self>, stock: u64) -> String {
         let new = json!({"name": "Lamp", "price_cents": 1999, "stock": stock});
-        self.admin().post("/api/products", new).expect(201)["id"].as_str().unwrap().to_owned()
+        self.admin().post("/api/products", new).expect(201)["id"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     }
 
     /// The address of a service itself, past the gateway.
@@ -110,17 +126,26 @@ impl Shop {
 impl Visitor {
     /// Whose tokens the account's are.
     pub fn log_in(&self, password: &str) -> Answer {
-        self.post("/api/users/login", json!({"email": self.email, "password": password}))
+        self.post(
+            "/api/users/login",
+            json!({"email": self.email, "password": password}),
+        )
     }
 
     fn logged_in(self, password: &str) -> Self {
         let tokens = self.log_in(password).expect(200);
-        Self { token: tokens["access_token"].as_str().map(str::to_owned), ..self }
+        Self {
+            token: tokens["access_token"].as_str().map(str::to_owned),
+            ..self
+        }
     }
 
     /// The same visitor, showing this token.
     pub fn showing(self, token: &str) -> Self {
-        Self { token: Some(token.to_owned()), ..self }
+        Self {
+            token: Some(token.to_owned()),
+            ..self
+        }
     }
 
     /// From now on they come from another address.
@@ -130,8 +155,16 @@ impl Visitor {
 
     /// A request to the gateway, or to a whole address.
     pub fn request(&self, method: &str, path: &str) -> RequestBuilder {
-        let url = if path.starts_with("http") { path.to_owned() } else { self.shop.platform.url(path) };
-        let request = self.shop.platform.client.request(method.parse().unwrap(), url);
+        let url = if path.starts_with("http") {
+            path.to_owned()
+        } else {
+            self.shop.platform.url(path)
+        };
+        let request = self
+            .shop
+            .platform
+            .client
+            .request(method.parse().unwrap(), url);
         let request = request.header("x-forwarded-for", &self.address);
         match &self.token {
             Some(token) => request.bearer_auth(token),
@@ -139,7 +172,10 @@ impl Visitor {
         }
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "tests write the body in place")]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "tests write the body in place"
+    )]
     pub fn send(&self, method: &str, path: &str, body: Value) -> Answer {
         Answer::to(self.request(method, path).json(&body))
     }
@@ -177,7 +213,11 @@ impl Answer {
     pub fn to(request: RequestBuilder) -> Self {
         let answer = request.send().unwrap();
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-        Self { status, headers, text: answer.text().unwrap() }
+        Self {
+            status,
+            headers,
+            text: answer.text().unwrap(),
+        }
     }
 
     pub fn json(&self) -> Value {
@@ -187,7 +227,11 @@ impl Answer {
     /// The body of an answer with this status.
     pub fn expect(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{self:?}");
-        if self.text.is_empty() { Value::Null } else { self.json() }
+        if self.text.is_empty() {
+            Value::Null
+        } else {
+            self.json()
+        }
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {

@@ -19,7 +19,9 @@ pub(super) async fn reserve(
     match store.reserve(&basket).await? {
         Reserved::Now(reservation) => Ok((StatusCode::CREATED, Json(reservation))),
         Reserved::Before(reservation) => Ok((StatusCode::OK, Json(reservation))),
-        Reserved::KeyTaken(Status::Held) => Err(Problem::unprocessable("the key stands for other items").field("key")),
+        Reserved::KeyTaken(Status::Held) => {
+            Err(Problem::unprocessable("the key stands for other items").field("key"))
+        }
         Reserved::KeyTaken(Status::Released) => {
             Err(Problem::conflict("what the key stood for was released").field("key"))
         }
@@ -31,25 +33,42 @@ pub(super) async fn reserve(
             let left = product.details.stock.unwrap_or_default();
             let field = field_of(&request, |id| id == product.id, "quantity");
             let name = &product.details.name;
-            Err(Problem::conflict(format!("only {left} left of {name:?} ({})", product.id)).field(field))
+            Err(
+                Problem::conflict(format!("only {left} left of {name:?} ({})", product.id))
+                    .field(field),
+            )
         }
     }
 }
 
 /// Gives back what the key holds. Asked again it does nothing; a key that holds nothing yet never will.
-pub(super) async fn release(_: Trusted, State(store): State<Store>, Path(key): Path<String>) -> Result<StatusCode> {
+pub(super) async fn release(
+    _: Trusted,
+    State(store): State<Store>,
+    Path(key): Path<String>,
+) -> Result<StatusCode> {
     reservation::check_key(&key)?;
     store.release(&key).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-pub(super) async fn show(_: Trusted, State(store): State<Store>, Path(key): Path<String>) -> Result<Json<Reservation>> {
+pub(super) async fn show(
+    _: Trusted,
+    State(store): State<Store>,
+    Path(key): Path<String>,
+) -> Result<Json<Reservation>> {
     reservation::check_key(&key)?;
     let found = store.reservation(&key).await?;
-    found.map(Json).ok_or_else(|| Problem::not_found("nothing was ever reserved under this key"))
+    found
+        .map(Json)
+        .ok_or_else(|| Problem::not_found("nothing was ever reserved under this key"))
 }
 
 fn field_of(request: &Request, is_meant: impl Fn(uuid::Uuid) -> bool, field: &str) -> String {
-    let index = request.items.iter().position(|item| is_meant(item.product_id)).unwrap_or_default();
+    let index = request
+        .items
+        .iter()
+        .position(|item| is_meant(item.product_id))
+        .unwrap_or_default();
     format!("items[{index}].{field}")
 }

@@ -21,24 +21,38 @@ const MAGNITUDES: std::ops::Range<f64> = 1e-130..1e126;
 /// The attributes, if they keep to the limits.
 pub(super) fn checked(attributes: Object) -> Result<Object, Invalid> {
     if attributes.len() > MAX_COUNT {
-        return Err(Invalid::new("", format!("must not have more than {MAX_COUNT} further attributes")));
+        return Err(Invalid::new(
+            "",
+            format!("must not have more than {MAX_COUNT} further attributes"),
+        ));
     }
     for (name, value) in &attributes {
         check_name(name, name)?;
         check(name, value, MAX_DEPTH)?;
     }
-    let size_bytes: usize = attributes.iter().map(|(name, value)| name.len() + value.to_string().len()).sum();
+    let size_bytes: usize = attributes
+        .iter()
+        .map(|(name, value)| name.len() + value.to_string().len())
+        .sum();
     if size_bytes > MAX_SIZE_BYTES {
-        let largest = attributes.iter().max_by_key(|(_, value)| value.to_string().len());
+        let largest = attributes
+            .iter()
+            .max_by_key(|(_, value)| value.to_string().len());
         let field = largest.map_or("", |(name, _)| name.as_str());
-        return Err(Invalid::new(field, format!("makes the attributes longer than {MAX_SIZE_BYTES} bytes of JSON")));
+        return Err(Invalid::new(
+            field,
+            format!("makes the attributes longer than {MAX_SIZE_BYTES} bytes of JSON"),
+        ));
     }
     Ok(attributes)
 }
 
 fn check(path: &str, value: &Value, depth_left: usize) -> Result<(), Invalid> {
     if depth_left == 0 {
-        return Err(Invalid::new(path, format!("must not nest more than {MAX_DEPTH} deep")));
+        return Err(Invalid::new(
+            path,
+            format!("must not nest more than {MAX_DEPTH} deep"),
+        ));
     }
     match value {
         Value::Object(fields) => fields.iter().try_for_each(|(name, inner)| {
@@ -47,9 +61,13 @@ fn check(path: &str, value: &Value, depth_left: usize) -> Result<(), Invalid> {
         }),
         Value::Array(elements) => {
             let mut numbered = elements.iter().enumerate();
-            numbered.try_for_each(|(index, inner)| check(&format!("{path}[{index}]"), inner, depth_left - 1))
+            numbered.try_for_each(|(index, inner)| {
+                check(&format!("{path}[{index}]"), inner, depth_left - 1)
+            })
         }
-        Value::Number(number) if !can_be_kept(number) => Err(Invalid::new(path, "is a number out of range")),
+        Value::Number(number) if !can_be_kept(number) => {
+            Err(Invalid::new(path, "is a number out of range"))
+        }
         _ => Ok(()),
     }
 }
@@ -59,13 +77,18 @@ fn check_name(path: &str, name: &str) -> Result<(), Invalid> {
         return Err(Invalid::new(path, "must not have an empty name"));
     }
     if name.len() > MAX_NAME_BYTES {
-        return Err(Invalid::new(path, format!("has a name longer than {MAX_NAME_BYTES} bytes")));
+        return Err(Invalid::new(
+            path,
+            format!("has a name longer than {MAX_NAME_BYTES} bytes"),
+        ));
     }
     Ok(())
 }
 
 fn can_be_kept(number: &serde_json::Number) -> bool {
-    let Some(float) = number.as_f64() else { return false };
+    let Some(float) = number.as_f64() else {
+        return false;
+    };
     number.is_i64() || number.is_u64() || float == 0.0 || MAGNITUDES.contains(&float.abs())
 }
 
@@ -76,7 +99,9 @@ mod tests {
     use super::*;
 
     fn verdict(value: Value) -> Result<Object, Invalid> {
-        let Value::Object(attributes) = value else { panic!("{value} is no object") };
+        let Value::Object(attributes) = value else {
+            panic!("{value} is no object")
+        };
         checked(attributes)
     }
 
@@ -92,11 +117,25 @@ mod tests {
 
     #[test]
     fn limits_name_the_attribute_at_fault() {
-        assert_eq!(verdict(json!({"deep": nested(8)})).unwrap_err().field, "deep[0][0][0][0][0][0][0][0]");
-        assert_eq!(verdict(json!({"a": 1, "long": "x".repeat(17_000)})).unwrap_err().field, "long");
-        assert_eq!(verdict(json!({"a": {"b": [1e300]}})).unwrap_err().field, "a.b[0]");
+        assert_eq!(
+            verdict(json!({"deep": nested(8)})).unwrap_err().field,
+            "deep[0][0][0][0][0][0][0][0]"
+        );
+        assert_eq!(
+            verdict(json!({"a": 1, "long": "x".repeat(17_000)}))
+                .unwrap_err()
+                .field,
+            "long"
+        );
+        assert_eq!(
+            verdict(json!({"a": {"b": [1e300]}})).unwrap_err().field,
+            "a.b[0]"
+        );
         assert_eq!(verdict(json!({"a": {"": 1}})).unwrap_err().field, "a");
-        assert_eq!(verdict(json!({"": 1})).unwrap_err().complaint, "must not have an empty name");
+        assert_eq!(
+            verdict(json!({"": 1})).unwrap_err().complaint,
+            "must not have an empty name"
+        );
         let many: Object = (0..65).map(|n| (format!("a{n}"), json!(n))).collect();
         assert!(checked(many).unwrap_err().complaint.contains("64"));
     }

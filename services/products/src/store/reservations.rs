@@ -45,8 +45,15 @@ impl Store {
             if let Some(refused) = refusal(basket, &products) {
                 return Ok(refused);
             }
-            let held = products.iter().map(|product| hold(product, basket.quantities[&product.id])).collect();
-            let reservation = Reservation { key: basket.key.clone(), status: Status::Held, items: held };
+            let held = products
+                .iter()
+                .map(|product| hold(product, basket.quantities[&product.id]))
+                .collect();
+            let reservation = Reservation {
+                key: basket.key.clone(),
+                status: Status::Held,
+                items: held,
+            };
             let mut writes = vec![note(&reservation, "attribute_not_exists(#id)")?];
             writes.extend(reservation.items.iter().map(take));
             if self.transact(writes).await? {
@@ -66,11 +73,18 @@ impl Store {
         for _ in 0..ATTEMPTS {
             let (items, condition) = match self.reservation(key).await? {
                 None => (Vec::new(), "attribute_not_exists(#id)"),
-                Some(Reservation { status: Status::Released, .. }) => return Ok(()),
+                Some(Reservation {
+                    status: Status::Released,
+                    ..
+                }) => return Ok(()),
                 Some(held) => (held.items, "#status = :held"),
             };
             let still_counted = self.still_counted(&items).await?;
-            let released = Reservation { key: key.to_owned(), status: Status::Released, items };
+            let released = Reservation {
+                key: key.to_owned(),
+                status: Status::Released,
+                items,
+            };
             let mut writes = vec![note(&released, condition)?];
             writes.extend(still_counted.iter().map(give_back));
             if self.transact(writes).await? {
@@ -87,7 +101,12 @@ impl Store {
     /// [`StoreError`].
     pub async fn reservation(&self, key: &str) -> Result<Option<Reservation>, StoreError> {
         let key = AttributeValue::S(key.to_owned());
-        let get = self.client.get_item().table_name(RESERVATIONS).key("id", key).consistent_read(true);
+        let get = self
+            .client
+            .get_item()
+            .table_name(RESERVATIONS)
+            .key("id", key)
+            .consistent_read(true);
         let found = get.send().await.map_err(failed)?;
         Ok(found.item.map(serde_dynamo::from_item).transpose()?)
     }
@@ -96,13 +115,26 @@ impl Store {
     async fn still_counted(&self, items: &[Held]) -> Result<Vec<Held>, StoreError> {
         let ids: Vec<Uuid> = items.iter().map(|item| item.product_id).collect();
         let products = self.get_all(&ids).await?;
-        let is_counted = |id| products.iter().any(|product| product.id == id && product.details.stock.is_some());
-        Ok(items.iter().filter(|item| item.counted && is_counted(item.product_id)).cloned().collect())
+        let is_counted = |id| {
+            products
+                .iter()
+                .any(|product| product.id == id && product.details.stock.is_some())
+        };
+        Ok(items
+            .iter()
+            .filter(|item| item.counted && is_counted(item.product_id))
+            .cloned()
+            .collect())
     }
 
     /// Writes all or nothing; `false` when a condition did not hold or another transaction was in the way.
     async fn transact(&self, writes: Vec<TransactWriteItem>) -> Result<bool, StoreError> {
-        let outcome = self.client.transact_write_items().set_transact_items(Some(writes)).send().await;
+        let outcome = self
+            .client
+            .transact_write_items()
+            .set_transact_items(Some(writes))
+            .send()
+            .await;
         match outcome.map_err(failed) {
             Ok(_) => Ok(true),
             Err(StoreError::DynamoDb(error)) if may_succeed_later(&error) => Ok(false),
@@ -128,30 +160,48 @@ fn note(reservation: &Reservation, condition: &str) -> Result<TransactWriteItem,
 fn take(item: &Held) -> TransactWriteItem {
     if item.counted {
         let condition = "stock >= :quantity AND price_cents = :price AND currency = :currency";
-        let update = change_stock(item, "SET stock = stock - :quantity, version = version + :one");
+        let update = change_stock(
+            item,
+            "SET stock = stock - :quantity, version = version + :one",
+        );
         let update = update.condition_expression(condition);
         let update = update.expression_attribute_values(":price", number(item.unit_price_cents));
-        let update = update.expression_attribute_values(":currency", AttributeValue::S(item.currency.clone()));
+        let update = update
+            .expression_attribute_values(":currency", AttributeValue::S(item.currency.clone()));
         let update = update.build().expect("table, key and expression are set");
         return TransactWriteItem::builder().update(update).build();
     }
     let condition = "attribute_not_exists(stock) AND price_cents = :price AND currency = :currency";
-    let check = ConditionCheck::builder().table_name(PRODUCTS).key("id", text(item.product_id));
+    let check = ConditionCheck::builder()
+        .table_name(PRODUCTS)
+        .key("id", text(item.product_id));
     let check = check.condition_expression(condition);
     let check = check.expression_attribute_values(":price", number(item.unit_price_cents));
-    let check = check.expression_attribute_values(":currency", AttributeValue::S(item.currency.clone()));
-    TransactWriteItem::builder().condition_check(check.build().expect("table, key and condition are set")).build()
+    let check =
+        check.expression_attribute_values(":currency", AttributeValue::S(item.currency.clone()));
+    TransactWriteItem::builder()
+        .condition_check(check.build().expect("table, key and condition are set"))
+        .build()
 }
 
 fn give_back(item: &Held) -> TransactWriteItem {
-    let update = change_stock(item, "SET stock = stock + :quantity, version = version + :one");
+    let update = change_stock(
+        item,
+        "SET stock = stock + :quantity, version = version + :one",
+    );
     let update = update.condition_expression("attribute_exists(stock)");
-    TransactWriteItem::builder().update(update.build().expect("table, key and expression are set")).build()
+    TransactWriteItem::builder()
+        .update(update.build().expect("table, key and expression are set"))
+        .build()
 }
 
 fn change_stock(item: &Held, change: &str) -> UpdateBuilder {
-    let update = Update::builder().table_name(PRODUCTS).key("id", text(item.product_id));
-    let update = update.update_expression(change).expression_attribute_values(":one", number(1));
+    let update = Update::builder()
+        .table_name(PRODUCTS)
+        .key("id", text(item.product_id));
+    let update = update
+        .update_expression(change)
+        .expression_attribute_values(":one", number(1));
     update.expression_attribute_values(":quantity", number(item.quantity))
 }
 
@@ -192,8 +242,16 @@ fn may_succeed_later(error: &aws_sdk_dynamodb::Error) -> bool {
     match error {
         TransactionConflictException(_) => true,
         TransactionCanceledException(cancelled) => {
-            let passes = ["None", "ConditionalCheckFailed", "TransactionConflict", "ThrottlingError"];
-            let mut codes = cancelled.cancellation_reasons().iter().filter_map(|reason| reason.code());
+            let passes = [
+                "None",
+                "ConditionalCheckFailed",
+                "TransactionConflict",
+                "ThrottlingError",
+            ];
+            let mut codes = cancelled
+                .cancellation_reasons()
+                .iter()
+                .filter_map(|reason| reason.code());
             codes.all(|code| passes.contains(&code))
         }
         _ => false,

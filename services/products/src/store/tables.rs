@@ -18,15 +18,36 @@ const ID: (&str, KeyKind) = ("id", KeyKind::Text);
 const TABLES: [Table; 2] = [
     Table {
         name: PRODUCTS,
-        key: Key { partition: ID, sort: None },
-        indexes: &[listing(BY_CATALOGUE, "catalogue"), listing(BY_CATEGORY, "category")],
+        key: Key {
+            partition: ID,
+            sort: None,
+        },
+        indexes: &[
+            listing(BY_CATALOGUE, "catalogue"),
+            listing(BY_CATEGORY, "category"),
+        ],
         expires_at: None,
     },
-    Table { name: RESERVATIONS, key: Key { partition: ID, sort: None }, indexes: &[], expires_at: None },
+    Table {
+        name: RESERVATIONS,
+        key: Key {
+            partition: ID,
+            sort: None,
+        },
+        indexes: &[],
+        expires_at: None,
+    },
 ];
 
 const fn listing(name: &'static str, by: &'static str) -> Index {
-    Index { name, key: Key { partition: (by, KeyKind::Text), sort: Some(ID) }, projected: Projected::Keys }
+    Index {
+        name,
+        key: Key {
+            partition: (by, KeyKind::Text),
+            sort: Some(ID),
+        },
+        projected: Projected::Keys,
+    }
 }
 
 impl Store {

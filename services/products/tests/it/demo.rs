@@ -8,16 +8,32 @@ use testbed::TestClient;
 
 use crate::add_with_stock;
 
-testbed::on_both_dynamodbs!(an_empty_catalogue_is_filled_once, a_catalogue_with_products_is_left_alone);
+testbed::on_both_dynamodbs!(
+    an_empty_catalogue_is_filled_once,
+    a_catalogue_with_products_is_left_alone
+);
 
 async fn start(dynamodb: &Client) -> TestClient {
-    let parts = Parts { dynamodb: dynamodb.clone(), auth: Auth::open() };
-    products::prepare(&Config { demo_products: true }, &parts, &Shutdown::new()).await;
+    let parts = Parts {
+        dynamodb: dynamodb.clone(),
+        auth: Auth::open(),
+    };
+    products::prepare(
+        &Config {
+            demo_products: true,
+        },
+        &parts,
+        &Shutdown::new(),
+    )
+    .await;
     TestClient::new(products::router(&parts))
 }
 
 async fn count(service: &TestClient) -> usize {
-    service.get("/products?limit=100").await.body["items"].as_array().unwrap().len()
+    service.get("/products?limit=100").await.body["items"]
+        .as_array()
+        .unwrap()
+        .len()
 }
 
 async fn an_empty_catalogue_is_filled_once(dynamodb: Client) {

@@ -15,8 +15,18 @@ testbed::on_both_dynamodbs!(
 
 async fn enforced(dynamodb: Client) -> (TestClient, Identities) {
     let identities = Identities::default();
-    let parts = Parts { dynamodb, auth: identities.auth.clone() };
-    products::prepare(&Config { demo_products: false }, &parts, &Shutdown::new()).await;
+    let parts = Parts {
+        dynamodb,
+        auth: identities.auth.clone(),
+    };
+    products::prepare(
+        &Config {
+            demo_products: false,
+        },
+        &parts,
+        &Shutdown::new(),
+    )
+    .await;
     (TestClient::new(products::router(&parts)), identities)
 }
 
@@ -31,13 +41,28 @@ async fn the_catalogue_is_there_for_everybody_to_read_and_for_the_shop_to_write(
     for (caller, status) in [(&service, 401), (&customer, 403)] {
         let new = json!({"name": "Lamp", "price_cents": 1});
         assert_eq!(caller.post("/products", new.clone()).await.status, status);
-        assert_eq!(caller.send("PATCH", &path, &[], Some(new)).await.status, status);
+        assert_eq!(
+            caller.send("PATCH", &path, &[], Some(new)).await.status,
+            status
+        );
         assert_eq!(caller.send("DELETE", &path, &[], None).await.status, status);
     }
     assert_eq!(customer.get(&path).await.body["price_cents"], 1999);
-    assert_eq!(admin.send("PATCH", &path, &[], Some(json!({"stock": 6}))).await.body["stock"], 6);
+    assert_eq!(
+        admin
+            .send("PATCH", &path, &[], Some(json!({"stock": 6})))
+            .await
+            .body["stock"],
+        6
+    );
     let import = service.showing(identities.service());
-    assert_eq!(import.send("PATCH", &path, &[], Some(json!({"stock": 7}))).await.body["stock"], 7);
+    assert_eq!(
+        import
+            .send("PATCH", &path, &[], Some(json!({"stock": 7})))
+            .await
+            .body["stock"],
+        7
+    );
     assert_eq!(import.send("DELETE", &path, &[], None).await.status, 403);
     assert_eq!(admin.send("DELETE", &path, &[], None).await.status, 204);
 }
@@ -48,9 +73,21 @@ async fn stock_is_reserved_by_services_and_not_by_customers(dynamodb: Client) {
     let basket = json!({"key": "order-1", "items": [{"product_id": lamp, "quantity": 2}]});
     let held = "/products/reservations/order-1";
     let orders = service.showing(identities.service());
-    assert_eq!(orders.post("/products/reservations", basket.clone()).await.status, 201);
+    assert_eq!(
+        orders
+            .post("/products/reservations", basket.clone())
+            .await
+            .status,
+        201
+    );
     for (caller, status) in [(&service, 401), (&service.showing(identities.user(7)), 403)] {
-        assert_eq!(caller.post("/products/reservations", basket.clone()).await.status, status);
+        assert_eq!(
+            caller
+                .post("/products/reservations", basket.clone())
+                .await
+                .status,
+            status
+        );
         assert_eq!(caller.get(held).await.status, status);
         assert_eq!(caller.send("DELETE", held, &[], None).await.status, status);
     }

@@ -17,8 +17,18 @@ use testbed::TestClient;
 
 /// The service on empty tables.
 async fn service(dynamodb: Client) -> TestClient {
-    let parts = Parts { dynamodb, auth: Auth::open() };
-    products::prepare(&Config { demo_products: false }, &parts, &Shutdown::new()).await;
+    let parts = Parts {
+        dynamodb,
+        auth: Auth::open(),
+    };
+    products::prepare(
+        &Config {
+            demo_products: false,
+        },
+        &parts,
+        &Shutdown::new(),
+    )
+    .await;
     TestClient::new(products::router(&parts))
 }
 
@@ -31,7 +41,11 @@ async fn add(service: &TestClient, body: Value) -> Value {
 
 /// Adds a product of which so many are there.
 async fn add_with_stock(service: &TestClient, stock: u64) -> String {
-    let product = add(service, json!({"name": "Lamp", "price_cents": 1999, "stock": stock})).await;
+    let product = add(
+        service,
+        json!({"name": "Lamp", "price_cents": 1999, "stock": stock}),
+    )
+    .await;
     product["id"].as_str().unwrap().to_owned()
 }
 

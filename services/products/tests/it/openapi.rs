@@ -9,22 +9,38 @@ use testbed::description::{assert_guarded, assert_routes, description};
 
 #[tokio::test]
 async fn routes_and_replies_are_as_described() {
-    let parts = Parts { dynamodb: testbed::embedded().await, auth: Auth::open() };
+    let parts = Parts {
+        dynamodb: testbed::embedded().await,
+        auth: Auth::open(),
+    };
     products::prepare(&Config::default(), &parts, &Shutdown::new()).await;
     let router = products::router(&parts);
     let document = description(&router).await;
     assert_routes(&router, &document).await;
     let service = testbed::TestClient::new(router);
-    let shown = service.post("/products", json!({"name": "Lamp", "price_cents": 1})).await.body;
-    let described = document["components"]["schemas"]["Product"]["required"].as_array().unwrap();
+    let shown = service
+        .post("/products", json!({"name": "Lamp", "price_cents": 1}))
+        .await
+        .body;
+    let described = document["components"]["schemas"]["Product"]["required"]
+        .as_array()
+        .unwrap();
     assert_eq!(shown.as_object().unwrap().len(), described.len());
-    assert!(described.iter().all(|field| shown.get(field.as_str().unwrap()).is_some()), "{shown}");
+    assert!(
+        described
+            .iter()
+            .all(|field| shown.get(field.as_str().unwrap()).is_some()),
+        "{shown}"
+    );
 }
 
 #[tokio::test]
 async fn what_is_described_as_secured_asks_who_calls_and_nothing_else_does() {
     let auth = testbed::Identities::default().auth;
-    let parts = Parts { dynamodb: testbed::embedded().await, auth };
+    let parts = Parts {
+        dynamodb: testbed::embedded().await,
+        auth,
+    };
     products::prepare(&Config::default(), &parts, &Shutdown::new()).await;
     let router = products::router(&parts);
     let document = description(&router).await;

@@ -41,12 +41,19 @@ pub(super) async fn log_in(
     Json(log_in): Json<LogIn>,
 ) -> Result<impl IntoResponse> {
     let account = log_in.email.as_str();
-    users.attempts.count(account, Instant::now()).map_err(too_many)?;
+    users
+        .attempts
+        .count(account, Instant::now())
+        .map_err(too_many)?;
     let credentials = users.store.credentials_of(&log_in.email).await?;
-    let hash = credentials.as_ref().and_then(|found| found.password_hash.clone());
+    let hash = credentials
+        .as_ref()
+        .and_then(|found| found.password_hash.clone());
     let is_right = users.hasher.verify(log_in.password, hash).await?;
     let Some(user) = credentials.filter(|_| is_right) else {
-        return Err(Problem::unauthorized("the e-mail address or the password is not right"));
+        return Err(Problem::unauthorized(
+            "the e-mail address or the password is not right",
+        ));
     };
     users.attempts.forget(account);
     let tokens = users.sessions.begin(user.id, Timestamp::now()).await?;
@@ -82,19 +89,35 @@ pub(super) async fn set_password(
     Json(change): Json<NewPassword>,
 ) -> Result<StatusCode> {
     caller.require_user(id)?;
-    let credentials = users.store.credentials(id).await?.ok_or_else(no_such_user)?;
+    let credentials = users
+        .store
+        .credentials(id)
+        .await?
+        .ok_or_else(no_such_user)?;
     if credentials.password_hash.is_some() {
-        users.attempts.count(&format!("id {id}"), Instant::now()).map_err(too_many)?;
-        let missing = || Problem::unprocessable("the current password is needed").field("current_password");
+        users
+            .attempts
+            .count(&format!("id {id}"), Instant::now())
+            .map_err(too_many)?;
+        let missing =
+            || Problem::unprocessable("the current password is needed").field("current_password");
         let current = change.current_password.ok_or_else(missing)?;
-        if !users.hasher.verify(current, credentials.password_hash.clone()).await? {
-            return Err(Problem::forbidden("the current password is not right").field("current_password"));
+        if !users
+            .hasher
+            .verify(current, credentials.password_hash.clone())
+            .await?
+        {
+            return Err(
+                Problem::forbidden("the current password is not right").field("current_password")
+            );
         }
     }
     let hash = users.hasher.hash(change.new_password).await?;
     match users.store.set_password(&credentials, &hash).await? {
         true => Ok(StatusCode::NO_CONTENT),
-        false => Err(Problem::conflict("the password was changed by another request")),
+        false => Err(Problem::conflict(
+            "the password was changed by another request",
+        )),
     }
 }
 

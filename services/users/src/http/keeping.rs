@@ -49,23 +49,36 @@ impl Keeping {
         if headers.get(SESSION).is_none_or(|value| value != "cookie") {
             return Self::Field;
         }
-        Self::Cookie { is_secure: headers.get(X_FORWARDED_PROTO).is_some_and(|value| value == "https") }
+        Self::Cookie {
+            is_secure: headers
+                .get(X_FORWARDED_PROTO)
+                .is_some_and(|value| value == "https"),
+        }
     }
 
     /// The answer that gives the client its tokens; the refresh token is good for `life`.
     pub(super) fn answer(self, mut tokens: Tokens, life: Duration) -> impl IntoResponse {
         let cookie = match self {
             Self::Field => None,
-            Self::Cookie { is_secure } => tokens.refresh_token.take().map(|token| cookie(&token, life, is_secure)),
+            Self::Cookie { is_secure } => tokens
+                .refresh_token
+                .take()
+                .map(|token| cookie(&token, life, is_secure)),
         };
-        ([(header::CACHE_CONTROL, NOT_KEPT)], cookie.map(|cookie| [(header::SET_COOKIE, cookie)]), Json(tokens))
+        (
+            [(header::CACHE_CONTROL, NOT_KEPT)],
+            cookie.map(|cookie| [(header::SET_COOKIE, cookie)]),
+            Json(tokens),
+        )
     }
 
     /// What has a browser forget its cookie.
     pub(super) fn farewell(self) -> Option<[(HeaderName, HeaderValue); 1]> {
         match self {
             Self::Field => None,
-            Self::Cookie { is_secure } => Some([(header::SET_COOKIE, cookie("", Duration::ZERO, is_secure))]),
+            Self::Cookie { is_secure } => {
+                Some([(header::SET_COOKIE, cookie("", Duration::ZERO, is_secure))])
+            }
         }
     }
 }
@@ -73,14 +86,22 @@ impl Keeping {
 fn cookie(token: &str, life: Duration, is_secure: bool) -> HeaderValue {
     let secure = if is_secure { "; Secure" } else { "" };
     let life = life.as_secs();
-    let text = format!("{COOKIE}={token}; Path={PATH}; Max-Age={life}; HttpOnly; SameSite=Strict{secure}");
+    let text =
+        format!("{COOKIE}={token}; Path={PATH}; Max-Age={life}; HttpOnly; SameSite=Strict{secure}");
     HeaderValue::try_from(text).expect("base64 is a header value")
 }
 
 fn in_cookie(headers: &HeaderMap) -> Option<String> {
-    let lines = headers.get_all(header::COOKIE).into_iter().filter_map(|line| line.to_str().ok());
-    let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(name, _)| *name == COOKIE).map(|(_, token)| token.to_owned())
+    let lines = headers
+        .get_all(header::COOKIE)
+        .into_iter()
+        .filter_map(|line| line.to_str().ok());
+    let mut pairs = lines
+        .flat_map(|line| line.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='));
+    pairs
+        .find(|(name, _)| *name == COOKIE)
+        .map(|(_, token)| token.to_owned())
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Keeping {

@@ -8,26 +8,40 @@ use crate::session;
 use crate::user::Email;
 
 const FIND: &str = "SELECT user_id FROM admins WHERE user_id = ?";
-const APPOINTED: &str = "SELECT u.id FROM users u JOIN admins a ON a.user_id = u.id WHERE u.email = ?";
+const APPOINTED: &str =
+    "SELECT u.id FROM users u JOIN admins a ON a.user_id = u.id WHERE u.email = ?";
 const APPOINT: &str = "INSERT INTO admins (user_id) VALUES (?)";
 const BY_EMAIL: &str = "SELECT id FROM users WHERE email = ?";
-const INSERT: &str = "INSERT INTO users (name, email, password_hash, created_at_ms) VALUES ('Admin', ?, ?, ?)";
+const INSERT: &str =
+    "INSERT INTO users (name, email, password_hash, created_at_ms) VALUES ('Admin', ?, ?, ?)";
 const SET_PASSWORD: &str = "UPDATE users SET password_hash = ? WHERE id = ?";
 
 /// Whether the user is an admin, as the connection's transaction sees it.
 pub async fn is_admin(connection: &mut AnyConnection, user_id: i64) -> Result<bool, sqlx::Error> {
-    Ok(sqlx::query(FIND).bind(user_id).fetch_optional(connection).await?.is_some())
+    Ok(sqlx::query(FIND)
+        .bind(user_id)
+        .fetch_optional(connection)
+        .await?
+        .is_some())
 }
 
 impl Store {
     /// Whether the account of this address is an admin's.
     pub async fn is_appointed(&self, email: &Email) -> Result<bool, StoreError> {
-        let found = sqlx::query(APPOINTED).bind(email.as_str()).fetch_optional(self.database.pool()).await?;
+        let found = sqlx::query(APPOINTED)
+            .bind(email.as_str())
+            .fetch_optional(self.database.pool())
+            .await?;
         Ok(found.is_some())
     }
 
     /// Makes the account of this address an admin's, with this password and without sessions; creates it if need be.
-    pub async fn appoint(&self, email: &Email, password_hash: &str, now: Timestamp) -> Result<(), StoreError> {
+    pub async fn appoint(
+        &self,
+        email: &Email,
+        password_hash: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let mut transaction = self.database.write().await?;
         let find = sqlx::query(self.database.dialect().locking(BY_EMAIL)).bind(email.as_str());
         let id = match find.fetch_optional(transaction.connection()).await? {
@@ -39,12 +53,18 @@ impl Store {
                 id
             }
             None => {
-                let insert = sqlx::query(INSERT).bind(email.as_str()).bind(password_hash).bind(millis(now));
+                let insert = sqlx::query(INSERT)
+                    .bind(email.as_str())
+                    .bind(password_hash)
+                    .bind(millis(now));
                 let inserted = insert.execute(transaction.connection()).await?;
                 transaction.inserted_id(&inserted).await?
             }
         };
-        sqlx::query(APPOINT).bind(id).execute(transaction.connection()).await?;
+        sqlx::query(APPOINT)
+            .bind(id)
+            .execute(transaction.connection())
+            .await?;
         Ok(transaction.commit().await?)
     }
 }

@@ -39,10 +39,20 @@ impl Client {
 
     pub async fn of(database: Database, config: &Config, auth: Auth) -> Self {
         users::migrate(&database).await.unwrap();
-        users::appoint_admin(config, &database, &Shutdown::new()).await.unwrap();
+        users::appoint_admin(config, &database, &Shutdown::new())
+            .await
+            .unwrap();
         let router = users::router(config, Parts { database, auth });
-        let router = application(router, &Health::new(), &Metrics::new("users"), Duration::from_secs(30));
-        Self { router, token: None }
+        let router = application(
+            router,
+            &Health::new(),
+            &Metrics::new("users"),
+            Duration::from_secs(30),
+        );
+        Self {
+            router,
+            token: None,
+        }
     }
 
     pub fn router(&self) -> &Router {
@@ -58,25 +68,52 @@ impl Client {
 
     /// A client that shows this access token.
     pub fn showing(&self, token: &str) -> Self {
-        Self { router: self.router.clone(), token: Some(token.to_owned()) }
+        Self {
+            router: self.router.clone(),
+            token: Some(token.to_owned()),
+        }
     }
 
     pub async fn log_in(&self, email: &str, password: &str) -> Reply {
-        self.send(Method::POST, "/users/login", Some(json!({"email": email, "password": password}))).await
+        self.send(
+            Method::POST,
+            "/users/login",
+            Some(json!({"email": email, "password": password})),
+        )
+        .await
     }
 
     pub async fn send(&self, method: Method, path: &str, body: Option<Value>) -> Reply {
-        let mut request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("content-type", "application/json");
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
         let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
-        let response = self.router.clone().oneshot(request.body(body).unwrap()).await.unwrap();
-        let location = response.headers().get("location").map(|value| value.to_str().unwrap().to_owned());
+        let response = self
+            .router
+            .clone()
+            .oneshot(request.body(body).unwrap())
+            .await
+            .unwrap();
+        let location = response
+            .headers()
+            .get("location")
+            .map(|value| value.to_str().unwrap().to_owned());
         let status = response.status();
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
-        let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap() };
-        Reply { status, location, body }
+        let body = if bytes.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(&bytes).unwrap()
+        };
+        Reply {
+            status,
+            location,
+            body,
+        }
     }
 
     pub async fn get(&self, path: &str) -> Reply {
@@ -97,6 +134,11 @@ impl Reply {
     pub fn assert_problem(&self, status: u16, field: Option<&str>) {
         assert_eq!(self.status, status, "{}", self.body);
         assert_eq!(self.body["status"], status);
-        assert_eq!(self.body.get("field").and_then(Value::as_str), field, "{}", self.body);
+        assert_eq!(
+            self.body.get("field").and_then(Value::as_str),
+            field,
+            "{}",
+            self.body
+        );
     }
 }

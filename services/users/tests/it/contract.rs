@@ -31,7 +31,9 @@ async fn a_user_is_created_with_an_id_and_found_at_its_location() {
 #[tokio::test]
 async fn names_in_any_script_come_back_as_they_were() {
     check(async |client| {
-        let created = client.post(json!({"name": "Zoë 東京 🛒", "email": "zoe@test.com"})).await;
+        let created = client
+            .post(json!({"name": "Zoë 東京 🛒", "email": "zoe@test.com"}))
+            .await;
         let found = client.get(&created.location.unwrap()).await;
         assert_eq!(found.body["name"], "Zoë 東京 🛒");
     })
@@ -48,7 +50,10 @@ async fn a_password_never_comes_back() {
         let listed = client.get("/users").await;
         for body in [created.body, listed.body] {
             let text = body.to_string();
-            assert!(!text.contains("horse") && !text.contains("argon2") && !text.contains("password"), "{text}");
+            assert!(
+                !text.contains("horse") && !text.contains("argon2") && !text.contains("password"),
+                "{text}"
+            );
         }
     })
     .await;
@@ -58,10 +63,18 @@ async fn a_password_never_comes_back() {
 async fn a_second_user_with_the_address_in_any_case_is_a_409_naming_it() {
     check(async |client| {
         client.post(demo()).await;
-        client.post(json!({"name": "Other", "email": "DEMO@test.com"})).await.assert_problem(409, Some("email"));
-        let other = client.post(json!({"name": "Other", "email": "other@test.com"})).await;
+        client
+            .post(json!({"name": "Other", "email": "DEMO@test.com"}))
+            .await
+            .assert_problem(409, Some("email"));
+        let other = client
+            .post(json!({"name": "Other", "email": "other@test.com"}))
+            .await;
         let path = other.location.unwrap();
-        client.patch(&path, json!({"email": "demo@test.com"})).await.assert_problem(409, Some("email"));
+        client
+            .patch(&path, json!({"email": "demo@test.com"}))
+            .await
+            .assert_problem(409, Some("email"));
     })
     .await;
 }
@@ -69,14 +82,20 @@ async fn a_second_user_with_the_address_in_any_case_is_a_409_naming_it() {
 #[tokio::test]
 async fn what_is_not_valid_is_a_422_naming_its_field() {
     check(async |client| {
-        for (field, value) in
-            [("name", json!("")), ("name", json!(7)), ("email", json!("nobody")), ("phone", json!("1"))]
-        {
+        for (field, value) in [
+            ("name", json!("")),
+            ("name", json!(7)),
+            ("email", json!("nobody")),
+            ("phone", json!("1")),
+        ] {
             let mut new = demo();
             new[field] = value;
             client.post(new).await.assert_problem(422, Some(field));
         }
-        client.post(json!({"name": "Demo"})).await.assert_problem(422, Some("email"));
+        client
+            .post(json!({"name": "Demo"}))
+            .await
+            .assert_problem(422, Some("email"));
         client
             .post(json!({"name": "D", "email": "d@test.com", "password": "short"}))
             .await
@@ -85,7 +104,10 @@ async fn what_is_not_valid_is_a_422_naming_its_field() {
             .post(json!({"name": "D", "email": "d@test.com", "role": "admin"}))
             .await
             .assert_problem(422, Some("role"));
-        assert_eq!(client.get("/users").await.body, json!({"items": [], "next": null}));
+        assert_eq!(
+            client.get("/users").await.body,
+            json!({"items": [], "next": null})
+        );
     })
     .await;
 }
@@ -103,7 +125,10 @@ async fn a_change_touches_only_what_it_names() {
         assert_eq!(without_phone.body["phone"], Value::Null);
         assert_eq!(without_phone.body["email"], "demo@test.com");
         assert_eq!(client.get(&path).await.body, without_phone.body);
-        client.patch(&path, json!({"id": 9})).await.assert_problem(422, Some("id"));
+        client
+            .patch(&path, json!({"id": 9}))
+            .await
+            .assert_problem(422, Some("id"));
     })
     .await;
 }
@@ -112,10 +137,19 @@ async fn a_change_touches_only_what_it_names() {
 async fn a_deleted_user_is_gone() {
     check(async |client| {
         let path = client.post(demo()).await.location.unwrap();
-        assert_eq!(client.send(Method::DELETE, &path, None).await.status, StatusCode::NO_CONTENT);
+        assert_eq!(
+            client.send(Method::DELETE, &path, None).await.status,
+            StatusCode::NO_CONTENT
+        );
         client.get(&path).await.assert_problem(404, None);
-        client.send(Method::DELETE, &path, None).await.assert_problem(404, None);
-        client.patch(&path, json!({"name": "Ada"})).await.assert_problem(404, None);
+        client
+            .send(Method::DELETE, &path, None)
+            .await
+            .assert_problem(404, None);
+        client
+            .patch(&path, json!({"name": "Ada"}))
+            .await
+            .assert_problem(404, None);
         assert_eq!(client.post(demo()).await.status, StatusCode::CREATED);
     })
     .await;
@@ -125,18 +159,28 @@ async fn a_deleted_user_is_gone() {
 async fn the_list_shows_every_user_once_in_pages() {
     check(async |client| {
         for number in 0..5 {
-            client.post(json!({"name": "Demo", "email": format!("demo{number}@test.com")})).await;
+            client
+                .post(json!({"name": "Demo", "email": format!("demo{number}@test.com")}))
+                .await;
         }
         let (mut emails, mut path) = (Vec::new(), "/users?limit=2".to_owned());
         loop {
             let page = client.get(&path).await.body;
             let items = page["items"].as_array().unwrap();
             assert!(items.len() <= 2);
-            emails.extend(items.iter().map(|user| user["email"].as_str().unwrap().to_owned()));
-            let Some(next) = page["next"].as_str() else { break };
+            emails.extend(
+                items
+                    .iter()
+                    .map(|user| user["email"].as_str().unwrap().to_owned()),
+            );
+            let Some(next) = page["next"].as_str() else {
+                break;
+            };
             path = format!("/users?limit=2&cursor={next}");
         }
-        let expected: Vec<String> = (0..5).map(|number| format!("demo{number}@test.com")).collect();
+        let expected: Vec<String> = (0..5)
+            .map(|number| format!("demo{number}@test.com"))
+            .collect();
         assert_eq!(emails, expected);
     })
     .await;
@@ -145,12 +189,27 @@ async fn the_list_shows_every_user_once_in_pages() {
 #[tokio::test]
 async fn queries_and_paths_of_the_wrong_form_are_a_400() {
     check(async |client| {
-        client.get("/users?limit=0").await.assert_problem(400, Some("limit"));
-        client.get("/users?limit=101").await.assert_problem(400, Some("limit"));
-        client.get("/users?cursor=!").await.assert_problem(400, Some("cursor"));
-        client.get("/users/first").await.assert_problem(400, Some("id"));
+        client
+            .get("/users?limit=0")
+            .await
+            .assert_problem(400, Some("limit"));
+        client
+            .get("/users?limit=101")
+            .await
+            .assert_problem(400, Some("limit"));
+        client
+            .get("/users?cursor=!")
+            .await
+            .assert_problem(400, Some("cursor"));
+        client
+            .get("/users/first")
+            .await
+            .assert_problem(400, Some("id"));
         client.get("/users/999999").await.assert_problem(404, None);
-        client.send(Method::PUT, "/users", None).await.assert_problem(405, None);
+        client
+            .send(Method::PUT, "/users", None)
+            .await
+            .assert_problem(405, None);
     })
     .await;
 }

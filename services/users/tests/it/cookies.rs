@@ -21,7 +21,13 @@ struct Answer {
 impl Answer {
     /// The cookie as the browser sends it back.
     fn kept(&self) -> String {
-        self.cookie.as_ref().unwrap().split(';').next().unwrap().to_owned()
+        self.cookie
+            .as_ref()
+            .unwrap()
+            .split(';')
+            .next()
+            .unwrap()
+            .to_owned()
     }
 }
 
@@ -30,21 +36,42 @@ async fn post(client: &Client, path: &str, headers: &[(&str, &str)], body: Value
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
-    let response = client.router().clone().oneshot(request.body(body).unwrap()).await.unwrap();
+    let body = if body.is_null() {
+        Body::empty()
+    } else {
+        Body::from(body.to_string())
+    };
+    let response = client
+        .router()
+        .clone()
+        .oneshot(request.body(body).unwrap())
+        .await
+        .unwrap();
     let (status, cookie) = (response.status(), cookie(response.headers()));
     let bytes = response.into_body().collect().await.unwrap().to_bytes();
-    Answer { status, cookie, body: serde_json::from_slice(&bytes).unwrap_or_default() }
+    Answer {
+        status,
+        cookie,
+        body: serde_json::from_slice(&bytes).unwrap_or_default(),
+    }
 }
 
 fn cookie(headers: &HeaderMap) -> Option<String> {
-    headers.get("set-cookie").map(|value| value.to_str().unwrap().to_owned())
+    headers
+        .get("set-cookie")
+        .map(|value| value.to_str().unwrap().to_owned())
 }
 
 async fn log_in(client: &Client, headers: &[(&str, &str)]) -> Answer {
     let new = json!({"name": "Demo", "email": "demo@test.com", "password": PASSWORD});
     client.post(new).await;
-    post(client, "/users/login", headers, json!({"email": "demo@test.com", "password": PASSWORD})).await
+    post(
+        client,
+        "/users/login",
+        headers,
+        json!({"email": "demo@test.com", "password": PASSWORD}),
+    )
+    .await
 }
 
 #[tokio::test]
@@ -53,9 +80,17 @@ async fn a_page_is_given_its_refresh_token_in_a_cookie_and_nowhere_else() {
         let client = Client::new(database).await;
         let answer = log_in(&client, &[PAGE]).await;
         let cookie = answer.cookie.as_ref().unwrap();
-        assert!(cookie.ends_with("; Path=/api/users; Max-Age=2592000; HttpOnly; SameSite=Strict"), "{cookie}");
-        assert!(answer.body["access_token"].is_string() && answer.body.get("refresh_token").is_none());
-        let secure = log_in(&client, &[PAGE, ("x-forwarded-proto", "https")]).await.cookie.unwrap();
+        assert!(
+            cookie.ends_with("; Path=/api/users; Max-Age=2592000; HttpOnly; SameSite=Strict"),
+            "{cookie}"
+        );
+        assert!(
+            answer.body["access_token"].is_string() && answer.body.get("refresh_token").is_none()
+        );
+        let secure = log_in(&client, &[PAGE, ("x-forwarded-proto", "https")])
+            .await
+            .cookie
+            .unwrap();
         assert!(secure.ends_with("; Secure"), "{secure}");
         let other = log_in(&client, &[]).await;
         assert!(other.cookie.is_none() && other.body["refresh_token"].is_string());
@@ -69,17 +104,53 @@ async fn a_cookie_is_good_once_and_beside_the_pages_header_only() {
         let client = Client::new(database).await;
         let first = log_in(&client, &[PAGE]).await.kept();
         // As a page of another site would have the browser send it.
-        let forged = post(&client, "/users/refresh", &[("cookie", &first)], Value::Null).await;
+        let forged = post(
+            &client,
+            "/users/refresh",
+            &[("cookie", &first)],
+            Value::Null,
+        )
+        .await;
         assert!(forged.status.is_client_error() && forged.cookie.is_none());
-        assert!(post(&client, "/users/logout", &[("cookie", &first)], Value::Null).await.status.is_client_error());
+        assert!(
+            post(&client, "/users/logout", &[("cookie", &first)], Value::Null)
+                .await
+                .status
+                .is_client_error()
+        );
         let others = format!("theme=dark; {first}; lang=en");
-        let second = post(&client, "/users/refresh", &[PAGE, ("cookie", &others)], Value::Null).await;
+        let second = post(
+            &client,
+            "/users/refresh",
+            &[PAGE, ("cookie", &others)],
+            Value::Null,
+        )
+        .await;
         assert_eq!(second.status, StatusCode::OK);
         assert_ne!(second.kept(), first);
-        let again = post(&client, "/users/refresh", &[PAGE, ("cookie", &first)], Value::Null).await;
-        assert_eq!((again.status, &again.body["status"]), (StatusCode::UNAUTHORIZED, &json!(401)));
-        let ended = post(&client, "/users/refresh", &[PAGE, ("cookie", &second.kept())], Value::Null).await;
-        assert_eq!(ended.status, StatusCode::UNAUTHORIZED, "a token that was used twice ends its session");
+        let again = post(
+            &client,
+            "/users/refresh",
+            &[PAGE, ("cookie", &first)],
+            Value::Null,
+        )
+        .await;
+        assert_eq!(
+            (again.status, &again.body["status"]),
+            (StatusCode::UNAUTHORIZED, &json!(401))
+        );
+        let ended = post(
+            &client,
+            "/users/refresh",
+            &[PAGE, ("cookie", &second.kept())],
+            Value::Null,
+        )
+        .await;
+        assert_eq!(
+            ended.status,
+            StatusCode::UNAUTHORIZED,
+            "a token that was used twice ends its session"
+        );
     })
     .await;
 }
@@ -89,13 +160,33 @@ async fn logging_out_ends_the_session_of_the_cookie_and_has_it_forgotten() {
     on_each_database(async |database| {
         let client = Client::new(database).await;
         let cookie = log_in(&client, &[PAGE]).await.kept();
-        let out = post(&client, "/users/logout", &[PAGE, ("cookie", &cookie)], Value::Null).await;
+        let out = post(
+            &client,
+            "/users/logout",
+            &[PAGE, ("cookie", &cookie)],
+            Value::Null,
+        )
+        .await;
         assert_eq!(out.status, StatusCode::NO_CONTENT);
-        assert!(out.cookie.unwrap().starts_with("tidemark_refresh=; Path=/api/users; Max-Age=0;"));
+        assert!(
+            out.cookie
+                .unwrap()
+                .starts_with("tidemark_refresh=; Path=/api/users; Max-Age=0;")
+        );
         for cookie in [&[PAGE, ("cookie", cookie.as_str())][..], &[PAGE]] {
-            assert_eq!(post(&client, "/users/refresh", cookie, Value::Null).await.status, StatusCode::UNAUTHORIZED);
+            assert_eq!(
+                post(&client, "/users/refresh", cookie, Value::Null)
+                    .await
+                    .status,
+                StatusCode::UNAUTHORIZED
+            );
         }
-        assert_eq!(post(&client, "/users/logout", &[PAGE], Value::Null).await.status, StatusCode::NO_CONTENT);
+        assert_eq!(
+            post(&client, "/users/logout", &[PAGE], Value::Null)
+                .await
+                .status,
+            StatusCode::NO_CONTENT
+        );
     })
     .await;
 }

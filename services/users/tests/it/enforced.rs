@@ -19,20 +19,29 @@ fn config() -> Config {
 }
 
 async fn check(test: impl AsyncFn(Client)) {
-    on_each_database(async |database| test(Client::enforced(database, &config()).await).await).await;
+    on_each_database(async |database| test(Client::enforced(database, &config()).await).await)
+        .await;
 }
 
 /// Somebody who has signed up and logged in, and the path of their account.
 async fn somebody(client: &Client, email: &str) -> (Client, String) {
-    let created = client.post(json!({"name": "Demo", "email": email, "password": PASSWORD})).await;
+    let created = client
+        .post(json!({"name": "Demo", "email": email, "password": PASSWORD}))
+        .await;
     assert_eq!(created.status, StatusCode::CREATED, "{}", created.body);
-    (client.logged_in(email, PASSWORD).await, created.location.unwrap())
+    (
+        client.logged_in(email, PASSWORD).await,
+        created.location.unwrap(),
+    )
 }
 
 #[tokio::test]
 async fn signing_up_is_open_and_wants_a_password() {
     check(async |client| {
-        client.post(json!({"name": "Demo", "email": "demo@test.com"})).await.assert_problem(422, Some("password"));
+        client
+            .post(json!({"name": "Demo", "email": "demo@test.com"}))
+            .await
+            .assert_problem(422, Some("password"));
         let (demo, path) = somebody(&client, "demo@test.com").await;
         assert_eq!(demo.get(&path).await.body["email"], "demo@test.com");
     })
@@ -46,14 +55,26 @@ async fn a_user_sees_and_changes_its_own_account_and_no_other() {
         let (_, his) = somebody(&client, "bob@test.com").await;
         for path in [&his, "/users/999999"] {
             ada.get(path).await.assert_problem(403, None);
-            ada.patch(path, json!({"name": "Eve"})).await.assert_problem(403, None);
-            ada.send(Method::DELETE, path, None).await.assert_problem(403, None);
+            ada.patch(path, json!({"name": "Eve"}))
+                .await
+                .assert_problem(403, None);
+            ada.send(Method::DELETE, path, None)
+                .await
+                .assert_problem(403, None);
             let password = json!({"current_password": PASSWORD, "new_password": "battery staple"});
-            ada.send(Method::PUT, &format!("{path}/password"), Some(password)).await.assert_problem(403, None);
+            ada.send(Method::PUT, &format!("{path}/password"), Some(password))
+                .await
+                .assert_problem(403, None);
             client.get(path).await.assert_problem(401, None);
         }
-        assert_eq!(ada.patch(&hers, json!({"name": "Ada"})).await.body["name"], "Ada");
-        assert_eq!(ada.send(Method::DELETE, &hers, None).await.status, StatusCode::NO_CONTENT);
+        assert_eq!(
+            ada.patch(&hers, json!({"name": "Ada"})).await.body["name"],
+            "Ada"
+        );
+        assert_eq!(
+            ada.send(Method::DELETE, &hers, None).await.status,
+            StatusCode::NO_CONTENT
+        );
     })
     .await;
 }
@@ -64,12 +85,19 @@ async fn the_list_of_users_is_for_admins_and_no_field_makes_one() {
         let (ada, path) = somebody(&client, "ada@test.com").await;
         ada.get("/users").await.assert_problem(403, None);
         for field in ["is_admin", "roles", "admin"] {
-            ada.patch(&path, json!({ field: true })).await.assert_problem(422, Some(field));
+            ada.patch(&path, json!({ field: true }))
+                .await
+                .assert_problem(422, Some(field));
             let mut new = json!({"name": "Eve", "email": "eve@test.com", "password": PASSWORD});
             new[field] = json!(true);
             client.post(new).await.assert_problem(422, Some(field));
         }
-        client.logged_in("ada@test.com", PASSWORD).await.get("/users").await.assert_problem(403, None);
+        client
+            .logged_in("ada@test.com", PASSWORD)
+            .await
+            .get("/users")
+            .await
+            .assert_problem(403, None);
     })
     .await;
 }
@@ -79,7 +107,12 @@ async fn the_first_admin_runs_the_shop() {
     check(async |client| {
         let (_, path) = somebody(&client, "ada@test.com").await;
         let admin = client.logged_in(ADMIN, PASSWORD).await;
-        assert_eq!(admin.get("/users").await.body["items"].as_array().map(Vec::len), Some(2));
+        assert_eq!(
+            admin.get("/users").await.body["items"]
+                .as_array()
+                .map(Vec::len),
+            Some(2)
+        );
         assert_eq!(admin.get(&path).await.status, StatusCode::OK);
         admin.get("/users/999999").await.assert_problem(404, None);
     })
@@ -90,9 +123,15 @@ async fn the_first_admin_runs_the_shop() {
 async fn an_admin_stays_one_through_a_refresh() {
     check(async |client| {
         let credentials = json!({"email": ADMIN, "password": PASSWORD});
-        let mut tokens = client.send(Method::POST, "/users/login", Some(credentials)).await.body;
+        let mut tokens = client
+            .send(Method::POST, "/users/login", Some(credentials))
+            .await
+            .body;
         let body = json!({"refresh_token": tokens["refresh_token"].take()});
-        let refreshed = client.send(Method::POST, "/users/refresh", Some(body)).await.body;
+        let refreshed = client
+            .send(Method::POST, "/users/refresh", Some(body))
+            .await
+            .body;
         let admin = client.showing(refreshed["access_token"].as_str().unwrap());
         assert_eq!(admin.get("/users").await.status, StatusCode::OK);
     })
@@ -108,17 +147,30 @@ async fn the_first_admin_takes_over_an_account_of_its_address_and_may_then_choos
         let mut session: Value = squatted.log_in(ADMIN, "squatters right").await.body;
 
         let client = Client::enforced(database.clone(), &config()).await;
-        client.log_in(ADMIN, "squatters right").await.assert_problem(401, None);
+        client
+            .log_in(ADMIN, "squatters right")
+            .await
+            .assert_problem(401, None);
         let body = json!({"refresh_token": session["refresh_token"].take()});
-        client.send(Method::POST, "/users/refresh", Some(body)).await.assert_problem(401, None);
+        client
+            .send(Method::POST, "/users/refresh", Some(body))
+            .await
+            .assert_problem(401, None);
         let admin = client.logged_in(ADMIN, PASSWORD).await;
-        let id = admin.get("/users").await.body["items"][0]["id"].as_i64().unwrap();
+        let id = admin.get("/users").await.body["items"][0]["id"]
+            .as_i64()
+            .unwrap();
         let change = json!({"current_password": PASSWORD, "new_password": "battery staple"});
-        let changed = admin.send(Method::PUT, &format!("/users/{id}/password"), Some(change)).await;
+        let changed = admin
+            .send(Method::PUT, &format!("/users/{id}/password"), Some(change))
+            .await;
         assert_eq!(changed.status, StatusCode::NO_CONTENT);
 
         let restarted = Client::enforced(database, &config()).await;
-        restarted.log_in(ADMIN, PASSWORD).await.assert_problem(401, None);
+        restarted
+            .log_in(ADMIN, PASSWORD)
+            .await
+            .assert_problem(401, None);
         restarted.logged_in(ADMIN, "battery staple").await;
     })
     .await;
@@ -127,7 +179,10 @@ async fn the_first_admin_takes_over_an_account_of_its_address_and_may_then_choos
 #[tokio::test]
 async fn an_admin_without_a_proper_password_is_refused_at_start() {
     on_each_database(async |database| {
-        let config = Config { users_admin_password: Some("short".parse().unwrap()), ..config() };
+        let config = Config {
+            users_admin_password: Some("short".parse().unwrap()),
+            ..config()
+        };
         let refused = users::appoint_admin(&config, &database, &chassis::Shutdown::new()).await;
         assert!(refused.unwrap_err().to_string().contains("password"));
     })
@@ -142,7 +197,10 @@ async fn a_service_of_the_platform_sees_a_user_and_changes_none() {
         let (_, path) = somebody(&client, "ada@test.com").await;
         let service = client.showing(&identities.service());
         assert_eq!(service.get(&path).await.body["email"], "ada@test.com");
-        service.patch(&path, json!({"name": "Eve"})).await.assert_problem(403, None);
+        service
+            .patch(&path, json!({"name": "Eve"}))
+            .await
+            .assert_problem(403, None);
         service.get("/users").await.assert_problem(403, None);
     })
     .await;

@@ -19,7 +19,14 @@ async fn routes_and_replies_are_as_described() {
     assert_fields(&document, "UserPage", &client.get("/users").await.body);
     let log_in = json!({"email": "demo@test.com", "password": "correct horse"});
     assert_fields(&document, "LogIn", &log_in);
-    assert_fields(&document, "Tokens", &client.send(Method::POST, "/users/login", Some(log_in)).await.body);
+    assert_fields(
+        &document,
+        "Tokens",
+        &client
+            .send(Method::POST, "/users/login", Some(log_in))
+            .await
+            .body,
+    );
     assert_fields(&document, "Problem", &client.post(json!({})).await.body);
 }
 

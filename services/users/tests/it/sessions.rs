@@ -27,11 +27,19 @@ async fn log_in(client: &Client, password: &str) -> Reply {
 }
 
 async fn refresh(client: &Client, token: &Value) -> Reply {
-    client.send(Method::POST, "/users/refresh", Some(json!({ "refresh_token": token }))).await
+    client
+        .send(
+            Method::POST,
+            "/users/refresh",
+            Some(json!({ "refresh_token": token })),
+        )
+        .await
 }
 
 async fn set_password(client: &Client, id: i64, body: Value) -> Reply {
-    client.send(Method::PUT, &format!("/users/{id}/password"), Some(body)).await
+    client
+        .send(Method::PUT, &format!("/users/{id}/password"), Some(body))
+        .await
 }
 
 #[tokio::test]
@@ -39,19 +47,30 @@ async fn an_access_token_names_its_user_and_is_verified_by_the_published_keys_al
     check(async |client| {
         let id = sign_up(&client).await;
         let tokens = log_in(&client, PASSWORD).await;
-        assert_eq!((tokens.status, &tokens.body["token_type"]), (StatusCode::OK, &json!("Bearer")));
+        assert_eq!(
+            (tokens.status, &tokens.body["token_type"]),
+            (StatusCode::OK, &json!("Bearer"))
+        );
         assert_eq!(tokens.body["expires_in"], 900);
         let access = tokens.body["access_token"].as_str().unwrap();
         let header = decode_header(access).unwrap();
-        assert_eq!((header.alg, header.typ.as_deref()), (Algorithm::EdDSA, Some("at+jwt")));
+        assert_eq!(
+            (header.alg, header.typ.as_deref()),
+            (Algorithm::EdDSA, Some("at+jwt"))
+        );
         let keys = client.get("/.well-known/jwks.json").await.body;
-        assert!(keys["keys"][0].get("d").is_none(), "the private part stays inside");
+        assert!(
+            keys["keys"][0].get("d").is_none(),
+            "the private part stays inside"
+        );
         let keys: JwkSet = serde_json::from_value(keys).unwrap();
         let key = DecodingKey::from_jwk(keys.find(&header.kid.unwrap()).unwrap()).unwrap();
         let mut validation = Validation::new(Algorithm::EdDSA);
         validation.set_audience(&["tidemark"]);
         validation.set_issuer(&["tidemark-users"]);
-        let claims = decode::<HashMap<String, Value>>(access, &key, &validation).unwrap().claims;
+        let claims = decode::<HashMap<String, Value>>(access, &key, &validation)
+            .unwrap()
+            .claims;
         assert_eq!(claims["sub"], id.to_string());
     })
     .await;
@@ -63,7 +82,9 @@ async fn an_unknown_address_a_wrong_password_and_none_at_all_look_the_same() {
         let unknown = log_in(&client, PASSWORD).await;
         sign_up(&client).await;
         let wrong = log_in(&client, "correct house").await;
-        client.post(json!({"name": "Open", "email": "open@test.com"})).await;
+        client
+            .post(json!({"name": "Open", "email": "open@test.com"}))
+            .await;
         let body = json!({"email": "open@test.com", "password": PASSWORD});
         let without = client.send(Method::POST, "/users/login", Some(body)).await;
         for reply in [&unknown, &wrong, &without] {
@@ -84,8 +105,13 @@ async fn a_refresh_token_is_good_once_and_used_twice_ends_the_session() {
         let other_session = log_in(&client, PASSWORD).await.body["refresh_token"].take();
         refresh(&client, &first).await.assert_problem(401, None);
         refresh(&client, &second).await.assert_problem(401, None);
-        assert_eq!(refresh(&client, &other_session).await.status, StatusCode::OK);
-        refresh(&client, &json!("made up")).await.assert_problem(401, None);
+        assert_eq!(
+            refresh(&client, &other_session).await.status,
+            StatusCode::OK
+        );
+        refresh(&client, &json!("made up"))
+            .await
+            .assert_problem(401, None);
     })
     .await;
 }
@@ -111,17 +137,28 @@ async fn a_new_password_wants_the_old_one_and_ends_every_session() {
         let id = sign_up(&client).await;
         let token = log_in(&client, PASSWORD).await.body["refresh_token"].take();
         let new = "battery staple";
-        set_password(&client, id, json!({"new_password": new})).await.assert_problem(422, Some("current_password"));
+        set_password(&client, id, json!({"new_password": new}))
+            .await
+            .assert_problem(422, Some("current_password"));
         let wrong = json!({"current_password": "wrong horse", "new_password": new});
-        set_password(&client, id, wrong).await.assert_problem(403, Some("current_password"));
+        set_password(&client, id, wrong)
+            .await
+            .assert_problem(403, Some("current_password"));
         let short = json!({"current_password": PASSWORD, "new_password": "short"});
-        set_password(&client, id, short).await.assert_problem(422, Some("new_password"));
+        set_password(&client, id, short)
+            .await
+            .assert_problem(422, Some("new_password"));
         let right = json!({"current_password": PASSWORD, "new_password": new});
-        assert_eq!(set_password(&client, id, right).await.status, StatusCode::NO_CONTENT);
+        assert_eq!(
+            set_password(&client, id, right).await.status,
+            StatusCode::NO_CONTENT
+        );
         refresh(&client, &token).await.assert_problem(401, None);
         log_in(&client, PASSWORD).await.assert_problem(401, None);
         assert_eq!(log_in(&client, new).await.status, StatusCode::OK);
-        set_password(&client, id + 1, json!({"new_password": new})).await.assert_problem(404, None);
+        set_password(&client, id + 1, json!({"new_password": new}))
+            .await
+            .assert_problem(404, None);
     })
     .await;
 }
@@ -131,11 +168,16 @@ async fn guessing_is_slowed_down_for_the_account_that_is_guessed_at() {
     check(async |client| {
         sign_up(&client).await;
         for _ in 0..10 {
-            log_in(&client, "wrong horse").await.assert_problem(401, None);
+            log_in(&client, "wrong horse")
+                .await
+                .assert_problem(401, None);
         }
         log_in(&client, PASSWORD).await.assert_problem(429, None);
         let body = json!({"email": "other@test.com", "password": PASSWORD});
-        client.send(Method::POST, "/users/login", Some(body)).await.assert_problem(401, None);
+        client
+            .send(Method::POST, "/users/login", Some(body))
+            .await
+            .assert_problem(401, None);
     })
     .await;
 }
@@ -145,7 +187,9 @@ async fn a_deleted_user_has_no_session() {
     check(async |client| {
         let id = sign_up(&client).await;
         let token = log_in(&client, PASSWORD).await.body["refresh_token"].take();
-        client.send(Method::DELETE, &format!("/users/{id}"), None).await;
+        client
+            .send(Method::DELETE, &format!("/users/{id}"), None)
+            .await;
         refresh(&client, &token).await.assert_problem(401, None);
     })
     .await;

@@ -54,12 +54,17 @@ impl Chunk {
 
     /// Appends a record. None when one of its parts does not fit 32 bits.
     pub(super) fn push(&mut self, record: &NewRecord<'_>) -> Option<()> {
-        let headers_bytes: usize = record.headers.iter().map(|(name, value)| 8 + name.len() + value.len()).sum();
+        let headers_bytes: usize = record
+            .headers
+            .iter()
+            .map(|(name, value)| 8 + name.len() + value.len())
+            .sum();
         let key = length(record.key)?;
         let value = length(record.value)?;
         self.put_lengths([self.records, key, value, u32::try_from(headers_bytes).ok()?]);
         self.body.extend_from_slice(record.key.unwrap_or_default());
-        self.body.extend_from_slice(record.value.unwrap_or_default());
+        self.body
+            .extend_from_slice(record.value.unwrap_or_default());
         for (name, value) in record.headers {
             // Their sum fits, so each does.
             self.put_lengths([name.len() as u32, value.len() as u32]);
@@ -73,7 +78,12 @@ impl Chunk {
     /// Appends an entry of another chunk with the same base, keeping its offset.
     pub(super) fn keep(&mut self, entry: &Entry<'_>) {
         let length_of = |part: Option<&[u8]>| part.map_or(ABSENT, |part| part.len() as u32);
-        self.put_lengths([entry.delta, length_of(entry.key), length_of(entry.value), entry.headers.0.len() as u32]);
+        self.put_lengths([
+            entry.delta,
+            length_of(entry.key),
+            length_of(entry.value),
+            entry.headers.0.len() as u32,
+        ]);
         self.body.extend_from_slice(entry.key.unwrap_or_default());
         self.body.extend_from_slice(entry.value.unwrap_or_default());
         self.body.extend_from_slice(entry.headers.0);
@@ -81,13 +91,19 @@ impl Chunk {
     }
 
     fn put_lengths<const N: usize>(&mut self, lengths: [u32; N]) {
-        lengths.iter().for_each(|length| self.body.extend_from_slice(&length.to_le_bytes()));
+        lengths
+            .iter()
+            .for_each(|length| self.body.extend_from_slice(&length.to_le_bytes()));
     }
 }
 
 fn length(part: Option<&[u8]>) -> Option<u32> {
-    let Some(part) = part else { return Some(ABSENT) };
-    u32::try_from(part.len()).ok().filter(|length| *length != ABSENT)
+    let Some(part) = part else {
+        return Some(ABSENT);
+    };
+    u32::try_from(part.len())
+        .ok()
+        .filter(|length| *length != ABSENT)
 }
 
 impl<'a> Entries<'a> {
@@ -105,7 +121,12 @@ impl<'a> Entries<'a> {
         let key = take_part(&mut self.rest, key)?;
         let value = take_part(&mut self.rest, value)?;
         let headers = EncodedHeaders(take(&mut self.rest, headers)?);
-        Some(Entry { delta, key, value, headers })
+        Some(Entry {
+            delta,
+            key,
+            value,
+            headers,
+        })
     }
 }
 
@@ -129,8 +150,12 @@ impl Headers for EncodedHeaders<'_> {
     fn for_each(&self, each: &mut dyn FnMut(&str, &[u8])) {
         let mut rest = self.0;
         while let Some([name, value]) = take_lengths(&mut rest) {
-            let (Some(name), Some(value)) = (take(&mut rest, name), take(&mut rest, value)) else { return };
-            let Ok(name) = std::str::from_utf8(name) else { return };
+            let (Some(name), Some(value)) = (take(&mut rest, name), take(&mut rest, value)) else {
+                return;
+            };
+            let Ok(name) = std::str::from_utf8(name) else {
+                return;
+            };
             each(name, value);
         }
     }
@@ -149,7 +174,11 @@ fn take<'a>(rest: &mut &'a [u8], length: u32) -> Option<&'a [u8]> {
 }
 
 fn take_part<'a>(rest: &mut &'a [u8], length: u32) -> Option<Option<&'a [u8]>> {
-    if length == ABSENT { Some(None) } else { take(rest, length).map(Some) }
+    if length == ABSENT {
+        Some(None)
+    } else {
+        take(rest, length).map(Some)
+    }
 }
 
 #[cfg(test)]
@@ -160,9 +189,22 @@ mod tests {
     fn chunk_of_two() -> Chunk {
         let mut chunk = Chunk::default();
         let headers: &[(&str, &[u8])] = &[("ce_id", b"7"), ("empty", b"")];
-        let full = NewRecord { topic: "t", partition: None, key: Some(b"k"), value: Some(b"value"), headers };
+        let full = NewRecord {
+            topic: "t",
+            partition: None,
+            key: Some(b"k"),
+            value: Some(b"value"),
+            headers,
+        };
         chunk.push(&full).unwrap();
-        chunk.push(&NewRecord { key: Some(b""), value: None, headers: &[], ..full }).unwrap();
+        chunk
+            .push(&NewRecord {
+                key: Some(b""),
+                value: None,
+                headers: &[],
+                ..full
+            })
+            .unwrap();
         chunk
     }
 
@@ -170,11 +212,25 @@ mod tests {
     fn entries_come_back_as_they_were_pushed() {
         let chunk = chunk_of_two();
         let entries: Vec<_> = Entries::of(&chunk.body).map(Result::unwrap).collect();
-        assert_eq!((entries[0].delta, entries[0].key, entries[0].value), (0, Some(&b"k"[..]), Some(&b"value"[..])));
-        assert_eq!((entries[1].delta, entries[1].key, entries[1].value), (1, Some(&b""[..]), None));
+        assert_eq!(
+            (entries[0].delta, entries[0].key, entries[0].value),
+            (0, Some(&b"k"[..]), Some(&b"value"[..]))
+        );
+        assert_eq!(
+            (entries[1].delta, entries[1].key, entries[1].value),
+            (1, Some(&b""[..]), None)
+        );
         let mut names = Vec::new();
-        entries[0].headers.for_each(&mut |name, value| names.push((name.to_owned(), value.to_vec())));
-        assert_eq!(names, [("ce_id".to_owned(), b"7".to_vec()), ("empty".to_owned(), Vec::new())]);
+        entries[0]
+            .headers
+            .for_each(&mut |name, value| names.push((name.to_owned(), value.to_vec())));
+        assert_eq!(
+            names,
+            [
+                ("ce_id".to_owned(), b"7".to_vec()),
+                ("empty".to_owned(), Vec::new())
+            ]
+        );
     }
 
     #[test]
@@ -184,7 +240,10 @@ mod tests {
         entries.next();
         let between = chunk.body.len() - entries.rest().len();
         for length in (1..chunk.body.len()).filter(|length| *length != between) {
-            assert!(Entries::of(&chunk.body[..length]).any(|entry| entry.is_err()), "cut to {length} bytes");
+            assert!(
+                Entries::of(&chunk.body[..length]).any(|entry| entry.is_err()),
+                "cut to {length} bytes"
+            );
         }
     }
 }

@@ -38,15 +38,22 @@ impl Cleaner {
         let shared: Weak<Shared> = Arc::downgrade(shared);
         let work = move || {
             while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
-                let Some(shared) = shared.upgrade() else { return };
+                let Some(shared) = shared.upgrade() else {
+                    return;
+                };
                 if let Err(error) = run(&shared) {
                     tracing::warn!(%error, "record log not cleaned, will be tried again");
                 }
             }
         };
-        let thread = std::thread::Builder::new().name("log-cleaner".into()).spawn(work);
+        let thread = std::thread::Builder::new()
+            .name("log-cleaner".into())
+            .spawn(work);
         let thread = thread.map_err(|refused| LogError::Unavailable(Box::new(refused)))?;
-        Ok(Self { stop: Some(stop), thread: Some(thread) })
+        Ok(Self {
+            stop: Some(stop),
+            thread: Some(thread),
+        })
     }
 }
 
@@ -64,7 +71,8 @@ pub(super) fn run(shared: &Shared) -> Result<(), StoreError> {
     let connection = shared.store.read_connection()?;
     let now_ms = (shared.now_ms)();
     for topic in shared.store.topics() {
-        let oldest_kept_ms = now_ms.saturating_sub(u64::try_from(topic.retention.as_millis()).unwrap_or(u64::MAX));
+        let oldest_kept_ms =
+            now_ms.saturating_sub(u64::try_from(topic.retention.as_millis()).unwrap_or(u64::MAX));
         for partition in &topic.partitions {
             expire(&shared.store, partition, oldest_kept_ms)?;
             if topic.cleanup == Cleanup::CompactAndDelete {
@@ -81,8 +89,12 @@ fn expire(store: &Store, partition: &Partition, oldest_kept_ms: u64) -> Result<(
         let mut writer = store.writer();
         let transaction = writer.connection.transaction()?;
         let oldest = oldest_chunks(&transaction, partition)?;
-        let expired = oldest.iter().take_while(|(_, log_time_ms)| *log_time_ms < oldest_kept_ms);
-        let Some(newest_expired) = expired.last().map(|(place, _)| *place) else { return Ok(()) };
+        let expired = oldest
+            .iter()
+            .take_while(|(_, log_time_ms)| *log_time_ms < oldest_kept_ms);
+        let Some(newest_expired) = expired.last().map(|(place, _)| *place) else {
+            return Ok(());
+        };
         let start = last_offset(newest_expired) + 1;
         partition.set_start(start);
         transaction.execute(
@@ -98,16 +110,30 @@ fn expire(store: &Store, partition: &Partition, oldest_kept_ms: u64) -> Result<(
 }
 
 /// The place and time of the partition's first chunks.
-fn oldest_chunks(connection: &Connection, partition: &Partition) -> Result<Vec<(i64, u64)>, StoreError> {
-    let mut statement = connection
-        .prepare_cached("SELECT place, log_time_ms FROM chunks WHERE place BETWEEN ? AND ? ORDER BY place LIMIT ?")?;
-    let bounds = params![place(partition.id, 0), place(partition.id, OFFSET_LIMIT - 1), CHUNKS_AT_ONCE];
-    let chunks = statement.query_map(bounds, |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned())))?;
+fn oldest_chunks(
+    connection: &Connection,
+    partition: &Partition,
+) -> Result<Vec<(i64, u64)>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT place, log_time_ms FROM chunks WHERE place BETWEEN ? AND ? ORDER BY place LIMIT ?",
+    )?;
+    let bounds = params![
+        place(partition.id, 0),
+        place(partition.id, OFFSET_LIMIT - 1),
+        CHUNKS_AT_ONCE
+    ];
+    let chunks = statement.query_map(bounds, |row| {
+        Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned()))
+    })?;
     Ok(chunks.collect::<Result<_, _>>()?)
 }
 
 /// Drops the records that newer ones of the same key replace.
-fn compact(store: &Store, connection: &Connection, partition: &Partition) -> Result<(), StoreError> {
+fn compact(
+    store: &Store,
+    connection: &Connection,
+    partition: &Partition,
+) -> Result<(), StoreError> {
     let (compacted_to, kept) = last_pass(connection, partition)?;
     let new_records = partition.end() - compacted_to.max(partition.start());
     if new_records < kept.max(NEW_RECORDS_MIN) {
@@ -118,7 +144,10 @@ fn compact(store: &Store, connection: &Connection, partition: &Partition) -> Res
     let mut from = partition.start();
     while from < newest.upto {
         let (rewritten, next) = rewrite(connection, partition, from, &newest)?;
-        kept += rewritten.iter().map(|change| u64::from(change.records_kept)).sum::<u64>();
+        kept += rewritten
+            .iter()
+            .map(|change| u64::from(change.records_kept))
+            .sum::<u64>();
         store_rewritten(store, &rewritten)?;
         from = next;
     }
@@ -132,7 +161,12 @@ fn compact(store: &Store, connection: &Connection, partition: &Partition) -> Res
 
 /// How far the last pass came, and how many records it left.
 fn last_pass(connection: &Connection, partition: &Partition) -> Result<(Offset, u64), StoreError> {
-    let read = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get::<_, i64>(1)?.cast_unsigned()));
+    let read = |row: &Row<'_>| {
+        Ok((
+            row.get::<_, i64>(0)?.cast_unsigned(),
+            row.get::<_, i64>(1)?.cast_unsigned(),
+        ))
+    };
     let found = connection
         .prepare_cached("SELECT compacted_to, compacted_records FROM partitions WHERE id = ?")?
         .query_row([partition.id], read)
@@ -147,16 +181,29 @@ struct Newest {
 }
 
 impl Newest {
-    fn of(connection: &Connection, partition: &Partition, from: Offset) -> Result<Self, StoreError> {
-        let mut newest = Self { by_key: HashMap::new(), upto: from };
+    fn of(
+        connection: &Connection,
+        partition: &Partition,
+        from: Offset,
+    ) -> Result<Self, StoreError> {
+        let mut newest = Self {
+            by_key: HashMap::new(),
+            upto: from,
+        };
         let mut statement = connection
             .prepare_cached("SELECT place, base_offset, body FROM chunks WHERE place BETWEEN ? AND ? ORDER BY place")?;
-        let bounds = params![place(partition.id, from), place(partition.id, partition.end().saturating_sub(1))];
+        let bounds = params![
+            place(partition.id, from),
+            place(partition.id, partition.end().saturating_sub(1))
+        ];
         let mut rows = statement.query(bounds)?;
         while newest.by_key.len() < KEYS_MAX {
             let Some(row) = rows.next()? else { break };
             let base = row.get::<_, i64>(1)?.cast_unsigned();
-            newest.add(base, row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?)?;
+            newest.add(
+                base,
+                row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?,
+            )?;
             newest.upto = last_offset(row.get(0)?) + 1;
         }
         Ok(newest)
@@ -166,13 +213,15 @@ impl Newest {
         for entry in Entries::of(body) {
             let entry = entry?;
             let Some(key) = entry.key else { continue };
-            self.by_key.insert(key.into(), base + u64::from(entry.delta));
+            self.by_key
+                .insert(key.into(), base + u64::from(entry.delta));
         }
         Ok(())
     }
 
     fn replaces(&self, key: Option<&[u8]>, offset: Offset) -> bool {
-        key.and_then(|key| self.by_key.get(key)).is_some_and(|newest| *newest > offset)
+        key.and_then(|key| self.by_key.get(key))
+            .is_some_and(|newest| *newest > offset)
     }
 }
 
@@ -194,19 +243,33 @@ fn rewrite(
     let mut statement = connection.prepare_cached(
         "SELECT place, base_offset, body FROM chunks WHERE place BETWEEN ? AND ? ORDER BY place LIMIT ?",
     )?;
-    let bounds = params![place(partition.id, from), place(partition.id, newest.upto - 1), CHUNKS_AT_ONCE];
+    let bounds = params![
+        place(partition.id, from),
+        place(partition.id, newest.upto - 1),
+        CHUNKS_AT_ONCE
+    ];
     let mut rows = statement.query(bounds)?;
     let (mut rewritten, mut next) = (Vec::new(), newest.upto);
     while let Some(row) = rows.next()? {
         let base = row.get::<_, i64>(1)?.cast_unsigned();
         let place = row.get(0)?;
-        rewritten.push(compacted(place, base, row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?, newest)?);
+        rewritten.push(compacted(
+            place,
+            base,
+            row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?,
+            newest,
+        )?);
         next = last_offset(place) + 1;
     }
     Ok((rewritten, next))
 }
 
-fn compacted(place: i64, base: Offset, body: &[u8], newest: &Newest) -> Result<Rewritten, StoreError> {
+fn compacted(
+    place: i64,
+    base: Offset,
+    body: &[u8],
+    newest: &Newest,
+) -> Result<Rewritten, StoreError> {
     let mut kept = Chunk::default();
     for entry in Entries::of(body) {
         let entry = entry?;
@@ -215,7 +278,11 @@ fn compacted(place: i64, base: Offset, body: &[u8], newest: &Newest) -> Result<R
         }
     }
     let is_changed = kept.body.len() != body.len();
-    Ok(Rewritten { place, records_kept: kept.records, body: is_changed.then_some(kept.body) })
+    Ok(Rewritten {
+        place,
+        records_kept: kept.records,
+        body: is_changed.then_some(kept.body),
+    })
 }
 
 /// Stores the chunks that changed; those of which nothing is left go.
@@ -226,7 +293,9 @@ fn store_rewritten(store: &Store, rewritten: &[Rewritten]) -> Result<(), StoreEr
         match body {
             None => {}
             Some(body) if body.is_empty() => {
-                transaction.prepare_cached("DELETE FROM chunks WHERE place = ?")?.execute([place])?;
+                transaction
+                    .prepare_cached("DELETE FROM chunks WHERE place = ?")?
+                    .execute([place])?;
             }
             Some(body) => {
                 transaction

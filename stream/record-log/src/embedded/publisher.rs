@@ -33,7 +33,11 @@ struct Held {
 
 impl EmbeddedPublisher {
     /// Fences earlier holders, then reads the progress, both under the writer's lock.
-    pub(super) fn open(shared: Arc<Shared>, id: &str, delivery: Delivery) -> Result<Self, LogError> {
+    pub(super) fn open(
+        shared: Arc<Shared>,
+        id: &str,
+        delivery: Delivery,
+    ) -> Result<Self, LogError> {
         let (epoch, progress) = {
             let mut writer = shared.store.writer();
             let epoch = (delivery == Delivery::Transactional).then(|| {
@@ -43,26 +47,44 @@ impl EmbeddedPublisher {
             });
             let progress = writer
                 .connection
-                .query_row("SELECT progress FROM publishers WHERE id = ?", [id], |row| row.get::<_, i64>(0))
+                .query_row(
+                    "SELECT progress FROM publishers WHERE id = ?",
+                    [id],
+                    |row| row.get::<_, i64>(0),
+                )
                 .optional()
                 .map_err(StoreError::from)?;
             (epoch, progress.map(i64::cast_unsigned))
         };
         let (topics, held) = (HashMap::new(), BTreeMap::new());
-        Ok(Self { shared, id: id.to_owned(), epoch, progress, topics, held, held_bytes: 0, turn: 0 })
+        Ok(Self {
+            shared,
+            id: id.to_owned(),
+            epoch,
+            progress,
+            topics,
+            held,
+            held_bytes: 0,
+            turn: 0,
+        })
     }
 
     fn hold(&mut self, record: &NewRecord<'_>) -> Result<(), Source> {
         let topic = self.topic(record.topic)?;
         let partition = murmur2::choose_partition(record, topic.partition_count(), &mut self.turn)?;
         let key = (Arc::clone(&topic.name), partition);
-        let held = self.held.entry(key).or_insert_with(|| Held { topic, chunks: vec![Chunk::default()] });
+        let held = self.held.entry(key).or_insert_with(|| Held {
+            topic,
+            chunks: vec![Chunk::default()],
+        });
         if held.chunks.last().is_none_or(Chunk::is_full) {
             held.chunks.push(Chunk::default());
         }
         let chunk = held.chunks.last_mut().expect("one was just made sure of");
         let before = chunk.body.len();
-        chunk.push(record).ok_or("a key, value or header of 4 GiB or more")?;
+        chunk
+            .push(record)
+            .ok_or("a key, value or header of 4 GiB or more")?;
         self.held_bytes += chunk.body.len() - before;
         Ok(())
     }
@@ -82,8 +104,13 @@ impl EmbeddedPublisher {
         self.held_bytes = 0;
         {
             let mut writer = self.shared.store.writer();
-            if self.epoch.is_some_and(|epoch| writer.epochs.get(&self.id) != Some(&epoch)) {
-                return Err(PublishError::Fenced { id: self.id.clone() });
+            if self
+                .epoch
+                .is_some_and(|epoch| writer.epochs.get(&self.id) != Some(&epoch))
+            {
+                return Err(PublishError::Fenced {
+                    id: self.id.clone(),
+                });
             }
             let transaction = writer.connection.transaction().map_err(not_published)?;
             let log_time_ms = (self.shared.now_ms)();
@@ -91,12 +118,16 @@ impl EmbeddedPublisher {
             if let Some(progress) = progress {
                 remember(&transaction, &self.id, progress).map_err(not_published)?;
             }
-            transaction.commit().map_err(|failed| PublishError::MayHaveHappened(Box::new(failed)))?;
+            transaction
+                .commit()
+                .map_err(|failed| PublishError::MayHaveHappened(Box::new(failed)))?;
             for (((_, partition), held), end) in held.iter().zip(ends) {
                 held.topic.partitions[*partition as usize].set_end(end);
             }
         }
-        self.shared.wakes.raise(|topic| held.keys().any(|(grew, _)| **grew == *topic));
+        self.shared
+            .wakes
+            .raise(|topic| held.keys().any(|(grew, _)| **grew == *topic));
         Ok(())
     }
 }
@@ -135,9 +166,11 @@ fn append(
     held: &BTreeMap<(Arc<str>, u32), Held>,
     log_time_ms: u64,
 ) -> Result<Vec<Offset>, StoreError> {
-    let mut insert =
-        transaction.prepare_cached("INSERT INTO chunks (place, base_offset, log_time_ms, body) VALUES (?, ?, ?, ?)")?;
-    let mut set_end = transaction.prepare_cached("UPDATE partitions SET end_offset = ? WHERE id = ?")?;
+    let mut insert = transaction.prepare_cached(
+        "INSERT INTO chunks (place, base_offset, log_time_ms, body) VALUES (?, ?, ?, ?)",
+    )?;
+    let mut set_end =
+        transaction.prepare_cached("UPDATE partitions SET end_offset = ? WHERE id = ?")?;
     let mut ends = Vec::with_capacity(held.len());
     for ((_, number), Held { topic, chunks }) in held {
         let partition = &topic.partitions[*number as usize];
@@ -146,9 +179,17 @@ fn append(
             let base = end;
             end += u64::from(chunk.records);
             if end >= OFFSET_LIMIT {
-                return Err(StoreError::Full { topic: topic.name.to_string(), partition: *number });
+                return Err(StoreError::Full {
+                    topic: topic.name.to_string(),
+                    partition: *number,
+                });
             }
-            insert.execute(params![place(partition.id, end - 1), base as i64, log_time_ms as i64, chunk.body])?;
+            insert.execute(params![
+                place(partition.id, end - 1),
+                base as i64,
+                log_time_ms as i64,
+                chunk.body
+            ])?;
         }
         set_end.execute(params![end as i64, partition.id])?;
         ends.push(end);

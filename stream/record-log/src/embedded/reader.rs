@@ -12,8 +12,7 @@ use super::{Shared, StoreError};
 use crate::wakes::Registration;
 use crate::{LogError, Offset, Polled, Reader, Record, Wake};
 
-const CHUNKS_FROM: &str =
-    "SELECT place, base_offset, log_time_ms, body FROM chunks WHERE place BETWEEN ? AND ? ORDER BY place";
+const CHUNKS_FROM: &str = "SELECT place, base_offset, log_time_ms, body FROM chunks WHERE place BETWEEN ? AND ? ORDER BY place";
 
 pub(super) struct EmbeddedReader {
     shared: Arc<Shared>,
@@ -54,23 +53,57 @@ struct Hand<'a> {
 }
 
 impl EmbeddedReader {
-    pub(super) fn open(shared: Arc<Shared>, topic: &str, from: &[(u32, Offset)]) -> Result<Self, LogError> {
+    pub(super) fn open(
+        shared: Arc<Shared>,
+        topic: &str,
+        from: &[(u32, Offset)],
+    ) -> Result<Self, LogError> {
         let topic = shared.store.topic(topic)?;
         for (partition, _) in from {
             topic.partition(*partition)?;
         }
         let connection = shared.store.read_connection()?;
-        let cursors = from.iter().map(|(partition, next)| (*partition, Cursor { next: *next, held: None })).collect();
-        Ok(Self { shared, topic, connection, cursors, registration: None })
+        let cursors = from
+            .iter()
+            .map(|(partition, next)| {
+                (
+                    *partition,
+                    Cursor {
+                        next: *next,
+                        held: None,
+                    },
+                )
+            })
+            .collect();
+        Ok(Self {
+            shared,
+            topic,
+            connection,
+            cursors,
+            registration: None,
+        })
     }
 }
 
 impl Reader for EmbeddedReader {
-    fn poll(&mut self, number: u32, max: usize, each: &mut dyn FnMut(Record<'_>)) -> Result<Polled, LogError> {
+    fn poll(
+        &mut self,
+        number: u32,
+        max: usize,
+        each: &mut dyn FnMut(Record<'_>),
+    ) -> Result<Polled, LogError> {
         let partition = self.topic.partition(number)?;
-        let unknown = || LogError::UnknownPartition { topic: self.topic.name.to_string(), partition: number };
+        let unknown = || LogError::UnknownPartition {
+            topic: self.topic.name.to_string(),
+            partition: number,
+        };
         let cursor = self.cursors.get_mut(&number).ok_or_else(unknown)?;
-        let mut hand = Hand { wanted: max, records: 0, next: cursor.next, each };
+        let mut hand = Hand {
+            wanted: max,
+            records: 0,
+            next: cursor.next,
+            each,
+        };
         let end = partition.end();
         let read = cursor.read(&self.connection, partition, end, &mut hand);
         let (records, next_offset) = (hand.records, hand.next);
@@ -78,13 +111,25 @@ impl Reader for EmbeddedReader {
         read?;
         if records == 0 && !(partition.start()..=end).contains(&next_offset) {
             let topic = self.topic.name.to_string();
-            return Err(LogError::OffsetOutOfRange { topic, partition: number, offset: next_offset });
+            return Err(LogError::OffsetOutOfRange {
+                topic,
+                partition: number,
+                offset: next_offset,
+            });
         }
-        Ok(Polled { records, next_offset, at_end: next_offset == partition.end() })
+        Ok(Polled {
+            records,
+            next_offset,
+            at_end: next_offset == partition.end(),
+        })
     }
 
     fn on_readable(&mut self, wake: Wake) {
-        self.registration = Some(self.shared.wakes.register(&self.topic.name, Arc::clone(&wake)));
+        self.registration = Some(
+            self.shared
+                .wakes
+                .register(&self.topic.name, Arc::clone(&wake)),
+        );
         wake();
     }
 }
@@ -105,7 +150,9 @@ impl Cursor {
 
     /// Hands over what is left of the chunk in which the last poll stopped; breaks when that was enough.
     fn read_held(&mut self, hand: &mut Hand<'_>) -> Result<ControlFlow<()>, StoreError> {
-        let Some(mut held) = self.held.take() else { return Ok(ControlFlow::Continue(())) };
+        let Some(mut held) = self.held.take() else {
+            return Ok(ControlFlow::Continue(()));
+        };
         let Some(rest) = hand.take(held.frame, &held.body[held.read_bytes..])? else {
             return Ok(ControlFlow::Continue(()));
         };
@@ -122,7 +169,10 @@ impl Cursor {
         hand: &mut Hand<'_>,
     ) -> Result<(), StoreError> {
         let mut statement = connection.prepare_cached(CHUNKS_FROM)?;
-        let places = params![place(partition.id, hand.next), place(partition.id, OFFSET_LIMIT - 1)];
+        let places = params![
+            place(partition.id, hand.next),
+            place(partition.id, OFFSET_LIMIT - 1)
+        ];
         let mut rows = statement.query(places)?;
         let mut row = rows.next()?;
         // The rows are of one snapshot. What is missing in it had been declared expired before it was taken.
@@ -133,7 +183,11 @@ impl Cursor {
             let body = found.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?;
             let frame = Frame::of(found, partition.number)?;
             if let Some(rest) = hand.take(frame, body)? {
-                self.held = Some(HeldChunk { frame, body: body[body.len() - rest..].to_vec(), read_bytes: 0 });
+                self.held = Some(HeldChunk {
+                    frame,
+                    body: body[body.len() - rest..].to_vec(),
+                    read_bytes: 0,
+                });
                 return Ok(());
             }
             row = rows.next()?;
@@ -146,8 +200,16 @@ impl Cursor {
 
 impl Frame {
     fn of(row: &Row<'_>, partition: u32) -> Result<Self, StoreError> {
-        let (base, log_time_ms) = (row.get::<_, i64>(1)?.cast_unsigned(), row.get::<_, i64>(2)?.cast_unsigned());
-        Ok(Self { partition, base, last: last_offset(row.get(0)?), log_time_ms })
+        let (base, log_time_ms) = (
+            row.get::<_, i64>(1)?.cast_unsigned(),
+            row.get::<_, i64>(2)?.cast_unsigned(),
+        );
+        Ok(Self {
+            partition,
+            base,
+            last: last_offset(row.get(0)?),
+            log_time_ms,
+        })
     }
 }
 

@@ -88,7 +88,14 @@ impl Store {
         }
         connection.execute_batch(SCHEMA)?;
         let topics = RwLock::new(load_topics(&connection)?);
-        Ok(Self { file, writer: Mutex::new(Writer { connection, epochs: HashMap::new() }), topics })
+        Ok(Self {
+            file,
+            writer: Mutex::new(Writer {
+                connection,
+                epochs: HashMap::new(),
+            }),
+            topics,
+        })
     }
 
     pub(super) fn read_connection(&self) -> Result<Connection, StoreError> {
@@ -105,11 +112,19 @@ impl Store {
 
     pub(super) fn topic(&self, name: &str) -> Result<Arc<Topic>, LogError> {
         let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
-        topics.get(name).cloned().ok_or_else(|| LogError::UnknownTopic(name.to_owned()))
+        topics
+            .get(name)
+            .cloned()
+            .ok_or_else(|| LogError::UnknownTopic(name.to_owned()))
     }
 
     pub(super) fn topics(&self) -> Vec<Arc<Topic>> {
-        self.topics.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.topics
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect()
     }
 
     pub(super) fn ensure_topics(&self, specs: &[TopicSpec]) -> Result<(), StoreError> {
@@ -133,7 +148,10 @@ impl Store {
 
 impl Topic {
     pub(super) fn partition(&self, number: u32) -> Result<&Partition, LogError> {
-        let unknown = || LogError::UnknownPartition { topic: self.name.to_string(), partition: number };
+        let unknown = || LogError::UnknownPartition {
+            topic: self.name.to_string(),
+            partition: number,
+        };
         self.partitions.get(number as usize).ok_or_else(unknown)
     }
 
@@ -172,23 +190,43 @@ fn create_topic(transaction: &Transaction<'_>, spec: &TopicSpec) -> Result<(), S
     let retention_ms = i64::try_from(spec.retention.as_millis()).unwrap_or(i64::MAX);
     transaction.execute(
         "INSERT INTO topics (name, compacted, retention_ms) VALUES (?, ?, ?)",
-        params![spec.name, spec.cleanup == Cleanup::CompactAndDelete, retention_ms],
+        params![
+            spec.name,
+            spec.cleanup == Cleanup::CompactAndDelete,
+            retention_ms
+        ],
     )?;
     let topic_id = transaction.last_insert_rowid();
     for number in 0..spec.partitions {
-        transaction.execute("INSERT INTO partitions (topic, number) VALUES (?, ?)", params![topic_id, number])?;
+        transaction.execute(
+            "INSERT INTO partitions (topic, number) VALUES (?, ?)",
+            params![topic_id, number],
+        )?;
     }
     Ok(())
 }
 
 fn load_topics(connection: &Connection) -> Result<HashMap<Arc<str>, Arc<Topic>>, StoreError> {
-    let mut statement = connection.prepare("SELECT id, name, compacted, retention_ms FROM topics")?;
+    let mut statement =
+        connection.prepare("SELECT id, name, compacted, retention_ms FROM topics")?;
     let topics = statement.query_map([], |row| {
         let name: Arc<str> = row.get::<_, String>(1)?.into();
-        let cleanup = if row.get(2)? { Cleanup::CompactAndDelete } else { Cleanup::Delete };
+        let cleanup = if row.get(2)? {
+            Cleanup::CompactAndDelete
+        } else {
+            Cleanup::Delete
+        };
         let retention = Duration::from_millis(row.get::<_, i64>(3)?.unsigned_abs());
         let partitions = load_partitions(connection, row.get(0)?)?;
-        Ok((Arc::clone(&name), Arc::new(Topic { name, cleanup, retention, partitions })))
+        Ok((
+            Arc::clone(&name),
+            Arc::new(Topic {
+                name,
+                cleanup,
+                retention,
+                partitions,
+            }),
+        ))
     })?;
     Ok(topics.collect::<Result<_, _>>()?)
 }
@@ -198,8 +236,16 @@ fn load_partitions(connection: &Connection, topic_id: i64) -> rusqlite::Result<V
         "SELECT id, number, start_offset, end_offset FROM partitions WHERE topic = ? ORDER BY number",
     )?;
     let partitions = statement.query_map([topic_id], |row| {
-        let (start, end) = (row.get::<_, i64>(2)?.unsigned_abs(), row.get::<_, i64>(3)?.unsigned_abs());
-        Ok(Partition { id: row.get(0)?, number: row.get(1)?, start: AtomicU64::new(start), end: AtomicU64::new(end) })
+        let (start, end) = (
+            row.get::<_, i64>(2)?.unsigned_abs(),
+            row.get::<_, i64>(3)?.unsigned_abs(),
+        );
+        Ok(Partition {
+            id: row.get(0)?,
+            number: row.get(1)?,
+            start: AtomicU64::new(start),
+            end: AtomicU64::new(end),
+        })
     })?;
     partitions.collect()
 }

@@ -28,7 +28,11 @@ pub(super) struct Admin {
 impl Admin {
     pub(super) fn new(settings: Settings) -> Result<Self, LogError> {
         let client = settings.admin().create().map_err(refused)?;
-        Ok(Self { settings, client, groups: Mutex::default() })
+        Ok(Self {
+            settings,
+            client,
+            groups: Mutex::default(),
+        })
     }
 
     pub(super) fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<(), LogError> {
@@ -44,20 +48,33 @@ impl Admin {
             return Ok(());
         }
         self.create_topics(&missing)?;
-        missing.iter().try_for_each(|spec| self.wait_for_topic(&spec.name))
+        missing
+            .iter()
+            .try_for_each(|spec| self.wait_for_topic(&spec.name))
     }
 
     fn create_topics(&self, specs: &[&TopicSpec]) -> Result<(), LogError> {
-        let admin: AdminClient<DefaultClientContext> = self.settings.admin().create().map_err(refused)?;
-        let retentions: Vec<String> = specs.iter().map(|spec| spec.retention.as_millis().to_string()).collect();
-        let topics: Vec<NewTopic<'_>> =
-            specs.iter().zip(&retentions).map(|(spec, retention_ms)| new_topic(spec, retention_ms)).collect();
-        let options = AdminOptions::new().request_timeout(Some(CALL_LIMIT)).operation_timeout(Some(CALL_LIMIT));
+        let admin: AdminClient<DefaultClientContext> =
+            self.settings.admin().create().map_err(refused)?;
+        let retentions: Vec<String> = specs
+            .iter()
+            .map(|spec| spec.retention.as_millis().to_string())
+            .collect();
+        let topics: Vec<NewTopic<'_>> = specs
+            .iter()
+            .zip(&retentions)
+            .map(|(spec, retention_ms)| new_topic(spec, retention_ms))
+            .collect();
+        let options = AdminOptions::new()
+            .request_timeout(Some(CALL_LIMIT))
+            .operation_timeout(Some(CALL_LIMIT));
         for result in block_on(admin.create_topics(&topics, &options)).map_err(unavailable)? {
             match result {
                 Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
                 Err((name, RDKafkaErrorCode::InvalidTopic)) => {
-                    return Err(LogError::Settings(format!("Kafka takes no topic named {name:?}").into()));
+                    return Err(LogError::Settings(
+                        format!("Kafka takes no topic named {name:?}").into(),
+                    ));
                 }
                 Err((_, code)) => return Err(unavailable(KafkaError::AdminOp(code))),
             }
@@ -70,7 +87,9 @@ impl Admin {
         let deadline = Instant::now() + CALL_LIMIT;
         loop {
             match self.partitions(name) {
-                Err(LogError::UnknownTopic(_)) if Instant::now() < deadline => std::thread::sleep(ASK_INTERVAL),
+                Err(LogError::UnknownTopic(_)) if Instant::now() < deadline => {
+                    std::thread::sleep(ASK_INTERVAL)
+                }
                 found => return found.map(|_| ()),
             }
         }
@@ -90,12 +109,21 @@ impl Admin {
     fn led_partitions(&self, topic: &str) -> Result<u32, KafkaError> {
         let metadata = self.client.fetch_metadata(Some(topic), CALL_LIMIT)?;
         let found = metadata.topics().iter().find(|found| found.name() == topic);
-        let found = found.ok_or(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition))?;
+        let found = found.ok_or(KafkaError::MetadataFetch(
+            RDKafkaErrorCode::UnknownTopicOrPartition,
+        ))?;
         if let Some(code) = found.error() {
             return Err(KafkaError::MetadataFetch(code.into()));
         }
-        if found.partitions().is_empty() || found.partitions().iter().any(|partition| partition.leader() < 0) {
-            return Err(KafkaError::MetadataFetch(RDKafkaErrorCode::LeaderNotAvailable));
+        if found.partitions().is_empty()
+            || found
+                .partitions()
+                .iter()
+                .any(|partition| partition.leader() < 0)
+        {
+            return Err(KafkaError::MetadataFetch(
+                RDKafkaErrorCode::LeaderNotAvailable,
+            ));
         }
         Ok(u32::try_from(found.partitions().len()).unwrap_or(u32::MAX))
     }
@@ -106,12 +134,19 @@ impl Admin {
             let partition = to_kafka_partition(partition);
             let fetched = patiently(|| self.client.fetch_watermarks(topic, partition, CALL_LIMIT));
             let (start, end) = fetched.map_err(unavailable)?;
-            Ok(OffsetRange { start: start.cast_unsigned(), end: end.cast_unsigned() })
+            Ok(OffsetRange {
+                start: start.cast_unsigned(),
+                end: end.cast_unsigned(),
+            })
         };
         (0..self.partitions(topic)?).map(range).collect()
     }
 
-    pub(super) fn committed(&self, group: &str, topic: &str) -> Result<Vec<(u32, Offset)>, LogError> {
+    pub(super) fn committed(
+        &self,
+        group: &str,
+        topic: &str,
+    ) -> Result<Vec<(u32, Offset)>, LogError> {
         let partitions = match self.partitions(topic) {
             Err(LogError::UnknownTopic(_)) => return Ok(Vec::new()),
             partitions => partitions?,
@@ -120,24 +155,42 @@ impl Admin {
         for partition in 0..partitions {
             asked.add_partition(topic, to_kafka_partition(partition));
         }
-        let known = self.groups.lock().unwrap_or_else(PoisonError::into_inner).get(group).cloned();
+        let known = self
+            .groups
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(group)
+            .cloned();
         let client = known.map_or_else(|| self.new_group(group), Ok)?;
-        let found = patiently(|| client.committed_offsets(asked.clone(), CALL_LIMIT)).map_err(unavailable)?;
-        let positions = found.elements().into_iter().filter_map(|element| match element.offset() {
-            KafkaOffset::Offset(next) => Some((element.partition().cast_unsigned(), next.cast_unsigned())),
-            _ => None,
-        });
+        let found = patiently(|| client.committed_offsets(asked.clone(), CALL_LIMIT))
+            .map_err(unavailable)?;
+        let positions = found
+            .elements()
+            .into_iter()
+            .filter_map(|element| match element.offset() {
+                KafkaOffset::Offset(next) => {
+                    Some((element.partition().cast_unsigned(), next.cast_unsigned()))
+                }
+                _ => None,
+            });
         Ok(positions.collect())
     }
 
-    pub(super) fn commit(&self, group: &str, topic: &str, next: &[(u32, Offset)]) -> Result<(), LogError> {
+    pub(super) fn commit(
+        &self,
+        group: &str,
+        topic: &str,
+        next: &[(u32, Offset)],
+    ) -> Result<(), LogError> {
         if next.is_empty() {
             return Ok(());
         }
         let mut positions = TopicPartitionList::new();
         for (partition, offset) in next {
             let offset = KafkaOffset::Offset(to_kafka(*offset));
-            positions.add_partition_offset(topic, to_kafka_partition(*partition), offset).map_err(unavailable)?;
+            positions
+                .add_partition_offset(topic, to_kafka_partition(*partition), offset)
+                .map_err(unavailable)?;
         }
         let client = self.group(group)?;
         patiently(|| client.commit(&positions, CommitMode::Sync)).map_err(unavailable)
@@ -154,7 +207,13 @@ impl Admin {
     }
 
     fn new_group(&self, group: &str) -> Result<Arc<BaseConsumer>, LogError> {
-        Ok(Arc::new(self.settings.admin().set("group.id", group).create().map_err(refused)?))
+        Ok(Arc::new(
+            self.settings
+                .admin()
+                .set("group.id", group)
+                .create()
+                .map_err(refused)?,
+        ))
     }
 }
 
@@ -164,10 +223,14 @@ fn new_topic<'a>(spec: &'a TopicSpec, retention_ms: &'a str) -> NewTopic<'a> {
         Cleanup::Delete => "delete",
         Cleanup::CompactAndDelete => "compact,delete",
     };
-    NewTopic::new(&spec.name, to_kafka_partition(spec.partitions), TopicReplication::Fixed(-1))
-        .set("cleanup.policy", cleanup)
-        .set("message.timestamp.type", "LogAppendTime")
-        .set("retention.ms", retention_ms)
+    NewTopic::new(
+        &spec.name,
+        to_kafka_partition(spec.partitions),
+        TopicReplication::Fixed(-1),
+    )
+    .set("cleanup.policy", cleanup)
+    .set("message.timestamp.type", "LogAppendTime")
+    .set("retention.ms", retention_ms)
 }
 
 /// Repeats the call while brokers are only finding their feet, within the limit.
@@ -175,7 +238,9 @@ fn patiently<T>(call: impl Fn() -> Result<T, KafkaError>) -> Result<T, KafkaErro
     let deadline = Instant::now() + CALL_LIMIT;
     loop {
         match call() {
-            Err(error) if is_passing(&error) && Instant::now() < deadline => std::thread::sleep(ASK_INTERVAL),
+            Err(error) if is_passing(&error) && Instant::now() < deadline => {
+                std::thread::sleep(ASK_INTERVAL)
+            }
             outcome => return outcome,
         }
     }

@@ -63,7 +63,9 @@ pub(super) struct Failure {
 impl Client {
     pub(super) fn new(role: Role, config: &ClientConfig) -> Result<Self, LogError> {
         let events = Box::<Events>::default();
-        let native = config.create_native_config().map_err(|refused| LogError::Settings(Box::new(refused)))?;
+        let native = config
+            .create_native_config()
+            .map_err(|refused| LogError::Settings(Box::new(refused)))?;
         let mut reason: [c_char; 512] = [0; 512];
         let kind = match role {
             Role::Reader => sys::rd_kafka_type_t::RD_KAFKA_CONSUMER,
@@ -86,7 +88,9 @@ impl Client {
                 Ok(Self { raw, events })
             }
             // SAFETY: librdkafka ended its reason with a zero byte.
-            None => Err(LogError::Settings(text(unsafe { CStr::from_ptr(reason.as_ptr()) }).into())),
+            None => Err(LogError::Settings(
+                text(unsafe { CStr::from_ptr(reason.as_ptr()) }).into(),
+            )),
         }
     }
 
@@ -107,7 +111,11 @@ impl Client {
 
     /// The code of the first record since the last time this was asked that was not delivered.
     pub(super) fn take_undelivered(&self) -> Option<RDKafkaErrorCode> {
-        self.events.undelivered.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.events
+            .undelivered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 
     /// The error after which the client can do nothing more, if there was one.
@@ -118,7 +126,10 @@ impl Client {
     }
 
     /// A handle of the topic, to be destroyed before the client.
-    pub(super) fn topic(&self, name: &CStr) -> Result<NonNull<sys::rd_kafka_topic_t>, RDKafkaErrorCode> {
+    pub(super) fn topic(
+        &self,
+        name: &CStr,
+    ) -> Result<NonNull<sys::rd_kafka_topic_t>, RDKafkaErrorCode> {
         // SAFETY: the client is live, the name ends with a zero byte, and a null configuration means the client's.
         let topic = unsafe { sys::rd_kafka_topic_new(self.raw(), name.as_ptr(), ptr::null_mut()) };
         NonNull::new(topic).ok_or_else(last_error)
@@ -184,7 +195,12 @@ fn text(text: &CStr) -> String {
     text.to_string_lossy().into_owned()
 }
 
-unsafe extern "C" fn on_error(_: *mut sys::rd_kafka_t, code: c_int, _: *const c_char, opaque: *mut c_void) {
+unsafe extern "C" fn on_error(
+    _: *mut sys::rd_kafka_t,
+    code: c_int,
+    _: *const c_char,
+    opaque: *mut c_void,
+) {
     // Other errors of connections are librdkafka's to mend; it logs them.
     if code == Code::RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN as c_int {
         // SAFETY: the opaque is the `Events` that `Client::new` set, which outlive the client.
@@ -203,12 +219,21 @@ unsafe extern "C" fn on_delivery(
     if code != Code::RD_KAFKA_RESP_ERR_NO_ERROR {
         // SAFETY: the opaque is the `Events` that `Client::new` set, which outlive the client.
         let events = unsafe { &*opaque.cast::<Events>() };
-        events.undelivered.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(code.into());
+        events
+            .undelivered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert(code.into());
     }
 }
 
 /// librdkafka's log lines in tracing. Brokers that are away are told of once in a while, not at every attempt.
-unsafe extern "C" fn on_log(_: *const sys::rd_kafka_t, level: c_int, facility: *const c_char, line: *const c_char) {
+unsafe extern "C" fn on_log(
+    _: *const sys::rd_kafka_t,
+    level: c_int,
+    facility: *const c_char,
+    line: *const c_char,
+) {
     // SAFETY: both are texts that end with a zero byte and live during the call.
     let (facility, line) = unsafe { (CStr::from_ptr(facility), CStr::from_ptr(line)) };
     let (facility, line) = (facility.to_string_lossy(), line.to_string_lossy());

@@ -60,11 +60,15 @@ pub(super) fn produce(
 }
 
 fn parts(bytes: Option<&[u8]>) -> (*const c_void, usize) {
-    bytes.map_or((ptr::null(), 0), |bytes| (bytes.as_ptr().cast(), bytes.len()))
+    bytes.map_or((ptr::null(), 0), |bytes| {
+        (bytes.as_ptr().cast(), bytes.len())
+    })
 }
 
 /// The headers as librdkafka keeps them; null when there are none.
-fn native_headers(headers: &[(&str, &[u8])]) -> Result<*mut sys::rd_kafka_headers_t, InvalidHeader> {
+fn native_headers(
+    headers: &[(&str, &[u8])],
+) -> Result<*mut sys::rd_kafka_headers_t, InvalidHeader> {
     if headers.is_empty() {
         return Ok(ptr::null_mut());
     }
@@ -98,7 +102,9 @@ impl Group {
         let id = c_string(id)?;
         // SAFETY: the id ends with a zero byte and is copied.
         let group = unsafe { sys::rd_kafka_consumer_group_metadata_new(id.as_ptr()) };
-        NonNull::new(group).map(Self).ok_or_else(|| LogError::Settings(Box::new(last_error())))
+        NonNull::new(group)
+            .map(Self)
+            .ok_or_else(|| LogError::Settings(Box::new(last_error())))
     }
 
     pub(super) fn as_ptr(&self) -> *const sys::rd_kafka_consumer_group_metadata_t {
@@ -123,7 +129,8 @@ impl ProgressOffset {
         // copied; the element is written before anybody else sees the list.
         unsafe {
             let list = sys::rd_kafka_topic_partition_list_new(1);
-            (*sys::rd_kafka_topic_partition_list_add(list, topic.as_ptr(), 0)).offset = to_kafka(progress);
+            (*sys::rd_kafka_topic_partition_list_add(list, topic.as_ptr(), 0)).offset =
+                to_kafka(progress);
             Self(NonNull::new_unchecked(list))
         }
     }

@@ -88,10 +88,22 @@ impl KafkaPublisher {
         if delivery == Delivery::Transactional {
             init_transactions(&client)?;
         }
-        let progress = admin.committed(id, PROGRESS_TOPIC)?.first().map(|(_, progress)| *progress);
+        let progress = admin
+            .committed(id, PROGRESS_TOPIC)?
+            .first()
+            .map(|(_, progress)| *progress);
         let (group, topics) = (Group::new(id)?, HashMap::new());
         let (id, admin) = (id.to_owned(), Arc::clone(admin));
-        Ok(Self { id, delivery, progress, state: State::Idle, topics, group, admin, client })
+        Ok(Self {
+            id,
+            delivery,
+            progress,
+            state: State::Idle,
+            topics,
+            group,
+            admin,
+            client,
+        })
     }
 
     fn is_transactional(&self) -> bool {
@@ -106,22 +118,28 @@ impl KafkaPublisher {
         match self.state {
             State::Idle if self.is_transactional() => {
                 // SAFETY: the client is live; the error it returns is ours.
-                let begun = unsafe { Failure::check(sys::rd_kafka_begin_transaction(self.client.raw())) };
+                let begun =
+                    unsafe { Failure::check(sys::rd_kafka_begin_transaction(self.client.raw())) };
                 begun.map_err(|failure| self.not_published(failure))?;
                 self.state = State::Open;
                 Ok(())
             }
             State::Idle | State::Open => Ok(()),
-            State::Fenced => Err(PublishError::Fenced { id: self.id.clone() }),
-            State::Broken | State::Spent => Err(PublishError::NotPublished(Box::new(Unusable::Spent))),
+            State::Fenced => Err(PublishError::Fenced {
+                id: self.id.clone(),
+            }),
+            State::Broken | State::Spent => {
+                Err(PublishError::NotPublished(Box::new(Unusable::Spent)))
+            }
         }
     }
 
     /// Aborts the broken transaction, so that the next can begin.
     fn abort(&mut self) -> Result<(), PublishError> {
         // SAFETY: the client is live; the error it returns is ours.
-        let aborted = self
-            .retry(|client| unsafe { Failure::check(sys::rd_kafka_abort_transaction(client.raw(), millis(LIMIT))) });
+        let aborted = self.retry(|client| unsafe {
+            Failure::check(sys::rd_kafka_abort_transaction(client.raw(), millis(LIMIT)))
+        });
         match aborted {
             Ok(()) => {
                 self.state = State::Idle;
@@ -137,7 +155,9 @@ impl KafkaPublisher {
         let deadline = Instant::now() + LIMIT;
         loop {
             match call(&self.client) {
-                Err(failure) if failure.is_retriable && Instant::now() < deadline => self.client.serve(BUFFER_WAIT),
+                Err(failure) if failure.is_retriable && Instant::now() < deadline => {
+                    self.client.serve(BUFFER_WAIT)
+                }
                 outcome => return outcome,
             }
         }
@@ -159,7 +179,9 @@ impl KafkaPublisher {
     fn end(&mut self, cause: impl Into<Source>) -> PublishError {
         if self.client.fatal_error().is_some_and(is_fencing) {
             self.state = State::Fenced;
-            return PublishError::Fenced { id: self.id.clone() };
+            return PublishError::Fenced {
+                id: self.id.clone(),
+            };
         }
         self.state = State::Spent;
         PublishError::MayHaveHappened(cause.into())
@@ -171,7 +193,9 @@ impl KafkaPublisher {
         loop {
             match produce(&self.client, topic, record)? {
                 Code::RD_KAFKA_RESP_ERR_NO_ERROR => return Ok(()),
-                Code::RD_KAFKA_RESP_ERR__QUEUE_FULL if Instant::now() < deadline => self.client.serve(BUFFER_WAIT),
+                Code::RD_KAFKA_RESP_ERR__QUEUE_FULL if Instant::now() < deadline => {
+                    self.client.serve(BUFFER_WAIT)
+                }
                 Code::RD_KAFKA_RESP_ERR__QUEUE_FULL => return Err(Box::new(Unusable::BufferFull)),
                 code => return Err(Box::new(RDKafkaErrorCode::from(code))),
             }
@@ -201,8 +225,12 @@ impl KafkaPublisher {
         });
         sent.map_err(|failure| self.not_published(failure))?;
         // SAFETY: the client is live; the error it returns is ours.
-        let committed = self
-            .retry(|client| unsafe { Failure::check(sys::rd_kafka_commit_transaction(client.raw(), millis(LIMIT))) });
+        let committed = self.retry(|client| unsafe {
+            Failure::check(sys::rd_kafka_commit_transaction(
+                client.raw(),
+                millis(LIMIT),
+            ))
+        });
         match committed {
             Ok(()) => self.state = State::Idle,
             Err(failure) if failure.requires_abort => return Err(self.not_published(failure)),
@@ -221,7 +249,9 @@ impl KafkaPublisher {
         if code != Code::RD_KAFKA_RESP_ERR_NO_ERROR {
             return Err(self.maybe(RDKafkaErrorCode::from(code)));
         }
-        self.admin.commit(&self.id, PROGRESS_TOPIC, &[(0, progress)]).map_err(|failed| self.maybe(failed))
+        self.admin
+            .commit(&self.id, PROGRESS_TOPIC, &[(0, progress)])
+            .map_err(|failed| self.maybe(failed))
     }
 
     /// Without transactions some records may stand there and others not.
@@ -238,14 +268,19 @@ impl Publisher for KafkaPublisher {
 
     fn send(&mut self, record: NewRecord<'_>) -> Result<(), PublishError> {
         self.begin()?;
-        self.enqueue(&record).map_err(|cause| self.not_published(cause))
+        self.enqueue(&record)
+            .map_err(|cause| self.not_published(cause))
     }
 
     fn commit(&mut self, progress: u64) -> Result<(), PublishError> {
         if i64::try_from(progress).is_err() {
             return Err(self.not_published(Unusable::Progress(progress)));
         }
-        if self.is_transactional() { self.commit_transaction(progress) } else { self.flush(progress) }?;
+        if self.is_transactional() {
+            self.commit_transaction(progress)
+        } else {
+            self.flush(progress)
+        }?;
         self.progress = Some(progress);
         Ok(())
     }
@@ -264,13 +299,22 @@ fn init_transactions(client: &Client) -> Result<(), LogError> {
     let deadline = Instant::now() + LIMIT;
     loop {
         // SAFETY: the client is live; the error it returns is ours.
-        match unsafe { Failure::check(sys::rd_kafka_init_transactions(client.raw(), millis(LIMIT))) } {
-            Err(failure) if failure.is_retriable && Instant::now() < deadline => client.serve(BUFFER_WAIT),
+        match unsafe {
+            Failure::check(sys::rd_kafka_init_transactions(client.raw(), millis(LIMIT)))
+        } {
+            Err(failure) if failure.is_retriable && Instant::now() < deadline => {
+                client.serve(BUFFER_WAIT)
+            }
             outcome => return outcome.map_err(|failure| LogError::Unavailable(Box::new(failure))),
         }
     }
 }
 
 fn is_fencing(code: RDKafkaErrorCode) -> bool {
-    matches!(code, RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced | RDKafkaErrorCode::InvalidProducerEpoch)
+    matches!(
+        code,
+        RDKafkaErrorCode::Fenced
+            | RDKafkaErrorCode::ProducerFenced
+            | RDKafkaErrorCode::InvalidProducerEpoch
+    )
 }

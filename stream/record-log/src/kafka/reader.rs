@@ -54,11 +54,21 @@ enum Found {
 unsafe impl Send for KafkaReader {}
 
 impl KafkaReader {
-    pub(super) fn open(settings: &Settings, topic: &str, from: &[(u32, Offset)]) -> Result<Self, LogError> {
+    pub(super) fn open(
+        settings: &Settings,
+        topic: &str,
+        from: &[(u32, Offset)],
+    ) -> Result<Self, LogError> {
         let client = Client::new(Role::Reader, &settings.reader(from.len()))?;
         let name: CString = c_string(topic)?;
         let handle = client.topic(&name).map_err(unavailable)?;
-        let mut reader = Self { topic: topic.to_owned(), partitions: BTreeMap::new(), handle, wake: None, client };
+        let mut reader = Self {
+            topic: topic.to_owned(),
+            partitions: BTreeMap::new(),
+            handle,
+            wake: None,
+            client,
+        };
         for (partition, next) in from {
             reader.start(*partition, *next)?;
         }
@@ -70,7 +80,15 @@ impl KafkaReader {
         let queue = NonNull::new(unsafe { sys::rd_kafka_queue_new(self.client.raw()) });
         let queue = queue.ok_or_else(|| unavailable(last_error()))?;
         // From here on, dropping the reader destroys the queue.
-        self.partitions.insert(partition, Cursor { queue, next, at_end: false, found: None });
+        self.partitions.insert(
+            partition,
+            Cursor {
+                queue,
+                next,
+                at_end: false,
+                found: None,
+            },
+        );
         // SAFETY: topic and queue are live handles of the same client.
         let started = unsafe {
             sys::rd_kafka_consume_start_queue(
@@ -80,7 +98,11 @@ impl KafkaReader {
                 queue.as_ptr(),
             )
         };
-        if started == -1 { Err(unavailable(last_error())) } else { Ok(()) }
+        if started == -1 {
+            Err(unavailable(last_error()))
+        } else {
+            Ok(())
+        }
     }
 
     /// Runs the client's callbacks. When all brokers went away, forgets what it knew of ends.
@@ -88,12 +110,17 @@ impl KafkaReader {
         self.client.serve(Duration::ZERO);
         let are_all_down = self.client.take_all_brokers_down();
         if are_all_down {
-            for (partition, cursor) in self.partitions.iter_mut().filter(|(_, cursor)| cursor.at_end) {
+            for (partition, cursor) in self
+                .partitions
+                .iter_mut()
+                .filter(|(_, cursor)| cursor.at_end)
+            {
                 cursor.at_end = false;
                 let (partition, next) = (to_kafka_partition(*partition), to_kafka(cursor.next));
                 // SAFETY: the topic is live. Records that came before the seek took effect come a second time; polls
                 // pass over them. That it does not wait means that it cannot fail but for a partition never started.
-                let _begun = unsafe { sys::rd_kafka_seek(self.handle.as_ptr(), partition, next, 0) };
+                let _begun =
+                    unsafe { sys::rd_kafka_seek(self.handle.as_ptr(), partition, next, 0) };
             }
         }
         are_all_down
@@ -102,7 +129,11 @@ impl KafkaReader {
     fn error(&self, partition: u32, offset: Offset, found: Found) -> LogError {
         let topic = self.topic.clone();
         match found {
-            Found::Lost => LogError::OffsetOutOfRange { topic, partition, offset },
+            Found::Lost => LogError::OffsetOutOfRange {
+                topic,
+                partition,
+                offset,
+            },
             Found::Unknown => LogError::UnknownTopic(topic),
             Found::Failing(code) => unavailable(code),
         }
@@ -110,19 +141,37 @@ impl KafkaReader {
 }
 
 impl Reader for KafkaReader {
-    fn poll(&mut self, partition: u32, max: usize, each: &mut dyn FnMut(Record<'_>)) -> Result<Polled, LogError> {
+    fn poll(
+        &mut self,
+        partition: u32,
+        max: usize,
+        each: &mut dyn FnMut(Record<'_>),
+    ) -> Result<Polled, LogError> {
         let are_all_down = self.serve();
-        let unknown = || LogError::UnknownPartition { topic: self.topic.clone(), partition };
+        let unknown = || LogError::UnknownPartition {
+            topic: self.topic.clone(),
+            partition,
+        };
         let cursor = self.partitions.get_mut(&partition).ok_or_else(unknown)?;
-        let records = if cursor.found.is_none() && max > 0 { cursor.drain(&self.client, max, each) } else { 0 };
-        let polled = Polled { records, next_offset: cursor.next, at_end: cursor.at_end };
+        let records = if cursor.found.is_none() && max > 0 {
+            cursor.drain(&self.client, max, each)
+        } else {
+            0
+        };
+        let polled = Polled {
+            records,
+            next_offset: cursor.next,
+            at_end: cursor.at_end,
+        };
         let found = cursor.found.filter(|_| records == 0);
         if let Some(Found::Failing(_)) = found {
             cursor.found = None;
         }
         match found {
             Some(found) => Err(self.error(partition, polled.next_offset, found)),
-            None if are_all_down && records == 0 => Err(unavailable(RDKafkaErrorCode::AllBrokersDown)),
+            None if are_all_down && records == 0 => {
+                Err(unavailable(RDKafkaErrorCode::AllBrokersDown))
+            }
             None => Ok(polled),
         }
     }
@@ -134,7 +183,11 @@ impl Reader for KafkaReader {
             // SAFETY: the queue is live, and calls back only under its lock, with the opaque set last. The wake is kept
             // until another took its place in all queues, or they are rid of it in `drop`.
             unsafe {
-                sys::rd_kafka_queue_cb_event_enable(cursor.queue.as_ptr(), Some(on_event), opaque.cast_mut().cast());
+                sys::rd_kafka_queue_cb_event_enable(
+                    cursor.queue.as_ptr(),
+                    Some(on_event),
+                    opaque.cast_mut().cast(),
+                );
             }
         }
         // What came before would wake nobody.
@@ -178,12 +231,21 @@ impl Cursor {
     /// message by message.
     fn drain(&mut self, client: &Client, max: usize, each: &mut dyn FnMut(Record<'_>)) -> usize {
         let queue = self.queue.as_ptr();
-        let mut drain = Drain { client: client.raw(), cursor: self, wanted: max, records: 0, each, panic: None };
+        let mut drain = Drain {
+            client: client.raw(),
+            cursor: self,
+            wanted: max,
+            records: 0,
+            each,
+            panic: None,
+        };
         // SAFETY: the queue is live.
         if unsafe { sys::rd_kafka_queue_length(queue) } <= max {
             let opaque: *mut Drain<'_> = &raw mut drain;
             // SAFETY: the queue is live; the callback gets the drain, which lives until the call returns, from this thread.
-            unsafe { sys::rd_kafka_consume_callback_queue(queue, 0, Some(on_message), opaque.cast()) };
+            unsafe {
+                sys::rd_kafka_consume_callback_queue(queue, 0, Some(on_message), opaque.cast())
+            };
         } else {
             drain.take_one_by_one(queue);
         }
@@ -199,8 +261,13 @@ impl Drain<'_> {
     fn take_one_by_one(&mut self, queue: *mut sys::rd_kafka_queue_t) {
         let mut messages = vec![ptr::null_mut(); self.wanted];
         // SAFETY: the queue is live, and there is room for as many messages.
-        let taken = unsafe { sys::rd_kafka_consume_batch_queue(queue, 0, messages.as_mut_ptr(), messages.len()) };
-        for message in messages.into_iter().take(usize::try_from(taken).unwrap_or(0)) {
+        let taken = unsafe {
+            sys::rd_kafka_consume_batch_queue(queue, 0, messages.as_mut_ptr(), messages.len())
+        };
+        for message in messages
+            .into_iter()
+            .take(usize::try_from(taken).unwrap_or(0))
+        {
             if self.panic.is_none() {
                 // SAFETY: the message is ours until it is destroyed.
                 self.take(unsafe { &*message });
@@ -257,7 +324,8 @@ impl Drain<'_> {
 impl Found {
     fn of(code: Code) -> Self {
         match code {
-            Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET | Code::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE => Self::Lost,
+            Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET
+            | Code::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE => Self::Lost,
             Code::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC
             | Code::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION
             | Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART => Self::Unknown,
@@ -303,8 +371,15 @@ impl Headers for MessageHeaders<'_> {
             let (mut name, mut value, mut length): (*const c_char, *const c_void, usize) =
                 (ptr::null(), ptr::null(), 0);
             // SAFETY: the headers live for as long as the message; the places to write to are on this stack.
-            let code =
-                unsafe { sys::rd_kafka_header_get_all(headers, index, &raw mut name, &raw mut value, &raw mut length) };
+            let code = unsafe {
+                sys::rd_kafka_header_get_all(
+                    headers,
+                    index,
+                    &raw mut name,
+                    &raw mut value,
+                    &raw mut length,
+                )
+            };
             if code != Code::RD_KAFKA_RESP_ERR_NO_ERROR {
                 return;
             }

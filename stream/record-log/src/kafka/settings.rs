@@ -37,7 +37,9 @@ pub(super) struct Settings {
 enum Refused {
     #[error("the property {0:?} is not yours to set: the record log's promises rest on it")]
     Contract(String),
-    #[error("the property {0:?} needs TLS, which this build lacks: build with `--features record-log/tls`")]
+    #[error(
+        "the property {0:?} needs TLS, which this build lacks: build with `--features record-log/tls`"
+    )]
     NeedsTls(String),
 }
 
@@ -46,12 +48,17 @@ impl Settings {
         for (name, value) in properties {
             let refused = match name.as_str() {
                 name if CONTRACT.contains(&name) => Refused::Contract(name.to_owned()),
-                name if !cfg!(feature = "tls") && needs_tls(name, value) => Refused::NeedsTls(name.to_owned()),
+                name if !cfg!(feature = "tls") && needs_tls(name, value) => {
+                    Refused::NeedsTls(name.to_owned())
+                }
                 _ => continue,
             };
             return Err(LogError::Settings(Box::new(refused)));
         }
-        Ok(Self { brokers: brokers.to_owned(), properties: properties.to_vec() })
+        Ok(Self {
+            brokers: brokers.to_owned(),
+            properties: properties.to_vec(),
+        })
     }
 
     /// Of a client that asks and administers. It keeps quiet: whatever fails is the result of a call.
@@ -127,7 +134,9 @@ impl Settings {
 }
 
 fn needs_tls(name: &str, value: &str) -> bool {
-    name.starts_with("ssl.") || name.starts_with("sasl.") || (name == "security.protocol" && value != "plaintext")
+    name.starts_with("ssl.")
+        || name.starts_with("sasl.")
+        || (name == "security.protocol" && value != "plaintext")
 }
 
 #[cfg(test)]
@@ -136,12 +145,18 @@ mod tests {
 
     fn refusal(name: &str, value: &str) -> String {
         let properties = [(name.to_owned(), value.to_owned())];
-        Settings::new("localhost:1", &properties).err().unwrap().to_string()
+        Settings::new("localhost:1", &properties)
+            .err()
+            .unwrap()
+            .to_string()
     }
 
     #[test]
     fn what_the_contract_rests_on_is_refused_by_name() {
-        assert!(refusal("isolation.level", "read_uncommitted").contains("\"isolation.level\" is not yours to set"));
+        assert!(
+            refusal("isolation.level", "read_uncommitted")
+                .contains("\"isolation.level\" is not yours to set")
+        );
     }
 
     #[cfg(not(feature = "tls"))]
@@ -156,6 +171,9 @@ mod tests {
         let properties = [("fetch.wait.max.ms".to_owned(), "500".to_owned())];
         let settings = Settings::new("localhost:1", &properties).unwrap();
         assert_eq!(settings.reader(4).get("fetch.wait.max.ms"), Some("500"));
-        assert_eq!(settings.reader(4).get("queued.max.messages.kbytes"), Some("1024"));
+        assert_eq!(
+            settings.reader(4).get("queued.max.messages.kbytes"),
+            Some("1024")
+        );
     }
 }

@@ -20,7 +20,14 @@ pub(super) struct SimulatedPublisher {
 
 impl SimulatedPublisher {
     pub(super) fn new(log: SimulatedLog, id: &str, delivery: Delivery, opened: Opened) -> Self {
-        Self { log, id: id.to_owned(), delivery, opened, staged: Vec::new(), turn: 0 }
+        Self {
+            log,
+            id: id.to_owned(),
+            delivery,
+            opened,
+            staged: Vec::new(),
+            turn: 0,
+        }
     }
 
     /// Runs the effect as the plan wants it. A fault drops what was staged: it is to be sent anew.
@@ -32,7 +39,9 @@ impl SimulatedPublisher {
         match fault {
             Fault::None => effect(self),
             Fault::Unavailable => Err(self.give_up()),
-            Fault::LoseReply => effect(self).and_then(|()| Err(PublishError::MayHaveHappened(Box::new(Simulated)))),
+            Fault::LoseReply => {
+                effect(self).and_then(|()| Err(PublishError::MayHaveHappened(Box::new(Simulated))))
+            }
             Fault::CrashBefore => self.log.process.crash(),
             Fault::CrashAfter => {
                 // Whatever the effect answers, nobody is left to hear it.
@@ -48,18 +57,26 @@ impl SimulatedPublisher {
     }
 
     fn fence(&self) -> Result<(), PublishError> {
-        if self.delivery == Delivery::AtLeastOnce || self.log.store().is_newest(&self.id, self.opened.epoch) {
+        if self.delivery == Delivery::AtLeastOnce
+            || self.log.store().is_newest(&self.id, self.opened.epoch)
+        {
             return Ok(());
         }
-        Err(PublishError::Fenced { id: self.id.clone() })
+        Err(PublishError::Fenced {
+            id: self.id.clone(),
+        })
     }
 
     fn stage(&mut self, record: &NewRecord<'_>) -> Result<(), PublishError> {
         self.fence()?;
-        let partitions = self.log.store().topic(record.topic).map(super::store::Topic::partitions);
-        let staged = partitions
-            .map_err(Into::into)
-            .and_then(|partitions| Staged::new(record, Arc::from(record.topic), partitions, &mut self.turn));
+        let partitions = self
+            .log
+            .store()
+            .topic(record.topic)
+            .map(super::store::Topic::partitions);
+        let staged = partitions.map_err(Into::into).and_then(|partitions| {
+            Staged::new(record, Arc::from(record.topic), partitions, &mut self.turn)
+        });
         match staged {
             Ok(staged) if self.delivery == Delivery::Transactional => self.staged.push(staged),
             Ok(staged) => self.append_now(staged),
@@ -73,25 +90,37 @@ impl SimulatedPublisher {
 
     fn append_now(&self, staged: Staged) {
         let topic = Arc::clone(&staged.topic);
-        self.log.store().append([staged], (self.log.shared.now_ms)());
+        self.log
+            .store()
+            .append([staged], (self.log.shared.now_ms)());
         self.log.shared.wakes.raise(|grew| *grew == *topic);
     }
 
     fn publish(&mut self, progress: u64) -> Result<(), PublishError> {
         let staged = std::mem::take(&mut self.staged);
-        let touched: BTreeSet<_> = staged.iter().map(|record| (Arc::clone(&record.topic), record.partition)).collect();
+        let touched: BTreeSet<_> = staged
+            .iter()
+            .map(|record| (Arc::clone(&record.topic), record.partition))
+            .collect();
         let now_ms = (self.log.shared.now_ms)();
         {
             let mut store = self.log.store();
-            if self.delivery == Delivery::Transactional && !store.is_newest(&self.id, self.opened.epoch) {
-                return Err(PublishError::Fenced { id: self.id.clone() });
+            if self.delivery == Delivery::Transactional
+                && !store.is_newest(&self.id, self.opened.epoch)
+            {
+                return Err(PublishError::Fenced {
+                    id: self.id.clone(),
+                });
             }
             store.append(staged, now_ms);
             store.mark(touched.iter().cloned());
             store.remember_progress(&self.id, progress);
         }
         self.opened.progress = Some(progress);
-        self.log.shared.wakes.raise(|topic| touched.iter().any(|(grew, _)| **grew == *topic));
+        self.log
+            .shared
+            .wakes
+            .raise(|topic| touched.iter().any(|(grew, _)| **grew == *topic));
         Ok(())
     }
 }
@@ -102,7 +131,10 @@ impl Publisher for SimulatedPublisher {
     }
 
     fn send(&mut self, record: NewRecord<'_>) -> Result<(), PublishError> {
-        let fault = self.log.process.fault(&Call::Send { id: &self.id, topic: record.topic });
+        let fault = self.log.process.fault(&Call::Send {
+            id: &self.id,
+            topic: record.topic,
+        });
         match (fault, self.delivery) {
             // A sent record is only staged: that its reply is lost means no more than that it failed.
             (Fault::LoseReply, Delivery::Transactional) => Err(self.give_up()),
@@ -111,7 +143,10 @@ impl Publisher for SimulatedPublisher {
     }
 
     fn commit(&mut self, progress: u64) -> Result<(), PublishError> {
-        let fault = self.log.process.fault(&Call::Commit { id: &self.id, progress });
+        let fault = self.log.process.fault(&Call::Commit {
+            id: &self.id,
+            progress,
+        });
         self.run(fault, |publisher| publisher.publish(progress))
     }
 }

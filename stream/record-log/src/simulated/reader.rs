@@ -17,26 +17,66 @@ pub(super) struct SimulatedReader {
 
 impl SimulatedReader {
     pub(super) fn new(log: SimulatedLog, topic: &str, from: &[(u32, Offset)]) -> Self {
-        Self { log, topic: topic.to_owned(), next: from.iter().copied().collect(), registration: None }
+        Self {
+            log,
+            topic: topic.to_owned(),
+            next: from.iter().copied().collect(),
+            registration: None,
+        }
     }
 
     /// What lies at the position, copied out so that `each` runs without the store's lock.
     fn fetch(&self, partition: u32, max: usize) -> Result<(Vec<StoredRecord>, Polled), LogError> {
-        let unknown = || LogError::UnknownPartition { topic: self.topic.clone(), partition };
+        let unknown = || LogError::UnknownPartition {
+            topic: self.topic.clone(),
+            partition,
+        };
         let from = *self.next.get(&partition).ok_or_else(unknown)?;
-        self.log.ask(&Call::Poll { topic: &self.topic, partition }, |store| {
-            let kept = store.topic(&self.topic)?.partition(partition).ok_or_else(unknown)?;
-            let out_of_range = || LogError::OffsetOutOfRange { topic: self.topic.clone(), partition, offset: from };
-            let (records, end) = kept.read(from, max).ok_or_else(out_of_range)?;
-            let is_whole = records.len() < max || records.last().is_some_and(|record| record.offset + 1 == end);
-            let next_offset = if is_whole { end } else { records.last().map_or(from, |record| record.offset + 1) };
-            Ok((records.to_vec(), Polled { records: records.len(), next_offset, at_end: next_offset == end }))
-        })
+        self.log.ask(
+            &Call::Poll {
+                topic: &self.topic,
+                partition,
+            },
+            |store| {
+                let kept = store
+                    .topic(&self.topic)?
+                    .partition(partition)
+                    .ok_or_else(unknown)?;
+                let out_of_range = || LogError::OffsetOutOfRange {
+                    topic: self.topic.clone(),
+                    partition,
+                    offset: from,
+                };
+                let (records, end) = kept.read(from, max).ok_or_else(out_of_range)?;
+                let is_whole = records.len() < max
+                    || records
+                        .last()
+                        .is_some_and(|record| record.offset + 1 == end);
+                let next_offset = if is_whole {
+                    end
+                } else {
+                    records.last().map_or(from, |record| record.offset + 1)
+                };
+                Ok((
+                    records.to_vec(),
+                    Polled {
+                        records: records.len(),
+                        next_offset,
+                        at_end: next_offset == end,
+                    },
+                ))
+            },
+        )
     }
 }
 
 impl Reader for SimulatedReader {
-    fn poll(&mut self, partition: u32, max: usize, each: &mut dyn FnMut(Record<'_>)) -> Result<Polled, LogError> {
+    fn poll(
+        &mut self,
+        partition: u32,
+        max: usize,
+        each: &mut dyn FnMut(Record<'_>),
+    ) -> Result<Polled, LogError> {
         let (records, polled) = self.fetch(partition, max.min(self.log.batch))?;
         for record in &records {
             each(Record {
@@ -53,7 +93,12 @@ impl Reader for SimulatedReader {
     }
 
     fn on_readable(&mut self, wake: Wake) {
-        self.registration = Some(self.log.shared.wakes.register(&self.topic, Arc::clone(&wake)));
+        self.registration = Some(
+            self.log
+                .shared
+                .wakes
+                .register(&self.topic, Arc::clone(&wake)),
+        );
         wake();
     }
 }

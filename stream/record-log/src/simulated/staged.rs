@@ -24,7 +24,11 @@ impl Staged {
         turn: &mut u32,
     ) -> Result<Self, Source> {
         let partition = choose_partition(record, partitions, turn)?;
-        let headers = record.headers.iter().map(|(name, value)| ((*name).to_owned(), value.to_vec())).collect();
+        let headers = record
+            .headers
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.to_vec()))
+            .collect();
         Ok(Self {
             topic,
             partition,

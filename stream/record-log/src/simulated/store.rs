@@ -54,15 +54,21 @@ pub(super) struct Partition {
 
 impl Store {
     pub(super) fn ensure_topic(&mut self, spec: &TopicSpec) {
-        self.topics.entry(spec.name.clone()).or_insert_with(|| Topic::new(spec.partitions));
+        self.topics
+            .entry(spec.name.clone())
+            .or_insert_with(|| Topic::new(spec.partitions));
     }
 
     pub(super) fn topic(&self, name: &str) -> Result<&Topic, LogError> {
-        self.topics.get(name).ok_or_else(|| LogError::UnknownTopic(name.to_owned()))
+        self.topics
+            .get(name)
+            .ok_or_else(|| LogError::UnknownTopic(name.to_owned()))
     }
 
     pub(super) fn topic_mut(&mut self, name: &str) -> Result<&mut Topic, LogError> {
-        self.topics.get_mut(name).ok_or_else(|| LogError::UnknownTopic(name.to_owned()))
+        self.topics
+            .get_mut(name)
+            .ok_or_else(|| LogError::UnknownTopic(name.to_owned()))
     }
 
     /// Fences earlier holders of `id`, if the delivery is transactional.
@@ -71,11 +77,16 @@ impl Store {
         if delivery == Delivery::Transactional {
             publisher.epoch += 1;
         }
-        Opened { epoch: publisher.epoch, progress: publisher.progress }
+        Opened {
+            epoch: publisher.epoch,
+            progress: publisher.progress,
+        }
     }
 
     pub(super) fn is_newest(&self, id: &str, epoch: u64) -> bool {
-        self.publishers.get(id).is_some_and(|publisher| publisher.epoch == epoch)
+        self.publishers
+            .get(id)
+            .is_some_and(|publisher| publisher.epoch == epoch)
     }
 
     pub(super) fn remember_progress(&mut self, id: &str, progress: u64) {
@@ -85,26 +96,42 @@ impl Store {
     /// Appends records whose topic and partition were checked when they were staged.
     pub(super) fn append(&mut self, records: impl IntoIterator<Item = Staged>, log_time_ms: u64) {
         for staged in records {
-            let topic = self.topics.get_mut(&*staged.topic).expect("topics are never deleted");
+            let topic = self
+                .topics
+                .get_mut(&*staged.topic)
+                .expect("topics are never deleted");
             topic.0[staged.partition as usize].append(staged, log_time_ms);
         }
     }
 
     /// Appends the markers that end a transaction: each takes an offset, and no reader sees it.
-    pub(super) fn mark(&mut self, partitions: impl IntoIterator<Item = (std::sync::Arc<str>, u32)>) {
+    pub(super) fn mark(
+        &mut self,
+        partitions: impl IntoIterator<Item = (std::sync::Arc<str>, u32)>,
+    ) {
         for (topic, partition) in partitions {
-            self.topics.get_mut(&*topic).expect("topics are never deleted").0[partition as usize].end += 1;
+            self.topics
+                .get_mut(&*topic)
+                .expect("topics are never deleted")
+                .0[partition as usize]
+                .end += 1;
         }
     }
 
     pub(super) fn positions(&self, group: &str, topic: &str) -> Vec<(u32, Offset)> {
-        let of_topic = self.positions.iter().filter(|((g, t, _), _)| g == group && t == topic);
-        of_topic.map(|((_, _, partition), next)| (*partition, *next)).collect()
+        let of_topic = self
+            .positions
+            .iter()
+            .filter(|((g, t, _), _)| g == group && t == topic);
+        of_topic
+            .map(|((_, _, partition), next)| (*partition, *next))
+            .collect()
     }
 
     pub(super) fn remember_positions(&mut self, group: &str, topic: &str, next: &[(u32, Offset)]) {
         for (partition, offset) in next {
-            self.positions.insert((group.to_owned(), topic.to_owned(), *partition), *offset);
+            self.positions
+                .insert((group.to_owned(), topic.to_owned(), *partition), *offset);
         }
     }
 }
@@ -117,7 +144,8 @@ impl Topic {
     }
 
     pub(super) fn grow(&mut self, partitions: u32) {
-        self.0.resize_with((partitions as usize).max(self.0.len()), Partition::default);
+        self.0
+            .resize_with((partitions as usize).max(self.0.len()), Partition::default);
     }
 
     pub(super) fn partitions(&self) -> u32 {
@@ -125,7 +153,13 @@ impl Topic {
     }
 
     pub(super) fn ranges(&self) -> Vec<OffsetRange> {
-        self.0.iter().map(|partition| OffsetRange { start: partition.start, end: partition.end }).collect()
+        self.0
+            .iter()
+            .map(|partition| OffsetRange {
+                start: partition.start,
+                end: partition.end,
+            })
+            .collect()
     }
 
     pub(super) fn partition(&self, partition: u32) -> Option<&Partition> {
@@ -137,14 +171,30 @@ impl Topic {
     }
 
     pub(super) fn all_records(&self) -> Vec<StoredRecord> {
-        self.0.iter().flat_map(|partition| partition.records.iter().cloned()).collect()
+        self.0
+            .iter()
+            .flat_map(|partition| partition.records.iter().cloned())
+            .collect()
     }
 }
 
 impl Partition {
     fn append(&mut self, staged: Staged, log_time_ms: u64) {
-        let Staged { partition, key, value, headers, .. } = staged;
-        self.records.push(StoredRecord { partition, offset: self.end, log_time_ms, key, value, headers });
+        let Staged {
+            partition,
+            key,
+            value,
+            headers,
+            ..
+        } = staged;
+        self.records.push(StoredRecord {
+            partition,
+            offset: self.end,
+            log_time_ms,
+            key,
+            value,
+            headers,
+        });
         self.end += 1;
     }
 

@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use record_log::{Delivery, LogError, NewRecord, PublishError, RecordLog, Signal, partition_of};
 
 use crate::subject::{
-    Read, all, assert_values, poll_until, publish, read_to_end, record, topic, transactional, unique,
+    Read, all, assert_values, poll_until, publish, read_to_end, record, topic, transactional,
+    unique,
 };
 
 /// Makes each check a test of each log.
@@ -59,8 +60,15 @@ fn records_of_a_partition_are_read_in_the_order_they_were_sent(log: &dyn RecordL
         publisher.commit(batch).unwrap();
     }
     let records = all(log, &topic, 1, expected.len());
-    assert!(records.windows(2).all(|pair| pair[0].offset < pair[1].offset));
-    let values: Vec<_> = records.into_iter().map(|read| String::from_utf8(read.value.unwrap()).unwrap()).collect();
+    assert!(
+        records
+            .windows(2)
+            .all(|pair| pair[0].offset < pair[1].offset)
+    );
+    let values: Vec<_> = records
+        .into_iter()
+        .map(|read| String::from_utf8(read.value.unwrap()).unwrap())
+        .collect();
     assert_eq!(values, expected);
     assert_values(log, &topic, 0, &[]);
 }
@@ -120,16 +128,23 @@ fn the_earlier_holder_is_fenced_and_nothing_of_it_is_read(log: &dyn RecordLog) {
     let topic = topic(log, 1);
     let id = unique("fenced");
     let mut earlier = transactional(log, &id);
-    earlier.send(record(&topic, 0, b"committed in time")).unwrap();
+    earlier
+        .send(record(&topic, 0, b"committed in time"))
+        .unwrap();
     earlier.commit(1).unwrap();
     earlier.send(record(&topic, 0, b"left open")).unwrap();
     let mut newer = transactional(log, &id);
     assert_eq!(newer.progress(), Some(1));
-    let refused = earlier.send(record(&topic, 0, b"too late")).and_then(|()| earlier.commit(2));
+    let refused = earlier
+        .send(record(&topic, 0, b"too late"))
+        .and_then(|()| earlier.commit(2));
     assert!(matches!(refused, Err(PublishError::Fenced { id: fenced }) if fenced == id));
     newer.send(record(&topic, 0, b"of the newer")).unwrap();
     newer.commit(2).unwrap();
-    assert!(matches!(earlier.commit(3), Err(PublishError::Fenced { .. })));
+    assert!(matches!(
+        earlier.commit(3),
+        Err(PublishError::Fenced { .. })
+    ));
     assert_values(log, &topic, 0, &["committed in time", "of the newer"]);
     assert_eq!(transactional(log, &id).progress(), Some(2));
 }
@@ -143,20 +158,33 @@ fn an_at_least_once_publisher_publishes_and_keeps_its_progress(log: &dyn RecordL
     publisher.send(record(&topic, 0, b"b")).unwrap();
     publisher.commit(5).unwrap();
     assert_values(log, &topic, 0, &["a", "b"]);
-    assert_eq!(log.publisher(&id, Delivery::AtLeastOnce).unwrap().progress(), Some(5));
+    assert_eq!(
+        log.publisher(&id, Delivery::AtLeastOnce)
+            .unwrap()
+            .progress(),
+        Some(5)
+    );
 }
 
 fn the_end_is_known_and_lies_where_the_log_says(log: &dyn RecordLog) {
     let topic = topic(log, 1);
     let mut reader = log.reader(&topic, &[(0, 0)]).unwrap();
     let (records, polled) = read_to_end(&mut *reader, 0);
-    assert_eq!((records.len(), polled.next_offset, polled.at_end), (0, 0, true));
+    assert_eq!(
+        (records.len(), polled.next_offset, polled.at_end),
+        (0, 0, true)
+    );
     publish(log, &topic, 0, &[b"a", b"b"]);
     publish(log, &topic, 0, &[b"c"]);
     let mut records = Vec::new();
-    let polled = poll_until(&mut *reader, 0, &mut records, |polled, records| polled.at_end && records.len() == 3);
+    let polled = poll_until(&mut *reader, 0, &mut records, |polled, records| {
+        polled.at_end && records.len() == 3
+    });
     let end = log.offsets(&topic).unwrap()[0].end;
-    assert_eq!(polled.next_offset, end, "the end counts the markers of transactions, if there are any");
+    assert_eq!(
+        polled.next_offset, end,
+        "the end counts the markers of transactions, if there are any"
+    );
     let mut at_end = log.reader(&topic, &[(0, end)]).unwrap();
     let (records, polled) = read_to_end(&mut *at_end, 0);
     assert_eq!((records.len(), polled.next_offset), (0, end));
@@ -169,7 +197,9 @@ fn a_reader_starts_at_its_offset_and_polls_no_more_than_asked(log: &dyn RecordLo
     let mut offsets = Vec::new();
     while offsets.len() < 3 {
         let before = offsets.len();
-        let polled = reader.poll(0, 1, &mut |record| offsets.push(record.offset)).unwrap();
+        let polled = reader
+            .poll(0, 1, &mut |record| offsets.push(record.offset))
+            .unwrap();
         assert_eq!(polled.records, offsets.len() - before);
         assert!(polled.records <= 1);
         assert!(polled.records == 0 || polled.next_offset > *offsets.last().unwrap());
@@ -190,44 +220,95 @@ fn a_position_beyond_the_end_is_out_of_range(log: &dyn RecordLog) {
         }
         signal.wait(Duration::from_millis(100));
     };
-    assert!(matches!(error, LogError::OffsetOutOfRange { partition: 0, offset: 1_000, .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            LogError::OffsetOutOfRange {
+                partition: 0,
+                offset: 1_000,
+                ..
+            }
+        ),
+        "{error}"
+    );
 }
 
 fn an_unknown_topic_or_partition_is_named(log: &dyn RecordLog) {
     let unknown = unique("unknown");
-    assert!(matches!(log.partitions(&unknown), Err(LogError::UnknownTopic(named)) if named == unknown));
-    assert!(matches!(log.offsets(&unknown), Err(LogError::UnknownTopic(named)) if named == unknown));
-    assert!(matches!(log.reader(&unknown, &[(0, 0)]), Err(LogError::UnknownTopic(named)) if named == unknown));
+    assert!(
+        matches!(log.partitions(&unknown), Err(LogError::UnknownTopic(named)) if named == unknown)
+    );
+    assert!(
+        matches!(log.offsets(&unknown), Err(LogError::UnknownTopic(named)) if named == unknown)
+    );
+    assert!(
+        matches!(log.reader(&unknown, &[(0, 0)]), Err(LogError::UnknownTopic(named)) if named == unknown)
+    );
     let topic = topic(log, 1);
     let opened = log.reader(&topic, &[(1, 0)]);
-    assert!(matches!(opened, Err(LogError::UnknownPartition { partition: 1, .. })));
+    assert!(matches!(
+        opened,
+        Err(LogError::UnknownPartition { partition: 1, .. })
+    ));
 }
 
 fn tombstones_empty_values_and_headers_come_back_as_sent(log: &dyn RecordLog) {
     let topic = topic(log, 1);
     let mut publisher = transactional(log, &unique("headers"));
     let headers: &[(&str, &[u8])] = &[("ce_id", b"7"), ("ce_id", b"8"), ("empty", b"")];
-    let full = NewRecord { topic: &topic, partition: Some(0), key: Some(b"key"), value: Some(b"value"), headers };
+    let full = NewRecord {
+        topic: &topic,
+        partition: Some(0),
+        key: Some(b"key"),
+        value: Some(b"value"),
+        headers,
+    };
     publisher.send(full).unwrap();
-    publisher.send(NewRecord { value: None, headers: &[], ..full }).unwrap();
-    publisher.send(NewRecord { key: None, value: Some(b""), headers: &[], ..full }).unwrap();
+    publisher
+        .send(NewRecord {
+            value: None,
+            headers: &[],
+            ..full
+        })
+        .unwrap();
+    publisher
+        .send(NewRecord {
+            key: None,
+            value: Some(b""),
+            headers: &[],
+            ..full
+        })
+        .unwrap();
     publisher.commit(1).unwrap();
     let records = all(log, &topic, 0, 3);
     let shape = |read: &Read| (read.key.clone(), read.value.clone(), read.headers.len());
-    assert_eq!(shape(&records[0]), (Some(b"key".to_vec()), Some(b"value".to_vec()), 3));
+    assert_eq!(
+        shape(&records[0]),
+        (Some(b"key".to_vec()), Some(b"value".to_vec()), 3)
+    );
     assert_eq!(shape(&records[1]), (Some(b"key".to_vec()), None, 0));
     assert_eq!(shape(&records[2]), (None, Some(Vec::new()), 0));
     let expected = [("ce_id", &b"7"[..]), ("ce_id", b"8"), ("empty", b"")];
-    assert_eq!(records[0].headers, expected.map(|(name, value)| (name.to_owned(), value.to_vec())));
+    assert_eq!(
+        records[0].headers,
+        expected.map(|(name, value)| (name.to_owned(), value.to_vec()))
+    );
 }
 
 fn a_value_of_900_kib_is_carried(log: &dyn RecordLog) {
     let topic = topic(log, 1);
-    let large: Vec<u8> = (0..900_u32 << 10).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let large: Vec<u8> = (0..900_u32 << 10)
+        .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
     publish(log, &topic, 0, &[b"before", &large, b"after"]);
     let records = all(log, &topic, 0, 3);
     assert_eq!(records.len(), 3);
-    assert!(records[1].value.as_ref().is_some_and(|value| *value == large));
+    assert!(
+        records[1]
+            .value
+            .as_ref()
+            .is_some_and(|value| *value == large)
+    );
 }
 
 fn keys_choose_the_partition_that_java_clients_choose(log: &dyn RecordLog) {
@@ -235,27 +316,52 @@ fn keys_choose_the_partition_that_java_clients_choose(log: &dyn RecordLog) {
     let mut publisher = transactional(log, &unique("keys"));
     for id in 0..200_u32 {
         let key = id.to_string();
-        let keyed = NewRecord { key: Some(key.as_bytes()), partition: None, ..record(&topic, 0, b"x") };
+        let keyed = NewRecord {
+            key: Some(key.as_bytes()),
+            partition: None,
+            ..record(&topic, 0, b"x")
+        };
         publisher.send(keyed).unwrap();
     }
-    publisher.send(NewRecord { partition: None, ..record(&topic, 0, b"without a key") }).unwrap();
+    publisher
+        .send(NewRecord {
+            partition: None,
+            ..record(&topic, 0, b"without a key")
+        })
+        .unwrap();
     publisher.commit(1).unwrap();
     // What a transaction wrote to a partition becomes readable all together.
-    let records: Vec<Read> = (0..4).flat_map(|partition| all(log, &topic, partition, 1)).collect();
+    let records: Vec<Read> = (0..4)
+        .flat_map(|partition| all(log, &topic, partition, 1))
+        .collect();
     assert_eq!(records.len(), 201);
-    for (key, read) in records.iter().filter_map(|read| Some((read.key.as_ref()?, read))) {
+    for (key, read) in records
+        .iter()
+        .filter_map(|read| Some((read.key.as_ref()?, read)))
+    {
         assert_eq!(read.partition, partition_of(key, 4));
     }
 }
 
 fn log_times_are_those_of_the_append(log: &dyn RecordLog) {
-    let now_ms = || u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
+    let now_ms = || {
+        u64::try_from(
+            SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap()
+                .as_millis(),
+        )
+        .unwrap()
+    };
     let topic = topic(log, 1);
     let before = now_ms();
     publish(log, &topic, 0, &[b"a"]);
     let after = now_ms();
     let stamped = all(log, &topic, 0, 1)[0].log_time_ms;
-    assert!((before..=after).contains(&stamped), "{before} ≤ {stamped} ≤ {after}");
+    assert!(
+        (before..=after).contains(&stamped),
+        "{before} ≤ {stamped} ≤ {after}"
+    );
 }
 
 fn groups_remember_positions_by_topic_and_partition(log: &dyn RecordLog) {
@@ -277,7 +383,9 @@ fn a_waiting_reader_is_woken_by_a_commit(log: &dyn RecordLog) {
     std::thread::scope(|scope| {
         scope.spawn(|| publish(log, &topic, 0, &[b"a"]));
         let mut records = Vec::new();
-        poll_until(&mut *reader, 0, &mut records, |_, records| !records.is_empty());
+        poll_until(&mut *reader, 0, &mut records, |_, records| {
+            !records.is_empty()
+        });
     });
 }
 

@@ -19,11 +19,21 @@ const CHILD_FOLDER: &str = "TIDEMARK_TEST_CHILD_FOLDER";
 const BATCH: u64 = 100;
 
 fn spec(name: &str, partitions: u32, cleanup: Cleanup, retention: Duration) -> TopicSpec {
-    TopicSpec { name: name.to_owned(), partitions, cleanup, retention }
+    TopicSpec {
+        name: name.to_owned(),
+        partitions,
+        cleanup,
+        retention,
+    }
 }
 
 fn orders(partitions: u32) -> TopicSpec {
-    spec("orders", partitions, Cleanup::Delete, Duration::from_secs(3600))
+    spec(
+        "orders",
+        partitions,
+        Cleanup::Delete,
+        Duration::from_secs(3600),
+    )
 }
 
 #[test]
@@ -50,7 +60,12 @@ fn a_folder_in_use_is_refused_by_name_until_it_is_free() {
     let log = open_embedded(folder.path()).unwrap();
     let refused = open_embedded(folder.path()).err().unwrap();
     assert!(matches!(refused, LogError::Settings(_)));
-    assert!(refused.to_string().contains(folder.path().to_str().unwrap()), "{refused}");
+    assert!(
+        refused
+            .to_string()
+            .contains(folder.path().to_str().unwrap()),
+        "{refused}"
+    );
     drop(log);
     open_embedded(folder.path()).unwrap();
 }
@@ -61,14 +76,24 @@ fn a_folder_that_cannot_be_made_is_refused_by_name() {
     let file = folder.path().join("a file");
     std::fs::write(&file, "").unwrap();
     let refused = open_embedded(&file).err().unwrap();
-    assert!(matches!(refused, LogError::Settings(_)) && refused.to_string().contains("a file"), "{refused}");
+    assert!(
+        matches!(refused, LogError::Settings(_)) && refused.to_string().contains("a file"),
+        "{refused}"
+    );
 }
 
 #[test]
 fn a_file_that_is_no_log_is_refused() {
     let folder = TempDir::new().unwrap();
-    std::fs::write(folder.path().join("records.sqlite3"), "this is not a database, whatever its name says").unwrap();
-    assert!(matches!(open_embedded(folder.path()), Err(LogError::Settings(_))));
+    std::fs::write(
+        folder.path().join("records.sqlite3"),
+        "this is not a database, whatever its name says",
+    )
+    .unwrap();
+    assert!(matches!(
+        open_embedded(folder.path()),
+        Err(LogError::Settings(_))
+    ));
 }
 
 /// The child says each progress after its commit; whatever it said is there after the kill, and nothing in part.
@@ -78,8 +103,10 @@ fn what_was_committed_survives_a_kill() {
     for _ in 0..3 {
         let mut child = spawn_publisher(folder.path());
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let said: Vec<u64> =
-            lines.filter_map(|line| line.unwrap().strip_prefix("committed ")?.parse().ok()).take(30).collect();
+        let said: Vec<u64> = lines
+            .filter_map(|line| line.unwrap().strip_prefix("committed ")?.parse().ok())
+            .take(30)
+            .collect();
         child.kill().unwrap();
         child.wait().unwrap();
 
@@ -95,7 +122,11 @@ fn what_was_committed_survives_a_kill() {
 
 fn spawn_publisher(folder: &Path) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "embedded::child_publishes_until_it_is_killed", "--nocapture"])
+        .args([
+            "--exact",
+            "embedded::child_publishes_until_it_is_killed",
+            "--nocapture",
+        ])
         .env(CHILD_FOLDER, folder)
         .stdout(Stdio::piped())
         .spawn()
@@ -105,15 +136,21 @@ fn spawn_publisher(folder: &Path) -> Child {
 /// The body of the child process; without its folder in the environment there is nothing to do.
 #[test]
 fn child_publishes_until_it_is_killed() {
-    let Some(folder) = std::env::var_os(CHILD_FOLDER) else { return };
+    let Some(folder) = std::env::var_os(CHILD_FOLDER) else {
+        return;
+    };
     let log = open_embedded(Path::new(&folder)).unwrap();
     log.ensure_topics(&[orders(2)]).unwrap();
     let mut publisher = transactional(&*log, "publisher");
     println!();
     for progress in publisher.progress().unwrap_or(0).. {
         for n in (progress * BATCH)..(progress + 1) * BATCH {
-            publisher.send(record("orders", 0, n.to_string().as_bytes())).unwrap();
-            publisher.send(record("orders", 1, n.to_string().as_bytes())).unwrap();
+            publisher
+                .send(record("orders", 0, n.to_string().as_bytes()))
+                .unwrap();
+            publisher
+                .send(record("orders", 1, n.to_string().as_bytes()))
+                .unwrap();
         }
         publisher.commit(progress + 1).unwrap();
         println!("committed {}", progress + 1);
@@ -124,14 +161,18 @@ fn child_publishes_until_it_is_killed() {
 fn at_own_time(folder: &Path) -> (EmbeddedLog, Arc<AtomicU64>) {
     let clock_ms = Arc::new(AtomicU64::new(1_000_000));
     let clock = Arc::clone(&clock_ms);
-    (EmbeddedLog::open_at(folder, move || clock.load(Ordering::SeqCst)).unwrap(), clock_ms)
+    (
+        EmbeddedLog::open_at(folder, move || clock.load(Ordering::SeqCst)).unwrap(),
+        clock_ms,
+    )
 }
 
 #[test]
 fn records_older_than_the_retention_are_deleted_and_their_readers_told() {
     let folder = TempDir::new().unwrap();
     let (log, clock_ms) = at_own_time(folder.path());
-    log.ensure_topics(&[spec("orders", 1, Cleanup::Delete, Duration::from_secs(60))]).unwrap();
+    log.ensure_topics(&[spec("orders", 1, Cleanup::Delete, Duration::from_secs(60))])
+        .unwrap();
     publish(&log, "orders", 0, &[b"old", b"old too"]);
     let mut reader = log.reader("orders", &[(0, 0)]).unwrap();
     clock_ms.fetch_add(60_000, Ordering::SeqCst);
@@ -143,26 +184,42 @@ fn records_older_than_the_retention_are_deleted_and_their_readers_told() {
     log.clean().unwrap();
     assert_values(&log, "orders", 0, &["new"]);
     let lost = reader.poll(0, 10, &mut |_| panic!("it was deleted"));
-    assert!(matches!(lost, Err(LogError::OffsetOutOfRange { offset: 0, .. })));
+    assert!(matches!(
+        lost,
+        Err(LogError::OffsetOutOfRange { offset: 0, .. })
+    ));
 
     clock_ms.fetch_add(61_000, Ordering::SeqCst);
     log.clean().unwrap();
     drop((reader, log));
     let (log, _) = at_own_time(folder.path());
     let range = log.offsets("orders").unwrap()[0];
-    assert_eq!((range.start, range.end), (3, 3), "offsets go on where they were");
+    assert_eq!(
+        (range.start, range.end),
+        (3, 3),
+        "offsets go on where they were"
+    );
 }
 
 #[test]
 fn compaction_keeps_the_newest_of_each_key_in_its_place() {
     let folder = TempDir::new().unwrap();
     let (log, _) = at_own_time(folder.path());
-    log.ensure_topics(&[spec("results", 1, Cleanup::CompactAndDelete, Duration::from_secs(60))]).unwrap();
+    log.ensure_topics(&[spec(
+        "results",
+        1,
+        Cleanup::CompactAndDelete,
+        Duration::from_secs(60),
+    )])
+    .unwrap();
     let mut publisher = transactional(&log, "results");
     let mut expected = BTreeMap::new();
     for n in 0..30_000_u64 {
         let (key, value) = ((n * n % 977).to_string(), n.to_string());
-        let new = NewRecord { key: Some(key.as_bytes()), ..record("results", 0, value.as_bytes()) };
+        let new = NewRecord {
+            key: Some(key.as_bytes()),
+            ..record("results", 0, value.as_bytes())
+        };
         publisher.send(new).unwrap();
         expected.insert(key.into_bytes(), (n, value.into_bytes()));
         if n % 1_000 == 999 {
@@ -179,6 +236,13 @@ fn compaction_keeps_the_newest_of_each_key_in_its_place() {
         .collect();
     assert_eq!(kept, expected);
     let mut last = 0;
-    while !reader.poll(0, 100, &mut |record| last = record.offset).unwrap().at_end {}
-    assert_eq!(last, 29_999, "a reader goes on over what was compacted under it");
+    while !reader
+        .poll(0, 100, &mut |record| last = record.offset)
+        .unwrap()
+        .at_end
+    {}
+    assert_eq!(
+        last, 29_999,
+        "a reader goes on over what was compacted under it"
+    );
 }

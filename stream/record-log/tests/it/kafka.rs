@@ -13,7 +13,9 @@ use crate::subject::{assert_values, poll_until, publish, record, topic, transact
 
 #[test]
 fn a_position_that_retention_deleted_is_told_and_never_skipped() {
-    let Some(subject) = crate::subject::kafka() else { return };
+    let Some(subject) = crate::subject::kafka() else {
+        return;
+    };
     let topic = topic(&*subject.log, 1);
     publish(&*subject.log, &topic, 0, &[b"a", b"b", b"c"]);
     delete_before(&topic, 2);
@@ -29,24 +31,36 @@ fn a_position_that_retention_deleted_is_told_and_never_skipped() {
         }
         signal.wait(Duration::from_secs(1));
     };
-    assert!(matches!(error, LogError::OffsetOutOfRange { offset: 0, .. }), "{error}");
+    assert!(
+        matches!(error, LogError::OffsetOutOfRange { offset: 0, .. }),
+        "{error}"
+    );
     let again = reader.poll(0, 10, &mut |_| panic!("it was deleted"));
-    assert!(matches!(again, Err(LogError::OffsetOutOfRange { offset: 0, .. })), "it stays lost");
+    assert!(
+        matches!(again, Err(LogError::OffsetOutOfRange { offset: 0, .. })),
+        "it stays lost"
+    );
     assert_values(&*subject.log, &topic, 0, &["c"]);
 }
 
 fn delete_before(topic: &str, offset: i64) {
     let brokers = std::env::var("TIDEMARK_TEST_BROKERS").unwrap();
-    let admin: AdminClient<DefaultClientContext> =
-        ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap();
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .create()
+        .unwrap();
     let mut before = TopicPartitionList::new();
-    before.add_partition_offset(topic, 0, Offset::Offset(offset)).unwrap();
+    before
+        .add_partition_offset(topic, 0, Offset::Offset(offset))
+        .unwrap();
     block_on(admin.delete_records(&before, &AdminOptions::new())).unwrap();
 }
 
 #[test]
 fn the_end_lies_behind_aborted_records_and_markers() {
-    let Some(subject) = crate::subject::kafka() else { return };
+    let Some(subject) = crate::subject::kafka() else {
+        return;
+    };
     let log = &*subject.log;
     let topic = topic(log, 1);
     let id = unique("aborting");
@@ -59,7 +73,10 @@ fn the_end_lies_behind_aborted_records_and_markers() {
     // Long enough in the buffer to be sent, so that there is something to abort.
     let deadline = std::time::Instant::now() + Duration::from_secs(30);
     while high_watermark(&topic) < 102 {
-        assert!(std::time::Instant::now() < deadline, "records are sent before they are committed");
+        assert!(
+            std::time::Instant::now() < deadline,
+            "records are sent before they are committed"
+        );
     }
     let end_while_open = log.offsets(&topic).unwrap()[0].end;
     let mut newer = transactional(log, &id);
@@ -68,7 +85,9 @@ fn the_end_lies_behind_aborted_records_and_markers() {
     assert_eq!(end_while_open, 2, "the end is that of what is committed");
     let mut reader = log.reader(&topic, &[(0, 0)]).unwrap();
     let mut records = Vec::new();
-    let polled = poll_until(&mut *reader, 0, &mut records, |polled, _| polled.at_end && polled.next_offset > 2);
+    let polled = poll_until(&mut *reader, 0, &mut records, |polled, _| {
+        polled.at_end && polled.next_offset > 2
+    });
     assert_eq!((records.len(), polled.next_offset), (1, 103));
     assert_eq!(log.offsets(&topic).unwrap()[0].end, 103);
 }
@@ -82,19 +101,33 @@ fn high_watermark(topic: &str) -> i64 {
         .set("isolation.level", "read_uncommitted")
         .create()
         .unwrap();
-    consumer.fetch_watermarks(topic, 0, Duration::from_secs(10)).unwrap().1
+    consumer
+        .fetch_watermarks(topic, 0, Duration::from_secs(10))
+        .unwrap()
+        .1
 }
 
 #[test]
 fn brokers_that_are_away_are_unavailable_to_every_call() {
     let log = KafkaLog::new("127.0.0.1:9", &[]).unwrap();
-    assert!(matches!(log.partitions("orders"), Err(LogError::Unavailable(_))));
+    assert!(matches!(
+        log.partitions("orders"),
+        Err(LogError::Unavailable(_))
+    ));
 }
 
 #[test]
 fn a_property_that_is_unknown_or_not_the_callers_is_refused_at_once() {
-    let refused = |name: &str| KafkaLog::new("127.0.0.1:9", &[(name.to_owned(), "1".to_owned())]).err().unwrap();
+    let refused = |name: &str| {
+        KafkaLog::new("127.0.0.1:9", &[(name.to_owned(), "1".to_owned())])
+            .err()
+            .unwrap()
+    };
     assert!(matches!(refused("no.such.property"), LogError::Settings(_)));
-    assert!(refused("no.such.property").to_string().contains("no.such.property"));
+    assert!(
+        refused("no.such.property")
+            .to_string()
+            .contains("no.such.property")
+    );
     assert!(matches!(refused("isolation.level"), LogError::Settings(_)));
 }

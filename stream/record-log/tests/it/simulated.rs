@@ -11,7 +11,13 @@ use crate::subject::{assert_values, publish, record, topic, transactional};
 
 /// Another process, at whose commits the fault happens.
 fn failing_at_commit(log: &SimulatedLog, fault: Fault) -> SimulatedLog {
-    log.process(move |call| if matches!(call, Call::Commit { .. }) { fault } else { Fault::None })
+    log.process(move |call| {
+        if matches!(call, Call::Commit { .. }) {
+            fault
+        } else {
+            Fault::None
+        }
+    })
 }
 
 /// Sends a record and commits it, in a process with the fault.
@@ -26,7 +32,10 @@ fn commit_with(log: &SimulatedLog, topic: &str, fault: Fault) -> Result<(), Publ
 fn an_unavailable_log_publishes_nothing_and_says_so() {
     let log = SimulatedLog::default();
     let topic = topic(&log, 1);
-    assert!(matches!(commit_with(&log, &topic, Fault::Unavailable), Err(PublishError::NotPublished(_))));
+    assert!(matches!(
+        commit_with(&log, &topic, Fault::Unavailable),
+        Err(PublishError::NotPublished(_))
+    ));
     assert_values(&log, &topic, 0, &[]);
     assert_eq!(transactional(&log, "publisher").progress(), None);
 }
@@ -35,7 +44,10 @@ fn an_unavailable_log_publishes_nothing_and_says_so() {
 fn a_lost_reply_leaves_it_open_and_the_next_holder_learns_it() {
     let log = SimulatedLog::default();
     let topic = topic(&log, 1);
-    assert!(matches!(commit_with(&log, &topic, Fault::LoseReply), Err(PublishError::MayHaveHappened(_))));
+    assert!(matches!(
+        commit_with(&log, &topic, Fault::LoseReply),
+        Err(PublishError::MayHaveHappened(_))
+    ));
     assert_values(&log, &topic, 0, &["x"]);
     assert_eq!(transactional(&log, "publisher").progress(), Some(1));
 }
@@ -64,8 +76,14 @@ fn polls_and_questions_fail_as_planned() {
         Call::Poll { .. } | Call::Offsets { .. } => Fault::Unavailable,
         _ => Fault::None,
     });
-    assert!(matches!(process.offsets(&topic), Err(LogError::Unavailable(_))));
-    let polled = process.reader(&topic, &[(0, 0)]).unwrap().poll(0, 1, &mut |_| panic!("the poll fails"));
+    assert!(matches!(
+        process.offsets(&topic),
+        Err(LogError::Unavailable(_))
+    ));
+    let polled = process
+        .reader(&topic, &[(0, 0)])
+        .unwrap()
+        .poll(0, 1, &mut |_| panic!("the poll fails"));
     assert!(matches!(polled, Err(LogError::Unavailable(_))));
 }
 
@@ -78,7 +96,11 @@ fn records_are_stamped_by_the_clock_of_the_test() {
     publish(&log, &topic, 0, &[b"x"]);
     now_ms.store(6_000, Ordering::SeqCst);
     publish(&log, &topic, 0, &[b"y"]);
-    let stamps: Vec<u64> = log.records(&topic).iter().map(|record| record.log_time_ms).collect();
+    let stamps: Vec<u64> = log
+        .records(&topic)
+        .iter()
+        .map(|record| record.log_time_ms)
+        .collect();
     assert_eq!(stamps, [5_000, 6_000]);
 }
 
@@ -89,8 +111,14 @@ fn expired_offsets_and_new_partitions_are_seen() {
     publish(&log, &topic, 0, &[b"x", b"y"]);
     log.expire(&topic, 0, 1);
     log.grow(&topic, 3);
-    let lost = log.reader(&topic, &[(0, 0)]).unwrap().poll(0, 1, &mut |_| panic!("it expired"));
-    assert!(matches!(lost, Err(LogError::OffsetOutOfRange { offset: 0, .. })));
+    let lost = log
+        .reader(&topic, &[(0, 0)])
+        .unwrap()
+        .poll(0, 1, &mut |_| panic!("it expired"));
+    assert!(matches!(
+        lost,
+        Err(LogError::OffsetOutOfRange { offset: 0, .. })
+    ));
     assert_values(&log, &topic, 0, &["y"]);
     assert_eq!(log.partitions(&topic).unwrap(), 3);
 }

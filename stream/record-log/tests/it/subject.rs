@@ -7,8 +7,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use record_log::simulated::SimulatedLog;
 use record_log::{
-    Cleanup, Delivery, LogError, LogSettings, NewRecord, Offset, Polled, Publisher, Reader, RecordLog, Signal,
-    TopicSpec, open,
+    Cleanup, Delivery, LogError, LogSettings, NewRecord, Offset, Polled, Publisher, Reader,
+    RecordLog, Signal, TopicSpec, open,
 };
 use tempfile::TempDir;
 
@@ -33,16 +33,24 @@ pub struct Read {
 }
 
 pub fn simulated() -> Option<Subject> {
-    Some(Subject { log: Arc::new(SimulatedLog::default()), _folder: None })
+    Some(Subject {
+        log: Arc::new(SimulatedLog::default()),
+        _folder: None,
+    })
 }
 
 pub fn embedded() -> Option<Subject> {
     let folder = TempDir::new().unwrap();
-    Some(Subject { log: open_embedded(folder.path()).unwrap(), _folder: Some(folder) })
+    Some(Subject {
+        log: open_embedded(folder.path()).unwrap(),
+        _folder: Some(folder),
+    })
 }
 
 pub fn open_embedded(folder: &Path) -> Result<Arc<dyn RecordLog>, LogError> {
-    open(&LogSettings::Embedded { folder: folder.to_owned() })
+    open(&LogSettings::Embedded {
+        folder: folder.to_owned(),
+    })
 }
 
 /// None, and said loudly, when no brokers are named.
@@ -56,22 +64,39 @@ pub fn kafka() -> Option<Subject> {
         );
         return None;
     };
-    let log = open(&LogSettings::Kafka { brokers, properties: Vec::new() }).unwrap();
+    let log = open(&LogSettings::Kafka {
+        brokers,
+        properties: Vec::new(),
+    })
+    .unwrap();
     Some(Subject { log, _folder: None })
 }
 
 /// A name that no other test and no earlier run uses.
 pub fn unique(name: &str) -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
-    let run = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
-    format!("{name}-{run}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+    let run = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_millis();
+    format!(
+        "{name}-{run}-{}-{}",
+        std::process::id(),
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    )
 }
 
 /// Creates a topic of its own for the test.
 pub fn topic(log: &dyn RecordLog, partitions: u32) -> String {
     let name = unique("conformance");
     let retention = Duration::from_secs(7 * 24 * 3600);
-    log.ensure_topics(&[TopicSpec { name: name.clone(), partitions, cleanup: Cleanup::Delete, retention }]).unwrap();
+    log.ensure_topics(&[TopicSpec {
+        name: name.clone(),
+        partitions,
+        cleanup: Cleanup::Delete,
+        retention,
+    }])
+    .unwrap();
     name
 }
 
@@ -81,7 +106,13 @@ pub fn transactional(log: &dyn RecordLog, id: &str) -> Box<dyn Publisher> {
 
 /// A record of `topic` with a value only.
 pub fn record<'a>(topic: &'a str, partition: u32, value: &'a [u8]) -> NewRecord<'a> {
-    NewRecord { topic, partition: Some(partition), key: None, value: Some(value), headers: &[] }
+    NewRecord {
+        topic,
+        partition: Some(partition),
+        key: None,
+        value: Some(value),
+        headers: &[],
+    }
 }
 
 /// Publishes the values to a partition in one commit.
@@ -111,11 +142,19 @@ pub fn poll_until(
     reader.on_readable(signal.wake());
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let polled = reader.poll(partition, 1_000, &mut |record| records.push(Read::of(&record))).unwrap();
+        let polled = reader
+            .poll(partition, 1_000, &mut |record| {
+                records.push(Read::of(&record))
+            })
+            .unwrap();
         if is_enough(&polled, records) {
             return polled;
         }
-        assert!(Instant::now() < deadline, "nothing more after {} records, {polled:?}", records.len());
+        assert!(
+            Instant::now() < deadline,
+            "nothing more after {} records, {polled:?}",
+            records.len()
+        );
         if polled.records == 0 {
             signal.wait(PATIENCE);
         }
@@ -128,7 +167,9 @@ pub fn all(log: &dyn RecordLog, topic: &str, partition: u32, at_least: usize) ->
     let start = log.offsets(topic).unwrap()[partition as usize].start;
     let mut records = Vec::new();
     let mut reader = log.reader(topic, &[(partition, start)]).unwrap();
-    poll_until(&mut *reader, partition, &mut records, |polled, records| polled.at_end && records.len() >= at_least);
+    poll_until(&mut *reader, partition, &mut records, |polled, records| {
+        polled.at_end && records.len() >= at_least
+    });
     records
 }
 
@@ -136,14 +177,19 @@ pub fn all(log: &dyn RecordLog, topic: &str, partition: u32, at_least: usize) ->
 #[track_caller]
 pub fn assert_values(log: &dyn RecordLog, topic: &str, partition: u32, expected: &[&str]) {
     let records = all(log, topic, partition, expected.len());
-    let values: Vec<String> = records.into_iter().map(|read| String::from_utf8(read.value.unwrap()).unwrap()).collect();
+    let values: Vec<String> = records
+        .into_iter()
+        .map(|read| String::from_utf8(read.value.unwrap()).unwrap())
+        .collect();
     assert_eq!(values, expected);
 }
 
 impl Read {
     fn of(record: &record_log::Record<'_>) -> Self {
         let mut headers = Vec::new();
-        record.headers.for_each(&mut |name, value| headers.push((name.to_owned(), value.to_vec())));
+        record
+            .headers
+            .for_each(&mut |name, value| headers.push((name.to_owned(), value.to_vec())));
         Self {
             partition: record.partition,
             offset: record.offset,

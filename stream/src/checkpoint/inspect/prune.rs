@@ -37,19 +37,34 @@ pub async fn plan(store: &CheckpointStore, keep: usize) -> Result<Plan, InspectE
         0 => InspectError::Empty(store.job().to_owned()),
         count => InspectError::NoneWhole(count),
     })?;
-    let named: BTreeSet<&str> =
-        sorted.named().flat_map(|manifest| &manifest.parts).map(|part| part.name.as_str()).collect();
+    let named: BTreeSet<&str> = sorted
+        .named()
+        .flat_map(|manifest| &manifest.parts)
+        .map(|part| part.name.as_str())
+        .collect();
     // Later parts may belong to a manifest that is still to come, or to one that is damaged and newer.
     let goes = |name: &String| !named.contains(name.as_str()) && is_superseded(name, *newest_whole);
-    let parts =
-        contents.parts.iter().filter(|(name, _)| goes(name)).map(|(name, size)| (name.clone(), *size)).collect();
+    let parts = contents
+        .parts
+        .iter()
+        .filter(|(name, _)| goes(name))
+        .map(|(name, size)| (name.clone(), *size))
+        .collect();
     let newest_attempt = contents.attempts.last().copied().unwrap_or(0);
     Ok(Plan {
         kept: sorted.kept.iter().map(|(id, _)| id.to_string()).collect(),
         left: sorted.left.iter().map(|(id, _)| id.to_string()).collect(),
-        checkpoints: sorted.superseded.iter().map(ManifestId::to_string).collect(),
+        checkpoints: sorted
+            .superseded
+            .iter()
+            .map(ManifestId::to_string)
+            .collect(),
         parts,
-        attempts: contents.attempts.into_iter().filter(|attempt| *attempt < newest_attempt).collect(),
+        attempts: contents
+            .attempts
+            .into_iter()
+            .filter(|attempt| *attempt < newest_attempt)
+            .collect(),
         superseded: sorted.superseded,
     })
 }
@@ -77,7 +92,11 @@ struct Sorted {
 }
 
 impl Sorted {
-    async fn of(store: &CheckpointStore, ids: &[ManifestId], keep: usize) -> Result<Self, InspectError> {
+    async fn of(
+        store: &CheckpointStore,
+        ids: &[ManifestId],
+        keep: usize,
+    ) -> Result<Self, InspectError> {
         let mut sorted = Self::default();
         for id in ids {
             let manifest = read_manifest(store, *id).await;
@@ -96,7 +115,10 @@ impl Sorted {
 
     /// Those that stay, as far as they can be read.
     fn named(&self) -> impl Iterator<Item = &Manifest> {
-        let left = self.left.iter().filter_map(|(_, manifest)| manifest.as_ref());
+        let left = self
+            .left
+            .iter()
+            .filter_map(|(_, manifest)| manifest.as_ref());
         self.kept.iter().map(|(_, manifest)| manifest).chain(left)
     }
 }

@@ -82,13 +82,17 @@ pub async fn list(store: &CheckpointStore, now_ms: u64) -> Result<Vec<Listed>, I
             }
             Err(flaw) => (None, Some(flaw.to_string())),
         };
-        let parts = manifest.as_ref().map_or(&[][..], |manifest| &manifest.parts);
+        let parts = manifest
+            .as_ref()
+            .map_or(&[][..], |manifest| &manifest.parts);
         listed.push(Listed {
             id: id.to_string(),
             attempt: id.attempt,
             boundary_ms: id.boundary,
             age_ms: now_ms.saturating_sub(*written_at_ms),
-            partitions: manifest.as_ref().map_or(0, |manifest| manifest.partitions.len()),
+            partitions: manifest
+                .as_ref()
+                .map_or(0, |manifest| manifest.partitions.len()),
             parts: parts.len(),
             entries: parts.iter().map(|part| part.entries).sum(),
             size_bytes: parts.iter().map(|part| part.size_bytes).sum(),
@@ -99,10 +103,22 @@ pub async fn list(store: &CheckpointStore, now_ms: u64) -> Result<Vec<Listed>, I
 }
 
 /// Shows one checkpoint, by default the newest.
-pub async fn show(store: &CheckpointStore, id: Option<ManifestId>, now_ms: u64) -> Result<Shown, InspectError> {
+pub async fn show(
+    store: &CheckpointStore,
+    id: Option<ManifestId>,
+    now_ms: u64,
+) -> Result<Shown, InspectError> {
     let contents = store.contents().await?;
-    let found = contents.manifests.iter().find(|(known, _)| id.is_none_or(|id| id == *known));
-    let missing = || id.map_or_else(|| InspectError::Empty(store.job().to_owned()), InspectError::Unknown);
+    let found = contents
+        .manifests
+        .iter()
+        .find(|(known, _)| id.is_none_or(|id| id == *known));
+    let missing = || {
+        id.map_or_else(
+            || InspectError::Empty(store.job().to_owned()),
+            InspectError::Unknown,
+        )
+    };
     let (id, written_at_ms) = *found.ok_or_else(missing)?;
     let (manifest, flaws) = match read_manifest(store, id).await {
         Ok(manifest) => {
@@ -111,7 +127,13 @@ pub async fn show(store: &CheckpointStore, id: Option<ManifestId>, now_ms: u64) 
         }
         Err(flaw) => (None, vec![flaw.to_string()]),
     };
-    Ok(Shown { id: id.to_string(), written_at_ms, age_ms: now_ms.saturating_sub(written_at_ms), manifest, flaws })
+    Ok(Shown {
+        id: id.to_string(),
+        written_at_ms,
+        age_ms: now_ms.saturating_sub(written_at_ms),
+        manifest,
+        flaws,
+    })
 }
 
 /// Reads everything that any checkpoint names, each part once.
@@ -121,13 +143,22 @@ pub async fn verify(store: &CheckpointStore) -> Result<Verified, InspectError> {
     for (id, _) in &contents.manifests {
         manifests.push((*id, read_manifest(store, *id).await));
     }
-    let readable = manifests.iter().filter_map(|(_, manifest)| manifest.as_ref().ok());
-    let named: BTreeSet<&str> = readable.flat_map(|manifest| &manifest.parts).map(|part| part.name.as_str()).collect();
-    let reads = named.iter().map(|name| async move { (*name, read_part(store, (*name).to_owned()).await) });
-    let sizes = stream::iter(reads).buffered(READS_AT_ONCE).map(|(name, read)| match read {
-        Ok(bytes) => (name, Ok(bytes.len() as u64)),
-        Err(flaw) => (name, Err(flaw.to_string())),
-    });
+    let readable = manifests
+        .iter()
+        .filter_map(|(_, manifest)| manifest.as_ref().ok());
+    let named: BTreeSet<&str> = readable
+        .flat_map(|manifest| &manifest.parts)
+        .map(|part| part.name.as_str())
+        .collect();
+    let reads = named
+        .iter()
+        .map(|name| async move { (*name, read_part(store, (*name).to_owned()).await) });
+    let sizes = stream::iter(reads)
+        .buffered(READS_AT_ONCE)
+        .map(|(name, read)| match read {
+            Ok(bytes) => (name, Ok(bytes.len() as u64)),
+            Err(flaw) => (name, Err(flaw.to_string())),
+        });
     let sizes: BTreeMap<&str, Result<u64, String>> = sizes.collect().await;
     let flaw = |part: &PartInfo| match &sizes[part.name.as_str()] {
         Ok(size_bytes) => wrong_size(part, *size_bytes),
@@ -141,23 +172,45 @@ pub async fn verify(store: &CheckpointStore) -> Result<Verified, InspectError> {
         },
     };
     let checkpoints: Vec<Checked> = manifests.iter().map(checked).collect();
-    let unnamed_parts = contents.parts.keys().filter(|name| !named.contains(name.as_str())).count();
-    Ok(Verified { is_sound: checkpoints.iter().all(|checked| checked.flaws.is_empty()), checkpoints, unnamed_parts })
+    let unnamed_parts = contents
+        .parts
+        .keys()
+        .filter(|name| !named.contains(name.as_str()))
+        .count();
+    Ok(Verified {
+        is_sound: checkpoints.iter().all(|checked| checked.flaws.is_empty()),
+        checkpoints,
+        unnamed_parts,
+    })
 }
 
 /// Reads the manifest alone.
 pub async fn read_manifest(store: &CheckpointStore, id: ManifestId) -> Result<Manifest, Flaw> {
-    Ok(Manifest::from_bytes(&store.manifest(id).await?, store.job())?)
+    Ok(Manifest::from_bytes(
+        &store.manifest(id).await?,
+        store.job(),
+    )?)
 }
 
-fn flaws_by_listing<'a>(manifest: &'a Manifest, contents: &'a Contents) -> impl Iterator<Item = String> + use<'a> {
-    manifest.parts.iter().filter_map(|part| match contents.parts.get(&part.name) {
-        None => Some(format!("part {} is missing", part.name)),
-        Some(size_bytes) => wrong_size(part, *size_bytes),
-    })
+fn flaws_by_listing<'a>(
+    manifest: &'a Manifest,
+    contents: &'a Contents,
+) -> impl Iterator<Item = String> + use<'a> {
+    manifest
+        .parts
+        .iter()
+        .filter_map(|part| match contents.parts.get(&part.name) {
+            None => Some(format!("part {} is missing", part.name)),
+            Some(size_bytes) => wrong_size(part, *size_bytes),
+        })
 }
 
 fn wrong_size(part: &PartInfo, size_bytes: u64) -> Option<String> {
     let is_right = size_bytes == part.size_bytes;
-    (!is_right).then(|| format!("part {} has {size_bytes} bytes, not {}", part.name, part.size_bytes))
+    (!is_right).then(|| {
+        format!(
+            "part {} has {size_bytes} bytes, not {}",
+            part.name, part.size_bytes
+        )
+    })
 }

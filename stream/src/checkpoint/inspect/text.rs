@@ -10,7 +10,17 @@ pub fn list(job: &str, listed: &[Listed]) -> String {
     if listed.is_empty() {
         return format!("job {job:?} has no checkpoints here\n");
     }
-    let head = ["ID", "BOUNDARY", "AGE", "PARTITIONS", "PARTS", "ENTRIES", "SIZE", "WHOLE"].map(str::to_owned);
+    let head = [
+        "ID",
+        "BOUNDARY",
+        "AGE",
+        "PARTITIONS",
+        "PARTS",
+        "ENTRIES",
+        "SIZE",
+        "WHOLE",
+    ]
+    .map(str::to_owned);
     let row = |checkpoint: &Listed| {
         [
             checkpoint.id.clone(),
@@ -20,7 +30,10 @@ pub fn list(job: &str, listed: &[Listed]) -> String {
             checkpoint.parts.to_string(),
             checkpoint.entries.to_string(),
             size(checkpoint.size_bytes),
-            checkpoint.flaw.as_ref().map_or_else(|| "yes".to_owned(), |flaw| format!("no: {flaw}")),
+            checkpoint
+                .flaw
+                .as_ref()
+                .map_or_else(|| "yes".to_owned(), |flaw| format!("no: {flaw}")),
         ]
     };
     table(std::iter::once(head).chain(listed.iter().map(row)))
@@ -28,35 +41,81 @@ pub fn list(job: &str, listed: &[Listed]) -> String {
 
 /// One checkpoint in full.
 pub fn show(shown: &Shown) -> String {
-    let written = format!("{}, {} ago", instant(shown.written_at_ms), duration(shown.age_ms));
-    let mut facts = vec![["checkpoint".to_owned(), shown.id.clone()], ["written".to_owned(), written]];
-    facts.extend(shown.flaws.iter().map(|flaw| ["damaged".to_owned(), flaw.clone()]));
-    let Some(manifest) = &shown.manifest else { return table(facts) };
+    let written = format!(
+        "{}, {} ago",
+        instant(shown.written_at_ms),
+        duration(shown.age_ms)
+    );
+    let mut facts = vec![
+        ["checkpoint".to_owned(), shown.id.clone()],
+        ["written".to_owned(), written],
+    ];
+    facts.extend(
+        shown
+            .flaws
+            .iter()
+            .map(|flaw| ["damaged".to_owned(), flaw.clone()]),
+    );
+    let Some(manifest) = &shown.manifest else {
+        return table(facts);
+    };
     let fingerprint = &manifest.fingerprint;
-    let [window, slide, pane] = [fingerprint.window_ms, fingerprint.slide_ms, fingerprint.pane_ms].map(duration);
+    let [window, slide, pane] = [
+        fingerprint.window_ms,
+        fingerprint.slide_ms,
+        fingerprint.pane_ms,
+    ]
+    .map(duration);
     facts.extend([
         ["job".to_owned(), manifest.job.clone()],
         ["attempt".to_owned(), manifest.attempt.to_string()],
         ["boundary".to_owned(), instant(manifest.boundary)],
         ["topic".to_owned(), fingerprint.topic.clone()],
         match fingerprint.session_gap_ms.map(duration) {
-            None => ["windows".to_owned(), format!("{window}, one every {slide}, in panes of {pane}")],
-            Some(gap) => ["sessions".to_owned(), format!("gap {gap}, cut every {window}, in panes of {pane}")],
+            None => [
+                "windows".to_owned(),
+                format!("{window}, one every {slide}, in panes of {pane}"),
+            ],
+            Some(gap) => [
+                "sessions".to_owned(),
+                format!("gap {gap}, cut every {window}, in panes of {pane}"),
+            ],
         },
-        ["sink slots".to_owned(), fingerprint.slots.count().to_string()],
+        [
+            "sink slots".to_owned(),
+            fingerprint.slots.count().to_string(),
+        ],
     ]);
     facts.extend(manifest.lineage.branches().iter().map(|branch| {
         let (from, until) = (instant(branch.from), instant(branch.until));
-        ["history".to_owned(), format!("line {} from {from}, replaces results up to {until}", branch.line)]
+        [
+            "history".to_owned(),
+            format!(
+                "line {} from {from}, replaces results up to {until}",
+                branch.line
+            ),
+        ]
     }));
-    format!("{}\n{}\n{}", table(facts), partitions(manifest), parts(&manifest.parts))
+    format!(
+        "{}\n{}\n{}",
+        table(facts),
+        partitions(manifest),
+        parts(&manifest.parts)
+    )
 }
 
 fn partitions(manifest: &Manifest) -> String {
     let head = ["PARTITION", "RESUME", "CUT", "NEWEST EVENT"].map(str::to_owned);
     let rows = manifest.partitions.iter().map(|cut| {
-        let newest = cut.newest.map_or_else(|| "–".to_owned(), |newest| instant(newest.event_ms));
-        [cut.partition.to_string(), cut.resume.to_string(), cut.cut.to_string(), newest]
+        let newest = cut
+            .newest
+            .map_or_else(|| "–".to_owned(), |newest| instant(newest.event_ms));
+        [
+            cut.partition.to_string(),
+            cut.resume.to_string(),
+            cut.cut.to_string(),
+            newest,
+        ]
     });
     table(std::iter::once(head).chain(rows))
 }
@@ -65,7 +124,13 @@ fn parts(parts: &[PartInfo]) -> String {
     let head = ["PART", "FIRST PANE", "LAST PANE", "ENTRIES", "SIZE"].map(str::to_owned);
     let row = |part: &PartInfo| {
         let (entries, size) = (part.entries.to_string(), size(part.size_bytes));
-        [part.name.clone(), instant(part.first), instant(part.last), entries, size]
+        [
+            part.name.clone(),
+            instant(part.first),
+            instant(part.last),
+            entries,
+            size,
+        ]
     };
     table(std::iter::once(head).chain(parts.iter().map(row)))
 }
@@ -83,7 +148,10 @@ pub fn verify(verified: &Verified) -> String {
         lines.push("there are no checkpoints".to_owned());
     }
     if verified.unnamed_parts > 0 {
-        lines.push(format!("{} are named by no checkpoint", count(verified.unnamed_parts, "part")));
+        lines.push(format!(
+            "{} are named by no checkpoint",
+            count(verified.unnamed_parts, "part")
+        ));
     }
     lines.join("\n") + "\n"
 }
@@ -92,13 +160,32 @@ pub fn verify(verified: &Verified) -> String {
 pub fn prune(plan: &Plan, dry_run: bool) -> String {
     let mut lines = vec![format!("kept: {}", plan.kept.join(", "))];
     if !plan.left.is_empty() {
-        lines.push(format!("left, though damaged, for what they lack may be restored: {}", plan.left.join(", ")));
+        lines.push(format!(
+            "left, though damaged, for what they lack may be restored: {}",
+            plan.left.join(", ")
+        ));
     }
-    let (checkpoints, parts) = (count(plan.checkpoints.len(), "checkpoint"), count(plan.parts.len(), "part"));
-    let (size, attempts) = (size(plan.parts.values().sum()), count(plan.attempts.len(), "marker"));
-    let deleted = if dry_run { "would be deleted" } else { "deleted" };
-    lines.push(format!("{deleted}: {checkpoints}, {parts} of {size}, {attempts} of old attempts"));
-    lines.extend(plan.checkpoints.iter().map(|id| format!("  checkpoint {id}")));
+    let (checkpoints, parts) = (
+        count(plan.checkpoints.len(), "checkpoint"),
+        count(plan.parts.len(), "part"),
+    );
+    let (size, attempts) = (
+        size(plan.parts.values().sum()),
+        count(plan.attempts.len(), "marker"),
+    );
+    let deleted = if dry_run {
+        "would be deleted"
+    } else {
+        "deleted"
+    };
+    lines.push(format!(
+        "{deleted}: {checkpoints}, {parts} of {size}, {attempts} of old attempts"
+    ));
+    lines.extend(
+        plan.checkpoints
+            .iter()
+            .map(|id| format!("  checkpoint {id}")),
+    );
     lines.extend(plan.parts.keys().map(|name| format!("  part {name}")));
     lines.join("\n") + "\n"
 }
@@ -111,10 +198,19 @@ fn count(number: usize, noun: &str) -> String {
 /// short, so all are aligned to the left.
 fn table<const N: usize>(rows: impl IntoIterator<Item = [String; N]>) -> String {
     let rows: Vec<[String; N]> = rows.into_iter().collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter()
+            .map(|row| row[column].chars().count())
+            .max()
+            .unwrap_or(0)
+    };
     let widths: Vec<usize> = (0..N).map(width).collect();
     let line = |row: &[String; N]| {
-        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        let cells: Vec<String> = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
         cells.join("  ").trim_end().to_owned() + "\n"
     };
     rows.iter().map(line).collect()

@@ -69,7 +69,7 @@ variable "job" {
 }
 
 variable "binary" {
-  description = "The job's program, for x86-64 Linux: `cargo build --release -p stream`."
+  description = "The job's program, for x86-64 Linux: `cargo build --release -p order-analytics`."
   type        = string
   default     = "../target/release/order-analytics"
 }

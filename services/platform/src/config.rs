@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use chassis::auth::{AuthSettings, Secret};
 use chassis::{LogSettings, TraceError, TraceSettings, Traces};
 use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-use stream::order_analytics::OrderAnalytics;
+use order_analytics::OrderAnalytics;
 use uuid::Uuid;
 
 use crate::addresses::Addresses;

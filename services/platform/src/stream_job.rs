@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use chassis::Shutdown;
 use record_log::RecordLog;
-use stream::order_analytics::OrderAnalytics;
+use order_analytics::OrderAnalytics;
 use stream::{JobError, Stop, status};
 use tokio::net::TcpListener;
 

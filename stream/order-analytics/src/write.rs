@@ -6,11 +6,11 @@ use events::{Timestamp, TopUser, WindowCount, WindowSummary};
 use serde::Serialize;
 
 use super::OrderTotals;
-use crate::aggregate::{Aggregate, Count, Session, Sum};
-use crate::flow::Row;
-use crate::job::Output;
-use crate::pane::{EventTimeMs, SessionWindows};
-use crate::summary::Totals;
+use stream::aggregate::{Aggregate, Count, Session, Sum};
+use stream::flow::Row;
+use stream::job::Output;
+use stream::pane::{EventTimeMs, SessionWindows};
+use stream::summary::Totals;
 
 /// Most orders first; then the higher total, then the lower id. `orders` finds them in what is kept of a user.
 pub fn most<A: Aggregate>(

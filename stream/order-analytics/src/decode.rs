@@ -5,9 +5,9 @@ use record_log::Record;
 use serde::Deserialize;
 
 use super::OrderTotals;
-use crate::aggregate::{Count, Sum};
-use crate::job::Rejected;
-use crate::pane::EventTimeMs;
+use stream::aggregate::{Count, Sum};
+use stream::job::Rejected;
+use stream::pane::EventTimeMs;
 
 /// What is counted of an order.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -16,15 +16,15 @@ use std::time::Duration;
 
 use record_log::RecordLog;
 
-use crate::aggregate::{Count, Session, Sum};
-use crate::attempt::{JobError, Stop};
-use crate::checkpoint::manifest::Fingerprint;
-use crate::cluster::{ClusterError, Members};
-use crate::job::{Job, Pipeline};
-use crate::metrics::Metrics;
-use crate::pane::{InvalidWindows, SessionWindows, Windows};
-use crate::run::Run;
-use crate::settings::Settings;
+use stream::aggregate::{Count, Session, Sum};
+use stream::attempt::{JobError, Stop};
+use stream::checkpoint::manifest::Fingerprint;
+use stream::cluster::{ClusterError, Members};
+use stream::job::{Job, Pipeline};
+use stream::metrics::Metrics;
+use stream::pane::{InvalidWindows, SessionWindows, Windows};
+use stream::run::Run;
+use stream::settings::Settings;
 
 /// How many orders, and the sum of their totals in cents.
 pub type OrderTotals = (Count, Sum);

@@ -21,7 +21,6 @@ pub mod frontier;
 pub mod job;
 pub mod metrics;
 pub mod monitor;
-pub mod order_analytics;
 pub mod pane;
 pub mod panes;
 pub mod run;

@@ -227,7 +227,7 @@ fn await_topic(log: &dyn RecordLog, topic: &str) -> Result<u32, LogError> {
     loop {
         match log.partitions(topic) {
             Err(LogError::UnknownTopic(_)) if begun.elapsed() < TOPIC_WITHIN => {
-                thread::sleep(LOOK_EVERY)
+                thread::sleep(LOOK_EVERY);
             }
             answer => return answer,
         }

@@ -57,7 +57,7 @@ fn a_result_nobody_ordered_is_found() {
         read.push(WindowCount {
             user_id: 0,
             ..read[0]
-        })
+        });
     });
     assert_eq!((verdict.unexpected, verdict.is_exact()), (1, false));
 }

@@ -200,7 +200,7 @@ mod tests {
                 (0, offset),
                 Some(offset),
                 offset.to_string(),
-            )
+            );
         });
         feed
     }

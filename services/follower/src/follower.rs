@@ -103,7 +103,7 @@ impl<C: Consumer> Life<C> {
         let (topic, wait_ms) = (self.follower.topic, wait.as_millis());
         match error {
             LogError::UnknownTopic(_) => {
-                tracing::info!(topic, wait_ms, "the topic is not there yet")
+                tracing::info!(topic, wait_ms, "the topic is not there yet");
             }
             _ => tracing::warn!(%error, topic, wait_ms, "cannot read the topic now"),
         }

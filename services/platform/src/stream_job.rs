@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use chassis::Shutdown;
-use record_log::RecordLog;
 use order_analytics::OrderAnalytics;
+use record_log::RecordLog;
 use stream::{JobError, Stop, status};
 use tokio::net::TcpListener;
 

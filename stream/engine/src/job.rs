@@ -258,7 +258,7 @@ impl<V: 'static> Sessioned<V> {
             if admission.admit(event_ms)? {
                 let kept = aggregate(value).into_iter();
                 kept.for_each(|(key, aggregate)| {
-                    admission.add(key, Session::of(event_ms, aggregate))
+                    admission.add(key, Session::of(event_ms, aggregate));
                 });
             }
             Ok(())

@@ -122,7 +122,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
                     return Err(ClusterError::PartitionsAdded.into());
                 }
                 Ok(Ending::PartitionsAdded) => {
-                    tracing::warn!("partitions were added, starting again to take them in")
+                    tracing::warn!("partitions were added, starting again to take them in");
                 }
                 Err(error) if error.is_passing() && self.members.is_none() => {
                     self.metrics.trouble(&error);

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 
 use clap::{Args, Parser, Subcommand};
+use order_analytics::OrderAnalytics;
 use stream::checkpoint::inspect::CheckpointsCommand;
 use stream::cluster::Membership;
-use order_analytics::OrderAnalytics;
 use tracing_subscriber::EnvFilter;
 
 /// Counts the orders of each user in windows of event time, exactly once, from Kafka to Kafka

@@ -192,7 +192,7 @@ impl OrderAnalytics {
             .window(windows)
             .aggregate(|order: decode::Order| [order.counted()])
             .sink(&self.output_topic, move |row, output| {
-                write::count(row, size_ms, output)
+                write::count(row, size_ms, output);
             })
             .summarize(
                 &self.summary_topic,
@@ -213,7 +213,7 @@ impl OrderAnalytics {
             .sessions(sessions)
             .aggregate(|order: decode::Order| [order.counted()])
             .sink(&self.output_topic, move |row, output| {
-                write::session(row, sessions, output)
+                write::session(row, sessions, output);
             })
             .summarize(
                 &self.summary_topic,

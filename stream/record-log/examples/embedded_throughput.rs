@@ -63,7 +63,7 @@ fn read(log: &EmbeddedLog) -> Result<u64> {
     for partition in 0..PARTITIONS {
         loop {
             let polled = reader.poll(partition, 1_024, &mut |record| {
-                bytes += record.value.map_or(0, <[u8]>::len)
+                bytes += record.value.map_or(0, <[u8]>::len);
             })?;
             records += polled.records as u64;
             if polled.at_end {

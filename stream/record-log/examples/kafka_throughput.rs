@@ -129,7 +129,7 @@ fn read_to_end(reader: &mut dyn Reader, partitions: u32, signal: &Signal) -> Res
         let (mut found, mut ended) = (0, 0);
         for partition in 0..partitions {
             let polled = reader.poll(partition, 8_192, &mut |record| {
-                bytes += record.value.map_or(0, <[u8]>::len)
+                bytes += record.value.map_or(0, <[u8]>::len);
             })?;
             found += polled.records as u64;
             ended += u32::from(polled.at_end);

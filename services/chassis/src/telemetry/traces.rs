@@ -157,7 +157,7 @@ impl Collector {
                 tracing::warn!(%reason, "the collector does not take traces; they are dropped");
             }
             None if self.is_away.swap(false, Ordering::Relaxed) => {
-                tracing::info!("the collector takes traces again")
+                tracing::info!("the collector takes traces again");
             }
             _ => {}
         }

@@ -52,9 +52,9 @@ impl Shape {
             return;
         }
         if self.keys.len() < KEYS_SHOWN {
-            self.keys.push(key)
+            self.keys.push(key);
         } else {
-            self.has_more_keys = true
+            self.has_more_keys = true;
         }
     }
 }

@@ -29,7 +29,7 @@ fn assert_contains(value: &Value, part: &Value, what: &str) {
     match part {
         Value::Object(fields) => {
             fields.iter().for_each(|(name, part)| {
-                assert_contains(&value[name], part, &format!("{what}: {name}"))
+                assert_contains(&value[name], part, &format!("{what}: {name}"));
             });
         }
         part => assert_eq!(value, part, "{what}"),

@@ -101,7 +101,7 @@ fn rename(value: &mut Value, service: &str) {
             value => rename(value, service),
         }),
         Value::String(text) if text.starts_with("#/components/") => {
-            *text = renamed_reference(text, service)
+            *text = renamed_reference(text, service);
         }
         _ => {}
     }

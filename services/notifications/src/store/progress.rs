@@ -108,10 +108,10 @@ impl Store {
                 ]);
             }
             Outcome::Skipped(reason) => {
-                changes.extend([("next_try_at", None), ("last_error", Some(text(reason)))])
+                changes.extend([("next_try_at", None), ("last_error", Some(text(reason)))]);
             }
             Outcome::Dead(reason) => {
-                changes.extend([("next_try_at", None), ("last_error", Some(text(reason)))])
+                changes.extend([("next_try_at", None), ("last_error", Some(text(reason)))]);
             }
         }
         let update = self

@@ -74,7 +74,7 @@ fn print_topic(log: &dyn RecordLog, topic: &str) -> anyhow::Result<()> {
     let mut lines = Vec::new();
     for (partition, _) in from {
         let mut keep = |record: Record<'_>| {
-            lines.push(String::from_utf8_lossy(record.value.unwrap_or_default()).into_owned())
+            lines.push(String::from_utf8_lossy(record.value.unwrap_or_default()).into_owned());
         };
         while !reader.poll(partition, 1000, &mut keep)?.at_end {}
     }

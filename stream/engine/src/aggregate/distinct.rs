@@ -73,7 +73,7 @@ impl Aggregate for Distinct {
                 }
             }
             (Sketch::Registers(own), Sketch::Hashes(hashes)) => {
-                hashes.iter().for_each(|hash| enter(own, *hash))
+                hashes.iter().for_each(|hash| enter(own, *hash));
             }
             (Sketch::Registers(own), Sketch::Registers(others)) => raise(own, others),
             (Sketch::Hashes(hashes), Sketch::Registers(others)) => {

@@ -97,7 +97,7 @@ pub fn write<'scope>(
                 crossings.for_each(|_, batch| {
                     batch
                         .drain(..)
-                        .for_each(|crossing| ledger.record_crossing(crossing))
+                        .for_each(|crossing| ledger.record_crossing(crossing));
                 });
                 parts
                     .for_each(|_, batch| batch.drain(..).for_each(|part| ledger.record_part(part)));

@@ -88,7 +88,7 @@ impl Admin {
         loop {
             match self.partitions(name) {
                 Err(LogError::UnknownTopic(_)) if Instant::now() < deadline => {
-                    std::thread::sleep(ASK_INTERVAL)
+                    std::thread::sleep(ASK_INTERVAL);
                 }
                 found => return found.map(|_| ()),
             }
@@ -239,7 +239,7 @@ fn patiently<T>(call: impl Fn() -> Result<T, KafkaError>) -> Result<T, KafkaErro
     loop {
         match call() {
             Err(error) if is_passing(&error) && Instant::now() < deadline => {
-                std::thread::sleep(ASK_INTERVAL)
+                std::thread::sleep(ASK_INTERVAL);
             }
             outcome => return outcome,
         }

@@ -156,7 +156,7 @@ impl KafkaPublisher {
         loop {
             match call(&self.client) {
                 Err(failure) if failure.is_retriable && Instant::now() < deadline => {
-                    self.client.serve(BUFFER_WAIT)
+                    self.client.serve(BUFFER_WAIT);
                 }
                 outcome => return outcome,
             }
@@ -194,7 +194,7 @@ impl KafkaPublisher {
             match produce(&self.client, topic, record)? {
                 Code::RD_KAFKA_RESP_ERR_NO_ERROR => return Ok(()),
                 Code::RD_KAFKA_RESP_ERR__QUEUE_FULL if Instant::now() < deadline => {
-                    self.client.serve(BUFFER_WAIT)
+                    self.client.serve(BUFFER_WAIT);
                 }
                 Code::RD_KAFKA_RESP_ERR__QUEUE_FULL => return Err(Box::new(Unusable::BufferFull)),
                 code => return Err(Box::new(RDKafkaErrorCode::from(code))),
@@ -303,7 +303,7 @@ fn init_transactions(client: &Client) -> Result<(), LogError> {
             Failure::check(sys::rd_kafka_init_transactions(client.raw(), millis(LIMIT)))
         } {
             Err(failure) if failure.is_retriable && Instant::now() < deadline => {
-                client.serve(BUFFER_WAIT)
+                client.serve(BUFFER_WAIT);
             }
             outcome => return outcome.map_err(|failure| LogError::Unavailable(Box::new(failure))),
         }

@@ -144,7 +144,7 @@ pub fn poll_until(
     loop {
         let polled = reader
             .poll(partition, 1_000, &mut |record| {
-                records.push(Read::of(&record))
+                records.push(Read::of(&record));
             })
             .unwrap();
         if is_enough(&polled, records) {

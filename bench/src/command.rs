@@ -10,6 +10,8 @@ use clap::Parser;
 pub enum Command {
     /// Runs every check and test there is against the real counterparts.
     Verify(crate::verify::Args),
+    /// Prints sizes, air and words of the code by crate, and fails on circles of imports and on names used twice.
+    Code(crate::code::Args),
     /// Starts, stops and shows Apache Kafka, MariaDB and DynamoDB Local.
     Counterparts(crate::counterparts::Args),
     /// Writes generated orders to a topic.
@@ -50,6 +52,7 @@ impl Command {
     pub fn run(self) -> Result<(), Box<dyn Error>> {
         match self {
             Self::Verify(args) => args.run()?,
+            Self::Code(args) => args.run()?,
             Self::Counterparts(args) => args.run()?,
             Self::Generate(args) => args.run()?,
             Self::Read(args) => args.run()?,

@@ -1,0 +1,129 @@
+//! `bench code`: figures of how the code is laid out and how it reads, and two rules that a machine can hold.
+//!
+//! ```text
+//! cargo metadata ──▶ source files ──┬──▶ figures by crate: sizes, blank lines, comments, words   (printed)
+//!                    (parsed once)  ├──▶ imports between files ──▶ circles                      (a rule: none)
+//!                                   └──▶ public types by name  ──▶ names used twice             (a rule: none)
+//! ```
+//!
+//! Tests are left out: modules under `#[cfg(test)]` and everything outside `src`. Figures are for a reader to compare;
+//! only the two rules can fail the command.
+
+mod figures;
+mod imports;
+mod names;
+mod source;
+
+use std::io;
+
+use figures::Figures;
+use source::Crate;
+
+/// Prints how the code is laid out, by crate, and fails where files import each other in a circle or a crate uses the
+/// name of a public type twice.
+#[derive(Debug, clap::Parser)]
+pub struct Args {}
+
+/// The reason why the code could not be measured, or a rule that it breaks.
+#[derive(Debug, thiserror::Error)]
+pub enum CodeError {
+    /// `cargo metadata` failed.
+    #[error("cargo metadata failed: {0}")]
+    Metadata(String),
+    /// A source file could not be read.
+    #[error("{path}: {source}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// The cause.
+        source: io::Error,
+    },
+    /// A source file is not Rust.
+    #[error("{path}: {source}")]
+    Unparsable {
+        /// The file.
+        path: String,
+        /// The cause.
+        source: syn::Error,
+    },
+    /// The workspace has no source file: nothing was measured.
+    #[error("the workspace has no source file")]
+    Empty,
+    /// The rules are broken; each sentence names one place.
+    #[error("{} places break the rules of the layout:\n{}", .0.len(), .0.join("\n"))]
+    Broken(Vec<String>),
+}
+
+impl Args {
+    /// Measures the workspace that this program was built in.
+    ///
+    /// # Errors
+    /// [`CodeError`].
+    pub fn run(self) -> Result<(), CodeError> {
+        let crates = source::read_workspace()?;
+        if crates.iter().all(|member| member.files.is_empty()) {
+            return Err(CodeError::Empty);
+        }
+
+        print_figures(&crates);
+        let broken = broken_rules(&crates);
+        if broken.is_empty() {
+            println!("\nno circle of imports, no public type's name used twice");
+            Ok(())
+        } else {
+            Err(CodeError::Broken(broken))
+        }
+    }
+}
+
+fn print_figures(crates: &[Crate]) {
+    println!("{}", figures::HEADING);
+    let mut total = Figures::default();
+    for member in crates {
+        let figures = Figures::of(&member.files);
+        println!("{}", figures.row(&member.name));
+        total.add(&figures);
+    }
+    println!("{}", total.row("all"));
+
+    println!("\n{}", total.words());
+}
+
+fn broken_rules(crates: &[Crate]) -> Vec<String> {
+    let circles = crates.iter().flat_map(imports::circles);
+    let twice = crates.iter().flat_map(names::used_twice);
+    let elsewhere = names::meanings(crates);
+    circles.chain(twice).chain(elsewhere).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::source::tests::member;
+    use super::*;
+
+    #[test]
+    fn the_rules_name_the_place_that_breaks_them() {
+        let broken = broken_rules(&[member(&[
+            ("lib.rs", "mod a; mod b;"),
+            ("a.rs", "use crate::b::B; pub struct Twice;"),
+            ("b.rs", "use super::a::A; pub enum Twice {}"),
+        ])]);
+        assert_eq!(
+            broken,
+            [
+                "crate shop: a.rs and b.rs import each other in a circle",
+                "crate shop: the public type Twice is defined in a.rs and in b.rs",
+            ]
+        );
+    }
+
+    #[test]
+    fn code_that_keeps_the_rules_breaks_none() {
+        let kept = [
+            ("lib.rs", "mod a; mod b; pub use b::B;"),
+            ("a.rs", "use crate::B; pub struct A;"),
+            ("b.rs", "pub struct B;"),
+        ];
+        assert_eq!(broken_rules(&[member(&kept)]), Vec::<String>::new());
+    }
+}

@@ -97,15 +97,13 @@ pub fn publish(
     let mut publisher = log.publisher("bench-generate", Delivery::AtLeastOnce)?;
     let started = Instant::now();
     let mut value = Vec::with_capacity(512);
-    let mut sent = 0;
-    for made in records {
+    for (sent, made) in (0..).zip(records) {
         if let Some(rate) = target.rate {
             wait_for_turn(started, sent, rate);
         }
         send(&mut *publisher, target.topic, &made, &mut value)?;
-        sent += 1;
     }
-    Ok(publisher.commit(sent)?)
+    Ok(publisher.commit(&[])?)
 }
 
 /// Creates a topic for orders if it is not there.

@@ -30,7 +30,7 @@ pub fn publish(
             publisher = open(log)?;
         }
     }
-    if let Err(error) = publisher.commit(0) {
+    if let Err(error) = publisher.commit(&[]) {
         println!("the end of the load: {error}");
     }
     Ok(())

@@ -82,17 +82,17 @@ fn results_on_a_log_are_exact_until_one_is_there_twice() {
     log.ensure_topics(&[topic("results")]).unwrap();
     let expected = oracle::counts(settings(1_000).good(), MINUTE_MS);
     let results: Vec<_> = expected.iter().map(result).collect();
-    let verdict = |results: &[WindowCount], progress| {
-        send(&*log, results, progress);
+    let verdict = |results: &[WindowCount]| {
+        send(&*log, results);
         compare(
             &expected,
             read::all_json(&*log, "results").unwrap(),
             MINUTE_MS,
         )
     };
-    let first = verdict(&results, 1);
+    let first = verdict(&results);
     assert!(first.is_exact(), "{first}");
-    let second = verdict(&results[..1], 2);
+    let second = verdict(&results[..1]);
     assert_eq!((second.duplicated, second.is_exact()), (1, false));
 }
 
@@ -107,7 +107,7 @@ fn result(expected: &oracle::Expected) -> WindowCount {
     }
 }
 
-fn send(log: &dyn RecordLog, results: &[WindowCount], progress: u64) {
+fn send(log: &dyn RecordLog, results: &[WindowCount]) {
     let mut publisher = log.publisher("test", Delivery::Transactional).unwrap();
     for result in results {
         let (key, value) = (
@@ -123,5 +123,5 @@ fn send(log: &dyn RecordLog, results: &[WindowCount], progress: u64) {
         };
         publisher.send(record).unwrap();
     }
-    publisher.commit(progress).unwrap();
+    publisher.commit(&[]).unwrap();
 }

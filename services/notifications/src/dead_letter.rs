@@ -81,7 +81,7 @@ impl DeadLetters {
         for letter in letters {
             send(publisher.as_mut(), letter)?;
         }
-        publisher.commit(0)?;
+        publisher.commit(&[])?;
         // Kept only while it works: after a failure the next attempt opens it anew.
         *kept = Some(publisher);
         Ok(())

@@ -3,13 +3,11 @@
 //! The order of the steps is [`recover`]'s. Process 0, or a process alone, takes them all; the others open their slots
 //! when they are told, and read the checkpoint that process 0 has published as the attempt's.
 
-use std::panic::resume_unwind;
-use std::thread;
-
-use record_log::LogError;
+use record_log::Publisher;
 
 use crate::aggregate::{Aggregate, Key};
 use crate::attempt::{JobError, Stop};
+use crate::checkpoint::lineage::Progress;
 use crate::checkpoint::manifest::{Fingerprint, Manifest};
 use crate::checkpoint::recover::{self, Checkpoint, RecoverError};
 use crate::checkpoint::store::ManifestId;
@@ -113,26 +111,30 @@ impl<K: Key, A: Aggregate> Run<K, A> {
     }
 
     /// Opens the publishers of this process's slots: that fences every earlier attempt.
-    fn open_slots(&self) -> Result<Vec<SlotPublisher>, LogError> {
-        let (job, delivery) = (self.pipeline.name(), self.settings.guarantee.into());
-        thread::scope(|scope| {
-            let open = |slot| {
-                move || {
-                    let publisher = self
-                        .log
-                        .publisher(&format!("{job}-sink-{slot}"), delivery)?;
-                    Ok(SlotPublisher { slot, publisher })
-                }
-            };
-            let own = self.own_workers();
-            let slots =
-                own.flat_map(|worker| self.settings.sink_slots.of_worker(worker, self.peers()));
-            let opening: Vec<_> = slots.map(|slot| scope.spawn(open(slot))).collect();
-            opening
-                .into_iter()
-                .map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
-                .collect()
-        })
+    fn open_slots(&self) -> Result<Vec<SlotPublisher>, JobError> {
+        let job = self.pipeline.name();
+        let of_worker = |worker| self.settings.sink_slots.of_worker(worker, self.peers());
+        let slots: Vec<u32> = self.own_workers().flat_map(of_worker).collect();
+        let ids: Vec<String> = slots
+            .iter()
+            .map(|slot| format!("{job}-sink-{slot}"))
+            .collect();
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let publishers = self.log.publishers(&ids, self.settings.guarantee.into())?;
+
+        let with_progress = |(slot, publisher): (u32, Box<dyn Publisher>)| {
+            let progress = publisher.progress().map(Progress::from_bytes).transpose();
+            Ok(SlotPublisher {
+                slot,
+                progress: progress.map_err(RecoverError::Progress)?,
+                publisher,
+            })
+        };
+        slots
+            .into_iter()
+            .zip(publishers)
+            .map(with_progress)
+            .collect()
     }
 
     fn fingerprint(&self) -> Fingerprint {
@@ -168,6 +170,6 @@ impl<K: Key, A: Aggregate> Run<K, A> {
 fn furthest(slots: &[SlotPublisher]) -> Option<u64> {
     slots
         .iter()
-        .filter_map(|slot| slot.publisher.progress())
+        .filter_map(|slot| slot.progress.map(Progress::number))
         .max()
 }

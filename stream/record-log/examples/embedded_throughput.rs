@@ -49,7 +49,7 @@ fn publish(log: &EmbeddedLog) -> Result<()> {
             headers: &[],
         })?;
         if n % 1_000 == 999 {
-            publisher.commit(n)?;
+            publisher.commit(&[])?;
         }
     }
     Ok(())

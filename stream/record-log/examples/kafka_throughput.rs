@@ -82,7 +82,7 @@ fn publish(log: &KafkaLog, topic: &str, records: u64) -> Result<()> {
     for n in 1..=records {
         send(&mut *publisher, topic, n)?;
         if n % COMMIT_RECORDS == 0 || n == records {
-            publisher.commit(n)?;
+            publisher.commit(&[])?;
         }
     }
     report("published", records, started, cpu_s)
@@ -95,7 +95,7 @@ fn commit(log: &KafkaLog, topic: &str, commits: u64) -> Result<()> {
     for n in 1..=commits {
         let started = Instant::now();
         (0..10).try_for_each(|record| send(&mut *publisher, topic, n * 10 + record))?;
-        publisher.commit(n)?;
+        publisher.commit(&[])?;
         took.push(started.elapsed());
     }
     took.sort_unstable();

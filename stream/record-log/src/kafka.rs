@@ -2,17 +2,15 @@
 //!
 //! - `reader`: partitions are started one by one, each with a queue of its own, and drained by callback, so that a
 //!   record is handed over where the fetched batch lies. No group is joined.
-//! - `publisher`: one Kafka transaction from commit to commit. The progress is the offset committed, in the
-//!   transaction, for the group named like the publisher on the topic [`PROGRESS_TOPIC`], which holds no records.
+//! - `publisher`: one Kafka transaction from commit to commit. Its progress is a record of
+//!   the same transaction on the compacted topic [`PROGRESS_TOPIC`] (`progress`), where nothing expires.
 //! - `admin`: topics, partitions, offsets and the positions of groups. Calls here may take their time.
 //! - `client` and `native`: the safe frame around librdkafka's handles, for reader and publisher; `settings`: properties.
-//!
-//! Brokers forget the offsets of a group after `offsets.retention.minutes` (7 days by default) without a commit: it must
-//! outlast the longest silence of a publisher.
 
 mod admin;
 mod client;
 mod native;
+mod progress;
 mod publisher;
 mod reader;
 mod settings;
@@ -21,15 +19,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::admin::Admin;
-use self::publisher::KafkaPublisher;
+pub use self::progress::PROGRESS_TOPIC;
 use self::reader::KafkaReader;
 use self::settings::Settings;
-use crate::{
-    Cleanup, Delivery, LogError, Offset, OffsetRange, Publisher, Reader, RecordLog, TopicSpec,
-};
-
-/// The topic on whose only partition publishers commit their progress. It is created when the first of them opens.
-pub const PROGRESS_TOPIC: &str = "tidemark-progress";
+use crate::{Delivery, LogError, Offset, OffsetRange, Publisher, Reader, RecordLog, TopicSpec};
 
 /// How long a call may wait for the brokers before it says that they are unavailable.
 const CALL_LIMIT: Duration = Duration::from_secs(10);
@@ -77,18 +70,26 @@ impl RecordLog for KafkaLog {
     }
 
     fn publisher(&self, id: &str, delivery: Delivery) -> Result<Box<dyn Publisher>, LogError> {
-        self.admin.ensure_topics(&[TopicSpec {
-            name: PROGRESS_TOPIC.to_owned(),
-            partitions: 1,
-            cleanup: Cleanup::Delete,
-            retention: Duration::from_secs(24 * 3600),
-        }])?;
-        Ok(Box::new(KafkaPublisher::open(
-            &self.settings,
-            &self.admin,
-            id,
-            delivery,
-        )?))
+        let mut opened = self.publishers(&[id], delivery)?;
+        Ok(opened.remove(0))
+    }
+
+    fn publishers(
+        &self,
+        ids: &[&str],
+        delivery: Delivery,
+    ) -> Result<Vec<Box<dyn Publisher>>, LogError> {
+        self.admin.ensure_topics(&[progress::topic()])?;
+        let mut publishers = publisher::open_all(&self.settings, ids, delivery)?;
+
+        let mut found = progress::read(&self.settings, &self.admin, ids)?;
+        for (publisher, id) in publishers.iter_mut().zip(ids) {
+            publisher.set_progress(found.remove(*id));
+        }
+        Ok(publishers
+            .into_iter()
+            .map(|publisher| Box::new(publisher) as Box<dyn Publisher>)
+            .collect())
     }
 
     fn committed(&self, group: &str, topic: &str) -> Result<Vec<(u32, Offset)>, LogError> {

@@ -17,6 +17,7 @@ mod open;
 
 pub mod embedded;
 pub mod kafka;
+pub mod progress;
 pub mod simulated;
 
 mod clock;
@@ -29,6 +30,7 @@ use std::time::Duration;
 
 pub use murmur2::partition_of;
 pub use open::{LogSettings, open};
+pub use progress::PROGRESS_MAX_BYTES;
 pub use signal::Signal;
 
 /// The position of a record in its partition, or the position to be read next.
@@ -70,6 +72,19 @@ pub trait RecordLog: Send + Sync {
     /// [`LogError::Unavailable`], [`LogError::Settings`].
     fn publisher(&self, id: &str, delivery: Delivery) -> Result<Box<dyn Publisher>, LogError>;
 
+    /// Opens the publishers of all these ids at once, and returns them in the order of the ids. All are fenced before the
+    /// progress of any is read.
+    ///
+    /// # Errors
+    /// As [`RecordLog::publisher`].
+    fn publishers(
+        &self,
+        ids: &[&str],
+        delivery: Delivery,
+    ) -> Result<Vec<Box<dyn Publisher>>, LogError> {
+        ids.iter().map(|id| self.publisher(id, delivery)).collect()
+    }
+
     /// The positions remembered for `group` on `topic`; partitions without one are absent.
     ///
     /// # Errors
@@ -103,8 +118,8 @@ pub trait Reader: Send {
 
 /// Publishes records, all that lie between two commits together or not at all.
 pub trait Publisher: Send {
-    /// The progress carried by the last commit under this id, by whichever holder.
-    fn progress(&self) -> Option<u64>;
+    /// The progress carried by the last commit under this id, by whichever holder. It does not expire.
+    fn progress(&self) -> Option<&[u8]>;
 
     /// Adds a record to what the next commit publishes.
     ///
@@ -112,12 +127,12 @@ pub trait Publisher: Send {
     /// [`PublishError`]; after any error but `Fenced`, everything since the last commit is to be sent anew.
     fn send(&mut self, record: NewRecord<'_>) -> Result<(), PublishError>;
 
-    /// Publishes everything sent since the last commit together with `progress`. Readers of a log elsewhere may find it a
-    /// moment after this returned.
+    /// Publishes everything sent since the last commit together with `progress`, at most [`PROGRESS_MAX_BYTES`] that the
+    /// log keeps and does not read. Readers of a log elsewhere may find it a moment after this returned.
     ///
     /// # Errors
     /// [`PublishError::MayHaveHappened`]: open the publisher anew and let its progress say which it was.
-    fn commit(&mut self, progress: u64) -> Result<(), PublishError>;
+    fn commit(&mut self, progress: &[u8]) -> Result<(), PublishError>;
 }
 
 /// What a publisher promises.
@@ -221,6 +236,8 @@ pub enum Cleanup {
     Delete,
     /// Of each key the newest is kept until the retention has passed.
     CompactAndDelete,
+    /// Of each key the newest is kept for ever.
+    Compact,
 }
 
 /// Why the log did not do what it was asked.

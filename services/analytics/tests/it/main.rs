@@ -154,7 +154,7 @@ fn publish(log: &SimulatedLog, records: &[(&str, String, Vec<u8>)]) {
             })
             .unwrap();
     }
-    publisher.commit(1).unwrap();
+    publisher.commit(&[]).unwrap();
 }
 
 fn publish_counts(log: &SimulatedLog, counts: &[WindowCount]) {

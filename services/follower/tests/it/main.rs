@@ -95,7 +95,7 @@ fn publish(log: &SimulatedLog, partition: u32, count: usize) {
         };
         publisher.send(record).unwrap();
     }
-    publisher.commit(1).unwrap();
+    publisher.commit(&[]).unwrap();
 }
 
 fn follower(log: &SimulatedLog) -> Follower {

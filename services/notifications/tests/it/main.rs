@@ -212,7 +212,7 @@ fn publish(log: &SimulatedLog, values: &[Option<Vec<u8>>]) {
             })
             .unwrap();
     }
-    publisher.commit(1).unwrap();
+    publisher.commit(&[]).unwrap();
 }
 
 fn publish_orders(log: &SimulatedLog, orders: &[OrderCreated]) {

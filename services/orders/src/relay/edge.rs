@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use chassis::sql::{Database, Dialect};
 use chassis::{Backoff, Shutdown, TRACEPARENT};
 use record_log::{
-    Cleanup, Delivery, LogError, NewRecord, PublishError, Publisher, RecordLog, TopicSpec,
+    Cleanup, Delivery, LogError, NewRecord, PublishError, Publisher, RecordLog, TopicSpec, progress,
 };
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -68,6 +68,8 @@ enum EdgeError {
     Log(#[from] LogError),
     #[error(transparent)]
     Publish(PublishError),
+    #[error(transparent)]
+    Progress(#[from] progress::NotANumber),
     #[error("no publisher is open")]
     NotOpen,
 }
@@ -201,7 +203,7 @@ impl Edge {
             .parts
             .log
             .publisher(PUBLISHER, Delivery::Transactional)?;
-        let progress = publisher.progress().unwrap_or(0);
+        let progress = publisher.progress().map_or(Ok(0), progress::number_of)?;
         self.publisher = Some(publisher);
         Ok(Outcome::Opened { progress })
     }
@@ -301,5 +303,5 @@ fn send_all(
             headers: &headers,
         })?;
     }
-    publisher.commit(batch)
+    publisher.commit(&progress::of_number(batch))
 }

@@ -7,7 +7,9 @@ use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use record_log::simulated::{Call, Fault, SimulatedLog};
-use record_log::{Cleanup, Delivery, NewRecord, PublishError, Publisher, RecordLog, TopicSpec};
+use record_log::{
+    Cleanup, Delivery, NewRecord, PublishError, Publisher, RecordLog, TopicSpec, progress,
+};
 
 use super::{Action, Outcome, Relay, Rest};
 
@@ -171,7 +173,8 @@ impl Life {
         let Ok(publisher) = self.log.publisher("orders-relay", delivery) else {
             return Outcome::Failed;
         };
-        let asked = publisher.progress().unwrap_or(0);
+        let asked = publisher.progress().map_or(Ok(0), progress::number_of);
+        let asked = asked.unwrap();
         self.publisher = Some(publisher);
         let believed = self.relay.done;
         Outcome::Opened {
@@ -209,7 +212,7 @@ fn send_all(publisher: &mut dyn Publisher, rows: &[u64], batch: u64) -> Result<(
             headers: &[],
         })?;
     }
-    publisher.commit(batch)
+    publisher.commit(&progress::of_number(batch))
 }
 
 fn empty_log() -> SimulatedLog {

@@ -62,7 +62,7 @@ fn put_orders(log: &dyn RecordLog) -> anyhow::Result<()> {
             headers: &[],
         })?;
     }
-    Ok(publisher.commit(1)?)
+    Ok(publisher.commit(&[])?)
 }
 
 #[allow(clippy::print_stdout, reason = "that is what the example is for")]

@@ -64,8 +64,48 @@ pub struct Progress {
 /// the sign that Kafka's offsets have.
 const TIME_BITS: u32 = 48;
 
+/// The format of a progress in bytes, which is their first.
+const FORMAT: u8 = 1;
+
+/// A publisher of the job carries a progress that this version of the program cannot read.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error(
+    "a sink slot carries a progress of format {format:?} and {size_bytes} bytes, this program reads format {FORMAT}: use the program that wrote it, or a newer one"
+)]
+pub struct UnknownProgress {
+    format: Option<u8>,
+    size_bytes: usize,
+}
+
 impl Progress {
-    /// Reads the number that a publisher carries.
+    /// Reads the bytes that a publisher carries.
+    ///
+    /// # Errors
+    /// [`UnknownProgress`] if this version of the program cannot read them.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, UnknownProgress> {
+        let number = match bytes {
+            [FORMAT, number @ ..] if number.len() == 8 => number,
+            // Before there were formats, progress was the number alone. Its first byte is 0 in all lines below 256.
+            number if number.len() == 8 => number,
+            _ => {
+                return Err(UnknownProgress {
+                    format: bytes.first().copied(),
+                    size_bytes: bytes.len(),
+                });
+            }
+        };
+        let number = number.try_into().map(u64::from_be_bytes);
+        Ok(Self::of(number.expect("it has eight bytes")))
+    }
+
+    /// The bytes that a publisher carries: the format, and the number with its most significant byte first.
+    pub fn to_bytes(self) -> Vec<u8> {
+        let mut bytes = vec![FORMAT];
+        bytes.extend(self.number().to_be_bytes());
+        bytes
+    }
+
+    /// Reads the number that [`Progress::number`] made.
     pub fn of(number: u64) -> Self {
         let line = u32::try_from(number >> TIME_BITS).expect("16 bits fit");
         Self {
@@ -74,7 +114,7 @@ impl Progress {
         }
     }
 
-    /// The number that a publisher carries.
+    /// Line and time in one number, in their order.
     pub fn number(self) -> u64 {
         u64::from(self.line) << TIME_BITS | self.before
     }
@@ -165,7 +205,16 @@ mod tests {
             1_795_341_600_001,
             "a job that lost nothing goes by time alone"
         );
+        assert_eq!(
+            Progress::from_bytes(&record_log::progress::of_number(early.number())),
+            Ok(early),
+            "progress of before there were formats"
+        );
         let later = Progress { line: 3, before: 1 };
+        assert_eq!(Progress::from_bytes(&later.to_bytes()), Ok(later));
+        for unknown in [&[][..], &[2; 9], &[1; 10], &[1; 7]] {
+            assert!(Progress::from_bytes(unknown).is_err(), "{unknown:?}");
+        }
         assert_eq!(Progress::of(later.number()), later);
         assert!(later > early && later.number() > early.number());
         assert!(

@@ -20,7 +20,7 @@
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 
-use crate::checkpoint::lineage::{Lineage, Progress};
+use crate::checkpoint::lineage::{Lineage, Progress, UnknownProgress};
 use crate::checkpoint::manifest::{Fingerprint, Manifest, ManifestError, VERSION};
 use crate::checkpoint::part::{self, PartError};
 use crate::checkpoint::store::{CheckpointStore, ManifestId, StoreError};
@@ -78,6 +78,9 @@ pub enum RecoverError {
         /// By when the results end.
         until_ms: EventTimeMs,
     },
+    /// A sink slot's progress.
+    #[error(transparent)]
+    Progress(#[from] UnknownProgress),
     /// The newest checkpoint must not be passed over.
     #[error("{0}")]
     Unreadable(Box<Flaw>),

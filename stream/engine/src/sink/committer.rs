@@ -51,6 +51,8 @@ pub struct SlotPublisher {
     pub slot: u32,
     /// Its publisher.
     pub publisher: Box<dyn Publisher>,
+    /// How far it has committed, under this or an earlier holder; none when it never committed.
+    pub progress: Option<Progress>,
 }
 
 /// How rows become records.
@@ -181,8 +183,9 @@ impl SlotPublisher {
     ) -> Result<(), PublishError> {
         let mut sent = 0_usize;
         let mut output = Output::default();
-        let progress = self.publisher.progress().map(Progress::of);
-        let since = progress.map_or(0, |progress| writer.lineage.committed_before(progress));
+        let since = self
+            .progress
+            .map_or(0, |progress| writer.lineage.committed_before(progress));
         for (_, results) in batch.range(since..) {
             for row in results
                 .rows
@@ -202,12 +205,14 @@ impl SlotPublisher {
                 sent += 1;
             }
         }
-        match batch.last_key_value() {
-            Some((last, _)) if sent > 0 => self
-                .publisher
-                .commit(writer.lineage.progress(*last).number()),
-            _ => Ok(()),
+        if let Some((last, _)) = batch.last_key_value()
+            && sent > 0
+        {
+            let progress = writer.lineage.progress(*last);
+            self.publisher.commit(&progress.to_bytes())?;
+            self.progress = Some(progress);
         }
+        Ok(())
     }
 }
 

@@ -396,7 +396,7 @@ mod tests {
                     .unwrap();
             }
         }
-        publisher.commit(1).unwrap();
+        publisher.commit(&[]).unwrap();
         let has_failed = AtomicBool::new(false);
         log.process(move |call| {
             let fails = matches!(call, Call::Poll { partition: 1, .. })

@@ -67,7 +67,7 @@ impl World {
             .log
             .publisher("generator", Delivery::Transactional)
             .unwrap();
-        for number in 0..count {
+        for _ in 0..count {
             let partition = random.random_range(0..self.times.len());
             self.times[partition] += *[0, 0, 1, 2, 9].choose(random).unwrap();
             let behind = if random.random_bool(0.5) {
@@ -96,10 +96,10 @@ impl World {
                 })
                 .unwrap();
             if random.random_bool(0.1) {
-                publisher.commit(number as u64).unwrap();
+                publisher.commit(&[]).unwrap();
             }
         }
-        publisher.commit(count as u64).unwrap();
+        publisher.commit(&[]).unwrap();
         for record in self.log.records("events") {
             let event = parse(record.value.as_deref().unwrap());
             self.records.insert(

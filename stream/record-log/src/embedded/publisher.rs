@@ -3,12 +3,15 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use rusqlite::types::{FromSql, FromSqlError, ValueRef};
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::chunk::{Chunk, FULL_BYTES};
 use super::store::{OFFSET_LIMIT, Topic, place};
 use super::{Shared, StoreError};
-use crate::{Delivery, LogError, NewRecord, Offset, PublishError, Publisher, Source, murmur2};
+use crate::{
+    Delivery, LogError, NewRecord, Offset, PublishError, Publisher, Source, murmur2, progress,
+};
 
 /// How much an at-least-once publisher holds before it publishes without waiting for the commit.
 const HELD_LIMIT_BYTES: usize = 16 * FULL_BYTES;
@@ -18,7 +21,7 @@ pub(super) struct EmbeddedPublisher {
     id: String,
     /// Which holder of the id this is; none when it fences nobody and cannot be fenced.
     epoch: Option<u64>,
-    progress: Option<u64>,
+    progress: Option<Vec<u8>>,
     topics: HashMap<String, Arc<Topic>>,
     held: BTreeMap<(Arc<str>, u32), Held>,
     held_bytes: usize,
@@ -50,11 +53,11 @@ impl EmbeddedPublisher {
                 .query_row(
                     "SELECT progress FROM publishers WHERE id = ?",
                     [id],
-                    |row| row.get::<_, i64>(0),
+                    |row| Ok(kept(row.get_ref(0)?)?),
                 )
                 .optional()
                 .map_err(StoreError::from)?;
-            (epoch, progress.map(i64::cast_unsigned))
+            (epoch, progress)
         };
         let (topics, held) = (HashMap::new(), BTreeMap::new());
         Ok(Self {
@@ -89,6 +92,13 @@ impl EmbeddedPublisher {
         Ok(())
     }
 
+    /// Drops what is held: it is to be sent anew.
+    fn give_up(&mut self, refused: impl Into<Source>) -> PublishError {
+        self.held.clear();
+        self.held_bytes = 0;
+        PublishError::NotPublished(refused.into())
+    }
+
     fn topic(&mut self, name: &str) -> Result<Arc<Topic>, LogError> {
         if let Some(topic) = self.topics.get(name) {
             return Ok(Arc::clone(topic));
@@ -99,7 +109,7 @@ impl EmbeddedPublisher {
     }
 
     /// Writes what is held, and the progress when it is given.
-    fn publish(&mut self, progress: Option<u64>) -> Result<(), PublishError> {
+    fn publish(&mut self, progress: Option<&[u8]>) -> Result<(), PublishError> {
         let held = std::mem::take(&mut self.held);
         self.held_bytes = 0;
         {
@@ -133,15 +143,13 @@ impl EmbeddedPublisher {
 }
 
 impl Publisher for EmbeddedPublisher {
-    fn progress(&self) -> Option<u64> {
-        self.progress
+    fn progress(&self) -> Option<&[u8]> {
+        self.progress.as_deref()
     }
 
     fn send(&mut self, record: NewRecord<'_>) -> Result<(), PublishError> {
         if let Err(refused) = self.hold(&record) {
-            self.held.clear();
-            self.held_bytes = 0;
-            return Err(PublishError::NotPublished(refused));
+            return Err(self.give_up(refused));
         }
         if self.epoch.is_none() && self.held_bytes >= HELD_LIMIT_BYTES {
             return self.publish(None);
@@ -149,10 +157,21 @@ impl Publisher for EmbeddedPublisher {
         Ok(())
     }
 
-    fn commit(&mut self, progress: u64) -> Result<(), PublishError> {
+    fn commit(&mut self, progress: &[u8]) -> Result<(), PublishError> {
+        if let Err(refused) = progress::check(progress) {
+            return Err(self.give_up(refused));
+        }
         self.publish(Some(progress))?;
-        self.progress = Some(progress);
+        self.progress = Some(progress.to_vec());
         Ok(())
+    }
+}
+
+/// A progress as the file keeps it: bytes, or the number that format 1 kept.
+fn kept(value: ValueRef<'_>) -> Result<Vec<u8>, FromSqlError> {
+    match value {
+        ValueRef::Integer(number) => Ok(progress::of_number(number.cast_unsigned()).to_vec()),
+        value => Vec::column_result(value),
     }
 }
 
@@ -197,12 +216,12 @@ fn append(
     Ok(ends)
 }
 
-fn remember(transaction: &Transaction<'_>, id: &str, progress: u64) -> Result<(), StoreError> {
+fn remember(transaction: &Transaction<'_>, id: &str, progress: &[u8]) -> Result<(), StoreError> {
     transaction
         .prepare_cached(
             "INSERT INTO publishers (id, progress) VALUES (?, ?)
              ON CONFLICT (id) DO UPDATE SET progress = excluded.progress",
         )?
-        .execute(params![id, progress.cast_signed()])?;
+        .execute(params![id, progress])?;
     Ok(())
 }

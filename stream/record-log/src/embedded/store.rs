@@ -14,6 +14,9 @@ use rusqlite::{Connection, OpenFlags, Transaction, params};
 use super::StoreError;
 use crate::{Cleanup, LogError, Offset, TopicSpec};
 
+/// The format of the file. In format 1 a progress was a number; it is read as such, and written as bytes.
+const FORMAT: i64 = 2;
+
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS topics (
         id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, compacted INTEGER NOT NULL, retention_ms INTEGER NOT NULL);
@@ -24,11 +27,11 @@ const SCHEMA: &str = "
         UNIQUE (topic, number));
     CREATE TABLE IF NOT EXISTS chunks (
         place INTEGER PRIMARY KEY, base_offset INTEGER NOT NULL, log_time_ms INTEGER NOT NULL, body BLOB NOT NULL);
-    CREATE TABLE IF NOT EXISTS publishers (id TEXT PRIMARY KEY, progress INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS publishers (id TEXT PRIMARY KEY, progress BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS positions (
         reader_group TEXT NOT NULL, topic TEXT NOT NULL, number INTEGER NOT NULL, next_offset INTEGER NOT NULL,
         PRIMARY KEY (reader_group, topic, number)) WITHOUT ROWID;
-    PRAGMA user_version = 1;";
+    PRAGMA user_version = 2;";
 
 /// Offsets take the low bits of a chunk's place, the id of its partition those above.
 const OFFSET_BITS: u32 = 44;
@@ -83,7 +86,7 @@ impl Store {
         connection.pragma_update(None, "wal_autocheckpoint", 4_000)?;
         connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
         let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        if version > 1 {
+        if version > FORMAT {
             return Err(StoreError::Newer { version });
         }
         connection.execute_batch(SCHEMA)?;
@@ -187,14 +190,13 @@ fn prepare(connection: &Connection) -> Result<(), StoreError> {
 }
 
 fn create_topic(transaction: &Transaction<'_>, spec: &TopicSpec) -> Result<(), StoreError> {
-    let retention_ms = i64::try_from(spec.retention.as_millis()).unwrap_or(i64::MAX);
+    let retention_ms = match spec.cleanup {
+        Cleanup::Compact => i64::MAX,
+        _ => i64::try_from(spec.retention.as_millis()).unwrap_or(i64::MAX),
+    };
     transaction.execute(
         "INSERT INTO topics (name, compacted, retention_ms) VALUES (?, ?, ?)",
-        params![
-            spec.name,
-            spec.cleanup == Cleanup::CompactAndDelete,
-            retention_ms
-        ],
+        params![spec.name, spec.cleanup != Cleanup::Delete, retention_ms],
     )?;
     let topic_id = transaction.last_insert_rowid();
     for number in 0..spec.partitions {

@@ -1,6 +1,6 @@
 //! What is asked and done beside reading and publishing, through the safe clients of the `rdkafka` crate.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,10 +17,16 @@ use crate::{Cleanup, LogError, Offset, OffsetRange, TopicSpec};
 
 /// How often brokers are asked that do not know yet: of a new topic, of its leader, of a group's coordinator.
 const ASK_INTERVAL: Duration = Duration::from_millis(20);
+/// The size of the segments of a compacted topic: 4 MiB.
+const COMPACTED_SEGMENT_BYTES: &str = "4194304";
+/// The age at which a segment of a compacted topic is closed: a day.
+const COMPACTED_SEGMENT_MS: &str = "86400000";
 
 pub(super) struct Admin {
     settings: Settings,
     client: BaseConsumer,
+    /// A client that sees what is written and not committed; made when it is needed.
+    uncommitted: Mutex<Option<Arc<BaseConsumer>>>,
     /// A client for each group whose positions were remembered, for that recurs. None of them joins it.
     groups: Mutex<HashMap<String, Arc<BaseConsumer>>>,
 }
@@ -31,6 +37,7 @@ impl Admin {
         Ok(Self {
             settings,
             client,
+            uncommitted: Mutex::default(),
             groups: Mutex::default(),
         })
     }
@@ -142,6 +149,61 @@ impl Admin {
         (0..self.partitions(topic)?).map(range).collect()
     }
 
+    /// The ranges of offsets that partitions hold, up to the end of what is written, committed or not.
+    pub(super) fn written(
+        &self,
+        topic: &str,
+        partitions: &BTreeSet<u32>,
+    ) -> Result<BTreeMap<u32, (Offset, Offset)>, LogError> {
+        let client = self.uncommitted()?;
+        let range = |partition: &u32| {
+            let asked = to_kafka_partition(*partition);
+            let fetched = patiently(|| client.fetch_watermarks(topic, asked, CALL_LIMIT));
+            let (start, end) = fetched.map_err(unavailable)?;
+            Ok((*partition, (start.cast_unsigned(), end.cast_unsigned())))
+        };
+        partitions.iter().map(range).collect()
+    }
+
+    fn uncommitted(&self) -> Result<Arc<BaseConsumer>, LogError> {
+        let mut client = self
+            .uncommitted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = &*client {
+            return Ok(Arc::clone(client));
+        }
+        let made: BaseConsumer = self
+            .settings
+            .admin()
+            .set("isolation.level", "read_uncommitted")
+            .create()
+            .map_err(refused)?;
+        Ok(Arc::clone(client.insert(Arc::new(made))))
+    }
+
+    /// The offsets that groups of these names committed on the topic's first partition; those without one are absent.
+    pub(super) fn numbers<'a>(
+        &self,
+        topic: &str,
+        groups: impl Iterator<Item = &'a str>,
+    ) -> Result<Vec<(String, u64)>, LogError> {
+        match self.partitions(topic) {
+            Err(LogError::UnknownTopic(_)) => return Ok(Vec::new()),
+            known => known?,
+        };
+        let mut numbers = Vec::new();
+        for group in groups {
+            let committed = self.committed(group, topic)?;
+            numbers.extend(
+                committed
+                    .first()
+                    .map(|(_, number)| (group.to_owned(), *number)),
+            );
+        }
+        Ok(numbers)
+    }
+
     pub(super) fn committed(
         &self,
         group: &str,
@@ -222,15 +284,25 @@ fn new_topic<'a>(spec: &'a TopicSpec, retention_ms: &'a str) -> NewTopic<'a> {
     let cleanup = match spec.cleanup {
         Cleanup::Delete => "delete",
         Cleanup::CompactAndDelete => "compact,delete",
+        Cleanup::Compact => "compact",
     };
-    NewTopic::new(
+    let topic = NewTopic::new(
         &spec.name,
         to_kafka_partition(spec.partitions),
         TopicReplication::Fixed(-1),
     )
     .set("cleanup.policy", cleanup)
-    .set("message.timestamp.type", "LogAppendTime")
-    .set("retention.ms", retention_ms)
+    .set("message.timestamp.type", "LogAppendTime");
+    if spec.cleanup != Cleanup::Compact {
+        return topic.set("retention.ms", retention_ms);
+    }
+    // Only closed segments are compacted, so small ones keep the topic small, and quick to read from its beginning.
+    topic
+        .set("retention.ms", "-1")
+        .set("retention.bytes", "-1")
+        .set("segment.bytes", COMPACTED_SEGMENT_BYTES)
+        .set("segment.ms", COMPACTED_SEGMENT_MS)
+        .set("min.cleanable.dirty.ratio", "0.1")
 }
 
 /// Repeats the call while brokers are only finding their feet, within the limit.

@@ -1,6 +1,6 @@
-//! Records, groups and offsets as librdkafka takes them from a publisher.
+//! Records as librdkafka takes them from a publisher.
 
-use std::ffi::{CString, c_void};
+use std::ffi::c_void;
 use std::ptr::{self, NonNull};
 
 use rdkafka::error::RDKafkaErrorCode;
@@ -8,9 +8,9 @@ use rdkafka_sys as sys;
 use sys::rd_kafka_resp_err_t as Code;
 use sys::rd_kafka_vtype_t as Part;
 
-use super::client::{Client, c_string, last_error};
-use super::{PROGRESS_TOPIC, to_kafka, to_kafka_partition};
-use crate::{LogError, NewRecord};
+use super::client::Client;
+use super::to_kafka_partition;
+use crate::NewRecord;
 
 /// librdkafka chooses the partition by the key.
 const ANY_PARTITION: i32 = -1;
@@ -92,57 +92,4 @@ fn native_headers(
         }
     }
     Ok(native)
-}
-
-/// What names the group in whose offsets the progress is kept.
-pub(super) struct Group(NonNull<sys::rd_kafka_consumer_group_metadata_t>);
-
-impl Group {
-    pub(super) fn new(id: &str) -> Result<Self, LogError> {
-        let id = c_string(id)?;
-        // SAFETY: the id ends with a zero byte and is copied.
-        let group = unsafe { sys::rd_kafka_consumer_group_metadata_new(id.as_ptr()) };
-        NonNull::new(group)
-            .map(Self)
-            .ok_or_else(|| LogError::Settings(Box::new(last_error())))
-    }
-
-    pub(super) fn as_ptr(&self) -> *const sys::rd_kafka_consumer_group_metadata_t {
-        self.0.as_ptr()
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        // SAFETY: it is live and not used after.
-        unsafe { sys::rd_kafka_consumer_group_metadata_destroy(self.0.as_ptr()) };
-    }
-}
-
-/// The progress as an offset on the progress topic's only partition.
-pub(super) struct ProgressOffset(NonNull<sys::rd_kafka_topic_partition_list_t>);
-
-impl ProgressOffset {
-    pub(super) fn new(progress: u64) -> Self {
-        let topic = CString::new(PROGRESS_TOPIC).expect("a constant without a zero byte");
-        // SAFETY: librdkafka allocates the list and its element and aborts the process when it cannot; the name is
-        // copied; the element is written before anybody else sees the list.
-        unsafe {
-            let list = sys::rd_kafka_topic_partition_list_new(1);
-            (*sys::rd_kafka_topic_partition_list_add(list, topic.as_ptr(), 0)).offset =
-                to_kafka(progress);
-            Self(NonNull::new_unchecked(list))
-        }
-    }
-
-    pub(super) fn as_ptr(&self) -> *const sys::rd_kafka_topic_partition_list_t {
-        self.0.as_ptr()
-    }
-}
-
-impl Drop for ProgressOffset {
-    fn drop(&mut self) {
-        // SAFETY: it is live and not used after.
-        unsafe { sys::rd_kafka_topic_partition_list_destroy(self.0.as_ptr()) };
-    }
 }

@@ -13,20 +13,20 @@
 //! transaction abortable, so its commit fails; without transactions, the commit asks the delivery reports.
 
 use std::collections::HashMap;
+use std::panic::resume_unwind;
 use std::ptr::NonNull;
-use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka_sys as sys;
 use sys::rd_kafka_resp_err_t as Code;
 
-use super::PROGRESS_TOPIC;
-use super::admin::Admin;
 use super::client::{Client, Failure, Role, c_string, millis};
-use super::native::{Group, ProgressOffset, produce};
+use super::native::produce;
+use super::progress::record;
 use super::settings::Settings;
-use crate::{Delivery, LogError, NewRecord, PublishError, Publisher, Source};
+use crate::{Delivery, LogError, NewRecord, PublishError, Publisher, Source, progress};
 
 /// How long opening, sending, committing and aborting may wait for the brokers: as long as a transaction may live.
 const LIMIT: Duration = Duration::from_secs(15);
@@ -36,11 +36,9 @@ const BUFFER_WAIT: Duration = Duration::from_millis(20);
 pub(super) struct KafkaPublisher {
     id: String,
     delivery: Delivery,
-    progress: Option<u64>,
+    progress: Option<Vec<u8>>,
     state: State,
     topics: HashMap<String, TopicHandle>,
-    group: Group,
-    admin: Arc<Admin>,
     client: Client,
 }
 
@@ -68,18 +66,11 @@ enum Unusable {
     Spent,
     #[error("the buffer stayed full for {} s", LIMIT.as_secs())]
     BufferFull,
-    #[error("a progress of {0} is more than Kafka can hold")]
-    Progress(u64),
 }
 
 impl KafkaPublisher {
-    /// Fences earlier holders and has the brokers abort what they left; only then reads the progress.
-    pub(super) fn open(
-        settings: &Settings,
-        admin: &Arc<Admin>,
-        id: &str,
-        delivery: Delivery,
-    ) -> Result<Self, LogError> {
+    /// Fences earlier holders and has the brokers abort what they left. The progress is read after that.
+    fn open(settings: &Settings, id: &str, delivery: Delivery) -> Result<Self, LogError> {
         let config = match delivery {
             Delivery::Transactional => settings.transactional(id),
             Delivery::AtLeastOnce => settings.at_least_once(),
@@ -88,22 +79,19 @@ impl KafkaPublisher {
         if delivery == Delivery::Transactional {
             init_transactions(&client)?;
         }
-        let progress = admin
-            .committed(id, PROGRESS_TOPIC)?
-            .first()
-            .map(|(_, progress)| *progress);
-        let (group, topics) = (Group::new(id)?, HashMap::new());
-        let (id, admin) = (id.to_owned(), Arc::clone(admin));
         Ok(Self {
-            id,
+            id: id.to_owned(),
             delivery,
-            progress,
+            progress: None,
             state: State::Idle,
-            topics,
-            group,
-            admin,
+            topics: HashMap::new(),
             client,
         })
+    }
+
+    /// Sets the progress that was read after the publisher was opened.
+    pub(super) fn set_progress(&mut self, progress: Option<Vec<u8>>) {
+        self.progress = progress;
     }
 
     fn is_transactional(&self) -> bool {
@@ -211,19 +199,16 @@ impl KafkaPublisher {
         Ok(topic)
     }
 
-    fn commit_transaction(&mut self, progress: u64) -> Result<(), PublishError> {
+    /// Adds the progress to what is published.
+    fn enqueue_progress(&mut self, progress: &[u8]) -> Result<(), Source> {
+        let id = self.id.clone();
+        self.enqueue(&record(&id, progress))
+    }
+
+    fn commit_transaction(&mut self, progress: &[u8]) -> Result<(), PublishError> {
         self.begin()?;
-        let offsets = ProgressOffset::new(progress);
-        // SAFETY: client, offsets and group are live; the error it returns is ours.
-        let sent = self.retry(|client| unsafe {
-            Failure::check(sys::rd_kafka_send_offsets_to_transaction(
-                client.raw(),
-                offsets.as_ptr(),
-                self.group.as_ptr(),
-                millis(LIMIT),
-            ))
-        });
-        sent.map_err(|failure| self.not_published(failure))?;
+        self.enqueue_progress(progress)
+            .map_err(|cause| self.not_published(cause))?;
         // SAFETY: the client is live; the error it returns is ours.
         let committed = self.retry(|client| unsafe {
             Failure::check(sys::rd_kafka_commit_transaction(
@@ -239,8 +224,16 @@ impl KafkaPublisher {
         Ok(())
     }
 
-    fn flush(&mut self, progress: u64) -> Result<(), PublishError> {
+    /// Publishes the records, and the progress after them.
+    fn publish(&mut self, progress: &[u8]) -> Result<(), PublishError> {
         self.begin()?;
+        self.flush()?;
+        self.enqueue_progress(progress)
+            .map_err(|cause| self.maybe(cause))?;
+        self.flush()
+    }
+
+    fn flush(&mut self) -> Result<(), PublishError> {
         // SAFETY: the client is live.
         let code = unsafe { sys::rd_kafka_flush(self.client.raw(), millis(LIMIT)) };
         if let Some(undelivered) = self.client.take_undelivered() {
@@ -249,9 +242,7 @@ impl KafkaPublisher {
         if code != Code::RD_KAFKA_RESP_ERR_NO_ERROR {
             return Err(self.maybe(RDKafkaErrorCode::from(code)));
         }
-        self.admin
-            .commit(&self.id, PROGRESS_TOPIC, &[(0, progress)])
-            .map_err(|failed| self.maybe(failed))
+        Ok(())
     }
 
     /// Without transactions some records may stand there and others not.
@@ -262,8 +253,8 @@ impl KafkaPublisher {
 }
 
 impl Publisher for KafkaPublisher {
-    fn progress(&self) -> Option<u64> {
-        self.progress
+    fn progress(&self) -> Option<&[u8]> {
+        self.progress.as_deref()
     }
 
     fn send(&mut self, record: NewRecord<'_>) -> Result<(), PublishError> {
@@ -272,16 +263,16 @@ impl Publisher for KafkaPublisher {
             .map_err(|cause| self.not_published(cause))
     }
 
-    fn commit(&mut self, progress: u64) -> Result<(), PublishError> {
-        if i64::try_from(progress).is_err() {
-            return Err(self.not_published(Unusable::Progress(progress)));
+    fn commit(&mut self, progress: &[u8]) -> Result<(), PublishError> {
+        if let Err(refused) = progress::check(progress) {
+            return Err(self.not_published(refused));
         }
         if self.is_transactional() {
             self.commit_transaction(progress)
         } else {
-            self.flush(progress)
+            self.publish(progress)
         }?;
-        self.progress = Some(progress);
+        self.progress = Some(progress.to_vec());
         Ok(())
     }
 }
@@ -293,6 +284,24 @@ impl Drop for KafkaPublisher {
             unsafe { sys::rd_kafka_topic_destroy(topic.0.as_ptr()) };
         }
     }
+}
+
+/// Opens the publishers of all these ids, each on a thread: fencing waits for the brokers.
+pub(super) fn open_all(
+    settings: &Settings,
+    ids: &[&str],
+    delivery: Delivery,
+) -> Result<Vec<KafkaPublisher>, LogError> {
+    thread::scope(|scope| {
+        let opening: Vec<_> = ids
+            .iter()
+            .map(|id| scope.spawn(|| KafkaPublisher::open(settings, id, delivery)))
+            .collect();
+        opening
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+            .collect()
+    })
 }
 
 fn init_transactions(client: &Client) -> Result<(), LogError> {

@@ -48,7 +48,7 @@ pub enum Call<'a> {
         /// The publisher.
         id: &'a str,
         /// The progress it carries.
-        progress: u64,
+        progress: &'a [u8],
     },
     /// [`RecordLog::committed`](crate::RecordLog::committed).
     Committed {

@@ -7,7 +7,7 @@ use super::fault::{Fault, Simulated};
 use super::staged::Staged;
 use super::store::Opened;
 use super::{Call, SimulatedLog};
-use crate::{Delivery, NewRecord, PublishError, Publisher};
+use crate::{Delivery, NewRecord, PublishError, Publisher, progress};
 
 pub(super) struct SimulatedPublisher {
     log: SimulatedLog,
@@ -96,7 +96,7 @@ impl SimulatedPublisher {
         self.log.shared.wakes.raise(|grew| *grew == *topic);
     }
 
-    fn publish(&mut self, progress: u64) -> Result<(), PublishError> {
+    fn publish(&mut self, progress: &[u8]) -> Result<(), PublishError> {
         let staged = std::mem::take(&mut self.staged);
         let touched: BTreeSet<_> = staged
             .iter()
@@ -116,7 +116,7 @@ impl SimulatedPublisher {
             store.mark(touched.iter().cloned());
             store.remember_progress(&self.id, progress);
         }
-        self.opened.progress = Some(progress);
+        self.opened.progress = Some(progress.to_vec());
         self.log
             .shared
             .wakes
@@ -126,8 +126,8 @@ impl SimulatedPublisher {
 }
 
 impl Publisher for SimulatedPublisher {
-    fn progress(&self) -> Option<u64> {
-        self.opened.progress
+    fn progress(&self) -> Option<&[u8]> {
+        self.opened.progress.as_deref()
     }
 
     fn send(&mut self, record: NewRecord<'_>) -> Result<(), PublishError> {
@@ -142,7 +142,11 @@ impl Publisher for SimulatedPublisher {
         }
     }
 
-    fn commit(&mut self, progress: u64) -> Result<(), PublishError> {
+    fn commit(&mut self, progress: &[u8]) -> Result<(), PublishError> {
+        if let Err(refused) = progress::check(progress) {
+            self.staged.clear();
+            return Err(PublishError::NotPublished(Box::new(refused)));
+        }
         let fault = self.log.process.fault(&Call::Commit {
             id: &self.id,
             progress,

@@ -32,14 +32,14 @@ pub(super) struct Store {
 #[derive(Default)]
 struct PublisherState {
     epoch: u64,
-    progress: Option<u64>,
+    progress: Option<Vec<u8>>,
 }
 
 /// What a publisher learns when it opens.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Opened {
     pub(super) epoch: u64,
-    pub(super) progress: Option<u64>,
+    pub(super) progress: Option<Vec<u8>>,
 }
 
 #[derive(Default)]
@@ -79,7 +79,7 @@ impl Store {
         }
         Opened {
             epoch: publisher.epoch,
-            progress: publisher.progress,
+            progress: publisher.progress.clone(),
         }
     }
 
@@ -89,8 +89,8 @@ impl Store {
             .is_some_and(|publisher| publisher.epoch == epoch)
     }
 
-    pub(super) fn remember_progress(&mut self, id: &str, progress: u64) {
-        self.publishers.entry(id.to_owned()).or_default().progress = Some(progress);
+    pub(super) fn remember_progress(&mut self, id: &str, progress: &[u8]) {
+        self.publishers.entry(id.to_owned()).or_default().progress = Some(progress.to_vec());
     }
 
     /// Appends records whose topic and partition were checked when they were staged.

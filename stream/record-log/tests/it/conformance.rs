@@ -2,7 +2,11 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use record_log::{Delivery, LogError, NewRecord, PublishError, RecordLog, Signal, partition_of};
+use record_log::progress::of_number;
+use record_log::{
+    Delivery, LogError, NewRecord, PROGRESS_MAX_BYTES, PublishError, RecordLog, Signal,
+    partition_of,
+};
 
 use crate::subject::{
     Read, all, assert_values, poll_until, publish, read_to_end, record, topic, transactional,
@@ -33,6 +37,8 @@ on_every_log! {
     a_commit_publishes_to_all_partitions_and_topics_together
     what_a_dropped_publisher_left_uncommitted_is_never_read
     progress_is_read_back_by_the_next_holder
+    progress_is_bytes_up_to_a_limit
+    publishers_opened_together_have_each_their_own_progress
     a_commit_without_records_still_carries_its_progress
     the_earlier_holder_is_fenced_and_nothing_of_it_is_read
     an_at_least_once_publisher_publishes_and_keeps_its_progress
@@ -57,7 +63,7 @@ fn records_of_a_partition_are_read_in_the_order_they_were_sent(log: &dyn RecordL
         for value in values {
             publisher.send(record(&topic, 1, value.as_bytes())).unwrap();
         }
-        publisher.commit(batch).unwrap();
+        publisher.commit(&of_number(batch)).unwrap();
     }
     let records = all(log, &topic, 1, expected.len());
     assert!(
@@ -82,7 +88,7 @@ fn a_commit_publishes_to_all_partitions_and_topics_together(log: &dyn RecordLog)
     for (topic, partition) in [(&left, 0), (&left, 1), (&right, 0)] {
         assert_values(log, topic, partition, &[]);
     }
-    publisher.commit(1).unwrap();
+    publisher.commit(&of_number(1)).unwrap();
     for (topic, partition, value) in [(&left, 0, "a"), (&left, 1, "b"), (&right, 0, "c")] {
         assert_values(log, topic, partition, &[value]);
     }
@@ -97,7 +103,7 @@ fn what_a_dropped_publisher_left_uncommitted_is_never_read(log: &dyn RecordLog) 
     let mut publisher = transactional(log, &id);
     assert_eq!(publisher.progress(), None);
     publisher.send(record(&topic, 0, b"kept")).unwrap();
-    publisher.commit(1).unwrap();
+    publisher.commit(&of_number(1)).unwrap();
     assert_values(log, &topic, 0, &["kept"]);
 }
 
@@ -108,20 +114,73 @@ fn progress_is_read_back_by_the_next_holder(log: &dyn RecordLog) {
     assert_eq!(publisher.progress(), None);
     for progress in [7, 8, 1_790_000_000_000] {
         publisher.send(record(&topic, 0, b"x")).unwrap();
-        publisher.commit(progress).unwrap();
-        assert_eq!(publisher.progress(), Some(progress));
+        publisher.commit(&of_number(progress)).unwrap();
+        assert_eq!(publisher.progress(), Some(&of_number(progress)[..]));
     }
     drop(publisher);
-    assert_eq!(transactional(log, &id).progress(), Some(1_790_000_000_000));
+    assert_eq!(
+        transactional(log, &id).progress(),
+        Some(&of_number(1_790_000_000_000)[..])
+    );
     assert_eq!(transactional(log, &unique("other")).progress(), None);
+}
+
+fn progress_is_bytes_up_to_a_limit(log: &dyn RecordLog) {
+    let topic = topic(log, 1);
+    let id = unique("bytes");
+    let mut publisher = transactional(log, &id);
+    publisher.commit(&[]).unwrap();
+    assert_eq!(transactional(log, &id).progress(), Some(&[][..]));
+
+    let greatest: Vec<u8> = (0..PROGRESS_MAX_BYTES).map(|n| (n % 251) as u8).collect();
+    let mut publisher = transactional(log, &id);
+    publisher.send(record(&topic, 0, b"kept")).unwrap();
+    publisher.commit(&greatest).unwrap();
+    publisher.send(record(&topic, 0, b"refused")).unwrap();
+    let too_large = vec![1; PROGRESS_MAX_BYTES + 1];
+    let refused = publisher.commit(&too_large).unwrap_err();
+    assert!(refused.to_string().contains("65537 bytes"), "{refused}");
+
+    publisher.send(record(&topic, 0, b"next")).unwrap();
+    publisher.commit(&greatest).unwrap();
+    assert_values(log, &topic, 0, &["kept", "next"]);
+    assert_eq!(transactional(log, &id).progress(), Some(&greatest[..]));
+}
+
+fn publishers_opened_together_have_each_their_own_progress(log: &dyn RecordLog) {
+    let ids: Vec<String> = (0..20).map(|n| unique(&format!("together-{n}"))).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let mut earlier = log.publishers(&ids, Delivery::Transactional).unwrap();
+    for (number, publisher) in (0..).zip(&mut earlier).skip(1) {
+        assert_eq!(publisher.progress(), None);
+        publisher.commit(&of_number(number)).unwrap();
+        publisher.commit(&of_number(100 + number)).unwrap();
+    }
+
+    let newer = log.publishers(&ids, Delivery::Transactional).unwrap();
+    let progress: Vec<_> = newer.iter().map(|publisher| publisher.progress()).collect();
+    let expected: Vec<[u8; 8]> = (101..120).map(of_number).collect();
+    assert_eq!(progress[0], None);
+    assert!(
+        progress[1..]
+            .iter()
+            .zip(&expected)
+            .all(|(found, expected)| *found == Some(&expected[..]))
+    );
+    for publisher in &mut earlier {
+        assert!(matches!(
+            publisher.commit(&[]),
+            Err(PublishError::Fenced { .. })
+        ));
+    }
 }
 
 fn a_commit_without_records_still_carries_its_progress(log: &dyn RecordLog) {
     let id = unique("empty");
     let mut publisher = transactional(log, &id);
-    publisher.commit(3).unwrap();
-    publisher.commit(4).unwrap();
-    assert_eq!(transactional(log, &id).progress(), Some(4));
+    publisher.commit(&of_number(3)).unwrap();
+    publisher.commit(&of_number(4)).unwrap();
+    assert_eq!(transactional(log, &id).progress(), Some(&of_number(4)[..]));
 }
 
 fn the_earlier_holder_is_fenced_and_nothing_of_it_is_read(log: &dyn RecordLog) {
@@ -131,22 +190,22 @@ fn the_earlier_holder_is_fenced_and_nothing_of_it_is_read(log: &dyn RecordLog) {
     earlier
         .send(record(&topic, 0, b"committed in time"))
         .unwrap();
-    earlier.commit(1).unwrap();
+    earlier.commit(&of_number(1)).unwrap();
     earlier.send(record(&topic, 0, b"left open")).unwrap();
     let mut newer = transactional(log, &id);
-    assert_eq!(newer.progress(), Some(1));
+    assert_eq!(newer.progress(), Some(&of_number(1)[..]));
     let refused = earlier
         .send(record(&topic, 0, b"too late"))
-        .and_then(|()| earlier.commit(2));
+        .and_then(|()| earlier.commit(&of_number(2)));
     assert!(matches!(refused, Err(PublishError::Fenced { id: fenced }) if fenced == id));
     newer.send(record(&topic, 0, b"of the newer")).unwrap();
-    newer.commit(2).unwrap();
+    newer.commit(&of_number(2)).unwrap();
     assert!(matches!(
-        earlier.commit(3),
+        earlier.commit(&of_number(3)),
         Err(PublishError::Fenced { .. })
     ));
     assert_values(log, &topic, 0, &["committed in time", "of the newer"]);
-    assert_eq!(transactional(log, &id).progress(), Some(2));
+    assert_eq!(transactional(log, &id).progress(), Some(&of_number(2)[..]));
 }
 
 fn an_at_least_once_publisher_publishes_and_keeps_its_progress(log: &dyn RecordLog) {
@@ -156,13 +215,13 @@ fn an_at_least_once_publisher_publishes_and_keeps_its_progress(log: &dyn RecordL
     assert_eq!(publisher.progress(), None);
     publisher.send(record(&topic, 0, b"a")).unwrap();
     publisher.send(record(&topic, 0, b"b")).unwrap();
-    publisher.commit(5).unwrap();
+    publisher.commit(&of_number(5)).unwrap();
     assert_values(log, &topic, 0, &["a", "b"]);
     assert_eq!(
         log.publisher(&id, Delivery::AtLeastOnce)
             .unwrap()
             .progress(),
-        Some(5)
+        Some(&of_number(5)[..])
     );
 }
 
@@ -279,7 +338,7 @@ fn tombstones_empty_values_and_headers_come_back_as_sent(log: &dyn RecordLog) {
             ..full
         })
         .unwrap();
-    publisher.commit(1).unwrap();
+    publisher.commit(&of_number(1)).unwrap();
     let records = all(log, &topic, 0, 3);
     let shape = |read: &Read| (read.key.clone(), read.value.clone(), read.headers.len());
     assert_eq!(
@@ -329,7 +388,7 @@ fn keys_choose_the_partition_that_java_clients_choose(log: &dyn RecordLog) {
             ..record(&topic, 0, b"without a key")
         })
         .unwrap();
-    publisher.commit(1).unwrap();
+    publisher.commit(&of_number(1)).unwrap();
     // What a transaction wrote to a partition becomes readable all together.
     let records: Vec<Read> = (0..4)
         .flat_map(|partition| all(log, &topic, partition, 1))

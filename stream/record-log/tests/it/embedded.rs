@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use record_log::embedded::EmbeddedLog;
+use record_log::progress::{number_of, of_number};
 use record_log::{Cleanup, LogError, NewRecord, RecordLog, TopicSpec};
 use tempfile::TempDir;
 
@@ -44,14 +45,17 @@ fn everything_is_there_after_reopening() {
         log.ensure_topics(&[orders(2)]).unwrap();
         publish(&*log, "orders", 1, &[b"a", b"b"]);
         log.commit("group", "orders", &[(1, 1)]).unwrap();
-        transactional(&*log, "relay").commit(9).unwrap();
+        transactional(&*log, "relay").commit(&of_number(9)).unwrap();
     }
     let log = open_embedded(folder.path()).unwrap();
     assert_eq!(log.partitions("orders").unwrap(), 2);
     publish(&*log, "orders", 1, &[b"c"]);
     assert_values(&*log, "orders", 1, &["a", "b", "c"]);
     assert_eq!(log.committed("group", "orders").unwrap(), [(1, 1)]);
-    assert_eq!(transactional(&*log, "relay").progress(), Some(9));
+    assert_eq!(
+        transactional(&*log, "relay").progress(),
+        Some(&of_number(9)[..])
+    );
 }
 
 #[test]
@@ -111,7 +115,8 @@ fn what_was_committed_survives_a_kill() {
         child.wait().unwrap();
 
         let log = open_embedded(folder.path()).unwrap();
-        let progress = transactional(&*log, "publisher").progress().unwrap();
+        let publisher = transactional(&*log, "publisher");
+        let progress = number_of(publisher.progress().unwrap()).unwrap();
         assert!(progress >= *said.last().unwrap());
         let expected: Vec<String> = (0..progress * BATCH).map(|n| n.to_string()).collect();
         let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
@@ -143,7 +148,8 @@ fn child_publishes_until_it_is_killed() {
     log.ensure_topics(&[orders(2)]).unwrap();
     let mut publisher = transactional(&*log, "publisher");
     println!();
-    for progress in publisher.progress().unwrap_or(0).. {
+    let committed = publisher.progress().map_or(Ok(0), number_of).unwrap();
+    for progress in committed.. {
         for n in (progress * BATCH)..(progress + 1) * BATCH {
             publisher
                 .send(record("orders", 0, n.to_string().as_bytes()))
@@ -152,7 +158,7 @@ fn child_publishes_until_it_is_killed() {
                 .send(record("orders", 1, n.to_string().as_bytes()))
                 .unwrap();
         }
-        publisher.commit(progress + 1).unwrap();
+        publisher.commit(&of_number(progress + 1)).unwrap();
         println!("committed {}", progress + 1);
     }
 }
@@ -223,7 +229,7 @@ fn compaction_keeps_the_newest_of_each_key_in_its_place() {
         publisher.send(new).unwrap();
         expected.insert(key.into_bytes(), (n, value.into_bytes()));
         if n % 1_000 == 999 {
-            publisher.commit(n).unwrap();
+            publisher.commit(&of_number(n)).unwrap();
         }
     }
     let mut reader = log.reader("results", &[(0, 0)]).unwrap();
@@ -244,5 +250,31 @@ fn compaction_keeps_the_newest_of_each_key_in_its_place() {
     assert_eq!(
         last, 29_999,
         "a reader goes on over what was compacted under it"
+    );
+}
+
+#[test]
+fn progress_of_a_file_of_format_1_is_taken_over() {
+    let folder = TempDir::new().unwrap();
+    transactional(&*open_embedded(folder.path()).unwrap(), "relay")
+        .commit(&of_number(1))
+        .unwrap();
+    let file = rusqlite::Connection::open(folder.path().join("records.sqlite3")).unwrap();
+    file.execute_batch(
+        "DROP TABLE publishers;
+         CREATE TABLE publishers (id TEXT PRIMARY KEY, progress INTEGER NOT NULL) WITHOUT ROWID;
+         INSERT INTO publishers VALUES ('relay', 77);
+         PRAGMA user_version = 1;",
+    )
+    .unwrap();
+    drop(file);
+
+    let log = open_embedded(folder.path()).unwrap();
+    let mut publisher = transactional(&*log, "relay");
+    assert_eq!(publisher.progress(), Some(&of_number(77)[..]));
+    publisher.commit(b"more than a number").unwrap();
+    assert_eq!(
+        transactional(&*log, "relay").progress(),
+        Some(&b"more than a number"[..])
     );
 }

@@ -5,9 +5,11 @@ use std::time::Duration;
 use futures::executor::block_on;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use record_log::kafka::KafkaLog;
-use record_log::{LogError, RecordLog, Signal};
+use record_log::kafka::{KafkaLog, PROGRESS_TOPIC};
+use record_log::progress::of_number;
+use record_log::{Cleanup, LogError, RecordLog, Signal, TopicSpec, partition_of};
 
 use crate::subject::{assert_values, poll_until, publish, record, topic, transactional, unique};
 
@@ -80,7 +82,7 @@ fn the_end_lies_behind_aborted_records_and_markers() {
     }
     let end_while_open = log.offsets(&topic).unwrap()[0].end;
     let mut newer = transactional(log, &id);
-    newer.commit(1).unwrap();
+    newer.commit(&of_number(1)).unwrap();
 
     assert_eq!(end_while_open, 2, "the end is that of what is committed");
     let mut reader = log.reader(&topic, &[(0, 0)]).unwrap();
@@ -90,6 +92,68 @@ fn the_end_lies_behind_aborted_records_and_markers() {
     });
     assert_eq!((records.len(), polled.next_offset), (1, 103));
     assert_eq!(log.offsets(&topic).unwrap()[0].end, 103);
+}
+
+#[test]
+fn progress_that_was_a_group_s_offset_is_taken_over() {
+    let Some(subject) = crate::subject::kafka() else {
+        return;
+    };
+    let log = &*subject.log;
+    let retention = Duration::from_secs(3600);
+    let earlier_topic = TopicSpec {
+        name: "tidemark-progress".to_owned(),
+        partitions: 1,
+        cleanup: Cleanup::Delete,
+        retention,
+    };
+    log.ensure_topics(&[earlier_topic]).unwrap();
+    let id = unique("earlier-version");
+    log.commit(&id, "tidemark-progress", &[(0, 77)]).unwrap();
+
+    let mut publisher = transactional(log, &id);
+    assert_eq!(publisher.progress(), Some(&of_number(77)[..]));
+    publisher.commit(&of_number(78)).unwrap();
+    assert_eq!(transactional(log, &id).progress(), Some(&of_number(78)[..]));
+}
+
+#[test]
+fn an_open_transaction_hides_no_progress_behind_it() {
+    let Some(subject) = crate::subject::kafka() else {
+        return;
+    };
+    let log = &*subject.log;
+    let id = unique("hidden");
+    let mut publisher = transactional(log, &id);
+    publisher.commit(b"before").unwrap();
+
+    // Another program's transaction stays open on the partition that keeps the progress, until the brokers abort it.
+    let _holder = open_transaction(PROGRESS_TOPIC, partition_of(id.as_bytes(), 16));
+    publisher.commit(b"behind").unwrap();
+    assert_eq!(transactional(log, &id).progress(), Some(&b"behind"[..]));
+}
+
+/// A producer with a transaction that holds a record on the partition, and that nobody ends but the brokers.
+fn open_transaction(topic: &str, partition: u32) -> BaseProducer {
+    let producer: BaseProducer = ClientConfig::new()
+        .set(
+            "bootstrap.servers",
+            std::env::var("TIDEMARK_TEST_BROKERS").unwrap(),
+        )
+        .set("transactional.id", unique("holder"))
+        .set("transaction.timeout.ms", "2000")
+        .set("message.timeout.ms", "2000")
+        .create()
+        .unwrap();
+    producer.init_transactions(Duration::from_secs(30)).unwrap();
+    producer.begin_transaction().unwrap();
+    let record = BaseRecord::to(topic)
+        .partition(i32::try_from(partition).unwrap())
+        .key("holder")
+        .payload("open");
+    producer.send(record).unwrap();
+    producer.flush(Duration::from_secs(10)).unwrap();
+    producer
 }
 
 /// The end of all that was written, committed or not.

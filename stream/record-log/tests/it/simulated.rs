@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use record_log::progress::of_number;
 use record_log::simulated::{Call, Crashed, Fault, SimulatedLog};
 use record_log::{LogError, PublishError, RecordLog};
 
@@ -25,7 +26,7 @@ fn commit_with(log: &SimulatedLog, topic: &str, fault: Fault) -> Result<(), Publ
     let process = failing_at_commit(log, fault);
     let mut publisher = transactional(&process, "publisher");
     publisher.send(record(topic, 0, b"x")).unwrap();
-    publisher.commit(1)
+    publisher.commit(&of_number(1))
 }
 
 #[test]
@@ -49,7 +50,10 @@ fn a_lost_reply_leaves_it_open_and_the_next_holder_learns_it() {
         Err(PublishError::MayHaveHappened(_))
     ));
     assert_values(&log, &topic, 0, &["x"]);
-    assert_eq!(transactional(&log, "publisher").progress(), Some(1));
+    assert_eq!(
+        transactional(&log, "publisher").progress(),
+        Some(&of_number(1)[..])
+    );
 }
 
 #[test]
@@ -60,7 +64,7 @@ fn a_crash_kills_its_process_and_no_other() {
         let process = failing_at_commit(&log, fault);
         let mut publisher = transactional(&process, "publisher");
         publisher.send(record(&topic, 0, b"x")).unwrap();
-        let crash = catch_unwind(AssertUnwindSafe(|| publisher.commit(1))).unwrap_err();
+        let crash = catch_unwind(AssertUnwindSafe(|| publisher.commit(&of_number(1)))).unwrap_err();
         assert!(crash.is::<Crashed>() && process.is_dead() && !log.is_dead());
         assert!(catch_unwind(AssertUnwindSafe(|| process.partitions(&topic))).is_err());
         assert_eq!(log.records(&topic).len(), expected);

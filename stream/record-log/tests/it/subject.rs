@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use record_log::progress::of_number;
 use record_log::simulated::SimulatedLog;
 use record_log::{
     Cleanup, Delivery, LogError, LogSettings, NewRecord, Offset, Polled, Publisher, Reader,
@@ -121,7 +122,7 @@ pub fn publish(log: &dyn RecordLog, topic: &str, partition: u32, values: &[&[u8]
     for value in values {
         publisher.send(record(topic, partition, value)).unwrap();
     }
-    publisher.commit(1).unwrap();
+    publisher.commit(&of_number(1)).unwrap();
 }
 
 /// Reads the partition until the log says that it ends.

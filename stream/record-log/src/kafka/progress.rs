@@ -1,0 +1,168 @@
+//! Where publishers keep their progress: the newest record of their id on a compacted topic.
+//!
+//! ```text
+//! opening:     fence ──▶ ask for the ends ──▶ read committed records up to these ends ──▶ the newest of each id
+//! committing:  records + (id ──▶ progress), one transaction
+//! ```
+//!
+//! - Nothing of it expires: the topic is compacted and never deletes by age, so the newest record of each id stays.
+//! - The partition of an id is its murmur2 hash modulo [`PARTITIONS`], whatever is added to the topic later.
+//! - The ends are asked for *after* the fencing, as of all that was written, committed or not. Another publisher's open
+//!   transaction may hide committed progress behind it: the scan waits until readers of committed records pass the ends.
+//! - Earlier versions kept a number as a group's offset on [`OFFSETS_TOPIC`], which brokers forget after
+//!   `offsets.retention.minutes`. It is read when the compacted topic holds nothing of an id.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::{Duration, Instant};
+
+use super::admin::Admin;
+use super::reader::KafkaReader;
+use super::settings::Settings;
+use crate::{
+    Cleanup, LogError, NewRecord, Offset, Reader, Signal, TopicSpec, partition_of, progress,
+};
+
+/// The topic that keeps the progress of publishers. It is created when the first of them opens.
+pub const PROGRESS_TOPIC: &str = "tidemark-publisher-progress";
+
+/// The topic on which earlier versions committed progress as a group's offset.
+pub(super) const OFFSETS_TOPIC: &str = "tidemark-progress";
+
+/// The number of partitions over which ids are spread.
+const PARTITIONS: u32 = 16;
+
+/// How long a scan waits for transactions of others to end: longer than brokers take to abort one that was left open.
+const SCAN_LIMIT: Duration = Duration::from_secs(45);
+/// How long a scan sleeps at most when nothing wakes it.
+const WAIT: Duration = Duration::from_millis(200);
+/// How many records are taken at a time.
+const BATCH: usize = 10_000;
+
+/// The progress topic as it is created.
+pub(super) fn topic() -> TopicSpec {
+    TopicSpec {
+        name: PROGRESS_TOPIC.to_owned(),
+        partitions: PARTITIONS,
+        cleanup: Cleanup::Compact,
+        retention: Duration::MAX,
+    }
+}
+
+/// A record that keeps the progress of a publisher.
+pub(super) fn record<'a>(id: &'a str, progress: &'a [u8]) -> NewRecord<'a> {
+    NewRecord {
+        topic: PROGRESS_TOPIC,
+        partition: Some(partition_of(id.as_bytes(), PARTITIONS)),
+        key: Some(id.as_bytes()),
+        value: Some(progress),
+        headers: &[],
+    }
+}
+
+/// Reads the committed progress of the publishers; those without any are absent. To be called when all are fenced.
+pub(super) fn read(
+    settings: &Settings,
+    admin: &Admin,
+    ids: &[&str],
+) -> Result<HashMap<String, Vec<u8>>, LogError> {
+    let partitions: BTreeSet<u32> = ids
+        .iter()
+        .map(|id| partition_of(id.as_bytes(), PARTITIONS))
+        .collect();
+    let ends = admin.written(PROGRESS_TOPIC, &partitions)?;
+    let mut found = Scan::open(settings, &ends, ids)?.run()?;
+
+    let without = ids.iter().filter(|id| !found.contains_key(**id));
+    let numbers = admin.numbers(OFFSETS_TOPIC, without.copied())?;
+    found.extend(
+        numbers
+            .into_iter()
+            .map(|(id, number)| (id, progress::of_number(number).to_vec())),
+    );
+    Ok(found)
+}
+
+/// A walk over some partitions of the progress topic.
+struct Scan<'a> {
+    reader: KafkaReader,
+    /// The ends of the partitions that are not yet read up to there.
+    ends: BTreeMap<u32, Offset>,
+    ids: BTreeSet<&'a [u8]>,
+    found: HashMap<String, Vec<u8>>,
+}
+
+impl<'a> Scan<'a> {
+    fn open(
+        settings: &Settings,
+        ranges: &BTreeMap<u32, (Offset, Offset)>,
+        ids: &[&'a str],
+    ) -> Result<Self, LogError> {
+        let unread: BTreeMap<u32, (Offset, Offset)> = ranges
+            .iter()
+            .filter(|(_, (start, end))| start < end)
+            .map(|(partition, range)| (*partition, *range))
+            .collect();
+        let starts: Vec<(u32, Offset)> = unread
+            .iter()
+            .map(|(partition, (start, _))| (*partition, *start))
+            .collect();
+        Ok(Self {
+            reader: KafkaReader::open(settings, PROGRESS_TOPIC, &starts)?,
+            ends: unread
+                .into_iter()
+                .map(|(partition, (_, end))| (partition, end))
+                .collect(),
+            ids: ids.iter().map(|id| id.as_bytes()).collect(),
+            found: HashMap::new(),
+        })
+    }
+
+    fn run(mut self) -> Result<HashMap<String, Vec<u8>>, LogError> {
+        let signal = Signal::default();
+        self.reader.on_readable(signal.wake());
+        let deadline = Instant::now() + SCAN_LIMIT;
+        while !self.ends.is_empty() {
+            let records = self.step()?;
+            if Instant::now() >= deadline && !self.ends.is_empty() {
+                return Err(held_back(&self.ends));
+            }
+            if records == 0 {
+                signal.wait(WAIT);
+            }
+        }
+        Ok(self.found)
+    }
+
+    /// Takes what can be read now, and returns the number of records.
+    fn step(&mut self) -> Result<usize, LogError> {
+        let mut records = 0;
+        let (ids, found) = (&self.ids, &mut self.found);
+        let partitions: Vec<u32> = self.ends.keys().copied().collect();
+        for partition in partitions {
+            let polled = self.reader.poll(partition, BATCH, &mut |record| {
+                if let Some(id) = record.key.filter(|key| ids.contains(key)) {
+                    let id = String::from_utf8_lossy(id).into_owned();
+                    match record.value {
+                        Some(progress) => found.insert(id, progress.to_vec()),
+                        None => found.remove(&id),
+                    };
+                }
+            })?;
+            records += polled.records;
+            if polled.next_offset >= self.ends[&partition] {
+                self.ends.remove(&partition);
+            }
+        }
+        Ok(records)
+    }
+}
+
+fn held_back(ends: &BTreeMap<u32, Offset>) -> LogError {
+    let partitions: Vec<String> = ends.keys().map(u32::to_string).collect();
+    let reason = format!(
+        "partition {} of topic {PROGRESS_TOPIC:?} cannot be read to its end within {} s: a transaction is open there, or its leader is away",
+        partitions.join(", "),
+        SCAN_LIMIT.as_secs()
+    );
+    LogError::Unavailable(reason.into())
+}

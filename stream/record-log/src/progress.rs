@@ -1,0 +1,49 @@
+//! Progress: the bytes that a publisher commits together with its records.
+//!
+//! The log keeps them and does not read them. A publisher that needs no more than a number writes it by [`of_number`]
+//! and reads it by [`number_of`]; that is also the form of progress that earlier versions of this crate kept as a number.
+
+/// The greatest size of a progress in bytes: what one record of any topic holds with room to spare.
+pub const PROGRESS_MAX_BYTES: usize = 64 * 1024;
+
+/// A progress that is longer than [`PROGRESS_MAX_BYTES`].
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the progress has {size_bytes} bytes, more than the {PROGRESS_MAX_BYTES} that a log keeps")]
+pub(crate) struct ProgressTooLarge {
+    size_bytes: usize,
+}
+
+/// A progress that should be a number and is not.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error(
+    "the progress has {size_bytes} bytes, but a number has 8: another program uses this publisher's id"
+)]
+pub struct NotANumber {
+    size_bytes: usize,
+}
+
+/// A number as progress: its eight bytes, the most significant first.
+pub fn of_number(number: u64) -> [u8; 8] {
+    number.to_be_bytes()
+}
+
+/// Reads a progress that [`of_number`] made.
+///
+/// # Errors
+/// [`NotANumber`] if the progress does not have eight bytes.
+pub fn number_of(progress: &[u8]) -> Result<u64, NotANumber> {
+    let bytes = progress.try_into().map_err(|_| NotANumber {
+        size_bytes: progress.len(),
+    })?;
+    Ok(u64::from_be_bytes(bytes))
+}
+
+/// Refuses a progress that no log keeps.
+pub(crate) fn check(progress: &[u8]) -> Result<(), ProgressTooLarge> {
+    if progress.len() > PROGRESS_MAX_BYTES {
+        return Err(ProgressTooLarge {
+            size_bytes: progress.len(),
+        });
+    }
+    Ok(())
+}

@@ -47,6 +47,8 @@ pub(crate) struct Peer {
     pub(crate) address: IpAddr,
     /// It is a proxy of ours, so what it says of the client is kept.
     pub(crate) is_trusted: bool,
+    /// The address of the client: the peer's own, or the one that trusted proxies state.
+    pub(crate) client: IpAddr,
 }
 
 /// What is known of clients.
@@ -133,15 +135,8 @@ impl Clients {
             return Ok(());
         };
         let address = socket.ip().to_canonical();
-        let peer = Peer {
-            address,
-            is_trusted: is_trusted(&self.trusted, address),
-        };
-        let client = Client::Address(network_of(client_of(
-            peer,
-            request.headers(),
-            &self.trusted,
-        )));
+        let peer = Peer::new(address, request.headers(), &self.trusted);
+        let client = Client::Address(network_of(peer.client));
         self.count_address(client, request)?;
         self.count_account(client, request.headers()).await?;
         request.extensions_mut().insert(peer);
@@ -205,12 +200,25 @@ fn is_trusted(trusted: &[IpNet], address: IpAddr) -> bool {
     trusted.iter().any(|network| network.contains(&address))
 }
 
-/// The address the request really comes from, as far as it can be believed.
-fn client_of(peer: Peer, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
-    if !peer.is_trusted {
-        return peer.address;
+impl Peer {
+    fn new(address: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
+        let is_trusted = is_trusted(trusted, address);
+        let client = if is_trusted {
+            client_behind(address, headers, trusted)
+        } else {
+            address
+        };
+        Self {
+            address,
+            is_trusted,
+            client,
+        }
     }
-    let mut client = peer.address;
+}
+
+/// The address that a request really comes from which a trusted proxy has sent, as far as it can be believed.
+fn client_behind(proxy: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+    let mut client = proxy;
     let chain = headers
         .get_all(X_FORWARDED_FOR)
         .into_iter()
@@ -244,13 +252,8 @@ mod tests {
 
     fn client(peer: [u8; 4], chain: &'static str) -> IpAddr {
         let trusted = ["10.0.0.0/8".parse().unwrap()];
-        let address = IpAddr::from(peer);
-        let peer = Peer {
-            address,
-            is_trusted: is_trusted(&trusted, address),
-        };
         let headers = HeaderMap::from_iter([(X_FORWARDED_FOR, HeaderValue::from_static(chain))]);
-        client_of(peer, &headers, &trusted)
+        Peer::new(IpAddr::from(peer), &headers, &trusted).client
     }
 
     #[test]

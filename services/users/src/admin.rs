@@ -4,17 +4,25 @@
 //! the account is taken over, with the password of the settings. Once appointed it is left alone, so that its owner may
 //! choose another password.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use chassis::auth::Secret;
 use events::Timestamp;
 
-use crate::password::{HashError, Hasher};
+use crate::password::{HashError, Hasher, Waiter};
 use crate::store::{Store, StoreError};
-use crate::user::{Email, Invalid, Password};
+use crate::user::{Email, Invalid, NewPassword};
+
+/// Nobody's request waits for this hash.
+const OURSELVES: Waiter = Waiter {
+    network: IpAddr::V4(Ipv4Addr::LOCALHOST),
+    is_known: true,
+};
 
 /// Who is to run the shop.
 pub struct FirstAdmin {
     email: Email,
-    password: Password,
+    password: NewPassword,
 }
 
 /// Why nobody was appointed.
@@ -29,9 +37,13 @@ pub enum AppointError {
 impl FirstAdmin {
     /// The admin with this address and password.
     pub fn new(email: &Email, password: &Secret) -> Result<Self, Invalid> {
+        let password = NewPassword::try_from(password.expose().to_owned())?;
+        if password.is_guessable(&[email.as_str().to_owned()]) {
+            return Err(Invalid::Guessable);
+        }
         Ok(Self {
             email: email.clone(),
-            password: Password::try_from(password.expose().to_owned())?,
+            password,
         })
     }
 
@@ -40,7 +52,9 @@ impl FirstAdmin {
         if store.is_appointed(&self.email).await? {
             return Ok(());
         }
-        let hash = hasher.hash(self.password.clone()).await?;
+        let turn = hasher.turn(OURSELVES).await?;
+        let about = [self.email.as_str().to_owned()];
+        let hash = hasher.hash(turn, self.password.clone(), &about).await?;
         store.appoint(&self.email, &hash, Timestamp::now()).await?;
         tracing::info!("appointed the first admin");
         Ok(())

@@ -1,99 +1,281 @@
-//! How often a password may be guessed: so many times a minute for each account, whoever guesses.
+//! Limits on guessing passwords.
 //!
-//! Counted in each replica's memory, in a table of bounded size: when it is full of accounts under attack, further ones
-//! share one counter.
+//! | who guesses | counted against | allowance |
+//! |---|---|---|
+//! | a client that the account was used from before | that client and account | 100, then one every 36 seconds |
+//! | anybody else | the account, all strangers together | 10, then one every 6 seconds |
+//! | anybody else | the address | 30, then one every 2 seconds |
+//!
+//! A stranger spends from two allowances and needs room in both, so nobody can use up what a known client has, and one
+//! address cannot use up what other addresses have. An attempt counts when its hash begins, which is the guess; the right
+//! password gives it back. An attempt that its caller abandons in the queue is no guess and costs nothing.
+//!
+//! Counted in each replica's memory, in tables of a fixed size that forget what was used least recently. To push a counter
+//! out an attacker needs a table full of other guesses, each of which is hashed first: by then the counter has run out.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::net::IpAddr;
+use std::num::NonZeroUsize;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-const PER_WINDOW: u32 = 10;
-const WINDOW: Duration = Duration::from_secs(60);
-const MAX_ACCOUNTS: usize = 10_000;
-/// The counter of those that find no room; no account has an empty address.
-const OTHERS: &str = "";
+use lru::LruCache;
+
+/// Counters in each table; one takes some 60 bytes.
+const MOST_COUNTERS: NonZeroUsize = NonZeroUsize::new(1 << 16).expect("not zero");
+
+const OF_KNOWN_CLIENT: Allowance = Allowance {
+    burst: 100,
+    interval: Duration::from_secs(36),
+};
+const OF_ACCOUNT: Allowance = Allowance {
+    burst: 10,
+    interval: Duration::from_secs(6),
+};
+const OF_ADDRESS: Allowance = Allowance {
+    burst: 30,
+    interval: Duration::from_secs(2),
+};
+
+/// An attempt to log in.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// The e-mail address that was given, or another name of the account; there need not be such an account.
+    pub account: String,
+    /// Who tries.
+    pub by: Guesser,
+}
+
+/// Who tries to log in.
+#[derive(Clone, Debug)]
+pub enum Guesser {
+    /// A client that the account was used from before, by its name.
+    Known(String),
+    /// Anybody else, by the network they come from.
+    Stranger(IpAddr),
+}
 
 /// The counters.
-#[derive(Default)]
-pub struct Attempts(Mutex<HashMap<String, Counter>>);
+pub struct Attempts {
+    counters: Mutex<Counters>,
+    key: RandomState,
+}
 
+struct Counters {
+    known_clients: Counter,
+    accounts: Counter,
+    addresses: Counter,
+}
+
+/// How many attempts there may be at once, and after how long there may be one more.
+#[derive(Clone, Copy)]
+struct Allowance {
+    burst: u32,
+    interval: Duration,
+}
+
+/// Attempts by key, by the generic cell rate algorithm: for each key the instant at which all of its allowance is back.
 struct Counter {
-    since: Instant,
-    attempts: u32,
+    allowance: Allowance,
+    whole_again: LruCache<u64, Instant>,
+}
+
+impl Default for Attempts {
+    fn default() -> Self {
+        let counters = Counters {
+            known_clients: Counter::new(OF_KNOWN_CLIENT),
+            accounts: Counter::new(OF_ACCOUNT),
+            addresses: Counter::new(OF_ADDRESS),
+        };
+        Self {
+            counters: Mutex::new(counters),
+            key: RandomState::new(),
+        }
+    }
 }
 
 impl Attempts {
-    /// Counts an attempt on the account; says how long to wait when there were too many.
-    pub fn count(&self, account: &str, now: Instant) -> Result<(), Duration> {
-        let mut counters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if counters.len() >= MAX_ACCOUNTS {
-            counters.retain(|_, counter| now.duration_since(counter.since) < WINDOW);
-        }
-        let has_room = counters.len() < MAX_ACCOUNTS || counters.contains_key(account);
-        let account = if has_room { account } else { OTHERS };
-        let counter = counters.entry(account.to_owned()).or_insert(Counter {
-            since: now,
-            attempts: 0,
-        });
-        if now.duration_since(counter.since) >= WINDOW {
-            *counter = Counter {
-                since: now,
-                attempts: 0,
-            };
-        }
-        counter.attempts += 1;
-        if counter.attempts > PER_WINDOW {
-            Err(WINDOW - now.duration_since(counter.since))
-        } else {
+    /// Returns whether an attempt would be admitted now, without counting it.
+    ///
+    /// # Errors
+    /// The time to wait, when there were too many.
+    pub fn admits(&self, attempt: &Attempt, now: Instant) -> Result<(), Duration> {
+        self.in_each(attempt, |counter, key| counter.admits(key, now))
+    }
+
+    /// Counts an attempt, if it is admitted.
+    ///
+    /// # Errors
+    /// The time to wait, when there were too many; nothing is counted then.
+    pub fn count(&self, attempt: &Attempt, now: Instant) -> Result<(), Duration> {
+        self.admits(attempt, now)?;
+        self.in_each(attempt, |counter, key| {
+            counter.spend(key, now);
             Ok(())
+        })
+    }
+
+    /// Gives an attempt back: it had the right password.
+    pub fn forgive(&self, attempt: &Attempt) {
+        let forgiven = self.in_each(attempt, |counter, key| {
+            counter.forgive(key);
+            Ok(())
+        });
+        debug_assert!(forgiven.is_ok());
+    }
+
+    fn in_each(
+        &self,
+        attempt: &Attempt,
+        mut act: impl FnMut(&mut Counter, u64) -> Result<(), Duration>,
+    ) -> Result<(), Duration> {
+        let account = attempt.account.as_str();
+        let mut counters = self.counters();
+        match &attempt.by {
+            Guesser::Known(client) => {
+                act(&mut counters.known_clients, self.key_of((account, client)))
+            }
+            Guesser::Stranger(network) => {
+                let of_account = act(&mut counters.accounts, self.key_of(account));
+                act(&mut counters.addresses, self.key_of(network)).and(of_account)
+            }
         }
     }
 
-    /// Forgets the account's attempts: the right password was among them.
-    pub fn forget(&self, account: &str) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(account);
+    /// A counter's key: as short for a long address as for a short one, and nobody can choose two that are equal.
+    fn key_of(&self, value: impl Hash) -> u64 {
+        self.key.hash_one(value)
+    }
+
+    fn counters(&self) -> MutexGuard<'_, Counters> {
+        self.counters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Counter {
+    fn new(allowance: Allowance) -> Self {
+        Self {
+            allowance,
+            whole_again: LruCache::new(MOST_COUNTERS),
+        }
+    }
+
+    fn admits(&self, key: u64, now: Instant) -> Result<(), Duration> {
+        let Allowance { burst, interval } = self.allowance;
+        let whole_again = self.whole_again.peek(&key).copied();
+        let after_this = whole_again.map_or(now, |at| at.max(now)) + interval;
+        let overdrawn = (after_this - now).saturating_sub(interval * burst);
+        if overdrawn.is_zero() {
+            Ok(())
+        } else {
+            Err(overdrawn)
+        }
+    }
+
+    fn spend(&mut self, key: u64, now: Instant) {
+        let whole_again = self.whole_again.get_or_insert_mut(key, || now);
+        *whole_again = (*whole_again).max(now) + self.allowance.interval;
+    }
+
+    fn forgive(&mut self, key: u64) {
+        if let Some(whole_again) = self.whole_again.peek_mut(&key) {
+            *whole_again -= self.allowance.interval;
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use super::*;
 
-    use super::{Attempts, MAX_ACCOUNTS, PER_WINDOW, WINDOW};
-
-    #[test]
-    fn an_account_has_ten_attempts_a_minute_of_its_own() {
-        let (attempts, start) = (Attempts::default(), Instant::now());
-        for _ in 0..PER_WINDOW {
-            assert_eq!(attempts.count("a", start), Ok(()));
-        }
-        assert_eq!(
-            attempts.count("a", start + Duration::from_secs(20)),
-            Err(Duration::from_secs(40))
-        );
-        assert_eq!(attempts.count("b", start), Ok(()));
-        assert_eq!(attempts.count("a", start + WINDOW), Ok(()));
-    }
-
-    #[test]
-    fn the_right_password_gives_all_attempts_back() {
-        let (attempts, start) = (Attempts::default(), Instant::now());
-        for _ in 0..PER_WINDOW * 3 {
-            assert_eq!(attempts.count("a", start), Ok(()));
-            attempts.forget("a");
+    fn stranger(account: &str, last: u8) -> Attempt {
+        Attempt {
+            account: account.to_owned(),
+            by: Guesser::Stranger([192, 0, 2, last].into()),
         }
     }
 
+    fn known(account: &str, client: &str) -> Attempt {
+        Attempt {
+            account: account.to_owned(),
+            by: Guesser::Known(client.to_owned()),
+        }
+    }
+
+    /// How many of `n` attempts are admitted.
+    fn admitted(attempts: &Attempts, attempt: &Attempt, n: usize, now: Instant) -> usize {
+        (0..n)
+            .filter(|_| attempts.count(attempt, now).is_ok())
+            .count()
+    }
+
     #[test]
-    fn a_flood_of_accounts_shares_what_room_there_is() {
+    fn strangers_share_ten_guesses_at_an_account() {
         let (attempts, start) = (Attempts::default(), Instant::now());
-        let refused = (0..MAX_ACCOUNTS * 2)
-            .filter(|n| attempts.count(&n.to_string(), start).is_err())
-            .count();
-        assert!(refused > MAX_ACCOUNTS - 20, "{refused}");
-        assert!(attempts.0.lock().unwrap().len() <= MAX_ACCOUNTS + 1);
+        assert_eq!(admitted(&attempts, &stranger("a", 1), 6, start), 6);
+        assert_eq!(admitted(&attempts, &stranger("a", 2), 6, start), 4);
+        let refused = attempts.count(&stranger("a", 3), start + Duration::from_secs(4));
+        assert_eq!(refused, Err(Duration::from_secs(2)));
+        assert_eq!(admitted(&attempts, &stranger("b", 1), 6, start), 6);
+        let later = start + Duration::from_secs(60);
+        assert_eq!(admitted(&attempts, &stranger("a", 3), 20, later), 10);
+    }
+
+    #[test]
+    fn strangers_cannot_use_up_what_a_known_client_has() {
+        let (attempts, start) = (Attempts::default(), Instant::now());
+        for address in 1..=250 {
+            admitted(&attempts, &stranger("a", address), 40, start);
+        }
+        assert!(attempts.count(&stranger("a", 251), start).is_err());
+        assert_eq!(admitted(&attempts, &known("a", "home"), 200, start), 100);
+        assert_eq!(admitted(&attempts, &known("a", "work"), 1, start), 1);
+        assert_eq!(admitted(&attempts, &known("b", "home"), 1, start), 1);
+    }
+
+    #[test]
+    fn an_address_has_thirty_guesses_whatever_accounts_it_invents() {
+        let (attempts, start) = (Attempts::default(), Instant::now());
+        let guess = |n: usize, address| attempts.count(&stranger(&n.to_string(), address), start);
+        assert_eq!((0..20_000).filter(|n| guess(*n, 1).is_ok()).count(), 30);
+        assert_eq!(guess(0, 2), Ok(()), "others are not refused for it");
+    }
+
+    #[test]
+    fn a_guess_that_the_address_may_not_make_is_not_counted_for_the_account() {
+        let (attempts, start) = (Attempts::default(), Instant::now());
+        for n in 0..30 {
+            attempts.count(&stranger(&n.to_string(), 1), start).unwrap();
+        }
+        assert_eq!(admitted(&attempts, &stranger("a", 1), 50, start), 0);
+        assert_eq!(admitted(&attempts, &stranger("a", 2), 50, start), 10);
+    }
+
+    #[test]
+    fn the_right_password_gives_its_attempt_back_and_no_other() {
+        let (attempts, start) = (Attempts::default(), Instant::now());
+        let attempt = stranger("a", 1);
+        for _ in 0..100 {
+            attempts.count(&attempt, start).unwrap();
+            attempts.forgive(&attempt);
+        }
+        assert_eq!(admitted(&attempts, &attempt, 9, start), 9);
+        attempts.count(&attempt, start).unwrap();
+        attempts.forgive(&attempt);
+        assert_eq!(admitted(&attempts, &attempt, 9, start), 1);
+    }
+
+    #[test]
+    fn asking_does_not_count() {
+        let (attempts, start) = (Attempts::default(), Instant::now());
+        assert!((0..100).all(|_| attempts.admits(&stranger("a", 1), start).is_ok()));
+        assert_eq!(admitted(&attempts, &stranger("a", 1), 11, start), 10);
+    }
+
+    #[test]
+    fn memory_is_bounded_whatever_is_invented() {
+        let (mut counter, start) = (Counter::new(OF_ACCOUNT), Instant::now());
+        (0..200_000).for_each(|key| counter.spend(key, start));
+        assert_eq!(counter.whole_again.len(), MOST_COUNTERS.get());
     }
 }

@@ -15,6 +15,11 @@ pub struct Config {
     #[arg(long, env = "TIDEMARK_USERS_HASHERS", default_value_t = 2, value_name = "N",
           value_parser = clap::value_parser!(u16).range(1..=64))]
     pub users_hashers: u16,
+    /// Requests that may wait for a password to be hashed; more are refused with 503 at once. One address may have a quarter
+    /// of these places, and a quarter is kept for clients that an account knows.
+    #[arg(long, env = "TIDEMARK_USERS_HASH_QUEUE", default_value_t = 128, value_name = "N",
+          value_parser = clap::value_parser!(u16).range(4..=4096))]
+    pub users_hash_queue: u16,
     /// How long an access token is good for; it cannot be taken back.
     #[arg(long, env = "TIDEMARK_USERS_ACCESS_TOKEN_LIFE", default_value = "15m", value_name = "DURATION",
           value_parser = humantime::parse_duration)]
@@ -51,6 +56,7 @@ impl Default for Config {
         let month = Duration::from_secs(30 * 24 * 3600);
         Self {
             users_hashers: 2,
+            users_hash_queue: 128,
             users_access_token_life: Duration::from_secs(15 * 60),
             users_refresh_token_life: month,
             users_signing_key_life: month,

@@ -1,6 +1,7 @@
 //! The routes of the users service.
 
 mod access;
+mod client;
 mod keeping;
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use axum::response::IntoResponse;
 use axum::routing::{get, post, put};
 use chassis::auth::{Admin, Caller};
 use chassis::{Json, Page, PageQuery, Path, Problem, Query, Result};
+use client::Client;
 use events::Timestamp;
 
 use crate::attempts::Attempts;
@@ -52,15 +54,28 @@ pub fn routes(users: Users) -> Router {
 
 type Created = (StatusCode, [(HeaderName, String); 1], Json<User>);
 
-async fn create(State(users): State<Users>, Json(mut new): Json<NewUser>) -> Result<Created> {
+async fn create(
+    client: Client,
+    State(users): State<Users>,
+    Json(mut new): Json<NewUser>,
+) -> Result<Created> {
     let hash = match new.password.take() {
-        Some(password) => Some(users.hasher.hash(password).await?),
+        Some(password) => {
+            let about = [new.email.as_str().to_owned(), new.name.as_str().to_owned()];
+            let turn = users.hasher.turn(client.as_stranger()).await?;
+            let hashed = users.hasher.hash(turn, password, &about).await;
+            Some(hashed.map_err(|refused| refused.blaming("password"))?)
+        }
         None if !users.is_open => return Err(password_needed()),
         None => None,
     };
     let user = users
         .store
         .insert(&new, hash.as_deref(), Timestamp::now())
+        .await?;
+    users
+        .store
+        .remember_clients(user.id, &client.names(), user.created_at)
         .await?;
     Ok((
         StatusCode::CREATED,

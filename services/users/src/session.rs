@@ -229,7 +229,7 @@ pub async fn end_all(connection: &mut AnyConnection, user_id: i64) -> Result<(),
 }
 
 /// Refresh tokens are random through and through: one round of a plain hash is enough for them.
-fn hash(token: &str) -> String {
+pub fn hash(token: &str) -> String {
     Sha256::digest(token)
         .iter()
         .map(|byte| format!("{byte:02x}"))

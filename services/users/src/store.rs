@@ -1,6 +1,7 @@
 //! Users in SQL.
 
 pub mod admins;
+mod clients;
 
 use chassis::Limit;
 use chassis::sql::{Database, is_duplicate};
@@ -18,8 +19,9 @@ const INSERT: &str =
     "INSERT INTO users (name, email, phone, password_hash, created_at_ms) VALUES (?, ?, ?, ?, ?)";
 const UPDATE: &str = "UPDATE users SET name = ?, email = ?, phone = ? WHERE id = ?";
 
-const CREDENTIALS_BY_EMAIL: &str = "SELECT id, password_hash FROM users WHERE email = ?";
-const CREDENTIALS_BY_ID: &str = "SELECT id, password_hash FROM users WHERE id = ?";
+const CREDENTIALS_BY_EMAIL: &str =
+    "SELECT id, name, email, password_hash FROM users WHERE email = ?";
+const CREDENTIALS_BY_ID: &str = "SELECT id, name, email, password_hash FROM users WHERE id = ?";
 /// Only where the hash is still the one that was compared with.
 const SET_PASSWORD: &str =
     "UPDATE users SET password_hash = ? WHERE id = ? AND COALESCE(password_hash, '') = ?";
@@ -27,6 +29,8 @@ const SET_PASSWORD: &str =
 /// What a user shows who it is with.
 pub struct Credentials {
     pub id: i64,
+    pub name: String,
+    pub email: String,
     /// None when the user signed up without a password.
     pub password_hash: Option<String>,
 }
@@ -183,6 +187,8 @@ impl Store {
 fn credentials(row: &AnyRow) -> Result<Credentials, sqlx::Error> {
     Ok(Credentials {
         id: row.try_get("id")?,
+        name: row.try_get("name")?,
+        email: row.try_get("email")?,
         password_hash: row.try_get("password_hash")?,
     })
 }

@@ -3,12 +3,18 @@
 
 use events::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
+use unicode_normalization::UnicodeNormalization;
+use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
 const MAX_NAME_CHARS: usize = 100;
 const MAX_EMAIL_BYTES: usize = 254;
 const MAX_LOCAL_PART_BYTES: usize = 64;
 const PHONE_DIGITS: std::ops::RangeInclusive<usize> = 5..=15;
 const PASSWORD_CHARS: std::ops::RangeInclusive<usize> = 8..=128;
+/// A password that would be found by fewer guesses is refused, as a power of ten.
+const GUESSES_LOG10: f64 = 6.0;
+/// So many characters of a password must be none of the words that are known about its owner.
+const LEAST_OF_ITS_OWN: usize = 4;
 
 /// A user as clients see one.
 #[derive(Clone, Debug, Serialize)]
@@ -32,7 +38,7 @@ pub struct NewUser {
     pub name: Name,
     pub email: Email,
     pub phone: Option<Phone>,
-    pub password: Option<Password>,
+    pub password: Option<NewPassword>,
 }
 
 /// What may be changed of a user: what is absent stays.
@@ -53,12 +59,12 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     Option::deserialize(deserializer).map(Some)
 }
 
-/// A name: 1 to 100 characters, without space around it and without control characters.
+/// A name: 1 to 100 characters, without space around it and without characters that are not seen.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 #[serde(try_from = "String")]
 pub struct Name(String);
 
-/// An e-mail address that could be one, in lower case.
+/// An e-mail address that could be one, in lower case; a domain outside ASCII is kept as Punycode.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 #[serde(try_from = "String")]
 pub struct Email(String);
@@ -68,16 +74,29 @@ pub struct Email(String);
 #[serde(try_from = "String")]
 pub struct Phone(String);
 
-/// A password of 8 to 128 characters, of whatever kind. Its text appears in no log.
+/// A password that somebody shows: 8 to 128 characters of whatever kind. Its text appears in no log.
 #[derive(Clone, Deserialize)]
 #[serde(try_from = "String")]
-pub struct Password(String);
+pub struct Password {
+    normal: String,
+    /// The text as it was sent, where that is another one.
+    sent: Option<String>,
+}
+
+/// A password that somebody chooses, in NFKC: 8 to 128 characters of whatever kind (NIST SP 800-63B, 3.1.1.2).
+///
+/// Two keyboards may write the same letter as different code points; the normal form makes them one password.
+#[derive(Clone, Deserialize)]
+#[serde(try_from = "String")]
+pub struct NewPassword(String);
 
 /// Why a text is not what it should be; said to the client.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Invalid {
     /// No name.
-    #[error("a name has 1 to 100 characters and no control characters")]
+    #[error(
+        "a name has 1 to 100 characters, and none that is invisible or changes the direction of text"
+    )]
     Name,
     /// No e-mail address.
     #[error("this is not an e-mail address")]
@@ -88,6 +107,11 @@ pub enum Invalid {
     /// No password.
     #[error("a password has 8 to 128 characters")]
     Password,
+    /// A password that is tried first.
+    #[error(
+        "this password is too common, or too close to the name or e-mail address; choose another"
+    )]
+    Guessable,
 }
 
 impl TryFrom<String> for Name {
@@ -97,7 +121,8 @@ impl TryFrom<String> for Name {
         let name = text.trim();
         let fits = !name.is_empty()
             && name.chars().count() <= MAX_NAME_CHARS
-            && !name.contains(char::is_control);
+            && !name.contains(char::is_control)
+            && is_visible(name);
         fits.then(|| Self(name.to_owned())).ok_or(Invalid::Name)
     }
 }
@@ -108,10 +133,38 @@ impl TryFrom<String> for Email {
     fn try_from(text: String) -> Result<Self, Invalid> {
         let address = text.trim();
         let (local, domain) = address.rsplit_once('@').ok_or(Invalid::Email)?;
-        let fits = address.len() <= MAX_EMAIL_BYTES && is_local_part(local) && is_domain(domain);
-        fits.then(|| Self(address.to_lowercase()))
-            .ok_or(Invalid::Email)
+        let domain = idna::domain_to_ascii_strict(domain).map_err(|_| Invalid::Email)?;
+        let address = format!("{}@{domain}", local.to_ascii_lowercase());
+        let fits = address.len() <= MAX_EMAIL_BYTES && is_local_part(local) && is_domain(&domain);
+        fits.then_some(Self(address)).ok_or(Invalid::Email)
     }
+}
+
+/// Whether all of a name is seen where it is shown. Characters that are not, or that turn the text around them, make one
+/// name look like another. Joiners are seen by what they do to the letters of some scripts, and are allowed between those.
+fn is_visible(name: &str) -> bool {
+    let letters: Vec<char> = name.chars().collect();
+    let is_joined = |at: usize| {
+        let before = at.checked_sub(1).and_then(|at| letters.get(at));
+        let after = letters.get(at + 1);
+        before.is_some_and(|c| joins(*c)) && after.is_some_and(|c| joins(*c))
+    };
+    letters.iter().enumerate().all(|(at, letter)| match letter {
+        '\u{200c}' | '\u{200d}' => is_joined(at),
+        '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' | '\u{2800}' | '\u{34f}' => false,
+        letter => !matches!(
+            letter.general_category(),
+            GeneralCategory::Format
+                | GeneralCategory::LineSeparator
+                | GeneralCategory::ParagraphSeparator
+                | GeneralCategory::PrivateUse
+        ),
+    })
+}
+
+/// Letters of scripts in which a joiner changes how a word is written: Arabic and those of India and its neighbours.
+fn joins(letter: char) -> bool {
+    matches!(letter, '\u{600}'..='\u{8ff}' | '\u{900}'..='\u{dff}' | '\u{fb50}'..='\u{fdff}')
 }
 
 fn is_local_part(local: &str) -> bool {
@@ -156,9 +209,25 @@ impl TryFrom<String> for Password {
     type Error = Invalid;
 
     fn try_from(text: String) -> Result<Self, Invalid> {
+        let normal: String = text.nfkc().collect();
+        let sent = (normal != text).then_some(text);
+        let has_length = |text: &str| PASSWORD_CHARS.contains(&text.chars().count());
+        if has_length(&normal) || sent.as_deref().is_some_and(has_length) {
+            Ok(Self { normal, sent })
+        } else {
+            Err(Invalid::Password)
+        }
+    }
+}
+
+impl TryFrom<String> for NewPassword {
+    type Error = Invalid;
+
+    fn try_from(text: String) -> Result<Self, Invalid> {
+        let normal: String = text.nfkc().collect();
         PASSWORD_CHARS
-            .contains(&text.chars().count())
-            .then_some(Self(text))
+            .contains(&normal.chars().count())
+            .then_some(Self(normal))
             .ok_or(Invalid::Password)
     }
 }
@@ -183,8 +252,44 @@ impl Phone {
 }
 
 impl Password {
+    /// The texts that may have been hashed: the normal form, and the one that was sent if it is another.
+    pub fn spellings(&self) -> impl Iterator<Item = &[u8]> {
+        let sent = self.sent.as_deref();
+        std::iter::once(self.normal.as_str())
+            .chain(sent)
+            .map(str::as_bytes)
+    }
+}
+
+impl NewPassword {
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
+    }
+
+    /// Returns whether a guesser would try it among the first million: a common password, or one made of words that are
+    /// known `about` its owner. Takes some milliseconds.
+    pub fn is_guessable(&self, about: &[String]) -> bool {
+        let words = about
+            .iter()
+            .flat_map(|text| {
+                text.split(|c: char| !c.is_alphanumeric())
+                    .chain([text.as_str()])
+            })
+            .chain(["tidemark"])
+            .filter(|word| word.chars().count() > 2);
+        let words: Vec<&str> = words.collect();
+        let mut rest = self.0.to_lowercase();
+        for word in words.iter().rev() {
+            rest = rest.replace(&word.to_lowercase(), "");
+        }
+        rest.chars().count() < LEAST_OF_ITS_OWN
+            || zxcvbn::zxcvbn(&self.0, &words).guesses_log10() < GUESSES_LOG10
+    }
+}
+
+impl std::fmt::Debug for NewPassword {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("NewPassword(…)")
     }
 }
 
@@ -196,7 +301,7 @@ impl std::fmt::Debug for Password {
 
 #[cfg(test)]
 mod tests {
-    use super::{Email, Invalid, Name, Password, Phone};
+    use super::{Email, Invalid, Name, NewPassword, Password, Phone};
 
     fn email(text: &str) -> Result<String, Invalid> {
         Email::try_from(text.to_owned()).map(|email| email.as_str().to_owned())
@@ -241,8 +346,34 @@ mod tests {
 
     #[test]
     fn a_name_is_trimmed_and_not_empty() {
-        assert_eq!(Name::try_from(" Ada ".to_owned()).unwrap().as_str(), "Ada");
-        for text in ["", "  ", "a\nb", &"x".repeat(101)] {
+        for seen in ["Ada", "Zoë", "O’Brien", "李明", "می\u{200c}خواهم", "Ada 👩🏽"]
+        {
+            let name = Name::try_from(format!(" {seen} ")).unwrap();
+            assert_eq!(name.as_str(), seen);
+        }
+        for text in [
+            "",
+            "  ",
+            "a\nb",
+            &"x".repeat(101),
+            "\u{200b}",
+            "\u{feff}",
+            "\u{202e}gnp.exe",
+            "a\u{2028}b",
+            "a\u{2029}b",
+            "a\u{200d}b",
+            "\u{200c}",
+            "a\u{ad}b",
+            "\u{2066}a\u{2069}",
+            "\u{61c}a",
+            "\u{180e}",
+            "\u{e0041}",
+            "\u{3164}",
+            "\u{2800}",
+            "\u{e000}",
+            "Ada\u{2060}",
+            "\u{a0}",
+        ] {
             assert_eq!(
                 Name::try_from(text.to_owned()),
                 Err(Invalid::Name),
@@ -254,7 +385,75 @@ mod tests {
     #[test]
     fn a_password_is_measured_in_characters_and_never_shown() {
         assert!(Password::try_from("pässwörd".to_owned()).is_ok());
+        assert!(NewPassword::try_from("pässwörd".to_owned()).is_ok());
+        assert!(
+            NewPassword::try_from("e\u{301}".repeat(4)).is_err(),
+            "four letters"
+        );
+        assert!(NewPassword::try_from("e\u{301}".repeat(128)).is_ok());
         assert!(Password::try_from("short".to_owned()).is_err());
         assert!(!format!("{:?}", Password::try_from("long enough".to_owned())).contains("enough"));
+    }
+
+    #[test]
+    fn a_domain_outside_ascii_is_kept_as_punycode() {
+        for (written, kept) in [
+            ("a@münchen.example", "a@xn--mnchen-3ya.example"),
+            ("a@MÜNCHEN.example", "a@xn--mnchen-3ya.example"),
+            ("a@mu\u{308}nchen.example", "a@xn--mnchen-3ya.example"),
+            ("a@xn--mnchen-3ya.example", "a@xn--mnchen-3ya.example"),
+            ("o'brien@例え.jp", "o'brien@xn--r8jz45g.jp"),
+        ] {
+            assert_eq!(email(written), Ok(kept.to_owned()), "{written}");
+        }
+        for text in [
+            "jörg@test.com",
+            "a@xn--a.example",
+            "a@m\u{200b}\u{202e}.",
+            "a@ü",
+        ] {
+            assert_eq!(email(text), Err(Invalid::Email), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_password_that_is_guessed_first_is_refused() {
+        let about = [
+            "ada.lovelace@test.com".to_owned(),
+            "Ada Lovelace".to_owned(),
+        ];
+        let is_guessable = |text: &str| {
+            NewPassword::try_from(text.to_owned())
+                .unwrap()
+                .is_guessable(&about)
+        };
+        for text in [
+            "password",
+            "password1",
+            "Passw0rd",
+            "12345678",
+            "qwertyuiop",
+            "iloveyou",
+            "sunshine1",
+            "aaaaaaaa",
+            "letmein123",
+            "ada.lovelace@test.com",
+            "lovelace",
+            "Lovelace1",
+            "tidemark",
+            "tidemark1",
+            "LovelaceAda",
+            "AdaLovelace99",
+        ] {
+            assert!(is_guessable(text), "{text}");
+        }
+        for text in [
+            "correct horse",
+            "battery staple",
+            "mañana-pässword",
+            "vK7#pq2x",
+        ] {
+            assert!(!is_guessable(text), "{text}");
+        }
     }
 }

@@ -21,6 +21,9 @@ pub const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-ho
 /// `http` or `https`, as the client spoke it.
 pub const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
+/// The address of the client, as the gateway has found it out: services count by it.
+pub const CLIENT_ADDRESS: HeaderName = HeaderName::from_static("tidemark-client-address");
+
 static HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -55,6 +58,7 @@ pub fn prepare_request(headers: &mut HeaderMap, peer: Option<Peer>) {
     let host = headers.remove(HOST);
     headers.remove(CONTENT_LENGTH);
     headers.remove(EXPECT);
+    headers.remove(CLIENT_ADDRESS);
     if !peer.is_some_and(|peer| peer.is_trusted) {
         for claim in [
             X_FORWARDED_FOR,
@@ -73,6 +77,11 @@ pub fn prepare_request(headers: &mut HeaderMap, peer: Option<Peer>) {
     }
     if let Some(peer) = peer {
         append_address(headers, peer.address);
+        let client = HeaderValue::try_from(peer.client.to_string());
+        headers.insert(
+            CLIENT_ADDRESS,
+            client.expect("an address is visible characters"),
+        );
     }
 }
 
@@ -126,6 +135,11 @@ mod tests {
         Some(Peer {
             address: IpAddr::from([192, 0, 2, 7]),
             is_trusted,
+            client: IpAddr::from(if is_trusted {
+                [203, 0, 113, 9]
+            } else {
+                [192, 0, 2, 7]
+            }),
         })
     }
 
@@ -169,9 +183,11 @@ mod tests {
             ("x-forwarded-proto", "https"),
             ("x-forwarded-host", "evil.example"),
             ("forwarded", "for=10.0.0.1"),
+            ("tidemark-client-address", "10.0.0.1"),
         ]);
         prepare_request(&mut map, peer(false));
         let expected = headers(&[
+            ("tidemark-client-address", "192.0.2.7"),
             ("x-forwarded-for", "192.0.2.7"),
             ("x-forwarded-proto", "http"),
             ("x-forwarded-host", "shop.example"),
@@ -186,9 +202,11 @@ mod tests {
             ("x-forwarded-for", "203.0.113.9"),
             ("x-forwarded-proto", "https"),
             ("x-forwarded-host", "shop.example"),
+            ("tidemark-client-address", "10.0.0.1"),
         ]);
         prepare_request(&mut map, peer(true));
         let expected = headers(&[
+            ("tidemark-client-address", "203.0.113.9"),
             ("x-forwarded-for", "203.0.113.9, 192.0.2.7"),
             ("x-forwarded-proto", "https"),
             ("x-forwarded-host", "shop.example"),

@@ -6,16 +6,20 @@ use std::time::Instant;
 
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::IntoResponse;
+use axum::response::{AppendHeaders, IntoResponse};
 use chassis::auth::Caller;
 use chassis::{Json, Path, Problem, Result};
 use events::Timestamp;
 use serde::Deserialize;
 
+use super::client::Client;
 use super::keeping::{Keeping, Shown};
 use super::{Users, no_such_user};
+use crate::attempts::{Attempt, Guesser};
+use crate::password::Waiter;
 use crate::session::SessionError;
-use crate::user::{Email, Password};
+use crate::store::Credentials;
+use crate::user::{Email, NewPassword, Password};
 
 /// How long verifiers may keep the keys.
 const KEYS_KEPT: HeaderValue = HeaderValue::from_static("public, max-age=300");
@@ -29,35 +33,91 @@ pub(super) struct LogIn {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct NewPassword {
+pub(super) struct PasswordChange {
     /// May be absent only where the user has none yet.
     current_password: Option<Password>,
-    new_password: Password,
+    new_password: NewPassword,
 }
 
 pub(super) async fn log_in(
     keeping: Keeping,
+    mut client: Client,
     State(users): State<Users>,
     Json(log_in): Json<LogIn>,
 ) -> Result<impl IntoResponse> {
-    let account = log_in.email.as_str();
-    users
-        .attempts
-        .count(account, Instant::now())
-        .map_err(too_many)?;
     let credentials = users.store.credentials_of(&log_in.email).await?;
+    let attempt = Attempt {
+        account: log_in.email.as_str().to_owned(),
+        by: guesser(&users, &client, credentials.as_ref()).await?,
+    };
     let hash = credentials
         .as_ref()
         .and_then(|found| found.password_hash.clone());
-    let is_right = users.hasher.verify(log_in.password, hash).await?;
+    let is_right = guess(&users, &client, &attempt, log_in.password, hash).await?;
     let Some(user) = credentials.filter(|_| is_right) else {
         return Err(Problem::unauthorized(
             "the e-mail address or the password is not right",
         ));
     };
-    users.attempts.forget(account);
-    let tokens = users.sessions.begin(user.id, Timestamp::now()).await?;
-    Ok(keeping.answer(tokens, users.sessions.refresh_life()))
+
+    let now = Timestamp::now();
+    let device = client
+        .give_device(keeping)
+        .map(|cookie| AppendHeaders([(header::SET_COOKIE, cookie)]));
+    users
+        .store
+        .remember_clients(user.id, &client.names(), now)
+        .await?;
+    let tokens = users.sessions.begin(user.id, now).await?;
+    Ok((
+        device,
+        keeping.answer(tokens, users.sessions.refresh_life()),
+    ))
+}
+
+/// Who tries to log in, as the account knows them. There need not be such an account: then everybody is a stranger.
+async fn guesser(users: &Users, client: &Client, account: Option<&Credentials>) -> Result<Guesser> {
+    let known = match account {
+        Some(account) => {
+            users
+                .store
+                .known_client(account.id, &client.names())
+                .await?
+        }
+        None => None,
+    };
+    Ok(known.map_or(Guesser::Stranger(client.network), Guesser::Known))
+}
+
+/// Compares a password, if there were not too many attempts. The attempt counts when its turn has come: one that is refused
+/// before, or abandoned, costs nobody anything.
+async fn guess(
+    users: &Users,
+    client: &Client,
+    attempt: &Attempt,
+    password: Password,
+    hash: Option<String>,
+) -> Result<bool> {
+    let refused = |wait| Problem::too_many_requests("too many attempts to log in", wait);
+    users
+        .attempts
+        .admits(attempt, Instant::now())
+        .map_err(refused)?;
+    let waiter = Waiter {
+        network: client.network,
+        is_known: matches!(attempt.by, Guesser::Known(_)),
+    };
+    let turn = users.hasher.turn(waiter).await?;
+    users
+        .attempts
+        .count(attempt, Instant::now())
+        .map_err(refused)?;
+
+    let is_right = users.hasher.verify(turn, password, hash).await?;
+    if is_right {
+        users.attempts.forgive(attempt);
+    }
+    Ok(is_right)
 }
 
 pub(super) async fn refresh(
@@ -84,9 +144,10 @@ pub(super) async fn log_out(
 /// Ends every session of the user: whoever knows the new password begins anew.
 pub(super) async fn set_password(
     caller: Caller,
+    client: Client,
     State(users): State<Users>,
     Path(id): Path<i64>,
-    Json(change): Json<NewPassword>,
+    Json(change): Json<PasswordChange>,
 ) -> Result<StatusCode> {
     caller.require_user(id)?;
     let credentials = users
@@ -94,25 +155,24 @@ pub(super) async fn set_password(
         .credentials(id)
         .await?
         .ok_or_else(no_such_user)?;
-    if credentials.password_hash.is_some() {
-        users
-            .attempts
-            .count(&format!("id {id}"), Instant::now())
-            .map_err(too_many)?;
+    if let Some(hash) = &credentials.password_hash {
         let missing =
             || Problem::unprocessable("the current password is needed").field("current_password");
         let current = change.current_password.ok_or_else(missing)?;
-        if !users
-            .hasher
-            .verify(current, credentials.password_hash.clone())
-            .await?
-        {
+        let attempt = Attempt {
+            account: format!("id {id}"),
+            by: Guesser::Known("token".to_owned()),
+        };
+        if !guess(&users, &client, &attempt, current, Some(hash.clone())).await? {
             return Err(
                 Problem::forbidden("the current password is not right").field("current_password")
             );
         }
     }
-    let hash = users.hasher.hash(change.new_password).await?;
+    let turn = users.hasher.turn(client.as_stranger()).await?;
+    let about = [credentials.email.clone(), credentials.name.clone()];
+    let hashed = users.hasher.hash(turn, change.new_password, &about).await;
+    let hash = hashed.map_err(|refused| refused.blaming("new_password"))?;
     match users.store.set_password(&credentials, &hash).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(Problem::conflict(
@@ -124,8 +184,4 @@ pub(super) async fn set_password(
 pub(super) async fn keys(State(users): State<Users>) -> Result<impl IntoResponse> {
     let keys = users.sessions.keys().published(Timestamp::now()).await?;
     Ok(([(header::CACHE_CONTROL, KEYS_KEPT)], Json(keys)))
-}
-
-fn too_many(wait: std::time::Duration) -> Problem {
-    Problem::too_many_requests("too many attempts on this account", wait)
 }

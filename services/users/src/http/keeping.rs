@@ -63,7 +63,7 @@ impl Keeping {
             Self::Cookie { is_secure } => tokens
                 .refresh_token
                 .take()
-                .map(|token| cookie(&token, life, is_secure)),
+                .map(|token| cookie(COOKIE, &token, life, is_secure)),
         };
         (
             [(header::CACHE_CONTROL, NOT_KEPT)],
@@ -76,22 +76,24 @@ impl Keeping {
     pub(super) fn farewell(self) -> Option<[(HeaderName, HeaderValue); 1]> {
         match self {
             Self::Field => None,
-            Self::Cookie { is_secure } => {
-                Some([(header::SET_COOKIE, cookie("", Duration::ZERO, is_secure))])
-            }
+            Self::Cookie { is_secure } => Some([(
+                header::SET_COOKIE,
+                cookie(COOKIE, "", Duration::ZERO, is_secure),
+            )]),
         }
     }
 }
 
-fn cookie(token: &str, life: Duration, is_secure: bool) -> HeaderValue {
+/// The cookie of this name, which goes to this service alone.
+pub(super) fn cookie(name: &str, value: &str, life: Duration, is_secure: bool) -> HeaderValue {
     let secure = if is_secure { "; Secure" } else { "" };
     let life = life.as_secs();
     let text =
-        format!("{COOKIE}={token}; Path={PATH}; Max-Age={life}; HttpOnly; SameSite=Strict{secure}");
+        format!("{name}={value}; Path={PATH}; Max-Age={life}; HttpOnly; SameSite=Strict{secure}");
     HeaderValue::try_from(text).expect("base64 is a header value")
 }
 
-fn in_cookie(headers: &HeaderMap) -> Option<String> {
+pub(super) fn in_cookie(headers: &HeaderMap, wanted: &str) -> Option<String> {
     let lines = headers
         .get_all(header::COOKIE)
         .into_iter()
@@ -100,7 +102,7 @@ fn in_cookie(headers: &HeaderMap) -> Option<String> {
         .flat_map(|line| line.split(';'))
         .filter_map(|pair| pair.trim().split_once('='));
     pairs
-        .find(|(name, _)| *name == COOKIE)
+        .find(|(name, _)| *name == wanted)
         .map(|(_, token)| token.to_owned())
 }
 
@@ -117,7 +119,7 @@ impl<S: Send + Sync> FromRequest<S> for Shown {
 
     async fn from_request(request: Request, state: &S) -> Result<Self> {
         if Keeping::of(request.headers()) != Keeping::Field {
-            return Ok(Self(in_cookie(request.headers())));
+            return Ok(Self(in_cookie(request.headers(), COOKIE)));
         }
         let Json(Refresh { refresh_token }) = Json::from_request(request, state).await?;
         Ok(Self(Some(refresh_token)))

@@ -17,6 +17,7 @@ use users::{Config, Parts};
 pub struct Client {
     router: Router,
     token: Option<String>,
+    address: Option<&'static str>,
 }
 
 /// What came back.
@@ -52,6 +53,7 @@ impl Client {
         Self {
             router,
             token: None,
+            address: None,
         }
     }
 
@@ -71,6 +73,16 @@ impl Client {
         Self {
             router: self.router.clone(),
             token: Some(token.to_owned()),
+            address: self.address,
+        }
+    }
+
+    /// A client at this address, by the word of the gateway.
+    pub fn at(&self, address: &'static str) -> Self {
+        Self {
+            router: self.router.clone(),
+            token: self.token.clone(),
+            address: Some(address),
         }
     }
 
@@ -90,6 +102,9 @@ impl Client {
             .header("content-type", "application/json");
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
+        }
+        if let Some(address) = self.address {
+            request = request.header("tidemark-client-address", address);
         }
         let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
         let response = self

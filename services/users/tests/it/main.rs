@@ -8,5 +8,6 @@ mod cookies;
 #[path = "../../../chassis/tests/it/databases.rs"]
 mod databases;
 mod enforced;
+mod guessing;
 mod openapi;
 mod sessions;

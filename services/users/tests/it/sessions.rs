@@ -164,25 +164,6 @@ async fn a_new_password_wants_the_old_one_and_ends_every_session() {
 }
 
 #[tokio::test]
-async fn guessing_is_slowed_down_for_the_account_that_is_guessed_at() {
-    check(async |client| {
-        sign_up(&client).await;
-        for _ in 0..10 {
-            log_in(&client, "wrong horse")
-                .await
-                .assert_problem(401, None);
-        }
-        log_in(&client, PASSWORD).await.assert_problem(429, None);
-        let body = json!({"email": "other@test.com", "password": PASSWORD});
-        client
-            .send(Method::POST, "/users/login", Some(body))
-            .await
-            .assert_problem(401, None);
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn a_deleted_user_has_no_session() {
     check(async |client| {
         let id = sign_up(&client).await;

@@ -1,0 +1,93 @@
+//! The client that a request comes from, as far as log-in has to know it: its network, and the device if it has a cookie.
+//!
+//! The gateway states the client's address in a header of its own, which it takes from nobody else. A request that did not
+//! come through the gateway has the address of its connection.
+
+use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use argon2::password_hash::rand_core::{OsRng, RngCore};
+use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::keeping::{Keeping, cookie, in_cookie};
+use crate::password::Waiter;
+use crate::session;
+
+/// The client's address, as the gateway has found it out.
+const CLIENT_ADDRESS: HeaderName = HeaderName::from_static("tidemark-client-address");
+const DEVICE: &str = "tidemark_device";
+const DEVICE_KNOWN_FOR: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Who a request comes from.
+#[derive(Clone, Debug)]
+pub(super) struct Client {
+    /// The address; of IPv6 the first 64 bits, for a customer has all addresses of such a network.
+    pub(super) network: IpAddr,
+    /// The secret in the device's cookie.
+    device: Option<String>,
+}
+
+impl Client {
+    /// The names by which an account may know this client: of its device, then of its network.
+    pub(super) fn names(&self) -> Vec<String> {
+        let device = self.device.as_deref();
+        let device = device.map(|secret| format!("device:{}", session::hash(secret)));
+        let network = format!("network:{}", self.network);
+        device.into_iter().chain([network]).collect()
+    }
+
+    /// How it waits for a turn to hash, as somebody whom no account knows.
+    pub(super) fn as_stranger(&self) -> Waiter {
+        Waiter {
+            network: self.network,
+            is_known: false,
+        }
+    }
+
+    /// Gives a browser that has none the cookie by which its device is known later; returns the cookie to set.
+    pub(super) fn give_device(&mut self, keeping: Keeping) -> Option<HeaderValue> {
+        let Keeping::Cookie { is_secure } = keeping else {
+            return None;
+        };
+        if self.device.is_some() {
+            return None;
+        }
+        let mut bytes = [0; 32];
+        OsRng.fill_bytes(&mut bytes);
+        let secret = URL_SAFE_NO_PAD.encode(bytes);
+        let set = cookie(DEVICE, &secret, DEVICE_KNOWN_FOR, is_secure);
+        self.device = Some(secret);
+        Some(set)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Client {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let connection = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        let address = stated(&parts.headers)
+            .or(connection.map(|ConnectInfo(socket)| socket.ip()))
+            .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        Ok(Self {
+            network: network_of(address.to_canonical()),
+            device: in_cookie(&parts.headers, DEVICE),
+        })
+    }
+}
+
+fn stated(headers: &HeaderMap) -> Option<IpAddr> {
+    headers.get(CLIENT_ADDRESS)?.to_str().ok()?.parse().ok()
+}
+
+fn network_of(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
+    }
+}

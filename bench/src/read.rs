@@ -106,7 +106,7 @@ fn partition_to_end(
     while next_offset < range.end {
         let polled = reader.poll(partition, RECORDS_PER_POLL, each)?;
         count += polled.records as u64;
-        next_offset = if polled.at_end {
+        next_offset = if polled.is_at_end() {
             range.end
         } else {
             polled.next_offset

@@ -169,7 +169,7 @@ impl<C: Consumer> Life<C> {
                 .reader
                 .poll(number, share, &mut |record| records.push(owned(&record)))?;
             *next = polled.next_offset;
-            found.is_at_end &= polled.at_end;
+            found.is_at_end &= polled.is_at_end();
         }
         Ok(found)
     }

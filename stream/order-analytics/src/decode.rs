@@ -77,6 +77,7 @@ mod tests {
             partition: 0,
             offset: 0,
             log_time_ms: 0,
+            log_time_type: record_log::LogTimeType::Append,
             key,
             value,
             headers: &headers,

@@ -66,7 +66,7 @@ fn read(log: &EmbeddedLog) -> Result<u64> {
                 bytes += record.value.map_or(0, <[u8]>::len);
             })?;
             records += polled.records as u64;
-            if polled.at_end {
+            if polled.is_at_end() {
                 break;
             }
         }

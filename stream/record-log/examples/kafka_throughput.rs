@@ -132,7 +132,7 @@ fn read_to_end(reader: &mut dyn Reader, partitions: u32, signal: &Signal) -> Res
                 bytes += record.value.map_or(0, <[u8]>::len);
             })?;
             found += polled.records as u64;
-            ended += u32::from(polled.at_end);
+            ended += u32::from(polled.is_at_end());
         }
         records += found;
         if ended == partitions {

@@ -10,6 +10,7 @@
 
 mod chunk;
 mod clean;
+mod commit_clock;
 mod publisher;
 mod reader;
 mod store;
@@ -22,6 +23,7 @@ use rusqlite::params;
 
 use self::chunk::Damaged;
 use self::clean::Cleaner;
+use self::commit_clock::CommitClock;
 use self::publisher::EmbeddedPublisher;
 use self::reader::EmbeddedReader;
 use self::store::Store;
@@ -41,8 +43,16 @@ struct Shared {
     store: Store,
     wakes: Arc<Wakes>,
     now_ms: Clock,
+    commits: CommitClock,
     /// Locked for as long as any of them lives.
     _lock: File,
+}
+
+impl Shared {
+    /// The moment as of which the partitions' ends, read after this, are all of what was appended.
+    fn end_date_ms(&self) -> u64 {
+        self.commits.date_ms((self.now_ms)())
+    }
 }
 
 /// Why the store did not do what it was asked.
@@ -102,6 +112,7 @@ impl EmbeddedLog {
             store,
             wakes: Arc::default(),
             now_ms: Box::new(now_ms),
+            commits: CommitClock::default(),
             _lock: lock,
         });
         let _cleaner = Cleaner::start(&shared)?;

@@ -2,6 +2,7 @@
 //!
 //! - `reader`: partitions are started one by one, each with a queue of its own, and drained by callback, so that a
 //!   record is handed over where the fetched batch lies. No group is joined.
+//! - `ends`: dates the ends of partitions that a reader has reached.
 //! - `publisher`: one Kafka transaction from commit to commit. Its progress is a record of
 //!   the same transaction on the compacted topic [`PROGRESS_TOPIC`] (`progress`), where nothing expires.
 //! - `admin`: topics, partitions, offsets and the positions of groups. Calls here may take their time.
@@ -9,6 +10,7 @@
 
 mod admin;
 mod client;
+mod ends;
 mod native;
 mod progress;
 mod publisher;

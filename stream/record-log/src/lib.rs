@@ -102,6 +102,10 @@ pub trait RecordLog: Send + Sync {
 pub trait Reader: Send {
     /// Hands at most `max` records of `partition` to `each`, in order of offset, and returns without waiting for more.
     ///
+    /// It never blocks on the network. A reader has the ends of its partitions confirmed ([`Polled::end_as_of_ms`]) by
+    /// requests that poll sends at an end, several times a second, and whose answers a later poll takes: whoever waits for a
+    /// newer date polls again after a moment. While records flow, no such request is sent.
+    ///
     /// # Errors
     /// [`LogError::OffsetOutOfRange`] when the log no longer holds the position; [`LogError::Unavailable`] when the
     /// log cannot be reached (the position is kept: call again).
@@ -112,7 +116,8 @@ pub trait Reader: Send {
         each: &mut dyn FnMut(Record<'_>),
     ) -> Result<Polled, LogError>;
 
-    /// Has `wake` called now, and whenever a partition may have become readable. It must not block, nor call the log.
+    /// Has `wake` called now, and whenever a partition may have become readable. It must not block, nor call the log. A date
+    /// that an end is given wakes nobody.
     fn on_readable(&mut self, wake: Wake);
 }
 
@@ -152,14 +157,27 @@ pub struct Record<'a> {
     pub partition: u32,
     /// Its position there.
     pub offset: Offset,
-    /// When it was appended (or, on topics that keep it, produced), in milliseconds since the Unix epoch.
+    /// Its time in the log, in milliseconds since the Unix epoch; 0 if it has none.
     pub log_time_ms: u64,
+    /// Who set that time. Kafka keeps it with every batch (bit 3 of its attributes), so it never changes for a record,
+    /// whatever becomes of the topic's settings.
+    pub log_time_type: LogTimeType,
     /// Its key.
     pub key: Option<&'a [u8]>,
     /// Its value; none for a tombstone.
     pub value: Option<&'a [u8]>,
     /// Its headers, read only when asked for.
     pub headers: &'a dyn Headers,
+}
+
+/// Who set a record's time in the log (Kafka's `message.timestamp.type`).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum LogTimeType {
+    /// The log, by its own clock, when it appended the record.
+    #[default]
+    Append,
+    /// The record's producer: it may be anything.
+    Create,
 }
 
 /// The headers of a record in the order they were written.
@@ -203,8 +221,27 @@ pub struct Polled {
     pub records: usize,
     /// The offset to be read next. Offsets may skip: transaction markers and compacted records take some.
     pub next_offset: Offset,
-    /// The log itself said that nothing committed lies at or after `next_offset`: knowledge, not a time-out.
-    pub at_end: bool,
+    /// The moment as of which the log itself confirmed that nothing lies at or after `next_offset`; none while that is not
+    /// known, or records that the reader has are still to be handed over. In milliseconds since the Unix epoch.
+    ///
+    /// An implementation follows these rules:
+    /// - The date is read from this process's clock *before* the request is sent whose answer confirms the end. Whatever is
+    ///   appended after that moment is not covered by the date.
+    /// - An answer that names the end of the partition's log (committed or not: Kafka's high watermark) confirms it if that
+    ///   end is at or below `next_offset`. Markers of transactions, aborted records and compacted ones lie below an end like
+    ///   any other record; a reader's position passes over them.
+    /// - An open transaction confirms nothing: what lies behind it is committed, perhaps, and not readable.
+    /// - An answer that never comes, fails, or names a later end changes nothing. The last date stands until a newer one.
+    /// - At an end the date is renewed several times a second, for as long as it is polled. Where a newer one is not to be had, the date grows old: that
+    ///   is how a caller notices a broker that is away, frozen or no leader.
+    pub end_as_of_ms: Option<u64>,
+}
+
+impl Polled {
+    /// The log confirmed, as of some moment, that nothing lies at or after `next_offset`.
+    pub fn is_at_end(&self) -> bool {
+        self.end_as_of_ms.is_some()
+    }
 }
 
 /// What a partition holds.

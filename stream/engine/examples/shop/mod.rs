@@ -76,7 +76,7 @@ fn print_topic(log: &dyn RecordLog, topic: &str) -> anyhow::Result<()> {
         let mut keep = |record: Record<'_>| {
             lines.push(String::from_utf8_lossy(record.value.unwrap_or_default()).into_owned());
         };
-        while !reader.poll(partition, 1000, &mut keep)?.at_end {}
+        while !reader.poll(partition, 1000, &mut keep)?.is_at_end() {}
     }
     lines.sort();
     lines.iter().for_each(|line| println!("{line}"));

@@ -242,7 +242,7 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
             .for_each(|anchor| self.intake.anchor(partition, anchor));
         self.foreign = self.foreign.or(is_foreign.then_some(partition));
         self.intake.skip_to(partition, polled.next_offset.min(end));
-        if polled.at_end {
+        if polled.is_at_end() {
             self.intake.at_end(partition, now_ms);
         }
         Ok(batch)

@@ -122,6 +122,7 @@ impl EmbeddedPublisher {
                     id: self.id.clone(),
                 });
             }
+            let _committing = self.shared.commits.begin((self.shared.now_ms)());
             let transaction = writer.connection.transaction().map_err(not_published)?;
             let log_time_ms = (self.shared.now_ms)();
             let ends = append(&transaction, &held, log_time_ms).map_err(not_published)?;

@@ -10,7 +10,7 @@ use super::chunk::Entries;
 use super::store::{OFFSET_LIMIT, Partition, Topic, last_offset, place};
 use super::{Shared, StoreError};
 use crate::wakes::Registration;
-use crate::{LogError, Offset, Polled, Reader, Record, Wake};
+use crate::{LogError, LogTimeType, Offset, Polled, Reader, Record, Wake};
 
 const CHUNKS_FROM: &str = "SELECT place, base_offset, log_time_ms, body FROM chunks WHERE place BETWEEN ? AND ? ORDER BY place";
 
@@ -104,6 +104,7 @@ impl Reader for EmbeddedReader {
             next: cursor.next,
             each,
         };
+        let as_of_ms = self.shared.end_date_ms();
         let end = partition.end();
         let read = cursor.read(&self.connection, partition, end, &mut hand);
         let (records, next_offset) = (hand.records, hand.next);
@@ -120,7 +121,7 @@ impl Reader for EmbeddedReader {
         Ok(Polled {
             records,
             next_offset,
-            at_end: next_offset == partition.end(),
+            end_as_of_ms: (next_offset == end).then_some(as_of_ms),
         })
     }
 
@@ -231,6 +232,7 @@ impl Hand<'_> {
                 partition: frame.partition,
                 offset,
                 log_time_ms: frame.log_time_ms,
+                log_time_type: LogTimeType::Append,
                 key: entry.key,
                 value: entry.value,
                 headers: &entry.headers,

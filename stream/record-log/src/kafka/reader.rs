@@ -4,8 +4,8 @@
 //! batch lies; `rd_kafka_yield` puts what is left back at the queue's head when there were enough records.
 //!
 //! The end of a partition is an event in its queue. librdkafka sends one for each end that it reaches, and its offset is
-//! the reader's position, beyond the markers of transactions and aborted records. When all brokers went away, what was
-//! known of the end is doubted: those partitions are sought anew, so that their end is told again.
+//! the reader's position, beyond the markers of transactions and aborted records. It has no date: `ends` asks the brokers
+//! for one.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -19,9 +19,10 @@ use rdkafka_sys as sys;
 use sys::rd_kafka_resp_err_t as Code;
 
 use super::client::{Client, Role, c_string, last_error};
+use super::ends::{Answer, Ends};
 use super::settings::Settings;
 use super::{to_kafka, to_kafka_partition};
-use crate::{Headers, LogError, Offset, Polled, Reader, Record, Wake};
+use crate::{Headers, LogError, LogTimeType, Offset, Polled, Reader, Record, Wake};
 
 pub(super) struct KafkaReader {
     topic: String,
@@ -29,6 +30,7 @@ pub(super) struct KafkaReader {
     handle: NonNull<sys::rd_kafka_topic_t>,
     /// Boxed, for librdkafka holds its address.
     wake: Option<Box<Wake>>,
+    ends: Ends,
     client: Client,
 }
 
@@ -36,7 +38,12 @@ pub(super) struct KafkaReader {
 struct Cursor {
     queue: NonNull<sys::rd_kafka_queue_t>,
     next: Offset,
+    /// librdkafka told the end, and no record came since.
     at_end: bool,
+    /// The newest answer about the log's end that is still ahead of the position.
+    ahead: Option<Answer>,
+    /// The newest moment as of which the log's end was at or below the position.
+    end_as_of_ms: Option<u64>,
     /// What was found behind the records of the last poll, and is told by the next.
     found: Option<Found>,
 }
@@ -61,12 +68,14 @@ impl KafkaReader {
     ) -> Result<Self, LogError> {
         let client = Client::new(Role::Reader, &settings.reader(from.len()))?;
         let name: CString = c_string(topic)?;
+        let ends = Ends::new(&client, name.clone())?;
         let handle = client.topic(&name).map_err(unavailable)?;
         let mut reader = Self {
             topic: topic.to_owned(),
             partitions: BTreeMap::new(),
             handle,
             wake: None,
+            ends,
             client,
         };
         for (partition, next) in from {
@@ -86,6 +95,8 @@ impl KafkaReader {
                 queue,
                 next,
                 at_end: false,
+                ahead: None,
+                end_as_of_ms: None,
                 found: None,
             },
         );
@@ -105,25 +116,18 @@ impl KafkaReader {
         }
     }
 
-    /// Runs the client's callbacks. When all brokers went away, forgets what it knew of ends.
+    /// Runs the client's callbacks, and says whether all brokers went away.
     fn serve(&mut self) -> bool {
         self.client.serve(Duration::ZERO);
-        let are_all_down = self.client.take_all_brokers_down();
-        if are_all_down {
-            for (partition, cursor) in self
-                .partitions
-                .iter_mut()
-                .filter(|(_, cursor)| cursor.at_end)
-            {
-                cursor.at_end = false;
-                let (partition, next) = (to_kafka_partition(*partition), to_kafka(cursor.next));
-                // SAFETY: the topic is live. Records that came before the seek took effect come a second time; polls
-                // pass over them. That it does not wait means that it cannot fail but for a partition never started.
-                let _begun =
-                    unsafe { sys::rd_kafka_seek(self.handle.as_ptr(), partition, next, 0) };
+        for answer in self.ends.answers() {
+            if let Some(cursor) = self.partitions.get_mut(&answer.partition) {
+                cursor.ahead = Some(answer);
             }
         }
-        are_all_down
+        let at_end = self.partitions.iter().filter(|(_, cursor)| cursor.at_end);
+        self.ends
+            .ask(&self.client, at_end.map(|(partition, _)| *partition));
+        self.client.take_all_brokers_down()
     }
 
     fn error(&self, partition: u32, offset: Offset, found: Found) -> LogError {
@@ -161,7 +165,7 @@ impl Reader for KafkaReader {
         let polled = Polled {
             records,
             next_offset: cursor.next,
-            at_end: cursor.at_end,
+            end_as_of_ms: cursor.end_date_ms(),
         };
         let found = cursor.found.filter(|_| records == 0);
         if let Some(Found::Failing(_)) = found {
@@ -256,6 +260,16 @@ impl Cursor {
     }
 }
 
+impl Cursor {
+    /// The date of the end at this position, if it is one.
+    fn end_date_ms(&mut self) -> Option<u64> {
+        if let Some(answer) = self.ahead.take_if(|answer| answer.log_end <= self.next) {
+            self.end_as_of_ms = self.end_as_of_ms.max(Some(answer.as_of_ms));
+        }
+        self.end_as_of_ms.filter(|_| self.at_end)
+    }
+}
+
 impl Drain<'_> {
     /// Takes as many messages as are wanted, and leaves the others in the queue.
     fn take_one_by_one(&mut self, queue: *mut sys::rd_kafka_queue_t) {
@@ -286,7 +300,7 @@ impl Drain<'_> {
                 self.hand_over(message, offset);
                 self.records < self.wanted && self.panic.is_none()
             }
-            // A record that was read before a seek to the same position took effect.
+            // A record before the position that was asked for: librdkafka found it in the same batch.
             Code::RD_KAFKA_RESP_ERR_NO_ERROR => true,
             Code::RD_KAFKA_RESP_ERR__PARTITION_EOF => {
                 self.cursor.next = self.cursor.next.max(offset);
@@ -301,12 +315,20 @@ impl Drain<'_> {
     }
 
     fn hand_over(&mut self, message: &sys::rd_kafka_message_t, offset: Offset) {
-        // SAFETY: the message is live, and no type of its time stamp is asked for.
-        let log_time_ms = unsafe { sys::rd_kafka_message_timestamp(message, ptr::null_mut()) };
+        let mut log_time_type = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+        // SAFETY: the message is live; the place to write to is on this stack.
+        let log_time_ms =
+            unsafe { sys::rd_kafka_message_timestamp(message, &raw mut log_time_type) };
         let record = Record {
             partition: message.partition.cast_unsigned(),
             offset,
             log_time_ms: u64::try_from(log_time_ms).unwrap_or(0),
+            log_time_type: match log_time_type {
+                sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME => {
+                    LogTimeType::Append
+                }
+                _ => LogTimeType::Create,
+            },
             // SAFETY: key and payload are null, or live for as long as the message, and of these lengths.
             key: unsafe { bytes(message.key, message.key_len) },
             // SAFETY: as above.
@@ -390,6 +412,6 @@ impl Headers for MessageHeaders<'_> {
     }
 }
 
-fn unavailable(code: RDKafkaErrorCode) -> LogError {
+pub(super) fn unavailable(code: RDKafkaErrorCode) -> LogError {
     LogError::Unavailable(Box::new(code))
 }

@@ -90,9 +90,9 @@ impl SimulatedPublisher {
 
     fn append_now(&self, staged: Staged) {
         let topic = Arc::clone(&staged.topic);
-        self.log
-            .store()
-            .append([staged], (self.log.shared.now_ms)());
+        let mut store = self.log.store();
+        store.append([staged], (self.log.shared.now_ms)());
+        drop(store);
         self.log.shared.wakes.raise(|grew| *grew == *topic);
     }
 
@@ -102,9 +102,10 @@ impl SimulatedPublisher {
             .iter()
             .map(|record| (Arc::clone(&record.topic), record.partition))
             .collect();
-        let now_ms = (self.log.shared.now_ms)();
         {
+            // The clock is read under the lock: an end that is dated under it covers all that was stamped before.
             let mut store = self.log.store();
+            let now_ms = (self.log.shared.now_ms)();
             if self.delivery == Delivery::Transactional
                 && !store.is_newest(&self.id, self.opened.epoch)
             {

@@ -32,6 +32,7 @@ impl SimulatedReader {
             partition,
         };
         let from = *self.next.get(&partition).ok_or_else(unknown)?;
+        let as_of_ms = (self.log.shared.now_ms)();
         self.log.ask(
             &Call::Poll {
                 topic: &self.topic,
@@ -62,7 +63,7 @@ impl SimulatedReader {
                     Polled {
                         records: records.len(),
                         next_offset,
-                        at_end: next_offset == end,
+                        end_as_of_ms: (next_offset == end).then_some(as_of_ms),
                     },
                 ))
             },
@@ -83,6 +84,7 @@ impl Reader for SimulatedReader {
                 partition,
                 offset: record.offset,
                 log_time_ms: record.log_time_ms,
+                log_time_type: record.log_time_type,
                 key: record.key.as_deref(),
                 value: record.value.as_deref(),
                 headers: &record.headers,

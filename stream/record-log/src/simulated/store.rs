@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::staged::Staged;
-use crate::{Delivery, LogError, Offset, OffsetRange, TopicSpec};
+use crate::{Delivery, LogError, LogTimeType, Offset, OffsetRange, TopicSpec};
 
 /// A committed record, as checks read it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -12,8 +12,10 @@ pub struct StoredRecord {
     pub partition: u32,
     /// Its position there.
     pub offset: Offset,
-    /// When it was appended, in milliseconds since the Unix epoch.
+    /// Its time in the log, in milliseconds since the Unix epoch.
     pub log_time_ms: u64,
+    /// Who set that time.
+    pub log_time_type: LogTimeType,
     /// Its key.
     pub key: Option<Vec<u8>>,
     /// Its value; none for a tombstone.
@@ -191,6 +193,7 @@ impl Partition {
             partition,
             offset: self.end,
             log_time_ms,
+            log_time_type: LogTimeType::Append,
             key,
             value,
             headers,

@@ -1,6 +1,6 @@
 //! What every record log promises, asked of each of them.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use record_log::progress::of_number;
 use record_log::{
@@ -43,6 +43,8 @@ on_every_log! {
     the_earlier_holder_is_fenced_and_nothing_of_it_is_read
     an_at_least_once_publisher_publishes_and_keeps_its_progress
     the_end_is_known_and_lies_where_the_log_says
+    an_end_is_dated_before_it_was_asked_for_and_dated_anew
+    what_comes_after_a_dated_end_was_appended_after_its_date
     a_reader_starts_at_its_offset_and_polls_no_more_than_asked
     a_position_beyond_the_end_is_out_of_range
     an_unknown_topic_or_partition_is_named
@@ -86,11 +88,23 @@ fn a_commit_publishes_to_all_partitions_and_topics_together(log: &dyn RecordLog)
     publisher.send(record(&left, 1, b"b")).unwrap();
     publisher.send(record(&right, 0, b"c")).unwrap();
     for (topic, partition) in [(&left, 0), (&left, 1), (&right, 0)] {
-        assert_values(log, topic, partition, &[]);
+        assert_nothing_is_readable(log, topic, partition);
     }
     publisher.commit(&of_number(1)).unwrap();
     for (topic, partition, value) in [(&left, 0, "a"), (&left, 1, "b"), (&right, 0, "c")] {
         assert_values(log, topic, partition, &[value]);
+    }
+}
+
+/// Looks for records for a moment. The end is not waited for: an open transaction has none.
+fn assert_nothing_is_readable(log: &dyn RecordLog, topic: &str, partition: u32) {
+    assert_eq!(log.offsets(topic).unwrap()[partition as usize].end, 0);
+    let mut reader = log.reader(topic, &[(partition, 0)]).unwrap();
+    let until = Instant::now() + Duration::from_millis(300);
+    while Instant::now() < until {
+        let polled = reader.poll(partition, 10, &mut |_| panic!("it is not committed"));
+        assert_eq!(polled.unwrap().next_offset, 0);
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 
@@ -230,14 +244,14 @@ fn the_end_is_known_and_lies_where_the_log_says(log: &dyn RecordLog) {
     let mut reader = log.reader(&topic, &[(0, 0)]).unwrap();
     let (records, polled) = read_to_end(&mut *reader, 0);
     assert_eq!(
-        (records.len(), polled.next_offset, polled.at_end),
+        (records.len(), polled.next_offset, polled.is_at_end()),
         (0, 0, true)
     );
     publish(log, &topic, 0, &[b"a", b"b"]);
     publish(log, &topic, 0, &[b"c"]);
     let mut records = Vec::new();
     let polled = poll_until(&mut *reader, 0, &mut records, |polled, records| {
-        polled.at_end && records.len() == 3
+        polled.is_at_end() && records.len() == 3
     });
     let end = log.offsets(&topic).unwrap()[0].end;
     assert_eq!(
@@ -247,6 +261,59 @@ fn the_end_is_known_and_lies_where_the_log_says(log: &dyn RecordLog) {
     let mut at_end = log.reader(&topic, &[(0, end)]).unwrap();
     let (records, polled) = read_to_end(&mut *at_end, 0);
     assert_eq!((records.len(), polled.next_offset), (0, end));
+}
+
+fn now_ms() -> u64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    u64::try_from(since_epoch.as_millis()).unwrap()
+}
+
+fn an_end_is_dated_before_it_was_asked_for_and_dated_anew(log: &dyn RecordLog) {
+    let topic = topic(log, 1);
+    publish(log, &topic, 0, &[b"a"]);
+    let opened_ms = now_ms();
+    let mut reader = log.reader(&topic, &[(0, 0)]).unwrap();
+    let (_, polled) = read_to_end(&mut *reader, 0);
+    let first_ms = polled.end_as_of_ms.unwrap();
+    assert!((opened_ms..=now_ms()).contains(&first_ms), "{first_ms}");
+
+    // Nothing happens on the topic: only an answer of the log can move the date beyond this moment.
+    let later_ms = now_ms() + 1;
+    let polled = poll_until(&mut *reader, 0, &mut Vec::new(), |polled, _| {
+        polled.end_as_of_ms.is_some_and(|date| date >= later_ms)
+    });
+    assert!(polled.end_as_of_ms.unwrap() <= now_ms());
+}
+
+fn what_comes_after_a_dated_end_was_appended_after_its_date(log: &dyn RecordLog) {
+    // A broker stamps a record a moment before its answers count it.
+    const TOLERANCE_MS: u64 = 250;
+    let topic = topic(log, 1);
+    let mut reader = log.reader(&topic, &[(0, 0)]).unwrap();
+    let signal = Signal::default();
+    reader.on_readable(signal.wake());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut publisher = transactional(log, &unique("dated"));
+            for progress in 0..20 {
+                publisher.send(record(&topic, 0, b"a")).unwrap();
+                publisher.commit(&of_number(progress)).unwrap();
+            }
+        });
+        let (mut records, mut dates, mut date_ms) = (0, 0, 0);
+        while records < 20 {
+            let polled = reader.poll(0, 3, &mut |record| {
+                let log_time_ms = record.log_time_ms + TOLERANCE_MS;
+                assert!(log_time_ms >= date_ms, "{log_time_ms} < {date_ms}");
+                records += 1;
+            });
+            let end_ms = polled.unwrap().end_as_of_ms.unwrap_or(0);
+            dates += u32::from(end_ms > date_ms);
+            date_ms = date_ms.max(end_ms);
+            signal.wait(Duration::from_millis(5));
+        }
+        assert!(dates > 0, "ends were dated meanwhile");
+    });
 }
 
 fn a_reader_starts_at_its_offset_and_polls_no_more_than_asked(log: &dyn RecordLog) {
@@ -274,7 +341,7 @@ fn a_position_beyond_the_end_is_out_of_range(log: &dyn RecordLog) {
     reader.on_readable(signal.wake());
     let error = loop {
         match reader.poll(0, 10, &mut |_| panic!("there is nothing to read")) {
-            Ok(polled) => assert!(!polled.at_end),
+            Ok(polled) => assert!(!polled.is_at_end()),
             Err(error) => break error,
         }
         signal.wait(Duration::from_millis(100));
@@ -403,15 +470,6 @@ fn keys_choose_the_partition_that_java_clients_choose(log: &dyn RecordLog) {
 }
 
 fn log_times_are_those_of_the_append(log: &dyn RecordLog) {
-    let now_ms = || {
-        u64::try_from(
-            SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .unwrap()
-                .as_millis(),
-        )
-        .unwrap()
-    };
     let topic = topic(log, 1);
     let before = now_ms();
     publish(log, &topic, 0, &[b"a"]);
@@ -436,15 +494,19 @@ fn groups_remember_positions_by_topic_and_partition(log: &dyn RecordLog) {
 }
 
 fn a_waiting_reader_is_woken_by_a_commit(log: &dyn RecordLog) {
+    const PATIENCE: Duration = Duration::from_secs(60);
     let topic = topic(log, 1);
     let mut reader = log.reader(&topic, &[(0, 0)]).unwrap();
     read_to_end(&mut *reader, 0);
+    let signal = Signal::default();
+    reader.on_readable(signal.wake());
     std::thread::scope(|scope| {
         scope.spawn(|| publish(log, &topic, 0, &[b"a"]));
-        let mut records = Vec::new();
-        poll_until(&mut *reader, 0, &mut records, |_, records| {
-            !records.is_empty()
-        });
+        let begun = Instant::now();
+        while reader.poll(0, 10, &mut |_| ()).unwrap().records == 0 {
+            signal.wait(PATIENCE);
+            assert!(begun.elapsed() < PATIENCE, "nothing woke the reader");
+        }
     });
 }
 

@@ -245,7 +245,7 @@ fn compaction_keeps_the_newest_of_each_key_in_its_place() {
     while !reader
         .poll(0, 100, &mut |record| last = record.offset)
         .unwrap()
-        .at_end
+        .is_at_end()
     {}
     assert_eq!(
         last, 29_999,

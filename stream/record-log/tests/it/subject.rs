@@ -16,6 +16,9 @@ use tempfile::TempDir;
 /// Longer than anything takes that works.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How soon it is polled again for an end: that it is confirmed wakes nobody.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
 /// A log, and whatever must live as long.
 pub struct Subject {
     pub log: Arc<dyn RecordLog>,
@@ -128,11 +131,13 @@ pub fn publish(log: &dyn RecordLog, topic: &str, partition: u32, values: &[&[u8]
 /// Reads the partition until the log says that it ends.
 pub fn read_to_end(reader: &mut dyn Reader, partition: u32) -> (Vec<Read>, Polled) {
     let mut records = Vec::new();
-    let polled = poll_until(reader, partition, &mut records, |polled, _| polled.at_end);
+    let polled = poll_until(reader, partition, &mut records, |polled, _| {
+        polled.is_at_end()
+    });
     (records, polled)
 }
 
-/// Polls, woken by the reader, until `is_enough`.
+/// Polls, woken by the reader or after a moment, until `is_enough`.
 pub fn poll_until(
     reader: &mut dyn Reader,
     partition: u32,
@@ -157,7 +162,7 @@ pub fn poll_until(
             records.len()
         );
         if polled.records == 0 {
-            signal.wait(PATIENCE);
+            signal.wait(LOOK_AGAIN);
         }
     }
 }
@@ -169,7 +174,7 @@ pub fn all(log: &dyn RecordLog, topic: &str, partition: u32, at_least: usize) ->
     let mut records = Vec::new();
     let mut reader = log.reader(topic, &[(partition, start)]).unwrap();
     poll_until(&mut *reader, partition, &mut records, |polled, records| {
-        polled.at_end && records.len() >= at_least
+        polled.is_at_end() && records.len() >= at_least
     });
     records
 }

@@ -1,0 +1,55 @@
+//! The moment of the commit that is being written: ends that are read meanwhile are dated before it.
+//!
+//! Records are stamped before they are synced to disk, and become readable after. A reader that looks in between would
+//! date the end later than records that it has not seen.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// No commit is being written.
+const IDLE: u64 = u64::MAX;
+
+/// When the commit that is being written began. There is at most one: the store has one writer.
+pub(super) struct CommitClock(AtomicU64);
+
+/// A commit that is being written, until this is dropped.
+pub(super) struct Committing<'a>(&'a CommitClock);
+
+impl Default for CommitClock {
+    fn default() -> Self {
+        Self(AtomicU64::new(IDLE))
+    }
+}
+
+impl CommitClock {
+    /// Begins a commit. Its records are stamped after this, and its ends are moved before the result is dropped.
+    pub(super) fn begin(&self, now_ms: u64) -> Committing<'_> {
+        self.0.store(now_ms, Ordering::SeqCst);
+        Committing(self)
+    }
+
+    /// The date of an end that is read after this call, when the clock read `now_ms` before it.
+    pub(super) fn date_ms(&self, now_ms: u64) -> u64 {
+        now_ms.min(self.0.load(Ordering::SeqCst))
+    }
+}
+
+impl Drop for Committing<'_> {
+    fn drop(&mut self) {
+        self.0.0.store(IDLE, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::CommitClock;
+
+    #[test]
+    fn an_end_is_dated_no_later_than_the_commit_that_is_being_written() {
+        let clock = CommitClock::default();
+        assert_eq!(clock.date_ms(500), 500);
+        let committing = clock.begin(400);
+        assert_eq!(clock.date_ms(500), 400);
+        drop(committing);
+        assert_eq!(clock.date_ms(500), 500);
+    }
+}

@@ -56,13 +56,113 @@ impl fmt::Display for Timestamp {
 impl FromStr for Timestamp {
     type Err = InvalidTimestamp;
 
+    /// Reads what RFC 3339 allows: `t`, `z` and a space for the `T`, a fraction of any length (digits after the third
+    /// are cut off), any offset. The seconds may be left out, as Java's `OffsetDateTime` leaves them out of a whole
+    /// minute. Second 60 is read where a leap second can be, at the end of a month in UTC, as second 59.
     fn from_str(text: &str) -> Result<Self, InvalidTimestamp> {
-        let instant: jiff::Timestamp = text.parse().map_err(|_| InvalidTimestamp)?;
-        u64::try_from(instant.as_millisecond())
-            .ok()
+        read(text.as_bytes())
             .and_then(Self::from_ms)
             .ok_or(InvalidTimestamp)
     }
+}
+
+/// Returns the milliseconds since the epoch that an RFC 3339 `date-time` stands for, or none for any other text.
+fn read(text: &[u8]) -> Option<u64> {
+    let (date, time) = text.split_first_chunk::<10>()?;
+    let days = read_date(date)?;
+
+    let (minute, rest) = time.split_first_chunk::<6>()?;
+    let [b'T' | b't' | b' ', h1, h2, b':', m1, m2] = *minute else {
+        return None;
+    };
+    let minutes = below(24, [h1, h2])? * 60 + below(60, [m1, m2])?;
+
+    let (second, milliseconds, offset) = read_second(rest)?;
+    let utc_minutes = days * 1440 + minutes - read_offset(offset)?;
+    if second == 60 && !ends_a_month(utc_minutes) {
+        return None;
+    }
+
+    let ms = (utc_minutes * 60 + second.min(59)) * 1000 + milliseconds;
+    u64::try_from(ms).ok()
+}
+
+/// Returns the days since the epoch of a `full-date`, by the algorithm of Howard Hinnant, "chrono-compatible low-level
+/// date algorithms".
+fn read_date(date: &[u8; 10]) -> Option<i64> {
+    let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = *date else {
+        return None;
+    };
+    let year = below(100, [y1, y2])? * 100 + below(100, [y3, y4])?;
+    let month = below(13, [m1, m2])?;
+    let day = below(32, [d1, d2])?;
+
+    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let last_day = match month {
+        2 => 28 + i64::from(is_leap),
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    };
+    if month == 0 || day == 0 || day > last_day {
+        return None;
+    }
+
+    // Years begin in March here, so that the day of a leap year comes last.
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    Some(era * 146_097 + day_of_era - 719_468)
+}
+
+/// Reads `:SS` and a fraction, or nothing, and returns the second, the milliseconds and what follows.
+fn read_second(text: &[u8]) -> Option<(i64, i64, &[u8])> {
+    let Some((&[b':', s1, s2], rest)) = text.split_first_chunk::<3>().filter(|_| text[0] == b':')
+    else {
+        return Some((0, 0, text));
+    };
+    let second = below(61, [s1, s2])?;
+    let Some(fraction) = rest.strip_prefix(b".") else {
+        return Some((second, 0, rest));
+    };
+
+    let length = fraction.iter().take_while(|c| c.is_ascii_digit()).count();
+    if length == 0 {
+        return None;
+    }
+    let digit = |place: usize| (place < length).then(|| i64::from(fraction[place] - b'0'));
+    let milliseconds = (0..3).fold(0, |ms, place| ms * 10 + digit(place).unwrap_or(0));
+    Some((second, milliseconds, &fraction[length..]))
+}
+
+/// Returns the minutes that a `time-offset` is ahead of UTC.
+fn read_offset(text: &[u8]) -> Option<i64> {
+    match *text {
+        [b'Z' | b'z'] => Some(0),
+        [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] => {
+            let minutes = below(24, [h1, h2])? * 60 + below(60, [m1, m2])?;
+            Some(if sign == b'-' { -minutes } else { minutes })
+        }
+        _ => None,
+    }
+}
+
+/// Returns the number that two digits stand for, if it is less than `limit`.
+fn below(limit: i64, digits: [u8; 2]) -> Option<i64> {
+    let [tens, ones] = digits;
+    let are_digits = tens.is_ascii_digit() && ones.is_ascii_digit();
+    let number = i64::from(tens.wrapping_sub(b'0')) * 10 + i64::from(ones.wrapping_sub(b'0'));
+    (are_digits && number < limit).then_some(number)
+}
+
+/// Tells whether a month ends in UTC with this minute since the epoch.
+fn ends_a_month(utc_minutes: i64) -> bool {
+    let next = jiff::Timestamp::from_second((utc_minutes + 1) * 60);
+    next.is_ok_and(|next| {
+        let next = jiff::tz::Offset::UTC.to_datetime(next);
+        (next.day(), next.hour(), next.minute()) == (1, 0, 0)
+    })
 }
 
 impl fmt::Display for InvalidTimestamp {

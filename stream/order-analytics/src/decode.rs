@@ -1,8 +1,17 @@
-//! Reads of an order what is counted: its user, its total and its time. The rest is checked to be JSON, and passed over.
+//! Decodes an order: its user, its total and its time. The rest of the record is checked, and passed over.
+//!
+//! A value is an order if it is one JSON object (RFC 8259) in UTF-8, with each field of the wire contract at most once
+//! and a `created_at` that RFC 3339 allows. Names and strings may be escaped in any way. Everything else is rejected with
+//! its reason. serde_json decides; what it does not check in values that it passes over is checked here: UTF-8, escapes
+//! of lone surrogates, and arrays and objects within each other more than [`DEEPEST`] deep, which other readers of the
+//! topic refuse.
+
+use std::borrow::Cow;
 
 use events::{ORDER_CREATED, Timestamp};
 use record_log::Record;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::OrderTotals;
 use stream::aggregate::{Count, Sum};
@@ -25,20 +34,31 @@ impl Order {
     }
 }
 
-/// The fields of [`events::OrderCreated`] that matter here.
+/// The fields of [`events::OrderCreated`]. Those that are not counted are named so that none may come twice.
 #[derive(Deserialize)]
 struct Fields<'a> {
     #[serde(borrow)]
-    event_type: &'a str,
+    event_type: Cow<'a, str>,
     user_id: u64,
     total_cents: u64,
     created_at: Timestamp,
+    #[serde(default, rename = "event_id")]
+    _event_id: IgnoredAny,
+    #[serde(default, rename = "order_id")]
+    _order_id: IgnoredAny,
+    #[serde(default, rename = "currency")]
+    _currency: IgnoredAny,
+    #[serde(default, rename = "items")]
+    _items: IgnoredAny,
 }
 
 /// The latest event time whose windows can still be written: a year before timestamps end.
 const LAST_MS: u64 = 253_370_764_800_000;
 
-/// Understands a record of the topic `orders`.
+/// How many arrays and objects may be within each other: as many as serde_json reads of a value that it keeps.
+const DEEPEST: usize = 128;
+
+/// Decodes a record of the topic `orders`.
 ///
 /// # Errors
 /// [`Rejected`] with what is wrong, for a person to read.
@@ -46,7 +66,8 @@ pub fn order(record: &Record<'_>) -> Result<(EventTimeMs, Order), Rejected> {
     let value = record
         .value
         .ok_or_else(|| Rejected::because("the record has no value"))?;
-    let fields: Fields<'_> = serde_json::from_slice(value).map_err(Rejected::because)?;
+    let fields = read(value)?;
+
     if fields.event_type != ORDER_CREATED {
         return Err(Rejected::because(format_args!(
             "the event is no {ORDER_CREATED:?} but {:?}",
@@ -57,22 +78,116 @@ pub fn order(record: &Record<'_>) -> Result<(EventTimeMs, Order), Rejected> {
     if event_ms > LAST_MS {
         return Err(Rejected::because("the event time lies in the future"));
     }
-    Ok((
-        event_ms,
-        Order {
-            user_id: fields.user_id,
-            total_cents: fields.total_cents,
-        },
-    ))
+
+    let order = Order {
+        user_id: fields.user_id,
+        total_cents: fields.total_cents,
+    };
+    Ok((event_ms, order))
+}
+
+/// Reads the fields of a value that is JSON throughout.
+fn read(value: &[u8]) -> Result<Fields<'_>, Rejected> {
+    let text = match simdutf8::basic::from_utf8(value) {
+        Ok(text) => text,
+        Err(_) => std::str::from_utf8(value).map_err(Rejected::because)?,
+    };
+    // serde would read an array of the fields' values, too.
+    if !text.trim_ascii_start().starts_with('{') {
+        return Err(Rejected::because("the value is no JSON object"));
+    }
+    let fields = serde_json::from_str(text).map_err(Rejected::because)?;
+
+    if value.contains(&b'\\') && has_lone_surrogate(value) {
+        return Err(Rejected::because("a string has a lone surrogate"));
+    }
+    // What is deeper has an opening bracket for each level, and a closing one.
+    if value.len() > 2 * DEEPEST && depth(value) > DEEPEST {
+        return Err(Rejected::because(format_args!(
+            "more than {DEEPEST} arrays and objects are within each other"
+        )));
+    }
+    Ok(fields)
+}
+
+/// Finds an escape of half a character in the strings of valid JSON.
+fn has_lone_surrogate(json: &[u8]) -> bool {
+    let mut rest = json;
+    while let Some(place) = rest.iter().position(|byte| *byte == b'\\') {
+        rest = &rest[place..];
+        match code_unit(rest) {
+            Some(0xd800..=0xdbff) => {
+                if !matches!(code_unit(&rest[6..]), Some(0xdc00..=0xdfff)) {
+                    return true;
+                }
+                rest = &rest[12..];
+            }
+            Some(0xdc00..=0xdfff) => return true,
+            Some(_) => rest = &rest[6..],
+            None => rest = &rest[2..],
+        }
+    }
+    false
+}
+
+/// Returns the UTF-16 code unit of an escape `\uXXXX` at the beginning of `json`, if there is one.
+fn code_unit(json: &[u8]) -> Option<u16> {
+    let digits = json.strip_prefix(b"\\u")?.first_chunk::<4>()?;
+    let digits = std::str::from_utf8(digits).ok()?;
+    u16::from_str_radix(digits, 16).ok()
+}
+
+/// Returns how many arrays and objects of valid JSON are within each other at most.
+fn depth(json: &[u8]) -> usize {
+    // In pieces whose count fits a byte, so that the compiler counts many bytes at a time: `[` and `{` differ in one bit.
+    let openings = |piece: &[u8]| {
+        piece
+            .iter()
+            .map(|byte| u8::from(byte | 0x20 == b'{'))
+            .sum::<u8>()
+    };
+    let openings: usize = json
+        .chunks(128)
+        .map(|piece| usize::from(openings(piece)))
+        .sum();
+    if openings <= DEEPEST {
+        return openings;
+    }
+
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let mut bytes = json.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth -= 1,
+            b'"' => pass_string(&mut bytes),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
+}
+
+/// Passes over a string of valid JSON up to its closing quote.
+fn pass_string(bytes: &mut std::slice::Iter<'_, u8>) {
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => return,
+            b'\\' => {
+                bytes.next();
+            }
+            _ => {}
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn decode(value: &str) -> Result<(EventTimeMs, Order), Rejected> {
+    fn decode(value: impl AsRef<[u8]>) -> Result<(EventTimeMs, Order), Rejected> {
         let headers: Vec<(String, Vec<u8>)> = Vec::new();
-        let (key, value) = (None, Some(value.as_bytes()));
+        let (key, value) = (None, Some(value.as_ref()));
         order(&Record {
             partition: 0,
             offset: 0,
@@ -99,6 +214,110 @@ mod tests {
                 }
             ))
         );
+    }
+
+    /// The order with a field more.
+    fn with(field: &str) -> String {
+        ORDER.replacen('{', &format!("{{{field},"), 1)
+    }
+
+    fn nested(levels: usize) -> String {
+        format!("{}{}", "[".repeat(levels), "]".repeat(levels))
+    }
+
+    #[test]
+    fn every_way_to_write_an_order_in_json_is_read() {
+        let written = [
+            ORDER.to_owned(),
+            format!(" \t\r\n{ORDER}\n "),
+            ORDER.replace("order.created", r"order\u002ecreated"),
+            ORDER.replace("order.created", r"\u006F\u0072der.created"),
+            ORDER.replace("\"event_type\"", r#""event\u005ftype""#),
+            ORDER.replace("\"user_id\"", r#""\u0075ser_id""#),
+            ORDER.replace("10:00:00.123Z", r"10:00:00.123\u005a"),
+            ORDER.replace("10:00:00.123Z", "10:00:00.123456789012Z"),
+            ORDER.replace("T10:00:00.123Z", "t12:00:00.123+02:00"),
+            ORDER.replace("\"items\":[],", ""),
+            with(r#""channel":{"app":[1,null,1e999,-0.0]}"#),
+            with(r#""note":"\ud83d\ude00 \\ud83d \" \u0000""#),
+            with(r#""note":"[[[[""#),
+            with(r#""note":1,"note":2"#),
+            with(&format!(r#""deep":{}"#, nested(DEEPEST - 1))),
+            with(&format!(r#""wide":[{}1]"#, "[],".repeat(DEEPEST))),
+            with(&format!(
+                r#""text":"{}\"{}""#,
+                nested(DEEPEST),
+                "[".repeat(DEEPEST)
+            )),
+        ];
+        let expected = decode(ORDER);
+        for order in written {
+            assert_eq!(decode(&order), expected, "{order}");
+        }
+    }
+
+    #[test]
+    fn what_json_rfc_3339_or_the_contract_forbid_is_rejected() {
+        let rejected = [
+            "".to_owned(),
+            " ".to_owned(),
+            "null".to_owned(),
+            r#"["order.created",42,3998,"2026-11-22T10:00:00Z"]"#.to_owned(),
+            format!("[{ORDER}]"),
+            format!("\u{feff}{ORDER}"),
+            format!("{ORDER}\0"),
+            format!("{ORDER}{ORDER}"),
+            format!("{ORDER},"),
+            format!("\0\0\0\0\u{1}{ORDER}"),
+            ORDER.replace("3998", "NaN"),
+            ORDER.replace("3998", "-Infinity"),
+            ORDER.replace("3998", "03998"),
+            ORDER.replace("3998", "18446744073709551616"),
+            ORDER.replace("3998", "3998.0"),
+            ORDER.replace("42", "\"42\""),
+            ORDER.replace("42", "null"),
+            ORDER.replace("2026-11-22T10:00:00.123Z", "1969-12-31T23:59:59.9999Z"),
+            ORDER.replace("2026-11-22T10:00:00.123Z", "2026-11-22T10:00:00.123"),
+            ORDER.replace("order.created", r"order\u002xcreated"),
+            ORDER.replace("order.created", r"order.created\ud83d"),
+            with("\"user_id\":42"),
+            with(r#""\u0075ser_id":42"#),
+            with("\"items\":[]"),
+            with("\"event_id\":null"),
+            with("\"note\":\"\t\""),
+            with("\"note\":'single'"),
+            with("\"note\":NaN"),
+            with("/* note */\"note\":1"),
+            with(r#""note":"\ud83d""#),
+            with(r#""note":"\ud83dx""#),
+            with(r#""note":"\ud83d\ud83d""#),
+            with(r#""note":"\ud83d\n""#),
+            with(r#""note":"\ude00""#),
+            with(r#""note":["\ude00\ud83d"]"#),
+            with(r#""n\ud83d":1"#),
+            with(&format!(r#""deep":{}"#, nested(DEEPEST))),
+            with(&format!(r#""text":"]]]]","deep":{}"#, nested(10_000))),
+        ];
+        for order in rejected {
+            assert!(decode(&order).is_err(), "{order}");
+        }
+    }
+
+    #[test]
+    fn a_byte_that_is_no_utf_8_is_rejected_wherever_it_is() {
+        for bytes in [
+            &b"\xe9"[..],
+            b"\xff",
+            b"\xed\xa0\x80",
+            b"\xc0\xaf",
+            b"\xf4\x90\x80\x80",
+        ] {
+            for place in 0..=ORDER.len() {
+                let mut value = ORDER.as_bytes().to_vec();
+                value.splice(place..place, bytes.iter().copied());
+                assert!(decode(&value).is_err(), "{bytes:?} at {place}");
+            }
+        }
     }
 
     #[test]

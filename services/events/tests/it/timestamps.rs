@@ -35,6 +35,70 @@ proptest! {
     }
 }
 
+/// The instant that jiff makes of a text: an implementation that is not ours.
+fn by_jiff(text: &str) -> Option<u64> {
+    let instant: jiff::Timestamp = text.parse().ok()?;
+    u64::try_from(instant.as_millisecond()).ok()
+}
+
+proptest! {
+    #[test]
+    fn every_date_and_offset_is_read_as_jiff_reads_it(
+        year in 0..10_000, month in 0..14, day in 0..33, hour in 0..25, minute in 0..61, second in 0..60,
+        fraction in "(\\.[0-9]{1,9})?", offset in "[Zz]|[+-](0[0-9]|1[0-9]|2[0-3]):[0-5][0-9]",
+    ) {
+        let text = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}{offset}");
+        let expected = by_jiff(&text).filter(|ms| *ms <= LAST_MS);
+        let is_just_before_1970 = expected == Some(0) && text.contains("59.");
+        if !is_just_before_1970 {
+            assert_eq!(text.parse().ok(), expected.and_then(Timestamp::from_ms), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_fraction_of_any_length_is_cut_to_milliseconds(digits in "[0-9]{1,40}") {
+        let text = format!("2026-11-22T10:00:00.{digits}Z");
+        let ms: u64 = format!("{digits}00")[..3].parse().unwrap();
+        assert_eq!(text.parse(), Ok(Timestamp::from_ms(1_795_341_600_000 + ms).unwrap()), "{text}");
+    }
+}
+
+#[test]
+fn every_form_that_rfc_3339_allows_is_read() {
+    let same = [
+        "2026-11-22T10:00:00Z",
+        "2026-11-22t10:00:00z",
+        "2026-11-22 10:00:00Z",
+        "2026-11-22T10:00Z",
+        "2026-11-22T12:00+02:00",
+        "2026-11-22T10:00:00-00:00",
+        "2026-11-22T10:00:00.0Z",
+        "2026-11-22T10:00:00.000000000000000000000Z",
+        "2026-11-23T09:59:00+23:59",
+        "2026-11-21T10:01:00-23:59",
+    ];
+    for text in same {
+        let read = text.parse().map(Timestamp::as_ms);
+        assert_eq!(read, Ok(1_795_341_600_000), "{text}");
+    }
+}
+
+#[test]
+fn second_60_is_read_at_the_end_of_a_month_in_utc() {
+    let last = "2016-12-31T23:59:59.5Z".parse::<Timestamp>();
+    assert!(last.is_ok());
+    assert_eq!("2016-12-31T23:59:60.5Z".parse(), last);
+    assert_eq!("2017-01-01T00:59:60.5+01:00".parse(), last);
+    for text in [
+        "2016-12-31T23:59:60+01:00",
+        "2016-12-30T23:59:60Z",
+        "2026-11-22T10:00:60Z",
+        "2016-12-31T23:59:61Z",
+    ] {
+        assert_eq!(text.parse::<Timestamp>(), Err(InvalidTimestamp), "{text}");
+    }
+}
+
 #[test]
 fn what_is_no_instant_between_1970_and_9999_is_refused() {
     let refused = [
@@ -44,6 +108,35 @@ fn what_is_no_instant_between_1970_and_9999_is_refused() {
         "1969-12-31T23:59:59.999Z",
         "2026-13-01T00:00:00Z",
         "1763805600",
+        "1969-12-31T23:59:59.9999Z",
+        "1970-01-01T00:59:59.999+01:00",
+        "2026-02-29T10:00:00Z",
+        "2100-02-29T10:00:00Z",
+        "2026-04-31T10:00:00Z",
+        "2026-11-00T10:00:00Z",
+        "2026-00-22T10:00:00Z",
+        "2026-11-22T24:00:00Z",
+        "2026-11-22T10:60:00Z",
+        "2026-11-22T10:00:00.Z",
+        "2026-11-22T10:00:00,5Z",
+        "2026-11-22T10:00.5Z",
+        "2026-11-22T10Z",
+        "2026-11-22T10:00:00",
+        "2026-11-22T10:00:00+0200",
+        "2026-11-22T10:00:00+02",
+        "2026-11-22T10:00:00+24:00",
+        "2026-11-22T10:00:00+02:60",
+        "2026-11-22T10:00:00+02:00[Europe/Berlin]",
+        "2026-11-22T10:00:00\u{2212}02:00",
+        "2026-11-22T10:00:00ZZ",
+        "2026-11-22T10:00:00Z ",
+        " 2026-11-22T10:00:00Z",
+        "2026-11-22_10:00:00Z",
+        "+002026-11-22T10:00:00Z",
+        "20261122T100000Z",
+        "2026-W47-7T10:00:00Z",
+        "2026-326T10:00:00Z",
+        "2026-11-2\u{662}T10:00:00Z",
     ];
     for text in refused {
         assert_eq!(text.parse::<Timestamp>(), Err(InvalidTimestamp), "{text}");

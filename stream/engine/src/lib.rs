@@ -19,6 +19,7 @@ pub mod dataflow;
 pub mod flow;
 pub mod frontier;
 pub mod job;
+pub mod json;
 pub mod metrics;
 pub mod monitor;
 pub mod pane;

@@ -1,0 +1,406 @@
+//! Reads a few fields of a JSON record in one pass, or declines.
+//!
+//! A job that counts needs three fields of a record, and it needs to be certain that the whole record is JSON. A general
+//! parser pays for every field. Here are two readers that build nothing:
+//!
+//! | | knows | cost of an order of 286 bytes |
+//! |---|---|---|
+//! | [`KnownText`] | the exact layout that the usual producer writes | a seventh of `serde_json`'s instructions |
+//! | [`Fields`] | the grammar of JSON, and the names of the wanted fields | half of them |
+//!
+//! Neither decides that a record is bad. They know no escapes, no exponents and no signs: where a text has one of these,
+//! breaks the grammar or names a wanted field twice, they return none, and the caller decodes the record with
+//! `serde_json`, whose answer counts. So what is accepted and why something is rejected are `serde_json`'s.
+//!
+//! ```
+//! use stream::json::Fields;
+//!
+//! const FIELDS: Fields<2> = Fields::new(["user_id", "at"]);
+//!
+//! let record = br#"{"user_id": 42, "items": [{"price": 19.99}], "at": "noon"}"#;
+//! let [user_id, at] = FIELDS.scan(record).expect("plain JSON");
+//! assert_eq!(user_id.and_then(|token| token.as_u64()), Some(42));
+//! assert_eq!(at.and_then(|token| token.as_string()), Some(&b"noon"[..]));
+//!
+//! assert!(FIELDS.scan(br#"{"user_id": 4e2}"#).is_none(), "an exponent is left to serde_json");
+//! ```
+//!
+//! What always holds: where [`Fields::scan`] returns fields, the text is one JSON object in UTF-8 with nothing after it,
+//! and each named field is there once or not at all.
+
+mod known;
+
+pub use known::KnownText;
+use wide::u8x16;
+
+/// The names of the fields that are read, at the top level of an object.
+#[derive(Clone, Copy, Debug)]
+pub struct Fields<const N: usize> {
+    names: [&'static str; N],
+}
+
+/// The value of a field, as it stands in the text.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Token<'a> {
+    /// A string without escapes, without its quotes.
+    String(&'a [u8]),
+    /// A number without sign and exponent: digits, and a fraction if it has one.
+    Number(&'a [u8]),
+    /// `true`, `false`, `null`, an array or an object.
+    Other(&'a [u8]),
+}
+
+impl<'a> Token<'a> {
+    /// The bytes of a string.
+    #[inline]
+    pub fn as_string(self) -> Option<&'a [u8]> {
+        match self {
+            Self::String(text) => Some(text),
+            Self::Number(_) | Self::Other(_) => None,
+        }
+    }
+
+    /// The value of a whole number of at most 19 digits; longer ones are left to others.
+    #[inline]
+    pub fn as_u64(self) -> Option<u64> {
+        let Self::Number(text) = self else {
+            return None;
+        };
+        let (value, length) = digits(text)?;
+        (length == text.len()).then_some(value)
+    }
+}
+
+impl<const N: usize> Fields<N> {
+    /// Fields of the given names. A name must not need an escape in JSON.
+    pub const fn new(names: [&'static str; N]) -> Self {
+        Self { names }
+    }
+
+    /// Returns the named fields of the object that `text` is; one that is absent is none.
+    ///
+    /// Returns none where the text is not certainly a JSON object whose keys and named fields are plain.
+    #[inline]
+    pub fn scan<'a>(&self, text: &'a [u8]) -> Option<[Option<Token<'a>>; N]> {
+        std::str::from_utf8(text).ok()?;
+        let mut scanner = Scanner { rest: text };
+        let mut found = [None; N];
+
+        scanner.skip_space();
+        scanner.take(b'{')?;
+        scanner.members(MAX_DEPTH, |key, value| self.keep(&mut found, key, value))?;
+
+        scanner.skip_space();
+        scanner.rest.is_empty().then_some(found)
+    }
+
+    /// Keeps a value whose key is wanted; returns none if that key was there before.
+    #[inline]
+    fn keep<'a>(
+        &self,
+        found: &mut [Option<Token<'a>>; N],
+        key: &[u8],
+        value: Token<'a>,
+    ) -> Option<()> {
+        let index = self.names.iter().position(|name| name.as_bytes() == key);
+        match index {
+            None => Some(()),
+            Some(index) if found[index].is_some() => None,
+            Some(index) => {
+                found[index] = Some(value);
+                Some(())
+            }
+        }
+    }
+}
+
+/// What is left of a text. Each function takes something off its front, or returns none where the text breaks the
+/// grammar or has something that is left to `serde_json`.
+struct Scanner<'a> {
+    rest: &'a [u8],
+}
+
+/// Deeper arrays and objects are left to `serde_json`, whose limit is 128.
+const MAX_DEPTH: u32 = 64;
+
+impl<'a> Scanner<'a> {
+    #[inline]
+    fn skip_space(&mut self) {
+        while let [b' ' | b'\n' | b'\r' | b'\t', rest @ ..] = self.rest {
+            self.rest = rest;
+        }
+    }
+
+    #[inline]
+    fn take(&mut self, byte: u8) -> Option<()> {
+        let (first, rest) = self.rest.split_first()?;
+        if *first != byte {
+            return None;
+        }
+        self.rest = rest;
+        Some(())
+    }
+
+    /// The members of an object, from behind its opening brace to behind its closing one.
+    #[inline]
+    fn members(
+        &mut self,
+        depth: u32,
+        mut each: impl FnMut(&'a [u8], Token<'a>) -> Option<()>,
+    ) -> Option<()> {
+        self.skip_space();
+        if self.take(b'}').is_some() {
+            return Some(());
+        }
+
+        loop {
+            self.skip_space();
+            self.take(b'"')?;
+            let key = self.string()?;
+
+            self.skip_space();
+            self.take(b':')?;
+            let value = self.value(depth)?;
+            each(key, value)?;
+
+            self.skip_space();
+            if self.take(b',').is_none() {
+                return self.take(b'}');
+            }
+        }
+    }
+
+    /// The elements of an array, from behind its opening bracket to behind its closing one.
+    fn elements(&mut self, depth: u32) -> Option<()> {
+        self.skip_space();
+        if self.take(b']').is_some() {
+            return Some(());
+        }
+
+        loop {
+            self.value(depth)?;
+            self.skip_space();
+            if self.take(b',').is_none() {
+                return self.take(b']');
+            }
+        }
+    }
+
+    #[inline]
+    fn value(&mut self, depth: u32) -> Option<Token<'a>> {
+        self.skip_space();
+        match self.rest {
+            [b'"', rest @ ..] => {
+                self.rest = rest;
+                self.string().map(Token::String)
+            }
+            [b'0'..=b'9', ..] => self.number().map(Token::Number),
+            _ => self.other(depth).map(Token::Other),
+        }
+    }
+
+    /// A literal, an array or an object. It is not inlined, for it calls itself.
+    #[inline(never)]
+    fn other(&mut self, depth: u32) -> Option<&'a [u8]> {
+        let text = self.rest;
+        match text {
+            [b'{', rest @ ..] => {
+                self.rest = rest;
+                self.members(depth.checked_sub(1)?, |_, _| Some(()))?;
+            }
+            [b'[', rest @ ..] => {
+                self.rest = rest;
+                self.elements(depth.checked_sub(1)?)?;
+            }
+            [b't', b'r', b'u', b'e', rest @ ..] => self.rest = rest,
+            [b'f', b'a', b'l', b's', b'e', rest @ ..] => self.rest = rest,
+            [b'n', b'u', b'l', b'l', rest @ ..] => self.rest = rest,
+            _ => return None,
+        }
+        text.get(..text.len() - self.rest.len())
+    }
+
+    /// Digits without a leading zero, and a fraction if there is one.
+    #[inline]
+    fn number(&mut self) -> Option<&'a [u8]> {
+        let text = self.rest;
+        let mut length = count_digits(text);
+        if length == 0 || (length > 1 && text[0] == b'0') {
+            return None;
+        }
+
+        if let Some(fraction) = text[length..].strip_prefix(b".") {
+            let digits = count_digits(fraction);
+            if digits == 0 {
+                return None;
+            }
+            length += 1 + digits;
+        }
+
+        let (number, rest) = text.split_at(length);
+        self.rest = rest;
+        // An exponent is left to others.
+        (!matches!(rest.first(), Some(b'e' | b'E'))).then_some(number)
+    }
+
+    /// A string without escapes, from behind its opening quote to behind its closing one.
+    #[inline]
+    fn string(&mut self) -> Option<&'a [u8]> {
+        let (string, rest) = self.rest.split_at_checked(plain_length(self.rest))?;
+        self.rest = rest.strip_prefix(b"\"")?;
+        Some(string)
+    }
+}
+
+#[inline]
+fn count_digits(text: &[u8]) -> usize {
+    let is_digit = |byte: &&u8| byte.is_ascii_digit();
+    text.iter().take_while(is_digit).count()
+}
+
+/// The whole number that a text begins with, and how many digits it has; none if it has a leading zero, or more digits
+/// than are certain not to overflow.
+#[inline]
+fn digits(text: &[u8]) -> Option<(u64, usize)> {
+    const SAFE: usize = 19;
+
+    let mut value = 0;
+    let mut length = 0;
+    while let Some(digit @ b'0'..=b'9') = text.get(length) {
+        if length == SAFE {
+            return None;
+        }
+        value = value * 10 + u64::from(digit - b'0');
+        length += 1;
+    }
+
+    let has_leading_zero = length > 1 && text[0] == b'0';
+    (length > 0 && !has_leading_zero).then_some((value, length))
+}
+
+/// The number of bytes before the first quote, backslash or control character.
+#[inline]
+fn plain_length(text: &[u8]) -> usize {
+    length_before(text, |block| special(block).to_bitmask(), is_special)
+}
+
+/// The number of bytes before the first one of which `in_block` sets the bit; `is_it` has the same answer for one byte.
+#[inline]
+fn length_before(
+    text: &[u8],
+    in_block: impl Fn(u8x16) -> u32,
+    is_it: impl Fn(u8) -> bool,
+) -> usize {
+    let mut length = 0;
+    while let Some(block) = text.get(length..).and_then(<[u8]>::first_chunk::<16>) {
+        let found = in_block(u8x16::new(*block));
+        if found != 0 {
+            return length + found.trailing_zeros() as usize;
+        }
+        length += block.len();
+    }
+
+    let rest = text.get(length..).unwrap_or_default();
+    length + rest.iter().take_while(|byte| !is_it(**byte)).count()
+}
+
+/// Marks the quotes, backslashes and control characters of a block.
+#[inline]
+fn special(block: u8x16) -> u8x16 {
+    let quotes = block.simd_eq(u8x16::splat(b'"'));
+    let backslashes = block.simd_eq(u8x16::splat(b'\\'));
+    let controls = block.min(u8x16::splat(0x1f)).simd_eq(block);
+    quotes | backslashes | controls
+}
+
+#[inline]
+fn is_special(byte: u8) -> bool {
+    matches!(byte, b'"' | b'\\' | 0..0x20)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIELDS: Fields<2> = Fields::new(["a", "b"]);
+
+    fn scan(text: &str) -> Option<[Option<Token<'_>>; 2]> {
+        FIELDS.scan(text.as_bytes())
+    }
+
+    #[test]
+    fn named_fields_are_found_in_any_order() {
+        let [a, b] = scan(r#" { "x":[1,{"a":2}] , "b" : "é" } "#).unwrap();
+        assert_eq!((a, b), (None, Some(Token::String("é".as_bytes()))));
+
+        let [a, b] = scan(r#"{"b":1.50,"a":{"a":null}}"#).unwrap();
+        assert_eq!(a, Some(Token::Other(br#"{"a":null}"#)));
+        assert_eq!(b, Some(Token::Number(b"1.50")));
+
+        assert_eq!(scan("{}"), Some([None, None]));
+    }
+
+    #[test]
+    fn what_is_not_plain_is_left_to_others() {
+        let left = [
+            r#"{"a":1"#,
+            r#"{"a":1}}"#,
+            r#"{"a":1,}"#,
+            r#"{"a":1 "b":2}"#,
+            r#"{"a":1,"a":1}"#,
+            r#"{"a":01}"#,
+            r#"{"a":-1}"#,
+            r#"{"a":1e3}"#,
+            r#"{"a":1.5e3}"#,
+            r#"{"a":1.}"#,
+            r#"{"a":.5}"#,
+            r#"{"a":tru}"#,
+            r#"{"a":"\n"}"#,
+            r#"{"a":"x}"#,
+            r#"{"a":[1,]}"#,
+            r#"{a:1}"#,
+            "[1]",
+            "",
+            "{\"a\":\"\u{1}\"}",
+            "{\"a long string that ends in a control\":\"0123456789abcdef\u{1f}\"}",
+        ];
+        for text in left {
+            assert_eq!(scan(text), None, "{text}");
+        }
+        assert_eq!(FIELDS.scan(b"{\"x\":\"\xff\"}"), None, "not UTF-8");
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        let nested = |depth: usize| format!("{{\"x\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
+        assert!(scan(&nested(64)).is_some());
+        assert!(scan(&nested(65)).is_none());
+        assert!(scan(&nested(1_000_000)).is_none());
+    }
+
+    #[test]
+    fn whole_numbers_are_read_up_to_nineteen_digits() {
+        let number = |text: &str| Token::Number(text.as_bytes()).as_u64();
+        assert_eq!(number("0"), Some(0));
+        assert_eq!(
+            number("9999999999999999999"),
+            Some(9_999_999_999_999_999_999)
+        );
+        assert_eq!(number("18446744073709551615"), None);
+        assert_eq!(number("1.0"), None);
+        assert_eq!(Token::String(b"1").as_u64(), None);
+    }
+
+    #[test]
+    fn a_special_byte_is_found_at_each_place_among_all_bytes() {
+        for special in [b'"', b'\\', 0, 0x1f] {
+            for place in 0..40 {
+                for fill in [b' ', b'#', b'!', b'[', b']', 0x7f, 0x80, 0xff] {
+                    let mut text = [fill; 40];
+                    text[place] = special;
+                    assert_eq!(plain_length(&text), place, "{special} among {fill}");
+                }
+            }
+        }
+    }
+}

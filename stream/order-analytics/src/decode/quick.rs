@@ -1,0 +1,219 @@
+//! Decodes the orders that need no thought, and declines the others.
+//!
+//! ```text
+//! record ──▶ known layout ──▶ plain JSON ──▶ serde_json
+//!            (orders service)  (any producer)  (escapes, exponents, and everything that is wrong)
+//! ```
+//!
+//! What always holds: an order that is decoded here is decoded by `serde_json` to the same. A test compares the two on
+//! mutated records.
+
+use events::Timestamp;
+use stream::json::{Fields, KnownText};
+
+use super::Order;
+
+/// The fields of an order, those that are counted first. The others are named so that none may come twice.
+const FIELDS: Fields<8> = Fields::new([
+    "event_type",
+    "user_id",
+    "total_cents",
+    "created_at",
+    "event_id",
+    "order_id",
+    "currency",
+    "items",
+]);
+
+/// Returns the time and the order of a value that needs no thought.
+#[inline]
+pub fn decode(value: &[u8]) -> Option<(Timestamp, Order)> {
+    as_published(value).or_else(|| as_plain_json(value))
+}
+
+/// Decodes what the orders service publishes: the fields of [`events::OrderCreated`] in their order, without spaces.
+#[inline]
+fn as_published(value: &[u8]) -> Option<(Timestamp, Order)> {
+    let mut text = KnownText::new(value);
+    text.literal(br#"{"event_id":""#)?;
+    text.string()?;
+    text.literal(br#","event_type":"order.created","order_id":"#)?;
+    text.whole()?;
+    text.literal(br#","user_id":"#)?;
+    let user_id = text.whole()?;
+    text.literal(br#","total_cents":"#)?;
+    let total_cents = text.whole()?;
+    text.literal(br#","currency":""#)?;
+    text.string()?;
+
+    text.literal(br#","items":["#)?;
+    items(&mut text)?;
+    text.literal(br#"],"created_at":""#)?;
+    let created_at = time(text.string()?)?;
+    text.literal(b"}")?;
+
+    let order = Order {
+        user_id,
+        total_cents,
+    };
+    text.is_empty().then_some((created_at, order))
+}
+
+/// Takes one item or several, separated by commas.
+#[inline]
+fn items(text: &mut KnownText<'_>) -> Option<()> {
+    loop {
+        text.literal(br#"{"product_id":""#)?;
+        text.string()?;
+        text.literal(br#","quantity":"#)?;
+        text.whole()?;
+        text.literal(br#","unit_price_cents":"#)?;
+        text.whole()?;
+        text.literal(b"}")?;
+
+        if text.literal(b",").is_none() {
+            return Some(());
+        }
+    }
+}
+
+/// Decodes an order whose fields are in any order, with spaces and further fields, but without escapes.
+fn as_plain_json(value: &[u8]) -> Option<(Timestamp, Order)> {
+    let [event_type, user_id, total_cents, created_at, ..] = FIELDS.scan(value)?;
+    if event_type?.as_string()? != events::ORDER_CREATED.as_bytes() {
+        return None;
+    }
+
+    let created_at = time(created_at?.as_string()?)?;
+    let order = Order {
+        user_id: user_id?.as_u64()?,
+        total_cents: total_cents?.as_u64()?,
+    };
+    Some((created_at, order))
+}
+
+#[inline]
+fn time(text: &[u8]) -> Option<Timestamp> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::rngs::StdRng;
+    use rand::seq::IndexedRandom;
+    use rand::{RngExt, SeedableRng};
+
+    use super::super::by_serde;
+    use super::*;
+
+    const PUBLISHED: &str = r#"{"event_id":"01980000-0000-7000-8000-000000000000","event_type":"order.created","order_id":7,"user_id":42,"total_cents":3998,"currency":"USD","items":[{"product_id":"01980000-0000-7000-8000-000000000001","quantity":2,"unit_price_cents":1999},{"product_id":"x","quantity":1,"unit_price_cents":0}],"created_at":"2026-11-22T10:00:00.123Z"}"#;
+
+    const PLAIN: &str = r#" { "created_at": "2026-11-22T12:00:00+02:00", "user_id": 42, "note": {"a": [true, null, 1.5, "café"]}, "event_type": "order.created", "total_cents": 3998 } "#;
+
+    /// Pieces of JSON that a mutation puts somewhere.
+    const PIECES: [&[u8]; 34] = [
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+        b",",
+        b":",
+        b"\"",
+        b"\\",
+        b"\\n",
+        b"\\u0041",
+        b"\\ud800",
+        b"0",
+        b"00",
+        b"-",
+        b"-0",
+        b".",
+        b"1.0",
+        b"e9",
+        b"1e5",
+        b"99999999999999999999",
+        b"18446744073709551615",
+        b" ",
+        b"\n",
+        b"\t",
+        b"\0",
+        b"\x1f",
+        b"\x7f",
+        b"\xff",
+        b"\xc3\xa9",
+        b"true",
+        b"nul",
+        b"\"user_id\":1,",
+        b"\"items\":[],",
+        b"order.created",
+    ];
+
+    /// Changes a record in one to four places: bytes are dropped, replaced, doubled or put between others.
+    fn mutate(record: &[u8], rng: &mut StdRng) -> Vec<u8> {
+        let mut record = record.to_vec();
+        for _ in 0..rng.random_range(1..=4) {
+            let from = rng.random_range(0..=record.len());
+            let to = (from + rng.random_range(0..12)).min(record.len());
+            let piece = PIECES.choose(rng).unwrap();
+            match rng.random_range(0..5) {
+                0 => drop(record.drain(from..to)),
+                1 => drop(record.splice(from..to, piece.iter().copied())),
+                2 => drop(record.splice(from..from, piece.iter().copied())),
+                3 => record.extend_from_within(from..to),
+                _ if from < record.len() => record[from] = rng.random(),
+                _ => record.push(rng.random()),
+            }
+        }
+        record
+    }
+
+    #[test]
+    fn what_our_service_publishes_has_the_known_layout() {
+        let golden = include_bytes!("../../../../services/events/tests/golden/order-created.json");
+        let event: events::OrderCreated = serde_json::from_slice(golden).unwrap();
+        let published = serde_json::to_vec(&event).unwrap();
+        let expected = Order {
+            user_id: event.user_id,
+            total_cents: event.total_cents,
+        };
+        assert_eq!(as_published(&published), Some((event.created_at, expected)));
+    }
+
+    #[test]
+    fn both_ways_decode_the_records_that_they_are_for() {
+        assert!(as_published(PUBLISHED.as_bytes()).is_some());
+        assert!(as_published(PLAIN.as_bytes()).is_none());
+        assert_eq!(
+            decode(PUBLISHED.as_bytes()),
+            as_plain_json(PUBLISHED.as_bytes())
+        );
+        assert!(as_plain_json(PLAIN.as_bytes()).is_some());
+    }
+
+    /// `TIDEMARK_TEST_MUTATIONS` draws more, from the seed `TIDEMARK_TEST_SEED`.
+    #[test]
+    fn what_is_decoded_here_serde_json_decodes_to_the_same() {
+        let setting = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
+        let mutations: usize = setting("TIDEMARK_TEST_MUTATIONS").unwrap_or(100_000);
+        let mut rng = StdRng::seed_from_u64(setting("TIDEMARK_TEST_SEED").unwrap_or(1) as u64);
+
+        let mut decoded = [0, 0];
+        for _ in 0..mutations {
+            let record = [PUBLISHED, PLAIN].choose(&mut rng).unwrap();
+            let record = mutate(record.as_bytes(), &mut rng);
+            let shown = String::from_utf8_lossy(&record);
+            for (way, found) in [as_published(&record), as_plain_json(&record)]
+                .into_iter()
+                .enumerate()
+            {
+                let Some(found) = found else { continue };
+                decoded[way] += 1;
+                assert_eq!(by_serde(&record), Ok(found), "{shown}");
+            }
+        }
+        assert!(
+            decoded.iter().all(|count| *count > mutations / 200),
+            "{decoded:?}"
+        );
+    }
+}

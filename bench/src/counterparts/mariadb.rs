@@ -16,7 +16,7 @@ use super::{CounterpartError, DATABASE, Launch, Result, Server, debian, io_error
 const SET_UP: &str =
     "CREATE DATABASE IF NOT EXISTS tidemark CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 CREATE USER IF NOT EXISTS 'tidemark'@'127.0.0.1' IDENTIFIED BY 'tidemark';
-GRANT ALL ON *.* TO 'tidemark'@'127.0.0.1';
+GRANT ALL ON *.* TO 'tidemark'@'127.0.0.1' WITH GRANT OPTION;
 ";
 
 /// Starts a server with its data below `data`; a folder that was used before is used again.

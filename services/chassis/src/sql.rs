@@ -5,11 +5,13 @@
 //! instead of polling the file's lock. Queries are portable by care: `?` binds, `BIGINT`, `INTEGER` and `VARCHAR` columns,
 //! no upsert, no `RETURNING`; [`Dialect`] has what is left.
 
+mod account;
 mod migrate;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use account::{Account, AccountError, NotAPassword, Password, Right};
 pub use migrate::{MigrateError, Migration};
 use sqlx::any::{AnyPoolOptions, AnyQueryResult};
 use sqlx::mysql::MySqlDatabaseError;
@@ -140,6 +142,14 @@ impl Database {
         migrations: &[Migration],
     ) -> Result<(), MigrateError> {
         migrate::run(self, service, migrations).await
+    }
+
+    /// Makes an account of the database or gives it its new password; `url` is where this database is, as its administrator.
+    ///
+    /// # Errors
+    /// [`AccountError`].
+    pub async fn ensure_account(&self, url: &str, account: &Account) -> Result<(), AccountError> {
+        account::ensure(self, url, account).await
     }
 }
 

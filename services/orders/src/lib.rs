@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use chassis::auth::Auth;
-use chassis::sql::{Database, MigrateError, Migration};
+use chassis::sql::{Database, MigrateError, Migration, Right};
 use chassis::{Health, Metrics, ServeError, Shutdown};
 pub use config::Config;
 pub use metrics::RelayMetrics;
@@ -46,6 +46,23 @@ const MIGRATIONS: &[Migration] = &[
         name: "0002-orders-by-time",
         mysql: include_str!("../migrations/0002-orders-by-time.mysql.sql"),
         sqlite: include_str!("../migrations/0002-orders-by-time.sqlite.sql"),
+    },
+];
+
+/// What the service's own account of the database may do.
+pub const RIGHTS: &[Right] = &[
+    Right::Rows("orders"),
+    Right::Rows("order_items"),
+    Right::Rows("outbox"),
+    Right::Rows("outbox_batches"),
+    Right::Rows("relay_lease"),
+    Right::Rows("stock_claims"),
+    Right::Rows("idempotency_keys"),
+    Right::Reads("migrations"),
+    // Whether the customer exists.
+    Right::ReadsColumn {
+        table: "users",
+        column: "id",
     },
 ];
 

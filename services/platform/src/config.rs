@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use chassis::auth::{AuthSettings, Secret};
+use chassis::sql::Password;
 use chassis::{LogSettings, TraceError, TraceSettings, Traces};
 use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use order_analytics::OrderAnalytics;
@@ -185,6 +186,24 @@ pub struct MigrateSettings {
     /// Where state lives.
     #[command(flatten, next_help_heading = "Stores")]
     pub stores: StoreSettings,
+    /// Password of the database account `users`, which is made with rights to its service's tables only [default: no account].
+    #[arg(
+        long = "mysql-password-of-users",
+        env = "TIDEMARK_MYSQL_PASSWORD_OF_USERS",
+        hide_env_values = true,
+        value_name = "PASSWORD",
+        help_heading = "Database accounts"
+    )]
+    pub users_password: Option<Password>,
+    /// Password of the database account `orders`, likewise [default: no account].
+    #[arg(
+        long = "mysql-password-of-orders",
+        env = "TIDEMARK_MYSQL_PASSWORD_OF_ORDERS",
+        hide_env_values = true,
+        value_name = "PASSWORD",
+        help_heading = "Database accounts"
+    )]
+    pub orders_password: Option<Password>,
     /// How it logs.
     #[command(flatten, next_help_heading = "Logs")]
     pub logs: LogSettings,

@@ -138,6 +138,9 @@ pub enum RunError {
     /// The tables cannot be brought up to date.
     #[error(transparent)]
     Migrate(#[from] chassis::sql::MigrateError),
+    /// An account of the database cannot be made.
+    #[error(transparent)]
+    Account(#[from] chassis::sql::AccountError),
     /// What was given up is not on its way again.
     #[error(transparent)]
     Replay(#[from] replay::ReplayError),

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use admin::FirstAdmin;
 use axum::Router;
 use chassis::auth::Auth;
-use chassis::sql::{Database, Migration};
+use chassis::sql::{Database, Migration, Right};
 use chassis::{Health, Metrics, ServeError, Shutdown};
 pub use config::Config;
 use keys::OwnKeys;
@@ -53,6 +53,15 @@ const MIGRATIONS: &[Migration] = &[
         mysql: include_str!("../migrations/0004-known-clients.mysql.sql"),
         sqlite: include_str!("../migrations/0004-known-clients.sqlite.sql"),
     },
+];
+
+/// What the service's own account of the database may do.
+pub const RIGHTS: &[Right] = &[
+    Right::Rows("users"),
+    Right::Rows("admins"),
+    Right::Rows("refresh_tokens"),
+    Right::Rows("signing_keys"),
+    Right::Reads("migrations"),
 ];
 
 /// What the service works with.

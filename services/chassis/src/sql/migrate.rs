@@ -3,6 +3,9 @@
 //! MySQL commits each statement that changes tables by itself, so a migration that was cut short runs again from its
 //! start: write them so that this does no harm (`IF NOT EXISTS`). One replica migrates at a time, by an advisory lock on
 //! MySQL and by the writer's lock on SQLite.
+//!
+//! Where nothing is left to apply, this only reads: a service whose account may not change tables starts on tables that the
+//! migrations have brought up to date.
 
 use sqlx::AnyConnection;
 use sqlx::{Executor, Row};
@@ -49,6 +52,9 @@ pub(super) async fn run(
         service: service.to_owned(),
         source,
     };
+    if is_up_to_date(database, service, migrations).await {
+        return Ok(());
+    }
     match database.dialect() {
         Dialect::Sqlite => {
             let mut transaction = database.write().await.map_err(sql)?;
@@ -74,6 +80,19 @@ pub(super) async fn run(
                 .map_err(sql)
         }
     }
+}
+
+/// Returns whether every migration is recorded. An error means that something is left to do: the records may not exist yet.
+async fn is_up_to_date(database: &Database, service: &str, migrations: &[Migration]) -> bool {
+    let recorded = sqlx::query("SELECT name FROM migrations WHERE service = ?")
+        .bind(service)
+        .fetch_all(database.pool())
+        .await;
+    let Ok(rows) = recorded else { return false };
+    let names: Vec<String> = rows.iter().filter_map(|row| row.try_get(0).ok()).collect();
+    migrations
+        .iter()
+        .all(|migration| names.iter().any(|name| name == migration.name))
 }
 
 /// The lock belongs to the database (schema), for several share a server.

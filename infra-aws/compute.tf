@@ -17,10 +17,10 @@ resource "aws_eks_cluster" "this" {
     public_access_cidrs     = var.cluster.public_endpoint ? var.admin_cidrs : null
   }
 
-  # Rights in the cluster are access entries, not a config map in it. Who applies this is its first administrator.
+  # Rights in the cluster are access entries (people.tf): whoever happens to apply first has none by that.
   access_config {
     authentication_mode                         = "API"
-    bootstrap_cluster_creator_admin_permissions = true
+    bootstrap_cluster_creator_admin_permissions = false
   }
 
   encryption_config {
@@ -79,8 +79,7 @@ resource "aws_eks_node_group" "this" {
     version = aws_launch_template.nodes.latest_version
   }
 
-  # The bounds are for a cluster autoscaler. None is needed yet: the shop's pods at their most ask for 4.6 CPUs, and two of prod's nodes
-  # have eight. Whoever adds one lets it own desired_size (ignore_changes).
+  # Within these bounds the number is the cluster autoscaler's (helm/argocd), from the first pod that finds no place.
   scaling_config {
     min_size     = var.cluster.nodes_min
     desired_size = var.cluster.nodes
@@ -93,6 +92,10 @@ resource "aws_eks_node_group" "this" {
 
   node_repair_config {
     enabled = true
+  }
+
+  lifecycle {
+    ignore_changes = [scaling_config[0].desired_size]
   }
 
   # Nodes become ready only with a network plugin, which needs its role.
@@ -114,6 +117,12 @@ locals {
     aws-ebs-csi-driver = {}
     coredns            = {}
     metrics-server     = {} # what the HorizontalPodAutoscalers look at
+
+    # What pods write goes to CloudWatch (Fluent Bit, in log group "pods" of monitoring.tf). Metrics are Prometheus'.
+    amazon-cloudwatch-observability = {
+      containerLogs = { enabled = true }
+      agent         = { config = { logs = { metrics_collected = {} } } }
+    }
   }
 }
 
@@ -170,7 +179,7 @@ resource "aws_lambda_function" "file_processor" {
 
   memory_size                    = 512 # a picture of 25 million pixels takes up to 200 MiB, a file of another kind 50
   timeout                        = 300 # 5 GiB take 30 s of CPU at this memory; S3 must give them at 18 MB a second, else they are refused
-  reserved_concurrent_executions = 20
+  reserved_concurrent_executions = var.files_at_once
   kms_key_arn                    = aws_kms_key.this["data"].arn
 
   environment {

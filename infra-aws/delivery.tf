@@ -29,6 +29,17 @@ resource "aws_ecr_lifecycle_policy" "this" {
 }
 
 locals {
+  # What the operators of helm/argocd must know of this account.
+  operators_settings = {
+    alerts        = { topicArn = aws_sns_topic.alarms.arn, region = var.region }
+    loadBalancers = { enabled = true, clusterName = aws_eks_cluster.this.name, region = var.region, vpcId = aws_vpc.this.id }
+    metricsServer = { enabled = false } # compute.tf has it as an add-on
+    names         = { enabled = var.domain != null, host = try(var.domain.host, ""), owner = local.name, zoneId = try(var.domain.zone_id, ""), region = var.region }
+    nodes         = { enabled = true, clusterName = aws_eks_cluster.this.name, region = var.region }
+    traces        = { enabled = true, region = var.region }
+    volumes       = { enabled = true }
+  }
+
   # What is this cluster's own in helm/argocd/root.yaml.
   root_patch = {
     spec = {
@@ -41,10 +52,7 @@ locals {
             revision       = try(var.argocd.revision, null)
             environment    = var.environment
             infrastructure = local.helm_values
-            operators = {
-              metricsServer = { enabled = false } # compute.tf has it as an add-on
-              loadBalancers = { enabled = true, clusterName = aws_eks_cluster.this.name, region = var.region, vpcId = aws_vpc.this.id }
-            }
+            operators      = local.operators_settings
           }
         }
       }
@@ -65,10 +73,71 @@ resource "terraform_data" "argocd" {
       CLUSTER          = aws_eks_cluster.this.name
       REGION           = var.region
       CHART_VERSION    = var.argocd.chart_version
+      WAY_IN           = one(aws_instance.way_in[*].id)
       ROOT_APPLICATION = "${path.module}/../helm/argocd/root.yaml"
       ROOT_PATCH       = jsonencode(local.root_patch)
     }
   }
 
-  depends_on = [aws_eks_addon.this]
+  depends_on = [aws_eks_access_policy_association.admin, aws_eks_addon.this]
+}
+
+# --- The release workflow (.github/workflows/release.yml) pushes images as this role: GitHub says which repository's which
+# environment runs, and no key is kept there.
+
+resource "aws_iam_openid_connect_provider" "github" {
+  count = var.release_repository == null ? 0 : 1
+
+  url            = "https://token.actions.githubusercontent.com"
+  client_id_list = ["sts.amazonaws.com"]
+}
+
+resource "aws_iam_role" "release" {
+  count = var.release_repository == null ? 0 : 1
+
+  name        = "${local.name}-release"
+  description = "The release workflow of ${var.release_repository}"
+
+  assume_role_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Principal = { Federated = aws_iam_openid_connect_provider.github[0].arn }
+      Action    = "sts:AssumeRoleWithWebIdentity"
+      Condition = {
+        StringEquals = {
+          "token.actions.githubusercontent.com:aud" = "sts.amazonaws.com"
+          "token.actions.githubusercontent.com:sub" = "repo:${var.release_repository}:environment:${var.environment}"
+        }
+      }
+    }]
+  })
+}
+
+resource "aws_iam_role_policy" "release" {
+  count = var.release_repository == null ? 0 : 1
+
+  name = "images"
+  role = aws_iam_role.release[0].name
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      {
+        # Logging in knows no resources.
+        Sid      = "LogsIn"
+        Effect   = "Allow"
+        Action   = "ecr:GetAuthorizationToken"
+        Resource = "*"
+      },
+      {
+        Sid    = "PushesImages"
+        Effect = "Allow"
+        Action = [
+          "ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:CompleteLayerUpload", "ecr:DescribeImages",
+          "ecr:GetDownloadUrlForLayer", "ecr:InitiateLayerUpload", "ecr:PutImage", "ecr:UploadLayerPart",
+        ]
+        Resource = aws_ecr_repository.this.arn
+      },
+    ]
+  })
 }

@@ -17,3 +17,36 @@ resource "aws_route53_resolver_endpoint" "inbound" {
     }
   }
 }
+
+# --- The shop's name: a certificate for it, which the load balancer controller finds by the Ingress' host. The name itself is
+# kept by external-dns (helm/argocd), which knows where the load balancer is.
+
+resource "aws_acm_certificate" "shop" {
+  count = var.domain == null ? 0 : 1
+
+  domain_name       = var.domain.host
+  validation_method = "DNS"
+
+  lifecycle {
+    create_before_destroy = true
+  }
+}
+
+# Read by ACM when the certificate is issued, and again each time that it is renewed.
+resource "aws_route53_record" "certificate" {
+  count = var.domain == null ? 0 : 1
+
+  zone_id         = var.domain.zone_id
+  name            = one(aws_acm_certificate.shop[0].domain_validation_options).resource_record_name
+  type            = one(aws_acm_certificate.shop[0].domain_validation_options).resource_record_type
+  records         = [one(aws_acm_certificate.shop[0].domain_validation_options).resource_record_value]
+  ttl             = 300
+  allow_overwrite = true
+}
+
+resource "aws_acm_certificate_validation" "shop" {
+  count = var.domain == null ? 0 : 1
+
+  certificate_arn         = aws_acm_certificate.shop[0].arn
+  validation_record_fqdns = [aws_route53_record.certificate[0].fqdn]
+}

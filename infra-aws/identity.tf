@@ -61,30 +61,6 @@ locals {
     }) if length(uses.tables) > 0
   }
 
-  external_secrets_policy = jsonencode({
-    Version = "2012-10-17"
-    Statement = [
-      {
-        Sid    = "SecretsOfTheServices"
-        Effect = "Allow"
-        Action = ["secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"]
-        Resource = concat(
-          [aws_db_instance.this.master_user_secret[0].secret_arn, aws_secretsmanager_secret.kafka["services"].arn],
-          [for secret in aws_secretsmanager_secret.given : secret.arn],
-        )
-      },
-      {
-        Sid      = "TheirKeys"
-        Effect   = "Allow"
-        Action   = "kms:Decrypt"
-        Resource = [aws_kms_key.this["data"].arn, aws_kms_key.this["streaming"].arn]
-        Condition = {
-          StringEquals = { "kms:ViaService" = "secretsmanager.${var.region}.amazonaws.com" }
-        }
-      },
-    ]
-  })
-
   # The stream job, where it runs in this cluster and not on Google Cloud: its own checkpoints.
   job_policy = jsonencode({
     Version = "2012-10-17"
@@ -123,13 +99,13 @@ locals {
       }
     },
     {
-      order-analytics              = { namespace = local.namespace, service_account = "order-analytics", managed = null }
-      external-secrets             = { namespace = "external-secrets", service_account = "external-secrets", managed = null }
-      aws-load-balancer-controller = { namespace = "kube-system", service_account = "aws-load-balancer-controller", managed = null }
-      vpc-cni                      = { namespace = "kube-system", service_account = "aws-node", managed = "AmazonEKS_CNI_Policy" }
-      aws-ebs-csi-driver           = { namespace = "kube-system", service_account = "ebs-csi-controller-sa", managed = "service-role/AmazonEBSCSIDriverPolicy" }
+      order-analytics = { namespace = local.namespace, service_account = "order-analytics", managed = null }
     },
+    local.operators,
   )
+
+  # What each may do, where it is not a policy of AWS's own.
+  pod_policies = merge(local.service_policies, { order-analytics = local.job_policy }, local.operator_policies)
 
   # AWS's own services, acting for us.
   service_roles = {
@@ -138,6 +114,7 @@ locals {
     database-monitoring = { principal = "monitoring.rds.amazonaws.com", managed = ["service-role/AmazonRDSEnhancedMonitoringRole"] }
     flow-logs           = { principal = "vpc-flow-logs.amazonaws.com", managed = [] }
     file-processor      = { principal = "lambda.amazonaws.com", managed = [] }
+    way-in              = { principal = "ec2.amazonaws.com", managed = ["AmazonSSMManagedInstanceCore"] }
   }
 
   service_role_policies = {
@@ -244,18 +221,11 @@ resource "aws_eks_pod_identity_association" "this" {
 }
 
 resource "aws_iam_role_policy" "pod" {
-  for_each = toset(concat(
-    [for service, uses in local.service_tables : service if length(uses.tables) > 0],
-    ["order-analytics", "external-secrets", "aws-load-balancer-controller"],
-  ))
+  for_each = toset(keys(local.pod_policies))
 
-  name = each.key
-  role = aws_iam_role.pod[each.key].name
-  policy = merge(local.service_policies, {
-    order-analytics              = local.job_policy
-    external-secrets             = local.external_secrets_policy
-    aws-load-balancer-controller = local.load_balancer_policy
-  })[each.key]
+  name   = each.key
+  role   = aws_iam_role.pod[each.key].name
+  policy = local.pod_policies[each.key]
 }
 
 resource "aws_iam_role_policy_attachment" "pod" {
@@ -382,73 +352,4 @@ locals {
   kafka_resources = {
     for kind in ["topic", "group", "transactional-id"] : kind => replace(aws_msk_cluster.this.arn, ":cluster/", ":${kind}/")
   }
-
-  cluster_tag = "elbv2.k8s.aws/cluster"
-
-  # The controller makes load balancers and their groups, marks them with the cluster's name, and touches none without the mark.
-  load_balancer_policy = jsonencode({
-    Version = "2012-10-17"
-    Statement = [
-      {
-        # Describing knows no resources.
-        Sid    = "Looks"
-        Effect = "Allow"
-        Action = [
-          "acm:DescribeCertificate", "acm:ListCertificates",
-          "ec2:DescribeAccountAttributes", "ec2:DescribeAddresses", "ec2:DescribeAvailabilityZones", "ec2:DescribeInstances",
-          "ec2:DescribeInternetGateways", "ec2:DescribeNetworkInterfaces", "ec2:DescribeRouteTables", "ec2:DescribeSecurityGroups",
-          "ec2:DescribeSubnets", "ec2:DescribeTags", "ec2:DescribeVpcs",
-          "elasticloadbalancing:DescribeListenerAttributes", "elasticloadbalancing:DescribeListenerCertificates",
-          "elasticloadbalancing:DescribeListeners", "elasticloadbalancing:DescribeLoadBalancerAttributes",
-          "elasticloadbalancing:DescribeLoadBalancers", "elasticloadbalancing:DescribeRules", "elasticloadbalancing:DescribeSSLPolicies",
-          "elasticloadbalancing:DescribeTags", "elasticloadbalancing:DescribeTargetGroupAttributes",
-          "elasticloadbalancing:DescribeTargetGroups", "elasticloadbalancing:DescribeTargetHealth",
-        ]
-        Resource = "*"
-      },
-      {
-        Sid       = "MakesMarkedOnes"
-        Effect    = "Allow"
-        Action    = ["elasticloadbalancing:AddTags", "elasticloadbalancing:CreateLoadBalancer", "elasticloadbalancing:CreateTargetGroup"]
-        Resource  = ["arn:aws:elasticloadbalancing:${var.region}:${local.account}:loadbalancer/*", "arn:aws:elasticloadbalancing:${var.region}:${local.account}:targetgroup/*"]
-        Condition = { StringEquals = { "aws:RequestTag/${local.cluster_tag}" = local.name } }
-      },
-      {
-        Sid    = "ChangesMarkedOnes"
-        Effect = "Allow"
-        Action = [
-          "elasticloadbalancing:AddListenerCertificates", "elasticloadbalancing:AddTags", "elasticloadbalancing:CreateListener",
-          "elasticloadbalancing:CreateRule", "elasticloadbalancing:DeleteListener", "elasticloadbalancing:DeleteLoadBalancer",
-          "elasticloadbalancing:DeleteRule", "elasticloadbalancing:DeleteTargetGroup", "elasticloadbalancing:DeregisterTargets",
-          "elasticloadbalancing:ModifyListener", "elasticloadbalancing:ModifyLoadBalancerAttributes", "elasticloadbalancing:ModifyRule",
-          "elasticloadbalancing:ModifyTargetGroup", "elasticloadbalancing:ModifyTargetGroupAttributes", "elasticloadbalancing:RegisterTargets",
-          "elasticloadbalancing:RemoveListenerCertificates", "elasticloadbalancing:RemoveTags", "elasticloadbalancing:SetIpAddressType",
-          "elasticloadbalancing:SetSecurityGroups", "elasticloadbalancing:SetSubnets",
-        ]
-        Resource  = "arn:aws:elasticloadbalancing:${var.region}:${local.account}:*"
-        Condition = { StringEquals = { "aws:ResourceTag/${local.cluster_tag}" = local.name } }
-      },
-      {
-        # An account's first load balancer makes the role by which AWS runs load balancers.
-        Sid       = "MakesTheirServicesRole"
-        Effect    = "Allow"
-        Action    = "iam:CreateServiceLinkedRole"
-        Resource  = "arn:aws:iam::${local.account}:role/aws-service-role/elasticloadbalancing.amazonaws.com/*"
-        Condition = { StringEquals = { "iam:AWSServiceName" = "elasticloadbalancing.amazonaws.com" } }
-      },
-      {
-        Sid      = "MakesSecurityGroups"
-        Effect   = "Allow"
-        Action   = ["ec2:CreateSecurityGroup", "ec2:CreateTags"]
-        Resource = [aws_vpc.this.arn, "arn:aws:ec2:${var.region}:${local.account}:security-group/*"]
-      },
-      {
-        Sid       = "ChangesSecurityGroupsOfTheCluster"
-        Effect    = "Allow"
-        Action    = ["ec2:AuthorizeSecurityGroupIngress", "ec2:DeleteSecurityGroup", "ec2:RevokeSecurityGroupIngress"]
-        Resource  = "arn:aws:ec2:${var.region}:${local.account}:security-group/*"
-        Condition = { StringEquals = { "ec2:Vpc" = aws_vpc.this.arn } }
-      },
-    ]
-  })
 }

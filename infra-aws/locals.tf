@@ -5,6 +5,8 @@ locals {
   account = data.aws_caller_identity.current.account_id
   linked  = var.gcp != null
 
+  private_api = !var.cluster.public_endpoint
+
   zones = [for letter in var.zones : "${var.region}${letter}"]
 
   # In the third octet: load balancers and NAT from 0, brokers from 10, database from 20; pods have a /19 a zone from 32.

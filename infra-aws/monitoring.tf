@@ -8,6 +8,7 @@ locals {
     file-processor = "/aws/lambda/${local.name}-file-processor"
     flow           = "/aws/vpc/${local.name}/flow"
     kafka          = "/aws/msk/${local.name}"
+    pods           = "/aws/containerinsights/${local.name}/application"
     vpn            = "/aws/vpn/${local.name}"
   }
 
@@ -102,9 +103,8 @@ resource "aws_sns_topic_policy" "alarms" {
   })
 }
 
+# SNS asks the address whether it agrees: until its link is followed, nobody is told.
 resource "aws_sns_topic_subscription" "email" {
-  count = var.alert_email == null ? 0 : 1
-
   topic_arn = aws_sns_topic.alarms.arn
   protocol  = "email"
   endpoint  = var.alert_email

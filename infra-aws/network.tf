@@ -25,6 +25,10 @@ resource "aws_subnet" "public" {
   tags = {
     Name                     = "${local.name}-public-${each.key}"
     "kubernetes.io/role/elb" = "1"
+
+    # Internal load balancers, too: they have no public address wherever they lie, and from these subnets alone, which hold no
+    # pods, the chart's NetworkPolicies let callers in.
+    "kubernetes.io/role/internal-elb" = "1"
   }
 }
 
@@ -35,10 +39,7 @@ resource "aws_subnet" "private" {
   availability_zone = each.key
   cidr_block        = each.value
 
-  tags = {
-    Name                              = "${local.name}-private-${each.key}"
-    "kubernetes.io/role/internal-elb" = "1"
-  }
+  tags = { Name = "${local.name}-private-${each.key}" }
 }
 
 resource "aws_subnet" "brokers" {

@@ -18,8 +18,18 @@ output "database_address" {
   value       = aws_db_instance.this.address
 }
 
+output "way_in" {
+  description = "The machine that bootstrap/way-in.sh forwards through; null where the API has a public address."
+  value       = one(aws_instance.way_in[*].id)
+}
+
+output "release_role" {
+  description = "What the release workflow is to AWS: its variable AWS_ROLE."
+  value       = one(aws_iam_role.release[*].arn)
+}
+
 output "database_secret_arn" {
-  description = "User and password of MySQL, changed by RDS every seven days."
+  description = "MySQL's master, for the migrations alone. RDS changes its password every seven days."
   value       = aws_db_instance.this.master_user_secret[0].secret_arn
 }
 
@@ -49,6 +59,9 @@ output "pod_roles" {
 }
 
 locals {
+  # External Secrets fills in whose it is.
+  mysql_address = "mysql://{{ .mysql_user | urlquery }}:{{ .mysql_password | urlquery }}@${aws_db_instance.this.address}:3306/tidemark?ssl-mode=REQUIRED"
+
   # In the shape of helm/values.yaml: what only this configuration knows.
   helm_values = {
     image = { repository = aws_ecr_repository.this.repository_url }
@@ -64,15 +77,19 @@ locals {
     externalSecrets = {
       aws = { region = var.region }
       secrets = {
-        TIDEMARK_MYSQL = {
-          key      = aws_db_instance.this.master_user_secret[0].secret_arn
-          template = "mysql://{{ .mysql_user | urlquery }}:{{ .mysql_password | urlquery }}@${aws_db_instance.this.address}:3306/tidemark?ssl-mode=REQUIRED"
-        }
+        migrations-mysql    = { key = aws_db_instance.this.master_user_secret[0].secret_arn, template = local.mysql_address }
+        orders-mysql        = { key = aws_secretsmanager_secret.database["orders"].name, template = local.mysql_address }
+        users-mysql         = { key = aws_secretsmanager_secret.database["users"].name, template = local.mysql_address }
         TIDEMARK_PROPERTIES = { key = aws_secretsmanager_secret.kafka["services"].name }
       }
     }
-    job     = { checkpoints = "s3://${aws_s3_bucket.this["checkpoints"].bucket}/order-analytics" }
+    job = {
+      checkpoints = "s3://${aws_s3_bucket.this["checkpoints"].bucket}/order-analytics"
+      targets     = try(var.gcp.job_targets, [])
+    }
     network = { publicFrom = values(local.public_cidrs) }
+    public  = { ingress = var.domain == null ? {} : { host = var.domain.host } }
+    tracing = { endpoint = "http://opentelemetry-collector.observability:4318" }
   }
 }
 
@@ -106,4 +123,9 @@ output "vpn_secret_arns" {
 output "stream_secret_arn" {
   description = "The stream job's Kafka password, which infra-gcp asks for as TF_VAR_kafka_password."
   value       = aws_secretsmanager_secret.kafka["stream"].arn
+}
+
+output "argocd_values" {
+  description = "Values for the app of apps, helm/argocd: what its operators must know of this account."
+  value       = yamlencode({ operators = local.operators_settings })
 }

@@ -37,6 +37,12 @@ locals {
     stream   = "AmazonMSK_${local.name}-stream"
   }
 
+  # MySQL's users, one each service, with rights to its own tables: the migrations make them (`platform migrate`).
+  database_users = toset(["orders", "users"])
+
+  # A deleted secret keeps its name for its window: what is thrown away and made again has none.
+  recovery_days = var.protect ? 30 : 0
+
   # Secrets whose values a person or a pipeline puts: `aws secretsmanager put-secret-value`, see README.md.
   given_secrets = {
     "services/auth"      = "The secret by which services know each other"
@@ -83,6 +89,8 @@ resource "aws_secretsmanager_secret" "kafka" {
   name        = each.value
   description = "Kafka user ${each.key}"
   kms_key_id  = aws_kms_key.this["streaming"].arn
+
+  recovery_window_in_days = local.recovery_days
 }
 
 resource "aws_secretsmanager_secret_version" "kafka" {
@@ -113,6 +121,30 @@ resource "aws_secretsmanager_secret_policy" "kafka" {
   })
 }
 
+# --- MySQL's users
+
+resource "aws_secretsmanager_secret" "database" {
+  #checkov:skip=CKV2_AWS_57:Rotated by raising secrets_version, as Kafka's; MySQL lets the old password in until the one after it
+  for_each = local.database_users
+
+  name        = "${local.name}/mysql/${each.key}"
+  description = "MySQL user ${each.key}"
+  kms_key_id  = aws_kms_key.this["data"].arn
+
+  recovery_window_in_days = local.recovery_days
+}
+
+resource "aws_secretsmanager_secret_version" "database" {
+  for_each = aws_secretsmanager_secret.database
+
+  secret_id                = each.value.id
+  secret_string_wo_version = var.secrets_version
+  secret_string_wo = jsonencode({
+    username = each.key
+    password = var.database_passwords[each.key]
+  })
+}
+
 # --- What people give
 
 resource "aws_secretsmanager_secret" "given" {
@@ -122,4 +154,6 @@ resource "aws_secretsmanager_secret" "given" {
   name        = "${local.name}/${each.key}"
   description = each.value
   kms_key_id  = aws_kms_key.this["data"].arn
+
+  recovery_window_in_days = local.recovery_days
 }

@@ -9,13 +9,14 @@ locals {
     database  = "MySQL"
     endpoints = "AWS services inside the VPC"
     resolver  = "DNS for the other cloud"
+    way-in    = "The machine that people's sessions come through"
   }
 
   from_pods = {
     brokers-scram   = { group = "brokers", ports = [9096, 9096], what = "programs, by password" }
     brokers-iam     = { group = "brokers", ports = [9098, 9098], what = "people and their tools, by IAM" }
     brokers-metrics = { group = "brokers", ports = [11001, 11002], what = "Prometheus" }
-    database        = { group = "database", ports = [3306, 3306], what = "users and orders" }
+    database        = { group = "database", ports = [3306, 3306], what = "users, orders and the migrations" }
     endpoints       = { group = "endpoints", ports = [443, 443], what = "SDKs and the kubelet" }
   }
 
@@ -60,9 +61,30 @@ resource "aws_vpc_security_group_ingress_rule" "from_gcp" {
   to_port           = each.value.ports[1]
 }
 
-# The Kubernetes API's private address, for people who come through a VPN.
+# The Kubernetes API's private address: for people's sessions, and for networks that a VPN of one's own brings in.
+resource "aws_vpc_security_group_ingress_rule" "from_way_in" {
+  count = local.private_api ? 1 : 0
+
+  security_group_id            = local.pods
+  description                  = "From people's sessions: the Kubernetes API"
+  referenced_security_group_id = aws_security_group.this["way-in"].id
+  ip_protocol                  = "tcp"
+  from_port                    = 443
+  to_port                      = 443
+}
+
+# Its agent calls Session Manager, and forwards to the API.
+resource "aws_vpc_security_group_egress_rule" "way_in" {
+  security_group_id = aws_security_group.this["way-in"].id
+  description       = "To Session Manager and the Kubernetes API"
+  cidr_ipv4         = "0.0.0.0/0"
+  ip_protocol       = "tcp"
+  from_port         = 443
+  to_port           = 443
+}
+
 resource "aws_vpc_security_group_ingress_rule" "from_admins" {
-  for_each = toset(var.cluster.public_endpoint ? [] : var.admin_cidrs)
+  for_each = toset(local.private_api ? var.admin_cidrs : [])
 
   security_group_id = local.pods
   description       = "From people, by VPN: the Kubernetes API"

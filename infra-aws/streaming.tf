@@ -2,7 +2,8 @@
 # it), people and their tools by IAM (port 9098). Without TLS, or without a name, nobody comes in.
 
 resource "aws_msk_configuration" "this" {
-  name           = local.name
+  # A version of Kafka has a configuration of its own, made before the one it replaces is gone: so it has its own name, too.
+  name           = "${local.name}-${replace(var.kafka.version, ".", "-")}"
   kafka_versions = [var.kafka.version]
   description    = "Durable by default; transactions and progress that outlive a long pause"
 

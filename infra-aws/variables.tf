@@ -93,7 +93,7 @@ variable "cluster" {
 variable "database" {
   description = "MySQL. Performance Insights needs db.t4g.medium or larger."
   type = object({
-    version        = optional(string, "8.4.5")
+    version        = optional(string, "8.4") # which patch of it runs is AWS's, in the maintenance window
     instance_class = optional(string, "db.r7g.large")
     multi_az       = optional(bool, true)
     storage_gb     = optional(number, 100)
@@ -150,16 +150,76 @@ variable "kafka_passwords" {
   }
 }
 
+variable "database_passwords" {
+  description = "Passwords of the services' MySQL users, as kafka_passwords: `export TF_VAR_database_passwords=$(bootstrap/passwords.sh database)`."
+  type = object({
+    orders = string
+    users  = string
+  })
+  ephemeral = true
+  sensitive = true
+
+  validation {
+    condition     = alltrue([for password in values(var.database_passwords) : can(regex("^[0-9A-Za-z-]{24,}$", password))])
+    error_message = "At least 24 letters, digits and dashes: it is written into a statement of SQL."
+  }
+}
+
 variable "secrets_version" {
-  description = "Raise by one to give every Kafka user a new password."
+  description = "Raise by one to give every user of Kafka and MySQL a new password."
   type        = number
   default     = 1
 }
 
 variable "alert_email" {
-  description = "Who is told when an alarm goes off; null for nobody."
+  description = "Who is told when an alarm of CloudWatch or an alert of Prometheus goes off."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[^@\\s]+@[^@\\s]+\\.[^@\\s]+$", var.alert_email))
+    error_message = "alert_email must be an e-mail address: without one, nobody hears of an alarm."
+  }
+}
+
+variable "cluster_admins" {
+  description = "ARNs of the IAM roles and users that administer the cluster. Whoever applies this must be one of them."
+  type        = set(string)
+
+  validation {
+    condition     = length(var.cluster_admins) > 0 && alltrue([for arn in var.cluster_admins : can(regex("^arn:aws:iam::[0-9]+:(role|user)/", arn))])
+    error_message = "At least one ARN of an IAM role or user: without one, nobody gets into the cluster."
+  }
+}
+
+variable "domain" {
+  description = "The shop's name, and the Route 53 zone that it lies in. Null: no certificate, so no public listener."
+  type = object({
+    host    = string
+    zone_id = string
+  })
+  default = null
+
+  validation {
+    condition     = var.environment != "prod" || var.domain != null
+    error_message = "prod listens on HTTPS only and needs a certificate: say which host, in which zone."
+  }
+}
+
+variable "files_at_once" {
+  description = "Copies of the file processor reserved for it. -1 reserves none: an account that is new may have 10 in all, and must keep as many free."
+  type        = number
+  default     = -1
+}
+
+variable "release_repository" {
+  description = "The GitHub repository, owner/name, whose release workflow pushes images here. Null: no workflow does."
   type        = string
   default     = null
+
+  validation {
+    condition     = var.release_repository == null || can(regex("^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$", var.release_repository))
+    error_message = "release_repository must be owner/name."
+  }
 }
 
 variable "gcp" {
@@ -169,6 +229,7 @@ variable "gcp" {
     bgp_asn         = number
     cidr            = string
     job_identity_id = string
+    job_targets     = optional(list(string), []) # host:port of each process' metrics; none on Dataproc
   })
   default = null
 
@@ -183,7 +244,7 @@ variable "argocd" {
   type = object({
     repository    = string
     revision      = optional(string, "main")
-    chart_version = optional(string, "7.8.28")
+    chart_version = optional(string, "10.1.1") # Argo CD 3.4.4
   })
   default = null
 }

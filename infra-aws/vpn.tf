@@ -18,12 +18,20 @@ resource "aws_vpn_gateway" "this" {
   tags = { Name = local.name }
 }
 
-# Only brokers and the resolver are to be found from there; pods are not.
+# Brokers and the resolver answer the job.
 resource "aws_vpn_gateway_route_propagation" "brokers" {
   count = local.linked ? 1 : 0
 
   vpn_gateway_id = aws_vpn_gateway.this[0].id
   route_table_id = aws_route_table.brokers.id
+}
+
+# Prometheus calls it. Nothing there can call a pod: no rule of the pods' security group names that network.
+resource "aws_vpn_gateway_route_propagation" "private" {
+  for_each = local.linked ? aws_route_table.private : {}
+
+  vpn_gateway_id = aws_vpn_gateway.this[0].id
+  route_table_id = each.value.id
 }
 
 resource "aws_customer_gateway" "gcp" {

@@ -117,7 +117,17 @@ resource "google_compute_instance_group_manager" "job" {
   }
 }
 
-# The group has exactly these machines: their names are the hosts file.
+resource "google_compute_address" "job" {
+  for_each = local.on_gce ? zipmap(local.machines, local.addresses) : {}
+
+  name         = each.key
+  region       = var.region
+  subnetwork   = google_compute_subnetwork.job.id
+  address_type = "INTERNAL"
+  address      = each.value
+}
+
+# The group has exactly these machines: their names are the hosts file, their addresses what Prometheus reads.
 resource "google_compute_per_instance_config" "job" {
   for_each = toset(local.on_gce ? local.machines : [])
 
@@ -130,6 +140,15 @@ resource "google_compute_per_instance_config" "job" {
   preserved_state {
     metadata = {
       process = index(local.machines, each.key)
+    }
+
+    internal_ip {
+      interface_name = "nic0"
+      auto_delete    = "ON_PERMANENT_INSTANCE_DELETION"
+
+      ip_address {
+        address = google_compute_address.job[each.key].self_link
+      }
     }
   }
 }

@@ -15,4 +15,9 @@ locals {
 
   status_port  = 5006 # health, readiness, metrics, the job's page
   cluster_port = 5106 # processes of the job among each other
+
+  # Where each process of the instance group is: known before it exists, for AWS is told at once where to read the metrics. YARN puts
+  # its containers anywhere, so on Dataproc nobody is told (alert "application-gone" watches there).
+  addresses   = var.runtime == "gce" ? [for index in range(var.job.processes) : cidrhost(var.cidr, 10 + index)] : []
+  job_targets = [for address in local.addresses : "${address}:${local.status_port}"]
 }

@@ -55,8 +55,6 @@ resource "google_logging_metric" "errors" {
 }
 
 resource "google_monitoring_notification_channel" "email" {
-  count = var.alert_email == null ? 0 : 1
-
   display_name = "${local.name} by mail"
   type         = "email"
   labels       = { email_address = var.alert_email }
@@ -68,7 +66,7 @@ resource "google_monitoring_alert_policy" "this" {
   display_name          = "${local.name}: ${each.value.what}"
   combiner              = "OR"
   severity              = "CRITICAL"
-  notification_channels = google_monitoring_notification_channel.email[*].name
+  notification_channels = [google_monitoring_notification_channel.email.name]
 
   conditions {
     display_name = each.key

@@ -5,6 +5,7 @@ output "for_aws" {
     bgp_asn         = google_compute_router.this.bgp[0].asn
     cidr            = var.cidr
     job_identity_id = google_service_account.job.unique_id
+    job_targets     = local.job_targets
   }
 }
 

@@ -14,8 +14,9 @@ data "google_storage_project_service_account" "this" {
   depends_on = [google_project_service.this]
 }
 
+# A ring can never be deleted, nor its name be used again: what is thrown away and made anew has another one (variable key_ring).
 resource "google_kms_key_ring" "this" {
-  name     = local.name
+  name     = var.key_ring == 1 ? local.name : "${local.name}-${var.key_ring}"
   location = var.region
 
   depends_on = [google_project_service.this]

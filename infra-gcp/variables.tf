@@ -89,9 +89,13 @@ variable "secrets_version" {
 }
 
 variable "alert_email" {
-  description = "Who is told when an alert goes off; null for nobody."
+  description = "Who is told when an alert goes off."
   type        = string
-  default     = null
+
+  validation {
+    condition     = can(regex("^[^@\\s]+@[^@\\s]+\\.[^@\\s]+$", var.alert_email))
+    error_message = "alert_email must be an e-mail address: without one, nobody hears of an alert."
+  }
 }
 
 variable "aws" {
@@ -134,4 +138,10 @@ variable "aws_pipeline_role" {
   description = "Name of the AWS role whose holder may upload a new binary, without a key; null for nobody."
   type        = string
   default     = null
+}
+
+variable "key_ring" {
+  description = "Raise by one after a destroy, before the next apply: Google keeps the names of key rings and keys for good."
+  type        = number
+  default     = 1
 }

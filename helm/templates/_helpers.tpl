@@ -51,12 +51,22 @@ capabilities: {drop: [ALL]}
 {{- range .secret.stores | default list }}{{ if has . ($workload.stores | default list) }}yes{{ end }}{{ end -}}
 {{- end }}
 
-{{/* The names of a workload's secret environment variables, separated by spaces. */}}
+{{/* The names of a workload's secrets, separated by spaces. */}}
 {{- define "tidemark.secretNames" -}}
 {{- $workload := . -}}
 {{- range $variable, $secret := .root.Values.externalSecrets.secrets -}}
 {{- if include "tidemark.takesSecret" (dict "name" $workload.name "stores" $workload.stores "secret" $secret) }}{{ $variable }} {{ end -}}
 {{- end -}}
+{{- end }}
+
+{{/* Reloader starts a workload's pods anew when its secret has changed: they read it only when they start. */}}
+{{- define "tidemark.reloads" -}}
+secret.reloader.stakater.com/reload: {{ . }}
+{{- end }}
+
+{{/* Whether Prometheus reads a stream job, here or elsewhere: without one, its alerts would never be silent. */}}
+{{- define "tidemark.readsTheJob" -}}
+{{- if or .Values.job.enabled .Values.job.targets }}yes{{ end -}}
 {{- end }}
 
 {{/* Ways out to stores, as egress rules; the credentials agent where a store is reached with a cloud role. */}}
@@ -131,7 +141,7 @@ metadata:
   annotations:
     argocd.argoproj.io/sync-wave: "-2"
 spec:
-  refreshInterval: {{ $root.Values.externalSecrets.refreshInterval }}
+  refreshInterval: {{ .refresh | default $root.Values.externalSecrets.refreshInterval }}
   secretStoreRef: {kind: SecretStore, name: tidemark}
   target:
     name: {{ .name }}
@@ -139,8 +149,13 @@ spec:
     template:
       engineVersion: v2
       data:
+        {{- $variables := dict }}
         {{- range splitList " " .secrets }}
-        {{ . }}: {{ (index $root.Values.externalSecrets.secrets .).template | quote }}
+        {{- $secret := index $root.Values.externalSecrets.secrets . }}
+        {{- $variable := $secret.variable | default . }}
+        {{- if hasKey $variables $variable }}{{ fail (printf "%s would have %s from two secrets" $.name $variable) }}{{ end }}
+        {{- $_ := set $variables $variable true }}
+        {{ $variable }}: {{ $secret.template | quote }}
         {{- end }}
   data:
     {{- range splitList " " .secrets }}

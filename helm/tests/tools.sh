@@ -9,11 +9,13 @@ set -euo pipefail
 tools=${TIDEMARK_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/tidemark/tools}
 mkdir -p "$tools/bin"
 kubernetes=v1.35.4
+schemas=schemas-2
 
 declare -A modules=(
   [helm]=helm.sh/helm/v3/cmd/helm@v3.22.0
   [kubeconform]=github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0
   [k6]=go.k6.io/k6@v1.8.1
+  [alertmanager]=github.com/prometheus/alertmanager/cmd/alertmanager@v0.28.1
 )
 
 # A program whose module has replace directives builds only where it lies.
@@ -52,8 +54,8 @@ unpack_prometheus() { # Debian's package: promtool and the server, without insta
   rm -r "$work"
 }
 
-make_schemas() { # for kubeconform, from what Go modules carry
-  [ -d "$tools/schemas" ] && return
+make_schemas() { # for kubeconform, from what Go modules carry; the folder's name says of which kinds and versions
+  [ -d "$tools/$schemas" ] && return
   echo "making schemas of Kubernetes $kubernetes and the operators" >&2
   local argo operator secrets
   argo=$(module github.com/argoproj/argo-cd/v2@v2.14.21)/manifests/crds
@@ -61,12 +63,12 @@ make_schemas() { # for kubeconform, from what Go modules carry
   secrets=$(module github.com/external-secrets/external-secrets@v1.3.2)/config/crds/bases
   HELM="$tools/bin/helm" python3 "$(dirname "$0")/schemas.py" "$tools/schemas.new" \
     "$(module "k8s.io/kubernetes@$kubernetes")/api/openapi-spec/swagger.json" "$argo"/app*-crd.yaml \
-    "$operator"/monitoring.coreos.com_{servicemonitors,prometheusrules}.yaml \
+    "$operator"/monitoring.coreos.com_{servicemonitors,scrapeconfigs,prometheusrules}.yaml \
     "$secrets"/external-secrets.io_{externalsecrets,secretstores}.yaml >&2
-  mv "$tools/schemas.new" "$tools/schemas"
+  mv "$tools/schemas.new" "$tools/$schemas"
 }
 
-for tool in "${@:-helm kubeconform helm-unittest promtool schemas k6}"; do
+for tool in "${@:-helm kubeconform helm-unittest promtool alertmanager schemas k6}"; do
   for name in $tool; do
     if [ "$name" = promtool ]; then unpack_prometheus
     elif [ "$name" = schemas ]; then make_schemas

@@ -22,7 +22,7 @@ chart=(argo-cd --repo https://argoproj.github.io/argo-helm --version "$CHART_VER
 [ -z "${CHART_FOLDER:-}" ] || chart=("$CHART_FOLDER")
 
 helm upgrade --install argocd "${chart[@]}" --namespace argocd --create-namespace --wait --timeout 10m \
-  -f "$(dirname "$0")/../../helm/argocd/argo-cd-values.yaml" --set dex.enabled=false --set notifications.enabled=false
+  -f "$(dirname "$0")/../../helm/argocd/argo-cd-values.yaml"
 
 kubectl patch --local -f "$ROOT_APPLICATION" --type merge -p "$ROOT_PATCH" -o json >"$work/root.json"
 kubectl apply --server-side --force-conflicts --field-manager tidemark-bootstrap -f "$work/root.json"

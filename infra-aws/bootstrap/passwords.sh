@@ -1,9 +1,15 @@
 #!/usr/bin/env bash
-# Fresh passwords for Kafka's users, as the variable wants them:
+# Fresh passwords for the users of Kafka, or of MySQL, as Terraform's variables take them:
 #
-#   export TF_VAR_kafka_passwords=$(bootstrap/passwords.sh)
+#   export TF_VAR_kafka_passwords=$(bootstrap/passwords.sh kafka)
+#   export TF_VAR_database_passwords=$(bootstrap/passwords.sh database)
 #
-# Terraform sends them to Secrets Manager when `secrets_version` says so and drops them otherwise; nobody keeps them.
+# Terraform sends them to Secrets Manager when `secrets_version` changes and drops them otherwise; nobody keeps them.
 set -euo pipefail
 
-printf '{"services":"%s","stream":"%s"}\n' "$(openssl rand -hex 24)" "$(openssl rand -hex 24)"
+case ${1:-} in
+  kafka) users=(services stream) ;;
+  database) users=(orders users) ;;
+  *) echo "usage: passwords.sh kafka|database" >&2; exit 2 ;;
+esac
+printf '{"%s":"%s","%s":"%s"}\n' "${users[0]}" "$(openssl rand -hex 24)" "${users[1]}" "$(openssl rand -hex 24)"

@@ -30,3 +30,7 @@ kafka = {
   storage_max_gb = 100
   monitoring     = "PER_BROKER"
 }
+
+# Yours, as admin_cidrs above. These are examples, which bootstrap/apply.sh refuses.
+alert_email    = "operations@example.com"
+cluster_admins = ["arn:aws:iam::123456789012:role/administrator"]

@@ -12,3 +12,8 @@ admin_cidrs = ["10.200.0.0/16"]
 #   cidr            = "10.60.0.0/20"
 #   job_identity_id = "…"
 # }
+
+# Yours, all three. These are examples, which bootstrap/apply.sh refuses.
+alert_email    = "operations@example.com"
+cluster_admins = ["arn:aws:iam::123456789012:role/administrator"]
+domain         = { host = "shop.example.com", zone_id = "Z0EXAMPLE" }

@@ -38,7 +38,7 @@ timed() { # command…
 }
 
 python=$(python_with moto 'moto[server]==5.2.*') || {
-  skip "moto cannot be installed here: nothing was applied"
+  missing "moto cannot be installed here: nothing was applied"
   finish
   exit
 }
@@ -48,7 +48,7 @@ cd "$work/infra-aws" || exit 1
 cp tests/emulated.tf.txt emulated_override.tf
 python3 -c 'import zipfile; zipfile.ZipFile("bootstrap.zip", "w").writestr("bootstrap", "#!/bin/sh\n")'
 terraform init -input=false -no-color -lockfile=readonly >"$work/init.log" 2>&1 || {
-  skip "the AWS provider cannot be had here: nothing was applied"
+  missing "the AWS provider cannot be had here: nothing was applied"
   finish
   exit
 }

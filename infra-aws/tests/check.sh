@@ -55,8 +55,8 @@ compare_tables() { # python
 }
 
 cd "$here/.." || exit 1
-if ! command -v terraform >/dev/null; then
-  skip "terraform is not installed: nothing of infra-aws was checked"
+if ! have_terraform; then
+  missing "Terraform is not installed and cannot be built (Go): nothing of infra-aws was checked"
   finish
   exit
 fi
@@ -64,7 +64,9 @@ fi
 run "terraform fmt" terraform fmt -check -recursive -diff
 run "no account id, secret or state in the tree" bash -c '! git ls-files . | grep -E "tfstate|\.pem$|\.key$" && ! git grep -nE "\b[0-9]{12}\b" -- . | grep -v "123456789012" && ! git grep -nE "AKIA[0-9A-Z]{16}" -- .'
 run "bootstrap/argocd.sh says the right things to aws, helm and kubectl" bootstrap_speaks_to
-run "bootstrap/passwords.sh makes what the variable takes" bash -c 'bootstrap/passwords.sh | python3 -c "import json,sys; p=json.load(sys.stdin); assert set(p)=={\"services\",\"stream\"} and len(set(p.values()))==2 and all(len(v)>=24 for v in p.values())"'
+for users in "kafka services stream" "database orders users"; do
+  run "bootstrap/passwords.sh ${users%% *} makes what the variable takes" bash -c 'bootstrap/passwords.sh $0 | python3 -c "import json,sys; p=json.load(sys.stdin); assert list(p)==sys.argv[1:] and len(set(p.values()))==2 and all(len(v)>=24 for v in p.values())" "$@"' $users
+done
 
 find_providers
 copy_to "$work/infra-aws"
@@ -79,7 +81,7 @@ if terraform init -backend=false -input=false -no-color -lockfile=readonly >"$wo
   run "rules on every resource: prod, linked to Google Cloud" rules_on prod linked
   grep -hE '^ +[0-9]+ resources' <(rules_on dev cheap) <(rules_on prod alone) <(rules_on prod linked) | paste -sd, | sed 's/^/   dev, prod alone, prod linked:/; s/  */ /g'
 else
-  skip "the AWS provider 5.100 cannot be had here: validate, test and the rules did not run"
+  missing "the AWS provider 5.100 cannot be had here: validate, test and the rules did not run"
   sed 's/^/    /' "$work/init.log"
 fi
 cd "$here/.." || exit 1
@@ -89,7 +91,7 @@ if python=$(python_with checkov 'checkov==3.3.30'); then
     run "checkov: $environment" "$python" -m checkov.main -d . --framework terraform --skip-download --compact --quiet --var-file "env/$environment.tfvars"
   done
 else
-  skip "checkov cannot be installed here"
+  missing "checkov cannot be installed here"
 fi
 
 if [ -s "$work/prod.json" ]; then
@@ -97,13 +99,13 @@ if [ -s "$work/prod.json" ]; then
 fi
 program=${PLATFORM:-$(ls -t "${CARGO_TARGET_DIR:-$here/../../target}"/*/platform 2>/dev/null | head -n 1)}
 if ! [ -x "$program" ]; then
-  skip "the platform is not built: the services' tables were not compared with these (cargo build, or PLATFORM=path)"
+  missing "the platform is not built: the services' tables were not compared with these (cargo build, or PLATFORM=path)"
 elif ! [ -s "$work/prod.json" ]; then
-  skip "no state to compare the services' tables with"
+  missing "no state to compare the services' tables with"
 elif python=$(python_with moto 'moto[server]==5.2.*'); then
   run "the tables that the services make are these" compare_tables "$python"
   cat "$work/tables"
 else
-  skip "moto cannot be installed here: the services' tables were not compared with these"
+  missing "moto cannot be installed here: the services' tables were not compared with these"
 fi
 finish

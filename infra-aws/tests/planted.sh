@@ -58,7 +58,7 @@ refused() { # file, expression
 find_providers
 copy_to "$work/clean"
 (cd "$work/clean" && terraform init -backend=false -input=false -no-color -lockfile=readonly) >"$work/init.log" 2>&1 || {
-  skip "the AWS provider cannot be had here"
+  missing "the AWS provider cannot be had here"
   finish
   exit
 }

@@ -5,7 +5,8 @@ mock_provider "aws" {
 }
 
 variables {
-  kafka_passwords = { services = "only-for-tests-0123456789", stream = "only-for-tests-9876543210" }
+  kafka_passwords    = { services = "only-for-tests-0123456789", stream = "only-for-tests-9876543210" }
+  database_passwords = { orders = "only-for-tests-0123456789", users = "only-for-tests-9876543210" }
 }
 
 run "alone" {

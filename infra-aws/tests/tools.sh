@@ -1,6 +1,7 @@
 # Sourced by the checks of infra-aws: where the tools are, and how results are told.
 
 tools=${TIDEMARK_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/tidemark/tools}/python
+terraform=1.11.4
 passed=0
 failed=0
 
@@ -20,15 +21,24 @@ run() {
   rm -f "$log"
 }
 
-# skip WHY: a tool that cannot be had. On a person's machine that is a pity, in CI a failure.
-skip() {
-  echo "SKIPPED: $1"
-  if [ -n "${CI:-}" ]; then failed=$((failed + 1)); fi
+# missing WHAT: something that a check stands on cannot be had, so the check did not run. That is a failure, here and in CI.
+missing() {
+  failed=$((failed + 1))
+  echo "FAILED: $1"
 }
 
 finish() {
   echo "$passed passed, $failed failed"
-  [ "$failed" -eq 0 ]
+  [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
+}
+
+# have_terraform: Terraform is on the PATH, or is built, pinned, from its Go module into the cache of tools.
+have_terraform() {
+  local bin=${tools%/python}/bin
+  PATH=$PATH:$bin
+  command -v terraform >/dev/null && return
+  echo "building Terraform $terraform from its Go module; minutes, once" >&2
+  GOBIN=$bin go install -trimpath -ldflags '-s -w' "github.com/hashicorp/terraform@v$terraform"
 }
 
 # python_with FOLDER REQUIREMENT…: an environment of its own, kept for the next time; prints its python.

@@ -8,3 +8,6 @@ runtime            = "dataproc"
 job = {
   machine_type = "e2-standard-2"
 }
+
+# Yours. This is an example, which mails nobody.
+alert_email = "operations@example.com"

@@ -4,3 +4,6 @@ runtime     = "gce"
 
 # From infra-aws, once it knows this side (README.md, "Two clouds, four applies"):
 # aws = { … }
+
+# Yours. This is an example, which mails nobody.
+alert_email = "operations@example.com"

@@ -28,14 +28,14 @@ rules_on() { # file, run
   python3 "$here/check_state.py" "$2" <"$work/$1.json"
 }
 
-same_files() { # as infra-aws, so that a diff of the two shows what the clouds change
-  diff <(cd "$here/.." && ls ./*.tf env) <(cd "$here/../../infra-aws" && ls ./*.tf env) | grep -v tfbackend | grep '^[<>]' && return 1
+same_files() { # as infra-aws, so that a diff of the two shows what the clouds change; only AWS has a cluster, with its operators and people
+  diff <(cd "$here/.." && ls ./*.tf env) <(cd "$here/../../infra-aws" && ls ./*.tf env) | grep -vE 'tfbackend|operators.tf|people.tf' | grep '^[<>]' && return 1
   return 0
 }
 
 cd "$here/.." || exit 1
-if ! command -v terraform >/dev/null; then
-  skip "terraform is not installed: nothing of infra-gcp was checked"
+if ! have_terraform; then
+  missing "Terraform is not installed and cannot be built (Go): nothing of infra-gcp was checked"
   finish
   exit
 fi
@@ -47,9 +47,9 @@ run "the shell scripts parse" bash -c 'bash -n bootstrap/run.sh && sed "s/\$\${/
 
 copy_to "$work/infra-gcp"
 if ! find_schema; then
-  skip "the published schema of Google's provider cannot be had here (npm): validate, test and the rules did not run"
+  missing "the published schema of Google's provider cannot be had here (npm): validate, test and the rules did not run"
 elif ! python=$(python_with google 'grpcio>=1.70,<2'); then
-  skip "grpcio cannot be installed here: validate, test and the rules did not run"
+  missing "grpcio cannot be installed here: validate, test and the rules did not run"
 else
   stand_in_for_google "$python"
   cd "$work/infra-gcp" || exit 1
@@ -72,6 +72,6 @@ if python=$(python_with checkov 'checkov==3.3.30'); then
     run "checkov: $environment" "$python" -m checkov.main -d . --framework terraform --skip-download --compact --quiet --var-file "env/$environment.tfvars"
   done
 else
-  skip "checkov cannot be installed here"
+  missing "checkov cannot be installed here"
 fi
 finish

@@ -58,7 +58,7 @@ refused() { # file, expression
 }
 
 if ! find_schema || ! python=$(python_with google 'grpcio>=1.70,<2'); then
-  skip "the stand-in for Google's provider needs npm and pip"
+  missing "the stand-in for Google's provider needs npm and pip"
   finish
   exit
 fi

@@ -140,18 +140,18 @@ exit 7' 2
 }
 
 if ! command -v java >/dev/null || ! command -v mvn >/dev/null; then
-  skip "Java or Maven is not installed: YARN was not tried"
+  missing "Java or Maven is not installed: YARN was not tried"
   finish
   exit
 fi
 if ! find_schema || ! python=$(python_with google 'grpcio>=1.70,<2'); then
-  skip "the stand-in for Google's provider needs npm and pip: no arguments to try"
+  missing "the stand-in for Google's provider needs npm and pip: no arguments to try"
   finish
   exit
 fi
 if ! [ -e "$hadoop/../ready" ]; then
   mvn -q -B -f "$here/yarn/pom.xml" dependency:copy-dependencies "-DoutputDirectory=$hadoop" >"$work/maven.log" 2>&1 && touch "$hadoop/../ready" || {
-    skip "Hadoop cannot be had from Maven Central here: YARN was not tried"
+    missing "Hadoop cannot be had from Maven Central here: YARN was not tried"
     finish
     exit
   }

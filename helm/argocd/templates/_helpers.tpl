@@ -16,3 +16,20 @@ that they do not know (Deployments' status.terminatingReplicas, from Kubernetes 
 {{- define "argocd.compareOptions" -}}
 argocd.argoproj.io/compare-options: ServerSideDiff=true
 {{- end }}
+
+{{/* Alertmanager's configuration: who is told. Silence is no receiver: where nobody is named, nothing is rendered. */}}
+{{- define "argocd.alerts" -}}
+{{- $alerts := .Values.operators.alerts -}}
+{{- $people := $alerts.receiver -}}
+{{- if $alerts.topicArn -}}
+{{- $message := `{{ range .Alerts }}{{ .Status }}: {{ .Annotations.summary }}{{ "\n" }}{{ .Annotations.description }}{{ "\n\n" }}{{ end }}` -}}
+{{- $subject := `{{ .Status | toUpper }} {{ .CommonLabels.severity }} {{ .GroupLabels.alertname }} {{ .GroupLabels.service }}` -}}
+{{- $people = dict "sns_configs" (list (dict
+  "topic_arn" $alerts.topicArn "sigv4" (dict "region" (required "operators.alerts.region is not set" $alerts.region))
+  "send_resolved" true "subject" $subject "message" $message)) -}}
+{{- end -}}
+{{- if and .Values.operators.monitoring.enabled (not $people) -}}
+{{ fail "operators.alerts names nobody: set topicArn and region, or a receiver of Alertmanager's" }}
+{{- end -}}
+{{- mergeOverwrite (.Files.Get "operators/alerts.yaml" | fromYaml) (dict "receivers" (list (mergeOverwrite (dict "name" "people") $people) (dict "name" "nobody"))) | toYaml }}
+{{- end }}

@@ -141,6 +141,7 @@ operator_kinds() {
   local modules
   modules=$(go env GOMODCACHE)/github.com
   kubectl apply --server-side -f "$modules/prometheus-operator/prometheus-operator@v0.85.0/example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml" \
+    -f "$modules/prometheus-operator/prometheus-operator@v0.85.0/example/prometheus-operator-crd/monitoring.coreos.com_scrapeconfigs.yaml" \
     -f "$modules/prometheus-operator/prometheus-operator@v0.85.0/example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml" \
     -f "$modules/external-secrets/external-secrets@v1.3.2/config/crds/bases/external-secrets.io_externalsecrets.yaml" \
     -f "$modules/external-secrets/external-secrets@v1.3.2/config/crds/bases/external-secrets.io_secretstores.yaml" >/dev/null ||

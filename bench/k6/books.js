@@ -1,14 +1,18 @@
 // What the platform says of its books: which orders are stored, and which the stream job has counted.
 import http from 'k6/http';
 
-const PARAMS = { tags: { part: 'books', name: 'books' } };
+import { as } from './accounts.js';
+
+function params(token) {
+  return { ...as(token), tags: { part: 'books', name: 'books' } };
+}
 
 /** All items of a list, page by page. */
-function all(address) {
+function all(address, token) {
   const items = [];
   let cursor = null;
   do {
-    const page = http.get(`${address}${address.includes('?') ? '&' : '?'}limit=100${cursor ? `&cursor=${cursor}` : ''}`, PARAMS);
+    const page = http.get(`${address}${address.includes('?') ? '&' : '?'}limit=100${cursor ? `&cursor=${cursor}` : ''}`, params(token));
     if (page.status !== 200) {
       return items;
     }
@@ -18,18 +22,18 @@ function all(address) {
   return items;
 }
 
-/** How many orders of these customers are stored. */
+/** How many orders of these customers are stored: each reads their own. */
 export function stored(api, users) {
-  return users.reduce((sum, user) => sum + all(`${api}/orders?user_id=${user}`).length, 0);
+  return users.reduce((sum, user) => sum + all(`${api}/orders?user_id=${user.id}`, user.token).length, 0);
 }
 
 /** How many orders of these customers are counted, over all windows. */
 export function counted(api, users) {
-  return users.reduce((sum, user) => sum + all(`${api}/analytics/users/${user}`).reduce((orders, w) => orders + w.order_count, 0), 0);
+  return users.reduce((sum, user) => sum + all(`${api}/analytics/users/${user.id}`, user.token).reduce((orders, w) => orders + w.order_count, 0), 0);
 }
 
 /** How many orders of all customers the summary shows for the last day. */
 export function summarized(api) {
-  const summary = http.get(`${api}/analytics/summary`, PARAMS);
+  const summary = http.get(`${api}/analytics/summary`, params());
   return summary.status === 200 ? summary.json('last_day.orders') : 0;
 }

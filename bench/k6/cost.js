@@ -4,36 +4,20 @@
 import { check, fail } from 'k6';
 import http from 'k6/http';
 
-const API = `${(__ENV.BASE_URL || 'http://127.0.0.1:5000').replace(/\/$/, '')}/api`;
-const { ADMIN_EMAIL, ADMIN_PASSWORD } = __ENV;
+import { as, customer, own_products } from './accounts.js';
 
+const API = `${(__ENV.BASE_URL || 'http://127.0.0.1:5000').replace(/\/$/, '')}/api`;
 export const options = {
   vus: 4,
   duration: __ENV.DURATION || '20s',
   thresholds: { checks: ['rate==1'] },
 };
 
-function as(token) {
-  return { headers: { 'Content-Type': 'application/json', ...(token && { Authorization: `Bearer ${token}` }) } };
-}
-
-function made(path, body, params) {
-  const response = http.post(`${API}${path}`, JSON.stringify(body), params);
-  return response.status < 300 ? response.json() : fail(`${path}: ${response.status} ${response.body}`);
-}
-
-/** An access token, where there is somebody to log in. */
-function logged_in(email, password) {
-  return ADMIN_EMAIL && made('/users/login', { email, password }, as()).access_token;
-}
-
 export function setup() {
   const run = `${Date.now()}`;
-  const customer = { name: 'Customer', email: `cost-${run}@example.com`, password: `cost of ${run}` };
-  const user = made('/users', customer, as()).id;
-  const lamp = { name: `Lamp of run ${run}`, price_cents: 1999, stock: 1000000000 };
-  const product = made('/products', lamp, as(logged_in(ADMIN_EMAIL, ADMIN_PASSWORD))).id;
-  return { user, product, token: logged_in(customer.email, customer.password) };
+  const { id: user, token } = customer(API, `cost-${run}@example.com`, `cost of ${run}`);
+  const [product] = own_products(API, run, 1) || fail('where callers show who they are, ADMIN_EMAIL and ADMIN_PASSWORD name who makes a product');
+  return { user, product: product.id, token };
 }
 
 export default function ({ user, product, token }) {

@@ -2,16 +2,21 @@
 //
 //   k6 run bench/k6/shop.js                               ten minutes against http://127.0.0.1:5000
 //   BASE_URL=https://shop.example.com k6 run …            any other address
+//   PROFILE=cloud k6 run …                                what is held of a platform behind a load balancer (default: laptop)
 //   SHAPE=quick k6 run …                                  the same shape in 60 s, for CI
 //   REPORT=folder k6 run …                                where report.html and summary.json go (default: here)
+//   ADMIN_EMAIL=… ADMIN_PASSWORD=… k6 run …               who makes the products, where callers show who they are; without them
+//                                                         the run orders what is in the catalogue
+//   CUSTOMERS=10 k6 run …                                 how many accounts it signs up (default 50): a platform may limit that
 //
 // Whatever is slow, wrong or lost fails the run: k6 ends with 99. Every iteration places one order, and at the end the books
-// of the platform must show exactly as many: stored, and counted by the stream job.
+// of the platform must show as many: stored, and counted by the stream job.
 import { check, fail, sleep } from 'k6';
 import exec from 'k6/execution';
 import http from 'k6/http';
 import { Counter, Trend } from 'k6/metrics';
 
+import { as, catalogue, customer, logged_in, own_products } from './accounts.js';
 import { counted, stored, summarized } from './books.js';
 import { html, text } from './report.js';
 
@@ -37,7 +42,15 @@ const SHAPES = {
   ],
 };
 const shape = SHAPES[__ENV.SHAPE || 'full'] || fail(`SHAPE is one of ${Object.keys(SHAPES)}`);
-const CUSTOMERS = 50;
+
+// What is held. A small machine with nothing in between answers everything, and soon; a load balancer and three zones are slower,
+// and a request may be lost when a pod goes: what was asked for holds there.
+const PROFILES = {
+  laptop: { duration: ['p(95)<500', 'p(99)<50'], order: ['p(99)<50'], failed: ['rate<0.05', 'rate==0'], checks: ['rate==1'], lost: 0 },
+  cloud: { duration: ['p(95)<500'], order: ['p(95)<500'], failed: ['rate<0.05'], checks: ['rate>0.95'], lost: 0.05 },
+};
+const profile = PROFILES[__ENV.PROFILE || 'laptop'] || fail(`PROFILE is one of ${Object.keys(PROFILES)}`);
+const CUSTOMERS = Number(__ENV.CUSTOMERS || 50);
 const PRODUCTS = 20;
 // An iteration lasts two seconds and what the platform takes: within this it comes to its end.
 const GRACE_SECONDS = 5;
@@ -64,11 +77,11 @@ export const options = {
     },
   },
   thresholds: {
-    // What was asked for …
-    'http_req_duration{part:load}': ['p(95)<500', 'p(99)<50'], // … and what we hold ourselves to, on a small machine.
-    'http_req_failed{part:load}': ['rate<0.05', 'rate==0'],
-    checks: ['rate==1'],
-    order_duration: ['p(99)<50'],
+    'http_req_duration{part:load}': profile.duration,
+    'http_req_failed{part:load}': profile.failed,
+    checks: profile.checks,
+    'checks{part:books}': ['rate==1'],
+    order_duration: profile.order,
   },
   summaryTrendStats: ['avg', 'min', 'med', 'p(90)', 'p(95)', 'p(99)', 'max', 'count'],
   setupTimeout: '60s',
@@ -77,40 +90,30 @@ export const options = {
 const accepted = new Counter('orders_accepted');
 const ordered = new Trend('order_duration', true);
 
-function post(path, body, tags, headers = {}) {
-  const params = { headers: { 'Content-Type': 'application/json', ...headers }, tags };
-  return http.post(`${API}${path}`, JSON.stringify(body), params);
-}
-
 export function setup() {
-  const part = { part: 'setup' };
-  const made = (response) => response.status === 201 ? response.json() : fail(`${response.url}: ${response.status} ${response.body}`);
   const run = `${Date.now()}`;
-  const products = Array.from({ length: PRODUCTS }, (_, i) =>
-    made(post('/products', { name: `Lamp ${i} of run ${run}`, price_cents: 1999 + i, stock: 1000000000 }, part)));
-  const users = Array.from({ length: CUSTOMERS }, (_, i) =>
-    made(post('/users', { name: `Customer ${i}`, email: `load-${run}-${i}@example.com` }, part)));
-  const prices = Object.fromEntries(products.map((product) => [product.id, product.price_cents]));
-  return { products: products.map((p) => p.id), users: users.map((u) => u.id), prices, summarized: summarized(API) };
+  const users = Array.from({ length: CUSTOMERS }, (_, i) => customer(API, `load-${run}-${i}@example.com`, `load of ${run}`));
+  const products = own_products(API, run, PRODUCTS) || catalogue(API, PRODUCTS);
+  return { products, users, summarized: summarized(API) };
 }
 
 export default function (data) {
   const user = data.users[Math.floor(Math.random() * data.users.length)];
-  const product = data.products[Math.floor(Math.random() * data.products.length)];
+  const { id: product, price_cents: price } = data.products[Math.floor(Math.random() * data.products.length)];
   const quantity = 1 + Math.floor(Math.random() * 3);
-  const tags = (name) => ({ part: 'load', name });
+  const params = (name, headers) => ({ ...as(user.token, headers), tags: { part: 'load', name } });
 
-  const seen = http.get(`${API}/products/${product}`, { tags: tags('GET /products/:id') });
+  const seen = http.get(`${API}/products/${product}`, params('GET /products/:id'));
   check(seen, { 'the product is shown': (r) => r.status === 200 && r.json('id') === product });
   sleep(Math.random());
 
-  const body = { user_id: user, items: [{ product_id: product, quantity }] };
+  const body = JSON.stringify({ user_id: user.id, items: [{ product_id: product, quantity }] });
   const key = `${exec.vu.idInTest}-${exec.vu.iterationInInstance}-${Date.now()}`;
-  const order = post('/orders', body, tags('POST /orders'), { 'Idempotency-Key': key });
+  const order = http.post(`${API}/orders`, body, params('POST /orders', { 'Idempotency-Key': key }));
   ordered.add(order.timings.duration);
   const is_right = check(order, {
     'the order is accepted': (r) => r.status === 201,
-    'the total is the catalogue’s price': (r) => r.status === 201 && r.json('total_cents') === quantity * data.prices[product],
+    'the total is the catalogue’s price': (r) => r.status === 201 && r.json('total_cents') === quantity * price,
   });
   if (!is_right) {
     return;
@@ -118,31 +121,34 @@ export default function (data) {
   accepted.add(1);
   sleep(Math.random() / 2);
 
-  const kept = http.get(`${API}/orders/${order.json('id')}`, { tags: tags('GET /orders/:id') });
-  check(kept, { 'the order can be read back': (r) => r.status === 200 && r.json('user_id') === user });
+  const kept = http.get(`${API}/orders/${order.json('id')}`, params('GET /orders/:id'));
+  check(kept, { 'the order can be read back': (r) => r.status === 200 && r.json('user_id') === user.id });
   if (exec.vu.iterationInInstance % 10 === 0) {
-    const summary = http.get(`${API}/analytics/summary`, { tags: tags('GET /analytics/summary') });
+    const summary = http.get(`${API}/analytics/summary`, params('GET /analytics/summary'));
     check(summary, { 'analytics answers': (r) => r.status === 200 });
   }
   sleep(Math.random() / 2);
 }
 
-// Every iteration that came to its end placed one order, and the customers are this run's own: so many orders of theirs
-// must be stored, and so many counted. The newest are counted when their minute is over: they are waited for.
+// Every iteration that came to its end placed one order, and the customers are this run's own: so many orders of theirs must be
+// stored, and all that are stored counted. The newest are counted when their minute is over: they are waited for. An order whose
+// answer was lost on the way may be stored or not, so a profile that allows for that allows for a difference here. Tokens live a
+// quarter of an hour: the customers log in again.
 export function balance({ users, summarized: before }) {
   const placed = exec.instance.iterationsCompleted;
-  const kept = stored(API, users);
-  let seen = counted(API, users);
-  for (let waited = 0; waited < 150 && seen < placed; waited += 2) {
+  const customers = users.map((user) => ({ ...user, token: logged_in(API, user.email, user.password) }));
+  const kept = stored(API, customers);
+  let seen = counted(API, customers);
+  for (let waited = 0; waited < 150 && seen < kept; waited += 2) {
     sleep(2);
-    seen = counted(API, users);
+    seen = counted(API, customers);
   }
   const shown = summarized(API) - before;
   check(null, {
-    'every order is stored, and no other': () => kept === placed,
-    'every order is counted once': () => seen === placed,
-    'the summary shows them': () => shown >= placed,
-  });
+    'every order is stored, and no other': () => placed > 0 && kept <= placed && kept >= placed * (1 - profile.lost),
+    'every order is counted once': () => seen === kept,
+    'the summary shows them': () => shown >= kept,
+  }, { part: 'books' });
   console.log(`placed ${placed}, stored ${kept}, counted ${seen}, in the summary ${shown}`);
 }
 

@@ -36,7 +36,7 @@ bootstrap_speaks_to() { # the cluster that delivery.tf names, and applies the ma
   PATH=$work/bin:$PATH CLUSTER=c REGION=r CHART_VERSION=1.2.3 ROOT_APPLICATION=root.yaml ROOT_PATCH='{"spec":{}}' KUBECONFIG_FILE='' CHART_FOLDER='' \
     "$here/../bootstrap/argocd.sh" || return 1
   grep -q 'aws eks update-kubeconfig --name c --region r' "$work/said" &&
-    grep -q 'helm upgrade --install argocd argo-cd .*--version 1.2.3 .* -f .*/bootstrap/../../helm/argocd/argo-cd-values.yaml ' "$work/said" &&
+    grep -q 'helm upgrade --install argocd argo-cd .*--version 1.2.3 .* -f .*/bootstrap/../../helm/argocd/argo-cd-values.yaml$' "$work/said" &&
     [ -f "$here/../../helm/argocd/argo-cd-values.yaml" ] &&
     grep -q 'kubectl patch --local -f root.yaml --type merge -p {"spec":{}}' "$work/said" &&
     grep -q 'kubectl apply --server-side' "$work/said"

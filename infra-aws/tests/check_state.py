@@ -12,14 +12,18 @@ import sys
 LEAST_RESOURCES = 48
 TEST_PASSWORD = "only-for-tests"
 # Statements about calls that AWS knows no resources for.
-WITHOUT_RESOURCES = {"Looks", "Traces"}
+WITHOUT_RESOURCES = {"LogsIn", "Looks", "Traces"}
 
 
 def read_state(run):
     if run is None:
         state = json.load(sys.stdin)
         return state, state["values"]["root_module"]["resources"]
-    for line in sys.stdin:
+    return read_lines(sys.stdin, run)
+
+
+def read_lines(lines, run):
+    for line in lines:
         message = json.loads(line)
         if message["type"] == "test_state" and message.get("@testrun") == run:
             state = message["test_state"]
@@ -99,7 +103,7 @@ def roles_are_for_one_principal(resources, _state):
     for address, values in resources.of("aws_iam_role"):
         for statement in statements(values["assume_role_policy"]):
             (who,) = statement["Principal"].values()
-            pods_or_web = who in ("pods.eks.amazonaws.com", "accounts.google.com")
+            pods_or_web = who in ("pods.eks.amazonaws.com", "accounts.google.com") or statement["Action"] == "sts:AssumeRoleWithWebIdentity"
             if who == "*" or (pods_or_web and "Condition" not in statement):
                 yield address
 

@@ -14,12 +14,13 @@ use crate::beginning::Beginning;
 use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::part;
 use crate::cluster::Members;
-use crate::cut::{Intake, Start};
+use crate::cut::{Intake, Rules, Start};
 use crate::flow::ClosedPane;
 use crate::pane::EventTimeMs;
 use crate::run::{Run, millis};
 use crate::sink::committer::SlotPublisher;
 use crate::source::partitions::{Limits, Partitions};
+use crate::watermark::Pace;
 use crate::worker::Own;
 
 impl<K: Key, A: Aggregate> Run<K, A> {
@@ -46,6 +47,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
     pub(crate) fn assign(&self, beginning: &mut Beginning) -> Result<Vec<Own<K, A>>, JobError> {
         let (boundary, peers) = (beginning.adopted.boundary, self.peers());
         let starts = self.starts(beginning.partitions, &beginning.adopted)?;
+        let may_lose_anchors = true;
         let ends = if self.settings.until_end {
             Some(self.ends()?)
         } else {
@@ -74,8 +76,9 @@ impl<K: Key, A: Aggregate> Run<K, A> {
             let own = starts
                 .iter()
                 .filter(|(id, _)| **id as usize % peers == worker)
-                .map(|(id, start)| (*id, *start));
-            let mut partitions = self.partitions(boundary, own.collect(), ends.clone())?;
+                .map(|(id, start)| (*id, start.clone()));
+            let mut partitions =
+                self.partitions(boundary, own.collect(), ends.clone(), may_lose_anchors)?;
             partitions.expect_windows_until(windows_end.unwrap_or(0));
             let is_own = |publisher: &mut SlotPublisher| publisher.slot as usize % peers == worker;
             let slots = beginning.slots.extract_if(.., is_own).collect();
@@ -93,26 +96,32 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         boundary: EventTimeMs,
         starts: Vec<(u32, Start)>,
         ends: Option<BTreeMap<u32, Offset>>,
+        may_lose_anchors: bool,
     ) -> Result<Partitions<K, A>, JobError> {
         let from: Vec<_> = starts
             .iter()
             .map(|(id, start)| (*id, start.resume))
             .collect();
         let reader = self.log.reader(&self.pipeline.topic, &from)?;
-        let (windows, settings) = (self.pipeline.windows, &self.settings);
+        let windows = self.pipeline.windows;
+        let settings = &self.settings;
         let disorder_ms = millis(settings.disorder);
-        let intake = Intake::new(
+        let rules = Rules {
             windows,
-            millis(settings.allowed_lateness),
-            disorder_ms,
-            boundary,
-            starts,
-        );
+            allowed_lateness_ms: millis(settings.allowed_lateness),
+            max_future_skew_ms: millis(settings.max_future_skew),
+            pace: Pace {
+                disorder_ms,
+                max_clock_skew_ms: millis(settings.max_clock_skew),
+                idle_after_ms: millis(settings.idle_after),
+            },
+        };
+        let intake = Intake::new(rules, boundary, starts);
         // The slowest partition must be able to read on until its watermark passes its oldest open pane.
         let needed = disorder_ms / windows.pane_ms() + 2;
         let limits = Limits {
             windows,
-            max_future_skew_ms: millis(settings.max_future_skew),
+            may_lose_anchors,
             max_open_panes: usize::from(settings.max_open_panes)
                 + usize::try_from(needed).unwrap_or(usize::MAX / 2),
         };

@@ -20,6 +20,10 @@
 //!
 //! What always holds: a new cut never lies below a restored one, for the capability stays at the restored boundary until
 //! every partition has been re-read up to its cut. No clock is read here, and nothing is sent.
+//!
+//! A record whose producer set its time in the log (`CreateTime`) is believed if its event lies at or before the reader's
+//! clock plus the allowed skew. A replay has a later clock, so the limit is a *ceiling* that holds from an offset on, and a
+//! cut keeps the ceilings that a restart needs to decide the same.
 
 use std::collections::BTreeMap;
 
@@ -27,12 +31,18 @@ use record_log::Offset;
 use serde::{Deserialize, Serialize};
 
 use crate::pane::{EventTimeMs, Windows};
-use crate::watermark::{Claim, Newest, Watermark};
+use crate::watermark::{Claim, Newest, Pace, Watermark};
+
+/// A ceiling is raised by so much at least: a stream of events of the future makes few of them.
+const CEILING_STEP_MS: u64 = 1_000;
 
 /// The decisions of one worker.
 pub struct Intake {
     windows: Windows,
     allowed_lateness_ms: u64,
+    max_future_skew_ms: u64,
+    /// How far this clock may be ahead of the log's: the least time from an append to its reading, within the allowed skew.
+    lead_ms: u64,
     restored_boundary: EventTimeMs,
     capability: EventTimeMs,
     partitions: BTreeMap<u32, Partition>,
@@ -43,13 +53,59 @@ struct Partition {
     restored_cut: Offset,
     restored_anchor: Option<Anchor>,
     anchor: Option<Anchor>,
+    /// A record at the anchor's offset was read.
+    is_recognized: bool,
+    /// By offset, the latest event time believed from there on.
+    ceilings: Vec<Ceiling>,
     watermark: Watermark,
     /// For each pane under which records may still travel, the least offset of one.
     open: BTreeMap<EventTimeMs, Offset>,
 }
 
+/// By what a worker decides, besides the records.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// The job's windows.
+    pub windows: Windows,
+    /// How long after its end a window is corrected.
+    pub allowed_lateness_ms: u64,
+    /// How far beyond its time in the log, or the reader's clock where its producer set that, an event is believed.
+    pub max_future_skew_ms: u64,
+    /// How fast event time goes on.
+    pub pace: Pace,
+}
+
+/// A record as it was read.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading {
+    /// Its partition.
+    pub partition: u32,
+    /// Its offset.
+    pub offset: Offset,
+    /// When the log appended it; none where its producer set its time.
+    pub appended_ms: Option<u64>,
+    /// The clock.
+    pub now_ms: u64,
+}
+
+impl Reading {
+    /// When it was appended, as far as is known.
+    fn appended_ms(&self) -> u64 {
+        self.appended_ms.unwrap_or(self.now_ms)
+    }
+}
+
+/// From an offset on, events are believed up to a time.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Ceiling {
+    /// The first offset.
+    pub from: Offset,
+    /// The latest event time that is believed.
+    pub limit_ms: EventTimeMs,
+}
+
 /// Where a partition is taken up.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Start {
     /// The first offset to be read.
     pub resume: Offset,
@@ -59,6 +115,8 @@ pub struct Start {
     pub newest: Option<Newest>,
     /// The last record before the cut, if one is known.
     pub anchor: Option<Anchor>,
+    /// The ceilings by which records before the cut were believed.
+    pub ceilings: Vec<Ceiling>,
 }
 
 /// A record by which a partition is known again: of one that was deleted and recreated, it came at another time.
@@ -113,6 +171,8 @@ pub struct Cut {
     pub anchor: Option<Anchor>,
     /// The least offset read of each pane that was still open, by pane.
     pub open: Vec<(EventTimeMs, Offset)>,
+    /// The ceilings of the offsets that a restart reads again.
+    pub ceilings: Vec<Ceiling>,
 }
 
 impl Cut {
@@ -131,9 +191,7 @@ impl Cut {
 impl Intake {
     /// The decisions of a worker that takes its partitions up at `boundary`; 0 for a job's first start.
     pub fn new(
-        windows: Windows,
-        allowed_lateness_ms: u64,
-        disorder_ms: u64,
+        rules: Rules,
         boundary: EventTimeMs,
         starts: impl IntoIterator<Item = (u32, Start)>,
     ) -> Self {
@@ -142,12 +200,16 @@ impl Intake {
             restored_cut: start.cut,
             restored_anchor: start.anchor,
             anchor: start.anchor,
-            watermark: Watermark::new(disorder_ms, start.newest),
+            is_recognized: start.anchor.is_none(),
+            ceilings: start.ceilings,
+            watermark: Watermark::new(rules.pace, start.newest),
             open: BTreeMap::new(),
         };
         Self {
-            windows,
-            allowed_lateness_ms,
+            windows: rules.windows,
+            allowed_lateness_ms: rules.allowed_lateness_ms,
+            max_future_skew_ms: rules.max_future_skew_ms,
+            lead_ms: rules.pace.max_clock_skew_ms,
             restored_boundary: boundary,
             capability: boundary,
             partitions: starts
@@ -184,14 +246,41 @@ impl Intake {
             .and_then(|partition| partition.watermark.newest())
     }
 
-    /// Decides about a record that was understood.
-    pub fn admit(
-        &mut self,
-        partition: u32,
-        offset: Offset,
-        event_ms: EventTimeMs,
-        now_ms: u64,
-    ) -> Verdict {
+    /// Takes note of a record, before anything is decided about it. What is read again is no news.
+    pub fn read(&mut self, reading: &Reading) {
+        if let Some(appended_ms) = reading.appended_ms {
+            let took_ms = reading.now_ms.saturating_sub(appended_ms);
+            self.lead_ms = self.lead_ms.min(took_ms);
+        }
+        let partition = self.own(reading.partition);
+        partition.next_offset = reading.offset + 1;
+        if reading.offset >= partition.restored_cut {
+            partition.watermark.record(reading.appended_ms());
+        }
+    }
+
+    /// Decides whether an event's time is believed: the limit that it exceeds, if not.
+    ///
+    /// # Errors
+    /// The latest event time that is believed of this record.
+    pub fn believe(&mut self, reading: &Reading, event_ms: EventTimeMs) -> Result<(), EventTimeMs> {
+        let skew_ms = self.max_future_skew_ms;
+        let limit_ms = match reading.appended_ms {
+            Some(appended_ms) => appended_ms.saturating_add(skew_ms),
+            None => {
+                let latest_ms = reading.now_ms.saturating_add(skew_ms);
+                self.own(reading.partition)
+                    .ceiling(reading.offset, event_ms, latest_ms)
+            }
+        };
+        if event_ms > limit_ms {
+            return Err(limit_ms);
+        }
+        Ok(())
+    }
+
+    /// Decides about a record that was understood and believed.
+    pub fn admit(&mut self, reading: &Reading, event_ms: EventTimeMs) -> Verdict {
         let (capability, boundary) = (self.capability, self.restored_boundary);
         let pane = self.windows.pane_of(event_ms);
         let corrects = self
@@ -199,15 +288,16 @@ impl Intake {
             .last_end(pane)
             .saturating_add(self.allowed_lateness_ms)
             > capability;
-        let partition = self.own(partition);
-        partition.next_offset = offset + 1;
-        partition.watermark.observe(event_ms, now_ms);
+        let partition = self.own(reading.partition);
+        partition
+            .watermark
+            .observe(event_ms, reading.appended_ms(), reading.now_ms);
         // Below the restored cut, all but the on-time records of later panes had travelled before the boundary.
-        if offset < partition.restored_cut && pane < boundary {
+        if reading.offset < partition.restored_cut && pane < boundary {
             return Verdict::SeenBefore;
         }
         if pane >= capability {
-            partition.open.entry(pane).or_insert(offset);
+            partition.open.entry(pane).or_insert(reading.offset);
             return Verdict::Counted {
                 arrival: pane,
                 pane,
@@ -229,15 +319,28 @@ impl Intake {
     pub fn admit_rejected(&mut self, partition: u32, offset: Offset) -> Option<EventTimeMs> {
         let capability = self.capability;
         let partition = self.own(partition);
-        partition.next_offset = offset + 1;
         (offset >= partition.restored_cut).then_some(capability)
     }
 
-    /// The record by which `partition` is to be known again.
-    pub fn restored_anchor(&self, partition: u32) -> Option<Anchor> {
-        self.partitions
-            .get(&partition)
-            .and_then(|partition| partition.restored_anchor)
+    /// Compares a record with the anchor by which its partition is to be known again: whether it can be that partition.
+    pub fn recognizes(&mut self, partition: u32, found: Anchor) -> bool {
+        let partition = self.own(partition);
+        match partition.restored_anchor {
+            Some(known) if found.offset == known.offset => {
+                partition.is_recognized = true;
+                found == known
+            }
+            _ => true,
+        }
+    }
+
+    /// Whether the reading of `partition` passed over its anchor without finding a record there.
+    pub fn misses_anchor(&self, partition: u32) -> bool {
+        self.partitions.get(&partition).is_some_and(|partition| {
+            let anchor = partition.restored_anchor;
+            !partition.is_recognized
+                && anchor.is_some_and(|anchor| partition.next_offset > anchor.offset)
+        })
     }
 
     /// Takes note of the last record that was read for now.
@@ -251,16 +354,24 @@ impl Intake {
         partition.next_offset = partition.next_offset.max(next_offset);
     }
 
-    /// Takes note that `partition` held nothing more at `now_ms`.
-    pub fn at_end(&mut self, partition: u32, now_ms: u64) {
-        self.own(partition).watermark.at_end(now_ms);
+    /// Takes note that the log confirmed the end of `partition` as of `as_of_ms`.
+    pub fn at_end(&mut self, partition: u32, as_of_ms: u64) {
+        let lead_ms = self.lead_ms;
+        self.own(partition).watermark.at_end(as_of_ms, lead_ms);
+    }
+
+    /// The date of the last confirmed end of `partition`.
+    pub fn end_as_of_ms(&self, partition: u32) -> Option<u64> {
+        self.partitions
+            .get(&partition)
+            .and_then(|partition| partition.watermark.end_as_of_ms())
     }
 
     /// What `partitions` claim together.
     pub fn claim(&self, mut among: impl FnMut(u32) -> bool) -> Claim {
         let own = self.partitions.iter().filter(|(id, _)| among(**id));
         own.map(|(_, partition)| partition.watermark.claim())
-            .fold(Claim::Empty, Claim::and)
+            .fold(Claim::none(), Claim::and)
     }
 
     /// Takes the capability to the last boundary at or before `time`, and says where it cut.
@@ -277,6 +388,7 @@ impl Intake {
             .collect();
         for partition in self.partitions.values_mut() {
             partition.open = partition.open.split_off(&to);
+            partition.forget_ceilings();
         }
         Some(Crossing { from, to, cuts })
     }
@@ -313,7 +425,37 @@ impl Partition {
             newest: self.watermark.newest(),
             anchor: self.anchor,
             open,
+            ceilings: self.ceilings.clone(),
         }
+    }
+
+    /// The latest event time that is believed at an offset, when the clock and the skew come to `latest_ms`. The ceiling is
+    /// raised when an event needs it, and never where a restart reads again.
+    fn ceiling(&mut self, offset: Offset, event_ms: EventTimeMs, latest_ms: u64) -> EventTimeMs {
+        let holds = self.ceilings.iter().rev().find(|it| it.from <= offset);
+        let limit_ms = holds.map_or(0, |ceiling| ceiling.limit_ms);
+        let is_decided = offset < self.restored_cut && !self.ceilings.is_empty();
+        let raised_ms = if holds.is_none() {
+            latest_ms
+        } else {
+            latest_ms.max(limit_ms.saturating_add(CEILING_STEP_MS))
+        };
+        if event_ms <= limit_ms || is_decided || raised_ms > latest_ms {
+            return limit_ms;
+        }
+        self.ceilings.push(Ceiling {
+            from: offset,
+            limit_ms: latest_ms,
+        });
+        latest_ms
+    }
+
+    /// Keeps the ceilings from the least offset on that a restart may read again.
+    fn forget_ceilings(&mut self) {
+        let least = self.open.values().min().copied();
+        let least = least.unwrap_or(self.next_offset).min(self.next_offset);
+        let first = self.ceilings.partition_point(|it| it.from <= least);
+        self.ceilings.drain(..first.saturating_sub(1));
     }
 
     fn is_replaying(&self) -> bool {
@@ -329,47 +471,74 @@ mod tests {
 
     fn intake(boundary: u64, start: Start) -> Intake {
         let windows = Windows::tumbling(Duration::from_millis(10)).unwrap();
-        Intake::new(windows, 40, 5, boundary, [(0, start)])
+        let rules = Rules {
+            windows,
+            allowed_lateness_ms: 40,
+            max_future_skew_ms: 1_000,
+            pace: Pace {
+                disorder_ms: 5,
+                max_clock_skew_ms: 0,
+                idle_after_ms: 1_000,
+            },
+        };
+        Intake::new(rules, boundary, [(0, start)])
+    }
+
+    /// A record of partition 0 that was appended and read at a moment.
+    fn at(offset: Offset, now_ms: u64) -> Reading {
+        Reading {
+            partition: 0,
+            offset,
+            appended_ms: Some(now_ms),
+            now_ms,
+        }
+    }
+
+    fn admit(intake: &mut Intake, offset: Offset, event_ms: u64, now_ms: u64) -> Verdict {
+        let reading = at(offset, now_ms);
+        intake.read(&reading);
+        intake.admit(&reading, event_ms)
     }
 
     fn advance(intake: &mut Intake) -> Option<Crossing> {
-        match intake.claim(|_| true) {
-            Claim::Reached(time) => intake.advance(time),
-            Claim::Unread | Claim::Empty => None,
-        }
+        let time = intake.claim(|_| true).reached()?;
+        intake.advance(time)
     }
 
     #[test]
     fn a_record_below_the_cut_is_counted_and_one_after_it_is_late() {
         let mut intake = intake(0, Start::default());
         assert_eq!(
-            intake.admit(0, 0, 12, 0),
+            admit(&mut intake, 0, 12, 2_000),
             Verdict::Counted {
                 arrival: 10,
                 pane: 10
             }
         );
-        intake.admit(0, 1, 26, 0);
+        admit(&mut intake, 1, 26, 2_000);
         let crossing = advance(&mut intake).unwrap();
         assert_eq!((crossing.from, crossing.to), (0, 20));
         assert_eq!(crossing.cuts[0].next_offset, 2);
         assert_eq!(
-            intake.admit(0, 2, 13, 0),
+            admit(&mut intake, 2, 13, 2_000),
             Verdict::Counted {
                 arrival: 20,
                 pane: 10
             }
         );
-        intake.admit(0, 3, 95, 0);
+        admit(&mut intake, 3, 95, 2_000);
         advance(&mut intake);
-        assert_eq!(intake.admit(0, 4, 13, 0), Verdict::TooLate { arrival: 90 });
+        assert_eq!(
+            admit(&mut intake, 4, 13, 2_000),
+            Verdict::TooLate { arrival: 90 }
+        );
     }
 
     #[test]
     fn a_restart_reads_from_the_least_record_of_an_open_pane() {
         let mut intake = intake(0, Start::default());
         for (offset, time) in [12, 27, 14, 33, 21].into_iter().enumerate() {
-            intake.admit(0, offset as u64, time, 0);
+            admit(&mut intake, offset as u64, time, 2_000);
         }
         let crossing = advance(&mut intake).unwrap();
         assert_eq!(crossing.to, 20);
@@ -389,17 +558,17 @@ mod tests {
             },
         );
         assert_eq!(
-            intake.admit(0, 1, 27, 0),
+            admit(&mut intake, 1, 27, 2_000),
             Verdict::Counted {
                 arrival: 20,
                 pane: 20
             }
         );
-        assert_eq!(intake.admit(0, 2, 14, 0), Verdict::SeenBefore);
+        assert_eq!(admit(&mut intake, 2, 14, 2_000), Verdict::SeenBefore);
         assert_eq!(intake.admit_rejected(0, 3), None);
         assert_eq!(advance(&mut intake), None, "no cut below the restored one");
         assert_eq!(
-            intake.admit(0, 4, 48, 0),
+            admit(&mut intake, 4, 48, 2_000),
             Verdict::Counted {
                 arrival: 40,
                 pane: 40
@@ -414,23 +583,28 @@ mod tests {
         let newest = Some(Newest {
             event_ms: 17,
             read_at_ms: 1_000,
+            lag_ms: Some(900),
         });
-        let mut intake = intake(
-            20,
-            Start {
-                resume: 4,
-                cut: 5,
-                newest,
-                ..Start::default()
-            },
-        );
-        assert_eq!(intake.admit(0, 4, 17, 61_000), Verdict::SeenBefore);
+        let start = Start {
+            resume: 4,
+            cut: 5,
+            newest,
+            ..Start::default()
+        };
+        let mut intake = intake(20, start);
+        let again = Reading {
+            appended_ms: None,
+            ..at(4, 61_000)
+        };
+        intake.read(&again);
+        assert_eq!(intake.admit(&again, 17), Verdict::SeenBefore);
         intake.at_end(0, 61_000);
         assert_eq!(
-            intake.claim(|_| true),
-            Claim::Reached(60_012),
+            intake.claim(|_| true).reached(),
+            Some(60_095),
             "it was read a minute ago"
         );
+        assert!(!intake.claim(|_| true).is_active(), "and nothing since");
     }
 
     #[test]
@@ -438,6 +612,126 @@ mod tests {
         let mut intake = intake(0, Start::default());
         assert_eq!(intake.claim(|_| true), Claim::Unread);
         intake.at_end(0, 1);
-        assert_eq!(intake.claim(|_| true), Claim::Empty);
+        assert_ne!(intake.claim(|_| true), Claim::Unread);
+        assert_eq!(intake.claim(|_| true).reached(), None);
+    }
+
+    /// A record whose producer set its time, read at a moment.
+    fn created(offset: Offset, now_ms: u64) -> Reading {
+        Reading {
+            appended_ms: None,
+            ..at(offset, now_ms)
+        }
+    }
+
+    fn believes(intake: &mut Intake, offset: Offset, now_ms: u64, event_ms: u64) -> bool {
+        let reading = created(offset, now_ms);
+        intake.read(&reading);
+        let is_believed = intake.believe(&reading, event_ms).is_ok();
+        if is_believed {
+            intake.admit(&reading, event_ms);
+        } else {
+            intake.admit_rejected(0, offset);
+        }
+        is_believed
+    }
+
+    #[test]
+    fn an_event_is_believed_up_to_its_append_or_the_clock_and_the_skew() {
+        let mut intake = intake(0, Start::default());
+        let appended = at(0, 10_000);
+        assert_eq!(intake.believe(&appended, 11_000), Ok(()));
+        assert_eq!(intake.believe(&appended, 11_001), Err(11_000));
+        assert!(believes(&mut intake, 1, 10_000, 11_000));
+        assert!(!believes(&mut intake, 2, 10_100, 12_000));
+        assert!(
+            believes(&mut intake, 3, 11_001, 12_001),
+            "the clock went on"
+        );
+    }
+
+    #[test]
+    fn no_event_of_a_wrong_clock_moves_event_time() {
+        let mut intake = intake(0, Start::default());
+        assert!(!believes(&mut intake, 0, 10_000, 86_400_000));
+        assert!(believes(&mut intake, 1, 10_000, 10_900));
+        let reached = intake.claim(|_| true).reached();
+        assert_eq!(reached, Some(9_995), "not beyond the reader's clock");
+    }
+
+    #[test]
+    fn a_restart_believes_what_was_believed_whatever_its_clock_says() {
+        let mut first = intake(0, Start::default());
+        let events = [
+            (9_000, true),
+            (11_500, false),
+            (10_900, true),
+            (12_001, true),
+        ];
+        let clocks = [10_000, 10_100, 10_500, 11_500];
+        for (offset, ((event_ms, expected), now_ms)) in (0..).zip(events.into_iter().zip(clocks)) {
+            assert_eq!(believes(&mut first, offset, now_ms, event_ms), expected);
+        }
+        let cut = first.partitions[&0].cut(0);
+        for clock_ms in [1, 10_000, 99_000] {
+            let start = Start {
+                resume: 0,
+                cut: 4,
+                ceilings: cut.ceilings.clone(),
+                ..Start::default()
+            };
+            let mut again = intake(0, start);
+            for (offset, (event_ms, expected)) in (0..).zip(events) {
+                let is_believed = believes(&mut again, offset, clock_ms, event_ms);
+                assert_eq!(is_believed, expected, "offset {offset} at {clock_ms}");
+            }
+        }
+    }
+
+    #[test]
+    fn ceilings_are_few_and_forgotten_with_the_panes_that_need_them() {
+        let mut intake = intake(0, Start::default());
+        for offset in 0..5_000 {
+            let now_ms = 10_000 + offset;
+            let event_ms = if offset % 2 == 0 {
+                now_ms
+            } else {
+                u64::MAX / 2
+            };
+            believes(&mut intake, offset, now_ms, event_ms);
+        }
+        assert!(intake.partitions[&0].ceilings.len() <= 6);
+        advance(&mut intake);
+        assert!(intake.partitions[&0].ceilings.len() <= 2);
+    }
+
+    #[test]
+    fn a_partition_without_a_record_at_its_anchor_is_another_one() {
+        let anchor = Anchor {
+            offset: 4,
+            log_time_ms: 1_000,
+        };
+        let start = || Start {
+            resume: 4,
+            cut: 5,
+            anchor: Some(anchor),
+            ..Start::default()
+        };
+        let mut same = intake(20, start());
+        assert!(same.recognizes(0, anchor));
+        same.skip_to(0, 5);
+        assert!(!same.misses_anchor(0));
+
+        let mut other = intake(20, start());
+        let later = Anchor {
+            log_time_ms: 2_000,
+            ..anchor
+        };
+        assert!(!other.recognizes(0, later));
+
+        let mut marker = intake(20, start());
+        assert!(!marker.misses_anchor(0), "it was not read yet");
+        marker.skip_to(0, 5);
+        assert!(marker.misses_anchor(0));
     }
 }

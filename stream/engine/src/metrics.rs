@@ -12,10 +12,11 @@ use prometheus::{
     Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
 };
-use record_log::{Offset, OffsetRange};
+use record_log::{LogTimeType, Offset, OffsetRange};
 
 use crate::checkpoint::manifest::Manifest;
 use crate::job::Pipeline;
+use crate::source::partitions::Position;
 use crate::status::Status;
 use crate::status::facts::{CheckpointStatus, Facts, TopicsStatus};
 
@@ -29,6 +30,7 @@ pub struct Metrics {
     late: IntCounterVec,
     rows: IntCounter,
     lag: IntGaugeVec,
+    silence: IntGaugeVec,
     position: IntGaugeVec,
     newest_event: IntGaugeVec,
     boundary: IntGaugeVec,
@@ -101,6 +103,11 @@ impl Metrics {
             lag: register.gauges(
                 "lag_records",
                 "Records between the position and the end of a partition, as of the last look.",
+                "partition",
+            ),
+            silence: register.gauges(
+                "partition_silence_ms",
+                "How long ago a partition gave a record or a confirmed end.",
                 "partition",
             ),
             position: register.gauges(
@@ -182,6 +189,11 @@ impl Metrics {
         self.checkpoint_age.set(as_gauge(
             status.checkpoint.map_or(0, |checkpoint| checkpoint.age_ms),
         ));
+        for partition in &status.partitions {
+            self.silence
+                .with_label_values(&[&partition.partition.to_string()])
+                .set(as_gauge(partition.silence_ms.unwrap_or(0)));
+        }
         let mut text = Vec::new();
         TextEncoder::new()
             .encode(&self.registry.gather(), &mut text)
@@ -221,6 +233,7 @@ impl Metrics {
     pub fn describe<K, A>(&self, pipeline: &Pipeline<K, A>) {
         self.facts().topics = TopicsStatus {
             input: pipeline.topic.clone(),
+            input_log_time: String::new(),
             results: pipeline.results.topic.clone(),
             summaries: pipeline
                 .summary
@@ -250,18 +263,40 @@ impl Metrics {
             .inc_by(batch.too_late);
     }
 
-    /// A source has read a partition up to an offset, and its newest event is of a time.
-    pub fn position(&self, partition: u32, next_offset: Offset, newest_event_ms: Option<u64>) {
-        self.facts()
-            .position(partition, next_offset, newest_event_ms);
-        let partition = partition.to_string();
+    /// A source has read a partition so far.
+    pub fn position(&self, position: Position) {
+        self.facts().position(position);
+        let partition = position.partition.to_string();
         self.position
             .with_label_values(&[&partition])
-            .set(as_gauge(next_offset));
-        if let Some(newest_event_ms) = newest_event_ms {
+            .set(as_gauge(position.next_offset));
+        if let Some(newest_event_ms) = position.newest_event_ms {
             self.newest_event
                 .with_label_values(&[&partition])
                 .set(as_gauge(newest_event_ms));
+        }
+    }
+
+    /// A partition that gives neither a record nor a confirmed end for longer than this makes the job not ready.
+    pub fn expect_answers_within(&self, limit: Duration) {
+        self.facts().answer_limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+    }
+
+    /// Somebody sets the times of the records that are read. It is told when it becomes known, and when producers turn out
+    /// to set some.
+    pub fn log_time_type(&self, log_time_type: LogTimeType) {
+        let name = match log_time_type {
+            LogTimeType::Append => "LogAppendTime",
+            LogTimeType::Create => "CreateTime",
+        };
+        let mut facts = self.facts();
+        if facts.log_time_type != name && facts.log_time_type != "CreateTime" {
+            name.clone_into(&mut facts.log_time_type);
+            tracing::info!(
+                topic = facts.topics.input,
+                log_time = name,
+                "times of the records"
+            );
         }
     }
 

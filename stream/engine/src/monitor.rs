@@ -1,4 +1,5 @@
-//! Watches what no worker sees: that somebody asks to stop, how far reading is behind, and that partitions were added.
+//! Watches what no worker sees: that somebody asks to stop, how far reading is behind, that partitions were added, and
+//! that some no longer answer.
 //!
 //! It also tells the log how far the job has read, as the position of a group by the job's name. That is for tools that
 //! show consumer groups and their lag; a job goes on from its checkpoint, and never reads these positions back.
@@ -8,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use events::Timestamp;
 use record_log::{Offset, RecordLog, Signal};
 
 use crate::attempt::{Attempt, Stop};
@@ -32,6 +34,8 @@ struct Watched {
     attempt: Arc<Attempt>,
     /// The positions that the log was told last.
     told: Vec<(u32, Offset)>,
+    /// Some partition did not answer when it was last looked.
+    is_unanswered: bool,
 }
 
 /// Begins to watch.
@@ -51,6 +55,7 @@ pub fn watch(
         partitions,
         attempt,
         told: Vec::new(),
+        is_unanswered: false,
     };
     let (over, is_over) = (Signal::default(), Arc::new(AtomicBool::new(false)));
     let (signal, ended) = (over.clone(), Arc::clone(&is_over));
@@ -62,6 +67,7 @@ pub fn watch(
             if stop.is_requested() {
                 watched.attempt.end();
             }
+            watched.note_silence(Timestamp::now().as_ms());
             if asked.elapsed() >= ASK_EVERY {
                 asked = Instant::now();
                 if watched.ask() {
@@ -84,6 +90,20 @@ pub fn watch(
 }
 
 impl Watched {
+    /// Notes, once, that partitions do not answer any more, and that they do again.
+    fn note_silence(&mut self, now_ms: u64) {
+        let unanswered = self.attempt.metrics.status(now_ms).unanswered;
+        let was_unanswered = std::mem::replace(&mut self.is_unanswered, unanswered.is_some());
+        match unanswered {
+            Some(sentence) if !was_unanswered => {
+                tracing::warn!("not ready: {sentence}");
+                self.attempt.metrics.trouble(sentence);
+            }
+            None if was_unanswered => tracing::info!("ready: all partitions answer again"),
+            _ => {}
+        }
+    }
+
     /// Asks the log how far reading is behind, and says whether partitions were added.
     fn ask(&mut self) -> bool {
         // A log that does not answer now is noticed by those who read and publish.
@@ -126,6 +146,7 @@ mod tests {
 
     use super::*;
     use crate::metrics::Metrics;
+    use crate::source::partitions::Position;
 
     fn watched(log: SimulatedLog) -> Watched {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -143,7 +164,43 @@ mod tests {
             partitions: 2,
             attempt: Arc::new(attempt),
             told: Vec::new(),
+            is_unanswered: false,
         }
+    }
+
+    fn position(partition: u32, next_offset: Offset) -> Position {
+        Position {
+            partition,
+            next_offset,
+            newest_event_ms: None,
+            heard_at_ms: Some(1_000),
+            end_as_of_ms: None,
+        }
+    }
+
+    #[test]
+    fn silence_is_told_once_and_again_after_an_answer() {
+        let mut watched = watched(log());
+        let metrics = watched.attempt.metrics.clone();
+        metrics.attempt_began(1);
+        metrics.expect_answers_within(Duration::from_secs(10));
+        metrics.position(position(1, 7));
+        let now_ms = Timestamp::now().as_ms();
+        let troubles = || metrics.status(now_ms).troubles.len();
+        watched.note_silence(now_ms);
+        assert_eq!((troubles(), watched.is_unanswered), (0, false));
+        for later_ms in [20_000, 21_000] {
+            watched.note_silence(now_ms + later_ms);
+            assert_eq!((troubles(), watched.is_unanswered), (1, true));
+        }
+        metrics.position(Position {
+            heard_at_ms: Some(now_ms + 21_500),
+            ..position(1, 8)
+        });
+        watched.note_silence(now_ms + 22_000);
+        assert!(!watched.is_unanswered);
+        watched.note_silence(now_ms + 40_000);
+        assert_eq!((troubles(), watched.is_unanswered), (2, true));
     }
 
     fn log() -> SimulatedLog {
@@ -169,7 +226,7 @@ mod tests {
             [],
             "nothing was read yet"
         );
-        watched.attempt.metrics.position(1, 7, None);
+        watched.attempt.metrics.position(position(1, 7));
         assert!(!watched.ask());
         assert_eq!(log.committed("counts", "events").unwrap(), [(1, 7)]);
         log.commit("counts", "events", &[(1, 5)]).unwrap();
@@ -189,7 +246,7 @@ mod tests {
         };
         let log = log();
         let mut watched = watched(log.process(refuses));
-        watched.attempt.metrics.position(0, 3, None);
+        watched.attempt.metrics.position(position(0, 3));
         assert!(!watched.ask() && !watched.attempt.is_over());
         log.grow("events", 3);
         assert!(watched.ask(), "partitions were added");

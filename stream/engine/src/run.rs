@@ -152,6 +152,8 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         };
         let number = beginning.number;
         self.metrics.attempt_began(number);
+        self.metrics
+            .expect_answers_within(self.settings.answer_limit);
         let boundary_ms = beginning.adopted.boundary;
         tracing::info!(
             attempt = number,

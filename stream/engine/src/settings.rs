@@ -35,9 +35,22 @@ pub struct Settings {
     #[arg(long, env = "TIDEMARK_ALLOWED_LATENESS", default_value = "1h", value_parser = humantime::parse_duration)]
     pub allowed_lateness: Duration,
 
-    /// How far beyond its time in the log an event is believed; others go to the dead letters
+    /// How far beyond its append an event is believed, or beyond this clock where a topic keeps its producers' times
+    /// (CreateTime); others go to the dead letters
     #[arg(long, env = "TIDEMARK_MAX_FUTURE_SKEW", default_value = "1m", value_parser = humantime::parse_duration)]
     pub max_future_skew: Duration,
+
+    /// How far this machine's clock may be ahead of the brokers' clocks
+    #[arg(long, env = "TIDEMARK_MAX_CLOCK_SKEW", default_value = "2s", value_parser = humantime::parse_duration)]
+    pub max_clock_skew: Duration,
+
+    /// How long a partition is at its end without a record until nobody waits for its source's delay any more
+    #[arg(long, env = "TIDEMARK_IDLE_AFTER", default_value = "20s", value_parser = humantime::parse_duration)]
+    pub idle_after: Duration,
+
+    /// How long a partition may give neither a record nor a confirmed end until the job is not ready and names it
+    #[arg(long, env = "TIDEMARK_ANSWER_LIMIT", default_value = "10s", value_parser = humantime::parse_duration)]
+    pub answer_limit: Duration,
 
     /// Panes a worker may hold that are not committed; partitions further ahead wait
     #[arg(long, env = "TIDEMARK_MAX_OPEN_PANES", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
@@ -80,6 +93,9 @@ impl Default for Settings {
             disorder: Duration::from_secs(5),
             allowed_lateness: Duration::from_secs(60 * 60),
             max_future_skew: Duration::from_secs(60),
+            max_clock_skew: Duration::from_secs(2),
+            idle_after: Duration::from_secs(20),
+            answer_limit: Duration::from_secs(10),
             max_open_panes: 2,
             guarantee: Guarantee::ExactlyOnce,
             until_end: false,

@@ -35,7 +35,7 @@ use crate::pane::EventTimeMs;
 use crate::standing::{Standing, Standings};
 use crate::watermark::Claim;
 use crate::worker::Shared;
-use partitions::{Leaving, Partitions};
+use partitions::{Leaving, Moment, Partitions};
 
 /// How often event time goes on at the end of partitions.
 const TICK: Duration = Duration::from_millis(40);
@@ -183,40 +183,51 @@ impl<K: Key, A: Aggregate> Source<K, A> {
         }
     }
 
-    /// Reads a batch, and says how many records it was.
+    /// Reads a batch, and returns how many records it was.
     fn poll(&mut self) -> u64 {
-        match self
-            .partitions
-            .poll(boundary_at(&self.committed), (self.clock)())
-        {
-            Ok(batch) => {
-                self.attempt.metrics.read(batch);
-                for (partition, next_offset, newest_ms) in self.partitions.positions() {
-                    self.attempt
-                        .metrics
-                        .position(partition, next_offset, newest_ms);
-                }
-                self.is_away = false;
-                if let Some(partition) = self.partitions.foreign() {
-                    self.attempt.fail(JobError::Position(format!(
-                        "partition {partition} holds other records than those that the checkpoint has counted: the topic was \
-                         deleted and recreated. Restore it, or start over"
-                    )));
-                }
-                batch.records
-            }
-            Err(error @ LogError::Unavailable(_)) => {
+        let moment = Moment {
+            committed: boundary_at(&self.committed),
+            all_at_end_ms: self.all_claim().end_as_of_ms(),
+            now_ms: (self.clock)(),
+        };
+        let (batch, error) = match self.partitions.poll(moment) {
+            Ok(batch) => (batch, None),
+            Err((batch, error)) => (batch, Some(error)),
+        };
+        self.attempt.metrics.read(batch);
+        if let Some(log_time_type) = self.partitions.log_time_type() {
+            self.attempt.metrics.log_time_type(log_time_type);
+        }
+        for position in self.partitions.positions() {
+            self.attempt.metrics.position(position);
+        }
+        if let Some(partition) = self.partitions.foreign() {
+            self.attempt.fail(JobError::Position(format!(
+                "partition {partition} holds other records than those that the checkpoint has counted: the topic was \
+                 deleted and recreated. Restore it, or start over"
+            )));
+        }
+        self.note(error);
+        batch.records
+    }
+
+    /// Notes whether the log could be reached. That it cannot is told once.
+    fn note(&mut self, error: Option<LogError>) {
+        match error {
+            None => self.is_away = false,
+            Some(error @ LogError::Unavailable(_)) => {
                 if !std::mem::replace(&mut self.is_away, true) {
                     tracing::warn!(%error, "reading waits for the record log");
                     self.attempt.metrics.trouble(error);
                 }
-                0
             }
-            Err(error) => {
-                self.attempt.fail(error);
-                0
-            }
+            Some(error) => self.attempt.fail(error),
         }
+    }
+
+    /// What all workers claim together.
+    fn all_claim(&self) -> Claim {
+        self.partitions.claim().and(self.standings.others())
     }
 
     /// How far event time has come for this worker, and whether that is the end. Others are told where it stands.
@@ -230,14 +241,13 @@ impl<K: Key, A: Aggregate> Source<K, A> {
         if let Some(end) = self.standings.all_finished() {
             return (Some(end), true);
         }
-        match if claim == Claim::Empty {
-            self.standings.others()
-        } else {
+        // A worker whose partitions are all empty, idle or read to the end goes along with the others.
+        let claim = if claim.is_active() {
             claim
-        } {
-            Claim::Reached(time) => (Some(time), false),
-            Claim::Unread | Claim::Empty => (None, false),
-        }
+        } else {
+            self.all_claim()
+        };
+        (claim.reached(), false)
     }
 }
 

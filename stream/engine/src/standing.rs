@@ -114,9 +114,9 @@ impl Standings {
             .filter(|(worker, _)| *worker != table.own);
         let claims = others.map(|(_, standing)| match standing {
             Standing::Reading(claim) => *claim,
-            Standing::Finished(_) => Claim::Empty,
+            Standing::Finished(_) => Claim::none(),
         });
-        claims.fold(Claim::Empty, Claim::and)
+        claims.fold(Claim::none(), Claim::and)
     }
 
     /// When all workers have finished, the boundary by which all windows end.

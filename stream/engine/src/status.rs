@@ -52,13 +52,17 @@ fn now(metrics: &Metrics) -> Status {
     metrics.status(Timestamp::now().as_ms())
 }
 
+/// Ready is a job of which an attempt runs and all partitions answer.
 fn readiness(metrics: &Metrics) -> impl IntoResponse + use<> {
-    match metrics.running_attempt() {
-        Some(attempt) => (StatusCode::OK, format!("attempt {attempt} is running\n")),
-        None => (
+    let Some(attempt) = metrics.running_attempt() else {
+        return (
             StatusCode::SERVICE_UNAVAILABLE,
             "no attempt is running\n".to_owned(),
-        ),
+        );
+    };
+    match now(metrics).unanswered {
+        None => (StatusCode::OK, format!("attempt {attempt} is running\n")),
+        Some(sentence) => (StatusCode::SERVICE_UNAVAILABLE, sentence + "\n"),
     }
 }
 

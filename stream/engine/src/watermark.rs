@@ -1,66 +1,125 @@
 //! How far a partition's event time has come: its claim that nothing older will follow.
 //!
-//! While records come, the watermark is the newest event time less the allowed disorder. At the end of the partition
-//! (the log said so: knowledge, not a time-out) event time goes on from the newest event at the pace of the clock, so
-//! the last window of a quiet topic closes by itself. It never jumps to the clock: a replay of history stays in history.
+//! While records come, the watermark is the newest event time less the allowed disorder. At an end that the log confirmed
+//! as of `T`, nothing appended until then is unread, so the partition claims `T − lead − lag − disorder`:
 //!
-//! What always holds: a watermark never falls; a partition that never held an event holds nobody back once its end was
-//! seen.
+//! - `lead` is how far this clock may be ahead of the log's;
+//! - `lag` is the source's own delay: the append time of the newest event less its event time. A live source has
+//!   milliseconds, a backfill its year, so a replay of history stays in history.
+//!
+//! Only a later answer of the log moves `T`. A broker that is away holds event time where it was.
+//!
+//! A partition that was confirmed at its end for a while without a record is *idle*: it holds nobody back any more, whatever
+//! its lag is. When all partitions are idle, the one with the least lag says how far event time has come. `model/ends.py`
+//! tries this rule and others on logs that misbehave.
+//!
+//! What always holds: a watermark never falls, and no event moves it beyond the time at which the event was appended. A
+//! partition without an event, or an idle one, holds nobody back, but only up to the date of its last confirmed end: what
+//! comes while its broker is away is not late.
 
 use serde::{Deserialize, Serialize};
 
 use crate::pane::EventTimeMs;
 
-/// The newest event of a partition and when it was read. A checkpoint keeps it: event time goes on over a restart.
+/// The newest event of a partition. A checkpoint keeps it: event time goes on over a restart.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Newest {
     /// Its event time.
     pub event_ms: EventTimeMs,
     /// The clock when it was read.
     pub read_at_ms: u64,
+    /// How long after its event time it was appended. Checkpoints of earlier versions lack it; the time of reading then
+    /// stands in for that of the append.
+    #[serde(default)]
+    pub lag_ms: Option<u64>,
+}
+
+impl Newest {
+    /// The delay of the source, as far as is known.
+    fn lag_ms(&self) -> u64 {
+        self.lag_ms
+            .unwrap_or_else(|| self.read_at_ms.saturating_sub(self.event_ms))
+    }
+}
+
+/// How fast event time may go on.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// How far out of order events may be.
+    pub disorder_ms: u64,
+    /// How far this clock may be ahead of the log's.
+    pub max_clock_skew_ms: u64,
+    /// After how long without a record a partition at its end is idle.
+    pub idle_after_ms: u64,
 }
 
 /// The watermark of one partition.
 #[derive(Clone, Debug)]
 pub struct Watermark {
-    disorder_ms: u64,
+    pace: Pace,
     newest: Option<Newest>,
     mark_ms: EventTimeMs,
-    end_seen: bool,
+    /// The date of the last confirmed end.
+    end_as_of_ms: Option<u64>,
+    /// The end's date as event time: no later record is older, but for its source's lag.
+    bound_ms: EventTimeMs,
+    /// When the last record was appended.
+    quiet_since_ms: u64,
+    is_idle: bool,
 }
 
 impl Watermark {
     /// A watermark that goes on from what a checkpoint kept, if anything.
-    pub fn new(disorder_ms: u64, newest: Option<Newest>) -> Self {
-        let mark_ms = newest.map_or(0, |newest| newest.event_ms.saturating_sub(disorder_ms));
+    pub fn new(pace: Pace, newest: Option<Newest>) -> Self {
+        let mark_ms = newest.map_or(0, |newest| {
+            let event_ms = newest.event_ms.min(newest.read_at_ms);
+            event_ms.saturating_sub(pace.disorder_ms)
+        });
         Self {
-            disorder_ms,
+            pace,
             newest,
             mark_ms,
-            end_seen: false,
+            end_as_of_ms: None,
+            bound_ms: 0,
+            quiet_since_ms: newest.map_or(0, |newest| newest.read_at_ms),
+            is_idle: false,
         }
     }
 
-    /// Takes note of an event. When the newest was read is not changed by reading it again, as every start does.
-    pub fn observe(&mut self, event_ms: EventTimeMs, now_ms: u64) {
+    /// Takes note of a record that was appended at `appended_ms`, whatever is in it.
+    pub fn record(&mut self, appended_ms: u64) {
+        self.quiet_since_ms = self.quiet_since_ms.max(appended_ms);
+        self.is_idle = false;
+    }
+
+    /// Takes note of an event. When the newest was appended is not changed by reading it again, as every start does.
+    pub fn observe(&mut self, event_ms: EventTimeMs, appended_ms: u64, now_ms: u64) {
         if self.newest.is_none_or(|newest| event_ms > newest.event_ms) {
             self.newest = Some(Newest {
                 event_ms,
                 read_at_ms: now_ms,
+                lag_ms: Some(appended_ms.saturating_sub(event_ms)),
             });
-            self.mark_ms = self.mark_ms.max(event_ms.saturating_sub(self.disorder_ms));
+            self.reach(event_ms.min(appended_ms));
         }
     }
 
-    /// Takes note that the partition held nothing more at `now_ms`.
-    pub fn at_end(&mut self, now_ms: u64) {
-        self.end_seen = true;
+    /// Takes note that the log confirmed the partition's end as of `as_of_ms`, on a clock that may be `lead_ms` ahead of it.
+    pub fn at_end(&mut self, as_of_ms: u64, lead_ms: u64) {
+        self.end_as_of_ms = self.end_as_of_ms.max(Some(as_of_ms));
+        let log_ms = as_of_ms.saturating_sub(lead_ms);
+        self.bound_ms = self
+            .bound_ms
+            .max(log_ms.saturating_sub(self.pace.disorder_ms));
+        self.is_idle = log_ms.saturating_sub(self.quiet_since_ms) > self.pace.idle_after_ms;
         if let Some(newest) = self.newest {
-            let gone_on_ms = newest.event_ms + now_ms.saturating_sub(newest.read_at_ms);
-            self.mark_ms = self
-                .mark_ms
-                .max(gone_on_ms.saturating_sub(self.disorder_ms));
+            self.reach(log_ms.saturating_sub(newest.lag_ms()));
         }
+    }
+
+    fn reach(&mut self, event_ms: EventTimeMs) {
+        let mark_ms = event_ms.saturating_sub(self.pace.disorder_ms);
+        self.mark_ms = self.mark_ms.max(mark_ms);
     }
 
     /// The newest event, if there was one.
@@ -68,12 +127,28 @@ impl Watermark {
         self.newest
     }
 
+    /// The date of the last confirmed end, if there was one.
+    pub fn end_as_of_ms(&self) -> Option<u64> {
+        self.end_as_of_ms
+    }
+
     /// What the partition claims.
     pub fn claim(&self) -> Claim {
-        match self.newest {
-            Some(_) => Claim::Reached(self.mark_ms),
-            None if self.end_seen => Claim::Empty,
-            None => Claim::Unread,
+        let end_as_of_ms = self.end_as_of_ms.unwrap_or(0);
+        let mark = self.newest.map(|_| self.mark_ms);
+        match mark {
+            None if self.end_as_of_ms.is_none() => Claim::Unread,
+            Some(_) if !self.is_idle => Claim::Known(Known {
+                active: mark,
+                end_as_of_ms,
+                ..Known::default()
+            }),
+            idle => Claim::Known(Known {
+                idle,
+                bound_ms: self.bound_ms,
+                end_as_of_ms,
+                ..Known::default()
+            }),
         }
     }
 }
@@ -83,20 +158,77 @@ impl Watermark {
 pub enum Claim {
     /// Nothing is known yet: everybody waits.
     Unread,
-    /// No event is older than this.
-    Reached(EventTimeMs),
-    /// There never was an event: nobody waits.
-    Empty,
+    /// So much is known.
+    Known(Known),
+}
+
+/// What is known of the event time of some partitions.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Known {
+    /// The least that partitions claim which are not idle, if there are any.
+    active: Option<EventTimeMs>,
+    /// The most that idle partitions claim, if there are any.
+    idle: Option<EventTimeMs>,
+    /// Up to where idle and empty partitions hold nobody back.
+    bound_ms: EventTimeMs,
+    /// As of when all were at their ends; 0 if one never was.
+    end_as_of_ms: u64,
+}
+
+impl Default for Known {
+    /// What no partitions claim.
+    fn default() -> Self {
+        Self {
+            active: None,
+            idle: None,
+            bound_ms: EventTimeMs::MAX,
+            end_as_of_ms: u64::MAX,
+        }
+    }
 }
 
 impl Claim {
+    /// What no partitions claim: nobody waits for them.
+    pub fn none() -> Self {
+        Self::Known(Known::default())
+    }
+
     /// What two claims come to together.
     pub fn and(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Unread, _) | (_, Self::Unread) => Self::Unread,
-            (Self::Empty, other) => other,
-            (one, Self::Empty) => one,
-            (Self::Reached(one), Self::Reached(other)) => Self::Reached(one.min(other)),
+        let (Self::Known(one), Self::Known(other)) = (self, other) else {
+            return Self::Unread;
+        };
+        let least = |one: Option<u64>, other: Option<u64>| match (one, other) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+        Self::Known(Known {
+            active: least(one.active, other.active),
+            idle: one.idle.max(other.idle),
+            bound_ms: one.bound_ms.min(other.bound_ms),
+            end_as_of_ms: one.end_as_of_ms.min(other.end_as_of_ms),
+        })
+    }
+
+    /// Some partition that is not idle says how far event time has come.
+    pub fn is_active(&self) -> bool {
+        matches!(self, Self::Known(known) if known.active.is_some())
+    }
+
+    /// No event is older than this; none while nothing moves event time.
+    pub fn reached(&self) -> Option<EventTimeMs> {
+        let Self::Known(known) = self else {
+            return None;
+        };
+        let reached = known.active.or(known.idle)?;
+        Some(reached.min(known.bound_ms))
+    }
+
+    /// As of when all partitions were at their ends; 0 if one never was.
+    pub fn end_as_of_ms(&self) -> u64 {
+        match self {
+            Self::Unread => 0,
+            Self::Known(known) => known.end_as_of_ms,
         }
     }
 }
@@ -105,63 +237,143 @@ impl Claim {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_watermark_trails_the_newest_event_by_the_disorder_and_never_falls() {
-        let mut watermark = Watermark::new(5, None);
-        assert_eq!(watermark.claim(), Claim::Unread);
-        watermark.observe(100, 0);
-        watermark.observe(60, 1);
-        assert_eq!(watermark.claim(), Claim::Reached(95));
+    const PACE: Pace = Pace {
+        disorder_ms: 5,
+        max_clock_skew_ms: 0,
+        idle_after_ms: 1_000,
+    };
+
+    fn watermark(newest: Option<Newest>) -> Watermark {
+        Watermark::new(PACE, newest)
+    }
+
+    /// A partition with one event, read when it was appended.
+    fn with_event(event_ms: u64, appended_ms: u64) -> Watermark {
+        let mut watermark = watermark(None);
+        watermark.record(appended_ms);
+        watermark.observe(event_ms, appended_ms, appended_ms);
+        watermark
+    }
+
+    fn reached(watermark: &Watermark) -> Option<u64> {
+        watermark.claim().reached()
     }
 
     #[test]
-    fn at_the_end_event_time_goes_on_at_the_pace_of_the_clock_from_the_newest_event() {
-        let mut watermark = Watermark::new(5, None);
-        watermark.observe(100, 1_000_000);
-        watermark.at_end(1_000_020);
-        assert_eq!(
-            watermark.claim(),
-            Claim::Reached(115),
-            "history stays in history"
-        );
-        watermark.at_end(1_000_010);
-        assert_eq!(
-            watermark.claim(),
-            Claim::Reached(115),
-            "a clock set back does not take a claim back"
-        );
+    fn it_trails_the_newest_event_by_the_disorder_and_never_falls() {
+        let mut watermark = with_event(100, 101);
+        watermark.observe(60, 102, 102);
+        assert_eq!(reached(&watermark), Some(95));
     }
 
     #[test]
-    fn another_event_of_the_same_time_does_not_hold_event_time_back() {
-        let mut watermark = Watermark::new(5, None);
-        watermark.observe(100, 1_000);
-        watermark.observe(100, 1_040);
-        watermark.at_end(1_050);
-        assert_eq!(watermark.claim(), Claim::Reached(145));
+    fn at_an_end_it_trails_the_date_by_the_lag_of_the_source() {
+        let mut backfill = with_event(100, 1_000_000);
+        backfill.at_end(1_000_020, 0);
+        assert_eq!(reached(&backfill), Some(115), "history stays in history");
+        backfill.at_end(1_000_010, 0);
+        assert_eq!(reached(&backfill), Some(115), "a date that is older");
+
+        let mut live = with_event(1_000_000, 1_000_003);
+        live.at_end(1_000_500, 0);
+        assert_eq!(reached(&live), Some(1_000_492));
     }
 
     #[test]
-    fn a_partition_goes_on_over_a_restart_for_the_time_that_it_was_down() {
+    fn an_event_of_the_future_moves_it_to_its_append_at_most() {
+        let mut watermark = with_event(5_000, 1_000);
+        assert_eq!(reached(&watermark), Some(995));
+        watermark.at_end(1_100, 0);
+        assert_eq!(reached(&watermark), Some(1_095));
+    }
+
+    #[test]
+    fn a_clock_that_may_be_ahead_is_believed_less() {
+        let mut watermark = with_event(1_000, 1_000);
+        watermark.at_end(1_500, 200);
+        assert_eq!(reached(&watermark), Some(1_295));
+    }
+
+    #[test]
+    fn without_an_answer_it_stays_where_it_was() {
+        let mut watermark = with_event(1_000, 1_000);
+        watermark.at_end(1_500, 0);
+        watermark.observe(990, 1_900, 1_900);
+        assert_eq!(reached(&watermark), Some(1_495));
+    }
+
+    #[test]
+    fn a_partition_goes_on_over_a_restart_by_its_lag() {
         let newest = Newest {
             event_ms: 100,
-            read_at_ms: 1_000,
+            read_at_ms: 60_000,
+            lag_ms: Some(3),
         };
-        let mut watermark = Watermark::new(5, Some(newest));
-        assert_eq!(watermark.claim(), Claim::Reached(95));
-        watermark.at_end(61_000);
-        assert_eq!(watermark.claim(), Claim::Reached(60_095));
+        let mut watermark = watermark(Some(newest));
+        assert_eq!(reached(&watermark), Some(95));
+        watermark.at_end(61_000, 0);
+        assert_eq!(reached(&watermark), Some(60_992));
     }
 
     #[test]
-    fn an_empty_partition_holds_nobody_back_but_an_unread_one_does() {
-        let mut empty = Watermark::new(5, None);
-        empty.at_end(7);
-        assert_eq!(empty.claim().and(Claim::Reached(40)), Claim::Reached(40));
-        assert_eq!(Claim::Unread.and(Claim::Reached(40)), Claim::Unread);
+    fn a_checkpoint_of_an_earlier_version_has_the_lag_of_its_reading() {
+        let json = r#"{"event_ms":100,"read_at_ms":1000}"#;
+        let newest: Newest = serde_json::from_str(json).unwrap();
+        let mut watermark = watermark(Some(newest));
+        watermark.at_end(1_500, 0);
+        assert_eq!(reached(&watermark), Some(595));
+    }
+
+    #[test]
+    fn an_idle_partition_holds_nobody_back_but_goes_on_alone_by_its_lag() {
+        let mut idle = with_event(100, 9_000);
+        let mut live = with_event(11_990, 11_999);
+        live.at_end(12_000, 0);
+        idle.at_end(10_000, 0);
         assert_eq!(
-            Claim::Reached(50).and(Claim::Reached(40)),
-            Claim::Reached(40)
+            idle.claim().and(live.claim()).reached(),
+            Some(1_095),
+            "it is not idle yet"
         );
+        idle.at_end(12_000, 0);
+        assert_eq!(idle.claim().and(live.claim()).reached(), Some(11_986));
+        assert_eq!(reached(&idle), Some(3_095));
+        idle.record(12_001);
+        assert!(idle.claim().is_active(), "a record ends it");
+    }
+
+    #[test]
+    fn of_idle_partitions_the_one_with_the_least_lag_speaks() {
+        let mut one = with_event(100, 9_000);
+        let mut other = with_event(8_999, 9_000);
+        one.at_end(12_000, 0);
+        other.at_end(12_000, 0);
+        assert_eq!(one.claim().and(other.claim()).reached(), Some(11_994));
+    }
+
+    #[test]
+    fn an_empty_partition_holds_nobody_back_up_to_the_date_of_its_end() {
+        let active = with_event(2_000, 2_000).claim();
+        let mut empty = watermark(None);
+        assert_eq!(empty.claim(), Claim::Unread);
+        assert_eq!(empty.claim().and(active), Claim::Unread);
+        empty.at_end(7_000, 0);
+        assert_eq!(empty.claim().and(active).reached(), Some(1_995));
+        assert_eq!(empty.claim().reached(), None, "nothing moves event time");
+        let later = with_event(9_000, 9_000).claim();
+        assert_eq!(empty.claim().and(later).reached(), Some(6_995));
+    }
+
+    #[test]
+    fn claims_come_to_the_same_in_any_order() {
+        let claims = [
+            Claim::none(),
+            with_event(100, 120).claim(),
+            with_event(300, 310).claim(),
+        ];
+        let forward = claims.into_iter().fold(Claim::none(), Claim::and);
+        let backward = claims.into_iter().rev().fold(Claim::none(), Claim::and);
+        assert_eq!((forward, forward.reached()), (backward, Some(95)));
+        assert_eq!(forward.end_as_of_ms(), 0, "none was at its end");
     }
 }

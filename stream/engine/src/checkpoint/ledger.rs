@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use crate::checkpoint::manifest::{Manifest, PartInfo, PartitionCut};
-use crate::cut::{Crossing, Cut};
+use crate::cut::Crossing;
 use crate::pane::EventTimeMs;
 
 /// The books of the worker that writes manifests.
@@ -114,7 +114,7 @@ impl Ledger {
             .newest
             .partitions
             .iter()
-            .map(|cut| (cut.partition, *cut))
+            .map(|cut| (cut.partition, cut.clone()))
             .collect();
         let mut crossings: Vec<&Crossing> = self
             .crossings
@@ -124,21 +124,15 @@ impl Ledger {
         crossings.sort_by_key(|crossing| crossing.from);
         for cut in crossings.into_iter().flat_map(|crossing| &crossing.cuts) {
             let (cut, resume) = (cut, cut.resume(boundary));
-            let Cut {
-                partition,
-                next_offset,
-                newest,
-                anchor,
-                ..
-            } = *cut;
             let at = PartitionCut {
-                partition,
-                cut: next_offset,
+                partition: cut.partition,
+                cut: cut.next_offset,
                 resume,
-                newest,
-                anchor,
+                newest: cut.newest,
+                anchor: cut.anchor,
+                ceilings: cut.ceilings.clone(),
             };
-            partitions.insert(partition, at);
+            partitions.insert(cut.partition, at);
         }
         partitions.into_values().collect()
     }
@@ -162,6 +156,7 @@ mod tests {
     use super::*;
     use crate::checkpoint::lineage::Lineage;
     use crate::checkpoint::manifest::{Fingerprint, VERSION};
+    use crate::cut::Cut;
     use crate::flow::Slots;
     use crate::pane::Windows;
 
@@ -199,6 +194,7 @@ mod tests {
                 newest: None,
                 anchor: None,
                 open: open.to_vec(),
+                ceilings: Vec::new(),
             }],
         }
     }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use record_log::Offset;
 
 use crate::checkpoint::lineage::Lineage;
-use crate::cut::{Anchor, Start};
+use crate::cut::{Anchor, Ceiling, Start};
 use crate::flow::Slots;
 use crate::pane::{EventTimeMs, Windows};
 use crate::watermark::Newest;
@@ -54,7 +54,7 @@ pub struct Fingerprint {
 }
 
 /// Where a partition is taken up at the boundary.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct PartitionCut {
     /// The partition.
     pub partition: u32,
@@ -67,6 +67,9 @@ pub struct PartitionCut {
     /// The last record before the cut, by which the partition is known again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anchor: Option<Anchor>,
+    /// The ceilings of the offsets that are read again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ceilings: Vec<Ceiling>,
 }
 
 impl PartitionCut {
@@ -76,6 +79,7 @@ impl PartitionCut {
             cut,
             newest,
             anchor,
+            ref ceilings,
             ..
         } = *self;
         let anchor = anchor.filter(|anchor| anchor.offset >= oldest);
@@ -85,6 +89,7 @@ impl PartitionCut {
             cut,
             newest,
             anchor,
+            ceilings: ceilings.clone(),
         }
     }
 }
@@ -215,6 +220,7 @@ mod tests {
             resume: 7,
             newest: None,
             anchor: None,
+            ceilings: Vec::new(),
         };
         let part = PartInfo {
             name: "a".to_owned(),
@@ -256,6 +262,7 @@ mod tests {
                 resume,
                 newest: None,
                 anchor,
+                ceilings: Vec::new(),
             };
             let start = cut.start(oldest);
             (start.resume, start.anchor.is_some())

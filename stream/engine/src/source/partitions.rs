@@ -3,28 +3,32 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use record_log::{LogError, Offset, Reader, Record};
+use record_log::{LogError, LogTimeType, Offset, Reader, Record};
 use timely::scheduling::activate::SyncActivator;
 
 use crate::aggregate::{Aggregate, Key};
-use crate::cut::{Anchor, Crossing, Intake, Verdict};
+use crate::cut::{Anchor, Crossing, Intake, Reading, Verdict};
 use crate::flow::{Aside, ClosedPane, Entry, Reason};
 use crate::job::{Admission, Decode, Rejected};
 use crate::metrics::Batch;
 use crate::pane::{EventTimeMs, Windows};
 use crate::source::fold::Fold;
+use crate::units::instant;
 use crate::watermark::Claim;
 
 /// How many records are read from a partition before the next one has its turn: more than a reader holds ready.
 const BATCH_RECORDS: usize = 32_768;
 
-/// What decides about records besides their partition.
+/// How old the date of an end may be for its partition to be at its end.
+const END_LIMIT_MS: u64 = 5_000;
+
+/// What decides about reading.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// The job's windows.
     pub windows: Windows,
-    /// How far beyond its log time a record's event time is believed.
-    pub max_future_skew_ms: u64,
+    /// The topic may lose single records (compaction), the anchors too.
+    pub may_lose_anchors: bool,
     /// How many panes a worker may have that hold something and are not committed.
     pub max_open_panes: usize,
 }
@@ -42,6 +46,36 @@ pub struct Partitions<K, A> {
     sent: BTreeSet<EventTimeMs>,
     /// A partition that is another one than that of the checkpoint.
     foreign: Option<u32>,
+    /// When each partition was last heard of: a record, the confirmation of its end, or that it was not to be read.
+    heard: BTreeMap<u32, u64>,
+    /// Who set the times of the records that were read; producers, if they set some.
+    log_time_type: Option<LogTimeType>,
+}
+
+/// How far a partition has been read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Position {
+    /// The partition.
+    pub partition: u32,
+    /// The offset to be read next.
+    pub next_offset: Offset,
+    /// The time of its newest event.
+    pub newest_event_ms: Option<EventTimeMs>,
+    /// When it was last heard of.
+    pub heard_at_ms: Option<u64>,
+    /// The date of its last confirmed end.
+    pub end_as_of_ms: Option<u64>,
+}
+
+/// The moment of a poll.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// Results before it are committed.
+    pub committed: EventTimeMs,
+    /// As of when all partitions of the job were at their ends; 0 if one is not.
+    pub all_at_end_ms: u64,
+    /// The clock.
+    pub now_ms: u64,
 }
 
 /// What has been read and not sent.
@@ -101,6 +135,8 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
             open,
             sent: BTreeSet::new(),
             foreign: None,
+            heard: BTreeMap::new(),
+            log_time_type: None,
         }
     }
 
@@ -126,12 +162,18 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
         self.intake.positions().map(|(id, _)| id).collect()
     }
 
-    /// For each partition, the offset to be read next and the newest event time.
-    pub fn positions(&self) -> impl Iterator<Item = (u32, Offset, Option<EventTimeMs>)> {
-        let newest = |id| self.intake.newest(id).map(|newest| newest.event_ms);
-        self.intake
-            .positions()
-            .map(move |(id, next_offset)| (id, next_offset, newest(id)))
+    /// How far each partition has been read.
+    pub fn positions(&self) -> impl Iterator<Item = Position> {
+        self.intake.positions().map(|(partition, next_offset)| {
+            let newest = self.intake.newest(partition);
+            Position {
+                partition,
+                next_offset,
+                newest_event_ms: newest.map(|newest| newest.event_ms),
+                heard_at_ms: self.heard.get(&partition).copied(),
+                end_as_of_ms: self.intake.end_as_of_ms(partition),
+            }
+        })
     }
 
     /// What the partitions that are still read claim together.
@@ -151,21 +193,37 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
         self.open.fold.entries()
     }
 
-    /// Reads a batch from each partition that may be read, and says what it came to. Results before `committed` are
-    /// committed.
+    /// Who set the times of the records that were read, once some were.
+    pub fn log_time_type(&self) -> Option<LogTimeType> {
+        self.log_time_type
+    }
+
+    /// Reads a batch from each partition that may be read, and returns what it came to. A partition that fails keeps the
+    /// others from nothing.
     ///
     /// # Errors
-    /// As [`Reader::poll`]; batches read before the error are kept.
-    pub fn poll(&mut self, committed: EventTimeMs, now_ms: u64) -> Result<Batch, LogError> {
-        self.sent = self.sent.split_off(&committed);
+    /// As [`Reader::poll`], the first one; what was read beside it is kept.
+    pub fn poll(&mut self, moment: Moment) -> Result<Batch, (Batch, LogError)> {
+        self.sent = self.sent.split_off(&moment.committed);
         let last_allowed = self.last_allowed_pane();
         let mut total = Batch::default();
+        let mut first_error = None;
         for id in self.ids() {
-            if !self.has_ended(id) && self.may_be_read(id, last_allowed) {
-                total += self.poll_partition(id, now_ms)?;
+            if self.has_ended(id) || !self.may_be_read(id, last_allowed, moment) {
+                self.heard.insert(id, moment.now_ms);
+                continue;
+            }
+            match self.poll_partition(id, moment.now_ms) {
+                Ok(batch) => total += batch,
+                Err(error) => {
+                    first_error.get_or_insert(error);
+                }
             }
         }
-        Ok(total)
+        match first_error {
+            Some(error) => Err((total, error)),
+            None => Ok(total),
+        }
     }
 
     /// Takes the capability to the last boundary at or before `time`: the crossing, and what leaves with it.
@@ -188,8 +246,17 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
         self.foreign
     }
 
-    fn may_be_read(&self, partition: u32, last_allowed: Option<EventTimeMs>) -> bool {
-        if self.intake.is_awaited(partition) {
+    fn may_be_read(
+        &self,
+        partition: u32,
+        last_allowed: Option<EventTimeMs>,
+        moment: Moment,
+    ) -> bool {
+        // At the ends of all partitions records come as fast as they are produced, and event time waits only for a lag.
+        let oldest_end_ms = moment.now_ms.saturating_sub(END_LIMIT_MS);
+        let own_end_ms = self.intake.end_as_of_ms(partition).unwrap_or(0);
+        let is_live = own_end_ms.min(moment.all_at_end_ms) >= oldest_end_ms;
+        if is_live || self.intake.is_awaited(partition) {
             return true;
         }
         let (Some(last), Some(newest)) = (last_allowed, self.intake.newest(partition)) else {
@@ -213,37 +280,57 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
             .copied()
             .unwrap_or(Offset::MAX);
         let mut batch = Batch::default();
-        let (expected, mut last, mut is_foreign) =
-            (self.intake.restored_anchor(partition), None, false);
+        let mut last = None;
+        let mut is_foreign = false;
+        let mut log_time_type = self.log_time_type;
         let (intake, open, decode, limits) =
             (&mut self.intake, &mut self.open, &self.decode, &self.limits);
         let polled = self.reader.poll(partition, BATCH_RECORDS, &mut |record| {
             if record.offset < end {
-                let mut admission = RecordAdmission {
-                    record: &record,
-                    intake,
-                    open,
-                    limits,
-                    batch: &mut batch,
+                let reading = Reading {
+                    partition,
+                    offset: record.offset,
+                    appended_ms: (record.log_time_type == LogTimeType::Append)
+                        .then_some(record.log_time_ms),
                     now_ms,
-                    counted: None,
                 };
-                admission.decide(decode);
+                intake.read(&reading);
+                if log_time_type != Some(LogTimeType::Create) {
+                    log_time_type = Some(record.log_time_type);
+                }
                 let anchor = Anchor {
                     offset: record.offset,
                     log_time_ms: record.log_time_ms,
                 };
-                is_foreign |=
-                    expected.is_some_and(|known| known.offset == anchor.offset && known != anchor);
+                is_foreign |= !intake.recognizes(partition, anchor);
                 last = Some(anchor);
+                let mut admission = RecordAdmission {
+                    record: &record,
+                    reading,
+                    intake,
+                    open,
+                    limits,
+                    batch: &mut batch,
+                    counted: None,
+                };
+                admission.decide(decode);
             }
         })?;
-        last.into_iter()
-            .for_each(|anchor| self.intake.anchor(partition, anchor));
-        self.foreign = self.foreign.or(is_foreign.then_some(partition));
+
+        self.log_time_type = log_time_type;
+        if let Some(anchor) = last {
+            self.intake.anchor(partition, anchor);
+        }
         self.intake.skip_to(partition, polled.next_offset.min(end));
-        if polled.is_at_end() {
-            self.intake.at_end(partition, now_ms);
+        is_foreign |= !self.limits.may_lose_anchors && self.intake.misses_anchor(partition);
+        self.foreign = self.foreign.or(is_foreign.then_some(partition));
+
+        let is_end_news = polled.end_as_of_ms > self.intake.end_as_of_ms(partition);
+        if let Some(as_of_ms) = polled.end_as_of_ms {
+            self.intake.at_end(partition, as_of_ms);
+        }
+        if polled.records > 0 || is_end_news {
+            self.heard.insert(partition, now_ms);
         }
         Ok(batch)
     }
@@ -252,11 +339,11 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
 /// The decision about one record.
 struct RecordAdmission<'a, 'r, K, A> {
     record: &'a Record<'r>,
+    reading: Reading,
     intake: &'a mut Intake,
     open: &'a mut Open<K, A>,
     limits: &'a Limits,
     batch: &'a mut Batch,
-    now_ms: u64,
     /// Where it is counted: the pane at which it travels, and the one it belongs to.
     counted: Option<(EventTimeMs, EventTimeMs)>,
 }
@@ -293,21 +380,18 @@ impl<K: Key, A: Aggregate> RecordAdmission<'_, '_, K, A> {
 
 impl<K: Key, A: Aggregate> Admission<K, A> for RecordAdmission<'_, '_, K, A> {
     fn admit(&mut self, event_ms: EventTimeMs) -> Result<bool, Rejected> {
-        // Never the clock: a replay would decide otherwise.
-        if event_ms
-            > self
-                .record
-                .log_time_ms
-                .saturating_add(self.limits.max_future_skew_ms)
-        {
-            return Err(Rejected::because("the event time lies in the future"));
+        if let Err(limit_ms) = self.intake.believe(&self.reading, event_ms) {
+            return Err(Rejected(format!(
+                "the event time lies in the future: {} is after {}, {}",
+                instant(event_ms),
+                instant(limit_ms),
+                match self.reading.appended_ms {
+                    Some(_) => "the append time and --max-future-skew",
+                    None => "the reader's clock and --max-future-skew",
+                }
+            )));
         }
-        match self.intake.admit(
-            self.record.partition,
-            self.record.offset,
-            event_ms,
-            self.now_ms,
-        ) {
+        match self.intake.admit(&self.reading, event_ms) {
             Verdict::Counted { arrival, pane } => {
                 self.batch.corrections += u64::from(arrival != pane);
                 self.counted = Some((arrival, pane));
@@ -366,8 +450,8 @@ mod tests {
 
     use super::*;
     use crate::aggregate::Count;
-    use crate::cut::Start;
-    use crate::watermark::Newest;
+    use crate::cut::{Rules, Start};
+    use crate::watermark::{Newest, Pace};
 
     /// A log whose records are event times, by partition; the first poll of partition 1 fails.
     fn log(times: [&[u64]; 2]) -> SimulatedLog {
@@ -416,6 +500,7 @@ mod tests {
         let newest = Some(Newest {
             event_ms: 200,
             read_at_ms: 0,
+            lag_ms: None,
         });
         let starts = [
             (0, Start::default()),
@@ -425,7 +510,7 @@ mod tests {
                     resume: 1,
                     cut: 2,
                     newest,
-                    anchor: None,
+                    ..Start::default()
                 },
             ),
         ];
@@ -442,25 +527,40 @@ mod tests {
         });
         let limits = Limits {
             windows,
-            max_future_skew_ms: 0,
+            may_lose_anchors: false,
             max_open_panes: 2,
         };
+        let rules = Rules {
+            windows,
+            allowed_lateness_ms: 0,
+            max_future_skew_ms: 0,
+            pace: Pace {
+                disorder_ms: 0,
+                max_clock_skew_ms: 0,
+                idle_after_ms: 1_000,
+            },
+        };
+        let moment = Moment {
+            committed: 100,
+            all_at_end_ms: 0,
+            now_ms: 0,
+        };
         let mut partitions = Partitions::new(
-            Intake::new(windows, 0, 0, 100, starts),
+            Intake::new(rules, 100, starts),
             reader,
             decode,
             limits,
             None,
         );
         assert!(
-            partitions.poll(100, 0).is_err(),
+            partitions.poll(moment).is_err(),
             "partition 0 has been read, partition 1 has not"
         );
         assert_eq!(
             (partitions.open_entries(), partitions.advance(140).is_some()),
             (5, false)
         );
-        partitions.poll(100, 0).unwrap();
+        assert!(partitions.poll(moment).is_ok());
         assert_eq!(
             (partitions.open_entries(), partitions.advance(140).is_some()),
             (6, true)

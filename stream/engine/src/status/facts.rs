@@ -8,6 +8,8 @@ use serde::Serialize;
 
 use crate::metrics::Batch;
 use crate::pane::EventTimeMs;
+use crate::source::partitions::Position;
+use crate::units::instant;
 
 /// How many of the last troubles are remembered.
 const TROUBLES: usize = 10;
@@ -59,6 +61,8 @@ pub struct Status {
     pub checkpoint: Option<CheckpointStatus>,
     /// How long the last commit of results took.
     pub commit_took_ms: Option<u128>,
+    /// Why the job is not ready although it runs: partitions that give neither records nor confirmed ends.
+    pub unanswered: Option<String>,
     /// What went wrong last, the newest first.
     pub troubles: Vec<Trouble>,
 }
@@ -68,6 +72,8 @@ pub struct Status {
 pub struct TopicsStatus {
     /// Read.
     pub input: String,
+    /// Who sets the times of its records: LogAppendTime or CreateTime, once that is known.
+    pub input_log_time: String,
     /// Rows go to it.
     pub results: String,
     /// Totals go to it, if there are any.
@@ -91,6 +97,12 @@ pub struct PartitionStatus {
     pub lag_records: Option<u64>,
     /// The newest event read.
     pub newest_event_ms: Option<EventTimeMs>,
+    /// When it gave a record or a confirmed end last, or was not to be read.
+    pub heard_at_ms: Option<u64>,
+    /// How long ago that was.
+    pub silence_ms: Option<u64>,
+    /// The date of its last confirmed end.
+    pub end_as_of_ms: Option<u64>,
 }
 
 /// A worker.
@@ -145,6 +157,8 @@ pub struct Facts {
     pub(crate) topics: TopicsStatus,
     pub(crate) checkpoint: Option<CheckpointStatus>,
     pub(crate) commit_took_ms: Option<u128>,
+    pub(crate) answer_limit_ms: u64,
+    pub(crate) log_time_type: String,
     attempt: Option<u64>,
     began_at_ms: Option<u64>,
     restarts: u64,
@@ -165,6 +179,8 @@ impl Facts {
             topics: TopicsStatus::default(),
             checkpoint: None,
             commit_took_ms: None,
+            answer_limit_ms: u64::MAX,
+            log_time_type: String::new(),
             attempt: None,
             began_at_ms: None,
             restarts: 0,
@@ -188,19 +204,61 @@ impl Facts {
     }
 
     /// A partition has been read so far.
-    pub fn position(
-        &mut self,
-        partition: u32,
-        next_offset: Offset,
-        newest_event_ms: Option<EventTimeMs>,
-    ) {
-        let status = self.partitions.entry(partition).or_default();
+    pub fn position(&mut self, position: Position) {
+        let status = self.partitions.entry(position.partition).or_default();
         *status = PartitionStatus {
-            partition,
-            next_offset,
-            newest_event_ms,
+            partition: position.partition,
+            next_offset: position.next_offset,
+            newest_event_ms: position.newest_event_ms,
+            heard_at_ms: position.heard_at_ms,
+            end_as_of_ms: position.end_as_of_ms,
             ..*status
         };
+    }
+
+    /// How long a partition has given neither a record nor a confirmed end.
+    fn silence_ms(&self, partition: &PartitionStatus, now_ms: u64) -> u64 {
+        now_ms.saturating_sub(self.heard_ms(partition))
+    }
+
+    fn heard_ms(&self, partition: &PartitionStatus) -> u64 {
+        let began_at_ms = self.began_at_ms.unwrap_or(0);
+        partition.heard_at_ms.unwrap_or(0).max(began_at_ms)
+    }
+
+    /// The partitions that have been silent for too long, in a sentence.
+    fn unanswered(&self, now_ms: u64) -> Option<String> {
+        let silent: Vec<_> = self
+            .partitions
+            .values()
+            .filter(|partition| self.silence_ms(partition, now_ms) > self.answer_limit_ms)
+            .collect();
+        let first = silent.iter().min_by_key(|it| self.heard_ms(it))?;
+        let others: Vec<_> = silent
+            .iter()
+            .filter(|it| it.partition != first.partition)
+            .map(|it| it.partition.to_string())
+            .collect();
+        let others = match others.len() {
+            0 => String::new(),
+            1 => format!(", nor has partition {}", others[0]),
+            _ => format!(", nor have partitions {}", others.join(", ")),
+        };
+        let end = match (first.end_as_of_ms, first.end_offset) {
+            (_, Some(end)) if end > first.next_offset => {
+                format!("the log ended at offset {end} when last asked")
+            }
+            (Some(as_of_ms), _) => format!("its end was confirmed as of {}", instant(as_of_ms)),
+            (None, _) => "its end was never confirmed".to_owned(),
+        };
+        Some(format!(
+            "partition {} of topic {:?} has given neither a record nor a confirmed end since {}{others}: it is read up to \
+             offset {}, and {end}; its broker is away, frozen or not its leader, or an open transaction holds readers back",
+            first.partition,
+            self.topics.input,
+            instant(self.heard_ms(first)),
+            first.next_offset,
+        ))
     }
 
     /// The positions of all partitions.
@@ -269,7 +327,10 @@ impl Facts {
             is_running: self.is_running,
             began_at_ms: self.began_at_ms,
             restarts: self.restarts,
-            topics: self.topics.clone(),
+            topics: TopicsStatus {
+                input_log_time: self.log_time_type.clone(),
+                ..self.topics.clone()
+            },
             records: totals.records,
             bytes: totals.bytes,
             rejected: totals.rejected,
@@ -284,10 +345,18 @@ impl Facts {
                 .reduce(|one, other| one + other),
             watermark_ms,
             watermark_delay_ms: watermark_ms.map(|watermark| now_ms.saturating_sub(watermark)),
-            partitions: self.partitions.values().copied().collect(),
+            partitions: self
+                .partitions
+                .values()
+                .map(|partition| PartitionStatus {
+                    silence_ms: Some(self.silence_ms(partition, now_ms)),
+                    ..*partition
+                })
+                .collect(),
             workers: self.workers.values().copied().collect(),
             checkpoint: self.checkpoint.map(aged),
             commit_took_ms: self.commit_took_ms,
+            unanswered: self.unanswered(now_ms).filter(|_| self.is_running),
             troubles: self.troubles.iter().cloned().collect(),
         }
     }
@@ -297,11 +366,25 @@ impl Facts {
 mod tests {
     use super::*;
 
+    fn position(
+        partition: u32,
+        next_offset: Offset,
+        newest_event_ms: Option<EventTimeMs>,
+    ) -> Position {
+        Position {
+            partition,
+            next_offset,
+            newest_event_ms,
+            heard_at_ms: Some(900),
+            end_as_of_ms: None,
+        }
+    }
+
     fn facts() -> Facts {
         let mut facts = Facts::new("counts");
         facts.attempt_began(3, 500);
-        facts.position(0, 40, Some(900));
-        facts.position(2, 7, None);
+        facts.position(position(0, 40, Some(900)));
+        facts.position(position(2, 7, None));
         facts.worker(0).watermark_ms = Some(800);
         facts.worker(1).watermark_ms = Some(700);
         facts
@@ -343,6 +426,46 @@ mod tests {
             (status.attempt, status.restarts, status.records),
             (Some(3), 0, 47)
         );
+    }
+
+    #[test]
+    fn a_partition_that_is_silent_for_too_long_is_named_until_it_answers() {
+        let mut facts = facts();
+        facts.topics.input = "orders".to_owned();
+        facts.answer_limit_ms = 10_000;
+        let unanswered = |facts: &Facts, now_ms| facts.status(Batch::default(), now_ms).unanswered;
+        assert_eq!(unanswered(&facts, 10_900), None);
+        let alone = Position {
+            heard_at_ms: Some(10_900),
+            ..position(2, 7, None)
+        };
+        facts.position(alone);
+        let sentence = unanswered(&facts, 10_901).unwrap();
+        for said in [
+            "partition 0 of topic \"orders\"",
+            "since 1970-01-01T00:00:00.900Z",
+            "up to offset 40",
+            "never confirmed",
+        ] {
+            assert!(sentence.contains(said), "{said} is not in {sentence}");
+        }
+        assert!(!sentence.contains("nor has"), "partition 2 answered");
+        let both = unanswered(&facts, 20_901).unwrap();
+        assert!(both.contains("nor has partition 2:"), "{both}");
+
+        let answered = Position {
+            heard_at_ms: Some(20_800),
+            ..alone
+        };
+        for partition in [0, 2] {
+            facts.position(Position {
+                partition,
+                ..answered
+            });
+        }
+        assert_eq!(unanswered(&facts, 20_901), None);
+        facts.is_running = false;
+        assert_eq!(unanswered(&facts, 90_000), None, "nobody reads");
     }
 
     #[test]

@@ -29,6 +29,9 @@ pub fn render(status: &Status) -> String {
 
 fn head(status: &Status) -> String {
     let (class, state) = match (status.is_running, status.attempt) {
+        (true, Some(attempt)) if status.unanswered.is_some() => {
+            ("bad", format!("attempt {attempt} waits for partitions"))
+        }
         (true, Some(attempt)) => ("good", format!("attempt {attempt} is running")),
         (_, Some(attempt)) => ("bad", format!("attempt {attempt} has ended")),
         (_, None) => ("bad", "no attempt has begun".to_owned()),
@@ -38,9 +41,14 @@ fn head(status: &Status) -> String {
         .map(|began| format!(" for {}", duration(status.now_ms.saturating_sub(began))));
     let since = since.filter(|_| status.is_running).unwrap_or_default();
     let now = instant(status.now_ms);
+    let unanswered = status
+        .unanswered
+        .as_ref()
+        .map(|sentence| format!("<p class=\"bad\">{}</p>\n", escape(sentence)));
     format!(
-        "<header><h1>{}</h1><span class=\"state {class}\">{state}{since}</span><time>{now}</time></header>\n",
-        escape(&status.job)
+        "<header><h1>{}</h1><span class=\"state {class}\">{state}{since}</span><time>{now}</time></header>\n{}",
+        escape(&status.job),
+        unanswered.unwrap_or_default()
     )
 }
 
@@ -382,12 +390,19 @@ fn count(number: impl Display) -> String {
 mod tests {
     use super::*;
     use crate::metrics::Batch;
+    use crate::source::partitions::Position;
     use crate::status::facts::Facts;
 
     fn status() -> Status {
         let mut facts = Facts::new("<job>");
         facts.attempt_began(7, 1_795_341_600_000);
-        facts.position(0, 1_234_567, Some(1_795_341_599_000));
+        facts.position(Position {
+            partition: 0,
+            next_offset: 1_234_567,
+            newest_event_ms: Some(1_795_341_599_000),
+            heard_at_ms: None,
+            end_as_of_ms: None,
+        });
         facts.worker(0).watermark_ms = Some(1_795_341_540_000);
         facts.trouble(
             1_795_341_601_000,

@@ -45,6 +45,7 @@ fn a_job_that_ran_tells_what_it_read_and_where_it_stands() {
         (&*status.topics.input, status.topics.summaries.as_deref()),
         ("events", Some("totals"))
     );
+    assert_eq!(status.topics.input_log_time, "LogAppendTime");
     let text = job.metrics.to_text();
     for metric in [
         "checkpoint_size_bytes",

@@ -153,9 +153,10 @@ resource "aws_eks_addon" "this" {
 # --- The file processor: S3 calls it for each upload
 
 locals {
-  # Thumbnails lie beside, not under, the uploads: one put there does not call the function again.
+  # Thumbnails and bad rows lie beside, not under, the uploads: one put there does not call the function again.
   uploads_prefix    = "uploads/"
   thumbnails_prefix = "thumbnails/"
+  bad_rows_prefix   = "bad-rows/"
 }
 
 resource "aws_sqs_queue" "failed_files" {

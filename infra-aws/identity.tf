@@ -40,6 +40,15 @@ locals {
         Resource = "${aws_s3_bucket.this["uploads"].arn}/${local.uploads_prefix}*"
       },
       {
+        Sid    = "ShowsWhatWasMadeOfUploads"
+        Effect = "Allow"
+        Action = "s3:GetObject"
+        Resource = [
+          "${aws_s3_bucket.this["uploads"].arn}/${local.thumbnails_prefix}*",
+          "${aws_s3_bucket.this["uploads"].arn}/${local.bad_rows_prefix}*",
+        ]
+      },
+      {
         Sid       = "UploadsKey"
         Effect    = "Allow"
         Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
@@ -144,10 +153,13 @@ locals {
           Resource = aws_s3_bucket.this["uploads"].arn
         },
         {
-          Sid      = "WritesThumbnails"
-          Effect   = "Allow"
-          Action   = "s3:PutObject"
-          Resource = "${aws_s3_bucket.this["uploads"].arn}/${local.thumbnails_prefix}*"
+          Sid    = "WritesThumbnailsAndBadRows"
+          Effect = "Allow"
+          Action = "s3:PutObject"
+          Resource = [
+            "${aws_s3_bucket.this["uploads"].arn}/${local.thumbnails_prefix}*",
+            "${aws_s3_bucket.this["uploads"].arn}/${local.bad_rows_prefix}*",
+          ]
         },
         {
           Sid      = "WritesMetadata"

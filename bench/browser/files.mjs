@@ -1,6 +1,7 @@
 // Files are uploaded and looked at, by those who run the shop and by those who do not.
 
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
 import { isKnown, signUp } from "./accounts.mjs";
 import { check } from "./report.mjs";
 
@@ -94,7 +95,7 @@ async function uploadAll(visitor) {
   const { page } = visitor;
   await upload(page, [TABLE, await picture(page), NOTHING]);
   await card(page, "sales.csv").getByText("3 rows, 2 columns, 1 bad row").waitFor();
-  await card(page, "sales.csv").getByText("Row 3: has 1 fields where the header has 2").waitFor();
+  await card(page, "sales.csv").getByText("Line 4: has 1 fields where the header has 2").waitFor();
   await card(page, "empty.json").getByText("Empty: there is nothing in it.").waitFor();
   const thumbnail = card(page, "shelf.png").locator("img");
   await thumbnail.waitFor();
@@ -107,11 +108,26 @@ async function importCatalogue(visitor) {
   await page.getByRole("checkbox").check();
   await upload(page, [CATALOGUE]);
   await card(page, "autumn.csv").getByText("1 product added, 0 changed").waitFor();
-  await card(page, "autumn.csv").getByText("Row 2: price_cents is not a whole number").waitFor();
+  await card(page, "autumn.csv").getByText("Line 3, price_cents: \"cheap\" is not a whole number").waitFor();
+  await mendBadRows(page);
   await visitor.look("files-catalogue");
   await page.goto("/");
   await page.getByRole("heading", { name: "Brass Barometer" }).waitFor();
   await page.goto("/files");
+}
+
+/** The rows that were not taken are downloaded, mended and uploaded: then all are in. */
+async function mendBadRows(page) {
+  const saving = page.waitForEvent("download");
+  await card(page, "autumn.csv").getByRole("button", { name: "Download 1 bad row as CSV" }).click();
+  const saved = await saving;
+  assert.equal(saved.suggestedFilename(), "autumn-bad-rows.csv");
+  const rows = await readFile(await saved.path(), "utf8");
+  assert.equal(rows, "sku,name,price_cents,stock,category\r\nB2,Broken Barometer,cheap,5,Home\r\n");
+
+  await page.getByRole("checkbox").check();
+  await upload(page, [{ name: "mended.csv", mimeType: "text/csv", buffer: Buffer.from(rows.replace("cheap", "100")) }]);
+  await card(page, "mended.csv").getByText("1 product added, 0 changed").waitFor();
 }
 
 async function holdAll(visitor) {

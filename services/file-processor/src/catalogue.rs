@@ -2,14 +2,17 @@
 //!
 //! The columns `name` and `price_cents` must be there; `currency`, `stock` and `category` may be; any other becomes an
 //! attribute of the product. A product is known by its `sku`, or by its name where it has none: its id follows from that,
-//! so the same row is the same product however often, and in however many files, it is imported.
+//! so the same row is the same product however often, and in however many files, it is imported. Where a file has a
+//! product several times, its rows are merged in their order: the last value of each field holds.
+
+use std::collections::HashMap;
 
 use events::Timestamp;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use uuid::{Builder, Uuid};
 
-use crate::csv::{Row, Rows};
+use crate::csv::{Complaint, Row, Rows, Source};
 use crate::finding::Refusal;
 
 /// The most bytes of an import: its products are held in memory.
@@ -20,12 +23,23 @@ const MAX_PRODUCTS: usize = 10_000;
 const MADE_AT_MS: u64 = 1_760_000_000_001;
 const GIVEN_BY_THE_SERVICE: [&str; 4] = ["id", "version", "created_at", "updated_at"];
 const NUMBERS: [&str; 2] = ["price_cents", "stock"];
+/// The columns that mean something, however they are capitalised.
+const KNOWN: [&str; 6] = [
+    "sku",
+    "name",
+    "price_cents",
+    "currency",
+    "stock",
+    "category",
+];
+/// What pandas calls the column of its index when it reads one without a name.
+const PANDAS_INDEX: &str = "Unnamed: 0";
 
-/// A product as its row says.
+/// A product as its rows say.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Product {
-    /// The row, counted from 1 after the header.
-    pub row: u64,
+    /// Its last row.
+    pub source: Source,
     /// What follows from its SKU or name.
     pub id: Uuid,
     /// What the products service is told.
@@ -35,65 +49,157 @@ pub struct Product {
 /// The products of a file, as its rows come.
 #[derive(Debug, Default)]
 pub struct Products {
-    columns: Vec<String>,
-    /// Those whose rows make sense.
+    columns: Vec<Use>,
+    /// Those whose rows make sense, each once.
     pub found: Vec<Product>,
+    places: HashMap<Uuid, usize>,
+    /// The rows that are merged with an earlier row of their product.
+    pub repeated_rows: u64,
+}
+
+/// What becomes of a column.
+#[derive(Clone, Debug, PartialEq)]
+enum Use {
+    /// A field of the product.
+    Field(String),
+    /// The index of a data frame, which says nothing of the product.
+    Index,
+    /// A column without a name, counted from 1; it may not have values.
+    Nameless(usize),
 }
 
 impl Rows for Products {
     fn header(&mut self, row: &Row<'_>) -> Result<(), Refusal> {
-        self.columns = row.fields().map(|name| name.trim().to_owned()).collect();
-        for needed in ["name", "price_cents"] {
-            if !self.columns.iter().any(|column| column == needed) {
-                return Err(Refusal::malformed(format!(
-                    "a catalogue needs a column {needed}"
-                )));
-            }
-        }
-        match GIVEN_BY_THE_SERVICE
-            .iter()
-            .find(|given| self.columns.iter().any(|column| column == *given))
+        self.columns = row
+            .fields()
+            .map(str::trim)
+            .enumerate()
+            .map(use_of)
+            .collect();
+        let has = |name: &str| {
+            self.columns
+                .iter()
+                .any(|column| *column == Use::Field(name.to_owned()))
+        };
+        if let Some(missing) = ["name", "price_cents"]
+            .into_iter()
+            .find(|needed| !has(needed))
         {
-            Some(given) => Err(Refusal::malformed(format!(
-                "a catalogue cannot say the {given} of its products"
-            ))),
-            None => Ok(()),
+            return Err(Refusal::malformed(format!(
+                "a catalogue needs a column {missing}"
+            )));
         }
+        if let Some(given) = GIVEN_BY_THE_SERVICE.into_iter().find(|given| has(given)) {
+            return Err(Refusal::malformed(format!(
+                "a catalogue cannot say the {given} of its products; remove the column"
+            )));
+        }
+        Ok(())
     }
 
-    fn row(&mut self, number: u64, row: &Row<'_>) -> Result<Option<String>, Refusal> {
-        let mut body = Map::new();
-        for (column, field) in self
-            .columns
-            .iter()
-            .zip(row.fields().map(str::trim))
-            .filter(|(_, field)| !field.is_empty())
-        {
-            let value = match NUMBERS
-                .contains(&column.as_str())
-                .then(|| field.parse::<u64>())
-            {
-                Some(Ok(number)) => number.into(),
-                Some(Err(_)) => return Ok(Some(format!("{column} is not a whole number"))),
-                None => field.into(),
-            };
-            body.insert(column.clone(), value);
-        }
-        let Some(id) = id(&body) else {
-            return Ok(Some("has no name".to_owned()));
+    fn row(&mut self, row: &Row<'_>) -> Result<Option<Complaint>, Refusal> {
+        let body = match self.body(row) {
+            Ok(body) => body,
+            Err(complaint) => return Ok(Some(complaint)),
         };
+        let Some(id) = id(&body) else {
+            return Ok(Some(Complaint::about("name", "is missing")));
+        };
+        self.add(Product {
+            source: row.source(),
+            id,
+            body,
+        })?;
+        Ok(None)
+    }
+}
+
+impl Products {
+    fn body(&self, row: &Row<'_>) -> Result<Map<String, Value>, Complaint> {
+        let mut body = Map::new();
+        let fields = self.columns.iter().zip(row.fields().map(str::trim));
+        for (column, field) in fields.filter(|(_, field)| !field.is_empty()) {
+            match column {
+                Use::Index => {}
+                Use::Nameless(number) => {
+                    let column = format!("column {number}");
+                    return Err(Complaint::about(
+                        &column,
+                        "has a value and no name in the header",
+                    ));
+                }
+                Use::Field(name) => {
+                    body.insert(name.clone(), value(name, field)?);
+                }
+            }
+        }
+        Ok(body)
+    }
+
+    /// Takes a product, or what a later row says of one that is here.
+    fn add(&mut self, product: Product) -> Result<(), Refusal> {
+        if let Some(place) = self.places.get(&product.id) {
+            let known = &mut self.found[*place];
+            known.source = product.source;
+            known.body.extend(product.body);
+            self.repeated_rows += 1;
+            return Ok(());
+        }
         if self.found.len() == MAX_PRODUCTS {
             return Err(Refusal::too_large(format!(
                 "a catalogue may have {MAX_PRODUCTS} products; split it"
             )));
         }
-        self.found.push(Product {
-            row: number,
-            id,
-            body,
-        });
-        Ok(None)
+        self.places.insert(product.id, self.found.len());
+        self.found.push(product);
+        Ok(())
     }
+}
+
+fn use_of((at, name): (usize, &str)) -> Use {
+    let lower = name.to_lowercase();
+    let is_known =
+        KNOWN.contains(&lower.as_str()) || GIVEN_BY_THE_SERVICE.contains(&lower.as_str());
+    match name {
+        "" if at == 0 => Use::Index,
+        PANDAS_INDEX => Use::Index,
+        "" => Use::Nameless(at + 1),
+        _ if is_known => Use::Field(lower),
+        name => Use::Field(name.to_owned()),
+    }
+}
+
+fn value(name: &str, field: &str) -> Result<Value, Complaint> {
+    if !NUMBERS.contains(&name) {
+        return Ok(field.into());
+    }
+    let number = whole_number(field);
+    let complaint = || Complaint::about(name, format!("{field:?} is not a whole number"));
+    number.map(Value::from).ok_or_else(complaint)
+}
+
+/// The number that a field means, where it is whole and not negative: `3`, and `3.0`, `3.00`, `3e0` and `0.3E+1` as programs
+/// write it that keep every number with a point.
+fn whole_number(field: &str) -> Option<u64> {
+    let field = field.strip_prefix('+').unwrap_or(field);
+    let (mantissa, exponent) = match field.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
+        None => (field, 0),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = format!("{whole}{fraction}");
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+
+    let significant = digits.trim_end_matches('0');
+    if significant.trim_start_matches('0').is_empty() {
+        return Some(0);
+    }
+    let zeros = i64::try_from(digits.len() - significant.len()).ok()?;
+    let shift = i64::from(exponent) - i64::try_from(fraction.len()).ok()? + zeros;
+    let factor = 10_u64.checked_pow(u32::try_from(shift).ok()?)?;
+    significant.parse::<u64>().ok()?.checked_mul(factor)
 }
 
 /// The id of the product that this row means; none without a name.
@@ -120,13 +226,13 @@ mod tests {
 
     use super::*;
     use crate::chunks::Stop;
-    use crate::csv;
+    use crate::csv::{self, Dialect};
 
     fn import(text: &str) -> Result<(Products, Value), Stop> {
         let mut products = Products::default();
         let chunks = std::iter::once(Ok(Bytes::copy_from_slice(text.as_bytes())));
-        let finding = csv::read(chunks, b',', &mut products)?;
-        Ok((products, finding.summary))
+        let table = csv::read(chunks, Dialect::PLAIN, &mut products)?;
+        Ok((products, table.summary))
     }
 
     #[test]
@@ -146,14 +252,15 @@ mod tests {
                 json!({"name": "Cup", "price_cents": 250, "colour": "blue"})
             ]
         );
-        assert_eq!(products.found[1].row, 4);
+        assert_eq!(products.found[1].source.row, 4);
+        assert_eq!(products.found[1].source.line, 5);
         assert_eq!(
             (&summary["rows"], &summary["bad_rows"]),
             (&json!(4), &json!(2))
         );
         assert_eq!(
             summary["first_bad"][0],
-            json!({"row": 2, "problem": "price_cents is not a whole number"})
+            json!({"row": 2, "line": 3, "column": "price_cents", "problem": "\"free\" is not a whole number"})
         );
     }
 
@@ -183,6 +290,103 @@ mod tests {
             "id,name,price_cents\n1,Lamp,1\n",
         ] {
             assert!(matches!(import(header), Err(Stop::Refused(_))), "{header}");
+        }
+    }
+
+    #[test]
+    fn a_whole_number_is_one_however_it_is_written() {
+        let whole = [
+            "3", "3.0", "3.00", "3e0", "3E0", "3.", "+3", "03", "0.3e1", "30e-1", "3.0E+0",
+            "0.003e3",
+        ];
+        for text in whole {
+            assert_eq!(whole_number(text), Some(3), "{text}");
+        }
+        for text in ["0", "0.0", "000.000", "0e9", "0e-9", ".0"] {
+            assert_eq!(whole_number(text), Some(0), "{text}");
+        }
+        assert_eq!(whole_number("1.999E+03"), Some(1999));
+        assert_eq!(whole_number("10000000000.0"), Some(10_000_000_000));
+        assert_eq!(whole_number("18446744073709551615"), Some(u64::MAX));
+        let none = [
+            "",
+            ".",
+            "e3",
+            "3.5",
+            "3e-1",
+            "-3",
+            "-0.5",
+            "3,0",
+            "1,999",
+            "3.0.0",
+            "3e",
+            "3 0",
+            "NaN",
+            "inf",
+            "0x3",
+            "1e20",
+            "1e99999999999",
+            "٣",
+        ];
+        for text in none {
+            assert_eq!(whole_number(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_last_row_of_a_product_holds_and_it_is_brought_once() {
+        let (products, _) = import(
+            "sku,name,price_cents,stock\nA,Lamp,100,1\nB,Pen,5,\nA,Lamp II,200,\n A ,Lamp III,300.0,9\n,Pen,7,\n,Pen,8,\n",
+        )
+        .unwrap();
+        let bodies: Vec<Value> = products
+            .found
+            .iter()
+            .map(|product| product.body.clone().into())
+            .collect();
+        assert_eq!(
+            bodies,
+            [
+                json!({"sku": "A", "name": "Lamp III", "price_cents": 300, "stock": 9}),
+                json!({"sku": "B", "name": "Pen", "price_cents": 5}),
+                json!({"name": "Pen", "price_cents": 8})
+            ]
+        );
+        assert_eq!(
+            (products.repeated_rows, products.found[0].source.row),
+            (3, 4)
+        );
+    }
+
+    #[test]
+    fn an_index_of_pandas_is_no_field_and_a_value_without_a_name_is_bad() {
+        for index in ["", "Unnamed: 0"] {
+            let (products, summary) = import(&format!(
+                "{index},NAME, Price_Cents \n0,Lamp,1999.0\n1,Pen,250\n"
+            ))
+            .unwrap();
+            assert_eq!(summary["bad_rows"], 0);
+            let body = Value::from(products.found[0].body.clone());
+            assert_eq!(body, json!({"name": "Lamp", "price_cents": 1999}));
+        }
+        let (products, summary) = import("name,price_cents,,\nLamp,1,,\nPen,2,,red\n").unwrap();
+        assert_eq!(
+            (products.found.len(), &summary["first_bad"][0]["column"]),
+            (1, &json!("column 4"))
+        );
+    }
+
+    #[test]
+    fn a_header_with_a_name_twice_is_refused() {
+        for header in [
+            "name,price_cents,price_cents",
+            "name,price_cents, Price_Cents ",
+            "name,NAME,price_cents",
+        ] {
+            let Err(Stop::Refused(refusal)) = import(&format!("{header}\nLamp,1,5\n")) else {
+                panic!("{header}")
+            };
+            assert!(refusal.detail.contains("duplicate"), "{}", refusal.detail);
         }
     }
 }

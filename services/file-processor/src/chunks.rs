@@ -9,11 +9,11 @@ use bytes::{Buf, Bytes};
 
 use crate::finding::Refusal;
 
-/// What some programs put before UTF-8. It is looked for in the first piece, which is far longer.
+/// The mark that some programs put before UTF-8.
 pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A piece of a file, or why there is none.
-pub type Chunk = Result<Bytes, object_store::Error>;
+pub type Chunk = Result<Bytes, Stop>;
 
 /// Why a reader did not come to the end.
 #[derive(Debug)]
@@ -36,13 +36,12 @@ impl From<object_store::Error> for Stop {
     }
 }
 
-/// Pieces as one stream of bytes, without a byte order mark before them. A failure ends it and is kept in `failure`, for [`io::Error`] would hide it.
+/// Pieces as one stream of bytes. A failure ends it and is kept in `failure`, for [`io::Error`] would hide it.
 pub struct ChunkReader<I> {
     chunks: I,
     current: Bytes,
-    has_begun: bool,
     /// What the pieces' source said instead of a piece.
-    pub failure: Option<object_store::Error>,
+    pub failure: Option<Stop>,
 }
 
 impl<I: Iterator<Item = Chunk>> ChunkReader<I> {
@@ -51,16 +50,8 @@ impl<I: Iterator<Item = Chunk>> ChunkReader<I> {
         Self {
             chunks,
             current: Bytes::new(),
-            has_begun: false,
             failure: None,
         }
-    }
-
-    fn begin(&mut self) {
-        if !self.has_begun && self.current.starts_with(BYTE_ORDER_MARK) {
-            self.current.advance(BYTE_ORDER_MARK.len());
-        }
-        self.has_begun = true;
     }
 }
 
@@ -68,10 +59,7 @@ impl<I: Iterator<Item = Chunk>> Read for ChunkReader<I> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.current.is_empty() {
             match self.chunks.next() {
-                Some(Ok(chunk)) => {
-                    self.current = chunk;
-                    self.begin();
-                }
+                Some(Ok(chunk)) => self.current = chunk,
                 Some(Err(error)) => {
                     self.failure = Some(error);
                     return Err(io::Error::other("the object store failed"));

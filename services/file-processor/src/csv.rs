@@ -2,9 +2,14 @@
 //!
 //! [`csv_core`] is a parser without buffers of its own: it writes one row at a time into ours, which have fixed sizes, so
 //! that a quotation mark that is never closed, or a row of a million columns, is a refusal and not an exhausted memory.
-//! A row whose number of fields is not the header's is counted as bad and skipped; text that is not UTF-8 is refused.
+//! A row whose number of fields is not the header's is counted as bad and skipped; one without a single value, as
+//! spreadsheets leave them, is not counted. Text that is not UTF-8 is refused, and so is a header that has a name twice.
 
+mod bad_rows;
 mod column;
+mod dialect;
+
+use std::collections::HashMap;
 
 use bytes::Bytes;
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
@@ -12,7 +17,10 @@ use serde_json::{Value, json};
 
 use crate::chunks::{Chunk, Stop};
 use crate::finding::{Finding, Reason, Refusal, shortened};
+use bad_rows::as_csv;
+pub use bad_rows::{BadRows, Complaint, Source};
 use column::Column;
+pub use dialect::{Dialect, Head, is_likely};
 
 /// The most columns.
 const MAX_COLUMNS: usize = 1000;
@@ -22,13 +30,22 @@ const MAX_ROW_BYTES: usize = 1 << 20;
 const COLUMNS_SHOWN: usize = 64;
 /// How many characters of a column's name.
 const NAME_CHARS_SHOWN: usize = 64;
-/// Of how many bad rows.
-const BAD_ROWS_SHOWN: usize = 5;
 
 /// One row, its fields in the order of the header.
 pub struct Row<'a> {
     text: &'a str,
     ends: &'a [usize],
+    place: Place,
+    delimiter: u8,
+}
+
+/// Where a row stands.
+#[derive(Clone, Copy)]
+struct Place {
+    /// Counted from 1 after the header, which is 0.
+    row: u64,
+    /// The line on which it begins, counted from 1.
+    line: u64,
 }
 
 impl<'a> Row<'a> {
@@ -37,6 +54,20 @@ impl<'a> Row<'a> {
         let (text, ends) = (self.text, self.ends);
         let starts = std::iter::once(0).chain(ends.iter().copied());
         starts.zip(ends).map(move |(start, end)| &text[start..*end])
+    }
+
+    /// Where it stands, and what it says.
+    pub fn source(&self) -> Source {
+        Source {
+            row: self.place.row,
+            line: self.place.line,
+            text: as_csv(self, self.delimiter),
+        }
+    }
+
+    /// Whether no field has a value.
+    fn is_blank(&self) -> bool {
+        self.text.trim().is_empty()
     }
 }
 
@@ -48,11 +79,11 @@ pub trait Rows {
     /// [`Refusal`] when they will not do.
     fn header(&mut self, row: &Row<'_>) -> Result<(), Refusal>;
 
-    /// Row `number`, counted from 1 after the header. The text says what is wrong with it, if something is.
+    /// The next row. The complaint says what is wrong with it, if something is.
     ///
     /// # Errors
     /// [`Refusal`] when the whole file will not do.
-    fn row(&mut self, number: u64, row: &Row<'_>) -> Result<Option<String>, Refusal>;
+    fn row(&mut self, row: &Row<'_>) -> Result<Option<Complaint>, Refusal>;
 }
 
 /// For a file of which only the shape is asked.
@@ -63,31 +94,56 @@ impl Rows for Shape {
         Ok(())
     }
 
-    fn row(&mut self, _: u64, _: &Row<'_>) -> Result<Option<String>, Refusal> {
+    fn row(&mut self, _: &Row<'_>) -> Result<Option<Complaint>, Refusal> {
         Ok(None)
     }
 }
 
-/// Reads a file to its end and says what is in it; `rows` sees every row that is well-formed.
+/// What was found in a file.
+#[derive(Debug)]
+pub struct Table {
+    /// What there is to say of it.
+    pub summary: Value,
+    /// The rows that were not taken.
+    pub bad_rows: BadRows,
+}
+
+impl Table {
+    /// What the file turned out to be.
+    pub fn finding(self) -> Finding {
+        Finding {
+            kind: "csv",
+            summary: self.summary,
+        }
+    }
+}
+
+/// Reads a file, as UTF-8, to its end and says what is in it; `rows` sees every row that is well-formed.
 ///
 /// # Errors
 /// [`Stop`] when it is refused or cannot be read.
 pub fn read(
     chunks: impl Iterator<Item = Chunk>,
-    delimiter: u8,
+    dialect: Dialect,
     rows: &mut impl Rows,
-) -> Result<Finding, Stop> {
-    let mut file = File::new(delimiter, rows);
+) -> Result<Table, Stop> {
+    let mut file = File::new(dialect, rows);
+    let mut skip = dialect.header_at;
     for chunk in chunks {
-        file.take(&chunk?)?;
+        let chunk = chunk?;
+        let text = &chunk[skip.min(chunk.len())..];
+        skip -= chunk.len() - text.len();
+        if !text.is_empty() {
+            file.take(text)?;
+        }
     }
     file.take(&Bytes::new())?;
-    file.finding()
+    file.table()
 }
 
 struct File<'a, R> {
     reader: Reader,
-    delimiter: u8,
+    dialect: Dialect,
     text: Vec<u8>,
     text_used: usize,
     ends: Vec<usize>,
@@ -95,15 +151,18 @@ struct File<'a, R> {
     columns: Vec<Column>,
     rows: &'a mut R,
     row_count: u64,
-    bad_rows: u64,
-    first_bad: Vec<Value>,
+    /// The ends of lines that were read, where they are `\r`.
+    carriage_returns: u64,
+    bad_rows: BadRows,
 }
 
 impl<'a, R: Rows> File<'a, R> {
-    fn new(delimiter: u8, rows: &'a mut R) -> Self {
+    fn new(dialect: Dialect, rows: &'a mut R) -> Self {
+        let mut reader = ReaderBuilder::new().delimiter(dialect.delimiter).build();
+        reader.set_line(dialect.lines_before + 1);
         Self {
-            reader: ReaderBuilder::new().delimiter(delimiter).build(),
-            delimiter,
+            reader,
+            dialect,
             text: vec![0; MAX_ROW_BYTES],
             text_used: 0,
             ends: vec![0; MAX_COLUMNS + 1],
@@ -111,89 +170,98 @@ impl<'a, R: Rows> File<'a, R> {
             columns: Vec::new(),
             rows,
             row_count: 0,
-            bad_rows: 0,
-            first_bad: Vec::new(),
+            carriage_returns: 0,
+            bad_rows: BadRows::default(),
         }
     }
 
     /// Takes the next bytes of the file; none say that it ends here.
     fn take(&mut self, mut bytes: &[u8]) -> Result<(), Refusal> {
         loop {
-            let (text, ends) = (
-                &mut self.text[self.text_used..],
-                &mut self.ends[self.ends_used..],
-            );
+            let text = &mut self.text[self.text_used..];
+            let ends = &mut self.ends[self.ends_used..];
             let (result, read, written, ended) = self.reader.read_record(bytes, text, ends);
-            bytes = &bytes[read..];
+            let taken;
+            (taken, bytes) = bytes.split_at(read);
             self.text_used += written;
             self.ends_used += ended;
+            self.count_lines(taken);
+
             match result {
                 ReadRecordResult::InputEmpty | ReadRecordResult::End => return Ok(()),
-                ReadRecordResult::OutputFull => {
-                    let row = self.row_count + 1;
-                    let detail =
-                        format!("row {row} is longer than 1 MiB; is a quotation mark left open?");
-                    return Err(Refusal::too_large(detail));
-                }
-                ReadRecordResult::OutputEndsFull => {
-                    return Err(Refusal::too_large(format!(
-                        "it has more than {MAX_COLUMNS} columns"
-                    )));
-                }
+                ReadRecordResult::OutputFull => return Err(self.row_too_long()),
+                ReadRecordResult::OutputEndsFull => return Err(too_many_columns()),
                 ReadRecordResult::Record => {
-                    self.take_record()?;
+                    self.take_record(taken.last())?;
                     (self.text_used, self.ends_used) = (0, 0);
                 }
             }
         }
     }
 
-    fn take_record(&mut self) -> Result<(), Refusal> {
+    /// The parser counts `\n` itself.
+    fn count_lines(&mut self, taken: &[u8]) {
+        if self.dialect.line_end == b'\r' {
+            self.carriage_returns += taken.iter().filter(|byte| **byte == b'\r').count() as u64;
+        }
+    }
+
+    /// The line on which the row in the buffer begins, where `last` is the last byte that was read of it.
+    fn line(&self, last: Option<&u8>) -> u64 {
+        let line_end = self.dialect.line_end;
+        let within = self.text[..self.text_used]
+            .iter()
+            .filter(|byte| **byte == line_end)
+            .count();
+        let own_end = u64::from(last == Some(&line_end));
+        (self.reader.line() + self.carriage_returns).saturating_sub(within as u64 + own_end)
+    }
+
+    fn take_record(&mut self, last: Option<&u8>) -> Result<(), Refusal> {
         let ends = &self.ends[..self.ends_used];
         if ends.len() > MAX_COLUMNS {
-            return Err(Refusal::too_large(format!(
-                "it has more than {MAX_COLUMNS} columns"
-            )));
+            return Err(too_many_columns());
         }
         let text = std::str::from_utf8(&self.text[..self.text_used]).ok();
         let text = text.filter(|text| ends.iter().all(|end| text.is_char_boundary(*end)));
         let Some(text) = text else {
-            return Err(not_utf8(&self.columns, self.row_count));
+            return Err(not_utf8(self.line(last)));
         };
-        let row = Row { text, ends };
+
+        let mut row = Row {
+            text,
+            ends,
+            place: Place {
+                row: self.row_count + 1,
+                line: 0,
+            },
+            delimiter: self.dialect.delimiter,
+        };
+        if row.is_blank() {
+            return Ok(());
+        }
         if self.columns.is_empty() {
-            self.columns = row.fields().map(Column::new).collect();
+            self.columns = header(&row)?;
+            self.bad_rows = BadRows::new(as_csv(&row, row.delimiter));
             return self.rows.header(&row);
         }
+
         self.row_count += 1;
-        let complaint = if ends.len() == self.columns.len() {
-            self.columns
-                .iter_mut()
-                .zip(row.fields())
-                .for_each(|(column, field)| column.take(field));
-            self.rows.row(self.row_count, &row)?
-        } else {
-            Some(format!(
-                "has {} fields where the header has {}",
-                ends.len(),
-                self.columns.len()
-            ))
-        };
-        if let Some(complaint) = complaint {
-            self.note(&complaint);
+        row.place.line = self.line(last);
+        if let Some(complaint) = take_row(&mut self.columns, self.rows, &row)? {
+            self.bad_rows.note(complaint, || row.source());
         }
         Ok(())
     }
 
-    fn note(&mut self, complaint: &str) {
-        self.bad_rows += 1;
-        if self.first_bad.len() < BAD_ROWS_SHOWN {
-            self.first_bad
-                .push(json!({"row": self.row_count, "problem": complaint}));
-        }
+    fn row_too_long(&self) -> Refusal {
+        let row = self.row_count + 1;
+        Refusal::too_large(format!(
+            "row {row} is longer than 1 MiB; is a quotation mark left open?"
+        ))
     }
 
-    fn finding(self) -> Result<Finding, Stop> {
+    fn table(self) -> Result<Table, Stop> {
         if self.columns.is_empty() {
             return Err(Refusal::new(Reason::Empty, "it has no header").into());
         }
@@ -202,25 +270,67 @@ impl<'a, R: Rows> File<'a, R> {
             .map(|column| json!({"name": shortened(&column.name, NAME_CHARS_SHOWN), "type": column.kind()}))
             .collect();
         let summary = json!({
-            "delimiter": char::from(self.delimiter).to_string(),
+            "delimiter": self.dialect.separator(),
             "column_count": self.columns.len(),
             "columns": shown,
             "rows": self.row_count,
-            "bad_rows": self.bad_rows,
-            "first_bad": self.first_bad,
+            "bad_rows": self.bad_rows.count(),
+            "first_bad": self.bad_rows.first(),
         });
-        Ok(Finding {
-            kind: "csv",
+        Ok(Table {
             summary,
+            bad_rows: self.bad_rows,
         })
     }
 }
 
-fn not_utf8(columns: &[Column], rows: u64) -> Refusal {
-    match columns {
-        [] => Refusal::malformed("its header is not UTF-8"),
-        _ => Refusal::malformed(format!("row {} is not UTF-8", rows + 1)),
+/// The columns that a header names.
+///
+/// # Errors
+/// [`Refusal`] when it has a name twice: nobody can know which of the two is meant. Columns without a name are taken.
+fn header(row: &Row<'_>) -> Result<Vec<Column>, Refusal> {
+    let names: Vec<&str> = row.fields().map(str::trim).collect();
+    let mut places = HashMap::new();
+    for (at, name) in names
+        .iter()
+        .enumerate()
+        .filter(|(_, name)| !name.is_empty())
+    {
+        if let Some(earlier) = places.insert(name.to_lowercase(), at) {
+            let name = shortened(name, NAME_CHARS_SHOWN);
+            let (first, second) = (earlier + 1, at + 1);
+            return Err(Refusal::malformed(format!(
+                "its header has a duplicate: columns {first} and {second} are both called {name}; rename or remove one"
+            )));
+        }
     }
+    Ok(names.into_iter().map(Column::new).collect())
+}
+
+fn take_row(
+    columns: &mut [Column],
+    rows: &mut impl Rows,
+    row: &Row<'_>,
+) -> Result<Option<Complaint>, Refusal> {
+    if row.ends.len() != columns.len() {
+        let (has, wanted) = (row.ends.len(), columns.len());
+        let problem = format!("has {has} fields where the header has {wanted}");
+        return Ok(Some(Complaint::of_row(problem)));
+    }
+    for (column, field) in columns.iter_mut().zip(row.fields()) {
+        column.take(field);
+    }
+    rows.row(row)
+}
+
+fn too_many_columns() -> Refusal {
+    Refusal::too_large(format!("it has more than {MAX_COLUMNS} columns"))
+}
+
+fn not_utf8(line: u64) -> Refusal {
+    Refusal::malformed(format!(
+        "line {line} is not UTF-8, and lines before it are; save it as UTF-8"
+    ))
 }
 
 #[cfg(test)]

@@ -91,6 +91,14 @@ impl File {
         self.summary.as_ref()?.pointer("/thumbnail/key")?.as_str()
     }
 
+    /// The key of the CSV of its bad rows, where it has any.
+    pub fn bad_rows(&self) -> Option<&str> {
+        self.summary
+            .as_ref()?
+            .pointer("/bad_rows_csv/key")?
+            .as_str()
+    }
+
     /// Whether nothing will change any more.
     pub fn is_finished(&self) -> bool {
         self.status != Status::Waiting

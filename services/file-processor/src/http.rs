@@ -72,6 +72,7 @@ pub fn router(files: Files) -> Router {
         )
         .route("/files/{id}", get(show))
         .route("/files/{id}/thumbnail", get(thumbnail))
+        .route("/files/{id}/bad-rows", get(bad_rows))
         .route(
             "/openapi.json",
             get(async || ([(header::CONTENT_TYPE, "application/json")], DESCRIPTION)),
@@ -103,17 +104,7 @@ async fn thumbnail(
     let missing = || Problem::not_found("there is no such thumbnail");
     let file = files.store.get(id).await?.ok_or_else(missing)?;
     let key = file.thumbnail().ok_or_else(missing)?;
-    let object = files
-        .objects
-        .find(key, None)
-        .await
-        .map_err(|error| out_of_reach(&error))?
-        .ok_or_else(missing)?;
-    let bytes = files
-        .objects
-        .head(&object, object.size_bytes)
-        .await
-        .map_err(|error| out_of_reach(&error))?;
+    let bytes = files.made(key).await?.ok_or_else(missing)?;
     let content_type = if key.ends_with(".png") {
         "image/png"
     } else {
@@ -128,9 +119,34 @@ async fn thumbnail(
     ))
 }
 
+/// The bad rows of a CSV, below its header, to be mended and sent again.
+async fn bad_rows(
+    _: Admin,
+    State(files): State<Files>,
+    Path(id): Path<Uuid>,
+) -> Result<impl IntoResponse> {
+    let missing = || Problem::not_found("there is no such file, or it has no bad rows");
+    let file = files.store.get(id).await?.ok_or_else(missing)?;
+    let key = file.bad_rows().ok_or_else(missing)?;
+    let bytes = files.made(key).await?.ok_or_else(missing)?;
+    let name = file
+        .name
+        .rsplit_once('.')
+        .map_or(file.name.as_str(), |(name, _)| name);
+    let disposition = format!("attachment; filename=\"{}-bad-rows.csv\"", plain(name));
+    Ok((
+        [
+            (header::CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()),
+            (header::CONTENT_DISPOSITION, disposition),
+            (header::CACHE_CONTROL, "private, no-cache".to_owned()),
+        ],
+        bytes,
+    ))
+}
+
 fn out_of_reach(error: &object_store::Error) -> Problem {
-    tracing::warn!(%error, "a thumbnail could not be read");
-    Problem::unavailable("the thumbnail cannot be read right now")
+    tracing::warn!(%error, "what was made of a file could not be read");
+    Problem::unavailable("what was made of the file cannot be read right now")
 }
 
 /// Takes a file as it is, or as the first file of a form, and answers before it is read: 202, and where to look.
@@ -154,6 +170,16 @@ async fn upload(
 }
 
 impl Files {
+    /// What was made of a file, at this key; none when it is gone.
+    async fn made(&self, key: &str) -> Result<Option<Bytes>> {
+        let found = self.objects.find(key, None).await;
+        let Some(object) = found.map_err(|error| out_of_reach(&error))? else {
+            return Ok(None);
+        };
+        let bytes = self.objects.head(&object, object.size_bytes).await;
+        bytes.map(Some).map_err(|error| out_of_reach(&error))
+    }
+
     async fn take(
         &self,
         key: &str,
@@ -238,11 +264,7 @@ fn key(name: Option<&str>, folder: Option<Destination>) -> Result<String> {
     if name.chars().count() > MAX_NAME_CHARS {
         return Err(complaint("the name is longer than 200 characters"));
     }
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-    let plain: String = name
-        .chars()
-        .map(|c| if is_plain(c) { c } else { '_' })
-        .collect();
+    let plain = plain(name);
     let folder = match folder {
         Some(Destination::Catalogue) => "catalogue/",
         None => "",
@@ -252,6 +274,14 @@ fn key(name: Option<&str>, folder: Option<Destination>) -> Result<String> {
         Uuid::now_v7(),
         plain.trim_start_matches('.')
     ))
+}
+
+/// The name in characters that mean nothing anywhere.
+fn plain(name: &str) -> String {
+    let is_plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    name.chars()
+        .map(|c| if is_plain(&c) { c } else { '_' })
+        .collect()
 }
 
 /// The pieces, until they are more than `max_bytes` together.

@@ -20,7 +20,7 @@ use shape::{Shape, Walk};
 /// The most bytes of a string, a name or a number, and of a line of NDJSON.
 const MAX_TOKEN_BYTES: usize = 1 << 20;
 /// Of how many bad lines the summary tells.
-const BAD_ROWS_SHOWN: usize = 5;
+const BAD_ROWS_SHOWN: usize = 20;
 
 /// Reads one document.
 ///
@@ -40,7 +40,7 @@ pub fn read_document(chunks: impl Iterator<Item = Chunk>) -> Result<Finding, Sto
             summary: shape.of_document(),
         }),
         Err(error) => Err(match (guarded.inner.failure, guarded.is_tripped) {
-            (Some(failure), _) => failure.into(),
+            (Some(failure), _) => failure,
             (None, true) => {
                 Refusal::too_large("it holds a string or number longer than 1 MiB").into()
             }
@@ -95,7 +95,7 @@ impl Lines {
         if let Err(error) = std::str::from_utf8(line) {
             let place = error.valid_up_to() + 1;
             return Err(Refusal::malformed(format!(
-                "line {} is not UTF-8 from its byte {place}",
+                "line {} is not UTF-8 from its byte {place}; save it as UTF-8",
                 self.number
             )));
         }
@@ -108,7 +108,7 @@ impl Lines {
             self.bad_rows += 1;
             if self.first_bad.len() < BAD_ROWS_SHOWN {
                 self.first_bad
-                    .push(json!({"line": self.number, "problem": explain(&error).detail}));
+                    .push(json!({"line": self.number, "column": error.column(), "problem": explain(&error).detail}));
             }
         }
         Ok(())
@@ -151,6 +151,15 @@ fn explain(error: &serde_json::Error) -> Refusal {
     let text = error.to_string();
     if text.starts_with("recursion limit exceeded") {
         return Refusal::too_large("it nests deeper than 127 levels");
+    }
+    let line = error.line();
+    if text.starts_with("trailing characters") {
+        return Refusal::malformed(format!(
+            "something follows the document at line {line}; for several documents, write each on a line of its own and call the file .ndjson"
+        ));
+    }
+    if text.starts_with("invalid unicode code point") {
+        return Refusal::malformed(format!("line {line} is not UTF-8; save it as UTF-8"));
     }
     Refusal::malformed(format!("it is not JSON: {text}"))
 }

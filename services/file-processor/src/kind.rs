@@ -1,12 +1,17 @@
 //! Which kind a file is: by its content, as far as that tells, and then by its name. Pure.
 //!
-//! Images and what is not read here begin with bytes of their own. Everything else must be text, and there the name
-//! decides; a name that says nothing leaves it to the first line. Where name and content disagree the file is refused:
-//! whoever put it there means something else than what would be read.
+//! Pictures and what is not read here begin with bytes of their own ([`foreign`]). Everything else must be text, and JSON
+//! is told by its brackets; of a text without any sign the name decides. Where name and content disagree the file is
+//! refused: whoever put it there means something else than what would be read. Each refusal says what to do.
+
+mod foreign;
 
 use serde::de::IgnoredAny;
+use serde_json::Deserializer;
+use serde_json::error::Category;
 
-use crate::chunks::BYTE_ORDER_MARK;
+use crate::csv::{self, Dialect, Head};
+use crate::encoding::{self, Encoding};
 use crate::finding::{Reason, Refusal};
 
 /// How much of a file's beginning is enough to tell.
@@ -16,14 +21,11 @@ pub const HEAD_BYTES: u64 = 64 * 1024;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Kind {
     /// Comma-separated values, whatever separates them.
-    Csv {
-        /// The byte between fields.
-        delimiter: u8,
-    },
+    Csv(Dialect, Encoding),
     /// One JSON document.
-    Json,
+    Json(Encoding),
     /// A JSON document on each line.
-    Ndjson,
+    Ndjson(Encoding),
     /// A picture.
     Image(Format),
 }
@@ -45,26 +47,22 @@ pub enum Format {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Claim {
     Csv,
+    Tsv,
     Json,
     Ndjson,
     Image(Format),
 }
 
-/// Beginnings of files that are not read here, and what they are.
-const FOREIGN: [(&[u8], &str); 10] = [
-    (b"PK\x03\x04", "a ZIP archive (or an Office document)"),
-    (b"\x1f\x8b", "compressed with gzip"),
-    (b"\x28\xb5\x2f\xfd", "compressed with Zstandard"),
-    (b"BZh", "compressed with bzip2"),
-    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
-    (b"%PDF-", "a PDF document"),
-    (b"\x7fELF", "a program"),
-    (b"\xff\xfe", "UTF-16 text; save it as UTF-8"),
-    (b"\xfe\xff", "UTF-16 text; save it as UTF-8"),
-    (b"Obj\x01", "an Avro file"),
-];
-const MARKUP: [&str; 4] = ["<!doctype", "<html", "<?xml", "<svg"];
-const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
+/// How JSON is laid out.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Layout {
+    /// One document on several lines.
+    Document,
+    /// A document on the first line, and more below it.
+    Lines,
+    /// One line, as far as can be seen: its name decides.
+    OneLine,
+}
 
 impl Format {
     /// Its name.
@@ -76,6 +74,24 @@ impl Format {
             Self::Webp => "webp",
         }
     }
+
+    /// What the name of such a file ends in.
+    fn ending(self) -> &'static str {
+        match self {
+            Self::Jpeg => "jpg",
+            other => other.name(),
+        }
+    }
+
+    fn of(head: &[u8]) -> Option<Self> {
+        match head {
+            [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Some(Self::Png),
+            [0xff, 0xd8, 0xff, ..] => Some(Self::Jpeg),
+            [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Some(Self::Gif),
+            _ if head.starts_with(b"RIFF") && head.get(8..12) == Some(b"WEBP") => Some(Self::Webp),
+            _ => None,
+        }
+    }
 }
 
 /// The kind of a file called `name` that begins with `head`: all of it, or [`HEAD_BYTES`].
@@ -84,28 +100,61 @@ impl Format {
 /// [`Refusal`] when it is of no kind that is read here, or its name says another.
 pub fn of(name: &str, head: &[u8]) -> Result<Kind, Refusal> {
     let claim = claim(name);
-    if let Some(format) = image_format(head) {
+    if let Some(format) = Format::of(head) {
         return match claim {
             Some(claim) if claim != Claim::Image(format) => {
-                Err(misnamed(name, &format!("a {} picture", format.name())))
+                let what = format!("a {} picture", format.name().to_uppercase());
+                Err(misnamed(name, &what, format.ending()))
             }
             _ => Ok(Kind::Image(format)),
         };
     }
-    if let Some(what) = foreign(head) {
-        return Err(Refusal::new(
-            Reason::UnknownKind,
-            format!("it is {what}, which is not read here"),
-        ));
+    if let Some(what) = foreign::of_bytes(head) {
+        return Err(what.refused());
     }
-    match claim {
-        Some(Claim::Image(_)) => Err(misnamed(name, "no such picture")),
-        Some(Claim::Csv) => Ok(Kind::Csv {
-            delimiter: delimiter(head),
-        }),
-        Some(Claim::Json) => Ok(Kind::Json),
-        Some(Claim::Ndjson) => Ok(Kind::Ndjson),
-        None => by_first_line(head),
+
+    let encoding = encoding::of(head)?;
+    let text = encoding::decoded_head(encoding, head);
+    let text = Head {
+        text: &text,
+        is_whole: (head.len() as u64) < HEAD_BYTES,
+    };
+    if let Some(what) = foreign::of_text(text.text) {
+        return Err(what.refused());
+    }
+    of_text(name, claim, text, encoding)
+}
+
+fn of_text(
+    name: &str,
+    claim: Option<Claim>,
+    head: Head<'_>,
+    encoding: Encoding,
+) -> Result<Kind, Refusal> {
+    let csv = |has_tabs| Ok(Kind::Csv(Dialect::of(head, has_tabs)?, encoding));
+    match (claim, layout(head)) {
+        (Some(Claim::Json | Claim::Ndjson), Some(Layout::Document)) => Ok(Kind::Json(encoding)),
+        (Some(Claim::Json | Claim::Ndjson), Some(Layout::Lines)) => Ok(Kind::Ndjson(encoding)),
+        (Some(Claim::Json), Some(Layout::OneLine)) => Ok(Kind::Json(encoding)),
+        (Some(Claim::Ndjson), Some(Layout::OneLine)) => Ok(Kind::Ndjson(encoding)),
+        (Some(_), Some(Layout::Document | Layout::OneLine)) => Err(misnamed(name, "JSON", "json")),
+        (Some(_), Some(Layout::Lines)) => Err(misnamed(name, "NDJSON", "ndjson")),
+        (None, Some(Layout::Document | Layout::OneLine)) => Ok(Kind::Json(encoding)),
+        (None, Some(Layout::Lines)) => Ok(Kind::Ndjson(encoding)),
+
+        (Some(Claim::Csv), None) => csv(false),
+        (Some(Claim::Tsv), None) => csv(true),
+        (Some(Claim::Json | Claim::Image(_)), None) if is_table(head) => {
+            Err(misnamed(name, "CSV", "csv"))
+        }
+        (Some(Claim::Json), None) => Ok(Kind::Json(encoding)),
+        (Some(Claim::Ndjson), None) => Ok(Kind::Ndjson(encoding)),
+        (Some(Claim::Image(_)), None) => Err(no_picture(name)),
+        (None, None) if csv::is_likely(head) => csv(false),
+        (None, None) => Err(Refusal::new(
+            Reason::UnknownKind,
+            "neither its name nor its content is that of CSV, JSON, NDJSON, PNG, JPEG, GIF or WebP; save it as one of these",
+        )),
     }
 }
 
@@ -113,171 +162,76 @@ pub fn of(name: &str, head: &[u8]) -> Result<Kind, Refusal> {
 fn claim(name: &str) -> Option<Claim> {
     let (_, ending) = name.rsplit_once('.')?;
     Some(match ending.to_ascii_lowercase().as_str() {
-        "csv" | "tsv" => Claim::Csv,
+        "csv" => Claim::Csv,
+        "tsv" | "tab" => Claim::Tsv,
         "json" => Claim::Json,
         "ndjson" | "jsonl" => Claim::Ndjson,
         "png" => Claim::Image(Format::Png),
-        "jpg" | "jpeg" => Claim::Image(Format::Jpeg),
+        "jpg" | "jpeg" | "jpe" | "jfif" => Claim::Image(Format::Jpeg),
         "gif" => Claim::Image(Format::Gif),
         "webp" => Claim::Image(Format::Webp),
         _ => return None,
     })
 }
 
-fn image_format(head: &[u8]) -> Option<Format> {
-    match head {
-        [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Some(Format::Png),
-        [0xff, 0xd8, 0xff, ..] => Some(Format::Jpeg),
-        [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Some(Format::Gif),
-        [
-            b'R',
-            b'I',
-            b'F',
-            b'F',
-            _,
-            _,
-            _,
-            _,
-            b'W',
-            b'E',
-            b'B',
-            b'P',
-            ..,
-        ] => Some(Format::Webp),
-        _ => None,
+/// How the text is laid out as JSON; none when it does not begin as an object or array of JSON does.
+fn layout(head: Head<'_>) -> Option<Layout> {
+    let text = head.text.trim_ascii_start();
+    if !begins_as_json(text) {
+        return None;
     }
-}
-
-fn foreign(head: &[u8]) -> Option<&'static str> {
-    let known = FOREIGN
-        .iter()
-        .find(|(beginning, _)| head.starts_with(beginning))
-        .map(|(_, what)| *what);
-    let is_markup = || {
-        let text = head.trim_ascii_start();
-        MARKUP.iter().any(|tag| {
-            text.get(..tag.len())
-                .is_some_and(|start| start.eq_ignore_ascii_case(tag.as_bytes()))
-        })
-    };
-    known
-        .or_else(|| is_markup().then_some("a page of markup"))
-        .or_else(|| head.contains(&0).then_some("not text"))
-}
-
-/// For a name that says nothing.
-fn by_first_line(head: &[u8]) -> Result<Kind, Refusal> {
-    let text = head
-        .strip_prefix(BYTE_ORDER_MARK)
-        .unwrap_or(head)
-        .trim_ascii_start();
-    let mut lines = text.splitn(2, |byte| *byte == b'\n');
-    let (first, rest) = (
-        lines.next().unwrap_or_default(),
-        lines.next().unwrap_or_default(),
-    );
-    if matches!(text.first(), Some(b'{' | b'[')) {
-        let is_whole = serde_json::from_slice::<IgnoredAny>(first).is_ok();
-        return Ok(if is_whole && !rest.trim_ascii().is_empty() {
-            Kind::Ndjson
+    let end = text.iter().position(|byte| *byte == b'\n');
+    let (first, rest) = text.split_at(end.unwrap_or(text.len()));
+    if serde_json::from_slice::<IgnoredAny>(first).is_ok() {
+        let has_more = begins_as_json(rest);
+        return Some(if has_more {
+            Layout::Lines
         } else {
-            Kind::Json
+            Layout::OneLine
         });
     }
-    if DELIMITERS.iter().any(|delimiter| first.contains(delimiter)) {
-        return Ok(Kind::Csv {
-            delimiter: delimiter(head),
-        });
+
+    let mut documents = Deserializer::from_slice(text).into_iter::<IgnoredAny>();
+    let document = documents.next()?;
+    let rest = &text[documents.byte_offset()..];
+    match document {
+        Ok(_) if rest.trim_ascii().is_empty() || begins_as_json(rest) => Some(Layout::Document),
+        // Fields of a CSV may begin with brackets too.
+        Ok(_) => None,
+        Err(error) if error.classify() != Category::Eof => None,
+        Err(_) if end.is_none() && !head.is_whole => Some(Layout::OneLine),
+        Err(_) => Some(Layout::Document),
     }
-    let detail =
-        "neither its name nor its content is that of CSV, JSON, NDJSON, PNG, JPEG, GIF or WebP";
-    Err(Refusal::new(Reason::UnknownKind, detail))
 }
 
-/// What separates the fields of the first line: whichever is there most often outside quotation marks.
-fn delimiter(head: &[u8]) -> u8 {
-    let mut quoted = false;
-    let mut counts = [0_usize; DELIMITERS.len()];
-    for byte in head
-        .iter()
-        .take_while(|byte| !matches!(byte, b'\n' | b'\r'))
-    {
-        quoted ^= *byte == b'"';
-        if let Some(index) = DELIMITERS
-            .iter()
-            .position(|delimiter| delimiter == byte)
-            .filter(|_| !quoted)
-        {
-            counts[index] += 1;
-        }
-    }
-    let most = counts.iter().copied().max().unwrap_or(0);
-    DELIMITERS[counts.iter().position(|count| *count == most).unwrap_or(0)]
+fn begins_as_json(text: &[u8]) -> bool {
+    matches!(text.trim_ascii_start().first(), Some(b'{' | b'['))
 }
 
-fn misnamed(name: &str, what: &str) -> Refusal {
-    let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
+/// Whether a text that is called something else is a table, and no JSON with a mistake in it.
+fn is_table(head: Head<'_>) -> bool {
+    !begins_as_json(head.text) && csv::is_likely(head)
+}
+
+fn misnamed(name: &str, what: &str, ending: &str) -> Refusal {
+    let own = name.rsplit_once('.').map_or("", |(_, ending)| ending);
     Refusal::new(
         Reason::Misnamed,
-        format!("its name ends in .{ending}, but its content is {what}"),
+        format!(
+            "its name ends in .{own}, but its content is {what}; rename it to end in .{ending}"
+        ),
+    )
+}
+
+fn no_picture(name: &str) -> Refusal {
+    let own = name.rsplit_once('.').map_or("", |(_, ending)| ending);
+    Refusal::new(
+        Reason::Misnamed,
+        format!(
+            "its name ends in .{own}, but its content is no picture; save it as PNG, JPEG, GIF or WebP"
+        ),
     )
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR";
-
-    fn reason(name: &str, head: &[u8]) -> Reason {
-        of(name, head).unwrap_err().reason
-    }
-
-    #[test]
-    fn content_goes_before_the_name_and_the_two_must_agree() {
-        assert_eq!(of("picture", PNG), Ok(Kind::Image(Format::Png)));
-        assert_eq!(
-            of("a.jpg", b"\xff\xd8\xff\xe0"),
-            Ok(Kind::Image(Format::Jpeg))
-        );
-        assert_eq!(reason("a.csv", PNG), Reason::Misnamed);
-        assert_eq!(reason("a.gif", PNG), Reason::Misnamed);
-        assert_eq!(reason("a.png", b"name,price\n"), Reason::Misnamed);
-    }
-
-    #[test]
-    fn text_is_what_its_name_says_or_else_its_first_line() {
-        assert_eq!(of("a.JSON", b"name,price\n"), Ok(Kind::Json));
-        assert_eq!(of("a.jsonl", b"{}"), Ok(Kind::Ndjson));
-        assert_eq!(of("a.txt", b"{\"a\":1}\n{\"a\":2}\n"), Ok(Kind::Ndjson));
-        assert_eq!(of("a", b"\xef\xbb\xbf {\n\"a\":1}\n"), Ok(Kind::Json));
-        assert_eq!(of("a", b"name;price\n"), Ok(Kind::Csv { delimiter: b';' }));
-        assert_eq!(reason("a", b"just words"), Reason::UnknownKind);
-    }
-
-    #[test]
-    fn what_is_not_read_here_is_named() {
-        for head in [
-            &b"PK\x03\x04rest"[..],
-            b"\x1f\x8b\x08",
-            b"%PDF-1.7",
-            b" <!DOCTYPE html>",
-            b"a,b\n\0\x01",
-        ] {
-            assert_eq!(reason("a.csv", head), Reason::UnknownKind, "{head:?}");
-        }
-    }
-
-    #[test]
-    fn the_delimiter_is_the_one_that_is_there_most_often_outside_quotation_marks() {
-        assert_eq!(
-            of("a.csv", b"\"a,b,c,d\";b;c\n,,,,,,"),
-            Ok(Kind::Csv { delimiter: b';' })
-        );
-        assert_eq!(of("a.tsv", b"a\tb\tc"), Ok(Kind::Csv { delimiter: b'\t' }));
-        assert_eq!(
-            of("a.csv", b"name\nAda\n"),
-            Ok(Kind::Csv { delimiter: b',' })
-        );
-    }
-}
+mod tests;

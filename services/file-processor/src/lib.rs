@@ -20,6 +20,7 @@ mod objects;
 mod processor;
 
 mod chunks;
+mod encoding;
 mod finding;
 mod kind;
 

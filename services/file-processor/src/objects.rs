@@ -1,4 +1,5 @@
-//! The object store: a folder, or a bucket. Files are in it below `uploads/`, and what is made of them below `thumbnails/`.
+//! The object store: a folder, or a bucket. Files are in it below `uploads/`, and what is made of them below `thumbnails/`
+//! and `bad-rows/`.
 //!
 //! A file is read in ranges, each of them asked of the very version that is processed: a range that fails is tried again
 //! by itself, and a file that is replaced meanwhile is noticed and not mixed.
@@ -16,12 +17,14 @@ use object_store::{GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, WriteMul
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::chunks::Chunk;
+use crate::chunks::{Chunk, Stop};
 
 /// Files lie below this.
 pub const UPLOADS: &str = "uploads/";
 /// What is made of them lies below this, where nothing looks for files.
 pub const THUMBNAILS: &str = "thumbnails/";
+/// The bad rows of a CSV lie below this.
+pub const BAD_ROWS: &str = "bad-rows/";
 
 /// How much of a file is read at once.
 const RANGE_BYTES: u64 = 4 << 20;
@@ -169,7 +172,7 @@ impl Objects {
             let mut at = 0;
             while at < object.size_bytes {
                 let end = (at + RANGE_BYTES).min(object.size_bytes);
-                let chunk = objects.range(&object, at..end).await;
+                let chunk = objects.range(&object, at..end).await.map_err(Stop::from);
                 let is_failure = chunk.is_err();
                 if sender.send(chunk).await.is_err() || is_failure {
                     return;

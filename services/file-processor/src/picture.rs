@@ -2,8 +2,11 @@
 //!
 //! A picture is decoded only after its header has said how much memory that takes. The thumbnail is encoded anew, so
 //! nothing of the file but what can be seen is in it: no EXIF, no place where it was taken, no second file behind the
-//! first. Of animations it is the first frame.
+//! first. Of animations it is the first frame. Its colours are sRGB's, whatever profile the picture has ([`colour`]), and
+//! what cannot be seen gives no colour to what can ([`small`]).
 
+mod colour;
+mod small;
 mod whole;
 
 use std::io::Cursor;
@@ -71,13 +74,14 @@ pub fn read(bytes: &[u8], format: Format) -> Result<Seen, Refusal> {
         return Err(too_many_pixels(width, height));
     }
     let orientation = decoder.orientation().map_err(|error| explain(&error))?;
+    // A profile that cannot be read says no more than none.
+    let profile = decoder.icc_profile().ok().flatten();
     let picture = DynamicImage::from_decoder(decoder).map_err(|error| explain(&error))?;
-    let is_small = width.max(height) <= THUMBNAIL_SIDE;
-    let mut small = if is_small {
-        picture
-    } else {
-        picture.thumbnail(THUMBNAIL_SIDE, THUMBNAIL_SIDE)
-    };
+
+    let mut small = colour::in_srgb(
+        small::of(picture, THUMBNAIL_SIDE),
+        colour::profile(bytes, format, profile.as_deref()),
+    );
     small.apply_orientation(orientation);
     let summary = json!({"format": format.name(), "width": width, "height": height});
     Ok(Seen {

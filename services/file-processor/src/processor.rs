@@ -11,20 +11,21 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use events::Timestamp;
 use tokio::task::spawn_blocking;
 
 use crate::catalogue::{self, Products};
 use crate::chunks::{Chunk, Stop};
+use crate::csv::{self, Dialect, Rows, Table};
+use crate::encoding::{Encoding, Utf8};
 use crate::event::Upload;
 use crate::file::{Done, File};
 use crate::finding::{Finding, Reason, Refusal};
 use crate::kind::{self, Kind};
-use crate::objects::{Object, Objects, THUMBNAILS, UPLOADS};
+use crate::objects::{BAD_ROWS, Object, Objects, THUMBNAILS, UPLOADS};
 use crate::products::{ProductsClient, ProductsError};
 use crate::store::{Store, StoreError};
-use crate::{csv, json, picture};
+use crate::{json, picture};
 
 /// Where a CSV is an import.
 const CATALOGUE: &str = "uploads/catalogue/";
@@ -174,17 +175,26 @@ impl Processor {
         let head = self.objects.head(object, kind::HEAD_BYTES).await?;
         match kind::of(name, &head)? {
             Kind::Image(format) => self.picture(object, format).await,
-            Kind::Csv { delimiter } if object.key.starts_with(CATALOGUE) => {
-                self.import(object, delimiter).await
+            Kind::Csv(dialect, encoding) if object.key.starts_with(CATALOGUE) => {
+                self.import(object, dialect, encoding).await
             }
-            Kind::Csv { delimiter } => {
+            Kind::Csv(dialect, encoding) => {
+                let read = move |chunks| table(chunks, dialect, encoding, &mut csv::Shape);
+                let table = self.read(object, read).await?;
+                self.finish(object, table).await
+            }
+            Kind::Json(encoding) => {
                 self.read(object, move |chunks| {
-                    csv::read(chunks, delimiter, &mut csv::Shape)
+                    json::read_document(Utf8::new(chunks, encoding))
                 })
                 .await
             }
-            Kind::Json => self.read(object, json::read_document).await,
-            Kind::Ndjson => self.read(object, json::read_lines).await,
+            Kind::Ndjson(encoding) => {
+                self.read(object, move |chunks| {
+                    json::read_lines(Utf8::new(chunks, encoding))
+                })
+                .await
+            }
         }
     }
 
@@ -195,24 +205,43 @@ impl Processor {
             .await
             .map_err(|_| broke_the_reader())??;
         let mut finding = seen.finding;
-        let below = object.key.strip_prefix(UPLOADS).unwrap_or(&object.key);
+        let below = below_uploads(object);
         let key = format!("{THUMBNAILS}{below}.{}", seen.thumbnail.ending);
         finding.summary["thumbnail"] = seen.thumbnail.summary(&key);
         self.objects.put(&key, seen.thumbnail.bytes).await?;
         Ok(finding)
     }
 
-    async fn import(&self, object: &Object, delimiter: u8) -> Result<Finding, Ended> {
+    async fn import(
+        &self,
+        object: &Object,
+        dialect: Dialect,
+        encoding: Encoding,
+    ) -> Result<Finding, Ended> {
         within(object, catalogue::MAX_BYTES, "a catalogue")?;
-        let (mut finding, products) = self
-            .read(object, move |chunks| {
-                let mut products = Products::default();
-                Ok((csv::read(chunks, delimiter, &mut products)?, products))
-            })
-            .await?;
+        let read = move |chunks| {
+            let mut products = Products::default();
+            Ok((table(chunks, dialect, encoding, &mut products)?, products))
+        };
+        let (mut table, products) = self.read(object, read).await?;
+
         let imported = self.products.import(products.found).await?;
-        finding.summary["products"] = imported.summary();
-        Ok(finding)
+        table.summary["products"] = imported.summary();
+        table.summary["products"]["repeated_rows"] = products.repeated_rows.into();
+        for (source, complaint) in imported.refused {
+            table.bad_rows.note(complaint, || source);
+        }
+        self.finish(object, table).await
+    }
+
+    /// Keeps the bad rows of a table as a CSV to be mended.
+    async fn finish(&self, object: &Object, mut table: Table) -> Result<Finding, Ended> {
+        if let Some(mend) = table.bad_rows.mend() {
+            let key = format!("{BAD_ROWS}{}.csv", below_uploads(object));
+            table.summary["bad_rows_csv"] = mend.summary(&key);
+            self.objects.put(&key, mend.bytes).await?;
+        }
+        Ok(table.finding())
     }
 
     /// Reads the file on a thread of its own.
@@ -230,8 +259,25 @@ impl Processor {
     }
 }
 
+/// Reads a table in any encoding, and says in which it was.
+fn table(
+    chunks: Blocking,
+    dialect: Dialect,
+    encoding: Encoding,
+    rows: &mut impl Rows,
+) -> Result<Table, Stop> {
+    let mut text = Utf8::new(chunks, encoding);
+    let mut table = csv::read(&mut text, dialect, rows)?;
+    table.summary["encoding"] = text.encoding().name().into();
+    Ok(table)
+}
+
+fn below_uploads(object: &Object) -> &str {
+    object.key.strip_prefix(UPLOADS).unwrap_or(&object.key)
+}
+
 /// The pieces of a file on a thread that may wait for them.
-struct Blocking(tokio::sync::mpsc::Receiver<Result<Bytes, object_store::Error>>);
+struct Blocking(tokio::sync::mpsc::Receiver<Chunk>);
 
 impl Iterator for Blocking {
     type Item = Chunk;

@@ -14,12 +14,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::catalogue::Product;
+use crate::csv::{Complaint, Source};
 
 const CALL_LIMIT: Duration = Duration::from_secs(10);
 /// How many products are under way at once.
 const AT_ONCE: usize = 8;
 /// Of how many refused products the summary tells.
-const REFUSED_SHOWN: usize = 5;
+const REFUSED_SHOWN: usize = 20;
 
 /// A client of the products service.
 #[derive(Clone)]
@@ -41,19 +42,20 @@ pub enum ProductsError {
 pub struct Imported {
     added: u64,
     changed: u64,
-    refused: u64,
-    first_refused: Vec<Value>,
+    /// The rows that the service does not take, with its reasons.
+    pub refused: Vec<(Source, Complaint)>,
 }
 
 enum Outcome {
     Added,
     Changed,
-    Refused { row: u64, problem: String },
+    Refused(Source, Complaint),
 }
 
 #[derive(Deserialize)]
 struct Refusal {
     detail: String,
+    field: Option<String>,
 }
 
 impl ProductsClient {
@@ -111,11 +113,12 @@ impl ProductsClient {
 async fn refused(product: &Product, response: Response) -> Result<Outcome, ProductsError> {
     match response.status() {
         StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => {
-            let problem = response.json::<Refusal>().await?.detail;
-            Ok(Outcome::Refused {
-                row: product.row,
-                problem,
-            })
+            let Refusal { detail, field } = response.json().await?;
+            let complaint = Complaint {
+                column: field,
+                problem: detail,
+            };
+            Ok(Outcome::Refused(product.source.clone(), complaint))
         }
         status => Err(ProductsError::Unexpected(status)),
     }
@@ -126,20 +129,21 @@ impl Imported {
         match outcome {
             Outcome::Added => self.added += 1,
             Outcome::Changed => self.changed += 1,
-            Outcome::Refused { row, problem } => {
-                self.refused += 1;
-                if self.first_refused.len() < REFUSED_SHOWN {
-                    self.first_refused
-                        .push(json!({"row": row, "problem": problem}));
-                }
-            }
+            Outcome::Refused(source, complaint) => self.refused.push((source, complaint)),
         }
     }
 
     /// What the metadata says of it.
     pub fn summary(&self) -> Value {
+        let shown = self.refused.iter().take(REFUSED_SHOWN);
+        let first_refused: Vec<Value> = shown
+            .map(|(source, complaint)| complaint.summary(source))
+            .collect();
         json!({
-            "added": self.added, "changed": self.changed, "refused": self.refused, "first_refused": self.first_refused,
+            "added": self.added,
+            "changed": self.changed,
+            "refused": self.refused.len(),
+            "first_refused": first_refused,
         })
     }
 }

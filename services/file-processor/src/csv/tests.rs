@@ -11,11 +11,13 @@ fn pieces(text: &[u8], length: usize) -> impl Iterator<Item = Chunk> + use<> {
 }
 
 fn summary(text: &[u8]) -> Value {
-    read(pieces(text, 4096), b',', &mut Shape).unwrap().summary
+    read(pieces(text, 4096), Dialect::PLAIN, &mut Shape)
+        .unwrap()
+        .summary
 }
 
 fn refusal(text: &[u8]) -> Refusal {
-    match read(pieces(text, 4096), b',', &mut Shape).unwrap_err() {
+    match read(pieces(text, 4096), Dialect::PLAIN, &mut Shape).unwrap_err() {
         Stop::Refused(refusal) => refusal,
         Stop::Objects(error) => panic!("{error}"),
     }
@@ -34,17 +36,19 @@ fn header_types_rows_and_bad_rows_are_counted() {
     );
     assert_eq!(
         summary["first_bad"][0],
-        json!({"row": 2, "problem": "has 2 fields where the header has 3"})
+        json!({"row": 2, "line": 3, "column": null, "problem": "has 2 fields where the header has 3"})
     );
 }
 
 #[test]
 fn however_the_bytes_are_cut_the_finding_is_the_same() {
     let text = "näme,wert\r\n\"über\nzwei\",\"1\"\"2\"\r\n\nc,4".as_bytes();
-    let whole = read(pieces(text, text.len()), b',', &mut Shape).unwrap();
+    let whole = summary(text);
     for length in 1..text.len() {
         assert_eq!(
-            read(pieces(text, length), b',', &mut Shape).unwrap(),
+            read(pieces(text, length), Dialect::PLAIN, &mut Shape)
+                .unwrap()
+                .summary,
             whole,
             "in pieces of {length}"
         );
@@ -53,7 +57,8 @@ fn however_the_bytes_are_cut_the_finding_is_the_same() {
 
 #[test]
 fn more_columns_than_the_limit_are_refused_in_the_header_and_in_a_row() {
-    let wide = vec!["x"; MAX_COLUMNS].join(",");
+    let wide: Vec<String> = (0..MAX_COLUMNS).map(|number| number.to_string()).collect();
+    let wide = wide.join(",");
     assert_eq!(summary(wide.as_bytes())["column_count"], MAX_COLUMNS);
     let wider = format!("{wide},x\n");
     assert_eq!(refusal(wider.as_bytes()).reason, Reason::TooLarge);
@@ -71,10 +76,119 @@ fn a_quotation_mark_that_is_never_closed_is_refused_before_it_fills_the_memory()
 }
 
 #[test]
-fn text_that_is_not_utf8_is_refused_by_row() {
-    assert_eq!(refusal(b"a,b\n1,2\n3,\xff\n").detail, "row 2 is not UTF-8");
-    assert_eq!(refusal(b"a,b\n\xc3,\xa9\n").detail, "row 1 is not UTF-8");
-    assert_eq!(refusal(b"\xff\n").detail, "its header is not UTF-8");
+fn text_that_is_not_utf8_is_refused_by_line() {
+    let advice = "is not UTF-8, and lines before it are; save it as UTF-8";
+    for (text, line) in [
+        (&b"a,b\n1,2\n3,\xff\n"[..], 3),
+        (b"a,b\n\xc3,\xa9\n", 2),
+        (b"\n\xff\n", 2),
+    ] {
+        assert_eq!(refusal(text).detail, format!("line {line} {advice}"));
+    }
+}
+
+#[test]
+fn rows_without_a_single_value_are_not_counted() {
+    for end in ["\n", "\r\n", "\r"] {
+        let text = [
+            "", ",,", "a,b,c", "", "1,2,3", ",,", " , ,", ",,,,,", "\"\",,", "4,5,6", ",,", ",,",
+        ]
+        .join(end);
+        let summary = summary(text.as_bytes());
+        assert_eq!(
+            (&summary["rows"], &summary["bad_rows"]),
+            (&json!(2), &json!(0)),
+            "{end:?}"
+        );
+    }
+}
+
+#[test]
+fn a_bad_row_is_found_by_its_line() {
+    for (end, line_end) in [("\n", b'\n'), ("\r\n", b'\n'), ("\r", b'\r')] {
+        let lines = [
+            "sep=,", "", "a,b", "\"x", "", "y\",1", "", "bad", "1,2", "\"worse", "\",2,3", "",
+            "last",
+        ];
+        let text = lines.join(end);
+        let dialect = Dialect {
+            header_at: 5 + 2 * end.len(),
+            lines_before: 2,
+            line_end,
+            ..Dialect::PLAIN
+        };
+        for length in 1..text.len() {
+            let table = read(pieces(text.as_bytes(), length), dialect, &mut Shape).unwrap();
+            let lines: Vec<u64> = table.summary["first_bad"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|bad| bad["line"].as_u64().unwrap())
+                .collect();
+            assert_eq!(lines, [8, 10, 13], "{end:?} in pieces of {length}");
+        }
+    }
+}
+
+#[test]
+fn bad_rows_become_a_csv_that_can_be_mended_and_read_again() {
+    let text = "näme;price\nLamp;1;2\nPen;5\n\"Cup; \"\"red\"\"\nand blue\"\n";
+    let dialect = Dialect {
+        delimiter: b';',
+        ..Dialect::PLAIN
+    };
+    let bad = read(pieces(text.as_bytes(), 7), dialect, &mut Shape)
+        .unwrap()
+        .bad_rows;
+    let mend = String::from_utf8(bad.mend().unwrap().bytes).unwrap();
+    assert_eq!(
+        mend,
+        "\u{feff}näme;price\r\nLamp;1;2\r\n\"Cup; \"\"red\"\"\nand blue\"\r\n"
+    );
+
+    let mended = mend.replace(";1;2", ";1").replace("blue\"", "blue\";3");
+    let summary = read(pieces(mended.as_bytes(), 5), dialect, &mut Shape)
+        .unwrap()
+        .summary;
+    assert_eq!(
+        (&summary["rows"], &summary["bad_rows"]),
+        (&json!(2), &json!(0))
+    );
+    let good = read(pieces(b"a,b\n1,2\n", 3), Dialect::PLAIN, &mut Shape)
+        .unwrap()
+        .bad_rows;
+    assert_eq!(good.mend(), None);
+}
+
+#[test]
+fn the_csv_of_bad_rows_is_bounded() {
+    let many = format!("a,b\n{}", "x\n".repeat(5000));
+    let long = format!("a,b\n{}", format!("{}\n", "x".repeat(100_000)).repeat(50));
+    for (text, most_rows) in [(many, 1000), (long, 11)] {
+        let bad = read(pieces(text.as_bytes(), 4096), Dialect::PLAIN, &mut Shape)
+            .unwrap()
+            .bad_rows;
+        let mend = bad.mend().unwrap();
+        assert_eq!(
+            mend.bytes.iter().filter(|byte| **byte == b'\n').count(),
+            most_rows + 1
+        );
+        assert_eq!(mend.summary("k")["has_more"], true);
+        assert_eq!(bad.first().len(), most_rows.min(20));
+    }
+}
+
+#[test]
+fn a_header_that_has_a_name_twice_is_refused() {
+    for header in ["a,b,a", "a, A ,b", "Größe,GRÖSSE ,größe", "x,\u{feff}y,X"] {
+        let refusal = refusal(format!("{header}\n1,2,3\n").as_bytes());
+        assert!(
+            refusal.detail.contains("duplicate"),
+            "{header}: {}",
+            refusal.detail
+        );
+    }
+    assert_eq!(summary(b"a,,\n1,2,3\n")["column_count"], 3);
 }
 
 #[test]

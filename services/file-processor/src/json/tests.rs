@@ -86,12 +86,16 @@ fn what_is_broken_or_cut_off_is_refused_with_its_place() {
     assert!(
         refusal(document(b"{} {}"))
             .detail
-            .contains("trailing characters")
+            .contains("call the file .ndjson")
     );
-    assert!(refusal(document(b"[\"\xff\"]")).detail.contains("unicode"));
+    assert!(
+        refusal(document(b"[\"\xff\"]"))
+            .detail
+            .contains("line 1 is not UTF-8")
+    );
     assert_eq!(
         refusal(lines(b"{}\n\"\xff\"\n")).detail,
-        "line 2 is not UTF-8 from its byte 2"
+        "line 2 is not UTF-8 from its byte 2; save it as UTF-8"
     );
     assert_eq!(refusal(lines(b"no\njson\n")).reason, Reason::Malformed);
     assert_eq!(refusal(lines(b"\n  \n")).reason, Reason::Empty);

@@ -1,6 +1,6 @@
 //! Pictures made here, whole, cut off, and pretending.
 
-use image::{Rgb, RgbImage, Rgba, RgbaImage};
+use image::{ImageEncoder, Rgb, RgbImage, Rgba, RgbaImage};
 
 use super::*;
 use crate::finding::Reason;
@@ -90,17 +90,275 @@ fn a_picture_that_is_cut_off_is_refused_wherever_it_was_cut() {
 }
 
 #[test]
-fn something_else_behind_a_picture_is_refused_but_for_jpeg() {
-    for format in [Format::Png, Format::Gif, Format::Webp] {
-        let bytes = [picture(64, 48, format), b"PK\x03\x04 an archive".to_vec()].concat();
-        assert_eq!(reason(&bytes, format), Reason::Malformed, "{format:?}");
+fn something_else_behind_a_picture_is_refused_and_zeros_are_not() {
+    for format in FORMATS {
+        let whole = picture(64, 48, format);
+        for zeros in [1, 2, 512, 4096] {
+            assert!(
+                read(&[&whole[..], &vec![0; zeros]].concat(), format).is_ok(),
+                "{format:?}, {zeros} zeros"
+            );
+        }
+        let others: [&[u8]; 6] = [
+            b"PK\x03\x04 an archive",
+            b"<script>",
+            b";",
+            b"\0\0\0\0hidden",
+            b"\xff\xd9",
+            &whole,
+        ];
+        for more in others {
+            let refusal = read(&[&whole, more].concat(), format).unwrap_err();
+            assert!(
+                refusal.detail.contains("something else"),
+                "{format:?}: {more:?}: {}",
+                refusal.detail
+            );
+        }
     }
-    let bytes = [
-        picture(64, 48, Format::Jpeg),
-        b"what a telephone appends".to_vec(),
+}
+
+/// A JPEG that announces others behind it.
+fn with_pictures() -> Vec<u8> {
+    let plain = picture(64, 48, Format::Jpeg);
+    [&plain[..2], b"\xff\xe2\0\x0aMPF\0MM\0*", &plain[2..]].concat()
+}
+
+/// What Samsung's telephones write behind a JPEG: one note, the list of notes, and the end.
+fn samsung_notes() -> Vec<u8> {
+    let note = [
+        &b"\0\0\x01\x0a"[..],
+        &14_u32.to_le_bytes(),
+        b"Image_UTC_Data1700000000000",
     ]
     .concat();
-    assert!(read(&bytes, Format::Jpeg).is_ok());
+    let length = u32::try_from(note.len()).unwrap().to_le_bytes();
+    let list = [
+        &b"SEFH"[..],
+        &106_u32.to_le_bytes(),
+        &1_u32.to_le_bytes(),
+        &note[..4],
+        &length,
+        &length,
+    ]
+    .concat();
+    let list_length = u32::try_from(list.len()).unwrap().to_le_bytes();
+    [&note[..], &list, &list_length, b"SEFT"].concat()
+}
+
+#[test]
+fn what_a_camera_announces_behind_a_jpeg_is_accepted() {
+    let plain = picture(64, 48, Format::Jpeg);
+    let accepted = [
+        [with_pictures(), plain.clone()].concat(),
+        [
+            with_pictures(),
+            vec![0; 100],
+            plain.clone(),
+            vec![0; 3],
+            plain.clone(),
+            vec![0; 9],
+        ]
+        .concat(),
+        [plain.clone(), samsung_notes()].concat(),
+        [with_pictures(), plain.clone(), samsung_notes()].concat(),
+    ];
+    for (at, bytes) in accepted.iter().enumerate() {
+        assert!(read(bytes, Format::Jpeg).is_ok(), "{at}");
+    }
+    let archive = b"PK\x03\x04 an archive".to_vec();
+    let refused = [
+        [with_pictures(), plain.clone(), archive.clone()].concat(),
+        [with_pictures(), archive.clone(), plain.clone()].concat(),
+        [with_pictures(), archive.clone()].concat(),
+        [plain.clone(), archive, samsung_notes()].concat(),
+        [plain.clone(), samsung_notes(), b"x".to_vec()].concat(),
+        [plain, b"SEFHSEFT".to_vec()].concat(),
+    ];
+    for (at, bytes) in refused.iter().enumerate() {
+        assert_eq!(reason(bytes, Format::Jpeg), Reason::Malformed, "{at}");
+    }
+}
+
+#[test]
+fn the_end_of_a_jpeg_is_found_past_every_scan_and_segment() {
+    let plain = picture(64, 48, Format::Jpeg);
+    let comment = b"\xff\xfe\0\x06\xff\xd9\xff\xd9";
+    let bytes = [&plain[..2], comment, &plain[2..]].concat();
+    assert!(
+        read(&bytes, Format::Jpeg).is_ok(),
+        "an end within a comment"
+    );
+    let end = plain.len() - 2;
+    let bytes = [&plain[..end], comment, &plain[end..]].concat();
+    assert!(
+        whole::check(&bytes, Format::Jpeg).is_ok(),
+        "a comment behind a scan"
+    );
+    assert!(whole::check(&[&bytes[..], b"x"].concat(), Format::Jpeg).is_err());
+}
+
+#[test]
+fn transparent_pixels_have_no_colour_to_give() {
+    for hidden in [[0, 0, 0], [255, 0, 0]] {
+        let [red, green, blue] = hidden;
+        let pixels = RgbaImage::from_fn(1280, 960, |x, _| match x % 2 {
+            0 => Rgba([255, 255, 255, 255]),
+            _ => Rgba([red, green, blue, 0]),
+        });
+        for format in [Format::Png, Format::Webp] {
+            let mut bytes = Vec::new();
+            pixels
+                .write_to(&mut Cursor::new(&mut bytes), named(format))
+                .unwrap();
+            let small =
+                image::load_from_memory(&read(&bytes, format).unwrap().thumbnail.bytes).unwrap();
+            assert_eq!(
+                small.to_rgba8().get_pixel(50, 50),
+                &Rgba([255, 255, 255, 128]),
+                "{format:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_odd_shape_with_transparency_keeps_its_shape() {
+    for (width, height, small) in [
+        (20_000, 1, (320, 1)),
+        (641, 479, (320, 240)),
+        (300, 1000, (96, 320)),
+    ] {
+        let pixels = RgbaImage::from_pixel(width, height, Rgba([9, 99, 199, 77]));
+        let mut bytes = Vec::new();
+        pixels
+            .write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png)
+            .unwrap();
+        let thumbnail = read(&bytes, Format::Png).unwrap().thumbnail;
+        assert_eq!((thumbnail.width, thumbnail.height), small);
+        let shown = image::load_from_memory(&thumbnail.bytes)
+            .unwrap()
+            .to_rgba8();
+        assert!(shown.pixels().all(|pixel| *pixel == Rgba([9, 99, 199, 77])));
+    }
+}
+
+/// A picture of one colour with this profile.
+fn profiled(picture: &DynamicImage, format: Format, profile: Vec<u8>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let target = Cursor::new(&mut bytes);
+    match format {
+        Format::Png => {
+            let mut encoder = image::codecs::png::PngEncoder::new(target);
+            encoder.set_icc_profile(profile).unwrap();
+            picture.write_with_encoder(encoder).unwrap();
+        }
+        Format::Webp => {
+            let mut encoder = image::codecs::webp::WebPEncoder::new_lossless(target);
+            encoder.set_icc_profile(profile).unwrap();
+            picture.write_with_encoder(encoder).unwrap();
+        }
+        _ => {
+            let mut encoder = JpegEncoder::new_with_quality(target, 95);
+            encoder.set_icc_profile(profile).unwrap();
+            picture.write_with_encoder(encoder).unwrap();
+        }
+    }
+    bytes
+}
+
+fn assert_near(bytes: &[u8], format: Format, expected: [u8; 3], what: &str) {
+    let shown = image::load_from_memory(&read(bytes, format).unwrap().thumbnail.bytes)
+        .unwrap()
+        .to_rgb8();
+    let Rgb(pixel) = *shown.get_pixel(5, 5);
+    let is_near = pixel
+        .iter()
+        .zip(expected)
+        .all(|(shown, wanted)| shown.abs_diff(wanted) < 6);
+    assert!(
+        is_near,
+        "{what}, {format:?}: {pixel:?} and not {expected:?}"
+    );
+}
+
+#[test]
+fn colours_are_those_of_the_profile() {
+    use moxcms::ColorProfile;
+    // By the primaries and curves of each, computed elsewhere.
+    let profiles = [
+        ("Display P3", ColorProfile::new_display_p3(), [0, 203, 11]),
+        ("Adobe RGB", ColorProfile::new_adobe_rgb(), [0, 201, 37]),
+        ("sRGB", ColorProfile::new_srgb(), [60, 200, 60]),
+    ];
+    for (what, profile, expected) in profiles {
+        for side in [100, 640] {
+            let green = DynamicImage::from(RgbImage::from_pixel(side, side, Rgb([60, 200, 60])));
+            for format in [Format::Png, Format::Jpeg, Format::Webp] {
+                let bytes = profiled(&green, format, profile.encode().unwrap());
+                assert_near(&bytes, format, expected, what);
+            }
+        }
+    }
+    let grey = DynamicImage::from(image::GrayImage::from_pixel(400, 400, image::Luma([100])));
+    let linear = ColorProfile::new_gray_with_gamma(1.0).encode().unwrap();
+    assert_near(
+        &profiled(&grey, Format::Png, linear),
+        Format::Png,
+        [168, 168, 168],
+        "linear grey",
+    );
+}
+
+#[test]
+fn a_profile_that_cannot_be_used_changes_nothing() {
+    let green = DynamicImage::from(RgbImage::from_pixel(400, 400, Rgb([60, 200, 60])));
+    let grey = moxcms::ColorProfile::new_gray_with_gamma(1.0)
+        .encode()
+        .unwrap();
+    for profile in [b"no profile".to_vec(), grey] {
+        assert_near(
+            &profiled(&green, Format::Png, profile),
+            Format::Png,
+            [60, 200, 60],
+            "unusable",
+        );
+    }
+}
+
+/// A PNG that names its colours by numbers.
+fn numbered(numbers: [u8; 4]) -> Vec<u8> {
+    let green = DynamicImage::from(RgbImage::from_pixel(400, 400, Rgb([60, 200, 60])));
+    let mut plain = Vec::new();
+    green
+        .write_to(&mut Cursor::new(&mut plain), ImageFormat::Png)
+        .unwrap();
+    let named = [&b"cICP"[..], &numbers].concat();
+    [
+        &plain[..33],
+        &4_u32.to_be_bytes(),
+        &named,
+        &crc32(&named).to_be_bytes(),
+        &plain[33..],
+    ]
+    .concat()
+}
+
+#[test]
+fn colours_that_a_png_names_by_numbers_are_converted() {
+    assert_near(
+        &numbered([12, 13, 0, 1]),
+        Format::Png,
+        [0, 203, 11],
+        "Display P3",
+    );
+    assert_near(&numbered([1, 13, 0, 1]), Format::Png, [60, 200, 60], "sRGB");
+    assert_near(
+        &numbered([9, 16, 0, 1]),
+        Format::Png,
+        [60, 200, 60],
+        "brighter than sRGB",
+    );
 }
 
 /// A PNG that claims `side` × `side` pixels in a few bytes.

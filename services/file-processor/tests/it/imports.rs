@@ -68,6 +68,21 @@ async fn rows_become_products_once_however_often_they_are_imported() {
         (&json!(2), &json!(1), &json!(1))
     );
     assert_eq!(names(&service).await, [json!("Lamp"), json!("Pen")]);
+    let first = |part: &Value| (part[0]["line"].clone(), part[0]["column"].clone());
+    assert_eq!(
+        first(&summary["first_bad"]),
+        (json!(4), json!("price_cents"))
+    );
+    assert_eq!(
+        first(&imported["first_refused"]),
+        (json!(5), json!("category"))
+    );
+    let key = summary["bad_rows_csv"]["key"].as_str().unwrap();
+    let bad_rows = std::fs::read_to_string(function.path(key)).unwrap();
+    assert_eq!(
+        bad_rows, "sku,name,price_cents,stock,category\r\n,Bad,1.5,,\r\n,Cup,5,,\t\u{7}\r\n",
+        "what the reader and what the service refused, in the file's order"
+    );
 
     let id = service.get("/products?category=home").await.body["items"][0]["id"].clone();
     let path = format!("/products/{}", id.as_str().unwrap());
@@ -94,6 +109,43 @@ async fn rows_become_products_once_however_often_they_are_imported() {
         "what was sold stays sold"
     );
     assert_eq!(names(&service).await, [json!("Lamp"), json!("Pen")]);
+}
+
+#[tokio::test]
+async fn of_the_rows_of_one_product_the_last_holds() {
+    let secret = Secret::random();
+    let (service, url) = products(&secret).await;
+    let settings = [
+        ("TIDEMARK_AUTH", "enforced"),
+        ("TIDEMARK_SERVICE_SECRET", secret.expose()),
+    ];
+    let mut function = Function::start_with(&url, &settings).await;
+    let rows: String = (1..=8)
+        .map(|n| format!("S1,Lamp {n},{n}00.0,{n}\n"))
+        .collect();
+    let text = format!("sku,name,price_cents,stock\n{rows}");
+    let outcome = function
+        .upload("uploads/catalogue/race.csv", text.as_bytes())
+        .await;
+    let imported = function.file(&outcome).await["summary"]["products"].clone();
+    assert_eq!(
+        (
+            &imported["added"],
+            &imported["changed"],
+            &imported["repeated_rows"]
+        ),
+        (&json!(1), &json!(0), &json!(7))
+    );
+    let lamps = service.get("/products").await.body["items"].clone();
+    assert_eq!(lamps.as_array().unwrap().len(), 1);
+    assert_eq!(
+        (
+            &lamps[0]["name"],
+            &lamps[0]["price_cents"],
+            &lamps[0]["stock"]
+        ),
+        (&json!("Lamp 8"), &json!(800), &json!(8))
+    );
 }
 
 #[tokio::test]

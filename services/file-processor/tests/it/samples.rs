@@ -38,7 +38,7 @@ fn assert_contains(value: &Value, part: &Value, what: &str) {
 
 /// All of them.
 pub fn all() -> Vec<Sample> {
-    [good(), hostile()].into_iter().flatten().collect()
+    [good(), odd(), hostile()].into_iter().flatten().collect()
 }
 
 fn sample(
@@ -103,6 +103,39 @@ fn good() -> Vec<Sample> {
     ]
 }
 
+/// Files as programs write them that are not ours.
+fn odd() -> Vec<Sample> {
+    let table = |delimiter: &str, encoding: &str| json!({"kind": "csv", "summary": {"rows": 1, "bad_rows": 0, "delimiter": delimiter, "encoding": encoding}});
+    let utf16 = "\u{feff}sep=;\r\nname;price\r\nLämp;1\r\n".encode_utf16();
+    let padded = [picture(ImageFormat::Gif), vec![0; 4096]].concat();
+    vec![
+        sample(
+            "CSV of Excel, in UTF-16",
+            "unicode.csv",
+            utf16.flat_map(u16::to_le_bytes).collect::<Vec<u8>>(),
+            table(";", "utf-16le"),
+        ),
+        sample(
+            "CSV of Excel, in Windows-1252",
+            "latin.csv",
+            &b"name;Preis, netto\r\nK\xe4se;1\r\n;\r\n"[..],
+            table(";", "windows-1252"),
+        ),
+        sample(
+            "NDJSON called JSON",
+            "lines.json",
+            "{\"a\":1}\n{\"a\":2}\n",
+            json!({"kind": "ndjson", "summary": {"rows": 2}}),
+        ),
+        sample(
+            "GIF with padding",
+            "padded.gif",
+            padded,
+            json!({"kind": "image", "summary": {"format": "gif"}}),
+        ),
+    ]
+}
+
 fn hostile() -> Vec<Sample> {
     let png = picture(ImageFormat::Png);
     let refused = |reason: &str| json!({"status": "refused", "error": {"reason": reason}});
@@ -129,6 +162,24 @@ fn hostile() -> Vec<Sample> {
             "polyglot: PNG and ZIP",
             "both.png",
             [&png[..], b"PK\x03\x04 evil"].concat(),
+            refused("malformed"),
+        ),
+        sample(
+            "polyglot: JPEG and ZIP",
+            "both.jpg",
+            [&picture(ImageFormat::Jpeg)[..], b"PK\x03\x04 evil"].concat(),
+            refused("malformed"),
+        ),
+        sample(
+            "HEIC called JPEG",
+            "IMG_0042.jpg",
+            &b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"[..],
+            refused("unknown_kind"),
+        ),
+        sample(
+            "CSV with a name twice",
+            "twice.csv",
+            "a,b,A\n1,2,3\n",
             refused("malformed"),
         ),
         sample(
@@ -160,12 +211,6 @@ fn hostile() -> Vec<Sample> {
             "open.csv",
             [&b"a,b\n1,\""[..], &vec![b'x'; 2 << 20]].concat(),
             refused("too_large"),
-        ),
-        sample(
-            "CSV that is not UTF-8",
-            "latin.csv",
-            &b"a,b\n1,caf\xe9\n"[..],
-            refused("malformed"),
         ),
         sample(
             "JSON cut off",

@@ -352,6 +352,41 @@ async fn a_picture_has_a_thumbnail_to_be_shown_and_nothing_else_has() {
 }
 
 #[tokio::test]
+async fn bad_rows_are_offered_as_a_csv_and_good_files_have_none() {
+    let running = Running::start().await;
+    let text = "\u{feff}sep=;\r\nnäme;price\r\nLamp;1\r\nPen;2;3\r\n;\r\n".to_owned();
+    let (_, posted) = running
+        .post("/files?name=my%20list.v2.csv", "text/csv", text)
+        .await;
+    let file = running.finished(&posted["id"]).await;
+    let expected = json!([{"row": 2, "line": 4, "column": null, "problem": "has 3 fields where the header has 2"}]);
+    assert_eq!(file["summary"]["first_bad"], expected);
+
+    let path = format!("/files/{}/bad-rows", posted["id"].as_str().unwrap());
+    let request = Request::get(path).body(Body::empty()).unwrap();
+    let response = running.router.clone().oneshot(request).await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(
+        response.headers()["content-type"],
+        "text/csv; charset=utf-8"
+    );
+    let disposition = &response.headers()["content-disposition"];
+    assert_eq!(
+        disposition,
+        "attachment; filename=\"my_list.v2-bad-rows.csv\""
+    );
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(bytes, "\u{feff}näme;price\r\nPen;2;3\r\n".as_bytes());
+
+    let (_, good) = running
+        .post("/files?name=a.csv", "text/csv", "a,b\n1,2\n")
+        .await;
+    running.finished(&good["id"]).await;
+    let path = format!("/files/{}/bad-rows", good["id"].as_str().unwrap());
+    assert_eq!(running.get(&path).await["status"], 404);
+}
+
+#[tokio::test]
 async fn files_are_for_those_who_run_the_shop() {
     let identities = Identities::default();
     let running = Running::known_by(identities.auth.clone()).await;

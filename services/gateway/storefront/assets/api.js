@@ -11,6 +11,8 @@ import { keepSession, leave, session } from "./customer.js";
 export const BY_COOKIE = { "tidemark-session": "cookie" };
 
 const PATIENCE_MS = 15_000;
+/** How long a browser may take to save what was downloaded. */
+const SAVING_MS = 60_000;
 /** A token with less to live is renewed: it might run out on its way. */
 const MARGIN_MS = 30_000;
 const MODE = "tidemark.mode";
@@ -46,6 +48,17 @@ export async function call(path, { isAnonymous = false, ...request } = {}) {
 export async function picture(path) {
   const answer = await send(path, {}, await accessToken());
   return answer.ok ? URL.createObjectURL(await answer.blob()) : read(answer);
+}
+
+/** Saves a file below /api under this name: a plain link could show no token. */
+export async function download(path, name) {
+  const address = await picture(path);
+  const link = Object.assign(document.createElement("a"), { href: address, download: name });
+  document.body.append(link);
+  link.click();
+  link.remove();
+  // The browser reads it after the click.
+  setTimeout(() => URL.revokeObjectURL(address), SAVING_MS);
 }
 
 /** Every item of a list, page after page, up to `most`. */

@@ -1,7 +1,7 @@
 // One file: what it is, and what was found in it. One that waits is asked for until it does not.
 
-import { call, picture } from "./api.js";
-import { element } from "./dom.js";
+import { call, download, picture } from "./api.js";
+import { button, element } from "./dom.js";
 import { date, minute, plural, size } from "./format.js";
 
 const FIRST_LOOK_MS = 500;
@@ -73,19 +73,21 @@ function circumstances({ size_bytes, uploaded_at, took_ms }) {
   return [size(size_bytes), `${date(at)}, ${minute(at)}`, took].filter(Boolean).join(" · ");
 }
 
-function findings({ status, kind, summary, error }) {
+function findings(file) {
+  const { status, kind, summary, error } = file;
   if (status === "waiting") return element("p", { class: "soft" }, error ? `Not read yet: ${error.detail}` : "It will be read in a moment.");
   if (status === "refused") return element("p", { class: "complaint" }, element("strong", {}, REASONS[error.reason] ?? "Refused"), `: ${error.detail}.`);
-  return element("div", { class: "findings" }, kind === "image" ? `${summary.format.toUpperCase()}, ${summary.width} × ${summary.height}` : rows(summary));
+  return element("div", { class: "findings" }, kind === "image" ? `${summary.format.toUpperCase()}, ${summary.width} × ${summary.height}` : rows(summary), mend(file));
 }
 
-function rows({ rows, values, depth, bad_rows = 0, column_count, columns, keys, has_more_keys, first_bad = [], products }) {
+function rows({ rows, values, depth, encoding, bad_rows = 0, column_count, columns, keys, has_more_keys, first_bad = [], products }) {
   const counts = [
     rows != null && plural(rows, "row"),
     column_count != null && plural(column_count, "column"),
     values != null && plural(values, "value"),
     depth != null && `${plural(depth, "level")} deep`,
     bad_rows > 0 && `${plural(bad_rows, "bad row")}`,
+    encoding && encoding !== "utf-8" && `read as ${encoding}`,
   ];
   const names = columns?.map(({ name, type }) => `${name}: ${type}`) ?? keys ?? [];
   const hasMore = has_more_keys || names.length < (column_count ?? 0);
@@ -97,11 +99,30 @@ function rows({ rows, values, depth, bad_rows = 0, column_count, columns, keys, 
   ];
 }
 
-function imported({ added, changed, refused }) {
-  return `${plural(added, "product")} added, ${changed} changed${refused > 0 ? `, ${refused} refused` : ""}`;
+function imported({ added, changed, refused, repeated_rows = 0 }) {
+  const repeated = repeated_rows > 0 && `${plural(repeated_rows, "row")} of a product that the file has again further down`;
+  return [`${plural(added, "product")} added`, `${changed} changed`, refused > 0 && `${refused} refused`, repeated].filter(Boolean).join(", ");
+}
+
+// The rows that were not taken, as a file to mend and upload again.
+function mend({ id, name, summary }) {
+  const csv = summary?.bad_rows_csv;
+  if (!csv) return null;
+  const called = `${name.replace(/\.[^.]*$/, "")}-bad-rows.csv`;
+  const label = `Download ${csv.has_more ? "the first " : ""}${plural(csv.rows, "bad row")} as CSV`;
+  const trouble = element("span", { class: "complaint", role: "status" });
+  const save = button(label, () => download(`/files/${id}/bad-rows`, called).catch(({ message }) => (trouble.textContent = message)), "quiet");
+  return element("p", { class: "file-mend" }, save, " Mend them and upload that file: the other rows are in. ", trouble);
 }
 
 function troubles(found) {
-  const lines = found.map(({ row, line, problem }) => element("li", {}, `${row != null ? `Row ${row}` : `Line ${line}`}: ${problem}`));
+  const lines = found.map(({ row, line, column, problem }) => element("li", {}, `${place(row, line, column)}: ${problem}`));
   return lines.length > 0 && element("ul", { class: "complaint file-troubles" }, lines);
+}
+
+// In a table a column has a name; in a line of JSON it is a place.
+function place(row, line, column) {
+  const at = line != null ? `Line ${line}` : `Row ${row}`;
+  if (column == null || column === "") return at;
+  return typeof column === "number" ? `${at}, column ${column}` : `${at}, ${column}`;
 }

@@ -1,0 +1,396 @@
+//! How a CSV is written: what separates its fields, and where its header begins. Pure.
+//!
+//! Spreadsheets disagree about the separator, so it is found in the rows: the beginning of the file is parsed with each
+//! candidate, and the one wins whose rows agree with the header and whose fields look whole. A line `sep=;`, which Excel
+//! writes and understands, and the ending `.tsv` go before any guess.
+
+use csv_core::{ReadRecordResult, ReaderBuilder};
+
+use super::MAX_COLUMNS;
+use crate::finding::Refusal;
+
+/// What is tried, in the order of preference.
+const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
+/// How many rows are enough to tell.
+const ROWS_TRIED: usize = 100;
+
+/// The share of a delimiter that no row agrees with: its fields still tell it from another.
+const NONE_AGREES: f64 = 0.01;
+
+/// The share of rows that make a text without a name a table.
+const MOST_AGREE: f64 = 0.5;
+
+/// How a CSV is written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Dialect {
+    /// The byte between fields.
+    pub delimiter: u8,
+    /// Where the header begins, in bytes of the text as UTF-8.
+    pub header_at: usize,
+    /// The lines before the header.
+    pub lines_before: u64,
+    /// The byte that ends a line: `\r` in files of old Macintosh programs, else `\n`.
+    pub line_end: u8,
+}
+
+/// The beginning of a text.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'a> {
+    /// Its bytes, as UTF-8.
+    pub text: &'a [u8],
+    /// Whether this is all of it.
+    pub is_whole: bool,
+}
+
+impl Dialect {
+    /// The dialect of fields with commas between them, from the first byte on.
+    #[cfg(test)]
+    pub const PLAIN: Self = Self {
+        delimiter: b',',
+        header_at: 0,
+        lines_before: 0,
+        line_end: b'\n',
+    };
+
+    /// The dialect of a CSV; `has_tabs` when its name says that tabs separate its fields.
+    ///
+    /// # Errors
+    /// [`Refusal`] when its line `sep=` names something that cannot separate fields.
+    pub fn of(head: Head<'_>, has_tabs: bool) -> Result<Self, Refusal> {
+        let mut header_at = blank_lines(head.text);
+        let told = separator_line(&head.text[header_at..])?;
+        if let Some((_, length)) = told {
+            header_at += length;
+            header_at += blank_lines(&head.text[header_at..]);
+        }
+
+        let rest = Head {
+            text: &head.text[header_at..],
+            ..head
+        };
+        let delimiter = told
+            .and_then(|(delimiter, _)| delimiter)
+            .or_else(|| Some(b'\t').filter(|tab| has_tabs && first_line(rest.text).contains(tab)))
+            .or_else(|| found(rest))
+            .unwrap_or(b',');
+
+        let line_end = if head.text.contains(&b'\n') {
+            b'\n'
+        } else {
+            b'\r'
+        };
+        let before = &head.text[..header_at];
+        Ok(Self {
+            delimiter,
+            header_at,
+            lines_before: before.iter().filter(|byte| **byte == line_end).count() as u64,
+            line_end,
+        })
+    }
+
+    /// The delimiter as text.
+    pub fn separator(&self) -> String {
+        char::from(self.delimiter).to_string()
+    }
+}
+
+/// Whether a text without any other sign of what it is looks like a CSV.
+pub fn is_likely(head: Head<'_>) -> bool {
+    let from = blank_lines(head.text);
+    let text = &head.text[from..];
+    let is_told = matches!(separator_line(text), Ok(Some(_)) | Err(_));
+    let fit = best(Head { text, ..head });
+    is_told || fit.is_some_and(|(fit, _)| fit.agreeing >= MOST_AGREE)
+}
+
+/// The length of the lines at the beginning that hold nothing but white space.
+fn blank_lines(text: &[u8]) -> usize {
+    let blanks = text
+        .iter()
+        .take_while(|byte| byte.is_ascii_whitespace())
+        .count();
+    let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
+    text[..blanks]
+        .iter()
+        .rposition(is_end)
+        .map_or(0, |end| end + 1)
+}
+
+fn first_line(text: &[u8]) -> &[u8] {
+    let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
+    &text[..text.iter().position(is_end).unwrap_or(text.len())]
+}
+
+/// Excel's line `sep=;`: the delimiter, where it names one, and the length of the line with its end.
+fn separator_line(text: &[u8]) -> Result<Option<(Option<u8>, usize)>, Refusal> {
+    let line = first_line(text);
+    let end = match &text[line.len()..] {
+        [b'\r', b'\n', ..] => 2,
+        [] => 0,
+        _ => 1,
+    };
+    let Some(named) = named_separator(line) else {
+        return Ok(None);
+    };
+    let length = line.len() + end;
+    match named {
+        b"" => Ok(Some((None, length))),
+        b"\\t" => Ok(Some((Some(b'\t'), length))),
+        [byte] if byte.is_ascii() && !matches!(byte, b'"' | 0) => Ok(Some((Some(*byte), length))),
+        named => Err(Refusal::malformed(format!(
+            "its line sep= names {:?}, and one ASCII character can separate fields; save it with commas, semicolons or tabs",
+            String::from_utf8_lossy(named)
+        ))),
+    }
+}
+
+/// What a line `sep=…` names, with or without quotation marks around it, and with the delimiters that a spreadsheet may
+/// have filled it up with.
+fn named_separator(line: &[u8]) -> Option<&[u8]> {
+    const WORD: &[u8] = b"sep=";
+    let bare = line.strip_prefix(b"\"").unwrap_or(line);
+    let word = bare.get(..WORD.len())?;
+    if !word.eq_ignore_ascii_case(WORD) {
+        return None;
+    }
+
+    let named = &bare[WORD.len()..];
+    let is_quoted = bare.len() < line.len();
+    if is_quoted {
+        let end = named.iter().rposition(|byte| *byte == b'"')?;
+        return Some(&named[..end]);
+    }
+    match named {
+        [first, rest @ ..] if rest.iter().all(|byte| byte == first) => Some(&named[..1]),
+        b"\\t" => Some(named),
+        // A multi-byte character is named, to be refused; a longer text is a header that begins like this.
+        named if std::str::from_utf8(named).is_ok_and(|text| text.chars().count() <= 1) => {
+            Some(named)
+        }
+        _ => None,
+    }
+}
+
+fn found(head: Head<'_>) -> Option<u8> {
+    best(head).map(|(_, delimiter)| delimiter)
+}
+
+/// The delimiter that fits best; none when no candidate separates anything in the header.
+fn best(head: Head<'_>) -> Option<(Fit, u8)> {
+    let mut best: Option<(Fit, u8)> = None;
+    for delimiter in DELIMITERS {
+        let rows = rows(head, delimiter);
+        let Some(fit) = Fit::of(&rows) else { continue };
+        if best
+            .as_ref()
+            .is_none_or(|(known, _)| fit.is_better_than(known))
+        {
+            best = Some((fit, delimiter));
+        }
+    }
+    best
+}
+
+/// How well a delimiter fits.
+struct Fit {
+    /// The share of rows with as many fields as the header.
+    agreeing: f64,
+    /// That, times the share of fields that look whole.
+    share: f64,
+    columns: usize,
+}
+
+impl Fit {
+    fn of(rows: &[Vec<String>]) -> Option<Self> {
+        let (header, rest) = rows.split_first()?;
+        if header.len() < 2 {
+            return None;
+        }
+        let agreeing: Vec<_> = rest
+            .iter()
+            .filter(|row| row.len() == header.len())
+            .collect();
+        let fields = || agreeing.iter().copied().chain([header]).flatten();
+        let whole = fields().filter(|field| is_whole(field)).count();
+        let share_agreeing = ratio(agreeing.len(), rest.len());
+        Some(Self {
+            agreeing: share_agreeing,
+            share: (share_agreeing + NONE_AGREES) * ratio(whole, fields().count()),
+            columns: header.len(),
+        })
+    }
+
+    fn is_better_than(&self, other: &Self) -> bool {
+        (self.share, self.columns) > (other.share, other.columns)
+    }
+}
+
+fn ratio(part: usize, whole: usize) -> f64 {
+    if whole == 0 {
+        1.0
+    } else {
+        part as f64 / whole as f64
+    }
+}
+
+/// Whether a field looks like one: a number, or a text in which candidates are punctuation, followed by a space.
+fn is_whole(field: &str) -> bool {
+    let is_number = |c: char| c.is_ascii_digit() || ".,'+-% €$£".contains(c);
+    if field.chars().all(is_number) && !field.starts_with(' ') {
+        return true;
+    }
+    let bytes = field.as_bytes();
+    let is_punctuation = |at: usize| bytes[at] != b'\t' && bytes.get(at + 1) == Some(&b' ');
+    let mut candidates = (0..bytes.len()).filter(|at| DELIMITERS.contains(&bytes[*at]));
+    !field.starts_with(' ') && candidates.all(is_punctuation)
+}
+
+/// The first rows that hold anything, parsed with this delimiter; without the last where it may be cut off.
+fn rows(head: Head<'_>, delimiter: u8) -> Vec<Vec<String>> {
+    let mut reader = ReaderBuilder::new().delimiter(delimiter).build();
+    let mut text = vec![0; head.text.len() + 1];
+    let mut ends = vec![0; MAX_COLUMNS + 1];
+    let mut input = head.text;
+    let mut rows = Vec::new();
+    let (mut text_used, mut ends_used) = (0, 0);
+    while rows.len() <= ROWS_TRIED {
+        let (result, read, written, ended) =
+            reader.read_record(input, &mut text[text_used..], &mut ends[ends_used..]);
+        input = &input[read..];
+        text_used += written;
+        ends_used += ended;
+        match result {
+            ReadRecordResult::Record => {
+                let row = fields(&text[..text_used], &ends[..ends_used]);
+                if row.iter().any(|field| !field.trim().is_empty()) {
+                    rows.push(row);
+                }
+                (text_used, ends_used) = (0, 0);
+            }
+            ReadRecordResult::InputEmpty if head.is_whole || rows.is_empty() => {}
+            _ => break,
+        }
+    }
+    rows
+}
+
+fn fields(text: &[u8], ends: &[usize]) -> Vec<String> {
+    let starts = std::iter::once(0).chain(ends.iter().copied());
+    starts
+        .zip(ends)
+        .map(|(start, end)| String::from_utf8_lossy(&text[start..*end]).into_owned())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dialect(text: &str) -> Dialect {
+        let head = Head {
+            text: text.as_bytes(),
+            is_whole: true,
+        };
+        Dialect::of(head, false).unwrap()
+    }
+
+    fn delimiter(text: &str) -> char {
+        char::from(dialect(text).delimiter)
+    }
+
+    #[test]
+    fn the_line_sep_names_the_delimiter_and_is_no_header() {
+        let lines = [
+            ("sep=;", ';'),
+            ("SEP=,", ','),
+            ("sep=\t", '\t'),
+            ("sep=\\t", '\t'),
+            ("\"sep=|\"", '|'),
+            ("sep=^", '^'),
+            ("sep=:", ':'),
+            ("sep=;;;", ';'),
+            ("\"sep=,\",,", ','),
+        ];
+        for (line, delimiter) in lines {
+            for end in ["\r\n", "\n", "\r"] {
+                let before = format!("{end}{line}{end}");
+                let found = dialect(&format!("{before}a;b{end}1;2{end}"));
+                assert_eq!(char::from(found.delimiter), delimiter, "{line:?}{end:?}");
+                assert_eq!(found.header_at, before.len(), "{line:?}{end:?}");
+                assert_eq!(found.lines_before, 2, "{line:?}{end:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_header_that_begins_like_the_line_sep_is_a_header() {
+        for text in [
+            "separator,b\n1,2\n",
+            "sep=x,b\n1,2\n",
+            "\"sep=\n;\",b\n1,2\n",
+        ] {
+            assert_eq!(dialect(text).header_at, 0, "{text:?}");
+        }
+        let empty = dialect("sep=\na;b\n1;2\n");
+        assert_eq!((empty.delimiter, empty.header_at), (b';', 5));
+    }
+
+    #[test]
+    fn a_separator_of_several_bytes_is_refused_by_name() {
+        let head = Head {
+            text: "sep=§\na§b\n".as_bytes(),
+            is_whole: true,
+        };
+        let detail = Dialect::of(head, false).unwrap_err().detail;
+        assert!(detail.contains("\"§\""), "{detail}");
+    }
+
+    #[test]
+    fn the_delimiter_is_the_one_that_the_rows_agree_with() {
+        assert_eq!(
+            delimiter("Produkt;Preis, netto\nLampe;1999\nStift;250\n"),
+            ';'
+        );
+        assert_eq!(
+            delimiter("Name;Preis, netto\nLampe;19,99\nStift;2,50\n"),
+            ';'
+        );
+        assert_eq!(delimiter("Name;Size (L, B, H)\nBox;10, 20, 30\n"), ';');
+        assert_eq!(
+            delimiter("sku\tname, colour, size\nL1\tLamp, red, L\n"),
+            '\t'
+        );
+        assert_eq!(delimiter("id,first;last,price\n1,a;b,2\n"), ',');
+        assert_eq!(delimiter("a|b, c\n1|2\n"), '|');
+        assert_eq!(
+            delimiter("\"Name, first\";\"Price\n(net)\"\nLamp;1\nPen;2\n"),
+            ';'
+        );
+        assert_eq!(delimiter("\"a,b,c,d\";b;c\n,,,,,,"), ';');
+        assert_eq!(delimiter("name\nAda\n"), ',');
+        assert_eq!(delimiter("\"Last, First\"|\"Street; No\"\nx|y\n"), '|');
+    }
+
+    #[test]
+    fn blank_lines_before_the_header_are_passed_over() {
+        for before in ["\r\n\r\n", "\n \t \n", "\r\r", "  \n"] {
+            let found = dialect(&format!("{before}name;price;stock\r\nLamp;1999;3\r\n"));
+            assert_eq!(
+                (found.delimiter, found.header_at),
+                (b';', before.len()),
+                "{before:?}"
+            );
+        }
+        assert_eq!(delimiter(";;\nname;price, net;stock\n1;2;3\n"), ';');
+    }
+
+    #[test]
+    fn a_row_that_the_head_cuts_off_does_not_count() {
+        let text = b"a;b,c\n1;2\n3,4";
+        let head = Head {
+            text,
+            is_whole: false,
+        };
+        assert_eq!(Dialect::of(head, false).unwrap().delimiter, b';');
+    }
+}

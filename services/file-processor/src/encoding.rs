@@ -1,0 +1,322 @@
+//! The encoding of a text, and the text as UTF-8.
+//!
+//! [`of`] decides by the beginning of the file: by a byte order mark, by the zero bytes of UTF-16, and else by the first
+//! byte that is not ASCII. UTF-8 and UTF-16 are certain. Windows-1252, which spreadsheets write in western Europe, is
+//! read where nothing speaks for another encoding; any other is named and refused, because a wrong guess would import
+//! wrong names. [`Utf8`] converts piece by piece, so memory is bounded by the piece.
+
+use bytes::Bytes;
+use chardetng::EncodingDetector;
+use encoding_rs::{DecoderResult, UTF_16BE, UTF_16LE, WINDOWS_1252};
+
+use crate::chunks::{BYTE_ORDER_MARK, Chunk};
+use crate::finding::{Reason, Refusal};
+
+/// The most bytes that one step of a conversion writes.
+const STEP_BYTES: usize = 64 << 10;
+/// How many bytes are enough to see the zero bytes of UTF-16.
+const ZEROS_LOOKED_AT: usize = 4096;
+/// Bytes to which Windows-1252 gives no character.
+const NOT_WINDOWS_1252: [u8; 5] = [0x81, 0x8d, 0x8f, 0x90, 0x9d];
+
+/// An encoding that is read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Encoding {
+    /// UTF-8, with ASCII as a part of it.
+    Utf8,
+    /// UTF-16 with the lower byte first.
+    Utf16Le,
+    /// UTF-16 with the higher byte first.
+    Utf16Be,
+    /// Windows-1252, with ISO 8859-1 as a part of it.
+    Windows1252,
+}
+
+impl Encoding {
+    /// Its name, as the IANA registers it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Utf8 => "utf-8",
+            Self::Utf16Le => "utf-16le",
+            Self::Utf16Be => "utf-16be",
+            Self::Windows1252 => "windows-1252",
+        }
+    }
+}
+
+/// The encoding of a text that begins with `head`.
+///
+/// # Errors
+/// [`Refusal`] when it is an encoding that is not read.
+pub fn of(head: &[u8]) -> Result<Encoding, Refusal> {
+    if is_utf32(head) {
+        return Err(unread("UTF-32"));
+    }
+    if let Some(encoding) = utf16(head) {
+        return Ok(encoding);
+    }
+
+    match first_fault(head) {
+        Some(fault) if head[..fault].is_ascii() => single_byte(&head[fault..]),
+        _ => Ok(Encoding::Utf8),
+    }
+}
+
+/// The head of a file as UTF-8; a character that is cut off at its end is left out.
+pub fn decoded_head(encoding: Encoding, head: &[u8]) -> Vec<u8> {
+    let piece = Ok(Bytes::copy_from_slice(head));
+    let mut pieces = Utf8::new(std::iter::once(piece), encoding);
+    let mut text = Vec::with_capacity(head.len());
+    while let Some(Ok(piece)) = pieces.next() {
+        text.extend_from_slice(&piece);
+    }
+    text
+}
+
+fn is_utf32(head: &[u8]) -> bool {
+    const MARKS: [&[u8]; 2] = [b"\xff\xfe\0\0", b"\0\0\xfe\xff"];
+    let is_ascii = |unit: &[u8]| matches!(unit, [1..=127, 0, 0, 0] | [0, 0, 0, 1..=127]);
+    let mut units = head[..head.len().min(64)].chunks_exact(4);
+    MARKS.iter().any(|mark| head.starts_with(mark)) || (units.len() > 1 && units.all(is_ascii))
+}
+
+/// UTF-16 by its byte order mark, or by zeros that are all at odd or all at even places.
+fn utf16(head: &[u8]) -> Option<Encoding> {
+    match head {
+        [0xff, 0xfe, ..] => return Some(Encoding::Utf16Le),
+        [0xfe, 0xff, ..] => return Some(Encoding::Utf16Be),
+        _ => {}
+    }
+
+    let pairs = head[..head.len().min(ZEROS_LOOKED_AT)].chunks_exact(2);
+    let count = pairs.len();
+    let low = pairs.clone().filter(|pair| pair[0] == 0).count();
+    let high = pairs.filter(|pair| pair[1] == 0).count();
+    match (low, high) {
+        (0, high) if high > 1 && high * 2 > count => Some(Encoding::Utf16Le),
+        (low, 0) if low > 1 && low * 2 > count => Some(Encoding::Utf16Be),
+        _ => None,
+    }
+}
+
+/// Where the bytes stop to be UTF-8; a character that is cut off at the end is no fault.
+fn first_fault(bytes: &[u8]) -> Option<usize> {
+    let error = std::str::from_utf8(bytes).err()?;
+    error.error_len().map(|_| error.valid_up_to())
+}
+
+/// Tells Windows-1252 from the other encodings of one byte or two.
+fn single_byte(bytes: &[u8]) -> Result<Encoding, Refusal> {
+    let mut detector = EncodingDetector::new();
+    detector.feed(bytes, true);
+    let (guess, is_likely) = detector.guess_assess(None, false);
+    let has_unknown = bytes.iter().any(|byte| NOT_WINDOWS_1252.contains(byte));
+    // Signs alone do not tell the siblings of Windows-1252 apart, and quotation marks are the same in all of them.
+    let has_signs_only = guess.name().starts_with("windows-125") && !bytes.iter().any(is_letter);
+    if (guess == WINDOWS_1252 || has_signs_only) && !has_unknown {
+        return Ok(Encoding::Windows1252);
+    }
+    if guess != WINDOWS_1252 && is_likely {
+        return Err(unread(guess.name()));
+    }
+    Err(unknown())
+}
+
+/// Whether Windows-1252 has a letter there, beyond ASCII.
+fn is_letter(byte: &u8) -> bool {
+    matches!(
+        byte,
+        0xc0..|0x83| 0x8a | 0x8c | 0x8e | 0x9a | 0x9c | 0x9e | 0x9f
+    )
+}
+
+fn unread(name: &str) -> Refusal {
+    let detail = format!("its text is encoded as {name}; save it as UTF-8");
+    Refusal::new(Reason::UnknownKind, detail)
+}
+
+fn unknown() -> Refusal {
+    Refusal::malformed("its text is neither UTF-8 nor Windows-1252; save it as UTF-8")
+}
+
+/// The pieces of a text as UTF-8, without a byte order mark.
+///
+/// What is called UTF-8 because its beginning is ASCII may still turn out to be Windows-1252, at the first byte beyond
+/// ASCII. Bytes that follow a character of UTF-8 and are none are passed on: the reader names their line.
+pub struct Utf8<I> {
+    pieces: I,
+    encoding: Encoding,
+    state: State,
+    waiting: Bytes,
+}
+
+enum State {
+    /// The beginning, with the bytes so far: fewer than a character.
+    Begin(Vec<u8>),
+    /// ASCII so far, with the bytes of a character that is not whole.
+    Ascii(Vec<u8>),
+    /// UTF-8, to be passed on.
+    Utf8,
+    /// Something to be converted.
+    Convert(Box<encoding_rs::Decoder>),
+    /// At the end, or behind a refusal.
+    Ended,
+}
+
+impl<I: Iterator<Item = Chunk>> Utf8<I> {
+    /// A text of these pieces that [`of`] said is in this encoding.
+    pub fn new(pieces: I, encoding: Encoding) -> Self {
+        let state = match encoding {
+            Encoding::Utf8 => State::Begin(Vec::new()),
+            Encoding::Utf16Le => convert(UTF_16LE),
+            Encoding::Utf16Be => convert(UTF_16BE),
+            Encoding::Windows1252 => convert(WINDOWS_1252),
+        };
+        Self {
+            pieces,
+            encoding,
+            state,
+            waiting: Bytes::new(),
+        }
+    }
+
+    /// The encoding, as far as the text was read.
+    pub fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// Takes a piece of the text. None when there is nothing to hand on yet.
+    fn take(&mut self, piece: Bytes) -> Option<Chunk> {
+        match &mut self.state {
+            State::Begin(kept) => {
+                let whole = joined(kept, piece);
+                if whole.len() < BYTE_ORDER_MARK.len() && BYTE_ORDER_MARK.starts_with(&whole) {
+                    *kept = whole.to_vec();
+                    return None;
+                }
+                let text = match whole.strip_prefix(BYTE_ORDER_MARK) {
+                    Some(text) => whole.slice_ref(text),
+                    None => whole,
+                };
+                self.state = State::Ascii(Vec::new());
+                self.take(text)
+            }
+            State::Ascii(kept) => {
+                let whole = joined(kept, piece);
+                self.decide(whole)
+            }
+            State::Convert(_) => self.keep(piece),
+            State::Utf8 | State::Ended => Some(Ok(piece)),
+        }
+    }
+
+    /// Decides by the first bytes beyond ASCII, once they are there.
+    fn decide(&mut self, piece: Bytes) -> Option<Chunk> {
+        let Some(first) = piece.iter().position(|byte| !byte.is_ascii()) else {
+            return Some(Ok(piece));
+        };
+        match std::str::from_utf8(&piece[first..]) {
+            Err(error) if error.valid_up_to() == 0 && error.error_len().is_none() => {
+                self.state = State::Ascii(piece[first..].to_vec());
+                Some(Ok(piece.slice(..first)))
+            }
+            Err(error) if error.valid_up_to() == 0 => {
+                self.encoding = Encoding::Windows1252;
+                self.state = convert(WINDOWS_1252);
+                self.keep(piece)
+            }
+            _ => {
+                self.state = State::Utf8;
+                Some(Ok(piece))
+            }
+        }
+    }
+
+    /// Keeps a piece that is to be converted.
+    fn keep(&mut self, piece: Bytes) -> Option<Chunk> {
+        let is_known = |byte| !NOT_WINDOWS_1252.contains(byte);
+        if self.encoding == Encoding::Windows1252 && !piece.iter().all(is_known) {
+            return Some(self.refuse(unknown()));
+        }
+        self.waiting = piece;
+        None
+    }
+
+    fn refuse(&mut self, refusal: Refusal) -> Chunk {
+        self.state = State::Ended;
+        self.waiting = Bytes::new();
+        Err(refusal.into())
+    }
+
+    /// The next step of a conversion.
+    fn convert(&mut self, is_last: bool) -> Option<Chunk> {
+        let State::Convert(decoder) = &mut self.state else {
+            return None;
+        };
+        let mut text = vec![0; STEP_BYTES];
+        let (result, read, written) =
+            decoder.decode_to_utf8_without_replacement(&self.waiting, &mut text, is_last);
+        self.waiting = self.waiting.slice(read..);
+        if let DecoderResult::Malformed(..) = result {
+            let detail = format!("its {} is broken; save it as UTF-8", self.encoding.name());
+            return Some(self.refuse(Refusal::malformed(detail)));
+        }
+        text.truncate(written);
+        (written > 0).then(|| Ok(text.into()))
+    }
+
+    /// What is left when the last piece was taken.
+    fn end(&mut self) -> Option<Chunk> {
+        match std::mem::replace(&mut self.state, State::Ended) {
+            State::Convert(decoder) => {
+                self.state = State::Convert(decoder);
+                let last = self.convert(true);
+                self.state = State::Ended;
+                last
+            }
+            State::Ascii(kept) | State::Begin(kept) if !kept.is_empty() => Some(Ok(kept.into())),
+            _ => None,
+        }
+    }
+}
+
+impl<I: Iterator<Item = Chunk>> Iterator for Utf8<I> {
+    type Item = Chunk;
+
+    fn next(&mut self) -> Option<Chunk> {
+        loop {
+            let text = if !self.waiting.is_empty() {
+                self.convert(false)
+            } else if matches!(self.state, State::Ended) {
+                return None;
+            } else {
+                match self.pieces.next() {
+                    None => return self.end(),
+                    Some(Err(stop)) => return Some(Err(stop)),
+                    Some(Ok(piece)) => self.take(piece),
+                }
+            };
+            match text {
+                Some(Ok(piece)) if piece.is_empty() => {}
+                None => {}
+                text => return text,
+            }
+        }
+    }
+}
+
+fn convert(encoding: &'static encoding_rs::Encoding) -> State {
+    State::Convert(Box::new(encoding.new_decoder_with_bom_removal()))
+}
+
+fn joined(kept: &mut Vec<u8>, piece: Bytes) -> Bytes {
+    if kept.is_empty() {
+        return piece;
+    }
+    let mut whole = std::mem::take(kept);
+    whole.extend_from_slice(&piece);
+    whole.into()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,120 @@
+//! Texts in every encoding, cut in every way that bytes can arrive.
+
+use super::*;
+use crate::chunks::Stop;
+
+const TEXT: &str = "name;preis\r\nKäse „fein“;5 €\r\nBrötchen;2\r\n";
+
+/// The text, with the encoding that it turned out to have.
+fn read(bytes: &[u8], length: usize) -> Result<(String, Encoding), Refusal> {
+    let pieces = bytes
+        .chunks(length)
+        .map(|piece| Ok(Bytes::copy_from_slice(piece)));
+    let mut utf8 = Utf8::new(pieces, of(bytes)?);
+    let mut text = Vec::new();
+    for piece in &mut utf8 {
+        match piece {
+            Ok(piece) => text.extend_from_slice(&piece),
+            Err(Stop::Refused(refusal)) => return Err(refusal),
+            Err(Stop::Objects(error)) => panic!("{error}"),
+        }
+    }
+    Ok((String::from_utf8(text).unwrap(), utf8.encoding()))
+}
+
+fn utf16(text: &str, bytes: fn(u16) -> [u8; 2]) -> Vec<u8> {
+    text.encode_utf16().flat_map(bytes).collect()
+}
+
+#[test]
+fn a_text_is_the_same_in_every_encoding_however_it_is_cut() {
+    let windows = WINDOWS_1252.encode(TEXT).0.into_owned();
+    let with_mark = |text: &str| format!("\u{feff}{text}");
+    let texts = [
+        (TEXT.as_bytes().to_vec(), Encoding::Utf8),
+        (with_mark(TEXT).into_bytes(), Encoding::Utf8),
+        (utf16(&with_mark(TEXT), u16::to_le_bytes), Encoding::Utf16Le),
+        (utf16(&with_mark(TEXT), u16::to_be_bytes), Encoding::Utf16Be),
+        (utf16(TEXT, u16::to_le_bytes), Encoding::Utf16Le),
+        (utf16(TEXT, u16::to_be_bytes), Encoding::Utf16Be),
+        (windows, Encoding::Windows1252),
+    ];
+    for (bytes, encoding) in texts {
+        for length in 1..bytes.len() {
+            let expected = Ok((TEXT.to_owned(), encoding));
+            assert_eq!(read(&bytes, length), expected, "in pieces of {length}");
+        }
+    }
+}
+
+#[test]
+fn the_words_of_western_europe_are_windows_1252() {
+    let words = [
+        "name,price\nCafé crème,3\n",
+        "artículo;precio\nPiñón;1,50\nJalapeño;2\n",
+        "produit;prix\nŒufs à la coque;2,50 €\n",
+        "Straße;Nr\nGörlitzer Straße;5\n",
+        "name,price\nMax’s “best” lamp – new,£5\n",
+        "prodotto;prezzo\nCaffè più;1\n",
+        "navn;pris\nRødgrød med fløde;25\nÆble;3\n",
+        "name,price\nTemp 20°,5\n",
+    ];
+    for text in words {
+        let bytes = WINDOWS_1252.encode(text).0;
+        assert_eq!(of(&bytes), Ok(Encoding::Windows1252), "{text}");
+    }
+}
+
+#[test]
+fn other_encodings_are_refused_with_advice() {
+    let texts = [
+        (
+            encoding_rs::WINDOWS_1251,
+            "название;цена\nЛампа настольная;1999\nРучка шариковая;250\n",
+        ),
+        (
+            encoding_rs::SHIFT_JIS,
+            "名前,価格\nランプ,1999\nボールペン,250\n",
+        ),
+        (encoding_rs::GBK, "名称,价格\n台灯,1999\n圆珠笔,250\n"),
+    ];
+    for (encoding, text) in texts {
+        let refusal = of(&encoding.encode(text).0).unwrap_err();
+        assert!(
+            refusal.detail.ends_with("save it as UTF-8"),
+            "{}",
+            refusal.detail
+        );
+    }
+}
+
+#[test]
+fn a_text_that_is_ascii_for_long_may_still_be_either() {
+    let ascii = "name,price\n".repeat(10_000);
+    for (word, encoding) in [
+        (&b"caf\xe9,1\n"[..], Encoding::Windows1252),
+        ("café,1\n".as_bytes(), Encoding::Utf8),
+    ] {
+        let bytes = [ascii.as_bytes(), word].concat();
+        assert_eq!(of(&bytes[..64 << 10]), Ok(Encoding::Utf8));
+        let pieces = bytes
+            .chunks(4096)
+            .map(|piece| Ok(Bytes::copy_from_slice(piece)));
+        let mut utf8 = Utf8::new(pieces, Encoding::Utf8);
+        let text: Vec<u8> = utf8.by_ref().flat_map(|piece| piece.unwrap()).collect();
+        assert!(text.ends_with("café,1\n".as_bytes()), "{encoding:?}");
+        assert_eq!(utf8.encoding(), encoding);
+    }
+}
+
+#[test]
+fn utf16_that_is_broken_is_refused() {
+    let mut bytes = utf16("\u{feff}name;price\nLamp;", u16::to_le_bytes);
+    bytes.extend(0xd83d_u16.to_le_bytes());
+    bytes.extend(u16::from(b'x').to_le_bytes());
+    assert!(read(&bytes, 16).unwrap_err().detail.contains("utf-16le"));
+    assert!(
+        read(&bytes[..bytes.len() - 3], 16).is_err(),
+        "half a character"
+    );
+}

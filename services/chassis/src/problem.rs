@@ -1,6 +1,7 @@
 //! Errors as clients see them: problem documents (RFC 9457).
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ pub struct Problem {
     status: StatusCode,
     detail: Cow<'static, str>,
     field: Option<Cow<'static, str>>,
+    member: Option<(&'static str, u64)>,
     retry_after: Option<Duration>,
     challenge: &'static str,
 }
@@ -30,6 +32,8 @@ struct Body<'a> {
     detail: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<&'a str>,
+    #[serde(flatten)]
+    members: BTreeMap<&'static str, u64>,
 }
 
 impl Problem {
@@ -39,6 +43,7 @@ impl Problem {
             status,
             detail: detail.into(),
             field: None,
+            member: None,
             retry_after: None,
             challenge: "Bearer",
         }
@@ -114,6 +119,13 @@ impl Problem {
         self
     }
 
+    /// Adds a member for programs: the value that would do (RFC 9457, 3.2).
+    #[must_use]
+    pub fn member(mut self, name: &'static str, value: u64) -> Self {
+        self.member = Some((name, value));
+        self
+    }
+
     /// The status it is answered with.
     pub fn status(&self) -> StatusCode {
         self.status
@@ -128,6 +140,7 @@ impl IntoResponse for Problem {
             status: self.status.as_u16(),
             detail: &self.detail,
             field: self.field.as_deref(),
+            members: self.member.into_iter().collect(),
         };
         let mut response = (self.status, Json(body)).into_response();
         let headers = response.headers_mut();

@@ -19,6 +19,9 @@ pub struct NewOrder {
     pub user_id: i64,
     /// What.
     pub items: Lines,
+    /// The total that the client showed: the order is placed for this or not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total_cents: Option<u64>,
 }
 
 /// 1 to 50 lines.
@@ -101,6 +104,10 @@ pub enum Unpriced {
     MixedCurrencies { line: usize },
     #[error("it has no price")]
     NoPrice { line: usize },
+    #[error(
+        "the total is {total_cents} and not {shown_cents}: a price has changed since it was shown"
+    )]
+    OtherTotal { total_cents: u64, shown_cents: u64 },
 }
 
 /// How far an order has come.
@@ -185,6 +192,12 @@ impl NewOrder {
                 product_id: line.product_id,
                 quantity,
                 unit_price_cents: price.cents,
+            });
+        }
+        if let Some(shown_cents) = self.total_cents.filter(|shown| *shown != total_cents) {
+            return Err(Unpriced::OtherTotal {
+                total_cents,
+                shown_cents,
             });
         }
         let currency = currency.expect("an order has at least one line").clone();

@@ -140,6 +140,11 @@ impl From<Failure> for Problem {
             Failure::Unpriced(error @ Unpriced::TooMuch) => {
                 Self::unprocessable(error.to_string()).field("items")
             }
+            Failure::Unpriced(error @ Unpriced::OtherTotal { total_cents, .. }) => {
+                Self::conflict(error.to_string())
+                    .field("total_cents")
+                    .member("total_cents", total_cents)
+            }
             Failure::Unpriced(
                 error @ (Unpriced::MixedCurrencies { line } | Unpriced::NoPrice { line }),
             ) => Self::unprocessable(error.to_string()).field(format!("items[{line}].product_id")),

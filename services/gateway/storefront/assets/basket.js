@@ -2,7 +2,7 @@
 
 import { askWho } from "./account.js";
 import { call } from "./api.js";
-import { basket, changes, customer, empty, leave, put, total } from "./customer.js";
+import { basket, changes, customer, empty, forgetOrderKey, leave, orderKey, put, reprice, totals } from "./customer.js";
 import { dialog } from "./dialog.js";
 import { button, element, notice } from "./dom.js";
 import { money } from "./format.js";
@@ -10,8 +10,6 @@ import { receipt } from "./receipt.js";
 
 let opened;
 let endReceipt;
-// One key for each basket as it stands: a second try after a broken connection cannot order twice.
-let key = newKey();
 
 /** Opens the basket. */
 export function openBasket() {
@@ -37,10 +35,7 @@ function show(trouble = "") {
 }
 
 function line({ product, quantity }) {
-  const change = (by) => () => {
-    key = newKey();
-    put(product, quantity + by);
-  };
+  const change = (by) => () => put(product, quantity + by);
   const step = (by, sign, verb) =>
     element(
       "button",
@@ -63,8 +58,9 @@ function line({ product, quantity }) {
 }
 
 function checkout(lines, trouble) {
-  const currency = lines[0].product.currency;
-  const place = element("button", { class: "button", type: "button", on: { click: () => order(place) } }, "Place the order");
+  const sums = totals(lines);
+  const isMixed = sums.length > 1;
+  const place = element("button", { class: "button", type: "button", disabled: isMixed, on: { click: () => order(place) } }, "Place the order");
   return element(
     "div",
     { class: "stack checkout" },
@@ -72,8 +68,9 @@ function checkout(lines, trouble) {
       "p",
       { class: "sum" },
       element("span", {}, "Total"),
-      element("strong", { class: "figure" }, money(total(lines), currency)),
+      element("strong", { class: "figure" }, sums.map(([currency, cents]) => money(cents, currency)).join(" + ")),
     ),
+    isMixed && element("p", { class: "complaint" }, "An order has one currency: take out what is in another, and order it by itself."),
     element("p", { class: "complaint", role: "alert" }, trouble),
     place,
     element("p", { class: "soft small" }, "Nothing is charged: this is a demonstration shop."),
@@ -85,20 +82,36 @@ async function order(place) {
   place.textContent = "Placing the order…";
   const user = customer() ?? (await askWho());
   if (!user) return show("Say who you are first, so that the order has an owner.");
-  const items = basket().map(({ product, quantity }) => ({ product_id: product.id, quantity }));
+  const lines = basket();
+  const items = lines.map(({ product, quantity }) => ({ product_id: product.id, quantity }));
   try {
     const placed = await call("/orders", {
       method: "POST",
-      body: { user_id: user.id, items },
-      headers: { "idempotency-key": key },
+      body: { user_id: user.id, items, total_cents: totals(lines)[0][1] },
+      headers: { "idempotency-key": orderKey(user.id) },
     });
     succeed(placed);
   } catch (problem) {
-    show(explain(problem));
+    show(await explain(problem).catch(({ message }) => message));
   }
 }
 
-function explain({ field = "", message }) {
+// What the customer agreed to does not hold any more: the basket shows what does, and waits to be ordered again.
+async function askAgain() {
+  const before = basket();
+  const ids = before.map(({ product }) => product.id).join(",");
+  const { items } = await call(`/products?ids=${ids}`);
+  reprice(items);
+  const changed = items.flatMap((now) => {
+    const { product } = before.find(({ product }) => product.id === now.id);
+    if (product.price_cents === now.price_cents) return [];
+    return [`${now.name} is ${money(now.price_cents, now.currency)} now, and was ${money(product.price_cents, product.currency)}.`];
+  });
+  return [...changed, "Nothing was ordered yet: look at the new total, and place the order if it suits you."].join(" ");
+}
+
+async function explain({ field = "", message }) {
+  if (field === "total_cents") return askAgain();
   if (field === "user_id") {
     leave();
     return "The shop does not know you any more. Place the order again to say who you are.";
@@ -108,15 +121,10 @@ function explain({ field = "", message }) {
 }
 
 function succeed(placed) {
-  key = newKey();
+  forgetOrderKey();
   const { node, end } = receipt(placed, () => opened.close());
   endReceipt = end;
   empty();
   opened.show(`Order ${placed.id} is placed`, node);
   opened.focusTitle();
-}
-
-// crypto.randomUUID exists on https and localhost only.
-function newKey() {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -1,6 +1,6 @@
 // One product on the shelf.
 
-import { put, quantityOf } from "./customer.js";
+import { put, quantityOf, suits } from "./customer.js";
 import { say } from "./dialog.js";
 import { element } from "./dom.js";
 import { money, plural } from "./format.js";
@@ -19,19 +19,25 @@ export function card(product) {
       { "aria-labelledby": title },
       plate(product),
       element("p", { class: "card-category" }, product.category ?? "Sundries"),
-      element("h3", { id: title }, product.name),
+      element("h3", { id: title }, element("a", { href: `/products/${product.id}` }, product.name)),
       element("p", { class: "card-words soft small" }, text(product.description)),
       element(
         "div",
         { class: "card-foot" },
-        element("p", {}, element("strong", { class: "figure" }, money(product.price_cents, product.currency)), stock(product)),
+        price(product),
         add(product),
       ),
     ),
   );
 }
 
-function plate(product) {
+/** What it costs, and whether there is any. */
+export function price(product) {
+  return element("p", {}, element("strong", { class: "figure" }, money(product.price_cents, product.currency)), stock(product));
+}
+
+/** Its picture. */
+export function plate(product) {
   const art = text(product.art) || element("span", { class: "initial" }, product.name[0]);
   return element("div", { class: "plate", "aria-hidden": "true", style: { "--tint": tint(product) } }, element("span", { class: "art" }, art));
 }
@@ -48,8 +54,10 @@ function stock({ stock }) {
   return element("span", { class: "soft small" }, "Sold out");
 }
 
-function add(product) {
+/** The button that puts one more into the basket. */
+export function add(product) {
   const click = () => {
+    if (!suits(product)) return say(`${product.name} is sold in another currency than what is in your basket. Order that first.`);
     const before = quantityOf(product);
     put(product, before + 1);
     const after = quantityOf(product);
@@ -62,7 +70,7 @@ function add(product) {
   );
 }
 
-// Attributes are free-form: what is not text is not shown.
-function text(value) {
+/** Attributes are free-form: what is not text is not shown. */
+export function text(value) {
   return typeof value === "string" ? value : "";
 }

@@ -6,6 +6,7 @@
 const CUSTOMER = "tidemark.customer";
 const SESSION = "tidemark.session";
 const BASKET = "tidemark.basket";
+const ORDER = "tidemark.order";
 const MOST = 99;
 
 /** Fires "customer" and "basket" when either changed, here or in another tab. */
@@ -50,6 +51,11 @@ export function basket() {
   return read(BASKET, []);
 }
 
+/** Whether a product can be put into the basket as it is: a basket has one currency, for an order has. */
+export function suits(product) {
+  return basket().every((line) => line.product.currency === product.currency);
+}
+
 /** Puts so many of a product into the basket, in place of what was there; none takes it out. */
 export function put(product, quantity) {
   const most = Math.min(MOST, product.stock ?? MOST);
@@ -69,12 +75,46 @@ export function empty() {
   write(BASKET, []);
 }
 
+/**
+ * The key under which this customer orders the basket as it stands. It is kept until the basket changes, through a reload and
+ * in all tabs: whoever presses the button again, after an answer was lost, orders once.
+ */
+export function orderKey(userId) {
+  const lines = JSON.stringify(basket().map(({ product, quantity }) => [product.id, product.price_cents, quantity]));
+  const kept = read(ORDER, null);
+  if (kept?.user === userId && kept.lines === lines) return kept.key;
+  const key = newKey();
+  localStorage.setItem(ORDER, JSON.stringify({ key, user: userId, lines }));
+  return key;
+}
+
+/** The order is placed: the same basket is another order from now on. */
+export function forgetOrderKey() {
+  localStorage.removeItem(ORDER);
+}
+
+/** Gives the products in the basket the prices that they have now. */
+export function reprice(products) {
+  const now = new Map(products.map((product) => [product.id, product]));
+  write(BASKET, basket().map(({ product, quantity }) => ({ product: now.get(product.id) ?? product, quantity })));
+}
+
 export function count(lines = basket()) {
   return lines.reduce((sum, { quantity }) => sum + quantity, 0);
 }
 
-export function total(lines = basket()) {
-  return lines.reduce((sum, { product, quantity }) => sum + product.price_cents * quantity, 0);
+/** [[currency, minor units]]: what the lines cost, for each currency. */
+export function totals(lines = basket()) {
+  const sums = new Map();
+  for (const { product, quantity } of lines) {
+    sums.set(product.currency, (sums.get(product.currency) ?? 0) + product.price_cents * quantity);
+  }
+  return [...sums];
+}
+
+// crypto.randomUUID exists on https and localhost only.
+function newKey() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 function read(key, otherwise) {

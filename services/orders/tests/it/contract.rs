@@ -95,6 +95,45 @@ async fn what_is_not_valid_is_a_4xx_naming_its_field_and_stores_nothing() {
 }
 
 #[tokio::test]
+async fn an_order_at_another_total_than_was_shown_is_refused_with_the_new_one() {
+    check(async |shop| {
+        let lamp = shop.catalogue.add(1000, "USD", 9);
+        let stating = |total: Value| {
+            let mut order = shop.order(&[(lamp, 2)]);
+            order["total_cents"] = total;
+            order
+        };
+        shop.catalogue.set_price(lamp, 9000);
+        for shown in [2000, 0, 17_999, 18_001] {
+            let refused = shop.post(stating(json!(shown))).await;
+            refused.assert_problem(409, Some("total_cents"));
+            assert_eq!(refused.json()["total_cents"], 18_000);
+        }
+        for nonsense in [json!(-1), json!("18000"), json!(1.5)] {
+            shop.post(stating(nonsense))
+                .await
+                .assert_problem(422, Some("total_cents"));
+        }
+        shop.return_stock().await;
+        assert_eq!(
+            (shop.catalogue.stock(lamp), shop.count("orders").await),
+            (9, 0)
+        );
+
+        assert_eq!(
+            shop.post(stating(json!(18_000))).await.status,
+            StatusCode::CREATED
+        );
+        assert_eq!(
+            shop.post(stating(Value::Null)).await.status,
+            StatusCode::CREATED
+        );
+        assert_eq!(shop.catalogue.stock(lamp), 5);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_total_that_cannot_be_counted_and_mixed_currencies_are_refused_and_the_stock_goes_back() {
     check(async |shop| {
         let (palace, hut) = (

@@ -27,7 +27,7 @@ function pass(asked, response) {
 }
 
 async function file(path, response) {
-  const name = PAGES[path] ?? path.slice(1);
+  const name = PAGES[path] ?? (path.startsWith("/products/") ? "product.html" : path.slice(1));
   const bytes = await readFile(new URL(name, STOREFRONT)).catch(() => null);
   response.writeHead(bytes ? 200 : 404, { "content-type": TYPES[extname(name)] ?? "text/plain", "content-security-policy": POLICY });
   response.end(bytes);

@@ -19,6 +19,7 @@ export async function purchase(visitor) {
   });
   await claim("the shop is accessible and stands still", () => holdAll(visitor));
   await claim("a search narrows the shelf, and says when nothing fits", () => search(page));
+  await claim("a product has a page of its own, and the way back", () => lookClosely(visitor));
   await claim("two products go into the basket", () => fillBasket(visitor));
   await claim("the basket is accessible", () => visitor.holdAccessible());
   await claim("an order asks who orders, and a wrong address is explained at its field", () => wrongAddress(visitor));
@@ -48,13 +49,35 @@ async function holdAll(visitor) {
 }
 
 async function search(page) {
-  const cards = page.locator(".card");
+  const cards = page.locator(".card:not(.skeleton)");
   const all = await cards.count();
+  const settle = (wanted) => page.waitForFunction(({ all, wanted }) => {
+    const count = document.querySelectorAll(".card:not(.skeleton)").length;
+    return wanted === "all" ? count === all : count > 0 && count < all;
+  }, { all, wanted });
   await page.getByRole("searchbox").fill("coffee");
-  assert.ok((await cards.count()) < all);
+  await settle("fewer");
+  assert.match(page.url(), /\?q=coffee$/);
+  await page.reload();
+  await settle("fewer");
+  assert.equal(await page.getByRole("searchbox").inputValue(), "coffee");
   await page.getByRole("searchbox").fill("no such thing");
   await page.getByRole("button", { name: "Show everything" }).click();
-  assert.equal(await cards.count(), all);
+  await settle("all");
+}
+
+/** From the shelf to a product and back, and to where nothing is. */
+async function lookClosely(visitor) {
+  const { page } = visitor;
+  const link = page.locator(".card h3 a").first();
+  const name = await link.textContent();
+  await link.click();
+  await page.getByRole("heading", { level: 1, name }).waitFor();
+  assert.match(page.url(), /\/products\/[0-9a-f-]{36}$/);
+  await visitor.look("product");
+  await holdAll(visitor);
+  await page.getByRole("link", { name: "Back to the catalogue" }).click();
+  await page.locator(".card:not(.skeleton)").first().waitFor();
 }
 
 async function fillBasket(visitor) {

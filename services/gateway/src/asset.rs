@@ -46,6 +46,12 @@ impl Asset {
         }
     }
 
+    /// How much of it goes to a browser.
+    #[cfg(test)]
+    pub(crate) fn sent_bytes(&self) -> usize {
+        self.gzip.bytes.len().min(self.plain.bytes.len())
+    }
+
     /// What answers a request with these headers.
     pub(crate) fn answer(&self, asked: &HeaderMap) -> Response {
         let is_gzip = takes_gzip(asked) && self.gzip.bytes.len() < self.plain.bytes.len();

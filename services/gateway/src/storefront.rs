@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use crate::asset::Asset;
-use files::FILES;
+use files::{FILES, File, MISSING};
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self' blob:; \
                       connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
@@ -25,22 +26,41 @@ const HEADERS: [(HeaderName, &str); 3] = [
     (header::REFERRER_POLICY, "same-origin"),
 ];
 
-/// One route for each file.
+/// One route for each file, and a page for people at any other address.
 pub(crate) fn router() -> Router {
-    FILES.iter().fold(Router::new(), |router, file| {
-        let asset = Arc::new(Asset::new(
-            file.content_type(),
-            Bytes::from_static(file.bytes),
-        ));
-        let answer = async move |headers: HeaderMap| {
-            let mut response = asset.answer(&headers);
-            response
-                .headers_mut()
-                .extend(HEADERS.map(|(name, value)| (name, HeaderValue::from_static(value))));
-            response
-        };
+    let missing = Arc::new(asset(&MISSING));
+    let routes = FILES.iter().fold(Router::new(), |router, file| {
+        let asset = Arc::new(asset(file));
+        let answer = async move |headers: HeaderMap| answer(&asset, &headers);
         router.route(file.path, get(answer))
+    });
+    routes.fallback(async move |method: Method, uri: Uri, headers: HeaderMap| {
+        let mut response = StatusCode::NOT_FOUND.into_response();
+        if method == Method::GET && !uri.path().starts_with("/api") && is_for_people(&headers) {
+            response = answer(&missing, &HeaderMap::new());
+            *response.status_mut() = StatusCode::NOT_FOUND;
+        }
+        response
     })
+}
+
+fn asset(file: &File) -> Asset {
+    Asset::new(file.content_type(), Bytes::from_static(file.bytes))
+}
+
+fn answer(asset: &Asset, asked: &HeaderMap) -> Response {
+    let mut response = asset.answer(asked);
+    let headers = HEADERS.map(|(name, value)| (name, HeaderValue::from_static(value)));
+    response.headers_mut().extend(headers);
+    response
+}
+
+/// Browsers say first that they want a page; programs get a problem document.
+fn is_for_people(headers: &HeaderMap) -> bool {
+    let accepted = headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok());
+    accepted.is_some_and(|accepted| accepted.contains("text/html"))
 }
 
 #[cfg(test)]
@@ -49,7 +69,7 @@ mod tests {
 
     #[test]
     fn the_whole_storefront_is_small() {
-        let size: usize = FILES.iter().map(|file| file.bytes.len()).sum();
-        assert!(size < 150_000, "{size} bytes");
+        let size: usize = FILES.iter().map(|file| asset(file).sent_bytes()).sum();
+        assert!(size < 150_000, "{size} bytes, compressed");
     }
 }

@@ -1,8 +1,7 @@
 //! The REST interface of the catalogue.
 
+mod listing;
 mod reservations;
-
-use std::str::FromStr;
 
 use axum::Router;
 use axum::extract::State;
@@ -10,27 +9,23 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use chassis::auth::{Admin, Trusted};
-use chassis::{Cursor, Json, Limit, Page, PageQuery, Path, Problem, Query, Result, in_one_line};
+use chassis::{Json, Path, Problem, Result, in_one_line};
 use events::Timestamp;
-use serde::Deserialize;
-use serde_json::Value;
 use uuid::Uuid;
 
 use crate::precondition::{self, IfMatch};
-use crate::product::{self, Details, Invalid, Object, Product};
-use crate::store::{Listing, Store, StoreError};
+use crate::product::{Details, Invalid, Object, Product};
+use crate::store::{Store, StoreError};
 
 /// What this service offers, in OpenAPI.
 const DESCRIPTION: &str = include_str!("../openapi.json");
-/// How many products one request may ask for by id.
-const MAX_IDS: usize = 100;
 /// How often a patch is decided anew when the product changes in between.
 const PATCH_ATTEMPTS: usize = 8;
 
 /// The routes of this service.
 pub fn router(store: Store) -> Router {
     Router::new()
-        .route("/products", get(list).post(create))
+        .route("/products", get(listing::list).post(create))
         .route(
             "/products/{id}",
             get(show).put(add).patch(patch).delete(remove),
@@ -45,18 +40,6 @@ pub fn router(store: Store) -> Router {
             get(async || ([(header::CONTENT_TYPE, "application/json")], DESCRIPTION)),
         )
         .with_state(store)
-}
-
-/// The query of the list.
-#[derive(Debug, Deserialize)]
-struct ListQuery {
-    /// Only these, separated by commas; those that do not exist are left out.
-    ids: Option<String>,
-    /// Only those of this category.
-    category: Option<String>,
-    #[serde(default)]
-    limit: Limit,
-    cursor: Option<Cursor>,
 }
 
 /// A product as a reply, with its entity tag.
@@ -92,34 +75,6 @@ async fn add(
         Err(StoreError::Changed) => Err(precondition::exists()),
         outcome => Ok(outcome.map(|()| (StatusCode::CREATED, Shown(product)).into_response())?),
     }
-}
-
-async fn list(
-    State(store): State<Store>,
-    Query(query): Query<ListQuery>,
-) -> Result<Json<Page<Product>>> {
-    if let Some(ids) = &query.ids {
-        return Ok(Json(Page {
-            items: store.get_all(&parse_ids(ids)?).await?,
-            next: None,
-        }));
-    }
-    let category = query
-        .category
-        .map(|name| product::category(&Value::String(name)))
-        .transpose();
-    let category = category
-        .map_err(|invalid| Problem::bad_request(invalid.to_string()).field(invalid.field))?;
-    let page = PageQuery {
-        limit: query.limit,
-        cursor: query.cursor,
-    };
-    let listing = Listing {
-        category,
-        after: page.after()?,
-        limit: page.limit,
-    };
-    Ok(Json(store.list(&listing).await?))
 }
 
 async fn show(
@@ -173,19 +128,6 @@ async fn remove(
     match store.delete(id, version).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(missing()),
-    }
-}
-
-fn parse_ids(ids: &str) -> Result<Vec<Uuid>> {
-    let ids: std::result::Result<Vec<Uuid>, _> = ids
-        .split(',')
-        .filter(|id| !id.is_empty())
-        .map(Uuid::from_str)
-        .collect();
-    match ids {
-        Ok(ids) if ids.len() <= MAX_IDS => Ok(ids),
-        Ok(_) => Err(Problem::bad_request(format!("at most {MAX_IDS} ids at once")).field("ids")),
-        Err(_) => Err(Problem::bad_request("must be UUIDs separated by commas").field("ids")),
     }
 }
 

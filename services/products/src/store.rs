@@ -8,9 +8,11 @@
 //! Every write is conditional on the version it was decided on. The indexes follow within moments: a product is found
 //! by id at once, and in a list soon after.
 //!
-//! `reservations` holds what orders took from the stock, by the order's key.
+//! `reservations` holds what orders took from the stock, by the order's key. What searches is an index in memory, kept up
+//! by what is written here and by what is found in the table ([`searching`]).
 
 pub mod reservations;
+mod searching;
 pub mod tables;
 
 use aws_sdk_dynamodb::Client;
@@ -18,6 +20,7 @@ use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use chassis::{Backoff, Limit, Page};
 use events::Timestamp;
+use searching::Searched;
 use serde::{Deserialize, Serialize};
 use tables::PRODUCTS;
 use uuid::Uuid;
@@ -33,6 +36,7 @@ const ATTEMPTS: usize = 8;
 #[derive(Clone, Debug)]
 pub struct Store {
     client: Client,
+    searched: Searched,
 }
 
 /// Which products to list.
@@ -84,7 +88,10 @@ struct Row {
 impl Store {
     /// The tables where this client finds them.
     pub fn new(client: Client) -> Self {
-        Self { client }
+        Self {
+            client,
+            searched: Searched::default(),
+        }
     }
 
     /// Adds a new product.
@@ -117,7 +124,9 @@ impl Store {
         if let Some(version) = version {
             put = put.expression_attribute_values(":version", number(version));
         }
-        put.send().await.map(drop).map_err(failed)
+        put.send().await.map_err(failed)?;
+        self.searched.index_mut().put(product);
+        Ok(())
     }
 
     /// The product, if there is one.
@@ -250,6 +259,7 @@ impl Store {
             delete = delete.expression_attribute_values(":version", number(version));
         }
         let deleted = delete.send().await.map_err(failed)?;
+        self.searched.index_mut().remove(id);
         Ok(deleted.attributes.is_some())
     }
 }

@@ -28,13 +28,21 @@ macro_rules! files {
     };
 }
 
-/// Every file of the storefront.
+/// The page for addresses where nothing is.
+pub(super) const MISSING: File = File {
+    path: "",
+    name: "missing.html",
+    bytes: include_bytes!("../../storefront/missing.html"),
+};
+
+/// Every file of the storefront that has an address.
 pub(super) const FILES: &[File] = files! {
     "/" => "index.html",
     "/live" => "live.html",
     "/orders" => "orders.html",
     "/files" => "files.html",
     "/docs" => "docs.html",
+    "/products/{id}" => "product.html",
     "/favicon.svg" => "favicon.svg",
     "/assets/base.css" => "assets/base.css",
     "/assets/basket.css" => "assets/basket.css",
@@ -68,6 +76,7 @@ pub(super) const FILES: &[File] = files! {
     "/assets/masthead.js" => "assets/masthead.js",
     "/assets/operation.js" => "assets/operation.js",
     "/assets/orders.js" => "assets/orders.js",
+    "/assets/product.js" => "assets/product.js",
     "/assets/receipt.js" => "assets/receipt.js",
     "/assets/schema.js" => "assets/schema.js",
     "/assets/shop.js" => "assets/shop.js",

@@ -1,6 +1,7 @@
-// The catalogue: loads the products, shows those that fit the search and the category.
+// The catalogue: what fits the search and the category, as the shop's index finds it. Both are in the address, so that back,
+// reload and a link sent to somebody show the same.
 
-import { list } from "./api.js";
+import { call } from "./api.js";
 import { card } from "./card.js";
 import { button, element, notice } from "./dom.js";
 import { plural } from "./format.js";
@@ -10,68 +11,115 @@ const categories = document.querySelector("#categories");
 const search = document.querySelector("#search");
 const found = document.querySelector("#found");
 const SKELETONS = 8;
+const PAGE = 40;
+// While somebody types, not every letter is worth a question.
+const TYPING_MS = 80;
 
-let products = [];
-let category = null;
+let shown = 0;
+let typing;
 
-/** Fills the shelf and keeps it up with the search. */
+/** Fills the shelf and keeps it up with the search and the address. */
 export async function catalogue() {
-  search.addEventListener("input", show);
+  search.addEventListener("input", () => {
+    clearTimeout(typing);
+    typing = setTimeout(() => go({ q: search.value.trim() }, "replaceState"), TYPING_MS);
+  });
   document.querySelector("#search-form").addEventListener("submit", (event) => event.preventDefault());
-  await load();
+  addEventListener("popstate", arrive);
+  await arrive();
+}
+
+/** What the address asks for. */
+function wanted() {
+  const query = new URLSearchParams(location.search);
+  return { q: query.get("q") ?? "", category: query.get("category") ?? "" };
+}
+
+/** Changes the address, and shows what it asks for then. A category is a step to go back from, a letter is not. */
+function go(change, how = "pushState") {
+  const query = new URLSearchParams(Object.entries({ ...wanted(), ...change }).filter(([, value]) => value));
+  history[how](null, "", query.size > 0 ? `/?${query}` : "/");
+  return load();
+}
+
+function arrive() {
+  search.value = wanted().q;
+  return load();
 }
 
 async function load() {
+  shown += 1;
+  const turn = shown;
   shelf.setAttribute("aria-busy", "true");
-  shelf.replaceChildren(...Array.from({ length: SKELETONS }, skeleton));
+  if (!shelf.querySelector(".card:not(.skeleton)")) shelf.replaceChildren(...Array.from({ length: SKELETONS }, skeleton));
   try {
-    products = await list("/products");
-    showCategories();
-    show();
+    const page = await find();
+    if (turn === shown) show(page, turn);
   } catch (problem) {
-    shelf.replaceChildren(element("li", { class: "whole" }, notice("The shelves are out of reach", problem.message, button("Try again", load, "quiet"))));
+    if (turn === shown) shelf.replaceChildren(whole(notice("The shelves are out of reach", problem.message, button("Try again", load, "quiet"))));
   } finally {
-    shelf.removeAttribute("aria-busy");
+    if (turn === shown) shelf.removeAttribute("aria-busy");
   }
 }
 
-function show() {
-  const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
-  const fits = (product) => {
-    const text = `${product.name} ${product.category ?? ""} ${product.description ?? ""}`.toLowerCase();
-    return (!category || product.category === category) && words.every((word) => text.includes(word));
+function find(cursor) {
+  const { q, category } = wanted();
+  const query = new URLSearchParams({ limit: PAGE, sort: q ? "best" : "newest", ...(q && { q }), ...(category && { category }), ...(cursor && { cursor }) });
+  return call(`/products?${query}`);
+}
+
+function show({ items, next, total, categories: names }, turn) {
+  found.textContent = `${plural(total, "product")} found`;
+  showCategories(names);
+  shelf.replaceChildren(...(items.length ? items.map(card) : [whole(nothing())]));
+  offerMore(next, turn);
+}
+
+function offerMore(next, turn) {
+  if (!next) return;
+  const more = async () => {
+    try {
+      const page = await find(next);
+      if (turn !== shown) return;
+      const cards = page.items.map(card);
+      last.replaceWith(...cards);
+      cards[0]?.querySelector("a, button")?.focus();
+      offerMore(page.next, turn);
+    } catch ({ message }) {
+      last.append(element("p", { class: "complaint", role: "alert" }, message));
+    }
   };
-  const chosen = products.filter(fits);
-  found.textContent = `${plural(chosen.length, "product")} shown`;
-  shelf.replaceChildren(...(chosen.length ? chosen.map(card) : [element("li", { class: "whole" }, nothing())]));
+  const last = whole(button("Show more products", more, "quiet"));
+  shelf.append(last);
+}
+
+function whole(...children) {
+  return element("li", { class: "whole" }, ...children);
 }
 
 function nothing() {
-  if (products.length === 0) {
+  const { q, category } = wanted();
+  if (!q && !category) {
     const files = element("a", { class: "button quiet", href: "/files" }, "Upload a catalogue");
     return notice("The shelves are empty", "No product has been put into the catalogue yet.", files);
   }
   const reset = () => {
     search.value = "";
-    choose(null);
     search.focus();
+    return go({ q: "", category: "" });
   };
   return notice("Nothing washed ashore", "No product fits that search.", button("Show everything", reset, "quiet"));
 }
 
-function showCategories() {
-  const names = [...new Set(products.map((product) => product.category).filter(Boolean))].sort();
+function showCategories(counted) {
+  const { category } = wanted();
+  const names = counted.map(({ name }) => name);
+  if (category && !names.includes(category)) names.push(category);
   const chip = (name, label) =>
-    element("button", { type: "button", class: "chip", "aria-pressed": String(name === category), on: { click: () => choose(name) } }, label);
-  categories.replaceChildren(chip(null, "Everything"), ...names.map((name) => chip(name, name)));
-}
-
-function choose(name) {
-  category = name;
+    element("button", { type: "button", class: "chip", "aria-pressed": String(name === category), on: { click: () => go({ category: name }) } }, label);
   const at = [...categories.children].indexOf(document.activeElement);
-  showCategories();
+  categories.replaceChildren(chip("", "Everything"), ...names.sort().map((name) => chip(name, name)));
   categories.children[at]?.focus();
-  show();
 }
 
 function skeleton() {

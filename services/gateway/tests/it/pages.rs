@@ -12,6 +12,10 @@ async fn pages_come_with_their_type_and_a_policy_that_allows_nothing_from_elsewh
         ("/live", "text/html; charset=utf-8"),
         ("/orders", "text/html; charset=utf-8"),
         ("/files", "text/html; charset=utf-8"),
+        (
+            "/products/0199c82c-c000-7000-8000-000000000000",
+            "text/html; charset=utf-8",
+        ),
         ("/assets/shop.js", "text/javascript; charset=utf-8"),
         ("/assets/base.css", "text/css; charset=utf-8"),
         ("/assets/newsreader.woff2", "font/woff2"),
@@ -33,7 +37,7 @@ async fn pages_come_with_their_type_and_a_policy_that_allows_nothing_from_elsewh
 #[tokio::test]
 async fn a_page_refers_only_to_files_that_are_there() {
     let gateway = Gateway::start(config()).await;
-    for page in ["/", "/live", "/orders", "/files", "/docs"] {
+    for page in ["/", "/live", "/orders", "/files", "/docs", "/products/x"] {
         let html = gateway.get(page).await.text().await.unwrap();
         for reference in html
             .split(['"'])
@@ -51,9 +55,16 @@ async fn a_page_refers_only_to_files_that_are_there() {
 #[tokio::test]
 async fn modules_import_only_modules_that_are_there() {
     let gateway = Gateway::start(config()).await;
-    let mut waiting: Vec<String> = ["shop.js", "live.js", "orders.js", "files.js", "docs.js"]
-        .map(str::to_owned)
-        .into();
+    let mut waiting: Vec<String> = [
+        "shop.js",
+        "live.js",
+        "orders.js",
+        "files.js",
+        "docs.js",
+        "product.js",
+    ]
+    .map(str::to_owned)
+    .into();
     let mut seen = Vec::new();
     while let Some(name) = waiting.pop() {
         let module = gateway.get(&format!("/assets/{name}")).await;
@@ -87,4 +98,50 @@ async fn a_page_is_compressed_for_those_who_ask_and_not_sent_twice() {
     let again = ask("if-none-match", &tag).await.unwrap();
     assert_eq!(again.status(), 304);
     assert_eq!(again.bytes().await.unwrap(), "");
+}
+
+#[tokio::test]
+async fn a_wrong_address_has_a_page_for_people_and_a_problem_for_programs() {
+    let gateway = Gateway::start(config()).await;
+    let ask = |method: Method, path: &'static str, accept: &'static str| {
+        let request = gateway.request(method, path);
+        async move { request.header("accept", accept).send().await.unwrap() }
+    };
+    let browser = "text/html,application/xhtml+xml,*/*;q=0.8";
+    for path in [
+        "/shop",
+        "/products/",
+        "/products/1/2",
+        "/live/",
+        "/assets/none.js",
+    ] {
+        let page = ask(Method::GET, path, browser).await;
+        assert_eq!(page.status(), 404, "{path}");
+        assert_eq!(
+            page.headers()["content-type"],
+            "text/html; charset=utf-8",
+            "{path}"
+        );
+        assert!(
+            page.headers().contains_key("content-security-policy"),
+            "{path}"
+        );
+        assert!(
+            page.text().await.unwrap().contains("No such shore"),
+            "{path}"
+        );
+    }
+    for (method, path, accept) in [
+        (Method::GET, "/shop", "*/*"),
+        (Method::GET, "/api/none", browser),
+        (Method::POST, "/shop", browser),
+    ] {
+        let problem = ask(method, path, accept).await;
+        assert_eq!(problem.status(), 404, "{path}");
+        assert_eq!(
+            problem.headers()["content-type"],
+            "application/problem+json",
+            "{path}"
+        );
+    }
 }

@@ -7,6 +7,7 @@ mod demo;
 mod enforced;
 mod openapi;
 mod reservations;
+mod search;
 
 use aws_sdk_dynamodb::Client;
 use chassis::Shutdown;

@@ -124,12 +124,23 @@ impl Listening {
 /// A listener could not be bound.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{part} cannot listen on {wanted}: {source}; choose other ports with --port-base, another address with --host"
+    "{part} cannot listen on {wanted}: {source}; choose other ports with --port-base, another address with --host{}",
+    port_hint(*.wanted)
 )]
 pub struct AddressError {
     part: &'static str,
     wanted: SocketAddr,
     source: std::io::Error,
+}
+
+/// What is known to take a port on people's machines.
+fn port_hint(wanted: SocketAddr) -> &'static str {
+    match wanted.port() {
+        5000 => {
+            " (on macOS, AirPlay Receiver takes port 5000: use --port-base 5100, or turn it off in System Settings, AirDrop & Handoff)"
+        }
+        _ => "",
+    }
 }
 
 #[cfg(test)]
@@ -174,5 +185,19 @@ mod tests {
             error.contains(&format!("127.0.0.1:{port_base}")) && error.contains("--port-base"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn the_port_that_airplay_takes_is_named() {
+        let error = |port| {
+            AddressError {
+                part: "gateway",
+                wanted: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port),
+                source: std::io::ErrorKind::AddrInUse.into(),
+            }
+            .to_string()
+        };
+        assert!(error(5000).contains("AirPlay"), "{}", error(5000));
+        assert!(!error(5001).contains("AirPlay"), "{}", error(5001));
     }
 }

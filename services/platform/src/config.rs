@@ -251,8 +251,8 @@ pub struct StoreSettings {
     /// Data folder of the embedded stores.
     #[arg(long, env = "TIDEMARK_DATA", default_value_os_t = data_folder::default_path(), value_name = "FOLDER")]
     pub data: PathBuf,
-    /// Keep what is embedded in a folder that is removed at the end, not in --data.
-    #[arg(long, env = "TIDEMARK_EPHEMERAL")]
+    /// Keep what is embedded in a folder that is removed at the end; --data would be ignored, so the two are refused.
+    #[arg(long, env = "TIDEMARK_EPHEMERAL", conflicts_with = "data")]
     pub ephemeral: bool,
     /// Kafka brokers, `host:port`, comma separated [default: the embedded record log].
     #[arg(long, env = "TIDEMARK_BROKERS", value_name = "BROKERS")]

@@ -28,6 +28,18 @@ fn a_folder_in_use_is_named_with_the_process_that_has_it() {
 }
 
 #[test]
+fn a_folder_that_would_be_ignored_is_refused() {
+    let output = run(&["--ephemeral", "--data", "/tmp/kept", "--port-base", "0"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("--ephemeral") && said.contains("--data"),
+        "{said}"
+    );
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
 fn a_folder_that_cannot_be_written_is_named() {
     let said = refusal(&["--data", "/dev/null/tidemark", "--port-base", "0"]);
     assert!(

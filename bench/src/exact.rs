@@ -28,6 +28,9 @@ pub struct Args {
     /// Workers of the job.
     #[arg(long, default_value_t = 2)]
     workers: u32,
+    /// The client by which the job talks to Kafka: rdkafka or native.
+    #[arg(long, env = "TIDEMARK_CLIENT", default_value = "rdkafka")]
+    client: String,
 }
 
 /// Why there is no verdict, or a bad one.
@@ -73,7 +76,7 @@ impl Args {
             workers: self.workers,
             folder: folder.path(),
         };
-        let ended = job.run_to_end(&[])?;
+        let ended = job.run_to_end(&["--client", &self.client])?;
         println!(
             "order-analytics: {:.1} s, {:.1} CPU-s",
             ended.wall.as_secs_f64(),

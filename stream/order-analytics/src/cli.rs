@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use order_analytics::OrderAnalytics;
 use stream::checkpoint::inspect::CheckpointsCommand;
 use stream::cluster::Membership;
@@ -65,7 +65,16 @@ pub struct RunArguments {
     #[arg(long, env = "TIDEMARK_BROKERS", default_value = "localhost:9092")]
     pub brokers: String,
 
-    /// Further librdkafka property, such as security.protocol=SASL_SSL; repeat it, or in the variable one a line
+    /// What talks to Kafka: librdkafka, or the client of this project
+    #[arg(
+        long,
+        env = "TIDEMARK_CLIENT",
+        value_enum,
+        default_value_t = Client::Rdkafka
+    )]
+    pub client: Client,
+
+    /// Further property by librdkafka's name, such as security.protocol=SASL_SSL; repeat it, or in the variable one a line
     #[arg(long = "property", env = "TIDEMARK_PROPERTIES", value_delimiter = '\n', value_parser = parse_property, value_name = "NAME=VALUE")]
     pub properties: Vec<(String, String)>,
 
@@ -87,6 +96,15 @@ pub struct RunArguments {
 
     #[command(flatten)]
     pub job: OrderAnalytics,
+}
+
+/// A client of Kafka.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Client {
+    /// librdkafka
+    Rdkafka,
+    /// The project's own; it refuses properties that it has no use for
+    Native,
 }
 
 fn parse_property(text: &str) -> Result<(String, String), String> {

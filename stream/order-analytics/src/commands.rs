@@ -11,7 +11,7 @@ use stream::run::system_clock;
 use stream::supervise::{show_life, supervise};
 use stream::{Stop, status};
 
-use crate::cli::{CheckpointsArguments, Cli, Command, RunArguments};
+use crate::cli::{CheckpointsArguments, Cli, Client, Command, RunArguments};
 
 /// Does what was asked for.
 pub fn run(Cli { command, run }: Cli) -> anyhow::Result<u8> {
@@ -26,6 +26,7 @@ pub fn run(Cli { command, run }: Cli) -> anyhow::Result<u8> {
 fn work(
     RunArguments {
         brokers,
+        client,
         properties,
         status_address,
         log,
@@ -39,10 +40,17 @@ fn work(
         .init();
     show_life(members.silence_limit).context("cannot show signs of life")?;
     let members = members.join()?;
-    let log = record_log::open(&LogSettings::Kafka {
-        brokers,
-        properties,
-    })?;
+    let settings = match client {
+        Client::Rdkafka => LogSettings::Kafka {
+            brokers,
+            properties,
+        },
+        Client::Native => LogSettings::NativeKafka {
+            brokers,
+            properties,
+        },
+    };
+    let log = record_log::open(&settings)?;
     let run = job.on(log)?.together(members)?;
     let (stop, metrics) = (Stop::default(), run.metrics.clone());
     stop.request_on_signals()

@@ -1,26 +1,41 @@
 //! What a million records of 300 bytes cost on a Kafka broker: to publish, to commit, to read.
 //!
-//!     kafka_throughput BROKERS publish TOPIC RECORDS
-//!     kafka_throughput BROKERS commit TOPIC COMMITS
-//!     kafka_throughput BROKERS read TOPIC
+//!     kafka_throughput CLIENT BROKERS publish TOPIC RECORDS
+//!     kafka_throughput CLIENT BROKERS commit TOPIC COMMITS
+//!     kafka_throughput CLIENT BROKERS read TOPIC
+//!
+//! CLIENT is rdkafka or native.
 //!
 //! `read` says what the whole process took, so it is run by itself.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use record_log::kafka::KafkaLog;
-use record_log::{Cleanup, Delivery, NewRecord, Publisher, Reader, RecordLog, Signal, TopicSpec};
+use record_log::{
+    Cleanup, Delivery, LogSettings, NewRecord, Publisher, Reader, RecordLog, Signal, TopicSpec,
+};
 
 const PARTITIONS: u32 = 4;
 const COMMIT_RECORDS: u64 = 50_000;
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [brokers, command, topic, rest @ ..] = arguments.as_slice() else {
+    let [client, brokers, command, topic, rest @ ..] = arguments.as_slice() else {
         bail!("see the head of the source")
     };
-    let log = KafkaLog::new(brokers, &[])?;
+    let brokers = brokers.clone();
+    let properties = Vec::new();
+    let log = record_log::open(&match client.as_str() {
+        "rdkafka" => LogSettings::Kafka {
+            brokers,
+            properties,
+        },
+        "native" => LogSettings::NativeKafka {
+            brokers,
+            properties,
+        },
+        other => bail!("no client {other:?}"),
+    })?;
     let count = || {
         rest.first()
             .context("how many?")?
@@ -28,14 +43,14 @@ fn main() -> Result<()> {
             .context("how many?")
     };
     match command.as_str() {
-        "publish" => publish(&log, topic, count()?),
-        "commit" => commit(&log, topic, count()?),
-        "read" => read(&log, topic),
+        "publish" => publish(&*log, topic, count()?),
+        "commit" => commit(&*log, topic, count()?),
+        "read" => read(&*log, topic),
         other => bail!("no command {other:?}"),
     }
 }
 
-fn open(log: &KafkaLog, topic: &str) -> Result<Box<dyn Publisher>> {
+fn open(log: &dyn RecordLog, topic: &str) -> Result<Box<dyn Publisher>> {
     let retention = Duration::from_secs(24 * 3600);
     let spec = TopicSpec {
         name: topic.into(),
@@ -76,7 +91,7 @@ fn value(n: u64) -> String {
     )
 }
 
-fn publish(log: &KafkaLog, topic: &str, records: u64) -> Result<()> {
+fn publish(log: &dyn RecordLog, topic: &str, records: u64) -> Result<()> {
     let mut publisher = open(log, topic)?;
     let (started, cpu_s) = (Instant::now(), cpu_s()?);
     for n in 1..=records {
@@ -89,7 +104,7 @@ fn publish(log: &KafkaLog, topic: &str, records: u64) -> Result<()> {
 }
 
 #[expect(clippy::print_stdout, reason = "figures are what it is for")]
-fn commit(log: &KafkaLog, topic: &str, commits: u64) -> Result<()> {
+fn commit(log: &dyn RecordLog, topic: &str, commits: u64) -> Result<()> {
     let mut publisher = open(log, topic)?;
     let mut took = Vec::new();
     for n in 1..=commits {
@@ -108,7 +123,7 @@ fn commit(log: &KafkaLog, topic: &str, commits: u64) -> Result<()> {
 }
 
 #[expect(clippy::print_stdout, reason = "figures are what it is for")]
-fn read(log: &KafkaLog, topic: &str) -> Result<()> {
+fn read(log: &dyn RecordLog, topic: &str) -> Result<()> {
     let from: Vec<_> = (0..)
         .zip(log.offsets(topic)?)
         .map(|(partition, range)| (partition, range.start))

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::admin::Admin;
+pub(crate) use self::admin::{COMPACTED_SEGMENT_BYTES, COMPACTED_SEGMENT_MS};
 pub use self::progress::PROGRESS_TOPIC;
 use self::reader::KafkaReader;
 use self::settings::Settings;

@@ -1,7 +1,7 @@
 //! The record log: topics of partitions of records, read by offset and published to atomically.
 //!
 //! This trait is the one seam between Tidemark and whatever keeps its records: Apache Kafka in production and in the
-//! full tests ([`kafka`]), a persistent log inside the process on a laptop ([`embedded`]), and a log in memory that
+//! full tests ([`kafka`], [`native`]), a persistent log inside the process on a laptop ([`embedded`]), and a log in memory that
 //! injects faults for the crash tests ([`simulated`]). Every implementation passes the same conformance suite
 //! (`tests/it`).
 //!
@@ -17,6 +17,7 @@ mod open;
 
 pub mod embedded;
 pub mod kafka;
+pub mod native;
 pub mod progress;
 pub mod simulated;
 

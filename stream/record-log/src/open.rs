@@ -1,9 +1,9 @@
-//! Which log a process uses: Kafka when brokers are named, the embedded one otherwise.
+//! Which log a process uses: Kafka, by one client or the other, when brokers are named; the embedded one otherwise.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::{LogError, RecordLog, embedded::EmbeddedLog, kafka::KafkaLog};
+use crate::{LogError, RecordLog, embedded::EmbeddedLog, kafka::KafkaLog, native::NativeLog};
 
 /// Where the records are kept.
 #[derive(Clone, Debug)]
@@ -13,11 +13,18 @@ pub enum LogSettings {
         /// The folder; created when absent.
         folder: PathBuf,
     },
-    /// Apache Kafka.
+    /// Apache Kafka, by librdkafka.
     Kafka {
         /// `host:port`, comma separated.
         brokers: String,
         /// Further librdkafka properties by name (TLS, SASL).
+        properties: Vec<(String, String)>,
+    },
+    /// Apache Kafka, by this crate's own client.
+    NativeKafka {
+        /// `host:port`, comma separated.
+        brokers: String,
+        /// Further properties by librdkafka's names; those that the client has no use for are refused.
         properties: Vec<(String, String)>,
     },
 }
@@ -34,5 +41,9 @@ pub fn open(settings: &LogSettings) -> Result<Arc<dyn RecordLog>, LogError> {
             brokers,
             properties,
         } => Arc::new(KafkaLog::new(brokers, properties)?),
+        LogSettings::NativeKafka {
+            brokers,
+            properties,
+        } => Arc::new(NativeLog::new(brokers, properties)?),
     })
 }

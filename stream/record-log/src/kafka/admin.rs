@@ -18,9 +18,9 @@ use crate::{Cleanup, LogError, Offset, OffsetRange, TopicSpec};
 /// How often brokers are asked that do not know yet: of a new topic, of its leader, of a group's coordinator.
 const ASK_INTERVAL: Duration = Duration::from_millis(20);
 /// The size of the segments of a compacted topic: 4 MiB.
-const COMPACTED_SEGMENT_BYTES: &str = "4194304";
+pub(crate) const COMPACTED_SEGMENT_BYTES: &str = "4194304";
 /// The age at which a segment of a compacted topic is closed: a day.
-const COMPACTED_SEGMENT_MS: &str = "86400000";
+pub(crate) const COMPACTED_SEGMENT_MS: &str = "86400000";
 
 pub(super) struct Admin {
     settings: Settings,

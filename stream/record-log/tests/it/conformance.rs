@@ -19,6 +19,7 @@ macro_rules! on_every_log {
         on_every_log!(@ simulated $($check)*);
         on_every_log!(@ embedded $($check)*);
         on_every_log!(@ kafka $($check)*);
+        on_every_log!(@ native $($check)*);
     };
     (@ $subject:ident $($check:ident)*) => {
         mod $subject {

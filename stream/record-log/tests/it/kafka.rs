@@ -45,7 +45,8 @@ fn a_position_that_retention_deleted_is_told_and_never_skipped() {
     assert_values(&*subject.log, &topic, 0, &["c"]);
 }
 
-fn delete_before(topic: &str, offset: i64) {
+/// Deletes the records of partition 0 below the offset.
+pub fn delete_before(topic: &str, offset: i64) {
     let brokers = std::env::var("TIDEMARK_TEST_BROKERS").unwrap();
     let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
         .set("bootstrap.servers", brokers)

@@ -7,5 +7,6 @@
 mod conformance;
 mod embedded;
 mod kafka;
+mod native;
 mod simulated;
 mod subject;

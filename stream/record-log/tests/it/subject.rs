@@ -59,6 +59,21 @@ pub fn open_embedded(folder: &Path) -> Result<Arc<dyn RecordLog>, LogError> {
 
 /// None, and said loudly, when no brokers are named.
 pub fn kafka() -> Option<Subject> {
+    on_kafka(|brokers| LogSettings::Kafka {
+        brokers,
+        properties: Vec::new(),
+    })
+}
+
+/// As [`kafka`], by the client of our own.
+pub fn native() -> Option<Subject> {
+    on_kafka(|brokers| LogSettings::NativeKafka {
+        brokers,
+        properties: Vec::new(),
+    })
+}
+
+fn on_kafka(settings: impl FnOnce(String) -> LogSettings) -> Option<Subject> {
     let Ok(brokers) = std::env::var("TIDEMARK_TEST_BROKERS") else {
         let test = std::thread::current().name().unwrap_or_default().to_owned();
         // Past the capture of the test harness: a skipped test must not look like one that passed.
@@ -68,11 +83,7 @@ pub fn kafka() -> Option<Subject> {
         );
         return None;
     };
-    let log = open(&LogSettings::Kafka {
-        brokers,
-        properties: Vec::new(),
-    })
-    .unwrap();
+    let log = open(&settings(brokers)).unwrap();
     Some(Subject { log, _folder: None })
 }
 

@@ -1,0 +1,400 @@
+//! What is asked and done beside reading and publishing: topics, offsets, and the positions of groups.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::api::{Api, CREATE_TOPICS, Code, LIST_OFFSETS, OFFSET_COMMIT, OFFSET_FETCH};
+use super::cluster::{CALL_LIMIT, Cluster, Coordinates, REQUEST_LIMIT, Topic, patiently};
+use super::codec::{Input, Malformed, Output};
+use super::wire::{Connection, WireError};
+use super::{log_error, to_kafka, to_kafka_partition};
+use crate::kafka::{COMPACTED_SEGMENT_BYTES, COMPACTED_SEGMENT_MS};
+use crate::{Cleanup, LogError, Offset, OffsetRange, TopicSpec};
+
+/// How often a broker is asked for a topic that was just created.
+const ASK_INTERVAL: std::time::Duration = std::time::Duration::from_millis(20);
+/// The timestamps that stand for a partition's ends.
+const OLDEST: i64 = -2;
+const NEWEST: i64 = -1;
+
+pub(super) struct Admin {
+    cluster: Arc<Cluster>,
+}
+
+impl Admin {
+    pub fn new(cluster: Arc<Cluster>) -> Self {
+        Self { cluster }
+    }
+
+    /// The topic with a leader for each partition.
+    pub fn topic(&self, name: &str) -> Result<Topic, LogError> {
+        patiently(|| self.cluster.led_topic(name))
+            .map_err(log_error)?
+            .ok_or_else(|| LogError::UnknownTopic(name.to_owned()))
+    }
+
+    pub fn partitions(&self, topic: &str) -> Result<u32, LogError> {
+        Ok(u32::try_from(self.topic(topic)?.leaders.len()).unwrap_or(u32::MAX))
+    }
+
+    pub fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<(), LogError> {
+        let mut missing = Vec::new();
+        for spec in topics {
+            match self.partitions(&spec.name) {
+                Ok(_) => {}
+                Err(LogError::UnknownTopic(_)) => missing.push(spec),
+                Err(error) => return Err(error),
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        self.create(&missing)?;
+        missing
+            .iter()
+            .try_for_each(|spec| self.wait_for_topic(&spec.name))
+    }
+
+    fn create(&self, specs: &[&TopicSpec]) -> Result<(), LogError> {
+        let create = |connection: &mut Connection| {
+            let created = connection.call(
+                CREATE_TOPICS,
+                REQUEST_LIMIT,
+                |output| ask_create(output, specs),
+                read_created,
+            )?;
+            for (name, code) in created {
+                match code {
+                    Code::NONE | Code::TOPIC_ALREADY_EXISTS => {}
+                    code => {
+                        let subject = format!("topic {name:?}");
+                        return Err(connection.refused(CREATE_TOPICS, subject, code));
+                    }
+                }
+            }
+            Ok(())
+        };
+        patiently(|| self.cluster.at_controller(create)).map_err(log_error)
+    }
+
+    /// Waits until the brokers know of the topic they were told to create, and who leads its partitions.
+    fn wait_for_topic(&self, name: &str) -> Result<(), LogError> {
+        let deadline = Instant::now() + CALL_LIMIT;
+        loop {
+            match self.partitions(name) {
+                Err(LogError::UnknownTopic(_)) if Instant::now() < deadline => {
+                    std::thread::sleep(ASK_INTERVAL);
+                }
+                found => return found.map(|_| ()),
+            }
+        }
+    }
+
+    /// The ends are the last stable offsets: they are asked for as a reader of committed records.
+    pub fn offsets(&self, topic: &str) -> Result<Vec<OffsetRange>, LogError> {
+        self.topic(topic)?;
+        let ranges = patiently(|| {
+            let found = self.cluster.led_topic(topic)?;
+            let found = found.ok_or_else(|| WireError::NoLeader(format!("topic {topic:?}")))?;
+            let starts = self.list(topic, &found, OLDEST)?;
+            let ends = self.list(topic, &found, NEWEST)?;
+            Ok(starts.into_iter().zip(ends).collect::<Vec<_>>())
+        });
+        let ranges = ranges.map_err(log_error)?.into_iter();
+        Ok(ranges
+            .map(|(start, end)| OffsetRange { start, end })
+            .collect())
+    }
+
+    /// One end of each partition, in one request to each leader.
+    fn list(&self, name: &str, topic: &Topic, which: i64) -> Result<Vec<Offset>, WireError> {
+        let mut by_node: BTreeMap<i32, Vec<(i32, i32)>> = BTreeMap::new();
+        for (partition, leader) in (0..).zip(&topic.leaders) {
+            by_node
+                .entry(leader.node)
+                .or_default()
+                .push((partition, leader.epoch));
+        }
+        let mut offsets = vec![0; topic.leaders.len()];
+        for (node, asked) in by_node {
+            let listed = self.cluster.at_node(node, |connection| {
+                let ask = |output: &mut Output<'_>| ask_list(output, name, &asked, which);
+                let listed = connection.call(LIST_OFFSETS, REQUEST_LIMIT, ask, read_partitions)?;
+                all_found(connection, LIST_OFFSETS, name, &listed)?;
+                Ok(listed)
+            })?;
+            for found in listed {
+                let at = usize::try_from(found.partition).ok();
+                if let Some(offset) = at.and_then(|at| offsets.get_mut(at)) {
+                    *offset = found.offset.max(0).cast_unsigned();
+                }
+            }
+        }
+        Ok(offsets)
+    }
+
+    pub fn committed(&self, group: &str, topic: &str) -> Result<Vec<(u32, Offset)>, LogError> {
+        let partitions = match self.partitions(topic) {
+            Err(LogError::UnknownTopic(_)) => return Ok(Vec::new()),
+            partitions => partitions?,
+        };
+        let fetched = self.at_coordinator(group, |connection| {
+            let ask = |output: &mut Output<'_>| ask_committed(output, group, topic, partitions);
+            let (found, code) =
+                connection.call(OFFSET_FETCH, REQUEST_LIMIT, ask, read_committed)?;
+            code.check().map_err(|code| {
+                connection.refused(OFFSET_FETCH, format!("group {group:?}"), code)
+            })?;
+            all_found(connection, OFFSET_FETCH, topic, &found)?;
+            Ok(found)
+        })?;
+        // -1 stands for none.
+        let positions = fetched.into_iter().filter(|found| found.offset >= 0);
+        let position = |found: Found| {
+            (
+                found.partition.cast_unsigned(),
+                found.offset.cast_unsigned(),
+            )
+        };
+        Ok(positions.map(position).collect())
+    }
+
+    pub fn commit(&self, group: &str, topic: &str, next: &[(u32, Offset)]) -> Result<(), LogError> {
+        if next.is_empty() {
+            return Ok(());
+        }
+        self.at_coordinator(group, |connection| {
+            let ask = |output: &mut Output<'_>| ask_commit(output, group, topic, next);
+            let answered = connection.call(OFFSET_COMMIT, REQUEST_LIMIT, ask, read_commit)?;
+            all_found(connection, OFFSET_COMMIT, topic, &answered)
+        })
+    }
+
+    fn at_coordinator<T>(
+        &self,
+        group: &str,
+        call: impl Fn(&mut Connection) -> Result<T, WireError>,
+    ) -> Result<T, LogError> {
+        let found = patiently(|| {
+            let address = self.cluster.coordinator(Coordinates::Group, group)?;
+            self.cluster.at(&address, &call)
+        });
+        found.map_err(log_error)
+    }
+}
+
+/// What a broker answered for a partition.
+struct Found {
+    partition: i32,
+    offset: i64,
+    code: Code,
+}
+
+fn all_found(
+    connection: &Connection,
+    api: Api,
+    topic: &str,
+    found: &[Found],
+) -> Result<(), WireError> {
+    match found.iter().find(|found| found.code != Code::NONE) {
+        Some(Found {
+            partition, code, ..
+        }) => {
+            let subject = format!("partition {partition} of topic {topic:?}");
+            Err(connection.refused(api, subject, *code))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Topics whose records are stamped by the broker, with as many replicas as the brokers default to.
+fn ask_create(output: &mut Output<'_>, specs: &[&TopicSpec]) {
+    output.array(specs.iter(), |output, spec| {
+        output.string(&spec.name);
+        output.i32(to_kafka_partition(spec.partitions));
+        output.i16(-1);
+        output.length(0);
+        output.array(topic_settings(spec).into_iter(), |output, (name, value)| {
+            output.string(name);
+            output.string(&value);
+            output.no_tags();
+        });
+        output.no_tags();
+    });
+    output.i32(i32::try_from(REQUEST_LIMIT.as_millis()).unwrap_or(i32::MAX));
+    output.bool(false);
+    output.no_tags();
+}
+
+/// What is only compacted is kept whatever the brokers' defaults delete by.
+fn topic_settings(spec: &TopicSpec) -> Vec<(&'static str, String)> {
+    let (cleanup, retention_ms) = match spec.cleanup {
+        Cleanup::Delete => ("delete", spec.retention.as_millis().to_string()),
+        Cleanup::CompactAndDelete => ("compact,delete", spec.retention.as_millis().to_string()),
+        Cleanup::Compact => ("compact", "-1".to_owned()),
+    };
+    let mut settings = vec![
+        ("cleanup.policy", cleanup.to_owned()),
+        ("message.timestamp.type", "LogAppendTime".to_owned()),
+        ("retention.ms", retention_ms),
+    ];
+    if spec.cleanup == Cleanup::Compact {
+        // Only closed segments are compacted, so small ones keep the topic small, and quick to read from its beginning.
+        let compacted = [
+            ("retention.bytes", "-1"),
+            ("segment.bytes", COMPACTED_SEGMENT_BYTES),
+            ("segment.ms", COMPACTED_SEGMENT_MS),
+            ("min.cleanable.dirty.ratio", "0.1"),
+        ];
+        settings.extend(compacted.map(|(name, value)| (name, value.to_owned())));
+    }
+    settings
+}
+
+fn read_created(input: &mut Input<'_>) -> Result<Vec<(String, Code)>, Malformed> {
+    input.i32()?;
+    let created = input.array(|topic| {
+        let name = topic.string()?.to_owned();
+        let code = Code(topic.i16()?);
+        topic.nullable_string()?;
+        topic.i32()?;
+        topic.i16()?;
+        topic.array(|setting| {
+            setting.string()?;
+            setting.nullable_string()?;
+            setting.take(3)?;
+            setting.skip_tags()
+        })?;
+        topic.skip_tags()?;
+        Ok((name, code))
+    })?;
+    input.skip_tags()?;
+    Ok(created)
+}
+
+fn ask_list(output: &mut Output<'_>, topic: &str, partitions: &[(i32, i32)], which: i64) {
+    output.i32(-1);
+    // Committed records only.
+    output.i8(1);
+    one_topic(output, topic, partitions, |output, (partition, epoch)| {
+        output.i32(*partition);
+        output.i32(*epoch);
+        output.i64(which);
+        output.no_tags();
+    });
+    output.no_tags();
+}
+
+/// An array of one topic with an array of its partitions.
+fn one_topic<T>(
+    output: &mut Output<'_>,
+    topic: &str,
+    partitions: &[T],
+    mut partition: impl FnMut(&mut Output<'_>, &T),
+) {
+    output.length(1);
+    output.string(topic);
+    output.length(partitions.len());
+    partitions.iter().for_each(|item| partition(output, item));
+    output.no_tags();
+}
+
+/// The partitions of the topics in an answer, all together: only one topic is ever asked for.
+fn read_topics(
+    input: &mut Input<'_>,
+    mut partition: impl FnMut(&mut Input<'_>) -> Result<Found, Malformed>,
+) -> Result<Vec<Found>, Malformed> {
+    let topics = input.array(|topic| {
+        topic.string()?;
+        let found = topic.array(&mut partition)?;
+        topic.skip_tags()?;
+        Ok(found)
+    })?;
+    Ok(topics.into_iter().flatten().collect())
+}
+
+fn read_partitions(input: &mut Input<'_>) -> Result<Vec<Found>, Malformed> {
+    input.i32()?;
+    let found = read_topics(input, |listed| {
+        let partition = listed.i32()?;
+        let code = Code(listed.i16()?);
+        listed.i64()?;
+        let offset = listed.i64()?;
+        listed.i32()?;
+        listed.skip_tags()?;
+        Ok(Found {
+            partition,
+            offset,
+            code,
+        })
+    })?;
+    input.skip_tags()?;
+    Ok(found)
+}
+
+fn ask_committed(output: &mut Output<'_>, group: &str, topic: &str, partitions: u32) {
+    output.string(group);
+    output.length(1);
+    output.string(topic);
+    let partitions: Vec<u32> = (0..partitions).collect();
+    output.array(partitions.iter(), |output, partition| {
+        output.i32(to_kafka_partition(*partition));
+    });
+    output.no_tags();
+    // What a transaction is about to commit is waited for.
+    output.bool(true);
+    output.no_tags();
+}
+
+fn read_committed(input: &mut Input<'_>) -> Result<(Vec<Found>, Code), Malformed> {
+    input.i32()?;
+    let found = read_topics(input, |fetched| {
+        let partition = fetched.i32()?;
+        let offset = fetched.i64()?;
+        fetched.i32()?;
+        fetched.nullable_string()?;
+        let code = Code(fetched.i16()?);
+        fetched.skip_tags()?;
+        Ok(Found {
+            partition,
+            offset,
+            code,
+        })
+    })?;
+    let code = Code(input.i16()?);
+    input.skip_tags()?;
+    Ok((found, code))
+}
+
+fn ask_commit(output: &mut Output<'_>, group: &str, topic: &str, next: &[(u32, Offset)]) {
+    output.string(group);
+    // Nobody is a member of the group.
+    output.i32(-1);
+    output.string("");
+    output.nullable_string(None);
+    one_topic(output, topic, next, |output, (partition, offset)| {
+        output.i32(to_kafka_partition(*partition));
+        output.i64(to_kafka(*offset));
+        output.i32(-1);
+        output.nullable_string(None);
+        output.no_tags();
+    });
+    output.no_tags();
+}
+
+fn read_commit(input: &mut Input<'_>) -> Result<Vec<Found>, Malformed> {
+    input.i32()?;
+    let found = read_topics(input, |committed| {
+        let partition = committed.i32()?;
+        let code = Code(committed.i16()?);
+        committed.skip_tags()?;
+        Ok(Found {
+            partition,
+            offset: -1,
+            code,
+        })
+    })?;
+    input.skip_tags()?;
+    Ok(found)
+}

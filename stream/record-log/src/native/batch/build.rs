@@ -1,0 +1,160 @@
+//! Building a batch: records are encoded as they are sent, and packed when the batch is sealed.
+
+use super::{
+    COVERED_FROM, CRC_AT, HEADER_BYTES, PREFIX_BYTES, TRANSACTIONAL, checksum, compression,
+};
+use crate::native::codec::Output;
+
+/// Below this, packing costs more than it saves.
+const PACKED_FROM: usize = 1 << 10;
+
+/// Who produces a batch, and where it stands among the batches of its partition.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Producer {
+    pub id: i64,
+    pub epoch: i16,
+    /// The number of the batch's first record since the epoch began, by partition.
+    pub sequence: i32,
+    pub is_transactional: bool,
+}
+
+/// The parts of a record to be published.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parts<'a> {
+    pub key: Option<&'a [u8]>,
+    pub value: Option<&'a [u8]>,
+    pub headers: &'a [(&'a str, &'a [u8])],
+}
+
+/// Records of a partition that become one batch.
+#[derive(Debug, Default)]
+pub(crate) struct Builder {
+    plain: Vec<u8>,
+    count: i32,
+    base_time_ms: i64,
+    max_time_ms: i64,
+}
+
+impl Builder {
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    pub fn count(&self) -> i32 {
+        self.count
+    }
+
+    /// The bytes of the records, unpacked.
+    pub fn len(&self) -> usize {
+        self.plain.len()
+    }
+
+    /// Adds a record that was made at `time_ms`.
+    pub fn push(&mut self, parts: &Parts<'_>, time_ms: i64) {
+        if self.count == 0 {
+            self.base_time_ms = time_ms;
+            self.max_time_ms = time_ms;
+        }
+        self.max_time_ms = self.max_time_ms.max(time_ms);
+        let time_delta_ms = time_ms - self.base_time_ms;
+        let length = 1
+            + width(time_delta_ms)
+            + width(i64::from(self.count))
+            + bytes_width(parts.key)
+            + bytes_width(parts.value)
+            + headers_width(parts.headers);
+
+        let mut output = Output(&mut self.plain);
+        output.signed_long(length as i64);
+        output.i8(0);
+        output.signed_long(time_delta_ms);
+        output.signed(self.count);
+        write_bytes(&mut output, parts.key);
+        write_bytes(&mut output, parts.value);
+        output.signed_long(parts.headers.len() as i64);
+        for (name, value) in parts.headers {
+            write_bytes(&mut output, Some(name.as_bytes()));
+            write_bytes(&mut output, Some(value));
+        }
+        self.count += 1;
+    }
+
+    /// Writes the batch behind what `into` holds, packed by lz4 if it is worth it, and empties the builder.
+    pub fn seal(&mut self, producer: Producer, into: &mut Vec<u8>) {
+        let start = into.len();
+        let is_packed = self.plain.len() >= PACKED_FROM;
+        self.write_header(producer, is_packed, into);
+        if is_packed {
+            compression::pack_lz4(&self.plain, into);
+        } else {
+            into.extend_from_slice(&self.plain);
+        }
+        let batch = &mut into[start..];
+        let length = i32::try_from(batch.len() - PREFIX_BYTES).unwrap_or(i32::MAX);
+        batch[8..PREFIX_BYTES].copy_from_slice(&length.to_be_bytes());
+        let crc = checksum(&batch[COVERED_FROM..]);
+        batch[CRC_AT..COVERED_FROM].copy_from_slice(&crc.to_be_bytes());
+        self.plain.clear();
+        self.count = 0;
+    }
+
+    fn write_header(&self, producer: Producer, is_packed: bool, into: &mut Vec<u8>) {
+        let packing = if is_packed {
+            compression::LZ4
+        } else {
+            compression::NONE
+        };
+        let transactional = if producer.is_transactional {
+            TRANSACTIONAL
+        } else {
+            0
+        };
+        let start = into.len();
+        let mut output = Output(into);
+        output.i64(0);
+        // The length and the checksum are filled in when all is written; the leader's epoch is the broker's to write.
+        output.i32(0);
+        output.i32(-1);
+        output.i8(2);
+        output.u32(0);
+        output.i16(packing | transactional);
+        output.i32(self.count - 1);
+        output.i64(self.base_time_ms);
+        output.i64(self.max_time_ms);
+        output.i64(producer.id);
+        output.i16(producer.epoch);
+        output.i32(producer.sequence);
+        output.i32(self.count);
+        debug_assert_eq!(into.len() - start, HEADER_BYTES);
+    }
+}
+
+fn write_bytes(output: &mut Output<'_>, bytes: Option<&[u8]>) {
+    match bytes {
+        Some(bytes) => {
+            output.signed_long(bytes.len() as i64);
+            output.raw(bytes);
+        }
+        None => output.signed(-1),
+    }
+}
+
+fn headers_width(headers: &[(&str, &[u8])]) -> usize {
+    let each = |(name, value): &(&str, &[u8])| {
+        bytes_width(Some(name.as_bytes())) + bytes_width(Some(value))
+    };
+    width(headers.len() as i64) + headers.iter().map(each).sum::<usize>()
+}
+
+fn bytes_width(bytes: Option<&[u8]>) -> usize {
+    match bytes {
+        Some(bytes) => width(bytes.len() as i64) + bytes.len(),
+        None => width(-1),
+    }
+}
+
+/// How many bytes a number takes as a zigzag varint.
+fn width(value: i64) -> usize {
+    let zigzag = (value << 1 ^ value >> 63).cast_unsigned();
+    (70 - (zigzag | 1).leading_zeros() as usize) / 7
+}

@@ -1,0 +1,335 @@
+//! The brokers of a cluster: who they are, who leads which partition, and connections for what is asked now and then.
+//!
+//! Any broker answers with the cluster's metadata. Which broker leads a partition or coordinates a group is asked when it
+//! is needed and asked again when a broker says that it is not the one: nothing here is believed for long.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::api::{Code, FIND_COORDINATOR, METADATA};
+use super::codec::{Input, Malformed, Output};
+use super::wire::{Address, Connection, Network, WireError};
+
+/// How long a call may wait for the brokers before it fails.
+pub(super) const CALL_LIMIT: Duration = Duration::from_secs(10);
+/// How long a request may wait for its answer.
+pub(super) const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+/// How long a connection may take to open.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// The pauses between tries while brokers are only finding their feet.
+const LEAST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// The brokers that are known, and idle connections to them.
+pub(super) struct Cluster {
+    network: Box<dyn Network>,
+    /// Those that the settings name, for the time when no other is known.
+    bootstrap: Vec<Address>,
+    known: Mutex<Known>,
+    idle: Mutex<HashMap<Address, Connection>>,
+}
+
+#[derive(Default)]
+struct Known {
+    brokers: BTreeMap<i32, Address>,
+    controller: i32,
+}
+
+/// A topic as the cluster describes it.
+#[derive(Clone, Debug)]
+pub(super) struct Topic {
+    /// Another one if the topic was deleted and created again.
+    pub id: [u8; 16],
+    /// By partition.
+    pub leaders: Vec<Leader>,
+}
+
+/// Who leads a partition.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Leader {
+    /// The broker's id; -1 while there is none.
+    pub node: i32,
+    /// How often leadership has changed.
+    pub epoch: i32,
+}
+
+/// What a coordinator coordinates.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Coordinates {
+    Group,
+    Transactions,
+}
+
+impl WireError {
+    /// A later try may succeed: brokers restart, and leaders move.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Connect { .. } | Self::Lost { .. } | Self::Silent { .. } | Self::NoLeader(_) => {
+                true
+            }
+            Self::Refused { code, .. } => code.is_passing(),
+            Self::Malformed { .. } | Self::Unsupported { .. } => false,
+        }
+    }
+}
+
+impl Cluster {
+    pub fn new(network: Box<dyn Network>, bootstrap: Vec<Address>) -> Self {
+        Self {
+            network,
+            bootstrap,
+            known: Mutex::default(),
+            idle: Mutex::default(),
+        }
+    }
+
+    /// A connection for a thread of its own.
+    pub fn connect(&self, address: &Address) -> Result<Connection, WireError> {
+        Connection::open(&*self.network, address, CONNECT_LIMIT)
+    }
+
+    /// Where a broker listens, as of the metadata asked last.
+    pub fn address(&self, node: i32) -> Option<Address> {
+        lock(&self.known).brokers.get(&node).cloned()
+    }
+
+    /// Runs `call` on a connection to `address`. It may run twice: an idle connection may have ended since it was used.
+    pub fn at<T>(
+        &self,
+        address: &Address,
+        call: impl Fn(&mut Connection) -> Result<T, WireError>,
+    ) -> Result<T, WireError> {
+        let idle = lock(&self.idle).remove(address);
+        if let Some(mut connection) = idle {
+            match call(&mut connection) {
+                Err(WireError::Lost { .. }) => {}
+                outcome => return self.keep(connection, outcome),
+            }
+        }
+        let mut connection = self.connect(address)?;
+        let outcome = call(&mut connection);
+        self.keep(connection, outcome)
+    }
+
+    /// Keeps the connection for the next call unless it broke.
+    fn keep<T>(
+        &self,
+        connection: Connection,
+        outcome: Result<T, WireError>,
+    ) -> Result<T, WireError> {
+        if matches!(outcome, Ok(_) | Err(WireError::Refused { .. })) {
+            lock(&self.idle).insert(connection.broker().clone(), connection);
+        }
+        outcome
+    }
+
+    /// Runs `call` on a connection to the broker of that id.
+    pub fn at_node<T>(
+        &self,
+        node: i32,
+        call: impl Fn(&mut Connection) -> Result<T, WireError>,
+    ) -> Result<T, WireError> {
+        let unknown = || WireError::NoLeader(format!("broker {node}"));
+        self.at(&self.address(node).ok_or_else(unknown)?, call)
+    }
+
+    /// Runs `call` at the broker that is the controller, or knows it.
+    pub fn at_controller<T>(
+        &self,
+        call: impl Fn(&mut Connection) -> Result<T, WireError>,
+    ) -> Result<T, WireError> {
+        let controller = {
+            let known = lock(&self.known);
+            known.brokers.get(&known.controller).cloned()
+        };
+        match controller {
+            Some(address) => self.at(&address, call),
+            None => self.at_any(call),
+        }
+    }
+
+    /// Runs `call` at the first broker that can be reached.
+    pub fn at_any<T>(
+        &self,
+        call: impl Fn(&mut Connection) -> Result<T, WireError>,
+    ) -> Result<T, WireError> {
+        let mut candidates: Vec<Address> = lock(&self.known).brokers.values().cloned().collect();
+        candidates.extend(self.bootstrap.iter().cloned());
+        let mut failure = WireError::NoLeader("the cluster: no broker is named".to_owned());
+        for address in candidates {
+            match self.at(&address, &call) {
+                Err(
+                    error @ (WireError::Connect { .. }
+                    | WireError::Lost { .. }
+                    | WireError::Silent { .. }),
+                ) => {
+                    failure = error;
+                }
+                outcome => return outcome,
+            }
+        }
+        Err(failure)
+    }
+
+    /// The topic as the cluster describes it now; none when there is no such topic.
+    pub fn topic(&self, name: &str) -> Result<Option<Topic>, WireError> {
+        let (code, topic) = self.at_any(|connection| {
+            let answer = connection.call(
+                METADATA,
+                REQUEST_LIMIT,
+                |output| ask_metadata(output, name),
+                read_metadata,
+            )?;
+            let mut known = lock(&self.known);
+            known.brokers = answer.brokers;
+            known.controller = answer.controller;
+            match answer.topic.0 {
+                Code::NONE | Code::UNKNOWN_TOPIC_OR_PARTITION | Code::INVALID_TOPIC_EXCEPTION => {
+                    Ok(answer.topic)
+                }
+                code => Err(connection.refused(METADATA, format!("topic {name:?}"), code)),
+            }
+        })?;
+        Ok((code == Code::NONE).then_some(topic))
+    }
+
+    /// The topic, once each of its partitions has a leader; none when there is no such topic.
+    pub fn led_topic(&self, name: &str) -> Result<Option<Topic>, WireError> {
+        let Some(topic) = self.topic(name)? else {
+            return Ok(None);
+        };
+        let leaderless = topic.leaders.iter().position(|leader| leader.node < 0);
+        if topic.leaders.is_empty() {
+            return Err(WireError::NoLeader(format!("topic {name:?}")));
+        }
+        match leaderless {
+            Some(partition) => Err(WireError::NoLeader(format!(
+                "partition {partition} of topic {name:?}"
+            ))),
+            None => Ok(Some(topic)),
+        }
+    }
+
+    /// Where the coordinator of a group or of a transactional id listens.
+    pub fn coordinator(&self, coordinates: Coordinates, key: &str) -> Result<Address, WireError> {
+        self.at_any(|connection| {
+            let (code, address) = connection.call(
+                FIND_COORDINATOR,
+                REQUEST_LIMIT,
+                |output| {
+                    output.string(key);
+                    output.i8(i8::from(coordinates == Coordinates::Transactions));
+                    output.no_tags();
+                },
+                read_coordinator,
+            )?;
+            code.check()
+                .map_err(|code| connection.refused(FIND_COORDINATOR, format!("{key:?}"), code))?;
+            Ok(address)
+        })
+    }
+}
+
+/// Repeats the call while that can help, within [`CALL_LIMIT`].
+pub(super) fn patiently<T>(call: impl Fn() -> Result<T, WireError>) -> Result<T, WireError> {
+    let deadline = Instant::now() + CALL_LIMIT;
+    let mut pause = LEAST_PAUSE;
+    loop {
+        match call() {
+            Err(error) if error.is_passing() && Instant::now() + pause < deadline => {
+                std::thread::sleep(pause);
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct Metadata {
+    brokers: BTreeMap<i32, Address>,
+    controller: i32,
+    topic: (Code, Topic),
+}
+
+fn ask_metadata(output: &mut Output<'_>, topic: &str) {
+    output.array([topic].into_iter(), |output, name| {
+        output.raw(&[0; 16]);
+        output.string(name);
+        output.no_tags();
+    });
+    // Neither create the topic nor list what may be done with it.
+    output.bool(false);
+    output.bool(false);
+    output.no_tags();
+}
+
+fn read_metadata(input: &mut Input<'_>) -> Result<Metadata, Malformed> {
+    input.i32()?;
+    let brokers = input.array(|broker| {
+        let node = broker.i32()?;
+        let address = read_address(broker)?;
+        broker.nullable_string()?;
+        broker.skip_tags()?;
+        Ok((node, address))
+    })?;
+    input.nullable_string()?;
+    let controller = input.i32()?;
+    let mut topics = input.array(read_topic)?;
+    input.skip_tags()?;
+    let topic = topics.pop().ok_or(Malformed("the topic is missing"))?;
+    Ok(Metadata {
+        brokers: brokers.into_iter().collect(),
+        controller,
+        topic,
+    })
+}
+
+fn read_topic(input: &mut Input<'_>) -> Result<(Code, Topic), Malformed> {
+    let code = Code(input.i16()?);
+    input.nullable_string()?;
+    let id = input.uuid()?;
+    input.bool()?;
+    let partitions = input.array(|partition| {
+        partition.i16()?;
+        let index = partition.i32()?;
+        let node = partition.i32()?;
+        let epoch = partition.i32()?;
+        for _ in ["replicas", "in sync", "offline"] {
+            partition.array(Input::i32)?;
+        }
+        partition.skip_tags()?;
+        Ok((index, Leader { node, epoch }))
+    })?;
+    input.i32()?;
+    input.skip_tags()?;
+    let by_index: BTreeMap<i32, Leader> = partitions.into_iter().collect();
+    if !by_index.keys().copied().eq(0..by_index.len() as i32) {
+        return Err(Malformed("a partition of the topic is missing"));
+    }
+    let leaders = by_index.into_values().collect();
+    Ok((code, Topic { id, leaders }))
+}
+
+fn read_coordinator(input: &mut Input<'_>) -> Result<(Code, Address), Malformed> {
+    input.i32()?;
+    let code = Code(input.i16()?);
+    input.nullable_string()?;
+    input.i32()?;
+    let host = input.string()?.to_owned();
+    // Without a coordinator the port is -1.
+    let port = u16::try_from(input.i32()?).unwrap_or(0);
+    input.skip_tags()?;
+    Ok((code, Address { host, port }))
+}
+
+fn read_address(input: &mut Input<'_>) -> Result<Address, Malformed> {
+    let host = input.string()?.to_owned();
+    let port = input.i32()?;
+    let port = u16::try_from(port).map_err(|_| Malformed("a port is out of range"))?;
+    Ok(Address { host, port })
+}

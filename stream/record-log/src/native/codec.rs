@@ -1,0 +1,327 @@
+//! The primitive types of the Kafka protocol: integers, varints, strings, arrays and tagged fields.
+//!
+//! All messages of this client are of *flexible* versions (KIP-482): lengths are unsigned varints, one more than the
+//! length so that 0 means null, and each structure ends with tagged fields that older readers pass over.
+//!
+//! What always holds: an [`Input`] never panics, never reads beyond its bytes, and an array that claims more elements
+//! than there are bytes left is refused before anything is allocated for it.
+
+/// Bytes that are not what the protocol says. It names what was expected.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Malformed(pub &'static str);
+
+const ENDS_EARLY: Malformed = Malformed("the bytes end too early");
+
+/// A cursor over received bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Input<'a> {
+    rest: &'a [u8],
+}
+
+/// Defines the fixed-width integers, which are big-endian.
+macro_rules! integers {
+    ($($name:ident)*) => {
+        impl Input<'_> {
+            $(#[inline]
+            pub fn $name(&mut self) -> Result<$name, Malformed> {
+                const WIDTH: usize = size_of::<$name>();
+                let (bytes, rest) = self.rest.split_first_chunk::<WIDTH>().ok_or(ENDS_EARLY)?;
+                self.rest = rest;
+                Ok($name::from_be_bytes(*bytes))
+            })*
+        }
+
+        impl Output<'_> {
+            $(#[inline]
+            pub fn $name(&mut self, value: $name) {
+                self.0.extend_from_slice(&value.to_be_bytes());
+            })*
+        }
+    };
+}
+
+integers!(i8 i16 i32 i64 u32);
+
+impl<'a> Input<'a> {
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
+    }
+
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    #[inline]
+    pub fn take(&mut self, length: usize) -> Result<&'a [u8], Malformed> {
+        let (taken, rest) = self.rest.split_at_checked(length).ok_or(ENDS_EARLY)?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    pub fn uuid(&mut self) -> Result<[u8; 16], Malformed> {
+        let (bytes, rest) = self.rest.split_first_chunk().ok_or(ENDS_EARLY)?;
+        self.rest = rest;
+        Ok(*bytes)
+    }
+
+    pub fn bool(&mut self) -> Result<bool, Malformed> {
+        Ok(self.i8()? != 0)
+    }
+
+    /// An unsigned varint of 32 bits.
+    #[inline]
+    pub fn unsigned(&mut self) -> Result<u32, Malformed> {
+        let value = self.varint(5)?;
+        u32::try_from(value).map_err(|_| Malformed("a varint is wider than 32 bits"))
+    }
+
+    /// A zigzag varint of 32 bits, as record batches use them.
+    #[inline]
+    pub fn signed(&mut self) -> Result<i32, Malformed> {
+        let raw = self.unsigned()?;
+        Ok((raw >> 1).cast_signed() ^ -(raw & 1).cast_signed())
+    }
+
+    /// A zigzag varint of 64 bits.
+    #[inline]
+    pub fn signed_long(&mut self) -> Result<i64, Malformed> {
+        let raw = self.varint(10)?;
+        Ok((raw >> 1).cast_signed() ^ -(raw & 1).cast_signed())
+    }
+
+    #[inline]
+    fn varint(&mut self, widest: usize) -> Result<u64, Malformed> {
+        // Nearly all are of one byte.
+        if let Some((first, rest)) = self.rest.split_first()
+            && *first < 0x80
+        {
+            self.rest = rest;
+            return Ok(u64::from(*first));
+        }
+        self.long_varint(widest)
+    }
+
+    fn long_varint(&mut self, widest: usize) -> Result<u64, Malformed> {
+        let mut value = 0_u64;
+        for (place, byte) in self.rest.iter().take(widest).enumerate() {
+            let bits = u64::from(byte & 0x7f);
+            // Of the tenth byte of a 64-bit varint, one bit is left.
+            if place == 9 && bits > 1 {
+                return Err(Malformed("a varint is wider than 64 bits"));
+            }
+            value |= bits << (7 * place);
+            if byte & 0x80 == 0 {
+                self.rest = &self.rest[place + 1..];
+                return Ok(value);
+            }
+        }
+        if self.rest.len() < widest {
+            Err(ENDS_EARLY)
+        } else {
+            Err(Malformed("a varint does not end"))
+        }
+    }
+
+    /// A compact, nullable sequence of bytes.
+    pub fn nullable_bytes(&mut self) -> Result<Option<&'a [u8]>, Malformed> {
+        match self.unsigned()? {
+            0 => Ok(None),
+            length => self.take(length as usize - 1).map(Some),
+        }
+    }
+
+    pub fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
+        self.nullable_bytes()?
+            .ok_or(Malformed("bytes are null that may not be"))
+    }
+
+    pub fn nullable_string(&mut self) -> Result<Option<&'a str>, Malformed> {
+        let Some(bytes) = self.nullable_bytes()? else {
+            return Ok(None);
+        };
+        std::str::from_utf8(bytes)
+            .map(Some)
+            .map_err(|_| Malformed("a string is not UTF-8"))
+    }
+
+    pub fn string(&mut self) -> Result<&'a str, Malformed> {
+        self.nullable_string()?
+            .ok_or(Malformed("a string is null that may not be"))
+    }
+
+    /// A compact array; null counts as empty. `element` must consume at least one byte, which everything in the protocol
+    /// does, so that a claimed length is bounded by the bytes that are there.
+    pub fn array<T>(
+        &mut self,
+        mut element: impl FnMut(&mut Self) -> Result<T, Malformed>,
+    ) -> Result<Vec<T>, Malformed> {
+        let claimed = (self.unsigned()? as usize).saturating_sub(1);
+        if claimed > self.rest.len() {
+            return Err(Malformed(
+                "an array claims more elements than there are bytes",
+            ));
+        }
+        let mut elements = Vec::new();
+        for _ in 0..claimed {
+            elements.push(element(self)?);
+        }
+        Ok(elements)
+    }
+
+    /// Passes over the tagged fields that end a structure.
+    pub fn skip_tags(&mut self) -> Result<(), Malformed> {
+        self.tags(|_, _| Ok(()))
+    }
+
+    /// Hands each tagged field to `each`.
+    pub fn tags(
+        &mut self,
+        mut each: impl FnMut(u32, Input<'a>) -> Result<(), Malformed>,
+    ) -> Result<(), Malformed> {
+        for _ in 0..self.unsigned()? {
+            let tag = self.unsigned()?;
+            let length = self.unsigned()?;
+            each(tag, Input::new(self.take(length as usize)?))?;
+        }
+        Ok(())
+    }
+}
+
+/// Bytes of a request in the making.
+pub(super) struct Output<'a>(pub &'a mut Vec<u8>);
+
+impl Output<'_> {
+    pub fn bool(&mut self, value: bool) {
+        self.i8(i8::from(value));
+    }
+
+    pub fn raw(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    #[inline]
+    pub fn unsigned(&mut self, value: u32) {
+        self.varint(u64::from(value));
+    }
+
+    #[inline]
+    pub fn signed(&mut self, value: i32) {
+        self.unsigned((value << 1 ^ value >> 31).cast_unsigned());
+    }
+
+    #[inline]
+    pub fn signed_long(&mut self, value: i64) {
+        self.varint((value << 1 ^ value >> 63).cast_unsigned());
+    }
+
+    #[inline]
+    fn varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.0.push((value & 0x7f) as u8 | 0x80);
+            value >>= 7;
+        }
+        self.0.push(value as u8);
+    }
+
+    pub fn string(&mut self, text: &str) {
+        self.bytes(text.as_bytes());
+    }
+
+    pub fn nullable_string(&mut self, text: Option<&str>) {
+        match text {
+            Some(text) => self.string(text),
+            None => self.unsigned(0),
+        }
+    }
+
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        self.length(bytes.len());
+        self.raw(bytes);
+    }
+
+    /// The length of an array, a string or bytes, as flexible versions write it.
+    pub fn length(&mut self, length: usize) {
+        self.unsigned(u32::try_from(length + 1).unwrap_or(u32::MAX));
+    }
+
+    pub fn array<T>(
+        &mut self,
+        elements: impl ExactSizeIterator<Item = T>,
+        mut element: impl FnMut(&mut Self, T),
+    ) {
+        self.length(elements.len());
+        elements.for_each(|item| element(self, item));
+    }
+
+    /// The end of a structure without tagged fields.
+    pub fn no_tags(&mut self) {
+        self.0.push(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Input, Malformed, Output};
+
+    proptest! {
+        #[test]
+        fn varints_come_back_as_written(wide: i64, narrow: i32, unsigned: u32) {
+            let mut bytes = Vec::new();
+            let mut output = Output(&mut bytes);
+            output.signed_long(wide);
+            output.signed(narrow);
+            output.unsigned(unsigned);
+            let mut input = Input::new(&bytes);
+            prop_assert_eq!(input.signed_long(), Ok(wide));
+            prop_assert_eq!(input.signed(), Ok(narrow));
+            prop_assert_eq!(input.unsigned(), Ok(unsigned));
+            prop_assert!(input.is_empty());
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
+            let mut input = Input::new(&bytes);
+            while !input.is_empty() {
+                let before = input.rest().len();
+                if input.array(Input::nullable_string).and_then(|_| input.skip_tags()).is_err() {
+                    break;
+                }
+                prop_assert!(input.rest().len() < before);
+            }
+        }
+    }
+
+    #[test]
+    fn an_array_of_more_elements_than_bytes_is_refused() {
+        let lying = [0xff, 0xff, 0xff, 0xff, 0x0f, 1, 2, 3];
+        assert!(matches!(
+            Input::new(&lying).array(Input::i8),
+            Err(Malformed(reason)) if reason.contains("more elements")
+        ));
+    }
+
+    #[test]
+    fn varints_that_do_not_end_or_are_too_wide_are_refused() {
+        assert_eq!(
+            Input::new(&[0x80; 12]).signed_long(),
+            Err(Malformed("a varint does not end"))
+        );
+        assert_eq!(
+            Input::new(&[0xff, 0xff, 0xff, 0xff, 0x7f]).unsigned(),
+            Err(Malformed("a varint is wider than 32 bits"))
+        );
+        let mut widest = [0xff; 10];
+        widest[9] = 0x02;
+        assert_eq!(
+            Input::new(&widest).signed_long(),
+            Err(Malformed("a varint is wider than 64 bits"))
+        );
+    }
+}

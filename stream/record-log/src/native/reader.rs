@@ -1,0 +1,215 @@
+//! Reading: partitions are fetched by threads of the reader's own, and walked in place by whoever polls.
+//!
+//! - `fetch`: the request and its answer; `fetcher`: the thread that sends and receives, one for each broker;
+//!   `steward`: the thread that finds out who leads; `shared`: what they and the reader hold together; `frames`: memory.
+//! - A poll takes what was fetched of its partition, checks and unpacks one batch after another and hands its records
+//!   over where they lie. It never waits for a broker.
+//!
+//! What always holds: a batch that cannot be read stops its partition at that batch, poll after poll; what a broker does
+//! not confirm is no end; a reader's threads end soon after the reader.
+
+mod fetch;
+mod fetcher;
+mod frames;
+mod shared;
+mod steward;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use self::shared::{End, Found, Piecewise, Shared, Taken};
+use super::batch::records::RawRecord;
+use super::batch::walk::{self, Scratch, Unreadable, Walk};
+use super::cluster::{Cluster, Topic};
+use super::to_kafka;
+use crate::{LogError, Offset, Polled, Reader, Record, Wake};
+
+pub(super) struct NativeReader {
+    shared: Arc<Shared>,
+    cursors: BTreeMap<u32, Cursor>,
+    scratch: Scratch,
+}
+
+/// Where the reader stands in a partition.
+struct Cursor {
+    slot: usize,
+    next: i64,
+    reading: Option<(Piecewise, Walk)>,
+}
+
+/// Why a partition is not read, beside what has an error of its own.
+#[derive(Debug, thiserror::Error)]
+enum ReadError {
+    #[error("partition {partition} of topic {topic:?}: {source}")]
+    Unreadable {
+        topic: String,
+        partition: u32,
+        source: Unreadable,
+    },
+    #[error("topic {0:?} was deleted and created again; start the job over to read the new one")]
+    Recreated(String),
+    #[error("{0}")]
+    Failing(Arc<str>),
+}
+
+impl NativeReader {
+    pub fn open(
+        cluster: &Arc<Cluster>,
+        name: &str,
+        topic: &Topic,
+        from: &[(u32, Offset)],
+    ) -> Result<Self, LogError> {
+        let from: BTreeMap<u32, i64> = from
+            .iter()
+            .map(|(partition, next)| (*partition, to_kafka(*next)))
+            .collect();
+        let slots: Vec<(u32, i64)> = from.into_iter().collect();
+        let shared = Arc::new(Shared::new(name, topic, &slots));
+        steward::start(cluster, &shared).map_err(|error| LogError::Unavailable(error.into()))?;
+        let cursor = |(slot, (partition, next)): (usize, (u32, i64))| {
+            let cursor = Cursor {
+                slot,
+                next,
+                reading: None,
+            };
+            (partition, cursor)
+        };
+        Ok(Self {
+            shared,
+            cursors: slots.into_iter().enumerate().map(cursor).collect(),
+            scratch: Scratch::default(),
+        })
+    }
+}
+
+impl Reader for NativeReader {
+    fn poll(
+        &mut self,
+        partition: u32,
+        max: usize,
+        each: &mut dyn FnMut(Record<'_>),
+    ) -> Result<Polled, LogError> {
+        let Some(cursor) = self.cursors.get_mut(&partition) else {
+            return Err(LogError::UnknownPartition {
+                topic: self.shared.topic.clone(),
+                partition,
+            });
+        };
+        let mut hand_over = |raw: RawRecord<'_>| each(record(partition, &raw));
+        let mut records = 0;
+        let mut end = None;
+        while records < max {
+            if cursor.reading.is_none() {
+                match self.shared.take(cursor.slot) {
+                    Taken::Piece(piece) => cursor.begin(piece),
+                    Taken::Nothing {
+                        found: Some(found), ..
+                    } if records == 0 => return Err(cursor.error(&self.shared, partition, found)),
+                    Taken::Nothing { end: found, .. } => {
+                        end = found;
+                        break;
+                    }
+                }
+            }
+            let walked = cursor.walk(max - records, &mut self.scratch, &mut hand_over);
+            match walked {
+                Ok(walked) => records += walked,
+                // What lies before it is handed over first.
+                Err(_) if records > 0 => break,
+                Err(source) => return Err(unreadable(&self.shared, partition, source)),
+            }
+        }
+        Ok(cursor.polled(records, end))
+    }
+
+    fn on_readable(&mut self, wake: Wake) {
+        self.shared.set_wake(Arc::clone(&wake));
+        // What came before would wake nobody.
+        wake();
+    }
+}
+
+impl Drop for NativeReader {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}
+
+impl Cursor {
+    fn begin(&mut self, piece: Piecewise) {
+        let walk = Walk::new(self.next, -1, piece.aborted.clone());
+        self.reading = Some((piece, walk));
+    }
+
+    fn walk(
+        &mut self,
+        max: usize,
+        scratch: &mut Scratch,
+        each: &mut dyn FnMut(RawRecord<'_>),
+    ) -> Result<usize, Unreadable> {
+        let Some((piece, walk)) = &mut self.reading else {
+            return Ok(0);
+        };
+        let fetched = walk::Fetched {
+            id: piece.id,
+            bytes: piece.piece.bytes(),
+            max,
+        };
+        let walked = walk.run(&fetched, scratch, each);
+        self.next = walk.next_offset;
+        if walk.is_done(fetched.bytes) {
+            self.next = self.next.max(piece.next);
+            self.reading = None;
+        }
+        walked
+    }
+
+    /// An end at or below the position is this position's, unless something fetched is still to be handed over.
+    fn polled(&self, records: usize, end: Option<End>) -> Polled {
+        let confirmed = end.filter(|end| end.offset >= 0 && end.offset <= self.next);
+        Polled {
+            records,
+            next_offset: self.next.cast_unsigned(),
+            end_as_of_ms: confirmed
+                .filter(|_| self.reading.is_none())
+                .map(|end| end.as_of_ms),
+        }
+    }
+
+    fn error(&self, shared: &Shared, partition: u32, found: Found) -> LogError {
+        let topic = shared.topic.clone();
+        match found {
+            Found::Lost => LogError::OffsetOutOfRange {
+                topic,
+                partition,
+                offset: self.next.cast_unsigned(),
+            },
+            Found::NoTopic => LogError::UnknownTopic(topic),
+            Found::Recreated => LogError::Settings(Box::new(ReadError::Recreated(topic))),
+            Found::Failing(reason) => LogError::Unavailable(Box::new(ReadError::Failing(reason))),
+            Found::Refused(reason) => LogError::Settings(Box::new(ReadError::Failing(reason))),
+        }
+    }
+}
+
+fn unreadable(shared: &Shared, partition: u32, source: Unreadable) -> LogError {
+    LogError::Settings(Box::new(ReadError::Unreadable {
+        topic: shared.topic.clone(),
+        partition,
+        source,
+    }))
+}
+
+#[inline]
+fn record<'a>(partition: u32, raw: &'a RawRecord<'a>) -> Record<'a> {
+    Record {
+        partition,
+        // Records below offset 0 were refused with their batch.
+        offset: raw.offset.cast_unsigned(),
+        log_time_ms: u64::try_from(raw.time_ms).unwrap_or(0),
+        log_time_type: raw.time_type,
+        key: raw.key,
+        value: raw.value,
+        headers: &raw.headers,
+    }
+}

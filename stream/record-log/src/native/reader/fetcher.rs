@@ -1,0 +1,211 @@
+//! A fetcher: a thread that fetches what one broker leads, over one connection and in one session.
+//!
+//! It sends a request as soon as there is a partition of which nothing waits for the reader, and stores the answer. While
+//! the reader walks what it took, the next answer is on its way.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::fetch::{Answer, Fetched, Gather, Session, Wanted};
+use super::frames::SharedFrame;
+use super::shared::{ANSWER_BYTES, Found, Plan, Shared, State};
+use crate::clock::system_now_ms;
+use crate::native::api::{Code, FETCH};
+use crate::native::cluster::{Cluster, REQUEST_LIMIT};
+use crate::native::wire::{Connection, WireError};
+
+/// How long a broker waits for records before it answers that there are none.
+const LONGEST_WAIT: Duration = Duration::from_millis(100);
+/// How long it waits when other partitions may be wanted any moment.
+const LEAST_WAIT: Duration = Duration::from_millis(5);
+
+/// Fetches from one broker.
+pub(super) struct Fetcher {
+    cluster: Arc<Cluster>,
+    shared: Arc<Shared>,
+    node: i32,
+    link: Option<(Connection, Session)>,
+    wait: Duration,
+    /// How many partitions were full at the request before.
+    full: usize,
+}
+
+impl Fetcher {
+    pub fn new(cluster: &Arc<Cluster>, shared: &Arc<Shared>, node: i32) -> Self {
+        Self {
+            cluster: Arc::clone(cluster),
+            shared: Arc::clone(shared),
+            node,
+            link: None,
+            wait: LONGEST_WAIT,
+            full: 0,
+        }
+    }
+
+    /// Fetches until the reader closes.
+    pub fn run(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        while let Some(plan) = shared.wait_for(|state| state.plan(self.node)) {
+            match self.fetch(&plan) {
+                Ok(throttle) if throttle.is_zero() => {}
+                Ok(throttle) => shared.pause(throttle),
+                Err(error) => self.give_up(&error),
+            }
+        }
+    }
+
+    /// One request and its answer. Returns for how long the broker wants no other.
+    fn fetch(&mut self, plan: &Plan) -> Result<Duration, WireError> {
+        let (mut connection, mut session) = self.take_link()?;
+        let gather = self.gather(plan.full);
+        let topic = self.shared.topic_id;
+        let mut frame = self.shared.frames.take();
+
+        // The date of what the answer says about ends: before the request was sent.
+        let as_of_ms = system_now_ms();
+        connection.send(FETCH, REQUEST_LIMIT, |output| {
+            session.ask(output, &topic, &plan.wanted, gather);
+        })?;
+        let start = connection.receive(gather.wait + REQUEST_LIMIT, &mut frame)?;
+        let answer = Answer::read(&frame.bytes()[start..], &topic)
+            .map_err(|source| connection.malformed(FETCH, source))?;
+
+        let frame = self.shared.frames.share(frame);
+        match answer.code {
+            Code::NONE => {
+                session.advance(answer.session_id);
+                self.distribute(plan, answer.partitions, &(frame, start), as_of_ms);
+            }
+            // The broker dropped the session for others; the next request opens a new one.
+            Code::FETCH_SESSION_ID_NOT_FOUND
+            | Code::INVALID_FETCH_SESSION_EPOCH
+            | Code::FETCH_SESSION_TOPIC_ID_ERROR => session = Session::default(),
+            code => {
+                let subject = format!("topic {:?}", self.shared.topic);
+                return Err(connection.refused(FETCH, subject, code));
+            }
+        }
+        self.link = Some((connection, session));
+        Ok(answer.throttle)
+    }
+
+    fn take_link(&mut self) -> Result<(Connection, Session), WireError> {
+        if let Some(link) = self.link.take() {
+            return Ok(link);
+        }
+        let address = self.cluster.address(self.node);
+        let address =
+            address.ok_or_else(|| WireError::NoLeader(format!("broker {}", self.node)))?;
+        Ok((self.cluster.connect(&address)?, Session::default()))
+    }
+
+    /// A request that waits at the broker keeps partitions waiting that the reader takes meanwhile. So it waits shortly
+    /// while there are such, and longer the longer the reader takes none.
+    fn gather(&mut self, full: usize) -> Gather {
+        self.wait = match full {
+            0 => LONGEST_WAIT,
+            full if full == self.full => (self.wait * 2).min(LONGEST_WAIT),
+            _ => LEAST_WAIT,
+        };
+        self.full = full;
+        Gather {
+            wait: self.wait,
+            max_bytes: ANSWER_BYTES,
+        }
+    }
+
+    /// Stores what was answered, and confirms the ends of the partitions that the answer leaves out.
+    fn distribute(
+        &self,
+        plan: &Plan,
+        answered: Vec<Fetched>,
+        (frame, start): &(SharedFrame, usize),
+        as_of_ms: u64,
+    ) {
+        let mut asked: BTreeMap<i32, &Wanted> = plan
+            .wanted
+            .iter()
+            .map(|wanted| (wanted.partition, wanted))
+            .collect();
+        let mut is_news = false;
+        let mut state = self.shared.state();
+        for mut fetched in answered {
+            let Some(wanted) = asked.remove(&fetched.partition) else {
+                continue;
+            };
+            fetched.records.start += start;
+            fetched.records.end += start;
+            is_news |= self.store(&mut state, wanted, fetched, frame, as_of_ms);
+        }
+        for partition in asked.into_keys() {
+            state.confirm_end(partition, as_of_ms);
+        }
+        drop(state);
+        self.shared.notify();
+        if is_news {
+            self.shared.wake();
+        }
+    }
+
+    /// Returns whether there is news for the reader.
+    fn store(
+        &self,
+        state: &mut State,
+        wanted: &Wanted,
+        fetched: Fetched,
+        frame: &SharedFrame,
+        as_of_ms: u64,
+    ) -> bool {
+        let code = fetched.code;
+        if code == Code::NONE && fetched.diverged_at.is_none() {
+            return state.store(wanted, fetched, frame, as_of_ms);
+        }
+        let Some(slot) = state.slot_of(fetched.partition) else {
+            return false;
+        };
+        let topic = &self.shared.topic;
+        let partition = fetched.partition;
+        if let Some(offset) = fetched.diverged_at {
+            tracing::error!(
+                topic,
+                partition,
+                read_up_to = wanted.offset,
+                differs_from = offset,
+                "the leader's log differs from what was read of it before: records were lost by an unclean election"
+            );
+            slot.found = Some(Found::Lost);
+        } else if code == Code::OFFSET_OUT_OF_RANGE {
+            slot.found = Some(Found::Lost);
+        } else if code.is_passing() {
+            slot.lose_leader(None);
+        } else {
+            let refused = format!(
+                "broker {} refused Fetch for partition {partition} of topic {topic:?}: {code}",
+                self.node
+            );
+            slot.found = Some(Found::Refused(refused.into()));
+        }
+        true
+    }
+
+    /// The broker cannot be fetched from: its partitions need another leader, or the same after a while.
+    fn give_up(&mut self, error: &WireError) {
+        self.link = None;
+        let reason = error.to_string().into();
+        let found = if error.is_passing() {
+            Found::Failing(reason)
+        } else {
+            Found::Refused(reason)
+        };
+        let mut state = self.shared.state();
+        for slot in &mut state.slots {
+            if slot.leader.is_some_and(|leader| leader.node == self.node) {
+                slot.lose_leader(Some(found.clone()));
+            }
+        }
+        drop(state);
+        self.shared.notify();
+        self.shared.wake();
+    }
+}

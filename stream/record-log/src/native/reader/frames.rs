@@ -1,0 +1,120 @@
+//! The memory that answers are received into: few buffers, used again and again.
+//!
+//! A fetched partition keeps the whole frame that it lies in. So that one slow partition does not keep much memory for
+//! little, records are copied out of their frame when [`SHARED_FRAMES`] are in use already.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use crate::native::cluster::lock;
+use crate::native::wire::Frame;
+
+/// How many frames may be kept by what lies in them.
+const SHARED_FRAMES: usize = 2;
+/// A frame that had to grow beyond this is not kept.
+const KEPT_BYTES: usize = 6 << 20;
+
+/// Frames that wait to be used again.
+#[derive(Default)]
+pub(super) struct Frames {
+    free: Mutex<Vec<Frame>>,
+    in_use: AtomicUsize,
+}
+
+/// A frame that returns to the others when nothing lies in it any more.
+struct Returned {
+    frame: Frame,
+    home: Arc<Frames>,
+}
+
+/// Bytes of a received frame, shared or copied.
+#[derive(Clone)]
+pub(super) enum Piece {
+    Shared(SharedFrame, Range<usize>),
+    Copied(Arc<[u8]>),
+}
+
+/// A frame that several pieces lie in.
+#[derive(Clone)]
+pub(super) struct SharedFrame(Arc<Returned>);
+
+impl Frames {
+    /// A frame to receive into.
+    pub fn take(&self) -> Frame {
+        lock(&self.free).pop().unwrap_or_default()
+    }
+
+    /// Gives back a frame that nothing lies in.
+    pub fn give(&self, frame: Frame) {
+        let mut free = lock(&self.free);
+        if free.len() < SHARED_FRAMES + 1 && frame.capacity() <= KEPT_BYTES {
+            free.push(frame);
+        }
+    }
+
+    /// Shares the frame among the pieces that lie in it.
+    pub fn share(self: &Arc<Self>, frame: Frame) -> SharedFrame {
+        self.in_use.fetch_add(1, Ordering::Relaxed);
+        let home = Arc::clone(self);
+        SharedFrame(Arc::new(Returned { frame, home }))
+    }
+
+    /// Whether so many frames are kept that pieces of another are to be copied out of it.
+    pub fn is_short(&self) -> bool {
+        self.in_use.load(Ordering::Relaxed) > SHARED_FRAMES
+    }
+}
+
+impl Drop for Returned {
+    fn drop(&mut self) {
+        self.home.in_use.fetch_sub(1, Ordering::Relaxed);
+        self.home.give(std::mem::take(&mut self.frame));
+    }
+}
+
+impl SharedFrame {
+    pub fn bytes(&self) -> &[u8] {
+        self.0.frame.bytes()
+    }
+
+    /// The bytes of a range, which either keep the frame or are copied out of it.
+    pub fn piece(&self, range: Range<usize>) -> Piece {
+        if self.0.home.is_short() {
+            Piece::Copied(self.bytes()[range].into())
+        } else {
+            Piece::Shared(self.clone(), range)
+        }
+    }
+}
+
+impl Piece {
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Shared(frame, range) => &frame.bytes()[range.clone()],
+            Self::Copied(bytes) => bytes,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::Ordering;
+
+    use super::{Frames, Piece, SHARED_FRAMES};
+
+    #[test]
+    fn pieces_are_copied_when_too_many_frames_are_kept() {
+        let frames = Arc::new(Frames::default());
+        let kept: Vec<Piece> = (0..SHARED_FRAMES)
+            .map(|_| frames.share(frames.take()).piece(0..0))
+            .collect();
+        assert!(kept.iter().all(|piece| matches!(piece, Piece::Shared(..))));
+        let another = frames.share(frames.take());
+        assert!(matches!(another.piece(0..0), Piece::Copied(_)));
+        drop((kept, another));
+        assert_eq!(frames.in_use.load(Ordering::Relaxed), 0);
+        assert!(frames.free.lock().unwrap().len() <= SHARED_FRAMES + 1);
+    }
+}

@@ -1,0 +1,518 @@
+//! What a reader and its threads share: for each partition what was fetched, and what is known of its leader and its end.
+//!
+//! A partition is fetched again when nothing of it is left to be taken. The reader takes a piece before it walks it, so the
+//! next one is on its way meanwhile.
+//!
+//! What always holds: fetched bytes that wait are at most [`WAITING_BYTES`] and one answer. When a partition needs room
+//! that others take, what the fullest of them holds is dropped and fetched again when the reader comes for it.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::fetch::{Fetched, Wanted};
+use super::frames::{Frames, Piece, SharedFrame};
+use crate::Wake;
+use crate::native::batch::Next;
+use crate::native::batch::walk::Aborted;
+use crate::native::cluster::{Leader, Topic, lock};
+
+/// How many bytes one answer may hold.
+pub(super) const ANSWER_BYTES: i32 = 4 << 20;
+/// How many fetched bytes may wait for the reader.
+const WAITING_BYTES: usize = 8 << 20;
+/// The least that a partition is fetched by.
+const LEAST_BYTES: i32 = 16 << 10;
+
+/// The partitions of a reader, and what its threads wait for.
+pub(super) struct Shared {
+    pub topic: String,
+    pub topic_id: [u8; 16],
+    pub frames: Arc<Frames>,
+    state: Mutex<State>,
+    changed: Condvar,
+    wake: Mutex<Option<Wake>>,
+}
+
+/// What changes.
+pub(super) struct State {
+    pub slots: Vec<Slot>,
+    pub is_closing: bool,
+    next_piece: u64,
+}
+
+/// A partition of a reader.
+pub(super) struct Slot {
+    pub partition: u32,
+    /// None while it is to be found out.
+    pub leader: Option<Leader>,
+    /// The newest epoch that a leader was seen with.
+    pub newest_epoch: i32,
+    pub found: Option<Found>,
+    fetched: Option<Piecewise>,
+    next: i64,
+    fetched_epoch: i32,
+    max_bytes: i32,
+    end: Option<End>,
+    /// The reader had its fetched bytes dropped and did not come for them since.
+    is_parked: bool,
+    /// Something lies at `next` that cannot be read; the reader will come upon it.
+    is_stopped: bool,
+}
+
+/// Fetched batches of a partition.
+pub(super) struct Piecewise {
+    /// A number that no other has.
+    pub id: u64,
+    pub piece: Piece,
+    pub aborted: Vec<Aborted>,
+    /// The offset that it was fetched from, and the offset behind it.
+    pub from: i64,
+    pub next: i64,
+    from_epoch: i32,
+}
+
+/// Where a partition ended, and as of when.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct End {
+    /// The offset behind all that was written, committed or not.
+    pub offset: i64,
+    /// When the request was sent whose answer said so, in milliseconds since the Unix epoch.
+    pub as_of_ms: u64,
+}
+
+/// What was found instead of records.
+#[derive(Clone, Debug)]
+pub(super) enum Found {
+    /// The position is not in the log. This stays.
+    Lost,
+    /// The topic was deleted and created again. This stays.
+    Recreated,
+    /// There is no such topic now.
+    NoTopic,
+    /// It is tried again.
+    Failing(Arc<str>),
+    /// The brokers refuse, and will again. This stays.
+    Refused(Arc<str>),
+}
+
+/// What a reader that comes for records gets.
+pub(super) enum Taken {
+    Piece(Piecewise),
+    Nothing {
+        end: Option<End>,
+        found: Option<Found>,
+    },
+}
+
+/// What a fetcher is to ask for.
+pub(super) struct Plan {
+    pub wanted: Vec<Wanted>,
+    /// Partitions of the same broker that are not asked for, because the reader has not taken what was fetched.
+    pub full: usize,
+}
+
+impl Found {
+    pub fn stays(&self) -> bool {
+        matches!(self, Self::Lost | Self::Recreated | Self::Refused(_))
+    }
+}
+
+impl Slot {
+    fn is_fetched_from(&self, node: i32) -> bool {
+        let is_led = self.leader.is_some_and(|leader| leader.node == node);
+        let is_over = self.found.as_ref().is_some_and(Found::stays);
+        is_led && !is_over && !self.is_stopped && !self.is_parked
+    }
+
+    fn wanted(&self) -> Wanted {
+        Wanted {
+            partition: self.partition.cast_signed(),
+            offset: self.next,
+            leader_epoch: self.leader.map_or(-1, |leader| leader.epoch),
+            fetched_epoch: self.fetched_epoch,
+            max_bytes: self.max_bytes,
+        }
+    }
+
+    fn waiting_bytes(&self) -> usize {
+        self.fetched
+            .as_ref()
+            .map_or(0, |fetched| fetched.piece.bytes().len())
+    }
+
+    /// Drops what was fetched; it is fetched again when the reader comes for it.
+    fn park(&mut self) {
+        if let Some(dropped) = self.fetched.take() {
+            self.next = dropped.from;
+            self.fetched_epoch = dropped.from_epoch;
+            self.is_stopped = false;
+            self.is_parked = true;
+        }
+    }
+
+    /// Nothing is known of its leader and its end any more.
+    pub fn lose_leader(&mut self, found: Option<Found>) {
+        self.leader = None;
+        if found.is_some() {
+            self.found = found;
+        }
+    }
+}
+
+impl Shared {
+    pub fn new(name: &str, topic: &Topic, from: &[(u32, i64)]) -> Self {
+        let share = ANSWER_BYTES / i32::try_from(from.len().max(1)).unwrap_or(i32::MAX);
+        let slot = |(partition, next): &(u32, i64)| {
+            let leader = topic.leaders.get(*partition as usize).copied();
+            Slot {
+                partition: *partition,
+                leader: None,
+                newest_epoch: leader.map_or(-1, |leader| leader.epoch),
+                found: None,
+                fetched: None,
+                next: *next,
+                fetched_epoch: -1,
+                max_bytes: share.max(LEAST_BYTES),
+                end: None,
+                is_parked: false,
+                is_stopped: false,
+            }
+        };
+        Self {
+            topic: name.to_owned(),
+            topic_id: topic.id,
+            frames: Arc::default(),
+            state: Mutex::new(State {
+                slots: from.iter().map(slot).collect(),
+                is_closing: false,
+                next_piece: 0,
+            }),
+            changed: Condvar::new(),
+            wake: Mutex::new(None),
+        }
+    }
+
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    /// Lets the threads look again.
+    pub fn notify(&self) {
+        self.changed.notify_all();
+    }
+
+    pub fn set_wake(&self, wake: Wake) {
+        *lock(&self.wake) = Some(wake);
+    }
+
+    /// Calls the reader's wake, outside all locks.
+    pub fn wake(&self) {
+        let wake = lock(&self.wake).clone();
+        if let Some(wake) = wake {
+            wake();
+        }
+    }
+
+    pub fn close(&self) {
+        self.state().is_closing = true;
+        *lock(&self.wake) = None;
+        self.notify();
+    }
+
+    /// Waits for a moment, or until the reader closes.
+    pub fn pause(&self, pause: Duration) {
+        let state = self.state();
+        let waited = self
+            .changed
+            .wait_timeout_while(state, pause, |state| !state.is_closing);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Waits until `look` finds something to do. Returns none when the reader closes.
+    pub fn wait_for<T>(&self, mut look: impl FnMut(&mut State) -> Option<T>) -> Option<T> {
+        let mut state = self.state();
+        loop {
+            if state.is_closing {
+                return None;
+            }
+            if let Some(found) = look(&mut state) {
+                return Some(found);
+            }
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Hands what was fetched of a partition to the reader.
+    pub fn take(&self, slot: usize) -> Taken {
+        let mut state = self.state();
+        let slot = &mut state.slots[slot];
+        if let Some(piece) = slot.fetched.take() {
+            drop(state);
+            // Its place is free for the next.
+            self.notify();
+            return Taken::Piece(piece);
+        }
+        let found = slot.found.clone();
+        if found.as_ref().is_some_and(|found| !found.stays()) {
+            slot.found = None;
+        }
+        let end = slot.end;
+        if std::mem::take(&mut slot.is_parked) {
+            drop(state);
+            self.notify();
+        }
+        Taken::Nothing { end, found }
+    }
+}
+
+impl State {
+    /// What is to be fetched from the broker; none if there is nothing.
+    pub fn plan(&self, node: i32) -> Option<Plan> {
+        let (wanted, full): (Vec<&Slot>, Vec<&Slot>) = self
+            .slots
+            .iter()
+            .filter(|slot| slot.is_fetched_from(node))
+            .partition(|slot| slot.fetched.is_none());
+        let plan = Plan {
+            wanted: wanted.into_iter().map(Slot::wanted).collect(),
+            full: full.len(),
+        };
+        (!plan.wanted.is_empty()).then_some(plan)
+    }
+
+    pub fn slot_of(&mut self, partition: i32) -> Option<&mut Slot> {
+        let mut slots = self.slots.iter_mut();
+        slots.find(|slot| slot.partition.cast_signed() == partition)
+    }
+
+    /// Stores the records and the end that were fetched of a partition. Returns whether they are news for the reader; a
+    /// newer date of the same end is none.
+    pub fn store(
+        &mut self,
+        asked: &Wanted,
+        fetched: Fetched,
+        frame: &SharedFrame,
+        as_of_ms: u64,
+    ) -> bool {
+        let id = self.next_piece;
+        self.next_piece += 1;
+        let Some(slot) = self.slot_of(asked.partition) else {
+            return false;
+        };
+        slot.found = None;
+        let end = End {
+            offset: fetched.high_watermark,
+            as_of_ms,
+        };
+        let earlier = slot.end.replace(end);
+        let bytes = &frame.bytes()[fetched.records.clone()];
+        let batches = whole_batches(bytes, asked);
+        slot.is_stopped = batches.is_bad;
+        if batches.length == 0 {
+            // Not even one batch came whole: more is asked for.
+            slot.max_bytes = slot.max_bytes.max(batches.needed);
+            return earlier.is_none_or(|earlier| earlier.offset != end.offset);
+        }
+        let start = fetched.records.start;
+        slot.fetched = Some(Piecewise {
+            id,
+            piece: frame.piece(start..start + batches.length),
+            aborted: fetched.aborted,
+            from: asked.offset,
+            next: batches.next,
+            from_epoch: asked.fetched_epoch,
+        });
+        slot.next = batches.next;
+        slot.fetched_epoch = batches.epoch;
+        self.make_room(asked.partition);
+        true
+    }
+
+    /// Where nothing has changed, the end is still where it was.
+    pub fn confirm_end(&mut self, partition: i32, as_of_ms: u64) {
+        if let Some(slot) = self.slot_of(partition) {
+            slot.found = None;
+            if let Some(end) = &mut slot.end {
+                end.as_of_ms = as_of_ms;
+            }
+        }
+    }
+
+    fn make_room(&mut self, for_partition: i32) {
+        let mut waiting: usize = self.slots.iter().map(Slot::waiting_bytes).sum();
+        while waiting > WAITING_BYTES {
+            let fullest = self
+                .slots
+                .iter_mut()
+                .filter(|slot| slot.partition.cast_signed() != for_partition)
+                .max_by_key(|slot| slot.waiting_bytes());
+            match fullest {
+                Some(slot) if slot.fetched.is_some() => {
+                    waiting -= slot.waiting_bytes();
+                    slot.park();
+                }
+                _ => return,
+            }
+        }
+    }
+}
+
+/// What fetched bytes hold.
+struct Batches {
+    /// The bytes up to the end of the last whole batch, or to the end of one that cannot be read.
+    length: usize,
+    next: i64,
+    epoch: i32,
+    is_bad: bool,
+    /// How many bytes must be asked for to get a whole batch.
+    needed: i32,
+}
+
+fn whole_batches(bytes: &[u8], asked: &Wanted) -> Batches {
+    let mut batches = Batches {
+        length: 0,
+        next: asked.offset,
+        epoch: asked.fetched_epoch,
+        is_bad: false,
+        needed: 0,
+    };
+    while batches.length < bytes.len() {
+        match Next::read(&bytes[batches.length..]) {
+            Next::Whole(batch, length) => {
+                batches.length += length;
+                batches.next = batches.next.max(batch.header.next_offset());
+                batches.epoch = batch.header.leader_epoch;
+            }
+            Next::Cut(whole) => {
+                let doubled = asked.max_bytes.saturating_mul(2);
+                let whole = whole.map_or(doubled, |whole| i32::try_from(whole).unwrap_or(i32::MAX));
+                batches.needed = whole.clamp(LEAST_BYTES, 64 << 20);
+                break;
+            }
+            Next::Bad(..) => {
+                batches.is_bad = true;
+                batches.length = bytes.len();
+            }
+        }
+    }
+    batches
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Fetched, Shared, Slot, State, Taken, WAITING_BYTES};
+    use crate::native::api::Code;
+    use crate::native::batch::build::{Builder, Parts, Producer};
+    use crate::native::cluster::{Leader, Topic};
+    use crate::native::wire::Frame;
+
+    const NODE: i32 = 1;
+    const PARTITIONS: u32 = 64;
+
+    fn shared() -> Shared {
+        let leader = Leader {
+            node: NODE,
+            epoch: 0,
+        };
+        let topic = Topic {
+            id: [7; 16],
+            leaders: vec![leader; PARTITIONS as usize],
+        };
+        let from: Vec<(u32, i64)> = (0..PARTITIONS).map(|partition| (partition, 0)).collect();
+        let shared = Shared::new("topic", &topic, &from);
+        for slot in &mut shared.state().slots {
+            slot.leader = Some(leader);
+        }
+        shared
+    }
+
+    /// A batch of one record of half a MiB that does not pack.
+    fn large_batch() -> Vec<u8> {
+        let mut random = 0x2545_f491_u32;
+        let value: Vec<u8> = (0..512 << 10)
+            .map(|_| {
+                random ^= random << 13;
+                random ^= random >> 17;
+                random ^= random << 5;
+                random as u8
+            })
+            .collect();
+        let mut builder = Builder::default();
+        let parts = Parts {
+            key: None,
+            value: Some(&value),
+            headers: &[],
+        };
+        builder.push(&parts, 0);
+        let producer = Producer {
+            id: -1,
+            epoch: -1,
+            sequence: -1,
+            is_transactional: false,
+        };
+        let mut bytes = Vec::new();
+        builder.seal(producer, &mut bytes);
+        bytes
+    }
+
+    fn store(shared: &Shared, partition: i32, bytes: &[u8]) {
+        let plan = shared.state().plan(NODE).unwrap();
+        let mut wanted = plan.wanted.iter();
+        let asked = wanted.find(|wanted| wanted.partition == partition).unwrap();
+        let fetched = Fetched {
+            partition,
+            code: Code::NONE,
+            high_watermark: 1,
+            aborted: Vec::new(),
+            records: 0..bytes.len(),
+            diverged_at: None,
+        };
+        let frame = shared.frames.share(Frame::of(bytes));
+        assert!(shared.state().store(asked, fetched, &frame, 1));
+    }
+
+    fn waiting_bytes(state: &State) -> usize {
+        state.slots.iter().map(Slot::waiting_bytes).sum()
+    }
+
+    #[test]
+    fn what_waits_is_bounded_and_what_was_dropped_comes_again() {
+        let shared = shared();
+        let batch = large_batch();
+        for partition in 0..PARTITIONS.cast_signed() {
+            store(&shared, partition, &batch);
+            assert!(waiting_bytes(&shared.state()) <= WAITING_BYTES);
+        }
+        let dropped: Vec<usize> = (0..PARTITIONS as usize)
+            .filter(|slot| shared.state().slots[*slot].is_parked)
+            .collect();
+        assert!(dropped.len() >= 48, "{} of them fit", 64 - dropped.len());
+        assert!(
+            shared.state().plan(NODE).is_none(),
+            "until the reader comes"
+        );
+
+        let slot = dropped[0];
+        assert!(matches!(shared.take(slot), Taken::Nothing { .. }));
+        let plan = shared.state().plan(NODE).unwrap();
+        let [again] = &plan.wanted[..] else {
+            panic!("one partition is wanted: {:?}", plan.wanted)
+        };
+        assert_eq!((again.partition as usize, again.offset), (slot, 0));
+        store(&shared, again.partition, &batch);
+        assert!(matches!(shared.take(slot), Taken::Piece(piece) if piece.next == 1));
+    }
+
+    #[test]
+    fn a_batch_that_does_not_fit_is_asked_for_whole() {
+        let shared = shared();
+        let batch = large_batch();
+        store(&shared, 3, &batch[..1_000]);
+        let plan = shared.state().plan(NODE).unwrap();
+        assert_eq!(plan.wanted[3].offset, 0);
+        assert_eq!(plan.wanted[3].max_bytes as usize, batch.len());
+    }
+}

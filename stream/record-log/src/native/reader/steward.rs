@@ -1,0 +1,121 @@
+//! The steward of a reader: a thread that finds out who leads, and starts a fetcher for each broker that does.
+//!
+//! ```text
+//!            no leader known              leader known, nothing waiting
+//! steward ◀───────────────── partition ─────────────────────────────▶ fetcher of that broker
+//!     └── metadata ──────▶ leader             records, end, found ◀──── answer
+//! ```
+//!
+//! A fetcher has one connection and one session. Whatever breaks takes the leaders of its partitions away from it; the
+//! steward asks for metadata, with a growing pause while this does not help, and gives each partition its leader.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::fetcher::Fetcher;
+use super::shared::{Found, Shared, State};
+use crate::native::cluster::{Cluster, Leader};
+
+/// The pauses between tries to find leaders.
+const LEAST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Leaders that were found so long ago were good ones.
+const SETTLED: Duration = Duration::from_secs(10);
+
+/// Starts the steward, and by it the fetchers. All of them end when the reader closes.
+pub(super) fn start(cluster: &Arc<Cluster>, shared: &Arc<Shared>) -> std::io::Result<()> {
+    let mut steward = Steward {
+        cluster: Arc::clone(cluster),
+        shared: Arc::clone(shared),
+        fetchers: BTreeSet::new(),
+        pause: LEAST_PAUSE,
+    };
+    std::thread::Builder::new()
+        .name("kafka-leaders".to_owned())
+        .spawn(move || steward.run())?;
+    Ok(())
+}
+
+struct Steward {
+    cluster: Arc<Cluster>,
+    shared: Arc<Shared>,
+    fetchers: BTreeSet<i32>,
+    pause: Duration,
+}
+
+impl Steward {
+    fn run(&mut self) {
+        let mut found_at: Option<Instant> = None;
+        while self.shared.wait_for(is_leader_missing).is_some() {
+            if found_at.is_some_and(|at| at.elapsed() > SETTLED) {
+                self.pause = LEAST_PAUSE;
+            } else if found_at.is_some() {
+                self.shared.pause(self.pause);
+                self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+            }
+            self.find_leaders();
+            found_at = Some(Instant::now());
+        }
+    }
+
+    fn find_leaders(&mut self) {
+        let found = match self.cluster.topic(&self.shared.topic) {
+            Ok(Some(topic)) if topic.id == self.shared.topic_id => {
+                let nodes = self.give_leaders(&topic.leaders);
+                nodes.into_iter().find_map(|node| self.see_to_fetcher(node))
+            }
+            Ok(Some(_)) => Some(Found::Recreated),
+            Ok(None) => Some(Found::NoTopic),
+            Err(error) if error.is_passing() => Some(Found::Failing(error.to_string().into())),
+            Err(error) => Some(Found::Refused(error.to_string().into())),
+        };
+        if let Some(found) = found {
+            let mut state = self.shared.state();
+            let leaderless = state.slots.iter_mut().filter(|slot| slot.leader.is_none());
+            leaderless.for_each(|slot| slot.found = Some(found.clone()));
+        }
+        self.shared.notify();
+        self.shared.wake();
+    }
+
+    /// Returns the brokers that are to be fetched from.
+    fn give_leaders(&self, leaders: &[Leader]) -> BTreeSet<i32> {
+        let mut state = self.shared.state();
+        for slot in &mut state.slots {
+            let leader = leaders.get(slot.partition as usize);
+            // A broker that lags behind may still name an earlier leader.
+            let leader =
+                leader.filter(|leader| leader.node >= 0 && leader.epoch >= slot.newest_epoch);
+            if let (None, Some(leader)) = (slot.leader, leader) {
+                slot.leader = Some(*leader);
+                slot.newest_epoch = leader.epoch;
+            }
+        }
+        let leaders = state.slots.iter().filter_map(|slot| slot.leader);
+        leaders.map(|leader| leader.node).collect()
+    }
+
+    /// Starts the broker's fetcher unless it runs. Returns what stands in the way.
+    fn see_to_fetcher(&mut self, node: i32) -> Option<Found> {
+        if !self.fetchers.insert(node) {
+            return None;
+        }
+        let mut fetcher = Fetcher::new(&self.cluster, &self.shared, node);
+        let started = std::thread::Builder::new()
+            .name(format!("kafka-fetch-{node}"))
+            .spawn(move || fetcher.run());
+        started.err().map(|error| {
+            self.fetchers.remove(&node);
+            Found::Failing(format!("cannot start a thread: {error}").into())
+        })
+    }
+}
+
+fn is_leader_missing(state: &mut State) -> Option<()> {
+    let is_missing = state
+        .slots
+        .iter()
+        .any(|slot| slot.leader.is_none() && !slot.found.as_ref().is_some_and(Found::stays));
+    is_missing.then_some(())
+}

@@ -1,0 +1,406 @@
+//! Connections to brokers: frames of requests and answers over a blocking socket.
+//!
+//! ```text
+//! request   length i32 │ api key i16 │ version i16 │ correlation i32 │ client id │ tags │ body
+//! answer    length i32 │ correlation i32 │ tags │ body
+//! ```
+//!
+//! A broker answers the requests of a connection in their order, so requests can be pipelined, and an answer with another
+//! correlation than the oldest open request's is a broken connection. Each connection belongs to one thread.
+//!
+//! What always holds: a frame grows only as its bytes arrive and never beyond [`FRAME_LIMIT`]; after any error the
+//! connection is not used again; each error names the broker and the request.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::time::{Duration, Instant};
+
+use super::api::{API_VERSIONS, Api, Code};
+use super::codec::{Input, Malformed, Output};
+
+/// The largest answer that is accepted, as librdkafka's `receive.message.max.bytes` has it.
+const FRAME_LIMIT: usize = 100_000_000;
+/// How much memory is made ready for bytes that have not arrived.
+const GROWTH: usize = 1 << 20;
+/// The name that this client goes by in the brokers' logs, metrics and quotas.
+const CLIENT_ID: &str = "tidemark";
+
+/// Where a broker listens.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub(super) struct Address {
+    pub host: String,
+    pub port: u16,
+}
+
+/// Why a request has no answer, or one that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WireError {
+    #[error("cannot connect to the broker {broker}: {source}")]
+    Connect { broker: Address, source: io::Error },
+    #[error("lost the connection to the broker {broker} during {request}: {source}")]
+    Lost {
+        broker: Address,
+        request: &'static str,
+        source: io::Error,
+    },
+    #[error("the broker {broker} did not answer {request} within {} ms", limit.as_millis())]
+    Silent {
+        broker: Address,
+        request: &'static str,
+        limit: Duration,
+    },
+    #[error("the broker {broker} answered {request} with what cannot be read: {source}")]
+    Malformed {
+        broker: Address,
+        request: &'static str,
+        source: Malformed,
+    },
+    #[error(
+        "the broker {broker} does not offer {request} version {version}; Kafka 3.7 or newer is needed"
+    )]
+    Unsupported {
+        broker: Address,
+        request: &'static str,
+        version: i16,
+    },
+    #[error("the broker {broker} refused {request} for {subject}: {code}")]
+    Refused {
+        broker: Address,
+        request: &'static str,
+        subject: String,
+        code: Code,
+    },
+    #[error("no broker is known that leads {0}")]
+    NoLeader(String),
+}
+
+/// A stream of bytes to a broker.
+pub(super) trait Socket: Read + Write + Send {
+    /// Sets how long one read or write may wait.
+    fn set_limit(&self, limit: Duration) -> io::Result<()>;
+}
+
+/// How connections are made: the seam for TLS and for simulated networks.
+pub(super) trait Network: Send + Sync {
+    /// Opens a stream to `address`, authenticated where the settings say so.
+    fn connect(&self, address: &Address, limit: Duration) -> io::Result<Box<dyn Socket>>;
+}
+
+/// Plain TCP.
+pub(super) struct Tcp;
+
+/// The bytes of an answer. The memory is used again by the next one.
+#[derive(Default)]
+pub(super) struct Frame {
+    bytes: Vec<u8>,
+    length: usize,
+}
+
+/// A connection of one thread to one broker.
+pub(super) struct Connection {
+    broker: Address,
+    socket: Box<dyn Socket>,
+    request: Vec<u8>,
+    next_correlation: i32,
+    open: VecDeque<(i32, Api)>,
+    versions: Versions,
+}
+
+/// What the broker offers: ranges of versions by API key.
+#[derive(Default)]
+struct Versions {
+    ranges: Vec<(i16, i16, i16)>,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}:{}", self.host, self.port)
+    }
+}
+
+impl Socket for TcpStream {
+    fn set_limit(&self, limit: Duration) -> io::Result<()> {
+        // A limit of zero would be refused as "none".
+        let limit = Some(limit.max(Duration::from_millis(1)));
+        self.set_read_timeout(limit)?;
+        self.set_write_timeout(limit)
+    }
+}
+
+impl Network for Tcp {
+    fn connect(&self, address: &Address, limit: Duration) -> io::Result<Box<dyn Socket>> {
+        Ok(Box::new(dial(address, limit)?))
+    }
+}
+
+/// Opens a TCP stream to the first of the host's addresses that answers.
+pub(super) fn dial(address: &Address, limit: Duration) -> io::Result<TcpStream> {
+    let mut failure = io::Error::new(ErrorKind::NotFound, "the host has no address");
+    for resolved in (address.host.as_str(), address.port).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&resolved, limit) {
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                return Ok(stream);
+            }
+            Err(failed) => failure = failed,
+        }
+    }
+    Err(failure)
+}
+
+impl Frame {
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+
+    /// A frame that holds `bytes`.
+    #[cfg(test)]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self {
+            bytes: bytes.to_vec(),
+            length: bytes.len(),
+        }
+    }
+
+    pub fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    /// Reads `length` bytes. Memory beyond what the frame has already grows with what arrives.
+    fn fill(
+        &mut self,
+        length: usize,
+        read: &mut dyn FnMut(&mut [u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.length = 0;
+        while self.length < length {
+            let ready = self.bytes.len().max(self.length + GROWTH).min(length);
+            if self.bytes.len() < ready {
+                self.bytes.resize(ready, 0);
+            }
+            read(&mut self.bytes[self.length..ready])?;
+            self.length = ready;
+        }
+        Ok(())
+    }
+}
+
+impl Connection {
+    /// Connects, and learns what the broker offers.
+    pub fn open(
+        network: &dyn Network,
+        broker: &Address,
+        limit: Duration,
+    ) -> Result<Self, WireError> {
+        let socket = network
+            .connect(broker, limit)
+            .map_err(|source| WireError::Connect {
+                broker: broker.clone(),
+                source,
+            })?;
+        let mut connection = Self {
+            broker: broker.clone(),
+            socket,
+            request: Vec::new(),
+            next_correlation: 0,
+            open: VecDeque::new(),
+            versions: Versions::default(),
+        };
+        connection.versions = connection.call(API_VERSIONS, limit, ask_versions, Versions::read)?;
+        Ok(connection)
+    }
+
+    pub fn broker(&self) -> &Address {
+        &self.broker
+    }
+
+    /// Sends a request and reads its answer. No other request may be open.
+    pub fn call<T>(
+        &mut self,
+        api: Api,
+        limit: Duration,
+        body: impl FnOnce(&mut Output<'_>),
+        answer: impl FnOnce(&mut Input<'_>) -> Result<T, Malformed>,
+    ) -> Result<T, WireError> {
+        self.send(api, limit, body)?;
+        let mut frame = Frame::default();
+        let start = self.receive(limit, &mut frame)?;
+        let mut input = Input::new(&frame.bytes()[start..]);
+        let answered = answer(&mut input).map_err(|source| self.malformed(api, source))?;
+        if !input.is_empty() {
+            return Err(self.malformed(api, Malformed("there are bytes after its end")));
+        }
+        Ok(answered)
+    }
+
+    /// Sends a request without waiting for its answer.
+    pub fn send(
+        &mut self,
+        api: Api,
+        limit: Duration,
+        body: impl FnOnce(&mut Output<'_>),
+    ) -> Result<(), WireError> {
+        self.check_offered(api)?;
+        let correlation = self.next_correlation;
+        self.next_correlation = correlation.wrapping_add(1);
+        self.request.clear();
+        let mut output = Output(&mut self.request);
+        output.i32(0);
+        write_header(&mut output, api, correlation);
+        body(&mut output);
+        let length = i32::try_from(self.request.len() - 4).unwrap_or(i32::MAX);
+        self.request[..4].copy_from_slice(&length.to_be_bytes());
+
+        let written = self
+            .socket
+            .set_limit(limit)
+            .and_then(|()| self.socket.write_all(&self.request))
+            .and_then(|()| self.socket.flush());
+        written.map_err(|source| self.failed(api, limit, source))?;
+        self.open.push_back((correlation, api));
+        Ok(())
+    }
+
+    /// Reads the answer to the oldest open request. Returns where its body begins in the frame.
+    pub fn receive(&mut self, limit: Duration, frame: &mut Frame) -> Result<usize, WireError> {
+        let Some((correlation, api)) = self.open.pop_front() else {
+            return Err(self.malformed(API_VERSIONS, Malformed("no request is open")));
+        };
+        let deadline = Instant::now() + limit;
+        let bounded = self.socket.set_limit(limit);
+        let socket = &mut *self.socket;
+        let mut read = |into: &mut [u8]| read_exact(socket, into, deadline);
+        let mut length = [0; 4];
+        let received = bounded.and_then(|()| read(&mut length)).and_then(|()| {
+            let length = usize::try_from(i32::from_be_bytes(length)).unwrap_or(usize::MAX);
+            if length > FRAME_LIMIT {
+                let lying = format!("it announces an answer of {length} bytes");
+                return Err(io::Error::new(ErrorKind::InvalidData, lying));
+            }
+            frame.fill(length, &mut read)
+        });
+        received.map_err(|source| self.failed(api, limit, source))?;
+        read_header(frame.bytes(), api, correlation).map_err(|source| self.malformed(api, source))
+    }
+
+    pub fn malformed(&self, api: Api, source: Malformed) -> WireError {
+        WireError::Malformed {
+            broker: self.broker.clone(),
+            request: api.name,
+            source,
+        }
+    }
+
+    pub fn refused(&self, api: Api, subject: impl Into<String>, code: Code) -> WireError {
+        WireError::Refused {
+            broker: self.broker.clone(),
+            request: api.name,
+            subject: subject.into(),
+            code,
+        }
+    }
+
+    fn failed(&self, api: Api, limit: Duration, source: io::Error) -> WireError {
+        let broker = self.broker.clone();
+        let request = api.name;
+        match source.kind() {
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => WireError::Silent {
+                broker,
+                request,
+                limit,
+            },
+            _ => WireError::Lost {
+                broker,
+                request,
+                source,
+            },
+        }
+    }
+
+    /// Whether the broker offers the request in the version that this client speaks.
+    pub fn offers(&self, api: Api) -> bool {
+        let mut ranges = self.versions.ranges.iter();
+        ranges.any(|(key, least, most)| *key == api.key && (*least..=*most).contains(&api.version))
+    }
+
+    fn check_offered(&self, api: Api) -> Result<(), WireError> {
+        if api == API_VERSIONS || self.offers(api) {
+            return Ok(());
+        }
+        Err(WireError::Unsupported {
+            broker: self.broker.clone(),
+            request: api.name,
+            version: api.version,
+        })
+    }
+}
+
+fn write_header(output: &mut Output<'_>, api: Api, correlation: i32) {
+    output.i16(api.key);
+    output.i16(api.version);
+    output.i32(correlation);
+    // The client id kept its old form when headers became flexible.
+    output.i16(CLIENT_ID.len() as i16);
+    output.raw(CLIENT_ID.as_bytes());
+    if api.is_flexible {
+        output.no_tags();
+    }
+}
+
+/// Returns where the body begins.
+fn read_header(bytes: &[u8], api: Api, correlation: i32) -> Result<usize, Malformed> {
+    let mut input = Input::new(bytes);
+    if input.i32()? != correlation {
+        return Err(Malformed("it is the answer to another request"));
+    }
+    // A client reads this answer before it knows what the broker speaks, so its header stays as it always was.
+    if api.is_flexible && api != API_VERSIONS {
+        input.skip_tags()?;
+    }
+    Ok(bytes.len() - input.rest().len())
+}
+
+/// Reads all of `into`. A broker that sends a few bytes now and then gets until the deadline, and one wait more.
+fn read_exact(socket: &mut dyn Socket, into: &mut [u8], deadline: Instant) -> io::Result<()> {
+    let mut filled = 0;
+    while filled < into.len() {
+        if Instant::now() > deadline {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        match socket.read(&mut into[filled..]) {
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn ask_versions(output: &mut Output<'_>) {
+    output.string(CLIENT_ID);
+    output.string(env!("CARGO_PKG_VERSION"));
+    output.no_tags();
+}
+
+impl Versions {
+    /// An old broker answers in the first version of the answer, which begins with the same code.
+    fn read(input: &mut Input<'_>) -> Result<Self, Malformed> {
+        if Code(input.i16()?) != Code::NONE {
+            return Err(Malformed("it is a broker older than Kafka 2.4"));
+        }
+        let ranges = input.array(|api| {
+            let range = (api.i16()?, api.i16()?, api.i16()?);
+            api.skip_tags()?;
+            Ok(range)
+        })?;
+        input.i32()?;
+        input.skip_tags()?;
+        Ok(Self { ranges })
+    }
+}
+
+#[cfg(test)]
+mod tests;

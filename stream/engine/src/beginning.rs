@@ -72,6 +72,8 @@ impl<K: Key, A: Aggregate> Run<K, A> {
             &fingerprint,
         );
         let adopted = recover::reconcile(adopted, furthest)?;
+        let lateness_ms = millis(self.settings.allowed_lateness);
+        let adopted = recover::remembering(adopted, &self.pipeline.windows, lateness_ms);
         self.store.create_manifest(&adopted).await?;
         let mesh = lead.begin(partitions, adopted.boundary).await?;
         Ok(Some(Beginning {
@@ -143,6 +145,8 @@ impl<K: Key, A: Aggregate> Run<K, A> {
             &self.pipeline.windows,
             self.settings.sink_slots,
         )
+        .keeping::<K, A>()
+        .believing(millis(self.settings.max_future_skew))
     }
 
     fn terms(&self) -> Terms {

@@ -18,8 +18,8 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 /// A start that must be refused has to be refused by then.
 const REFUSAL_LIMIT: Duration = Duration::from_secs(40);
-/// The gateway, six services and the job listen next to each other.
-const PORTS: u16 = 8;
+/// The gateway, six services and the job listen next to each other, and ten ports above each is its operator's.
+const PORTS: u16 = 20;
 
 /// Why the platform did not do what it was started for.
 #[derive(Debug, thiserror::Error)]
@@ -222,7 +222,7 @@ pub fn free_port_base() -> io::Result<u16> {
     free.ok_or_else(|| {
         io::Error::new(
             io::ErrorKind::AddrInUse,
-            "no eight neighbouring ports are free",
+            "no twenty neighbouring ports are free",
         )
     })
 }

@@ -178,13 +178,18 @@ spec:
   selector:
     matchLabels: {{- .selector | nindent 6 }}
   endpoints:
-    - port: http
+    - port: {{ .port | default "http" }}
       path: /metrics
       interval: {{ .root.Values.monitoring.interval }}
       honorLabels: true
 {{- end }}
 
-{{/* The way in for Prometheus, which reads /metrics on the port that serves. */}}
+{{/* The port of health and metrics: ten above the one that serves, as the program has it. */}}
+{{- define "tidemark.operatorPort" -}}
+{{ add .port 10 }}
+{{- end }}
+
+{{/* The way in for Prometheus, which reads /metrics on the operator's port; the stream job has that one alone. */}}
 {{- define "tidemark.monitoringIngress" -}}
 {{- if .root.Values.monitoring.enabled }}
 - from:
@@ -213,7 +218,7 @@ spec:
     {{- end }}
   ports: [{port: {{ $port }}, protocol: TCP}]
 {{- end }}
-{{- include "tidemark.monitoringIngress" (dict "root" $root "port" $port) }}
+{{- include "tidemark.monitoringIngress" (dict "root" $root "port" (include "tidemark.operatorPort" .service)) }}
 {{- end }}
 
 {{/* Egress rules of a service: whom it calls, its stores, the collector of traces. */}}

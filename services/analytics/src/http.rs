@@ -8,10 +8,9 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::header;
 use axum::routing::get;
 use chassis::auth::{Admin, Caller};
-use chassis::{Json, Page, PageQuery, Path, Problem, Query, Result, Shutdown};
+use chassis::{Json, Page, PageQuery, Path, Problem, Query, Result, Shutdown, described};
 use events::{Timestamp, WindowCount, WindowSummary};
 use follower::Lag;
 use serde::Serialize;
@@ -73,17 +72,14 @@ struct Freshness {
 
 /// The routes of this service.
 pub fn router(analytics: Analytics) -> Router {
-    Router::new()
+    let routes = Router::new()
         .route("/analytics/summary", get(summary))
         .route("/analytics/recent", get(recent))
         .route("/analytics/users/{id}", get(of_user))
         .route("/analytics/stream", get(stream::stream))
         .route("/analytics/audit", get(audit::audit))
-        .route(
-            "/openapi.json",
-            get(async || ([(header::CONTENT_TYPE, "application/json")], DESCRIPTION)),
-        )
-        .with_state(analytics)
+        .with_state(analytics);
+    described(routes, DESCRIPTION)
 }
 
 async fn summary(_: Admin, State(analytics): State<Analytics>) -> Result<Json<Summarized>> {

@@ -29,7 +29,7 @@ use std::sync::Arc;
 use aws_sdk_dynamodb::Client;
 use axum::Router;
 use chassis::auth::Auth;
-use chassis::{Health, Metrics, ServeError, Shutdown, dynamodb, retry};
+use chassis::{Health, Listeners, Metrics, ServeError, Shutdown, dynamodb, retry};
 pub use config::Config;
 use consume::{Counts, Summaries, Writing};
 use events::{ANALYTICS_RESULTS, ANALYTICS_SUMMARIES};
@@ -41,7 +41,6 @@ use prometheus::{IntCounter, PullingGauge};
 use record_log::RecordLog;
 use store::Store;
 pub use store::{RESULTS, WINDOWS};
-use tokio::net::TcpListener;
 
 /// Under which name the positions on the topics are remembered.
 const GROUP: &str = "analytics";
@@ -169,7 +168,7 @@ impl Service {
 pub async fn run(
     config: Config,
     parts: Parts,
-    listener: TcpListener,
+    listeners: impl Into<Listeners>,
     shutdown: Shutdown,
 ) -> Result<(), RunError> {
     let (health, metrics) = (Health::new(), Metrics::new("analytics"));
@@ -187,7 +186,7 @@ pub async fn run(
     };
     let serving = chassis::serve(
         "analytics",
-        listener,
+        listeners,
         service.router(),
         health,
         metrics,

@@ -42,16 +42,24 @@ pub fn application(
             reply_limit,
         })
     };
-    let probes = health
-        .routes()
-        .merge(metrics.routes())
-        .layer(around(rules(None)));
+    let probes = health.routes().layer(around(rules(None)));
     router
         .layer((
             around(rules(Some(reply_limit))),
             DefaultBodyLimit::max(BODY_LIMIT_BYTES),
         ))
         .merge(probes)
+}
+
+/// The routes of those who run the service, and of nobody else: its health and its metrics.
+pub fn operator(health: &Health, metrics: &Metrics) -> Router {
+    let rules = Rules {
+        health: health.clone(),
+        metrics: metrics.clone(),
+        reply_limit: None,
+    };
+    let routes = health.routes().merge(metrics.routes());
+    routes.layer(around(Arc::new(rules)))
 }
 
 fn around<R>(rules: Arc<Rules>) -> impl Layer<R, Service = Around<R>> + Clone {

@@ -21,7 +21,7 @@
 //! | all other writes to `/products`; `/products/reservations`; `GET /orders/minutes`; `/notifications/…/retry` | | | yes | yes |
 //!
 //! What is somebody else's is a 403 where the request says whose it is, and a 404 where a 403 would say that it exists.
-//! `/metrics` is not behind the gateway and asks nobody.
+//! `/metrics` is on the operator's port alone, and asks nobody.
 //!
 //! An access token cannot be taken back: what it allows ends with its life, which is short. A handler that takes a
 //! [`Caller`] (or [`Admin`], or [`Trusted`]) answers nobody it does not know; one that takes none is open to everybody.
@@ -30,6 +30,7 @@ mod http_keys;
 mod keys;
 mod settings;
 mod token;
+mod until;
 
 use std::sync::Arc;
 
@@ -44,6 +45,7 @@ use keys::{Keys, NoKeys};
 pub use settings::{AuthMode, AuthSettings, AuthSettingsError, InvalidJwksUrl, JwksUrl, Secret};
 pub use token::{ACCESS_TOKEN, AUDIENCE, AccessClaims, ISSUER};
 use token::{Kind, ServiceKey, TokenError};
+pub use until::Until;
 
 use crate::{Problem, Result};
 

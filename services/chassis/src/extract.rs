@@ -9,9 +9,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::Problem;
+use crate::duplicates::Unique;
 
 /// A JSON body, of a request or of a reply; a request's is an object. Malformed JSON is a 400, a wrong or missing field a 422, a body over the
 /// limit (1 MiB unless the router sets another) a 413, another content type a 415.
+///
+/// An object that has a key twice is a 422, at whatever depth. A whole number is written without a fraction and without an
+/// exponent: `1.0`, `1e0` and `1e-400` are no quantities, but a 422 as well.
 #[derive(Clone, Copy, Debug)]
 pub struct Json<T>(pub T);
 
@@ -68,6 +72,11 @@ fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
             "the body must be an object, not an array",
         ));
     }
+    let Unique = read(body)?;
+    read(body)
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let inner = error.inner();
@@ -95,7 +104,7 @@ fn without_position(message: &str) -> &str {
 
 /// The path to the field: serde reports a missing field at its parent and names it between backquotes only.
 fn blamed_field(path: &str, message: &str) -> Option<String> {
-    let named = ["missing field `", "unknown field `"]
+    let named = ["missing field `", "unknown field `", "duplicate field `"]
         .iter()
         .find_map(|prefix| message.strip_prefix(prefix));
     let parent = Some(path).filter(|path| *path != ".");

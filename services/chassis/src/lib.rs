@@ -8,6 +8,9 @@ mod application;
 pub mod auth;
 mod backoff;
 mod causes;
+mod connections;
+mod description;
+mod duplicates;
 pub mod dynamodb;
 mod extract;
 mod health;
@@ -24,16 +27,18 @@ mod telemetry;
 mod trace;
 mod workers;
 
-pub use application::application;
+pub use application::{application, operator};
 pub use backoff::{Backoff, retry};
 pub use causes::in_one_line;
+pub use connections::network_of;
+pub use description::described;
 pub use extract::{Json, Path, Query};
 pub use health::{Health, Hold};
 pub use metrics::Metrics;
 pub use page::{Cursor, Limit, Page, PageQuery};
 pub use peer::Peer;
 pub use problem::{Problem, Result};
-pub use serve::{Limits, ServeError, Server, serve};
+pub use serve::{Limits, Listeners, ServeError, Server, serve};
 pub use shutdown::Shutdown;
 pub use telemetry::{
     LogFilter, LogFormat, LogSettings, TraceError, TraceSettings, Traces, init as init_telemetry,

@@ -29,6 +29,7 @@ pub struct Metrics {
     requests: IntCounterVec,
     durations: HistogramVec,
     in_flight: IntGauge,
+    turned_away: IntCounterVec,
 }
 
 /// A request under way; it counts as such until this is dropped.
@@ -44,6 +45,10 @@ impl Metrics {
             "http_request_duration_seconds",
             "From a request's head to its reply's.",
         );
+        let turned_away = Opts::new(
+            "http_connections_turned_away_total",
+            "Connections closed at once: the server, or their address, had as many as it may.",
+        );
         let metrics = Self {
             service: service.into(),
             registry,
@@ -53,7 +58,9 @@ impl Metrics {
                 .expect("constant names"),
             in_flight: IntGauge::new("http_requests_in_flight", "Requests being worked on.")
                 .expect("constant names"),
+            turned_away: IntCounterVec::new(turned_away, &["full"]).expect("constant names"),
         };
+        metrics.register(metrics.turned_away.clone());
         metrics.register(metrics.requests.clone());
         metrics.register(metrics.durations.clone());
         metrics.register(metrics.in_flight.clone());
@@ -79,6 +86,10 @@ impl Metrics {
     pub(crate) fn begin(&self) -> InFlight {
         self.in_flight.inc();
         InFlight(self.in_flight.clone())
+    }
+
+    pub(crate) fn turned_away(&self, full: &str) {
+        self.turned_away.with_label_values(&[full]).inc();
     }
 
     pub(crate) fn observe(&self, method: &Method, route: &str, status: StatusCode, took: Duration) {

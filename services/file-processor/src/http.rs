@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
 use chassis::auth::Admin;
-use chassis::{Json, Page, PageQuery, Path, Problem, Query, Result};
+use chassis::{Json, Page, PageQuery, Path, Problem, Query, Result, described};
 use futures::{Stream, TryStreamExt};
 use serde::Deserialize;
 use uuid::Uuid;
@@ -65,7 +65,7 @@ enum Broken {
 
 /// The routes of this service.
 pub fn router(files: Files) -> Router {
-    Router::new()
+    let routes = Router::new()
         .route(
             "/files",
             get(list).post(upload).layer(DefaultBodyLimit::disable()),
@@ -73,11 +73,8 @@ pub fn router(files: Files) -> Router {
         .route("/files/{id}", get(show))
         .route("/files/{id}/thumbnail", get(thumbnail))
         .route("/files/{id}/bad-rows", get(bad_rows))
-        .route(
-            "/openapi.json",
-            get(async || ([(header::CONTENT_TYPE, "application/json")], DESCRIPTION)),
-        )
-        .with_state(files)
+        .with_state(files);
+    described(routes, DESCRIPTION)
 }
 
 async fn list(

@@ -42,7 +42,7 @@ mod runtime_api;
 use aws_sdk_dynamodb::Client;
 use axum::Router;
 use chassis::auth::Auth;
-use chassis::{Health, Limits, Metrics, ServeError, Server, Shutdown, dynamodb, retry};
+use chassis::{Health, Limits, Listeners, Metrics, ServeError, Server, Shutdown, dynamodb, retry};
 pub use config::Config;
 pub use event::{Notification, Upload};
 pub use file::{File, Status, Trouble};
@@ -55,7 +55,6 @@ use products::ProductsClient;
 pub use runtime_api::{Outcome, RuntimeApi};
 pub use store::FILES;
 use store::Store;
-use tokio::net::TcpListener;
 
 /// How long an upload may take; its size is limited too.
 const UPLOAD_LIMIT: std::time::Duration = std::time::Duration::from_secs(600);
@@ -156,7 +155,7 @@ pub fn processor(config: &Config, parts: Parts) -> Result<Processor, NoClient> {
 pub async fn run(
     config: Config,
     parts: Parts,
-    listener: TcpListener,
+    listeners: impl Into<Listeners>,
     shutdown: Shutdown,
 ) -> Result<(), ServeError> {
     let (health, metrics) = (Health::new(), Metrics::new("files"));
@@ -183,6 +182,6 @@ pub async fn run(
         drop(hold);
         service.watch(&shutdown).await;
     };
-    let ((), served) = tokio::join!(work, server.run(listener, shutdown.clone()));
+    let ((), served) = tokio::join!(work, server.run(listeners, shutdown.clone()));
     served
 }

@@ -72,6 +72,18 @@ pub struct Config {
     /// How long an upstream may be silent within the body of its answer. Streams of events are exempt.
     #[arg(id = "gateway-idle-timeout", long, env = "TIDEMARK_GATEWAY_IDLE_TIMEOUT", default_value = "30s", value_parser = parse_duration)]
     pub idle_timeout: Duration,
+    /// Connections that one client address may have open; more are answered with 429 and closed. The trusted proxies may have
+    /// any number.
+    #[arg(
+        id = "gateway-connections-of-address",
+        long,
+        env = "TIDEMARK_GATEWAY_CONNECTIONS_OF_ADDRESS",
+        default_value_t = 512
+    )]
+    pub connections_of_address: usize,
+    /// How long browsers are to come by TLS alone, like 365days: where TLS ends before the gateway [default: not said].
+    #[arg(id = "gateway-hsts", long, env = "TIDEMARK_GATEWAY_HSTS", value_parser = parse_duration)]
+    pub hsts: Option<Duration>,
     /// How long a client may take to send the head of its request.
     #[arg(id = "gateway-head-timeout", long, env = "TIDEMARK_GATEWAY_HEAD_TIMEOUT", default_value = "30s", value_parser = parse_duration)]
     pub head_timeout: Duration,

@@ -22,13 +22,16 @@ mod storefront;
 mod upstream;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::map_response;
+use axum::response::Response;
 use axum::routing::{MethodFilter, any, on};
 use chassis::auth::Auth;
-use chassis::{Health, Metrics, ServeError, Shutdown};
-use tokio::net::TcpListener;
+use chassis::{Health, Listeners, Metrics, ServeError, Shutdown};
+use futures::future::{Ready, ready};
 
 pub use config::{Address, Config, InvalidAddress};
 pub use cors::{InvalidOrigin, Origin};
@@ -39,6 +42,9 @@ use upstream::{Counts, Pools, Shared, Upstream};
 const BODY_LIMIT_BYTES: usize = 1 << 20;
 /// The service whose bodies are files.
 const FILES: &str = "files";
+/// The collection whose service keeps the answer to a keyed POST, and gives it again: its contract says so by the parameter
+/// `Idempotency-Key`. No other POST is sent twice, whatever header it has.
+const KEEPS_KEYS: &str = "/api/orders";
 /// What services ask of each other is none of the clients' business: here is nothing.
 const HIDDEN: [&str; 1] = ["/api/products/reservations"];
 /// What a service does not allow, it refuses itself, and says what it allows.
@@ -64,7 +70,7 @@ pub struct Parts {
 pub async fn run(
     config: Config,
     parts: Parts,
-    listener: TcpListener,
+    listeners: impl Into<Listeners>,
     shutdown: Shutdown,
 ) -> Result<(), ServeError> {
     let health = Health::of_services_behind("services");
@@ -72,6 +78,8 @@ pub async fn run(
     let router = router(&config, parts, &health, &metrics, &shutdown);
     let limits = chassis::Limits::default();
     let limits = chassis::Limits {
+        connections_of_address: config.connections_of_address,
+        proxies: config.trusted_proxies.clone(),
         head: config.head_timeout,
         reply: limits.reply.max(config.upload_timeout), // every other way has a limit of its own
         ..limits
@@ -83,7 +91,7 @@ pub async fn run(
         metrics,
         limits,
     };
-    server.run_on_own_threads(listener, shutdown).await
+    server.run_on_own_threads(listeners, shutdown).await
 }
 
 /// The routes of the API and the storefront; registers a check for each upstream, and counters of what goes wrong there.
@@ -118,11 +126,28 @@ pub fn router(
             .route(path, any(hidden))
             .route(&format!("{path}/{{*rest}}"), any(hidden));
     }
-    cors::allow(
+    let routes = cors::allow(
         client::know_clients(api, config, parts.auth),
         &config.allowed_origins,
     )
-    .merge(storefront::router())
+    .merge(storefront::router());
+    match config.hsts {
+        Some(life) => routes.layer(map_response(transport_security(life))),
+        None => routes,
+    }
+}
+
+/// Has browsers come by TLS alone for so long (RFC 6797).
+fn transport_security(
+    life: Duration,
+) -> impl Fn(Response) -> Ready<Response> + Clone + Send + Sync + 'static {
+    let value = format!("max-age={}; includeSubDomains", life.as_secs());
+    let value = HeaderValue::try_from(value).expect("digits and letters are a header value");
+    move |mut response| {
+        let headers = response.headers_mut();
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, value.clone());
+        ready(response)
+    }
 }
 
 fn routes_to(upstream: Arc<Upstream>, config: &Config, shutdown: &Shutdown) -> Router {
@@ -135,6 +160,7 @@ fn routes_to(upstream: Arc<Upstream>, config: &Config, shutdown: &Shutdown) -> R
     let upload_time = (upstream.name() == FILES).then_some(config.upload_timeout);
     let proxy = Arc::new(Proxy {
         upstream,
+        keeps_keys: list == KEEPS_KEYS,
         body_limits,
         upload_time,
         shutdown: shutdown.clone(),

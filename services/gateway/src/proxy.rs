@@ -41,6 +41,8 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// What the handler of one upstream's routes knows.
 pub(crate) struct Proxy {
     pub(crate) upstream: Arc<Upstream>,
+    /// A POST to the collection may be repeated under its key.
+    pub(crate) keeps_keys: bool,
     pub(crate) body_limits: BodyLimits,
     /// What is posted is a file, handed on as it comes: within so long, and to an upstream that limits its size.
     pub(crate) upload_time: Option<Duration>,
@@ -55,7 +57,7 @@ pub(crate) async fn forward(
     request: Request,
 ) -> chassis::Result<Response<Body>> {
     let (mut head, body) = request.into_parts();
-    let may_repeat = may_repeat(&head.method, &head.headers);
+    let may_repeat = proxy.may_repeat(&head);
     headers::prepare_request(&mut head.headers, peer.map(|Extension(peer)| peer));
     trace_context::ensure(&mut head.headers);
     head.headers.insert(X_REQUEST_ID, id.into());
@@ -96,6 +98,18 @@ fn onward(head: Parts) -> Parts {
 }
 
 impl Proxy {
+    /// RFC 9110, 9.2.2, and a keyed POST to a collection that keeps keys.
+    fn may_repeat(&self, head: &Parts) -> bool {
+        let is_keyed = || {
+            let path = head.uri.path().strip_prefix(PREFIX).unwrap_or_default();
+            self.keeps_keys
+                && head.method == Method::POST
+                && path.strip_prefix('/') == Some(self.upstream.name())
+                && head.headers.contains_key(IDEMPOTENCY_KEY)
+        };
+        head.method.is_idempotent() || is_keyed()
+    }
+
     fn relay(
         &self,
         answer: Response<Incoming>,
@@ -114,11 +128,6 @@ impl Proxy {
         };
         Ok(Response::from_parts(head, Body::new(relay)))
     }
-}
-
-/// RFC 9110, 9.2.2, and keyed requests.
-fn may_repeat(method: &Method, headers: &HeaderMap) -> bool {
-    method.is_idempotent() || headers.contains_key(IDEMPOTENCY_KEY)
 }
 
 fn is_event_stream(headers: &HeaderMap) -> bool {
@@ -149,8 +158,6 @@ fn refusal(failure: &Failure) -> Problem {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
-
     use super::*;
 
     #[test]
@@ -163,15 +170,5 @@ mod tests {
         ] {
             assert_eq!(without_prefix(&asked.parse().unwrap()), seen, "{asked}");
         }
-    }
-
-    #[test]
-    fn only_idempotent_and_keyed_requests_may_be_repeated() {
-        let keyed = HeaderMap::from_iter([(IDEMPOTENCY_KEY, HeaderValue::from_static("k"))]);
-        assert!(may_repeat(&Method::GET, &HeaderMap::new()));
-        assert!(may_repeat(&Method::DELETE, &HeaderMap::new()));
-        assert!(!may_repeat(&Method::POST, &HeaderMap::new()));
-        assert!(!may_repeat(&Method::PATCH, &HeaderMap::new()));
-        assert!(may_repeat(&Method::POST, &keyed));
     }
 }

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::header;
 use axum::routing::{get, post};
 use chassis::auth::{Caller, Trusted};
-use chassis::{Cursor, Json, Limit, Page, PageQuery, Path, Problem, Query, Result};
+use chassis::{Cursor, Json, Limit, Page, PageQuery, Path, Problem, Query, Result, described};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -51,15 +50,12 @@ struct Retried {
 
 /// The routes of this service.
 pub fn router(mailbox: Mailbox) -> Router {
-    Router::new()
+    let routes = Router::new()
         .route("/notifications", get(list))
         .route("/notifications/retry", post(retry_dead))
         .route("/notifications/{id}/retry", post(retry))
-        .route(
-            "/openapi.json",
-            get(async || ([(header::CONTENT_TYPE, "application/json")], DESCRIPTION)),
-        )
-        .with_state(mailbox)
+        .with_state(mailbox);
+    described(routes, DESCRIPTION)
 }
 
 async fn list(

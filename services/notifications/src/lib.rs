@@ -40,7 +40,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use axum::Router;
 use chassis::auth::Auth;
-use chassis::{Health, Metrics, ServeError, Shutdown, dynamodb, retry};
+use chassis::{Health, Listeners, Metrics, ServeError, Shutdown, dynamodb, retry};
 pub use clock::Clock;
 pub use config::{Config, SettingsError};
 use consume::Orders;
@@ -58,7 +58,6 @@ use record_log::RecordLog;
 use sender::{BATCH as ERRANDS, Counters, Sender};
 use store::Store;
 pub use store::{NOTIFICATIONS, StoreError};
-use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -310,7 +309,7 @@ fn counters(metrics: &Metrics) -> Counters {
 pub async fn run(
     config: Config,
     parts: Parts,
-    listener: TcpListener,
+    listeners: impl Into<Listeners>,
     shutdown: Shutdown,
 ) -> Result<(), RunError> {
     let (health, metrics) = (Health::new(), Metrics::new("notifications"));
@@ -328,7 +327,7 @@ pub async fn run(
     };
     let serving = chassis::serve(
         "notifications",
-        listener,
+        listeners,
         service.router(),
         health,
         metrics,

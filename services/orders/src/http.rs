@@ -8,7 +8,7 @@ use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use chassis::auth::Caller;
-use chassis::{Cursor, Json, Limit, Page, Path, Problem, Query, Result, TraceParent};
+use chassis::{Cursor, Json, Limit, Page, Path, Problem, Query, Result, TraceParent, described};
 use events::Timestamp;
 use serde::Deserialize;
 use tokio::sync::Notify;
@@ -34,15 +34,12 @@ pub struct Orders {
 }
 
 pub fn routes(orders: Orders) -> Router {
-    Router::new()
+    let routes = Router::new()
         .route("/orders", get(list).post(create))
         .route("/orders/minutes", get(minutes::list))
         .route("/orders/{id}", get(show).patch(change))
-        .route(
-            "/openapi.json",
-            get(async || ([(header::CONTENT_TYPE, "application/json")], DESCRIPTION)),
-        )
-        .with_state(orders)
+        .with_state(orders);
+    described(routes, DESCRIPTION)
 }
 
 #[derive(Deserialize)]

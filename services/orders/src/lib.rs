@@ -24,7 +24,7 @@ use std::sync::Arc;
 use axum::Router;
 use chassis::auth::Auth;
 use chassis::sql::{Database, MigrateError, Migration, Right};
-use chassis::{Health, Metrics, ServeError, Shutdown};
+use chassis::{Health, Listeners, Metrics, ServeError, Shutdown};
 pub use config::Config;
 pub use metrics::RelayMetrics;
 use place::Placing;
@@ -33,7 +33,6 @@ use record_log::RecordLog;
 pub use relay::edge::{RelayParts, spawn as spawn_relay};
 use stock::Stock;
 use store::Store;
-use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
 const MIGRATIONS: &[Migration] = &[
@@ -161,7 +160,7 @@ impl Service {
 pub async fn run(
     config: Config,
     parts: Parts,
-    listener: TcpListener,
+    listeners: impl Into<Listeners>,
     shutdown: Shutdown,
 ) -> Result<(), RunError> {
     let (health, metrics) = (Health::new(), Metrics::new("orders"));
@@ -189,7 +188,7 @@ pub async fn run(
     let serve = async {
         let served = chassis::serve(
             "orders",
-            listener,
+            listeners,
             service.router.clone(),
             health,
             metrics,

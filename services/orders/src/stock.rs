@@ -7,7 +7,7 @@ use chassis::Shutdown;
 use events::Timestamp;
 use tokio::sync::Notify;
 
-use crate::products::Products;
+use crate::products::{Products, ReleaseError};
 use crate::store::Store;
 
 /// After this a claim's request is dead: far longer than any request may take.
@@ -47,16 +47,39 @@ enum GiveBackError {
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),
     #[error(transparent)]
-    Release(#[from] crate::products::ReleaseError),
+    Release(#[from] ReleaseError),
 }
 
 async fn give_back(store: &Store, products: &Products) -> Result<(), GiveBackError> {
     let now = Timestamp::now();
     store.release_old_claims(now, CLAIM_AGE).await?;
     store.forget_old_replies(now, REPLY_AGE).await?;
-    for key in store.released_claims().await? {
-        products.release(&key).await?;
-        store.forget_released(&key).await?;
+    let mut after = String::new();
+    loop {
+        let keys = store.released_claims(&after).await?;
+        let Some(last) = keys.last().cloned() else {
+            return Ok(());
+        };
+        for key in keys {
+            give_back_one(store, products, &key).await?;
+        }
+        after = last;
     }
-    Ok(())
+}
+
+/// Gives back what one key holds. A key that is refused stays for the next time, and stops no other; products that are away
+/// are away for all keys.
+async fn give_back_one(store: &Store, products: &Products, key: &str) -> Result<(), GiveBackError> {
+    match products.release(key).await {
+        Ok(()) => Ok(store.forget_released(key).await?),
+        Err(ReleaseError::Unexpected(status)) => {
+            tracing::warn!(key, %status, "the release of a reservation was refused");
+            Ok(())
+        }
+        Err(ReleaseError::Away(error)) if !error.is_connect() => {
+            tracing::warn!(key, %error, "the release of a reservation found no answer");
+            Ok(())
+        }
+        Err(away) => Err(away.into()),
+    }
 }

@@ -1,10 +1,17 @@
 //! Where each part of the platform listens: the port base and an offset that never changes.
 //!
+//! Ten ports above, each service has its operator's address, with health and metrics and nothing else. The stream job has
+//! these on its only one.
+//!
 //! Every listener is bound before anything is started, so a port that is taken costs one line and nothing half begun.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use chassis::Listeners;
 use tokio::net::TcpListener;
+
+/// So many ports above a service's own is its operator's.
+const OPERATORS_ABOVE: u16 = 10;
 
 /// A part that listens. Its position here is its offset from the port base.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -46,6 +53,15 @@ impl Part {
     fn port(self, base: u16) -> u16 {
         if base == 0 { 0 } else { base + self as u16 }
     }
+
+    /// Its operator's port. None where its only port is that.
+    fn operator_port(self, base: u16) -> Option<u16> {
+        match (self, base) {
+            (Self::StreamJob, _) => None,
+            (_, 0) => Some(0),
+            (_, base) => Some(self.port(base) + OPERATORS_ABOVE),
+        }
+    }
 }
 
 /// Where to listen.
@@ -54,9 +70,10 @@ pub struct Addresses {
     /// Address to listen on.
     #[arg(long, env = "TIDEMARK_HOST", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), value_name = "ADDRESS")]
     pub host: IpAddr,
-    /// Port of the gateway; the services follow on the next ones. 0 takes any free ports.
+    /// Port of the gateway; the services follow on the next ones, and ten above each are its health and metrics. 0 takes any
+    /// free ports.
     #[arg(long, env = "TIDEMARK_PORT_BASE", default_value_t = 5000, value_name = "PORT",
-          value_parser = clap::value_parser!(u16).range(0..=65_528))]
+          value_parser = clap::value_parser!(u16).range(0..=65_518))]
     pub port_base: u16,
 }
 
@@ -74,11 +91,28 @@ impl Addresses {
         };
         let listener = TcpListener::bind(wanted).await.map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
+        let operator = self.bind_operator(part).await?;
+        let operator_address = operator.as_ref().map(TcpListener::local_addr);
         Ok(Listening {
             part,
             listener,
             address,
+            operator,
+            operator_address: operator_address.transpose().map_err(refused)?,
         })
+    }
+
+    async fn bind_operator(&self, part: Part) -> Result<Option<TcpListener>, AddressError> {
+        let Some(port) = part.operator_port(self.port_base) else {
+            return Ok(None);
+        };
+        let wanted = SocketAddr::new(self.host, port);
+        let refused = |source| AddressError {
+            part: part.name(),
+            wanted,
+            source,
+        };
+        TcpListener::bind(wanted).await.map(Some).map_err(refused)
     }
 
     /// Binds the listeners of all parts, in the order of their ports.
@@ -107,18 +141,40 @@ pub struct Listening {
     pub listener: TcpListener,
     /// Where it really listens.
     pub address: SocketAddr,
+    /// The listener for health and metrics.
+    pub operator: Option<TcpListener>,
+    /// Where that one really listens.
+    pub operator_address: Option<SocketAddr>,
+}
+
+impl From<Listening> for Listeners {
+    fn from(bound: Listening) -> Self {
+        Self {
+            public: bound.listener,
+            operator: bound.operator,
+        }
+    }
 }
 
 impl Listening {
     /// The base URL under which this machine reaches it, however wide it listens.
     pub fn url(&self) -> String {
-        let host = match self.address.ip() {
-            IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-            IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-            ip => ip,
-        };
-        format!("http://{}", SocketAddr::new(host, self.address.port()))
+        url_of(self.address)
     }
+
+    /// The base URL of its health and metrics.
+    pub fn operator_url(&self) -> Option<String> {
+        self.operator_address.map(url_of)
+    }
+}
+
+fn url_of(address: SocketAddr) -> String {
+    let host = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    format!("http://{}", SocketAddr::new(host, address.port()))
 }
 
 /// A listener could not be bound.
@@ -151,7 +207,15 @@ mod tests {
     fn ports_follow_the_base_in_a_fixed_order() {
         assert_eq!(Part::Gateway.port(5000), 5000);
         assert_eq!(Part::Orders.port(5000), 5003);
-        assert_eq!(Part::Files.port(65_528), 65_535);
+        assert_eq!(Part::Files.port(65_518), 65_525);
+    }
+
+    #[test]
+    fn health_and_metrics_are_ten_ports_above_and_the_jobs_on_its_own() {
+        assert_eq!(Part::Gateway.operator_port(5000), Some(5010));
+        assert_eq!(Part::Files.operator_port(65_518), Some(65_535));
+        assert_eq!(Part::Files.operator_port(0), Some(0));
+        assert_eq!(Part::StreamJob.operator_port(5000), None);
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::time::Duration;
 
+use chassis::Listeners;
 use chassis::auth::AuthSettings;
 
 use crate::RunError;
@@ -105,7 +106,7 @@ fn start(
         analytics,
         stream_job,
         files,
-    ] = listening.map(|it| it.listener);
+    ] = listening.map(Listeners::from);
     let files_config = file_processor::Config {
         products_url: products_url.clone(),
         ..settings.files

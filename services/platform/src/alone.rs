@@ -3,10 +3,9 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use chassis::Shutdown;
 use chassis::auth::Auth;
+use chassis::{Listeners, Shutdown};
 use clap::Args;
-use tokio::net::TcpListener;
 
 use crate::RunError;
 use crate::access;
@@ -33,7 +32,7 @@ pub async fn run<C, P, R, F, E>(
 ) -> Result<(), RunError>
 where
     C: Args + Debug,
-    R: FnOnce(C, P, TcpListener, Shutdown) -> F,
+    R: FnOnce(C, P, Listeners, Shutdown) -> F,
     F: Future<Output = Result<(), E>> + Send + 'static,
     E: Into<Failure> + 'static,
 {
@@ -44,10 +43,15 @@ where
     let mut stores = Stores::new(settings.process.stores);
     let mut parts = Parts::new(STOP_WITHIN);
     let equipment = equip(&mut stores, &mut parts, auth).await?;
+    tracing::info!(
+        service = part.name(),
+        address = %bound.address,
+        operator_address = bound.operator_address.map(tracing::field::display),
+        "listening"
+    );
     parts.start(Stage::Services, part.name(), |shutdown| {
-        service(settings.service, equipment, bound.listener, shutdown)
+        service(settings.service, equipment, bound.into(), shutdown)
     });
-    tracing::info!(service = part.name(), address = %bound.address, "listening");
     parts.run_until_stopped(signals).await?;
     stores.close().await;
     Ok(())

@@ -10,6 +10,7 @@ use crate::data_folder::DataFolder;
 /// The table, with one line for each address.
 pub struct Banner {
     addresses: Vec<(Part, String)>,
+    operators: Vec<(Part, String)>,
     state: String,
     access: AuthMode,
 }
@@ -21,6 +22,10 @@ impl Banner {
             .iter()
             .map(|bound| (bound.part, bound.url()))
             .collect();
+        let operators = listening
+            .iter()
+            .filter_map(|bound| Some((bound.part, bound.operator_url()?)))
+            .collect();
         let state = match folder {
             Some(folder) if folder.is_ephemeral() => {
                 format!("{} (removed at the end)", folder.path().display())
@@ -30,6 +35,7 @@ impl Banner {
         };
         Self {
             addresses,
+            operators,
             state,
             access,
         }
@@ -47,6 +53,10 @@ impl fmt::Display for Banner {
                 url,
                 what_is_there(*part)
             )?;
+        }
+        writeln!(f, "\n  For those who run it, /health and /metrics:\n")?;
+        for (part, url) in &self.operators {
+            writeln!(f, "  {:<16}{}", format!("of {}", part.name()), url)?;
         }
         writeln!(f, "\n  {:<16}{}", "state", self.state)?;
         writeln!(f, "  {:<16}{}", "access", who_is_asked(self.access))?;

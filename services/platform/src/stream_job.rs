@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use chassis::Shutdown;
+use chassis::{Listeners, Shutdown};
 use order_analytics::OrderAnalytics;
 use record_log::RecordLog;
 use stream::{JobError, Stop, status};
@@ -36,9 +36,10 @@ pub enum StreamJobError {
 pub async fn run(
     config: OrderAnalytics,
     parts: Parts,
-    listener: TcpListener,
+    listeners: impl Into<Listeners>,
     shutdown: Shutdown,
 ) -> Result<(), StreamJobError> {
+    let listener = listeners.into().public;
     let run = config.on(parts.log)?;
     let pages = status::router(run.metrics.clone());
     let stop = Stop::default();

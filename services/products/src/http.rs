@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use chassis::auth::{Admin, Trusted};
-use chassis::{Json, Path, Problem, Result, in_one_line};
+use chassis::{Json, Path, Problem, Result, described, in_one_line};
 use events::Timestamp;
 use uuid::Uuid;
 
@@ -24,7 +24,7 @@ const PATCH_ATTEMPTS: usize = 8;
 
 /// The routes of this service.
 pub fn router(store: Store) -> Router {
-    Router::new()
+    let routes = Router::new()
         .route("/products", get(listing::list).post(create))
         .route(
             "/products/{id}",
@@ -35,11 +35,8 @@ pub fn router(store: Store) -> Router {
             "/products/reservations/{key}",
             delete(reservations::release).get(reservations::show),
         )
-        .route(
-            "/openapi.json",
-            get(async || ([(header::CONTENT_TYPE, "application/json")], DESCRIPTION)),
-        )
-        .with_state(store)
+        .with_state(store);
+    described(routes, DESCRIPTION)
 }
 
 /// A product as a reply, with its entity tag.

@@ -20,11 +20,10 @@ mod store;
 use aws_sdk_dynamodb::Client;
 use axum::Router;
 use chassis::auth::Auth;
-use chassis::{Health, Metrics, ServeError, Shutdown, dynamodb, retry};
+use chassis::{Health, Listeners, Metrics, ServeError, Shutdown, dynamodb, retry};
 pub use config::Config;
 use store::Store;
 pub use store::tables::{PRODUCTS, RESERVATIONS};
-use tokio::net::TcpListener;
 
 /// What the service stores in.
 #[derive(Clone)]
@@ -66,7 +65,7 @@ async fn prepare_store(config: &Config, store: &Store, shutdown: &Shutdown) {
 pub async fn run(
     config: Config,
     parts: Parts,
-    listener: TcpListener,
+    listeners: impl Into<Listeners>,
     shutdown: Shutdown,
 ) -> Result<(), ServeError> {
     let health = Health::new();
@@ -78,7 +77,7 @@ pub async fn run(
     let store = Store::new(parts.dynamodb.clone());
     let serving = chassis::serve(
         "products",
-        listener,
+        listeners,
         router_of(&parts, store.clone()),
         health,
         Metrics::new("products"),

@@ -12,7 +12,7 @@ use axum::http::{HeaderName, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::{get, post, put};
 use chassis::auth::{Admin, Caller};
-use chassis::{Json, Page, PageQuery, Path, Problem, Query, Result};
+use chassis::{Json, Page, PageQuery, Path, Problem, Query, Result, described};
 use client::Client;
 use events::Timestamp;
 
@@ -37,7 +37,7 @@ pub struct Users {
 }
 
 pub fn routes(users: Users) -> Router {
-    Router::new()
+    let routes = Router::new()
         .route("/users", get(list).post(create))
         .route("/users/{id}", get(show).patch(change).delete(remove))
         .route("/users/{id}/password", put(access::set_password))
@@ -45,11 +45,8 @@ pub fn routes(users: Users) -> Router {
         .route("/users/refresh", post(access::refresh))
         .route("/users/logout", post(access::log_out))
         .route("/.well-known/jwks.json", get(access::keys))
-        .route(
-            "/openapi.json",
-            get(async || ([(header::CONTENT_TYPE, "application/json")], DESCRIPTION)),
-        )
-        .with_state(users)
+        .with_state(users);
+    described(routes, DESCRIPTION)
 }
 
 type Created = (StatusCode, [(HeaderName, String); 1], Json<User>);

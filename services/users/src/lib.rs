@@ -23,13 +23,12 @@ use admin::FirstAdmin;
 use axum::Router;
 use chassis::auth::Auth;
 use chassis::sql::{Database, Migration, Right};
-use chassis::{Health, Metrics, ServeError, Shutdown};
+use chassis::{Health, Listeners, Metrics, ServeError, Shutdown};
 pub use config::Config;
 use keys::OwnKeys;
 use password::Hasher;
 use session::Sessions;
 use store::Store;
-use tokio::net::TcpListener;
 pub use user::{Email, Invalid};
 
 const MIGRATIONS: &[Migration] = &[
@@ -59,6 +58,7 @@ const MIGRATIONS: &[Migration] = &[
 pub const RIGHTS: &[Right] = &[
     Right::Rows("users"),
     Right::Rows("admins"),
+    Right::Rows("known_clients"),
     Right::Rows("refresh_tokens"),
     Right::Rows("signing_keys"),
     Right::Reads("migrations"),
@@ -136,7 +136,7 @@ pub async fn appoint_admin(
 pub async fn run(
     config: Config,
     parts: Parts,
-    listener: TcpListener,
+    listeners: impl Into<Listeners>,
     shutdown: Shutdown,
 ) -> Result<(), RunError> {
     let (health, metrics) = (Health::new(), Metrics::new("users"));
@@ -157,7 +157,7 @@ pub async fn run(
     let serve = async {
         let served = chassis::serve(
             "users",
-            listener,
+            listeners,
             router(&config, parts),
             health,
             metrics,

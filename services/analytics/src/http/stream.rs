@@ -1,8 +1,8 @@
 //! `GET /analytics/stream`: the feed as server-sent events.
 //!
 //! `count` is a count that is new or corrected, `window` the summary of a window; `reset` says that something was missed
-//! and the lists are to be read anew. The stream ends at a shutdown, or when the listener is too slow; browsers return by
-//! themselves, with the last id they saw.
+//! and the lists are to be read anew. The stream ends at a shutdown, when the listener is too slow, or with the token that it
+//! was asked for with; browsers return by themselves, with the last id they saw.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::sse::{Event as Sent, KeepAlive, Sse};
-use chassis::auth::Admin;
+use chassis::auth::{Admin, Until};
 use chassis::{Query, Result};
 use futures::{Stream, StreamExt, stream};
 use serde::Deserialize;
@@ -32,6 +32,7 @@ pub(super) struct StreamQuery {
 
 pub(super) async fn stream(
     _: Admin,
+    token: Until,
     State(analytics): State<Analytics>,
     Query(query): Query<StreamQuery>,
     headers: HeaderMap,
@@ -54,8 +55,14 @@ pub(super) async fn stream(
         .chain(live(subscription.live))
         .filter(is_wanted);
     let sent = reset.chain(events.map(|event| sent(&event))).map(Ok);
-    let until = analytics.shutdown.clone();
-    let sent = sent.take_until(async move { until.requested().await });
+    let shutdown = analytics.shutdown.clone();
+    let end = async move {
+        tokio::select! {
+            () = shutdown.requested() => {}
+            () = token.passed() => {}
+        }
+    };
+    let sent = sent.take_until(Box::pin(end));
     Ok(Sse::new(sent).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }
 

@@ -7,7 +7,9 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use axum::response::Response;
 use axum::routing::{get, post};
-use chassis::{Health, Json, Metrics, Path, Problem, Query, Result, application};
+use chassis::{
+    Health, Json, Metrics, Path, Problem, Query, Result, application, described, operator,
+};
 use http_body_util::BodyExt;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -38,6 +40,22 @@ async fn total(Json(basket): Json<Basket>) -> Result<Json<u32>> {
 }
 
 fn app(health: &Health) -> Router {
+    counted(health, &Metrics::new("test"))
+}
+
+/// What the test service describes of itself.
+const DESCRIPTION: &str = r##"{
+    "paths": {
+        "/filter": {
+            "parameters": [{"$ref": "#/components/parameters/User"}],
+            "get": {"parameters": [{"name": "x-trace", "in": "header"}]}
+        },
+        "/baskets/{id}": {"get": {"parameters": [{"name": "limit", "in": "query"}]}}
+    },
+    "components": {"parameters": {"User": {"name": "user_id", "in": "query"}}}
+}"##;
+
+fn counted(health: &Health, metrics: &Metrics) -> Router {
     let routes = Router::new()
         .route("/baskets", post(total))
         .route(
@@ -53,12 +71,8 @@ fn app(health: &Health) -> Router {
             "/stuck",
             get(async || -> String { std::future::pending().await }),
         );
-    application(
-        routes,
-        health,
-        &Metrics::new("test"),
-        Duration::from_millis(50),
-    )
+    let routes = described(routes, DESCRIPTION);
+    application(routes, health, metrics, Duration::from_millis(50))
 }
 
 async fn send(request: Request<Body>) -> Response {
@@ -242,7 +256,7 @@ async fn readiness_follows_the_checks_and_liveness_does_not() {
 }
 
 #[tokio::test]
-async fn while_something_is_awaited_at_the_start_only_health_and_metrics_answer() {
+async fn while_something_is_awaited_at_the_start_only_health_answers() {
     let health = Health::new();
     let hold = health.hold("tables");
     let ask = async |path: &str| {
@@ -262,7 +276,11 @@ async fn while_something_is_awaited_at_the_start_only_health_and_metrics_answer(
         StatusCode::SERVICE_UNAVAILABLE
     );
     assert_eq!(ask("/health/live").await.status(), StatusCode::OK);
-    assert_eq!(ask("/metrics").await.status(), StatusCode::OK);
+    assert_eq!(
+        ask("/metrics").await.status(),
+        StatusCode::NOT_FOUND,
+        "metrics are the operator's"
+    );
     drop(hold);
     assert_eq!(ask("/baskets/1").await.status(), StatusCode::OK);
     assert_eq!(ask("/health/ready").await.status(), StatusCode::OK);
@@ -270,17 +288,18 @@ async fn while_something_is_awaited_at_the_start_only_health_and_metrics_answer(
 
 #[tokio::test]
 async fn requests_are_counted_by_matched_route() {
-    let app = app(&Health::new());
-    let ask = async |path: &str| {
+    let (health, metrics) = (Health::new(), Metrics::new("test"));
+    let app = counted(&health, &metrics);
+    let ask = async |app: &Router, path: &str| {
         app.clone()
             .oneshot(Request::get(path).body(Body::empty()).unwrap())
             .await
             .unwrap()
     };
-    ask("/baskets/1").await;
-    ask("/baskets/2").await;
-    ask("/who-knows").await;
-    let text = ask("/metrics")
+    ask(&app, "/baskets/1").await;
+    ask(&app, "/baskets/2").await;
+    ask(&app, "/who-knows").await;
+    let text = ask(&operator(&health, &metrics), "/metrics")
         .await
         .into_body()
         .collect()
@@ -295,4 +314,80 @@ async fn requests_are_counted_by_matched_route() {
     };
     assert!(text.contains(&line("/baskets/{id}", 200, 2)), "{text}");
     assert!(text.contains(&line("unmatched", 404, 1)), "{text}");
+}
+
+#[tokio::test]
+async fn a_query_parameter_that_is_not_described_is_refused() {
+    assert_eq!(get_path("/filter?user_id=7").await.status(), StatusCode::OK);
+    assert_eq!(
+        get_path("/baskets/1?limit=2").await.status(),
+        StatusCode::OK
+    );
+    for (path, field) in [
+        ("/filter?user_id=7&usr_id=8", "usr_id"),
+        ("/filter?user_id=7&", ""),
+        ("/filter?USER_ID=7", "USER_ID"),
+        ("/filter?x-trace=1", "x-trace"),
+        ("/filter?a%26b", "a&b"),
+        ("/baskets/1?user_id=7", "user_id"),
+    ] {
+        let answer = get_path(path).await;
+        if field.is_empty() {
+            assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        } else {
+            assert_problem(answer, StatusCode::BAD_REQUEST, Some(field)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_is_there_twice_is_refused_wherever_it_is() {
+    for (text, field) in [
+        (
+            r#"{"items": [{"quantity": 1}], "items": [{"quantity": 2}]}"#,
+            "items",
+        ),
+        (
+            r#"{"items": [{"quantity": 1, "quantity": 1}]}"#,
+            "items[0].quantity",
+        ),
+        (
+            r#"{"items": [{"quantity": 1, "\u0071uantity": 2}]}"#,
+            "items[0].quantity",
+        ),
+        (
+            r#"{"items": [{"quantity": 1}], "other": {"a": {"b": 1, "b": 1}}}"#,
+            "other.a.b",
+        ),
+    ] {
+        let answer = post_basket(text).await;
+        assert_problem(answer, StatusCode::UNPROCESSABLE_ENTITY, Some(field)).await;
+    }
+    let once = r#"{"items": [{"quantity": 1}, {"quantity": 1}]}"#;
+    assert_eq!(post_basket(once).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_whole_number_has_no_fraction_and_no_exponent() {
+    for number in [
+        "1.0",
+        "1e0",
+        "1E2",
+        "1e-400",
+        "-0.0",
+        "1e400",
+        "-1",
+        "4294967296",
+        "\"1\"",
+        "null",
+        "true",
+    ] {
+        let answer = post_basket(format!(r#"{{"items": [{{"quantity": {number}}}]}}"#)).await;
+        let status = answer.status();
+        let is_malformed = number == "1e400" && status == StatusCode::BAD_REQUEST;
+        assert!(
+            is_malformed || status == StatusCode::UNPROCESSABLE_ENTITY,
+            "{number}: {status}"
+        );
+    }
 }

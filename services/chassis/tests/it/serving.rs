@@ -1,31 +1,69 @@
 //! Connections over loopback: their limits, and the end of a server.
 
+use std::convert::Infallible;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::body::Body;
 use axum::routing::get;
-use chassis::{Health, Limits, Metrics, ServeError, Server, Shutdown};
+use chassis::{Health, Limits, Listeners, Metrics, ServeError, Server, Shutdown};
+use futures::{Stream, StreamExt, stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 struct Running {
     address: SocketAddr,
+    operator: SocketAddr,
     shutdown: Shutdown,
     /// Notified when a request has reached `/slow`.
     reached: Arc<Notify>,
+    /// Notified when the body of `/large` was dropped.
+    released: Arc<Notify>,
     /// Lets the requests at `/slow` go.
     release: Arc<Notify>,
     server: JoinHandle<Result<(), ServeError>>,
 }
 
+/// More than the buffers between the two sides hold.
+const LARGE_BYTES: usize = 64 << 20;
+
+/// Notifies when it is dropped.
+struct Dropped(Arc<Notify>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
+/// Pieces that make [`LARGE_BYTES`].
+fn endless(dropped: Dropped) -> impl Stream<Item = Result<Vec<u8>, Infallible>> {
+    let pieces = LARGE_BYTES >> 16;
+    stream::iter(0..pieces).map(move |_| {
+        let _held = &dropped;
+        Ok(vec![b'x'; 1 << 16])
+    })
+}
+
 async fn start(limits: Limits) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
+    let operator = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let operator_address = operator.local_addr().unwrap();
+    let listeners = Listeners {
+        public: listener,
+        operator: Some(operator),
+    };
+    let released = Arc::new(Notify::new());
+    let large = {
+        let released = Arc::clone(&released);
+        async move || Body::from_stream(endless(Dropped(released)))
+    };
     let (reached, release, shutdown) = (
         Arc::new(Notify::new()),
         Arc::new(Notify::new()),
@@ -41,6 +79,7 @@ async fn start(limits: Limits) -> Running {
     };
     let router = Router::new()
         .route("/slow", get(slow))
+        .route("/large", get(large))
         .route("/quick", get(async || "quick"));
     let server = Server {
         service: "test".into(),
@@ -49,9 +88,11 @@ async fn start(limits: Limits) -> Running {
         metrics: Metrics::new("test"),
         limits,
     };
-    let server = tokio::spawn(server.run(listener, shutdown.clone()));
+    let server = tokio::spawn(server.run(listeners, shutdown.clone()));
     Running {
         address,
+        operator: operator_address,
+        released,
         shutdown,
         reached,
         release,
@@ -120,27 +161,131 @@ async fn a_client_that_dawdles_over_its_head_is_dropped() {
     running.server.await.unwrap().unwrap();
 }
 
+/// A connection on which half a head was sent.
+async fn half_sent(running: &Running) -> TcpStream {
+    let stream = send(running.address, "GET /quick HTTP/1.1\r\nhost:").await;
+    tokio::task::yield_now().await;
+    stream
+}
+
+const QUICK: &str = "GET /quick HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+
 #[tokio::test]
-async fn connections_over_the_cap_wait_for_their_turn() {
+async fn connections_over_the_cap_are_told_so_at_once() {
     let running = start(Limits {
-        connections: 1,
+        connections: 2,
         ..Limits::default()
     })
     .await;
-    let first = send(
-        running.address,
-        "GET /slow HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
-    )
+    let held = [half_sent(&running).await, half_sent(&running).await];
+    let answer = rest(send(running.address, QUICK).await).await;
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(answer.contains("retry-after: 1"), "{answer}");
+    drop(held);
+    let served = async {
+        while !rest(send(running.address, QUICK).await)
+            .await
+            .ends_with("quick")
+        {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), served)
+        .await
+        .unwrap();
+    running.shutdown.request();
+    running.server.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn one_address_cannot_take_the_connections_of_all() {
+    let running = start(Limits {
+        connections: 100,
+        connections_of_address: 3,
+        ..Limits::default()
+    })
     .await;
-    running.reached.notified().await;
-    let second = send(
-        running.address,
-        "GET /quick HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
-    )
+    let _held = [
+        half_sent(&running).await,
+        half_sent(&running).await,
+        half_sent(&running).await,
+    ];
+    let answer = rest(send(running.address, QUICK).await).await;
+    assert!(answer.starts_with("HTTP/1.1 429 "), "{answer}");
+    let other = TcpSocket::new_v4().unwrap();
+    other.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut other = other.connect(running.address).await.unwrap();
+    other.write_all(QUICK.as_bytes()).await.unwrap();
+    assert!(rest(other).await.ends_with("quick"), "others are served");
+    let probe = rest(send(running.operator, &QUICK.replace("/quick", "/health/live")).await).await;
+    assert!(probe.starts_with("HTTP/1.1 200 "), "{probe}");
+    running.shutdown.request();
+    running.server.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn metrics_are_at_the_operators_address_alone() {
+    let running = start(Limits::default()).await;
+    let ask =
+        async |address, path: &str| rest(send(address, &QUICK.replace("/quick", path)).await).await;
+    for path in ["/metrics", "/metrics/", "//metrics", "/%6detrics"] {
+        let answer = ask(running.address, path).await;
+        assert!(answer.starts_with("HTTP/1.1 404 "), "{path}: {answer}");
+    }
+    let metrics = ask(running.operator, "/metrics").await;
+    assert!(metrics.contains("http_requests_total"), "{metrics}");
+    assert!(
+        ask(running.operator, "/quick")
+            .await
+            .starts_with("HTTP/1.1 404 ")
+    );
+    for address in [running.address, running.operator] {
+        assert!(
+            ask(address, "/health/ready")
+                .await
+                .starts_with("HTTP/1.1 200 ")
+        );
+    }
+    running.shutdown.request();
+    running.server.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_request_names_one_host() {
+    let running = start(Limits::default()).await;
+    for (version, hosts, status) in [
+        ("1.1", "host: shop.example:80\r\n", 200),
+        ("1.1", "host: [::1]:5000\r\n", 200),
+        ("1.1", "host:\r\n", 200),
+        ("1.1", "", 400),
+        ("1.1", "host: a\r\nhost: a\r\n", 400),
+        ("1.1", "host: a\r\nHOST: b\r\n", 400),
+        ("1.1", "host: a b\r\n", 400),
+        ("1.1", "host: me@shop.example\r\n", 400),
+        ("1.1", "host: shop.example/quick\r\n", 400),
+        ("1.0", "", 200),
+        ("1.0", "host: a\r\nhost: a\r\n", 400),
+    ] {
+        let request = format!("GET /quick HTTP/{version}\r\n{hosts}connection: close\r\n\r\n");
+        let answer = rest(send(running.address, &request).await).await;
+        assert_eq!(answer[9..12], status.to_string(), "{request}{answer}");
+    }
+    running.shutdown.request();
+    running.server.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_of_its_answer_is_dropped() {
+    let running = start(Limits {
+        taking: Duration::from_millis(100),
+        ..Limits::default()
+    })
     .await;
-    running.release.notify_one();
-    assert!(rest(first).await.ends_with("done"));
-    assert!(rest(second).await.ends_with("quick"));
+    let request = "GET /large HTTP/1.1\r\nhost: x\r\n\r\n";
+    let stalled = send(running.address, request).await;
+    running.released.notified().await;
+    let taken = rest(stalled).await;
+    assert!(taken.len() < LARGE_BYTES, "{}", taken.len());
     running.shutdown.request();
     running.server.await.unwrap().unwrap();
 }

@@ -14,8 +14,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
-use chassis::Shutdown;
 use chassis::auth::Auth;
+use chassis::{Listeners, Shutdown};
 use clap::Parser;
 use gateway::{Config, Parts};
 use reqwest::{Method, RequestBuilder, Response};
@@ -29,6 +29,7 @@ const SHORT: Duration = Duration::from_millis(300);
 /// A gateway that serves until its test ends.
 struct Gateway {
     address: SocketAddr,
+    operator: SocketAddr,
     shutdown: Shutdown,
     served: JoinHandle<()>,
     client: reqwest::Client,
@@ -43,11 +44,18 @@ impl Gateway {
     async fn start_knowing(config: Config, auth: Auth) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let operator = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let operator_address = operator.local_addr().unwrap();
+        let listeners = Listeners {
+            public: listener,
+            operator: Some(operator),
+        };
         let shutdown = Shutdown::new();
-        let served = gateway::run(config, Parts { auth }, listener, shutdown.clone());
+        let served = gateway::run(config, Parts { auth }, listeners, shutdown.clone());
         let served = tokio::spawn(async move { served.await.unwrap() });
         Self {
             address,
+            operator: operator_address,
             shutdown,
             served,
             client: reqwest::Client::new(),
@@ -57,6 +65,13 @@ impl Gateway {
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client
             .request(method, format!("http://{}{path}", self.address))
+    }
+
+    /// What it counts, which its operator may read.
+    async fn metrics(&self) -> String {
+        let url = format!("http://{}/metrics", self.operator);
+        let answer = self.client.get(url).send().await.unwrap();
+        answer.text().await.unwrap()
     }
 
     async fn get(&self, path: &str) -> Response {

@@ -145,3 +145,24 @@ async fn a_wrong_address_has_a_page_for_people_and_a_problem_for_programs() {
         );
     }
 }
+
+#[tokio::test]
+async fn browsers_are_told_to_come_by_tls_where_the_setting_says_so() {
+    let hsts = Some(std::time::Duration::from_secs(3600));
+    let gateway = Gateway::start(gateway::Config { hsts, ..config() }).await;
+    for path in ["/", "/api/orders", "/assets/shop.js"] {
+        let answer = gateway.get(path).await;
+        let said = answer.headers().get("strict-transport-security");
+        assert_eq!(said.unwrap(), "max-age=3600; includeSubDomains", "{path}");
+    }
+    let silent = Gateway::start(config()).await;
+    let answer = silent.get("/").await;
+    assert!(!answer.headers().contains_key("strict-transport-security"));
+}
+
+#[tokio::test]
+async fn metrics_are_not_public() {
+    let gateway = Gateway::start(config()).await;
+    assert_eq!(gateway.get("/metrics").await.status(), 404);
+    assert!(gateway.metrics().await.contains("http_requests_total"));
+}

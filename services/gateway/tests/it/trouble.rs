@@ -83,7 +83,7 @@ async fn a_read_is_tried_again_when_its_connection_breaks() {
         gateway.get("/api/orders").await.text().await.unwrap(),
         "again"
     );
-    let metrics = gateway.get("/metrics").await.text().await.unwrap();
+    let metrics = gateway.metrics().await;
     assert!(
         metrics
             .contains("gateway_upstream_retries_total{upstream=\"orders\",service=\"gateway\"} 1"),
@@ -106,6 +106,53 @@ async fn an_order_is_not_tried_again_unless_it_has_a_key() {
         });
         assert_eq!(request.send().await.unwrap().status(), status);
     }
+}
+
+/// The collections whose services keep the answer to a keyed POST, as they describe themselves.
+#[test]
+fn orders_are_all_that_is_kept_by_key() {
+    let mut kept = Vec::new();
+    for description in [
+        include_str!("../../../users/openapi.json"),
+        include_str!("../../../products/openapi.json"),
+        include_str!("../../../orders/openapi.json"),
+        include_str!("../../../notifications/openapi.json"),
+        include_str!("../../../analytics/openapi.json"),
+        include_str!("../../../file-processor/openapi.json"),
+    ] {
+        let document: serde_json::Value = serde_json::from_str(description).unwrap();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            let operation = item["post"].to_string();
+            if operation.to_lowercase().contains("idempotency-key") {
+                kept.push(path.clone());
+            }
+        }
+    }
+    assert_eq!(kept, ["/orders"]);
+}
+
+#[tokio::test]
+async fn a_key_does_not_have_other_services_asked_twice() {
+    for path in ["/api/users", "/api/users/login"] {
+        let users_url = breaking_once().await.parse().unwrap();
+        let gateway = Gateway::start(gateway::Config {
+            users_url,
+            ..config()
+        })
+        .await;
+        let request = gateway.request(Method::POST, path);
+        let answer = request.header("idempotency-key", "k").send().await.unwrap();
+        assert_eq!(answer.status(), 502, "{path}");
+    }
+    let orders_url = breaking_once().await.parse().unwrap();
+    let gateway = Gateway::start(gateway::Config {
+        orders_url,
+        ..config()
+    })
+    .await;
+    let request = gateway.request(Method::POST, "/api/orders/7");
+    let answer = request.header("idempotency-key", "k").send().await.unwrap();
+    assert_eq!(answer.status(), 502);
 }
 
 #[tokio::test]
@@ -141,7 +188,7 @@ async fn an_upstream_that_keeps_failing_is_left_alone_and_found_again_when_it_is
         "the orders service is having trouble"
     );
 
-    let metrics = gateway.get("/metrics").await.text().await.unwrap();
+    let metrics = gateway.metrics().await;
     let counted = |kind: &str, count| {
         let labels = format!("{{kind=\"{kind}\",upstream=\"orders\",service=\"gateway\"}}");
         assert!(

@@ -35,7 +35,8 @@ const RELEASE: &str =
     "UPDATE stock_claims SET releasing = 1 WHERE reservation_key = ? AND releasing = 0";
 const OLD: &str =
     "SELECT reservation_key FROM stock_claims WHERE releasing = 0 AND created_at_ms < ? LIMIT 100";
-const RELEASED: &str = "SELECT reservation_key FROM stock_claims WHERE releasing = 1 LIMIT 100";
+const RELEASED: &str = "SELECT reservation_key FROM stock_claims \
+                        WHERE releasing = 1 AND reservation_key > ? ORDER BY reservation_key LIMIT 100";
 const FORGET_RELEASED: &str =
     "DELETE FROM stock_claims WHERE reservation_key = ? AND releasing = 1";
 const FORGET_REPLIES: &str =
@@ -172,9 +173,10 @@ impl Store {
         Ok(transaction.commit().await?)
     }
 
-    /// Up to a hundred reservations to be given back.
-    pub async fn released_claims(&self) -> Result<Vec<String>, StoreError> {
+    /// Up to a hundred reservations to be given back, in the order of their keys, from behind the key `after`.
+    pub async fn released_claims(&self, after: &str) -> Result<Vec<String>, StoreError> {
         let rows = sqlx::query(RELEASED)
+            .bind(after)
             .fetch_all(self.database.pool())
             .await?;
         Ok(rows

@@ -1,6 +1,6 @@
 //! A products service for tests: it keeps stock and reservations in memory, on a real port.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use axum::extract::{Path, State};
@@ -20,6 +20,8 @@ pub struct Catalogue(Arc<Mutex<Shelf>>);
 #[derive(Default)]
 struct Shelf {
     products: HashMap<Uuid, Product>,
+    /// Keys whose release is refused.
+    poisoned: HashSet<String>,
     /// None once released.
     reservations: HashMap<String, Option<BTreeMap<Uuid, u64>>>,
 }
@@ -84,6 +86,11 @@ impl Catalogue {
     }
 
     /// Reserves as if a request had done so.
+    /// Has the release of this key refused.
+    pub fn poison(&self, key: &str) {
+        self.0.lock().unwrap().poisoned.insert(key.to_owned());
+    }
+
     pub fn hold(&self, key: &str, id: Uuid, quantity: u64) {
         let request = Request {
             key: key.to_owned(),
@@ -163,6 +170,9 @@ async fn reserve(State(catalogue): State<Catalogue>, Json(request): Json<Request
 }
 
 async fn release(State(catalogue): State<Catalogue>, Path(key): Path<String>) -> StatusCode {
+    if catalogue.0.lock().unwrap().poisoned.contains(&key) {
+        return StatusCode::INTERNAL_SERVER_ERROR;
+    }
     catalogue.release(key);
     StatusCode::NO_CONTENT
 }

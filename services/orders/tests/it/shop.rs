@@ -176,9 +176,14 @@ impl Shop {
 
     /// Runs the returning of stock until nothing is left to return.
     pub async fn return_stock(&self) {
+        self.return_stock_but(0).await;
+    }
+
+    /// Gives stock back until so many claims are left.
+    pub async fn return_stock_but(&self, left: i64) {
         let shutdown = Shutdown::new();
         let until_done = async {
-            while self.count("stock_claims").await > 0 {
+            while self.count("stock_claims").await > left {
                 tokio::task::yield_now().await;
             }
             shutdown.request();

@@ -4,7 +4,7 @@
 //! come through the gateway has the address of its connection.
 
 use std::convert::Infallible;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use argon2::password_hash::rand_core::{OsRng, RngCore};
@@ -13,6 +13,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chassis::network_of;
 
 use super::keeping::{Keeping, cookie, in_cookie};
 use crate::password::Waiter;
@@ -75,7 +76,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Client {
             .or(connection.map(|ConnectInfo(socket)| socket.ip()))
             .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
         Ok(Self {
-            network: network_of(address.to_canonical()),
+            network: network_of(address),
             device: in_cookie(&parts.headers, DEVICE),
         })
     }
@@ -83,11 +84,4 @@ impl<S: Send + Sync> FromRequestParts<S> for Client {
 
 fn stated(headers: &HeaderMap) -> Option<IpAddr> {
     headers.get(CLIENT_ADDRESS)?.to_str().ok()?.parse().ok()
-}
-
-fn network_of(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
-    }
 }

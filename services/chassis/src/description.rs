@@ -1,0 +1,91 @@
+//! A service's own description, in OpenAPI, and what follows from it: a query parameter that is not described is refused.
+//!
+//! A parameter that nobody reads is a mistake of the caller, who would take the answer for one to its question.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{Method, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde_json::Value;
+
+use crate::Problem;
+
+/// Where a service publishes it.
+const PATH: &str = "/openapi.json";
+
+/// The names of the query's parameters, by path and method.
+struct Parameters(HashMap<(String, String), HashSet<String>>);
+
+/// Publishes the description of these routes beside them, and refuses query parameters that it does not have with a 400.
+///
+/// # Panics
+/// When the document is not JSON: a mistake in the service, found by its first test.
+pub fn described(routes: Router, document: &'static str) -> Router {
+    let parsed: Value = serde_json::from_str(document).expect("a description is JSON");
+    let parameters = Arc::new(Parameters::of(&parsed));
+    let publish = get(async move || ([(header::CONTENT_TYPE, "application/json")], document));
+    routes
+        .layer(from_fn_with_state(parameters, refuse_unknown))
+        .route(PATH, publish)
+}
+
+async fn refuse_unknown(
+    State(parameters): State<Arc<Parameters>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match parameters.unknown_of(&request) {
+        None => next.run(request).await,
+        Some(name) => Problem::bad_request("there is no such parameter here")
+            .field(name)
+            .into_response(),
+    }
+}
+
+impl Parameters {
+    fn of(document: &Value) -> Self {
+        let paths = document["paths"].as_object().into_iter().flatten();
+        let operations = paths.flat_map(|(path, item)| {
+            let operations = item.as_object().into_iter().flatten();
+            operations
+                .filter(|(method, _)| *method != "parameters")
+                .map(move |(method, operation)| {
+                    let all = in_query(document, item).chain(in_query(document, operation));
+                    ((path.clone(), method.clone()), all.collect())
+                })
+        });
+        Self(operations.collect())
+    }
+
+    /// The first parameter of the request that its operation does not have. None where the operation is not described.
+    fn unknown_of(&self, request: &Request) -> Option<String> {
+        let query = request.uri().query().filter(|query| !query.is_empty())?;
+        let path = request.extensions().get::<MatchedPath>()?.as_str();
+        let method = match *request.method() {
+            Method::HEAD => "get".to_owned(),
+            ref method => method.as_str().to_ascii_lowercase(),
+        };
+        let known = self.0.get(&(path.to_owned(), method))?;
+        let mut names = form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name);
+        names
+            .find(|name| !known.contains(name.as_ref()))
+            .map(Into::into)
+    }
+}
+
+/// The query's parameters that are listed there, by name.
+fn in_query<'a>(document: &'a Value, there: &'a Value) -> impl Iterator<Item = String> + 'a {
+    let listed = there["parameters"].as_array().into_iter().flatten();
+    listed.filter_map(move |parameter| {
+        let reference = parameter["$ref"].as_str();
+        let pointer = reference.and_then(|reference| reference.strip_prefix('#'));
+        let parameter = pointer.map_or(Some(parameter), |pointer| document.pointer(pointer))?;
+        let is_in_query = parameter["in"] == "query";
+        is_in_query.then(|| parameter["name"].as_str().map(str::to_owned))?
+    })
+}

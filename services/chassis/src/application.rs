@@ -21,6 +21,7 @@ use tower::{Layer, Service};
 use tracing::{Instrument, Span};
 
 use crate::metrics::InFlight;
+use crate::problem::Reason;
 use crate::trace::REQUEST_ID;
 use crate::{Health, Metrics, Problem, RequestId, span};
 
@@ -188,6 +189,7 @@ impl Observed {
         );
         span::note_status(&self.span, reply.status());
         self.span.in_scope(|| {
+            note_refusal(metrics.service(), &reply);
             tracing::debug!(
                 status = reply.status().as_u16(),
                 took_us = took.as_micros(),
@@ -201,6 +203,24 @@ impl Observed {
             HeaderValue::from_static("nosniff"),
         );
         reply
+    }
+}
+
+/// Writes to the security log that a caller was refused, and why. The span says which request it was.
+fn note_refusal(service: &str, reply: &Response) {
+    let is_refusal = matches!(
+        reply.status(),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS
+    );
+    if is_refusal {
+        let reason = reply.extensions().get::<Reason>();
+        tracing::info!(
+            target: "security",
+            event = "request_refused",
+            service,
+            status = reply.status().as_u16(),
+            reason = reason.map(|Reason(text)| text.as_ref()),
+        );
     }
 }
 

@@ -23,9 +23,12 @@
 //! What is somebody else's is a 403 where the request says whose it is, and a 404 where a 403 would say that it exists.
 //! `/metrics` is on the operator's port alone, and asks nobody.
 //!
-//! An access token cannot be taken back: what it allows ends with its life, which is short. A handler that takes a
+//! An access token says in which epoch of its account it was signed. A new password, a log-out and a refresh token used
+//! twice begin the next epoch, and tokens of earlier ones are refused: by the users service at once, by the others when
+//! they have read the epochs again, 20 seconds later at most, and at the token's own end where users is away. A handler that takes a
 //! [`Caller`] (or [`Admin`], or [`Trusted`]) answers nobody it does not know; one that takes none is open to everybody.
 
+mod epochs;
 mod http_keys;
 mod keys;
 mod settings;
@@ -39,8 +42,9 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::{Extension, Router};
 
+pub use epochs::TokenEpochs;
 pub use http_keys::HttpKeys;
-pub use keys::{KeySource, Published};
+pub use keys::{EpochOf, KeySource, Published};
 use keys::{Keys, NoKeys};
 pub use settings::{AuthMode, AuthSettings, AuthSettingsError, InvalidJwksUrl, JwksUrl, Secret};
 pub use token::{ACCESS_TOKEN, AUDIENCE, AccessClaims, ISSUER};
@@ -147,7 +151,13 @@ impl Auth {
 impl Enforced {
     async fn caller(&self, text: &str) -> std::result::Result<Caller, TokenError> {
         match token::kind(text)? {
-            Kind::Access { kid } => token::user(text, &self.keys.find(&kid).await?),
+            Kind::Access { kid } => {
+                let (caller, id, epoch) = token::user(text, &self.keys.find(&kid).await?)?;
+                if self.keys.is_revoked(id, epoch).await? {
+                    return Err(TokenError::Revoked);
+                }
+                Ok(caller)
+            }
             Kind::Service => match &self.services {
                 Some(key) => key.verify(text).map(|()| Caller::Service),
                 None => Err(TokenError::OtherKind),
@@ -215,6 +225,16 @@ impl Caller {
     }
 }
 
+/// Writes to the security log what an admin is about to do, which may still be refused.
+fn note_admins_act(caller: Caller, parts: &Parts) {
+    if let Caller::User { id, is_admin: true } = caller
+        && !parts.method.is_safe()
+    {
+        let path = parts.uri.path();
+        tracing::info!(target: "security", event = "admin_act", user_id = id, method = %parts.method, path);
+    }
+}
+
 fn somebody_elses() -> Problem {
     Problem::forbidden("this is somebody else's")
 }
@@ -224,7 +244,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
         match parts.extensions.get::<Auth>() {
-            Some(auth) => auth.clone().caller(&parts.headers).await,
+            Some(auth) => {
+                let caller = auth.clone().caller(&parts.headers).await?;
+                note_admins_act(caller, parts);
+                Ok(caller)
+            }
             None => Err(Problem::internal(
                 "a route that asks who calls is not protected",
             )),

@@ -132,6 +132,10 @@ impl Problem {
     }
 }
 
+/// Why a request was refused: on its response, for the security log.
+#[derive(Clone)]
+pub(crate) struct Reason(pub(crate) Cow<'static, str>);
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let body = Body {
@@ -143,6 +147,7 @@ impl IntoResponse for Problem {
             members: self.member.into_iter().collect(),
         };
         let mut response = (self.status, Json(body)).into_response();
+        response.extensions_mut().insert(Reason(self.detail));
         let headers = response.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,

@@ -38,7 +38,7 @@ pub async fn assert_routes(router: &Router, document: &Value) {
             let operation = item.get(method.as_str().to_lowercase());
             let request = Request::builder()
                 .method(&method)
-                .uri(path.replace("{id}", "9"))
+                .uri(path.replace("{id}", "9").replace("{session}", "9"))
                 .body(Body::empty())
                 .unwrap();
             let status = router.clone().oneshot(request).await.unwrap().status();
@@ -78,7 +78,7 @@ pub async fn assert_guarded(router: &Router, document: &Value) {
             };
             let request = Request::builder()
                 .method(&method)
-                .uri(path.replace("{id}", "9"))
+                .uri(path.replace("{id}", "9").replace("{session}", "9"))
                 .body(Body::empty())
                 .unwrap();
             let status = router.clone().oneshot(request).await.unwrap().status();

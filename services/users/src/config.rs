@@ -20,7 +20,7 @@ pub struct Config {
     #[arg(long, env = "TIDEMARK_USERS_HASH_QUEUE", default_value_t = 128, value_name = "N",
           value_parser = clap::value_parser!(u16).range(4..=4096))]
     pub users_hash_queue: u16,
-    /// How long an access token is good for; it cannot be taken back.
+    /// How long an access token is good for. One that was taken back is refused within 20 seconds.
     #[arg(long, env = "TIDEMARK_USERS_ACCESS_TOKEN_LIFE", default_value = "15m", value_name = "DURATION",
           value_parser = humantime::parse_duration)]
     pub users_access_token_life: Duration,
@@ -28,6 +28,10 @@ pub struct Config {
     #[arg(long, env = "TIDEMARK_USERS_REFRESH_TOKEN_LIFE", default_value = "30days", value_name = "DURATION",
           value_parser = humantime::parse_duration)]
     pub users_refresh_token_life: Duration,
+    /// How long a session lasts at most, however often its token is refreshed.
+    #[arg(long, env = "TIDEMARK_USERS_SESSION_LIFE", default_value = "90days", value_name = "DURATION",
+          value_parser = humantime::parse_duration)]
+    pub users_session_life: Duration,
     /// How long a key signs access tokens before the next one does.
     #[arg(long, env = "TIDEMARK_USERS_SIGNING_KEY_LIFE", default_value = "30days", value_name = "DURATION",
           value_parser = humantime::parse_duration)]
@@ -59,6 +63,7 @@ impl Default for Config {
             users_hash_queue: 128,
             users_access_token_life: Duration::from_secs(15 * 60),
             users_refresh_token_life: month,
+            users_session_life: 3 * month,
             users_signing_key_life: month,
             users_admin_email: None,
             users_admin_password: None,

@@ -3,6 +3,7 @@
 mod access;
 mod client;
 mod keeping;
+mod sessions;
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::IntoResponse;
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 use chassis::auth::{Admin, Caller};
 use chassis::{Json, Page, PageQuery, Path, Problem, Query, Result, described};
 use client::Client;
@@ -44,7 +45,13 @@ pub fn routes(users: Users) -> Router {
         .route("/users/login", post(access::log_in))
         .route("/users/refresh", post(access::refresh))
         .route("/users/logout", post(access::log_out))
+        .route(
+            "/users/{id}/sessions",
+            get(sessions::list).delete(sessions::end_all),
+        )
+        .route("/users/{id}/sessions/{session}", delete(sessions::end))
         .route("/.well-known/jwks.json", get(access::keys))
+        .route("/.well-known/token-epochs.json", get(access::epochs))
         .with_state(users);
     described(routes, DESCRIPTION)
 }
@@ -128,7 +135,7 @@ async fn remove(
     Path(id): Path<i64>,
 ) -> Result<impl IntoResponse> {
     caller.require_user(id)?;
-    let existed = users.store.delete(id).await?;
+    let existed = users.store.delete(id, Timestamp::now()).await?;
     existed
         .then_some(StatusCode::NO_CONTENT)
         .ok_or_else(no_such_user)

@@ -10,7 +10,7 @@ use std::time::Duration;
 use argon2::password_hash::rand_core::{OsRng, RngCore};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use chassis::auth::{KeySource, Published};
+use chassis::auth::{EpochOf, KeySource, Published, TokenEpochs};
 use chassis::sql::Database;
 use events::Timestamp;
 use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
@@ -18,6 +18,8 @@ use jsonwebtoken::{Algorithm, EncodingKey};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 use uuid::Uuid;
+
+use crate::session::epochs;
 
 /// How long keys are taken as known before SQL is asked again.
 const KNOWN_FOR: Duration = Duration::from_secs(60);
@@ -106,6 +108,11 @@ impl Keys {
         })
     }
 
+    /// The epochs that others compare tokens with.
+    pub async fn epochs(&self, now: Timestamp) -> Result<TokenEpochs, KeysError> {
+        Ok(epochs::changed_within(&self.database, self.token_life, now).await?)
+    }
+
     async fn keys(&self, now: Timestamp) -> Result<Arc<[Key]>, KeysError> {
         let known = self
             .known
@@ -176,6 +183,10 @@ pub struct OwnKeys(pub Arc<Keys>);
 impl KeySource for OwnKeys {
     fn published(&self) -> Published<'_> {
         Box::pin(async { Ok(self.0.published(Timestamp::now()).await?) })
+    }
+
+    fn epoch_of(&self, user_id: i64) -> EpochOf<'_> {
+        Box::pin(async move { Ok(epochs::epoch_of(&self.0.database, user_id).await?) })
     }
 }
 

@@ -1,6 +1,7 @@
 //! The users service: who may order.
 //!
-//! Owns the SQL tables `users`, `admins`, `known_clients`, `refresh_tokens` and `signing_keys`. Publishes and consumes nothing. Orders refer to users
+//! Owns the SQL tables `users`, `admins`, `known_clients`, `refresh_tokens`, `sessions`, `signing_keys` and
+//! `token_epochs`. Publishes and consumes nothing. Orders refer to users
 //! by a foreign key, so a user who has ordered cannot be deleted. E-mail addresses are unique without regard to case;
 //! passwords are kept as argon2id hashes and never leave the store.
 //!
@@ -51,6 +52,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "0004-known-clients",
         mysql: include_str!("../migrations/0004-known-clients.mysql.sql"),
         sqlite: include_str!("../migrations/0004-known-clients.sqlite.sql"),
+    },
+    Migration {
+        name: "0005-session-list",
+        mysql: include_str!("../migrations/0005-session-list.mysql.sql"),
+        sqlite: include_str!("../migrations/0005-session-list.sqlite.sql"),
     },
 ];
 

@@ -1,7 +1,12 @@
 //! Sessions: short-lived signed access tokens, and refresh tokens that are good for one use.
 //!
+//! A session has an end that no refresh puts off. Access tokens are taken back by the account's epoch (`epochs`).
+//!
 //! Every refresh replaces the token it used. A token that is used twice was stolen, from whichever of the two: its whole
 //! family, everything that came of the same log-in, ends. Only hashes of refresh tokens are kept.
+
+pub mod epochs;
+mod list;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +23,8 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use sqlx::{AnyConnection, Row};
 use uuid::Uuid;
+
+pub use list::{Session, UsedFrom};
 
 use crate::Config;
 use crate::keys::{Keys, KeysError};
@@ -49,7 +56,27 @@ pub struct Sessions {
     database: Database,
     keys: Arc<Keys>,
     access_life: Duration,
-    refresh_life: Duration,
+    lives: Lives,
+}
+
+/// How long refresh tokens and sessions last.
+#[derive(Clone, Copy)]
+struct Lives {
+    refresh: Duration,
+    session: Duration,
+}
+
+impl Lives {
+    /// Until when a refresh token is good that is given out now, in a session that began then.
+    fn expiry_ms(self, began: Timestamp, now: Timestamp) -> u64 {
+        let unused = now.as_ms() + millis(self.refresh);
+        unused.min(began.as_ms() + millis(self.session))
+    }
+
+    /// Whether a session that began then goes on.
+    fn is_on(self, began: Timestamp, now: Timestamp) -> bool {
+        now.as_ms() < began.as_ms() + millis(self.session)
+    }
 }
 
 /// Why there is no session.
@@ -68,10 +95,7 @@ pub enum SessionError {
 
 impl Sessions {
     pub fn new(config: &Config, database: Database) -> Self {
-        let (access_life, refresh_life) = (
-            config.users_access_token_life,
-            config.users_refresh_token_life,
-        );
+        let access_life = config.users_access_token_life;
         let keys = Arc::new(Keys::new(
             database.clone(),
             config.users_signing_key_life,
@@ -81,7 +105,10 @@ impl Sessions {
             database,
             keys,
             access_life,
-            refresh_life,
+            lives: Lives {
+                refresh: config.users_refresh_token_life,
+                session: config.users_session_life,
+            },
         }
     }
 
@@ -92,13 +119,22 @@ impl Sessions {
 
     /// How long a refresh token is good for.
     pub fn refresh_life(&self) -> Duration {
-        self.refresh_life
+        self.lives.refresh
     }
 
     /// A session for a user who has just shown who it is.
-    pub async fn begin(&self, user_id: i64, now: Timestamp) -> Result<Tokens, SessionError> {
+    pub async fn begin(
+        &self,
+        user_id: i64,
+        from: &UsedFrom,
+        now: Timestamp,
+    ) -> Result<Tokens, SessionError> {
+        let family = Uuid::now_v7().to_string();
         let mut transaction = self.database.write().await?;
-        let is_admin = is_admin(transaction.connection(), user_id).await?;
+        let bearer = Bearer::of(transaction.connection(), user_id).await?;
+        list::begin(transaction.connection(), &family, user_id, from, now).await?;
+        let unused_since = now.as_ms().saturating_sub(millis(self.lives.refresh));
+        list::end_unused(transaction.connection(), unused_since).await?;
         sqlx::query(END_EXPIRED)
             .bind(signed(now.as_ms()))
             .execute(transaction.connection())
@@ -106,17 +142,22 @@ impl Sessions {
         let refresh_token = self
             .add(
                 transaction.connection(),
-                &Uuid::now_v7().to_string(),
+                &family,
                 user_id,
-                now,
+                self.lives.expiry_ms(now, now),
             )
             .await?;
         transaction.commit().await?;
-        Ok(self.tokens(self.sign(user_id, is_admin, now).await?, refresh_token))
+        Ok(self.tokens(self.sign(bearer, now).await?, refresh_token))
     }
 
     /// New tokens for a refresh token, which is used up by this.
-    pub async fn refresh(&self, token: &str, now: Timestamp) -> Result<Tokens, SessionError> {
+    pub async fn refresh(
+        &self,
+        token: &str,
+        from: &UsedFrom,
+        now: Timestamp,
+    ) -> Result<Tokens, SessionError> {
         let hash = hash(token);
         let mut transaction = self.database.write().await?;
         let found = sqlx::query(self.database.dialect().locking(FIND)).bind(&hash);
@@ -125,36 +166,61 @@ impl Sessions {
             .await?
             .ok_or(SessionError::Refused)?;
         let family: String = row.try_get("family")?;
+        let user_id = row.try_get("user_id")?;
         if row.try_get::<i64, _>("is_used")? != 0 {
-            sqlx::query(END_FAMILY)
-                .bind(&family)
-                .execute(transaction.connection())
-                .await?;
+            end_family(transaction.connection(), &family).await?;
+            epochs::move_on(transaction.connection(), user_id, now).await?;
             transaction.commit().await?;
-            tracing::warn!(
-                user_id = row.try_get::<i64, _>("user_id")?,
-                "a refresh token was used twice"
-            );
+            tracing::warn!(target: "security", event = "refresh_token_reused", user_id);
             return Err(SessionError::Refused);
         }
         if row.try_get::<i64, _>("expires_at_ms")? <= signed(now.as_ms()) {
             return Err(SessionError::Refused);
         }
-        let user_id = row.try_get("user_id")?;
+        let Some(began) = self
+            .began(transaction.connection(), &family, user_id, from, now)
+            .await?
+        else {
+            return Err(SessionError::Refused);
+        };
         sqlx::query(USE)
             .bind(&hash)
             .execute(transaction.connection())
             .await?;
-        let is_admin = is_admin(transaction.connection(), user_id).await?;
+        let bearer = Bearer::of(transaction.connection(), user_id).await?;
         let refresh_token = self
-            .add(transaction.connection(), &family, user_id, now)
+            .add(
+                transaction.connection(),
+                &family,
+                user_id,
+                self.lives.expiry_ms(began, now),
+            )
             .await?;
         transaction.commit().await?;
-        Ok(self.tokens(self.sign(user_id, is_admin, now).await?, refresh_token))
+        Ok(self.tokens(self.sign(bearer, now).await?, refresh_token))
     }
 
-    /// Ends the session that the refresh token belongs to, if there is one.
-    pub async fn end(&self, token: &str) -> Result<(), SessionError> {
+    /// When the session began, which is used now; none when its time is over. A session from before they were listed begins
+    /// now.
+    async fn began(
+        &self,
+        connection: &mut AnyConnection,
+        family: &str,
+        user_id: i64,
+        from: &UsedFrom,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, SessionError> {
+        let Some(began_ms) = list::began_at_ms(connection, family).await? else {
+            list::begin(connection, family, user_id, from, now).await?;
+            return Ok(Some(now));
+        };
+        list::used(connection, family, from, now).await?;
+        let began = u64::try_from(began_ms).ok().and_then(Timestamp::from_ms);
+        Ok(began.filter(|began| self.lives.is_on(*began, now)))
+    }
+
+    /// Ends the session that the refresh token belongs to, if there is one, and takes back the access tokens.
+    pub async fn end(&self, token: &str, now: Timestamp) -> Result<(), SessionError> {
         let mut transaction = self.database.write().await?;
         let found = sqlx::query(FIND)
             .bind(hash(token))
@@ -162,10 +228,8 @@ impl Sessions {
             .await?;
         if let Some(row) = found {
             let family: String = row.try_get("family")?;
-            sqlx::query(END_FAMILY)
-                .bind(family)
-                .execute(transaction.connection())
-                .await?;
+            end_family(transaction.connection(), &family).await?;
+            epochs::move_on(transaction.connection(), row.try_get("user_id")?, now).await?;
         }
         Ok(transaction.commit().await?)
     }
@@ -175,28 +239,21 @@ impl Sessions {
         connection: &mut AnyConnection,
         family: &str,
         user_id: i64,
-        now: Timestamp,
+        expires_at_ms: u64,
     ) -> Result<String, sqlx::Error> {
         let mut bytes = [0; 32];
         OsRng.fill_bytes(&mut bytes);
         let token = URL_SAFE_NO_PAD.encode(bytes);
-        let expiry =
-            u64::try_from(self.refresh_life.as_millis()).unwrap_or(u64::MAX / 2) + now.as_ms();
         let insert = sqlx::query(INSERT)
             .bind(hash(&token))
             .bind(family)
             .bind(user_id)
-            .bind(signed(expiry));
+            .bind(signed(expires_at_ms));
         insert.execute(connection).await?;
         Ok(token)
     }
 
-    async fn sign(
-        &self,
-        user_id: i64,
-        is_admin: bool,
-        now: Timestamp,
-    ) -> Result<String, SessionError> {
+    async fn sign(&self, bearer: Bearer, now: Timestamp) -> Result<String, SessionError> {
         let key = self.keys.signing(now).await?;
         let typ = Some(ACCESS_TOKEN.to_owned());
         let header = Header {
@@ -204,7 +261,11 @@ impl Sessions {
             kid: Some(key.kid),
             ..Header::new(Algorithm::EdDSA)
         };
-        let claims = AccessClaims::new(user_id, is_admin, now.as_ms() / 1000, self.access_life);
+        let began = now.as_ms() / 1000;
+        let claims = AccessClaims {
+            epoch: bearer.epoch,
+            ..AccessClaims::new(bearer.user_id, bearer.is_admin, began, self.access_life)
+        };
         Ok(jsonwebtoken::encode(&header, &claims, &key.encoding)?)
     }
 
@@ -219,13 +280,44 @@ impl Sessions {
     }
 }
 
-/// Ends every session of the user, as part of the caller's transaction.
-pub async fn end_all(connection: &mut AnyConnection, user_id: i64) -> Result<(), sqlx::Error> {
+/// Whom an access token is for.
+struct Bearer {
+    user_id: i64,
+    is_admin: bool,
+    epoch: u64,
+}
+
+impl Bearer {
+    /// The user, as the connection's transaction sees it.
+    async fn of(connection: &mut AnyConnection, user_id: i64) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            user_id,
+            is_admin: is_admin(connection, user_id).await?,
+            epoch: epochs::current(connection, user_id).await?,
+        })
+    }
+}
+
+/// Ends every session of the user and takes back the access tokens, as part of the caller's transaction.
+pub async fn end_all(
+    connection: &mut AnyConnection,
+    user_id: i64,
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
     sqlx::query(END_USER)
         .bind(user_id)
-        .execute(connection)
+        .execute(&mut *connection)
         .await?;
-    Ok(())
+    list::end_of_user(connection, user_id).await?;
+    epochs::move_on(connection, user_id, now).await
+}
+
+async fn end_family(connection: &mut AnyConnection, family: &str) -> Result<(), sqlx::Error> {
+    sqlx::query(END_FAMILY)
+        .bind(family)
+        .execute(&mut *connection)
+        .await?;
+    list::end(connection, family).await
 }
 
 /// Refresh tokens are random through and through: one round of a plain hash is enough for them.
@@ -234,6 +326,10 @@ pub fn hash(token: &str) -> String {
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect()
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX / 4)
 }
 
 fn signed(ms: u64) -> i64 {
@@ -259,5 +355,23 @@ impl From<KeysError> for Problem {
             KeysError::Sql(error) => error.into(),
             error => Self::internal(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refresh_token_ends_with_its_life_or_with_its_session() {
+        let day = Duration::from_secs(24 * 3600);
+        let at = |days: u64| Timestamp::from_ms(millis(day) * days).expect("a day of 1970");
+        let lives = Lives {
+            refresh: 30 * day,
+            session: 90 * day,
+        };
+        assert_eq!(lives.expiry_ms(at(0), at(0)), millis(30 * day));
+        assert_eq!(lives.expiry_ms(at(0), at(59)), millis(89 * day));
+        assert_eq!(lives.expiry_ms(at(0), at(61)), millis(90 * day));
     }
 }

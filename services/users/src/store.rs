@@ -121,8 +121,9 @@ impl Store {
     }
 
     /// Whether there was such a user.
-    pub async fn delete(&self, id: i64) -> Result<bool, StoreError> {
+    pub async fn delete(&self, id: i64, now: Timestamp) -> Result<bool, StoreError> {
         let mut transaction = self.database.write().await?;
+        session::end_all(transaction.connection(), id, now).await?;
         let deleted = sqlx::query("DELETE FROM users WHERE id = ?")
             .bind(id)
             .execute(transaction.connection())
@@ -154,6 +155,7 @@ impl Store {
         &self,
         old: &Credentials,
         new_hash: &str,
+        now: Timestamp,
     ) -> Result<bool, StoreError> {
         let mut transaction = self.database.write().await?;
         let set = sqlx::query(SET_PASSWORD)
@@ -165,7 +167,7 @@ impl Store {
         if set.rows_affected() == 0 {
             return Ok(false);
         }
-        session::end_all(transaction.connection(), old.id).await?;
+        session::end_all(transaction.connection(), old.id, now).await?;
         transaction.commit().await?;
         Ok(true)
     }

@@ -11,15 +11,21 @@ use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::TokioExecutor;
 use jsonwebtoken::jwk::JwkSet;
 
-use super::{JwksUrl, KeySource, Published};
+use serde::de::DeserializeOwned;
+
+use super::epochs::Epochs;
+use super::{EpochOf, JwksUrl, KeySource, Published};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 const MOST_BYTES: usize = 64 << 10;
+const MOST_EPOCHS_BYTES: usize = 4 << 20;
 
 /// Reads the keys from an address: once for each question, no redirects, at most 64 KiB.
 pub struct HttpKeys {
     client: Client<HttpConnector, Empty<Bytes>>,
     address: Uri,
+    epochs_address: Uri,
+    epochs: Epochs,
 }
 
 /// Why there was no answer.
@@ -31,7 +37,7 @@ enum HttpKeysError {
     Unexpected(StatusCode),
     #[error("the answer did not end well: {0}")]
     Broken(#[source] Box<dyn Error + Send + Sync>),
-    #[error("the answer is no set of keys: {0}")]
+    #[error("the answer is not what is published there: {0}")]
     NoKeys(#[from] serde_json::Error),
 }
 
@@ -47,15 +53,21 @@ impl HttpKeys {
         Self {
             client,
             address: url.uri().clone(),
+            epochs_address: url.epochs_uri(),
+            epochs: Epochs::default(),
         }
     }
 
-    async fn ask(&self) -> Result<JwkSet, HttpKeysError> {
-        let answer = self.client.get(self.address.clone()).await?;
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        address: &Uri,
+        most_bytes: usize,
+    ) -> Result<T, HttpKeysError> {
+        let answer = self.client.get(address.clone()).await?;
         if answer.status() != StatusCode::OK {
             return Err(HttpKeysError::Unexpected(answer.status()));
         }
-        let body = Limited::new(answer.into_body(), MOST_BYTES)
+        let body = Limited::new(answer.into_body(), most_bytes)
             .collect()
             .await
             .map_err(HttpKeysError::Broken)?;
@@ -65,6 +77,13 @@ impl HttpKeys {
 
 impl KeySource for HttpKeys {
     fn published(&self) -> Published<'_> {
-        Box::pin(async { Ok(self.ask().await?) })
+        Box::pin(async { Ok(self.ask(&self.address, MOST_BYTES).await?) })
+    }
+
+    fn epoch_of(&self, user_id: i64) -> EpochOf<'_> {
+        Box::pin(async move {
+            let ask = || self.ask(&self.epochs_address, MOST_EPOCHS_BYTES);
+            Ok(self.epochs.of(user_id, ask).await)
+        })
     }
 }

@@ -30,10 +30,20 @@ const MOST_KEYS: usize = 64;
 pub type Published<'a> =
     Pin<Box<dyn Future<Output = Result<JwkSet, Box<dyn Error + Send + Sync>>> + Send + 'a>>;
 
+/// An account's epoch, or why it cannot be had.
+pub type EpochOf<'a> =
+    Pin<Box<dyn Future<Output = Result<u64, Box<dyn Error + Send + Sync>>> + Send + 'a>>;
+
 /// Where the public keys of the users service come from.
 pub trait KeySource: Send + Sync + 'static {
     /// The keys that are published now.
     fn published(&self) -> Published<'_>;
+
+    /// The epoch of this account: its access tokens of earlier ones were taken back.
+    fn epoch_of(&self, user_id: i64) -> EpochOf<'_> {
+        let _ = user_id;
+        Box::pin(std::future::ready(Ok(0)))
+    }
 }
 
 /// No keys: no user can show who they are.
@@ -81,6 +91,20 @@ impl Keys {
             source: Box::new(source),
             known: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Returns whether an access token of this epoch was taken back.
+    pub(super) async fn is_revoked(&self, user_id: i64, epoch: u64) -> Result<bool, TokenError> {
+        match self.source.epoch_of(user_id).await {
+            Ok(current) => Ok(epoch < current),
+            Err(error) => {
+                tracing::warn!(
+                    error,
+                    "whether an access token was taken back cannot be read"
+                );
+                Err(TokenError::KeysAway)
+            }
         }
     }
 

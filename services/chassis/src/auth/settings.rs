@@ -5,13 +5,14 @@ use std::fmt;
 use std::str::FromStr;
 
 use axum::http::Uri;
-use axum::http::uri::Scheme;
+use axum::http::uri::{PathAndQuery, Scheme};
 use clap::{Args, ValueEnum};
 
 use super::{Auth, HttpKeys};
 
 /// Where the users service publishes its keys.
 pub(crate) const JWKS_PATH: &str = "/.well-known/jwks.json";
+const EPOCHS_PATH: &str = "/.well-known/token-epochs.json";
 /// As long as the digest that it keys.
 const SECRET_BYTES: usize = 32;
 
@@ -147,6 +148,13 @@ impl JwksUrl {
 
     pub(super) fn uri(&self) -> &Uri {
         &self.0
+    }
+
+    /// Where the same service publishes the epochs of accounts.
+    pub(super) fn epochs_uri(&self) -> Uri {
+        let mut parts = self.0.clone().into_parts();
+        parts.path_and_query = Some(PathAndQuery::from_static(EPOCHS_PATH));
+        Uri::from_parts(parts).expect("a valid address with another path is one")
     }
 }
 

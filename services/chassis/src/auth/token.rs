@@ -44,6 +44,9 @@ pub struct AccessClaims {
     pub exp: u64,
     /// Its own id.
     pub jti: Uuid,
+    /// In which epoch of the account it was signed.
+    #[serde(default)]
+    pub epoch: u64,
     /// What the user is besides a user: perhaps `admin`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<String>,
@@ -78,6 +81,8 @@ pub(super) enum TokenError {
     OtherKind,
     #[error("{0}")]
     Invalid(#[source] jsonwebtoken::errors::Error),
+    #[error("it was taken back")]
+    Revoked,
     #[error("its subject is no user")]
     NoUser,
     #[error("no key is published under the name of the one that signed it")]
@@ -96,6 +101,7 @@ impl AccessClaims {
             iat,
             exp: iat + life.as_secs(),
             jti: Uuid::new_v4(),
+            epoch: 0,
             roles: if is_admin {
                 vec![ADMIN.to_owned()]
             } else {
@@ -118,8 +124,8 @@ pub(super) fn kind(token: &str) -> Result<Kind, TokenError> {
     }
 }
 
-/// The user of an access token that was signed with this key.
-pub(super) fn user(token: &str, key: &DecodingKey) -> Result<Caller, TokenError> {
+/// The user of an access token that was signed with this key, the user's id, and the epoch of the account.
+pub(super) fn user(token: &str, key: &DecodingKey) -> Result<(Caller, i64, u64), TokenError> {
     let claims: AccessClaims = verify(token, key, Algorithm::EdDSA, ISSUER)?;
     let id = claims
         .sub
@@ -127,10 +133,11 @@ pub(super) fn user(token: &str, key: &DecodingKey) -> Result<Caller, TokenError>
         .ok()
         .filter(|id| *id > 0)
         .ok_or(TokenError::NoUser)?;
-    Ok(Caller::User {
+    let caller = Caller::User {
         id,
         is_admin: claims.roles.iter().any(|role| role == ADMIN),
-    })
+    };
+    Ok((caller, id, claims.epoch))
 }
 
 /// Until when a token is good, by its own word, in seconds since 1970: for tokens that were verified.

@@ -24,6 +24,8 @@ use crate::user::{Email, NewPassword, Password};
 /// How long verifiers may keep the keys.
 const KEYS_KEPT: HeaderValue = HeaderValue::from_static("public, max-age=300");
 
+const EPOCHS_KEPT: HeaderValue = HeaderValue::from_static("no-store");
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LogIn {
@@ -54,7 +56,9 @@ pub(super) async fn log_in(
         .as_ref()
         .and_then(|found| found.password_hash.clone());
     let is_right = guess(&users, &client, &attempt, log_in.password, hash).await?;
+    let user_id = credentials.as_ref().map(|user| user.id);
     let Some(user) = credentials.filter(|_| is_right) else {
+        tracing::info!(target: "security", event = "log_in_failed", user_id, network = %client.network);
         return Err(Problem::unauthorized(
             "the e-mail address or the password is not right",
         ));
@@ -68,7 +72,11 @@ pub(super) async fn log_in(
         .store
         .remember_clients(user.id, &client.names(), now)
         .await?;
-    let tokens = users.sessions.begin(user.id, now).await?;
+    tracing::info!(target: "security", event = "logged_in", user_id, network = %client.network);
+    let tokens = users
+        .sessions
+        .begin(user.id, &client.used_from(), now)
+        .await?;
     Ok((
         device,
         keeping.answer(tokens, users.sessions.refresh_life()),
@@ -122,11 +130,14 @@ async fn guess(
 
 pub(super) async fn refresh(
     keeping: Keeping,
+    client: Client,
     State(users): State<Users>,
     Shown(token): Shown,
 ) -> Result<impl IntoResponse> {
     let token = token.ok_or(SessionError::Refused)?;
-    let tokens = users.sessions.refresh(&token, Timestamp::now()).await?;
+    let from = client.used_from();
+    let refreshed = users.sessions.refresh(&token, &from, Timestamp::now());
+    let tokens = refreshed.await?;
     Ok(keeping.answer(tokens, users.sessions.refresh_life()))
 }
 
@@ -136,7 +147,7 @@ pub(super) async fn log_out(
     Shown(token): Shown,
 ) -> Result<impl IntoResponse> {
     if let Some(token) = token {
-        users.sessions.end(&token).await?;
+        users.sessions.end(&token, Timestamp::now()).await?;
     }
     Ok((StatusCode::NO_CONTENT, keeping.farewell(), ()))
 }
@@ -173,12 +184,25 @@ pub(super) async fn set_password(
     let about = [credentials.email.clone(), credentials.name.clone()];
     let hashed = users.hasher.hash(turn, change.new_password, &about).await;
     let hash = hashed.map_err(|refused| refused.blaming("new_password"))?;
-    match users.store.set_password(&credentials, &hash).await? {
-        true => Ok(StatusCode::NO_CONTENT),
+    match users
+        .store
+        .set_password(&credentials, &hash, Timestamp::now())
+        .await?
+    {
+        true => {
+            tracing::info!(target: "security", event = "password_changed", user_id = id);
+            Ok(StatusCode::NO_CONTENT)
+        }
         false => Err(Problem::conflict(
             "the password was changed by another request",
         )),
     }
+}
+
+/// For the other services; the gateway has no way here.
+pub(super) async fn epochs(State(users): State<Users>) -> Result<impl IntoResponse> {
+    let epochs = users.sessions.keys().epochs(Timestamp::now()).await?;
+    Ok(([(header::CACHE_CONTROL, EPOCHS_KEPT)], Json(epochs)))
 }
 
 pub(super) async fn keys(State(users): State<Users>) -> Result<impl IntoResponse> {

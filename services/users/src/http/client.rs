@@ -10,14 +10,14 @@ use std::time::Duration;
 use argon2::password_hash::rand_core::{OsRng, RngCore};
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chassis::network_of;
 
 use super::keeping::{Keeping, cookie, in_cookie};
 use crate::password::Waiter;
-use crate::session;
+use crate::session::{self, UsedFrom};
 
 /// The client's address, as the gateway has found it out.
 const CLIENT_ADDRESS: HeaderName = HeaderName::from_static("tidemark-client-address");
@@ -29,6 +29,8 @@ const DEVICE_KNOWN_FOR: Duration = Duration::from_secs(365 * 24 * 3600);
 pub(super) struct Client {
     /// The address; of IPv6 the first 64 bits, for a customer has all addresses of such a network.
     pub(super) network: IpAddr,
+    /// What it calls itself.
+    user_agent: String,
     /// The secret in the device's cookie.
     device: Option<String>,
 }
@@ -40,6 +42,11 @@ impl Client {
         let device = device.map(|secret| format!("device:{}", session::hash(secret)));
         let network = format!("network:{}", self.network);
         device.into_iter().chain([network]).collect()
+    }
+
+    /// Where a session is used from that it uses.
+    pub(super) fn used_from(&self) -> UsedFrom {
+        UsedFrom::new(self.network.to_string(), &self.user_agent)
     }
 
     /// How it waits for a turn to hash, as somebody whom no account knows.
@@ -75,8 +82,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Client {
         let address = stated(&parts.headers)
             .or(connection.map(|ConnectInfo(socket)| socket.ip()))
             .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let user_agent = parts.headers.get(header::USER_AGENT);
+        let user_agent = user_agent.and_then(|value| value.to_str().ok());
         Ok(Self {
             network: network_of(address),
+            user_agent: user_agent.unwrap_or_default().to_owned(),
             device: in_cookie(&parts.headers, DEVICE),
         })
     }

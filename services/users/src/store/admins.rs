@@ -49,7 +49,7 @@ impl Store {
                 let id = row.try_get("id")?;
                 let set = sqlx::query(SET_PASSWORD).bind(password_hash).bind(id);
                 set.execute(transaction.connection()).await?;
-                session::end_all(transaction.connection(), id).await?;
+                session::end_all(transaction.connection(), id, now).await?;
                 id
             }
             None => {

@@ -10,4 +10,5 @@ mod databases;
 mod enforced;
 mod guessing;
 mod openapi;
+mod revocation;
 mod sessions;

@@ -27,6 +27,9 @@ async fn routes_and_replies_are_as_described() {
             .await
             .body,
     );
+    let sessions = client.get("/users/1/sessions").await.body;
+    assert_fields(&document, "SessionList", &sessions);
+    assert_fields(&document, "Session", &sessions["items"][0]);
     assert_fields(&document, "Problem", &client.post(json!({})).await.body);
 }
 

@@ -1,0 +1,134 @@
+//! The epochs of accounts, as the users service publishes them: an access token of an earlier epoch was taken back.
+//!
+//! Published are the accounts whose epoch has changed within the life of an access token, for no older token is good
+//! anyhow. What was read is used for [`FRESH_FOR`]; one request reads anew, and the others go on with what is known. While the
+//! users service is away, what is known goes on being used: a token is then good until its own end at the latest.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::future::Future;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+/// How old the epochs are at most that a token is compared with.
+const FRESH_FOR: Duration = Duration::from_secs(20);
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(2);
+/// An answer that takes longer is none.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Accounts whose epoch has changed lately, and their epochs.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct TokenEpochs {
+    /// By the account's id.
+    pub epochs: HashMap<i64, u64>,
+}
+
+/// What is known of them.
+#[derive(Default)]
+pub(super) struct Epochs {
+    known: Mutex<Known>,
+    /// Whoever holds it asks.
+    turn: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct Known {
+    epochs: HashMap<i64, u64>,
+    is_heard: bool,
+    ask_from: Option<Instant>,
+}
+
+impl Epochs {
+    /// The account's epoch, 0 where nothing is said of it. `ask` reads what is published.
+    pub(super) async fn of<F, E>(&self, user_id: i64, ask: impl FnOnce() -> F) -> u64
+    where
+        F: Future<Output = Result<TokenEpochs, E>>,
+        E: Error + Send + Sync + 'static,
+    {
+        let now = Instant::now();
+        if self.known(|known| known.is_due(now)) {
+            let turn = if self.known(|known| known.is_heard) {
+                self.turn.try_lock().ok()
+            } else {
+                Some(self.turn.lock().await)
+            };
+            if turn.is_some() && self.known(|known| known.is_due(now)) {
+                self.renew(ask()).await;
+            }
+        }
+        self.known(|known| known.epochs.get(&user_id).copied().unwrap_or(0))
+    }
+
+    async fn renew<E>(&self, asked: impl Future<Output = Result<TokenEpochs, E>>)
+    where
+        E: Error + Send + Sync + 'static,
+    {
+        let answer = tokio::time::timeout(PATIENCE, asked).await;
+        let answer: Result<_, Box<dyn Error + Send + Sync>> = match answer {
+            Ok(answer) => answer.map_err(Into::into),
+            Err(late) => Err(late.into()),
+        };
+        let now = Instant::now();
+        match answer {
+            Ok(TokenEpochs { epochs }) => self.known(|known| {
+                known.epochs = epochs;
+                known.is_heard = true;
+                known.ask_from = Some(now + FRESH_FOR);
+            }),
+            Err(error) => {
+                tracing::warn!(error, "which access tokens were taken back cannot be read");
+                self.known(|known| known.ask_from = Some(now + PAUSE_AFTER_FAILURE));
+            }
+        }
+    }
+
+    fn known<T>(&self, look: impl FnOnce(&mut Known) -> T) -> T {
+        look(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Known {
+    fn is_due(&self, now: Instant) -> bool {
+        self.ask_from.is_none_or(|from| now >= from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::io;
+
+    use super::*;
+
+    fn published(epochs: &[(i64, u64)]) -> Result<TokenEpochs, io::Error> {
+        Ok(TokenEpochs {
+            epochs: epochs.iter().copied().collect(),
+        })
+    }
+
+    #[tokio::test]
+    async fn epochs_are_read_once_for_many_tokens() {
+        let (epochs, asked) = (Epochs::default(), Cell::new(0));
+        for (user_id, epoch) in [(7, 3), (8, 0), (7, 3)] {
+            let ask = async || {
+                asked.set(asked.get() + 1);
+                published(&[(7, 3)])
+            };
+            assert_eq!(epochs.of(user_id, ask).await, epoch);
+        }
+        assert_eq!(asked.get(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_is_known_stays_while_the_source_is_away_and_is_read_again() {
+        let epochs = Epochs::default();
+        assert_eq!(epochs.of(7, async || published(&[(7, 3)])).await, 3);
+        epochs.known(|known| known.ask_from = None);
+        let away = async || Err(io::Error::other("away"));
+        assert_eq!(epochs.of(7, away).await, 3);
+        epochs.known(|known| known.ask_from = None);
+        assert_eq!(epochs.of(7, async || published(&[(7, 4)])).await, 4);
+    }
+}

@@ -120,7 +120,7 @@ fn orders_are_all_that_is_kept_by_key() {
         include_str!("../../../analytics/openapi.json"),
         include_str!("../../../file-processor/openapi.json"),
     ] {
-        let document: serde_json::Value = serde_json::from_str(description).unwrap();
+        let document: Value = serde_json::from_str(description).unwrap();
         for (path, item) in document["paths"].as_object().unwrap() {
             let operation = item["post"].to_string();
             if operation.to_lowercase().contains("idempotency-key") {

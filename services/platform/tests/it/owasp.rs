@@ -91,7 +91,8 @@ fn api2_broken_authentication() {
         .post("/api/users/refresh", json!({"refresh_token": second}))
         .expect(401);
 
-    let victim = shop.customer();
+    let mut victim = shop.customer();
+    victim.move_on(); // at home it may guess longer
     let guesses: Vec<u16> = (0..11)
         .map(|_| victim.log_in("wrong horse").status)
         .collect();
@@ -407,6 +408,8 @@ fn api9_improper_inventory_management() {
     for path in hidden.into_iter().chain([
         "/api/v1/users",
         "/api/metrics",
+        "/metrics",
+        "/api/users/.well-known/token-epochs.json",
         "/api/health",
         "/api/openapi.json",
         "/debug",

@@ -330,7 +330,7 @@ resource "aws_iam_role_policy" "stream_job" {
       {
         Sid      = "ReadsOrders"
         Effect   = "Allow"
-        Action   = ["kafka-cluster:DescribeTopic", "kafka-cluster:ReadData"]
+        Action   = ["kafka-cluster:DescribeTopic", "kafka-cluster:DescribeTopicDynamicConfiguration", "kafka-cluster:ReadData"]
         Resource = "${local.kafka_resources.topic}/orders"
       },
       {
@@ -341,6 +341,7 @@ resource "aws_iam_role_policy" "stream_job" {
           "${local.kafka_resources.topic}/analytics-*",
           "${local.kafka_resources.topic}/orders-dead-letter",
           "${local.kafka_resources.topic}/orders-late",
+          "${local.kafka_resources.topic}/tidemark-publisher-progress",
         ]
       },
       {

@@ -105,6 +105,9 @@ impl<C: Consumer> Life<C> {
             LogError::UnknownTopic(_) => {
                 tracing::info!(topic, wait_ms, "the topic is not there yet");
             }
+            LogError::Refused(_) => {
+                tracing::error!(%error, topic, wait_ms, "the topic may not be read");
+            }
             _ => tracing::warn!(%error, topic, wait_ms, "cannot read the topic now"),
         }
     }

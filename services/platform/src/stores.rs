@@ -184,7 +184,7 @@ async fn check_brokers(log: Arc<dyn RecordLog>) -> Result<(), StoreError> {
         Err(LogError::Unavailable(cause)) => {
             Err(StoreError::away("Kafka", "--brokers", cause.as_ref()))
         }
-        Err(other @ LogError::Settings(_)) => Err(StoreError::Log(other)),
+        Err(other @ (LogError::Settings(_) | LogError::Refused(_))) => Err(StoreError::Log(other)),
         _ => Ok(()),
     }
 }

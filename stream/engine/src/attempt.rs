@@ -47,8 +47,8 @@ impl JobError {
     /// Going on from the checkpoint may help: by itself when the job is one process, with the others when it is several.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Log(LogError::Unavailable(_)) => true,
-            Self::Publish(error) => !matches!(error, PublishError::Fenced { .. }),
+            Self::Log(error) => error.is_transient(),
+            Self::Publish(error) => error.is_transient(),
             Self::Cluster(error) => error.is_passing(),
             _ => false,
         }

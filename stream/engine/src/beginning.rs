@@ -7,7 +7,7 @@ use record_log::Publisher;
 
 use crate::aggregate::{Aggregate, Key};
 use crate::attempt::{JobError, Stop};
-use crate::checkpoint::lineage::Progress;
+use crate::checkpoint::lineage::{Carried, Progress};
 use crate::checkpoint::manifest::{Fingerprint, Manifest};
 use crate::checkpoint::recover::{self, Checkpoint, RecoverError};
 use crate::checkpoint::store::ManifestId;
@@ -51,18 +51,19 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         members: Option<&Members>,
         stop: &Stop,
     ) -> Result<Option<Beginning>, JobError> {
-        topics::ensure(self.log.as_ref(), &self.pipeline)?;
+        topics::ensure(self.log.as_ref(), &self.pipeline, &self.settings)?;
         let until_end = self.settings.until_end;
         let partitions =
             topics::await_partitions(self.log.as_ref(), &self.pipeline.topic, until_end, stop)?;
         let Some(partitions) = partitions else {
             return Ok(None);
         };
+        topics::check(self.log.as_ref(), &self.pipeline, &self.settings)?;
         let mut lead = Lead::gather(members, &self.terms()).await?;
         let number = self.store.claim_attempt().await?;
         lead.claimed(number).await?;
-        let slots = self.open_slots()?;
-        let furthest = lead.all_fenced(furthest(&slots)).await?;
+        let mut slots = self.open_slots()?;
+        let carried = lead.all_fenced(carried(&slots)).await?;
         let fingerprint = self.fingerprint();
         let checkpoint = recover::newest(&self.store, number, &fingerprint).await?;
         let adopted = recover::adopt(
@@ -71,10 +72,9 @@ impl<K: Key, A: Aggregate> Run<K, A> {
             self.pipeline.name(),
             &fingerprint,
         );
-        let adopted = recover::reconcile(adopted, furthest)?;
-        let lateness_ms = millis(self.settings.allowed_lateness);
-        let adopted = recover::remembering(adopted, &self.pipeline.windows, lateness_ms);
+        let mut adopted = recover::reconcile(adopted, &carried)?;
         self.store.create_manifest(&adopted).await?;
+        keep_progress(&mut slots, &mut adopted)?;
         let mesh = lead.begin(partitions, adopted.boundary).await?;
         Ok(Some(Beginning {
             number,
@@ -89,8 +89,8 @@ impl<K: Key, A: Aggregate> Run<K, A> {
     async fn follow(&self, members: &Members) -> Result<Beginning, JobError> {
         let mut follower = Follower::join(members, &self.terms()).await?;
         let number = follower.attempt;
-        let slots = self.open_slots()?;
-        let (partitions, boundary) = follower.fenced(furthest(&slots)).await?;
+        let mut slots = self.open_slots()?;
+        let (partitions, boundary) = follower.fenced(carried(&slots)).await?;
         let published = recover::load(
             &self.store,
             ManifestId {
@@ -100,8 +100,10 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         )
         .await;
         let checkpoint = published.map_err(|flaw| RecoverError::Unreadable(Box::new(flaw)))?;
+        let mut adopted = checkpoint.manifest.clone();
+        // Process 0 writes that all slots have a progress once all processes are linked.
+        keep_progress(&mut slots, &mut adopted)?;
         let mesh = Some(follower.link().await?);
-        let adopted = checkpoint.manifest.clone();
         Ok(Beginning {
             number,
             partitions,
@@ -125,10 +127,12 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         let publishers = self.log.publishers(&ids, self.settings.guarantee.into())?;
 
         let with_progress = |(slot, publisher): (u32, Box<dyn Publisher>)| {
-            let progress = publisher.progress().map(Progress::from_bytes).transpose();
+            let carried = publisher.progress();
+            let progress = carried.map(Progress::from_bytes).transpose();
             Ok(SlotPublisher {
                 slot,
                 progress: progress.map_err(RecoverError::Progress)?,
+                is_kept: carried.is_some_and(Progress::is_of_this_version),
                 publisher,
             })
         };
@@ -145,8 +149,6 @@ impl<K: Key, A: Aggregate> Run<K, A> {
             &self.pipeline.windows,
             self.settings.sink_slots,
         )
-        .keeping::<K, A>()
-        .believing(millis(self.settings.max_future_skew))
     }
 
     fn terms(&self) -> Terms {
@@ -170,10 +172,24 @@ impl<K: Key, A: Aggregate> Run<K, A> {
     }
 }
 
-/// The furthest progress that a slot carries.
-fn furthest(slots: &[SlotPublisher]) -> Option<u64> {
-    slots
-        .iter()
-        .filter_map(|slot| slot.progress.map(Progress::number))
-        .max()
+/// What the slots carry.
+fn carried(slots: &[SlotPublisher]) -> Carried {
+    let progress = slots.iter().filter_map(|slot| slot.progress);
+    Carried {
+        furthest: progress.map(Progress::number).max(),
+        without: slots
+            .iter()
+            .filter(|slot| !slot.is_kept)
+            .map(|slot| slot.slot)
+            .collect(),
+    }
+}
+
+/// Has every slot commit a progress before the first manifest that says so.
+fn keep_progress(slots: &mut [SlotPublisher], adopted: &mut Manifest) -> Result<(), JobError> {
+    for slot in slots {
+        slot.keep_progress(&adopted.lineage, adopted.committed)?;
+    }
+    adopted.slots_kept = adopted.fingerprint.slots.count();
+    Ok(())
 }

@@ -1,16 +1,18 @@
-//! The topics of a job: those that it publishes to are made, the one that it reads is waited for.
+//! The topics of a job: those that it publishes to are made, the one that it reads is waited for, and all are checked.
+//!
+//! A topic that is compacted keeps one record of each key. That fits summaries, whose key is their window, and loses
+//! everything else here: results, late records and dead letters are keyed by whom they are about, and so is what is read.
 
 use std::time::Duration;
 
-use record_log::{Cleanup, LogError, RecordLog, TopicSpec};
+use record_log::{Cleanup, LogError, RecordLog, TopicDescription, TopicSpec};
 
-use crate::attempt::Stop;
+use crate::attempt::{JobError, Stop};
 use crate::job::Pipeline;
+use crate::settings::Settings;
 
 /// Partitions of the topics that a job makes.
 const PARTITIONS: u32 = 4;
-/// How long results, late records and dead letters are kept.
-const RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// How often it is looked whether the topic to be read has come to be.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -18,15 +20,19 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// [`LogError::Unavailable`].
-pub fn ensure<K, A>(log: &dyn RecordLog, pipeline: &Pipeline<K, A>) -> Result<(), LogError> {
+pub fn ensure<K, A>(
+    log: &dyn RecordLog,
+    pipeline: &Pipeline<K, A>,
+    settings: &Settings,
+) -> Result<(), LogError> {
     let spec = |name: &str, cleanup| TopicSpec {
         name: name.to_owned(),
         partitions: PARTITIONS,
         cleanup,
-        retention: RETENTION,
+        retention: settings.results_retention,
     };
     let mut specs = vec![
-        spec(&pipeline.results.topic, Cleanup::CompactAndDelete),
+        spec(&pipeline.results.topic, Cleanup::Delete),
         spec(&pipeline.late_topic, Cleanup::Delete),
         spec(&pipeline.dead_letter_topic, Cleanup::Delete),
     ];
@@ -37,6 +43,53 @@ pub fn ensure<K, A>(log: &dyn RecordLog, pipeline: &Pipeline<K, A>) -> Result<()
             .map(|summary| spec(&summary.destination.topic, Cleanup::CompactAndDelete)),
     );
     log.ensure_topics(&specs)
+}
+
+/// Refuses topics that lose records by compaction.
+///
+/// # Errors
+/// [`JobError::Settings`] with the command that mends the topic; [`JobError::Log`].
+pub fn check<K, A>(
+    log: &dyn RecordLog,
+    pipeline: &Pipeline<K, A>,
+    settings: &Settings,
+) -> Result<(), JobError> {
+    for topic in [
+        &pipeline.topic,
+        &pipeline.results.topic,
+        &pipeline.late_topic,
+        &pipeline.dead_letter_topic,
+    ] {
+        let described = match log.describe(topic) {
+            Err(error @ LogError::Refused(_)) => {
+                tracing::warn!(topic, %error, "the topic's cleanup.policy cannot be checked");
+                continue;
+            }
+            described => described?,
+        };
+        let Some(loss) = loss(topic, &described) else {
+            continue;
+        };
+        if !settings.allow_compaction {
+            return Err(JobError::Settings(loss));
+        }
+        tracing::warn!(topic, "{loss}");
+    }
+    Ok(())
+}
+
+/// What a topic loses, and how to mend it; none if it loses nothing.
+fn loss(topic: &str, described: &TopicDescription) -> Option<String> {
+    let policy = match described.cleanup {
+        Cleanup::Delete => return None,
+        Cleanup::CompactAndDelete => "compact,delete",
+        Cleanup::Compact => "compact",
+    };
+    Some(format!(
+        "topic {topic:?} has cleanup.policy={policy}, which keeps one record of each key and loses the others: run \
+         kafka-configs.sh --bootstrap-server BROKERS --alter --entity-type topics --entity-name {topic} \
+         --add-config cleanup.policy=delete, or go on with --allow-compaction"
+    ))
 }
 
 /// How many partitions the topic has. A job that reads on and on waits for it to come to be; none when stopped.

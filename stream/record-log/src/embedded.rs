@@ -29,7 +29,10 @@ use self::reader::EmbeddedReader;
 use self::store::Store;
 use crate::clock::{Clock, system_now_ms};
 use crate::wakes::Wakes;
-use crate::{Delivery, LogError, Offset, OffsetRange, Publisher, Reader, RecordLog, TopicSpec};
+use crate::{
+    Delivery, LogError, Offset, OffsetRange, Publisher, Reader, RecordLog, TopicDescription,
+    TopicSpec,
+};
 
 /// A persistent log inside this process.
 pub struct EmbeddedLog {
@@ -151,6 +154,10 @@ fn lock(folder: &Path) -> Result<File, StoreError> {
 impl RecordLog for EmbeddedLog {
     fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<(), LogError> {
         Ok(self.shared.store.ensure_topics(topics)?)
+    }
+
+    fn describe(&self, topic: &str) -> Result<TopicDescription, LogError> {
+        Ok(self.shared.store.topic(topic)?.describe())
     }
 
     fn partitions(&self, topic: &str) -> Result<u32, LogError> {

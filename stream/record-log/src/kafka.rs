@@ -11,6 +11,7 @@
 mod admin;
 mod client;
 mod ends;
+mod errors;
 mod native;
 mod progress;
 mod publisher;
@@ -25,7 +26,10 @@ pub(crate) use self::admin::{COMPACTED_SEGMENT_BYTES, COMPACTED_SEGMENT_MS};
 pub use self::progress::PROGRESS_TOPIC;
 use self::reader::KafkaReader;
 use self::settings::Settings;
-use crate::{Delivery, LogError, Offset, OffsetRange, Publisher, Reader, RecordLog, TopicSpec};
+use crate::{
+    Delivery, LogError, Offset, OffsetRange, Publisher, Reader, RecordLog, TopicDescription,
+    TopicSpec,
+};
 
 /// How long a call may wait for the brokers before it says that they are unavailable.
 const CALL_LIMIT: Duration = Duration::from_secs(10);
@@ -51,6 +55,10 @@ impl KafkaLog {
 impl RecordLog for KafkaLog {
     fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<(), LogError> {
         self.admin.ensure_topics(topics)
+    }
+
+    fn describe(&self, topic: &str) -> Result<TopicDescription, LogError> {
+        self.admin.describe(topic)
     }
 
     fn partitions(&self, topic: &str) -> Result<u32, LogError> {
@@ -83,7 +91,8 @@ impl RecordLog for KafkaLog {
         delivery: Delivery,
     ) -> Result<Vec<Box<dyn Publisher>>, LogError> {
         self.admin.ensure_topics(&[progress::topic()])?;
-        let mut publishers = publisher::open_all(&self.settings, ids, delivery)?;
+        let limits = self.admin.limits()?;
+        let mut publishers = publisher::open_all(&self.settings, &limits, ids, delivery)?;
 
         let mut found = progress::read(&self.settings, &self.admin, ids)?;
         for (publisher, id) in publishers.iter_mut().zip(ids) {

@@ -23,6 +23,7 @@ pub mod simulated;
 
 mod clock;
 mod murmur2;
+mod refusal;
 mod signal;
 mod wakes;
 
@@ -32,6 +33,7 @@ use std::time::Duration;
 pub use murmur2::partition_of;
 pub use open::{LogSettings, open};
 pub use progress::PROGRESS_MAX_BYTES;
+pub use refusal::{RecordLimit, Refusal};
 pub use signal::Signal;
 
 /// The position of a record in its partition, or the position to be read next.
@@ -47,6 +49,12 @@ pub trait RecordLog: Send + Sync {
     /// # Errors
     /// [`LogError::Unavailable`] when the log cannot be reached within its time limit.
     fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<(), LogError>;
+
+    /// The settings of a topic on which its readers and publishers depend.
+    ///
+    /// # Errors
+    /// [`LogError::UnknownTopic`], [`LogError::Unavailable`]; [`LogError::Refused`] if the settings may not be read.
+    fn describe(&self, topic: &str) -> Result<TopicDescription, LogError>;
 
     /// How many partitions the topic has.
     ///
@@ -130,7 +138,8 @@ pub trait Publisher: Send {
     /// Adds a record to what the next commit publishes.
     ///
     /// # Errors
-    /// [`PublishError`]; after any error but `Fenced`, everything since the last commit is to be sent anew.
+    /// [`PublishError`]; after a [transient](PublishError::is_transient) error everything since the last commit is to be
+    /// sent anew. A record larger than its topic's [limit](TopicDescription::record_limit) is [refused](PublishError::Refused).
     fn send(&mut self, record: NewRecord<'_>) -> Result<(), PublishError>;
 
     /// Publishes everything sent since the last commit together with `progress`, at most [`PROGRESS_MAX_BYTES`] that the
@@ -215,6 +224,26 @@ pub struct NewRecord<'a> {
     pub headers: &'a [(&'a str, &'a [u8])],
 }
 
+/// What a batch of one record has beside the record.
+const BATCH_BYTES: usize = 61;
+/// What a record has at most beside its key, value and headers.
+const RECORD_BYTES: usize = 36;
+/// What a header has at most beside its name and value.
+const HEADER_BYTES: usize = 10;
+
+impl NewRecord<'_> {
+    /// The greatest size that the record has, uncompressed, in a batch of its own. Topics limit this size.
+    pub fn size_bytes(&self) -> usize {
+        let headers = self.headers.iter();
+        let headers = headers.map(|(name, value)| name.len() + value.len() + HEADER_BYTES);
+        BATCH_BYTES
+            + RECORD_BYTES
+            + self.key.map_or(0, <[u8]>::len)
+            + self.value.map_or(0, <[u8]>::len)
+            + headers.sum::<usize>()
+    }
+}
+
 /// What one call of [`Reader::poll`] found.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Polled {
@@ -267,6 +296,19 @@ pub struct TopicSpec {
     pub retention: Duration,
 }
 
+/// The settings of a topic that exists.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TopicDescription {
+    /// Who sets the log time of records that are appended now. Those that are there already may have another.
+    pub log_time_type: LogTimeType,
+    /// The size up to which it takes records.
+    pub record_limit: RecordLimit,
+    /// What happens to old records.
+    pub cleanup: Cleanup,
+    /// How long records are kept; none if they do not expire.
+    pub retention: Option<Duration>,
+}
+
 /// What happens to old records of a topic.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Cleanup {
@@ -308,6 +350,16 @@ pub enum LogError {
     /// The settings cannot work, whenever they are tried.
     #[error("the record log refuses its settings: {0}")]
     Settings(#[source] Source),
+    /// The log refuses this call for good: a right or a setting must change first.
+    #[error("{0}")]
+    Refused(#[source] Refusal),
+}
+
+impl LogError {
+    /// Trying again can help. Everything else ends with its sentence.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
 }
 
 /// Why a publisher did not publish.
@@ -325,6 +377,40 @@ pub enum PublishError {
     /// The commit was on its way when the log went silent.
     #[error("it is not known whether the commit happened: {0}")]
     MayHaveHappened(#[source] Source),
+    /// The log refuses a record or the publisher for good. No transaction with it is published; without transactions,
+    /// records before it may be.
+    #[error("{0}")]
+    Refused(#[source] Refusal),
+}
+
+impl PublishError {
+    /// Trying again can help: by this publisher, or, if the commit [may have happened](Self::may_have_happened), by one
+    /// that is opened anew and reads the progress first.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::NotPublished(_) | Self::MayHaveHappened(_))
+    }
+
+    /// The commit may have been published.
+    pub fn may_have_happened(&self) -> bool {
+        matches!(self, Self::MayHaveHappened(_))
+    }
+}
+
+impl From<Refusal> for PublishError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<LogError> for PublishError {
+    /// An error that came before anything was published.
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::Refused(refusal) => Self::Refused(refusal),
+            transient if transient.is_transient() => Self::NotPublished(Box::new(transient)),
+            permanent => Self::Refused(Refusal::new(permanent.to_string())),
+        }
+    }
 }
 
 /// The cause behind an error of a log.

@@ -35,7 +35,10 @@ use self::reader::NativeReader;
 use self::settings::Settings;
 use self::wire::WireError;
 use crate::kafka::KafkaLog;
-use crate::{Delivery, LogError, Offset, OffsetRange, Publisher, Reader, RecordLog, TopicSpec};
+use crate::{
+    Delivery, LogError, Offset, OffsetRange, Publisher, Reader, RecordLog, TopicDescription,
+    TopicSpec,
+};
 
 /// A record log on Apache Kafka, 3.7 or newer. Opening it waits for nobody: brokers are sought when they are needed.
 pub struct NativeLog {
@@ -64,7 +67,13 @@ impl NativeLog {
 
 impl RecordLog for NativeLog {
     fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<(), LogError> {
-        self.admin.ensure_topics(topics)
+        self.admin.ensure_topics(topics)?;
+        // It looks up the limits of what it is to publish to.
+        self.publishing.ensure_topics(topics)
+    }
+
+    fn describe(&self, topic: &str) -> Result<TopicDescription, LogError> {
+        self.publishing.describe(topic)
     }
 
     fn partitions(&self, topic: &str) -> Result<u32, LogError> {

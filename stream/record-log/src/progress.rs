@@ -3,15 +3,10 @@
 //! The log keeps them and does not read them. A publisher that needs no more than a number writes it by [`of_number`]
 //! and reads it by [`number_of`]; that is also the form of progress that earlier versions of this crate kept as a number.
 
+use crate::Refusal;
+
 /// The greatest size of a progress in bytes: what one record of any topic holds with room to spare.
 pub const PROGRESS_MAX_BYTES: usize = 64 * 1024;
-
-/// A progress that is longer than [`PROGRESS_MAX_BYTES`].
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the progress has {size_bytes} bytes, more than the {PROGRESS_MAX_BYTES} that a log keeps")]
-pub(crate) struct ProgressTooLarge {
-    size_bytes: usize,
-}
 
 /// A progress that should be a number and is not.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -39,11 +34,12 @@ pub fn number_of(progress: &[u8]) -> Result<u64, NotANumber> {
 }
 
 /// Refuses a progress that no log keeps.
-pub(crate) fn check(progress: &[u8]) -> Result<(), ProgressTooLarge> {
+pub(crate) fn check(progress: &[u8]) -> Result<(), Refusal> {
     if progress.len() > PROGRESS_MAX_BYTES {
-        return Err(ProgressTooLarge {
-            size_bytes: progress.len(),
-        });
+        return Err(Refusal::new(format!(
+            "a progress of {} bytes is larger than the {PROGRESS_MAX_BYTES} bytes that a log keeps",
+            progress.len()
+        )));
     }
     Ok(())
 }

@@ -26,7 +26,10 @@ pub use store::StoredRecord;
 
 use crate::clock::{Clock, system_now_ms};
 use crate::wakes::Wakes;
-use crate::{Delivery, LogError, Offset, OffsetRange, Publisher, Reader, RecordLog, TopicSpec};
+use crate::{
+    Delivery, LogError, LogTimeType, Offset, OffsetRange, Publisher, Reader, RecordLog,
+    TopicDescription, TopicSpec,
+};
 
 /// A simulated process's handle on a log in memory. Clones are handles of the same process.
 #[derive(Clone)]
@@ -134,6 +137,36 @@ impl SimulatedLog {
             .grow(partitions);
     }
 
+    /// Makes the topic take records up to so many bytes ([`NewRecord::size_bytes`](crate::NewRecord::size_bytes)).
+    ///
+    /// # Panics
+    /// If there is no such topic.
+    pub fn limit_records(&self, topic: &str, bytes: usize) {
+        let mut store = self.store();
+        let topic = store
+            .topic_mut(topic)
+            .expect("a topic that the test created");
+        topic.settings.record_limit.bytes = bytes;
+    }
+
+    /// Has the topic say that its records are stamped by this clock.
+    ///
+    /// # Panics
+    /// If there is no such topic.
+    pub fn stamp_by(&self, topic: &str, log_time_type: LogTimeType) {
+        let mut store = self.store();
+        let topic = store
+            .topic_mut(topic)
+            .expect("a topic that the test created");
+        topic.settings.log_time_type = log_time_type;
+    }
+
+    /// Forgets the progress of the publishers whose id is `is_lost`, as a log does that lets it expire, or whose progress
+    /// topic was deleted. Publishers that are open go on.
+    pub fn lose_progress(&self, is_lost: impl Fn(&str) -> bool) {
+        self.store().lose_progress(is_lost);
+    }
+
     fn store(&self) -> MutexGuard<'_, Store> {
         self.shared
             .store
@@ -150,6 +183,7 @@ impl SimulatedLog {
         match self.process.fault(call) {
             Fault::None => effect(&mut self.store()),
             Fault::Unavailable => Err(fault::unavailable()),
+            Fault::Refused => Err(LogError::Refused(call.refusal())),
             Fault::LoseReply => effect(&mut self.store()).and_then(|_| Err(fault::unavailable())),
             Fault::CrashBefore => self.process.crash(),
             Fault::CrashAfter => {
@@ -189,6 +223,12 @@ impl RecordLog for SimulatedLog {
         self.ask(&Call::EnsureTopics, |store| {
             topics.iter().for_each(|spec| store.ensure_topic(spec));
             Ok(())
+        })
+    }
+
+    fn describe(&self, topic: &str) -> Result<TopicDescription, LogError> {
+        self.ask(&Call::Describe { topic }, |store| {
+            Ok(store.topic(topic)?.settings.clone())
         })
     }
 

@@ -74,6 +74,18 @@ enum EdgeError {
     NotOpen,
 }
 
+impl EdgeError {
+    /// Somebody must change a right, a setting or a record before trying again can help.
+    fn is_permanent(&self) -> bool {
+        match self {
+            Self::Log(error) => !error.is_transient(),
+            Self::Publish(error) => !error.is_transient(),
+            Self::Progress(_) => true,
+            Self::Sql(_) | Self::SqlSlow | Self::NotOpen => false,
+        }
+    }
+}
+
 struct Edge {
     parts: RelayParts,
     runtime: Handle,
@@ -130,7 +142,11 @@ impl Edge {
 
     fn perform(&mut self, action: Action) -> Outcome {
         let outcome = self.attempt(action).unwrap_or_else(|error| {
-            tracing::warn!(%error, ?action, "the relay will try again");
+            if error.is_permanent() {
+                tracing::error!(%error, ?action, "the relay publishes nothing until this is mended");
+            } else {
+                tracing::warn!(%error, ?action, "the relay will try again");
+            }
             self.parts.metrics.failures.inc();
             Outcome::Failed
         });

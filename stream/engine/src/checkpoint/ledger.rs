@@ -88,8 +88,6 @@ impl Ledger {
             .chain(&self.parts)
             .filter(|part| part.first < boundary);
         let floor = boundary.min(committed);
-        let memory = self.newest.memory.clone();
-        let memory = memory.map(|memory| memory.dropping(floor, self.memory_ms));
         let mut parts: Vec<PartInfo> = known
             .filter(|part| part.last + self.memory_ms > floor)
             .cloned()
@@ -99,7 +97,7 @@ impl Ledger {
             boundary,
             partitions,
             parts,
-            memory,
+            committed: self.newest.committed.max(floor),
             ..self.newest.clone()
         }))
     }
@@ -126,12 +124,11 @@ impl Ledger {
             .collect();
         crossings.sort_by_key(|crossing| crossing.from);
         for cut in crossings.into_iter().flat_map(|crossing| &crossing.cuts) {
-            let resume = cut.resume(boundary);
+            let (cut, resume) = (cut, cut.resume(boundary));
             let at = PartitionCut {
                 partition: cut.partition,
                 cut: cut.next_offset,
                 resume,
-                ids_from: cut.ids_from.filter(|offset| *offset < resume),
                 newest: cut.newest,
                 anchor: cut.anchor,
                 ceilings: cut.ceilings.clone(),
@@ -176,7 +173,8 @@ mod tests {
             boundary: 0,
             fingerprint: Fingerprint::new("orders", &windows, Slots::new(1).unwrap()),
             lineage: Lineage::default(),
-            memory: None,
+            slots_kept: 0,
+            committed: 0,
             partitions: vec![],
             parts: vec![],
         };
@@ -200,7 +198,6 @@ mod tests {
                 anchor: None,
                 open: open.to_vec(),
                 ceilings: Vec::new(),
-                ids_from: None,
             }],
         }
     }

@@ -60,6 +60,25 @@ pub struct Progress {
     pub before: EventTimeMs,
 }
 
+/// What the sink slots of some processes carry when they are opened.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Carried {
+    /// The furthest progress, as its number.
+    pub furthest: Option<u64>,
+    /// The slots that carry no progress that was written where nothing expires.
+    pub without: Vec<u32>,
+}
+
+impl Carried {
+    /// What these and the others carry.
+    #[must_use]
+    pub fn and(mut self, others: Self) -> Self {
+        self.furthest = self.furthest.max(others.furthest);
+        self.without.extend(others.without);
+        self
+    }
+}
+
 /// The bits of a progress's number that hold the time: enough until the year 10889. The line takes those above, but for
 /// the sign that Kafka's offsets have.
 const TIME_BITS: u32 = 48;
@@ -96,6 +115,11 @@ impl Progress {
         };
         let number = number.try_into().map(u64::from_be_bytes);
         Ok(Self::of(number.expect("it has eight bytes")))
+    }
+
+    /// The bytes are of this version of the program, which writes them where nothing expires.
+    pub fn is_of_this_version(bytes: &[u8]) -> bool {
+        bytes.first() == Some(&FORMAT) && bytes.len() == 9
     }
 
     /// The bytes that a publisher carries: the format, and the number with its most significant byte first.

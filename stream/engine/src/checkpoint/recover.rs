@@ -20,12 +20,11 @@
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 
-use crate::checkpoint::lineage::{Lineage, Progress, UnknownProgress};
-use crate::checkpoint::manifest::{Difference, Fingerprint, Manifest, ManifestError, VERSION};
-use crate::checkpoint::memory::Memory;
+use crate::checkpoint::lineage::{Carried, Lineage, Progress, UnknownProgress};
+use crate::checkpoint::manifest::{Fingerprint, Manifest, ManifestError, VERSION};
 use crate::checkpoint::part::{self, PartError};
 use crate::checkpoint::store::{CheckpointStore, ManifestId, StoreError};
-use crate::pane::{EventTimeMs, Windows};
+use crate::pane::EventTimeMs;
 
 /// A whole checkpoint.
 pub struct Checkpoint {
@@ -51,11 +50,15 @@ pub enum RecoverError {
     },
     /// The settings changed in a way that the checkpoint does not allow.
     #[error(
-        "the job has a checkpoint that was written with other settings: {}. Restore what has changed, \
-         or start over, under another --job name or by `order-analytics start-over`",
-        .0.iter().map(Difference::to_string).collect::<Vec<_>>().join(", ")
+        "the checkpoint was written with {checkpoint:?}, the job now has {job:?}: restore the settings, \
+         or start over, under another --job name or by `order-analytics start-over`"
     )]
-    SettingsChanged(Vec<Difference>),
+    SettingsChanged {
+        /// The settings of the checkpoint.
+        checkpoint: Box<Fingerprint>,
+        /// The settings of the job.
+        job: Box<Fingerprint>,
+    },
     /// There are checkpoints, but none can be used.
     #[error(
         "none of the job's {count} checkpoints can be used; the newest: {newest}. Restore its objects, or start over by `order-analytics start-over`"
@@ -74,6 +77,15 @@ pub enum RecoverError {
     CheckpointsLost {
         /// By when the results end.
         until_ms: EventTimeMs,
+    },
+    /// The log has lost how far the job committed, and the checkpoint, of an earlier version, does not say.
+    #[error(
+        "the log holds no progress of the job, whose checkpoint reaches {boundary_ms} ms of event time: it expired \
+         (offsets.retention.minutes), or its topic was deleted. Replace the results by `order-analytics start-over`"
+    )]
+    ProgressLost {
+        /// The checkpoint's boundary.
+        boundary_ms: EventTimeMs,
     },
     /// A sink slot's progress.
     #[error(transparent)]
@@ -193,7 +205,7 @@ fn branch_off(manifest: Manifest, line: u32, from: EventTimeMs, until: EventTime
         from_ms = from,
         until_ms = lineage.until(),
         line = lineage.line(),
-        "the checkpoint of results that were committed is lost: they are replaced by higher revisions"
+        "what was committed is not known for certain: results are replaced by higher revisions"
     );
     Manifest {
         lineage,
@@ -201,11 +213,46 @@ fn branch_off(manifest: Manifest, line: u32, from: EventTimeMs, until: EventTime
     }
 }
 
-/// Compares the manifest that is to be adopted with the furthest progress of all slots, as their publishers carry it.
+/// Compares the manifest that is to be adopted with what all slots carry.
+///
+/// A slot that should carry a progress and does not may have committed anything before the boundary. What is not known to be
+/// committed is committed again, on a line of its own, so that it replaces what may stand there.
 ///
 /// # Errors
-/// [`RecoverError::CheckpointsLost`].
-pub fn reconcile(adopted: Manifest, furthest: Option<u64>) -> Result<Manifest, RecoverError> {
+/// [`RecoverError::CheckpointsLost`], [`RecoverError::ProgressLost`].
+pub fn reconcile(adopted: Manifest, carried: &Carried) -> Result<Manifest, RecoverError> {
+    let (line, is_lost) = (adopted.lineage.line(), is_progress_lost(&adopted, carried));
+    let adopted = compare(adopted, carried.furthest)?;
+    if !is_lost || adopted.lineage.line() > line {
+        return Ok(adopted);
+    }
+    if adopted.slots_kept == 0 {
+        return Err(RecoverError::ProgressLost {
+            boundary_ms: adopted.boundary,
+        });
+    }
+    tracing::error!(
+        slots = ?carried.without,
+        "the log has lost the progress of sink slots: it expired, or its topic was deleted"
+    );
+    let boundary = adopted.boundary;
+    Ok(branch_off(adopted, line, boundary, boundary))
+}
+
+/// Some slot has committed, or may have, and carries nothing that says how far.
+fn is_progress_lost(adopted: &Manifest, carried: &Carried) -> bool {
+    if adopted.slots_kept == 0 {
+        // An earlier version wrote the manifest: it committed once its first checkpoint was durable.
+        return adopted.boundary > 0 && carried.furthest.is_none();
+    }
+    carried
+        .without
+        .iter()
+        .any(|slot| *slot < adopted.slots_kept)
+}
+
+/// Compares the manifest with the furthest progress of all slots.
+fn compare(adopted: Manifest, furthest: Option<u64>) -> Result<Manifest, RecoverError> {
     let Some(progress) = furthest.map(Progress::of) else {
         return Ok(adopted);
     };
@@ -273,12 +320,14 @@ pub(super) async fn read_part(store: &CheckpointStore, name: String) -> Result<B
 }
 
 fn accept(checkpoint: Checkpoint, job: &Fingerprint) -> Result<Checkpoint, RecoverError> {
-    let differences = checkpoint.manifest.fingerprint.differences(job);
-    if differences.is_empty() {
-        Ok(checkpoint)
-    } else {
-        Err(RecoverError::SettingsChanged(differences))
+    if checkpoint.manifest.fingerprint != *job {
+        let of_checkpoint = Box::new(checkpoint.manifest.fingerprint);
+        return Err(RecoverError::SettingsChanged {
+            checkpoint: of_checkpoint,
+            job: Box::new(job.clone()),
+        });
     }
+    Ok(checkpoint)
 }
 
 /// The manifest that attempt `own` of a job starts from: the adopted one under the new number, or an empty one.
@@ -295,7 +344,8 @@ pub fn adopt(
         boundary: 0,
         fingerprint: fingerprint.clone(),
         lineage: Lineage::default(),
-        memory: None,
+        slots_kept: 0,
+        committed: 0,
         partitions: Vec::new(),
         parts: Vec::new(),
     };
@@ -308,36 +358,10 @@ pub fn adopt(
             .collect();
         Manifest {
             attempt: own,
-            // What an earlier program did not note is noted from now on.
-            fingerprint: fingerprint.clone(),
             parts,
             ..manifest
         }
     })
-}
-
-/// The same manifest with how far back it remembers, when the job allows `lateness_ms` from now on.
-pub fn remembering(adopted: Manifest, windows: &Windows, lateness_ms: u64) -> Manifest {
-    let Manifest {
-        boundary, parts, ..
-    } = &adopted;
-    let known = adopted.memory.clone();
-    let known = known.unwrap_or_else(|| Memory::inferred(windows, *boundary, parts));
-    let memory = known
-        .clone()
-        .going_on(windows, *boundary, parts, lateness_ms);
-    if memory.complete_from > known.complete_from {
-        tracing::warn!(
-            allowed_lateness_ms = lateness_ms,
-            before_ms = known.allowed_ms(),
-            complete_from_ms = memory.complete_from,
-            "the allowed lateness has changed: windows that begin before complete_from_ms are not corrected any more"
-        );
-    }
-    Manifest {
-        memory: Some(memory),
-        ..adopted
-    }
 }
 
 impl Flaw {
@@ -437,17 +461,65 @@ mod tests {
         );
     }
 
+    fn carried(furthest: Option<u64>) -> Carried {
+        Carried {
+            furthest,
+            without: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_slot_without_the_progress_that_it_committed_is_a_branch() {
+        let branches = |slots_kept, boundary, furthest: Option<u64>, without: &[u32]| {
+            let adopted = Manifest {
+                slots_kept,
+                ..manifest(2, boundary)
+            };
+            let carried = Carried {
+                furthest,
+                without: without.to_vec(),
+            };
+            let reconciled = reconcile(adopted, &carried).unwrap();
+            reconciled.lineage.branches().to_vec()
+        };
+        let lost = [Branch {
+            line: 1,
+            from: 100,
+            until: 100,
+        }];
+        assert_eq!(branches(2, 100, Some(91), &[]), []);
+        assert_eq!(branches(2, 100, Some(91), &[1]), lost, "one of two");
+        assert_eq!(branches(2, 100, None, &[0, 1]), lost, "all");
+        assert_eq!(
+            branches(2, 100, Some(91), &[2, 3]),
+            [],
+            "slots that are new"
+        );
+        assert_eq!(
+            branches(0, 100, Some(91), &[1]),
+            [],
+            "a slot that never committed"
+        );
+        assert_eq!(branches(0, 0, None, &[0, 1]), [], "a new job");
+        let of_an_earlier_version = reconcile(manifest(2, 100), &carried(None));
+        assert!(matches!(
+            of_an_earlier_version,
+            Err(RecoverError::ProgressLost { boundary_ms: 100 })
+        ));
+        let further = branches(2, 100, Some(121), &[1]);
+        assert_eq!(further.len(), 1, "one branch for both: {further:?}");
+    }
+
     #[test]
     fn progress_beyond_the_checkpoint_is_a_branch_and_without_any_checkpoint_an_error() {
         let progress = |line, before| Some(Progress { line, before }.number());
         let branches = |adopted, furthest| {
-            reconcile(adopted, furthest)
+            reconcile(adopted, &carried(furthest))
                 .unwrap()
                 .lineage
                 .branches()
                 .to_vec()
         };
-        assert_eq!(branches(manifest(2, 100), None), []);
         assert_eq!(branches(manifest(2, 100), progress(0, 91)), []);
         assert_eq!(
             branches(manifest(2, 100), progress(0, 121)),
@@ -486,11 +558,14 @@ mod tests {
                 until: 90
             }]
         );
-        let lost = reconcile(manifest(2, 0), progress(0, 121));
+        let lost = reconcile(manifest(2, 0), &carried(progress(0, 121)));
         assert!(matches!(
             lost,
             Err(RecoverError::CheckpointsLost { until_ms: 130 })
         ));
-        assert!(reconcile(manifest(1, 0), None).is_ok(), "a new job");
+        assert!(
+            reconcile(manifest(1, 0), &carried(None)).is_ok(),
+            "a new job"
+        );
     }
 }

@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 
 use super::Terms;
 use super::secret::{Meeting, Nonce, Proof, Side, Trust};
+use crate::checkpoint::lineage::Carried;
 use crate::pane::EventTimeMs;
 
 /// What processes tell each other before timely has their links, and beside these.
@@ -47,8 +48,8 @@ pub enum Message {
     },
     /// To process 0: my slots are open.
     Fenced {
-        /// The furthest progress that one of them carries.
-        furthest: Option<u64>,
+        /// What they carry.
+        carried: Carried,
     },
     /// From process 0: begin from the attempt's first checkpoint.
     Begin {

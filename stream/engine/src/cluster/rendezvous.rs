@@ -15,6 +15,7 @@ use super::mesh::Mesh;
 use super::pulse::Pulse;
 use super::secret::Trust;
 use super::{ClusterError, Members, Terms, beyond_reach};
+use crate::checkpoint::lineage::Carried;
 use crate::pane::EventTimeMs;
 
 /// How long somebody who called may take to say who it is.
@@ -207,12 +208,12 @@ impl<'a> Lead<'a> {
         self.tell(&Message::Claimed { attempt }).await
     }
 
-    /// Waits until the slots of all others are open, and returns the furthest progress of them all. `own` is that of
-    /// process 0's.
+    /// Waits until the slots of all others are open, and returns what all slots carry. `own` is what
+    /// process 0's do.
     ///
     /// # Errors
     /// [`ClusterError::Line`].
-    pub async fn all_fenced(&mut self, own: Option<u64>) -> Result<Option<u64>, ClusterError> {
+    pub async fn all_fenced(&mut self, own: Carried) -> Result<Carried, ClusterError> {
         let mut all = own;
         for (process, line) in &mut self.lines {
             let broken = |source| ClusterError::Line {
@@ -220,7 +221,7 @@ impl<'a> Lead<'a> {
                 source,
             };
             match line.hear().await.map_err(broken)? {
-                Message::Fenced { furthest } => all = all.max(furthest),
+                Message::Fenced { carried } => all = all.and(carried),
                 other => return Err(broken(unexpected(&other))),
             }
         }
@@ -316,13 +317,10 @@ impl<'a> Follower<'a> {
     ///
     /// # Errors
     /// [`ClusterError::Line`].
-    pub async fn fenced(
-        &mut self,
-        furthest: Option<u64>,
-    ) -> Result<(u32, EventTimeMs), ClusterError> {
+    pub async fn fenced(&mut self, carried: Carried) -> Result<(u32, EventTimeMs), ClusterError> {
         let broken = |source| ClusterError::Line { process: 0, source };
         self.line
-            .say(Message::Fenced { furthest })
+            .say(Message::Fenced { carried })
             .await
             .map_err(broken)?;
         match self.line.hear().await.map_err(broken)? {

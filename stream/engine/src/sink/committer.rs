@@ -53,6 +53,8 @@ pub struct SlotPublisher {
     pub publisher: Box<dyn Publisher>,
     /// How far it has committed, under this or an earlier holder; none when it never committed.
     pub progress: Option<Progress>,
+    /// Its progress lies where nothing expires. Not so before the job committed, nor for progress of an earlier version.
+    pub is_kept: bool,
 }
 
 /// How rows become records.
@@ -175,6 +177,30 @@ impl<K: Key, A: Aggregate> Thread<K, A> {
 }
 
 impl SlotPublisher {
+    /// Commits a progress if none is kept yet, so that a later start that finds none knows that it was lost. A slot that
+    /// carries none goes on from `committed`.
+    ///
+    /// # Errors
+    /// [`PublishError`].
+    pub fn keep_progress(
+        &mut self,
+        lineage: &Lineage,
+        committed: EventTimeMs,
+    ) -> Result<(), PublishError> {
+        if self.is_kept {
+            return Ok(());
+        }
+        let known = Progress {
+            line: lineage.line(),
+            before: committed,
+        };
+        let progress = self.progress.unwrap_or(known);
+        self.publisher.commit(&progress.to_bytes())?;
+        self.progress = Some(progress);
+        self.is_kept = true;
+        Ok(())
+    }
+
     /// Publishes what the batch owes for this slot, all or nothing. A slot that is owed nothing commits nothing.
     fn commit<K: Key, A: Aggregate>(
         &mut self,

@@ -13,8 +13,9 @@ use rand::seq::IndexedRandom;
 use record_log::simulated::{Call, Crashed, Fault, SimulatedLog};
 
 /// The calls on the log that a job makes a countable number of times. (It polls, and asks for ends, all the time.)
-pub const LOG_CALLS: [&str; 6] = [
+pub const LOG_CALLS: [&str; 7] = [
     "ensure topics",
+    "describe topics",
     "ask for partitions",
     "open reader",
     "open publisher",
@@ -168,6 +169,7 @@ pub fn die() -> ! {
 fn name_of(call: &Call<'_>) -> &'static str {
     match call {
         Call::EnsureTopics => "ensure topics",
+        Call::Describe { .. } => "describe topics",
         Call::Partitions { .. } => "ask for partitions",
         Call::Offsets { .. } => "ask for ends",
         Call::OpenReader { .. } => "open reader",

@@ -4,7 +4,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod aggregates;
-mod changes;
 mod checkpoints;
 mod cluster;
 mod crashes;

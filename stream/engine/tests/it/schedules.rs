@@ -180,6 +180,8 @@ enum Kind {
     AtLeastOnce,
     /// Some of the newest manifests are damaged between lives.
     Damaged,
+    /// The log loses the progress of some or all sink slots between lives.
+    ProgressLost,
 }
 
 impl Kind {
@@ -189,12 +191,13 @@ impl Kind {
             Self::ExactlyOnce,
             Self::AtLeastOnce,
             Self::Damaged,
-        ][random.random_range(0..4)]
+            Self::ProgressLost,
+        ][random.random_range(0..5)]
     }
 
     fn settings(self, settings: Settings) -> Settings {
         match self {
-            Self::ExactlyOnce => settings,
+            Self::ExactlyOnce | Self::ProgressLost => settings,
             Self::AtLeastOnce => Settings {
                 guarantee: Guarantee::AtLeastOnce,
                 ..settings
@@ -203,26 +206,12 @@ impl Kind {
         }
     }
 
-    /// The lateness that a life allows: often another one than the life before, unless history is to branch.
-    fn lateness(self, usual: Duration, random: &mut SmallRng) -> Duration {
-        let others = [
-            usual,
-            usual,
-            Duration::ZERO,
-            Duration::from_millis(40),
-            Duration::from_secs(1),
-        ];
-        if self == Self::Damaged {
-            usual
-        } else {
-            others[random.random_range(0..others.len())]
-        }
-    }
-
     fn check(self, world: &World) {
         match self {
             Self::ExactlyOnce => world.check(),
-            Self::AtLeastOnce | Self::Damaged => world.check_but_for_repeated_asides(),
+            Self::AtLeastOnce | Self::Damaged | Self::ProgressLost => {
+                world.check_but_for_repeated_asides();
+            }
         }
     }
 }
@@ -234,7 +223,6 @@ fn schedule(seed: u64) -> u64 {
     let kind = Kind::any(&mut random);
     let mut world = World::new(windows(&mut random), random.random_range(1..=4));
     world.may_repeat = kind == Kind::AtLeastOnce;
-    world.has_copies = random.random_bool(0.5);
     let first = kind.settings(settings(&mut random));
     let blows = [&Blow::DEATHS[..], &Blow::DEATHS, &Blow::ERRORS].concat();
     let (mut deaths, mut seen) = (0, None);
@@ -242,7 +230,6 @@ fn schedule(seed: u64) -> u64 {
         world.publish(random.random_range(0..60), &mut random);
         let settings = Settings {
             workers: random.random_range(1..=4),
-            allowed_lateness: kind.lateness(first.allowed_lateness, &mut random),
             ..first.clone()
         };
         let doom = Doom::any(&blows, &mut random);
@@ -257,10 +244,49 @@ fn schedule(seed: u64) -> u64 {
             damage_newest(&world, &mut random);
             seen = newest;
         }
+        if kind == Kind::ProgressLost && random.random_bool(0.5) {
+            lose_progress(&world, &mut random);
+        }
     }
     world.run(&first).unwrap();
     kind.check(&world);
     deaths
+}
+
+/// Has the log lose the progress of all slots, or of those drawn.
+fn lose_progress(world: &World, random: &mut SmallRng) {
+    let is_all = random.random_bool(0.5);
+    let slots: Vec<bool> = (0..4).map(|_| is_all || random.random_bool(0.5)).collect();
+    world.log.lose_progress(|id| {
+        let slot = id.strip_prefix("counts-sink-").map(str::parse::<usize>);
+        slot.is_some_and(|slot| slots[slot.unwrap()])
+    });
+}
+
+#[test]
+fn progress_that_the_log_loses_repeats_no_row_under_its_revision() {
+    let mut random = random(5);
+    for guarantee in [Guarantee::ExactlyOnce, Guarantee::AtLeastOnce] {
+        let mut world = World::new(windows(&mut random), 2);
+        let settings = Settings {
+            guarantee,
+            ..settings(&mut random)
+        };
+        world.publish(80, &mut random);
+        world.run(&settings).unwrap();
+        let rows = world.numbers("counts").len();
+        assert!(world.highest_revision() < 1_000_000, "nothing was lost yet");
+
+        world.log.lose_progress(|_| true);
+        world.run(&settings).unwrap();
+        assert!(world.highest_revision() >= 1_000_000, "rows are replaced");
+        assert!(world.numbers("counts").len() > rows);
+        world.check_but_for_repeated_asides();
+
+        let rows = world.numbers("counts").len();
+        world.run(&settings).unwrap();
+        assert_eq!(world.numbers("counts").len(), rows, "once is enough");
+    }
 }
 
 fn number(variable: &str, otherwise: u64) -> u64 {

@@ -3,11 +3,10 @@
 use std::path::Path;
 
 /// Modules that decide and do nothing else.
-const PURE: [&str; 16] = [
+const PURE: [&str; 14] = [
     "pane.rs",
     "watermark.rs",
     "cut.rs",
-    "seen.rs",
     "aggregate.rs",
     "aggregate/distinct.rs",
     "aggregate/sessions.rs",
@@ -18,7 +17,6 @@ const PURE: [&str; 16] = [
     "checkpoint/ledger.rs",
     "checkpoint/lineage.rs",
     "checkpoint/manifest.rs",
-    "checkpoint/memory.rs",
     "checkpoint/part.rs",
 ];
 

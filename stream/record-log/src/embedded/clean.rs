@@ -71,11 +71,11 @@ pub(super) fn run(shared: &Shared) -> Result<(), StoreError> {
     let connection = shared.store.read_connection()?;
     let now_ms = (shared.now_ms)();
     for topic in shared.store.topics() {
-        let oldest_kept_ms =
-            now_ms.saturating_sub(u64::try_from(topic.retention.as_millis()).unwrap_or(u64::MAX));
+        let oldest_kept_ms = now_ms
+            .saturating_sub(u64::try_from(topic.kept().retention.as_millis()).unwrap_or(u64::MAX));
         for partition in &topic.partitions {
             expire(&shared.store, partition, oldest_kept_ms)?;
-            if topic.cleanup == Cleanup::CompactAndDelete {
+            if topic.kept().cleanup != Cleanup::Delete {
                 compact(&shared.store, &connection, partition)?;
             }
         }

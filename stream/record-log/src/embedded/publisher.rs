@@ -7,7 +7,7 @@ use rusqlite::types::{FromSql, FromSqlError, ValueRef};
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::chunk::{Chunk, FULL_BYTES};
-use super::store::{OFFSET_LIMIT, Topic, place};
+use super::store::{OFFSET_LIMIT, RECORD_LIMIT, Topic, place};
 use super::{Shared, StoreError};
 use crate::{
     Delivery, LogError, NewRecord, Offset, PublishError, Publisher, Source, murmur2, progress,
@@ -72,9 +72,11 @@ impl EmbeddedPublisher {
         })
     }
 
-    fn hold(&mut self, record: &NewRecord<'_>) -> Result<(), Source> {
+    fn hold(&mut self, record: &NewRecord<'_>) -> Result<(), PublishError> {
         let topic = self.topic(record.topic)?;
-        let partition = murmur2::choose_partition(record, topic.partition_count(), &mut self.turn)?;
+        RECORD_LIMIT.check(record)?;
+        let partition = murmur2::choose_partition(record, topic.partition_count(), &mut self.turn)
+            .map_err(PublishError::from)?;
         let key = (Arc::clone(&topic.name), partition);
         let held = self.held.entry(key).or_insert_with(|| Held {
             topic,
@@ -85,18 +87,16 @@ impl EmbeddedPublisher {
         }
         let chunk = held.chunks.last_mut().expect("one was just made sure of");
         let before = chunk.body.len();
-        chunk
-            .push(record)
-            .ok_or("a key, value or header of 4 GiB or more")?;
+        chunk.push(record).expect("the limit is below 4 GiB");
         self.held_bytes += chunk.body.len() - before;
         Ok(())
     }
 
     /// Drops what is held: it is to be sent anew.
-    fn give_up(&mut self, refused: impl Into<Source>) -> PublishError {
+    fn give_up(&mut self, refused: impl Into<PublishError>) -> PublishError {
         self.held.clear();
         self.held_bytes = 0;
-        PublishError::NotPublished(refused.into())
+        refused.into()
     }
 
     fn topic(&mut self, name: &str) -> Result<Arc<Topic>, LogError> {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, Transaction, params};
 
 use super::StoreError;
-use crate::{Cleanup, LogError, Offset, TopicSpec};
+use crate::{Cleanup, LogError, LogTimeType, Offset, RecordLimit, TopicDescription, TopicSpec};
 
 /// The format of the file. In format 1 a progress was a number; it is read as such, and written as bytes.
 const FORMAT: i64 = 2;
@@ -49,6 +49,12 @@ pub(super) fn last_offset(place: i64) -> Offset {
     place as u64 & (OFFSET_LIMIT - 1)
 }
 
+/// The size up to which any topic takes records.
+pub(super) const RECORD_LIMIT: RecordLimit = RecordLimit {
+    bytes: 16 << 20,
+    setting: "nothing (the embedded log has a fixed limit)",
+};
+
 pub(super) struct Store {
     file: PathBuf,
     writer: Mutex<Writer>,
@@ -64,9 +70,43 @@ pub(super) struct Writer {
 
 pub(super) struct Topic {
     pub(super) name: Arc<str>,
+    kept: RwLock<Kept>,
+    pub(super) partitions: Vec<Partition>,
+}
+
+/// What a topic keeps of old records.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub(super) struct Kept {
     pub(super) cleanup: Cleanup,
     pub(super) retention: Duration,
-    pub(super) partitions: Vec<Partition>,
+}
+
+impl Kept {
+    fn of(spec: &TopicSpec) -> Self {
+        Self::read(
+            spec.cleanup != Cleanup::Delete,
+            match spec.cleanup {
+                Cleanup::Compact => i64::MAX,
+                _ => i64::try_from(spec.retention.as_millis()).unwrap_or(i64::MAX - 1),
+            },
+        )
+    }
+
+    /// As the file keeps it: what is compacted and has the greatest retention never expires.
+    fn read(is_compacted: bool, retention_ms: i64) -> Self {
+        Self {
+            cleanup: match (is_compacted, retention_ms) {
+                (false, _) => Cleanup::Delete,
+                (true, i64::MAX) => Cleanup::Compact,
+                (true, _) => Cleanup::CompactAndDelete,
+            },
+            retention: Duration::from_millis(retention_ms.unsigned_abs()),
+        }
+    }
+
+    fn retention_ms(self) -> i64 {
+        i64::try_from(self.retention.as_millis()).unwrap_or(i64::MAX)
+    }
 }
 
 /// A partition, with its range in memory so that a reader at the end asks nobody.
@@ -131,6 +171,9 @@ impl Store {
     }
 
     pub(super) fn ensure_topics(&self, specs: &[TopicSpec]) -> Result<(), StoreError> {
+        for spec in specs {
+            self.keep(spec)?;
+        }
         if specs.iter().all(|spec| self.topic(&spec.name).is_ok()) {
             return Ok(());
         }
@@ -149,7 +192,43 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Has a topic that exists keep what the program now wants it to keep: nobody else can change that in this file.
+    fn keep(&self, spec: &TopicSpec) -> Result<(), StoreError> {
+        let kept = Kept::of(spec);
+        let Ok(topic) = self.topic(&spec.name) else {
+            return Ok(());
+        };
+        if topic.kept() == kept {
+            return Ok(());
+        }
+        self.writer().connection.execute(
+            "UPDATE topics SET compacted = ?, retention_ms = ? WHERE name = ?",
+            params![
+                kept.cleanup != Cleanup::Delete,
+                kept.retention_ms(),
+                spec.name
+            ],
+        )?;
+        *topic.kept.write().unwrap_or_else(PoisonError::into_inner) = kept;
+        Ok(())
+    }
+}
+
 impl Topic {
+    pub(super) fn describe(&self) -> TopicDescription {
+        TopicDescription {
+            log_time_type: LogTimeType::Append,
+            record_limit: RECORD_LIMIT,
+            cleanup: self.kept().cleanup,
+            retention: (self.kept().cleanup != Cleanup::Compact).then_some(self.kept().retention),
+        }
+    }
+
+    pub(super) fn kept(&self) -> Kept {
+        *self.kept.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn partition(&self, number: u32) -> Result<&Partition, LogError> {
         let unknown = || LogError::UnknownPartition {
             topic: self.name.to_string(),
@@ -190,13 +269,13 @@ fn prepare(connection: &Connection) -> Result<(), StoreError> {
 }
 
 fn create_topic(transaction: &Transaction<'_>, spec: &TopicSpec) -> Result<(), StoreError> {
-    let retention_ms = match spec.cleanup {
-        Cleanup::Compact => i64::MAX,
-        _ => i64::try_from(spec.retention.as_millis()).unwrap_or(i64::MAX),
-    };
     transaction.execute(
         "INSERT INTO topics (name, compacted, retention_ms) VALUES (?, ?, ?)",
-        params![spec.name, spec.cleanup != Cleanup::Delete, retention_ms],
+        params![
+            spec.name,
+            spec.cleanup != Cleanup::Delete,
+            Kept::of(spec).retention_ms()
+        ],
     )?;
     let topic_id = transaction.last_insert_rowid();
     for number in 0..spec.partitions {
@@ -213,19 +292,13 @@ fn load_topics(connection: &Connection) -> Result<HashMap<Arc<str>, Arc<Topic>>,
         connection.prepare("SELECT id, name, compacted, retention_ms FROM topics")?;
     let topics = statement.query_map([], |row| {
         let name: Arc<str> = row.get::<_, String>(1)?.into();
-        let cleanup = if row.get(2)? {
-            Cleanup::CompactAndDelete
-        } else {
-            Cleanup::Delete
-        };
-        let retention = Duration::from_millis(row.get::<_, i64>(3)?.unsigned_abs());
+        let kept = RwLock::new(Kept::read(row.get(2)?, row.get(3)?));
         let partitions = load_partitions(connection, row.get(0)?)?;
         Ok((
             Arc::clone(&name),
             Arc::new(Topic {
                 name,
-                cleanup,
-                retention,
+                kept,
                 partitions,
             }),
         ))

@@ -5,15 +5,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::executor::block_on;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 
-use super::settings::Settings;
+use super::errors::{self, About};
+use super::progress;
+use super::settings::{BUFFER_BYTES, Settings};
 use super::{CALL_LIMIT, to_kafka, to_kafka_partition};
-use crate::{Cleanup, LogError, Offset, OffsetRange, TopicSpec};
+use crate::{
+    Cleanup, LogError, LogTimeType, Offset, OffsetRange, RecordLimit, TopicDescription, TopicSpec,
+};
 
 /// How often brokers are asked that do not know yet: of a new topic, of its leader, of a group's coordinator.
 const ASK_INTERVAL: Duration = Duration::from_millis(20);
@@ -27,6 +33,8 @@ pub(super) struct Admin {
     client: BaseConsumer,
     /// A client that sees what is written and not committed; made when it is needed.
     uncommitted: Mutex<Option<Arc<BaseConsumer>>>,
+    /// The topics that this process made sure of, because it publishes to them.
+    written: Mutex<BTreeSet<String>>,
     /// A client for each group whose positions were remembered, for that recurs. None of them joins it.
     groups: Mutex<HashMap<String, Arc<BaseConsumer>>>,
 }
@@ -38,11 +46,17 @@ impl Admin {
             settings,
             client,
             uncommitted: Mutex::default(),
+            written: Mutex::default(),
             groups: Mutex::default(),
         })
     }
 
     pub(super) fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<(), LogError> {
+        let names = topics.iter().map(|spec| spec.name.clone());
+        self.written
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(names);
         let mut missing = Vec::new();
         for spec in topics {
             match self.partitions(&spec.name) {
@@ -83,7 +97,17 @@ impl Admin {
                         format!("Kafka takes no topic named {name:?}").into(),
                     ));
                 }
-                Err((_, code)) => return Err(unavailable(KafkaError::AdminOp(code))),
+                Err((name, code)) => {
+                    let about = About::Topic {
+                        right: "CREATE",
+                        topic: &name,
+                    };
+                    return Err(errors::log_error(
+                        Some(code),
+                        about,
+                        KafkaError::AdminOp(code),
+                    ));
+                }
             }
         }
         Ok(())
@@ -108,8 +132,79 @@ impl Admin {
             Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::InvalidTopic) => {
                 LogError::UnknownTopic(topic.to_owned())
             }
-            _ => unavailable(error),
+            _ => self.failed(error, described(topic)),
         })
+    }
+
+    /// What an error of a call of the client that belongs to no group means.
+    fn failed(&self, error: KafkaError, about: About<'_>) -> LogError {
+        failed(&self.client, error, about)
+    }
+
+    pub(super) fn describe(&self, topic: &str) -> Result<TopicDescription, LogError> {
+        // Brokers answer for topics that do not exist, too.
+        self.partitions(topic)?;
+        let mut described = self.describe_all(&[topic])?;
+        described
+            .remove(topic)
+            .ok_or_else(|| LogError::UnknownTopic(topic.to_owned()))
+    }
+
+    /// The settings of these topics; those that do not exist are absent.
+    fn describe_all(&self, topics: &[&str]) -> Result<HashMap<String, TopicDescription>, LogError> {
+        let admin: AdminClient<DefaultClientContext> =
+            self.settings.admin().create().map_err(refused)?;
+        let resources: Vec<_> = topics
+            .iter()
+            .map(|topic| ResourceSpecifier::Topic(topic))
+            .collect();
+        let options = AdminOptions::new().request_timeout(Some(CALL_LIMIT));
+        let answers = block_on(admin.describe_configs(&resources, &options))
+            .map_err(|error| self.failed(error, described(&topics.join(", "))))?;
+        let mut found = HashMap::new();
+        for (topic, answer) in topics.iter().zip(answers) {
+            match answer {
+                Ok(settings) => {
+                    found.insert((*topic).to_owned(), description(&settings));
+                }
+                Err(RDKafkaErrorCode::UnknownTopicOrPartition) => {}
+                Err(code) => {
+                    let about = About::Topic {
+                        right: "DESCRIBE_CONFIGS",
+                        topic,
+                    };
+                    let error = KafkaError::AdminOp(code);
+                    return Err(errors::log_error(Some(code), about, error));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The limits of the topics that this process publishes to, as far as it may read them.
+    ///
+    /// # Errors
+    /// [`LogError::Refused`] if the progress topic exists and loses records.
+    pub(super) fn limits(&self) -> Result<Limits, LogError> {
+        let written = self
+            .written
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let mut limits = HashMap::new();
+        for topic in &written {
+            match self.describe(topic) {
+                Ok(described) => {
+                    progress::check_topic(topic, &described)?;
+                    limits.insert(topic.clone(), described.record_limit);
+                }
+                Err(error) => {
+                    let assumed_bytes = ASSUMED.bytes;
+                    tracing::warn!(topic, %error, assumed_bytes, "a topic's limit cannot be read and is assumed");
+                }
+            }
+        }
+        Ok(Limits(Arc::new(limits)))
     }
 
     /// How many partitions the topic has, once each has a leader.
@@ -140,7 +235,7 @@ impl Admin {
         let range = |partition| {
             let partition = to_kafka_partition(partition);
             let fetched = patiently(|| self.client.fetch_watermarks(topic, partition, CALL_LIMIT));
-            let (start, end) = fetched.map_err(unavailable)?;
+            let (start, end) = fetched.map_err(|error| self.failed(error, described(topic)))?;
             Ok(OffsetRange {
                 start: start.cast_unsigned(),
                 end: end.cast_unsigned(),
@@ -159,7 +254,7 @@ impl Admin {
         let range = |partition: &u32| {
             let asked = to_kafka_partition(*partition);
             let fetched = patiently(|| client.fetch_watermarks(topic, asked, CALL_LIMIT));
-            let (start, end) = fetched.map_err(unavailable)?;
+            let (start, end) = fetched.map_err(|error| self.failed(error, described(topic)))?;
             Ok((*partition, (start.cast_unsigned(), end.cast_unsigned())))
         };
         partitions.iter().map(range).collect()
@@ -225,7 +320,7 @@ impl Admin {
             .cloned();
         let client = known.map_or_else(|| self.new_group(group), Ok)?;
         let found = patiently(|| client.committed_offsets(asked.clone(), CALL_LIMIT))
-            .map_err(unavailable)?;
+            .map_err(|error| failed(&client, error, About::Group { group }))?;
         let positions = found
             .elements()
             .into_iter()
@@ -255,7 +350,8 @@ impl Admin {
                 .map_err(unavailable)?;
         }
         let client = self.group(group)?;
-        patiently(|| client.commit(&positions, CommitMode::Sync)).map_err(unavailable)
+        patiently(|| client.commit(&positions, CommitMode::Sync))
+            .map_err(|error| failed(&client, error, About::Group { group }))
     }
 
     fn group(&self, group: &str) -> Result<Arc<BaseConsumer>, LogError> {
@@ -315,6 +411,90 @@ fn patiently<T>(call: impl Fn() -> Result<T, KafkaError>) -> Result<T, KafkaErro
             }
             outcome => return outcome,
         }
+    }
+}
+
+/// What an error of a call means. That brokers do not accept who the client says it is, or do not let it into its group,
+/// shows only in its events.
+fn failed(client: &BaseConsumer, error: KafkaError, about: About<'_>) -> LogError {
+    let mut code = error.rdkafka_error_code();
+    while let Some(Err(event)) = client.poll(Duration::ZERO) {
+        let found = event.rdkafka_error_code();
+        if matches!(
+            found,
+            Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::GroupAuthorizationFailed)
+        ) {
+            code = found;
+        }
+    }
+    errors::log_error(code, about, error)
+}
+
+/// A topic that is described.
+fn described(topic: &str) -> About<'_> {
+    About::Topic {
+        right: "DESCRIBE",
+        topic,
+    }
+}
+
+/// The limits of topics that a publisher writes to.
+#[derive(Clone)]
+pub(super) struct Limits(Arc<HashMap<String, RecordLimit>>);
+
+/// The limit of a topic whose settings are not known: a little less than Kafka's default.
+const ASSUMED: RecordLimit = RecordLimit {
+    bytes: 1_000_000,
+    setting: "max.message.bytes, and grant DESCRIBE_CONFIGS so that it can be read",
+};
+
+impl Limits {
+    /// The limit of a topic.
+    pub(super) fn of(&self, topic: &str) -> RecordLimit {
+        self.0.get(topic).copied().unwrap_or(ASSUMED)
+    }
+
+    /// The smallest limit that is known.
+    pub(super) fn smallest(&self) -> Option<usize> {
+        self.0.values().map(|limit| limit.bytes).min()
+    }
+}
+
+fn description(settings: &ConfigResource) -> TopicDescription {
+    let all = settings.entry_map();
+    let value = |name: &str| all.get(name).and_then(|entry| entry.value.as_deref());
+    let policy = value("cleanup.policy").unwrap_or("delete");
+    let cleanup = match (policy.contains("compact"), policy.contains("delete")) {
+        (true, true) => Cleanup::CompactAndDelete,
+        (true, false) => Cleanup::Compact,
+        (false, _) => Cleanup::Delete,
+    };
+    let retention_ms = value("retention.ms").and_then(|text| text.parse().ok());
+    let limit_bytes = value("max.message.bytes").and_then(|text| text.parse().ok());
+    TopicDescription {
+        log_time_type: match value("message.timestamp.type") {
+            Some("LogAppendTime") => LogTimeType::Append,
+            _ => LogTimeType::Create,
+        },
+        record_limit: limit_bytes.map_or(ASSUMED, limited),
+        cleanup,
+        retention: retention_ms
+            .filter(|_| cleanup != Cleanup::Compact)
+            .map(Duration::from_millis),
+    }
+}
+
+/// The limit of a topic with this `max.message.bytes`. No record is larger than the publisher's buffer.
+fn limited(topic_bytes: usize) -> RecordLimit {
+    if topic_bytes > BUFFER_BYTES {
+        return RecordLimit {
+            bytes: BUFFER_BYTES,
+            setting: "nothing (a publisher takes no more)",
+        };
+    }
+    RecordLimit {
+        bytes: topic_bytes,
+        setting: "max.message.bytes",
     }
 }
 

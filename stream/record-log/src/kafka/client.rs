@@ -15,7 +15,8 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka_sys as sys;
 use sys::rd_kafka_resp_err_t as Code;
 
-use crate::LogError;
+use super::errors::{self, About};
+use crate::{LogError, Refusal};
 
 /// Failing connections are told of so often, by all clients of the process together.
 const WARNING_INTERVAL: Duration = Duration::from_secs(30);
@@ -42,9 +43,59 @@ pub(super) struct Client {
 #[derive(Default)]
 struct Events {
     all_brokers_down: AtomicBool,
-    /// The code of the first record that was not delivered.
-    undelivered: Mutex<Option<RDKafkaErrorCode>>,
+    /// The first record that was not delivered.
+    undelivered: Mutex<Option<Undelivered>>,
+    /// The brokers do not accept who the client says it is.
+    is_stranger: AtomicBool,
 }
+
+/// A record that was not delivered.
+#[derive(Clone, Debug)]
+pub(super) struct Undelivered {
+    pub(super) code: RDKafkaErrorCode,
+    topic: String,
+    partition: i32,
+    key: String,
+    size_bytes: usize,
+}
+
+impl Undelivered {
+    /// The refusal that its code stands for; none if it passes.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        let about = About::Topic {
+            right: "WRITE",
+            topic: &self.topic,
+        };
+        // librdkafka reports it only when the topic did not come to be within the time for that.
+        let code = match self.code {
+            RDKafkaErrorCode::UnknownTopicOrPartition => RDKafkaErrorCode::UnknownTopic,
+            code => code,
+        };
+        let reason = errors::refusal(code, about)?;
+        Some(Refusal::new(format!("{reason}; {self}")))
+    }
+}
+
+impl fmt::Display for Undelivered {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            code,
+            topic,
+            partition,
+            key,
+            size_bytes,
+        } = self;
+        write!(
+            formatter,
+            "a record of {size_bytes} bytes with key {key:?} for partition {partition} of topic {topic:?} was not delivered: {code}"
+        )
+    }
+}
+
+impl std::error::Error for Undelivered {}
+
+/// Bytes of a key that a message shows.
+const KEY_SHOWN_BYTES: usize = 40;
 
 // SAFETY: librdkafka's client handles may be used from any thread, several at a time; `Events` may too.
 unsafe impl Send for Client {}
@@ -55,6 +106,7 @@ unsafe impl Sync for Client {}
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) message: String,
+    pub(super) code: RDKafkaErrorCode,
     pub(super) is_retriable: bool,
     pub(super) is_fatal: bool,
     pub(super) requires_abort: bool,
@@ -109,8 +161,13 @@ impl Client {
         self.events.all_brokers_down.swap(false, Ordering::Relaxed)
     }
 
-    /// The code of the first record since the last time this was asked that was not delivered.
-    pub(super) fn take_undelivered(&self) -> Option<RDKafkaErrorCode> {
+    /// Whether the brokers refused who the client says it is.
+    pub(super) fn is_stranger(&self) -> bool {
+        self.events.is_stranger.load(Ordering::Relaxed)
+    }
+
+    /// The first record since the last time this was asked that was not delivered.
+    pub(super) fn take_undelivered(&self) -> Option<Undelivered> {
         self.events
             .undelivered
             .lock()
@@ -156,6 +213,7 @@ impl Failure {
         let failure = unsafe {
             let failure = Self {
                 message: text(CStr::from_ptr(sys::rd_kafka_error_string(error))),
+                code: sys::rd_kafka_error_code(error).into(),
                 is_retriable: sys::rd_kafka_error_is_retriable(error) != 0,
                 is_fatal: sys::rd_kafka_error_is_fatal(error) != 0,
                 requires_abort: sys::rd_kafka_error_txn_requires_abort(error) != 0,
@@ -201,10 +259,15 @@ unsafe extern "C" fn on_error(
     _: *const c_char,
     opaque: *mut c_void,
 ) {
+    // SAFETY: the opaque is the `Events` that `Client::new` set, which outlive the client.
+    let events = unsafe { &*opaque.cast::<Events>() };
+    if code == Code::RD_KAFKA_RESP_ERR__AUTHENTICATION as c_int
+        || code == Code::RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED as c_int
+    {
+        events.is_stranger.store(true, Ordering::Relaxed);
+    }
     // Other errors of connections are librdkafka's to mend; it logs them.
     if code == Code::RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN as c_int {
-        // SAFETY: the opaque is the `Events` that `Client::new` set, which outlive the client.
-        let events = unsafe { &*opaque.cast::<Events>() };
         events.all_brokers_down.store(true, Ordering::Relaxed);
     }
 }
@@ -215,15 +278,39 @@ unsafe extern "C" fn on_delivery(
     opaque: *mut c_void,
 ) {
     // SAFETY: the message is live during the call.
-    let code = unsafe { (*message).err };
-    if code != Code::RD_KAFKA_RESP_ERR_NO_ERROR {
+    let message = unsafe { &*message };
+    let code = message.err;
+    // Records that an abort threw away failed of nothing themselves.
+    let is_purged = matches!(
+        code,
+        Code::RD_KAFKA_RESP_ERR__PURGE_QUEUE | Code::RD_KAFKA_RESP_ERR__PURGE_INFLIGHT
+    );
+    if code != Code::RD_KAFKA_RESP_ERR_NO_ERROR && !is_purged {
         // SAFETY: the opaque is the `Events` that `Client::new` set, which outlive the client.
         let events = unsafe { &*opaque.cast::<Events>() };
         events
             .undelivered
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .get_or_insert(code.into());
+            .get_or_insert_with(|| undelivered(message));
+    }
+}
+
+fn undelivered(message: &sys::rd_kafka_message_t) -> Undelivered {
+    // SAFETY: the topic's handle lives during the callback, and its name ends with a zero byte.
+    let topic = unsafe { text(CStr::from_ptr(sys::rd_kafka_topic_name(message.rkt))) };
+    let key = if message.key.is_null() {
+        &[][..]
+    } else {
+        // SAFETY: the key is of this length and lives during the callback.
+        unsafe { std::slice::from_raw_parts(message.key.cast::<u8>(), message.key_len) }
+    };
+    Undelivered {
+        code: message.err.into(),
+        topic,
+        partition: message.partition,
+        key: String::from_utf8_lossy(&key[..key.len().min(KEY_SHOWN_BYTES)]).into_owned(),
+        size_bytes: message.len,
     }
 }
 

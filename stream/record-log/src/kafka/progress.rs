@@ -19,7 +19,8 @@ use super::admin::Admin;
 use super::reader::KafkaReader;
 use super::settings::Settings;
 use crate::{
-    Cleanup, LogError, NewRecord, Offset, Reader, Signal, TopicSpec, partition_of, progress,
+    Cleanup, LogError, NewRecord, Offset, Reader, Refusal, Signal, TopicDescription, TopicSpec,
+    partition_of, progress,
 };
 
 /// The topic that keeps the progress of publishers. It is created when the first of them opens.
@@ -48,6 +49,18 @@ pub(super) fn topic() -> TopicSpec {
     }
 }
 
+/// Refuses the progress topic if it exists and loses records.
+pub(super) fn check_topic(name: &str, found: &TopicDescription) -> Result<(), LogError> {
+    if name != PROGRESS_TOPIC || found.cleanup == Cleanup::Compact {
+        return Ok(());
+    }
+    Err(LogError::Refused(Refusal::new(format!(
+        "topic {PROGRESS_TOPIC:?} has another cleanup.policy than compact and would lose the progress of publishers: run \
+         kafka-configs.sh --bootstrap-server BROKERS --alter --entity-type topics --entity-name {PROGRESS_TOPIC} \
+         --add-config cleanup.policy=compact"
+    ))))
+}
+
 /// A record that keeps the progress of a publisher.
 pub(super) fn record<'a>(id: &'a str, progress: &'a [u8]) -> NewRecord<'a> {
     NewRecord {
@@ -69,6 +82,13 @@ pub(super) fn read(
         .iter()
         .map(|id| partition_of(id.as_bytes(), PARTITIONS))
         .collect();
+    let found = admin.partitions(PROGRESS_TOPIC)?;
+    if found < PARTITIONS {
+        return Err(LogError::Refused(Refusal::new(format!(
+            "topic {PROGRESS_TOPIC:?} has {found} partitions, {PARTITIONS} are needed: run kafka-topics.sh \
+             --bootstrap-server BROKERS --alter --topic {PROGRESS_TOPIC} --partitions {PARTITIONS}"
+        ))));
+    }
     let ends = admin.written(PROGRESS_TOPIC, &partitions)?;
     let mut found = Scan::open(settings, &ends, ids)?.run()?;
 
@@ -165,4 +185,35 @@ fn held_back(ends: &BTreeMap<u32, Offset>) -> LogError {
         SCAN_LIMIT.as_secs()
     );
     LogError::Unavailable(reason.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{LogTimeType, RecordLimit};
+
+    #[test]
+    fn a_progress_topic_that_loses_records_is_refused_with_the_remedy() {
+        let found = |cleanup| TopicDescription {
+            log_time_type: LogTimeType::Append,
+            record_limit: RecordLimit {
+                bytes: 1,
+                setting: "max.message.bytes",
+            },
+            cleanup,
+            retention: None,
+        };
+        for cleanup in [Cleanup::Delete, Cleanup::CompactAndDelete] {
+            let refused = check_topic(PROGRESS_TOPIC, &found(cleanup)).unwrap_err();
+            assert!(!refused.is_transient());
+            assert!(
+                refused
+                    .to_string()
+                    .contains("--add-config cleanup.policy=compact"),
+                "{refused}"
+            );
+            assert!(check_topic("orders", &found(cleanup)).is_ok());
+        }
+        assert!(check_topic(PROGRESS_TOPIC, &found(Cleanup::Compact)).is_ok());
+    }
 }

@@ -22,14 +22,20 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka_sys as sys;
 use sys::rd_kafka_resp_err_t as Code;
 
+use super::admin::Limits;
 use super::client::{Client, Failure, Role, c_string, millis};
+use super::errors::{self, About};
 use super::native::produce;
 use super::progress::record;
 use super::settings::Settings;
-use crate::{Delivery, LogError, NewRecord, PublishError, Publisher, Source, progress};
+use crate::{Delivery, LogError, NewRecord, PublishError, Publisher, Refusal, Source, progress};
 
 /// How long opening, sending, committing and aborting may wait for the brokers: as long as a transaction may live.
 const LIMIT: Duration = Duration::from_secs(15);
+/// How long fencing waits at a time before it looks whether it is refused.
+const INIT_STEP: Duration = Duration::from_secs(2);
+/// librdkafka's own limit of a batch of records.
+const BATCH_BYTES: usize = 1_000_000;
 /// How long a full buffer is waited on at a time.
 const BUFFER_WAIT: Duration = Duration::from_millis(20);
 
@@ -39,6 +45,7 @@ pub(super) struct KafkaPublisher {
     progress: Option<Vec<u8>>,
     state: State,
     topics: HashMap<String, TopicHandle>,
+    limits: Limits,
     client: Client,
 }
 
@@ -70,14 +77,23 @@ enum Unusable {
 
 impl KafkaPublisher {
     /// Fences earlier holders and has the brokers abort what they left. The progress is read after that.
-    fn open(settings: &Settings, id: &str, delivery: Delivery) -> Result<Self, LogError> {
-        let config = match delivery {
+    fn open(
+        settings: &Settings,
+        limits: &Limits,
+        id: &str,
+        delivery: Delivery,
+    ) -> Result<Self, LogError> {
+        let mut config = match delivery {
             Delivery::Transactional => settings.transactional(id),
             Delivery::AtLeastOnce => settings.at_least_once(),
         };
+        // A batch is refused as a whole: it must fit the smallest topic.
+        if let Some(smallest) = limits.smallest() {
+            config.set("batch.size", smallest.min(BATCH_BYTES).to_string());
+        }
         let client = Client::new(Role::Publisher, &config)?;
         if delivery == Delivery::Transactional {
-            init_transactions(&client)?;
+            init_transactions(&client, id)?;
         }
         Ok(Self {
             id: id.to_owned(),
@@ -85,6 +101,7 @@ impl KafkaPublisher {
             progress: None,
             state: State::Idle,
             topics: HashMap::new(),
+            limits: limits.clone(),
             client,
         })
     }
@@ -108,7 +125,7 @@ impl KafkaPublisher {
                 // SAFETY: the client is live; the error it returns is ours.
                 let begun =
                     unsafe { Failure::check(sys::rd_kafka_begin_transaction(self.client.raw())) };
-                begun.map_err(|failure| self.not_published(failure))?;
+                begun.map_err(|failure| self.failed(failure))?;
                 self.state = State::Open;
                 Ok(())
             }
@@ -131,10 +148,12 @@ impl KafkaPublisher {
         match aborted {
             Ok(()) => {
                 self.state = State::Idle;
+                // What was not delivered belonged to the transaction that is no more.
+                drop(self.client.take_undelivered());
                 Ok(())
             }
             Err(failure) if failure.is_fatal => Err(self.end(failure)),
-            Err(failure) => Err(PublishError::NotPublished(Box::new(failure))),
+            Err(failure) => Err(self.failed(failure)),
         }
     }
 
@@ -159,7 +178,26 @@ impl KafkaPublisher {
         if self.state == State::Open {
             self.state = State::Broken;
         }
-        PublishError::NotPublished(cause.into())
+        // The report on a record says more than the transaction that it broke.
+        self.client.serve(Duration::ZERO);
+        match self.client.take_undelivered() {
+            Some(undelivered) => match undelivered.refusal() {
+                Some(refusal) => PublishError::Refused(refusal),
+                None => PublishError::NotPublished(Box::new(undelivered)),
+            },
+            None => PublishError::NotPublished(cause.into()),
+        }
+    }
+
+    /// What a failure of a call of librdkafka before the commit means.
+    fn failed(&mut self, failure: Failure) -> PublishError {
+        let reason = errors::refusal(failure.code, About::Publisher { id: &self.id });
+        // librdkafka names the topic.
+        let refusal = reason.map(|reason| Refusal::new(format!("{reason} ({failure})")));
+        match (self.not_published(failure), refusal) {
+            (PublishError::NotPublished(_), Some(refusal)) => PublishError::Refused(refusal),
+            (error, _) => error,
+        }
     }
 
     /// What a failure after which nothing more can be done means. An outcome that is not known is settled by whoever
@@ -175,32 +213,45 @@ impl KafkaPublisher {
         PublishError::MayHaveHappened(cause.into())
     }
 
-    fn enqueue(&mut self, record: &NewRecord<'_>) -> Result<(), Source> {
+    fn enqueue(&mut self, record: &NewRecord<'_>) -> Result<(), PublishError> {
+        self.limits.of(record.topic).check(record)?;
         let topic = self.topic(record.topic)?;
         let deadline = Instant::now() + LIMIT;
         loop {
-            match produce(&self.client, topic, record)? {
+            let produced = produce(&self.client, topic, record)
+                .map_err(|header| Refusal::new(header.to_string()))?;
+            match produced {
                 Code::RD_KAFKA_RESP_ERR_NO_ERROR => return Ok(()),
                 Code::RD_KAFKA_RESP_ERR__QUEUE_FULL if Instant::now() < deadline => {
                     self.client.serve(BUFFER_WAIT);
                 }
-                Code::RD_KAFKA_RESP_ERR__QUEUE_FULL => return Err(Box::new(Unusable::BufferFull)),
-                code => return Err(Box::new(RDKafkaErrorCode::from(code))),
+                Code::RD_KAFKA_RESP_ERR__QUEUE_FULL => {
+                    return Err(PublishError::NotPublished(Box::new(Unusable::BufferFull)));
+                }
+                code => {
+                    let code = RDKafkaErrorCode::from(code);
+                    let about = About::Topic {
+                        right: "WRITE",
+                        topic: record.topic,
+                    };
+                    return Err(errors::log_error(Some(code), about, code).into());
+                }
             }
         }
     }
 
-    fn topic(&mut self, name: &str) -> Result<NonNull<sys::rd_kafka_topic_t>, Source> {
+    fn topic(&mut self, name: &str) -> Result<NonNull<sys::rd_kafka_topic_t>, LogError> {
         if let Some(topic) = self.topics.get(name) {
             return Ok(topic.0);
         }
-        let topic = self.client.topic(&c_string(name)?)?;
+        let topic = self.client.topic(&c_string(name)?);
+        let topic = topic.map_err(|code| LogError::Unavailable(Box::new(code)))?;
         self.topics.insert(name.to_owned(), TopicHandle(topic));
         Ok(topic)
     }
 
     /// Adds the progress to what is published.
-    fn enqueue_progress(&mut self, progress: &[u8]) -> Result<(), Source> {
+    fn enqueue_progress(&mut self, progress: &[u8]) -> Result<(), PublishError> {
         let id = self.id.clone();
         self.enqueue(&record(&id, progress))
     }
@@ -208,7 +259,7 @@ impl KafkaPublisher {
     fn commit_transaction(&mut self, progress: &[u8]) -> Result<(), PublishError> {
         self.begin()?;
         self.enqueue_progress(progress)
-            .map_err(|cause| self.not_published(cause))?;
+            .map_err(|error| self.not_sent(error))?;
         // SAFETY: the client is live; the error it returns is ours.
         let committed = self.retry(|client| unsafe {
             Failure::check(sys::rd_kafka_commit_transaction(
@@ -218,7 +269,7 @@ impl KafkaPublisher {
         });
         match committed {
             Ok(()) => self.state = State::Idle,
-            Err(failure) if failure.requires_abort => return Err(self.not_published(failure)),
+            Err(failure) if failure.requires_abort => return Err(self.failed(failure)),
             Err(failure) => return Err(self.end(failure)),
         }
         Ok(())
@@ -229,7 +280,7 @@ impl KafkaPublisher {
         self.begin()?;
         self.flush()?;
         self.enqueue_progress(progress)
-            .map_err(|cause| self.maybe(cause))?;
+            .map_err(|error| self.maybe(error))?;
         self.flush()
     }
 
@@ -237,12 +288,29 @@ impl KafkaPublisher {
         // SAFETY: the client is live.
         let code = unsafe { sys::rd_kafka_flush(self.client.raw(), millis(LIMIT)) };
         if let Some(undelivered) = self.client.take_undelivered() {
+            if let Some(refusal) = undelivered.refusal() {
+                self.state = State::Spent;
+                return Err(PublishError::Refused(refusal));
+            }
             return Err(self.maybe(undelivered));
         }
         if code != Code::RD_KAFKA_RESP_ERR_NO_ERROR {
             return Err(self.maybe(RDKafkaErrorCode::from(code)));
         }
         Ok(())
+    }
+
+    /// What it means that a record could not be sent: what was sent since the last commit is to be sent anew.
+    fn not_sent(&mut self, error: PublishError) -> PublishError {
+        match error {
+            PublishError::NotPublished(cause) => self.not_published(cause),
+            error => {
+                if self.state == State::Open {
+                    self.state = State::Broken;
+                }
+                error
+            }
+        }
     }
 
     /// Without transactions some records may stand there and others not.
@@ -259,13 +327,12 @@ impl Publisher for KafkaPublisher {
 
     fn send(&mut self, record: NewRecord<'_>) -> Result<(), PublishError> {
         self.begin()?;
-        self.enqueue(&record)
-            .map_err(|cause| self.not_published(cause))
+        self.enqueue(&record).map_err(|error| self.not_sent(error))
     }
 
     fn commit(&mut self, progress: &[u8]) -> Result<(), PublishError> {
         if let Err(refused) = progress::check(progress) {
-            return Err(self.not_published(refused));
+            return Err(self.not_sent(refused.into()));
         }
         if self.is_transactional() {
             self.commit_transaction(progress)
@@ -289,13 +356,14 @@ impl Drop for KafkaPublisher {
 /// Opens the publishers of all these ids, each on a thread: fencing waits for the brokers.
 pub(super) fn open_all(
     settings: &Settings,
+    limits: &Limits,
     ids: &[&str],
     delivery: Delivery,
 ) -> Result<Vec<KafkaPublisher>, LogError> {
     thread::scope(|scope| {
         let opening: Vec<_> = ids
             .iter()
-            .map(|id| scope.spawn(|| KafkaPublisher::open(settings, id, delivery)))
+            .map(|id| scope.spawn(|| KafkaPublisher::open(settings, limits, id, delivery)))
             .collect();
         opening
             .into_iter()
@@ -304,17 +372,26 @@ pub(super) fn open_all(
     })
 }
 
-fn init_transactions(client: &Client) -> Result<(), LogError> {
+fn init_transactions(client: &Client, id: &str) -> Result<(), LogError> {
     let deadline = Instant::now() + LIMIT;
     loop {
         // SAFETY: the client is live; the error it returns is ours.
-        match unsafe {
-            Failure::check(sys::rd_kafka_init_transactions(client.raw(), millis(LIMIT)))
-        } {
-            Err(failure) if failure.is_retriable && Instant::now() < deadline => {
-                client.serve(BUFFER_WAIT);
-            }
-            outcome => return outcome.map_err(|failure| LogError::Unavailable(Box::new(failure))),
+        let outcome = unsafe {
+            Failure::check(sys::rd_kafka_init_transactions(
+                client.raw(),
+                millis(INIT_STEP),
+            ))
+        };
+        let Err(failure) = outcome else { return Ok(()) };
+        client.serve(BUFFER_WAIT);
+        let about = About::Publisher { id };
+        if client.is_stranger() {
+            let code = Some(RDKafkaErrorCode::Authentication);
+            return Err(errors::log_error(code, about, failure));
+        }
+        let may_pass = failure.is_retriable && errors::refusal(failure.code, about).is_none();
+        if !may_pass || Instant::now() >= deadline {
+            return Err(errors::log_error(Some(failure.code), about, failure));
         }
     }
 }

@@ -20,6 +20,7 @@ use sys::rd_kafka_resp_err_t as Code;
 
 use super::client::{Client, Role, c_string, last_error};
 use super::ends::{Answer, Ends};
+use super::errors::{self, About};
 use super::settings::Settings;
 use super::{to_kafka, to_kafka_partition};
 use crate::{Headers, LogError, LogTimeType, Offset, Polled, Reader, Record, Wake};
@@ -139,7 +140,13 @@ impl KafkaReader {
                 offset,
             },
             Found::Unknown => LogError::UnknownTopic(topic),
-            Found::Failing(code) => unavailable(code),
+            Found::Failing(code) => {
+                let about = About::Topic {
+                    right: "READ",
+                    topic: &topic,
+                };
+                errors::log_error(Some(code), about, code)
+            }
         }
     }
 }
@@ -173,6 +180,10 @@ impl Reader for KafkaReader {
         }
         match found {
             Some(found) => Err(self.error(partition, polled.next_offset, found)),
+            None if self.client.is_stranger() && records == 0 => {
+                let found = Found::Failing(RDKafkaErrorCode::Authentication);
+                Err(self.error(partition, polled.next_offset, found))
+            }
             None if are_all_down && records == 0 => {
                 Err(unavailable(RDKafkaErrorCode::AllBrokersDown))
             }

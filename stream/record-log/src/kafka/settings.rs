@@ -25,6 +25,11 @@ const CONTRACT: [&str; 13] = [
 /// How many KiB of fetched records wait in the partitions' queues of a reader, all together.
 const QUEUED_KIB: usize = 4 << 10;
 
+/// The size up to which a publisher takes records, whatever their topics take.
+pub(super) const BUFFER_BYTES: usize = 16 << 20;
+const BUFFER_BYTES_TEXT: &str = "16777216";
+const BUFFER_KIB_TEXT: &str = "32768";
+
 /// The brokers and the caller's properties.
 #[derive(Clone)]
 pub(super) struct Settings {
@@ -96,9 +101,13 @@ impl Settings {
             ("compression.codec", "lz4"),
             ("enable.idempotence", "true"),
             ("linger.ms", "5"),
+            // Records are held against the limits of their topics; this one only guards librdkafka's buffer.
+            ("message.max.bytes", BUFFER_BYTES_TEXT),
             ("message.timeout.ms", "10000"),
             ("partitioner", "murmur2_random"),
-            ("queue.buffering.max.kbytes", "16384"),
+            ("queue.buffering.max.kbytes", BUFFER_KIB_TEXT),
+            // A topic that is still not known so long after it was asked for does not exist.
+            ("topic.metadata.propagation.max.ms", "8000"),
             // A transaction that follows upon another is told to come again while the brokers still mark the first one's
             // end: after the default of 100 ms, which would then be most of a commit.
             ("retry.backoff.ms", "5"),
@@ -133,10 +142,15 @@ impl Settings {
     }
 }
 
+/// SASL PLAIN over plain text needs no TLS.
 fn needs_tls(name: &str, value: &str) -> bool {
-    name.starts_with("ssl.")
-        || name.starts_with("sasl.")
-        || (name == "security.protocol" && value != "plaintext")
+    let value = value.to_ascii_lowercase();
+    match name {
+        "security.protocol" => !matches!(&*value, "plaintext" | "sasl_plaintext"),
+        "sasl.mechanism" | "sasl.mechanisms" => value != "plain",
+        "sasl.username" | "sasl.password" => false,
+        name => name.starts_with("ssl.") || name.starts_with("sasl."),
+    }
 }
 
 #[cfg(test)]
@@ -163,7 +177,7 @@ mod tests {
     #[test]
     fn a_build_without_tls_says_how_to_get_it() {
         assert!(refusal("security.protocol", "ssl").contains("--features record-log/tls"));
-        assert!(refusal("sasl.username", "me").contains("--features record-log/tls"));
+        assert!(refusal("sasl.mechanism", "SCRAM-SHA-512").contains("--features record-log/tls"));
     }
 
     #[test]

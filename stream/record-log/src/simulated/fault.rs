@@ -2,13 +2,18 @@
 
 use std::fmt;
 
-use crate::LogError;
+use crate::{LogError, Refusal};
 
 /// A call on the log that is about to happen.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Call<'a> {
     /// [`RecordLog::ensure_topics`](crate::RecordLog::ensure_topics).
     EnsureTopics,
+    /// [`RecordLog::describe`](crate::RecordLog::describe).
+    Describe {
+        /// The topic.
+        topic: &'a str,
+    },
     /// [`RecordLog::partitions`](crate::RecordLog::partitions).
     Partitions {
         /// The topic.
@@ -73,6 +78,8 @@ pub enum Fault {
     None,
     /// It fails without an effect. A commit says that nothing was published.
     Unavailable,
+    /// It is refused for good, as for want of a right.
+    Refused,
     /// It has its effect, and fails. A commit says that it may have happened.
     LoseReply,
     /// The process dies before the effect: this call, and all later ones of the process, end their threads by a panic
@@ -97,6 +104,26 @@ impl fmt::Display for Simulated {
 }
 
 impl std::error::Error for Simulated {}
+
+impl Call<'_> {
+    /// What a refusal of the call says.
+    pub(super) fn refusal(&self) -> Refusal {
+        let (right, resource, name) = match self {
+            Self::EnsureTopics => ("CREATE", "cluster", "simulated"),
+            Self::Describe { topic } => ("DESCRIBE_CONFIGS", "topic", *topic),
+            Self::Partitions { topic } | Self::Offsets { topic } => ("DESCRIBE", "topic", *topic),
+            Self::OpenReader { topic } | Self::Poll { topic, .. } => ("READ", "topic", *topic),
+            Self::OpenPublisher { id } | Self::Commit { id, .. } => {
+                ("WRITE", "transactional id", *id)
+            }
+            Self::Send { topic, .. } => ("WRITE", "topic", *topic),
+            Self::Committed { group, .. } | Self::CommitPositions { group, .. } => {
+                ("READ", "group", *group)
+            }
+        };
+        Refusal::denied(right, resource, name)
+    }
+}
 
 pub(super) fn unavailable() -> LogError {
     LogError::Unavailable(Box::new(Simulated))

@@ -7,7 +7,7 @@ use super::fault::{Fault, Simulated};
 use super::staged::Staged;
 use super::store::Opened;
 use super::{Call, SimulatedLog};
-use crate::{Delivery, NewRecord, PublishError, Publisher, progress};
+use crate::{Delivery, NewRecord, PublishError, Publisher, Refusal, progress};
 
 pub(super) struct SimulatedPublisher {
     log: SimulatedLog,
@@ -34,11 +34,16 @@ impl SimulatedPublisher {
     fn run(
         &mut self,
         fault: Fault,
+        refusal: Refusal,
         effect: impl FnOnce(&mut Self) -> Result<(), PublishError>,
     ) -> Result<(), PublishError> {
         match fault {
             Fault::None => effect(self),
             Fault::Unavailable => Err(self.give_up()),
+            Fault::Refused => {
+                self.staged.clear();
+                Err(PublishError::Refused(refusal))
+            }
             Fault::LoseReply => {
                 effect(self).and_then(|()| Err(PublishError::MayHaveHappened(Box::new(Simulated))))
             }
@@ -69,20 +74,25 @@ impl SimulatedPublisher {
 
     fn stage(&mut self, record: &NewRecord<'_>) -> Result<(), PublishError> {
         self.fence()?;
-        let partitions = self
+        let topic = self
             .log
             .store()
             .topic(record.topic)
-            .map(super::store::Topic::partitions);
-        let staged = partitions.map_err(Into::into).and_then(|partitions| {
-            Staged::new(record, Arc::from(record.topic), partitions, &mut self.turn)
-        });
+            .map(|topic| (topic.partitions(), topic.settings.record_limit));
+        let staged = topic
+            .map_err(PublishError::from)
+            .and_then(|(partitions, limit)| {
+                limit.check(record)?;
+                let topic = Arc::from(record.topic);
+                Staged::new(record, topic, partitions, &mut self.turn)
+                    .map_err(PublishError::NotPublished)
+            });
         match staged {
             Ok(staged) if self.delivery == Delivery::Transactional => self.staged.push(staged),
             Ok(staged) => self.append_now(staged),
             Err(refused) => {
                 self.staged.clear();
-                return Err(PublishError::NotPublished(refused));
+                return Err(refused);
             }
         }
         Ok(())
@@ -132,26 +142,28 @@ impl Publisher for SimulatedPublisher {
     }
 
     fn send(&mut self, record: NewRecord<'_>) -> Result<(), PublishError> {
-        let fault = self.log.process.fault(&Call::Send {
+        let call = Call::Send {
             id: &self.id,
             topic: record.topic,
-        });
+        };
+        let (fault, refusal) = (self.log.process.fault(&call), call.refusal());
         match (fault, self.delivery) {
             // A sent record is only staged: that its reply is lost means no more than that it failed.
             (Fault::LoseReply, Delivery::Transactional) => Err(self.give_up()),
-            _ => self.run(fault, |publisher| publisher.stage(&record)),
+            _ => self.run(fault, refusal, |publisher| publisher.stage(&record)),
         }
     }
 
     fn commit(&mut self, progress: &[u8]) -> Result<(), PublishError> {
         if let Err(refused) = progress::check(progress) {
             self.staged.clear();
-            return Err(PublishError::NotPublished(Box::new(refused)));
+            return Err(refused.into());
         }
-        let fault = self.log.process.fault(&Call::Commit {
+        let call = Call::Commit {
             id: &self.id,
             progress,
-        });
-        self.run(fault, |publisher| publisher.publish(progress))
+        };
+        let (fault, refusal) = (self.log.process.fault(&call), call.refusal());
+        self.run(fault, refusal, |publisher| publisher.publish(progress))
     }
 }

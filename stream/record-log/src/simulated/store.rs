@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::staged::Staged;
-use crate::{Delivery, LogError, LogTimeType, Offset, OffsetRange, TopicSpec};
+use crate::{
+    Cleanup, Delivery, LogError, LogTimeType, Offset, OffsetRange, RecordLimit, TopicDescription,
+    TopicSpec,
+};
 
 /// A committed record, as checks read it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -44,8 +47,16 @@ pub(super) struct Opened {
     pub(super) progress: Option<Vec<u8>>,
 }
 
-#[derive(Default)]
-pub(super) struct Topic(Vec<Partition>);
+pub(super) struct Topic {
+    pub(super) settings: TopicDescription,
+    partitions: Vec<Partition>,
+}
+
+/// The limit of a topic that nobody set another for: Kafka's default.
+const RECORD_LIMIT: RecordLimit = RecordLimit {
+    bytes: 1_048_588,
+    setting: "max.message.bytes",
+};
 
 #[derive(Default)]
 pub(super) struct Partition {
@@ -58,7 +69,7 @@ impl Store {
     pub(super) fn ensure_topic(&mut self, spec: &TopicSpec) {
         self.topics
             .entry(spec.name.clone())
-            .or_insert_with(|| Topic::new(spec.partitions));
+            .or_insert_with(|| Topic::new(spec));
     }
 
     pub(super) fn topic(&self, name: &str) -> Result<&Topic, LogError> {
@@ -95,6 +106,11 @@ impl Store {
         self.publishers.entry(id.to_owned()).or_default().progress = Some(progress.to_vec());
     }
 
+    pub(super) fn lose_progress(&mut self, is_lost: impl Fn(&str) -> bool) {
+        let lost = self.publishers.iter_mut().filter(|(id, _)| is_lost(id));
+        lost.for_each(|(_, publisher)| publisher.progress = None);
+    }
+
     /// Appends records whose topic and partition were checked when they were staged.
     pub(super) fn append(&mut self, records: impl IntoIterator<Item = Staged>, log_time_ms: u64) {
         for staged in records {
@@ -102,7 +118,7 @@ impl Store {
                 .topics
                 .get_mut(&*staged.topic)
                 .expect("topics are never deleted");
-            topic.0[staged.partition as usize].append(staged, log_time_ms);
+            topic.partitions[staged.partition as usize].append(staged, log_time_ms);
         }
     }
 
@@ -115,7 +131,7 @@ impl Store {
             self.topics
                 .get_mut(&*topic)
                 .expect("topics are never deleted")
-                .0[partition as usize]
+                .partitions[partition as usize]
                 .end += 1;
         }
     }
@@ -139,23 +155,33 @@ impl Store {
 }
 
 impl Topic {
-    fn new(partitions: u32) -> Self {
-        let mut topic = Self::default();
-        topic.grow(partitions);
+    fn new(spec: &TopicSpec) -> Self {
+        let expires = spec.cleanup != Cleanup::Compact;
+        let settings = TopicDescription {
+            log_time_type: LogTimeType::Append,
+            record_limit: RECORD_LIMIT,
+            cleanup: spec.cleanup,
+            retention: expires.then_some(spec.retention),
+        };
+        let mut topic = Self {
+            settings,
+            partitions: Vec::new(),
+        };
+        topic.grow(spec.partitions);
         topic
     }
 
     pub(super) fn grow(&mut self, partitions: u32) {
-        self.0
-            .resize_with((partitions as usize).max(self.0.len()), Partition::default);
+        let partitions = (partitions as usize).max(self.partitions.len());
+        self.partitions.resize_with(partitions, Partition::default);
     }
 
     pub(super) fn partitions(&self) -> u32 {
-        u32::try_from(self.0.len()).expect("it was made from a u32")
+        u32::try_from(self.partitions.len()).expect("it was made from a u32")
     }
 
     pub(super) fn ranges(&self) -> Vec<OffsetRange> {
-        self.0
+        self.partitions
             .iter()
             .map(|partition| OffsetRange {
                 start: partition.start,
@@ -165,15 +191,15 @@ impl Topic {
     }
 
     pub(super) fn partition(&self, partition: u32) -> Option<&Partition> {
-        self.0.get(partition as usize)
+        self.partitions.get(partition as usize)
     }
 
     pub(super) fn partition_mut(&mut self, partition: u32) -> Option<&mut Partition> {
-        self.0.get_mut(partition as usize)
+        self.partitions.get_mut(partition as usize)
     }
 
     pub(super) fn all_records(&self) -> Vec<StoredRecord> {
-        self.0
+        self.partitions
             .iter()
             .flat_map(|partition| partition.records.iter().cloned())
             .collect()

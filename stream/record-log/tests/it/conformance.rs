@@ -4,8 +4,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use record_log::progress::of_number;
 use record_log::{
-    Delivery, LogError, NewRecord, PROGRESS_MAX_BYTES, PublishError, RecordLog, Signal,
-    partition_of,
+    Cleanup, Delivery, LogError, LogTimeType, NewRecord, PROGRESS_MAX_BYTES, PublishError,
+    RecordLog, Signal, TopicSpec, partition_of,
 };
 
 use crate::subject::{
@@ -51,6 +51,8 @@ on_every_log! {
     an_unknown_topic_or_partition_is_named
     tombstones_empty_values_and_headers_come_back_as_sent
     a_value_of_900_kib_is_carried
+    a_record_larger_than_its_topic_takes_is_refused_by_name
+    topics_are_described
     keys_choose_the_partition_that_java_clients_choose
     log_times_are_those_of_the_append
     groups_remember_positions_by_topic_and_partition
@@ -438,6 +440,74 @@ fn a_value_of_900_kib_is_carried(log: &dyn RecordLog) {
     );
 }
 
+fn a_record_larger_than_its_topic_takes_is_refused_by_name(log: &dyn RecordLog) {
+    let topic = topic(log, 1);
+    let limit = log.describe(&topic).unwrap().record_limit;
+    let mut publisher = transactional(log, &unique("oversize"));
+    let empty = NewRecord {
+        key: Some(b"user 7"),
+        headers: &[("source_partition", b"3"), ("source_offset", b"41")],
+        ..record(&topic, 0, b"")
+    };
+    // As compressible as a value can be: what counts is its size before.
+    let largest = vec![b'x'; limit.bytes - empty.size_bytes()];
+    let too_large = vec![b'x'; largest.len() + 1];
+    let of = |value| NewRecord {
+        value: Some(value),
+        ..empty
+    };
+    publisher.send(of(b"before")).unwrap();
+    let refused = publisher.send(of(&too_large)).unwrap_err();
+    assert!(!refused.is_transient(), "{refused}");
+    let (said, bytes) = (refused.to_string(), limit.bytes.to_string());
+    for named in [
+        &*topic,
+        "user 7",
+        "source partition 3 offset 41",
+        &bytes,
+        limit.setting,
+    ] {
+        assert!(said.contains(named), "{named:?} in {said:?}");
+    }
+
+    publisher.send(of(&largest)).unwrap();
+    publisher.commit(&of_number(1)).unwrap();
+    let values: Vec<usize> = all(log, &topic, 0, 1)
+        .iter()
+        .map(|read| read.value.as_ref().unwrap().len())
+        .collect();
+    assert_eq!(values, [largest.len()], "what was sent before is sent anew");
+}
+
+fn topics_are_described(log: &dyn RecordLog) {
+    let unknown = unique("unknown");
+    assert!(
+        matches!(log.describe(&unknown), Err(LogError::UnknownTopic(named)) if named == unknown)
+    );
+    let hour = Duration::from_secs(3600);
+    for (cleanup, retention) in [
+        (Cleanup::Delete, Some(hour)),
+        (Cleanup::CompactAndDelete, Some(hour)),
+        (Cleanup::Compact, None),
+    ] {
+        let name = unique("described");
+        log.ensure_topics(&[TopicSpec {
+            name: name.clone(),
+            partitions: 1,
+            cleanup,
+            retention: hour,
+        }])
+        .unwrap();
+        let described = log.describe(&name).unwrap();
+        assert_eq!(
+            (described.cleanup, described.retention),
+            (cleanup, retention)
+        );
+        assert_eq!(described.log_time_type, LogTimeType::Append);
+        assert!(described.record_limit.bytes >= 1_000_000, "{described:?}");
+    }
+}
+
 fn keys_choose_the_partition_that_java_clients_choose(log: &dyn RecordLog) {
     let topic = topic(log, 4);
     let mut publisher = transactional(log, &unique("keys"));
@@ -514,10 +584,10 @@ fn a_waiting_reader_is_woken_by_a_commit(log: &dyn RecordLog) {
 fn topics_that_exist_are_left_as_they_are(log: &dyn RecordLog) {
     let name = topic(log, 2);
     publish(log, &name, 1, &[b"a"]);
-    let spec = |partitions| record_log::TopicSpec {
+    let spec = |partitions| TopicSpec {
         name: name.clone(),
         partitions,
-        cleanup: record_log::Cleanup::CompactAndDelete,
+        cleanup: Cleanup::CompactAndDelete,
         retention: Duration::from_secs(60),
     };
     log.ensure_topics(&[spec(5)]).unwrap();

@@ -254,6 +254,30 @@ fn compaction_keeps_the_newest_of_each_key_in_its_place() {
 }
 
 #[test]
+fn a_topic_of_an_earlier_version_is_kept_as_the_program_now_wants_it() {
+    let folder = TempDir::new().unwrap();
+    let (day, week) = (Duration::from_secs(86_400), Duration::from_secs(7 * 86_400));
+    let of = |cleanup, retention| [spec("results", 1, cleanup, retention)];
+    let log = open_embedded(folder.path()).unwrap();
+    log.ensure_topics(&of(Cleanup::CompactAndDelete, day))
+        .unwrap();
+    log.ensure_topics(&of(Cleanup::Delete, week)).unwrap();
+    let described = log.describe("results").unwrap();
+    assert_eq!(
+        (described.cleanup, described.retention),
+        (Cleanup::Delete, Some(week))
+    );
+    drop(log);
+    assert_eq!(
+        open_embedded(folder.path())
+            .unwrap()
+            .describe("results")
+            .unwrap(),
+        described
+    );
+}
+
+#[test]
 fn progress_of_a_file_of_format_1_is_taken_over() {
     let folder = TempDir::new().unwrap();
     transactional(&*open_embedded(folder.path()).unwrap(), "relay")

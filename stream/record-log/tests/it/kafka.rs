@@ -4,14 +4,17 @@ use std::time::Duration;
 
 use futures::executor::block_on;
 use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::admin::{AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use record_log::kafka::{KafkaLog, PROGRESS_TOPIC};
 use record_log::progress::of_number;
-use record_log::{Cleanup, LogError, RecordLog, Signal, TopicSpec, partition_of};
+use record_log::{Cleanup, LogError, PublishError, RecordLog, Signal, TopicSpec, partition_of};
 
-use crate::subject::{assert_values, poll_until, publish, record, topic, transactional, unique};
+use crate::subject::{
+    all, assert_values, poll_until, publish, record, topic, transactional, unique,
+};
 
 #[test]
 fn a_position_that_retention_deleted_is_told_and_never_skipped() {
@@ -165,6 +168,86 @@ fn open_transaction(topic: &str, partition: u32) -> BaseProducer {
     producer.send(record).unwrap();
     producer.flush(Duration::from_secs(10)).unwrap();
     producer
+}
+
+#[test]
+fn limits_of_a_topic_bound_records_and_batches() {
+    let Some(subject) = crate::subject::kafka() else {
+        return;
+    };
+    let log = &*subject.log;
+    let topic = topic(log, 1);
+    alter(&topic, "max.message.bytes", "20000");
+    let mut publisher = transactional(log, &unique("small-batches"));
+    let refused = publisher.send(record(&topic, 0, &[7; 20_000])).unwrap_err();
+    assert!(
+        matches!(&refused, PublishError::Refused(_))
+            && refused.to_string().contains("20000 bytes that topic"),
+        "{refused}"
+    );
+    // What does not compress fills batches of their whole size.
+    let values: Vec<Vec<u8>> = (0..200_u32).map(|n| noise(n, 1_000)).collect();
+    for value in &values {
+        publisher.send(record(&topic, 0, value)).unwrap();
+    }
+    publisher.commit(b"1").unwrap();
+    assert_eq!(all(log, &topic, 0, values.len()).len(), values.len());
+
+    // The limit is lowered under an open publisher: the brokers refuse the batch, and the report names it.
+    alter(&topic, "max.message.bytes", "5000");
+    publisher
+        .send(record(&topic, 0, &noise(1, 15_000)))
+        .unwrap();
+    let refused = publisher.commit(b"2").unwrap_err();
+    assert!(matches!(&refused, PublishError::Refused(_)), "{refused}");
+    for named in [&*topic, "partition 0", "15000 bytes", "max.message.bytes"] {
+        assert!(
+            refused.to_string().contains(named),
+            "{named:?} in {refused}"
+        );
+    }
+    assert_eq!(transactional(log, &unique("other")).progress(), None);
+}
+
+/// Bytes that no codec makes smaller.
+fn noise(seed: u32, length: usize) -> Vec<u8> {
+    let mut state = u64::from(seed) + 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[3]
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+fn alter(topic: &str, setting: &str, value: &str) {
+    let brokers = std::env::var("TIDEMARK_TEST_BROKERS").unwrap();
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .create()
+        .unwrap();
+    let config = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(setting, value);
+    let altered = block_on(admin.alter_configs(&[config], &AdminOptions::new())).unwrap();
+    altered.into_iter().for_each(|topic| drop(topic.unwrap()));
+}
+
+#[test]
+fn a_topic_that_does_not_come_to_be_is_refused_by_name() {
+    let Some(subject) = crate::subject::kafka() else {
+        return;
+    };
+    let log = &*subject.log;
+    let mut publisher = transactional(log, &unique("no-topic"));
+    let unknown = unique("never-created");
+    let refused = publisher
+        .send(record(&unknown, 0, b"x"))
+        .and_then(|()| publisher.commit(b"1"))
+        .unwrap_err();
+    assert!(
+        matches!(&refused, PublishError::Refused(_)) && refused.to_string().contains(&unknown),
+        "{refused}"
+    );
 }
 
 /// The end of all that was written, committed or not.

@@ -6,6 +6,7 @@
 
 mod conformance;
 mod embedded;
+mod guarded;
 mod kafka;
 mod native;
 mod simulated;

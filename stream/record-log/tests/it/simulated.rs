@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use record_log::progress::of_number;
 use record_log::simulated::{Call, Crashed, Fault, SimulatedLog};
-use record_log::{LogError, PublishError, RecordLog};
+use record_log::{LogError, LogTimeType, PublishError, RecordLog};
 
 use crate::subject::{assert_values, publish, record, topic, transactional};
 
@@ -89,6 +89,62 @@ fn polls_and_questions_fail_as_planned() {
         .unwrap()
         .poll(0, 1, &mut |_| panic!("the poll fails"));
     assert!(matches!(polled, Err(LogError::Unavailable(_))));
+}
+
+#[test]
+fn what_is_refused_is_named_and_not_transient() {
+    let log = SimulatedLog::default();
+    let topic = topic(&log, 1);
+    let process = log.process(|call| match call {
+        Call::Poll { .. } | Call::Send { .. } => Fault::Refused,
+        _ => Fault::None,
+    });
+    let polled = process
+        .reader(&topic, &[(0, 0)])
+        .unwrap()
+        .poll(0, 1, &mut |_| panic!("the poll is refused"))
+        .unwrap_err();
+    assert_eq!(
+        (polled.is_transient(), polled.to_string()),
+        (
+            false,
+            format!("READ on topic {topic:?} is denied to this principal: grant it")
+        )
+    );
+    let sent = transactional(&process, "publisher")
+        .send(record(&topic, 0, b"x"))
+        .unwrap_err();
+    assert_eq!(
+        (sent.is_transient(), sent.to_string()),
+        (
+            false,
+            format!("WRITE on topic {topic:?} is denied to this principal: grant it")
+        )
+    );
+}
+
+#[test]
+fn limits_and_lost_progress_are_as_the_test_has_them() {
+    let log = SimulatedLog::default();
+    let topic = topic(&log, 1);
+    log.limit_records(&topic, 200);
+    log.stamp_by(&topic, LogTimeType::Create);
+    assert_eq!(
+        log.describe(&topic).unwrap().log_time_type,
+        LogTimeType::Create
+    );
+    let mut publisher = transactional(&log, "kept");
+    let refused = publisher.send(record(&topic, 0, &[0; 200])).unwrap_err();
+    assert!(
+        refused.to_string().contains("larger than the 200 bytes"),
+        "{refused}"
+    );
+    for id in ["kept", "lost"] {
+        transactional(&log, id).commit(b"1").unwrap();
+    }
+    log.lose_progress(|id| id == "lost");
+    assert_eq!(transactional(&log, "kept").progress(), Some(&b"1"[..]));
+    assert_eq!(transactional(&log, "lost").progress(), None);
 }
 
 #[test]

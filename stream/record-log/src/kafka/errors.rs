@@ -1,0 +1,132 @@
+//! What librdkafka's codes mean: which errors pass, which never do, and the sentence of those that do not.
+//!
+//! A code that is not known here counts as passing: it is retried, and shown.
+
+use rdkafka::error::RDKafkaErrorCode as Code;
+
+use crate::{LogError, Refusal, Source};
+
+/// What a call was about, as its refusal names it.
+#[derive(Clone, Copy)]
+pub(super) enum About<'a> {
+    /// Reading or describing a topic: the right that it takes.
+    Topic { right: &'static str, topic: &'a str },
+    /// Publishing under an id, in transactions.
+    Publisher { id: &'a str },
+    /// The positions of a group.
+    Group { group: &'a str },
+}
+
+/// The refusal that a code stands for; none if it passes, or if it is not known.
+pub(super) fn refusal(code: Code, about: About<'_>) -> Option<Refusal> {
+    denial(code, about).or_else(|| {
+        let reason = reason(code)?;
+        Some(Refusal::new(format!(
+            "{}: {reason} ({code:?})",
+            about.name()
+        )))
+    })
+}
+
+/// The error of a log that a code stands for. `source` says more when it passes.
+pub(super) fn log_error(
+    code: Option<Code>,
+    about: About<'_>,
+    source: impl Into<Source>,
+) -> LogError {
+    match code.and_then(|code| refusal(code, about)) {
+        Some(refusal) => LogError::Refused(refusal),
+        None => LogError::Unavailable(source.into()),
+    }
+}
+
+impl About<'_> {
+    fn name(self) -> String {
+        match self {
+            Self::Topic { topic, .. } => format!("Kafka refuses topic {topic:?}"),
+            Self::Publisher { id } => format!("Kafka refuses publisher {id:?}"),
+            Self::Group { group } => format!("Kafka refuses group {group:?}"),
+        }
+    }
+}
+
+/// A right that is missing.
+fn denial(code: Code, about: About<'_>) -> Option<Refusal> {
+    let refusal = match (code, about) {
+        (Code::TopicAuthorizationFailed, About::Topic { right, topic }) => {
+            Refusal::denied(right, "topic", topic)
+        }
+        (Code::TopicAuthorizationFailed, About::Publisher { id }) => Refusal::new(format!(
+            "WRITE on a topic of publisher {id:?} is denied to this principal: grant it"
+        )),
+        (Code::TopicAuthorizationFailed, About::Group { group }) => Refusal::new(format!(
+            "READ on the topic of group {group:?} is denied to this principal: grant it"
+        )),
+        (Code::GroupAuthorizationFailed, About::Group { group }) => {
+            Refusal::denied("READ", "group", group)
+        }
+        (Code::TransactionalIdAuthorizationFailed, About::Publisher { id }) => {
+            Refusal::denied("WRITE", "transactional id", id)
+        }
+        (Code::ClusterAuthorizationFailed, About::Publisher { .. }) => {
+            Refusal::denied("IDEMPOTENT_WRITE", "cluster", "kafka-cluster")
+        }
+        (Code::ClusterAuthorizationFailed, About::Topic { right, .. }) => {
+            Refusal::denied(right, "cluster", "kafka-cluster")
+        }
+        (Code::Authentication | Code::SaslAuthenticationFailed, _) => Refusal::new(
+            "Kafka does not accept this user name or password (SASL): correct sasl.username and sasl.password",
+        ),
+        _ => return None,
+    };
+    Some(refusal)
+}
+
+/// Why a code never passes; none if it may.
+fn reason(code: Code) -> Option<&'static str> {
+    let reason = match code {
+        Code::MessageSizeTooLarge | Code::MessageBatchTooLarge | Code::InvalidMessageSize => {
+            "records are larger than its max.message.bytes"
+        }
+        Code::InvalidRecord => {
+            "the broker rejects a record: a compacted topic (cleanup.policy) takes none without a key"
+        }
+        Code::InvalidTimestamp => {
+            "a record's time is outside message.timestamp.before.max.ms and message.timestamp.after.max.ms"
+        }
+        Code::InvalidTopic => "its name is not one that Kafka takes",
+        Code::UnknownTopic | Code::UnknownPartition => {
+            "it does not exist, and did not come to be within topic.metadata.propagation.max.ms"
+        }
+        Code::TopicAuthorizationFailed
+        | Code::GroupAuthorizationFailed
+        | Code::ClusterAuthorizationFailed
+        | Code::TransactionalIdAuthorizationFailed
+        | Code::DelegationTokenAuthorizationFailed => "a right is missing",
+        Code::UnsupportedSASLMechanism => "the broker does not have this sasl.mechanism",
+        Code::IllegalSASLState => "security.protocol does not fit the broker's listener",
+        Code::SecurityDisabled => "the broker has no authorizer",
+        Code::DelegationTokenAuthDisabled
+        | Code::DelegationTokenNotFound
+        | Code::DelegationTokenOwnerMismatch
+        | Code::DelegationTokenRequestNotAllowed
+        | Code::DelegationTokenExpired => "its delegation token cannot be used",
+        Code::InvalidTransactionTimeout => {
+            "transaction.timeout.ms is greater than the broker's transaction.max.timeout.ms"
+        }
+        Code::InvalidRequiredAcks => "the broker does not take these acks",
+        Code::InvalidGroupId => "its name is not one that Kafka takes",
+        Code::PolicyViolation => {
+            "a policy of the broker (create.topic.policy.class.name) forbids it"
+        }
+        Code::InvalidConfig => "the broker does not take one of its settings",
+        Code::InvalidPartitions => "the broker does not take this number of partitions",
+        Code::UnsupportedVersion | Code::UnsupportedForMessageFormat | Code::UnsupportedFeature => {
+            "the broker is too old for it: Kafka 2.5 or newer is needed"
+        }
+        Code::UnsupportedCompressionType => "the broker does not take this compression.codec",
+        Code::NotImplemented | Code::InvalidArgument => "librdkafka does not take the call",
+        _ => return None,
+    };
+    Some(reason)
+}

@@ -1,0 +1,84 @@
+//! What a log refuses for good: trying again cannot help until somebody changes a right, a setting or the record.
+
+use std::fmt;
+
+use crate::NewRecord;
+
+/// A sentence that names what is refused, the setting or right behind it, and the remedy.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Refusal(String);
+
+/// Bytes of a key that a message shows.
+const KEY_SHOWN_BYTES: usize = 40;
+
+impl Refusal {
+    /// A refusal in these words.
+    pub fn new(sentence: impl Into<String>) -> Self {
+        Self(sentence.into())
+    }
+
+    /// A right that the principal does not have.
+    pub fn denied(right: &str, resource: &str, name: &str) -> Self {
+        Self(format!(
+            "{right} on {resource} {name:?} is denied to this principal: grant it"
+        ))
+    }
+
+    /// A record that is larger than its topic takes.
+    pub fn too_large(record: &NewRecord<'_>, limit: RecordLimit) -> Self {
+        let RecordLimit { bytes, setting } = limit;
+        Self(format!(
+            "{} of {} bytes is larger than the {bytes} bytes that topic {:?} takes: raise {setting}, or make the record smaller",
+            named(record),
+            record.size_bytes(),
+            record.topic
+        ))
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// The size up to which a topic takes records, and the setting that says so.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct RecordLimit {
+    /// The greatest [`NewRecord::size_bytes`].
+    pub bytes: usize,
+    /// The setting.
+    pub setting: &'static str,
+}
+
+impl RecordLimit {
+    /// Refuses a record that is larger.
+    pub(crate) fn check(self, record: &NewRecord<'_>) -> Result<(), Refusal> {
+        if record.size_bytes() > self.bytes {
+            return Err(Refusal::too_large(record, self));
+        }
+        Ok(())
+    }
+}
+
+/// A record as messages name it. Its coordinates in a source topic are named if headers carry them.
+fn named(record: &NewRecord<'_>) -> String {
+    let mut name = match record.partition {
+        Some(partition) => format!("a record for partition {partition}"),
+        None => "a record".to_owned(),
+    };
+    if let Some(key) = record.key {
+        let shown = &key[..key.len().min(KEY_SHOWN_BYTES)];
+        name += &format!(" with key {:?}", String::from_utf8_lossy(shown));
+    }
+    let header = |wanted: &str| {
+        let found = record.headers.iter().find(|(name, _)| *name == wanted);
+        found.map(|(_, value)| String::from_utf8_lossy(value))
+    };
+    if let (Some(partition), Some(offset)) = (header("source_partition"), header("source_offset")) {
+        name += &format!(", from source partition {partition} offset {offset},");
+    }
+    name
+}

@@ -2,20 +2,30 @@
 # Starts Argo CD in a fresh cluster and hands it its first Application; delivery.tf runs it. Running it again changes nothing
 # that is already so.
 #
-# Needs aws, helm and kubectl, and a way to the cluster's API (in prod: from inside the VPC or through the VPN).
+# Needs aws, helm and kubectl. WAY_IN is the machine that leads to an API without a public address (way-in.sh).
 # KUBECONFIG_FILE names a cluster that is not EKS, and CHART_FOLDER a chart where there is no way to its repository.
 set -euo pipefail
 
 : "${ROOT_APPLICATION:?the manifest}" "${ROOT_PATCH:?what this cluster has of its own in it, as JSON}" "${CHART_VERSION:?}"
 
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+session=
+trap '[ -z "$session" ] || kill "$session" 2>/dev/null; rm -rf "$work"' EXIT
 
 export KUBECONFIG=$work/kubeconfig
 if [ -n "${KUBECONFIG_FILE:-}" ]; then
   cp "$KUBECONFIG_FILE" "$KUBECONFIG"
 else
   aws eks update-kubeconfig --name "${CLUSTER:?}" --region "${REGION:?}" --kubeconfig "$KUBECONFIG" >/dev/null
+fi
+if [ -n "${WAY_IN:-}" ]; then
+  "$(dirname "$0")/way-in.sh" "$WAY_IN" "$CLUSTER" "$REGION" "$KUBECONFIG" &
+  session=$!
+  for _ in $(seq 60); do
+    kubectl get --raw /readyz >/dev/null 2>&1 && break
+    kill -0 "$session" 2>/dev/null || { echo "the session to $WAY_IN ended: is the Session Manager plugin installed, and may you start sessions?" >&2; exit 1; }
+    sleep 1
+  done
 fi
 
 chart=(argo-cd --repo https://argoproj.github.io/argo-helm --version "$CHART_VERSION")

@@ -4,7 +4,7 @@
 #
 #   infra-aws/tests/check.sh
 #
-# Further and longer: tests/planted.sh (are mistakes noticed?), tests/apply.sh (apply, plan, destroy against an emulation).
+# Further and longer: tests/planted.sh and tests/joints.sh (are mistakes noticed?), tests/apply.sh (apply, plan, destroy against an emulation).
 set -uo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -12,6 +12,15 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 # shellcheck source=infra-aws/tests/tools.sh
 . "$here/tools.sh"
+# shellcheck source=infra-aws/tests/states.sh
+. "$here/states.sh"
+
+every_edge_is_open() { # environment, run, google's state for prod
+  distinct_state "$1" "$2" "$work/$1.json" "$work/distinct-$1.json" && edges_are_open "$1" "${3:-}" >"$work/edges-$1"
+  local result=$?
+  [ $result -eq 0 ] || cat "$work/edges-$1" "$work/distinct-$1.json" 2>/dev/null | grep -E 'CLOSED|"@level":"error"' | head -n 20
+  return $result
+}
 
 holds_in() { # environment: terraform test with its variables, then the rules on each state it made
   terraform test -no-color -json -verbose -var-file="env/$1.tfvars" -filter="tests/$1.tftest.hcl" >"$work/$1.json" || {
@@ -42,6 +51,21 @@ bootstrap_speaks_to() { # the cluster that delivery.tf names, and applies the ma
     grep -q 'kubectl apply --server-side' "$work/said"
 }
 
+says_its_steps() { # with no tool on the PATH that could do anything
+  local said=$work/steps
+  mkdir -p "$work/none"
+  { PATH=/usr/bin:/bin "$here/../bootstrap/apply.sh" prod a-bucket --dry-run && "$here/../bootstrap/destroy.sh" prod --dry-run; } >"$said" || return 1
+  [ "$(grep -c '^would: ' "$said")" -ge 15 ] && ! grep -q '^done' "$said" && grep -q 'terraform apply .*-var-file=env/prod.tfvars' "$said" && grep -q 'terraform destroy' "$said"
+}
+
+stops_at_the_first() { # the examples of env/prod.tfvars, before anything is made
+  mkdir -p "$work/tools"
+  for tool in aws terraform helm kubectl; do printf '#!/bin/sh\necho "%s $*" >>"%s/called"\n' "$tool" "$work" >"$work/tools/$tool"; done
+  chmod +x "$work/tools/"*
+  : >"$work/called"
+  ! PATH=$work/tools:$PATH "$here/../bootstrap/apply.sh" prod a-bucket >"$work/stopped" 2>&1 && grep -q 'FAILED: env/prod.tfvars has no examples left' "$work/stopped" && [ ! -s "$work/called" ]
+}
+
 may_do_what_it_does() {
   python3 "$here/check_calls.py" "$here/../../services" alone <"$work/prod.json"
 }
@@ -64,6 +88,8 @@ fi
 run "terraform fmt" terraform fmt -check -recursive -diff
 run "no account id, secret or state in the tree" bash -c '! git ls-files . | grep -E "tfstate|\.pem$|\.key$" && ! git grep -nE "\b[0-9]{12}\b" -- . | grep -v "123456789012" && ! git grep -nE "AKIA[0-9A-Z]{16}" -- .'
 run "bootstrap/argocd.sh says the right things to aws, helm and kubectl" bootstrap_speaks_to
+run "bootstrap/apply.sh and destroy.sh say what they would do, and do nothing" says_its_steps
+run "bootstrap/apply.sh stops at the first step that fails" stops_at_the_first
 for users in "kafka services stream" "database orders users"; do
   run "bootstrap/passwords.sh ${users%% *} makes what the variable takes" bash -c 'bootstrap/passwords.sh $0 | python3 -c "import json,sys; p=json.load(sys.stdin); assert list(p)==sys.argv[1:] and len(set(p.values()))==2 and all(len(v)>=24 for v in p.values())" "$@"' $users
 done
@@ -80,6 +106,13 @@ if terraform init -backend=false -input=false -no-color -lockfile=readonly >"$wo
   run "rules on every resource: prod, alone" rules_on prod alone
   run "rules on every resource: prod, linked to Google Cloud" rules_on prod linked
   grep -hE '^ +[0-9]+ resources' <(rules_on dev cheap) <(rules_on prod alone) <(rules_on prod linked) | paste -sd, | sed 's/^/   dev, prod alone, prod linked:/; s/  */ /g'
+  run "IAM's evaluator answers as the documentation does" python3 "$here/iam.py"
+  "$here/../../helm/tests/tools.sh" helm >/dev/null || missing "helm cannot be had: the edges were not checked"
+  cp -r "$here/../../infra-gcp" "$work/google"
+  run "Google's side of the edges" google_state "$work/google" "$work/google.json"
+  run "every edge of helm/edges.json is open: dev" every_edge_is_open dev cheap
+  run "every edge of helm/edges.json is open: prod, linked to Google Cloud" every_edge_is_open prod linked "$work/google.json"
+  tail -qn 1 "$work"/edges-* 2>/dev/null
 else
   missing "the AWS provider 5.100 cannot be had here: validate, test and the rules did not run"
   sed 's/^/    /' "$work/init.log"

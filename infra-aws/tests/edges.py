@@ -1,0 +1,487 @@
+#!/usr/bin/env python3
+"""Holds the chart and both clouds against helm/edges.json: whether each connection that the platform needs is let through, by every
+route, security group, NetworkPolicy, endpoint, tag, policy of IAM and KMS, port and name on its way.
+
+    python edges.py --aws STATE --gcp STATE --name tidemark-prod
+
+The states are JSON of `terraform test -json -verbose` (the run `distinct` of infra-aws, see distinct.py; `on_a_stateful_group` of
+infra-gcp; none for an environment without it). The chart is rendered with what the state says of it. Prints each edge that is not
+open, with the first thing in the way, and leaves with 1 if there is one.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = pathlib.Path(os.environ.get("TIDEMARK_ROOT", HERE.parents[1]))
+sys.path.insert(0, str(ROOT / "helm/tests"))
+
+import documents  # noqa: E402
+import edges_gcp  # noqa: E402
+import iam  # noqa: E402
+from check_state import Resources, read_lines  # noqa: E402
+from network import INTERNET, Pod, Vpc, policy_lets, selects  # noqa: E402
+from rights import FIELDS, FIELDS_GIVEN, is_attached, lacks, may_read, role_of  # noqa: E402
+
+NAMESPACE = "tidemark"
+AGENT = Pod("the credentials' agent", cidr="169.254.170.23/32")
+SOMEWHERE = "52.94.0.1/32"
+LEAST_EDGES = 40
+
+
+class Platform:
+    """Everything that is known of one environment."""
+
+    def __init__(self, name, aws, gcp):
+        self.name = name
+        self.environment = name.removeprefix("tidemark-")
+        self.outputs, self.aws = aws
+        self.gcp = gcp[1] if gcp else None
+        self.vpc = Vpc(self.aws)
+        self.by_address = {resource["address"]: resource["values"] for resource in self.aws.all}
+        overlay = ["--set", "image.digest=sha256:" + "0" * 64]
+        self.shop = self.render("helm", "helm_values", ["-f", str(ROOT / f"helm/values-{self.environment}.yaml"), *overlay])
+        self.apps = self.render("helm/argocd", "argocd_values", [])
+        self.policies = [d for d in self.shop if d["kind"] == "NetworkPolicy"]
+
+    def render(self, chart, output, arguments):
+        with tempfile.TemporaryDirectory() as folder:
+            values, rendered = pathlib.Path(folder, "values.yaml"), pathlib.Path(folder, "rendered.yaml")
+            values.write_text(self.outputs[output]["value"])
+            command = ["helm", "template", "tidemark", str(ROOT / chart), "-n", NAMESPACE, "--kube-version", "1.35", *arguments, "-f", str(values)]
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode:
+                sys.exit(f"{chart} does not render with what infra-aws says: {done.stderr}")
+            rendered.write_text(done.stdout)
+            return documents.read(rendered)
+
+    def find(self, kind, name):
+        found = [d for d in self.shop if d["kind"] == kind and d["metadata"]["name"] == name]
+        return found[0] if found else None
+
+    def workload(self, name):
+        for kind in ("Deployment", "StatefulSet", "Job"):
+            if self.find(kind, name):
+                return self.find(kind, name)
+        return None
+
+    def pod(self, name):
+        return Pod(name, NAMESPACE, self.workload(name)["spec"]["template"]["metadata"]["labels"])
+
+    def application(self, name):
+        found = [d for d in self.apps if d["kind"] == "Application" and d["metadata"]["name"] == name]
+        return found[0] if found else None
+
+    def resolve(self, text):
+        return text.replace("$NAME", self.name).replace("$VPC", self.vpc_arn())
+
+    def vpc_arn(self):
+        return self.by_address["aws_vpc.this"]["arn"]
+
+
+# --- Ways that several kinds share
+
+
+def reaches_aws(platform, pod, service):
+    """From a pod of the shop to a service of AWS: names, credentials, policies, routes."""
+    yield from knows_names(platform, pod)
+    yield from policy_lets(platform.policies, "Egress", pod, AGENT, 80)
+    yield from policy_lets(platform.policies, "Egress", pod, Pod("AWS", cidr=SOMEWHERE), 443)
+    yield from platform.vpc.reaches_aws(service)
+
+
+def knows_names(platform, pod):
+    dns = Pod("kube-dns", "kube-system", {"k8s-app": "kube-dns"})
+    for protocol in ("UDP", "TCP"):
+        yield from policy_lets(platform.policies, "Egress", pod, dns, 53, protocol)
+    if "coredns" not in platform.aws.keys("aws_eks_addon"):
+        yield "the add-on coredns is missing"
+
+
+# --- Kinds of edges: each yields what is in the way
+
+
+def pods(platform, edge):
+    caller, called = platform.pod(edge["from"]), platform.pod(edge["to"])
+    yield from knows_names(platform, caller)
+    yield from serves(platform, edge["to"], edge["port"])
+    told = platform.find("ConfigMap", edge["from"])["data"].get(f"TIDEMARK_{edge['to'].upper()}_URL")
+    if told != f"http://{edge['to']}:{edge['port']}":
+        yield f"{edge['from']} is told {told}, not http://{edge['to']}:{edge['port']}"
+    yield from policy_lets(platform.policies, "Egress", caller, called, edge["port"])
+    yield from policy_lets(platform.policies, "Ingress", called, caller, edge["port"])
+
+
+def serves(platform, name, port):
+    """A Service of that name and port leads to a container that listens there, as its probes and arguments say."""
+    service, workload = platform.find("Service", name), platform.workload(name)
+    if service is None or workload is None:
+        yield f"{name} is not there"
+        return
+    template = workload["spec"]["template"]
+    if not selects({"matchLabels": service["spec"]["selector"]}, template["metadata"]["labels"]):
+        yield f"Service {name} selects no pod"
+    (entry,) = service["spec"]["ports"]
+    named = {p["name"]: p["containerPort"] for p in template["spec"]["containers"][0]["ports"]}
+    target = named.get(entry["targetPort"], entry["targetPort"])
+    if (entry["port"], target) != (port, port):
+        yield f"Service {name} leads from {entry['port']} to {target}, not to {port}"
+
+
+def store(platform, edge):
+    name, tier = edge["from"], {"mysql": "database", "kafka": "brokers"}[edge["to"]]
+    pod = platform.pod(name)
+    yield from knows_names(platform, pod)
+    for cidr in platform.vpc.cidrs(tier):
+        yield from policy_lets(platform.policies, "Egress", pod, Pod(f"{edge['to']} at {cidr}", cidr=cidr), edge["port"])
+    for subnet in [*platform.vpc.subnets(tier), *platform.vpc.subnets("private")]:
+        if platform.vpc.route_table_of(subnet) is None:
+            yield f"subnet {subnet['tags']['Name']} has no route table of its own"
+    yield from platform.vpc.group_lets_in(groups_of(platform, edge["to"]), edge["port"], group=platform.vpc.pods)
+    yield from knows_secret(platform, name, {"mysql": "TIDEMARK_MYSQL", "kafka": "TIDEMARK_PROPERTIES"}[edge["to"]])
+    yield from (speaks_to_mysql if edge["to"] == "mysql" else speaks_to_kafka)(platform, edge)
+
+
+def groups_of(platform, what):
+    if what == "mysql":
+        return platform.by_address["aws_db_instance.this"]["vpc_security_group_ids"]
+    return platform.by_address["aws_msk_cluster.this"]["broker_node_group_info"][0]["security_groups"]
+
+
+def knows_secret(platform, name, variable):
+    secret = platform.find("ExternalSecret", name)
+    if secret is None or variable not in secret["spec"]["target"]["template"]["data"]:
+        yield f"{name} is not given {variable}"
+        return
+    container = platform.workload(name)["spec"]["template"]["spec"]["containers"][0]
+    if {"secretRef": {"name": secret["spec"]["target"]["name"]}} not in container.get("envFrom", []):
+        yield f"{name} does not read its secret"
+
+
+def speaks_to_mysql(platform, edge):
+    database = platform.by_address["aws_db_instance.this"]
+    template = platform.find("ExternalSecret", edge["from"])["spec"]["target"]["template"]["data"]["TIDEMARK_MYSQL"]
+    if f"@{database['address']}:{database.get('port') or 3306}/{database['db_name']}" not in template and f"@{database['address']}:{edge['port']}/{database['db_name']}" not in template:
+        yield f"{edge['from']} is told {template}, not {database['address']}:{edge['port']}/{database['db_name']}"
+    if "ssl-mode=REQUIRED" not in template:
+        yield "MySQL takes TLS only, and the address does not ask for it"
+    keys = [d["remoteRef"]["key"] for d in platform.find("ExternalSecret", edge["from"])["spec"]["data"] if d["secretKey"] == "mysql_user"]
+    master = database["master_user_secret"][0]["secret_arn"]
+    wanted = master if edge["from"] == "migrations" else f"{platform.name}/mysql/{edge['from']}"
+    if keys != [wanted]:
+        yield f"{edge['from']} has the user of {keys}, not of {wanted}"
+
+
+def speaks_to_kafka(platform, edge):
+    cluster = platform.by_address["aws_msk_cluster.this"]
+    brokers = platform.find("ConfigMap", edge["from"])["data"].get("TIDEMARK_BROKERS")
+    if brokers != cluster["bootstrap_brokers_sasl_scram"] or not brokers.endswith(f":{edge['port']}"):
+        yield f"{edge['from']} is told {brokers}, not {cluster['bootstrap_brokers_sasl_scram']}"
+    properties = platform.find("ExternalSecret", edge["from"])["spec"]["target"]["template"]["data"]["TIDEMARK_PROPERTIES"]
+    for needed in ("security.protocol=SASL_SSL", "sasl.mechanism=SCRAM-SHA-512"):
+        if needed not in properties:
+            yield f"{edge['from']} does not say {needed}"
+    if not cluster["client_authentication"][0]["sasl"][0]["scram"]:
+        yield "the brokers take no passwords (SCRAM)"
+
+
+def scram(platform, edge):
+    """The brokers know whose passwords there are."""
+    associated = {arn for _, a in platform.aws.of("aws_msk_scram_secret_association") for arn in a["secret_arn_list"]}
+    for address, secret in platform.aws.of("aws_secretsmanager_secret"):
+        if not address.startswith("aws_secretsmanager_secret.kafka["):
+            continue
+        if secret["arn"] not in associated:
+            yield f"{secret['name']} is associated with no cluster"
+        policies = [p["policy"] for _, p in platform.aws.of("aws_secretsmanager_secret_policy") if p["secret_arn"] == secret["arn"]]
+        context = {"aws:SourceAccount": "123456789012"}
+        if not iam.allows(policies, "secretsmanager:GetSecretValue", secret["arn"], context, ("Service", "kafka.amazonaws.com")):
+            yield f"the policy of {secret['name']} does not let the brokers read it"
+        if not secret["name"].startswith("AmazonMSK_") or not secret["kms_key_id"]:
+            yield f"{secret['name']} is no secret that MSK takes"
+
+
+def aws(platform, edge):
+    pod = platform.pod(edge["from"])
+    yield from reaches_aws(platform, pod, edge["to"])
+    role, why = role_of(platform, NAMESPACE, platform.workload(edge["from"])["spec"]["template"]["spec"]["serviceAccountName"])
+    yield from [why] if why else lacks(platform, role, edge["rights"])
+
+
+def internet(platform, edge):
+    pod = platform.pod(edge["from"])
+    yield from knows_names(platform, pod)
+    told = platform.find("ConfigMap", edge["from"])["data"].get("TIDEMARK_NOTIFICATIONS_EMAIL", "")
+    if f":{edge['port']}?" not in told:
+        yield f"{edge['from']} is told {told or 'no mail server'}, not one on port {edge['port']}"
+    yield from policy_lets(platform.policies, "Egress", pod, Pod("the mail server", cidr=SOMEWHERE), edge["port"])
+    for subnet in platform.vpc.subnets("private"):
+        yield from platform.vpc.routes_to_internet(subnet)
+
+
+def operator(platform, edge):
+    account = edge["operator"]
+    if "application" in account:
+        application = platform.application(account["application"])
+        if application is None:
+            yield f"Argo CD does not bring {account['application']}"
+            return
+        if application["spec"]["destination"]["namespace"] != account["namespace"]:
+            yield f"{account['application']} goes to namespace {application['spec']['destination']['namespace']}, its role to {account['namespace']}"
+    if "addon" in edge and edge["addon"] not in platform.aws.keys("aws_eks_addon"):
+        yield f"the add-on {edge['addon']} is missing"
+    for subnet in platform.vpc.subnets("private"):
+        yield from platform.vpc.routes_to_internet(subnet)
+    role, why = role_of(platform, account["namespace"], account["service_account"])
+    if why:
+        yield why
+    elif "managed" in edge:
+        yield from is_attached(platform, role, edge["managed"])
+    else:
+        yield from lacks(platform, role, edge["rights"])
+
+
+def secrets(platform, edge):
+    """Every secret that the chart asks for is there, has what is asked of it, and may be read."""
+    yield from operator(platform, {**edge, "rights": []})
+    role, why = role_of(platform, edge["operator"]["namespace"], edge["operator"]["service_account"])
+    if why:
+        return
+    yield from platform.vpc.reaches_aws("secretsmanager")
+    master = platform.by_address["aws_db_instance.this"]["master_user_secret"][0]
+    known = {values["name"]: (address, values) for address, values in platform.aws.of("aws_secretsmanager_secret")}
+    for wanted in sorted({(d["remoteRef"]["key"], d["remoteRef"]["property"]) for s in platform.shop if s["kind"] == "ExternalSecret" for d in s["spec"]["data"]}):
+        key, field = wanted
+        if key == master["secret_arn"]:
+            address, arn, lock, fields = "master", key, platform.by_address['aws_kms_key.this["data"]'], {"username", "password"}
+        elif key in known:
+            address, values = known[key]
+            arn, fields = values["arn"], FIELDS.get(address.split("[")[0], FIELDS_GIVEN.get(key.removeprefix(f"{platform.name}/"), set()))
+            lock = next(k for _, k in platform.aws.of("aws_kms_key") if k["arn"] == values["kms_key_id"])
+        else:
+            yield f"there is no secret {key}"
+            continue
+        if field not in fields:
+            yield f"secret {key} has no {field}"
+        yield from may_read(platform, role, key, arn, lock)
+
+
+def nodes(platform, edge):
+    role = platform.by_address['aws_iam_role.service["nodes"]']
+    for policy in ("AmazonEKSWorkerNodePolicy", "AmazonEC2ContainerRegistryPullOnly"):
+        yield from is_attached(platform, role, policy)
+    for service in ("ecr.api", "ecr.dkr", "s3"):
+        yield from platform.vpc.reaches_aws(service)
+    repository = platform.by_address["aws_ecr_repository.this"]["repository_url"]
+    for workload in [d for d in platform.shop if d["kind"] in ("Deployment", "StatefulSet", "Job")]:
+        image = workload["spec"]["template"]["spec"]["containers"][0]["image"]
+        if not image.startswith(f"{repository}@"):
+            yield f"{workload['metadata']['name']} runs {image}, not what lies in {repository}"
+
+
+def volumes(platform, edge):
+    """A claim without a class, as Prometheus' is, has a default one whose driver runs."""
+    default = "storageclass.kubernetes.io/is-default-class"
+    classes = [d for d in platform.apps if d["kind"] == "StorageClass" and d["metadata"].get("annotations", {}).get(default) == "true"]
+    if len(classes) != 1:
+        yield f"{len(classes)} default StorageClasses"
+        return
+    if classes[0]["provisioner"] != "ebs.csi.aws.com" or "aws-ebs-csi-driver" not in platform.aws.keys("aws_eks_addon"):
+        yield f"nothing provisions for {classes[0]['provisioner']}"
+    wave = "argocd.argoproj.io/sync-wave"
+    if int(classes[0]["metadata"]["annotations"].get(wave, 0)) >= int(platform.application("monitoring")["metadata"]["annotations"][wave]):
+        yield "the StorageClass comes after what claims a volume"
+
+
+def traces(platform, edge):
+    pod, told = platform.pod(edge["from"]), platform.find("ConfigMap", edge["from"])["data"].get("TIDEMARK_OTLP_ENDPOINT", "")
+    application = platform.application("traces")
+    if application is None or not told:
+        yield f"{edge['from']} is told {told or 'no collector'}; Argo CD brings {'one' if application else 'none'}"
+        return
+    namespace, name = application["spec"]["destination"]["namespace"], application["spec"]["source"]["helm"]["valuesObject"]["fullnameOverride"]
+    if told != f"http://{name}.{namespace}:{edge['port']}":
+        yield f"{edge['from']} is told {told}, not http://{name}.{namespace}:{edge['port']}"
+    collector = Pod("the collector", namespace, {"app.kubernetes.io/name": "opentelemetry-collector"})
+    yield from policy_lets(platform.policies, "Egress", pod, collector, edge["port"])
+
+
+def prometheus(platform):
+    return Pod("Prometheus", platform.application("monitoring")["spec"]["destination"]["namespace"], {"app.kubernetes.io/name": "prometheus"})
+
+
+def scrape(platform, edge):
+    name, monitor = edge["to"], platform.find("ServiceMonitor", edge["to"])
+    yield from serves(platform, name, edge["port"])
+    if monitor is None or monitor["metadata"]["labels"].get("release") != "monitoring":
+        yield f"no ServiceMonitor of {name} is one that Prometheus takes"
+        return
+    service = platform.find("Service", name)
+    if not selects(monitor["spec"]["selector"], service["metadata"]["labels"]):
+        yield f"ServiceMonitor {name} selects no Service"
+    (endpoint,) = monitor["spec"]["endpoints"]
+    if endpoint["port"] not in [port["name"] for port in service["spec"]["ports"]]:
+        yield f"ServiceMonitor {name} reads port {endpoint['port']!r}, which Service {name} does not have"
+    yield from policy_lets(platform.policies, "Ingress", platform.pod(name), prometheus(platform), edge["port"])
+
+
+def alarms(platform, edge):
+    """From Alertmanager and from CloudWatch to a topic, from the topic to a person."""
+    topic = platform.by_address["aws_sns_topic.alarms"]["arn"]
+    config = platform.application("monitoring")["spec"]["source"]["helm"]["valuesObject"]["alertmanager"]["config"]
+    receivers = {r["name"]: r for r in config["receivers"]}
+    told = [sns["topic_arn"] for sns in receivers[config["route"]["receiver"]].get("sns_configs", [])]
+    if told != [topic]:
+        yield f"Alertmanager tells {told or 'nobody'}, not {topic}"
+    if not any(s["topic_arn"] == topic and s["endpoint"] for _, s in platform.aws.of("aws_sns_topic_subscription")):
+        yield "nobody has subscribed to the topic"
+    context = {"aws:SourceAccount": "123456789012"}
+    cloudwatch = ("Service", "cloudwatch.amazonaws.com")
+    if not iam.allows([platform.by_address["aws_sns_topic_policy.alarms"]["policy"]], "sns:Publish", topic, context, cloudwatch):
+        yield "the topic does not let CloudWatch publish"
+    for action in ("kms:Decrypt", "kms:GenerateDataKey"):
+        if not iam.allows([platform.by_address['aws_kms_key.this["logs"]']["policy"]], action, "*", context, cloudwatch):
+            yield f"the topic's key does not let CloudWatch {action}"
+    rules = platform.find("PrometheusRule", "job-alerts")
+    watched = platform.find("ServiceMonitor", "order-analytics") or platform.find("ScrapeConfig", "order-analytics")
+    if bool(rules) != bool(watched):
+        yield "alerts on the stream job are there without a job that Prometheus reads, or the other way about"
+
+
+def public(platform, edge):
+    yield from serves(platform, edge["to"], edge["port"])
+    if platform.application("aws-load-balancer-controller") is None:
+        yield "Argo CD does not bring the load balancer controller"
+    ingress, service = platform.find("Ingress", edge["to"]), platform.find("Service", edge["to"])
+    if ingress is not None:
+        yield from ingress_works(platform, ingress, edge)
+        scheme = ingress["metadata"]["annotations"].get("alb.ingress.kubernetes.io/scheme", "internal")
+    elif service["spec"]["type"] == "LoadBalancer":
+        prefix = "service.beta.kubernetes.io/aws-load-balancer-"
+        annotations = service["metadata"].get("annotations", {})
+        if annotations.get(f"{prefix}type") != "external" or annotations.get(f"{prefix}nlb-target-type") != "ip":
+            yield f"the load balancer controller does not take Service {edge['to']}"
+        scheme = annotations.get(f"{prefix}scheme", "internal")
+    else:
+        yield f"{edge['to']} has no Ingress and no load balancer"
+        return
+    tag = "kubernetes.io/role/elb" if scheme == "internet-facing" else "kubernetes.io/role/internal-elb"
+    subnets = [s for _, s in platform.aws.of("aws_subnet") if s["tags"].get(tag) == "1"]
+    if len({subnet["availability_zone"] for subnet in subnets}) < 2:
+        yield f"{len(subnets)} subnets have the tag {tag}; a load balancer needs two zones"
+    for subnet in subnets:
+        if scheme == "internet-facing":
+            yield from platform.vpc.routes_to_internet(subnet)
+        balancer = Pod(f"load balancers in {subnet['tags']['Name']}", cidr=subnet["cidr_block"])
+        yield from policy_lets(platform.policies, "Ingress", platform.pod(edge["to"]), balancer, edge["port"])
+
+
+def ingress_works(platform, ingress, edge):
+    annotations, spec = ingress["metadata"]["annotations"], ingress["spec"]
+    if spec.get("ingressClassName") != "alb" or annotations.get("alb.ingress.kubernetes.io/target-type") != "ip":
+        yield f"the load balancer controller does not take Ingress {edge['to']}"
+    host = spec["rules"][0]["host"]
+    certificates = {c["domain_name"] for _, c in platform.aws.of("aws_acm_certificate")}
+    validated = bool(platform.aws.of("aws_acm_certificate_validation")) and bool(platform.aws.of("aws_route53_record"))
+    if "HTTPS" in annotations["alb.ingress.kubernetes.io/listen-ports"] and (host not in certificates or not validated):
+        yield f"no certificate for {host}, and the listener is HTTPS"
+    names = platform.application("external-dns")
+    if names is None or names["spec"]["source"]["helm"]["valuesObject"]["domainFilters"] != [host]:
+        yield f"nothing keeps the name {host}"
+    backend = spec["rules"][0]["http"]["paths"][0]["backend"]["service"]
+    if backend["name"] != edge["to"]:
+        yield f"the Ingress leads to {backend['name']}"
+
+
+def people(platform, edge):
+    if not platform.aws.of("aws_eks_access_entry"):
+        yield "no access entry: nobody administers the cluster"
+    granted = {a["principal_arn"] for _, a in platform.aws.of("aws_eks_access_policy_association") if a["policy_arn"].endswith("ClusterAdminPolicy")}
+    for _, entry in platform.aws.of("aws_eks_access_entry"):
+        if entry["principal_arn"] not in granted:
+            yield f"{entry['principal_arn']} may do nothing in the cluster"
+    config = platform.by_address["aws_eks_cluster.this"]["vpc_config"][0]
+    if config["endpoint_public_access"]:
+        if not config["public_access_cidrs"]:
+            yield "the API is for no network"
+        return
+    machines = platform.aws.of("aws_instance")
+    if not machines:
+        yield "the API is private, and there is no way in"
+        return
+    group = platform.by_address['aws_security_group.this["way-in"]']["id"]
+    yield from platform.vpc.group_lets_in([platform.vpc.pods], edge["port"], group=group)
+    subnet = next(s for _, s in platform.aws.of("aws_subnet") if s["id"] == machines[0][1]["subnet_id"])
+    yield from platform.vpc.routes_to_internet(subnet)
+    yield from is_attached(platform, platform.by_address['aws_iam_role.service["way-in"]'], "AmazonSSMManagedInstanceCore")
+    out = [r for _, r in platform.aws.of("aws_vpc_security_group_egress_rule") if r["security_group_id"] == group and r["cidr_ipv4"] == INTERNET]
+    if not any(r["from_port"] <= 443 <= r["to_port"] for r in out):
+        yield "the way in may not call Session Manager"
+
+
+def file_processor(platform, edge):
+    role = platform.by_address['aws_iam_role.service["file-processor"]']
+    if platform.by_address["aws_lambda_function.file_processor"]["role"] != role["arn"]:
+        yield "the function has another role"
+    if not iam.allows([role["assume_role_policy"]], "sts:AssumeRole", "", {}, ("Service", "lambda.amazonaws.com")):
+        yield "Lambda may not take the function's role"
+    yield from lacks(platform, role, edge["rights"])
+    variables = platform.by_address["aws_lambda_function.file_processor"]["environment"][0]["variables"]
+    bucket = platform.by_address['aws_s3_bucket.this["uploads"]']["bucket"]
+    if edge["to"] == "s3" and variables["TIDEMARK_OBJECTS"] != f"s3://{bucket}":
+        yield f"the function is told {variables['TIDEMARK_OBJECTS']}, not s3://{bucket}"
+
+
+def lambda_trigger(platform, edge):
+    bucket = platform.by_address['aws_s3_bucket.this["uploads"]']
+    (notification,) = [values for _, values in platform.aws.of("aws_s3_bucket_notification")]
+    called = notification["lambda_function"][0]
+    if called["filter_prefix"] != "uploads/" or called["events"] != ["s3:ObjectCreated:*"] or notification["bucket"] != bucket["id"]:
+        yield f"S3 calls for {called['events']} under {called['filter_prefix']} of {notification['bucket']}, not for uploads/ of {bucket['id']}"
+    permissions = [values for _, values in platform.aws.of("aws_lambda_permission")]
+    wanted = ("s3.amazonaws.com", bucket["arn"], "lambda:InvokeFunction")
+    if not any((p["principal"], p["source_arn"], p["action"]) == wanted for p in permissions):
+        yield "S3 may not call the function"
+    told = platform.find("ConfigMap", "files")["data"].get("TIDEMARK_OBJECTS")
+    if told != f"s3://{bucket['bucket']}":
+        yield f"files is told {told}, not s3://{bucket['bucket']}"
+
+
+KINDS = {
+    "alarms": alarms, "aws": aws, "internet": internet, "lambda": file_processor, "lambda-trigger": lambda_trigger, "nodes": nodes, "operator": operator,
+    "people": people, "pods": pods, "public": public, "scram": scram, "scrape": scrape, "secrets": secrets, "store": store, "traces": traces,
+    "volumes": volumes, "gcp-apis": edges_gcp.apis, "gcp-brokers": edges_gcp.brokers, "gcp-dns": edges_gcp.dns, "gcp-scrape": edges_gcp.scraped,
+}
+
+
+def first_in_the_way(platform, edge):
+    try:
+        return next(iter(KINDS[edge["kind"]](platform, edge)), None)
+    except (AttributeError, KeyError, IndexError, StopIteration, TypeError, ValueError) as error:
+        return f"something that the edge stands on is missing: {type(error).__name__} {error}"
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--aws", required=True, type=pathlib.Path)
+    parser.add_argument("--gcp", type=pathlib.Path)
+    arguments = parser.parse_args()
+    states = [(path, run) for path, run in ((arguments.aws, "distinct"), (arguments.gcp, "on_a_stateful_group")) if path]
+    loaded = [(state.get("outputs", {}), Resources(found)) for state, found in (read_lines(path.open(), run) for path, run in states)]
+    platform = Platform(arguments.name, loaded[0], loaded[1] if len(loaded) > 1 else None)
+    edges = [e for e in json.loads((ROOT / "helm/edges.json").read_text())["edges"] if e.get("where", platform.environment) == platform.environment]
+    closed = [(edge, why) for edge in edges if (why := first_in_the_way(platform, edge))]
+    for edge, why in closed:
+        print(f"  CLOSED {edge['from']} → {edge['to']}: {why}")
+    print(f"  {len(edges)} edges, {len(closed)} closed")
+    sys.exit(bool(closed) or len(edges) < LEAST_EDGES)
+
+
+if __name__ == "__main__":
+    main()

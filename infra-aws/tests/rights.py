@@ -1,0 +1,62 @@
+"""Who a service account is to AWS, and which calls its role may not make: by Pod Identity, trust, policies and keys of a state."""
+
+import iam
+
+# What the secrets that Terraform writes have in them, and those of README.md that people put.
+FIELDS = {"aws_secretsmanager_secret.kafka": {"username", "password"}, "aws_secretsmanager_secret.database": {"username", "password"}}
+FIELDS_GIVEN = {"services/auth": {"secret"}, "users/admin": {"email", "password"}, "notifications/smtp": {"username", "password"}}
+
+
+def role_of(platform, namespace, service_account):
+    """The role of a service account, or what is in the way of it."""
+    associations = [a for _, a in platform.aws.of("aws_eks_pod_identity_association") if (a["namespace"], a["service_account"]) == (namespace, service_account)]
+    if not associations:
+        return None, f"no Pod Identity for service account {service_account} in namespace {namespace}"
+    roles = [values for _, values in platform.aws.of("aws_iam_role") if values["arn"] == associations[0]["role_arn"]]
+    if not roles:
+        return None, f"the Pod Identity of {service_account} names no role"
+    tags = {"eks-cluster-arn": platform.by_address["aws_eks_cluster.this"]["arn"], "kubernetes-namespace": namespace, "kubernetes-service-account": service_account}
+    context = {f"aws:RequestTag/{key}": value for key, value in tags.items()}
+    for action in ("sts:AssumeRole", "sts:TagSession"):
+        if not iam.allows([roles[0]["assume_role_policy"]], action, "", context, ("Service", "pods.eks.amazonaws.com")):
+            return None, f"role {roles[0]['name']} does not let {service_account} in namespace {namespace} take it ({action})"
+    if "eks-pod-identity-agent" not in platform.aws.keys("aws_eks_addon"):
+        return None, "the add-on eks-pod-identity-agent is missing"
+    return roles[0], None
+
+
+def lacks(platform, role, rights):
+    """Calls that a role may not make."""
+    policies = [p["policy"] for _, p in platform.aws.of("aws_iam_role_policy") if p["role"] == role["name"]]
+    for right in rights:
+        if "on" in right and right["on"] not in platform.by_address:
+            yield f"{right['on']} does not exist"
+            continue
+        resource = platform.by_address[right["on"]]["arn"] if "on" in right else platform.resolve(right["arn"])
+        resource += right.get("path", "")
+        context = {platform.resolve(key): platform.resolve(value) for key, value in right.get("context", {}).items()}
+        for action in right["actions"]:
+            if not iam.allows(policies, action, resource, context):
+                yield f"role {role['name']} may not {action} on {resource}"
+            elif action.startswith("kms:") and not key_lets(platform, right["on"], action):
+                yield f"the policy of {right['on']} leaves {action} to nobody's IAM policies"
+
+
+def key_lets(platform, address, action):
+    root = ("AWS", "arn:aws:iam::123456789012:root")
+    return iam.allows([platform.by_address[address]["policy"]], action, "*", {}, root)
+
+
+def is_attached(platform, role, policy):
+    arn = f"arn:aws:iam::aws:policy/{policy}"
+    if (role["name"], arn) not in {(a["role"], a["policy_arn"]) for _, a in platform.aws.of("aws_iam_role_policy_attachment")}:
+        yield f"role {role['name']} does not have {policy}"
+
+
+def may_read(platform, role, key, arn, lock):
+    policies = [p["policy"] for _, p in platform.aws.of("aws_iam_role_policy") if p["role"] == role["name"]]
+    for action in ("secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret"):
+        if not iam.allows(policies, action, arn):
+            yield f"role {role['name']} may not {action} on {key}"
+    if not iam.allows(policies, "kms:Decrypt", lock["arn"], {"kms:ViaService": "secretsmanager.eu-central-1.amazonaws.com"}):
+        yield f"role {role['name']} may not use the key of {key}"

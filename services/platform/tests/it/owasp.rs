@@ -93,10 +93,8 @@ fn api2_broken_authentication() {
 
     let mut victim = shop.customer();
     victim.move_on(); // at home it may guess longer
-    let guesses: Vec<u16> = (0..11)
-        .map(|_| victim.log_in("wrong horse").status)
-        .collect();
-    assert_eq!((guesses[0], guesses[10]), (401, 429), "{guesses:?}");
+    let refused = (0..100).find(|_| victim.log_in("wrong horse").status == 429);
+    assert!(refused.is_some_and(|guesses| guesses >= 10), "{refused:?}");
 }
 
 /// Tokens that are none: unsigned, changed, cut short, and a good one of another kind.

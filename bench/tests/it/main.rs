@@ -6,6 +6,7 @@
 mod compare;
 mod counterparts;
 mod end_to_end;
+mod features;
 mod process;
 mod read;
 

@@ -126,6 +126,44 @@ impl SimulatedLog {
             .expire(offset);
     }
 
+    /// Has so many polls of a partition learn nothing, as when its broker is cut off or frozen; 0 ends it.
+    ///
+    /// # Panics
+    /// If there is no such topic or partition.
+    pub fn silence(&self, topic: &str, partition: u32, polls: u32) {
+        self.change(topic, partition, |kept| kept.silent_polls = polls);
+    }
+
+    /// Holds the readers of a partition back from an offset on, as an open transaction does; none lets them go on.
+    ///
+    /// # Panics
+    /// If there is no such topic or partition.
+    pub fn hold_back(&self, topic: &str, partition: u32, from: Option<Offset>) {
+        self.change(topic, partition, |kept| kept.held_from = from);
+    }
+
+    /// Takes a record away as compaction does: its offset stays, and readers pass over it.
+    ///
+    /// # Panics
+    /// If there is no such topic or partition.
+    pub fn compact_away(&self, topic: &str, partition: u32, offset: Offset) {
+        self.change(topic, partition, |kept| kept.compact_away(offset));
+    }
+
+    fn change(&self, topic: &str, partition: u32, change: impl FnOnce(&mut store::Partition)) {
+        let mut store = self.store();
+        let topic = store
+            .topic_mut(topic)
+            .expect("a topic that the test created");
+        change(
+            topic
+                .partition_mut(partition)
+                .expect("a partition that the test created"),
+        );
+        drop(store);
+        self.shared.wakes.raise(|_| true);
+    }
+
     /// Adds partitions to a topic, as an operator does, so that it has `partitions` of them.
     ///
     /// # Panics

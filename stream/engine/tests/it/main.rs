@@ -15,6 +15,7 @@ mod oracle;
 mod refusals;
 mod schedules;
 mod sessions;
+mod silence;
 mod status;
 mod tidy;
 mod windows;

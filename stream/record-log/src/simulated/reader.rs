@@ -40,9 +40,22 @@ impl SimulatedReader {
             },
             |store| {
                 let kept = store
-                    .topic(&self.topic)?
-                    .partition(partition)
+                    .topic_mut(&self.topic)?
+                    .partition_mut(partition)
                     .ok_or_else(unknown)?;
+                let nothing = Polled {
+                    records: 0,
+                    next_offset: from,
+                    end_as_of_ms: None,
+                };
+                if kept.is_silent() || kept.held_from.is_some_and(|held| held <= from) {
+                    return Ok((Vec::new(), nothing));
+                }
+                // Behind an open transaction nothing is readable, and no end is known.
+                let max = kept.held_from.map_or(max, |held| {
+                    max.min(usize::try_from(held - from).unwrap_or(usize::MAX))
+                });
+                let is_held = kept.held_from.is_some();
                 let out_of_range = || LogError::OffsetOutOfRange {
                     topic: self.topic.clone(),
                     partition,
@@ -58,12 +71,15 @@ impl SimulatedReader {
                 } else {
                     records.last().map_or(from, |record| record.offset + 1)
                 };
+                let next_offset = kept
+                    .held_from
+                    .map_or(next_offset, |held| next_offset.min(held));
                 Ok((
                     records.to_vec(),
                     Polled {
                         records: records.len(),
                         next_offset,
-                        end_as_of_ms: (next_offset == end).then_some(as_of_ms),
+                        end_as_of_ms: (next_offset == end && !is_held).then_some(as_of_ms),
                     },
                 ))
             },

@@ -63,6 +63,10 @@ pub(super) struct Partition {
     start: Offset,
     end: Offset,
     records: Vec<StoredRecord>,
+    /// Polls that hand over nothing and confirm nothing.
+    pub(super) silent_polls: u32,
+    /// Where an open transaction holds readers back.
+    pub(super) held_from: Option<Offset>,
 }
 
 impl Store {
@@ -190,10 +194,6 @@ impl Topic {
             .collect()
     }
 
-    pub(super) fn partition(&self, partition: u32) -> Option<&Partition> {
-        self.partitions.get(partition as usize)
-    }
-
     pub(super) fn partition_mut(&mut self, partition: u32) -> Option<&mut Partition> {
         self.partitions.get_mut(partition as usize)
     }
@@ -230,6 +230,18 @@ impl Partition {
     pub(super) fn expire(&mut self, offset: Offset) {
         self.start = self.start.max(offset.min(self.end));
         self.records.retain(|record| record.offset >= self.start);
+    }
+
+    /// Takes a record away as compaction does: its offset stays.
+    pub(super) fn compact_away(&mut self, offset: Offset) {
+        self.records.retain(|record| record.offset != offset);
+    }
+
+    /// Counts a poll: whether it learns nothing.
+    pub(super) fn is_silent(&mut self) -> bool {
+        let is_silent = self.silent_polls > 0;
+        self.silent_polls = self.silent_polls.saturating_sub(1);
+        is_silent
     }
 
     /// At most `max` records at and after `from`, and the end; none when `from` is not in the partition.

@@ -1,0 +1,167 @@
+//! Partitions whose broker does not answer, or whose readers an open transaction holds back: event time waits for them, the
+//! job says so, and nothing is late when they answer again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use record_log::simulated::SimulatedLog;
+use record_log::{Cleanup, Delivery, NewRecord, RecordLog, TopicSpec};
+use stream::metrics::Metrics;
+use stream::run::system_clock;
+use stream::{Count, Run, Settings, Stop, Windows};
+
+use crate::oracle::World;
+
+/// Longer than anything takes that works.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How far the clock goes on at a step.
+const STEP_MS: u64 = 100;
+
+/// A job that reads two partitions by a clock of the test's.
+struct Live {
+    world: World,
+    clock_ms: Arc<AtomicU64>,
+    metrics: Metrics,
+    steps: u64,
+}
+
+impl Live {
+    fn new() -> (Self, Run<u64, Count>) {
+        let clock_ms = Arc::new(AtomicU64::new(system_clock()()));
+        let of_log = Arc::clone(&clock_ms);
+        let of_job = Arc::clone(&clock_ms);
+        let log = SimulatedLog::new(move || of_log.load(Ordering::SeqCst));
+        let topic = TopicSpec {
+            name: "events".to_owned(),
+            partitions: 2,
+            cleanup: Cleanup::Delete,
+            retention: Duration::from_secs(3600),
+        };
+        log.ensure_topics(&[topic]).unwrap();
+        let windows = Windows::tumbling(Duration::from_secs(1)).unwrap();
+        let mut world = World::new(windows, 2);
+        world.log = log.clone();
+        let settings = Settings {
+            disorder: Duration::from_secs(1),
+            allowed_lateness: Duration::ZERO,
+            ..Settings::default()
+        };
+        let mut job = world.job(log, &settings);
+        job.settings.until_end = false;
+        job.clock = Arc::new(move || of_job.load(Ordering::SeqCst));
+        let live = Self {
+            world,
+            clock_ms,
+            metrics: job.metrics.clone(),
+            steps: 0,
+        };
+        (live, job)
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.clock_ms.load(Ordering::SeqCst)
+    }
+
+    /// Lets the clock go on and an event come to each partition, up to 900 ms old.
+    fn step(&mut self) {
+        let now_ms = self.clock_ms.fetch_add(STEP_MS, Ordering::SeqCst) + STEP_MS;
+        self.steps += 1;
+        let value = format!("1 {}", now_ms - self.steps * 37 % 900);
+        let log = &self.world.log;
+        let mut publisher = log.publisher("generator", Delivery::Transactional).unwrap();
+        for partition in [0, 1] {
+            let record = NewRecord {
+                topic: "events",
+                partition: Some(partition),
+                key: None,
+                value: Some(value.as_bytes()),
+                headers: &[],
+            };
+            publisher.send(record).unwrap();
+        }
+        publisher.commit(&self.steps.to_be_bytes()).unwrap();
+    }
+
+    fn steps(&mut self, count: u64) {
+        for _ in 0..count {
+            self.step();
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Waits until the job has read so much of every partition, in real time: its clock stands still.
+    fn wait_until(&self, is_so: impl Fn(&Self) -> bool) {
+        let begun = Instant::now();
+        while !is_so(self) {
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "{:?}",
+                self.metrics.status(self.now_ms())
+            );
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn unanswered(&self) -> Option<String> {
+        self.metrics.status(self.now_ms()).unanswered
+    }
+
+    fn records(&self) -> u64 {
+        self.metrics.status(self.now_ms()).records
+    }
+}
+
+/// Has partition 0 go silent for 30 s of a minute by the job's clock.
+fn partition_goes_silent(silence: impl Fn(&SimulatedLog), end: impl Fn(&SimulatedLog)) {
+    let (mut live, job) = Live::new();
+    let stop = Stop::default();
+    thread::scope(|scope| {
+        scope.spawn(|| job.run(&stop).unwrap());
+        live.steps(150);
+        live.wait_until(|live| live.records() == 300);
+        assert_eq!(live.unanswered(), None);
+
+        silence(&live.world.log);
+        live.steps(300);
+        live.wait_until(|live| live.unanswered().is_some());
+        let sentence = live.unanswered().unwrap();
+        assert!(
+            sentence.starts_with("partition 0 of topic \"events\""),
+            "{sentence}"
+        );
+        let before_ms = live.metrics.status(live.now_ms()).watermark_ms.unwrap();
+        assert!(before_ms < live.now_ms() - 25_000, "event time waits");
+
+        end(&live.world.log);
+        live.steps(150);
+        live.wait_until(|live| live.records() == 1_200 && live.unanswered().is_none());
+        let status = live.metrics.status(live.now_ms());
+        assert_eq!((status.too_late, status.corrections), (0, 0));
+        live.wait_until(|live| {
+            let status = live.metrics.status(live.now_ms());
+            status.watermark_ms.unwrap() > live.now_ms() - 5_000
+        });
+        stop.request();
+    });
+}
+
+#[test]
+fn a_broker_that_is_cut_off_makes_nothing_late_and_is_named() {
+    partition_goes_silent(
+        |log| log.silence("events", 0, u32::MAX),
+        |log| log.silence("events", 0, 0),
+    );
+}
+
+#[test]
+fn an_open_transaction_makes_nothing_late_and_is_named() {
+    partition_goes_silent(
+        |log| {
+            let end = log.offsets("events").unwrap()[0].end;
+            log.hold_back("events", 0, Some(end));
+        },
+        |log| log.hold_back("events", 0, None),
+    );
+}

@@ -32,6 +32,12 @@ impl<V: Clone + Debug + Ord + Serialize + DeserializeOwned + Send + Sync + 'stat
 pub trait Aggregate: Value {
     /// Takes the events of `other` in.
     fn merge(&mut self, other: &Self);
+
+    /// Names the kind of aggregate in checkpoints, by which a job does not go on from those of another. It must change
+    /// when the encoding or the meaning does, and must not when the type is merely renamed: then override it.
+    fn signature() -> String {
+        name_of::<Self>()
+    }
 }
 
 /// What events are grouped by.
@@ -40,6 +46,25 @@ pub trait Aggregate: Value {
 pub trait Key: Value + Hash {
     /// A well-mixed hash that is the same in every process and version.
     fn stable_hash(&self) -> u64;
+
+    /// Names the kind of key in checkpoints, as [`Aggregate::signature`] does.
+    fn signature() -> String {
+        name_of::<Self>()
+    }
+}
+
+/// The name of a type without the paths to it.
+pub(crate) fn name_of<T>() -> String {
+    let is_name = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+    let mut name = String::new();
+    let mut rest = std::any::type_name::<T>();
+    while let Some(first) = rest.chars().next() {
+        let length = rest.find(|c| !is_name(c)).unwrap_or(rest.len());
+        let (word, after) = rest.split_at(length.max(first.len_utf8()));
+        name.push_str(word.rsplit("::").next().unwrap_or(word));
+        rest = after;
+    }
+    name
 }
 
 /// How many events.
@@ -69,11 +94,19 @@ impl Aggregate for Count {
     fn merge(&mut self, other: &Self) {
         self.0 += other.0;
     }
+
+    fn signature() -> String {
+        "count".to_owned()
+    }
 }
 
 impl Aggregate for Sum {
     fn merge(&mut self, other: &Self) {
         self.0 = self.0.saturating_add(other.0);
+    }
+
+    fn signature() -> String {
+        "sum".to_owned()
     }
 }
 
@@ -83,6 +116,10 @@ impl<V: Value> Aggregate for Min<V> {
             self.0.clone_from(&other.0);
         }
     }
+
+    fn signature() -> String {
+        format!("min {}", name_of::<V>())
+    }
 }
 
 impl<V: Value> Aggregate for Max<V> {
@@ -91,12 +128,20 @@ impl<V: Value> Aggregate for Max<V> {
             self.0.clone_from(&other.0);
         }
     }
+
+    fn signature() -> String {
+        format!("max {}", name_of::<V>())
+    }
 }
 
 impl<A: Aggregate, B: Aggregate> Aggregate for (A, B) {
     fn merge(&mut self, other: &Self) {
         self.0.merge(&other.0);
         self.1.merge(&other.1);
+    }
+
+    fn signature() -> String {
+        format!("({}, {})", A::signature(), B::signature())
     }
 }
 
@@ -106,17 +151,30 @@ impl<A: Aggregate, B: Aggregate, C: Aggregate> Aggregate for (A, B, C) {
         self.1.merge(&other.1);
         self.2.merge(&other.2);
     }
+
+    fn signature() -> String {
+        let (a, b, c) = (A::signature(), B::signature(), C::signature());
+        format!("({a}, {b}, {c})")
+    }
 }
 
 impl Key for u64 {
     fn stable_hash(&self) -> u64 {
         mix(*self)
     }
+
+    fn signature() -> String {
+        "u64".to_owned()
+    }
 }
 
 impl Key for String {
     fn stable_hash(&self) -> u64 {
         hash_bytes(self.as_bytes())
+    }
+
+    fn signature() -> String {
+        "string".to_owned()
     }
 }
 
@@ -126,6 +184,10 @@ where
 {
     fn stable_hash(&self) -> u64 {
         hash_bytes(self)
+    }
+
+    fn signature() -> String {
+        format!("{N} bytes")
     }
 }
 
@@ -152,6 +214,53 @@ mod tests {
     fn hashes_are_the_ones_that_checkpoints_were_written_with() {
         assert_eq!(42_u64.stable_hash(), 0xa759_ea27_d472_7622);
         assert_eq!("tidemark".to_owned().stable_hash(), 0xcdf0_a21c_8068_fc1c);
+    }
+
+    #[test]
+    fn kinds_are_named_as_in_the_checkpoints_that_were_written() {
+        let kinds = [
+            <(Count, Sum)>::signature(),
+            <(Count, Min<u64>, Max<String>)>::signature(),
+            Session::<(Count, Sum)>::signature(),
+            Sessions::<Count, 1_800_000>::signature(),
+            Distinct::signature(),
+            DistinctExact::<u64>::signature(),
+            Top::<(u64, u64), 3>::signature(),
+            Tally::<String>::signature(),
+        ];
+        let expected = [
+            "(count, sum)",
+            "(count, min u64, max String)",
+            "session of (count, sum)",
+            "sessions of count by 1800000 ms",
+            "distinct",
+            "distinct u64",
+            "top 3 (u64, u64)",
+            "tally of String",
+        ];
+        assert_eq!(kinds, expected);
+        assert_eq!(
+            [
+                u64::signature(),
+                String::signature(),
+                <[u8; 16]>::signature()
+            ],
+            ["u64", "string", "16 bytes"]
+        );
+    }
+
+    #[test]
+    fn a_kind_of_ones_own_is_named_without_its_path() {
+        #[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+        struct Revenue<V>(V);
+        impl Aggregate for Revenue<Option<u64>> {
+            fn merge(&mut self, _: &Self) {}
+        }
+        assert_eq!(Revenue::<Option<u64>>::signature(), "Revenue<Option<u64>>");
+        assert_eq!(
+            <(Revenue<Option<u64>>, Count)>::signature(),
+            "(Revenue<Option<u64>>, count)"
+        );
     }
 
     #[test]

@@ -45,7 +45,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
     /// # Errors
     /// [`JobError::Position`] when the log does not hold what the checkpoint was made of; [`JobError::Log`].
     pub(crate) fn assign(&self, beginning: &mut Beginning) -> Result<Vec<Own<K, A>>, JobError> {
-        let (boundary, peers) = (beginning.adopted.boundary, self.peers());
+        let peers = self.peers();
         let starts = self.starts(beginning.partitions, &beginning.adopted)?;
         let may_lose_anchors = true;
         let ends = if self.settings.until_end {
@@ -77,8 +77,9 @@ impl<K: Key, A: Aggregate> Run<K, A> {
                 .iter()
                 .filter(|(id, _)| **id as usize % peers == worker)
                 .map(|(id, start)| (*id, start.clone()));
+            let adopted = &beginning.adopted;
             let mut partitions =
-                self.partitions(boundary, own.collect(), ends.clone(), may_lose_anchors)?;
+                self.partitions(adopted, own.collect(), ends.clone(), may_lose_anchors)?;
             partitions.expect_windows_until(windows_end.unwrap_or(0));
             let is_own = |publisher: &mut SlotPublisher| publisher.slot as usize % peers == worker;
             let slots = beginning.slots.extract_if(.., is_own).collect();
@@ -93,7 +94,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
 
     fn partitions(
         &self,
-        boundary: EventTimeMs,
+        adopted: &Manifest,
         starts: Vec<(u32, Start)>,
         ends: Option<BTreeMap<u32, Offset>>,
         may_lose_anchors: bool,
@@ -116,7 +117,9 @@ impl<K: Key, A: Aggregate> Run<K, A> {
                 idle_after_ms: millis(settings.idle_after),
             },
         };
-        let intake = Intake::new(rules, boundary, starts);
+        let intake = Intake::new(rules, adopted.boundary, starts)
+            .remembering_from(adopted.complete_from())
+            .holding_ids_within(settings.event_id_memory);
         // The slowest partition must be able to read on until its watermark passes its oldest open pane.
         let needed = disorder_ms / windows.pane_ms() + 2;
         let limits = Limits {

@@ -72,7 +72,9 @@ impl<K: Key, A: Aggregate> Run<K, A> {
             self.pipeline.name(),
             &fingerprint,
         );
-        let mut adopted = recover::reconcile(adopted, &carried)?;
+        let adopted = recover::reconcile(adopted, &carried)?;
+        let lateness_ms = millis(self.settings.allowed_lateness);
+        let mut adopted = recover::remembering(adopted, &self.pipeline.windows, lateness_ms);
         self.store.create_manifest(&adopted).await?;
         keep_progress(&mut slots, &mut adopted)?;
         let mesh = lead.begin(partitions, adopted.boundary).await?;
@@ -149,6 +151,8 @@ impl<K: Key, A: Aggregate> Run<K, A> {
             &self.pipeline.windows,
             self.settings.sink_slots,
         )
+        .keeping::<K, A>()
+        .believing(millis(self.settings.max_future_skew))
     }
 
     fn terms(&self) -> Terms {

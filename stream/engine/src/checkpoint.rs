@@ -9,14 +9,15 @@
 //!
 //! A checkpoint at boundary `b` is a [`manifest::Manifest`]: for each partition the cut and where to resume, and the parts
 //! that hold every pane that arrived before `b` and can still matter. Objects are immutable and created, never
-//! overwritten; the highest attempt that has a manifest wins, then its highest boundary. [`part`], [`manifest`], [`ledger`]
-//! and [`lineage`] are pure; [`store`] does the I/O. [`inspect`] is for people.
+//! overwritten; the highest attempt that has a manifest wins, then its highest boundary. [`part`], [`manifest`], [`memory`],
+//! [`ledger`] and [`lineage`] are pure; [`store`] does the I/O. [`inspect`] is for people.
 
 pub mod commit;
 pub mod inspect;
 pub mod ledger;
 pub mod lineage;
 pub mod manifest;
+pub mod memory;
 pub mod part;
 pub mod parts;
 pub mod recover;

@@ -31,6 +31,7 @@ use record_log::Offset;
 use serde::{Deserialize, Serialize};
 
 use crate::pane::{EventTimeMs, Windows};
+use crate::seen::{EventId, Seen};
 use crate::watermark::{Claim, Newest, Pace, Watermark};
 
 /// A ceiling is raised by so much at least: a stream of events of the future makes few of them.
@@ -46,11 +47,15 @@ pub struct Intake {
     restored_boundary: EventTimeMs,
     capability: EventTimeMs,
     partitions: BTreeMap<u32, Partition>,
+    /// Windows that begin before it are not whole any more, and are not corrected.
+    complete_from: EventTimeMs,
+    seen: Seen,
 }
 
 struct Partition {
     next_offset: Offset,
     restored_cut: Offset,
+    needed_from: Offset,
     restored_anchor: Option<Anchor>,
     anchor: Option<Anchor>,
     /// A record at the anchor's offset was read.
@@ -111,6 +116,8 @@ pub struct Start {
     pub resume: Offset,
     /// The offset below which everything of older panes has been counted.
     pub cut: Offset,
+    /// The offset below which everything has been counted or set aside.
+    pub needed_from: Offset,
     /// The newest event when the cut was made.
     pub newest: Option<Newest>,
     /// The last record before the cut, if one is known.
@@ -145,6 +152,8 @@ pub enum Verdict {
     },
     /// The checkpoint holds what came of it.
     SeenBefore,
+    /// An event of the same id was counted.
+    Copy,
 }
 
 /// A worker's capability went from one boundary to another.
@@ -173,6 +182,8 @@ pub struct Cut {
     pub open: Vec<(EventTimeMs, Offset)>,
     /// The ceilings of the offsets that a restart reads again.
     pub ceilings: Vec<Ceiling>,
+    /// The oldest record whose id is held.
+    pub ids_from: Option<Offset>,
 }
 
 impl Cut {
@@ -198,6 +209,7 @@ impl Intake {
         let partition = |start: Start| Partition {
             next_offset: start.resume,
             restored_cut: start.cut,
+            needed_from: start.needed_from,
             restored_anchor: start.anchor,
             anchor: start.anchor,
             is_recognized: start.anchor.is_none(),
@@ -216,6 +228,26 @@ impl Intake {
                 .into_iter()
                 .map(|(id, start)| (id, partition(start)))
                 .collect(),
+            complete_from: 0,
+            seen: Seen::within(0),
+        }
+    }
+
+    /// The same decisions, but that records are too late whose windows begin before `complete_from`.
+    #[must_use]
+    pub fn remembering_from(self, complete_from: EventTimeMs) -> Self {
+        Self {
+            complete_from,
+            ..self
+        }
+    }
+
+    /// The same decisions, but that copies of events are known by ids that take so much memory at most.
+    #[must_use]
+    pub fn holding_ids_within(self, bytes: u64) -> Self {
+        Self {
+            seen: Seen::within(bytes),
+            ..self
         }
     }
 
@@ -279,21 +311,51 @@ impl Intake {
         Ok(())
     }
 
+    /// Decides about a record that was understood and believed, and that is to be counted once if its event has an id.
+    pub fn admit_once(
+        &mut self,
+        reading: &Reading,
+        event_ms: EventTimeMs,
+        id: Option<EventId>,
+    ) -> Verdict {
+        let pane = self.windows.pane_of(event_ms);
+        let corrects = self.corrects(pane);
+        let is_known = |id| {
+            self.seen
+                .is_copy(reading.partition, pane, reading.offset, id)
+        };
+        if corrects && id.is_some_and(is_known) {
+            self.observe(reading, event_ms);
+            return Verdict::Copy;
+        }
+        self.admit(reading, event_ms)
+    }
+
+    /// Takes note of the time of an event.
+    fn observe(&mut self, reading: &Reading, event_ms: EventTimeMs) {
+        let watermark = &mut self.own(reading.partition).watermark;
+        watermark.observe(event_ms, reading.appended_ms(), reading.now_ms);
+    }
+
+    /// Tells whether a record of `pane` can still change one of its windows.
+    fn corrects(&self, pane: EventTimeMs) -> bool {
+        let last_end = self.windows.last_end(pane);
+        let first_start = || self.windows.containing(pane).next().unwrap_or(pane);
+        last_end.saturating_add(self.allowed_lateness_ms) > self.capability
+            && (pane >= self.capability || first_start() >= self.complete_from)
+    }
+
     /// Decides about a record that was understood and believed.
     pub fn admit(&mut self, reading: &Reading, event_ms: EventTimeMs) -> Verdict {
         let (capability, boundary) = (self.capability, self.restored_boundary);
         let pane = self.windows.pane_of(event_ms);
-        let corrects = self
-            .windows
-            .last_end(pane)
-            .saturating_add(self.allowed_lateness_ms)
-            > capability;
+        let corrects = self.corrects(pane);
+        self.observe(reading, event_ms);
         let partition = self.own(reading.partition);
-        partition
-            .watermark
-            .observe(event_ms, reading.appended_ms(), reading.now_ms);
         // Below the restored cut, all but the on-time records of later panes had travelled before the boundary.
-        if reading.offset < partition.restored_cut && pane < boundary {
+        // What lies before all of these is read again for ids alone, or to know the partition again.
+        let is_settled = pane < boundary || reading.offset < partition.needed_from;
+        if reading.offset < partition.restored_cut && is_settled {
             return Verdict::SeenBefore;
         }
         if pane >= capability {
@@ -384,13 +446,27 @@ impl Intake {
         let cuts = self
             .partitions
             .iter()
-            .map(|(id, partition)| partition.cut(*id))
+            .map(|(id, partition)| partition.cut(*id, self.seen.oldest(*id)))
             .collect();
         for partition in self.partitions.values_mut() {
             partition.open = partition.open.split_off(&to);
             partition.forget_ceilings();
         }
+        self.seen.drop_before(self.first_correctable());
         Some(Crossing { from, to, cuts })
+    }
+
+    /// The first pane of which a record can still change a window.
+    fn first_correctable(&self) -> EventTimeMs {
+        let reach_ms = self
+            .windows
+            .size_ms()
+            .saturating_add(self.allowed_lateness_ms);
+        let last_start = self.capability.checked_sub(reach_ms);
+        last_start.map_or(0, |start| {
+            let slide_ms = self.windows.slide_ms();
+            (start / slide_ms + 1) * slide_ms
+        })
     }
 
     /// Some partition has not been re-read up to its restored cut.
@@ -413,7 +489,7 @@ impl Intake {
 }
 
 impl Partition {
-    fn cut(&self, partition: u32) -> Cut {
+    fn cut(&self, partition: u32, ids_from: Option<Offset>) -> Cut {
         let open = self
             .open
             .iter()
@@ -426,6 +502,7 @@ impl Partition {
             anchor: self.anchor,
             open,
             ceilings: self.ceilings.clone(),
+            ids_from,
         }
     }
 
@@ -500,9 +577,122 @@ mod tests {
         intake.admit(&reading, event_ms)
     }
 
+    fn once(intake: &mut Intake, offset: Offset, event_ms: u64, id: Option<EventId>) -> Verdict {
+        let reading = at(offset, 0);
+        intake.read(&reading);
+        intake.admit_once(&reading, event_ms, id)
+    }
+
+    fn rules(windows: Windows, allowed_lateness_ms: u64) -> Rules {
+        let pace = Pace {
+            disorder_ms: 0,
+            max_clock_skew_ms: 0,
+            idle_after_ms: 1_000,
+        };
+        Rules {
+            windows,
+            allowed_lateness_ms,
+            max_future_skew_ms: 0,
+            pace,
+        }
+    }
+
     fn advance(intake: &mut Intake) -> Option<Crossing> {
         let time = intake.claim(|_| true).reached()?;
         intake.advance(time)
+    }
+
+    #[test]
+    fn a_copy_is_left_out_for_as_long_as_its_window_can_change() {
+        let windows = Windows::tumbling(Duration::from_millis(10)).unwrap();
+        let mut intake =
+            Intake::new(rules(windows, 20), 0, [(0, Start::default())]).holding_ids_within(1 << 20);
+        let counted = |arrival, pane| Verdict::Counted { arrival, pane };
+        assert_eq!(once(&mut intake, 0, 5, Some(7)), counted(0, 0));
+        assert_eq!(once(&mut intake, 1, 5, Some(7)), Verdict::Copy);
+        assert_eq!(once(&mut intake, 2, 5, None), counted(0, 0));
+        assert_eq!(once(&mut intake, 3, 25, Some(8)), counted(20, 20));
+
+        let crossing = intake.advance(20).unwrap();
+        assert_eq!(crossing.cuts[0].ids_from, Some(0));
+        assert_eq!(once(&mut intake, 4, 5, Some(7)), Verdict::Copy);
+        assert_eq!(once(&mut intake, 5, 5, Some(9)), counted(20, 0));
+
+        once(&mut intake, 6, 45, Some(10));
+        let crossing = intake.advance(40).unwrap();
+        assert_eq!(
+            crossing.cuts[0].ids_from,
+            Some(0),
+            "the cut holds before 30, too"
+        );
+        let too_late = Verdict::TooLate { arrival: 40 };
+        assert_eq!(once(&mut intake, 7, 5, Some(7)), too_late);
+        once(&mut intake, 8, 65, Some(11));
+        let crossing = intake.advance(60).unwrap();
+        assert_eq!(crossing.cuts[0].ids_from, Some(3), "pane 0 is settled");
+    }
+
+    #[test]
+    fn a_restart_knows_the_ids_of_what_the_checkpoint_has_counted() {
+        let windows = Windows::tumbling(Duration::from_millis(10)).unwrap();
+        let start = Start {
+            resume: 0,
+            cut: 2,
+            ..Start::default()
+        };
+        let mut intake =
+            Intake::new(rules(windows, 20), 10, [(0, start)]).holding_ids_within(1 << 20);
+        assert_eq!(once(&mut intake, 0, 5, Some(7)), Verdict::SeenBefore);
+        let counted = Verdict::Counted {
+            arrival: 10,
+            pane: 10,
+        };
+        assert_eq!(once(&mut intake, 1, 15, Some(8)), counted);
+        assert_eq!(once(&mut intake, 2, 5, Some(7)), Verdict::Copy);
+        assert_eq!(once(&mut intake, 3, 15, Some(8)), Verdict::Copy);
+    }
+
+    #[test]
+    fn a_record_is_too_late_whose_windows_begin_before_what_is_remembered() {
+        let ms = Duration::from_millis;
+        let windows = Windows::sliding(ms(30), ms(10)).unwrap();
+        let mut intake =
+            Intake::new(rules(windows, 1000), 100, [(0, Start::default())]).remembering_from(41);
+        let too_late = Verdict::TooLate { arrival: 100 };
+        assert_eq!(
+            admit(&mut intake, 0, 65, 0),
+            too_late,
+            "a window begins at 40"
+        );
+        let counted = Verdict::Counted {
+            arrival: 100,
+            pane: 70,
+        };
+        assert_eq!(admit(&mut intake, 1, 75, 0), counted);
+        let on_time = Verdict::Counted {
+            arrival: 100,
+            pane: 100,
+        };
+        assert_eq!(admit(&mut intake, 2, 105, 0), on_time);
+    }
+
+    #[test]
+    fn ids_are_dropped_with_the_first_pane_that_nothing_can_change() {
+        for (size, slide, lateness) in [(10, 10, 0), (30, 10, 40), (25, 10, 7), (60, 20, 5)] {
+            let ms = Duration::from_millis;
+            let windows = Windows::sliding(ms(size), ms(slide)).unwrap();
+            let mut intake = Intake::new(rules(windows, lateness), 0, []);
+            for capability in (0..400).step_by(usize::try_from(windows.pane_ms()).unwrap()) {
+                intake.capability = capability;
+                let panes = (0..=400).step_by(usize::try_from(windows.pane_ms()).unwrap());
+                let first = panes.into_iter().find(|pane| intake.corrects(*pane));
+                assert_eq!(
+                    Some(intake.first_correctable()),
+                    first,
+                    "{size} {slide} {lateness}"
+                );
+            }
+        }
     }
 
     #[test]
@@ -672,7 +862,7 @@ mod tests {
         for (offset, ((event_ms, expected), now_ms)) in (0..).zip(events.into_iter().zip(clocks)) {
             assert_eq!(believes(&mut first, offset, now_ms, event_ms), expected);
         }
-        let cut = first.partitions[&0].cut(0);
+        let cut = first.partitions[&0].cut(0, None);
         for clock_ms in [1, 10_000, 99_000] {
             let start = Start {
                 resume: 0,

@@ -58,7 +58,7 @@ pub fn build<K: Key, A: Aggregate>(
     let rules = Rules {
         windows: pipeline.windows,
         extent: pipeline.extent,
-        allowed_lateness_ms: shared.allowed_lateness_ms,
+        lateness_ms: adopted.lateness_ms(),
         lineage: adopted.lineage.clone(),
     };
     let writer = RowWriter::of(pipeline, slots, &adopted.lineage);

@@ -34,6 +34,7 @@ use record_log::Record;
 use crate::aggregate::{Aggregate, Key, Session};
 use crate::flow::Row;
 use crate::pane::{EventTimeMs, SessionWindows, Windows};
+use crate::seen::EventId;
 use crate::summary::Totals;
 use crate::window::sessions::Extent;
 
@@ -47,6 +48,7 @@ pub struct Sourced<V> {
     name: String,
     topic: String,
     decode: DecodeFn<V>,
+    identify: Option<IdentifyFn<V>>,
 }
 
 /// A job that knows its windows.
@@ -146,6 +148,7 @@ impl<K, A> Clone for Pipeline<K, A> {
 }
 
 type DecodeFn<V> = Arc<dyn Fn(&Record<'_>) -> Result<(EventTimeMs, V), Rejected> + Send + Sync>;
+type IdentifyFn<V> = Arc<dyn Fn(&V) -> Option<EventId> + Send + Sync>;
 /// Understands a record, and hands the engine what it is to count.
 pub type Decode<K, A> =
     Arc<dyn Fn(&Record<'_>, &mut dyn Admission<K, A>) -> Result<(), Rejected> + Send + Sync>;
@@ -156,6 +159,8 @@ pub type Rank<K, A> = Arc<dyn Fn((&K, &A), (&K, &A)) -> Ordering + Send + Sync>;
 
 /// What the engine does with a record that was understood.
 pub trait Admission<K, A> {
+    /// Names the event: a copy of one that was counted is not admitted.
+    fn identify(&mut self, id: EventId);
     /// Decides by its event time whether the record is to be counted.
     fn admit(&mut self, event_ms: EventTimeMs) -> Result<bool, Rejected>;
     /// Counts something of it.
@@ -187,11 +192,39 @@ impl Job {
             name: self.name,
             topic: topic.to_owned(),
             decode: Arc::new(decode),
+            identify: None,
         }
     }
 }
 
 impl<V: 'static> Sourced<V> {
+    /// Counts each event once: of records with the same id, key and event time only the first is counted. See
+    /// [`seen`](crate::seen) for how long an id is known.
+    #[must_use]
+    pub fn identified_by(
+        self,
+        identify: impl Fn(&V) -> Option<EventId> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            identify: Some(Arc::new(identify)),
+            ..self
+        }
+    }
+
+    /// Decodes a record, names its event, and has the engine decide about it; none if it is not to be counted.
+    fn admit<K, A>(
+        &self,
+        record: &Record<'_>,
+        admission: &mut dyn Admission<K, A>,
+    ) -> Result<Option<(EventTimeMs, V)>, Rejected> {
+        let (event_ms, value) = (self.decode)(record)?;
+        if let Some(id) = self.identify.as_ref().and_then(|identify| identify(&value)) {
+            admission.identify(id);
+        }
+        let is_counted = admission.admit(event_ms)?;
+        Ok(is_counted.then_some((event_ms, value)))
+    }
+
     /// Groups by these windows.
     pub fn window(self, windows: Windows) -> Windowed<V> {
         Windowed {
@@ -217,14 +250,11 @@ impl<V: 'static> Windowed<V> {
         self,
         aggregate: impl Fn(V) -> I + Send + Sync + 'static,
     ) -> Aggregated<K, A> {
-        let Sourced {
-            name,
-            topic,
-            decode,
-        } = self.source;
+        let name = self.source.name.clone();
+        let topic = self.source.topic.clone();
+        let source = self.source;
         let decode: Decode<K, A> = Arc::new(move |record, admission| {
-            let (event_ms, value) = decode(record)?;
-            if admission.admit(event_ms)? {
+            if let Some((_, value)) = source.admit(record, admission)? {
                 aggregate(value)
                     .into_iter()
                     .for_each(|(key, aggregate)| admission.add(key, aggregate));
@@ -248,14 +278,11 @@ impl<V: 'static> Sessioned<V> {
         self,
         aggregate: impl Fn(V) -> I + Send + Sync + 'static,
     ) -> Aggregated<K, Session<A>> {
-        let Sourced {
-            name,
-            topic,
-            decode,
-        } = self.source;
+        let name = self.source.name.clone();
+        let topic = self.source.topic.clone();
+        let source = self.source;
         let decode: Decode<K, Session<A>> = Arc::new(move |record, admission| {
-            let (event_ms, value) = decode(record)?;
-            if admission.admit(event_ms)? {
+            if let Some((event_ms, value)) = source.admit(record, admission)? {
                 let kept = aggregate(value).into_iter();
                 kept.for_each(|(key, aggregate)| {
                     admission.add(key, Session::of(event_ms, aggregate));

@@ -25,6 +25,7 @@ pub mod monitor;
 pub mod pane;
 pub mod panes;
 pub mod run;
+pub mod seen;
 pub mod settings;
 pub mod sink;
 pub mod source;

@@ -28,6 +28,7 @@ pub struct Metrics {
     bytes: IntCounter,
     rejected: IntCounter,
     late: IntCounterVec,
+    copies: IntCounter,
     rows: IntCounter,
     lag: IntGaugeVec,
     silence: IntGaugeVec,
@@ -63,6 +64,8 @@ pub struct Batch {
     pub corrections: u64,
     /// Of these, too late for that.
     pub too_late: u64,
+    /// Of these, copies of events that were counted.
+    pub copies: u64,
 }
 
 impl std::ops::AddAssign for Batch {
@@ -72,6 +75,7 @@ impl std::ops::AddAssign for Batch {
         self.rejected += other.rejected;
         self.corrections += other.corrections;
         self.too_late += other.too_late;
+        self.copies += other.copies;
     }
 }
 
@@ -94,6 +98,10 @@ impl Metrics {
             records: register.counter("records_total", "Records read."),
             bytes: register.counter("bytes_total", "Bytes of keys and values read."),
             rejected: register.counter("rejected_total", "Records that went to the dead letters."),
+            copies: register.counter(
+                "copies_total",
+                "Records that are copies of events that were counted, and were left out.",
+            ),
             late: register.counters(
                 "late_total",
                 "Late records, by what became of them.",
@@ -209,6 +217,7 @@ impl Metrics {
             rejected: self.rejected.get(),
             corrections: self.late.with_label_values(&["corrected"]).get(),
             too_late: self.late.with_label_values(&["too_late"]).get(),
+            copies: self.copies.get(),
         };
         let mut status = self.facts().status(totals, now_ms);
         status.rows = self.rows.get();
@@ -261,6 +270,7 @@ impl Metrics {
         self.late
             .with_label_values(&["too_late"])
             .inc_by(batch.too_late);
+        self.copies.inc_by(batch.copies);
     }
 
     /// A source has read a partition so far.

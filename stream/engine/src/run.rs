@@ -181,7 +181,6 @@ impl<K: Key, A: Aggregate> Run<K, A> {
             attempt: Arc::clone(&attempt),
             store: self.store.clone(),
             adopted: beginning.adopted,
-            allowed_lateness_ms: millis(self.settings.allowed_lateness),
             clock: Arc::clone(&self.clock),
         };
         let outcome = self.execute(shared, owned, beginning.mesh);

@@ -52,6 +52,11 @@ pub struct Settings {
     #[arg(long, env = "TIDEMARK_ANSWER_LIMIT", default_value = "10s", value_parser = humantime::parse_duration)]
     pub answer_limit: Duration,
 
+    /// Memory of each worker for the ids of events, by which a record that stands in the log twice is counted once. Ids are
+    /// held while their window can change; if more memory is needed, those of the oldest windows are dropped. 0 is off
+    #[arg(long, env = "TIDEMARK_EVENT_ID_MEMORY", default_value = "64MiB", value_parser = parse_size, value_name = "SIZE")]
+    pub event_id_memory: u64,
+
     /// Panes a worker may hold that are not committed; partitions further ahead wait
     #[arg(long, env = "TIDEMARK_MAX_OPEN_PANES", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
     pub max_open_panes: u16,
@@ -104,6 +109,7 @@ impl Default for Settings {
             max_clock_skew: Duration::from_secs(2),
             idle_after: Duration::from_secs(20),
             answer_limit: Duration::from_secs(10),
+            event_id_memory: 64 << 20,
             max_open_panes: 2,
             results_retention: Duration::from_secs(7 * 24 * 60 * 60),
             allow_compaction: false,
@@ -113,9 +119,50 @@ impl Default for Settings {
     }
 }
 
+/// Reads a size as `64MiB`, `1GiB` or `512B`.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor = match &text[digits.len()..] {
+        "" if digits == "0" => Some(1),
+        "B" => Some(1),
+        "KiB" => Some(1 << 10),
+        "MiB" => Some(1 << 20),
+        "GiB" => Some(1 << 30),
+        _ => None,
+    };
+    let number: Option<u64> = digits.parse().ok();
+    let size = number
+        .zip(factor)
+        .and_then(|(number, factor)| number.checked_mul(factor));
+    size.ok_or_else(|| "a size is expected, as in 64MiB, 1GiB or 0".to_owned())
+}
+
 fn parse_slots(text: &str) -> Result<Slots, String> {
     let count = text
         .parse()
         .map_err(|_| "a number is expected".to_owned())?;
     Slots::new(count).ok_or_else(|| "between 1 and 1024 slots are possible".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_has_a_unit_unless_it_is_nothing() {
+        let sizes = ["0", "0B", "512B", "2KiB", "64MiB", "1GiB"].map(parse_size);
+        assert_eq!(sizes, [0, 0, 512, 2048, 64 << 20, 1 << 30].map(Ok));
+        for text in [
+            "",
+            "64",
+            "64MB",
+            "MiB",
+            "-1B",
+            "1.5MiB",
+            "99999999999GiB",
+            "64 MiB",
+        ] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+    }
 }

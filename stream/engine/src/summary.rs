@@ -118,12 +118,12 @@ impl<K: Key, A: Aggregate> Contributions<K, A> {
         let window = totals.window_start;
         let Rules {
             windows,
-            allowed_lateness_ms,
+            lateness_ms,
             ..
         } = &self.rules;
         let last_correction = windows.last_correction(window + windows.size_ms());
         let forgotten_at = last_correction
-            .checked_add(*allowed_lateness_ms)
+            .checked_add(*lateness_ms)
             .and_then(|end| end.checked_next_multiple_of(windows.pane_ms()));
         let ending = forgotten_at.map(|at| ((window, totals.clone()), at, -copies));
         std::iter::once(((window, totals), arrival, copies)).chain(ending)

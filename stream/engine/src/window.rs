@@ -35,8 +35,8 @@ pub struct Rules<A> {
     pub windows: Windows,
     /// How sessions are made, where the job's windows are sessions.
     pub extent: Option<Extent<A>>,
-    /// How long a window can be corrected.
-    pub allowed_lateness_ms: u64,
+    /// How long after its end a window is kept for corrections.
+    pub lateness_ms: u64,
     /// The line of history that revisions are of.
     pub lineage: Lineage,
 }
@@ -64,12 +64,8 @@ impl<A: Aggregate> Rules<A> {
     /// No windows yet.
     fn state<K: Key>(&self) -> Box<dyn State<K, A>> {
         match self.extent {
-            None => Box::new(WindowState::new(self.windows, self.allowed_lateness_ms)),
-            Some(extent) => Box::new(SessionState::new(
-                self.windows,
-                extent,
-                self.allowed_lateness_ms,
-            )),
+            None => Box::new(WindowState::new(self.windows, self.lateness_ms)),
+            Some(extent) => Box::new(SessionState::new(self.windows, extent, self.lateness_ms)),
         }
     }
 

@@ -21,8 +21,6 @@ pub struct Shared<K, A> {
     pub store: CheckpointStore,
     /// The checkpoint that the attempt starts from, published as its own.
     pub adopted: Manifest,
-    /// How long a window can be corrected.
-    pub allowed_lateness_ms: u64,
     /// The clock.
     pub clock: Clock,
 }

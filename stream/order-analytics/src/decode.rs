@@ -5,26 +5,32 @@
 //! its reason.
 //!
 //! Orders that need no thought are decoded by [`quick`]. serde_json decides about all others. What it does not check in
-//! values that it passes over is checked here: UTF-8, escapes of lone surrogates, and arrays and objects within each
-//! other more than [`DEEPEST`] deep, which other readers of the topic refuse.
+//! values that it passes over is checked here: UTF-8, and arrays and objects within each other more than [`DEEPEST`] deep,
+//! which other readers of the topic refuse. Escapes of lone surrogates are JSON, and are accepted in what is passed over.
 
 mod quick;
 
 use std::borrow::Cow;
+use std::fmt;
 
 use events::{ORDER_CREATED, Timestamp};
 use record_log::Record;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use super::OrderTotals;
 use stream::aggregate::{Count, Sum};
 use stream::job::Rejected;
 use stream::pane::EventTimeMs;
+use stream::seen::EventId;
 
 /// What is counted of an order.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Order {
+    /// Which event it is, if the record says so.
+    pub event_id: Option<EventId>,
     /// Who ordered.
     pub user_id: u64,
     /// For how much.
@@ -46,14 +52,76 @@ struct Fields<'a> {
     user_id: u64,
     total_cents: u64,
     created_at: Timestamp,
-    #[serde(default, rename = "event_id")]
-    _event_id: IgnoredAny,
+    #[serde(default)]
+    event_id: Id,
     #[serde(default, rename = "order_id")]
     _order_id: IgnoredAny,
     #[serde(default, rename = "currency")]
     _currency: IgnoredAny,
     #[serde(default, rename = "items")]
     _items: IgnoredAny,
+}
+
+/// The id of an event. A text that is no UUID is as good by its hash; what is no text names no event.
+#[derive(Default)]
+struct Id(Option<EventId>);
+
+impl<'de> Deserialize<'de> for Id {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(IdVisitor)
+    }
+}
+
+struct IdVisitor;
+
+impl<'de> Visitor<'de> for IdVisitor {
+    type Value = Id;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an event id")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Id, E> {
+        Ok(Id(Some(id_of(text))))
+    }
+
+    fn visit_unit<E>(self) -> Result<Id, E> {
+        Ok(Id(None))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Id, E> {
+        Ok(Id(None))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Id, E> {
+        Ok(Id(None))
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Id, E> {
+        Ok(Id(None))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Id, E> {
+        Ok(Id(None))
+    }
+
+    fn visit_seq<S: SeqAccess<'de>>(self, mut values: S) -> Result<Id, S::Error> {
+        while values.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Id(None))
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut values: M) -> Result<Id, M::Error> {
+        while values.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Id(None))
+    }
+}
+
+fn id_of(text: &str) -> EventId {
+    let hash = || {
+        let hash = Sha256::digest(text);
+        u128::from_le_bytes(*hash.first_chunk().expect("32 bytes are more than 16"))
+    };
+    Uuid::try_parse(text).map_or_else(|_| hash(), |uuid| uuid.as_u128())
 }
 
 /// The latest event time whose windows can still be written: a year before timestamps end.
@@ -90,6 +158,7 @@ fn by_serde(value: &[u8]) -> Result<(Timestamp, Order), Rejected> {
     }
 
     let order = Order {
+        event_id: fields.event_id.0,
         user_id: fields.user_id,
         total_cents: fields.total_cents,
     };
@@ -108,9 +177,6 @@ fn read(value: &[u8]) -> Result<Fields<'_>, Rejected> {
     }
     let fields = serde_json::from_str(text).map_err(Rejected::because)?;
 
-    if value.contains(&b'\\') && has_lone_surrogate(value) {
-        return Err(Rejected::because("a string has a lone surrogate"));
-    }
     // What is deeper has an opening bracket for each level, and a closing one.
     if value.len() > 2 * DEEPEST && depth(value) > DEEPEST {
         return Err(Rejected::because(format_args!(
@@ -118,33 +184,6 @@ fn read(value: &[u8]) -> Result<Fields<'_>, Rejected> {
         )));
     }
     Ok(fields)
-}
-
-/// Finds an escape of half a character in the strings of valid JSON.
-fn has_lone_surrogate(json: &[u8]) -> bool {
-    let mut rest = json;
-    while let Some(place) = rest.iter().position(|byte| *byte == b'\\') {
-        rest = &rest[place..];
-        match code_unit(rest) {
-            Some(0xd800..=0xdbff) => {
-                if !matches!(code_unit(&rest[6..]), Some(0xdc00..=0xdfff)) {
-                    return true;
-                }
-                rest = &rest[12..];
-            }
-            Some(0xdc00..=0xdfff) => return true,
-            Some(_) => rest = &rest[6..],
-            None => rest = &rest[2..],
-        }
-    }
-    false
-}
-
-/// Returns the UTF-16 code unit of an escape `\uXXXX` at the beginning of `json`, if there is one.
-fn code_unit(json: &[u8]) -> Option<u16> {
-    let digits = json.strip_prefix(b"\\u")?.first_chunk::<4>()?;
-    let digits = std::str::from_utf8(digits).ok()?;
-    u16::from_str_radix(digits, 16).ok()
 }
 
 /// Returns how many arrays and objects of valid JSON are within each other at most.
@@ -219,6 +258,7 @@ mod tests {
             Ok((
                 1_795_341_600_123,
                 Order {
+                    event_id: Some(0x0198_0000_0000_7000_8000_0000_0000_0000),
                     user_id: 42,
                     total_cents: 3998
                 }
@@ -251,6 +291,8 @@ mod tests {
             with(r#""channel":{"app":[1,null,1e999,-0.0]}"#),
             with(r#""note":"\ud83d\ude00 \\ud83d \" \u0000""#),
             with(r#""note":"[[[[""#),
+            with(r#""note":"\ud83d""#),
+            with(r#""note":["\ude00\ud83d\n"]"#),
             with(r#""note":1,"note":2"#),
             with(&format!(r#""deep":{}"#, nested(DEEPEST - 1))),
             with(&format!(r#""wide":[{}1]"#, "[],".repeat(DEEPEST))),
@@ -263,6 +305,32 @@ mod tests {
         let expected = decode(ORDER);
         for order in written {
             assert_eq!(decode(&order), expected, "{order}");
+        }
+    }
+
+    #[test]
+    fn an_event_is_known_by_its_id_however_that_is_written() {
+        let id = |event_id: &str| {
+            let text = "\"01980000-0000-7000-8000-000000000000\"";
+            decode(ORDER.replace(text, event_id)).unwrap().1.event_id
+        };
+        let uuid = id(r#""01980000-0000-7000-8000-000000000001""#);
+        assert_ne!(id(r#""0198000000007000800000000000 0001""#), uuid);
+        assert_eq!(id(r#""01980000000070008000000000000001""#), uuid);
+        assert_eq!(id(r#""\u00301980000-0000-7000-8000-000000000001""#), uuid);
+        assert_ne!(id(r#""01980000-0000-7000-8000-000000000002""#), uuid);
+        assert_eq!(id("\"a\""), id("\"a\""));
+        assert_ne!(id("\"a\""), id("\"b\""));
+        for nothing in [
+            "null",
+            "7",
+            "-7",
+            "7.5",
+            "true",
+            "[1,[2]]",
+            r#"{"a":{"b":1}}"#,
+        ] {
+            assert_eq!(id(nothing), None, "{nothing}");
         }
     }
 
@@ -298,12 +366,6 @@ mod tests {
             with("\"note\":'single'"),
             with("\"note\":NaN"),
             with("/* note */\"note\":1"),
-            with(r#""note":"\ud83d""#),
-            with(r#""note":"\ud83dx""#),
-            with(r#""note":"\ud83d\ud83d""#),
-            with(r#""note":"\ud83d\n""#),
-            with(r#""note":"\ude00""#),
-            with(r#""note":["\ude00\ud83d"]"#),
             with(r#""n\ud83d":1"#),
             with(&format!(r#""deep":{}"#, nested(DEEPEST))),
             with(&format!(r#""text":"]]]]","deep":{}"#, nested(10_000))),

@@ -189,6 +189,7 @@ impl OrderAnalytics {
         let orders = |totals: &OrderTotals| *totals;
         Job::new(&self.job)
             .source(&self.input_topic, decode::order)
+            .identified_by(|order| order.event_id)
             .window(windows)
             .aggregate(|order: decode::Order| [order.counted()])
             .sink(&self.output_topic, move |row, output| {
@@ -210,6 +211,7 @@ impl OrderAnalytics {
         let orders = |session: &Session<OrderTotals>| session.aggregate;
         Job::new(&self.job)
             .source(&self.input_topic, decode::order)
+            .identified_by(|order| order.event_id)
             .sessions(sessions)
             .aggregate(|order: decode::Order| [order.counted()])
             .sink(&self.output_topic, move |row, output| {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::aggregate::{Aggregate, Key, Value};
+use crate::aggregate::{Aggregate, Key, Value, name_of};
 
 /// How many distinct values, approximately, in at most 4 KiB.
 ///
@@ -82,6 +82,10 @@ impl Aggregate for Distinct {
                 self.0 = Sketch::Registers(registers);
             }
         }
+    }
+
+    fn signature() -> String {
+        "distinct".to_owned()
     }
 }
 
@@ -166,6 +170,10 @@ impl<V: Value> DistinctExact<V> {
 impl<V: Value> Aggregate for DistinctExact<V> {
     fn merge(&mut self, other: &Self) {
         self.0.extend(other.0.iter().cloned());
+    }
+
+    fn signature() -> String {
+        format!("distinct {}", name_of::<V>())
     }
 }
 

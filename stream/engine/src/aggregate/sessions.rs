@@ -57,6 +57,10 @@ impl<A: Aggregate> Aggregate for Session<A> {
         self.last_ms = self.last_ms.max(other.last_ms);
         self.aggregate.merge(&other.aggregate);
     }
+
+    fn signature() -> String {
+        format!("session of {}", A::signature())
+    }
 }
 
 impl<A: Aggregate, const GAP_MS: u64> Sessions<A, GAP_MS> {
@@ -82,6 +86,10 @@ impl<A: Aggregate, const GAP_MS: u64> Aggregate for Sessions<A, GAP_MS> {
             }
             is_same
         });
+    }
+
+    fn signature() -> String {
+        format!("sessions of {} by {GAP_MS} ms", A::signature())
     }
 }
 

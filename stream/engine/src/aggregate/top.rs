@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::aggregate::{Aggregate, Value};
+use crate::aggregate::{Aggregate, Value, name_of};
 
 /// The `N` greatest distinct values, exactly. A value that is to rank by something begins with it: the largest orders are
 /// `Top<(u64, u64), 3>` of totals and order ids.
@@ -50,6 +50,10 @@ impl<V: Value, const N: usize> Aggregate for Top<V, N> {
             }
         }
     }
+
+    fn signature() -> String {
+        format!("top {N} {}", name_of::<V>())
+    }
 }
 
 /// How often each value came: exact, in as much space as the distinct values take. For the most frequent of a set that is
@@ -83,6 +87,10 @@ impl<V: Value> Aggregate for Tally<V> {
             let own = self.0.entry(value.clone()).or_default();
             *own = own.saturating_add(*times);
         }
+    }
+
+    fn signature() -> String {
+        format!("tally of {}", name_of::<V>())
     }
 }
 

@@ -36,7 +36,7 @@ pub struct Checkpointer {
 impl Checkpointer {
     /// A checkpointer that goes on from what the attempt adopted. `committed` tells up to where results are committed.
     pub fn new<K, A>(shared: &Shared<K, A>, committed: ProbeHandle<EventTimeMs>) -> Self {
-        let memory_ms = shared.pipeline.windows.reach_ms() + shared.allowed_lateness_ms;
+        let memory_ms = shared.pipeline.windows.reach_ms() + shared.adopted.lateness_ms();
         let ledger = Ledger::new(shared.adopted.clone(), memory_ms);
         Self {
             store: shared.store.clone(),

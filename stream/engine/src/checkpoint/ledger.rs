@@ -88,6 +88,8 @@ impl Ledger {
             .chain(&self.parts)
             .filter(|part| part.first < boundary);
         let floor = boundary.min(committed);
+        let memory = self.newest.memory.clone();
+        let memory = memory.map(|memory| memory.dropping(floor, self.memory_ms));
         let mut parts: Vec<PartInfo> = known
             .filter(|part| part.last + self.memory_ms > floor)
             .cloned()
@@ -98,6 +100,7 @@ impl Ledger {
             partitions,
             parts,
             committed: self.newest.committed.max(floor),
+            memory,
             ..self.newest.clone()
         }))
     }
@@ -124,11 +127,12 @@ impl Ledger {
             .collect();
         crossings.sort_by_key(|crossing| crossing.from);
         for cut in crossings.into_iter().flat_map(|crossing| &crossing.cuts) {
-            let (cut, resume) = (cut, cut.resume(boundary));
+            let resume = cut.resume(boundary);
             let at = PartitionCut {
                 partition: cut.partition,
                 cut: cut.next_offset,
                 resume,
+                ids_from: cut.ids_from.filter(|offset| *offset < resume),
                 newest: cut.newest,
                 anchor: cut.anchor,
                 ceilings: cut.ceilings.clone(),
@@ -175,6 +179,7 @@ mod tests {
             lineage: Lineage::default(),
             slots_kept: 0,
             committed: 0,
+            memory: None,
             partitions: vec![],
             parts: vec![],
         };
@@ -198,6 +203,7 @@ mod tests {
                 anchor: None,
                 open: open.to_vec(),
                 ceilings: Vec::new(),
+                ids_from: None,
             }],
         }
     }

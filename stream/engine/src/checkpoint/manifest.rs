@@ -1,13 +1,18 @@
 //! The manifest of a checkpoint: the one small JSON object that says what belongs together.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use record_log::Offset;
 
+use crate::aggregate::{Aggregate, Key};
 use crate::checkpoint::lineage::Lineage;
+use crate::checkpoint::memory::Memory;
 use crate::cut::{Anchor, Ceiling, Start};
 use crate::flow::Slots;
 use crate::pane::{EventTimeMs, Windows};
+use crate::units::duration;
 use crate::watermark::Newest;
 
 /// The version of the format that this program reads and writes.
@@ -37,6 +42,9 @@ pub struct Manifest {
     /// parts; of earlier ones parts may be missing.
     #[serde(default, skip_serializing_if = "is_zero_ms")]
     pub committed: EventTimeMs,
+    /// How far back the parts remember; none in manifests of programs that did not note it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Memory>,
     /// Where each partition is taken up; partitions never cut are absent.
     pub partitions: Vec<PartitionCut>,
     /// The parts, in order of their first pane.
@@ -69,6 +77,26 @@ pub struct Fingerprint {
     pub session_gap_ms: Option<u64>,
     /// Sink slots.
     pub slots: Slots,
+    /// The kind of keys; none in manifests of programs that did not note it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The kind of aggregates; none in manifests of programs that did not note it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aggregate: Option<String>,
+    /// How far beyond its time in the log an event is believed; none in manifests of programs that did not note it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_future_skew_ms: Option<u64>,
+}
+
+/// A setting that is another one than that of the checkpoint.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Difference {
+    /// What is set.
+    pub setting: &'static str,
+    /// As the checkpoint has it.
+    pub of_checkpoint: String,
+    /// As the job has it.
+    pub of_job: String,
 }
 
 /// Where a partition is taken up at the boundary.
@@ -78,8 +106,12 @@ pub struct PartitionCut {
     pub partition: u32,
     /// Records below it are in the parts, if their pane is before the boundary.
     pub cut: Offset,
-    /// The first offset to be read.
+    /// The first offset to be read, or something would be lost.
     pub resume: Offset,
+    /// The oldest record whose event's id was held, if that is further back: what lies before `resume` is read again for
+    /// ids alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ids_from: Option<Offset>,
     /// The newest event when the cut was made.
     pub newest: Option<Newest>,
     /// The last record before the cut, by which the partition is known again.
@@ -91,7 +123,8 @@ pub struct PartitionCut {
 }
 
 impl PartitionCut {
-    /// How to take the partition up again when the log holds it from `oldest` on: the anchor is read anew, if it is there.
+    /// How to take the partition up again when the log holds it from `oldest` on: the anchor is read anew, and so are the
+    /// ids of events, if they are there.
     pub fn start(&self, oldest: Offset) -> Start {
         let Self {
             cut,
@@ -102,9 +135,12 @@ impl PartitionCut {
         } = *self;
         let anchor = anchor.filter(|anchor| anchor.offset >= oldest);
         let resume = anchor.map_or(self.resume, |anchor| anchor.offset.min(self.resume));
+        let ids_from = self.ids_from.map_or(resume, |offset| offset.max(oldest));
+        let resume = resume.min(ids_from);
         Start {
             resume,
             cut,
+            needed_from: self.resume,
             newest,
             anchor,
             ceilings: ceilings.clone(),
@@ -125,6 +161,20 @@ pub struct PartInfo {
     pub entries: u64,
     /// Its size.
     pub size_bytes: u64,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            setting,
+            of_checkpoint,
+            of_job,
+        } = self;
+        write!(
+            f,
+            "the {setting} was {of_checkpoint:?} and is now {of_job:?}"
+        )
+    }
 }
 
 /// The object is not a manifest that can be used.
@@ -170,7 +220,72 @@ impl Fingerprint {
             pane_ms: windows.pane_ms(),
             session_gap_ms: windows.gap_ms(),
             slots,
+            key: None,
+            aggregate: None,
+            max_future_skew_ms: None,
         }
+    }
+
+    /// The same with what is kept: keys of type `K` with aggregates of type `A`.
+    #[must_use]
+    pub fn keeping<K: Key, A: Aggregate>(self) -> Self {
+        Self {
+            key: Some(K::signature()),
+            aggregate: Some(A::signature()),
+            ..self
+        }
+    }
+
+    /// The same with how far beyond its time in the log an event is believed.
+    #[must_use]
+    pub fn believing(self, max_future_skew_ms: u64) -> Self {
+        Self {
+            max_future_skew_ms: Some(max_future_skew_ms),
+            ..self
+        }
+    }
+
+    /// What the job has otherwise than its checkpoint, which this is the fingerprint of. What the checkpoint does not say
+    /// is not compared.
+    pub fn differences(&self, job: &Self) -> Vec<Difference> {
+        let duration = |ms: &u64| duration(*ms);
+        let gap = |gap: &Option<u64>| gap.map_or("none".to_owned(), |ms| duration(&ms));
+        let mut differences = Vec::new();
+        let mut compare = |setting, of_checkpoint: String, of_job: String| {
+            if of_checkpoint != of_job {
+                differences.push(Difference {
+                    setting,
+                    of_checkpoint,
+                    of_job,
+                });
+            }
+        };
+        compare("source topic", self.topic.clone(), job.topic.clone());
+        compare(
+            "session gap",
+            gap(&self.session_gap_ms),
+            gap(&job.session_gap_ms),
+        );
+        let window = if job.session_gap_ms.is_some() {
+            "session limit"
+        } else {
+            "window"
+        };
+        compare(window, duration(&self.window_ms), duration(&job.window_ms));
+        compare("slide", duration(&self.slide_ms), duration(&job.slide_ms));
+        compare("pane", duration(&self.pane_ms), duration(&job.pane_ms));
+        let slots = |slots: Slots| slots.count().to_string();
+        compare("number of sink slots", slots(self.slots), slots(job.slots));
+        if let Some((key, of_job)) = self.key.as_ref().zip(job.key.as_ref()) {
+            compare("key type", key.clone(), of_job.clone());
+        }
+        if let Some((aggregate, of_job)) = self.aggregate.as_ref().zip(job.aggregate.as_ref()) {
+            compare("aggregate type", aggregate.clone(), of_job.clone());
+        }
+        if let Some((skew, of_job)) = self.max_future_skew_ms.zip(job.max_future_skew_ms) {
+            compare("max future skew", duration(&skew), duration(&of_job));
+        }
+        differences
     }
 
     /// How long after a pane began rows may still come of it, if nothing follows.
@@ -198,6 +313,18 @@ impl Manifest {
         let checksum = crc32fast::hash(&bytes);
         bytes.extend(format!("\n{checksum:08x}\n").into_bytes());
         bytes
+    }
+
+    /// How long after their end windows are kept for corrections.
+    pub fn lateness_ms(&self) -> u64 {
+        self.memory.as_ref().map_or(0, Memory::lateness_ms)
+    }
+
+    /// The time from which on the parts hold everything.
+    pub fn complete_from(&self) -> EventTimeMs {
+        self.memory
+            .as_ref()
+            .map_or(0, |memory| memory.complete_from)
     }
 
     /// Reads a manifest of `job`.
@@ -229,6 +356,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::aggregate::{Count, Max, Sum};
+    use crate::pane::SessionWindows;
 
     fn manifest() -> Manifest {
         let windows = Windows::tumbling(Duration::from_secs(60)).unwrap();
@@ -236,6 +365,7 @@ mod tests {
             partition: 0,
             cut: 9,
             resume: 7,
+            ids_from: Some(3),
             newest: None,
             anchor: None,
             ceilings: Vec::new(),
@@ -256,6 +386,7 @@ mod tests {
             lineage: Lineage::default(),
             slots_kept: 0,
             committed: 0,
+            memory: None,
             partitions: vec![cut],
             parts: vec![part],
         }
@@ -270,6 +401,60 @@ mod tests {
     }
 
     #[test]
+    fn each_setting_that_results_depend_on_is_named_when_it_changes() {
+        let of = |window, slots, topic: &str| {
+            let windows = Windows::tumbling(Duration::from_secs(window)).unwrap();
+            Fingerprint::new(topic, &windows, Slots::new(slots).unwrap())
+                .keeping::<u64, (Count, Max<u64>)>()
+                .believing(60_000)
+        };
+        let own = of(60, 4, "orders");
+        let named = |job: &Fingerprint| -> Vec<String> {
+            own.differences(job)
+                .iter()
+                .map(Difference::to_string)
+                .collect()
+        };
+        assert_eq!(named(&own), [] as [String; 0]);
+        assert_eq!(
+            named(&of(60, 8, "sales")),
+            [
+                "the source topic was \"orders\" and is now \"sales\"",
+                "the number of sink slots was \"4\" and is now \"8\"",
+            ]
+        );
+        assert!(
+            named(&of(120, 4, "orders"))[0].contains("the window was \"1m\" and is now \"2m\"")
+        );
+        assert_eq!(
+            named(&own.clone().keeping::<u64, (Count, Sum)>()),
+            ["the aggregate type was \"(count, max u64)\" and is now \"(count, sum)\""]
+        );
+        assert_eq!(
+            named(&own.clone().keeping::<String, (Count, Max<u64>)>()),
+            ["the key type was \"u64\" and is now \"string\""]
+        );
+        assert!(named(&own.clone().believing(1000))[0].contains("max future skew"));
+        let day = Duration::from_secs(86_400);
+        let sessions = SessionWindows::new(Duration::from_secs(60), day)
+            .unwrap()
+            .cut_to();
+        let sessions = Fingerprint::new("orders", &sessions, Slots::new(4).unwrap());
+        assert!(named(&sessions)[0].contains("the session gap was \"none\" and is now \"1m\""));
+        let older = Fingerprint {
+            key: None,
+            aggregate: None,
+            max_future_skew_ms: None,
+            ..own.clone()
+        };
+        assert_eq!(
+            older.differences(&own),
+            [],
+            "what it does not say is not compared"
+        );
+    }
+
+    #[test]
     fn a_partition_is_taken_up_at_its_anchor_if_the_log_still_holds_it() {
         let anchor = Some(Anchor {
             offset: 8,
@@ -280,6 +465,7 @@ mod tests {
                 partition: 0,
                 cut: 9,
                 resume,
+                ids_from: None,
                 newest: None,
                 anchor,
                 ceilings: Vec::new(),
@@ -290,6 +476,23 @@ mod tests {
         assert_eq!(
             [at(9, 0), at(9, 8), at(9, 9), at(4, 0)],
             [(8, true), (8, true), (9, false), (4, true)]
+        );
+    }
+
+    #[test]
+    fn ids_are_read_again_as_far_back_as_the_log_still_holds_them() {
+        let cut = PartitionCut {
+            partition: 0,
+            cut: 9,
+            resume: 7,
+            ids_from: Some(3),
+            newest: None,
+            anchor: None,
+            ceilings: Vec::new(),
+        };
+        assert_eq!(
+            [0, 3, 5, 7].map(|oldest| cut.start(oldest).resume),
+            [3, 3, 5, 7]
         );
     }
 

@@ -21,10 +21,11 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::checkpoint::lineage::{Carried, Lineage, Progress, UnknownProgress};
-use crate::checkpoint::manifest::{Fingerprint, Manifest, ManifestError, VERSION};
+use crate::checkpoint::manifest::{Difference, Fingerprint, Manifest, ManifestError, VERSION};
+use crate::checkpoint::memory::Memory;
 use crate::checkpoint::part::{self, PartError};
 use crate::checkpoint::store::{CheckpointStore, ManifestId, StoreError};
-use crate::pane::EventTimeMs;
+use crate::pane::{EventTimeMs, Windows};
 
 /// A whole checkpoint.
 pub struct Checkpoint {
@@ -50,15 +51,11 @@ pub enum RecoverError {
     },
     /// The settings changed in a way that the checkpoint does not allow.
     #[error(
-        "the checkpoint was written with {checkpoint:?}, the job now has {job:?}: restore the settings, \
-         or start over, under another --job name or by `order-analytics start-over`"
+        "the job has a checkpoint that was written with other settings: {}. Restore what has changed, \
+         or start over, under another --job name or by `order-analytics start-over`",
+        .0.iter().map(Difference::to_string).collect::<Vec<_>>().join(", ")
     )]
-    SettingsChanged {
-        /// The settings of the checkpoint.
-        checkpoint: Box<Fingerprint>,
-        /// The settings of the job.
-        job: Box<Fingerprint>,
-    },
+    SettingsChanged(Vec<Difference>),
     /// There are checkpoints, but none can be used.
     #[error(
         "none of the job's {count} checkpoints can be used; the newest: {newest}. Restore its objects, or start over by `order-analytics start-over`"
@@ -320,14 +317,12 @@ pub(super) async fn read_part(store: &CheckpointStore, name: String) -> Result<B
 }
 
 fn accept(checkpoint: Checkpoint, job: &Fingerprint) -> Result<Checkpoint, RecoverError> {
-    if checkpoint.manifest.fingerprint != *job {
-        let of_checkpoint = Box::new(checkpoint.manifest.fingerprint);
-        return Err(RecoverError::SettingsChanged {
-            checkpoint: of_checkpoint,
-            job: Box::new(job.clone()),
-        });
+    let differences = checkpoint.manifest.fingerprint.differences(job);
+    if differences.is_empty() {
+        Ok(checkpoint)
+    } else {
+        Err(RecoverError::SettingsChanged(differences))
     }
-    Ok(checkpoint)
 }
 
 /// The manifest that attempt `own` of a job starts from: the adopted one under the new number, or an empty one.
@@ -346,6 +341,7 @@ pub fn adopt(
         lineage: Lineage::default(),
         slots_kept: 0,
         committed: 0,
+        memory: None,
         partitions: Vec::new(),
         parts: Vec::new(),
     };
@@ -358,10 +354,36 @@ pub fn adopt(
             .collect();
         Manifest {
             attempt: own,
+            // What an earlier program did not note is noted from now on.
+            fingerprint: fingerprint.clone(),
             parts,
             ..manifest
         }
     })
+}
+
+/// The same manifest with how far back it remembers, when the job allows `lateness_ms` from now on.
+pub fn remembering(adopted: Manifest, windows: &Windows, lateness_ms: u64) -> Manifest {
+    let Manifest {
+        boundary, parts, ..
+    } = &adopted;
+    let known = adopted.memory.clone();
+    let known = known.unwrap_or_else(|| Memory::inferred(windows, *boundary, parts));
+    let memory = known
+        .clone()
+        .going_on(windows, *boundary, parts, lateness_ms);
+    if memory.complete_from > known.complete_from {
+        tracing::warn!(
+            allowed_lateness_ms = lateness_ms,
+            before_ms = known.allowed_ms(),
+            complete_from_ms = memory.complete_from,
+            "the allowed lateness has changed: windows that begin before complete_from_ms are not corrected any more"
+        );
+    }
+    Manifest {
+        memory: Some(memory),
+        ..adopted
+    }
 }
 
 impl Flaw {

@@ -12,6 +12,7 @@ use crate::flow::{Aside, ClosedPane, Entry, Reason};
 use crate::job::{Admission, Decode, Rejected};
 use crate::metrics::Batch;
 use crate::pane::{EventTimeMs, Windows};
+use crate::seen::EventId;
 use crate::source::fold::Fold;
 use crate::units::instant;
 use crate::watermark::Claim;
@@ -311,6 +312,7 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
                     open,
                     limits,
                     batch: &mut batch,
+                    id: None,
                     counted: None,
                 };
                 admission.decide(decode);
@@ -344,6 +346,8 @@ struct RecordAdmission<'a, 'r, K, A> {
     open: &'a mut Open<K, A>,
     limits: &'a Limits,
     batch: &'a mut Batch,
+    /// The event's id, if it has one.
+    id: Option<EventId>,
     /// Where it is counted: the pane at which it travels, and the one it belongs to.
     counted: Option<(EventTimeMs, EventTimeMs)>,
 }
@@ -379,6 +383,10 @@ impl<K: Key, A: Aggregate> RecordAdmission<'_, '_, K, A> {
 }
 
 impl<K: Key, A: Aggregate> Admission<K, A> for RecordAdmission<'_, '_, K, A> {
+    fn identify(&mut self, id: EventId) {
+        self.id = Some(id);
+    }
+
     fn admit(&mut self, event_ms: EventTimeMs) -> Result<bool, Rejected> {
         if let Err(limit_ms) = self.intake.believe(&self.reading, event_ms) {
             return Err(Rejected(format!(
@@ -391,7 +399,7 @@ impl<K: Key, A: Aggregate> Admission<K, A> for RecordAdmission<'_, '_, K, A> {
                 }
             )));
         }
-        match self.intake.admit(&self.reading, event_ms) {
+        match self.intake.admit_once(&self.reading, event_ms, self.id) {
             Verdict::Counted { arrival, pane } => {
                 self.batch.corrections += u64::from(arrival != pane);
                 self.counted = Some((arrival, pane));
@@ -406,6 +414,7 @@ impl<K: Key, A: Aggregate> Admission<K, A> for RecordAdmission<'_, '_, K, A> {
                 self.batch.too_late += 1;
                 self.set_aside(Some(arrival), Reason::Late);
             }
+            Verdict::Copy => self.batch.copies += 1,
             Verdict::SeenBefore => {}
         }
         Ok(self.counted.is_some())

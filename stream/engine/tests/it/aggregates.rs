@@ -10,11 +10,11 @@ use rand::seq::SliceRandom;
 use record_log::Record;
 use stream::checkpoint::store::CheckpointStore;
 use stream::{
-    Aggregate, Count, Distinct, DistinctExact, Job, Max, Min, Output, Pipeline, Rejected, Run,
-    Session, Sessions, Settings, Stop, Sum, Tally, Top,
+    Aggregate, Count, Distinct, DistinctExact, Job, Max, Min, Output, Pipeline, Run, Session,
+    Sessions, Settings, Stop, Sum, Tally, Top,
 };
 
-use crate::oracle::{World, random, settings, windows};
+use crate::oracle::{World, decode, random, settings, windows};
 
 /// Merges in any order and grouping: two at a time, whichever.
 fn merged_at_random<A: Aggregate>(mut parts: Vec<A>, random: &mut SmallRng) -> A {
@@ -107,13 +107,7 @@ fn value_of(partition: u32, offset: u64, of_so_many: u64) -> u64 {
 fn job(world: &World, of_so_many: u64) -> Pipeline<u64, Kept> {
     Job::new("kept")
         .source("events", move |record: &Record<'_>| {
-            let text =
-                std::str::from_utf8(record.value.unwrap_or_default()).map_err(Rejected::because)?;
-            let (key, time) = text
-                .split_once(' ')
-                .ok_or_else(|| Rejected::because("two numbers are expected"))?;
-            let key: u64 = key.parse().map_err(Rejected::because)?;
-            let time: u64 = time.parse().map_err(Rejected::because)?;
+            let (time, key) = decode(record)?;
             Ok((
                 time,
                 (

@@ -167,10 +167,7 @@ fn starting_over_replaces_what_was_committed_and_allows_other_settings() {
         .unwrap();
     let refused = world.run(&settings).unwrap_err();
     assert!(
-        matches!(
-            refused,
-            JobError::Recover(RecoverError::SettingsChanged { .. })
-        ),
+        matches!(refused, JobError::Recover(RecoverError::SettingsChanged(_))),
         "{refused}"
     );
     start_over(&world, &world.windows, &settings);

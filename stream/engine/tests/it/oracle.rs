@@ -25,6 +25,10 @@ pub struct World {
     pub windows: Windows,
     /// By partition and offset: key and event time, or none for a record that is not understood.
     pub records: BTreeMap<(u32, u64), Option<(u64, u64)>>,
+    /// Some records come twice.
+    pub has_copies: bool,
+    /// Which event a record is, by partition and offset.
+    ids: BTreeMap<(u32, u64), u64>,
     /// Results may have been committed more than once, each time alike.
     pub may_repeat: bool,
     times: Vec<u64>,
@@ -55,6 +59,8 @@ impl World {
             objects,
             windows,
             records,
+            has_copies: false,
+            ids: BTreeMap::new(),
             may_repeat: false,
             times,
         }
@@ -67,6 +73,7 @@ impl World {
             .log
             .publisher("generator", Delivery::Transactional)
             .unwrap();
+        let mut written: Vec<(u32, String)> = Vec::new();
         for _ in 0..count {
             let partition = random.random_range(0..self.times.len());
             self.times[partition] += *[0, 0, 1, 2, 9].choose(random).unwrap();
@@ -82,9 +89,14 @@ impl World {
             let value = if random.random_bool(0.03) {
                 "?".to_owned()
             } else {
-                format!("{} {}", event.0, event.1)
+                format!("{} {} {}", event.0, event.1, random.next_u64())
             };
-            let partition = u32::try_from(partition).unwrap();
+            let mut record = (u32::try_from(partition).unwrap(), value);
+            if self.has_copies && random.random_bool(0.1) {
+                record = written.choose(random).cloned().unwrap_or(record);
+            }
+            written.push(record.clone());
+            let (partition, value) = record;
             let (key, value) = (None, Some(value.as_bytes()));
             publisher
                 .send(NewRecord {
@@ -101,11 +113,11 @@ impl World {
         }
         publisher.commit(&[]).unwrap();
         for record in self.log.records("events") {
-            let event = parse(record.value.as_deref().unwrap());
-            self.records.insert(
-                (record.partition, record.offset),
-                event.map(|(time, key)| (key, time)),
-            );
+            let value = record.value.as_deref().unwrap();
+            let position = (record.partition, record.offset);
+            let event = parse(value).map(|(time, key)| (key, time));
+            self.records.insert(position, event);
+            self.ids.extend(parse_id(value).map(|id| (position, id)));
         }
     }
 
@@ -202,6 +214,7 @@ impl World {
             self.asides("events-dead-letter"),
         );
         let mut expected: BTreeMap<(u64, u64), u64> = BTreeMap::new();
+        let mut counted = BTreeSet::new();
         for (position, event) in &self.records {
             assert_eq!(
                 event.is_none(),
@@ -211,6 +224,9 @@ impl World {
             let Some((key, time)) = event.filter(|_| !late.contains(position)) else {
                 continue;
             };
+            if !counted.insert(self.ids[position]) {
+                continue;
+            }
             for window in self.windows_of(time) {
                 *expected.entry((window, key)).or_default() += 1;
             }
@@ -299,9 +315,13 @@ impl World {
 /// Counts of keys, and the totals of windows with their first three keys.
 fn pipeline(windows: Windows) -> Pipeline<u64, Count> {
     Job::new("counts")
-        .source("events", decode)
+        .source("events", |record| {
+            let (time, key) = decode(record)?;
+            Ok((time, (key, record.value.and_then(parse_id))))
+        })
+        .identified_by(|(_, id)| id.map(Into::into))
         .window(windows)
-        .aggregate(|key: u64| [(key, Count(1))])
+        .aggregate(|(key, _): (u64, Option<u64>)| [(key, Count(1))])
         .sink("counts", |row, output| {
             output.key.extend(row.key.to_string().bytes());
             write(
@@ -346,8 +366,15 @@ pub fn write(numbers: &[u64], output: &mut Output) {
 }
 
 fn parse(value: &[u8]) -> Option<(u64, u64)> {
-    let (key, time) = std::str::from_utf8(value).ok()?.split_once(' ')?;
-    Some((time.parse().ok()?, key.parse().ok()?))
+    let mut numbers = std::str::from_utf8(value).ok()?.split(' ');
+    let key = numbers.next()?.parse().ok()?;
+    let time = numbers.next()?.parse().ok()?;
+    Some((time, key))
+}
+
+fn parse_id(value: &[u8]) -> Option<u64> {
+    let id = std::str::from_utf8(value).ok()?.split(' ').nth(2)?;
+    id.parse().ok()
 }
 
 /// Settings drawn at random: any number of workers, any disorder.

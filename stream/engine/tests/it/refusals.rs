@@ -105,13 +105,14 @@ fn settings_that_changed_under_a_checkpoint_are_named() {
     };
     let said = refusal(&world, &other_slots);
     assert!(
-        said.contains("Slots(4)") && said.contains("Slots(7)") && said.contains("start-over"),
+        said.contains("the number of sink slots was \"4\" and is now \"7\"")
+            && said.contains("start-over"),
         "{said}"
     );
     world.windows = Windows::tumbling(Duration::from_millis(20)).unwrap();
     let said = refusal(&world, &settings);
     assert!(
-        said.contains("window_ms: 10") && said.contains("window_ms: 20"),
+        said.contains("the window was \"10ms\" and is now \"20ms\""),
         "{said}"
     );
 }

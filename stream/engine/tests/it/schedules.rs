@@ -206,6 +206,22 @@ impl Kind {
         }
     }
 
+    /// The lateness that a life allows: often another one than the life before, unless history is to branch.
+    fn lateness(self, usual: Duration, random: &mut SmallRng) -> Duration {
+        let others = [
+            usual,
+            usual,
+            Duration::ZERO,
+            Duration::from_millis(40),
+            Duration::from_secs(1),
+        ];
+        if self == Self::Damaged {
+            usual
+        } else {
+            others[random.random_range(0..others.len())]
+        }
+    }
+
     fn check(self, world: &World) {
         match self {
             Self::ExactlyOnce => world.check(),
@@ -223,6 +239,7 @@ fn schedule(seed: u64) -> u64 {
     let kind = Kind::any(&mut random);
     let mut world = World::new(windows(&mut random), random.random_range(1..=4));
     world.may_repeat = kind == Kind::AtLeastOnce;
+    world.has_copies = random.random_bool(0.5);
     let first = kind.settings(settings(&mut random));
     let blows = [&Blow::DEATHS[..], &Blow::DEATHS, &Blow::ERRORS].concat();
     let (mut deaths, mut seen) = (0, None);
@@ -230,6 +247,7 @@ fn schedule(seed: u64) -> u64 {
         world.publish(random.random_range(0..60), &mut random);
         let settings = Settings {
             workers: random.random_range(1..=4),
+            allowed_lateness: kind.lateness(first.allowed_lateness, &mut random),
             ..first.clone()
         };
         let doom = Doom::any(&blows, &mut random);

@@ -3,10 +3,11 @@
 use std::path::Path;
 
 /// Modules that decide and do nothing else.
-const PURE: [&str; 14] = [
+const PURE: [&str; 16] = [
     "pane.rs",
     "watermark.rs",
     "cut.rs",
+    "seen.rs",
     "aggregate.rs",
     "aggregate/distinct.rs",
     "aggregate/sessions.rs",
@@ -17,6 +18,7 @@ const PURE: [&str; 14] = [
     "checkpoint/ledger.rs",
     "checkpoint/lineage.rs",
     "checkpoint/manifest.rs",
+    "checkpoint/memory.rs",
     "checkpoint/part.rs",
 ];
 

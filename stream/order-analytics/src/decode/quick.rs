@@ -11,7 +11,7 @@
 use events::Timestamp;
 use stream::json::{Fields, KnownText};
 
-use super::Order;
+use super::{Order, id_of};
 
 /// The fields of an order, those that are counted first. The others are named so that none may come twice.
 const FIELDS: Fields<8> = Fields::new([
@@ -36,7 +36,7 @@ pub fn decode(value: &[u8]) -> Option<(Timestamp, Order)> {
 fn as_published(value: &[u8]) -> Option<(Timestamp, Order)> {
     let mut text = KnownText::new(value);
     text.literal(br#"{"event_id":""#)?;
-    text.string()?;
+    let event_id = text.string()?;
     text.literal(br#","event_type":"order.created","order_id":"#)?;
     text.whole()?;
     text.literal(br#","user_id":"#)?;
@@ -53,6 +53,7 @@ fn as_published(value: &[u8]) -> Option<(Timestamp, Order)> {
     text.literal(b"}")?;
 
     let order = Order {
+        event_id: Some(id_of(std::str::from_utf8(event_id).ok()?)),
         user_id,
         total_cents,
     };
@@ -79,13 +80,18 @@ fn items(text: &mut KnownText<'_>) -> Option<()> {
 
 /// Decodes an order whose fields are in any order, with spaces and further fields, but without escapes.
 fn as_plain_json(value: &[u8]) -> Option<(Timestamp, Order)> {
-    let [event_type, user_id, total_cents, created_at, ..] = FIELDS.scan(value)?;
+    let [event_type, user_id, total_cents, created_at, event_id, ..] = FIELDS.scan(value)?;
     if event_type?.as_string()? != events::ORDER_CREATED.as_bytes() {
         return None;
     }
 
     let created_at = time(created_at?.as_string()?)?;
+    let event_id = match event_id {
+        Some(text) => Some(id_of(std::str::from_utf8(text.as_string()?).ok()?)),
+        None => None,
+    };
     let order = Order {
+        event_id,
         user_id: user_id?.as_u64()?,
         total_cents: total_cents?.as_u64()?,
     };
@@ -173,6 +179,7 @@ mod tests {
         let event: events::OrderCreated = serde_json::from_slice(golden).unwrap();
         let published = serde_json::to_vec(&event).unwrap();
         let expected = Order {
+            event_id: Some(event.event_id.as_u128()),
             user_id: event.user_id,
             total_cents: event.total_cents,
         };

@@ -1,0 +1,143 @@
+//! The ids of the events that were counted, by which their copies are known.
+//!
+//! A producer that is not idempotent writes a record twice when a reply was lost. Both copies have the same event id, and
+//! the same key and event time: they are in one partition and belong to one pane. So ids are held by partition and pane,
+//! from the first record of the pane until no record can change its windows any more.
+//!
+//! Ids are not part of a checkpoint. The log has them: a restart reads each partition from the oldest record whose id is
+//! held, and fills the ids in again without counting anything twice.
+//!
+//! What always holds: no more ids are held than the limit allows. When it is reached the oldest pane's ids are dropped,
+//! and no more are taken of that pane or any before it: copies of its events are counted.
+
+use std::collections::BTreeMap;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashSet;
+use record_log::Offset;
+
+use crate::pane::EventTimeMs;
+
+/// An event's id: a UUID, or 128 bits that are as good.
+pub type EventId = u128;
+
+/// The memory that an id takes at most, in the table that holds it.
+const BYTES_OF_AN_ID: u64 = 40;
+
+/// The ids that one worker holds.
+pub struct Seen {
+    limit: usize,
+    held: usize,
+    panes: BTreeMap<(EventTimeMs, u32), Ids>,
+    /// Of panes before it no ids are held.
+    from: EventTimeMs,
+}
+
+/// The ids of one pane in one partition.
+struct Ids {
+    /// The offset of the oldest record of them.
+    oldest: Offset,
+    ids: HashSet<EventId, RandomState>,
+}
+
+impl Seen {
+    /// No ids yet, and never more than fit `bytes`.
+    pub fn within(bytes: u64) -> Self {
+        Self {
+            limit: usize::try_from(bytes / BYTES_OF_AN_ID).unwrap_or(usize::MAX),
+            held: 0,
+            panes: BTreeMap::new(),
+            from: 0,
+        }
+    }
+
+    /// Takes an id in, and returns whether it is that of a copy.
+    pub fn is_copy(
+        &mut self,
+        partition: u32,
+        pane: EventTimeMs,
+        offset: Offset,
+        id: EventId,
+    ) -> bool {
+        if pane < self.from || self.limit == 0 {
+            return false;
+        }
+        let known = self.panes.entry((pane, partition)).or_insert_with(|| Ids {
+            oldest: offset,
+            ids: HashSet::default(),
+        });
+        if !known.ids.insert(id) {
+            return true;
+        }
+
+        self.held += 1;
+        while self.held > self.limit {
+            self.drop_oldest_pane();
+        }
+        false
+    }
+
+    /// Drops the ids of panes before `pane`.
+    pub fn drop_before(&mut self, pane: EventTimeMs) {
+        let later = self.panes.split_off(&(pane, 0));
+        let dropped = std::mem::replace(&mut self.panes, later);
+        self.held -= dropped.values().map(|known| known.ids.len()).sum::<usize>();
+        self.from = self.from.max(pane);
+    }
+
+    /// The offset of the oldest record of a partition whose id is held.
+    pub fn oldest(&self, partition: u32) -> Option<Offset> {
+        let own = self.panes.iter().filter(|((_, of), _)| *of == partition);
+        own.map(|(_, known)| known.oldest).min()
+    }
+
+    fn drop_oldest_pane(&mut self) {
+        if let Some((pane, _)) = self.panes.keys().next().copied() {
+            self.drop_before(pane + 1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_is_known_in_its_partition_and_pane() {
+        let mut seen = Seen::within(1 << 20);
+        assert!(!seen.is_copy(0, 10, 5, 7));
+        assert!(seen.is_copy(0, 10, 6, 7));
+        assert!(!seen.is_copy(1, 10, 5, 7), "another partition");
+        assert!(!seen.is_copy(0, 20, 7, 7), "another time");
+        assert!(!seen.is_copy(0, 10, 4, 8));
+        assert_eq!((seen.oldest(0), seen.oldest(2)), (Some(5), None));
+    }
+
+    #[test]
+    fn a_pane_that_nothing_can_change_is_forgotten() {
+        let mut seen = Seen::within(1 << 20);
+        seen.is_copy(0, 10, 5, 7);
+        seen.is_copy(0, 20, 6, 8);
+        seen.drop_before(20);
+        assert_eq!((seen.held, seen.oldest(0)), (1, Some(6)));
+        assert!(!seen.is_copy(0, 10, 7, 7));
+        assert_eq!(seen.held, 1, "nothing is held of it again");
+    }
+
+    #[test]
+    fn never_more_is_held_than_the_limit_and_the_newest_panes_stay() {
+        let mut seen = Seen::within(10 * BYTES_OF_AN_ID);
+        for number in 0..100_u64 {
+            let pane = number / 4 * 10;
+            assert!(!seen.is_copy(0, pane, number, number.into()));
+            assert!(seen.is_copy(0, pane, number, number.into()), "{number}");
+            assert!(seen.held <= 10);
+        }
+        let mut one_pane = Seen::within(10 * BYTES_OF_AN_ID);
+        (0..100).for_each(|id| assert!(!one_pane.is_copy(0, 10, 0, id)));
+        assert!(one_pane.held <= 10);
+        let mut off = Seen::within(0);
+        assert!(!off.is_copy(0, 10, 0, 7) && !off.is_copy(0, 10, 0, 7));
+        assert_eq!(off.oldest(0), None, "a restart reads no further back");
+    }
+}

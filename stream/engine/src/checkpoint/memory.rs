@@ -157,6 +157,20 @@ mod tests {
     }
 
     #[test]
+    fn a_longer_lateness_takes_up_no_window_that_could_not_be_corrected_any_more() {
+        let ms = Duration::from_millis;
+        let windows = Windows::sliding(ms(30), ms(10)).unwrap();
+        let memory = Memory::default().going_on(&windows, 0, &[], 0);
+        let memory = memory.dropping(100, windows.reach_ms());
+        assert_eq!(memory.complete_from, 51);
+        let longer = memory.going_on(&windows, 100, &[part(60, 90)], 1000);
+        assert_eq!(
+            longer.complete_from, 71,
+            "the ids of earlier panes are dropped"
+        );
+    }
+
+    #[test]
     fn a_shorter_lateness_keeps_windows_by_the_longer_while_a_part_is_of_its_time() {
         let memory = Memory::default().going_on(&windows(), 0, &[], 50);
         let shorter = memory.going_on(&windows(), 100, &[part(40, 90)], 0);

@@ -110,14 +110,17 @@ impl Apart {
             stores,
             base: platform::free_port_base()?,
         };
+
         let mut others: Vec<_> = OTHERS
             .iter()
             .map(|service| place.spawn(service, place.base))
             .collect::<Result<_, _>>()?;
+
         let mut apart = Self {
             others: Vec::new(),
             replicas: vec![Replica::start(&place, place.base)?],
         };
+
         others.iter_mut().try_for_each(Server::wait_until_ready)?;
         apart.others = others;
         for _ in 1..replicas {
@@ -125,6 +128,7 @@ impl Apart {
                 .replicas
                 .push(Replica::start(&place, platform::free_port_base()?)?);
         }
+
         Ok(apart)
     }
 
@@ -158,9 +162,11 @@ impl Apart {
 
 impl Replica {
     fn start(place: &Place<'_>, base: u16) -> Result<Self, PlatformError> {
-        let (mut orders, mut gateway) = (place.spawn(&ORDERS, base)?, place.spawn(&GATEWAY, base)?);
+        let mut orders = place.spawn(&ORDERS, base)?;
+        let mut gateway = place.spawn(&GATEWAY, base)?;
         orders.wait_until_ready()?;
         gateway.wait_until_ready()?;
+
         let shop = Shop::at(gateway.address())?;
         Ok(Self {
             orders,
@@ -179,6 +185,7 @@ impl Replica {
             }
             thread::sleep(LOOK_AGAIN);
         }
+
         Ok(())
     }
 }
@@ -200,9 +207,11 @@ impl Place<'_> {
         ];
         arguments.extend_from_slice(self.stores);
         arguments.extend(["--objects".to_owned(), self.kept_in("objects")]);
+
         if service.name == "order-analytics" {
             arguments.extend(["--checkpoints".to_owned(), self.kept_in("checkpoints")]);
         }
+
         for (flag, called) in service.calls {
             let base = if *called == ORDERS.port {
                 base
@@ -211,6 +220,7 @@ impl Place<'_> {
             };
             arguments.extend([(*flag).to_owned(), url(base + called)]);
         }
+
         Ok(Launch {
             name: service.name,
             address: url(port),

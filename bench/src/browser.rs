@@ -52,6 +52,7 @@ pub fn run(folder: &Path) -> Result<(), BrowserError> {
     npm("npm ci", &["ci", "--no-audit", "--no-fund"], &[])?;
     let open = start(folder.join("open.log"), &[])?;
     let [email, password] = ADMIN;
+
     let arguments = [
         "--auth",
         "enforced",
@@ -61,6 +62,7 @@ pub fn run(folder: &Path) -> Result<(), BrowserError> {
         password,
     ];
     let enforced = start(folder.join("enforced.log"), &arguments)?;
+
     let variables = [
         ("BASE_URL", open.base()),
         ("ENFORCED_URL", enforced.base()),
@@ -70,6 +72,7 @@ pub fn run(folder: &Path) -> Result<(), BrowserError> {
     npm("npm test", &["test"], &variables)?;
     open.stop()?;
     enforced.stop()?;
+
     Ok(())
 }
 
@@ -78,6 +81,7 @@ fn start(log: PathBuf, arguments: &[&str]) -> Result<Platform, BrowserError> {
         .iter()
         .map(|argument| (*argument).to_owned())
         .collect();
+
     Ok(Platform::start(Settings {
         data: None,
         port_base: platform::free_port_base()?,
@@ -97,6 +101,7 @@ fn npm(
         .current_dir(SCRIPTS)
         .args(arguments)
         .envs(variables.iter().map(|(name, value)| (name, value)));
+
     let status = command.status()?;
     if status.success() {
         Ok(())

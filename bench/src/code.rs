@@ -84,6 +84,7 @@ fn print_figures(crates: &[Crate]) {
         println!("{}", figures.row(&member.name));
         total.add(&figures);
     }
+
     println!("{}", total.row("all"));
 
     println!("\n{}", total.words());
@@ -108,6 +109,7 @@ mod tests {
             ("a.rs", "use crate::b::B; pub struct Twice;"),
             ("b.rs", "use super::a::A; pub enum Twice {}"),
         ])]);
+
         assert_eq!(
             broken,
             [

@@ -56,16 +56,19 @@ impl Verdict {
                 *kept = summary;
             }
         }
+
         for window in expected.chunk_by(|a, b| a.window_start_ms == b.window_start_ms) {
             let sums = (
                 window.iter().map(|row| row.order_count).sum(),
                 window.iter().map(|row| row.total_cents).sum(),
                 window.len() as u64,
             );
+
             let summary = newest.remove(&window[0].window_start_ms);
             let read = summary
                 .as_ref()
                 .map(|read| (read.order_count, read.total_cents, read.user_count));
+
             if read != Some(sums) {
                 self.summaries_wrong += 1;
                 self.example(format!("summary: {summary:?} in place of {sums:?}"));
@@ -96,25 +99,33 @@ impl fmt::Display for Verdict {
             "orders:  {} expected, {} counted",
             self.orders_expected, self.orders_counted
         )?;
+
         writeln!(
             f,
             "results: {} expected, {} read",
             self.results_expected, self.results_read
         )?;
-        let (missing, unexpected, wrong, duplicated) =
-            (self.missing, self.unexpected, self.wrong, self.duplicated);
+
+        let missing = self.missing;
+        let unexpected = self.unexpected;
+        let wrong = self.wrong;
+        let duplicated = self.duplicated;
+
         writeln!(
             f,
             "missing {missing}, unexpected {unexpected}, wrong {wrong}, duplicated {duplicated}"
         )?;
+
         writeln!(
             f,
             "summaries wrong {}, other numbers wrong {}",
             self.summaries_wrong, self.numbers_wrong
         )?;
+
         self.examples
             .iter()
             .try_for_each(|example| writeln!(f, "  {example}"))?;
+
         f.write_str(if self.is_exact() {
             "EXACT"
         } else {
@@ -131,15 +142,18 @@ pub fn compare(expected: &[Expected], mut read: Vec<WindowCount>, window_ms: u64
         results_read: read.len(),
         ..Verdict::default()
     };
+
     read.sort_unstable_by_key(|row| (row.window_start, row.user_id, row.revision));
     note_duplicates(&read, &mut verdict);
     let groups = read.chunk_by(|a, b| (a.window_start, a.user_id) == (b.window_start, b.user_id));
     let mut expected = expected.iter().peekable();
+
     for newest in groups.map(|group| group[group.len() - 1]) {
         let key = (newest.window_start.as_ms(), newest.user_id);
         while let Some(missing) = expected.next_if(|row| (row.window_start_ms, row.user_id) < key) {
             note_missing(missing, &mut verdict);
         }
+
         match expected.next_if(|row| (row.window_start_ms, row.user_id) == key) {
             Some(row) => note_values(row, &newest, window_ms, &mut verdict),
             None => {
@@ -149,6 +163,7 @@ pub fn compare(expected: &[Expected], mut read: Vec<WindowCount>, window_ms: u64
         }
         verdict.orders_counted += newest.order_count;
     }
+
     expected.for_each(|row| note_missing(row, &mut verdict));
     verdict
 }

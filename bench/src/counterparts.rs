@@ -141,17 +141,21 @@ impl Counterparts {
             .iter()
             .map(|counterpart| counterpart.launch(cache, data))
             .collect::<Result<Vec<_>>>()?;
+
         let spawn = |(which, launch): (&Counterpart, Launch)| {
             Ok((*which, Server::spawn(launch, lifetime)?))
         };
+
         let mut servers = which
             .iter()
             .zip(launches)
             .map(spawn)
             .collect::<Result<Vec<_>>>()?;
+
         servers
             .iter_mut()
             .try_for_each(|(_, server)| server.wait_until_ready())?;
+
         Ok(Self { servers })
     }
 

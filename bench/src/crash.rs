@@ -93,9 +93,11 @@ impl Args {
         let cache = Cache::open()?;
         let folder = cache.scratch("crash")?;
         let mut broker = kafka::start(&cache, &folder.path().join("kafka"))?;
-        let (run, address) = (run_name(), broker.address().to_owned());
+        let run = run_name();
+        let address = broker.address().to_owned();
         let input = format!("{ORDERS}-{run}");
         let workers = self.workers.into();
+
         let job = Job {
             brokers: &address,
             run: &run,
@@ -103,12 +105,15 @@ impl Args {
             workers,
             folder: folder.path(),
         };
+
         let log = generate::kafka(broker.address())?;
         println!("{}", machine::describe());
         println!("{self:?}");
+
         let orders = self.orders();
         generate::create(&*log, job.input, PARTITIONS)?;
         let company = Company::start(&job, self.processes)?;
+
         let troubles = thread::scope(|scope| {
             let load = scope
                 .spawn(|| load::publish(&*log, job.input, self.rate, orders.records_from_now()));
@@ -116,6 +121,7 @@ impl Args {
             load.join().expect("the load does not panic")?;
             troubles
         })?;
+
         let outcome = self
             .outcome(&*log, &job, &troubles)
             .and_then(|()| company.stop());
@@ -147,14 +153,17 @@ impl Args {
         await_counts(log, job, &expected)?;
         let results = results(log, job)?;
         trouble::report(troubles, &results);
+
         let counts = results.into_iter().map(|(count, _)| count).collect();
         let mut verdict: Verdict = compare(&expected, counts, window_ms());
         verdict.compare_summaries(&expected, read::all_json(log, &job.summaries())?);
+
         verdict.compare_number(
             "dead letters",
             malformed,
             read::count(log, &job.dead_letters())?,
         );
+
         verdict.compare_number("orders too late", 0, read::count(log, &job.late())?);
         println!("{verdict}");
         if verdict.is_exact() {
@@ -167,7 +176,8 @@ impl Args {
 
 /// What must come out, by what the input topic really holds, and how many records of it are no orders.
 fn input(log: &dyn RecordLog, job: &Job<'_>) -> Result<(Vec<Expected>, u64), ReadError> {
-    let (mut orders, mut malformed) = (Vec::new(), 0);
+    let mut orders = Vec::new();
+    let mut malformed = 0;
     read::all(
         log,
         job.input,
@@ -177,12 +187,14 @@ fn input(log: &dyn RecordLog, job: &Job<'_>) -> Result<(Vec<Expected>, u64), Rea
             Err(_) => malformed += 1,
         },
     )?;
+
     Ok((oracle::counts(orders.into_iter(), window_ms()), malformed))
 }
 
 /// The counts, each with the time at which the broker took it.
 fn results(log: &dyn RecordLog, job: &Job<'_>) -> Result<Vec<(WindowCount, u64)>, ReadError> {
-    let (mut results, mut bad) = (Vec::new(), None);
+    let mut results = Vec::new();
+    let mut bad = None;
     read::all(
         log,
         &job.output(),
@@ -197,6 +209,7 @@ fn results(log: &dyn RecordLog, job: &Job<'_>) -> Result<Vec<(WindowCount, u64)>
             }
         },
     )?;
+
     bad.map_or(Ok(results), Err)
 }
 
@@ -206,15 +219,14 @@ fn await_counts(
     job: &Job<'_>,
     expected: &[Expected],
 ) -> Result<(), CrashError> {
-    let (begun, wanted) = (
-        Instant::now(),
-        expected.iter().map(|row| row.order_count).sum::<u64>(),
-    );
+    let begun = Instant::now();
+    let wanted = expected.iter().map(|row| row.order_count).sum::<u64>();
     while begun.elapsed() < COUNTED_WITHIN {
         let counts = results(log, job)?
             .into_iter()
             .map(|(count, _)| count)
             .collect();
+
         if compare(expected, counts, window_ms()).orders_counted >= wanted {
             println!(
                 "everything is counted {:.1} s after the load",
@@ -222,8 +234,10 @@ fn await_counts(
             );
             return Ok(());
         }
+
         thread::sleep(LOOK_EVERY);
     }
+
     Err(CrashError::NotCounted(
         COUNTED_WITHIN.as_secs(),
         job.folder.display().to_string(),

@@ -82,6 +82,7 @@ impl Times {
         self.0
             .iter()
             .for_each(|(what, took)| println!("{what:<58} {:>6.1} s", took.as_secs_f64()));
+
         println!(
             "{:<58} {:>6.1} s",
             "altogether",
@@ -106,6 +107,7 @@ impl Args {
             kafka::start(&cache, &folder.path().join("kafka")).map_err(EndToEndError::from)?;
         let log = generate::kafka(kafka.address()).map_err(EndToEndError::from)?;
         println!("{}", machine::describe());
+
         let doomed = World::build(&cache, folder.path().join("doomed"), kafka.address())?;
         drill(&cache, folder.path(), doomed, &*log)
     }
@@ -117,26 +119,31 @@ fn drill(cache: &Cache, folder: &Path, doomed: World, log: &dyn RecordLog) -> Re
     customers
         .order_each(platform.shop(), 20)
         .map_err(EndToEndError::from)?;
+
     let upload = platform
         .shop()
         .upload("tides.csv", "port,height\nDover,6.8\n")
         .map_err(EndToEndError::from)?;
+
     customers.wait_until_counted(platform.shop())?;
     let mut taken = Times::default();
     let backup = Backup::take(&doomed, log, folder.join("backup"), &mut taken)?;
     let newcomers = Customers::sign_up(platform.shop()).map_err(EndToEndError::from)?;
     customers.users.extend(newcomers.users);
+
     let brokers = doomed.brokers.clone();
     let end = order_until_the_end(doomed, platform, &customers)?;
 
     println!(
         "platform, SQL, tables, objects and checkpoints are gone; backups and the log are left"
     );
+
     let mut times = Times::default();
     let rebuilt = times.step("empty stores", || {
         World::build(cache, folder.join("rebuilt"), &brokers)
     })?;
     backup.restore(&rebuilt, log, &mut times)?;
+
     let platform = times.step("platform started, healthy", || rebuilt.start())?;
     let losses = end.losses(platform.shop(), &mut customers)?;
     customers
@@ -146,12 +153,14 @@ fn drill(cache: &Cache, folder: &Path, doomed: World, log: &dyn RecordLog) -> Re
     times.step("all minutes closed, the books balance", || {
         Ok(books::wait_until_balanced(platform.shop(), &customers)?)
     })?;
+
     let told = books::wait_until_told(platform.shop(), &customers)?;
     books::compare_topic(log, &customers, &told)?;
     taken.print();
     times.print();
     losses.print();
     println!("drill: everything was as it must be");
+
     Ok(())
 }
 
@@ -164,7 +173,8 @@ struct End {
 
 /// Customers order until everything is gone: the process, its stores and their data.
 fn order_until_the_end(doomed: World, platform: Platform, customers: &Customers) -> Result<End> {
-    let (shop, is_over) = (platform.shop().clone(), AtomicBool::new(false));
+    let shop = platform.shop().clone();
+    let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
         let ordering = scope.spawn(|| {
             let mut acknowledged = Vec::new();
@@ -175,15 +185,19 @@ fn order_until_the_end(doomed: World, platform: Platform, customers: &Customers)
                     Err(_) => {}
                 }
             }
+
             acknowledged
         });
+
         thread::sleep(SINCE_THE_BACKUP); // the load, not a wait for something
         let at = Instant::now();
         let destroyed = platform.kill().map_err(EndToEndError::from);
         is_over.store(true, Ordering::Relaxed);
+
         let acknowledged = ordering.join().expect("the customer does not panic");
         destroyed?;
         doomed.destroy()?;
+
         Ok(End { acknowledged, at })
     })
 }
@@ -210,18 +224,22 @@ impl End {
                 EndToEndError::Books(format!("{lost:?} was in the backup and is gone")).into(),
             );
         }
+
         let lost = self
             .acknowledged
             .iter()
             .filter(|(order, _)| !stored.contains(order));
+
         let lost = lost
             .map(|(_, at)| self.at.saturating_duration_since(*at))
             .collect();
         customers.acknowledged = stored;
+
         let left = shop
             .stock(&customers.product)
             .map_err(EndToEndError::from)?;
         let stock = left.saturating_sub(STOCK - customers.sold());
+
         Ok(Losses {
             acknowledged: self.acknowledged.len(),
             lost,
@@ -239,9 +257,11 @@ impl Losses {
             self.acknowledged,
             oldest.as_millis()
         );
+
         println!(
             "lost: names and addresses of those who signed up since; their orders have accounts under the old ids"
         );
+
         println!(
             "lost: products put on sale since; the stock is {} too high, which was sold since",
             self.stock

@@ -108,26 +108,32 @@ impl Args {
         };
         let mut servers =
             Counterparts::start(wanted, &cache, folder.path(), Lifetime::OfItsThread)?;
+
         if self.orders_alone {
             return orders_alone::run(folder.path(), &mut servers, self.replicas, self.kills);
         }
+
         let given = [
             ("--brokers", &self.brokers),
             ("--mysql", &self.mysql),
             ("--dynamodb", &self.dynamodb),
         ];
+
         let given = given
             .into_iter()
             .filter_map(|(flag, value)| value.as_deref().map(|value| [flag, value]))
             .flatten();
+
         let arguments = servers
             .arguments()
             .chain(given)
             .map(str::to_owned)
             .collect();
+
         let brokers = self.brokers.or(servers
             .server(Counterpart::Kafka)
             .map(|kafka| kafka.address().to_owned()));
+
         let log = match brokers {
             Some(brokers) => LogSettings::Kafka {
                 brokers,
@@ -137,6 +143,7 @@ impl Args {
                 folder: folder.path().join("data/log"),
             },
         };
+
         let run = Run {
             folder: folder.path(),
             arguments,
@@ -164,11 +171,13 @@ impl Run<'_> {
             customers.order_each(platform.shop(), 1)?;
             kafka.restart()?;
         }
+
         let shops = [platform.shop().clone()];
         let restart = |platform: Platform, _| Ok(Platform::start(platform.kill()?)?);
         let platform = kills::under_load(platform, &shops, &mut customers, self.kills, restart)?;
         customers.wait_until_counted(platform.shop())?;
         books::wait_until_balanced(platform.shop(), &customers)?;
+
         let told = books::wait_until_told(platform.shop(), &customers)?;
         if self.kills > 1 {
             books::wait_until_stock_is_back(platform.shop(), &customers)?;
@@ -177,15 +186,16 @@ impl Run<'_> {
         platform.stop()?;
         books::compare_topic(&*record_log::open(&self.log)?, &customers, &told)?;
         println!("end to end: everything was as it must be");
+
         Ok(())
     }
 
     fn start(&self) -> Result<Platform> {
-        let (data, log) = (
-            Some(self.folder.join("data")),
-            self.folder.join("platform.log"),
-        );
-        let (port_base, arguments) = (platform::free_port_base()?, self.arguments.clone());
+        let data = Some(self.folder.join("data"));
+        let log = self.folder.join("platform.log");
+        let port_base = platform::free_port_base()?;
+        let arguments = self.arguments.clone();
+
         Ok(Platform::start(Settings {
             data,
             port_base,
@@ -205,6 +215,7 @@ fn refusals(settings: &Settings, folder: &Path) -> Result<()> {
         arguments: Vec::new(),
         log: log.clone(),
     };
+
     let unreachable = ["--brokers", "127.0.0.1:1"].map(str::to_owned).to_vec();
     let wrong = [
         (
@@ -237,9 +248,11 @@ fn refusals(settings: &Settings, folder: &Path) -> Result<()> {
             },
         ),
     ];
+
     for (what, settings) in wrong {
         println!("refused, {what}: {}", platform::refusal(&settings)?);
     }
+
     Ok(())
 }
 
@@ -251,6 +264,7 @@ fn start_demo(base: &str, log: &Path) -> Result<Process> {
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log);
+
     Ok(Process::start(script, Lifetime::OfItsThread)?)
 }
 

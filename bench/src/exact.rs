@@ -63,12 +63,14 @@ impl Args {
         let run = run_name();
         let input = format!("{ORDERS}-{run}");
         println!("publishing {} records to {input:?}", self.orders.orders);
+
         let target = Target {
             topic: &input,
             partitions: self.partitions,
             rate: None,
         };
         generate::publish(&*log, target, self.orders.records())?;
+
         let job = Job {
             brokers: broker.address(),
             run: &run,
@@ -77,11 +79,13 @@ impl Args {
             folder: folder.path(),
         };
         let ended = job.run_to_end(&["--client", &self.client])?;
+
         println!(
             "order-analytics: {:.1} s, {:.1} CPU-s",
             ended.wall.as_secs_f64(),
             ended.cpu.as_secs_f64()
         );
+
         let verdict = self.verdict(&*log, &job)?;
         println!("{verdict}");
         if verdict.is_exact() {
@@ -96,16 +100,19 @@ impl Args {
         let expected = oracle::counts(self.orders.good(), WINDOW_MS);
         let mut verdict = compare(&expected, read::all_json(log, &job.output())?, WINDOW_MS);
         verdict.compare_summaries(&expected, read::all_json(log, &job.summaries())?);
+
         let malformed = self
             .orders
             .records()
             .filter(|made| matches!(made.value, Value::Malformed(_)))
             .count();
+
         verdict.compare_number(
             "dead letters",
             malformed as u64,
             read::count(log, &job.dead_letters())?,
         );
+
         verdict.compare_number("orders too late", 0, read::count(log, &job.late())?);
         Ok(verdict)
     }

@@ -46,17 +46,17 @@ impl Flink {
     /// [`FlinkError::Counterpart`].
     pub fn prepare(cache: &Cache, folder: &Path) -> Result<Self, FlinkError> {
         counterparts::provision(JAVA)?;
-        let (jars, classes) = (
-            counterparts::jars(cache, "flink", POM)?,
-            folder.join("flink-classes"),
-        );
+        let jars = counterparts::jars(cache, "flink", POM)?;
+        let classes = folder.join("flink-classes");
         let mut javac = Command::new("javac");
+
         javac
             .arg("-cp")
             .arg(jars.join("*"))
             .arg("-d")
             .arg(&classes)
             .arg(SOURCE);
+
         counterparts::run_silently("javac", javac)?;
         Ok(Self { jars, classes })
     }
@@ -78,18 +78,22 @@ impl Flink {
             cleanup: Cleanup::CompactAndDelete,
             retention: Duration::from_secs(7 * 24 * 60 * 60),
         }])?;
+
         let said = job.folder.join("flink.log");
         let mut command = Command::new("java");
         command.args(["-Xmx512m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]);
+
         command.args([
             "--add-opens=java.base/java.util=ALL-UNNAMED",
             "--add-opens=java.base/java.lang=ALL-UNNAMED",
         ]);
+
         command.arg("-cp").arg(format!(
             "{}:{}",
             self.classes.display(),
             self.jars.join("*").display()
         ));
+
         command.args([
             "OrderCounts",
             job.brokers,
@@ -97,15 +101,18 @@ impl Flink {
             &output,
             &job.workers.to_string(),
         ]);
+
         command.arg(format!(
             "file://{}",
             job.folder.join("flink-checkpoints").display()
         ));
+
         let file = File::create(&said)?;
         command
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
             .stderr(file);
+
         let ended = Process::start(command, Lifetime::OfItsThread)?.wait_for(LIMIT)?;
         match ended {
             Some(ended) if ended.status.success() => Ok(ended),

@@ -87,22 +87,27 @@ impl Args {
         let folder = cache.scratch("gateway")?;
         let proxies = Proxies::start(&cache, folder.path(), !self.without_flask)?;
         println!("{}", machine::describe());
+
         println!(
             "{} connections, {} s each, medians of {} rounds",
             self.connections, self.seconds, self.rounds
         );
+
         let warm = Load {
             connections: self.connections,
             seconds: 1,
         };
+
         proxies
             .all
             .iter()
             .try_for_each(|proxy| warm.measure(proxy).map(drop))?;
+
         let load = Load {
             seconds: self.seconds,
             ..warm
         };
+
         let mut rounds: Vec<Vec<Measured>> = Vec::new();
         for _ in 0..self.rounds {
             rounds.push(
@@ -113,6 +118,7 @@ impl Args {
                     .collect::<Result<_, _>>()?,
             );
         }
+
         print(&proxies.all, &rounds);
         Ok(())
     }
@@ -124,9 +130,11 @@ fn print(proxies: &[Proxy], rounds: &[Vec<Measured>]) {
         "{:<28} {:>10} {:>14} {:>9} {:>8} {:>8} {:>9}",
         "", "requests/s", "CPU-ms/1,000", "of nginx", "p50 ms", "p99 ms", "peak MiB"
     );
+
     let of = |proxy: usize, value: fn(&Measured) -> f64| {
         median(rounds.iter().map(|round| value(&round[proxy])).collect())
     };
+
     for (number, proxy) in proxies.iter().enumerate() {
         let cpu = of(number, |round| round.cpu_ms_per_1000);
         println!(

@@ -64,11 +64,13 @@ impl Args {
             rate: self.rate,
         };
         publish(&*log, target, self.orders.records())?;
+
         let seconds = started.elapsed().as_secs_f64();
         println!(
             "{} records in {:?} after {seconds:.1} s",
             self.orders.orders, self.topic
         );
+
         Ok(())
     }
 }
@@ -97,12 +99,14 @@ pub fn publish(
     let mut publisher = log.publisher("bench-generate", Delivery::AtLeastOnce)?;
     let started = Instant::now();
     let mut value = Vec::with_capacity(512);
+
     for (sent, made) in (0..).zip(records) {
         if let Some(rate) = target.rate {
             wait_for_turn(started, sent, rate);
         }
         send(&mut *publisher, target.topic, &made, &mut value)?;
     }
+
     Ok(publisher.commit(&[])?)
 }
 
@@ -136,6 +140,7 @@ pub(crate) fn send(
         }
         Value::Malformed(bytes) => bytes.as_deref(),
     };
+
     let key = made.user_id.to_string();
     publisher.send(NewRecord {
         topic,

@@ -70,14 +70,19 @@ impl Args {
         )?;
         let stores: Vec<_> = servers.arguments().map(str::to_owned).collect();
         println!("{}", machine::describe());
+
         let apart = Apart::start(folder.path(), &stores, 1)?;
         thread::sleep(self.duration); // idleness is what is measured
         print("idle", &apart)?;
+
         let shop = &apart.shops()[0];
         let mut customers = Customers::sign_up(shop)?;
         customers.order_each(shop, ORDERS)?;
-        let (_, _) = (shop.orders()?, shop.recent()?);
+
+        let _ = shop.orders()?;
+        let _ = shop.recent()?;
         thread::sleep(self.duration);
+
         print(
             &format!("idle again after {} orders", customers.acknowledged.len()),
             &apart,
@@ -90,6 +95,7 @@ fn print(when: &str, apart: &Apart) -> Result<(), IdleError> {
         "{when}, in MiB:\n{:<18} {:>9} {:>9} {:>13} {:>9}",
         "", "resident", "private", "proportional", "threads"
     );
+
     for server in apart.servers() {
         let memory = Memory::of(server)?;
         println!(
@@ -101,6 +107,7 @@ fn print(when: &str, apart: &Apart) -> Result<(), IdleError> {
             memory.threads
         );
     }
+
     Ok(())
 }
 
@@ -113,6 +120,7 @@ impl Memory {
                 .map_err(|error| IdleError::Memory(server.name(), error))
         };
         let bytes = |name| number("smaps_rollup", name).map(|kib| kib * 1024);
+
         Ok(Self {
             resident: bytes("Rss:")?,
             anonymous: bytes("Anonymous:")?,

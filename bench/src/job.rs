@@ -114,12 +114,14 @@ impl Job<'_> {
             "--output-topic",
             &self.output(),
         ]);
+
         command.args([
             "--summary-topic",
             &self.summaries(),
             "--dead-letter-topic",
             &self.dead_letters(),
         ]);
+
         command.args([
             "--late-topic",
             &self.late(),
@@ -128,17 +130,20 @@ impl Job<'_> {
             "--workers",
             &self.workers.to_string(),
         ]);
+
         command
             .args([
                 "--checkpoints",
                 &format!("file://{}", self.checkpoints().display()),
             ])
             .args(settings);
+
         let log = File::create(self.folder.join(said))?;
         command
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
+
         Ok(Process::start(command, Lifetime::OfItsThread)?)
     }
 
@@ -153,6 +158,7 @@ impl Job<'_> {
             let said = std::fs::read_to_string(self.folder.join(said)).unwrap_or_default();
             JobError::Ended(how, said)
         };
+
         match process.wait_for(LIMIT)? {
             Some(ended) if ended.status.success() => Ok(ended),
             Some(ended) => Err(failed(format!("ended with {}", ended.status))),

@@ -95,7 +95,9 @@ impl Args {
         println!("{}", machine::describe());
         println!("{self:?}");
         generate::create(&*log, &input, self.partitions)?;
-        let (brokers, workers) = (broker.address(), self.workers);
+
+        let brokers = broker.address();
+        let workers = self.workers;
         let job = Job {
             brokers,
             run: &run,
@@ -103,27 +105,29 @@ impl Args {
             workers,
             folder: folder.path(),
         };
-        let (window, disorder) = (
-            format!("{}ms", self.window.as_millis()),
-            format!("{}ms", self.disorder.as_millis()),
-        );
+
+        let window = format!("{}ms", self.window.as_millis());
+        let disorder = format!("{}ms", self.disorder.as_millis());
         let mut process = job.start(
             None,
             &["--window", &window, "--disorder", &disorder],
             "order-analytics.log",
         )?;
+
         let seen = thread::scope(|scope| {
             let load = scope.spawn(|| self.load(&*log, &input));
             let seen = self.watch(&*log, &job.output());
             load.join().expect("the load does not panic")?;
             seen
         })?;
+
         let ended = process.kill()?;
         println!(
             "order-analytics: {:.1} CPU-s in {:.1} s",
             ended.cpu.as_secs_f64(),
             ended.wall.as_secs_f64()
         );
+
         self.report(&seen)
     }
 
@@ -140,6 +144,7 @@ impl Args {
             malformed: 0.0,
             seed: 1,
         };
+
         generate::publish(
             log,
             Target {
@@ -160,9 +165,13 @@ impl Args {
                 .map(|partition| (partition, 0))
                 .collect::<Vec<_>>(),
         )?;
+
         let signal = Signal::default();
         reader.on_readable(signal.wake());
-        let (begun, mut seen, mut bad) = (Instant::now(), Vec::new(), None);
+        let begun = Instant::now();
+        let mut seen = Vec::new();
+        let mut bad = None;
+
         while begun.elapsed() < self.duration {
             let mut records = 0;
             for partition in 0..partitions {
@@ -174,10 +183,12 @@ impl Args {
                 })?;
                 records += polled.records;
             }
+
             if records == 0 {
                 signal.wait(LOOK_EVERY);
             }
         }
+
         bad.map_or(Ok(seen), |error| Err(error.into()))
     }
 
@@ -188,6 +199,7 @@ impl Args {
         let delay_ms = Timestamp::now()
             .as_ms()
             .saturating_sub(window_end_ms + millis(self.disorder));
+
         Ok((count.revision == 0).then_some(Seen {
             window_end_ms,
             delay_ms,
@@ -200,14 +212,17 @@ impl Args {
             .map(|seen| seen.window_end_ms)
             .min()
             .unwrap_or(0);
+
         let measured = seen
             .iter()
             .filter(|seen| seen.window_end_ms > first_ms + millis(WARM_UP));
         let mut delays: Vec<u64> = measured.map(|seen| seen.delay_ms).collect();
         delays.sort_unstable();
+
         let at = |share: usize| {
             delays.get((delays.len() * share / 1000).min(delays.len().saturating_sub(1)))
         };
+
         match (at(500), at(990), at(1000)) {
             (Some(median), Some(p99), Some(most)) => {
                 println!(

@@ -9,6 +9,7 @@ pub fn describe() -> String {
         .unwrap_or_else(|| std::env::consts::ARCH.to_owned());
     let memory = value_of("/proc/meminfo", "MemTotal").unwrap_or_default();
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+
     // More than the cores means that others were served as well while we measured.
     let loads = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load = loads.split(' ').next().unwrap_or_default();
@@ -40,9 +41,11 @@ fn commit() -> String {
             .success()
             .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
+
     let Some(commit) = git(&["rev-parse", "--short", "HEAD"]) else {
         return "unknown".to_owned();
     };
+
     let is_changed = git(&["status", "--porcelain", "--untracked-files=no"])
         .is_some_and(|changes| !changes.is_empty());
     if is_changed {

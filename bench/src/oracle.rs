@@ -23,6 +23,7 @@ pub fn counts(orders: impl Iterator<Item = OrderCreated>, window_ms: u64) -> Vec
     };
     let mut rows: Vec<_> = orders.map(row).collect();
     rows.sort_unstable();
+
     let groups = rows.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1));
     let fold = |group: &[(u64, u64, u64)]| Expected {
         window_start_ms: group[0].0,

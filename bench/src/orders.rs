@@ -125,6 +125,7 @@ impl Maker {
         #[allow(clippy::cast_precision_loss, reason = "users are far fewer than 2^53")]
         let zipf = Zipf::new(settings.users as f64, 1.1)
             .expect("there is a user, and the exponent is positive");
+
         Self {
             settings,
             random,
@@ -137,11 +138,13 @@ impl Maker {
         let user_id = self.user();
         let order = self.order(number, user_id);
         let malformed = self.random.random_bool(self.settings.malformed);
+
         let value = if malformed {
             Value::Malformed(self.spoil(&order))
         } else {
             Value::Order(order)
         };
+
         Made {
             user_id,
             partition: None,
@@ -190,8 +193,10 @@ impl Maker {
     }
 
     fn event_time(&mut self, number: u64) -> Timestamp {
-        let (start, span) = (self.settings.start.as_ms(), whole_ms(self.settings.span));
+        let start = self.settings.start.as_ms();
+        let span = whole_ms(self.settings.span);
         let newest = start + scale(span, number, self.settings.orders);
+
         let behind = if self.random.random_bool(self.settings.late) {
             self.random.random_range(180_000..600_000)
         } else {
@@ -200,6 +205,7 @@ impl Maker {
                 .random_range(0..=whole_ms(self.settings.disorder))
                 .min(newest - start)
         };
+
         Timestamp::from_ms(newest.saturating_sub(behind))
             .expect("start and span are within what RFC 3339 can write")
     }

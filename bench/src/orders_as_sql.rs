@@ -53,6 +53,7 @@ impl Args {
             properties: self.properties,
         };
         let log = record_log::open(&settings).map_err(ReadError::from)?;
+
         Ok(io::Write::write_all(
             &mut io::stdout(),
             of(&*log)?.as_bytes(),
@@ -82,24 +83,29 @@ pub fn statements(orders: &[OrderCreated]) -> String {
         .collect();
     users.sort_unstable();
     users.dedup_by_key(|(user, _)| *user);
+
     let user = |(id, ms): &(u64, u64)| {
         format!("({id}, 'Restored user {id}', 'restored-{id}@invalid', {ms})")
     };
+
     insert(
         &mut sql,
         "users (id, name, email, created_at_ms)",
         "id",
         users.iter().map(user),
     );
+
     let columns = "orders (id, user_id, status, total_cents, currency, reservation_key, created_at_ms, updated_at_ms)";
     insert(&mut sql, columns, "id", orders.iter().map(order_row));
     let columns = "order_items (order_id, line, product_id, quantity, unit_price_cents)";
+
     insert(
         &mut sql,
         columns,
         "order_id",
         orders.iter().flat_map(item_rows),
     );
+
     for events in orders.chunks(ROWS) {
         let ids = list(events.iter().map(|order| text(order.event_id)));
         let batches = format!(
@@ -107,6 +113,7 @@ pub fn statements(orders: &[OrderCreated]) -> String {
         );
         sql += &format!("{batches}\nDELETE FROM outbox WHERE id IN ({ids});\n");
     }
+
     sql + "COMMIT;\n"
 }
 
@@ -118,11 +125,10 @@ fn order_row(order: &OrderCreated) -> String {
         total_cents,
         ..
     } = order;
-    let (currency, event, ms) = (
-        text(&order.currency),
-        text(order.event_id),
-        order.created_at.as_ms(),
-    );
+
+    let currency = text(&order.currency);
+    let event = text(order.event_id);
+    let ms = order.created_at.as_ms();
     format!("({order_id}, {user_id}, 'pending', {total_cents}, {currency}, {event}, {ms}, {ms})")
 }
 
@@ -176,6 +182,7 @@ mod tests {
                 "total_cents":3998,"currency":"U'D","items":[{"product_id":"0198c0de-0000-7000-8000-000000000002",
                 "quantity":2,"unit_price_cents":1999}],"created_at":"1970-01-01T00:00:01.000Z"}"#,
         )]);
+
         for part in [
             "(42, 'Restored user 42', 'restored-42@invalid', 1000)",
             "(7, 42, 'pending', 3998, 'U''D', '0198c0de-0000-7000-8000-000000000001', 1000, 1000)",

@@ -76,16 +76,19 @@ impl Platform {
             .create(true)
             .append(true)
             .open(&settings.log)?;
+
         let mut command = command(&settings)?;
         command.stdout(log.try_clone()?).stderr(log);
         let started = Instant::now();
         let process = Process::start(command, Lifetime::OfItsThread)?;
         let shop = Shop::at(format!("http://127.0.0.1:{}", settings.port_base))?;
+
         let mut platform = Self {
             settings,
             process,
             shop,
         };
+
         while !platform.shop.is_healthy() {
             if let Some(ended) = platform.process.wait_for(Duration::from_millis(20))? {
                 return Err(platform.misbehaved(format!("ended with {}", ended.status)));
@@ -95,11 +98,13 @@ impl Platform {
                     .misbehaved(format!("was not healthy after {} s", START_LIMIT.as_secs())));
             }
         }
+
         println!(
             "platform: healthy after {:.1} s on {}",
             started.elapsed().as_secs_f64(),
             platform.base()
         );
+
         Ok(platform)
     }
 
@@ -161,15 +166,18 @@ pub fn refusal(settings: &Settings) -> Result<String, PlatformError> {
     command
         .stdout(Stdio::null())
         .stderr(File::create(&settings.log)?);
+
     let mut process = Process::start(command, Lifetime::OfItsThread)?;
     let ended = process.wait_for(REFUSAL_LIMIT)?;
     let said = read(&settings.log);
+
     let misbehaved = |what: String| {
         Err(PlatformError::Misbehaved {
             what,
             said: said.clone(),
         })
     };
+
     match ended {
         None => {
             return misbehaved(format!(
@@ -182,6 +190,7 @@ pub fn refusal(settings: &Settings) -> Result<String, PlatformError> {
         }
         Some(_) => {}
     }
+
     // A bad flag is followed by a hint on usage, after an empty line.
     let mut lines = said.lines().take_while(|line| !line.is_empty());
     match (lines.next(), lines.next()) {
@@ -196,10 +205,12 @@ fn command(settings: &Settings) -> Result<Command, PlatformError> {
         .args(["--port-base", &settings.port_base.to_string()])
         .args(&settings.arguments)
         .stdin(Stdio::null());
+
     match &settings.data {
         Some(folder) => command.arg("--data").arg(folder),
         None => command.arg("--ephemeral"),
     };
+
     Ok(command)
 }
 
@@ -219,6 +230,7 @@ pub fn free_port_base() -> io::Result<u16> {
         .chain(10_000..first)
         .step_by(usize::from(PORTS));
     let free = bases.find(|base| (*base..base + PORTS).all(is_free));
+
     free.ok_or_else(|| {
         io::Error::new(
             io::ErrorKind::AddrInUse,

@@ -98,11 +98,13 @@ impl Args {
             "{:<10} {:>12} {:>8} {:>12} {:>9}",
             "case", "orders", "wall s", "CPU-s/1 M", "peak MiB"
         );
+
         let measured = self
             .cases
             .iter()
             .map(|case| self.measure(*case, &cache))
             .collect::<Result<Vec<_>, _>>()?;
+
         if measured.iter().all(Verdict::is_exact) {
             Ok(())
         } else {
@@ -118,6 +120,7 @@ impl Args {
         let run = run_name();
         let input = format!("{ORDERS}-{run}");
         let backlog = Backlog::of(case, self.orders, self.users);
+
         generate::publish(
             &*log,
             Target {
@@ -127,6 +130,7 @@ impl Args {
             },
             backlog.records(),
         )?;
+
         let job = Job {
             brokers: broker.address(),
             run: &run,
@@ -134,17 +138,21 @@ impl Args {
             workers: self.workers,
             folder: folder.path(),
         };
+
         let ended = match case {
             Case::Stalled => self.run_stalled(&*log, &job, cache)?,
             _ => job.run_to_end(&[])?,
         };
         report(case, self.orders, &ended);
+
         let expected = oracle::counts(backlog.orders(), WINDOW_MS);
         let mut verdict = compare(&expected, read::all_json(&*log, &job.output())?, WINDOW_MS);
         verdict.compare_number("orders too late", 0, read::count(&*log, &job.late())?);
+
         if !verdict.is_exact() {
             println!("{verdict}");
         }
+
         Ok(verdict)
     }
 
@@ -160,14 +168,17 @@ impl Args {
         std::thread::scope(|scope| {
             let running = scope.spawn(|| job.run_to_end(&[]));
             sleep(self.stall);
-            let (passed, has_ended) = (read::count(log, &job.output())?, running.is_finished());
+            let passed = read::count(log, &job.output())?;
+            let has_ended = running.is_finished();
             kafka::limit_producers(cache, job.brokers, None)?;
+
             let ended = running.join().expect("running a child does not panic")?;
             println!(
                 "{:<10} the sink took {passed} results in {} s",
                 "",
                 self.stall.as_secs()
             );
+
             if has_ended {
                 Err(PressureError::NotStalled)
             } else {
@@ -191,6 +202,7 @@ impl Backlog {
         } else {
             0
         };
+
         let settings = |orders, start_ms, seed| OrderSettings {
             orders,
             users,
@@ -202,6 +214,7 @@ impl Backlog {
             malformed: 0.0,
             seed,
         };
+
         Self {
             case,
             most: settings(orders - behind, START_MS, 1),
@@ -242,6 +255,7 @@ fn report(case: Case, orders: u64, ended: &Ended) {
         .to_possible_value()
         .map_or_else(String::new, |value| value.get_name().to_owned());
     let per_million = ended.cpu.as_secs_f64() / orders as f64 * 1e6;
+
     println!(
         "{name:<10} {orders:>12} {:>8.1} {per_million:>12.2} {:>9.0}",
         ended.wall.as_secs_f64(),

@@ -64,6 +64,7 @@ impl Process {
             // SAFETY: prctl is async-signal-safe and touches no memory of the parent.
             unsafe { command.pre_exec(die_with_parent) };
         }
+
         let pid = libc::pid_t::try_from(command.spawn()?.id()).expect("a pid fits pid_t");
         Ok(Self {
             pid,
@@ -161,6 +162,7 @@ pub fn usage_of_group(pid: i32) -> io::Result<Usage> {
         let Ok(stat) = std::fs::read_to_string(folder.join("stat")) else {
             continue;
         };
+
         if let Some((group, ticks)) = group_and_ticks(&stat)
             && group == pid
         {
@@ -168,6 +170,7 @@ pub fn usage_of_group(pid: i32) -> io::Result<Usage> {
             usage.peak_rss_bytes += peak_rss_bytes(&folder);
         }
     }
+
     Ok(usage)
 }
 
@@ -206,6 +209,7 @@ fn reap(pid: libc::pid_t, started: Instant) -> io::Result<Option<Ended>> {
     let mut status = 0;
     // SAFETY: rusage is plain integers, for which zero is a value.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+
     // SAFETY: both pointers are to live locals of the right type.
     match unsafe { libc::wait4(pid, &raw mut status, libc::WNOHANG, &raw mut usage) } {
         0 => Ok(None),

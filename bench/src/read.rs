@@ -64,6 +64,7 @@ impl Args {
         let mut weigh = |record: Record<'_>| bytes += record.value.unwrap_or_default().len();
         let records = all(&*generate::kafka(&self.brokers)?, &self.topic, &mut weigh)?;
         println!("{records} records, {bytes} bytes");
+
         match self.expect {
             Some(expected) if expected != records => Err(ReadError::Count { expected, records }),
             _ => Ok(()),
@@ -88,10 +89,12 @@ pub fn all(
     let mut reader = log.reader(topic, &from)?;
     let signal = Signal::default();
     reader.on_readable(signal.wake());
+
     let mut count = 0;
     for (partition, range) in (0..).zip(ranges) {
         count += partition_to_end(&mut *reader, &signal, partition, range, each)?;
     }
+
     Ok(count)
 }
 
@@ -102,7 +105,10 @@ fn partition_to_end(
     range: OffsetRange,
     each: &mut dyn FnMut(Record<'_>),
 ) -> Result<u64, ReadError> {
-    let (mut count, mut next_offset, mut newest) = (0, range.start, Instant::now());
+    let mut count = 0;
+    let mut next_offset = range.start;
+    let mut newest = Instant::now();
+
     while next_offset < range.end {
         let polled = reader.poll(partition, RECORDS_PER_POLL, each)?;
         count += polled.records as u64;
@@ -111,6 +117,7 @@ fn partition_to_end(
         } else {
             polled.next_offset
         };
+
         if polled.records > 0 {
             newest = Instant::now();
         } else if newest.elapsed() > STALL_LIMIT {
@@ -119,6 +126,7 @@ fn partition_to_end(
             signal.wait(Duration::from_millis(20));
         }
     }
+
     Ok(count)
 }
 
@@ -157,5 +165,6 @@ pub fn all_json<T: DeserializeOwned>(
             }
         },
     )?;
+
     bad.map_or(Ok(values), Err)
 }

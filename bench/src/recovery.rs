@@ -46,19 +46,24 @@ impl Args {
         let folder = cache.scratch("recovery")?;
         let broker = Broker::given_or_started(self.brokers.as_deref(), &cache, folder.path())?;
         println!("{}", machine::describe());
+
         println!(
             "{:>12} {:>16} {:>14} {:>10} {:>10}",
             "orders", "checkpoint MiB", "again after s", "CPU-s", "peak MiB"
         );
+
         for orders in &self.orders {
             let (size_bytes, again) = self.measure(*orders, broker.address(), folder.path())?;
-            let (wall, cpu) = (again.wall.as_secs_f64(), again.cpu.as_secs_f64());
+            let wall = again.wall.as_secs_f64();
+            let cpu = again.cpu.as_secs_f64();
+
             println!(
                 "{orders:>12} {:>16.2} {wall:>14.2} {cpu:>10.2} {:>10.0}",
                 mib(size_bytes),
                 mib(again.peak_rss_bytes)
             );
         }
+
         Ok(())
     }
 
@@ -76,6 +81,7 @@ impl Args {
             malformed: 0.0,
             seed: 1,
         };
+
         let log = generate::kafka(brokers)?;
         generate::publish(
             &*log,
@@ -86,6 +92,7 @@ impl Args {
             },
             made.records(),
         )?;
+
         let folder = folder.join(&run);
         fs::create_dir_all(&folder)?;
         let job = Job {
@@ -96,6 +103,7 @@ impl Args {
             folder: &folder,
         };
         job.run_to_end(&[])?;
+
         let size_bytes = size_of(&job.checkpoints())?;
         Ok((size_bytes, job.run_to_end(&[])?))
     }
@@ -113,5 +121,6 @@ fn size_of(folder: &Path) -> std::io::Result<u64> {
             metadata.len()
         };
     }
+
     Ok(size_bytes)
 }

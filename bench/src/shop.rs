@@ -164,6 +164,7 @@ impl Shop {
             .client
             .post(format!("{}{path}", self.base))
             .header("idempotency-key", key.to_string());
+
         answer(
             path,
             request.json(&json!({ "user_id": user_id, "items": items })),
@@ -265,6 +266,7 @@ fn answer<T: DeserializeOwned>(path: &str, request: RequestBuilder) -> Result<T,
     if status.is_success() {
         return Ok(answer.json()?);
     }
+
     Err(ShopError::Refused {
         path: path.to_owned(),
         status: status.as_u16(),

@@ -98,16 +98,19 @@ impl Args {
         println!("{}", machine::describe());
         self.generate(broker.address(), &topic)?;
         self.read(broker.address(), &topic)?; // warms the page cache for both
+
         let flink = self
             .flink
             .then(|| Flink::prepare(&cache, folder.path()))
             .transpose()?;
+
         let log = generate::kafka(broker.address())?;
         let mut measured = Measured::default();
         println!(
             "{:<16} {:>8} {:>10} {:>12} {:>9}",
             "", "wall s", "CPU-s", "CPU-s/1 M", "peak MiB"
         );
+
         for number in 0..self.runs {
             let run = format!("{name}-{number}");
             let place = Place {
@@ -117,10 +120,12 @@ impl Args {
             };
             self.turn(&run, &place, flink.as_ref(), &*log, &mut measured)?;
         }
+
         self.medians("order-analytics", &measured.jobs);
         self.medians("bare reader", &measured.readers);
         self.medians("at least once", &measured.at_least_once);
         self.medians("Apache Flink", &measured.flinks);
+
         measured
             .outputs
             .iter()
@@ -142,8 +147,10 @@ impl Args {
         measured
             .readers
             .push(self.line("bare reader", self.read(place.brokers, place.input)?));
+
         if self.at_least_once {
-            let (run, settings) = (format!("{run}-alo"), ["--guarantee", "at-least-once"]);
+            let run = format!("{run}-alo");
+            let settings = ["--guarantee", "at-least-once"];
             measured.at_least_once.push(self.job(
                 "at least once",
                 &run,
@@ -152,6 +159,7 @@ impl Args {
                 &mut measured.outputs,
             )?);
         }
+
         if let Some(flink) = flink {
             let folder = place.folder.join(run);
             let job = Job {
@@ -161,11 +169,13 @@ impl Args {
                 workers: self.workers,
                 folder: &folder,
             };
+
             measured
                 .flinks
                 .push(self.line("Apache Flink", flink.run(log, &job)?));
             measured.outputs.push(Flink::output(run));
         }
+
         Ok(())
     }
 
@@ -187,15 +197,15 @@ impl Args {
             folder: &folder,
         };
         outputs.push(job.output());
+
         Ok(self.line(what, job.run_to_end(settings)?))
     }
 
     fn generate(&self, brokers: &str, topic: &str) -> Result<(), ThroughputError> {
-        let (orders, users, partitions) = (
-            self.orders.to_string(),
-            self.users.to_string(),
-            self.partitions.to_string(),
-        );
+        let orders = self.orders.to_string();
+        let users = self.users.to_string();
+        let partitions = self.partitions.to_string();
+
         let sizes = [
             "--orders",
             &orders,
@@ -204,10 +214,12 @@ impl Args {
             "--partitions",
             &partitions,
         ];
+
         let made = ours(
             "generate",
             &[&["--brokers", brokers, "--topic", topic], &sizes[..]].concat(),
         )?;
+
         println!(
             "{} orders, {} users, {} partitions, generated in {:.0} s",
             orders,
@@ -215,6 +227,7 @@ impl Args {
             partitions,
             made.wall.as_secs_f64()
         );
+
         Ok(())
     }
 
@@ -233,12 +246,15 @@ impl Args {
     }
 
     fn line(&self, what: &str, ended: Ended) -> Ended {
-        let (wall, cpu) = (ended.wall.as_secs_f64(), ended.cpu.as_secs_f64());
+        let wall = ended.wall.as_secs_f64();
+        let cpu = ended.cpu.as_secs_f64();
         let each = cpu / self.millions();
+
         println!(
             "{what:<16} {wall:>8.2} {cpu:>10.2} {each:>12.3} {:>9.0}",
             mib(ended.peak_rss_bytes)
         );
+
         ended
     }
 
@@ -246,11 +262,11 @@ impl Args {
         if runs.is_empty() {
             return;
         }
+
         let median = |value: fn(&Ended) -> f64| median(runs.iter().map(value).collect());
-        let (wall, cpu) = (
-            median(|run| run.wall.as_secs_f64()),
-            median(|run| run.cpu.as_secs_f64()),
-        );
+        let wall = median(|run| run.wall.as_secs_f64());
+        let cpu = median(|run| run.cpu.as_secs_f64());
+
         println!(
             "{what}, median of {}: {:.2} CPU-s per million, {:.0} k/s, {:.0} MiB",
             runs.len(),
@@ -273,6 +289,7 @@ impl Args {
             "{output}: {} results, which count {counted} orders",
             counts.len()
         );
+
         if counted == self.orders {
             Ok(())
         } else {
@@ -309,6 +326,7 @@ fn ours(command: &'static str, arguments: &[&str]) -> Result<Ended, ThroughputEr
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::null());
+
     let ended = Process::start(child, Lifetime::OfItsThread)?.wait_for(LIMIT)?;
     ended
         .filter(|ended| ended.status.success())

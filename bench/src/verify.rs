@@ -99,14 +99,17 @@ impl Args {
                 .for_each(|step| println!("{:<18} {}", step.name, step.about));
             return Ok(());
         }
+
         let available = Counterpart::ALL
             .into_iter()
             .filter(|which| !self.without.contains(which))
             .collect();
+
         let context = Context {
             cache: Cache::open()?,
             available,
         };
+
         let lines: Vec<_> = steps::ALL
             .iter()
             .filter(|step| self.wants(step))
@@ -146,6 +149,7 @@ fn report(lines: &[Line]) -> Result<(), VerifyError> {
             println!("\n══ {} failed: {error}", line.name);
         }
     }
+
     println!("\n{:<18} {:>7}  result", "step", "seconds");
     for line in lines {
         let result = match &line.result {
@@ -162,10 +166,12 @@ fn report(lines: &[Line]) -> Result<(), VerifyError> {
             line.took.as_secs_f64()
         );
     }
+
     let passed = lines
         .iter()
         .filter(|line| matches!(line.result, Ok(Outcome::Passed)))
         .count();
+
     let failed = lines.iter().filter(|line| line.result.is_err()).count();
     println!("verify: {passed} passed, {failed} failed");
     if failed == 0 {

@@ -74,6 +74,7 @@ impl Figures {
         self.body.blank += other.body.blank;
         self.body.comments += other.body.comments;
         self.words += other.words;
+
         for (group, count) in &other.found {
             *self.found.entry(group).or_default() += count;
         }
@@ -122,6 +123,7 @@ impl Figures {
         for item in &file.items {
             functions.visit_item(item);
         }
+
         for (first, last) in functions.0 {
             // Between the braces; lines are counted from 1.
             self.count_body(&lines[first.min(last - 1)..last - 1]);

@@ -33,12 +33,14 @@ pub fn circles(member: &Crate) -> Vec<String> {
             .map(|file| &*member.files[*file].path)
             .collect();
         let (last, first) = names.split_last().expect("a circle has files");
+
         format!(
             "crate {}: {} and {last} import each other in a circle",
             member.name,
             first.join(", ")
         )
     };
+
     components(&arrows)
         .into_iter()
         .filter(|component| component.len() > 1)
@@ -64,6 +66,7 @@ fn arrows(files: &[SourceFile]) -> Vec<BTreeSet<usize>> {
                 .filter(|to| *to != from && !file.module.starts_with(&files[*to].module))
                 .collect()
         });
+
     arrows.collect()
 }
 
@@ -73,6 +76,7 @@ impl<'a> Modules<'a> {
             .iter()
             .enumerate()
             .map(|(index, file)| (&*file.module, index));
+
         let mut modules = Self {
             files: by_path.collect(),
             reexports: BTreeMap::new(),
@@ -85,6 +89,7 @@ impl<'a> Modules<'a> {
                 modules.reexports.insert((index, name.clone()), target);
             }
         }
+
         modules
     }
 
@@ -96,6 +101,7 @@ impl<'a> Modules<'a> {
     fn resolve(&self, path: &[String], depth: usize) -> Option<usize> {
         // Re-exports that lead to each other would otherwise be followed without end.
         const MAX_DEPTH: usize = 8;
+
         let (length, index) = (0..=path.len()).rev().find_map(|length| {
             self.files
                 .get(&path[..length])
@@ -134,6 +140,7 @@ impl<'a> Modules<'a> {
             }
             None => return Vec::new(),
         }
+
         module.extend(rest.iter().cloned());
         module
     }
@@ -182,6 +189,7 @@ fn collect(tree: &syn::UseTree, prefix: &mut Vec<String>, found: &mut Vec<Vec<St
     let mut push = |name: Option<String>| {
         found.push(prefix.iter().cloned().chain(name).collect());
     };
+
     match tree {
         syn::UseTree::Path(path) => {
             prefix.push(path.ident.to_string());
@@ -211,6 +219,7 @@ fn components(arrows: &[BTreeSet<usize>]) -> Vec<Vec<usize>> {
         let component: BTreeSet<usize> = both_ways.copied().chain([file]).collect();
         components.insert(component.into_iter().collect::<Vec<_>>());
     }
+
     components.into_iter().collect()
 }
 
@@ -223,6 +232,7 @@ fn reach(arrows: &[BTreeSet<usize>], file: usize) -> BTreeSet<usize> {
             open.extend(&arrows[next]);
         }
     }
+
     reached
 }
 
@@ -243,6 +253,7 @@ mod tests {
             ("b.rs", "fn f() { super::c::g() }"),
             ("c.rs", "pub fn g() -> Option<crate::a::A> { None }"),
         ]);
+
         assert_eq!(
             circles,
             ["crate shop: a.rs, b.rs and c.rs import each other in a circle"]

@@ -64,6 +64,7 @@ pub fn meanings(crates: &[Crate]) -> Vec<String> {
             let types = member.files.iter().flat_map(|file| &file.items);
             types.filter_map(public_type).any(|name| name == word)
         };
+
         let names: Vec<&str> = crates
             .iter()
             .filter(has_it)

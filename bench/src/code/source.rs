@@ -60,6 +60,7 @@ fn metadata() -> Result<Metadata, CodeError> {
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .map_err(|error| CodeError::Metadata(error.to_string()))?;
+
     if !output.status.success() {
         let reason = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         return Err(CodeError::Metadata(reason));
@@ -86,6 +87,7 @@ fn find_files(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), CodeError> 
         path: folder.display().to_string(),
         source,
     };
+
     for entry in std::fs::read_dir(folder).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
         if path.is_dir() {
@@ -94,6 +96,7 @@ fn find_files(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), CodeError> 
             found.push(path);
         }
     }
+
     Ok(())
 }
 
@@ -103,6 +106,7 @@ fn read_file(root: &Path, path: &Path) -> Result<SourceFile, CodeError> {
         .unwrap_or(path)
         .display()
         .to_string();
+
     let text = std::fs::read_to_string(path).map_err(|source| CodeError::Unreadable {
         path: name.clone(),
         source,
@@ -140,6 +144,7 @@ fn is_test(item: &syn::Item) -> bool {
     let syn::Item::Mod(module) = item else {
         return false;
     };
+
     module.attrs.iter().any(|attribute| {
         attribute.path().is_ident("cfg")
             && attribute

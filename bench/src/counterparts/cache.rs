@@ -39,6 +39,7 @@ impl Cache {
         let runs = self.root.join("runs");
         std::fs::create_dir_all(&runs).map_err(io_error(format!("creating {}", runs.display())))?;
         let prefix = format!("{purpose}-");
+
         tempfile::Builder::new()
             .prefix(&prefix)
             .tempdir_in(&runs)

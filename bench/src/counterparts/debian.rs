@@ -55,19 +55,23 @@ pub fn provision(needed: &[Package]) -> Result<()> {
         .iter()
         .filter(|package| find(package.command).is_none())
         .collect();
+
     if missing.is_empty() {
         return Ok(());
     }
+
     let mut packages: Vec<_> = missing.iter().map(|missing| missing.package).collect();
     packages.dedup();
     if is_root() && find("apt-get").is_some() {
         return install(&packages);
     }
+
     let missing: Vec<_> = missing.iter().map(|missing| missing.command).collect();
     let remedy = format!(
         "sudo apt-get install --no-install-recommends {}",
         packages.join(" ")
     );
+
     Err(CounterpartError::Missing {
         missing: missing.join(", "),
         remedy,
@@ -93,9 +97,11 @@ pub fn run(what: &str, mut command: Command) -> Result<()> {
         .stdin(Stdio::null())
         .output()
         .map_err(io_error(format!("running {what}")))?;
+
     if output.status.success() {
         return Ok(());
     }
+
     let said = [output.stdout, output.stderr].concat();
     Err(CounterpartError::Failed {
         what: what.to_owned(),
@@ -119,6 +125,7 @@ fn install(packages: &[&str]) -> Result<()> {
         run("apt-get", apt)
     };
     apt(&["update", "--quiet"])?;
+
     apt(&[
         &["install", "--quiet", "--yes", "--no-install-recommends"],
         packages,
@@ -144,10 +151,12 @@ impl PolicyAgainstStarting {
         if Path::new(POLICY).exists() {
             return Ok(Self { ours: false });
         }
+
         let written = fs::write(POLICY, "#!/bin/sh\nexit 101\n");
         let allowed =
             written.and_then(|()| fs::set_permissions(POLICY, Permissions::from_mode(0o755)));
         allowed.map_err(io_error(format!("writing {POLICY}")))?;
+
         Ok(Self { ours: true })
     }
 }

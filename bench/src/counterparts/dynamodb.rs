@@ -27,10 +27,12 @@ pub fn launch(cache: &Cache, data: &Path) -> Result<Launch> {
     debian::provision(JAVA)?;
     let jars = maven::jars(cache, "dynamodb", POM)?;
     create_folder(data)?;
+
     let [port] = free_ports()?;
     let launcher = data.join("LoopbackDynamoDb.java");
     std::fs::write(&launcher, LAUNCHER)
         .map_err(io_error("writing the launcher of DynamoDB Local"))?;
+
     let libraries = format!("-Dsqlite4java.library.path={}", jars.display());
     let mut arguments = vec![
         "-Xmx256m".into(),
@@ -38,9 +40,11 @@ pub fn launch(cache: &Cache, data: &Path) -> Result<Launch> {
         "-cp".into(),
         jars.join("*").into(),
     ];
+
     // Java compiles a program of one source file by itself.
     arguments.push(launcher.into());
     let port_text = port.to_string();
+
     // Without -sharedDb: each access key has tables of its own, and so does each test.
     arguments.extend(["-disableTelemetry", "-port", &port_text, "-dbPath"].map(Into::into));
     arguments.push(data.into());
@@ -60,6 +64,7 @@ fn is_ready(port: u16) -> bool {
         .timeout(Duration::from_secs(2))
         .no_proxy()
         .build();
+
     let asked = client.and_then(|client| {
         let request = client.post(format!("http://127.0.0.1:{port}/")).body("{}");
         let request = request.header("content-type", "application/x-amz-json-1.0");

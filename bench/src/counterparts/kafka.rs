@@ -65,14 +65,17 @@ pub fn launch(cache: &Cache, data: &Path) -> Result<Launch> {
     debian::provision(JAVA)?;
     let jars = maven::jars(cache, "kafka", POM)?;
     create_folder(data)?;
+
     let [port, controller_port] = free_ports()?;
     let configuration = data.join("server.properties");
     let log = data.join("log");
     std::fs::write(&configuration, properties(port, controller_port, &log))
         .map_err(io_error("configuring Kafka"))?;
+
     if !log.join("meta.properties").exists() {
         format(&jars, &configuration)?;
     }
+
     let mut arguments = java_arguments(&jars, &["-Xms128m", "-Xmx512m", "-XX:+UseG1GC"]);
     arguments.extend(["kafka.Kafka".into(), configuration.into()]);
     Ok(Launch {
@@ -94,17 +97,20 @@ pub fn limit_producers(cache: &Cache, brokers: &str, bytes_per_second: Option<u6
     let jars = maven::jars(cache, "kafka", POM)?;
     let mut tool = Command::new("java");
     tool.args(java_arguments(&jars, &["-XX:TieredStopAtLevel=1"]));
+
     tool.args([
         "kafka.admin.ConfigCommand",
         "--bootstrap-server",
         brokers,
         "--alter",
     ]);
+
     tool.args(["--entity-type", "clients", "--entity-default"]);
     match bytes_per_second {
         Some(limit) => tool.args(["--add-config", &format!("producer_byte_rate={limit}")]),
         None => tool.args(["--delete-config", "producer_byte_rate"]),
     };
+
     debian::run("limiting what clients may write", tool)
 }
 
@@ -120,6 +126,7 @@ fn format(jars: &Path, configuration: &Path) -> Result<()> {
         "-c",
     ])
     .arg(configuration);
+
     debian::run("formatting Kafka's data folder", tool)
 }
 
@@ -137,6 +144,7 @@ fn properties(port: u16, controller_port: u16, log: &Path) -> String {
     let log = log.display();
     let listeners =
         format!("PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}");
+
     format!(
         "process.roles=broker,controller
 node.id=1
@@ -171,6 +179,7 @@ background.threads=2
 fn is_ready(port: u16) -> bool {
     // ApiVersions v0: length, api key 18, api version 0, correlation id 1, no client id.
     const REQUEST: [u8; 14] = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 1, 0xff, 0xff];
+
     let asked = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).and_then(|mut broker| {
         broker.set_read_timeout(Some(Duration::from_secs(2)))?;
         broker.write_all(&REQUEST)?;
@@ -178,6 +187,7 @@ fn is_ready(port: u16) -> bool {
         broker.read_exact(&mut answer)?;
         Ok(answer)
     });
+
     // Length, the correlation id that was sent, error code 0.
     asked.is_ok_and(|answer| answer[4..] == [0, 0, 0, 1, 0, 0])
 }

@@ -38,9 +38,11 @@ pub fn launch(data: &Path) -> Result<Launch> {
     let tables = data.join("tables");
     let set_up = data.join("set-up.sql");
     std::fs::write(&set_up, SET_UP).map_err(io_error("configuring MariaDB"))?;
+
     if !tables.join("mysql").exists() {
         initialise(&tables)?;
     }
+
     Ok(Launch {
         name: "MariaDB",
         address: format!("mysql://tidemark:tidemark@127.0.0.1:{port}/tidemark"),
@@ -60,6 +62,7 @@ fn initialise(tables: &Path) -> Result<()> {
         "--skip-test-db",
         "--skip-name-resolve",
     ]);
+
     tool.args(run_as().iter())
         .arg(format!("--datadir={}", tables.display()));
     debian::run("initialising MariaDB's data folder", tool)
@@ -91,6 +94,7 @@ fn arguments(data: &Path, tables: &Path, set_up: &Path, port: u16) -> Vec<OsStri
     arguments.push(format!("--socket={}", data.join("socket").display()).into());
     arguments.push(format!("--pid-file={}", data.join("pid").display()).into());
     arguments.push(format!("--init-file={}", set_up.display()).into());
+
     arguments
 }
 
@@ -102,6 +106,7 @@ pub fn client(program: &str, address: &Url) -> Command {
         "--protocol=tcp",
         "--default-character-set=utf8mb4",
     ]);
+
     command.args(["--host", address.host_str().unwrap_or_default()]);
     command.args([
         "--port",
@@ -109,6 +114,7 @@ pub fn client(program: &str, address: &Url) -> Command {
         "--user",
         address.username(),
     ]);
+
     command.env("MYSQL_PWD", address.password().unwrap_or_default());
     command
 }
@@ -126,10 +132,12 @@ pub fn query(address: &Url, statements: &str) -> Result<String> {
         statements,
         address.path().trim_start_matches('/'),
     ]);
+
     let output = query.output().map_err(io_error("asking MariaDB"))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
+
     let said = debian::tail(&String::from_utf8_lossy(&output.stderr));
     Err(CounterpartError::Failed {
         what: "asking MariaDB".to_owned(),

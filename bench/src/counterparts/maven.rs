@@ -19,6 +19,7 @@ pub fn jars(cache: &Cache, name: &str, pom: &str) -> Result<PathBuf> {
     if !folder.exists() {
         fetch(cache, name, pom, &folder)?;
     }
+
     Ok(folder)
 }
 
@@ -30,12 +31,14 @@ fn fetch(cache: &Cache, name: &str, pom: &str, folder: &Path) -> Result<()> {
     let pom_file = scratch.path().join("pom.xml");
     let jars = scratch.path().join("jars");
     std::fs::write(&pom_file, pom).map_err(io_error("writing a pom"))?;
+
     let mut mvn = Command::new("mvn");
     mvn.args(["--quiet", "--batch-mode", COPY])
         .arg("--file")
         .arg(&pom_file);
     mvn.arg(format!("-DoutputDirectory={}", jars.display()));
     debian::run("mvn", mvn)?;
+
     let parent = folder.parent().expect("the folder was joined to one");
     std::fs::create_dir_all(parent).map_err(io_error(format!("creating {}", parent.display())))?;
     match std::fs::rename(&jars, folder) {

@@ -77,12 +77,14 @@ impl Server {
                 .process
                 .wait_for(Duration::from_millis(50))
                 .map_err(io_error("waiting for a server"))?;
+
             if let Some(ended) = ended {
                 return Err(self.not_ready(format!("it ended with {}", ended.status)));
             }
             if self.started.elapsed() > READY_LIMIT {
                 return Err(self.not_ready(format!("no answer for {} s", READY_LIMIT.as_secs())));
             }
+
             if Instant::now() > next_line {
                 println!(
                     "{}: waiting for it since {} s",
@@ -92,11 +94,13 @@ impl Server {
                 next_line += PROGRESS_EVERY;
             }
         }
+
         let seconds = self.started.elapsed().as_secs_f64();
         println!(
             "{}: ready after {seconds:.1} s on {}",
             self.launch.name, self.launch.address
         );
+
         Ok(())
     }
 
@@ -147,6 +151,7 @@ impl Server {
         let said =
             std::fs::read_to_string(&self.launch.log).unwrap_or_else(|error| error.to_string());
         let log = self.launch.log.display().to_string();
+
         CounterpartError::NotReady {
             name: self.launch.name,
             reason,
@@ -162,11 +167,13 @@ impl Launch {
         let log = opened.map_err(io_error(format!("opening {}", self.log.display())))?;
         let also_log = log.try_clone().map_err(io_error("sharing a log file"))?;
         let mut command = Command::new(&self.program);
+
         command
             .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(also_log);
+
         Process::start(command, lifetime)
             .map_err(io_error(format!("starting {}", self.program.display())))
     }
@@ -189,6 +196,7 @@ pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
             .port();
         held.push(listener);
     }
+
     Ok(ports)
 }
 

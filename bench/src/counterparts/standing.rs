@@ -66,24 +66,29 @@ fn up(folder: &Path) -> Result<()> {
         println!("they are up already");
         return status(folder);
     }
+
     let all = Counterparts::start(
         &Counterpart::ALL,
         &Cache::open()?,
         folder,
         Lifetime::Detached,
     )?;
+
     let environment = all
         .environment()
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
+
     let remember = |(_, server): (_, Server)| {
-        let (name, address) = (server.name().to_owned(), server.address().to_owned());
+        let name = server.name().to_owned();
+        let address = server.address().to_owned();
         StandingServer {
             name,
             address,
             pid: server.release(),
         }
     };
+
     let standing = Standing {
         servers: all.servers.into_iter().map(remember).collect(),
         environment,
@@ -91,6 +96,7 @@ fn up(folder: &Path) -> Result<()> {
     let text = serde_json::to_string_pretty(&standing).expect("strings and numbers");
     std::fs::write(file(folder), text)
         .map_err(io_error("remembering where the counterparts run"))?;
+
     status(folder)
 }
 
@@ -104,10 +110,12 @@ fn down(folder: &Path) -> Result<()> {
             println!("{}: stopped", server.name);
         }
     }
+
     if folder.exists() {
         std::fs::remove_dir_all(folder)
             .map_err(io_error(format!("deleting {}", folder.display())))?;
     }
+
     Ok(())
 }
 
@@ -116,6 +124,7 @@ fn status(folder: &Path) -> Result<()> {
         println!("none is up; `bench counterparts up` starts them");
         return Ok(());
     };
+
     for server in &standing.servers {
         let state = if is_ours(server.pid, folder) {
             "up"
@@ -127,9 +136,11 @@ fn status(folder: &Path) -> Result<()> {
             server.name, server.pid, server.address
         );
     }
+
     for (name, value) in &standing.environment {
         println!("export {name}={value}");
     }
+
     Ok(())
 }
 

@@ -27,12 +27,13 @@ impl Company {
             .take(processes.into())
             .map(|port| format!("127.0.0.1:{port}"))
             .collect();
-        let (all, hosts) = (processes.to_string(), hosts.join(","));
-        let (window, disorder) = (
-            format!("{}ms", WINDOW.as_millis()),
-            format!("{}ms", DISORDER.as_millis()),
-        );
+
+        let all = processes.to_string();
+        let hosts = hosts.join(",");
+        let window = format!("{}ms", WINDOW.as_millis());
+        let disorder = format!("{}ms", DISORDER.as_millis());
         let mut supervisors = Vec::new();
+
         for process in 0..processes {
             let own = process.to_string();
             let place = ["--processes", &all, "--process", &own, "--hosts", &hosts];
@@ -44,6 +45,7 @@ impl Company {
                 "--log",
                 "info",
             ];
+
             let said = format!("process-{process}.log");
             supervisors.push(job.start(
                 Some("supervise"),
@@ -51,6 +53,7 @@ impl Company {
                 &said,
             )?);
         }
+
         Ok(Self { supervisors })
     }
 
@@ -72,6 +75,7 @@ impl Company {
         self.supervisors
             .iter()
             .for_each(|supervisor| signal(supervisor.pid(), libc::SIGTERM));
+
         let begun = Instant::now();
         for (process, supervisor) in (0..).zip(&mut self.supervisors) {
             let left = STOPS_WITHIN.saturating_sub(begun.elapsed());
@@ -86,6 +90,7 @@ impl Company {
                 None => return Err(CrashError::Ended(process, "does not stop".to_owned())),
             }
         }
+
         Ok(())
     }
 }

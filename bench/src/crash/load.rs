@@ -22,7 +22,9 @@ pub fn publish(
     records: impl Iterator<Item = Made>,
 ) -> Result<(), GenerateError> {
     let mut publisher = open(log)?;
-    let (started, mut value) = (Instant::now(), Vec::new());
+    let started = Instant::now();
+    let mut value = Vec::new();
+
     for (sent, made) in (0..).zip(records) {
         wait_for_turn(started, sent, rate);
         if let Err(error) = send(&mut *publisher, topic, &made, &mut value) {
@@ -30,9 +32,11 @@ pub fn publish(
             publisher = open(log)?;
         }
     }
+
     if let Err(error) = publisher.commit(&[]) {
         println!("the end of the load: {error}");
     }
+
     Ok(())
 }
 

@@ -72,6 +72,7 @@ impl<'a> Troubles<'a> {
             random,
             happened: Vec::new(),
         };
+
         let begun = Instant::now();
         sleep(FIRST_AFTER);
         while begun.elapsed() + LAST_BEFORE < args.duration {
@@ -80,6 +81,7 @@ impl<'a> Troubles<'a> {
                 troubles.random.random_range(PAUSE_MS),
             ));
         }
+
         Ok(troubles.happened)
     }
 
@@ -93,6 +95,7 @@ impl<'a> Troubles<'a> {
             _ => Kind::Killed(process),
         };
         println!("{} {kind:?}", Timestamp::now());
+
         match kind {
             Kind::Killed(process) => match self.company.child(process) {
                 Some(pid) => signal(pid, libc::SIGKILL),
@@ -102,10 +105,12 @@ impl<'a> Troubles<'a> {
             Kind::StoreAway => self.take_store_away()?,
             Kind::BrokerKilled => restart(self.broker)?,
         }
+
         self.happened.push(Trouble {
             kind,
             over: Timestamp::now(),
         });
+
         Ok(())
     }
 
@@ -120,15 +125,14 @@ impl<'a> Troubles<'a> {
 
     /// A file in place of the folder: nothing can be created, read or listed in it.
     fn take_store_away(&self) -> Result<(), CrashError> {
-        let (store, aside) = (
-            self.folder.join("checkpoints"),
-            self.folder.join("checkpoints.away"),
-        );
+        let store = self.folder.join("checkpoints");
+        let aside = self.folder.join("checkpoints.away");
         fs::rename(&store, &aside)?;
         fs::write(&store, "away")?;
         sleep(AWAY);
         fs::remove_file(&store)?;
         fs::rename(&aside, &store)?;
+
         Ok(())
     }
 }
@@ -144,21 +148,25 @@ pub fn report(troubles: &[Trouble], results: &[(WindowCount, u64)]) {
         let Some(first) = after.map(|(_, taken_ms)| *taken_ms).min() else {
             continue;
         };
+
         let seconds = Duration::from_millis(first.saturating_sub(over_ms)).as_secs_f64();
         println!(
             "{:<16} results again after {seconds:.2} s",
             format!("{:?}", trouble.kind)
         );
+
         if matches!(trouble.kind, Kind::Killed(_)) {
             recoveries.push(seconds);
         }
     }
+
     recoveries.sort_by(f64::total_cmp);
     print!(
         "{} troubles survived, {} of them kills of a process",
         troubles.len(),
         recoveries.len()
     );
+
     match (recoveries.get(recoveries.len() / 2), recoveries.last()) {
         (Some(median), Some(longest)) => println!(
             "; from a kill to the first result of a window that ended after it: median {median:.2} s, at most {longest:.2} s"

@@ -42,15 +42,18 @@ impl Backup {
         times.step("backup of SQL: mariadb-dump", || {
             database::dump(world.address(Counterpart::Mariadb), &backup.sql())
         })?;
+
         times.step("backup of tables: a scan each", || {
             let tables = Tables::at(world.address(Counterpart::Dynamodb))?;
             tables
                 .export(&backup.tables(), |name| !name.starts_with(COUNTED))
                 .map(drop)
         })?;
+
         times.step("backup of uploads: a copy", || {
             copy_uploads(&world.objects(), &backup.folder)
         })?;
+
         Ok(backup)
     }
 
@@ -68,6 +71,7 @@ impl Backup {
                 .import(&self.tables())
                 .map(drop)
         })?;
+
         times.step("uploads", || copy_uploads(&self.folder, &world.objects()))?;
         times.step("orders since the backup, from the topic into SQL", || {
             let statements = self.folder.join("orders.sql");
@@ -77,11 +81,13 @@ impl Backup {
             )?;
             database::run(sql, &statements)
         })?;
+
         times.step("the mailbox back to where its table is", || {
             Ok(log
                 .commit(MAILBOX, ORDERS, &self.told)
                 .map_err(EndToEndError::from)?)
         })?;
+
         times.step("order-analytics start-over", || world.start_over())
     }
 
@@ -106,5 +112,6 @@ fn copy_uploads(from: &Path, to: &Path) -> Result<()> {
         copy.arg("--recursive").arg(folder).arg(to);
         run_silently("cp", copy).map_err(EndToEndError::from)?;
     }
+
     Ok(())
 }

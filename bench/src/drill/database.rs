@@ -19,6 +19,7 @@ pub(super) fn dump(address: &str, file: &Path) -> Result<()> {
         "tidemark",
     ])
     .stdout(File::create(file)?);
+
     finish("mariadb-dump", dump)
 }
 
@@ -43,6 +44,7 @@ fn finish(program: &'static str, mut command: Command) -> Result<()> {
     if output.status.success() {
         return Ok(());
     }
+
     Err(DrillError::Program(
         program,
         counterparts::tail(&String::from_utf8_lossy(&output.stderr)),

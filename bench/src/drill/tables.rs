@@ -37,6 +37,7 @@ impl<'a> Tables<'a> {
         let names = self.ask("ListTables", &json!({}))?;
         let names = names["TableNames"].as_array().cloned().unwrap_or_default();
         let mut exported = 0;
+
         for name in names
             .iter()
             .filter_map(Value::as_str)
@@ -49,6 +50,7 @@ impl<'a> Tables<'a> {
             let table = json!({ "create": creation(&described["Table"]), "expiry": expiry, "items": items });
             fs::write(folder.join(format!("{name}.json")), table.to_string())?;
         }
+
         Ok(exported)
     }
 
@@ -60,6 +62,7 @@ impl<'a> Tables<'a> {
             let name = &table["create"]["TableName"];
             self.ask("CreateTable", &table["create"])?;
             self.wait_until_active(name)?;
+
             if let Some(attribute) =
                 table["expiry"]["TimeToLiveDescription"]["AttributeName"].as_str()
             {
@@ -69,25 +72,30 @@ impl<'a> Tables<'a> {
                     &json!({ "TableName": name, "TimeToLiveSpecification": expiry }),
                 )?;
             }
+
             let items = table["items"].as_array().map_or(&[][..], Vec::as_slice);
             items
                 .chunks(BATCH)
                 .try_for_each(|items| self.put(name, items))?;
             imported += items.len();
         }
+
         Ok(imported)
     }
 
     fn scan(&self, name: &str) -> Result<Vec<Value>> {
-        let (mut items, mut from) = (Vec::new(), Value::Null);
+        let mut items = Vec::new();
+        let mut from = Value::Null;
         loop {
             let mut request = json!({ "TableName": name, "ConsistentRead": true });
             if !from.is_null() {
                 request["ExclusiveStartKey"] = from;
             }
+
             let mut page = self.ask("Scan", &request)?;
             items.extend(page["Items"].as_array().cloned().unwrap_or_default());
             from = page["LastEvaluatedKey"].take();
+
             if from.is_null() {
                 return Ok(items);
             }
@@ -101,11 +109,13 @@ impl<'a> Tables<'a> {
             .map(|item| json!({ "PutRequest": { "Item": item } }))
             .collect();
         let mut left = json!({ name: puts });
+
         while left.as_object().is_some_and(|left| !left.is_empty()) {
             left =
                 self.ask("BatchWriteItem", &json!({ "RequestItems": left }))?["UnprocessedItems"]
                     .take();
         }
+
         Ok(())
     }
 
@@ -122,6 +132,7 @@ impl<'a> Tables<'a> {
             }
             std::thread::sleep(Duration::from_millis(50));
         }
+
         Ok(())
     }
 
@@ -131,17 +142,21 @@ impl<'a> Tables<'a> {
             .post(self.address)
             .header("content-type", "application/x-amz-json-1.0");
         let asked = asked.header("x-amz-target", format!("DynamoDB_20120810.{operation}"));
+
         let answer = asked
             .header("authorization", SIGNATURE)
             .body(request.to_string())
             .send()?;
-        let (status, said) = (answer.status(), answer.text()?);
+        let status = answer.status();
+        let said = answer.text()?;
+
         if !status.is_success() {
             return Err(DrillError::Table(
                 request["TableName"].to_string(),
                 format!("{operation}: {status} {said}"),
             ));
         }
+
         Ok(serde_json::from_str(&said)?)
     }
 }
@@ -154,6 +169,7 @@ fn creation(described: &Value) -> Value {
         .map(|name| ((*name).to_owned(), described[*name].clone()))
         .collect();
     request.insert("BillingMode".to_owned(), json!("PAY_PER_REQUEST"));
+
     if let Some(indexes) = described["GlobalSecondaryIndexes"].as_array() {
         let kept = ["IndexName", "KeySchema", "Projection"];
         let index = |described: &Value| -> Value {
@@ -162,10 +178,12 @@ fn creation(described: &Value) -> Value {
                 .collect::<Map<_, _>>()
                 .into()
         };
+
         request.insert(
             "GlobalSecondaryIndexes".to_owned(),
             indexes.iter().map(index).collect(),
         );
     }
+
     request.into()
 }

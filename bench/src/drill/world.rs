@@ -39,11 +39,11 @@ impl World {
             .chain(["--brokers", &self.brokers])
             .map(str::to_owned)
             .collect();
-        let (data, log) = (
-            Some(self.folder.join("data")),
-            self.folder.join("platform.log"),
-        );
+
+        let data = Some(self.folder.join("data"));
+        let log = self.folder.join("platform.log");
         let port_base = platform::free_port_base()?;
+
         Ok(Platform::start(Settings {
             data,
             port_base,
@@ -75,6 +75,7 @@ impl World {
             .map_err(EndToEndError::from)?;
         let checkpoints = format!("file://{}", self.objects().join("checkpoints").display());
         let mut job = Command::new(program);
+
         job.args([
             "start-over",
             "--brokers",
@@ -82,6 +83,7 @@ impl World {
             "--checkpoints",
             &checkpoints,
         ]);
+
         Ok(run_silently("order-analytics start-over", job).map_err(EndToEndError::from)?)
     }
 

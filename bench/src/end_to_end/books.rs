@@ -51,6 +51,7 @@ pub(crate) fn wait_until_told(shop: &Shop, customers: &Customers) -> Result<Told
         .iter()
         .map(|order| order.id)
         .collect();
+
     wait(customers.patience, || {
         let mut told = Told::new();
         for message in shop
@@ -68,10 +69,12 @@ pub(crate) fn wait_until_told(shop: &Shop, customers: &Customers) -> Result<Told
                 )));
             }
         }
+
         if told.len() == ordered.len() {
             println!("each of {} orders was told once", told.len());
             return Ok(Ok(told));
         }
+
         Ok(Err(format!(
             "of {} orders {} were told",
             ordered.len(),
@@ -89,6 +92,7 @@ pub(crate) fn wait_until_stock_is_back(shop: &Shop, customers: &Customers) -> Re
             println!("the stock is short of what was sold, {sold}, and of nothing else");
             return Ok(Ok(()));
         }
+
         Ok(Err(format!(
             "{sold} of {STOCK} were sold, and {left} are left"
         )))
@@ -122,6 +126,7 @@ pub(crate) fn compare_topic(log: &dyn RecordLog, customers: &Customers, told: &T
             )
         })
         .collect();
+
     let stored = customers.acknowledged.iter();
     let mut stored: Vec<_> = stored
         .map(|order| {
@@ -133,17 +138,21 @@ pub(crate) fn compare_topic(log: &dyn RecordLog, customers: &Customers, told: &T
             )
         })
         .collect();
+
     published.sort_unstable();
     stored.sort_unstable();
     if stored == published {
         println!("each of {} orders is on the topic once", stored.len());
         return Ok(());
     }
+
     let first = stored
         .iter()
         .zip(&published)
         .find(|(stored, published)| stored != published);
-    let (stored, published) = (stored.len(), published.len());
+
+    let stored = stored.len();
+    let published = published.len();
     Err(books(format!(
         "{stored} orders are stored, {published} published; the first difference: {first:?}"
     )))

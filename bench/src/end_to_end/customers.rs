@@ -36,10 +36,12 @@ impl Customers {
                 &format!("customer-{number}-{now}@test.com"),
             )
         };
+
         let users = (1..=3)
             .map(sign_up)
             .collect::<std::result::Result<_, _>>()?;
         let product = shop.sell("Tide table", PRICE_CENTS)?;
+
         Ok(Self {
             users,
             product,
@@ -77,27 +79,32 @@ impl Customers {
         let mut stored: Vec<_> = shop.orders()?;
         stored.retain(|order| self.users.contains(&order.user_id));
         stored.sort_unstable_by_key(|order| order.id);
+
         if let Some(twice) = stored.windows(2).find(|pair| pair[0].id == pair[1].id) {
             return Err(EndToEndError::Books(format!(
                 "{:?} is listed twice",
                 twice[0]
             )));
         }
+
         let is_stored = |order: &Order| {
             let found = stored.binary_search_by_key(&order.id, |stored| stored.id);
             found.is_ok_and(|at| stored[at] == *order)
         };
+
         self.acknowledged.sort_unstable_by_key(|order| order.id);
         if let Some(lost) = self.acknowledged.iter().find(|order| !is_stored(order)) {
             return Err(EndToEndError::Books(format!(
                 "{lost:?} was acknowledged and is gone"
             )));
         }
+
         let mut acknowledged = self.acknowledged.iter().peekable();
         let is_unasked =
             |order: &&Order| acknowledged.next_if(|known| known.id == order.id).is_none();
         let unasked = stored.iter().filter(is_unasked).cloned().collect();
         self.acknowledged = stored;
+
         Ok(unasked)
     }
 
@@ -110,11 +117,13 @@ impl Customers {
             .acknowledged
             .iter()
             .map(|order| (order.user_id, 1, order.total_cents)));
+
         let started = Instant::now();
         println!(
             "waiting until {} orders are counted",
             self.acknowledged.len()
         );
+
         loop {
             let windows = shop
                 .recent()?
@@ -122,18 +131,22 @@ impl Customers {
                 .filter(|window| self.users.contains(&window.user_id));
             let counted =
                 sum(windows.map(|window| (window.user_id, window.order_count, window.total_cents)));
+
             if counted == ordered {
                 println!("counted after {} s", started.elapsed().as_secs());
                 return Ok(());
             }
+
             let too_many = counted
                 .iter()
                 .any(|(user, counted)| ordered.get(user).is_none_or(|own| counted.0 > own.0));
+
             if too_many || started.elapsed() > self.patience {
                 return Err(EndToEndError::Books(format!(
                     "ordered {ordered:?}, counted {counted:?}"
                 )));
             }
+
             std::thread::sleep(Duration::from_millis(500));
         }
     }

@@ -36,14 +36,17 @@ pub(super) fn under_load<V>(
 ) -> Result<V> {
     println!("killing while customers order; so often: {kills}");
     let began = Instant::now();
-    let (product, over) = (&*customers.product, AtomicBool::new(false));
+    let product = &*customers.product;
+    let over = AtomicBool::new(false);
     let (quitter, others) = customers.users.split_first().expect("there are customers");
+
     let (victim, given_up, insisted) = thread::scope(|scope| {
         let given_up = scope.spawn(|| order_or_give_up(&shops[0], *quitter, product, &over));
         let insist = |(shop, user)| {
             let over = &over;
             scope.spawn(move || insist(shop, user, product, over))
         };
+
         let insisted: Vec<_> = shops
             .iter()
             .rev()
@@ -51,14 +54,17 @@ pub(super) fn under_load<V>(
             .zip(others.iter().copied())
             .map(insist)
             .collect();
+
         let victim = (1..=kills).try_fold(victim, |victim, kill| {
             thread::sleep(until(kill)); // the load, not a wait for something
             kill_and_start(victim, kill)
         });
+
         over.store(true, Ordering::Relaxed);
         let join = |thread: ScopedJoinHandle<'_, Purchases>| {
             thread.join().expect("customers do not panic")
         };
+
         (
             victim,
             join(given_up),
@@ -66,6 +72,7 @@ pub(super) fn under_load<V>(
         )
     });
     let victim = victim?;
+
     // At the end of a partition event time goes on at the pace of the clock, in each life anew from the last event: where
     // nobody orders in a partition, its windows are as late as there were short lives.
     customers.patience += began.elapsed();
@@ -88,11 +95,13 @@ fn order_or_give_up(shop: &Shop, user: u64, product: &str, over: &AtomicBool) ->
         }
         thread::sleep(PAUSE);
     }
+
     purchases
 }
 
 fn insist(shop: &Shop, user: u64, product: &str, over: &AtomicBool) -> Purchases {
-    let (mut purchases, mut key) = (Purchases::default(), Uuid::new_v4());
+    let mut purchases = Purchases::default();
+    let mut key = Uuid::new_v4();
     loop {
         let is_last = over.load(Ordering::Relaxed);
         match shop.order_once(key, user, product, 1) {
@@ -119,12 +128,14 @@ fn report(
     given_up: Purchases,
     insisted: Vec<Purchases>,
 ) -> Result<()> {
-    let (quitter, lost) = (customers.users[0], given_up.unanswered);
+    let quitter = customers.users[0];
+    let lost = given_up.unanswered;
     let again: usize = insisted.iter().map(|purchases| purchases.unanswered).sum();
     let purchases = insisted.into_iter().chain([given_up]);
     customers
         .acknowledged
         .extend(purchases.flat_map(|purchases| purchases.acknowledged));
+
     let acknowledged = customers.acknowledged.len();
     let unasked = customers.take_in_stored(shop)?;
     if let Some(twice) = unasked.iter().find(|order| order.user_id != quitter) {
@@ -132,16 +143,19 @@ fn report(
             "{twice:?} is stored beside the one that was acknowledged for its key"
         )));
     }
+
     if unasked.len() > lost {
         return Err(EndToEndError::Books(format!(
             "{lost} replies were lost, but {} orders nobody knows of",
             unasked.len()
         )));
     }
+
     println!(
         "nothing of {acknowledged} acknowledged orders was lost; {again} requests were repeated under their keys, and made \
          one order each; of {lost} that were given up {} were stored whole",
         unasked.len()
     );
+
     Ok(())
 }

@@ -26,21 +26,27 @@ pub(super) fn run(
             .address()
             .to_owned()
     };
+
     let log = LogSettings::Kafka {
         brokers: address(Counterpart::Kafka),
         properties: Vec::new(),
     };
+
     let mysql =
         Url::parse(&address(Counterpart::Mariadb)).expect("the harness writes addresses well");
     println!("{}", machine::describe());
+
     let apart = Apart::start(folder, &stores, replicas)?;
     let shops = apart.shops();
-    let (shop, mut customers) = (&shops[0], Customers::sign_up(&shops[0])?);
+    let shop = &shops[0];
+    let mut customers = Customers::sign_up(&shops[0])?;
     customers.order_each(shop, 3)?;
+
     let _apart = kills::under_load(apart, &shops, &mut customers, kills, |mut apart, kill| {
         apart.kill_orders(kill)?;
         Ok(apart)
     })?;
+
     customers.wait_until_counted(shop)?;
     books::wait_until_balanced(shop, &customers)?;
     let told = books::wait_until_told(shop, &customers)?;
@@ -48,5 +54,6 @@ pub(super) fn run(
     books::wait_until_whole(&mysql)?;
     books::compare_topic(&*record_log::open(&log)?, &customers, &told)?;
     println!("end to end, orders alone: everything was as it must be");
+
     Ok(())
 }

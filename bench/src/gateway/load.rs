@@ -36,6 +36,7 @@ impl Load {
         let before = usage_of_group(proxy.pid())?;
         let report = self.put_on(proxy)?;
         let after = usage_of_group(proxy.pid())?;
+
         if report.failed > 0 || report.requests == 0 {
             let Report {
                 requests, failed, ..
@@ -46,6 +47,7 @@ impl Load {
                 failed,
             });
         }
+
         let requests = report.requests as f64;
         Ok(Measured {
             requests_per_second: requests * 1e6 / report.duration_us as f64,
@@ -65,15 +67,18 @@ impl Load {
             "--duration",
             &format!("{}s", self.seconds),
         ]);
+
         for header in &proxy.headers {
             wrk.args(["--header", header]);
         }
+
         let output = wrk.arg(proxy.url()).stdin(Stdio::null()).output()?;
         let said = String::from_utf8_lossy(&output.stdout);
         let report = said
             .lines()
             .last()
             .and_then(|line| serde_json::from_str(line).ok());
+
         report.ok_or_else(|| {
             let complaint = String::from_utf8_lossy(&output.stderr);
             GatewayError::NoReport(proxy.name, format!("{said}{complaint}"))

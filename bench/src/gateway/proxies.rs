@@ -70,6 +70,7 @@ impl Proxies {
         let upstream = Server::start(nginx("upstream", folder, &upstream_configuration)?)?;
         let users = Server::start(users(folder)?)?;
         let through = |port| proxy_configuration(port, upstream.address());
+
         let mut all = vec![
             Proxy::of(Server::start(nginx("nginx", folder, &through)?)?),
             Proxy::of(Server::start(gateway(
@@ -79,6 +80,7 @@ impl Proxies {
                 &[],
             )?)?),
         ];
+
         let jwks = format!("{}/.well-known/jwks.json", users.address());
         let careful = [
             "--auth",
@@ -88,6 +90,7 @@ impl Proxies {
             "--jwks-url",
             &jwks,
         ];
+
         let limits = [
             "--gateway-rate-limit",
             UNREACHED,
@@ -95,16 +98,19 @@ impl Proxies {
             UNREACHED,
         ];
         let settings = [&careful[..], &limits].concat();
+
         let mut careful = Proxy::of(Server::start(gateway(
             CAREFUL,
             folder,
             upstream.address(),
             &settings,
         )?)?);
+
         careful
             .headers
             .push(format!("Authorization: Bearer {}", token(users.address())?));
         all.push(careful);
+
         if with_flask {
             all.push(Proxy::of(Server::start(flask(
                 cache,
@@ -112,6 +118,7 @@ impl Proxies {
                 upstream.address(),
             )?)?));
         }
+
         Ok(Self {
             all,
             _upstream: upstream,
@@ -163,16 +170,19 @@ fn nginx(
     let [port] = free_ports()?;
     let own = folder.join(name);
     fs::create_dir_all(&own)?;
+
     let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
     let temporary: String = temporary
         .iter()
         .map(|kind| format!("  {kind}_temp_path {kind};\n"))
         .collect();
+
     let user = if counterparts::is_root() {
         "user root;\n"
     } else {
         ""
     };
+
     let configuration = format!(
         "{user}daemon off;\npid pid;\nerror_log stderr;\nworker_processes {};\nevents {{ worker_connections 4096; }}\n\
          http {{\n{temporary}  access_log off;\n  keepalive_requests 1000000000;\n{}}}\n",
@@ -180,6 +190,7 @@ fn nginx(
         server(port)
     );
     fs::write(own.join("nginx.conf"), configuration)?;
+
     let program = counterparts::find("nginx").unwrap_or_else(|| "nginx".into());
     let arguments = [
         OsString::from("-p"),
@@ -189,6 +200,7 @@ fn nginx(
         "-e".into(),
         "stderr".into(),
     ];
+
     Ok(launch(name, folder, port, program, arguments.into()))
 }
 
@@ -235,6 +247,7 @@ fn gateway(
         upstream,
     ];
     arguments.extend(settings);
+
     let arguments = arguments.into_iter().map(Into::into).collect();
     Ok(launch(
         name,
@@ -248,10 +261,9 @@ fn gateway(
 /// The users service, for it is what signs tokens.
 fn users(folder: &Path) -> Result<Launch, GatewayError> {
     let [port] = free_ports()?;
-    let (base, database) = (
-        (port - 1).to_string(),
-        format!("sqlite://{}", folder.join("users.db").display()),
-    );
+    let base = (port - 1).to_string();
+    let database = format!("sqlite://{}", folder.join("users.db").display());
+
     let arguments = [
         "users",
         "--port-base",
@@ -263,6 +275,7 @@ fn users(folder: &Path) -> Result<Launch, GatewayError> {
         "--service-secret",
         SECRET,
     ];
+
     Ok(launch(
         "users",
         folder,
@@ -283,11 +296,14 @@ fn token(users: &str) -> Result<String, reqwest::Error> {
             .error_for_status()?
             .json()
     };
-    let (email, password) = ("customer@example.com", "a password of the harness");
+
+    let email = "customer@example.com";
+    let password = "a password of the harness";
     post(
         "/users",
         json!({ "name": "Customer", "email": email, "password": password }),
     )?;
+
     let pair = post(
         "/users/login",
         json!({ "email": email, "password": password }),
@@ -300,6 +316,7 @@ fn flask(cache: &Cache, folder: &Path, upstream: &str) -> Result<Launch, Gateway
     let programs = environment(cache)?.join("bin");
     let [port] = free_ports()?;
     let bind = format!("127.0.0.1:{port}");
+
     let workers = [
         "--workers",
         "4",
@@ -310,6 +327,7 @@ fn flask(cache: &Cache, folder: &Path, upstream: &str) -> Result<Launch, Gateway
         "--keep-alive",
         "75",
     ];
+
     let upstream = format!("UPSTREAM={upstream}");
     let place = [
         "--bind",
@@ -323,6 +341,7 @@ fn flask(cache: &Cache, folder: &Path, upstream: &str) -> Result<Launch, Gateway
         "gateway:app",
     ];
     let arguments = workers.iter().chain(&place).map(Into::into).collect();
+
     Ok(launch(
         "Flask, gunicorn",
         folder,
@@ -338,22 +357,27 @@ fn environment(cache: &Cache) -> Result<PathBuf, CounterpartError> {
         "flask-{:08x}",
         crc32fast::hash(REQUIREMENTS.as_bytes())
     ));
+
     if folder.join("complete").exists() {
         return Ok(folder);
     }
+
     counterparts::provision(PYTHON)?;
     println!("fetching Flask from PyPI into {}", folder.display());
     let mut venv = Command::new("python3");
     venv.args(["-m", "venv", "--clear"]).arg(&folder);
     counterparts::run_silently("python3 -m venv", venv)?;
+
     let mut pip = Command::new(folder.join("bin/pip"));
     pip.args(["install", "--quiet", "--requirement"])
         .arg(Path::new(FLASK).join("requirements.txt"));
     counterparts::run_silently("pip install", pip)?;
+
     let done = fs::write(folder.join("complete"), "");
     done.map_err(|source| CounterpartError::Io {
         what: "finishing Flask's environment".to_owned(),
         source,
     })?;
+
     Ok(folder)
 }

@@ -27,10 +27,12 @@ impl Said {
         if FAILURES.iter().any(|failure| line.contains(failure)) {
             self.belonging = 1 + MESSAGE;
         }
+
         if self.belonging > 0 {
             self.belonging -= 1;
             self.failures.push(line.clone());
         }
+
         if self.last.len() == LAST {
             self.last.pop_front();
         }

@@ -152,6 +152,7 @@ fn tests(context: &Context) -> StepResult {
         data.path(),
         Lifetime::OfItsThread,
     )?;
+
     let mut command = Command::new("cargo");
     command
         .args([
@@ -162,6 +163,7 @@ fn tests(context: &Context) -> StepResult {
             "--no-fail-fast",
         ])
         .envs(servers.environment());
+
     let said = run_and_keep(command)?;
     let excused = |line: &str| {
         let excuses = |which: &Counterpart| {
@@ -169,11 +171,13 @@ fn tests(context: &Context) -> StepResult {
         };
         Counterpart::ALL.iter().any(excuses)
     };
+
     let skipped: Vec<_> = said
         .skipped
         .into_iter()
         .filter(|line| !excused(line))
         .collect();
+
     if skipped.is_empty() {
         Ok(Outcome::Passed)
     } else {
@@ -257,11 +261,13 @@ fn run_and_keep(mut command: Command) -> Result<Said, VerifyError> {
         }
         child.wait()
     });
+
     let words = [command.get_program()]
         .into_iter()
         .chain(command.get_args())
         .map(OsStr::to_string_lossy);
     let command = words.collect::<Vec<_>>().join(" ");
+
     match ended {
         Ok(status) if status.success() => Ok(said),
         Ok(status) => Err(VerifyError::Command {
@@ -318,6 +324,7 @@ mod tests {
         let Err(VerifyError::Command { status, said, .. }) = failed else {
             panic!("it passed")
         };
+
         assert_eq!(
             (status.code(), said),
             (

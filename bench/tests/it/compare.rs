@@ -95,6 +95,7 @@ fn a_higher_revision_replaces_a_lower_one() {
         read[7].order_count += 1;
         read.push(newest);
     });
+
     assert!(verdict.is_exact(), "{verdict}");
 }
 
@@ -109,6 +110,7 @@ fn summaries(expected: &[Expected]) -> Vec<WindowSummary> {
         top_users: Vec::new(),
         revision: 0,
     };
+
     windows.map(summary).collect()
 }
 
@@ -125,6 +127,7 @@ fn the_newest_summary_of_each_window_must_add_up() {
     assert_eq!(faults(|_| ()), 0);
     assert_eq!(faults(|read| drop(read.remove(3))), 1);
     assert_eq!(faults(|read| read[3].user_count += 1), 1);
+
     assert_eq!(
         faults(|read| read.insert(
             0,
@@ -149,12 +152,14 @@ fn the_oracle_counts_by_user_and_minute() {
         (order.user_id, order.created_at, order.total_cents) =
             (user, Timestamp::from_ms(at).unwrap(), total);
     }
+
     let row = |window_start_ms, order_count, total_cents| Expected {
         window_start_ms,
         user_id: 1,
         order_count,
         total_cents,
     };
+
     assert_eq!(
         oracle::counts(orders.into_iter(), MINUTE_MS),
         [row(60_000, 2, 16), row(120_000, 1, 7)]
@@ -171,6 +176,7 @@ fn the_same_seed_makes_the_same_records_and_another_seed_others() {
     };
     let again = settings.clone();
     assert!(settings.records().eq(again.records()));
+
     let other = OrderSettings {
         seed: 2,
         ..settings.clone()
@@ -184,12 +190,14 @@ fn no_order_lies_further_back_than_the_disorder() {
         orders: 5_000,
         ..settings(5_000)
     };
+
     let mut newest = 0;
     for order in settings.good() {
         let at = order.created_at.as_ms();
         newest = newest.max(at);
         assert!(at >= settings.start.as_ms() && newest - at <= 5_000);
     }
+
     assert!(newest - settings.start.as_ms() > 590_000);
 }
 
@@ -200,11 +208,13 @@ fn the_asked_share_is_late_or_malformed() {
         malformed: 0.3,
         ..settings(10_000)
     };
+
     let malformed = settings
         .records()
         .filter(|made| matches!(made.value, Value::Malformed(_)))
         .count();
     assert!((2_700..3_300).contains(&malformed), "{malformed}");
+
     let mut newest = 0;
     let is_late = |order: &events::OrderCreated| {
         newest = order.created_at.as_ms().max(newest);
@@ -229,6 +239,7 @@ fn no_malformed_record_can_be_read_as_an_order() {
         malformed: 1.0,
         ..settings(1_000)
     };
+
     for made in settings.records() {
         let Value::Malformed(bytes) = made.value else {
             panic!("all are to be malformed")

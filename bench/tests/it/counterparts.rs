@@ -19,6 +19,7 @@ fn may_start(variable: &str) -> bool {
         )
         .expect("standard error takes a line");
     }
+
     may
 }
 
@@ -27,10 +28,13 @@ fn a_restarted_kafka_keeps_its_records_and_its_address() -> Result<(), Counterpa
     if !may_start("TIDEMARK_TEST_BROKERS") {
         return Ok(());
     }
+
     let cache = Cache::open()?;
     let folder = cache.scratch("test-kafka")?;
     let mut server = kafka::start(&cache, folder.path())?;
-    let (log, settings) = (generate::kafka(server.address()).unwrap(), settings(1_000));
+    let log = generate::kafka(server.address()).unwrap();
+    let settings = settings(1_000);
+
     generate::publish(
         &*log,
         Target {
@@ -41,9 +45,11 @@ fn a_restarted_kafka_keeps_its_records_and_its_address() -> Result<(), Counterpa
         settings.records(),
     )
     .unwrap();
+
     server.restart()?;
     let mut read: Vec<OrderCreated> = read::all_json(&*log, "orders").unwrap();
     read.sort_unstable_by_key(|order| order.order_id);
+
     assert!(settings.good().eq(read));
     Ok(())
 }
@@ -63,6 +69,7 @@ fn a_killed_dynamodb_local_comes_back() -> Result<(), CounterpartError> {
     if !may_start("TIDEMARK_TEST_DYNAMODB") {
         return Ok(());
     }
+
     let cache = Cache::open()?;
     let folder = cache.scratch("test-dynamodb")?;
     let mut server = dynamodb::start(&cache, folder.path())?;

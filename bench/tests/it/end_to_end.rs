@@ -12,6 +12,7 @@ fn orders_placed_at_the_gateway_are_counted_per_user_and_minute() -> Result<(), 
         writeln!(std::io::stderr(), "SKIPPED: {error}")?;
         return Ok(());
     }
+
     let folder = tempfile::tempdir()?;
     let platform = Platform::start(Settings {
         data: None,
@@ -23,5 +24,6 @@ fn orders_placed_at_the_gateway_are_counted_per_user_and_minute() -> Result<(), 
     customers.order_each(platform.shop(), 2)?;
     customers.wait_until_counted(platform.shop())?;
     platform.stop()?;
+
     Ok(())
 }

@@ -20,6 +20,7 @@ fn settings(orders: u64) -> OrderSettings {
         #[command(flatten)]
         settings: OrderSettings,
     }
+
     OrderSettings {
         orders,
         ..Line::parse_from(["test"]).settings

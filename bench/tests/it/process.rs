@@ -42,12 +42,15 @@ fn a_dropped_process_takes_its_children_with_it() {
         "sleep 60 & echo $! > {0}.new && mv {0}.new {0}; wait",
         file.display()
     ));
+
     while !file.exists() {
         std::thread::yield_now();
     }
+
     let child = std::fs::read_to_string(&file).unwrap();
     drop(process);
     let status = Path::new("/proc").join(child.trim()).join("status");
+
     // Whoever adopted it has yet to collect it: a zombie is as dead.
     while std::fs::read_to_string(&status).is_ok_and(|status| !status.contains("State:\tZ")) {
         std::thread::yield_now();

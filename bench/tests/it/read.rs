@@ -50,6 +50,7 @@ fn what_is_no_order_is_named_by_its_place() {
         .records(),
     )
     .unwrap();
+
     let read = read::all_json::<OrderCreated>(&*log, "orders");
     assert!(matches!(read, Err(ReadError::Value { offset: 0, .. })));
 }
@@ -67,6 +68,7 @@ fn a_rate_is_kept() {
         settings(21).records(),
     )
     .unwrap();
+
     assert!(started.elapsed() >= std::time::Duration::from_millis(200));
 }
 
@@ -80,6 +82,7 @@ fn results_on_a_log_are_exact_until_one_is_there_twice() {
         retention: std::time::Duration::from_secs(3_600),
     };
     log.ensure_topics(&[topic("results")]).unwrap();
+
     let expected = oracle::counts(settings(1_000).good(), MINUTE_MS);
     let results: Vec<_> = expected.iter().map(result).collect();
     let verdict = |results: &[WindowCount]| {
@@ -92,6 +95,7 @@ fn results_on_a_log_are_exact_until_one_is_there_twice() {
     };
     let first = verdict(&results);
     assert!(first.is_exact(), "{first}");
+
     let second = verdict(&results[..1]);
     assert_eq!((second.duplicated, second.is_exact()), (1, false));
 }
@@ -110,10 +114,8 @@ fn result(expected: &oracle::Expected) -> WindowCount {
 fn send(log: &dyn RecordLog, results: &[WindowCount]) {
     let mut publisher = log.publisher("test", Delivery::Transactional).unwrap();
     for result in results {
-        let (key, value) = (
-            result.user_id.to_string(),
-            serde_json::to_vec(result).unwrap(),
-        );
+        let key = result.user_id.to_string();
+        let value = serde_json::to_vec(result).unwrap();
         let record = NewRecord {
             topic: "results",
             partition: None,

@@ -99,6 +99,7 @@ impl Audit {
         for StoredMinute { minute, sum } in stored {
             minutes.entry(*minute).or_default().0.add(*sum);
         }
+
         for window in windows {
             let sum = Sum {
                 orders: window.order_count,
@@ -106,6 +107,7 @@ impl Audit {
             };
             minutes.entry(minute_of(window)?).or_default().1.add(sum);
         }
+
         let line = |(minute, (stored, counted))| Line::of(minute, stored, counted, closed_until);
         Ok(Self::over(
             minutes.into_iter().map(line).collect(),
@@ -114,11 +116,13 @@ impl Audit {
     }
 
     fn over(items: Vec<Line>, closed_until: Timestamp) -> Self {
-        let (mut stored, mut counted) = (Sum::default(), Sum::default());
+        let mut stored = Sum::default();
+        let mut counted = Sum::default();
         for line in items.iter().filter(|line| line.is_closed) {
             stored.add(line.stored);
             counted.add(line.counted);
         }
+
         Self {
             balanced: items
                 .iter()
@@ -222,6 +226,7 @@ mod tests {
         );
         assert!(audit.balanced);
         assert_eq!((audit.stored, audit.counted), (sum(4), sum(4)));
+
         assert_eq!(
             audit
                 .items
@@ -240,6 +245,7 @@ mod tests {
             180,
         );
         assert!(!audit.balanced);
+
         assert_eq!(
             audit
                 .items
@@ -268,6 +274,7 @@ mod tests {
         let audit = audit(&[stored(0, 3), stored(1, 5)], &[window(0, 60, 3)], 119);
         assert!(audit.balanced);
         assert_eq!((audit.stored, audit.open_minutes), (sum(3), 1));
+
         assert_eq!(
             (audit.items[1].is_closed, audit.items[1].difference),
             (false, 5)
@@ -282,10 +289,12 @@ mod tests {
             60,
         );
         assert!(audit.balanced);
+
         assert_eq!(
             Audit::of(&[], &[window(0, 120, 1)], at(120)),
             Err(NotByMinute)
         );
+
         assert_eq!(
             Audit::of(&[], &[window(30, 90, 1)], at(120)),
             Err(NotByMinute)

@@ -45,6 +45,7 @@ impl Consumer for Counts {
         let counts = self.0.decode::<WindowCount>(batch);
         self.0.store.upsert_counts(&newest(&counts)).await?;
         self.0.written.inc_by(counts.len() as u64);
+
         for (record, count) in counts {
             self.0.tell(
                 Source::Counts,
@@ -53,6 +54,7 @@ impl Consumer for Counts {
                 &Shown::from(count),
             );
         }
+
         Ok(())
     }
 }
@@ -85,11 +87,13 @@ impl Writing {
                 Ok(event) => decoded.push((record, event)),
                 Err(error) => {
                     self.malformed.inc();
-                    let (partition, offset) = (record.partition, record.offset);
+                    let partition = record.partition;
+                    let offset = record.offset;
                     tracing::error!(%error, partition, offset, "a result cannot be decoded and is left out");
                 }
             }
         }
+
         decoded
     }
 
@@ -117,5 +121,6 @@ fn newest(counts: &[(&Received, WindowCount)]) -> Vec<WindowCount> {
             *known = *count;
         }
     }
+
     newest.into_values().collect()
 }

@@ -99,6 +99,7 @@ impl Feed {
         if *sent > at.1 {
             return;
         }
+
         *sent = at.1 + 1;
         let event = Arc::new(Event {
             id: format_cut(&inner.sent),
@@ -111,6 +112,7 @@ impl Feed {
         if inner.kept.len() > KEPT {
             inner.forget_oldest();
         }
+
         // Without listeners nobody minds.
         drop(inner.live.send(event));
     }
@@ -126,11 +128,13 @@ impl Feed {
                 live,
             };
         };
+
         let before = |key: &(Source, u32)| seen.get(key).copied().unwrap_or(0);
         let is_reset = inner
             .kept_from
             .iter()
             .any(|(key, kept_from)| before(key) < *kept_from);
+
         let is_missed = |event: &&Arc<Event>| event.at.1 >= before(&(event.source, event.at.0));
         Subscription {
             is_reset,
@@ -161,6 +165,7 @@ fn format_cut(cut: &Cut) -> String {
         write!(text, "{separator}{}{partition}-{offset}", source.letter())
             .expect("a String takes all");
     }
+
     text
 }
 
@@ -194,6 +199,7 @@ mod tests {
         let feed = Feed::default();
         feed.opened(Source::Counts, &[(0, events.start), (1, 0)]);
         feed.opened(Source::Windows, &[(0, 0)]);
+
         events.for_each(|offset| {
             feed.send(
                 Source::Counts,
@@ -202,6 +208,7 @@ mod tests {
                 offset.to_string(),
             );
         });
+
         feed
     }
 
@@ -222,6 +229,7 @@ mod tests {
         let feed = feed(0..2);
         let mut subscription = feed.subscribe(None);
         feed.send(Source::Windows, (0, 0), None, "w".to_owned());
+
         let heard = subscription.live.recv().await.unwrap();
         assert_eq!(
             (heard.id.as_str(), heard.data.as_str()),

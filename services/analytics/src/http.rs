@@ -90,6 +90,7 @@ async fn summary(_: Admin, State(analytics): State<Analytics>) -> Result<Json<Su
     {
         return Ok(Json(summarized.clone()));
     }
+
     let summarized = analytics.summarize(Timestamp::now()).await?;
     *latest = Some((Instant::now(), summarized.clone()));
     Ok(Json(summarized))
@@ -106,6 +107,7 @@ async fn recent(
         .recent(page.after::<Position>()?, one_more)
         .await?;
     let page = Page::cut(counts, page.limit, Position::after);
+
     Ok(Json(Page {
         items: page.items.into_iter().map(Shown::from).collect(),
         next: page.next,
@@ -125,6 +127,7 @@ async fn of_user(
         .of_user(id, page.after::<Timestamp>()?, one_more)
         .await?;
     let page = Page::cut(counts, page.limit, |count| count.window_start);
+
     Ok(Json(Page {
         items: page.items.into_iter().map(Shown::from).collect(),
         next: page.next,

@@ -90,7 +90,9 @@ impl Service {
         shutdown: Shutdown,
     ) -> Result<Self, reqwest::Error> {
         let store = Store::new(parts.dynamodb, config.analytics_retention);
-        let (feed, lag) = (Feed::default(), Lag::default());
+        let feed = Feed::default();
+        let lag = Lag::default();
+
         let writing = Writing {
             store: store.clone(),
             feed: feed.clone(),
@@ -103,6 +105,7 @@ impl Service {
                 "Records left out.",
             )),
         };
+
         let behind = lag.clone();
         let gauge = PullingGauge::new(
             "analytics_lag_records",
@@ -110,6 +113,7 @@ impl Service {
             Box::new(move || behind.records().map_or(f64::NAN, |records| records as f64)),
         );
         metrics.register(gauge.expect("a constant name"));
+
         let analytics = Analytics {
             store,
             feed,
@@ -119,6 +123,7 @@ impl Service {
             shutdown: shutdown.clone(),
             summary: Arc::default(),
         };
+
         Ok(Self {
             analytics,
             writing,
@@ -171,12 +176,15 @@ pub async fn run(
     listeners: impl Into<Listeners>,
     shutdown: Shutdown,
 ) -> Result<(), RunError> {
-    let (health, metrics) = (Health::new(), Metrics::new("analytics"));
+    let health = Health::new();
+    let metrics = Metrics::new("analytics");
     let client = parts.dynamodb.clone();
+
     health.register("dynamodb", move || {
         let client = client.clone();
         async move { dynamodb::ping(&client, RESULTS).await }
     });
+
     let hold = health.hold("tables");
     let service = Service::new(&config, parts, &metrics, shutdown.clone())?;
     let work = async {
@@ -184,6 +192,7 @@ pub async fn run(
         drop(hold);
         service.consume().await;
     };
+
     let serving = chassis::serve(
         "analytics",
         listeners,
@@ -192,6 +201,7 @@ pub async fn run(
         metrics,
         shutdown,
     );
+
     Ok(tokio::join!(work, serving).1?)
 }
 

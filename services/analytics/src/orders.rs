@@ -54,6 +54,7 @@ impl Orders {
             .0
             .request(Method::GET, &format!("/orders/minutes?from={from}&to={to}"));
         let response = self.0.send(request).await?;
+
         match response.status() {
             StatusCode::OK => Ok(response.json::<Minutes>().await?.items),
             status => Err(OrdersError::Refused(status)),

@@ -95,6 +95,7 @@ impl Store {
             .buffer_unordered(WRITES_AT_ONCE)
             .try_collect::<()>()
             .await?;
+
         let mut windows: BTreeMap<Timestamp, (Timestamp, BTreeSet<u64>)> = BTreeMap::new();
         for count in counts {
             let window = windows
@@ -102,9 +103,11 @@ impl Store {
                 .or_insert((count.window_end, BTreeSet::new()));
             window.1.insert(shard(count.user_id));
         }
+
         for (start, (end, shards)) in windows {
             self.note_window(start, end, shards).await?;
         }
+
         Ok(())
     }
 
@@ -114,6 +117,7 @@ impl Store {
             shelf(count.window_start, shard(count.user_id)),
             self.retention,
         );
+
         let put = self
             .client
             .put_item()
@@ -136,12 +140,14 @@ impl Store {
             .update_item()
             .table_name(WINDOWS)
             .set_key(Some(window_key(summary.window_start)));
+
         let mut changes = Vec::new();
         for (name, value) in row {
             changes.push(format!("#{name} = :{name}"));
             update = update.expression_attribute_values(format!(":{name}"), value);
             update = update.expression_attribute_names(format!("#{name}"), name);
         }
+
         let update = update
             .update_expression(format!("SET {}", changes.join(", ")))
             .condition_expression(IS_NEWER);
@@ -162,6 +168,7 @@ impl Store {
         {
             return Ok(());
         }
+
         let expires_at = rows::expires_at(end, self.retention);
         let shelves = AttributeValue::Ns(shards.iter().map(u64::to_string).collect());
         let update = self
@@ -169,21 +176,25 @@ impl Store {
             .update_item()
             .table_name(WINDOWS)
             .set_key(Some(window_key(start)));
+
         let update = update.update_expression(
             "SET window_end = :end, expires_at = :expires_at ADD shards :shards",
         );
         let update = update.expression_attribute_values(":end", number(end.as_ms()));
         let update = update.expression_attribute_values(":expires_at", number(expires_at));
+
         update
             .expression_attribute_values(":shards", shelves)
             .send()
             .await
             .map_err(failed)?;
+
         let mut noted = self.noted();
         noted.entry(start).or_default().extend(shards);
         while noted.len() > WINDOWS_REMEMBERED {
             noted.pop_first();
         }
+
         Ok(())
     }
 

@@ -64,6 +64,7 @@ impl Summary {
                     .filter(move |window| window.window_end.as_ms() + ms > now.as_ms()),
             )
         };
+
         let newest = windows.first().map(|window| Newest {
             window_start: window.window_start,
             window_end: window.window_end,
@@ -73,6 +74,7 @@ impl Summary {
                 ..Span::of([window].into_iter())
             },
         });
+
         Self {
             now: newest,
             last_hour: since(HOUR_MS),
@@ -88,11 +90,13 @@ impl Span {
             users_is_exact: true,
             ..Self::default()
         };
+
         for window in windows {
             span.orders += window.order_count;
             span.revenue_cents += window.total_cents;
             span.users = span.users.max(window.user_count);
             span.users_is_exact &= window.top_users.len() as u64 == window.user_count;
+
             for top in &window.top_users {
                 let sum = users.entry(top.user_id).or_insert(TopUser {
                     order_count: 0,
@@ -103,6 +107,7 @@ impl Span {
                 sum.total_cents += top.total_cents;
             }
         }
+
         span.users = span.users.max(users.len() as u64);
         span.top_users = users.into_values().collect();
         span.top_users.sort_by_key(|user| {
@@ -112,6 +117,7 @@ impl Span {
                 user.user_id,
             )
         });
+
         span.top_users.truncate(TOP);
         span
     }
@@ -131,6 +137,7 @@ mod tests {
             order_count: *orders,
             total_cents: orders * 100,
         };
+
         let orders = users.iter().map(|(_, orders)| orders).sum::<u64>() + unnamed;
         WindowSummary {
             window_start: Timestamp::from_ms(end - 60_000).unwrap(),
@@ -168,6 +175,7 @@ mod tests {
             window(61, &[(3, 4)], 0),
         ]);
         assert_eq!(summary.now.unwrap().span.orders, 2);
+
         assert_eq!(
             (summary.last_hour.orders, summary.last_hour.revenue_cents),
             (3, 300)
@@ -182,6 +190,7 @@ mod tests {
             (summary.last_hour.users, summary.last_hour.users_is_exact),
             (2, true)
         );
+
         let busiest: Vec<_> = summary
             .last_hour
             .top_users

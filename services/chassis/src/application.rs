@@ -44,6 +44,7 @@ pub fn application(
         })
     };
     let probes = health.routes().layer(around(rules(None)));
+
     router
         .layer((
             around(rules(Some(reply_limit))),
@@ -59,6 +60,7 @@ pub fn operator(health: &Health, metrics: &Metrics) -> Router {
         metrics: metrics.clone(),
         reply_limit: None,
     };
+
     let routes = health.routes().merge(metrics.routes());
     routes.layer(around(Arc::new(rules)))
 }
@@ -103,6 +105,7 @@ where
         let rules = Arc::clone(&self.rules);
         let observed = Observed::begin(&rules.metrics, &mut request);
         let reply = self.routes.call(request);
+
         Box::pin(async move {
             let reply = rules.reply(reply).instrument(observed.span.clone()).await;
             Ok(observed.end(&rules.metrics, reply))
@@ -130,6 +133,7 @@ impl Rules {
         if self.health.is_held() {
             return Problem::unavailable("the service is still starting").into_response();
         }
+
         match tokio::time::timeout(limit, reply).await {
             Ok(Ok(reply)) => reply,
             Err(_) => Problem::unavailable("the reply took too long").into_response(),
@@ -155,10 +159,12 @@ struct Observed {
 
 impl Observed {
     fn begin(metrics: &Metrics, request: &mut Request) -> Self {
-        let (began, under_way, method) =
-            (Instant::now(), metrics.begin(), request.method().clone());
+        let began = Instant::now();
+        let under_way = metrics.begin();
+        let method = request.method().clone();
         let route = request.extensions().get::<MatchedPath>().cloned();
         let id = RequestId::of(request.headers());
+
         let span = span::of_request(
             metrics.service(),
             &method,
@@ -166,6 +172,7 @@ impl Observed {
             &id,
             request.headers_mut(),
         );
+
         request.extensions_mut().insert(id.clone());
         Self {
             began,
@@ -187,6 +194,7 @@ impl Observed {
             reply.status(),
             took,
         );
+
         span::note_status(&self.span, reply.status());
         self.span.in_scope(|| {
             note_refusal(metrics.service(), &reply);
@@ -196,12 +204,14 @@ impl Observed {
                 "answered"
             );
         });
+
         reply.headers_mut().insert(REQUEST_ID, self.id.into());
         // A body is what its content type says, and nothing that a browser makes of it.
         reply.headers_mut().insert(
             header::X_CONTENT_TYPE_OPTIONS,
             HeaderValue::from_static("nosniff"),
         );
+
         reply
     }
 }
@@ -212,6 +222,7 @@ fn note_refusal(service: &str, reply: &Response) {
         reply.status(),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS
     );
+
     if is_refusal {
         let reason = reply.extensions().get::<Reason>();
         tracing::info!(
@@ -237,14 +248,17 @@ fn explain(mut response: Response) -> Response {
         StatusCode::METHOD_NOT_ALLOWED => "the method is not allowed here; see the Allow header",
         _ => return response,
     };
+
     if !bare {
         return response;
     }
+
     let (head, body): (_, Body) = Problem::new(response.status(), detail)
         .into_response()
         .into_parts();
     response.headers_mut().remove(header::CONTENT_LENGTH);
     response.headers_mut().extend(head.headers);
     *response.body_mut() = body;
+
     response
 }

@@ -175,6 +175,7 @@ fn bearer(headers: &HeaderMap) -> Result<&str> {
         .ok()
         .and_then(|value| value.split_once(' '))
         .ok_or_else(missing)?;
+
     if scheme.eq_ignore_ascii_case("bearer") {
         Ok(token.trim())
     } else {

@@ -36,6 +36,7 @@ impl Backoff {
             .first
             .saturating_mul(1 << self.failures.min(20))
             .min(self.longest);
+
         self.failures = self.failures.saturating_add(1);
         let half = step / 2;
         let spread = u64::try_from(half.as_micros()).unwrap_or(u64::MAX).max(1);
@@ -61,10 +62,12 @@ where
             outcome = attempt() => outcome,
             () = shutdown.requested() => return None,
         };
+
         let error = match outcome {
             Ok(value) => return Some(value),
             Err(error) => error,
         };
+
         let wait = backoff.next_wait(uuid::Uuid::new_v4().as_u64_pair().1);
         tracing::warn!(%error, what, wait_ms = wait.as_millis(), "not there yet, trying again");
         tokio::select! {

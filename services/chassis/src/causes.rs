@@ -13,6 +13,7 @@ pub fn in_one_line(error: &(dyn Error + 'static)) -> String {
         }
         cause = error.source();
     }
+
     line
 }
 
@@ -33,14 +34,17 @@ mod tests {
             says: "refused",
             source: None,
         };
+
         let middle = Layer {
             says: "no connection: refused",
             source: Some(Box::new(inner)),
         };
+
         let outer = Layer {
             says: "DynamoDB failed",
             source: Some(Box::new(middle)),
         };
+
         assert_eq!(
             in_one_line(&outer),
             "DynamoDB failed: no connection: refused"

@@ -81,6 +81,7 @@ impl Connections {
         if held.values().sum::<usize>() >= self.most {
             return Err(Full::Server);
         }
+
         held.insert(network, of_network + 1);
         Ok(Held {
             connections: Arc::clone(self),
@@ -93,6 +94,7 @@ impl Connections {
         let Ok(permit) = Arc::clone(&self.polite).try_acquire_owned() else {
             return;
         };
+
         tokio::spawn(async move {
             let _permit = permit;
             if let Err(error) = timeout(POLITENESS, answer(stream, full)).await {
@@ -108,6 +110,7 @@ async fn answer(mut stream: TcpStream, full: Full) {
     if stream.write_all(full.answer()).await.is_err() || stream.shutdown().await.is_err() {
         return;
     }
+
     let mut read = 0;
     let mut buffer = [0; 1024];
     while let Ok(bytes @ 1..) = stream.read(&mut buffer).await {
@@ -173,9 +176,11 @@ mod tests {
         let of_one = held(&connections, address(1), 9);
         assert_eq!(of_one.len(), 4);
         assert_eq!(connections.hold(address(1)).err(), Some(Full::Address));
+
         let of_other = held(&connections, address(2), 1);
         assert_eq!(of_other.len(), 1);
         drop(of_one);
+
         assert_eq!(held(&connections, address(1), 9).len(), 4);
     }
 
@@ -188,6 +193,7 @@ mod tests {
         assert_eq!(all.len(), 10);
         assert_eq!(connections.hold(address(10)).err(), Some(Full::Server));
         drop(all);
+
         assert!(connections.held.lock().unwrap().is_empty());
     }
 
@@ -196,10 +202,12 @@ mod tests {
         let exempt = vec!["192.0.2.1/32".parse().unwrap()];
         let connections = Arc::new(Connections::new(100, 4, exempt));
         assert_eq!(held(&connections, address(1), 50).len(), 50);
+
         assert_eq!(
             held(&connections, "::ffff:192.0.2.1".parse().unwrap(), 9).len(),
             9
         );
+
         let first = held(&connections, "2001:db8::1".parse().unwrap(), 3);
         let second = held(&connections, "2001:db8::2".parse().unwrap(), 3);
         assert_eq!((first.len(), second.len()), (3, 1));

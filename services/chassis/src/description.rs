@@ -59,6 +59,7 @@ impl Parameters {
                     ((path.clone(), method.clone()), all.collect())
                 })
         });
+
         Self(operations.collect())
     }
 
@@ -72,6 +73,7 @@ impl Parameters {
         };
         let known = self.0.get(&(path.to_owned(), method))?;
         let mut names = form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name);
+
         names
             .find(|name| !known.contains(name.as_ref()))
             .map(Into::into)

@@ -29,6 +29,7 @@ impl<'de> Visitor<'de> for Unique {
                 return Err(A::Error::custom(format_args!("duplicate field `{again}`")));
             }
         }
+
         Ok(self)
     }
 

@@ -95,15 +95,18 @@ pub async fn client(endpoint: Option<&str>) -> Client {
         .operation_attempt_timeout(ATTEMPT_LIMIT)
         .operation_timeout(OPERATION_LIMIT)
         .build();
+
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .timeout_config(timeouts)
         .retry_config(RetryConfig::standard().with_max_attempts(3));
+
     if let Some(endpoint) = endpoint {
         loader = loader
             .endpoint_url(endpoint)
             .region(Region::new("local"))
             .credentials_provider(Credentials::new("local", "local", None, None, "tidemark"));
     }
+
     Client::new(&loader.load().await)
 }
 
@@ -133,8 +136,10 @@ pub async fn ensure_table(client: &Client, table: &Table) -> Result<(), TableErr
         if !missing {
             return Err(refused(table.name, &error));
         }
+
         create(client, table).await?;
     }
+
     wait_until_active(client, table.name).await?;
     match table.expires_at {
         Some(attribute) => expire_by(client, table.name, attribute).await,
@@ -151,12 +156,14 @@ async fn create(client: &Client, table: &Table) -> Result<(), TableError> {
         .set_key_schema(Some(
             schema(table.key).map_err(|error| unbuildable(table.name, &error))?,
         ));
+
     for secondary in table.indexes {
         keys.push(secondary.key);
         request = request.global_secondary_indexes(
             index(secondary).map_err(|error| unbuildable(table.name, &error))?,
         );
     }
+
     let attributes = attributes(&keys).map_err(|error| unbuildable(table.name, &error))?;
     match request
         .set_attribute_definitions(Some(attributes))
@@ -184,9 +191,11 @@ async fn wait_until_active(client: &Client, table: &'static str) -> Result<(), T
             .send()
             .await
             .map_err(|error| refused(table, &error))?;
+
         if described.table.and_then(|table| table.table_status) == Some(TableStatus::Active) {
             return Ok(());
         }
+
         tokio::time::sleep(MADE_PAUSE).await;
     }
     Err(TableError::NotActive(table))
@@ -203,25 +212,30 @@ async fn expire_by(
         .send()
         .await
         .map_err(|error| refused(table, &error))?;
+
     let set = described
         .time_to_live_description
         .and_then(|found| found.attribute_name);
     if set.as_deref() == Some(attribute) {
         return Ok(());
     }
+
     let expiry = TimeToLiveSpecification::builder()
         .enabled(true)
         .attribute_name(attribute)
         .build();
     let expiry = expiry.map_err(|error| unbuildable(table, &error))?;
+
     let request = client
         .update_time_to_live()
         .table_name(table)
         .time_to_live_specification(expiry);
+
     request
         .send()
         .await
         .map_err(|error| refused(table, &error))?;
+
     Ok(())
 }
 
@@ -233,6 +247,7 @@ fn schema(key: Key) -> Result<Vec<KeySchemaElement>, BuildError> {
             .build()
     };
     let partition = element(key.partition, KeyType::Hash)?;
+
     let sort = key
         .sort
         .map(|sort| element(sort, KeyType::Range))
@@ -245,6 +260,7 @@ fn index(index: &Index) -> Result<GlobalSecondaryIndex, BuildError> {
         Projected::All => ProjectionType::All,
         Projected::Keys => ProjectionType::KeysOnly,
     };
+
     GlobalSecondaryIndex::builder()
         .index_name(index.name)
         .set_key_schema(Some(schema(index.key)?))
@@ -261,6 +277,7 @@ fn attributes(keys: &[Key]) -> Result<Vec<AttributeDefinition>, BuildError> {
         .collect();
     named.sort_unstable_by_key(|(name, _)| *name);
     named.dedup_by_key(|(name, _)| *name);
+
     let definition = |(name, kind)| {
         let kind = match kind {
             KeyKind::Text => ScalarAttributeType::S,
@@ -271,6 +288,7 @@ fn attributes(keys: &[Key]) -> Result<Vec<AttributeDefinition>, BuildError> {
             .attribute_type(kind)
             .build()
     };
+
     named.into_iter().map(definition).collect()
 }
 

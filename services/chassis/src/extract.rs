@@ -35,6 +35,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
             let detail = "the body must be sent as application/json";
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
         }
+
         let body =
             Bytes::from_request(request, state)
                 .await
@@ -44,6 +45,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
                     }
                     _ => Problem::bad_request("the body could not be read"),
                 })?;
+
         parse_json(&body).map(Self)
     }
 }
@@ -55,6 +57,7 @@ fn says_json(headers: &HeaderMap) -> bool {
     else {
         return false;
     };
+
     let essence = content_type
         .split(';')
         .next()
@@ -72,6 +75,7 @@ fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
             "the body must be an object, not an array",
         ));
     }
+
     let Unique = read(body)?;
     read(body)
 }
@@ -83,15 +87,18 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
         if !inner.is_data() {
             return Problem::bad_request(format!("the body is not valid JSON: {inner}"));
         }
+
         let problem = Problem::unprocessable(without_position(&inner.to_string()).to_owned());
         match blamed_field(&error.path().to_string(), &inner.to_string()) {
             Some(field) => problem.field(field),
             None => problem,
         }
     })?;
+
     deserializer
         .end()
         .map_err(|error| Problem::bad_request(format!("the body is not valid JSON: {error}")))?;
+
     Ok(value)
 }
 
@@ -108,6 +115,7 @@ fn blamed_field(path: &str, message: &str) -> Option<String> {
         .iter()
         .find_map(|prefix| message.strip_prefix(prefix));
     let parent = Some(path).filter(|path| *path != ".");
+
     match (named.and_then(|rest| rest.split('`').next()), parent) {
         (Some(name), Some(parent)) if !parent.ends_with(name) => Some(format!("{parent}.{name}")),
         (Some(name), None) => Some(name.to_owned()),
@@ -133,6 +141,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
                     .ok()
                     .and_then(|params| params.iter().next().map(|(name, _)| name.to_owned()));
                 let problem = Problem::bad_request("the path holds a value of the wrong form");
+
                 Err(match name {
                     Some(name) => problem.field(name),
                     None => problem,

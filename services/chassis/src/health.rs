@@ -99,6 +99,7 @@ impl Health {
             let outcome = check();
             Box::pin(async move { outcome.await.map_err(|error| error.to_string()) })
         });
+
         self.0
             .checks
             .lock()
@@ -135,6 +136,7 @@ impl Health {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
+
         join_all(checks.into_iter().map(|(name, check)| async move {
             let outcome = tokio::time::timeout(CHECK_LIMIT, check()).await;
             let outcome = outcome.unwrap_or_else(|_| Err("the check took too long".to_owned()));
@@ -151,17 +153,20 @@ impl Health {
             Concern::Own => ("checks", "unavailable"),
             Concern::Behind(group) => (group, "degraded"),
         };
+
         let draining = self.0.draining.load(Ordering::Relaxed);
         let (code, status) = match (draining, checks.values().all(|passed| *passed)) {
             (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
             (false, true) => (StatusCode::OK, "ok"),
             (false, false) => (StatusCode::SERVICE_UNAVAILABLE, failing),
         };
+
         let word = |passed| if passed { "ok" } else { "unavailable" };
         let checks = checks
             .into_iter()
             .map(|(name, passed)| (name, word(passed)))
             .collect();
+
         (
             code,
             Json(Body {
@@ -178,6 +183,7 @@ impl Health {
             .failing
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
+
         match failure {
             Some(reason) if self.0.since.elapsed() < STARTING => {
                 tracing::debug!(check = name, %reason, "not ready yet");

@@ -41,14 +41,17 @@ impl Metrics {
         let labels = HashMap::from([("service".to_owned(), service.to_owned())]);
         let registry = Registry::new_custom(None, Some(labels)).expect("a label and no prefix");
         let requests = Opts::new("http_requests_total", "Requests answered.");
+
         let durations = HistogramOpts::new(
             "http_request_duration_seconds",
             "From a request's head to its reply's.",
         );
+
         let turned_away = Opts::new(
             "http_connections_turned_away_total",
             "Connections closed at once: the server, or their address, had as many as it may.",
         );
+
         let metrics = Self {
             service: service.into(),
             registry,
@@ -64,6 +67,7 @@ impl Metrics {
         metrics.register(metrics.requests.clone());
         metrics.register(metrics.durations.clone());
         metrics.register(metrics.in_flight.clone());
+
         metrics
     }
 

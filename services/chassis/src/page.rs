@@ -131,6 +131,7 @@ impl<'de> Deserialize<'de> for Limit {
                 self.visit_u64(number)
             }
         }
+
         deserializer.deserialize_any(Visitor)
     }
 }

@@ -35,6 +35,7 @@ impl Peer {
             .no_proxy()
             .redirect(Policy::none())
             .build()?;
+
         Ok(Self {
             client,
             auth,
@@ -59,10 +60,8 @@ impl Peer {
     pub async fn send(&self, request: RequestBuilder) -> Result<Response, reqwest::Error> {
         let (client, request) = request.build_split();
         let mut request = request?;
-        let (address, method) = (
-            request.url().authority().to_owned(),
-            request.method().clone(),
-        );
+        let address = request.url().authority().to_owned();
+        let method = request.method().clone();
         let call = Call::begin(&address, &method, request.headers_mut());
         call.answered(client.execute(request), Response::status)
             .await

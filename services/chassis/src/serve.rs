@@ -63,7 +63,8 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        let (half_a_minute, drain) = (Duration::from_secs(30), Duration::from_secs(5));
+        let half_a_minute = Duration::from_secs(30);
+        let drain = Duration::from_secs(5);
         Self {
             connections: 4096,
             connections_of_address: 4096,
@@ -196,6 +197,7 @@ impl Server {
             metrics,
             limits,
         } = self;
+
         let operator = Door {
             service: service.clone(),
             app: operator(&health, &metrics),
@@ -206,6 +208,7 @@ impl Server {
                 ..Limits::default()
             },
         };
+
         let public = Door {
             service,
             app: application(router, &health, &metrics, limits.reply),
@@ -222,6 +225,7 @@ impl Server {
             closed.request();
             served
         };
+
         let serve_operator = async {
             match listeners.operator {
                 Some(listener) => {
@@ -233,6 +237,7 @@ impl Server {
             }
         };
         tokio::try_join!(serve_public, serve_operator)?;
+
         Ok(())
     }
 }
@@ -262,6 +267,7 @@ impl Door {
         } = self.limits;
         let connections = Connections::new(connections, connections_of_address, proxies.clone());
         let connections = Arc::new(connections);
+
         let connection = Connection {
             app: self.app.clone(),
             head_limit: self.limits.head,
@@ -269,11 +275,13 @@ impl Door {
             shutdown: shutdown.clone(),
             cut_off: CancellationToken::new(),
         };
+
         loop {
             let (stream, peer) = tokio::select! {
                 accepted = accept(&listener, &self.service) => accepted?,
                 () = shutdown.requested() => break,
             };
+
             let held = match connections.hold(peer.ip()) {
                 Ok(held) => held,
                 Err(full) => {
@@ -282,6 +290,7 @@ impl Door {
                     continue;
                 }
             };
+
             let connection = connection.clone();
             if let Err(error) =
                 workers.drive(stream, move |stream| connection.drive(stream, peer, held))
@@ -289,9 +298,11 @@ impl Door {
                 tracing::warn!(service = self.service, %error, "cannot take a connection");
             }
         }
+
         drop(listener);
         closing();
         self.drain(&workers, &connection.cut_off).await;
+
         Ok(())
     }
 
@@ -304,6 +315,7 @@ impl Door {
                 connections = workers.connections(),
                 "cut off what did not finish in time"
             );
+
             cut_off.cancel();
             workers.idle().await;
         }
@@ -316,6 +328,7 @@ async fn accept(
     service: &str,
 ) -> Result<(TcpStream, SocketAddr), ServeError> {
     use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, InvalidInput};
+
     loop {
         match listener.accept().await {
             Ok(accepted) => return Ok(accepted),
@@ -354,6 +367,7 @@ impl Connection {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "the connection is gone already");
         }
+
         let app = self.app;
         let respond = service_fn(move |mut request: hyper::Request<Incoming>| {
             if !names_one_host(request.version(), request.headers()) {
@@ -362,6 +376,7 @@ impl Connection {
             request.extensions_mut().insert(ConnectInfo(peer));
             Either::Right(app.clone().oneshot(request.map(Leftover::of)))
         });
+
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(self.taking_limit));
         let connection = http1::Builder::new()
@@ -370,6 +385,7 @@ impl Connection {
             .max_buf_size(HEAD_LIMIT_BYTES)
             .serve_connection(TokioIo::new(Box::pin(stream)), respond);
         tokio::pin!(connection);
+
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
             () = self.shutdown.requested() => {
@@ -380,6 +396,7 @@ impl Connection {
                 }
             }
         };
+
         if let Err(error) = ended {
             tracing::debug!(%error, %peer, "the connection broke");
         }

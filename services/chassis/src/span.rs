@@ -32,6 +32,7 @@ pub(crate) fn of_request(
     if PROBES.contains(&route) {
         return Span::none();
     }
+
     let span = tracing::info_span!(
         "request",
         service,
@@ -45,6 +46,7 @@ pub(crate) fn of_request(
     );
     continue_trace(&span, &HeaderExtractor(headers));
     name_as_parent(&span, headers);
+
     span
 }
 
@@ -58,12 +60,14 @@ pub fn of_record(service: &str, topic: &str, traceparent: Option<&[u8]>) -> Span
         otel.kind = "consumer",
         otel.name = format!("process {topic}"),
     );
+
     if let Some(Ok(parent)) = traceparent.map(str::from_utf8) {
         continue_trace(
             &span,
             &HashMap::from([(TRACEPARENT.to_owned(), parent.to_owned())]),
         );
     }
+
     span
 }
 
@@ -84,6 +88,7 @@ impl Call {
             otel.status_code = Empty,
         );
         name_as_parent(&span, headers);
+
         Self(span)
     }
 

@@ -72,14 +72,17 @@ pub fn connect(url: &str) -> Result<Database, sqlx::Error> {
     } else {
         Dialect::MySql
     };
+
     let settings = match dialect {
         Dialect::Sqlite => SQLITE_SETTINGS,
         Dialect::MySql => MYSQL_SETTINGS,
     };
+
     let url = match dialect {
         Dialect::Sqlite if !url.contains('?') => format!("{url}?mode=rwc"),
         _ => url.to_owned(),
     };
+
     let pool = AnyPoolOptions::new()
         .max_connections(MAX_CONNECTIONS)
         .acquire_timeout(ACQUIRE_LIMIT)
@@ -87,6 +90,7 @@ pub fn connect(url: &str) -> Result<Database, sqlx::Error> {
             Box::pin(async move { connection.execute(settings).await.map(|_| ()) })
         })
         .connect_lazy(&url)?;
+
     Ok(Database {
         pool,
         dialect,
@@ -117,6 +121,7 @@ impl Database {
             ),
             Dialect::MySql => (None, "BEGIN"),
         };
+
         Ok(WriteTransaction {
             inner: self.pool.begin_with(begin).await?,
             _turn: turn,
@@ -217,6 +222,7 @@ fn is_passing(error: &sqlx::Error) -> bool {
     let Some(error) = error.as_database_error() else {
         return false;
     };
+
     match error.try_downcast_ref::<MySqlDatabaseError>() {
         Some(error) => MYSQL_PASSING.contains(&error.number()),
         None => error

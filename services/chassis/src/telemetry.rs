@@ -91,6 +91,7 @@ fn start(settings: &LogSettings, traces: &Traces) {
         LogFormat::Text => false,
         LogFormat::Json => true,
     };
+
     let lines = tracing_subscriber::fmt::layer();
     let lines = if json {
         lines
@@ -105,6 +106,7 @@ fn start(settings: &LogSettings, traces: &Traces) {
             .boxed()
     };
     let logs = lines.with_filter(EnvFilter::new(&settings.log.0));
+
     if let Err(error) = tracing_subscriber::registry()
         .with(traces.layer())
         .with(logs)

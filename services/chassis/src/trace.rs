@@ -31,6 +31,7 @@ impl RequestId {
                     .iter()
                     .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(b))
         };
+
         let sent = headers
             .get(REQUEST_ID)
             .filter(|sent| sensible(sent.as_bytes()));

@@ -49,6 +49,7 @@ impl Workers {
                 own_thread: Some(Thread::start(number)?),
             })
         };
+
         (0..threads)
             .map(start)
             .collect::<io::Result<_>>()
@@ -69,6 +70,7 @@ impl Workers {
             .iter()
             .min_by_key(|worker| worker.connections.len())
             .expect("there is a worker");
+
         match &worker.own_thread {
             None => worker.connections.spawn(drive(stream)),
             Some(thread) => {
@@ -78,6 +80,7 @@ impl Workers {
                     .spawn(drive(TcpStream::from_std(stream.into_std()?)?))
             }
         };
+
         Ok(())
     }
 
@@ -98,12 +101,14 @@ impl Workers {
 impl Thread {
     fn start(number: usize) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        let (handle, end) = (runtime.handle().clone(), CancellationToken::new());
+        let handle = runtime.handle().clone();
+        let end = CancellationToken::new();
         let ended = end.clone();
         let name = format!("connections-{number}");
         thread::Builder::new()
             .name(name)
             .spawn(move || runtime.block_on(ended.cancelled()))?;
+
         Ok(Self {
             runtime: handle,
             _end: end.drop_guard(),

@@ -75,6 +75,7 @@ fn read(text: &[u8]) -> Option<u64> {
     let [b'T' | b't' | b' ', h1, h2, b':', m1, m2] = *minute else {
         return None;
     };
+
     let minutes = below(24, [h1, h2])? * 60 + below(60, [m1, m2])?;
 
     let (second, milliseconds, offset) = read_second(rest)?;
@@ -93,6 +94,7 @@ fn read_date(date: &[u8; 10]) -> Option<i64> {
     let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = *date else {
         return None;
     };
+
     let year = below(100, [y1, y2])? * 100 + below(100, [y3, y4])?;
     let month = below(13, [m1, m2])?;
     let day = below(32, [d1, d2])?;
@@ -103,6 +105,7 @@ fn read_date(date: &[u8; 10]) -> Option<i64> {
         4 | 6 | 9 | 11 => 30,
         _ => 31,
     };
+
     if month == 0 || day == 0 || day > last_day {
         return None;
     }
@@ -122,6 +125,7 @@ fn read_second(text: &[u8]) -> Option<(i64, i64, &[u8])> {
     else {
         return Some((0, 0, text));
     };
+
     let second = below(61, [s1, s2])?;
     let Some(fraction) = rest.strip_prefix(b".") else {
         return Some((second, 0, rest));
@@ -131,6 +135,7 @@ fn read_second(text: &[u8]) -> Option<(i64, i64, &[u8])> {
     if length == 0 {
         return None;
     }
+
     let digit = |place: usize| (place < length).then(|| i64::from(fraction[place] - b'0'));
     let milliseconds = (0..3).fold(0, |ms, place| ms * 10 + digit(place).unwrap_or(0));
     Some((second, milliseconds, &fraction[length..]))
@@ -191,6 +196,7 @@ impl<'de> Deserialize<'de> for Timestamp {
                 text.parse().map_err(E::custom)
             }
         }
+
         deserializer.deserialize_str(Text)
     }
 }

@@ -53,6 +53,7 @@ async fn main() {
     let args = Args::parse();
     println!("| what | bytes | status | kind | what the metadata says | ms | peak memory |");
     println!("|---|--:|---|---|---|--:|--:|");
+
     let mut cold_starts = Vec::new();
     for sample in samples::all() {
         let (function, file) = read(sample.name, &sample.bytes).await;
@@ -60,16 +61,16 @@ async fn main() {
         show(sample.what, &file, &function);
         cold_starts.extend(function.cold_start());
     }
+
     for path in args.files {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         let (function, file) = read(&name, &std::fs::read(&path).unwrap()).await;
         show(&name, &file, &function);
     }
+
     cold_starts.sort();
-    let (least, most) = (
-        cold_starts[0].as_millis(),
-        cold_starts.last().unwrap().as_millis(),
-    );
+    let least = cold_starts[0].as_millis();
+    let most = cold_starts.last().unwrap().as_millis();
     println!(
         "\nfrom the start of the process to its first question for an event: {least} to {most} ms"
     );
@@ -92,13 +93,13 @@ fn show(what: &str, file: &Value, function: &Function) {
             error["detail"].as_str().unwrap()
         ),
     };
-    let (status, kind) = (
-        file["status"].as_str().unwrap(),
-        file["kind"].as_str().unwrap_or("-"),
-    );
+
+    let status = file["status"].as_str().unwrap();
+    let kind = file["kind"].as_str().unwrap_or("-");
     let peak = function
         .taken()
         .map_or_else(|| "-".to_owned(), |taken| format!("{} MiB", mib(&taken)));
+
     println!(
         "| {what} | {} | {status} | {kind} | {says} | {} | {peak} |",
         file["size_bytes"], file["took_ms"]
@@ -112,6 +113,7 @@ fn shown(summary: &Value) -> String {
         .unwrap()
         .iter()
         .filter(|(name, _)| is_short(name));
+
     says.map(|(name, value)| format!("{name} {value}"))
         .collect::<Vec<_>>()
         .join(", ")
@@ -122,15 +124,18 @@ async fn long(csv: LongCsv) {
     function.set_timeout(LONG);
     let began = Instant::now();
     let outcome = function.invoke(created(&json!({"key": KEY}))).await;
-    let (took, taken) = (began.elapsed(), function.taken());
+    let took = began.elapsed();
+    let taken = function.taken();
     let file = function.file(&outcome).await;
     assert_eq!(file["summary"]["rows"], csv.rows, "{file}");
+
     println!(
         "a CSV of {} bytes, {} rows, from S3: {:.1} s",
         csv.bytes(),
         csv.rows,
         took.as_secs_f64()
     );
+
     let Some(taken) = taken else { return };
     let mb_a_second = csv.bytes() as f64 / 1e6 / taken.cpu.as_secs_f64();
     println!(
@@ -138,6 +143,7 @@ async fn long(csv: LongCsv) {
         mib(&taken),
         taken.cpu.as_secs_f64()
     );
+
     for memory_mib in [512.0, MIB_A_CORE] {
         let share = f64::min(memory_mib / MIB_A_CORE, 1.0);
         let seconds = taken.cpu.as_secs_f64() / share;

@@ -76,11 +76,13 @@ impl Rows for Products {
             .enumerate()
             .map(use_of)
             .collect();
+
         let has = |name: &str| {
             self.columns
                 .iter()
                 .any(|column| *column == Use::Field(name.to_owned()))
         };
+
         if let Some(missing) = ["name", "price_cents"]
             .into_iter()
             .find(|needed| !has(needed))
@@ -89,11 +91,13 @@ impl Rows for Products {
                 "a catalogue needs a column {missing}"
             )));
         }
+
         if let Some(given) = GIVEN_BY_THE_SERVICE.into_iter().find(|given| has(given)) {
             return Err(Refusal::malformed(format!(
                 "a catalogue cannot say the {given} of its products; remove the column"
             )));
         }
+
         Ok(())
     }
 
@@ -102,14 +106,17 @@ impl Rows for Products {
             Ok(body) => body,
             Err(complaint) => return Ok(Some(complaint)),
         };
+
         let Some(id) = id(&body) else {
             return Ok(Some(Complaint::about("name", "is missing")));
         };
+
         self.add(Product {
             source: row.source(),
             id,
             body,
         })?;
+
         Ok(None)
     }
 }
@@ -133,6 +140,7 @@ impl Products {
                 }
             }
         }
+
         Ok(body)
     }
 
@@ -145,11 +153,13 @@ impl Products {
             self.repeated_rows += 1;
             return Ok(());
         }
+
         if self.found.len() == MAX_PRODUCTS {
             return Err(Refusal::too_large(format!(
                 "a catalogue may have {MAX_PRODUCTS} products; split it"
             )));
         }
+
         self.places.insert(product.id, self.found.len());
         self.found.push(product);
         Ok(())
@@ -160,6 +170,7 @@ fn use_of((at, name): (usize, &str)) -> Use {
     let lower = name.to_lowercase();
     let is_known =
         KNOWN.contains(&lower.as_str()) || GIVEN_BY_THE_SERVICE.contains(&lower.as_str());
+
     match name {
         "" if at == 0 => Use::Index,
         PANDAS_INDEX => Use::Index,
@@ -188,6 +199,7 @@ fn whole_number(field: &str) -> Option<u64> {
     };
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let digits = format!("{whole}{fraction}");
+
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
@@ -196,6 +208,7 @@ fn whole_number(field: &str) -> Option<u64> {
     if significant.trim_start_matches('0').is_empty() {
         return Some(0);
     }
+
     let zeros = i64::try_from(digits.len() - significant.len()).ok()?;
     let shift = i64::from(exponent) - i64::try_from(fraction.len()).ok()? + zeros;
     let factor = 10_u64.checked_pow(u32::try_from(shift).ok()?)?;
@@ -209,6 +222,7 @@ fn id(body: &Map<String, Value>) -> Option<Uuid> {
         Some(sku) => ("sku", sku),
         None => ("name", name),
     };
+
     let digest = Sha256::new()
         .chain_update(by)
         .chain_update([0])
@@ -240,11 +254,13 @@ mod tests {
         let text =
             "name,price_cents,stock,colour\nLamp,1999,3,\nPen,free,,red\n,5,,\nCup,250,,blue\n";
         let (products, summary) = import(text).unwrap();
+
         let bodies: Vec<Value> = products
             .found
             .iter()
             .map(|product| product.body.clone().into())
             .collect();
+
         assert_eq!(
             bodies,
             [
@@ -252,12 +268,14 @@ mod tests {
                 json!({"name": "Cup", "price_cents": 250, "colour": "blue"})
             ]
         );
+
         assert_eq!(products.found[1].source.row, 4);
         assert_eq!(products.found[1].source.line, 5);
         assert_eq!(
             (&summary["rows"], &summary["bad_rows"]),
             (&json!(4), &json!(2))
         );
+
         assert_eq!(
             summary["first_bad"][0],
             json!({"row": 2, "line": 3, "column": "price_cents", "problem": "\"free\" is not a whole number"})
@@ -299,15 +317,18 @@ mod tests {
             "3", "3.0", "3.00", "3e0", "3E0", "3.", "+3", "03", "0.3e1", "30e-1", "3.0E+0",
             "0.003e3",
         ];
+
         for text in whole {
             assert_eq!(whole_number(text), Some(3), "{text}");
         }
         for text in ["0", "0.0", "000.000", "0e9", "0e-9", ".0"] {
             assert_eq!(whole_number(text), Some(0), "{text}");
         }
+
         assert_eq!(whole_number("1.999E+03"), Some(1999));
         assert_eq!(whole_number("10000000000.0"), Some(10_000_000_000));
         assert_eq!(whole_number("18446744073709551615"), Some(u64::MAX));
+
         let none = [
             "",
             ".",
@@ -328,6 +349,7 @@ mod tests {
             "1e99999999999",
             "٣",
         ];
+
         for text in none {
             assert_eq!(whole_number(text), None, "{text}");
         }
@@ -339,11 +361,13 @@ mod tests {
             "sku,name,price_cents,stock\nA,Lamp,100,1\nB,Pen,5,\nA,Lamp II,200,\n A ,Lamp III,300.0,9\n,Pen,7,\n,Pen,8,\n",
         )
         .unwrap();
+
         let bodies: Vec<Value> = products
             .found
             .iter()
             .map(|product| product.body.clone().into())
             .collect();
+
         assert_eq!(
             bodies,
             [
@@ -352,6 +376,7 @@ mod tests {
                 json!({"name": "Pen", "price_cents": 8})
             ]
         );
+
         assert_eq!(
             (products.repeated_rows, products.found[0].source.row),
             (3, 4)
@@ -366,9 +391,11 @@ mod tests {
             ))
             .unwrap();
             assert_eq!(summary["bad_rows"], 0);
+
             let body = Value::from(products.found[0].body.clone());
             assert_eq!(body, json!({"name": "Lamp", "price_cents": 1999}));
         }
+
         let (products, summary) = import("name,price_cents,,\nLamp,1,,\nPen,2,,red\n").unwrap();
         assert_eq!(
             (products.found.len(), &summary["first_bad"][0]["column"]),

@@ -67,6 +67,7 @@ impl<I: Iterator<Item = Chunk>> Read for ChunkReader<I> {
                 None => return Ok(0),
             }
         }
+
         let length = buffer.len().min(self.current.len());
         self.current.copy_to_slice(&mut buffer[..length]);
         Ok(length)

@@ -34,6 +34,7 @@ impl Config {
             ("TIDEMARK_FILES_MAX_BYTES", max_bytes),
         ];
         program.environment.extend(told);
+
         program
     }
 }

@@ -51,7 +51,8 @@ struct Place {
 impl<'a> Row<'a> {
     /// Its fields.
     pub fn fields(&self) -> impl Iterator<Item = &'a str> + use<'a> {
-        let (text, ends) = (self.text, self.ends);
+        let text = self.text;
+        let ends = self.ends;
         let starts = std::iter::once(0).chain(ends.iter().copied());
         starts.zip(ends).map(move |(start, end)| &text[start..*end])
     }
@@ -137,6 +138,7 @@ pub fn read(
             file.take(text)?;
         }
     }
+
     file.take(&Bytes::new())?;
     file.table()
 }
@@ -213,6 +215,7 @@ impl<'a, R: Rows> File<'a, R> {
             .iter()
             .filter(|byte| **byte == line_end)
             .count();
+
         let own_end = u64::from(last == Some(&line_end));
         (self.reader.line() + self.carriage_returns).saturating_sub(within as u64 + own_end)
     }
@@ -222,6 +225,7 @@ impl<'a, R: Rows> File<'a, R> {
         if ends.len() > MAX_COLUMNS {
             return Err(too_many_columns());
         }
+
         let text = std::str::from_utf8(&self.text[..self.text_used]).ok();
         let text = text.filter(|text| ends.iter().all(|end| text.is_char_boundary(*end)));
         let Some(text) = text else {
@@ -237,9 +241,11 @@ impl<'a, R: Rows> File<'a, R> {
             },
             delimiter: self.dialect.delimiter,
         };
+
         if row.is_blank() {
             return Ok(());
         }
+
         if self.columns.is_empty() {
             self.columns = header(&row)?;
             self.bad_rows = BadRows::new(as_csv(&row, row.delimiter));
@@ -251,6 +257,7 @@ impl<'a, R: Rows> File<'a, R> {
         if let Some(complaint) = take_row(&mut self.columns, self.rows, &row)? {
             self.bad_rows.note(complaint, || row.source());
         }
+
         Ok(())
     }
 
@@ -265,10 +272,12 @@ impl<'a, R: Rows> File<'a, R> {
         if self.columns.is_empty() {
             return Err(Refusal::new(Reason::Empty, "it has no header").into());
         }
+
         let shown = self.columns.iter().take(COLUMNS_SHOWN);
         let shown: Vec<Value> = shown
             .map(|column| json!({"name": shortened(&column.name, NAME_CHARS_SHOWN), "type": column.kind()}))
             .collect();
+
         let summary = json!({
             "delimiter": self.dialect.separator(),
             "column_count": self.columns.len(),
@@ -277,6 +286,7 @@ impl<'a, R: Rows> File<'a, R> {
             "bad_rows": self.bad_rows.count(),
             "first_bad": self.bad_rows.first(),
         });
+
         Ok(Table {
             summary,
             bad_rows: self.bad_rows,
@@ -298,12 +308,14 @@ fn header(row: &Row<'_>) -> Result<Vec<Column>, Refusal> {
     {
         if let Some(earlier) = places.insert(name.to_lowercase(), at) {
             let name = shortened(name, NAME_CHARS_SHOWN);
-            let (first, second) = (earlier + 1, at + 1);
+            let first = earlier + 1;
+            let second = at + 1;
             return Err(Refusal::malformed(format!(
                 "its header has a duplicate: columns {first} and {second} are both called {name}; rename or remove one"
             )));
         }
     }
+
     Ok(names.into_iter().map(Column::new).collect())
 }
 
@@ -313,13 +325,16 @@ fn take_row(
     row: &Row<'_>,
 ) -> Result<Option<Complaint>, Refusal> {
     if row.ends.len() != columns.len() {
-        let (has, wanted) = (row.ends.len(), columns.len());
+        let has = row.ends.len();
+        let wanted = columns.len();
         let problem = format!("has {has} fields where the header has {wanted}");
         return Ok(Some(Complaint::of_row(problem)));
     }
+
     for (column, field) in columns.iter_mut().zip(row.fields()) {
         column.take(field);
     }
+
     rows.row(row)
 }
 

@@ -67,9 +67,11 @@ pub fn decoded_head(encoding: Encoding, head: &[u8]) -> Vec<u8> {
     let piece = Ok(Bytes::copy_from_slice(head));
     let mut pieces = Utf8::new(std::iter::once(piece), encoding);
     let mut text = Vec::with_capacity(head.len());
+
     while let Some(Ok(piece)) = pieces.next() {
         text.extend_from_slice(&piece);
     }
+
     text
 }
 
@@ -92,6 +94,7 @@ fn utf16(head: &[u8]) -> Option<Encoding> {
     let count = pairs.len();
     let low = pairs.clone().filter(|pair| pair[0] == 0).count();
     let high = pairs.filter(|pair| pair[1] == 0).count();
+
     match (low, high) {
         (0, high) if high > 1 && high * 2 > count => Some(Encoding::Utf16Le),
         (low, 0) if low > 1 && low * 2 > count => Some(Encoding::Utf16Be),
@@ -111,6 +114,7 @@ fn single_byte(bytes: &[u8]) -> Result<Encoding, Refusal> {
     detector.feed(bytes, true);
     let (guess, is_likely) = detector.guess_assess(None, false);
     let has_unknown = bytes.iter().any(|byte| NOT_WINDOWS_1252.contains(byte));
+
     // Signs alone do not tell the siblings of Windows-1252 apart, and quotation marks are the same in all of them.
     let has_signs_only = guess.name().starts_with("windows-125") && !bytes.iter().any(is_letter);
     if (guess == WINDOWS_1252 || has_signs_only) && !has_unknown {
@@ -119,6 +123,7 @@ fn single_byte(bytes: &[u8]) -> Result<Encoding, Refusal> {
     if guess != WINDOWS_1252 && is_likely {
         return Err(unread(guess.name()));
     }
+
     Err(unknown())
 }
 
@@ -172,6 +177,7 @@ impl<I: Iterator<Item = Chunk>> Utf8<I> {
             Encoding::Utf16Be => convert(UTF_16BE),
             Encoding::Windows1252 => convert(WINDOWS_1252),
         };
+
         Self {
             pieces,
             encoding,
@@ -194,10 +200,12 @@ impl<I: Iterator<Item = Chunk>> Utf8<I> {
                     *kept = whole.to_vec();
                     return None;
                 }
+
                 let text = match whole.strip_prefix(BYTE_ORDER_MARK) {
                     Some(text) => whole.slice_ref(text),
                     None => whole,
                 };
+
                 self.state = State::Ascii(Vec::new());
                 self.take(text)
             }
@@ -215,6 +223,7 @@ impl<I: Iterator<Item = Chunk>> Utf8<I> {
         let Some(first) = piece.iter().position(|byte| !byte.is_ascii()) else {
             return Some(Ok(piece));
         };
+
         match std::str::from_utf8(&piece[first..]) {
             Err(error) if error.valid_up_to() == 0 && error.error_len().is_none() => {
                 self.state = State::Ascii(piece[first..].to_vec());
@@ -253,14 +262,17 @@ impl<I: Iterator<Item = Chunk>> Utf8<I> {
         let State::Convert(decoder) = &mut self.state else {
             return None;
         };
+
         let mut text = vec![0; STEP_BYTES];
         let (result, read, written) =
             decoder.decode_to_utf8_without_replacement(&self.waiting, &mut text, is_last);
         self.waiting = self.waiting.slice(read..);
+
         if let DecoderResult::Malformed(..) = result {
             let detail = format!("its {} is broken; save it as UTF-8", self.encoding.name());
             return Some(self.refuse(Refusal::malformed(detail)));
         }
+
         text.truncate(written);
         (written > 0).then(|| Ok(text.into()))
     }

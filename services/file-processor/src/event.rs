@@ -98,6 +98,7 @@ impl From<S3Object> for Upload {
         let spaced = object.key.replace('+', " ");
         let key = percent_decode_str(&spaced).decode_utf8_lossy().into_owned();
         let version = object.version_id.clone().or(object.e_tag);
+
         Self {
             key,
             version_id: object.version_id,
@@ -132,6 +133,7 @@ mod tests {
             version_id: Some("v1".to_owned()),
             version: Some("v1".to_owned()),
         };
+
         assert_eq!(
             uploads(json!({"Records": [record("ObjectCreated:Put", &object)]})),
             [upload]
@@ -151,6 +153,7 @@ mod tests {
                 key
             );
         }
+
         assert_eq!(
             written("uploads/my file+ü.csv"),
             "uploads/my+file%2B%C3%BC.csv"
@@ -159,12 +162,14 @@ mod tests {
 
     #[test]
     fn what_is_not_an_upload_is_left_alone() {
-        let (upload, thumbnail) = (json!({"key": "uploads/a"}), json!({"key": "thumbnails/a"}));
+        let upload = json!({"key": "uploads/a"});
+        let thumbnail = json!({"key": "thumbnails/a"});
         let records = [
             record("ObjectRemoved:Delete", &upload),
             record("ObjectCreated:Put", &thumbnail),
         ];
         assert_eq!(uploads(json!({"Records": records})), []);
+
         assert_eq!(
             uploads(json!({"Service": "Amazon S3", "Event": "s3:TestEvent"})),
             []

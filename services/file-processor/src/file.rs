@@ -107,7 +107,8 @@ impl File {
     /// The file with what was found in it.
     #[must_use]
     pub fn processed(self, finding: Finding, done: Done) -> Self {
-        let (kind, summary) = (Some(finding.kind.to_owned()), Some(finding.summary));
+        let kind = Some(finding.kind.to_owned());
+        let summary = Some(finding.summary);
         Self {
             status: Status::Processed,
             kind,
@@ -124,10 +125,12 @@ impl File {
             Ok(Value::String(reason)) => reason,
             _ => unreachable!("a reason is written as a text"),
         };
+
         let error = Some(Trouble {
             reason,
             detail: refusal.detail.clone(),
         });
+
         Self {
             status: Status::Refused,
             error,

@@ -101,6 +101,7 @@ impl Folder {
         if left == 0 {
             return;
         }
+
         let left = match self.is_finished(object).await {
             Ok(true) => 0,
             Ok(false) => self.invoke(object, left - 1).await,

@@ -81,12 +81,14 @@ impl Function {
             .warm
             .take()
             .and_then(|mut warm| warm.is_alive().then_some(warm));
+
         let mut environment = match warm {
             Some(warm) => warm,
             None => Environment::start(&self.program)
                 .await
                 .map_err(InvocationError::Start)?,
         };
+
         let outcome = tokio::select! {
             outcome = environment.api.invoke(event, TIMEOUT) => outcome,
             ended = environment.process.wait() => {
@@ -94,6 +96,7 @@ impl Function {
             }
             () = sleep(TIMEOUT) => return Err(InvocationError::TimedOut),
         };
+
         environment.last_used = Instant::now();
         self.warm = Some(environment);
         outcome
@@ -126,6 +129,7 @@ impl Environment {
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .spawn()?;
+
         Ok(Self {
             api,
             process,

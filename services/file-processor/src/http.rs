@@ -102,11 +102,13 @@ async fn thumbnail(
     let file = files.store.get(id).await?.ok_or_else(missing)?;
     let key = file.thumbnail().ok_or_else(missing)?;
     let bytes = files.made(key).await?.ok_or_else(missing)?;
+
     let content_type = if key.ends_with(".png") {
         "image/png"
     } else {
         "image/jpeg"
     };
+
     Ok((
         [
             (header::CONTENT_TYPE, content_type),
@@ -126,11 +128,13 @@ async fn bad_rows(
     let file = files.store.get(id).await?.ok_or_else(missing)?;
     let key = file.bad_rows().ok_or_else(missing)?;
     let bytes = files.made(key).await?.ok_or_else(missing)?;
+
     let name = file
         .name
         .rsplit_once('.')
         .map_or(file.name.as_str(), |(name, _)| name);
     let disposition = format!("attachment; filename=\"{}-bad-rows.csv\"", plain(name));
+
     Ok((
         [
             (header::CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()),
@@ -159,6 +163,7 @@ async fn upload(
             .map_err(|error| unreadable(&error))?;
         return from_form(&files, query, form).await;
     }
+
     let key = key(query.name.as_deref(), query.folder)?;
     let body: Body = request.into_body();
     files
@@ -211,6 +216,7 @@ impl Files {
         if let Some(posted) = &self.posted {
             posted.tell(object);
         }
+
         let location = format!("/files/{}", file.id);
         Ok((
             StatusCode::ACCEPTED,
@@ -258,14 +264,17 @@ fn key(name: Option<&str>, folder: Option<Destination>) -> Result<String> {
         .map(str::trim)
         .filter(|name| !name.is_empty())
         .ok_or_else(|| complaint("the file needs a name"))?;
+
     if name.chars().count() > MAX_NAME_CHARS {
         return Err(complaint("the name is longer than 200 characters"));
     }
+
     let plain = plain(name);
     let folder = match folder {
         Some(Destination::Catalogue) => "catalogue/",
         None => "",
     };
+
     Ok(format!(
         "{UPLOADS}{folder}{}/{}",
         Uuid::now_v7(),

@@ -34,6 +34,7 @@ pub fn read_document(chunks: impl Iterator<Item = Chunk>) -> Result<Finding, Sto
         .deserialize(&mut document)
         .and_then(|()| document.end());
     drop(document);
+
     match walked {
         Ok(()) => Ok(Finding {
             kind: "json",
@@ -54,17 +55,20 @@ pub fn read_document(chunks: impl Iterator<Item = Chunk>) -> Result<Finding, Sto
 /// # Errors
 /// [`Stop`] when it is refused or cannot be read.
 pub fn read_lines(chunks: impl Iterator<Item = Chunk>) -> Result<Finding, Stop> {
-    let (mut lines, mut waiting) = (Lines::default(), BytesMut::new());
+    let mut lines = Lines::default();
+    let mut waiting = BytesMut::new();
     for chunk in chunks {
         waiting.extend_from_slice(&chunk?);
         while let Some(end) = waiting.iter().position(|byte| *byte == b'\n') {
             lines.take(&waiting[..end])?;
             waiting.advance(end + 1);
         }
+
         if waiting.len() > MAX_TOKEN_BYTES {
             return Err(too_long(lines.number + 1).into());
         }
     }
+
     lines.take(&waiting)?;
     lines.finding()
 }
@@ -84,14 +88,17 @@ impl Lines {
         if line.len() > MAX_TOKEN_BYTES {
             return Err(too_long(self.number));
         }
+
         let line = if self.number == 1 {
             line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line)
         } else {
             line
         };
+
         if line.trim_ascii().is_empty() {
             return Ok(());
         }
+
         if let Err(error) = std::str::from_utf8(line) {
             let place = error.valid_up_to() + 1;
             return Err(Refusal::malformed(format!(
@@ -99,6 +106,7 @@ impl Lines {
                 self.number
             )));
         }
+
         self.rows += 1;
         let mut document = Deserializer::from_slice(line);
         if let Err(error) = Walk::new(&mut self.shape)
@@ -111,6 +119,7 @@ impl Lines {
                     .push(json!({"line": self.number, "column": error.column(), "problem": explain(&error).detail}));
             }
         }
+
         Ok(())
     }
 
@@ -118,6 +127,7 @@ impl Lines {
         if self.rows == 0 {
             return Err(Refusal::new(Reason::Empty, "there are only blank lines in it").into());
         }
+
         if self.bad_rows == self.rows {
             let detail = format!(
                 "none of its {} lines is JSON: {}",
@@ -125,9 +135,11 @@ impl Lines {
             );
             return Err(Refusal::malformed(detail).into());
         }
+
         let summary = self
             .shape
             .of_lines(self.rows, self.bad_rows, &self.first_bad);
+
         Ok(Finding {
             kind: "ndjson",
             summary,
@@ -148,19 +160,23 @@ fn explain(error: &serde_json::Error) -> Refusal {
             error.column()
         ));
     }
+
     let text = error.to_string();
     if text.starts_with("recursion limit exceeded") {
         return Refusal::too_large("it nests deeper than 127 levels");
     }
+
     let line = error.line();
     if text.starts_with("trailing characters") {
         return Refusal::malformed(format!(
             "something follows the document at line {line}; for several documents, write each on a line of its own and call the file .ndjson"
         ));
     }
+
     if text.starts_with("invalid unicode code point") {
         return Refusal::malformed(format!("line {line} is not UTF-8; save it as UTF-8"));
     }
+
     Refusal::malformed(format!("it is not JSON: {text}"))
 }
 

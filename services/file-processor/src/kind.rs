@@ -109,6 +109,7 @@ pub fn of(name: &str, head: &[u8]) -> Result<Kind, Refusal> {
             _ => Ok(Kind::Image(format)),
         };
     }
+
     if let Some(what) = foreign::of_bytes(head) {
         return Err(what.refused());
     }
@@ -119,9 +120,11 @@ pub fn of(name: &str, head: &[u8]) -> Result<Kind, Refusal> {
         text: &text,
         is_whole: (head.len() as u64) < HEAD_BYTES,
     };
+
     if let Some(what) = foreign::of_text(text.text) {
         return Err(what.refused());
     }
+
     of_text(name, claim, text, encoding)
 }
 
@@ -180,6 +183,7 @@ fn layout(head: Head<'_>) -> Option<Layout> {
     if !begins_as_json(text) {
         return None;
     }
+
     let end = text.iter().position(|byte| *byte == b'\n');
     let (first, rest) = text.split_at(end.unwrap_or(text.len()));
     if serde_json::from_slice::<IgnoredAny>(first).is_ok() {
@@ -194,6 +198,7 @@ fn layout(head: Head<'_>) -> Option<Layout> {
     let mut documents = Deserializer::from_slice(text).into_iter::<IgnoredAny>();
     let document = documents.next()?;
     let rest = &text[documents.byte_offset()..];
+
     match document {
         Ok(_) if rest.trim_ascii().is_empty() || begins_as_json(rest) => Some(Layout::Document),
         // Fields of a CSV may begin with brackets too.

@@ -64,10 +64,9 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     chassis::init_telemetry(&settings.logs);
     let endpoint = Some(settings.dynamodb.as_str()).filter(|endpoint| *endpoint != AWS);
     let dynamodb = chassis::dynamodb::client(endpoint).await;
-    let (objects, auth) = (
-        Objects::open(&settings.objects)?,
-        settings.access.to_auth()?,
-    );
+    let objects = Objects::open(&settings.objects)?;
+    let auth = settings.access.to_auth()?;
+
     let parts = Parts {
         dynamodb,
         objects,
@@ -86,6 +85,7 @@ async fn handle(processor: &Processor, event: LambdaEvent<Notification>) -> Resu
             .duration_since(SystemTime::now())
             .unwrap_or_default()
             .saturating_sub(RESERVE);
+
         let file = processor
             .process(&upload, Some(left))
             .await
@@ -94,6 +94,7 @@ async fn handle(processor: &Processor, event: LambdaEvent<Notification>) -> Resu
             })?;
         files.extend(file.map(Answered::from));
     }
+
     Ok(Answer { files })
 }
 
@@ -107,6 +108,7 @@ impl From<File> for Answered {
             error,
             ..
         } = file;
+
         Self {
             id,
             key,

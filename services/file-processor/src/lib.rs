@@ -95,17 +95,20 @@ impl Service {
             function,
         } = parts;
         let store = Store::new(dynamodb);
+
         let watch = |program| {
             let function = Function::new(config.told_to(program));
             Folder::new(objects.clone(), store.clone(), function)
         };
         let (folder, posted) = function.filter(|_| objects.is_folder()).map(watch).unzip();
+
         let files = Files {
             objects,
             store: store.clone(),
             posted,
             max_upload_bytes: config.files_max_upload_bytes,
         };
+
         Self {
             store,
             files,
@@ -158,18 +161,22 @@ pub async fn run(
     listeners: impl Into<Listeners>,
     shutdown: Shutdown,
 ) -> Result<(), ServeError> {
-    let (health, metrics) = (Health::new(), Metrics::new("files"));
+    let health = Health::new();
+    let metrics = Metrics::new("files");
     let client = parts.dynamodb.clone();
+
     health.register("dynamodb", move || {
         let client = client.clone();
         async move { dynamodb::ping(&client, FILES).await }
     });
+
     let hold = health.hold("table");
     let service = Service::new(&config, parts);
     let limits = Limits {
         reply: UPLOAD_LIMIT,
         ..Limits::default()
     };
+
     let server = Server {
         service: "files".to_owned(),
         router: service.router(),
@@ -177,6 +184,7 @@ pub async fn run(
         metrics,
         limits,
     };
+
     let work = async {
         service.prepare(&shutdown).await;
         drop(hold);

@@ -100,6 +100,7 @@ impl Objects {
             url: url.to_owned(),
             source,
         };
+
         let generic = |source: Box<dyn std::error::Error + Send + Sync>| {
             refused(object_store::Error::Generic {
                 store: "files",
@@ -107,17 +108,20 @@ impl Objects {
             })
         };
         let parsed = url::Url::parse(url).map_err(|error| generic(error.into()))?;
+
         if let ("file", Ok(folder)) = (parsed.scheme(), parsed.to_file_path()) {
             std::fs::create_dir_all(folder.join(UPLOADS)).map_err(|error| generic(error.into()))?;
             let store = LocalFileSystem::new_with_prefix(folder)
                 .map_err(refused)?
                 .with_fsync(true);
+
             return Ok(Self {
                 store: Arc::new(store),
                 root: Path::default(),
                 is_folder: true,
             });
         }
+
         let environment = std::env::vars().map(|(name, value)| (name.to_ascii_lowercase(), value));
         let (store, root) = object_store::parse_url_opts(&parsed, environment).map_err(refused)?;
         Ok(Self {
@@ -144,11 +148,13 @@ impl Objects {
         let Ok(path) = self.path(key) else {
             return Ok(None);
         };
+
         let asked = GetOptions {
             head: true,
             version: version_id.map(str::to_owned),
             ..GetOptions::default()
         };
+
         match self.store.get_opts(&path, asked).await {
             Ok(found) => Ok(Some(Object::new(key, found.meta))),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
@@ -167,19 +173,24 @@ impl Objects {
     /// Begins to fetch the object from its beginning to its end.
     pub fn fetch(&self, object: &Object) -> Pieces {
         let (sender, chunks) = mpsc::channel(RANGES_AHEAD);
-        let (objects, object) = (self.clone(), object.clone());
+        let objects = self.clone();
+        let object = object.clone();
+
         let fetching = tokio::spawn(async move {
             let mut at = 0;
             while at < object.size_bytes {
                 let end = (at + RANGE_BYTES).min(object.size_bytes);
                 let chunk = objects.range(&object, at..end).await.map_err(Stop::from);
                 let is_failure = chunk.is_err();
+
                 if sender.send(chunk).await.is_err() || is_failure {
                     return;
                 }
+
                 at = end;
             }
         });
+
         Pieces {
             chunks,
             fetching: Fetching(fetching),
@@ -194,12 +205,14 @@ impl Objects {
         if range.is_empty() {
             return Ok(Bytes::new());
         }
+
         let asked = GetOptions {
             if_match: object.e_tag.clone(),
             version: object.version_id.clone(),
             range: Some(range.into()),
             ..GetOptions::default()
         };
+
         self.store
             .get_opts(&object.path, asked)
             .await?
@@ -232,6 +245,7 @@ impl Objects {
         let mut upload = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
         let mut size_bytes = 0;
         let mut pieces = std::pin::pin!(pieces);
+
         while let Some(piece) = pieces.next().await {
             let piece = match piece {
                 Ok(piece) => piece,
@@ -244,6 +258,7 @@ impl Objects {
             upload.wait_for_capacity(PARTS_AT_ONCE).await?;
             upload.put(piece);
         }
+
         let put = upload.finish().await?;
         let meta = ObjectMeta {
             location: path,
@@ -252,6 +267,7 @@ impl Objects {
             e_tag: put.e_tag,
             version: put.version,
         };
+
         Ok(Object::new(key, meta))
     }
 
@@ -263,14 +279,17 @@ impl Objects {
         let newest = Timestamp::now()
             .as_ms()
             .saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+
         let found: Vec<ObjectMeta> = self
             .store
             .list(Some(&self.path(UPLOADS)?))
             .try_collect()
             .await?;
+
         let objects = found
             .into_iter()
             .map(|meta| Object::new(&self.key(&meta.location), meta));
+
         Ok(objects
             .filter(|object| object.uploaded_at.as_ms() <= newest)
             .collect())
@@ -294,10 +313,12 @@ impl Object {
         let uploaded_at = u64::try_from(meta.last_modified.timestamp_millis())
             .ok()
             .and_then(Timestamp::from_ms);
+
         let tag = meta
             .e_tag
             .as_deref()
             .map(|tag| tag.trim_matches('"').to_owned());
+
         Self {
             key: key.to_owned(),
             size_bytes: meta.size,

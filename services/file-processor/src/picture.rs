@@ -66,6 +66,7 @@ pub fn read(bytes: &[u8], format: Format) -> Result<Seen, Refusal> {
     whole::check(bytes, format)?;
     let mut reader = ImageReader::with_format(Cursor::new(bytes), named(format));
     reader.limits(limits());
+
     let mut decoder = reader.into_decoder().map_err(|error| explain(&error))?;
     let (width, height) = decoder.dimensions();
     if u64::from(width) * u64::from(height) > MAX_PIXELS
@@ -73,6 +74,7 @@ pub fn read(bytes: &[u8], format: Format) -> Result<Seen, Refusal> {
     {
         return Err(too_many_pixels(width, height));
     }
+
     let orientation = decoder.orientation().map_err(|error| explain(&error))?;
     // A profile that cannot be read says no more than none.
     let profile = decoder.icc_profile().ok().flatten();
@@ -83,6 +85,7 @@ pub fn read(bytes: &[u8], format: Format) -> Result<Seen, Refusal> {
         colour::profile(bytes, format, profile.as_deref()),
     );
     small.apply_orientation(orientation);
+
     let summary = json!({"format": format.name(), "width": width, "height": height});
     Ok(Seen {
         finding: Finding {
@@ -111,8 +114,10 @@ fn named(format: Format) -> ImageFormat {
 }
 
 fn encoded(small: &DynamicImage) -> Result<Thumbnail, Refusal> {
-    let (width, height) = (small.width(), small.height());
+    let width = small.width();
+    let height = small.height();
     let mut bytes = Vec::new();
+
     let (written, ending) = if small.color().has_alpha() {
         (
             small
@@ -125,6 +130,7 @@ fn encoded(small: &DynamicImage) -> Result<Thumbnail, Refusal> {
         (small.to_rgb8().write_with_encoder(encoder), "jpg")
     };
     written.map_err(|error| explain(&error))?;
+
     Ok(Thumbnail {
         bytes,
         ending,

@@ -83,6 +83,7 @@ impl Processor {
         else {
             return self.gone(upload).await;
         };
+
         if upload
             .version
             .as_ref()
@@ -90,6 +91,7 @@ impl Processor {
         {
             return self.gone(upload).await;
         }
+
         let file = File::waiting(
             &object.key,
             &object.version,
@@ -97,9 +99,11 @@ impl Processor {
             object.uploaded_at,
         );
         let known = self.store.get(file.id).await?;
+
         if let Some(finished) = known.filter(File::is_finished) {
             return Ok(Some(finished));
         }
+
         let outcome = match time {
             Some(Duration::ZERO) => Err(too_slow(Duration::ZERO)),
             Some(time) => tokio::time::timeout(time, self.examine(&object))
@@ -107,6 +111,7 @@ impl Processor {
                 .unwrap_or_else(|_| Err(too_slow(time))),
             None => self.examine(&object).await,
         };
+
         let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.conclude(
             file,
@@ -139,6 +144,7 @@ impl Processor {
         if self.store.keep(&file).await? {
             return Ok(file);
         }
+
         // Somebody else was faster, with the same bytes.
         Ok(self.store.get(file.id).await?.unwrap_or(file))
     }
@@ -148,6 +154,7 @@ impl Processor {
         let Some(version) = &upload.version else {
             return Ok(None);
         };
+
         match self
             .store
             .get(crate::file::id(&upload.key, version))
@@ -170,9 +177,11 @@ impl Processor {
         if object.size_bytes == 0 {
             return Err(Refusal::new(Reason::Empty, "there is nothing in it").into());
         }
+
         within(object, self.max_bytes, "a file")?;
         let name = object.key.rsplit('/').next().unwrap_or_default();
         let head = self.objects.head(object, kind::HEAD_BYTES).await?;
+
         match kind::of(name, &head)? {
             Kind::Image(format) => self.picture(object, format).await,
             Kind::Csv(dialect, encoding) if object.key.starts_with(CATALOGUE) => {
@@ -209,6 +218,7 @@ impl Processor {
         let key = format!("{THUMBNAILS}{below}.{}", seen.thumbnail.ending);
         finding.summary["thumbnail"] = seen.thumbnail.summary(&key);
         self.objects.put(&key, seen.thumbnail.bytes).await?;
+
         Ok(finding)
     }
 
@@ -231,6 +241,7 @@ impl Processor {
         for (source, complaint) in imported.refused {
             table.bad_rows.note(complaint, || source);
         }
+
         self.finish(object, table).await
     }
 
@@ -251,7 +262,8 @@ impl Processor {
         reader: impl FnOnce(Blocking) -> Result<T, Stop> + Send + 'static,
     ) -> Result<T, Ended> {
         let pieces = self.objects.fetch(object);
-        let (_fetching, chunks) = (pieces.fetching, Blocking(pieces.chunks));
+        let _fetching = pieces.fetching;
+        let chunks = Blocking(pieces.chunks);
         let read = spawn_blocking(move || reader(chunks))
             .await
             .map_err(|_| broke_the_reader())?;
@@ -291,6 +303,7 @@ fn within(object: &Object, max_bytes: u64, what: &str) -> Result<(), Refusal> {
     if object.size_bytes <= max_bytes {
         return Ok(());
     }
+
     let detail = format!(
         "{what} may have {} MiB, and it has {}",
         max_bytes / MIB,

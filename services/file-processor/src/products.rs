@@ -77,9 +77,11 @@ impl ProductsClient {
             .map(move |product| client.clone().bring(product))
             .buffered(AT_ONCE);
         let mut imported = Imported::default();
+
         while let Some(outcome) = outcomes.try_next().await? {
             imported.note(outcome);
         }
+
         Ok(imported)
     }
 
@@ -90,17 +92,20 @@ impl ProductsClient {
             .request(Method::PUT, &path)
             .header(IF_NONE_MATCH, "*");
         let added = self.0.send(put.json(&product.body)).await?;
+
         match added.status() {
             StatusCode::PRECONDITION_FAILED => {}
             status if status.is_success() => return Ok(Outcome::Added),
             _ => return refused(&product, added).await,
         }
+
         let mut body = product.body.clone();
         body.remove("stock");
         let changed = self
             .0
             .send(self.0.request(Method::PATCH, &path).json(&body))
             .await?;
+
         if changed.status().is_success() {
             Ok(Outcome::Changed)
         } else {
@@ -139,6 +144,7 @@ impl Imported {
         let first_refused: Vec<Value> = shown
             .map(|(source, complaint)| complaint.summary(source))
             .collect();
+
         json!({
             "added": self.added,
             "changed": self.changed,

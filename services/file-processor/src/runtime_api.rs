@@ -63,6 +63,7 @@ impl RuntimeApi {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let (invocations, waiting) = mpsc::unbounded_channel();
+
         let shared = Shared {
             waiting: waiting.into(),
             under_way: Mutex::default(),
@@ -70,11 +71,13 @@ impl RuntimeApi {
         };
         let shared = Arc::new(shared);
         let routes = routes(Arc::clone(&shared));
+
         let server = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, routes).await {
                 tracing::error!(%error, "the Runtime API ended");
             }
         });
+
         Ok(Self {
             address,
             invocations,
@@ -101,6 +104,7 @@ impl RuntimeApi {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
             + time;
+
         let id = Uuid::new_v4().to_string();
         let invocation = Invocation {
             id,
@@ -108,12 +112,14 @@ impl RuntimeApi {
             event,
             outcome,
         };
+
         if self.invocations.send(invocation).is_err() {
             return Err(error_document(
                 "Runtime.Ended",
                 "nobody asks for events any more",
             ));
         }
+
         answered.await.unwrap_or_else(|_| {
             Err(error_document(
                 "Runtime.NoAnswer",
@@ -139,12 +145,14 @@ async fn next(State(shared): State<Arc<Shared>>) -> Response {
     let Some(invocation) = shared.waiting.lock().await.recv().await else {
         return StatusCode::GONE.into_response();
     };
+
     let Invocation {
         id,
         deadline_ms,
         event,
         outcome,
     } = invocation;
+
     let headers = [
         ("lambda-runtime-aws-request-id", id.clone()),
         ("lambda-runtime-deadline-ms", deadline_ms.to_string()),
@@ -153,10 +161,12 @@ async fn next(State(shared): State<Arc<Shared>>) -> Response {
             FUNCTION_ARN.to_owned(),
         ),
     ];
+
     *shared
         .under_way
         .lock()
         .unwrap_or_else(PoisonError::into_inner) = Some((id, outcome));
+
     (headers, Json(event)).into_response()
 }
 
@@ -177,17 +187,21 @@ fn said(shared: &Shared, id: &str, body: &Bytes, of: fn(Value) -> Outcome) -> Re
     let Ok(body) = serde_json::from_slice(body) else {
         return refused("InvalidRequestContent", "the body is not JSON");
     };
+
     let mut under_way = shared
         .under_way
         .lock()
         .unwrap_or_else(PoisonError::into_inner);
+
     let Some((_, outcome)) = under_way.take_if(|(of, _)| of == id) else {
         return refused("InvalidRequestID", "no such event is under way");
     };
+
     drop(under_way);
     if outcome.send(of(body)).is_err() {
         tracing::debug!(id, "nobody waits for what the function says");
     }
+
     (StatusCode::ACCEPTED, Json(json!({"status": "OK"}))).into_response()
 }
 

@@ -114,17 +114,20 @@ impl Store {
             shelf: ALL,
             position: position(file),
         };
+
         let mut put = self
             .client
             .put_item()
             .table_name(FILES)
             .set_item(Some(serde_dynamo::to_item(row)?));
         put = put.condition_expression(condition);
+
         for (name, value) in values {
             put = put
                 .expression_attribute_values(*name, text(value))
                 .expression_attribute_names("#status", "status");
         }
+
         match put.send().await.map_err(aws_sdk_dynamodb::Error::from) {
             Ok(_) => Ok(true),
             Err(aws_sdk_dynamodb::Error::ConditionalCheckFailedException(_)) => Ok(false),
@@ -143,6 +146,7 @@ impl Store {
             .table_name(FILES)
             .key("id", text(&id.to_string()))
             .consistent_read(true);
+
         Ok(get
             .send()
             .await
@@ -159,14 +163,17 @@ impl Store {
     pub async fn list(&self, after: Option<&str>, limit: Limit) -> Result<Page<File>, StoreError> {
         let mut files: Vec<File> = Vec::new();
         let mut before = after.unwrap_or(NEWEST).to_owned();
+
         // DynamoDB ends a page early when its items are large.
         loop {
             let wanted = limit.items() + 1 - files.len();
             let (found, is_last) = self.newest_before(&before, wanted).await?;
             files.extend(found);
+
             if is_last || files.len() > limit.items() {
                 return Ok(Page::cut(files, limit, position));
             }
+
             before = files.last().map_or(before, position);
         }
     }
@@ -186,11 +193,13 @@ impl Store {
         let query = query.expression_attribute_names("#position", "position");
         let query = query.expression_attribute_values(":all", text(ALL));
         let query = query.expression_attribute_values(":before", text(before));
+
         let found = query
             .limit(i32::try_from(limit).unwrap_or(i32::MAX))
             .send()
             .await
             .map_err(failed)?;
+
         Ok((
             serde_dynamo::from_items(found.items.unwrap_or_default())?,
             found.last_evaluated_key.is_none(),

@@ -40,11 +40,14 @@ impl Follower {
         let runtime = Handle::current();
         tokio::task::spawn_blocking(move || {
             let signal = Signal::default();
-            let (asked, woken) = (shutdown.clone(), signal.clone());
+            let asked = shutdown.clone();
+            let woken = signal.clone();
+
             let watch = runtime.spawn(async move {
                 asked.requested().await;
                 woken.raise();
             });
+
             let life = Life {
                 follower: self,
                 consumer,
@@ -100,7 +103,8 @@ impl<C: Consumer> Life<C> {
 
     /// A topic that is still to be made is how every new platform begins, and no reason to warn.
     fn note(&self, error: &LogError, wait: Duration) {
-        let (topic, wait_ms) = (self.follower.topic, wait.as_millis());
+        let topic = self.follower.topic;
+        let wait_ms = wait.as_millis();
         match error {
             LogError::UnknownTopic(_) => {
                 tracing::info!(topic, wait_ms, "the topic is not there yet");
@@ -122,6 +126,7 @@ impl<C: Consumer> Life<C> {
         reader.on_readable(self.signal.wake());
         self.consumer.opened(&numbered);
         self.survey(&next)?;
+
         Ok(Standing {
             reader,
             next,
@@ -136,21 +141,26 @@ impl<C: Consumer> Life<C> {
             let found = self.look(standing)?;
             backoff.reset();
             let is_empty = found.batch.records.is_empty();
+
             if !is_empty && !self.consume(&found.batch) {
                 break;
             }
+
             standing.is_ahead |= standing.next != found.next;
             standing.next = found.next;
             self.remember(standing);
+
             if standing.surveyed.elapsed() >= SURVEY_EVERY {
                 standing.surveyed = Instant::now();
                 if self.survey(&standing.next)? > standing.next.len() {
                     break;
                 }
             }
+
             if found.is_at_end {
                 self.follower.lag.set(0);
             }
+
             if found.is_at_end || is_empty {
                 self.signal.wait(LOOK_AGAIN);
             }
@@ -167,6 +177,7 @@ impl<C: Consumer> Life<C> {
         };
         let share = (self.follower.batch / found.next.len().max(1)).max(1);
         let records = &mut found.batch.records;
+
         for (number, next) in (0..).zip(found.next.iter_mut()) {
             let polled = standing
                 .reader
@@ -174,6 +185,7 @@ impl<C: Consumer> Life<C> {
             *next = polled.next_offset;
             found.is_at_end &= polled.is_at_end();
         }
+
         Ok(found)
     }
 
@@ -191,9 +203,11 @@ impl<C: Consumer> Life<C> {
         if !standing.is_ahead {
             return;
         }
+
         let Follower {
             log, topic, group, ..
         } = &self.follower;
+
         match log.commit(group, topic, &positions::numbered(&standing.next)) {
             Ok(()) => standing.is_ahead = false,
             Err(error) => tracing::warn!(%error, topic, "cannot remember the positions now"),
@@ -213,6 +227,7 @@ fn owned(record: &Record<'_>) -> Received {
     record
         .headers
         .for_each(&mut |name, value| headers.push((name.to_owned(), value.to_vec())));
+
     Received {
         partition: record.partition,
         offset: record.offset,

@@ -18,6 +18,7 @@ pub(crate) fn load(log: &dyn RecordLog, group: &str, topic: &str) -> Result<Posi
             within(*next, *range, topic, partition)
         })
     };
+
     Ok(ranges
         .iter()
         .enumerate()
@@ -44,7 +45,9 @@ fn within(next: Offset, range: OffsetRange, topic: &str, partition: usize) -> Of
     if (range.start..=range.end).contains(&next) {
         return next;
     }
-    let (start, end) = (range.start, range.end);
+
+    let start = range.start;
+    let end = range.end;
     tracing::error!(
         topic,
         partition,
@@ -53,5 +56,6 @@ fn within(next: Offset, range: OffsetRange, topic: &str, partition: usize) -> Of
         end,
         "the log no longer holds the position: going on with the oldest"
     );
+
     start
 }

@@ -32,10 +32,12 @@ impl Asset {
         let mut hasher = DefaultHasher::new();
         bytes.hash(&mut hasher);
         let hash = hasher.finish();
+
         let gzip = Form {
             bytes: compress(&bytes),
             etag: etag(&format!("{hash:016x}-gzip")),
         };
+
         Self {
             content_type,
             plain: Form {
@@ -63,14 +65,17 @@ impl Asset {
         };
         let headers = response.headers_mut();
         headers.extend(HEADERS.map(|(name, value)| (name, HeaderValue::from_static(value))));
+
         headers.insert(
             header::CONTENT_TYPE,
             HeaderValue::from_static(self.content_type),
         );
+
         headers.insert(header::ETAG, form.etag.clone());
         if is_gzip {
             headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
+
         response
     }
 }
@@ -132,6 +137,7 @@ mod tests {
                 "{asked}"
             );
         }
+
         assert!(!takes_gzip(&HeaderMap::new()));
     }
 

@@ -78,10 +78,12 @@ pub(crate) fn know_clients(routes: Router, config: &Config, auth: Auth) -> Route
     let limiter = |rate: Option<NonZeroU32>, burst: Option<_>| {
         rate.map(|rate| Limiter::new(Quota::per_second(rate).allow_burst(burst.unwrap_or(rate))))
     };
+
     let sign_ups =
         config
             .sign_up_limit
             .unwrap_or(if auth.is_open() { 0 } else { SIGN_UPS_AN_HOUR });
+
     let clients = Arc::new(Clients {
         trusted: config.trusted_proxies.clone(),
         addresses: limiter(config.rate_limit, config.rate_burst),
@@ -89,6 +91,7 @@ pub(crate) fn know_clients(routes: Router, config: &Config, auth: Auth) -> Route
         sign_ups: NonZeroU32::new(sign_ups).map(|an_hour| Limiter::new(Quota::per_hour(an_hour))),
         known: Accounts::new(auth),
     });
+
     routes.layer(layer_fn(move |routes| Admission {
         routes,
         clients: Arc::clone(&clients),
@@ -116,7 +119,8 @@ where
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
-        let (mut routes, clients) = (self.routes.clone(), Arc::clone(&self.clients));
+        let mut routes = self.routes.clone();
+        let clients = Arc::clone(&self.clients);
         Box::pin(async move {
             match clients.admit(&mut request).await {
                 Ok(()) => routes.call(request).await,
@@ -134,12 +138,14 @@ impl Clients {
         else {
             return Ok(());
         };
+
         let address = socket.ip().to_canonical();
         let peer = Peer::new(address, request.headers(), &self.trusted);
         let client = Client::Address(network_of(peer.client));
         self.count_address(client, request)?;
         self.count_account(client, request.headers()).await?;
         request.extensions_mut().insert(peer);
+
         Ok(())
     }
 
@@ -149,11 +155,13 @@ impl Clients {
                 |wait| Problem::too_many_requests("too many requests from this address", wait);
             limiter.admit(client).map_err(too_many)?;
         }
+
         if let Some(limiter) = self.sign_ups.as_ref().filter(|_| is_sign_up(request)) {
             let too_many =
                 |wait| Problem::too_many_requests("too many sign-ups from this address", wait);
             limiter.admit(client).map_err(too_many)?;
         }
+
         Ok(())
     }
 
@@ -186,6 +194,7 @@ impl Limiter {
         {
             self.seen.retain_recent();
         }
+
         self.seen
             .check_key(&client)
             .map_err(|not_until| not_until.wait_time_from(self.clock.now()))
@@ -208,6 +217,7 @@ impl Peer {
         } else {
             address
         };
+
         Self {
             address,
             is_trusted,
@@ -224,15 +234,18 @@ fn client_behind(proxy: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAdd
         .into_iter()
         .filter_map(|line| line.to_str().ok());
     let chain: Vec<&str> = chain.flat_map(|line| line.split(',')).collect();
+
     for text in chain.into_iter().rev() {
         let Ok(address) = text.trim().parse::<IpAddr>() else {
             break;
         };
+
         client = address.to_canonical();
         if !is_trusted(trusted, client) {
             break;
         }
     }
+
     client
 }
 
@@ -265,6 +278,7 @@ mod tests {
             real,
             "what is left of it is a claim"
         );
+
         assert_eq!(client([10, 0, 0, 1], ""), IpAddr::from([10, 0, 0, 1]));
         assert_eq!(
             client([10, 0, 0, 1], "198.51.100.1, nonsense"),
@@ -284,7 +298,9 @@ mod tests {
         let limiter = Limiter::new(
             Quota::per_second(NonZeroU32::MIN).allow_burst(NonZeroU32::new(2).unwrap()),
         );
-        let (one, other) = (Client::Account(1), Client::Address([192, 0, 2, 2].into()));
+        let one = Client::Account(1);
+        let other = Client::Address([192, 0, 2, 2].into());
+
         assert_eq!(limiter.admit(one), Ok(()));
         assert_eq!(limiter.admit(one), Ok(()));
         assert!(limiter.admit(one).unwrap_err() <= Duration::from_secs(1));

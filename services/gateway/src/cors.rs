@@ -56,6 +56,7 @@ impl FromStr for Origin {
         let value = is_origin
             .then(|| HeaderValue::from_str(text).ok())
             .flatten();
+
         value.map(Self).ok_or(InvalidOrigin)
     }
 }
@@ -65,11 +66,13 @@ pub(crate) fn allow(routes: Router, origins: &[Origin]) -> Router {
     if origins.is_empty() {
         return routes;
     }
+
     let allowed = if origins.iter().any(|origin| origin.0 == "*") {
         AllowOrigin::any()
     } else {
         AllowOrigin::list(origins.iter().map(|origin| origin.0.clone()))
     };
+
     let layer = CorsLayer::new()
         .allow_origin(allowed)
         .allow_methods(METHODS)
@@ -86,6 +89,7 @@ mod tests {
         for right in ["https://shop.example", "http://localhost:8080", "*"] {
             assert!(right.parse::<Origin>().is_ok(), "{right}");
         }
+
         for wrong in [
             "",
             "shop.example",

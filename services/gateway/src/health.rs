@@ -45,11 +45,13 @@ async fn ask(upstream: &Upstream) -> Result<(), Ill> {
     *request.uri_mut() = upstream.uri(READY);
     let answer = upstream.send(request).await.map_err(|_| Ill::Unreachable)?;
     let status = answer.status();
+
     answer
         .into_body()
         .collect()
         .await
         .map_err(|_| Ill::Unreachable)?;
+
     if status.is_success() {
         Ok(())
     } else {

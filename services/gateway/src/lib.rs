@@ -77,6 +77,7 @@ pub async fn run(
     let metrics = Metrics::new("gateway");
     let router = router(&config, parts, &health, &metrics, &shutdown);
     let limits = chassis::Limits::default();
+
     let limits = chassis::Limits {
         connections_of_address: config.connections_of_address,
         proxies: config.trusted_proxies.clone(),
@@ -84,6 +85,7 @@ pub async fn run(
         reply: limits.reply.max(config.upload_timeout), // every other way has a limit of its own
         ..limits
     };
+
     let server = chassis::Server {
         service: "gateway".to_owned(),
         router,
@@ -106,6 +108,7 @@ pub fn router(
         pools: Arc::new(Pools::new(config)),
         counts: Counts::register(metrics),
     };
+
     let addresses = [
         ("users", &config.users_url),
         ("products", &config.products_url),
@@ -114,23 +117,28 @@ pub fn router(
         ("analytics", &config.analytics_url),
         (FILES, &config.files_url),
     ];
+
     let new = |(name, address)| Arc::new(Upstream::new(name, address, config, &shared));
     let upstreams = addresses.map(new);
     let mut api = openapi::router(upstreams.to_vec());
+
     for upstream in upstreams {
         health::watch(health, Arc::clone(&upstream));
         api = api.merge(routes_to(upstream, config, shutdown));
     }
+
     for path in HIDDEN {
         api = api
             .route(path, any(hidden))
             .route(&format!("{path}/{{*rest}}"), any(hidden));
     }
+
     let routes = cors::allow(
         client::know_clients(api, config, parts.auth),
         &config.allowed_origins,
     )
     .merge(storefront::router());
+
     match config.hsts {
         Some(life) => routes.layer(map_response(transport_security(life))),
         None => routes,
@@ -157,6 +165,7 @@ fn routes_to(upstream: Arc<Upstream>, config: &Config, shutdown: &Shutdown) -> R
         bytes: BODY_LIMIT_BYTES,
         time: config.body_timeout,
     };
+
     let upload_time = (upstream.name() == FILES).then_some(config.upload_timeout);
     let proxy = Arc::new(Proxy {
         upstream,
@@ -166,6 +175,7 @@ fn routes_to(upstream: Arc<Upstream>, config: &Config, shutdown: &Shutdown) -> R
         shutdown: shutdown.clone(),
     });
     let handler = on(METHODS, proxy::forward);
+
     Router::new()
         .route(&list, handler.clone())
         .route(&below, handler)

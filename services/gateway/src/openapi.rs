@@ -44,13 +44,16 @@ async fn describe(State(upstreams): State<Vec<Arc<Upstream>>>, headers: HeaderMa
             })
             .ok_or(upstream.name())
     });
-    let (mut parts, mut missing) = (Vec::new(), Vec::new());
+
+    let mut parts = Vec::new();
+    let mut missing = Vec::new();
     for answer in join_all(asked).await {
         match answer {
             Ok(part) => parts.push(part),
             Err(name) => missing.push(name),
         }
     }
+
     let document = merge::merge(parts, &missing).to_string();
     Asset::new("application/json", document.into()).answer(&headers)
 }
@@ -64,6 +67,7 @@ async fn ask(upstream: &Upstream) -> Option<Value> {
         .await
         .ok()
         .filter(|answer| answer.status().is_success())?;
+
     let body = Limited::new(answer.into_body(), MOST_BYTES)
         .collect()
         .await

@@ -62,12 +62,14 @@ pub(crate) async fn forward(
     trace_context::ensure(&mut head.headers);
     head.headers.insert(X_REQUEST_ID, id.into());
     head.uri = proxy.upstream.uri(without_prefix(&head.uri));
+
     let take_place = || {
         proxy
             .upstream
             .take_place()
             .map_err(|failure| refusal(&failure))
     };
+
     let (place, answer) = match proxy.upload_time.filter(|_| head.method == Method::POST) {
         Some(time) => (
             take_place()?,
@@ -87,6 +89,7 @@ pub(crate) async fn forward(
             )
         }
     };
+
     proxy.relay(answer.map_err(|failure| refusal(&failure))?, place)
 }
 
@@ -126,6 +129,7 @@ impl Proxy {
         } else {
             Relay::finite(body, self.upstream.idle_timeout, place)
         };
+
         Ok(Response::from_parts(head, Body::new(relay)))
     }
 }

@@ -34,6 +34,7 @@ pub(crate) fn router() -> Router {
         let answer = async move |headers: HeaderMap| answer(&asset, &headers);
         router.route(file.path, get(answer))
     });
+
     routes.fallback(async move |method: Method, uri: Uri, headers: HeaderMap| {
         let mut response = StatusCode::NOT_FOUND.into_response();
         if method == Method::GET && !uri.path().starts_with("/api") && is_for_people(&headers) {

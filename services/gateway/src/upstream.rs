@@ -178,6 +178,7 @@ impl Upstream {
         let pass = self.admit()?;
         let method = request.method().clone();
         let call = Call::begin(self.authority.as_str(), &method, request.headers_mut());
+
         let answer = async {
             match timeout(limit, self.send(request)).await {
                 Ok(answer) => answer.map_err(|error| self.noted(self.explain(&error))),
@@ -185,10 +186,12 @@ impl Upstream {
             }
         };
         let outcome = call.answered(answer, Response::status).await;
+
         match &outcome {
             Ok(_) | Err(Failure::BodyBrokeOff) => pass.succeeded(),
             Err(_) => pass.failed(),
         }
+
         outcome
     }
 
@@ -217,12 +220,15 @@ impl Upstream {
         {
             return Failure::BodyBrokeOff;
         }
+
         if !error.is_connect() {
             return Failure::Broken(self.name);
         }
+
         let timed_out = causes()
             .filter_map(|cause| cause.downcast_ref::<io::Error>())
             .any(|cause| cause.kind() == io::ErrorKind::TimedOut);
+
         if timed_out {
             Failure::TooSlow(self.name)
         } else {

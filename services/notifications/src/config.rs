@@ -207,6 +207,7 @@ mod tests {
         ] {
             assert!(keeps(url), "{url}");
         }
+
         for url in [
             "smtp://mail.test",
             "smtp://mail.test?tls=opportunistic",
@@ -215,6 +216,7 @@ mod tests {
         ] {
             assert!(!keeps(url), "{url}");
         }
+
         assert!(keeps("http://[::1]:9/") && keeps("http://localhost:9/"));
     }
 
@@ -226,11 +228,13 @@ mod tests {
             secret(None, Some(&path)).unwrap().as_deref(),
             Some("pass word")
         );
+
         fs::remove_file(&path).unwrap();
         assert!(matches!(
             secret(None, Some(&path)),
             Err(SettingsError::File { .. })
         ));
+
         assert_eq!(
             secret("here".parse().ok().as_ref(), None)
                 .unwrap()

@@ -68,7 +68,8 @@ impl Consumer for Orders {
     type Error = ConsumeError;
 
     async fn consume(&self, batch: &Batch) -> Result<(), ConsumeError> {
-        let (mut orders, mut letters) = (Vec::new(), Vec::new());
+        let mut orders = Vec::new();
+        let mut letters = Vec::new();
         for record in &batch.records {
             match decode(record) {
                 Decoded::Order(order) => orders.push((order, record)),
@@ -79,18 +80,22 @@ impl Consumer for Orders {
                 }),
             }
         }
+
         let traced = orders.into_iter().map(|(order, record)| {
             let span = of_record("notifications", ORDERS, record.header(TRACEPARENT));
             self.notify(order, record).instrument(span)
         });
         let notified: Vec<_> = traced.collect();
+
         futures::stream::iter(notified)
             .buffer_unordered(AT_ONCE)
             .try_collect::<()>()
             .await?;
+
         let dead = letters.len() as u64;
         self.dead_letters.publish(letters).await?;
         self.counters.dead.inc_by(dead);
+
         Ok(())
     }
 }
@@ -103,12 +108,14 @@ impl Orders {
             Kept::Before(status) if status.is_open() => status,
             Kept::Before(_) => return Ok(()),
         };
+
         if status.is_open() {
             self.store.ensure_errand(&notification, record).await?;
             self.kept.notify_one();
         } else {
             self.counters.sent.inc();
         }
+
         Ok(())
     }
 }
@@ -117,6 +124,7 @@ fn decode(record: &Received) -> Decoded {
     let Some(value) = &record.value else {
         return Decoded::Malformed("the record has no value".to_owned());
     };
+
     match serde_json::from_slice::<Kind>(value) {
         Ok(kind) if kind.event_type != ORDER_CREATED => Decoded::Other,
         Ok(_) => match serde_json::from_slice(value) {

@@ -74,14 +74,17 @@ impl DeadLetters {
             .publisher
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
+
         let mut publisher = match kept.take() {
             Some(publisher) => publisher,
             None => self.open()?,
         };
+
         for letter in letters {
             send(publisher.as_mut(), letter)?;
         }
         publisher.commit(&[])?;
+
         // Kept only while it works: after a failure the next attempt opens it anew.
         *kept = Some(publisher);
         Ok(())
@@ -96,13 +99,16 @@ impl DeadLetters {
             retention: RETENTION,
         };
         self.log.ensure_topics(&[spec])?;
+
         self.log.publisher(REPORTER, Delivery::AtLeastOnce)
     }
 }
 
 fn send(publisher: &mut dyn Publisher, letter: &DeadLetter) -> Result<(), PublishError> {
     let record = &letter.record;
-    let (partition, offset) = (record.partition.to_string(), record.offset.to_string());
+    let partition = record.partition.to_string();
+    let offset = record.offset.to_string();
+
     let mut headers: Vec<(&str, &[u8])> = record
         .headers
         .iter()
@@ -112,6 +118,7 @@ fn send(publisher: &mut dyn Publisher, letter: &DeadLetter) -> Result<(), Publis
     headers.push(("source_offset", offset.as_bytes()));
     headers.push(("reason", letter.reason.as_bytes()));
     headers.push(("reported_by", REPORTER.as_bytes()));
+
     publisher.send(NewRecord {
         topic: ORDERS_DEAD_LETTER,
         partition: None,

@@ -69,6 +69,7 @@ async fn list(
     };
     let after: Option<Position> = page.after()?;
     let one_more = page.limit.items() + 1;
+
     let found = match caller.whose(query.user_id)? {
         Some(user_id) => {
             mailbox
@@ -83,6 +84,7 @@ async fn list(
                 .await?
         }
     };
+
     Ok(Json(Page::cut(found, page.limit, Position::after)))
 }
 
@@ -101,9 +103,11 @@ async fn retry(
         }
         Reopened::Gone => return Err(Problem::not_found("there is no such notification")),
     };
+
     if !mailbox.store.make_due(id, now).await? {
         return Err(Problem::conflict("its order is no longer kept here"));
     }
+
     mailbox.kept.notify_one();
     Ok(Json(notification))
 }
@@ -125,6 +129,7 @@ async fn retry_dead(_: Trusted, State(mailbox): State<Mailbox>) -> Result<Json<R
             retried += 1;
         }
     }
+
     mailbox.kept.notify_one();
     Ok(Json(Retried { retried }))
 }

@@ -131,6 +131,7 @@ impl Service {
             Box::new(move || behind.records().map_or(f64::NAN, |records| records as f64)),
         );
         metrics.register(gauge.expect("a constant name"));
+
         Ok(Self {
             store: Store::new(parts.dynamodb, config.notifications_retention),
             log: parts.log,
@@ -152,11 +153,9 @@ impl Service {
 
     /// Its routes, over a table that exists.
     pub fn router(&self) -> Router {
-        let (store, clock, kept) = (
-            self.store.clone(),
-            self.clock.clone(),
-            Arc::clone(&self.kept),
-        );
+        let store = self.store.clone();
+        let clock = self.clock.clone();
+        let kept = Arc::clone(&self.kept);
         self.auth
             .protect(http::router(Mailbox { store, clock, kept }))
     }
@@ -174,7 +173,8 @@ impl Service {
     /// # Panics
     /// When the consumer does.
     pub async fn consume(&self) {
-        let (log, lag) = (Arc::clone(&self.log), self.lag.clone());
+        let log = Arc::clone(&self.log);
+        let lag = self.lag.clone();
         let orders = Orders {
             store: self.store.clone(),
             dead_letters: DeadLetters::new(Arc::clone(&log)),
@@ -186,6 +186,7 @@ impl Service {
             clock: self.clock.clone(),
             counters: self.counters.clone(),
         };
+
         let follower = Follower {
             log,
             topic: ORDERS,
@@ -193,6 +194,7 @@ impl Service {
             batch: BATCH,
             lag,
         };
+
         follower
             .start(orders, self.shutdown.clone())
             .await
@@ -204,6 +206,7 @@ impl Service {
         let Some(sender) = self.sender() else {
             return self.shutdown.requested().await;
         };
+
         while !self.shutdown.is_requested() {
             let done = sender
                 .send_due(&self.shutdown)
@@ -212,9 +215,11 @@ impl Service {
                     tracing::warn!(%error, "it cannot be known what is due");
                     0
                 });
+
             if done == ERRANDS {
                 continue;
             }
+
             tokio::select! {
                 () = self.kept.notified() => {}
                 () = tokio::time::sleep(LOOK_AGAIN) => {}
@@ -241,6 +246,7 @@ impl Service {
             couriers,
             most_attempts,
         } = self.delivery.clone()?;
+
         Some(Sender {
             name: Uuid::new_v4(),
             store: self.store.clone(),
@@ -267,10 +273,9 @@ impl Delivery {
         if couriers.is_empty() {
             return Ok(None);
         }
-        let (users, most_attempts) = (
-            Users::new(&config.users_url, auth.clone())?,
-            config.notifications_attempts,
-        );
+
+        let users = Users::new(&config.users_url, auth.clone())?;
+        let most_attempts = config.notifications_attempts;
         Ok(Some(Self {
             users,
             couriers,
@@ -312,12 +317,15 @@ pub async fn run(
     listeners: impl Into<Listeners>,
     shutdown: Shutdown,
 ) -> Result<(), RunError> {
-    let (health, metrics) = (Health::new(), Metrics::new("notifications"));
+    let health = Health::new();
+    let metrics = Metrics::new("notifications");
     let client = parts.dynamodb.clone();
+
     health.register("dynamodb", move || {
         let client = client.clone();
         async move { dynamodb::ping(&client, NOTIFICATIONS).await }
     });
+
     let hold = health.hold("table");
     let service = Service::new(&config, parts, &metrics, shutdown.clone())?;
     let work = async {
@@ -325,6 +333,7 @@ pub async fn run(
         drop(hold);
         tokio::join!(service.consume(), service.send());
     };
+
     let serving = chassis::serve(
         "notifications",
         listeners,
@@ -333,5 +342,6 @@ pub async fn run(
         metrics,
         shutdown,
     );
+
     Ok(tokio::join!(work, serving).1?)
 }

@@ -245,6 +245,7 @@ mod tests {
         let least = waits_ms(0);
         assert_eq!(least[..4], [2_500, 5_000, 10_000, 20_000]);
         assert_eq!(least.last(), Some(&1_800_000));
+
         let most = waits_ms(u64::MAX - 1);
         assert!(
             least

@@ -68,9 +68,11 @@ impl Users {
         if let Some(recipient) = self.remembered(user_id, now) {
             return Ok(Some(recipient));
         }
+
         let away = |error: reqwest::Error| UsersError::Away(error.without_url());
         let request = self.peer.request(Method::GET, &format!("/users/{user_id}"));
         let reply = self.peer.send(request).await.map_err(away)?;
+
         match reply.status() {
             StatusCode::OK => {
                 let recipient: Recipient = reply.json().await.map_err(away)?;

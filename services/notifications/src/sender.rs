@@ -81,11 +81,13 @@ impl Sender {
             .store
             .errands(Shelf::Due, self.clock.now(), BATCH)
             .await?;
+
         let until = shutdown.clone();
         let begun = futures::stream::iter(due).take_until(async move { until.requested().await });
         let done = begun
             .map(|errand| self.run(errand))
             .buffer_unordered(AT_ONCE);
+
         Ok(done
             .filter(|is_done| std::future::ready(*is_done))
             .count()
@@ -135,6 +137,7 @@ impl Sender {
         } else {
             self.attempt(errand, claimed).await
         };
+
         let random = Uuid::new_v4().as_u64_pair().1;
         let outcome = Outcome::of(
             attempt,
@@ -143,13 +146,16 @@ impl Sender {
             self.clock.now(),
             random,
         );
+
         let Outcome::Dead(reason) = &outcome else {
             return outcome;
         };
+
         let letter = DeadLetter {
             record: errand.record.clone(),
             reason: reason.clone(),
         };
+
         match self.dead_letters.publish(vec![letter]).await {
             Ok(()) => outcome,
             Err(error) => {
@@ -180,13 +186,16 @@ impl Sender {
         let found = self.users.find(claimed.user_id, self.clock.now()).await;
         let recipient = found.map_err(|error| Refusal::NotNow(error.to_string()))?;
         let recipient = recipient.ok_or(Refusal::NoRecipient("there is no such user any more"))?;
+
         let way = self
             .couriers
             .iter()
             .find_map(|courier| Some((courier, courier.address(&recipient)?)));
+
         let (courier, to) = way.ok_or(Refusal::NoRecipient(
             "the user has no address that a message could go to",
         ))?;
+
         courier
             .carry(Letter {
                 id: errand.event_id,
@@ -194,6 +203,7 @@ impl Sender {
                 message: &template::order_created(&order),
             })
             .await?;
+
         Ok(courier.channel())
     }
 
@@ -208,6 +218,7 @@ impl Sender {
             tracing::warn!(event_id = %errand.event_id, "a claim was lost: the message may be sent a second time");
             return Ok(());
         }
+
         self.counters.note(&outcome);
         match outcome {
             Outcome::Again { at, .. } => self.store.lay(errand, Shelf::Due, at).await,

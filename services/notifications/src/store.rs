@@ -117,6 +117,7 @@ impl Store {
         let put = put.condition_expression("attribute_not_exists(id)");
         let put = put
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+
         match put.send().await.map_err(aws_sdk_dynamodb::Error::from) {
             Ok(_) => Ok(Kept::Now),
             Err(aws_sdk_dynamodb::Error::ConditionalCheckFailedException(refusal)) => {
@@ -159,12 +160,14 @@ impl Store {
         let kept_days = self.retention.as_secs() / (DAY_MS / 1_000) + 1;
         let oldest = (now.as_ms() / DAY_MS).saturating_sub(kept_days);
         let mut found = Vec::new();
+
         for day in (oldest..=newest).rev() {
             found.extend(self.on_day(day, after, limit - found.len()).await?);
             if found.len() == limit {
                 break;
             }
         }
+
         Ok(found)
     }
 
@@ -185,6 +188,7 @@ impl Store {
         let mut found = shelves.await?.concat();
         found.sort_by_cached_key(|notification| std::cmp::Reverse(position(notification)));
         found.truncate(limit);
+
         Ok(found)
     }
 
@@ -233,6 +237,7 @@ async fn newest_before(
     let query = query.expression_attribute_names("#position", "position");
     let query = query.expression_attribute_values(":before", AttributeValue::S(before.to_owned()));
     let found = query.send().await.map_err(failed)?;
+
     Ok(serde_dynamo::from_items(found.items.unwrap_or_default())?)
 }
 

@@ -29,36 +29,44 @@ pub struct Message {
 /// Says that an order is in.
 pub fn order_created(order: &OrderCreated) -> Message {
     let total = money(order.total_cents, &order.currency);
-    let (order_id, created_at) = (order.order_id.to_string(), order.created_at.to_string());
+    let order_id = order.order_id.to_string();
+    let created_at = order.created_at.to_string();
+
     let lines: Vec<String> = order
         .items
         .iter()
         .map(|item| line(item, &order.currency))
         .collect();
+
     let rows: Vec<String> = order
         .items
         .iter()
         .map(|item| row(item, &order.currency))
         .collect();
+
     let values = [
         ("order_id", order_id.as_str()),
         ("created_at", &created_at),
         ("total", &total),
     ];
+
     let (subject, text) = split(&fill(
         ORDER_CREATED,
         &[&values[..], &[("items", &lines.join("\n"))]].concat(),
     ));
+
     let escaped_total = escape(&total);
     let values_html = [
         ("order_id", order_id.as_str()),
         ("created_at", &created_at),
         ("total", &escaped_total),
     ];
+
     let html = fill(
         ORDER_CREATED_HTML,
         &[&values_html[..], &[("items", &rows.join("\n"))]].concat(),
     );
+
     Message {
         subject,
         text,
@@ -80,6 +88,7 @@ fn fill(template: &str, values: &[(&str, &str)]) -> String {
         filled.push_str(value.map_or("", |(_, value)| value));
         rest = after;
     }
+
     filled.push_str(rest);
     filled
 }
@@ -106,6 +115,7 @@ fn escape(text: &str) -> String {
             other => escaped.push(other),
         }
     }
+
     escaped
 }
 
@@ -116,7 +126,9 @@ fn line(item: &OrderItem, currency: &str) -> String {
 
 fn row(item: &OrderItem, currency: &str) -> String {
     let (each, sum) = prices(item, currency);
-    let (quantity, product) = (item.quantity.to_string(), item.product_id.to_string());
+    let quantity = item.quantity.to_string();
+    let product = item.product_id.to_string();
+
     fill(
         ITEM_HTML,
         &[
@@ -145,6 +157,7 @@ fn money(cents: u64, currency: &str) -> String {
         write!(text, "{}.{:02} {currency}", cents / 100, cents % 100)
     };
     written.expect("a String takes all");
+
     text
 }
 
@@ -176,11 +189,13 @@ mod tests {
         let message = order_created(&order("USD"));
         assert_eq!(message.subject, "Your order 7 is in");
         let line = "2 × 00000000-0000-0000-0000-000000000000 at 19.99 USD: 39.98 USD";
+
         assert!(
             message.text.contains(line) && message.text.contains("Total: 39.98 USD"),
             "{}",
             message.text
         );
+
         assert!(
             message
                 .html
@@ -188,15 +203,18 @@ mod tests {
             "{}",
             message.html
         );
+
         assert!(
             message.html.contains("<strong>39.98 USD</strong>"),
             "{}",
             message.html
         );
+
         assert_eq!(
             message.short,
             "Tidemark: your order 7 is in. Total: 39.98 USD."
         );
+
         assert!(
             ![message.text, message.html, message.short]
                 .iter()
@@ -218,6 +236,7 @@ mod tests {
             "To {{name}}\n\nHello {{name}}{{other}}.\n",
             &[("name", "{{name}}\nBcc: x"), ("other", "")],
         );
+
         assert_eq!(
             split(&filled),
             (

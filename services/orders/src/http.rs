@@ -73,6 +73,7 @@ async fn create(
         orders.written.notify_one();
         placed
     };
+
     let reply = match tokio::spawn(placing.in_current_span())
         .await
         .map_err(Problem::internal)??
@@ -101,6 +102,7 @@ async fn list(
     let before = query
         .cursor
         .map_or(Ok(i64::MAX), |cursor| cursor.decode())?;
+
     let found = orders
         .placing
         .store
@@ -160,10 +162,12 @@ impl Orders {
         if caller.is_unrestricted() {
             return Ok(());
         }
+
         self.get(id, caller).await?;
         if next == Status::Cancelled {
             return Ok(());
         }
+
         Err(Problem::forbidden("whose order it is may cancel it, and nothing else").field("status"))
     }
 }

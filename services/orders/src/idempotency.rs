@@ -24,12 +24,14 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for IdempotencyKey {
         let Some(value) = parts.headers.get(HEADER) else {
             return Ok(None);
         };
+
         let bytes = value.as_bytes();
         let fits = (1..=MAX_BYTES).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic);
         if !fits {
             let problem = Problem::bad_request("a key has 1 to 128 visible ASCII characters");
             return Err(problem.field("Idempotency-Key"));
         }
+
         Ok(Some(Self(String::from_utf8_lossy(bytes).into_owned())))
     }
 }

@@ -111,19 +111,19 @@ impl Service {
     /// # Errors
     /// When the HTTP client cannot be made.
     pub fn new(config: &Config, database: &Database, auth: &Auth) -> Result<Self, reqwest::Error> {
-        let (products, written) = (
-            Products::new(&config.products_url, auth.clone())?,
-            Arc::new(Notify::new()),
-        );
+        let products = Products::new(&config.products_url, auth.clone())?;
+        let written = Arc::new(Notify::new());
         let placing = Placing {
             store: Store::new(database.clone()),
             products,
             stock: Stock::default(),
         };
+
         let orders = http::Orders {
             placing: placing.clone(),
             written: Arc::clone(&written),
         };
+
         Ok(Self {
             router: auth.protect(http::routes(orders)),
             placing,
@@ -163,17 +163,21 @@ pub async fn run(
     listeners: impl Into<Listeners>,
     shutdown: Shutdown,
 ) -> Result<(), RunError> {
-    let (health, metrics) = (Health::new(), Metrics::new("orders"));
+    let health = Health::new();
+    let metrics = Metrics::new("orders");
     let database = parts.database.clone();
+
     health.register("sql", move || {
         let database = database.clone();
         async move { database.ping().await }
     });
+
     let service = Service::new(&config, &parts.database, &parts.auth)?;
     let relay = service.relay_parts(&config, &parts, &metrics);
     let relay_shutdown = Shutdown::new();
     let hold = health.hold("tables");
     let background = shutdown.child();
+
     let work = async {
         let ready =
             chassis::retry(&background, "orders' tables", || migrate(&parts.database)).await;
@@ -181,10 +185,12 @@ pub async fn run(
         if ready.is_none() {
             return Ok(None);
         }
+
         let thread = spawn_relay(relay, relay_shutdown.clone());
         service.return_stock(&background).await;
         thread.map(Some)
     };
+
     let serve = async {
         let served = chassis::serve(
             "orders",
@@ -195,14 +201,17 @@ pub async fn run(
             shutdown,
         )
         .await;
+
         background.request();
         served
     };
     let (thread, served) = tokio::join!(work, serve);
     relay_shutdown.request();
+
     if let Some(thread) = thread.map_err(RunError::Relay)? {
         join(thread).await;
     }
+
     Ok(served?)
 }
 

@@ -23,6 +23,7 @@ impl RelayMetrics {
             |name, help| metrics.register(IntCounter::new(name, help).expect("constant names"));
         let leads = IntGauge::new("relay_leads", "Whether this process relays the outbox.")
             .expect("constant names");
+
         Self {
             published: counter(
                 "relay_events_published_total",

@@ -61,11 +61,13 @@ impl Minutes {
         if range.from >= range.to {
             return Err(Problem::bad_request("the range ends before it begins").field("to"));
         }
+
         let from_ms = range.from.as_ms() / MINUTE_MS * MINUTE_MS;
         let to_ms = range.to.as_ms().div_ceil(MINUTE_MS) * MINUTE_MS;
         if to_ms - from_ms > MAX_MINUTES * MINUTE_MS {
             return Err(Problem::bad_request("the range is longer than a day").field("from"));
         }
+
         Ok(Self { from_ms, to_ms })
     }
 }
@@ -81,6 +83,7 @@ mod tests {
         };
         let minutes = Minutes::touched_by(&range).ok()?;
         assert_eq!((minutes.from_ms % 60_000, minutes.to_ms % 60_000), (0, 0));
+
         Some((minutes.to_ms - minutes.from_ms) / 60_000)
     }
 
@@ -90,10 +93,12 @@ mod tests {
             minutes("2026-11-22T10:00:00.000Z", "2026-11-22T10:02:00.000Z"),
             Some(2)
         );
+
         assert_eq!(
             minutes("2026-11-22T10:00:59.999Z", "2026-11-22T10:01:00.001Z"),
             Some(2)
         );
+
         assert_eq!(
             minutes("2026-11-22T10:00:30.000Z", "2026-11-22T10:00:30.001Z"),
             Some(1)
@@ -106,14 +111,17 @@ mod tests {
             minutes("2026-11-22T10:00:30.000Z", "2026-11-22T10:00:30.000Z"),
             None
         );
+
         assert_eq!(
             minutes("2026-11-22T10:01:00.000Z", "2026-11-22T10:00:00.000Z"),
             None
         );
+
         assert_eq!(
             minutes("2026-11-22T10:00:00.000Z", "2026-11-23T10:00:00.000Z"),
             Some(1_440)
         );
+
         assert_eq!(
             minutes("2026-11-22T10:00:00.000Z", "2026-11-23T10:00:00.001Z"),
             None

@@ -171,7 +171,10 @@ impl From<Quantity> for i64 {
 impl NewOrder {
     /// The order's items at these prices, and what they cost together.
     pub fn priced(&self, prices: &HashMap<Uuid, Price>) -> Result<Priced, Unpriced> {
-        let (mut items, mut total_cents, mut currency) = (Vec::new(), 0_u64, None);
+        let mut items = Vec::new();
+        let mut total_cents = 0_u64;
+        let mut currency = None;
+
         for (index, line) in self.items.as_slice().iter().enumerate() {
             let price = prices
                 .get(&line.product_id)
@@ -179,27 +182,32 @@ impl NewOrder {
             if currency.get_or_insert(&price.currency) != &&price.currency {
                 return Err(Unpriced::MixedCurrencies { line: index });
             }
+
             let quantity = line.quantity.0;
             let cost = price
                 .cents
                 .checked_mul(quantity.into())
                 .ok_or(Unpriced::TooMuch)?;
+
             total_cents = total_cents
                 .checked_add(cost)
                 .filter(|sum| is_countable(*sum))
                 .ok_or(Unpriced::TooMuch)?;
+
             items.push(Item {
                 product_id: line.product_id,
                 quantity,
                 unit_price_cents: price.cents,
             });
         }
+
         if let Some(shown_cents) = self.total_cents.filter(|shown| *shown != total_cents) {
             return Err(Unpriced::OtherTotal {
                 total_cents,
                 shown_cents,
             });
         }
+
         let currency = currency.expect("an order has at least one line").clone();
         Ok(Priced {
             items,
@@ -299,6 +307,7 @@ mod tests {
             order(&[1, 1]).priced(&prices),
             Err(Unpriced::MixedCurrencies { line: 1 })
         );
+
         assert_eq!(
             order(&[1, 1, 1]).priced(&self::prices(&[5, 5])),
             Err(Unpriced::NoPrice { line: 2 })
@@ -314,19 +323,23 @@ mod tests {
             Status::Delivered,
             Status::Cancelled,
         ];
+
         let allowed: Vec<_> = all
             .iter()
             .flat_map(|from| all.iter().map(move |to| (*from, *to)))
             .collect();
+
         let allowed = allowed
             .iter()
             .filter(|(from, to)| from.may_become(*to))
             .count();
         assert_eq!(allowed, 5);
+
         assert!(
             all.iter()
                 .all(|status| Status::from_name(status.name()) == Some(*status))
         );
+
         assert!(
             !Status::Delivered.may_become(Status::Cancelled)
                 && !Status::Cancelled.may_become(Status::Paid)

@@ -51,12 +51,14 @@ impl Placing {
             reservation_key: Uuid::now_v7(),
             now: Timestamp::now(),
         };
+
         let claim = match self.store.claim(claim).await? {
             ClaimOutcome::Claimed(claim) => claim,
             ClaimOutcome::Replied(reply) => return Ok(Placed::Before(reply)),
             ClaimOutcome::OtherRequest => return Err(other_request()),
             ClaimOutcome::NoUser => return Err(no_user()),
         };
+
         let priced = match self.price(&claim, new).await {
             Ok(priced) => priced,
             Err(problem) => return Err(self.give_up(&claim, problem).await),
@@ -81,10 +83,12 @@ impl Placing {
             // Whoever shares the claim may hold stock under it.
             _ => self.store.release_claim(claim).await,
         };
+
         match dropped {
             Ok(()) => self.stock.release_soon(),
             Err(error) => tracing::warn!(%error, "a claim is left to its age"),
         }
+
         failure.into()
     }
 

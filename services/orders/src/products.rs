@@ -100,9 +100,11 @@ impl Products {
             .json(&Request { key, items });
         let mut response = self.0.send(request).await.map_err(ReserveError::Away)?;
         let body = body(&mut response).await?;
+
         if !response.status().is_success() {
             return Err(refusal(response.status(), &body));
         }
+
         let reservation: Reservation = serde_json::from_slice(&body)?;
         let price = |held: Held| {
             (
@@ -113,6 +115,7 @@ impl Products {
                 },
             )
         };
+
         Ok(reservation.items.into_iter().map(price).collect())
     }
 
@@ -122,6 +125,7 @@ impl Products {
             .0
             .request(Method::DELETE, &format!("{RESERVATIONS}/{key}"));
         let response = self.0.send(request).await?;
+
         match response.status() {
             status if status.is_success() => Ok(()),
             status => Err(ReleaseError::Unexpected(status)),
@@ -138,6 +142,7 @@ async fn body(response: &mut Response) -> Result<Vec<u8>, ReserveError> {
         }
         body.extend_from_slice(&chunk);
     }
+
     Ok(body)
 }
 

@@ -54,12 +54,14 @@ async fn give_back(store: &Store, products: &Products) -> Result<(), GiveBackErr
     let now = Timestamp::now();
     store.release_old_claims(now, CLAIM_AGE).await?;
     store.forget_old_replies(now, REPLY_AGE).await?;
+
     let mut after = String::new();
     loop {
         let keys = store.released_claims(&after).await?;
         let Some(last) = keys.last().cloned() else {
             return Ok(());
         };
+
         for key in keys {
             give_back_one(store, products, &key).await?;
         }

@@ -78,6 +78,7 @@ impl Store {
             Some(user_id) => sqlx::query(NEWEST_OF_USER).bind(user_id),
             None => sqlx::query(NEWEST),
         };
+
         let rows = query
             .bind(before)
             .bind(limit.and_one())
@@ -98,15 +99,18 @@ impl Store {
         let Some(row) = locking.fetch_optional(transaction.connection()).await? else {
             return Ok(Changed::NoOrder);
         };
+
         let current = status(&row)?;
         if !current.may_become(next) {
             return Ok(Changed::NotFrom(current));
         }
+
         let update = sqlx::query(SET_STATUS)
             .bind(next.name())
             .bind(millis(now))
             .bind(id);
         update.execute(transaction.connection()).await?;
+
         if next == Status::Cancelled {
             claims::insert_released(
                 transaction.connection(),
@@ -115,12 +119,14 @@ impl Store {
             )
             .await?;
         }
+
         let rows = sqlx::query(ONE)
             .bind(id)
             .fetch_all(transaction.connection())
             .await?;
         let order = group(&rows)?.pop().ok_or(sqlx::Error::RowNotFound)?;
         transaction.commit().await?;
+
         Ok(Changed::To(order))
     }
 }
@@ -133,10 +139,12 @@ fn group(rows: &[AnyRow]) -> Result<Vec<Order>, sqlx::Error> {
         if orders.last().is_none_or(|order| order.id != id) {
             orders.push(head(id, row)?);
         }
+
         if let Some(order) = orders.last_mut() {
             order.items.push(item(row)?);
         }
     }
+
     Ok(orders)
 }
 

@@ -32,6 +32,7 @@ pub fn of_all(settings: &ProcessSettings, users_url: &str) -> AuthSettings {
             .clone()
             .unwrap_or_else(Secret::random),
     );
+
     AuthSettings {
         jwks_url,
         service_secret,
@@ -47,11 +48,13 @@ pub fn of_one(settings: &ProcessSettings, part: Part) -> Result<Auth, AccessErro
     if part == Part::StreamJob {
         return Ok(Auth::open());
     }
+
     refuse_exposed(settings)?;
     let is_asked_by_services = part != Part::Gateway && settings.access.auth == AuthMode::Enforced;
     if is_asked_by_services && settings.access.service_secret.is_none() {
         return Err(AuthSettingsError::NoSecret.into());
     }
+
     Ok(settings.access.to_auth()?)
 }
 

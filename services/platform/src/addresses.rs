@@ -93,6 +93,7 @@ impl Addresses {
         let address = listener.local_addr().map_err(refused)?;
         let operator = self.bind_operator(part).await?;
         let operator_address = operator.as_ref().map(TcpListener::local_addr);
+
         Ok(Listening {
             part,
             listener,
@@ -106,6 +107,7 @@ impl Addresses {
         let Some(port) = part.operator_port(self.port_base) else {
             return Ok(None);
         };
+
         let wanted = SocketAddr::new(self.host, port);
         let refused = |source| AddressError {
             part: part.name(),
@@ -225,6 +227,7 @@ mod tests {
             port_base: 0,
         };
         let bound = addresses.bind(Part::Orders).await.unwrap();
+
         assert_eq!(
             bound.url(),
             format!("http://127.0.0.1:{}", bound.address.port())
@@ -239,12 +242,14 @@ mod tests {
             host: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port_base,
         };
+
         let error = addresses
             .bind(Part::Gateway)
             .await
             .err()
             .unwrap()
             .to_string();
+
         assert!(
             error.contains(&format!("127.0.0.1:{port_base}")) && error.contains("--port-base"),
             "{error}"

@@ -32,27 +32,32 @@ pub async fn run(mut settings: AllSettings) -> Result<(), RunError> {
     let _traces = settings.process.start_telemetry("tidemark")?;
     let signals = StopSignals::catch().map_err(RunError::Signals)?;
     access::refuse_exposed(&settings.process)?;
+
     let listening = settings.process.addresses.bind_all().await?;
     let access = access::of_all(&settings.process, &listening[Part::Users as usize].url());
     let mut stores = Stores::new(settings.process.stores.clone());
     let mut parts = Parts::new(STOP_WITHIN);
     let equipment = Equipment::of(&mut stores, &mut parts, &access).await?;
     settings.stream_job.settings.checkpoints = format!("{}/checkpoints", stores.objects_url()?);
+
     if stores.has_database_alone() {
         settings.orders.orders_relay_poll = ALONE_POLL;
     }
     stores.check().await?;
+
     let banner = Banner::new(
         &listening,
         stores.data_folder(),
         settings.process.access.auth,
     );
+
     start(&mut parts, settings, equipment, listening);
     std::io::stdout()
         .write_all(banner.to_string().as_bytes())
         .map_err(RunError::Banner)?;
     parts.run_until_stopped(signals).await?;
     stores.close().await;
+
     Ok(())
 }
 
@@ -97,6 +102,7 @@ fn start(
     let urls = listening.each_ref().map(Listening::url);
     let upstreams = reaching(settings.gateway, &urls);
     let [_, users_url, products_url, orders_url, ..] = urls;
+
     let [
         gateway,
         users,
@@ -107,10 +113,12 @@ fn start(
         stream_job,
         files,
     ] = listening.map(Listeners::from);
+
     let files_config = file_processor::Config {
         products_url: products_url.clone(),
         ..settings.files
     };
+
     parts.start(Stage::Gateway, "gateway", |shutdown| {
         gateway::run(upstreams, equipment.gateway, gateway, shutdown)
     });
@@ -120,6 +128,7 @@ fn start(
     parts.start(Stage::Services, "products", |shutdown| {
         products::run(settings.products, equipment.products, products, shutdown)
     });
+
     parts.start(Stage::Services, "orders", |shutdown| {
         orders::run(
             orders::Config {
@@ -131,6 +140,7 @@ fn start(
             shutdown,
         )
     });
+
     parts.start(Stage::Services, "notifications", |shutdown| {
         let config = notifications::Config {
             users_url,
@@ -138,6 +148,7 @@ fn start(
         };
         notifications::run(config, equipment.notifications, notifications, shutdown)
     });
+
     parts.start(Stage::Services, "analytics", |shutdown| {
         let config = analytics::Config {
             orders_url,
@@ -145,9 +156,11 @@ fn start(
         };
         analytics::run(config, equipment.analytics, analytics, shutdown)
     });
+
     parts.start(Stage::Services, "files", |shutdown| {
         file_processor::run(files_config, equipment.files, files, shutdown)
     });
+
     parts.start(Stage::StreamJob, "order-analytics", |shutdown| {
         stream_job::run(
             settings.stream_job,
@@ -170,6 +183,7 @@ fn reaching(settings: gateway::Config, urls: &[String; 8]) -> gateway::Config {
         _,
         files,
     ] = urls;
+
     let address = |url: &String| url.parse().expect("a listener's URL is a base address");
     gateway::Config {
         users_url: address(users),

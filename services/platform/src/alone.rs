@@ -43,16 +43,19 @@ where
     let mut stores = Stores::new(settings.process.stores);
     let mut parts = Parts::new(STOP_WITHIN);
     let equipment = equip(&mut stores, &mut parts, auth).await?;
+
     tracing::info!(
         service = part.name(),
         address = %bound.address,
         operator_address = bound.operator_address.map(tracing::field::display),
         "listening"
     );
+
     parts.start(Stage::Services, part.name(), |shutdown| {
         service(settings.service, equipment, bound.into(), shutdown)
     });
     parts.run_until_stopped(signals).await?;
     stores.close().await;
+
     Ok(())
 }

@@ -22,10 +22,12 @@ impl Banner {
             .iter()
             .map(|bound| (bound.part, bound.url()))
             .collect();
+
         let operators = listening
             .iter()
             .filter_map(|bound| Some((bound.part, bound.operator_url()?)))
             .collect();
+
         let state = match folder {
             Some(folder) if folder.is_ephemeral() => {
                 format!("{} (removed at the end)", folder.path().display())
@@ -33,6 +35,7 @@ impl Banner {
             Some(folder) => folder.path().display().to_string(),
             None => "in the stores you named".to_owned(),
         };
+
         Self {
             addresses,
             operators,
@@ -54,12 +57,14 @@ impl fmt::Display for Banner {
                 what_is_there(*part)
             )?;
         }
+
         writeln!(f, "\n  For those who run it, /health and /metrics:\n")?;
         for (part, url) in &self.operators {
             writeln!(f, "  {:<16}{}", format!("of {}", part.name()), url)?;
         }
         writeln!(f, "\n  {:<16}{}", "state", self.state)?;
         writeln!(f, "  {:<16}{}", "access", who_is_asked(self.access))?;
+
         writeln!(f, "  {:<16}Ctrl-C\n", "stop")
     }
 }

@@ -26,6 +26,7 @@ impl DataFolder {
             source,
         };
         std::fs::create_dir_all(path).map_err(unusable)?;
+
         let path = path.canonicalize().map_err(unusable)?;
         let lock = lock(&path)?;
         Ok(Self {
@@ -44,12 +45,14 @@ impl DataFolder {
             path: std::env::temp_dir(),
             source,
         };
+
         let folder = tempfile::Builder::new()
             .prefix("tidemark-")
             .tempdir()
             .map_err(unusable)?;
         let mut opened = Self::open(folder.path())?;
         opened.removed_on_drop = Some(folder);
+
         Ok(opened)
     }
 
@@ -71,6 +74,7 @@ fn lock(folder: &Path) -> Result<File, DataFolderError> {
         path: path.clone(),
         source,
     };
+
     let mut file = File::options()
         .read(true)
         .write(true)
@@ -78,6 +82,7 @@ fn lock(folder: &Path) -> Result<File, DataFolderError> {
         .truncate(false)
         .open(&path)
         .map_err(unusable)?;
+
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -90,9 +95,11 @@ fn lock(folder: &Path) -> Result<File, DataFolderError> {
         }
         Err(TryLockError::Error(error)) => return Err(unusable(error)),
     }
+
     file.set_len(0)
         .and_then(|()| writeln!(file, "{}", std::process::id()))
         .map_err(unusable)?;
+
     Ok(file)
 }
 
@@ -137,10 +144,12 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let held = DataFolder::open(scratch.path()).unwrap();
         let refused = DataFolder::open(scratch.path()).err().unwrap().to_string();
+
         assert!(
             refused.contains(&std::process::id().to_string()) && refused.contains("--data"),
             "{refused}"
         );
+
         drop(held);
         DataFolder::open(scratch.path()).unwrap();
     }

@@ -30,6 +30,7 @@ impl DynamoDbEndpoint {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let tables = Database::new(&file.to_string_lossy())?;
+
         Ok(Self {
             listener,
             address,
@@ -50,6 +51,7 @@ impl DynamoDbEndpoint {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
+
         runtime.block_on(async move {
             let listener = tokio::net::TcpListener::from_std(self.listener)?;
             let expiry = tokio::spawn(remove_expired(self.tables.clone()));

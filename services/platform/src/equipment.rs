@@ -112,12 +112,14 @@ impl Stores {
             ("TIDEMARK_DYNAMODB", self.dynamodb_address(parts)?),
             ("TIDEMARK_OBJECTS", objects.clone()),
         ];
+
         environment.extend(
             access
                 .auth
                 .to_possible_value()
                 .map(|mode| ("TIDEMARK_AUTH", mode.get_name().to_owned())),
         );
+
         let secret = access.service_secret.as_ref().map(Secret::expose);
         environment.extend(secret.map(|secret| ("TIDEMARK_SERVICE_SECRET", secret.to_owned())));
         let function = file_processor::Program {
@@ -125,6 +127,7 @@ impl Stores {
             arguments: vec!["function".to_owned()],
             environment,
         };
+
         let objects = file_processor::Objects::open(&objects)?;
         Ok(file_processor::Parts {
             dynamodb: self.dynamodb(parts).await?,

@@ -42,10 +42,12 @@ pub fn run(cli: Cli) -> Result<(), RunError> {
     let command = cli
         .command
         .unwrap_or_else(|| Command::All(Box::new(cli.all)));
+
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(RunError::Runtime)?;
+
     let outcome = runtime.block_on(async {
         match command {
             Command::All(settings) => all::run(*settings).await,
@@ -98,6 +100,7 @@ pub fn run(cli: Cli) -> Result<(), RunError> {
             Command::Migrate(settings) => migrate::run(*settings).await,
         }
     });
+
     runtime.shutdown_timeout(LEFTOVERS);
     outcome
 }

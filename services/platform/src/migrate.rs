@@ -24,6 +24,7 @@ pub async fn run(settings: MigrateSettings) -> Result<(), RunError> {
         account("users", settings.users_password, users::RIGHTS),
         account("orders", settings.orders_password, orders::RIGHTS),
     ];
+
     for account in accounts.into_iter().flatten() {
         database.ensure_account(&url, &account).await?;
         tracing::info!(

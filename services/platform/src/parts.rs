@@ -105,6 +105,7 @@ impl Parts {
             error = self.first_to_end() => Err(error),
             () = signals.next() => Ok(()),
         };
+
         signals.end_process_on_next();
         let stopped = self.stop().await;
         ended.and(stopped)
@@ -115,6 +116,7 @@ impl Parts {
         let Some(ended) = self.running.join_next_with_id().await else {
             return std::future::pending().await;
         };
+
         let (name, result) = self.forget(ended);
         PartError {
             name,
@@ -128,7 +130,8 @@ impl Parts {
     /// # Errors
     /// [`PartError`] with the first failure on the way.
     async fn stop(mut self) -> Result<(), PartError> {
-        let (began, mut outcome) = (Instant::now(), Ok(()));
+        let began = Instant::now();
+        let mut outcome = Ok(());
         for stage in Stage::ALL {
             self.shutdowns[stage as usize].request();
             let deadline = began + self.stop_within * stage.deadline_tenths() / 10;
@@ -142,9 +145,11 @@ impl Parts {
                 }
             }
         }
+
         for (name, _) in self.names.values() {
             tracing::warn!(part = name, "did not stop in time");
         }
+
         outcome
     }
 
@@ -157,6 +162,7 @@ impl Parts {
             Ok((id, result)) => (id, result),
             Err(panic) => (panic.id(), Err(describe(panic).into())),
         };
+
         let (name, _) = self
             .names
             .remove(&id)
@@ -170,10 +176,12 @@ fn describe(panic: JoinError) -> String {
     let Ok(payload) = panic.try_into_panic() else {
         return "it was cancelled".to_owned();
     };
+
     let text = payload
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned());
     let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
+
     format!(
         "it panicked: {}",
         text.as_deref().unwrap_or("without a message")
@@ -213,6 +221,7 @@ mod tests {
                 Ok::<_, Infallible>(())
             });
         }
+
         parts.stop().await.unwrap();
         assert_eq!(*stopped.lock().unwrap(), ["gateway", "orders", "tables"]);
     }
@@ -225,6 +234,7 @@ mod tests {
             "stream job",
             |_| -> Result<(), Infallible> { panic!("no way on") },
         );
+
         let error = parts.first_to_end().await.to_string();
         assert_eq!(error, "stream job ended: it panicked: no way on");
         parts.stop().await.unwrap();
@@ -236,6 +246,7 @@ mod tests {
         parts.start(Stage::Services, "orders", |_| async {
             Ok::<_, Infallible>(())
         });
+
         assert_eq!(
             parts.first_to_end().await.to_string(),
             "orders ended: it returned"

@@ -69,11 +69,13 @@ pub async fn run(settings: ReplaySettings) -> Result<(), ReplayError> {
     } else {
         service.replay(&settings).await?
     };
+
     let word = if replayed == 1 {
         "message is"
     } else {
         "messages are"
     };
+
     Ok(writeln!(
         std::io::stdout(),
         "{replayed} {word} on the way again"
@@ -91,6 +93,7 @@ impl Service {
             .service_secret
             .as_ref()
             .map_or_else(Auth::open, Auth::of_caller);
+
         let url = settings.url.clone();
         let peer = Peer::new(&url, auth, CALL_LIMIT);
         let peer = peer.map_err(|error| ReplayError::Away {
@@ -124,6 +127,7 @@ impl Service {
             url: self.url.clone(),
             reason,
         };
+
         let answer = self.peer.send(self.peer.request(Method::POST, path)).await;
         let answer = answer.map_err(|error| away(in_one_line(&error.without_url())))?;
         match answer.status() {

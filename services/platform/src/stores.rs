@@ -52,6 +52,7 @@ impl Stores {
         if let Some(open) = &self.database {
             return Ok(open.clone());
         }
+
         let url = match self.settings.mysql.clone() {
             Some(url) => url,
             None => file_url("sqlite", &self.folder()?.path().join("sql.sqlite")),
@@ -68,6 +69,7 @@ impl Stores {
         if let Some(open) = &self.dynamodb {
             return Ok(open.clone());
         }
+
         let address = self.dynamodb_address(parts)?;
         let client =
             chassis::dynamodb::client(Some(address.as_str()).filter(|address| *address != AWS))
@@ -88,11 +90,13 @@ impl Stores {
         {
             return Ok(named.clone());
         }
+
         let endpoint = DynamoDbEndpoint::open(&self.folder()?.path().join("dynamodb.sqlite"))?;
         let url = endpoint.url();
         parts.start_blocking(Stage::Stores, "embedded DynamoDB", |shutdown| {
             endpoint.serve(shutdown)
         });
+
         Ok(self.embedded_dynamodb.insert(url).clone())
     }
 
@@ -104,6 +108,7 @@ impl Stores {
         if let Some(open) = &self.log {
             return Ok(Arc::clone(open));
         }
+
         let settings = match self.settings.brokers.clone() {
             Some(brokers) => LogSettings::Kafka {
                 brokers,
@@ -114,6 +119,7 @@ impl Stores {
             },
         };
         let log = record_log::open(&settings).map_err(StoreError::Log)?;
+
         Ok(Arc::clone(self.log.insert(log)))
     }
 
@@ -150,13 +156,16 @@ impl Stores {
                 .await
                 .map_err(|error| StoreError::away("MySQL", "--mysql", &error))?;
         }
+
         if let (Some(_), Some(client)) = (&self.settings.dynamodb, &self.dynamodb) {
             let answered = client.list_tables().limit(1).send().await;
             answered.map_err(|error| StoreError::away("DynamoDB", "--dynamodb", &error))?;
         }
+
         if let (Some(_), Some(log)) = (&self.settings.brokers, &self.log) {
             check_brokers(Arc::clone(log)).await?;
         }
+
         Ok(())
     }
 

@@ -45,12 +45,14 @@ pub async fn run(
     let stop = Stop::default();
     let asked = stop.clone();
     let ended = Shutdown::new();
+
     let watch = async {
         tokio::select! {
             () = shutdown.requested() => asked.request(),
             () = ended.requested() => {}
         }
     };
+
     let job = async {
         let outcome = tokio::task::spawn_blocking(move || run.run(&stop)).await;
         ended.request();
@@ -58,6 +60,7 @@ pub async fn run(
     };
     let (outcome, served, ()) = tokio::join!(job, serve(listener, pages, ended.clone()), watch);
     outcome??;
+
     Ok(served?)
 }
 

@@ -20,12 +20,14 @@ pub async fn fill_if_empty(store: &Store) -> Result<(), StoreError> {
     if !any.items.is_empty() {
         return Ok(());
     }
+
     for product in catalogue(Timestamp::now()) {
         match store.create(&product).await {
             Ok(()) | Err(StoreError::Changed) => {}
             Err(error) => return Err(error),
         }
     }
+
     tracing::info!("the catalogue was empty: added demo products");
     Ok(())
 }
@@ -61,6 +63,7 @@ mod tests {
             products[0].id.to_string(),
             "0199c82c-c000-7000-8000-000000000000"
         );
+
         assert!(
             products
                 .iter()

@@ -50,6 +50,7 @@ async fn create(
     let product = Product::new(Uuid::now_v7(), Details::parse(body)?, Timestamp::now());
     store.create(&product).await?;
     let location = format!("/products/{}", product.id);
+
     Ok((
         StatusCode::CREATED,
         [(header::LOCATION, location)],
@@ -101,11 +102,13 @@ async fn patch(
         let product = store.get(id).await?.ok_or_else(missing)?;
         wanted.check(product.version)?;
         let patched = product.patched(&patch, Timestamp::now())?;
+
         match store.replace(&patched).await {
             Err(StoreError::Changed) => {}
             outcome => return Ok(outcome.map(|()| Shown(patched))?),
         }
     }
+
     Err(StoreError::Busy.into())
 }
 
@@ -122,6 +125,7 @@ async fn remove(
         wanted.check(product.version)?;
         version = Some(product.version);
     }
+
     match store.delete(id, version).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(missing()),

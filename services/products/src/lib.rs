@@ -74,6 +74,7 @@ pub async fn run(
         let client = client.clone();
         async move { dynamodb::ping(&client, PRODUCTS).await }
     });
+
     let store = Store::new(parts.dynamodb.clone());
     let serving = chassis::serve(
         "products",
@@ -83,6 +84,7 @@ pub async fn run(
         Metrics::new("products"),
         shutdown.clone(),
     );
+
     let indexing = async {
         prepare_store(&config, &store, &shutdown).await;
         retry(&shutdown, "products: index", || store.load()).await;

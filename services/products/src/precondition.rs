@@ -91,6 +91,7 @@ fn tags(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Vec<String>>> {
         let complaint = || {
             Problem::bad_request("the header is not a list of entity tags").field(name.to_string())
         };
+
         let listed = value
             .to_str()
             .map_err(|_| complaint())?
@@ -98,6 +99,7 @@ fn tags(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Vec<String>>> {
             .map(|tag| tag.trim().to_owned());
         tags.get_or_insert_with(Vec::new).extend(listed);
     }
+
     Ok(tags)
 }
 
@@ -121,6 +123,7 @@ mod tests {
             [status("\"7\""), status("\"6\", \"7\""), status("*")],
             [None, None, None]
         );
+
         let refused = Some(StatusCode::PRECONDITION_FAILED);
         assert_eq!(
             [status("\"6\""), status("7"), status("W/\"7\"")],

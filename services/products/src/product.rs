@@ -107,6 +107,7 @@ impl Product {
                 body.insert(field.clone(), merged);
             }
         }
+
         let details = Details::parse(body)?;
         Ok(Self {
             details,
@@ -132,12 +133,14 @@ impl Details {
                 "is given by the service and cannot be set",
             ));
         }
+
         let name = body
             .remove("name")
             .ok_or_else(|| Invalid::new("name", "is missing"))?;
         let price = body
             .remove("price_cents")
             .ok_or_else(|| Invalid::new("price_cents", "is missing"))?;
+
         Ok(Self {
             name: text("name", &name, MAX_NAME_CHARS)?,
             price_cents: number("price_cents", &price, MAX_PRICE_CENTS)?,
@@ -175,10 +178,12 @@ fn merged(target: Option<Value>, patch: &Value) -> Value {
     let Value::Object(patch) = patch else {
         return patch.clone();
     };
+
     let mut target = match target {
         Some(Value::Object(target)) => target,
         _ => Object::new(),
     };
+
     for (field, value) in patch {
         if value.is_null() {
             target.remove(field);
@@ -187,6 +192,7 @@ fn merged(target: Option<Value>, patch: &Value) -> Value {
             target.insert(field.clone(), inner);
         }
     }
+
     Value::Object(target)
 }
 
@@ -200,18 +206,22 @@ fn text(field: &str, value: &Value, max_chars: usize) -> Result<String, Invalid>
         .as_str()
         .ok_or_else(|| Invalid::new(field, "must be a text"))?
         .trim();
+
     if text.is_empty() {
         return Err(Invalid::new(field, "must not be empty"));
     }
+
     if text.chars().count() > max_chars {
         return Err(Invalid::new(
             field,
             format!("must not be longer than {max_chars} characters"),
         ));
     }
+
     if text.chars().any(char::is_control) {
         return Err(Invalid::new(field, "must not contain control characters"));
     }
+
     Ok(text.to_owned())
 }
 
@@ -279,6 +289,7 @@ mod tests {
         ))
         .unwrap();
         assert_eq!((details.price_cents, details.stock), (1999, Some(300)));
+
         for price in [json!(0.5), json!(-1.0), json!(1e11)] {
             assert_eq!(
                 complaint_about(json!({"name": "Lamp", "price_cents": price})),
@@ -294,10 +305,12 @@ mod tests {
             complaint_about(json!({"name": "", "price_cents": 1})),
             "name"
         );
+
         assert_eq!(
             complaint_about(json!({"name": "x".repeat(201), "price_cents": 1})),
             "name"
         );
+
         assert_eq!(complaint_about(json!({"name": "Lamp"})), "price_cents");
         for price in [
             json!(-1),
@@ -311,18 +324,22 @@ mod tests {
                 "price_cents"
             );
         }
+
         assert_eq!(
             complaint_about(json!({"name": "Lamp", "price_cents": 1, "currency": "usd"})),
             "currency"
         );
+
         assert_eq!(
             complaint_about(json!({"name": "Lamp", "price_cents": 1, "stock": -1})),
             "stock"
         );
+
         assert_eq!(
             complaint_about(json!({"name": "Lamp", "price_cents": 1, "category": 7})),
             "category"
         );
+
         assert_eq!(
             complaint_about(json!({"name": "Lamp", "price_cents": 1, "id": "mine"})),
             "id"
@@ -336,6 +353,7 @@ mod tests {
         let patched = lamp()
             .patched(&object(patch), Timestamp::from_ms(2_000).unwrap())
             .unwrap();
+
         assert_eq!(
             (
                 patched.details.price_cents,
@@ -344,10 +362,12 @@ mod tests {
             ),
             (5, None, 2)
         );
+
         assert_eq!(
             patched.details.attributes,
             object(json!({"size": {"w": 9}, "colour": "red"}))
         );
+
         assert_eq!(
             (patched.created_at.as_ms(), patched.updated_at.as_ms()),
             (1_000, 2_000)

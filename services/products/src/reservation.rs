@@ -92,6 +92,7 @@ impl Basket {
         if request.items.is_empty() {
             return Err(Invalid::new("items", "must not be empty"));
         }
+
         let mut quantities = BTreeMap::new();
         for (index, wanted) in request.items.iter().enumerate() {
             let sum: &mut u64 = quantities.entry(wanted.product_id).or_default();
@@ -104,12 +105,14 @@ impl Basket {
                 ));
             }
         }
+
         if quantities.len() > MAX_PRODUCTS {
             return Err(Invalid::new(
                 "items",
                 format!("must not name more than {MAX_PRODUCTS} products"),
             ));
         }
+
         Ok(Self {
             key: request.key.clone(),
             quantities,
@@ -180,15 +183,18 @@ mod tests {
             }),
             "key"
         );
+
         assert_eq!(field_at_fault(&request(&[])), "items");
         assert_eq!(
             field_at_fault(&request(&[(1, 1), (2, 0)])),
             "items[1].quantity"
         );
+
         assert_eq!(
             field_at_fault(&request(&[(1, MAX_STOCK), (1, 1)])),
             "items[1].quantity"
         );
+
         let many: Vec<_> = (0..100).map(|id| (id, 1)).collect();
         assert_eq!(field_at_fault(&request(&many)), "items");
     }

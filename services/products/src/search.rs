@@ -127,13 +127,16 @@ impl Index {
             }
             self.remove(product.id);
         }
+
         let place = u32::try_from(self.entries.len())
             .expect("a catalogue has fewer than 4 billion products");
         let details = &product.details;
+
         let described = details
             .attributes
             .get("description")
             .and_then(|text| text.as_str());
+
         let sku = details.attributes.get("sku").and_then(|text| text.as_str());
         let texts = [
             Some(details.name.as_str()),
@@ -141,12 +144,14 @@ impl Index {
             sku,
             described,
         ];
+
         for word in texts.into_iter().flatten().flat_map(folded) {
             let entries = self.words.entry(word.into()).or_default();
             if entries.last() != Some(&place) {
                 entries.push(place);
             }
         }
+
         self.places.insert(product.id, place);
         self.entries.push(Entry {
             id: product.id,
@@ -163,6 +168,7 @@ impl Index {
         let Some(place) = self.places.remove(&id) else {
             return;
         };
+
         self.entries[place as usize].is_deleted = true;
         self.deleted += 1;
         if self.deleted * COMPACTED_AT > self.entries.len() {
@@ -182,6 +188,7 @@ impl Index {
                 place
             })
             .collect();
+
         self.entries.retain(|entry| !entry.is_deleted);
         self.words.retain(|_, entries| {
             *entries = entries
@@ -190,6 +197,7 @@ impl Index {
                 .collect();
             !entries.is_empty()
         });
+
         for (place, entry) in (0..).zip(&self.entries) {
             self.places.insert(entry.id, place);
         }
@@ -201,25 +209,30 @@ impl Index {
         let scores = self.scores(&wanted.text);
         let mut found = Found::default();
         let mut positions = Vec::new();
+
         for (place, entry) in self.entries.iter().enumerate() {
             let score = scores.as_ref().map_or(0, |scores| scores[place]);
             let is_found = scores.is_none() || score > 0;
             if entry.is_deleted || !is_found || !wanted.price.contain(entry.price_cents) {
                 continue;
             }
+
             if let Some(category) = entry.category.as_deref() {
                 match found.categories.get_mut(category) {
                     Some(count) => *count += 1,
                     None => drop(found.categories.insert(category.to_owned(), 1)),
                 }
             }
+
             if wanted.category.is_some() && wanted.category.as_deref() != entry.category.as_deref()
             {
                 continue;
             }
+
             found.total += 1;
             positions.push((entry.rank(wanted.sort, score), place));
         }
+
         found.page = self.page(positions, wanted.sort, after, limit);
         found
     }
@@ -236,13 +249,16 @@ impl Index {
             let ranked = one.0.cmp(&other.0);
             ranked.then_with(|| self.entries[one.1].compare(&self.entries[other.1], sort))
         };
+
         if let Some(after) = after {
             positions.retain(|found| position(found) > *after);
         }
+
         if positions.len() > limit + 1 {
             positions.select_nth_unstable_by(limit, order);
             positions.truncate(limit + 1);
         }
+
         positions.sort_unstable_by(order);
         positions.iter().map(position).collect()
     }
@@ -253,6 +269,7 @@ impl Index {
         if words.is_empty() {
             return None;
         }
+
         let mut scores = vec![0; self.entries.len()];
         for (number, word) in words.iter().enumerate() {
             let fits = self.fits(word);
@@ -265,6 +282,7 @@ impl Index {
                 };
             }
         }
+
         Some(scores)
     }
 
@@ -273,6 +291,7 @@ impl Index {
         const EXACTLY: u8 = 3;
         const BEGINS: u8 = 2;
         const MISTYPED: u8 = 1;
+
         let mut fits = vec![0; self.entries.len()];
         let mut note = |entries: &[u32], fit: u8| {
             for place in entries {
@@ -280,10 +299,12 @@ impl Index {
                 *best = fit.max(*best);
             }
         };
+
         let mut is_known = false;
         let from = self
             .words
             .range::<str, _>((Bound::Included(word), Bound::Unbounded));
+
         for (known, entries) in from.take_while(|(known, _)| known.starts_with(word)) {
             is_known = true;
             note(
@@ -295,11 +316,13 @@ impl Index {
                 },
             );
         }
+
         if !is_known {
             let typed = Typed::new(word);
             let near = self.words.iter().filter(|(known, _)| typed.may_mean(known));
             near.for_each(|(_, entries)| note(entries, MISTYPED));
         }
+
         fits
     }
 }
@@ -329,6 +352,7 @@ impl Entry {
         } else {
             String::new()
         };
+
         Position {
             by: (rank, name),
             newest: std::cmp::Reverse(self.id),

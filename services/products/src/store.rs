@@ -126,6 +126,7 @@ impl Store {
         }
         put.send().await.map_err(failed)?;
         self.searched.index_mut().put(product);
+
         Ok(())
     }
 
@@ -141,6 +142,7 @@ impl Store {
             .key("id", text(id))
             .consistent_read(true);
         let found = get.send().await.map_err(failed)?;
+
         Ok(found
             .item
             .map(serde_dynamo::from_item::<_, Row>)
@@ -166,10 +168,12 @@ impl Store {
         if ids.is_empty() {
             return Ok(found);
         }
+
         let mut keys: Vec<_> = ids
             .iter()
             .map(|id| [("id".to_owned(), text(*id))].into())
             .collect();
+
         let mut backoff = Backoff::default();
         for _ in 0..ATTEMPTS {
             let request = KeysAndAttributes::builder()
@@ -177,29 +181,35 @@ impl Store {
                 .consistent_read(true)
                 .build();
             let request = request.expect("the keys are set");
+
             let batch = self
                 .client
                 .batch_get_item()
                 .request_items(PRODUCTS, request)
                 .send();
             let answer = batch.await.map_err(failed)?;
+
             let items = answer
                 .responses
                 .unwrap_or_default()
                 .remove(PRODUCTS)
                 .unwrap_or_default();
+
             found.extend(
                 serde_dynamo::from_items::<_, Row>(items)?
                     .into_iter()
                     .map(Product::from),
             );
+
             let left = answer.unprocessed_keys.unwrap_or_default().remove(PRODUCTS);
             keys = left.map_or_else(Vec::new, |left| left.keys);
             if keys.is_empty() {
                 return Ok(found);
             }
+
             pause(&mut backoff).await;
         }
+
         Err(StoreError::Busy)
     }
 
@@ -221,6 +231,7 @@ impl Store {
             Some(category) => (tables::BY_CATEGORY, "category", category.as_str()),
             None => (tables::BY_CATALOGUE, "catalogue", WHOLE_CATALOGUE),
         };
+
         let limit = i32::try_from(listing.limit.and_one()).unwrap_or(i32::MAX);
         let mut query = self
             .client
@@ -228,16 +239,19 @@ impl Store {
             .table_name(PRODUCTS)
             .index_name(index)
             .limit(limit);
+
         query = query
             .scan_index_forward(false)
             .expression_attribute_names("#key", key);
         query = query.expression_attribute_values(":value", AttributeValue::S(value.to_owned()));
+
         query = match listing.after {
             None => query.key_condition_expression("#key = :value"),
             Some(after) => query
                 .key_condition_expression("#key = :value AND id < :after")
                 .expression_attribute_values(":after", text(after)),
         };
+
         let found = query.send().await.map_err(failed)?;
         let keys: Vec<Key> = serde_dynamo::from_items(found.items.unwrap_or_default())?;
         Ok(keys.into_iter().map(|key| key.id).collect())
@@ -254,10 +268,12 @@ impl Store {
             .table_name(PRODUCTS)
             .key("id", text(id));
         delete = delete.return_values(aws_sdk_dynamodb::types::ReturnValue::AllOld);
+
         if let Some(version) = version {
             delete = delete.condition_expression("attribute_not_exists(id) OR version = :version");
             delete = delete.expression_attribute_values(":version", number(version));
         }
+
         let deleted = delete.send().await.map_err(failed)?;
         self.searched.index_mut().remove(id);
         Ok(deleted.attributes.is_some())
@@ -279,6 +295,7 @@ impl From<Product> for Row {
             created_at,
             updated_at,
         } = product;
+
         let Details {
             name,
             price_cents,
@@ -287,6 +304,7 @@ impl From<Product> for Row {
             category,
             attributes,
         } = details;
+
         let catalogue = WHOLE_CATALOGUE.to_owned();
         Self {
             id,
@@ -317,6 +335,7 @@ impl From<Row> for Product {
             version,
             ..
         } = row;
+
         let details = Details {
             name,
             price_cents,
@@ -325,6 +344,7 @@ impl From<Row> for Product {
             category,
             attributes,
         };
+
         Self {
             id,
             details,

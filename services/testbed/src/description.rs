@@ -42,6 +42,7 @@ pub async fn assert_routes(router: &Router, document: &Value) {
                 .body(Body::empty())
                 .unwrap();
             let status = router.clone().oneshot(request).await.unwrap().status();
+
             match operation {
                 None => assert_eq!(
                     status,
@@ -76,6 +77,7 @@ pub async fn assert_guarded(router: &Router, document: &Value) {
             let Some(operation) = item.get(method.as_str().to_lowercase()) else {
                 continue;
             };
+
             let request = Request::builder()
                 .method(&method)
                 .uri(path.replace("{id}", "9").replace("{session}", "9"))
@@ -85,6 +87,7 @@ pub async fn assert_guarded(router: &Router, document: &Value) {
             let is_secured = operation["security"]
                 .as_array()
                 .is_some_and(|schemes| !schemes.is_empty());
+
             assert_eq!(
                 status == StatusCode::UNAUTHORIZED,
                 is_secured,
@@ -103,6 +106,7 @@ pub fn assert_fields(document: &Value, schema: &str, value: &Value) {
         .as_object()
         .unwrap();
     let described: BTreeSet<&String> = described.keys().collect();
+
     assert_eq!(
         value.as_object().unwrap().keys().collect::<BTreeSet<_>>(),
         described,

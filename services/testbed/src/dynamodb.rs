@@ -26,11 +26,13 @@ pub async fn endpoint() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("the listener is bound");
     let database = Database::memory().expect("SQLite in memory");
+
     tokio::spawn(dynoxide::server::serve_with_shutdown(
         listener,
         database,
         std::future::pending(),
     ));
+
     format!("http://{address}")
 }
 
@@ -48,13 +50,16 @@ pub async fn real(test: &str) -> Option<Client> {
         said.expect("stderr takes a line");
         return None;
     };
+
     let config = chassis::dynamodb::client(Some(&endpoint))
         .await
         .config()
         .to_builder();
+
     let key = Uuid::new_v4().simple().to_string();
     let credentials = Credentials::new(key, "local", None, None, "testbed");
     let client = Client::from_conf(config.credentials_provider(credentials).build());
+
     let tables = client
         .list_tables()
         .send()
@@ -62,9 +67,11 @@ pub async fn real(test: &str) -> Option<Client> {
         .expect("DynamoDB Local answers")
         .table_names
         .unwrap_or_default();
+
     assert!(
         tables.is_empty(),
         "DynamoDB Local must run without -sharedDb, for tests to have tables of their own"
     );
+
     Some(client)
 }

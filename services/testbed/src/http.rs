@@ -99,12 +99,14 @@ impl TestClient {
         if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
+
         let request = match body {
             Some(body) => request
                 .header(header::CONTENT_TYPE, "application/json")
                 .body(Body::from(body.to_string())),
             None => request.body(Body::empty()),
         };
+
         let response = self
             .app
             .clone()
@@ -113,6 +115,7 @@ impl TestClient {
             .expect("routers are infallible");
         let (head, body) = response.into_parts();
         let bytes = body.collect().await.expect("the body ends").to_bytes();
+
         Reply {
             status: head.status,
             headers: head.headers,
@@ -131,6 +134,7 @@ impl TestClient {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
+
         let request = request.body(Body::empty()).expect("a request");
         let response = self
             .app
@@ -138,10 +142,12 @@ impl TestClient {
             .oneshot(request)
             .await
             .expect("routers are infallible");
+
         assert_eq!(
             response.headers()[header::CONTENT_TYPE],
             "text/event-stream"
         );
+
         Events {
             body: response.into_body(),
             text: String::new(),
@@ -163,6 +169,7 @@ impl Events {
                     return Some(event);
                 }
             }
+
             let frame = self.body.frame().await?.expect("the stream goes on");
             let data = frame.into_data().expect("streams have no trailers");
             self.text.push_str(&String::from_utf8_lossy(&data));
@@ -180,6 +187,7 @@ fn parse(text: &str) -> ServerSentEvent {
             _ => {}
         }
     }
+
     event
 }
 

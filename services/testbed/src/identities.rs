@@ -104,8 +104,10 @@ impl KeySource for PublishedKeys {
 
 impl Default for Identities {
     fn default() -> Self {
-        let (signer, keys) = (Signer::new("testbed", 7), PublishedKeys::default());
+        let signer = Signer::new("testbed", 7);
+        let keys = PublishedKeys::default();
         keys.publish([signer.jwk()]);
+
         Self {
             signer,
             auth: Auth::enforced(keys, Some(&Secret::random())),

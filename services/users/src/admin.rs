@@ -41,6 +41,7 @@ impl FirstAdmin {
         if password.is_guessable(&[email.as_str().to_owned()]) {
             return Err(Invalid::Guessable);
         }
+
         Ok(Self {
             email: email.clone(),
             password,
@@ -52,11 +53,13 @@ impl FirstAdmin {
         if store.is_appointed(&self.email).await? {
             return Ok(());
         }
+
         let turn = hasher.turn(OURSELVES).await?;
         let about = [self.email.as_str().to_owned()];
         let hash = hasher.hash(turn, self.password.clone(), &about).await?;
         store.appoint(&self.email, &hash, Timestamp::now()).await?;
         tracing::info!("appointed the first admin");
+
         Ok(())
     }
 }

@@ -87,6 +87,7 @@ impl Default for Attempts {
             accounts: Counter::new(OF_ACCOUNT),
             addresses: Counter::new(OF_ADDRESS),
         };
+
         Self {
             counters: Mutex::new(counters),
             key: RandomState::new(),
@@ -165,6 +166,7 @@ impl Counter {
         let whole_again = self.whole_again.peek(&key).copied();
         let after_this = whole_again.map_or(now, |at| at.max(now)) + interval;
         let overdrawn = (after_this - now).saturating_sub(interval * burst);
+
         if overdrawn.is_zero() {
             Ok(())
         } else {
@@ -211,22 +213,27 @@ mod tests {
 
     #[test]
     fn strangers_share_ten_guesses_at_an_account() {
-        let (attempts, start) = (Attempts::default(), Instant::now());
+        let attempts = Attempts::default();
+        let start = Instant::now();
         assert_eq!(admitted(&attempts, &stranger("a", 1), 6, start), 6);
         assert_eq!(admitted(&attempts, &stranger("a", 2), 6, start), 4);
+
         let refused = attempts.count(&stranger("a", 3), start + Duration::from_secs(4));
         assert_eq!(refused, Err(Duration::from_secs(2)));
         assert_eq!(admitted(&attempts, &stranger("b", 1), 6, start), 6);
+
         let later = start + Duration::from_secs(60);
         assert_eq!(admitted(&attempts, &stranger("a", 3), 20, later), 10);
     }
 
     #[test]
     fn strangers_cannot_use_up_what_a_known_client_has() {
-        let (attempts, start) = (Attempts::default(), Instant::now());
+        let attempts = Attempts::default();
+        let start = Instant::now();
         for address in 1..=250 {
             admitted(&attempts, &stranger("a", address), 40, start);
         }
+
         assert!(attempts.count(&stranger("a", 251), start).is_err());
         assert_eq!(admitted(&attempts, &known("a", "home"), 200, start), 100);
         assert_eq!(admitted(&attempts, &known("a", "work"), 1, start), 1);
@@ -235,7 +242,8 @@ mod tests {
 
     #[test]
     fn an_address_has_thirty_guesses_whatever_accounts_it_invents() {
-        let (attempts, start) = (Attempts::default(), Instant::now());
+        let attempts = Attempts::default();
+        let start = Instant::now();
         let guess = |n: usize, address| attempts.count(&stranger(&n.to_string(), address), start);
         assert_eq!((0..20_000).filter(|n| guess(*n, 1).is_ok()).count(), 30);
         assert_eq!(guess(0, 2), Ok(()), "others are not refused for it");
@@ -243,38 +251,46 @@ mod tests {
 
     #[test]
     fn a_guess_that_the_address_may_not_make_is_not_counted_for_the_account() {
-        let (attempts, start) = (Attempts::default(), Instant::now());
+        let attempts = Attempts::default();
+        let start = Instant::now();
         for n in 0..30 {
             attempts.count(&stranger(&n.to_string(), 1), start).unwrap();
         }
+
         assert_eq!(admitted(&attempts, &stranger("a", 1), 50, start), 0);
         assert_eq!(admitted(&attempts, &stranger("a", 2), 50, start), 10);
     }
 
     #[test]
     fn the_right_password_gives_its_attempt_back_and_no_other() {
-        let (attempts, start) = (Attempts::default(), Instant::now());
+        let attempts = Attempts::default();
+        let start = Instant::now();
         let attempt = stranger("a", 1);
+
         for _ in 0..100 {
             attempts.count(&attempt, start).unwrap();
             attempts.forgive(&attempt);
         }
+
         assert_eq!(admitted(&attempts, &attempt, 9, start), 9);
         attempts.count(&attempt, start).unwrap();
         attempts.forgive(&attempt);
+
         assert_eq!(admitted(&attempts, &attempt, 9, start), 1);
     }
 
     #[test]
     fn asking_does_not_count() {
-        let (attempts, start) = (Attempts::default(), Instant::now());
+        let attempts = Attempts::default();
+        let start = Instant::now();
         assert!((0..100).all(|_| attempts.admits(&stranger("a", 1), start).is_ok()));
         assert_eq!(admitted(&attempts, &stranger("a", 1), 11, start), 10);
     }
 
     #[test]
     fn memory_is_bounded_whatever_is_invented() {
-        let (mut counter, start) = (Counter::new(OF_ACCOUNT), Instant::now());
+        let mut counter = Counter::new(OF_ACCOUNT);
+        let start = Instant::now();
         (0..200_000).for_each(|key| counter.spend(key, start));
         assert_eq!(counter.whole_again.len(), MOST_COUNTERS.get());
     }

@@ -73,14 +73,17 @@ async fn create(
         None if !users.is_open => return Err(password_needed()),
         None => None,
     };
+
     let user = users
         .store
         .insert(&new, hash.as_deref(), Timestamp::now())
         .await?;
+
     users
         .store
         .remember_clients(user.id, &client.names(), user.created_at)
         .await?;
+
     Ok((
         StatusCode::CREATED,
         [(header::LOCATION, format!("/users/{}", user.id))],
@@ -106,6 +109,7 @@ async fn show(
     if caller != Caller::Service {
         caller.require_user(id)?;
     }
+
     users
         .store
         .get(id)

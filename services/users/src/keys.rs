@@ -98,6 +98,7 @@ impl Keys {
             jwk.common.public_key_use = Some(PublicKeyUse::Signature);
             Ok(jwk)
         };
+
         Ok(JwkSet {
             keys: self
                 .keys(now)
@@ -119,16 +120,19 @@ impl Keys {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
+
         if let Some(known) = known.filter(|known| now.as_ms() < known.since_ms + millis(KNOWN_FOR))
         {
             return Ok(known.keys);
         }
+
         let keys: Arc<[Key]> = self.load(now).await?.into();
         let known = Known {
             keys: Arc::clone(&keys),
             since_ms: now.as_ms(),
         };
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
+
         Ok(keys)
     }
 
@@ -143,6 +147,7 @@ impl Keys {
             self.renew(now).await?;
             keys = self.stored().await?;
         }
+
         Ok(keys)
     }
 
@@ -159,20 +164,24 @@ impl Keys {
         let mut pkcs8 = PKCS8_PREFIX.to_vec();
         pkcs8.resize(PKCS8_PREFIX.len() + 32, 0);
         OsRng.fill_bytes(&mut pkcs8[PKCS8_PREFIX.len()..]);
+
         let useless = now
             .as_ms()
             .saturating_sub(millis(self.key_life * 2 + self.token_life));
         let mut transaction = self.database.write().await?;
+
         sqlx::query(INSERT)
             .bind(Uuid::now_v7().to_string())
             .bind(STANDARD.encode(pkcs8))
             .bind(signed(now.as_ms()))
             .execute(transaction.connection())
             .await?;
+
         sqlx::query(REMOVE)
             .bind(signed(useless))
             .execute(transaction.connection())
             .await?;
+
         Ok(transaction.commit().await?)
     }
 }

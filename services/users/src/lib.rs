@@ -105,6 +105,7 @@ pub fn router(config: &Config, parts: Parts) -> Router {
     let auth = parts
         .auth
         .verifying_by(OwnKeys(Arc::clone(sessions.keys())));
+
     let users = http::Users {
         sessions,
         store: Store::new(parts.database),
@@ -128,12 +129,16 @@ pub async fn appoint_admin(
     else {
         return Ok(());
     };
+
     let admin = FirstAdmin::new(email, password)?;
-    let (store, hasher) = (Store::new(database.clone()), Hasher::new(config));
+    let store = Store::new(database.clone());
+    let hasher = Hasher::new(config);
+
     chassis::retry(shutdown, "users' first admin", || {
         admin.appoint(&store, &hasher)
     })
     .await;
+
     Ok(())
 }
 
@@ -147,21 +152,26 @@ pub async fn run(
     listeners: impl Into<Listeners>,
     shutdown: Shutdown,
 ) -> Result<(), RunError> {
-    let (health, metrics) = (Health::new(), Metrics::new("users"));
+    let health = Health::new();
+    let metrics = Metrics::new("users");
     let database = parts.database.clone();
+
     health.register("sql", move || {
         let database = database.clone();
         async move { database.ping().await }
     });
+
     let database = parts.database.clone();
     let hold = health.hold("tables");
     let background = shutdown.child();
+
     let start = async {
         chassis::retry(&background, "users' tables", || migrate(&database)).await;
         let appointed = appoint_admin(&config, &database, &background).await;
         drop(hold);
         appointed.map_err(RunError::from)
     };
+
     let serve = async {
         let served = chassis::serve(
             "users",
@@ -172,10 +182,12 @@ pub async fn run(
             shutdown,
         )
         .await;
+
         background.request();
         served.map_err(RunError::from)
     };
     tokio::try_join!(start, serve)?;
+
     Ok(())
 }
 
@@ -189,12 +201,14 @@ mod tests {
             let statements = migration.mysql.split("CREATE TABLE IF NOT EXISTS ").skip(1);
             statements.filter_map(|rest| rest.split_whitespace().next())
         });
+
         let mut count = 0;
         for table in made {
             let has_right = |right: &Right| matches!(right, Right::Rows(name) if *name == table);
             assert!(RIGHTS.iter().any(has_right), "{table}");
             count += 1;
         }
+
         assert!(count >= 7, "{count}");
     }
 }

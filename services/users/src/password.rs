@@ -85,6 +85,7 @@ impl Hasher {
             length: config.users_hash_queue.into(),
             waiting: Mutex::default(),
         };
+
         Self {
             slots: Arc::new(Semaphore::new(slots.into())),
             queue: Arc::new(queue),
@@ -119,12 +120,14 @@ impl Hasher {
             if password.is_guessable(&about) {
                 return Err(HashError::Guessable(Invalid::Guessable));
             }
+
             let salt = SaltString::generate(&mut OsRng);
             let hashed = Argon2::default().hash_password(password.as_bytes(), &salt);
             hashed
                 .map(|hash| hash.to_string())
                 .map_err(HashError::Argon2)
         });
+
         hashed.await?
     }
 
@@ -139,6 +142,7 @@ impl Hasher {
             let _until_done = turn;
             let parsed =
                 PasswordHash::new(hash.as_deref().unwrap_or(NOBODY)).map_err(HashError::Argon2)?;
+
             match is_right(&password, &parsed) {
                 Ok(is_right) => Ok(is_right && hash.is_some()),
                 Err(error) => Err(HashError::Argon2(error)),
@@ -167,6 +171,7 @@ impl Queue {
         } else {
             self.length / SHARE_OF_KNOWN
         };
+
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let total: usize = waiting.values().sum();
         let of_network = waiting.get(&waiter.network).copied().unwrap_or(0);
@@ -177,6 +182,7 @@ impl Queue {
         if total >= (self.length - reserve).max(1) {
             return Err(HashError::Full);
         }
+
         waiting.insert(waiter.network, of_network + 1);
         Ok(Place {
             queue: Arc::clone(self),
@@ -279,6 +285,7 @@ mod tests {
         let hash = hash(&hasher, "correct horse").await;
         assert!(!verify(&hasher, "correct house", Some(&hash)).await.unwrap());
         assert!(!verify(&hasher, "correct horse", None).await.unwrap());
+
         assert!(
             verify(&hasher, "correct horse", Some("damaged"))
                 .await
@@ -291,6 +298,7 @@ mod tests {
         let hasher = Hasher::new(&Config::default());
         let composed = "ma\u{f1}ana-p\u{e4}ssword";
         let decomposed = "man\u{303}ana-pa\u{308}ssword";
+
         for (chosen, typed) in [(composed, decomposed), (decomposed, composed)] {
             let hash = hash(&hasher, chosen).await;
             assert!(verify(&hasher, typed, Some(&hash)).await.unwrap());
@@ -302,11 +310,13 @@ mod tests {
         let hasher = Hasher::new(&Config::default());
         let decomposed = "man\u{303}ana-pa\u{308}ssword";
         let salt = SaltString::generate(&mut OsRng);
+
         let old = Argon2::default()
             .hash_password(decomposed.as_bytes(), &salt)
             .unwrap()
             .to_string();
         assert!(verify(&hasher, decomposed, Some(&old)).await.unwrap());
+
         assert!(
             !verify(&hasher, "manana-password", Some(&old))
                 .await
@@ -316,13 +326,15 @@ mod tests {
 
     /// Callers that take every place they get, and how the others were refused.
     async fn fill(hasher: &Hasher, waiters: &[Waiter]) -> (Vec<Turn>, Vec<String>) {
-        let (mut turns, mut refused) = (Vec::new(), Vec::new());
+        let mut turns = Vec::new();
+        let mut refused = Vec::new();
         for waiter in waiters {
             match hasher.turn(*waiter).await {
                 Ok(turn) => turns.push(turn),
                 Err(error) => refused.push(error.to_string()),
             }
         }
+
         (turns, refused)
     }
 
@@ -336,6 +348,7 @@ mod tests {
         };
         let mut waiting: Vec<_> = (0..40).map(|_| wait(waiter(1, false))).collect();
         tokio::task::yield_now().await;
+
         assert_eq!(waiting.iter().filter(|it| !it.is_finished()).count(), 4);
 
         waiting.extend((2..40).map(|last| wait(waiter(last, false))));
@@ -352,6 +365,7 @@ mod tests {
             let refused = outcome.err().map(|error| Problem::from(error).status());
             assert!(refused.is_none_or(|status| matches!(status.as_u16(), 429 | 503)));
         }
+
         assert!(hasher.queue.waiting.lock().unwrap().is_empty());
     }
 
@@ -364,11 +378,14 @@ mod tests {
                 let hasher = Arc::clone(&hasher);
                 tokio::spawn(async move { hasher.turn(waiter(1, false)).await.map(drop) })
             };
+
             tokio::task::yield_now().await;
             assert!(!waiting.is_finished(), "there is room again");
             waiting.abort();
+
             assert!(waiting.await.unwrap_err().is_cancelled());
         }
+
         drop(running);
         assert!(hasher.turn(waiter(1, false)).await.is_ok());
     }
@@ -384,6 +401,7 @@ mod tests {
                 hasher.hash(turn, password, &[]).await
             })
         };
+
         tokio::task::yield_now().await;
         abandoned.abort();
         assert!(abandoned.await.unwrap_err().is_cancelled());

@@ -101,6 +101,7 @@ impl Sessions {
             config.users_signing_key_life,
             access_life,
         ));
+
         Self {
             database,
             keys,
@@ -133,12 +134,14 @@ impl Sessions {
         let mut transaction = self.database.write().await?;
         let bearer = Bearer::of(transaction.connection(), user_id).await?;
         list::begin(transaction.connection(), &family, user_id, from, now).await?;
+
         let unused_since = now.as_ms().saturating_sub(millis(self.lives.refresh));
         list::end_unused(transaction.connection(), unused_since).await?;
         sqlx::query(END_EXPIRED)
             .bind(signed(now.as_ms()))
             .execute(transaction.connection())
             .await?;
+
         let refresh_token = self
             .add(
                 transaction.connection(),
@@ -147,6 +150,7 @@ impl Sessions {
                 self.lives.expiry_ms(now, now),
             )
             .await?;
+
         transaction.commit().await?;
         Ok(self.tokens(self.sign(bearer, now).await?, refresh_token))
     }
@@ -161,12 +165,14 @@ impl Sessions {
         let hash = hash(token);
         let mut transaction = self.database.write().await?;
         let found = sqlx::query(self.database.dialect().locking(FIND)).bind(&hash);
+
         let row = found
             .fetch_optional(transaction.connection())
             .await?
             .ok_or(SessionError::Refused)?;
         let family: String = row.try_get("family")?;
         let user_id = row.try_get("user_id")?;
+
         if row.try_get::<i64, _>("is_used")? != 0 {
             end_family(transaction.connection(), &family).await?;
             epochs::move_on(transaction.connection(), user_id, now).await?;
@@ -174,19 +180,23 @@ impl Sessions {
             tracing::warn!(target: "security", event = "refresh_token_reused", user_id);
             return Err(SessionError::Refused);
         }
+
         if row.try_get::<i64, _>("expires_at_ms")? <= signed(now.as_ms()) {
             return Err(SessionError::Refused);
         }
+
         let Some(began) = self
             .began(transaction.connection(), &family, user_id, from, now)
             .await?
         else {
             return Err(SessionError::Refused);
         };
+
         sqlx::query(USE)
             .bind(&hash)
             .execute(transaction.connection())
             .await?;
+
         let bearer = Bearer::of(transaction.connection(), user_id).await?;
         let refresh_token = self
             .add(
@@ -196,6 +206,7 @@ impl Sessions {
                 self.lives.expiry_ms(began, now),
             )
             .await?;
+
         transaction.commit().await?;
         Ok(self.tokens(self.sign(bearer, now).await?, refresh_token))
     }
@@ -214,6 +225,7 @@ impl Sessions {
             list::begin(connection, family, user_id, from, now).await?;
             return Ok(Some(now));
         };
+
         list::used(connection, family, from, now).await?;
         let began = u64::try_from(began_ms).ok().and_then(Timestamp::from_ms);
         Ok(began.filter(|began| self.lives.is_on(*began, now)))
@@ -226,11 +238,13 @@ impl Sessions {
             .bind(hash(token))
             .fetch_optional(transaction.connection())
             .await?;
+
         if let Some(row) = found {
             let family: String = row.try_get("family")?;
             end_family(transaction.connection(), &family).await?;
             epochs::move_on(transaction.connection(), row.try_get("user_id")?, now).await?;
         }
+
         Ok(transaction.commit().await?)
     }
 
@@ -244,12 +258,14 @@ impl Sessions {
         let mut bytes = [0; 32];
         OsRng.fill_bytes(&mut bytes);
         let token = URL_SAFE_NO_PAD.encode(bytes);
+
         let insert = sqlx::query(INSERT)
             .bind(hash(&token))
             .bind(family)
             .bind(user_id)
             .bind(signed(expires_at_ms));
         insert.execute(connection).await?;
+
         Ok(token)
     }
 
@@ -261,6 +277,7 @@ impl Sessions {
             kid: Some(key.kid),
             ..Header::new(Algorithm::EdDSA)
         };
+
         let began = now.as_ms() / 1000;
         let claims = AccessClaims {
             epoch: bearer.epoch,
@@ -270,7 +287,8 @@ impl Sessions {
     }
 
     fn tokens(&self, access_token: String, refresh_token: String) -> Tokens {
-        let (expires_in, refresh_token) = (self.access_life.as_secs(), Some(refresh_token));
+        let expires_in = self.access_life.as_secs();
+        let refresh_token = Some(refresh_token);
         Tokens {
             access_token,
             token_type: "Bearer",

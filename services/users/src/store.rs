@@ -74,6 +74,7 @@ impl Store {
             .await?;
         let id = transaction.inserted_id(&inserted).await?;
         transaction.commit().await?;
+
         let phone = new.phone.as_ref().map(|phone| phone.as_str().to_owned());
         Ok(User {
             id,
@@ -108,6 +109,7 @@ impl Store {
         let Some(user) = self.lock(transaction.connection(), id).await? else {
             return Ok(None);
         };
+
         let user = changed(user, change);
         sqlx::query(UPDATE)
             .bind(user.name.as_str())
@@ -116,6 +118,7 @@ impl Store {
             .bind(id)
             .execute(transaction.connection())
             .await?;
+
         transaction.commit().await?;
         Ok(Some(user))
     }
@@ -128,6 +131,7 @@ impl Store {
             .bind(id)
             .execute(transaction.connection())
             .await?;
+
         transaction.commit().await?;
         Ok(deleted.rows_affected() > 0)
     }
@@ -164,9 +168,11 @@ impl Store {
             .bind(old.password_hash.as_deref().unwrap_or_default())
             .execute(transaction.connection())
             .await?;
+
         if set.rows_affected() == 0 {
             return Ok(false);
         }
+
         session::end_all(transaction.connection(), old.id, now).await?;
         transaction.commit().await?;
         Ok(true)

@@ -149,6 +149,7 @@ fn is_visible(name: &str) -> bool {
         let after = letters.get(at + 1);
         before.is_some_and(|c| joins(*c)) && after.is_some_and(|c| joins(*c))
     };
+
     letters.iter().enumerate().all(|(at, letter)| match letter {
         '\u{200c}' | '\u{200d}' => is_joined(at),
         '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' | '\u{2800}' | '\u{34f}' => false,
@@ -212,6 +213,7 @@ impl TryFrom<String> for Password {
         let normal: String = text.nfkc().collect();
         let sent = (normal != text).then_some(text);
         let has_length = |text: &str| PASSWORD_CHARS.contains(&text.chars().count());
+
         if has_length(&normal) || sent.as_deref().is_some_and(has_length) {
             Ok(Self { normal, sent })
         } else {
@@ -279,9 +281,11 @@ impl NewPassword {
             .filter(|word| word.chars().count() > 2);
         let words: Vec<&str> = words.collect();
         let mut rest = self.0.to_lowercase();
+
         for word in words.iter().rev() {
             rest = rest.replace(&word.to_lowercase(), "");
         }
+
         rest.chars().count() < LEAST_OF_ITS_OWN
             || zxcvbn::zxcvbn(&self.0, &words).guesses_log10() < GUESSES_LOG10
     }
@@ -351,6 +355,7 @@ mod tests {
             let name = Name::try_from(format!(" {seen} ")).unwrap();
             assert_eq!(name.as_str(), seen);
         }
+
         for text in [
             "",
             "  ",
@@ -390,6 +395,7 @@ mod tests {
             NewPassword::try_from("e\u{301}".repeat(4)).is_err(),
             "four letters"
         );
+
         assert!(NewPassword::try_from("e\u{301}".repeat(128)).is_ok());
         assert!(Password::try_from("short".to_owned()).is_err());
         assert!(!format!("{:?}", Password::try_from("long enough".to_owned())).contains("enough"));
@@ -406,6 +412,7 @@ mod tests {
         ] {
             assert_eq!(email(written), Ok(kept.to_owned()), "{written}");
         }
+
         for text in [
             "jörg@test.com",
             "a@xn--a.example",
@@ -422,11 +429,13 @@ mod tests {
             "ada.lovelace@test.com".to_owned(),
             "Ada Lovelace".to_owned(),
         ];
+
         let is_guessable = |text: &str| {
             NewPassword::try_from(text.to_owned())
                 .unwrap()
                 .is_guessable(&about)
         };
+
         for text in [
             "password",
             "password1",
@@ -447,6 +456,7 @@ mod tests {
         ] {
             assert!(is_guessable(text), "{text}");
         }
+
         for text in [
             "correct horse",
             "battery staple",

@@ -26,7 +26,8 @@ fn customers_per_product() -> anyhow::Result<Pipeline<String, Sales>> {
         })
         .window(Windows::tumbling(Duration::from_secs(300))?)
         .aggregate(|order: OrderCreated| {
-            let (customer, order_id) = (order.user_id, order.order_id);
+            let customer = order.user_id;
+            let order_id = order.order_id;
             order.items.into_iter().map(move |item| {
                 let sale_cents = u64::from(item.quantity) * item.unit_price_cents;
                 (
@@ -42,8 +43,11 @@ fn customers_per_product() -> anyhow::Result<Pipeline<String, Sales>> {
                 .iter()
                 .map(|(cents, order)| format!("{cents} cents in order {order}"))
                 .collect();
-            let (customers, largest) = (customers.estimate(), largest.join(", "));
+
+            let customers = customers.estimate();
+            let largest = largest.join(", ");
             output.key.extend(row.key.bytes());
+
             let start = Timestamp::from_ms(row.window_start)
                 .map(|start| start.to_string())
                 .unwrap_or_default();

@@ -26,10 +26,8 @@ fn revenue_per_product() -> anyhow::Result<stream::Pipeline<String, (Sum, Count)
         .window(last_five_minutes)
         .aggregate(|items: Vec<OrderItem>| {
             items.into_iter().map(|item| {
-                let (revenue_cents, sold) = (
-                    u64::from(item.quantity) * item.unit_price_cents,
-                    u64::from(item.quantity),
-                );
+                let revenue_cents = u64::from(item.quantity) * item.unit_price_cents;
+                let sold = u64::from(item.quantity);
                 (
                     item.product_id.to_string(),
                     (Sum(revenue_cents), Count(sold)),
@@ -42,6 +40,7 @@ fn revenue_per_product() -> anyhow::Result<stream::Pipeline<String, (Sum, Count)
             let start = Timestamp::from_ms(row.window_start)
                 .map(|start| start.to_string())
                 .unwrap_or_default();
+
             output.value.extend(
                 format!(
                     "{start}  {}  {sold:3} sold  {revenue_cents:6} cents",

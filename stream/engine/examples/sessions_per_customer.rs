@@ -30,16 +30,19 @@ fn sessions_per_customer() -> anyhow::Result<Pipeline<u64, Session<(Count, Sum)>
                 last_ms,
                 aggregate: (Count(orders), Sum(cents)),
             } = row.aggregate;
+
             let [from, to] = [first_ms, last_ms].map(|ms| {
                 Timestamp::from_ms(ms)
                     .map(|time| time.to_string())
                     .unwrap_or_default()
             });
+
             let gone = if row.is_gone {
                 "  now part of another"
             } else {
                 ""
             };
+
             output.key.extend(row.key.to_string().bytes());
             output.value.extend(
                 format!(

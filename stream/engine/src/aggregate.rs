@@ -58,12 +58,14 @@ pub(crate) fn name_of<T>() -> String {
     let is_name = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
     let mut name = String::new();
     let mut rest = std::any::type_name::<T>();
+
     while let Some(first) = rest.chars().next() {
         let length = rest.find(|c| !is_name(c)).unwrap_or(rest.len());
         let (word, after) = rest.split_at(length.max(first.len_utf8()));
         name.push_str(word.rsplit("::").next().unwrap_or(word));
         rest = after;
     }
+
     name
 }
 
@@ -153,7 +155,9 @@ impl<A: Aggregate, B: Aggregate, C: Aggregate> Aggregate for (A, B, C) {
     }
 
     fn signature() -> String {
-        let (a, b, c) = (A::signature(), B::signature(), C::signature());
+        let a = A::signature();
+        let b = B::signature();
+        let c = C::signature();
         format!("({a}, {b}, {c})")
     }
 }
@@ -228,6 +232,7 @@ mod tests {
             Top::<(u64, u64), 3>::signature(),
             Tally::<String>::signature(),
         ];
+
         let expected = [
             "(count, sum)",
             "(count, min u64, max String)",
@@ -239,6 +244,7 @@ mod tests {
             "tally of String",
         ];
         assert_eq!(kinds, expected);
+
         assert_eq!(
             [
                 u64::signature(),
@@ -256,6 +262,7 @@ mod tests {
         impl Aggregate for Revenue<Option<u64>> {
             fn merge(&mut self, _: &Self) {}
         }
+
         assert_eq!(Revenue::<Option<u64>>::signature(), "Revenue<Option<u64>>");
         assert_eq!(
             <(Revenue<Option<u64>>, Count)>::signature(),

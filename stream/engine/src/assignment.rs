@@ -48,22 +48,26 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         let peers = self.peers();
         let starts = self.starts(beginning.partitions, &beginning.adopted)?;
         let may_lose_anchors = true;
+
         let ends = if self.settings.until_end {
             Some(self.ends()?)
         } else {
             None
         };
+
         let windows_end = beginning
             .adopted
             .parts
             .iter()
             .map(|part| part.last + self.pipeline.windows.size_ms())
             .max();
+
         let parts = beginning
             .checkpoint
             .take()
             .map(|checkpoint| checkpoint.parts)
             .unwrap_or_default();
+
         let parts: Vec<_> = beginning
             .adopted
             .parts
@@ -72,15 +76,18 @@ impl<K: Key, A: Aggregate> Run<K, A> {
             .zip(parts)
             .collect();
         let mut owned = Vec::new();
+
         for worker in self.own_workers() {
             let own = starts
                 .iter()
                 .filter(|(id, _)| **id as usize % peers == worker)
                 .map(|(id, start)| (*id, start.clone()));
+
             let adopted = &beginning.adopted;
             let mut partitions =
                 self.partitions(adopted, own.collect(), ends.clone(), may_lose_anchors)?;
             partitions.expect_windows_until(windows_end.unwrap_or(0));
+
             let is_own = |publisher: &mut SlotPublisher| publisher.slot as usize % peers == worker;
             let slots = beginning.slots.extract_if(.., is_own).collect();
             owned.push(Own {
@@ -89,6 +96,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
                 slots,
             });
         }
+
         Ok(owned)
     }
 
@@ -107,6 +115,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         let windows = self.pipeline.windows;
         let settings = &self.settings;
         let disorder_ms = millis(settings.disorder);
+
         let rules = Rules {
             windows,
             allowed_lateness_ms: millis(settings.allowed_lateness),
@@ -117,9 +126,11 @@ impl<K: Key, A: Aggregate> Run<K, A> {
                 idle_after_ms: millis(settings.idle_after),
             },
         };
+
         let intake = Intake::new(rules, adopted.boundary, starts)
             .remembering_from(adopted.complete_from())
             .holding_ids_within(settings.event_id_memory);
+
         // The slowest partition must be able to read on until its watermark passes its oldest open pane.
         let needed = disorder_ms / windows.pane_ms() + 2;
         let limits = Limits {
@@ -128,6 +139,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
             max_open_panes: usize::from(settings.max_open_panes)
                 + usize::try_from(needed).unwrap_or(usize::MAX / 2),
         };
+
         Ok(Partitions::new(
             intake,
             reader,
@@ -146,6 +158,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         let ranges = self.log.offsets(&self.pipeline.topic)?;
         let range = |id: u32| ranges.get(id as usize).copied();
         let mut starts: BTreeMap<u32, Start> = BTreeMap::new();
+
         for id in 0..partitions {
             let oldest = range(id).map_or(0, |range| range.start);
             starts.insert(
@@ -156,6 +169,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
                 },
             );
         }
+
         for cut in adopted.partitions.iter().filter(|cut| cut.cut > 0) {
             let held = range(cut.partition).map_or((0, 0), |range| (range.start, range.end));
             if cut.resume < held.0 || cut.cut > held.1 {
@@ -165,8 +179,10 @@ impl<K: Key, A: Aggregate> Run<K, A> {
                     cut.partition, self.pipeline.topic, cut.resume, cut.cut, held.0, held.1
                 )));
             }
+
             starts.insert(cut.partition, cut.start(held.0));
         }
+
         Ok(starts)
     }
 
@@ -189,5 +205,6 @@ fn restored<'a, K: Key, A: Aggregate>(
             part::read(part, last + 1).map_err(|error| JobError::Position(error.to_string()))?,
         );
     }
+
     Ok(panes)
 }

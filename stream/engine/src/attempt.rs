@@ -89,15 +89,15 @@ impl Stop {
     /// When the system does not let signals be heard.
     pub fn request_on_signals(&self) -> std::io::Result<()> {
         use tokio::signal::unix::{SignalKind, signal};
+
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         let guard = runtime.enter();
-        let (mut interrupt, mut terminate) = (
-            signal(SignalKind::interrupt())?,
-            signal(SignalKind::terminate())?,
-        );
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
         drop(guard);
+
         let stop = self.clone();
         let listen = move || {
             runtime.block_on(async {
@@ -105,9 +105,11 @@ impl Stop {
             });
             stop.request();
         };
+
         std::thread::Builder::new()
             .name("signals".to_owned())
             .spawn(listen)?;
+
         Ok(())
     }
 
@@ -196,6 +198,7 @@ impl Attempt {
             let _ = sender.send(work.await);
             let _ = activator.activate();
         });
+
         Pending(receiver)
     }
 }

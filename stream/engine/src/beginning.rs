@@ -58,14 +58,17 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         let Some(partitions) = partitions else {
             return Ok(None);
         };
+
         topics::check(self.log.as_ref(), &self.pipeline, &self.settings)?;
         let mut lead = Lead::gather(members, &self.terms()).await?;
         let number = self.store.claim_attempt().await?;
         lead.claimed(number).await?;
+
         let mut slots = self.open_slots()?;
         let carried = lead.all_fenced(carried(&slots)).await?;
         let fingerprint = self.fingerprint();
         let checkpoint = recover::newest(&self.store, number, &fingerprint).await?;
+
         let adopted = recover::adopt(
             checkpoint.as_ref(),
             number,
@@ -77,6 +80,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         let mut adopted = recover::remembering(adopted, &self.pipeline.windows, lateness_ms);
         self.store.create_manifest(&adopted).await?;
         keep_progress(&mut slots, &mut adopted)?;
+
         let mesh = lead.begin(partitions, adopted.boundary).await?;
         Ok(Some(Beginning {
             number,
@@ -93,6 +97,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         let number = follower.attempt;
         let mut slots = self.open_slots()?;
         let (partitions, boundary) = follower.fenced(carried(&slots)).await?;
+
         let published = recover::load(
             &self.store,
             ManifestId {
@@ -103,6 +108,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         .await;
         let checkpoint = published.map_err(|flaw| RecoverError::Unreadable(Box::new(flaw)))?;
         let mut adopted = checkpoint.manifest.clone();
+
         // Process 0 writes that all slots have a progress once all processes are linked.
         keep_progress(&mut slots, &mut adopted)?;
         let mesh = Some(follower.link().await?);
@@ -121,6 +127,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         let job = self.pipeline.name();
         let of_worker = |worker| self.settings.sink_slots.of_worker(worker, self.peers());
         let slots: Vec<u32> = self.own_workers().flat_map(of_worker).collect();
+
         let ids: Vec<String> = slots
             .iter()
             .map(|slot| format!("{job}-sink-{slot}"))
@@ -138,6 +145,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
                 publisher,
             })
         };
+
         slots
             .into_iter()
             .zip(publishers)

@@ -197,25 +197,30 @@ impl Membership {
                 self.process, self.processes
             ));
         }
+
         if self.silence_limit < LEAST_SILENCE {
             return refuse(format!(
                 "the --silence-limit must be at least {LEAST_SILENCE:?}"
             ));
         }
+
         if self.processes == 1 {
             return Ok(None);
         }
+
         let trust = self.trust();
         let trust = trust.map_err(|error| {
             ClusterError::Membership(format!(
                 "the --cluster-secret (TIDEMARK_CLUSTER_SECRET) cannot be used: {error}"
             ))
         })?;
+
         if self.hosts.is_empty() {
             self.hosts = (0..self.processes)
                 .map(|process| format!("127.0.0.1:{}", FIRST_PORT + process))
                 .collect();
         }
+
         if self.hosts.len() != usize::from(self.processes) {
             return refuse(format!(
                 "{} addresses are given for {} processes",
@@ -223,20 +228,24 @@ impl Membership {
                 self.processes
             ));
         }
+
         let address = self.hosts[usize::from(self.process)].clone();
         let listen = |address: &String| {
             TcpListener::bind(address.to_socket_addrs()?.collect::<Vec<_>>().as_slice())
         };
         let listener = listen(&address);
+
         let refuse_to_listen = |source| ClusterError::Listen {
             process: self.process,
             address: address.clone(),
             source,
         };
         let listener = listener.map_err(refuse_to_listen)?;
+
         if !trust.reaches(listener.local_addr().map_err(refuse_to_listen)?.ip()) {
             return refuse(beyond_reach(self.process, &address));
         }
+
         let members = Members::new(self.process, self.hosts, listener);
         Ok(Some(Members {
             trust: Arc::new(trust),
@@ -251,6 +260,7 @@ impl Membership {
             .as_deref()
             .map(Secret::read)
             .transpose()?;
+
         match self.cluster_secret.as_ref().or(from_file.as_ref()) {
             Some(secret) => Trust::by(secret),
             None if self.allow_open_links => Ok(Trust::anybody()),
@@ -328,15 +338,18 @@ mod tests {
             error(membership(2, 2, &[])),
             "there is no process 2 among 2: they are counted from 0"
         );
+
         assert_eq!(
             error(membership(3, 0, &["a:1", "b:1"])),
             "2 addresses are given for 3 processes"
         );
+
         let hasty = Membership {
             silence_limit: Duration::from_millis(999),
             ..membership(1, 0, &[])
         };
         assert_eq!(error(hasty), "the --silence-limit must be at least 1s");
+
         let unknown = error(membership(2, 1, &["127.0.0.1:0", "no-such-host.invalid:1"]));
         assert!(
             unknown.starts_with("process 1 cannot listen at no-such-host.invalid:1: "),
@@ -352,6 +365,7 @@ mod tests {
             refused.contains("TIDEMARK_CLUSTER_SECRET") && refused.contains("0.0.0.0:0"),
             "{refused}"
         );
+
         assert!(
             Membership {
                 allow_open_links: true,
@@ -360,20 +374,24 @@ mod tests {
             .join()
             .is_ok()
         );
+
         let secret = |text: &str| Membership {
             cluster_secret: Some(text.into()),
             ..wide()
         };
         assert!(secret("0123456789abcdef0123456789abcdef").join().is_ok());
+
         let short = secret("guess me").join().err().unwrap().to_string();
         assert!(
             short.contains("32 bytes") && !short.contains("guess"),
             "{short}"
         );
+
         let file = Membership {
             cluster_secret_file: Some("/nowhere/secret".into()),
             ..wide()
         };
+
         assert!(
             file.join()
                 .err()
@@ -392,6 +410,7 @@ mod tests {
             .err()
             .unwrap()
             .to_string();
+
         assert!(
             error.starts_with(&format!("process 0 cannot listen at {address}: ")),
             "{error}"

@@ -217,6 +217,7 @@ impl Intake {
             watermark: Watermark::new(rules.pace, start.newest),
             open: BTreeMap::new(),
         };
+
         Self {
             windows: rules.windows,
             allowed_lateness_ms: rules.allowed_lateness_ms,
@@ -284,6 +285,7 @@ impl Intake {
             let took_ms = reading.now_ms.saturating_sub(appended_ms);
             self.lead_ms = self.lead_ms.min(took_ms);
         }
+
         let partition = self.own(reading.partition);
         partition.next_offset = reading.offset + 1;
         if reading.offset >= partition.restored_cut {
@@ -305,9 +307,11 @@ impl Intake {
                     .ceiling(reading.offset, event_ms, latest_ms)
             }
         };
+
         if event_ms > limit_ms {
             return Err(limit_ms);
         }
+
         Ok(())
     }
 
@@ -324,10 +328,12 @@ impl Intake {
             self.seen
                 .is_copy(reading.partition, pane, reading.offset, id)
         };
+
         if corrects && id.is_some_and(is_known) {
             self.observe(reading, event_ms);
             return Verdict::Copy;
         }
+
         self.admit(reading, event_ms)
     }
 
@@ -347,10 +353,12 @@ impl Intake {
 
     /// Decides about a record that was understood and believed.
     pub fn admit(&mut self, reading: &Reading, event_ms: EventTimeMs) -> Verdict {
-        let (capability, boundary) = (self.capability, self.restored_boundary);
+        let capability = self.capability;
+        let boundary = self.restored_boundary;
         let pane = self.windows.pane_of(event_ms);
         let corrects = self.corrects(pane);
         self.observe(reading, event_ms);
+
         let partition = self.own(reading.partition);
         // Below the restored cut, all but the on-time records of later panes had travelled before the boundary.
         // What lies before all of these is read again for ids alone, or to know the partition again.
@@ -358,6 +366,7 @@ impl Intake {
         if reading.offset < partition.restored_cut && is_settled {
             return Verdict::SeenBefore;
         }
+
         if pane >= capability {
             partition.open.entry(pane).or_insert(reading.offset);
             return Verdict::Counted {
@@ -365,6 +374,7 @@ impl Intake {
                 pane,
             };
         }
+
         if corrects {
             Verdict::Counted {
                 arrival: capability,
@@ -442,16 +452,19 @@ impl Intake {
         if to <= self.capability || self.is_replaying() {
             return None;
         }
+
         let from = std::mem::replace(&mut self.capability, to);
         let cuts = self
             .partitions
             .iter()
             .map(|(id, partition)| partition.cut(*id, self.seen.oldest(*id)))
             .collect();
+
         for partition in self.partitions.values_mut() {
             partition.open = partition.open.split_off(&to);
             partition.forget_ceilings();
         }
+
         self.seen.drop_before(self.first_correctable());
         Some(Crossing { from, to, cuts })
     }
@@ -463,6 +476,7 @@ impl Intake {
             .size_ms()
             .saturating_add(self.allowed_lateness_ms);
         let last_start = self.capability.checked_sub(reach_ms);
+
         last_start.map_or(0, |start| {
             let slide_ms = self.windows.slide_ms();
             (start / slide_ms + 1) * slide_ms
@@ -495,6 +509,7 @@ impl Partition {
             .iter()
             .map(|(pane, offset)| (*pane, *offset))
             .collect();
+
         Cut {
             partition,
             next_offset: self.next_offset,
@@ -512,18 +527,22 @@ impl Partition {
         let holds = self.ceilings.iter().rev().find(|it| it.from <= offset);
         let limit_ms = holds.map_or(0, |ceiling| ceiling.limit_ms);
         let is_decided = offset < self.restored_cut && !self.ceilings.is_empty();
+
         let raised_ms = if holds.is_none() {
             latest_ms
         } else {
             latest_ms.max(limit_ms.saturating_add(CEILING_STEP_MS))
         };
+
         if event_ms <= limit_ms || is_decided || raised_ms > latest_ms {
             return limit_ms;
         }
+
         self.ceilings.push(Ceiling {
             from: offset,
             limit_ms: latest_ms,
         });
+
         latest_ms
     }
 
@@ -558,6 +577,7 @@ mod tests {
                 idle_after_ms: 1_000,
             },
         };
+
         Intake::new(rules, boundary, [(0, start)])
     }
 
@@ -589,6 +609,7 @@ mod tests {
             max_clock_skew_ms: 0,
             idle_after_ms: 1_000,
         };
+
         Rules {
             windows,
             allowed_lateness_ms,
@@ -625,9 +646,11 @@ mod tests {
             Some(0),
             "the cut holds before 30, too"
         );
+
         let too_late = Verdict::TooLate { arrival: 40 };
         assert_eq!(once(&mut intake, 7, 5, Some(7)), too_late);
         once(&mut intake, 8, 65, Some(11));
+
         let crossing = intake.advance(60).unwrap();
         assert_eq!(crossing.cuts[0].ids_from, Some(3), "pane 0 is settled");
     }
@@ -643,6 +666,7 @@ mod tests {
         let mut intake =
             Intake::new(rules(windows, 20), 10, [(0, start)]).holding_ids_within(1 << 20);
         assert_eq!(once(&mut intake, 0, 5, Some(7)), Verdict::SeenBefore);
+
         let counted = Verdict::Counted {
             arrival: 10,
             pane: 10,
@@ -659,16 +683,19 @@ mod tests {
         let mut intake =
             Intake::new(rules(windows, 1000), 100, [(0, Start::default())]).remembering_from(41);
         let too_late = Verdict::TooLate { arrival: 100 };
+
         assert_eq!(
             admit(&mut intake, 0, 65, 0),
             too_late,
             "a window begins at 40"
         );
+
         let counted = Verdict::Counted {
             arrival: 100,
             pane: 70,
         };
         assert_eq!(admit(&mut intake, 1, 75, 0), counted);
+
         let on_time = Verdict::Counted {
             arrival: 100,
             pane: 100,
@@ -682,10 +709,12 @@ mod tests {
             let ms = Duration::from_millis;
             let windows = Windows::sliding(ms(size), ms(slide)).unwrap();
             let mut intake = Intake::new(rules(windows, lateness), 0, []);
+
             for capability in (0..400).step_by(usize::try_from(windows.pane_ms()).unwrap()) {
                 intake.capability = capability;
                 let panes = (0..=400).step_by(usize::try_from(windows.pane_ms()).unwrap());
                 let first = panes.into_iter().find(|pane| intake.corrects(*pane));
+
                 assert_eq!(
                     Some(intake.first_correctable()),
                     first,
@@ -705,10 +734,12 @@ mod tests {
                 pane: 10
             }
         );
+
         admit(&mut intake, 1, 26, 2_000);
         let crossing = advance(&mut intake).unwrap();
         assert_eq!((crossing.from, crossing.to), (0, 20));
         assert_eq!(crossing.cuts[0].next_offset, 2);
+
         assert_eq!(
             admit(&mut intake, 2, 13, 2_000),
             Verdict::Counted {
@@ -716,6 +747,7 @@ mod tests {
                 pane: 10
             }
         );
+
         admit(&mut intake, 3, 95, 2_000);
         advance(&mut intake);
         assert_eq!(
@@ -730,6 +762,7 @@ mod tests {
         for (offset, time) in [12, 27, 14, 33, 21].into_iter().enumerate() {
             admit(&mut intake, offset as u64, time, 2_000);
         }
+
         let crossing = advance(&mut intake).unwrap();
         assert_eq!(crossing.to, 20);
         let cut = &crossing.cuts[0];
@@ -747,6 +780,7 @@ mod tests {
                 ..Start::default()
             },
         );
+
         assert_eq!(
             admit(&mut intake, 1, 27, 2_000),
             Verdict::Counted {
@@ -754,9 +788,11 @@ mod tests {
                 pane: 20
             }
         );
+
         assert_eq!(admit(&mut intake, 2, 14, 2_000), Verdict::SeenBefore);
         assert_eq!(intake.admit_rejected(0, 3), None);
         assert_eq!(advance(&mut intake), None, "no cut below the restored one");
+
         assert_eq!(
             admit(&mut intake, 4, 48, 2_000),
             Verdict::Counted {
@@ -764,6 +800,7 @@ mod tests {
                 pane: 40
             }
         );
+
         assert_eq!(advance(&mut intake).unwrap().to, 40);
         assert_eq!(intake.admit_rejected(0, 5), Some(40));
     }
@@ -775,6 +812,7 @@ mod tests {
             read_at_ms: 1_000,
             lag_ms: Some(900),
         });
+
         let start = Start {
             resume: 4,
             cut: 5,
@@ -782,11 +820,13 @@ mod tests {
             ..Start::default()
         };
         let mut intake = intake(20, start);
+
         let again = Reading {
             appended_ms: None,
             ..at(4, 61_000)
         };
         intake.read(&again);
+
         assert_eq!(intake.admit(&again, 17), Verdict::SeenBefore);
         intake.at_end(0, 61_000);
         assert_eq!(
@@ -818,11 +858,13 @@ mod tests {
         let reading = created(offset, now_ms);
         intake.read(&reading);
         let is_believed = intake.believe(&reading, event_ms).is_ok();
+
         if is_believed {
             intake.admit(&reading, event_ms);
         } else {
             intake.admit_rejected(0, offset);
         }
+
         is_believed
     }
 
@@ -834,6 +876,7 @@ mod tests {
         assert_eq!(intake.believe(&appended, 11_001), Err(11_000));
         assert!(believes(&mut intake, 1, 10_000, 11_000));
         assert!(!believes(&mut intake, 2, 10_100, 12_000));
+
         assert!(
             believes(&mut intake, 3, 11_001, 12_001),
             "the clock went on"
@@ -858,10 +901,12 @@ mod tests {
             (10_900, true),
             (12_001, true),
         ];
+
         let clocks = [10_000, 10_100, 10_500, 11_500];
         for (offset, ((event_ms, expected), now_ms)) in (0..).zip(events.into_iter().zip(clocks)) {
             assert_eq!(believes(&mut first, offset, now_ms, event_ms), expected);
         }
+
         let cut = first.partitions[&0].cut(0, None);
         for clock_ms in [1, 10_000, 99_000] {
             let start = Start {
@@ -871,6 +916,7 @@ mod tests {
                 ..Start::default()
             };
             let mut again = intake(0, start);
+
             for (offset, (event_ms, expected)) in (0..).zip(events) {
                 let is_believed = believes(&mut again, offset, clock_ms, event_ms);
                 assert_eq!(is_believed, expected, "offset {offset} at {clock_ms}");
@@ -890,6 +936,7 @@ mod tests {
             };
             believes(&mut intake, offset, now_ms, event_ms);
         }
+
         assert!(intake.partitions[&0].ceilings.len() <= 6);
         advance(&mut intake);
         assert!(intake.partitions[&0].ceilings.len() <= 2);
@@ -901,6 +948,7 @@ mod tests {
             offset: 4,
             log_time_ms: 1_000,
         };
+
         let start = || Start {
             resume: 4,
             cut: 5,
@@ -910,6 +958,7 @@ mod tests {
         let mut same = intake(20, start());
         assert!(same.recognizes(0, anchor));
         same.skip_to(0, 5);
+
         assert!(!same.misses_anchor(0));
 
         let mut other = intake(20, start());
@@ -922,6 +971,7 @@ mod tests {
         let mut marker = intake(20, start());
         assert!(!marker.misses_anchor(0), "it was not read yet");
         marker.skip_to(0, 5);
+
         assert!(marker.misses_anchor(0));
     }
 }

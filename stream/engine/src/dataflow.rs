@@ -45,6 +45,7 @@ pub fn build<K: Key, A: Aggregate>(
     } = shared;
     let slots = adopted.fingerprint.slots;
     attempt.metrics.describe(pipeline);
+
     let committed = ProbeHandle::new();
     let standings = Standings::spread(worker);
     let source = Source::new(
@@ -54,6 +55,7 @@ pub fn build<K: Key, A: Aggregate>(
         standings,
         committed.clone(),
     );
+
     let checkpointer = Checkpointer::new(shared, committed.clone());
     let rules = Rules {
         windows: pipeline.windows,
@@ -61,6 +63,7 @@ pub fn build<K: Key, A: Aggregate>(
         lateness_ms: adopted.lateness_ms(),
         lineage: adopted.lineage.clone(),
     };
+
     let writer = RowWriter::of(pipeline, slots, &adopted.lineage);
     let committer = |activator| Committer::start(own.slots, writer, attempt.clone(), activator);
     let summary = pipeline.summary.clone().map(Rc::new);
@@ -82,6 +85,7 @@ pub fn build<K: Key, A: Aggregate>(
             &pipeline.dead_letter_topic,
             slots,
         );
+
         let (rows, changes) = window::close(panes, rules, summary.clone(), attempt.clone());
         let outgoing = match summary {
             Some(summary) => summary::summarize(changes, summary, slots).concat(outgoing),
@@ -89,5 +93,6 @@ pub fn build<K: Key, A: Aggregate>(
         };
         sink::commit(rows, outgoing, durable, committer).probe_with(&committed);
     });
+
     committed
 }

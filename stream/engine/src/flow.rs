@@ -52,6 +52,7 @@ impl Aside {
         record
             .headers
             .for_each(&mut |name, value| headers.push((name.to_owned(), value.to_vec())));
+
         Self {
             partition: record.partition,
             offset: record.offset,

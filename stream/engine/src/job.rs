@@ -253,6 +253,7 @@ impl<V: 'static> Windowed<V> {
         let name = self.source.name.clone();
         let topic = self.source.topic.clone();
         let source = self.source;
+
         let decode: Decode<K, A> = Arc::new(move |record, admission| {
             if let Some((_, value)) = source.admit(record, admission)? {
                 aggregate(value)
@@ -261,6 +262,7 @@ impl<V: 'static> Windowed<V> {
             }
             Ok(())
         });
+
         Aggregated {
             name,
             topic,
@@ -281,6 +283,7 @@ impl<V: 'static> Sessioned<V> {
         let name = self.source.name.clone();
         let topic = self.source.topic.clone();
         let source = self.source;
+
         let decode: Decode<K, Session<A>> = Arc::new(move |record, admission| {
             if let Some((event_ms, value)) = source.admit(record, admission)? {
                 let kept = aggregate(value).into_iter();
@@ -291,6 +294,7 @@ impl<V: 'static> Sessioned<V> {
             Ok(())
         });
         let extent: Extent<Session<A>> = |session| (session.first_ms, session.last_ms);
+
         Aggregated {
             name,
             topic,
@@ -341,11 +345,13 @@ impl<K: Key, A: Aggregate> Pipeline<K, A> {
             topic: topic.to_owned(),
             encode: Arc::new(encode) as Encode<_>,
         };
+
         self.summary = Some(Summary {
             top,
             rank: Arc::new(rank),
             destination,
         });
+
         self
     }
 

@@ -217,6 +217,7 @@ impl<'a> Scanner<'a> {
             [b'n', b'u', b'l', b'l', rest @ ..] => self.rest = rest,
             _ => return None,
         }
+
         text.get(..text.len() - self.rest.len())
     }
 
@@ -239,6 +240,7 @@ impl<'a> Scanner<'a> {
 
         let (number, rest) = text.split_at(length);
         self.rest = rest;
+
         // An exponent is left to others.
         (!matches!(rest.first(), Some(b'e' | b'E'))).then_some(number)
     }
@@ -364,9 +366,11 @@ mod tests {
             "{\"a\":\"\u{1}\"}",
             "{\"a long string that ends in a control\":\"0123456789abcdef\u{1f}\"}",
         ];
+
         for text in left {
             assert_eq!(scan(text), None, "{text}");
         }
+
         assert_eq!(FIELDS.scan(b"{\"x\":\"\xff\"}"), None, "not UTF-8");
     }
 
@@ -386,6 +390,7 @@ mod tests {
             number("9999999999999999999"),
             Some(9_999_999_999_999_999_999)
         );
+
         assert_eq!(number("18446744073709551615"), None);
         assert_eq!(number("1.0"), None);
         assert_eq!(Token::String(b"1").as_u64(), None);

@@ -94,6 +94,7 @@ impl Metrics {
         let registry = Registry::new_custom(Some("tidemark_job".to_owned()), Some(labels))
             .expect("a valid prefix");
         let register = Register(&registry);
+
         Self {
             records: register.counter("records_total", "Records read."),
             bytes: register.counter("bytes_total", "Bytes of keys and values read."),
@@ -197,15 +198,18 @@ impl Metrics {
         self.checkpoint_age.set(as_gauge(
             status.checkpoint.map_or(0, |checkpoint| checkpoint.age_ms),
         ));
+
         for partition in &status.partitions {
             self.silence
                 .with_label_values(&[&partition.partition.to_string()])
                 .set(as_gauge(partition.silence_ms.unwrap_or(0)));
         }
+
         let mut text = Vec::new();
         TextEncoder::new()
             .encode(&self.registry.gather(), &mut text)
             .expect("metrics are well formed");
+
         String::from_utf8(text).expect("metrics are text")
     }
 
@@ -221,6 +225,7 @@ impl Metrics {
         };
         let mut status = self.facts().status(totals, now_ms);
         status.rows = self.rows.get();
+
         status
     }
 
@@ -280,6 +285,7 @@ impl Metrics {
         self.position
             .with_label_values(&[&partition])
             .set(as_gauge(position.next_offset));
+
         if let Some(newest_event_ms) = position.newest_event_ms {
             self.newest_event
                 .with_label_values(&[&partition])
@@ -299,6 +305,7 @@ impl Metrics {
             LogTimeType::Append => "LogAppendTime",
             LogTimeType::Create => "CreateTime",
         };
+
         let mut facts = self.facts();
         if facts.log_time_type != name && facts.log_time_type != "CreateTime" {
             name.clone_into(&mut facts.log_time_type);
@@ -326,6 +333,7 @@ impl Metrics {
         let mut facts = self.facts();
         let status = facts.worker(worker);
         (status.watermark_ms, status.open_entries) = (Some(boundary_ms), open_entries);
+
         let worker = worker.to_string();
         self.boundary
             .with_label_values(&[&worker])
@@ -340,6 +348,7 @@ impl Metrics {
         let mut facts = self.facts();
         let status = facts.worker(worker);
         (status.state_entries, status.open_panes) = (entries, panes);
+
         let worker = worker.to_string();
         self.rows.inc_by(rows as u64);
         self.window_entries
@@ -361,6 +370,7 @@ impl Metrics {
         self.checkpoint_boundary.set(as_gauge(manifest.boundary));
         self.checkpoint_size.set(as_gauge(size_bytes));
         self.checkpoint_seconds.observe(took.as_secs_f64());
+
         self.facts().checkpoint = Some(CheckpointStatus {
             boundary_ms: manifest.boundary,
             written_at_ms: Timestamp::now().as_ms(),

@@ -57,8 +57,12 @@ pub fn watch(
         told: Vec::new(),
         is_unanswered: false,
     };
-    let (over, is_over) = (Signal::default(), Arc::new(AtomicBool::new(false)));
-    let (signal, ended) = (over.clone(), Arc::clone(&is_over));
+
+    let over = Signal::default();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let signal = over.clone();
+    let ended = Arc::clone(&is_over);
+
     let look = move || {
         let _guard = watched.attempt.guard("the monitor");
         let mut asked = Instant::now();
@@ -68,6 +72,7 @@ pub fn watch(
                 watched.attempt.end();
             }
             watched.note_silence(Timestamp::now().as_ms());
+
             if asked.elapsed() >= ASK_EVERY {
                 asked = Instant::now();
                 if watched.ask() {
@@ -76,12 +81,15 @@ pub fn watch(
                 }
             }
         }
+
         false
     };
+
     let thread = thread::Builder::new()
         .name("monitor".to_owned())
         .spawn(look)
         .expect("the system can start a thread");
+
     Watch {
         over,
         is_over,
@@ -110,16 +118,19 @@ impl Watched {
         let Ok(ranges) = self.log.offsets(&self.topic) else {
             return false;
         };
+
         self.attempt.metrics.ends(&ranges);
         self.tell();
         ranges.len() > self.partitions as usize
     }
 
     fn tell(&mut self) {
-        let (group, positions) = (self.attempt.metrics.job(), self.attempt.metrics.positions());
+        let group = self.attempt.metrics.job();
+        let positions = self.attempt.metrics.positions();
         if positions == self.told {
             return;
         }
+
         match self.log.commit(&group, &self.topic, &positions) {
             Ok(()) => self.told = positions,
             Err(error) => tracing::debug!(%error, "the log does not take the job's positions"),
@@ -152,12 +163,14 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .unwrap();
+
         let attempt = Attempt::new(
             1,
             runtime.handle().clone(),
             Metrics::new("counts"),
             Stop::default(),
         );
+
         Watched {
             log: Arc::new(log),
             topic: "events".to_owned(),
@@ -185,21 +198,26 @@ mod tests {
         metrics.attempt_began(1);
         metrics.expect_answers_within(Duration::from_secs(10));
         metrics.position(position(1, 7));
+
         let now_ms = Timestamp::now().as_ms();
         let troubles = || metrics.status(now_ms).troubles.len();
         watched.note_silence(now_ms);
+
         assert_eq!((troubles(), watched.is_unanswered), (0, false));
         for later_ms in [20_000, 21_000] {
             watched.note_silence(now_ms + later_ms);
             assert_eq!((troubles(), watched.is_unanswered), (1, true));
         }
+
         metrics.position(Position {
             heard_at_ms: Some(now_ms + 21_500),
             ..position(1, 8)
         });
+
         watched.note_silence(now_ms + 22_000);
         assert!(!watched.is_unanswered);
         watched.note_silence(now_ms + 40_000);
+
         assert_eq!((troubles(), watched.is_unanswered), (2, true));
     }
 
@@ -213,6 +231,7 @@ mod tests {
             retention,
         };
         log.ensure_topics(&[topic]).unwrap();
+
         log
     }
 
@@ -221,15 +240,18 @@ mod tests {
         let log = log();
         let mut watched = watched(log.clone());
         assert!(!watched.ask());
+
         assert_eq!(
             log.committed("counts", "events").unwrap(),
             [],
             "nothing was read yet"
         );
+
         watched.attempt.metrics.position(position(1, 7));
         assert!(!watched.ask());
         assert_eq!(log.committed("counts", "events").unwrap(), [(1, 7)]);
         log.commit("counts", "events", &[(1, 5)]).unwrap();
+
         assert!(!watched.ask());
         assert_eq!(
             log.committed("counts", "events").unwrap(),
@@ -244,9 +266,11 @@ mod tests {
             Call::CommitPositions { .. } => Fault::Unavailable,
             _ => Fault::None,
         };
+
         let log = log();
         let mut watched = watched(log.process(refuses));
         watched.attempt.metrics.position(position(0, 3));
+
         assert!(!watched.ask() && !watched.attempt.is_over());
         log.grow("events", 3);
         assert!(watched.ask(), "partitions were added");

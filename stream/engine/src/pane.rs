@@ -70,13 +70,16 @@ impl Windows {
     /// # Errors
     /// [`InvalidWindows::Zero`], [`InvalidWindows::Gaps`].
     pub fn sliding(size: Duration, slide: Duration) -> Result<Self, InvalidWindows> {
-        let (size_ms, slide_ms) = (millis(size), millis(slide));
+        let size_ms = millis(size);
+        let slide_ms = millis(slide);
         if size_ms == 0 || slide_ms == 0 {
             return Err(InvalidWindows::Zero);
         }
+
         if slide_ms > size_ms {
             return Err(InvalidWindows::Gaps);
         }
+
         Ok(Self {
             size_ms,
             slide_ms,
@@ -97,6 +100,7 @@ impl Windows {
         if !self.size_ms.is_multiple_of(pane_ms) || !self.slide_ms.is_multiple_of(pane_ms) {
             return Err(InvalidWindows::Uneven);
         }
+
         Ok(Self { pane_ms, ..self })
     }
 
@@ -185,16 +189,19 @@ impl SessionWindows {
         if gap_ms == 0 {
             return Err(InvalidWindows::Zero);
         }
+
         let windows = Windows::tumbling(limit)?;
         if windows.size_ms < gap_ms {
             return Err(InvalidWindows::Limit);
         }
+
         let common_ms = greatest_common_divisor(windows.size_ms, gap_ms);
         let pane_ms = if common_ms.is_multiple_of(10) {
             common_ms / 10
         } else {
             common_ms
         };
+
         Ok(Self(Windows {
             pane_ms,
             gap_ms: Some(gap_ms),
@@ -212,14 +219,17 @@ impl SessionWindows {
         if pane_ms == 0 {
             return Err(InvalidWindows::Zero);
         }
+
         let Windows {
             size_ms, gap_ms, ..
         } = self.0;
+
         if !size_ms.is_multiple_of(pane_ms)
             || gap_ms.is_none_or(|gap_ms| !gap_ms.is_multiple_of(pane_ms))
         {
             return Err(InvalidWindows::UnevenSessions);
         }
+
         Ok(Self(Windows { pane_ms, ..self.0 }))
     }
 
@@ -274,6 +284,7 @@ mod tests {
                 .step_by(20)
                 .filter(|start| *start <= pane && pane < start + 60)
                 .collect();
+
             assert_eq!(
                 windows.containing(pane).collect::<Vec<_>>(),
                 expected,
@@ -298,16 +309,19 @@ mod tests {
         let tumbling = windows(60, 60)
             .in_panes_of(Duration::from_millis(10))
             .unwrap();
+
         assert_eq!(
             (tumbling.last_correction(120), tumbling.reach_ms()),
             (120, 60)
         );
+
         let sliding = windows(60, 20);
         assert_eq!(
             sliding.last_correction(120),
             160,
             "pane 100 is part of the window that ends at 160"
         );
+
         for pane in (0..200).step_by(20) {
             assert!(sliding.last_correction(sliding.last_end(pane)) <= pane + sliding.reach_ms());
         }
@@ -318,18 +332,22 @@ mod tests {
         let ms = Duration::from_millis;
         assert_eq!(Windows::tumbling(ms(0)), Err(InvalidWindows::Zero));
         assert_eq!(Windows::sliding(ms(10), ms(20)), Err(InvalidWindows::Gaps));
+
         assert_eq!(
             windows(60, 60).in_panes_of(ms(7)),
             Err(InvalidWindows::Uneven)
         );
+
         assert_eq!(
             SessionWindows::new(ms(0), ms(10)),
             Err(InvalidWindows::Zero)
         );
+
         assert_eq!(
             SessionWindows::new(ms(20), ms(10)),
             Err(InvalidWindows::Limit)
         );
+
         let sessions = SessionWindows::new(ms(20), ms(60)).unwrap();
         assert_eq!(sessions.in_panes_of(ms(0)), Err(InvalidWindows::Zero));
         assert_eq!(
@@ -351,11 +369,13 @@ mod tests {
             ),
             (51, 90, 120)
         );
+
         let day = SessionWindows::new(ms(1_800_000), ms(86_400_000)).unwrap();
         assert_eq!(
             (sessions.cut_to().pane_ms(), day.cut_to().pane_ms()),
             (2, 180_000)
         );
+
         assert_eq!(
             sessions.cut_to().first_row(61),
             62,

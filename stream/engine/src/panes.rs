@@ -33,6 +33,7 @@ pub fn close<'scope, K: Key, A: Aggregate>(
     let by_key = Exchange::new(move |entry: &Entry<K, A>| u64::from(slots.of_key(&entry.key)));
     let by_partition =
         Exchange::new(move |aside: &Aside| u64::from(slots.of_partition(aside.partition)));
+
     entries.binary_frontier(asides, by_key, by_partition, "close panes", |_, _| {
         let mut open: BTreeMap<EventTimeMs, OpenPane<K, A>> = BTreeMap::new();
         move |(entries, entries_frontier), (asides, asides_frontier), output| {
@@ -40,20 +41,24 @@ pub fn close<'scope, K: Key, A: Aggregate>(
                 let Some(capability) = cap.retain_least(output.output_index()) else {
                     return;
                 };
+
                 let pane = open
                     .entry(*capability.time())
                     .or_insert_with(|| OpenPane::new(capability));
                 containers.for_each(|container| pane.entries.append(container));
             });
+
             asides.for_each_stamp(|cap, containers| {
                 let Some(capability) = cap.retain_least(output.output_index()) else {
                     return;
                 };
+
                 let pane = open
                     .entry(*capability.time())
                     .or_insert_with(|| OpenPane::new(capability));
                 containers.for_each(|container| pane.asides.append(container));
             });
+
             let boundary = boundary_of(entries_frontier).min(boundary_of(asides_frontier));
             while let Some(first) = open.first_entry().filter(|first| *first.key() < boundary) {
                 let pane = first.remove();
@@ -84,9 +89,11 @@ impl<K: Key, A: Aggregate> OpenPane<K, A> {
             }
             is_same
         });
+
         self.entries.shrink_to_fit();
         self.asides
             .sort_unstable_by_key(|aside| (aside.partition, aside.offset));
+
         ClosedPane {
             arrival: *self.capability.time(),
             entries: self.entries,

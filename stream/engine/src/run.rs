@@ -114,6 +114,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
             .build();
         let runtime = runtime.map_err(|error| JobError::Worker(error.to_string()))?;
         let mut delay = FIRST_DELAY;
+
         while !stop.is_requested() {
             let begun = std::time::Instant::now();
             match self.attempt(&runtime, stop) {
@@ -128,6 +129,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
                     self.metrics.trouble(&error);
                     tracing::warn!(%error, delay_ms = delay.as_millis(), "the attempt ended, starting again");
                     stop.wait(delay);
+
                     delay = if begun.elapsed() > HEALTHY {
                         FIRST_DELAY
                     } else {
@@ -141,6 +143,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
                 Err(error) => return Err(error),
             }
         }
+
         Ok(())
     }
 
@@ -150,10 +153,12 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         let Some(mut beginning) = begun.flatten() else {
             return Ok(Ending::Done);
         };
+
         let number = beginning.number;
         self.metrics.attempt_began(number);
         self.metrics
             .expect_answers_within(self.settings.answer_limit);
+
         let boundary_ms = beginning.adopted.boundary;
         tracing::info!(
             attempt = number,
@@ -161,6 +166,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
             partitions = beginning.partitions,
             "the attempt begins"
         );
+
         let attempt = Attempt::new(
             number,
             runtime.handle().clone(),
@@ -169,6 +175,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         );
         let attempt = Arc::new(attempt);
         let owned = self.assign(&mut beginning)?;
+
         let watch = monitor::watch(
             Arc::clone(&self.log),
             self.pipeline.topic.clone(),
@@ -176,6 +183,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
             Arc::clone(&attempt),
             stop.clone(),
         );
+
         let shared = Shared {
             pipeline: self.pipeline.clone(),
             attempt: Arc::clone(&attempt),
@@ -188,6 +196,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         self.metrics.attempt_ended();
         attempt.failure().map_or(Ok(()), Err)?;
         outcome?;
+
         Ok(if partitions_added {
             Ending::PartitionsAdded
         } else {
@@ -210,6 +219,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
                 .map_err(JobError::Worker)?;
             return self.work(builders, shared, owned);
         };
+
         let (builders, carriers) = mesh.connect(workers, &attempt)?;
         let outcome = self.work(builders, shared, owned);
         if attempt.is_over() {
@@ -217,6 +227,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         } else {
             carriers.finish();
         }
+
         outcome
     }
 
@@ -229,6 +240,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         let first = self.own_workers().start;
         let owned: Vec<Mutex<Option<Own<K, A>>>> =
             owned.into_iter().map(|own| Mutex::new(Some(own))).collect();
+
         let guards = execute_from(
             builders,
             Box::new(()),
@@ -240,19 +252,23 @@ impl<K: Key, A: Aggregate> Run<K, A> {
                     .unwrap_or_else(PoisonError::into_inner)
                     .take();
                 dataflow::build(worker, &shared, own.expect("each worker starts once"));
+
                 while !shared.attempt.is_over() && worker.has_dataflows() {
                     worker.step_or_park(Some(LONGEST_PARK));
                 }
+
                 for dataflow in worker.installed_dataflows() {
                     worker.drop_dataflow(dataflow);
                 }
             },
         );
         let outcomes = guards.map_err(JobError::Worker)?.join();
+
         outcomes
             .into_iter()
             .collect::<Result<Vec<()>, String>>()
             .map_err(JobError::Worker)?;
+
         Ok(())
     }
 }
@@ -268,6 +284,7 @@ fn until_stopped<T, E>(
             tokio::time::sleep(LONGEST_PARK).await;
         }
     };
+
     runtime.block_on(async {
         tokio::select! {
             outcome = work => outcome.map(Some),

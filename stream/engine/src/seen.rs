@@ -62,10 +62,12 @@ impl Seen {
         if pane < self.from || self.limit == 0 {
             return false;
         }
+
         let known = self.panes.entry((pane, partition)).or_insert_with(|| Ids {
             oldest: offset,
             ids: HashSet::default(),
         });
+
         if !known.ids.insert(id) {
             return true;
         }
@@ -74,6 +76,7 @@ impl Seen {
         while self.held > self.limit {
             self.drop_oldest_pane();
         }
+
         false
     }
 
@@ -119,6 +122,7 @@ mod tests {
         seen.is_copy(0, 10, 5, 7);
         seen.is_copy(0, 20, 6, 8);
         seen.drop_before(20);
+
         assert_eq!((seen.held, seen.oldest(0)), (1, Some(6)));
         assert!(!seen.is_copy(0, 10, 7, 7));
         assert_eq!(seen.held, 1, "nothing is held of it again");
@@ -133,9 +137,11 @@ mod tests {
             assert!(seen.is_copy(0, pane, number, number.into()), "{number}");
             assert!(seen.held <= 10);
         }
+
         let mut one_pane = Seen::within(10 * BYTES_OF_AN_ID);
         (0..100).for_each(|id| assert!(!one_pane.is_copy(0, 10, 0, id)));
         assert!(one_pane.held <= 10);
+
         let mut off = Seen::within(0);
         assert!(!off.is_copy(0, 10, 0, 7) && !off.is_copy(0, 10, 0, 7));
         assert_eq!(off.oldest(0), None, "a restart reads no further back");

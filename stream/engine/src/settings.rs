@@ -130,6 +130,7 @@ fn parse_size(text: &str) -> Result<u64, String> {
         "GiB" => Some(1 << 30),
         _ => None,
     };
+
     let number: Option<u64> = digits.parse().ok();
     let size = number
         .zip(factor)

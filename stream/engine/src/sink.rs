@@ -49,7 +49,8 @@ pub struct Outgoing {
 impl Outgoing {
     /// A record with a key and a value.
     pub fn record(slot: u32, topic: &str, output: Output) -> Self {
-        let (key, value) = (Some(output.key), Some(output.value));
+        let key = Some(output.key);
+        let value = Some(output.value);
         Self {
             slot,
             topic: topic.to_owned(),
@@ -65,17 +66,22 @@ impl Outgoing {
             Reason::Late => (late_topic, "late".to_owned()),
             Reason::Rejected(reason) => (dead_letter_topic, reason),
         };
+
         let mut headers = aside.headers;
         headers.push((
             "source_partition".to_owned(),
             aside.partition.to_string().into_bytes(),
         ));
+
         headers.push((
             "source_offset".to_owned(),
             aside.offset.to_string().into_bytes(),
         ));
+
         headers.push(("reason".to_owned(), reason.into_bytes()));
-        let (slot, topic) = (slots.of_partition(aside.partition), topic.to_owned());
+        let slot = slots.of_partition(aside.partition);
+        let topic = topic.to_owned();
+
         Self {
             slot,
             topic,
@@ -93,7 +99,8 @@ pub fn asides<'scope, K: Key, A: Aggregate>(
     dead_letter_topic: &str,
     slots: Slots,
 ) -> StreamVec<'scope, EventTimeMs, Outgoing> {
-    let (late, dead_letter) = (late_topic.to_owned(), dead_letter_topic.to_owned());
+    let late = late_topic.to_owned();
+    let dead_letter = dead_letter_topic.to_owned();
     panes.unary(Pipeline, "encode asides", move |_, _| {
         move |input, output| {
             input.for_each(|cap, panes| {
@@ -123,30 +130,36 @@ pub fn commit<'scope, K: Key, A: Aggregate>(
     let mut builder = OperatorBuilder::new("commit".to_owned(), scope);
     let address = builder.operator_info().address.to_vec();
     let mut rows = builder.new_input(rows, Pipeline);
+
     let mut outgoing = builder.new_input(
         outgoing,
         Exchange::new(|record: &Outgoing| u64::from(record.slot)),
     );
+
     let _durable = builder.new_input(durable, Pipeline);
     let (_output, committed) = builder.new_output::<Vec<()>>();
     let committer = start(scope.worker().sync_activator_for(address));
+
     builder.build(move |mut capabilities| {
         let mut capability = capabilities.pop();
         let mut stash = Stash {
             panes: BTreeMap::new(),
             in_flight: None,
         };
+
         move |frontiers| {
             rows.for_each_stamp(|cap, containers| {
                 let Some(time) = cap.least() else { return };
                 let pane = stash.panes.entry(*time).or_default();
                 pane.rows.extend(containers.map(std::mem::take));
             });
+
             outgoing.for_each_stamp(|cap, containers| {
                 let Some(time) = cap.least() else { return };
                 let pane = stash.panes.entry(*time).or_default();
                 pane.outgoing.extend(containers.flat_map(std::mem::take));
             });
+
             let boundary = frontiers
                 .iter()
                 .map(boundary_of)
@@ -155,6 +168,7 @@ pub fn commit<'scope, K: Key, A: Aggregate>(
             stash.step(boundary, &committer, &mut capability);
         }
     });
+
     committed
 }
 
@@ -172,6 +186,7 @@ impl<K: Key, A: Aggregate> Stash<K, A> {
         {
             advance(capability, self.in_flight.take().expect("it is some"));
         }
+
         if self.in_flight.is_some()
             || capability
                 .as_ref()
@@ -179,11 +194,13 @@ impl<K: Key, A: Aggregate> Stash<K, A> {
         {
             return;
         }
+
         let later = self.panes.split_off(&boundary);
         let batch = std::mem::replace(&mut self.panes, later);
         if batch.is_empty() {
             return advance(capability, boundary);
         }
+
         self.in_flight = Some(boundary);
         committer.commit(batch, boundary);
     }

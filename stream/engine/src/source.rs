@@ -99,20 +99,25 @@ pub fn read<'scope, K: Key, A: Aggregate>(
     let (entries, entry_stream) = builder.new_output();
     let (asides, aside_stream) = builder.new_output();
     let (crossings, crossing_stream) = builder.new_output();
-    let (mut entries, mut asides) = (OutputBuilder::from(entries), OutputBuilder::from(asides));
+    let mut entries = OutputBuilder::from(entries);
+    let mut asides = OutputBuilder::from(asides);
     let mut crossings = OutputBuilder::from(crossings);
     source.standings.listen(activator.clone());
     source
         .partitions
         .wake_by(scope.worker().sync_activator_for(address.to_vec()));
+
     builder.build(move |initial| {
         let mut capabilities = Capabilities::new(initial);
         move |_| {
             let Some(held) = &mut capabilities else {
                 return;
             };
-            let (entries, asides, crossings) =
-                (entries.activate(), asides.activate(), crossings.activate());
+
+            let entries = entries.activate();
+            let asides = asides.activate();
+            let crossings = crossings.activate();
+
             match source.run(
                 held,
                 &mut Outputs {
@@ -127,6 +132,7 @@ pub fn read<'scope, K: Key, A: Aggregate>(
             }
         }
     });
+
     (entry_stream, aside_stream, crossing_stream)
 }
 
@@ -139,7 +145,8 @@ impl<K: Key, A: Aggregate> Source<K, A> {
         standings: Standings,
         committed: ProbeHandle<EventTimeMs>,
     ) -> Self {
-        let (clock, attempt) = (Arc::clone(&shared.clock), Arc::clone(&shared.attempt));
+        let clock = Arc::clone(&shared.clock);
+        let attempt = Arc::clone(&shared.attempt);
         Self {
             partitions,
             restored,
@@ -155,16 +162,19 @@ impl<K: Key, A: Aggregate> Source<K, A> {
         if self.attempt.is_over() {
             return Next::End;
         }
+
         self.restored
             .drain(..)
             .for_each(|pane| outputs.send(held, pane.into()));
         held.downgrade(self.partitions.capability());
+
         let records = self.poll();
         let (target, is_last) = self.target();
         if let Some((crossing, leaving)) = target.and_then(|time| self.partitions.advance(time)) {
             leaving
                 .into_iter()
                 .for_each(|pane| outputs.send(held, pane));
+
             let to = crossing.to;
             outputs.crossings.session(&held.crossings).give(crossing);
             held.downgrade(to);
@@ -172,10 +182,12 @@ impl<K: Key, A: Aggregate> Source<K, A> {
                 .metrics
                 .crossed(self.standings.own(), to, self.partitions.open_entries());
         }
+
         if is_last {
             self.standings.end();
             return Next::End;
         }
+
         if records > 0 {
             Next::ReadOn
         } else {
@@ -190,6 +202,7 @@ impl<K: Key, A: Aggregate> Source<K, A> {
             all_at_end_ms: self.all_claim().end_as_of_ms(),
             now_ms: (self.clock)(),
         };
+
         let (batch, error) = match self.partitions.poll(moment) {
             Ok(batch) => (batch, None),
             Err((batch, error)) => (batch, Some(error)),
@@ -201,12 +214,14 @@ impl<K: Key, A: Aggregate> Source<K, A> {
         for position in self.partitions.positions() {
             self.attempt.metrics.position(position);
         }
+
         if let Some(partition) = self.partitions.foreign() {
             self.attempt.fail(JobError::Position(format!(
                 "partition {partition} holds other records than those that the checkpoint has counted: the topic was \
                  deleted and recreated. Restore it, or start over"
             )));
         }
+
         self.note(error);
         batch.records
     }
@@ -238,9 +253,11 @@ impl<K: Key, A: Aggregate> Source<K, A> {
             .finished()
             .map_or(Standing::Reading(claim), Standing::Finished);
         self.standings.announce(standing);
+
         if let Some(end) = self.standings.all_finished() {
             return (Some(end), true);
         }
+
         // A worker whose partitions are all empty, idle or read to the end goes along with the others.
         let claim = if claim.is_active() {
             claim
@@ -258,6 +275,7 @@ impl<K: Key, A: Aggregate> Outputs<'_, K, A> {
                 .session(&held.entries.delayed(&pane.arrival))
                 .give_container(&mut pane.entries);
         }
+
         if !pane.asides.is_empty() {
             self.asides
                 .session(&held.asides.delayed(&pane.arrival))

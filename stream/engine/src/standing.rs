@@ -43,8 +43,10 @@ struct Table {
 impl Standings {
     /// Builds the dataflow that spreads the standings.
     pub fn spread(worker: &mut Worker) -> Self {
-        let (own, peers) = (worker.index(), worker.peers());
+        let own = worker.index();
+        let peers = worker.peers();
         let all = vec![Standing::Reading(Claim::Unread); peers];
+
         let table = Table {
             own,
             all,
@@ -55,6 +57,7 @@ impl Standings {
         };
         let standings = Self(Rc::new(RefCell::new(table)));
         worker.dataflow_named::<u64, _, _>("standings", |scope| standings.build(scope));
+
         standings
     }
 
@@ -68,11 +71,13 @@ impl Standings {
                 if let (Some(capability), Some(standing)) = (&capability, table.announced.take()) {
                     output.session(capability).give((table.own, standing));
                 }
+
                 if table.over {
                     capability = None;
                 }
             }
         });
+
         let hearing = self.clone();
         sent.container::<Vec<(usize, Standing)>>().broadcast().sink(
             Pipeline,
@@ -112,6 +117,7 @@ impl Standings {
             .iter()
             .enumerate()
             .filter(|(worker, _)| *worker != table.own);
+
         let claims = others.map(|(_, standing)| match standing {
             Standing::Reading(claim) => *claim,
             Standing::Finished(_) => Claim::none(),
@@ -130,6 +136,7 @@ impl Standings {
                 Standing::Reading(_) => None,
             })
             .collect();
+
         ends?.into_iter().max()
     }
 

@@ -26,8 +26,11 @@ const FRESH: (HeaderName, &str) = (header::CACHE_CONTROL, "no-store");
 
 /// The pages of a job: `/`, `/status`, `/health/live`, `/health/ready` and `/metrics`.
 pub fn router(metrics: Metrics) -> Router {
-    let (page, status, ready) = (metrics.clone(), metrics.clone(), metrics.clone());
+    let page = metrics.clone();
+    let status = metrics.clone();
+    let ready = metrics.clone();
     let exposition = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
+
     Router::new()
         .route(
             "/",
@@ -60,6 +63,7 @@ fn readiness(metrics: &Metrics) -> impl IntoResponse + use<> {
             "no attempt is running\n".to_owned(),
         );
     };
+
     match now(metrics).unanswered {
         None => (StatusCode::OK, format!("attempt {attempt} is running\n")),
         Some(sentence) => (StatusCode::SERVICE_UNAVAILABLE, sentence + "\n"),
@@ -76,22 +80,27 @@ pub fn serve(address: SocketAddr, metrics: Metrics) -> Result<(), JobError> {
             "cannot serve the job's status on {address}: {error}"
         ))
     };
+
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(refuse)?;
+
     let listener = runtime
         .block_on(TcpListener::bind(address))
         .map_err(refuse)?;
+
     let serve = move || {
         if let Err(error) = runtime.block_on(async { axum::serve(listener, router(metrics)).await })
         {
             tracing::error!(%error, "the job's status is no longer served");
         }
     };
+
     std::thread::Builder::new()
         .name("status".to_owned())
         .spawn(serve)
         .map_err(refuse)?;
+
     Ok(())
 }

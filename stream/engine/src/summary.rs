@@ -90,6 +90,7 @@ impl<K: Key, A: Aggregate> Contributions<K, A> {
             let Some(mut totals) = totals(summary, *window, state) else {
                 continue;
             };
+
             totals.first_revision = self.rules.revision(*window, 0);
             totals.first_told = u32::from(self.rules.extent.is_some());
             if let Some(old) = self.current.insert(*window, totals.clone()) {
@@ -97,6 +98,7 @@ impl<K: Key, A: Aggregate> Contributions<K, A> {
             }
             changes.extend(self.during(arrival, totals, 1));
         }
+
         changes
     }
 
@@ -126,6 +128,7 @@ impl<K: Key, A: Aggregate> Contributions<K, A> {
             .checked_add(*lateness_ms)
             .and_then(|end| end.checked_next_multiple_of(windows.pane_ms()));
         let ending = forgotten_at.map(|at| ((window, totals.clone()), at, -copies));
+
         std::iter::once(((window, totals), arrival, copies)).chain(ending)
     }
 }
@@ -156,6 +159,7 @@ fn totals<K: Key, A: Aggregate>(
         };
         summary.offer(&mut totals.top, key, aggregate);
     });
+
     totals
 }
 
@@ -183,6 +187,7 @@ impl<K: Key, A: Aggregate> Summary<K, A> {
                 .iter()
                 .for_each(|(key, aggregate)| self.offer(&mut merged.top, key, aggregate));
         }
+
         Some(merged)
     }
 
@@ -210,6 +215,7 @@ pub fn summarize<'scope, K: Key, A: Aggregate>(
                 .map(|(totals, _)| *totals);
             output.extend(merging.merge(parts).map(|totals| (totals, 1_isize)));
         });
+
     // An update's own time is what counts: differential sends updates of several times under the earliest of them.
     totals.inner.unary(Pipeline, "encode totals", move |_, _| {
         move |input, output| {

@@ -72,17 +72,20 @@ pub fn supervise(arguments: &[OsString], silence_limit: Duration, stop: &Stop) -
             .args(arguments)
             .env(SUPERVISED, "true")
             .stdout(Stdio::piped());
+
         let status = watch(process.spawn()?, silence_limit, stop)?;
         match verdict(status) {
             Verdict::End(code) => return Ok(code),
             Verdict::StartAgain if stop.is_requested() => return Ok(0),
             Verdict::StartAgain => {}
         }
+
         delay = if begun.elapsed() > delay * HEALTHY {
             FIRST_DELAY
         } else {
             delay
         };
+
         tracing::warn!(%status, delay_ms = delay.as_millis(), "the job's process ended, starting it again");
         stop.wait(delay);
         delay = (delay * 2).min(LAST_DELAY);
@@ -105,6 +108,7 @@ pub fn show_life(silence_limit: Duration) -> io::Result<()> {
     if std::env::var_os(SUPERVISED).is_none() {
         return Ok(());
     }
+
     let show = move || {
         // A supervisor that is gone needs no signs.
         while io::stdout()
@@ -115,6 +119,7 @@ pub fn show_life(silence_limit: Duration) -> io::Result<()> {
             thread::sleep(silence_limit / BEATS);
         }
     };
+
     thread::Builder::new()
         .name("signs of life".to_owned())
         .spawn(show)
@@ -129,6 +134,7 @@ fn watch(mut child: Child, silence_limit: Duration, stop: &Stop) -> io::Result<E
         if let Some(status) = child.try_wait()? {
             return Ok(status);
         }
+
         if life
             .as_mut()
             .is_some_and(|life| life.look() > silence_limit)
@@ -140,6 +146,7 @@ fn watch(mut child: Child, silence_limit: Duration, stop: &Stop) -> io::Result<E
             child.kill()?;
             return child.wait();
         }
+
         match asked {
             None if stop.is_requested() => {
                 terminate(&child)?;
@@ -165,9 +172,11 @@ impl Life {
                 listening.fetch_add(1, Ordering::Relaxed);
             }
         };
+
         thread::Builder::new()
             .name("signs of life".to_owned())
             .spawn(listen)?;
+
         Ok(Self {
             shown,
             last_seen: 0,
@@ -183,6 +192,7 @@ impl Life {
         } else {
             Duration::ZERO
         };
+
         self.last_seen = shown;
         self.silent_for
     }
@@ -230,16 +240,19 @@ mod tests {
             .spawn()
             .unwrap();
         let status = watch(hanging, Duration::from_millis(200), &Stop::default()).unwrap();
+
         assert_eq!(
             verdict(status),
             Verdict::StartAgain,
             "SIGKILL ended it: {status}"
         );
+
         let living = Command::new("sh")
             .args(["-c", "echo"])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
+
         assert!(
             watch(living, Duration::from_secs(60), &Stop::default())
                 .unwrap()

@@ -31,17 +31,20 @@ pub fn ensure<K, A>(
         cleanup,
         retention: settings.results_retention,
     };
+
     let mut specs = vec![
         spec(&pipeline.results.topic, Cleanup::Delete),
         spec(&pipeline.late_topic, Cleanup::Delete),
         spec(&pipeline.dead_letter_topic, Cleanup::Delete),
     ];
+
     specs.extend(
         pipeline
             .summary
             .iter()
             .map(|summary| spec(&summary.destination.topic, Cleanup::CompactAndDelete)),
     );
+
     log.ensure_topics(&specs)
 }
 
@@ -67,12 +70,14 @@ pub fn check<K, A>(
             }
             described => described?,
         };
+
         let Some(loss) = loss(topic, &described) else {
             continue;
         };
         if !settings.allow_compaction {
             return Err(JobError::Settings(loss));
         }
+
         tracing::warn!(topic, "{loss}");
     }
     Ok(())
@@ -85,6 +90,7 @@ fn loss(topic: &str, described: &TopicDescription) -> Option<String> {
         Cleanup::CompactAndDelete => "compact,delete",
         Cleanup::Compact => "compact",
     };
+
     Some(format!(
         "topic {topic:?} has cleanup.policy={policy}, which keeps one record of each key and loses the others: run \
          kafka-configs.sh --bootstrap-server BROKERS --alter --entity-type topics --entity-name {topic} \
@@ -114,5 +120,6 @@ pub fn await_partitions(
             answer => return answer.map(Some),
         }
     }
+
     Ok(None)
 }

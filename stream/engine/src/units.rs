@@ -36,6 +36,7 @@ pub fn size(bytes: u64) -> String {
         }
         size /= 1024.0;
     }
+
     format!("{size:.1} TiB")
 }
 
@@ -49,10 +50,12 @@ mod tests {
             [0, 1023, 1536, 200 * 1024, 5 << 30].map(size),
             ["0 B", "1023 B", "1.5 KiB", "200 KiB", "5.0 GiB"]
         );
+
         assert_eq!(
             [250, 61_500, 90_061_000].map(duration),
             ["250ms", "1m 1s", "1day 1h"]
         );
+
         assert_eq!(
             [0, 1_795_341_600_000].map(instant),
             ["–", "2026-11-22T10:00:00.000Z"]

@@ -75,6 +75,7 @@ impl Watermark {
             let event_ms = newest.event_ms.min(newest.read_at_ms);
             event_ms.saturating_sub(pace.disorder_ms)
         });
+
         Self {
             pace,
             newest,
@@ -112,6 +113,7 @@ impl Watermark {
             .bound_ms
             .max(log_ms.saturating_sub(self.pace.disorder_ms));
         self.is_idle = log_ms.saturating_sub(self.quiet_since_ms) > self.pace.idle_after_ms;
+
         if let Some(newest) = self.newest {
             self.reach(log_ms.saturating_sub(newest.lag_ms()));
         }
@@ -198,10 +200,12 @@ impl Claim {
         let (Self::Known(one), Self::Known(other)) = (self, other) else {
             return Self::Unread;
         };
+
         let least = |one: Option<u64>, other: Option<u64>| match (one, other) {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
         };
+
         Self::Known(Known {
             active: least(one.active, other.active),
             idle: one.idle.max(other.idle),
@@ -272,6 +276,7 @@ mod tests {
         backfill.at_end(1_000_020, 0);
         assert_eq!(reached(&backfill), Some(115), "history stays in history");
         backfill.at_end(1_000_010, 0);
+
         assert_eq!(reached(&backfill), Some(115), "a date that is older");
 
         let mut live = with_event(1_000_000, 1_000_003);
@@ -312,6 +317,7 @@ mod tests {
         let mut watermark = watermark(Some(newest));
         assert_eq!(reached(&watermark), Some(95));
         watermark.at_end(61_000, 0);
+
         assert_eq!(reached(&watermark), Some(60_992));
     }
 
@@ -330,15 +336,18 @@ mod tests {
         let mut live = with_event(11_990, 11_999);
         live.at_end(12_000, 0);
         idle.at_end(10_000, 0);
+
         assert_eq!(
             idle.claim().and(live.claim()).reached(),
             Some(1_095),
             "it is not idle yet"
         );
+
         idle.at_end(12_000, 0);
         assert_eq!(idle.claim().and(live.claim()).reached(), Some(11_986));
         assert_eq!(reached(&idle), Some(3_095));
         idle.record(12_001);
+
         assert!(idle.claim().is_active(), "a record ends it");
     }
 
@@ -358,6 +367,7 @@ mod tests {
         assert_eq!(empty.claim(), Claim::Unread);
         assert_eq!(empty.claim().and(active), Claim::Unread);
         empty.at_end(7_000, 0);
+
         assert_eq!(empty.claim().and(active).reached(), Some(1_995));
         assert_eq!(empty.claim().reached(), None, "nothing moves event time");
         let later = with_event(9_000, 9_000).claim();

@@ -89,12 +89,15 @@ pub fn close<'scope, K: Key, A: Aggregate>(
     let (changes, change_stream) = builder.new_output();
     let mut rows = OutputBuilder::from(rows);
     let mut changes = OutputBuilder::from(changes);
+
     builder.build(move |_| {
         let mut state = rules.state();
         let mut contributions = Contributions::new(rules.clone());
         let mut agenda: BTreeMap<EventTimeMs, Due<K, A>> = BTreeMap::new();
+
         move |frontiers| {
-            let (mut rows, mut changes) = (rows.activate(), changes.activate());
+            let mut rows = rows.activate();
+            let mut changes = changes.activate();
             input.for_each(|cap, panes| {
                 for pane in panes.drain(..) {
                     let (Some(rows), Some(changes)) = (cap.retain_least(0), cap.retain_least(1))
@@ -111,6 +114,7 @@ pub fn close<'scope, K: Key, A: Aggregate>(
                     );
                 }
             });
+
             let boundary = boundary_of(&frontiers[0]);
             while let Some(first) = agenda.first_entry().filter(|first| *first.key() < boundary) {
                 let (arrival, due) = first.remove_entry();
@@ -118,17 +122,21 @@ pub fn close<'scope, K: Key, A: Aggregate>(
                 attempt
                     .metrics
                     .windows(worker, closed.rows.len(), state.entries(), state.panes());
+
                 if let Some(summary) = &summary {
                     let updates = contributions.update(summary, arrival, &closed, &*state);
                     changes
                         .session(&due.changes)
                         .give_iterator(updates.into_iter());
                 }
+
                 contributions.forget(&state.forget(arrival));
                 closed.rows.iter_mut().for_each(|row| rules.raise(row));
                 rows.session(&due.rows).give_container(&mut closed.rows);
+
                 if let Some(next) = state.next_due() {
-                    let (rows, changes) = (due.rows.delayed(&next), due.changes.delayed(&next));
+                    let rows = due.rows.delayed(&next);
+                    let changes = due.changes.delayed(&next);
                     agenda.entry(next).or_insert(Due {
                         rows,
                         changes,
@@ -138,5 +146,6 @@ pub fn close<'scope, K: Key, A: Aggregate>(
             }
         }
     });
+
     (row_stream, change_stream)
 }

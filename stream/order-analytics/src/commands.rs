@@ -38,6 +38,7 @@ fn work(
         .with_env_filter(log)
         .with_writer(std::io::stderr)
         .init();
+
     show_life(members.silence_limit).context("cannot show signs of life")?;
     let members = members.join()?;
     let settings = match client {
@@ -52,11 +53,13 @@ fn work(
     };
     let log = record_log::open(&settings)?;
     let run = job.on(log)?.together(members)?;
-    let (stop, metrics) = (Stop::default(), run.metrics.clone());
+    let stop = Stop::default();
+    let metrics = run.metrics.clone();
     stop.request_on_signals()
         .context("cannot listen for signals")?;
     status_address.map_or(Ok(()), |address| status::serve(address, metrics))?;
     run.run(&stop).context("the job ended")?;
+
     Ok(0)
 }
 
@@ -65,9 +68,11 @@ fn keep_working(run: RunArguments) -> anyhow::Result<u8> {
         .with_env_filter(run.log)
         .with_writer(std::io::stderr)
         .init();
+
     let stop = Stop::default();
     stop.request_on_signals()
         .context("cannot listen for signals")?;
+
     // The first argument is `supervise`; all others are the job's.
     let arguments: Vec<_> = std::env::args_os().skip(2).collect();
     supervise(&arguments, run.members.silence_limit, &stop)
@@ -88,12 +93,14 @@ fn start_over(RunArguments { job, .. }: RunArguments) -> anyhow::Result<u8> {
         .enable_all()
         .build()?;
     runtime.block_on(recover::start_over(&store, &fingerprint))?;
+
     writeln!(
         std::io::stdout(),
         "the next start of {:?} reads {:?} from its oldest record",
         job.job,
         job.input_topic
     )?;
+
     Ok(0)
 }
 

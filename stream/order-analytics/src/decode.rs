@@ -144,6 +144,7 @@ pub fn order(record: &Record<'_>) -> Result<(EventTimeMs, Order), Rejected> {
     if event_ms > LAST_MS {
         return Err(Rejected::because("the event time lies in the future"));
     }
+
     Ok((event_ms, order))
 }
 
@@ -171,10 +172,12 @@ fn read(value: &[u8]) -> Result<Fields<'_>, Rejected> {
         Ok(text) => text,
         Err(_) => std::str::from_utf8(value).map_err(Rejected::because)?,
     };
+
     // serde would read an array of the fields' values, too.
     if !text.trim_ascii_start().starts_with('{') {
         return Err(Rejected::because("the value is no JSON object"));
     }
+
     let fields = serde_json::from_str(text).map_err(Rejected::because)?;
 
     // What is deeper has an opening bracket for each level, and a closing one.
@@ -183,6 +186,7 @@ fn read(value: &[u8]) -> Result<Fields<'_>, Rejected> {
             "more than {DEEPEST} arrays and objects are within each other"
         )));
     }
+
     Ok(fields)
 }
 
@@ -195,16 +199,20 @@ fn depth(json: &[u8]) -> usize {
             .map(|byte| u8::from(byte | 0x20 == b'{'))
             .sum::<u8>()
     };
+
     let openings: usize = json
         .chunks(128)
         .map(|piece| usize::from(openings(piece)))
         .sum();
+
     if openings <= DEEPEST {
         return openings;
     }
 
-    let (mut depth, mut deepest) = (0_usize, 0);
+    let mut depth = 0_usize;
+    let mut deepest = 0;
     let mut bytes = json.iter();
+
     while let Some(byte) = bytes.next() {
         match byte {
             b'{' | b'[' => depth += 1,
@@ -214,6 +222,7 @@ fn depth(json: &[u8]) -> usize {
         }
         deepest = deepest.max(depth);
     }
+
     deepest
 }
 
@@ -236,7 +245,9 @@ mod tests {
 
     fn decode(value: impl AsRef<[u8]>) -> Result<(EventTimeMs, Order), Rejected> {
         let headers: Vec<(String, Vec<u8>)> = Vec::new();
-        let (key, value) = (None, Some(value.as_ref()));
+        let key = None;
+        let value = Some(value.as_ref());
+
         order(&Record {
             partition: 0,
             offset: 0,
@@ -302,6 +313,7 @@ mod tests {
                 "[".repeat(DEEPEST)
             )),
         ];
+
         let expected = decode(ORDER);
         for order in written {
             assert_eq!(decode(&order), expected, "{order}");
@@ -321,6 +333,7 @@ mod tests {
         assert_ne!(id(r#""01980000-0000-7000-8000-000000000002""#), uuid);
         assert_eq!(id("\"a\""), id("\"a\""));
         assert_ne!(id("\"a\""), id("\"b\""));
+
         for nothing in [
             "null",
             "7",
@@ -370,6 +383,7 @@ mod tests {
             with(&format!(r#""deep":{}"#, nested(DEEPEST))),
             with(&format!(r#""text":"]]]]","deep":{}"#, nested(10_000))),
         ];
+
         for order in rejected {
             assert!(decode(&order).is_err(), "{order}");
         }

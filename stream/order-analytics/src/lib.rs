@@ -165,6 +165,7 @@ impl OrderAnalytics {
             None => self.windows()?,
             Some(gap) => self.sessions(gap)?.cut_to(),
         };
+
         Ok(Fingerprint::new(
             &self.input_topic,
             &windows,

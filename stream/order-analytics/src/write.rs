@@ -43,11 +43,13 @@ pub fn session(
         last_ms,
         aggregate,
     } = row.aggregate;
+
     let orders = if row.is_gone {
         OrderTotals::default()
     } else {
         aggregate
     };
+
     write_count(
         row.key,
         (first_ms, sessions.end(first_ms, last_ms)),
@@ -64,8 +66,10 @@ fn write_count(
     revision: u32,
     output: &mut Output,
 ) {
-    let (window_start, window_end) = (instant(start), instant(end));
+    let window_start = instant(start);
+    let window_end = instant(end);
     output.key.extend(user_id.to_string().bytes());
+
     write_json(
         &WindowCount {
             user_id,
@@ -94,6 +98,7 @@ pub fn summary<A: Aggregate>(
             total_cents,
         }
     };
+
     let (Count(order_count), Sum(total_cents)) = orders(&totals.aggregate);
     let window_start = instant(totals.window_start);
     let summary = WindowSummary {
@@ -105,6 +110,7 @@ pub fn summary<A: Aggregate>(
         top_users: totals.top.iter().map(top).collect(),
         revision: totals.revision(),
     };
+
     output.key.extend(window_start.to_string().bytes());
     write_json(&summary, output);
 }

@@ -16,6 +16,7 @@ fn main() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let log = EmbeddedLog::open(folder.path())?;
     let retention = Duration::from_secs(3600);
+
     log.ensure_topics(&[TopicSpec {
         name: "t".into(),
         partitions: PARTITIONS,
@@ -29,9 +30,11 @@ fn main() -> Result<()> {
         "published {:.0} records/s in commits of 1,000",
         rate(started)
     );
+
     let started = Instant::now();
     let read = read(&log)?;
     println!("read {:.0} records/s ({read} records)", rate(started));
+
     Ok(())
 }
 
@@ -40,7 +43,9 @@ fn publish(log: &EmbeddedLog) -> Result<()> {
     let value = [7; 290];
     for n in 0..RECORDS {
         let key = n.to_string();
-        let (key, value) = (Some(key.as_bytes()), Some(&value[..]));
+        let key = Some(key.as_bytes());
+        let value = Some(&value[..]);
+
         publisher.send(NewRecord {
             topic: "t",
             partition: None,
@@ -48,10 +53,12 @@ fn publish(log: &EmbeddedLog) -> Result<()> {
             value,
             headers: &[],
         })?;
+
         if n % 1_000 == 999 {
             publisher.commit(&[])?;
         }
     }
+
     Ok(())
 }
 
@@ -60,17 +67,20 @@ fn read(log: &EmbeddedLog) -> Result<u64> {
     let mut reader = log.reader("t", &from)?;
     let mut bytes = 0;
     let mut records = 0;
+
     for partition in 0..PARTITIONS {
         loop {
             let polled = reader.poll(partition, 1_024, &mut |record| {
                 bytes += record.value.map_or(0, <[u8]>::len);
             })?;
             records += polled.records as u64;
+
             if polled.is_at_end() {
                 break;
             }
         }
     }
+
     assert_eq!(bytes as u64, records * 290);
     Ok(records)
 }

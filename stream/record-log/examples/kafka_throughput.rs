@@ -23,6 +23,7 @@ fn main() -> Result<()> {
     let [client, brokers, command, topic, rest @ ..] = arguments.as_slice() else {
         bail!("see the head of the source")
     };
+
     let brokers = brokers.clone();
     let properties = Vec::new();
     let log = record_log::open(&match client.as_str() {
@@ -36,12 +37,14 @@ fn main() -> Result<()> {
         },
         other => bail!("no client {other:?}"),
     })?;
+
     let count = || {
         rest.first()
             .context("how many?")?
             .parse::<u64>()
             .context("how many?")
     };
+
     match command.as_str() {
         "publish" => publish(&*log, topic, count()?),
         "commit" => commit(&*log, topic, count()?),
@@ -59,12 +62,16 @@ fn open(log: &dyn RecordLog, topic: &str) -> Result<Box<dyn Publisher>> {
         retention,
     };
     log.ensure_topics(&[spec])?;
+
     Ok(log.publisher(&format!("{topic}-publisher"), Delivery::Transactional)?)
 }
 
 fn send(publisher: &mut dyn Publisher, topic: &str, n: u64) -> Result<()> {
-    let (key, value) = (n.to_string(), value(n));
-    let (key, value) = (Some(key.as_bytes()), Some(value.as_bytes()));
+    let key = n.to_string();
+    let value = value(n);
+    let key = Some(key.as_bytes());
+    let value = Some(value.as_bytes());
+
     Ok(publisher.send(NewRecord {
         topic,
         partition: None,
@@ -77,10 +84,9 @@ fn send(publisher: &mut dyn Publisher, topic: &str, n: u64) -> Result<()> {
 /// About 300 bytes, as compressible as an order.
 fn value(n: u64) -> String {
     let scattered = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let (id, product) = (
-        (u128::from(scattered) << 64) | u128::from(!scattered.rotate_left(17)),
-        scattered.rotate_left(31),
-    );
+    let id = (u128::from(scattered) << 64) | u128::from(!scattered.rotate_left(17));
+    let product = scattered.rotate_left(31);
+
     format!(
         r#"{{"event_id":"{id:032x}","event_type":"order.created","order_id":{n},"user_id":{},"total_cents":{},"currency":"USD","items":[{{"product_id":"{product:016x}{id:016x}","quantity":{},"unit_price_cents":{}}}],"created_at":"2026-11-22T10:{:02}:00.000Z"}}"#,
         scattered % 100_000,
@@ -93,13 +99,16 @@ fn value(n: u64) -> String {
 
 fn publish(log: &dyn RecordLog, topic: &str, records: u64) -> Result<()> {
     let mut publisher = open(log, topic)?;
-    let (started, cpu_s) = (Instant::now(), cpu_s()?);
+    let started = Instant::now();
+    let cpu_s = cpu_s()?;
+
     for n in 1..=records {
         send(&mut *publisher, topic, n)?;
         if n % COMMIT_RECORDS == 0 || n == records {
             publisher.commit(&[])?;
         }
     }
+
     report("published", records, started, cpu_s)
 }
 
@@ -113,12 +122,14 @@ fn commit(log: &dyn RecordLog, topic: &str, commits: u64) -> Result<()> {
         publisher.commit(&[])?;
         took.push(started.elapsed());
     }
+
     took.sort_unstable();
     println!(
         "commits of 10 records: median {:?}, p99 {:?}",
         took[took.len() / 2],
         took[took.len() * 99 / 100]
     );
+
     Ok(())
 }
 
@@ -131,17 +142,22 @@ fn read(log: &dyn RecordLog, topic: &str) -> Result<()> {
     let mut reader = log.reader(topic, &from)?;
     let signal = Signal::default();
     reader.on_readable(signal.wake());
-    let (started, cpu_s) = (Instant::now(), cpu_s()?);
+
+    let started = Instant::now();
+    let cpu_s = cpu_s()?;
     let records = read_to_end(&mut *reader, from.len() as u32, &signal)?;
     report("read", records, started, cpu_s)?;
     println!("peak memory: {}", status("VmHWM")?);
+
     Ok(())
 }
 
 fn read_to_end(reader: &mut dyn Reader, partitions: u32, signal: &Signal) -> Result<u64> {
-    let (mut records, mut bytes) = (0, 0);
+    let mut records = 0;
+    let mut bytes = 0;
     loop {
-        let (mut found, mut ended) = (0, 0);
+        let mut found = 0;
+        let mut ended = 0;
         for partition in 0..partitions {
             let polled = reader.poll(partition, 8_192, &mut |record| {
                 bytes += record.value.map_or(0, <[u8]>::len);
@@ -149,10 +165,12 @@ fn read_to_end(reader: &mut dyn Reader, partitions: u32, signal: &Signal) -> Res
             found += polled.records as u64;
             ended += u32::from(polled.is_at_end());
         }
+
         records += found;
         if ended == partitions {
             return Ok(records);
         }
+
         if found == 0 {
             signal.wait(Duration::from_millis(100));
         }
@@ -161,13 +179,16 @@ fn read_to_end(reader: &mut dyn Reader, partitions: u32, signal: &Signal) -> Res
 
 #[expect(clippy::print_stdout, reason = "figures are what it is for")]
 fn report(what: &str, records: u64, started: Instant, cpu_before_s: f64) -> Result<()> {
-    let (elapsed_s, cpu_s) = (started.elapsed().as_secs_f64(), cpu_s()? - cpu_before_s);
+    let elapsed_s = started.elapsed().as_secs_f64();
+    let cpu_s = cpu_s()? - cpu_before_s;
     let millions = records as f64 / 1e6;
+
     println!(
         "{what} {records} records: {:.0}/s, {:.3} CPU-s per million",
         records as f64 / elapsed_s,
         cpu_s / millions
     );
+
     Ok(())
 }
 
@@ -181,6 +202,7 @@ fn cpu_s() -> Result<f64> {
         .take(2)
         .map(str::parse)
         .collect::<Result<_, _>>()?;
+
     Ok(ticks.iter().sum::<f64>() / 100.0)
 }
 
@@ -190,6 +212,7 @@ fn status(name: &str) -> Result<String> {
         .lines()
         .find(|line| line.starts_with(name))
         .context("a line of the status")?;
+
     Ok(line
         .split_whitespace()
         .skip(1)

@@ -111,6 +111,7 @@ impl EmbeddedLog {
         // Whatever SQLite says against the file now, it will say again.
         let store = Store::open(store::file_in(folder))
             .map_err(|refused| LogError::Settings(Box::new(refused)))?;
+
         let shared = Arc::new(Shared {
             store,
             wakes: Arc::default(),
@@ -119,6 +120,7 @@ impl EmbeddedLog {
             _lock: lock,
         });
         let _cleaner = Cleaner::start(&shared)?;
+
         Ok(Self { _cleaner, shared })
     }
 
@@ -137,11 +139,13 @@ fn lock(folder: &Path) -> Result<File, StoreError> {
         source,
     };
     std::fs::create_dir_all(folder).map_err(cannot)?;
+
     let file = File::options()
         .create(true)
         .append(true)
         .open(folder.join("lock"))
         .map_err(cannot)?;
+
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::Locked {
@@ -228,5 +232,6 @@ fn remember(
             )?
             .execute(params![group, topic, partition, offset.cast_signed()])?;
     }
+
     Ok(transaction.commit()?)
 }

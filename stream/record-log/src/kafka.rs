@@ -77,6 +77,7 @@ impl RecordLog for KafkaLog {
                 partition: *partition,
             });
         }
+
         Ok(Box::new(KafkaReader::open(&self.settings, topic, from)?))
     }
 
@@ -98,6 +99,7 @@ impl RecordLog for KafkaLog {
         for (publisher, id) in publishers.iter_mut().zip(ids) {
             publisher.set_progress(found.remove(*id));
         }
+
         Ok(publishers
             .into_iter()
             .map(|publisher| Box::new(publisher) as Box<dyn Publisher>)

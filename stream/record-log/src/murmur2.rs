@@ -36,6 +36,7 @@ pub(crate) fn choose_partition(
 fn murmur2(data: &[u8]) -> u32 {
     const SEED: u32 = 0x9747_b28c;
     const M: u32 = 0x5bd1_e995;
+
     // Java hashes the low 32 bits of the length; keys beyond 4 GiB cannot be published.
     let mut hash = SEED ^ (data.len() as u32);
     let mut words = data.chunks_exact(4);
@@ -44,6 +45,7 @@ fn murmur2(data: &[u8]) -> u32 {
         k ^= k >> 24;
         hash = hash.wrapping_mul(M) ^ k.wrapping_mul(M);
     }
+
     let rest = words.remainder();
     if !rest.is_empty() {
         for (place, byte) in rest.iter().enumerate() {
@@ -51,6 +53,7 @@ fn murmur2(data: &[u8]) -> u32 {
         }
         hash = hash.wrapping_mul(M);
     }
+
     hash ^= hash >> 13;
     hash = hash.wrapping_mul(M);
     hash ^ (hash >> 15)
@@ -74,6 +77,7 @@ mod tests {
             ),
             ("abc", 479_470_107),
         ];
+
         for (key, expected) in vectors {
             assert_eq!(murmur2(key.as_bytes()) as i32, expected, "{key}");
         }

@@ -57,6 +57,7 @@ impl NativeLog {
         let settings = Settings::new(brokers, properties)
             .map_err(|refused| LogError::Settings(Box::new(refused)))?;
         let cluster = Arc::new(Cluster::new(settings.network, settings.brokers));
+
         Ok(Self {
             admin: Admin::new(Arc::clone(&cluster)),
             cluster,
@@ -93,6 +94,7 @@ impl RecordLog for NativeLog {
                 partition: *partition,
             });
         }
+
         let reader = NativeReader::open(&self.cluster, topic, &found, from)?;
         Ok(Box::new(reader))
     }

@@ -69,16 +69,20 @@ fn named(record: &NewRecord<'_>) -> String {
         Some(partition) => format!("a record for partition {partition}"),
         None => "a record".to_owned(),
     };
+
     if let Some(key) = record.key {
         let shown = &key[..key.len().min(KEY_SHOWN_BYTES)];
         name += &format!(" with key {:?}", String::from_utf8_lossy(shown));
     }
+
     let header = |wanted: &str| {
         let found = record.headers.iter().find(|(name, _)| *name == wanted);
         found.map(|(_, value)| String::from_utf8_lossy(value))
     };
+
     if let (Some(partition), Some(offset)) = (header("source_partition"), header("source_offset")) {
         name += &format!(", from source partition {partition} offset {offset},");
     }
+
     name
 }

@@ -68,6 +68,7 @@ impl SimulatedLog {
             now_ms: Box::new(now_ms),
             wakes: Arc::default(),
         };
+
         Self {
             shared: Arc::new(shared),
             process: Process::new(|_| Fault::None),
@@ -120,6 +121,7 @@ impl SimulatedLog {
         let topic = store
             .topic_mut(topic)
             .expect("a topic that the test created");
+
         topic
             .partition_mut(partition)
             .expect("a partition that the test created")
@@ -155,11 +157,13 @@ impl SimulatedLog {
         let topic = store
             .topic_mut(topic)
             .expect("a topic that the test created");
+
         change(
             topic
                 .partition_mut(partition)
                 .expect("a partition that the test created"),
         );
+
         drop(store);
         self.shared.wakes.raise(|_| true);
     }
@@ -300,6 +304,7 @@ impl RecordLog for SimulatedLog {
         let opened = self.ask(&Call::OpenPublisher { id }, |store| {
             Ok(store.open_publisher(id, delivery))
         })?;
+
         Ok(Box::new(SimulatedPublisher::new(
             self.clone(),
             id,

@@ -28,6 +28,7 @@ impl Wakes {
         let id = registered.next_id;
         registered.next_id += 1;
         registered.wakes.push((id, topic.to_owned(), wake));
+
         Registration {
             wakes: Arc::clone(self),
             id,
@@ -43,6 +44,7 @@ impl Wakes {
             .filter(|(_, topic, _)| grew(topic))
             .map(|(_, _, wake)| Arc::clone(wake))
             .collect();
+
         drop(registered);
         due.iter().for_each(|wake| wake());
     }

@@ -50,13 +50,16 @@ pub(super) async fn audit(
             Problem::bad_request("the counts of that time are no longer kept").field("from"),
         );
     }
+
     let freshness = analytics.freshness().await?;
     let newest = analytics.store.newest_summary_end().await?;
+
     // Stored before counted: an order that comes in between is in a minute that is open.
     let stored = analytics.orders.by_minute(from, to).await?;
     let windows = analytics.store.summaries_between(from, to).await?;
     let patience_ms = u64::try_from(analytics.audit_patience.as_millis()).unwrap_or(u64::MAX);
     let audit = Audit::of(&stored, &windows, closed_until(newest, now, patience_ms))?;
+
     Ok(Json(Audited {
         from,
         to,
@@ -70,16 +73,17 @@ impl Range {
         let to = query.to.unwrap_or(now);
         let hour_before = || Timestamp::from_ms(to.as_ms().saturating_sub(HOUR_MS)).unwrap_or(to);
         let from = query.from.unwrap_or_else(hour_before);
+
         if from >= to {
             return Err(Problem::bad_request("the range ends before it begins").field("to"));
         }
-        let (from_ms, to_ms) = (
-            from.as_ms() / MINUTE_MS * MINUTE_MS,
-            to.as_ms().div_ceil(MINUTE_MS) * MINUTE_MS,
-        );
+
+        let from_ms = from.as_ms() / MINUTE_MS * MINUTE_MS;
+        let to_ms = to.as_ms().div_ceil(MINUTE_MS) * MINUTE_MS;
         if to_ms - from_ms > MAX_RANGE_MS {
             return Err(Problem::bad_request("the range is longer than a day").field("from"));
         }
+
         Ok(Self {
             from: Timestamp::from_ms(from_ms).unwrap_or(from),
             to: Timestamp::from_ms(to_ms).unwrap_or(to),

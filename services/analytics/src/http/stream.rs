@@ -41,21 +41,25 @@ pub(super) async fn stream(
         .get("last-event-id")
         .and_then(|value| value.to_str().ok());
     let subscription = analytics.feed.subscribe(last_id);
+
     let reset = stream::iter(
         subscription
             .is_reset
             .then(|| Sent::default().event("reset").data("{}")),
     );
+
     let is_wanted = move |event: &Arc<Event>| {
         let wanted =
             query.user_id.is_none() || event.user_id.is_none() || event.user_id == query.user_id;
         std::future::ready(wanted)
     };
+
     let events = stream::iter(subscription.missed)
         .chain(live(subscription.live))
         .filter(is_wanted);
     let sent = reset.chain(events.map(|event| sent(&event))).map(Ok);
     let shutdown = analytics.shutdown.clone();
+
     let end = async move {
         tokio::select! {
             () = shutdown.requested() => {}

@@ -48,14 +48,17 @@ impl Store {
                 let begun = after
                     .filter(|position| position.window_start_ms == window.window_start.as_ms());
                 let room = limit - found.len();
+
                 found.extend(
                     self.window(window, begun.map(|position| position.user_id), room)
                         .await?,
                 );
+
                 if found.len() == limit {
                     return Ok(found);
                 }
             }
+
             match windows
                 .last()
                 .and_then(|oldest| oldest.window_start.as_ms().checked_sub(1))
@@ -84,6 +87,7 @@ impl Store {
         let query = query.key_condition_expression("user_id = :user AND window_start < :before");
         let query = query.expression_attribute_values(":user", number(user_id));
         let before = before.map_or(u64::MAX, Timestamp::as_ms);
+
         counts(
             query.expression_attribute_values(":before", number(before)),
             limit,
@@ -132,6 +136,7 @@ impl Store {
                 .into_iter()
                 .take_while(|window| window.window_end > since);
             found.extend(wanted.filter_map(WindowRow::into_summary));
+
             match oldest {
                 Some(before) if !is_last => upto = before,
                 _ => return Ok(found),
@@ -175,6 +180,7 @@ impl Store {
             query.expression_attribute_values(":all", AttributeValue::S(ALL_WINDOWS.to_owned()));
         let query = query.expression_attribute_values(":upto", number(upto_ms));
         let found = query.limit(as_limit(limit)).send().await.map_err(failed)?;
+
         Ok(serde_dynamo::from_items(found.items.unwrap_or_default())?)
     }
 
@@ -193,12 +199,14 @@ impl Store {
             .filter(|shard| *shard >= first)
             .collect();
         shards.sort_unstable();
+
         let shelves = try_join_all(shards.into_iter().map(|number| {
             let after = after_user.filter(|user_id| shard(*user_id) == number);
             self.on_shelf(shelf(window.window_start, number), after, limit)
         }));
         let mut counts = shelves.await?.concat();
         counts.truncate(limit);
+
         Ok(counts)
     }
 
@@ -214,6 +222,7 @@ impl Store {
             .table_name(RESULTS)
             .index_name(BY_WINDOW);
         let query = query.expression_attribute_values(":shelf", AttributeValue::S(shelf));
+
         let query = match after {
             None => query.key_condition_expression("shelf = :shelf"),
             Some(user_id) => query

@@ -46,6 +46,7 @@ impl Orders {
             .route("/orders/minutes", get(minutes))
             .with_state(self.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
+
         let log = log();
         Running::start_with(
             dynamodb,
@@ -72,7 +73,8 @@ impl Orders {
 
     /// The window of that minute with orders of a dollar each.
     pub fn window(&self, minutes_ago: u64, orders: u64, revision: u32) -> WindowSummary {
-        let (window_start, window_end) = (self.minute(minutes_ago), self.minute(minutes_ago - 1));
+        let window_start = self.minute(minutes_ago);
+        let window_end = self.minute(minutes_ago - 1);
         WindowSummary {
             window_start,
             window_end,
@@ -92,10 +94,12 @@ async fn books_balance_when_every_closed_minute_was_counted_whole(dynamodb: Clie
     let running = orders.audited_by(&dynamodb).await;
     orders.store(3, 3);
     orders.store(2, 1);
+
     publish_summaries(
         &running.log,
         &[orders.window(3, 3, 0), orders.window(2, 1, 0)],
     );
+
     running.caught_up().await;
     let audit = running.get("/analytics/audit").await;
     assert_eq!(
@@ -103,9 +107,11 @@ async fn books_balance_when_every_closed_minute_was_counted_whole(dynamodb: Clie
         (&json!(true), &json!(0)),
         "{audit}"
     );
+
     assert_eq!(audit["stored"], json!({"orders": 4, "total_cents": 400}));
     assert_eq!(audit["counted"], audit["stored"]);
     let lines = audit["items"].as_array().unwrap();
+
     assert_eq!(
         lines
             .iter()
@@ -113,10 +119,12 @@ async fn books_balance_when_every_closed_minute_was_counted_whole(dynamodb: Clie
             .collect::<Vec<_>>(),
         [0, 0]
     );
+
     assert_eq!(
         audit["closed_until"],
         audit["freshness"]["newest_window_end"]
     );
+
     let asked = orders.state.lock().unwrap().1.clone();
     assert_eq!(
         asked,
@@ -135,12 +143,14 @@ async fn a_lost_order_shows_in_its_minute_until_it_is_counted(dynamodb: Client) 
     orders.store(3, 3);
     publish_summaries(&running.log, &[orders.window(3, 2, 0)]);
     running.caught_up().await;
+
     let audit = running.get("/analytics/audit").await;
     assert_eq!(
         (&audit["balanced"], &audit["items"][0]["difference"]),
         (&json!(false), &json!(1)),
         "{audit}"
     );
+
     publish_summaries(&running.log, &[orders.window(3, 3, 1)]);
     running.caught_up().await;
     assert_eq!(
@@ -157,12 +167,14 @@ async fn a_minute_whose_window_is_not_known_is_open(dynamodb: Client) {
     orders.store(1, 5);
     publish_summaries(&running.log, &[orders.window(3, 2, 0)]);
     running.caught_up().await;
+
     let audit = running.get("/analytics/audit").await;
     assert_eq!(
         (&audit["balanced"], &audit["open_minutes"]),
         (&json!(true), &json!(1)),
         "{audit}"
     );
+
     assert_eq!(audit["stored"]["orders"], json!(2));
     assert_eq!(audit["items"][1]["is_closed"], json!(false));
     running.stop().await;
@@ -175,6 +187,7 @@ async fn a_minute_without_a_window_is_held_against_the_books_when_patience_is_ov
     let running = orders.audited_by(&dynamodb).await;
     orders.store(7, 1);
     running.caught_up().await;
+
     let audit = running.get("/analytics/audit").await;
     assert_eq!(
         (&audit["balanced"], &audit["items"][0]["is_closed"]),
@@ -198,6 +211,7 @@ async fn orders_that_cannot_be_asked_are_a_503(dynamodb: Client) {
         )
         .await;
         let refused = running.client.get("/analytics/audit").await;
+
         assert_eq!(
             (refused.status.as_u16(), refused.header("retry-after")),
             (503, "1"),
@@ -221,6 +235,7 @@ async fn ranges_that_cannot_be_audited_are_refused(dynamodb: Client) {
     let running = Orders::none().audited_by(&dynamodb).await;
     let now = Timestamp::now().as_ms();
     let ago = |hours: u64| Timestamp::from_ms(now - hours * 3_600_000).unwrap();
+
     for (query, field) in [
         ("from=yesterday".to_owned(), "from"),
         (format!("from={}&to={}", ago(1), ago(2)), "to"),

@@ -26,6 +26,7 @@ async fn a_correction_replaces_and_an_older_revision_does_not(dynamodb: Client) 
     running.caught_up().await;
     publish_counts(&running.log, &[count(1, 0, 9, 0), count(1, 0, 9, 1)]);
     running.caught_up().await;
+
     assert_eq!(
         essence(&running.all("/analytics/recent", 20).await),
         [(1, minute(0).to_string(), 4, 1)]
@@ -45,9 +46,11 @@ async fn a_replay_from_the_beginning_changes_nothing(dynamodb: Client) {
             count(1, 1, 1, 0),
         ],
     );
+
     running.caught_up().await;
     let before = running.all("/analytics/recent", 20).await;
     running.stop().await;
+
     record_log::RecordLog::commit(
         &log,
         "analytics",
@@ -55,6 +58,7 @@ async fn a_replay_from_the_beginning_changes_nothing(dynamodb: Client) {
         &[(0, 0), (1, 0), (2, 0)],
     )
     .unwrap();
+
     let running = Running::start(&dynamodb, &log).await;
     running.caught_up().await;
     assert_eq!(running.all("/analytics/recent", 20).await, before);
@@ -69,6 +73,7 @@ async fn a_crash_between_writing_and_remembering_loses_nothing(dynamodb: Client)
             .map(|user| count(user, 0, 1, 0))
             .collect::<Vec<_>>(),
     );
+
     let dying = log.process(|call| match call {
         Call::CommitPositions {
             topic: ANALYTICS_RESULTS,
@@ -79,6 +84,7 @@ async fn a_crash_between_writing_and_remembering_loses_nothing(dynamodb: Client)
     let running = Running::start_process(&dynamodb, &log, dying).await;
     assert!(running.work.await.unwrap_err().is_panic());
     running.shutdown.request();
+
     let running = Running::start(&dynamodb, &log).await;
     running.caught_up().await;
     assert_eq!(running.all("/analytics/recent", 100).await.len(), 40);
@@ -93,6 +99,7 @@ async fn a_log_that_fails_now_and_then_loses_nothing(dynamodb: Client) {
             .map(|user| count(user, user % 3, 1, 0))
             .collect::<Vec<_>>(),
     );
+
     let calls = AtomicUsize::new(0);
     let flaky = log.process(move |_| match calls.fetch_add(1, Ordering::SeqCst) {
         // The Thue–Morse sequence: no loop of calls meets its failures at the same place for ever.
@@ -101,6 +108,7 @@ async fn a_log_that_fails_now_and_then_loses_nothing(dynamodb: Client) {
     });
     let running = Running::start_process(&dynamodb, &log, flaky).await;
     running.caught_up().await;
+
     assert_eq!(running.all("/analytics/recent", 100).await.len(), 40);
     running.stop().await;
 }
@@ -111,6 +119,7 @@ async fn a_malformed_result_is_left_out_and_the_rest_goes_on(dynamodb: Client) {
         &running.log,
         &[(ANALYTICS_RESULTS, "1".to_owned(), b"{not json".to_vec())],
     );
+
     publish_counts(&running.log, &[count(1, 0, 1, 0)]);
     running.caught_up().await;
     assert_eq!(running.all("/analytics/recent", 20).await.len(), 1);
@@ -125,12 +134,14 @@ async fn a_table_that_is_away_holds_results_up_and_loses_none(dynamodb: Client) 
         .send()
         .await
         .unwrap();
+
     publish_counts(&running.log, &[count(1, 0, 1, 0), count(2, 0, 1, 0)]);
     let refused = running.client.get("/analytics/users/1").await;
     assert_eq!(
         (refused.status.as_u16(), refused.header("retry-after")),
         (503, "1")
     );
+
     let second = Running::start(&dynamodb, &running.log).await;
     running.caught_up().await;
     assert_eq!(running.all("/analytics/recent", 20).await.len(), 2);
@@ -142,6 +153,7 @@ async fn items_expire_with_their_retention(dynamodb: Client) {
     let running = Running::start(&dynamodb, &log()).await;
     publish_counts(&running.log, &[count(1, 0, 1, 0)]);
     running.caught_up().await;
+
     let items = dynamodb
         .scan()
         .table_name(RESULTS)
@@ -151,16 +163,19 @@ async fn items_expire_with_their_retention(dynamodb: Client) {
         .items
         .unwrap();
     let expires_at: u64 = items[0]["expires_at"].as_n().unwrap().parse().unwrap();
+
     assert_eq!(
         json!(expires_at),
         json!(minute(1).as_ms() / 1_000 + 30 * 24 * 3_600)
     );
+
     let expiry = dynamodb
         .describe_time_to_live()
         .table_name(RESULTS)
         .send()
         .await
         .unwrap();
+
     assert_eq!(
         expiry
             .time_to_live_description

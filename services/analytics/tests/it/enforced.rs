@@ -23,6 +23,7 @@ async fn router(dynamodb: Client, auth: Auth, orders_url: String) -> Router {
         log: Arc::new(log()),
         auth,
     };
+
     let config = Config {
         orders_url,
         ..Config::default()
@@ -30,6 +31,7 @@ async fn router(dynamodb: Client, auth: Auth, orders_url: String) -> Router {
     let service =
         Service::new(&config, parts, &Metrics::new("analytics"), Shutdown::new()).unwrap();
     service.prepare().await;
+
     service.router()
 }
 
@@ -37,10 +39,9 @@ async fn counts_of_a_user_are_for_that_user_and_the_shops_for_admins(dynamodb: C
     let identities = Identities::default();
     let orders_url = "http://127.0.0.1:1".to_owned();
     let service = TestClient::new(router(dynamodb, identities.auth.clone(), orders_url).await);
-    let (customer, admin) = (
-        service.showing(identities.user(7)),
-        service.showing(identities.admin()),
-    );
+    let customer = service.showing(identities.user(7));
+    let admin = service.showing(identities.admin());
+
     assert_eq!(service.get("/analytics/users/7").await.status, 401);
     for (path, status) in [("/analytics/users/7", 200), ("/analytics/users/8", 403)] {
         assert_eq!(
@@ -52,6 +53,7 @@ async fn counts_of_a_user_are_for_that_user_and_the_shops_for_admins(dynamodb: C
             "{path}"
         );
     }
+
     for path in [
         "/analytics/summary",
         "/analytics/recent",
@@ -67,6 +69,7 @@ async fn counts_of_a_user_are_for_that_user_and_the_shops_for_admins(dynamodb: C
             "{path}"
         );
     }
+
     assert_eq!(admin.get("/analytics/summary").await.status, 200);
 }
 
@@ -80,11 +83,13 @@ async fn the_orders_service_is_shown_who_asks_for_its_books() {
             _ => (StatusCode::UNAUTHORIZED, "{}"),
         },
     );
+
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let orders_url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
         axum::serve(listener, Router::new().route("/orders/minutes", books)).await
     });
+
     let service = TestClient::new(
         router(
             testbed::embedded().await,
@@ -93,10 +98,12 @@ async fn the_orders_service_is_shown_who_asks_for_its_books() {
         )
         .await,
     );
+
     let audited = service
         .showing(identities.admin())
         .get("/analytics/audit")
         .await;
+
     assert_eq!(
         (audited.status.as_u16(), &audited.body["balanced"]),
         (200, &true.into()),

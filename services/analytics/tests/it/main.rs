@@ -62,6 +62,7 @@ impl Running {
         let service =
             Service::new(&config, parts, &Metrics::new("analytics"), shutdown.clone()).unwrap();
         service.prepare().await;
+
         let client = TestClient::new(service.router());
         let work = tokio::spawn(async move { service.consume().await });
         Self {
@@ -121,6 +122,7 @@ fn is_consumed(log: &SimulatedLog, topic: &str) -> bool {
             .find(|(number, _)| *number == partition)
             .map_or(0, |(_, next)| *next)
     };
+
     (0..)
         .zip(log.offsets(topic).unwrap())
         .all(|(partition, range)| next(partition) >= range.end)
@@ -137,13 +139,15 @@ fn log() -> SimulatedLog {
     };
     log.ensure_topics(&[spec(ANALYTICS_RESULTS, 3), spec(ANALYTICS_SUMMARIES, 1)])
         .unwrap();
+
     log
 }
 
 fn publish(log: &SimulatedLog, records: &[(&str, String, Vec<u8>)]) {
     let mut publisher = log.publisher("job", Delivery::AtLeastOnce).unwrap();
     for (topic, key, value) in records {
-        let (key, value) = (Some(key.as_bytes()), Some(value.as_slice()));
+        let key = Some(key.as_bytes());
+        let value = Some(value.as_slice());
         publisher
             .send(NewRecord {
                 topic,
@@ -205,6 +209,7 @@ fn summary(ended_ms_ago: u64, users: &[(u64, u64)], revision: u32) -> WindowSumm
         order_count: *orders,
         total_cents: orders * 100,
     };
+
     WindowSummary {
         window_start: Timestamp::from_ms(end - 60_000).unwrap(),
         window_end: Timestamp::from_ms(end).unwrap(),

@@ -18,11 +18,13 @@ async fn routes_and_replies_are_as_described() {
     publish_counts(&running.log, &[count(1, 0, 1, 0)]);
     publish_summaries(&running.log, &[summary(60_000, &[(1, 1)], 0)]);
     running.caught_up().await;
+
     let parts = Parts {
         dynamodb,
         log: Arc::new(running.log.clone()),
         auth: Auth::open(),
     };
+
     let router = Service::new(
         &Config::default(),
         parts,
@@ -33,12 +35,14 @@ async fn routes_and_replies_are_as_described() {
     .router();
     let document = description(&router).await;
     assert_routes(&router, &document).await;
+
     let summary = running.get("/analytics/summary").await;
     assert_fields(&document, "Summary", &summary);
     assert_fields(&document, "Newest", &summary["now"]);
     assert_fields(&document, "Span", &summary["last_day"]);
     assert_fields(&document, "TopUser", &summary["now"]["top_users"][0]);
     assert_fields(&document, "Freshness", &summary["freshness"]);
+
     let page = running.get("/analytics/recent").await;
     assert_fields(&document, "CountPage", &page);
     assert_fields(&document, "Count", &page["items"][0]);
@@ -51,6 +55,7 @@ async fn the_audit_is_as_described() {
     let running = orders.audited_by(&testbed::embedded().await).await;
     orders.store(2, 1);
     running.caught_up().await;
+
     let document: Value = serde_json::from_str(include_str!("../../openapi.json")).unwrap();
     let audit = running.get("/analytics/audit").await;
     assert_fields(&document, "Audit", &audit);

@@ -22,15 +22,18 @@ async fn recent_shows_every_count_once_newest_window_first(dynamodb: Client) {
         .collect();
     publish_counts(&running.log, &counts);
     running.caught_up().await;
+
     let shown = running.all("/analytics/recent", 9).await;
     let starts: Vec<&str> = shown
         .iter()
         .map(|item| item["window_start"].as_str().unwrap())
         .collect();
+
     assert!(
         starts.is_sorted_by(|newer, older| newer >= older),
         "{starts:?}"
     );
+
     let expected: BTreeSet<_> = counts
         .iter()
         .map(|count| {
@@ -42,16 +45,19 @@ async fn recent_shows_every_count_once_newest_window_first(dynamodb: Client) {
             )
         })
         .collect();
+
     assert_eq!(shown.len(), 100);
     assert_eq!(
         essence(&shown).into_iter().collect::<BTreeSet<_>>(),
         expected
     );
+
     let first = &running.get("/analytics/recent?limit=1").await["items"][0];
     assert_eq!(
         first["id"],
         json!(format!("{}-{}", first["user_id"], minute(3).as_ms()))
     );
+
     assert_eq!(first["window_end"], json!(minute(4).to_string()));
     running.stop().await;
 }
@@ -63,12 +69,14 @@ async fn a_users_counts_come_newest_first(dynamodb: Client) {
         .collect();
     publish_counts(&running.log, &counts);
     running.caught_up().await;
+
     let shown = running.all("/analytics/users/1", 2).await;
     let expected: Vec<_> = (0..5)
         .rev()
         .map(|window| (1, minute(window).to_string(), window + 1, 0))
         .collect();
     assert_eq!(essence(&shown), expected);
+
     assert_eq!(
         running.get("/analytics/users/3").await,
         json!({"items": [], "next": null})
@@ -85,6 +93,7 @@ async fn the_summary_adds_up_the_windows_and_says_how_fresh_it_is(dynamodb: Clie
         newest.clone(),
     ];
     publish_summaries(&running.log, &windows);
+
     publish_summaries(
         &running.log,
         &[
@@ -92,16 +101,19 @@ async fn the_summary_adds_up_the_windows_and_says_how_fresh_it_is(dynamodb: Clie
             summary(600_000, &[(2, 9)], 0),
         ],
     );
+
     running.caught_up().await;
     let summary = running.get("/analytics/summary").await;
     assert_eq!(
         summary["now"]["window_end"],
         json!(newest.window_end.to_string())
     );
+
     assert_eq!(
         [&summary["now"]["orders"], &summary["now"]["users"]],
         [&json!(4), &json!(2)]
     );
+
     assert_eq!(
         [
             &summary["last_hour"]["orders"],
@@ -109,10 +121,12 @@ async fn the_summary_adds_up_the_windows_and_says_how_fresh_it_is(dynamodb: Clie
         ],
         [&json!(8), &json!(800)]
     );
+
     assert_eq!(
         summary["last_hour"]["top_users"][0],
         json!({"user_id": 2, "order_count": 5, "total_cents": 500})
     );
+
     assert_eq!(
         [
             &summary["last_day"]["orders"],
@@ -120,10 +134,12 @@ async fn the_summary_adds_up_the_windows_and_says_how_fresh_it_is(dynamodb: Clie
         ],
         [&json!(13), &json!(3)]
     );
+
     assert_eq!(
         summary["freshness"]["newest_window_end"],
         json!(newest.window_end.to_string())
     );
+
     assert_eq!(summary["freshness"]["lag_records"], json!(0));
     running.stop().await;
 }
@@ -135,11 +151,13 @@ async fn nothing_yet_is_empty_and_no_error(dynamodb: Client) {
         running.get("/analytics/recent").await,
         json!({"items": [], "next": null})
     );
+
     let summary = running.get("/analytics/summary").await;
     assert_eq!(
         [&summary["now"], &summary["freshness"]["newest_window_end"]],
         [&Value::Null, &Value::Null]
     );
+
     assert_eq!(summary["last_day"]["orders"], json!(0));
     running.stop().await;
 }

@@ -41,21 +41,26 @@ async fn a_listener_hears_of_counts_corrections_and_windows(dynamodb: Client) {
     let mut events = listen(&running, "", None).await;
     publish_counts(&running.log, &[count(1, 0, 3, 0)]);
     publish_counts(&running.log, &[count(1, 0, 4, 1)]);
-    let (first, second) = (heard(&mut events).await, heard(&mut events).await);
+
+    let first = heard(&mut events).await;
+    let second = heard(&mut events).await;
     assert_eq!(
         [first.name.as_str(), second.name.as_str()],
         ["count", "count"]
     );
+
     assert_eq!(
         [&body(&first)["order_count"], &body(&second)["order_count"]],
         [3, 4]
     );
+
     publish_summaries(&running.log, &[summary(60_000, &[(1, 4)], 0)]);
     let window = heard(&mut events).await;
     assert_eq!(
         (window.name.as_str(), &body(&window)["user_count"]),
         ("window", &Value::from(1))
     );
+
     assert!(body(&window)["id"].is_string());
     running.stop().await;
 }
@@ -64,12 +69,14 @@ async fn a_listener_that_returns_hears_what_it_missed(dynamodb: Client) {
     let log = log();
     let running = Running::start(&dynamodb, &log).await;
     running.caught_up().await;
+
     let mut events = listen(&running, "", None).await;
     publish_counts(&log, &[count(1, 0, 1, 0)]);
     let seen = heard(&mut events).await.id;
     drop(events);
     publish_counts(&log, &[count(1, 1, 2, 0), count(1, 2, 3, 0)]);
     running.caught_up().await;
+
     let mut events = listen(&running, "", Some(&seen)).await;
     assert_eq!(
         [
@@ -78,10 +85,12 @@ async fn a_listener_that_returns_hears_what_it_missed(dynamodb: Client) {
         ],
         [2, 3]
     );
+
     running.stop().await;
     let restarted = Running::start(&dynamodb, &log).await;
     publish_counts(&log, &[count(1, 3, 4, 0)]);
     restarted.caught_up().await;
+
     let mut events = listen(&restarted, "", Some(&seen)).await;
     assert_eq!(heard(&mut events).await.name, "reset");
     restarted.stop().await;
@@ -93,6 +102,7 @@ async fn a_listener_of_one_user_hears_of_no_other(dynamodb: Client) {
     let mut events = listen(&running, "?user_id=2", None).await;
     publish_counts(&running.log, &[count(1, 0, 1, 0)]);
     publish_counts(&running.log, &[count(2, 0, 1, 0)]);
+
     assert_eq!(body(&heard(&mut events).await)["user_id"], 2);
     running.stop().await;
 }

@@ -58,6 +58,7 @@ impl Epochs {
                 self.renew(ask()).await;
             }
         }
+
         self.known(|known| known.epochs.get(&user_id).copied().unwrap_or(0))
     }
 
@@ -70,6 +71,7 @@ impl Epochs {
             Ok(answer) => answer.map_err(Into::into),
             Err(late) => Err(late.into()),
         };
+
         let now = Instant::now();
         match answer {
             Ok(TokenEpochs { epochs }) => self.known(|known| {
@@ -110,7 +112,8 @@ mod tests {
 
     #[tokio::test]
     async fn epochs_are_read_once_for_many_tokens() {
-        let (epochs, asked) = (Epochs::default(), Cell::new(0));
+        let epochs = Epochs::default();
+        let asked = Cell::new(0);
         for (user_id, epoch) in [(7, 3), (8, 0), (7, 3)] {
             let ask = async || {
                 asked.set(asked.get() + 1);
@@ -118,6 +121,7 @@ mod tests {
             };
             assert_eq!(epochs.of(user_id, ask).await, epoch);
         }
+
         assert_eq!(asked.get(), 1);
     }
 
@@ -126,9 +130,11 @@ mod tests {
         let epochs = Epochs::default();
         assert_eq!(epochs.of(7, async || published(&[(7, 3)])).await, 3);
         epochs.known(|known| known.ask_from = None);
+
         let away = async || Err(io::Error::other("away"));
         assert_eq!(epochs.of(7, away).await, 3);
         epochs.known(|known| known.ask_from = None);
+
         assert_eq!(epochs.of(7, async || published(&[(7, 4)])).await, 4);
     }
 }

@@ -45,10 +45,12 @@ impl HttpKeys {
     pub fn at(url: &JwksUrl) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(CONNECT_LIMIT));
+
         // Questions are minutes apart: no connection is worth keeping.
         let client = Client::builder(TokioExecutor::new())
             .pool_max_idle_per_host(0)
             .build(connector);
+
         Self {
             client,
             address: url.uri().clone(),
@@ -66,6 +68,7 @@ impl HttpKeys {
         if answer.status() != StatusCode::OK {
             return Err(HttpKeysError::Unexpected(answer.status()));
         }
+
         let body = Limited::new(answer.into_body(), most_bytes)
             .collect()
             .await

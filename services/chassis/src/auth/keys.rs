@@ -124,6 +124,7 @@ impl Keys {
             }
             step => step,
         };
+
         match step {
             Step::Use(key) | Step::Renew(key) => Ok(key),
             Step::Unknown => Err(TokenError::UnknownKey),
@@ -138,10 +139,12 @@ impl Keys {
         if let Err(error) = &answer {
             tracing::warn!(error, "the keys that verify access tokens cannot be had");
         }
+
         self.known
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .hear(answer.ok().as_ref(), Instant::now());
+
         self.look_up(kid)
     }
 
@@ -160,6 +163,7 @@ impl Known {
             .heard
             .map(|heard| now.saturating_duration_since(heard))
             .filter(|age| *age < KEPT_FOR);
+
         match (age, self.keys.get(kid).cloned()) {
             (Some(age), Some(key)) if age < FRESH_FOR || !may_ask => Step::Use(key),
             (Some(_), Some(key)) => Step::Renew(key),
@@ -175,12 +179,14 @@ impl Known {
             self.ask_from = Some(now + PAUSE_AFTER_FAILURE);
             return;
         };
+
         self.keys = published
             .keys
             .iter()
             .filter_map(usable)
             .take(MOST_KEYS)
             .collect();
+
         self.heard = Some(now);
         self.ask_from = Some(now + PAUSE);
     }
@@ -191,6 +197,7 @@ fn usable(jwk: &Jwk) -> Option<(String, DecodingKey)> {
     let AlgorithmParameters::OctetKeyPair(parameters) = &jwk.algorithm else {
         return None;
     };
+
     let kid = jwk
         .common
         .key_id
@@ -224,9 +231,11 @@ mod tests {
 
     #[test]
     fn a_name_that_is_not_known_is_asked_for_but_not_too_often() {
-        let (mut known, start) = (Known::default(), Instant::now());
+        let mut known = Known::default();
+        let start = Instant::now();
         assert_eq!(step(&known, "a", start), "ask");
         known.hear(Some(&set(&["a"])), start);
+
         assert_eq!(step(&known, "a", start), "use");
         assert_eq!(step(&known, "b", start), "unknown");
         assert_eq!(step(&known, "b", start + PAUSE), "ask");
@@ -234,11 +243,14 @@ mod tests {
 
     #[test]
     fn keys_are_renewed_when_they_are_no_longer_fresh_and_a_withdrawn_one_is_gone() {
-        let (mut known, start) = (Known::default(), Instant::now());
+        let mut known = Known::default();
+        let start = Instant::now();
         known.hear(Some(&set(&["a"])), start);
+
         let later = start + FRESH_FOR;
         assert_eq!(step(&known, "a", later), "renew");
         known.hear(Some(&set(&["b"])), later);
+
         assert_eq!(
             [step(&known, "a", later), step(&known, "b", later)],
             ["unknown", "use"]
@@ -247,12 +259,15 @@ mod tests {
 
     #[test]
     fn while_the_source_is_away_what_is_known_is_used_for_an_hour() {
-        let (mut known, start) = (Known::default(), Instant::now());
+        let mut known = Known::default();
+        let start = Instant::now();
         known.hear(None, start);
+
         assert_eq!(step(&known, "a", start), "away");
         assert_eq!(step(&known, "a", start + PAUSE_AFTER_FAILURE), "ask");
         known.hear(Some(&set(&["a"])), start);
         known.hear(None, start + FRESH_FOR);
+
         assert_eq!(step(&known, "a", start + FRESH_FOR), "use");
         known.hear(None, start + KEPT_FOR);
         assert_eq!(step(&known, "a", start + KEPT_FOR), "away");
@@ -266,6 +281,7 @@ mod tests {
             .as_array_mut()
             .unwrap()
             .push(serde_json::json!({"kty": "oct", "kid": "b", "k": "c2VjcmV0"}));
+
         let mut known = Known::default();
         known.hear(Some(&serde_json::from_value(odd).unwrap()), Instant::now());
         assert!(known.keys.is_empty());

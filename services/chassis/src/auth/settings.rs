@@ -95,6 +95,7 @@ impl AuthSettings {
         if self.auth == AuthMode::Open {
             return Ok(Auth::open());
         }
+
         if self
             .service_secret
             .as_ref()
@@ -102,6 +103,7 @@ impl AuthSettings {
         {
             return Err(AuthSettingsError::ShortSecret);
         }
+
         Ok(Auth::enforced(
             HttpKeys::at(&self.jwks_url),
             self.service_secret.as_ref(),
@@ -189,6 +191,7 @@ mod tests {
         let short = settings(AuthMode::Enforced, Some("hunter2"));
         assert_eq!(short.to_auth().err(), Some(AuthSettingsError::ShortSecret));
         assert!(!format!("{short:?}").contains("hunter2"));
+
         assert!(
             settings(AuthMode::Enforced, Some(Secret::random().expose()))
                 .to_auth()
@@ -203,6 +206,7 @@ mod tests {
             settings(AuthMode::Open, None).jwks_url.uri(),
             "http://users:5001/.well-known/jwks.json"
         );
+
         for wrong in [
             "",
             "users:5001",

@@ -116,6 +116,7 @@ pub(super) fn kind(token: &str) -> Result<Kind, TokenError> {
     if token.len() > MOST_BYTES {
         return Err(TokenError::OtherKind);
     }
+
     let header = jsonwebtoken::decode_header(token).map_err(TokenError::Invalid)?;
     match (header.typ.as_deref(), header.kid) {
         (Some(ACCESS_TOKEN), Some(kid)) => Ok(Kind::Access { kid }),
@@ -133,6 +134,7 @@ pub(super) fn user(token: &str, key: &DecodingKey) -> Result<(Caller, i64, u64),
         .ok()
         .filter(|id| *id > 0)
         .ok_or(TokenError::NoUser)?;
+
     let caller = Caller::User {
         id,
         is_admin: claims.roles.iter().any(|role| role == ADMIN),
@@ -146,6 +148,7 @@ pub(super) fn expiry(token: &str) -> Result<u64, TokenError> {
     struct Expiry {
         exp: u64,
     }
+
     let claims: TokenData<Expiry> =
         jsonwebtoken::dangerous::insecure_decode(token).map_err(TokenError::Invalid)?;
     Ok(claims.claims.exp)
@@ -165,6 +168,7 @@ impl ServiceKey {
             typ: Some(SERVICE_TOKEN.to_owned()),
             ..Header::new(Algorithm::HS256)
         };
+
         let exp = get_current_timestamp() + SERVICE_TOKEN_LIFE.as_secs();
         let claims = ServiceClaims {
             iss: SERVICES.to_owned(),
@@ -193,6 +197,7 @@ fn verify<C: DeserializeOwned>(
     rules.set_required_spec_claims(&["exp", "iss", "aud"]);
     rules.validate_nbf = true;
     rules.leeway = LEEWAY.as_secs();
+
     let TokenData { claims, .. } =
         jsonwebtoken::decode(token, key, &rules).map_err(TokenError::Invalid)?;
     Ok(claims)

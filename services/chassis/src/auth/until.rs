@@ -32,9 +32,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Until {
         let auth = parts.extensions.get::<Auth>().cloned();
         let auth =
             auth.ok_or_else(|| Problem::internal("a route that asks who calls is not protected"))?;
+
         if auth.is_open() {
             return Ok(Self(None));
         }
+
         auth.caller(&parts.headers).await?;
         let end = token::expiry(bearer(&parts.headers)?)?;
         Ok(Self(Some(UNIX_EPOCH + Duration::from_secs(end))))

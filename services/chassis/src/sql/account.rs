@@ -117,15 +117,19 @@ pub(super) async fn ensure(
     if database.dialect() == Dialect::Sqlite {
         return Err(AccountError::NoAccounts(name));
     }
+
     let sql = |source| AccountError::Sql { name, source };
     let mut connection = database.pool().acquire().await.map_err(sql)?;
     create(&mut connection, account).await.map_err(sql)?;
+
     if log_in(url, account).await.is_ok() {
         return Ok(());
     }
+
     change_password(&mut connection, account)
         .await
         .map_err(sql)?;
+
     log_in(url, account)
         .await
         .map_err(|source| AccountError::Refused { name, source })
@@ -136,17 +140,20 @@ async fn create(connection: &mut AnyConnection, account: &Account) -> Result<(),
         .fetch_one(&mut *connection)
         .await?
         .try_get(0)?;
+
     let Account { name, password, .. } = account;
     let create = format!(
         "CREATE USER IF NOT EXISTS '{name}'@'%' IDENTIFIED BY '{}'",
         password.0
     );
     connection.execute(trusted(create)).await?;
+
     for right in account.rights {
         connection
             .execute(trusted(right.grant(&schema, name)))
             .await?;
     }
+
     Ok(())
 }
 
@@ -156,9 +163,11 @@ async fn log_in(url: &str, account: &Account) -> Result<(), sqlx::Error> {
         reqwest::Url::parse(url).map_err(|error| sqlx::Error::Configuration(error.into()))?;
     let is_set = own.set_username(account.name).is_ok()
         && own.set_password(Some(&account.password.0)).is_ok();
+
     if !is_set {
         return Err(sqlx::Error::Configuration("the URL has no host".into()));
     }
+
     AnyConnection::connect(own.as_str()).await?.close().await
 }
 
@@ -170,16 +179,19 @@ async fn change_password(
         .fetch_one(&mut *connection)
         .await?
         .try_get(0)?;
+
     let keeps_the_old_one = if version.contains("MariaDB") {
         ""
     } else {
         " RETAIN CURRENT PASSWORD"
     };
+
     let Account { name, password, .. } = account;
     let alter = format!(
         "ALTER USER '{name}'@'%' IDENTIFIED BY '{}'{keeps_the_old_one}",
         password.0
     );
     connection.execute(trusted(alter)).await?;
+
     Ok(())
 }

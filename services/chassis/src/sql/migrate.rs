@@ -52,9 +52,11 @@ pub(super) async fn run(
         service: service.to_owned(),
         source,
     };
+
     if is_up_to_date(database, service, migrations).await {
         return Ok(());
     }
+
     match database.dialect() {
         Dialect::Sqlite => {
             let mut transaction = database.write().await.map_err(sql)?;
@@ -66,6 +68,7 @@ pub(super) async fn run(
             )
             .await
             .map_err(sql)?;
+
             transaction.commit().await.map_err(sql)
         }
         Dialect::MySql => {
@@ -75,6 +78,7 @@ pub(super) async fn run(
             if !lock(&mut connection).await.map_err(sql)? {
                 return Err(MigrateError::Locked);
             }
+
             apply(&mut connection, database.dialect(), service, migrations)
                 .await
                 .map_err(sql)
@@ -90,6 +94,7 @@ async fn is_up_to_date(database: &Database, service: &str, migrations: &[Migrati
         .await;
     let Ok(rows) = recorded else { return false };
     let names: Vec<String> = rows.iter().filter_map(|row| row.try_get(0).ok()).collect();
+
     migrations
         .iter()
         .all(|migration| names.iter().any(|name| name == migration.name))
@@ -117,13 +122,16 @@ async fn apply(
             .bind(migration.name)
             .fetch_optional(&mut *connection)
             .await?;
+
         if done.is_some() {
             continue;
         }
+
         let script = match dialect {
             Dialect::MySql => migration.mysql,
             Dialect::Sqlite => migration.sqlite,
         };
+
         for statement in script
             .split(';')
             .map(str::trim)
@@ -131,11 +139,13 @@ async fn apply(
         {
             connection.execute(trusted(statement)).await?;
         }
+
         sqlx::query("INSERT INTO migrations (service, name) VALUES (?, ?)")
             .bind(service)
             .bind(migration.name)
             .execute(&mut *connection)
             .await?;
     }
+
     Ok(())
 }

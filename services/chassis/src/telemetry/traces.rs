@@ -75,19 +75,23 @@ impl Traces {
                 .map(std::env::var_os)
                 .iter()
                 .any(Option::is_some);
+
         if !is_asked_for {
             return Ok(Self(None));
         }
+
         let exporter = SpanExporter::builder()
             .with_http()
             .with_http_client(Collector::new()?)
             .with_retry_policy(RetryPolicy::disabled());
+
         let exporter = match &settings.otlp_endpoint {
             Some(base) => {
                 exporter.with_endpoint(format!("{}{PATH}", base.as_str().trim_end_matches('/')))
             }
             None => exporter,
         };
+
         let resource = Resource::builder().with_service_name(service).build();
         let provider = SdkTracerProvider::builder()
             .with_batch_exporter(exporter.build()?)
@@ -105,6 +109,7 @@ impl Traces {
             .with_location(false)
             .with_threads(false)
             .with_tracked_inactivity(false);
+
         let spans = Targets::new()
             .with_default(LevelFilter::WARN)
             .with_target("chassis::span", LevelFilter::INFO);
@@ -178,11 +183,13 @@ impl HttpClient for Collector {
                 .runtime
                 .spawn(send(self.client.clone(), request))
                 .await?;
+
             self.note(match &answer {
                 Ok(answer) if answer.status().is_success() => None,
                 Ok(answer) => Some(format!("it answered {}", answer.status())),
                 Err(error) => Some(in_one_line(error)),
             });
+
             Ok(answer?)
         })
     }
@@ -234,6 +241,7 @@ mod tests {
         let mut traces = traces_to(&listener).await;
         let taken = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&taken);
+
         let router = Router::new().route(
             PATH,
             post(async move || {
@@ -243,6 +251,7 @@ mod tests {
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         trace_something(&traces);
         traces.finish(PATIENCE);
+
         assert_eq!(taken.load(Ordering::SeqCst), 1);
     }
 
@@ -251,23 +260,27 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}{PATH}", listener.local_addr().unwrap());
         let collector = Collector::new().unwrap();
+
         let send = async || {
             collector
                 .send_bytes(Request::post(&url).body(Bytes::new()).unwrap())
                 .await
         };
+
         drop(listener);
         assert!(send().await.is_err() && collector.is_away.load(Ordering::SeqCst));
         let listener = TcpListener::bind(url.split('/').nth(2).unwrap())
             .await
             .unwrap();
         let answers = Arc::new(AtomicUsize::new(0));
+
         let busy_at_first = async move || match answers.fetch_add(1, Ordering::SeqCst) {
             0 => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::OK,
         };
         let router = Router::new().route(PATH, post(busy_at_first));
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+
         assert_eq!(send().await.unwrap().status(), 503);
         assert!(collector.is_away.load(Ordering::SeqCst));
         assert_eq!(send().await.unwrap().status(), 200);

@@ -21,8 +21,10 @@ struct Guarded {
 
 impl Guarded {
     fn new() -> Self {
-        let (keys, signer) = (PublishedKeys::default(), Signer::new("first", 1));
+        let keys = PublishedKeys::default();
+        let signer = Signer::new("first", 1);
         keys.publish([signer.jwk()]);
+
         let auth = Auth::enforced(keys.clone(), Some(&Secret::random()));
         Self {
             keys,
@@ -80,6 +82,7 @@ async fn whoever_shows_nothing_is_told_how_to_and_what_is_open_stays_open() {
         (reply.status.as_u16(), reply.header("www-authenticate")),
         (401, "Bearer")
     );
+
     for value in ["Basic dXNlcjpwYXNz", "Bearer", "Digest x"] {
         assert_eq!(
             guarded
@@ -90,6 +93,7 @@ async fn whoever_shows_nothing_is_told_how_to_and_what_is_open_stays_open() {
             401
         );
     }
+
     assert_eq!(guarded.service.get("/anybody").await.body, "welcome");
     assert_eq!(
         guarded
@@ -118,6 +122,7 @@ async fn the_public_key_is_no_secret_to_sign_with() {
     let guarded = Guarded::new();
     let jwk = serde_json::to_value(guarded.signer.jwk()).unwrap();
     let text = jwk["x"].as_str().unwrap();
+
     for secret in [
         URL_SAFE_NO_PAD.decode(text).unwrap(),
         text.as_bytes().to_vec(),
@@ -128,6 +133,7 @@ async fn the_public_key_is_no_secret_to_sign_with() {
                 ..guarded.signer.header()
             };
             header.typ = Some(typ.to_owned());
+
             let forged = encode(
                 &header,
                 &claims(7, true),
@@ -147,6 +153,7 @@ async fn a_token_that_was_changed_is_refused() {
     let payload = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&claims(7, true)).unwrap());
     let promoted = format!("{}.{payload}.{signature}", head.split_once('.').unwrap().0);
     let stranger = Signer::new("first", 9).sign(&claims(7, true));
+
     for forged in [
         promoted,
         stranger,
@@ -167,6 +174,7 @@ async fn a_token_of_another_issuer_for_another_audience_or_of_another_type_is_re
     guarded
         .assert_refused(|claims| claims.aud = "another-shop".to_owned())
         .await;
+
     for typ in [None, Some("JWT"), Some("id+jwt"), Some("service+jwt")] {
         let header = Header {
             typ: typ.map(str::to_owned),
@@ -184,10 +192,12 @@ async fn a_token_is_good_in_its_time_only() {
     guarded
         .assert_refused(|claims| claims.exp = now - LONG)
         .await;
+
     let mut early = serde_json::to_value(claims(7, false)).unwrap();
     early["nbf"] = (now + LONG).into();
     let token = encode(&guarded.signer.header(), &early, &guarded.signer.key).unwrap();
     assert_refused(&guarded.show(token).await);
+
     let mut endless = serde_json::to_value(claims(7, false)).unwrap();
     endless.as_object_mut().unwrap().remove("exp");
     let token = encode(&guarded.signer.header(), &endless, &guarded.signer.key).unwrap();
@@ -219,10 +229,12 @@ async fn a_new_key_is_taken_up_and_a_withdrawn_one_forgotten() {
     let guarded = Guarded::new();
     let second = Signer::new("second", 2);
     guarded.keys.publish([guarded.signer.jwk(), second.jwk()]);
+
     assert_eq!(
         guarded.show(second.sign(&claims(7, false))).await.status,
         200
     );
+
     assert_eq!(
         guarded
             .show(guarded.signer.sign(&claims(7, false)))
@@ -230,6 +242,7 @@ async fn a_new_key_is_taken_up_and_a_withdrawn_one_forgotten() {
             .status,
         200
     );
+
     let auth = Auth::enforced(guarded.keys.clone(), None);
     guarded.keys.publish([second.jwk()]);
     let reply = service(&auth)
@@ -246,6 +259,7 @@ async fn without_keys_nobody_is_believed_and_nobody_is_blamed() {
         .showing(Signer::new("first", 1).sign(&claims(7, true)))
         .get("/caller")
         .await;
+
     assert_eq!(
         (reply.status.as_u16(), reply.header("retry-after")),
         (503, "1")
@@ -266,6 +280,7 @@ async fn services_know_each_other_by_their_secret_and_customers_are_none() {
     let guarded = Guarded::new();
     let service_token = guarded.auth.service_token().unwrap();
     let admin_token = guarded.signer.sign(&claims(7, true));
+
     let ask = async |token: &str, path| {
         guarded
             .service
@@ -276,15 +291,18 @@ async fn services_know_each_other_by_their_secret_and_customers_are_none() {
             .as_u16()
     };
     assert_eq!(ask(&service_token, "/service").await, 200);
+
     assert_eq!(
         ask(&guarded.signer.sign(&claims(7, false)), "/service").await,
         403
     );
+
     assert_eq!(
         ask(&admin_token, "/service").await,
         200,
         "an admin may do what services may"
     );
+
     assert_eq!(
         [
             ask(&service_token, "/admin").await,
@@ -292,10 +310,12 @@ async fn services_know_each_other_by_their_secret_and_customers_are_none() {
         ],
         [403, 200]
     );
+
     let other = Auth::enforced(guarded.keys.clone(), Some(&Secret::random()));
     assert_eq!(ask(&other.service_token().unwrap(), "/service").await, 401);
     let without = Auth::enforced(guarded.keys.clone(), None);
     assert_eq!(without.service_token(), None);
+
     assert_refused(
         &service(&without)
             .showing(service_token)
@@ -321,23 +341,25 @@ async fn a_route_that_asks_and_is_not_protected_lets_nobody_in() {
 
 #[test]
 fn a_list_shows_a_user_its_own_and_an_admin_what_was_asked_for() {
-    let (user, admin) = (
-        Caller::User {
-            id: 7,
-            is_admin: false,
-        },
-        Caller::User {
-            id: 8,
-            is_admin: true,
-        },
-    );
+    let user = Caller::User {
+        id: 7,
+        is_admin: false,
+    };
+
+    let admin = Caller::User {
+        id: 8,
+        is_admin: true,
+    };
+
     assert_eq!(user.whose::<i64>(None), Ok(Some(7)));
     assert_eq!(user.whose(Some(7_u64)), Ok(Some(7)));
     assert!(user.whose(Some(9)).is_err() && user.whose(Some(u64::MAX)).is_err());
+
     assert_eq!(
         [admin.whose::<i64>(None), admin.whose(Some(9))],
         [Ok(None), Ok(Some(9))]
     );
+
     assert_eq!(Caller::Anonymous.whose(Some(9)), Ok(Some(9)));
     assert!(Caller::Service.whose::<i64>(None).is_err() && Caller::Service.whose(Some(7)).is_err());
 }

@@ -19,13 +19,16 @@ pub async fn on_each_database(test: impl AsyncFn(Database)) {
         said.unwrap();
         return;
     };
+
     let name = format!("tidemark_test_{}", Uuid::new_v4().simple());
     let admin = connect(&server).unwrap();
     let run = async |sql: String| admin.pool().execute(AssertSqlSafe(sql)).await.unwrap();
+
     run(format!(
         "CREATE DATABASE {name} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
     ))
     .await;
+
     let (address, _) = server.rsplit_once('/').unwrap();
     let database = connect(&format!("{address}/{name}")).unwrap();
     test(database.clone()).await;

@@ -16,17 +16,17 @@ type Asked = Arc<AtomicUsize>;
 
 /// A users service: its address, and how often its keys were asked for.
 async fn users() -> (String, Asked) {
-    let (listener, asked) = (
-        TcpListener::bind("127.0.0.1:0").await.unwrap(),
-        Asked::default(),
-    );
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let asked = Asked::default();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let published = serde_json::json!({"keys": [Signer::new("first", 1).jwk()]}).to_string();
     let padded = format!("{published}{}", " ".repeat(64 << 10));
+
     let keys = get(async move |State(asked): State<Asked>| {
         asked.fetch_add(1, Ordering::SeqCst);
         published
     });
+
     let routes = Router::new()
         .route("/keys", keys)
         .route("/moved", get(async || Redirect::temporary("/keys")))
@@ -35,6 +35,7 @@ async fn users() -> (String, Asked) {
         .route("/broken", get(StatusCode::INTERNAL_SERVER_ERROR))
         .with_state(Arc::clone(&asked));
     tokio::spawn(async move { axum::serve(listener, routes).await });
+
     (address, asked)
 }
 
@@ -43,6 +44,7 @@ async fn answered(keys: &str) -> u16 {
     let auth = Auth::enforced(HttpKeys::at(&keys.parse().unwrap()), None);
     let routes = Router::new().route("/caller", get(async |_: Caller| "welcome"));
     let token = Signer::new("first", 1).sign(&claims(7, false));
+
     TestClient::new(auth.protect(routes))
         .showing(token)
         .get("/caller")

@@ -10,7 +10,9 @@ fn query(json: serde_json::Value) -> Result<PageQuery, serde_json::Error> {
 #[test]
 fn walking_the_cursors_visits_every_item_once() {
     let all: Vec<u32> = (0..45).collect();
-    let (mut seen, mut cursor) = (Vec::new(), None);
+    let mut seen = Vec::new();
+    let mut cursor = None;
+
     loop {
         let asked = query(json!({ "limit": 20, "cursor": cursor })).unwrap();
         let after = asked.after::<u32>().unwrap();
@@ -22,10 +24,12 @@ fn walking_the_cursors_visits_every_item_once() {
         let page = Page::cut(found, asked.limit, |item| *item);
         seen.extend(page.items);
         cursor = page.next;
+
         if cursor.is_none() {
             break;
         }
     }
+
     assert_eq!(seen, all);
 }
 
@@ -50,6 +54,7 @@ fn a_cursor_of_another_list_is_refused() {
     let foreign: Cursor = serde_json::from_value(json!("bm90IG91cnM")).unwrap();
     assert!(foreign.decode::<u32>().is_err());
     assert!(Cursor::encode(&"text").decode::<u32>().is_err());
+
     assert_eq!(
         Cursor::encode(&(7, "a")).decode::<(u8, String)>().unwrap(),
         (7, "a".to_owned())

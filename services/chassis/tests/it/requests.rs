@@ -72,6 +72,7 @@ fn counted(health: &Health, metrics: &Metrics) -> Router {
             get(async || -> String { std::future::pending().await }),
         );
     let routes = described(routes, DESCRIPTION);
+
     application(routes, health, metrics, Duration::from_millis(50))
 }
 
@@ -99,6 +100,7 @@ async fn assert_problem(response: Response, status: StatusCode, field: Option<&s
         response.headers()["content-type"],
         "application/problem+json"
     );
+
     let body = body(response).await;
     assert_eq!(body["status"], status.as_u16());
     assert_eq!(body.get("field").and_then(Value::as_str), field, "{body}");
@@ -119,6 +121,7 @@ async fn malformed_json_is_a_400() {
         None,
     )
     .await;
+
     assert_problem(
         post_basket(r#"{"items":[]} x"#).await,
         StatusCode::BAD_REQUEST,
@@ -136,6 +139,7 @@ async fn a_wrong_or_missing_field_is_a_422_with_its_path() {
         Some("items[0].quantity"),
     )
     .await;
+
     let missing = post_basket(r#"{"items":[{"quantity":1},{}]}"#).await;
     assert_problem(
         missing,
@@ -143,12 +147,14 @@ async fn a_wrong_or_missing_field_is_a_422_with_its_path() {
         Some("items[1].quantity"),
     )
     .await;
+
     assert_problem(
         post_basket("{}").await,
         StatusCode::UNPROCESSABLE_ENTITY,
         Some("items"),
     )
     .await;
+
     let refused = post_basket(r#"{"items":[]}"#).await;
     assert_problem(refused, StatusCode::UNPROCESSABLE_ENTITY, Some("items")).await;
 }
@@ -193,6 +199,7 @@ async fn path_and_query_of_the_wrong_form_name_the_parameter() {
         Some("id"),
     )
     .await;
+
     assert_problem(
         get_path("/filter?user_id=x").await,
         StatusCode::BAD_REQUEST,
@@ -223,10 +230,12 @@ async fn a_sensible_request_id_is_kept_and_any_other_replaced() {
             .body(Body::empty())
             .unwrap()
     };
+
     assert_eq!(
         send(with_id("abc-1")).await.headers()["x-request-id"],
         "abc-1"
     );
+
     assert_ne!(send(with_id("a b")).await.headers()["x-request-id"], "a b");
     assert_eq!(
         get_path("/nothing").await.headers()["x-request-id"].len(),
@@ -239,6 +248,7 @@ async fn readiness_follows_the_checks_and_liveness_does_not() {
     let health = Health::new();
     health.register("mysql", async || Ok::<_, String>(()));
     health.register("log", async || Err("secret address"));
+
     let ask = async |path: &str| {
         app(&health)
             .oneshot(Request::get(path).body(Body::empty()).unwrap())
@@ -247,11 +257,13 @@ async fn readiness_follows_the_checks_and_liveness_does_not() {
     };
     let ready = ask("/health/ready").await;
     assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
+
     let expected =
         json!({"status": "unavailable", "checks": {"mysql": "ok", "log": "unavailable"}});
     assert_eq!(body(ready).await, expected);
     assert_eq!(ask("/health/live").await.status(), StatusCode::OK);
     health.register("log", async || Ok::<_, String>(()));
+
     assert_eq!(ask("/health").await.status(), StatusCode::OK);
 }
 
@@ -265,22 +277,26 @@ async fn while_something_is_awaited_at_the_start_only_health_answers() {
             .await
             .unwrap()
     };
+
     assert_problem(
         ask("/baskets/1").await,
         StatusCode::SERVICE_UNAVAILABLE,
         None,
     )
     .await;
+
     assert_eq!(
         ask("/health/ready").await.status(),
         StatusCode::SERVICE_UNAVAILABLE
     );
+
     assert_eq!(ask("/health/live").await.status(), StatusCode::OK);
     assert_eq!(
         ask("/metrics").await.status(),
         StatusCode::NOT_FOUND,
         "metrics are the operator's"
     );
+
     drop(hold);
     assert_eq!(ask("/baskets/1").await.status(), StatusCode::OK);
     assert_eq!(ask("/health/ready").await.status(), StatusCode::OK);
@@ -288,8 +304,10 @@ async fn while_something_is_awaited_at_the_start_only_health_answers() {
 
 #[tokio::test]
 async fn requests_are_counted_by_matched_route() {
-    let (health, metrics) = (Health::new(), Metrics::new("test"));
+    let health = Health::new();
+    let metrics = Metrics::new("test");
     let app = counted(&health, &metrics);
+
     let ask = async |app: &Router, path: &str| {
         app.clone()
             .oneshot(Request::get(path).body(Body::empty()).unwrap())
@@ -299,6 +317,7 @@ async fn requests_are_counted_by_matched_route() {
     ask(&app, "/baskets/1").await;
     ask(&app, "/baskets/2").await;
     ask(&app, "/who-knows").await;
+
     let text = ask(&operator(&health, &metrics), "/metrics")
         .await
         .into_body()
@@ -307,6 +326,7 @@ async fn requests_are_counted_by_matched_route() {
         .unwrap()
         .to_bytes();
     let text = String::from_utf8(text.to_vec()).unwrap();
+
     let line = |route: &str, status, count| {
         format!(
             r#"http_requests_total{{method="GET",route="{route}",status="{status}",service="test"}} {count}"#
@@ -323,6 +343,7 @@ async fn a_query_parameter_that_is_not_described_is_refused() {
         get_path("/baskets/1?limit=2").await.status(),
         StatusCode::OK
     );
+
     for (path, field) in [
         ("/filter?user_id=7&usr_id=8", "usr_id"),
         ("/filter?user_id=7&", ""),
@@ -363,6 +384,7 @@ async fn a_key_that_is_there_twice_is_refused_wherever_it_is() {
         let answer = post_basket(text).await;
         assert_problem(answer, StatusCode::UNPROCESSABLE_ENTITY, Some(field)).await;
     }
+
     let once = r#"{"items": [{"quantity": 1}, {"quantity": 1}]}"#;
     assert_eq!(post_basket(once).await.status(), StatusCode::OK);
 }
@@ -385,6 +407,7 @@ async fn a_whole_number_has_no_fraction_and_no_exponent() {
         let answer = post_basket(format!(r#"{{"items": [{{"quantity": {number}}}]}}"#)).await;
         let status = answer.status();
         let is_malformed = number == "1e400" && status == StatusCode::BAD_REQUEST;
+
         assert!(
             is_malformed || status == StatusCode::UNPROCESSABLE_ENTITY,
             "{number}: {status}"

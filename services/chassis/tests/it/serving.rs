@@ -55,32 +55,37 @@ async fn start(limits: Limits) -> Running {
     let address = listener.local_addr().unwrap();
     let operator = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let operator_address = operator.local_addr().unwrap();
+
     let listeners = Listeners {
         public: listener,
         operator: Some(operator),
     };
+
     let released = Arc::new(Notify::new());
     let large = {
         let released = Arc::clone(&released);
         async move || Body::from_stream(endless(Dropped(released)))
     };
-    let (reached, release, shutdown) = (
-        Arc::new(Notify::new()),
-        Arc::new(Notify::new()),
-        Shutdown::new(),
-    );
+
+    let reached = Arc::new(Notify::new());
+    let release = Arc::new(Notify::new());
+    let shutdown = Shutdown::new();
+
     let slow = {
-        let (reached, release) = (Arc::clone(&reached), Arc::clone(&release));
+        let reached = Arc::clone(&reached);
+        let release = Arc::clone(&release);
         async move || {
             reached.notify_one();
             release.notified().await;
             "done"
         }
     };
+
     let router = Router::new()
         .route("/slow", get(slow))
         .route("/large", get(large))
         .route("/quick", get(async || "quick"));
+
     let server = Server {
         service: "test".into(),
         router,
@@ -89,6 +94,7 @@ async fn start(limits: Limits) -> Running {
         limits,
     };
     let server = tokio::spawn(server.run(listeners, shutdown.clone()));
+
     Running {
         address,
         operator: operator_address,
@@ -114,6 +120,7 @@ async fn rest(mut stream: TcpStream) -> String {
         Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
         Err(error) => panic!("{error}"),
     }
+
     String::from_utf8(reply).unwrap()
 }
 
@@ -124,10 +131,12 @@ async fn a_request_under_way_is_finished_after_the_shutdown_and_idle_connections
     let slow = send(running.address, "GET /slow HTTP/1.1\r\nhost: x\r\n\r\n").await;
     running.reached.notified().await;
     running.shutdown.request();
+
     assert_eq!(rest(idle).await, "");
     running.release.notify_one();
     assert!(rest(slow).await.ends_with("done"));
     running.server.await.unwrap().unwrap();
+
     assert!(TcpStream::connect(running.address).await.is_err());
 }
 
@@ -141,9 +150,11 @@ async fn what_does_not_finish_is_cut_off_at_the_deadline() {
     .await;
     let slow = send(running.address, "GET /slow HTTP/1.1\r\nhost: x\r\n\r\n").await;
     running.reached.notified().await;
+
     let began = Instant::now();
     running.shutdown.request();
     running.server.await.unwrap().unwrap();
+
     assert!(began.elapsed() >= drain && began.elapsed() < Duration::from_secs(5));
     assert_eq!(rest(slow).await, "");
 }
@@ -182,6 +193,7 @@ async fn connections_over_the_cap_are_told_so_at_once() {
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
     assert!(answer.contains("retry-after: 1"), "{answer}");
     drop(held);
+
     let served = async {
         while !rest(send(running.address, QUICK).await)
             .await
@@ -190,6 +202,7 @@ async fn connections_over_the_cap_are_told_so_at_once() {
             tokio::task::yield_now().await;
         }
     };
+
     tokio::time::timeout(Duration::from_secs(10), served)
         .await
         .unwrap();
@@ -205,18 +218,22 @@ async fn one_address_cannot_take_the_connections_of_all() {
         ..Limits::default()
     })
     .await;
+
     let _held = [
         half_sent(&running).await,
         half_sent(&running).await,
         half_sent(&running).await,
     ];
+
     let answer = rest(send(running.address, QUICK).await).await;
     assert!(answer.starts_with("HTTP/1.1 429 "), "{answer}");
     let other = TcpSocket::new_v4().unwrap();
     other.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+
     let mut other = other.connect(running.address).await.unwrap();
     other.write_all(QUICK.as_bytes()).await.unwrap();
     assert!(rest(other).await.ends_with("quick"), "others are served");
+
     let probe = rest(send(running.operator, &QUICK.replace("/quick", "/health/live")).await).await;
     assert!(probe.starts_with("HTTP/1.1 200 "), "{probe}");
     running.shutdown.request();
@@ -228,10 +245,12 @@ async fn metrics_are_at_the_operators_address_alone() {
     let running = start(Limits::default()).await;
     let ask =
         async |address, path: &str| rest(send(address, &QUICK.replace("/quick", path)).await).await;
+
     for path in ["/metrics", "/metrics/", "//metrics", "/%6detrics"] {
         let answer = ask(running.address, path).await;
         assert!(answer.starts_with("HTTP/1.1 404 "), "{path}: {answer}");
     }
+
     let metrics = ask(running.operator, "/metrics").await;
     assert!(metrics.contains("http_requests_total"), "{metrics}");
     assert!(
@@ -239,6 +258,7 @@ async fn metrics_are_at_the_operators_address_alone() {
             .await
             .starts_with("HTTP/1.1 404 ")
     );
+
     for address in [running.address, running.operator] {
         assert!(
             ask(address, "/health/ready")
@@ -246,6 +266,7 @@ async fn metrics_are_at_the_operators_address_alone() {
                 .starts_with("HTTP/1.1 200 ")
         );
     }
+
     running.shutdown.request();
     running.server.await.unwrap().unwrap();
 }
@@ -270,6 +291,7 @@ async fn a_request_names_one_host() {
         let answer = rest(send(running.address, &request).await).await;
         assert_eq!(answer[9..12], status.to_string(), "{request}{answer}");
     }
+
     running.shutdown.request();
     running.server.await.unwrap().unwrap();
 }
@@ -281,9 +303,11 @@ async fn a_client_that_takes_nothing_of_its_answer_is_dropped() {
         ..Limits::default()
     })
     .await;
+
     let request = "GET /large HTTP/1.1\r\nhost: x\r\n\r\n";
     let stalled = send(running.address, request).await;
     running.released.notified().await;
+
     let taken = rest(stalled).await;
     assert!(taken.len() < LARGE_BYTES, "{}", taken.len());
     running.shutdown.request();
@@ -298,15 +322,18 @@ async fn a_client_that_is_refused_before_its_body_is_read_gets_the_answer_and_ma
         "POST /quick HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
+
     let mut stream = TcpStream::connect(running.address).await.unwrap();
     for _ in 0..3 {
         stream.write_all(head.as_bytes()).await.unwrap();
         stream.write_all(&body).await.unwrap();
     }
+
     stream
         .write_all(b"GET /quick HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
         .await
         .unwrap();
+
     let answers = rest(stream).await;
     assert_eq!(answers.matches("HTTP/1.1 405").count(), 3, "{answers}");
     assert!(answers.ends_with("quick"), "{answers}");

@@ -29,6 +29,7 @@ async fn add_one(database: &Database) {
         .await
         .unwrap()
         .get(0);
+
     let update = sqlx::query("UPDATE counts SET n = ? WHERE id = 1").bind(n + 1);
     update.execute(transaction.connection()).await.unwrap();
     transaction.commit().await.unwrap();
@@ -65,6 +66,7 @@ async fn a_dropped_transaction_changes_nothing_and_frees_the_writers_turn() {
             .execute(transaction.connection())
             .await
             .unwrap();
+
         drop(transaction);
         database.write().await.unwrap().commit().await.unwrap();
         assert_eq!(count(&database).await, 0);
@@ -81,6 +83,7 @@ async fn a_taken_key_is_told_from_other_errors() {
             .await
             .unwrap_err();
         assert!(sql::is_duplicate(&taken));
+
         let missing = sqlx::query("INSERT INTO nowhere VALUES (1)")
             .execute(database.pool())
             .await

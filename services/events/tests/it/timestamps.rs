@@ -77,6 +77,7 @@ fn every_form_that_rfc_3339_allows_is_read() {
         "2026-11-23T09:59:00+23:59",
         "2026-11-21T10:01:00-23:59",
     ];
+
     for text in same {
         let read = text.parse().map(Timestamp::as_ms);
         assert_eq!(read, Ok(1_795_341_600_000), "{text}");
@@ -89,6 +90,7 @@ fn second_60_is_read_at_the_end_of_a_month_in_utc() {
     assert!(last.is_ok());
     assert_eq!("2016-12-31T23:59:60.5Z".parse(), last);
     assert_eq!("2017-01-01T00:59:60.5+01:00".parse(), last);
+
     for text in [
         "2016-12-31T23:59:60+01:00",
         "2016-12-30T23:59:60Z",
@@ -138,9 +140,11 @@ fn what_is_no_instant_between_1970_and_9999_is_refused() {
         "2026-326T10:00:00Z",
         "2026-11-2\u{662}T10:00:00Z",
     ];
+
     for text in refused {
         assert_eq!(text.parse::<Timestamp>(), Err(InvalidTimestamp), "{text}");
     }
+
     assert_eq!(Timestamp::from_ms(LAST_MS + 1), None);
 }
 

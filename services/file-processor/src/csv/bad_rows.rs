@@ -116,12 +116,14 @@ impl BadRows {
         if kept.is_empty() {
             return None;
         }
+
         let rows: String = kept
             .iter()
             .map(|(source, _)| source.text.as_str())
             .collect();
         let text = format!("{}{rows}", self.header);
         let mark = if text.is_ascii() { "" } else { BYTE_ORDER_MARK };
+
         Some(Mend {
             bytes: format!("{mark}{text}").into_bytes(),
             rows: kept.len(),
@@ -152,6 +154,7 @@ pub(super) fn as_csv(row: &Row<'_>, delimiter: u8) -> String {
         if at > 0 {
             text.push(delimiter);
         }
+
         let needs_quotes = |c: char| c == delimiter || matches!(c, '"' | '\n' | '\r');
         if field.contains(needs_quotes) {
             text.push('"');
@@ -161,6 +164,7 @@ pub(super) fn as_csv(row: &Row<'_>, delimiter: u8) -> String {
             text.push_str(field);
         }
     }
+
     text.push_str("\r\n");
     text
 }

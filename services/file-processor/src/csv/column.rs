@@ -29,6 +29,7 @@ impl Column {
         if self.kind == Some(Type::Text) || field.is_empty() {
             return;
         }
+
         let kind = type_of(field);
         self.kind = Some(match (self.kind, kind) {
             (None, kind) => kind,
@@ -58,9 +59,11 @@ fn type_of(field: &str) -> Type {
     if !digits.is_empty() && digits.len() <= 18 && digits.iter().all(u8::is_ascii_digit) {
         return Type::Integer;
     }
+
     if is_date(bytes) {
         return Type::Date;
     }
+
     if bytes.len() >= 19
         && is_date(&bytes[..10])
         && matches!(bytes[10], b'T' | b' ')
@@ -68,15 +71,18 @@ fn type_of(field: &str) -> Type {
     {
         return Type::Timestamp;
     }
+
     if matches!(
         field,
         "true" | "false" | "TRUE" | "FALSE" | "True" | "False"
     ) {
         return Type::Boolean;
     }
+
     let is_number = digits
         .first()
         .is_some_and(|first| first.is_ascii_digit() || *first == b'.');
+
     if is_number && field.parse::<f64>().is_ok_and(f64::is_finite) {
         Type::Decimal
     } else {
@@ -124,10 +130,12 @@ mod tests {
         assert_eq!(kind(&["1", "2.5", "1e3", ".5"]), "decimal");
         assert_eq!(kind(&["12345678901234567890"]), "decimal");
         assert_eq!(kind(&["2026-11-22", "2026-11-23"]), "date");
+
         assert_eq!(
             kind(&["2026-11-22T10:00:00.123Z", "2026-11-22 10:00:00"]),
             "timestamp"
         );
+
         assert_eq!(kind(&["true", "FALSE"]), "boolean");
         assert_eq!(kind(&["", ""]), "empty");
     }

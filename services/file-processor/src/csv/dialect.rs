@@ -68,6 +68,7 @@ impl Dialect {
             text: &head.text[header_at..],
             ..head
         };
+
         let delimiter = told
             .and_then(|(delimiter, _)| delimiter)
             .or_else(|| Some(b'\t').filter(|tab| has_tabs && first_line(rest.text).contains(tab)))
@@ -79,6 +80,7 @@ impl Dialect {
         } else {
             b'\r'
         };
+
         let before = &head.text[..header_at];
         Ok(Self {
             delimiter,
@@ -109,6 +111,7 @@ fn blank_lines(text: &[u8]) -> usize {
         .iter()
         .take_while(|byte| byte.is_ascii_whitespace())
         .count();
+
     let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
     text[..blanks]
         .iter()
@@ -129,9 +132,11 @@ fn separator_line(text: &[u8]) -> Result<Option<(Option<u8>, usize)>, Refusal> {
         [] => 0,
         _ => 1,
     };
+
     let Some(named) = named_separator(line) else {
         return Ok(None);
     };
+
     let length = line.len() + end;
     match named {
         b"" => Ok(Some((None, length))),
@@ -148,6 +153,7 @@ fn separator_line(text: &[u8]) -> Result<Option<(Option<u8>, usize)>, Refusal> {
 /// have filled it up with.
 fn named_separator(line: &[u8]) -> Option<&[u8]> {
     const WORD: &[u8] = b"sep=";
+
     let bare = line.strip_prefix(b"\"").unwrap_or(line);
     let word = bare.get(..WORD.len())?;
     if !word.eq_ignore_ascii_case(WORD) {
@@ -160,6 +166,7 @@ fn named_separator(line: &[u8]) -> Option<&[u8]> {
         let end = named.iter().rposition(|byte| *byte == b'"')?;
         return Some(&named[..end]);
     }
+
     match named {
         [first, rest @ ..] if rest.iter().all(|byte| byte == first) => Some(&named[..1]),
         b"\\t" => Some(named),
@@ -188,6 +195,7 @@ fn best(head: Head<'_>) -> Option<(Fit, u8)> {
             best = Some((fit, delimiter));
         }
     }
+
     best
 }
 
@@ -206,6 +214,7 @@ impl Fit {
         if header.len() < 2 {
             return None;
         }
+
         let agreeing: Vec<_> = rest
             .iter()
             .filter(|row| row.len() == header.len())
@@ -213,6 +222,7 @@ impl Fit {
         let fields = || agreeing.iter().copied().chain([header]).flatten();
         let whole = fields().filter(|field| is_whole(field)).count();
         let share_agreeing = ratio(agreeing.len(), rest.len());
+
         Some(Self {
             agreeing: share_agreeing,
             share: (share_agreeing + NONE_AGREES) * ratio(whole, fields().count()),
@@ -239,6 +249,7 @@ fn is_whole(field: &str) -> bool {
     if field.chars().all(is_number) && !field.starts_with(' ') {
         return true;
     }
+
     let bytes = field.as_bytes();
     let is_punctuation = |at: usize| bytes[at] != b'\t' && bytes.get(at + 1) == Some(&b' ');
     let mut candidates = (0..bytes.len()).filter(|at| DELIMITERS.contains(&bytes[*at]));
@@ -252,13 +263,16 @@ fn rows(head: Head<'_>, delimiter: u8) -> Vec<Vec<String>> {
     let mut ends = vec![0; MAX_COLUMNS + 1];
     let mut input = head.text;
     let mut rows = Vec::new();
-    let (mut text_used, mut ends_used) = (0, 0);
+    let mut text_used = 0;
+    let mut ends_used = 0;
+
     while rows.len() <= ROWS_TRIED {
         let (result, read, written, ended) =
             reader.read_record(input, &mut text[text_used..], &mut ends[ends_used..]);
         input = &input[read..];
         text_used += written;
         ends_used += ended;
+
         match result {
             ReadRecordResult::Record => {
                 let row = fields(&text[..text_used], &ends[..ends_used]);
@@ -271,6 +285,7 @@ fn rows(head: Head<'_>, delimiter: u8) -> Vec<Vec<String>> {
             _ => break,
         }
     }
+
     rows
 }
 
@@ -311,6 +326,7 @@ mod tests {
             ("sep=;;;", ';'),
             ("\"sep=,\",,", ','),
         ];
+
         for (line, delimiter) in lines {
             for end in ["\r\n", "\n", "\r"] {
                 let before = format!("{end}{line}{end}");
@@ -331,6 +347,7 @@ mod tests {
         ] {
             assert_eq!(dialect(text).header_at, 0, "{text:?}");
         }
+
         let empty = dialect("sep=\na;b\n1;2\n");
         assert_eq!((empty.delimiter, empty.header_at), (b';', 5));
     }
@@ -351,21 +368,25 @@ mod tests {
             delimiter("Produkt;Preis, netto\nLampe;1999\nStift;250\n"),
             ';'
         );
+
         assert_eq!(
             delimiter("Name;Preis, netto\nLampe;19,99\nStift;2,50\n"),
             ';'
         );
+
         assert_eq!(delimiter("Name;Size (L, B, H)\nBox;10, 20, 30\n"), ';');
         assert_eq!(
             delimiter("sku\tname, colour, size\nL1\tLamp, red, L\n"),
             '\t'
         );
+
         assert_eq!(delimiter("id,first;last,price\n1,a;b,2\n"), ',');
         assert_eq!(delimiter("a|b, c\n1|2\n"), '|');
         assert_eq!(
             delimiter("\"Name, first\";\"Price\n(net)\"\nLamp;1\nPen;2\n"),
             ';'
         );
+
         assert_eq!(delimiter("\"a,b,c,d\";b;c\n,,,,,,"), ';');
         assert_eq!(delimiter("name\nAda\n"), ',');
         assert_eq!(delimiter("\"Last, First\"|\"Street; No\"\nx|y\n"), '|');
@@ -381,6 +402,7 @@ mod tests {
                 "{before:?}"
             );
         }
+
         assert_eq!(delimiter(";;\nname;price, net;stock\n1;2;3\n"), ';');
     }
 

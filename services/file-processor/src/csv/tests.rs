@@ -30,10 +30,12 @@ fn header_types_rows_and_bad_rows_are_counted() {
         summary["columns"],
         json!([{"name": "id", "type": "integer"}, {"name": "name", "type": "text"}, {"name": "price", "type": "decimal"}])
     );
+
     assert_eq!(
         (&summary["rows"], &summary["bad_rows"]),
         (&json!(4), &json!(2))
     );
+
     assert_eq!(
         summary["first_bad"][0],
         json!({"row": 2, "line": 3, "column": null, "problem": "has 2 fields where the header has 3"})
@@ -60,6 +62,7 @@ fn more_columns_than_the_limit_are_refused_in_the_header_and_in_a_row() {
     let wide: Vec<String> = (0..MAX_COLUMNS).map(|number| number.to_string()).collect();
     let wide = wide.join(",");
     assert_eq!(summary(wide.as_bytes())["column_count"], MAX_COLUMNS);
+
     let wider = format!("{wide},x\n");
     assert_eq!(refusal(wider.as_bytes()).reason, Reason::TooLarge);
     assert_eq!(
@@ -95,6 +98,7 @@ fn rows_without_a_single_value_are_not_counted() {
         ]
         .join(end);
         let summary = summary(text.as_bytes());
+
         assert_eq!(
             (&summary["rows"], &summary["bad_rows"]),
             (&json!(2), &json!(0)),
@@ -111,12 +115,14 @@ fn a_bad_row_is_found_by_its_line() {
             "last",
         ];
         let text = lines.join(end);
+
         let dialect = Dialect {
             header_at: 5 + 2 * end.len(),
             lines_before: 2,
             line_end,
             ..Dialect::PLAIN
         };
+
         for length in 1..text.len() {
             let table = read(pieces(text.as_bytes(), length), dialect, &mut Shape).unwrap();
             let lines: Vec<u64> = table.summary["first_bad"]
@@ -137,10 +143,12 @@ fn bad_rows_become_a_csv_that_can_be_mended_and_read_again() {
         delimiter: b';',
         ..Dialect::PLAIN
     };
+
     let bad = read(pieces(text.as_bytes(), 7), dialect, &mut Shape)
         .unwrap()
         .bad_rows;
     let mend = String::from_utf8(bad.mend().unwrap().bytes).unwrap();
+
     assert_eq!(
         mend,
         "\u{feff}näme;price\r\nLamp;1;2\r\n\"Cup; \"\"red\"\"\nand blue\"\r\n"
@@ -150,10 +158,12 @@ fn bad_rows_become_a_csv_that_can_be_mended_and_read_again() {
     let summary = read(pieces(mended.as_bytes(), 5), dialect, &mut Shape)
         .unwrap()
         .summary;
+
     assert_eq!(
         (&summary["rows"], &summary["bad_rows"]),
         (&json!(2), &json!(0))
     );
+
     let good = read(pieces(b"a,b\n1,2\n", 3), Dialect::PLAIN, &mut Shape)
         .unwrap()
         .bad_rows;
@@ -169,10 +179,12 @@ fn the_csv_of_bad_rows_is_bounded() {
             .unwrap()
             .bad_rows;
         let mend = bad.mend().unwrap();
+
         assert_eq!(
             mend.bytes.iter().filter(|byte| **byte == b'\n').count(),
             most_rows + 1
         );
+
         assert_eq!(mend.summary("k")["has_more"], true);
         assert_eq!(bad.first().len(), most_rows.min(20));
     }
@@ -188,6 +200,7 @@ fn a_header_that_has_a_name_twice_is_refused() {
             refusal.detail
         );
     }
+
     assert_eq!(summary(b"a,,\n1,2,3\n")["column_count"], 3);
 }
 

@@ -12,6 +12,7 @@ fn read(bytes: &[u8], length: usize) -> Result<(String, Encoding), Refusal> {
         .map(|piece| Ok(Bytes::copy_from_slice(piece)));
     let mut utf8 = Utf8::new(pieces, of(bytes)?);
     let mut text = Vec::new();
+
     for piece in &mut utf8 {
         match piece {
             Ok(piece) => text.extend_from_slice(&piece),
@@ -19,6 +20,7 @@ fn read(bytes: &[u8], length: usize) -> Result<(String, Encoding), Refusal> {
             Err(Stop::Objects(error)) => panic!("{error}"),
         }
     }
+
     Ok((String::from_utf8(text).unwrap(), utf8.encoding()))
 }
 
@@ -39,6 +41,7 @@ fn a_text_is_the_same_in_every_encoding_however_it_is_cut() {
         (utf16(TEXT, u16::to_be_bytes), Encoding::Utf16Be),
         (windows, Encoding::Windows1252),
     ];
+
     for (bytes, encoding) in texts {
         for length in 1..bytes.len() {
             let expected = Ok((TEXT.to_owned(), encoding));
@@ -59,6 +62,7 @@ fn the_words_of_western_europe_are_windows_1252() {
         "navn;pris\nRødgrød med fløde;25\nÆble;3\n",
         "name,price\nTemp 20°,5\n",
     ];
+
     for text in words {
         let bytes = WINDOWS_1252.encode(text).0;
         assert_eq!(of(&bytes), Ok(Encoding::Windows1252), "{text}");
@@ -78,6 +82,7 @@ fn other_encodings_are_refused_with_advice() {
         ),
         (encoding_rs::GBK, "名称,价格\n台灯,1999\n圆珠笔,250\n"),
     ];
+
     for (encoding, text) in texts {
         let refusal = of(&encoding.encode(text).0).unwrap_err();
         assert!(
@@ -112,6 +117,7 @@ fn utf16_that_is_broken_is_refused() {
     let mut bytes = utf16("\u{feff}name;price\nLamp;", u16::to_le_bytes);
     bytes.extend(0xd83d_u16.to_le_bytes());
     bytes.extend(u16::from(b'x').to_le_bytes());
+
     assert!(read(&bytes, 16).unwrap_err().detail.contains("utf-16le"));
     assert!(
         read(&bytes[..bytes.len() - 3], 16).is_err(),

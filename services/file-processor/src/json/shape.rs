@@ -51,6 +51,7 @@ impl Shape {
         if self.keys.contains(&key) {
             return;
         }
+
         if self.keys.len() < KEYS_SHOWN {
             self.keys.push(key);
         } else {
@@ -153,6 +154,7 @@ impl<'de> Visitor<'de> for Walk<'_> {
         {
             self.shape.elements += u64::from(is_rows);
         }
+
         Ok(())
     }
 
@@ -171,6 +173,7 @@ impl<'de> Visitor<'de> for Walk<'_> {
                 is_row: false,
             })?;
         }
+
         Ok(())
     }
 }

@@ -32,14 +32,17 @@ fn a_document_is_summarised_by_depth_keys_and_rows() {
     let summary = document(br#"[{"id": 1, "tags": ["a", {"x": null}]}, {"id": 2.5, "name": "b"}]"#)
         .unwrap()
         .summary;
+
     assert_eq!(
         (&summary["top"], &summary["depth"], &summary["rows"]),
         (&json!("array"), &json!(4), &json!(2))
     );
+
     assert_eq!(
         (&summary["keys"], &summary["values"]),
         (&json!(["id", "tags", "name"]), &json!(5))
     );
+
     let summary = document(br#"{"a": {"b": true}}"#).unwrap().summary;
     assert_eq!(
         (&summary["rows"], &summary["keys"]),
@@ -55,6 +58,7 @@ fn however_the_bytes_are_cut_the_finding_is_the_same() {
         (&whole.summary["rows"], &whole.summary["bad_rows"]),
         (&json!(4), &json!(1))
     );
+
     for length in 1..text.len() {
         assert_eq!(
             read_lines(pieces(text, length)).unwrap(),
@@ -62,6 +66,7 @@ fn however_the_bytes_are_cut_the_finding_is_the_same() {
             "in pieces of {length}"
         );
     }
+
     let first = text.split(|byte| *byte == b'\n').next().unwrap();
     for length in 1..first.len() {
         assert_eq!(
@@ -78,25 +83,30 @@ fn what_is_broken_or_cut_off_is_refused_with_its_place() {
         refusal(document(b"{\"a\": [1, 2")).detail,
         "it ends in the middle, at line 1 column 11"
     );
+
     assert!(
         refusal(document(b"{\"a\": nul}"))
             .detail
             .contains("line 1 column 10")
     );
+
     assert!(
         refusal(document(b"{} {}"))
             .detail
             .contains("call the file .ndjson")
     );
+
     assert!(
         refusal(document(b"[\"\xff\"]"))
             .detail
             .contains("line 1 is not UTF-8")
     );
+
     assert_eq!(
         refusal(lines(b"{}\n\"\xff\"\n")).detail,
         "line 2 is not UTF-8 from its byte 2; save it as UTF-8"
     );
+
     assert_eq!(refusal(lines(b"no\njson\n")).reason, Reason::Malformed);
     assert_eq!(refusal(lines(b"\n  \n")).reason, Reason::Empty);
 }
@@ -109,9 +119,11 @@ fn a_document_may_be_deep_and_long_but_not_without_end() {
         refusal(document(&nested(100_000))).detail,
         "it nests deeper than 127 levels"
     );
+
     let endless = [b"[\"".to_vec(), vec![b'x'; 2 << 20]].concat();
     assert_eq!(refusal(document(&endless)).reason, Reason::TooLarge);
     assert_eq!(refusal(lines(&endless)).reason, Reason::TooLarge);
+
     let numbers = [b"[".to_vec(), vec![b'1'; 2 << 20]].concat();
     assert_eq!(refusal(document(&numbers)).reason, Reason::TooLarge);
 }
@@ -122,6 +134,7 @@ fn only_so_many_keys_are_kept() {
     let summary = document(format!("{{{}}}", fields.join(",")).as_bytes())
         .unwrap()
         .summary;
+
     assert_eq!(
         (
             summary["keys"].as_array().unwrap().len(),

@@ -111,6 +111,7 @@ pub(super) fn of_bytes(head: &[u8]) -> Option<Foreign> {
     let known = BEGINNINGS
         .into_iter()
         .find(|(beginning, ..)| head.starts_with(beginning));
+
     known
         .map(Foreign::new)
         .or_else(|| archive(head))
@@ -139,23 +140,27 @@ pub(super) fn of_text(head: &[u8]) -> Option<Foreign> {
             advice: OF_PROGRAM,
         });
     }
+
     let text = head.trim_ascii_start();
     let begins = |tag: &str| {
         let start = text.get(..tag.len());
         start.is_some_and(|start| start.eq_ignore_ascii_case(tag.as_bytes()))
     };
+
     if begins("<!doctype html") || begins("<html") || begins("<head") || begins("<body") {
         return Some(Foreign {
             what: "a page of HTML",
             advice: AS_TEXT,
         });
     }
+
     if !["<?xml", "<!doctype", "<!--", "<svg"]
         .into_iter()
         .any(begins)
     {
         return None;
     }
+
     Some(if contains(text, b"<svg") {
         Foreign {
             what: "an SVG drawing",
@@ -178,6 +183,7 @@ fn archive(head: &[u8]) -> Option<Foreign> {
     if !head.starts_with(b"PK\x03\x04") {
         return None;
     }
+
     let known = ARCHIVES.into_iter().find(|(name, ..)| contains(head, name));
     Some(known.map_or(
         Foreign {
@@ -193,6 +199,7 @@ fn media(head: &[u8]) -> Option<Foreign> {
     if head.get(4..8) != Some(b"ftyp") {
         return None;
     }
+
     let length = u32::from_be_bytes(*head.first_chunk()?) as usize;
     let brands = head.get(8..length.clamp(8, 256).min(head.len()))?;
     let of_brand = |brand: &[u8]| BRANDS.into_iter().find(|(known, ..)| *known == brand);
@@ -200,6 +207,7 @@ fn media(head: &[u8]) -> Option<Foreign> {
         .chunks_exact(4)
         .filter(|brand| !matches!(*brand, b"mif1" | b"msf1"));
     let known = specific.chain(brands.chunks_exact(4)).find_map(of_brand);
+
     Some(known.map_or(
         Foreign {
             what: "a video (MP4 or QuickTime)",

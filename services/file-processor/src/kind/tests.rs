@@ -22,6 +22,7 @@ fn content_goes_before_the_name_and_the_two_must_agree() {
         let kind = of(name, b"\xff\xd8\xff\xe0");
         assert_eq!(kind, Ok(Kind::Image(Format::Jpeg)), "{name}");
     }
+
     let refused = [
         ("a.csv", PNG, ".png"),
         ("a.gif", PNG, ".png"),
@@ -33,12 +34,14 @@ fn content_goes_before_the_name_and_the_two_must_agree() {
         ("a.csv", b"{\"a\":1}\n{\"a\":2}\n", ".ndjson"),
         ("a.jpg", b"{\"a\":1}", ".json"),
     ];
+
     for (name, head, ending) in refused {
         let refusal = of(name, head).unwrap_err();
         assert_eq!(refusal.reason, Reason::Misnamed, "{name}");
         let advice = format!("rename it to end in {ending}");
         assert!(refusal.detail.ends_with(&advice), "{}", refusal.detail);
     }
+
     assert_eq!(reason("a.png", b"just words"), Reason::Misnamed);
 }
 
@@ -53,6 +56,7 @@ fn text_is_what_its_content_says_or_else_its_name() {
     assert_eq!(delimiter("a.txt", b"name\tprice\nLamp, red\t5\n"), '\t');
     assert_eq!(delimiter("a.csv", b"[1],2\n[3],4\n"), ',');
     assert_eq!(reason("a", b"just words"), Reason::UnknownKind);
+
     let prose = b"Dear all, hello\nthis is prose\nand more of it\n";
     assert_eq!(reason("a.txt", prose), Reason::UnknownKind);
 }
@@ -66,28 +70,33 @@ fn ndjson_is_told_from_json_whatever_its_name() {
         b"[1]\n[2]\n",
         b"\n{\"a\":{\"b\":[]}}\n{broken",
     ];
+
     for (text, name) in lines
         .into_iter()
         .flat_map(|text| ["a.json", "a.ndjson", "a", "a.jsonl"].map(|name| (text, name)))
     {
         assert_eq!(of(name, text), Ok(Kind::Ndjson(utf8)), "{name}: {text:?}");
     }
+
     let documents: [&[u8]; 2] = [
         b"{\n\"a\": 1,\n\"b\": [2]\n}\n",
         b"[\n{\"a\":1},\n{\"a\":2}\n]",
     ];
+
     for (text, name) in documents
         .into_iter()
         .flat_map(|text| ["a.json", "a.ndjson", "a"].map(|name| (text, name)))
     {
         assert_eq!(of(name, text), Ok(Kind::Json(utf8)), "{name}: {text:?}");
     }
+
     assert_eq!(of("a.jsonl", b"{}"), Ok(Kind::Ndjson(utf8)));
     assert_eq!(of("a.json", b"{}"), Ok(Kind::Json(utf8)));
     assert_eq!(
         of("a.ndjson", b"{at: 3}\n{\"a\":2}\n"),
         Ok(Kind::Ndjson(utf8))
     );
+
     assert_eq!(
         of("a.ndjson", b"{\"a\":1}\nwords\n"),
         Ok(Kind::Ndjson(utf8))
@@ -100,12 +109,14 @@ fn foreign() -> Vec<(&'static str, Vec<u8>)> {
         let length = u32::try_from(8 + brands.len()).unwrap().to_be_bytes();
         [&length[..], b"ftyp", brands.as_bytes(), b"\0\0\0\x08mdat"].concat()
     };
+
     let zip = |name: &str| [b"PK\x03\x04\x14\0\0\0\0\0", name.as_bytes()].concat();
     let bmp = [b"BM", &[0; 12][..], &[40, 0, 0, 0], &[0; 36]].concat();
     let utf32: Vec<u8> = "name,price\n"
         .chars()
         .flat_map(|c| u32::from(c).to_le_bytes())
         .collect();
+
     vec![
         ("HEIC", ftyp("heic\0\0\0\0mif1heic")),
         ("HEIC", ftyp("mif1\0\0\0\0mif1heic")),
@@ -163,6 +174,7 @@ fn what_is_not_read_here_is_named_with_advice_whatever_its_name() {
                 "{name}: {word}: {}",
                 refusal.detail
             );
+
             assert!(
                 refusal.detail.contains("; "),
                 "no advice: {}",
@@ -181,6 +193,7 @@ fn a_table_whose_header_begins_like_something_else_is_a_table() {
         "MZ,b\n1,2\n",
         "GIF,b\n1,2\n",
     ];
+
     for text in headers {
         assert_eq!(delimiter("a.csv", text.as_bytes()), ',', "{text}");
     }
@@ -196,18 +209,22 @@ fn text_in_another_encoding_is_recognised_as_well() {
         .concat()
     };
     assert_eq!(delimiter("a.csv", &utf16("name;price\nLämp;1\n")), ';');
+
     assert_eq!(
         of("a.json", &utf16("[{\"a\":1}]")),
         Ok(Kind::Json(Encoding::Utf16Le))
     );
+
     assert_eq!(
         of("a", &utf16("{\"a\":1}\n{\"a\":2}\n")),
         Ok(Kind::Ndjson(Encoding::Utf16Le))
     );
+
     let Ok(Kind::Csv(dialect, Encoding::Windows1252)) =
         of("a.csv", b"K\xe4se;Preis, netto\r\nGr\xfcn;2\r\n")
     else {
         panic!("not windows-1252")
     };
+
     assert_eq!(dialect.delimiter, b';');
 }

@@ -26,11 +26,13 @@ pub(super) fn in_srgb(picture: DynamicImage, profile: Option<ColorProfile>) -> D
     let Some(profile) = profile else {
         return picture;
     };
+
     let has_alpha = picture.color().has_alpha();
     let is_grey = matches!(
         picture.color(),
         ColorType::L8 | ColorType::La8 | ColorType::L16 | ColorType::La16
     );
+
     match (profile.color_space, is_grey) {
         (DataColorSpace::Rgb, false) | (DataColorSpace::Gray, true) => {}
         _ => return picture,
@@ -43,11 +45,13 @@ pub(super) fn in_srgb(picture: DynamicImage, profile: Option<ColorProfile>) -> D
     } else {
         Layout::Rgba
     };
+
     let samples = if is_grey {
         picture.to_luma_alpha8().into_raw()
     } else {
         pixels.as_raw().clone()
     };
+
     let mut converted = pixels;
     let transform = profile.create_transform_8bit(
         source,
@@ -57,6 +61,7 @@ pub(super) fn in_srgb(picture: DynamicImage, profile: Option<ColorProfile>) -> D
     );
     let is_done =
         transform.is_ok_and(|transform| transform.transform(&samples, &mut converted).is_ok());
+
     match (is_done, has_alpha) {
         (false, _) => picture,
         (true, true) => converted.into(),
@@ -74,6 +79,7 @@ fn cicp(bytes: &[u8]) -> Option<ColorProfile> {
     ) {
         return None;
     }
+
     let mut profile = ColorProfile::new_srgb();
     profile.update_rgb_colorimetry_from_cicp(CicpProfile {
         color_primaries: CicpColorPrimaries::try_from(primaries).ok()?,
@@ -81,6 +87,7 @@ fn cicp(bytes: &[u8]) -> Option<ColorProfile> {
         matrix_coefficients: MatrixCoefficients::Identity,
         full_range: true,
     });
+
     // It says itself whether the numbers were known.
     profile.cicp.is_some().then_some(profile)
 }

@@ -10,6 +10,7 @@ pub(super) fn of(picture: DynamicImage, side: u32) -> DynamicImage {
     if !picture.color().has_alpha() {
         return picture.thumbnail(side, side);
     }
+
     averaged(&picture.into_rgba8(), side).into()
 }
 
@@ -23,7 +24,9 @@ fn averaged(picture: &RgbaImage, side: u32) -> RgbaImage {
             .div_ceil(longest)
             .max(1) as u32
     };
-    let (columns, rows) = (scaled(width), scaled(height));
+    let columns = scaled(width);
+    let rows = scaled(height);
+
     RgbaImage::from_fn(columns, rows, |x, y| {
         let across = share(x, columns, width);
         let down = share(y, rows, height);
@@ -39,8 +42,10 @@ fn share(at: u32, count: u32, length: u32) -> std::ops::Range<u32> {
 }
 
 fn average(pixels: impl Iterator<Item = Rgba<u8>>) -> Rgba<u8> {
-    let (mut count, mut opacity) = (0_u64, 0_u64);
+    let mut count = 0_u64;
+    let mut opacity = 0_u64;
     let mut colours = [0_u64; 3];
+
     for Rgba([red, green, blue, alpha]) in pixels {
         let alpha = u64::from(alpha);
         count += 1;
@@ -49,6 +54,7 @@ fn average(pixels: impl Iterator<Item = Rgba<u8>>) -> Rgba<u8> {
             *sum += u64::from(colour) * alpha;
         }
     }
+
     let rounded = |sum: u64, weight: u64| ((sum + weight / 2) / weight.max(1)) as u8;
     let [red, green, blue] = colours.map(|sum| rounded(sum, opacity));
     Rgba([red, green, blue, rounded(opacity, count)])

@@ -38,11 +38,13 @@ fn what_shines_through_stays_so_and_small_pictures_stay_small() {
     pixels
         .write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png)
         .unwrap();
+
     let thumbnail = read(&bytes, Format::Png).unwrap().thumbnail;
     assert_eq!(
         (thumbnail.ending, thumbnail.width, thumbnail.height),
         ("png", 10, 20)
     );
+
     assert_eq!(
         image::load_from_memory(&thumbnail.bytes)
             .unwrap()
@@ -58,10 +60,12 @@ fn exif() -> Vec<u8> {
     tiff.extend(b"\x0f\x01\x02\0\x0d\0\0\0\x26\0\0\0"); // Make, 13 bytes of text at 38
     tiff.extend(b"\x12\x01\x03\0\x01\0\0\0\x06\0\0\0"); // Orientation, 6
     tiff.extend(b"\0\0\0\0SecretCamera\0");
+
     let mut segment = b"\xff\xe1".to_vec();
     segment.extend(u16::try_from(2 + 6 + tiff.len()).unwrap().to_be_bytes());
     segment.extend(b"Exif\0\0");
     segment.extend(tiff);
+
     segment
 }
 
@@ -99,6 +103,7 @@ fn something_else_behind_a_picture_is_refused_and_zeros_are_not() {
                 "{format:?}, {zeros} zeros"
             );
         }
+
         let others: [&[u8]; 6] = [
             b"PK\x03\x04 an archive",
             b"<script>",
@@ -107,6 +112,7 @@ fn something_else_behind_a_picture_is_refused_and_zeros_are_not() {
             b"\xff\xd9",
             &whole,
         ];
+
         for more in others {
             let refusal = read(&[&whole, more].concat(), format).unwrap_err();
             assert!(
@@ -133,6 +139,7 @@ fn samsung_notes() -> Vec<u8> {
     ]
     .concat();
     let length = u32::try_from(note.len()).unwrap().to_le_bytes();
+
     let list = [
         &b"SEFH"[..],
         &106_u32.to_le_bytes(),
@@ -143,6 +150,7 @@ fn samsung_notes() -> Vec<u8> {
     ]
     .concat();
     let list_length = u32::try_from(list.len()).unwrap().to_le_bytes();
+
     [&note[..], &list, &list_length, b"SEFT"].concat()
 }
 
@@ -163,9 +171,11 @@ fn what_a_camera_announces_behind_a_jpeg_is_accepted() {
         [plain.clone(), samsung_notes()].concat(),
         [with_pictures(), plain.clone(), samsung_notes()].concat(),
     ];
+
     for (at, bytes) in accepted.iter().enumerate() {
         assert!(read(bytes, Format::Jpeg).is_ok(), "{at}");
     }
+
     let archive = b"PK\x03\x04 an archive".to_vec();
     let refused = [
         [with_pictures(), plain.clone(), archive.clone()].concat(),
@@ -175,6 +185,7 @@ fn what_a_camera_announces_behind_a_jpeg_is_accepted() {
         [plain.clone(), samsung_notes(), b"x".to_vec()].concat(),
         [plain, b"SEFHSEFT".to_vec()].concat(),
     ];
+
     for (at, bytes) in refused.iter().enumerate() {
         assert_eq!(reason(bytes, Format::Jpeg), Reason::Malformed, "{at}");
     }
@@ -185,10 +196,12 @@ fn the_end_of_a_jpeg_is_found_past_every_scan_and_segment() {
     let plain = picture(64, 48, Format::Jpeg);
     let comment = b"\xff\xfe\0\x06\xff\xd9\xff\xd9";
     let bytes = [&plain[..2], comment, &plain[2..]].concat();
+
     assert!(
         read(&bytes, Format::Jpeg).is_ok(),
         "an end within a comment"
     );
+
     let end = plain.len() - 2;
     let bytes = [&plain[..end], comment, &plain[end..]].concat();
     assert!(
@@ -206,11 +219,13 @@ fn transparent_pixels_have_no_colour_to_give() {
             0 => Rgba([255, 255, 255, 255]),
             _ => Rgba([red, green, blue, 0]),
         });
+
         for format in [Format::Png, Format::Webp] {
             let mut bytes = Vec::new();
             pixels
                 .write_to(&mut Cursor::new(&mut bytes), named(format))
                 .unwrap();
+
             let small =
                 image::load_from_memory(&read(&bytes, format).unwrap().thumbnail.bytes).unwrap();
             assert_eq!(
@@ -234,6 +249,7 @@ fn an_odd_shape_with_transparency_keeps_its_shape() {
         pixels
             .write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png)
             .unwrap();
+
         let thumbnail = read(&bytes, Format::Png).unwrap().thumbnail;
         assert_eq!((thumbnail.width, thumbnail.height), small);
         let shown = image::load_from_memory(&thumbnail.bytes)
@@ -264,6 +280,7 @@ fn profiled(picture: &DynamicImage, format: Format, profile: Vec<u8>) -> Vec<u8>
             picture.write_with_encoder(encoder).unwrap();
         }
     }
+
     bytes
 }
 
@@ -272,10 +289,12 @@ fn assert_near(bytes: &[u8], format: Format, expected: [u8; 3], what: &str) {
         .unwrap()
         .to_rgb8();
     let Rgb(pixel) = *shown.get_pixel(5, 5);
+
     let is_near = pixel
         .iter()
         .zip(expected)
         .all(|(shown, wanted)| shown.abs_diff(wanted) < 6);
+
     assert!(
         is_near,
         "{what}, {format:?}: {pixel:?} and not {expected:?}"
@@ -285,12 +304,14 @@ fn assert_near(bytes: &[u8], format: Format, expected: [u8; 3], what: &str) {
 #[test]
 fn colours_are_those_of_the_profile() {
     use moxcms::ColorProfile;
+
     // By the primaries and curves of each, computed elsewhere.
     let profiles = [
         ("Display P3", ColorProfile::new_display_p3(), [0, 203, 11]),
         ("Adobe RGB", ColorProfile::new_adobe_rgb(), [0, 201, 37]),
         ("sRGB", ColorProfile::new_srgb(), [60, 200, 60]),
     ];
+
     for (what, profile, expected) in profiles {
         for side in [100, 640] {
             let green = DynamicImage::from(RgbImage::from_pixel(side, side, Rgb([60, 200, 60])));
@@ -300,6 +321,7 @@ fn colours_are_those_of_the_profile() {
             }
         }
     }
+
     let grey = DynamicImage::from(image::GrayImage::from_pixel(400, 400, image::Luma([100])));
     let linear = ColorProfile::new_gray_with_gamma(1.0).encode().unwrap();
     assert_near(
@@ -316,6 +338,7 @@ fn a_profile_that_cannot_be_used_changes_nothing() {
     let grey = moxcms::ColorProfile::new_gray_with_gamma(1.0)
         .encode()
         .unwrap();
+
     for profile in [b"no profile".to_vec(), grey] {
         assert_near(
             &profiled(&green, Format::Png, profile),
@@ -333,6 +356,7 @@ fn numbered(numbers: [u8; 4]) -> Vec<u8> {
     green
         .write_to(&mut Cursor::new(&mut plain), ImageFormat::Png)
         .unwrap();
+
     let named = [&b"cICP"[..], &numbers].concat();
     [
         &plain[..33],
@@ -352,6 +376,7 @@ fn colours_that_a_png_names_by_numbers_are_converted() {
         [0, 203, 11],
         "Display P3",
     );
+
     assert_near(&numbered([1, 13, 0, 1]), Format::Png, [60, 200, 60], "sRGB");
     assert_near(
         &numbered([9, 16, 0, 1]),

@@ -21,6 +21,7 @@ pub(super) fn check(bytes: &[u8], format: Format) -> Result<(), Refusal> {
         Format::Gif => end_of_gif(bytes),
         Format::Jpeg => end_of_jpeg(bytes),
     };
+
     let Some(end) = end else {
         return Err(Refusal::malformed(
             "the picture is cut off; upload all of it",
@@ -32,6 +33,7 @@ pub(super) fn check(bytes: &[u8], format: Format) -> Result<(), Refusal> {
     if is_padding(more) || (format == Format::Jpeg && trailer::is_announced(picture, more)) {
         return Ok(());
     }
+
     let length = more.len();
     Err(Refusal::malformed(format!(
         "{length} bytes of something else follow the picture; open it in a picture program and save it anew"
@@ -76,6 +78,7 @@ impl<'a> Iterator for PngChunks<'a> {
         let length = u32::from_be_bytes(*header.first_chunk()?) as usize;
         let start = self.at + 8;
         let content = self.bytes.get(start..start.checked_add(length)?)?;
+
         // A checksum follows.
         self.at = Some(start + length + 4).filter(|end| *end <= self.bytes.len())?;
         Some(PngChunk {
@@ -97,6 +100,7 @@ fn end_of_gif(bytes: &[u8]) -> Option<usize> {
     const EXTENSION: u8 = 0x21;
     const IMAGE: u8 = 0x2c;
     const TRAILER: u8 = 0x3b;
+
     let mut at = 13 + colour_table(*bytes.get(10)?);
     loop {
         at = match *bytes.get(at)? {
@@ -134,6 +138,7 @@ fn end_of_jpeg(bytes: &[u8]) -> Option<usize> {
     const START_OF_SCAN: u8 = 0xda;
     const END_OF_IMAGE: u8 = 0xd9;
     const STANDALONE: u8 = 0x01;
+
     let mut at = 2;
     loop {
         let [0xff, code] = *bytes.get(at..at + 2)? else {

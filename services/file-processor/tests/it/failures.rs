@@ -15,6 +15,7 @@ async fn a_service_that_is_away_is_an_error_and_the_file_waits() {
         .upload("uploads/catalogue/new.csv", CATALOGUE)
         .await
         .unwrap_err();
+
     assert!(
         error["errorMessage"]
             .as_str()
@@ -33,6 +34,7 @@ async fn the_same_version_is_processed_once_and_another_version_again() {
         .invoke(created(&json!({"key": "uploads/a.csv"})))
         .await;
     assert_eq!((&again, function.file(&again).await), (&first, done));
+
     let other = function.upload("uploads/a.csv", b"a,b\n1,2\n3,4\n").await;
     assert_ne!(
         other.as_ref().unwrap()["files"][0]["id"],
@@ -51,10 +53,12 @@ async fn an_object_that_is_gone_and_an_event_that_is_none_of_ours_are_nothing_to
             .await,
         nothing
     );
+
     assert_eq!(
         function.invoke(json!({"Event": "s3:TestEvent"})).await,
         nothing
     );
+
     assert_eq!(function.upload("thumbnails/a.png", b"x").await, nothing);
     assert_eq!(
         function

@@ -16,6 +16,7 @@ async fn products(secret: &Secret) -> (TestClient, String) {
         dynamodb: testbed::embedded().await,
         auth,
     };
+
     products::prepare(
         &products::Config {
             demo_products: false,
@@ -24,11 +25,13 @@ async fn products(secret: &Secret) -> (TestClient, String) {
         &Shutdown::new(),
     )
     .await;
+
     let router = products::router(&parts);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let served = router.clone();
     tokio::spawn(async move { axum::serve(listener, served).await.unwrap() });
+
     (TestClient::new(router).showing(token), url)
 }
 
@@ -41,6 +44,7 @@ async fn names(service: &TestClient) -> Vec<Value> {
         .map(|product| product["name"].clone())
         .collect();
     names.sort_by_key(Value::to_string);
+
     names
 }
 
@@ -59,6 +63,7 @@ async fn rows_become_products_once_however_often_they_are_imported() {
         .await;
     let summary = function.file(&outcome).await["summary"].clone();
     let imported = &summary["products"];
+
     assert_eq!(
         (
             &imported["added"],
@@ -67,16 +72,19 @@ async fn rows_become_products_once_however_often_they_are_imported() {
         ),
         (&json!(2), &json!(1), &json!(1))
     );
+
     assert_eq!(names(&service).await, [json!("Lamp"), json!("Pen")]);
     let first = |part: &Value| (part[0]["line"].clone(), part[0]["column"].clone());
     assert_eq!(
         first(&summary["first_bad"]),
         (json!(4), json!("price_cents"))
     );
+
     assert_eq!(
         first(&imported["first_refused"]),
         (json!(5), json!("category"))
     );
+
     let key = summary["bad_rows_csv"]["key"].as_str().unwrap();
     let bad_rows = std::fs::read_to_string(function.path(key)).unwrap();
     assert_eq!(
@@ -93,15 +101,18 @@ async fn rows_become_products_once_however_often_they_are_imported() {
             .status,
         200
     );
+
     let dearer = text.replace("1999", "2499");
     let outcome = function
         .upload("uploads/catalogue/dearer.csv", dearer.as_bytes())
         .await;
     let imported = function.file(&outcome).await["summary"]["products"].clone();
+
     assert_eq!(
         (&imported["added"], &imported["changed"]),
         (&json!(0), &json!(2))
     );
+
     let lamp = service.get(&path).await.body;
     assert_eq!(
         (&lamp["price_cents"], &lamp["stock"]),
@@ -128,6 +139,7 @@ async fn of_the_rows_of_one_product_the_last_holds() {
         .upload("uploads/catalogue/race.csv", text.as_bytes())
         .await;
     let imported = function.file(&outcome).await["summary"]["products"].clone();
+
     assert_eq!(
         (
             &imported["added"],
@@ -136,6 +148,7 @@ async fn of_the_rows_of_one_product_the_last_holds() {
         ),
         (&json!(1), &json!(0), &json!(7))
     );
+
     let lamps = service.get("/products").await.body["items"].clone();
     assert_eq!(lamps.as_array().unwrap().len(), 1);
     assert_eq!(
@@ -159,6 +172,7 @@ async fn without_the_secret_an_import_is_an_error_and_nothing_is_added() {
         )
         .await
         .unwrap_err();
+
     assert_eq!(
         error["errorMessage"],
         "the products service answered 401 Unauthorized"

@@ -21,6 +21,7 @@ async fn every_kind_of_file_is_read_or_refused_with_a_reason() {
             .await;
         sample.check(&function.file(&outcome).await);
     }
+
     if let Some(taken) = function.taken() {
         assert!(
             taken.peak_memory_bytes < MOST_MEMORY_BYTES,
@@ -38,12 +39,14 @@ async fn a_thumbnail_is_put_beside_a_picture_and_called_by_the_metadata() {
         .into_iter()
         .find(|sample| sample.name == "shelf.jpg")
         .unwrap();
+
     let outcome = function
         .upload("uploads/a b/shelf.jpg", &sample.bytes)
         .await;
     let file = function.file(&outcome).await;
     let thumbnail = &file["summary"]["thumbnail"];
     assert_eq!(thumbnail["key"], "thumbnails/a b/shelf.jpg.jpg");
+
     let kept = std::fs::read(function.path("thumbnails/a b/shelf.jpg.jpg")).unwrap();
     assert_eq!(
         (&thumbnail["size_bytes"], &thumbnail["width"]),

@@ -15,11 +15,13 @@ async fn a_csv_of_any_length_is_read_in_bounded_memory() {
     let mut function = csv.function().await;
     let outcome = function.invoke(created(&json!({"key": KEY}))).await;
     let file = function.file(&outcome).await;
+
     assert_eq!(
         (&file["summary"]["rows"], &file["summary"]["bad_rows"]),
         (&json!(csv.rows), &json!(0)),
         "{file}"
     );
+
     assert_eq!(file["size_bytes"], csv.bytes());
     let types: Vec<&Value> = file["summary"]["columns"]
         .as_array()
@@ -27,10 +29,12 @@ async fn a_csv_of_any_length_is_read_in_bounded_memory() {
         .iter()
         .map(|column| &column["type"])
         .collect();
+
     assert_eq!(
         types,
         ["integer", "text", "timestamp", "decimal", "boolean"]
     );
+
     if let Some(taken) = function.taken() {
         let peak = taken.peak_memory_bytes;
         assert!(

@@ -49,6 +49,7 @@ impl LongCsv {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
+
         Function::start_on_s3(&endpoint).await
     }
 
@@ -62,10 +63,12 @@ impl LongCsv {
             .min(self.rows);
         let mut text = String::with_capacity(((last - first + 1) * ROW_BYTES + header) as usize);
         let mut begins = header + first * ROW_BYTES;
+
         if range.start < header {
             text.push_str(HEADER);
             begins = 0;
         }
+
         (first..last).for_each(|row| push_row(&mut text, row));
         Bytes::from(text).slice((range.start - begins) as usize..(range.end - begins) as usize)
     }
@@ -73,7 +76,11 @@ impl LongCsv {
 
 fn push_row(text: &mut String, row: u64) {
     use std::fmt::Write;
-    let (customer, ms, total) = (row % 9973, row % 1000, row % 500);
+
+    let customer = row % 9973;
+    let ms = row % 1000;
+    let total = row % 500;
+
     writeln!(
         text,
         "{row:010},\"Customer, No. {customer:04}\",2026-11-22T10:00:00.{ms:03}Z,{total:03}.99,true"
@@ -90,6 +97,7 @@ async fn read(State(csv): State<Arc<LongCsv>>, headers: HeaderMap) -> Response {
             "Sun, 22 Nov 2026 10:00:00 GMT".to_owned(),
         ),
     ];
+
     let Some(range) = headers
         .get(header::RANGE)
         .map(|range| range.to_str().unwrap())
@@ -101,16 +109,19 @@ async fn read(State(csv): State<Arc<LongCsv>>, headers: HeaderMap) -> Response {
         )
             .into_response();
     };
+
     let (start, end) = range
         .strip_prefix("bytes=")
         .unwrap()
         .split_once('-')
         .unwrap();
     let (start, end): (u64, u64) = (start.parse().unwrap(), end.parse().unwrap());
+
     let part = [(
         header::CONTENT_RANGE,
         format!("bytes {start}-{end}/{length}"),
     )];
+
     (
         StatusCode::PARTIAL_CONTENT,
         described,

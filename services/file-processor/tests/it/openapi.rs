@@ -11,6 +11,7 @@ async fn routes_and_replies_are_as_described() {
     let router = running.router.clone();
     let document = description(&router).await;
     assert_routes(&router, &document).await;
+
     let service = TestClient::new(router);
     let shown = service
         .send("POST", "/files?name=a.csv", &[], None)

@@ -66,20 +66,25 @@ impl Function {
         let folder = tempfile::tempdir().unwrap();
         let objects = format!("file://{}", folder.path().display());
         let dynamodb_client = client(Some(&dynamodb)).await;
-        let (opened, auth) = (Objects::open(&objects).unwrap(), Auth::open());
+        let opened = Objects::open(&objects).unwrap();
+        let auth = Auth::open();
+
         let parts = Parts {
             dynamodb: dynamodb_client,
             objects: opened,
             auth,
             function: None,
         };
+
         Service::new(&Config::default(), parts)
             .prepare(&Shutdown::new())
             .await;
+
         let Program {
             path, arguments, ..
         } = bootstrap();
         let mut command = Command::new(path);
+
         command
             .args(arguments)
             .env_clear()
@@ -92,6 +97,7 @@ impl Function {
             .env("TIDEMARK_PRODUCTS_URL", products_url)
             .envs(settings.iter().copied())
             .kill_on_drop(true);
+
         let started = Instant::now();
         let child = command.spawn().unwrap();
         Self {
@@ -136,6 +142,7 @@ impl Function {
         if emulator().is_some() {
             return None;
         }
+
         let process = PathBuf::from(format!("/proc/{}", self.child.id().unwrap()));
         let status = std::fs::read_to_string(process.join("status")).unwrap();
         let peak = status
@@ -145,12 +152,14 @@ impl Function {
         let peak_kib: u64 = peak.split_whitespace().next().unwrap().parse().unwrap();
         let stat = std::fs::read_to_string(process.join("stat")).unwrap();
         let after_name = stat.rsplit_once(')').unwrap().1;
+
         let ticks = after_name
             .split_whitespace()
             .skip(11)
             .take(2)
             .map(|ticks| ticks.parse::<u64>().unwrap());
         let cpu = Duration::from_millis(ticks.sum::<u64>() * MS_A_TICK);
+
         Some(Taken {
             cpu,
             peak_memory_bytes: peak_kib << 10,
@@ -168,6 +177,7 @@ impl Function {
         let id = answer["files"][0]["id"].as_str().unwrap();
         let dynamodb = client(Some(&self.dynamodb)).await;
         let key = aws_sdk_dynamodb::types::AttributeValue::S(id.to_owned());
+
         let got = dynamodb
             .get_item()
             .table_name(FILES)
@@ -191,6 +201,7 @@ pub fn bootstrap() -> Program {
     let words = emulator().unwrap_or_default();
     let mut words = words.split_whitespace().map(str::to_owned).chain([binary]);
     let path = words.next().unwrap().into();
+
     Program {
         path,
         arguments: words.collect(),

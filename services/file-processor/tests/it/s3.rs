@@ -38,17 +38,20 @@ async fn read(
     let Some(bytes) = bucket.objects.get(&(key, version.clone())) else {
         return StatusCode::NOT_FOUND.into_response();
     };
+
     let described = [
         ("etag", format!("\"tag-of-{version}\"")),
         ("last-modified", "Sun, 22 Nov 2026 10:00:00 GMT".to_owned()),
         ("x-amz-version-id", version.clone()),
     ];
+
     let Some(range) = headers
         .get("range")
         .map(|range| range.to_str().unwrap().to_owned())
     else {
         return (described, bytes.clone()).into_response();
     };
+
     assert_eq!(headers["if-match"], format!("\"tag-of-{version}\""));
     let (start, end) = range
         .strip_prefix("bytes=")
@@ -57,10 +60,12 @@ async fn read(
         .unwrap();
     let (start, end): (usize, usize) = (start.parse().unwrap(), end.parse().unwrap());
     bucket.ranges.lock().unwrap().push(range.clone());
+
     let content_range = [(
         "content-range",
         format!("bytes {start}-{end}/{}", bytes.len()),
     )];
+
     (
         StatusCode::PARTIAL_CONTENT,
         described,
@@ -87,6 +92,7 @@ async fn function_on(bucket: &Arc<Bucket>) -> Function {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
+
     Function::start_on_s3(&endpoint).await
 }
 
@@ -95,27 +101,32 @@ async fn the_version_that_was_told_of_is_read_in_ranges_and_no_other() {
     let row = "1,2\n";
     let old = Bytes::from(format!("a,b\n{}", row.repeat((9 << 20) / row.len())));
     let versions = [("v1", old.clone()), ("v2", Bytes::from_static(b"a,b\n"))];
+
     let keyed = versions.map(|(version, bytes)| {
         (
             ("uploads/my file.csv".to_owned(), version.to_owned()),
             bytes,
         )
     });
+
     let bucket = Arc::new(Bucket {
         objects: keyed.into(),
         ..Bucket::default()
     });
     let mut function = function_on(&bucket).await;
+
     let outcome = function
         .invoke(created(
             &json!({"key": "uploads/my+file.csv", "versionId": "v1"}),
         ))
         .await;
     let file = function.file(&outcome).await;
+
     assert_eq!(
         (&file["version"], &file["size_bytes"]),
         (&json!("v1"), &json!(old.len()))
     );
+
     assert_eq!(file["summary"]["rows"], (9 << 20) / row.len());
     let ranges = [
         "bytes=0-65535",
@@ -132,18 +143,21 @@ async fn a_thumbnail_is_put_beside_a_picture() {
         .into_iter()
         .find(|sample| sample.name == "shelf.png")
         .unwrap();
+
     let key = ("uploads/shelf.png".to_owned(), "v1".to_owned());
     let bucket = Arc::new(Bucket {
         objects: HashMap::from([(key, sample.bytes.into())]),
         ..Bucket::default()
     });
     let mut function = function_on(&bucket).await;
+
     let outcome = function
         .invoke(created(
             &json!({"key": "uploads/shelf.png", "versionId": "v1"}),
         ))
         .await;
     assert_eq!(function.file(&outcome).await["status"], "processed");
+
     let put = bucket.put.lock().unwrap();
     assert_eq!(
         image::load_from_memory(&put["thumbnails/shelf.png.jpg"])

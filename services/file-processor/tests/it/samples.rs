@@ -108,6 +108,7 @@ fn odd() -> Vec<Sample> {
     let table = |delimiter: &str, encoding: &str| json!({"kind": "csv", "summary": {"rows": 1, "bad_rows": 0, "delimiter": delimiter, "encoding": encoding}});
     let utf16 = "\u{feff}sep=;\r\nname;price\r\nLämp;1\r\n".encode_utf16();
     let padded = [picture(ImageFormat::Gif), vec![0; 4096]].concat();
+
     vec![
         sample(
             "CSV of Excel, in UTF-16",
@@ -239,6 +240,7 @@ fn picture(format: ImageFormat) -> Vec<u8> {
     DynamicImage::from(pixels)
         .write_to(&mut Cursor::new(&mut bytes), format)
         .unwrap();
+
     bytes
 }
 

@@ -45,11 +45,13 @@ impl Running {
             files_max_upload_bytes: 1 << 20,
             ..Config::default()
         };
+
         let folder = tempfile::tempdir().unwrap();
         let objects = Objects::open(&format!("file://{}", folder.path().display())).unwrap();
         let dynamodb_url = testbed::endpoint().await;
         let dynamodb = chassis::dynamodb::client(Some(&dynamodb_url)).await;
         let function = Some(told_of(function, &folder, dynamodb_url));
+
         let service = Service::new(
             &config,
             Parts {
@@ -59,8 +61,10 @@ impl Running {
                 function,
             },
         );
-        let (router, shutdown) = (service.router(), Shutdown::new());
+        let router = service.router();
+        let shutdown = Shutdown::new();
         service.prepare(&shutdown).await;
+
         let asked = shutdown.clone();
         tokio::spawn(async move { service.watch(&asked).await });
         Self {
@@ -77,6 +81,7 @@ impl Running {
             .unwrap();
         let response = self.router.clone().oneshot(request).await.unwrap();
         let status = response.status().as_u16();
+
         (
             status,
             serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes())
@@ -119,11 +124,13 @@ fn shell(script: &str, argument: &str) -> Program {
         arguments,
         environment,
     } = bootstrap();
+
     let words = ["-c", script, argument].map(str::to_owned).into_iter();
     let arguments = words
         .chain([path.display().to_string()])
         .chain(arguments)
         .collect();
+
     Program {
         path: "sh".into(),
         arguments,
@@ -143,10 +150,12 @@ async fn a_posted_file_waits_and_is_then_processed() {
     let (status, posted) = running
         .post("/files?name=sälës%202.csv", "text/csv", "a,b\n1,2\n")
         .await;
+
     assert_eq!(
         (status, &posted["status"], &posted["name"]),
         (202, &json!("waiting"), &json!("s_l_s_2.csv"))
     );
+
     let file = running.finished(&posted["id"]).await;
     assert_eq!(
         (&file["status"], &file["summary"]["rows"]),
@@ -163,17 +172,20 @@ async fn a_form_brings_its_file_and_the_name_of_it() {
     let (status, posted) = running
         .post("/files", "multipart/form-data; boundary=x", form)
         .await;
+
     assert_eq!(
         (status, &posted["name"], &posted["size_bytes"]),
         (202, &json!("a.json"), &json!(7)),
         "{posted}"
     );
+
     assert_eq!(running.finished(&posted["id"]).await["summary"]["rows"], 3);
     let empty = "--x\r\nContent-Disposition: form-data; name=\"note\"\r\n\r\nhello\r\n--x--\r\n";
     let (status, problem) = running
         .post("/files", "multipart/form-data; boundary=x", empty)
         .await;
     assert_eq!((status, &problem["field"]), (422, &json!("file")));
+
     let (status, _) = running
         .post("/files", "multipart/form-data; boundary=x", "--x\r\nbroken")
         .await;
@@ -188,17 +200,20 @@ async fn what_cannot_be_taken_is_refused_and_nothing_of_it_is_kept() {
         running.post("/files?name=a.csv", "text/csv", large).await.0,
         413
     );
+
     for name in ["", "?name=", &format!("?name={}", "x".repeat(201))] {
         let (status, problem) = running
             .post(&format!("/files{name}"), "text/csv", "a,b")
             .await;
         assert_eq!((status, &problem["field"]), (422, &json!("name")), "{name}");
     }
+
     let (status, problem) = running
         .post("/files?name=a.csv&folder=..", "text/csv", "a,b")
         .await;
     assert_eq!((status, &problem["field"]), (400, &json!("folder")));
     assert_eq!(running.get("/files").await["items"], json!([]));
+
     let kept = std::fs::read_dir(running.folder.path().join("uploads")).unwrap();
     let files = kept.flat_map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap());
     assert_eq!(files.count(), 0);
@@ -210,11 +225,13 @@ async fn a_name_cannot_lead_out_of_its_folder() {
     let (status, posted) = running
         .post("/files?name=../../../etc/passwd", "text/csv", "a,b\n")
         .await;
+
     assert_eq!(
         (status, &posted["name"]),
         (202, &json!("_.._.._etc_passwd")),
         "{posted}"
     );
+
     let key = posted["key"].as_str().unwrap();
     assert!(key.starts_with("uploads/") && !key.contains("../"), "{key}");
     assert!(running.folder.path().join(key).is_file());
@@ -228,6 +245,7 @@ async fn a_file_that_is_put_into_the_folder_is_found() {
         "{\"a\":1}\n{}\n",
     )
     .unwrap();
+
     let deadline = Instant::now() + PATIENCE;
     let file = loop {
         let items = running.get("/files").await["items"].clone();
@@ -237,6 +255,7 @@ async fn a_file_that_is_put_into_the_folder_is_found() {
         assert!(Instant::now() < deadline);
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
+
     assert_eq!(
         (&file["key"], &file["summary"]["rows"]),
         (&json!("uploads/mine.ndjson"), &json!(2))
@@ -263,27 +282,33 @@ async fn it_is_said_why_the_function_did_not_do_its_work() {
     let Err(InvocationError::Ended(status)) = dying.invoke(event()).await else {
         panic!("it lives")
     };
+
     assert_eq!(status.code(), Some(3));
     let mut absent = Function::new(Program {
         path: "/nowhere/bootstrap".into(),
         ..bootstrap()
     });
+
     assert!(matches!(
         absent.invoke(event()).await,
         Err(InvocationError::Start(_))
     ));
 
-    let (running, table) = (Running::start().await, testbed::endpoint().await);
+    let running = Running::start().await;
+    let table = testbed::endpoint().await;
     let mut function = Function::new(told_of(bootstrap(), &running.folder, table));
     std::fs::create_dir_all(running.folder.path().join("uploads/catalogue")).unwrap();
+
     std::fs::write(
         running.folder.path().join("uploads/catalogue/a.csv"),
         "name,price_cents\nLamp,1\n",
     )
     .unwrap();
+
     let Err(InvocationError::Failed(why)) = function.invoke(event()).await else {
         panic!("there is no table")
     };
+
     assert!(!why.is_empty(), "{why}");
 }
 
@@ -298,8 +323,11 @@ async fn files_are_listed_newest_first_in_pages() {
         posted.push(file["id"].clone());
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
+
     posted.reverse();
-    let (mut listed, mut path) = (Vec::new(), "/files?limit=2".to_owned());
+    let mut listed = Vec::new();
+    let mut path = "/files?limit=2".to_owned();
+
     loop {
         let page = running.get(&path).await;
         listed.extend(
@@ -309,11 +337,14 @@ async fn files_are_listed_newest_first_in_pages() {
                 .iter()
                 .map(|file| file["id"].clone()),
         );
+
         let Some(next) = page["next"].as_str() else {
             break;
         };
+
         path = format!("/files?limit=2&cursor={next}");
     }
+
     assert_eq!(listed, posted);
 }
 
@@ -325,10 +356,12 @@ async fn a_picture_has_a_thumbnail_to_be_shown_and_nothing_else_has() {
             .into_iter()
             .find(|sample| sample.name == name)
             .unwrap();
+
         let (_, posted) = running
             .post(&format!("/files?name={name}"), "image/*", sample.bytes)
             .await;
         let path = format!("/files/{}/thumbnail", posted["id"].as_str().unwrap());
+
         assert_eq!(running.finished(&posted["id"]).await["status"], "processed");
         let response = running
             .router
@@ -336,6 +369,7 @@ async fn a_picture_has_a_thumbnail_to_be_shown_and_nothing_else_has() {
             .oneshot(Request::get(path).body(Body::empty()).unwrap())
             .await
             .unwrap();
+
         assert_eq!(
             (
                 response.status().as_u16(),
@@ -343,9 +377,11 @@ async fn a_picture_has_a_thumbnail_to_be_shown_and_nothing_else_has() {
             ),
             (200, &content_type.parse().unwrap())
         );
+
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
         assert_eq!(image::load_from_memory(&bytes).unwrap().width(), 320);
     }
+
     let (_, table) = running.post("/files?name=a.csv", "text/csv", "a,b\n").await;
     let path = format!("/files/{}/thumbnail", table["id"].as_str().unwrap());
     assert_eq!(running.get(&path).await["status"], 404);
@@ -366,15 +402,18 @@ async fn bad_rows_are_offered_as_a_csv_and_good_files_have_none() {
     let request = Request::get(path).body(Body::empty()).unwrap();
     let response = running.router.clone().oneshot(request).await.unwrap();
     assert_eq!(response.status(), 200);
+
     assert_eq!(
         response.headers()["content-type"],
         "text/csv; charset=utf-8"
     );
+
     let disposition = &response.headers()["content-disposition"];
     assert_eq!(
         disposition,
         "attachment; filename=\"my_list.v2-bad-rows.csv\""
     );
+
     let bytes = response.into_body().collect().await.unwrap().to_bytes();
     assert_eq!(bytes, "\u{feff}näme;price\r\nPen;2;3\r\n".as_bytes());
 
@@ -382,6 +421,7 @@ async fn bad_rows_are_offered_as_a_csv_and_good_files_have_none() {
         .post("/files?name=a.csv", "text/csv", "a,b\n1,2\n")
         .await;
     running.finished(&good["id"]).await;
+
     let path = format!("/files/{}/bad-rows", good["id"].as_str().unwrap());
     assert_eq!(running.get(&path).await["status"], 404);
 }
@@ -391,6 +431,7 @@ async fn files_are_for_those_who_run_the_shop() {
     let identities = Identities::default();
     let running = Running::known_by(identities.auth.clone()).await;
     let service = TestClient::new(running.router.clone());
+
     for (caller, status) in [(&service, 401), (&service.showing(identities.user(7)), 403)] {
         assert_eq!(caller.get("/files").await.status, status);
         assert_eq!(
@@ -401,6 +442,7 @@ async fn files_are_for_those_who_run_the_shop() {
             status
         );
     }
+
     let admin = service.showing(identities.admin());
     let posted = admin.send("POST", "/files?name=a.csv", &[], None).await;
     assert_eq!(posted.status, 202);

@@ -36,6 +36,7 @@ impl Consumer for Seen {
         {
             return Err("the store is away");
         }
+
         let mut records = self.records.lock().unwrap();
         records.extend(
             batch
@@ -43,6 +44,7 @@ impl Consumer for Seen {
                 .iter()
                 .map(|record| (record.partition, record.offset)),
         );
+
         self.changed.notify_one();
         Ok(())
     }
@@ -56,6 +58,7 @@ impl Seen {
                 self.changed.notified().await;
             }
         });
+
         if waited.await.is_err() {
             shutdown.request();
             panic!(
@@ -80,6 +83,7 @@ fn log(partitions: u32) -> SimulatedLog {
         retention,
     };
     log.ensure_topics(&[spec]).unwrap();
+
     log
 }
 
@@ -132,6 +136,7 @@ async fn records_of_a_partition_come_in_order() {
     (0..2).for_each(|partition| publish(&log, partition, 40));
     let seen = Seen::default();
     follow_until(&log, &seen, 80).await;
+
     let records = seen.records.lock().unwrap();
     for partition in 0..2 {
         let offsets: Vec<u64> = records
@@ -151,10 +156,12 @@ async fn what_comes_later_is_consumed_without_waiting_for_a_look() {
     let followed = follower(&log);
     let lag = followed.lag.clone();
     let task = followed.start(seen.clone(), shutdown.clone());
+
     for count in 1..=5 {
         publish(&log, 0, 1);
         seen.wait_for(count, &shutdown).await;
     }
+
     shutdown.request();
     task.await.unwrap();
     assert!(lag.records().is_some());
@@ -169,6 +176,7 @@ async fn a_failing_consumer_gets_the_same_batch_again() {
         ..Seen::default()
     };
     follow_until(&log, &seen, 15).await;
+
     assert_eq!(seen.records.lock().unwrap().len(), 15);
 }
 
@@ -179,6 +187,7 @@ async fn a_restart_goes_on_where_the_group_stands() {
     let seen = Seen::default();
     follow_until(&log, &seen, 5).await;
     publish(&log, 1, 5);
+
     let seen = Seen::default();
     follow_until(&log, &seen, 5).await;
     assert!(seen.distinct().iter().all(|(partition, _)| *partition == 1));
@@ -189,11 +198,13 @@ async fn a_log_that_fails_now_and_then_loses_nothing() {
     let log = log(2);
     (0..2).for_each(|partition| publish(&log, partition, 30));
     let calls = AtomicUsize::new(0);
+
     let flaky = log.process(move |_| match calls.fetch_add(1, Ordering::SeqCst) {
         // The Thue–Morse sequence: no loop of calls meets its failures at the same place for ever.
         number if number < 16 && number.count_ones() % 2 == 1 => Fault::Unavailable,
         _ => Fault::None,
     });
+
     let seen = Seen::default();
     follow_until(&flaky, &seen, 60).await;
 }
@@ -206,6 +217,7 @@ async fn positions_are_remembered_after_the_consumer_is_done() {
         Call::CommitPositions { .. } => Fault::CrashBefore,
         _ => Fault::None,
     });
+
     let seen = Seen::default();
     assert!(
         follower(&dying)
@@ -214,6 +226,7 @@ async fn positions_are_remembered_after_the_consumer_is_done() {
             .unwrap_err()
             .is_panic()
     );
+
     assert_eq!(seen.distinct().len(), 10);
     let again = Seen::default();
     follow_until(&log, &again, 10).await;
@@ -240,6 +253,7 @@ async fn records_that_expired_unread_are_passed_over() {
     publish(&log, 0, 10);
     log.commit("test", TOPIC, &[(0, 2)]).unwrap();
     log.expire(TOPIC, 0, 6);
+
     let seen = Seen::default();
     follow_until(&log, &seen, 4).await;
     assert_eq!(seen.distinct().first(), Some(&(0, 6)));

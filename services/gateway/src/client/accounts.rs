@@ -42,9 +42,11 @@ impl Accounts {
         if let Some(account) = self.remembered(shown, now) {
             return Some(account);
         }
+
         let Ok(Caller::User { id, .. }) = self.auth.caller(headers).await else {
             return None;
         };
+
         self.remember(
             shown,
             Known {
@@ -52,6 +54,7 @@ impl Accounts {
                 since: now,
             },
         );
+
         Some(id)
     }
 
@@ -65,6 +68,7 @@ impl Accounts {
         if all.len() >= MOST {
             all.retain(|_, other| known.since.saturating_duration_since(other.since) < KEPT_FOR);
         }
+
         if all.len() < MOST {
             all.insert(shown.into(), known);
         }
@@ -81,7 +85,8 @@ mod tests {
 
     #[test]
     fn an_account_is_remembered_for_a_while_under_its_own_token() {
-        let (accounts, now) = (Accounts::new(Auth::open()), Instant::now());
+        let accounts = Accounts::new(Auth::open());
+        let now = Instant::now();
         accounts.remember(
             b"Bearer one",
             Known {
@@ -89,6 +94,7 @@ mod tests {
                 since: now,
             },
         );
+
         assert_eq!(accounts.remembered(b"Bearer one", now), Some(1));
         assert_eq!(accounts.remembered(b"Bearer two", now), None);
         assert_eq!(accounts.remembered(b"Bearer one", now + KEPT_FOR), None);
@@ -96,7 +102,8 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_bounded_and_makes_room_when_it_is_old() {
-        let (accounts, now) = (Accounts::new(Auth::open()), Instant::now());
+        let accounts = Accounts::new(Auth::open());
+        let now = Instant::now();
         let remember = |number: usize, since| {
             accounts.remember(number.to_string().as_bytes(), Known { account: 1, since });
             accounts.known().len()

@@ -28,6 +28,7 @@ pub(super) fn merge(parts: Vec<Part>, missing: &[&str]) -> Value {
                 paths.insert(format!("{PREFIX}{path}"), tagged(item, service));
             }
         }
+
         for (kind, members) in taken(&mut document, "components") {
             let target = components.entry(kind.clone()).or_insert_with(|| json!({}));
             if let (Some(target), Value::Object(members)) = (target.as_object_mut(), members) {
@@ -39,6 +40,7 @@ pub(super) fn merge(parts: Vec<Part>, missing: &[&str]) -> Value {
             }
         }
     }
+
     json!({
         "openapi": "3.1.0",
         "info": {"title": "Tidemark", "version": env!("CARGO_PKG_VERSION")},
@@ -61,6 +63,7 @@ fn is_public(path: &str, service: &str) -> bool {
     let rest = path
         .strip_prefix('/')
         .and_then(|path| path.strip_prefix(service));
+
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         && !crate::HIDDEN.iter().any(|hidden| {
             hidden
@@ -78,6 +81,7 @@ fn tagged(mut item: Value, service: &str) -> Value {
     {
         operation.insert("tags".to_owned(), json!([service]));
     }
+
     item
 }
 
@@ -126,6 +130,7 @@ mod tests {
         let reference = json!({"$ref": "#/components/schemas/Item"});
         let links = json!({"again": {"operationId": "list"}});
         let listing = json!({"get": {"operationId": "list", "responses": {"200": {"schema": reference, "links": links}}}});
+
         let document = json!({
             "openapi": "3.1.0",
             "paths": {noun: listing, "/health": {"get": {"responses": {}}}, "/usersandmore": {}},
@@ -134,6 +139,7 @@ mod tests {
                 "securitySchemes": {"token": {"type": "http"}},
             },
         });
+
         Part { service, document }
     }
 
@@ -144,10 +150,12 @@ mod tests {
             let operation = &merged["paths"][format!("/api/{service}")]["get"];
             assert_eq!(operation["operationId"], format!("{service}.list"));
             assert_eq!(operation["tags"], json!([service]));
+
             assert_eq!(
                 operation["responses"]["200"]["links"]["again"]["operationId"],
                 format!("{service}.list")
             );
+
             let target = format!("#/components/schemas/{service}.Item");
             assert_eq!(operation["responses"]["200"]["schema"]["$ref"], target);
             assert_eq!(
@@ -155,6 +163,7 @@ mod tests {
                 service
             );
         }
+
         assert_eq!(
             merged["components"]["securitySchemes"],
             json!({"token": {"type": "http"}})

@@ -33,6 +33,7 @@ pub(super) async fn read(body: Body, limits: Limits) -> Result<Bytes, Problem> {
     if body.size_hint().lower() > limits.bytes as u64 {
         return Err(too_large(limits));
     }
+
     match timeout(limits.time, Limited::new(body, limits.bytes).collect()).await {
         Ok(Ok(whole)) => Ok(whole.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(limits)),

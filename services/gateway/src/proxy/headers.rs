@@ -45,6 +45,7 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
         .flat_map(|value| value.split(','))
         .filter_map(|name| name.trim().parse().ok())
         .collect();
+
     for name in named.iter().chain(&HOP_BY_HOP) {
         headers.remove(name);
     }
@@ -59,6 +60,7 @@ pub fn prepare_request(headers: &mut HeaderMap, peer: Option<Peer>) {
     headers.remove(CONTENT_LENGTH);
     headers.remove(EXPECT);
     headers.remove(CLIENT_ADDRESS);
+
     if !peer.is_some_and(|peer| peer.is_trusted) {
         for claim in [
             X_FORWARDED_FOR,
@@ -69,12 +71,14 @@ pub fn prepare_request(headers: &mut HeaderMap, peer: Option<Peer>) {
             headers.remove(claim);
         }
     }
+
     if let (Some(host), false) = (host, headers.contains_key(X_FORWARDED_HOST)) {
         headers.insert(X_FORWARDED_HOST, host);
     }
     if !headers.contains_key(X_FORWARDED_PROTO) {
         headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
     }
+
     if let Some(peer) = peer {
         append_address(headers, peer.address);
         let client = HeaderValue::try_from(peer.client.to_string());
@@ -109,6 +113,7 @@ fn append_address(headers: &mut HeaderMap, address: IpAddr) {
     {
         chain.extend([earlier, ", "]);
     }
+
     chain.push_str(&address.to_string());
     let chain =
         HeaderValue::try_from(chain).expect("a list of visible characters is a header value");
@@ -155,6 +160,7 @@ mod tests {
             ("accept", "*/*"),
         ]);
         strip_hop_by_hop(&mut map);
+
         assert_eq!(map, headers(&[("accept", "*/*")]));
     }
 
@@ -186,6 +192,7 @@ mod tests {
             ("tidemark-client-address", "10.0.0.1"),
         ]);
         prepare_request(&mut map, peer(false));
+
         let expected = headers(&[
             ("tidemark-client-address", "192.0.2.7"),
             ("x-forwarded-for", "192.0.2.7"),
@@ -205,6 +212,7 @@ mod tests {
             ("tidemark-client-address", "10.0.0.1"),
         ]);
         prepare_request(&mut map, peer(true));
+
         let expected = headers(&[
             ("tidemark-client-address", "203.0.113.9"),
             ("x-forwarded-for", "203.0.113.9, 192.0.2.7"),

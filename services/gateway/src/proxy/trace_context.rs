@@ -21,12 +21,14 @@ pub fn ensure(headers: &mut HeaderMap) {
     {
         return;
     }
+
     headers.remove(TRACESTATE);
     headers.insert(TRACEPARENT, fresh());
 }
 
 fn fresh() -> HeaderValue {
-    let (mut trace, mut span) = ([0; Simple::LENGTH], [0; Simple::LENGTH]);
+    let mut trace = [0; Simple::LENGTH];
+    let mut span = [0; Simple::LENGTH];
     let trace = Uuid::new_v4().simple().encode_lower(&mut trace);
     let span = Uuid::new_v4().simple().encode_lower(&mut span);
     let text = ["00-", trace, "-", &span[..16], "-01"].concat();
@@ -41,12 +43,18 @@ fn is_valid(parent: &[u8]) -> bool {
     if !dashes_stand {
         return false;
     }
-    let (version, trace, span, flags) = (&known[..2], &known[3..35], &known[36..52], &known[53..]);
+
+    let version = &known[..2];
+    let trace = &known[3..35];
+    let span = &known[36..52];
+    let flags = &known[53..];
+
     let is_hex = |field: &[u8]| {
         field
             .iter()
             .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     };
+
     let is_zero = |field: &[u8]| field.iter().all(|&byte| byte == b'0');
     let ends_well = rest.is_empty() || (version != b"00" && rest[0] == b'-');
     [version, trace, span, flags].into_iter().all(is_hex)
@@ -70,6 +78,7 @@ mod tests {
         ]);
         let before = headers.clone();
         ensure(&mut headers);
+
         assert_eq!(headers, before);
     }
 
@@ -89,6 +98,7 @@ mod tests {
                 (TRACESTATE, HeaderValue::from_static("a=b")),
             ]);
             ensure(&mut headers);
+
             assert!(is_valid(headers[TRACEPARENT].as_bytes()), "{broken}");
             assert_ne!(headers[TRACEPARENT], broken);
             assert!(!headers.contains_key(TRACESTATE), "{broken}");

@@ -107,6 +107,7 @@ mod tests {
             (1..THRESHOLD).for_each(|_| breaker.failed(now));
             breaker.succeeded();
         }
+
         assert_eq!(breaker.admit(now), Ok(()));
         assert_eq!(opened(now).admit(now), Err(SHORTEST_PAUSE));
     }
@@ -119,6 +120,7 @@ mod tests {
         assert_eq!(breaker.admit(later), Ok(()));
         assert!(breaker.admit(later).is_err(), "only one probe at a time");
         breaker.succeeded();
+
         assert_eq!(breaker.admit(later), Ok(()));
     }
 
@@ -127,6 +129,7 @@ mod tests {
         let mut now = Instant::now();
         let mut breaker = opened(now);
         let mut pauses = Vec::new();
+
         for _ in 0..7 {
             let pause = breaker.admit(now).unwrap_err();
             pauses.push(pause.as_millis());
@@ -134,6 +137,7 @@ mod tests {
             assert_eq!(breaker.admit(now), Ok(()));
             breaker.failed(now);
         }
+
         assert_eq!(pauses, [500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000]);
     }
 

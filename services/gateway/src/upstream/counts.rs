@@ -19,13 +19,16 @@ impl Counts {
             "gateway_upstream_failures_total",
             "Calls to an upstream that found no answer, by kind.",
         );
+
         let retries = Opts::new(
             "gateway_upstream_retries_total",
             "Calls to an upstream that were sent again.",
         );
+
         let counter = |opts, labels| {
             metrics.register(IntCounterVec::new(opts, labels).expect("constant names"))
         };
+
         Self {
             failures: counter(failures, &["upstream", "kind"]),
             retries: counter(retries, &["upstream"]),

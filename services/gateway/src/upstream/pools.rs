@@ -45,6 +45,7 @@ impl Pools {
             connector.set_nodelay(true);
             connector.set_connect_timeout(Some(self.connect_timeout));
             connector.set_keepalive(Some(KEEP_ALIVE));
+
             Client::builder(TokioExecutor::new())
                 .pool_timer(TokioTimer::new())
                 .pool_idle_timeout(IDLE)

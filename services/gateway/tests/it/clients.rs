@@ -19,10 +19,12 @@ async fn gateway(change: impl FnOnce(&mut gateway::Config)) -> Gateway {
     let chain =
         get(async |headers: HeaderMap| headers["x-forwarded-for"].to_str().unwrap().to_owned());
     let mut config = config();
+
     config.orders_url = upstream(Router::new().route("/orders", chain))
         .await
         .parse()
         .unwrap();
+
     change(&mut config);
     Gateway::start(config).await
 }
@@ -34,12 +36,15 @@ async fn an_address_that_comes_too_often_is_told_when_to_come_again_and_still_se
         config.rate_burst = NonZeroU32::new(3);
     })
     .await;
+
     for _ in 0..3 {
         assert_eq!(gateway.get("/api/orders").await.status(), 200);
     }
+
     let refused = gateway.get("/api/orders").await;
     assert_eq!(refused.headers()["retry-after"], "1");
     problem(refused, 429).await;
+
     assert_eq!(gateway.get("/").await.status(), 200);
 }
 
@@ -50,6 +55,7 @@ async fn behind_a_trusted_proxy_each_client_has_its_own_limit() {
         config.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
     })
     .await;
+
     let ask = |chain: &str| {
         gateway
             .request(Method::GET, "/api/orders")
@@ -59,6 +65,7 @@ async fn behind_a_trusted_proxy_each_client_has_its_own_limit() {
     let first = ask("198.51.100.1").await.unwrap();
     assert_eq!(first.text().await.unwrap(), "198.51.100.1, 127.0.0.1");
     assert_eq!(ask("198.51.100.2").await.unwrap().status(), 200);
+
     assert_eq!(
         ask("203.0.113.77, 198.51.100.2").await.unwrap().status(),
         429,
@@ -78,6 +85,7 @@ async fn an_account_has_a_limit_of_its_own_from_wherever_it_comes() {
         ..config()
     };
     let gateway = Gateway::start_knowing(config, identities.auth.clone()).await;
+
     let ask = async |from: &str, token: &str| {
         let request = gateway
             .request(Method::GET, "/api/orders")
@@ -85,24 +93,31 @@ async fn an_account_has_a_limit_of_its_own_from_wherever_it_comes() {
             .bearer_auth(token);
         request.send().await.unwrap().status().as_u16()
     };
-    let (ada, bob) = (identities.user(1), identities.user(2));
+
+    let ada = identities.user(1);
+    let bob = identities.user(2);
     let mut seen = Vec::new();
+
     for number in 0..PLENTY {
         seen.push(ask(&format!("198.51.100.{number}"), &ada).await);
     }
+
     assert!(
         seen[0] == 200 && seen.contains(&429),
         "another address is no way around it: {seen:?}"
     );
+
     assert_eq!(
         ask("198.51.100.0", &bob).await,
         200,
         "another account at the same address is another"
     );
+
     let mut seen = Vec::new();
     for number in 0..PLENTY {
         seen.push(ask("203.0.113.9", &format!("forged {number}")).await);
     }
+
     assert!(
         seen[0] == 200 && seen.contains(&429),
         "whose token is not good counts by its address: {seen:?}"
@@ -116,6 +131,7 @@ async fn before_users(sign_up_limit: Option<u32>, auth: Auth) -> Gateway {
         .route("/users/login", post("welcome"));
     let trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
     let users_url = upstream(users).await.parse().unwrap();
+
     Gateway::start_knowing(
         gateway::Config {
             users_url,
@@ -143,6 +159,7 @@ async fn statuses(
             .header("x-forwarded-for", from);
         seen.push(request.send().await.unwrap().status().as_u16());
     }
+
     seen
 }
 
@@ -154,33 +171,40 @@ async fn an_address_that_signs_up_too_often_may_still_do_everything_else() {
         statuses(&gateway, 4, Method::POST, "/api/users", ada).await,
         [200, 200, 200, 429]
     );
+
     let refused = gateway
         .request(Method::POST, "/api/users")
         .header("x-forwarded-for", ada)
         .send()
         .await
         .unwrap();
+
     let wait: u64 = refused.headers()["retry-after"]
         .to_str()
         .unwrap()
         .parse()
         .unwrap();
+
     assert!(
         (1_000..=1_200).contains(&wait),
         "a third of an hour, and not {wait} s"
     );
+
     assert_eq!(
         problem(refused, 429).await,
         "too many sign-ups from this address"
     );
+
     assert_eq!(
         statuses(&gateway, 4, Method::POST, "/api/users/login", ada).await,
         [200; 4]
     );
+
     assert_eq!(
         statuses(&gateway, 4, Method::GET, "/api/users", ada).await,
         [200; 4]
     );
+
     assert_eq!(
         statuses(&gateway, 1, Method::POST, "/api/users", "198.51.100.2").await,
         [200],
@@ -193,6 +217,7 @@ async fn sign_ups_are_limited_where_callers_are_asked_who_they_are_and_nothing_e
     let enforced = before_users(None, Identities::default().auth).await;
     let seen = statuses(&enforced, 70, Method::POST, "/api/users", "198.51.100.1").await;
     assert_eq!((seen[59], seen[69]), (200, 429));
+
     for (limit, auth) in [(None, Auth::open()), (Some(0), Identities::default().auth)] {
         let unlimited = before_users(limit, auth).await;
         let seen = statuses(&unlimited, 70, Method::POST, "/api/users", "198.51.100.1").await;
@@ -205,11 +230,13 @@ async fn a_page_of_an_allowed_origin_may_call_and_another_may_not() {
     let gateway =
         gateway(|config| config.allowed_origins = vec!["https://shop.example".parse().unwrap()])
             .await;
+
     let preflight = |origin: &str| {
         let request = gateway
             .request(Method::OPTIONS, "/api/orders")
             .header("origin", origin);
         let request = request.header("access-control-request-method", "POST");
+
         request
             .header(
                 "access-control-request-headers",
@@ -219,16 +246,19 @@ async fn a_page_of_an_allowed_origin_may_call_and_another_may_not() {
     };
     let allowed = preflight("https://shop.example").await.unwrap();
     assert_eq!(allowed.status(), 200);
+
     assert_eq!(
         allowed.headers()["access-control-allow-origin"],
         "https://shop.example"
     );
+
     assert!(
         allowed.headers()["access-control-allow-headers"]
             .to_str()
             .unwrap()
             .contains("idempotency-key")
     );
+
     let other = preflight("https://elsewhere.example").await.unwrap();
     assert!(!other.headers().contains_key("access-control-allow-origin"));
     assert_eq!(
@@ -243,11 +273,13 @@ async fn without_the_setting_no_other_origin_is_allowed() {
     let request = gateway
         .request(Method::OPTIONS, "/api/orders")
         .header("origin", "https://shop.example");
+
     let refused = request
         .header("access-control-request-method", "GET")
         .send()
         .await
         .unwrap();
+
     assert!(
         !refused
             .headers()

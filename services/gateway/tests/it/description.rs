@@ -12,10 +12,12 @@ async fn the_description_holds_what_services_publish_and_names_those_that_do_not
     let document = json!({"openapi": "3.1.0", "paths": {"/users": {"get": {"operationId": "list", "responses": {}}}}});
     let users = Router::new().route("/openapi.json", get(async || Json(document)));
     let users_url = upstream(users).await.parse().unwrap();
+
     let orders_url = upstream(Router::new().route("/openapi.json", get("not JSON")))
         .await
         .parse()
         .unwrap();
+
     let gateway = Gateway::start(gateway::Config {
         users_url,
         orders_url,
@@ -23,10 +25,12 @@ async fn the_description_holds_what_services_publish_and_names_those_that_do_not
     })
     .await;
     let described: Value = gateway.get("/openapi.json").await.json().await.unwrap();
+
     assert_eq!(
         described["paths"]["/api/users"]["get"]["operationId"],
         "users.list"
     );
+
     assert_eq!(
         described["x-missing"],
         json!(["products", "orders", "notifications", "analytics", "files"])
@@ -44,6 +48,7 @@ async fn the_description_is_sent_compressed_and_once() {
     };
     let zipped = ask("accept-encoding", "gzip").await.unwrap();
     assert_eq!(zipped.headers()["content-encoding"], "gzip");
+
     let etag = zipped.headers()["etag"].to_str().unwrap().to_owned();
     let again = ask("if-none-match", &etag.replace("-gzip", ""))
         .await

@@ -17,6 +17,7 @@ fn mirror() -> Router {
         let (head, body) = request.into_parts();
         let text = |headers: &HeaderMap, name: &str| headers.get(name).map(|value| value.to_str().unwrap().to_owned());
         let names: Vec<&str> = head.headers.keys().map(|name| name.as_str()).collect();
+
         let seen = json!({
             "method": head.method.as_str(),
             "uri": head.uri.to_string(),
@@ -29,6 +30,7 @@ fn mirror() -> Router {
             "names": names,
             "body": String::from_utf8(axum::body::to_bytes(body, usize::MAX).await.unwrap().to_vec()).unwrap(),
         });
+
         axum::Json(seen)
     })
 }
@@ -49,6 +51,7 @@ async fn each_noun_goes_to_its_service_without_the_prefix() {
             .parse()
             .unwrap();
     }
+
     let gateway = Gateway::start(config).await;
     for (asked, expected) in [
         ("/api/users", "users /users"),
@@ -75,25 +78,30 @@ async fn the_upstream_learns_who_asked_and_nothing_of_the_hop() {
         .header("connection", "x-private")
         .header("x-private", "1")
         .header("te", "trailers");
+
     let request = request
         .header("x-forwarded-for", "203.0.113.9")
         .header("x-forwarded-proto", "https");
     let seen: Value = request.send().await.unwrap().json().await.unwrap();
     assert_eq!(seen["method"], "POST");
     assert_eq!(seen["body"], "{}");
+
     assert_eq!(
         seen["forwarded_for"], "127.0.0.1",
         "a stranger's claim is not believed"
     );
+
     assert_eq!(seen["forwarded_proto"], "http");
     assert_eq!(seen["forwarded_host"], gateway.address.to_string());
     assert_ne!(seen["host"], seen["forwarded_host"]);
+
     let names: Vec<&str> = seen["names"]
         .as_array()
         .unwrap()
         .iter()
         .map(|name| name.as_str().unwrap())
         .collect();
+
     assert!(
         !names
             .iter()
@@ -107,6 +115,7 @@ async fn a_request_keeps_its_id_and_trace_and_gets_them_when_it_has_none() {
     let gateway = before_orders(mirror()).await;
     let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let request = gateway.request(Method::GET, "/api/orders");
+
     let named = request
         .header("x-request-id", "from-the-client")
         .header("traceparent", parent)
@@ -114,6 +123,7 @@ async fn a_request_keeps_its_id_and_trace_and_gets_them_when_it_has_none() {
         .await
         .unwrap();
     assert_eq!(named.headers()["x-request-id"], "from-the-client");
+
     let seen: Value = named.json().await.unwrap();
     assert_eq!(
         (&seen["request_id"], &seen["traceparent"]),
@@ -125,6 +135,7 @@ async fn a_request_keeps_its_id_and_trace_and_gets_them_when_it_has_none() {
         .to_str()
         .unwrap()
         .to_owned();
+
     let seen: Value = nameless.json().await.unwrap();
     assert_eq!(seen["request_id"], id);
     assert_eq!(seen["traceparent"].as_str().unwrap().len(), parent.len());
@@ -165,6 +176,7 @@ async fn what_a_service_allows_it_says_itself_and_where_things_are_is_told_as_cl
         assert_eq!(refused.headers()["allow"], "POST");
         problem(refused, 405).await;
     }
+
     let created = gateway
         .request(Method::POST, "/api/orders")
         .send()
@@ -187,6 +199,7 @@ async fn what_is_not_a_route_is_explained() {
     ] {
         problem(gateway.get(path).await, 404).await;
     }
+
     let trace = Method::from_bytes(b"TRACE").unwrap();
     for (method, path) in [
         (trace, "/api/orders"),
@@ -207,6 +220,7 @@ async fn reservations_of_stock_are_not_for_clients() {
         ..config()
     })
     .await;
+
     for path in ["/api/products/reservations", "/api/products/reservations/7"] {
         let refused = gateway
             .request(Method::POST, path)
@@ -216,5 +230,6 @@ async fn reservations_of_stock_are_not_for_clients() {
             .unwrap();
         problem(refused, 404).await;
     }
+
     assert_eq!(gateway.get("/api/products/7").await.status(), 200);
 }

@@ -31,12 +31,14 @@ async fn a_body_of_a_mebibyte_passes_and_a_larger_one_does_not() {
             .body(body)
             .send()
     };
+
     let chunked = |size| {
         Body::wrap_stream(futures::stream::iter([Ok::<_, std::io::Error>(vec![
             0_u8;
             size
         ])]))
     };
+
     assert_eq!(
         send(vec![0; MIB].into())
             .await
@@ -46,10 +48,12 @@ async fn a_body_of_a_mebibyte_passes_and_a_larger_one_does_not() {
             .unwrap(),
         MIB.to_string()
     );
+
     assert_eq!(
         send(chunked(MIB)).await.unwrap().text().await.unwrap(),
         MIB.to_string()
     );
+
     problem(send(vec![0; MIB + 1].into()).await.unwrap(), 413).await;
     problem(send(chunked(MIB + 1)).await.unwrap(), 413).await;
 }
@@ -60,21 +64,25 @@ async fn a_file_may_be_longer_and_is_handed_on_as_it_comes() {
         "/files",
         post(async |body: axum::body::Bytes| body.len().to_string()),
     );
+
     let files_url = upstream(files.layer(DefaultBodyLimit::disable()))
         .await
         .parse()
         .unwrap();
+
     let gateway = Gateway::start(gateway::Config {
         files_url,
         ..config()
     })
     .await;
+
     let send = |body: Body| {
         gateway
             .request(Method::POST, "/api/files?name=a.csv")
             .body(body)
             .send()
     };
+
     assert_eq!(
         send(vec![0; 3 * MIB].into())
             .await
@@ -84,6 +92,7 @@ async fn a_file_may_be_longer_and_is_handed_on_as_it_comes() {
             .unwrap(),
         (3 * MIB).to_string()
     );
+
     let pieces = (0..3).map(|_| Ok::<_, std::io::Error>(vec![0_u8; MIB]));
     let chunked = Body::wrap_stream(futures::stream::iter(pieces.collect::<Vec<_>>()));
     assert_eq!(
@@ -99,21 +108,25 @@ async fn a_file_that_breaks_off_is_no_fault_of_the_upstream() {
         post(async |body: axum::body::Bytes| body.len().to_string()),
     );
     let files_url = upstream(files).await.parse().unwrap();
+
     let gateway = Gateway::start(gateway::Config {
         files_url,
         ..config()
     })
     .await;
+
     for _ in 0..20 {
         let mut stream = TcpStream::connect(gateway.address).await.unwrap();
         stream
             .write_all(b"POST /api/files HTTP/1.1\r\nhost: shop\r\ncontent-length: 10\r\n\r\n{")
             .await
             .unwrap();
+
         stream.shutdown().await.unwrap();
         // The gateway may close without a word to who has gone.
         let _ = stream.read_to_end(&mut Vec::new()).await;
     }
+
     let answer = gateway
         .request(Method::POST, "/api/files")
         .body("[]")
@@ -131,10 +144,12 @@ async fn a_body_that_does_not_arrive_in_time_is_given_up_before_the_upstream_hea
     })
     .await;
     let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+
     stream
         .write_all(b"POST /api/orders HTTP/1.1\r\nhost: shop\r\ncontent-length: 10\r\n\r\n{")
         .await
         .unwrap();
+
     let mut answer = vec![0; 12];
     stream.read_exact(&mut answer).await.unwrap();
     assert_eq!(answer, b"HTTP/1.1 408");
@@ -148,10 +163,12 @@ async fn a_client_that_never_ends_its_head_is_let_go() {
     })
     .await;
     let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+
     stream
         .write_all(b"GET / HTTP/1.1\r\nhost: shop\r\nx-slow: ")
         .await
         .unwrap();
+
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.unwrap();
     assert!(
@@ -173,6 +190,7 @@ async fn clients_that_dawdle_do_not_keep_others_waiting() {
             .unwrap();
         dawdlers.push(stream);
     }
+
     let answer = gateway
         .request(Method::POST, "/api/orders")
         .body("[]")
@@ -190,6 +208,7 @@ async fn a_head_without_end_is_refused() {
         "GET / HTTP/1.1\r\nhost: shop\r\nx-long: {}\r\n\r\n",
         "a".repeat(MIB)
     );
+
     // The gateway may close before it has read it all.
     let _ = stream.write_all(head.as_bytes()).await;
     let mut answer = vec![0; 12];
@@ -217,14 +236,17 @@ async fn more_than_fits_is_refused_at_once_and_the_place_comes_free_again() {
         arrived: Semaphore::new(0),
         open: Notify::new(),
     });
+
     let orders = Router::new()
         .route("/orders", get(wait))
         .with_state(Arc::clone(&gate));
     let orders_url = upstream(orders).await.parse().unwrap();
+
     let users_url = upstream(Router::new().route("/users", get("others")))
         .await
         .parse()
         .unwrap();
+
     let gateway = Gateway::start(gateway::Config {
         orders_url,
         users_url,
@@ -238,6 +260,7 @@ async fn more_than_fits_is_refused_at_once_and_the_place_comes_free_again() {
     let refused = gateway.get("/api/orders").await;
     assert_eq!(refused.headers()["retry-after"], "1");
     assert_eq!(problem(refused, 503).await, "the orders service is busy");
+
     assert_eq!(
         gateway.get("/api/users").await.status(),
         200,
@@ -249,5 +272,6 @@ async fn more_than_fits_is_refused_at_once_and_the_place_comes_free_again() {
     let second = tokio::spawn(gateway.request(Method::GET, "/api/orders").send());
     gate.arrived.acquire().await.unwrap().forget();
     gate.open.notify_one();
+
     assert_eq!(second.await.unwrap().unwrap().status(), 200);
 }

@@ -46,13 +46,16 @@ impl Gateway {
         let address = listener.local_addr().unwrap();
         let operator = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let operator_address = operator.local_addr().unwrap();
+
         let listeners = Listeners {
             public: listener,
             operator: Some(operator),
         };
+
         let shutdown = Shutdown::new();
         let served = gateway::run(config, Parts { auth }, listeners, shutdown.clone());
         let served = tokio::spawn(async move { served.await.unwrap() });
+
         Self {
             address,
             operator: operator_address,
@@ -86,6 +89,7 @@ fn config() -> Config {
         #[command(flatten)]
         gateway: Config,
     }
+
     let nowhere = "http://127.0.0.1:1";
     let mut config = Flags::parse_from(["gateway"]).gateway;
     for url in [
@@ -98,6 +102,7 @@ fn config() -> Config {
     ] {
         *url = nowhere.parse().unwrap();
     }
+
     config
 }
 
@@ -131,6 +136,7 @@ async fn problem(response: Response, status: u16) -> String {
         response.headers()["content-type"],
         "application/problem+json"
     );
+
     let body: Value = response.json().await.unwrap();
     assert_eq!(body["status"], status);
     body["detail"].as_str().unwrap().to_owned()

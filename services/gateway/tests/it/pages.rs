@@ -25,6 +25,7 @@ async fn pages_come_with_their_type_and_a_policy_that_allows_nothing_from_elsewh
         assert_eq!(page.status(), 200, "{path}");
         assert_eq!(page.headers()["content-type"], content_type);
         assert_eq!(page.headers()["x-content-type-options"], "nosniff");
+
         assert!(
             page.headers()["content-security-policy"]
                 .to_str()
@@ -66,14 +67,17 @@ async fn modules_import_only_modules_that_are_there() {
     .map(str::to_owned)
     .into();
     let mut seen = Vec::new();
+
     while let Some(name) = waiting.pop() {
         let module = gateway.get(&format!("/assets/{name}")).await;
         assert_eq!(module.status(), 200, "{name}");
         let imports = module.text().await.unwrap();
+
         let imports = imports
             .split("\"./")
             .skip(1)
             .filter_map(|rest| rest.split('"').next());
+
         seen.push(name);
         waiting.extend(
             imports
@@ -81,6 +85,7 @@ async fn modules_import_only_modules_that_are_there() {
                 .map(str::to_owned),
         );
     }
+
     assert!(seen.len() > 10, "{seen:?}");
 }
 
@@ -91,10 +96,12 @@ async fn a_page_is_compressed_for_those_who_ask_and_not_sent_twice() {
     let zipped = ask("accept-encoding", "gzip, br").await.unwrap();
     assert_eq!(zipped.headers()["content-encoding"], "gzip");
     assert_eq!(zipped.headers()["vary"], "accept-encoding");
+
     let plain = gateway.get("/").await;
     let tag = plain.headers()["etag"].to_str().unwrap().to_owned();
     assert_ne!(zipped.headers()["etag"], tag.as_str());
     assert!(zipped.bytes().await.unwrap().len() < plain.bytes().await.unwrap().len() / 2);
+
     let again = ask("if-none-match", &tag).await.unwrap();
     assert_eq!(again.status(), 304);
     assert_eq!(again.bytes().await.unwrap(), "");
@@ -107,6 +114,7 @@ async fn a_wrong_address_has_a_page_for_people_and_a_problem_for_programs() {
         let request = gateway.request(method, path);
         async move { request.header("accept", accept).send().await.unwrap() }
     };
+
     let browser = "text/html,application/xhtml+xml,*/*;q=0.8";
     for path in [
         "/shop",
@@ -122,15 +130,18 @@ async fn a_wrong_address_has_a_page_for_people_and_a_problem_for_programs() {
             "text/html; charset=utf-8",
             "{path}"
         );
+
         assert!(
             page.headers().contains_key("content-security-policy"),
             "{path}"
         );
+
         assert!(
             page.text().await.unwrap().contains("No such shore"),
             "{path}"
         );
     }
+
     for (method, path, accept) in [
         (Method::GET, "/shop", "*/*"),
         (Method::GET, "/api/none", browser),
@@ -155,6 +166,7 @@ async fn browsers_are_told_to_come_by_tls_where_the_setting_says_so() {
         let said = answer.headers().get("strict-transport-security");
         assert_eq!(said.unwrap(), "max-age=3600; includeSubDomains", "{path}");
     }
+
     let silent = Gateway::start(config()).await;
     let answer = silent.get("/").await;
     assert!(!answer.headers().contains_key("strict-transport-security"));

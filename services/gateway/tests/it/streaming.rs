@@ -26,6 +26,7 @@ async fn scripted(content_type: &'static str) -> (String, Sender<&'static str>) 
         let body = Body::from_stream(lines.map(|line| Ok::<_, Infallible>(Bytes::from(line))));
         ([(CONTENT_TYPE, content_type)], body).into_response()
     }
+
     let (sender, receiver) = channel(1);
     let script: Script = std::sync::Arc::new(Mutex::new(Some(receiver)));
     let router = Router::new()
@@ -50,9 +51,11 @@ async fn each_event_goes_out_as_it_comes_however_long_the_silence_between() {
     let gateway = before_analytics(&address).await;
     let mut answer = gateway.get("/api/analytics/stream").await;
     events.send("data: 1\n\n").await.unwrap();
+
     assert_eq!(answer.chunk().await.unwrap().unwrap(), "data: 1\n\n");
     sleep(SHORT * 2).await;
     events.send("data: 2\n\n").await.unwrap();
+
     assert_eq!(answer.chunk().await.unwrap().unwrap(), "data: 2\n\n");
     drop(events);
     assert_eq!(answer.chunk().await.unwrap(), None);
@@ -79,6 +82,7 @@ async fn a_shutdown_ends_open_streams_at_once() {
     events.send("data: 1\n\n").await.unwrap();
     answer.chunk().await.unwrap();
     gateway.shutdown.request();
+
     assert_eq!(answer.chunk().await.unwrap(), None);
     timeout(Duration::from_secs(3), gateway.served)
         .await
@@ -101,6 +105,7 @@ async fn an_answer_that_goes_on_slowly_is_not_cut_off() {
     let (address, pieces) = scripted("application/json").await;
     let gateway = before_analytics(&address).await;
     let mut answer = gateway.get("/api/analytics/stream").await;
+
     for _ in 0..4 {
         pieces.send("[1]").await.unwrap();
         assert_eq!(answer.chunk().await.unwrap().unwrap(), "[1]");

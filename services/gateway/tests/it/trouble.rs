@@ -23,6 +23,7 @@ async fn an_upstream_that_is_away_is_named() {
         .send()
         .await
         .unwrap();
+
     assert_eq!(
         problem(refused, 502).await,
         "the orders service cannot be reached"
@@ -39,6 +40,7 @@ async fn an_upstream_that_does_not_answer_in_time_is_named() {
         ..config()
     })
     .await;
+
     assert_eq!(
         problem(gateway.get("/api/orders").await, 504).await,
         "the orders service did not answer in time"
@@ -59,6 +61,7 @@ async fn breaking_once() -> String {
                 .unwrap();
         }
     });
+
     address
 }
 
@@ -79,10 +82,12 @@ async fn a_read_is_tried_again_when_its_connection_breaks() {
         ..config()
     })
     .await;
+
     assert_eq!(
         gateway.get("/api/orders").await.text().await.unwrap(),
         "again"
     );
+
     let metrics = gateway.metrics().await;
     assert!(
         metrics
@@ -104,6 +109,7 @@ async fn an_order_is_not_tried_again_unless_it_has_a_key() {
         let request = key.into_iter().fold(request, |request, key| {
             request.header("idempotency-key", key)
         });
+
         assert_eq!(request.send().await.unwrap().status(), status);
     }
 }
@@ -128,6 +134,7 @@ fn orders_are_all_that_is_kept_by_key() {
             }
         }
     }
+
     assert_eq!(kept, ["/orders"]);
 }
 
@@ -142,8 +149,10 @@ async fn a_key_does_not_have_other_services_asked_twice() {
         .await;
         let request = gateway.request(Method::POST, path);
         let answer = request.header("idempotency-key", "k").send().await.unwrap();
+
         assert_eq!(answer.status(), 502, "{path}");
     }
+
     let orders_url = breaking_once().await.parse().unwrap();
     let gateway = Gateway::start(gateway::Config {
         orders_url,
@@ -152,6 +161,7 @@ async fn a_key_does_not_have_other_services_asked_twice() {
     .await;
     let request = gateway.request(Method::POST, "/api/orders/7");
     let answer = request.header("idempotency-key", "k").send().await.unwrap();
+
     assert_eq!(answer.status(), 502);
 }
 
@@ -160,12 +170,14 @@ async fn an_upstream_that_keeps_failing_is_left_alone_and_found_again_when_it_is
     let place = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address: SocketAddr = place.local_addr().unwrap();
     drop(place);
+
     let orders_url = format!("http://{address}").parse().unwrap();
     let gateway = Gateway::start(gateway::Config {
         orders_url,
         ..config()
     })
     .await;
+
     for _ in 0..5 {
         problem(
             gateway
@@ -177,12 +189,14 @@ async fn an_upstream_that_keeps_failing_is_left_alone_and_found_again_when_it_is
         )
         .await;
     }
+
     let refused = gateway
         .request(Method::POST, "/api/orders")
         .send()
         .await
         .unwrap();
     assert!(refused.headers().contains_key("retry-after"));
+
     assert_eq!(
         problem(refused, 503).await,
         "the orders service is having trouble"
@@ -203,11 +217,13 @@ async fn an_upstream_that_keeps_failing_is_left_alone_and_found_again_when_it_is
         TcpListener::bind(address).await.unwrap(),
         Router::new().route("/orders", get("back")),
     );
+
     let back = async {
         while gateway.get("/api/orders").await.status() != 200 {
             sleep(SHORT / 10).await;
         }
     };
+
     timeout(Duration::from_secs(10), back)
         .await
         .expect("a probe finds it");
@@ -235,10 +251,12 @@ async fn health_sums_up_the_upstreams() {
     ] {
         *url = upstream(ready()).await.parse().unwrap();
     }
+
     let degraded = Gateway::start(config.clone()).await.get("/health").await;
     assert_eq!(degraded.status(), 503);
     let body: Value = degraded.json().await.unwrap();
     assert_eq!(body["status"], "degraded");
+
     assert_eq!(
         (&body["services"]["orders"], &body["services"]["users"]),
         (&json!("unavailable"), &json!("ok"))
@@ -248,6 +266,7 @@ async fn health_sums_up_the_upstreams() {
     let gateway = Gateway::start(config).await;
     let whole = gateway.get("/health").await;
     assert_eq!(whole.status(), 200);
+
     let ok = [
         "users",
         "products",
@@ -258,6 +277,7 @@ async fn health_sums_up_the_upstreams() {
     ]
     .map(|name| (name.to_owned(), json!("ok")));
     let services = Value::from_iter(ok);
+
     assert_eq!(
         whole.json::<Value>().await.unwrap(),
         json!({"status": "ok", "services": services})

@@ -43,18 +43,22 @@ impl Email {
         let builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(url)
             .map_err(|error| unusable(&error))?;
         let builder = builder.timeout(Some(CONNECT_LIMIT));
+
         let builder = match tls(&parsed, config)? {
             Some(tls) => builder.tls(tls),
             None => builder,
         };
+
         let password = secret(
             config.notifications_email_password.as_ref(),
             config.notifications_email_password_file.as_ref(),
         )?;
         let is_secret = password.is_some() || parsed.password().is_some();
+
         if is_secret && !keeps_secrets(&parsed) {
             return Err(SettingsError::InTheClear { flag: FLAG });
         }
+
         let builder = match (&config.notifications_email_user, password) {
             (Some(user), Some(password)) => {
                 builder.credentials(Credentials::new(user.clone(), password))
@@ -62,6 +66,7 @@ impl Email {
             (None, None) => builder,
             _ => return Err(SettingsError::HalfALogin),
         };
+
         Ok(Self {
             transport: builder.build(),
             from: config.notifications_email_from.parse()?,
@@ -73,6 +78,7 @@ impl Email {
             .to
             .parse()
             .map_err(|error| Refusal::Never(format!("the address: {error}")))?;
+
         let message = letter.message;
         let automatic = HeaderName::new_from_ascii_str("Auto-Submitted");
         Message::builder()
@@ -121,16 +127,19 @@ fn tls(url: &Url, config: &Config) -> Result<Option<Tls>, SettingsError> {
     let (Some(path), Some(host)) = (&config.notifications_email_authority, url.host_str()) else {
         return Ok(None);
     };
+
     let authority =
         Certificate::from_pem(read(path)?.as_bytes()).map_err(SettingsError::Authority)?;
     let trusting = TlsParameters::builder(host.to_owned())
         .add_root_certificate(authority)
         .build();
     let trusting = trusting.map_err(SettingsError::Authority)?;
+
     let asked = url
         .query_pairs()
         .find(|(name, _)| name == "tls")
         .map(|(_, value)| value.into_owned());
+
     Ok(match (url.scheme(), asked.as_deref()) {
         ("smtps", _) => Some(Tls::Wrapper(trusting)),
         (_, Some("required")) => Some(Tls::Required(trusting)),
@@ -178,11 +187,13 @@ mod tests {
                 "{url}"
             );
         }
+
         assert!(email("smtp://mail.test:2525", &Config::default()).is_ok());
         let config = Config {
             notifications_email_from: "nobody".to_owned(),
             ..Config::default()
         };
+
         assert!(matches!(
             email("smtp://mail.test", &config),
             Err(SettingsError::From(_))
@@ -197,19 +208,23 @@ mod tests {
             ..Config::default()
         };
         let refused = email("smtp://mail.test", &config).err().unwrap();
+
         assert!(
             matches!(refused, SettingsError::InTheClear { .. })
                 && !refused.to_string().contains("hush")
         );
+
         assert!(email("smtp://shop:hush@mail.test", &Config::default()).is_err());
         let half = Config {
             notifications_email_user: None,
             ..config.clone()
         };
+
         assert!(matches!(
             email("smtps://mail.test", &half),
             Err(SettingsError::HalfALogin)
         ));
+
         assert!(!format!("{config:?}").contains("hush"));
         assert!(
             email("smtps://mail.test", &config).is_ok()

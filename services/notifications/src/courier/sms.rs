@@ -43,22 +43,27 @@ impl Sms {
         let url: Url = url
             .parse()
             .map_err(|error: url::ParseError| unusable(error.to_string()))?;
+
         if !["http", "https"].contains(&url.scheme()) {
             return Err(unusable("it is neither http nor https".to_owned()));
         }
+
         let token = secret(
             config.notifications_sms_token.as_ref(),
             config.notifications_sms_token_file.as_ref(),
         )?;
+
         if token.is_some() && !keeps_secrets(&url) {
             return Err(SettingsError::InTheClear { flag: FLAG });
         }
+
         // What it redirects to was not named by whoever named the gateway, and would get the token.
         let client = Client::builder()
             .connect_timeout(CONNECT_LIMIT)
             .timeout(CALL_LIMIT)
             .redirect(Policy::none())
             .no_proxy();
+
         Ok(Self {
             client: client.build()?,
             url,
@@ -83,10 +88,12 @@ impl Courier for Sms {
                 to: letter.to,
                 text: &letter.message.short,
             };
+
             let request = self
                 .client
                 .post(self.url.clone())
                 .header("idempotency-key", letter.id.to_string());
+
             let request = match &self.token {
                 Some(token) => request.bearer_auth(token),
                 None => request,
@@ -95,6 +102,7 @@ impl Courier for Sms {
             let reply = reply.map_err(|error| {
                 Refusal::NotNow(format!("the SMS gateway: {}", error.without_url()))
             })?;
+
             verdict(reply.status())
         })
     }
@@ -125,11 +133,13 @@ mod tests {
             )
         };
         assert!([400, 422].iter().all(|code| is_final(*code)));
+
         assert!(
             [301, 401, 403, 404, 408, 429, 500, 503]
                 .iter()
                 .all(|code| !is_final(*code))
         );
+
         assert!(
             [200, 202, 204]
                 .iter()
@@ -143,10 +153,12 @@ mod tests {
             notifications_sms_token: "hush".parse().ok(),
             ..Config::default()
         };
+
         assert!(matches!(
             Sms::new("http://sms.test/send", &config),
             Err(SettingsError::InTheClear { .. })
         ));
+
         assert!(Sms::new("https://sms.test/send", &config).is_ok());
         assert!(matches!(
             Sms::new("ftp://sms.test", &config),

@@ -90,16 +90,19 @@ impl Store {
                 .map(|(name, value)| (name.clone(), Bytes(value.clone())))
                 .collect(),
         };
+
         let put = self
             .client
             .put_item()
             .table_name(NOTIFICATIONS)
             .set_item(Some(serde_dynamo::to_item(row)?));
+
         if_it_holds(
             put.condition_expression("attribute_not_exists(id)")
                 .send()
                 .await,
         )?;
+
         Ok(())
     }
 
@@ -125,15 +128,18 @@ impl Store {
             let query = query.expression_attribute_names("#position", "position");
             let query =
                 query.expression_attribute_values(":shelf", AttributeValue::S(shelf.shard(shard)));
+
             query
                 .expression_attribute_values(":after_now", AttributeValue::S(after(now)))
                 .send()
         }));
+
         let mut found = Vec::new();
         for page in shelves.await.map_err(failed)? {
             let rows: Vec<Row> = serde_dynamo::from_items(page.items.unwrap_or_default())?;
             found.extend(rows.into_iter().filter_map(Row::into_errand));
         }
+
         found.sort_by(|one: &Errand, other| one.position.cmp(&other.position));
         found.truncate(limit);
         Ok(found)
@@ -155,6 +161,7 @@ impl Store {
         let update = update
             .expression_attribute_values(":found", AttributeValue::S(errand.position.clone()));
         if_it_holds(update.send().await)?;
+
         Ok(())
     }
 
@@ -184,6 +191,7 @@ impl Store {
         let delete = delete
             .expression_attribute_values(":found", AttributeValue::S(errand.position.clone()));
         if_it_holds(delete.send().await)?;
+
         Ok(())
     }
 
@@ -202,6 +210,7 @@ impl Store {
         let update = update.expression_attribute_names("#position", "position");
         let update =
             update.expression_attribute_values(":shelf", AttributeValue::S(shelf.of(event_id)));
+
         update.expression_attribute_values(":position", AttributeValue::S(position(at, event_id)))
     }
 }
@@ -235,6 +244,7 @@ impl Row {
                 .map(|(name, Bytes(value))| (name, value))
                 .collect(),
         };
+
         Some(Errand {
             event_id,
             record,
@@ -294,6 +304,7 @@ impl<'de> Deserialize<'de> for Bytes {
                 Ok(Bytes(bytes))
             }
         }
+
         deserializer.deserialize_byte_buf(Binary)
     }
 }

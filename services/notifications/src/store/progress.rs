@@ -61,6 +61,7 @@ impl Store {
             ("owner", Some(text(&owner))),
             ("next_try_at", Some(text(&lease_end))),
         ];
+
         let update = self
             .change(id, changes, " ADD #attempts :one")
             .condition_expression(IS_DUE);
@@ -69,6 +70,7 @@ impl Store {
         let update = update.expression_attribute_values(":pending", text(Status::Pending.name()));
         let update = update.expression_attribute_values(":sending", text(Status::Sending.name()));
         let update = update.expression_attribute_values(":now", text(&now));
+
         Ok(match send(update).await? {
             Ok(notification) => Claim::Granted(Box::new(notification)),
             Err(None) => Claim::Gone,
@@ -94,6 +96,7 @@ impl Store {
             ("status", Some(text(outcome.status().name()))),
             ("owner", None),
         ];
+
         match outcome {
             Outcome::Sent(channel) => changes.extend([
                 ("channel", Some(text(channel.name()))),
@@ -114,6 +117,7 @@ impl Store {
                 changes.extend([("next_try_at", None), ("last_error", Some(text(reason)))]);
             }
         }
+
         let update = self
             .change(claimed.id, changes, "")
             .condition_expression(IS_MINE);
@@ -135,12 +139,14 @@ impl Store {
             ("next_try_at", Some(text(&now))),
             ("owner", None),
         ];
+
         let update = self
             .change(id, changes, "")
             .condition_expression(CAN_BE_OPENED);
         let update = update.expression_attribute_values(":pending", text(Status::Pending.name()));
         let update = update.expression_attribute_values(":skipped", text(Status::Skipped.name()));
         let update = update.expression_attribute_values(":dead", text(Status::Dead.name()));
+
         Ok(match send(update).await? {
             Ok(notification) => Reopened::To(Box::new(notification)),
             Err(None) => Reopened::Gone,
@@ -162,7 +168,9 @@ impl Store {
             .update_item()
             .table_name(NOTIFICATIONS)
             .set_key(Some(key));
-        let (mut set, mut removed) = (Vec::new(), Vec::new());
+
+        let mut set = Vec::new();
+        let mut removed = Vec::new();
         for (name, value) in changes {
             update = update.expression_attribute_names(format!("#{name}"), name);
             match value {
@@ -173,6 +181,7 @@ impl Store {
                 None => removed.push(format!("#{name}")),
             }
         }
+
         let remove = if removed.is_empty() {
             String::new()
         } else {
@@ -189,6 +198,7 @@ async fn send(
     let update = update.return_values(ReturnValue::AllNew);
     let update = update
         .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+
     match update.send().await.map_err(aws_sdk_dynamodb::Error::from) {
         Ok(updated) => Ok(Ok(serde_dynamo::from_item(
             updated.attributes.unwrap_or_default(),

@@ -56,6 +56,7 @@ impl Accounts {
             .route("/users/{id}", get(show))
             .with_state(self.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
+
         url
     }
 }

@@ -22,6 +22,7 @@ async fn router(dynamodb: Client, auth: Auth) -> Router {
         log: Arc::new(log()),
         auth,
     };
+
     let service = Service::new(
         &Config::default(),
         parts,
@@ -30,6 +31,7 @@ async fn router(dynamodb: Client, auth: Auth) -> Router {
     )
     .unwrap();
     service.prepare().await;
+
     service.router()
 }
 
@@ -37,12 +39,12 @@ async fn a_customer_reads_its_own_mailbox_and_an_admin_every_one(dynamodb: Clien
     let running = Running::start(&dynamodb, &log()).await;
     running.receive(&[order(1, 7, 2), order(2, 8, 1)]).await;
     running.stop().await;
+
     let identities = Identities::default();
     let service = TestClient::new(router(dynamodb, identities.auth.clone()).await);
-    let (customer, admin) = (
-        service.showing(identities.user(7)),
-        service.showing(identities.admin()),
-    );
+    let customer = service.showing(identities.user(7));
+    let admin = service.showing(identities.admin());
+
     let orders = async |caller: &TestClient, path: &str| {
         let reply = caller.get(path).await;
         assert_eq!(reply.status, 200, "{}", reply.body);
@@ -54,6 +56,7 @@ async fn a_customer_reads_its_own_mailbox_and_an_admin_every_one(dynamodb: Clien
     assert_eq!(orders(&admin, "/notifications?user_id=8").await, [2]);
     assert_eq!(customer.get("/notifications?user_id=8").await.status, 403);
     assert_eq!(service.get("/notifications").await.status, 401);
+
     assert_eq!(
         customer
             .post("/notifications/retry", json!({}))
@@ -61,6 +64,7 @@ async fn a_customer_reads_its_own_mailbox_and_an_admin_every_one(dynamodb: Clien
             .status,
         403
     );
+
     for caller in [admin, service.showing(identities.service())] {
         assert_eq!(
             caller.post("/notifications/retry", json!({})).await.status,

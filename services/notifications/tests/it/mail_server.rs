@@ -76,6 +76,7 @@ impl MailServer {
             taken: Arc::default(),
         };
         server.answer(answers);
+
         let accepting = server.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -83,6 +84,7 @@ impl MailServer {
                 tokio::spawn(async move { serving.serve(stream).await });
             }
         });
+
         server
     }
 
@@ -121,6 +123,7 @@ impl MailServer {
             .answers
             .pop_front()
             .unwrap_or(Answer::Take);
+
         let mut stream = BufStream::new(stream);
         match &self.encryption {
             Encryption::None => {
@@ -159,6 +162,7 @@ impl MailServer {
                     },
                 )
                 .await?;
+
                 let mut stream = BufStream::new(acceptor.accept(stream.into_inner()).await.ok()?);
                 self.talk(
                     &mut stream,
@@ -216,9 +220,11 @@ impl MailServer {
                     };
                     self.state.lock().unwrap().mails.push(mail);
                     self.taken.notify_one();
+
                     if answer == Answer::TakeSilently {
                         std::future::pending::<()>().await;
                     }
+
                     "250 taken"
                 }
                 "QUIT" => "221 bye",

@@ -17,17 +17,21 @@ async fn an_order_is_told_with_its_total(dynamodb: Client) {
     let order = order(7, 42, 0);
     publish_orders(&running.log, std::slice::from_ref(&order));
     running.caught_up().await;
+
     let mailbox = running.mailbox("").await;
     assert_eq!(mailbox.len(), 1);
     let told = &mailbox[0];
+
     assert_eq!(
         [&told["id"], &told["user_id"], &told["order_id"]],
         [&json!(order.event_id), &json!(42), &json!(7)]
     );
+
     assert_eq!(
         [&told["channel"], &told["status"]],
         [&json!("simulated"), &json!("sent")]
     );
+
     assert_eq!(told["created_at"], json!(order.created_at));
     assert_eq!(told["subject"], json!("Your order 7 is in"));
     assert!(
@@ -44,6 +48,7 @@ async fn the_mailbox_shows_the_newest_first_over_days_and_pages(dynamodb: Client
         .collect();
     publish_orders(&running.log, &orders);
     running.caught_up().await;
+
     let expected: Vec<u64> = (0..23).collect();
     assert_eq!(order_ids(&running.mailbox("limit=5").await), expected);
     assert_eq!(order_ids(&running.mailbox("limit=100").await), expected);
@@ -56,11 +61,13 @@ async fn a_users_mailbox_shows_no_other_users(dynamodb: Client) {
         &running.log,
         &[order(1, 1, 3), order(2, 2, 2), order(3, 1, 1)],
     );
+
     running.caught_up().await;
     assert_eq!(
         order_ids(&running.mailbox("user_id=1&limit=1").await),
         [3, 1]
     );
+
     assert_eq!(order_ids(&running.mailbox("user_id=3").await), [0; 0]);
     running.stop().await;
 }

@@ -93,6 +93,7 @@ impl Running {
             log: Arc::new(process),
             auth: Auth::open(),
         };
+
         let service = Service::new(
             config,
             parts,
@@ -102,9 +103,11 @@ impl Running {
         .unwrap();
         let service = Arc::new(service.with_clock(clock));
         service.prepare().await;
+
         let client = TestClient::new(service.router());
         let consuming = Arc::clone(&service);
         let work = tokio::spawn(async move { consuming.consume().await });
+
         Self {
             log: log.clone(),
             service,
@@ -144,6 +147,7 @@ impl Running {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         });
+
         if caught_up.await.is_err() {
             self.shutdown.0.request();
             panic!("the orders were not consumed in time");
@@ -161,6 +165,7 @@ impl Running {
                 .await;
             assert_eq!(page.status, 200, "{}", page.body);
             items.extend(page.body["items"].as_array().unwrap().iter().cloned());
+
             match page.body["next"].as_str() {
                 Some(next) => cursor = format!("&cursor={next}"),
                 None => return items,
@@ -177,6 +182,7 @@ fn is_consumed(log: &SimulatedLog) -> bool {
             .find(|(number, _)| *number == partition)
             .map_or(0, |(_, next)| *next)
     };
+
     (0..)
         .zip(log.offsets(ORDERS).unwrap())
         .all(|(partition, range)| next(partition) >= range.end)
@@ -193,6 +199,7 @@ fn log() -> SimulatedLog {
         retention,
     };
     log.ensure_topics(&[spec]).unwrap();
+
     log
 }
 
@@ -200,8 +207,10 @@ fn publish(log: &SimulatedLog, values: &[Option<Vec<u8>>]) {
     let mut publisher = log.publisher("orders", Delivery::AtLeastOnce).unwrap();
     for (number, value) in values.iter().enumerate() {
         let key = number.to_string();
-        let (key, value) = (Some(key.as_bytes()), value.as_deref());
+        let key = Some(key.as_bytes());
+        let value = value.as_deref();
         let headers: &[(&str, &[u8])] = &[("ce_type", b"order.created")];
+
         publisher
             .send(NewRecord {
                 topic: ORDERS,

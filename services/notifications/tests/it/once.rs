@@ -29,6 +29,7 @@ async fn an_event_that_is_delivered_twice_is_told_once(dynamodb: Client) {
     running.caught_up().await;
     publish_orders(&running.log, &[order]);
     running.caught_up().await;
+
     assert_eq!(order_ids(&running.mailbox("").await), [1]);
     running.stop().await;
 }
@@ -38,10 +39,12 @@ async fn a_replay_from_the_beginning_tells_nothing_twice(dynamodb: Client) {
     let running = Running::start(&dynamodb, &log).await;
     publish_orders(&log, &[order(1, 1, 1), order(2, 2, 0)]);
     running.caught_up().await;
+
     let before = running.mailbox("").await;
     running.stop().await;
     log.commit("notifications", ORDERS, &[(0, 0), (1, 0)])
         .unwrap();
+
     let running = Running::start(&dynamodb, &log).await;
     running.caught_up().await;
     assert_eq!(running.mailbox("").await, before);
@@ -56,12 +59,14 @@ async fn a_crash_before_the_position_is_remembered_neither_loses_nor_doubles(dyn
             .map(|number| order(number, 1, number))
             .collect::<Vec<_>>(),
     );
+
     let dying = log.process(|call| match call {
         Call::CommitPositions { .. } => Fault::CrashBefore,
         _ => Fault::None,
     });
     let running = Running::start_process(&dynamodb, &log, dying).await;
     assert!(running.work.await.unwrap_err().is_panic());
+
     let running = Running::start(&dynamodb, &log).await;
     running.caught_up().await;
     assert_eq!(
@@ -79,6 +84,7 @@ async fn a_log_that_fails_now_and_then_loses_nothing(dynamodb: Client) {
             .map(|number| order(number, 1, number))
             .collect::<Vec<_>>(),
     );
+
     let calls = AtomicUsize::new(0);
     let flaky = log.process(move |_| match calls.fetch_add(1, Ordering::SeqCst) {
         // The Thue–Morse sequence: no loop of calls meets its failures at the same place for ever.
@@ -87,27 +93,29 @@ async fn a_log_that_fails_now_and_then_loses_nothing(dynamodb: Client) {
     });
     let running = Running::start_process(&dynamodb, &log, flaky).await;
     running.caught_up().await;
+
     assert_eq!(running.mailbox("limit=100").await.len(), 30);
     running.stop().await;
 }
 
 async fn two_replicas_do_not_double(dynamodb: Client) {
     let log = log();
-    let (first, second) = (
-        Running::start(&dynamodb, &log).await,
-        Running::start(&dynamodb, &log).await,
-    );
+    let first = Running::start(&dynamodb, &log).await;
+    let second = Running::start(&dynamodb, &log).await;
+
     publish_orders(
         &log,
         &(0..30)
             .map(|number| order(number, 1, number))
             .collect::<Vec<_>>(),
     );
+
     first.caught_up().await;
     assert_eq!(
         order_ids(&second.mailbox("limit=100").await),
         (0..30).collect::<Vec<_>>()
     );
+
     first.stop().await;
     second.stop().await;
 }
@@ -119,30 +127,36 @@ async fn a_malformed_order_becomes_a_dead_letter_and_the_rest_goes_on(dynamodb: 
         &running.log,
         &[Some(b"{not json".to_vec()), Some(half.clone()), None],
     );
+
     publish_orders(&running.log, &[order(1, 1, 0)]);
     running.caught_up().await;
     assert_eq!(order_ids(&running.mailbox("").await), [1]);
+
     let letters = running.log.records(ORDERS_DEAD_LETTER);
     assert_eq!(letters.len(), 3);
     let letter = letters
         .iter()
         .find(|letter| letter.value.as_deref() == Some(&half))
         .unwrap();
+
     let header = |wanted: &str| {
         let found = letter.headers.iter().find(|(name, _)| name == wanted);
         found
             .map(|(_, value)| String::from_utf8_lossy(value).into_owned())
             .unwrap_or_default()
     };
+
     assert!(
         header("reason").contains("missing field `event_id`"),
         "{}",
         header("reason")
     );
+
     assert_eq!(
         [header("ce_type"), header("reported_by")],
         ["order.created", "notifications"]
     );
+
     assert!(
         header("source_partition").parse::<u32>().is_ok()
             && header("source_offset").parse::<u64>().is_ok()
@@ -154,6 +168,7 @@ async fn a_dead_letter_is_not_lost_while_its_topic_is_away(dynamodb: Client) {
     let log = log();
     publish(&log, &[Some(b"{not json".to_vec())]);
     let failures = AtomicUsize::new(0);
+
     let flaky = log.process(move |call| match call {
         Call::OpenPublisher { .. } | Call::Send { .. } | Call::Commit { .. }
             if failures.fetch_add(1, Ordering::SeqCst) < 3 =>
@@ -164,6 +179,7 @@ async fn a_dead_letter_is_not_lost_while_its_topic_is_away(dynamodb: Client) {
     });
     let running = Running::start_process(&dynamodb, &log, flaky).await;
     running.caught_up().await;
+
     assert_eq!(log.records(ORDERS_DEAD_LETTER).len(), 1);
     running.stop().await;
 }
@@ -174,6 +190,7 @@ async fn an_event_of_another_type_is_passed_over(dynamodb: Client) {
         &running.log,
         &[Some(br#"{"event_type":"order.cancelled"}"#.to_vec())],
     );
+
     publish_orders(&running.log, &[order(1, 1, 0)]);
     running.caught_up().await;
     assert_eq!(order_ids(&running.mailbox("").await), [1]);
@@ -188,12 +205,14 @@ async fn a_table_that_is_away_holds_notifications_up_and_loses_none(dynamodb: Cl
         .send()
         .await
         .unwrap();
+
     publish_orders(&running.log, &[order(1, 1, 0)]);
     let refused = running.client.get("/notifications").await;
     assert_eq!(
         (refused.status.as_u16(), refused.header("retry-after")),
         (503, "1")
     );
+
     let second = Running::start(&dynamodb, &running.log).await;
     running.caught_up().await;
     assert_eq!(order_ids(&running.mailbox("").await), [1]);

@@ -16,11 +16,13 @@ async fn routes_and_replies_are_as_described() {
     let running = Running::start(&dynamodb, &log()).await;
     publish_orders(&running.log, &[order(1, 1, 0)]);
     running.caught_up().await;
+
     let parts = Parts {
         dynamodb,
         log: Arc::new(running.log.clone()),
         auth: Auth::open(),
     };
+
     let router = Service::new(
         &Config::default(),
         parts,
@@ -31,9 +33,11 @@ async fn routes_and_replies_are_as_described() {
     .router();
     let document = description(&router).await;
     assert_routes(&router, &document).await;
+
     let page = running.client.get("/notifications").await.body;
     assert_fields(&document, "NotificationPage", &page);
     assert_fields(&document, "Notification", &page["items"][0]);
+
     let retried = running
         .client
         .post("/notifications/retry", json!({}))

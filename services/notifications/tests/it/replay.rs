@@ -22,6 +22,7 @@ async fn a_dead_notification_is_sent_again_when_asked_for(dynamodb: Client) {
     let order = order(1, 1, 0);
     running.receive(std::slice::from_ref(&order)).await;
     running.send().await;
+
     let reply = running
         .client
         .post(
@@ -29,10 +30,12 @@ async fn a_dead_notification_is_sent_again_when_asked_for(dynamodb: Client) {
             json!({}),
         )
         .await;
+
     assert_eq!(
         (reply.status.as_u16(), progress(&reply.body)),
         (200, ("pending", 0, true))
     );
+
     running.send().await;
     assert_eq!(
         (server.mails().len(), progress(&running.only().await)),
@@ -49,11 +52,13 @@ async fn all_dead_notifications_are_sent_again_at_once(dynamodb: Client) {
         .receive(&[order(1, 1, 0), order(2, 2, 0), order(3, 3, 0)])
         .await;
     running.send().await;
+
     let reply = running.client.post("/notifications/retry", json!({})).await;
     assert_eq!(
         (reply.status.as_u16(), reply.body),
         (200, json!({"retried": 3}))
     );
+
     running.send().await;
     assert_eq!(server.mails().len(), 3);
     let reply = running.client.post("/notifications/retry", json!({})).await;
@@ -67,13 +72,16 @@ async fn a_user_who_has_a_number_now_can_be_told_after_all(dynamodb: Client) {
     post.config.notifications_email = None;
     post.config.notifications_sms = gateway.serve().await.parse().ok();
     post.accounts.set(1, None);
+
     let running = post.start(&dynamodb).await;
     let order = order(1, 1, 0);
     running.receive(std::slice::from_ref(&order)).await;
     running.send().await;
+
     assert_eq!(progress(&running.only().await), ("skipped", 1, false));
     post.accounts.set(1, Some("+49123456"));
     post.time.pass(60);
+
     let reply = running
         .client
         .post(
@@ -83,6 +91,7 @@ async fn a_user_who_has_a_number_now_can_be_told_after_all(dynamodb: Client) {
         .await;
     assert_eq!(reply.status, 200, "{}", reply.body);
     running.send().await;
+
     assert_eq!(
         (gateway.requests().len(), progress(&running.only().await)),
         (1, ("sent", 1, false))
@@ -97,6 +106,7 @@ async fn only_what_is_not_sent_can_be_sent_again(dynamodb: Client) {
     let order = order(1, 1, 0);
     running.receive(std::slice::from_ref(&order)).await;
     running.send().await;
+
     for (id, status, field) in [
         (order.event_id.to_string(), 409, "status"),
         (Uuid::now_v7().to_string(), 404, ""),
@@ -117,6 +127,7 @@ async fn only_what_is_not_sent_can_be_sent_again(dynamodb: Client) {
             refused.body
         );
     }
+
     assert_eq!(server.mails().len(), 1);
     running.stop().await;
 }

@@ -34,19 +34,23 @@ async fn a_text_message_is_sent_once_with_the_token_and_the_id_of_its_event(dyna
     running.receive(std::slice::from_ref(&order)).await;
     running.send().await;
     running.send().await;
+
     let requests = gateway.requests();
     assert_eq!(requests.len(), 1);
     let (headers, body) = &requests[0];
     let text = "Tidemark: your order 7 is in. Total: 39.98 USD.";
+
     assert_eq!(
         *body,
         json!({"id": order.event_id, "to": "+491234500042", "text": text})
     );
+
     assert_eq!(headers["authorization"], "Bearer hush");
     assert_eq!(
         headers["idempotency-key"],
         order.event_id.to_string().as_str()
     );
+
     let sent = running.only().await;
     assert_eq!(
         (progress(&sent), &sent["channel"]),
@@ -60,11 +64,13 @@ async fn a_gateway_that_is_busy_is_tried_again(dynamodb: Client) {
     let (post, running) = start(&dynamodb, &gateway).await;
     running.receive(&[order(1, 1, 0)]).await;
     running.send().await;
+
     assert_eq!(progress(&running.only().await), ("pending", 1, true));
     post.time.pass(5);
     running.send().await;
     post.time.pass(10);
     running.send().await;
+
     assert_eq!(
         (gateway.requests().len(), progress(&running.only().await)),
         (3, ("sent", 3, false))
@@ -77,12 +83,14 @@ async fn a_number_that_is_refused_becomes_a_dead_letter(dynamodb: Client) {
     let (post, running) = start(&dynamodb, &gateway).await;
     running.receive(&[order(1, 1, 0)]).await;
     running.send().await;
+
     let dead = running.only().await;
     assert_eq!(progress(&dead), ("dead", 1, false));
     assert!(
         dead["last_error"].as_str().unwrap().contains("422") && !dead.to_string().contains("hush"),
         "{dead}"
     );
+
     assert_eq!(post.log.records(ORDERS_DEAD_LETTER).len(), 1);
     running.stop().await;
 }
@@ -93,6 +101,7 @@ async fn a_user_without_a_number_is_told_nothing(dynamodb: Client) {
     post.accounts.set(1, None);
     running.receive(&[order(1, 1, 0)]).await;
     running.send().await;
+
     assert_eq!(
         (gateway.requests().len(), progress(&running.only().await)),
         (0, ("skipped", 1, false))
@@ -101,12 +110,15 @@ async fn a_user_without_a_number_is_told_nothing(dynamodb: Client) {
 }
 
 async fn e_mail_is_preferred(dynamodb: Client) {
-    let (server, gateway) = (MailServer::open(&[]).await, SmsGateway::default());
+    let server = MailServer::open(&[]).await;
+    let gateway = SmsGateway::default();
     let mut post = Post::by(server.url()).await;
     post.config.notifications_sms = gateway.serve().await.parse().ok();
+
     let running = post.start(&dynamodb).await;
     running.receive(&[order(1, 1, 0)]).await;
     running.send().await;
+
     assert_eq!((server.mails().len(), gateway.requests().len()), (1, 0));
     assert_eq!(running.only().await["channel"], json!("email"));
     running.stop().await;

@@ -36,6 +36,7 @@ impl SmsGateway {
             .route("/messages", post(take))
             .with_state(self.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
+
         url
     }
 

@@ -33,15 +33,18 @@ impl Identity {
         let folder = tempfile::tempdir().unwrap();
         let authority = folder.path().join("authority.pem");
         std::fs::write(&authority, own.cert.pem()).unwrap();
+
         let key = PrivatePkcs8KeyDer::from(own.signing_key.serialize_der());
         let server = ServerConfig::builder_with_provider(Arc::new(default_provider()));
         let server = server
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth();
+
         let server = server
             .with_single_cert(vec![own.cert.der().clone()], key.into())
             .unwrap();
+
         Self {
             acceptor: TlsAcceptor::from(Arc::new(server)),
             authority,
@@ -77,6 +80,7 @@ async fn messages_and_passwords_go_by_tls_from_the_start_or_when_asked(dynamodb:
             .await;
         running.receive(&[order(number, number, 0)]).await;
         running.send().await;
+
         let sent = running.mailbox(&format!("user_id={number}")).await;
         assert_eq!(progress(&sent[0]), ("sent", 1, false), "{sent:?}");
         let mails = server.mails();
@@ -102,6 +106,7 @@ async fn refused(dynamodb: &Client, identity: &Identity, authority: Option<&Path
         let running = post_by(&server, authority).await.start(dynamodb).await;
         running.receive(&[order(number, number, 0)]).await;
         running.send().await;
+
         let waiting = running.mailbox(&format!("user_id={number}")).await;
         assert_eq!(progress(&waiting[0]), ("pending", 1, true), "{waiting:?}");
         assert!(
@@ -111,6 +116,7 @@ async fn refused(dynamodb: &Client, identity: &Identity, authority: Option<&Path
                 .contains("certificate"),
             "{waiting:?}"
         );
+
         assert_eq!((server.mails().len(), server.logins()), (0, 0));
         running.stop().await;
     }

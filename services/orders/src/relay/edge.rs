@@ -104,6 +104,7 @@ impl Edge {
             holder: Uuid::new_v4().to_string(),
             duration: parts.lease,
         };
+
         Self {
             parts,
             runtime,
@@ -127,6 +128,7 @@ impl Edge {
                     break;
                 }
             }
+
             let outcome = self.perform(relay.next());
             relay.observe(outcome);
             self.parts
@@ -134,6 +136,7 @@ impl Edge {
                 .leads
                 .set(i64::from(self.publisher.is_some()));
         }
+
         self.parts.metrics.leads.set(0);
         if let Err(error) = self.sql(outbox::give_up(&self.parts.database, relay.epoch())) {
             tracing::info!(%error, "the relay's lease was not given up and will run out");
@@ -147,14 +150,17 @@ impl Edge {
             } else {
                 tracing::warn!(%error, ?action, "the relay will try again");
             }
+
             self.parts.metrics.failures.inc();
             Outcome::Failed
         });
+
         match outcome {
             Outcome::Fenced | Outcome::NotHolder | Outcome::Failed => self.publisher = None,
             Outcome::Stamped { .. } | Outcome::Published => self.backoff.reset(),
             _ => {}
         }
+
         outcome
     }
 
@@ -215,12 +221,14 @@ impl Edge {
             cleanup: Cleanup::Delete,
             retention: TOPIC_RETENTION,
         }])?;
+
         let publisher = self
             .parts
             .log
             .publisher(PUBLISHER, Delivery::Transactional)?;
         let progress = publisher.progress().map_or(Ok(0), progress::number_of)?;
         self.publisher = Some(publisher);
+
         Ok(Outcome::Opened { progress })
     }
 
@@ -250,6 +258,7 @@ impl Edge {
             Rest::Following => self.lease.duration / 5,
             Rest::BackingOff => self.backoff.next_wait(Uuid::new_v4().as_u64_pair().1),
         };
+
         self.runtime.block_on(async {
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
@@ -267,6 +276,7 @@ impl Edge {
             poll,
             ..
         } = &self.parts;
+
         let written_elsewhere = async {
             loop {
                 tokio::time::sleep(*poll).await;
@@ -276,6 +286,7 @@ impl Edge {
                 }
             }
         };
+
         self.runtime.block_on(async {
             tokio::select! {
                 () = written.notified() => {}
@@ -306,11 +317,13 @@ fn send_all(
             ("ce_source", SOURCE),
             ("ce_specversion", b"1.0"),
         ];
+
         headers.extend(
             row.traceparent
                 .as_ref()
                 .map(|trace| (TRACEPARENT, trace.as_bytes())),
         );
+
         publisher.send(NewRecord {
             topic: events::ORDERS,
             partition: None,

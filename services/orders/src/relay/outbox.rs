@@ -81,14 +81,17 @@ pub async fn take_lease(
         .bind(free_before)
         .execute(transaction.connection())
         .await?;
+
     if taken.rows_affected() == 0 {
         return Ok(None);
     }
+
     let epoch = sqlx::query(EPOCH)
         .bind(LEASE)
         .fetch_one(transaction.connection())
         .await?
         .try_get::<i64, _>(0)?;
+
     transaction.commit().await?;
     Ok(Some(unsigned(epoch)?))
 }
@@ -114,12 +117,14 @@ pub async fn stamp(
     if !lock_and_renew(database, transaction.connection(), lease, epoch).await? {
         return Ok(None);
     }
+
     let stamped = sqlx::query(STAMP)
         .bind(signed(batch)?)
         .bind(MAX_BATCH_ROWS)
         .execute(transaction.connection())
         .await?
         .rows_affected();
+
     transaction.commit().await?;
     Ok(Some(stamped))
 }
@@ -132,6 +137,7 @@ pub async fn give_up(database: &Database, epoch: u64) -> Result<(), sqlx::Error>
         .bind(signed(epoch)?)
         .execute(transaction.connection())
         .await?;
+
     transaction.commit().await
 }
 
@@ -159,6 +165,7 @@ pub async fn load(database: &Database, batch: u64) -> Result<Vec<OutboxRow>, sql
         .bind(signed(batch)?)
         .fetch_all(database.pool())
         .await?;
+
     let read = |row: &sqlx::any::AnyRow| {
         Ok(OutboxRow {
             id: row.try_get(0)?,
@@ -168,6 +175,7 @@ pub async fn load(database: &Database, batch: u64) -> Result<Vec<OutboxRow>, sql
             traceparent: row.try_get(4)?,
         })
     };
+
     rows.iter().map(read).collect()
 }
 
@@ -180,6 +188,7 @@ pub async fn clean(database: &Database, up_to: u64) -> Result<(), sqlx::Error> {
             .execute(transaction.connection())
             .await?;
     }
+
     transaction.commit().await
 }
 
@@ -193,14 +202,17 @@ async fn lock_and_renew(
         .bind(LEASE)
         .fetch_one(&mut *connection)
         .await?;
+
     if unsigned(holder.try_get(0)?)? != epoch {
         return Ok(false);
     }
+
     sqlx::query(RENEW)
         .bind(lease.expiry())
         .bind(LEASE)
         .execute(connection)
         .await?;
+
     Ok(true)
 }
 

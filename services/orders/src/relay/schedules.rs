@@ -109,6 +109,7 @@ impl Life {
                 _ => Fault::None,
             }
         });
+
         Self {
             relay: Relay::new(),
             log,
@@ -131,6 +132,7 @@ impl Life {
         let vanished = matches!(self.relay.next, Action::Load { .. })
             && outcome == Outcome::Loaded { rows: 0 };
         self.relay.observe(outcome);
+
         if vanished && self.left_out == LeftOut::LeaseAfterOpening {
             self.relay.next = Action::Rest(Rest::Idle);
         }
@@ -170,12 +172,15 @@ impl Life {
         } else {
             Delivery::Transactional
         };
+
         let Ok(publisher) = self.log.publisher("orders-relay", delivery) else {
             return Outcome::Failed;
         };
+
         let asked = publisher.progress().map_or(Ok(0), progress::number_of);
         let asked = asked.unwrap();
         self.publisher = Some(publisher);
+
         let believed = self.relay.done;
         Outcome::Opened {
             progress: if self.left_out == LeftOut::Progress {
@@ -203,7 +208,8 @@ impl Life {
 
 fn send_all(publisher: &mut dyn Publisher, rows: &[u64], batch: u64) -> Result<(), PublishError> {
     for row in rows {
-        let (key, value) = ((row % USERS).to_string(), row.to_string());
+        let key = (row % USERS).to_string();
+        let value = row.to_string();
         publisher.send(NewRecord {
             topic: events::ORDERS,
             partition: None,
@@ -225,13 +231,17 @@ fn empty_log() -> SimulatedLog {
         retention,
     };
     log.ensure_topics(&[topic]).unwrap();
+
     log
 }
 
 /// Plays one schedule; says what went wrong.
 fn play(seed: u64, left_out: LeftOut) -> Result<(), String> {
     let mut random = SmallRng::seed_from_u64(seed);
-    let (log, mut sql, mut lives) = (empty_log(), Sql::default(), Vec::new());
+    let log = empty_log();
+    let mut sql = Sql::default();
+    let mut lives = Vec::new();
+
     for _ in 0..random.random_range(20..400) {
         if random.random_bool(0.4) {
             sql.place_order();
@@ -239,6 +249,7 @@ fn play(seed: u64, left_out: LeftOut) -> Result<(), String> {
         if lives.is_empty() || random.random_bool(0.03) {
             lives.push(Life::new(&log, left_out, random.random()));
         }
+
         for life in &mut lives {
             // A lease runs out when its holder does not move; here that may be at any moment.
             let competes = life.relay.next() == Action::TakeLease;
@@ -246,10 +257,12 @@ fn play(seed: u64, left_out: LeftOut) -> Result<(), String> {
                 life.step(&mut sql, &mut random);
             }
         }
+
         if random.random_bool(0.03) {
             lives.swap_remove(random.random_range(0..lives.len()));
         }
     }
+
     finish(&log, &mut sql, lives, &mut random, left_out)?;
     verify(&log, sql.placed)
 }
@@ -268,6 +281,7 @@ fn finish(
         if sql.rows.is_empty() {
             return Ok(());
         }
+
         last.step(sql, random);
         if let Some(other) = index.choose(random).map(|index| &mut others[*index])
             && other.relay.next() != Action::TakeLease
@@ -275,6 +289,7 @@ fn finish(
             other.step(sql, random);
         }
     }
+
     Err(format!("{} rows were never published", sql.rows.len()))
 }
 
@@ -285,6 +300,7 @@ fn verify(log: &SimulatedLog, placed: u64) -> Result<(), String> {
             .parse::<u64>()
             .expect("rows are numbers")
     });
+
     let mut by_user = vec![Vec::new(); USERS as usize];
     values.for_each(|row| by_user[(row % USERS) as usize].push(row));
     for (user, published) in (0..).zip(by_user) {
@@ -295,6 +311,7 @@ fn verify(log: &SimulatedLog, placed: u64) -> Result<(), String> {
             ));
         }
     }
+
     Ok(())
 }
 
@@ -308,6 +325,7 @@ fn every_order_is_published_once_and_in_its_users_order_in_every_schedule() {
 #[test]
 fn each_rule_left_out_is_caught() {
     use LeftOut::{Doubt, Fence, LeaseAfterOpening, LeaseAtStamping, Leftovers, Progress};
+
     for rule in [
         LeaseAtStamping,
         LeaseAfterOpening,

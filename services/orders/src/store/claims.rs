@@ -74,9 +74,11 @@ impl Store {
             .bind(claim.user_id)
             .fetch_optional(self.database.pool())
             .await?;
+
         if user.is_none() {
             return Ok(ClaimOutcome::NoUser);
         }
+
         for _ in 0..TRIES {
             if let Some(outcome) = self.known(&claim).await? {
                 return Ok(outcome);
@@ -87,6 +89,7 @@ impl Store {
                 Err(error) => return Err(error.into()),
             }
         }
+
         Err(StoreError::Contended)
     }
 
@@ -95,20 +98,24 @@ impl Store {
         let Some(key) = &claim.idempotency_key else {
             return Ok(None);
         };
+
         let found = sqlx::query(FIND_KEY).bind(claim.user_id).bind(key.as_str());
         let Some(row) = found.fetch_optional(self.database.pool()).await? else {
             return Ok(None);
         };
+
         if row.try_get::<String, _>("fingerprint")? != claim.fingerprint {
             return Ok(Some(ClaimOutcome::OtherRequest));
         }
         if let Some(body) = row.try_get("reply")? {
             return Ok(Some(ClaimOutcome::Replied(Reply(body))));
         }
+
         let reservation_key = row
             .try_get::<String, _>("reservation_key")?
             .parse()
             .map_err(decode)?;
+
         Ok(Some(ClaimOutcome::Claimed(Claim {
             reservation_key,
             ..claim.clone()
@@ -122,6 +129,7 @@ impl Store {
             .bind(&reservation_key)
             .bind(millis(claim.now));
         insert.execute(transaction.connection()).await?;
+
         if let Some(key) = &claim.idempotency_key {
             sqlx::query(INSERT_KEY)
                 .bind(claim.user_id)
@@ -132,6 +140,7 @@ impl Store {
                 .execute(transaction.connection())
                 .await?;
         }
+
         transaction.commit().await
     }
 
@@ -156,9 +165,11 @@ impl Store {
             .bind(before(now, age))
             .fetch_all(self.database.pool())
             .await?;
+
         for row in old {
             self.release(row.try_get(0)?).await?;
         }
+
         Ok(())
     }
 
@@ -170,6 +181,7 @@ impl Store {
                 .execute(transaction.connection())
                 .await?;
         }
+
         Ok(transaction.commit().await?)
     }
 
@@ -243,6 +255,7 @@ pub(super) async fn kept_reply(
     let Some(key) = &claim.idempotency_key else {
         return Ok(None);
     };
+
     let found = sqlx::query(FIND_KEY).bind(claim.user_id).bind(key.as_str());
     let row = found.fetch_optional(connection).await?;
     Ok(row

@@ -44,13 +44,16 @@ impl Store {
             let kept = claims::kept_reply(transaction.connection(), claim).await?;
             return Ok(kept.map_or(PlaceOutcome::ClaimGone, PlaceOutcome::Replied));
         }
+
         let inserted = insert_order(transaction.connection(), claim, &priced).await?;
         let id = transaction.inserted_id(&inserted).await?;
         let order = order(id, claim, priced);
+
         for (line, item) in (0_i64..).zip(&order.items) {
             insert_item(transaction.connection(), id, line, item).await?;
         }
         insert_event(transaction.connection(), &order, traceparent).await?;
+
         let reply = Reply(serde_json::to_string(&order)?);
         if claim.idempotency_key.is_some() {
             let keep = sqlx::query(KEEP_REPLY)
@@ -58,6 +61,7 @@ impl Store {
                 .bind(claim.reservation_key.to_string());
             keep.execute(transaction.connection()).await?;
         }
+
         transaction.commit().await?;
         Ok(PlaceOutcome::Placed(reply))
     }
@@ -89,6 +93,7 @@ async fn insert_order(
         .bind(claim.reservation_key.to_string())
         .bind(millis(claim.now))
         .bind(millis(claim.now));
+
     insert.execute(connection).await.map_err(|error| {
         let no_user = error
             .as_database_error()
@@ -133,6 +138,7 @@ async fn insert_event(
         .bind(traceparent)
         .execute(connection)
         .await?;
+
     Ok(())
 }
 
@@ -142,6 +148,7 @@ fn event(order: &Order) -> OrderCreated {
         quantity: item.quantity,
         unit_price_cents: item.unit_price_cents,
     };
+
     OrderCreated {
         event_id: Uuid::now_v7(),
         event_type: ORDER_CREATED.to_owned(),

@@ -55,6 +55,7 @@ impl Catalogue {
             .route("/products/reservations/{key}", delete(release))
             .with_state(self.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
+
         format!("http://{address}")
     }
 
@@ -68,6 +69,7 @@ impl Catalogue {
                 stock,
             },
         );
+
         id
     }
 
@@ -112,6 +114,7 @@ impl Catalogue {
                     .field(format!("items[{index}].product_id"))
                     .into_response();
             };
+
             let sum: &mut u64 = wanted.entry(item.product_id).or_default();
             *sum += item.quantity;
             if *sum > product.stock && !shelf.reservations.contains_key(&request.key) {
@@ -120,6 +123,7 @@ impl Catalogue {
                     .into_response();
             }
         }
+
         match shelf.reservations.get(&request.key) {
             Some(None) => {
                 return Problem::conflict("it was released")
@@ -134,6 +138,7 @@ impl Catalogue {
                 shelf.reservations.insert(request.key, Some(wanted.clone()));
             }
         }
+
         let items: Vec<_> = wanted
             .iter()
             .map(|(id, quantity)| shelf.held(*id, *quantity))

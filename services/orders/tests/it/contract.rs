@@ -16,33 +16,37 @@ async fn check(test: impl AsyncFn(Shop)) {
 #[tokio::test]
 async fn an_order_is_stored_at_the_prices_of_the_moment() {
     check(async |shop| {
-        let (lamp, chair) = (
-            shop.catalogue.add(1999, "USD", 9),
-            shop.catalogue.add(5000, "USD", 9),
-        );
+        let lamp = shop.catalogue.add(1999, "USD", 9);
+        let chair = shop.catalogue.add(5000, "USD", 9);
         let placed = shop.post(shop.order(&[(lamp, 2), (chair, 1)])).await;
         let id = placed.id();
         assert_eq!(placed.headers["location"], format!("/orders/{id}"));
+
         let order = placed.json();
         assert_eq!(
             (order["total_cents"].as_u64(), order["status"].as_str()),
             (Some(8998), Some("pending"))
         );
+
         assert_eq!(
             (order["currency"].as_str(), order["user_id"].as_i64()),
             (Some("USD"), Some(shop.user_id))
         );
+
         assert_eq!(
             order["items"][0],
             json!({"product_id": lamp, "quantity": 2, "unit_price_cents": 1999})
         );
+
         shop.catalogue.set_price(lamp, 1);
         let shown = shop.get(&format!("/orders/{id}")).await;
         assert_eq!((shown.status, shown.json()), (StatusCode::OK, order));
+
         assert_eq!(
             (shop.count("outbox").await, shop.count("stock_claims").await),
             (1, 0)
         );
+
         assert_eq!(
             (shop.catalogue.stock(lamp), shop.catalogue.stock(chair)),
             (7, 8)
@@ -77,18 +81,21 @@ async fn what_is_not_valid_is_a_4xx_naming_its_field_and_stores_nothing() {
         }
         shop.post(shop.order(&[])).await.assert_problem(422, Some("items"));
         shop.post(shop.order(&[(lamp, 1); 51])).await.assert_problem(422, Some("items"));
+
         let unknown = shop.order(&[(lamp, 1), (Uuid::now_v7(), 1)]);
         shop.post(unknown).await.assert_problem(422, Some("items[1].product_id"));
         let items = json!([{"product_id": lamp, "quantity": 1}]);
         shop.post(json!({"user_id": 999_999, "items": items})).await.assert_problem(422, Some("user_id"));
         shop.post(json!({"user_id": "me", "items": items})).await.assert_problem(422, Some("user_id"));
         shop.post(json!({ "items": items })).await.assert_problem(422, Some("user_id"));
+
         let priced =
             json!({"user_id": shop.user_id, "items": [{"product_id": lamp, "quantity": 1, "unit_price_cents": 1}]});
         shop.post(priced).await.assert_problem(422, Some("items[0].unit_price_cents"));
         for table in ["orders", "order_items", "outbox", "stock_claims"] {
             assert_eq!(shop.count(table).await, 0, "{table}");
         }
+
         assert_eq!(shop.catalogue.stock(lamp), 9);
     })
     .await;
@@ -103,17 +110,20 @@ async fn an_order_at_another_total_than_was_shown_is_refused_with_the_new_one() 
             order["total_cents"] = total;
             order
         };
+
         shop.catalogue.set_price(lamp, 9000);
         for shown in [2000, 0, 17_999, 18_001] {
             let refused = shop.post(stating(json!(shown))).await;
             refused.assert_problem(409, Some("total_cents"));
             assert_eq!(refused.json()["total_cents"], 18_000);
         }
+
         for nonsense in [json!(-1), json!("18000"), json!(1.5)] {
             shop.post(stating(nonsense))
                 .await
                 .assert_problem(422, Some("total_cents"));
         }
+
         shop.return_stock().await;
         assert_eq!(
             (shop.catalogue.stock(lamp), shop.count("orders").await),
@@ -124,6 +134,7 @@ async fn an_order_at_another_total_than_was_shown_is_refused_with_the_new_one() 
             shop.post(stating(json!(18_000))).await.status,
             StatusCode::CREATED
         );
+
         assert_eq!(
             shop.post(stating(Value::Null)).await.status,
             StatusCode::CREATED
@@ -136,18 +147,18 @@ async fn an_order_at_another_total_than_was_shown_is_refused_with_the_new_one() 
 #[tokio::test]
 async fn a_total_that_cannot_be_counted_and_mixed_currencies_are_refused_and_the_stock_goes_back() {
     check(async |shop| {
-        let (palace, hut) = (
-            shop.catalogue.add(u64::MAX / 2, "USD", 9),
-            shop.catalogue.add(5, "EUR", 9),
-        );
+        let palace = shop.catalogue.add(u64::MAX / 2, "USD", 9);
+        let hut = shop.catalogue.add(5, "EUR", 9);
         shop.post(shop.order(&[(palace, 2)]))
             .await
             .assert_problem(422, Some("items"));
+
         let lamp = shop.catalogue.add(5, "USD", 9);
         shop.post(shop.order(&[(lamp, 1), (hut, 1)]))
             .await
             .assert_problem(422, Some("items[1].product_id"));
         shop.return_stock().await;
+
         assert_eq!(
             [palace, hut, lamp].map(|id| shop.catalogue.stock(id)),
             [9, 9, 9]
@@ -176,21 +187,25 @@ async fn the_list_shows_the_newest_first_and_by_user() {
         let lamp = shop.catalogue.add(1, "USD", 99);
         let other = shop.add_user("other@test.com").await;
         let mut ids = Vec::new();
+
         for number in 0..5 {
             let mut order = shop.order(&[(lamp, 1), (lamp, 1)]);
             order["user_id"] = json!(if number % 2 == 0 { shop.user_id } else { other });
             ids.push(shop.post(order).await.id());
         }
+
         ids.reverse();
         assert_eq!(walk(&shop, "/orders?limit=2").await, ids);
         assert_eq!(
             walk(&shop, &format!("/orders?limit=1&user_id={other}")).await,
             [ids[1], ids[3]]
         );
+
         assert_eq!(
             shop.get("/orders?user_id=999").await.json(),
             json!({"items": [], "next": null})
         );
+
         shop.get("/orders?user_id=x")
             .await
             .assert_problem(400, Some("user_id"));
@@ -205,13 +220,15 @@ async fn the_list_shows_the_newest_first_and_by_user() {
 
 /// The ids of every page's orders, each of which has both of its items.
 async fn walk(shop: &Shop, path: &str) -> Vec<i64> {
-    let (mut ids, mut cursor) = (Vec::new(), String::new());
+    let mut ids = Vec::new();
+    let mut cursor = String::new();
     loop {
         let page = shop.get(&format!("{path}{cursor}")).await.json();
         for order in page["items"].as_array().unwrap() {
             assert_eq!(order["items"].as_array().unwrap().len(), 2);
             ids.push(order["id"].as_i64().unwrap());
         }
+
         match &page["next"] {
             Value::String(next) => cursor = format!("&cursor={next}"),
             _ => return ids,
@@ -227,6 +244,7 @@ async fn the_status_goes_its_way_and_no_other() {
         shop.set_status(id, "shipped")
             .await
             .assert_problem(409, Some("status"));
+
         for status in ["paid", "shipped", "delivered"] {
             assert_eq!(shop.set_status(id, status).await.json()["status"], status);
         }
@@ -239,6 +257,7 @@ async fn the_status_goes_its_way_and_no_other() {
         shop.set_status(id + 1, "paid")
             .await
             .assert_problem(404, None);
+
         assert_eq!(
             shop.get(&format!("/orders/{id}")).await.json()["status"],
             "delivered"
@@ -261,6 +280,7 @@ async fn a_user_who_has_ordered_cannot_be_deleted() {
             .body(axum::body::Body::empty())
             .unwrap();
         let refused = tower::ServiceExt::oneshot(users, request).await.unwrap();
+
         assert_eq!(refused.status(), StatusCode::CONFLICT);
     })
     .await;

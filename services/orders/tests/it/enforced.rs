@@ -22,18 +22,22 @@ async fn check(test: impl AsyncFn(Customers)) {
         let identities = Identities::default();
         let shop = Shop::open_enforced(database, &identities.auth).await;
         let other = shop.add_user("bob@test.com").await;
-        let (ada, bob) = (identities.user(shop.user_id), identities.user(other));
+        let ada = identities.user(shop.user_id);
+        let bob = identities.user(other);
         let lamp = shop.catalogue.add(1, "USD", 9);
         let mut order = shop.order(&[(lamp, 1)]);
+
         let adas_order = shop
             .send_as(&ada, Method::POST, "/orders", Some(order.clone()))
             .await
             .id();
+
         order["user_id"] = json!(other);
         let bobs_order = shop
             .send_as(&bob, Method::POST, "/orders", Some(order))
             .await
             .id();
+
         test(Customers {
             shop,
             identities,
@@ -81,6 +85,7 @@ async fn a_customer_orders_for_nobody_else() {
             .send_as(&at.bob, Method::POST, "/orders", Some(order.clone()))
             .await
             .assert_problem(403, None);
+
         at.shop
             .send_as(
                 &at.identities.service(),
@@ -90,6 +95,7 @@ async fn a_customer_orders_for_nobody_else() {
             )
             .await
             .assert_problem(403, None);
+
         assert_eq!(at.shop.count("orders").await, 2);
         at.shop
             .send_as(&at.identities.admin(), Method::POST, "/orders", Some(order))
@@ -108,9 +114,11 @@ async fn a_customer_sees_its_own_orders_and_the_admin_all() {
             ids(&at.get(&admin, "/orders").await.1),
             [at.bobs_order, at.adas_order]
         );
+
         let adas = format!("/orders?user_id={}", at.shop.user_id);
         assert_eq!(ids(&at.get(&at.ada, &adas).await.1), [at.adas_order]);
         assert_eq!(at.get(&at.bob, &adas).await.0, 403);
+
         let path = format!("/orders/{}", at.adas_order);
         assert_eq!(
             (
@@ -119,10 +127,9 @@ async fn a_customer_sees_its_own_orders_and_the_admin_all() {
             ),
             (200, 200)
         );
-        let (hidden, missing) = (
-            at.get(&at.bob, &path).await,
-            at.get(&at.bob, "/orders/999999").await,
-        );
+
+        let hidden = at.get(&at.bob, &path).await;
+        let missing = at.get(&at.bob, "/orders/999999").await;
         assert_eq!(
             (hidden.0, &hidden.1),
             (404, &missing.1),
@@ -139,6 +146,7 @@ async fn a_customer_cancels_its_own_order_and_the_shop_says_the_rest() {
             at.set_status(&at.bob, at.adas_order, "cancelled").await,
             404
         );
+
         for status in ["paid", "shipped", "delivered"] {
             assert_eq!(
                 at.set_status(&at.ada, at.adas_order, status).await,
@@ -146,10 +154,12 @@ async fn a_customer_cancels_its_own_order_and_the_shop_says_the_rest() {
                 "{status}"
             );
         }
+
         assert_eq!(
             at.set_status(&at.ada, at.adas_order, "cancelled").await,
             200
         );
+
         assert_eq!(
             at.set_status(&at.identities.admin(), at.bobs_order, "paid")
                 .await,

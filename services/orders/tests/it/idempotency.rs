@@ -17,11 +17,13 @@ async fn a_repeated_request_gets_the_first_reply_even_after_the_order_moved_on()
         let first = shop.post_with_key("a", shop.order(&[(lamp, 2)])).await;
         shop.catalogue.set_price(lamp, 1);
         shop.set_status(first.id(), "paid").await;
+
         let again = shop.post_with_key("a", shop.order(&[(lamp, 2)])).await;
         assert_eq!((again.status, &again.text), (first.status, &first.text));
         assert_eq!(again.headers["location"], first.headers["location"]);
         assert_eq!(again.headers["idempotency-replayed"], "true");
         assert!(!first.headers.contains_key("idempotency-replayed"));
+
         assert_eq!(
             (shop.count("orders").await, shop.catalogue.stock(lamp)),
             (1, 7)
@@ -62,6 +64,7 @@ async fn twins_at_the_same_time_do_not_double() {
             join_all((0..12).map(|_| shop.post_with_key("a", shop.order(&[(lamp, 1)])))).await;
         let first = twins[0].id();
         assert!(twins.iter().all(|twin| twin.id() == first));
+
         assert_eq!(
             (
                 shop.count("orders").await,
@@ -82,6 +85,7 @@ async fn a_refused_request_may_be_sent_again_under_its_key() {
         let refused = shop.post_with_key("a", shop.order(&[(lamp, 2)])).await;
         refused.assert_problem(409, Some("items[0].quantity"));
         shop.return_stock().await;
+
         let chair = shop.catalogue.add(1, "USD", 1);
         shop.post_with_key("a", shop.order(&[(chair, 1)]))
             .await

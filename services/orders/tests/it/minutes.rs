@@ -37,14 +37,17 @@ async fn each_order_counts_in_the_minute_of_its_time() {
             let id = shop.post(shop.order(&[(lamp, 1), (lamp, 1)])).await.id();
             accept_at(&shop.database, id, TEN_MS + ms).await;
         }
+
         let page = shop
             .get("/orders/minutes?from=2026-11-22T10:00:30Z&to=2026-11-22T10:04:00Z")
             .await
             .json();
+
         assert_eq!(
             page,
             json!({"items": [minute(0, 2, 7996), minute(1, 1, 3998)], "next": null})
         );
+
         let page = shop
             .get("/orders/minutes?from=2026-11-22T10:04:00Z&to=2026-11-22T10:04:00.001Z")
             .await
@@ -61,6 +64,7 @@ async fn an_order_counts_at_the_time_that_its_event_carries() {
         let order = shop.post(shop.order(&[(lamp, 1)])).await.json();
         shop.set_status(order["id"].as_i64().unwrap(), "cancelled")
             .await;
+
         let payload: String = sqlx::query_scalar("SELECT payload FROM outbox")
             .fetch_one(shop.database.pool())
             .await
@@ -68,11 +72,13 @@ async fn an_order_counts_at_the_time_that_its_event_carries() {
         let event: Value = serde_json::from_str(&payload).unwrap();
         let created_at: events::Timestamp = event["created_at"].as_str().unwrap().parse().unwrap();
         let after = events::Timestamp::from_ms(created_at.as_ms() + 1).unwrap();
+
         let page = shop
             .get(&format!("/orders/minutes?from={created_at}&to={after}"))
             .await
             .json();
         let found = &page["items"][0];
+
         assert_eq!(
             (found["orders"].as_u64(), found["total_cents"].as_u64()),
             (Some(1), Some(5)),

@@ -12,21 +12,25 @@ async fn routes_and_replies_are_as_described() {
     let shop = Shop::open(sqlite.open()).await;
     let document = description(shop.router()).await;
     assert_routes(shop.router(), &document).await;
+
     let lamp = shop.catalogue.add(1, "USD", 9);
     let mut new = shop.order(&[(lamp, 1)]);
     new["total_cents"] = json!(1);
     assert_fields(&document, "NewOrder", &new);
     assert_fields(&document, "Line", &new["items"][0]);
+
     let order = shop.post(new).await;
     assert_fields(&document, "Order", &order.json());
     assert_fields(&document, "Item", &order.json()["items"][0]);
     assert_fields(&document, "OrderPage", &shop.get("/orders").await.json());
+
     let minutes = shop
         .get("/orders/minutes?from=2026-01-01T00:00:00Z&to=2026-01-01T00:01:00Z")
         .await
         .json();
     assert_fields(&document, "MinutePage", &minutes);
     assert_fields(&document, "Problem", &shop.post(json!({})).await.json());
+
     for status in document["components"]["schemas"]["Status"]["enum"]
         .as_array()
         .unwrap()

@@ -32,9 +32,11 @@ fn start(shop: &Shop, log: Arc<dyn RecordLog>) -> Running {
         log,
         auth: Auth::open(),
     };
+
     let parts = shop
         .service
         .relay_parts(&shop.config, &parts, &Metrics::new("orders"));
+
     Running {
         thread: spawn_relay(parts, shutdown.clone()).unwrap(),
         shutdown,
@@ -73,6 +75,7 @@ async fn assert_published_once(shop: &Shop, log: &SimulatedLog) {
         let event: OrderCreated = serde_json::from_slice(&record.value.unwrap()).unwrap();
         *published.entry(event.order_id).or_insert(0) += 1;
     }
+
     let doubled: Vec<_> = published.iter().filter(|(_, times)| **times > 1).collect();
     assert!(doubled.is_empty(), "published more than once: {doubled:?}");
     assert_eq!(published.len() as i64, shop.count("orders").await);
@@ -103,11 +106,13 @@ async fn an_order_becomes_an_event_with_its_user_as_key_and_its_envelope_as_head
         let order = shop.send(request, Some(shop.order(&[(lamp, 2)]))).await;
         until_outbox_is_empty(&shop).await;
         relay.stop().await;
+
         let record = log.records(ORDERS).pop().unwrap();
         assert_eq!(
             record.key.as_deref(),
             Some(shop.user_id.to_string().as_bytes())
         );
+
         let event: OrderCreated = serde_json::from_slice(&record.value.unwrap()).unwrap();
         assert_eq!(
             (
@@ -117,12 +122,14 @@ async fn an_order_becomes_an_event_with_its_user_as_key_and_its_envelope_as_head
             ),
             (order.id(), 3998, 2)
         );
+
         assert_eq!(event.created_at.to_string(), order.json()["created_at"]);
         let headers: BTreeMap<String, String> = record
             .headers
             .into_iter()
             .map(|(name, value)| (name, String::from_utf8(value).unwrap()))
             .collect();
+
         let id = event.event_id.to_string();
         let expected = [
             ("ce_id", id.as_str()),
@@ -131,6 +138,7 @@ async fn an_order_becomes_an_event_with_its_user_as_key_and_its_envelope_as_head
             ("ce_type", "order.created"),
             ("traceparent", TRACE),
         ];
+
         assert_eq!(
             headers,
             expected
@@ -155,6 +163,7 @@ async fn whichever_call_on_the_log_it_dies_at_every_order_is_published_once() {
                 });
                 let relay = start(&shop, Arc::new(doomed));
                 place(&shop, lamp, 3).await;
+
                 assert!(
                     relay.ended().await.is_err(),
                     "it dies at its call number {fatal}"
@@ -162,9 +171,11 @@ async fn whichever_call_on_the_log_it_dies_at_every_order_is_published_once() {
                 deaths += 1;
             }
         }
+
         let relay = start(&shop, Arc::new(log.clone()));
         until_outbox_is_empty(&shop).await;
         relay.stop().await;
+
         assert_eq!(deaths, 16);
         assert_published_once(&shop, &log).await;
     })
@@ -182,10 +193,12 @@ async fn a_commit_without_a_reply_is_asked_after_and_neither_lost_nor_doubled() 
             _ => Fault::None,
         });
         let relay = start(&shop, Arc::new(flaky));
+
         for _ in 0..6 {
             place(&shop, lamp, 4).await;
             until_outbox_is_empty(&shop).await;
         }
+
         until_outbox_is_empty(&shop).await;
         relay.stop().await;
         assert_published_once(&shop, &log).await;
@@ -200,10 +213,12 @@ async fn relays_that_compete_double_nothing_and_one_takes_over_from_another() {
         let relays: Vec<_> = (0..3)
             .map(|_| start(&shop, Arc::new(log.process(|_| Fault::None))))
             .collect();
+
         for relay in relays {
             place(&shop, lamp, 10).await;
             relay.stop().await;
         }
+
         let relay = start(&shop, Arc::new(log.clone()));
         until_outbox_is_empty(&shop).await;
         relay.stop().await;
@@ -218,6 +233,7 @@ async fn orders_are_taken_while_the_log_is_away_and_published_when_it_is_back() 
         let log = SimulatedLog::default();
         let away = Arc::new(AtomicBool::new(true));
         let is_away = Arc::clone(&away);
+
         let relay = start(
             &shop,
             Arc::new(log.process(move |_| {
@@ -228,6 +244,7 @@ async fn orders_are_taken_while_the_log_is_away_and_published_when_it_is_back() 
                 }
             })),
         );
+
         place(&shop, lamp, 5).await;
         assert_eq!(shop.count("outbox").await, 5);
         away.store(false, Ordering::Relaxed);
@@ -248,6 +265,7 @@ async fn what_was_accepted_before_a_stop_is_published_by_it() {
         place(&shop, lamp, 10).await;
         relay.stop().await;
         assert_published_once(&shop, &log).await;
+
         assert_eq!(shop.count("outbox").await, 0);
     })
     .await;
@@ -260,6 +278,7 @@ async fn an_idle_relay_publishes_an_order_at_once() {
         let relay = start(&shop, Arc::new(log.clone()));
         place(&shop, lamp, 1).await;
         until_outbox_is_empty(&shop).await;
+
         let mut took = Vec::new();
         for published in 2..=11 {
             place(&shop, lamp, 1).await;
@@ -269,12 +288,14 @@ async fn an_idle_relay_publishes_an_order_at_once() {
             }
             took.push(began.elapsed());
         }
+
         relay.stop().await;
         took.sort_unstable();
         println!(
             "from the reply to the log: median {:?}, longest {:?}",
             took[5], took[9]
         );
+
         assert!(took[5] < Duration::from_millis(80), "{took:?}");
     })
     .await;

@@ -23,16 +23,19 @@ async fn an_order_taken_over_http_is_in_the_log_when_the_service_has_stopped() {
             folder: folder.folder().join("log"),
         })
         .unwrap();
+
         let catalogue = Catalogue::default();
         let lamp = catalogue.add(1999, "USD", 9);
         let config = Config {
             products_url: catalogue.serve().await,
             ..Config::default()
         };
+
         add_user(&database).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let shutdown = Shutdown::new();
+
         let parts = Parts {
             database,
             log: Arc::clone(&log),
@@ -42,6 +45,7 @@ async fn an_order_taken_over_http_is_in_the_log_when_the_service_has_stopped() {
         order_when_ready(&url, lamp).await;
         shutdown.request();
         running.await.unwrap().unwrap();
+
         assert_eq!(records(log.as_ref()), 1);
     })
     .await;
@@ -52,6 +56,7 @@ async fn add_user(database: &Database) {
     let mut transaction = database.write().await.unwrap();
     let insert =
         "INSERT INTO users (id, name, email, created_at_ms) VALUES (1, 'Demo', 'demo@test.com', 0)";
+
     sqlx::query(insert)
         .execute(transaction.connection())
         .await
@@ -70,11 +75,13 @@ async fn order_when_ready(url: &str, product: Uuid) {
             .send()
             .await
             .unwrap();
+
         if reply.status() != 503 {
             assert_eq!(reply.status(), 201);
             assert_eq!(reply.json::<Value>().await.unwrap()["total_cents"], 1999);
             return;
         }
+
         tokio::task::yield_now().await;
     }
 }

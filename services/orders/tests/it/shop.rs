@@ -68,12 +68,14 @@ impl Shop {
         };
         let service = Service::new(&config, &database, auth).unwrap();
         let health = Health::new();
+
         let app = application(
             service.router.clone(),
             &health,
             &Metrics::new("orders"),
             Duration::from_secs(30),
         );
+
         let mut shop = Self {
             catalogue,
             database,
@@ -83,6 +85,7 @@ impl Shop {
             app,
         };
         shop.user_id = shop.add_user("demo@test.com").await;
+
         shop
     }
 
@@ -98,6 +101,7 @@ impl Shop {
         let inserted = insert.execute(transaction.connection()).await.unwrap();
         let id = transaction.inserted_id(&inserted).await.unwrap();
         transaction.commit().await.unwrap();
+
         id
     }
 
@@ -119,6 +123,7 @@ impl Shop {
         let response = self.app.clone().oneshot(request).await.unwrap();
         let (head, body) = response.into_parts();
         let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
+
         Reply {
             status: head.status,
             headers: head.headers,

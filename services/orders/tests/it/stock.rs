@@ -16,6 +16,7 @@ async fn no_more_is_sold_than_there_is() {
         let lamp = shop.catalogue.add(1, "USD", 5);
         let replies = join_all((0..12).map(|_| shop.post(shop.order(&[(lamp, 1)])))).await;
         let placed = replies.iter().filter(|reply| reply.status == 201).count();
+
         assert_eq!(
             (
                 placed,
@@ -24,6 +25,7 @@ async fn no_more_is_sold_than_there_is() {
             ),
             (5, 5, 0)
         );
+
         let refused = replies.iter().find(|reply| reply.status != 201).unwrap();
         refused.assert_problem(409, Some("items[0].quantity"));
         assert_eq!(shop.count("stock_claims").await, 0);
@@ -41,6 +43,7 @@ async fn a_cancelled_order_gives_its_stock_back_once() {
         shop.set_status(id, "cancelled")
             .await
             .assert_problem(409, Some("status"));
+
         assert_eq!(
             (shop.catalogue.stock(lamp), shop.count("stock_claims").await),
             (5, 0)
@@ -57,14 +60,17 @@ async fn what_a_dead_request_reserved_goes_back_when_its_claim_is_old() {
         let mut transaction = shop.database.write().await.unwrap();
         let claim =
             "INSERT INTO stock_claims (reservation_key, releasing, created_at_ms) VALUES (?, 0, 0)";
+
         sqlx::query(claim)
             .bind(&key)
             .execute(transaction.connection())
             .await
             .unwrap();
+
         transaction.commit().await.unwrap();
         shop.catalogue.hold(&key, lamp, 4);
         shop.return_stock().await;
+
         assert_eq!(shop.catalogue.stock(lamp), 5);
     })
     .await;
@@ -78,6 +84,7 @@ async fn releases_that_are_refused_stop_no_other() {
             .map(|n| format!("00000000-0000-7000-8000-{n:012}"))
             .collect();
         let mut transaction = shop.database.write().await.unwrap();
+
         for key in &poisoned {
             shop.catalogue.poison(key);
             sqlx::query("INSERT INTO stock_claims (reservation_key, releasing, created_at_ms) VALUES (?, 1, 0)")
@@ -86,10 +93,12 @@ async fn releases_that_are_refused_stop_no_other() {
                 .await
                 .unwrap();
         }
+
         transaction.commit().await.unwrap();
         let id = shop.post(shop.order(&[(lamp, 3)])).await.id();
         assert_eq!(shop.set_status(id, "cancelled").await.status, 200);
         shop.return_stock_but(120).await;
+
         assert_eq!(shop.catalogue.stock(lamp), 5);
     })
     .await;

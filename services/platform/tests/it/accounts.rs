@@ -77,10 +77,12 @@ async fn holds(url: &str, name: &str, password: &str, expected: &Expected) {
     starts_as(url, name, password);
     let address = address_as(url, name, password);
     let mut connection = AnyConnection::connect(&address).await.unwrap();
+
     for statement in expected.allowed {
         let done = connection.execute(*statement).await;
         assert!(done.is_ok(), "{name}: {statement}: {done:?}");
     }
+
     for statement in expected.refused {
         let error = connection
             .execute(*statement)
@@ -102,10 +104,12 @@ async fn each_account_reaches_its_services_tables_alone() {
         );
         return said.unwrap();
     };
+
     let mut admin = AnyConnection::connect(&server).await.unwrap();
     let schema = format!("tidemark_test_{}", Uuid::new_v4().simple());
     let create = format!("CREATE DATABASE {schema} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin");
     admin.execute(AssertSqlSafe(create)).await.unwrap();
+
     let (address, _) = server.rsplit_once('/').unwrap();
     let url = format!("{address}/{schema}");
     let first = Uuid::new_v4().to_string();
@@ -118,6 +122,7 @@ async fn each_account_reaches_its_services_tables_alone() {
             "{}",
             String::from_utf8_lossy(&done.stderr)
         );
+
         holds(&url, "users", password, &USERS).await;
         holds(&url, "orders", password, &ORDERS).await;
     }
@@ -142,6 +147,7 @@ fn an_account_on_sqlite_is_refused_in_words() {
     let password = Uuid::new_v4().to_string();
     let folder = std::env::temp_dir().join(format!("tidemark-test-{password}"));
     std::fs::create_dir(&folder).unwrap();
+
     let url = format!("sqlite://{}/shop.db", folder.display());
 
     let done = migrate(&url, &password, &password);

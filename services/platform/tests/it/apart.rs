@@ -18,6 +18,7 @@ fn start(service: &str, secret: &str, arguments: &[&str]) -> Platform {
     ];
     let running = Platform::start_alone(service, &[&enforced, arguments].concat());
     running.wait_for(service);
+
     running
 }
 
@@ -39,6 +40,7 @@ fn services_know_callers_by_published_keys_and_each_other_by_their_secret() {
         "--users-admin-password",
         PASSWORD,
     ];
+
     let users = start(
         "users",
         SECRET,
@@ -54,6 +56,7 @@ fn services_know_callers_by_published_keys_and_each_other_by_their_secret() {
     let token = tokens["access_token"].take();
     let lamp = json!({"name": "Lamp", "price_cents": 1999, "stock": 5});
     post(&products, &catalogue, None, &lamp).expect(401);
+
     let lamp = post(&products, &catalogue, token.as_str(), &lamp).expect(201)["id"].take();
 
     let order = json!({"user_id": 1, "items": [{"product_id": lamp, "quantity": 1}]});

@@ -14,6 +14,7 @@ fn the_function_imports_a_catalogue_as_a_service_that_is_known() {
     let path = format!("/api/files/{}", id.as_str().unwrap());
     let file = admin.get_until(&path, |file| file["status"] != "waiting");
     assert_eq!(file["summary"]["products"]["added"], 1, "{file}");
+
     let listed = admin.get("/api/products?limit=100").expect(200);
     assert!(
         listed["items"]

@@ -18,12 +18,14 @@ impl Hostile {
         let address = listener.local_addr().unwrap();
         let asked = Arc::<Mutex<Vec<String>>>::default();
         let notes = Arc::clone(&asked);
+
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let notes = Arc::clone(&notes);
                 thread::spawn(move || answer(stream.unwrap(), address, &notes));
             }
         });
+
         Self { address, asked }
     }
 
@@ -47,6 +49,7 @@ fn answer(mut stream: TcpStream, address: SocketAddr, notes: &Mutex<Vec<String>>
     let mut request = String::new();
     let mut lines = BufReader::new(stream.try_clone().unwrap());
     while lines.read_line(&mut request).is_ok_and(|length| length > 2) {}
+
     let path = request.split_whitespace().nth(1).unwrap_or_default();
     notes.lock().unwrap().push(path.to_owned());
     let answer = match path.rsplit('/').next() {
@@ -58,6 +61,7 @@ fn answer(mut stream: TcpStream, address: SocketAddr, notes: &Mutex<Vec<String>>
         Some("openapi.json") => "HTTP/1.1 200 OK\r\ncontent-length: 2000000000\r\n\r\n{".to_owned(),
         _ => String::new(),
     };
+
     if let Err(error) = stream.write_all(answer.as_bytes()) {
         eprintln!("the other side hung up first: {error}");
     }

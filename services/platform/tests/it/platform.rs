@@ -27,6 +27,7 @@ fn command(arguments: &[&str]) -> Command {
     {
         command.env_remove(name);
     }
+
     command
 }
 
@@ -63,10 +64,12 @@ impl Platform {
         command
             .args(["--port-base", "0", "--log-format", "text"])
             .stdout(Stdio::piped());
+
         let mut child = command.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap())
             .lines()
             .map(Result::unwrap);
+
         // The table ends with how to stop it.
         let table = lines.take_while(|line| !line.trim_start().starts_with("stop"));
         let addresses = table.filter_map(|line| {
@@ -80,10 +83,12 @@ impl Platform {
             ))
         });
         let addresses: HashMap<_, _> = addresses.collect();
+
         assert!(
             addresses.contains_key("gateway"),
             "the table names the gateway"
         );
+
         Self {
             child,
             addresses,
@@ -105,11 +110,13 @@ impl Platform {
                 "json",
             ])
             .args(arguments);
+
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap())
             .read_line(&mut line)
             .unwrap();
+
         let event: Value = serde_json::from_str(&line).unwrap();
         let address = format!("http://{}", event["address"].as_str().unwrap());
         Self {
@@ -126,10 +133,8 @@ impl Platform {
 
     /// Waits until a part says that it is well.
     pub fn wait_for(&self, part: &str) {
-        let (url, deadline) = (
-            format!("{}/health", self.url_of(part)),
-            Instant::now() + PATIENCE,
-        );
+        let url = format!("{}/health", self.url_of(part));
+        let deadline = Instant::now() + PATIENCE;
         while self
             .client
             .get(&url)
@@ -172,6 +177,7 @@ impl Platform {
             .status()
             .unwrap();
         assert!(sent.success());
+
         (self.child.wait().unwrap(), began.elapsed())
     }
 

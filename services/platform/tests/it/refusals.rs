@@ -9,6 +9,7 @@ fn a_taken_port_is_named_with_the_flag_that_changes_it() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().min(65_528);
     let said = refusal(&["--ephemeral", "--port-base", &port.to_string()]);
+
     assert!(
         said.contains(&format!("127.0.0.1:{port}")) && said.contains("--port-base"),
         "{said}"
@@ -21,6 +22,7 @@ fn a_folder_in_use_is_named_with_the_process_that_has_it() {
     let path = folder.path().to_str().unwrap();
     let _running = Platform::start(&["--data", path]);
     let said = refusal(&["--data", path, "--port-base", "0"]);
+
     assert!(
         said.contains("in use by process") && said.contains("--data"),
         "{said}"
@@ -32,6 +34,7 @@ fn a_folder_that_would_be_ignored_is_refused() {
     let output = run(&["--ephemeral", "--data", "/tmp/kept", "--port-base", "0"]);
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{said}");
+
     assert!(
         said.contains("--ephemeral") && said.contains("--data"),
         "{said}"
@@ -57,6 +60,7 @@ fn a_broker_that_does_not_answer_is_said() {
         "--brokers",
         "127.0.0.1:1",
     ]);
+
     assert!(
         said.contains("Kafka does not answer") && said.contains("--brokers"),
         "{said}"
@@ -72,6 +76,7 @@ fn a_database_that_does_not_answer_is_said_without_its_password() {
         "--mysql",
         "mysql://shop:secret@127.0.0.1:1/shop",
     ]);
+
     assert!(
         said.contains("MySQL does not answer")
             && said.contains("--mysql")
@@ -89,6 +94,7 @@ fn a_dynamodb_that_does_not_answer_is_said() {
         "--dynamodb",
         "http://127.0.0.1:1",
     ]);
+
     assert!(
         said.contains("DynamoDB does not answer") && said.contains("--dynamodb"),
         "{said}"
@@ -122,6 +128,7 @@ fn a_service_that_has_nothing_to_be_known_by_is_told_so() {
         "--auth",
         "enforced",
     ]);
+
     assert!(said.contains("--service-secret"), "{said}");
 }
 
@@ -138,6 +145,7 @@ fn a_secret_that_could_be_guessed_is_refused_without_being_shown() {
         "hunter2",
     ];
     let said = refusal(&arguments);
+
     assert!(
         said.contains("32 bytes") && !said.contains("hunter2"),
         "{said}"
@@ -154,6 +162,7 @@ fn an_admin_without_a_proper_password_is_refused_without_its_being_shown() {
     ];
     let output = run(&[&["--ephemeral", "--port-base", "0"][..], &admin].concat());
     let said = String::from_utf8(output.stderr).unwrap();
+
     assert!(
         output.status.code() == Some(1)
             && said.contains("first admin")
@@ -181,9 +190,11 @@ fn refusal(arguments: &[&str]) -> String {
         (Some(1), 1),
         "{said}"
     );
+
     assert!(
         output.stdout.is_empty(),
         "it wrote a table of addresses and then failed"
     );
+
     said
 }

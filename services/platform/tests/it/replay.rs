@@ -29,12 +29,14 @@ fn what_was_given_up_is_sent_again_by_whoever_has_the_secret() {
         .unwrap();
     let mail = format!("--notifications-email=smtp://{nobody}");
     let access = ["--auth", "enforced", "--service-secret", SECRET];
+
     let admin = [
         "--users-admin-email",
         ADMIN,
         "--users-admin-password",
         PASSWORD,
     ];
+
     let platform = Platform::start(
         &[
             &["--ephemeral", &mail, "--notifications-attempts", "1"][..],
@@ -50,18 +52,21 @@ fn what_was_given_up_is_sent_again_by_whoever_has_the_secret() {
         &json!({"email": ADMIN, "password": PASSWORD}),
     );
     let token = tokens["access_token"].take();
+
     let ask = |path: &str| {
         platform
             .client
             .get(platform.url(path))
             .bearer_auth(token.as_str().unwrap())
     };
+
     let tell = |path: &str| {
         platform
             .client
             .post(platform.url(path))
             .bearer_auth(token.as_str().unwrap())
     };
+
     let lamp = Answer::to(
         tell("/api/products").json(&json!({"name": "Lamp", "price_cents": 1999, "stock": 5})),
     );
@@ -78,11 +83,13 @@ fn what_was_given_up_is_sent_again_by_whoever_has_the_secret() {
         &["--service-secret", "the secret of quite another platform"],
     );
     assert!(!done && said.contains("--service-secret"), "{said}");
+
     let with_secret = ["--service-secret", SECRET];
     assert_eq!(
         replay(&platform, &with_secret),
         (true, "1 message is on the way again\n".to_owned())
     );
+
     let unknown = "0198c0de-0000-7000-8000-000000000000";
     let (done, said) = replay(&platform, &[&[unknown][..], &with_secret].concat());
     assert!(

@@ -14,15 +14,18 @@ fn everything_starts_serves_and_stops_on_ctrl_c() {
     platform.wait_until_healthy();
     let (status, health) = platform.get("/health");
     assert_eq!((status, &health["status"]), (200, &json!("ok")), "{health}");
+
     let (status, user) = platform.post(
         "/api/users",
         &json!({"name": "Demo User", "email": "demo@test.com"}),
     );
+
     assert_eq!(
         (status, &user["email"]),
         (201, &json!("demo@test.com")),
         "{user}"
     );
+
     for path in [
         "/api/users",
         "/api/products",
@@ -37,18 +40,21 @@ fn everything_starts_serves_and_stops_on_ctrl_c() {
             "{path}: {status} {list}"
         );
     }
+
     let (status, file) = platform.post("/api/files?name=list.json", &json!([{"a": 1}, {"a": 2}]));
     assert_eq!(
         (status, &file["status"]),
         (202, &json!("waiting")),
         "{file}"
     );
+
     let file = platform.get_when(
         &format!("/api/files/{}", file["id"].as_str().unwrap()),
         "status",
         &json!("processed"),
     );
     assert_eq!(file["summary"]["rows"], 2, "{file}");
+
     let (status, took) = platform.signal("INT");
     assert!(
         status.success() && took < STOP_LIMIT,
@@ -71,14 +77,17 @@ fn what_was_acknowledged_survives_a_kill() {
     let arguments = ["--data", folder.path().to_str().unwrap()];
     let platform = Platform::start(&arguments);
     platform.wait_until_healthy();
+
     let (_, user) = platform.post(
         "/api/users",
         &json!({"name": "Ada", "email": "ada@test.com"}),
     );
+
     let (_, product) = platform.post(
         "/api/products",
         &json!({"name": "Kite", "price_cents": 1999, "stock": 5}),
     );
+
     platform.signal("KILL");
 
     let platform = Platform::start(&arguments);
@@ -87,6 +96,7 @@ fn what_was_acknowledged_survives_a_kill() {
         platform.get(&format!("/api/users/{}", user["id"])),
         (200, user)
     );
+
     let path = format!("/api/products/{}", product["id"].as_str().unwrap());
     assert_eq!(platform.get(&path), (200, product));
 }

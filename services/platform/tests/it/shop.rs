@@ -62,10 +62,12 @@ pub struct Answer {
 
 pub fn shop() -> Arc<Shop> {
     static RUNNING: Mutex<Weak<Shop>> = Mutex::new(Weak::new());
+
     let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(shop) = running.upgrade() {
         return shop;
     }
+
     let platform = Platform::start(&ARGUMENTS);
     platform.wait_until_healthy();
     let shop = Arc::new(Shop {
@@ -73,6 +75,7 @@ pub fn shop() -> Arc<Shop> {
         visitors: AtomicU16::new(1),
     });
     *running = Arc::downgrade(&shop);
+
     shop
 }
 
@@ -160,12 +163,14 @@ impl Visitor {
         } else {
             self.shop.platform.url(path)
         };
+
         let request = self
             .shop
             .platform
             .client
             .request(method.parse().unwrap(), url);
         let request = request.header("x-forwarded-for", &self.address);
+
         match &self.token {
             Some(token) => request.bearer_auth(token),
             None => request,
@@ -202,6 +207,7 @@ impl Visitor {
             if answer.status == 200 && is_wanted(&answer.json()) {
                 return answer.json();
             }
+
             assert!(Instant::now() < deadline, "{path} still says {answer:?}");
             // The account may ask five times a second.
             std::thread::sleep(std::time::Duration::from_millis(200));
@@ -212,7 +218,9 @@ impl Visitor {
 impl Answer {
     pub fn to(request: RequestBuilder) -> Self {
         let answer = request.send().unwrap();
-        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+        let status = answer.status().as_u16();
+        let headers = answer.headers().clone();
+
         Self {
             status,
             headers,

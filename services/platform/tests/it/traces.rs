@@ -34,21 +34,25 @@ impl Collector {
                 .resource_spans
                 .into_iter()
                 .flat_map(|of_resource| of_resource.scope_spans);
+
             kept.lock()
                 .unwrap()
                 .extend(scopes.flat_map(|of_scope| of_scope.spans));
         });
+
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .unwrap();
+
         let listener = runtime
             .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
             .unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let router = axum::Router::new().route("/v1/traces", keep);
         runtime.spawn(async move { axum::serve(listener, router).await.unwrap() });
+
         Self {
             url,
             spans,
@@ -67,9 +71,11 @@ impl Collector {
                     .iter()
                     .filter(|span| hex(&span.trace_id) == TRACE)
                     .collect();
+
                 let last = of_trace
                     .iter()
                     .find(|span| span.name == name && attribute(span, "service") == service);
+
                 let up = |span: &&Span| {
                     of_trace
                         .iter()
@@ -77,11 +83,13 @@ impl Collector {
                         .copied()
                 };
                 lineage = std::iter::successors(last.copied(), up).cloned().collect();
+
                 lineage
                     .last()
                     .is_some_and(|first| hex(&first.parent_span_id) == PARENT)
             },
         );
+
         lineage
     }
 }
@@ -96,6 +104,7 @@ fn attribute<'a>(span: &'a Span, name: &str) -> &'a str {
         .iter()
         .find(|attribute| attribute.key == name)
         .and_then(|it| it.value.as_ref());
+
     match value.and_then(|value| value.value.as_ref()) {
         Some(StringValue(text)) => text,
         _ => "",
@@ -107,16 +116,19 @@ fn an_order_is_one_trace_through_gateway_orders_products_and_notifications() {
     let collector = Collector::start();
     let platform = Platform::start(&["--ephemeral", "--otlp-endpoint", &collector.url]);
     platform.wait_until_healthy();
+
     let (_, user) = platform.post(
         "/api/users",
         &json!({"name": "Ada", "email": "ada@test.com"}),
     );
+
     let (_, lamp) = platform.post(
         "/api/products",
         &json!({"name": "Lamp", "price_cents": 1999, "stock": 5}),
     );
     let order =
         json!({"user_id": user["id"], "items": [{"product_id": lamp["id"], "quantity": 1}]});
+
     let request = platform
         .client
         .post(platform.url("/api/orders"))
@@ -129,12 +141,14 @@ fn an_order_is_one_trace_through_gateway_orders_products_and_notifications() {
             platform.url_of(part).trim_start_matches("http://")
         )
     };
+
     let names = |spans: &[Span]| {
         spans
             .iter()
             .map(|span| span.name.clone())
             .collect::<Vec<_>>()
     };
+
     let reserved = collector.lineage("products", "POST /products/reservations");
     let way = [
         "POST /products/reservations",
@@ -146,6 +160,7 @@ fn an_order_is_one_trace_through_gateway_orders_products_and_notifications() {
     assert_eq!(names(&reserved), way);
     assert_eq!(attribute(&reserved[2], "service"), "orders");
     assert_eq!(attribute(&reserved[4], "service"), "gateway");
+
     let told = collector.lineage("notifications", "process orders");
     assert_eq!(
         names(&told),
@@ -156,6 +171,7 @@ fn an_order_is_one_trace_through_gateway_orders_products_and_notifications() {
             "POST /api/orders"
         ]
     );
+
     assert!(
         collector
             .spans

@@ -67,10 +67,12 @@ pub(super) async fn list(
         let items = store.get_all(&parse_ids(ids)?).await?;
         return tagged(&headers, &Page { items, next: None });
     }
+
     let category = query
         .category
         .clone()
         .map(|name| product::category(&Value::String(name)));
+
     let category = category
         .transpose()
         .map_err(|invalid| Problem::bad_request(invalid.to_string()).field(invalid.field))?;
@@ -82,6 +84,7 @@ pub(super) async fn list(
         limit: query.limit,
         cursor: query.cursor,
     };
+
     let listing = Listing {
         category,
         after: page.after()?,
@@ -107,6 +110,7 @@ async fn search(
             .unwrap_or_default(),
         sort: query.sort.unwrap_or_default(),
     };
+
     let page = PageQuery {
         limit: query.limit,
         cursor: query.cursor,
@@ -114,10 +118,12 @@ async fn search(
     let after: Option<Position> = page.after()?;
     let (found, items) = store.search(&wanted, after.as_ref(), page.limit).await?;
     let next = Page::cut(found.page, page.limit, Clone::clone).next;
+
     let categories = found
         .categories
         .into_iter()
         .map(|(name, count)| Facet { name, count });
+
     let page = FoundPage {
         page: Page { items, next },
         total: found.total,
@@ -131,6 +137,7 @@ fn tagged(headers: &HeaderMap, page: &impl Serialize) -> Result<Response> {
     let body = serde_json::to_vec(page).map_err(Problem::internal)?;
     let mut hasher = DefaultHasher::new();
     body.hash(&mut hasher);
+
     let tag = format!("W/\"{:016x}\"", hasher.finish());
 
     let known = headers.get_all(header::IF_NONE_MATCH).iter();
@@ -138,13 +145,16 @@ fn tagged(headers: &HeaderMap, page: &impl Serialize) -> Result<Response> {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|tags| tags.split(','));
     let is_known = known.any(|known| [tag.as_str(), "*"].contains(&known.trim()));
+
     let caching = [
         (header::ETAG, tag),
         (header::CACHE_CONTROL, KEPT.to_owned()),
     ];
+
     if is_known {
         return Ok((StatusCode::NOT_MODIFIED, caching).into_response());
     }
+
     let json = [(header::CONTENT_TYPE, "application/json")];
     Ok((caching, json, body).into_response())
 }
@@ -165,6 +175,7 @@ fn prices(text: &str) -> Result<Prices> {
         Problem::bad_request(detail).field("price")
     };
     let (from, to) = text.split_once('-').ok_or_else(complaint)?;
+
     let end = |text: &str| match text {
         "" => Ok(None),
         number if number.bytes().all(|byte| byte.is_ascii_digit()) => {
@@ -172,10 +183,12 @@ fn prices(text: &str) -> Result<Prices> {
         }
         _ => Err(complaint()),
     };
+
     let prices = Prices {
         from: end(from)?,
         to: end(to)?,
     };
+
     match prices {
         Prices {
             from: None,
@@ -198,6 +211,7 @@ fn parse_ids(ids: &str) -> Result<Vec<Uuid>> {
         .filter(|id| !id.is_empty())
         .map(Uuid::from_str)
         .collect();
+
     match ids {
         Ok(ids) if ids.len() <= MAX_IDS => Ok(ids),
         Ok(_) => Err(Problem::bad_request(format!("at most {MAX_IDS} ids at once")).field("ids")),

@@ -33,6 +33,7 @@ pub(super) async fn reserve(
             let left = product.details.stock.unwrap_or_default();
             let field = field_of(&request, |id| id == product.id, "quantity");
             let name = &product.details.name;
+
             Err(
                 Problem::conflict(format!("only {left} left of {name:?} ({})", product.id))
                     .field(field),

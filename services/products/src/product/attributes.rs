@@ -26,24 +26,29 @@ pub(super) fn checked(attributes: Object) -> Result<Object, Invalid> {
             format!("must not have more than {MAX_COUNT} further attributes"),
         ));
     }
+
     for (name, value) in &attributes {
         check_name(name, name)?;
         check(name, value, MAX_DEPTH)?;
     }
+
     let size_bytes: usize = attributes
         .iter()
         .map(|(name, value)| name.len() + value.to_string().len())
         .sum();
+
     if size_bytes > MAX_SIZE_BYTES {
         let largest = attributes
             .iter()
             .max_by_key(|(_, value)| value.to_string().len());
         let field = largest.map_or("", |(name, _)| name.as_str());
+
         return Err(Invalid::new(
             field,
             format!("makes the attributes longer than {MAX_SIZE_BYTES} bytes of JSON"),
         ));
     }
+
     Ok(attributes)
 }
 
@@ -54,6 +59,7 @@ fn check(path: &str, value: &Value, depth_left: usize) -> Result<(), Invalid> {
             format!("must not nest more than {MAX_DEPTH} deep"),
         ));
     }
+
     match value {
         Value::Object(fields) => fields.iter().try_for_each(|(name, inner)| {
             check_name(path, name)?;
@@ -76,12 +82,14 @@ fn check_name(path: &str, name: &str) -> Result<(), Invalid> {
     if name.is_empty() {
         return Err(Invalid::new(path, "must not have an empty name"));
     }
+
     if name.len() > MAX_NAME_BYTES {
         return Err(Invalid::new(
             path,
             format!("has a name longer than {MAX_NAME_BYTES} bytes"),
         ));
     }
+
     Ok(())
 }
 
@@ -121,21 +129,25 @@ mod tests {
             verdict(json!({"deep": nested(8)})).unwrap_err().field,
             "deep[0][0][0][0][0][0][0][0]"
         );
+
         assert_eq!(
             verdict(json!({"a": 1, "long": "x".repeat(17_000)}))
                 .unwrap_err()
                 .field,
             "long"
         );
+
         assert_eq!(
             verdict(json!({"a": {"b": [1e300]}})).unwrap_err().field,
             "a.b[0]"
         );
+
         assert_eq!(verdict(json!({"a": {"": 1}})).unwrap_err().field, "a");
         assert_eq!(
             verdict(json!({"": 1})).unwrap_err().complaint,
             "must not have an empty name"
         );
+
         let many: Object = (0..65).map(|n| (format!("a{n}"), json!(n))).collect();
         assert!(checked(many).unwrap_err().complaint.contains("64"));
     }

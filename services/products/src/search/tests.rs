@@ -33,6 +33,7 @@ fn find(index: &Index, wanted: &Wanted) -> Vec<u128> {
         page.truncate(2);
         found.extend(page.iter().map(|position| position.id().as_u128()));
         after = page.pop();
+
         if !has_more {
             return found;
         }
@@ -54,27 +55,33 @@ fn every_word_must_be_found_whatever_its_case_and_accents() {
         ("Crème de la crème", None, 3),
         ("Lampshade", Some("Home"), 4),
     ]);
+
     for query in ["cafe", "CAFÉ", "cafe creme", "crem caf", "  café,  "] {
         assert_eq!(find(&index, &text(query)), [1], "{query}");
     }
+
     assert_eq!(
         find(&index, &text("lamp")),
         [2, 4],
         "what is equal goes before what is longer"
     );
+
     assert_eq!(
         find(&index, &text("home lamp")),
         [2, 4],
         "the category counts"
     );
+
     assert_eq!(
         find(&index, &text("brass")),
         [4, 3, 2, 1],
         "the description counts"
     );
+
     assert_eq!(find(&index, &text("")), [4, 3, 2, 1]);
     assert_eq!(find(&index, &text("lamp cafe")), [0; 0]);
     assert_eq!(find(&index, &text("lmap")), [2], "a typing error");
+
     assert_eq!(
         find(&index, &text("c")),
         [3, 1],
@@ -90,6 +97,7 @@ fn what_is_found_is_filtered_sorted_and_counted() {
         ("Zebra", None, 200),
         ("banana", Some("Toys"), 100),
     ]);
+
     let sorted = |sort| {
         find(
             &index,
@@ -122,6 +130,7 @@ fn what_is_found_is_filtered_sorted_and_counted() {
         ..text("brass")
     };
     assert_eq!(find(&index, &food), [2, 1]);
+
     let found = index.find(&food, None, 1);
     let categories: Vec<_> = found.categories.into_iter().collect();
     assert_eq!((found.total, found.page.len()), (2, 2));
@@ -134,16 +143,19 @@ fn what_changed_is_found_by_its_new_words_only() {
     let mut changed = product(1, "Lantern", None, 5);
     changed.version = 2;
     index.put(&changed);
+
     assert_eq!(
         (find(&index, &text("lamp")), find(&index, &text("lantern"))),
         (vec![], vec![1])
     );
+
     index.put(&product(1, "Lamp", None, 1));
     assert_eq!(
         find(&index, &text("lantern")),
         [1],
         "an earlier version comes late"
     );
+
     index.remove(Uuid::from_u128(1));
     index.remove(Uuid::from_u128(1));
     assert_eq!((find(&index, &text("")), index.len()), (vec![2], 1));
@@ -154,10 +166,12 @@ fn after_many_changes_the_index_is_as_one_made_anew() {
     let mut changing = Index::default();
     let mut names = BTreeMap::new();
     let mut seed = 7_u64;
+
     for round in 1..2_000_u64 {
         seed = seed
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
+
         let number = u128::from(seed >> 60);
         if (seed >> 40).is_multiple_of(3) {
             changing.remove(Uuid::from_u128(number));
@@ -169,6 +183,7 @@ fn after_many_changes_the_index_is_as_one_made_anew() {
             changing.put(&product);
             names.insert(number, product);
         }
+
         let mut anew = Index::default();
         names.values().for_each(|product| anew.put(product));
         for query in ["", "thing", "w1", "w2 1", "0"] {
@@ -179,5 +194,6 @@ fn after_many_changes_the_index_is_as_one_made_anew() {
             );
         }
     }
+
     assert!(changing.entries.len() <= 2 * changing.len() + 4);
 }

@@ -28,6 +28,7 @@ pub(super) fn folded(text: &str) -> impl Iterator<Item = String> + use<> {
             c => bare.push(c),
         }
     }
+
     let words: Vec<String> = bare
         .split(|c: char| !c.is_alphanumeric())
         .filter(|word| !word.is_empty())
@@ -53,6 +54,7 @@ impl Typed {
             4..=7 => 1,
             _ => 2,
         };
+
         Self {
             letters: letters(word),
             chars,
@@ -67,6 +69,7 @@ impl Typed {
         if self.most_errors == 0 || other_letters > 2 * self.most_errors {
             return false;
         }
+
         let chars: Vec<char> = word.chars().collect();
         let is_near = |other: &[char]| {
             other.len().abs_diff(self.chars.len()) <= self.most_errors
@@ -92,6 +95,7 @@ fn errors(one: &[char], other: &[char]) -> usize {
             let replaced = last[column] + usize::from(c != d);
             let mut least = replaced.min(last[column + 1] + 1).min(line[column] + 1);
             let is_swapped = row > 0 && column > 0 && *c == other[column - 1] && one[row - 1] == *d;
+
             if is_swapped {
                 least = least.min(before[column - 1] + 1);
             }
@@ -99,6 +103,7 @@ fn errors(one: &[char], other: &[char]) -> usize {
         }
         before = std::mem::replace(&mut last, line);
     }
+
     last[other.len()]
 }
 
@@ -118,11 +123,13 @@ mod tests {
             bare("Straße, Œuvre; Smørrebrød"),
             ["strasse", "oeuvre", "smorrebrod"]
         );
+
         assert_eq!(bare("Łódź İstanbul ﬁn"), ["lodz", "istanbul", "fin"]);
         assert_eq!(
             bare("Max’s l'eau A-4 №5"),
             ["maxs", "leau", "a", "4", "no5"]
         );
+
         assert_eq!(bare(" — !? "), [""; 0]);
         assert_eq!(bare("日本 ランプ"), ["日本", "ランフ"]);
     }
@@ -147,6 +154,7 @@ mod tests {
                 "{typed}"
             );
         }
+
         assert!(
             means("lamb", "lamp") && means("barmoeter", "barometer") && means("lntern", "lantern")
         );
@@ -164,6 +172,7 @@ mod tests {
                 &other.chars().collect::<Vec<_>>(),
             )
         };
+
         for (one, other, errors) in [
             ("", "", 0),
             ("a", "", 1),

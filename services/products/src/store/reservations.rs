@@ -41,14 +41,17 @@ impl Store {
             if let Some(earlier) = self.reservation(&basket.key).await? {
                 return Ok(judge(basket, earlier));
             }
+
             let products = self.get_all(&ids).await?;
             if let Some(refused) = refusal(basket, &products) {
                 return Ok(refused);
             }
+
             let held = products
                 .iter()
                 .map(|product| hold(product, basket.quantities[&product.id]))
                 .collect();
+
             let reservation = Reservation {
                 key: basket.key.clone(),
                 status: Status::Held,
@@ -56,11 +59,14 @@ impl Store {
             };
             let mut writes = vec![note(&reservation, "attribute_not_exists(#id)")?];
             writes.extend(reservation.items.iter().map(take));
+
             if self.transact(writes).await? {
                 return Ok(Reserved::Now(reservation));
             }
+
             pause(&mut backoff).await;
         }
+
         Err(StoreError::Busy)
     }
 
@@ -80,6 +86,7 @@ impl Store {
                 Some(held) => (held.items, "#status = :held"),
             };
             let still_counted = self.still_counted(&items).await?;
+
             let released = Reservation {
                 key: key.to_owned(),
                 status: Status::Released,
@@ -87,11 +94,14 @@ impl Store {
             };
             let mut writes = vec![note(&released, condition)?];
             writes.extend(still_counted.iter().map(give_back));
+
             if self.transact(writes).await? {
                 return Ok(());
             }
+
             pause(&mut backoff).await;
         }
+
         Err(StoreError::Busy)
     }
 
@@ -108,6 +118,7 @@ impl Store {
             .key("id", key)
             .consistent_read(true);
         let found = get.send().await.map_err(failed)?;
+
         Ok(found.item.map(serde_dynamo::from_item).transpose()?)
     }
 
@@ -120,6 +131,7 @@ impl Store {
                 .iter()
                 .any(|product| product.id == id && product.details.stock.is_some())
         };
+
         Ok(items
             .iter()
             .filter(|item| item.counted && is_counted(item.product_id))
@@ -135,6 +147,7 @@ impl Store {
             .set_transact_items(Some(writes))
             .send()
             .await;
+
         match outcome.map_err(failed) {
             Ok(_) => Ok(true),
             Err(StoreError::DynamoDb(error)) if may_succeed_later(&error) => Ok(false),
@@ -147,12 +160,14 @@ fn note(reservation: &Reservation, condition: &str) -> Result<TransactWriteItem,
     let item = serde_dynamo::to_item(reservation)?;
     let mut put = Put::builder().table_name(RESERVATIONS).set_item(Some(item));
     put = put.condition_expression(condition);
+
     put = if condition.contains("#status") {
         put.expression_attribute_names("#status", "status")
             .expression_attribute_values(":held", AttributeValue::S("held".to_owned()))
     } else {
         put.expression_attribute_names("#id", "id")
     };
+
     let put = put.build().expect("table and item are set");
     Ok(TransactWriteItem::builder().put(put).build())
 }
@@ -171,6 +186,7 @@ fn take(item: &Held) -> TransactWriteItem {
         let update = update.build().expect("table, key and expression are set");
         return TransactWriteItem::builder().update(update).build();
     }
+
     let condition = "attribute_not_exists(stock) AND price_cents = :price AND currency = :currency";
     let check = ConditionCheck::builder()
         .table_name(PRODUCTS)
@@ -179,6 +195,7 @@ fn take(item: &Held) -> TransactWriteItem {
     let check = check.expression_attribute_values(":price", number(item.unit_price_cents));
     let check =
         check.expression_attribute_values(":currency", AttributeValue::S(item.currency.clone()));
+
     TransactWriteItem::builder()
         .condition_check(check.build().expect("table, key and condition are set"))
         .build()
@@ -190,6 +207,7 @@ fn give_back(item: &Held) -> TransactWriteItem {
         "SET stock = stock + :quantity, version = version + :one",
     );
     let update = update.condition_expression("attribute_exists(stock)");
+
     TransactWriteItem::builder()
         .update(update.build().expect("table, key and expression are set"))
         .build()
@@ -239,6 +257,7 @@ fn hold(product: &Product, quantity: u64) -> Held {
 /// Whether all that was wrong is a condition that did not hold, or another transaction on the same items.
 fn may_succeed_later(error: &aws_sdk_dynamodb::Error) -> bool {
     use aws_sdk_dynamodb::Error::{TransactionCanceledException, TransactionConflictException};
+
     match error {
         TransactionConflictException(_) => true,
         TransactionCanceledException(cancelled) => {
@@ -248,6 +267,7 @@ fn may_succeed_later(error: &aws_sdk_dynamodb::Error) -> bool {
                 "TransactionConflict",
                 "ThrottlingError",
             ];
+
             let mut codes = cancelled
                 .cancellation_reasons()
                 .iter()

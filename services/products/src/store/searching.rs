@@ -66,6 +66,7 @@ impl Store {
             .map(Position::id)
             .collect();
         let products = self.get_all(&shown).await?;
+
         Ok((found, products))
     }
 
@@ -127,9 +128,11 @@ impl Store {
             .collect();
         anew.sort_unstable_by(|one, other| other.cmp(one));
         anew.truncate(BATCHES_ANEW * BATCH);
+
         let last = anew.last().copied().unwrap_or(Uuid::max());
         anew.extend(listed.difference(&known));
         self.read_into_index(&anew).await?;
+
         Ok(last)
     }
 
@@ -164,6 +167,7 @@ impl Store {
             let keys: Vec<Key> = serde_dynamo::from_items(found.items.unwrap_or_default())?;
             ids.extend(keys.into_iter().map(|key| key.id));
             from = found.last_evaluated_key;
+
             if from.is_none() {
                 return Ok(ids);
             }

@@ -46,19 +46,23 @@ async fn a_product_is_shown_as_it_was_given(dynamodb: Client) {
         "big": 18_446_744_073_709_551_615_u64, "empty": {"text": "", "list": [], "map": {}},
     });
     let created = service.post("/products", given.clone()).await;
+
     assert_eq!(
         (created.status.as_u16(), created.header("etag")),
         (201, "\"1\"")
     );
+
     assert_eq!(
         created.header("location"),
         format!("/products/{}", created.body["id"].as_str().unwrap())
     );
+
     let shown = service.get(created.header("location")).await;
     assert_eq!(
         (shown.status.as_u16(), shown.header("etag")),
         (200, "\"1\"")
     );
+
     assert_eq!(shown.body, created.body);
     for (field, value) in given.as_object().unwrap() {
         assert_eq!(&shown.body[field], value, "{field}");
@@ -84,6 +88,7 @@ async fn what_a_product_cannot_be_is_refused_by_field(dynamodb: Client) {
         assert_eq!((refused.status.as_u16(), refused.blamed()), (422, field));
         assert_eq!(refused.header("content-type"), "application/problem+json");
     }
+
     assert_eq!(service.post("/products", json!([1])).await.status, 422);
     assert_eq!(ids(&service.get("/products").await.body), [""; 0]);
 }
@@ -95,6 +100,7 @@ async fn lists_come_newest_first_in_pages(dynamodb: Client) {
         added.push(add_named(&service, &format!("Lamp {number}"), None).await);
     }
     added.reverse();
+
     let first = service.get("/products?limit=2").await.body;
     let second = service
         .get(&format!(
@@ -103,6 +109,7 @@ async fn lists_come_newest_first_in_pages(dynamodb: Client) {
         ))
         .await
         .body;
+
     let third = service
         .get(&format!(
             "/products?limit=2&cursor={}",
@@ -121,10 +128,12 @@ async fn a_category_lists_its_own_products_only(dynamodb: Client) {
     let pen = add_named(&service, "Pen", Some("paper & ink")).await;
     let mat = add_named(&service, "Mat", Some("home")).await;
     add_named(&service, "Thing", None).await;
+
     assert_eq!(
         ids(&service.get("/products?category=home").await.body),
         [mat.clone(), lamp.clone()]
     );
+
     assert_eq!(
         ids(&service
             .get("/products?category=paper%20%26%20ink")
@@ -132,10 +141,12 @@ async fn a_category_lists_its_own_products_only(dynamodb: Client) {
             .body),
         [pen]
     );
+
     assert_eq!(
         ids(&service.get("/products?category=none").await.body),
         [""; 0]
     );
+
     let first = service.get("/products?category=home&limit=1").await.body;
     let rest = service
         .get(&format!(
@@ -145,6 +156,7 @@ async fn a_category_lists_its_own_products_only(dynamodb: Client) {
         .await
         .body;
     assert_eq!([ids(&first), ids(&rest)], [[mat], [lamp.clone()]]);
+
     let moved = service
         .send(
             "PATCH",
@@ -153,6 +165,7 @@ async fn a_category_lists_its_own_products_only(dynamodb: Client) {
             Some(json!({"category": null})),
         )
         .await;
+
     assert_eq!(
         (moved.status.as_u16(), &moved.body["category"]),
         (200, &Value::Null)
@@ -165,17 +178,21 @@ async fn several_products_are_found_by_id_and_unknown_ids_are_absent(dynamodb: C
     let lamp = add_named(&service, "Lamp", None).await;
     let pen = add_named(&service, "Pen", None).await;
     let unknown = "00000000-0000-7000-8000-000000000000";
+
     let found = service
         .get(&format!("/products?ids={pen},{unknown},{lamp},{pen}"))
         .await
         .body;
+
     assert_eq!(
         (ids(&found), &found["next"]),
         (vec![pen, lamp], &Value::Null)
     );
+
     assert_eq!(ids(&service.get("/products?ids=").await.body), [""; 0]);
     let refused = service.get("/products?ids=a,b").await;
     assert_eq!((refused.status.as_u16(), refused.blamed()), (400, "ids"));
+
     let too_many = vec![unknown; 101].join(",");
     assert_eq!(
         service
@@ -196,24 +213,29 @@ async fn a_patch_changes_what_it_names(dynamodb: Client) {
     let path = format!("/products/{}", lamp["id"].as_str().unwrap());
     let patch = json!({"price_cents": 6, "stock": null, "size": {"h": null}, "colour": "red"});
     let patched = service.send("PATCH", &path, &[], Some(patch)).await;
+
     assert_eq!(
         (patched.status.as_u16(), patched.header("etag")),
         (200, "\"2\"")
     );
+
     let shown = service.get(&path).await.body;
     assert_eq!(shown, patched.body);
     assert_eq!(
         [&shown["name"], &shown["price_cents"], &shown["stock"]],
         [&json!("Lamp"), &json!(6), &Value::Null]
     );
+
     assert_eq!(
         [&shown["size"], &shown["colour"]],
         [&json!({"w": 1}), &json!("red")]
     );
+
     let refused = service
         .send("PATCH", &path, &[], Some(json!({"name": null})))
         .await;
     assert_eq!((refused.status.as_u16(), refused.blamed()), (422, "name"));
+
     let unknown = "/products/00000000-0000-7000-8000-000000000000";
     assert_eq!(
         service
@@ -234,9 +256,11 @@ async fn if_match_refuses_what_was_decided_on_another_version(dynamodb: Client) 
             .await
     };
     assert_eq!(patch("\"1\"").await.status, 200);
+
     let stale = patch("\"1\"").await;
     assert_eq!((stale.status.as_u16(), stale.blamed()), (412, "If-Match"));
     assert_eq!(patch("*").await.status, 200);
+
     assert_eq!(
         service
             .send("DELETE", &path, &[("if-match", "\"2\"")], None)
@@ -244,6 +268,7 @@ async fn if_match_refuses_what_was_decided_on_another_version(dynamodb: Client) 
             .status,
         412
     );
+
     assert_eq!(
         service
             .send("DELETE", &path, &[("if-match", "\"3\"")], None)
@@ -257,13 +282,16 @@ async fn patches_at_the_same_time_all_count(dynamodb: Client) {
     let service = service(dynamodb).await;
     let path = format!("/products/{}", add_named(&service, "Lamp", None).await);
     let patches = (0..4).map(|number| {
-        let (service, path) = (service.clone(), path.clone());
+        let service = service.clone();
+        let path = path.clone();
         let body = Some(json!({format!("attribute_{number}"): number}));
         tokio::spawn(async move { service.send("PATCH", &path, &[], body).await.status })
     });
+
     for patch in patches.collect::<Vec<_>>() {
         assert_eq!(patch.await.unwrap(), 200);
     }
+
     let shown = service.get(&path).await.body;
     assert_eq!(shown["version"], json!(5));
     assert!(
@@ -277,6 +305,7 @@ async fn a_deleted_product_is_gone(dynamodb: Client) {
     let path = format!("/products/{}", add_named(&service, "Lamp", None).await);
     assert_eq!(service.send("DELETE", &path, &[], None).await.status, 204);
     assert_eq!(service.send("DELETE", &path, &[], None).await.status, 404);
+
     assert_eq!(
         service
             .send("DELETE", &path, &[("if-match", "\"1\"")], None)
@@ -284,6 +313,7 @@ async fn a_deleted_product_is_gone(dynamodb: Client) {
             .status,
         404
     );
+
     assert_eq!(service.get(&path).await.status, 404);
     assert_eq!(ids(&service.get("/products").await.body), [""; 0]);
 }
@@ -294,10 +324,12 @@ async fn a_client_that_has_the_version_is_not_sent_it_again(dynamodb: Client) {
     let again = service
         .send("GET", &path, &[("if-none-match", "\"1\"")], None)
         .await;
+
     assert_eq!(
         (again.status.as_u16(), again.header("etag"), &again.body),
         (304, "\"1\"", &Value::Null)
     );
+
     assert_eq!(
         service
             .send("GET", &path, &[("if-none-match", "\"0\"")], None)
@@ -315,14 +347,17 @@ async fn paths_and_queries_that_cannot_be_read_are_refused(dynamodb: Client) {
     };
     assert_eq!(blamed("/products/lamp").await, (400, "id".to_owned()));
     assert_eq!(blamed("/products?limit=0").await, (400, "limit".to_owned()));
+
     assert_eq!(
         blamed("/products?limit=101").await,
         (400, "limit".to_owned())
     );
+
     assert_eq!(
         blamed("/products?cursor=nonsense").await,
         (400, "cursor".to_owned())
     );
+
     assert_eq!(
         blamed(&format!("/products?category={}", "x".repeat(65))).await,
         (400, "category".to_owned())
@@ -337,11 +372,13 @@ async fn a_product_is_added_once_under_an_id_that_the_caller_chose(dynamodb: Cli
         service.send("PUT", path, headers, Some(lamp.clone())).await
     };
     assert_eq!(put(&[]).await.status, 428);
+
     let added = put(&[("if-none-match", "*")]).await;
     assert_eq!(
         (added.status.as_u16(), &added.body["id"]),
         (201, &json!(&path["/products/".len()..]))
     );
+
     let again = put(&[("if-none-match", "*")]).await;
     assert_eq!(
         (again.status.as_u16(), again.blamed()),

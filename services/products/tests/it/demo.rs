@@ -18,6 +18,7 @@ async fn start(dynamodb: &Client) -> TestClient {
         dynamodb: dynamodb.clone(),
         auth: Auth::open(),
     };
+
     products::prepare(
         &Config {
             demo_products: true,
@@ -26,6 +27,7 @@ async fn start(dynamodb: &Client) -> TestClient {
         &Shutdown::new(),
     )
     .await;
+
     TestClient::new(products::router(&parts))
 }
 
@@ -41,6 +43,7 @@ async fn an_empty_catalogue_is_filled_once(dynamodb: Client) {
     assert_eq!([count(&first).await, count(&second).await], [12, 12]);
     let newest = first.get("/products?limit=1").await.body;
     assert_eq!(newest["items"][0]["name"], "Tide Clock");
+
     let path = format!("/products/{}", newest["items"][0]["id"].as_str().unwrap());
     assert_eq!(first.send("DELETE", &path, &[], None).await.status, 204);
     assert_eq!(count(&start(&dynamodb).await).await, 11);

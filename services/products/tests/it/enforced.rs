@@ -19,6 +19,7 @@ async fn enforced(dynamodb: Client) -> (TestClient, Identities) {
         dynamodb,
         auth: identities.auth.clone(),
     };
+
     products::prepare(
         &Config {
             demo_products: false,
@@ -27,6 +28,7 @@ async fn enforced(dynamodb: Client) -> (TestClient, Identities) {
         &Shutdown::new(),
     )
     .await;
+
     (TestClient::new(products::router(&parts)), identities)
 }
 
@@ -37,6 +39,7 @@ async fn the_catalogue_is_there_for_everybody_to_read_and_for_the_shop_to_write(
     let path = format!("/products/{lamp}");
     assert_eq!(service.get(&path).await.body["stock"], 5);
     assert_eq!(service.get("/products").await.status, 200);
+
     let customer = service.showing(identities.user(7));
     for (caller, status) in [(&service, 401), (&customer, 403)] {
         let new = json!({"name": "Lamp", "price_cents": 1});
@@ -47,6 +50,7 @@ async fn the_catalogue_is_there_for_everybody_to_read_and_for_the_shop_to_write(
         );
         assert_eq!(caller.send("DELETE", &path, &[], None).await.status, status);
     }
+
     assert_eq!(customer.get(&path).await.body["price_cents"], 1999);
     assert_eq!(
         admin
@@ -55,6 +59,7 @@ async fn the_catalogue_is_there_for_everybody_to_read_and_for_the_shop_to_write(
             .body["stock"],
         6
     );
+
     let import = service.showing(identities.service());
     assert_eq!(
         import
@@ -63,6 +68,7 @@ async fn the_catalogue_is_there_for_everybody_to_read_and_for_the_shop_to_write(
             .body["stock"],
         7
     );
+
     assert_eq!(import.send("DELETE", &path, &[], None).await.status, 403);
     assert_eq!(admin.send("DELETE", &path, &[], None).await.status, 204);
 }
@@ -73,6 +79,7 @@ async fn stock_is_reserved_by_services_and_not_by_customers(dynamodb: Client) {
     let basket = json!({"key": "order-1", "items": [{"product_id": lamp, "quantity": 2}]});
     let held = "/products/reservations/order-1";
     let orders = service.showing(identities.service());
+
     assert_eq!(
         orders
             .post("/products/reservations", basket.clone())
@@ -80,6 +87,7 @@ async fn stock_is_reserved_by_services_and_not_by_customers(dynamodb: Client) {
             .status,
         201
     );
+
     for (caller, status) in [(&service, 401), (&service.showing(identities.user(7)), 403)] {
         assert_eq!(
             caller
@@ -88,8 +96,10 @@ async fn stock_is_reserved_by_services_and_not_by_customers(dynamodb: Client) {
                 .status,
             status
         );
+
         assert_eq!(caller.get(held).await.status, status);
         assert_eq!(caller.send("DELETE", held, &[], None).await.status, status);
     }
+
     assert_eq!(orders.get(held).await.body["status"], "held");
 }

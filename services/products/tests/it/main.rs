@@ -22,6 +22,7 @@ async fn service(dynamodb: Client) -> TestClient {
         dynamodb,
         auth: Auth::open(),
     };
+
     products::prepare(
         &Config {
             demo_products: false,
@@ -30,6 +31,7 @@ async fn service(dynamodb: Client) -> TestClient {
         &Shutdown::new(),
     )
     .await;
+
     TestClient::new(products::router(&parts))
 }
 

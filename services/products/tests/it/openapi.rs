@@ -14,18 +14,22 @@ async fn routes_and_replies_are_as_described() {
         auth: Auth::open(),
     };
     products::prepare(&Config::default(), &parts, &Shutdown::new()).await;
+
     let router = products::router(&parts);
     let document = description(&router).await;
     assert_routes(&router, &document).await;
+
     let service = testbed::TestClient::new(router);
     let shown = service
         .post("/products", json!({"name": "Lamp", "price_cents": 1}))
         .await
         .body;
+
     let described = document["components"]["schemas"]["Product"]["required"]
         .as_array()
         .unwrap();
     assert_eq!(shown.as_object().unwrap().len(), described.len());
+
     assert!(
         described
             .iter()
@@ -42,6 +46,7 @@ async fn what_is_described_as_secured_asks_who_calls_and_nothing_else_does() {
         auth,
     };
     products::prepare(&Config::default(), &parts, &Shutdown::new()).await;
+
     let router = products::router(&parts);
     let document = description(&router).await;
     assert_guarded(&router, &document).await;

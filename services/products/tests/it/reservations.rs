@@ -43,28 +43,31 @@ async fn release(service: &TestClient, key: &str) -> u16 {
 
 async fn a_reservation_takes_everything_at_the_price_of_the_moment(dynamodb: Client) {
     let service = service(dynamodb).await;
-    let (lamp, pen) = (
-        add_with_stock(&service, 5).await,
-        add_with_stock(&service, 9).await,
-    );
+    let lamp = add_with_stock(&service, 5).await;
+    let pen = add_with_stock(&service, 9).await;
     let reserved = reserve(&service, "order-1", &[(&lamp, 2), (&pen, 1), (&lamp, 1)]).await;
+
     assert_eq!(
         (reserved.status.as_u16(), &reserved.body["status"]),
         (201, &json!("held"))
     );
+
     let line = &reserved.body["items"][0];
     assert_eq!(
         [&line["product_id"], &line["quantity"]],
         [&json!(lamp), &json!(3)]
     );
+
     assert_eq!(
         [&line["unit_price_cents"], &line["currency"]],
         [&json!(1999), &json!("USD")]
     );
+
     assert_eq!(
         [stock(&service, &lamp).await, stock(&service, &pen).await],
         [json!(2), json!(8)]
     );
+
     assert_eq!(
         service.get("/products/reservations/order-1").await.body,
         reserved.body
@@ -73,24 +76,26 @@ async fn a_reservation_takes_everything_at_the_price_of_the_moment(dynamodb: Cli
 
 async fn a_reservation_takes_nothing_when_one_product_is_short(dynamodb: Client) {
     let service = service(dynamodb).await;
-    let (lamp, pen) = (
-        add_with_stock(&service, 5).await,
-        add_with_stock(&service, 1).await,
-    );
+    let lamp = add_with_stock(&service, 5).await;
+    let pen = add_with_stock(&service, 1).await;
     let refused = reserve(&service, "order-1", &[(&lamp, 2), (&pen, 2)]).await;
+
     assert_eq!(
         (refused.status.as_u16(), refused.blamed()),
         (409, "items[1].quantity")
     );
+
     assert!(
         refused.body["detail"].as_str().unwrap().contains(&pen),
         "{}",
         refused.body
     );
+
     assert_eq!(
         [stock(&service, &lamp).await, stock(&service, &pen).await],
         [json!(5), json!(1)]
     );
+
     assert_eq!(
         service.get("/products/reservations/order-1").await.status,
         404
@@ -103,6 +108,7 @@ async fn the_same_key_reserves_once(dynamodb: Client) {
     let first = reserve(&service, "order-1", &[(&lamp, 2)]).await;
     let again = reserve(&service, "order-1", &[(&lamp, 2)]).await;
     assert_eq!((again.status.as_u16(), again.body), (200, first.body));
+
     let other = reserve(&service, "order-1", &[(&lamp, 3)]).await;
     assert_eq!((other.status.as_u16(), other.blamed()), (422, "key"));
     assert_eq!(stock(&service, &lamp).await, json!(3));
@@ -112,6 +118,7 @@ async fn a_release_gives_back_once(dynamodb: Client) {
     let service = service(dynamodb).await;
     let lamp = add_with_stock(&service, 5).await;
     reserve(&service, "order-1", &[(&lamp, 2)]).await;
+
     assert_eq!(
         [
             release(&service, "order-1").await,
@@ -119,11 +126,13 @@ async fn a_release_gives_back_once(dynamodb: Client) {
         ],
         [204, 204]
     );
+
     assert_eq!(stock(&service, &lamp).await, json!(5));
     assert_eq!(
         reserve(&service, "order-1", &[(&lamp, 2)]).await.status,
         409
     );
+
     reserve(&service, "order-2", &[(&lamp, 2)]).await;
     assert_eq!(
         service
@@ -148,12 +157,14 @@ async fn a_product_without_a_stock_never_runs_short(dynamodb: Client) {
     let service = service(dynamodb).await;
     let card = add(&service, json!({"name": "Gift Card", "price_cents": 5000})).await;
     let card = card["id"].as_str().unwrap();
+
     assert_eq!(
         reserve(&service, "order-1", &[(card, 1_000_000)])
             .await
             .status,
         201
     );
+
     assert_eq!(stock(&service, card).await, Value::Null);
     assert_eq!(release(&service, "order-1").await, 204);
     assert_eq!(stock(&service, card).await, Value::Null);
@@ -164,10 +175,12 @@ async fn an_unknown_product_is_named(dynamodb: Client) {
     let lamp = add_with_stock(&service, 5).await;
     let unknown = "00000000-0000-7000-8000-000000000000";
     let refused = reserve(&service, "order-1", &[(&lamp, 1), (unknown, 1)]).await;
+
     assert_eq!(
         (refused.status.as_u16(), refused.blamed()),
         (422, "items[1].product_id")
     );
+
     let refused = reserve(&service, "order-1", &[(&lamp, 0)]).await;
     assert_eq!(
         (refused.status.as_u16(), refused.blamed()),
@@ -180,7 +193,8 @@ async fn stock_never_goes_below_zero_however_many_want_it(dynamodb: Client) {
     let service = service(dynamodb).await;
     let lamp = add_with_stock(&service, 10).await;
     let orders = (0..8).map(|number| {
-        let (service, lamp) = (service.clone(), lamp.clone());
+        let service = service.clone();
+        let lamp = lamp.clone();
         tokio::spawn(async move {
             reserve(&service, &format!("order-{number}"), &[(&lamp, 2)])
                 .await
@@ -188,11 +202,13 @@ async fn stock_never_goes_below_zero_however_many_want_it(dynamodb: Client) {
                 .as_u16()
         })
     });
+
     let mut statuses = Vec::new();
     for order in orders.collect::<Vec<_>>() {
         statuses.push(order.await.unwrap());
     }
     statuses.sort_unstable();
+
     assert_eq!(statuses, [201, 201, 201, 201, 201, 409, 409, 409]);
     assert_eq!(stock(&service, &lamp).await, json!(0));
 }

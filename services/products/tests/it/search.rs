@@ -29,21 +29,25 @@ async fn a_catalogue_longer_than_any_page_is_searched_as_a_whole(dynamodb: Clien
         let category = ["Home", "Desk"][number % 2];
         add(&service, json!({"name": format!("Widget number{number}"), "price_cents": number, "category": category})).await;
     }
+
     for number in [0, 64, 129] {
         let found = names(&service, &format!("q=widget%20number{number}&limit=1")).await;
         assert_eq!(found, [format!("Widget number{number}")]);
     }
 
-    let (mut found, mut cursor) = (Vec::new(), String::new());
+    let mut found = Vec::new();
+    let mut cursor = String::new();
     loop {
         let path =
             format!("/products?q=WIDGET&category=Desk&price=10-&sort=dearest&limit=25{cursor}");
         let page = service.get(&path).await.body;
         assert_eq!(page["total"], 60);
+
         assert_eq!(
             page["categories"],
             json!([{"name": "Desk", "count": 60}, {"name": "Home", "count": 60}])
         );
+
         found.extend(
             page["items"]
                 .as_array()
@@ -51,11 +55,14 @@ async fn a_catalogue_longer_than_any_page_is_searched_as_a_whole(dynamodb: Clien
                 .iter()
                 .map(|item| item["price_cents"].as_u64().unwrap()),
         );
+
         let Some(next) = page["next"].as_str() else {
             break;
         };
+
         cursor = format!("&cursor={next}");
     }
+
     let expected: Vec<u64> = (10..130).rev().filter(|price| price % 2 == 1).collect();
     assert_eq!(found, expected);
 }
@@ -68,6 +75,7 @@ async fn what_is_written_is_found_as_it_is_now(dynamodb: Client) {
         json!({"name": "Café crème", "price_cents": 300, "category": "Food"}),
     )
     .await;
+
     for query in ["cafe", "CAF%C3%89", "caf%C3%A9%20creme", "creem", "food"] {
         assert_eq!(
             names(&service, &format!("q={query}")).await,
@@ -75,13 +83,16 @@ async fn what_is_written_is_found_as_it_is_now(dynamodb: Client) {
             "{query}"
         );
     }
+
     let path = format!("/products/{}", product["id"].as_str().unwrap());
     service
         .send("PATCH", &path, &[], Some(json!({"name": "Tea"})))
         .await;
+
     assert_eq!(names(&service, "q=cafe").await, [""; 0]);
     assert_eq!(names(&service, "q=tea").await, ["Tea"]);
     service.send("DELETE", &path, &[], None).await;
+
     assert_eq!(names(&service, "sort=name").await, [""; 0]);
 }
 
@@ -94,6 +105,7 @@ async fn a_catalogue_that_others_wrote_is_searched(dynamodb: Client) {
         )
         .await;
     }
+
     let reader = service(dynamodb).await;
     let page = reader.get("/products?q=lamp").await.body;
     assert_eq!(
@@ -114,6 +126,7 @@ async fn a_list_that_the_caller_has_is_not_sent_again(dynamodb: Client) {
         let list = service.get(path).await;
         assert_eq!(list.header("cache-control"), "no-cache", "{path}");
         let tag = list.header("etag").to_owned();
+
         let again = service
             .send(
                 "GET",
@@ -122,17 +135,20 @@ async fn a_list_that_the_caller_has_is_not_sent_again(dynamodb: Client) {
                 None,
             )
             .await;
+
         assert_eq!(
             (again.status.as_u16(), again.header("etag")),
             (304, tag.as_str()),
             "{path}"
         );
     }
+
     let tag = service
         .get("/products?q=lamp")
         .await
         .header("etag")
         .to_owned();
+
     add(&service, json!({"name": "Lamp II", "price_cents": 1})).await;
     let changed = service
         .send("GET", "/products?q=lamp", &[("if-none-match", &tag)], None)
@@ -158,6 +174,7 @@ async fn what_cannot_be_searched_is_refused_by_parameter(dynamodb: Client) {
         ("sort=name&category=", "category"),
         (&format!("q={long}"), "q"),
     ];
+
     for (query, field) in refused {
         let reply = service.get(&format!("/products?{query}")).await;
         assert_eq!(
@@ -166,6 +183,7 @@ async fn what_cannot_be_searched_is_refused_by_parameter(dynamodb: Client) {
             "{query}"
         );
     }
+
     for query in ["query=lamp", "q=lamp&page=2", "Limit=1"] {
         let reply = service.get(&format!("/products?{query}")).await;
         assert_eq!(reply.status.as_u16(), 400, "{query}");
@@ -175,6 +193,7 @@ async fn what_cannot_be_searched_is_refused_by_parameter(dynamodb: Client) {
             reply.body
         );
     }
+
     assert_eq!(
         service.get("/products?q=").await.body["items"],
         Value::Array(vec![])

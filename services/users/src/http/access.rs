@@ -52,11 +52,13 @@ pub(super) async fn log_in(
         account: log_in.email.as_str().to_owned(),
         by: guesser(&users, &client, credentials.as_ref()).await?,
     };
+
     let hash = credentials
         .as_ref()
         .and_then(|found| found.password_hash.clone());
     let is_right = guess(&users, &client, &attempt, log_in.password, hash).await?;
     let user_id = credentials.as_ref().map(|user| user.id);
+
     let Some(user) = credentials.filter(|_| is_right) else {
         tracing::info!(target: "security", event = "log_in_failed", user_id, network = %client.network);
         return Err(Problem::unauthorized(
@@ -68,15 +70,18 @@ pub(super) async fn log_in(
     let device = client
         .give_device(keeping)
         .map(|cookie| AppendHeaders([(header::SET_COOKIE, cookie)]));
+
     users
         .store
         .remember_clients(user.id, &client.names(), now)
         .await?;
+
     tracing::info!(target: "security", event = "logged_in", user_id, network = %client.network);
     let tokens = users
         .sessions
         .begin(user.id, &client.used_from(), now)
         .await?;
+
     Ok((
         device,
         keeping.answer(tokens, users.sessions.refresh_life()),
@@ -111,11 +116,13 @@ async fn guess(
         .attempts
         .admits(attempt, Instant::now())
         .map_err(refused)?;
+
     let waiter = Waiter {
         network: client.network,
         is_known: matches!(attempt.by, Guesser::Known(_)),
     };
     let turn = users.hasher.turn(waiter).await?;
+
     users
         .attempts
         .count(attempt, Instant::now())
@@ -125,6 +132,7 @@ async fn guess(
     if is_right {
         users.attempts.forgive(attempt);
     }
+
     Ok(is_right)
 }
 
@@ -166,24 +174,29 @@ pub(super) async fn set_password(
         .credentials(id)
         .await?
         .ok_or_else(no_such_user)?;
+
     if let Some(hash) = &credentials.password_hash {
         let missing =
             || Problem::unprocessable("the current password is needed").field("current_password");
         let current = change.current_password.ok_or_else(missing)?;
+
         let attempt = Attempt {
             account: format!("id {id}"),
             by: Guesser::Known("token".to_owned()),
         };
+
         if !guess(&users, &client, &attempt, current, Some(hash.clone())).await? {
             return Err(
                 Problem::forbidden("the current password is not right").field("current_password")
             );
         }
     }
+
     let turn = users.hasher.turn(client.as_stranger()).await?;
     let about = [credentials.email.clone(), credentials.name.clone()];
     let hashed = users.hasher.hash(turn, change.new_password, &about).await;
     let hash = hashed.map_err(|refused| refused.blaming("new_password"))?;
+
     match users
         .store
         .set_password(&credentials, &hash, Timestamp::now())

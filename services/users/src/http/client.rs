@@ -65,11 +65,13 @@ impl Client {
         if self.device.is_some() {
             return None;
         }
+
         let mut bytes = [0; 32];
         OsRng.fill_bytes(&mut bytes);
         let secret = URL_SAFE_NO_PAD.encode(bytes);
         let set = cookie(DEVICE, &secret, DEVICE_KNOWN_FOR, is_secure);
         self.device = Some(secret);
+
         Some(set)
     }
 }
@@ -84,6 +86,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Client {
             .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let user_agent = parts.headers.get(header::USER_AGENT);
         let user_agent = user_agent.and_then(|value| value.to_str().ok());
+
         Ok(Self {
             network: network_of(address),
             user_agent: user_agent.unwrap_or_default().to_owned(),

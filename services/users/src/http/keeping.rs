@@ -65,6 +65,7 @@ impl Keeping {
                 .take()
                 .map(|token| cookie(COOKIE, &token, life, is_secure)),
         };
+
         (
             [(header::CACHE_CONTROL, NOT_KEPT)],
             cookie.map(|cookie| [(header::SET_COOKIE, cookie)]),
@@ -98,9 +99,11 @@ pub(super) fn in_cookie(headers: &HeaderMap, wanted: &str) -> Option<String> {
         .get_all(header::COOKIE)
         .into_iter()
         .filter_map(|line| line.to_str().ok());
+
     let mut pairs = lines
         .flat_map(|line| line.split(';'))
         .filter_map(|pair| pair.trim().split_once('='));
+
     pairs
         .find(|(name, _)| *name == wanted)
         .map(|(_, token)| token.to_owned())

@@ -46,6 +46,7 @@ pub(super) async fn end(
         .sessions
         .end_one_of(id, &session, Timestamp::now())
         .await?;
+
     let missing = || Problem::not_found("there is no such session");
     ended.then_some(StatusCode::NO_CONTENT).ok_or_else(missing)
 }

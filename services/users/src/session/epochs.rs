@@ -49,6 +49,7 @@ pub(super) async fn move_on(
     if try_move_on(connection, user_id, now).await? {
         return Ok(());
     }
+
     let first = sqlx::query(FIRST).bind(user_id).bind(signed(now.as_ms()));
     match first.execute(&mut *connection).await {
         // Another transaction was first: its epoch is not this one.
@@ -76,6 +77,7 @@ pub async fn changed_within(
     let since = now.as_ms().saturating_sub(life_ms);
     let changed = sqlx::query(CHANGED).bind(signed(since));
     let rows = changed.fetch_all(database.pool()).await?;
+
     let read = |row: &sqlx::any::AnyRow| {
         let epoch: i64 = row.try_get("epoch")?;
         Ok((row.try_get("user_id")?, epoch.cast_unsigned()))

@@ -156,12 +156,15 @@ impl Sessions {
         let mut transaction = self.database.write().await?;
         let end = sqlx::query(END_OWN).bind(family).bind(user_id);
         let ended = end.execute(transaction.connection()).await?;
+
         if ended.rows_affected() == 0 {
             return Ok(false);
         }
+
         super::end_family(transaction.connection(), family).await?;
         epochs::move_on(transaction.connection(), user_id, now).await?;
         transaction.commit().await?;
+
         Ok(true)
     }
 }

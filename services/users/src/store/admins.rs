@@ -61,10 +61,12 @@ impl Store {
                 transaction.inserted_id(&inserted).await?
             }
         };
+
         sqlx::query(APPOINT)
             .bind(id)
             .execute(transaction.connection())
             .await?;
+
         Ok(transaction.commit().await?)
     }
 }

@@ -57,6 +57,7 @@ impl Store {
         let again = sqlx::query(SEEN_AGAIN).bind(millis(now));
         let again = again.bind(user_id).bind(client);
         let noted = again.execute(transaction.connection()).await?;
+
         if noted.rows_affected() == 0 {
             let remember = sqlx::query(REMEMBER).bind(user_id).bind(client);
             let remember = remember.bind(millis(now));
@@ -73,6 +74,7 @@ impl Store {
             let forget = sqlx::query(FORGET_OLD).bind(user_id).bind(oldest);
             forget.execute(transaction.connection()).await?;
         }
+
         Ok(transaction.commit().await?)
     }
 }

@@ -43,6 +43,7 @@ impl Client {
         users::appoint_admin(config, &database, &Shutdown::new())
             .await
             .unwrap();
+
         let router = users::router(config, Parts { database, auth });
         let router = application(
             router,
@@ -50,6 +51,7 @@ impl Client {
             &Metrics::new("users"),
             Duration::from_secs(30),
         );
+
         Self {
             router,
             token: None,
@@ -100,12 +102,14 @@ impl Client {
             .method(method)
             .uri(path)
             .header("content-type", "application/json");
+
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
         if let Some(address) = self.address {
             request = request.header("tidemark-client-address", address);
         }
+
         let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
         let response = self
             .router
@@ -113,10 +117,12 @@ impl Client {
             .oneshot(request.body(body).unwrap())
             .await
             .unwrap();
+
         let location = response
             .headers()
             .get("location")
             .map(|value| value.to_str().unwrap().to_owned());
+
         let status = response.status();
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
         let body = if bytes.is_empty() {
@@ -124,6 +130,7 @@ impl Client {
         } else {
             serde_json::from_slice(&bytes).unwrap()
         };
+
         Reply {
             status,
             location,

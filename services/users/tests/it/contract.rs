@@ -21,6 +21,7 @@ async fn a_user_is_created_with_an_id_and_found_at_its_location() {
         assert_eq!(created.status, StatusCode::CREATED, "{}", created.body);
         assert!(created.body["id"].as_i64().unwrap() > 0);
         assert_eq!(created.body["phone"], Value::Null);
+
         let found = client.get(&created.location.unwrap()).await;
         assert_eq!(found.status, StatusCode::OK);
         assert_eq!(found.body, created.body);
@@ -47,6 +48,7 @@ async fn a_password_never_comes_back() {
         new["password"] = json!("correct horse");
         let created = client.post(new).await;
         assert_eq!(created.status, StatusCode::CREATED, "{}", created.body);
+
         let listed = client.get("/users").await;
         for body in [created.body, listed.body] {
             let text = body.to_string();
@@ -67,10 +69,12 @@ async fn a_second_user_with_the_address_in_any_case_is_a_409_naming_it() {
             .post(json!({"name": "Other", "email": "DEMO@test.com"}))
             .await
             .assert_problem(409, Some("email"));
+
         let other = client
             .post(json!({"name": "Other", "email": "other@test.com"}))
             .await;
         let path = other.location.unwrap();
+
         client
             .patch(&path, json!({"email": "demo@test.com"}))
             .await
@@ -92,18 +96,22 @@ async fn what_is_not_valid_is_a_422_naming_its_field() {
             new[field] = value;
             client.post(new).await.assert_problem(422, Some(field));
         }
+
         client
             .post(json!({"name": "Demo"}))
             .await
             .assert_problem(422, Some("email"));
+
         client
             .post(json!({"name": "D", "email": "d@test.com", "password": "short"}))
             .await
             .assert_problem(422, Some("password"));
+
         client
             .post(json!({"name": "D", "email": "d@test.com", "role": "admin"}))
             .await
             .assert_problem(422, Some("role"));
+
         assert_eq!(
             client.get("/users").await.body,
             json!({"items": [], "next": null})
@@ -121,10 +129,12 @@ async fn a_change_touches_only_what_it_names() {
         let renamed = client.patch(&path, json!({"name": "Ada"})).await;
         assert_eq!(renamed.body["name"], "Ada");
         assert_eq!(renamed.body["phone"], "+15550109999");
+
         let without_phone = client.patch(&path, json!({"phone": null})).await;
         assert_eq!(without_phone.body["phone"], Value::Null);
         assert_eq!(without_phone.body["email"], "demo@test.com");
         assert_eq!(client.get(&path).await.body, without_phone.body);
+
         client
             .patch(&path, json!({"id": 9}))
             .await
@@ -141,15 +151,18 @@ async fn a_deleted_user_is_gone() {
             client.send(Method::DELETE, &path, None).await.status,
             StatusCode::NO_CONTENT
         );
+
         client.get(&path).await.assert_problem(404, None);
         client
             .send(Method::DELETE, &path, None)
             .await
             .assert_problem(404, None);
+
         client
             .patch(&path, json!({"name": "Ada"}))
             .await
             .assert_problem(404, None);
+
         assert_eq!(client.post(demo()).await.status, StatusCode::CREATED);
     })
     .await;
@@ -163,21 +176,27 @@ async fn the_list_shows_every_user_once_in_pages() {
                 .post(json!({"name": "Demo", "email": format!("demo{number}@test.com")}))
                 .await;
         }
-        let (mut emails, mut path) = (Vec::new(), "/users?limit=2".to_owned());
+
+        let mut emails = Vec::new();
+        let mut path = "/users?limit=2".to_owned();
         loop {
             let page = client.get(&path).await.body;
             let items = page["items"].as_array().unwrap();
             assert!(items.len() <= 2);
+
             emails.extend(
                 items
                     .iter()
                     .map(|user| user["email"].as_str().unwrap().to_owned()),
             );
+
             let Some(next) = page["next"].as_str() else {
                 break;
             };
+
             path = format!("/users?limit=2&cursor={next}");
         }
+
         let expected: Vec<String> = (0..5)
             .map(|number| format!("demo{number}@test.com"))
             .collect();
@@ -193,18 +212,22 @@ async fn queries_and_paths_of_the_wrong_form_are_a_400() {
             .get("/users?limit=0")
             .await
             .assert_problem(400, Some("limit"));
+
         client
             .get("/users?limit=101")
             .await
             .assert_problem(400, Some("limit"));
+
         client
             .get("/users?cursor=!")
             .await
             .assert_problem(400, Some("cursor"));
+
         client
             .get("/users/first")
             .await
             .assert_problem(400, Some("id"));
+
         client.get("/users/999999").await.assert_problem(404, None);
         client
             .send(Method::PUT, "/users", None)

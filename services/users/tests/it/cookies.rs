@@ -36,19 +36,23 @@ async fn post(client: &Client, path: &str, headers: &[(&str, &str)], body: Value
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
+
     let body = if body.is_null() {
         Body::empty()
     } else {
         Body::from(body.to_string())
     };
+
     let response = client
         .router()
         .clone()
         .oneshot(request.body(body).unwrap())
         .await
         .unwrap();
-    let (status, cookie) = (response.status(), cookie(response.headers()));
+    let status = response.status();
+    let cookie = cookie(response.headers());
     let bytes = response.into_body().collect().await.unwrap().to_bytes();
+
     Answer {
         status,
         cookie,
@@ -80,18 +84,22 @@ async fn a_page_is_given_its_refresh_token_in_a_cookie_and_nowhere_else() {
         let client = Client::new(database).await;
         let answer = log_in(&client, &[PAGE]).await;
         let cookie = answer.cookie.as_ref().unwrap();
+
         assert!(
             cookie.ends_with("; Path=/api/users; Max-Age=2592000; HttpOnly; SameSite=Strict"),
             "{cookie}"
         );
+
         assert!(
             answer.body["access_token"].is_string() && answer.body.get("refresh_token").is_none()
         );
+
         let secure = log_in(&client, &[PAGE, ("x-forwarded-proto", "https")])
             .await
             .cookie
             .unwrap();
         assert!(secure.ends_with("; Secure"), "{secure}");
+
         let other = log_in(&client, &[]).await;
         assert!(other.cookie.is_none() && other.body["refresh_token"].is_string());
     })
@@ -103,6 +111,7 @@ async fn a_cookie_is_good_once_and_beside_the_pages_header_only() {
     on_each_database(async |database| {
         let client = Client::new(database).await;
         let first = log_in(&client, &[PAGE]).await.kept();
+
         // As a page of another site would have the browser send it.
         let forged = post(
             &client,
@@ -112,12 +121,14 @@ async fn a_cookie_is_good_once_and_beside_the_pages_header_only() {
         )
         .await;
         assert!(forged.status.is_client_error() && forged.cookie.is_none());
+
         assert!(
             post(&client, "/users/logout", &[("cookie", &first)], Value::Null)
                 .await
                 .status
                 .is_client_error()
         );
+
         let others = format!("theme=dark; {first}; lang=en");
         let second = post(
             &client,
@@ -128,6 +139,7 @@ async fn a_cookie_is_good_once_and_beside_the_pages_header_only() {
         .await;
         assert_eq!(second.status, StatusCode::OK);
         assert_ne!(second.kept(), first);
+
         let again = post(
             &client,
             "/users/refresh",
@@ -135,10 +147,12 @@ async fn a_cookie_is_good_once_and_beside_the_pages_header_only() {
             Value::Null,
         )
         .await;
+
         assert_eq!(
             (again.status, &again.body["status"]),
             (StatusCode::UNAUTHORIZED, &json!(401))
         );
+
         let ended = post(
             &client,
             "/users/refresh",
@@ -146,6 +160,7 @@ async fn a_cookie_is_good_once_and_beside_the_pages_header_only() {
             Value::Null,
         )
         .await;
+
         assert_eq!(
             ended.status,
             StatusCode::UNAUTHORIZED,
@@ -168,11 +183,13 @@ async fn logging_out_ends_the_session_of_the_cookie_and_has_it_forgotten() {
         )
         .await;
         assert_eq!(out.status, StatusCode::NO_CONTENT);
+
         assert!(
             out.cookie
                 .unwrap()
                 .starts_with("tidemark_refresh=; Path=/api/users; Max-Age=0;")
         );
+
         for cookie in [&[PAGE, ("cookie", cookie.as_str())][..], &[PAGE]] {
             assert_eq!(
                 post(&client, "/users/refresh", cookie, Value::Null)
@@ -181,6 +198,7 @@ async fn logging_out_ends_the_session_of_the_cookie_and_has_it_forgotten() {
                 StatusCode::UNAUTHORIZED
             );
         }
+
         assert_eq!(
             post(&client, "/users/logout", &[PAGE], Value::Null)
                 .await

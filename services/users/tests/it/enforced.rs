@@ -29,6 +29,7 @@ async fn somebody(client: &Client, email: &str) -> (Client, String) {
         .post(json!({"name": "Demo", "email": email, "password": PASSWORD}))
         .await;
     assert_eq!(created.status, StatusCode::CREATED, "{}", created.body);
+
     (
         client.logged_in(email, PASSWORD).await,
         created.location.unwrap(),
@@ -61,16 +62,19 @@ async fn a_user_sees_and_changes_its_own_account_and_no_other() {
             ada.send(Method::DELETE, path, None)
                 .await
                 .assert_problem(403, None);
+
             let password = json!({"current_password": PASSWORD, "new_password": "battery staple"});
             ada.send(Method::PUT, &format!("{path}/password"), Some(password))
                 .await
                 .assert_problem(403, None);
             client.get(path).await.assert_problem(401, None);
         }
+
         assert_eq!(
             ada.patch(&hers, json!({"name": "Ada"})).await.body["name"],
             "Ada"
         );
+
         assert_eq!(
             ada.send(Method::DELETE, &hers, None).await.status,
             StatusCode::NO_CONTENT
@@ -92,6 +96,7 @@ async fn the_list_of_users_is_for_admins_and_no_field_makes_one() {
             new[field] = json!(true);
             client.post(new).await.assert_problem(422, Some(field));
         }
+
         client
             .logged_in("ada@test.com", PASSWORD)
             .await
@@ -113,6 +118,7 @@ async fn the_first_admin_runs_the_shop() {
                 .map(Vec::len),
             Some(2)
         );
+
         assert_eq!(admin.get(&path).await.status, StatusCode::OK);
         admin.get("/users/999999").await.assert_problem(404, None);
     })
@@ -128,6 +134,7 @@ async fn an_admin_stays_one_through_a_refresh() {
             .await
             .body;
         let body = json!({"refresh_token": tokens["refresh_token"].take()});
+
         let refreshed = client
             .send(Method::POST, "/users/refresh", Some(body))
             .await
@@ -144,6 +151,7 @@ async fn the_first_admin_takes_over_an_account_of_its_address_and_may_then_choos
         let squatted = Client::enforced(database.clone(), &Config::default()).await;
         let new = json!({"name": "Eve", "email": ADMIN, "password": "squatters right"});
         assert_eq!(squatted.post(new).await.status, StatusCode::CREATED);
+
         let mut session: Value = squatted.log_in(ADMIN, "squatters right").await.body;
 
         let client = Client::enforced(database.clone(), &config()).await;
@@ -151,11 +159,13 @@ async fn the_first_admin_takes_over_an_account_of_its_address_and_may_then_choos
             .log_in(ADMIN, "squatters right")
             .await
             .assert_problem(401, None);
+
         let body = json!({"refresh_token": session["refresh_token"].take()});
         client
             .send(Method::POST, "/users/refresh", Some(body))
             .await
             .assert_problem(401, None);
+
         let admin = client.logged_in(ADMIN, PASSWORD).await;
         let id = admin.get("/users").await.body["items"][0]["id"]
             .as_i64()
@@ -197,6 +207,7 @@ async fn a_service_of_the_platform_sees_a_user_and_changes_none() {
         let (_, path) = somebody(&client, "ada@test.com").await;
         let service = client.showing(&identities.service());
         assert_eq!(service.get(&path).await.body["email"], "ada@test.com");
+
         service
             .patch(&path, json!({"name": "Eve"}))
             .await

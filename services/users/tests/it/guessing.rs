@@ -73,6 +73,7 @@ async fn ten_wrong_guesses_at_home_do_not_lock_the_owner_out() {
             let reply = client.at(HOME).log_in(EMAIL, "wrong horse").await;
             reply.assert_problem(401, None);
         }
+
         let owner = client.at(HOME).log_in(EMAIL, PASSWORD).await;
         assert_eq!(owner.status, StatusCode::OK, "{}", owner.body);
     })
@@ -132,6 +133,7 @@ async fn common_passwords_and_those_made_of_the_account_are_refused() {
             let new = json!({"name": "Demo", "email": EMAIL, "password": password});
             client.post(new).await.assert_problem(422, Some("password"));
         }
+
         sign_up(&client).await;
         let change = json!({"current_password": PASSWORD, "new_password": "password1"});
         client

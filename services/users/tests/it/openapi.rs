@@ -13,10 +13,12 @@ async fn routes_and_replies_are_as_described() {
     let client = Client::new(sqlite.open()).await;
     let document = description(client.router()).await;
     assert_routes(client.router(), &document).await;
+
     let new = json!({"name": "Demo", "email": "demo@test.com", "phone": "12345", "password": "correct horse"});
     assert_fields(&document, "NewUser", &new);
     assert_fields(&document, "User", &client.post(new).await.body);
     assert_fields(&document, "UserPage", &client.get("/users").await.body);
+
     let log_in = json!({"email": "demo@test.com", "password": "correct horse"});
     assert_fields(&document, "LogIn", &log_in);
     assert_fields(
@@ -27,6 +29,7 @@ async fn routes_and_replies_are_as_described() {
             .await
             .body,
     );
+
     let sessions = client.get("/users/1/sessions").await.body;
     assert_fields(&document, "SessionList", &sessions);
     assert_fields(&document, "Session", &sessions["items"][0]);

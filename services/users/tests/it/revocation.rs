@@ -69,6 +69,7 @@ async fn check(test: impl AsyncFn(Ada)) {
         let client = Client::enforced(database.clone(), &Config::default()).await;
         let new = json!({"name": "Ada", "email": EMAIL, "password": PASSWORD});
         let id = client.post(new).await.body["id"].as_i64().unwrap();
+
         test(Ada {
             client,
             database,
@@ -94,7 +95,8 @@ async fn logging_out_takes_the_access_token_back() {
 #[tokio::test]
 async fn a_new_password_takes_every_access_token_back() {
     check(async |ada| {
-        let (here, there) = (ada.log_in().await, ada.log_in().await);
+        let here = ada.log_in().await;
+        let there = ada.log_in().await;
         let change = json!({"current_password": PASSWORD, "new_password": "battery staple"});
         let path = format!("/users/{}/password", ada.id);
         let changed = here.client.send(Method::PUT, &path, Some(change)).await;
@@ -115,6 +117,7 @@ async fn a_refresh_token_used_twice_takes_the_access_tokens_back() {
         ada.post("/users/refresh", &session.refresh_token)
             .await
             .assert_problem(401, None);
+
         assert!(!ada.is_let_in(&session).await);
         thief
             .get(&format!("/users/{}", ada.id))
@@ -163,6 +166,7 @@ async fn sessions_are_listed_and_ended_one_by_one_or_all_at_once() {
         let path = format!("/sessions/{}", other.unwrap()["id"].as_str().unwrap());
         let ended = ada.delete(&here, &path).await;
         assert_eq!(ended.status, StatusCode::NO_CONTENT);
+
         let here = ada.log_in().await;
         ada.delete(&here, &path).await.assert_problem(404, None);
         assert_eq!(ada.sessions(&here).await.len(), 2);
@@ -173,6 +177,7 @@ async fn sessions_are_listed_and_ended_one_by_one_or_all_at_once() {
         ada.post("/users/refresh", &here.refresh_token)
             .await
             .assert_problem(401, None);
+
         assert_eq!(ada.sessions(&ada.log_in().await).await.len(), 1);
     })
     .await;
@@ -189,14 +194,17 @@ async fn sessions_of_others_are_neither_seen_nor_ended() {
         let listed = ada.sessions(&hers).await;
         let one = listed[0]["id"].as_str().unwrap();
         eve.get(&path).await.assert_problem(403, None);
+
         for path in [path.clone(), format!("{path}/{one}")] {
             eve.send(Method::DELETE, &path, None)
                 .await
                 .assert_problem(403, None);
         }
+
         eve.send(Method::DELETE, &format!("{eves}/sessions/{one}"), None)
             .await
             .assert_problem(404, None);
+
         assert!(ada.is_let_in(&hers).await);
     })
     .await;
@@ -211,6 +219,7 @@ async fn no_refresh_puts_the_end_of_a_session_off() {
             .execute(transaction.connection())
             .await
             .unwrap();
+
         transaction.commit().await.unwrap();
         ada.post("/users/refresh", &session.refresh_token)
             .await

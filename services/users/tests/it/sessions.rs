@@ -51,23 +51,28 @@ async fn an_access_token_names_its_user_and_is_verified_by_the_published_keys_al
             (tokens.status, &tokens.body["token_type"]),
             (StatusCode::OK, &json!("Bearer"))
         );
+
         assert_eq!(tokens.body["expires_in"], 900);
         let access = tokens.body["access_token"].as_str().unwrap();
         let header = decode_header(access).unwrap();
+
         assert_eq!(
             (header.alg, header.typ.as_deref()),
             (Algorithm::EdDSA, Some("at+jwt"))
         );
+
         let keys = client.get("/.well-known/jwks.json").await.body;
         assert!(
             keys["keys"][0].get("d").is_none(),
             "the private part stays inside"
         );
+
         let keys: JwkSet = serde_json::from_value(keys).unwrap();
         let key = DecodingKey::from_jwk(keys.find(&header.kid.unwrap()).unwrap()).unwrap();
         let mut validation = Validation::new(Algorithm::EdDSA);
         validation.set_audience(&["tidemark"]);
         validation.set_issuer(&["tidemark-users"]);
+
         let claims = decode::<HashMap<String, Value>>(access, &key, &validation)
             .unwrap()
             .claims;
@@ -85,6 +90,7 @@ async fn an_unknown_address_a_wrong_password_and_none_at_all_look_the_same() {
         client
             .post(json!({"name": "Open", "email": "open@test.com"}))
             .await;
+
         let body = json!({"email": "open@test.com", "password": PASSWORD});
         let without = client.send(Method::POST, "/users/login", Some(body)).await;
         for reply in [&unknown, &wrong, &without] {
@@ -102,13 +108,16 @@ async fn a_refresh_token_is_good_once_and_used_twice_ends_the_session() {
         let first = log_in(&client, PASSWORD).await.body["refresh_token"].take();
         let second = refresh(&client, &first).await.body["refresh_token"].take();
         assert!(second.is_string() && second != first);
+
         let other_session = log_in(&client, PASSWORD).await.body["refresh_token"].take();
         refresh(&client, &first).await.assert_problem(401, None);
         refresh(&client, &second).await.assert_problem(401, None);
+
         assert_eq!(
             refresh(&client, &other_session).await.status,
             StatusCode::OK
         );
+
         refresh(&client, &json!("made up"))
             .await
             .assert_problem(401, None);
@@ -140,19 +149,23 @@ async fn a_new_password_wants_the_old_one_and_ends_every_session() {
         set_password(&client, id, json!({"new_password": new}))
             .await
             .assert_problem(422, Some("current_password"));
+
         let wrong = json!({"current_password": "wrong horse", "new_password": new});
         set_password(&client, id, wrong)
             .await
             .assert_problem(403, Some("current_password"));
+
         let short = json!({"current_password": PASSWORD, "new_password": "short"});
         set_password(&client, id, short)
             .await
             .assert_problem(422, Some("new_password"));
+
         let right = json!({"current_password": PASSWORD, "new_password": new});
         assert_eq!(
             set_password(&client, id, right).await.status,
             StatusCode::NO_CONTENT
         );
+
         refresh(&client, &token).await.assert_problem(401, None);
         log_in(&client, PASSWORD).await.assert_problem(401, None);
         assert_eq!(log_in(&client, new).await.status, StatusCode::OK);

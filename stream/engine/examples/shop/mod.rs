@@ -15,11 +15,13 @@ pub fn run<K: Key, A: Aggregate>(pipeline: Pipeline<K, A>, topic: &str) -> anyho
         folder: folder.path().to_owned(),
     })?;
     put_orders(log.as_ref())?;
+
     let settings = Settings {
         until_end: true,
         ..Settings::default()
     };
     Run::new(pipeline, settings, Arc::clone(&log))?.run(&Stop::default())?;
+
     print_topic(log.as_ref(), topic)
 }
 
@@ -32,11 +34,14 @@ fn put_orders(log: &dyn RecordLog) -> anyhow::Result<()> {
         cleanup: Cleanup::Delete,
         retention,
     }])?;
+
     let mut publisher = log.publisher("example", Delivery::Transactional)?;
     let begin_ms = Timestamp::now().as_ms() - 600_000;
     for number in 0..60_u64 {
         let product_id = format!("00000000-0000-7000-8000-{:012}", number % 3).parse()?;
-        let (quantity, unit_price_cents) = (1 + u32::try_from(number % 4)?, 1999);
+        let quantity = 1 + u32::try_from(number % 4)?;
+        let unit_price_cents = 1999;
+
         let order = OrderCreated {
             event_id: format!("00000000-0000-7000-9000-{number:012}").parse()?,
             event_type: events::ORDER_CREATED.to_owned(),
@@ -52,8 +57,11 @@ fn put_orders(log: &dyn RecordLog) -> anyhow::Result<()> {
             created_at: Timestamp::from_ms(begin_ms + number * 10_000)
                 .expect("an instant of today"),
         };
-        let (key, value) = (order.user_id.to_string(), serde_json::to_vec(&order)?);
-        let (key, value) = (Some(key.as_bytes()), Some(value.as_slice()));
+        let key = order.user_id.to_string();
+        let value = serde_json::to_vec(&order)?;
+        let key = Some(key.as_bytes());
+        let value = Some(value.as_slice());
+
         publisher.send(NewRecord {
             topic: ORDERS,
             partition: None,
@@ -62,6 +70,7 @@ fn put_orders(log: &dyn RecordLog) -> anyhow::Result<()> {
             headers: &[],
         })?;
     }
+
     Ok(publisher.commit(&[])?)
 }
 
@@ -72,12 +81,14 @@ fn print_topic(log: &dyn RecordLog, topic: &str) -> anyhow::Result<()> {
         .collect();
     let mut reader = log.reader(topic, &from)?;
     let mut lines = Vec::new();
+
     for (partition, _) in from {
         let mut keep = |record: Record<'_>| {
             lines.push(String::from_utf8_lossy(record.value.unwrap_or_default()).into_owned());
         };
         while !reader.poll(partition, 1000, &mut keep)?.is_at_end() {}
     }
+
     lines.sort();
     lines.iter().for_each(|line| println!("{line}"));
     Ok(())

@@ -115,23 +115,27 @@ fn estimate(registers: &[u8]) -> u64 {
     registers
         .iter()
         .for_each(|rank| with_rank[usize::from((*rank).min(GREATEST_RANK))] += 1);
+
     let [none, ranks @ .., greatest] = &with_rank;
     let mut sum = size * tau(1.0 - f64::from(*greatest) / size);
     for count in ranks.iter().rev() {
         sum = 0.5 * (sum + f64::from(*count));
     }
     sum += size * sigma(f64::from(*none) / size);
+
     (size * size / (2.0 * std::f64::consts::LN_2 * sum)).round() as u64
 }
 
 /// The part of the registers that no hash chose.
 fn sigma(mut share: f64) -> f64 {
-    let (mut power, mut sum) = (1.0, share);
+    let mut power = 1.0;
+    let mut sum = share;
     loop {
         share *= share;
         let before = sum;
         sum += share * power;
         power += power;
+
         if sum == before || !sum.is_finite() {
             return sum;
         }
@@ -143,12 +147,15 @@ fn tau(mut share: f64) -> f64 {
     if share == 0.0 || share == 1.0 {
         return 0.0;
     }
-    let (mut power, mut sum) = (1.0, 1.0 - share);
+
+    let mut power = 1.0;
+    let mut sum = 1.0 - share;
     loop {
         share = share.sqrt();
         let before = sum;
         power *= 0.5;
         sum -= (1.0 - share).powi(2) * power;
+
         if sum == before {
             return sum / 3.0;
         }
@@ -206,6 +213,7 @@ mod tests {
                 })
                 .sum();
             let error = (squares / trials as f64).sqrt();
+
             assert!(
                 error < 2.0 * 0.0163,
                 "{size} values: a standard error of {error}"

@@ -104,6 +104,7 @@ mod tests {
         sessions.merge(&Sessions::of(20, Count(1)));
         assert_eq!(sessions.all().len(), 2);
         sessions.merge(&Sessions::of(10, Count(1)));
+
         assert_eq!(
             sessions.all(),
             [Session {

@@ -77,6 +77,7 @@ impl<V: Value> Tally<V> {
             .collect();
         all.sort_by_key(|(_, times)| Reverse(*times));
         all.truncate(count);
+
         all
     }
 }

@@ -72,10 +72,9 @@ pub fn write<'scope>(
 ) -> StreamVec<'scope, EventTimeMs, ()> {
     let scope = crossings.scope();
     let is_writer = scope.index() == 0;
-    let (to_writer, to_writer_too) = (
-        Exchange::new(|_: &Crossing| 0),
-        Exchange::new(|_: &PartInfo| 0),
-    );
+    let to_writer = Exchange::new(|_: &Crossing| 0);
+    let to_writer_too = Exchange::new(|_: &PartInfo| 0);
+
     crossings.binary_frontier(
         parts,
         to_writer,
@@ -85,11 +84,13 @@ pub fn write<'scope>(
             let activator = scope.worker().sync_activator_for(info.address.to_vec());
             initial.downgrade(&checkpointer.ledger.boundary());
             let mut capability = is_writer.then_some(initial);
+
             let mut writer = Writer {
                 checkpointer,
                 activator,
                 writing: None,
             };
+
             move |(crossings, crossings_frontier),
                   (parts, parts_frontier),
                   _: &mut FrontierOnly<'_>| {
@@ -99,6 +100,7 @@ pub fn write<'scope>(
                         .drain(..)
                         .for_each(|crossing| ledger.record_crossing(crossing));
                 });
+
                 parts
                     .for_each(|_, batch| batch.drain(..).for_each(|part| ledger.record_part(part)));
                 let complete = boundary_of(crossings_frontier).min(boundary_of(parts_frontier));
@@ -114,6 +116,7 @@ impl Writer {
         if self.writing.is_some() || self.checkpointer.attempt.is_over() {
             return;
         }
+
         let Some(held) = capability
             .as_ref()
             .map(|held| *held.time())
@@ -121,14 +124,17 @@ impl Writer {
         else {
             return;
         };
+
         let boundary = if complete == END {
             self.checkpointer.ledger.furthest()
         } else {
             complete
         };
+
         if boundary > held {
             self.begin(boundary, capability);
         }
+
         if self.writing.is_none() {
             advance(capability, complete);
         }
@@ -139,12 +145,14 @@ impl Writer {
         let Some(outcome) = self.writing.as_mut().and_then(|write| write.outcome.poll()) else {
             return;
         };
+
         let Some(Write {
             manifest, begun, ..
         }) = self.writing.take()
         else {
             return;
         };
+
         match outcome {
             Ok(()) => {
                 self.checkpointer
@@ -165,16 +173,19 @@ impl Writer {
             ledger,
             committed,
         } = &self.checkpointer;
+
         match ledger.plan(boundary, boundary_at(committed)) {
             Plan::Nothing => advance(capability, boundary),
             Plan::Write(manifest) => {
-                let (store, written) = (store.clone(), (*manifest).clone());
+                let store = store.clone();
+                let written = (*manifest).clone();
                 let write = async move {
                     store.create_manifest(&written).await?;
                     tokio::spawn(async move { retain(&store, &written).await });
                     Ok(())
                 };
                 let outcome = attempt.spawn(self.activator.clone(), write);
+
                 self.writing = Some(Write {
                     manifest: *manifest,
                     begun: Instant::now(),

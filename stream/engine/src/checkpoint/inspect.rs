@@ -136,6 +136,7 @@ async fn answer(
             if !dry_run {
                 prune::carry_out(store, &plan).await?;
             }
+
             Ok(report(*json, &plan, true, |plan| {
                 text::prune(plan, *dry_run)
             }))

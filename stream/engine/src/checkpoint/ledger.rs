@@ -73,28 +73,34 @@ impl Ledger {
         let partitions = self.partitions_at(boundary);
         let fresh = self.parts.iter().any(|part| part.first < boundary);
         let closed_by = |part: &PartInfo| part.last + self.newest.fingerprint.settles_within_ms();
+
         let rows_may_come = self
             .newest
             .parts
             .iter()
             .any(|part| closed_by(part) > self.newest.boundary);
+
         if !fresh && !rows_may_come && same_positions(&partitions, &self.newest.partitions) {
             return Plan::Nothing;
         }
+
         let known = self
             .newest
             .parts
             .iter()
             .chain(&self.parts)
             .filter(|part| part.first < boundary);
+
         let floor = boundary.min(committed);
         let memory = self.newest.memory.clone();
         let memory = memory.map(|memory| memory.dropping(floor, self.memory_ms));
+
         let mut parts: Vec<PartInfo> = known
             .filter(|part| part.last + self.memory_ms > floor)
             .cloned()
             .collect();
         parts.sort_by(|one, other| (one.first, &one.name).cmp(&(other.first, &other.name)));
+
         Plan::Write(Box::new(Manifest {
             boundary,
             partitions,
@@ -120,12 +126,14 @@ impl Ledger {
             .iter()
             .map(|cut| (cut.partition, cut.clone()))
             .collect();
+
         let mut crossings: Vec<&Crossing> = self
             .crossings
             .iter()
             .filter(|crossing| crossing.from < boundary)
             .collect();
         crossings.sort_by_key(|crossing| crossing.from);
+
         for cut in crossings.into_iter().flat_map(|crossing| &crossing.cuts) {
             let resume = cut.resume(boundary);
             let at = PartitionCut {
@@ -139,6 +147,7 @@ impl Ledger {
             };
             partitions.insert(cut.partition, at);
         }
+
         partitions.into_values().collect()
     }
 }
@@ -232,6 +241,7 @@ mod tests {
         ledger.record_crossing(crossing(1, 0, 10, 5, &[(10, 5)]));
         ledger.record_crossing(crossing(1, 10, 20, 7, &[]));
         ledger.record_part(part("a", 0, 20));
+
         let manifest = written(ledger.plan(20, 0));
         let cuts: Vec<_> = manifest
             .partitions
@@ -241,6 +251,7 @@ mod tests {
         assert_eq!(cuts, [(0, 9, 6), (1, 7, 7)]);
         ledger.written(manifest);
         ledger.record_crossing(crossing(1, 20, 30, 8, &[]));
+
         let next = written(ledger.plan(30, 20));
         assert_eq!(
             next.partitions
@@ -257,10 +268,12 @@ mod tests {
         ledger.record_crossing(crossing(0, 0, 10, 1, &[]));
         ledger.record_part(part("a", 0, 0));
         ledger.written(written(ledger.plan(10, 0)));
+
         for boundary in (20..200).step_by(10) {
             ledger.record_crossing(crossing(0, boundary - 10, boundary, boundary, &[]));
             let held_back = written(ledger.plan(boundary, 0));
             assert_eq!(held_back.parts.len(), 1, "the sink has committed nothing");
+
             let manifest = written(ledger.plan(boundary, boundary));
             assert_eq!(
                 manifest.parts.len(),
@@ -281,18 +294,22 @@ mod tests {
                 .unwrap(),
         );
         ledger.record_crossing(crossing(0, 0, 10, 0, &[]));
+
         assert_eq!(ledger.plan(10, 10), Plan::Nothing);
         ledger.record_crossing(crossing(0, 10, 20, 1, &[]));
         ledger.record_part(part("a", 10, 10));
         ledger.written(written(ledger.plan(20, 20)));
         ledger.record_crossing(crossing(0, 20, 30, 1, &[]));
+
         assert!(
             matches!(ledger.plan(30, 30), Plan::Write(_)),
             "a window of the part may still close"
         );
+
         ledger.record_crossing(crossing(0, 30, 90, 1, &[]));
         ledger.written(written(ledger.plan(90, 90)));
         ledger.record_crossing(crossing(0, 90, 100, 1, &[]));
+
         assert_eq!(ledger.plan(100, 100), Plan::Nothing);
     }
 
@@ -301,9 +318,11 @@ mod tests {
         let mut ledger = ledger();
         ledger.record_crossing(crossing(0, 0, 30, 9, &[]));
         ledger.record_part(part("a", 0, 20));
+
         let manifest = written(ledger.plan(10, 0));
         assert_eq!(manifest.parts.len(), 1);
         ledger.written(manifest);
+
         assert_eq!(written(ledger.plan(30, 0)).parts.len(), 1);
     }
 }

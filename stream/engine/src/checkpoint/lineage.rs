@@ -114,6 +114,7 @@ impl Progress {
             }
         };
         let number = number.try_into().map(u64::from_be_bytes);
+
         Ok(Self::of(number.expect("it has eight bytes")))
     }
 
@@ -174,6 +175,7 @@ impl Lineage {
             from,
             until: until.max(self.until()),
         });
+
         self
     }
 
@@ -224,21 +226,25 @@ mod tests {
             line: 0,
             before: 1_795_341_600_001,
         };
+
         assert_eq!(
             early.number(),
             1_795_341_600_001,
             "a job that lost nothing goes by time alone"
         );
+
         assert_eq!(
             Progress::from_bytes(&record_log::progress::of_number(early.number())),
             Ok(early),
             "progress of before there were formats"
         );
+
         let later = Progress { line: 3, before: 1 };
         assert_eq!(Progress::from_bytes(&later.to_bytes()), Ok(later));
         for unknown in [&[][..], &[2; 9], &[1; 10], &[1; 7]] {
             assert!(Progress::from_bytes(unknown).is_err(), "{unknown:?}");
         }
+
         assert_eq!(Progress::of(later.number()), later);
         assert!(later > early && later.number() > early.number());
         assert!(
@@ -258,17 +264,20 @@ mod tests {
         let line = |line, before| Progress { line, before };
         let straight = Lineage::default();
         assert_eq!(straight.committed_before(line(0, 81)), 81);
+
         let first = straight.branched(0, 50, 90);
         assert_eq!(
             first.committed_before(line(0, 81)),
             50,
             "what came later on the old line does not count"
         );
+
         assert_eq!(
             first.committed_before(line(0, 41)),
             41,
             "the slot was behind"
         );
+
         assert_eq!(first.committed_before(line(1, 61)), 61);
         let second = first.branched(1, 70, 80);
         assert_eq!(second.committed_before(line(0, 81)), 50);
@@ -281,10 +290,12 @@ mod tests {
         let lineage = Lineage::default();
         assert_eq!(lineage.raised(3, 60), 3);
         let lineage = lineage.branched(0, 30, 90);
+
         assert_eq!(
             (lineage.raised(3, 90), lineage.raised(3, 100)),
             (1_000_003, 3)
         );
+
         let lineage = lineage.branched(4, 30, 60);
         assert_eq!(
             lineage.raised(0, 90),

@@ -137,6 +137,7 @@ impl PartitionCut {
         let resume = anchor.map_or(self.resume, |anchor| anchor.offset.min(self.resume));
         let ids_from = self.ids_from.map_or(resume, |offset| offset.max(oldest));
         let resume = resume.min(ids_from);
+
         Start {
             resume,
             cut,
@@ -170,6 +171,7 @@ impl fmt::Display for Difference {
             of_checkpoint,
             of_job,
         } = self;
+
         write!(
             f,
             "the {setting} was {of_checkpoint:?} and is now {of_job:?}"
@@ -251,6 +253,7 @@ impl Fingerprint {
         let duration = |ms: &u64| duration(*ms);
         let gap = |gap: &Option<u64>| gap.map_or("none".to_owned(), |ms| duration(&ms));
         let mut differences = Vec::new();
+
         let mut compare = |setting, of_checkpoint: String, of_job: String| {
             if of_checkpoint != of_job {
                 differences.push(Difference {
@@ -261,11 +264,13 @@ impl Fingerprint {
             }
         };
         compare("source topic", self.topic.clone(), job.topic.clone());
+
         compare(
             "session gap",
             gap(&self.session_gap_ms),
             gap(&job.session_gap_ms),
         );
+
         let window = if job.session_gap_ms.is_some() {
             "session limit"
         } else {
@@ -274,6 +279,7 @@ impl Fingerprint {
         compare(window, duration(&self.window_ms), duration(&job.window_ms));
         compare("slide", duration(&self.slide_ms), duration(&job.slide_ms));
         compare("pane", duration(&self.pane_ms), duration(&job.pane_ms));
+
         let slots = |slots: Slots| slots.count().to_string();
         compare("number of sink slots", slots(self.slots), slots(job.slots));
         if let Some((key, of_job)) = self.key.as_ref().zip(job.key.as_ref()) {
@@ -285,6 +291,7 @@ impl Fingerprint {
         if let Some((skew, of_job)) = self.max_future_skew_ms.zip(job.max_future_skew_ms) {
             compare("max future skew", duration(&skew), duration(&of_job));
         }
+
         differences
     }
 
@@ -333,13 +340,13 @@ impl Manifest {
     /// [`ManifestError`].
     pub fn from_bytes(bytes: &[u8], job: &str) -> Result<Self, ManifestError> {
         let mut lines = bytes.split(|byte| *byte == b'\n');
-        let (json, checksum) = (
-            lines.next().unwrap_or_default(),
-            lines.next().unwrap_or_default(),
-        );
+        let json = lines.next().unwrap_or_default();
+        let checksum = lines.next().unwrap_or_default();
+
         if format!("{:08x}", crc32fast::hash(json)).as_bytes() != checksum {
             return Err(ManifestError::Checksum);
         }
+
         let head: Head = serde_json::from_slice(json)?;
         if head.version != VERSION {
             return Err(ManifestError::Version(head.version));
@@ -347,6 +354,7 @@ impl Manifest {
         if head.job != job {
             return Err(ManifestError::Foreign(head.job));
         }
+
         Ok(serde_json::from_slice(json)?)
     }
 }
@@ -370,6 +378,7 @@ mod tests {
             anchor: None,
             ceilings: Vec::new(),
         };
+
         let part = PartInfo {
             name: "a".to_owned(),
             first: 0,
@@ -377,6 +386,7 @@ mod tests {
             entries: 1,
             size_bytes: 20,
         };
+
         Manifest {
             version: VERSION,
             job: "counts".to_owned(),
@@ -409,6 +419,7 @@ mod tests {
                 .believing(60_000)
         };
         let own = of(60, 4, "orders");
+
         let named = |job: &Fingerprint| -> Vec<String> {
             own.differences(job)
                 .iter()
@@ -416,6 +427,7 @@ mod tests {
                 .collect()
         };
         assert_eq!(named(&own), [] as [String; 0]);
+
         assert_eq!(
             named(&of(60, 8, "sales")),
             [
@@ -423,17 +435,21 @@ mod tests {
                 "the number of sink slots was \"4\" and is now \"8\"",
             ]
         );
+
         assert!(
             named(&of(120, 4, "orders"))[0].contains("the window was \"1m\" and is now \"2m\"")
         );
+
         assert_eq!(
             named(&own.clone().keeping::<u64, (Count, Sum)>()),
             ["the aggregate type was \"(count, max u64)\" and is now \"(count, sum)\""]
         );
+
         assert_eq!(
             named(&own.clone().keeping::<String, (Count, Max<u64>)>()),
             ["the key type was \"u64\" and is now \"string\""]
         );
+
         assert!(named(&own.clone().believing(1000))[0].contains("max future skew"));
         let day = Duration::from_secs(86_400);
         let sessions = SessionWindows::new(Duration::from_secs(60), day)
@@ -441,12 +457,14 @@ mod tests {
             .cut_to();
         let sessions = Fingerprint::new("orders", &sessions, Slots::new(4).unwrap());
         assert!(named(&sessions)[0].contains("the session gap was \"none\" and is now \"1m\""));
+
         let older = Fingerprint {
             key: None,
             aggregate: None,
             max_future_skew_ms: None,
             ..own.clone()
         };
+
         assert_eq!(
             older.differences(&own),
             [],
@@ -460,6 +478,7 @@ mod tests {
             offset: 8,
             log_time_ms: 5,
         });
+
         let at = |resume, oldest| {
             let cut = PartitionCut {
                 partition: 0,
@@ -471,8 +490,10 @@ mod tests {
                 ceilings: Vec::new(),
             };
             let start = cut.start(oldest);
+
             (start.resume, start.anchor.is_some())
         };
+
         assert_eq!(
             [at(9, 0), at(9, 8), at(9, 9), at(4, 0)],
             [(8, true), (8, true), (9, false), (4, true)]
@@ -490,6 +511,7 @@ mod tests {
             anchor: None,
             ceilings: Vec::new(),
         };
+
         assert_eq!(
             [0, 3, 5, 7].map(|oldest| cut.start(oldest).resume),
             [3, 3, 5, 7]
@@ -519,18 +541,22 @@ mod tests {
                 Manifest::from_bytes(&flipped, "counts").is_err(),
                 "byte {byte}"
             );
+
             assert!(
                 Manifest::from_bytes(&bytes[..byte], "counts").is_err(),
                 "length {byte}"
             );
         }
+
         assert!(
             matches!(Manifest::from_bytes(&bytes, "sums"), Err(ManifestError::Foreign(job)) if job == "counts")
         );
+
         let future = Manifest {
             version: 2,
             ..manifest()
         };
+
         assert!(matches!(
             Manifest::from_bytes(&future.to_bytes(), "counts"),
             Err(ManifestError::Version(2))

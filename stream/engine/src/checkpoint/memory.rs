@@ -48,6 +48,7 @@ impl Memory {
                 eras: Vec::new(),
             };
         };
+
         // Whatever was dropped ended before all that was kept, and could have been dropped with no lateness at all.
         let first_whole = parts.iter().map(|part| part.last).min().unwrap_or(boundary);
         let complete_from = first_whole.min((boundary + 1).saturating_sub(windows.reach_ms()));
@@ -55,6 +56,7 @@ impl Memory {
             from: 0,
             lateness_ms: boundary.saturating_sub(first),
         };
+
         Self {
             complete_from,
             eras: vec![era],
@@ -79,6 +81,7 @@ impl Memory {
             let open_from = (boundary + 1).saturating_sub(windows.size_ms() + last.lateness_ms);
             self.complete_from = self.complete_from.max(open_from);
         }
+
         self.eras.retain(|era| era.from < boundary);
         if self
             .eras
@@ -96,6 +99,7 @@ impl Memory {
         while self.eras.get(1).is_some_and(|next| next.from <= first) {
             self.eras.remove(0);
         }
+
         self
     }
 
@@ -149,9 +153,11 @@ mod tests {
         assert_eq!((memory.complete_from, memory.lateness_ms()), (0, 20));
         let memory = memory.dropping(100, 30);
         assert_eq!(memory.complete_from, 71);
+
         let parts = [part(70, 80)];
         let longer = memory.clone().going_on(&windows(), 100, &parts, 1000);
         assert_eq!((longer.complete_from, longer.lateness_ms()), (71, 1000));
+
         let same = memory.clone().going_on(&windows(), 100, &parts, 20);
         assert_eq!(same, memory);
     }
@@ -163,6 +169,7 @@ mod tests {
         let memory = Memory::default().going_on(&windows, 0, &[], 0);
         let memory = memory.dropping(100, windows.reach_ms());
         assert_eq!(memory.complete_from, 51);
+
         let longer = memory.going_on(&windows, 100, &[part(60, 90)], 1000);
         assert_eq!(
             longer.complete_from, 71,
@@ -175,10 +182,12 @@ mod tests {
         let memory = Memory::default().going_on(&windows(), 0, &[], 50);
         let shorter = memory.going_on(&windows(), 100, &[part(40, 90)], 0);
         assert_eq!((shorter.lateness_ms(), shorter.allowed_ms()), (50, 0));
+
         let later = shorter
             .clone()
             .going_on(&windows(), 200, &[part(90, 190)], 0);
         assert_eq!(later.lateness_ms(), 50);
+
         let later = shorter.going_on(&windows(), 200, &[part(100, 190)], 0);
         assert_eq!(later.lateness_ms(), 0);
     }
@@ -198,6 +207,7 @@ mod tests {
         let parts = [part(30, 60), part(70, 90)];
         let memory = Memory::inferred(&windows(), 100, &parts);
         assert_eq!((memory.complete_from, memory.lateness_ms()), (60, 70));
+
         let memory = Memory::inferred(&windows(), 100, &[part(95, 99)]);
         assert_eq!(memory.complete_from, 91);
         let memory = Memory::inferred(&windows(), 100, &[]);

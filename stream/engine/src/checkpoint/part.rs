@@ -105,6 +105,7 @@ pub fn read<K: Key, A: Aggregate>(
         }
         body = rest;
     }
+
     Ok(panes)
 }
 
@@ -116,6 +117,7 @@ pub fn verify(part: &[u8]) -> Result<&[u8], PartError> {
     if part.len() < HEADER_BYTES + CHECKSUM_BYTES || !part.starts_with(MAGIC) {
         return Err(PartError::NotAPart);
     }
+
     // The checksum comes first, and stands there in every version: a flipped bit is no future.
     let (content, checksum) = part.split_at(part.len() - CHECKSUM_BYTES);
     if crc32fast::hash(content).to_le_bytes() != checksum {
@@ -124,6 +126,7 @@ pub fn verify(part: &[u8]) -> Result<&[u8], PartError> {
     if part[MAGIC.len()] != VERSION {
         return Err(PartError::Version(part[MAGIC.len()]));
     }
+
     Ok(&content[HEADER_BYTES..])
 }
 
@@ -144,17 +147,20 @@ mod tests {
                 value: Some(b"{".to_vec()),
                 headers: vec![("a".to_owned(), vec![1])],
             };
+
             let entries = vec![Entry {
                 pane: arrival,
                 key: 7_u64,
                 aggregate: Count(arrival),
             }];
+
             builder.push(&ClosedPane {
                 arrival,
                 entries,
                 asides: vec![aside],
             });
         }
+
         assert_eq!((builder.range(), builder.entries()), (Some((10, 20)), 4));
         builder.finish()
     }
@@ -166,6 +172,7 @@ mod tests {
             panes.iter().map(|pane| pane.arrival).collect::<Vec<_>>(),
             [10, 20]
         );
+
         assert_eq!(
             panes[1].entries[0],
             Entry {
@@ -174,6 +181,7 @@ mod tests {
                 aggregate: Count(20)
             }
         );
+
         assert_eq!(panes[1].asides[0].headers, [("a".to_owned(), vec![1])]);
         assert_eq!(read::<u64, Count>(&part(), 20).unwrap().len(), 1);
     }
@@ -186,6 +194,7 @@ mod tests {
             flipped[bit / 8] ^= 1 << (bit % 8);
             assert!(verify(&flipped).is_err(), "bit {bit}");
         }
+
         for length in 0..part.len() {
             assert!(verify(&part[..length]).is_err(), "length {length}");
         }
@@ -196,9 +205,11 @@ mod tests {
         let mut part = part();
         part[8] = 9;
         assert!(matches!(verify(&part), Err(PartError::Damaged)));
+
         let content = part.len() - CHECKSUM_BYTES;
         let checksum = crc32fast::hash(&part[..content]).to_le_bytes();
         part[content..].copy_from_slice(&checksum);
+
         assert!(verify(&part).unwrap_err().to_string().contains("version 9"));
     }
 }

@@ -56,6 +56,7 @@ pub fn write<'scope, K: Key, A: Aggregate>(
             making: None,
             writing: None,
         };
+
         move |(input, _), output| {
             input.for_each(|cap, panes| {
                 for pane in panes.drain(..).filter(|pane| pane.arrival >= restored) {
@@ -88,9 +89,11 @@ impl Writer {
             }
             None => None,
         };
+
         if self.writing.is_none() && !self.attempt.is_over() {
             self.begin();
         }
+
         finished.map(
             |Write {
                  capability, part, ..
@@ -105,11 +108,13 @@ impl Writer {
         let Some((capability, part)) = self.making.take() else {
             return;
         };
+
         let (first, last) = part.range().expect("a part is made for a pane");
         let name = format!(
             "{:010}-{:04}-{first:015}-{last:015}",
             self.attempt.number, self.worker
         );
+
         let entries = part.entries() as u64;
         let bytes = part.finish();
         let info = PartInfo {
@@ -119,9 +124,11 @@ impl Writer {
             entries,
             size_bytes: bytes.len() as u64,
         };
+
         let store = self.store.clone();
         let write = async move { store.create_part(&name, bytes).await };
         let outcome = self.attempt.spawn(self.activator.clone(), write);
+
         self.writing = Some(Write {
             capability,
             part: info,

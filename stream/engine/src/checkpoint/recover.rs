@@ -127,6 +127,7 @@ pub async fn newest(
     if newest > own {
         return Err(RecoverError::Superseded { own, newest });
     }
+
     let ids = store.manifests().await?;
     let mut first_flaw = None;
     for (passed_over, id) in ids.iter().enumerate() {
@@ -150,6 +151,7 @@ pub async fn newest(
             }
         }
     }
+
     match first_flaw {
         None => Ok(None),
         Some(flaw) => Err(RecoverError::NoneWhole {
@@ -174,9 +176,11 @@ async fn fall_back(
     // An attempt that had come less far than the one before it has the history of both up to where it began.
     let from = boundaries().fold(manifest.boundary, EventTimeMs::min);
     let until = boundaries().max().unwrap_or(0);
+
     if until <= from {
         return Ok(manifest);
     }
+
     let line = newest_line(store, passed_over).await?;
     Ok(branch_off(manifest, line, from, until))
 }
@@ -193,6 +197,7 @@ async fn newest_line(store: &CheckpointStore, ids: &[ManifestId]) -> Result<u32,
             Manifest::from_bytes(&bytes, store.job()).map_or(0, |manifest| manifest.lineage.line()),
         );
     }
+
     Ok(line)
 }
 
@@ -204,6 +209,7 @@ fn branch_off(manifest: Manifest, line: u32, from: EventTimeMs, until: EventTime
         line = lineage.line(),
         "what was committed is not known for certain: results are replaced by higher revisions"
     );
+
     Manifest {
         lineage,
         ..manifest
@@ -218,20 +224,25 @@ fn branch_off(manifest: Manifest, line: u32, from: EventTimeMs, until: EventTime
 /// # Errors
 /// [`RecoverError::CheckpointsLost`], [`RecoverError::ProgressLost`].
 pub fn reconcile(adopted: Manifest, carried: &Carried) -> Result<Manifest, RecoverError> {
-    let (line, is_lost) = (adopted.lineage.line(), is_progress_lost(&adopted, carried));
+    let line = adopted.lineage.line();
+    let is_lost = is_progress_lost(&adopted, carried);
     let adopted = compare(adopted, carried.furthest)?;
+
     if !is_lost || adopted.lineage.line() > line {
         return Ok(adopted);
     }
+
     if adopted.slots_kept == 0 {
         return Err(RecoverError::ProgressLost {
             boundary_ms: adopted.boundary,
         });
     }
+
     tracing::error!(
         slots = ?carried.without,
         "the log has lost the progress of sink slots: it expired, or its topic was deleted"
     );
+
     let boundary = adopted.boundary;
     Ok(branch_off(adopted, line, boundary, boundary))
 }
@@ -253,6 +264,7 @@ fn compare(adopted: Manifest, furthest: Option<u64>) -> Result<Manifest, Recover
     let Some(progress) = furthest.map(Progress::of) else {
         return Ok(adopted);
     };
+
     let until_ms = progress.before.saturating_sub(1) + adopted.fingerprint.pane_ms;
     let line = adopted.lineage.line();
     if progress.line < line {
@@ -262,12 +274,14 @@ fn compare(adopted: Manifest, furthest: Option<u64>) -> Result<Manifest, Recover
             ..adopted
         });
     }
+
     if progress.line == line && progress.before <= adopted.boundary {
         return Ok(adopted);
     }
     if is_nothing(&adopted) {
         return Err(RecoverError::CheckpointsLost { until_ms });
     }
+
     let from = adopted.boundary;
     Ok(branch_off(adopted, progress.line, from, until_ms))
 }
@@ -301,6 +315,7 @@ pub async fn load(store: &CheckpointStore, id: ManifestId) -> Result<Checkpoint,
         .parts
         .iter()
         .map(|info| read_part(store, info.name.clone()));
+
     let parts = stream::iter(reads)
         .buffered(READS_AT_ONCE)
         .try_collect()
@@ -345,6 +360,7 @@ pub fn adopt(
         partitions: Vec::new(),
         parts: Vec::new(),
     };
+
     adopted.map_or_else(empty, |checkpoint| {
         let manifest = checkpoint.manifest.clone();
         let parts = manifest
@@ -352,6 +368,7 @@ pub fn adopt(
             .into_iter()
             .map(|part| part.before(manifest.boundary))
             .collect();
+
         Manifest {
             attempt: own,
             // What an earlier program did not note is noted from now on.
@@ -372,6 +389,7 @@ pub fn remembering(adopted: Manifest, windows: &Windows, lateness_ms: u64) -> Ma
     let memory = known
         .clone()
         .going_on(windows, *boundary, parts, lateness_ms);
+
     if memory.complete_from > known.complete_from {
         tracing::warn!(
             allowed_lateness_ms = lateness_ms,
@@ -380,6 +398,7 @@ pub fn remembering(adopted: Manifest, windows: &Windows, lateness_ms: u64) -> Ma
             "the allowed lateness has changed: windows that begin before complete_from_ms are not corrected any more"
         );
     }
+
     Manifest {
         memory: Some(memory),
         ..adopted
@@ -439,6 +458,7 @@ mod tests {
                 .await
                 .unwrap();
         }
+
         for (attempt, boundary) in damaged {
             let path = Path::from(format!(
                 "counts/manifests/{attempt:010}-{boundary:015}.json"
@@ -446,6 +466,7 @@ mod tests {
             objects.head(&path).await.unwrap();
             objects.put(&path, "{}".into()).await.unwrap();
         }
+
         let found = newest(&store, 9, &fingerprint()).await.unwrap().unwrap();
         (
             found.manifest.boundary,
@@ -462,20 +483,24 @@ mod tests {
                 until,
             }]
         };
+
         assert_eq!(found(&[(1, 100), (1, 200)], &[]).await, (200, vec![]));
         assert_eq!(
             found(&[(1, 100)], &[(1, 200)]).await,
             (100, branch(100, 200))
         );
+
         assert_eq!(
             found(&[(1, 100)], &[(1, 200), (2, 200), (2, 300)]).await,
             (100, branch(100, 300))
         );
+
         assert_eq!(
             found(&[(4, 100)], &[(5, 100)]).await,
             (100, vec![]),
             "the later attempt had come no further"
         );
+
         assert_eq!(
             found(&[(4, 120)], &[(5, 100), (5, 130)]).await,
             (120, branch(100, 130)),
@@ -497,6 +522,7 @@ mod tests {
                 slots_kept,
                 ..manifest(2, boundary)
             };
+
             let carried = Carried {
                 furthest,
                 without: without.to_vec(),
@@ -504,30 +530,36 @@ mod tests {
             let reconciled = reconcile(adopted, &carried).unwrap();
             reconciled.lineage.branches().to_vec()
         };
+
         let lost = [Branch {
             line: 1,
             from: 100,
             until: 100,
         }];
+
         assert_eq!(branches(2, 100, Some(91), &[]), []);
         assert_eq!(branches(2, 100, Some(91), &[1]), lost, "one of two");
         assert_eq!(branches(2, 100, None, &[0, 1]), lost, "all");
+
         assert_eq!(
             branches(2, 100, Some(91), &[2, 3]),
             [],
             "slots that are new"
         );
+
         assert_eq!(
             branches(0, 100, Some(91), &[1]),
             [],
             "a slot that never committed"
         );
+
         assert_eq!(branches(0, 0, None, &[0, 1]), [], "a new job");
         let of_an_earlier_version = reconcile(manifest(2, 100), &carried(None));
         assert!(matches!(
             of_an_earlier_version,
             Err(RecoverError::ProgressLost { boundary_ms: 100 })
         ));
+
         let further = branches(2, 100, Some(121), &[1]);
         assert_eq!(further.len(), 1, "one branch for both: {further:?}");
     }
@@ -543,6 +575,7 @@ mod tests {
                 .to_vec()
         };
         assert_eq!(branches(manifest(2, 100), progress(0, 91)), []);
+
         assert_eq!(
             branches(manifest(2, 100), progress(0, 121)),
             [Branch {
@@ -551,6 +584,7 @@ mod tests {
                 until: 130
             }]
         );
+
         assert_eq!(
             branches(manifest(2, 100), progress(3, 51)),
             [Branch {
@@ -559,11 +593,13 @@ mod tests {
                 until: 60
             }]
         );
+
         let lineage = Lineage::default().branched(0, 80, 90);
         let on_line_1 = Manifest {
             lineage,
             ..manifest(3, 100)
         };
+
         assert_eq!(
             branches(on_line_1.clone(), progress(0, 121)),
             [Branch {
@@ -572,6 +608,7 @@ mod tests {
                 until: 130
             }]
         );
+
         assert_eq!(
             branches(on_line_1, progress(1, 91)),
             [Branch {
@@ -580,11 +617,13 @@ mod tests {
                 until: 90
             }]
         );
+
         let lost = reconcile(manifest(2, 0), &carried(progress(0, 121)));
         assert!(matches!(
             lost,
             Err(RecoverError::CheckpointsLost { until_ms: 130 })
         ));
+
         assert!(
             reconcile(manifest(1, 0), &carried(None)).is_ok(),
             "a new job"

@@ -20,6 +20,7 @@ async fn delete_superseded(store: &CheckpointStore, newest: &Manifest) -> Result
         attempt: newest.attempt,
         boundary: newest.boundary,
     };
+
     let older: Vec<ManifestId> = store
         .manifests()
         .await?
@@ -27,9 +28,11 @@ async fn delete_superseded(store: &CheckpointStore, newest: &Manifest) -> Result
         .filter(|id| *id < own)
         .collect();
     let (kept, superseded) = older.split_at(older.len().min(KEPT - 1));
+
     if superseded.is_empty() {
         return Ok(());
     }
+
     let mut named: HashSet<String> = newest.parts.iter().map(|part| part.name.clone()).collect();
     for id in kept {
         // A kept manifest that cannot be read names parts that are not known: then nothing is deleted.
@@ -38,9 +41,11 @@ async fn delete_superseded(store: &CheckpointStore, newest: &Manifest) -> Result
         };
         named.extend(manifest.parts.into_iter().map(|part| part.name));
     }
+
     for id in superseded {
         store.delete_manifest(*id).await?;
     }
+
     // Parts of later boundaries or attempts may not have a manifest yet: only what the superseded could name goes.
     let oldest_kept = kept.last().copied().unwrap_or(own);
     for name in store.parts().await? {
@@ -48,6 +53,7 @@ async fn delete_superseded(store: &CheckpointStore, newest: &Manifest) -> Result
             store.delete_part(&name).await?;
         }
     }
+
     Ok(())
 }
 
@@ -63,5 +69,6 @@ pub(super) fn is_superseded(part: &str, oldest_kept: ManifestId) -> bool {
     ) else {
         return false;
     };
+
     attempt < oldest_kept.attempt || (attempt == oldest_kept.attempt && last < oldest_kept.boundary)
 }

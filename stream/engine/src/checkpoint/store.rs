@@ -102,11 +102,13 @@ impl CheckpointStore {
             url: url.to_owned(),
             source,
         };
+
         let generic = |source: Source| object_store::Error::Generic {
             store: "checkpoints",
             source,
         };
         let parsed = url::Url::parse(url).map_err(|error| address(generic(error.into())))?;
+
         if let ("file", Ok(folder)) = (parsed.scheme(), parsed.to_file_path()) {
             std::fs::create_dir_all(&folder).map_err(|error| address(generic(error.into())))?;
             let objects = LocalFileSystem::new_with_prefix(folder)
@@ -114,6 +116,7 @@ impl CheckpointStore {
                 .with_fsync(true);
             return Ok(Self::new(Arc::new(objects), Path::default(), job));
         }
+
         let environment = std::env::vars().map(|(name, value)| (name.to_ascii_lowercase(), value));
         let (objects, root) =
             object_store::parse_url_opts(&parsed, environment).map_err(address)?;
@@ -147,6 +150,7 @@ impl CheckpointStore {
         {
             attempt += 1;
         }
+
         Ok(attempt)
     }
 
@@ -211,6 +215,7 @@ impl CheckpointStore {
         };
         let mut manifests: Vec<_> = objects.iter().filter_map(manifest).collect();
         manifests.sort_by_key(|(id, _)| Reverse(*id));
+
         Ok(manifests)
     }
 
@@ -222,18 +227,21 @@ impl CheckpointStore {
         let mut attempts = self.attempts().await?;
         attempts.sort_unstable();
         let manifests = self.list_manifests().await?;
+
         let part = |object: ObjectMeta| {
             object
                 .location
                 .filename()
                 .map(|name| (name.to_owned(), object.size))
         };
+
         let parts = self
             .list("parts")
             .await?
             .into_iter()
             .filter_map(part)
             .collect();
+
         Ok(Contents {
             attempts,
             manifests,
@@ -426,6 +434,7 @@ fn is_refusal(error: &object_store::Error) -> bool {
     use object_store::Error::{
         InvalidPath, NotImplemented, NotSupported, PermissionDenied, Unauthenticated,
     };
+
     matches!(
         error,
         InvalidPath { .. }
@@ -450,7 +459,8 @@ mod tests {
     async fn two_claims_never_get_the_same_attempt() {
         let store = store();
         let (one, other) = tokio::join!(store.claim_attempt(), store.claim_attempt());
-        let (one, other) = (one.unwrap(), other.unwrap());
+        let one = one.unwrap();
+        let other = other.unwrap();
         assert_ne!(one, other);
         assert_eq!(store.newest_attempt().await.unwrap(), one.max(other));
     }
@@ -460,10 +470,12 @@ mod tests {
         let store = store();
         store.create_part("a", b"one".to_vec()).await.unwrap();
         store.create_part("a", b"one".to_vec()).await.unwrap();
+
         assert!(matches!(
             store.create_part("a", b"two".to_vec()).await,
             Err(StoreError::Taken(_))
         ));
+
         assert_eq!(store.part("a").await.unwrap(), &b"one"[..]);
         assert!(matches!(store.part("b").await, Err(StoreError::Missing(_))));
     }
@@ -474,6 +486,7 @@ mod tests {
         assert!(id("0000000002-000000000000060.json") > id("0000000001-000000000000120.json"));
         assert!(id("0000000002-000000000000120.json") > id("0000000002-000000000000060.json"));
         assert_eq!(ManifestId::of_file("notes.txt"), None);
+
         assert_eq!(
             id("0000000002-000000000000060.json").to_string().parse(),
             Ok(id("0000000002-000000000000060.json"))

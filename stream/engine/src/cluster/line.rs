@@ -98,6 +98,7 @@ impl Line {
         socket.set_tcp_keepalive(&keepalive)?;
         socket.set_tcp_user_timeout(Some(UNANSWERED_FOR))?;
         socket.set_tcp_nodelay(true)?;
+
         Ok(Self(stream))
     }
 
@@ -115,11 +116,13 @@ impl Line {
             nonce: called_with,
         })
         .await?;
+
         let answered_with = match self.receive().await? {
             Message::Challenge { nonce } => nonce,
             Message::Refused(reason) => return Ok(Err(reason)),
             other => return Err(unexpected(&other)),
         };
+
         let meeting = Meeting {
             caller: own,
             answerer: to,
@@ -128,6 +131,7 @@ impl Line {
         };
         self.send(&Message::Proof(trust.prove(Side::Caller, &meeting)))
             .await?;
+
         match self.receive().await? {
             Message::Welcome(proof) if trust.is_proved(&proof, Side::Answerer, &meeting) => {
                 Ok(Ok(()))
@@ -147,6 +151,7 @@ impl Line {
             Message::Hello { process, to, nonce } => (process, to, nonce),
             other => return Err(unexpected(&other)),
         };
+
         if to != own {
             self.send(&Message::Refused(format!(
                 "this address is that of process {own}, not {to}"
@@ -154,21 +159,25 @@ impl Line {
             .await?;
             return Ok(None);
         }
+
         let answered_with = Nonce::drawn();
         self.send(&Message::Challenge {
             nonce: answered_with,
         })
         .await?;
+
         let meeting = Meeting {
             caller: process,
             answerer: own,
             called_with,
             answered_with,
         };
+
         let proof = match self.receive().await? {
             Message::Proof(proof) => proof,
             other => return Err(unexpected(&other)),
         };
+
         if !trust.is_proved(&proof, Side::Caller, &meeting) {
             tracing::error!(process, from = %self.peer()?, "somebody who does not know the job's secret is not taken");
             let reason =
@@ -176,6 +185,7 @@ impl Line {
             self.send(&Message::Refused(reason.to_owned())).await?;
             return Ok(None);
         }
+
         self.send(&Message::Welcome(trust.prove(Side::Answerer, &meeting)))
             .await?;
         Ok(Some(process))
@@ -226,6 +236,7 @@ pub async fn receive(from: &mut (impl AsyncRead + Unpin)) -> Result<Message> {
             "this is not a process of a job",
         ));
     }
+
     let mut json = vec![0; length as usize];
     from.read_exact(&mut json).await?;
     Ok(serde_json::from_slice(&json)?)

@@ -64,7 +64,9 @@ impl Mesh {
                     source,
                 })
         });
-        let (process, silence_limit) = (members.process, members.silence_limit);
+
+        let process = members.process;
+        let silence_limit = members.silence_limit;
         Ok(Self {
             process,
             silence_limit,
@@ -86,6 +88,7 @@ impl Mesh {
             process: self.process,
             source,
         };
+
         let mut sockets = Vec::new();
         for process in
             0..=u16::try_from(self.links.len()).expect("processes are counted in 16 bits")
@@ -103,6 +106,7 @@ impl Mesh {
                 zeros: 0,
             }));
         }
+
         let hooks = Hooks::default();
         let within = ProcessBuilder::new_typed_vector(workers, hooks.refill.clone(), None);
         let connected = initialize_networking_from_sockets(
@@ -114,6 +118,7 @@ impl Mesh {
         );
         let (builders, threads) = connected.map_err(broken)?;
         let builders = builders.into_iter().map(AllocatorBuilder::Tcp).collect();
+
         Ok((builders, self.carriers(threads, attempt)))
     }
 
@@ -125,6 +130,7 @@ impl Mesh {
                 process,
                 limit: self.silence_limit,
             };
+
             let watch = watch_over(
                 process,
                 pulse,
@@ -134,6 +140,7 @@ impl Mesh {
             );
             watches.spawn_on(watch, &attempt.runtime);
         }
+
         let links = self.links.into_values().collect();
         Carriers {
             links,
@@ -164,6 +171,7 @@ async fn watch_over(
             Err(_) => ClusterError::Lost(process),
         }
     };
+
     tokio::select! {
         error = gone => if !attempt.is_over() { attempt.fail(error) },
         _ = finished.changed() => pulse.part().await,
@@ -189,6 +197,7 @@ impl Carriers {
             thread::sleep(Duration::from_millis(5));
         }
         self.has_finished.send_replace(true);
+
         let parting = async { while self.watches.join_next().await.is_some() {} };
         // Who does not listen is not waited for.
         let _ = self
@@ -233,6 +242,7 @@ impl Read for Link {
                         .rev()
                         .take_while(|byte| **byte == 0)
                         .count();
+
                     self.zeros = if zeros == count {
                         self.zeros + zeros
                     } else {
@@ -254,6 +264,7 @@ impl Write for Link {
         if self.attempt.is_over() {
             return Ok(buffer.len());
         }
+
         match self.socket.write(buffer) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                 self.fail();

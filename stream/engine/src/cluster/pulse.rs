@@ -39,10 +39,12 @@ impl Pulse {
         writer: impl AsyncWrite + Unpin + Send + 'static,
         limit: Duration,
     ) -> Self {
-        let ((to_hear, heard), (said, to_say)) = (channel(WAITING), channel(WAITING));
+        let (to_hear, heard) = channel(WAITING);
+        let (said, to_say) = channel(WAITING);
         let mut tasks = JoinSet::new();
         let hearing = tasks.spawn(hear(reader, to_hear, limit));
         tasks.spawn(say(writer, to_say, limit / BEATS));
+
         Self {
             heard,
             said,
@@ -96,6 +98,7 @@ async fn hear(mut from: impl AsyncRead + Unpin, to: Sender<Result<Message>>, lim
             )),
         };
         let is_last = !matches!(&heard, Ok(message) if *message != Message::Farewell);
+
         if to.send(heard).await.is_err() || is_last {
             return;
         }
@@ -133,10 +136,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_side_that_lives_is_waited_for_however_long_it_has_nothing_to_say() {
         let (one, other) = duplex(1024);
-        let (mut one, other) = (pulse(one), pulse(other));
+        let mut one = pulse(one);
+        let other = pulse(other);
         let waiting = tokio::spawn(async move { (one.hear().await.unwrap(), one) });
         sleep(LIMIT * 100).await;
         other.say(Message::Claimed { attempt: 7 }).await.unwrap();
+
         let (heard, one) = waiting.await.unwrap();
         assert_eq!(heard, Message::Claimed { attempt: 7 });
         assert!(one.is_alive());
@@ -145,7 +150,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_side_that_hangs_is_given_up_after_the_limit() {
         let (one, hanging) = duplex(1024);
-        let (mut one, begun) = (pulse(one), Instant::now());
+        let mut one = pulse(one);
+        let begun = Instant::now();
         let error = one.hear().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
         assert_eq!(error.to_string(), "it has said nothing for 10s");
@@ -157,14 +163,19 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_side_that_goes_away_is_noticed_at_once_and_one_that_parts_has_said_so() {
         let (one, other) = duplex(1024);
-        let (mut one, other) = (pulse(one), pulse(other));
+        let mut one = pulse(one);
+        let other = pulse(other);
         let parting = tokio::spawn(other.part());
+
         assert_eq!(one.hear().await.unwrap(), Message::Farewell);
         drop(one);
         parting.await.unwrap();
+
         let (one, gone) = duplex(1024);
-        let (mut one, begun) = (pulse(one), Instant::now());
+        let mut one = pulse(one);
+        let begun = Instant::now();
         drop(gone);
+
         assert_ne!(one.hear().await.unwrap_err().kind(), ErrorKind::TimedOut);
         assert!(begun.elapsed().as_secs() < 1);
     }

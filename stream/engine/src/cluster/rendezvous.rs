@@ -65,10 +65,12 @@ impl<'a> Door<'a> {
             listener.set_nonblocking(true)?;
             TcpListener::from_std(listener)
         };
+
         let refuse = |source| ClusterError::Line {
             process: members.process,
             source,
         };
+
         Ok(Self {
             members,
             listener: listen().map_err(refuse)?,
@@ -102,6 +104,7 @@ impl<'a> Door<'a> {
             tracing::error!(%from, "somebody on another machine called and is not answered: the job has no secret");
             return;
         }
+
         self.greetings.spawn(greet(
             socket,
             Arc::clone(&self.members.trust),
@@ -121,6 +124,7 @@ async fn greet(
         let Some(process) = line.meet(&trust, own).await? else {
             return Ok(None);
         };
+
         let message = line.receive().await?;
         Ok(Some(Greeting {
             process,
@@ -128,6 +132,7 @@ async fn greet(
             line,
         }))
     };
+
     timeout(GREETING_WITHIN, greeting).await?
 }
 
@@ -142,9 +147,11 @@ impl<'a> Lead<'a> {
             lines: BTreeMap::new(),
             attempt: 0,
         };
+
         let Some(members) = members else {
             return Ok(lead);
         };
+
         let mut door = Door::open(members)?;
         while lead.lines.len() + 1 < members.processes() {
             let Ok(Greeting {
@@ -159,6 +166,7 @@ impl<'a> Lead<'a> {
                 tracing::warn!(processes = ?awaited, "waiting for other processes of the job");
                 continue;
             };
+
             // Who has gone since it called will call again.
             lead.lines.retain(|_, line| line.is_alive());
             if let Message::Card(theirs) = message {
@@ -171,6 +179,7 @@ impl<'a> Lead<'a> {
                 .await;
             }
         }
+
         Ok(lead)
     }
 
@@ -225,6 +234,7 @@ impl<'a> Lead<'a> {
                 other => return Err(broken(unexpected(&other))),
             }
         }
+
         Ok(all)
     }
 
@@ -240,11 +250,13 @@ impl<'a> Lead<'a> {
         let Some(members) = self.members else {
             return Ok(None);
         };
+
         self.tell(&Message::Begin {
             partitions,
             boundary,
         })
         .await?;
+
         link(members, self.attempt, self.lines).await.map(Some)
     }
 
@@ -300,6 +312,7 @@ impl<'a> Follower<'a> {
         line.send(&Message::Card(terms.clone()))
             .await
             .map_err(broken)?;
+
         let mut line = Pulse::of(line, members.silence_limit);
         match line.hear().await.map_err(broken)? {
             Message::Claimed { attempt } => Ok(Self {
@@ -323,6 +336,7 @@ impl<'a> Follower<'a> {
             .say(Message::Fenced { carried })
             .await
             .map_err(broken)?;
+
         match self.line.hear().await.map_err(broken)? {
             Message::Begin {
                 partitions,
@@ -346,9 +360,11 @@ async fn call(members: &Members, process: u16) -> Result<Line, ClusterError> {
     let broken = |source| ClusterError::Line { process, source };
     let address = &members.hosts[usize::from(process)];
     let mut line = Line::call(address).await.map_err(broken)?;
+
     if !members.trust.reaches(line.peer().map_err(broken)?.ip()) {
         return Err(ClusterError::Membership(beyond_reach(process, address)));
     }
+
     let answer = line
         .introduce(&members.trust, members.process, process)
         .await
@@ -374,6 +390,7 @@ async fn link(
         for process in 0..members.process {
             lines.insert(process, call_for_link(members, process, attempt).await);
         }
+
         let mut door = Door::open(members)?;
         while lines.len() + 1 < members.processes() {
             let Greeting {
@@ -382,6 +399,7 @@ async fn link(
                 mut line,
             } = door.next().await;
             let is_above = process > members.process && usize::from(process) < members.processes();
+
             if is_above && message == (Message::Link { attempt }) {
                 line.send(&message)
                     .await
@@ -389,10 +407,12 @@ async fn link(
                 lines.insert(process, line);
             }
         }
+
         Ok(())
     };
     let outcome = timeout(LINKS_WITHIN, linking).await;
     let missing = others(members).find(|process| !lines.contains_key(process));
+
     match (outcome, missing) {
         (Err(late), Some(process)) => Err(ClusterError::Line {
             process,
@@ -411,12 +431,14 @@ async fn call_for_link(members: &Members, process: u16, attempt: u64) -> Line {
         let mut line = call(members, process).await?;
         line.send(&own).await.map_err(broken)?;
         let answer = line.receive().await.map_err(broken)?;
+
         if answer == own {
             Ok(line)
         } else {
             Err(broken(unexpected(&answer)))
         }
     };
+
     loop {
         match linked().await {
             Ok(line) => return line,

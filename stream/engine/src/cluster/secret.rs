@@ -178,7 +178,9 @@ impl Meeting {
             Side::Caller => b" calls ",
             Side::Answerer => b" answers ",
         };
-        let (caller, answerer) = (self.caller.to_be_bytes(), self.answerer.to_be_bytes());
+
+        let caller = self.caller.to_be_bytes();
+        let answerer = self.answerer.to_be_bytes();
         [
             PROTOCOL,
             side,
@@ -211,10 +213,12 @@ mod tests {
         assert!(trust("a").is_proved(&proof, Side::Caller, &meeting));
         assert!(!trust("b").is_proved(&proof, Side::Caller, &meeting));
         assert!(!Trust::anybody().is_proved(&proof, Side::Caller, &meeting));
+
         assert!(
             !trust("a").is_proved(&proof, Side::Answerer, &meeting),
             "it cannot be sent back"
         );
+
         let others = [
             Meeting {
                 caller: 2,
@@ -233,6 +237,7 @@ mod tests {
                 ..meeting
             },
         ];
+
         assert!(
             others
                 .iter()
@@ -247,10 +252,12 @@ mod tests {
             Trust::by(&"too short".into()),
             Err(SecretError::TooShort)
         ));
+
         let secret = Secret::from("0123456789abcdef0123456789abcdef");
         assert_eq!(format!("{secret:?}"), "a secret");
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "0123456789abcdef0123456789abcdef\n").unwrap();
+
         assert_eq!(Secret::read(file.path()).unwrap(), secret);
     }
 

@@ -88,6 +88,7 @@ mod tests {
             string("a string of more than sixteen bytes\" and more"),
             Some(&b"a string of more than sixteen bytes"[..])
         );
+
         assert_eq!(string("\""), Some(&b""[..]));
         for refused in [
             "no quote",

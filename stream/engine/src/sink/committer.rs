@@ -95,10 +95,12 @@ impl<K: Key, A: Aggregate> Committer<K, A> {
             committed: Arc::clone(&committed),
             activator,
         };
+
         let thread = std::thread::Builder::new()
             .name("commit".to_owned())
             .spawn(move || thread.run(&receiver));
         let thread = thread.expect("the system can start a thread");
+
         Self {
             batches: Some(sender),
             committed,
@@ -149,8 +151,10 @@ impl<K: Key, A: Aggregate> Thread<K, A> {
             if self.attempt.is_over() {
                 return;
             }
+
             self.attempt.metrics.committed(begun.elapsed());
             self.committed.store(boundary, Ordering::Release);
+
             // A worker that is gone belongs to an attempt that is over.
             let _ = self.activator.activate();
         }
@@ -163,11 +167,13 @@ impl<K: Key, A: Aggregate> Thread<K, A> {
                 let PublishError::NotPublished(cause) = error else {
                     return Err(error);
                 };
+
                 tracing::warn!(slot = slot.slot, %cause, delay_ms = delay.as_millis(), "results not published, trying again");
                 self.attempt.metrics.trouble(&cause);
                 if self.attempt.is_over() {
                     return Ok(());
                 }
+
                 std::thread::sleep(delay);
                 delay = (delay * 2).min(LAST_DELAY);
             }
@@ -190,6 +196,7 @@ impl SlotPublisher {
         if self.is_kept {
             return Ok(());
         }
+
         let known = Progress {
             line: lineage.line(),
             before: committed,
@@ -198,6 +205,7 @@ impl SlotPublisher {
         self.publisher.commit(&progress.to_bytes())?;
         self.progress = Some(progress);
         self.is_kept = true;
+
         Ok(())
     }
 
@@ -212,6 +220,7 @@ impl SlotPublisher {
         let since = self
             .progress
             .map_or(0, |progress| writer.lineage.committed_before(progress));
+
         for (_, results) in batch.range(since..) {
             for row in results
                 .rows
@@ -231,6 +240,7 @@ impl SlotPublisher {
                 sent += 1;
             }
         }
+
         if let Some((last, _)) = batch.last_key_value()
             && sent > 0
         {
@@ -238,6 +248,7 @@ impl SlotPublisher {
             self.publisher.commit(&progress.to_bytes())?;
             self.progress = Some(progress);
         }
+
         Ok(())
     }
 }
@@ -258,6 +269,7 @@ impl<K, A> RowWriter<K, A> {
         output.key.clear();
         output.value.clear();
         (self.encode)(row, output);
+
         NewRecord {
             topic: &self.topic,
             partition: None,

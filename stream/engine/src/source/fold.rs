@@ -48,6 +48,7 @@ impl<K: Key, A: Aggregate> Fold<K, A> {
             .extract_if(.., |group| group.arrival < boundary)
             .collect();
         taken.sort_by_key(|group| (group.arrival, group.pane));
+
         let entries = |group: Group<K, A>| {
             let entry = |(key, aggregate)| Entry {
                 pane: group.pane,
@@ -59,6 +60,7 @@ impl<K: Key, A: Aggregate> Fold<K, A> {
                 group.aggregates.into_iter().map(entry).collect(),
             )
         };
+
         taken.into_iter().map(entries).collect()
     }
 
@@ -87,6 +89,7 @@ impl<K: Key, A: Aggregate> Fold<K, A> {
                     pane,
                     aggregates: HashMap::default(),
                 });
+
                 let newest = self.groups.len() - 1;
                 self.groups.swap(0, newest);
             }
@@ -112,9 +115,11 @@ mod tests {
         ] {
             fold.add(arrival, pane, key, Count(1));
         }
+
         assert_eq!(fold.entries(), 4);
         let taken = fold.take_before(20);
         assert_eq!(taken.len(), 1);
+
         let (arrival, mut entries) = taken.into_iter().next().unwrap();
         entries.sort_by_key(|entry| entry.key);
         let counts: Vec<_> = entries
@@ -122,6 +127,7 @@ mod tests {
             .map(|entry| (entry.pane, entry.key, entry.aggregate.0))
             .collect();
         assert_eq!((arrival, counts), (10, vec![(10, 1, 2), (10, 2, 1)]));
+
         let later: Vec<_> = fold
             .take_before(30)
             .into_iter()

@@ -127,6 +127,7 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
             asides: BTreeMap::new(),
             windows_end: intake.capability(),
         };
+
         Self {
             intake,
             reader,
@@ -209,6 +210,7 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
         let last_allowed = self.last_allowed_pane();
         let mut total = Batch::default();
         let mut first_error = None;
+
         for id in self.ids() {
             if self.has_ended(id) || !self.may_be_read(id, last_allowed, moment) {
                 self.heard.insert(id, moment.now_ms);
@@ -221,6 +223,7 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
                 }
             }
         }
+
         match first_error {
             Some(error) => Err((total, error)),
             None => Ok(total),
@@ -257,12 +260,15 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
         let oldest_end_ms = moment.now_ms.saturating_sub(END_LIMIT_MS);
         let own_end_ms = self.intake.end_as_of_ms(partition).unwrap_or(0);
         let is_live = own_end_ms.min(moment.all_at_end_ms) >= oldest_end_ms;
+
         if is_live || self.intake.is_awaited(partition) {
             return true;
         }
+
         let (Some(last), Some(newest)) = (last_allowed, self.intake.newest(partition)) else {
             return true;
         };
+
         newest.event_ms < last + self.limits.windows.pane_ms()
     }
 
@@ -280,12 +286,16 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
             .and_then(|ends| ends.get(&partition))
             .copied()
             .unwrap_or(Offset::MAX);
+
         let mut batch = Batch::default();
         let mut last = None;
         let mut is_foreign = false;
         let mut log_time_type = self.log_time_type;
-        let (intake, open, decode, limits) =
-            (&mut self.intake, &mut self.open, &self.decode, &self.limits);
+        let intake = &mut self.intake;
+        let open = &mut self.open;
+        let decode = &self.decode;
+        let limits = &self.limits;
+
         let polled = self.reader.poll(partition, BATCH_RECORDS, &mut |record| {
             if record.offset < end {
                 let reading = Reading {
@@ -299,12 +309,14 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
                 if log_time_type != Some(LogTimeType::Create) {
                     log_time_type = Some(record.log_time_type);
                 }
+
                 let anchor = Anchor {
                     offset: record.offset,
                     log_time_ms: record.log_time_ms,
                 };
                 is_foreign |= !intake.recognizes(partition, anchor);
                 last = Some(anchor);
+
                 let mut admission = RecordAdmission {
                     record: &record,
                     reading,
@@ -334,6 +346,7 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
         if polled.records > 0 || is_end_news {
             self.heard.insert(partition, now_ms);
         }
+
         Ok(batch)
     }
 }
@@ -358,6 +371,7 @@ impl<K: Key, A: Aggregate> RecordAdmission<'_, '_, K, A> {
         let size =
             self.record.key.map_or(0, <[u8]>::len) + self.record.value.map_or(0, <[u8]>::len);
         self.batch.bytes += size as u64;
+
         if let Err(Rejected(reason)) = decode(self.record, self) {
             let arrival = self
                 .intake
@@ -399,6 +413,7 @@ impl<K: Key, A: Aggregate> Admission<K, A> for RecordAdmission<'_, '_, K, A> {
                 }
             )));
         }
+
         match self.intake.admit_once(&self.reading, event_ms, self.id) {
             Verdict::Counted { arrival, pane } => {
                 self.batch.corrections += u64::from(arrival != pane);
@@ -417,6 +432,7 @@ impl<K: Key, A: Aggregate> Admission<K, A> for RecordAdmission<'_, '_, K, A> {
             Verdict::Copy => self.batch.copies += 1,
             Verdict::SeenBefore => {}
         }
+
         Ok(self.counted.is_some())
     }
 
@@ -433,17 +449,20 @@ impl<K: Key, A: Aggregate> Open<K, A> {
         let later = self.asides.split_off(&boundary);
         let asides = std::mem::replace(&mut self.asides, later);
         let mut leaving: Vec<Leaving<K, A>> = Vec::new();
+
         leaving.extend(asides.into_iter().map(|(arrival, asides)| Leaving {
             arrival,
             entries: Vec::new(),
             asides,
         }));
+
         let entries = self.fold.take_before(boundary).into_iter();
         leaving.extend(entries.map(|(arrival, entries)| Leaving {
             arrival,
             entries,
             asides: Vec::new(),
         }));
+
         leaving.sort_by_key(|pane| pane.arrival);
         leaving
     }
@@ -473,11 +492,14 @@ mod tests {
             retention,
         };
         log.ensure_topics(&[topic]).unwrap();
+
         let mut publisher = log.publisher("generator", Delivery::Transactional).unwrap();
         for (partition, times) in (0..).zip(times) {
             for time in times {
                 let value = time.to_string();
-                let (partition, value) = (Some(partition), Some(value.as_bytes()));
+                let partition = Some(partition);
+                let value = Some(value.as_bytes());
+
                 publisher
                     .send(NewRecord {
                         topic: "events",
@@ -489,6 +511,7 @@ mod tests {
                     .unwrap();
             }
         }
+
         publisher.commit(&[]).unwrap();
         let has_failed = AtomicBool::new(false);
         log.process(move |call| {
@@ -511,6 +534,7 @@ mod tests {
             read_at_ms: 0,
             lag_ms: None,
         });
+
         let starts = [
             (0, Start::default()),
             (
@@ -523,22 +547,27 @@ mod tests {
                 },
             ),
         ];
+
         let reader = log.reader("events", &[(0, 0), (1, 1)]).unwrap();
         let decode: Decode<u64, Count> = Arc::new(|record, admission| {
             let time = std::str::from_utf8(record.value.unwrap())
                 .unwrap()
                 .parse()
                 .unwrap();
+
             if admission.admit(time)? {
                 admission.add(1, Count(1));
             }
+
             Ok(())
         });
+
         let limits = Limits {
             windows,
             may_lose_anchors: false,
             max_open_panes: 2,
         };
+
         let rules = Rules {
             windows,
             allowed_lateness_ms: 0,
@@ -549,11 +578,13 @@ mod tests {
                 idle_after_ms: 1_000,
             },
         };
+
         let moment = Moment {
             committed: 100,
             all_at_end_ms: 0,
             now_ms: 0,
         };
+
         let mut partitions = Partitions::new(
             Intake::new(rules, 100, starts),
             reader,
@@ -561,14 +592,17 @@ mod tests {
             limits,
             None,
         );
+
         assert!(
             partitions.poll(moment).is_err(),
             "partition 0 has been read, partition 1 has not"
         );
+
         assert_eq!(
             (partitions.open_entries(), partitions.advance(140).is_some()),
             (5, false)
         );
+
         assert!(partitions.poll(moment).is_ok());
         assert_eq!(
             (partitions.open_entries(), partitions.advance(140).is_some()),

@@ -197,6 +197,7 @@ impl Facts {
         let is_restart = self.attempt.replace(number).is_some();
         self.restarts += u64::from(is_restart);
         (self.began_at_ms, self.is_running) = (Some(at_ms), true);
+
         // Partitions may be shared out in another way.
         self.partitions.clear();
         self.workers.clear();
@@ -234,16 +235,19 @@ impl Facts {
             .filter(|partition| self.silence_ms(partition, now_ms) > self.answer_limit_ms)
             .collect();
         let first = silent.iter().min_by_key(|it| self.heard_ms(it))?;
+
         let others: Vec<_> = silent
             .iter()
             .filter(|it| it.partition != first.partition)
             .map(|it| it.partition.to_string())
             .collect();
+
         let others = match others.len() {
             0 => String::new(),
             1 => format!(", nor has partition {}", others[0]),
             _ => format!(", nor have partitions {}", others.join(", ")),
         };
+
         let end = match (first.end_as_of_ms, first.end_offset) {
             (_, Some(end)) if end > first.next_offset => {
                 format!("the log ended at offset {end} when last asked")
@@ -251,6 +255,7 @@ impl Facts {
             (Some(as_of_ms), _) => format!("its end was confirmed as of {}", instant(as_of_ms)),
             (None, _) => "its end was never confirmed".to_owned(),
         };
+
         Some(format!(
             "partition {} of topic {:?} has given neither a record nor a confirmed end since {}{others}: it is read up to \
              offset {}, and {end}; its broker is away, frozen or not its leader, or an open transaction holds readers back",
@@ -276,6 +281,7 @@ impl Facts {
                 status.lag_records = Some(range.end.saturating_sub(status.next_offset));
             }
         }
+
         let now = Instant::now();
         if let Some((then, records_then, bytes_then)) = self.looked.replace((now, records, bytes)) {
             let rate = |amount: u64| {
@@ -313,6 +319,7 @@ impl Facts {
             .values()
             .filter_map(|worker| worker.watermark_ms);
         let watermark_ms = watermarks.min();
+
         let aged = |checkpoint| {
             let CheckpointStatus { written_at_ms, .. } = checkpoint;
             CheckpointStatus {
@@ -320,6 +327,7 @@ impl Facts {
                 ..checkpoint
             }
         };
+
         Status {
             now_ms,
             job: self.job.clone(),
@@ -387,6 +395,7 @@ mod tests {
         facts.position(position(2, 7, None));
         facts.worker(0).watermark_ms = Some(800);
         facts.worker(1).watermark_ms = Some(700);
+
         facts
     }
 
@@ -398,6 +407,7 @@ mod tests {
             47,
             470,
         );
+
         let status = facts.status(
             Batch {
                 records: 47,
@@ -405,15 +415,18 @@ mod tests {
             },
             1000,
         );
+
         assert_eq!(
             (status.watermark_ms, status.watermark_delay_ms),
             (Some(700), Some(300))
         );
+
         assert_eq!(
             status.lag_records,
             Some(10),
             "partition 1 is another process's, partition 2 was read since"
         );
+
         assert_eq!(
             status
                 .partitions
@@ -422,6 +435,7 @@ mod tests {
                 .collect::<Vec<_>>(),
             [0, 2]
         );
+
         assert_eq!(
             (status.attempt, status.restarts, status.records),
             (Some(3), 0, 47)
@@ -433,6 +447,7 @@ mod tests {
         let mut facts = facts();
         facts.topics.input = "orders".to_owned();
         facts.answer_limit_ms = 10_000;
+
         let unanswered = |facts: &Facts, now_ms| facts.status(Batch::default(), now_ms).unanswered;
         assert_eq!(unanswered(&facts, 10_900), None);
         let alone = Position {
@@ -440,6 +455,7 @@ mod tests {
             ..position(2, 7, None)
         };
         facts.position(alone);
+
         let sentence = unanswered(&facts, 10_901).unwrap();
         for said in [
             "partition 0 of topic \"orders\"",
@@ -449,6 +465,7 @@ mod tests {
         ] {
             assert!(sentence.contains(said), "{said} is not in {sentence}");
         }
+
         assert!(!sentence.contains("nor has"), "partition 2 answered");
         let both = unanswered(&facts, 20_901).unwrap();
         assert!(both.contains("nor has partition 2:"), "{both}");
@@ -457,12 +474,14 @@ mod tests {
             heard_at_ms: Some(20_800),
             ..alone
         };
+
         for partition in [0, 2] {
             facts.position(Position {
                 partition,
                 ..answered
             });
         }
+
         assert_eq!(unanswered(&facts, 20_901), None);
         facts.is_running = false;
         assert_eq!(unanswered(&facts, 90_000), None, "nobody reads");
@@ -473,6 +492,7 @@ mod tests {
         let mut facts = facts();
         assert!(facts.attempt_began(5, 600));
         let status = facts.status(Batch::default(), 1000);
+
         assert_eq!(
             (
                 status.restarts,
@@ -489,6 +509,7 @@ mod tests {
         for number in 0..30 {
             facts.trouble(number, format!("trouble {}", number % 12));
         }
+
         let status = facts.status(Batch::default(), 1000);
         let messages: Vec<_> = status
             .troubles

@@ -19,6 +19,7 @@ pub fn render(status: &Status) -> String {
         section("Newest checkpoint", &checkpoint(status.checkpoint.as_ref())),
         section("Last troubles", &troubles(&status.troubles)),
     ];
+
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta http-equiv=\"refresh\" content=\"2\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>{job}</title>\n\
@@ -36,15 +37,18 @@ fn head(status: &Status) -> String {
         (_, Some(attempt)) => ("bad", format!("attempt {attempt} has ended")),
         (_, None) => ("bad", "no attempt has begun".to_owned()),
     };
+
     let since = status
         .began_at_ms
         .map(|began| format!(" for {}", duration(status.now_ms.saturating_sub(began))));
     let since = since.filter(|_| status.is_running).unwrap_or_default();
     let now = instant(status.now_ms);
+
     let unanswered = status
         .unanswered
         .as_ref()
         .map(|sentence| format!("<p class=\"bad\">{}</p>\n", escape(sentence)));
+
     format!(
         "<header><h1>{}</h1><span class=\"state {class}\">{state}{since}</span><time>{now}</time></header>\n{}",
         escape(&status.job),
@@ -58,11 +62,13 @@ fn tiles(status: &Status) -> String {
             "<div class=\"tile\"><b>{value}</b><span>{name}</span><small>{about}</small></div>\n"
         )
     };
+
     let rate = status.records_per_second.map_or_else(unknown, count);
     let bytes = status
         .bytes_per_second
         .map_or_else(String::new, |bytes| format!("{}/s", size(bytes)));
     let checkpoint = status.checkpoint.as_ref();
+
     let tiles = [
         tile("records a second", rate, bytes),
         tile(
@@ -86,6 +92,7 @@ fn tiles(status: &Status) -> String {
             format!("troubles: {}", status.troubles.len()),
         ),
     ];
+
     format!("<div class=\"tiles\">\n{}</div>\n", tiles.concat())
 }
 
@@ -96,6 +103,7 @@ fn dataflow(status: &Status) -> String {
         .map(|way| format!("<path class=\"way\" d=\"{way}\"/>\n"))
         .collect();
     let nodes: String = nodes(status).iter().map(Node::draw).collect();
+
     format!(
         "<div class=\"wide\"><svg viewBox=\"0 0 960 230\" role=\"img\" aria-label=\"The dataflow of the job\">\n\
          <defs><marker id=\"tip\" viewBox=\"0 0 8 8\" refX=\"7\" refY=\"4\" markerWidth=\"7\" markerHeight=\"7\" \
@@ -123,18 +131,22 @@ fn nodes(status: &Status) -> [Node<'_>; 9] {
         .iter()
         .map(|worker| worker.open_entries)
         .sum();
+
     let kept: usize = status
         .workers
         .iter()
         .map(|worker| worker.state_entries)
         .sum();
+
     let committed = status
         .commit_took_ms
         .map_or_else(unknown, |took| format!("{took} ms"));
+
     let durable = status
         .checkpoint
         .as_ref()
         .map_or_else(unknown, |checkpoint| brief(checkpoint.boundary_ms));
+
     let node = |x, y, class, name, about| Node {
         x,
         y,
@@ -142,6 +154,7 @@ fn nodes(status: &Status) -> [Node<'_>; 9] {
         name,
         about,
     };
+
     [
         node(
             0,
@@ -215,8 +228,13 @@ impl Node<'_> {
             name,
             about,
         } = self;
-        let (middle, name, about) = (x + 80, escape(&shortened(name)), escape(about));
-        let (name_y, about_y) = (y + 21, y + 37);
+
+        let middle = x + 80;
+        let name = escape(&shortened(name));
+        let about = escape(about);
+        let name_y = y + 21;
+        let about_y = y + 37;
+
         format!(
             "<g class=\"{class}\"><rect x=\"{x}\" y=\"{y}\" width=\"160\" height=\"48\" rx=\"8\"/>\
              <text x=\"{middle}\" y=\"{name_y}\">{name}</text>\
@@ -233,12 +251,14 @@ fn partitions(status: &Status) -> String {
         .max()
         .unwrap_or(0)
         .max(1);
+
     let row = |partition: &PartitionStatus| {
         let lag = partition.lag_records.unwrap_or(0);
         let bar = format!("<meter min=\"0\" max=\"{most}\" value=\"{lag}\"></meter>");
         let behind = partition
             .newest_event_ms
             .map(|newest| duration(status.now_ms.saturating_sub(newest)));
+
         [
             partition.partition.to_string(),
             count(partition.next_offset),
@@ -252,6 +272,7 @@ fn partitions(status: &Status) -> String {
         ]
     };
     let rows = status.partitions.iter().map(row);
+
     table(
         ["partition", "position", "end", "behind", "newest event", ""],
         rows,
@@ -269,6 +290,7 @@ fn workers(workers: &[WorkerStatus]) -> String {
             count(worker.state_entries),
         ]
     };
+
     let names = [
         "worker",
         "watermark",
@@ -276,6 +298,7 @@ fn workers(workers: &[WorkerStatus]) -> String {
         "panes kept",
         "entries kept",
     ];
+
     table(
         names,
         workers.iter().map(row),
@@ -294,6 +317,7 @@ fn checkpoint(checkpoint: Option<&CheckpointStatus>) -> String {
             size(checkpoint.size_bytes),
         ]
     };
+
     let rows = checkpoint.into_iter();
     let lost = rows.clone().filter(|checkpoint| checkpoint.line > 0).map(|checkpoint| {
         format!(
@@ -303,6 +327,7 @@ fn checkpoint(checkpoint: Option<&CheckpointStatus>) -> String {
     });
     let lost: String = lost.collect();
     let names = ["boundary", "written", "took", "parts", "entries", "size"];
+
     lost + &table(names, rows.map(row), "this process has written none yet")
 }
 
@@ -331,9 +356,11 @@ fn table<const N: usize>(
         )
     };
     let rows: String = rows.map(row).collect();
+
     if rows.is_empty() {
         return format!("<p class=\"none\">{nothing}</p>\n");
     }
+
     let names = names.map(|name| format!("<th>{name}</th>")).concat();
     format!(
         "<div class=\"wide\"><table><thead><tr>{names}</tr></thead><tbody>\n{rows}</tbody></table></div>\n"
@@ -352,6 +379,7 @@ fn escape(text: &str) -> String {
             letter => escaped.push(letter),
         }
     }
+
     escaped
 }
 
@@ -383,6 +411,7 @@ fn count(number: impl Display) -> String {
         }
         grouped.push(digit);
     }
+
     grouped
 }
 
@@ -403,11 +432,13 @@ mod tests {
             heard_at_ms: None,
             end_as_of_ms: None,
         });
+
         facts.worker(0).watermark_ms = Some(1_795_341_540_000);
         facts.trouble(
             1_795_341_601_000,
             "\"broker\" <b>away</b> & 'gone'".to_owned(),
         );
+
         facts.status(Batch::default(), 1_795_341_660_000)
     }
 

@@ -90,18 +90,21 @@ impl<K: Key, A: Aggregate> SessionState<K, A> {
         let end = self.windows.last_end(entry.pane);
         let start = end - self.windows.size_ms();
         let (first_ms, last_ms) = (self.extent)(&entry.aggregate);
+
         let live = Live {
             first_ms,
             last_ms,
             told: Vec::new(),
             untold: Some(entry.aggregate.clone()),
         };
+
         let stretch = self.stretches.entry(start).or_default();
         let last_ms = stretch.take_in(&entry.key, live, self.gap_ms);
         let closing = self
             .windows
             .pane_of(last_ms + self.gap_ms)
             .min(end - self.windows.pane_ms());
+
         self.due
             .entry(closing.max(arrival))
             .or_default()
@@ -116,11 +119,13 @@ impl<K: Key, A: Aggregate> SessionState<K, A> {
         key: &K,
         rows: &mut Vec<Row<K, A>>,
     ) {
-        let (gap_ms, is_cut) = (self.gap_ms, start + self.windows.size_ms() <= boundary);
+        let gap_ms = self.gap_ms;
+        let is_cut = start + self.windows.size_ms() <= boundary;
         let sessions = self
             .stretches
             .get_mut(&start)
             .and_then(|stretch| stretch.keys.get_mut(key));
+
         for session in sessions.into_iter().flatten() {
             if is_cut || session.last_ms + gap_ms < boundary {
                 session.tell(key, rows);
@@ -134,8 +139,11 @@ impl<K: Key, A: Aggregate> State<K, A> for SessionState<K, A> {
         for entry in closed.iter().flat_map(|closed| &closed.entries) {
             self.take_in(arrival, entry);
         }
+
         let boundary = arrival + self.windows.pane_ms();
-        let (mut rows, mut windows) = (Vec::new(), BTreeSet::new());
+        let mut rows = Vec::new();
+        let mut windows = BTreeSet::new();
+
         while let Some(first) = self
             .due
             .first_entry()
@@ -153,6 +161,7 @@ impl<K: Key, A: Aggregate> State<K, A> for SessionState<K, A> {
                 }
             }
         }
+
         Closed {
             rows,
             windows: windows.into_iter().collect(),
@@ -169,6 +178,7 @@ impl<K: Key, A: Aggregate> State<K, A> for SessionState<K, A> {
             .windows
             .size_ms()
             .saturating_add(self.allowed_lateness_ms);
+
         let mut forgotten = Vec::new();
         while let Some(first) = self
             .stretches
@@ -177,6 +187,7 @@ impl<K: Key, A: Aggregate> State<K, A> for SessionState<K, A> {
         {
             forgotten.push(first.remove_entry().0);
         }
+
         forgotten
     }
 
@@ -191,9 +202,11 @@ impl<K: Key, A: Aggregate> State<K, A> for SessionState<K, A> {
                 .iter()
                 .flat_map(|session| &session.told)
                 .map(|told| &told.aggregate);
+
             let Some(mut total) = told.next().cloned() else {
                 continue;
             };
+
             told.for_each(|other| total.merge(other));
             each(key, &total);
         }
@@ -222,7 +235,8 @@ impl<K: Key, A: Aggregate> Stretch<K, A> {
     /// Makes one session of a new one and those that it lies close to, and returns the time of its last event.
     fn take_in(&mut self, key: &K, mut session: Live<A>, gap_ms: u64) -> EventTimeMs {
         let known = self.keys.entry(key.clone()).or_default();
-        let (first_ms, last_ms) = (session.first_ms, session.last_ms);
+        let first_ms = session.first_ms;
+        let last_ms = session.last_ms;
         let is_close = |other: &mut Live<A>| {
             other.first_ms <= last_ms + gap_ms && first_ms <= other.last_ms + gap_ms
         };
@@ -230,11 +244,13 @@ impl<K: Key, A: Aggregate> Stretch<K, A> {
         known
             .extract_if(.., is_close)
             .for_each(|other| session.merge(other));
+
         let last_ms = session.last_ms;
         known.insert(
             known.partition_point(|other| other.first_ms < session.first_ms),
             session,
         );
+
         self.sessions = self.sessions + known.len() - before;
         last_ms
     }
@@ -255,6 +271,7 @@ impl<A: Aggregate> Live<A> {
         self.first_ms = self.first_ms.min(other.first_ms);
         self.last_ms = self.last_ms.max(other.last_ms);
         self.told.extend(other.told);
+
         match (&mut self.untold, other.untold) {
             (Some(untold), Some(others)) => untold.merge(&others),
             (none, others) => *none = none.take().or(others),
@@ -266,6 +283,7 @@ impl<A: Aggregate> Live<A> {
         let Some(mut aggregate) = self.untold.take() else {
             return;
         };
+
         let row = |told: Told<A>, is_gone| {
             let Told {
                 first_ms,
@@ -280,6 +298,7 @@ impl<A: Aggregate> Live<A> {
                 is_gone,
             }
         };
+
         let mut revision = 0;
         for told in self.told.drain(..) {
             aggregate.merge(&told.aggregate);
@@ -296,6 +315,7 @@ impl<A: Aggregate> Live<A> {
                 ));
             }
         }
+
         let first_ms = self.first_ms;
         rows.push(row(
             Told {
@@ -305,6 +325,7 @@ impl<A: Aggregate> Live<A> {
             },
             false,
         ));
+
         self.told.push(Told {
             first_ms,
             aggregate,
@@ -337,6 +358,7 @@ mod tests {
             .unwrap()
             .in_panes_of(ms(PANE_MS))
             .unwrap();
+
         SessionState::new(
             sessions.cut_to(),
             |session| (session.first_ms, session.last_ms),
@@ -353,11 +375,13 @@ mod tests {
                 .and_modify(|known| known.merge(&session))
                 .or_insert(session);
         }
+
         let entry = |((pane, key), aggregate)| Entry {
             pane,
             key,
             aggregate,
         };
+
         Rc::new(ClosedPane {
             arrival,
             entries: entries.into_iter().map(entry).collect(),
@@ -381,6 +405,7 @@ mod tests {
                 row.is_gone,
             )
         };
+
         closed.rows.iter().map(told).collect()
     }
 
@@ -389,11 +414,13 @@ mod tests {
         let mut state = state();
         assert_eq!(close(&mut state, 0, &[(1, 3), (1, 4)]), []);
         assert_eq!(close(&mut state, 5, &[(1, 8)]), []);
+
         assert_eq!(
             state.next_due(),
             Some(10),
             "nothing new, and it would end by 14"
         );
+
         assert_eq!(close(&mut state, 10, &[]), []);
         assert_eq!(state.next_due(), Some(15));
         assert_eq!(
@@ -410,9 +437,11 @@ mod tests {
         close(&mut state, 0, &[(1, 0)]);
         assert_eq!(close(&mut state, 20, &[(1, 20)]), [(0, 0, 1, 0, false)]);
         assert_eq!(close(&mut state, 30, &[]), [(20, 20, 1, 0, false)]);
+
         let merged = [(20, 20, 1, 1, true), (0, 20, 3, 1, false)];
         let mut rows = close(&mut state, 35, &[(1, 10)]);
         rows.sort_by_key(|row| std::cmp::Reverse(row.4));
+
         assert_eq!(rows, merged);
     }
 
@@ -421,11 +450,13 @@ mod tests {
         let mut state = state();
         close(&mut state, 0, &[(1, 4)]);
         assert_eq!(close(&mut state, 15, &[(1, 19)]), [(4, 4, 1, 0, false)]);
+
         assert_eq!(
             close(&mut state, 20, &[(1, 10), (1, 2)]),
             [],
             "the session goes on until 29"
         );
+
         let mut total = None;
         state.for_each_total(0, &mut |_, session| total = Some(session.aggregate));
         assert_eq!(
@@ -433,6 +464,7 @@ mod tests {
             Some(Count(1)),
             "totals are those of the rows that stand"
         );
+
         let mut rows = close(&mut state, 25, &[]);
         rows.sort_unstable();
         assert_eq!(rows, [(2, 19, 4, 0, false), (4, 4, 1, 1, true)]);
@@ -444,6 +476,7 @@ mod tests {
         assert_eq!(close(&mut state, 50, &[(1, 54)]), []);
         assert_eq!(close(&mut state, 55, &[(1, 58)]), [(54, 58, 2, 0, false)]);
         assert_eq!(close(&mut state, 60, &[(1, 61)]), []);
+
         assert_eq!(
             (state.entries(), state.panes(), state.forget(90)),
             (2, 2, vec![])
@@ -465,6 +498,7 @@ mod tests {
             .find(is_correctable)
             .unwrap();
         let is_late = arrival > oldest && chance(seed, 3) == 0;
+
         let time = if is_late {
             oldest + chance(seed, arrival - oldest)
         } else {
@@ -489,10 +523,12 @@ mod tests {
                     aggregate: Count(count),
                     ..
                 } = row.aggregate;
+
                 let known = self.told.insert(
                     (row.key, row.window_start),
                     (last_ms, count, row.revision, row.is_gone),
                 );
+
                 assert_eq!(
                     row.revision,
                     known.map_or(0, |known| known.2 + 1),
@@ -508,12 +544,15 @@ mod tests {
                 one.0 == next.0 && next.1 - one.1 <= GAP_MS && one.1 / LIMIT_MS == next.1 / LIMIT_MS
             };
             let mut standing: Vec<_> = self.told.iter().filter(|(_, told)| !told.3).collect();
+
             for session in self.events.chunk_by(together) {
-                let ((key, first), (_, last)) = (session[0], session[session.len() - 1]);
+                let (key, first) = session[0];
+                let (_, last) = session[session.len() - 1];
                 let within = |((of, start), _): &(&Event, &(u64, u64, u32, bool))| {
                     *of == key && (first..=last).contains(start)
                 };
                 let rows: Vec<_> = standing.extract_if(.., |row| within(row)).collect();
+
                 if last + GAP_MS < boundary || (last / LIMIT_MS + 1) * LIMIT_MS <= boundary {
                     let told: Vec<_> = rows
                         .iter()
@@ -532,6 +571,7 @@ mod tests {
                     );
                 }
             }
+
             assert!(standing.is_empty(), "{standing:?} stand for nothing");
         }
     }
@@ -540,13 +580,16 @@ mod tests {
     fn at_every_boundary_what_stands_is_what_sorting_and_splitting_the_events_gives() {
         let mut gone = 0;
         for seed in 1..=200_u64 {
-            let (mut state, mut history, mut seed) =
-                (state(), History::default(), seed * 1_000_000);
+            let mut state = state();
+            let mut history = History::default();
+            let mut seed = seed * 1_000_000;
+
             for arrival in (0..400).step_by(PANE_MS as usize) {
                 let events: Vec<Event> = (0..chance(&mut seed, 4))
                     .map(|_| event(&mut seed, arrival))
                     .collect();
                 history.events.extend(&events);
+
                 if !events.is_empty() || state.next_due() == Some(arrival) {
                     history.apply(&state.close(arrival, Some(&pane(arrival, &events))).rows);
                     state.forget(arrival);
@@ -555,6 +598,7 @@ mod tests {
             }
             gone += history.told.values().filter(|told| told.3).count();
         }
+
         assert!(gone > 100, "sessions are swallowed in this test: {gone}");
     }
 }

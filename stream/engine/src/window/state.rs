@@ -91,6 +91,7 @@ impl<K: Key, A: Aggregate> WindowState<K, A> {
             };
             return entries.iter().map(row).for_each(each);
         }
+
         let mut folded: BTreeMap<K, Folded<A>> = BTreeMap::new();
         let end = window + self.windows.size_ms();
         for state in self
@@ -108,6 +109,7 @@ impl<K: Key, A: Aggregate> WindowState<K, A> {
                 folded.entry(key.clone()).or_default().late(late, end);
             }
         }
+
         folded
             .into_iter()
             .filter_map(|(key, folded)| folded.into_row(window, key))
@@ -122,6 +124,7 @@ impl<K: Key, A: Aggregate> WindowState<K, A> {
             self.state_of(arrival).on_time = Some(SharedPane::clone(closed));
             self.open_windows_of(arrival, arrival);
         }
+
         for entry in closed.late() {
             let state = self.state_of(entry.pane);
             state
@@ -129,6 +132,7 @@ impl<K: Key, A: Aggregate> WindowState<K, A> {
                 .entry(entry.key.clone())
                 .or_default()
                 .push((arrival, entry.aggregate.clone()));
+
             self.open_windows_of(entry.pane, arrival);
             let closed = self
                 .windows
@@ -136,6 +140,7 @@ impl<K: Key, A: Aggregate> WindowState<K, A> {
                 .filter(|window| window + self.windows.size_ms() <= arrival);
             corrected.extend(closed.map(|window| (window, entry.key.clone())));
         }
+
         corrected
     }
 
@@ -177,10 +182,12 @@ impl<K: Key, A: Aggregate> WindowState<K, A> {
             if let Ok(found) = on_time.binary_search_by(|entry| entry.key.cmp(key)) {
                 folded.in_time(&on_time[found].aggregate);
             }
+
             if let Some(late) = state.late.get(key) {
                 folded.late(late, end);
             }
         }
+
         folded.into_row(window, key.clone())
     }
 }
@@ -194,14 +201,17 @@ impl<K: Key, A: Aggregate> State<K, A> for WindowState<K, A> {
         let mut rows = Vec::new();
         let mut touched: BTreeSet<EventTimeMs> =
             corrected.iter().map(|(window, _)| *window).collect();
+
         for (window, key) in &corrected {
             rows.extend(self.row(*window, key));
         }
+
         if self.open_ends.remove(&boundary) {
             let window = boundary - self.windows.size_ms();
             self.for_each_row(window, |row| rows.push(row));
             touched.insert(window);
         }
+
         Closed {
             rows,
             windows: touched.into_iter().collect(),
@@ -223,6 +233,7 @@ impl<K: Key, A: Aggregate> State<K, A> for WindowState<K, A> {
         let last_needed = |pane: EventTimeMs| windows.last_correction(windows.last_end(pane));
         let is_needed = |pane: EventTimeMs| last_needed(pane).saturating_add(lateness) > boundary;
         let mut forgotten = Vec::new();
+
         while let Some(entry) = self
             .panes
             .first_entry()
@@ -231,6 +242,7 @@ impl<K: Key, A: Aggregate> State<K, A> for WindowState<K, A> {
             forgotten.extend(windows.containing(*entry.key()));
             entry.remove();
         }
+
         forgotten.dedup();
         forgotten
     }
@@ -250,6 +262,7 @@ impl<K: Key, A: Aggregate> State<K, A> for WindowState<K, A> {
             .panes
             .range(self.windows.panes(window))
             .flat_map(|(_, state)| state.late.values().flatten());
+
         late.map(|(arrival, _)| *arrival)
             .filter(|arrival| *arrival >= end)
             .collect()
@@ -305,6 +318,7 @@ impl<A: Aggregate> Folded<A> {
         } else {
             corrections.saturating_sub(1)
         };
+
         self.aggregate.map(|aggregate| Row {
             window_start,
             key,
@@ -345,6 +359,7 @@ mod tests {
             key: *key,
             aggregate: Count(*count),
         };
+
         Rc::new(ClosedPane {
             arrival,
             entries: entries.iter().map(entry).collect(),
@@ -367,11 +382,13 @@ mod tests {
             rows(&state.close(10, Some(&pane(10, &[(10, 1, 2), (10, 2, 1)])))),
             [(10, 1, 2, 0), (10, 2, 1, 0)]
         );
+
         let late = pane(20, &[(10, 2, 5), (10, 3, 1), (20, 1, 1)]);
         assert_eq!(
             rows(&state.close(20, Some(&late))),
             [(10, 2, 6, 1), (10, 3, 1, 0), (20, 1, 1, 0)]
         );
+
         assert_eq!(
             rows(&state.close(40, Some(&pane(40, &[(10, 2, 1), (10, 3, 1)])))),
             [(10, 2, 7, 2), (10, 3, 2, 1)]
@@ -385,11 +402,13 @@ mod tests {
             rows(&state.close(10, Some(&pane(10, &[(10, 1, 2)])))),
             [(0, 1, 2, 0)]
         );
+
         assert_eq!(state.next_due(), Some(20));
         assert_eq!(
             rows(&state.close(20, Some(&pane(20, &[(20, 1, 3)])))),
             [(10, 1, 5, 0)]
         );
+
         assert_eq!(rows(&state.close(30, None)), [(20, 1, 3, 0)]);
         assert_eq!(state.next_due(), None);
     }

@@ -24,6 +24,7 @@ fn merged_at_random<A: Aggregate>(mut parts: Vec<A>, random: &mut SmallRng) -> A
         let into = random.random_range(0..parts.len());
         parts[into].merge(&part);
     }
+
     parts.pop().unwrap()
 }
 
@@ -41,10 +42,12 @@ fn obeys_the_laws<A: Aggregate>(of: impl Fn(u64) -> A) {
         let parts: Vec<A> = (0..count)
             .map(|_| of(random.random_range(0..distinct)))
             .collect();
+
         let in_order = parts[1..].iter().fold(parts[0].clone(), |mut all, part| {
             all.merge(part);
             all
         });
+
         for _ in 0..20 {
             assert_eq!(
                 merged_at_random(parts.clone(), &mut random),
@@ -52,6 +55,7 @@ fn obeys_the_laws<A: Aggregate>(of: impl Fn(u64) -> A) {
                 "{count} parts"
             );
         }
+
         let decoded = parts.iter().map(through_a_part).collect();
         assert_eq!(
             through_a_part(&merged_at_random(decoded, &mut random)),
@@ -77,6 +81,7 @@ fn aggregates_merge_in_any_order_and_grouping_and_over_checkpoints_to_the_same()
     obeys_the_laws(|value| {
         Sessions::<(Max<u64>, Sum), 0>::of(value / 10 * 3, (Max(value), Sum(1)))
     });
+
     obeys_the_laws(|value| {
         (
             Distinct::of(&value),
@@ -119,8 +124,10 @@ fn job(world: &World, of_so_many: u64) -> Pipeline<u64, Kept> {
         })
         .window(world.windows)
         .aggregate(|(key, time, value): (u64, u64, u64)| {
-            let (top, exact) = (Top::of(value), DistinctExact::of(value));
-            let (tally, sessions) = (Tally::of(value, 1), Sessions::of(time, Count(1)));
+            let top = Top::of(value);
+            let exact = DistinctExact::of(value);
+            let tally = Tally::of(value, 1);
+            let sessions = Sessions::of(time, Count(1));
             [(key, (Distinct::of(&value), (top, exact), (tally, sessions)))]
         })
         .sink("kept", |row, output: &mut Output| {
@@ -130,6 +137,7 @@ fn job(world: &World, of_so_many: u64) -> Pipeline<u64, Kept> {
                 .iter()
                 .map(|one| (one.first_ms, one.last_ms, one.aggregate.0))
                 .collect();
+
             let told = (
                 distinct.estimate(),
                 exact.0.len(),
@@ -137,6 +145,7 @@ fn job(world: &World, of_so_many: u64) -> Pipeline<u64, Kept> {
                 tally.most_frequent(2),
                 sessions,
             );
+
             serde_json::to_writer(
                 &mut output.value,
                 &(row.window_start, row.key, row.revision, told),
@@ -150,6 +159,7 @@ fn run(world: &World, of_so_many: u64, settings: Settings) {
         until_end: true,
         ..settings
     };
+
     let mut run = Run::new(
         job(world, of_so_many),
         settings,
@@ -167,6 +177,7 @@ fn told(world: &World) -> BTreeMap<(u64, u64), Told> {
         .map(|record| serde_json::from_slice(&record.value.unwrap()).unwrap())
         .collect();
     rows.sort();
+
     rows.into_iter()
         .map(|(window, key, _, told)| ((window, key), told))
         .collect()
@@ -186,6 +197,7 @@ fn recounted(world: &World, of_so_many: u64) -> BTreeMap<(u64, u64), Told> {
                 .push((time, value_of(position.0, position.1, of_so_many)));
         }
     }
+
     values
         .into_iter()
         .map(|(row, events)| (row, tell(events)))
@@ -199,16 +211,19 @@ fn tell(mut events: Vec<(u64, u64)>) -> Told {
         .chunk_by(together)
         .map(|run| (run[0].0, run[run.len() - 1].0, run.len() as u64))
         .collect();
+
     let values: Vec<u64> = events.iter().map(|(_, value)| *value).collect();
     let distinct: BTreeSet<u64> = values.iter().copied().collect();
     let greatest = distinct.iter().rev().take(3).copied().collect();
     let times = |value: &u64| values.iter().filter(|other| *other == value).count() as u64;
+
     let mut frequent: Vec<(u64, u64)> = distinct
         .iter()
         .map(|value| (*value, times(value)))
         .collect();
     frequent.sort_by_key(|(value, times)| (std::cmp::Reverse(*times), *value));
     frequent.truncate(2);
+
     (
         distinct.len() as u64,
         distinct.len() as u64,
@@ -225,16 +240,19 @@ fn what_is_kept_is_that_of_a_plain_recount_for_any_windows_workers_partitions_an
         let mut world = World::new(windows(&mut random), random.random_range(1..=4));
         let of_so_many = random.random_range(1..40);
         let first = settings(&mut random);
+
         for _ in 0..random.random_range(1..=3) {
             world.publish(random.random_range(0..200), &mut random);
             let settings = Settings {
                 workers: random.random_range(1..=3),
                 ..first.clone()
             };
+
             println!(
                 "seed {seed}: {} records of {of_so_many} values, {settings:?}",
                 world.records.len()
             );
+
             run(&world, of_so_many, settings);
             assert_eq!(told(&world), recounted(&world, of_so_many));
         }
@@ -248,6 +266,7 @@ fn distinct_values_beyond_the_exact_are_estimated_alike_by_any_number_of_workers
         let hour = stream::Windows::tumbling(std::time::Duration::from_secs(3600)).unwrap();
         let mut world = World::new(hour, 4);
         world.publish(20_000, &mut random);
+
         run(
             &world,
             1 << 40,
@@ -256,10 +275,12 @@ fn distinct_values_beyond_the_exact_are_estimated_alike_by_any_number_of_workers
                 ..Settings::default()
             },
         );
+
         told(&world)
     };
     let alone = estimates(1);
     assert_eq!(alone, estimates(3));
+
     for ((_, key), (estimate, exact, ..)) in alone {
         let error = estimate as f64 / exact as f64 - 1.0;
         assert!(

@@ -10,11 +10,13 @@ use crate::oracle::{World, decode, random, settings, windows};
 
 #[test]
 fn a_lateness_that_changes_between_starts_corrupts_no_window() {
-    let (mut corrected, mut late) = (0, 0);
+    let mut corrected = 0;
+    let mut late = 0;
     for seed in 1..=60 {
         let mut random = random(seed);
         let mut world = World::new(windows(&mut random), random.random_range(1..=4));
         world.has_copies = true;
+
         let first = settings(&mut random);
         for _ in 0..random.random_range(2..=5) {
             world.publish(random.random_range(1..100), &mut random);
@@ -28,9 +30,11 @@ fn a_lateness_that_changes_between_starts_corrupts_no_window() {
             world.run(&settings).unwrap();
             world.check();
         }
+
         corrected += world.highest_revision();
         late += world.log.records("events-late").len();
     }
+
     assert!(corrected > 60 && late > 60, "{corrected} and {late}");
 }
 
@@ -40,10 +44,12 @@ fn refused<A: Aggregate>(aggregate: fn(u64) -> A) -> Option<String> {
     let run = |job: Result<(), JobError>| job.map_err(|error| error.to_string());
     let settings = Settings::default();
     let first = pipeline(&world, Max);
+
     run(world
         .run_of(first, world.log.clone(), &settings)
         .run(&Stop::default()))
     .unwrap();
+
     let second = pipeline(&world, aggregate);
     run(world
         .run_of(second, world.log.clone(), &settings)
@@ -66,6 +72,7 @@ fn another_kind_of_aggregate_is_refused_by_name() {
         sentence.contains("the aggregate type was \"max u64\" and is now \"sum\""),
         "{sentence}"
     );
+
     assert!(sentence.contains("start-over"), "{sentence}");
     assert!(refused(|_| Count(1)).is_some_and(|sentence| sentence.contains("now \"count\"")));
     assert_eq!(refused(Max), None);
@@ -76,9 +83,11 @@ fn another_limit_of_the_future_is_refused_by_name() {
     let mut random = random(1);
     let mut world = World::new(windows(&mut random), 1);
     world.publish(50, &mut random);
+
     let settings = Settings::default();
     world.run(&settings).unwrap();
     let max_future_skew = Duration::from_secs(1);
+
     let refused = world
         .run(&Settings {
             max_future_skew,
@@ -86,6 +95,7 @@ fn another_limit_of_the_future_is_refused_by_name() {
         })
         .unwrap_err();
     let sentence = refused.to_string();
+
     assert!(
         sentence.contains("the max future skew was \"1m\" and is now \"1s\""),
         "{sentence}"

@@ -21,6 +21,7 @@ fn world() -> World {
         world.publish(150, &mut random(seed));
         world.run(&settings).unwrap();
     }
+
     world
 }
 
@@ -63,24 +64,29 @@ fn the_list_has_every_checkpoint_the_newest_first_and_what_it_holds() {
     let list = ask_json(&world, &CheckpointsCommand::List { json: true });
     let paths = world.objects_in("manifests");
     assert_eq!(list.as_array().unwrap().len(), paths.len());
+
     let newest = world.manifest(paths.last().unwrap());
     assert_eq!(
         list[0]["id"],
         format!("{}-{}", newest.attempt, newest.boundary)
     );
+
     assert_eq!(
         (&list[0]["partitions"], &list[0]["flaw"]),
         (&Value::from(2), &Value::Null)
     );
+
     let entries: u64 = newest.parts.iter().map(|part| part.entries).sum();
     assert_eq!(list[0]["entries"], entries);
     let text = ask(&world, &CheckpointsCommand::List { json: false })
         .unwrap()
         .text;
+
     assert!(
         text.starts_with("ID ") && text.lines().count() == paths.len() + 1,
         "{text}"
     );
+
     assert!(
         text.lines()
             .skip(1)
@@ -99,9 +105,11 @@ fn the_list_tells_what_a_listing_can_tell_of_damage() {
         .unwrap()
         .name;
     Damage::Deleted.to(&world.objects, &world.part(&part), &mut random(1));
+
     let text = ask(&world, &CheckpointsCommand::List { json: false })
         .unwrap()
         .text;
+
     assert!(
         text.lines()
             .nth(1)
@@ -122,10 +130,12 @@ fn one_checkpoint_is_shown_in_full() {
             json: true,
         },
     );
+
     assert_eq!(
         serde_json::from_value::<Manifest>(shown["manifest"].clone()).unwrap(),
         manifest
     );
+
     let id = shown["id"].as_str().unwrap().parse().unwrap();
     let text = ask(
         &world,
@@ -136,17 +146,21 @@ fn one_checkpoint_is_shown_in_full() {
     )
     .unwrap()
     .text;
+
     for part in &manifest.parts {
         assert!(text.contains(&part.name), "{text}");
     }
+
     assert!(
         text.contains("10ms, one every 10ms, in panes of 10ms") && text.contains("RESUME"),
         "{text}"
     );
+
     let unknown = CheckpointsCommand::Show {
         checkpoint: Some("9-9".parse().unwrap()),
         json: false,
     };
+
     assert!(matches!(
         ask(&world, &unknown),
         Err(InspectError::Unknown(_))
@@ -156,20 +170,25 @@ fn one_checkpoint_is_shown_in_full() {
 #[test]
 fn verifying_reads_every_object_and_says_exactly_what_is_damaged() {
     for seed in 1..=12 {
-        let (world, mut random) = (world(), random(seed));
+        let world = world();
+        let mut random = random(seed);
         assert!(verify(&world).is_sound, "{}", verify(&world).text);
+
         let damage = Damage::ALL[seed as usize % 3];
         let newest = newest_manifest(&world);
         let manifest = world.manifest(&newest);
         let id = format!("{}-{}", manifest.attempt, manifest.boundary);
+
         if seed % 2 == 0 {
             let part = &manifest.parts[seed as usize % manifest.parts.len()].name;
             damage.to(&world.objects, &world.part(part), &mut random);
             let report = verify(&world);
+
             let told = report
                 .text
                 .lines()
                 .any(|line| line.starts_with(&id) && line.contains(part.as_str()));
+
             assert!(
                 !report.is_sound && told,
                 "{damage:?} to {part}: {}",
@@ -197,6 +216,7 @@ fn verifying_names_future_versions_other_jobs_and_parts_of_another_size() {
         let mut manifest = world.manifest(&newest);
         change(&mut manifest);
         write(&world.objects, &newest, manifest.to_bytes().into());
+
         let report = verify(&world);
         assert!(!report.is_sound);
         report.text
@@ -216,15 +236,18 @@ fn pruning_keeps_as_many_whole_checkpoints_as_it_is_told_and_all_that_they_need(
         world.objects_in("attempts"),
     );
     assert!(before.0.len() > 1 && before.2.len() == 2);
+
     assert_eq!(
         ask_json(&world, &prune(1, false)),
         planned,
         "a dry run says what the real one does"
     );
+
     assert_eq!(
         world.objects_in("manifests"),
         before.0[before.0.len() - 1..]
     );
+
     assert_eq!(world.objects_in("attempts"), before.2[1..]);
     let report = verify(&world);
     assert!(
@@ -232,10 +255,12 @@ fn pruning_keeps_as_many_whole_checkpoints_as_it_is_told_and_all_that_they_need(
         "{}",
         report.text
     );
+
     assert_eq!(
         planned["checkpoints"].as_array().unwrap().len(),
         before.0.len() - 1
     );
+
     world.publish(100, &mut random(3));
     world.run(&settings()).unwrap();
     world.check();
@@ -246,11 +271,11 @@ fn pruning_never_deletes_the_newest_whole_checkpoint_nor_what_came_after_it() {
     let world = world();
     let manifests = world.objects_in("manifests");
     Damage::FlippedBit.to(&world.objects, manifests.last().unwrap(), &mut random(1));
-    let (whole, damaged) = (
-        &manifests[manifests.len() - 2],
-        &manifests[manifests.len() - 1],
-    );
+
+    let whole = &manifests[manifests.len() - 2];
+    let damaged = &manifests[manifests.len() - 1];
     let done = ask_json(&world, &prune(1, false));
+
     assert_eq!(
         (
             done["kept"].as_array().unwrap().len(),
@@ -258,10 +283,12 @@ fn pruning_never_deletes_the_newest_whole_checkpoint_nor_what_came_after_it() {
         ),
         (1, 1)
     );
+
     assert_eq!(
         world.objects_in("manifests"),
         [whole.clone(), damaged.clone()]
     );
+
     world.run(&settings()).unwrap();
     world.check_but_for_repeated_asides();
 }
@@ -275,13 +302,16 @@ fn pruning_deletes_nothing_where_it_cannot_know_what_is_needed() {
         ..world.manifest(&path)
     };
     write(&world.objects, &path, manifest.to_bytes().into());
+
     assert!(matches!(
         ask(&world, &prune(1, false)),
         Err(InspectError::Newer(_))
     ));
+
     for path in world.objects_in("manifests") {
         write(&world.objects, &path, "{}".into());
     }
+
     let before = world.objects_in("parts");
     assert!(matches!(
         ask(&world, &prune(1, false)),
@@ -295,6 +325,7 @@ fn a_job_without_checkpoints_is_told_of_as_such() {
     let world = World::new(Windows::tumbling(Duration::from_millis(10)).unwrap(), 1);
     let list = ask(&world, &CheckpointsCommand::List { json: false }).unwrap();
     assert_eq!(list.text, "job \"counts\" has no checkpoints here\n");
+
     assert!(matches!(
         ask(&world, &prune(1, true)),
         Err(InspectError::Empty(_))

@@ -35,10 +35,12 @@ impl Processes {
         let listeners: Vec<_> = (0..count)
             .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
             .collect();
+
         let hosts = listeners
             .iter()
             .map(|listener| listener.local_addr().unwrap().to_string())
             .collect();
+
         Self {
             listeners,
             hosts,
@@ -55,6 +57,7 @@ impl Processes {
             listener,
         );
         members.silence_limit = self.silence_limit;
+
         (self.listeners.len() > 1).then_some(members)
     }
 
@@ -71,10 +74,14 @@ impl Processes {
         job: impl Fn(SimulatedLog) -> Run<K, A> + Sync,
         death: Death,
     ) -> u64 {
-        let (stop, starts) = (Stop::default(), AtomicU64::new(0));
+        let stop = Stop::default();
+        let starts = AtomicU64::new(0);
         thread::scope(|scope| {
             for process in 0..self.listeners.len() {
-                let (stop, starts, job) = (&stop, &starts, &job);
+                let stop = &stop;
+                let starts = &starts;
+                let job = &job;
+
                 scope.spawn(move || {
                     let mut mortal = mortal(log, death.filter(|(victim, ..)| *victim == process));
                     loop {
@@ -84,6 +91,7 @@ impl Processes {
                             ..job(mortal.clone())
                         };
                         let outcome = catch_unwind(AssertUnwindSafe(|| job.run(stop)));
+
                         match outcome {
                             Ok(Ok(())) if !mortal.is_dead() => return stop.request(),
                             Ok(Err(error)) if !mortal.is_dead() => {
@@ -97,6 +105,7 @@ impl Processes {
                 });
             }
         });
+
         starts.into_inner()
     }
 }
@@ -111,6 +120,7 @@ fn mortal(log: &SimulatedLog, death: Death) -> SimulatedLog {
         } else {
             u64::MAX
         };
+
         death
             .filter(|(_, at, _)| number == *at)
             .map_or(Fault::None, |(.., fault)| fault)
@@ -127,17 +137,20 @@ fn several_processes_count_as_one_does_and_go_on_as_any_other_number() {
         let mut random = random(seed);
         let mut world = World::new(windows(&mut random), random.random_range(1..=5));
         let first = settings(&mut random);
+
         for _ in 0..random.random_range(1..=3) {
             world.publish(random.random_range(0..200), &mut random);
             let settings = Settings {
                 workers: random.random_range(1..=2),
                 ..first.clone()
             };
+
             let processes = random.random_range(1..=3);
             println!(
                 "seed {seed}: {} records, {processes} processes, {settings:?}",
                 world.records.len()
             );
+
             Processes::new(processes).run(&world, &settings, None);
             world.check();
         }
@@ -154,6 +167,7 @@ fn whichever_process_dies_wherever_all_start_again_and_everything_is_counted_onc
             workers: random.random_range(1..=2),
             ..settings(&mut random)
         };
+
         world.publish(random.random_range(50..150), &mut random);
         let count = random.random_range(2..=3);
         let fault = [
@@ -162,14 +176,18 @@ fn whichever_process_dies_wherever_all_start_again_and_everything_is_counted_onc
             Fault::LoseReply,
             Fault::Unavailable,
         ][random.random_range(0..4)];
-        let (victim, at) = (random.random_range(0..count), random.random_range(0..25));
+
+        let victim = random.random_range(0..count);
+        let at = random.random_range(0..25);
         println!(
             "seed {seed}: {fault:?} at call {at} of process {victim} of {count}, {settings:?}"
         );
+
         let starts = Processes::new(count).run(&world, &settings, Some((victim, at, fault)));
         world.check();
         restarts += u64::from(starts > count as u64);
     }
+
     assert!(restarts > 10, "processes die in this test: {restarts}");
 }
 
@@ -180,6 +198,7 @@ fn what_the_slots_of_any_process_have_committed_tells_that_a_checkpoint_is_lost(
         let mut random = random(seed);
         let mut world = World::new(windows(&mut random), 3);
         let first = lenient(settings(&mut random));
+
         for _ in 0..3 {
             world.publish(100, &mut random);
             let settings = Settings {
@@ -193,6 +212,7 @@ fn what_the_slots_of_any_process_have_committed_tells_that_a_checkpoint_is_lost(
         }
         replaced += u64::from(world.highest_revision() >= 1_000_000);
     }
+
     assert!(replaced > 5, "{replaced} jobs replaced results");
 }
 
@@ -200,24 +220,30 @@ fn what_the_slots_of_any_process_have_committed_tells_that_a_checkpoint_is_lost(
 fn a_process_with_other_settings_is_told_so_and_not_taken() {
     let world = World::new(windows(&mut random(1)), 1);
     let processes = Processes::new(2);
-    let (settings, stop) = (settings(&mut random(1)), Stop::default());
+    let settings = settings(&mut random(1));
+    let stop = Stop::default();
+
     let other = Settings {
         disorder: settings.disorder + Duration::from_secs(1),
         ..settings.clone()
     };
+
     thread::scope(|scope| {
         let lead = Run {
             members: processes.members(0),
             ..world.job(world.log.clone(), &settings)
         };
+
         let lead = scope.spawn({
             let stop = stop.clone();
             move || lead.run(&stop)
         });
+
         let follower = Run {
             members: processes.members(1),
             ..world.job(world.log.clone(), &other)
         };
+
         match follower.run(&Stop::default()) {
             Err(error @ JobError::Cluster(ClusterError::Refused(_))) => {
                 assert!(error.to_string().contains("disorder_ms: "), "{error}");
@@ -225,6 +251,7 @@ fn a_process_with_other_settings_is_told_so_and_not_taken() {
             }
             outcome => panic!("the process was taken: {outcome:?}"),
         }
+
         stop.request();
         lead.join().unwrap().unwrap();
     });
@@ -250,35 +277,43 @@ impl Between {
             hanging: AtomicUsize::new(0),
             lines: AtomicUsize::new(0),
         });
+
         thread::spawn(move || {
             for caller in listener.incoming() {
-                let (caller, callee) = (caller.unwrap(), TcpStream::connect(&host).unwrap());
+                let caller = caller.unwrap();
+                let callee = TcpStream::connect(&host).unwrap();
                 let number = between.lines.fetch_add(1, Ordering::SeqCst);
                 let back = (callee.try_clone().unwrap(), caller.try_clone().unwrap());
+
                 for (from, to) in [(caller, callee), back] {
                     let between = Arc::clone(&between);
                     thread::spawn(move || between.carry(number, from, to));
                 }
             }
         });
+
         address
     }
 
     fn carry(&self, number: usize, mut from: TcpStream, mut to: TcpStream) {
-        let (mut buffer, mut carried) = ([0; 512], 0);
+        let mut buffer = [0; 512];
+        let mut carried = 0;
         while let Ok(count @ 1..) = from.read(&mut buffer) {
             carried += count;
             if number == 1 && carried > HANGS_AFTER_BYTES {
                 self.hanging
                     .fetch_max(self.lines.load(Ordering::SeqCst), Ordering::SeqCst);
             }
+
             while number < self.hanging.load(Ordering::SeqCst) {
                 thread::park();
             }
+
             if to.write_all(&buffer[..count]).is_err() {
                 return;
             }
         }
+
         // A line whose other end is gone already is as good as shut down.
         let _ = to.shutdown(Shutdown::Write);
     }
@@ -289,12 +324,15 @@ fn a_process_that_hangs_ends_the_attempt_in_all_and_everything_is_counted_once()
     let mut random = random(5);
     let mut world = World::new(windows(&mut random), 3);
     world.publish(300, &mut random);
+
     let mut processes = Processes::new(2);
     processes.silence_limit = Duration::from_secs(2);
     processes.hosts[0] = Between::stand_before(processes.hosts[0].clone());
+
     let starts = processes.run(&world, &settings(&mut random), None);
     world.check();
     let ends = processes.ends.into_inner().unwrap();
+
     assert!(
         starts > 2
             && ends
@@ -309,7 +347,9 @@ fn who_does_not_know_the_secret_is_told_so_and_neither_joins_an_attempt_nor_ends
     let mut random = random(6);
     let mut world = World::new(windows(&mut random), 2);
     world.publish(100, &mut random);
-    let (processes, settings) = (Processes::new(2), settings(&mut random));
+
+    let processes = Processes::new(2);
+    let settings = settings(&mut random);
     let run = |process, trust: Trust| {
         let mut members = processes.members(process).unwrap();
         members.trust = Arc::new(trust);
@@ -318,6 +358,7 @@ fn who_does_not_know_the_secret_is_told_so_and_neither_joins_an_attempt_nor_ends
             ..world.job(world.log.clone(), &settings)
         }
     };
+
     let trust = |secret: &str| Trust::by(&secret.repeat(32).as_str().into()).unwrap();
     thread::scope(|scope| {
         let lead = run(0, trust("a"));
@@ -328,12 +369,14 @@ fn who_does_not_know_the_secret_is_told_so_and_neither_joins_an_attempt_nor_ends
                 matches!(error, JobError::Cluster(ClusterError::Refused(_))),
                 "{error}"
             );
+
             assert!(
                 error.to_string().contains("TIDEMARK_CLUSTER_SECRET")
                     && !error.is_for_a_new_start(),
                 "{error}"
             );
         }
+
         let mut caller = TcpStream::connect(&processes.hosts[0]).unwrap();
         caller.write_all(b"\0\0\0\x06\"Beat\"").unwrap();
         run(1, trust("a")).run(&Stop::default()).unwrap();

@@ -35,7 +35,9 @@ pub fn live<K: Key, A: Aggregate>(
         };
         if number == at { fault } else { Fault::None }
     });
-    let (job, stop) = (job(process.clone()), Stop::default());
+    let job = job(process.clone());
+    let stop = Stop::default();
+
     match std::thread::scope(|scope| scope.spawn(|| job.run(&stop)).join()) {
         Ok(Ok(())) if !process.is_dead() => Life::Finished,
         Ok(Err(JobError::Worker(_) | JobError::Publish(_))) | Err(_) => Life::Died,
@@ -57,6 +59,7 @@ pub fn any_fault(random: &mut SmallRng) -> (u64, Fault) {
         Fault::LoseReply,
         Fault::Unavailable,
     ];
+
     (
         random.random_range(0..60),
         faults[random.random_range(0..4)],
@@ -70,22 +73,27 @@ fn whatever_call_a_job_dies_at_everything_is_counted_once() {
         let mut random = random(seed);
         let mut world = World::new(windows(&mut random), random.random_range(1..=4));
         let first = settings(&mut random);
+
         for _ in 0..random.random_range(2..=5) {
             world.publish(random.random_range(0..80), &mut random);
             let settings = Settings {
                 workers: random.random_range(1..=3),
                 ..first.clone()
             };
+
             let (at, fault) = any_fault(&mut random);
             println!(
                 "seed {seed}: {} records, {fault:?} at call {at}, {settings:?}",
                 world.records.len()
             );
+
             let life = live(&world.log, (at, fault), |log| world.job(log, &settings));
             deaths += u64::from(life == Life::Died);
         }
+
         world.run(&first).unwrap();
         world.check();
     }
+
     assert!(deaths > 20, "jobs die in this test: {deaths}");
 }

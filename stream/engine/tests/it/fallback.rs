@@ -30,6 +30,7 @@ pub fn damage_newest(world: &World, random: &mut SmallRng) -> usize {
             .unwrap()
             .starts_with(&format!("{of_attempt:010}"))
     };
+
     let made = manifests
         .iter()
         .rev()
@@ -37,19 +38,23 @@ pub fn damage_newest(world: &World, random: &mut SmallRng) -> usize {
         .filter(|path| world.manifest(path).boundary > 0)
         .count();
     let damaged = random.random_range(0..made.max(1));
+
     for path in manifests.iter().rev().take(damaged) {
         Damage::ALL[random.random_range(0..3)].to(&world.objects, path, random);
     }
+
     damaged
 }
 
 #[test]
 fn whatever_of_the_newest_checkpoints_is_damaged_every_window_ends_up_right() {
-    let (mut damaged, mut replaced) = (0, 0);
+    let mut damaged = 0;
+    let mut replaced = 0;
     for seed in 1..=60 {
         let mut random = random(seed);
         let mut world = World::new(windows(&mut random), random.random_range(1..=4));
         let first = lenient(settings(&mut random));
+
         for _ in 0..random.random_range(2..=5) {
             world.publish(random.random_range(0..150), &mut random);
             let settings = Settings {
@@ -63,6 +68,7 @@ fn whatever_of_the_newest_checkpoints_is_damaged_every_window_ends_up_right() {
         }
         replaced += u64::from(world.highest_revision() >= 1_000_000);
     }
+
     assert!(
         damaged > 60 && replaced > 20,
         "{damaged} checkpoints were damaged, {replaced} jobs replaced results"
@@ -75,20 +81,24 @@ fn a_part_that_only_the_newest_checkpoints_name_takes_no_more_than_them() {
         let mut random = random(seed);
         let mut world = World::new(windows(&mut random), 2);
         let settings = lenient(settings(&mut random));
+
         for _ in 0..2 {
             world.publish(150, &mut random);
             world.run(&settings).unwrap();
         }
+
         let manifests = world
             .objects_in("manifests")
             .into_iter()
             .map(|path| world.manifest(&path));
         let manifests: Vec<_> = manifests.filter(|manifest| manifest.boundary > 0).collect();
+
         let oldest: Vec<&str> = manifests[0]
             .parts
             .iter()
             .map(|part| part.name.as_str())
             .collect();
+
         let newest = manifests
             .last()
             .unwrap()
@@ -112,11 +122,13 @@ fn a_job_that_has_only_its_beginning_left_does_not_restart_from_zero_by_itself()
         let settings = lenient(Settings::default());
         world.publish(20, &mut random);
         world.run(&settings).unwrap();
+
         let manifests = world.objects_in("manifests");
         assert_eq!(world.manifest(&manifests[0]).boundary, 0);
         manifests[1..]
             .iter()
             .for_each(|path| damage.to(&world.objects, path, &mut random));
+
         let refused = world.run(&settings).unwrap_err().to_string();
         assert!(refused.contains("start-over"), "{damage:?}: {refused}");
     }
@@ -130,11 +142,13 @@ fn a_job_without_its_checkpoints_does_not_start_until_told_to_start_over() {
     world.publish(200, &mut random);
     world.run(&settings).unwrap();
     world.check();
+
     for folder in ["manifests", "parts", "attempts"] {
         for path in world.objects_in(folder) {
             Damage::Deleted.to(&world.objects, &path, &mut random);
         }
     }
+
     world.publish(100, &mut random);
     let refused = world.run(&settings).unwrap_err();
     assert!(
@@ -144,6 +158,7 @@ fn a_job_without_its_checkpoints_does_not_start_until_told_to_start_over() {
         ),
         "{refused}"
     );
+
     assert!(refused.to_string().contains("start-over"), "{refused}");
     start_over(&world, &world.windows, &settings);
     for _ in 0..2 {
@@ -161,21 +176,25 @@ fn starting_over_replaces_what_was_committed_and_allows_other_settings() {
     let settings = lenient(settings(&mut random));
     world.publish(200, &mut random);
     world.run(&settings).unwrap();
+
     world.windows = Windows::tumbling(ms(30))
         .unwrap()
         .in_panes_of(ms(10))
         .unwrap();
+
     let refused = world.run(&settings).unwrap_err();
     assert!(
         matches!(refused, JobError::Recover(RecoverError::SettingsChanged(_))),
         "{refused}"
     );
+
     start_over(&world, &world.windows, &settings);
     for _ in 0..3 {
         world.publish(50, &mut random);
         world.run(&settings).unwrap();
         world.check_but_for_repeated_asides();
     }
+
     assert!(world.highest_revision() >= 1_000_000);
 }
 

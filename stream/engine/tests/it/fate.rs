@@ -91,11 +91,13 @@ impl Doom {
             .concat()
             .choose(random)
             .unwrap();
+
         let furthest = if matches!(call, "send" | "poll") {
             60
         } else {
             random.random_range(1..8)
         };
+
         Self {
             call,
             number: random.random_range(0..furthest),
@@ -107,7 +109,8 @@ impl Doom {
 impl Fate {
     /// A process that meets `doom`, if any, and whose store takes its time as `pace` has it.
     pub fn new(doom: Option<Doom>, pace: Option<u64>) -> Arc<Self> {
-        let (is_met, is_dead) = (AtomicBool::new(false), AtomicBool::new(false));
+        let is_met = AtomicBool::new(false);
+        let is_dead = AtomicBool::new(false);
         Arc::new(Self {
             doom,
             pace,
@@ -139,17 +142,20 @@ impl Fate {
         if self.is_dead() {
             die()
         }
+
         let number = {
             let mut counts = self.counts.lock().unwrap();
             let count = counts.entry(call.to_owned()).or_default();
             std::mem::replace(count, *count + 1)
         };
+
         let doom = self
             .doom
             .filter(|doom| (doom.call, doom.number) == (call, number))?;
         self.is_met.store(true, Ordering::SeqCst);
         self.is_dead
             .store(Blow::DEATHS.contains(&doom.blow), Ordering::SeqCst);
+
         Some(doom.blow)
     }
 

@@ -28,10 +28,12 @@ impl MortalStore {
         if let Some(delay) = self.fate.delay(&name) {
             tokio::time::sleep(delay).await;
         }
+
         let unavailable = || Error::Generic {
             store: "mortal",
             source: "a simulated fault".into(),
         };
+
         match self.fate.next(&name) {
             None => effect.await,
             Some(Blow::DieBefore) => die(),
@@ -85,11 +87,13 @@ impl ObjectStore for MortalStore {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        let (store, prefix) = (self.clone(), prefix.unwrap().clone());
+        let store = self.clone();
+        let prefix = prefix.unwrap().clone();
         let listed = async move {
             let all = store.objects.list(Some(&prefix)).try_collect::<Vec<_>>();
             store.call(name("list", &prefix), all).await
         };
+
         listed
             .map_ok(|objects| stream::iter(objects.into_iter().map(Ok)))
             .try_flatten_stream()
@@ -110,6 +114,7 @@ impl ObjectStore for MortalStore {
                 Ok(path)
             }
         };
+
         paths.and_then(delete).boxed()
     }
 

@@ -52,8 +52,11 @@ impl World {
             retention,
         };
         log.ensure_topics(&[topic]).unwrap();
+
         let times = vec![0; partitions as usize];
-        let (objects, records) = (Arc::default(), BTreeMap::new());
+        let objects = Arc::default();
+        let records = BTreeMap::new();
+
         Self {
             log,
             objects,
@@ -73,6 +76,7 @@ impl World {
             .log
             .publisher("generator", Delivery::Transactional)
             .unwrap();
+
         let mut written: Vec<(u32, String)> = Vec::new();
         for _ in 0..count {
             let partition = random.random_range(0..self.times.len());
@@ -82,22 +86,28 @@ impl World {
             } else {
                 0
             };
+
             let event = (
                 random.random_range(0..7),
                 self.times[partition].saturating_sub(behind),
             );
+
             let value = if random.random_bool(0.03) {
                 "?".to_owned()
             } else {
                 format!("{} {} {}", event.0, event.1, random.next_u64())
             };
             let mut record = (u32::try_from(partition).unwrap(), value);
+
             if self.has_copies && random.random_bool(0.1) {
                 record = written.choose(random).cloned().unwrap_or(record);
             }
             written.push(record.clone());
+
             let (partition, value) = record;
-            let (key, value) = (None, Some(value.as_bytes()));
+            let key = None;
+            let value = Some(value.as_bytes());
+
             publisher
                 .send(NewRecord {
                     topic: "events",
@@ -107,10 +117,12 @@ impl World {
                     headers: &[],
                 })
                 .unwrap();
+
             if random.random_bool(0.1) {
                 publisher.commit(&[]).unwrap();
             }
         }
+
         publisher.commit(&[]).unwrap();
         for record in self.log.records("events") {
             let value = record.value.as_deref().unwrap();
@@ -166,15 +178,18 @@ impl World {
         if self.may_repeat {
             rows.dedup();
         }
+
         let distinct: BTreeSet<_> = rows
             .iter()
             .map(|(window, key, revision, _)| (window, key, revision))
             .collect();
+
         assert_eq!(
             distinct.len(),
             rows.len(),
             "a revision was committed twice: {rows:?}"
         );
+
         rows.into_iter()
             .map(|(window, key, _, count)| ((window, key), count))
             .collect()
@@ -209,28 +224,30 @@ impl World {
     /// # Panics
     /// When it differs.
     pub fn check_but_for_repeated_asides(&self) {
-        let (late, dead) = (
-            self.asides("events-late"),
-            self.asides("events-dead-letter"),
-        );
+        let late = self.asides("events-late");
+        let dead = self.asides("events-dead-letter");
         let mut expected: BTreeMap<(u64, u64), u64> = BTreeMap::new();
         let mut counted = BTreeSet::new();
+
         for (position, event) in &self.records {
             assert_eq!(
                 event.is_none(),
                 dead.contains(position),
                 "record {position:?} is {event:?}"
             );
+
             let Some((key, time)) = event.filter(|_| !late.contains(position)) else {
                 continue;
             };
             if !counted.insert(self.ids[position]) {
                 continue;
             }
+
             for window in self.windows_of(time) {
                 *expected.entry((window, key)).or_default() += 1;
             }
         }
+
         assert_eq!(self.committed(), expected);
         self.check_summaries(&expected);
     }
@@ -244,20 +261,24 @@ impl World {
             top.sort_by_key(|(key, count)| (std::cmp::Reverse(*count), *key));
             top.truncate(3);
         }
+
         let mut summaries = self.numbers("totals");
         summaries.sort_unstable();
         if self.may_repeat {
             summaries.dedup();
         }
+
         let revisions: BTreeSet<_> = summaries
             .iter()
             .map(|numbers| (numbers[0], numbers[1]))
             .collect();
+
         assert_eq!(
             revisions.len(),
             summaries.len(),
             "a summary was committed twice: {summaries:?}"
         );
+
         let top = |numbers: &[u64]| numbers.chunks(2).map(|pair| (pair[0], pair[1])).collect();
         let newest = summaries.iter().map(|n| (n[0], (n[2], n[3], top(&n[4..]))));
         assert_eq!(newest.collect::<BTreeMap<_, _>>(), expected);
@@ -279,6 +300,7 @@ impl World {
             .records(topic)
             .into_iter()
             .map(|record| text(record.value.unwrap()));
+
         values
             .map(|value| {
                 value
@@ -308,6 +330,7 @@ impl World {
                 header("source_offset"),
             ));
         }
+
         asides
     }
 }

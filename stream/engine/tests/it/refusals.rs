@@ -18,6 +18,7 @@ fn world_that_ran() -> (World, Settings) {
         allowed_lateness: Duration::from_millis(20),
         ..Settings::default()
     };
+
     world.publish(300, &mut random(1));
     world.run(&settings).unwrap();
     (world, settings)
@@ -40,6 +41,7 @@ fn a_checkpoint_of_a_future_version_is_not_passed_over() {
     let (world, settings) = world_that_ran();
     put_newest(&world, |manifest| manifest.version = 7);
     let said = refusal(&world, &settings);
+
     assert!(
         said.contains("format version 7") && said.contains("use the program that wrote it"),
         "{said}"
@@ -53,11 +55,13 @@ fn a_part_of_a_future_version_is_not_passed_over() {
     let mut part = b"TIDEPART".to_vec();
     part.extend([9, 1, 2, 3]);
     part.extend(crc32fast::hash(&part).to_le_bytes());
+
     write(
         &world.objects,
         &world.part(&manifest.parts[0].name),
         part.into(),
     );
+
     let said = refusal(&world, &settings);
     assert!(
         said.contains("format version 9") && said.contains("use the program that wrote it"),
@@ -75,6 +79,7 @@ fn checkpoints_of_another_job_are_named_as_such() {
         };
         write(&world.objects, &path, manifest.to_bytes().into());
     }
+
     let said = refusal(&world, &settings);
     assert!(
         said.contains("of job \"sums\"") && said.contains("start-over"),
@@ -88,6 +93,7 @@ fn a_job_none_of_whose_checkpoints_is_whole_does_not_start_from_nothing() {
     for path in world.objects_in("manifests") {
         write(&world.objects, &path, "{}".into());
     }
+
     let said = refusal(&world, &settings);
     assert!(
         said.contains("damaged")
@@ -104,11 +110,13 @@ fn settings_that_changed_under_a_checkpoint_are_named() {
         ..settings.clone()
     };
     let said = refusal(&world, &other_slots);
+
     assert!(
         said.contains("the number of sink slots was \"4\" and is now \"7\"")
             && said.contains("start-over"),
         "{said}"
     );
+
     world.windows = Windows::tumbling(Duration::from_millis(20)).unwrap();
     let said = refusal(&world, &settings);
     assert!(
@@ -128,6 +136,7 @@ fn a_checkpoint_whose_offsets_expired_is_refused() {
         .unwrap()
         .1;
     world.log.expire("events", 1, end);
+
     let said = refusal(&world, &settings);
     assert!(
         said.contains("partition 1 of \"events\"") && said.contains("expired"),
@@ -143,6 +152,7 @@ fn a_checkpoint_whose_topic_was_recreated_is_refused() {
         let mut recreated = World::new(world.windows, partitions);
         recreated.objects = world.objects.clone();
         let said = refusal(&recreated, &settings);
+
         assert!(
             said.contains("recreated") && said.contains("Restore it, or start over"),
             "{said}"
@@ -156,6 +166,7 @@ fn a_topic_that_was_recreated_is_known_by_its_records_even_when_it_is_longer() {
         let (world, settings) = world_that_ran();
         let mut recreated = World::new(world.windows, 2);
         recreated.log = SimulatedLog::new(|| 2_000_000);
+
         let retention = Duration::from_secs(3600);
         let topic = TopicSpec {
             name: "events".to_owned(),
@@ -166,13 +177,16 @@ fn a_topic_that_was_recreated_is_known_by_its_records_even_when_it_is_longer() {
         recreated.log.ensure_topics(&[topic]).unwrap();
         recreated.objects = world.objects.clone();
         recreated.publish(900, &mut random(seed));
+
         let Err(refused) = recreated.run(&settings) else {
             panic!("seed {seed}: the job read on")
         };
+
         assert!(
             refused.to_string().contains("deleted and recreated"),
             "{refused}"
         );
+
         assert_eq!(
             recreated.log.records("counts").len(),
             0,
@@ -186,10 +200,12 @@ fn a_job_that_is_refused_has_published_nothing() {
     let (world, settings) = world_that_ran();
     let before = world.log.records("counts").len();
     put_newest(&world, |manifest| manifest.version = 7);
+
     let other = Settings {
         sink_slots: Slots::new(7).unwrap(),
         ..settings.clone()
     };
+
     assert!(matches!(world.run(&settings), Err(JobError::Recover(_))));
     assert!(matches!(world.run(&other), Err(JobError::Recover(_))));
     assert_eq!(world.log.records("counts").len(), before);

@@ -37,10 +37,12 @@ fn live(world: &World, settings: &Settings, fate: &Arc<Fate>) -> End {
         fate: Arc::clone(fate),
     };
     let store = CheckpointStore::new(Arc::new(objects), Path::default(), "counts");
+
     let job = Run {
         store,
         ..world.job(fate.log(&world.log), settings)
     };
+
     let stop = Stop::default();
     match std::thread::scope(|scope| scope.spawn(|| job.run(&stop)).join()) {
         _ if fate.is_dead() => End::Died,
@@ -68,14 +70,17 @@ fn happens(doom: Doom) -> bool {
             .unwrap(),
         2,
     );
+
     let settings = Settings {
         disorder: ms(7),
         allowed_lateness: ms(10),
         ..Settings::default()
     };
+
     world.publish(30, &mut random);
     world.run(&settings).unwrap();
     world.publish(90, &mut random);
+
     let fate = Fate::new(Some(doom), None);
     live(
         &world,
@@ -85,6 +90,7 @@ fn happens(doom: Doom) -> bool {
         },
         &fate,
     );
+
     let again = Doom::any(&Blow::DEATHS, &mut random);
     live(
         &world,
@@ -94,11 +100,13 @@ fn happens(doom: Doom) -> bool {
         },
         &Fate::new(Some(again), None),
     );
+
     world.run(&settings).unwrap();
     println!(
         "{doom:?}: {}, then {again:?}",
         if fate.is_met() { "met" } else { "not met" }
     );
+
     world.check();
     fate.is_met()
 }
@@ -141,6 +149,7 @@ fn what_the_store_refuses_to_read_is_not_taken_for_damaged() {
     let mut random = random(2);
     let mut world = World::new(windows(&mut random), 2);
     let settings = settings(&mut random);
+
     for call in ["read manifests", "read parts"] {
         world.publish(60, &mut random);
         world.run(&settings).unwrap();
@@ -156,6 +165,7 @@ fn what_the_store_refuses_to_read_is_not_taken_for_damaged() {
         world.run(&settings).unwrap();
         world.check();
     }
+
     assert!(world.highest_revision() < 1_000_000, "nothing was replaced");
 }
 
@@ -215,6 +225,7 @@ impl Kind {
             Duration::from_millis(40),
             Duration::from_secs(1),
         ];
+
         if self == Self::Damaged {
             usual
         } else {
@@ -240,9 +251,12 @@ fn schedule(seed: u64) -> u64 {
     let mut world = World::new(windows(&mut random), random.random_range(1..=4));
     world.may_repeat = kind == Kind::AtLeastOnce;
     world.has_copies = random.random_bool(0.5);
+
     let first = kind.settings(settings(&mut random));
     let blows = [&Blow::DEATHS[..], &Blow::DEATHS, &Blow::ERRORS].concat();
-    let (mut deaths, mut seen) = (0, None);
+    let mut deaths = 0;
+    let mut seen = None;
+
     for life in 0..random.random_range(2..=5) {
         world.publish(random.random_range(0..60), &mut random);
         let settings = Settings {
@@ -250,22 +264,26 @@ fn schedule(seed: u64) -> u64 {
             allowed_lateness: kind.lateness(first.allowed_lateness, &mut random),
             ..first.clone()
         };
+
         let doom = Doom::any(&blows, &mut random);
         let end = live(&world, &settings, &Fate::new(Some(doom), Some(seed)));
         println!(
             "seed {seed}, {kind:?}, life {life}: {} records, {doom:?}: {end:?}, {settings:?}",
             world.records.len()
         );
+
         deaths += u64::from(end == End::Died);
         let newest = world.objects_in("manifests").pop();
         if kind == Kind::Damaged && newest > seen {
             damage_newest(&world, &mut random);
             seen = newest;
         }
+
         if kind == Kind::ProgressLost && random.random_bool(0.5) {
             lose_progress(&world, &mut random);
         }
     }
+
     world.run(&first).unwrap();
     kind.check(&world);
     deaths
@@ -290,9 +308,11 @@ fn progress_that_the_log_loses_repeats_no_row_under_its_revision() {
             guarantee,
             ..settings(&mut random)
         };
+
         world.publish(80, &mut random);
         world.run(&settings).unwrap();
         let rows = world.numbers("counts").len();
+
         assert!(world.highest_revision() < 1_000_000, "nothing was lost yet");
 
         world.log.lose_progress(|_| true);
@@ -313,11 +333,10 @@ fn number(variable: &str, otherwise: u64) -> u64 {
 
 #[test]
 fn whatever_lives_meet_one_after_the_other_everything_is_counted_once() {
-    let (first, count) = (
-        number("TIDEMARK_TEST_SEED", 1),
-        number("TIDEMARK_TEST_SCHEDULES", 60),
-    );
+    let first = number("TIDEMARK_TEST_SEED", 1);
+    let count = number("TIDEMARK_TEST_SCHEDULES", 60);
     let mut deaths = 0;
+
     for seed in first..first + count {
         deaths += schedule(seed);
         if seed % 500 == 0 {
@@ -329,6 +348,7 @@ fn whatever_lives_meet_one_after_the_other_everything_is_counted_once() {
             .unwrap();
         }
     }
+
     assert!(
         count < 60 || deaths > count / 2,
         "processes die in this test: {deaths}"

@@ -48,6 +48,7 @@ impl Visits {
             sessions.in_panes_of(ms(pane_ms)).unwrap()
         });
         let world = World::new(sessions.cut_to(), random.random_range(1..=4));
+
         Self {
             world,
             sessions,
@@ -104,6 +105,7 @@ impl Visits {
                         totals.keys,
                         totals.aggregate.aggregate.0,
                     ];
+
                     numbers.extend(
                         totals
                             .top
@@ -139,6 +141,7 @@ impl Visits {
             .map(|row| (row.key, row.first_ms, row.last_ms, row.count))
             .collect();
         assert_eq!(told, expected);
+
         let mut summaries: BTreeMap<u64, Summary> = BTreeMap::new();
         for sessions in expected
             .chunk_by(|one, next| one.0 == next.0 && self.cut_of(one.1) == self.cut_of(next.1))
@@ -150,6 +153,7 @@ impl Visits {
             top.sort_by_key(|(key, count)| (std::cmp::Reverse(*count), *key));
             top.truncate(3);
         }
+
         assert_eq!(self.summaries(), summaries);
     }
 
@@ -165,16 +169,16 @@ impl Visits {
         };
         let mut all: Vec<Told> = self.world.numbers("counts").iter().map(told).collect();
         all.sort_unstable();
+
         all
     }
 
     /// Keys, first and last events and counts of all sessions, in order.
     fn recounted(&self) -> Vec<(u64, u64, u64, u64)> {
-        let (late, dead) = (
-            self.world.asides("events-late"),
-            self.world.asides("events-dead-letter"),
-        );
+        let late = self.world.asides("events-late");
+        let dead = self.world.asides("events-dead-letter");
         let mut events: Vec<(u64, u64)> = Vec::new();
+
         for (position, event) in &self.world.records {
             assert_eq!(
                 event.is_none(),
@@ -183,12 +187,14 @@ impl Visits {
             );
             events.extend(event.filter(|_| !late.contains(position)));
         }
+
         events.sort_unstable();
         let together = |one: &(u64, u64), next: &(u64, u64)| {
             one.0 == next.0
                 && next.1 - one.1 <= self.gap_ms
                 && self.cut_of(one.1) == self.cut_of(next.1)
         };
+
         let session =
             |run: &[(u64, u64)]| (run[0].0, run[0].1, run[run.len() - 1].1, run.len() as u64);
         events.chunk_by(together).map(session).collect()
@@ -207,11 +213,13 @@ impl Visits {
             .iter()
             .map(|numbers| (numbers[0], numbers[1]))
             .collect();
+
         assert_eq!(
             revisions.len(),
             summaries.len(),
             "a summary was committed twice: {summaries:?}"
         );
+
         let top = |numbers: &[u64]| numbers.chunks(2).map(|pair| (pair[0], pair[1])).collect();
         summaries
             .iter()
@@ -226,6 +234,7 @@ fn standing(told: &[Told]) -> Vec<Told> {
     let newest = told.chunk_by(|one, next| (one.key, one.first_ms) == (next.key, next.first_ms));
     let newest: Vec<Told> = newest.filter_map(|rows| rows.last().copied()).collect();
     let line = |row: &Told| row.revision / 1_000_000;
+
     let is_replaced = |row: &Told| {
         newest.iter().any(|other| {
             other.key == row.key
@@ -233,6 +242,7 @@ fn standing(told: &[Told]) -> Vec<Told> {
                 && (other.first_ms..=other.last_ms).contains(&row.first_ms)
         })
     };
+
     newest
         .iter()
         .filter(|row| !row.is_gone && !is_replaced(row))
@@ -242,27 +252,33 @@ fn standing(told: &[Told]) -> Vec<Told> {
 
 #[test]
 fn sessions_are_those_of_a_plain_recount_for_any_workers_partitions_and_restarts() {
-    let (mut corrected, mut gone) = (0, 0);
+    let mut corrected = 0;
+    let mut gone = 0;
     for seed in 1..=60 {
         let mut random = random(seed);
         let mut visits = Visits::new(&mut random);
         let first = settings(&mut random);
+
         for _ in 0..random.random_range(1..=4) {
             visits
                 .world
                 .publish(random.random_range(0..200), &mut random);
+
             let settings = Settings {
                 workers: random.random_range(1..=4),
                 ..first.clone()
             };
+
             println!(
                 "seed {seed}: {} records, {:?}, {settings:?}",
                 visits.world.records.len(),
                 visits.sessions
             );
+
             visits.run(&settings);
             visits.check();
         }
+
         corrected += visits
             .told()
             .iter()
@@ -270,6 +286,7 @@ fn sessions_are_those_of_a_plain_recount_for_any_workers_partitions_and_restarts
             .count();
         gone += visits.told().iter().filter(|row| row.is_gone).count();
     }
+
     assert!(
         corrected > 100 && gone > 100,
         "{corrected} rows were corrected, {gone} sessions swallowed"
@@ -283,27 +300,33 @@ fn whatever_call_a_job_dies_at_every_session_is_told_once() {
         let mut random = random(seed);
         let mut visits = Visits::new(&mut random);
         let first = settings(&mut random);
+
         for _ in 0..random.random_range(2..=5) {
             visits
                 .world
                 .publish(random.random_range(0..80), &mut random);
+
             let settings = Settings {
                 workers: random.random_range(1..=3),
                 ..first.clone()
             };
+
             let (at, fault) = any_fault(&mut random);
             println!(
                 "seed {seed}: {} records, {fault:?} at call {at}, {settings:?}",
                 visits.world.records.len()
             );
+
             let life = live(&visits.world.log, (at, fault), |log| {
                 visits.job(log, &settings)
             });
             deaths += u64::from(life == Life::Died);
         }
+
         visits.run(&first);
         visits.check();
     }
+
     assert!(deaths > 20, "jobs die in this test: {deaths}");
 }
 
@@ -314,27 +337,33 @@ fn whichever_of_several_processes_dies_every_session_is_told_once_by_whatever_nu
         let mut random = random(seed);
         let mut visits = Visits::new(&mut random);
         let first = settings(&mut random);
+
         for _ in 0..2 {
             visits
                 .world
                 .publish(random.random_range(30..100), &mut random);
+
             let settings = Settings {
                 workers: random.random_range(1..=2),
                 ..first.clone()
             };
+
             let processes = random.random_range(2..=3);
             let (at, fault) = any_fault(&mut random);
             let death = Some((random.random_range(0..processes), at % 25, fault));
+
             println!(
                 "seed {seed}: {} records, {death:?} of {processes}, {settings:?}",
                 visits.world.records.len()
             );
+
             let job = |log| visits.job(log, &settings);
             again += Processes::new(processes).run_jobs(&visits.world.log, job, death)
                 - processes as u64;
             visits.check();
         }
     }
+
     assert!(
         again > 15,
         "processes are started again in this test: {again}"
@@ -348,23 +377,28 @@ fn when_checkpoints_are_lost_the_sessions_of_the_new_line_of_history_stand() {
         let mut random = random(seed);
         let mut visits = Visits::new(&mut random);
         let first = lenient(settings(&mut random));
+
         for _ in 0..random.random_range(2..=4) {
             visits
                 .world
                 .publish(random.random_range(0..150), &mut random);
+
             let settings = Settings {
                 workers: random.random_range(1..=3),
                 ..first.clone()
             };
+
             println!(
                 "seed {seed}: {} records, {settings:?}",
                 visits.world.records.len()
             );
+
             visits.run(&settings);
             visits.check_what_stands();
             damage_newest(&visits.world, &mut random);
         }
         replaced += u64::from(visits.told().iter().any(|row| row.revision >= 1_000_000));
     }
+
     assert!(replaced > 10, "{replaced} jobs replaced results");
 }

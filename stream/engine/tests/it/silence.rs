@@ -33,6 +33,7 @@ impl Live {
         let of_log = Arc::clone(&clock_ms);
         let of_job = Arc::clone(&clock_ms);
         let log = SimulatedLog::new(move || of_log.load(Ordering::SeqCst));
+
         let topic = TopicSpec {
             name: "events".to_owned(),
             partitions: 2,
@@ -40,9 +41,11 @@ impl Live {
             retention: Duration::from_secs(3600),
         };
         log.ensure_topics(&[topic]).unwrap();
+
         let windows = Windows::tumbling(Duration::from_secs(1)).unwrap();
         let mut world = World::new(windows, 2);
         world.log = log.clone();
+
         let settings = Settings {
             disorder: Duration::from_secs(1),
             allowed_lateness: Duration::ZERO,
@@ -51,6 +54,7 @@ impl Live {
         let mut job = world.job(log, &settings);
         job.settings.until_end = false;
         job.clock = Arc::new(move || of_job.load(Ordering::SeqCst));
+
         let live = Self {
             world,
             clock_ms,
@@ -71,6 +75,7 @@ impl Live {
         let value = format!("1 {}", now_ms - self.steps * 37 % 900);
         let log = &self.world.log;
         let mut publisher = log.publisher("generator", Delivery::Transactional).unwrap();
+
         for partition in [0, 1] {
             let record = NewRecord {
                 topic: "events",
@@ -121,22 +126,26 @@ fn partition_goes_silent(silence: impl Fn(&SimulatedLog), end: impl Fn(&Simulate
         scope.spawn(|| job.run(&stop).unwrap());
         live.steps(150);
         live.wait_until(|live| live.records() == 300);
+
         assert_eq!(live.unanswered(), None);
 
         silence(&live.world.log);
         live.steps(300);
         live.wait_until(|live| live.unanswered().is_some());
+
         let sentence = live.unanswered().unwrap();
         assert!(
             sentence.starts_with("partition 0 of topic \"events\""),
             "{sentence}"
         );
+
         let before_ms = live.metrics.status(live.now_ms()).watermark_ms.unwrap();
         assert!(before_ms < live.now_ms() - 25_000, "event time waits");
 
         end(&live.world.log);
         live.steps(150);
         live.wait_until(|live| live.records() == 1_200 && live.unanswered().is_none());
+
         let status = live.metrics.status(live.now_ms());
         assert_eq!((status.too_late, status.corrections), (0, 0));
         live.wait_until(|live| {

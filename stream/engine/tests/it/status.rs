@@ -18,11 +18,13 @@ fn a_job_that_ran_tells_what_it_read_and_where_it_stands() {
         },
     );
     job.run(&Stop::default()).unwrap();
+
     let status = job.metrics.status(u64::MAX / 2);
     assert_eq!(
         (status.records, status.attempt, status.is_running),
         (world.records.len() as u64, Some(1), false)
     );
+
     assert_eq!(
         (
             status.partitions.len(),
@@ -31,6 +33,7 @@ fn a_job_that_ran_tells_what_it_read_and_where_it_stands() {
         ),
         (2, 2, 0)
     );
+
     for partition in &status.partitions {
         let last = world
             .records
@@ -39,12 +42,14 @@ fn a_job_that_ran_tells_what_it_read_and_where_it_stands() {
             .unwrap();
         assert!(partition.next_offset > last.1, "all was read");
     }
+
     let checkpoint = status.checkpoint.unwrap();
     assert_eq!(Some(checkpoint.boundary_ms), status.watermark_ms);
     assert_eq!(
         (&*status.topics.input, status.topics.summaries.as_deref()),
         ("events", Some("totals"))
     );
+
     assert_eq!(status.topics.input_log_time, "LogAppendTime");
     let text = job.metrics.to_text();
     for metric in [

@@ -11,12 +11,14 @@ fn counts_are_those_of_a_plain_recount_for_any_windows_workers_and_partitions() 
         let mut random = random(seed);
         let mut world = World::new(windows(&mut random), random.random_range(1..=5));
         world.publish(random.random_range(0..400), &mut random);
+
         let settings = settings(&mut random);
         println!(
             "seed {seed}: {} records, {:?}, {settings:?}",
             world.records.len(),
             world.windows
         );
+
         world.run(&settings).unwrap();
         world.check();
     }
@@ -29,6 +31,7 @@ fn a_job_that_goes_on_with_other_workers_corrects_what_comes_late_and_repeats_no
         let mut random = random(seed);
         let mut world = World::new(windows(&mut random), random.random_range(1..=4));
         let first = settings(&mut random);
+
         for _ in 0..random.random_range(2..=4) {
             world.publish(random.random_range(0..150), &mut random);
             let settings = Settings {
@@ -41,6 +44,7 @@ fn a_job_that_goes_on_with_other_workers_corrects_what_comes_late_and_repeats_no
         }
         corrected += u64::from(world.highest_revision() > 0);
     }
+
     assert!(
         corrected > 10,
         "late records are among the inputs: {corrected} of 40 runs corrected a window"

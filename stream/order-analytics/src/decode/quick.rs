@@ -40,6 +40,7 @@ fn as_published(value: &[u8]) -> Option<(Timestamp, Order)> {
     text.literal(br#","event_type":"order.created","order_id":"#)?;
     text.whole()?;
     text.literal(br#","user_id":"#)?;
+
     let user_id = text.whole()?;
     text.literal(br#","total_cents":"#)?;
     let total_cents = text.whole()?;
@@ -49,6 +50,7 @@ fn as_published(value: &[u8]) -> Option<(Timestamp, Order)> {
     text.literal(br#","items":["#)?;
     items(&mut text)?;
     text.literal(br#"],"created_at":""#)?;
+
     let created_at = time(text.string()?)?;
     text.literal(b"}")?;
 
@@ -90,6 +92,7 @@ fn as_plain_json(value: &[u8]) -> Option<(Timestamp, Order)> {
         Some(text) => Some(id_of(std::str::from_utf8(text.as_string()?).ok()?)),
         None => None,
     };
+
     let order = Order {
         event_id,
         user_id: user_id?.as_u64()?,
@@ -161,6 +164,7 @@ mod tests {
             let from = rng.random_range(0..=record.len());
             let to = (from + rng.random_range(0..12)).min(record.len());
             let piece = PIECES.choose(rng).unwrap();
+
             match rng.random_range(0..5) {
                 0 => drop(record.drain(from..to)),
                 1 => drop(record.splice(from..to, piece.iter().copied())),
@@ -170,6 +174,7 @@ mod tests {
                 _ => record.push(rng.random()),
             }
         }
+
         record
     }
 
@@ -178,6 +183,7 @@ mod tests {
         let golden = include_bytes!("../../../../services/events/tests/golden/order-created.json");
         let event: events::OrderCreated = serde_json::from_slice(golden).unwrap();
         let published = serde_json::to_vec(&event).unwrap();
+
         let expected = Order {
             event_id: Some(event.event_id.as_u128()),
             user_id: event.user_id,
@@ -209,6 +215,7 @@ mod tests {
             let record = [PUBLISHED, PLAIN].choose(&mut rng).unwrap();
             let record = mutate(record.as_bytes(), &mut rng);
             let shown = String::from_utf8_lossy(&record);
+
             for (way, found) in [as_published(&record), as_plain_json(&record)]
                 .into_iter()
                 .enumerate()
@@ -218,6 +225,7 @@ mod tests {
                 assert_eq!(by_serde(&record), Ok(found), "{shown}");
             }
         }
+
         assert!(
             decoded.iter().all(|count| *count > mutations / 200),
             "{decoded:?}"

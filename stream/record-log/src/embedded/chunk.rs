@@ -59,18 +59,21 @@ impl Chunk {
             .iter()
             .map(|(name, value)| 8 + name.len() + value.len())
             .sum();
+
         let key = length(record.key)?;
         let value = length(record.value)?;
         self.put_lengths([self.records, key, value, u32::try_from(headers_bytes).ok()?]);
         self.body.extend_from_slice(record.key.unwrap_or_default());
         self.body
             .extend_from_slice(record.value.unwrap_or_default());
+
         for (name, value) in record.headers {
             // Their sum fits, so each does.
             self.put_lengths([name.len() as u32, value.len() as u32]);
             self.body.extend_from_slice(name.as_bytes());
             self.body.extend_from_slice(value);
         }
+
         self.records += 1;
         Some(())
     }
@@ -84,6 +87,7 @@ impl Chunk {
             length_of(entry.value),
             entry.headers.0.len() as u32,
         ]);
+
         self.body.extend_from_slice(entry.key.unwrap_or_default());
         self.body.extend_from_slice(entry.value.unwrap_or_default());
         self.body.extend_from_slice(entry.headers.0);
@@ -121,6 +125,7 @@ impl<'a> Entries<'a> {
         let key = take_part(&mut self.rest, key)?;
         let value = take_part(&mut self.rest, value)?;
         let headers = EncodedHeaders(take(&mut self.rest, headers)?);
+
         Some(Entry {
             delta,
             key,
@@ -137,10 +142,12 @@ impl<'a> Iterator for Entries<'a> {
         if self.rest.is_empty() {
             return None;
         }
+
         let entry = self.read().ok_or(Damaged);
         if entry.is_err() {
             self.rest = &[];
         }
+
         Some(entry)
     }
 }
@@ -156,6 +163,7 @@ impl Headers for EncodedHeaders<'_> {
             let Ok(name) = std::str::from_utf8(name) else {
                 return;
             };
+
             each(name, value);
         }
     }
@@ -197,6 +205,7 @@ mod tests {
             headers,
         };
         chunk.push(&full).unwrap();
+
         chunk
             .push(&NewRecord {
                 key: Some(b""),
@@ -205,6 +214,7 @@ mod tests {
                 ..full
             })
             .unwrap();
+
         chunk
     }
 
@@ -216,14 +226,17 @@ mod tests {
             (entries[0].delta, entries[0].key, entries[0].value),
             (0, Some(&b"k"[..]), Some(&b"value"[..]))
         );
+
         assert_eq!(
             (entries[1].delta, entries[1].key, entries[1].value),
             (1, Some(&b""[..]), None)
         );
+
         let mut names = Vec::new();
         entries[0]
             .headers
             .for_each(&mut |name, value| names.push((name.to_owned(), value.to_vec())));
+
         assert_eq!(
             names,
             [
@@ -238,6 +251,7 @@ mod tests {
         let chunk = chunk_of_two();
         let mut entries = Entries::of(&chunk.body);
         entries.next();
+
         let between = chunk.body.len() - entries.rest().len();
         for length in (1..chunk.body.len()).filter(|length| *length != between) {
             assert!(

@@ -46,10 +46,12 @@ impl Cleaner {
                 }
             }
         };
+
         let thread = std::thread::Builder::new()
             .name("log-cleaner".into())
             .spawn(work);
         let thread = thread.map_err(|refused| LogError::Unavailable(Box::new(refused)))?;
+
         Ok(Self {
             stop: Some(stop),
             thread: Some(thread),
@@ -80,6 +82,7 @@ pub(super) fn run(shared: &Shared) -> Result<(), StoreError> {
             }
         }
     }
+
     Ok(())
 }
 
@@ -95,12 +98,14 @@ fn expire(store: &Store, partition: &Partition, oldest_kept_ms: u64) -> Result<(
         let Some(newest_expired) = expired.last().map(|(place, _)| *place) else {
             return Ok(());
         };
+
         let start = last_offset(newest_expired) + 1;
         partition.set_start(start);
         transaction.execute(
             "DELETE FROM chunks WHERE place BETWEEN ? AND ?",
             params![place(partition.id, 0), newest_expired],
         )?;
+
         transaction.execute(
             "UPDATE partitions SET start_offset = ? WHERE id = ?",
             params![start.cast_signed(), partition.id],
@@ -117,11 +122,13 @@ fn oldest_chunks(
     let mut statement = connection.prepare_cached(
         "SELECT place, log_time_ms FROM chunks WHERE place BETWEEN ? AND ? ORDER BY place LIMIT ?",
     )?;
+
     let bounds = params![
         place(partition.id, 0),
         place(partition.id, OFFSET_LIMIT - 1),
         CHUNKS_AT_ONCE
     ];
+
     let chunks = statement.query_map(bounds, |row| {
         Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned()))
     })?;
@@ -139,23 +146,28 @@ fn compact(
     if new_records < kept.max(NEW_RECORDS_MIN) {
         return Ok(());
     }
+
     let newest = Newest::of(connection, partition, compacted_to)?;
     let mut kept = 0;
     let mut from = partition.start();
+
     while from < newest.upto {
         let (rewritten, next) = rewrite(connection, partition, from, &newest)?;
         kept += rewritten
             .iter()
             .map(|change| u64::from(change.records_kept))
             .sum::<u64>();
+
         store_rewritten(store, &rewritten)?;
         from = next;
     }
+
     let writer = store.writer();
     writer.connection.execute(
         "UPDATE partitions SET compacted_to = ?, compacted_records = ? WHERE id = ?",
         params![newest.upto.cast_signed(), kept.cast_signed(), partition.id],
     )?;
+
     Ok(())
 }
 
@@ -167,6 +179,7 @@ fn last_pass(connection: &Connection, partition: &Partition) -> Result<(Offset, 
             row.get::<_, i64>(1)?.cast_unsigned(),
         ))
     };
+
     let found = connection
         .prepare_cached("SELECT compacted_to, compacted_records FROM partitions WHERE id = ?")?
         .query_row([partition.id], read)
@@ -190,6 +203,7 @@ impl Newest {
             by_key: HashMap::new(),
             upto: from,
         };
+
         let mut statement = connection
             .prepare_cached("SELECT place, base_offset, body FROM chunks WHERE place BETWEEN ? AND ? ORDER BY place")?;
         let bounds = params![
@@ -197,6 +211,7 @@ impl Newest {
             place(partition.id, partition.end().saturating_sub(1))
         ];
         let mut rows = statement.query(bounds)?;
+
         while newest.by_key.len() < KEYS_MAX {
             let Some(row) = rows.next()? else { break };
             let base = row.get::<_, i64>(1)?.cast_unsigned();
@@ -206,6 +221,7 @@ impl Newest {
             )?;
             newest.upto = last_offset(row.get(0)?) + 1;
         }
+
         Ok(newest)
     }
 
@@ -243,13 +259,16 @@ fn rewrite(
     let mut statement = connection.prepare_cached(
         "SELECT place, base_offset, body FROM chunks WHERE place BETWEEN ? AND ? ORDER BY place LIMIT ?",
     )?;
+
     let bounds = params![
         place(partition.id, from),
         place(partition.id, newest.upto - 1),
         CHUNKS_AT_ONCE
     ];
     let mut rows = statement.query(bounds)?;
-    let (mut rewritten, mut next) = (Vec::new(), newest.upto);
+    let mut rewritten = Vec::new();
+    let mut next = newest.upto;
+
     while let Some(row) = rows.next()? {
         let base = row.get::<_, i64>(1)?.cast_unsigned();
         let place = row.get(0)?;
@@ -261,6 +280,7 @@ fn rewrite(
         )?);
         next = last_offset(place) + 1;
     }
+
     Ok((rewritten, next))
 }
 
@@ -277,6 +297,7 @@ fn compacted(
             kept.keep(&entry);
         }
     }
+
     let is_changed = kept.body.len() != body.len();
     Ok(Rewritten {
         place,
@@ -304,5 +325,6 @@ fn store_rewritten(store: &Store, rewritten: &[Rewritten]) -> Result<(), StoreEr
             }
         }
     }
+
     Ok(transaction.commit()?)
 }

@@ -48,6 +48,7 @@ impl EmbeddedPublisher {
                 *newest += 1;
                 *newest
             });
+
             let progress = writer
                 .connection
                 .query_row(
@@ -57,9 +58,12 @@ impl EmbeddedPublisher {
                 )
                 .optional()
                 .map_err(StoreError::from)?;
+
             (epoch, progress)
         };
-        let (topics, held) = (HashMap::new(), BTreeMap::new());
+
+        let topics = HashMap::new();
+        let held = BTreeMap::new();
         Ok(Self {
             shared,
             id: id.to_owned(),
@@ -78,17 +82,21 @@ impl EmbeddedPublisher {
         let partition = murmur2::choose_partition(record, topic.partition_count(), &mut self.turn)
             .map_err(PublishError::from)?;
         let key = (Arc::clone(&topic.name), partition);
+
         let held = self.held.entry(key).or_insert_with(|| Held {
             topic,
             chunks: vec![Chunk::default()],
         });
+
         if held.chunks.last().is_none_or(Chunk::is_full) {
             held.chunks.push(Chunk::default());
         }
+
         let chunk = held.chunks.last_mut().expect("one was just made sure of");
         let before = chunk.body.len();
         chunk.push(record).expect("the limit is below 4 GiB");
         self.held_bytes += chunk.body.len() - before;
+
         Ok(())
     }
 
@@ -122,23 +130,28 @@ impl EmbeddedPublisher {
                     id: self.id.clone(),
                 });
             }
+
             let _committing = self.shared.commits.begin((self.shared.now_ms)());
             let transaction = writer.connection.transaction().map_err(not_published)?;
             let log_time_ms = (self.shared.now_ms)();
             let ends = append(&transaction, &held, log_time_ms).map_err(not_published)?;
+
             if let Some(progress) = progress {
                 remember(&transaction, &self.id, progress).map_err(not_published)?;
             }
             transaction
                 .commit()
                 .map_err(|failed| PublishError::MayHaveHappened(Box::new(failed)))?;
+
             for (((_, partition), held), end) in held.iter().zip(ends) {
                 held.topic.partitions[*partition as usize].set_end(end);
             }
         }
+
         self.shared
             .wakes
             .raise(|topic| held.keys().any(|(grew, _)| **grew == *topic));
+
         Ok(())
     }
 }
@@ -155,6 +168,7 @@ impl Publisher for EmbeddedPublisher {
         if self.epoch.is_none() && self.held_bytes >= HELD_LIMIT_BYTES {
             return self.publish(None);
         }
+
         Ok(())
     }
 
@@ -192,6 +206,7 @@ fn append(
     let mut set_end =
         transaction.prepare_cached("UPDATE partitions SET end_offset = ? WHERE id = ?")?;
     let mut ends = Vec::with_capacity(held.len());
+
     for ((_, number), Held { topic, chunks }) in held {
         let partition = &topic.partitions[*number as usize];
         let mut end = partition.end();
@@ -204,6 +219,7 @@ fn append(
                     partition: *number,
                 });
             }
+
             insert.execute(params![
                 place(partition.id, end - 1),
                 base as i64,
@@ -211,9 +227,11 @@ fn append(
                 chunk.body
             ])?;
         }
+
         set_end.execute(params![end as i64, partition.id])?;
         ends.push(end);
     }
+
     Ok(ends)
 }
 

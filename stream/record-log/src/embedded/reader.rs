@@ -62,6 +62,7 @@ impl EmbeddedReader {
         for (partition, _) in from {
             topic.partition(*partition)?;
         }
+
         let connection = shared.store.read_connection()?;
         let cursors = from
             .iter()
@@ -75,6 +76,7 @@ impl EmbeddedReader {
                 )
             })
             .collect();
+
         Ok(Self {
             shared,
             topic,
@@ -98,18 +100,22 @@ impl Reader for EmbeddedReader {
             partition: number,
         };
         let cursor = self.cursors.get_mut(&number).ok_or_else(unknown)?;
+
         let mut hand = Hand {
             wanted: max,
             records: 0,
             next: cursor.next,
             each,
         };
+
         let as_of_ms = self.shared.end_date_ms();
         let end = partition.end();
         let read = cursor.read(&self.connection, partition, end, &mut hand);
-        let (records, next_offset) = (hand.records, hand.next);
+        let records = hand.records;
+        let next_offset = hand.next;
         cursor.next = next_offset;
         read?;
+
         if records == 0 && !(partition.start()..=end).contains(&next_offset) {
             let topic = self.topic.name.to_string();
             return Err(LogError::OffsetOutOfRange {
@@ -118,6 +124,7 @@ impl Reader for EmbeddedReader {
                 offset: next_offset,
             });
         }
+
         Ok(Polled {
             records,
             next_offset,
@@ -157,6 +164,7 @@ impl Cursor {
         let Some(rest) = hand.take(held.frame, &held.body[held.read_bytes..])? else {
             return Ok(ControlFlow::Continue(()));
         };
+
         held.read_bytes = held.body.len() - rest;
         self.held = Some(held);
         Ok(ControlFlow::Break(()))
@@ -176,10 +184,12 @@ impl Cursor {
         ];
         let mut rows = statement.query(places)?;
         let mut row = rows.next()?;
+
         // The rows are of one snapshot. What is missing in it had been declared expired before it was taken.
         if partition.start() > hand.next {
             return Ok(());
         }
+
         while let Some(found) = row {
             let body = found.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?;
             let frame = Frame::of(found, partition.number)?;
@@ -191,8 +201,10 @@ impl Cursor {
                 });
                 return Ok(());
             }
+
             row = rows.next()?;
         }
+
         // Compaction may have taken the last records: the end is where it was.
         hand.next = hand.next.max(end);
         Ok(())
@@ -201,10 +213,8 @@ impl Cursor {
 
 impl Frame {
     fn of(row: &Row<'_>, partition: u32) -> Result<Self, StoreError> {
-        let (base, log_time_ms) = (
-            row.get::<_, i64>(1)?.cast_unsigned(),
-            row.get::<_, i64>(2)?.cast_unsigned(),
-        );
+        let base = row.get::<_, i64>(1)?.cast_unsigned();
+        let log_time_ms = row.get::<_, i64>(2)?.cast_unsigned();
         Ok(Self {
             partition,
             base,
@@ -223,11 +233,13 @@ impl Hand<'_> {
                 self.next = frame.last + 1;
                 return Ok(None);
             };
+
             let entry = entry?;
             let offset = frame.base + u64::from(entry.delta);
             if offset < self.next {
                 continue;
             }
+
             (self.each)(Record {
                 partition: frame.partition,
                 offset,
@@ -237,9 +249,11 @@ impl Hand<'_> {
                 value: entry.value,
                 headers: &entry.headers,
             });
+
             self.records += 1;
             self.next = offset + 1;
         }
+
         Ok(Some(entries.rest().len()))
     }
 }

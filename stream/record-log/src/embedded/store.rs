@@ -125,10 +125,12 @@ impl Store {
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "wal_autocheckpoint", 4_000)?;
         connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
+
         let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
         if version > FORMAT {
             return Err(StoreError::Newer { version });
         }
+
         connection.execute_batch(SCHEMA)?;
         let topics = RwLock::new(load_topics(&connection)?);
         Ok(Self {
@@ -177,17 +179,20 @@ impl Store {
         if specs.iter().all(|spec| self.topic(&spec.name).is_ok()) {
             return Ok(());
         }
+
         let mut writer = self.writer();
         let transaction = writer.connection.transaction()?;
         for spec in specs.iter().filter(|spec| self.topic(&spec.name).is_err()) {
             create_topic(&transaction, spec)?;
         }
         transaction.commit()?;
+
         // Those known already stay the same values: publishers and readers hold them.
         let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
         for (name, topic) in load_topics(&writer.connection)? {
             topics.entry(name).or_insert(topic);
         }
+
         Ok(())
     }
 }
@@ -199,9 +204,11 @@ impl Store {
         let Ok(topic) = self.topic(&spec.name) else {
             return Ok(());
         };
+
         if topic.kept() == kept {
             return Ok(());
         }
+
         self.writer().connection.execute(
             "UPDATE topics SET compacted = ?, retention_ms = ? WHERE name = ?",
             params![
@@ -210,6 +217,7 @@ impl Store {
                 spec.name
             ],
         )?;
+
         *topic.kept.write().unwrap_or_else(PoisonError::into_inner) = kept;
         Ok(())
     }
@@ -277,6 +285,7 @@ fn create_topic(transaction: &Transaction<'_>, spec: &TopicSpec) -> Result<(), S
             Kept::of(spec).retention_ms()
         ],
     )?;
+
     let topic_id = transaction.last_insert_rowid();
     for number in 0..spec.partitions {
         transaction.execute(
@@ -284,6 +293,7 @@ fn create_topic(transaction: &Transaction<'_>, spec: &TopicSpec) -> Result<(), S
             params![topic_id, number],
         )?;
     }
+
     Ok(())
 }
 
@@ -294,6 +304,7 @@ fn load_topics(connection: &Connection) -> Result<HashMap<Arc<str>, Arc<Topic>>,
         let name: Arc<str> = row.get::<_, String>(1)?.into();
         let kept = RwLock::new(Kept::read(row.get(2)?, row.get(3)?));
         let partitions = load_partitions(connection, row.get(0)?)?;
+
         Ok((
             Arc::clone(&name),
             Arc::new(Topic {
@@ -303,6 +314,7 @@ fn load_topics(connection: &Connection) -> Result<HashMap<Arc<str>, Arc<Topic>>,
             }),
         ))
     })?;
+
     Ok(topics.collect::<Result<_, _>>()?)
 }
 
@@ -310,11 +322,10 @@ fn load_partitions(connection: &Connection, topic_id: i64) -> rusqlite::Result<V
     let mut statement = connection.prepare_cached(
         "SELECT id, number, start_offset, end_offset FROM partitions WHERE topic = ? ORDER BY number",
     )?;
+
     let partitions = statement.query_map([topic_id], |row| {
-        let (start, end) = (
-            row.get::<_, i64>(2)?.unsigned_abs(),
-            row.get::<_, i64>(3)?.unsigned_abs(),
-        );
+        let start = row.get::<_, i64>(2)?.unsigned_abs();
+        let end = row.get::<_, i64>(3)?.unsigned_abs();
         Ok(Partition {
             id: row.get(0)?,
             number: row.get(1)?,
@@ -322,6 +333,7 @@ fn load_partitions(connection: &Connection, topic_id: i64) -> rusqlite::Result<V
             end: AtomicU64::new(end),
         })
     })?;
+
     partitions.collect()
 }
 

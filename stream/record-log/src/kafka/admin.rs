@@ -57,6 +57,7 @@ impl Admin {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .extend(names);
+
         let mut missing = Vec::new();
         for spec in topics {
             match self.partitions(&spec.name) {
@@ -65,9 +66,11 @@ impl Admin {
                 Err(error) => return Err(error),
             }
         }
+
         if missing.is_empty() {
             return Ok(());
         }
+
         self.create_topics(&missing)?;
         missing
             .iter()
@@ -81,14 +84,17 @@ impl Admin {
             .iter()
             .map(|spec| spec.retention.as_millis().to_string())
             .collect();
+
         let topics: Vec<NewTopic<'_>> = specs
             .iter()
             .zip(&retentions)
             .map(|(spec, retention_ms)| new_topic(spec, retention_ms))
             .collect();
+
         let options = AdminOptions::new()
             .request_timeout(Some(CALL_LIMIT))
             .operation_timeout(Some(CALL_LIMIT));
+
         for result in block_on(admin.create_topics(&topics, &options)).map_err(unavailable)? {
             match result {
                 Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
@@ -110,6 +116,7 @@ impl Admin {
                 }
             }
         }
+
         Ok(())
     }
 
@@ -158,10 +165,12 @@ impl Admin {
             .iter()
             .map(|topic| ResourceSpecifier::Topic(topic))
             .collect();
+
         let options = AdminOptions::new().request_timeout(Some(CALL_LIMIT));
         let answers = block_on(admin.describe_configs(&resources, &options))
             .map_err(|error| self.failed(error, described(&topics.join(", "))))?;
         let mut found = HashMap::new();
+
         for (topic, answer) in topics.iter().zip(answers) {
             match answer {
                 Ok(settings) => {
@@ -178,6 +187,7 @@ impl Admin {
                 }
             }
         }
+
         Ok(found)
     }
 
@@ -191,6 +201,7 @@ impl Admin {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
+
         let mut limits = HashMap::new();
         for topic in &written {
             match self.describe(topic) {
@@ -204,6 +215,7 @@ impl Admin {
                 }
             }
         }
+
         Ok(Limits(Arc::new(limits)))
     }
 
@@ -214,9 +226,11 @@ impl Admin {
         let found = found.ok_or(KafkaError::MetadataFetch(
             RDKafkaErrorCode::UnknownTopicOrPartition,
         ))?;
+
         if let Some(code) = found.error() {
             return Err(KafkaError::MetadataFetch(code.into()));
         }
+
         if found.partitions().is_empty()
             || found
                 .partitions()
@@ -227,6 +241,7 @@ impl Admin {
                 RDKafkaErrorCode::LeaderNotAvailable,
             ));
         }
+
         Ok(u32::try_from(found.partitions().len()).unwrap_or(u32::MAX))
     }
 
@@ -236,6 +251,7 @@ impl Admin {
             let partition = to_kafka_partition(partition);
             let fetched = patiently(|| self.client.fetch_watermarks(topic, partition, CALL_LIMIT));
             let (start, end) = fetched.map_err(|error| self.failed(error, described(topic)))?;
+
             Ok(OffsetRange {
                 start: start.cast_unsigned(),
                 end: end.cast_unsigned(),
@@ -265,9 +281,11 @@ impl Admin {
             .uncommitted
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
+
         if let Some(client) = &*client {
             return Ok(Arc::clone(client));
         }
+
         let made: BaseConsumer = self
             .settings
             .admin()
@@ -287,6 +305,7 @@ impl Admin {
             Err(LogError::UnknownTopic(_)) => return Ok(Vec::new()),
             known => known?,
         };
+
         let mut numbers = Vec::new();
         for group in groups {
             let committed = self.committed(group, topic)?;
@@ -296,6 +315,7 @@ impl Admin {
                     .map(|(_, number)| (group.to_owned(), *number)),
             );
         }
+
         Ok(numbers)
     }
 
@@ -308,10 +328,12 @@ impl Admin {
             Err(LogError::UnknownTopic(_)) => return Ok(Vec::new()),
             partitions => partitions?,
         };
+
         let mut asked = TopicPartitionList::new();
         for partition in 0..partitions {
             asked.add_partition(topic, to_kafka_partition(partition));
         }
+
         let known = self
             .groups
             .lock()
@@ -321,6 +343,7 @@ impl Admin {
         let client = known.map_or_else(|| self.new_group(group), Ok)?;
         let found = patiently(|| client.committed_offsets(asked.clone(), CALL_LIMIT))
             .map_err(|error| failed(&client, error, About::Group { group }))?;
+
         let positions = found
             .elements()
             .into_iter()
@@ -330,6 +353,7 @@ impl Admin {
                 }
                 _ => None,
             });
+
         Ok(positions.collect())
     }
 
@@ -342,6 +366,7 @@ impl Admin {
         if next.is_empty() {
             return Ok(());
         }
+
         let mut positions = TopicPartitionList::new();
         for (partition, offset) in next {
             let offset = KafkaOffset::Offset(to_kafka(*offset));
@@ -349,6 +374,7 @@ impl Admin {
                 .add_partition_offset(topic, to_kafka_partition(*partition), offset)
                 .map_err(unavailable)?;
         }
+
         let client = self.group(group)?;
         patiently(|| client.commit(&positions, CommitMode::Sync))
             .map_err(|error| failed(&client, error, About::Group { group }))
@@ -359,6 +385,7 @@ impl Admin {
         if let Some(client) = groups.get(group) {
             return Ok(Arc::clone(client));
         }
+
         let client = self.new_group(group)?;
         groups.insert(group.to_owned(), Arc::clone(&client));
         Ok(client)
@@ -382,6 +409,7 @@ fn new_topic<'a>(spec: &'a TopicSpec, retention_ms: &'a str) -> NewTopic<'a> {
         Cleanup::CompactAndDelete => "compact,delete",
         Cleanup::Compact => "compact",
     };
+
     let topic = NewTopic::new(
         &spec.name,
         to_kafka_partition(spec.partitions),
@@ -389,9 +417,11 @@ fn new_topic<'a>(spec: &'a TopicSpec, retention_ms: &'a str) -> NewTopic<'a> {
     )
     .set("cleanup.policy", cleanup)
     .set("message.timestamp.type", "LogAppendTime");
+
     if spec.cleanup != Cleanup::Compact {
         return topic.set("retention.ms", retention_ms);
     }
+
     // Only closed segments are compacted, so small ones keep the topic small, and quick to read from its beginning.
     topic
         .set("retention.ms", "-1")
@@ -427,6 +457,7 @@ fn failed(client: &BaseConsumer, error: KafkaError, about: About<'_>) -> LogErro
             code = found;
         }
     }
+
     errors::log_error(code, about, error)
 }
 
@@ -464,11 +495,13 @@ fn description(settings: &ConfigResource) -> TopicDescription {
     let all = settings.entry_map();
     let value = |name: &str| all.get(name).and_then(|entry| entry.value.as_deref());
     let policy = value("cleanup.policy").unwrap_or("delete");
+
     let cleanup = match (policy.contains("compact"), policy.contains("delete")) {
         (true, true) => Cleanup::CompactAndDelete,
         (true, false) => Cleanup::Compact,
         (false, _) => Cleanup::Delete,
     };
+
     let retention_ms = value("retention.ms").and_then(|text| text.parse().ok());
     let limit_bytes = value("max.message.bytes").and_then(|text| text.parse().ok());
     TopicDescription {
@@ -492,6 +525,7 @@ fn limited(topic_bytes: usize) -> RecordLimit {
             setting: "nothing (a publisher takes no more)",
         };
     }
+
     RecordLimit {
         bytes: topic_bytes,
         setting: "max.message.bytes",

@@ -66,6 +66,7 @@ impl Undelivered {
             right: "WRITE",
             topic: &self.topic,
         };
+
         // librdkafka reports it only when the topic did not come to be within the time for that.
         let code = match self.code {
             RDKafkaErrorCode::UnknownTopicOrPartition => RDKafkaErrorCode::UnknownTopic,
@@ -85,6 +86,7 @@ impl fmt::Display for Undelivered {
             key,
             size_bytes,
         } = self;
+
         write!(
             formatter,
             "a record of {size_bytes} bytes with key {key:?} for partition {partition} of topic {topic:?} was not delivered: {code}"
@@ -119,10 +121,12 @@ impl Client {
             .create_native_config()
             .map_err(|refused| LogError::Settings(Box::new(refused)))?;
         let mut reason: [c_char; 512] = [0; 512];
+
         let kind = match role {
             Role::Reader => sys::rd_kafka_type_t::RD_KAFKA_CONSUMER,
             Role::Publisher => sys::rd_kafka_type_t::RD_KAFKA_PRODUCER,
         };
+
         // SAFETY: the configuration is live. The callbacks match their C types and use the opaque as `Events`, which is
         // boxed and outlives the client. `rd_kafka_new` takes the configuration over if and only if it succeeds.
         let raw = unsafe {
@@ -132,8 +136,10 @@ impl Client {
             if matches!(role, Role::Publisher) {
                 sys::rd_kafka_conf_set_dr_msg_cb(native.ptr(), Some(on_delivery));
             }
+
             sys::rd_kafka_new(kind, native.ptr(), reason.as_mut_ptr(), reason.len())
         };
+
         match NonNull::new(raw) {
             Some(raw) => {
                 std::mem::forget(native);
@@ -209,6 +215,7 @@ impl Failure {
         if error.is_null() {
             return Ok(());
         }
+
         // SAFETY: the error is live until it is destroyed at the end, and not used after.
         let failure = unsafe {
             let failure = Self {
@@ -218,9 +225,11 @@ impl Failure {
                 is_fatal: sys::rd_kafka_error_is_fatal(error) != 0,
                 requires_abort: sys::rd_kafka_error_txn_requires_abort(error) != 0,
             };
+
             sys::rd_kafka_error_destroy(error);
             failure
         };
+
         Err(failure)
     }
 }
@@ -266,6 +275,7 @@ unsafe extern "C" fn on_error(
     {
         events.is_stranger.store(true, Ordering::Relaxed);
     }
+
     // Other errors of connections are librdkafka's to mend; it logs them.
     if code == Code::RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN as c_int {
         events.all_brokers_down.store(true, Ordering::Relaxed);
@@ -280,11 +290,13 @@ unsafe extern "C" fn on_delivery(
     // SAFETY: the message is live during the call.
     let message = unsafe { &*message };
     let code = message.err;
+
     // Records that an abort threw away failed of nothing themselves.
     let is_purged = matches!(
         code,
         Code::RD_KAFKA_RESP_ERR__PURGE_QUEUE | Code::RD_KAFKA_RESP_ERR__PURGE_INFLIGHT
     );
+
     if code != Code::RD_KAFKA_RESP_ERR_NO_ERROR && !is_purged {
         // SAFETY: the opaque is the `Events` that `Client::new` set, which outlive the client.
         let events = unsafe { &*opaque.cast::<Events>() };
@@ -305,6 +317,7 @@ fn undelivered(message: &sys::rd_kafka_message_t) -> Undelivered {
         // SAFETY: the key is of this length and lives during the callback.
         unsafe { std::slice::from_raw_parts(message.key.cast::<u8>(), message.key_len) }
     };
+
     Undelivered {
         code: message.err.into(),
         topic,
@@ -323,7 +336,9 @@ unsafe extern "C" fn on_log(
 ) {
     // SAFETY: both are texts that end with a zero byte and live during the call.
     let (facility, line) = unsafe { (CStr::from_ptr(facility), CStr::from_ptr(line)) };
-    let (facility, line) = (facility.to_string_lossy(), line.to_string_lossy());
+    let facility = facility.to_string_lossy();
+    let line = line.to_string_lossy();
+
     if level <= LOG_CRITICAL {
         tracing::error!(target: "librdkafka", %facility, "{line}");
     } else if level <= LOG_WARNING && facility != "CONFWARN" && is_warning_due() {
@@ -335,10 +350,12 @@ unsafe extern "C" fn on_log(
 
 fn is_warning_due() -> bool {
     static LAST: Mutex<Option<Instant>> = Mutex::new(None);
+
     let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
     let is_due = last.is_none_or(|last| last.elapsed() >= WARNING_INTERVAL);
     if is_due {
         *last = Some(Instant::now());
     }
+
     is_due
 }

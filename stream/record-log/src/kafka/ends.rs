@@ -79,6 +79,7 @@ impl Ends {
         {
             return;
         }
+
         self.asked_at = Some(Instant::now());
 
         let is_waiting = |partition: &u32| {
@@ -88,9 +89,11 @@ impl Ends {
         let due = partitions.filter(|partition| !is_waiting(partition));
         let (alone, together): (Vec<u32>, Vec<u32>) =
             due.partition(|partition| self.silent.contains(partition));
+
         if !together.is_empty() {
             self.send(client, together);
         }
+
         for partition in alone {
             self.send(client, vec![partition]);
         }
@@ -100,6 +103,7 @@ impl Ends {
         let number = self.next_request;
         self.next_request += 1;
         let sent_at_ms = system_now_ms();
+
         // SAFETY: the client, the topic's name and the queue are live. librdkafka copies list and options; both are
         // destroyed here once. The opaque is a number, never followed. A refused option would leave its default.
         unsafe {
@@ -110,21 +114,25 @@ impl Ends {
                     sys::rd_kafka_topic_partition_list_add(list, self.topic.as_ptr(), partition);
                 (*added).offset = sys::rd_kafka_OffsetSpec_t::RD_KAFKA_OFFSET_SPEC_LATEST as i64;
             }
+
             let options = sys::rd_kafka_AdminOptions_new(
                 client.raw(),
                 sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTOFFSETS,
             );
+
             sys::rd_kafka_AdminOptions_set_request_timeout(
                 options,
                 millis(ANSWER_LIMIT),
                 ptr::null_mut(),
                 0,
             );
+
             sys::rd_kafka_AdminOptions_set_opaque(options, ptr::without_provenance_mut(number));
             sys::rd_kafka_ListOffsets(client.raw(), list, options, self.queue.as_ptr());
             sys::rd_kafka_AdminOptions_destroy(options);
             sys::rd_kafka_topic_partition_list_destroy(list);
         }
+
         self.sent.insert(
             number,
             Request {
@@ -144,6 +152,7 @@ impl Ends {
                 sys::rd_kafka_event_destroy(event.as_ptr());
             }
         }
+
         answers
     }
 
@@ -155,6 +164,7 @@ impl Ends {
         let Some(request) = self.sent.remove(&number) else {
             return;
         };
+
         // SAFETY: the event is live.
         let ends = unsafe { ends_of(event) };
         for partition in request.partitions {
@@ -195,6 +205,7 @@ unsafe fn ends_of(event: *mut sys::rd_kafka_event_t) -> BTreeMap<u32, Offset> {
         {
             return ends;
         }
+
         let mut count = 0;
         let infos = sys::rd_kafka_ListOffsets_result_infos(result, &raw mut count);
         for index in 0..count {
@@ -207,5 +218,6 @@ unsafe fn ends_of(event: *mut sys::rd_kafka_event_t) -> BTreeMap<u32, Offset> {
             }
         }
     }
+
     ends
 }

@@ -30,6 +30,7 @@ pub(super) fn produce(
     let partition = record.partition.map_or(ANY_PARTITION, to_kafka_partition);
     let (key, key_length) = parts(record.key);
     let (value, value_length) = parts(record.value);
+
     // SAFETY: each part is followed by the arguments that librdkafka expects of it, and END by none. Key and value are
     // live and copied. The headers are taken over if and only if the call succeeds.
     let code = unsafe {
@@ -52,10 +53,12 @@ pub(super) fn produce(
             Part::RD_KAFKA_VTYPE_END,
         )
     };
+
     if code != Code::RD_KAFKA_RESP_ERR_NO_ERROR && !headers.is_null() {
         // SAFETY: the call failed, so the headers are still ours.
         unsafe { sys::rd_kafka_headers_destroy(headers) };
     }
+
     Ok(code)
 }
 
@@ -72,6 +75,7 @@ fn native_headers(
     if headers.is_empty() {
         return Ok(ptr::null_mut());
     }
+
     // SAFETY: it allocates; what is added is live, of these lengths, and copied.
     let native = unsafe { sys::rd_kafka_headers_new(headers.len()) };
     for (name, value) in headers {
@@ -91,5 +95,6 @@ fn native_headers(
             return Err(InvalidHeader(code.into()));
         }
     }
+
     Ok(native)
 }

@@ -83,12 +83,14 @@ pub(super) fn read(
         .map(|id| partition_of(id.as_bytes(), PARTITIONS))
         .collect();
     let found = admin.partitions(PROGRESS_TOPIC)?;
+
     if found < PARTITIONS {
         return Err(LogError::Refused(Refusal::new(format!(
             "topic {PROGRESS_TOPIC:?} has {found} partitions, {PARTITIONS} are needed: run kafka-topics.sh \
              --bootstrap-server BROKERS --alter --topic {PROGRESS_TOPIC} --partitions {PARTITIONS}"
         ))));
     }
+
     let ends = admin.written(PROGRESS_TOPIC, &partitions)?;
     let mut found = Scan::open(settings, &ends, ids)?.run()?;
 
@@ -99,6 +101,7 @@ pub(super) fn read(
             .into_iter()
             .map(|(id, number)| (id, progress::of_number(number).to_vec())),
     );
+
     Ok(found)
 }
 
@@ -122,10 +125,12 @@ impl<'a> Scan<'a> {
             .filter(|(_, (start, end))| start < end)
             .map(|(partition, range)| (*partition, *range))
             .collect();
+
         let starts: Vec<(u32, Offset)> = unread
             .iter()
             .map(|(partition, (start, _))| (*partition, *start))
             .collect();
+
         Ok(Self {
             reader: KafkaReader::open(settings, PROGRESS_TOPIC, &starts)?,
             ends: unread
@@ -141,23 +146,28 @@ impl<'a> Scan<'a> {
         let signal = Signal::default();
         self.reader.on_readable(signal.wake());
         let deadline = Instant::now() + SCAN_LIMIT;
+
         while !self.ends.is_empty() {
             let records = self.step()?;
             if Instant::now() >= deadline && !self.ends.is_empty() {
                 return Err(held_back(&self.ends));
             }
+
             if records == 0 {
                 signal.wait(WAIT);
             }
         }
+
         Ok(self.found)
     }
 
     /// Takes what can be read now, and returns the number of records.
     fn step(&mut self) -> Result<usize, LogError> {
         let mut records = 0;
-        let (ids, found) = (&self.ids, &mut self.found);
+        let ids = &self.ids;
+        let found = &mut self.found;
         let partitions: Vec<u32> = self.ends.keys().copied().collect();
+
         for partition in partitions {
             let polled = self.reader.poll(partition, BATCH, &mut |record| {
                 if let Some(id) = record.key.filter(|key| ids.contains(key)) {
@@ -169,10 +179,12 @@ impl<'a> Scan<'a> {
                 }
             })?;
             records += polled.records;
+
             if polled.next_offset >= self.ends[&partition] {
                 self.ends.remove(&partition);
             }
         }
+
         Ok(records)
     }
 }
@@ -203,6 +215,7 @@ mod tests {
             cleanup,
             retention: None,
         };
+
         for cleanup in [Cleanup::Delete, Cleanup::CompactAndDelete] {
             let refused = check_topic(PROGRESS_TOPIC, &found(cleanup)).unwrap_err();
             assert!(!refused.is_transient());
@@ -214,6 +227,7 @@ mod tests {
             );
             assert!(check_topic("orders", &found(cleanup)).is_ok());
         }
+
         assert!(check_topic(PROGRESS_TOPIC, &found(Cleanup::Compact)).is_ok());
     }
 }

@@ -87,14 +87,17 @@ impl KafkaPublisher {
             Delivery::Transactional => settings.transactional(id),
             Delivery::AtLeastOnce => settings.at_least_once(),
         };
+
         // A batch is refused as a whole: it must fit the smallest topic.
         if let Some(smallest) = limits.smallest() {
             config.set("batch.size", smallest.min(BATCH_BYTES).to_string());
         }
+
         let client = Client::new(Role::Publisher, &config)?;
         if delivery == Delivery::Transactional {
             init_transactions(&client, id)?;
         }
+
         Ok(Self {
             id: id.to_owned(),
             delivery,
@@ -120,6 +123,7 @@ impl KafkaPublisher {
         if self.state == State::Broken {
             self.abort()?;
         }
+
         match self.state {
             State::Idle if self.is_transactional() => {
                 // SAFETY: the client is live; the error it returns is ours.
@@ -145,6 +149,7 @@ impl KafkaPublisher {
         let aborted = self.retry(|client| unsafe {
             Failure::check(sys::rd_kafka_abort_transaction(client.raw(), millis(LIMIT)))
         });
+
         match aborted {
             Ok(()) => {
                 self.state = State::Idle;
@@ -175,9 +180,11 @@ impl KafkaPublisher {
         if let Some(code) = self.client.fatal_error() {
             return self.end(code);
         }
+
         if self.state == State::Open {
             self.state = State::Broken;
         }
+
         // The report on a record says more than the transaction that it broke.
         self.client.serve(Duration::ZERO);
         match self.client.take_undelivered() {
@@ -209,6 +216,7 @@ impl KafkaPublisher {
                 id: self.id.clone(),
             };
         }
+
         self.state = State::Spent;
         PublishError::MayHaveHappened(cause.into())
     }
@@ -217,6 +225,7 @@ impl KafkaPublisher {
         self.limits.of(record.topic).check(record)?;
         let topic = self.topic(record.topic)?;
         let deadline = Instant::now() + LIMIT;
+
         loop {
             let produced = produce(&self.client, topic, record)
                 .map_err(|header| Refusal::new(header.to_string()))?;
@@ -244,9 +253,11 @@ impl KafkaPublisher {
         if let Some(topic) = self.topics.get(name) {
             return Ok(topic.0);
         }
+
         let topic = self.client.topic(&c_string(name)?);
         let topic = topic.map_err(|code| LogError::Unavailable(Box::new(code)))?;
         self.topics.insert(name.to_owned(), TopicHandle(topic));
+
         Ok(topic)
     }
 
@@ -260,6 +271,7 @@ impl KafkaPublisher {
         self.begin()?;
         self.enqueue_progress(progress)
             .map_err(|error| self.not_sent(error))?;
+
         // SAFETY: the client is live; the error it returns is ours.
         let committed = self.retry(|client| unsafe {
             Failure::check(sys::rd_kafka_commit_transaction(
@@ -267,11 +279,13 @@ impl KafkaPublisher {
                 millis(LIMIT),
             ))
         });
+
         match committed {
             Ok(()) => self.state = State::Idle,
             Err(failure) if failure.requires_abort => return Err(self.failed(failure)),
             Err(failure) => return Err(self.end(failure)),
         }
+
         Ok(())
     }
 
@@ -294,9 +308,11 @@ impl KafkaPublisher {
             }
             return Err(self.maybe(undelivered));
         }
+
         if code != Code::RD_KAFKA_RESP_ERR_NO_ERROR {
             return Err(self.maybe(RDKafkaErrorCode::from(code)));
         }
+
         Ok(())
     }
 
@@ -334,11 +350,13 @@ impl Publisher for KafkaPublisher {
         if let Err(refused) = progress::check(progress) {
             return Err(self.not_sent(refused.into()));
         }
+
         if self.is_transactional() {
             self.commit_transaction(progress)
         } else {
             self.publish(progress)
         }?;
+
         self.progress = Some(progress.to_vec());
         Ok(())
     }
@@ -384,11 +402,13 @@ fn init_transactions(client: &Client, id: &str) -> Result<(), LogError> {
         };
         let Err(failure) = outcome else { return Ok(()) };
         client.serve(BUFFER_WAIT);
+
         let about = About::Publisher { id };
         if client.is_stranger() {
             let code = Some(RDKafkaErrorCode::Authentication);
             return Err(errors::log_error(code, about, failure));
         }
+
         let may_pass = failure.is_retriable && errors::refusal(failure.code, about).is_none();
         if !may_pass || Instant::now() >= deadline {
             return Err(errors::log_error(Some(failure.code), about, failure));

@@ -71,6 +71,7 @@ impl KafkaReader {
         let name: CString = c_string(topic)?;
         let ends = Ends::new(&client, name.clone())?;
         let handle = client.topic(&name).map_err(unavailable)?;
+
         let mut reader = Self {
             topic: topic.to_owned(),
             partitions: BTreeMap::new(),
@@ -79,9 +80,11 @@ impl KafkaReader {
             ends,
             client,
         };
+
         for (partition, next) in from {
             reader.start(*partition, *next)?;
         }
+
         Ok(reader)
     }
 
@@ -89,6 +92,7 @@ impl KafkaReader {
         // SAFETY: the client is live.
         let queue = NonNull::new(unsafe { sys::rd_kafka_queue_new(self.client.raw()) });
         let queue = queue.ok_or_else(|| unavailable(last_error()))?;
+
         // From here on, dropping the reader destroys the queue.
         self.partitions.insert(
             partition,
@@ -101,6 +105,7 @@ impl KafkaReader {
                 found: None,
             },
         );
+
         // SAFETY: topic and queue are live handles of the same client.
         let started = unsafe {
             sys::rd_kafka_consume_start_queue(
@@ -110,6 +115,7 @@ impl KafkaReader {
                 queue.as_ptr(),
             )
         };
+
         if started == -1 {
             Err(unavailable(last_error()))
         } else {
@@ -125,9 +131,11 @@ impl KafkaReader {
                 cursor.ahead = Some(answer);
             }
         }
+
         let at_end = self.partitions.iter().filter(|(_, cursor)| cursor.at_end);
         self.ends
             .ask(&self.client, at_end.map(|(partition, _)| *partition));
+
         self.client.take_all_brokers_down()
     }
 
@@ -164,20 +172,24 @@ impl Reader for KafkaReader {
             partition,
         };
         let cursor = self.partitions.get_mut(&partition).ok_or_else(unknown)?;
+
         let records = if cursor.found.is_none() && max > 0 {
             cursor.drain(&self.client, max, each)
         } else {
             0
         };
+
         let polled = Polled {
             records,
             next_offset: cursor.next,
             end_as_of_ms: cursor.end_date_ms(),
         };
+
         let found = cursor.found.filter(|_| records == 0);
         if let Some(Found::Failing(_)) = found {
             cursor.found = None;
         }
+
         match found {
             Some(found) => Err(self.error(partition, polled.next_offset, found)),
             None if self.client.is_stranger() && records == 0 => {
@@ -205,6 +217,7 @@ impl Reader for KafkaReader {
                 );
             }
         }
+
         // What came before would wake nobody.
         wake();
         self.wake = Some(wake);
@@ -222,6 +235,7 @@ impl Drop for KafkaReader {
                 sys::rd_kafka_queue_destroy(cursor.queue.as_ptr());
             }
         }
+
         // SAFETY: as above. The client is dropped after this.
         unsafe { sys::rd_kafka_topic_destroy(self.handle.as_ptr()) };
     }
@@ -254,6 +268,7 @@ impl Cursor {
             each,
             panic: None,
         };
+
         // SAFETY: the queue is live.
         if unsafe { sys::rd_kafka_queue_length(queue) } <= max {
             let opaque: *mut Drain<'_> = &raw mut drain;
@@ -264,9 +279,11 @@ impl Cursor {
         } else {
             drain.take_one_by_one(queue);
         }
+
         if let Some(panic) = drain.panic {
             resume_unwind(panic);
         }
+
         drain.records
     }
 }
@@ -289,6 +306,7 @@ impl Drain<'_> {
         let taken = unsafe {
             sys::rd_kafka_consume_batch_queue(queue, 0, messages.as_mut_ptr(), messages.len())
         };
+
         for message in messages
             .into_iter()
             .take(usize::try_from(taken).unwrap_or(0))
@@ -330,6 +348,7 @@ impl Drain<'_> {
         // SAFETY: the message is live; the place to write to is on this stack.
         let log_time_ms =
             unsafe { sys::rd_kafka_message_timestamp(message, &raw mut log_time_type) };
+
         let record = Record {
             partition: message.partition.cast_unsigned(),
             offset,
@@ -346,6 +365,7 @@ impl Drain<'_> {
             value: unsafe { bytes(message.payload, message.len) },
             headers: &MessageHeaders(message),
         };
+
         let each = &mut self.each;
         self.panic = catch_unwind(AssertUnwindSafe(|| each(record))).err();
         self.records += 1;
@@ -400,9 +420,11 @@ impl Headers for MessageHeaders<'_> {
         if code != Code::RD_KAFKA_RESP_ERR_NO_ERROR {
             return;
         }
+
         for index in 0.. {
             let (mut name, mut value, mut length): (*const c_char, *const c_void, usize) =
                 (ptr::null(), ptr::null(), 0);
+
             // SAFETY: the headers live for as long as the message; the places to write to are on this stack.
             let code = unsafe {
                 sys::rd_kafka_header_get_all(
@@ -413,9 +435,11 @@ impl Headers for MessageHeaders<'_> {
                     &raw mut length,
                 )
             };
+
             if code != Code::RD_KAFKA_RESP_ERR_NO_ERROR {
                 return;
             }
+
             // SAFETY: the name ends with a zero byte; name and value live for as long as the message.
             let (name, value) = unsafe { (CStr::from_ptr(name), bytes(value, length)) };
             each(&name.to_string_lossy(), value.unwrap_or_default());

@@ -60,6 +60,7 @@ impl Settings {
             };
             return Err(LogError::Settings(Box::new(refused)));
         }
+
         Ok(Self {
             brokers: brokers.to_owned(),
             properties: properties.to_vec(),
@@ -74,6 +75,7 @@ impl Settings {
             ("socket.timeout.ms", "10000"),
         ]);
         config.set_log_level(RDKafkaLogLevel::Critical);
+
         config
     }
 
@@ -130,6 +132,7 @@ impl Settings {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.brokers);
         config.set("client.id", "tidemark");
+
         // Brokers that return are found again soon.
         config.set("reconnect.backoff.max.ms", "1000");
         for (name, value) in defaults {
@@ -138,6 +141,7 @@ impl Settings {
         for (name, value) in &self.properties {
             config.set(name, value);
         }
+
         config
     }
 }
@@ -185,6 +189,7 @@ mod tests {
         let properties = [("fetch.wait.max.ms".to_owned(), "500".to_owned())];
         let settings = Settings::new("localhost:1", &properties).unwrap();
         assert_eq!(settings.reader(4).get("fetch.wait.max.ms"), Some("500"));
+
         assert_eq!(
             settings.reader(4).get("queued.max.messages.kbytes"),
             Some("1024")

@@ -47,9 +47,11 @@ impl Admin {
                 Err(error) => return Err(error),
             }
         }
+
         if missing.is_empty() {
             return Ok(());
         }
+
         self.create(&missing)?;
         missing
             .iter()
@@ -64,6 +66,7 @@ impl Admin {
                 |output| ask_create(output, specs),
                 read_created,
             )?;
+
             for (name, code) in created {
                 match code {
                     Code::NONE | Code::TOPIC_ALREADY_EXISTS => {}
@@ -73,6 +76,7 @@ impl Admin {
                     }
                 }
             }
+
             Ok(())
         };
         patiently(|| self.cluster.at_controller(create)).map_err(log_error)
@@ -102,6 +106,7 @@ impl Admin {
             Ok(starts.into_iter().zip(ends).collect::<Vec<_>>())
         });
         let ranges = ranges.map_err(log_error)?.into_iter();
+
         Ok(ranges
             .map(|(start, end)| OffsetRange { start, end })
             .collect())
@@ -116,6 +121,7 @@ impl Admin {
                 .or_default()
                 .push((partition, leader.epoch));
         }
+
         let mut offsets = vec![0; topic.leaders.len()];
         for (node, asked) in by_node {
             let listed = self.cluster.at_node(node, |connection| {
@@ -131,6 +137,7 @@ impl Admin {
                 }
             }
         }
+
         Ok(offsets)
     }
 
@@ -139,6 +146,7 @@ impl Admin {
             Err(LogError::UnknownTopic(_)) => return Ok(Vec::new()),
             partitions => partitions?,
         };
+
         let fetched = self.at_coordinator(group, |connection| {
             let ask = |output: &mut Output<'_>| ask_committed(output, group, topic, partitions);
             let (found, code) =
@@ -147,8 +155,10 @@ impl Admin {
                 connection.refused(OFFSET_FETCH, format!("group {group:?}"), code)
             })?;
             all_found(connection, OFFSET_FETCH, topic, &found)?;
+
             Ok(found)
         })?;
+
         // -1 stands for none.
         let positions = fetched.into_iter().filter(|found| found.offset >= 0);
         let position = |found: Found| {
@@ -215,6 +225,7 @@ fn ask_create(output: &mut Output<'_>, specs: &[&TopicSpec]) {
         output.i32(to_kafka_partition(spec.partitions));
         output.i16(-1);
         output.length(0);
+
         output.array(topic_settings(spec).into_iter(), |output, (name, value)| {
             output.string(name);
             output.string(&value);
@@ -222,6 +233,7 @@ fn ask_create(output: &mut Output<'_>, specs: &[&TopicSpec]) {
         });
         output.no_tags();
     });
+
     output.i32(i32::try_from(REQUEST_LIMIT.as_millis()).unwrap_or(i32::MAX));
     output.bool(false);
     output.no_tags();
@@ -234,11 +246,13 @@ fn topic_settings(spec: &TopicSpec) -> Vec<(&'static str, String)> {
         Cleanup::CompactAndDelete => ("compact,delete", spec.retention.as_millis().to_string()),
         Cleanup::Compact => ("compact", "-1".to_owned()),
     };
+
     let mut settings = vec![
         ("cleanup.policy", cleanup.to_owned()),
         ("message.timestamp.type", "LogAppendTime".to_owned()),
         ("retention.ms", retention_ms),
     ];
+
     if spec.cleanup == Cleanup::Compact {
         // Only closed segments are compacted, so small ones keep the topic small, and quick to read from its beginning.
         let compacted = [
@@ -249,6 +263,7 @@ fn topic_settings(spec: &TopicSpec) -> Vec<(&'static str, String)> {
         ];
         settings.extend(compacted.map(|(name, value)| (name, value.to_owned())));
     }
+
     settings
 }
 
@@ -260,15 +275,18 @@ fn read_created(input: &mut Input<'_>) -> Result<Vec<(String, Code)>, Malformed>
         topic.nullable_string()?;
         topic.i32()?;
         topic.i16()?;
+
         topic.array(|setting| {
             setting.string()?;
             setting.nullable_string()?;
             setting.take(3)?;
             setting.skip_tags()
         })?;
+
         topic.skip_tags()?;
         Ok((name, code))
     })?;
+
     input.skip_tags()?;
     Ok(created)
 }
@@ -320,15 +338,18 @@ fn read_partitions(input: &mut Input<'_>) -> Result<Vec<Found>, Malformed> {
         let partition = listed.i32()?;
         let code = Code(listed.i16()?);
         listed.i64()?;
+
         let offset = listed.i64()?;
         listed.i32()?;
         listed.skip_tags()?;
+
         Ok(Found {
             partition,
             offset,
             code,
         })
     })?;
+
     input.skip_tags()?;
     Ok(found)
 }
@@ -337,11 +358,13 @@ fn ask_committed(output: &mut Output<'_>, group: &str, topic: &str, partitions: 
     output.string(group);
     output.length(1);
     output.string(topic);
+
     let partitions: Vec<u32> = (0..partitions).collect();
     output.array(partitions.iter(), |output, partition| {
         output.i32(to_kafka_partition(*partition));
     });
     output.no_tags();
+
     // What a transaction is about to commit is waited for.
     output.bool(true);
     output.no_tags();
@@ -354,6 +377,7 @@ fn read_committed(input: &mut Input<'_>) -> Result<(Vec<Found>, Code), Malformed
         let offset = fetched.i64()?;
         fetched.i32()?;
         fetched.nullable_string()?;
+
         let code = Code(fetched.i16()?);
         fetched.skip_tags()?;
         Ok(Found {
@@ -362,6 +386,7 @@ fn read_committed(input: &mut Input<'_>) -> Result<(Vec<Found>, Code), Malformed
             code,
         })
     })?;
+
     let code = Code(input.i16()?);
     input.skip_tags()?;
     Ok((found, code))
@@ -373,6 +398,7 @@ fn ask_commit(output: &mut Output<'_>, group: &str, topic: &str, next: &[(u32, O
     output.i32(-1);
     output.string("");
     output.nullable_string(None);
+
     one_topic(output, topic, next, |output, (partition, offset)| {
         output.i32(to_kafka_partition(*partition));
         output.i64(to_kafka(*offset));
@@ -389,12 +415,14 @@ fn read_commit(input: &mut Input<'_>) -> Result<Vec<Found>, Malformed> {
         let partition = committed.i32()?;
         let code = Code(committed.i16()?);
         committed.skip_tags()?;
+
         Ok(Found {
             partition,
             offset: -1,
             code,
         })
     })?;
+
     input.skip_tags()?;
     Ok(found)
 }

@@ -92,10 +92,12 @@ impl Next<'_> {
         let (Ok(base_offset), Ok(length)) = (input.i64(), input.i32()) else {
             return Next::Cut(None);
         };
+
         // The magic byte has the same place in all formats.
         if let Some(magic @ ..2) = bytes.get(CRC_AT - 1).map(|byte| byte.cast_signed()) {
             return Next::Bad(base_offset, BatchError::OldFormat(magic));
         }
+
         let whole = usize::try_from(length).map(|length| length + PREFIX_BYTES);
         match whole {
             Ok(whole) if whole < HEADER_BYTES => {
@@ -122,11 +124,13 @@ impl Header {
         let mut input = Input::new(bytes);
         let base_offset = input.i64()?;
         input.i32()?;
+
         let leader_epoch = input.i32()?;
         let magic = input.i8()?;
         if magic != 2 {
             return Err(Malformed("its message format is newer than 2").into());
         }
+
         let header = Self {
             base_offset,
             leader_epoch,
@@ -142,12 +146,14 @@ impl Header {
             },
             records: input.i32()?,
         };
+
         let is_sound = base_offset >= 0
             && header.last_offset_delta >= 0
             && header.records >= 0
             && base_offset
                 .checked_add(i64::from(header.last_offset_delta) + 1)
                 .is_some();
+
         if is_sound {
             Ok(header)
         } else {

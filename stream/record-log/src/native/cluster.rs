@@ -107,6 +107,7 @@ impl Cluster {
                 outcome => return self.keep(connection, outcome),
             }
         }
+
         let mut connection = self.connect(address)?;
         let outcome = call(&mut connection);
         self.keep(connection, outcome)
@@ -157,6 +158,7 @@ impl Cluster {
         let mut candidates: Vec<Address> = lock(&self.known).brokers.values().cloned().collect();
         candidates.extend(self.bootstrap.iter().cloned());
         let mut failure = WireError::NoLeader("the cluster: no broker is named".to_owned());
+
         for address in candidates {
             match self.at(&address, &call) {
                 Err(
@@ -169,6 +171,7 @@ impl Cluster {
                 outcome => return outcome,
             }
         }
+
         Err(failure)
     }
 
@@ -181,9 +184,11 @@ impl Cluster {
                 |output| ask_metadata(output, name),
                 read_metadata,
             )?;
+
             let mut known = lock(&self.known);
             known.brokers = answer.brokers;
             known.controller = answer.controller;
+
             match answer.topic.0 {
                 Code::NONE | Code::UNKNOWN_TOPIC_OR_PARTITION | Code::INVALID_TOPIC_EXCEPTION => {
                     Ok(answer.topic)
@@ -199,10 +204,12 @@ impl Cluster {
         let Some(topic) = self.topic(name)? else {
             return Ok(None);
         };
+
         let leaderless = topic.leaders.iter().position(|leader| leader.node < 0);
         if topic.leaders.is_empty() {
             return Err(WireError::NoLeader(format!("topic {name:?}")));
         }
+
         match leaderless {
             Some(partition) => Err(WireError::NoLeader(format!(
                 "partition {partition} of topic {name:?}"
@@ -226,6 +233,7 @@ impl Cluster {
             )?;
             code.check()
                 .map_err(|code| connection.refused(FIND_COORDINATOR, format!("{key:?}"), code))?;
+
             Ok(address)
         })
     }
@@ -262,6 +270,7 @@ fn ask_metadata(output: &mut Output<'_>, topic: &str) {
         output.string(name);
         output.no_tags();
     });
+
     // Neither create the topic nor list what may be done with it.
     output.bool(false);
     output.bool(false);
@@ -277,10 +286,12 @@ fn read_metadata(input: &mut Input<'_>) -> Result<Metadata, Malformed> {
         broker.skip_tags()?;
         Ok((node, address))
     })?;
+
     input.nullable_string()?;
     let controller = input.i32()?;
     let mut topics = input.array(read_topic)?;
     input.skip_tags()?;
+
     let topic = topics.pop().ok_or(Malformed("the topic is missing"))?;
     Ok(Metadata {
         brokers: brokers.into_iter().collect(),
@@ -294,23 +305,28 @@ fn read_topic(input: &mut Input<'_>) -> Result<(Code, Topic), Malformed> {
     input.nullable_string()?;
     let id = input.uuid()?;
     input.bool()?;
+
     let partitions = input.array(|partition| {
         partition.i16()?;
         let index = partition.i32()?;
         let node = partition.i32()?;
         let epoch = partition.i32()?;
+
         for _ in ["replicas", "in sync", "offline"] {
             partition.array(Input::i32)?;
         }
         partition.skip_tags()?;
+
         Ok((index, Leader { node, epoch }))
     })?;
+
     input.i32()?;
     input.skip_tags()?;
     let by_index: BTreeMap<i32, Leader> = partitions.into_iter().collect();
     if !by_index.keys().copied().eq(0..by_index.len() as i32) {
         return Err(Malformed("a partition of the topic is missing"));
     }
+
     let leaders = by_index.into_values().collect();
     Ok((code, Topic { id, leaders }))
 }
@@ -320,10 +336,12 @@ fn read_coordinator(input: &mut Input<'_>) -> Result<(Code, Address), Malformed>
     let code = Code(input.i16()?);
     input.nullable_string()?;
     input.i32()?;
+
     let host = input.string()?.to_owned();
     // Without a coordinator the port is -1.
     let port = u16::try_from(input.i32()?).unwrap_or(0);
     input.skip_tags()?;
+
     Ok((code, Address { host, port }))
 }
 

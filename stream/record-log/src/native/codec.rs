@@ -114,12 +114,14 @@ impl<'a> Input<'a> {
             if place == 9 && bits > 1 {
                 return Err(Malformed("a varint is wider than 64 bits"));
             }
+
             value |= bits << (7 * place);
             if byte & 0x80 == 0 {
                 self.rest = &self.rest[place + 1..];
                 return Ok(value);
             }
         }
+
         if self.rest.len() < widest {
             Err(ENDS_EARLY)
         } else {
@@ -166,10 +168,12 @@ impl<'a> Input<'a> {
                 "an array claims more elements than there are bytes",
             ));
         }
+
         let mut elements = Vec::new();
         for _ in 0..claimed {
             elements.push(element(self)?);
         }
+
         Ok(elements)
     }
 
@@ -313,10 +317,12 @@ mod tests {
             Input::new(&[0x80; 12]).signed_long(),
             Err(Malformed("a varint does not end"))
         );
+
         assert_eq!(
             Input::new(&[0xff, 0xff, 0xff, 0xff, 0x7f]).unsigned(),
             Err(Malformed("a varint is wider than 32 bits"))
         );
+
         let mut widest = [0xff; 10];
         widest[9] = 0x02;
         assert_eq!(

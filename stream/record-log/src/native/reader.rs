@@ -66,6 +66,7 @@ impl NativeReader {
         let slots: Vec<(u32, i64)> = from.into_iter().collect();
         let shared = Arc::new(Shared::new(name, topic, &slots));
         steward::start(cluster, &shared).map_err(|error| LogError::Unavailable(error.into()))?;
+
         let cursor = |(slot, (partition, next)): (usize, (u32, i64))| {
             let cursor = Cursor {
                 slot,
@@ -74,6 +75,7 @@ impl NativeReader {
             };
             (partition, cursor)
         };
+
         Ok(Self {
             shared,
             cursors: slots.into_iter().enumerate().map(cursor).collect(),
@@ -95,9 +97,11 @@ impl Reader for NativeReader {
                 partition,
             });
         };
+
         let mut hand_over = |raw: RawRecord<'_>| each(record(partition, &raw));
         let mut records = 0;
         let mut end = None;
+
         while records < max {
             if cursor.reading.is_none() {
                 match self.shared.take(cursor.slot) {
@@ -111,6 +115,7 @@ impl Reader for NativeReader {
                     }
                 }
             }
+
             let walked = cursor.walk(max - records, &mut self.scratch, &mut hand_over);
             match walked {
                 Ok(walked) => records += walked,
@@ -119,6 +124,7 @@ impl Reader for NativeReader {
                 Err(source) => return Err(unreadable(&self.shared, partition, source)),
             }
         }
+
         Ok(cursor.polled(records, end))
     }
 
@@ -150,6 +156,7 @@ impl Cursor {
         let Some((piece, walk)) = &mut self.reading else {
             return Ok(0);
         };
+
         let fetched = walk::Fetched {
             id: piece.id,
             bytes: piece.piece.bytes(),
@@ -157,10 +164,12 @@ impl Cursor {
         };
         let walked = walk.run(&fetched, scratch, each);
         self.next = walk.next_offset;
+
         if walk.is_done(fetched.bytes) {
             self.next = self.next.max(piece.next);
             self.reading = None;
         }
+
         walked
     }
 

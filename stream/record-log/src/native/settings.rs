@@ -33,9 +33,11 @@ impl Settings {
             .filter(|part| !part.is_empty())
             .map(address)
             .collect::<Result<Vec<_>, _>>()?;
+
         if brokers.is_empty() {
             return Err(Refused::Address(String::new()));
         }
+
         for (name, value) in properties {
             match name.as_str() {
                 "security.protocol" if value.eq_ignore_ascii_case("plaintext") => {}
@@ -49,6 +51,7 @@ impl Settings {
                 _ => return Err(Refused::Unknown(name.clone())),
             }
         }
+
         Ok(Self {
             brokers,
             network: Box::new(Tcp),
@@ -71,13 +74,16 @@ fn address(text: &str) -> Result<Address, Refused> {
             None => (text, None),
         },
     };
+
     let port = match port {
         Some(port) => port.parse().map_err(|_| refused())?,
         None => 9092,
     };
+
     if host.is_empty() || port == 0 {
         return Err(refused());
     }
+
     Ok(Address {
         host: host.to_owned(),
         port,
@@ -96,9 +102,11 @@ mod tests {
         assert_eq!(read("kafka-1"), found("kafka-1", 9092));
         assert_eq!(read("[::1]:9094"), found("::1", 9094));
         assert_eq!(read("PLAINTEXT://kafka-1:1"), found("kafka-1", 1));
+
         for wrong in ["", ":9092", "kafka:0", "kafka:port", "kafka:70000", "[::1"] {
             assert!(read(wrong).is_none(), "{wrong}");
         }
+
         let settings = Settings::new("a:1, b:2,", &[]).ok();
         assert_eq!(settings.map(|settings| settings.brokers.len()), Some(2));
     }
@@ -110,10 +118,12 @@ mod tests {
             Settings::new("a:1", &properties).err()
         };
         assert!(refused("security.protocol", "PLAINTEXT").is_none());
+
         for name in ["no.such.property", "isolation.level", "fetch.wait.max.ms"] {
             let error = refused(name, "1");
             assert!(matches!(error, Some(Refused::Unknown(named)) if named == name));
         }
+
         assert!(matches!(
             refused("security.protocol", "sasl_ssl"),
             Some(Refused::Value { .. })

@@ -147,6 +147,7 @@ pub(super) fn dial(address: &Address, limit: Duration) -> io::Result<TcpStream> 
             Err(failed) => failure = failed,
         }
     }
+
     Err(failure)
 }
 
@@ -183,6 +184,7 @@ impl Frame {
             read(&mut self.bytes[self.length..ready])?;
             self.length = ready;
         }
+
         Ok(())
     }
 }
@@ -200,6 +202,7 @@ impl Connection {
                 broker: broker.clone(),
                 source,
             })?;
+
         let mut connection = Self {
             broker: broker.clone(),
             socket,
@@ -209,6 +212,7 @@ impl Connection {
             versions: Versions::default(),
         };
         connection.versions = connection.call(API_VERSIONS, limit, ask_versions, Versions::read)?;
+
         Ok(connection)
     }
 
@@ -229,9 +233,11 @@ impl Connection {
         let start = self.receive(limit, &mut frame)?;
         let mut input = Input::new(&frame.bytes()[start..]);
         let answered = answer(&mut input).map_err(|source| self.malformed(api, source))?;
+
         if !input.is_empty() {
             return Err(self.malformed(api, Malformed("there are bytes after its end")));
         }
+
         Ok(answered)
     }
 
@@ -246,10 +252,12 @@ impl Connection {
         let correlation = self.next_correlation;
         self.next_correlation = correlation.wrapping_add(1);
         self.request.clear();
+
         let mut output = Output(&mut self.request);
         output.i32(0);
         write_header(&mut output, api, correlation);
         body(&mut output);
+
         let length = i32::try_from(self.request.len() - 4).unwrap_or(i32::MAX);
         self.request[..4].copy_from_slice(&length.to_be_bytes());
 
@@ -260,6 +268,7 @@ impl Connection {
             .and_then(|()| self.socket.flush());
         written.map_err(|source| self.failed(api, limit, source))?;
         self.open.push_back((correlation, api));
+
         Ok(())
     }
 
@@ -268,11 +277,13 @@ impl Connection {
         let Some((correlation, api)) = self.open.pop_front() else {
             return Err(self.malformed(API_VERSIONS, Malformed("no request is open")));
         };
+
         let deadline = Instant::now() + limit;
         let bounded = self.socket.set_limit(limit);
         let socket = &mut *self.socket;
         let mut read = |into: &mut [u8]| read_exact(socket, into, deadline);
         let mut length = [0; 4];
+
         let received = bounded.and_then(|()| read(&mut length)).and_then(|()| {
             let length = usize::try_from(i32::from_be_bytes(length)).unwrap_or(usize::MAX);
             if length > FRAME_LIMIT {
@@ -282,6 +293,7 @@ impl Connection {
             frame.fill(length, &mut read)
         });
         received.map_err(|source| self.failed(api, limit, source))?;
+
         read_header(frame.bytes(), api, correlation).map_err(|source| self.malformed(api, source))
     }
 
@@ -341,6 +353,7 @@ fn write_header(output: &mut Output<'_>, api: Api, correlation: i32) {
     output.i16(api.key);
     output.i16(api.version);
     output.i32(correlation);
+
     // The client id kept its old form when headers became flexible.
     output.i16(CLIENT_ID.len() as i16);
     output.raw(CLIENT_ID.as_bytes());
@@ -355,10 +368,12 @@ fn read_header(bytes: &[u8], api: Api, correlation: i32) -> Result<usize, Malfor
     if input.i32()? != correlation {
         return Err(Malformed("it is the answer to another request"));
     }
+
     // A client reads this answer before it knows what the broker speaks, so its header stays as it always was.
     if api.is_flexible && api != API_VERSIONS {
         input.skip_tags()?;
     }
+
     Ok(bytes.len() - input.rest().len())
 }
 
@@ -376,6 +391,7 @@ fn read_exact(socket: &mut dyn Socket, into: &mut [u8], deadline: Instant) -> io
             Err(error) => return Err(error),
         }
     }
+
     Ok(())
 }
 
@@ -391,11 +407,13 @@ impl Versions {
         if Code(input.i16()?) != Code::NONE {
             return Err(Malformed("it is a broker older than Kafka 2.4"));
         }
+
         let ranges = input.array(|api| {
             let range = (api.i16()?, api.i16()?, api.i16()?);
             api.skip_tags()?;
             Ok(range)
         })?;
+
         input.i32()?;
         input.skip_tags()?;
         Ok(Self { ranges })

@@ -79,6 +79,7 @@ impl SimulatedPublisher {
             .store()
             .topic(record.topic)
             .map(|topic| (topic.partitions(), topic.settings.record_limit));
+
         let staged = topic
             .map_err(PublishError::from)
             .and_then(|(partitions, limit)| {
@@ -87,6 +88,7 @@ impl SimulatedPublisher {
                 Staged::new(record, topic, partitions, &mut self.turn)
                     .map_err(PublishError::NotPublished)
             });
+
         match staged {
             Ok(staged) if self.delivery == Delivery::Transactional => self.staged.push(staged),
             Ok(staged) => self.append_now(staged),
@@ -95,6 +97,7 @@ impl SimulatedPublisher {
                 return Err(refused);
             }
         }
+
         Ok(())
     }
 
@@ -112,6 +115,7 @@ impl SimulatedPublisher {
             .iter()
             .map(|record| (Arc::clone(&record.topic), record.partition))
             .collect();
+
         {
             // The clock is read under the lock: an end that is dated under it covers all that was stamped before.
             let mut store = self.log.store();
@@ -123,15 +127,18 @@ impl SimulatedPublisher {
                     id: self.id.clone(),
                 });
             }
+
             store.append(staged, now_ms);
             store.mark(touched.iter().cloned());
             store.remember_progress(&self.id, progress);
         }
+
         self.opened.progress = Some(progress.to_vec());
         self.log
             .shared
             .wakes
             .raise(|topic| touched.iter().any(|(grew, _)| **grew == *topic));
+
         Ok(())
     }
 }
@@ -146,7 +153,9 @@ impl Publisher for SimulatedPublisher {
             id: &self.id,
             topic: record.topic,
         };
-        let (fault, refusal) = (self.log.process.fault(&call), call.refusal());
+        let fault = self.log.process.fault(&call);
+        let refusal = call.refusal();
+
         match (fault, self.delivery) {
             // A sent record is only staged: that its reply is lost means no more than that it failed.
             (Fault::LoseReply, Delivery::Transactional) => Err(self.give_up()),
@@ -159,11 +168,13 @@ impl Publisher for SimulatedPublisher {
             self.staged.clear();
             return Err(refused.into());
         }
+
         let call = Call::Commit {
             id: &self.id,
             progress,
         };
-        let (fault, refusal) = (self.log.process.fault(&call), call.refusal());
+        let fault = self.log.process.fault(&call);
+        let refusal = call.refusal();
         self.run(fault, refusal, |publisher| publisher.publish(progress))
     }
 }

@@ -33,6 +33,7 @@ impl SimulatedReader {
         };
         let from = *self.next.get(&partition).ok_or_else(unknown)?;
         let as_of_ms = (self.log.shared.now_ms)();
+
         self.log.ask(
             &Call::Poll {
                 topic: &self.topic,
@@ -43,37 +44,45 @@ impl SimulatedReader {
                     .topic_mut(&self.topic)?
                     .partition_mut(partition)
                     .ok_or_else(unknown)?;
+
                 let nothing = Polled {
                     records: 0,
                     next_offset: from,
                     end_as_of_ms: None,
                 };
+
                 if kept.is_silent() || kept.held_from.is_some_and(|held| held <= from) {
                     return Ok((Vec::new(), nothing));
                 }
+
                 // Behind an open transaction nothing is readable, and no end is known.
                 let max = kept.held_from.map_or(max, |held| {
                     max.min(usize::try_from(held - from).unwrap_or(usize::MAX))
                 });
                 let is_held = kept.held_from.is_some();
+
                 let out_of_range = || LogError::OffsetOutOfRange {
                     topic: self.topic.clone(),
                     partition,
                     offset: from,
                 };
                 let (records, end) = kept.read(from, max).ok_or_else(out_of_range)?;
+
                 let is_whole = records.len() < max
                     || records
                         .last()
                         .is_some_and(|record| record.offset + 1 == end);
+
                 let next_offset = if is_whole {
                     end
                 } else {
                     records.last().map_or(from, |record| record.offset + 1)
                 };
+
                 let next_offset = kept
                     .held_from
                     .map_or(next_offset, |held| next_offset.min(held));
+
                 Ok((
                     records.to_vec(),
                     Polled {
@@ -106,6 +115,7 @@ impl Reader for SimulatedReader {
                 headers: &record.headers,
             });
         }
+
         self.next.insert(partition, polled.next_offset);
         Ok(polled)
     }

@@ -29,6 +29,7 @@ impl Staged {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), value.to_vec()))
             .collect();
+
         Ok(Self {
             topic,
             partition,

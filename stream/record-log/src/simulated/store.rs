@@ -94,6 +94,7 @@ impl Store {
         if delivery == Delivery::Transactional {
             publisher.epoch += 1;
         }
+
         Opened {
             epoch: publisher.epoch,
             progress: publisher.progress.clone(),
@@ -167,11 +168,13 @@ impl Topic {
             cleanup: spec.cleanup,
             retention: expires.then_some(spec.retention),
         };
+
         let mut topic = Self {
             settings,
             partitions: Vec::new(),
         };
         topic.grow(spec.partitions);
+
         topic
     }
 
@@ -215,6 +218,7 @@ impl Partition {
             headers,
             ..
         } = staged;
+
         self.records.push(StoredRecord {
             partition,
             offset: self.end,

@@ -47,10 +47,12 @@ fn everything_is_there_after_reopening() {
         log.commit("group", "orders", &[(1, 1)]).unwrap();
         transactional(&*log, "relay").commit(&of_number(9)).unwrap();
     }
+
     let log = open_embedded(folder.path()).unwrap();
     assert_eq!(log.partitions("orders").unwrap(), 2);
     publish(&*log, "orders", 1, &[b"c"]);
     assert_values(&*log, "orders", 1, &["a", "b", "c"]);
+
     assert_eq!(log.committed("group", "orders").unwrap(), [(1, 1)]);
     assert_eq!(
         transactional(&*log, "relay").progress(),
@@ -64,12 +66,14 @@ fn a_folder_in_use_is_refused_by_name_until_it_is_free() {
     let log = open_embedded(folder.path()).unwrap();
     let refused = open_embedded(folder.path()).err().unwrap();
     assert!(matches!(refused, LogError::Settings(_)));
+
     assert!(
         refused
             .to_string()
             .contains(folder.path().to_str().unwrap()),
         "{refused}"
     );
+
     drop(log);
     open_embedded(folder.path()).unwrap();
 }
@@ -79,6 +83,7 @@ fn a_folder_that_cannot_be_made_is_refused_by_name() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("a file");
     std::fs::write(&file, "").unwrap();
+
     let refused = open_embedded(&file).err().unwrap();
     assert!(
         matches!(refused, LogError::Settings(_)) && refused.to_string().contains("a file"),
@@ -94,6 +99,7 @@ fn a_file_that_is_no_log_is_refused() {
         "this is not a database, whatever its name says",
     )
     .unwrap();
+
     assert!(matches!(
         open_embedded(folder.path()),
         Err(LogError::Settings(_))
@@ -111,6 +117,7 @@ fn what_was_committed_survives_a_kill() {
             .filter_map(|line| line.unwrap().strip_prefix("committed ")?.parse().ok())
             .take(30)
             .collect();
+
         child.kill().unwrap();
         child.wait().unwrap();
 
@@ -118,6 +125,7 @@ fn what_was_committed_survives_a_kill() {
         let publisher = transactional(&*log, "publisher");
         let progress = number_of(publisher.progress().unwrap()).unwrap();
         assert!(progress >= *said.last().unwrap());
+
         let expected: Vec<String> = (0..progress * BATCH).map(|n| n.to_string()).collect();
         let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
         assert_values(&*log, "orders", 0, &expected);
@@ -144,10 +152,12 @@ fn child_publishes_until_it_is_killed() {
     let Some(folder) = std::env::var_os(CHILD_FOLDER) else {
         return;
     };
+
     let log = open_embedded(Path::new(&folder)).unwrap();
     log.ensure_topics(&[orders(2)]).unwrap();
     let mut publisher = transactional(&*log, "publisher");
     println!();
+
     let committed = publisher.progress().map_or(Ok(0), number_of).unwrap();
     for progress in committed.. {
         for n in (progress * BATCH)..(progress + 1) * BATCH {
@@ -158,6 +168,7 @@ fn child_publishes_until_it_is_killed() {
                 .send(record("orders", 1, n.to_string().as_bytes()))
                 .unwrap();
         }
+
         publisher.commit(&of_number(progress + 1)).unwrap();
         println!("committed {}", progress + 1);
     }
@@ -180,6 +191,7 @@ fn records_older_than_the_retention_are_deleted_and_their_readers_told() {
     log.ensure_topics(&[spec("orders", 1, Cleanup::Delete, Duration::from_secs(60))])
         .unwrap();
     publish(&log, "orders", 0, &[b"old", b"old too"]);
+
     let mut reader = log.reader("orders", &[(0, 0)]).unwrap();
     clock_ms.fetch_add(60_000, Ordering::SeqCst);
     publish(&log, "orders", 0, &[b"new"]);
@@ -189,6 +201,7 @@ fn records_older_than_the_retention_are_deleted_and_their_readers_told() {
     clock_ms.fetch_add(1, Ordering::SeqCst);
     log.clean().unwrap();
     assert_values(&log, "orders", 0, &["new"]);
+
     let lost = reader.poll(0, 10, &mut |_| panic!("it was deleted"));
     assert!(matches!(
         lost,
@@ -198,6 +211,7 @@ fn records_older_than_the_retention_are_deleted_and_their_readers_told() {
     clock_ms.fetch_add(61_000, Ordering::SeqCst);
     log.clean().unwrap();
     drop((reader, log));
+
     let (log, _) = at_own_time(folder.path());
     let range = log.offsets("orders").unwrap()[0];
     assert_eq!(
@@ -218,20 +232,24 @@ fn compaction_keeps_the_newest_of_each_key_in_its_place() {
         Duration::from_secs(60),
     )])
     .unwrap();
+
     let mut publisher = transactional(&log, "results");
     let mut expected = BTreeMap::new();
     for n in 0..30_000_u64 {
-        let (key, value) = ((n * n % 977).to_string(), n.to_string());
+        let key = (n * n % 977).to_string();
+        let value = n.to_string();
         let new = NewRecord {
             key: Some(key.as_bytes()),
             ..record("results", 0, value.as_bytes())
         };
         publisher.send(new).unwrap();
         expected.insert(key.into_bytes(), (n, value.into_bytes()));
+
         if n % 1_000 == 999 {
             publisher.commit(&of_number(n)).unwrap();
         }
     }
+
     let mut reader = log.reader("results", &[(0, 0)]).unwrap();
     reader.poll(0, 500, &mut |_| {}).unwrap();
     log.clean().unwrap();
@@ -241,12 +259,14 @@ fn compaction_keeps_the_newest_of_each_key_in_its_place() {
         .map(|read| (read.key.unwrap(), (read.offset, read.value.unwrap())))
         .collect();
     assert_eq!(kept, expected);
+
     let mut last = 0;
     while !reader
         .poll(0, 100, &mut |record| last = record.offset)
         .unwrap()
         .is_at_end()
     {}
+
     assert_eq!(
         last, 29_999,
         "a reader goes on over what was compacted under it"
@@ -256,17 +276,20 @@ fn compaction_keeps_the_newest_of_each_key_in_its_place() {
 #[test]
 fn a_topic_of_an_earlier_version_is_kept_as_the_program_now_wants_it() {
     let folder = TempDir::new().unwrap();
-    let (day, week) = (Duration::from_secs(86_400), Duration::from_secs(7 * 86_400));
+    let day = Duration::from_secs(86_400);
+    let week = Duration::from_secs(7 * 86_400);
     let of = |cleanup, retention| [spec("results", 1, cleanup, retention)];
     let log = open_embedded(folder.path()).unwrap();
     log.ensure_topics(&of(Cleanup::CompactAndDelete, day))
         .unwrap();
     log.ensure_topics(&of(Cleanup::Delete, week)).unwrap();
+
     let described = log.describe("results").unwrap();
     assert_eq!(
         (described.cleanup, described.retention),
         (Cleanup::Delete, Some(week))
     );
+
     drop(log);
     assert_eq!(
         open_embedded(folder.path())
@@ -283,6 +306,7 @@ fn progress_of_a_file_of_format_1_is_taken_over() {
     transactional(&*open_embedded(folder.path()).unwrap(), "relay")
         .commit(&of_number(1))
         .unwrap();
+
     let file = rusqlite::Connection::open(folder.path().join("records.sqlite3")).unwrap();
     file.execute_batch(
         "DROP TABLE publishers;
@@ -291,12 +315,14 @@ fn progress_of_a_file_of_format_1_is_taken_over() {
          PRAGMA user_version = 1;",
     )
     .unwrap();
+
     drop(file);
 
     let log = open_embedded(folder.path()).unwrap();
     let mut publisher = transactional(&*log, "relay");
     assert_eq!(publisher.progress(), Some(&of_number(77)[..]));
     publisher.commit(b"more than a number").unwrap();
+
     assert_eq!(
         transactional(&*log, "relay").progress(),
         Some(&b"more than a number"[..])

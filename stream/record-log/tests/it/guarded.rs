@@ -23,12 +23,14 @@ fn what_is_denied_is_named_and_never_unavailable() {
     let Some(broker) = Broker::start() else {
         return;
     };
+
     let admin = broker.log("admin", "admin-secret");
     await_broker(&admin);
     admin
         .ensure_topics(&["orders", "results"].map(spec))
         .unwrap();
     publish(&admin, "orders", 0, &[b"an order"]);
+
     broker.allow(
         &["blind"],
         "Describe",
@@ -44,11 +46,13 @@ fn denied_reading(broker: &Broker) {
     let mut reader = blind.reader("orders", &[(0, 0)]).unwrap();
     let refused = poll_until_refused(&mut *reader);
     assert_names(&refused, "READ on topic \"orders\" is denied");
+
     let hidden = blind.partitions(PROGRESS_TOPIC).unwrap_err();
     assert_names(
         &hidden,
         &format!("DESCRIBE on topic {PROGRESS_TOPIC:?} is denied"),
     );
+
     let created = blind.ensure_topics(&[spec("made-by-blind")]).unwrap_err();
     assert_names(&created, "topic \"made-by-blind\" is denied");
 }
@@ -107,6 +111,7 @@ impl Broker {
         let [port, controller] = free_ports();
         let settings = folder.path().join("server.properties");
         std::fs::write(&settings, properties(port, controller, folder.path())).unwrap();
+
         let format = [
             "format",
             "--standalone",
@@ -114,19 +119,23 @@ impl Broker {
             "VGlkZW1hcmtHdWFyZGVkMDA",
             "-c",
         ];
+
         let mut storage = java(&jars, "kafka.tools.StorageTool");
         run(storage.args(format).arg(&settings));
         let mut kafka = java(&jars, "kafka.Kafka");
+
         let child = kafka
             .arg(&settings)
             .stdout(Stdio::null())
             .stderr(Stdio::null());
+
         let address = format!("127.0.0.1:{port}");
         std::fs::write(
             folder.path().join("admin.properties"),
             login("admin", "admin-secret"),
         )
         .unwrap();
+
         Some(Self {
             child: child.spawn().unwrap(),
             address,
@@ -172,13 +181,16 @@ fn jars() -> Option<PathBuf> {
     let cache =
         cache.or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".cache/tidemark")));
     let folders = std::fs::read_dir(cache?.join("jars")).into_iter().flatten();
+
     let is_kafka = |path: &PathBuf| {
         path.file_name()
             .is_some_and(|name| name.to_string_lossy().starts_with("kafka-"))
     };
+
     let found = folders
         .filter_map(|entry| Some(entry.ok()?.path()))
         .find(is_kafka);
+
     if std::env::var_os("TIDEMARK_TEST_BROKERS").is_none() || found.is_none() {
         let _ = std::io::Write::write_all(
             &mut std::io::stderr(),
@@ -186,6 +198,7 @@ fn jars() -> Option<PathBuf> {
         );
         return None;
     }
+
     found
 }
 
@@ -198,6 +211,7 @@ fn java(jars: &Path, class: &str) -> Command {
         "-XX:+UseSerialGC",
         "-cp",
     ]);
+
     java.arg(jars.join("*")).arg(class);
     java
 }
@@ -233,6 +247,7 @@ fn properties(port: u16, controller: u16, folder: &Path) -> String {
     let log = folder.join("log");
     let listeners =
         format!("SASL_PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}");
+
     format!(
         "process.roles=broker,controller
 node.id=1

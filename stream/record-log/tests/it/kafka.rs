@@ -21,14 +21,17 @@ fn a_position_that_retention_deleted_is_told_and_never_skipped() {
     let Some(subject) = crate::subject::kafka() else {
         return;
     };
+
     let topic = topic(&*subject.log, 1);
     publish(&*subject.log, &topic, 0, &[b"a", b"b", b"c"]);
     delete_before(&topic, 2);
+
     assert_eq!(subject.log.offsets(&topic).unwrap()[0].start, 2);
 
     let mut reader = subject.log.reader(&topic, &[(0, 0)]).unwrap();
     let signal = Signal::default();
     reader.on_readable(signal.wake());
+
     let error = loop {
         match reader.poll(0, 10, &mut |_| panic!("it was deleted")) {
             Ok(polled) => assert_eq!((polled.next_offset, polled.is_at_end()), (0, false)),
@@ -36,10 +39,12 @@ fn a_position_that_retention_deleted_is_told_and_never_skipped() {
         }
         signal.wait(Duration::from_secs(1));
     };
+
     assert!(
         matches!(error, LogError::OffsetOutOfRange { offset: 0, .. }),
         "{error}"
     );
+
     let again = reader.poll(0, 10, &mut |_| panic!("it was deleted"));
     assert!(
         matches!(again, Err(LogError::OffsetOutOfRange { offset: 0, .. })),
@@ -55,6 +60,7 @@ pub fn delete_before(topic: &str, offset: i64) {
         .set("bootstrap.servers", brokers)
         .create()
         .unwrap();
+
     let mut before = TopicPartitionList::new();
     before
         .add_partition_offset(topic, 0, Offset::Offset(offset))
@@ -67,15 +73,18 @@ fn the_end_lies_behind_aborted_records_and_markers() {
     let Some(subject) = crate::subject::kafka() else {
         return;
     };
+
     let log = &*subject.log;
     let topic = topic(log, 1);
     let id = unique("aborting");
     publish(log, &topic, 0, &[b"a"]);
     assert_values(log, &topic, 0, &["a"]);
+
     let mut earlier = transactional(log, &id);
     for _ in 0..100 {
         earlier.send(record(&topic, 0, b"aborted")).unwrap();
     }
+
     // Long enough in the buffer to be sent, so that there is something to abort.
     let deadline = std::time::Instant::now() + Duration::from_secs(30);
     while high_watermark(&topic) < 102 {
@@ -84,16 +93,19 @@ fn the_end_lies_behind_aborted_records_and_markers() {
             "records are sent before they are committed"
         );
     }
+
     let end_while_open = log.offsets(&topic).unwrap()[0].end;
     // What is behind an open transaction is not readable, and may be committed: such an end is none.
     let mut waiting = log.reader(&topic, &[(0, 0)]).unwrap();
     let before_end = std::time::Instant::now() + Duration::from_secs(2);
     let mut read = 0;
+
     while std::time::Instant::now() < before_end {
         let polled = waiting.poll(0, 10, &mut |_| read += 1).unwrap();
         assert_eq!(polled.end_as_of_ms, None);
         std::thread::sleep(Duration::from_millis(20));
     }
+
     assert_eq!(read, 1);
     let mut newer = transactional(log, &id);
     newer.commit(&of_number(1)).unwrap();
@@ -113,6 +125,7 @@ fn progress_that_was_a_group_s_offset_is_taken_over() {
     let Some(subject) = crate::subject::kafka() else {
         return;
     };
+
     let log = &*subject.log;
     let retention = Duration::from_secs(3600);
     let earlier_topic = TopicSpec {
@@ -122,12 +135,14 @@ fn progress_that_was_a_group_s_offset_is_taken_over() {
         retention,
     };
     log.ensure_topics(&[earlier_topic]).unwrap();
+
     let id = unique("earlier-version");
     log.commit(&id, "tidemark-progress", &[(0, 77)]).unwrap();
 
     let mut publisher = transactional(log, &id);
     assert_eq!(publisher.progress(), Some(&of_number(77)[..]));
     publisher.commit(&of_number(78)).unwrap();
+
     assert_eq!(transactional(log, &id).progress(), Some(&of_number(78)[..]));
 }
 
@@ -136,6 +151,7 @@ fn an_open_transaction_hides_no_progress_behind_it() {
     let Some(subject) = crate::subject::kafka() else {
         return;
     };
+
     let log = &*subject.log;
     let id = unique("hidden");
     let mut publisher = transactional(log, &id);
@@ -161,12 +177,14 @@ fn open_transaction(topic: &str, partition: u32) -> BaseProducer {
         .unwrap();
     producer.init_transactions(Duration::from_secs(30)).unwrap();
     producer.begin_transaction().unwrap();
+
     let record = BaseRecord::to(topic)
         .partition(i32::try_from(partition).unwrap())
         .key("holder")
         .payload("open");
     producer.send(record).unwrap();
     producer.flush(Duration::from_secs(10)).unwrap();
+
     producer
 }
 
@@ -175,9 +193,11 @@ fn limits_of_a_topic_bound_records_and_batches() {
     let Some(subject) = crate::subject::kafka() else {
         return;
     };
+
     let log = &*subject.log;
     let topic = topic(log, 1);
     alter(&topic, "max.message.bytes", "20000");
+
     let mut publisher = transactional(log, &unique("small-batches"));
     let refused = publisher.send(record(&topic, 0, &[7; 20_000])).unwrap_err();
     assert!(
@@ -185,12 +205,14 @@ fn limits_of_a_topic_bound_records_and_batches() {
             && refused.to_string().contains("20000 bytes that topic"),
         "{refused}"
     );
+
     // What does not compress fills batches of their whole size.
     let values: Vec<Vec<u8>> = (0..200_u32).map(|n| noise(n, 1_000)).collect();
     for value in &values {
         publisher.send(record(&topic, 0, value)).unwrap();
     }
     publisher.commit(b"1").unwrap();
+
     assert_eq!(all(log, &topic, 0, values.len()).len(), values.len());
 
     // The limit is lowered under an open publisher: the brokers refuse the batch, and the report names it.
@@ -198,6 +220,7 @@ fn limits_of_a_topic_bound_records_and_batches() {
     publisher
         .send(record(&topic, 0, &noise(1, 15_000)))
         .unwrap();
+
     let refused = publisher.commit(b"2").unwrap_err();
     assert!(matches!(&refused, PublishError::Refused(_)), "{refused}");
     for named in [&*topic, "partition 0", "15000 bytes", "max.message.bytes"] {
@@ -206,6 +229,7 @@ fn limits_of_a_topic_bound_records_and_batches() {
             "{named:?} in {refused}"
         );
     }
+
     assert_eq!(transactional(log, &unique("other")).progress(), None);
 }
 
@@ -227,6 +251,7 @@ fn alter(topic: &str, setting: &str, value: &str) {
         .set("bootstrap.servers", brokers)
         .create()
         .unwrap();
+
     let config = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(setting, value);
     let altered = block_on(admin.alter_configs(&[config], &AdminOptions::new())).unwrap();
     altered.into_iter().for_each(|topic| drop(topic.unwrap()));
@@ -237,13 +262,16 @@ fn a_topic_that_does_not_come_to_be_is_refused_by_name() {
     let Some(subject) = crate::subject::kafka() else {
         return;
     };
+
     let log = &*subject.log;
     let mut publisher = transactional(log, &unique("no-topic"));
     let unknown = unique("never-created");
+
     let refused = publisher
         .send(record(&unknown, 0, b"x"))
         .and_then(|()| publisher.commit(b"1"))
         .unwrap_err();
+
     assert!(
         matches!(&refused, PublishError::Refused(_)) && refused.to_string().contains(&unknown),
         "{refused}"
@@ -253,12 +281,14 @@ fn a_topic_that_does_not_come_to_be_is_refused_by_name() {
 /// The end of all that was written, committed or not.
 fn high_watermark(topic: &str) -> i64 {
     use rdkafka::consumer::{BaseConsumer, Consumer};
+
     let brokers = std::env::var("TIDEMARK_TEST_BROKERS").unwrap();
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", brokers)
         .set("isolation.level", "read_uncommitted")
         .create()
         .unwrap();
+
     consumer
         .fetch_watermarks(topic, 0, Duration::from_secs(10))
         .unwrap()
@@ -282,6 +312,7 @@ fn a_property_that_is_unknown_or_not_the_callers_is_refused_at_once() {
             .unwrap()
     };
     assert!(matches!(refused("no.such.property"), LogError::Settings(_)));
+
     assert!(
         refused("no.such.property")
             .to_string()

@@ -36,9 +36,11 @@ fn every_compression_of_other_producers_is_read() {
     let Some(subject) = crate::subject::native() else {
         return;
     };
+
     let topic = topic(&*subject.log, 1);
     let value = |codec: &str, n: usize| format!("{codec} {n} {}", "the same ".repeat(n % 50));
     let codecs = ["none", "gzip", "snappy", "lz4", "zstd"];
+
     for codec in codecs {
         let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
             .set("bootstrap.servers", brokers())
@@ -46,6 +48,7 @@ fn every_compression_of_other_producers_is_read() {
             .set("linger.ms", "50")
             .create()
             .unwrap();
+
         for n in 0..500 {
             let value = value(codec, n);
             let record = BaseRecord::<(), String>::to(&topic)
@@ -55,6 +58,7 @@ fn every_compression_of_other_producers_is_read() {
         }
         producer.flush(Duration::from_secs(30)).unwrap();
     }
+
     let expected = codecs.map(|codec| (0..500).map(move |n| value(codec, n)));
     let values: Vec<String> = all(&*subject.log, &topic, 0, 2_500)
         .into_iter()
@@ -68,9 +72,11 @@ fn a_position_that_retention_deleted_is_told_each_time() {
     let Some(subject) = crate::subject::native() else {
         return;
     };
+
     let topic = topic(&*subject.log, 1);
     publish(&*subject.log, &topic, 0, &[b"a", b"b", b"c"]);
     delete_before(&topic, 2);
+
     assert_eq!(subject.log.offsets(&topic).unwrap()[0].start, 2);
     let mut reader = subject.log.reader(&topic, &[(0, 0)]).unwrap();
     for _ in 0..3 {
@@ -88,24 +94,29 @@ fn a_topic_that_was_created_anew_is_not_read_as_the_old_one() {
     let Some(subject) = crate::subject::native() else {
         return;
     };
+
     let log = &*subject.log;
     let name = topic(log, 1);
     publish(log, &name, 0, &[b"of the old one"]);
+
     let mut reader = log.reader(&name, &[(0, 0)]).unwrap();
     poll_until(&mut *reader, 0, &mut Vec::new(), |polled, _| {
         polled.next_offset > 0
     });
+
     let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
         .set("bootstrap.servers", brokers())
         .create()
         .unwrap();
     block_on(admin.delete_topics(&[&name], &AdminOptions::new())).unwrap();
+
     // Until it is there again, there is none.
     let error = failure(&mut *reader, 0);
     assert!(
         matches!(&error, LogError::UnknownTopic(named) if *named == name),
         "{error}"
     );
+
     let spec = record_log::TopicSpec {
         name: name.clone(),
         partitions: 1,
@@ -114,6 +125,7 @@ fn a_topic_that_was_created_anew_is_not_read_as_the_old_one() {
     };
     log.ensure_topics(&[spec]).unwrap();
     publish(log, &name, 0, &[b"of the new one"]);
+
     let error = loop {
         match failure(&mut *reader, 0) {
             LogError::UnknownTopic(_) => {}
@@ -126,21 +138,26 @@ fn a_topic_that_was_created_anew_is_not_read_as_the_old_one() {
 #[test]
 fn many_partitions_are_read_by_one_reader() {
     const PARTITIONS: u32 = 32;
+
     let Some(subject) = crate::subject::native() else {
         return;
     };
+
     let log = &*subject.log;
     let topic = topic(log, PARTITIONS);
     let mut publisher = transactional(log, &unique("many"));
     let value = vec![b'x'; 1_000];
+
     for _ in 0..50 {
         for partition in 0..PARTITIONS {
             publisher.send(record(&topic, partition, &value)).unwrap();
         }
     }
+
     publisher.commit(b"1").unwrap();
     let from: Vec<(u32, u64)> = (0..PARTITIONS).map(|partition| (partition, 0)).collect();
     let mut reader = log.reader(&topic, &from).unwrap();
+
     // In an order that leaves what was fetched of the others waiting.
     for partition in (0..PARTITIONS).rev() {
         let mut records = Vec::new();

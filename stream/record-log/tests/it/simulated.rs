@@ -37,6 +37,7 @@ fn an_unavailable_log_publishes_nothing_and_says_so() {
         commit_with(&log, &topic, Fault::Unavailable),
         Err(PublishError::NotPublished(_))
     ));
+
     assert_values(&log, &topic, 0, &[]);
     assert_eq!(transactional(&log, "publisher").progress(), None);
 }
@@ -49,6 +50,7 @@ fn a_lost_reply_leaves_it_open_and_the_next_holder_learns_it() {
         commit_with(&log, &topic, Fault::LoseReply),
         Err(PublishError::MayHaveHappened(_))
     ));
+
     assert_values(&log, &topic, 0, &["x"]);
     assert_eq!(
         transactional(&log, "publisher").progress(),
@@ -64,6 +66,7 @@ fn a_crash_kills_its_process_and_no_other() {
         let process = failing_at_commit(&log, fault);
         let mut publisher = transactional(&process, "publisher");
         publisher.send(record(&topic, 0, b"x")).unwrap();
+
         let crash = catch_unwind(AssertUnwindSafe(|| publisher.commit(&of_number(1)))).unwrap_err();
         assert!(crash.is::<Crashed>() && process.is_dead() && !log.is_dead());
         assert!(catch_unwind(AssertUnwindSafe(|| process.partitions(&topic))).is_err());
@@ -76,14 +79,17 @@ fn polls_and_questions_fail_as_planned() {
     let log = SimulatedLog::default();
     let topic = topic(&log, 1);
     publish(&log, &topic, 0, &[b"x"]);
+
     let process = log.process(|call| match call {
         Call::Poll { .. } | Call::Offsets { .. } => Fault::Unavailable,
         _ => Fault::None,
     });
+
     assert!(matches!(
         process.offsets(&topic),
         Err(LogError::Unavailable(_))
     ));
+
     let polled = process
         .reader(&topic, &[(0, 0)])
         .unwrap()
@@ -99,11 +105,13 @@ fn what_is_refused_is_named_and_not_transient() {
         Call::Poll { .. } | Call::Send { .. } => Fault::Refused,
         _ => Fault::None,
     });
+
     let polled = process
         .reader(&topic, &[(0, 0)])
         .unwrap()
         .poll(0, 1, &mut |_| panic!("the poll is refused"))
         .unwrap_err();
+
     assert_eq!(
         (polled.is_transient(), polled.to_string()),
         (
@@ -111,9 +119,11 @@ fn what_is_refused_is_named_and_not_transient() {
             format!("READ on topic {topic:?} is denied to this principal: grant it")
         )
     );
+
     let sent = transactional(&process, "publisher")
         .send(record(&topic, 0, b"x"))
         .unwrap_err();
+
     assert_eq!(
         (sent.is_transient(), sent.to_string()),
         (
@@ -129,20 +139,24 @@ fn limits_and_lost_progress_are_as_the_test_has_them() {
     let topic = topic(&log, 1);
     log.limit_records(&topic, 200);
     log.stamp_by(&topic, LogTimeType::Create);
+
     assert_eq!(
         log.describe(&topic).unwrap().log_time_type,
         LogTimeType::Create
     );
+
     let mut publisher = transactional(&log, "kept");
     let refused = publisher.send(record(&topic, 0, &[0; 200])).unwrap_err();
     assert!(
         refused.to_string().contains("larger than the 200 bytes"),
         "{refused}"
     );
+
     for id in ["kept", "lost"] {
         transactional(&log, id).commit(b"1").unwrap();
     }
     log.lose_progress(|id| id == "lost");
+
     assert_eq!(transactional(&log, "kept").progress(), Some(&b"1"[..]));
     assert_eq!(transactional(&log, "lost").progress(), None);
 }
@@ -156,6 +170,7 @@ fn records_are_stamped_by_the_clock_of_the_test() {
     publish(&log, &topic, 0, &[b"x"]);
     now_ms.store(6_000, Ordering::SeqCst);
     publish(&log, &topic, 0, &[b"y"]);
+
     let stamps: Vec<u64> = log
         .records(&topic)
         .iter()
@@ -171,14 +186,17 @@ fn expired_offsets_and_new_partitions_are_seen() {
     publish(&log, &topic, 0, &[b"x", b"y"]);
     log.expire(&topic, 0, 1);
     log.grow(&topic, 3);
+
     let lost = log
         .reader(&topic, &[(0, 0)])
         .unwrap()
         .poll(0, 1, &mut |_| panic!("it expired"));
+
     assert!(matches!(
         lost,
         Err(LogError::OffsetOutOfRange { offset: 0, .. })
     ));
+
     assert_values(&log, &topic, 0, &["y"]);
     assert_eq!(log.partitions(&topic).unwrap(), 3);
 }

@@ -83,6 +83,7 @@ fn on_kafka(settings: impl FnOnce(String) -> LogSettings) -> Option<Subject> {
         );
         return None;
     };
+
     let log = open(&settings(brokers)).unwrap();
     Some(Subject { log, _folder: None })
 }
@@ -90,10 +91,12 @@ fn on_kafka(settings: impl FnOnce(String) -> LogSettings) -> Option<Subject> {
 /// A name that no other test and no earlier run uses.
 pub fn unique(name: &str) -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
+
     let run = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap()
         .as_millis();
+
     format!(
         "{name}-{run}-{}-{}",
         std::process::id(),
@@ -112,6 +115,7 @@ pub fn topic(log: &dyn RecordLog, partitions: u32) -> String {
         retention,
     }])
     .unwrap();
+
     name
 }
 
@@ -158,20 +162,24 @@ pub fn poll_until(
     let signal = Signal::default();
     reader.on_readable(signal.wake());
     let deadline = Instant::now() + PATIENCE;
+
     loop {
         let polled = reader
             .poll(partition, 1_000, &mut |record| {
                 records.push(Read::of(&record));
             })
             .unwrap();
+
         if is_enough(&polled, records) {
             return polled;
         }
+
         assert!(
             Instant::now() < deadline,
             "nothing more after {} records, {polled:?}",
             records.len()
         );
+
         if polled.records == 0 {
             signal.wait(LOOK_AGAIN);
         }
@@ -187,6 +195,7 @@ pub fn all(log: &dyn RecordLog, topic: &str, partition: u32, at_least: usize) ->
     poll_until(&mut *reader, partition, &mut records, |polled, records| {
         polled.is_at_end() && records.len() >= at_least
     });
+
     records
 }
 
@@ -207,6 +216,7 @@ impl Read {
         record
             .headers
             .for_each(&mut |name, value| headers.push((name.to_owned(), value.to_vec())));
+
         Self {
             partition: record.partition,
             offset: record.offset,

@@ -14,6 +14,7 @@ pub(super) fn is_announced(picture: &[u8], more: &[u8]) -> bool {
     let has_pictures = picture
         .windows(MULTI_PICTURE.len())
         .any(|part| part == MULTI_PICTURE);
+
     let rest = if has_pictures {
         behind_pictures(more)
     } else {
@@ -52,6 +53,7 @@ fn samsung_notes(bytes: &[u8]) -> Option<usize> {
     let list = rest[list_at..].strip_prefix(SAMSUNG_LIST)?;
     let count = u32::from_le_bytes(*list.get(4..)?.first_chunk()?) as usize;
     let entries = list.get(8..)?;
+
     if entries.len() != count.checked_mul(12)? {
         return None;
     }
@@ -70,6 +72,7 @@ fn note(notes: &[u8], entry: &[u8]) -> Option<usize> {
     let note = notes.get(start..start.checked_add(number(8)?)?)?;
     let name = u32::from_le_bytes(*note.get(4..)?.first_chunk()?) as usize;
     let has_its_type = note.get(..4) == entry.get(..4);
+
     let is_named = note
         .get(8..8_usize.checked_add(name)?)?
         .iter()

@@ -33,15 +33,18 @@ pub async fn plan(store: &CheckpointStore, keep: usize) -> Result<Plan, InspectE
     let contents = store.contents().await?;
     let ids: Vec<ManifestId> = contents.manifests.iter().map(|(id, _)| *id).collect();
     let sorted = Sorted::of(store, &ids, keep).await?;
+
     let (newest_whole, _) = sorted.kept.first().ok_or(match ids.len() {
         0 => InspectError::Empty(store.job().to_owned()),
         count => InspectError::NoneWhole(count),
     })?;
+
     let named: BTreeSet<&str> = sorted
         .named()
         .flat_map(|manifest| &manifest.parts)
         .map(|part| part.name.as_str())
         .collect();
+
     // Later parts may belong to a manifest that is still to come, or to one that is damaged and newer.
     let goes = |name: &String| !named.contains(name.as_str()) && is_superseded(name, *newest_whole);
     let parts = contents
@@ -50,6 +53,7 @@ pub async fn plan(store: &CheckpointStore, keep: usize) -> Result<Plan, InspectE
         .filter(|(name, _)| goes(name))
         .map(|(name, size)| (name.clone(), *size))
         .collect();
+
     let newest_attempt = contents.attempts.last().copied().unwrap_or(0);
     Ok(Plan {
         kept: sorted.kept.iter().map(|(id, _)| id.to_string()).collect(),
@@ -80,6 +84,7 @@ pub async fn carry_out(store: &CheckpointStore, plan: &Plan) -> Result<(), Store
     for attempt in &plan.attempts {
         store.delete_attempt(*attempt).await?;
     }
+
     Ok(())
 }
 
@@ -103,6 +108,7 @@ impl Sorted {
             if manifest.as_ref().is_err_and(Flaw::is_of_the_future) {
                 return Err(InspectError::Newer(*id));
             }
+
             let is_whole = sorted.kept.len() < keep && recover::load(store, *id).await.is_ok();
             match manifest {
                 Ok(manifest) if is_whole => sorted.kept.push((*id, manifest)),
@@ -110,6 +116,7 @@ impl Sorted {
                 _ => sorted.superseded.push(*id),
             }
         }
+
         Ok(sorted)
     }
 

@@ -82,9 +82,11 @@ pub async fn list(store: &CheckpointStore, now_ms: u64) -> Result<Vec<Listed>, I
             }
             Err(flaw) => (None, Some(flaw.to_string())),
         };
+
         let parts = manifest
             .as_ref()
             .map_or(&[][..], |manifest| &manifest.parts);
+
         listed.push(Listed {
             id: id.to_string(),
             attempt: id.attempt,
@@ -99,6 +101,7 @@ pub async fn list(store: &CheckpointStore, now_ms: u64) -> Result<Vec<Listed>, I
             flaw,
         });
     }
+
     Ok(listed)
 }
 
@@ -113,6 +116,7 @@ pub async fn show(
         .manifests
         .iter()
         .find(|(known, _)| id.is_none_or(|id| id == *known));
+
     let missing = || {
         id.map_or_else(
             || InspectError::Empty(store.job().to_owned()),
@@ -120,6 +124,7 @@ pub async fn show(
         )
     };
     let (id, written_at_ms) = *found.ok_or_else(missing)?;
+
     let (manifest, flaws) = match read_manifest(store, id).await {
         Ok(manifest) => {
             let flaws = flaws_by_listing(&manifest, &contents).collect();
@@ -127,6 +132,7 @@ pub async fn show(
         }
         Err(flaw) => (None, vec![flaw.to_string()]),
     };
+
     Ok(Shown {
         id: id.to_string(),
         written_at_ms,
@@ -143,16 +149,20 @@ pub async fn verify(store: &CheckpointStore) -> Result<Verified, InspectError> {
     for (id, _) in &contents.manifests {
         manifests.push((*id, read_manifest(store, *id).await));
     }
+
     let readable = manifests
         .iter()
         .filter_map(|(_, manifest)| manifest.as_ref().ok());
+
     let named: BTreeSet<&str> = readable
         .flat_map(|manifest| &manifest.parts)
         .map(|part| part.name.as_str())
         .collect();
+
     let reads = named
         .iter()
         .map(|name| async move { (*name, read_part(store, (*name).to_owned()).await) });
+
     let sizes = stream::iter(reads)
         .buffered(READS_AT_ONCE)
         .map(|(name, read)| match read {
@@ -160,10 +170,12 @@ pub async fn verify(store: &CheckpointStore) -> Result<Verified, InspectError> {
             Err(flaw) => (name, Err(flaw.to_string())),
         });
     let sizes: BTreeMap<&str, Result<u64, String>> = sizes.collect().await;
+
     let flaw = |part: &PartInfo| match &sizes[part.name.as_str()] {
         Ok(size_bytes) => wrong_size(part, *size_bytes),
         Err(flaw) => Some(flaw.clone()),
     };
+
     let checked = |(id, manifest): &(ManifestId, Result<Manifest, Flaw>)| Checked {
         id: id.to_string(),
         flaws: match manifest {
@@ -172,11 +184,13 @@ pub async fn verify(store: &CheckpointStore) -> Result<Verified, InspectError> {
         },
     };
     let checkpoints: Vec<Checked> = manifests.iter().map(checked).collect();
+
     let unnamed_parts = contents
         .parts
         .keys()
         .filter(|name| !named.contains(name.as_str()))
         .count();
+
     Ok(Verified {
         is_sound: checkpoints.iter().all(|checked| checked.flaws.is_empty()),
         checkpoints,

@@ -10,6 +10,7 @@ pub fn list(job: &str, listed: &[Listed]) -> String {
     if listed.is_empty() {
         return format!("job {job:?} has no checkpoints here\n");
     }
+
     let head = [
         "ID",
         "BOUNDARY",
@@ -21,6 +22,7 @@ pub fn list(job: &str, listed: &[Listed]) -> String {
         "WHOLE",
     ]
     .map(str::to_owned);
+
     let row = |checkpoint: &Listed| {
         [
             checkpoint.id.clone(),
@@ -36,6 +38,7 @@ pub fn list(job: &str, listed: &[Listed]) -> String {
                 .map_or_else(|| "yes".to_owned(), |flaw| format!("no: {flaw}")),
         ]
     };
+
     table(std::iter::once(head).chain(listed.iter().map(row)))
 }
 
@@ -46,19 +49,23 @@ pub fn show(shown: &Shown) -> String {
         instant(shown.written_at_ms),
         duration(shown.age_ms)
     );
+
     let mut facts = vec![
         ["checkpoint".to_owned(), shown.id.clone()],
         ["written".to_owned(), written],
     ];
+
     facts.extend(
         shown
             .flaws
             .iter()
             .map(|flaw| ["damaged".to_owned(), flaw.clone()]),
     );
+
     let Some(manifest) = &shown.manifest else {
         return table(facts);
     };
+
     let fingerprint = &manifest.fingerprint;
     let [window, slide, pane] = [
         fingerprint.window_ms,
@@ -66,6 +73,7 @@ pub fn show(shown: &Shown) -> String {
         fingerprint.pane_ms,
     ]
     .map(duration);
+
     facts.extend([
         ["job".to_owned(), manifest.job.clone()],
         ["attempt".to_owned(), manifest.attempt.to_string()],
@@ -86,8 +94,10 @@ pub fn show(shown: &Shown) -> String {
             fingerprint.slots.count().to_string(),
         ],
     ]);
+
     facts.extend(manifest.lineage.branches().iter().map(|branch| {
-        let (from, until) = (instant(branch.from), instant(branch.until));
+        let from = instant(branch.from);
+        let until = instant(branch.until);
         [
             "history".to_owned(),
             format!(
@@ -96,6 +106,7 @@ pub fn show(shown: &Shown) -> String {
             ),
         ]
     }));
+
     format!(
         "{}\n{}\n{}",
         table(facts),
@@ -117,13 +128,15 @@ fn partitions(manifest: &Manifest) -> String {
             newest,
         ]
     });
+
     table(std::iter::once(head).chain(rows))
 }
 
 fn parts(parts: &[PartInfo]) -> String {
     let head = ["PART", "FIRST PANE", "LAST PANE", "ENTRIES", "SIZE"].map(str::to_owned);
     let row = |part: &PartInfo| {
-        let (entries, size) = (part.entries.to_string(), size(part.size_bytes));
+        let entries = part.entries.to_string();
+        let size = size(part.size_bytes);
         [
             part.name.clone(),
             instant(part.first),
@@ -132,6 +145,7 @@ fn parts(parts: &[PartInfo]) -> String {
             size,
         ]
     };
+
     table(std::iter::once(head).chain(parts.iter().map(row)))
 }
 
@@ -144,15 +158,18 @@ pub fn verify(verified: &Verified) -> String {
             flaws => lines.extend(flaws.iter().map(|flaw| format!("{}: {flaw}", checked.id))),
         }
     }
+
     if verified.checkpoints.is_empty() {
         lines.push("there are no checkpoints".to_owned());
     }
+
     if verified.unnamed_parts > 0 {
         lines.push(format!(
             "{} are named by no checkpoint",
             count(verified.unnamed_parts, "part")
         ));
     }
+
     lines.join("\n") + "\n"
 }
 
@@ -165,27 +182,28 @@ pub fn prune(plan: &Plan, dry_run: bool) -> String {
             plan.left.join(", ")
         ));
     }
-    let (checkpoints, parts) = (
-        count(plan.checkpoints.len(), "checkpoint"),
-        count(plan.parts.len(), "part"),
-    );
-    let (size, attempts) = (
-        size(plan.parts.values().sum()),
-        count(plan.attempts.len(), "marker"),
-    );
+
+    let checkpoints = count(plan.checkpoints.len(), "checkpoint");
+    let parts = count(plan.parts.len(), "part");
+    let size = size(plan.parts.values().sum());
+    let attempts = count(plan.attempts.len(), "marker");
+
     let deleted = if dry_run {
         "would be deleted"
     } else {
         "deleted"
     };
+
     lines.push(format!(
         "{deleted}: {checkpoints}, {parts} of {size}, {attempts} of old attempts"
     ));
+
     lines.extend(
         plan.checkpoints
             .iter()
             .map(|id| format!("  checkpoint {id}")),
     );
+
     lines.extend(plan.parts.keys().map(|name| format!("  part {name}")));
     lines.join("\n") + "\n"
 }
@@ -205,6 +223,7 @@ fn table<const N: usize>(rows: impl IntoIterator<Item = [String; N]>) -> String 
             .unwrap_or(0)
     };
     let widths: Vec<usize> = (0..N).map(width).collect();
+
     let line = |row: &[String; N]| {
         let cells: Vec<String> = row
             .iter()
@@ -213,6 +232,7 @@ fn table<const N: usize>(rows: impl IntoIterator<Item = [String; N]>) -> String 
             .collect();
         cells.join("  ").trim_end().to_owned() + "\n"
     };
+
     rows.iter().map(line).collect()
 }
 

@@ -55,6 +55,7 @@ impl Builder {
             self.base_time_ms = time_ms;
             self.max_time_ms = time_ms;
         }
+
         self.max_time_ms = self.max_time_ms.max(time_ms);
         let time_delta_ms = time_ms - self.base_time_ms;
         let length = 1
@@ -72,6 +73,7 @@ impl Builder {
         write_bytes(&mut output, parts.key);
         write_bytes(&mut output, parts.value);
         output.signed_long(parts.headers.len() as i64);
+
         for (name, value) in parts.headers {
             write_bytes(&mut output, Some(name.as_bytes()));
             write_bytes(&mut output, Some(value));
@@ -84,14 +86,17 @@ impl Builder {
         let start = into.len();
         let is_packed = self.plain.len() >= PACKED_FROM;
         self.write_header(producer, is_packed, into);
+
         if is_packed {
             compression::pack_lz4(&self.plain, into);
         } else {
             into.extend_from_slice(&self.plain);
         }
+
         let batch = &mut into[start..];
         let length = i32::try_from(batch.len() - PREFIX_BYTES).unwrap_or(i32::MAX);
         batch[8..PREFIX_BYTES].copy_from_slice(&length.to_be_bytes());
+
         let crc = checksum(&batch[COVERED_FROM..]);
         batch[CRC_AT..COVERED_FROM].copy_from_slice(&crc.to_be_bytes());
         self.plain.clear();
@@ -104,14 +109,17 @@ impl Builder {
         } else {
             compression::NONE
         };
+
         let transactional = if producer.is_transactional {
             TRANSACTIONAL
         } else {
             0
         };
+
         let start = into.len();
         let mut output = Output(into);
         output.i64(0);
+
         // The length and the checksum are filled in when all is written; the leader's epoch is the broker's to write.
         output.i32(0);
         output.i32(-1);

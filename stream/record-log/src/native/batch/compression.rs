@@ -60,6 +60,7 @@ fn read_all(from: impl Read, into: &mut Vec<u8>, limit: usize) -> Result<(), Bat
         .take(limit as u64 + 1)
         .read_to_end(into)
         .map_err(|error| packed_badly(&error))?;
+
     if read > limit {
         Err(too_large(limit))
     } else {
@@ -71,12 +72,14 @@ fn unpack_snappy(packed: &[u8], into: &mut Vec<u8>, limit: usize) -> Result<(), 
     if !packed.starts_with(XERIAL_MAGIC) {
         return unpack_snappy_block(packed, into, limit);
     }
+
     let mut input = Input::new(packed);
     input.take(XERIAL_HEADER_BYTES)?;
     while !input.is_empty() {
         let length = usize::try_from(input.i32()?).unwrap_or(usize::MAX);
         unpack_snappy_block(input.take(length)?, into, limit)?;
     }
+
     Ok(())
 }
 
@@ -89,15 +92,18 @@ fn unpack_snappy_block(block: &[u8], into: &mut Vec<u8>, limit: usize) -> Result
             block.len()
         )));
     }
+
     let start = into.len();
     if start + claimed > limit {
         return Err(too_large(limit));
     }
+
     into.resize(start + claimed, 0);
     let unpacked = snap::raw::Decoder::new()
         .decompress(block, &mut into[start..])
         .map_err(|error| packed_badly(&error))?;
     into.truncate(start + unpacked);
+
     Ok(())
 }
 

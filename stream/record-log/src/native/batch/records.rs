@@ -76,15 +76,19 @@ impl<'a> Records<'a> {
                 Err(Malformed("there are bytes after its last record"))
             };
         }
+
         let length = length(&mut self.input)?.ok_or(Malformed("a record has no length"))?;
         let mut record = Input::new(self.input.take(length)?);
         record.i8()?;
+
         let time_delta_ms = record.signed_long()?;
         let delta = record.signed()?;
         let is_next = self.place.last_delta.is_none_or(|last| delta > last);
+
         if !is_next || delta < 0 || delta > self.header.last_offset_delta {
             return Err(Malformed("the offsets of its records are out of order"));
         }
+
         let key = bytes(&mut record)?;
         let value = bytes(&mut record)?;
         let headers = RawHeaders(record.rest());
@@ -122,6 +126,7 @@ impl<'a> RawHeaders<'a> {
             let value = bytes(&mut input)?.unwrap_or_default();
             each(name, value);
         }
+
         Ok(input)
     }
 }

@@ -40,9 +40,11 @@ fn batch(offset: i64, producer: Producer, values: &[&[u8]]) -> Vec<u8> {
         };
         builder.push(&parts, 1_000);
     }
+
     let mut bytes = Vec::new();
     builder.seal(producer, &mut bytes);
     bytes[..8].copy_from_slice(&offset.to_be_bytes());
+
     bytes
 }
 
@@ -56,9 +58,11 @@ fn marker(offset: i64, producer_id: i64, kind: i16) -> Vec<u8> {
         headers: &[],
     };
     builder.push(&parts, 1_000);
+
     let mut bytes = Vec::new();
     builder.seal(transactional(producer_id), &mut bytes);
     bytes[..8].copy_from_slice(&offset.to_be_bytes());
+
     with_attributes(bytes, |attributes| attributes | super::CONTROL)
 }
 
@@ -86,6 +90,7 @@ fn walk_all(
     let mut scratch = Scratch::default();
     let mut made = Vec::new();
     let fetched = Fetched { id: 1, bytes, max };
+
     while !walk.is_done(bytes) {
         let before = (made.len(), walk.next_offset, walk.is_done(bytes));
         walk.run(&fetched, &mut scratch, &mut |record| {
@@ -93,6 +98,7 @@ fn walk_all(
             record
                 .headers
                 .for_each(&mut |name, value| headers.push((name.to_owned(), value.to_vec())));
+
             let key = record.key.map(<[u8]>::to_vec);
             made.push((
                 record.offset,
@@ -101,12 +107,14 @@ fn walk_all(
                 headers,
             ));
         })?;
+
         let after = (made.len(), walk.next_offset, walk.is_done(bytes));
         assert_ne!(
             before, after,
             "a run that goes nowhere goes nowhere for ever"
         );
     }
+
     Ok((made, walk.next_offset))
 }
 
@@ -208,6 +216,7 @@ fn every_compression_is_unpacked() {
     let mut gzip = flate2::read::GzEncoder::new(&plain[..], flate2::Compression::fast());
     let mut gzipped = Vec::new();
     std::io::Read::read_to_end(&mut gzip, &mut gzipped).unwrap();
+
     let raw_snappy = snap::raw::Encoder::new().compress_vec(&plain).unwrap();
     let mut xerial = b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01".to_vec();
     for block in plain.chunks(32 << 10) {
@@ -215,6 +224,7 @@ fn every_compression_is_unpacked() {
         xerial.extend_from_slice(&(packed.len() as u32).to_be_bytes());
         xerial.extend_from_slice(&packed);
     }
+
     let mut lz4 = Vec::new();
     pack_lz4(&plain, &mut lz4);
     let zstd = zstd::encode_all(&plain[..], 1).unwrap();
@@ -226,15 +236,18 @@ fn every_compression_is_unpacked() {
         (compression::LZ4, lz4),
         (compression::ZSTD, zstd),
     ];
+
     let mut into = Vec::new();
     for (codec, bytes) in packed {
         unpack(codec, &bytes, &mut into).unwrap();
         assert!(into == plain, "codec {codec}");
         let bounded = unpack_within(codec, &bytes, &mut into, plain.len() - 1);
+
         assert!(
             matches!(bounded, Err(BatchError::Packed(_))),
             "codec {codec}"
         );
+
         let torn = unpack(codec, &bytes[..bytes.len() / 2], &mut into);
         assert!(torn.is_err(), "codec {codec}");
     }
@@ -262,10 +275,12 @@ fn aborted_transactions_are_left_out_up_to_their_marker() {
         marker(7, 7, 1),
     ]
     .concat();
+
     let aborted = [Aborted {
         producer_id: 7,
         first_offset: 1,
     }];
+
     assert_eq!(
         values(&bytes, 0, &aborted),
         ["plain", "of another producer", "committed later"]
@@ -284,6 +299,7 @@ fn a_transaction_that_is_aborted_twice_is_left_out_twice() {
         marker(5, 7, 0),
     ]
     .concat();
+
     // Brokers do not promise an order.
     let aborted = [4, 0].map(|first_offset| Aborted {
         producer_id: 7,
@@ -306,6 +322,7 @@ fn compacted_gaps_move_the_position_on() {
     emptied.truncate(HEADER_BYTES);
     emptied[8..12].copy_from_slice(&(HEADER_BYTES as i32 - 12).to_be_bytes());
     emptied[57..61].copy_from_slice(&0_i32.to_be_bytes());
+
     let bytes = [signed(emptied), batch(20, PLAIN, &[b"f"])].concat();
     assert_eq!(values(&bytes, 10, &[]), ["f"]);
     let emptied_alone = &bytes[..HEADER_BYTES];
@@ -337,6 +354,7 @@ fn a_wrong_checksum_stops_at_its_batch_each_time() {
     let mut damaged = batch(1, PLAIN, &[b"b"]);
     let last = damaged.len() - 2;
     damaged[last] ^= 1;
+
     let bytes = [batch(0, PLAIN, &[b"a"]), damaged, batch(2, PLAIN, &[b"c"])].concat();
     let mut walk = Walk::new(0, -1, Vec::new());
     let fetched = Fetched {
@@ -344,6 +362,7 @@ fn a_wrong_checksum_stops_at_its_batch_each_time() {
         bytes: &bytes,
         max: 10,
     };
+
     for _ in 0..3 {
         let stopped = walk
             .run(&fetched, &mut Scratch::default(), &mut |record| {
@@ -381,11 +400,14 @@ fn times_are_the_brokers_where_the_topic_says_so() {
                 },
             )
             .unwrap();
+
         time
     };
+
     let produced = batch(0, PLAIN, &[b"a"]);
     assert_eq!(read(&produced), 1_000);
     let mut appended = with_attributes(produced, |attributes| attributes | super::LOG_APPEND_TIME);
     appended[35..43].copy_from_slice(&2_000_i64.to_be_bytes());
+
     assert_eq!(read(&signed(appended)), 2_000);
 }

@@ -94,9 +94,11 @@ impl Walk {
                     };
                     let walked = self.batch(&batch, &left, scratch, each);
                     handed += walked.map_err(|source| self.unreadable(&batch, source))?;
+
                     if self.within.is_some() {
                         break;
                     }
+
                     self.at_byte += length;
                     self.leader_epoch = batch.header.leader_epoch;
                 }
@@ -105,6 +107,7 @@ impl Walk {
                 Next::Bad(offset, source) => return Err(Unreadable { offset, source }),
             }
         }
+
         Ok(handed)
     }
 
@@ -126,18 +129,21 @@ impl Walk {
         if self.within.is_none() {
             batch.check()?;
         }
+
         if header.is_control() {
             self.marker(batch)?;
         } else {
             self.begin_aborted(header.next_offset());
             let is_aborted =
                 header.is_transactional() && self.aborting.contains(&header.producer_id);
+
             // A batch that was left between two records is gone on with, wherever its last offset is said to be.
             let is_ahead = self.within.is_some() || header.next_offset() > self.next_offset;
             if !is_aborted && is_ahead {
                 return self.records(batch, fetched, scratch, each);
             }
         }
+
         self.next_offset = self.next_offset.max(header.next_offset());
         Ok(0)
     }
@@ -153,6 +159,7 @@ impl Walk {
         let place = self.within.take().unwrap_or_default();
         let mut records = Records::resume(batch.header, plain, place)?;
         let mut handed = 0;
+
         while let Some(record) = records.next()? {
             // A fetch from within a batch is answered with the whole of it.
             if record.offset >= self.next_offset {
@@ -165,6 +172,7 @@ impl Walk {
                 return Ok(handed);
             }
         }
+
         self.next_offset = self.next_offset.max(batch.header.next_offset());
         Ok(handed)
     }
@@ -191,6 +199,7 @@ impl Walk {
                 self.aborting.retain(|id| *id != batch.header.producer_id);
             }
         }
+
         Ok(())
     }
 }
@@ -206,11 +215,13 @@ impl Scratch {
         if codec == compression::NONE {
             return Ok(batch.payload());
         }
+
         if self.holds != Some(which) {
             self.holds = None;
             unpack(codec, batch.payload(), &mut self.bytes)?;
             self.holds = Some(which);
         }
+
         Ok(&self.bytes)
     }
 }

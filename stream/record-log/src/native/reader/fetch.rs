@@ -75,6 +75,7 @@ impl Session {
             .iter()
             .filter(|wanted| self.sent.get(&wanted.partition) != Some(wanted))
             .collect();
+
         let kept: HashSet<i32> = wanted.iter().map(|wanted| wanted.partition).collect();
         let forgotten: Vec<i32> = self
             .sent
@@ -87,22 +88,26 @@ impl Session {
         output.i32(i32::try_from(gather.wait.as_millis()).unwrap_or(i32::MAX));
         output.i32(1);
         output.i32(gather.max_bytes);
+
         // Committed records only.
         output.i8(1);
         output.i32(self.id);
         output.i32(self.epoch);
+
         let groups = usize::from(!changed.is_empty());
         output.array(std::iter::repeat_n((), groups), |output, ()| {
             output.raw(topic);
             output.array(changed.iter(), |output, wanted| wanted.write(output));
             output.no_tags();
         });
+
         let groups = usize::from(!forgotten.is_empty());
         output.array(std::iter::repeat_n((), groups), |output, ()| {
             output.raw(topic);
             output.array(forgotten.iter(), |output, partition| output.i32(*partition));
             output.no_tags();
         });
+
         // No rack.
         output.string("");
         output.no_tags();
@@ -129,6 +134,7 @@ impl Wanted {
         output.i32(self.leader_epoch);
         output.i64(self.offset);
         output.i32(self.fetched_epoch);
+
         // The start of a follower's log, which a reader has not.
         output.i64(-1);
         output.i32(self.max_bytes);
@@ -142,6 +148,7 @@ impl Answer {
         let throttle_ms = input.i32()?;
         let code = Code(input.i16()?);
         let session_id = input.i32()?;
+
         let topics = input.array(|answered| {
             if answered.uuid()? != *topic {
                 return Err(Malformed("it is about a topic that was not asked for"));
@@ -150,10 +157,12 @@ impl Answer {
             answered.skip_tags()?;
             Ok(partitions)
         })?;
+
         input.skip_tags()?;
         if !input.is_empty() {
             return Err(Malformed("there are bytes after its end"));
         }
+
         Ok(Self {
             throttle: Duration::from_millis(u64::try_from(throttle_ms).unwrap_or(0)),
             code,
@@ -171,19 +180,23 @@ impl Fetched {
         let high_watermark = input.i64()?;
         let _last_stable_offset = input.i64()?;
         let _log_start_offset = input.i64()?;
+
         let aborted = input.array(|transaction| {
             let producer_id = transaction.i64()?;
             let first_offset = transaction.i64()?;
             transaction.skip_tags()?;
+
             Ok(Aborted {
                 producer_id,
                 first_offset,
             })
         })?;
+
         let _preferred_replica = input.i32()?;
         let length = input.nullable_bytes()?.map_or(0, <[u8]>::len);
         let end = whole - input.rest().len();
         let mut diverged_at = None;
+
         input.tags(|tag, mut field| {
             if tag == 0 {
                 field.i32()?;
@@ -191,6 +204,7 @@ impl Fetched {
             }
             Ok(())
         })?;
+
         Ok(Self {
             partition,
             code,
@@ -233,7 +247,9 @@ mod tests {
         session.ask(&mut Output(&mut bytes), &TOPIC, partitions, GATHER);
         let mut input = Input::new(&bytes);
         input.take(4 + 4 + 4 + 4 + 1).unwrap();
-        let (id, epoch) = (input.i32().unwrap(), input.i32().unwrap());
+
+        let id = input.i32().unwrap();
+        let epoch = input.i32().unwrap();
         let mut named = input
             .array(|topic| {
                 topic.uuid()?;
@@ -243,11 +259,13 @@ mod tests {
                     partition.skip_tags()?;
                     Ok(index)
                 })?;
+
                 topic.skip_tags()?;
                 Ok(named)
             })
             .unwrap()
             .concat();
+
         let mut forgotten = input
             .array(|topic| {
                 topic.uuid()?;
@@ -257,6 +275,7 @@ mod tests {
             })
             .unwrap()
             .concat();
+
         named.sort_unstable();
         forgotten.sort_unstable();
         (id, epoch, named, forgotten)
@@ -268,9 +287,11 @@ mod tests {
         let first = [wanted(0, 10), wanted(1, 20), wanted(2, 30)];
         assert_eq!(asked(&mut session, &first), (0, 0, vec![0, 1, 2], vec![]));
         session.advance(77);
+
         let second = [wanted(0, 10), wanted(1, 25)];
         assert_eq!(asked(&mut session, &second), (77, 1, vec![1], vec![2]));
         session.advance(77);
+
         assert_eq!(asked(&mut session, &second), (77, 2, vec![], vec![]));
         session.advance(77);
         let back = [wanted(0, 10), wanted(1, 25), wanted(2, 30)];
@@ -308,6 +329,7 @@ mod tests {
         output.no_tags();
         output.i32(-1);
         output.bytes(b"records");
+
         // The leader's log parts from ours: tag 0, of 13 bytes.
         output.raw(&[1, 0, 13]);
         output.i32(2);
@@ -315,6 +337,7 @@ mod tests {
         output.no_tags();
         output.no_tags();
         output.no_tags();
+
         bytes
     }
 
@@ -325,6 +348,7 @@ mod tests {
         let [partition] = &read.partitions[..] else {
             panic!("one partition is answered")
         };
+
         assert_eq!(&body[partition.records.clone()], b"records");
         assert_eq!((partition.partition, partition.high_watermark), (4, 100));
         assert_eq!(partition.aborted[0].first_offset, 50);

@@ -67,6 +67,7 @@ impl Fetcher {
         connection.send(FETCH, REQUEST_LIMIT, |output| {
             session.ask(output, &topic, &plan.wanted, gather);
         })?;
+
         let start = connection.receive(gather.wait + REQUEST_LIMIT, &mut frame)?;
         let answer = Answer::read(&frame.bytes()[start..], &topic)
             .map_err(|source| connection.malformed(FETCH, source))?;
@@ -86,6 +87,7 @@ impl Fetcher {
                 return Err(connection.refused(FETCH, subject, code));
             }
         }
+
         self.link = Some((connection, session));
         Ok(answer.throttle)
     }
@@ -94,6 +96,7 @@ impl Fetcher {
         if let Some(link) = self.link.take() {
             return Ok(link);
         }
+
         let address = self.cluster.address(self.node);
         let address =
             address.ok_or_else(|| WireError::NoLeader(format!("broker {}", self.node)))?;
@@ -108,6 +111,7 @@ impl Fetcher {
             full if full == self.full => (self.wait * 2).min(LONGEST_WAIT),
             _ => LEAST_WAIT,
         };
+
         self.full = full;
         Gather {
             wait: self.wait,
@@ -128,6 +132,7 @@ impl Fetcher {
             .iter()
             .map(|wanted| (wanted.partition, wanted))
             .collect();
+
         let mut is_news = false;
         let mut state = self.shared.state();
         for mut fetched in answered {
@@ -138,11 +143,13 @@ impl Fetcher {
             fetched.records.end += start;
             is_news |= self.store(&mut state, wanted, fetched, frame, as_of_ms);
         }
+
         for partition in asked.into_keys() {
             state.confirm_end(partition, as_of_ms);
         }
         drop(state);
         self.shared.notify();
+
         if is_news {
             self.shared.wake();
         }
@@ -161,9 +168,11 @@ impl Fetcher {
         if code == Code::NONE && fetched.diverged_at.is_none() {
             return state.store(wanted, fetched, frame, as_of_ms);
         }
+
         let Some(slot) = state.slot_of(fetched.partition) else {
             return false;
         };
+
         let topic = &self.shared.topic;
         let partition = fetched.partition;
         if let Some(offset) = fetched.diverged_at {
@@ -186,6 +195,7 @@ impl Fetcher {
             );
             slot.found = Some(Found::Refused(refused.into()));
         }
+
         true
     }
 
@@ -198,12 +208,14 @@ impl Fetcher {
         } else {
             Found::Refused(reason)
         };
+
         let mut state = self.shared.state();
         for slot in &mut state.slots {
             if slot.leader.is_some_and(|leader| leader.node == self.node) {
                 slot.lose_leader(Some(found.clone()));
             }
         }
+
         drop(state);
         self.shared.notify();
         self.shared.wake();

@@ -111,9 +111,11 @@ mod tests {
             .map(|_| frames.share(frames.take()).piece(0..0))
             .collect();
         assert!(kept.iter().all(|piece| matches!(piece, Piece::Shared(..))));
+
         let another = frames.share(frames.take());
         assert!(matches!(another.piece(0..0), Piece::Copied(_)));
         drop((kept, another));
+
         assert_eq!(frames.in_use.load(Ordering::Relaxed), 0);
         assert!(frames.free.lock().unwrap().len() <= SHARED_FRAMES + 1);
     }

@@ -178,6 +178,7 @@ impl Shared {
                 is_stopped: false,
             }
         };
+
         Self {
             topic: name.to_owned(),
             topic_id: topic.id,
@@ -238,6 +239,7 @@ impl Shared {
             if let Some(found) = look(&mut state) {
                 return Some(found);
             }
+
             state = self
                 .changed
                 .wait(state)
@@ -255,15 +257,18 @@ impl Shared {
             self.notify();
             return Taken::Piece(piece);
         }
+
         let found = slot.found.clone();
         if found.as_ref().is_some_and(|found| !found.stays()) {
             slot.found = None;
         }
+
         let end = slot.end;
         if std::mem::take(&mut slot.is_parked) {
             drop(state);
             self.notify();
         }
+
         Taken::Nothing { end, found }
     }
 }
@@ -276,6 +281,7 @@ impl State {
             .iter()
             .filter(|slot| slot.is_fetched_from(node))
             .partition(|slot| slot.fetched.is_none());
+
         let plan = Plan {
             wanted: wanted.into_iter().map(Slot::wanted).collect(),
             full: full.len(),
@@ -302,6 +308,7 @@ impl State {
         let Some(slot) = self.slot_of(asked.partition) else {
             return false;
         };
+
         slot.found = None;
         let end = End {
             offset: fetched.high_watermark,
@@ -311,11 +318,13 @@ impl State {
         let bytes = &frame.bytes()[fetched.records.clone()];
         let batches = whole_batches(bytes, asked);
         slot.is_stopped = batches.is_bad;
+
         if batches.length == 0 {
             // Not even one batch came whole: more is asked for.
             slot.max_bytes = slot.max_bytes.max(batches.needed);
             return earlier.is_none_or(|earlier| earlier.offset != end.offset);
         }
+
         let start = fetched.records.start;
         slot.fetched = Some(Piecewise {
             id,
@@ -325,9 +334,11 @@ impl State {
             next: batches.next,
             from_epoch: asked.fetched_epoch,
         });
+
         slot.next = batches.next;
         slot.fetched_epoch = batches.epoch;
         self.make_room(asked.partition);
+
         true
     }
 
@@ -379,6 +390,7 @@ fn whole_batches(bytes: &[u8], asked: &Wanted) -> Batches {
         is_bad: false,
         needed: 0,
     };
+
     while batches.length < bytes.len() {
         match Next::read(&bytes[batches.length..]) {
             Next::Whole(batch, length) => {
@@ -398,6 +410,7 @@ fn whole_batches(bytes: &[u8], asked: &Wanted) -> Batches {
             }
         }
     }
+
     batches
 }
 
@@ -417,15 +430,18 @@ mod tests {
             node: NODE,
             epoch: 0,
         };
+
         let topic = Topic {
             id: [7; 16],
             leaders: vec![leader; PARTITIONS as usize],
         };
+
         let from: Vec<(u32, i64)> = (0..PARTITIONS).map(|partition| (partition, 0)).collect();
         let shared = Shared::new("topic", &topic, &from);
         for slot in &mut shared.state().slots {
             slot.leader = Some(leader);
         }
+
         shared
     }
 
@@ -440,6 +456,7 @@ mod tests {
                 random as u8
             })
             .collect();
+
         let mut builder = Builder::default();
         let parts = Parts {
             key: None,
@@ -447,12 +464,14 @@ mod tests {
             headers: &[],
         };
         builder.push(&parts, 0);
+
         let producer = Producer {
             id: -1,
             epoch: -1,
             sequence: -1,
             is_transactional: false,
         };
+
         let mut bytes = Vec::new();
         builder.seal(producer, &mut bytes);
         bytes
@@ -462,6 +481,7 @@ mod tests {
         let plan = shared.state().plan(NODE).unwrap();
         let mut wanted = plan.wanted.iter();
         let asked = wanted.find(|wanted| wanted.partition == partition).unwrap();
+
         let fetched = Fetched {
             partition,
             code: Code::NONE,
@@ -470,6 +490,7 @@ mod tests {
             records: 0..bytes.len(),
             diverged_at: None,
         };
+
         let frame = shared.frames.share(Frame::of(bytes));
         assert!(shared.state().store(asked, fetched, &frame, 1));
     }
@@ -486,10 +507,12 @@ mod tests {
             store(&shared, partition, &batch);
             assert!(waiting_bytes(&shared.state()) <= WAITING_BYTES);
         }
+
         let dropped: Vec<usize> = (0..PARTITIONS as usize)
             .filter(|slot| shared.state().slots[*slot].is_parked)
             .collect();
         assert!(dropped.len() >= 48, "{} of them fit", 64 - dropped.len());
+
         assert!(
             shared.state().plan(NODE).is_none(),
             "until the reader comes"
@@ -501,6 +524,7 @@ mod tests {
         let [again] = &plan.wanted[..] else {
             panic!("one partition is wanted: {:?}", plan.wanted)
         };
+
         assert_eq!((again.partition as usize, again.offset), (slot, 0));
         store(&shared, again.partition, &batch);
         assert!(matches!(shared.take(slot), Taken::Piece(piece) if piece.next == 1));

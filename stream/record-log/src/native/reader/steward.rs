@@ -31,9 +31,11 @@ pub(super) fn start(cluster: &Arc<Cluster>, shared: &Arc<Shared>) -> std::io::Re
         fetchers: BTreeSet::new(),
         pause: LEAST_PAUSE,
     };
+
     std::thread::Builder::new()
         .name("kafka-leaders".to_owned())
         .spawn(move || steward.run())?;
+
     Ok(())
 }
 
@@ -54,6 +56,7 @@ impl Steward {
                 self.shared.pause(self.pause);
                 self.pause = (self.pause * 2).min(LONGEST_PAUSE);
             }
+
             self.find_leaders();
             found_at = Some(Instant::now());
         }
@@ -70,11 +73,13 @@ impl Steward {
             Err(error) if error.is_passing() => Some(Found::Failing(error.to_string().into())),
             Err(error) => Some(Found::Refused(error.to_string().into())),
         };
+
         if let Some(found) = found {
             let mut state = self.shared.state();
             let leaderless = state.slots.iter_mut().filter(|slot| slot.leader.is_none());
             leaderless.for_each(|slot| slot.found = Some(found.clone()));
         }
+
         self.shared.notify();
         self.shared.wake();
     }
@@ -87,11 +92,13 @@ impl Steward {
             // A broker that lags behind may still name an earlier leader.
             let leader =
                 leader.filter(|leader| leader.node >= 0 && leader.epoch >= slot.newest_epoch);
+
             if let (None, Some(leader)) = (slot.leader, leader) {
                 slot.leader = Some(*leader);
                 slot.newest_epoch = leader.epoch;
             }
         }
+
         let leaders = state.slots.iter().filter_map(|slot| slot.leader);
         leaders.map(|leader| leader.node).collect()
     }
@@ -101,10 +108,12 @@ impl Steward {
         if !self.fetchers.insert(node) {
             return None;
         }
+
         let mut fetcher = Fetcher::new(&self.cluster, &self.shared, node);
         let started = std::thread::Builder::new()
             .name(format!("kafka-fetch-{node}"))
             .spawn(move || fetcher.run());
+
         started.err().map(|error| {
             self.fetchers.remove(&node);
             Found::Failing(format!("cannot start a thread: {error}").into())

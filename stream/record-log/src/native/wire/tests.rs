@@ -73,6 +73,7 @@ fn offers(api: Api, least: i16, most: i16) -> Vec<u8> {
     output.no_tags();
     output.i32(0);
     output.no_tags();
+
     frame(&body)
 }
 
@@ -112,6 +113,7 @@ fn refusal(answers: &[u8]) -> WireError {
         said.contains("kafka-1:9092") && said.contains("Metadata"),
         "{said}"
     );
+
     error
 }
 
@@ -120,6 +122,7 @@ fn answers_are_read_in_the_order_of_their_requests() {
     let mut connection = connected(&[answer(1, 10), answer(2, 20)].concat());
     connection.send(METADATA, LIMIT, |_| ()).unwrap();
     connection.send(METADATA, LIMIT, |_| ()).unwrap();
+
     for expected in [10, 20] {
         let mut frame = super::Frame::default();
         let start = connection.receive(LIMIT, &mut frame).unwrap();
@@ -161,6 +164,7 @@ fn memory_grows_with_what_arrives_and_not_with_what_is_announced() {
     let announced = i32::try_from(FRAME_LIMIT).unwrap().to_be_bytes();
     let mut connection = connected(&[&announced[..], &[0; 1000]].concat());
     connection.send(METADATA, LIMIT, |_| ()).unwrap();
+
     let mut frame = super::Frame::default();
     let error = connection.receive(LIMIT, &mut frame).unwrap_err();
     assert!(matches!(error, WireError::Silent { .. }), "{error}");
@@ -181,11 +185,13 @@ fn a_broker_without_the_version_is_refused_by_request() {
     let script = offers(METADATA, 0, METADATA.version - 1);
     let error = call(&mut open(script).unwrap()).unwrap_err();
     assert!(error.to_string().contains("Metadata version 12"), "{error}");
+
     let mut older = Vec::new();
     let mut output = Output(&mut older);
     output.i32(0);
     output.i16(35);
     output.i32(0);
+
     let error = open(frame(&older)).err().unwrap();
     assert!(matches!(error, WireError::Malformed { request, .. } if request == API_VERSIONS.name));
 }

@@ -184,13 +184,16 @@ async fn what_cannot_be_searched_is_refused_by_parameter(dynamodb: Client) {
         );
     }
 
-    for query in ["query=lamp", "q=lamp&page=2", "Limit=1"] {
+    for (query, field) in [
+        ("query=lamp", "query"),
+        ("q=lamp&page=2", "page"),
+        ("Limit=1", "Limit"),
+    ] {
         let reply = service.get(&format!("/products?{query}")).await;
-        assert_eq!(reply.status.as_u16(), 400, "{query}");
-        assert!(
-            reply.body["detail"].as_str().unwrap().contains("unknown"),
-            "{}",
-            reply.body
+        assert_eq!(
+            (reply.status.as_u16(), &reply.body["field"]),
+            (400, &json!(field)),
+            "{query}"
         );
     }
 

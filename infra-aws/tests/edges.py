@@ -117,9 +117,9 @@ def pods(platform, edge):
     yield from policy_lets(platform.policies, "Ingress", called, caller, edge["port"])
 
 
-def serves(platform, name, port):
-    """A Service of that name and port leads to a container that listens there, as its probes and arguments say."""
-    service, workload = platform.find("Service", name), platform.workload(name)
+def serves(platform, name, port, by=None):
+    """The Service `by`, named like the workload unless given, leads from that port to a container that listens there."""
+    service, workload = platform.find("Service", by or name), platform.workload(name)
     if service is None or workload is None:
         yield f"{name} is not there"
         return
@@ -317,16 +317,18 @@ def prometheus(platform):
 
 def scrape(platform, edge):
     name, monitor = edge["to"], platform.find("ServiceMonitor", edge["to"])
-    yield from serves(platform, name, edge["port"])
+    # Services have health and metrics behind a Service of its own; the stream job has no other port.
+    by = f"{name}-operator" if platform.find("Service", f"{name}-operator") else name
+    yield from serves(platform, name, edge["port"], by)
     if monitor is None or monitor["metadata"]["labels"].get("release") != "monitoring":
         yield f"no ServiceMonitor of {name} is one that Prometheus takes"
         return
-    service = platform.find("Service", name)
+    service = platform.find("Service", by)
     if not selects(monitor["spec"]["selector"], service["metadata"]["labels"]):
-        yield f"ServiceMonitor {name} selects no Service"
+        yield f"ServiceMonitor {name} does not select Service {by}"
     (endpoint,) = monitor["spec"]["endpoints"]
     if endpoint["port"] not in [port["name"] for port in service["spec"]["ports"]]:
-        yield f"ServiceMonitor {name} reads port {endpoint['port']!r}, which Service {name} does not have"
+        yield f"ServiceMonitor {name} reads port {endpoint['port']!r}, which Service {by} does not have"
     yield from policy_lets(platform.policies, "Ingress", platform.pod(name), prometheus(platform), edge["port"])
 
 

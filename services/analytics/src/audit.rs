@@ -1,12 +1,14 @@
-//! The audit: the orders that SQL holds against the orders that the stream job counted, minute by minute. Pure.
+//! The audit: compares the orders stored in SQL with the orders counted by the stream job, minute
+//! by minute. Pure.
 //!
-//! Both go by the time in the order's event, so in a minute that is closed they are the same, or something was lost or
-//! counted twice. A minute is closed once a window that ends with it or later is known: windows become known in the order
-//! of their ends. Where none comes, because nobody orders or because the job stands still, it is closed when a given
-//! patience is over; orders that are not counted by then are a difference.
+//! Both use the event time of the order's event. In a closed minute they are therefore equal,
+//! unless an order was lost or counted twice. Windows become known in the order of their ends, so a
+//! minute is closed once a window with the same or a later end is known. If there is none, because
+//! nobody orders or because the job is down, the minute closes after a given patience; orders that
+//! are not counted by then are a difference.
 //!
-//! A late order corrects its window, and a window that is closed may come a moment after a later one: a difference that
-//! goes away is no loss.
+//! A difference that disappears is not a loss: a late order corrects its window, and the last
+//! window of a closed minute may arrive a moment after a later window.
 
 use std::collections::BTreeMap;
 
@@ -15,67 +17,67 @@ use serde::{Deserialize, Serialize};
 
 const MINUTE_MS: u64 = 60_000;
 
-/// Orders and what they come to.
+/// A number of orders and their total.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Sum {
-    /// How many.
+    /// The number of orders.
     pub orders: u64,
     /// Sum of their totals.
     pub total_cents: u64,
 }
 
-/// The orders of a minute as SQL holds them.
+/// The orders of a minute, as stored in SQL.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 pub struct StoredMinute {
     /// Its start.
     pub minute: Timestamp,
-    /// What was ordered in it.
+    /// The number and total of its orders.
     #[serde(flatten)]
     pub sum: Sum,
 }
 
-/// The books of a stretch of time.
+/// The result of an audit over a range of time.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Audit {
-    /// Whether every minute that is closed has no difference.
+    /// Whether no closed minute has a difference.
     pub balanced: bool,
-    /// Minutes that end at this instant or before are closed.
+    /// Minutes that end at or before this instant are closed.
     pub closed_until: Timestamp,
-    /// Sum over the closed minutes, as SQL holds it.
+    /// The sum over the closed minutes, as stored in SQL.
     pub stored: Sum,
-    /// Sum over the closed minutes, as the stream job counted it.
+    /// The sum over the closed minutes, as counted by the stream job.
     pub counted: Sum,
-    /// Minutes with orders that are still open.
+    /// Number of minutes with orders that are still open.
     pub open_minutes: usize,
-    /// The minutes with orders, the oldest first.
+    /// The minutes with orders, oldest first.
     pub items: Vec<Line>,
-    /// Lists have one; the range is one page.
+    /// Always `None`, as the range is one page. Every list has this field.
     pub next: Option<String>,
 }
 
-/// A minute in the books.
+/// One minute of an audit.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 pub struct Line {
     /// Its start in milliseconds since 1970.
     pub id: u64,
     /// Its start.
     pub minute: Timestamp,
-    /// Whether all its orders are expected to be counted.
+    /// Whether the minute is closed, so that all its orders should be counted.
     pub is_closed: bool,
-    /// As SQL holds it.
+    /// The orders stored in SQL.
     pub stored: Sum,
-    /// As the stream job counted it.
+    /// The orders counted by the stream job.
     pub counted: Sum,
-    /// Orders stored less orders counted.
+    /// The number of stored orders minus the number of counted ones.
     pub difference: i64,
 }
 
-/// The job counts in windows that are no part of a minute.
+/// The job counts in windows that do not each lie within one minute.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("the stream job counts in windows that do not lie within a minute each")]
 pub struct NotByMinute;
 
-/// Until when minutes are closed.
+/// Returns the instant until which minutes are closed.
 pub fn closed_until(
     newest_window_end: Option<Timestamp>,
     now: Timestamp,
@@ -86,10 +88,10 @@ pub fn closed_until(
 }
 
 impl Audit {
-    /// Holds the two against each other.
+    /// Compares the stored orders with the counted windows.
     ///
     /// # Errors
-    /// [`NotByMinute`].
+    /// Returns [`NotByMinute`] if a window does not lie within one minute.
     pub fn of(
         stored: &[StoredMinute],
         windows: &[WindowSummary],
@@ -160,7 +162,7 @@ impl Sum {
     }
 }
 
-/// The start of the minute that the window lies in.
+/// Returns the start of the minute that contains the window.
 fn minute_of(window: &WindowSummary) -> Result<Timestamp, NotByMinute> {
     let start_ms = window.window_start.as_ms() / MINUTE_MS * MINUTE_MS;
     let start = Timestamp::from_ms(start_ms).ok_or(NotByMinute)?;

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-/// How the service behaves. Where it listens, stores and reads from is handed to [`crate::run`].
+/// The settings. Addresses to listen on, tables and the log are passed to [`crate::run`].
 #[derive(Clone, Debug, clap::Args)]
 #[group(skip)]
 pub struct Config {
-    /// How long counts are kept after their window's end, such as `30d`.
+    /// How long counts are kept after the end of their window, such as `30d`.
     #[arg(long, env = "TIDEMARK_ANALYTICS_RETENTION", default_value = "30d",
           value_parser = humantime::parse_duration, value_name = "DURATION")]
     pub analytics_retention: Duration,
-    /// Base address of the orders service, whose books the audit reads.
+    /// Base address of the orders service, from which the audit reads the stored orders.
     #[arg(
         id = "analytics-orders-url",
         long = "analytics-orders-url",
@@ -19,7 +19,8 @@ pub struct Config {
         value_name = "URL"
     )]
     pub orders_url: String,
-    /// How long after its end a minute may wait for its window before the audit calls a difference one.
+    /// How long after its end a minute may wait for its window before the audit reports uncounted
+    /// orders as a difference.
     #[arg(long, env = "TIDEMARK_ANALYTICS_AUDIT_PATIENCE", default_value = "5m",
           value_parser = humantime::parse_duration, value_name = "DURATION")]
     pub analytics_audit_patience: Duration,

@@ -1,7 +1,8 @@
-//! What happens to the records of the two topics: decode, write, tell the feed.
+//! Consumes the records of the two topics: decodes them, writes them, and sends them to the feed.
 //!
-//! A batch is written before its listeners hear of it and before its positions are remembered. What cannot be decoded is
-//! counted and left behind: the stream job wrote it, so somebody must look, but nothing is gained by stopping.
+//! A batch is written before it is sent to listeners and before its positions are stored. A record
+//! that cannot be decoded is counted, logged as an error and skipped. The stream job wrote it, so
+//! somebody must look into it, but stopping would not help.
 
 use std::collections::HashMap;
 
@@ -15,16 +16,16 @@ use crate::feed::{Feed, Source};
 use crate::http::Shown;
 use crate::store::{Store, StoreError};
 
-/// What both consumers work with.
+/// The parts that both consumers use.
 #[derive(Clone)]
 pub struct Writing {
-    /// Where to.
+    /// The tables to write to.
     pub store: Store,
-    /// Who hears of it.
+    /// The feed to send to.
     pub feed: Feed,
-    /// How many records were written.
+    /// Number of records written.
     pub written: IntCounter,
-    /// How many records could not be decoded.
+    /// Number of records that could not be decoded.
     pub malformed: IntCounter,
 }
 
@@ -78,7 +79,7 @@ impl Consumer for Summaries {
 }
 
 impl Writing {
-    /// The events of the batch; tombstones say nothing.
+    /// Decodes the events of the batch. Tombstones are skipped.
     fn decode<'a, T: DeserializeOwned>(&self, batch: &'a Batch) -> Vec<(&'a Received, T)> {
         let mut decoded = Vec::with_capacity(batch.records.len());
         for record in &batch.records {
@@ -110,7 +111,7 @@ impl Writing {
     }
 }
 
-/// Of each user and window the highest revision.
+/// Returns the highest revision of each user and window.
 fn newest(counts: &[(&Received, WindowCount)]) -> Vec<WindowCount> {
     let mut newest: HashMap<_, WindowCount> = HashMap::with_capacity(counts.len());
     for (_, count) in counts {

@@ -1,9 +1,10 @@
-//! The live feed: what was counted and corrected, as it is consumed, to whoever listens.
+//! The live feed: sends new and corrected counts to listeners as they are consumed.
 //!
-//! An event's id is a cut through the two topics: for every partition the offset that follows what was sent. It means the
-//! same in every replica and after a restart, so that a listener that returns with the last id it saw (`Last-Event-ID`)
-//! gets what it missed, as long as that is among the last [`KEPT`] events of this process. If it is not, the listener is
-//! told so by a `reset`, and reads the lists anew. Every event is an upsert: to see one twice does no harm.
+//! An event's id is a cut through the two topics: for every partition, the offset that follows the
+//! last record sent. A cut means the same in every replica and after a restart. A listener that
+//! reconnects with the last id it received (`Last-Event-ID`) gets the events it missed, as long as
+//! they are among the last [`KEPT`] events of this process. Otherwise it gets a `reset` and must
+//! read the lists again. Every event is an upsert, so receiving one twice does no harm.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write;
@@ -12,15 +13,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use record_log::Offset;
 use tokio::sync::broadcast;
 
-/// How many events are kept for listeners that return.
+/// Number of events kept for listeners that reconnect.
 const KEPT: usize = 8_192;
-/// How far a listener may fall behind before it is cut off, and has to return.
+/// Number of events that a listener may fall behind before its stream ends and it must reconnect.
 const BACKLOG: usize = 4_096;
 
-/// Partitions of the two topics: the offset that follows what was sent.
+/// For each partition of the two topics, the offset that follows the last record sent.
 pub type Cut = BTreeMap<(Source, u32), Offset>;
 
-/// Which topic an event came from.
+/// The topic that an event came from.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Source {
     /// `analytics-results`.
@@ -29,31 +30,31 @@ pub enum Source {
     Windows,
 }
 
-/// An event as it is sent.
+/// An event, as sent to listeners.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Event {
     /// The cut after it.
     pub id: String,
-    /// Which topic it came from.
+    /// The topic it came from.
     pub source: Source,
-    /// The user it is about, if it is about one.
+    /// The user whose count it is; `None` for a window.
     pub user_id: Option<u64>,
-    /// What it says, as JSON.
+    /// The count or summary, as JSON.
     pub data: String,
     at: (u32, Offset),
 }
 
-/// What a listener gets at first, and where it hears of the rest.
+/// The start of a listener's stream: the events it missed, and a receiver of new ones.
 pub struct Subscription {
-    /// Whether something it missed is no longer at hand.
+    /// Whether some of the missed events are no longer kept, or the last id is not valid.
     pub is_reset: bool,
-    /// What it missed.
+    /// The missed events that are still kept.
     pub missed: Vec<Arc<Event>>,
-    /// What comes.
+    /// Receives new events.
     pub live: broadcast::Receiver<Arc<Event>>,
 }
 
-/// The feed. Clones share it.
+/// The feed. Clones share its state.
 #[derive(Clone)]
 pub struct Feed(Arc<Mutex<Inner>>);
 
@@ -80,7 +81,8 @@ impl Default for Feed {
 }
 
 impl Feed {
-    /// From here on events of `source` come.
+    /// Records the offsets from which events of `source` are sent. Partitions that are already
+    /// known keep their offsets.
     pub fn opened(&self, source: Source, next: &[(u32, Offset)]) {
         let mut inner = self.inner();
         for (partition, offset) in next {
@@ -92,7 +94,8 @@ impl Feed {
         }
     }
 
-    /// Sends what the record at `(partition, offset)` said. A record that is consumed again is not sent again.
+    /// Sends the content of the record at `(partition, offset)` to the listeners. A record that is
+    /// consumed again is not sent again.
     pub fn send(&self, source: Source, at: (u32, Offset), user_id: Option<u64>, data: String) {
         let mut inner = self.inner();
         let sent = inner.sent.entry((source, at.0)).or_insert(at.1);
@@ -113,11 +116,12 @@ impl Feed {
             inner.forget_oldest();
         }
 
-        // Without listeners nobody minds.
+        // An error means that there are no listeners, which is fine.
         drop(inner.live.send(event));
     }
 
-    /// Begins to listen: after the cut `last_id` when one is given, else with what comes.
+    /// Subscribes a listener. With `last_id` it starts after that cut, otherwise with the next
+    /// event.
     pub fn subscribe(&self, last_id: Option<&str>) -> Subscription {
         let inner = self.inner();
         let live = inner.live.subscribe();
@@ -157,7 +161,7 @@ impl Inner {
     }
 }
 
-/// A cut as text: `c0-17.c1-9.w0-4`, topic and partition, then the offset.
+/// Formats a cut, as in `c0-17.c1-9.w0-4`: topic and partition, then the offset.
 fn format_cut(cut: &Cut) -> String {
     let mut text = String::new();
     for ((source, partition), offset) in cut {

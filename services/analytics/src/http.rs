@@ -21,31 +21,33 @@ use crate::orders::Orders;
 use crate::store::{Position, Store, StoreError};
 use crate::summary::{DAY_MS, Summary};
 
-/// What this service offers, in OpenAPI.
+/// The OpenAPI description of the service.
 const DESCRIPTION: &str = include_str!("../openapi.json");
-/// For how long a summary is good: it reads every window of a day.
+/// How long a summary is reused. Computing one reads every window of a day.
 const SUMMARY_AGE: Duration = Duration::from_secs(1);
 
-/// What the handlers work with.
+/// The state shared by the handlers.
 #[derive(Clone)]
 pub struct Analytics {
-    /// Where the counts are.
+    /// The tables of the counts.
     pub store: Store,
-    /// What is new.
+    /// The live feed.
     pub feed: Feed,
-    /// How far the counts are behind.
+    /// The number of results that wait to be written.
     pub lag: Lag,
-    /// What is stored, for the audit.
+    /// The client of the orders service, for the audit.
     pub orders: Orders,
-    /// How long after its end a minute may wait for its window before the audit holds it against the books.
+    /// How long after its end a minute may wait for its window before the audit counts a
+    /// difference.
     pub audit_patience: Duration,
-    /// When to end the streams.
+    /// Ends the streams when requested.
     pub shutdown: Shutdown,
-    /// The summary of a moment ago. Whoever finds it too old makes a new one, and the others wait for it.
+    /// The latest summary. The request that finds it too old computes a new one while the others
+    /// wait for it.
     pub summary: Arc<Mutex<Option<(Instant, Summarized)>>>,
 }
 
-/// An object with its id: of a count, `<user>-<window start in ms>`; of a window, its start in ms.
+/// An object with its id: for a count `<user>-<window start in ms>`, for a window its start in ms.
 #[derive(Clone, Debug, Serialize)]
 pub struct Shown<T> {
     id: String,
@@ -61,16 +63,16 @@ pub struct Summarized {
     freshness: Freshness,
 }
 
-/// How fresh the counts are.
+/// The freshness of the counts.
 #[derive(Clone, Debug, Serialize)]
 struct Freshness {
-    /// The end of the newest window that is known.
+    /// The end of the newest known window.
     newest_window_end: Option<Timestamp>,
-    /// How many results wait to be written; null before the log has said so.
+    /// Number of results that wait to be written; null until the log has been queried.
     lag_records: Option<u64>,
 }
 
-/// The routes of this service.
+/// Returns the routes of this service.
 pub fn router(analytics: Analytics) -> Router {
     let routes = Router::new()
         .route("/analytics/summary", get(summary))

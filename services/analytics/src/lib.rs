@@ -1,8 +1,9 @@
-//! The analytics service: counts per user and minute, as the stream job found them.
+//! The analytics service: counts of orders per user and minute, computed by the stream job.
 //!
-//! It consumes the topics `analytics-results` and `analytics-summaries` (`consume`) and owns the DynamoDB tables
-//! `analytics-results` and `analytics-windows` (`store`), from which it answers. It publishes nothing but a live feed to
-//! those who listen (`feed`). It asks the orders service what SQL holds, and says whether the books balance (`audit`).
+//! It consumes the topics `analytics-results` and `analytics-summaries` (`consume`). It owns the
+//! DynamoDB tables `analytics-results` and `analytics-windows` (`store`), which its replies are
+//! read from. It publishes to no topic, but sends a live feed to listeners (`feed`). It reads the
+//! stored orders from the orders service and compares them with the counts (`audit`).
 //!
 //! ```text
 //! analytics-results ────▶ follower ─▶ upsert counts ───┐
@@ -11,8 +12,8 @@
 //!                                                      └─▶ feed ─────▶ stream
 //! ```
 //!
-//! What always holds: a record is written before its position is remembered, so none is missed; a revision never replaces
-//! a higher one, so none counts twice, however often it is delivered.
+//! What always holds: a record is written before its position is stored, so none is missed. A
+//! revision never replaces a higher one, so no record counts twice, however often it is delivered.
 
 mod config;
 mod consume;
@@ -42,34 +43,34 @@ use record_log::RecordLog;
 use store::Store;
 pub use store::{RESULTS, WINDOWS};
 
-/// Under which name the positions on the topics are remembered.
+/// The consumer group, under which the positions on the topics are stored.
 const GROUP: &str = "analytics";
-/// How many records are written at once at most.
+/// Maximum number of records in a batch.
 const BATCH: usize = 1_000;
 
-/// What the service works with.
+/// The parts the service is built from.
 #[derive(Clone)]
 pub struct Parts {
-    /// Where the tables are.
+    /// The client of the tables.
     pub dynamodb: Client,
-    /// Where the results come from.
+    /// The log that the results are read from.
     pub log: Arc<dyn RecordLog>,
-    /// How it learns who calls, and what it shows the orders service.
+    /// Authenticates callers, and supplies the credentials for calls to the orders service.
     pub auth: Auth,
 }
 
-/// Why the service ended.
+/// The reason the service ended with an error.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// Its server broke.
+    /// The HTTP server failed.
     #[error(transparent)]
     Serve(#[from] ServeError),
-    /// Its HTTP client could not be made.
+    /// The HTTP client could not be created.
     #[error("no HTTP client can be made: {0}")]
     Client(#[from] reqwest::Error),
 }
 
-/// The service, put together and not yet begun.
+/// The assembled service, before it runs.
 pub struct Service {
     analytics: Analytics,
     writing: Writing,
@@ -79,10 +80,11 @@ pub struct Service {
 }
 
 impl Service {
-    /// Puts the service together; it counts what it does in `metrics`, and ends with `shutdown`.
+    /// Assembles the service. It registers its metrics in `metrics` and ends when `shutdown` is
+    /// requested.
     ///
     /// # Errors
-    /// When the HTTP client cannot be made.
+    /// Returns an error if the HTTP client cannot be created.
     pub fn new(
         config: &Config,
         parts: Parts,
@@ -133,12 +135,12 @@ impl Service {
         })
     }
 
-    /// Its routes, over tables that exist.
+    /// Returns the routes. The tables must exist.
     pub fn router(&self) -> Router {
         self.auth.protect(http::router(self.analytics.clone()))
     }
 
-    /// Creates the tables that are missing; tries until it succeeds or a shutdown is requested.
+    /// Creates the missing tables. Retries until it succeeds or a shutdown is requested.
     pub async fn prepare(&self) {
         retry(&self.shutdown, "analytics: tables", || {
             self.analytics.store.ensure_tables()
@@ -149,7 +151,7 @@ impl Service {
     /// Consumes both topics until a shutdown is requested.
     ///
     /// # Panics
-    /// When a consumer does.
+    /// Panics if a consumer panics.
     pub async fn consume(&self) {
         let follower = |topic, lag| Follower {
             log: Arc::clone(&self.log),
@@ -166,10 +168,11 @@ impl Service {
     }
 }
 
-/// Serves and consumes until shut down. It listens at once and is ready when its tables are.
+/// Serves and consumes until a shutdown is requested. The service listens at once and is ready when
+/// its tables exist.
 ///
 /// # Errors
-/// [`RunError`].
+/// Returns [`RunError`] if a part of the service cannot be created or fails.
 pub async fn run(
     config: Config,
     parts: Parts,

@@ -1,4 +1,4 @@
-//! The orders service, as the audit needs it: what SQL holds, by minute.
+//! A client of the orders service, for the audit: reads the orders stored in SQL, by minute.
 
 use std::time::Duration;
 
@@ -16,13 +16,13 @@ const CALL_LIMIT: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct Orders(Peer);
 
-/// Why the orders could not be had.
+/// The reason the orders could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum OrdersError {
-    /// It did not answer, or not with what was expected.
+    /// The service did not reply, or the reply could not be read.
     #[error("the orders service is away: {0}")]
     Away(#[from] reqwest::Error),
-    /// It refused.
+    /// The service returned another status than 200.
     #[error("the orders service answered {0}")]
     Refused(StatusCode),
 }
@@ -33,18 +33,20 @@ struct Minutes {
 }
 
 impl Orders {
-    /// A client of the service at this base address, which shows it what `auth` gives services.
+    /// Creates a client of the service at this base address. Its requests carry the service
+    /// credentials of `auth`.
     ///
     /// # Errors
-    /// When the system cannot offer what HTTP needs.
+    /// Returns an error if the HTTP client cannot be created.
     pub fn new(base_url: &str, auth: Auth) -> Result<Self, reqwest::Error> {
         Ok(Self(Peer::new(base_url, auth, CALL_LIMIT)?))
     }
 
-    /// The minutes with orders from `from` to before `to`, both whole minutes.
+    /// Returns the minutes with orders from `from` to before `to`, both at whole minutes.
     ///
     /// # Errors
-    /// [`OrdersError`].
+    /// Returns [`OrdersError`] if the service cannot be reached or its reply is not the expected
+    /// one.
     pub async fn by_minute(
         &self,
         from: Timestamp,

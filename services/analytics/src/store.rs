@@ -1,17 +1,21 @@
 //! The counts in DynamoDB.
 //!
-//! `analytics-results` holds a count per user and window, keyed by user and window start: what one user did is one query.
-//! All counts of a window arrive within a second or so after its end, and one DynamoDB partition takes 1,000 writes a
-//! second. By user they spread by themselves. By window, which `recent` reads, they would all meet in one partition of the
-//! index, so a window's counts lie on [`SHARDS`] shelves (`<window start>#<shard>`, the shard by user id).
+//! `analytics-results` holds one count per user and window, keyed by user and window start, so that
+//! the counts of one user are one query. All counts of a window arrive within about a second of its
+//! end, and one DynamoDB partition takes 1,000 writes a second. The table's keys spread these
+//! writes by user. The index by window, which `recent` reads, would collect them in one partition,
+//! so the counts of a window are split over [`SHARDS`] shelves. A shelf is a partition key of the
+//! index, `<window start>#<shard>`; the shard follows from the user id.
 //!
-//! `analytics-windows` holds an item per window: which shelves it uses, and its summary once that has come. A window
-//! costs a handful of writes, so that all of them fit in one partition, in order of time, and "the newest windows" and "the
-//! last hour" are one query each. Nothing here is ever scanned. Items expire with their retention.
+//! `analytics-windows` holds one item per window: the shelves it uses, and its summary once that
+//! has arrived. A window costs few writes, so all windows fit in one partition, ordered by time.
+//! "The newest windows" and "the last hour" are then one query each. Tables are never scanned.
+//! Items expire after the retention.
 //!
-//! Writes are upserts that a lower or equal revision never wins: they may be repeated and arrive in any order.
-//! `BatchWriteItem` knows no conditions, so counts are written by single conditional puts, [`WRITES_AT_ONCE`] at a time;
-//! they cost the same capacity, and the latency is hidden.
+//! Writes are upserts conditional on a higher revision, so they may be repeated and may arrive in
+//! any order. `BatchWriteItem` has no conditions, so counts are written by single conditional puts,
+//! [`WRITES_AT_ONCE`] at a time. These consume the same capacity, and running them concurrently
+//! hides their latency.
 
 mod query;
 mod rows;
@@ -31,16 +35,18 @@ pub use query::Position;
 use rows::{CountRow, SummaryRow};
 pub use tables::{RESULTS, WINDOWS};
 
-/// Over how many partitions of the index the counts of one window spread: as many thousand writes a second.
+/// Number of index partitions that the counts of one window are split over. Each takes 1,000 writes
+/// a second.
 const SHARDS: u64 = 8;
-/// How many writes are under way at once.
+/// Number of concurrent writes.
 const WRITES_AT_ONCE: usize = 64;
-/// Of how many windows it is remembered that their shelves are noted; enough for all that are being written.
+/// Number of windows whose noted shelves are kept in memory; enough for all windows that are being
+/// written.
 const WINDOWS_REMEMBERED: usize = 1_024;
-/// An upsert of a revision.
+/// The condition of an upsert: there is no revision yet, or a lower one.
 const IS_NEWER: &str = "attribute_not_exists(revision) OR revision < :revision";
 
-/// The tables of this service. Clones share what they remember.
+/// Access to the tables of this service. Clones share what is kept in memory.
 #[derive(Clone, Debug)]
 pub struct Store {
     client: Client,
@@ -48,19 +54,20 @@ pub struct Store {
     noted: Arc<Mutex<BTreeMap<Timestamp, BTreeSet<u64>>>>,
 }
 
-/// Why the store did not do what it was asked.
+/// The reason a call of the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// DynamoDB refused or did not answer; a write may have happened.
+    /// DynamoDB returned an error or did not reply; a write may have happened.
     #[error("DynamoDB failed: {}", chassis::in_one_line(&**.0))]
     DynamoDb(#[source] Box<aws_sdk_dynamodb::Error>),
-    /// An item does not read as what it should be.
+    /// An item does not have the expected format.
     #[error("an item cannot be read: {0}")]
     Unreadable(#[from] serde_dynamo::Error),
 }
 
 impl Store {
-    /// The tables where this client finds them; what is written is kept for `retention` after its window's end.
+    /// Creates a store that uses this client. Items are kept for `retention` after the end of their
+    /// window.
     pub fn new(client: Client, retention: Duration) -> Self {
         Self {
             client,
@@ -69,25 +76,26 @@ impl Store {
         }
     }
 
-    /// Windows that end after this are kept.
+    /// Returns the start of the retained time: windows that end after it are kept.
     pub fn kept_since(&self, now: Timestamp) -> Timestamp {
         let retention_ms = u64::try_from(self.retention.as_millis()).unwrap_or(u64::MAX);
         Timestamp::from_ms(now.as_ms().saturating_sub(retention_ms)).unwrap_or(now)
     }
 
-    /// Creates the tables that are missing.
+    /// Creates the missing tables.
     ///
     /// # Errors
-    /// [`TableError`].
+    /// Returns [`TableError`] if a table cannot be created.
     pub async fn ensure_tables(&self) -> Result<(), TableError> {
         tables::ensure(&self.client).await
     }
 
-    /// Writes the counts, unless later revisions are there, and notes their windows. Of counts of the same user and
-    /// window only the highest revision may be given.
+    /// Writes the counts, except where a later revision is stored, and notes their windows.
+    /// `counts` may contain only the highest revision of a user and window.
     ///
     /// # Errors
-    /// [`StoreError`]: some may have been written, none is taken back; write them all again.
+    /// Returns [`StoreError`] if a write failed. Some counts may have been written and are not
+    /// rolled back; write all of them again.
     pub async fn upsert_counts(&self, counts: &[WindowCount]) -> Result<(), StoreError> {
         let writes =
             futures::stream::iter(counts.iter().copied()).map(|count| self.upsert_count(count));
@@ -128,10 +136,10 @@ impl Store {
         unless_newer(put.send().await)
     }
 
-    /// Writes the summary of a window, unless a later revision is there.
+    /// Writes the summary of a window, unless a later revision is stored.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// Returns [`StoreError`] if DynamoDB fails or an item cannot be read.
     pub async fn upsert_summary(&self, summary: &WindowSummary) -> Result<(), StoreError> {
         let row: std::collections::HashMap<String, AttributeValue> =
             serde_dynamo::to_item(SummaryRow::new(summary, self.retention))?;
@@ -154,7 +162,7 @@ impl Store {
         unless_newer(update.send().await)
     }
 
-    /// Notes which shelves a window uses, unless that was done before.
+    /// Stores which shelves a window uses, unless this process has already done so.
     async fn note_window(
         &self,
         start: Timestamp,
@@ -224,7 +232,7 @@ fn number(number: u64) -> AttributeValue {
     AttributeValue::N(number.to_string())
 }
 
-/// A write that lost to a newer revision has nothing left to do.
+/// Treats a failed condition as success: a newer revision is stored, so nothing is left to do.
 fn unless_newer<T, E>(outcome: Result<T, SdkError<E>>) -> Result<(), StoreError>
 where
     aws_sdk_dynamodb::Error: From<SdkError<E>>,

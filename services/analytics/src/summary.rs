@@ -1,8 +1,9 @@
-//! The picture of a stretch of time, folded from the summaries of its windows. Pure.
+//! Summaries of a range of time, computed from the summaries of its windows. Pure.
 //!
-//! Orders and revenue add up exactly. Users do not: a window names its ten busiest users only. So the number of distinct
-//! users over several windows is exact as long as no window had more than those it names, and the least that it can be
-//! otherwise; the same holds for the busiest users of the stretch. The summary says which it is.
+//! Orders and revenue add up exactly. Users do not, because a window names only its ten busiest
+//! users. The number of distinct users over several windows is exact if every window names all its
+//! users; otherwise it is a lower bound. The same holds for the busiest users of the range. The
+//! summary contains a flag for this.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -10,16 +11,16 @@ use std::collections::BTreeMap;
 use events::{Timestamp, TopUser, WindowSummary};
 use serde::Serialize;
 
-/// How many of the busiest users are named.
+/// Number of busiest users that are named.
 const TOP: usize = 10;
 const HOUR_MS: u64 = 3_600_000;
-/// The longest stretch that a summary looks back.
+/// The longest range of a summary.
 pub const DAY_MS: u64 = 24 * HOUR_MS;
 
-/// Now, the last hour, the last day.
+/// The newest window, the last hour and the last day.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Summary {
-    /// The newest window of the last day; none when nobody ordered.
+    /// The newest window of the last day; `None` if it has no window.
     pub now: Option<Newest>,
     /// Windows that ended within the last hour.
     pub last_hour: Span,
@@ -30,32 +31,32 @@ pub struct Summary {
 /// The newest window.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Newest {
-    /// Its first instant.
+    /// Its start.
     pub window_start: Timestamp,
-    /// The first instant after it.
+    /// Its end, exclusive.
     pub window_end: Timestamp,
-    /// What happened in it.
+    /// Its orders and users.
     #[serde(flatten)]
     pub span: Span,
 }
 
-/// What happened in a stretch of time.
+/// Orders and users in a range of time.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Span {
-    /// Orders.
+    /// Number of orders.
     pub orders: u64,
-    /// Distinct users who ordered: so many, or at least so many.
+    /// Number of distinct users who ordered, or a lower bound.
     pub users: u64,
     /// Whether `users` and `top_users` are exact.
     pub users_is_exact: bool,
     /// Sum of the orders' totals.
     pub revenue_cents: u64,
-    /// The users with the most orders, most first.
+    /// The users with the most orders, busiest first.
     pub top_users: Vec<TopUser>,
 }
 
 impl Summary {
-    /// Folds windows, newest first.
+    /// Computes the summary of these windows, which are sorted newest first.
     pub fn of(windows: &[WindowSummary], now: Timestamp) -> Self {
         let since = |ms: u64| {
             Span::of(
@@ -129,7 +130,8 @@ mod tests {
 
     const NOW_MS: u64 = 1_795_341_600_000;
 
-    /// A window that ended so many minutes ago, with (user, orders) at one dollar an order, and users it does not name.
+    /// A window that ended `minutes_ago`, with pairs of user and orders at one dollar an order, and
+    /// a number of users that it does not name.
     fn window(minutes_ago: u64, users: &[(u64, u64)], unnamed: u64) -> WindowSummary {
         let end = NOW_MS - minutes_ago * 60_000;
         let top = |(user_id, orders): &(u64, u64)| TopUser {

@@ -1,5 +1,5 @@
-//! What all services share around their routers: request ids, spans, counts, time limits, and problem documents for what
-//! no handler answered.
+//! The layer that all services put around their routers: request ids, spans, metrics, time limits,
+//! and problem documents for requests that no handler answered.
 
 use std::any::Any;
 use std::convert::Infallible;
@@ -25,11 +25,12 @@ use crate::problem::Reason;
 use crate::trace::REQUEST_ID;
 use crate::{Health, Metrics, Problem, RequestId, span};
 
-/// How large a body an extractor takes, unless a route says otherwise.
+/// Largest body that an extractor accepts, unless a route sets another limit.
 const BODY_LIMIT_BYTES: usize = 1 << 20;
 
-/// The service's router with everything that all services share around it: what [`crate::serve`] serves, and what tests
-/// call by `oneshot`. A handler that takes longer than `reply_limit` to begin its reply is given up with a 503.
+/// Returns the service's router with the shared layer around it. [`crate::serve`] serves it, and
+/// tests call it by `oneshot`. A handler that takes longer than `reply_limit` to begin its reply is
+/// cancelled, and the client receives a 503.
 pub fn application(
     router: Router,
     health: &Health,
@@ -53,7 +54,7 @@ pub fn application(
         .merge(probes)
 }
 
-/// The routes of those who run the service, and of nobody else: its health and its metrics.
+/// Returns the routes for operators only: health and metrics.
 pub fn operator(health: &Health, metrics: &Metrics) -> Router {
     let rules = Rules {
         health: health.clone(),
@@ -72,19 +73,20 @@ fn around<R>(rules: Arc<Rules>) -> impl Layer<R, Service = Around<R>> + Clone {
     })
 }
 
-/// Routes, and what is done around each request to them. One layer for all of it: each layer of a router copies what is
-/// below it for each request.
+/// Routes with the shared layer around them. A single layer does everything, because each layer of
+/// a router copies the routes below it for each request.
 #[derive(Clone)]
 struct Around<R> {
     routes: R,
     rules: Arc<Rules>,
 }
 
-/// By what a request is answered.
+/// The shared state with which requests are answered.
 struct Rules {
     health: Health,
     metrics: Metrics,
-    /// None for probes, which are answered while the service is still starting, and limit themselves.
+    /// None for probes: they are answered while the service is still starting, and have limits of
+    /// their own.
     reply_limit: Option<Duration>,
 }
 
@@ -114,7 +116,7 @@ where
 }
 
 impl Rules {
-    /// What is replied, whatever the handler does.
+    /// Returns the handler's reply, or a 500 if the handler panics.
     async fn reply(&self, reply: impl Future<Output = Result<Response, Infallible>>) -> Response {
         let reply = AssertUnwindSafe(self.reply_in_time(reply))
             .catch_unwind()
@@ -122,7 +124,8 @@ impl Rules {
         reply.unwrap_or_else(|panic| panicked(&*panic))
     }
 
-    /// Answers 503 while something is not there yet that every handler relies on.
+    /// Returns the handler's reply, or a 503 when it takes too long. The reply is also a 503 while
+    /// a dependency of all handlers is not ready.
     async fn reply_in_time(
         &self,
         reply: impl Future<Output = Result<Response, Infallible>>,
@@ -147,7 +150,7 @@ fn panicked(panic: &(dyn Any + Send)) -> Response {
     Problem::internal(text.unwrap_or("a handler panicked").to_owned()).into_response()
 }
 
-/// A request that has its id and span, and is counted when it is answered.
+/// A request with its id and span. It is counted when its reply is ready.
 struct Observed {
     began: Instant,
     method: Method,
@@ -184,7 +187,7 @@ impl Observed {
         }
     }
 
-    /// Counts the request, and explains what the router itself refused.
+    /// Counts the request, and turns the router's own refusals into problem documents.
     fn end(self, metrics: &Metrics, reply: Response) -> Response {
         let mut reply = explain(reply);
         let took = self.began.elapsed();
@@ -216,7 +219,8 @@ impl Observed {
     }
 }
 
-/// Writes to the security log that a caller was refused, and why. The span says which request it was.
+/// Writes to the security log that a caller was refused, and why. The span says which request it
+/// was.
 fn note_refusal(service: &str, reply: &Response) {
     let is_refusal = matches!(
         reply.status(),

@@ -1,12 +1,14 @@
-//! Who calls, and what they may do.
+//! Authentication of callers, and their permissions.
 //!
-//! A caller shows a bearer token ([RFC 6750](https://www.rfc-editor.org/rfc/rfc6750)). A user's is an access token
-//! ([RFC 9068](https://www.rfc-editor.org/rfc/rfc9068)): the users service signs it with Ed25519, and every service
-//! verifies it itself, by the keys that the users service publishes. Services show each other tokens that live for a
-//! minute, signed with a secret they share. Which of the two a token is, its type says; each type has one algorithm and one
-//! kind of key, whatever else a token claims.
+//! A caller sends a bearer token ([RFC 6750](https://www.rfc-editor.org/rfc/rfc6750)). A user's
+//! token is an access token ([RFC 9068](https://www.rfc-editor.org/rfc/rfc9068)): the users service
+//! signs it with Ed25519, and every service verifies it itself, with the keys that the users
+//! service publishes. Services send each other tokens that expire after a minute, signed with a
+//! shared secret. A token's type distinguishes the two; each type has one algorithm and one kind of
+//! key, whatever else a token claims.
 //!
-//! With `--auth open`, for a laptop, nobody is asked and everybody may do everything. With `--auth enforced`:
+//! With `--auth open`, for a laptop, nobody has to authenticate and everybody may do everything.
+//! With `--auth enforced`:
 //!
 //! | | anybody | whose it is | admin | services |
 //! |---|---|---|---|---|
@@ -20,13 +22,16 @@
 //! | `GET /users`; `DELETE /products/{id}`; all other `/analytics`; `/files` | | | yes | |
 //! | all other writes to `/products`; `/products/reservations`; `GET /orders/minutes`; `/notifications/…/retry` | | | yes | yes |
 //!
-//! What is somebody else's is a 403 where the request says whose it is, and a 404 where a 403 would say that it exists.
-//! `/metrics` is on the operator's port alone, and asks nobody.
+//! A request for another user's data gets a 403 if the request names that user, and a 404 if a 403
+//! would reveal that the item exists. `/metrics` is on the operator's port alone and needs no
+//! token.
 //!
-//! An access token says in which epoch of its account it was signed. A new password, a log-out and a refresh token used
-//! twice begin the next epoch, and tokens of earlier ones are refused: by the users service at once, by the others when
-//! they have read the epochs again, 20 seconds later at most, and at the token's own end where users is away. A handler that takes a
-//! [`Caller`] (or [`Admin`], or [`Trusted`]) answers nobody it does not know; one that takes none is open to everybody.
+//! An access token contains the epoch of its account at signing. A new password, a log-out, or a
+//! refresh token used twice begins the next epoch, and tokens of earlier epochs are rejected: by
+//! the users service at once, by the others when they have read the epochs again, 20 seconds later
+//! at most. If the users service is unavailable, they accept such a token until it expires. A
+//! handler that takes a [`Caller`] (or [`Admin`], or [`Trusted`]) rejects unauthenticated requests;
+//! a handler that takes none is open to everybody.
 
 mod epochs;
 mod http_keys;
@@ -53,33 +58,33 @@ pub use until::Until;
 
 use crate::{Problem, Result};
 
-/// How a service learns who calls it. Clones share what is known of the keys.
+/// The authentication of a service's callers. Clones share the known keys.
 #[derive(Clone)]
 pub struct Auth(Option<Arc<Enforced>>);
 
-/// What tokens are verified with.
+/// The keys that tokens are verified with.
 struct Enforced {
     keys: Keys,
     services: Option<ServiceKey>,
 }
 
-/// Who calls.
+/// The caller of a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Caller {
-    /// Somebody who was not asked, for nobody is.
+    /// An unauthenticated caller, where authentication is off.
     Anonymous,
     /// A user who is logged in.
     User {
         /// The user's id.
         id: i64,
-        /// Whether the shop is theirs to run.
+        /// Whether the user is an admin.
         is_admin: bool,
     },
     /// Another service of the platform.
     Service,
 }
 
-/// A caller who may do everything that users may, to everything.
+/// A caller who may do everything that any user may do, with everybody's data.
 #[derive(Clone, Copy, Debug)]
 pub struct Admin;
 
@@ -88,13 +93,13 @@ pub struct Admin;
 pub struct Trusted;
 
 impl Auth {
-    /// Asks nobody.
+    /// Returns an `Auth` that requires no token.
     pub fn open() -> Self {
         Self(None)
     }
 
-    /// Asks everybody: users for a token signed with one of these keys, services for one signed with their secret, if they
-    /// have one.
+    /// Returns an `Auth` that requires a token: from users one signed with one of these keys, from
+    /// services one signed with their shared secret, if there is one.
     pub fn enforced(keys: impl KeySource, services: Option<&Secret>) -> Self {
         Self(Some(Arc::new(Enforced {
             keys: Keys::new(keys),
@@ -102,12 +107,14 @@ impl Auth {
         })))
     }
 
-    /// What a process shows services that calls them, has their secret, and is called by nobody.
+    /// Returns the `Auth` of a process that only calls services and has their secret; it is called
+    /// by nobody.
     pub fn of_caller(secret: &Secret) -> Self {
         Self::enforced(NoKeys, Some(secret))
     }
 
-    /// The same, with the keys of another source: the users service need not ask itself.
+    /// Returns the same `Auth` with keys from another source: the users service need not read its
+    /// own over the network.
     #[must_use]
     pub fn verifying_by(&self, keys: impl KeySource) -> Self {
         let with_keys = |enforced: &Arc<Enforced>| Enforced {
@@ -117,20 +124,21 @@ impl Auth {
         Self(self.0.as_ref().map(with_keys).map(Arc::new))
     }
 
-    /// Whether nobody is asked.
+    /// Returns whether authentication is off.
     pub fn is_open(&self) -> bool {
         self.0.is_none()
     }
 
-    /// Lets the handlers of these routes know who calls: the routes whose handlers ask.
+    /// Makes the caller available to the handlers of these routes.
     pub fn protect(&self, routes: Router) -> Router {
         routes.layer(Extension(self.clone()))
     }
 
-    /// Who sent a request with these headers.
+    /// Returns the caller of a request with these headers.
     ///
     /// # Errors
-    /// A 401 when they do not say, or not convincingly; a 503 when the keys to tell are away.
+    /// A 401 when the token is missing or invalid; a 503 when the keys to verify it are
+    /// unavailable.
     pub async fn caller(&self, headers: &HeaderMap) -> Result<Caller> {
         match &self.0 {
             None => Ok(Caller::Anonymous),
@@ -138,7 +146,8 @@ impl Auth {
         }
     }
 
-    /// What a service shows another; nothing where nobody asks, or without a secret.
+    /// Returns a token for a call to another service; none where authentication is off or there is
+    /// no secret.
     pub fn service_token(&self) -> Option<String> {
         let key = self
             .0
@@ -166,7 +175,7 @@ impl Enforced {
     }
 }
 
-/// The token of the `Authorization` header.
+/// Returns the token of the `Authorization` header.
 fn bearer(headers: &HeaderMap) -> Result<&str> {
     let missing = || Problem::unauthorized("log in, and send the access token as a bearer token");
     let value = headers.get(header::AUTHORIZATION).ok_or_else(missing)?;
@@ -184,21 +193,21 @@ fn bearer(headers: &HeaderMap) -> Result<&str> {
 }
 
 impl Caller {
-    /// Whether everything is allowed that users may do, to whomever it belongs.
+    /// Returns whether the caller may do everything that users may, with everybody's data.
     pub fn is_unrestricted(self) -> bool {
         matches!(self, Self::Anonymous | Self::User { is_admin: true, .. })
     }
 
-    /// Whether it may see and change what belongs to this user.
+    /// Returns whether the caller may see and change this user's data.
     pub fn may_act_for(self, user_id: impl TryInto<i64>) -> bool {
         let is_own = |own| user_id.try_into().is_ok_and(|user_id| user_id == own);
         self.is_unrestricted() || matches!(self, Self::User { id, .. } if is_own(id))
     }
 
-    /// That it may see and change what belongs to this user.
+    /// Checks that the caller may see and change this user's data.
     ///
     /// # Errors
-    /// A 403 when it may not.
+    /// A 403 when the caller may not.
     pub fn require_user(self, user_id: impl TryInto<i64>) -> Result<()> {
         if self.may_act_for(user_id) {
             Ok(())
@@ -207,10 +216,11 @@ impl Caller {
         }
     }
 
-    /// Whose items a list shows that was asked for those of `asked`, or for everybody's: a user is shown its own.
+    /// Returns the user whose items a list shows, given the user in the request, if any. A user
+    /// without further rights gets its own.
     ///
     /// # Errors
-    /// A 403 when others' were asked for.
+    /// A 403 when the request is for another user's items.
     pub fn whose<Id: Copy + TryInto<i64> + TryFrom<i64>>(
         self,
         asked: Option<Id>,
@@ -226,7 +236,7 @@ impl Caller {
     }
 }
 
-/// Writes to the security log what an admin is about to do, which may still be refused.
+/// Writes an admin's request to the security log, before it is processed; it may still be refused.
 fn note_admins_act(caller: Caller, parts: &Parts) {
     if let Caller::User { id, is_admin: true } = caller
         && !parts.method.is_safe()

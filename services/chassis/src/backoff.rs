@@ -1,4 +1,4 @@
-//! Waiting longer after each failure, with some randomness so that those who failed together do not return together.
+//! Exponential backoff, with randomness so that clients that failed together do not retry together.
 
 use std::fmt::Display;
 use std::future::Future;
@@ -21,7 +21,7 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// Waits between `first` and `longest`.
+    /// Returns a backoff with waits between `first` and `longest`.
     pub fn new(first: Duration, longest: Duration) -> Self {
         Self {
             first,
@@ -30,7 +30,8 @@ impl Backoff {
         }
     }
 
-    /// The next wait: between half of the doubled step and all of it. `random` is any number.
+    /// Returns the next wait: between half of the doubled step and all of it. `random` is any
+    /// number.
     pub fn next_wait(&mut self, random: u64) -> Duration {
         let step = self
             .first
@@ -43,13 +44,14 @@ impl Backoff {
         half + Duration::from_micros(random % spread)
     }
 
-    /// After a success the waits begin small again.
+    /// Resets the wait to the first one, after a success.
     pub fn reset(&mut self) {
         self.failures = 0;
     }
 }
 
-/// Tries until `attempt` succeeds; `None` when asked to stop first. Each failure is logged under the name of `what`.
+/// Retries until `attempt` succeeds; returns `None` if a shutdown is requested first. Each failure
+/// is logged under the name `what`.
 pub async fn retry<T, E, F, R>(shutdown: &Shutdown, what: &str, mut attempt: F) -> Option<T>
 where
     E: Display,

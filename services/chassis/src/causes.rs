@@ -1,8 +1,9 @@
-//! What lies behind an error, for logs.
+//! The chain of an error's causes, for logs.
 
 use std::error::Error;
 
-/// The error with what lies behind it, in one line; a cause that its error has said already is not said again.
+/// Returns the error and its causes, in one line; a cause whose text its error already contains is
+/// not repeated.
 pub fn in_one_line(error: &(dyn Error + 'static)) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();

@@ -1,8 +1,9 @@
-//! How many connections a server holds: in all, and of one address.
+//! Limits on a server's open connections: in total and for each address.
 //!
-//! A connection costs its client little and the server a buffer and a descriptor, whether a request ever comes by it or
-//! not. One address therefore holds a part of the connections at most; proxies whose connections are those of many clients
-//! are exempt. Who finds no room is told so and let go of at once.
+//! A connection costs its client little, and the server a buffer and a descriptor even without a
+//! request. One address may therefore hold only a part of the connections; proxies that carry many
+//! clients' connections are exempt. A client over a limit gets the reason and is disconnected at
+//! once.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -15,15 +16,17 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-/// Clients that are turned away politely at a time; more are cut off.
+/// Rejected clients that are sent an answer at a time; more are disconnected without one.
 const POLITE_AT_ONCE: usize = 64;
-/// How long a client may take to hear that it was turned away.
+/// Time limit for a rejected client to read the answer.
 const POLITENESS: Duration = Duration::from_millis(500);
-/// A client that sends more than this before it listens is cut off.
+/// Largest amount that a rejected client may send before it reads the answer; a client that sends
+/// more is disconnected.
 const MOST_READ_BYTES: usize = 16 << 10;
 
-/// The network that limits count an address by: of IPv6 the first 64 bits, for one customer has all addresses of such a
-/// network; an IPv4 address by itself, however it is written.
+/// Returns the network by which limits count an address: of IPv6 the first 64 bits, because one
+/// customer has all addresses of such a network; an IPv4 address by itself, in whichever form it is
+/// written.
 pub fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),
@@ -40,23 +43,24 @@ pub(crate) struct Connections {
     polite: Arc<Semaphore>,
 }
 
-/// A connection's place among them, until it is dropped.
+/// A connection's slot, held until it is dropped.
 pub(crate) struct Held {
     connections: Arc<Connections>,
     network: IpAddr,
 }
 
-/// Why a connection is turned away.
+/// The reason why a connection is rejected.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Full {
-    /// The server holds as many as it can.
+    /// The server has reached its limit.
     Server,
-    /// The address holds as many as one may.
+    /// The address has reached its limit.
     Address,
 }
 
 impl Connections {
-    /// Up to `most` in all, and `most_of_one` of an address outside the `exempt` networks.
+    /// Returns limits of `most` connections in total, and `most_of_one` from an address outside the
+    /// `exempt` networks.
     pub(crate) fn new(most: usize, most_of_one: usize, exempt: Vec<IpNet>) -> Self {
         Self {
             most,
@@ -67,7 +71,7 @@ impl Connections {
         }
     }
 
-    /// Takes a place for a connection of this address.
+    /// Takes a slot for a connection of this address.
     pub(crate) fn hold(self: &Arc<Self>, address: IpAddr) -> Result<Held, Full> {
         let address = address.to_canonical();
         let is_exempt = self.exempt.iter().any(|network| network.contains(&address));
@@ -89,7 +93,7 @@ impl Connections {
         })
     }
 
-    /// Tells a client why it is turned away, and lets go of it.
+    /// Sends the reason to a rejected client, and closes the connection.
     pub(crate) fn turn_away(&self, stream: TcpStream, full: Full) {
         let Ok(permit) = Arc::clone(&self.polite).try_acquire_owned() else {
             return;
@@ -104,8 +108,8 @@ impl Connections {
     }
 }
 
-/// Answers, and reads what the client has sent before the connection is closed: a connection that is closed over unread
-/// data is reset, and the reset may overtake the answer.
+/// Answers, and reads what the client has sent before closing: a connection that is closed with
+/// unread data is reset, and the reset may overtake the answer.
 async fn answer(mut stream: TcpStream, full: Full) {
     if stream.write_all(full.answer()).await.is_err() || stream.shutdown().await.is_err() {
         return;
@@ -133,7 +137,7 @@ impl Full {
         }
     }
 
-    /// The reason, as a metric's label.
+    /// Returns the reason, as a metric's label.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Server => "server",

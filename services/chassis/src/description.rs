@@ -1,6 +1,8 @@
-//! A service's own description, in OpenAPI, and what follows from it: a query parameter that is not described is refused.
+//! A service's own description, in OpenAPI, and its enforcement: a query parameter that is not
+//! described is rejected.
 //!
-//! A parameter that nobody reads is a mistake of the caller, who would take the answer for one to its question.
+//! An unknown parameter is a caller's mistake: if it were ignored, the caller would misread the
+//! answer.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -15,13 +17,14 @@ use serde_json::Value;
 
 use crate::Problem;
 
-/// Where a service publishes it.
+/// The path at which a service publishes it.
 const PATH: &str = "/openapi.json";
 
 /// The names of the query's parameters, by path and method.
 struct Parameters(HashMap<(String, String), HashSet<String>>);
 
-/// Publishes the description of these routes beside them, and refuses query parameters that it does not have with a 400.
+/// Publishes the description beside these routes, and answers query parameters that it does not
+/// contain with a 400.
 ///
 /// # Panics
 /// When the document is not JSON: a mistake in the service, found by its first test.
@@ -63,7 +66,8 @@ impl Parameters {
         Self(operations.collect())
     }
 
-    /// The first parameter of the request that its operation does not have. None where the operation is not described.
+    /// Returns the first query parameter of the request that its operation does not describe.
+    /// Returns none if the operation is not described.
     fn unknown_of(&self, request: &Request) -> Option<String> {
         let query = request.uri().query().filter(|query| !query.is_empty())?;
         let path = request.extensions().get::<MatchedPath>()?.as_str();
@@ -80,7 +84,7 @@ impl Parameters {
     }
 }
 
-/// The query's parameters that are listed there, by name.
+/// Returns the names of the query parameters that are listed in `there`.
 fn in_query<'a>(document: &'a Value, there: &'a Value) -> impl Iterator<Item = String> + 'a {
     let listed = there["parameters"].as_array().into_iter().flatten();
     listed.filter_map(move |parameter| {

@@ -1,11 +1,12 @@
-//! A JSON object that has a key twice: two readers of it may see two values, so none is taken.
+//! Rejection of JSON objects with duplicate keys: two readers of such an object may see different
+//! values.
 
 use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-/// A JSON value of any kind, in which no object has a key twice. Nothing of it is kept.
+/// A JSON value of any kind in which no object has a duplicate key. The value itself is discarded.
 pub(crate) struct Unique;
 
 impl<'de> Deserialize<'de> for Unique {

@@ -1,4 +1,4 @@
-//! DynamoDB: the client, and tables that come to be at a service's start where nobody made them before.
+//! DynamoDB: the client, and the creation of missing tables at a service's start.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ pub enum KeyKind {
     Number,
 }
 
-/// A table as a service needs it, billed by request.
+/// A table that a service needs, billed by request.
 #[derive(Clone, Copy, Debug)]
 pub struct Table {
     /// Its name.
@@ -47,7 +47,7 @@ pub struct Table {
     pub key: Key,
     /// Its global secondary indexes.
     pub indexes: &'static [Index],
-    /// The attribute that says, in seconds since 1970, when an item may go.
+    /// The attribute with an item's expiry, in seconds since 1970.
     pub expires_at: Option<&'static str>,
 }
 
@@ -58,11 +58,11 @@ pub struct Index {
     pub name: &'static str,
     /// Its key.
     pub key: Key,
-    /// What it holds of each item.
+    /// The attributes of each item that it contains.
     pub projected: Projected,
 }
 
-/// What an index holds of each item.
+/// The attributes of each item that an index contains.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Projected {
     /// All attributes: every change of an item is written to the index as well.
@@ -71,24 +71,24 @@ pub enum Projected {
     Keys,
 }
 
-/// Why a table could not be made ready.
+/// The reason why a table could not be made ready.
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
-    /// DynamoDB refused or was away.
+    /// DynamoDB refused the request or was unavailable.
     #[error("table {table:?} cannot be made ready: {reason}")]
     Refused {
         /// The table.
         table: &'static str,
-        /// The whole chain of what went wrong.
+        /// The whole chain of errors.
         reason: String,
     },
-    /// It exists, but did not become active in time.
+    /// The table exists, but did not become active in time.
     #[error("table {0:?} does not become active")]
     NotActive(&'static str),
 }
 
-/// A client of AWS, by the usual environment; or of `endpoint`, which stands in for it on a laptop and wants no real
-/// credentials.
+/// Returns a client of AWS, configured by the usual environment; or of `endpoint`, which replaces
+/// AWS on a laptop and needs no real credentials.
 pub async fn client(endpoint: Option<&str>) -> Client {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT_LIMIT)
@@ -110,7 +110,7 @@ pub async fn client(endpoint: Option<&str>) -> Client {
     Client::new(&loader.load().await)
 }
 
-/// Whether DynamoDB answers for the table: a check for [`crate::Health`].
+/// Checks that DynamoDB answers for the table; a check for [`crate::Health`].
 ///
 /// # Errors
 /// [`TableError::Refused`] when it does not, or has no such table.
@@ -124,7 +124,7 @@ pub async fn ping(client: &Client, table: &'static str) -> Result<(), TableError
     Ok(())
 }
 
-/// Creates the table where it is missing, waits until it can be used, and sets its expiry.
+/// Creates the table if it is missing, waits until it is active, and sets its expiry.
 ///
 /// # Errors
 /// [`TableError`].
@@ -171,7 +171,7 @@ async fn create(client: &Client, table: &Table) -> Result<(), TableError> {
         .await
     {
         Ok(_) => Ok(()),
-        // Another replica was faster.
+        // Another replica created it first.
         Err(error)
             if error
                 .as_service_error()
@@ -268,7 +268,7 @@ fn index(index: &Index) -> Result<GlobalSecondaryIndex, BuildError> {
         .build()
 }
 
-/// Every attribute that some key names, once.
+/// Returns every attribute that any key names, once.
 fn attributes(keys: &[Key]) -> Result<Vec<AttributeDefinition>, BuildError> {
     let mut named: Vec<(&str, KeyKind)> = keys
         .iter()

@@ -1,4 +1,5 @@
-//! What handlers take from a request. A request that does not fit is answered with a problem naming the field.
+//! Extractors for handlers. An invalid request is answered with a problem document that names the
+//! field.
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
@@ -11,19 +12,20 @@ use serde::de::DeserializeOwned;
 use crate::Problem;
 use crate::duplicates::Unique;
 
-/// A JSON body, of a request or of a reply; a request's is an object. Malformed JSON is a 400, a wrong or missing field a 422, a body over the
-/// limit (1 MiB unless the router sets another) a 413, another content type a 415.
+/// A JSON body, of a request or of a reply; a request's is an object. Malformed JSON is a 400, a
+/// wrong or missing field a 422, a body over the limit (1 MiB unless the router sets another) a
+/// 413, another content type a 415.
 ///
-/// An object that has a key twice is a 422, at whatever depth. A whole number is written without a fraction and without an
-/// exponent: `1.0`, `1e0` and `1e-400` are no quantities, but a 422 as well.
+/// An object with a duplicate key is a 422, at any depth. A whole number is written without a
+/// fraction and without an exponent: `1.0`, `1e0` and `1e-400` are a 422 as well.
 #[derive(Clone, Copy, Debug)]
 pub struct Json<T>(pub T);
 
-/// The parameters of the path. One that cannot be read is a 400.
+/// The parameters of the path. An invalid one is a 400.
 #[derive(Clone, Copy, Debug)]
 pub struct Path<T>(pub T);
 
-/// The query. A parameter that cannot be read is a 400.
+/// The query. An invalid parameter is a 400.
 #[derive(Clone, Copy, Debug)]
 pub struct Query<T>(pub T);
 
@@ -69,7 +71,7 @@ fn says_json(headers: &HeaderMap) -> bool {
 }
 
 fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    // serde would fill a struct from an array as well, field by field.
+    // serde would also fill a struct from an array, field by field.
     if body.trim_ascii_start().starts_with(b"[") {
         return Err(Problem::unprocessable(
             "the body must be an object, not an array",
@@ -102,14 +104,15 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     Ok(value)
 }
 
-/// serde's message without the line and column, which mean little in a body of one line.
+/// Returns serde's message without the line and column, which mean little in a body of one line.
 fn without_position(message: &str) -> &str {
     message
         .rsplit_once(" at line ")
         .map_or(message, |(before, _)| before)
 }
 
-/// The path to the field: serde reports a missing field at its parent and names it between backquotes only.
+/// Returns the path to the field: serde reports a missing field at its parent and names it between
+/// backquotes only.
 fn blamed_field(path: &str, message: &str) -> Option<String> {
     let named = ["missing field `", "unknown field `", "duplicate field `"]
         .iter()

@@ -1,4 +1,4 @@
-//! Whether the service lives, and whether it can work: named checks of what it depends on.
+//! Liveness and readiness of a service: named checks of its dependencies.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use crate::Json;
 
-/// While a process is this young, what it depends on may be about to start as well.
+/// The time after a process's start during which its dependencies may still be starting.
 const STARTING: Duration = Duration::from_secs(10);
 /// A check that takes longer counts as failed.
 const CHECK_LIMIT: Duration = Duration::from_secs(2);
@@ -28,8 +28,8 @@ type Check = Arc<dyn Fn() -> Outcome + Send + Sync>;
 
 /// The service's checks. Clones share them.
 ///
-/// `/health/live` says that the process serves; `/health/ready` that every check passes and nobody asked to stop;
-/// `/health` is the same for people.
+/// `/health/live` succeeds while the process serves; `/health/ready` succeeds while every check
+/// passes and no shutdown is requested; `/health` is the same for people.
 #[derive(Clone)]
 pub struct Health(Arc<Inner>);
 
@@ -42,16 +42,17 @@ struct Inner {
     holds: AtomicUsize,
 }
 
-/// What the checks are about.
+/// The subject of the checks.
 #[derive(Clone, Copy)]
 enum Concern {
-    /// What the service needs itself: without it, it is not ready.
+    /// The service's own dependencies: without them, it is not ready.
     Own,
-    /// Services behind this one, under the name the body lists them by: it is ready without them, but says that they fail.
+    /// Services behind this one, under the name that the body lists them by: this service is ready
+    /// without them, but reports their failures.
     Behind(&'static str),
 }
 
-/// While this lives the service is starting: see [`Health::hold`].
+/// Keeps the service in its starting state while it lives: see [`Health::hold`].
 pub struct Hold {
     health: Health,
     name: &'static str,
@@ -64,14 +65,14 @@ impl Default for Health {
 }
 
 impl Health {
-    /// Without checks; a service that depends on nothing is ready.
+    /// Returns a health without checks; a service without dependencies is ready.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The health of a service that stands before others, with a check for each of those. `/health` lists them under
-    /// `group` and is degraded when one fails; `/health/ready` does not ask them, or one failing service would take
-    /// away the way to all.
+    /// Returns the health of a service in front of others, with a check for each of those.
+    /// `/health` lists them under `group` and is degraded when one fails. `/health/ready` does not
+    /// check them: one failing service would otherwise cut clients off from all.
     pub fn of_services_behind(group: &'static str) -> Self {
         Self::concerning(Concern::Behind(group))
     }
@@ -87,8 +88,9 @@ impl Health {
         }))
     }
 
-    /// Adds a check, or replaces the one of this name. Why it failed is logged when that changes, not shown; a warning
-    /// only once the process is old enough for everything to be there.
+    /// Adds a check, or replaces the one of this name. The reason for a failure is logged when it
+    /// changes and is not shown to clients. It is logged as a warning only after the process's
+    /// starting time.
     pub fn register<F, R, E>(&self, name: &str, check: F)
     where
         F: Fn() -> R + Send + Sync + 'static,
@@ -107,8 +109,8 @@ impl Health {
             .insert(name.to_owned(), check);
     }
 
-    /// Until the hold is dropped the service is not ready, says so under `name`, and answers its own routes with a 503:
-    /// for what has to be there first, like tables.
+    /// Marks the service as not ready until the hold is dropped, lists it under `name`, and answers
+    /// its own routes with a 503: for prerequisites like tables.
     #[must_use]
     pub fn hold(&self, name: &'static str) -> Hold {
         self.0.holds.fetch_add(1, Ordering::AcqRel);
@@ -123,12 +125,12 @@ impl Health {
         self.0.holds.load(Ordering::Acquire) > 0
     }
 
-    /// From now on the service is not ready, whatever its checks say.
+    /// Makes the service not ready from now on, whatever its checks return.
     pub(crate) fn drain(&self) {
         self.0.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Runs every check at once.
+    /// Runs all checks concurrently.
     async fn check_all(&self) -> BTreeMap<String, bool> {
         let checks = self
             .0

@@ -1,8 +1,9 @@
-//! What a handler leaves of a request's body is read on, within limits, and thrown away.
+//! Reads the rest of a request's body that its handler left unread, within limits, and discards it.
 //!
-//! A handler may answer without having read the body: whoever shows no token is refused at once. A connection that is
-//! closed over unread data is reset, and the reset may overtake the answer. A proxy would then see a connection that broke,
-//! where a client was only refused, and leave the service alone for it.
+//! A handler may answer without having read the body: a request without a token is refused at once.
+//! A connection that is closed with unread data is reset, and the reset may overtake the answer. A
+//! proxy would then see a broken connection instead of a refusal, and count it as a failure of the
+//! service.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -13,11 +14,11 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::runtime::Handle;
 
-/// More than the largest body that any handler takes.
+/// Limit of the discarded bytes; larger than any body that a handler accepts.
 const MOST_BYTES: usize = 128 << 20;
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A request's body that is read to its end, whether its handler does so or not.
+/// A request's body that is read to its end, even if its handler does not do so.
 pub(crate) struct Leftover(Option<Incoming>);
 
 impl Leftover {

@@ -1,8 +1,10 @@
-//! What every service needs to live: it serves, says how it is, explains errors, finds its stores and stops in order.
+//! The parts that all services share: the HTTP server, health, error replies, stores and orderly
+//! shutdown.
 //!
-//! A service builds an [`axum::Router`] from its own handlers and hands it to [`serve`], which adds what all services
-//! share: health, metrics, request ids, traces, time limits, problem documents and draining. Several services run in
-//! one process without meeting: nothing here is global but the log's subscriber.
+//! A service builds an [`axum::Router`] from its own handlers and hands it to [`serve`], which adds
+//! what all services share: health, metrics, request ids, traces, time limits, problem documents
+//! and draining. Several services can run in one process without sharing state: nothing here is
+//! global but the log's subscriber.
 
 mod application;
 pub mod auth;

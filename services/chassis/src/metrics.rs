@@ -1,4 +1,4 @@
-//! What a service counts. Each has a registry of its own, for several run in one process.
+//! The metrics of a service. Each service has its own registry, because several run in one process.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,8 +20,8 @@ const BUCKETS: &[f64] = &[
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
 
-/// A service's metrics: requests by method, matched route and status, and whatever the service registers. Clones share
-/// them. Every series carries the label `service`.
+/// A service's metrics: requests by method, matched route and status, and whatever the service
+/// registers. Clones share them. Every series carries the label `service`.
 #[derive(Clone)]
 pub struct Metrics {
     service: Arc<str>,
@@ -32,11 +32,11 @@ pub struct Metrics {
     turned_away: IntCounterVec,
 }
 
-/// A request under way; it counts as such until this is dropped.
+/// A request under way; it is counted as such until this is dropped.
 pub(crate) struct InFlight(IntGauge);
 
 impl Metrics {
-    /// The metrics of `service`.
+    /// Returns the metrics of `service`.
     pub fn new(service: &str) -> Self {
         let labels = HashMap::from([("service".to_owned(), service.to_owned())]);
         let registry = Registry::new_custom(None, Some(labels)).expect("a label and no prefix");
@@ -74,7 +74,8 @@ impl Metrics {
     /// Adds a collector of the service's own.
     ///
     /// # Panics
-    /// When a collector of the same name was added before: a mistake in the code, found by its first test.
+    /// When a collector of the same name was added before: a mistake in the code, found by its
+    /// first test.
     pub fn register<C: Collector + Clone + 'static>(&self, collector: C) -> C {
         self.registry
             .register(Box::new(collector.clone()))
@@ -82,7 +83,7 @@ impl Metrics {
         collector
     }
 
-    /// Whose they are.
+    /// Returns the name of the service.
     pub(crate) fn service(&self) -> &str {
         &self.service
     }
@@ -118,7 +119,8 @@ impl Drop for InFlight {
     }
 }
 
-/// Methods are the client's to invent, labels are not.
+/// Returns a fixed label for a method: clients can invent methods, which would create unbounded
+/// labels.
 fn known(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",

@@ -1,4 +1,4 @@
-//! Lists come in pages: `{"items":[…],"next":"cursor or null"}`, asked for by `?limit=` and `?cursor=`.
+//! Pages of lists: `{"items":[…],"next":"cursor or null"}`, selected by `?limit=` and `?cursor=`.
 
 use std::fmt;
 
@@ -17,21 +17,21 @@ const MAX_LIMIT: u32 = 100;
 pub struct Page<T> {
     /// The items of this page.
     pub items: Vec<T>,
-    /// What to ask for to see the next page; none on the last.
+    /// The cursor of the next page; none on the last.
     pub next: Option<Cursor>,
 }
 
-/// Where a page begins: opaque to clients, any small value to us.
+/// The position where a page begins: opaque to clients, any small value to the service.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct Cursor(String);
 
-/// How many items a page holds at most: 1 to 100, 20 when not said.
+/// Largest number of items on a page: 1 to 100, 20 by default.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limit(u32);
 
-/// The query of a list. Lists that take more name these two beside their own: an error in a flattened struct would not name
-/// its parameter.
+/// The query of a list. Lists with more parameters declare these two beside their own: an error in
+/// a flattened struct would not name its parameter.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct PageQuery {
     /// `?limit=`.
@@ -42,18 +42,18 @@ pub struct PageQuery {
 }
 
 impl PageQuery {
-    /// The position after which the page begins, if one was given.
+    /// Returns the position after which the page begins, if one was given.
     ///
     /// # Errors
-    /// A 400 naming `cursor` when it is none of ours.
+    /// A 400 naming `cursor` when the cursor is invalid.
     pub fn after<K: DeserializeOwned>(&self) -> Result<Option<K>, Problem> {
         self.cursor.as_ref().map(Cursor::decode).transpose()
     }
 }
 
 impl<T> Page<T> {
-    /// The page out of up to `limit + 1` items: the one too many only says that there is a next page, which begins after
-    /// `position` of this page's last item.
+    /// Makes a page of up to `limit + 1` items. The extra item only shows that there is a next
+    /// page, which begins after `position` of this page's last item.
     pub fn cut<K: Serialize>(
         mut items: Vec<T>,
         limit: Limit,
@@ -70,16 +70,16 @@ impl<T> Page<T> {
 }
 
 impl Cursor {
-    /// Wraps a position.
+    /// Returns the cursor of a position.
     pub fn encode<K: Serialize>(position: &K) -> Self {
         let json = serde_json::to_vec(position).expect("positions are plain data");
         Self(URL_SAFE_NO_PAD.encode(json))
     }
 
-    /// The position inside.
+    /// Returns the position that the cursor contains.
     ///
     /// # Errors
-    /// A 400 naming `cursor` when it is none of ours.
+    /// A 400 naming `cursor` when the cursor is invalid.
     pub fn decode<K: DeserializeOwned>(&self) -> Result<K, Problem> {
         let bytes = URL_SAFE_NO_PAD.decode(&self.0).ok();
         let position = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
@@ -90,12 +90,13 @@ impl Cursor {
 }
 
 impl Limit {
-    /// How many items the page holds at most.
+    /// Returns the largest number of items on the page.
     pub fn items(self) -> usize {
         self.0 as usize
     }
 
-    /// What to ask a store for: one more, to know whether there is a next page.
+    /// Returns the number of items to read from a store: one more than the limit, to detect a next
+    /// page.
     pub fn and_one(self) -> i64 {
         i64::from(self.0) + 1
     }
@@ -108,7 +109,7 @@ impl Default for Limit {
 }
 
 impl<'de> Deserialize<'de> for Limit {
-    /// Takes text as well as numbers: queries are text.
+    /// Accepts text as well as numbers, because query parameters are text.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
         impl de::Visitor<'_> for Visitor {

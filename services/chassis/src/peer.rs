@@ -1,5 +1,5 @@
-//! Another service, as this one calls it: every call ends in time, follows no redirect, shows who calls, and belongs to the
-//! trace of what it is made for.
+//! A client of another service: every call has a time limit, follows no redirect, identifies its
+//! caller, and belongs to the trace of the request that caused it.
 
 use std::time::Duration;
 
@@ -10,7 +10,8 @@ use crate::auth::Auth;
 use crate::span::Call;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
-/// Less than the server's, so that no request is sent on a connection that is just being closed.
+/// Shorter than the server's limit, so that no request is sent on a connection that is just being
+/// closed.
 const IDLE_LIMIT: Duration = Duration::from_secs(20);
 
 /// A client of another service. Clones share its connections.
@@ -22,11 +23,11 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// A client of the service at this base address, which shows it what `auth` gives services. A call is over within
-    /// `call_limit`, one way or the other.
+    /// Returns a client of the service at this base address, which sends the service token of
+    /// `auth`. A call ends within `call_limit`, with an answer or an error.
     ///
     /// # Errors
-    /// When the system cannot offer what HTTP needs.
+    /// When the HTTP client cannot be created on this system.
     pub fn new(base_url: &str, auth: Auth, call_limit: Duration) -> Result<Self, reqwest::Error> {
         let client = Client::builder()
             .connect_timeout(CONNECT_LIMIT)
@@ -43,7 +44,7 @@ impl Peer {
         })
     }
 
-    /// A request of the service; `path` begins with a slash.
+    /// Returns a request to the service; `path` begins with a slash.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self
             .client
@@ -53,7 +54,7 @@ impl Peer {
             None => request,
         }
     }
-    /// Makes a call of a request, and a span of the call.
+    /// Sends a request, in a span of its own.
     ///
     /// # Errors
     /// When there is no answer, or the request could not be made.

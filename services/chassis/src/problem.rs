@@ -1,4 +1,4 @@
-//! Errors as clients see them: problem documents (RFC 9457).
+//! Error replies: problem documents (RFC 9457).
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -10,10 +10,10 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-/// What a handler returns.
+/// The result of a handler.
 pub type Result<T> = std::result::Result<T, Problem>;
 
-/// A problem document. What it says is meant for the client: a 5xx never tells of the inside.
+/// A problem document. Its text is meant for the client: a 5xx never reveals internals.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Problem {
     status: StatusCode,
@@ -54,12 +54,12 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }
 
-    /// 401: the client has not said who it is, or not convincingly.
+    /// 401: the client's credentials are missing or wrong.
     pub fn unauthorized(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, detail)
     }
 
-    /// 401: the client has shown a token that is not good (RFC 6750, 3.1).
+    /// 401: the client's token is invalid (RFC 6750, 3.1).
     pub fn invalid_token(detail: impl Into<Cow<'static, str>>) -> Self {
         Self {
             challenge: "Bearer error=\"invalid_token\"",
@@ -77,7 +77,7 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, detail)
     }
 
-    /// 409: it does not go with what is there already.
+    /// 409: the request conflicts with the current state.
     pub fn conflict(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::CONFLICT, detail)
     }
@@ -87,7 +87,7 @@ impl Problem {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
     }
 
-    /// 429: too many requests; worth another try after `retry_after`.
+    /// 429: too many requests; the client may retry after `retry_after`.
     pub fn too_many_requests(detail: impl Into<Cow<'static, str>>, retry_after: Duration) -> Self {
         Self {
             retry_after: Some(retry_after),
@@ -95,7 +95,7 @@ impl Problem {
         }
     }
 
-    /// 500: `error` is logged here, and the client learns nothing of it.
+    /// 500: `error` is logged here and not sent to the client.
     pub fn internal(error: impl Display) -> Self {
         tracing::error!(%error, "request failed");
         Self::new(
@@ -104,7 +104,7 @@ impl Problem {
         )
     }
 
-    /// 503: something that is needed is away; worth another try in a second.
+    /// 503: a dependency is unavailable; the client may retry after a second.
     pub fn unavailable(detail: impl Into<Cow<'static, str>>) -> Self {
         Self {
             retry_after: Some(Duration::from_secs(1)),
@@ -112,27 +112,27 @@ impl Problem {
         }
     }
 
-    /// Names the field of the request that is to blame: a path like `items[0].quantity`.
+    /// Adds the name of the invalid field of the request: a path like `items[0].quantity`.
     #[must_use]
     pub fn field(mut self, field: impl Into<Cow<'static, str>>) -> Self {
         self.field = Some(field.into());
         self
     }
 
-    /// Adds a member for programs: the value that would do (RFC 9457, 3.2).
+    /// Adds a member for programs: the value that would be accepted (RFC 9457, 3.2).
     #[must_use]
     pub fn member(mut self, name: &'static str, value: u64) -> Self {
         self.member = Some((name, value));
         self
     }
 
-    /// The status it is answered with.
+    /// Returns the status of the reply.
     pub fn status(&self) -> StatusCode {
         self.status
     }
 }
 
-/// Why a request was refused: on its response, for the security log.
+/// The reason why a request was refused; it is attached to the response for the security log.
 #[derive(Clone)]
 pub(crate) struct Reason(pub(crate) Cow<'static, str>);
 

@@ -1,11 +1,13 @@
-//! The server: connections in, an orderly end.
+//! The HTTP server: accepts connections, limits them and shuts down in order.
 //!
-//! A service listens at two addresses: its own routes are at the public one, health and metrics at the operator's, which
-//! has connections of its own. Health is at both, for balancers ask where the requests go.
+//! A service listens at two addresses. The public one serves its own routes; the operator's one
+//! serves health and metrics, with a connection limit of its own. Health is at both, because load
+//! balancers probe the address that they send requests to.
 //!
-//! Connections are driven by hyper directly, for axum's own server has neither a limit on how long a client may take to
-//! send its headers nor a deadline for its shutdown. A shutdown goes in three steps: not ready and no new connections;
-//! requests under way are finished and idle connections closed; what is left after [`Limits::drain`] is cut off.
+//! Connections are driven by hyper directly, because axum's own server has no time limit on reading
+//! headers and no deadline for its shutdown. A shutdown has three steps: the service becomes not
+//! ready and accepts no new connections; requests under way are finished and idle connections
+//! closed; connections that are left after [`Limits::drain`] are closed.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -34,30 +36,31 @@ use crate::leftover::Leftover;
 use crate::workers::Workers;
 use crate::{Health, Metrics, Problem, Shutdown};
 
-/// How long to leave the listener alone when it cannot accept, which mostly means that no descriptor is free.
+/// Pause after a failed accept; such a failure mostly means that no file descriptor is free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The most bytes of a request's head, and of a buffer for what comes and goes on a connection.
+/// Size limit of a request's head, and of a connection's read and write buffers.
 const HEAD_LIMIT_BYTES: usize = 64 << 10;
-/// Connections that the operator's address holds.
+/// Connection limit of the operator's address.
 const OPERATOR_CONNECTIONS: usize = 256;
 
-/// What a server grants its clients.
+/// The limits that a server sets its clients.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// How many connections are held at once; more are answered with a 503 and closed.
+    /// Connections open at once; more are answered with a 503 and closed.
     pub connections: usize,
-    /// How many of them one address may have; more are answered with a 429 and closed.
+    /// Connections open at once from one address; more are answered with a 429 and closed.
     pub connections_of_address: usize,
-    /// Networks of proxies, which may have any number: their connections are those of many clients.
+    /// Networks of proxies, which are exempt from the limit for one address: their connections
+    /// carry many clients' requests.
     pub proxies: Vec<IpNet>,
-    /// How long a client may take to send the head of a request, or keep an idle connection.
+    /// Time limit for a client to send the head of a request, and for an idle connection.
     pub head: Duration,
-    /// How long a client may take nothing of a reply that is being sent.
+    /// How long a client may read nothing of a reply that is being sent.
     pub taking: Duration,
-    /// How long a handler may take to begin its reply.
+    /// Time limit for a handler to begin its reply.
     pub reply: Duration,
-    /// How long requests under way may take to finish once a shutdown was requested.
+    /// Time limit for requests under way to finish after a shutdown is requested.
     pub drain: Duration,
 }
 
@@ -77,7 +80,7 @@ impl Default for Limits {
     }
 }
 
-/// Why serving ended otherwise than by a shutdown.
+/// The reason why serving ended without a shutdown.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// Connections could not be accepted.
@@ -85,24 +88,24 @@ pub enum ServeError {
     Accept {
         /// The service.
         service: String,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// The system has no threads to drive connections with.
+    /// Threads for the connections could not be started.
     #[error("{service} cannot start its threads: {source}")]
     Threads {
         /// The service.
         service: String,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
 }
 
-/// Where a service listens.
+/// The sockets that a service listens on.
 pub struct Listeners {
-    /// Its clients come here.
+    /// The socket for clients.
     pub public: TcpListener,
-    /// Those who run it come here. Without it there are no metrics.
+    /// The socket for operators. Without it there are no metrics.
     pub operator: Option<TcpListener>,
 }
 
@@ -115,7 +118,8 @@ impl From<TcpListener> for Listeners {
     }
 }
 
-/// Serves `router` on `listeners` until a shutdown is requested and everything under way is finished or out of time.
+/// Serves `router` on `listeners` until a shutdown is requested and all requests are finished or
+/// the drain limit has passed.
 ///
 /// # Errors
 /// [`ServeError::Accept`] when the listener is broken.
@@ -148,7 +152,7 @@ pub struct Server {
     pub health: Health,
     /// Its metrics.
     pub metrics: Metrics,
-    /// What it grants its clients.
+    /// The limits for its clients.
     pub limits: Limits,
 }
 
@@ -166,8 +170,9 @@ impl Server {
             .await
     }
 
-    /// Serves by threads of its own, one for each core. A connection stays with one of them, and so does what its handlers
-    /// spawn: this makes a request cheaper whose handler does little else than wait for others.
+    /// Serves on threads of its own, one for each core. A connection and the tasks that its
+    /// handlers spawn stay on one thread: this makes requests cheaper whose handlers mostly wait
+    /// for other services.
     ///
     /// # Errors
     /// [`ServeError`].
@@ -216,7 +221,8 @@ impl Server {
             limits,
         };
 
-        // The operator's address outlives the public one: it says that the service drains.
+        // The operator's address is closed after the public one: it reports that the service
+        // drains.
         let closed = Shutdown::new();
         let serve_public = async {
             let closing = || health.drain();
@@ -242,7 +248,7 @@ impl Server {
     }
 }
 
-/// One address, and what is served there.
+/// One listening address and the routes served there.
 struct Door {
     service: String,
     app: Router,
@@ -251,7 +257,7 @@ struct Door {
 }
 
 impl Door {
-    /// Serves until a shutdown is requested; calls `closing` when no more connections are taken.
+    /// Serves until a shutdown is requested; calls `closing` when it stops accepting connections.
     async fn open(
         self,
         workers: Workers,
@@ -306,7 +312,7 @@ impl Door {
         Ok(())
     }
 
-    /// Waits until all connections have ended, and cuts off those that do not end in time.
+    /// Waits until all connections have ended, and closes those that do not end in time.
     async fn drain(&self, workers: &Workers, cut_off: &CancellationToken) {
         let idle = tokio::time::timeout(self.limits.drain, workers.idle());
         if idle.await.is_err() {
@@ -322,7 +328,8 @@ impl Door {
     }
 }
 
-/// Accepts the next connection; what ails one connection, or passes, is no reason to end.
+/// Accepts the next connection. It continues after an error of a single connection or a transient
+/// one.
 async fn accept(
     listener: &TcpListener,
     service: &str,
@@ -351,14 +358,14 @@ async fn accept(
     }
 }
 
-/// What each connection is driven with.
+/// The state that each connection is driven with.
 #[derive(Clone)]
 struct Connection {
     app: Router,
     head_limit: Duration,
     taking_limit: Duration,
     shutdown: Shutdown,
-    /// Cancelled when the time for an orderly end is over.
+    /// Cancelled when the drain limit has passed.
     cut_off: CancellationToken,
 }
 
@@ -403,7 +410,8 @@ impl Connection {
     }
 }
 
-/// Whether a request says for which host it is, once and in the form of one (RFC 9112, 3.2). HTTP/1.0 need not say it.
+/// Returns whether a request names its host exactly once and in a valid form (RFC 9112, 3.2).
+/// HTTP/1.0 may omit it.
 fn names_one_host(version: Version, headers: &HeaderMap) -> bool {
     let mut hosts = headers.get_all(header::HOST).iter();
     match (hosts.next(), hosts.next()) {

@@ -1,4 +1,4 @@
-//! The wish to stop, shared by everything that must hear it.
+//! A request to stop, shared by all tasks that must obey it.
 
 use tokio_util::sync::CancellationToken;
 
@@ -7,28 +7,28 @@ use tokio_util::sync::CancellationToken;
 pub struct Shutdown(CancellationToken);
 
 impl Shutdown {
-    /// A shutdown nobody has requested yet.
+    /// Returns a shutdown that is not yet requested.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Asks everything that holds a clone to stop.
+    /// Requests the shutdown of everything that holds a clone.
     pub fn request(&self) {
         self.0.cancel();
     }
 
-    /// A shutdown that is requested with this one, and can be requested alone.
+    /// Returns a child: it is requested together with this one, and can be requested alone.
     #[must_use]
     pub fn child(&self) -> Self {
         Self(self.0.child_token())
     }
 
-    /// Whether stopping was asked for.
+    /// Returns whether the shutdown is requested.
     pub fn is_requested(&self) -> bool {
         self.0.is_cancelled()
     }
 
-    /// Returns when stopping is asked for; at once when it was already.
+    /// Waits until the shutdown is requested; returns at once if it already is.
     pub async fn requested(&self) {
         self.0.cancelled().await;
     }

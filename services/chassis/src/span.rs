@@ -1,8 +1,10 @@
-//! Spans: what is told of a request while it is worked on, to the logs and, where one is named, to a collector of traces.
+//! Spans of requests, calls and records, for the logs and, where one is configured, for a collector
+//! of traces.
 //!
-//! A request that comes in, a call that goes out and a record that is dealt with have one each. They find each other by
-//! W3C trace context: `traceparent` is read where something comes in, and names the innermost span wherever something goes
-//! out. Without a collector there are no ids of our own, and the headers stay as they came.
+//! Each incoming request, outgoing call and processed record has one span. W3C trace context links
+//! them: `traceparent` is read from whatever comes in, and names the innermost span in whatever
+//! goes out. Without a collector the process creates no ids of its own, and the headers stay
+//! unchanged.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -18,10 +20,10 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 use crate::RequestId;
 use crate::trace::TRACEPARENT;
 
-/// What asks all the time, and is of interest to nobody.
+/// Probe and metrics routes; their requests are not traced.
 const PROBES: [&str; 4] = ["/health", "/health/live", "/health/ready", "/metrics"];
 
-/// The span of a request; from here on the request's headers name it as the parent.
+/// Returns the span of a request, and writes it into the request's headers as the parent.
 pub(crate) fn of_request(
     service: &str,
     method: &Method,
@@ -50,7 +52,8 @@ pub(crate) fn of_request(
     span
 }
 
-/// The span of a record of `topic` that a service deals with, in the trace that its `traceparent` names.
+/// Returns the span of a record of `topic` that a service processes, in the trace that its
+/// `traceparent` names.
 pub fn of_record(service: &str, topic: &str, traceparent: Option<&[u8]>) -> Span {
     let span = tracing::info_span!(
         "record",
@@ -71,12 +74,13 @@ pub fn of_record(service: &str, topic: &str, traceparent: Option<&[u8]>) -> Span
     span
 }
 
-/// A call to another service, begun and not yet answered.
+/// The span of a call to another service that is not yet answered.
 #[derive(Debug)]
 pub struct Call(Span);
 
 impl Call {
-    /// Begins a call to the service at this address; the headers it is made with name it as the parent.
+    /// Begins a call to the service at this address, and writes the span into the call's headers as
+    /// the parent.
     pub fn begin(address: &str, method: &Method, headers: &mut HeaderMap) -> Self {
         let span = tracing::info_span!(
             "call",
@@ -92,7 +96,7 @@ impl Call {
         Self(span)
     }
 
-    /// Waits for the answer, of which `status` knows the status.
+    /// Waits for the answer; `status` returns its status.
     ///
     /// # Errors
     /// Those of the call.
@@ -110,7 +114,7 @@ impl Call {
     }
 }
 
-/// Says of a span how the request or call was answered.
+/// Records the status of the reply in the span.
 pub(crate) fn note_status(span: &Span, status: StatusCode) {
     span.record("http.response.status_code", status.as_u16());
     if status.is_server_error() {
@@ -125,7 +129,7 @@ fn note_failure(span: &Span) {
 fn continue_trace(span: &Span, carrier: &dyn Extractor) {
     if !span.is_disabled() {
         let parent = TraceContextPropagator::new().extract(carrier);
-        // Refused where no collector is named: then there is no trace to continue.
+        // `set_parent` fails without a collector: then there is no trace to continue.
         let _is_traced = span.set_parent(parent).is_ok();
     }
 }

@@ -1,9 +1,10 @@
 //! SQL with one set of queries for MySQL and SQLite.
 //!
-//! [`Database`] hides where the two differ in what every service needs: how to connect, how a transaction that writes
-//! begins, how tables come to be. SQLite knows one writer at a time, so writers of one process queue here, in order,
-//! instead of polling the file's lock. Queries are portable by care: `?` binds, `BIGINT`, `INTEGER` and `VARCHAR` columns,
-//! no upsert, no `RETURNING`; [`Dialect`] has what is left.
+//! [`Database`] hides the differences that matter to every service: how to connect, how a
+//! transaction that writes begins, and how tables are created. SQLite allows one writer at a time,
+//! so the writers of one process queue here, in order, instead of polling the file's lock. Queries
+//! are written to be portable: `?` binds, `BIGINT`, `INTEGER` and `VARCHAR` columns, no upsert, no
+//! `RETURNING`. [`Dialect`] covers the rest.
 
 mod account;
 mod migrate;
@@ -21,21 +22,22 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::Problem;
 
-/// How many connections a process holds at most to one database.
+/// Largest number of connections from one process to one database.
 const MAX_CONNECTIONS: u32 = 16;
-/// How long a caller waits for a connection before it learns that the database is busy or away.
+/// Longest wait for a connection; after that the caller gets an error that the database is busy or
+/// unavailable.
 const ACQUIRE_LIMIT: Duration = Duration::from_secs(3);
 
 const SQLITE_SETTINGS: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON";
-/// Read committed: ranges locked for reading must not stop those who insert.
+/// Read committed: under a stricter level, ranges locked by reads would block inserts.
 const MYSQL_SETTINGS: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; SET SESSION innodb_lock_wait_timeout = 5";
 
-/// MySQL's lock wait that took too long, and its deadlock.
+/// MySQL's error numbers for a lock wait timeout and for a deadlock.
 const MYSQL_PASSING: [u16; 2] = [1205, 1213];
-/// SQLite's busy and locked.
+/// SQLite's error codes for busy and locked.
 const SQLITE_PASSING: [&str; 2] = ["5", "6"];
 
-/// Which SQL the database speaks.
+/// The SQL dialect of a database.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Dialect {
     /// MySQL 8 and MariaDB 10.11 or later.
@@ -54,17 +56,19 @@ pub struct Database {
 
 /// A transaction that may write. Dropped without [`WriteTransaction::commit`], it changes nothing.
 pub struct WriteTransaction {
-    /// Before the turn, so that it ends first.
+    /// Declared before `_turn`, so that it is dropped first.
     inner: Transaction<'static, Any>,
     _turn: Option<OwnedMutexGuard<()>>,
 }
 
-/// Connects to `mysql://user:password@host:port/database` or `sqlite:///path/to/file` (which is created).
+/// Connects to `mysql://user:password@host:port/database` or `sqlite:///path/to/file` (which is
+/// created).
 ///
-/// Connections are opened when needed: a server that is away shows at the first query, not here.
+/// Connections are opened on demand: an unreachable server causes an error at the first query, not
+/// here.
 ///
 /// # Errors
-/// When the URL cannot be understood.
+/// When the URL is invalid.
 pub fn connect(url: &str) -> Result<Database, sqlx::Error> {
     sqlx::any::install_default_drivers();
     let dialect = if url.starts_with("sqlite:") {
@@ -104,15 +108,16 @@ impl Database {
         &self.pool
     }
 
-    /// Which SQL it speaks.
+    /// Returns the SQL dialect of this database.
     pub fn dialect(&self) -> Dialect {
         self.dialect
     }
 
-    /// Begins a transaction that may write; on SQLite, when this process's earlier writers are done.
+    /// Begins a transaction that may write. On SQLite, it first waits for this process's earlier
+    /// writers.
     ///
     /// # Errors
-    /// When the database is away or stays busy.
+    /// When the database is unavailable or stays busy.
     pub async fn write(&self) -> Result<WriteTransaction, sqlx::Error> {
         let (turn, begin) = match self.dialect {
             Dialect::Sqlite => (
@@ -128,7 +133,7 @@ impl Database {
         })
     }
 
-    /// Whether the database answers: a check for [`crate::Health`].
+    /// Checks that the database answers; a check for [`crate::Health`].
     ///
     /// # Errors
     /// When it does not.
@@ -149,7 +154,8 @@ impl Database {
         migrate::run(self, service, migrations).await
     }
 
-    /// Makes an account of the database or gives it its new password; `url` is where this database is, as its administrator.
+    /// Creates a database account, or sets its new password. `url` is the administrator's URL of
+    /// this database.
     ///
     /// # Errors
     /// [`AccountError`].
@@ -159,15 +165,16 @@ impl Database {
 }
 
 impl WriteTransaction {
-    /// Where to run queries.
+    /// Returns the connection on which to run queries.
     pub fn connection(&mut self) -> &mut AnyConnection {
         &mut self.inner
     }
 
-    /// The id that SQL gave to the row inserted last; `result` is what inserting it returned.
+    /// Returns the id that the database assigned to the row inserted last; `result` is the result
+    /// of that insert.
     ///
     /// # Errors
-    /// When the database does not say.
+    /// When the database does not return the id.
     pub async fn inserted_id(&mut self, result: &AnyQueryResult) -> Result<i64, sqlx::Error> {
         match result.last_insert_id() {
             Some(id) => Ok(id),
@@ -178,17 +185,18 @@ impl WriteTransaction {
         }
     }
 
-    /// Makes it so.
+    /// Commits the transaction.
     ///
     /// # Errors
-    /// When the database did not say that it happened. It may have.
+    /// When the database did not confirm the commit. The commit may have happened.
     pub async fn commit(self) -> Result<(), sqlx::Error> {
         self.inner.commit().await
     }
 }
 
 impl Dialect {
-    /// The `SELECT` with its rows locked until the transaction ends. SQLite's writing transactions lock everything already.
+    /// Returns the `SELECT` with its rows locked until the transaction ends. On SQLite it is
+    /// unchanged: a writing transaction already locks the whole database.
     pub fn locking(self, select: &'static str) -> AssertSqlSafe<String> {
         match self {
             Self::MySql => trusted(format!("{select} FOR UPDATE")),
@@ -197,7 +205,8 @@ impl Dialect {
     }
 }
 
-/// Errors of a store, as clients see them: away is a 503, the rest our fault.
+/// Maps a store's error to a reply: a 503 when the database is unavailable or busy, otherwise a
+/// 500.
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
         match error {
@@ -217,7 +226,7 @@ impl From<sqlx::Error> for Problem {
     }
 }
 
-/// Whether the same would likely work a moment later.
+/// Returns whether a retry would likely succeed a moment later.
 fn is_passing(error: &sqlx::Error) -> bool {
     let Some(error) = error.as_database_error() else {
         return false;
@@ -231,14 +240,14 @@ fn is_passing(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Whether the error says that a unique key is taken.
+/// Returns whether the error is a violation of a unique key.
 pub fn is_duplicate(error: &sqlx::Error) -> bool {
     error
         .as_database_error()
         .is_some_and(|error| error.is_unique_violation())
 }
 
-/// A statement put together from constants of ours: never from what a client sent.
+/// Marks a statement as safe. It must consist of constants in the code, never of client input.
 pub(crate) fn trusted(sql: impl Into<String>) -> AssertSqlSafe<String> {
     AssertSqlSafe(sql.into())
 }

@@ -1,5 +1,5 @@
-//! What the process says about itself while it runs: structured logs, as JSON on standard output or as text on
-//! standard error, and traces, to whoever collects them.
+//! Telemetry of the process: structured logs, as JSON on standard output or as text on standard
+//! error, and traces, sent to a collector.
 
 mod traces;
 
@@ -32,7 +32,7 @@ pub struct LogSettings {
     pub log_format: LogFormat,
 }
 
-/// A filter that was found to be well-formed.
+/// A well-formed log filter.
 #[derive(Clone, Debug)]
 pub struct LogFilter(String);
 
@@ -52,7 +52,7 @@ impl LogFilter {
     }
 }
 
-/// The look of the logs.
+/// The format of the logs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum LogFormat {
     /// Text on a terminal, JSON elsewhere.
@@ -63,12 +63,12 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts logging. A process that has a subscriber already (a test's) keeps it.
+/// Starts logging. A process that already has a subscriber (a test's) keeps it.
 pub fn init(settings: &LogSettings) {
     start(settings, &Traces::default());
 }
 
-/// Starts logging, and traces where the settings name a collector, which knows them by `service`.
+/// Starts logging. Starts tracing under the name `service` if the settings name a collector.
 ///
 /// # Errors
 /// [`TraceError`].

@@ -1,4 +1,4 @@
-//! Who belongs to which request: request ids and W3C trace context.
+//! Request ids and W3C trace context.
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -14,11 +14,12 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 pub const TRACEPARENT: &str = "traceparent";
 const MAX_REQUEST_ID: usize = 128;
 
-/// The id of a request: the client's own when it sent a sensible one.
+/// The id of a request: the client's own if it sent a valid one, otherwise a new one.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RequestId(HeaderValue);
 
-/// A W3C `traceparent`, version 00: the request's own span where there are traces, else what came with the request.
+/// A W3C `traceparent`, version 00: the request's own span if there is a collector, otherwise the
+/// header of the request.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TraceParent(String);
 
@@ -38,7 +39,7 @@ impl RequestId {
         Self(sent.cloned().unwrap_or_else(fresh))
     }
 
-    /// The id as text: letters, digits, `-`, `_` and `.`.
+    /// Returns the id as text: letters, digits, `-`, `_` and `.`.
     pub fn as_str(&self) -> &str {
         self.0.to_str().expect("an id is letters, digits and -_.")
     }
@@ -50,7 +51,7 @@ impl From<RequestId> for HeaderValue {
     }
 }
 
-/// An id of our own: they follow each other in time.
+/// Returns a new id; ids are ordered by time.
 fn fresh() -> HeaderValue {
     let mut text = [0; Hyphenated::LENGTH];
     let text = Uuid::now_v7().hyphenated().encode_lower(&mut text);
@@ -58,7 +59,7 @@ fn fresh() -> HeaderValue {
 }
 
 impl TraceParent {
-    /// Reads the header; one that is not well-formed is as good as none (as the specification asks).
+    /// Reads the header; a malformed one is ignored, as the specification requires.
     pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
         let text = headers.get(TRACEPARENT)?.to_str().ok()?;
         let mut parts = text.split('-');
@@ -70,7 +71,7 @@ impl TraceParent {
             .then(|| Self(text.to_owned()))
     }
 
-    /// The header's value.
+    /// Returns the header's value.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -1,8 +1,8 @@
-//! Threads that drive connections, each its own.
+//! Threads that drive connections, each with a runtime of its own.
 //!
-//! A connection stays on the thread that it came to, and everything that it wakes is on that thread: nothing is handed over
-//! between threads, and none has to be woken by another. A new connection goes to the thread that has fewest. This suits what
-//! works evenly and never long at a time, like a proxy: no thread helps another out.
+//! A connection and everything that it wakes stay on one thread: no work moves between threads, and
+//! no thread wakes another. A new connection goes to the thread with the fewest. This suits even
+//! load in short pieces, like a proxy's: no thread takes over another's work.
 
 use std::future::Future;
 use std::io;
@@ -13,7 +13,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-/// Where connections are driven. The threads end when this is dropped.
+/// The threads that drive connections. They end when this is dropped.
 pub(crate) struct Workers {
     all: Vec<Worker>,
 }
@@ -30,7 +30,7 @@ struct Thread {
 }
 
 impl Workers {
-    /// The runtime that this is called by drives all connections.
+    /// Returns workers that drive all connections on the current runtime.
     pub(crate) fn here() -> Self {
         Self {
             all: vec![Worker {
@@ -56,7 +56,7 @@ impl Workers {
             .map(|all| Self { all })
     }
 
-    /// Drives a connection, as `drive` does it, where there are fewest.
+    /// Drives a connection by `drive`, on the worker with the fewest connections.
     pub(crate) fn drive<F>(
         &self,
         stream: TcpStream,
@@ -84,12 +84,12 @@ impl Workers {
         Ok(())
     }
 
-    /// How many connections there are.
+    /// Returns the number of open connections.
     pub(crate) fn connections(&self) -> usize {
         self.all.iter().map(|worker| worker.connections.len()).sum()
     }
 
-    /// Returns when there are no connections any more.
+    /// Waits until there are no more connections.
     pub(crate) async fn idle(&self) {
         for worker in &self.all {
             worker.connections.close();

@@ -1,9 +1,10 @@
-//! A CSV in the folder `catalogue/`: each row a product.
+//! The import of products: a CSV in the folder `catalogue/`, with one product in each row.
 //!
-//! The columns `name` and `price_cents` must be there; `currency`, `stock` and `category` may be; any other becomes an
-//! attribute of the product. A product is known by its `sku`, or by its name where it has none: its id follows from that,
-//! so the same row is the same product however often, and in however many files, it is imported. Where a file has a
-//! product several times, its rows are merged in their order: the last value of each field holds.
+//! The columns `name` and `price_cents` are required; `currency`, `stock` and `category` are
+//! optional; any other column becomes an attribute of the product. A product is identified by its
+//! `sku`, or by its name if it has none. Its id is derived from that, so the same row is the same
+//! product in every import and every file. If a file contains a product several times, its rows are
+//! merged in their order: the last value of each field wins.
 
 use std::collections::HashMap;
 
@@ -15,15 +16,16 @@ use uuid::{Builder, Uuid};
 use crate::csv::{Complaint, Row, Rows, Source};
 use crate::finding::Refusal;
 
-/// The most bytes of an import: its products are held in memory.
+/// Size limit of an import, in bytes, because its products are held in memory.
 pub const MAX_BYTES: u64 = 8 << 20;
-/// The most products of one.
+/// Largest number of products in an import.
 const MAX_PRODUCTS: usize = 10_000;
-/// The time that the ids of imported products bear, for ids are times: behind the demo products, before all others.
+/// The time in the ids of imported products, in milliseconds since 1970. Ids sort by time: imported
+/// products come after the demo products and before all others.
 const MADE_AT_MS: u64 = 1_760_000_000_001;
 const GIVEN_BY_THE_SERVICE: [&str; 4] = ["id", "version", "created_at", "updated_at"];
 const NUMBERS: [&str; 2] = ["price_cents", "stock"];
-/// The columns that mean something, however they are capitalised.
+/// The columns with a meaning, in any capitalisation.
 const KNOWN: [&str; 6] = [
     "sku",
     "name",
@@ -32,39 +34,39 @@ const KNOWN: [&str; 6] = [
     "stock",
     "category",
 ];
-/// What pandas calls the column of its index when it reads one without a name.
+/// The name that pandas gives to an index column that it read without a name.
 const PANDAS_INDEX: &str = "Unnamed: 0";
 
-/// A product as its rows say.
+/// A product, merged from its rows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Product {
-    /// Its last row.
+    /// The last row of the product.
     pub source: Source,
-    /// What follows from its SKU or name.
+    /// The id, derived from its SKU or name.
     pub id: Uuid,
-    /// What the products service is told.
+    /// The request body for the products service.
     pub body: Map<String, Value>,
 }
 
-/// The products of a file, as its rows come.
+/// The products of a file, collected row by row.
 #[derive(Debug, Default)]
 pub struct Products {
     columns: Vec<Use>,
-    /// Those whose rows make sense, each once.
+    /// The products of the valid rows, each once.
     pub found: Vec<Product>,
     places: HashMap<Uuid, usize>,
-    /// The rows that are merged with an earlier row of their product.
+    /// Number of rows that were merged with an earlier row of their product.
     pub repeated_rows: u64,
 }
 
-/// What becomes of a column.
+/// The use of a column.
 #[derive(Clone, Debug, PartialEq)]
 enum Use {
     /// A field of the product.
     Field(String),
-    /// The index of a data frame, which says nothing of the product.
+    /// The index of a data frame, which is ignored.
     Index,
-    /// A column without a name, counted from 1; it may not have values.
+    /// A column without a name, by its number counted from 1. It must be empty.
     Nameless(usize),
 }
 
@@ -144,7 +146,7 @@ impl Products {
         Ok(body)
     }
 
-    /// Takes a product, or what a later row says of one that is here.
+    /// Adds a product, or merges a later row into the product with the same id.
     fn add(&mut self, product: Product) -> Result<(), Refusal> {
         if let Some(place) = self.places.get(&product.id) {
             let known = &mut self.found[*place];
@@ -189,8 +191,8 @@ fn value(name: &str, field: &str) -> Result<Value, Complaint> {
     number.map(Value::from).ok_or_else(complaint)
 }
 
-/// The number that a field means, where it is whole and not negative: `3`, and `3.0`, `3.00`, `3e0` and `0.3E+1` as programs
-/// write it that keep every number with a point.
+/// Parses a whole number that is not negative. Accepts `3`, and also `3.0`, `3.00`, `3e0` and
+/// `0.3E+1`, as written by programs that store all numbers as floating point.
 fn whole_number(field: &str) -> Option<u64> {
     let field = field.strip_prefix('+').unwrap_or(field);
     let (mantissa, exponent) = match field.split_once(['e', 'E']) {
@@ -215,7 +217,7 @@ fn whole_number(field: &str) -> Option<u64> {
     significant.parse::<u64>().ok()?.checked_mul(factor)
 }
 
-/// The id of the product that this row means; none without a name.
+/// Returns the id of the row's product, or `None` if it has no name.
 fn id(body: &Map<String, Value>) -> Option<Uuid> {
     let name = body.get("name")?.as_str()?;
     let (by, text) = match body.get("sku").and_then(Value::as_str) {

@@ -1,7 +1,8 @@
-//! A file's bytes as they come, piece by piece, and what can end their reading.
+//! The bytes of a file, in pieces, and the reasons why reading may end early.
 //!
-//! Readers block: they pull pieces from an iterator on a thread of their own, while the next piece is fetched. So at most
-//! a few pieces are in memory, whatever the size of the file, and readers are plain functions that tests feed from memory.
+//! Readers block: they pull pieces from an iterator on a thread of their own, while the next piece
+//! is fetched. At most a few pieces are in memory, whatever the size of the file, and readers are
+//! plain functions that tests feed from memory.
 
 use std::io::{self, Read};
 
@@ -9,18 +10,18 @@ use bytes::{Buf, Bytes};
 
 use crate::finding::Refusal;
 
-/// The mark that some programs put before UTF-8.
+/// The byte order mark of UTF-8, which some programs write.
 pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// A piece of a file, or why there is none.
+/// A piece of a file, or the reason why there is none.
 pub type Chunk = Result<Bytes, Stop>;
 
-/// Why a reader did not come to the end.
+/// The reason why a reader stopped early.
 #[derive(Debug)]
 pub enum Stop {
-    /// What it read is refused.
+    /// The file is refused.
     Refused(Refusal),
-    /// What it reads from failed.
+    /// The object store failed.
     Objects(object_store::Error),
 }
 
@@ -36,16 +37,17 @@ impl From<object_store::Error> for Stop {
     }
 }
 
-/// Pieces as one stream of bytes. A failure ends it and is kept in `failure`, for [`io::Error`] would hide it.
+/// The pieces as one stream of bytes. A failure ends the stream and is stored in `failure`, because
+/// [`io::Error`] would hide it.
 pub struct ChunkReader<I> {
     chunks: I,
     current: Bytes,
-    /// What the pieces' source said instead of a piece.
+    /// The failure of the source.
     pub failure: Option<Stop>,
 }
 
 impl<I: Iterator<Item = Chunk>> ChunkReader<I> {
-    /// A stream of these pieces.
+    /// Creates a stream of these pieces.
     pub fn new(chunks: I) -> Self {
         Self {
             chunks,

@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::function::Program;
 
-/// What can be set of the service.
+/// The settings of the service.
 #[derive(Args, Clone, Debug)]
 #[group(skip)]
 pub struct Config {
@@ -17,16 +17,16 @@ pub struct Config {
         value_name = "URL"
     )]
     pub products_url: String,
-    /// The most bytes of a file that is read, wherever it came from.
+    /// Size limit of a processed file, in bytes, whatever its source.
     #[arg(long, env = "TIDEMARK_FILES_MAX_BYTES", default_value_t = 5 << 30, value_name = "BYTES")]
     pub files_max_bytes: u64,
-    /// The most bytes of a file that is posted.
+    /// Size limit of a posted file, in bytes.
     #[arg(long, env = "TIDEMARK_FILES_MAX_UPLOAD_BYTES", default_value_t = 100 << 20, value_name = "BYTES")]
     pub files_max_upload_bytes: u64,
 }
 
 impl Config {
-    /// The program, told of these settings as well.
+    /// Returns the program with these settings in its environment.
     pub(crate) fn told_to(&self, mut program: Program) -> Program {
         let max_bytes = self.files_max_bytes.to_string();
         let told = [

@@ -1,9 +1,10 @@
 //! Reads CSV of any length in bounded memory.
 //!
-//! [`csv_core`] is a parser without buffers of its own: it writes one row at a time into ours, which have fixed sizes, so
-//! that a quotation mark that is never closed, or a row of a million columns, is a refusal and not an exhausted memory.
-//! A row whose number of fields is not the header's is counted as bad and skipped; one without a single value, as
-//! spreadsheets leave them, is not counted. Text that is not UTF-8 is refused, and so is a header that has a name twice.
+//! [`csv_core`] is a parser without buffers of its own. It writes one row at a time into buffers of
+//! fixed size here, so an unclosed quotation mark or a row of a million columns is a refusal and
+//! cannot exhaust the memory. A row with another number of fields than the header is counted as bad
+//! and skipped. A row without a single value, as spreadsheets leave them, is not counted. Text that
+//! is not UTF-8 is refused, and so is a header with a duplicate name.
 
 mod bad_rows;
 mod column;
@@ -22,16 +23,16 @@ pub use bad_rows::{BadRows, Complaint, Source};
 use column::Column;
 pub use dialect::{Dialect, Head, is_likely};
 
-/// The most columns.
+/// Largest number of columns.
 const MAX_COLUMNS: usize = 1000;
-/// The most bytes of one row, without quotation marks and separators.
+/// Size limit of one row, in bytes, without quotation marks and separators.
 const MAX_ROW_BYTES: usize = 1 << 20;
-/// Of how many columns the summary tells.
+/// Number of columns in the summary.
 const COLUMNS_SHOWN: usize = 64;
-/// How many characters of a column's name.
+/// Number of characters of a column's name in the summary.
 const NAME_CHARS_SHOWN: usize = 64;
 
-/// One row, its fields in the order of the header.
+/// One row, with its fields in the order of the header.
 pub struct Row<'a> {
     text: &'a str,
     ends: &'a [usize],
@@ -39,17 +40,17 @@ pub struct Row<'a> {
     delimiter: u8,
 }
 
-/// Where a row stands.
+/// The position of a row.
 #[derive(Clone, Copy)]
 struct Place {
-    /// Counted from 1 after the header, which is 0.
+    /// The row, counted from 1 after the header, which is 0.
     row: u64,
     /// The line on which it begins, counted from 1.
     line: u64,
 }
 
 impl<'a> Row<'a> {
-    /// Its fields.
+    /// Returns its fields.
     pub fn fields(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         let text = self.text;
         let ends = self.ends;
@@ -57,7 +58,7 @@ impl<'a> Row<'a> {
         starts.zip(ends).map(move |(start, end)| &text[start..*end])
     }
 
-    /// Where it stands, and what it says.
+    /// Returns its position and its text.
     pub fn source(&self) -> Source {
         Source {
             row: self.place.row,
@@ -66,28 +67,28 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// Whether no field has a value.
+    /// Returns `true` if no field has a value.
     fn is_blank(&self) -> bool {
         self.text.trim().is_empty()
     }
 }
 
-/// Takes the rows of a file, the header first.
+/// A consumer of the rows of a file, the header first.
 pub trait Rows {
-    /// The names of the columns.
+    /// Receives the names of the columns.
     ///
     /// # Errors
-    /// [`Refusal`] when they will not do.
+    /// [`Refusal`] when they are not acceptable.
     fn header(&mut self, row: &Row<'_>) -> Result<(), Refusal>;
 
-    /// The next row. The complaint says what is wrong with it, if something is.
+    /// Receives the next row. Returns a complaint if the row is bad.
     ///
     /// # Errors
-    /// [`Refusal`] when the whole file will not do.
+    /// [`Refusal`] when the whole file is not acceptable.
     fn row(&mut self, row: &Row<'_>) -> Result<Option<Complaint>, Refusal>;
 }
 
-/// For a file of which only the shape is asked.
+/// A consumer for files of which only the shape is needed.
 pub struct Shape;
 
 impl Rows for Shape {
@@ -100,17 +101,17 @@ impl Rows for Shape {
     }
 }
 
-/// What was found in a file.
+/// The result of reading a file.
 #[derive(Debug)]
 pub struct Table {
-    /// What there is to say of it.
+    /// The summary.
     pub summary: Value,
-    /// The rows that were not taken.
+    /// The bad rows.
     pub bad_rows: BadRows,
 }
 
 impl Table {
-    /// What the file turned out to be.
+    /// Returns the finding about the file.
     pub fn finding(self) -> Finding {
         Finding {
             kind: "csv",
@@ -119,10 +120,10 @@ impl Table {
     }
 }
 
-/// Reads a file, as UTF-8, to its end and says what is in it; `rows` sees every row that is well-formed.
+/// Reads a file in UTF-8 to its end and summarises it. `rows` receives every well-formed row.
 ///
 /// # Errors
-/// [`Stop`] when it is refused or cannot be read.
+/// [`Stop`] when the file is refused or cannot be read.
 pub fn read(
     chunks: impl Iterator<Item = Chunk>,
     dialect: Dialect,
@@ -153,7 +154,7 @@ struct File<'a, R> {
     columns: Vec<Column>,
     rows: &'a mut R,
     row_count: u64,
-    /// The ends of lines that were read, where they are `\r`.
+    /// Number of line ends that were read, where they are `\r`.
     carriage_returns: u64,
     bad_rows: BadRows,
 }
@@ -177,7 +178,7 @@ impl<'a, R: Rows> File<'a, R> {
         }
     }
 
-    /// Takes the next bytes of the file; none say that it ends here.
+    /// Reads the next bytes of the file. An empty slice marks the end of the file.
     fn take(&mut self, mut bytes: &[u8]) -> Result<(), Refusal> {
         loop {
             let text = &mut self.text[self.text_used..];
@@ -201,14 +202,15 @@ impl<'a, R: Rows> File<'a, R> {
         }
     }
 
-    /// The parser counts `\n` itself.
+    /// Counts line ends that are `\r`. The parser itself counts `\n`.
     fn count_lines(&mut self, taken: &[u8]) {
         if self.dialect.line_end == b'\r' {
             self.carriage_returns += taken.iter().filter(|byte| **byte == b'\r').count() as u64;
         }
     }
 
-    /// The line on which the row in the buffer begins, where `last` is the last byte that was read of it.
+    /// Returns the line on which the row in the buffer begins, where `last` is the last byte that
+    /// was read of it.
     fn line(&self, last: Option<&u8>) -> u64 {
         let line_end = self.dialect.line_end;
         let within = self.text[..self.text_used]
@@ -294,10 +296,10 @@ impl<'a, R: Rows> File<'a, R> {
     }
 }
 
-/// The columns that a header names.
+/// Parses the columns of a header. Columns without a name are accepted.
 ///
 /// # Errors
-/// [`Refusal`] when it has a name twice: nobody can know which of the two is meant. Columns without a name are taken.
+/// [`Refusal`] when a name occurs twice, because it would be ambiguous.
 fn header(row: &Row<'_>) -> Result<Vec<Column>, Refusal> {
     let names: Vec<&str> = row.fields().map(str::trim).collect();
     let mut places = HashMap::new();

@@ -1,8 +1,9 @@
-//! The encoding of a text, and the text as UTF-8.
+//! Determines the encoding of a text and converts it to UTF-8.
 //!
-//! [`of`] decides by the beginning of the file: by a byte order mark, by the zero bytes of UTF-16, and else by the first
-//! byte that is not ASCII. UTF-8 and UTF-16 are certain. Windows-1252, which spreadsheets write in western Europe, is
-//! read where nothing speaks for another encoding; any other is named and refused, because a wrong guess would import
+//! [`of`] decides by the beginning of the file: by a byte order mark, by the zero bytes of UTF-16,
+//! or else by the first byte that is not ASCII. UTF-8 and UTF-16 are detected with certainty.
+//! Windows-1252, which spreadsheets write in western Europe, is assumed if nothing indicates
+//! another encoding. Any other encoding is named and refused, because a wrong guess would import
 //! wrong names. [`Utf8`] converts piece by piece, so memory is bounded by the piece.
 
 use bytes::Bytes;
@@ -12,28 +13,28 @@ use encoding_rs::{DecoderResult, UTF_16BE, UTF_16LE, WINDOWS_1252};
 use crate::chunks::{BYTE_ORDER_MARK, Chunk};
 use crate::finding::{Reason, Refusal};
 
-/// The most bytes that one step of a conversion writes.
+/// Largest number of bytes that one step of a conversion writes.
 const STEP_BYTES: usize = 64 << 10;
-/// How many bytes are enough to see the zero bytes of UTF-16.
+/// Number of bytes in which the zero bytes of UTF-16 are looked for.
 const ZEROS_LOOKED_AT: usize = 4096;
-/// Bytes to which Windows-1252 gives no character.
+/// Bytes without a character in Windows-1252.
 const NOT_WINDOWS_1252: [u8; 5] = [0x81, 0x8d, 0x8f, 0x90, 0x9d];
 
-/// An encoding that is read.
+/// A supported encoding.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Encoding {
-    /// UTF-8, with ASCII as a part of it.
+    /// UTF-8, which includes ASCII.
     Utf8,
     /// UTF-16 with the lower byte first.
     Utf16Le,
     /// UTF-16 with the higher byte first.
     Utf16Be,
-    /// Windows-1252, with ISO 8859-1 as a part of it.
+    /// Windows-1252, which includes the characters of ISO 8859-1.
     Windows1252,
 }
 
 impl Encoding {
-    /// Its name, as the IANA registers it.
+    /// Returns its name in the IANA registry.
     pub fn name(self) -> &'static str {
         match self {
             Self::Utf8 => "utf-8",
@@ -44,10 +45,10 @@ impl Encoding {
     }
 }
 
-/// The encoding of a text that begins with `head`.
+/// Determines the encoding of a text that begins with `head`.
 ///
 /// # Errors
-/// [`Refusal`] when it is an encoding that is not read.
+/// [`Refusal`] when the encoding is not supported.
 pub fn of(head: &[u8]) -> Result<Encoding, Refusal> {
     if is_utf32(head) {
         return Err(unread("UTF-32"));
@@ -62,7 +63,7 @@ pub fn of(head: &[u8]) -> Result<Encoding, Refusal> {
     }
 }
 
-/// The head of a file as UTF-8; a character that is cut off at its end is left out.
+/// Returns the head of a file as UTF-8, without a character that is cut off at its end.
 pub fn decoded_head(encoding: Encoding, head: &[u8]) -> Vec<u8> {
     let piece = Ok(Bytes::copy_from_slice(head));
     let mut pieces = Utf8::new(std::iter::once(piece), encoding);
@@ -82,7 +83,8 @@ fn is_utf32(head: &[u8]) -> bool {
     MARKS.iter().any(|mark| head.starts_with(mark)) || (units.len() > 1 && units.all(is_ascii))
 }
 
-/// UTF-16 by its byte order mark, or by zeros that are all at odd or all at even places.
+/// Detects UTF-16 by its byte order mark, or by zero bytes that are all at odd or all at even
+/// positions.
 fn utf16(head: &[u8]) -> Option<Encoding> {
     match head {
         [0xff, 0xfe, ..] => return Some(Encoding::Utf16Le),
@@ -102,20 +104,22 @@ fn utf16(head: &[u8]) -> Option<Encoding> {
     }
 }
 
-/// Where the bytes stop to be UTF-8; a character that is cut off at the end is no fault.
+/// Returns the offset of the first byte that is not UTF-8. A character that is cut off at the end
+/// is no fault.
 fn first_fault(bytes: &[u8]) -> Option<usize> {
     let error = std::str::from_utf8(bytes).err()?;
     error.error_len().map(|_| error.valid_up_to())
 }
 
-/// Tells Windows-1252 from the other encodings of one byte or two.
+/// Distinguishes Windows-1252 from other encodings with one or two bytes per character.
 fn single_byte(bytes: &[u8]) -> Result<Encoding, Refusal> {
     let mut detector = EncodingDetector::new();
     detector.feed(bytes, true);
     let (guess, is_likely) = detector.guess_assess(None, false);
     let has_unknown = bytes.iter().any(|byte| NOT_WINDOWS_1252.contains(byte));
 
-    // Signs alone do not tell the siblings of Windows-1252 apart, and quotation marks are the same in all of them.
+    // Signs alone do not distinguish the relatives of Windows-1252, and quotation marks are the
+    // same in all of them.
     let has_signs_only = guess.name().starts_with("windows-125") && !bytes.iter().any(is_letter);
     if (guess == WINDOWS_1252 || has_signs_only) && !has_unknown {
         return Ok(Encoding::Windows1252);
@@ -127,7 +131,7 @@ fn single_byte(bytes: &[u8]) -> Result<Encoding, Refusal> {
     Err(unknown())
 }
 
-/// Whether Windows-1252 has a letter there, beyond ASCII.
+/// Returns `true` if the byte is a letter of Windows-1252 beyond ASCII.
 fn is_letter(byte: &u8) -> bool {
     matches!(
         byte,
@@ -146,8 +150,9 @@ fn unknown() -> Refusal {
 
 /// The pieces of a text as UTF-8, without a byte order mark.
 ///
-/// What is called UTF-8 because its beginning is ASCII may still turn out to be Windows-1252, at the first byte beyond
-/// ASCII. Bytes that follow a character of UTF-8 and are none are passed on: the reader names their line.
+/// A text that counts as UTF-8 because its beginning is ASCII may still turn out to be Windows-1252
+/// at the first byte beyond ASCII. After the first UTF-8 character, invalid bytes are passed on,
+/// and the reader reports their line.
 pub struct Utf8<I> {
     pieces: I,
     encoding: Encoding,
@@ -156,20 +161,20 @@ pub struct Utf8<I> {
 }
 
 enum State {
-    /// The beginning, with the bytes so far: fewer than a character.
+    /// The beginning, with the bytes so far, too few to decide about a byte order mark.
     Begin(Vec<u8>),
-    /// ASCII so far, with the bytes of a character that is not whole.
+    /// ASCII so far, with the bytes of an incomplete character.
     Ascii(Vec<u8>),
-    /// UTF-8, to be passed on.
+    /// UTF-8, passed on unchanged.
     Utf8,
-    /// Something to be converted.
+    /// Another encoding, to be converted.
     Convert(Box<encoding_rs::Decoder>),
-    /// At the end, or behind a refusal.
+    /// The end of the text, or a refusal.
     Ended,
 }
 
 impl<I: Iterator<Item = Chunk>> Utf8<I> {
-    /// A text of these pieces that [`of`] said is in this encoding.
+    /// Creates a converter of these pieces from this encoding, which [`of`] returned.
     pub fn new(pieces: I, encoding: Encoding) -> Self {
         let state = match encoding {
             Encoding::Utf8 => State::Begin(Vec::new()),
@@ -186,12 +191,12 @@ impl<I: Iterator<Item = Chunk>> Utf8<I> {
         }
     }
 
-    /// The encoding, as far as the text was read.
+    /// Returns the encoding, as far as the text was read.
     pub fn encoding(&self) -> Encoding {
         self.encoding
     }
 
-    /// Takes a piece of the text. None when there is nothing to hand on yet.
+    /// Processes a piece of the text. Returns `None` when there is no output yet.
     fn take(&mut self, piece: Bytes) -> Option<Chunk> {
         match &mut self.state {
             State::Begin(kept) => {
@@ -218,7 +223,7 @@ impl<I: Iterator<Item = Chunk>> Utf8<I> {
         }
     }
 
-    /// Decides by the first bytes beyond ASCII, once they are there.
+    /// Decides between UTF-8 and Windows-1252 at the first bytes beyond ASCII.
     fn decide(&mut self, piece: Bytes) -> Option<Chunk> {
         let Some(first) = piece.iter().position(|byte| !byte.is_ascii()) else {
             return Some(Ok(piece));
@@ -241,7 +246,7 @@ impl<I: Iterator<Item = Chunk>> Utf8<I> {
         }
     }
 
-    /// Keeps a piece that is to be converted.
+    /// Stores a piece for conversion.
     fn keep(&mut self, piece: Bytes) -> Option<Chunk> {
         let is_known = |byte| !NOT_WINDOWS_1252.contains(byte);
         if self.encoding == Encoding::Windows1252 && !piece.iter().all(is_known) {
@@ -257,7 +262,7 @@ impl<I: Iterator<Item = Chunk>> Utf8<I> {
         Err(refusal.into())
     }
 
-    /// The next step of a conversion.
+    /// Performs the next step of a conversion.
     fn convert(&mut self, is_last: bool) -> Option<Chunk> {
         let State::Convert(decoder) = &mut self.state else {
             return None;
@@ -277,7 +282,7 @@ impl<I: Iterator<Item = Chunk>> Utf8<I> {
         (written > 0).then(|| Ok(text.into()))
     }
 
-    /// What is left when the last piece was taken.
+    /// Returns the remaining output after the last piece.
     fn end(&mut self) -> Option<Chunk> {
         match std::mem::replace(&mut self.state, State::Ended) {
             State::Convert(decoder) => {

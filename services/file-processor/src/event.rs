@@ -1,6 +1,6 @@
-//! What S3 tells of: objects that were created.
+//! S3's notifications of created objects.
 //!
-//! Of the notification only what is needed is read.
+//! Only the necessary fields of a notification are read.
 //! See <https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html>.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::objects::{Object, UPLOADS};
 
-/// What a key is written without.
+/// The characters that are percent-encoded in a key.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'/')
     .remove(b'-')
@@ -17,7 +17,7 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'.')
     .remove(b'*');
 
-/// A notification. S3's test of a new configuration has no records.
+/// A notification. The one that S3 sends to test a new configuration has no records.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Notification {
     #[serde(rename = "Records", default)]
@@ -45,19 +45,20 @@ struct S3Object {
     e_tag: Option<String>,
 }
 
-/// A version of an object that was put among the uploads.
+/// A version of an object that was created below `uploads/`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Upload {
-    /// The object.
+    /// The key of the object.
     pub key: String,
-    /// Its version, where the bucket keeps several.
+    /// Its version id, where the bucket has versioning.
     pub version_id: Option<String>,
-    /// Its version or entity tag: what was meant, whatever is there by now.
+    /// Its version id or entity tag, which identifies the announced version even if it has been
+    /// replaced.
     pub version: Option<String>,
 }
 
 impl Notification {
-    /// What was put among the uploads.
+    /// Returns the objects that were created below `uploads/`.
     pub fn uploads(self) -> impl Iterator<Item = Upload> {
         let created = self
             .records
@@ -69,7 +70,7 @@ impl Notification {
     }
 }
 
-/// What S3 would say of this version of an object, which is in a folder.
+/// Returns the notification that S3 would send for this version of an object in a folder.
 pub fn created(object: &Object) -> Value {
     json!({"Records": [{
         "eventVersion": "2.1",
@@ -85,7 +86,7 @@ pub fn created(object: &Object) -> Value {
     }]})
 }
 
-/// A key as S3 writes it: as in a form, but for its slashes.
+/// Encodes a key as S3 does: form encoding, except for slashes.
 fn written(key: &str) -> String {
     utf8_percent_encode(key, ENCODED)
         .to_string()
@@ -93,7 +94,7 @@ fn written(key: &str) -> String {
 }
 
 impl From<S3Object> for Upload {
-    /// Keys come as in a form: with + for a space, and the rest percent-encoded.
+    /// Decodes the key, which is form-encoded: `+` for a space, the rest percent-encoded.
     fn from(object: S3Object) -> Self {
         let spaced = object.key.replace('+', " ");
         let key = percent_decode_str(&spaced).decode_utf8_lossy().into_owned();

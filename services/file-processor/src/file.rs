@@ -8,67 +8,68 @@ use uuid::{Builder, Uuid};
 
 use crate::finding::{Finding, Refusal};
 
-/// What is known of a file.
+/// The metadata of a file.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct File {
-    /// Follows from key and version.
+    /// The id, derived from key and version.
     pub id: Uuid,
-    /// Its object in the store.
+    /// The key of the object in the store.
     pub key: String,
-    /// What its people call it: the end of the key.
+    /// The name for people: the end of the key.
     pub name: String,
-    /// The version of the object: the store's id of it, or its entity tag where the store keeps one version only.
+    /// The version of the object: the store's version id, or the entity tag where the store keeps
+    /// one version only.
     pub version: String,
     /// Its size.
     pub size_bytes: u64,
-    /// How far it is.
+    /// The processing state.
     pub status: Status,
-    /// What it turned out to be.
+    /// The kind of the file, if it is known.
     pub kind: Option<String>,
-    /// What there is to say of it; each kind has fields of its own.
+    /// The findings. Each kind has its own fields.
     pub summary: Option<Value>,
-    /// Why it was refused, or why it still waits.
+    /// The reason why it was refused, or why it still waits.
     pub error: Option<Trouble>,
-    /// When it was put there.
+    /// The time of the upload.
     pub uploaded_at: Timestamp,
-    /// When it was processed or refused.
+    /// The time at which it was processed or refused.
     pub processed_at: Option<Timestamp>,
-    /// How long that took.
+    /// The duration of the processing.
     pub took_ms: Option<u64>,
 }
 
-/// How far a file is.
+/// The processing state of a file.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// It is to be processed; with an error, it was tried.
+    /// It is to be processed. With an error, an attempt has failed.
     Waiting,
-    /// It was, and what was found is in its summary.
+    /// It was processed, and its summary contains the findings.
     Processed,
-    /// It will not do, and its error says why.
+    /// It was refused, and its error contains the reason.
     Refused,
 }
 
-/// An error as people and programs read it.
+/// An error, for people and for programs.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Trouble {
-    /// For programs: why it was refused, or `unavailable`.
+    /// For programs: the reason for the refusal, or `unavailable`.
     pub reason: String,
     /// For people.
     pub detail: String,
 }
 
-/// What happened to a file, and when.
+/// The time and the duration of the processing.
 #[derive(Clone, Copy, Debug)]
 pub struct Done {
-    /// When it ended.
+    /// The end of the processing.
     pub at: Timestamp,
-    /// How long it took.
+    /// The duration.
     pub took_ms: u64,
 }
 
 impl File {
-    /// A file that waits.
+    /// Creates a file that waits for processing.
     pub fn waiting(key: &str, version: &str, size_bytes: u64, uploaded_at: Timestamp) -> Self {
         Self {
             id: id(key, version),
@@ -86,12 +87,12 @@ impl File {
         }
     }
 
-    /// The key of its thumbnail, where one was made.
+    /// Returns the key of its thumbnail, if it has one.
     pub fn thumbnail(&self) -> Option<&str> {
         self.summary.as_ref()?.pointer("/thumbnail/key")?.as_str()
     }
 
-    /// The key of the CSV of its bad rows, where it has any.
+    /// Returns the key of the CSV of its bad rows, if it has any.
     pub fn bad_rows(&self) -> Option<&str> {
         self.summary
             .as_ref()?
@@ -99,12 +100,12 @@ impl File {
             .as_str()
     }
 
-    /// Whether nothing will change any more.
+    /// Returns `true` if the file will not change any more.
     pub fn is_finished(&self) -> bool {
         self.status != Status::Waiting
     }
 
-    /// The file with what was found in it.
+    /// Returns the file with its findings.
     #[must_use]
     pub fn processed(self, finding: Finding, done: Done) -> Self {
         let kind = Some(finding.kind.to_owned());
@@ -118,7 +119,7 @@ impl File {
         }
     }
 
-    /// The file with why it was refused.
+    /// Returns the file with the reason for its refusal.
     #[must_use]
     pub fn refused(self, refusal: &Refusal, done: Done) -> Self {
         let reason = match serde_json::to_value(refusal.reason) {
@@ -138,7 +139,7 @@ impl File {
         }
     }
 
-    /// The file with why it still waits.
+    /// Returns the file with the reason why it still waits.
     #[must_use]
     pub fn put_off(self, detail: &str) -> Self {
         Self {
@@ -159,7 +160,7 @@ impl File {
     }
 }
 
-/// The id of this version of this object: the same whoever asks, and however often.
+/// Returns the id of this version of this object, which is always the same for the same arguments.
 pub fn id(key: &str, version: &str) -> Uuid {
     let digest = Sha256::new()
         .chain_update(key)

@@ -1,20 +1,21 @@
-//! What was found in a file, or why it was refused. Pure.
+//! The result of reading a file: a finding or a refusal. Pure.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What a file turned out to be.
+/// The kind of a file and its summary.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
     /// `csv`, `json`, `ndjson` or `image`.
     pub kind: &'static str,
-    /// What there is to say of it; each kind has fields of its own.
+    /// The findings. Each kind has its own fields.
     pub summary: Value,
 }
 
-/// Why a file is not taken, in words for whoever put it there. It would be refused again: this is a result, not an error.
+/// The reason why a file is refused, worded for the person who uploaded it. The same file is always
+/// refused, so this is a result and not an error.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Refusal {
     /// The reason, for programs.
@@ -27,24 +28,24 @@ pub struct Refusal {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
-    /// There is nothing in it.
+    /// The file is empty.
     Empty,
-    /// It is of no kind that is read here.
+    /// The kind is not supported.
     UnknownKind,
-    /// Its name says one kind and its content another.
+    /// The name and the content belong to different kinds.
     Misnamed,
-    /// It, or something in it, is beyond a limit.
+    /// The file, or a part of it, exceeds a limit.
     TooLarge,
-    /// It is not what its kind demands, or not whole.
+    /// The content is invalid for its kind, or incomplete.
     Malformed,
-    /// It could not be read in the time there is.
+    /// It could not be read within the time limit.
     TooSlow,
     /// It was replaced or deleted before it was read.
     Gone,
 }
 
 impl Refusal {
-    /// Refused for `reason`.
+    /// Creates a refusal for `reason`.
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
         Self {
             reason,
@@ -52,12 +53,12 @@ impl Refusal {
         }
     }
 
-    /// Refused, for it is beyond a limit.
+    /// Creates a refusal because a limit is exceeded.
     pub fn too_large(detail: impl Into<String>) -> Self {
         Self::new(Reason::TooLarge, detail)
     }
 
-    /// Refused, for it is not what its kind demands.
+    /// Creates a refusal because the content is invalid for its kind.
     pub fn malformed(detail: impl Into<String>) -> Self {
         Self::new(Reason::Malformed, detail)
     }
@@ -69,7 +70,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Text of a stranger, cut to `max` characters.
+/// Returns a text of unknown origin, cut to `max` characters.
 pub fn shortened(text: &str, max: usize) -> String {
     match text.char_indices().nth(max) {
         Some((end, _)) => format!("{}…", &text[..end]),

@@ -1,8 +1,9 @@
-//! Where the object store is a folder nobody sends notifications, so the folder is looked through instead: for what was
-//! posted, which is told at once, and for what somebody put there.
+//! Notifications for an object store that is a folder. A folder sends none, so it is scanned for
+//! new files. Files that were posted to this service are processed at once.
 //!
-//! Of each file that is not finished the [`Function`] is told, as S3 tells it of an object, one after the other. What
-//! fails is told again, a few times, and then left until the next start: the folder's own dead-letter queue.
+//! For each unfinished file, the [`Function`] is invoked with the event that S3 would send, one
+//! file after another. A failed invocation is repeated a few times; then the file is left until the
+//! next start. This replaces Lambda's dead-letter queue.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -16,31 +17,31 @@ use crate::function::Function;
 use crate::objects::{Object, Objects};
 use crate::store::{Store, StoreError};
 
-/// How often the folder is looked through.
+/// Interval between scans.
 const PAUSE: Duration = Duration::from_secs(5);
-/// A file is left alone for so long after its last change: it may still be being written.
+/// Minimum age of a file's last change, because a newer file may still be being written.
 const SETTLED: Duration = Duration::from_secs(2);
-/// How often a file is tried: as often as Lambda does.
+/// Number of invocations per file, the same as Lambda's.
 const TRIES: u32 = 3;
-/// How many posted files wait; what is more is found in the folder.
+/// Capacity of the queue of posted files. Further files are found by the next scan.
 const POSTED_AHEAD: usize = 64;
 
-/// Tells of what was posted. Clones tell the same.
+/// Notifies the folder of posted files. Clones share one queue.
 #[derive(Clone, Debug)]
 pub struct Posted(mpsc::Sender<Object>);
 
-/// The folder, and what is known of it.
+/// The folder, with the state of its files.
 pub struct Folder {
     objects: Objects,
     store: Store,
     function: Function,
     posted: mpsc::Receiver<Object>,
-    /// Key and version of every file, with how often it is still to be tried.
+    /// Remaining invocations for each file, by key and version.
     tries_left: HashMap<(String, String), u32>,
 }
 
 impl Posted {
-    /// Tells of a file; it is enough that the folder has it.
+    /// Notifies the folder of a file. If the queue is full, a scan finds the file later.
     pub fn tell(&self, object: &Object) {
         if let Err(error) = self.0.try_send(object.clone()) {
             tracing::debug!(%error, "the posted file will be found in the folder");
@@ -49,7 +50,8 @@ impl Posted {
 }
 
 impl Folder {
-    /// A folder that is looked through for the function; what is finished, the store knows.
+    /// Creates a folder whose files are processed by `function`. `store` contains the files that
+    /// are finished.
     pub fn new(objects: Objects, store: Store, function: Function) -> (Self, Posted) {
         let (sender, posted) = mpsc::channel(POSTED_AHEAD);
         (
@@ -64,7 +66,8 @@ impl Folder {
         )
     }
 
-    /// Processes what comes until a shutdown is requested. A file under way is given up then; the next start finds it.
+    /// Processes new files until a shutdown is requested. A file in progress is abandoned then; the
+    /// next start finds it.
     pub async fn watch(mut self, shutdown: &Shutdown) {
         tokio::select! {
             () = self.run() => {}
@@ -113,7 +116,7 @@ impl Folder {
         self.tries_left.insert(version, left);
     }
 
-    /// Whether this version was finished before: by an earlier process, mostly.
+    /// Returns `true` if this version is finished, usually by an earlier process.
     async fn is_finished(&self, object: &Object) -> Result<bool, StoreError> {
         let known = self
             .store
@@ -122,7 +125,8 @@ impl Folder {
         Ok(known.as_ref().is_some_and(File::is_finished))
     }
 
-    /// Has the function process it, and says how often it is still to be tried: `left` times where this failed.
+    /// Invokes the function for a file. Returns the remaining number of invocations: 0 after a
+    /// success, `left` after a failure.
     async fn invoke(&mut self, object: &Object, left: u32) -> u32 {
         match self.function.invoke(event::created(object)).await {
             Ok(()) => 0,

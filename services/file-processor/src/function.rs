@@ -1,9 +1,11 @@
-//! The function where no Lambda runs it: a process of its own, which the [Runtime API](RuntimeApi) tells what to do.
+//! The function without AWS Lambda: a process of its own, controlled through the [Runtime
+//! API](RuntimeApi).
 //!
-//! As on AWS it is started by the first file, asks for one event after the other, is killed when one takes it too long, and
-//! ended when none has come for a while. A process it is since Lambda's runtime reads its settings from the environment
-//! and changes it for each event, which a process with other threads must not; and a file that it dies of takes nothing
-//! else with it.
+//! As on AWS, the process is started for the first file and requests one event after another. It is
+//! killed when an event takes too long, and ended after an idle period. It is a process because
+//! Lambda's runtime reads its settings from the environment and changes the environment for each
+//! event, which is unsafe in a process with other threads. Besides, a file that crashes it affects
+//! nothing else.
 
 use std::io;
 use std::path::PathBuf;
@@ -16,20 +18,20 @@ use tokio::time::sleep;
 
 use crate::runtime_api::RuntimeApi;
 
-/// How long it has for an event: as on AWS.
+/// Time limit of an invocation, as on AWS.
 const TIMEOUT: Duration = Duration::from_secs(300);
-/// It is ended when there was nothing to do for so long.
+/// Idle time after which the process is ended.
 const IDLE: Duration = Duration::from_secs(300);
 
-/// How a process of the function is started: one that reads its [settings](crate::lambda::Settings) from its environment,
-/// as `bootstrap` does.
+/// The command that starts a process of the function. The process reads its
+/// [settings](crate::lambda::Settings) from its environment, as `bootstrap` does.
 #[derive(Clone)]
 pub struct Program {
-    /// What is executed.
+    /// The path of the executable.
     pub path: PathBuf,
-    /// With these arguments.
+    /// The arguments.
     pub arguments: Vec<String>,
-    /// And these variables beside those of this process.
+    /// Environment variables, in addition to those of this process.
     pub environment: Vec<(&'static str, String)>,
 }
 
@@ -39,32 +41,32 @@ pub struct Function {
     warm: Option<Environment>,
 }
 
-/// What Lambda calls an execution environment: a process, and the API that it asks.
+/// An execution environment in Lambda's terms: a process and its Runtime API.
 struct Environment {
     api: RuntimeApi,
     process: Child,
     last_used: Instant,
 }
 
-/// Why the function did not do its work on an event.
+/// The reason why an invocation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum InvocationError {
-    /// There is no process of it.
+    /// The process could not be started.
     #[error("the function cannot be started: {0}")]
     Start(#[source] io::Error),
-    /// The process is gone.
+    /// The process ended.
     #[error("the function ended: {0}")]
     Ended(ExitStatus),
-    /// The process was killed.
+    /// The invocation exceeded its time limit, and the process was killed.
     #[error("the function took longer than {} s", TIMEOUT.as_secs())]
     TimedOut,
-    /// It says so itself.
+    /// The function reported an error.
     #[error("{0}")]
     Failed(String),
 }
 
 impl Function {
-    /// A function of which no process runs yet.
+    /// Creates a function whose process is not started yet.
     pub fn new(program: Program) -> Self {
         Self {
             program,
@@ -72,10 +74,11 @@ impl Function {
         }
     }
 
-    /// Has it do its work on an event; starts it where it does not run. What dies or hangs is not asked again.
+    /// Invokes the function with an event and starts its process if necessary. A process that
+    /// crashed or exceeded the time limit is not reused.
     ///
     /// # Errors
-    /// [`InvocationError`]: the event may be told again.
+    /// [`InvocationError`]; the invocation may be repeated.
     pub async fn invoke(&mut self, event: Value) -> Result<(), InvocationError> {
         let warm = self
             .warm
@@ -104,14 +107,15 @@ impl Function {
             .map_err(|error| InvocationError::Failed(message_of(&error)))
     }
 
-    /// Ends the process when it had nothing to do for a while.
+    /// Ends the process after an idle period.
     pub fn rest(&mut self) {
         self.warm.take_if(|warm| warm.last_used.elapsed() > IDLE);
     }
 }
 
 impl Environment {
-    /// The process is killed when this is dropped, and ends by itself when nobody is there any more to be asked.
+    /// Starts a process. It is killed when the returned value is dropped, and exits by itself when
+    /// its Runtime API is gone.
     async fn start(program: &Program) -> io::Result<Self> {
         let api = RuntimeApi::start().await?;
         let process = Command::new(&program.path)
@@ -142,7 +146,7 @@ impl Environment {
     }
 }
 
-/// What an error document of the function says.
+/// Returns the message in an error document of the function.
 fn message_of(error: &Value) -> String {
     error["errorMessage"]
         .as_str()

@@ -1,4 +1,5 @@
-//! The REST interface of the files, for those who run the shop: an upload can become products.
+//! The REST interface of the files, for the shop's administrators, because an upload can become
+//! products.
 
 use axum::Router;
 use axum::body::Body;
@@ -18,52 +19,52 @@ use crate::folder::Posted;
 use crate::objects::{Object, Objects, UPLOADS, UploadError};
 use crate::store::{Store, StoreError};
 
-/// What this service offers, in OpenAPI.
+/// The OpenAPI description of this service.
 const DESCRIPTION: &str = include_str!("../openapi.json");
-/// The longest name of a file, in characters.
+/// Longest name of a file, in characters.
 const MAX_NAME_CHARS: usize = 200;
 
-/// How long a browser may keep a thumbnail: another version of the object has another one.
+/// How long a browser may cache a thumbnail. Another version of the object has another thumbnail.
 const THUMBNAIL_KEPT: &str = "private, max-age=300";
 
-/// What the handlers work with.
+/// The state of the handlers.
 #[derive(Clone)]
 pub struct Files {
-    /// Where uploads go.
+    /// The store of the uploads.
     pub objects: Objects,
-    /// Where it is kept what they are.
+    /// The store of the metadata.
     pub store: Store,
-    /// Who is told, where the store tells nobody.
+    /// Notifies the folder of uploads. `None` where the object store sends notifications.
     pub posted: Option<Posted>,
-    /// The most bytes of an upload.
+    /// Size limit of an upload, in bytes.
     pub max_upload_bytes: u64,
 }
 
-/// The query of an upload.
+/// The query parameters of an upload.
 #[derive(Debug, Deserialize)]
 struct UploadQuery {
-    /// What the file is called; a form says it itself.
+    /// The name of the file. A form contains it itself.
     name: Option<String>,
-    /// The folder it goes to.
+    /// The destination folder.
     folder: Option<Destination>,
 }
 
-/// The folders that mean something.
+/// The folders with a special meaning.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Destination {
-    /// A CSV becomes products.
+    /// CSV files here become products.
     Catalogue,
 }
 
-/// Why the body of an upload ends before its end.
+/// The reason why the body of an upload was cut short.
 #[derive(Debug)]
 enum Broken {
     TooLarge,
     BrokeOff,
 }
 
-/// The routes of this service.
+/// Returns the routes of this service.
 pub fn router(files: Files) -> Router {
     let routes = Router::new()
         .route(
@@ -92,7 +93,7 @@ async fn show(_: Admin, State(files): State<Files>, Path(id): Path<Uuid>) -> Res
         .ok_or_else(|| Problem::not_found("there is no such file"))
 }
 
-/// The thumbnail of a picture, as it was made.
+/// Serves the thumbnail of a picture.
 async fn thumbnail(
     _: Admin,
     State(files): State<Files>,
@@ -118,7 +119,7 @@ async fn thumbnail(
     ))
 }
 
-/// The bad rows of a CSV, below its header, to be mended and sent again.
+/// Serves the bad rows of a CSV below its header, for correction and a new upload.
 async fn bad_rows(
     _: Admin,
     State(files): State<Files>,
@@ -150,7 +151,8 @@ fn out_of_reach(error: &object_store::Error) -> Problem {
     Problem::unavailable("what was made of the file cannot be read right now")
 }
 
-/// Takes a file as it is, or as the first file of a form, and answers before it is read: 202, and where to look.
+/// Accepts a file, as the body or as the first file of a form. Answers 202 with the location of its
+/// metadata, before the file is processed.
 async fn upload(
     _: Admin,
     State(files): State<Files>,
@@ -172,7 +174,7 @@ async fn upload(
 }
 
 impl Files {
-    /// What was made of a file, at this key; none when it is gone.
+    /// Returns the derived object at this key, or `None` if it does not exist.
     async fn made(&self, key: &str) -> Result<Option<Bytes>> {
         let found = self.objects.find(key, None).await;
         let Some(object) = found.map_err(|error| out_of_reach(&error))? else {
@@ -237,7 +239,7 @@ fn is_form(headers: &HeaderMap) -> bool {
         .starts_with("multipart/form-data")
 }
 
-/// Takes the first file of a form; fields that are no files are passed over.
+/// Accepts the first file of a form. Fields that are not files are skipped.
 async fn from_form(files: &Files, query: UploadQuery, mut form: Multipart) -> Result<Response> {
     while let Some(field) = form
         .next_field()
@@ -257,7 +259,7 @@ fn unreadable(error: &impl std::fmt::Display) -> Problem {
     Problem::bad_request(format!("the form cannot be read: {error}"))
 }
 
-/// A key of its own for each upload, that ends in the name.
+/// Returns a unique key for an upload, which ends in the name.
 fn key(name: Option<&str>, folder: Option<Destination>) -> Result<String> {
     let complaint = |text: &'static str| Problem::unprocessable(text).field("name");
     let name = name
@@ -282,7 +284,7 @@ fn key(name: Option<&str>, folder: Option<Destination>) -> Result<String> {
     ))
 }
 
-/// The name in characters that mean nothing anywhere.
+/// Replaces all characters that may have a special meaning.
 fn plain(name: &str) -> String {
     let is_plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     name.chars()
@@ -290,7 +292,7 @@ fn plain(name: &str) -> String {
         .collect()
 }
 
-/// The pieces, until they are more than `max_bytes` together.
+/// Passes the pieces on until their total exceeds `max_bytes`.
 fn limited(
     pieces: impl Stream<Item = std::result::Result<Bytes, Broken>>,
     max_bytes: u64,

@@ -1,8 +1,9 @@
-//! Reads JSON, one document or one a line, in bounded memory.
+//! Reads JSON, as one document or one document per line, in bounded memory.
 //!
-//! Documents are walked, not built: what stays is their [`shape`]. One document of any size goes through `serde_json` as
-//! a stream, behind a [`guard`] that ends it before one endless string would fill the memory; lines are read whole, up to a
-//! limit, and a line that is not JSON is counted as bad and skipped.
+//! Documents are walked without building them: only their [`shape`] is kept. One document of any
+//! size is streamed through `serde_json`, behind a [`guard`] that ends the stream before one
+//! endless string would fill the memory. Lines are read whole, up to a limit, and a line that is
+//! not JSON is counted as bad and skipped.
 
 mod guard;
 mod shape;
@@ -17,15 +18,15 @@ use crate::finding::{Finding, Reason, Refusal};
 use guard::Guard;
 use shape::{Shape, Walk};
 
-/// The most bytes of a string, a name or a number, and of a line of NDJSON.
+/// Size limit of a string, a name or a number, and of a line of NDJSON, in bytes.
 const MAX_TOKEN_BYTES: usize = 1 << 20;
-/// Of how many bad lines the summary tells.
+/// Number of bad lines in the summary.
 const BAD_ROWS_SHOWN: usize = 20;
 
 /// Reads one document.
 ///
 /// # Errors
-/// [`Stop`] when it is refused or cannot be read.
+/// [`Stop`] when the file is refused or cannot be read.
 pub fn read_document(chunks: impl Iterator<Item = Chunk>) -> Result<Finding, Stop> {
     let mut guarded = Guard::new(ChunkReader::new(chunks), MAX_TOKEN_BYTES);
     let mut shape = Shape::default();
@@ -50,10 +51,10 @@ pub fn read_document(chunks: impl Iterator<Item = Chunk>) -> Result<Finding, Sto
     }
 }
 
-/// Reads a document from each line.
+/// Reads one document per line.
 ///
 /// # Errors
-/// [`Stop`] when it is refused or cannot be read.
+/// [`Stop`] when the file is refused or cannot be read.
 pub fn read_lines(chunks: impl Iterator<Item = Chunk>) -> Result<Finding, Stop> {
     let mut lines = Lines::default();
     let mut waiting = BytesMut::new();
@@ -151,7 +152,7 @@ fn too_long(line: u64) -> Refusal {
     Refusal::too_large(format!("line {line} is longer than 1 MiB"))
 }
 
-/// What `serde_json` says, for people.
+/// Converts an error of `serde_json` to a refusal for people.
 fn explain(error: &serde_json::Error) -> Refusal {
     if error.classify() == Category::Eof {
         return Refusal::malformed(format!(

@@ -1,8 +1,9 @@
-//! Which kind a file is: by its content, as far as that tells, and then by its name. Pure.
+//! The kind of a file, determined by its content where possible and otherwise by its name. Pure.
 //!
-//! Pictures and what is not read here begin with bytes of their own ([`foreign`]). Everything else must be text, and JSON
-//! is told by its brackets; of a text without any sign the name decides. Where name and content disagree the file is
-//! refused: whoever put it there means something else than what would be read. Each refusal says what to do.
+//! Pictures and unsupported formats begin with signatures ([`foreign`]). Everything else must be
+//! text. JSON is recognised by its brackets; for a text without any sign, the name decides. A file
+//! whose name and content disagree is refused, because the uploader meant something else than what
+//! would be read. Each refusal contains a remedy.
 
 mod foreign;
 
@@ -14,13 +15,13 @@ use crate::csv::{self, Dialect, Head};
 use crate::encoding::{self, Encoding};
 use crate::finding::{Reason, Refusal};
 
-/// How much of a file's beginning is enough to tell.
+/// Length of a file's beginning that suffices to determine its kind, in bytes.
 pub const HEAD_BYTES: u64 = 64 * 1024;
 
-/// A kind of file, with what its beginning says of how to read it.
+/// A kind of file, with the parameters that are found in its beginning.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Kind {
-    /// Comma-separated values, whatever separates them.
+    /// A table of separated values, with any separator.
     Csv(Dialect, Encoding),
     /// One JSON document.
     Json(Encoding),
@@ -30,7 +31,7 @@ pub enum Kind {
     Image(Format),
 }
 
-/// A picture's format.
+/// The format of a picture.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Format {
     /// Portable Network Graphics.
@@ -43,7 +44,7 @@ pub enum Format {
     Webp,
 }
 
-/// What a name claims.
+/// The kind that a file's name implies.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Claim {
     Csv,
@@ -53,19 +54,19 @@ enum Claim {
     Image(Format),
 }
 
-/// How JSON is laid out.
+/// The layout of JSON in a file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Layout {
     /// One document on several lines.
     Document,
     /// A document on the first line, and more below it.
     Lines,
-    /// One line, as far as can be seen: its name decides.
+    /// One line, as far as the head shows; the name decides.
     OneLine,
 }
 
 impl Format {
-    /// Its name.
+    /// Returns its name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Png => "png",
@@ -75,7 +76,7 @@ impl Format {
         }
     }
 
-    /// What the name of such a file ends in.
+    /// Returns the usual file name extension.
     fn ending(self) -> &'static str {
         match self {
             Self::Jpeg => "jpg",
@@ -94,10 +95,11 @@ impl Format {
     }
 }
 
-/// The kind of a file called `name` that begins with `head`: all of it, or [`HEAD_BYTES`].
+/// Returns the kind of a file called `name` that begins with `head`, which is the whole file or its
+/// first [`HEAD_BYTES`].
 ///
 /// # Errors
-/// [`Refusal`] when it is of no kind that is read here, or its name says another.
+/// [`Refusal`] when the kind is not supported or the name implies another.
 pub fn of(name: &str, head: &[u8]) -> Result<Kind, Refusal> {
     let claim = claim(name);
     if let Some(format) = Format::of(head) {
@@ -161,7 +163,7 @@ fn of_text(
     }
 }
 
-/// What the end of the name says.
+/// Returns the kind that the name's extension implies.
 fn claim(name: &str) -> Option<Claim> {
     let (_, ending) = name.rsplit_once('.')?;
     Some(match ending.to_ascii_lowercase().as_str() {
@@ -177,7 +179,8 @@ fn claim(name: &str) -> Option<Claim> {
     })
 }
 
-/// How the text is laid out as JSON; none when it does not begin as an object or array of JSON does.
+/// Returns the layout of a text as JSON, or `None` if it does not begin like a JSON object or
+/// array.
 fn layout(head: Head<'_>) -> Option<Layout> {
     let text = head.text.trim_ascii_start();
     if !begins_as_json(text) {
@@ -201,7 +204,7 @@ fn layout(head: Head<'_>) -> Option<Layout> {
 
     match document {
         Ok(_) if rest.trim_ascii().is_empty() || begins_as_json(rest) => Some(Layout::Document),
-        // Fields of a CSV may begin with brackets too.
+        // The first field of a CSV may begin with a bracket too.
         Ok(_) => None,
         Err(error) if error.classify() != Category::Eof => None,
         Err(_) if end.is_none() && !head.is_whole => Some(Layout::OneLine),
@@ -213,7 +216,7 @@ fn begins_as_json(text: &[u8]) -> bool {
     matches!(text.trim_ascii_start().first(), Some(b'{' | b'['))
 }
 
-/// Whether a text that is called something else is a table, and no JSON with a mistake in it.
+/// Returns `true` if a text with the name of another kind is a table, and not JSON with a mistake.
 fn is_table(head: Head<'_>) -> bool {
     !begins_as_json(head.text) && csv::is_likely(head)
 }

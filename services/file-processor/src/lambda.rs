@@ -1,7 +1,8 @@
-//! The way in: a Lambda function that S3 calls for each object that is created, and on a laptop who looks into the folder.
+//! The Lambda function, which S3 invokes for each created object. On a laptop, the scan of the
+//! folder invokes it.
 //!
-//! A refused file is a result. A failure is an error to Lambda, which calls again by its own rules and then hands the
-//! notification to the dead-letter queue.
+//! A refused file is a result. A failure is returned to Lambda as an error; Lambda retries by its
+//! own rules and then sends the notification to the dead-letter queue.
 
 use std::time::{Duration, SystemTime};
 
@@ -14,9 +15,10 @@ use uuid::Uuid;
 
 use crate::{Config, File, Notification, Objects, Parts, Processor, Status};
 
-/// What `TIDEMARK_DYNAMODB` says for AWS itself.
+/// The value of `TIDEMARK_DYNAMODB` that stands for AWS.
 const AWS: &str = "aws";
-/// What is left of the function's time for keeping that there was too little of it.
+/// The part of the function's time that is reserved for storing a refusal because of the time
+/// limit.
 const RESERVE: Duration = Duration::from_secs(5);
 
 /// The settings of the function: environment variables.
@@ -29,7 +31,7 @@ const RESERVE: Duration = Duration::from_secs(5);
 pub struct Settings {
     #[command(flatten)]
     config: Config,
-    /// DynamoDB endpoint, or `aws` for the one of the function's region.
+    /// DynamoDB endpoint, or `aws` for AWS in the function's region.
     #[arg(long, env = "TIDEMARK_DYNAMODB", default_value = AWS, value_name = "URL")]
     dynamodb: String,
     /// Object store: `s3://bucket`, or `file:///folder`.
@@ -41,7 +43,7 @@ pub struct Settings {
     logs: LogSettings,
 }
 
-/// What the function answers.
+/// The function's response.
 #[derive(Debug, Serialize)]
 struct Answer {
     files: Vec<Answered>,
@@ -59,7 +61,7 @@ struct Answered {
 /// Runs until Lambda ends the process.
 ///
 /// # Errors
-/// When a setting will not do, or the Runtime API is not there.
+/// When a setting is invalid or the Runtime API is unavailable.
 pub async fn run(settings: Settings) -> Result<(), Error> {
     chassis::init_telemetry(&settings.logs);
     let endpoint = Some(settings.dynamodb.as_str()).filter(|endpoint| *endpoint != AWS);

@@ -1,11 +1,13 @@
-//! The file processor: what is uploaded is read, whatever it is, and it is kept what was found.
+//! The file processor: reads uploaded files of several kinds and stores what it finds in them.
 //!
-//! It owns the DynamoDB table `files` and, in the object store, what lies below `uploads/` and `thumbnails/`. It publishes
-//! and consumes nothing; imports of the catalogue go through the products service.
+//! It owns the DynamoDB table `files` and, in the object store, the prefixes `uploads/`,
+//! `thumbnails/` and `bad-rows/`. It publishes and consumes no events; imports of the catalogue go
+//! through the products service.
 //!
-//! The [`lambda`] processes them: on AWS, where S3 tells of each object that is created, and on a laptop, where the
-//! `folder` does, through a [Runtime API](RuntimeApi) that starts the same [function](Function) as a process of its own.
-//! The service itself ([`run`]) takes uploads and shows what became of them; it never reads them.
+//! The [`lambda`] processes the files. On AWS, S3 notifies it of each created object. On a laptop,
+//! the `folder` does so, through a [Runtime API](RuntimeApi) that runs the same
+//! [function](Function) as a process of its own. The service itself ([`run`]) accepts uploads and
+//! serves their metadata; it never reads their content.
 //!
 //! ```text
 //! POST /files ─▶ http ─▶ objects/uploads/…  ─┬─ S3 ─▶ Lambda ──────────┐
@@ -56,28 +58,28 @@ pub use runtime_api::{Outcome, RuntimeApi};
 pub use store::FILES;
 use store::Store;
 
-/// How long an upload may take; its size is limited too.
+/// Time limit of an upload. Its size is limited too.
 const UPLOAD_LIMIT: std::time::Duration = std::time::Duration::from_secs(600);
 
-/// What the service works with.
+/// The stores and the authentication of the service.
 #[derive(Clone)]
 pub struct Parts {
-    /// Where the table is.
+    /// The client for the table.
     pub dynamodb: Client,
-    /// Where the files are.
+    /// The store of the files.
     pub objects: Objects,
-    /// How it learns who calls, and what it shows the products service.
+    /// Authenticates callers, and this service to the products service.
     pub auth: Auth,
-    /// What processes the files of a folder; none where Lambda does.
+    /// The program that processes the files of a folder. `None` where Lambda does.
     pub function: Option<Program>,
 }
 
-/// The system cannot offer what HTTP needs.
+/// The system cannot provide an HTTP client.
 #[derive(Debug, thiserror::Error)]
 #[error("the products service cannot be called: {0}")]
 pub struct NoClient(#[from] reqwest::Error);
 
-/// The service, put together and not yet begun.
+/// The service, assembled but not started.
 pub struct Service {
     store: Store,
     files: Files,
@@ -86,7 +88,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// Puts the service together.
+    /// Creates the service.
     pub fn new(config: &Config, parts: Parts) -> Self {
         let Parts {
             dynamodb,
@@ -117,17 +119,18 @@ impl Service {
         }
     }
 
-    /// Its routes, over a table that exists.
+    /// Returns its routes, which expect the table to exist.
     pub fn router(&self) -> Router {
         self.auth.protect(http::router(self.files.clone()))
     }
 
-    /// Creates the table if it is missing; tries until it succeeds or a shutdown is requested.
+    /// Creates the table if it is missing. Retries until it succeeds or a shutdown is requested.
     pub async fn prepare(&self, shutdown: &Shutdown) {
         retry(shutdown, "files: table", || self.store.ensure_table()).await;
     }
 
-    /// Has processed what is put into the folder, where the store is one, until a shutdown is requested.
+    /// Has the files of the folder processed until a shutdown is requested. Only waits where the
+    /// store is no folder.
     pub async fn watch(self, shutdown: &Shutdown) {
         match self.folder {
             Some(folder) => folder.watch(shutdown).await,
@@ -136,7 +139,7 @@ impl Service {
     }
 }
 
-/// The handler of the Lambda.
+/// Creates the handler of the Lambda.
 ///
 /// # Errors
 /// [`NoClient`].
@@ -151,7 +154,8 @@ pub fn processor(config: &Config, parts: Parts) -> Result<Processor, NoClient> {
     })
 }
 
-/// Serves, and has processed what comes into a folder, until shut down. It listens at once and is ready when its table is.
+/// Serves, and has the files of a folder processed, until shut down. Listens at once; is ready when
+/// the table exists.
 ///
 /// # Errors
 /// When connections cannot be accepted.

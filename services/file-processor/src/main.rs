@@ -1,4 +1,4 @@
-//! The binary that AWS Lambda starts.
+//! The program that AWS Lambda starts.
 
 use clap::Parser;
 use file_processor::lambda;

@@ -1,8 +1,9 @@
-//! The object store: a folder, or a bucket. Files are in it below `uploads/`, and what is made of them below `thumbnails/`
-//! and `bad-rows/`.
+//! The object store: a folder or a bucket. Files are below `uploads/`; what is derived from them is
+//! below `thumbnails/` and `bad-rows/`.
 //!
-//! A file is read in ranges, each of them asked of the very version that is processed: a range that fails is tried again
-//! by itself, and a file that is replaced meanwhile is noticed and not mixed.
+//! A file is read in ranges, each with the condition that the object still has the processed
+//! version. A failed range is retried alone, and a file that is replaced in the meantime is
+//! detected instead of mixed.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -19,20 +20,20 @@ use tokio::task::JoinHandle;
 
 use crate::chunks::{Chunk, Stop};
 
-/// Files lie below this.
+/// Prefix of the files.
 pub const UPLOADS: &str = "uploads/";
-/// What is made of them lies below this, where nothing looks for files.
+/// Prefix of the thumbnails, which are not processed as files.
 pub const THUMBNAILS: &str = "thumbnails/";
-/// The bad rows of a CSV lie below this.
+/// Prefix of the bad rows of CSV files.
 pub const BAD_ROWS: &str = "bad-rows/";
 
-/// How much of a file is read at once.
+/// Size of a range, in bytes.
 const RANGE_BYTES: u64 = 4 << 20;
-/// How many ranges wait to be read by whoever pulls them; one more is being fetched.
+/// Number of fetched ranges that wait for the reader. One more is being fetched.
 const RANGES_AHEAD: usize = 1;
-/// How much of an upload is collected before it is sent on. S3 takes no smaller parts.
+/// Size of a part of an upload, in bytes. S3 accepts no smaller parts, except the last.
 const PART_BYTES: usize = 5 << 20;
-/// How many parts are under way at once.
+/// Number of parts in flight at the same time.
 const PARTS_AT_ONCE: usize = 2;
 
 /// The store. Clones share its connections.
@@ -46,20 +47,20 @@ pub struct Objects {
 /// One version of one object.
 #[derive(Clone, Debug)]
 pub struct Object {
-    /// Where it is.
+    /// The key.
     pub key: String,
     /// Its size.
     pub size_bytes: u64,
-    /// When it was put there.
+    /// The time of the upload.
     pub uploaded_at: Timestamp,
-    /// What says that it is this version, for people and ids.
+    /// The name of this version, for people and ids.
     pub version: String,
     path: Path,
     e_tag: Option<String>,
     version_id: Option<String>,
 }
 
-/// The pieces of an object, for a thread that may block. They end when this is dropped.
+/// The pieces of an object, for a thread that may block. Fetching ends when this value is dropped.
 pub struct Pieces {
     /// The receiving end.
     pub chunks: mpsc::Receiver<Chunk>,
@@ -67,10 +68,10 @@ pub struct Pieces {
     pub fetching: Fetching,
 }
 
-/// Ends the fetching when it is dropped.
+/// Stops the fetching when it is dropped.
 pub struct Fetching(JoinHandle<()>);
 
-/// Why an address names no object store.
+/// The URL does not name a usable object store.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot use {url:?} for files: {source}")]
 pub struct AddressError {
@@ -78,10 +79,10 @@ pub struct AddressError {
     source: object_store::Error,
 }
 
-/// Why an upload did not come to its end. Nothing is kept of it.
+/// The reason why an upload failed. Nothing of it is stored.
 #[derive(Debug, thiserror::Error)]
 pub enum UploadError<E> {
-    /// What it comes from broke off.
+    /// The source of the bytes broke off.
     #[error("the upload broke off")]
     Source(E),
     /// The store failed.
@@ -90,8 +91,8 @@ pub enum UploadError<E> {
 }
 
 impl Objects {
-    /// The store at `url`: `file:///folder`, `s3://bucket` or `gs://bucket`. Credentials and regions come from the cloud's
-    /// usual environment variables.
+    /// Opens the store at `url`: `file:///folder`, `s3://bucket` or `gs://bucket`. Credentials and
+    /// regions come from the cloud's usual environment variables.
     ///
     /// # Errors
     /// [`AddressError`].
@@ -131,12 +132,13 @@ impl Objects {
         })
     }
 
-    /// Whether it is a folder of this machine, which tells nobody when something is put into it.
+    /// Returns `true` if the store is a folder of this machine, which sends no notifications.
     pub fn is_folder(&self) -> bool {
         self.is_folder
     }
 
-    /// The object at `key`, and of its versions `version_id` where one is named; none when it is gone.
+    /// Returns the object at `key`, in the version `version_id` if one is given, or `None` if it
+    /// does not exist.
     ///
     /// # Errors
     /// When the store fails.
@@ -162,7 +164,7 @@ impl Objects {
         }
     }
 
-    /// The first `length` bytes, or all.
+    /// Returns the first `length` bytes, or the whole object if it is shorter.
     ///
     /// # Errors
     /// When the store fails.
@@ -170,7 +172,7 @@ impl Objects {
         self.range(object, 0..length.min(object.size_bytes)).await
     }
 
-    /// Begins to fetch the object from its beginning to its end.
+    /// Starts to fetch the object from beginning to end.
     pub fn fetch(&self, object: &Object) -> Pieces {
         let (sender, chunks) = mpsc::channel(RANGES_AHEAD);
         let objects = self.clone();
@@ -220,7 +222,7 @@ impl Objects {
             .await
     }
 
-    /// Puts `bytes` at `key`, over what is there.
+    /// Writes `bytes` to `key` and replaces what is there.
     ///
     /// # Errors
     /// When the store fails.
@@ -231,10 +233,10 @@ impl Objects {
             .map(drop)
     }
 
-    /// Puts at `key` what comes, piece by piece.
+    /// Writes the pieces of a stream to `key`.
     ///
     /// # Errors
-    /// When the upload was not good, or the store is away; nothing is at `key` then.
+    /// When the source or the store fails; nothing is at `key` then.
     pub async fn upload<E>(
         &self,
         key: &str,
@@ -271,7 +273,7 @@ impl Objects {
         Ok(Object::new(key, meta))
     }
 
-    /// Every file that was put there at least `age` ago.
+    /// Returns every file that was put there at least `age` ago.
     ///
     /// # Errors
     /// When the store fails.

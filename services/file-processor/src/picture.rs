@@ -1,9 +1,10 @@
-//! Reads pictures: their format and size, and a thumbnail that is made of nothing but their pixels.
+//! Reads pictures: their format and size, and a thumbnail made only of their pixels.
 //!
-//! A picture is decoded only after its header has said how much memory that takes. The thumbnail is encoded anew, so
-//! nothing of the file but what can be seen is in it: no EXIF, no place where it was taken, no second file behind the
-//! first. Of animations it is the first frame. Its colours are sRGB's, whatever profile the picture has ([`colour`]), and
-//! what cannot be seen gives no colour to what can ([`small`]).
+//! A picture is decoded only after its header has been checked against the memory limits. The
+//! thumbnail is encoded anew, so it contains nothing of the file but visible pixels: no EXIF, no
+//! location, no second file behind the first. The thumbnail of an animation is its first frame. Its
+//! colours are in sRGB, whatever profile the picture has ([`colour`]), and transparent pixels do
+//! not tint visible ones ([`small`]).
 
 mod colour;
 mod small;
@@ -19,22 +20,22 @@ use serde_json::json;
 use crate::finding::{Finding, Refusal};
 use crate::kind::Format;
 
-/// The most bytes of a file: it is held in memory.
+/// Size limit of a file, in bytes, because it is held in memory.
 pub const MAX_BYTES: u64 = 16 << 20;
-/// The most pixels: a camera's 24 million and some.
+/// Largest number of pixels: slightly more than a camera's 24 million.
 const MAX_PIXELS: u64 = 25_000_000;
-/// The most of them side by side.
+/// Largest width and height, in pixels.
 const MAX_SIDE: u32 = 20_000;
-/// The most bytes of what is decoded.
+/// Size limit of the decoded picture, in bytes.
 const MAX_DECODED_BYTES: u64 = 100 << 20;
-/// The longest side of a thumbnail.
+/// The longest side of a thumbnail, in pixels.
 const THUMBNAIL_SIDE: u32 = 320;
 const JPEG_QUALITY: u8 = 80;
 
-/// What was made of a picture.
+/// The result of reading a picture.
 #[derive(Debug)]
 pub struct Seen {
-    /// What was found.
+    /// The finding.
     pub finding: Finding,
     /// The thumbnail.
     pub thumbnail: Thumbnail,
@@ -43,22 +44,22 @@ pub struct Seen {
 /// A small picture.
 #[derive(Debug)]
 pub struct Thumbnail {
-    /// The file.
+    /// The content of the file.
     pub bytes: Vec<u8>,
-    /// How its name ends: `jpg`, or `png` where something shines through.
+    /// The file name extension: `jpg`, or `png` for a picture with transparency.
     pub ending: &'static str,
     width: u32,
     height: u32,
 }
 
 impl Thumbnail {
-    /// What the metadata says of it, once it is kept under `key`.
+    /// Returns the entry for the metadata, for a thumbnail that is stored under `key`.
     pub fn summary(&self, key: &str) -> serde_json::Value {
         json!({"key": key, "width": self.width, "height": self.height, "size_bytes": self.bytes.len()})
     }
 }
 
-/// Reads a picture of the format that its first bytes say.
+/// Reads a picture of the format that its first bytes indicate.
 ///
 /// # Errors
 /// [`Refusal`] when it is too large, broken, cut off, or followed by something else.
@@ -76,7 +77,7 @@ pub fn read(bytes: &[u8], format: Format) -> Result<Seen, Refusal> {
     }
 
     let orientation = decoder.orientation().map_err(|error| explain(&error))?;
-    // A profile that cannot be read says no more than none.
+    // An unreadable profile counts as none.
     let profile = decoder.icc_profile().ok().flatten();
     let picture = DynamicImage::from_decoder(decoder).map_err(|error| explain(&error))?;
 
@@ -145,7 +146,7 @@ fn too_many_pixels(width: u32, height: u32) -> Refusal {
     ))
 }
 
-/// What the decoder says, for people.
+/// Converts an error of the decoder to a refusal for people.
 fn explain(error: &ImageError) -> Refusal {
     match error {
         ImageError::Limits(limit) if limit.kind() == LimitErrorKind::DimensionError => {

@@ -1,13 +1,14 @@
-//! What is done with a file: the handler behind the Lambda, and behind the folder of a laptop.
+//! Processes a file: the handler of the Lambda, on AWS and for the folder of a laptop.
 //!
 //! ```text
-//! notification ─▶ is it finished? ─▶ find ─▶ kind by its head ─▶ read it whole ─▶ thumbnail, products ─▶ metadata
+//! notification ─▶ find ─▶ finished? ─▶ kind (by head) ─▶ read ─▶ thumbnail, products ─▶ metadata
 //! ```
 //!
-//! What always holds: a version of an object is finished once, with a finding or a refusal. Whatever may go otherwise the
-//! next time, a store or service that is away, is a [`Failure`]: nothing is finished then, and all of it is done again,
-//! which is why each step may be repeated. Memory is bounded by the pieces under way, a picture's pixels or an import's
-//! products, never by the file.
+//! What always holds: a version of an object is finished once, with a finding or a refusal. A
+//! failure that may be temporary, such as an unavailable store or service, is a [`Failure`]: the
+//! file is not finished then, and the whole processing is repeated, so each step is idempotent.
+//! Memory is bounded by the pieces in flight, the pixels of a picture or the products of an import,
+//! never by the size of the file.
 
 use std::time::{Duration, Instant};
 
@@ -27,30 +28,30 @@ use crate::products::{ProductsClient, ProductsError};
 use crate::store::{Store, StoreError};
 use crate::{json, picture};
 
-/// Where a CSV is an import.
+/// Prefix of the CSV files that are imports.
 const CATALOGUE: &str = "uploads/catalogue/";
 const MIB: u64 = 1 << 20;
 
 /// Processes files.
 #[derive(Clone)]
 pub struct Processor {
-    /// Where they are.
+    /// The store of the files.
     pub objects: Objects,
-    /// Where it is kept what they are.
+    /// The store of the metadata.
     pub store: Store,
-    /// Where imports go.
+    /// The client for imports.
     pub products: ProductsClient,
-    /// The most bytes of a file.
+    /// Size limit of a file, in bytes.
     pub max_bytes: u64,
 }
 
-/// Why a file could not be processed this time.
+/// The reason why a file could not be processed this time.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// The file could not be read, or its thumbnail not be written.
+    /// The file could not be read, or its thumbnail or bad rows could not be written.
     #[error("the object store failed: {0}")]
     Objects(#[from] object_store::Error),
-    /// Its metadata could not be kept.
+    /// Its metadata could not be stored.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Its products could not be imported.
@@ -58,18 +59,18 @@ pub enum Failure {
     Products(#[from] ProductsError),
 }
 
-/// How the reading of a file ended.
+/// The reason why the reading of a file ended early.
 enum Ended {
     Refused(Refusal),
     Failed(Failure),
 }
 
 impl Processor {
-    /// Processes what was uploaded, within `time` where that is limited; a version that was before is left as it is.
-    /// Nothing is returned for an object that is gone and was never seen.
+    /// Processes an upload, within `time` if that is given. A version that is finished already is
+    /// left as it is. Returns `None` for an object that no longer exists and has no metadata.
     ///
     /// # Errors
-    /// [`Failure`]: it may be tried again.
+    /// [`Failure`]; processing may be retried.
     pub async fn process(
         &self,
         upload: &Upload,
@@ -125,7 +126,7 @@ impl Processor {
         .map(Some)
     }
 
-    /// Keeps how it ended.
+    /// Stores the outcome.
     async fn conclude(
         &self,
         file: File,
@@ -145,11 +146,11 @@ impl Processor {
             return Ok(file);
         }
 
-        // Somebody else was faster, with the same bytes.
+        // Another process finished the same version first.
         Ok(self.store.get(file.id).await?.unwrap_or(file))
     }
 
-    /// A version that was announced and is not there any more is refused.
+    /// Refuses a version that was announced and does not exist any more.
     async fn gone(&self, upload: &Upload) -> Result<Option<File>, Failure> {
         let Some(version) = &upload.version else {
             return Ok(None);
@@ -245,7 +246,7 @@ impl Processor {
         self.finish(object, table).await
     }
 
-    /// Keeps the bad rows of a table as a CSV to be mended.
+    /// Stores the bad rows of a table as a CSV for correction.
     async fn finish(&self, object: &Object, mut table: Table) -> Result<Finding, Ended> {
         if let Some(mend) = table.bad_rows.mend() {
             let key = format!("{BAD_ROWS}{}.csv", below_uploads(object));
@@ -271,7 +272,7 @@ impl Processor {
     }
 }
 
-/// Reads a table in any encoding, and says in which it was.
+/// Reads a table in any encoding and reports the encoding.
 fn table(
     chunks: Blocking,
     dialect: Dialect,
@@ -288,7 +289,7 @@ fn below_uploads(object: &Object) -> &str {
     object.key.strip_prefix(UPLOADS).unwrap_or(&object.key)
 }
 
-/// The pieces of a file on a thread that may wait for them.
+/// The pieces of a file, for a thread that may block.
 struct Blocking(tokio::sync::mpsc::Receiver<Chunk>);
 
 impl Iterator for Blocking {
@@ -327,7 +328,7 @@ fn gone() -> Refusal {
     )
 }
 
-/// A reader that panics will do so again.
+/// A panic is a refusal, because the reader would panic again on the same file.
 fn broke_the_reader() -> Refusal {
     Refusal::malformed("it is broken in a way that its reader did not expect")
 }
@@ -339,7 +340,7 @@ impl From<Refusal> for Ended {
 }
 
 impl From<object_store::Error> for Ended {
-    /// What is not there any more is no failure of the store.
+    /// A missing or replaced object is a refusal, not a failure of the store.
     fn from(error: object_store::Error) -> Self {
         match error {
             object_store::Error::NotFound { .. } | object_store::Error::Precondition { .. } => {

@@ -1,7 +1,8 @@
-//! The products service, as an import needs it.
+//! A client of the products service for imports.
 //!
-//! A product that is not there is added under its own id. One that is there gets what the row says but its stock, which
-//! counts what was sold since: so an import that is repeated, whole or in part, changes nothing.
+//! A missing product is created under its own id. An existing one is updated with all fields of the
+//! row except the stock, which has since been reduced by sales. A repeated import, whole or in
+//! part, therefore changes nothing.
 
 use std::time::Duration;
 
@@ -17,32 +18,32 @@ use crate::catalogue::Product;
 use crate::csv::{Complaint, Source};
 
 const CALL_LIMIT: Duration = Duration::from_secs(10);
-/// How many products are under way at once.
+/// Number of products in flight at the same time.
 const AT_ONCE: usize = 8;
-/// Of how many refused products the summary tells.
+/// Number of refused products in the summary.
 const REFUSED_SHOWN: usize = 20;
 
 /// A client of the products service.
 #[derive(Clone)]
 pub struct ProductsClient(Peer);
 
-/// Why an import did not come to its end. It may be repeated.
+/// The reason why an import did not complete. It may be repeated.
 #[derive(Debug, thiserror::Error)]
 pub enum ProductsError {
-    /// It may have been done.
+    /// The service did not answer; the request may have been processed.
     #[error("the products service is away: {0}")]
     Away(#[from] reqwest::Error),
-    /// It answered what nobody expected.
+    /// The service answered with an unexpected status.
     #[error("the products service answered {0}")]
     Unexpected(StatusCode),
 }
 
-/// What became of the products of a file.
+/// The result of an import.
 #[derive(Debug, Default)]
 pub struct Imported {
     added: u64,
     changed: u64,
-    /// The rows that the service does not take, with its reasons.
+    /// The rows that the service rejected, with its reasons.
     pub refused: Vec<(Source, Complaint)>,
 }
 
@@ -59,18 +60,19 @@ struct Refusal {
 }
 
 impl ProductsClient {
-    /// A client of the service at this base address, which shows it what `auth` gives services.
+    /// Creates a client of the service at this base address, which authenticates itself as a
+    /// service with `auth`.
     ///
     /// # Errors
-    /// When the system cannot offer what HTTP needs.
+    /// When the system cannot provide an HTTP client.
     pub fn new(base_url: &str, auth: Auth) -> Result<Self, reqwest::Error> {
         Ok(Self(Peer::new(base_url, auth, CALL_LIMIT)?))
     }
 
-    /// Brings the catalogue to what the products say.
+    /// Creates or updates the products.
     ///
     /// # Errors
-    /// [`ProductsError`]; some of them may have been brought there.
+    /// [`ProductsError`]; some of the products may have been written.
     pub async fn import(&self, products: Vec<Product>) -> Result<Imported, ProductsError> {
         let client = self.clone();
         let mut outcomes = stream::iter(products)
@@ -114,7 +116,7 @@ impl ProductsClient {
     }
 }
 
-/// A product that the service does not take is the row's fault; anything else is not.
+/// Returns the complaint about a product that the service rejected. Any other status is an error.
 async fn refused(product: &Product, response: Response) -> Result<Outcome, ProductsError> {
     match response.status() {
         StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => {
@@ -138,7 +140,7 @@ impl Imported {
         }
     }
 
-    /// What the metadata says of it.
+    /// Returns the entry for the metadata.
     pub fn summary(&self) -> Value {
         let shown = self.refused.iter().take(REFUSED_SHOWN);
         let first_refused: Vec<Value> = shown

@@ -1,4 +1,4 @@
-//! Lambda's Runtime API, as one process of the function is told by it what to do.
+//! Lambda's Runtime API, for one process of the function.
 //!
 //! ```text
 //! GET  /2018-06-01/runtime/invocation/next            waits for an event
@@ -25,13 +25,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
-/// What the function is called here.
+/// The ARN of the function outside AWS.
 const FUNCTION_ARN: &str = "arn:aws:lambda:local:000000000000:function:file-processor";
 
-/// What the function has to say of an event: an answer, or an error.
+/// The response of the function to an event, or its error document.
 pub type Outcome = Result<Value, Value>;
 
-/// A Runtime API on a port of the loopback interface, for one process of the function. It ends when this is dropped.
+/// A Runtime API on a port of the loopback interface, for one process of the function. It ends when
+/// this value is dropped.
 pub struct RuntimeApi {
     address: SocketAddr,
     invocations: mpsc::UnboundedSender<Invocation>,
@@ -39,14 +40,14 @@ pub struct RuntimeApi {
     _server: AbortOnDropHandle<()>,
 }
 
-/// What the function asks with.
+/// The state of the request handlers.
 struct Shared {
     waiting: tokio::sync::Mutex<mpsc::UnboundedReceiver<Invocation>>,
     under_way: Mutex<Option<(String, oneshot::Sender<Outcome>)>>,
     first_asked: OnceLock<Instant>,
 }
 
-/// An event that is to be handed to the function.
+/// An event that waits for the function.
 struct Invocation {
     id: String,
     deadline_ms: u128,
@@ -58,7 +59,7 @@ impl RuntimeApi {
     /// Starts to listen.
     ///
     /// # Errors
-    /// When no port can be had.
+    /// When no port is available.
     pub async fn start() -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
@@ -86,18 +87,18 @@ impl RuntimeApi {
         })
     }
 
-    /// Where it listens: what `AWS_LAMBDA_RUNTIME_API` says to the function.
+    /// Returns the address, which is the function's `AWS_LAMBDA_RUNTIME_API`.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// When the function first asked for an event: from then on it is warm.
+    /// Returns the time at which the function first requested an event, which ends its cold start.
     pub fn first_asked(&self) -> Option<Instant> {
         self.shared.first_asked.get().copied()
     }
 
-    /// Has the function do its work on an event, for which it is told that it has so long. A process that does not answer
-    /// is waited for without end: whoever started it knows whether it lives.
+    /// Passes an event to the function with `time` as its deadline, and waits for the outcome.
+    /// Waits without limit if the process does not answer, because the caller watches the process.
     pub async fn invoke(&self, event: Value, time: Duration) -> Outcome {
         let (outcome, answered) = oneshot::channel();
         let deadline = SystemTime::now()
@@ -182,7 +183,8 @@ async fn error(State(shared): State<Arc<Shared>>, Path(id): Path<String>, body: 
     said(&shared, &id, &body, Err)
 }
 
-/// Hands on what was said of the event that is under way, and refuses what is said of another.
+/// Passes on the outcome of the event in progress. Rejects an outcome with the id of any other
+/// event.
 fn said(shared: &Shared, id: &str, body: &Bytes, of: fn(Value) -> Outcome) -> Response {
     let Ok(body) = serde_json::from_slice(body) else {
         return refused("InvalidRequestContent", "the body is not JSON");

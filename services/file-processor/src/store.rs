@@ -1,8 +1,9 @@
 //! The files' metadata in DynamoDB.
 //!
-//! One item for each version of an object, keyed by what follows from both. What is written on condition that nothing is
-//! finished yet cannot undo anything: of two who process the same version, the first is right and the second finds it so.
-//! The index `by-time` lists them, newest first.
+//! Each version of an object is one item, keyed by an id derived from key and version. Writes have
+//! the condition that the item is not finished yet, so they cannot undo a result: of two processes
+//! with the same version, the first write wins and the second finds its result. The index `by-time`
+//! lists the files, newest first.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
@@ -14,13 +15,13 @@ use uuid::Uuid;
 
 use crate::file::File;
 
-/// The files.
+/// The table.
 pub const FILES: &str = "files";
-/// All of them, in order of time.
+/// The index that sorts all files by time.
 const BY_TIME: &str = "by-time";
-/// The partition key under which every file is listed.
+/// The partition key of all files in the index.
 const ALL: &str = "all";
-/// A position after all others.
+/// A position that sorts after all others.
 const NEWEST: &str = "~";
 
 const TABLE: Table = Table {
@@ -46,18 +47,18 @@ pub struct Store {
     client: Client,
 }
 
-/// Why the store did not do what it was asked.
+/// The reason why an operation of the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// DynamoDB refused or did not answer; a write may have happened.
+    /// DynamoDB rejected the request or did not answer; a write may have happened.
     #[error("DynamoDB failed: {}", chassis::in_one_line(&**.0))]
     DynamoDb(#[source] Box<aws_sdk_dynamodb::Error>),
-    /// An item does not read as what it should be.
+    /// An item could not be decoded.
     #[error("an item cannot be read: {0}")]
     Unreadable(#[from] serde_dynamo::Error),
 }
 
-/// A file as an item.
+/// A file in the form of an item.
 #[derive(Serialize)]
 struct Row<'a> {
     #[serde(flatten)]
@@ -67,7 +68,7 @@ struct Row<'a> {
 }
 
 impl Store {
-    /// The table where this client finds it.
+    /// Creates a store on this client.
     pub fn new(client: Client) -> Self {
         Self { client }
     }
@@ -80,7 +81,7 @@ impl Store {
         ensure_table(&self.client, &TABLE).await
     }
 
-    /// Keeps a file that is not known yet.
+    /// Stores a file, unless it is known already.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -90,7 +91,7 @@ impl Store {
             .map(drop)
     }
 
-    /// Keeps what is known of a file, unless it is finished. Says whether that was so.
+    /// Stores the metadata of a file, unless it is finished already. Returns `false` in that case.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -135,7 +136,7 @@ impl Store {
         }
     }
 
-    /// The file, if it is known.
+    /// Returns the file, if it is known.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -156,7 +157,7 @@ impl Store {
             .transpose()?)
     }
 
-    /// A page of files, newest first, after the position of the page before.
+    /// Returns a page of files, newest first, after the last position of the previous page.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -207,7 +208,7 @@ impl Store {
     }
 }
 
-/// Sorts as the time of the upload does, then by id.
+/// Returns a string that sorts by the time of the upload, then by id.
 fn position(file: &File) -> String {
     format!("{:015}#{}", file.uploaded_at.as_ms(), file.id)
 }

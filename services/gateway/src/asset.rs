@@ -1,4 +1,5 @@
-//! Text that is sent to browsers: compressed for those who take it, and not again to those who have it.
+//! Text for browsers: compressed if the browser accepts gzip, and not sent again if the browser has
+//! it.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
@@ -9,13 +10,14 @@ use axum::response::{IntoResponse, Response};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-/// Sent with every one. It may be kept but not used before asking whether it changed: names stay, contents do not.
+/// Headers of every asset. A browser may store it but must revalidate it before use: names stay,
+/// contents change.
 const HEADERS: [(HeaderName, &str); 2] = [
     (header::CACHE_CONTROL, "no-cache"),
     (header::VARY, "accept-encoding"),
 ];
 
-/// A text in the two forms it is sent in.
+/// A text in its plain and its compressed form.
 pub(crate) struct Asset {
     content_type: &'static str,
     plain: Form,
@@ -48,13 +50,13 @@ impl Asset {
         }
     }
 
-    /// How much of it goes to a browser.
+    /// Returns the number of bytes sent to a browser.
     #[cfg(test)]
     pub(crate) fn sent_bytes(&self) -> usize {
         self.gzip.bytes.len().min(self.plain.bytes.len())
     }
 
-    /// What answers a request with these headers.
+    /// Returns the answer to a request with these headers.
     pub(crate) fn answer(&self, asked: &HeaderMap) -> Response {
         let is_gzip = takes_gzip(asked) && self.gzip.bytes.len() < self.plain.bytes.len();
         let form = if is_gzip { &self.gzip } else { &self.plain };
@@ -104,7 +106,7 @@ fn has_already(headers: &HeaderMap, etag: &HeaderValue) -> bool {
         .any(|known| known.trim_start_matches("W/").as_bytes() == etag.as_bytes())
 }
 
-/// The members of a header that is a list.
+/// Returns the members of a header that is a list.
 fn values<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
     let lines = headers
         .get_all(name)

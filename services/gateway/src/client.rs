@@ -1,10 +1,11 @@
-//! Who a request comes from, and how often they may come.
+//! The client of a request, and its rate limits.
 //!
-//! The address is the connection's own, or, when that is a trusted proxy's, the last one of `X-Forwarded-For` that is not:
-//! what stands further left was written by strangers. One limit counts by address; of IPv6 by the first 64 bits, for a
-//! customer has all addresses of such a network. Another counts by account, from however many addresses it comes, and by
-//! address where no token is shown, or none that is good. A third counts sign-ups by address: who may have as many accounts as
-//! they like has as many limits.
+//! The client's address is the connection's own. If that belongs to a trusted proxy, it is the last
+//! address of `X-Forwarded-For` that does not: entries further left are not trustworthy. One limit
+//! counts by address; of IPv6 by the first 64 bits, because one customer has all addresses of such
+//! a network. Another counts by account, whatever the address, and by address if there is no valid
+//! token. A third counts sign-ups by address: with unlimited accounts a client would have unlimited
+//! rates.
 
 mod accounts;
 
@@ -32,26 +33,26 @@ use crate::config::Config;
 use crate::proxy::X_FORWARDED_FOR;
 use accounts::Accounts;
 
-/// After so many requests, clients that have not been heard of for a while are forgotten.
+/// Number of requests after which idle clients are removed.
 const REQUESTS_BETWEEN_CLEANINGS: u64 = 4_096;
 
-/// Sign-ups an hour from one address, where callers are asked who they are and no setting says otherwise.
+/// Sign-ups an hour from one address, if authentication is on and no setting overrides it.
 const SIGN_UPS_AN_HOUR: u32 = 60;
-/// Where accounts are made.
+/// The path at which accounts are created.
 const SIGN_UP: &str = "/api/users";
 
-/// Who opened the connection a request came by.
+/// The peer that opened a request's connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer {
     /// Its address.
     pub(crate) address: IpAddr,
-    /// It is a proxy of ours, so what it says of the client is kept.
+    /// Whether it is a trusted proxy, whose statements about the client are kept.
     pub(crate) is_trusted: bool,
     /// The address of the client: the peer's own, or the one that trusted proxies state.
     pub(crate) client: IpAddr,
 }
 
-/// What is known of clients.
+/// The state of the rate limits.
 struct Clients {
     trusted: Vec<IpNet>,
     addresses: Option<Limiter>,
@@ -60,7 +61,7 @@ struct Clients {
     known: Accounts,
 }
 
-/// Whose requests are counted together.
+/// The key by which requests are counted.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 enum Client {
     Address(IpAddr),
@@ -73,7 +74,7 @@ struct Limiter {
     requests: AtomicU64,
 }
 
-/// Lets each request of these routes know its [`Peer`], and refuses clients that come too often.
+/// Adds the [`Peer`] to each request of these routes, and rejects clients over their rate limit.
 pub(crate) fn know_clients(routes: Router, config: &Config, auth: Auth) -> Router {
     let limiter = |rate: Option<NonZeroU32>, burst: Option<_>| {
         rate.map(|rate| Limiter::new(Quota::per_second(rate).allow_burst(burst.unwrap_or(rate))))
@@ -98,7 +99,7 @@ pub(crate) fn know_clients(routes: Router, config: &Config, auth: Auth) -> Route
     }))
 }
 
-/// Routes that a request comes to when its client does not come too often.
+/// Routes behind the rate limits.
 #[derive(Clone)]
 struct Admission<R> {
     routes: R,
@@ -131,9 +132,9 @@ where
 }
 
 impl Clients {
-    /// Notes by whose connection a request came, if it did not come too often.
+    /// Adds the peer to a request, if its client is within the rate limit.
     async fn admit(&self, request: &mut Request) -> Result<(), Problem> {
-        // A router that is tested without a connection has no peer, and limits nobody.
+        // A router that is tested without a connection has no peer and no limits.
         let Some(ConnectInfo(socket)) = request.extensions().get::<ConnectInfo<SocketAddr>>()
         else {
             return Ok(());
@@ -165,7 +166,7 @@ impl Clients {
         Ok(())
     }
 
-    /// After the address: what a token is worth costs more to find out.
+    /// Applied after the address's limit, because verifying a token costs more.
     async fn count_account(&self, client: Client, headers: &HeaderMap) -> Result<(), Problem> {
         let Some(limiter) = &self.accounts else {
             return Ok(());
@@ -226,7 +227,8 @@ impl Peer {
     }
 }
 
-/// The address that a request really comes from which a trusted proxy has sent, as far as it can be believed.
+/// Returns the client's address of a request that came through a trusted proxy, as far as the
+/// headers are trustworthy.
 fn client_behind(proxy: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let mut client = proxy;
     let chain = headers

@@ -1,4 +1,5 @@
-//! The gateway's settings. Every one has a default that suits a laptop, an environment variable and a flag.
+//! The gateway's settings. Every one has a default that suits a laptop, an environment variable and
+//! a flag.
 
 use std::num::NonZeroU32;
 use std::str::FromStr;
@@ -69,11 +70,12 @@ pub struct Config {
     /// How long an upstream may take from the request to the head of its answer.
     #[arg(id = "gateway-response-timeout", long, env = "TIDEMARK_GATEWAY_RESPONSE_TIMEOUT", default_value = "10s", value_parser = parse_duration)]
     pub response_timeout: Duration,
-    /// How long an upstream may be silent within the body of its answer. Streams of events are exempt.
+    /// How long an upstream may be silent within the body of its answer. Streams of events are
+    /// exempt.
     #[arg(id = "gateway-idle-timeout", long, env = "TIDEMARK_GATEWAY_IDLE_TIMEOUT", default_value = "30s", value_parser = parse_duration)]
     pub idle_timeout: Duration,
-    /// Connections that one client address may have open; more are answered with 429 and closed. The trusted proxies may have
-    /// any number.
+    /// Connections that one client address may have open; more are answered with 429 and closed.
+    /// The trusted proxies may have any number.
     #[arg(
         id = "gateway-connections-of-address",
         long,
@@ -81,7 +83,8 @@ pub struct Config {
         default_value_t = 512
     )]
     pub connections_of_address: usize,
-    /// How long browsers are to come by TLS alone, like 365days: where TLS ends before the gateway [default: not said].
+    /// How long browsers are to come by TLS alone, like 365days: where TLS ends before the gateway
+    /// [default: not said].
     #[arg(id = "gateway-hsts", long, env = "TIDEMARK_GATEWAY_HSTS", value_parser = parse_duration)]
     pub hsts: Option<Duration>,
     /// How long a client may take to send the head of its request.
@@ -112,33 +115,36 @@ pub struct Config {
     /// Requests a second that one client address may make to the API; without it there is no limit.
     #[arg(id = "gateway-rate-limit", long, env = "TIDEMARK_GATEWAY_RATE_LIMIT")]
     pub rate_limit: Option<NonZeroU32>,
-    /// Requests that an address may make at once after a while of quiet; as many as a second's when not given.
+    /// Requests that an address may make at once after a while of quiet; as many as a second's when
+    /// not given.
     #[arg(id = "gateway-rate-burst", long, env = "TIDEMARK_GATEWAY_RATE_BURST")]
     pub rate_burst: Option<NonZeroU32>,
-    /// Requests a second that one account may make to the API, or one address that shows no good token; without it there is
-    /// no such limit.
+    /// Requests a second that one account may make to the API, or one address that shows no good
+    /// token; without it there is no such limit.
     #[arg(
         id = "gateway-account-rate-limit",
         long,
         env = "TIDEMARK_GATEWAY_ACCOUNT_RATE_LIMIT"
     )]
     pub account_rate_limit: Option<NonZeroU32>,
-    /// Requests that an account may make at once after a while of quiet; as many as a second's when not given.
+    /// Requests that an account may make at once after a while of quiet; as many as a second's when
+    /// not given.
     #[arg(
         id = "gateway-account-rate-burst",
         long,
         env = "TIDEMARK_GATEWAY_ACCOUNT_RATE_BURST"
     )]
     pub account_rate_burst: Option<NonZeroU32>,
-    /// Sign-ups an hour that one client address may make, all at once or one after the other; 0 for no limit
-    /// [default: 60 with --auth enforced, no limit with --auth open].
+    /// Sign-ups an hour that one client address may make, all at once or one after the other; 0 for
+    /// no limit [default: 60 with --auth enforced, no limit with --auth open].
     #[arg(
         id = "gateway-sign-up-limit",
         long,
         env = "TIDEMARK_GATEWAY_SIGN_UP_LIMIT"
     )]
     pub sign_up_limit: Option<u32>,
-    /// Networks of proxies in front of the gateway, like 10.0.0.0/8, whose word on the client's address counts.
+    /// Networks of proxies in front of the gateway, like 10.0.0.0/8, whose word on the client's
+    /// address counts.
     #[arg(
         id = "gateway-trusted-proxies",
         long,
@@ -146,7 +152,8 @@ pub struct Config {
         value_delimiter = ','
     )]
     pub trusted_proxies: Vec<IpNet>,
-    /// Origins like `https://shop.example` whose pages may call the API from a browser, or * for all.
+    /// Origins like `https://shop.example` whose pages may call the API from a browser, or * for
+    /// all.
     #[arg(
         id = "gateway-allowed-origins",
         long,
@@ -161,13 +168,13 @@ pub struct Config {
 pub struct Address(Authority);
 
 impl Address {
-    /// Host and port.
+    /// Returns host and port.
     pub fn authority(&self) -> &Authority {
         &self.0
     }
 }
 
-/// The text is not a base address of the form `http://host:port`.
+/// The error for a text that is not a base address of the form `http://host:port`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("not a base address like http://127.0.0.1:5001")]
 pub struct InvalidAddress;

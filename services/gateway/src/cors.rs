@@ -1,4 +1,4 @@
-//! Which other origins' pages may call the API: none, unless the settings name them.
+//! The other origins whose pages may call the API: none, unless the settings name them.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use axum::Router;
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-/// How long a browser may remember what it was allowed.
+/// How long a browser may cache a preflight's answer.
 const MAX_AGE: Duration = Duration::from_secs(3600);
 const METHODS: [Method; 6] = [
     Method::GET,
@@ -17,7 +17,7 @@ const METHODS: [Method; 6] = [
     Method::PATCH,
     Method::DELETE,
 ];
-/// What pages may send beyond what every page may.
+/// Headers that pages may send besides those that are always allowed.
 const REQUEST_HEADERS: [HeaderName; 7] = [
     header::AUTHORIZATION,
     header::CONTENT_TYPE,
@@ -27,7 +27,7 @@ const REQUEST_HEADERS: [HeaderName; 7] = [
     HeaderName::from_static("traceparent"),
     HeaderName::from_static("x-request-id"),
 ];
-/// What pages may read beyond what every page may.
+/// Headers that pages may read besides those that are always allowed.
 const ANSWER_HEADERS: [HeaderName; 4] = [
     header::ETAG,
     header::LOCATION,
@@ -61,7 +61,8 @@ impl FromStr for Origin {
     }
 }
 
-/// Lets pages of these origins call the routes. No cookies: who calls is said by a token in a header.
+/// Allows pages of these origins to call the routes. Cookies are not allowed: a token in a header
+/// identifies the caller.
 pub(crate) fn allow(routes: Router, origins: &[Origin]) -> Router {
     if origins.is_empty() {
         return routes;

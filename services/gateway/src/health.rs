@@ -1,4 +1,4 @@
-//! How the upstreams are, by their own account.
+//! Health checks of the upstreams.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,12 +12,12 @@ use tokio::time::timeout;
 
 use crate::upstream::Upstream;
 
-/// The upstream's own word on whether it can work.
+/// The path of the upstream's own readiness.
 const READY: PathAndQuery = PathAndQuery::from_static("/health/ready");
-/// An upstream that takes longer to say so is not well.
+/// Time limit for the answer; a slower upstream counts as down.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
-/// Why an upstream counts as down.
+/// The reason why an upstream counts as down.
 #[derive(Debug, thiserror::Error)]
 enum Ill {
     #[error("no connection")]
@@ -28,7 +28,8 @@ enum Ill {
     Unready(StatusCode),
 }
 
-/// Adds a check of the upstream. It passes by the breaker and the limits: it is how people learn what those see.
+/// Adds a check of the upstream. It bypasses the circuit breaker and the limits, so that it reports
+/// the upstream's own state.
 pub(crate) fn watch(health: &Health, upstream: Arc<Upstream>) {
     health.register(upstream.name(), move || {
         let upstream = Arc::clone(&upstream);

@@ -1,15 +1,16 @@
-//! The front door: one address for the browser and for clients of the API.
+//! The gateway: one address for the browser and for clients of the API.
 //!
-//! Owns no data. `/api/<noun>…` goes to the service of that noun without `/api` ([`Config`] says where they are), `/` is the
-//! storefront, `/health` sums up the upstreams. What concerns every request and belongs to no single service lives here:
-//! limits on size, time and number, retries, forwarding headers, trace context.
+//! The gateway owns no data. It sends `/api/<noun>…` without `/api` to the service of that noun
+//! ([`Config`] has the addresses), serves the storefront at `/`, and reports the upstreams' health
+//! at `/health`. Concerns of every request that belong to no single service live here: limits on
+//! size, time and number, retries, forwarding headers, trace context.
 //!
 //! ```text
 //! routes (here) ──▶ proxy ──▶ upstream (places, breaker, retries, pool) ──▶ service
 //! ```
 //!
-//! How often a caller may come is decided before the body is read: by address, and by account where a token says which.
-//! What a caller may do is for the services to say, each of which verifies the token itself.
+//! Rate limits are applied before the body is read: by address, and by account if a token
+//! identifies one. Permissions are left to the services, each of which verifies the token itself.
 
 mod asset;
 mod client;
@@ -38,16 +39,18 @@ pub use cors::{InvalidOrigin, Origin};
 use proxy::{BodyLimits, PREFIX, Proxy};
 use upstream::{Counts, Pools, Shared, Upstream};
 
-/// The size of a request's body, at most.
+/// Largest size of a request's body.
 const BODY_LIMIT_BYTES: usize = 1 << 20;
-/// The service whose bodies are files.
+/// The service whose request bodies are files.
 const FILES: &str = "files";
-/// The collection whose service keeps the answer to a keyed POST, and gives it again: its contract says so by the parameter
-/// `Idempotency-Key`. No other POST is sent twice, whatever header it has.
+/// The collection whose service stores the answer to a POST with an idempotency key and returns it
+/// again: its contract states this by the parameter `Idempotency-Key`. No other POST is sent twice,
+/// whatever header it has.
 const KEEPS_KEYS: &str = "/api/orders";
-/// What services ask of each other is none of the clients' business: here is nothing.
+/// Routes for calls between services; the gateway answers clients as if they did not exist.
 const HIDDEN: [&str; 1] = ["/api/products/reservations"];
-/// What a service does not allow, it refuses itself, and says what it allows.
+/// The gateway forwards all these methods: a service itself refuses a method that it does not
+/// allow, and lists the allowed ones.
 const METHODS: MethodFilter = MethodFilter::GET
     .or(MethodFilter::HEAD)
     .or(MethodFilter::POST)
@@ -56,10 +59,10 @@ const METHODS: MethodFilter = MethodFilter::GET
     .or(MethodFilter::DELETE)
     .or(MethodFilter::OPTIONS);
 
-/// What the gateway is handed besides its settings. It owns no data.
+/// The gateway's dependencies besides its settings. It owns no data.
 #[derive(Clone)]
 pub struct Parts {
-    /// How it learns whose account a request counts for.
+    /// Finds the account that a request is counted against.
     pub auth: Auth,
 }
 
@@ -96,7 +99,8 @@ pub async fn run(
     server.run_on_own_threads(listeners, shutdown).await
 }
 
-/// The routes of the API and the storefront; registers a check for each upstream, and counters of what goes wrong there.
+/// Returns the routes of the API and the storefront; registers a health check for each upstream and
+/// the upstreams' error counters.
 pub fn router(
     config: &Config,
     parts: Parts,
@@ -145,7 +149,7 @@ pub fn router(
     }
 }
 
-/// Has browsers come by TLS alone for so long (RFC 6797).
+/// Adds the header that makes browsers use TLS alone for this time (RFC 6797).
 fn transport_security(
     life: Duration,
 ) -> impl Fn(Response) -> Ready<Response> + Clone + Send + Sync + 'static {
@@ -182,7 +186,7 @@ fn routes_to(upstream: Arc<Upstream>, config: &Config, shutdown: &Shutdown) -> R
         .with_state(proxy)
 }
 
-/// Answers as if nothing were there; the chassis explains.
+/// Answers 404 as for an unknown path; the chassis adds the problem document.
 async fn hidden() -> StatusCode {
     StatusCode::NOT_FOUND
 }

@@ -1,4 +1,5 @@
-//! One description of the whole API, at `/openapi.json`: put together, when asked for, from what the services publish.
+//! One description of the whole API, at `/openapi.json`, merged on request from the services'
+//! descriptions.
 
 mod merge;
 
@@ -21,13 +22,13 @@ use crate::asset::Asset;
 use crate::upstream::Upstream;
 use merge::Part;
 
-/// Where every service publishes its own.
+/// The path of each service's description.
 const PATH: PathAndQuery = PathAndQuery::from_static("/openapi.json");
-/// A service that takes longer is left out.
+/// Time limit for a service; a slower one is left out.
 const PATIENCE: Duration = Duration::from_secs(2);
 const MOST_BYTES: usize = 1 << 20;
 
-/// The route of the description of these services.
+/// Returns the route of the description of these services.
 pub(crate) fn router(upstreams: Vec<Arc<Upstream>>) -> Router {
     Router::new()
         .route(PATH.path(), get(describe))
@@ -58,7 +59,8 @@ async fn describe(State(upstreams): State<Vec<Arc<Upstream>>>, headers: HeaderMa
     Asset::new("application/json", document.into()).answer(&headers)
 }
 
-/// None when the service has no description, or cannot be asked: the document says which are missing.
+/// Returns a service's description; none if it has none or cannot be reached. The document lists
+/// the missing ones.
 async fn ask(upstream: &Upstream) -> Option<Value> {
     let mut request = Request::new(Body::empty());
     *request.uri_mut() = upstream.uri(PATH);

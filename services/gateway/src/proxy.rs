@@ -1,14 +1,14 @@
-//! The way of a request through the gateway.
+//! The path of a request through the gateway.
 //!
 //! ```text
 //! client ──▶ body read whole, in time ──▶ place? breaker? ──▶ pooled connection ──▶ upstream
 //! client ◀── body relayed as it comes ◀── hop's headers off ◀── head in time? ◀────────┘
 //! ```
 //!
-//! Request bodies are small by contract, so they are read before the upstream is bothered: a client that sends slowly
-//! holds nothing but its own connection, and a request can be sent again. Files are the exception: they are handed on as
-//! they come, and sent once. Answers are never held back: each piece goes out as it comes, and streams of events last as
-//! long as both ends want.
+//! Request bodies are small by contract, so they are read before the upstream is called: a slow
+//! client occupies only its own connection, and a request can be retried. Files are the exception:
+//! they are forwarded as they arrive, and sent once. Answers are never buffered: each piece is
+//! forwarded as it arrives, and event streams last until one end closes.
 
 mod body;
 mod headers;
@@ -32,24 +32,25 @@ pub(crate) use body::Limits as BodyLimits;
 use body::Relay;
 pub(crate) use headers::X_FORWARDED_FOR;
 
-/// Under this prefix the upstreams' paths are served.
+/// The prefix under which the upstreams' paths are served.
 pub(crate) const PREFIX: &str = "/api";
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Makes a POST safe to repeat: the service stores its answer under this key.
+/// The header that makes a POST safe to repeat: the service stores its answer under this key.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// What the handler of one upstream's routes knows.
+/// The state of the handler of one upstream's routes.
 pub(crate) struct Proxy {
     pub(crate) upstream: Arc<Upstream>,
-    /// A POST to the collection may be repeated under its key.
+    /// Whether a POST to the collection may be repeated under its key.
     pub(crate) keeps_keys: bool,
     pub(crate) body_limits: BodyLimits,
-    /// What is posted is a file, handed on as it comes: within so long, and to an upstream that limits its size.
+    /// Time limit of an uploaded file, which is forwarded as it arrives to an upstream that limits
+    /// its size; none where bodies are read whole.
     pub(crate) upload_time: Option<Duration>,
     pub(crate) shutdown: Shutdown,
 }
 
-/// Sends a request on to its upstream and relays the answer.
+/// Sends a request to its upstream and relays the answer.
 pub(crate) async fn forward(
     State(proxy): State<Arc<Proxy>>,
     id: RequestId,
@@ -93,7 +94,7 @@ pub(crate) async fn forward(
     proxy.relay(answer.map_err(|failure| refusal(&failure))?, place)
 }
 
-/// What of a request's head goes on.
+/// Returns the part of a request's head that is forwarded.
 fn onward(head: Parts) -> Parts {
     let (mut onward, ()) = Request::new(()).into_parts();
     (onward.method, onward.uri, onward.headers) = (head.method, head.uri, head.headers);
@@ -140,14 +141,15 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
         .is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"))
 }
 
-/// The path and query that the upstream knows: byte for byte what the client sent, without the prefix.
+/// Returns the path and query for the upstream: byte for byte as the client sent them, without the
+/// prefix.
 fn without_prefix(uri: &Uri) -> PathAndQuery {
     let whole = uri.path_and_query().map_or(PREFIX, PathAndQuery::as_str);
     let rest = whole.strip_prefix(PREFIX).unwrap_or(whole);
     PathAndQuery::try_from(rest).expect("what follows a segment of a valid path is a valid path")
 }
 
-/// What the client is told of a call that found no answer.
+/// Returns the reply to the client for a call that got no answer.
 fn refusal(failure: &Failure) -> Problem {
     let status = match failure {
         Failure::Unreachable(_) | Failure::Broken(_) => StatusCode::BAD_GATEWAY,

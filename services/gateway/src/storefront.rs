@@ -1,7 +1,9 @@
-//! The storefront's files, embedded in the binary, compressed once at start and revalidated by their hash.
+//! The storefront's files, embedded in the binary, compressed once at start and revalidated by
+//! their hash.
 //!
-//! The pages are hand-written HTML, CSS and ES modules under `storefront/`; nothing builds them. A strict content security
-//! policy holds them to that: no inline code or style, nothing from elsewhere.
+//! The pages are hand-written HTML, CSS and ES modules under `storefront/`; nothing builds them. A
+//! strict content security policy holds them to that: no inline code or style, nothing from
+//! elsewhere.
 
 mod files;
 
@@ -26,7 +28,7 @@ const HEADERS: [(HeaderName, &str); 3] = [
     (header::REFERRER_POLICY, "same-origin"),
 ];
 
-/// One route for each file, and a page for people at any other address.
+/// Returns one route for each file, and an error page for people at any other address.
 pub(crate) fn router() -> Router {
     let missing = Arc::new(asset(&MISSING));
     let routes = FILES.iter().fold(Router::new(), |router, file| {
@@ -56,7 +58,7 @@ fn answer(asset: &Asset, asked: &HeaderMap) -> Response {
     response
 }
 
-/// Browsers say first that they want a page; programs get a problem document.
+/// Returns whether the client accepts HTML, as browsers do; programs get a problem document.
 fn is_for_people(headers: &HeaderMap) -> bool {
     let accepted = headers
         .get(header::ACCEPT)

@@ -1,6 +1,8 @@
-//! A service behind the gateway: its address, its pooled connections, its share of the gateway's patience and room.
+//! A service behind the gateway: its address, its pooled connections, its limits of time and
+//! concurrency.
 //!
-//! Each upstream has its own places and its own breaker, so one that hangs or fails cannot take what the others need.
+//! Each upstream has its own slots and its own circuit breaker: one that hangs or fails cannot use
+//! up the resources of the others.
 
 mod breaker;
 mod counts;
@@ -28,12 +30,12 @@ pub(crate) use counts::Counts;
 use pass::Pass;
 pub(crate) use pools::Pools;
 
-/// Retries may be a fifth of the calls of the last ten seconds, and ten a second when there are few calls.
+/// The retry budget: a fifth of the calls of the last ten seconds, and at least ten a second.
 const RETRY_SHARE: f32 = 0.2;
 const RETRY_WINDOW: Duration = Duration::from_secs(10);
 const RETRIES_PER_SECOND: u32 = 10;
 
-/// What the upstreams have in common.
+/// The state that all upstreams share.
 pub(crate) struct Shared {
     /// The connections to all of them.
     pub(crate) pools: Arc<Pools>,
@@ -54,7 +56,7 @@ pub(crate) struct Upstream {
     counts: Counts,
 }
 
-/// Why an upstream gave no answer.
+/// The reason why an upstream gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     /// No connection: nothing was sent.
@@ -63,16 +65,16 @@ pub(crate) enum Failure {
     /// The connection broke before the answer; the upstream may have acted.
     #[error("the {0} service broke the connection off")]
     Broken(&'static str),
-    /// The client did not send what it had begun to; the upstream may have acted.
+    /// The client did not finish sending the body; the upstream may have acted.
     #[error("the body broke off")]
     BodyBrokeOff,
     /// No answer in time; the upstream may have acted.
     #[error("the {0} service did not answer in time")]
     TooSlow(&'static str),
-    /// All places are taken: nothing was sent.
+    /// All slots are taken: nothing was sent.
     #[error("the {0} service is busy")]
     Busy(&'static str),
-    /// It failed so often that it is left alone for a while: nothing was sent.
+    /// The circuit breaker is open after repeated failures: nothing was sent.
     #[error("the {0} service is having trouble")]
     LeftAlone(&'static str),
 }
@@ -102,7 +104,7 @@ impl Upstream {
         self.name
     }
 
-    /// The address of `path` at this upstream.
+    /// Returns the address of `path` at this upstream.
     pub(crate) fn uri(&self, path: PathAndQuery) -> Uri {
         let builder = Uri::builder()
             .scheme(Scheme::HTTP)
@@ -113,22 +115,22 @@ impl Upstream {
             .expect("scheme, authority and path make an address")
     }
 
-    /// A place among the calls under way.
+    /// Takes a slot for a call.
     pub(crate) fn take_place(&self) -> Result<OwnedSemaphorePermit, Failure> {
         Arc::clone(&self.calls)
             .try_acquire_owned()
             .map_err(|_| self.noted(Failure::Busy(self.name)))
     }
 
-    /// A place among the open event streams.
+    /// Takes a slot for an event stream.
     pub(crate) fn take_stream_place(&self) -> Result<OwnedSemaphorePermit, Failure> {
         Arc::clone(&self.streams)
             .try_acquire_owned()
             .map_err(|_| self.noted(Failure::Busy(self.name)))
     }
 
-    /// Sends a request and waits for the head of the answer. One that may be repeated is sent a second time when the
-    /// first found no answer and the budget for retries allows it.
+    /// Sends a request and waits for the head of the answer. A repeatable request is sent a second
+    /// time if the first attempt got no answer and the retry budget allows it.
     pub(crate) async fn call(
         &self,
         request: Request<Bytes>,
@@ -152,7 +154,8 @@ impl Upstream {
         }
     }
 
-    /// Sends a request whose body is still coming, once, and waits for the head of the answer within `limit`.
+    /// Sends a request whose body is still arriving, once, and waits for the head of the answer
+    /// within `limit`.
     pub(crate) async fn stream(
         &self,
         request: Request<Body>,
@@ -162,7 +165,7 @@ impl Upstream {
         self.try_once(request, limit).await
     }
 
-    /// Sends a request past the breaker and every limit.
+    /// Sends a request without the circuit breaker and without any limit.
     pub(crate) async fn send(
         &self,
         request: Request<Body>,

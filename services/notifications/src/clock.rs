@@ -1,28 +1,28 @@
-//! What time it is: handed in, so that a test can wait an hour in no time.
+//! The clock, passed in so that a test can advance time without waiting.
 
 use std::fmt;
 use std::sync::Arc;
 
 use events::Timestamp;
 
-/// A clock. Clones are the same clock.
+/// A clock. Clones share the same time.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
 
 impl Clock {
-    /// A clock that shows what `now` says.
+    /// Creates a clock that returns the time from `now`.
     pub fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         Self(Arc::new(now))
     }
 
-    /// The time.
+    /// Returns the current time.
     pub fn now(&self) -> Timestamp {
         (self.0)()
     }
 }
 
 impl Default for Clock {
-    /// The system's clock.
+    /// Returns the system's clock.
     fn default() -> Self {
         Self::new(Timestamp::now)
     }

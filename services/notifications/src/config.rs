@@ -7,15 +7,16 @@ use std::time::Duration;
 use chassis::auth::Secret;
 use url::Url;
 
-/// How the service behaves. Where it listens, stores and reads from is handed to [`crate::run`].
+/// The behaviour of the service. Its addresses and stores are passed to [`crate::run`].
 #[derive(Clone, Debug, clap::Args)]
 #[group(skip)]
 pub struct Config {
-    /// How long notifications are kept, such as `30d`. An event that is delivered again after that is notified again.
+    /// How long notifications are kept, such as `30d`. An event that is delivered again after that
+    /// creates another notification.
     #[arg(long, env = "TIDEMARK_NOTIFICATIONS_RETENTION", default_value = "30d",
           value_parser = humantime::parse_duration, value_name = "DURATION")]
     pub notifications_retention: Duration,
-    /// Base address of the users service, which knows the addresses of the users.
+    /// Base address of the users service, which returns the addresses of the users.
     #[arg(
         id = "notifications-users-url",
         long = "notifications-users-url",
@@ -24,8 +25,8 @@ pub struct Config {
         value_name = "URL"
     )]
     pub users_url: String,
-    /// Mail server: `smtps://host` (TLS), `smtp://host?tls=required` (STARTTLS), `smtp://host` (a relay nearby, in the
-    /// clear) [default: none, messages go to the simulated mailbox].
+    /// Mail server: `smtps://host` (TLS), `smtp://host?tls=required` (STARTTLS), `smtp://host`
+    /// (unencrypted, for a local relay) [default: none, messages go to the simulated mailbox].
     #[arg(
         long,
         env = "TIDEMARK_NOTIFICATIONS_EMAIL",
@@ -33,13 +34,13 @@ pub struct Config {
         value_name = "URL"
     )]
     pub notifications_email: Option<Secret>,
-    /// Who sends the e-mails.
+    /// Sender of the e-mails.
     #[arg(long, env = "TIDEMARK_NOTIFICATIONS_EMAIL_FROM", default_value = DEFAULT_FROM, value_name = "MAILBOX")]
     pub notifications_email_from: String,
-    /// User at the mail server [default: none, it asks for none].
+    /// User at the mail server [default: none, no login].
     #[arg(long, env = "TIDEMARK_NOTIFICATIONS_EMAIL_USER", value_name = "NAME")]
     pub notifications_email_user: Option<String>,
-    /// The user's password; better by the variable or in a file.
+    /// The user's password; preferably set by the variable or in a file.
     #[arg(
         long,
         env = "TIDEMARK_NOTIFICATIONS_EMAIL_PASSWORD",
@@ -55,14 +56,16 @@ pub struct Config {
         conflicts_with = "notifications_email_password"
     )]
     pub notifications_email_password_file: Option<PathBuf>,
-    /// File with the certificate, in PEM, of an authority that vouches for the mail server, besides those the system trusts.
+    /// File with the PEM certificate of an authority to trust for the mail server, in addition to
+    /// those of the system.
     #[arg(
         long,
         env = "TIDEMARK_NOTIFICATIONS_EMAIL_AUTHORITY",
         value_name = "FILE"
     )]
     pub notifications_email_authority: Option<PathBuf>,
-    /// SMS gateway that takes `{"id","to","text"}`, for users whom no e-mail reaches [default: none].
+    /// SMS gateway that accepts `{"id","to","text"}`, for users who cannot be reached by e-mail
+    /// [default: none].
     #[arg(
         long,
         env = "TIDEMARK_NOTIFICATIONS_SMS",
@@ -70,7 +73,7 @@ pub struct Config {
         value_name = "URL"
     )]
     pub notifications_sms: Option<Secret>,
-    /// Bearer token for the SMS gateway; better by the variable or in a file.
+    /// Bearer token for the SMS gateway; preferably set by the variable or in a file.
     #[arg(
         long,
         env = "TIDEMARK_NOTIFICATIONS_SMS_TOKEN",
@@ -86,7 +89,7 @@ pub struct Config {
         conflicts_with = "notifications_sms_token"
     )]
     pub notifications_sms_token_file: Option<PathBuf>,
-    /// How often a message is tried, over some hours, before it goes to the dead letters.
+    /// Number of attempts to send a message, over some hours, before it goes to the dead letters.
     #[arg(long, env = "TIDEMARK_NOTIFICATIONS_ATTEMPTS", default_value_t = DEFAULT_ATTEMPTS,
           value_parser = clap::value_parser!(u32).range(1..), value_name = "COUNT")]
     pub notifications_attempts: u32,
@@ -98,21 +101,21 @@ const DEFAULT_ATTEMPTS: u32 = 12;
 /// Settings that cannot work.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
-    /// It is no URL of the kind that is wanted.
+    /// The URL is invalid or of the wrong kind.
     #[error("{flag} is not a URL that can be used: {reason}")]
     Url {
         /// The setting.
         flag: &'static str,
-        /// What is wrong with it.
+        /// The problem with it.
         reason: String,
     },
-    /// The sender is no mailbox.
+    /// The sender is no valid mailbox.
     #[error("--notifications-email-from is not a mailbox: {0}")]
     From(#[from] lettre::address::AddressError),
-    /// It takes both to log in.
+    /// Of user and password, only one is given.
     #[error("--notifications-email-user and its password go together")]
     HalfALogin,
-    /// A password or token would cross the network for all to read.
+    /// A password or token would be sent unencrypted.
     #[error("{flag} would send a secret in the clear: choose an address with TLS")]
     InTheClear {
         /// The setting.
@@ -123,13 +126,13 @@ pub enum SettingsError {
     File {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// Nothing can be trusted by a file that is to say what is.
+    /// The file with the certificate of the authority is invalid.
     #[error("--notifications-email-authority cannot be used: {0}")]
     Authority(#[source] lettre::transport::smtp::Error),
-    /// A client for HTTP cannot be made.
+    /// The HTTP client could not be created.
     #[error("no HTTP client can be made: {0}")]
     Client(#[from] reqwest::Error),
 }
@@ -153,7 +156,7 @@ impl Default for Config {
     }
 }
 
-/// The secret itself, or what its file says.
+/// Returns the secret itself, or the content of its file.
 pub(crate) fn secret(
     value: Option<&Secret>,
     file: Option<&PathBuf>,
@@ -167,7 +170,7 @@ pub(crate) fn secret(
     }
 }
 
-/// What is in a file that a setting names.
+/// Reads a file that a setting names.
 pub(crate) fn read(path: &Path) -> Result<String, SettingsError> {
     fs::read_to_string(path).map_err(|source| SettingsError::File {
         path: path.to_owned(),
@@ -175,7 +178,8 @@ pub(crate) fn read(path: &Path) -> Result<String, SettingsError> {
     })
 }
 
-/// Whether nobody on the way can read what is sent there: it is encrypted, or stays on this machine.
+/// Returns `true` if nobody on the network can read what is sent to this URL: it is encrypted, or
+/// stays on this machine.
 pub(crate) fn keeps_secrets(url: &Url) -> bool {
     let is_encrypted = ["smtps", "https"].contains(&url.scheme())
         || url

@@ -1,8 +1,10 @@
-//! What happens to the records of `orders`: decode, keep a notification, and what cannot be decoded to the dead letters.
+//! Consumes the records of `orders`: decodes them, stores notifications, and sends undecodable
+//! records to the dead letters.
 //!
-//! By the simulated channel a notification is told when it is kept: one write, so exactly once. Any other needs an errand
-//! as well, for the sender. It is written after the notification; whoever dies between the two has not remembered the
-//! record's position, so it is consumed again and the errand written then.
+//! By the simulated channel, storing a notification delivers it: one write, so exactly once. Any
+//! other channel also needs an errand for the sender, which is written after the notification. If
+//! the process dies between the two writes, the record's position has not been committed, so the
+//! record is consumed again and the errand is written then.
 
 use std::sync::Arc;
 
@@ -21,29 +23,29 @@ use crate::notification::{Channel, Notification};
 use crate::sender::Counters;
 use crate::store::{Kept, Store, StoreError};
 
-/// How many notifications are written at once.
+/// Largest number of notifications that are written at the same time.
 const AT_ONCE: usize = 32;
 
 /// Consumes `orders`.
 pub struct Orders {
-    /// Where notifications are kept.
+    /// The store of notifications.
     pub store: Store,
-    /// Where orders go that nobody can be told of.
+    /// Destination of the orders that cannot be decoded.
     pub dead_letters: DeadLetters,
-    /// By which channel users are told.
+    /// The channel for new notifications.
     pub channel: Channel,
     /// Wakes the sender.
     pub kept: Arc<Notify>,
-    /// What time it is.
+    /// The clock.
     pub clock: Clock,
-    /// What came of it.
+    /// Counters of the outcomes.
     pub counters: Counters,
 }
 
-/// Why a batch could not be consumed now.
+/// The reason why a batch could not be consumed now.
 #[derive(Debug, thiserror::Error)]
 pub enum ConsumeError {
-    /// The notification could not be kept.
+    /// The notification could not be stored.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The dead letters could not be published.
@@ -51,10 +53,10 @@ pub enum ConsumeError {
     DeadLetter(#[from] DeadLetterError),
 }
 
-/// What a record turned out to be.
+/// The decoded form of a record.
 enum Decoded {
     Order(OrderCreated),
-    /// An event of a type that nobody is told of.
+    /// An event of a type without notifications.
     Other,
     Malformed(String),
 }

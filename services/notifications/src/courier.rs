@@ -1,8 +1,9 @@
-//! Couriers: who carries a message out of this system, one for each channel.
+//! Couriers: deliver messages outside this system, one for each channel.
 //!
-//! A courier says only whether the message was taken. It may have been taken all the same when it says that it was not:
-//! a server that falls silent after the last byte has it, or has not. So each message carries the id of its event, by
-//! which whoever receives it can tell a second copy from a second message.
+//! A courier only reports whether the message was accepted. A message may have been accepted
+//! although an error is reported: if a server stops responding after the last byte, the outcome is
+//! unknown. Each message therefore carries the id of its event, by which a receiver can recognise a
+//! second copy.
 
 pub mod email;
 pub mod sms;
@@ -14,28 +15,29 @@ use crate::notification::{Channel, Refusal};
 use crate::recipient::Recipient;
 use crate::template::Message;
 
-/// A message to somebody.
+/// A message with its recipient.
 #[derive(Clone, Copy, Debug)]
 pub struct Letter<'a> {
     /// The id of the event.
     pub id: Uuid,
-    /// The address on the courier's channel.
+    /// The recipient's address on the courier's channel.
     pub to: &'a str,
-    /// What it says.
+    /// The text.
     pub message: &'a Message,
 }
 
-/// Carries messages by one channel.
+/// Delivers messages by one channel.
 pub trait Courier: Send + Sync {
-    /// By which.
+    /// Returns the channel.
     fn channel(&self) -> Channel;
 
-    /// Where the recipient is reached by it, if at all.
+    /// Returns the recipient's address on this channel, if there is one.
     fn address<'a>(&self, recipient: &'a Recipient) -> Option<&'a str>;
 
-    /// Hands the message over. Dropped before its end it may have been taken or not.
+    /// Hands the message over. If the future is dropped before its end, the message may or may not
+    /// have been accepted.
     ///
     /// # Errors
-    /// [`Refusal`]: it was not taken, as far as is known.
+    /// [`Refusal`] when the message was not accepted, as far as is known.
     fn carry<'a>(&'a self, letter: Letter<'a>) -> BoxFuture<'a, Result<(), Refusal>>;
 }

@@ -1,7 +1,9 @@
-//! Dead letters: orders that nobody could be told of, as they came, with headers that say from where and why. A letter may
-//! stand in the topic twice, when it is not known whether it was published, or who published it died before it said so.
+//! Dead letters: orders without a possible notification, published unchanged, with headers that
+//! contain their origin and the reason. A letter may occur twice in the topic, when the outcome of
+//! publishing is unknown or the publisher died before it stored the outcome.
 //!
-//! The stream job sends its own dead letters to the same topic; `reported_by` tells them apart.
+//! The stream job sends its own dead letters to the same topic; the header `reported_by`
+//! distinguishes them.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,44 +14,44 @@ use record_log::{
     Cleanup, Delivery, LogError, NewRecord, PublishError, Publisher, RecordLog, TopicSpec,
 };
 
-/// The publisher's id, and what `reported_by` says.
+/// The publisher's id, and the value of `reported_by`.
 const REPORTER: &str = "notifications";
-/// As the stream job makes the topic, should it be later than we are.
+/// The same number as in the stream job, because either may create the topic first.
 const PARTITIONS: u32 = 4;
 const RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// An order that nobody can be told of.
+/// An order for which no notification can be delivered.
 #[derive(Clone, Debug)]
 pub struct DeadLetter {
-    /// The record as it came.
+    /// The record as it was received.
     pub record: Received,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
-/// Where dead letters go. Clones share one publisher.
+/// The publisher of dead letters. Clones share one publisher.
 #[derive(Clone)]
 pub struct DeadLetters {
     log: Arc<dyn RecordLog>,
     publisher: Arc<Mutex<Option<Box<dyn Publisher>>>>,
 }
 
-/// Why a dead letter could not be published now.
+/// The reason why a dead letter could not be published now.
 #[derive(Debug, thiserror::Error)]
 pub enum DeadLetterError {
     /// The topic could not be reached.
     #[error("no publisher for dead letters: {0}")]
     Log(#[from] LogError),
-    /// It may stand in the topic all the same; publishing again makes it stand there twice.
+    /// The letter may be in the topic nevertheless; publishing again may duplicate it.
     #[error("a dead letter was not published: {0}")]
     Publish(#[from] PublishError),
-    /// The thread that published was ended.
+    /// The publishing task panicked or was cancelled.
     #[error("publishing was broken off: {0}")]
     BrokenOff(#[from] tokio::task::JoinError),
 }
 
 impl DeadLetters {
-    /// Dead letters on this log.
+    /// Creates a publisher of dead letters on this log.
     pub fn new(log: Arc<dyn RecordLog>) -> Self {
         Self {
             log,
@@ -60,7 +62,7 @@ impl DeadLetters {
     /// Publishes the letters.
     ///
     /// # Errors
-    /// [`DeadLetterError`]: publish them all again.
+    /// [`DeadLetterError`]; publish all letters again.
     pub async fn publish(&self, letters: Vec<DeadLetter>) -> Result<(), DeadLetterError> {
         if letters.is_empty() {
             return Ok(());
@@ -85,7 +87,7 @@ impl DeadLetters {
         }
         publisher.commit(&[])?;
 
-        // Kept only while it works: after a failure the next attempt opens it anew.
+        // Kept only after a success: the next attempt after a failure opens a new publisher.
         *kept = Some(publisher);
         Ok(())
     }

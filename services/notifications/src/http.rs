@@ -15,40 +15,40 @@ use crate::clock::Clock;
 use crate::notification::Notification;
 use crate::store::{Position, Reopened, Shelf, Store, StoreError};
 
-/// What this service offers, in OpenAPI.
+/// The OpenAPI description of this service.
 const DESCRIPTION: &str = include_str!("../openapi.json");
-/// How many dead letters one request sends again.
+/// Largest number of dead letters that one request sends again.
 const RETRIED_AT_ONCE: usize = 100;
 
-/// What the handlers work with.
+/// The state of the handlers.
 #[derive(Clone)]
 pub struct Mailbox {
     /// The notifications.
     pub store: Store,
-    /// What time it is.
+    /// The clock.
     pub clock: Clock,
     /// Wakes the sender.
     pub kept: Arc<Notify>,
 }
 
-/// The query of the list.
+/// The query parameters of the list.
 #[derive(Debug, Deserialize)]
 struct ListQuery {
-    /// Only this user's.
+    /// Restricts the list to this user's notifications.
     user_id: Option<u64>,
     #[serde(default)]
     limit: Limit,
     cursor: Option<Cursor>,
 }
 
-/// What was sent on its way again.
+/// The answer to a retry of dead letters.
 #[derive(Debug, Serialize)]
 struct Retried {
-    /// How many.
+    /// Number of notifications that were reopened.
     retried: usize,
 }
 
-/// The routes of this service.
+/// Returns the routes of this service.
 pub fn router(mailbox: Mailbox) -> Router {
     let routes = Router::new()
         .route("/notifications", get(list))
@@ -88,7 +88,7 @@ async fn list(
     Ok(Json(Page::cut(found, page.limit, Position::after)))
 }
 
-/// Sends one again that was given up, or at once one that waits.
+/// Reopens a notification that was given up or skipped, or makes a pending one due at once.
 async fn retry(
     _: Trusted,
     State(mailbox): State<Mailbox>,
@@ -112,7 +112,7 @@ async fn retry(
     Ok(Json(notification))
 }
 
-/// Sends all again that were given up, at most [`RETRIED_AT_ONCE`]; asked again, the next.
+/// Reopens dead letters, at most [`RETRIED_AT_ONCE`]. A further request reopens the next ones.
 async fn retry_dead(_: Trusted, State(mailbox): State<Mailbox>) -> Result<Json<Retried>> {
     let now = mailbox.clock.now();
     let mut retried = 0;

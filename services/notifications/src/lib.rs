@@ -1,23 +1,26 @@
-//! The notifications service: who ordered is told so, once.
+//! The notifications service: notifies a user of each order, exactly once as far as the channel
+//! permits.
 //!
-//! It consumes the topic `orders` (`consume`) and owns the DynamoDB table `notifications` (`store`), the mailbox behind
-//! `GET /notifications`. It publishes what it cannot understand or deliver to `orders-dead-letter` (`dead_letter`), and
-//! goes on.
+//! It consumes the topic `orders` (`consume`) and owns the DynamoDB table `notifications`
+//! (`store`), which is the mailbox behind `GET /notifications`. Records that cannot be decoded or
+//! delivered go to `orders-dead-letter` (`dead_letter`), and consumption continues.
 //!
 //! ```text
 //! orders ─▶ follower ─▶ keep a notification ─▶ DynamoDB ─▶ sender ─▶ couriers: e-mail, SMS
-//!                       (first write wins)      ▲   │      (claims)  (who? asks the users service)
+//!                       (first write wins)      ▲   │      (claims)  (address: users service)
 //!                                               │   └─▶ GET /notifications
 //!                                               └─ POST /notifications/retry
 //! ```
 //!
-//! Without a mail server or an SMS gateway nothing is sent: to be kept in the mailbox is all the simulated channel does.
-//! With both, e-mail is preferred, and SMS is for users without an address.
+//! Without a mail server or an SMS gateway, nothing is sent: the simulated channel only stores the
+//! notification in the mailbox. With both, e-mail is preferred, and SMS is for users without an
+//! address.
 //!
-//! What always holds: an event has at most one notification, for the event's id is its key; and none is missed, for its
-//! position on the topic is remembered only when the notification is kept. Whether it was told is known exactly for the
-//! simulated channel. No mail server and no gateway can be asked to commit together with a table: when a sender dies
-//! between handing a message over and noting that, it is handed over once more, under the same id.
+//! What always holds: an event has at most one notification, because the event's id is its key. No
+//! event is missed, because a position on the topic is committed only after the notification is
+//! stored. Delivery on the simulated channel is exactly once. Mail servers and gateways cannot
+//! commit together with a table: when a sender dies after it handed a message over and before it
+//! stored the outcome, the message is handed over again, under the same id.
 
 mod clock;
 mod config;
@@ -61,36 +64,36 @@ pub use store::{NOTIFICATIONS, StoreError};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-/// Under which name the positions on the topic are remembered.
+/// The consumer group under which the positions on the topic are committed.
 const GROUP: &str = "notifications";
-/// How many orders are looked at together at most.
+/// Largest number of orders in a batch.
 const BATCH: usize = 200;
-/// How often the sender looks at what is due, unless it is told that there is something.
+/// Interval at which the sender looks for due errands, unless it is woken earlier.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
-/// What the service works with.
+/// The stores and the authentication of the service.
 #[derive(Clone)]
 pub struct Parts {
-    /// Where the table is.
+    /// The client for the table.
     pub dynamodb: Client,
-    /// Where orders come from, and dead letters go.
+    /// The log that orders are read from and dead letters are written to.
     pub log: Arc<dyn RecordLog>,
-    /// How it learns who calls, and what it shows the users service.
+    /// Authenticates callers, and this service to the users service.
     pub auth: Auth,
 }
 
-/// Why the service ended.
+/// The reason why the service ended.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// Its server broke.
+    /// Its HTTP server failed.
     #[error(transparent)]
     Serve(#[from] ServeError),
-    /// It was told to do what cannot be done.
+    /// Its settings cannot work.
     #[error(transparent)]
     Settings(#[from] SettingsError),
 }
 
-/// The service, put together and not yet begun.
+/// The service, assembled but not started.
 pub struct Service {
     store: Store,
     log: Arc<dyn RecordLog>,
@@ -103,17 +106,17 @@ pub struct Service {
     shutdown: Shutdown,
 }
 
-/// How messages leave this system, where they do.
+/// Delivery by e-mail or SMS.
 #[derive(Clone)]
 struct Delivery {
     users: Users,
-    /// By what, the preferred first; there is one.
+    /// The couriers in order of preference; never empty.
     couriers: Vec<Arc<dyn Courier>>,
     most_attempts: u32,
 }
 
 impl Service {
-    /// Puts the service together; it counts what it does in `metrics`, and ends with `shutdown`.
+    /// Creates the service. Its metrics are registered in `metrics`, and it ends with `shutdown`.
     ///
     /// # Errors
     /// [`SettingsError`].
@@ -145,13 +148,13 @@ impl Service {
         })
     }
 
-    /// The same by another clock.
+    /// Returns the same service with another clock.
     #[must_use]
     pub fn with_clock(self, clock: Clock) -> Self {
         Self { clock, ..self }
     }
 
-    /// Its routes, over a table that exists.
+    /// Returns its routes, which expect the table to exist.
     pub fn router(&self) -> Router {
         let store = self.store.clone();
         let clock = self.clock.clone();
@@ -160,7 +163,7 @@ impl Service {
             .protect(http::router(Mailbox { store, clock, kept }))
     }
 
-    /// Creates the table if it is missing; tries until it succeeds or a shutdown is requested.
+    /// Creates the table if it is missing. Retries until it succeeds or a shutdown is requested.
     pub async fn prepare(&self) {
         retry(&self.shutdown, "notifications: table", || {
             self.store.ensure_tables()
@@ -171,7 +174,7 @@ impl Service {
     /// Consumes the orders until a shutdown is requested.
     ///
     /// # Panics
-    /// When the consumer does.
+    /// If the consumer panics.
     pub async fn consume(&self) {
         let log = Arc::clone(&self.log);
         let lag = self.lag.clone();
@@ -201,7 +204,8 @@ impl Service {
             .expect("following does not panic");
     }
 
-    /// Sends what is due until a shutdown is requested; where there is nobody to carry it, it only waits.
+    /// Sends due messages until a shutdown is requested. Without a courier it only waits for the
+    /// shutdown.
     pub async fn send(&self) {
         let Some(sender) = self.sender() else {
             return self.shutdown.requested().await;
@@ -228,11 +232,11 @@ impl Service {
         }
     }
 
-    /// Sends once what is due by the service's clock, as one replica among others; says how many errands were run to
-    /// their end.
+    /// Sends the messages that are due by the service's clock, as one replica among others. Returns
+    /// the number of completed errands.
     ///
     /// # Errors
-    /// [`StoreError`] when it cannot be known what is due.
+    /// [`StoreError`] when the due errands cannot be read.
     pub async fn send_due(&self) -> Result<usize, StoreError> {
         match self.sender() {
             Some(sender) => sender.send_due(&self.shutdown).await,
@@ -261,7 +265,7 @@ impl Service {
 }
 
 impl Delivery {
-    /// By what the settings name; none where they name nothing.
+    /// Creates the couriers that the settings name. Returns `None` if they name none.
     fn new(config: &Config, auth: &Auth) -> Result<Option<Self>, SettingsError> {
         let mut couriers: Vec<Arc<dyn Courier>> = Vec::new();
         if let Some(url) = &config.notifications_email {
@@ -307,7 +311,7 @@ fn counters(metrics: &Metrics) -> Counters {
     }
 }
 
-/// Serves, consumes and sends until shut down. It listens at once and is ready when its table is.
+/// Serves, consumes and sends until shut down. Listens at once; is ready when the table exists.
 ///
 /// # Errors
 /// [`RunError`].

@@ -1,15 +1,15 @@
-//! A notification: what one event tells one user, and how far that has come. Pure.
+//! A notification: the message about one event to one user, with its delivery state. Pure.
 //!
 //! ```text
-//!             ┌───────────── not now: again later ─────────────┐
+//!             ┌───────────── failed: retried later ────────────┐
 //!             ▼                                                │
 //! event ─▶ pending ──▶ sending (owner, lease) ──┬─▶ sent       │
-//!             ▲                                 ├─▶ skipped ───┤ nobody to tell
-//!             │                                 ├─▶ dead ──────┤ refused for good, or too often
-//!             └────────── a retry is asked ─────┴──────────────┘
+//!             ▲                                 ├─▶ skipped ───┤ no recipient
+//!             │                                 ├─▶ dead ──────┤ rejected, or too many attempts
+//!             └────────── retry requested ──────┴──────────────┘
 //! ```
 //!
-//! Who sends holds a lease until `next_try_at`; if it dies, another takes over when that has passed.
+//! A sender holds a lease until `next_try_at`. After that, another sender may take over.
 
 use std::time::Duration;
 
@@ -20,48 +20,48 @@ use uuid::Uuid;
 
 use crate::template;
 
-/// The wait after the first failure; it doubles with each.
+/// The wait after the first failed attempt; it doubles with each further one.
 const FIRST_WAIT: Duration = Duration::from_secs(5);
 /// The longest wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
-/// How much of an error is kept.
+/// Longest error text that is stored, in characters.
 const MAX_ERROR_CHARS: usize = 300;
 
-/// A notification as it is stored and shown.
+/// A notification as it is stored and served.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Notification {
     /// The id of the event: one event, one notification.
     pub id: Uuid,
-    /// Who is told.
+    /// The user to notify.
     pub user_id: u64,
-    /// The order it is about.
+    /// The order that it is about.
     pub order_id: u64,
-    /// How it is told, or is meant to be.
+    /// The channel by which it was sent, or is to be sent.
     pub channel: Channel,
-    /// What became of it.
+    /// The delivery state.
     pub status: Status,
-    /// In a line.
+    /// The message in one line.
     pub subject: String,
-    /// At length.
+    /// The whole message.
     pub body: String,
-    /// When the event happened.
+    /// The time of the event.
     pub created_at: Timestamp,
-    /// When it was told.
+    /// The time of delivery.
     pub sent_at: Option<Timestamp>,
-    /// How often it was tried.
+    /// Number of attempts.
     #[serde(default)]
     pub attempts: u32,
-    /// While pending, when it is tried next; while sending, when somebody else may take over.
+    /// While pending, the time of the next attempt; while sending, the end of the lease.
     pub next_try_at: Option<Timestamp>,
-    /// Why the last attempt failed.
+    /// The error of the last attempt.
     pub last_error: Option<String>,
 }
 
-/// A way to tell somebody something.
+/// A way to deliver a message.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Channel {
-    /// Into the mailbox at `GET /notifications`, and nowhere else.
+    /// The mailbox at `GET /notifications` only.
     Simulated,
     /// By e-mail.
     Email,
@@ -69,53 +69,54 @@ pub enum Channel {
     Sms,
 }
 
-/// What became of a notification.
+/// The delivery state of a notification.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// It waits to be sent.
     Pending,
-    /// Somebody is sending it.
+    /// A sender holds a lease on it.
     Sending,
-    /// It was told.
+    /// It was delivered.
     Sent,
-    /// There is nobody to tell.
+    /// The user no longer exists or has no address.
     Skipped,
-    /// It was given up and is among the dead letters.
+    /// Delivery was given up; the record is among the dead letters.
     Dead,
 }
 
-/// Why an attempt came to nothing.
+/// The reason why an attempt failed.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Refusal {
-    /// It may work later.
+    /// A later attempt may succeed.
     NotNow(String),
-    /// This message will never be taken.
+    /// The message will never be accepted.
     Never(String),
-    /// There is nobody to tell, or no way to.
+    /// There is no recipient, or no address for any channel.
     NoRecipient(&'static str),
 }
 
-/// What comes of an attempt.
+/// The outcome of an attempt.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Outcome {
-    /// It was told.
+    /// The message was delivered.
     Sent(Channel),
-    /// It is tried again.
+    /// Another attempt follows.
     Again {
-        /// When.
+        /// The time of the next attempt.
         at: Timestamp,
-        /// Why it has to be.
+        /// The error of this attempt.
         error: String,
     },
-    /// There is nobody to tell.
+    /// There is no recipient.
     Skipped(&'static str),
-    /// It is given up.
+    /// Delivery is given up.
     Dead(String),
 }
 
 impl Notification {
-    /// Tells of an order: at once by the simulated channel, by any other when somebody sends it.
+    /// Creates the notification of an order. By the simulated channel it is sent at once; by any
+    /// other it waits for a sender.
     pub fn of(order: &OrderCreated, channel: Channel, now: Timestamp) -> Self {
         let message = template::order_created(order);
         let is_told = channel == Channel::Simulated;
@@ -141,7 +142,7 @@ impl Notification {
 }
 
 impl Status {
-    /// Its name, as on the wire and in the table.
+    /// Returns its name on the wire and in the table.
     pub fn name(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -152,14 +153,14 @@ impl Status {
         }
     }
 
-    /// Whether it is still to be sent.
+    /// Returns `true` while it is still to be sent.
     pub fn is_open(self) -> bool {
         matches!(self, Self::Pending | Self::Sending)
     }
 }
 
 impl Channel {
-    /// Its name, as on the wire and in the table.
+    /// Returns its name on the wire and in the table.
     pub fn name(self) -> &'static str {
         match self {
             Self::Simulated => "simulated",
@@ -170,7 +171,8 @@ impl Channel {
 }
 
 impl Outcome {
-    /// What comes of an attempt that was the `attempts`th of at most `most`. `random` is any number.
+    /// Returns the outcome of attempt number `attempts` out of at most `most`. `random` may be any
+    /// number; it spreads the retries.
     pub fn of(
         attempt: Result<Channel, Refusal>,
         attempts: u32,
@@ -192,7 +194,7 @@ impl Outcome {
         }
     }
 
-    /// The status it leads to.
+    /// Returns the status that follows from the outcome.
     pub fn status(&self) -> Status {
         match self {
             Self::Sent(_) => Status::Sent,
@@ -203,7 +205,7 @@ impl Outcome {
     }
 }
 
-/// When to try again after so many attempts.
+/// Returns the time of the next attempt after `attempts` failed ones.
 pub fn again_at(attempts: u32, now: Timestamp, random: u64) -> Timestamp {
     let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
     for _ in 1..attempts.min(32) {

@@ -1,6 +1,7 @@
-//! Who is told: an event names a user, and the users service knows the address.
+//! Recipients: an event names a user, and the users service returns the user's address.
 //!
-//! What it said is believed for a minute; so a user who has just changed an address may get one more message at the old.
+//! Answers are cached for a minute, so a user who has just changed an address may get one more
+//! message at the old one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,41 +15,42 @@ use serde::Deserialize;
 
 const CALL_LIMIT: Duration = Duration::from_secs(3);
 const BELIEVED_MS: u64 = 60_000;
-/// How many users are remembered; with more, all are forgotten.
+/// Largest number of cached users. When it is exceeded, the whole cache is cleared.
 const REMEMBERED: usize = 10_000;
 
-/// Where a user is reached.
+/// The addresses of a user.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 pub struct Recipient {
-    /// By e-mail.
+    /// The e-mail address.
     pub email: String,
-    /// By text message.
+    /// The phone number for text messages.
     pub phone: Option<String>,
 }
 
-/// A client of the users service. Clones share its connections and what it remembers.
+/// A client of the users service. Clones share its connections and its cache.
 #[derive(Clone)]
 pub struct Users {
     peer: Peer,
     known: Arc<Mutex<HashMap<u64, (Timestamp, Recipient)>>>,
 }
 
-/// Why it is not known where a user is reached.
+/// The reason why a user's addresses are not known.
 #[derive(Debug, thiserror::Error)]
 pub enum UsersError {
-    /// It did not answer, or not with what was expected.
+    /// The service did not answer, or its answer could not be read.
     #[error("the users service is away: {0}")]
     Away(#[source] reqwest::Error),
-    /// It refused.
+    /// The service answered with an error status.
     #[error("the users service answered {0}")]
     Refused(StatusCode),
 }
 
 impl Users {
-    /// A client of the service at this base address, which shows it what `auth` gives services.
+    /// Creates a client of the service at this base address, which authenticates itself as a
+    /// service with `auth`.
     ///
     /// # Errors
-    /// When the system cannot offer what HTTP needs.
+    /// When the system cannot provide an HTTP client.
     pub fn new(base_url: &str, auth: Auth) -> Result<Self, reqwest::Error> {
         Ok(Self {
             peer: Peer::new(base_url, auth, CALL_LIMIT)?,
@@ -56,7 +58,7 @@ impl Users {
         })
     }
 
-    /// Where the user is reached; none when there is no such user any more.
+    /// Returns the addresses of the user, or `None` if the user does not exist any more.
     ///
     /// # Errors
     /// [`UsersError`].

@@ -1,14 +1,15 @@
-//! The sender: what is due is claimed, carried, and its outcome noted.
+//! The sender: claims due errands, hands their messages to couriers, and stores the outcomes.
 //!
 //! ```text
-//! due errands ─▶ claim ──────────▶ carry ─────────────▶ note the outcome ─▶ lay the errand where it belongs
-//!                (one wins, and    (within the limit,   (if the claim       (due, dead, skipped, or gone)
-//!                holds a lease)    less than the lease) still holds)
+//! due errands ─▶ claim ───────▶ carry ────────────▶ store the outcome ─▶ move or delete the errand
+//!                (one wins,    (within the limit,  (if the claim        (due, dead, skipped,
+//!                with a lease) below the lease)    still holds)         or deleted)
 //! ```
 //!
-//! What always holds: while a notification is open it has an errand, so it is looked at again whoever dies; and two who
-//! look at the same send it once, unless one dies, or falls silent for longer than the lease, between handing it over and
-//! noting that. Then it is sent again, under the same id.
+//! What always holds: an open notification has an errand, so another sender finds it if one dies.
+//! Of two senders that find the same errand, one sends the message. The exception is a sender that
+//! dies, or stalls for longer than its lease, between handing the message over and storing the
+//! outcome: then the message is sent again, under the same id.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,54 +29,55 @@ use crate::recipient::Users;
 use crate::store::{Claim, Errand, Shelf, Store, StoreError};
 use crate::template;
 
-/// How many errands are fetched together.
+/// Largest number of errands in one fetch.
 pub const BATCH: usize = 64;
-/// How many are run at once.
+/// Largest number of errands in progress at the same time.
 const AT_ONCE: usize = 8;
-/// How long an attempt may take.
+/// Time limit of an attempt.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(10);
-/// For how long a claim is good: longer than an attempt and its notes take, even if the machine hesitates.
+/// Lease of a claim. It is longer than an attempt and its writes take, even on a machine that
+/// stalls.
 const LEASE_MS: u64 = 60_000;
 
-/// Sends what is due. Each has a name of its own, by which it holds its claims.
+/// Sends due messages. Each sender holds its claims under its own name.
 pub struct Sender {
-    /// Whose claims are whose.
+    /// The owner of this sender's claims.
     pub name: Uuid,
     /// The notifications and their errands.
     pub store: Store,
-    /// Where users are reached.
+    /// Client that looks up the users' addresses.
     pub users: Users,
-    /// By what, the preferred first.
+    /// The couriers in order of preference.
     pub couriers: Vec<Arc<dyn Courier>>,
-    /// Where goes what is given up.
+    /// Destination of the orders whose delivery is given up.
     pub dead_letters: DeadLetters,
-    /// How often to try.
+    /// Largest number of attempts per notification.
     pub most_attempts: u32,
-    /// What time it is.
+    /// The clock.
     pub clock: Clock,
-    /// What came of it.
+    /// Counters of the outcomes.
     pub counters: Counters,
 }
 
-/// How many of which outcome there were.
+/// Counters of outcomes.
 #[derive(Clone)]
 pub struct Counters {
-    /// Notifications that were told.
+    /// Notifications that were delivered.
     pub sent: IntCounter,
-    /// Attempts that are to be made again.
+    /// Attempts that failed and are retried.
     pub failed: IntCounter,
-    /// Notifications for nobody.
+    /// Notifications without a recipient.
     pub skipped: IntCounter,
-    /// Orders that went to the dead letters.
+    /// Orders that became dead letters.
     pub dead: IntCounter,
 }
 
 impl Sender {
-    /// Runs the errands that are due, at most [`BATCH`]; says how many could be run to their end. With a shutdown it ends
-    /// with those it has begun.
+    /// Runs the due errands, at most [`BATCH`], and returns the number that were completed. After a
+    /// shutdown is requested, it starts no further errands.
     ///
     /// # Errors
-    /// [`StoreError`] when it cannot be known what is due.
+    /// [`StoreError`] when the due errands cannot be read.
     pub async fn send_due(&self, shutdown: &Shutdown) -> Result<usize, StoreError> {
         let due = self
             .store
@@ -94,7 +96,7 @@ impl Sender {
             .await)
     }
 
-    /// Runs an errand; says whether the table could be asked and told all.
+    /// Runs an errand. Returns `false` if the table failed.
     async fn run(&self, errand: Errand) -> bool {
         match self.try_run(&errand).await {
             Ok(()) => true,
@@ -123,11 +125,11 @@ impl Sender {
         }
     }
 
-    /// What comes of the attempt that was just claimed. A dead letter is published here, before anything says that it is
-    /// one: should nobody live to say so, it is published again.
+    /// Returns the outcome of the attempt that was just claimed. A dead letter is published here,
+    /// before its status is stored: if this sender dies in between, the letter is published again.
     async fn outcome(&self, errand: &Errand, claimed: &Notification) -> Outcome {
         let attempt = if claimed.attempts > self.most_attempts {
-            // It was given up before, but its dead letter could not be published, or that could not be noted.
+            // An earlier attempt gave up, but its dead letter or its status could not be written.
             Err(Refusal::Never(
                 claimed
                     .last_error
@@ -226,7 +228,7 @@ impl Sender {
         }
     }
 
-    /// The errand of a notification that is settled.
+    /// Finishes or moves the errand of a settled notification.
     async fn put_away(&self, errand: &Errand, status: Status) -> Result<(), StoreError> {
         let now = self.clock.now();
         match status {

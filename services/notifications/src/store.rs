@@ -1,12 +1,15 @@
 //! The notifications in DynamoDB.
 //!
-//! One item a notification, keyed by event id: a write on condition that none is there makes it exactly one, however often
-//! the event is delivered. Two indexes list them, newest first, by query: `by-user`, and `by-day` for all. A day is spread
-//! over [`SHARDS`] partitions, for one DynamoDB partition takes 1,000 writes a second; a page asks all of them and merges.
-//! Both sort by position: the time of the event, then its id. Items expire with their retention.
+//! Each notification is one item, keyed by event id. The write has the condition that no such item
+//! exists, so there is exactly one however often the event is delivered. Two indexes list
+//! notifications, newest first: `by-user`, and `by-day` for all users. A day is spread over
+//! [`SHARDS`] partitions, because one DynamoDB partition accepts 1,000 writes a second; a page
+//! queries all of them and merges. Both indexes sort by position: the time of the event, then its
+//! id. Items expire at the end of their retention.
 //!
-//! How far a notification has come stands in its item and nowhere else ([`progress`]). What is still to be sent has a
-//! second item in the same table, its errand, which says when to look at it ([`errands`]).
+//! The delivery state is stored in the notification's item only ([`progress`]). A notification that
+//! is still to be sent has a second item in the same table, its errand, which contains the time of
+//! the next attempt ([`errands`]).
 
 mod errands;
 mod progress;
@@ -30,10 +33,10 @@ use uuid::Uuid;
 
 use crate::notification::{Notification, Status};
 
-/// Over how many partitions of the index the notifications of one day spread.
+/// Number of index partitions over which the notifications of one day spread.
 const SHARDS: u8 = 4;
 const DAY_MS: u64 = 24 * 3_600_000;
-/// A position after all others.
+/// A position that sorts after all others.
 const NEWEST: &str = "~";
 
 /// The table of this service.
@@ -43,34 +46,34 @@ pub struct Store {
     retention: Duration,
 }
 
-/// Where a list goes on: after this notification.
+/// A position in a list: it continues after this notification.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Position {
     created_at: Timestamp,
     position: String,
 }
 
-/// What became of a notification that was to be kept.
+/// The result of storing a notification.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Kept {
-    /// It is kept now.
+    /// The notification was stored.
     Now,
-    /// Its event had one before, which has come so far.
+    /// The event had a notification already, with this status.
     Before(Status),
 }
 
-/// Why the store did not do what it was asked.
+/// The reason why an operation of the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// DynamoDB refused or did not answer; a write may have happened.
+    /// DynamoDB rejected the request or did not answer; a write may have happened.
     #[error("DynamoDB failed: {}", chassis::in_one_line(&**.0))]
     DynamoDb(#[source] Box<aws_sdk_dynamodb::Error>),
-    /// An item does not read as what it should be.
+    /// An item could not be decoded.
     #[error("an item cannot be read: {0}")]
     Unreadable(#[from] serde_dynamo::Error),
 }
 
-/// A notification as an item.
+/// A notification in the form of an item.
 #[derive(Serialize)]
 struct Row<'a> {
     #[serde(flatten)]
@@ -81,7 +84,7 @@ struct Row<'a> {
 }
 
 impl Position {
-    /// After this notification.
+    /// Returns the position after this notification.
     pub fn after(notification: &Notification) -> Self {
         Self {
             created_at: notification.created_at,
@@ -91,7 +94,7 @@ impl Position {
 }
 
 impl Store {
-    /// The table where this client finds it; what is written is kept for `retention` after its event.
+    /// Creates a store on this client. Items are kept for `retention` after their event.
     pub fn new(client: Client, retention: Duration) -> Self {
         Self { client, retention }
     }
@@ -104,7 +107,7 @@ impl Store {
         tables::ensure(&self.client).await
     }
 
-    /// Keeps a notification, unless its event has one.
+    /// Stores a notification, unless its event has one.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -129,7 +132,7 @@ impl Store {
         }
     }
 
-    /// The user's notifications after `after`, newest first, at most `limit`.
+    /// Returns the user's notifications after `after`, newest first, at most `limit`.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -146,7 +149,8 @@ impl Store {
         newest_before(query, after, limit).await
     }
 
-    /// All notifications after `after`, newest first, at most `limit`, as far back as `now` reaches by the retention.
+    /// Returns all notifications after `after`, newest first, at most `limit`. The list starts at
+    /// `now` and goes back as far as the retention.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -171,7 +175,7 @@ impl Store {
         Ok(found)
     }
 
-    /// Asks the shelves of a day at once, and merges.
+    /// Queries the shards of a day concurrently and merges their answers.
     async fn on_day(
         &self,
         day: u64,
@@ -205,7 +209,7 @@ impl Store {
         })?)
     }
 
-    /// When what belongs to this notification may go, in seconds since 1970.
+    /// Returns the expiry time of this notification's items, in seconds since 1970.
     fn expires_at(&self, notification: &Notification) -> u64 {
         notification.created_at.as_ms() / 1_000 + self.retention.as_secs()
     }
@@ -215,7 +219,7 @@ fn shard(event_id: Uuid) -> u8 {
     event_id.as_bytes()[15] % SHARDS
 }
 
-/// Sorts as the time of the event does, then by its id.
+/// Returns a string that sorts by the time of the event, then by its id.
 fn position(notification: &Notification) -> String {
     format!(
         "{:015}#{}",

@@ -1,5 +1,6 @@
-//! What a notification says: texts with `{{places}}` to be filled. In the plain text the first line is the subject, and the
-//! body begins after an empty line; the HTML says the same, with everything escaped that is filled in.
+//! The texts of notifications: templates with `{{places}}` to fill. In the plain text, the first
+//! line is the subject, and the body begins after an empty line. The HTML has the same content,
+//! with all filled-in values escaped.
 
 use std::fmt::Write;
 
@@ -13,20 +14,20 @@ const ITEM_HTML: &str = "<tr><td align=\"right\">{{quantity}}</td><td>{{product}
 /// Currencies without a minor unit (ISO 4217).
 const WITHOUT_MINOR_UNIT: [&str; 7] = ["CLP", "ISK", "JPY", "KRW", "PYG", "UGX", "VND"];
 
-/// What is said.
+/// A message in all its forms.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Message {
-    /// One line.
+    /// The subject, one line.
     pub subject: String,
-    /// The rest, in plain text.
+    /// The body in plain text.
     pub text: String,
-    /// The same as a page.
+    /// The body in HTML.
     pub html: String,
-    /// The same in a line that fits on a telephone.
+    /// The message in one line, for SMS.
     pub short: String,
 }
 
-/// Says that an order is in.
+/// Returns the message about a new order.
 pub fn order_created(order: &OrderCreated) -> Message {
     let total = money(order.total_cents, &order.currency);
     let order_id = order.order_id.to_string();
@@ -75,7 +76,7 @@ pub fn order_created(order: &OrderCreated) -> Message {
     }
 }
 
-/// Fills the places of a template. What is filled in is never searched for places itself.
+/// Fills the places of a template. Filled-in values are not searched for places.
 fn fill(template: &str, values: &[(&str, &str)]) -> String {
     let mut filled = String::with_capacity(template.len() * 2);
     let mut rest = template;
@@ -93,7 +94,7 @@ fn fill(template: &str, values: &[(&str, &str)]) -> String {
     filled
 }
 
-/// The subject, which is one line whatever was filled in, and the body.
+/// Splits a text into its subject and body. Line breaks in the subject become spaces.
 fn split(filled: &str) -> (String, String) {
     let (subject, body) = filled.split_once("\n\n").unwrap_or((filled, ""));
     (
@@ -102,7 +103,7 @@ fn split(filled: &str) -> (String, String) {
     )
 }
 
-/// The text as it stands in HTML, between tags or in an attribute.
+/// Escapes a text for HTML, between tags or in an attribute.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -140,7 +141,7 @@ fn row(item: &OrderItem, currency: &str) -> String {
     )
 }
 
-/// The price of one, and of all of the line.
+/// Returns the unit price and the price of the whole line.
 fn prices(item: &OrderItem, currency: &str) -> (String, String) {
     let sum_cents = item.unit_price_cents.saturating_mul(item.quantity.into());
     (

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-/// What can be set.
+/// The settings.
 #[derive(Args, Clone, Debug)]
 #[group(skip)]
 pub struct Config {
@@ -17,11 +17,12 @@ pub struct Config {
         value_name = "URL"
     )]
     pub products_url: String,
-    /// How long a relay leads without a sign of life, before another replica takes over.
+    /// How long a relay keeps its lease without renewing it, before another replica takes over.
     #[arg(long, env = "TIDEMARK_ORDERS_RELAY_LEASE", default_value = "5s", value_name = "DURATION",
           value_parser = humantime::parse_duration)]
     pub orders_relay_lease: Duration,
-    /// How often the relay looks for orders that other replicas accepted; its own it knows at once.
+    /// How often the relay checks for orders that other replicas accepted; orders of its own
+    /// process wake it at once.
     #[arg(long, env = "TIDEMARK_ORDERS_RELAY_POLL", default_value = "100ms", value_name = "DURATION",
           value_parser = humantime::parse_duration)]
     pub orders_relay_poll: Duration,

@@ -20,12 +20,12 @@ use crate::order::{NewOrder, Order, Status};
 use crate::place::{Placed, Placing};
 use crate::store::{Changed, Reply};
 
-/// What the service offers, in OpenAPI.
+/// The OpenAPI description of the service.
 const DESCRIPTION: &str = include_str!("../openapi.json");
-/// Says that a reply is that of an earlier request.
+/// Marks a reply as that of an earlier request.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
-/// What the handlers share.
+/// The state shared by the handlers.
 #[derive(Clone)]
 pub struct Orders {
     pub placing: Placing,
@@ -64,12 +64,13 @@ async fn create(
     Json(new): Json<NewOrder>,
 ) -> Result<Response> {
     caller.require_user(new.user_id)?;
-    // On a task of its own: a client that hangs up cannot stop it half-way.
+    // Runs on its own task, so that a client that disconnects cannot stop it midway.
     let placing = async move {
         let placed = orders
             .placing
             .place(&new, idempotency_key, trace.as_ref())
             .await;
+        // Also after an error, because the order may have been stored.
         orders.written.notify_one();
         placed
     };
@@ -149,7 +150,7 @@ async fn change(
 }
 
 impl Orders {
-    /// An order that the caller may see; to others it looks as if it were not there.
+    /// Returns an order that the caller may see. To other callers the order does not exist.
     async fn get(&self, id: i64, caller: Caller) -> Result<Order> {
         let order = self.placing.store.get(id).await?;
         order
@@ -157,7 +158,8 @@ impl Orders {
             .ok_or_else(no_such_order)
     }
 
-    /// That the caller may move the order on: the shop says how far it has come, its user may only cancel it.
+    /// Returns an error unless the caller may make this change. Unrestricted callers may make any
+    /// change; the order's user may only cancel it.
     async fn check_change(&self, id: i64, caller: Caller, next: Status) -> Result<()> {
         if caller.is_unrestricted() {
             return Ok(());

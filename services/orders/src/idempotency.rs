@@ -1,4 +1,5 @@
-//! The header `Idempotency-Key`: a client that repeats a request under the same key gets the same reply, once done.
+//! The header `Idempotency-Key`: once a request is done, repeating it under the same key returns
+//! the same reply.
 
 use axum::extract::OptionalFromRequestParts;
 use axum::http::request::Parts;
@@ -7,7 +8,7 @@ use chassis::Problem;
 const HEADER: &str = "idempotency-key";
 const MAX_BYTES: usize = 128;
 
-/// A client's key: 1 to 128 visible ASCII characters. It stands for a request within one user.
+/// A client's key: 1 to 128 visible ASCII characters. Each user has their own keys.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct IdempotencyKey(String);
 

@@ -1,11 +1,13 @@
-//! The orders service: takes orders and tells the world, each exactly once.
+//! The orders service: accepts orders and publishes each one exactly once.
 //!
-//! Owns the SQL tables `orders`, `order_items`, `outbox` and those that serve them; its orders refer to the users
-//! service's table `users` in the same database. Asks the products service for prices and stock. Publishes
-//! [`events::OrderCreated`] to the topic [`events::ORDERS`], keyed by user; consumes nothing.
+//! Owns the SQL tables `orders`, `order_items`, `outbox` and the tables that support them. Its
+//! orders reference the table `users` of the users service, in the same database. Reserves stock at
+//! the products service, which returns the prices. Publishes [`events::OrderCreated`] to the topic
+//! [`events::ORDERS`], keyed by user. Consumes no topic.
 //!
-//! An order's way: `place` claims, reserves and stores it with its event in one transaction; the `relay` carries the
-//! event from SQL to the log; `stock` gives back what no order stands for.
+//! The path of an order: `place` writes a claim, reserves the stock, and stores the order with its
+//! event in one transaction. `relay` publishes the event from SQL to the log. `stock` releases
+//! reservations that have no order.
 
 mod config;
 mod http;
@@ -48,7 +50,7 @@ const MIGRATIONS: &[Migration] = &[
     },
 ];
 
-/// What the service's own account of the database may do.
+/// The rights of the service's database account.
 pub const RIGHTS: &[Right] = &[
     Right::Rows("orders"),
     Right::Rows("order_items"),
@@ -58,58 +60,58 @@ pub const RIGHTS: &[Right] = &[
     Right::Rows("stock_claims"),
     Right::Rows("idempotency_keys"),
     Right::Reads("migrations"),
-    // Whether the customer exists.
+    // To check that the customer exists.
     Right::ReadsColumn {
         table: "users",
         column: "id",
     },
 ];
 
-/// What the service works with.
+/// The parts the service is built from.
 pub struct Parts {
-    /// Where orders are kept; the users service's tables are in it too.
+    /// The database of the orders. It also contains the tables of the users service.
     pub database: Database,
-    /// Where events go.
+    /// The log that events are published to.
     pub log: Arc<dyn RecordLog>,
-    /// How it learns who calls, and what it shows the products service.
+    /// Authenticates callers, and supplies the credentials for calls to the products service.
     pub auth: Auth,
 }
 
-/// Why the service ended.
+/// The reason the service ended with an error.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// Its server broke.
+    /// The HTTP server failed.
     #[error(transparent)]
     Serve(#[from] ServeError),
-    /// Its HTTP client could not be made.
+    /// The HTTP client could not be created.
     #[error("no HTTP client can be made: {0}")]
     Client(#[from] reqwest::Error),
-    /// Its relay could not be started.
+    /// The relay's thread could not be started.
     #[error("the relay's thread cannot be started: {0}")]
     Relay(#[source] std::io::Error),
 }
 
-/// The service before it serves: its routes, and its work behind them.
+/// The assembled service: its routes and its background work.
 pub struct Service {
-    /// Its routes.
+    /// The HTTP routes.
     pub router: Router,
     placing: Placing,
     written: Arc<Notify>,
 }
 
-/// Makes or updates the service's tables, which need those of the users service.
+/// Creates or updates the service's tables. The tables of the users service must exist.
 ///
 /// # Errors
-/// [`MigrateError`].
+/// Returns [`MigrateError`] if a migration fails.
 pub async fn migrate(database: &Database) -> Result<(), MigrateError> {
     database.migrate("orders", MIGRATIONS).await
 }
 
 impl Service {
-    /// A service over these tables, whose callers are those of `auth`.
+    /// Creates the service over this database. `auth` authenticates its callers.
     ///
     /// # Errors
-    /// When the HTTP client cannot be made.
+    /// Returns an error if the HTTP client cannot be created.
     pub fn new(config: &Config, database: &Database, auth: &Auth) -> Result<Self, reqwest::Error> {
         let products = Products::new(&config.products_url, auth.clone())?;
         let written = Arc::new(Notify::new());
@@ -131,7 +133,7 @@ impl Service {
         })
     }
 
-    /// Gives back stock that no order stands for, until a shutdown is requested.
+    /// Releases stock that has no order, until a shutdown is requested.
     pub async fn return_stock(&self, shutdown: &Shutdown) {
         self.placing
             .stock
@@ -139,7 +141,7 @@ impl Service {
             .await;
     }
 
-    /// What the relay works with; it is woken by every order of this service.
+    /// Returns the parts of the relay. Every order that this service stores wakes the relay.
     pub fn relay_parts(&self, config: &Config, parts: &Parts, metrics: &Metrics) -> RelayParts {
         RelayParts {
             database: parts.database.clone(),
@@ -152,11 +154,11 @@ impl Service {
     }
 }
 
-/// Serves until a shutdown is requested. Orders are taken once the tables are there. The relay goes on for a moment after
-/// the last request is answered, so that what was accepted is published.
+/// Serves until a shutdown is requested. Orders are accepted once the tables exist. The relay runs
+/// for a moment after the last request is answered, so that accepted orders are published.
 ///
 /// # Errors
-/// [`RunError`].
+/// Returns [`RunError`] if a part of the service cannot be created or fails.
 pub async fn run(
     config: Config,
     parts: Parts,
@@ -215,7 +217,7 @@ pub async fn run(
     Ok(served?)
 }
 
-/// Waits for the relay's thread without holding up the runtime's own.
+/// Waits for the relay's thread without blocking the runtime's threads.
 async fn join(thread: std::thread::JoinHandle<()>) {
     let ended = tokio::task::spawn_blocking(|| thread.join()).await;
     if !matches!(ended, Ok(Ok(()))) {

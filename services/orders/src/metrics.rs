@@ -1,23 +1,23 @@
-//! What the relay counts.
+//! The relay's metrics.
 
 use chassis::Metrics;
 use prometheus::{IntCounter, IntGauge};
 
-/// The relay's own metrics.
+/// The metrics of the relay of this process.
 #[derive(Clone)]
 pub struct RelayMetrics {
-    /// Events published.
+    /// Number of events published.
     pub published: IntCounter,
-    /// Batches published.
+    /// Number of batches published.
     pub batches: IntCounter,
-    /// Actions that failed and were tried again.
+    /// Number of actions that failed and were tried again.
     pub failures: IntCounter,
-    /// Whether this process leads: 1 or 0.
+    /// 1 if this process leads, else 0.
     pub leads: IntGauge,
 }
 
 impl RelayMetrics {
-    /// Registers them.
+    /// Registers the metrics.
     pub fn new(metrics: &Metrics) -> Self {
         let counter =
             |name, help| metrics.register(IntCounter::new(name, help).expect("constant names"));

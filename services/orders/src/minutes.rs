@@ -1,7 +1,8 @@
-//! The books by minute: how many orders are stored and what they come to, by the minute they were accepted in.
+//! Orders by minute: the number and total of the orders accepted in each minute, from SQL.
 //!
-//! An order's minute is that of its `created_at`, which is also the time in its event. So whoever counts the events by
-//! event time must come to the same numbers; `GET /analytics/audit` holds the two against each other.
+//! The minute of an order is that of its `created_at`, which is also the event time of its event. A
+//! count of the events by event time must therefore give the same numbers; `GET /analytics/audit`
+//! compares the two.
 
 use axum::extract::State;
 use chassis::auth::Trusted;
@@ -12,37 +13,38 @@ use serde::{Deserialize, Serialize};
 use crate::http::Orders;
 
 const MINUTE_MS: u64 = 60_000;
-/// The longest range: a day.
+/// Maximum length of a range: one day.
 const MAX_MINUTES: u64 = 24 * 60;
 
-/// The query: every minute that the range touches.
+/// The query. The range covers every minute that it touches.
 #[derive(Debug, Deserialize)]
 pub struct RangeQuery {
     from: Timestamp,
     to: Timestamp,
 }
 
-/// Whole minutes: at least one, at most [`MAX_MINUTES`]. In milliseconds since 1970, `to_ms` is the first that is out.
+/// A range of whole minutes: at least one, at most [`MAX_MINUTES`]. In milliseconds since 1970;
+/// `to_ms` is exclusive.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Minutes {
     pub from_ms: u64,
     pub to_ms: u64,
 }
 
-/// What was ordered within a minute.
+/// The orders of one minute.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 pub struct Minute {
     /// Its start in milliseconds since 1970.
     pub id: u64,
     /// Its start.
     pub minute: Timestamp,
-    /// Orders accepted in it, whatever became of them.
+    /// Number of orders accepted in it, whatever their status now.
     pub orders: u64,
-    /// Sum of their totals.
+    /// Sum of the orders' totals.
     pub total_cents: u64,
 }
 
-/// `GET /orders/minutes`: those with orders, the oldest first.
+/// `GET /orders/minutes`: the minutes that have orders, oldest first.
 pub async fn list(
     _: Trusted,
     State(orders): State<Orders>,

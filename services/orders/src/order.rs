@@ -1,4 +1,5 @@
-//! Orders and the rules that need no store: what a valid request is, what it costs, which status may follow which.
+//! Orders and the rules that need no store: valid requests, prices and totals, and changes of
+//! status.
 
 use std::collections::HashMap;
 
@@ -6,30 +7,31 @@ use events::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// The most lines of an order: its event must fit into a column of the outbox.
+/// Maximum number of lines of an order. The order's event must fit into a column of the outbox.
 const MAX_LINES: usize = 50;
-/// The most of one line.
+/// Maximum quantity of one line.
 const MAX_QUANTITY: i64 = 10_000;
 
-/// What a client asks for.
+/// The body of a request for an order.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewOrder {
-    /// Who orders.
+    /// The user who orders.
     pub user_id: i64,
-    /// What.
+    /// The lines to order.
     pub items: Lines,
-    /// The total that the client showed: the order is placed for this or not at all.
+    /// The total that the client showed to its user. If given, the order is placed only at this
+    /// total.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total_cents: Option<u64>,
 }
 
-/// 1 to 50 lines.
+/// The lines of a request: 1 to 50.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(try_from = "Vec<Line>", into = "Vec<Line>")]
 pub struct Lines(Vec<Line>);
 
-/// One line of what a client asks for.
+/// One line of a request.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Line {
@@ -37,12 +39,12 @@ pub struct Line {
     pub quantity: Quantity,
 }
 
-/// How many of a product: 1 to 10,000.
+/// The quantity of a product: 1 to 10,000.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(try_from = "i64", into = "i64")]
 pub struct Quantity(u32);
 
-/// Why a part of a request is refused; said to the client.
+/// The reason a part of a request is rejected; its text is returned to the client.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Invalid {
     #[error("an order has 1 to {MAX_LINES} lines")]
@@ -51,24 +53,24 @@ pub enum Invalid {
     Quantity,
 }
 
-/// An order as clients see one.
+/// An order as returned to clients.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Order {
-    /// Given by SQL.
+    /// The id, assigned by SQL.
     pub id: i64,
-    /// Who ordered.
+    /// The user who ordered.
     pub user_id: i64,
-    /// How far it has come.
+    /// The order's status.
     pub status: Status,
     /// Sum over the items of quantity times unit price.
     pub total_cents: u64,
-    /// ISO 4217 code of all its prices.
+    /// ISO 4217 code of the currency of all its prices.
     pub currency: String,
-    /// What was ordered, in the order of the request.
+    /// The items, in the order of the request.
     pub items: Vec<Item>,
-    /// When it was accepted.
+    /// The time at which it was accepted.
     pub created_at: Timestamp,
-    /// When its status last changed.
+    /// The time at which its status last changed.
     pub updated_at: Timestamp,
 }
 
@@ -80,14 +82,14 @@ pub struct Item {
     pub unit_price_cents: u64,
 }
 
-/// What one of a product cost when it was reserved.
+/// The unit price of a product at the time of its reservation.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Price {
     pub cents: u64,
     pub currency: String,
 }
 
-/// A request with its prices: what is stored as an order.
+/// A request with its prices, to be stored as an order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Priced {
     pub items: Vec<Item>,
@@ -95,7 +97,7 @@ pub struct Priced {
     pub currency: String,
 }
 
-/// Why a request cannot be priced.
+/// The reason a request cannot be priced.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Unpriced {
     #[error("the total is more than can be counted")]
@@ -110,7 +112,7 @@ pub enum Unpriced {
     OtherTotal { total_cents: u64, shown_cents: u64 },
 }
 
-/// How far an order has come.
+/// The status of an order.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
@@ -118,11 +120,11 @@ pub enum Status {
     Pending,
     /// Paid for.
     Paid,
-    /// On its way.
+    /// On its way to the customer.
     Shipped,
     /// Arrived.
     Delivered,
-    /// Given up before it was on its way; its stock goes back.
+    /// Cancelled before it was shipped; its stock is released.
     Cancelled,
 }
 
@@ -169,7 +171,7 @@ impl From<Quantity> for i64 {
 }
 
 impl NewOrder {
-    /// The order's items at these prices, and what they cost together.
+    /// Returns the order's items at these prices, and their total.
     pub fn priced(&self, prices: &HashMap<Uuid, Price>) -> Result<Priced, Unpriced> {
         let mut items = Vec::new();
         let mut total_cents = 0_u64;
@@ -217,13 +219,13 @@ impl NewOrder {
     }
 }
 
-/// Whether SQL's signed integers hold it.
+/// Returns whether the amount fits into SQL's signed 64-bit integers.
 fn is_countable(cents: u64) -> bool {
     i64::try_from(cents).is_ok()
 }
 
 impl Status {
-    /// Whether an order may go from this status to the other.
+    /// Returns whether an order may change from this status to `next`.
     pub fn may_become(self, next: Self) -> bool {
         use Status::{Cancelled, Delivered, Paid, Pending, Shipped};
         matches!(
@@ -232,7 +234,7 @@ impl Status {
         )
     }
 
-    /// Its name, as on the wire and in SQL.
+    /// Returns the name used in JSON and in SQL.
     pub fn name(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -243,7 +245,7 @@ impl Status {
         }
     }
 
-    /// The status of this name.
+    /// Returns the status with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         [
             Self::Pending,

@@ -1,14 +1,16 @@
-//! Placing an order, so that whatever dies when, an order is stored whole or not at all, once, and stock comes back.
+//! Places an order so that, whichever process dies at whichever step, the order is stored
+//! completely or not at all, at most once, and unused stock is released.
 //!
 //! ```text
-//! 1  SQL    claim: the reservation's key, and the client's idempotency key with it
-//! 2  HTTP   reserve stock under the key, at the prices of the moment
-//! 3  SQL    one transaction: the claim goes; order, items, outbox row and the kept reply come
+//! 1  SQL    insert the claim: the reservation key, and the client's idempotency key with it
+//! 2  HTTP   reserve stock under the reservation key, at the prices of the moment
+//! 3  SQL    one transaction: delete the claim; insert order, items, outbox row; store the reply
 //! ```
 //!
-//! A claim that is still there after a while belongs to an order that will never be: the stock is given back
-//! ([`crate::stock`]). Requests with the same idempotency key share one claim, hence one reservation; the first to
-//! finish stores the order, the others are given its reply, and so is everybody who asks later.
+//! A claim that remains after a while belongs to an order that will never be stored; its stock is
+//! released ([`crate::stock`]). Requests with the same idempotency key share one claim and so one
+//! reservation. The first to finish stores the order. The others return the same reply, and so does
+//! every later request with that key, for as long as the reply is kept.
 
 use std::collections::HashMap;
 
@@ -23,7 +25,7 @@ use crate::products::{Products, ReserveError};
 use crate::stock::Stock;
 use crate::store::{Claim, ClaimOutcome, PlaceOutcome, Reply, Store, StoreError};
 
-/// What placing needs.
+/// The parts needed to place an order.
 #[derive(Clone)]
 pub struct Placing {
     pub store: Store,
@@ -31,7 +33,7 @@ pub struct Placing {
     pub stock: Stock,
 }
 
-/// An order that was stored, now or before under the same key.
+/// The reply for a stored order: stored now, or before under the same idempotency key.
 pub enum Placed {
     Now(Reply),
     Before(Reply),
@@ -75,12 +77,13 @@ impl Placing {
         new.priced(&prices).map_err(Failure::Unpriced)
     }
 
-    /// Lets the claim go, and what it may hold; what cannot be done now is done when the claim has grown old.
+    /// Deletes the claim, or marks it so that its stock is released. If that fails now, it is done
+    /// once the claim is old.
     async fn give_up(&self, claim: &Claim, failure: Failure) -> Problem {
         let refused = matches!(failure, Failure::Reserve(ReserveError::Refused { .. }));
         let dropped = match claim.idempotency_key {
             None if refused => self.store.forget_claim(claim).await,
-            // Whoever shares the claim may hold stock under it.
+            // Another request may share the claim and hold stock under it.
             _ => self.store.release_claim(claim).await,
         };
 
@@ -106,13 +109,13 @@ impl Placing {
                 "the order took too long; nothing was ordered",
             )),
             Err(StoreError::NoUser) => Err(self.give_up(&claim, Failure::NoUser).await),
-            // It may have happened. If it did not, the claim is left to its age.
+            // The order may have been stored. If it was not, the claim is released once it is old.
             Err(error) => Err(error.into()),
         }
     }
 }
 
-/// The same for requests that ask for the same.
+/// Returns a hash that is equal for equal requests: the hexadecimal SHA-256 of the request as JSON.
 fn fingerprint(new: &NewOrder) -> String {
     let json = serde_json::to_vec(new).expect("a request is plain data");
     Sha256::digest(json)
@@ -129,7 +132,7 @@ fn other_request() -> Problem {
     Problem::unprocessable("the key was used for another request").field("Idempotency-Key")
 }
 
-/// Why an order was not priced.
+/// The reason an order was not placed.
 enum Failure {
     Reserve(ReserveError),
     Unpriced(Unpriced),

@@ -1,4 +1,4 @@
-//! The products service, as the orders service needs it: stock is reserved at the prices of that moment, or given back.
+//! A client of the products service: reserves stock at the prices of the moment, and releases it.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -14,38 +14,38 @@ use crate::order::{Line, Price};
 
 const RESERVATIONS: &str = "/products/reservations";
 const CALL_LIMIT: Duration = Duration::from_secs(6);
-/// Fifty lines take a tenth of it.
+/// Maximum size of a reply. An order of fifty lines needs a tenth of it.
 const MOST_BYTES: usize = 64 << 10;
 
 /// A client of the products service. Clones share its connections.
 #[derive(Clone)]
 pub struct Products(Peer);
 
-/// Why stock was not reserved.
+/// The reason stock was not reserved.
 #[derive(Debug, thiserror::Error)]
 pub enum ReserveError {
-    /// Nothing was taken, and the client is told why.
+    /// Nothing was reserved; the reason is returned to the client.
     #[error("the products service refused: {status}")]
     Refused {
         status: StatusCode,
         detail: String,
         field: Option<String>,
     },
-    /// It may have been taken.
+    /// The request failed or got no reply; the stock may have been reserved.
     #[error("the products service is away: {0}")]
     Away(#[source] reqwest::Error),
-    /// It answered what nobody expected.
+    /// The service returned an error that the client did not cause.
     #[error("the products service answered {0}")]
     Unexpected(StatusCode),
-    /// Its answer cannot be understood; it may have been taken.
+    /// The reply could not be parsed; the stock may have been reserved.
     #[error("the products service answered what it should not: {0}")]
     Malformed(#[from] serde_json::Error),
-    /// Its answer does not end within reason; it may have been taken.
+    /// The reply is too long; the stock may have been reserved.
     #[error("the products service answered too much")]
     Endless,
 }
 
-/// Why stock was not given back.
+/// The reason stock was not released.
 #[derive(Debug, thiserror::Error)]
 pub enum ReleaseError {
     #[error("the products service is away: {0}")]
@@ -79,16 +79,17 @@ struct Refusal {
 }
 
 impl Products {
-    /// A client of the service at this base address, which shows it what `auth` gives services.
+    /// Creates a client of the service at this base address. Its requests carry the service
+    /// credentials of `auth`.
     ///
     /// # Errors
-    /// When the system cannot offer what HTTP needs.
+    /// Returns an error if the HTTP client cannot be created.
     pub fn new(base_url: &str, auth: Auth) -> Result<Self, reqwest::Error> {
         Ok(Self(Peer::new(base_url, auth, CALL_LIMIT)?))
     }
 
-    /// Takes the items from the stock under the key, all or none; says what one of each costs. Asked again with the same
-    /// key and items it takes nothing more.
+    /// Reserves the items under the key, all or none, and returns the unit price of each product. A
+    /// repeated call with the same key and items reserves nothing more.
     pub async fn reserve(
         &self,
         key: Uuid,
@@ -119,7 +120,7 @@ impl Products {
         Ok(reservation.items.into_iter().map(price).collect())
     }
 
-    /// Gives back what the key holds, and sees to it that it never holds anything again.
+    /// Releases the reservation of the key. Nothing can be reserved under that key afterwards.
     pub async fn release(&self, key: &str) -> Result<(), ReleaseError> {
         let request = self
             .0
@@ -133,7 +134,7 @@ impl Products {
     }
 }
 
-/// The whole answer, as long as it is within reason.
+/// Reads the whole body, up to [`MOST_BYTES`].
 async fn body(response: &mut Response) -> Result<Vec<u8>, ReserveError> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(ReserveError::Away)? {
@@ -146,8 +147,9 @@ async fn body(response: &mut Response) -> Result<Vec<u8>, ReserveError> {
     Ok(body)
 }
 
-/// A refusal blames an item. Blame on the key means that it was released meanwhile, which is nobody's mistake; blame on who
-/// asks is none of the customer's.
+/// Converts an error reply. A 4xx is returned to the client, with two exceptions that the client
+/// did not cause: a rejection of the key, which was released in the meantime, and a 401 or 403,
+/// which concerns this service's credentials.
 fn refusal(status: StatusCode, body: &[u8]) -> ReserveError {
     let is_ours = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&status);
     match serde_json::from_slice::<Refusal>(body) {

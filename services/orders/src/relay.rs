@@ -1,8 +1,9 @@
-//! The relay's decisions: what to do next, given what came of the last thing done.
+//! The relay's decisions: computes the next action from the outcome of the previous one.
 //!
-//! Accepted orders wait as rows of the outbox. One relay leads by a lease in SQL; it stamps a batch number on waiting
-//! rows, publishes them with that number as the log's progress in one log transaction, and deletes them. So after any
-//! crash the log itself says which batch was published:
+//! Accepted orders wait as rows of the outbox. One relay leads, by a lease in SQL. It stamps
+//! waiting rows with a batch number, publishes them in one log transaction with that number as the
+//! log's progress, and deletes them. After any crash, the log's progress therefore shows which
+//! batches were published:
 //!
 //! ```text
 //! TakeLease ─▶ OpenPublisher ─▶ ConfirmLease ─▶ Clean ─▶ FindStamped ──none──▶ Stamp ──nothing──▶ Rest
@@ -12,97 +13,100 @@
 //! ```
 //!
 //! What always holds:
-//! - rows are stamped only in a transaction that locks the lease row and finds this relay its holder. A relay that was
-//!   only asleep would else stamp rows with a number already published, and they would be deleted unpublished;
-//! - the lease is confirmed *after* the publisher was opened. The log fences by the order of opening: a relay that took
-//!   its lease, slept, and opens after its successor would else publish behind the successor's back;
-//! - a batch is deleted only once the log carries its number, or a higher one, as progress;
-//! - after a failure nothing is assumed: the publisher is opened anew and asked.
+//! - Rows are stamped only in a transaction that locks the lease row and finds this relay its
+//!   holder. Otherwise a relay that was only paused could stamp rows with a number that is already
+//!   published, and the rows would be deleted unpublished.
+//! - The lease is confirmed *after* the publisher is opened. The log fences by the order of
+//!   opening. Otherwise a relay that took its lease, paused, and opened its publisher after its
+//!   successor did could publish behind the successor's back.
+//! - A batch is deleted only once the log's progress is its number or a higher one.
+//! - After a failure nothing is assumed: the publisher is opened again and its progress read.
 //!
-//! Nothing here knows SQL, the log or a clock: [`edge`] carries the actions out. The rules are tried by thousands of
-//! schedules with sleeping, killed and competing relays in `schedules.rs`, where each rule left out is caught.
+//! This module uses no SQL, log or clock: [`edge`] carries the actions out. `schedules.rs` tests
+//! the rules with thousands of schedules in which relays pause, are killed and compete, and checks
+//! that it detects each rule left out.
 
 pub mod edge;
 mod outbox;
 #[cfg(test)]
 mod schedules;
 
-/// Something to be done.
+/// An action for the edge to carry out.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Action {
-    /// Become the leader, if the lease is free.
+    /// Takes the lease, if it is free.
     TakeLease,
-    /// Open the log's publisher, which fences earlier ones, and read its progress.
+    /// Opens the log's publisher, which fences earlier ones, and reads its progress.
     OpenPublisher,
-    /// Lock the lease row and see whether this relay still holds it.
+    /// Locks the lease row and checks that this relay still holds it.
     ConfirmLease { epoch: u64 },
-    /// Delete rows of batches up to this one: the log has them.
+    /// Deletes the rows of batches up to this one, which the log contains.
     Clean { up_to: u64 },
-    /// Look for a batch stamped earlier that the log does not have.
+    /// Finds the lowest batch that an earlier relay or attempt stamped and that was not deleted.
     FindStamped,
-    /// Stamp waiting rows, if the lease is still held.
+    /// Stamps waiting rows, if the lease is still held.
     Stamp { epoch: u64, batch: u64 },
-    /// Read the rows of a batch.
+    /// Reads the rows of a batch.
     Load { batch: u64 },
-    /// Publish the rows just loaded with this progress.
+    /// Publishes the rows just loaded, with this batch number as progress.
     Publish { batch: u64 },
-    /// Wait.
+    /// Waits.
     Rest(Rest),
 }
 
-/// What to wait for.
+/// The kind of rest, which determines when it ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Rest {
-    /// A waiting row, or the time to renew the lease.
+    /// Until a row is waiting or the lease is due for renewal.
     Idle,
-    /// Another's lease to run out.
+    /// Until the lease of another relay may have expired.
     Following,
-    /// Whatever failed to work again: longer each time.
+    /// After a failure, with a growing backoff.
     BackingOff,
 }
 
-/// What came of an action.
+/// The outcome of an action.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Outcome {
-    /// The lease is this relay's, under a number higher than any before.
+    /// This relay holds the lease, under an epoch higher than any before.
     LeaseTaken { epoch: u64 },
-    /// The lease is another's.
+    /// Another relay holds the lease.
     NotHolder,
-    /// The lease is still this relay's.
+    /// This relay still holds the lease.
     Confirmed,
-    /// The publisher is open; the log has every batch up to `progress`.
+    /// The publisher is open; the log contains every batch up to `progress`.
     Opened { progress: u64 },
-    /// The rows are gone.
+    /// The rows are deleted.
     Cleaned,
     /// The lowest stamped batch, if there is one.
     Found(Option<u64>),
-    /// So many rows were stamped.
+    /// The number of rows stamped.
     Stamped { rows: u64 },
-    /// So many rows were read.
+    /// The number of rows read.
     Loaded { rows: u64 },
-    /// The log has the batch.
+    /// The log contains the batch.
     Published,
-    /// A later opened publisher lives.
+    /// A publisher that was opened later has fenced this one.
     Fenced,
     /// The rest is over.
     Rested,
-    /// It failed; it may have happened all the same.
+    /// The action failed; it may have taken effect all the same.
     Failed,
 }
 
-/// One life of a relay.
+/// The state of one relay, from the start to the end of its thread.
 #[derive(Debug)]
 pub struct Relay {
     next: Action,
     epoch: u64,
-    /// The highest batch that the log has, as far as known.
+    /// The highest batch known to be in the log.
     done: u64,
-    /// Whether what predecessors stamped has been taken up since the publisher was opened.
+    /// Whether every batch stamped before the publisher was opened has been published.
     caught_up: bool,
 }
 
 impl Relay {
-    /// A relay that has done nothing yet.
+    /// Returns a relay whose first action is to take the lease.
     pub fn new() -> Self {
         Self {
             next: Action::TakeLease,
@@ -112,12 +116,12 @@ impl Relay {
         }
     }
 
-    /// What to do next.
+    /// Returns the next action.
     pub fn next(&self) -> Action {
         self.next
     }
 
-    /// Takes in what came of the action that [`Relay::next`] named.
+    /// Updates the state with the outcome of the action that [`Relay::next`] returned.
     pub fn observe(&mut self, outcome: Outcome) {
         self.next = match (self.next, outcome) {
             (Action::TakeLease, Outcome::LeaseTaken { epoch }) => {
@@ -147,13 +151,15 @@ impl Relay {
             }
             (Action::Rest(rest), Outcome::Rested) => self.after(rest),
             (_, Outcome::NotHolder | Outcome::Fenced) => Action::Rest(Rest::Following),
-            // A failure; or rows that were there are not, so that somebody else has been at work: begin again.
+            // Either a failure, or stamped rows have disappeared because another relay was at work.
+            // In both cases the relay starts again: by taking the lease if that failed, otherwise
+            // by reopening the publisher.
             (Action::TakeLease, _) => Action::Rest(Rest::Following),
             (_, _) => Action::Rest(Rest::BackingOff),
         };
     }
 
-    /// Which lease the relay believes to hold.
+    /// Returns the epoch of the lease taken last. The lease may since have been lost.
     pub fn epoch(&self) -> u64 {
         self.epoch
     }

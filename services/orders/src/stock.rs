@@ -1,4 +1,4 @@
-//! Gives stock back: that of cancelled orders, of refused ones, and of requests that died on their way.
+//! Releases the stock of cancelled orders, of rejected orders, and of requests that died midway.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,24 +10,24 @@ use tokio::sync::Notify;
 use crate::products::{Products, ReleaseError};
 use crate::store::Store;
 
-/// After this a claim's request is dead: far longer than any request may take.
+/// The age after which a claim's request is certainly dead: far longer than any request may take.
 const CLAIM_AGE: Duration = Duration::from_secs(120);
-/// For how long the same idempotency key brings the same reply.
+/// How long the reply for an idempotency key is kept.
 const REPLY_AGE: Duration = Duration::from_secs(24 * 3600);
-/// How often to look for old claims.
+/// Interval between checks for old claims.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
 
-/// Tells the returning of stock that there is some. Clones share it.
+/// Wakes the task that releases stock. Clones wake the same task.
 #[derive(Clone, Default)]
 pub struct Stock(Arc<Notify>);
 
 impl Stock {
-    /// Has released claims looked after at once.
+    /// Requests that released claims are processed at once.
     pub fn release_soon(&self) {
         self.0.notify_one();
     }
 
-    /// Gives back what is to be given back until a shutdown is requested.
+    /// Releases stock until a shutdown is requested.
     pub async fn run(&self, store: &Store, products: &Products, shutdown: &Shutdown) {
         while !shutdown.is_requested() {
             if let Err(error) = give_back(store, products).await {
@@ -65,12 +65,14 @@ async fn give_back(store: &Store, products: &Products) -> Result<(), GiveBackErr
         for key in keys {
             give_back_one(store, products, &key).await?;
         }
+        // Continues behind this page, because rejected keys stay in the table.
         after = last;
     }
 }
 
-/// Gives back what one key holds. A key that is refused stays for the next time, and stops no other; products that are away
-/// are away for all keys.
+/// Releases the reservation of one key. If the products service rejects or does not answer one
+/// release, that key is kept for the next round and the other keys are still processed. If the
+/// products service cannot be reached at all, the round ends with an error.
 async fn give_back_one(store: &Store, products: &Products, key: &str) -> Result<(), GiveBackError> {
     match products.release(key).await {
         Ok(()) => Ok(store.forget_released(key).await?),

@@ -1,4 +1,4 @@
-//! Orders in SQL: what is shown and changed here, how they come to be in [`placing`].
+//! Orders in SQL. This module reads them and changes their status; [`placing`] stores new ones.
 
 mod by_minute;
 mod claims;
@@ -28,13 +28,13 @@ const NEWEST_OF_USER: &str = "SELECT o.id, o.user_id, o.status, o.total_cents, o
 const STATUS: &str = "SELECT status, reservation_key FROM orders WHERE id = ?";
 const SET_STATUS: &str = "UPDATE orders SET status = ?, updated_at_ms = ? WHERE id = ?";
 
-/// The tables of this service.
+/// Access to the tables of this service.
 #[derive(Clone)]
 pub struct Store {
     database: Database,
 }
 
-/// Why the store did not do it.
+/// The reason a call of the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error("there is no such user")]
@@ -47,7 +47,7 @@ pub enum StoreError {
     Json(#[from] serde_json::Error),
 }
 
-/// What came of a change of status.
+/// The outcome of a change of status.
 pub enum Changed {
     To(Order),
     NotFrom(Status),
@@ -67,7 +67,7 @@ impl Store {
         Ok(group(&rows)?.pop())
     }
 
-    /// Up to one more than `limit` orders with lower ids than `before`, the newest first.
+    /// Returns up to `limit` + 1 orders with lower ids than `before`, newest first.
     pub async fn list(
         &self,
         user_id: Option<i64>,
@@ -87,7 +87,8 @@ impl Store {
         Ok(group(&rows)?)
     }
 
-    /// Moves the order on, if that is allowed from where it is. A cancelled order's stock is marked to be given back.
+    /// Changes the status of an order, if the current status allows it. Cancelling also marks the
+    /// order's stock for release.
     pub async fn set_status(
         &self,
         id: i64,
@@ -131,7 +132,7 @@ impl Store {
     }
 }
 
-/// Rows of one order stand together, in the order of its lines.
+/// Groups rows into orders. The rows of one order are adjacent, in the order of its lines.
 fn group(rows: &[AnyRow]) -> Result<Vec<Order>, sqlx::Error> {
     let mut orders: Vec<Order> = Vec::new();
     for row in rows {

@@ -1,4 +1,6 @@
-//! Who is asked who they are: nobody, on one's own machine; everybody, where others can connect.
+//! The access decision: with `--auth open` callers do not authenticate, which is allowed on
+//! loopback addresses only, unless `--allow-open` is set; with `--auth enforced` they must
+//! authenticate.
 
 use std::net::IpAddr;
 
@@ -7,22 +9,23 @@ use chassis::auth::{Auth, AuthMode, AuthSettings, AuthSettingsError, JwksUrl, Se
 use crate::addresses::Part;
 use crate::config::ProcessSettings;
 
-/// Why nothing is served by these settings.
+/// The reason why these settings are rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
-    /// Everybody around could do everything.
+    /// The address is public, and callers do not authenticate.
     #[error(
         "nobody is asked who they are (--auth open), so {0}, where others can connect, is not listened on; \
          use --auth enforced, or --allow-open if everybody there may do everything"
     )]
     Exposed(IpAddr),
-    /// The settings do not make sense.
+    /// The settings are incomplete or contradictory.
     #[error(transparent)]
     Settings(#[from] AuthSettingsError),
 }
 
-/// How the services of one process know callers and each other: by the keys of the users service at `users_url`, and by a
-/// secret that nobody else needs.
+/// Returns the settings by which the services of one process authenticate callers and each other:
+/// with the keys of the users service at `users_url`, and with a shared secret, which is random if
+/// none is given.
 pub fn of_all(settings: &ProcessSettings, users_url: &str) -> AuthSettings {
     let jwks_url = JwksUrl::of_users_at(users_url).expect("a listener's URL is a base address");
     let service_secret = Some(
@@ -40,7 +43,8 @@ pub fn of_all(settings: &ProcessSettings, users_url: &str) -> AuthSettings {
     }
 }
 
-/// How a part that runs alone knows callers. The stream job serves its status and nothing else, and asks nobody.
+/// Returns the authentication of a part that runs alone. The stream job serves only its status,
+/// without authentication.
 ///
 /// # Errors
 /// [`AccessError`].
@@ -58,7 +62,7 @@ pub fn of_one(settings: &ProcessSettings, part: Part) -> Result<Auth, AccessErro
     Ok(settings.access.to_auth()?)
 }
 
-/// Whether others can connect although nobody is asked who they are, and nobody said that this is meant.
+/// Rejects a public address when authentication is off and `--allow-open` is not set.
 ///
 /// # Errors
 /// [`AccessError::Exposed`].

@@ -1,41 +1,42 @@
-//! Where each part of the platform listens: the port base and an offset that never changes.
+//! The address of each part of the platform: the port base plus a fixed offset.
 //!
-//! Ten ports above, each service has its operator's address, with health and metrics and nothing else. The stream job has
-//! these on its only one.
+//! The operator's address of a service, which serves health and metrics only, is ten ports above
+//! its own. The stream job serves these on its only port.
 //!
-//! Every listener is bound before anything is started, so a port that is taken costs one line and nothing half begun.
+//! All listeners of the platform are bound before any part starts, so a port in use causes one line
+//! of error and no partial start.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use chassis::Listeners;
 use tokio::net::TcpListener;
 
-/// So many ports above a service's own is its operator's.
+/// Distance from a service's own port to its operator's port.
 const OPERATORS_ABOVE: u16 = 10;
 
-/// A part that listens. Its position here is its offset from the port base.
+/// A part that listens. The position of the variant is its offset from the port base.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Part {
-    /// The way in, with the storefront.
+    /// The entry point, with the storefront.
     Gateway,
-    /// Accounts.
+    /// User accounts.
     Users,
-    /// The catalogue.
+    /// The product catalogue.
     Products,
     /// Orders and their outbox.
     Orders,
     /// Messages to customers.
     Notifications,
-    /// What the stream job has counted.
+    /// The counts of the stream job.
     Analytics,
     /// The stream job's status and metrics.
     StreamJob,
-    /// What is uploaded.
+    /// Uploaded files.
     Files,
 }
 
 impl Part {
-    /// The name people and logs know it by.
+    /// Returns the name for people and logs.
     pub fn name(self) -> &'static str {
         match self {
             Self::Gateway => "gateway",
@@ -49,12 +50,12 @@ impl Part {
         }
     }
 
-    /// Its port above the base. A base of 0 asks the system for any free port.
+    /// Returns the port of this part. With a base of 0 it is 0, which stands for any free port.
     fn port(self, base: u16) -> u16 {
         if base == 0 { 0 } else { base + self as u16 }
     }
 
-    /// Its operator's port. None where its only port is that.
+    /// Returns the operator's port, or `None` for a part whose only port serves health and metrics.
     fn operator_port(self, base: u16) -> Option<u16> {
         match (self, base) {
             (Self::StreamJob, _) => None,
@@ -64,14 +65,14 @@ impl Part {
     }
 }
 
-/// Where to listen.
+/// The settings of the addresses.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Addresses {
     /// Address to listen on.
     #[arg(long, env = "TIDEMARK_HOST", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), value_name = "ADDRESS")]
     pub host: IpAddr,
-    /// Port of the gateway; the services follow on the next ones, and ten above each are its health and metrics. 0 takes any
-    /// free ports.
+    /// Port of the gateway. The services use the following ports, and the ports ten above each
+    /// serve health and metrics. 0 takes any free ports.
     #[arg(long, env = "TIDEMARK_PORT_BASE", default_value_t = 5000, value_name = "PORT",
           value_parser = clap::value_parser!(u16).range(0..=65_518))]
     pub port_base: u16,
@@ -81,7 +82,7 @@ impl Addresses {
     /// Binds the listener of `part`.
     ///
     /// # Errors
-    /// [`AddressError`] when its port is taken or the address is none of this machine's.
+    /// [`AddressError`] when the port is in use or the address does not belong to this machine.
     pub async fn bind(&self, part: Part) -> Result<Listening, AddressError> {
         let wanted = SocketAddr::new(self.host, part.port(self.port_base));
         let refused = |source| AddressError {
@@ -120,7 +121,7 @@ impl Addresses {
     /// Binds the listeners of all parts, in the order of their ports.
     ///
     /// # Errors
-    /// [`AddressError`] for the first that cannot be bound.
+    /// [`AddressError`] for the first address that cannot be bound.
     pub async fn bind_all(&self) -> Result<[Listening; 8], AddressError> {
         Ok([
             self.bind(Part::Gateway).await?,
@@ -135,17 +136,17 @@ impl Addresses {
     }
 }
 
-/// A part's bound listener.
+/// The bound listeners of a part.
 pub struct Listening {
-    /// Whose it is.
+    /// The part that listens.
     pub part: Part,
     /// The listener.
     pub listener: TcpListener,
-    /// Where it really listens.
+    /// The address that was bound.
     pub address: SocketAddr,
     /// The listener for health and metrics.
     pub operator: Option<TcpListener>,
-    /// Where that one really listens.
+    /// The address that was bound for health and metrics.
     pub operator_address: Option<SocketAddr>,
 }
 
@@ -159,12 +160,13 @@ impl From<Listening> for Listeners {
 }
 
 impl Listening {
-    /// The base URL under which this machine reaches it, however wide it listens.
+    /// Returns the base URL by which this machine reaches the part, even if it listens on all
+    /// interfaces.
     pub fn url(&self) -> String {
         url_of(self.address)
     }
 
-    /// The base URL of its health and metrics.
+    /// Returns the base URL of its health and metrics.
     pub fn operator_url(&self) -> Option<String> {
         self.operator_address.map(url_of)
     }
@@ -191,7 +193,7 @@ pub struct AddressError {
     source: std::io::Error,
 }
 
-/// What is known to take a port on people's machines.
+/// Names a program that is known to use this port on people's machines.
 fn port_hint(wanted: SocketAddr) -> &'static str {
     match wanted.port() {
         5000 => {

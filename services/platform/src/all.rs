@@ -16,18 +16,19 @@ use crate::signals::StopSignals;
 use crate::stores::Stores;
 use crate::stream_job;
 
-/// How long everything together may take to stop; a person waits.
+/// Time within which all parts must stop. It is short because a person waits at the terminal.
 const STOP_WITHIN: Duration = Duration::from_millis(4500);
 
-/// How often the relay looks for orders of other replicas where there are none. Its own it is told of at once.
+/// Poll interval of the relay when no other replica uses the database. The relay is woken at once
+/// for orders of this process.
 const ALONE_POLL: Duration = Duration::from_secs(1);
 
-/// Runs it until it is told to stop, or a part of it ends.
+/// Runs the platform until a signal stops it or one of its parts ends.
 ///
-/// Everything that can be wrong with the settings is found before anything is started: ports first, then stores.
+/// Settings are checked before any part is started: first ports, then stores.
 ///
 /// # Errors
-/// [`RunError`], in words for the person who started it.
+/// [`RunError`], worded for the person who started the process.
 pub async fn run(mut settings: AllSettings) -> Result<(), RunError> {
     let _traces = settings.process.start_telemetry("tidemark")?;
     let signals = StopSignals::catch().map_err(RunError::Signals)?;
@@ -61,7 +62,7 @@ pub async fn run(mut settings: AllSettings) -> Result<(), RunError> {
     Ok(())
 }
 
-/// What the services are handed.
+/// The stores and the authentication of each service.
 struct Equipment {
     gateway: gateway::Parts,
     users: users::Parts,
@@ -171,7 +172,7 @@ fn start(
     });
 }
 
-/// The gateway's settings with the upstreams where they really listen.
+/// Returns the gateway's settings with the addresses on which its upstreams listen.
 fn reaching(settings: gateway::Config, urls: &[String; 8]) -> gateway::Config {
     let [
         _,

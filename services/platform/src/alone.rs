@@ -1,4 +1,4 @@
-//! One service alone, as it runs in production: many replicas of it beside each other, every store named.
+//! One service alone, as in production: with other replicas beside it, and every store named.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -15,15 +15,17 @@ use crate::parts::{Failure, Parts, Stage};
 use crate::signals::StopSignals;
 use crate::stores::Stores;
 
-/// How long it may take to stop. The chassis cuts off what has not drained before that, and Kubernetes waits for longer.
+/// Time within which the service must stop. The chassis cuts off undrained connections earlier, and
+/// Kubernetes waits for longer.
 const STOP_WITHIN: Duration = Duration::from_secs(12);
 
-/// Runs `part` until it is told to stop or ends. `equip` opens the stores the service needs.
+/// Runs `part` until a shutdown is requested or it ends. `equip` opens the stores of the service.
 ///
-/// Stores that are away are no reason to end: services wait for them and say so in their health.
+/// A store that is unavailable does not end the process: services retry and report it in their
+/// health.
 ///
 /// # Errors
-/// [`RunError`], in words for the person who started it.
+/// [`RunError`], worded for the person who started the process.
 pub async fn run<C, P, R, F, E>(
     part: Part,
     settings: AloneSettings<C>,

@@ -1,4 +1,4 @@
-//! What a person reads at start: a short table of addresses.
+//! The banner that is printed at start: a short table of addresses.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use chassis::auth::AuthMode;
 use crate::addresses::{Listening, Part};
 use crate::data_folder::DataFolder;
 
-/// The table, with one line for each address.
+/// A table with one line for each address.
 pub struct Banner {
     addresses: Vec<(Part, String)>,
     operators: Vec<(Part, String)>,
@@ -16,7 +16,8 @@ pub struct Banner {
 }
 
 impl Banner {
-    /// Of the whole platform, with its state in `folder`, or nowhere but in the stores that were named.
+    /// Creates the banner of the whole platform. Without a `folder`, all state is in the stores
+    /// that the settings name.
     pub fn new(listening: &[Listening], folder: Option<&DataFolder>, access: AuthMode) -> Self {
         let addresses = listening
             .iter()

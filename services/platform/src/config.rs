@@ -1,6 +1,7 @@
-//! The command line: what to run, where it listens, where its state lives.
+//! The command line: what to run, where it listens and where its state is stored.
 //!
-//! Every setting is a flag and an environment variable and has a default, so that `platform` alone is a whole platform.
+//! Every setting is a flag and an environment variable. All settings of the whole platform have a
+//! default, so `platform` without arguments starts a complete platform.
 
 use std::path::PathBuf;
 
@@ -16,7 +17,8 @@ use crate::data_folder;
 
 /// Tidemark: an e-commerce platform with a native stream processor.
 ///
-/// Without a command it runs all of it in one process, on embedded stores, or on those that the flags name.
+/// Without a command it runs the whole platform in one process, on embedded stores or on those that
+/// the flags name.
 #[derive(Debug, Parser)]
 #[command(name = "platform", version, args_conflicts_with_subcommands = true)]
 pub struct Cli {
@@ -28,7 +30,8 @@ pub struct Cli {
     pub all: AllSettings,
 }
 
-/// What the parts are told of each other when they run apart. In one process it is known, and these flags are not shown.
+/// Settings for parts that run as separate processes, such as the addresses of other parts. The
+/// help of the whole platform in one process omits them.
 const KNOWN_IN_ONE_PROCESS: [&str; 14] = [
     "checkpoints",
     "until_end",
@@ -47,8 +50,8 @@ const KNOWN_IN_ONE_PROCESS: [&str; 14] = [
 ];
 
 impl Cli {
-    /// Reads the command line and the environment. Ends the process with a line on standard error, or with the help asked
-    /// for, when there is nothing to run.
+    /// Parses the command line and the environment. Exits with an error line on standard error, or
+    /// after printing the requested help.
     pub fn read() -> Self {
         let matches = Self::command_shown().get_matches();
         Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
@@ -84,7 +87,8 @@ pub enum Command {
     Analytics(Box<AloneSettings<analytics::Config>>),
     /// The files service alone.
     Files(Box<AloneSettings<file_processor::Config>>),
-    /// What processes files, as a Lambda function; the files service starts it where files are kept in a folder.
+    /// The Lambda function that processes files. The files service starts it when files are kept in
+    /// a folder.
     #[command(hide = true)]
     Function(Box<file_processor::lambda::Settings>),
     /// The stream job alone.
@@ -97,37 +101,38 @@ pub enum Command {
 #[derive(Args, Clone, Debug)]
 #[group(skip)]
 pub struct AloneSettings<C: Args> {
-    /// What every process of the platform is told.
+    /// The settings that every process of the platform has.
     #[command(flatten)]
     pub process: ProcessSettings,
-    /// The service's own.
+    /// The settings of the service itself.
     #[command(flatten, next_help_heading = "Service")]
     pub service: C,
 }
 
-/// The settings of the notifications service that runs alone, or of what is asked of one that runs.
+/// The settings of the notifications service alone, or of a command to a running one.
 #[derive(Args, Clone, Debug)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct NotificationsSettings {
-    /// What is asked of it.
+    /// A command to a running service.
     #[command(subcommand)]
     pub errand: Option<NotificationsErrand>,
-    /// The service.
+    /// The settings of the service, if there is no command.
     #[command(flatten)]
     pub alone: AloneSettings<notifications::Config>,
 }
 
-/// What can be asked of a notifications service that runs.
+/// A command to a running notifications service.
 #[derive(Clone, Debug, Subcommand)]
 pub enum NotificationsErrand {
     /// Sends messages again that were given up, and ends.
     Replay(ReplaySettings),
 }
 
-/// What is to be sent again, and who asks for it.
+/// The notifications to send again, and the credentials for the request.
 #[derive(Args, Clone, Debug)]
 pub struct ReplaySettings {
-    /// Only the notifications of these events, which may also have been skipped [default: all that were given up].
+    /// Only the notifications of these events, including skipped ones [default: all that were given
+    /// up].
     #[arg(value_name = "EVENT_ID")]
     pub events: Vec<Uuid>,
     /// Base address of the notifications service.
@@ -138,7 +143,7 @@ pub struct ReplaySettings {
         value_name = "URL"
     )]
     pub url: String,
-    /// Secret by which services know each other, where callers are asked who they are.
+    /// Secret that authenticates services to each other; needed where callers authenticate.
     #[arg(
         long,
         env = "TIDEMARK_SERVICE_SECRET",
@@ -151,10 +156,10 @@ pub struct ReplaySettings {
 /// The settings of the whole platform in one process.
 #[derive(Args, Clone, Debug)]
 pub struct AllSettings {
-    /// What every process of the platform is told.
+    /// The settings that every process of the platform has.
     #[command(flatten)]
     pub process: ProcessSettings,
-    /// The gateway; where its upstreams are is known here.
+    /// The gateway. The addresses of its upstreams are set internally.
     #[command(flatten, next_help_heading = "Gateway")]
     pub gateway: gateway::Config,
     /// The users service.
@@ -163,7 +168,7 @@ pub struct AllSettings {
     /// The products service.
     #[command(flatten, next_help_heading = "Products")]
     pub products: products::Config,
-    /// The orders service; where products are is known here.
+    /// The orders service. The address of the products service is set internally.
     #[command(flatten, next_help_heading = "Orders")]
     pub orders: orders::Config,
     /// The notifications service.
@@ -172,7 +177,7 @@ pub struct AllSettings {
     /// The analytics service.
     #[command(flatten, next_help_heading = "Analytics")]
     pub analytics: analytics::Config,
-    /// The files service; where products are is known here.
+    /// The files service. The address of the products service is set internally.
     #[command(flatten, next_help_heading = "Files")]
     pub files: file_processor::Config,
     /// The stream job; its checkpoints are in the object store.
@@ -183,10 +188,11 @@ pub struct AllSettings {
 /// The settings of a migration.
 #[derive(Args, Clone, Debug)]
 pub struct MigrateSettings {
-    /// Where state lives.
+    /// The stores to migrate.
     #[command(flatten, next_help_heading = "Stores")]
     pub stores: StoreSettings,
-    /// Password of the database account `users`, which is made with rights to its service's tables only [default: no account].
+    /// Password of the database account `users`, which gets rights to its service's tables only
+    /// [default: no account].
     #[arg(
         long = "mysql-password-of-users",
         env = "TIDEMARK_MYSQL_PASSWORD_OF_USERS",
@@ -195,7 +201,8 @@ pub struct MigrateSettings {
         help_heading = "Database accounts"
     )]
     pub users_password: Option<Password>,
-    /// Password of the database account `orders`, likewise [default: no account].
+    /// Password of the database account `orders`, which gets rights to its service's tables only
+    /// [default: no account].
     #[arg(
         long = "mysql-password-of-orders",
         env = "TIDEMARK_MYSQL_PASSWORD_OF_ORDERS",
@@ -204,34 +211,35 @@ pub struct MigrateSettings {
         help_heading = "Database accounts"
     )]
     pub orders_password: Option<Password>,
-    /// How it logs.
+    /// The log settings.
     #[command(flatten, next_help_heading = "Logs")]
     pub logs: LogSettings,
 }
 
-/// What every process of the platform is told.
+/// The settings that every process of the platform has.
 #[derive(Args, Clone, Debug)]
 pub struct ProcessSettings {
-    /// Where it listens.
+    /// The addresses to listen on.
     #[command(flatten)]
     pub addresses: Addresses,
-    /// Who is asked.
+    /// The authentication of callers.
     #[command(flatten, next_help_heading = "Access")]
     pub access: AuthSettings,
-    /// Where its state lives.
+    /// The stores.
     #[command(flatten, next_help_heading = "Stores")]
     pub stores: StoreSettings,
-    /// How it logs.
+    /// The log settings.
     #[command(flatten, next_help_heading = "Logs")]
     pub logs: LogSettings,
-    /// Where its traces go.
+    /// The destination of traces.
     #[command(flatten, next_help_heading = "Traces")]
     pub traces: TraceSettings,
 }
 
 impl ProcessSettings {
-    /// Starts logging, and traces in the name of `service`. The embedded DynamoDB warns of every refused condition, and to
-    /// be refused is what services ask for.
+    /// Starts logging, and tracing under the name `service`. The log level of the embedded DynamoDB
+    /// is `error`, because it warns about every failed condition, and services rely on conditions
+    /// that fail.
     ///
     /// # Errors
     /// [`TraceError`].
@@ -245,19 +253,21 @@ impl ProcessSettings {
     }
 }
 
-/// Where state lives. What is not named is embedded, in the data folder.
+/// The stores. Those that are not named are embedded, in the data folder.
 #[derive(Args, Clone, Debug)]
 pub struct StoreSettings {
     /// Data folder of the embedded stores.
     #[arg(long, env = "TIDEMARK_DATA", default_value_os_t = data_folder::default_path(), value_name = "FOLDER")]
     pub data: PathBuf,
-    /// Keep what is embedded in a folder that is removed at the end; --data would be ignored, so the two are refused.
+    /// Keep the embedded stores in a folder that is removed at the end. Cannot be combined with
+    /// --data, which would be ignored.
     #[arg(long, env = "TIDEMARK_EPHEMERAL", conflicts_with = "data")]
     pub ephemeral: bool,
     /// Kafka brokers, `host:port`, comma separated [default: the embedded record log].
     #[arg(long, env = "TIDEMARK_BROKERS", value_name = "BROKERS")]
     pub brokers: Option<String>,
-    /// Property for librdkafka, such as `security.protocol=SASL_SSL`; repeat it, or in the variable one a line.
+    /// Property for librdkafka, such as `security.protocol=SASL_SSL`; may be repeated. In the
+    /// variable, one property per line.
     #[arg(long = "property", env = "TIDEMARK_PROPERTIES", hide_env_values = true, value_name = "NAME=VALUE",
           value_delimiter = '\n', value_parser = property)]
     pub properties: Vec<(String, String)>,
@@ -269,7 +279,7 @@ pub struct StoreSettings {
         value_name = "URL"
     )]
     pub mysql: Option<String>,
-    /// DynamoDB endpoint, or `aws` for the one of the environment's region [default: an embedded one].
+    /// DynamoDB endpoint, or `aws` for AWS in the environment's region [default: an embedded one].
     #[arg(long, env = "TIDEMARK_DYNAMODB", value_name = "URL")]
     pub dynamodb: Option<String>,
     /// Object store: `file://`, `gs://` or `s3://` [default: a folder].
@@ -277,7 +287,7 @@ pub struct StoreSettings {
     pub objects: Option<String>,
 }
 
-/// Reads `name=value`.
+/// Parses `name=value`.
 fn property(text: &str) -> Result<(String, String), &'static str> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
     Ok((name.trim().to_owned(), value.to_owned()))

@@ -1,7 +1,8 @@
 //! The folder that holds the state of one run: SQL, tables, the record log, objects.
 //!
-//! It is locked for as long as it is open, for the embedded stores serve one process only. The lock is the operating
-//! system's and ends with the process, however that ends: nothing is left to clean up after a crash.
+//! The folder is locked while it is open, because the embedded stores support one process only. The
+//! operating system releases the lock when the process ends, even after a crash, so there is
+//! nothing to clean up.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Write};
@@ -16,10 +17,11 @@ pub struct DataFolder {
 }
 
 impl DataFolder {
-    /// Opens the folder, creating it when it is not there.
+    /// Opens the folder and creates it if it is missing.
     ///
     /// # Errors
-    /// [`DataFolderError::Locked`] when another run has it; [`DataFolderError::Unusable`] when it cannot be written.
+    /// [`DataFolderError::Locked`] when another run holds it; [`DataFolderError::Unusable`] when it
+    /// cannot be written.
     pub fn open(path: &Path) -> Result<Self, DataFolderError> {
         let unusable = |source| DataFolderError::Unusable {
             path: path.to_owned(),
@@ -39,7 +41,7 @@ impl DataFolder {
     /// Opens a new folder that is removed when it is dropped.
     ///
     /// # Errors
-    /// [`DataFolderError::Unusable`] when the system's folder for temporary files cannot be written.
+    /// [`DataFolderError::Unusable`] when the system's temporary folder cannot be written.
     pub fn ephemeral() -> Result<Self, DataFolderError> {
         let unusable = |source| DataFolderError::Unusable {
             path: std::env::temp_dir(),
@@ -56,18 +58,19 @@ impl DataFolder {
         Ok(opened)
     }
 
-    /// Whether it is removed when it is dropped.
+    /// Returns `true` if the folder is removed when it is dropped.
     pub fn is_ephemeral(&self) -> bool {
         self.removed_on_drop.is_some()
     }
 
-    /// Where it is.
+    /// Returns the canonical path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 }
 
-/// Takes the folder's lock and leaves this process's id in it for whoever finds it taken.
+/// Locks the folder and writes this process's id into the lock file, for the error message of a
+/// second process.
 fn lock(folder: &Path) -> Result<File, DataFolderError> {
     let path = folder.join("lock");
     let unusable = |source: io::Error| DataFolderError::Unusable {
@@ -103,7 +106,8 @@ fn lock(folder: &Path) -> Result<File, DataFolderError> {
     Ok(file)
 }
 
-/// The default: `tidemark` in the user's data folder, as the XDG base directory specification places it.
+/// Returns the default path: `tidemark` in the user's data folder, as in the XDG base directory
+/// specification.
 pub fn default_path() -> PathBuf {
     let data_home = std::env::var_os("XDG_DATA_HOME")
         .map(PathBuf::from)
@@ -114,23 +118,23 @@ pub fn default_path() -> PathBuf {
         .join("tidemark")
 }
 
-/// Why a data folder cannot be used.
+/// The reason why a data folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataFolderError {
-    /// Another run has it.
+    /// Another run holds the lock.
     #[error("the data folder {} is in use by process {holder}; stop that one, or name another with --data", path.display())]
     Locked {
         /// The folder.
         path: PathBuf,
-        /// The process that has it.
+        /// The id of the process that holds it.
         holder: String,
     },
-    /// It cannot be created or written.
+    /// The folder cannot be created or written.
     #[error("the data folder {} cannot be used: {source}; name another with --data", path.display())]
     Unusable {
-        /// What could not be used.
+        /// The path that could not be used.
         path: PathBuf,
-        /// Why.
+        /// The error of the operating system.
         source: io::Error,
     },
 }

@@ -1,7 +1,8 @@
 //! An embedded DynamoDB endpoint over SQLite, for the same client code as in production.
 //!
-//! It answers each request on the thread that read it, waiting for the disk, so it has a thread and a runtime of its own:
-//! a write here never holds up a request elsewhere. As DynamoDB does, it removes expired items in the background.
+//! It answers each request on the thread that read it and waits for the disk there. It therefore
+//! has a thread and a runtime of its own, so that a write does not delay requests to other parts.
+//! Like DynamoDB, it removes expired items in the background.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
@@ -10,10 +11,11 @@ use std::time::Duration;
 use chassis::Shutdown;
 use dynoxide::Database;
 
-/// How often expired items are removed. DynamoDB itself promises days, and no client may count on less.
+/// Interval at which expired items are removed. DynamoDB itself only promises removal within days,
+/// so clients cannot rely on less.
 const EXPIRY_SWEEP: Duration = Duration::from_secs(60);
 
-/// An endpoint that is bound and whose tables are open, not yet serving.
+/// An endpoint with a bound listener and open tables that does not serve yet.
 pub struct DynamoDbEndpoint {
     listener: TcpListener,
     address: SocketAddr,
@@ -24,7 +26,7 @@ impl DynamoDbEndpoint {
     /// Opens the tables in `file` and binds a free port of the loopback interface.
     ///
     /// # Errors
-    /// [`EndpointError`] when the file cannot be opened or no port be had.
+    /// [`EndpointError`] when the file cannot be opened or no port is available.
     pub fn open(file: &Path) -> Result<Self, EndpointError> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
@@ -38,15 +40,15 @@ impl DynamoDbEndpoint {
         })
     }
 
-    /// The URL for clients.
+    /// Returns the URL for clients.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Serves until `shutdown`, then answers what was asked and closes the tables. Blocks.
+    /// Serves until `shutdown`, then answers the remaining requests and closes the tables. Blocks.
     ///
     /// # Errors
-    /// [`EndpointError`] when serving ends for another reason.
+    /// [`EndpointError`] when serving ends for any other reason.
     pub fn serve(self, shutdown: Shutdown) -> Result<(), EndpointError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -63,7 +65,7 @@ impl DynamoDbEndpoint {
     }
 }
 
-/// Removes expired items every now and then, for ever.
+/// Removes expired items periodically, for ever.
 async fn remove_expired(tables: Database) {
     let mut ticks = tokio::time::interval(EXPIRY_SWEEP);
     loop {
@@ -75,13 +77,13 @@ async fn remove_expired(tables: Database) {
     }
 }
 
-/// Why the embedded endpoint does not serve.
+/// The reason why the embedded endpoint does not serve.
 #[derive(Debug, thiserror::Error)]
 pub enum EndpointError {
-    /// No port, no thread.
+    /// No port or no thread is available.
     #[error("the embedded DynamoDB endpoint cannot listen: {0}")]
     Listen(#[from] std::io::Error),
-    /// The file is damaged or not ours.
+    /// The file is damaged or is no database of this endpoint.
     #[error("the embedded DynamoDB tables cannot be opened: {0}")]
     Open(#[from] dynoxide::DynoxideError),
     /// Serving failed.

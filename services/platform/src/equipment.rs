@@ -1,5 +1,5 @@
-//! What each service is handed: how it learns who calls, and of all stores those that it works with, and no others. The
-//! gateway owns no data and is handed none.
+//! The authentication and the stores of each service. A service receives only the stores that it
+//! uses. The gateway owns no data and receives none.
 
 use chassis::auth::{Auth, AuthSettings, Secret};
 use clap::ValueEnum;
@@ -10,10 +10,10 @@ use crate::stores::Stores;
 use crate::stream_job;
 
 impl Stores {
-    /// The gateway needs no store.
+    /// Returns the parts of the gateway, which needs no store.
     ///
     /// # Errors
-    /// None.
+    /// Never fails.
     pub async fn for_gateway(
         &mut self,
         _: &mut Parts,
@@ -22,7 +22,7 @@ impl Stores {
         Ok(gateway::Parts { auth })
     }
 
-    /// Users are kept in SQL.
+    /// Returns the parts of the users service, which stores users in SQL.
     ///
     /// # Errors
     /// [`RunError::Store`].
@@ -33,7 +33,7 @@ impl Stores {
         })
     }
 
-    /// Products are kept in DynamoDB.
+    /// Returns the parts of the products service, which stores products in DynamoDB.
     ///
     /// # Errors
     /// [`RunError::Store`].
@@ -48,7 +48,8 @@ impl Stores {
         })
     }
 
-    /// Orders are kept in SQL beside the users, and published to the log.
+    /// Returns the parts of the orders service, which stores orders in SQL beside the users and
+    /// publishes them to the log.
     ///
     /// # Errors
     /// [`RunError::Store`].
@@ -64,7 +65,8 @@ impl Stores {
         })
     }
 
-    /// Orders come from the log; what is said of them is kept in DynamoDB.
+    /// Returns the parts of the notifications service, which reads orders from the log and stores
+    /// notifications in DynamoDB.
     ///
     /// # Errors
     /// [`RunError::Store`].
@@ -80,7 +82,8 @@ impl Stores {
         })
     }
 
-    /// Counts come from the log and are kept in DynamoDB.
+    /// Returns the parts of the analytics service, which reads counts from the log and stores them
+    /// in DynamoDB.
     ///
     /// # Errors
     /// [`RunError::Store`].
@@ -96,8 +99,9 @@ impl Stores {
         })
     }
 
-    /// Files are objects; what was found in them is kept in DynamoDB. What finds it is this program once more, as the
-    /// function.
+    /// Returns the parts of the files service. It stores files in the object store and the findings
+    /// about them in DynamoDB. Files are processed by this same program, started as another process
+    /// with the command `function`.
     ///
     /// # Errors
     /// [`RunError::Store`], [`RunError::Files`], [`RunError::Itself`].
@@ -137,7 +141,8 @@ impl Stores {
         })
     }
 
-    /// The stream job reads and writes the log. It opens its checkpoints itself.
+    /// Returns the parts of the stream job, which reads and writes the log. The job opens its
+    /// checkpoints itself.
     ///
     /// # Errors
     /// [`RunError::Store`].

@@ -1,8 +1,10 @@
-//! Tidemark in one process: every service, the stream job and their stores, or one service alone for production.
+//! The Tidemark process: all services, the stream job and their stores together, or one service
+//! alone for production.
 //!
-//! This crate owns no behaviour of the shop. It opens the [stores] that the [command line](config) names and embeds the
-//! others in a [data folder](data_folder); binds the [addresses]; starts the [parts], watches them, and stops them in
-//! order. Who is asked who they are, it decides once for all of them ([access]).
+//! This crate contains no business logic. It opens the [stores] that the [command line](config)
+//! names and embeds the others in a [data folder](data_folder). It binds the [addresses], then
+//! starts the [parts], watches them and stops them in order. Whether callers must authenticate is
+//! decided here, once for all services ([access]).
 
 pub mod config;
 
@@ -31,13 +33,13 @@ use config::{Cli, Command, NotificationsErrand};
 use parts::Parts;
 use stores::Stores;
 
-/// What is still blocked on a thread after everything has stopped is not worth a longer wait.
+/// The longest wait for threads that are still blocked after every part has stopped.
 const LEFTOVERS: Duration = Duration::from_millis(100);
 
-/// Runs what the command line asks for, until it ends.
+/// Runs the command that the command line names, until it ends.
 ///
 /// # Errors
-/// [`RunError`], in words for the person who started it.
+/// [`RunError`], worded for the person who started the process.
 pub fn run(cli: Cli) -> Result<(), RunError> {
     let command = cli
         .command
@@ -105,49 +107,49 @@ pub fn run(cli: Cli) -> Result<(), RunError> {
     outcome
 }
 
-/// Why a process of the platform could not start, or did not end well.
+/// The reason why a process of the platform could not start or ended with a failure.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The system gives no threads.
+    /// The async runtime could not be created, for example because the system refused a thread.
     #[error("cannot start: {0}")]
     Runtime(#[source] io::Error),
-    /// The system does not let signals be caught.
+    /// The signal handlers could not be installed.
     #[error("cannot listen for Ctrl-C: {0}")]
     Signals(#[source] io::Error),
-    /// Standard output is closed.
+    /// Standard output could not be written.
     #[error("cannot write to standard output: {0}")]
     Banner(#[source] io::Error),
-    /// Nobody, or not everybody, should be let in like this.
+    /// The access settings are unsafe or incomplete.
     #[error(transparent)]
     Access(#[from] access::AccessError),
-    /// Nobody would get the traces.
+    /// The trace settings cannot work.
     #[error(transparent)]
     Traces(#[from] chassis::TraceError),
-    /// An address is taken.
+    /// An address could not be bound.
     #[error(transparent)]
     Address(#[from] addresses::AddressError),
-    /// A store cannot be had.
+    /// A store could not be opened or does not answer.
     #[error(transparent)]
     Store(#[from] stores::StoreError),
-    /// The system does not say which program this is.
+    /// The path of the running program could not be determined.
     #[error("cannot find this program, which processes files as another process: {0}")]
     Itself(#[source] io::Error),
-    /// The function cannot be told what to do any more.
+    /// The Lambda function ended.
     #[error("the function ended: {0}")]
     Function(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// There is no place for files.
+    /// The address of the object store is not usable.
     #[error("{0}; is --objects right?")]
     Files(#[from] file_processor::AddressError),
-    /// The tables cannot be brought up to date.
+    /// A migration of the SQL tables failed.
     #[error(transparent)]
     Migrate(#[from] chassis::sql::MigrateError),
-    /// An account of the database cannot be made.
+    /// A database account could not be created.
     #[error(transparent)]
     Account(#[from] chassis::sql::AccountError),
-    /// What was given up is not on its way again.
+    /// Dead letters could not be replayed.
     #[error(transparent)]
     Replay(#[from] replay::ReplayError),
-    /// A part ended.
+    /// A part ended or failed.
     #[error(transparent)]
     Part(#[from] parts::PartError),
 }

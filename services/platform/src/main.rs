@@ -1,4 +1,5 @@
-//! The `platform` binary: reads the command line, runs what it asks for, and says in one line why it could not.
+//! The `platform` binary: reads the command line, runs the command, and prints an error in one
+//! line.
 
 use std::process::ExitCode;
 

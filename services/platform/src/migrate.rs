@@ -1,5 +1,5 @@
-//! Brings the SQL tables up to date, makes the services' accounts of the database where their passwords are given, and ends: what a
-//! release runs before its pods roll.
+//! Brings the SQL tables up to date, creates the services' database accounts for which passwords
+//! are given, and ends. A release runs this before its pods roll.
 
 use chassis::sql::{Account, Password, Right};
 
@@ -7,7 +7,8 @@ use crate::RunError;
 use crate::config::MigrateSettings;
 use crate::stores::Stores;
 
-/// Migrates the tables of users, then those of orders, which refer to them; then makes the accounts.
+/// Migrates the tables of users, then those of orders, which refer to them, and then creates the
+/// accounts.
 ///
 /// # Errors
 /// [`RunError::Store`], [`RunError::Migrate`], [`RunError::Account`].

@@ -1,8 +1,9 @@
 //! The running parts of one process: started by name, watched, and stopped in order.
 //!
-//! Parts stop [stage](Stage) by stage, each when the one before has ended or has used up its time: whatever is asked by
-//! others outlives those who ask. A part that ends before it is told to is a failure of the whole process, whether it
-//! returned, failed or panicked: nothing goes on half.
+//! Parts stop [stage](Stage) by stage. A stage begins when the one before has ended or used up its
+//! time, so a part that serves others outlives its callers. If a part ends before a shutdown is
+//! requested, the whole process stops with an error, whether the part returned, failed or panicked.
+//! A process never continues with some of its parts missing.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -15,26 +16,26 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::signals::StopSignals;
 
-/// What a part failed of.
+/// The error of a part.
 pub type Failure = Box<dyn Error + Send + Sync>;
 
-/// When a part stops. The stages are declared in the order in which they stop.
+/// The stage in which a part stops. Stages stop in the order of their declaration.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Stage {
-    /// The way in.
+    /// The entry point for HTTP requests.
     Gateway,
-    /// Who answers requests, with what they do in the background.
+    /// The services, with their background tasks.
     Services,
-    /// Who counts.
+    /// The stream job.
     StreamJob,
-    /// What all of them keep their state in.
+    /// The stores that all other parts use.
     Stores,
 }
 
 impl Stage {
     const ALL: [Self; 4] = [Self::Gateway, Self::Services, Self::StreamJob, Self::Stores];
 
-    /// When its parts must have stopped, in tenths of the time for all.
+    /// Returns the time by which this stage must have stopped, in tenths of the total.
     fn deadline_tenths(self) -> u32 {
         match self {
             Self::Gateway => 3,
@@ -54,7 +55,7 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// None yet. Told to stop, all of them together have `stop_within` to do so.
+    /// Creates an empty set of parts, all of which together must stop within `stop_within`.
     pub fn new(stop_within: Duration) -> Self {
         Self {
             running: JoinSet::new(),
@@ -81,7 +82,7 @@ impl Parts {
         self.names.insert(task.id(), (name, stage));
     }
 
-    /// Starts a part that blocks, on a thread of its own.
+    /// Starts a blocking part on a thread of its own.
     pub fn start_blocking<F, E>(&mut self, stage: Stage, name: &'static str, part: F)
     where
         F: FnOnce(Shutdown) -> Result<(), E> + Send + 'static,
@@ -95,11 +96,12 @@ impl Parts {
         });
     }
 
-    /// Lets the parts run until a signal says to stop or one of them ends, then stops them. A second signal ends the
-    /// process at once.
+    /// Runs the parts until a signal arrives or one of them ends, then stops them. A second signal
+    /// ends the process at once.
     ///
     /// # Errors
-    /// [`PartError`] with the first part that ended unasked, or else failed on its way out.
+    /// [`PartError`] of the first part that ended before a shutdown was requested, or else of the
+    /// first that failed while it stopped.
     pub async fn run_until_stopped(mut self, mut signals: StopSignals) -> Result<(), PartError> {
         let ended = tokio::select! {
             error = self.first_to_end() => Err(error),
@@ -111,7 +113,8 @@ impl Parts {
         ended.and(stopped)
     }
 
-    /// Waits until a part ends that nobody told to.
+    /// Waits until a part ends, before any shutdown is requested. Pending for ever if there are no
+    /// parts.
     async fn first_to_end(&mut self) -> PartError {
         let Some(ended) = self.running.join_next_with_id().await else {
             return std::future::pending().await;
@@ -124,11 +127,11 @@ impl Parts {
         }
     }
 
-    /// Stops all parts, stage by stage. What does not stop in its time is left behind with a warning: the state of every
-    /// part survives a kill, so nothing is lost but politeness.
+    /// Stops all parts, stage by stage. A part that misses its deadline is abandoned with a
+    /// warning. This is safe because the state of every part survives a kill.
     ///
     /// # Errors
-    /// [`PartError`] with the first failure on the way.
+    /// [`PartError`] of the first part that failed while it stopped.
     async fn stop(mut self) -> Result<(), PartError> {
         let began = Instant::now();
         let mut outcome = Ok(());
@@ -153,7 +156,7 @@ impl Parts {
         outcome
     }
 
-    /// Takes a part off the list and says how it ended.
+    /// Removes a part from the list and returns its name and result.
     fn forget(
         &mut self,
         ended: Result<(Id, Result<(), Failure>), JoinError>,
@@ -171,7 +174,7 @@ impl Parts {
     }
 }
 
-/// What a task that did not return has to say.
+/// Describes a task that was cancelled or panicked.
 fn describe(panic: JoinError) -> String {
     let Ok(payload) = panic.try_into_panic() else {
         return "it was cancelled".to_owned();
@@ -188,7 +191,7 @@ fn describe(panic: JoinError) -> String {
     )
 }
 
-/// A part ended that nobody had told to, or failed on its way out.
+/// A part ended before a shutdown was requested, or failed while it stopped.
 #[derive(Debug, thiserror::Error)]
 #[error("{name} ended: {}", in_one_line(failure.as_ref()))]
 pub struct PartError {

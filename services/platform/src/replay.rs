@@ -1,7 +1,7 @@
-//! Asks a notifications service that runs to send again what it gave up.
+//! Replays dead letters: sends a request to a running notifications service.
 //!
-//! A process beside it, on the same machine or in the same pod, shows the secret that services share: no admin has to log in
-//! for it.
+//! The process runs beside the service, on the same machine or in the same pod, and authenticates
+//! with the secret that services share. No admin has to log in.
 
 use std::io::Write;
 use std::time::Duration;
@@ -14,36 +14,37 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::config::ReplaySettings;
 
-/// The service looks at a hundred messages before it answers.
+/// Time limit of one request. The service processes up to a hundred messages before it answers.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
-/// How many messages the service sends again at once: with fewer, there are no more.
+/// Largest number of messages that the service sends again in one request. A smaller number means
+/// that none are left.
 const AT_ONCE: u64 = 100;
 
-/// Why not everything is on its way again that was asked for.
+/// The reason why not every requested message will be sent again.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
-    /// Nobody answers.
+    /// No service answers at the URL.
     #[error("no notifications service answers at {url} (--url): {reason}")]
     Away {
-        /// Where it was looked for.
+        /// The address that was called.
         url: String,
-        /// What was heard instead.
+        /// The error that occurred.
         reason: String,
     },
-    /// It wants to know who asks.
+    /// The service rejected the credentials.
     #[error(
         "the service asks who calls: give its --service-secret (TIDEMARK_SERVICE_SECRET), the one that it was started with"
     )]
     Unknown,
-    /// It does not do so.
+    /// The service refused the request.
     #[error("the service refused: {detail} ({status})")]
     Refused {
-        /// Its answer.
+        /// The status code of its answer.
         status: StatusCode,
-        /// What it said of it.
+        /// The detail in its answer.
         detail: String,
     },
-    /// The outcome cannot be told.
+    /// Standard output could not be written.
     #[error("cannot write to standard output: {0}")]
     Output(#[from] std::io::Error),
 }
@@ -58,10 +59,10 @@ struct Refusal {
     detail: String,
 }
 
-/// Has everything sent again that was given up, or what the settings name, and says how many messages that are.
+/// Sends again all dead letters, or the messages that the settings name, and prints their number.
 ///
 /// # Errors
-/// [`ReplayError`], in words for the person who asked.
+/// [`ReplayError`], worded for the person who ran the command.
 pub async fn run(settings: ReplaySettings) -> Result<(), ReplayError> {
     let service = Service::new(&settings)?;
     let replayed = if settings.events.is_empty() {

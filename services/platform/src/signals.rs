@@ -1,23 +1,24 @@
-//! Ctrl-C and SIGTERM: the first asks the process to drain and stop, the second ends it at once.
+//! Ctrl-C and SIGTERM: the first signal drains and stops the process, the second ends it at once.
 
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The exit code of a process that was interrupted before it had drained: 128 + SIGINT, as shells report it.
+/// The exit code of a process that was interrupted before it had drained: 128 + SIGINT, as in
+/// shells.
 const INTERRUPTED: i32 = 130;
 
-/// The signals that stop a process, caught from the moment this is made.
+/// The signals that stop a process. They are caught from the moment this value is created.
 pub struct StopSignals {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl StopSignals {
-    /// Starts to catch them.
+    /// Starts to catch the signals.
     ///
     /// # Errors
-    /// The system's, when it refuses.
+    /// The error of the operating system.
     pub fn catch() -> io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
@@ -25,7 +26,7 @@ impl StopSignals {
         })
     }
 
-    /// Returns with the next one.
+    /// Waits for the next signal.
     pub async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
@@ -33,7 +34,7 @@ impl StopSignals {
         }
     }
 
-    /// From here on the next one ends the process.
+    /// Ends the process on the next signal.
     pub fn end_process_on_next(mut self) {
         tokio::spawn(async move {
             self.next().await;

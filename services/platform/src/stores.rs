@@ -1,7 +1,7 @@
 //! The stores of one process: those that the settings name, and embedded ones for the rest.
 //!
-//! A store is opened when a part asks for it. The data folder is touched, and locked, with the first embedded one: a
-//! process that was given all its stores leaves nothing on the disk.
+//! A store is opened when a part first needs it. The data folder is created and locked with the
+//! first embedded store, so a process whose stores are all named writes nothing to the disk.
 
 use std::error::Error;
 use std::path::Path;
@@ -18,7 +18,7 @@ use crate::data_folder::{DataFolder, DataFolderError};
 use crate::dynamodb_endpoint::{DynamoDbEndpoint, EndpointError};
 use crate::parts::{Parts, Stage};
 
-/// What `--dynamodb` says for AWS itself.
+/// The value of `--dynamodb` that stands for AWS.
 const AWS: &str = "aws";
 
 /// The stores of one process.
@@ -32,7 +32,7 @@ pub struct Stores {
 }
 
 impl Stores {
-    /// As the settings name them; nothing is opened yet.
+    /// Creates the set of stores from the settings. No store is opened yet.
     pub fn new(settings: StoreSettings) -> Self {
         Self {
             settings,
@@ -44,10 +44,10 @@ impl Stores {
         }
     }
 
-    /// The SQL database.
+    /// Returns the SQL database.
     ///
     /// # Errors
-    /// [`StoreError`] when its URL cannot be understood or the data folder not be had.
+    /// [`StoreError`] when its URL is invalid or the data folder is unavailable.
     pub fn database(&mut self) -> Result<Database, StoreError> {
         if let Some(open) = &self.database {
             return Ok(open.clone());
@@ -61,7 +61,7 @@ impl Stores {
         Ok(self.database.insert(database).clone())
     }
 
-    /// A client of DynamoDB; the embedded endpoint becomes one of the parts.
+    /// Returns a client of DynamoDB. An embedded endpoint is started as one of the parts.
     ///
     /// # Errors
     /// [`StoreError`] when the embedded endpoint cannot be opened.
@@ -77,10 +77,12 @@ impl Stores {
         Ok(self.dynamodb.insert(client).clone())
     }
 
-    /// The address of DynamoDB, as `TIDEMARK_DYNAMODB` names it; starts an embedded one where none is named.
+    /// Returns the address of DynamoDB in the form of `TIDEMARK_DYNAMODB`. Starts an embedded
+    /// endpoint if the settings name none.
     ///
     /// # Errors
-    /// [`StoreError`] when the data folder cannot be had.
+    /// [`StoreError`] when the data folder is unavailable or the embedded endpoint cannot be
+    /// opened.
     pub fn dynamodb_address(&mut self, parts: &mut Parts) -> Result<String, StoreError> {
         if let Some(named) = self
             .settings
@@ -100,10 +102,10 @@ impl Stores {
         Ok(self.embedded_dynamodb.insert(url).clone())
     }
 
-    /// The record log.
+    /// Returns the record log.
     ///
     /// # Errors
-    /// [`StoreError`] when its settings cannot work or the data folder not be had.
+    /// [`StoreError`] when its settings are invalid or the data folder is unavailable.
     pub fn log(&mut self) -> Result<Arc<dyn RecordLog>, StoreError> {
         if let Some(open) = &self.log {
             return Ok(Arc::clone(open));
@@ -123,10 +125,10 @@ impl Stores {
         Ok(Arc::clone(self.log.insert(log)))
     }
 
-    /// The URL of the object store.
+    /// Returns the URL of the object store.
     ///
     /// # Errors
-    /// [`StoreError`] when the data folder cannot be had.
+    /// [`StoreError`] when the data folder is unavailable.
     pub fn objects_url(&mut self) -> Result<String, StoreError> {
         match self.settings.objects.clone() {
             Some(url) => Ok(url),
@@ -134,21 +136,21 @@ impl Stores {
         }
     }
 
-    /// Whether this process is the only one that has its SQL database.
+    /// Returns `true` if the SQL database is embedded, and so used by this process only.
     pub fn has_database_alone(&self) -> bool {
         self.settings.mysql.is_none()
     }
 
-    /// The data folder, if a store needed it.
+    /// Returns the data folder, if a store uses it.
     pub fn data_folder(&self) -> Option<&DataFolder> {
         self.folder.as_ref()
     }
 
-    /// Whether the servers answer that the settings name and that were asked for. A person is better told at once which
-    /// does not.
+    /// Checks that the servers named in the settings answer, as far as their stores have been
+    /// opened. The person who starts the platform thus learns at once which server is unavailable.
     ///
     /// # Errors
-    /// [`StoreError::Away`] for the first that does not.
+    /// [`StoreError::Away`] for the first server that does not answer.
     pub async fn check(&self) -> Result<(), StoreError> {
         if let (Some(_), Some(database)) = (&self.settings.mysql, &self.database) {
             database
@@ -169,7 +171,7 @@ impl Stores {
         Ok(())
     }
 
-    /// Closes them, when nothing uses them any more.
+    /// Closes the stores. Call it when no part uses them any more.
     pub async fn close(self) {
         if let Some(database) = self.database {
             database.pool().close().await;
@@ -186,7 +188,8 @@ impl Stores {
     }
 }
 
-/// Asks Kafka for a topic. That it does not exist yet is an answer too.
+/// Checks that Kafka answers a request for a topic. An answer that the topic does not exist yet is
+/// enough.
 async fn check_brokers(log: Arc<dyn RecordLog>) -> Result<(), StoreError> {
     let asked = tokio::task::spawn_blocking(move || log.partitions(events::ORDERS)).await;
     match asked.expect("asking for partitions does not panic") {
@@ -198,35 +201,35 @@ async fn check_brokers(log: Arc<dyn RecordLog>) -> Result<(), StoreError> {
     }
 }
 
-/// `path` as a URL; it is absolute, for a data folder knows its own whole path.
+/// Returns `path` as a URL. The path is absolute, because [`DataFolder`] canonicalizes it.
 fn file_url(scheme: &str, path: &Path) -> String {
     let url = Url::from_file_path(path).expect("the path of the data folder is absolute");
     format!("{scheme}{}", url.as_str().trim_start_matches("file"))
 }
 
-/// Why a store cannot be had.
+/// The reason why a store is unavailable.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The folder of the embedded stores.
+    /// The folder of the embedded stores is unusable.
     #[error(transparent)]
     Folder(#[from] DataFolderError),
-    /// The SQL database.
+    /// The SQL database cannot be used.
     #[error("the SQL database cannot be used (--mysql): {0}")]
     Sql(#[source] sqlx::Error),
-    /// The embedded tables.
+    /// The embedded tables cannot be served.
     #[error(transparent)]
     Tables(#[from] EndpointError),
-    /// The record log.
+    /// The record log cannot be used.
     #[error("the record log cannot be used (--brokers, --property): {0}")]
     Log(#[source] LogError),
     /// A server does not answer.
     #[error("{server} does not answer; is {flag} right? {reason}")]
     Away {
-        /// Which.
+        /// The name of the server.
         server: &'static str,
         /// The setting that names it.
         flag: &'static str,
-        /// What was heard instead.
+        /// The error that occurred.
         reason: String,
     },
 }

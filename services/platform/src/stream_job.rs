@@ -1,4 +1,5 @@
-//! The stream job as a part of this process: the dataflow on threads of its own, its status beside it.
+//! The stream job as a part of this process: the dataflow on threads of its own, with its status
+//! page beside it.
 
 use std::sync::Arc;
 
@@ -9,27 +10,27 @@ use record_log::RecordLog;
 use stream::{JobError, Stop, status};
 use tokio::net::TcpListener;
 
-/// What the job works with.
+/// The stores of the job.
 pub struct Parts {
-    /// Where orders come from and counts go.
+    /// The log that orders are read from and counts are written to.
     pub log: Arc<dyn RecordLog>,
 }
 
-/// Why the job ended.
+/// The reason why the job ended.
 #[derive(Debug, thiserror::Error)]
 pub enum StreamJobError {
-    /// The job itself.
+    /// The job failed.
     #[error(transparent)]
     Job(#[from] JobError),
-    /// Its status could not be served.
+    /// The status page could not be served.
     #[error("its status cannot be served: {0}")]
     Status(#[from] std::io::Error),
-    /// It panicked.
+    /// The job's thread panicked.
     #[error("it died: {0}")]
     Died(#[from] tokio::task::JoinError),
 }
 
-/// Runs the job until a shutdown is requested or it has read to the end, where it was told to.
+/// Runs the job until a shutdown is requested or, if so configured, until it has read to the end.
 ///
 /// # Errors
 /// [`StreamJobError`].

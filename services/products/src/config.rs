@@ -2,7 +2,7 @@
 
 use clap::ArgAction;
 
-/// How the service behaves. Where it listens and what it stores in are handed to [`crate::run`].
+/// The settings. Addresses to listen on and the tables' client are passed to [`crate::run`].
 #[derive(Clone, Debug, clap::Args)]
 #[group(skip)]
 pub struct Config {

@@ -1,4 +1,4 @@
-//! The demo catalogue: what the storefront shows before anybody has added a product.
+//! The demo catalogue: the products of the storefront before anybody has added one.
 
 use events::Timestamp;
 use uuid::{Builder, Uuid};
@@ -7,14 +7,14 @@ use crate::product::{Details, Object, Product};
 use crate::store::{Listing, Store, StoreError};
 
 const CATALOGUE: &str = include_str!("demo.json");
-/// The time that the ids of demo products bear: before anything a shop adds itself.
+/// The timestamp in the ids of demo products: earlier than that of any product a shop adds.
 const MADE_AT_MS: u64 = 1_760_000_000_000;
 
-/// Adds the demo products when there are none at all. Their ids never change, so that replicas which start together
-/// add each of them once.
+/// Adds the demo products if the catalogue is empty. Their ids never change, so replicas that start
+/// together add each of them once.
 ///
 /// # Errors
-/// [`StoreError`].
+/// Returns [`StoreError`] if the catalogue cannot be read or written.
 pub async fn fill_if_empty(store: &Store) -> Result<(), StoreError> {
     let any = store.list(&Listing::default()).await?;
     if !any.items.is_empty() {
@@ -32,7 +32,7 @@ pub async fn fill_if_empty(store: &Store) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The demo products; the first of the file is the newest.
+/// Returns the demo products; the first of the file is the newest.
 pub fn catalogue(now: Timestamp) -> Vec<Product> {
     let bodies: Vec<Object> = serde_json::from_str(CATALOGUE).expect("the file is tested");
     let numbered = bodies.into_iter().rev().enumerate();

@@ -17,12 +17,12 @@ use crate::precondition::{self, IfMatch};
 use crate::product::{Details, Invalid, Object, Product};
 use crate::store::{Store, StoreError};
 
-/// What this service offers, in OpenAPI.
+/// The OpenAPI description of the service.
 const DESCRIPTION: &str = include_str!("../openapi.json");
-/// How often a patch is decided anew when the product changes in between.
+/// Maximum attempts of a patch whose product other writes keep changing.
 const PATCH_ATTEMPTS: usize = 8;
 
-/// The routes of this service.
+/// Returns the routes of this service.
 pub fn router(store: Store) -> Router {
     let routes = Router::new()
         .route("/products", get(listing::list).post(create))
@@ -59,7 +59,8 @@ async fn create(
         .into_response())
 }
 
-/// Adds a product under an id of the caller's choosing, so that it can be repeated. It replaces none: whoever asks says so.
+/// Adds a product under an id that the caller chooses, so that the request can be repeated. It
+/// never replaces a product: the caller must send `If-None-Match: *`.
 async fn add(
     _: Trusted,
     State(store): State<Store>,
@@ -88,8 +89,9 @@ async fn show(
     Ok(Shown(product).into_response())
 }
 
-/// Without `If-Match` the patch applies to whatever is newest: fields it does not name are never overwritten. Who sets a
-/// stock that is being sold from should send `If-Match`.
+/// Applies a merge patch. Without `If-Match` it applies to the newest version; fields that it does
+/// not name are never overwritten. A client that sets a stock which is being sold from should send
+/// `If-Match`.
 async fn patch(
     _: Trusted,
     State(store): State<Store>,

@@ -1,12 +1,14 @@
 //! The products service: the catalogue, and the stock that orders take from.
 //!
-//! It owns the DynamoDB tables `products` and `product-reservations`. It publishes and consumes nothing; the orders
-//! service asks it for products by id (`http`) and reserves stock under the order's key (`reservation`).
+//! It owns the DynamoDB tables `products` and `product-reservations`. It publishes and consumes no
+//! topic. The orders service reads products by id (`http`) and reserves stock under the order's key
+//! (`reservation`).
 //!
-//! The catalogue is searched in an index in memory (`search`), which each process makes and keeps up by itself.
+//! Searches use an index in memory (`search`), which each process builds and updates for itself.
 //!
-//! What always holds: a product is valid or not stored; a write that was decided on one version never overwrites
-//! another; stock never falls below zero, and a reservation takes everything it names, once, or nothing.
+//! What always holds: a stored product is valid; a write that was decided on one version never
+//! overwrites another; stock never falls below zero; a reservation takes everything it names, once,
+//! or nothing.
 
 mod config;
 mod demo;
@@ -25,16 +27,16 @@ pub use config::Config;
 use store::Store;
 pub use store::tables::{PRODUCTS, RESERVATIONS};
 
-/// What the service stores in.
+/// The parts the service is built from.
 #[derive(Clone)]
 pub struct Parts {
-    /// Where the tables are.
+    /// The client of the tables.
     pub dynamodb: Client,
-    /// How it learns who calls.
+    /// Authenticates callers.
     pub auth: Auth,
 }
 
-/// The service's routes over tables that exist: see [`prepare`].
+/// Returns the service's routes. The tables must exist: see [`prepare`].
 pub fn router(parts: &Parts) -> Router {
     router_of(parts, Store::new(parts.dynamodb.clone()))
 }
@@ -43,7 +45,8 @@ fn router_of(parts: &Parts, store: Store) -> Router {
     parts.auth.protect(http::router(store))
 }
 
-/// Creates the tables and, where asked for, the demo catalogue; tries until it succeeds or a shutdown is requested.
+/// Creates the tables and, if configured, the demo catalogue. Retries until it succeeds or a
+/// shutdown is requested.
 pub async fn prepare(config: &Config, parts: &Parts, shutdown: &Shutdown) {
     prepare_store(config, &Store::new(parts.dynamodb.clone()), shutdown).await;
 }
@@ -58,10 +61,11 @@ async fn prepare_store(config: &Config, store: &Store, shutdown: &Shutdown) {
     }
 }
 
-/// Serves until shut down. It listens at once and is ready when its tables are.
+/// Serves until a shutdown is requested. The service listens at once, and is ready once DynamoDB
+/// has its table `products`.
 ///
 /// # Errors
-/// [`ServeError`] when the listener is broken.
+/// Returns [`ServeError`] if the listener fails.
 pub async fn run(
     config: Config,
     parts: Parts,

@@ -1,22 +1,23 @@
-//! Entity tags (RFC 9110, 8.8.3): the version of a product between quotation marks, and what clients ask of it.
+//! Entity tags (RFC 9110, 8.8.3): the version of a product in quotation marks, and the
+//! preconditions of requests that use them.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use chassis::{Problem, Result};
 
-/// What a client asks of the version it writes to.
+/// The version that a client requires for its write.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum IfMatch {
-    /// Nothing: the newest will do.
+    /// Any version: the header is absent or contains `*`.
     Anything,
-    /// That it is one of these.
+    /// One of these tags.
     Tags(Vec<String>),
 }
 
 impl IfMatch {
-    /// Reads the header `If-Match`.
+    /// Parses the header `If-Match`.
     ///
     /// # Errors
-    /// A 400 when the header is no text.
+    /// Returns a 400 if the header is not text.
     pub fn of(headers: &HeaderMap) -> Result<Self> {
         Ok(match tags(headers, &header::IF_MATCH)? {
             Some(tags) if !tags.iter().any(|tag| tag == "*") => Self::Tags(tags),
@@ -24,10 +25,10 @@ impl IfMatch {
         })
     }
 
-    /// Lets `version` pass or not.
+    /// Checks `version` against the tags.
     ///
     /// # Errors
-    /// A 412 when it is not the one the client knows.
+    /// Returns a 412 if it is none of them.
     pub fn check(&self, version: u64) -> Result<()> {
         match self {
             Self::Tags(tags) if !tags.contains(&text(version)) => Err(changed()),
@@ -36,10 +37,10 @@ impl IfMatch {
     }
 }
 
-/// Whether the client already has `version`, by `If-None-Match`.
+/// Returns whether the client already has `version`, by `If-None-Match`. Tags are compared weakly.
 ///
 /// # Errors
-/// A 400 when the header is no text.
+/// Returns a 400 if the header is not text.
 pub fn is_known(headers: &HeaderMap, version: u64) -> Result<bool> {
     let wanted = text(version);
     let tags = tags(headers, &header::IF_NONE_MATCH)?.unwrap_or_default();
@@ -48,10 +49,10 @@ pub fn is_known(headers: &HeaderMap, version: u64) -> Result<bool> {
         .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == wanted))
 }
 
-/// That the client wants to write only where nothing is, by `If-None-Match: *`.
+/// Requires that the client writes only if no product exists, by `If-None-Match: *`.
 ///
 /// # Errors
-/// A 428 when it does not say so, a 400 when the header is no text.
+/// Returns a 428 if the header is absent or different, and a 400 if it is not text.
 pub fn require_none(headers: &HeaderMap) -> Result<()> {
     let tags = tags(headers, &header::IF_NONE_MATCH)?.unwrap_or_default();
     if tags == ["*"] {
@@ -61,7 +62,7 @@ pub fn require_none(headers: &HeaderMap) -> Result<()> {
     Err(Problem::new(StatusCode::PRECONDITION_REQUIRED, detail).field("If-None-Match"))
 }
 
-/// 412: there is a product where the client wanted none.
+/// A 412: a product exists where the client required none.
 pub fn exists() -> Problem {
     Problem::new(
         StatusCode::PRECONDITION_FAILED,
@@ -70,12 +71,12 @@ pub fn exists() -> Problem {
     .field("If-None-Match")
 }
 
-/// The tag of a version.
+/// Returns the entity tag of a version.
 pub fn tag(version: u64) -> HeaderValue {
     HeaderValue::from_str(&text(version)).expect("digits between quotation marks")
 }
 
-/// 412: the client decided on a version that is no more.
+/// A 412: the version that the client decided on is outdated.
 pub fn changed() -> Problem {
     let detail = "the product has changed since the version named in If-Match; read it again";
     Problem::new(StatusCode::PRECONDITION_FAILED, detail).field("If-Match")

@@ -1,9 +1,11 @@
-//! A product of the catalogue: what a client may say about it, and what it is once that was understood.
+//! A product of the catalogue, and the parsing of the request bodies that describe one.
 //!
-//! Bodies are JSON objects. The fields the shop reckons with are typed and named here; every other field is an
-//! attribute, kept as given ([`attributes`]). A value that exists is valid: parsing names the first field at fault.
+//! Bodies are JSON objects. The fields that the shop computes with are typed and named here. Every
+//! other field is an attribute, kept as given ([`attributes`]). A value that exists is valid:
+//! parsing returns the first invalid field.
 //!
-//! Numbers are kept by value, not by spelling: an attribute `1.0` comes back as `1`, as DynamoDB keeps it.
+//! Numbers are kept by value, not by spelling: an attribute `1.0` is returned as `1`, as DynamoDB
+//! stores it.
 
 mod attributes;
 
@@ -15,46 +17,47 @@ use uuid::Uuid;
 /// The JSON object of a request, or the free part of a product.
 pub type Object = Map<String, Value>;
 
-/// The most a product may cost: large enough for any shop, small enough that no order overflows 64 bits.
+/// Maximum price: large enough for any shop, small enough that no order overflows 64 bits.
 pub const MAX_PRICE_CENTS: u64 = 10_000_000_000;
-/// The most that may be in stock.
+/// Maximum stock.
 pub const MAX_STOCK: u64 = 1_000_000_000;
-/// The longest name, in characters.
+/// Maximum length of a name, in characters.
 pub const MAX_NAME_CHARS: usize = 200;
-/// The longest category, in characters.
+/// Maximum length of a category, in characters.
 pub const MAX_CATEGORY_CHARS: usize = 64;
 
-/// What the service itself says about a product. Clients may not.
+/// Fields that the service sets. Clients must not set them.
 const GIVEN_BY_THE_SERVICE: [&str; 4] = ["id", "version", "created_at", "updated_at"];
 
-/// A product as it is stored and shown.
+/// A product, as stored and returned.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Product {
-    /// A version 7 UUID: products sort by the time of their creation.
+    /// A version 7 UUID, so that products sort by the time of their creation. A client that adds a
+    /// product with `PUT` chooses the id itself.
     pub id: Uuid,
-    /// What the client may say about it.
+    /// The fields that clients set.
     #[serde(flatten)]
     pub details: Details,
-    /// Grows by one with every change, including those of the stock.
+    /// Increases by one with every change, including changes of the stock.
     pub version: u64,
-    /// When it was created.
+    /// The time of creation.
     pub created_at: Timestamp,
-    /// When it was last changed by a client; reservations of stock do not count.
+    /// The time of the last change by a client; reservations of stock do not count.
     pub updated_at: Timestamp,
 }
 
-/// What a client may say about a product.
+/// The fields of a product that clients set.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Details {
-    /// What it is called.
+    /// The name.
     pub name: String,
-    /// The price of one, in minor units of the currency.
+    /// The price of one unit, in minor units of the currency.
     pub price_cents: u64,
     /// ISO 4217 code of the price.
     pub currency: String,
-    /// How many can be sold; none when nobody counts.
+    /// The number of units that can be sold; `None` if the stock is not counted.
     pub stock: Option<u64>,
-    /// The shelf it stands on.
+    /// The category.
     pub category: Option<String>,
     /// Every other field, as given.
     #[serde(flatten)]
@@ -67,12 +70,12 @@ pub struct Details {
 pub struct Invalid {
     /// The field, as a path into the body.
     pub field: String,
-    /// What is wrong, to be read after the field.
+    /// The error, worded so that it can follow the field's name.
     pub complaint: String,
 }
 
 impl Invalid {
-    /// A complaint about `field`.
+    /// Creates an error about `field`.
     pub fn new(field: impl Into<String>, complaint: impl Into<String>) -> Self {
         Self {
             field: field.into(),
@@ -82,7 +85,7 @@ impl Invalid {
 }
 
 impl Product {
-    /// A new product.
+    /// Creates a product at version 1.
     pub fn new(id: Uuid, details: Details, now: Timestamp) -> Self {
         Self {
             id,
@@ -93,10 +96,11 @@ impl Product {
         }
     }
 
-    /// The product after a merge patch (RFC 7396): fields given replace, fields given as null are removed.
+    /// Returns the product after a merge patch (RFC 7396): fields with a value are replaced, fields
+    /// that are null are removed.
     ///
     /// # Errors
-    /// [`Invalid`] when the result would not be a valid product.
+    /// Returns [`Invalid`] if the result is not a valid product.
     pub fn patched(&self, patch: &Object, now: Timestamp) -> Result<Self, Invalid> {
         let mut body = self.details.to_object();
         for (field, value) in patch {
@@ -119,10 +123,10 @@ impl Product {
 }
 
 impl Details {
-    /// Reads the body of a request.
+    /// Parses the body of a request.
     ///
     /// # Errors
-    /// [`Invalid`] with the first field that cannot be accepted.
+    /// Returns [`Invalid`] with the first field that is not acceptable.
     pub fn parse(mut body: Object) -> Result<Self, Invalid> {
         if let Some(field) = GIVEN_BY_THE_SERVICE
             .into_iter()
@@ -156,7 +160,7 @@ impl Details {
         })
     }
 
-    /// The details as a client would send them.
+    /// Returns the details as a client would send them.
     fn to_object(&self) -> Object {
         match serde_json::to_value(self) {
             Ok(Value::Object(body)) => body,
@@ -165,15 +169,15 @@ impl Details {
     }
 }
 
-/// Reads the name of a category.
+/// Parses the name of a category.
 ///
 /// # Errors
-/// [`Invalid`] when it is no text, empty or too long.
+/// Returns [`Invalid`] if it is not a string, is empty, is too long or has control characters.
 pub fn category(value: &Value) -> Result<String, Invalid> {
     text("category", value, MAX_CATEGORY_CHARS)
 }
 
-/// RFC 7396 below the top level: objects merge, anything else replaces.
+/// Applies a merge patch (RFC 7396) below the top level: objects are merged, other values replaced.
 fn merged(target: Option<Value>, patch: &Value) -> Value {
     let Value::Object(patch) = patch else {
         return patch.clone();
@@ -196,7 +200,7 @@ fn merged(target: Option<Value>, patch: &Value) -> Value {
     Value::Object(target)
 }
 
-/// Takes a field that may be left out or null.
+/// Removes and returns a field that may be absent or null.
 fn present(body: &mut Object, field: &str) -> Option<Value> {
     body.remove(field).filter(|value| !value.is_null())
 }
@@ -225,7 +229,8 @@ fn text(field: &str, value: &Value, max_chars: usize) -> Result<String, Invalid>
     Ok(text.to_owned())
 }
 
-/// A number without a fraction is whole, however it is written: 2.0 is 2, as in JSON Schema.
+/// Parses a whole number from 0 to `max`. A number without a fraction is whole, however it is
+/// written: 2.0 is 2, as in JSON Schema.
 fn number(field: &str, value: &Value, max: u64) -> Result<u64, Invalid> {
     let whole = |number: &f64| number.fract() == 0.0 && (0.0..=max as f64).contains(number);
     let written_with_a_point = || value.as_f64().filter(whole).map(|number| number as u64);

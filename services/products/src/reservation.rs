@@ -1,8 +1,8 @@
-//! A reservation: what one order takes from the stock, all of it or nothing.
+//! A reservation: the products that one order takes from the stock, all of them or none.
 //!
-//! The key is the order's. Asked again with the same key and items the answer is the same; a key that was released stays
-//! released, even when the release overtook the request it belongs to, so no stock is held by a request that its
-//! sender has given up.
+//! The key is the order's. A repeated request with the same key and items returns the same reply. A
+//! key that was released stays released, even if the release overtook the request that it belongs
+//! to. Stock is therefore never held by a request that its sender has given up.
 
 use std::collections::BTreeMap;
 
@@ -11,9 +11,10 @@ use uuid::Uuid;
 
 use crate::product::{Invalid, MAX_STOCK};
 
-/// The longest key, in bytes.
+/// Maximum length of a key, in bytes.
 const MAX_KEY_BYTES: usize = 128;
-/// The most different products of one reservation: a DynamoDB transaction holds a hundred writes, one is the reservation.
+/// Maximum number of different products in one reservation: a DynamoDB transaction holds a hundred
+/// writes, of which one stores the reservation.
 const MAX_PRODUCTS: usize = 99;
 
 /// The body of a request for a reservation.
@@ -22,7 +23,7 @@ const MAX_PRODUCTS: usize = 99;
 pub struct Request {
     /// The order's key.
     pub key: String,
-    /// What it takes. Lines with the same product are added up.
+    /// The lines. Quantities of the same product are added up.
     pub items: Vec<Wanted>,
 }
 
@@ -30,63 +31,63 @@ pub struct Request {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Wanted {
-    /// The product.
+    /// The product's id.
     pub product_id: Uuid,
-    /// How many; at least one.
+    /// The quantity, at least one.
     pub quantity: u64,
 }
 
-/// What is held, or was held until its release.
+/// The stock that a key holds, or held until its release.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Reservation {
     /// The order's key.
     #[serde(rename = "id")]
     pub key: String,
-    /// Held or released.
+    /// The status: held or released.
     pub status: Status,
-    /// What it takes, by product id.
+    /// The items, ordered by product id.
     pub items: Vec<Held>,
 }
 
 /// One product of a reservation.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Held {
-    /// The product.
+    /// The product's id.
     pub product_id: Uuid,
-    /// How many.
+    /// The quantity.
     pub quantity: u64,
-    /// The price of one when it was reserved.
+    /// The unit price at the time of the reservation.
     pub unit_price_cents: u64,
     /// The currency of the price.
     pub currency: String,
-    /// Whether they were taken from a counted stock, and go back there.
+    /// Whether the units were taken from a counted stock, to which a release returns them.
     pub counted: bool,
 }
 
-/// What became of a reservation.
+/// The status of a reservation.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// The stock is the order's.
+    /// The stock belongs to the order.
     Held,
-    /// The stock went back.
+    /// The stock was returned.
     Released,
 }
 
-/// Quantities by product: a request that was understood.
+/// A valid request: quantities by product.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Basket {
     /// The order's key.
     pub key: String,
-    /// How many of each.
+    /// The quantity of each product.
     pub quantities: BTreeMap<Uuid, u64>,
 }
 
 impl Basket {
-    /// Reads a request.
+    /// Parses a request.
     ///
     /// # Errors
-    /// [`Invalid`] with the field at fault.
+    /// Returns [`Invalid`] with the invalid field.
     pub fn parse(request: &Request) -> Result<Self, Invalid> {
         check_key(&request.key)?;
         if request.items.is_empty() {
@@ -119,7 +120,7 @@ impl Basket {
         })
     }
 
-    /// Whether the reservation is of exactly these.
+    /// Returns whether the reservation has exactly these products and quantities.
     pub fn is_of(&self, reservation: &Reservation) -> bool {
         let held = reservation
             .items
@@ -132,10 +133,10 @@ impl Basket {
     }
 }
 
-/// Checks the key of a reservation.
+/// Checks the length of a reservation's key.
 ///
 /// # Errors
-/// [`Invalid`] when it is empty or too long.
+/// Returns [`Invalid`] if it is empty or too long.
 pub fn check_key(key: &str) -> Result<(), Invalid> {
     if key.is_empty() || key.len() > MAX_KEY_BYTES {
         return Err(Invalid::new(

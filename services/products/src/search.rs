@@ -1,11 +1,14 @@
-//! Finds products by words: an inverted index of the whole catalogue, in memory. Pure.
+//! Finds products by words, in an inverted index of the whole catalogue in memory. Pure.
 //!
-//! Texts are folded to bare words ([`words`]): case, accents and ligatures go, so that `cafe` finds "Café". A word of the
-//! query matches the words that it is equal to or begins; one that matches none matches those with a typing error less.
-//! A product is found when every word of the query matches one of its own. Prices and names are kept beside the words, to
-//! filter and to sort by; what is shown is read from the store.
+//! Texts are folded to bare words ([`words`]): case, accents and ligatures are removed, so that
+//! `cafe` finds "Café". A word of the query matches the words that are equal to it or begin with
+//! it. If the index has no such word, it matches words that differ from it by a typing error or
+//! two. A product is found if every word of the query matches one of its own words. Prices and
+//! names are stored with the words, for filtering and sorting; the products that are returned are
+//! read from the store.
 //!
-//! Deleted products stay in the lists of the words, marked, until [`Index::compact`] finds them too many.
+//! Deleted products are marked and stay in the words' lists. When they are more than one entry in
+//! four, [`Index::compact`] removes them.
 
 mod words;
 
@@ -18,81 +21,81 @@ use uuid::Uuid;
 use crate::product::Product;
 use words::{Typed, folded};
 
-/// The share of deleted entries at which the index is made anew, as one in so many.
+/// The index is compacted when more than one in this many entries is deleted.
 const COMPACTED_AT: usize = 4;
 
-/// What is asked of the catalogue.
+/// A search of the catalogue.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
-    /// The words to be found.
+    /// The words to find.
     pub text: String,
-    /// Only products of this category.
+    /// If given, only products of this category match.
     pub category: Option<String>,
-    /// Only products at these prices, in minor units.
+    /// Only products at these prices match, in minor units.
     pub price: Prices,
-    /// The order of what is found.
+    /// The order of the matches.
     pub sort: Sort,
 }
 
-/// A range of prices, both ends included.
+/// A range of prices, both ends inclusive.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Prices {
-    /// The least.
+    /// The lowest price.
     pub from: Option<u64>,
-    /// The most.
+    /// The highest price.
     pub to: Option<u64>,
 }
 
-/// The orders in which products are listed.
+/// The orders in which matches are listed.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sort {
-    /// Those that fit best first, and the newest of those that fit alike.
+    /// The best matches first; equally good ones newest first.
     #[default]
     Best,
     /// The newest first.
     Newest,
-    /// By name.
+    /// By folded name.
     Name,
-    /// The cheapest first; by the number of minor units.
+    /// The cheapest first, by the number of minor units in whatever currency.
     Cheapest,
-    /// The dearest first.
+    /// The most expensive first.
     Dearest,
 }
 
-/// What was found.
+/// The result of a search.
 #[derive(Debug, Default, PartialEq)]
 pub struct Found {
-    /// The products of the page, and one more where another page follows.
+    /// The positions of the page, and one more if another page follows.
     pub page: Vec<Position>,
-    /// How many there are on all pages.
+    /// Number of matches on all pages.
     pub total: usize,
-    /// How many of them each category has; the filter by category does not count here.
+    /// Number of matches in each category, without the filter by category.
     pub categories: BTreeMap<String, usize>,
 }
 
-/// Where a product stands in what was found: each has a place of its own.
+/// The position of a product in the order of matches. No two products share a position.
 #[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Position {
-    /// By what it is sorted, the least first.
+    /// The sort key, ascending.
     by: (u64, String),
-    /// Then the newest first: ids are times.
+    /// Then newest first: ids of version 7 contain their time.
     newest: std::cmp::Reverse<Uuid>,
 }
 
 impl Position {
-    /// The product.
+    /// Returns the product's id.
     pub fn id(&self) -> Uuid {
         self.newest.0
     }
 }
 
-/// The catalogue, to be searched.
+/// The index of the catalogue.
 #[derive(Debug, Default)]
 pub struct Index {
     entries: Vec<Entry>,
     places: HashMap<Uuid, u32>,
-    /// The entries that have a word, in their order.
+    /// The entries that contain each word, in ascending order.
     words: BTreeMap<Box<str>, Vec<u32>>,
     deleted: usize,
 }
@@ -108,18 +111,19 @@ struct Entry {
 }
 
 impl Index {
-    /// How many products it has.
+    /// Returns the number of products.
     #[cfg(test)]
     fn len(&self) -> usize {
         self.places.len()
     }
 
-    /// The products that it has.
+    /// Returns the ids of the products.
     pub fn ids(&self) -> impl Iterator<Item = Uuid> + '_ {
         self.places.keys().copied()
     }
 
-    /// Takes a product, in place of an earlier version of it.
+    /// Adds a product, or replaces an earlier version of it. A version that is not newer is
+    /// ignored.
     pub fn put(&mut self, product: &Product) {
         if let Some(place) = self.places.get(&product.id) {
             if self.entries[*place as usize].version >= product.version {
@@ -163,7 +167,7 @@ impl Index {
         });
     }
 
-    /// Takes a product out.
+    /// Removes a product.
     pub fn remove(&mut self, id: Uuid) {
         let Some(place) = self.places.remove(&id) else {
             return;
@@ -176,7 +180,7 @@ impl Index {
         }
     }
 
-    /// Drops what is marked as deleted.
+    /// Drops the entries that are marked as deleted.
     fn compact(&mut self) {
         let mut next = 0;
         let places: Vec<Option<u32>> = self
@@ -204,7 +208,7 @@ impl Index {
         self.deleted = 0;
     }
 
-    /// Finds what is wanted: those behind `after`, `limit` of them and one more.
+    /// Returns the matches that follow `after`: `limit` of them, and one more if there is one.
     pub fn find(&self, wanted: &Wanted, after: Option<&Position>, limit: usize) -> Found {
         let scores = self.scores(&wanted.text);
         let mut found = Found::default();
@@ -263,7 +267,7 @@ impl Index {
         positions.iter().map(position).collect()
     }
 
-    /// For each entry how well it fits, 0 when not at all; none when nothing is asked.
+    /// Returns a score for each entry, 0 if it does not match; `None` if the text has no words.
     fn scores(&self, text: &str) -> Option<Vec<u8>> {
         let words: Vec<String> = folded(text).collect();
         if words.is_empty() {
@@ -286,7 +290,7 @@ impl Index {
         Some(scores)
     }
 
-    /// For each entry how well it fits one word.
+    /// Returns for each entry how well it matches one word.
     fn fits(&self, word: &str) -> Vec<u8> {
         const EXACTLY: u8 = 3;
         const BEGINS: u8 = 2;
@@ -328,7 +332,7 @@ impl Index {
 }
 
 impl Entry {
-    /// By what it is sorted before its name or age.
+    /// Returns the sort key that precedes name and age.
     fn rank(&self, sort: Sort, score: u8) -> u64 {
         match sort {
             Sort::Best => u64::from(u8::MAX - score),

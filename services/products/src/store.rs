@@ -1,15 +1,16 @@
 //! The catalogue in DynamoDB.
 //!
-//! One item a product, keyed by id. Two global secondary indexes list them, newest first, without a scan: `by-catalogue`
-//! (every product, under one constant key) and `by-category` (sparse). Both hold keys only and their entries never change
-//! but with the category, so that selling from the stock, the one frequent write, does not touch the single partition
-//! behind a popular shelf. A page is a query for keys and one batch read of the items.
+//! Each product is one item, keyed by id. Two global secondary indexes list products newest first
+//! without a scan: `by-catalogue` (every product, under one constant key) and `by-category`
+//! (sparse). Both project keys only, and an entry changes only with the product's category. Sales,
+//! the one frequent write, therefore do not touch the single index partition of a popular category.
+//! A page is one query for keys and one batch read of the items.
 //!
-//! Every write is conditional on the version it was decided on. The indexes follow within moments: a product is found
-//! by id at once, and in a list soon after.
+//! Every write that was decided on a version is conditional on that version. The indexes are
+//! eventually consistent: a product is found by id at once, and in a list soon after.
 //!
-//! `reservations` holds what orders took from the stock, by the order's key. What searches is an index in memory, kept up
-//! by what is written here and by what is found in the table ([`searching`]).
+//! `reservations` stores what orders took from the stock, by the order's key. Searches use an index
+//! in memory, which is updated by this process's writes and by reading the table ([`searching`]).
 
 pub mod reservations;
 mod searching;
@@ -29,40 +30,41 @@ use crate::product::{Details, Object, Product};
 
 /// The partition key under which every product is listed.
 const WHOLE_CATALOGUE: &str = "all";
-/// How often what DynamoDB puts off is tried.
+/// Maximum attempts when DynamoDB throttles or a transaction conflicts.
 const ATTEMPTS: usize = 8;
 
-/// The tables of this service.
+/// Access to the tables of this service. Clones share the search index.
 #[derive(Clone, Debug)]
 pub struct Store {
     client: Client,
     searched: Searched,
 }
 
-/// Which products to list.
+/// The products to list.
 #[derive(Clone, Debug, Default)]
 pub struct Listing {
-    /// Only those of this category.
+    /// Only products of this category.
     pub category: Option<String>,
-    /// Only those created before this one: the last of the page before.
+    /// Only products listed after this one: the last of the previous page.
     pub after: Option<Uuid>,
-    /// How many.
+    /// Maximum number of products.
     pub limit: Limit,
 }
 
-/// Why the store did not do what it was asked.
+/// The reason a call of the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The product is no longer at the version that the write was decided on, or is gone.
+    /// The product no longer has the version that the write was decided on, is gone, or (for a new
+    /// one) exists already.
     #[error("the product was changed by someone else")]
     Changed,
-    /// DynamoDB refused or did not answer; a write may have happened.
+    /// DynamoDB returned an error or did not reply; a write may have happened.
     #[error("DynamoDB failed")]
     DynamoDb(#[source] Box<aws_sdk_dynamodb::Error>),
-    /// An item does not read as what it should be.
+    /// An item does not have the expected format.
     #[error("an item cannot be read")]
     Unreadable(#[from] serde_dynamo::Error),
-    /// DynamoDB kept putting the request off.
+    /// DynamoDB throttled every attempt, or other writes conflicted with every attempt.
     #[error("DynamoDB is too busy")]
     Busy,
 }
@@ -86,7 +88,7 @@ struct Row {
 }
 
 impl Store {
-    /// The tables where this client finds them.
+    /// Creates a store that uses this client.
     pub fn new(client: Client) -> Self {
         Self {
             client,
@@ -94,18 +96,18 @@ impl Store {
         }
     }
 
-    /// Adds a new product.
+    /// Adds a product whose id is not in use.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// Returns [`StoreError::Changed`] if the id is in use, or another [`StoreError`].
     pub async fn create(&self, product: &Product) -> Result<(), StoreError> {
         self.put(product, "attribute_not_exists(id)", None).await
     }
 
-    /// Replaces a product that is still at the version before this one's.
+    /// Replaces a product whose stored version is one lower than this product's.
     ///
     /// # Errors
-    /// [`StoreError::Changed`] when it is not.
+    /// Returns [`StoreError::Changed`] if the stored version is another one.
     pub async fn replace(&self, product: &Product) -> Result<(), StoreError> {
         self.put(product, "version = :version", Some(product.version - 1))
             .await
@@ -130,10 +132,10 @@ impl Store {
         Ok(())
     }
 
-    /// The product, if there is one.
+    /// Returns the product, if it exists.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// Returns [`StoreError`] if DynamoDB fails or an item cannot be read.
     pub async fn get(&self, id: Uuid) -> Result<Option<Product>, StoreError> {
         let get = self
             .client
@@ -150,10 +152,11 @@ impl Store {
             .map(Product::from))
     }
 
-    /// The products that exist among these, in the order they were asked for; at most a hundred.
+    /// Returns the existing products among these ids, in the order of `ids`. Takes at most a
+    /// hundred ids.
     ///
     /// # Errors
-    /// [`StoreError::Busy`] when DynamoDB leaves keys unprocessed again and again.
+    /// Returns [`StoreError::Busy`] if DynamoDB leaves keys unprocessed at every attempt.
     pub async fn get_all(&self, ids: &[Uuid]) -> Result<Vec<Product>, StoreError> {
         let mut wanted = ids.to_vec();
         wanted.sort_unstable();
@@ -213,10 +216,10 @@ impl Store {
         Err(StoreError::Busy)
     }
 
-    /// A page of products, newest first.
+    /// Returns a page of products, newest first.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// Returns [`StoreError`] if DynamoDB fails or an item cannot be read.
     pub async fn list(&self, listing: &Listing) -> Result<Page<Product>, StoreError> {
         let page = Page::cut(self.list_ids(listing).await?, listing.limit, |id| *id);
         Ok(Page {
@@ -225,7 +228,7 @@ impl Store {
         })
     }
 
-    /// One id more than the page holds, to know whether another page follows.
+    /// Returns up to one id more than the page holds, which shows whether another page follows.
     async fn list_ids(&self, listing: &Listing) -> Result<Vec<Uuid>, StoreError> {
         let (index, key, value) = match &listing.category {
             Some(category) => (tables::BY_CATEGORY, "category", category.as_str()),
@@ -257,10 +260,11 @@ impl Store {
         Ok(keys.into_iter().map(|key| key.id).collect())
     }
 
-    /// Removes a product; at `version` only, when one is given. Says whether there was one.
+    /// Removes a product. If `version` is given, removes it only at that version. Returns whether
+    /// the product existed.
     ///
     /// # Errors
-    /// [`StoreError::Changed`] when it is at another version.
+    /// Returns [`StoreError::Changed`] if it has another version.
     pub async fn delete(&self, id: Uuid, version: Option<u64>) -> Result<bool, StoreError> {
         let mut delete = self
             .client
@@ -280,7 +284,7 @@ impl Store {
     }
 }
 
-/// The key of a product, as an index holds it.
+/// The key of a product, as projected into an index.
 #[derive(Deserialize)]
 struct Key {
     id: Uuid,
@@ -373,7 +377,7 @@ where
     }
 }
 
-/// Waits before trying again what DynamoDB put off: a throttled batch, a transaction that met another.
+/// Waits before the next attempt, after a throttled batch or a failed transaction.
 async fn pause(backoff: &mut Backoff) {
     tokio::time::sleep(backoff.next_wait(Uuid::new_v4().as_u64_pair().1)).await;
 }

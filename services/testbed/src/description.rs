@@ -1,4 +1,4 @@
-//! Holds a service to its OpenAPI document; for the services' own tests.
+//! Checks a service against its OpenAPI document; for the services' own tests.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -11,7 +11,7 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 use tower::ServiceExt;
 
-/// The document that the router serves.
+/// Returns the document that the router serves.
 ///
 /// # Panics
 /// When it serves none.
@@ -22,7 +22,8 @@ pub async fn description(router: &Router) -> Value {
     serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes()).unwrap()
 }
 
-/// Every method of every path is answered as described, and every other method refused.
+/// Checks that every method of every path is answered as described, and that every other method is
+/// refused.
 ///
 /// # Panics
 /// When one is not.
@@ -61,7 +62,8 @@ pub async fn assert_routes(router: &Router, document: &Value) {
     }
 }
 
-/// Every operation that is described as secured answers a 401 to whoever shows no token, and no other does.
+/// Checks that exactly the operations described as secured answer a 401 to a request without a
+/// token.
 ///
 /// # Panics
 /// When it is otherwise.
@@ -97,7 +99,7 @@ pub async fn assert_guarded(router: &Router, document: &Value) {
     }
 }
 
-/// The value has the fields of the schema, no more and no fewer.
+/// Checks that the value has the fields of the schema, no more and no fewer.
 ///
 /// # Panics
 /// When it does not, or the document has no such schema.

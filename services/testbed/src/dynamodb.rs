@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 const REAL: &str = "TIDEMARK_TEST_DYNAMODB";
 
-/// A client of an embedded, empty DynamoDB that lives as long as the test's runtime.
+/// Returns a client of an embedded, empty DynamoDB that lives as long as the test's runtime.
 ///
 /// # Panics
 /// When it cannot be started.
@@ -18,7 +18,7 @@ pub async fn embedded() -> Client {
     chassis::dynamodb::client(Some(&endpoint().await)).await
 }
 
-/// The URL of such a one, for what is no client of this process.
+/// Returns the URL of an embedded DynamoDB, for code that does not use this process's client.
 ///
 /// # Panics
 /// When it cannot be started.
@@ -36,8 +36,8 @@ pub async fn endpoint() -> String {
     format!("http://{address}")
 }
 
-/// A client of the DynamoDB Local that the environment names, which keeps the tables of each access key apart; none, and
-/// a loud word, when it names none.
+/// Returns a client of the DynamoDB Local that the environment names, which keeps the tables of
+/// each access key apart. If the environment names none, it reports so loudly and returns none.
 ///
 /// # Panics
 /// When what runs there shares its tables (`-sharedDb`): tests would meet each other's items.

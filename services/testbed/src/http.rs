@@ -13,7 +13,7 @@ use tower::ServiceExt;
 /// How long a handler may take to begin its reply.
 const REPLY_LIMIT: Duration = Duration::from_secs(30);
 
-/// Calls a service's router, with all that the chassis puts around it.
+/// Calls a service's router with the chassis's layer around it.
 #[derive(Clone)]
 pub struct TestClient {
     app: Router,
@@ -38,25 +38,25 @@ pub struct Events {
     text: String,
 }
 
-/// One of them.
+/// A server-sent event.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct ServerSentEvent {
     /// Its name.
     pub name: String,
     /// Its id.
     pub id: String,
-    /// What it says.
+    /// Its data.
     pub data: String,
 }
 
 impl TestClient {
-    /// A client of `router`.
+    /// Returns a client of `router`.
     pub fn new(router: Router) -> Self {
         let app = chassis::application(router, &Health::new(), &Metrics::new("test"), REPLY_LIMIT);
         Self { app, token: None }
     }
 
-    /// The same client, showing this access token.
+    /// Returns the same client, which sends this access token.
     #[must_use]
     pub fn showing(&self, token: String) -> Self {
         Self {
@@ -156,7 +156,7 @@ impl TestClient {
 }
 
 impl Events {
-    /// The next event that is no comment; none at the stream's end.
+    /// Returns the next event that is not a comment; none at the stream's end.
     ///
     /// # Panics
     /// When the stream breaks.
@@ -192,12 +192,12 @@ fn parse(text: &str) -> ServerSentEvent {
 }
 
 impl Reply {
-    /// The field that a problem document blames.
+    /// Returns the invalid field that a problem document names.
     pub fn blamed(&self) -> &str {
         self.body["field"].as_str().unwrap_or_default()
     }
 
-    /// A header as text; empty when it is missing.
+    /// Returns a header as text; empty when it is missing.
     pub fn header(&self, name: &str) -> &str {
         self.headers
             .get(name)

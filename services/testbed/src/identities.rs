@@ -1,4 +1,4 @@
-//! Callers with tokens that services believe, and the means to make others.
+//! Callers with tokens that services accept, and the means to make others.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +8,7 @@ use chassis::auth::{ACCESS_TOKEN, AccessClaims, Auth, KeySource, Published, Secr
 use jsonwebtoken::jwk::{Jwk, JwkSet};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, get_current_timestamp};
 
-/// How an Ed25519 key begins in PKCS #8 (RFC 8410, 7); 32 bytes follow.
+/// The prefix of an Ed25519 key in PKCS #8 (RFC 8410, 7); 32 bytes follow.
 const PKCS8_PREFIX: [u8; 16] = [
     0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20,
 ];
@@ -28,15 +28,15 @@ pub struct PublishedKeys {
     asked: Arc<AtomicUsize>,
 }
 
-/// Users, admins and services, as a service that enforces knows them.
+/// Users, admins and services with tokens for a service that enforces authentication.
 pub struct Identities {
     signer: Signer,
-    /// What the service is handed.
+    /// The authentication to pass to the service.
     pub auth: Auth,
 }
 
 impl Signer {
-    /// A key of this name; the same seed makes the same key.
+    /// Returns a key of this name; the same seed makes the same key.
     pub fn new(kid: &'static str, seed: u8) -> Self {
         let pkcs8 = [PKCS8_PREFIX.as_slice(), &[seed; 32]].concat();
         Self {
@@ -45,7 +45,7 @@ impl Signer {
         }
     }
 
-    /// Its public part.
+    /// Returns its public part.
     ///
     /// # Panics
     /// When the key is damaged.
@@ -55,7 +55,7 @@ impl Signer {
         jwk
     }
 
-    /// The header of its tokens.
+    /// Returns the header of its tokens.
     pub fn header(&self) -> Header {
         Header {
             typ: Some(ACCESS_TOKEN.to_owned()),
@@ -64,7 +64,7 @@ impl Signer {
         }
     }
 
-    /// An access token that says this.
+    /// Returns an access token with these claims.
     ///
     /// # Panics
     /// When the key is damaged.
@@ -73,7 +73,7 @@ impl Signer {
     }
 }
 
-/// What the access token of a user says, from now on for a minute.
+/// Returns the claims of a user's access token, valid from now for a minute.
 pub fn claims(user_id: i64, is_admin: bool) -> AccessClaims {
     AccessClaims::new(user_id, is_admin, get_current_timestamp(), MINUTE)
 }
@@ -84,7 +84,7 @@ impl PublishedKeys {
         *self.keys.lock().unwrap_or_else(PoisonError::into_inner) = keys.into_iter().collect();
     }
 
-    /// How often they were asked for.
+    /// Returns how often the keys were read.
     pub fn asked(&self) -> usize {
         self.asked.load(Ordering::Relaxed)
     }
@@ -116,17 +116,17 @@ impl Default for Identities {
 }
 
 impl Identities {
-    /// The token of a user.
+    /// Returns the token of a user.
     pub fn user(&self, id: i64) -> String {
         self.signer.sign(&claims(id, false))
     }
 
-    /// The token of an admin.
+    /// Returns the token of an admin.
     pub fn admin(&self) -> String {
         self.signer.sign(&claims(1_000_000, true))
     }
 
-    /// The token of a service.
+    /// Returns the token of a service.
     ///
     /// # Panics
     /// Never: there is a secret.

@@ -1,9 +1,9 @@
-//! What contract tests of the services stand on: a DynamoDB for each test, a client for routers, and callers whom services
-//! believe. Tests only.
+//! Support for the services' contract tests: a DynamoDB for each test, a client for routers, and
+//! callers with valid tokens. Tests only.
 //!
-//! A suite runs on two back ends that must not differ: the embedded DynamoDB of the laptop, and DynamoDB Local when
-//! `TIDEMARK_TEST_DYNAMODB` names its URL. [`on_both_dynamodbs!`] makes two tests out of each scenario; without the
-//! variable the second says loudly that it was skipped.
+//! A suite runs on two back ends that must not differ: the embedded DynamoDB of the laptop, and
+//! DynamoDB Local when `TIDEMARK_TEST_DYNAMODB` names its URL. [`on_both_dynamodbs!`] makes two
+//! tests out of each scenario; without the variable the second reports loudly that it was skipped.
 
 pub mod description;
 mod dynamodb;
@@ -14,8 +14,8 @@ pub use dynamodb::{embedded, endpoint, real};
 pub use http::{Events, Reply, ServerSentEvent, TestClient};
 pub use identities::{Identities, PublishedKeys, Signer, claims};
 
-/// Makes two tests out of each `async fn scenario(client: aws_sdk_dynamodb::Client)` named: one on the embedded DynamoDB
-/// and one on a real one.
+/// Makes two tests out of each `async fn scenario(client: aws_sdk_dynamodb::Client)` named: one on
+/// the embedded DynamoDB and one on a real one.
 #[macro_export]
 macro_rules! on_both_dynamodbs {
     ($($scenario:ident),+ $(,)?) => {

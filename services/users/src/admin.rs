@@ -1,8 +1,8 @@
 //! The first admin: the account that the settings name, appointed at start.
 //!
-//! Whoever sets the service's environment says who runs the shop. Somebody else may have signed up with the address before:
-//! the account is taken over, with the password of the settings. Once appointed it is left alone, so that its owner may
-//! choose another password.
+//! The operator of the service's environment decides who is admin. Somebody else may have signed up
+//! with the address before: the account is then taken over, with the password of the settings. Once
+//! appointed it is left unchanged, so that its owner may choose another password.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -13,19 +13,19 @@ use crate::password::{HashError, Hasher, Waiter};
 use crate::store::{Store, StoreError};
 use crate::user::{Email, Invalid, NewPassword};
 
-/// Nobody's request waits for this hash.
+/// No request waits for this hash.
 const OURSELVES: Waiter = Waiter {
     network: IpAddr::V4(Ipv4Addr::LOCALHOST),
     is_known: true,
 };
 
-/// Who is to run the shop.
+/// The admin to appoint.
 pub struct FirstAdmin {
     email: Email,
     password: NewPassword,
 }
 
-/// Why nobody was appointed.
+/// The reason why the admin was not appointed.
 #[derive(Debug, thiserror::Error)]
 pub enum AppointError {
     #[error(transparent)]
@@ -35,7 +35,7 @@ pub enum AppointError {
 }
 
 impl FirstAdmin {
-    /// The admin with this address and password.
+    /// Returns the admin with this address and password.
     pub fn new(email: &Email, password: &Secret) -> Result<Self, Invalid> {
         let password = NewPassword::try_from(password.expose().to_owned())?;
         if password.is_guessable(&[email.as_str().to_owned()]) {
@@ -48,7 +48,7 @@ impl FirstAdmin {
         })
     }
 
-    /// Sees to it that the account is there and an admin's.
+    /// Ensures that the account exists and is an admin's.
     pub async fn appoint(&self, store: &Store, hasher: &Hasher) -> Result<(), AppointError> {
         if store.is_appointed(&self.email).await? {
             return Ok(());

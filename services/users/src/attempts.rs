@@ -6,12 +6,14 @@
 //! | anybody else | the account, all strangers together | 10, then one every 6 seconds |
 //! | anybody else | the address | 30, then one every 2 seconds |
 //!
-//! A stranger spends from two allowances and needs room in both, so nobody can use up what a known client has, and one
-//! address cannot use up what other addresses have. An attempt counts when its hash begins, which is the guess; the right
-//! password gives it back. An attempt that its caller abandons in the queue is no guess and costs nothing.
+//! A stranger spends from two allowances and needs room in both: nobody can use up a known client's
+//! allowance, and one address cannot use up another's. An attempt counts when its hash begins,
+//! which is the guess; the right password gives it back. An attempt that its caller abandons in the
+//! queue is no guess and costs nothing.
 //!
-//! Counted in each replica's memory, in tables of a fixed size that forget what was used least recently. To push a counter
-//! out an attacker needs a table full of other guesses, each of which is hashed first: by then the counter has run out.
+//! The counters are in each replica's memory, in tables of a fixed size that evict the least
+//! recently used one. To evict a counter an attacker must fill a table with other guesses, each of
+//! which is hashed first: by then the counter has expired.
 
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::net::IpAddr;
@@ -21,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use lru::LruCache;
 
-/// Counters in each table; one takes some 60 bytes.
+/// Largest number of counters in each table; one takes some 60 bytes.
 const MOST_COUNTERS: NonZeroUsize = NonZeroUsize::new(1 << 16).expect("not zero");
 
 const OF_KNOWN_CLIENT: Allowance = Allowance {
@@ -40,18 +42,18 @@ const OF_ADDRESS: Allowance = Allowance {
 /// An attempt to log in.
 #[derive(Clone, Debug)]
 pub struct Attempt {
-    /// The e-mail address that was given, or another name of the account; there need not be such an account.
+    /// The given e-mail address, or another name of the account; the account need not exist.
     pub account: String,
-    /// Who tries.
+    /// The guesser.
     pub by: Guesser,
 }
 
-/// Who tries to log in.
+/// The client that tries to log in.
 #[derive(Clone, Debug)]
 pub enum Guesser {
     /// A client that the account was used from before, by its name.
     Known(String),
-    /// Anybody else, by the network they come from.
+    /// Any other client, by its network.
     Stranger(IpAddr),
 }
 
@@ -67,14 +69,15 @@ struct Counters {
     addresses: Counter,
 }
 
-/// How many attempts there may be at once, and after how long there may be one more.
+/// The number of attempts allowed at once, and the time after which one more is allowed.
 #[derive(Clone, Copy)]
 struct Allowance {
     burst: u32,
     interval: Duration,
 }
 
-/// Attempts by key, by the generic cell rate algorithm: for each key the instant at which all of its allowance is back.
+/// Attempts by key, by the generic cell rate algorithm: for each key, the instant at which its
+/// whole allowance is available again.
 struct Counter {
     allowance: Allowance,
     whole_again: LruCache<u64, Instant>,
@@ -143,7 +146,8 @@ impl Attempts {
         }
     }
 
-    /// A counter's key: as short for a long address as for a short one, and nobody can choose two that are equal.
+    /// Returns a counter's key. It has the same size for every value, and nobody can choose two
+    /// values with equal keys.
     fn key_of(&self, value: impl Hash) -> u64 {
         self.key.hash_one(value)
     }

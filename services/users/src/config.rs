@@ -15,8 +15,9 @@ pub struct Config {
     #[arg(long, env = "TIDEMARK_USERS_HASHERS", default_value_t = 2, value_name = "N",
           value_parser = clap::value_parser!(u16).range(1..=64))]
     pub users_hashers: u16,
-    /// Requests that may wait for a password to be hashed; more are refused with 503 at once. One address may have a quarter
-    /// of these places, and a quarter is kept for clients that an account knows.
+    /// Requests that may wait for a password to be hashed; more are refused with 503 at once. One
+    /// address may have a quarter of these places, and a quarter is kept for clients that an
+    /// account knows.
     #[arg(long, env = "TIDEMARK_USERS_HASH_QUEUE", default_value_t = 128, value_name = "N",
           value_parser = clap::value_parser!(u16).range(4..=4096))]
     pub users_hash_queue: u16,

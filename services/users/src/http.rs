@@ -23,17 +23,18 @@ use crate::session::Sessions;
 use crate::store::{Store, StoreError};
 use crate::user::{NewUser, User, UserChange};
 
-/// What the service offers, in OpenAPI.
+/// The service's description, in OpenAPI.
 const DESCRIPTION: &str = include_str!("../openapi.json");
 
-/// What the handlers share.
+/// The state that the handlers share.
 #[derive(Clone)]
 pub struct Users {
     pub store: Store,
     pub hasher: Arc<Hasher>,
     pub sessions: Sessions,
     pub attempts: Arc<Attempts>,
-    /// Where callers are asked who they are, an account without a password would be nobody's.
+    /// Whether authentication is off. If it is on, a sign-up needs a password: the account would
+    /// otherwise belong to nobody.
     pub is_open: bool,
 }
 

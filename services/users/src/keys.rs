@@ -1,8 +1,10 @@
-//! The keys that sign access tokens: Ed25519, in SQL, shared by all replicas, renewed in time.
+//! The keys that sign access tokens: Ed25519, stored in SQL, shared by all replicas, renewed in
+//! time.
 //!
-//! A key is published ([RFC 7517](https://www.rfc-editor.org/rfc/rfc7517)) some time before it signs, so that those who
-//! verify know it by then, and stays published until the last token it signed has run out. Whoever can read the table can
-//! sign: the database's own access control guards it.
+//! A key is published ([RFC 7517](https://www.rfc-editor.org/rfc/rfc7517)) some time before it
+//! signs, so that verifiers have read it by then, and stays published until the last token it
+//! signed has expired. Anybody who can read the table can sign: the database's own access control
+//! guards it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,11 +23,11 @@ use uuid::Uuid;
 
 use crate::session::epochs;
 
-/// How long keys are taken as known before SQL is asked again.
+/// How long keys are cached before SQL is read again.
 const KNOWN_FOR: Duration = Duration::from_secs(60);
 /// How long a new key is published before it signs.
 const PUBLISHED_AHEAD: Duration = Duration::from_secs(600);
-/// How an Ed25519 key begins in PKCS #8 (RFC 8410, 7); 32 random bytes follow.
+/// The prefix of an Ed25519 key in PKCS #8 (RFC 8410, 7); 32 random bytes follow.
 const PKCS8_PREFIX: [u8; 16] = [
     0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20,
 ];
@@ -58,7 +60,7 @@ struct Known {
     since_ms: u64,
 }
 
-/// Why there is no key to sign with.
+/// The reason why there is no key to sign with.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
     #[error("SQL: {0}")]
@@ -70,7 +72,7 @@ pub enum KeysError {
 }
 
 impl Keys {
-    /// Keys that sign for `key_life` tokens that live for `token_life`.
+    /// Returns keys that sign for `key_life` tokens that live for `token_life`.
     pub fn new(database: Database, key_life: Duration, token_life: Duration) -> Self {
         Self {
             database,
@@ -80,17 +82,17 @@ impl Keys {
         }
     }
 
-    /// The key to sign with.
+    /// Returns the key to sign with.
     pub async fn signing(&self, now: Timestamp) -> Result<Key, KeysError> {
         let keys = self.keys(now).await?;
         let published_by = now.as_ms().saturating_sub(millis(PUBLISHED_AHEAD));
         let settled = keys.iter().find(|key| key.created_at_ms <= published_by);
-        // The very first keys sign at once: the oldest of them is the one most likely known.
+        // The very first keys sign at once: the oldest is the one that verifiers most likely have.
         let key = settled.or(keys.last()).expect("there is at least one key");
         Ok(key.clone())
     }
 
-    /// What others verify with.
+    /// Returns the public keys that other services verify with.
     pub async fn published(&self, now: Timestamp) -> Result<JwkSet, KeysError> {
         let public = |key: &Key| {
             let mut jwk = Jwk::from_encoding_key(&key.encoding, Algorithm::EdDSA)?;
@@ -109,7 +111,7 @@ impl Keys {
         })
     }
 
-    /// The epochs that others compare tokens with.
+    /// Returns the epochs that other services compare tokens with.
     pub async fn epochs(&self, now: Timestamp) -> Result<TokenEpochs, KeysError> {
         Ok(epochs::changed_within(&self.database, self.token_life, now).await?)
     }
@@ -136,7 +138,8 @@ impl Keys {
         Ok(keys)
     }
 
-    /// The keys in SQL, with a new one when the newest has signed for long enough, and without those nobody needs.
+    /// Returns the keys in SQL. It adds a new key when the newest has signed for long enough, and
+    /// removes those no longer needed.
     async fn load(&self, now: Timestamp) -> Result<Vec<Key>, KeysError> {
         let mut keys = self.stored().await?;
         let renew_before = now.as_ms().saturating_sub(millis(self.key_life));
@@ -186,7 +189,7 @@ impl Keys {
     }
 }
 
-/// The service verifies by its own keys like everybody else, without asking itself over the network.
+/// The service's own keys as a [`KeySource`]: it verifies with them without a request to itself.
 pub struct OwnKeys(pub Arc<Keys>);
 
 impl KeySource for OwnKeys {

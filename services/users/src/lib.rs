@@ -1,12 +1,14 @@
-//! The users service: who may order.
+//! The users service: accounts and log-in.
 //!
-//! Owns the SQL tables `users`, `admins`, `known_clients`, `refresh_tokens`, `sessions`, `signing_keys` and
-//! `token_epochs`. Publishes and consumes nothing. Orders refer to users
-//! by a foreign key, so a user who has ordered cannot be deleted. E-mail addresses are unique without regard to case;
-//! passwords are kept as argon2id hashes and never leave the store.
+//! The service owns the SQL tables `users`, `admins`, `known_clients`, `refresh_tokens`,
+//! `sessions`, `signing_keys` and `token_epochs`. It publishes and consumes no records. Orders
+//! refer to users by a foreign key, so a user who has ordered cannot be deleted. E-mail addresses
+//! are unique without regard to case; passwords are stored as argon2id hashes and never leave the
+//! store.
 //!
-//! Who logs in is given a signed access token, which any service can verify by the keys at `/.well-known/jwks.json`, and
-//! a refresh token for the next one. An admin's says so; the settings name the first one (`admin`).
+//! A log-in returns a signed access token, which any service can verify with the keys at
+//! `/.well-known/jwks.json`, and a refresh token for the next one. An admin's access token contains
+//! the role; the settings name the first admin (`admin`).
 
 mod admin;
 mod attempts;
@@ -60,7 +62,7 @@ const MIGRATIONS: &[Migration] = &[
     },
 ];
 
-/// What the service's own account of the database may do.
+/// The rights of the service's own database account.
 pub const RIGHTS: &[Right] = &[
     Right::Rows("users"),
     Right::Rows("admins"),
@@ -72,26 +74,26 @@ pub const RIGHTS: &[Right] = &[
     Right::Reads("migrations"),
 ];
 
-/// What the service works with.
+/// The service's dependencies.
 pub struct Parts {
-    /// Where users are kept.
+    /// The database of users.
     pub database: Database,
-    /// How it learns who calls; users it knows by its own keys.
+    /// The authentication of callers; the service verifies users' tokens with its own keys.
     pub auth: Auth,
 }
 
-/// Why the service ended.
+/// The reason why the service ended.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// Its server broke.
+    /// The server failed.
     #[error(transparent)]
     Serve(#[from] ServeError),
-    /// The first admin cannot be one.
+    /// The first admin's settings are invalid.
     #[error("the first admin cannot be appointed: {0}")]
     FirstAdmin(#[from] Invalid),
 }
 
-/// Makes or updates the service's tables.
+/// Creates or updates the service's tables.
 ///
 /// # Errors
 /// [`chassis::sql::MigrateError`].
@@ -99,7 +101,7 @@ pub async fn migrate(database: &Database) -> Result<(), chassis::sql::MigrateErr
     database.migrate("users", MIGRATIONS).await
 }
 
-/// The service's routes.
+/// Returns the service's routes.
 pub fn router(config: &Config, parts: Parts) -> Router {
     let sessions = Sessions::new(config, parts.database.clone());
     let auth = parts
@@ -116,10 +118,11 @@ pub fn router(config: &Config, parts: Parts) -> Router {
     auth.protect(http::routes(users))
 }
 
-/// Makes the account of the first admin, where the settings name one; tries until it succeeds or a shutdown is requested.
+/// Creates the first admin's account, if the settings name one; retries until it succeeds or a
+/// shutdown is requested.
 ///
 /// # Errors
-/// [`Invalid`] when the password is none.
+/// [`Invalid`] when the password is invalid.
 pub async fn appoint_admin(
     config: &Config,
     database: &Database,
@@ -142,7 +145,7 @@ pub async fn appoint_admin(
     Ok(())
 }
 
-/// Serves until a shutdown is requested. Requests are taken once the tables are there.
+/// Serves until a shutdown is requested. Requests are accepted once the tables exist.
 ///
 /// # Errors
 /// [`RunError`].

@@ -1,10 +1,10 @@
 //! Passwords become argon2id hashes, a bounded number at a time and off the threads that serve.
 //!
-//! A hash takes a turn first. Turns are given in the order in which they were asked for, from a queue of bounded length: a
-//! request that finds no room is refused at once. One address has a quarter of the queue, so that it cannot fill it for
-//! others, and clients that are known have some places that strangers cannot take. A caller that goes away while it waits
-//! leaves the queue, and its hash is never begun; a hash that has begun keeps its turn until it ends, even if nobody wants
-//! it any more: this is what bounds the memory.
+//! A hash needs a turn. Turns are granted in order of request, from a queue of bounded length: a
+//! request that finds it full is refused at once. One address may use a quarter of the queue, so
+//! that it cannot fill it for others, and some places are reserved for known clients. A caller that
+//! disconnects while waiting leaves the queue, and its hash never begins; a hash that has begun
+//! keeps its turn until it ends, even if its caller is gone. This bounds the memory.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -21,23 +21,24 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::Config;
 use crate::user::{Invalid, NewPassword, Password};
 
-/// The hash that a password is compared with where there is none: to answer no sooner than where there is one. It has the
-/// same parameters; its text does not matter, for the answer is no in any case.
+/// The hash to compare with when the account has no password, so that the answer takes equally
+/// long. It has the same parameters; its text does not matter, because the result is ignored.
 const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$c29tZSBzYWx0IG9yIG90aGVy$Zm9yIHRoaXJ0eS10d28gYnl0ZXMgb2Ygbm9ib2R5Li4";
-/// One address may have this part of the queue.
+/// One address may use one part in this many of the queue.
 const SHARE_OF_ADDRESS: usize = 4;
-/// This part of the queue is kept for known clients.
+/// One part in this many of the queue is reserved for known clients.
 const SHARE_OF_KNOWN: usize = 4;
-/// After so long a full queue has moved.
+/// The wait that a client is sent when the queue is full; by then it has moved.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Hashes with argon2id at OWASP's parameters (19 MiB, two passes, one lane), which are the crate's own.
+/// Hashes with argon2id at OWASP's parameters (19 MiB, two passes, one lane), which are the crate's
+/// own.
 pub struct Hasher {
     slots: Arc<Semaphore>,
     queue: Arc<Queue>,
 }
 
-/// Who waits for a turn.
+/// A caller that waits for a turn.
 #[derive(Clone, Copy, Debug)]
 pub struct Waiter {
     /// The network it comes from.
@@ -51,7 +52,7 @@ pub struct Turn {
     _slot: OwnedSemaphorePermit,
 }
 
-/// How many wait, in all and by network.
+/// The numbers of waiting callers, in total and by network.
 struct Queue {
     length: usize,
     waiting: Mutex<HashMap<IpAddr, usize>>,
@@ -63,7 +64,7 @@ struct Place {
     network: IpAddr,
 }
 
-/// Why a password was not hashed.
+/// The reason why a password was not hashed.
 #[derive(Debug, thiserror::Error)]
 pub enum HashError {
     #[error("the queue for hashing passwords is full")]
@@ -107,7 +108,8 @@ impl Hasher {
     /// Returns the hash in PHC form, with a salt of its own.
     ///
     /// # Errors
-    /// [`HashError::Guessable`] for a password that is common, or made of what is known `about` its owner.
+    /// [`HashError::Guessable`] for a password that is common, or made of words known `about` its
+    /// owner.
     pub async fn hash(
         &self,
         turn: Turn,
@@ -131,7 +133,8 @@ impl Hasher {
         hashed.await?
     }
 
-    /// Returns whether the password is the one that was hashed; never where none was, which takes as long.
+    /// Returns whether the password matches the hash. Without a hash it never matches, after the
+    /// same time.
     pub async fn verify(
         &self,
         turn: Turn,
@@ -152,8 +155,8 @@ impl Hasher {
     }
 }
 
-/// Compares the normalised password, and only where that changed it also the text as it was sent: it may have been hashed
-/// before passwords were normalised.
+/// Compares the normalised password. If normalising changed it, it also compares the text as sent,
+/// which may have been hashed before passwords were normalised.
 fn is_right(password: &Password, hash: &PasswordHash<'_>) -> argon2::password_hash::Result<bool> {
     for text in password.spellings() {
         match Argon2::default().verify_password(text, hash) {
@@ -205,7 +208,7 @@ impl Drop for Place {
 }
 
 impl HashError {
-    /// The problem, which names this field of the request if the password is to blame.
+    /// Returns the problem, which names this field of the request if the password is to blame.
     pub fn blaming(self, field: &'static str) -> Problem {
         match self {
             Self::Guessable(invalid) => Problem::unprocessable(invalid.to_string()).field(field),

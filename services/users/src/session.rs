@@ -1,9 +1,11 @@
-//! Sessions: short-lived signed access tokens, and refresh tokens that are good for one use.
+//! Sessions: short-lived signed access tokens, and refresh tokens that are valid for one use.
 //!
-//! A session has an end that no refresh puts off. Access tokens are taken back by the account's epoch (`epochs`).
+//! A session has an end that no refresh extends. Access tokens are revoked by the account's epoch
+//! (`epochs`).
 //!
-//! Every refresh replaces the token it used. A token that is used twice was stolen, from whichever of the two: its whole
-//! family, everything that came of the same log-in, ends. Only hashes of refresh tokens are kept.
+//! Every refresh replaces the token it used. A token that is used twice was stolen, and either use
+//! may be the thief's: its whole family, all tokens from the same log-in, ends. Only hashes of
+//! refresh tokens are stored.
 
 pub mod epochs;
 mod list;
@@ -38,19 +40,19 @@ const END_FAMILY: &str = "DELETE FROM refresh_tokens WHERE family = ?";
 const END_USER: &str = "DELETE FROM refresh_tokens WHERE user_id = ?";
 const END_EXPIRED: &str = "DELETE FROM refresh_tokens WHERE expires_at_ms < ?";
 
-/// What a client is given at log-in and at each refresh.
+/// The tokens that a client gets at log-in and at each refresh.
 #[derive(Debug, Serialize)]
 pub struct Tokens {
     access_token: String,
     token_type: &'static str,
-    /// Seconds until the access token runs out.
+    /// Seconds until the access token expires.
     expires_in: u64,
-    /// Absent where the client has it in another way.
+    /// Absent if the client gets it in a cookie.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refresh_token: Option<String>,
 }
 
-/// Gives out and takes back tokens.
+/// Issues and revokes tokens.
 #[derive(Clone)]
 pub struct Sessions {
     database: Database,
@@ -59,7 +61,7 @@ pub struct Sessions {
     lives: Lives,
 }
 
-/// How long refresh tokens and sessions last.
+/// The lifetimes of refresh tokens and sessions.
 #[derive(Clone, Copy)]
 struct Lives {
     refresh: Duration,
@@ -67,19 +69,19 @@ struct Lives {
 }
 
 impl Lives {
-    /// Until when a refresh token is good that is given out now, in a session that began then.
+    /// Returns the expiry of a refresh token issued at `now`, in a session that began at `began`.
     fn expiry_ms(self, began: Timestamp, now: Timestamp) -> u64 {
         let unused = now.as_ms() + millis(self.refresh);
         unused.min(began.as_ms() + millis(self.session))
     }
 
-    /// Whether a session that began then goes on.
+    /// Returns whether a session that began at `began` has not ended by its age.
     fn is_on(self, began: Timestamp, now: Timestamp) -> bool {
         now.as_ms() < began.as_ms() + millis(self.session)
     }
 }
 
-/// Why there is no session.
+/// The reason why there is no session.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
     /// The refresh token is unknown, used or too old.
@@ -113,17 +115,17 @@ impl Sessions {
         }
     }
 
-    /// The keys that others verify with.
+    /// Returns the keys that other services verify tokens with.
     pub fn keys(&self) -> &Arc<Keys> {
         &self.keys
     }
 
-    /// How long a refresh token is good for.
+    /// Returns the lifetime of a refresh token.
     pub fn refresh_life(&self) -> Duration {
         self.lives.refresh
     }
 
-    /// A session for a user who has just shown who it is.
+    /// Begins a session for a user who has just authenticated.
     pub async fn begin(
         &self,
         user_id: i64,
@@ -155,7 +157,7 @@ impl Sessions {
         Ok(self.tokens(self.sign(bearer, now).await?, refresh_token))
     }
 
-    /// New tokens for a refresh token, which is used up by this.
+    /// Returns new tokens for a refresh token, which becomes used.
     pub async fn refresh(
         &self,
         token: &str,
@@ -211,8 +213,8 @@ impl Sessions {
         Ok(self.tokens(self.sign(bearer, now).await?, refresh_token))
     }
 
-    /// When the session began, which is used now; none when its time is over. A session from before they were listed begins
-    /// now.
+    /// Marks the session as used and returns its beginning; none when its time is over. A session
+    /// from before sessions were listed begins now.
     async fn began(
         &self,
         connection: &mut AnyConnection,
@@ -231,7 +233,8 @@ impl Sessions {
         Ok(began.filter(|began| self.lives.is_on(*began, now)))
     }
 
-    /// Ends the session that the refresh token belongs to, if there is one, and takes back the access tokens.
+    /// Ends the session of the refresh token, if there is one, and revokes its account's access
+    /// tokens.
     pub async fn end(&self, token: &str, now: Timestamp) -> Result<(), SessionError> {
         let mut transaction = self.database.write().await?;
         let found = sqlx::query(FIND)
@@ -298,7 +301,7 @@ impl Sessions {
     }
 }
 
-/// Whom an access token is for.
+/// The user of an access token.
 struct Bearer {
     user_id: i64,
     is_admin: bool,
@@ -306,7 +309,7 @@ struct Bearer {
 }
 
 impl Bearer {
-    /// The user, as the connection's transaction sees it.
+    /// Returns the user, as the connection's transaction sees it.
     async fn of(connection: &mut AnyConnection, user_id: i64) -> Result<Self, sqlx::Error> {
         Ok(Self {
             user_id,
@@ -316,7 +319,8 @@ impl Bearer {
     }
 }
 
-/// Ends every session of the user and takes back the access tokens, as part of the caller's transaction.
+/// Ends every session of the user and revokes the access tokens, as part of the caller's
+/// transaction.
 pub async fn end_all(
     connection: &mut AnyConnection,
     user_id: i64,
@@ -338,7 +342,7 @@ async fn end_family(connection: &mut AnyConnection, family: &str) -> Result<(), 
     list::end(connection, family).await
 }
 
-/// Refresh tokens are random through and through: one round of a plain hash is enough for them.
+/// Hashes a refresh token. The tokens are fully random, so one round of a plain hash is enough.
 pub fn hash(token: &str) -> String {
     Sha256::digest(token)
         .iter()

@@ -22,11 +22,11 @@ const UPDATE: &str = "UPDATE users SET name = ?, email = ?, phone = ? WHERE id =
 const CREDENTIALS_BY_EMAIL: &str =
     "SELECT id, name, email, password_hash FROM users WHERE email = ?";
 const CREDENTIALS_BY_ID: &str = "SELECT id, name, email, password_hash FROM users WHERE id = ?";
-/// Only where the hash is still the one that was compared with.
+/// Changes the password only if the hash is still the one that was compared.
 const SET_PASSWORD: &str =
     "UPDATE users SET password_hash = ? WHERE id = ? AND COALESCE(password_hash, '') = ?";
 
-/// What a user shows who it is with.
+/// The credentials of a user.
 pub struct Credentials {
     pub id: i64,
     pub name: String,
@@ -41,7 +41,7 @@ pub struct Store {
     database: Database,
 }
 
-/// Why the store did not do it.
+/// The reason why an operation of the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error("the e-mail address belongs to another user")]
@@ -93,7 +93,7 @@ impl Store {
         Ok(row.as_ref().map(read).transpose()?)
     }
 
-    /// Up to one more than `limit` users with higher ids than `after`, in order of id.
+    /// Returns up to one more than `limit` users with higher ids than `after`, in order of id.
     pub async fn list(&self, after: i64, limit: Limit) -> Result<Vec<User>, StoreError> {
         let rows = sqlx::query(AFTER)
             .bind(after)
@@ -103,7 +103,7 @@ impl Store {
         Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
     }
 
-    /// The user as changed; none when there is no such user.
+    /// Returns the changed user; none when there is no such user.
     pub async fn update(&self, id: i64, change: UserChange) -> Result<Option<User>, StoreError> {
         let mut transaction = self.database.write().await?;
         let Some(user) = self.lock(transaction.connection(), id).await? else {
@@ -123,7 +123,7 @@ impl Store {
         Ok(Some(user))
     }
 
-    /// Whether there was such a user.
+    /// Deletes a user and returns whether it existed.
     pub async fn delete(&self, id: i64, now: Timestamp) -> Result<bool, StoreError> {
         let mut transaction = self.database.write().await?;
         session::end_all(transaction.connection(), id, now).await?;
@@ -154,7 +154,8 @@ impl Store {
         Ok(found.as_ref().map(credentials).transpose()?)
     }
 
-    /// Replaces the password of these credentials and ends all sessions; false when it was changed meanwhile.
+    /// Replaces the password of these credentials and ends all sessions; returns false if the
+    /// password was changed meanwhile.
     pub async fn set_password(
         &self,
         old: &Credentials,
@@ -237,7 +238,7 @@ fn instant(ms: i64) -> Result<Timestamp, sqlx::Error> {
     instant.ok_or_else(|| sqlx::Error::Decode(format!("{ms} ms is no instant").into()))
 }
 
-/// A taken unique key can only be the e-mail address, a broken foreign key only an order.
+/// A violated unique key can only be the e-mail address, a violated foreign key only an order.
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         let has_orders = error

@@ -1,5 +1,5 @@
-//! Users and what they consist of. A value that exists is valid: each is parsed from text, and JSON that does not parse
-//! is refused with the name of its field.
+//! Users and their fields. A value that exists is valid: each is parsed from text, and JSON that
+//! does not parse is rejected with the name of its field.
 
 use events::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -11,27 +11,27 @@ const MAX_EMAIL_BYTES: usize = 254;
 const MAX_LOCAL_PART_BYTES: usize = 64;
 const PHONE_DIGITS: std::ops::RangeInclusive<usize> = 5..=15;
 const PASSWORD_CHARS: std::ops::RangeInclusive<usize> = 8..=128;
-/// A password that would be found by fewer guesses is refused, as a power of ten.
+/// Fewest guesses that a password must withstand, as a power of ten.
 const GUESSES_LOG10: f64 = 6.0;
-/// So many characters of a password must be none of the words that are known about its owner.
+/// Fewest characters of a password that are not part of words known about its owner.
 const LEAST_OF_ITS_OWN: usize = 4;
 
 /// A user as clients see one.
 #[derive(Clone, Debug, Serialize)]
 pub struct User {
-    /// Given by SQL.
+    /// Assigned by the database.
     pub id: i64,
-    /// What to call them.
+    /// The user's name.
     pub name: String,
     /// Unique among users.
     pub email: String,
-    /// Where text messages go.
+    /// The number for text messages.
     pub phone: Option<String>,
-    /// When they signed up.
+    /// The time of the sign-up.
     pub created_at: Timestamp,
 }
 
-/// What signing up takes.
+/// The fields of a sign-up.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewUser {
@@ -41,73 +41,74 @@ pub struct NewUser {
     pub password: Option<NewPassword>,
 }
 
-/// What may be changed of a user: what is absent stays.
+/// The changes to a user: an absent field stays.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UserChange {
     pub name: Option<Name>,
     pub email: Option<Email>,
-    /// `null` takes the number away.
+    /// `null` removes the number.
     #[serde(default, deserialize_with = "present")]
     pub phone: Option<Option<Phone>>,
 }
 
-/// Tells a `null` from an absent field.
+/// Distinguishes a `null` from an absent field.
 fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }
 
-/// A name: 1 to 100 characters, without space around it and without characters that are not seen.
+/// A name: 1 to 100 characters, without surrounding space and without invisible characters.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 #[serde(try_from = "String")]
 pub struct Name(String);
 
-/// An e-mail address that could be one, in lower case; a domain outside ASCII is kept as Punycode.
+/// A plausible e-mail address, in lower case; a domain outside ASCII is stored as Punycode.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 #[serde(try_from = "String")]
 pub struct Email(String);
 
-/// A telephone number: perhaps a plus sign, then 5 to 15 digits.
+/// A telephone number: an optional plus sign, then 5 to 15 digits.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 #[serde(try_from = "String")]
 pub struct Phone(String);
 
-/// A password that somebody shows: 8 to 128 characters of whatever kind. Its text appears in no log.
+/// A password presented at log-in: 8 to 128 characters of any kind. Its text appears in no log.
 #[derive(Clone, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Password {
     normal: String,
-    /// The text as it was sent, where that is another one.
+    /// The text as it was sent, if the normal form differs.
     sent: Option<String>,
 }
 
-/// A password that somebody chooses, in NFKC: 8 to 128 characters of whatever kind (NIST SP 800-63B, 3.1.1.2).
+/// A newly chosen password, in NFKC: 8 to 128 characters of any kind (NIST SP 800-63B, 3.1.1.2).
 ///
-/// Two keyboards may write the same letter as different code points; the normal form makes them one password.
+/// Two keyboards may encode the same letter as different code points; the normal form makes them
+/// one password.
 #[derive(Clone, Deserialize)]
 #[serde(try_from = "String")]
 pub struct NewPassword(String);
 
-/// Why a text is not what it should be; said to the client.
+/// The reason why a text is invalid; sent to the client.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Invalid {
-    /// No name.
+    /// An invalid name.
     #[error(
         "a name has 1 to 100 characters, and none that is invisible or changes the direction of text"
     )]
     Name,
-    /// No e-mail address.
+    /// An invalid e-mail address.
     #[error("this is not an e-mail address")]
     Email,
-    /// No telephone number.
+    /// An invalid telephone number.
     #[error("a telephone number has 5 to 15 digits, and may begin with a plus sign")]
     Phone,
-    /// No password.
+    /// An invalid password.
     #[error("a password has 8 to 128 characters")]
     Password,
-    /// A password that is tried first.
+    /// A password among the first that a guesser tries.
     #[error(
         "this password is too common, or too close to the name or e-mail address; choose another"
     )]
@@ -140,8 +141,9 @@ impl TryFrom<String> for Email {
     }
 }
 
-/// Whether all of a name is seen where it is shown. Characters that are not, or that turn the text around them, make one
-/// name look like another. Joiners are seen by what they do to the letters of some scripts, and are allowed between those.
+/// Returns whether every character of a name is visible. Invisible characters, and those that
+/// change the text's direction, make one name look like another. Joiners show by their effect on
+/// the letters of some scripts, and are allowed between those.
 fn is_visible(name: &str) -> bool {
     let letters: Vec<char> = name.chars().collect();
     let is_joined = |at: usize| {
@@ -163,7 +165,8 @@ fn is_visible(name: &str) -> bool {
     })
 }
 
-/// Letters of scripts in which a joiner changes how a word is written: Arabic and those of India and its neighbours.
+/// Returns whether a letter is of a script in which a joiner changes how a word is written: Arabic
+/// and those of India and its neighbours.
 fn joins(letter: char) -> bool {
     matches!(letter, '\u{600}'..='\u{8ff}' | '\u{900}'..='\u{dff}' | '\u{fb50}'..='\u{fdff}')
 }
@@ -241,7 +244,7 @@ impl Name {
 }
 
 impl Email {
-    /// The address as it is kept.
+    /// Returns the address as it is stored.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -254,7 +257,8 @@ impl Phone {
 }
 
 impl Password {
-    /// The texts that may have been hashed: the normal form, and the one that was sent if it is another.
+    /// Returns the texts that may have been hashed: the normal form, and the text as sent if it
+    /// differs.
     pub fn spellings(&self) -> impl Iterator<Item = &[u8]> {
         let sent = self.sent.as_deref();
         std::iter::once(self.normal.as_str())
@@ -268,8 +272,8 @@ impl NewPassword {
         self.0.as_bytes()
     }
 
-    /// Returns whether a guesser would try it among the first million: a common password, or one made of words that are
-    /// known `about` its owner. Takes some milliseconds.
+    /// Returns whether a guesser would try the password among the first million: a common password,
+    /// or one made of words that are known `about` its owner. Takes some milliseconds.
     pub fn is_guessable(&self, about: &[String]) -> bool {
         let words = about
             .iter()

@@ -1,4 +1,5 @@
-//! Who buys what: the distinct customers of each product and its three largest sales, every five minutes.
+//! Computes, every five minutes, the number of distinct customers of each product and its three
+//! largest sales.
 //!
 //! ```text
 //! cargo run -p stream --example customers_per_product
@@ -13,10 +14,11 @@ use record_log::Record;
 use stream::aggregate::{Distinct, Top};
 use stream::{Job, Pipeline, Rejected, Windows};
 
-/// Customers, as many as there may be, in bounded space; and totals of sales with their orders.
+/// The distinct customers (an estimate in bounded space), and the three largest totals of sales
+/// with their orders.
 type Sales = (Distinct, Top<(u64, u64), 3>);
 
-/// The job itself.
+/// Defines the job.
 fn customers_per_product() -> anyhow::Result<Pipeline<String, Sales>> {
     Ok(Job::new("customers-per-product")
         .source(ORDERS, |record: &Record<'_>| {

@@ -1,10 +1,11 @@
-//! A second job on the same engine: revenue per product over the last five minutes, every minute.
+//! Computes the revenue per product over the last five minutes, every minute.
 //!
 //! ```text
 //! cargo run -p stream --example revenue_per_product
 //! ```
 //!
-//! It needs no Kafka: a few orders are put into an embedded log in a temporary folder, and the windows are printed.
+//! It needs no Kafka: it puts a few orders into an embedded log in a temporary folder, and prints
+//! the windows.
 
 mod shop;
 
@@ -14,7 +15,7 @@ use events::{ORDERS, OrderCreated, OrderItem, Timestamp};
 use record_log::Record;
 use stream::{Count, Job, Rejected, Sum, Windows};
 
-/// The job itself.
+/// Defines the job.
 fn revenue_per_product() -> anyhow::Result<stream::Pipeline<String, (Sum, Count)>> {
     let last_five_minutes = Windows::sliding(Duration::from_secs(300), Duration::from_secs(60))?;
     Ok(Job::new("revenue-per-product")

@@ -1,5 +1,5 @@
-//! How customers come and go: the orders of each session, which ends when its customer has ordered nothing for 90 seconds, and
-//! every five minutes at the latest.
+//! Groups each customer's orders into sessions. A session ends when its customer has ordered
+//! nothing for 90 seconds, and every five minutes at the latest.
 //!
 //! ```text
 //! cargo run -p stream --example sessions_per_customer
@@ -13,7 +13,7 @@ use events::{ORDERS, OrderCreated, Timestamp};
 use record_log::Record;
 use stream::{Count, Job, Pipeline, Rejected, Session, SessionWindows, Sum};
 
-/// The job itself.
+/// Defines the job.
 fn sessions_per_customer() -> anyhow::Result<Pipeline<u64, Session<(Count, Sum)>>> {
     let sessions = SessionWindows::new(Duration::from_secs(90), Duration::from_secs(300))?;
     Ok(Job::new("sessions-per-customer")

@@ -1,5 +1,5 @@
-//! Who does what in an attempt: which worker reads which partitions, commits which slots, and sends which of the panes
-//! that the checkpoint holds.
+//! Divides an attempt's work: assigns to each worker the partitions that it reads, the slots that
+//! it commits, and the panes of the checkpoint that it sends.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -24,12 +24,12 @@ use crate::watermark::Pace;
 use crate::worker::Own;
 
 impl<K: Key, A: Aggregate> Run<K, A> {
-    /// How many workers all processes have together.
+    /// Returns the number of workers of all processes together.
     pub(crate) fn peers(&self) -> usize {
         usize::from(self.settings.workers) * self.members.as_ref().map_or(1, Members::processes)
     }
 
-    /// The workers of this process, as they are counted over all.
+    /// Returns this process's workers by their index among all workers.
     pub(crate) fn own_workers(&self) -> Range<usize> {
         let workers = usize::from(self.settings.workers);
         let first = workers
@@ -40,10 +40,12 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         first..first + workers
     }
 
-    /// Gives every worker of this process its partitions, its slots, and its share of the checkpoint.
+    /// Assigns to every worker of this process its partitions, its slots and its share of the
+    /// checkpoint.
     ///
     /// # Errors
-    /// [`JobError::Position`] when the log does not hold what the checkpoint was made of; [`JobError::Log`].
+    /// [`JobError::Position`] if the log does not hold the records that the checkpoint refers to;
+    /// [`JobError::Log`].
     pub(crate) fn assign(&self, beginning: &mut Beginning) -> Result<Vec<Own<K, A>>, JobError> {
         let peers = self.peers();
         let starts = self.starts(beginning.partitions, &beginning.adopted)?;
@@ -131,7 +133,8 @@ impl<K: Key, A: Aggregate> Run<K, A> {
             .remembering_from(adopted.complete_from())
             .holding_ids_within(settings.event_id_memory);
 
-        // The slowest partition must be able to read on until its watermark passes its oldest open pane.
+        // The slowest partition must be able to read on until its watermark passes its oldest open
+        // pane.
         let needed = disorder_ms / windows.pane_ms() + 2;
         let limits = Limits {
             windows,
@@ -149,7 +152,8 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         ))
     }
 
-    /// Where each partition is taken up: where the checkpoint says, or at its oldest record.
+    /// Returns the position from which to read each partition: the checkpoint's, or else the oldest
+    /// record.
     fn starts(
         &self,
         partitions: u32,
@@ -195,7 +199,8 @@ impl<K: Key, A: Aggregate> Run<K, A> {
     }
 }
 
-/// The panes of some of the checkpoint's parts, each up to the last that counts. It does not matter which worker sends which.
+/// Reads the panes of some of the checkpoint's parts, each part up to the last pane that counts.
+/// Any worker may send any pane.
 fn restored<'a, K: Key, A: Aggregate>(
     parts: impl Iterator<Item = &'a (EventTimeMs, Bytes)>,
 ) -> Result<Vec<ClosedPane<K, A>>, JobError> {

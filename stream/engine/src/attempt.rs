@@ -1,4 +1,4 @@
-//! One life of the job's processes: what its workers share, and how it ends.
+//! One attempt of the job: what the workers of a process share, and how the attempt ends.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,37 +14,38 @@ use crate::cluster::ClusterError;
 use crate::metrics::Metrics;
 use record_log::{LogError, PublishError};
 
-/// Why a job ended other than by having been asked to, or having read to the end.
+/// Why a job ended before a stop was requested or the input was read to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
-    /// The record log.
+    /// The record log failed.
     #[error(transparent)]
     Log(#[from] LogError),
-    /// A sink slot.
+    /// A sink slot could not publish.
     #[error("cannot commit results: {0}")]
     Publish(#[from] PublishError),
-    /// The object store.
+    /// The object store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The checkpoint.
+    /// The attempt could not start from the checkpoint.
     #[error(transparent)]
     Recover(#[from] RecoverError),
-    /// A restored position that the log does not hold.
+    /// The log does not hold a position of the checkpoint.
     #[error("{0}")]
     Position(String),
-    /// Settings that cannot work.
+    /// The settings cannot work.
     #[error("{0}")]
     Settings(String),
     /// timely dataflow could not start its workers, or one of them panicked.
     #[error("a worker died: {0}")]
     Worker(String),
-    /// The other processes of the job.
+    /// The processes of the job cannot run together.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
 }
 
 impl JobError {
-    /// Going on from the checkpoint may help: by itself when the job is one process, with the others when it is several.
+    /// Returns whether continuing from the checkpoint may help. A single process does so by itself,
+    /// several processes together.
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Log(error) => error.is_transient(),
@@ -54,7 +55,8 @@ impl JobError {
         }
     }
 
-    /// Another attempt of the same job has begun meanwhile: this one must not go on.
+    /// Returns whether another attempt of the same job has begun, so that this one must not
+    /// continue.
     pub fn is_superseded(&self) -> bool {
         matches!(
             self,
@@ -64,29 +66,29 @@ impl JobError {
         )
     }
 
-    /// The process is to be started again by whoever started it.
+    /// Returns whether the process's supervisor should start it again.
     pub fn is_for_a_new_start(&self) -> bool {
         matches!(self, Self::Worker(_)) || self.is_passing()
     }
 }
 
-/// How often it is looked whether somebody asks to stop.
+/// The interval at which a waiting thread checks whether a stop is requested.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// Asks a job to stop. Clones ask the same job.
+/// A request to stop a job. Clones share the request.
 #[derive(Clone, Default)]
 pub struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    /// The job is to stop; what is not committed will be repeated by the next attempt.
+    /// Requests the stop. The next attempt repeats everything that is not committed.
     pub fn request(&self) {
         self.0.store(true, Ordering::Release);
     }
 
-    /// Has SIGINT and SIGTERM ask, from a thread of its own.
+    /// Starts a thread that requests the stop on SIGINT or SIGTERM.
     ///
     /// # Errors
-    /// When the system does not let signals be heard.
+    /// If the system cannot register the signal handlers or start the thread.
     pub fn request_on_signals(&self) -> std::io::Result<()> {
         use tokio::signal::unix::{SignalKind, signal};
 
@@ -113,7 +115,7 @@ impl Stop {
         Ok(())
     }
 
-    /// Waits so long, or until somebody asks.
+    /// Waits for `delay`, or until a stop is requested.
     pub fn wait(&self, delay: Duration) {
         let until = Instant::now() + delay;
         while Instant::now() < until && !self.is_requested() {
@@ -121,26 +123,26 @@ impl Stop {
         }
     }
 
-    /// Somebody asked.
+    /// Returns whether a stop is requested.
     pub fn is_requested(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
 }
 
-/// What the workers of one process share.
+/// The state that the workers of one process share.
 pub struct Attempt {
-    /// Its number.
+    /// The attempt's number.
     pub number: u64,
-    /// Where I/O on the object store runs.
+    /// The runtime for I/O on the object store.
     pub runtime: Handle,
-    /// What is measured.
+    /// The job's metrics.
     pub metrics: Metrics,
     stop: Stop,
     failure: Mutex<Option<JobError>>,
 }
 
 impl Attempt {
-    /// A new attempt.
+    /// Creates an attempt.
     pub fn new(number: u64, runtime: Handle, metrics: Metrics, stop: Stop) -> Self {
         Self {
             number,
@@ -151,7 +153,7 @@ impl Attempt {
         }
     }
 
-    /// Ends the attempt on all workers. The first failure is the one that is told.
+    /// Ends the attempt on all workers. Only the first failure is kept.
     pub fn fail(&self, error: impl Into<JobError>) {
         let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         failure.get_or_insert(error.into());
@@ -163,12 +165,12 @@ impl Attempt {
         self.stop.request();
     }
 
-    /// The attempt is over, for whatever reason.
+    /// Returns whether the attempt is over, with or without a failure.
     pub fn is_over(&self) -> bool {
         self.stop.is_requested()
     }
 
-    /// What it failed of, if it failed.
+    /// Takes the failure, if there is one.
     pub fn failure(&self) -> Option<JobError> {
         self.failure
             .lock()
@@ -176,7 +178,8 @@ impl Attempt {
             .take()
     }
 
-    /// Ends the attempt if the thread that holds the guard panics: nobody waits for the dead.
+    /// Returns a guard that ends the attempt if the thread that holds it panics. Otherwise the
+    /// other threads would wait for that thread for ever.
     pub fn guard(self: &Arc<Self>, thread: &'static str) -> Guard {
         Guard {
             attempt: Arc::clone(self),
@@ -184,7 +187,7 @@ impl Attempt {
         }
     }
 
-    /// Starts I/O in the background; the operator behind `activator` is scheduled when it is done.
+    /// Starts I/O in the background and schedules the operator behind `activator` when it is done.
     pub fn spawn<T: Send + 'static>(
         self: &Arc<Self>,
         activator: SyncActivator,
@@ -194,7 +197,8 @@ impl Attempt {
         let guard = self.guard("the checkpoints' I/O");
         self.runtime.spawn(async move {
             let _guard = guard;
-            // A receiver or worker that is gone belongs to an attempt that is over: nobody wants to know.
+            // A receiver or worker that is gone belongs to an attempt that is over: the result is
+            // not needed.
             let _ = sender.send(work.await);
             let _ = activator.activate();
         });
@@ -203,7 +207,7 @@ impl Attempt {
     }
 }
 
-/// Ends an attempt when it is dropped by a panic.
+/// Ends an attempt if it is dropped during a panic.
 pub struct Guard {
     attempt: Arc<Attempt>,
     thread: &'static str,
@@ -218,11 +222,11 @@ impl Drop for Guard {
     }
 }
 
-/// Work that goes on in the background.
+/// The result of work in the background.
 pub struct Pending<T>(oneshot::Receiver<T>);
 
 impl<T> Pending<T> {
-    /// What came of it, once it is done.
+    /// Returns the result once it is there.
     pub fn poll(&mut self) -> Option<T> {
         self.0.try_recv().ok()
     }

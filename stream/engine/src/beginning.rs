@@ -1,7 +1,9 @@
-//! The beginning of an attempt: who takes part, that no earlier attempt can commit any more, and from where to go on.
+//! The recovery of an attempt: decides which processes take part, fences earlier attempts, and
+//! chooses the checkpoint to continue from.
 //!
-//! The order of the steps is [`recover`]'s. Process 0, or a process alone, takes them all; the others open their slots
-//! when they are told, and read the checkpoint that process 0 has published as the attempt's.
+//! [`recover`] defines the order of the steps. Process 0, or a single process, takes all of them.
+//! The others open their slots once process 0 has sent the attempt's number, and read the
+//! checkpoint that process 0 has published for the attempt.
 
 use record_log::Publisher;
 
@@ -18,24 +20,24 @@ use crate::run::{Run, millis};
 use crate::sink::committer::SlotPublisher;
 use crate::topics;
 
-/// What an attempt begins with, in one process.
+/// What recovery produces for an attempt in one process.
 pub struct Beginning {
     /// The attempt's number.
     pub number: u64,
-    /// How many partitions the topic has.
+    /// The number of partitions of the topic.
     pub partitions: u32,
-    /// The checkpoint that the attempt starts from, published as its own.
+    /// The manifest that the attempt starts from, published under its number.
     pub adopted: Manifest,
-    /// The checkpoint with its parts; none when the job is new.
+    /// The checkpoint with its parts; none if the job is new.
     pub checkpoint: Option<Checkpoint>,
-    /// The sink slots of this process, open.
+    /// The open sink slots of this process.
     pub slots: Vec<SlotPublisher>,
     /// The links to the other processes, if there are any.
     pub mesh: Option<Mesh>,
 }
 
 impl<K: Key, A: Aggregate> Run<K, A> {
-    /// Begins the next attempt; none when somebody asks to stop before the topic has come to be.
+    /// Begins the next attempt. Returns none if a stop is requested before the topic exists.
     ///
     /// # Errors
     /// [`JobError`].
@@ -109,7 +111,8 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         let checkpoint = published.map_err(|flaw| RecoverError::Unreadable(Box::new(flaw)))?;
         let mut adopted = checkpoint.manifest.clone();
 
-        // Process 0 writes that all slots have a progress once all processes are linked.
+        // Process 0 writes the manifest that counts these slots only after all processes are
+        // linked.
         keep_progress(&mut slots, &mut adopted)?;
         let mesh = Some(follower.link().await?);
         Ok(Beginning {
@@ -122,7 +125,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         })
     }
 
-    /// Opens the publishers of this process's slots: that fences every earlier attempt.
+    /// Opens the publishers of this process's slots, which fences every earlier attempt.
     fn open_slots(&self) -> Result<Vec<SlotPublisher>, JobError> {
         let job = self.pipeline.name();
         let of_worker = |worker| self.settings.sink_slots.of_worker(worker, self.peers());
@@ -184,7 +187,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
     }
 }
 
-/// What the slots carry.
+/// Returns the progress that the slots carry.
 fn carried(slots: &[SlotPublisher]) -> Carried {
     let progress = slots.iter().filter_map(|slot| slot.progress);
     Carried {
@@ -197,7 +200,7 @@ fn carried(slots: &[SlotPublisher]) -> Carried {
     }
 }
 
-/// Has every slot commit a progress before the first manifest that says so.
+/// Makes every slot commit a progress before the first manifest that counts on it is written.
 fn keep_progress(slots: &mut [SlotPublisher], adopted: &mut Manifest) -> Result<(), JobError> {
     for slot in slots {
         slot.keep_progress(&adopted.lineage, adopted.committed)?;

@@ -1,4 +1,4 @@
-//! Checkpoints: what makes the results of a boundary repeatable.
+//! Checkpoints: they make the results before a boundary repeatable.
 //!
 //! ```text
 //! closed panes ──▶ parts.rs    each worker writes its closed panes, each once      {job}/parts/…
@@ -7,10 +7,12 @@
 //!                      └─▶ the frontier passes the boundary: the sink may commit
 //! ```
 //!
-//! A checkpoint at boundary `b` is a [`manifest::Manifest`]: for each partition the cut and where to resume, and the parts
-//! that hold every pane that arrived before `b` and can still matter. Objects are immutable and created, never
-//! overwritten; the highest attempt that has a manifest wins, then its highest boundary. [`part`], [`manifest`], [`memory`],
-//! [`ledger`] and [`lineage`] are pure; [`store`] does the I/O. [`inspect`] is for people.
+//! A checkpoint at boundary `b` is a [`manifest::Manifest`]. For each partition it contains the cut
+//! and the offset to resume from; it also names the parts that hold every pane that arrived before
+//! `b` and can still matter. Objects are immutable: they are created and never overwritten. The
+//! manifest of the highest attempt wins, and among its manifests the one with the highest boundary.
+//! [`part`], [`manifest`], [`memory`], [`ledger`] and [`lineage`] are pure; [`store`] does the I/O.
+//! [`inspect`] is the interface for operators.
 
 pub mod commit;
 pub mod inspect;

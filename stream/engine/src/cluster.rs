@@ -1,8 +1,9 @@
-//! Several processes as one job: how they find each other, begin an attempt together, and end it together.
+//! Several processes that run one job: they find each other, begin an attempt together, and end it
+//! together.
 //!
 //! ```text
 //! process 0                                   processes 1, 2, …
-//!     │◀─────────── card: who I am, on which terms ───────────│
+//!     │◀─────────── card: its number and its terms ───────────│
 //!     │  claims the attempt                                   │
 //!     │──────────── claimed: its number ─────────────────────▶│
 //!     │  each opens its own sink slots: that fences           │
@@ -12,18 +13,22 @@
 //!     └──────────── links between all, for timely ────────────┘
 //! ```
 //!
-//! 1. Everyone listens at its own address; processes but the first call process 0, for as long as it takes.
-//! 2. The order of a start is that of [`recover`](crate::checkpoint::recover): all slots of all processes are open before
-//!    the checkpoint is read. A process that was only asleep meanwhile finds its line to process 0 cut.
-//! 3. Links carry the attempt's number, so none is ever made between two attempts.
-//! 4. A process that goes away without having finished ends the attempt in all others, at once: they exit, each with
-//!    [`EXIT_START_AGAIN`], and are started again by their supervisors. One that hangs is as good as gone when process 0
-//!    has not heard of it for the silence limit, or it has not heard of process 0.
-//! 5. Who calls proves that it knows the job's [`secret`] before it is listened to, and so does who answers. Without a
-//!    secret nobody beyond this machine is called or answered, unless told so.
+//! 1. Each process listens at its own address. All but process 0 connect to process 0, and retry
+//!    without limit.
+//! 2. The order of a start is that of [`recover`](crate::checkpoint::recover): all slots of all
+//!    processes are open before the checkpoint is read. A process that was only suspended in the
+//!    meantime finds its line to process 0 closed.
+//! 3. Links carry the attempt's number, so no link ever connects two attempts.
+//! 4. A process that goes away before it has finished ends the attempt in all others at once. They
+//!    exit with [`EXIT_START_AGAIN`], and their supervisors start them again. A process that hangs
+//!    counts as gone when process 0 has received nothing from it for the silence limit, or it has
+//!    received nothing from process 0.
+//! 5. Both sides of a connection prove that they have the job's [`secret`] before any other message
+//!    is read. Without a secret, processes on other machines are neither called nor answered,
+//!    unless open links are allowed.
 //!
-//! What it leaves to others: links are not encrypted. The network between machines must be one that nobody else listens to
-//! or changes.
+//! What it leaves to others: links are not encrypted. The network between the machines must protect
+//! their traffic from being read or changed.
 
 mod line;
 pub mod mesh;
@@ -43,21 +48,23 @@ use crate::checkpoint::manifest::Fingerprint;
 use crate::settings::Guarantee;
 use secret::{Secret, SecretError, Trust};
 
-/// The exit code of a process whose attempt is over, but not the job: `EX_TEMPFAIL` of BSD's sysexits.
+/// The exit code of a process whose attempt is over while the job is not: `EX_TEMPFAIL` of BSD's
+/// sysexits.
 pub const EXIT_START_AGAIN: u8 = 75;
 
-/// Which processes run the job.
+/// The flags for the processes that run the job.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Membership {
-    /// Processes that run the job together
+    /// Number of processes that run the job together
     #[arg(long, env = "TIDEMARK_PROCESSES", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub processes: u16,
 
-    /// Which of them this is, counted from 0
+    /// Number of this process, counted from 0
     #[arg(long, env = "TIDEMARK_PROCESS", default_value_t = 0)]
     pub process: u16,
 
-    /// Address of each process, host:port, comma separated and in order; by default ports from 5110 of this machine
+    /// Address of each process, host:port, comma separated and in order; by default ports from 5110
+    /// of this machine
     #[arg(
         long,
         env = "TIDEMARK_HOSTS",
@@ -66,11 +73,13 @@ pub struct Membership {
     )]
     pub hosts: Vec<String>,
 
-    /// How long a process may show no life before the attempt ends in all others and its supervisor kills it
+    /// How long a process may show no sign of life before the attempt ends in all others and its
+    /// supervisor kills it
     #[arg(long, env = "TIDEMARK_SILENCE_LIMIT", default_value = "10s", value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub silence_limit: Duration,
 
-    /// Secret of at least 32 bytes by which the processes know each other, the same for all of them
+    /// Secret of at least 32 bytes with which the processes authenticate each other, the same for
+    /// all of them
     #[arg(
         long,
         env = "TIDEMARK_CLUSTER_SECRET",
@@ -88,33 +97,34 @@ pub struct Membership {
     )]
     pub cluster_secret_file: Option<PathBuf>,
 
-    /// Run with processes on other machines without a secret: whoever reaches the addresses can join the job and end it
+    /// Run with processes on other machines without a secret: whoever reaches the addresses can
+    /// join the job and end it
     #[arg(long, env = "TIDEMARK_ALLOW_OPEN_LINKS")]
     pub allow_open_links: bool,
 }
 
-/// The processes of a job, as one of them sees them.
+/// The processes of a job, from the view of one of them.
 pub struct Members {
-    /// Which one this is.
+    /// The number of this process.
     pub process: u16,
-    /// Where each listens.
+    /// The address of each process.
     pub hosts: Vec<String>,
-    /// How long one may say nothing.
+    /// How long a process may send nothing before it counts as gone.
     pub silence_limit: Duration,
-    /// By what it knows the others.
+    /// How this process authenticates the others.
     pub trust: Arc<Trust>,
     listener: TcpListener,
 }
 
-/// Where processes listen by default.
+/// The default port of process 0; the others use the ports after it.
 const FIRST_PORT: u16 = 5110;
-/// A process that is only busy may be silent for a good part of a second.
+/// The least silence limit: a process that is only busy may be silent for a good part of a second.
 const LEAST_SILENCE: Duration = Duration::from_secs(1);
 
 /// Why processes cannot run a job together.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
-    /// The flags do not fit each other.
+    /// The flags contradict each other.
     #[error("{0}")]
     Membership(String),
     /// This process cannot listen at its address.
@@ -124,13 +134,13 @@ pub enum ClusterError {
         process: u16,
         /// Its address.
         address: String,
-        /// Why not.
+        /// Why it cannot.
         source: std::io::Error,
     },
-    /// Process 0 does not want this one.
+    /// Process 0 refuses this process.
     #[error("process 0 does not take this process: {0}")]
     Refused(String),
-    /// A process does not answer, or does not answer as agreed.
+    /// The connection to a process failed, or the process sent an unexpected message.
     #[error("process {process} cannot be talked to: {source}")]
     Line {
         /// The other process.
@@ -141,51 +151,52 @@ pub enum ClusterError {
     /// A process went away in the middle of the attempt.
     #[error("process {0} went away: the attempt ends in all processes")]
     Lost(u16),
-    /// A process hangs, or is cut off.
+    /// A process hangs or is cut off.
     #[error("process {process} has said nothing for {limit:?}: the attempt ends in all processes")]
     Silent {
         /// The other process.
         process: u16,
-        /// How long it was waited for.
+        /// The silence limit.
         limit: Duration,
     },
-    /// Another attempt has begun meanwhile: the other processes went on without this one.
+    /// Another attempt has begun in the meantime: the other processes continued without this one.
     #[error("the job went on without this process: {0}")]
     LeftBehind(#[source] Box<JobError>),
-    /// The topic has more partitions than the attempt knows.
+    /// The topic has more partitions than the attempt started with.
     #[error("partitions were added: all processes start again to take them in")]
     PartitionsAdded,
 }
 
-/// What all processes of a job must agree on.
+/// The terms on which all processes of a job must agree.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Terms {
     /// The version of the program.
     pub version: String,
     /// The job.
     pub job: String,
-    /// How many processes.
+    /// The number of processes.
     pub processes: usize,
-    /// Workers of each.
+    /// The number of workers of each process.
     pub workers: u16,
-    /// What must not change under a checkpoint.
+    /// The settings that must not change under a checkpoint.
     pub fingerprint: Fingerprint,
-    /// How far out of order events may be.
+    /// How far out of order events may be before they are late, in milliseconds.
     pub disorder_ms: u64,
-    /// How long windows are corrected.
+    /// The allowed lateness, in milliseconds.
     pub allowed_lateness_ms: u64,
-    /// How far events are believed to lie in the future.
+    /// How far in the future an event's time may be, in milliseconds.
     pub max_future_skew_ms: u64,
-    /// What is promised of results.
+    /// The delivery guarantee for results.
     pub guarantee: Guarantee,
-    /// Whether the job ends.
+    /// True if the job ends at the ends of the partitions.
     pub until_end: bool,
-    /// How long a process may say nothing.
+    /// The silence limit, in milliseconds.
     pub silence_limit_ms: u64,
 }
 
 impl Membership {
-    /// Listens at this process's address; none when the job has one process only.
+    /// Checks the flags and listens at this process's address. Returns none if the job has only one
+    /// process.
     ///
     /// # Errors
     /// [`ClusterError::Membership`], [`ClusterError::Listen`].
@@ -269,7 +280,7 @@ impl Membership {
     }
 }
 
-/// Why an address cannot be used without a secret.
+/// Returns the message for an address that cannot be used without a secret.
 fn beyond_reach(process: u16, address: &str) -> String {
     format!(
         "the address of process {process}, {address}, is beyond this machine: give all processes the same \
@@ -278,7 +289,8 @@ fn beyond_reach(process: u16, address: &str) -> String {
 }
 
 impl Members {
-    /// Process `process` of those at `hosts`, all on this machine, with the listener that is bound to its address.
+    /// Creates process `process` of those at `hosts`, all on this machine, with the listener bound
+    /// to its address.
     pub fn new(process: u16, hosts: Vec<String>, listener: TcpListener) -> Self {
         let trust = Arc::new(Trust::this_machine());
         Self {
@@ -290,14 +302,14 @@ impl Members {
         }
     }
 
-    /// How many processes there are.
+    /// Returns the number of processes.
     pub fn processes(&self) -> usize {
         self.hosts.len()
     }
 }
 
 impl ClusterError {
-    /// Starting again may help.
+    /// Returns whether starting again may help.
     pub fn is_passing(&self) -> bool {
         matches!(
             self,

@@ -1,7 +1,7 @@
-//! What a job measures of itself: as Prometheus metrics, and as the [`Status`] that people look at.
+//! The metrics of a job: in Prometheus format, and as the [`Status`] for people.
 //!
-//! One value serves all workers of a process, and tells of that process alone: of its partitions and its workers. Nothing is
-//! measured per record: sources add up a batch and count it once.
+//! One value serves all workers of a process, and covers only that process: its partitions and its
+//! workers. Nothing is measured per record: sources add up a batch and count it once.
 
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -51,20 +51,20 @@ pub struct Metrics {
     facts: Arc<Mutex<Facts>>,
 }
 
-/// A batch of records, as a source adds it up.
+/// The counts of a batch of records, added up by a source.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Batch {
-    /// Records read.
+    /// The number of records read.
     pub records: u64,
-    /// Their bytes, keys and values.
+    /// The bytes of their keys and values.
     pub bytes: u64,
-    /// Of these, rejected.
+    /// How many of the records were rejected.
     pub rejected: u64,
-    /// Of these, late but counted in a correction.
+    /// How many were late but counted in a correction.
     pub corrections: u64,
-    /// Of these, too late for that.
+    /// How many were too late for a correction.
     pub too_late: u64,
-    /// Of these, copies of events that were counted.
+    /// How many were copies of events that were already counted.
     pub copies: u64,
 }
 
@@ -79,13 +79,13 @@ impl std::ops::AddAssign for Batch {
     }
 }
 
-/// Upper bounds of the buckets of durations, in seconds.
+/// Upper bounds of the buckets of duration histograms, in seconds.
 const SECONDS: [f64; 12] = [
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 ];
 
 impl Metrics {
-    /// Metrics of a job, all zero.
+    /// Creates the metrics of a job, all zero.
     ///
     /// # Panics
     /// Never: names are valid and registered once.
@@ -186,13 +186,13 @@ impl Metrics {
         }
     }
 
-    /// In the text format of Prometheus.
+    /// Formats the metrics in the text format of Prometheus.
     ///
     /// # Panics
     /// Never: the metrics are well formed.
     pub fn to_text(&self) -> String {
         let status = self.status(Timestamp::now().as_ms());
-        // What depends on the clock is as of the moment when somebody asks.
+        // Values that depend on the clock are computed when the metrics are read.
         self.watermark_delay
             .set(as_gauge(status.watermark_delay_ms.unwrap_or(0)));
         self.checkpoint_age.set(as_gauge(
@@ -213,7 +213,7 @@ impl Metrics {
         String::from_utf8(text).expect("metrics are text")
     }
 
-    /// What a person wants to know, as of `now_ms` in milliseconds since the epoch.
+    /// Returns the job's status as of `now_ms`, in milliseconds since the epoch.
     pub fn status(&self, now_ms: u64) -> Status {
         let totals = Batch {
             records: self.records.get(),
@@ -229,12 +229,12 @@ impl Metrics {
         status
     }
 
-    /// The job's name.
+    /// Returns the job's name.
     pub fn job(&self) -> String {
         self.facts().job.clone()
     }
 
-    /// The process's partitions and the offset of each to be read next.
+    /// Returns the process's partitions, each with the offset to be read next.
     pub fn positions(&self) -> Vec<(u32, Offset)> {
         self.facts().positions().collect()
     }
@@ -243,7 +243,7 @@ impl Metrics {
         self.facts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The job reads and publishes to these topics.
+    /// Records the topics that the job reads and publishes to.
     pub fn describe<K, A>(&self, pipeline: &Pipeline<K, A>) {
         self.facts().topics = TopicsStatus {
             input: pipeline.topic.clone(),
@@ -258,13 +258,13 @@ impl Metrics {
         };
     }
 
-    /// Something went wrong that somebody may want to know of.
+    /// Records a problem for the status page.
     pub fn trouble(&self, error: impl Display) {
         self.facts()
             .trouble(Timestamp::now().as_ms(), error.to_string());
     }
 
-    /// A source has read a batch.
+    /// Counts a batch that a source has read.
     pub fn read(&self, batch: Batch) {
         self.records.inc_by(batch.records);
         self.bytes.inc_by(batch.bytes);
@@ -278,7 +278,7 @@ impl Metrics {
         self.copies.inc_by(batch.copies);
     }
 
-    /// A source has read a partition so far.
+    /// Records how far a source has read a partition.
     pub fn position(&self, position: Position) {
         self.facts().position(position);
         let partition = position.partition.to_string();
@@ -293,13 +293,14 @@ impl Metrics {
         }
     }
 
-    /// A partition that gives neither a record nor a confirmed end for longer than this makes the job not ready.
+    /// Sets the answer limit: the job is not ready while a partition has given neither a record nor
+    /// a confirmed end for longer.
     pub fn expect_answers_within(&self, limit: Duration) {
         self.facts().answer_limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
     }
 
-    /// Somebody sets the times of the records that are read. It is told when it becomes known, and when producers turn out
-    /// to set some.
+    /// Records who sets the times of the source records. This is logged when it becomes known, and
+    /// again when producers turn out to set some.
     pub fn log_time_type(&self, log_time_type: LogTimeType) {
         let name = match log_time_type {
             LogTimeType::Append => "LogAppendTime",
@@ -317,7 +318,7 @@ impl Metrics {
         }
     }
 
-    /// Where the partitions end.
+    /// Records the ends of the partitions.
     pub fn ends(&self, ranges: &[OffsetRange]) {
         let mut facts = self.facts();
         facts.ends(ranges, self.records.get(), self.bytes.get());
@@ -328,7 +329,7 @@ impl Metrics {
         }
     }
 
-    /// A worker's sources crossed a boundary, with so many keys still open.
+    /// Records that a worker's sources crossed a boundary, with `open_entries` keys still open.
     pub fn crossed(&self, worker: usize, boundary_ms: u64, open_entries: usize) {
         let mut facts = self.facts();
         let status = facts.worker(worker);
@@ -343,7 +344,7 @@ impl Metrics {
             .set(as_gauge(open_entries as u64));
     }
 
-    /// A worker's windows made rows, and keep so much.
+    /// Records the rows that a worker's windows emitted, and the state that they keep.
     pub fn windows(&self, worker: usize, rows: usize, entries: usize, panes: usize) {
         let mut facts = self.facts();
         let status = facts.worker(worker);
@@ -359,12 +360,12 @@ impl Metrics {
             .set(as_gauge(panes as u64));
     }
 
-    /// A part was written.
+    /// Records that a part was written.
     pub fn part(&self, size_bytes: u64) {
         self.checkpoint_bytes.inc_by(size_bytes);
     }
 
-    /// A manifest was written.
+    /// Records that a manifest was written.
     pub fn checkpoint(&self, manifest: &Manifest, took: Duration) {
         let size_bytes = manifest.parts.iter().map(|part| part.size_bytes).sum();
         self.checkpoint_boundary.set(as_gauge(manifest.boundary));
@@ -383,13 +384,13 @@ impl Metrics {
         });
     }
 
-    /// A batch of results was committed.
+    /// Records that a batch of results was committed.
     pub fn committed(&self, took: Duration) {
         self.commit_seconds.observe(took.as_secs_f64());
         self.facts().commit_took_ms = Some(took.as_millis());
     }
 
-    /// An attempt has begun.
+    /// Records that an attempt has begun.
     pub fn attempt_began(&self, number: u64) {
         let began_at_ms = Timestamp::now().as_ms();
         let is_restart = self.facts().attempt_began(number, began_at_ms);
@@ -398,13 +399,13 @@ impl Metrics {
         self.running.set(1);
     }
 
-    /// The attempt has ended.
+    /// Records that the attempt has ended.
     pub fn attempt_ended(&self) {
         self.facts().is_running = false;
         self.running.set(0);
     }
 
-    /// The number of the attempt that is running.
+    /// Returns the number of the running attempt.
     pub fn running_attempt(&self) -> Option<i64> {
         (self.running.get() == 1).then(|| self.attempt.get())
     }
@@ -414,7 +415,7 @@ fn as_gauge(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// Makes metrics that are registered.
+/// Creates metrics and registers them.
 struct Register<'a>(&'a Registry);
 
 impl Register<'_> {

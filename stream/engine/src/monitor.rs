@@ -1,8 +1,9 @@
-//! Watches what no worker sees: that somebody asks to stop, how far reading is behind, that partitions were added, and
-//! that some no longer answer.
+//! Watches over an attempt for what no worker sees: stop requests, the lag of reading, added
+//! partitions, and partitions that no longer answer.
 //!
-//! It also tells the log how far the job has read, as the position of a group by the job's name. That is for tools that
-//! show consumer groups and their lag; a job goes on from its checkpoint, and never reads these positions back.
+//! It also commits the job's positions to the log, under a consumer group with the job's name. They
+//! are for tools that show consumer groups and their lag. A job continues from its checkpoint, and
+//! never reads these positions back.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,34 +15,34 @@ use record_log::{Offset, RecordLog, Signal};
 
 use crate::attempt::{Attempt, Stop};
 
-/// How often it is looked whether the attempt is to stop.
+/// The interval at which the monitor checks whether the attempt is to stop.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// How often the log is asked for its offsets.
+/// The interval at which the monitor reads the log's offsets.
 const ASK_EVERY: Duration = Duration::from_secs(5);
 
-/// The watch over one attempt.
+/// A handle to the thread that watches over one attempt.
 pub struct Watch {
     over: Signal,
     is_over: Arc<AtomicBool>,
     thread: JoinHandle<bool>,
 }
 
-/// What is watched.
+/// The state of that thread.
 struct Watched {
     log: Arc<dyn RecordLog>,
     topic: String,
     partitions: u32,
     attempt: Arc<Attempt>,
-    /// The positions that the log was told last.
+    /// The positions that were committed to the log last.
     told: Vec<(u32, Offset)>,
-    /// Some partition did not answer when it was last looked.
+    /// Whether some partition did not answer at the last check.
     is_unanswered: bool,
 }
 
-/// Begins to watch.
+/// Starts the watch.
 ///
 /// # Panics
-/// When the system cannot start a thread.
+/// If the system cannot start a thread.
 pub fn watch(
     log: Arc<dyn RecordLog>,
     topic: String,
@@ -98,7 +99,7 @@ pub fn watch(
 }
 
 impl Watched {
-    /// Notes, once, that partitions do not answer any more, and that they do again.
+    /// Logs once when partitions stop answering, and once when all answer again.
     fn note_silence(&mut self, now_ms: u64) {
         let unanswered = self.attempt.metrics.status(now_ms).unanswered;
         let was_unanswered = std::mem::replace(&mut self.is_unanswered, unanswered.is_some());
@@ -112,9 +113,9 @@ impl Watched {
         }
     }
 
-    /// Asks the log how far reading is behind, and says whether partitions were added.
+    /// Reads the log's offsets to measure the lag. Returns whether partitions were added.
     fn ask(&mut self) -> bool {
-        // A log that does not answer now is noticed by those who read and publish.
+        // Readers and publishers report a log that does not answer.
         let Ok(ranges) = self.log.offsets(&self.topic) else {
             return false;
         };
@@ -139,10 +140,10 @@ impl Watched {
 }
 
 impl Watch {
-    /// Ends the watch, and says whether partitions were added.
+    /// Ends the watch, and returns whether partitions were added.
     ///
     /// # Panics
-    /// When the watch itself panicked.
+    /// If the watch itself panicked.
     pub fn end(self) -> bool {
         self.is_over.store(true, Ordering::Release);
         self.over.raise();

@@ -1,4 +1,5 @@
-//! The life of a job: attempt after attempt, until it has read to the end, is asked to stop, or fails for good.
+//! Runs a job: starts attempt after attempt until the input is read to its end, a stop is
+//! requested, or an attempt fails for good.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -21,17 +22,17 @@ use crate::source::Clock;
 use crate::worker::{Own, Shared};
 use crate::{dataflow, monitor};
 
-/// A job, and everything that it runs on.
+/// A job with everything it needs to run.
 pub struct Run<K, A> {
-    /// What it does.
+    /// The job's definition: topics, windows, decoding and aggregation.
     pub pipeline: Pipeline<K, A>,
-    /// How it is run.
+    /// The settings of the run.
     pub settings: Settings,
-    /// Where its records come from and its results go.
+    /// The log that records are read from and results are published to.
     pub log: Arc<dyn RecordLog>,
-    /// Where its checkpoints go.
+    /// The store of the job's checkpoints.
     pub store: CheckpointStore,
-    /// What it measures.
+    /// The job's metrics.
     pub metrics: Metrics,
     /// The clock, in milliseconds since the epoch.
     pub clock: Clock,
@@ -39,24 +40,24 @@ pub struct Run<K, A> {
     pub members: Option<Members>,
 }
 
-/// Delays between attempts: doubled from the first to the last.
+/// The first and the last delay between attempts; the delay doubles in between.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LAST_DELAY: Duration = Duration::from_secs(10);
-/// An attempt that lived so long begins the delays anew.
+/// An attempt that has lived longer than this resets the delay.
 const HEALTHY: Duration = Duration::from_secs(60);
-/// How long a worker sleeps at most before it looks whether the attempt is over.
+/// The longest time for which a worker parks before it checks whether the attempt is over.
 const LONGEST_PARK: Duration = Duration::from_millis(100);
 
-/// How an attempt ended that did not fail.
+/// How an attempt ended without a failure.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Ending {
-    /// Everything was read, or somebody asked to stop.
+    /// The input was read to its end, or a stop was requested.
     Done,
-    /// The topic has more partitions than the attempt knows.
+    /// The topic has more partitions than the attempt started with.
     PartitionsAdded,
 }
 
-/// The system's clock.
+/// Returns the system clock.
 pub fn system_clock() -> Clock {
     Arc::new(|| {
         let since_epoch = SystemTime::now()
@@ -67,10 +68,11 @@ pub fn system_clock() -> Clock {
 }
 
 impl<K: Key, A: Aggregate> Run<K, A> {
-    /// A job on the system's clock, with its checkpoints where its settings say.
+    /// Creates a job that uses the system clock and stores its checkpoints at the address in its
+    /// settings.
     ///
     /// # Errors
-    /// [`JobError::Store`] when the checkpoints' address cannot be used.
+    /// [`JobError::Store`] if the checkpoints' address cannot be used.
     pub fn new(
         pipeline: Pipeline<K, A>,
         settings: Settings,
@@ -89,10 +91,11 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         })
     }
 
-    /// The same job as one of several processes, if there are several.
+    /// Makes the job one of several processes if `members` is some.
     ///
     /// # Errors
-    /// [`ClusterError::Membership`] when the processes could not share their checkpoints.
+    /// [`ClusterError::Membership`] if there are several processes and the checkpoints are in
+    /// memory.
     pub fn together(self, members: Option<Members>) -> Result<Self, ClusterError> {
         if members.is_some() && self.settings.checkpoints.starts_with("memory:") {
             let reason = "several processes need --checkpoints in a store that all of them reach, not in memory";
@@ -101,12 +104,14 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         Ok(Self { members, ..self })
     }
 
-    /// Runs the job on this thread and its workers' until it has read to the end or is asked to stop. A log or store that
-    /// goes away ends an attempt, not the job: the next one goes on from the checkpoint. One of several processes ends with
-    /// its attempt.
+    /// Runs the job on this thread and its workers' threads until the input is read to its end or a
+    /// stop is requested. If the log or the store fails, the attempt ends and the next one
+    /// continues from the checkpoint. If the job has several processes, this one ends with its
+    /// attempt.
     ///
     /// # Errors
-    /// [`JobError`] when going on cannot help, would do harm, or is for all processes to do together.
+    /// [`JobError`] if another attempt cannot help, would do harm, or has to be started by all
+    /// processes together.
     pub fn run(&self, stop: &Stop) -> Result<(), JobError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -136,7 +141,8 @@ impl<K: Key, A: Aggregate> Run<K, A> {
                         (delay * 2).min(LAST_DELAY)
                     };
                 }
-                // The others wait for it: a process alone that was superseded ends for good, or the two would fight for ever.
+                // The other processes wait for this one, so it starts again. A single process that
+                // was superseded ends for good; otherwise the two would fence each other for ever.
                 Err(error) if error.is_superseded() && self.members.is_some() => {
                     return Err(ClusterError::LeftBehind(Box::new(error)).into());
                 }
@@ -147,7 +153,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         Ok(())
     }
 
-    /// One life.
+    /// Runs one attempt.
     fn attempt(&self, runtime: &Runtime, stop: &Stop) -> Result<Ending, JobError> {
         let begun = until_stopped(runtime, stop, self.begin(stop))?;
         let Some(mut beginning) = begun.flatten() else {
@@ -273,7 +279,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
     }
 }
 
-/// Waits for work on the store, which does not give up by itself; none when somebody asks to stop.
+/// Waits for work on the store, which retries without limit. Returns none if a stop is requested.
 fn until_stopped<T, E>(
     runtime: &Runtime,
     stop: &Stop,

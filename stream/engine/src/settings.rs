@@ -1,4 +1,4 @@
-//! The settings of a job that concern how it is run, not what it does.
+//! The settings for how a job is run. What the job computes is set elsewhere.
 
 use std::time::Duration;
 
@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::flow::Slots;
 
-/// How a job is run.
+/// The settings of a run.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Settings {
-    /// Where checkpoints go: file:///folder, gs://bucket/prefix, s3://bucket/prefix or memory:/// (lost with the process)
+    /// Address of checkpoints: file:///folder, gs://bucket/prefix, s3://bucket/prefix or memory:///
+    /// (lost with the process)
     #[arg(
         long,
         env = "TIDEMARK_CHECKPOINTS",
@@ -23,7 +24,8 @@ pub struct Settings {
     #[arg(long, env = "TIDEMARK_WORKERS", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub workers: u16,
 
-    /// Sink slots: how many transactions results are spread over; fixed for the life of a job
+    /// Sink slots: the number of transactions that results are spread over; fixed for the life of a
+    /// job
     #[arg(long, env = "TIDEMARK_SINK_SLOTS", default_value = "4", value_parser = parse_slots)]
     pub sink_slots: Slots,
 
@@ -31,12 +33,12 @@ pub struct Settings {
     #[arg(long, env = "TIDEMARK_DISORDER", default_value = "5s", value_parser = humantime::parse_duration)]
     pub disorder: Duration,
 
-    /// How long after its end a window is still corrected by late events; what comes later goes to the late topic
+    /// How long after its end a window is corrected by late events; later ones go to the late topic
     #[arg(long, env = "TIDEMARK_ALLOWED_LATENESS", default_value = "1h", value_parser = humantime::parse_duration)]
     pub allowed_lateness: Duration,
 
-    /// How far beyond its append an event is believed, or beyond this clock where a topic keeps its producers' times
-    /// (CreateTime); others go to the dead letters
+    /// How far an event's time may be after its append, or after this clock where a topic keeps its
+    /// producers' times (CreateTime); other events go to the dead-letter topic
     #[arg(long, env = "TIDEMARK_MAX_FUTURE_SKEW", default_value = "1m", value_parser = humantime::parse_duration)]
     pub max_future_skew: Duration,
 
@@ -44,32 +46,35 @@ pub struct Settings {
     #[arg(long, env = "TIDEMARK_MAX_CLOCK_SKEW", default_value = "2s", value_parser = humantime::parse_duration)]
     pub max_clock_skew: Duration,
 
-    /// How long a partition is at its end without a record until nobody waits for its source's delay any more
+    /// How long a partition may be at its end without a record before it is idle and its source's
+    /// delay is no longer waited for
     #[arg(long, env = "TIDEMARK_IDLE_AFTER", default_value = "20s", value_parser = humantime::parse_duration)]
     pub idle_after: Duration,
 
-    /// How long a partition may give neither a record nor a confirmed end until the job is not ready and names it
+    /// How long a partition may give neither a record nor a confirmed end before the job reports
+    /// itself not ready and names the partition
     #[arg(long, env = "TIDEMARK_ANSWER_LIMIT", default_value = "10s", value_parser = humantime::parse_duration)]
     pub answer_limit: Duration,
 
-    /// Memory of each worker for the ids of events, by which a record that stands in the log twice is counted once. Ids are
-    /// held while their window can change; if more memory is needed, those of the oldest windows are dropped. 0 is off
+    /// Memory of each worker for event ids, by which an event that is in the log twice is counted
+    /// once. Ids are held while their window can change; if more memory is needed, the ids of the
+    /// oldest windows are dropped. 0 turns this off
     #[arg(long, env = "TIDEMARK_EVENT_ID_MEMORY", default_value = "64MiB", value_parser = parse_size, value_name = "SIZE")]
     pub event_id_memory: u64,
 
-    /// Panes a worker may hold that are not committed; partitions further ahead wait
+    /// Uncommitted panes that a worker may hold; partitions that are further ahead wait
     #[arg(long, env = "TIDEMARK_MAX_OPEN_PANES", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
     pub max_open_panes: u16,
 
-    /// How long the topics that the job creates keep results, late records and dead letters
+    /// Retention of the topics that the job creates for results, late records and dead letters
     #[arg(long, env = "TIDEMARK_RESULTS_RETENTION", default_value = "7d", value_parser = humantime::parse_duration)]
     pub results_retention: Duration,
 
-    /// Go on although a topic is compacted and keeps only one record of each key
+    /// Run even if a topic is compacted and keeps only one record of each key
     #[arg(long, env = "TIDEMARK_ALLOW_COMPACTION")]
     pub allow_compaction: bool,
 
-    /// What is promised of results: exactly-once (transactions) or at-least-once
+    /// Delivery guarantee for results: exactly-once (transactions) or at-least-once
     #[arg(long, env = "TIDEMARK_GUARANTEE", default_value = "exactly-once")]
     pub guarantee: Guarantee,
 
@@ -78,12 +83,13 @@ pub struct Settings {
     pub until_end: bool,
 }
 
-/// What is promised of results.
+/// The delivery guarantee for results.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, clap::ValueEnum)]
 pub enum Guarantee {
-    /// A `read_committed` consumer sees each result once.
+    /// A `read_committed` consumer reads each result once.
     ExactlyOnce,
-    /// After a failure a consumer may see results twice; they replace themselves by key and revision.
+    /// After a failure a consumer may read results twice; key and revision identify the
+    /// repetitions.
     AtLeastOnce,
 }
 
@@ -97,7 +103,7 @@ impl From<Guarantee> for Delivery {
 }
 
 impl Default for Settings {
-    /// What the flags default to.
+    /// Returns the defaults of the flags.
     fn default() -> Self {
         Self {
             checkpoints: "memory:///".to_owned(),
@@ -119,7 +125,7 @@ impl Default for Settings {
     }
 }
 
-/// Reads a size as `64MiB`, `1GiB` or `512B`.
+/// Parses a size such as `64MiB`, `1GiB` or `512B`.
 fn parse_size(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let factor = match &text[digits.len()..] {

@@ -7,11 +7,12 @@
 //!        frontier of the output = all committed before it ◀─┘
 //! ```
 //!
-//! 1. It keeps what comes, by the pane at which it comes.
-//! 2. When all three frontiers have passed a boundary, everything before it goes to the committer in one batch.
-//! 3. When the committer has committed a batch, its output frontier passes the batch's boundary.
+//! 1. The sink stashes rows and records by the pane at which they arrive.
+//! 2. When all three frontiers have passed a boundary, everything before it goes to the committer
+//!    in one batch.
+//! 3. When the committer has committed a batch, the output frontier passes the batch's boundary.
 //!
-//! While a batch is being committed further boundaries pile up; the next batch takes them all.
+//! Further boundaries may pass while a batch is being committed; the next batch covers them all.
 
 pub mod committer;
 
@@ -31,23 +32,23 @@ use crate::job::Output;
 use crate::pane::EventTimeMs;
 use committer::{Batch, Committer};
 
-/// A record on its way to a topic that is not the results'.
+/// A record for another topic than the results': summaries, late records or dead letters.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Outgoing {
-    /// The slot that commits it.
+    /// The slot that commits the record.
     pub slot: u32,
-    /// The topic.
+    /// The topic's name.
     pub topic: String,
-    /// Its key.
+    /// The record's key.
     pub key: Option<Vec<u8>>,
-    /// Its value.
+    /// The record's value.
     pub value: Option<Vec<u8>>,
-    /// Its headers.
+    /// The record's headers.
     pub headers: Vec<(String, Vec<u8>)>,
 }
 
 impl Outgoing {
-    /// A record with a key and a value.
+    /// Creates a record with a key and a value.
     pub fn record(slot: u32, topic: &str, output: Output) -> Self {
         let key = Some(output.key);
         let value = Some(output.value);
@@ -60,7 +61,8 @@ impl Outgoing {
         }
     }
 
-    /// An aside as it came, with headers that say from where and why.
+    /// Turns a side output into a record: the original record with headers for its source and the
+    /// reason.
     pub fn aside(slots: Slots, late_topic: &str, dead_letter_topic: &str, aside: Aside) -> Self {
         let (topic, reason) = match aside.reason {
             Reason::Late => (late_topic, "late".to_owned()),
@@ -92,7 +94,7 @@ impl Outgoing {
     }
 }
 
-/// The asides of closed panes, as records for the sink.
+/// Encodes the side outputs of closed panes as records for the sink.
 pub fn asides<'scope, K: Key, A: Aggregate>(
     panes: StreamVec<'scope, EventTimeMs, SharedPane<K, A>>,
     late_topic: &str,
@@ -113,13 +115,13 @@ pub fn asides<'scope, K: Key, A: Aggregate>(
     })
 }
 
-/// What came and is not committed, by pane.
+/// The results that are not committed yet, by pane.
 struct Stash<K, A> {
     panes: Batch<K, A>,
     in_flight: Option<EventTimeMs>,
 }
 
-/// Builds the sink of one worker. The stream that it returns carries nothing but its frontier.
+/// Builds the sink of one worker. The returned stream carries no data, only its frontier.
 pub fn commit<'scope, K: Key, A: Aggregate>(
     rows: StreamVec<'scope, EventTimeMs, Row<K, A>>,
     outgoing: StreamVec<'scope, EventTimeMs, Outgoing>,
@@ -173,7 +175,8 @@ pub fn commit<'scope, K: Key, A: Aggregate>(
 }
 
 impl<K: Key, A: Aggregate> Stash<K, A> {
-    /// Lets the committer have what is before `boundary`, and the output what the committer has done.
+    /// Advances the output past a committed batch, and sends the next batch before `boundary` to
+    /// the committer.
     fn step(
         &mut self,
         boundary: EventTimeMs,
@@ -206,7 +209,7 @@ impl<K: Key, A: Aggregate> Stash<K, A> {
     }
 }
 
-/// Moves a capability to `boundary`, or drops it at the end of everything.
+/// Downgrades a capability to `boundary`, or drops it at the end of all event time.
 pub fn advance(capability: &mut Option<Capability<EventTimeMs>>, boundary: EventTimeMs) {
     match capability {
         Some(held) if boundary != crate::frontier::END => held.downgrade(&boundary),

@@ -1,4 +1,5 @@
-//! What a running job tells over HTTP: a page for people, the same as JSON, whether it is alive and ready, and its metrics.
+//! The HTTP pages of a running job: a status page for people, the same as JSON, liveness and
+//! readiness, and metrics.
 
 pub mod facts;
 mod page;
@@ -16,7 +17,7 @@ use crate::attempt::JobError;
 use crate::metrics::Metrics;
 pub use facts::Status;
 
-/// The page loads nothing and runs nothing.
+/// The content security policy: the page loads nothing and runs nothing.
 const POLICY: (HeaderName, &str) = (
     header::CONTENT_SECURITY_POLICY,
     "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
@@ -24,7 +25,7 @@ const POLICY: (HeaderName, &str) = (
 
 const FRESH: (HeaderName, &str) = (header::CACHE_CONTROL, "no-store");
 
-/// The pages of a job: `/`, `/status`, `/health/live`, `/health/ready` and `/metrics`.
+/// Routes the pages of a job: `/`, `/status`, `/health/live`, `/health/ready` and `/metrics`.
 pub fn router(metrics: Metrics) -> Router {
     let page = metrics.clone();
     let status = metrics.clone();
@@ -55,7 +56,7 @@ fn now(metrics: &Metrics) -> Status {
     metrics.status(Timestamp::now().as_ms())
 }
 
-/// Ready is a job of which an attempt runs and all partitions answer.
+/// Answers whether the job is ready: an attempt is running and all partitions answer.
 fn readiness(metrics: &Metrics) -> impl IntoResponse + use<> {
     let Some(attempt) = metrics.running_attempt() else {
         return (
@@ -70,10 +71,10 @@ fn readiness(metrics: &Metrics) -> impl IntoResponse + use<> {
     }
 }
 
-/// Serves the pages from a thread of their own, for as long as the process lives.
+/// Serves the pages from a separate thread for as long as the process lives.
 ///
 /// # Errors
-/// [`JobError::Settings`] when the address cannot be listened on.
+/// [`JobError::Settings`] if the address cannot be listened on.
 pub fn serve(address: SocketAddr, metrics: Metrics) -> Result<(), JobError> {
     let refuse = |error: std::io::Error| {
         JobError::Settings(format!(

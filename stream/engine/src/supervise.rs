@@ -1,18 +1,19 @@
-//! Starts the job's process again whenever it dies: what a restart policy does, where there is none.
+//! Restarts the job's process whenever it dies: a restart policy for places that have none.
 //!
-//! YARN does not start a container again that was killed, and what starts it elsewhere may be slow or give up. So the
-//! program can watch over itself: `order-analytics supervise …` runs `order-analytics …` until that ends for good.
+//! YARN does not restart a container that was killed, and other platforms may restart slowly or
+//! give up. So the program can supervise itself: `order-analytics supervise …` runs
+//! `order-analytics …` until that ends for good.
 //!
 //! | the process ends | then |
 //! |---|---|
-//! | with 0: everything read, or asked to stop | the supervisor ends with 0 |
-//! | with 75 ([`EXIT_START_AGAIN`]), by a signal, by a panic | it is started again, after a delay that doubles |
+//! | with 0: everything read, or a stop was requested | the supervisor ends with 0 |
+//! | with 75 ([`EXIT_START_AGAIN`]), a signal or a panic | it is restarted, the delay doubles |
 //! | with anything else: it cannot work as it is set up | the supervisor ends with the same code |
-//! | not, but hangs: it has shown no life for the silence limit | it is killed, and started again |
+//! | not, but hangs: no sign of life for the silence limit | it is killed, and started again |
 //!
-//! The process shows life on its standard output, which serves for nothing else. A thread of its own does it: what hangs when
-//! that does is the process as a whole, stopped or without a machine to run on. A supervisor that was asleep itself does not
-//! count that time.
+//! The process writes its signs of life to its standard output, which has no other use. A separate
+//! thread writes them. If that thread hangs, the whole process does: it is stopped, or its machine
+//! is gone. The supervisor does not count time during which it was suspended itself.
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
@@ -27,23 +28,23 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::attempt::Stop;
 use crate::cluster::EXIT_START_AGAIN;
 
-/// Delays before a start: doubled from the first to the last.
+/// The first delay before a restart; the delay doubles up to a limit.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LAST_DELAY: Duration = Duration::from_secs(10);
-/// A process that lived so many times the last delay begins the delays anew.
+/// A process that has lived this many times the last delay resets the delay.
 const HEALTHY: u32 = 10;
-/// How long the process may take to stop when it is asked to.
+/// How long the process may take to end after it is told to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
-/// How often it is looked whether the process has ended.
+/// The interval at which the supervisor checks whether the process has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// How often the process shows life within the silence limit.
+/// The number of signs of life that the process sends within the silence limit.
 const BEATS: u32 = 4;
-/// Set for a process that is to show life.
+/// The environment variable that makes a process send signs of life.
 const SUPERVISED: &str = "TIDEMARK_SUPERVISED";
-/// What a Rust program exits with that panicked.
+/// The exit code of a Rust program that panicked.
 const EXIT_PANIC: i32 = 101;
 
-/// What the end of the process means.
+/// What the supervisor does after the process has ended.
 #[derive(Debug, Eq, PartialEq)]
 enum Verdict {
     StartAgain,
@@ -57,11 +58,12 @@ struct Life {
     silent_for: Duration,
 }
 
-/// Runs this program with other arguments again and again, until it ends for good or somebody asks to stop; says with
-/// which code to exit. A process that shows no life for `silence_limit` is killed.
+/// Runs this program with the given arguments again and again, until it ends for good or a stop is
+/// requested. Returns the exit code for the supervisor. A process that shows no sign of life for
+/// `silence_limit` is killed.
 ///
 /// # Errors
-/// When the program cannot be started at all.
+/// If the program cannot be started at all.
 pub fn supervise(arguments: &[OsString], silence_limit: Duration, stop: &Stop) -> io::Result<u8> {
     let program = std::env::current_exe()?;
     let mut delay = FIRST_DELAY;
@@ -100,17 +102,17 @@ fn verdict(status: ExitStatus) -> Verdict {
     }
 }
 
-/// Shows the supervisor of this process, if it has one, that it lives.
+/// Sends signs of life to the supervisor of this process, if there is one.
 ///
 /// # Errors
-/// When the system gives no thread.
+/// If the system cannot start a thread.
 pub fn show_life(silence_limit: Duration) -> io::Result<()> {
     if std::env::var_os(SUPERVISED).is_none() {
         return Ok(());
     }
 
     let show = move || {
-        // A supervisor that is gone needs no signs.
+        // The loop ends when the supervisor is gone and the write fails.
         while io::stdout()
             .write_all(b"\n")
             .and_then(|()| io::stdout().flush())
@@ -126,7 +128,8 @@ pub fn show_life(silence_limit: Duration) -> io::Result<()> {
         .map(drop)
 }
 
-/// Waits for the end of the process. It is asked to end when somebody asks to stop, and killed when it does not, or hangs.
+/// Waits for the end of the process. Terminates it if a stop is requested, and kills it if it does
+/// not end in time or hangs.
 fn watch(mut child: Child, silence_limit: Duration, stop: &Stop) -> io::Result<ExitStatus> {
     let mut asked: Option<Instant> = None;
     let mut life = child.stdout.take().map(Life::of).transpose()?;
@@ -184,7 +187,8 @@ impl Life {
         })
     }
 
-    /// For how long there was no sign of life, in looks: a clock would count the time for which this process was asleep.
+    /// Returns how long there was no sign of life, counted in checks: a clock would include time
+    /// during which this process was suspended.
     fn look(&mut self) -> Duration {
         let shown = self.shown.load(Ordering::Relaxed);
         self.silent_for = if shown == self.last_seen {

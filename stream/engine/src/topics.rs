@@ -1,7 +1,9 @@
-//! The topics of a job: those that it publishes to are made, the one that it reads is waited for, and all are checked.
+//! The topics of a job: creates those that it publishes to, waits for the one that it reads, and
+//! checks all of them.
 //!
-//! A topic that is compacted keeps one record of each key. That fits summaries, whose key is their window, and loses
-//! everything else here: results, late records and dead letters are keyed by whom they are about, and so is what is read.
+//! A compacted topic keeps one record of each key. That is right for summaries, whose key is their
+//! window. It loses data in every other topic: the keys of results, late records, dead letters and
+//! source records are shared by many records.
 
 use std::time::Duration;
 
@@ -11,12 +13,12 @@ use crate::attempt::{JobError, Stop};
 use crate::job::Pipeline;
 use crate::settings::Settings;
 
-/// Partitions of the topics that a job makes.
+/// The number of partitions of the topics that a job creates.
 const PARTITIONS: u32 = 4;
-/// How often it is looked whether the topic to be read has come to be.
+/// The interval at which the job checks whether the source topic exists.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// Makes the topics that the job publishes to, where they do not exist.
+/// Creates the topics that the job publishes to, if they do not exist.
 ///
 /// # Errors
 /// [`LogError::Unavailable`].
@@ -48,10 +50,10 @@ pub fn ensure<K, A>(
     log.ensure_topics(&specs)
 }
 
-/// Refuses topics that lose records by compaction.
+/// Rejects topics that lose records by compaction.
 ///
 /// # Errors
-/// [`JobError::Settings`] with the command that mends the topic; [`JobError::Log`].
+/// [`JobError::Settings`] with the command that repairs the topic; [`JobError::Log`].
 pub fn check<K, A>(
     log: &dyn RecordLog,
     pipeline: &Pipeline<K, A>,
@@ -83,7 +85,7 @@ pub fn check<K, A>(
     Ok(())
 }
 
-/// What a topic loses, and how to mend it; none if it loses nothing.
+/// Returns what the topic loses and how to repair it; none if it loses nothing.
 fn loss(topic: &str, described: &TopicDescription) -> Option<String> {
     let policy = match described.cleanup {
         Cleanup::Delete => return None,
@@ -98,10 +100,12 @@ fn loss(topic: &str, described: &TopicDescription) -> Option<String> {
     ))
 }
 
-/// How many partitions the topic has. A job that reads on and on waits for it to come to be; none when stopped.
+/// Returns the number of partitions of the topic. A job that runs without end waits until the topic
+/// exists; none if it is stopped while it waits.
 ///
 /// # Errors
-/// [`LogError::UnknownTopic`] when the job is to end with the topic; [`LogError::Unavailable`].
+/// [`LogError::UnknownTopic`] if the job is to read to the topic's end and the topic does not
+/// exist; [`LogError::Unavailable`].
 pub fn await_partitions(
     log: &dyn RecordLog,
     topic: &str,

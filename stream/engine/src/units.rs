@@ -1,4 +1,4 @@
-//! Sizes, durations and instants as people read them.
+//! Formats sizes, durations and instants for people.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use events::Timestamp;
 
 use crate::pane::EventTimeMs;
 
-/// An instant in RFC 3339; none was meant by 0.
+/// Formats an instant as RFC 3339. 0 stands for no instant.
 pub fn instant(ms: EventTimeMs) -> String {
     match Timestamp::from_ms(ms) {
         _ if ms == 0 => "–".to_owned(),
@@ -15,7 +15,7 @@ pub fn instant(ms: EventTimeMs) -> String {
     }
 }
 
-/// The two greatest units of a duration.
+/// Formats a duration by its two greatest units.
 pub fn duration(ms: u64) -> String {
     let duration = if ms < 1000 {
         Duration::from_millis(ms)
@@ -26,7 +26,7 @@ pub fn duration(ms: u64) -> String {
     text.split(' ').take(2).collect::<Vec<_>>().join(" ")
 }
 
-/// A size in the greatest unit of which there is one.
+/// Formats a size in the greatest unit that it reaches.
 pub fn size(bytes: u64) -> String {
     let mut size = bytes as f64;
     for unit in ["B", "KiB", "MiB", "GiB"] {

@@ -1,4 +1,4 @@
-//! `GET /analytics/audit`: whether the books balance.
+//! `GET /analytics/audit`: compares the stored orders with the counted ones.
 
 use axum::extract::State;
 use chassis::auth::Admin;
@@ -11,17 +11,17 @@ use crate::audit::{Audit, NotByMinute, closed_until};
 
 const MINUTE_MS: u64 = 60_000;
 const HOUR_MS: u64 = 60 * MINUTE_MS;
-/// The longest range: what the orders service answers at once.
+/// The longest range, which is also that of one request to the orders service.
 const MAX_RANGE_MS: u64 = 24 * HOUR_MS;
 
-/// The query: every minute that the range touches. Without it, the last hour.
+/// The query. The range covers every minute that it touches; the default is the last hour.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 pub(super) struct RangeQuery {
     from: Option<Timestamp>,
     to: Option<Timestamp>,
 }
 
-/// Whole minutes.
+/// A range of whole minutes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Range {
     from: Timestamp,
@@ -54,7 +54,8 @@ pub(super) async fn audit(
     let freshness = analytics.freshness().await?;
     let newest = analytics.store.newest_summary_end().await?;
 
-    // Stored before counted: an order that comes in between is in a minute that is open.
+    // The stored orders are read before the counts: an order placed in between belongs to an open
+    // minute.
     let stored = analytics.orders.by_minute(from, to).await?;
     let windows = analytics.store.summaries_between(from, to).await?;
     let patience_ms = u64::try_from(analytics.audit_patience.as_millis()).unwrap_or(u64::MAX);

@@ -1,8 +1,9 @@
 //! `GET /analytics/stream`: the feed as server-sent events.
 //!
-//! `count` is a count that is new or corrected, `window` the summary of a window; `reset` says that something was missed
-//! and the lists are to be read anew. The stream ends at a shutdown, when the listener is too slow, or with the token that it
-//! was asked for with; browsers return by themselves, with the last id they saw.
+//! The event `count` is a new or corrected count, and `window` is the summary of a window. `reset`
+//! means that events were missed and that the lists must be read again. The stream ends at a
+//! shutdown, when the listener is too slow, or when the token of its request expires. Browsers
+//! reconnect by themselves, with the last id they received.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -20,13 +21,13 @@ use tokio::sync::broadcast;
 use super::Analytics;
 use crate::feed::{Event, Source};
 
-/// After how long a silent stream says that it lives: less than proxies wait.
+/// Interval of keep-alive comments on a silent stream: shorter than the timeouts of proxies.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// What to listen to.
+/// The query of the stream.
 #[derive(Debug, Deserialize)]
 pub(super) struct StreamQuery {
-    /// Only this user's counts; windows come all the same.
+    /// If given, only this user's counts are sent; windows are sent in any case.
     user_id: Option<u64>,
 }
 
@@ -70,7 +71,7 @@ pub(super) async fn stream(
     Ok(Sse::new(sent).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }
 
-/// What comes, until the listener has fallen too far behind.
+/// Returns the new events. The stream ends when the listener falls too far behind.
 fn live(receiver: broadcast::Receiver<Arc<Event>>) -> impl Stream<Item = Arc<Event>> {
     stream::unfold(receiver, |mut receiver| async move {
         let event = receiver.recv().await.ok()?;

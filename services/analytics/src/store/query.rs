@@ -1,4 +1,4 @@
-//! Reading the counts: queries, never scans.
+//! Reads the counts with queries, never scans.
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -10,10 +10,11 @@ use super::rows::{CountRow, WindowRow};
 use super::tables::{ALL_WINDOWS, BY_WINDOW, RESULTS, WINDOWS};
 use super::{Store, StoreError, failed, number, shard, shelf};
 
-/// How many windows are looked at in one query.
+/// Number of windows read by one query.
 const WINDOWS_PAGE: usize = 50;
 
-/// Where a list of counts goes on: after this count. Windows come newest first; within one, shelf by shelf.
+/// A position in a list of counts: the count after which it continues. Windows are listed newest
+/// first; within a window, shelf by shelf.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub struct Position {
     window_start_ms: u64,
@@ -21,7 +22,7 @@ pub struct Position {
 }
 
 impl Position {
-    /// After this count.
+    /// Returns the position after this count.
     pub fn after(count: &WindowCount) -> Self {
         Self {
             window_start_ms: count.window_start.as_ms(),
@@ -31,10 +32,10 @@ impl Position {
 }
 
 impl Store {
-    /// At most `limit` counts, newest window first.
+    /// Returns at most `limit` counts, newest window first.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// Returns [`StoreError`] if DynamoDB fails or an item cannot be read.
     pub async fn recent(
         &self,
         after: Option<Position>,
@@ -69,10 +70,11 @@ impl Store {
         }
     }
 
-    /// The user's counts, at most `limit`, newest window first, of windows that began before `before`.
+    /// Returns at most `limit` counts of the user, newest window first, of windows that start
+    /// before `before`.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// Returns [`StoreError`] if DynamoDB fails or an item cannot be read.
     pub async fn of_user(
         &self,
         user_id: u64,
@@ -95,10 +97,10 @@ impl Store {
         .await
     }
 
-    /// The summaries of windows that end after `since`, newest first.
+    /// Returns the summaries of windows that end after `since`, newest first.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// Returns [`StoreError`] if DynamoDB fails or an item cannot be read.
     pub async fn summaries_since(
         &self,
         since: Timestamp,
@@ -106,10 +108,10 @@ impl Store {
         self.summaries(since, u64::MAX).await
     }
 
-    /// The summaries of windows that end after `from` and begin before `to`, newest first.
+    /// Returns the summaries of windows that end after `from` and start before `to`, newest first.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// Returns [`StoreError`] if DynamoDB fails or an item cannot be read.
     pub async fn summaries_between(
         &self,
         from: Timestamp,
@@ -144,10 +146,10 @@ impl Store {
         }
     }
 
-    /// The end of the newest window that anything is known of.
+    /// Returns the end of the newest window that has counts or a summary.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// Returns [`StoreError`] if DynamoDB fails or an item cannot be read.
     pub async fn newest_window_end(&self) -> Result<Option<Timestamp>, StoreError> {
         Ok(self
             .windows_upto(u64::MAX, 1)
@@ -156,10 +158,11 @@ impl Store {
             .map(|window| window.window_end))
     }
 
-    /// The end of the newest window whose summary is known; a window that only has counts is not looked for beyond a page.
+    /// Returns the end of the newest window that has a summary, among the newest 50 windows
+    /// (`WINDOWS_PAGE`).
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// Returns [`StoreError`] if DynamoDB fails or an item cannot be read.
     pub async fn newest_summary_end(&self) -> Result<Option<Timestamp>, StoreError> {
         let newest = self.windows_upto(u64::MAX, WINDOWS_PAGE).await?;
         Ok(newest
@@ -168,7 +171,7 @@ impl Store {
             .map(|summary| summary.window_end))
     }
 
-    /// Windows that began at or before `upto_ms`, newest first: a page of at most `limit`.
+    /// Returns a page of at most `limit` windows that start at or before `upto_ms`, newest first.
     async fn windows_upto(&self, upto_ms: u64, limit: usize) -> Result<Vec<WindowRow>, StoreError> {
         let query = self
             .client
@@ -184,7 +187,8 @@ impl Store {
         Ok(serde_dynamo::from_items(found.items.unwrap_or_default())?)
     }
 
-    /// The counts of a window after those of `after_user`, at most `limit`. Its shelves are asked at once.
+    /// Returns at most `limit` counts of a window, after that of `after_user`. Its shelves are
+    /// queried concurrently.
     async fn window(
         &self,
         window: &WindowRow,

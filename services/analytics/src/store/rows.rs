@@ -1,4 +1,5 @@
-//! Counts and windows as items. Time is kept in milliseconds, expiry in seconds, as DynamoDB wants it.
+//! Counts and windows as DynamoDB items. Times are stored in milliseconds, expiry in seconds, as
+//! DynamoDB requires.
 
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ pub(super) struct CountRow {
     expires_at: u64,
 }
 
-/// The summary of a window, as the part of its item that is no key.
+/// The summary of a window: the attributes of its item other than the key.
 #[derive(Debug, Deserialize, Serialize)]
 pub(super) struct SummaryRow {
     #[serde(with = "as_ms")]
@@ -33,7 +34,7 @@ pub(super) struct SummaryRow {
     expires_at: u64,
 }
 
-/// The item of a window: its shelves once counts have come, its summary once that has come.
+/// The item of a window: its shelves once it has counts, and its summary once that has arrived.
 #[derive(Debug, Deserialize)]
 pub(super) struct WindowRow {
     #[serde(with = "as_ms")]
@@ -103,12 +104,12 @@ impl WindowRow {
     }
 }
 
-/// When an item of a window may go, in seconds since 1970.
+/// Returns the time at which a window's items may expire, in seconds since 1970.
 pub(super) fn expires_at(window_end: Timestamp, retention: Duration) -> u64 {
     window_end.as_ms() / 1_000 + retention.as_secs()
 }
 
-/// Instants as milliseconds.
+/// Serialises instants as milliseconds.
 mod as_ms {
     use events::Timestamp;
     use serde::{Deserialize, Deserializer, Serializer, de};

@@ -1,15 +1,15 @@
-//! The tables behind the counts, and the names in them.
+//! The DynamoDB tables of the counts, and their names.
 
 use aws_sdk_dynamodb::Client;
 use chassis::dynamodb::{Index, Key, KeyKind, Projected, Table, TableError, ensure_table};
 
-/// Counts, by user and window.
+/// The table of counts, keyed by user and window start.
 pub const RESULTS: &str = "analytics-results";
-/// Windows, by start.
+/// The table of windows, keyed by start.
 pub const WINDOWS: &str = "analytics-windows";
-/// The counts of one shard of a window, by user.
+/// The index of the counts of one shelf, by user.
 pub(super) const BY_WINDOW: &str = "by-window";
-/// The one partition of the windows.
+/// The partition key of all windows.
 pub(super) const ALL_WINDOWS: &str = "all";
 
 const USER_ID: (&str, KeyKind) = ("user_id", KeyKind::Number);
@@ -44,7 +44,7 @@ const TABLES: [Table; 2] = [
     },
 ];
 
-/// Creates the tables that are missing.
+/// Creates the missing tables.
 pub(super) async fn ensure(client: &Client) -> Result<(), TableError> {
     for table in &TABLES {
         ensure_table(client, table).await?;

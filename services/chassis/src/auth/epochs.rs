@@ -1,8 +1,11 @@
-//! The epochs of accounts, as the users service publishes them: an access token of an earlier epoch was taken back.
+//! The epochs of accounts, as the users service publishes them: access tokens of an earlier epoch
+//! are revoked.
 //!
-//! Published are the accounts whose epoch has changed within the life of an access token, for no older token is good
-//! anyhow. What was read is used for [`FRESH_FOR`]; one request reads anew, and the others go on with what is known. While the
-//! users service is away, what is known goes on being used: a token is then good until its own end at the latest.
+//! The users service publishes the accounts whose epoch has changed within the life of an access
+//! token; older tokens have expired. The result of a read is used for [`FRESH_FOR`]; then one
+//! request reads again, and the others use the known epochs. While the users service is
+//! unavailable, the known epochs stay in use: a revoked token is then accepted until it expires at
+//! the latest.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -12,24 +15,24 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-/// How old the epochs are at most that a token is compared with.
+/// Largest age of the epochs that a token is compared with.
 const FRESH_FOR: Duration = Duration::from_secs(20);
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(2);
-/// An answer that takes longer is none.
+/// Time limit for an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Accounts whose epoch has changed lately, and their epochs.
+/// Accounts whose epoch has changed recently, and their epochs.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct TokenEpochs {
     /// By the account's id.
     pub epochs: HashMap<i64, u64>,
 }
 
-/// What is known of them.
+/// The known epochs.
 #[derive(Default)]
 pub(super) struct Epochs {
     known: Mutex<Known>,
-    /// Whoever holds it asks.
+    /// Held by the task that reads the source.
     turn: tokio::sync::Mutex<()>,
 }
 
@@ -41,7 +44,7 @@ struct Known {
 }
 
 impl Epochs {
-    /// The account's epoch, 0 where nothing is said of it. `ask` reads what is published.
+    /// Returns the account's epoch, 0 where none is published. `ask` reads the published epochs.
     pub(super) async fn of<F, E>(&self, user_id: i64, ask: impl FnOnce() -> F) -> u64
     where
         F: Future<Output = Result<TokenEpochs, E>>,

@@ -19,7 +19,7 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 const MOST_BYTES: usize = 64 << 10;
 const MOST_EPOCHS_BYTES: usize = 4 << 20;
 
-/// Reads the keys from an address: once for each question, no redirects, at most 64 KiB.
+/// Reads the keys from an address: one request for each read, no redirects, at most 64 KiB.
 pub struct HttpKeys {
     client: Client<HttpConnector, Empty<Bytes>>,
     address: Uri,
@@ -27,7 +27,7 @@ pub struct HttpKeys {
     epochs: Epochs,
 }
 
-/// Why there was no answer.
+/// The reason why the keys could not be read.
 #[derive(Debug, thiserror::Error)]
 enum HttpKeysError {
     #[error("the users service cannot be reached: {0}")]
@@ -41,12 +41,12 @@ enum HttpKeysError {
 }
 
 impl HttpKeys {
-    /// The keys at this address.
+    /// Returns a reader of the keys at this address.
     pub fn at(url: &JwksUrl) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(CONNECT_LIMIT));
 
-        // Questions are minutes apart: no connection is worth keeping.
+        // Reads are far apart: keeping a connection open is not worth it.
         let client = Client::builder(TokioExecutor::new())
             .pool_max_idle_per_host(0)
             .build(connector);

@@ -1,7 +1,8 @@
-//! The published keys: asked for when a token needs them, kept for a while, and never asked for too often.
+//! The published keys: read when a token needs them, kept for a while, and read at a limited rate.
 //!
-//! A key that is not known may be new, so its name is worth a question; but names are anybody's to invent, so there is
-//! a pause between two questions. While the source is away, what is known goes on being used for a while.
+//! An unknown key may be new, so its name causes a read. Anybody can invent names, so there is a
+//! pause between two reads. While the source is unavailable, the known keys stay in use for a
+//! while.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -15,38 +16,39 @@ use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet};
 
 use super::token::TokenError;
 
-/// How long keys are taken as they are. A new one is published for longer than this before it signs.
+/// How long keys are used without another read. A new key is published for longer than this before
+/// it signs.
 const FRESH_FOR: Duration = Duration::from_secs(300);
-/// How long they are used when nothing newer can be had.
+/// How long keys are used when the source is unavailable.
 const KEPT_FOR: Duration = Duration::from_secs(3600);
 const PAUSE: Duration = Duration::from_secs(10);
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
-/// An answer that takes longer is none.
+/// Time limit for an answer of the source.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// More keys are not kept.
+/// Largest number of keys kept.
 const MOST_KEYS: usize = 64;
 
-/// What a source answers.
+/// The answer of a source.
 pub type Published<'a> =
     Pin<Box<dyn Future<Output = Result<JwkSet, Box<dyn Error + Send + Sync>>> + Send + 'a>>;
 
-/// An account's epoch, or why it cannot be had.
+/// An account's epoch, or the error of reading it.
 pub type EpochOf<'a> =
     Pin<Box<dyn Future<Output = Result<u64, Box<dyn Error + Send + Sync>>> + Send + 'a>>;
 
-/// Where the public keys of the users service come from.
+/// A source of the users service's public keys.
 pub trait KeySource: Send + Sync + 'static {
-    /// The keys that are published now.
+    /// Returns the keys that are published now.
     fn published(&self) -> Published<'_>;
 
-    /// The epoch of this account: its access tokens of earlier ones were taken back.
+    /// Returns the epoch of this account; access tokens of earlier epochs are revoked.
     fn epoch_of(&self, user_id: i64) -> EpochOf<'_> {
         let _ = user_id;
         Box::pin(std::future::ready(Ok(0)))
     }
 }
 
-/// No keys: no user can show who they are.
+/// A source without keys: no user can authenticate.
 pub(super) struct NoKeys;
 
 impl KeySource for NoKeys {
@@ -55,15 +57,15 @@ impl KeySource for NoKeys {
     }
 }
 
-/// The keys of a source, as far as they are known.
+/// The known keys of a source.
 pub(super) struct Keys {
     source: Box<dyn KeySource>,
     known: Mutex<Known>,
-    /// Whoever holds it asks.
+    /// Held by the task that reads the source.
     turn: tokio::sync::Mutex<()>,
 }
 
-/// What is known, and when to ask again.
+/// The known keys, and the time of the next read.
 #[derive(Default)]
 struct Known {
     keys: HashMap<String, DecodingKey>,
@@ -71,17 +73,17 @@ struct Known {
     ask_from: Option<Instant>,
 }
 
-/// What to do for a token that names a key.
+/// The next step for a token that names a key.
 enum Step {
-    /// Verify with this one.
+    /// Verify with this key.
     Use(DecodingKey),
-    /// The same, but it is time to ask again.
+    /// Verify with this key, and read the source again.
     Renew(DecodingKey),
-    /// Nothing can be said before asking.
+    /// Read the source first.
     Ask,
     /// There is no such key.
     Unknown,
-    /// Nobody has said which keys there are, and it is too soon to ask again.
+    /// No usable keys are known, and it is too soon to read the source again.
     Away,
 }
 
@@ -94,7 +96,7 @@ impl Keys {
         }
     }
 
-    /// Returns whether an access token of this epoch was taken back.
+    /// Returns whether an access token of this epoch is revoked.
     pub(super) async fn is_revoked(&self, user_id: i64, epoch: u64) -> Result<bool, TokenError> {
         match self.source.epoch_of(user_id).await {
             Ok(current) => Ok(epoch < current),
@@ -108,7 +110,7 @@ impl Keys {
         }
     }
 
-    /// The key of this name.
+    /// Returns the key of this name.
     pub(super) async fn find(&self, kid: &str) -> Result<DecodingKey, TokenError> {
         let step = match self.look_up(kid) {
             Step::Renew(key) => match self.turn.try_lock() {
@@ -132,7 +134,7 @@ impl Keys {
         }
     }
 
-    /// Asks the source, and looks again.
+    /// Reads the source, and looks the key up again.
     async fn ask(&self, kid: &str) -> Step {
         let answer = tokio::time::timeout(PATIENCE, self.source.published()).await;
         let answer = answer.unwrap_or_else(|late| Err(late.into()));
@@ -173,7 +175,7 @@ impl Known {
         }
     }
 
-    /// Takes in an answer, or that there was none.
+    /// Stores an answer, or the failure to get one.
     fn hear(&mut self, answer: Option<&JwkSet>, now: Instant) {
         let Some(published) = answer else {
             self.ask_from = Some(now + PAUSE_AFTER_FAILURE);
@@ -192,7 +194,7 @@ impl Known {
     }
 }
 
-/// Ed25519 keys with a name; others are no concern of ours.
+/// Returns the name and key of a named Ed25519 key; none for others.
 fn usable(jwk: &Jwk) -> Option<(String, DecodingKey)> {
     let AlgorithmParameters::OctetKeyPair(parameters) = &jwk.algorithm else {
         return None;

@@ -1,4 +1,4 @@
-//! The settings that say who is asked, and what answers are verified with.
+//! The settings of authentication: whether it is enforced, and how tokens are verified.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -10,10 +10,10 @@ use clap::{Args, ValueEnum};
 
 use super::{Auth, HttpKeys};
 
-/// Where the users service publishes its keys.
+/// Path at which the users service publishes its keys.
 pub(crate) const JWKS_PATH: &str = "/.well-known/jwks.json";
 const EPOCHS_PATH: &str = "/.well-known/token-epochs.json";
-/// As long as the digest that it keys.
+/// The length of the digest that the secret keys.
 const SECRET_BYTES: usize = 32;
 
 /// Whether callers are asked who they are.
@@ -28,7 +28,8 @@ pub struct AuthSettings {
         value_name = "MODE"
     )]
     pub auth: AuthMode,
-    /// Listen beyond this machine although nobody is asked who they are: everybody who can connect may do everything.
+    /// Listen beyond this machine although nobody is asked who they are: everybody who can connect
+    /// may do everything.
     #[arg(long, env = "TIDEMARK_ALLOW_OPEN")]
     pub allow_open: bool,
     /// Where the users service publishes the keys that verify access tokens.
@@ -52,34 +53,35 @@ pub struct AuthSettings {
 /// Whether callers are asked who they are.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum AuthMode {
-    /// Nobody is asked: for one's own machine.
+    /// Authentication is off: for a developer's own machine.
     Open,
-    /// Everybody is asked, but for what is open to all.
+    /// Every caller must authenticate, except on public routes.
     Enforced,
 }
 
-/// A text that is shown to nobody: not in logs, not in errors.
+/// A text that never appears in logs or errors.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Secret(String);
 
-/// Where keys are published: plain HTTP, for it is within the platform's own network.
+/// The address of published keys. It is plain HTTP, because it is within the platform's own
+/// network.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct JwksUrl(Uri);
 
-/// The text is no address of published keys.
+/// The error for a text that is not the address of published keys.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("not an address like http://users:5001/.well-known/jwks.json")]
 pub struct InvalidJwksUrl;
 
-/// What is wrong with the settings.
+/// An error in the authentication settings.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum AuthSettingsError {
-    /// A service has nothing that others know it by.
+    /// A service has no secret to authenticate itself to other services with.
     #[error(
         "with --auth enforced a service needs the --service-secret (TIDEMARK_SERVICE_SECRET) that all of them share"
     )]
     NoSecret,
-    /// The secret could be guessed.
+    /// The secret is too short and could be guessed.
     #[error(
         "the --service-secret (TIDEMARK_SERVICE_SECRET) must have at least {SECRET_BYTES} bytes"
     )]
@@ -87,7 +89,7 @@ pub enum AuthSettingsError {
 }
 
 impl AuthSettings {
-    /// What a service by these settings verifies callers with.
+    /// Returns the verifier of callers that these settings describe.
     ///
     /// # Errors
     /// [`AuthSettingsError::ShortSecret`].
@@ -117,14 +119,14 @@ impl Secret {
         &self.0
     }
 
-    /// A secret nobody knows: 244 random bits.
+    /// Returns a random secret of 244 bits.
     pub fn random() -> Self {
         let random = || uuid::Uuid::new_v4().simple();
         Self(format!("{}{}", random(), random()))
     }
 }
 
-/// Any text will do: a parser that refused one would print it.
+/// Accepts any text: if the parser rejected one, its error would print the secret.
 impl FromStr for Secret {
     type Err = Infallible;
 
@@ -140,10 +142,10 @@ impl fmt::Debug for Secret {
 }
 
 impl JwksUrl {
-    /// Where a users service at this base address publishes its keys.
+    /// Returns the address at which the users service at this base address publishes its keys.
     ///
     /// # Errors
-    /// [`InvalidJwksUrl`] when it is no base address.
+    /// [`InvalidJwksUrl`] when `base` is not a base address.
     pub fn of_users_at(base: &str) -> Result<Self, InvalidJwksUrl> {
         format!("{}{JWKS_PATH}", base.trim_end_matches('/')).parse()
     }
@@ -152,7 +154,7 @@ impl JwksUrl {
         &self.0
     }
 
-    /// Where the same service publishes the epochs of accounts.
+    /// Returns the address at which the same service publishes the epochs of accounts.
     pub(super) fn epochs_uri(&self) -> Uri {
         let mut parts = self.0.clone().into_parts();
         parts.path_and_query = Some(PathAndQuery::from_static(EPOCHS_PATH));

@@ -1,4 +1,5 @@
-//! What the platform's tokens say, and whether one is to be believed. Pure, but for the clock that says whether it is its time.
+//! The claims of the platform's tokens and their verification. Pure, apart from the clock that
+//! validity times are compared with.
 
 use std::time::Duration;
 
@@ -11,48 +12,48 @@ use uuid::Uuid;
 
 use super::{Caller, Secret};
 
-/// Who signs access tokens.
+/// The issuer of access tokens.
 pub const ISSUER: &str = "tidemark-users";
-/// Whom they are for.
+/// The audience of access tokens.
 pub const AUDIENCE: &str = "tidemark";
-/// The type of access tokens (RFC 9068): no other token passes for one.
+/// The type of access tokens (RFC 9068). Tokens of other types are rejected as access tokens.
 pub const ACCESS_TOKEN: &str = "at+jwt";
 
 /// The type of services' tokens.
 const SERVICE_TOKEN: &str = "service+jwt";
-/// Who signs them: whoever has the secret.
+/// The issuer of services' tokens: any holder of the secret.
 const SERVICES: &str = "tidemark-services";
 const SERVICE_TOKEN_LIFE: Duration = Duration::from_secs(60);
-/// How far the clocks of two machines may be apart.
+/// Largest accepted difference between the clocks of two machines.
 const LEEWAY: Duration = Duration::from_secs(10);
-/// A longer token is none of ours, and is not looked at.
+/// Largest token that is parsed; the platform issues no longer ones.
 const MOST_BYTES: usize = 4096;
 const ADMIN: &str = "admin";
 
-/// What an access token says.
+/// The claims of an access token.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct AccessClaims {
-    /// Who signed it: [`ISSUER`].
+    /// The issuer: [`ISSUER`].
     pub iss: String,
-    /// Whom it is for: [`AUDIENCE`].
+    /// The audience: [`AUDIENCE`].
     pub aud: String,
     /// The user's id, in decimal.
     pub sub: String,
-    /// When it was signed, in seconds since 1970.
+    /// The time of signing, in seconds since 1970.
     pub iat: u64,
-    /// Until when it is good, likewise.
+    /// The time of expiry, in seconds since 1970.
     pub exp: u64,
-    /// Its own id.
+    /// The token's own id.
     pub jti: Uuid,
-    /// In which epoch of the account it was signed.
+    /// The account's epoch at the time of signing.
     #[serde(default)]
     pub epoch: u64,
-    /// What the user is besides a user: perhaps `admin`.
+    /// The user's roles: `admin` or none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<String>,
 }
 
-/// What a service's token says.
+/// The claims of a service's token.
 #[derive(Debug, Deserialize, Serialize)]
 struct ServiceClaims {
     iss: String,
@@ -60,7 +61,7 @@ struct ServiceClaims {
     exp: u64,
 }
 
-/// Which kind of token it says it is, and what has to be known to verify it.
+/// The kind of a token, by its unverified header, and the key id needed to verify it.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) enum Kind {
     Access { kid: String },
@@ -74,7 +75,7 @@ pub(super) struct ServiceKey {
     decoding: DecodingKey,
 }
 
-/// Why a token is not believed.
+/// The reason why a token is rejected.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TokenError {
     #[error("it is none of the platform's tokens")]
@@ -92,7 +93,7 @@ pub(super) enum TokenError {
 }
 
 impl AccessClaims {
-    /// The claims of a token for this user, good from `iat` for `life`.
+    /// Returns the claims of a token for this user, valid from `iat` for `life`.
     pub fn new(user_id: i64, is_admin: bool, iat: u64, life: Duration) -> Self {
         Self {
             iss: ISSUER.to_owned(),
@@ -111,7 +112,8 @@ impl AccessClaims {
     }
 }
 
-/// Looks at the header alone: nothing it says is believed, it only says which rules the token must keep.
+/// Reads the token's kind from its header. The header is not trusted: it only selects the rules
+/// that the token is verified by.
 pub(super) fn kind(token: &str) -> Result<Kind, TokenError> {
     if token.len() > MOST_BYTES {
         return Err(TokenError::OtherKind);
@@ -125,7 +127,8 @@ pub(super) fn kind(token: &str) -> Result<Kind, TokenError> {
     }
 }
 
-/// The user of an access token that was signed with this key, the user's id, and the epoch of the account.
+/// Verifies an access token against this key. Returns the caller, the user's id, and the epoch of
+/// the account.
 pub(super) fn user(token: &str, key: &DecodingKey) -> Result<(Caller, i64, u64), TokenError> {
     let claims: AccessClaims = verify(token, key, Algorithm::EdDSA, ISSUER)?;
     let id = claims
@@ -142,7 +145,8 @@ pub(super) fn user(token: &str, key: &DecodingKey) -> Result<(Caller, i64, u64),
     Ok((caller, id, claims.epoch))
 }
 
-/// Until when a token is good, by its own word, in seconds since 1970: for tokens that were verified.
+/// Returns a token's time of expiry, in seconds since 1970. It does not verify the token: the
+/// caller must have done so.
 pub(super) fn expiry(token: &str) -> Result<u64, TokenError> {
     #[derive(Deserialize)]
     struct Expiry {
@@ -184,7 +188,7 @@ impl ServiceKey {
     }
 }
 
-/// Signature, algorithm, issuer, audience and time.
+/// Verifies the signature, algorithm, issuer, audience and times of a token.
 fn verify<C: DeserializeOwned>(
     token: &str,
     key: &DecodingKey,

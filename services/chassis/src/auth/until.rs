@@ -1,4 +1,4 @@
-//! How long a caller may listen to an answer that has no end: as long as the token is good that it was asked for with.
+//! The time limit of endless replies: a caller may read one until the token of its request expires.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,12 +8,12 @@ use axum::http::request::Parts;
 use super::{Auth, bearer, token};
 use crate::{Problem, Result};
 
-/// The end of the token that a request shows; none where nobody asks for one.
+/// The expiry of a request's token; none if authentication is off.
 #[derive(Clone, Copy, Debug)]
 pub struct Until(Option<SystemTime>);
 
 impl Until {
-    /// Returns when the token runs out.
+    /// Waits until the token expires.
     pub async fn passed(self) {
         match self.0 {
             Some(end) => {

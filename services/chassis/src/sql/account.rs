@@ -1,8 +1,9 @@
-//! Accounts of the database, one for each service: each may read and write the tables of its service and no others.
+//! Accounts of the database, one for each service: each may read and write the tables of its
+//! service and no others.
 //!
-//! The migrations, which run as the database's administrator, make them. A new password does not cut off processes that still use
-//! the old one: MySQL accepts both until the next change (its "dual passwords"). MariaDB has one password only, so there the old
-//! one stops working at once.
+//! The migrations, which run as the database's administrator, make them. A new password does not
+//! cut off processes that still use the old one: MySQL accepts both until the next change (its
+//! "dual passwords"). MariaDB has one password only, so there the old one stops working at once.
 
 use std::fmt;
 use std::str::FromStr;
@@ -27,7 +28,8 @@ pub enum Right {
     },
 }
 
-/// The password of an account. It is written into a statement, so it has no character that would have to be escaped.
+/// The password of an account. It is written into a statement, so it has no character that would
+/// have to be escaped.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Password(String);
 
@@ -104,7 +106,8 @@ impl Right {
     }
 }
 
-/// Makes the account, gives it its rights, and its password where it has another one. `url` is the administrator's.
+/// Makes the account, gives it its rights, and its password where it has another one. `url` is the
+/// administrator's.
 ///
 /// # Errors
 /// [`AccountError`].

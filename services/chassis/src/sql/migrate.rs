@@ -1,11 +1,12 @@
-//! Tables come to be by migrations: SQL files inside the binary, each applied once and recorded.
+//! Migrations create and change tables: they are SQL files inside the binary, each applied once and
+//! recorded.
 //!
-//! MySQL commits each statement that changes tables by itself, so a migration that was cut short runs again from its
-//! start: write them so that this does no harm (`IF NOT EXISTS`). One replica migrates at a time, by an advisory lock on
-//! MySQL and by the writer's lock on SQLite.
+//! MySQL commits each statement that changes tables by itself, so an interrupted migration runs
+//! again from its start: write migrations so that a second run does no harm (`IF NOT EXISTS`). One
+//! replica migrates at a time, by an advisory lock on MySQL and by the writer's lock on SQLite.
 //!
-//! Where nothing is left to apply, this only reads: a service whose account may not change tables starts on tables that the
-//! migrations have brought up to date.
+//! If nothing is left to apply, a migration run only reads: a service whose account may not change
+//! tables starts on tables that the migrations have brought up to date.
 
 use sqlx::AnyConnection;
 use sqlx::{Executor, Row};
@@ -16,7 +17,8 @@ const LOCK_LIMIT_SECONDS: i64 = 30;
 const RECORDS: &str = "CREATE TABLE IF NOT EXISTS migrations (service VARCHAR(64) NOT NULL, name VARCHAR(128) NOT NULL, \
                        PRIMARY KEY (service, name))";
 
-/// One step of a service's tables, in both dialects. Steps are applied in order and never changed after a release.
+/// One step of a service's tables, in both dialects. Steps are applied in order and never changed
+/// after a release.
 #[derive(Clone, Copy, Debug)]
 pub struct Migration {
     /// Its name, unique within the service.
@@ -27,15 +29,15 @@ pub struct Migration {
     pub sqlite: &'static str,
 }
 
-/// Why tables could not be brought up to date.
+/// The reason why tables could not be brought up to date.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
-    /// The database refused or was away.
+    /// The database refused a statement or was unavailable.
     #[error("the tables of {service} cannot be made: {source}")]
     Sql {
         /// The service.
         service: String,
-        /// What the database said.
+        /// The database's error.
         source: sqlx::Error,
     },
     /// Another replica has been migrating for too long.
@@ -72,7 +74,8 @@ pub(super) async fn run(
             transaction.commit().await.map_err(sql)
         }
         Dialect::MySql => {
-            // Closed rather than returned to the pool: the lock ends with its connection, whatever happens.
+            // Closed rather than returned to the pool: the lock ends with its connection in any
+            // case.
             let mut connection = database.pool().acquire().await.map_err(sql)?;
             connection.close_on_drop();
             if !lock(&mut connection).await.map_err(sql)? {
@@ -86,7 +89,8 @@ pub(super) async fn run(
     }
 }
 
-/// Returns whether every migration is recorded. An error means that something is left to do: the records may not exist yet.
+/// Returns whether every migration is recorded. An error means that something is left to do: the
+/// records may not exist yet.
 async fn is_up_to_date(database: &Database, service: &str, migrations: &[Migration]) -> bool {
     let recorded = sqlx::query("SELECT name FROM migrations WHERE service = ?")
         .bind(service)
@@ -100,7 +104,7 @@ async fn is_up_to_date(database: &Database, service: &str, migrations: &[Migrati
         .all(|migration| names.iter().any(|name| name == migration.name))
 }
 
-/// The lock belongs to the database (schema), for several share a server.
+/// Takes the lock of this database (schema), because several share a server.
 async fn lock(connection: &mut AnyConnection) -> Result<bool, sqlx::Error> {
     let row = sqlx::query("SELECT GET_LOCK(CONCAT('tidemark.', DATABASE()), ?)")
         .bind(LOCK_LIMIT_SECONDS)

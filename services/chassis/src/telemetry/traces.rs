@@ -1,9 +1,9 @@
 //! Traces: spans go to an OpenTelemetry collector, by OTLP over HTTP.
 //!
-//! They are put together in batches of bounded size and number by a thread of the exporter's own, and sent by the runtime.
-//! A span that finds the queue full is dropped, and so is a batch that the collector does not take: who is traced never waits.
-//! What OpenTelemetry has variables for (`OTEL_TRACES_SAMPLER`, `OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_RESOURCE_ATTRIBUTES`,
-//! `OTEL_BSP_…`) is decided by them.
+//! A thread of the exporter collects them in batches of bounded size and number, and the runtime
+//! sends them. A span is dropped if the queue is full, and a batch is dropped if the collector
+//! rejects it: traced code never waits. OpenTelemetry's variables (`OTEL_TRACES_SAMPLER`,
+//! `OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_BSP_…`) control the rest.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -27,45 +27,46 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::in_one_line;
 
-/// Where the collector takes traces, below its base address.
+/// Path of the collector's trace endpoint, below its base address.
 const PATH: &str = "/v1/traces";
-/// OpenTelemetry's own names for the setting.
+/// OpenTelemetry's own variables for the collector's address.
 const USUAL_VARIABLES: [&str; 2] = [
     "OTEL_EXPORTER_OTLP_ENDPOINT",
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
 ];
-/// How long the collector may take with a batch.
+/// Time limit for sending one batch to the collector.
 const SEND_LIMIT: Duration = Duration::from_secs(5);
-/// How long the end of the process may be put off by what is still to be sent.
+/// Longest delay of the process's exit while the last spans are sent.
 const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 
 /// Where traces go.
 #[derive(Args, Clone, Debug)]
 pub struct TraceSettings {
-    /// Base address of a collector of traces that takes OTLP over HTTP, such as `http://127.0.0.1:4318`
-    /// [default: OTEL_EXPORTER_OTLP_ENDPOINT, or no traces].
+    /// Base address of a collector of traces that takes OTLP over HTTP, such as
+    /// `http://127.0.0.1:4318` [default: OTEL_EXPORTER_OTLP_ENDPOINT, or no traces].
     #[arg(long, env = "TIDEMARK_OTLP_ENDPOINT", value_name = "URL")]
     pub otlp_endpoint: Option<Url>,
 }
 
-/// Traces cannot be sent as the settings ask for.
+/// An error in the trace settings or in setting up the exporter.
 #[derive(Debug, thiserror::Error)]
 pub enum TraceError {
-    /// The address, or one of OpenTelemetry's variables, makes no sense.
+    /// The address or one of OpenTelemetry's variables is invalid.
     #[error("traces cannot be sent (--otlp-endpoint): {0}")]
     Exporter(#[from] ExporterBuildError),
-    /// The system cannot offer what HTTP needs.
+    /// The HTTP client cannot be created on this system.
     #[error("traces cannot be sent: {0}")]
     Client(#[from] reqwest::Error),
 }
 
-/// Sends traces while it lives, and what is left of them when it is dropped.
+/// Sends traces while it lives. When it is dropped, it sends the remaining ones.
 #[derive(Debug, Default)]
 #[must_use = "traces are sent while this lives"]
 pub struct Traces(Option<SdkTracerProvider>);
 
 impl Traces {
-    /// As the settings ask for, in the name of `service`.
+    /// Starts sending traces under the name `service`, if the settings or OpenTelemetry's variables
+    /// name a collector.
     pub(super) fn begin(
         settings: &TraceSettings,
         service: &'static str,
@@ -99,7 +100,7 @@ impl Traces {
         Ok(Self(Some(provider.build())))
     }
 
-    /// What listens to spans for them: those of the chassis, and what is warned of within them.
+    /// Returns the layer that records spans: those of the chassis, and warnings within them.
     pub(super) fn layer<S: Subscriber + for<'a> LookupSpan<'a>>(
         &self,
     ) -> Option<impl Layer<S> + use<S>> {
@@ -118,7 +119,8 @@ impl Traces {
 }
 
 impl Traces {
-    /// Sends what waits. The runtime does the sending, and this blocks: on one thread alone nothing would move.
+    /// Sends the queued spans. This blocks while the runtime sends them, so a runtime with one
+    /// thread alone would make no progress.
     fn finish(&mut self, limit: Duration) {
         if let Some(Err(error)) = self
             .0
@@ -136,12 +138,13 @@ impl Drop for Traces {
     }
 }
 
-/// The collector, as the exporter's thread reaches it: by the runtime, for that thread has none.
+/// The HTTP client for the collector. It sends on the runtime, because the exporter's thread has
+/// none.
 #[derive(Debug)]
 struct Collector {
     client: Client,
     runtime: Handle,
-    /// Whether it was said that it cannot be reached.
+    /// Whether the current outage was already logged.
     is_away: AtomicBool,
 }
 
@@ -155,7 +158,7 @@ impl Collector {
         })
     }
 
-    /// Says it once when the collector goes, and once when it is back.
+    /// Logs once when the collector becomes unavailable, and once when it is available again.
     fn note(&self, failure: Option<String>) {
         match failure {
             Some(reason) if !self.is_away.swap(true, Ordering::Relaxed) => {

@@ -1,31 +1,32 @@
-//! The rows that are not taken: the first of them with the reason, and as a CSV to be mended and sent again.
+//! The bad rows of a file: the first ones with their reasons, and all that fit as a CSV for
+//! correction and a new upload.
 
 use serde_json::{Value, json};
 
 use super::Row;
 
-/// Of how many bad rows the summary tells.
+/// Number of bad rows in the summary.
 const SHOWN: usize = 20;
-/// The most rows of the CSV.
+/// Largest number of rows in the CSV.
 const MAX_ROWS: usize = 1000;
-/// The most bytes of the CSV.
+/// Size limit of the CSV, in bytes.
 const MAX_BYTES: usize = 1 << 20;
-/// How many characters of a column's name.
+/// Number of characters of a column's name in the summary.
 const COLUMN_CHARS_SHOWN: usize = 64;
-/// What spreadsheets need to see to read UTF-8.
+/// The byte order mark, which spreadsheets need to recognise UTF-8.
 const BYTE_ORDER_MARK: &str = "\u{feff}";
 
-/// Why a row is not taken.
+/// The reason why a row is bad.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Complaint {
-    /// The column at fault, where one is.
+    /// The column with the problem, if it is in one.
     pub column: Option<String>,
-    /// What is wrong, to be read after the row.
+    /// The problem, worded to follow the row.
     pub problem: String,
 }
 
 impl Complaint {
-    /// A complaint about the field in `column`.
+    /// Creates a complaint about the field in `column`.
     pub fn about(column: &str, problem: impl Into<String>) -> Self {
         Self {
             column: Some(crate::finding::shortened(column, COLUMN_CHARS_SHOWN)),
@@ -33,7 +34,7 @@ impl Complaint {
         }
     }
 
-    /// A complaint about the row.
+    /// Creates a complaint about the whole row.
     pub fn of_row(problem: impl Into<String>) -> Self {
         Self {
             column: None,
@@ -41,14 +42,14 @@ impl Complaint {
         }
     }
 
-    /// What the metadata says of it.
+    /// Returns the entry for the metadata.
     pub fn summary(&self, source: &Source) -> Value {
         let Source { row, line, .. } = source;
         json!({"row": row, "line": line, "column": self.column, "problem": self.problem})
     }
 }
 
-/// Where a row stands, and what it says.
+/// The position and the text of a row.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Source {
     /// The row, counted from 1 after the header.
@@ -68,17 +69,17 @@ pub struct BadRows {
     kept_bytes: usize,
 }
 
-/// The CSV of the bad rows.
+/// The CSV of bad rows.
 #[derive(Debug, Eq, PartialEq)]
 pub struct Mend {
-    /// The file.
+    /// The content of the CSV file.
     pub bytes: Vec<u8>,
     rows: usize,
     has_more: bool,
 }
 
 impl BadRows {
-    /// None so far, below this header.
+    /// Creates an empty list below this header.
     pub fn new(header: String) -> Self {
         Self {
             header,
@@ -86,12 +87,12 @@ impl BadRows {
         }
     }
 
-    /// How many there are.
+    /// Returns the number of bad rows.
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// Notes one more. Its text is asked for where there is room for it.
+    /// Adds a bad row. `source` is called only if there is room for its text.
     pub fn note(&mut self, complaint: Complaint, source: impl FnOnce() -> Source) {
         self.count += 1;
         let has_room = self.kept.len() < MAX_ROWS && self.kept_bytes < MAX_BYTES;
@@ -102,7 +103,7 @@ impl BadRows {
         }
     }
 
-    /// The first of them, for the metadata.
+    /// Returns the first bad rows, for the metadata.
     pub fn first(&self) -> Vec<Value> {
         let shown = self.in_order().into_iter().take(SHOWN);
         shown
@@ -110,7 +111,7 @@ impl BadRows {
             .collect()
     }
 
-    /// The CSV to be mended; none where no row is bad.
+    /// Returns the CSV for correction, or `None` if no row is bad.
     pub fn mend(&self) -> Option<Mend> {
         let kept = self.in_order();
         if kept.is_empty() {
@@ -131,7 +132,8 @@ impl BadRows {
         })
     }
 
-    /// Rows that the products service refused come after all others; the file has them in between.
+    /// Returns the kept rows in the order of the file. Rows that the products service rejected are
+    /// noted after all others.
     fn in_order(&self) -> Vec<&(Source, Complaint)> {
         let mut kept: Vec<_> = self.kept.iter().collect();
         kept.sort_by_key(|(source, _)| source.row);
@@ -140,13 +142,13 @@ impl BadRows {
 }
 
 impl Mend {
-    /// What the metadata says of it, once it is kept under `key`.
+    /// Returns the entry for the metadata, for a CSV that is stored under `key`.
     pub fn summary(&self, key: &str) -> Value {
         json!({"key": key, "rows": self.rows, "has_more": self.has_more, "size_bytes": self.bytes.len()})
     }
 }
 
-/// A row as CSV, with quotation marks where they are needed.
+/// Formats a row as CSV, with quotation marks where they are needed.
 pub(super) fn as_csv(row: &Row<'_>, delimiter: u8) -> String {
     let delimiter = char::from(delimiter);
     let mut text = String::new();

@@ -1,6 +1,6 @@
-//! What the fields of a column have in common. Pure.
+//! The type of a column, inferred from its fields. Pure.
 
-/// A column and the type that all of its fields so far have.
+/// A column, with the type that fits all of its fields so far.
 pub(super) struct Column {
     pub(super) name: String,
     kind: Option<Type>,
@@ -24,7 +24,7 @@ impl Column {
         }
     }
 
-    /// Takes one more field; an empty one tells nothing.
+    /// Adds a field. An empty field does not change the type.
     pub(super) fn take(&mut self, field: &str) {
         if self.kind == Some(Type::Text) || field.is_empty() {
             return;
@@ -39,7 +39,7 @@ impl Column {
         });
     }
 
-    /// The name of its type; a column without a value is `empty`.
+    /// Returns the name of the type, or `empty` for a column without a value.
     pub(super) fn kind(&self) -> &'static str {
         match self.kind {
             None => "empty",
@@ -90,12 +90,12 @@ fn type_of(field: &str) -> Type {
     }
 }
 
-/// `2026-11-22`.
+/// Matches dates such as `2026-11-22`.
 fn is_date(bytes: &[u8]) -> bool {
     bytes.len() == 10 && fits(bytes, b"0000-00-00")
 }
 
-/// `10:00:00`, and perhaps a fraction and an offset.
+/// Matches times such as `10:00:00`, with an optional fraction and offset.
 fn is_time(bytes: &[u8]) -> bool {
     fits(&bytes[..8], b"00:00:00")
         && bytes[8..]
@@ -103,7 +103,8 @@ fn is_time(bytes: &[u8]) -> bool {
             .all(|byte| byte.is_ascii_digit() || b".:+-Z".contains(byte))
 }
 
-/// Whether there is a digit for each 0 of the pattern, and else the same.
+/// Returns `true` if the bytes have a digit for each `0` of the pattern and equal the pattern
+/// elsewhere.
 fn fits(bytes: &[u8], pattern: &[u8]) -> bool {
     bytes.iter().zip(pattern).all(|(byte, wanted)| {
         if *wanted == b'0' {

@@ -1,33 +1,35 @@
-//! How a CSV is written: what separates its fields, and where its header begins. Pure.
+//! The dialect of a CSV: its separator and the start of its header. Pure.
 //!
-//! Spreadsheets disagree about the separator, so it is found in the rows: the beginning of the file is parsed with each
-//! candidate, and the one wins whose rows agree with the header and whose fields look whole. A line `sep=;`, which Excel
-//! writes and understands, and the ending `.tsv` go before any guess.
+//! Spreadsheets use different separators, so the separator is inferred from the rows: the beginning
+//! of the file is parsed with each candidate. The candidate wins whose rows agree best with the
+//! header and whose fields look whole. A line `sep=;`, which Excel writes and reads, and the
+//! extension `.tsv` take precedence over inference.
 
 use csv_core::{ReadRecordResult, ReaderBuilder};
 
 use super::MAX_COLUMNS;
 use crate::finding::Refusal;
 
-/// What is tried, in the order of preference.
+/// The candidates, in order of preference.
 const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
-/// How many rows are enough to tell.
+/// Number of rows that suffice for the inference.
 const ROWS_TRIED: usize = 100;
 
-/// The share of a delimiter that no row agrees with: its fields still tell it from another.
+/// Added to the share of rows that agree with the header. A delimiter with which no row agrees thus
+/// still has a score, which depends on the look of its fields.
 const NONE_AGREES: f64 = 0.01;
 
-/// The share of rows that make a text without a name a table.
+/// The share of agreeing rows at which a text without a telling name counts as a table.
 const MOST_AGREE: f64 = 0.5;
 
-/// How a CSV is written.
+/// The dialect of a CSV.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Dialect {
     /// The byte between fields.
     pub delimiter: u8,
-    /// Where the header begins, in bytes of the text as UTF-8.
+    /// The offset of the header, in bytes of the text as UTF-8.
     pub header_at: usize,
-    /// The lines before the header.
+    /// The number of lines before the header.
     pub lines_before: u64,
     /// The byte that ends a line: `\r` in files of old Macintosh programs, else `\n`.
     pub line_end: u8,
@@ -38,12 +40,12 @@ pub struct Dialect {
 pub struct Head<'a> {
     /// Its bytes, as UTF-8.
     pub text: &'a [u8],
-    /// Whether this is all of it.
+    /// Set if this is the whole text.
     pub is_whole: bool,
 }
 
 impl Dialect {
-    /// The dialect of fields with commas between them, from the first byte on.
+    /// The dialect with commas between fields and the header at the first byte.
     #[cfg(test)]
     pub const PLAIN: Self = Self {
         delimiter: b',',
@@ -52,7 +54,8 @@ impl Dialect {
         line_end: b'\n',
     };
 
-    /// The dialect of a CSV; `has_tabs` when its name says that tabs separate its fields.
+    /// Determines the dialect of a CSV. `has_tabs` is set when the file's name implies tabs as
+    /// separators.
     ///
     /// # Errors
     /// [`Refusal`] when its line `sep=` names something that cannot separate fields.
@@ -90,13 +93,13 @@ impl Dialect {
         })
     }
 
-    /// The delimiter as text.
+    /// Returns the delimiter as text.
     pub fn separator(&self) -> String {
         char::from(self.delimiter).to_string()
     }
 }
 
-/// Whether a text without any other sign of what it is looks like a CSV.
+/// Returns `true` if a text without any other sign of its kind looks like a CSV.
 pub fn is_likely(head: Head<'_>) -> bool {
     let from = blank_lines(head.text);
     let text = &head.text[from..];
@@ -105,7 +108,7 @@ pub fn is_likely(head: Head<'_>) -> bool {
     is_told || fit.is_some_and(|(fit, _)| fit.agreeing >= MOST_AGREE)
 }
 
-/// The length of the lines at the beginning that hold nothing but white space.
+/// Returns the length of the white space at the beginning, in whole lines.
 fn blank_lines(text: &[u8]) -> usize {
     let blanks = text
         .iter()
@@ -124,7 +127,8 @@ fn first_line(text: &[u8]) -> &[u8] {
     &text[..text.iter().position(is_end).unwrap_or(text.len())]
 }
 
-/// Excel's line `sep=;`: the delimiter, where it names one, and the length of the line with its end.
+/// Parses Excel's line `sep=;`. Returns the delimiter, if it names one, and the length of the line
+/// with its end.
 fn separator_line(text: &[u8]) -> Result<Option<(Option<u8>, usize)>, Refusal> {
     let line = first_line(text);
     let end = match &text[line.len()..] {
@@ -149,8 +153,8 @@ fn separator_line(text: &[u8]) -> Result<Option<(Option<u8>, usize)>, Refusal> {
     }
 }
 
-/// What a line `sep=…` names, with or without quotation marks around it, and with the delimiters that a spreadsheet may
-/// have filled it up with.
+/// Returns the value of a line `sep=…`. Accepts quotation marks around the line, and the trailing
+/// delimiters that a spreadsheet may have added.
 fn named_separator(line: &[u8]) -> Option<&[u8]> {
     const WORD: &[u8] = b"sep=";
 
@@ -170,7 +174,8 @@ fn named_separator(line: &[u8]) -> Option<&[u8]> {
     match named {
         [first, rest @ ..] if rest.iter().all(|byte| byte == first) => Some(&named[..1]),
         b"\\t" => Some(named),
-        // A multi-byte character is named, to be refused; a longer text is a header that begins like this.
+        // A multi-byte character is returned and refused later. A longer text is a header that
+        // begins like this.
         named if std::str::from_utf8(named).is_ok_and(|text| text.chars().count() <= 1) => {
             Some(named)
         }
@@ -182,7 +187,7 @@ fn found(head: Head<'_>) -> Option<u8> {
     best(head).map(|(_, delimiter)| delimiter)
 }
 
-/// The delimiter that fits best; none when no candidate separates anything in the header.
+/// Returns the best delimiter with its score, or `None` if no candidate separates the header.
 fn best(head: Head<'_>) -> Option<(Fit, u8)> {
     let mut best: Option<(Fit, u8)> = None;
     for delimiter in DELIMITERS {
@@ -199,11 +204,11 @@ fn best(head: Head<'_>) -> Option<(Fit, u8)> {
     best
 }
 
-/// How well a delimiter fits.
+/// The score of a delimiter.
 struct Fit {
     /// The share of rows with as many fields as the header.
     agreeing: f64,
-    /// That, times the share of fields that look whole.
+    /// The score: `agreeing` plus [`NONE_AGREES`], times the share of fields that look whole.
     share: f64,
     columns: usize,
 }
@@ -243,7 +248,8 @@ fn ratio(part: usize, whole: usize) -> f64 {
     }
 }
 
-/// Whether a field looks like one: a number, or a text in which candidates are punctuation, followed by a space.
+/// Returns `true` if a field looks whole: a number, or a text in which every candidate is
+/// punctuation followed by a space.
 fn is_whole(field: &str) -> bool {
     let is_number = |c: char| c.is_ascii_digit() || ".,'+-% €$£".contains(c);
     if field.chars().all(is_number) && !field.starts_with(' ') {
@@ -256,7 +262,8 @@ fn is_whole(field: &str) -> bool {
     !field.starts_with(' ') && candidates.all(is_punctuation)
 }
 
-/// The first rows that hold anything, parsed with this delimiter; without the last where it may be cut off.
+/// Parses the first rows that are not empty with this delimiter. Omits the last row if it may be
+/// cut off.
 fn rows(head: Head<'_>, delimiter: u8) -> Vec<Vec<String>> {
     let mut reader = ReaderBuilder::new().delimiter(delimiter).build();
     let mut text = vec![0; head.text.len() + 1];

@@ -1,4 +1,4 @@
-//! The reader, fed in every way that bytes can arrive.
+//! The reader, with input cut at every possible place.
 
 use super::*;
 

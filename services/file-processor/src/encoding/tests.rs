@@ -1,11 +1,11 @@
-//! Texts in every encoding, cut in every way that bytes can arrive.
+//! Texts in every encoding, cut at every possible place.
 
 use super::*;
 use crate::chunks::Stop;
 
 const TEXT: &str = "name;preis\r\nKäse „fein“;5 €\r\nBrötchen;2\r\n";
 
-/// The text, with the encoding that it turned out to have.
+/// Returns the text and the encoding that was determined.
 fn read(bytes: &[u8], length: usize) -> Result<(String, Encoding), Refusal> {
     let pieces = bytes
         .chunks(length)

@@ -1,14 +1,15 @@
 //! A stream of JSON that ends before one token fills the memory.
 //!
-//! `serde_json` collects a string, and a number, before it hands them on. The guard sees the bytes first and counts how
-//! long the token under way is: it needs to know strings from what is between them, and nothing else of JSON.
+//! `serde_json` buffers a whole string or number before it passes it on. The guard reads the bytes
+//! first and counts the length of the current token. It only distinguishes strings from what is
+//! between them and needs no further knowledge of JSON.
 
 use std::io::{self, Read};
 
-/// The stream within.
+/// The guarded stream.
 pub(super) struct Guard<R> {
     pub(super) inner: R,
-    /// Whether a token was longer than it may be.
+    /// Set when a token exceeded its limit.
     pub(super) is_tripped: bool,
     max_token_bytes: usize,
     token_bytes: usize,

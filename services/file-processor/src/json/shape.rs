@@ -1,4 +1,4 @@
-//! What is kept of a document: how deep it goes, what its rows are called, how much there is. Pure.
+//! The shape of a document: its depth, the names in its rows, and the number of its values. Pure.
 
 use std::fmt;
 
@@ -7,29 +7,30 @@ use serde_json::{Value, json};
 
 use crate::finding::shortened;
 
-/// How many names are kept.
+/// Largest number of names that are kept.
 const KEYS_SHOWN: usize = 64;
-/// How many characters of each.
+/// Number of characters kept of each name.
 const KEY_CHARS_SHOWN: usize = 64;
 
 /// The shape of all documents walked so far.
 #[derive(Default)]
 pub(super) struct Shape {
-    /// What the document is at its top.
+    /// The type of the top-level value.
     top: Option<&'static str>,
-    /// How many arrays and objects lie in each other at most.
+    /// The greatest depth of nested arrays and objects.
     depth: usize,
-    /// How many texts, numbers, booleans and nulls there are.
+    /// Number of strings, numbers, booleans and nulls.
     values: u64,
-    /// How many elements the array at the top has.
+    /// Number of elements of the top-level array.
     elements: u64,
-    /// The names in the object at the top, or in the objects in the array at the top, as they first came.
+    /// The names in the top-level object, or in the objects of the top-level array, in the order of
+    /// their first occurrence.
     keys: Vec<String>,
     has_more_keys: bool,
 }
 
 impl Shape {
-    /// The summary of one document.
+    /// Returns the summary of one document.
     pub(super) fn of_document(self) -> Value {
         let rows = (self.top == Some("array")).then_some(self.elements);
         json!({
@@ -38,7 +39,7 @@ impl Shape {
         })
     }
 
-    /// The summary of a document on each line.
+    /// Returns the summary of a file with one document per line.
     pub(super) fn of_lines(self, rows: u64, bad_rows: u64, first_bad: &[Value]) -> Value {
         json!({
             "depth": self.depth, "values": self.values, "rows": rows, "bad_rows": bad_rows, "first_bad": first_bad,
@@ -63,9 +64,9 @@ impl Shape {
 /// Walks one value.
 pub(super) struct Walk<'a> {
     shape: &'a mut Shape,
-    /// In how many arrays and objects it lies.
+    /// Number of arrays and objects around the value.
     depth: usize,
-    /// Whether the names of an object here are those of a row.
+    /// Set if the names of an object here belong to a row.
     is_row: bool,
 }
 
@@ -78,7 +79,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Takes a value that holds no others.
+    /// Adds a value that contains no others.
     fn leaf(self, name: &'static str) {
         self.shape.values += 1;
         if self.depth == 0 {
@@ -86,7 +87,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Takes one that does.
+    /// Adds an array or an object.
     fn enter(&mut self, name: &'static str) {
         if self.depth == 0 {
             self.shape.top = Some(name);
@@ -178,7 +179,7 @@ impl<'de> Visitor<'de> for Walk<'_> {
     }
 }
 
-/// Takes the name of a field.
+/// Reads the name of a field.
 struct Key<'a> {
     shape: &'a mut Shape,
     is_row: bool,

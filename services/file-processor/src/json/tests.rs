@@ -1,4 +1,4 @@
-//! The readers, fed in every way that bytes can arrive.
+//! The readers, with input cut at every possible place.
 
 use bytes::Bytes;
 

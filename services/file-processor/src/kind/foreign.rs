@@ -1,10 +1,11 @@
-//! Files that are not read here: what they are, and what their owner can do. Pure.
+//! Unsupported files: their names and a remedy for their owners. Pure.
 //!
-//! They are told by their content, whatever their name: a spreadsheet that is called `.csv` is still a spreadsheet.
+//! They are recognised by their content, whatever their name: a spreadsheet called `.csv` is still
+//! a spreadsheet.
 
 use crate::finding::{Reason, Refusal};
 
-/// A kind of file that is not read.
+/// A kind of file that is not supported.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Foreign {
     what: &'static str,
@@ -18,7 +19,7 @@ const UNPACKED: &str = "unpack it, and upload what is in it";
 const OF_VIDEO: &str = "upload a picture of it, as JPEG or PNG";
 const OF_PROGRAM: &str = "upload CSV, JSON, NDJSON or a picture";
 
-/// Beginnings that tell a file.
+/// Signatures at the beginning of a file.
 const BEGINNINGS: [(&[u8], &str, &str); 32] = [
     (b"PK\x05\x06", "an empty ZIP archive", UNPACKED),
     (b"\x1f\x8b", "compressed with gzip", UNPACKED),
@@ -58,7 +59,7 @@ const BEGINNINGS: [(&[u8], &str, &str); 32] = [
     (b"SQLite format 3\0", "an SQLite database", AS_TEXT),
 ];
 
-/// What a ZIP archive turns out to be by the names of its files.
+/// Kinds of ZIP archives, by parts of the names of the files in them.
 const ARCHIVES: [(&[u8], &str, &str); 8] = [
     (b"xl/", "an Excel workbook (XLSX)", AS_CSV),
     (
@@ -98,7 +99,7 @@ impl Foreign {
         Self { what, advice }
     }
 
-    /// Why such a file is refused.
+    /// Returns the refusal of such a file.
     pub(super) fn refused(self) -> Refusal {
         let Self { what, advice } = self;
         let detail = format!("it is {what}, which is not read here; {advice}");
@@ -106,7 +107,7 @@ impl Foreign {
     }
 }
 
-/// What a file is that begins with these bytes; none when it may be a text.
+/// Recognises a file by its first bytes. Returns `None` if it may be a text.
 pub(super) fn of_bytes(head: &[u8]) -> Option<Foreign> {
     let known = BEGINNINGS
         .into_iter()
@@ -132,7 +133,7 @@ pub(super) fn of_bytes(head: &[u8]) -> Option<Foreign> {
         })
 }
 
-/// What a file is whose text, as UTF-8, begins like this; none when it may be CSV or JSON.
+/// Recognises a text by its beginning as UTF-8. Returns `None` if it may be CSV or JSON.
 pub(super) fn of_text(head: &[u8]) -> Option<Foreign> {
     if head.contains(&0) {
         return Some(Foreign {
@@ -194,7 +195,8 @@ fn archive(head: &[u8]) -> Option<Foreign> {
     ))
 }
 
-/// By the brands in the box `ftyp`: the major one, or else the first compatible one that is a picture's.
+/// Recognises a file by the brands in the box `ftyp`: the major brand, or else the first compatible
+/// brand of a picture.
 fn media(head: &[u8]) -> Option<Foreign> {
     if head.get(4..8) != Some(b"ftyp") {
         return None;
@@ -217,7 +219,8 @@ fn media(head: &[u8]) -> Option<Foreign> {
     ))
 }
 
-/// A text may begin with BM too, so the length of the second header is looked at.
+/// Recognises a bitmap. A text may also begin with `BM`, so the length of the second header is
+/// checked.
 fn is_bitmap(head: &[u8]) -> bool {
     const LENGTHS: [u8; 7] = [12, 40, 52, 56, 64, 108, 124];
     head.starts_with(b"BM")

@@ -1,4 +1,4 @@
-//! Beginnings of files, under names that fit and names that do not.
+//! Beginnings of files, under matching and other names.
 
 use super::*;
 
@@ -103,7 +103,7 @@ fn ndjson_is_told_from_json_whatever_its_name() {
     );
 }
 
-/// What is read nowhere here, with the word that its owner looks for.
+/// Unsupported files, each with the word that its owner looks for.
 fn foreign() -> Vec<(&'static str, Vec<u8>)> {
     let ftyp = |brands: &str| {
         let length = u32::try_from(8 + brands.len()).unwrap().to_be_bytes();

@@ -1,7 +1,8 @@
-//! Colours as sRGB, which is what a browser takes a picture without a profile to be in.
+//! Converts colours to sRGB, which browsers assume for a picture without a profile.
 //!
-//! Telephones take pictures in Display P3, cameras in Adobe RGB: shown as sRGB without conversion they are pale. The
-//! profile is in the picture's file (ICC), or, in a PNG, named by four numbers (`cICP`, ITU-T H.273).
+//! Phones take pictures in Display P3 and cameras in Adobe RGB; shown as sRGB without conversion
+//! they look pale. The profile is embedded in the picture's file (ICC) or, in a PNG, identified by
+//! four numbers (`cICP`, ITU-T H.273).
 
 use image::{ColorType, DynamicImage};
 use moxcms::{CicpColorPrimaries, CicpProfile, ColorProfile, DataColorSpace, Layout};
@@ -10,7 +11,7 @@ use moxcms::{MatrixCoefficients, TransferCharacteristics, TransformOptions};
 use super::whole::png_chunk;
 use crate::kind::Format;
 
-/// The profile of a picture; none when it says nothing, or nothing that can be read.
+/// Returns the profile of a picture, or `None` if it has none that can be read.
 pub(super) fn profile(bytes: &[u8], format: Format, icc: Option<&[u8]>) -> Option<ColorProfile> {
     let named = if format == Format::Png {
         cicp(bytes)
@@ -20,8 +21,8 @@ pub(super) fn profile(bytes: &[u8], format: Format, icc: Option<&[u8]>) -> Optio
     named.or_else(|| ColorProfile::new_from_slice(icc?).ok())
 }
 
-/// The picture in sRGB; as it is where its profile is none, or is one for other channels (of a CMYK picture that was
-/// decoded to RGB, say).
+/// Converts the picture to sRGB. Returns it unchanged without a profile, or with a profile for
+/// other channels, such as that of a CMYK picture that was decoded to RGB.
 pub(super) fn in_srgb(picture: DynamicImage, profile: Option<ColorProfile>) -> DynamicImage {
     let Some(profile) = profile else {
         return picture;
@@ -38,7 +39,7 @@ pub(super) fn in_srgb(picture: DynamicImage, profile: Option<ColorProfile>) -> D
         _ => return picture,
     }
 
-    // What is grey in a profile of greys stays grey: the three channels are converted alike.
+    // Grey pixels remain grey, because a grey profile converts the three channels alike.
     let pixels = picture.to_rgba8();
     let source = if is_grey {
         Layout::GrayAlpha
@@ -69,7 +70,8 @@ pub(super) fn in_srgb(picture: DynamicImage, profile: Option<ColorProfile>) -> D
     }
 }
 
-/// The profile that a PNG names by numbers; none for those of brighter displays, whose white is beyond sRGB's.
+/// Returns the profile that a PNG identifies by numbers. Returns `None` for profiles of brighter
+/// displays, whose white is beyond that of sRGB.
 fn cicp(bytes: &[u8]) -> Option<ColorProfile> {
     let [primaries, transfer, _, _] = *png_chunk(bytes, b"cICP")?.first_chunk()?;
     let transfer = TransferCharacteristics::try_from(transfer).ok()?;
@@ -88,6 +90,6 @@ fn cicp(bytes: &[u8]) -> Option<ColorProfile> {
         full_range: true,
     });
 
-    // It says itself whether the numbers were known.
+    // The profile itself shows if the numbers were known.
     profile.cicp.is_some().then_some(profile)
 }

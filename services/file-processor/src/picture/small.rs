@@ -1,8 +1,8 @@
-//! Pictures made small. Pure.
+//! Scales pictures down. Pure.
 
 use image::{DynamicImage, Rgba, RgbaImage};
 
-/// The picture with sides of at most `side` pixels; a small one as it is.
+/// Scales the picture to sides of at most `side` pixels. Returns a smaller picture unchanged.
 pub(super) fn of(picture: DynamicImage, side: u32) -> DynamicImage {
     if picture.width().max(picture.height()) <= side {
         return picture;
@@ -14,8 +14,8 @@ pub(super) fn of(picture: DynamicImage, side: u32) -> DynamicImage {
     averaged(&picture.into_rgba8(), side).into()
 }
 
-/// Each pixel the average of those that it stands for, weighted by how opaque they are: a transparent pixel has a colour
-/// too, mostly black, and must not darken the edges of what is beside it.
+/// Averages the pixels behind each pixel of the result, weighted by their opacity. A transparent
+/// pixel has a colour too, usually black, which must not darken the edges beside it.
 fn averaged(picture: &RgbaImage, side: u32) -> RgbaImage {
     let (width, height) = picture.dimensions();
     let longest = u64::from(width.max(height));
@@ -35,7 +35,8 @@ fn averaged(picture: &RgbaImage, side: u32) -> RgbaImage {
     })
 }
 
-/// The pixels of a side of `length` that pixel `at` of `count` stands for: at least one.
+/// Returns the range of pixels, on a side of `length`, that pixel `at` of `count` represents. It is
+/// never empty.
 fn share(at: u32, count: u32, length: u32) -> std::ops::Range<u32> {
     let edge = |at: u32| (u64::from(at) * u64::from(length) / u64::from(count)) as u32;
     edge(at)..edge(at + 1).max(edge(at) + 1)

@@ -1,4 +1,4 @@
-//! Pictures made here, whole, cut off, and pretending.
+//! Generated pictures: whole, cut off, and disguised.
 
 use image::{ImageEncoder, Rgb, RgbImage, Rgba, RgbaImage};
 
@@ -54,7 +54,7 @@ fn what_shines_through_stays_so_and_small_pictures_stay_small() {
     );
 }
 
-/// A segment of EXIF that says: turned by a right angle, taken with a `SecretCamera`.
+/// An EXIF segment with a rotation by a right angle and the camera name `SecretCamera`.
 fn exif() -> Vec<u8> {
     let mut tiff = b"II*\0\x08\0\0\0\x02\0".to_vec();
     tiff.extend(b"\x0f\x01\x02\0\x0d\0\0\0\x26\0\0\0"); // Make, 13 bytes of text at 38
@@ -124,13 +124,14 @@ fn something_else_behind_a_picture_is_refused_and_zeros_are_not() {
     }
 }
 
-/// A JPEG that announces others behind it.
+/// A JPEG that announces further pictures behind it.
 fn with_pictures() -> Vec<u8> {
     let plain = picture(64, 48, Format::Jpeg);
     [&plain[..2], b"\xff\xe2\0\x0aMPF\0MM\0*", &plain[2..]].concat()
 }
 
-/// What Samsung's telephones write behind a JPEG: one note, the list of notes, and the end.
+/// The trailer that Samsung's phones write behind a JPEG: one note, the list of notes, and the end
+/// marker.
 fn samsung_notes() -> Vec<u8> {
     let note = [
         &b"\0\0\x01\x0a"[..],
@@ -305,7 +306,7 @@ fn assert_near(bytes: &[u8], format: Format, expected: [u8; 3], what: &str) {
 fn colours_are_those_of_the_profile() {
     use moxcms::ColorProfile;
 
-    // By the primaries and curves of each, computed elsewhere.
+    // Computed elsewhere from the primaries and curves of each profile.
     let profiles = [
         ("Display P3", ColorProfile::new_display_p3(), [0, 203, 11]),
         ("Adobe RGB", ColorProfile::new_adobe_rgb(), [0, 201, 37]),
@@ -349,7 +350,7 @@ fn a_profile_that_cannot_be_used_changes_nothing() {
     }
 }
 
-/// A PNG that names its colours by numbers.
+/// A PNG whose colours are identified by numbers.
 fn numbered(numbers: [u8; 4]) -> Vec<u8> {
     let green = DynamicImage::from(RgbImage::from_pixel(400, 400, Rgb([60, 200, 60])));
     let mut plain = Vec::new();

@@ -1,19 +1,20 @@
-//! Whether a picture's file is whole, and nothing but a picture. Pure.
+//! Checks that a picture's file is complete and contains nothing but the picture. Pure.
 //!
-//! Decoders stop where the picture ends, and some fill up what is missing with grey. A file that goes on behind its
-//! picture is a picture to one program and something else to another, an archive or a script: it is refused. Zeros are
-//! padding, as encoders and file systems write it. Behind a JPEG, cameras write what they also announce in it: further
-//! pictures (the CIPA's Multi-Picture Format, which gain maps use as well), and Samsung's telephones a list of notes.
+//! Decoders stop at the end of the picture, and some fill missing parts with grey. A file with
+//! further content behind its picture is a picture to one program and an archive or a script to
+//! another, so it is refused. Zero bytes are padding, which encoders and file systems write. Behind
+//! a JPEG, two kinds of announced content are accepted: further pictures (the CIPA's Multi-Picture
+//! Format, also used for gain maps), and the notes of Samsung's phones.
 
 mod trailer;
 
 use crate::finding::Refusal;
 use crate::kind::Format;
 
-/// The file ends where its picture does.
+/// Checks that the file ends where its picture does.
 ///
 /// # Errors
-/// [`Refusal`] when it is cut off or goes on.
+/// [`Refusal`] when the file is cut off or continues.
 pub(super) fn check(bytes: &[u8], format: Format) -> Result<(), Refusal> {
     let end = match format {
         Format::Png => end_of_png(bytes),
@@ -44,21 +45,21 @@ fn is_padding(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| *byte == 0)
 }
 
-/// Behind the chunk IEND; none where the chunks do not lead to one.
+/// Returns the offset behind the chunk IEND, or `None` if there is none.
 fn end_of_png(bytes: &[u8]) -> Option<usize> {
     PngChunks { bytes, at: 8 }
         .find(|chunk| chunk.kind == *b"IEND")
         .map(|chunk| chunk.end)
 }
 
-/// What the first chunk of a PNG of this kind says.
+/// Returns the content of the first chunk of this kind in a PNG.
 pub(super) fn png_chunk<'a>(bytes: &'a [u8], kind: &[u8; 4]) -> Option<&'a [u8]> {
     PngChunks { bytes, at: 8 }
         .find(|chunk| chunk.kind == *kind)
         .map(|chunk| chunk.content)
 }
 
-/// The chunks of a PNG, until one is not whole.
+/// The chunks of a PNG, up to the first incomplete one.
 struct PngChunks<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -79,7 +80,7 @@ impl<'a> Iterator for PngChunks<'a> {
         let start = self.at + 8;
         let content = self.bytes.get(start..start.checked_add(length)?)?;
 
-        // A checksum follows.
+        // A checksum of four bytes follows the content.
         self.at = Some(start + length + 4).filter(|end| *end <= self.bytes.len())?;
         Some(PngChunk {
             kind: *header.last_chunk()?,
@@ -89,13 +90,14 @@ impl<'a> Iterator for PngChunks<'a> {
     }
 }
 
-/// Where the RIFF header says; a byte that makes the length even is padding.
+/// Returns the end according to the RIFF header. A byte that makes the length even counts as
+/// padding.
 fn end_of_webp(bytes: &[u8]) -> Option<usize> {
     let length = u32::from_le_bytes(bytes.get(4..8)?.try_into().ok()?) as usize;
     length.checked_add(8).filter(|end| *end <= bytes.len())
 }
 
-/// Behind the trailer, past all blocks.
+/// Returns the offset behind the trailer, after all blocks.
 fn end_of_gif(bytes: &[u8]) -> Option<usize> {
     const EXTENSION: u8 = 0x21;
     const IMAGE: u8 = 0x2c;
@@ -106,14 +108,14 @@ fn end_of_gif(bytes: &[u8]) -> Option<usize> {
         at = match *bytes.get(at)? {
             TRAILER => return Some(at + 1),
             EXTENSION => end_of_blocks(bytes, at + 2)?,
-            // A descriptor of 10 bytes, perhaps colours, and the size of the codes.
+            // A descriptor of 10 bytes, an optional colour table, and the code size.
             IMAGE => end_of_blocks(bytes, at + 11 + colour_table(*bytes.get(at + 9)?))?,
             _ => return None,
         };
     }
 }
 
-/// The length of the table of colours that these flags announce.
+/// Returns the length of the colour table that these flags announce, in bytes.
 fn colour_table(flags: u8) -> usize {
     if flags & 0x80 == 0 {
         0
@@ -122,7 +124,8 @@ fn colour_table(flags: u8) -> usize {
     }
 }
 
-/// Behind blocks that begin with their lengths, and the empty one that ends them.
+/// Returns the offset behind a series of blocks, each with its length first, and the empty block
+/// that ends it.
 fn end_of_blocks(bytes: &[u8], mut at: usize) -> Option<usize> {
     loop {
         let length = usize::from(*bytes.get(at)?);
@@ -133,7 +136,7 @@ fn end_of_blocks(bytes: &[u8], mut at: usize) -> Option<usize> {
     }
 }
 
-/// Behind the marker EOI, past all segments and scans.
+/// Returns the offset behind the marker EOI, after all segments and scans.
 fn end_of_jpeg(bytes: &[u8]) -> Option<usize> {
     const START_OF_SCAN: u8 = 0xda;
     const END_OF_IMAGE: u8 = 0xd9;
@@ -159,7 +162,8 @@ fn end_of_jpeg(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// The next marker that is none of the coded picture's: there FF is followed by 00 or by the number of a restart.
+/// Returns the offset of the next marker outside the coded picture. Inside it, FF is followed by 00
+/// or by the number of a restart.
 fn end_of_scan(bytes: &[u8], from: usize) -> Option<usize> {
     let is_end = |pair: &[u8]| pair[0] == 0xff && !matches!(pair[1], 0 | 0xd0..=0xd7 | 0xff);
     bytes

@@ -1,7 +1,8 @@
-//! Whose account a token is: found out once, and remembered for a while.
+//! The account of a token: found by verifying it once, then cached for a while.
 //!
-//! To verify a signature costs more than all else that is done for a request. What is remembered decides only for whom a
-//! request is counted: what the caller may do, the services find out from the token itself, each time.
+//! Verifying a signature costs more than everything else that the gateway does for a request. The
+//! cached account only selects the rate limit's counter: the services verify the token itself for
+//! each request.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,12 +11,13 @@ use std::time::{Duration, Instant};
 use axum::http::{HeaderMap, header};
 use chassis::auth::{Auth, Caller};
 
-/// For how long an answer is good.
+/// How long a cached account is used.
 const KEPT_FOR: Duration = Duration::from_secs(30);
-/// So many are remembered at most, of some hundred bytes each.
+/// Largest number of cached accounts, of some hundred bytes each.
 const MOST: usize = 10_000;
 
-/// The accounts of tokens that were shown lately. What is not good is not remembered: it is anybody's to invent.
+/// The accounts of recently used tokens. Invalid tokens are not cached, because anybody can invent
+/// them.
 pub(super) struct Accounts {
     auth: Auth,
     known: Mutex<HashMap<Box<[u8]>, Known>>,
@@ -35,7 +37,7 @@ impl Accounts {
         }
     }
 
-    /// The account of the token in these headers; none where there is no token, or none that is good.
+    /// Returns the account of the token in these headers; none if there is no valid token.
     pub(super) async fn of(&self, headers: &HeaderMap) -> Option<i64> {
         let shown = headers.get(header::AUTHORIZATION)?.as_bytes();
         let now = Instant::now();

@@ -1,19 +1,21 @@
-//! Makes one OpenAPI document of several. Pure.
+//! Merges several OpenAPI documents into one. Pure.
 //!
-//! Names that are each service's own business must not meet: components and operation ids get the service's name in front,
-//! and what refers to them follows. Only paths below the service's noun are taken: health and metrics stay inside.
+//! Names of different services must not collide: components and operation ids get the service's
+//! name as a prefix, and references follow. Only paths below the service's noun are taken: health
+//! and metrics stay internal.
 
 use serde_json::{Map, Value, json};
 
 use crate::proxy::PREFIX;
 
-/// What a service publishes.
+/// A service's description.
 pub(super) struct Part {
     pub(super) service: &'static str,
     pub(super) document: Value,
 }
 
-/// One document of all parts. `missing` names the services that publish none, or none now.
+/// Returns one document of all parts. `missing` names the services whose description is not
+/// available.
 pub(super) fn merge(parts: Vec<Part>, missing: &[&str]) -> Value {
     let mut paths = Map::new();
     let mut components: Map<String, Value> = Map::new();
@@ -58,7 +60,8 @@ fn taken(document: &mut Value, field: &str) -> Map<String, Value> {
     }
 }
 
-/// `/users` and what is below it, for users; but nothing that the gateway hides.
+/// Returns whether a path is public: for users, `/users` and the paths below it, except those that
+/// the gateway hides.
 fn is_public(path: &str, service: &str) -> bool {
     let rest = path
         .strip_prefix('/')
@@ -72,7 +75,7 @@ fn is_public(path: &str, service: &str) -> bool {
         })
 }
 
-/// Operations without a tag are listed under their service.
+/// Tags operations that have no tag with their service.
 fn tagged(mut item: Value, service: &str) -> Value {
     let operations = item.as_object_mut().into_iter().flat_map(Map::values_mut);
     for operation in operations
@@ -85,7 +88,8 @@ fn tagged(mut item: Value, service: &str) -> Value {
     item
 }
 
-/// Security schemes are the same for all and are required by name; everything else is the service's own.
+/// Returns a component's name in the merged document. Security schemes are shared and keep their
+/// names, because operations require them by name; all others get the service's prefix.
 fn own_name(kind: &str, service: &str, name: &str) -> String {
     if kind == "securitySchemes" {
         name.to_owned()
@@ -94,7 +98,7 @@ fn own_name(kind: &str, service: &str, name: &str) -> String {
     }
 }
 
-/// Follows the new names wherever they are referred to: by `$ref`, by the mapping of a discriminator, by a link.
+/// Applies the new names to all references: `$ref`, a discriminator's mapping, a link.
 fn rename(value: &mut Value, service: &str) {
     match value {
         Value::Array(members) => members

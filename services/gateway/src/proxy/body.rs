@@ -1,4 +1,4 @@
-//! Bodies on their way: a request's is read whole within limits, an answer's is relayed piece by piece.
+//! Bodies: a request's is read whole within limits, an answer's is relayed piece by piece.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,12 +13,12 @@ use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
-/// What the body of a request may be.
+/// The limits of a request's body.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Its size, at most.
+    /// Largest size.
     pub(crate) bytes: usize,
-    /// The time it may take to arrive.
+    /// Longest time to arrive.
     pub(crate) time: Duration,
 }
 
@@ -52,31 +52,32 @@ fn too_large(limits: Limits) -> Problem {
     )
 }
 
-/// The body of an answer on its way to the client. It holds its place at the upstream until it ends or is dropped.
+/// The body of an answer on its way to the client. It holds its slot at the upstream until it ends
+/// or is dropped.
 pub(super) struct Relay {
     body: Incoming,
     end: End,
     _place: OwnedSemaphorePermit,
 }
 
-/// What ends a body before its own end.
+/// The condition that ends a body early.
 enum End {
-    /// Silence of the upstream for so long. The alarm is set when the body has nothing to give.
+    /// The upstream sends nothing for this time. The timer is set when the body has no data ready.
     Silence {
         limit: Duration,
         alarm: Option<Pin<Box<Sleep>>>,
     },
-    /// The gateway's own end, for streams that have none.
+    /// The gateway's shutdown, for streams without an end.
     Shutdown(Pin<Box<dyn Future<Output = ()> + Send>>),
 }
 
-/// The upstream fell silent within the body of its answer.
+/// The upstream sent nothing for too long within the body of its answer.
 #[derive(Debug, thiserror::Error)]
 #[error("the upstream fell silent within its answer")]
 struct Silent;
 
 impl Relay {
-    /// A body with an end, which may be silent for `limit`.
+    /// Returns the relay of a body with an end; `limit` is the longest silence.
     pub(super) fn finite(body: Incoming, limit: Duration, place: OwnedSemaphorePermit) -> Self {
         Self {
             body,
@@ -85,7 +86,8 @@ impl Relay {
         }
     }
 
-    /// A stream of events, which lasts until one of the two sides, or the gateway, ends.
+    /// Returns the relay of an event stream, which lasts until the client, the upstream or the
+    /// gateway ends it.
     pub(super) fn endless(body: Incoming, shutdown: Shutdown, place: OwnedSemaphorePermit) -> Self {
         let requested = Box::pin(async move { shutdown.requested().await });
         Self {
@@ -123,7 +125,7 @@ impl HttpBody for Relay {
 }
 
 impl End {
-    /// The upstream was heard.
+    /// Resets the timer: the upstream sent something.
     fn put_off(&mut self) {
         if let Self::Silence {
             limit,

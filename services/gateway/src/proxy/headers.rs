@@ -1,7 +1,7 @@
-//! Which headers cross the gateway, and which say how a request came here. Pure.
+//! The headers that the gateway forwards, and the headers that describe a request's origin. Pure.
 //!
-//! Headers between two neighbours (RFC 9110, 7.6.1) never cross. What a client claims about its own address is believed
-//! only from a trusted proxy; from anybody else the claim is replaced.
+//! Headers between two neighbours (RFC 9110, 7.6.1) are never forwarded. A statement about the
+//! client's address is accepted only from a trusted proxy; any other is replaced.
 
 use std::net::IpAddr;
 
@@ -14,14 +14,14 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use super::PREFIX;
 use crate::client::Peer;
 
-/// The chain of addresses a request came through, the client's first.
+/// The addresses that a request came through, the client's first.
 pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-/// The host the client asked for.
+/// The host in the client's request.
 pub const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-/// `http` or `https`, as the client spoke it.
+/// The scheme of the client's request: `http` or `https`.
 pub const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// The address of the client, as the gateway has found it out: services count by it.
+/// The client's address, as determined by the gateway; services count by it.
 pub const CLIENT_ADDRESS: HeaderName = HeaderName::from_static("tidemark-client-address");
 
 static HOP_BY_HOP: [HeaderName; 9] = [
@@ -36,7 +36,8 @@ static HOP_BY_HOP: [HeaderName; 9] = [
     UPGRADE,
 ];
 
-/// Removes the headers that concern one connection only: the known ones and those that `Connection` names.
+/// Removes the headers that concern one connection only: the standard ones and those that
+/// `Connection` names.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
@@ -51,9 +52,10 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Makes a client's headers the gateway's own: without the hop's, with the truth about where the request came from.
+/// Prepares a client's headers for the upstream: removes the hop-by-hop ones and sets the request's
+/// true origin.
 ///
-/// `Host` and `Content-Length` are left to the client that sends the request on, for it knows both better.
+/// `Host` and `Content-Length` are left to the HTTP client, which sets both.
 pub fn prepare_request(headers: &mut HeaderMap, peer: Option<Peer>) {
     strip_hop_by_hop(headers);
     let host = headers.remove(HOST);
@@ -89,7 +91,8 @@ pub fn prepare_request(headers: &mut HeaderMap, peer: Option<Peer>) {
     }
 }
 
-/// Makes an upstream's headers the gateway's own: without the hop's, and with places as clients know them.
+/// Prepares an upstream's headers for the client: removes the hop-by-hop ones and rewrites
+/// locations to the gateway's paths.
 pub fn prepare_answer(headers: &mut HeaderMap) {
     strip_hop_by_hop(headers);
     let location = headers.get(LOCATION).map(HeaderValue::as_bytes);

@@ -1,8 +1,9 @@
-//! W3C Trace Context, level 1: a request that carries a valid `traceparent` keeps it, any other gets one. Pure but for the
-//! random ids.
+//! W3C Trace Context, level 1: a request that carries a valid `traceparent` keeps it, any other
+//! gets one. Pure but for the random ids.
 //!
-//! Where a collector is named, the headers name a span of the gateway's by now. Where none is, the parent is handed on as it
-//! came, which the recommendation asks of those that only pass a trace on.
+//! If a collector is configured, the headers already name a span of the gateway. Otherwise the
+//! parent is forwarded unchanged, as the recommendation requires of a component that only passes a
+//! trace on.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Uuid;
@@ -10,10 +11,10 @@ use uuid::fmt::Simple;
 
 /// Trace id, parent id and flags.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-/// What vendors add; means nothing without a valid `traceparent`.
+/// Vendor data; meaningless without a valid `traceparent`.
 pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// Leaves the headers with exactly one valid `traceparent`.
+/// Makes the headers contain exactly one valid `traceparent`.
 pub fn ensure(headers: &mut HeaderMap) {
     let mut given = headers.get_all(TRACEPARENT).iter();
     if let (Some(parent), None) = (given.next(), given.next())
@@ -35,8 +36,8 @@ fn fresh() -> HeaderValue {
     HeaderValue::try_from(text).expect("hexadecimal digits and dashes are a header value")
 }
 
-/// `version-trace-parent-flags` in lower-case hexadecimal; neither id is zero, and version `ff` does not exist. A later version may
-/// have more fields after a dash.
+/// `version-trace-parent-flags` in lower-case hexadecimal; neither id is zero, and version `ff`
+/// does not exist. A later version may have more fields after a dash.
 fn is_valid(parent: &[u8]) -> bool {
     let (known, rest) = parent.split_at(parent.len().min(55));
     let dashes_stand = known.len() == 55 && [2, 35, 52].iter().all(|&at| known[at] == b'-');

@@ -1,15 +1,15 @@
-//! Which files there are.
+//! The list of the storefront's files.
 
 /// A file of the storefront, as it is in the source tree.
 pub(super) struct File {
-    /// Where it is served.
+    /// The path at which it is served.
     pub(super) path: &'static str,
     name: &'static str,
     pub(super) bytes: &'static [u8],
 }
 
 impl File {
-    /// Its media type, by its name.
+    /// Returns its media type, by its name.
     pub(super) fn content_type(&self) -> &'static str {
         match self.name.rsplit_once('.') {
             Some((_, "html")) => "text/html; charset=utf-8",
@@ -28,7 +28,7 @@ macro_rules! files {
     };
 }
 
-/// The page for addresses where nothing is.
+/// The error page for unknown addresses.
 pub(super) const MISSING: File = File {
     path: "",
     name: "missing.html",

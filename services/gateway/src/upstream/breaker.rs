@@ -1,4 +1,5 @@
-//! A circuit breaker: an upstream that keeps failing is left alone for a while, then tried by one request at a time. Pure.
+//! A circuit breaker: after repeated failures an upstream is not called for a pause, then probed by
+//! one request at a time. Pure.
 //!
 //! ```text
 //! closed ── `THRESHOLD` failures in a row ──▶ open ── its pause is over ──▶ probing
@@ -7,18 +8,19 @@
 //!                                              └── the probe fails: twice the pause
 //! ```
 //!
-//! A failure is a call without an answer: no connection, a broken one, or none in time. An answer of 500 is an answer.
+//! A failure is a call without an answer: no connection, a broken one, or none in time. An answer
+//! of 500 is an answer.
 
 use std::time::{Duration, Instant};
 
-/// So many failures in a row open the breaker.
+/// The number of failures in a row that opens the breaker.
 const THRESHOLD: u32 = 5;
 /// The first pause.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
 /// Pauses double up to this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
-/// Decides whether an upstream is called. It knows no clock: the time is passed in.
+/// Decides whether an upstream is called. It has no clock: the time is passed in.
 #[derive(Debug)]
 pub struct Breaker {
     state: State,
@@ -32,14 +34,15 @@ enum State {
 }
 
 impl Breaker {
-    /// Closed: everything passes.
+    /// Returns a closed breaker: every call passes.
     pub fn new() -> Self {
         Self {
             state: State::Closed { failures: 0 },
         }
     }
 
-    /// Lets a call through, or says how long to wait before the next try. Whoever passes reports how it ended.
+    /// Admits a call, or returns the wait before the next try. An admitted caller reports how the
+    /// call ended.
     ///
     /// # Errors
     /// The time that remains, when the breaker is open.
@@ -55,12 +58,12 @@ impl Breaker {
         }
     }
 
-    /// The upstream answered.
+    /// Records that the upstream answered.
     pub fn succeeded(&mut self) {
         self.state = State::Closed { failures: 0 };
     }
 
-    /// The upstream did not answer.
+    /// Records that the upstream did not answer.
     pub fn failed(&mut self, now: Instant) {
         self.state = match self.state {
             State::Closed { failures } if failures + 1 < THRESHOLD => State::Closed {
@@ -81,7 +84,7 @@ impl Breaker {
         };
     }
 
-    /// The caller went away before it knew: the next one may probe.
+    /// Records that the caller gave up before the result; the next caller may probe.
     pub fn abandoned(&mut self, now: Instant) {
         if let State::Probing { pause } = self.state {
             self.state = State::Open { until: now, pause };

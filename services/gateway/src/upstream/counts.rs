@@ -1,4 +1,4 @@
-//! What went wrong at the upstreams, as metrics.
+//! Metrics of failures and retries at the upstreams.
 
 use chassis::Metrics;
 use prometheus::{IntCounterVec, Opts};

@@ -1,11 +1,13 @@
-//! Leave to make one call, given by the breaker, which learns how the call ended whatever becomes of the caller.
+//! A permission from the circuit breaker for one call; it reports the call's end to the breaker
+//! even if the caller is cancelled.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use super::breaker::Breaker;
 
-/// Reports to its breaker. Dropped without a verdict, because the client went away, it reports that.
+/// Reports to its breaker. If it is dropped without a verdict, because the client disconnected, it
+/// reports an abandoned call.
 pub(super) struct Pass<'a> {
     breaker: Option<&'a Mutex<Breaker>>,
 }

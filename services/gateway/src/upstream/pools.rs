@@ -1,7 +1,7 @@
-//! The connections to the upstreams, kept for the next request.
+//! Pools of connections to the upstreams.
 //!
-//! Each thread has its own, for a connection is driven by the thread that made it: a request that took another's would wake
-//! that thread, and be woken by it.
+//! Each thread has its own pool, because a connection is driven by the thread that opened it: a
+//! request on another thread's connection would make the two threads wake each other.
 
 use std::time::Duration;
 
@@ -13,9 +13,10 @@ use thread_local::ThreadLocal;
 
 use crate::config::Config;
 
-/// Connections nobody used for so long are closed: before the upstreams close them, so that no request meets a closing one.
+/// Idle time after which a connection is closed: shorter than the upstreams' own, so that no
+/// request is sent on a closing connection.
 const IDLE: Duration = Duration::from_secs(20);
-/// How often the system looks whether the other end is still there.
+/// Interval of the system's keep-alive probes.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// One pool.
@@ -29,7 +30,7 @@ pub(crate) struct Pools {
 }
 
 impl Pools {
-    /// Empty ones.
+    /// Returns empty pools.
     pub(crate) fn new(config: &Config) -> Self {
         Self {
             connect_timeout: config.connect_timeout,
@@ -38,7 +39,7 @@ impl Pools {
         }
     }
 
-    /// This thread's.
+    /// Returns this thread's pool.
     pub(super) fn here(&self) -> &Pool {
         self.of_threads.get_or(|| {
             let mut connector = HttpConnector::new();

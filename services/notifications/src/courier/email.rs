@@ -1,10 +1,11 @@
 //! E-mail by SMTP.
 //!
-//! The `Message-ID` is made of the event's id, so that mailboxes which drop duplicates drop a second copy: SMTP itself
-//! cannot tell whether a message whose reply was lost has been taken (RFC 5321, section 4.5.3.2.6).
+//! The `Message-ID` contains the event's id, so that mailboxes which remove duplicates remove a
+//! second copy. With SMTP, the fate of a message whose reply was lost is unknown (RFC 5321, section
+//! 4.5.3.2.6).
 //!
-//! Each message has a connection of its own. A pool would take back one whose sending was broken off in the middle, and
-//! the next message would read the replies of that one.
+//! Each message has a connection of its own. A pool would reuse a connection on which a message was
+//! cut off, and the next message would read the replies to that one.
 
 use std::time::Duration;
 
@@ -24,17 +25,18 @@ use crate::recipient::Recipient;
 
 const FLAG: &str = "--notifications-email";
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// Replies that speak of who we are to the server, not of the message: log in, encrypt (RFC 4954, section 6).
+/// Replies that concern the client and not the message, such as requests to log in or encrypt (RFC
+/// 4954, section 6).
 const ABOUT_US: std::ops::Range<u16> = 530..540;
 
-/// A mail server, and who we are to it.
+/// A mail server, with the sender's mailbox.
 pub struct Email {
     transport: AsyncSmtpTransport<Tokio1Executor>,
     from: Mailbox,
 }
 
 impl Email {
-    /// The mail server at `url`.
+    /// Creates a courier for the mail server at `url`.
     ///
     /// # Errors
     /// [`SettingsError`].
@@ -90,7 +92,7 @@ impl Email {
             .from(self.from.clone())
             .to(Mailbox::new(None, to))
             .subject(&message.subject)
-            // Nobody's "I am on holiday" answers it (RFC 3834, section 5).
+            // Prevents automatic replies, such as vacation notices (RFC 3834, section 5).
             .raw_header(HeaderValue::new(automatic, "auto-generated".to_owned()))
             .multipart(MultiPart::alternative_plain_html(
                 message.text.clone(),
@@ -121,8 +123,8 @@ impl Courier for Email {
     }
 }
 
-/// What of TLS the URL does not know by itself: the authority that the settings name. None when they name none, or the URL
-/// asks for no TLS.
+/// Returns the TLS parameters with the authority that the settings name. Returns `None` if they
+/// name none or the URL does not use TLS.
 fn tls(url: &Url, config: &Config) -> Result<Option<Tls>, SettingsError> {
     let (Some(path), Some(host)) = (&config.notifications_email_authority, url.host_str()) else {
         return Ok(None);

@@ -1,5 +1,5 @@
-//! Text messages by a gateway that takes them over HTTP: a POST of `{"id","to","text"}`, with the event's id as
-//! `Idempotency-Key` too, so that a gateway which knows that header sends no second copy.
+//! Text messages by an HTTP gateway: a POST of `{"id","to","text"}`. The event's id is also sent as
+//! `Idempotency-Key`, so that a gateway which supports that header sends no second copy.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ struct Request<'a> {
 }
 
 impl Sms {
-    /// The gateway at `url`.
+    /// Creates a courier for the gateway at `url`.
     ///
     /// # Errors
     /// [`SettingsError`].
@@ -57,7 +57,8 @@ impl Sms {
             return Err(SettingsError::InTheClear { flag: FLAG });
         }
 
-        // What it redirects to was not named by whoever named the gateway, and would get the token.
+        // Redirects are not followed: the settings do not name their target, and it would receive
+        // the token.
         let client = Client::builder()
             .connect_timeout(CONNECT_LIMIT)
             .timeout(CALL_LIMIT)
@@ -108,7 +109,8 @@ impl Courier for Sms {
     }
 }
 
-/// What refuses us or is busy may change its mind; what refuses the message does not.
+/// Maps a status to a result: authentication errors and overload are retried, a rejected message is
+/// not.
 fn verdict(status: StatusCode) -> Result<(), Refusal> {
     let said = format!("the SMS gateway answered {status}");
     match status {

@@ -1,12 +1,15 @@
-//! Errands: what is still to be sent, in the order of when to look at it.
+//! Errands: the notifications that are still to be sent, sorted by the time of their next attempt.
 //!
-//! An errand is an item beside its notification (`errand#<event id>`) and holds the record that the event came in. It
-//! lies on a shelf of the index `by-day`, like the notifications of a day: on `due` at the time it is to be looked at, on
-//! `dead` or `skipped` when it is left alone. So no table and no index is needed for it, and what is due is one query.
+//! An errand is an item beside its notification (`errand#<event id>`) and contains the record of
+//! the event. It belongs to a shelf of the index `by-day`, which the shards of a day also use:
+//! `due` at the time of the next attempt, or `dead` or `skipped` when no attempt is planned.
+//! Errands therefore need no table or index of their own, and one query for each shard returns the
+//! due ones.
 //!
-//! An errand decides nothing; the notification does. It is written after its notification, and while that is open there
-//! is always one: looked at too early or too often it does no harm, it is put where it belongs. Whoever moves one moves it
-//! from where it was found, so that two who look at the same do not undo each other's work.
+//! The notification is authoritative, not the errand. The errand is written after its notification,
+//! and an open notification always has one. An errand that is found too early or too often is
+//! harmless: it is moved to where it belongs. A move has the condition that the errand is still
+//! where it was found, so two senders cannot undo each other's work.
 
 use std::collections::HashMap;
 
@@ -25,25 +28,25 @@ use crate::notification::Notification;
 
 const PREFIX: &str = "errand#";
 
-/// Where errands lie.
+/// A list of errands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Shelf {
-    /// To be looked at when its time has come.
+    /// Errands with a time at which they become due.
     Due,
-    /// Its notification is among the dead letters.
+    /// Errands of notifications that are among the dead letters.
     Dead,
-    /// Nobody is there to be told.
+    /// Errands of notifications without a recipient.
     Skipped,
 }
 
-/// Something to be sent.
+/// A notification that is to be sent.
 #[derive(Clone, Debug)]
 pub struct Errand {
-    /// The notification.
+    /// The id of the notification.
     pub event_id: Uuid,
-    /// What its event came in.
+    /// The record of its event.
     pub record: Received,
-    /// Where it was found.
+    /// The position at which it was found.
     position: String,
 }
 
@@ -60,14 +63,14 @@ struct Row {
     headers: Vec<(String, Bytes)>,
 }
 
-/// Bytes that are kept as bytes.
+/// Bytes that are stored as binary.
 struct Bytes(Vec<u8>);
 
 impl Store {
-    /// Sees to it that the notification has an errand.
+    /// Creates the notification's errand, unless it has one.
     ///
     /// # Errors
-    /// [`StoreError`]; it may have one.
+    /// [`StoreError`]; the errand may have been written.
     pub async fn ensure_errand(
         &self,
         notification: &Notification,
@@ -106,7 +109,8 @@ impl Store {
         Ok(())
     }
 
-    /// The errands of this shelf whose time has come at `now`, the longest due first, at most `limit`.
+    /// Returns the errands of this shelf that are due at `now`, the longest due first, at most
+    /// `limit`.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -145,10 +149,10 @@ impl Store {
         Ok(found)
     }
 
-    /// Lays the errand where it belongs, unless somebody else has moved it.
+    /// Moves the errand to a shelf, unless another sender has moved it.
     ///
     /// # Errors
-    /// [`StoreError`]; it may lie there.
+    /// [`StoreError`]; the errand may have been moved.
     pub async fn lay(
         &self,
         errand: &Errand,
@@ -165,10 +169,11 @@ impl Store {
         Ok(())
     }
 
-    /// Makes the notification's errand due, wherever it lies. Says whether there is one.
+    /// Makes the notification's errand due, on whichever shelf it is. Returns `false` if there is
+    /// none.
     ///
     /// # Errors
-    /// [`StoreError`]; it may be due.
+    /// [`StoreError`]; the errand may have been changed.
     pub async fn make_due(&self, event_id: Uuid, at: Timestamp) -> Result<bool, StoreError> {
         let update = self
             .move_errand(event_id, Shelf::Due, at)
@@ -176,10 +181,11 @@ impl Store {
         if_it_holds(update.send().await)
     }
 
-    /// Takes the errand away: it is done. Unless somebody else has moved it; then it is found again, and taken away then.
+    /// Deletes a completed errand, unless another sender has moved it. In that case it is found
+    /// again and deleted then.
     ///
     /// # Errors
-    /// [`StoreError`]; it may be gone.
+    /// [`StoreError`]; the errand may have been deleted.
     pub async fn finish(&self, errand: &Errand) -> Result<(), StoreError> {
         let delete = self
             .client
@@ -253,7 +259,7 @@ impl Row {
     }
 }
 
-/// Whether the write's condition held.
+/// Returns `false` if the write failed because its condition did not hold.
 fn if_it_holds<T, E>(outcome: Result<T, SdkError<E>>) -> Result<bool, StoreError>
 where
     aws_sdk_dynamodb::Error: From<SdkError<E>>,
@@ -273,12 +279,12 @@ fn key(event_id: Uuid) -> HashMap<String, AttributeValue> {
     .into()
 }
 
-/// Sorts as the time does, then by event id.
+/// Returns a string that sorts by time, then by event id.
 fn position(at: Timestamp, event_id: Uuid) -> String {
     format!("{:015}#{event_id}", at.as_ms())
 }
 
-/// Comes after every position up to `now`.
+/// Returns a string that sorts after every position up to `now`.
 fn after(now: Timestamp) -> String {
     format!("{:015}", now.as_ms() + 1)
 }

@@ -1,7 +1,8 @@
-//! How far a notification has come: it is claimed, its outcome noted, and it is opened again.
+//! The delivery state of a notification: claims, outcomes and reopening.
 //!
-//! Each step is one conditional update of the notification's item. So of any number of replicas one has the claim; and
-//! who lost it, because its lease ran out, changes nothing any more.
+//! Each step is one conditional update of the notification's item. Of any number of replicas, one
+//! gets the claim. A replica whose lease ran out and whose claim was taken over changes nothing any
+//! more.
 
 use std::collections::HashMap;
 
@@ -17,38 +18,39 @@ const IS_DUE: &str = "#status IN (:pending, :sending) AND #next_try_at <= :now";
 const IS_MINE: &str = "#status = :sending AND #owner = :me AND #attempts = :claimed";
 const CAN_BE_OPENED: &str = "#status IN (:pending, :skipped, :dead)";
 
-/// Whether a notification may be sent now.
+/// The answer to a claim.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Claim {
-    /// By the one who asked, until the lease ends.
+    /// The claim is granted until the lease ends.
     Granted(Box<Notification>),
-    /// Not before this.
+    /// The notification is not due before this time.
     NotBefore(Timestamp),
-    /// Never again: it has come to this.
+    /// The notification is settled, with this status.
     Settled(Status),
-    /// There is none.
+    /// There is no such notification.
     Gone,
 }
 
-/// What came of opening a notification again.
+/// The result of reopening a notification.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Reopened {
-    /// It waits to be sent.
+    /// It is pending.
     To(Box<Notification>),
-    /// It cannot be, for it has come to this.
+    /// Its status does not allow it.
     NotFrom(Status),
-    /// There is none.
+    /// There is no such notification.
     Gone,
 }
 
-/// What an update is refused with: the item as it stands, if there is one.
+/// The current item, if there is one, when the condition of an update does not hold.
 type Refused = Option<Notification>;
 
 impl Store {
-    /// Claims a notification for `owner` until `lease_end`, if it is due at `now`; counts the attempt.
+    /// Claims a notification for `owner` until `lease_end`, if it is due at `now`. Counts the
+    /// attempt.
     ///
     /// # Errors
-    /// [`StoreError`]; it may be claimed.
+    /// [`StoreError`]; the claim may have been stored.
     pub async fn claim(
         &self,
         id: Uuid,
@@ -81,10 +83,11 @@ impl Store {
         })
     }
 
-    /// Notes what came of an attempt, unless the claim was lost meanwhile. Says whether it was noted.
+    /// Stores the outcome of an attempt. Returns `false` if the claim was lost in the meantime;
+    /// then nothing is changed.
     ///
     /// # Errors
-    /// [`StoreError`]; it may be noted.
+    /// [`StoreError`]; the outcome may have been stored.
     pub async fn settle(
         &self,
         claimed: &Notification,
@@ -128,10 +131,11 @@ impl Store {
         Ok(send(update).await?.is_ok())
     }
 
-    /// Opens a notification again that was given up, or makes one that waits due at `now`; its attempts count anew.
+    /// Reopens a notification that was given up or skipped, or makes a pending one due at `now`.
+    /// Its count of attempts is reset.
     ///
     /// # Errors
-    /// [`StoreError`]; it may be open.
+    /// [`StoreError`]; the notification may have been reopened.
     pub async fn reopen(&self, id: Uuid, now: Timestamp) -> Result<Reopened, StoreError> {
         let changes = [
             ("status", Some(text(Status::Pending.name()))),
@@ -154,8 +158,8 @@ impl Store {
         })
     }
 
-    /// An update that sets these attributes, or removes those without a value. `#name` stands for each, in conditions too,
-    /// for DynamoDB reserves many names.
+    /// Returns an update that sets these attributes and removes those without a value. Each is
+    /// written as `#name`, in conditions too, because DynamoDB reserves many names.
     fn change(
         &self,
         id: Uuid,
@@ -191,7 +195,7 @@ impl Store {
     }
 }
 
-/// The item after the update, or as it stands when the condition does not hold.
+/// Returns the item after the update, or the current item when the condition does not hold.
 async fn send(
     update: UpdateItemFluentBuilder,
 ) -> Result<Result<Notification, Refused>, StoreError> {

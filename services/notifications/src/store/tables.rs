@@ -5,9 +5,9 @@ use chassis::dynamodb::{Index, Key, KeyKind, Projected, Table, TableError, ensur
 
 /// The notifications, by event id.
 pub const NOTIFICATIONS: &str = "notifications";
-/// A user's notifications, in order of time.
+/// A user's notifications, sorted by time.
 pub(super) const BY_USER: &str = "by-user";
-/// The notifications of one shard of a day, in order of time.
+/// The notifications of one shard of a day, sorted by time.
 pub(super) const BY_DAY: &str = "by-day";
 
 const POSITION: Option<(&str, KeyKind)> = Some(("position", KeyKind::Text));

@@ -1,4 +1,4 @@
-//! Carries the relay's decisions out, on a thread of its own: the log's calls block.
+//! Carries out the relay's actions, on a thread of its own because the log's calls block.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -18,46 +18,47 @@ use super::outbox::{self, Lease, OutboxRow};
 use super::{Action, Outcome, Relay, Rest};
 use crate::metrics::RelayMetrics;
 
-/// The publisher's id: what fences, and what the log keeps the progress under.
+/// The publisher's id. The log fences by it and stores the progress under it.
 const PUBLISHER: &str = "orders-relay";
 const SOURCE: &[u8] = b"/orders";
 const TOPIC_PARTITIONS: u32 = 4;
 const TOPIC_RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
-/// How long one transaction in SQL may take.
+/// Time limit of one SQL transaction.
 const SQL_LIMIT: Duration = Duration::from_secs(10);
-/// How long the relay goes on after a shutdown was requested, so that what was accepted is published.
+/// How long the relay runs after a shutdown request, so that accepted orders are published.
 const STOP_LIMIT: Duration = Duration::from_secs(2);
 
-/// What the relay works with.
+/// The parts the relay is built from.
 pub struct RelayParts {
-    /// Where the outbox and the lease are.
+    /// The database of the outbox and the lease.
     pub database: Database,
-    /// Where records go.
+    /// The log that records are published to.
     pub log: Arc<dyn RecordLog>,
-    /// Notified when a row was written.
+    /// Notified when this process has written an outbox row.
     pub written: Arc<Notify>,
-    /// What it counts.
+    /// The relay's metrics.
     pub metrics: RelayMetrics,
-    /// How long a lease lasts unrenewed.
+    /// How long a lease lasts without renewal.
     pub lease: Duration,
-    /// How often to look for rows that other replicas wrote.
+    /// Interval between checks for rows that other replicas wrote.
     pub poll: Duration,
 }
 
-/// Starts the relay's thread. It ends, with its lease given up, soon after the shutdown was requested.
+/// Starts the relay's thread. Soon after a shutdown is requested, the thread gives up its lease and
+/// ends.
 ///
 /// # Errors
-/// When the system has no thread left.
+/// Returns an error if the system cannot start a thread.
 ///
 /// # Panics
-/// Outside of a tokio runtime.
+/// Panics outside a tokio runtime.
 pub fn spawn(parts: RelayParts, shutdown: Shutdown) -> std::io::Result<JoinHandle<()>> {
     let runtime = Handle::current();
     let thread = std::thread::Builder::new().name("orders-relay".to_owned());
     thread.spawn(move || Edge::new(parts, runtime, shutdown).run())
 }
 
-/// Which error to log; the relay's decisions only need to know that there was one.
+/// An error to log. The relay's decisions depend only on whether there was one.
 #[derive(Debug, thiserror::Error)]
 enum EdgeError {
     #[error("SQL: {0}")]
@@ -75,7 +76,7 @@ enum EdgeError {
 }
 
 impl EdgeError {
-    /// Somebody must change a right, a setting or a record before trying again can help.
+    /// Returns true if retrying cannot help until somebody changes a right, a setting or a record.
     fn is_permanent(&self) -> bool {
         match self {
             Self::Log(error) => !error.is_transient(),
@@ -204,7 +205,8 @@ impl Edge {
         }
     }
 
-    /// A SQLite file serves one process: at its start nobody else can hold the lease, a dead predecessor's is ignored.
+    /// Takes the lease. A SQLite file serves one process, so at its start no other process can hold
+    /// the lease: a lease left by a dead predecessor is ignored.
     fn take_lease(&mut self, database: &Database) -> Result<Outcome, EdgeError> {
         let is_alone = self.is_first_lease && database.dialect() == Dialect::Sqlite;
         let taken = self.sql(outbox::take_lease(database, &self.lease.clone(), is_alone))?;
@@ -267,7 +269,8 @@ impl Edge {
         });
     }
 
-    /// Until this process wrote a row, another one did, or the lease wants renewal.
+    /// Waits until a row is written by this process or another one, or the lease is due for
+    /// renewal.
     fn rest_idle(&self) {
         let renew_at = tokio::time::Instant::from_std(self.renewed + self.lease.duration / 3);
         let RelayParts {
@@ -280,7 +283,7 @@ impl Edge {
         let written_elsewhere = async {
             loop {
                 tokio::time::sleep(*poll).await;
-                // An error shows, and is logged, at the stamping that follows.
+                // An error ends the wait. The stamping that follows meets it again and logs it.
                 if outbox::is_waiting(database).await.unwrap_or(true) {
                     return;
                 }

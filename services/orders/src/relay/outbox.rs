@@ -1,7 +1,9 @@
-//! The outbox, its batches and the relay's lease in SQL. Each function is one transaction.
+//! The outbox, its batches and the relay's lease in SQL. Each function that writes is one
+//! transaction.
 //!
-//! `outbox` has the columns of Debezium's outbox router and is only inserted into and deleted from, as the router wants
-//! it. What the relay notes about a row, the number of its batch, stands in `outbox_batches`.
+//! `outbox` has the columns of Debezium's outbox event router. Its rows are only inserted and
+//! deleted, as the router requires. The batch number that the relay stamps on a row is stored in
+//! `outbox_batches`.
 
 use std::time::Duration;
 
@@ -9,9 +11,9 @@ use chassis::sql::Database;
 use events::Timestamp;
 use sqlx::{AnyConnection, Row};
 
-/// The lease's name in its table.
+/// The key of the lease's row.
 const LEASE: &str = "orders";
-/// The most rows of a batch.
+/// Maximum number of rows in a batch.
 pub const MAX_BATCH_ROWS: i64 = 1000;
 
 const TAKE: &str = "UPDATE relay_lease SET epoch = epoch + 1, holder = ?, expires_at_ms = ? \
@@ -30,7 +32,7 @@ const CLEAN_ROWS: &str =
     "DELETE FROM outbox WHERE seq IN (SELECT outbox_seq FROM outbox_batches WHERE batch <= ?)";
 const CLEAN_BATCHES: &str = "DELETE FROM outbox_batches WHERE batch <= ?";
 
-/// A row of the outbox, to be published.
+/// An outbox row to publish.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct OutboxRow {
     /// The event's id.
@@ -41,16 +43,16 @@ pub struct OutboxRow {
     pub event_type: String,
     /// The record's value.
     pub payload: String,
-    /// The trace of the request that caused it.
+    /// The W3C `traceparent` of the request that caused the event.
     pub traceparent: Option<String>,
 }
 
-/// A lease as one relay asks for it.
+/// A relay's request for the lease.
 #[derive(Clone, Debug)]
 pub struct Lease {
-    /// Names the relay.
+    /// Identifies the relay.
     pub holder: String,
-    /// For how long it is asked.
+    /// The time until the lease expires unless it is renewed.
     pub duration: Duration,
 }
 
@@ -60,12 +62,14 @@ impl Lease {
     }
 }
 
-/// The system's clock. It decides how soon a lease changes hands, never whether that is safe.
+/// Reads the system clock. The clock affects how soon a lease changes hands; safety does not depend
+/// on it.
 fn now_ms() -> i64 {
     i64::try_from(Timestamp::now().as_ms()).expect("the year 9999 fits")
 }
 
-/// Takes the lease when it is free, run out, or this relay's own; says under which epoch. `is_alone` takes it in any case.
+/// Takes the lease if it is free, expired or already this relay's, and returns the new epoch. With
+/// `is_alone` the lease is always taken.
 pub async fn take_lease(
     database: &Database,
     lease: &Lease,
@@ -96,7 +100,7 @@ pub async fn take_lease(
     Ok(Some(unsigned(epoch)?))
 }
 
-/// Whether the lease is still held under `epoch`; if so it is renewed.
+/// Returns whether the lease is still held under `epoch`; if so, renews it.
 pub async fn confirm(database: &Database, lease: &Lease, epoch: u64) -> Result<bool, sqlx::Error> {
     let mut transaction = database.write().await?;
     if !lock_and_renew(database, transaction.connection(), lease, epoch).await? {
@@ -106,7 +110,8 @@ pub async fn confirm(database: &Database, lease: &Lease, epoch: u64) -> Result<b
     Ok(true)
 }
 
-/// Stamps up to [`MAX_BATCH_ROWS`] waiting rows and says how many, or none when the lease is another's.
+/// Stamps up to [`MAX_BATCH_ROWS`] waiting rows and returns their number, or `None` if the lease is
+/// no longer held under `epoch`.
 pub async fn stamp(
     database: &Database,
     lease: &Lease,
@@ -129,7 +134,7 @@ pub async fn stamp(
     Ok(Some(stamped))
 }
 
-/// Lets others take the lease at once, if it is still held under `epoch`.
+/// Expires the lease at once, if it is still held under `epoch`.
 pub async fn give_up(database: &Database, epoch: u64) -> Result<(), sqlx::Error> {
     let mut transaction = database.write().await?;
     sqlx::query(GIVE_UP)
@@ -141,7 +146,7 @@ pub async fn give_up(database: &Database, epoch: u64) -> Result<(), sqlx::Error>
     transaction.commit().await
 }
 
-/// Whether any row is in the outbox.
+/// Returns whether the outbox has a row.
 pub async fn is_waiting(database: &Database) -> Result<bool, sqlx::Error> {
     Ok(sqlx::query(WAITING)
         .fetch_one(database.pool())
@@ -150,7 +155,7 @@ pub async fn is_waiting(database: &Database) -> Result<bool, sqlx::Error> {
         > 0)
 }
 
-/// The lowest batch that is stamped on a row.
+/// Returns the lowest batch number that is stamped on a row.
 pub async fn lowest_stamped(database: &Database) -> Result<Option<u64>, sqlx::Error> {
     let lowest: Option<i64> = sqlx::query(LOWEST)
         .fetch_one(database.pool())
@@ -159,7 +164,7 @@ pub async fn lowest_stamped(database: &Database) -> Result<Option<u64>, sqlx::Er
     lowest.map(unsigned).transpose()
 }
 
-/// The rows of a batch, in the order in which they were written.
+/// Returns the rows of a batch, in the order in which they were written.
 pub async fn load(database: &Database, batch: u64) -> Result<Vec<OutboxRow>, sqlx::Error> {
     let rows = sqlx::query(LOAD)
         .bind(signed(batch)?)

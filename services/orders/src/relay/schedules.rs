@@ -1,5 +1,6 @@
-//! Thousands of schedules: relays that compete, sleep, are killed and lose replies, on the real decisions and the simulated
-//! log. Every order must reach the log once, and each user's in their order; and each rule left out must be caught.
+//! Runs the relay's decisions and the simulated log through thousands of schedules, in which relays
+//! compete, pause, are killed and lose replies. Every order must reach the log exactly once, each
+//! user's in the order of placing. Leaving out any one rule must be detected.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,8 @@ use record_log::{
 use super::{Action, Outcome, Relay, Rest};
 
 const USERS: u64 = 3;
-/// A relay alone needs a few steps for each batch; more than this, and it will never be done.
+/// Maximum number of steps of the last relay. A relay without competitors needs a few steps for
+/// each batch, so one that takes more will never finish.
 const PATIENCE: usize = 100_000;
 
 /// A rule that the simulation breaks.
@@ -23,22 +25,23 @@ enum LeftOut {
     Nothing,
     /// Rows are stamped without looking at the lease.
     LeaseAtStamping,
-    /// The lease is not confirmed after opening, and that rows vanish under the relay is taken for nothing to do.
+    /// The lease is not confirmed after opening, and a batch whose rows have vanished counts as
+    /// nothing to do.
     LeaseAfterOpening,
-    /// The log lets earlier holders of the publisher go on.
+    /// The log does not fence earlier holders of the publisher.
     Fence,
-    /// The log's progress is not asked for when a publisher is opened.
+    /// The log's progress is not read when a publisher is opened.
     Progress,
-    /// A commit without a reply is taken for done.
+    /// A commit without a reply counts as done.
     Doubt,
-    /// What predecessors stamped is not taken up.
+    /// Batches stamped by predecessors are not published.
     Leftovers,
 }
 
 /// The tables. Each method is one transaction.
 #[derive(Default)]
 struct Sql {
-    /// Row to batch.
+    /// The batch of each row, if it is stamped.
     rows: BTreeMap<u64, Option<u64>>,
     epoch: u64,
     placed: u64,
@@ -89,7 +92,7 @@ impl Sql {
     }
 }
 
-/// One life of a relay.
+/// One relay, from its start until it is killed.
 struct Life {
     relay: Relay,
     log: SimulatedLog,
@@ -119,7 +122,8 @@ impl Life {
         }
     }
 
-    /// One action: it happens, or it happens without the relay learning so, or it does not happen.
+    /// Performs one action. It happens, or it happens but is reported as failed, or it does not
+    /// happen.
     fn step(&mut self, sql: &mut Sql, random: &mut SmallRng) {
         let outcome = match random.random_range(0..100) {
             0 => Outcome::Failed,
@@ -235,7 +239,7 @@ fn empty_log() -> SimulatedLog {
     log
 }
 
-/// Plays one schedule; says what went wrong.
+/// Runs one schedule. Returns a description of the first violation.
 fn play(seed: u64, left_out: LeftOut) -> Result<(), String> {
     let mut random = SmallRng::seed_from_u64(seed);
     let log = empty_log();
@@ -251,7 +255,7 @@ fn play(seed: u64, left_out: LeftOut) -> Result<(), String> {
         }
 
         for life in &mut lives {
-            // A lease runs out when its holder does not move; here that may be at any moment.
+            // A lease expires when its holder pauses; in the simulation that may be at any moment.
             let competes = life.relay.next() == Action::TakeLease;
             if random.random_bool(if competes { 0.1 } else { 0.6 }) {
                 life.step(&mut sql, &mut random);
@@ -267,7 +271,8 @@ fn play(seed: u64, left_out: LeftOut) -> Result<(), String> {
     verify(&log, sql.placed)
 }
 
-/// A last relay that nobody competes with any more publishes what is left, while others finish what they were at.
+/// Lets one last relay, whose lease is no longer contested, publish the remaining rows while the
+/// others finish their current work.
 fn finish(
     log: &SimulatedLog,
     sql: &mut Sql,

@@ -1,4 +1,4 @@
-//! The orders of each minute, counted by SQL.
+//! The orders of each minute, counted in SQL.
 
 use sqlx::Row;
 use sqlx::any::AnyRow;
@@ -6,14 +6,14 @@ use sqlx::any::AnyRow;
 use super::{Store, StoreError, instant, signed, unsigned};
 use crate::minutes::{Minute, Minutes};
 
-/// The index `orders_created` answers it alone.
+/// The index `orders_created` covers this query.
 const BY_MINUTE: &str = "SELECT created_at_ms - created_at_ms % 60000 AS minute_ms, COUNT(*) AS orders, \
                          CAST(SUM(total_cents) AS SIGNED) AS cents \
                          FROM orders WHERE created_at_ms >= ? AND created_at_ms < ? \
                          GROUP BY minute_ms ORDER BY minute_ms";
 
 impl Store {
-    /// What was ordered in each of these minutes that has an order, the oldest first.
+    /// Returns the count and total of every minute that has an order, oldest first.
     pub async fn by_minute(&self, minutes: Minutes) -> Result<Vec<Minute>, StoreError> {
         let query = sqlx::query(BY_MINUTE)
             .bind(signed(minutes.from_ms)?)

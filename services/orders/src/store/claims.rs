@@ -1,7 +1,8 @@
-//! Claims: reservations of stock that no order stands for yet, or no longer.
+//! Claims: stock reservations that have no order yet, or no longer have one.
 //!
-//! Whoever takes a claim away decides its fate: an order that is stored deletes it while `releasing` is 0; giving up sets
-//! `releasing` to 1, after which no order can be stored for it. The row's lock puts the two in an order.
+//! A claim ends in one of two ways. Storing its order deletes the claim, which is possible only
+//! while `releasing` is 0. Giving up sets `releasing` to 1, after which no order can be stored for
+//! it. The row's lock orders the two.
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use super::placing::Reply;
 use super::{Store, StoreError, decode, millis};
 use crate::idempotency::IdempotencyKey;
 
-/// How often to look again when a claim comes and goes while it is looked at.
+/// Maximum attempts to claim while other requests create and delete the same idempotency key.
 const TRIES: usize = 5;
 
 const USER: &str = "SELECT id FROM users WHERE id = ?";
@@ -42,33 +43,33 @@ const FORGET_RELEASED: &str =
 const FORGET_REPLIES: &str =
     "DELETE FROM idempotency_keys WHERE created_at_ms < ? AND reply IS NOT NULL";
 
-/// A request's right to store one order.
+/// The right of a request to store one order.
 #[derive(Clone, Debug)]
 pub struct Claim {
     pub user_id: i64,
     pub idempotency_key: Option<IdempotencyKey>,
-    /// The same for requests that ask for the same.
+    /// Equal for equal requests.
     pub fingerprint: String,
-    /// What stock is reserved under.
+    /// The key that stock is reserved under.
     pub reservation_key: Uuid,
     pub now: Timestamp,
 }
 
-/// What came of claiming.
+/// The outcome of [`Store::claim`].
 #[derive(Debug)]
 pub enum ClaimOutcome {
-    /// The claim is there, perhaps shared with requests under the same idempotency key.
+    /// The claim exists, and may be shared with requests under the same idempotency key.
     Claimed(Claim),
-    /// The idempotency key's order is stored already.
+    /// The order of the idempotency key is already stored.
     Replied(Reply),
-    /// The idempotency key stands for another request.
+    /// The idempotency key belongs to a different request.
     OtherRequest,
-    /// There is no such user.
+    /// The user does not exist.
     NoUser,
 }
 
 impl Store {
-    /// Claims the right to store one order, before anything is asked of others.
+    /// Claims the right to store one order, before any stock is reserved.
     pub async fn claim(&self, claim: Claim) -> Result<ClaimOutcome, StoreError> {
         let user = sqlx::query(USER)
             .bind(claim.user_id)
@@ -85,6 +86,7 @@ impl Store {
             }
             match self.insert(&claim).await {
                 Ok(()) => return Ok(ClaimOutcome::Claimed(claim)),
+                // Another request inserted the idempotency key first: its claim is looked up.
                 Err(error) if is_duplicate(&error) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -93,7 +95,7 @@ impl Store {
         Err(StoreError::Contended)
     }
 
-    /// What is known of the claim's idempotency key.
+    /// Returns the outcome that the claim's idempotency key already determines, if any.
     async fn known(&self, claim: &Claim) -> Result<Option<ClaimOutcome>, StoreError> {
         let Some(key) = &claim.idempotency_key else {
             return Ok(None);
@@ -144,18 +146,18 @@ impl Store {
         transaction.commit().await
     }
 
-    /// Forgets a claim under which nothing can be held.
+    /// Deletes a claim that cannot hold stock.
     pub async fn forget_claim(&self, claim: &Claim) -> Result<(), StoreError> {
         self.run(sqlx::query(FORGET).bind(claim.reservation_key.to_string()))
             .await
     }
 
-    /// Marks a claim so that what it holds is given back, unless an order stands for it.
+    /// Marks a claim so that its stock is released, unless its order is stored.
     pub async fn release_claim(&self, claim: &Claim) -> Result<(), StoreError> {
         self.release(&claim.reservation_key.to_string()).await
     }
 
-    /// Marks claims whose requests must be dead.
+    /// Marks up to a hundred claims that are older than `age`, whose requests are certainly dead.
     pub async fn release_old_claims(
         &self,
         now: Timestamp,
@@ -185,7 +187,8 @@ impl Store {
         Ok(transaction.commit().await?)
     }
 
-    /// Up to a hundred reservations to be given back, in the order of their keys, from behind the key `after`.
+    /// Returns up to a hundred reservation keys to release, in ascending order, that follow the key
+    /// `after`.
     pub async fn released_claims(&self, after: &str) -> Result<Vec<String>, StoreError> {
         let rows = sqlx::query(RELEASED)
             .bind(after)
@@ -197,13 +200,13 @@ impl Store {
             .collect::<Result<_, _>>()?)
     }
 
-    /// Forgets a reservation that was given back.
+    /// Deletes the claim of a reservation that was released.
     pub async fn forget_released(&self, reservation_key: &str) -> Result<(), StoreError> {
         self.run(sqlx::query(FORGET_RELEASED).bind(reservation_key.to_owned()))
             .await
     }
 
-    /// Forgets replies that nobody asks for any more.
+    /// Deletes idempotency keys with replies that are older than `age`.
     pub async fn forget_old_replies(
         &self,
         now: Timestamp,
@@ -213,7 +216,7 @@ impl Store {
             .await
     }
 
-    /// A statement that is a transaction by itself.
+    /// Runs a statement as a transaction of its own.
     async fn run(&self, statement: Query<'static, Any, AnyArguments>) -> Result<(), StoreError> {
         let mut transaction = self.database.write().await?;
         statement.execute(transaction.connection()).await?;
@@ -221,7 +224,7 @@ impl Store {
     }
 }
 
-/// A reservation that is to be given back, as part of the caller's transaction.
+/// Inserts a claim to be released, as part of the caller's transaction.
 pub(super) async fn insert_released(
     connection: &mut AnyConnection,
     reservation_key: &str,
@@ -235,7 +238,8 @@ pub(super) async fn insert_released(
     Ok(())
 }
 
-/// Takes the claim for the order that the caller is about to store; false when it was given up or taken before.
+/// Deletes the claim for the order that the caller is about to store. Returns false if it was given
+/// up or taken before.
 pub(super) async fn take(
     connection: &mut AnyConnection,
     claim: &Claim,
@@ -247,7 +251,7 @@ pub(super) async fn take(
     Ok(taken.rows_affected() == 1)
 }
 
-/// The reply kept for the claim's idempotency key.
+/// Returns the reply stored for the claim's idempotency key.
 pub(super) async fn kept_reply(
     connection: &mut AnyConnection,
     claim: &Claim,

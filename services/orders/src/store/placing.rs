@@ -1,4 +1,4 @@
-//! Storing an order: its row, its items, its event and its reply, in one transaction.
+//! Stores an order: its row, its items, its event and its reply, in one transaction.
 
 use events::{ORDER_CREATED, OrderCreated, OrderItem};
 use sqlx::AnyConnection;
@@ -20,19 +20,19 @@ const KEEP_REPLY: &str = "UPDATE idempotency_keys SET reply = ? WHERE reservatio
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Reply(pub String);
 
-/// What came of storing an order.
+/// The outcome of [`Store::place`].
 #[derive(Debug)]
 pub enum PlaceOutcome {
-    /// It is stored, and this is the reply.
+    /// The order is stored; this is the reply.
     Placed(Reply),
-    /// A request with the same idempotency key was faster.
+    /// A request with the same idempotency key stored its order first; this is its reply.
     Replied(Reply),
-    /// The claim was given up meanwhile: nothing was stored.
+    /// The claim was given up in the meantime; nothing was stored.
     ClaimGone,
 }
 
 impl Store {
-    /// Stores the order that the claim stands for.
+    /// Stores the order of the claim.
     pub async fn place(
         &self,
         claim: &Claim,

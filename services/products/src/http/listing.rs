@@ -15,40 +15,40 @@ use crate::product::{self, Product};
 use crate::search::{Position, Prices, Sort, Wanted};
 use crate::store::{Listing, Store};
 
-/// How many products one request may ask for by id.
+/// Maximum number of ids in one request.
 const MAX_IDS: usize = 100;
-/// The longest search, in characters.
+/// Maximum length of a search, in characters.
 const MAX_QUERY_CHARS: usize = 200;
-/// Whoever keeps a list asks whether it still holds: prices change.
+/// Caches must revalidate a list before they use it, because prices change.
 const KEPT: &str = "no-cache";
 
 /// The query of the list.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {
-    /// Only these, separated by commas; those that do not exist are left out.
+    /// Only these ids, separated by commas; ids that do not exist are left out.
     ids: Option<String>,
-    /// Only those with these words.
+    /// Only products with these words.
     q: Option<String>,
-    /// Only those of this category.
+    /// Only products of this category.
     category: Option<String>,
-    /// Only those at these prices: `from-to`.
+    /// Only products at these prices: `from-to`.
     price: Option<String>,
-    /// The order; with it, or with words or prices, the list is a search.
+    /// The order of the list. If `sort`, `q` or `price` is given, the list is a search.
     sort: Option<Sort>,
     #[serde(default)]
     limit: Limit,
     cursor: Option<Cursor>,
 }
 
-/// A page of what was found.
+/// A page of a search.
 #[derive(Serialize)]
 struct FoundPage {
     #[serde(flatten)]
     page: Page<Product>,
-    /// How many there are on all pages.
+    /// Number of matches on all pages.
     total: usize,
-    /// The categories of what fits the words and prices.
+    /// The categories of the products that match the words and prices.
     categories: Vec<Facet>,
 }
 
@@ -132,7 +132,8 @@ async fn search(
     tagged(headers, &page)
 }
 
-/// The reply with an entity tag that follows from it; 304 to whoever has it already.
+/// Returns the page with an entity tag computed from its body, or a 304 if the client has it
+/// already.
 fn tagged(headers: &HeaderMap, page: &impl Serialize) -> Result<Response> {
     let body = serde_json::to_vec(page).map_err(Problem::internal)?;
     let mut hasher = DefaultHasher::new();
@@ -168,7 +169,7 @@ fn words(query: Option<String>) -> Result<String> {
     Ok(text)
 }
 
-/// `100-500`, `100-` or `-500`: minor units, both ends included.
+/// Parses `100-500`, `100-` or `-500`: minor units, both ends inclusive.
 fn prices(text: &str) -> Result<Prices> {
     let complaint = || {
         let detail = "must be two whole numbers of minor units with a hyphen between them, like 100-500, 100- or -500";

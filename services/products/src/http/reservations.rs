@@ -9,7 +9,7 @@ use crate::reservation::{self, Basket, Request, Reservation, Status};
 use crate::store::Store;
 use crate::store::reservations::Reserved;
 
-/// 201 when it is held now, 200 when it was held before under this key.
+/// Reserves stock: 201 if it is reserved now, 200 if it was reserved before under this key.
 pub(super) async fn reserve(
     _: Trusted,
     State(store): State<Store>,
@@ -42,7 +42,8 @@ pub(super) async fn reserve(
     }
 }
 
-/// Gives back what the key holds. Asked again it does nothing; a key that holds nothing yet never will.
+/// Releases the key's reservation. Repeating the request has no effect. A key without a reservation
+/// can never be reserved afterwards.
 pub(super) async fn release(
     _: Trusted,
     State(store): State<Store>,

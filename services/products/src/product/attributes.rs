@@ -1,24 +1,25 @@
-//! The free part of a product: any JSON, within limits that keep an item small and a page of items answerable.
+//! The free part of a product: any JSON, within limits that keep items small and pages fast.
 //!
-//! The limits follow from DynamoDB: an item holds at most 400 KB, documents nest at most 32 deep, numbers have a
-//! bounded exponent, and no name is empty. A page shows a hundred products, hence the far lower limit on size.
+//! The limits follow from DynamoDB: an item holds at most 400 KB, documents nest at most 32 deep,
+//! numbers have a bounded exponent, and names are not empty. A page shows a hundred products, so
+//! the limit on size is far lower.
 
 use serde_json::Value;
 
 use super::{Invalid, Object};
 
-/// The most attributes a product may have.
+/// Maximum number of attributes of a product.
 const MAX_COUNT: usize = 64;
-/// The longest name of an attribute, in bytes.
+/// Maximum length of an attribute's name, in bytes.
 const MAX_NAME_BYTES: usize = 128;
-/// The deepest nesting within an attribute.
+/// Maximum nesting within an attribute.
 const MAX_DEPTH: usize = 8;
-/// The most bytes of JSON that all attributes together may take.
+/// Maximum size of all attributes together, in bytes of JSON.
 const MAX_SIZE_BYTES: usize = 16 * 1024;
-/// DynamoDB keeps numbers of a magnitude from 1e-130 to below 1e126.
+/// DynamoDB stores numbers of a magnitude from 1e-130 to below 1e126.
 const MAGNITUDES: std::ops::Range<f64> = 1e-130..1e126;
 
-/// The attributes, if they keep to the limits.
+/// Returns the attributes, if they are within the limits.
 pub(super) fn checked(attributes: Object) -> Result<Object, Invalid> {
     if attributes.len() > MAX_COUNT {
         return Err(Invalid::new(

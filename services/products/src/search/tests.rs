@@ -1,4 +1,5 @@
-//! The index against a catalogue that is looked through from end to end.
+//! Tests of the index: matching, filtering, sorting and changes. After random changes it must find
+//! the same as an index built anew.
 
 use events::Timestamp;
 use serde_json::json;

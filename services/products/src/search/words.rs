@@ -1,12 +1,13 @@
-//! Words as they are compared: without case, accents and ligatures; and words with a typing error in them. Pure.
+//! Folds words for comparison, without case, accents and ligatures, and compares words that have
+//! typing errors. Pure.
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
-/// The longest word that is kept; the rest of a longer one does not tell it from another.
+/// Maximum length of a word; a longer one is cut off, as its rest rarely distinguishes it.
 const MAX_CHARS: usize = 32;
 
-/// The bare words of a text, in their order.
+/// Returns the bare words of a text, in their order.
 pub(super) fn folded(text: &str) -> impl Iterator<Item = String> + use<> {
     let mut bare = String::with_capacity(text.len());
     for c in text
@@ -23,7 +24,7 @@ pub(super) fn folded(text: &str) -> impl Iterator<Item = String> + use<> {
             'ł' => bare.push('l'),
             'þ' => bare.push_str("th"),
             'ı' => bare.push('i'),
-            // Within a word they are spelling: l'eau, don’t.
+            // Apostrophes are part of a word's spelling: l'eau, don’t.
             '\'' | '’' => {}
             c => bare.push(c),
         }
@@ -37,7 +38,7 @@ pub(super) fn folded(text: &str) -> impl Iterator<Item = String> + use<> {
     words.into_iter()
 }
 
-/// A word that may have typing errors.
+/// A word of a query, which may have typing errors.
 pub(super) struct Typed {
     chars: Vec<char>,
     letters: u64,
@@ -45,7 +46,8 @@ pub(super) struct Typed {
 }
 
 impl Typed {
-    /// A folded word. A short one has no errors, nor has one with digits: a number that is nearly right is another.
+    /// Takes a folded word. A word of up to three characters, or one with digits, is taken as
+    /// correct: a number that is nearly right is a different number.
     pub(super) fn new(word: &str) -> Self {
         let chars: Vec<char> = word.chars().collect();
         let most_errors = match chars.len() {
@@ -62,9 +64,9 @@ impl Typed {
         }
     }
 
-    /// Whether this other word may be meant.
+    /// Returns whether `word` may be the intended word.
     pub(super) fn may_mean(&self, word: &str) -> bool {
-        // One error changes at most two of the letters that there are.
+        // One error changes at most two of the letters present, so this rejects most words cheaply.
         let other_letters = (self.letters ^ letters(word)).count_ones() as usize;
         if self.most_errors == 0 || other_letters > 2 * self.most_errors {
             return false;
@@ -79,13 +81,14 @@ impl Typed {
     }
 }
 
-/// Which letters a word has, as bits.
+/// Returns the set of letters of a word, hashed to 64 bits.
 fn letters(word: &str) -> u64 {
     word.chars()
         .fold(0, |bits, c| bits | 1 << (u32::from(c) % 64))
 }
 
-/// How many letters are wrong, missing, too many or swapped with the next: the optimal string alignment distance.
+/// Returns the optimal string alignment distance: the number of letters that are wrong, missing,
+/// surplus or swapped with the next one.
 fn errors(one: &[char], other: &[char]) -> usize {
     let mut before: Vec<usize> = Vec::new();
     let mut last: Vec<usize> = (0..=other.len()).collect();

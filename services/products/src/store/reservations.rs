@@ -1,8 +1,10 @@
-//! Reservations of stock: one DynamoDB transaction takes from every product and notes the reservation, or does nothing.
+//! Reservations of stock: one DynamoDB transaction takes from every product and stores the
+//! reservation, or does nothing.
 //!
-//! What the transaction asserts of each product (its price, that enough is there, or that nobody counts) was read just
-//! before. When it no longer holds, everything is read again and decided anew; so a refusal always rests on what was
-//! there at one moment, and prices are those of the moment of the reservation.
+//! The transaction's conditions on each product (its price and currency, and that enough is in
+//! stock or that its stock is not counted) come from a read just before. If a condition fails,
+//! everything is read again and decided again. A refusal therefore rests on one consistent read of
+//! the product it names, and prices are those at the moment of the reservation.
 
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Put, TransactWriteItem, Update};
@@ -14,18 +16,18 @@ use super::{ATTEMPTS, Store, StoreError, failed, number, pause, text};
 use crate::product::Product;
 use crate::reservation::{Basket, Held, Reservation, Status};
 
-/// What came of the wish to reserve.
+/// The outcome of [`Store::reserve`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reserved {
-    /// Everything is held now.
+    /// Everything was reserved by this call.
     Now(Reservation),
-    /// The same was reserved before under this key.
+    /// The same items were reserved before under this key.
     Before(Reservation),
-    /// The key stands for other items, or was released.
+    /// The key belongs to other items, or was released.
     KeyTaken(Status),
-    /// There is no such product; nothing is held.
+    /// The product does not exist; nothing is held.
     Unknown(Uuid),
-    /// Too little is there; nothing is held.
+    /// The product's stock is too low; nothing is held.
     Short(Box<Product>),
 }
 
@@ -33,7 +35,7 @@ impl Store {
     /// Reserves everything in the basket, or nothing.
     ///
     /// # Errors
-    /// [`StoreError::Busy`] when other reservations kept getting in between.
+    /// Returns [`StoreError::Busy`] if every attempt conflicted with other writes or was throttled.
     pub async fn reserve(&self, basket: &Basket) -> Result<Reserved, StoreError> {
         let ids: Vec<Uuid> = basket.quantities.keys().copied().collect();
         let mut backoff = Backoff::default();
@@ -70,10 +72,11 @@ impl Store {
         Err(StoreError::Busy)
     }
 
-    /// Gives back what the key holds, once. A key that holds nothing yet never will.
+    /// Puts the stock of the key's reservation back, once. A key without a reservation is marked as
+    /// released and can never be reserved.
     ///
     /// # Errors
-    /// [`StoreError::Busy`] when other reservations kept getting in between.
+    /// Returns [`StoreError::Busy`] if every attempt conflicted with other writes or was throttled.
     pub async fn release(&self, key: &str) -> Result<(), StoreError> {
         let mut backoff = Backoff::default();
         for _ in 0..ATTEMPTS {
@@ -105,10 +108,10 @@ impl Store {
         Err(StoreError::Busy)
     }
 
-    /// The reservation under the key, if there is one.
+    /// Returns the reservation under the key, if it exists.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// Returns [`StoreError`] if DynamoDB fails or an item cannot be read.
     pub async fn reservation(&self, key: &str) -> Result<Option<Reservation>, StoreError> {
         let key = AttributeValue::S(key.to_owned());
         let get = self
@@ -122,7 +125,8 @@ impl Store {
         Ok(found.item.map(serde_dynamo::from_item).transpose()?)
     }
 
-    /// What was taken from a stock that is still there and counted.
+    /// Returns the items that were taken from a counted stock, whose products still exist and are
+    /// still counted.
     async fn still_counted(&self, items: &[Held]) -> Result<Vec<Held>, StoreError> {
         let ids: Vec<Uuid> = items.iter().map(|item| item.product_id).collect();
         let products = self.get_all(&ids).await?;
@@ -139,7 +143,8 @@ impl Store {
             .collect())
     }
 
-    /// Writes all or nothing; `false` when a condition did not hold or another transaction was in the way.
+    /// Writes all or nothing. Returns `false` if a condition failed, another transaction
+    /// conflicted, or DynamoDB throttled: a later attempt may succeed.
     async fn transact(&self, writes: Vec<TransactWriteItem>) -> Result<bool, StoreError> {
         let outcome = self
             .client
@@ -223,7 +228,7 @@ fn change_stock(item: &Held, change: &str) -> UpdateBuilder {
     update.expression_attribute_values(":quantity", number(item.quantity))
 }
 
-/// A reservation that stands under the key already.
+/// Returns the outcome when the key already has a reservation.
 fn judge(basket: &Basket, earlier: Reservation) -> Reserved {
     match earlier.status {
         Status::Held if basket.is_of(&earlier) => Reserved::Before(earlier),
@@ -231,7 +236,7 @@ fn judge(basket: &Basket, earlier: Reservation) -> Reserved {
     }
 }
 
-/// Why the basket cannot be had, if so.
+/// Returns the first reason why the basket cannot be reserved, if any.
 fn refusal(basket: &Basket, products: &[Product]) -> Option<Reserved> {
     for (id, quantity) in &basket.quantities {
         let Some(product) = products.iter().find(|product| product.id == *id) else {
@@ -254,7 +259,8 @@ fn hold(product: &Product, quantity: u64) -> Held {
     }
 }
 
-/// Whether all that was wrong is a condition that did not hold, or another transaction on the same items.
+/// Returns whether the only causes are failed conditions, conflicts with other transactions on the
+/// same items, or throttling.
 fn may_succeed_later(error: &aws_sdk_dynamodb::Error) -> bool {
     use aws_sdk_dynamodb::Error::{TransactionCanceledException, TransactionConflictException};
 

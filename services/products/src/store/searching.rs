@@ -1,8 +1,10 @@
-//! Searches the catalogue: the index in memory, and how it follows the table.
+//! Searches the catalogue: owns the index in memory and keeps it consistent with the table.
 //!
-//! What this process writes is in the index at once. What others write is found by looking at the table now and then: the
-//! keys of all products show which are new or gone, and a part of the known ones is read anew each time. What is shown is
-//! always read from the table, so a price that another process changed may be sorted late, but is never shown wrong.
+//! This process's own writes are in the index at once. Writes by other processes are found by
+//! comparing the index with the table at intervals: the keys of all products show which are new or
+//! gone, and a part of the known products is read again each time. Returned products are always
+//! read from the table, so a price that another process changed may be sorted late but is never
+//! returned stale.
 
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -18,11 +20,11 @@ use super::{Key, Store, StoreError, WHOLE_CATALOGUE, failed};
 use crate::product::Product;
 use crate::search::{Found, Index, Position, Wanted};
 
-/// How often the table is looked at for what others wrote.
+/// Interval between comparisons with the table.
 const LOOKED_AT_EVERY: Duration = Duration::from_secs(30);
-/// How many products are read at once.
+/// Number of products per batch read.
 const BATCH: usize = 100;
-/// How many batches of known products are read anew each time.
+/// Number of batches of known products that each comparison reads again.
 const BATCHES_ANEW: usize = 10;
 
 /// The index that all clones of a store share.
@@ -36,7 +38,8 @@ struct Shared {
 }
 
 impl Searched {
-    /// The index, to be changed. No change leaves it half done, so a panic elsewhere does not spoil it.
+    /// Locks the index for writing. A panic while it is locked leaves it usable, so poisoning is
+    /// ignored.
     pub(super) fn index_mut(&self) -> RwLockWriteGuard<'_, Index> {
         self.0.index.write().unwrap_or_else(PoisonError::into_inner)
     }
@@ -47,10 +50,11 @@ impl Searched {
 }
 
 impl Store {
-    /// Finds what is wanted, behind `after`; what was deleted meanwhile is left out of the products.
+    /// Returns the matches that follow `after`, and the products of the page. Products deleted in
+    /// the meantime are left out of the second part.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// Returns [`StoreError`] if DynamoDB fails or an item cannot be read.
     pub async fn search(
         &self,
         wanted: &Wanted,
@@ -73,7 +77,7 @@ impl Store {
     /// Reads the whole catalogue into the index, once.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// Returns [`StoreError`] if DynamoDB fails or an item cannot be read.
     pub async fn load(&self) -> Result<(), StoreError> {
         let load = || async {
             let ids = self.all_ids().await?;
@@ -82,7 +86,7 @@ impl Store {
         self.searched.0.loaded.get_or_try_init(load).await.map(drop)
     }
 
-    /// Keeps the index up with what others write, until a shutdown is requested.
+    /// Updates the index with other processes' writes, until a shutdown is requested.
     pub async fn follow(&self, shutdown: &Shutdown) {
         let mut read_last = Uuid::max();
         loop {
@@ -103,12 +107,14 @@ impl Store {
         }
     }
 
-    /// Compares the index with the table. Returns the last of the products that were read anew.
+    /// Compares the index with the table. Known products are read again in descending order of
+    /// their ids, starting below `read_last`. Returns the last of them, or the highest UUID to
+    /// start over.
     async fn catch_up(&self, read_last: Uuid) -> Result<Uuid, StoreError> {
         let known: HashSet<Uuid> = self.searched.index().ids().collect();
         let listed: HashSet<Uuid> = self.all_ids().await?.into_iter().collect();
 
-        // What the list of keys does not have yet may still be in the table.
+        // The list of keys is eventually consistent: the table may still have the product.
         let unlisted: Vec<Uuid> = known.difference(&listed).copied().collect();
         for batch in unlisted.chunks(BATCH) {
             let there: HashSet<Uuid> = self
@@ -145,7 +151,7 @@ impl Store {
         Ok(())
     }
 
-    /// The ids of all products, the newest first.
+    /// Returns the ids of all products, newest first.
     async fn all_ids(&self) -> Result<Vec<Uuid>, StoreError> {
         let mut ids = Vec::new();
         let mut from = None;

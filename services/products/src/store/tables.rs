@@ -1,16 +1,16 @@
-//! The tables behind the catalogue.
+//! The DynamoDB tables of the catalogue.
 
 use chassis::dynamodb::{Index, Key, KeyKind, Projected, Table, TableError, ensure_table};
 
 use super::Store;
 
-/// The products, by id.
+/// The table of products, keyed by id.
 pub const PRODUCTS: &str = "products";
-/// What orders took from the stock, by the order's key.
+/// The table of reservations, keyed by the order's key.
 pub const RESERVATIONS: &str = "product-reservations";
-/// Every product, newest last.
+/// The index of all products, newest last.
 pub(super) const BY_CATALOGUE: &str = "by-catalogue";
-/// The products of a category, newest last.
+/// The index of products by category, newest last.
 pub(super) const BY_CATEGORY: &str = "by-category";
 
 const ID: (&str, KeyKind) = ("id", KeyKind::Text);
@@ -54,7 +54,7 @@ impl Store {
     /// Creates the tables that are missing.
     ///
     /// # Errors
-    /// [`TableError`].
+    /// Returns [`TableError`] if a table cannot be created.
     pub async fn ensure_tables(&self) -> Result<(), TableError> {
         for table in &TABLES {
             ensure_table(&self.client, table).await?;

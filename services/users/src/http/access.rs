@@ -1,6 +1,7 @@
-//! Logging in and out, and passwords.
+//! Log-in, log-out, and passwords.
 //!
-//! Whether an address is unknown, has no password or another one: the answer is the same and takes as long.
+//! The answer and its duration are the same for an unknown address, an account without a password,
+//! and a wrong password.
 
 use std::time::Instant;
 
@@ -36,7 +37,7 @@ pub(super) struct LogIn {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PasswordChange {
-    /// May be absent only where the user has none yet.
+    /// May be absent only if the user has no password yet.
     current_password: Option<Password>,
     new_password: NewPassword,
 }
@@ -88,7 +89,8 @@ pub(super) async fn log_in(
     ))
 }
 
-/// Who tries to log in, as the account knows them. There need not be such an account: then everybody is a stranger.
+/// Returns the guesser of a log-in: a client known to the account, or a stranger. Without such an
+/// account everybody is a stranger.
 async fn guesser(users: &Users, client: &Client, account: Option<&Credentials>) -> Result<Guesser> {
     let known = match account {
         Some(account) => {
@@ -102,8 +104,8 @@ async fn guesser(users: &Users, client: &Client, account: Option<&Credentials>) 
     Ok(known.map_or(Guesser::Stranger(client.network), Guesser::Known))
 }
 
-/// Compares a password, if there were not too many attempts. The attempt counts when its turn has come: one that is refused
-/// before, or abandoned, costs nobody anything.
+/// Compares a password, if there were not too many attempts. The attempt counts when its hash
+/// begins: one that is refused or abandoned before costs nothing.
 async fn guess(
     users: &Users,
     client: &Client,
@@ -160,7 +162,7 @@ pub(super) async fn log_out(
     Ok((StatusCode::NO_CONTENT, keeping.farewell(), ()))
 }
 
-/// Ends every session of the user: whoever knows the new password begins anew.
+/// Sets a password and ends every session of the user, who then logs in with the new password.
 pub(super) async fn set_password(
     caller: Caller,
     client: Client,
@@ -212,7 +214,7 @@ pub(super) async fn set_password(
     }
 }
 
-/// For the other services; the gateway has no way here.
+/// For the other services; the gateway does not route to it.
 pub(super) async fn epochs(State(users): State<Users>) -> Result<impl IntoResponse> {
     let epochs = users.sessions.keys().epochs(Timestamp::now()).await?;
     Ok(([(header::CACHE_CONTROL, EPOCHS_KEPT)], Json(epochs)))

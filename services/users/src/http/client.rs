@@ -1,7 +1,9 @@
-//! The client that a request comes from, as far as log-in has to know it: its network, and the device if it has a cookie.
+//! The client of a request, as far as log-in needs it: its network, and the device if it has a
+//! cookie.
 //!
-//! The gateway states the client's address in a header of its own, which it takes from nobody else. A request that did not
-//! come through the gateway has the address of its connection.
+//! The gateway states the client's address in a header of its own and ignores that header in
+//! clients' requests. For a request that did not pass the gateway, the connection's address is
+//! used.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -19,15 +21,16 @@ use super::keeping::{Keeping, cookie, in_cookie};
 use crate::password::Waiter;
 use crate::session::{self, UsedFrom};
 
-/// The client's address, as the gateway has found it out.
+/// The header of the client's address, as determined by the gateway.
 const CLIENT_ADDRESS: HeaderName = HeaderName::from_static("tidemark-client-address");
 const DEVICE: &str = "tidemark_device";
 const DEVICE_KNOWN_FOR: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Who a request comes from.
+/// The client of a request.
 #[derive(Clone, Debug)]
 pub(super) struct Client {
-    /// The address; of IPv6 the first 64 bits, for a customer has all addresses of such a network.
+    /// The address; of IPv6 the first 64 bits, because one customer has all addresses of such a
+    /// network.
     pub(super) network: IpAddr,
     /// What it calls itself.
     user_agent: String,
@@ -36,7 +39,8 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// The names by which an account may know this client: of its device, then of its network.
+    /// Returns the names by which an account may recognise this client: of its device, then of its
+    /// network.
     pub(super) fn names(&self) -> Vec<String> {
         let device = self.device.as_deref();
         let device = device.map(|secret| format!("device:{}", session::hash(secret)));
@@ -57,7 +61,8 @@ impl Client {
         }
     }
 
-    /// Gives a browser that has none the cookie by which its device is known later; returns the cookie to set.
+    /// Gives a browser that has none the cookie by which its device is known later; returns the
+    /// cookie to set.
     pub(super) fn give_device(&mut self, keeping: Keeping) -> Option<HeaderValue> {
         let Keeping::Cookie { is_secure } = keeping else {
             return None;

@@ -1,8 +1,9 @@
-//! Where a client keeps its refresh token.
+//! The place where a client keeps its refresh token.
 //!
-//! Clients of the API are given it as a field, and show it as one. A page in a browser sends `tidemark-session: cookie`: it
-//! is given the token in a cookie that no script reads, and the cookie is heard only beside that header. Pages of other
-//! sites cannot send the header, for a browser would ask the gateway first; so none can use or end a session of ours.
+//! Clients of the API receive and send it as a field. A page in a browser sends `tidemark-session:
+//! cookie`: it receives the token in a cookie that no script can read, and the cookie is accepted
+//! only with that header. Pages of other sites cannot send the header, because a browser would
+//! first send a preflight to the gateway; so they can neither use nor end a session.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -16,26 +17,26 @@ use serde::Deserialize;
 
 use crate::session::Tokens;
 
-/// By this header a page says that it has cookies.
+/// The header by which a page selects cookies.
 const SESSION: HeaderName = HeaderName::from_static("tidemark-session");
-/// How the page's own connection was made, by the word of the gateway.
+/// The scheme of the page's own connection, as stated by the gateway.
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const COOKIE: &str = "tidemark_refresh";
-/// Where browsers meet this service: behind the gateway.
+/// This service's path for browsers, behind the gateway.
 const PATH: &str = "/api/users";
-/// Tokens are nobody's but the client's.
+/// Forbids caches to store tokens.
 const NOT_KEPT: HeaderValue = HeaderValue::from_static("no-store");
 
-/// Where a client keeps its refresh token.
+/// The place where a client keeps its refresh token.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Keeping {
-    /// Wherever it likes.
+    /// In a place of its choice.
     Field,
-    /// In a cookie, which goes over TLS only where the page came so.
+    /// In a cookie, which is restricted to TLS only if the page was loaded over TLS.
     Cookie { is_secure: bool },
 }
 
-/// The refresh token that a request shows.
+/// The refresh token in a request.
 pub(super) struct Shown(pub(super) Option<String>);
 
 #[derive(Deserialize)]
@@ -56,7 +57,7 @@ impl Keeping {
         }
     }
 
-    /// The answer that gives the client its tokens; the refresh token is good for `life`.
+    /// Returns the answer with the client's tokens; the refresh token is valid for `life`.
     pub(super) fn answer(self, mut tokens: Tokens, life: Duration) -> impl IntoResponse {
         let cookie = match self {
             Self::Field => None,
@@ -73,7 +74,7 @@ impl Keeping {
         )
     }
 
-    /// What has a browser forget its cookie.
+    /// Returns the header that makes a browser delete its cookie.
     pub(super) fn farewell(self) -> Option<[(HeaderName, HeaderValue); 1]> {
         match self {
             Self::Field => None,
@@ -85,7 +86,7 @@ impl Keeping {
     }
 }
 
-/// The cookie of this name, which goes to this service alone.
+/// Returns the cookie of this name, which browsers send to this service alone.
 pub(super) fn cookie(name: &str, value: &str, life: Duration, is_secure: bool) -> HeaderValue {
     let secure = if is_secure { "; Secure" } else { "" };
     let life = life.as_secs();

@@ -25,7 +25,7 @@ pub(super) async fn list(
     Ok(Json(SessionList { items }))
 }
 
-/// Signs the user out everywhere.
+/// Ends all sessions of the user.
 pub(super) async fn end_all(
     caller: Caller,
     State(users): State<Users>,

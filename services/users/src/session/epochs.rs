@@ -1,8 +1,9 @@
 //! The epochs of accounts: the table `token_epochs`.
 //!
-//! Access tokens are verified without a question to anybody. To take an account's back, its epoch is moved on: tokens say in
-//! which they were signed, and all services refuse those of earlier ones. An account's row stays when the account goes, for
-//! its tokens live on for a while.
+//! Access tokens are verified without a request to this service. To revoke an account's tokens, its
+//! epoch is increased: tokens contain the epoch at signing, and all services reject those of
+//! earlier ones. An account's row stays when the account is deleted, because its tokens stay valid
+//! for a while.
 
 use std::time::Duration;
 
@@ -20,10 +21,10 @@ const FIRST: &str = "INSERT INTO token_epochs (user_id, epoch, changed_at_ms) VA
 const CHANGED: &str = "SELECT user_id, epoch FROM token_epochs WHERE changed_at_ms > ? \
                        ORDER BY changed_at_ms DESC LIMIT 100000";
 
-/// Clocks of two replicas are apart by less than this.
+/// Upper bound of the difference between two replicas' clocks.
 const MARGIN: Duration = Duration::from_secs(60);
 
-/// The account's epoch, as the connection's transaction sees it.
+/// Returns the account's epoch, as the connection's transaction sees it.
 pub(super) async fn current(
     connection: &mut AnyConnection,
     user_id: i64,
@@ -34,13 +35,13 @@ pub(super) async fn current(
     Ok(epoch.map_or(0, i64::cast_unsigned))
 }
 
-/// The account's epoch.
+/// Returns the account's epoch.
 pub async fn epoch_of(database: &Database, user_id: i64) -> Result<u64, sqlx::Error> {
     let mut connection = database.pool().acquire().await?;
     current(&mut connection, user_id).await
 }
 
-/// Takes the account's access tokens back, as part of the caller's transaction.
+/// Revokes the account's access tokens, as part of the caller's transaction.
 pub(super) async fn move_on(
     connection: &mut AnyConnection,
     user_id: i64,
@@ -67,7 +68,7 @@ async fn try_move_on(
     Ok(moved.execute(connection).await?.rows_affected() > 0)
 }
 
-/// The accounts whose epoch has changed within the life of an access token.
+/// Returns the accounts whose epoch has changed within the life of an access token.
 pub async fn changed_within(
     database: &Database,
     token_life: Duration,

@@ -19,10 +19,10 @@ const END_OWN: &str = "DELETE FROM sessions WHERE family = ? AND user_id = ?";
 const END_USER: &str = "DELETE FROM sessions WHERE user_id = ?";
 const END_UNUSED: &str = "DELETE FROM sessions WHERE used_at_ms < ?";
 
-/// The most bytes of what a client calls itself.
+/// Largest size in bytes of a client's user agent.
 const MOST_AGENT_BYTES: usize = 200;
 
-/// Where a session is used from.
+/// The address and user agent that a session is used from.
 #[derive(Clone, Debug)]
 pub struct UsedFrom {
     pub address: String,
@@ -30,7 +30,8 @@ pub struct UsedFrom {
 }
 
 impl UsedFrom {
-    /// From this address, by a client that calls itself `user_agent`, of which visible ASCII is kept.
+    /// From this address, by a client that calls itself `user_agent`, of which visible ASCII is
+    /// kept.
     pub fn new(address: String, user_agent: &str) -> Self {
         let is_kept = |c: &char| c.is_ascii_graphic() || *c == ' ';
         Self {
@@ -58,7 +59,7 @@ pub struct Session {
     pub user_agent: String,
 }
 
-/// Notes a session that begins.
+/// Stores a session that begins.
 pub(super) async fn begin(
     connection: &mut AnyConnection,
     family: &str,
@@ -78,7 +79,7 @@ pub(super) async fn begin(
     Ok(())
 }
 
-/// When the session began. None where it is from before sessions were listed.
+/// Returns the beginning of the session; none if it is from before sessions were listed.
 pub(super) async fn began_at_ms(
     connection: &mut AnyConnection,
     family: &str,
@@ -90,7 +91,7 @@ pub(super) async fn began_at_ms(
     row.map(|row| row.try_get("began_at_ms")).transpose()
 }
 
-/// Notes that the session is used.
+/// Stores that the session is used.
 pub(super) async fn used(
     connection: &mut AnyConnection,
     family: &str,

@@ -1,4 +1,5 @@
-//! Who runs the shop. A table of its own, which no request writes: nobody becomes an admin by a field of a body.
+//! The admins. They have a table of their own, which no request writes: a field of a request's body
+//! cannot make anybody an admin.
 
 use events::Timestamp;
 use sqlx::{AnyConnection, Row};
@@ -16,7 +17,7 @@ const INSERT: &str =
     "INSERT INTO users (name, email, password_hash, created_at_ms) VALUES ('Admin', ?, ?, ?)";
 const SET_PASSWORD: &str = "UPDATE users SET password_hash = ? WHERE id = ?";
 
-/// Whether the user is an admin, as the connection's transaction sees it.
+/// Returns whether the user is an admin, as the connection's transaction sees it.
 pub async fn is_admin(connection: &mut AnyConnection, user_id: i64) -> Result<bool, sqlx::Error> {
     Ok(sqlx::query(FIND)
         .bind(user_id)
@@ -26,7 +27,7 @@ pub async fn is_admin(connection: &mut AnyConnection, user_id: i64) -> Result<bo
 }
 
 impl Store {
-    /// Whether the account of this address is an admin's.
+    /// Returns whether the account of this address is an admin's.
     pub async fn is_appointed(&self, email: &Email) -> Result<bool, StoreError> {
         let found = sqlx::query(APPOINTED)
             .bind(email.as_str())
@@ -35,7 +36,8 @@ impl Store {
         Ok(found.is_some())
     }
 
-    /// Makes the account of this address an admin's, with this password and without sessions; creates it if need be.
+    /// Makes the account of this address an admin's, with this password and without sessions;
+    /// creates it if it is missing.
     pub async fn appoint(
         &self,
         email: &Email,

@@ -12,11 +12,11 @@ const REMEMBER: &str = "INSERT INTO known_clients (user_id, client, seen_at_ms) 
 const TOO_MANY: &str = "SELECT seen_at_ms FROM known_clients WHERE user_id = ? ORDER BY seen_at_ms DESC LIMIT 1 OFFSET 20";
 const FORGET_OLD: &str = "DELETE FROM known_clients WHERE user_id = ? AND seen_at_ms <= ?";
 
-/// A client seen within this time is not noted again.
+/// A client seen within this time is not stored again.
 const NOTED_FOR_MS: i64 = 24 * 3600 * 1000;
 
 impl Store {
-    /// The first of these clients that the account was used from before.
+    /// Returns the first of these clients that the account was used from before.
     pub async fn known_client(
         &self,
         user_id: i64,
@@ -30,7 +30,8 @@ impl Store {
         Ok(None)
     }
 
-    /// Notes that the account is used from these clients. An account knows 20 clients; the oldest are forgotten.
+    /// Stores that the account is used from these clients. An account has at most 20 known clients;
+    /// the oldest are removed.
     pub async fn remember_clients(
         &self,
         user_id: i64,
@@ -62,7 +63,7 @@ impl Store {
             let remember = sqlx::query(REMEMBER).bind(user_id).bind(client);
             let remember = remember.bind(millis(now));
             match remember.execute(transaction.connection()).await {
-                // Another request of the client has noted it meanwhile.
+                // Another request of the client has stored it meanwhile.
                 Err(error) if is_duplicate(&error) => return Ok(()),
                 noted => noted?,
             };

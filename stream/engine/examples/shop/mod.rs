@@ -1,4 +1,4 @@
-//! What the examples stand on: a few orders in an embedded log in a temporary folder.
+//! The data of the examples: a few orders in an embedded log in a temporary folder.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use record_log::{Cleanup, Delivery, LogSettings, NewRecord, Record, RecordLog, T
 use stream::aggregate::{Aggregate, Key};
 use stream::{Pipeline, Run, Settings, Stop};
 
-/// Runs a job over the orders of ten minutes, and prints what it published to `topic`.
+/// Runs a job over ten minutes of orders, and prints what it published to `topic`.
 pub fn run<K: Key, A: Aggregate>(pipeline: Pipeline<K, A>, topic: &str) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let log = record_log::open(&LogSettings::Embedded {
@@ -25,7 +25,7 @@ pub fn run<K: Key, A: Aggregate>(pipeline: Pipeline<K, A>, topic: &str) -> anyho
     print_topic(log.as_ref(), topic)
 }
 
-/// Ten minutes of orders, one every ten seconds, of three products.
+/// Publishes ten minutes of orders for three products, one order every ten seconds.
 fn put_orders(log: &dyn RecordLog) -> anyhow::Result<()> {
     let retention = Duration::from_secs(3600);
     log.ensure_topics(&[TopicSpec {

@@ -1,8 +1,11 @@
-//! Writes manifests: the one worker that makes boundaries durable, and with them the results before them.
+//! Writes manifests. One worker does this for all; a manifest makes its boundary durable, and with
+//! it the results before the boundary.
 //!
-//! 1. Crossings and parts of all workers are entered in the [`Ledger`].
-//! 2. When both frontiers have passed a boundary and no manifest is being written, the ledger says what to write.
-//! 3. When the manifest is durable, the output frontier passes its boundary: that is the signal to commit.
+//! 1. The [`Ledger`] records the crossings and parts of all workers.
+//! 2. When both frontiers have passed a boundary and no manifest is being written, the ledger plans
+//!    the next manifest.
+//! 3. When the manifest is durable, the output frontier passes its boundary. This is the signal to
+//!    commit.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -25,7 +28,7 @@ use crate::pane::EventTimeMs;
 use crate::sink::advance;
 use crate::worker::Shared;
 
-/// What the worker needs that writes manifests.
+/// The state of the worker that writes manifests.
 pub struct Checkpointer {
     store: CheckpointStore,
     attempt: Arc<Attempt>,
@@ -34,7 +37,8 @@ pub struct Checkpointer {
 }
 
 impl Checkpointer {
-    /// A checkpointer that goes on from what the attempt adopted. `committed` tells up to where results are committed.
+    /// Creates a checkpointer that continues from the adopted manifest. Results before the frontier
+    /// of `committed` are committed.
     pub fn new<K, A>(shared: &Shared<K, A>, committed: ProbeHandle<EventTimeMs>) -> Self {
         let memory_ms = shared.pipeline.windows.reach_ms() + shared.adopted.lateness_ms();
         let ledger = Ledger::new(shared.adopted.clone(), memory_ms);
@@ -47,24 +51,24 @@ impl Checkpointer {
     }
 }
 
-/// An output that carries nothing.
+/// An output that carries no data, only its frontier.
 type FrontierOnly<'a> = OutputBuilderSession<'a, EventTimeMs, CapacityContainerBuilder<Vec<()>>>;
 
-/// The checkpointer at work.
+/// The operator's state.
 struct Writer {
     checkpointer: Checkpointer,
     activator: SyncActivator,
     writing: Option<Write>,
 }
 
-/// A manifest on its way to the store.
+/// A manifest that is being written.
 struct Write {
     manifest: Manifest,
     begun: Instant,
     outcome: Pending<Result<(), StoreError>>,
 }
 
-/// Builds the operator. The stream that it returns carries nothing but its frontier.
+/// Builds the operator. The returned stream carries no data, only its frontier.
 pub fn write<'scope>(
     crossings: StreamVec<'scope, EventTimeMs, Crossing>,
     parts: StreamVec<'scope, EventTimeMs, PartInfo>,
@@ -140,7 +144,8 @@ impl Writer {
         }
     }
 
-    /// Lets go of a manifest that has become durable.
+    /// Completes a write: advances the frontier if the manifest is durable, and fails the attempt
+    /// otherwise.
     fn finish(&mut self, capability: &mut Option<Capability<EventTimeMs>>) {
         let Some(outcome) = self.writing.as_mut().and_then(|write| write.outcome.poll()) else {
             return;

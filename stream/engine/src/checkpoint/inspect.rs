@@ -1,11 +1,12 @@
-//! Checkpoints for people: what there is, whether it is whole, and away with what nobody will start from.
+//! Commands for operators: list, show, verify and prune checkpoints.
 //!
 //! ```text
 //! order-analytics checkpoints list | show [ID] | verify | prune [--keep N] [--dry-run]      each with --json
 //! ```
 //!
-//! [`run`] asks the store and answers with a [`Report`]; whoever calls prints it. What is asked for changes nothing, but for
-//! `prune`, which is safe while the job runs: it leaves the newest whole checkpoint and everything that came after it.
+//! [`run`] reads the store and returns a [`Report`]; the caller prints it. Only `prune` changes the
+//! store. It is safe while the job runs: it keeps the newest whole checkpoint and everything that
+//! came after it.
 
 mod prune;
 mod survey;
@@ -18,7 +19,7 @@ use serde::Serialize;
 use crate::checkpoint::retain::KEPT;
 use crate::checkpoint::store::{CheckpointStore, ManifestId, StoreError};
 
-/// What is asked about the checkpoints of a job.
+/// A command on the checkpoints of a job.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum CheckpointsCommand {
     /// List the checkpoints, the newest first
@@ -29,25 +30,26 @@ pub enum CheckpointsCommand {
     },
     /// Show one checkpoint in full
     Show {
-        /// Which one, as `list` names it [default: the newest]
+        /// The checkpoint, as `list` names it [default: the newest]
         #[arg(value_name = "ID")]
         checkpoint: Option<ManifestId>,
         /// As JSON, for scripts
         #[arg(long)]
         json: bool,
     },
-    /// Read and check every object of every checkpoint; fails when one is damaged
+    /// Read and check every object of every checkpoint; fails if one is damaged
     Verify {
         /// As JSON, for scripts
         #[arg(long)]
         json: bool,
     },
-    /// Delete what nobody will start from: older checkpoints, parts that no kept one names, and old attempts' markers
+    /// Delete what no start needs: older checkpoints, parts that no kept checkpoint names, and old
+    /// attempts' markers
     Prune {
-        /// How many whole checkpoints are kept, the newest included
+        /// Number of whole checkpoints that are kept, the newest included
         #[arg(long, value_name = "N", default_value_t = NonZeroU16::new(KEPT as u16).expect("some are kept"))]
         keep: NonZeroU16,
-        /// Only say what would be deleted
+        /// Only print what would be deleted
         #[arg(long)]
         dry_run: bool,
         /// As JSON, for scripts
@@ -56,43 +58,43 @@ pub enum CheckpointsCommand {
     },
 }
 
-/// The answer.
+/// The result of a command.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Report {
-    /// To be printed.
+    /// The text to print.
     pub text: String,
-    /// Nothing that was verified is damaged.
+    /// False if `verify` found damage.
     pub is_sound: bool,
 }
 
-/// Why there is no answer.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum InspectError {
-    /// The store does not serve.
+    /// The object store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// There are no checkpoints.
+    /// The job has no checkpoints.
     #[error("job {0:?} has no checkpoints here")]
     Empty(String),
-    /// There is no such checkpoint.
+    /// The checkpoint does not exist.
     #[error("there is no checkpoint {0}; `checkpoints list` names those that there are")]
     Unknown(ManifestId),
-    /// A newer program wrote one.
+    /// A newer version of this program wrote a checkpoint.
     #[error(
         "nothing was deleted, for checkpoint {0} was written by a newer version of this program: prune with that"
     )]
     Newer(ManifestId),
-    /// No checkpoint can be kept.
+    /// No checkpoint is whole, so none can be kept.
     #[error(
         "nothing was deleted, for none of the {0} checkpoints is whole; `checkpoints verify` says what is wrong with them"
     )]
     NoneWhole(usize),
-    /// The system.
+    /// The runtime could not be started.
     #[error("cannot wait for the object store: {0}")]
     Runtime(#[from] std::io::Error),
 }
 
-/// Asks, and waits for the answer. `now_ms` is the clock, in milliseconds since the epoch.
+/// Runs the command to its end. `now_ms` is the clock, in milliseconds since the epoch.
 ///
 /// # Errors
 /// [`InspectError`].

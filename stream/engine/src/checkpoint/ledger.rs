@@ -1,10 +1,12 @@
-//! What one worker knows of all workers' cuts and parts, and which manifest it may write next.
+//! Collects the cuts and parts of all workers, and plans the next manifest.
 //!
-//! Crossings and parts come in as they are made; the frontier says up to which boundary they are complete. While one
-//! manifest is being written further boundaries pile up, and the next manifest covers them all.
+//! Crossings and parts are recorded as they are made; the frontier gives the boundary up to which
+//! they are complete. Further boundaries may pass while a manifest is being written; the next
+//! manifest covers them all.
 //!
-//! What always holds: a manifest at boundary `b` has a cut that holds at `b` for every partition that was ever cut, and
-//! every part with panes before `b` that a row committed from now on can depend on.
+//! What always holds: a manifest at boundary `b` has a cut that holds at `b` for every partition
+//! that was ever cut. It names every part with panes before `b` that a row committed from now on
+//! can depend on.
 
 use std::collections::BTreeMap;
 
@@ -12,27 +14,28 @@ use crate::checkpoint::manifest::{Manifest, PartInfo, PartitionCut};
 use crate::cut::Crossing;
 use crate::pane::EventTimeMs;
 
-/// The books of the worker that writes manifests.
+/// The records of the worker that writes manifests.
 pub struct Ledger {
-    /// The newest durable checkpoint; at first, the one adopted from the last attempt.
+    /// The newest durable manifest; at first, the one adopted from the last attempt.
     newest: Manifest,
-    /// How long after its beginning a pane can matter, allowed lateness included.
+    /// How long after its start a pane can matter, allowed lateness included.
     memory_ms: u64,
     crossings: Vec<Crossing>,
     parts: Vec<PartInfo>,
 }
 
-/// What is to be done about a boundary.
+/// The decision about a boundary.
 #[derive(Debug, Eq, PartialEq)]
 pub enum Plan {
     /// Write this manifest.
     Write(Box<Manifest>),
-    /// Nothing happened since the newest manifest, and nothing is still to come of what it holds: it serves as well.
+    /// Write nothing: nothing has happened since the newest manifest and none of its parts can
+    /// produce further rows, so it serves for this boundary too.
     Nothing,
 }
 
 impl Ledger {
-    /// The books after a start from `newest`.
+    /// Creates a ledger that starts from `newest`.
     pub fn new(newest: Manifest, memory_ms: u64) -> Self {
         Self {
             newest,
@@ -42,22 +45,23 @@ impl Ledger {
         }
     }
 
-    /// Takes note of a worker's crossing.
+    /// Records a worker's crossing.
     pub fn record_crossing(&mut self, crossing: Crossing) {
         self.crossings.push(crossing);
     }
 
-    /// Takes note of a part that is durable.
+    /// Records a part that is durable.
     pub fn record_part(&mut self, part: PartInfo) {
         self.parts.push(part);
     }
 
-    /// The boundary of the newest durable manifest.
+    /// Returns the boundary of the newest durable manifest.
     pub fn boundary(&self) -> EventTimeMs {
         self.newest.boundary
     }
 
-    /// The furthest boundary that any worker crossed, or the restored one.
+    /// Returns the furthest boundary that any worker has crossed, at least that of the newest
+    /// manifest.
     pub fn furthest(&self) -> EventTimeMs {
         self.crossings
             .iter()
@@ -67,8 +71,8 @@ impl Ledger {
             .max(self.newest.boundary)
     }
 
-    /// Decides about `boundary`, which every worker has crossed and up to which every pane is in a part. Results before
-    /// `committed` will never be asked for again.
+    /// Plans the manifest at `boundary`. Every worker must have crossed `boundary`, and every pane
+    /// before it must be in a part. Results before `committed` will not be needed again.
     pub fn plan(&self, boundary: EventTimeMs, committed: EventTimeMs) -> Plan {
         let partitions = self.partitions_at(boundary);
         let fresh = self.parts.iter().any(|part| part.first < boundary);
@@ -111,7 +115,7 @@ impl Ledger {
         }))
     }
 
-    /// Takes note that a planned manifest is durable.
+    /// Records that a planned manifest is durable.
     pub fn written(&mut self, manifest: Manifest) {
         let boundary = manifest.boundary;
         self.crossings.retain(|crossing| crossing.to > boundary);
@@ -152,7 +156,8 @@ impl Ledger {
     }
 }
 
-/// Nothing was read in between: only clocks may have moved.
+/// Returns whether both have the same offsets, so that no record was read in between. Clocks may
+/// have advanced.
 fn same_positions(one: &[PartitionCut], other: &[PartitionCut]) -> bool {
     let positions = |cuts: &[PartitionCut]| -> Vec<_> {
         cuts.iter()

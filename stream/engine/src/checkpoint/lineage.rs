@@ -1,4 +1,5 @@
-//! Lines of history: how a job goes on when it has lost the checkpoint by which its newest results were made.
+//! Lines of history: how a job continues when it has lost the checkpoint that its newest results
+//! were made from.
 //!
 //! ```text
 //! line 0   ──────┬───────────────── × newest checkpoint lost
@@ -7,70 +8,82 @@
 //!              from               until
 //! ```
 //!
-//! What is read again from an older checkpoint is cut anew: a record that was on time may now be late, or the other way
-//! round, so that a window comes out by other revisions than those that were committed. Leaving out what the slots'
-//! progress covers, as after any other start, would then lose corrections. Hence
+//! Records that are read again from an older checkpoint are cut anew. A record that was on time may
+//! now be late, or the other way round, so a window may get other revisions than those that were
+//! committed. After any other start, results that the slots' progress covers are left out; here
+//! that would lose corrections. Hence:
 //!
-//! - the *branch* is noted in every later manifest: `from` where history goes its own way, `until` where results of
-//!   earlier lines end;
-//! - a slot's progress carries the number of its line. Of progress on an earlier line only what lies before the branch
-//!   counts; everything after it is committed again;
-//! - rows of windows that end by `until` have [`REVISIONS`] times the line added to their revision. So they replace
-//!   whatever earlier lines committed of their window, and no revision is ever committed twice.
+//! - Every later manifest contains the *branch*: `from` is the boundary at which history diverges,
+//!   and `until` is the boundary by which the results of earlier lines end.
+//! - A slot's progress contains the number of its line. Of progress on an earlier line, only the
+//!   part before the branch counts; everything after it is committed again.
+//! - Rows of windows that end by `until` have [`REVISIONS`] times the line added to their revision.
+//!   They replace every row that earlier lines committed for their window, and no revision is ever
+//!   committed twice.
 //!
-//! Rows of sessions are committed before the window ends that they are cut to: those are raised that start before `until`.
+//! Rows of sessions are committed before the end of the window that bounds them. Therefore the
+//! revision is raised for sessions whose first pane ends by `until`.
 //!
-//! What always holds: a row's revision is greater than that of every row that any earlier line committed for its key and
-//! window. What does not: records of the late and dead-letter topics have no revision; those that earlier lines committed
-//! after the branch stand there twice, with the same `source_partition` and `source_offset`. And a record that came just
-//! when its allowed lateness ended may have been counted on one line and be too late on the other. It is then on the late
-//! topic, and a row that held it stays if nothing else of its key and window comes. And a session that an earlier line told
-//! by itself may from the beginning be part of a longer one on the new line, which then does not tell that it is gone: of
-//! two sessions of a key that overlap, the one with the higher line in its revision stands.
+//! What always holds: a row's revision is greater than that of every row that any earlier line
+//! committed for its key and window.
+//!
+//! What does not hold:
+//!
+//! - Records of the late and dead-letter topics have no revision. Those that earlier lines
+//!   committed after the branch are there twice, with the same `source_partition` and
+//!   `source_offset`.
+//! - A record that came just when its allowed lateness ended may have been counted on one line and
+//!   be too late on the other. It is then on the late topic, and a row that includes it stays if no
+//!   other record of its key and window comes.
+//! - A session that an earlier line emitted by itself may be part of a longer session on the new
+//!   line from the start. The new line then emits no retraction of it. If two sessions of a key
+//!   overlap, the one with the higher line in its revision is valid.
 
 use serde::{Deserialize, Serialize};
 
 use crate::pane::EventTimeMs;
 
-/// How many revisions a line has for each row: more than panes can arrive while a window may be corrected.
+/// The number of revisions that a line has for each row: more than panes can arrive while a window
+/// may be corrected.
 pub const REVISIONS: u32 = 1_000_000;
 
-/// The branches of a job's history, in order; none for a job that has never lost a checkpoint.
+/// The branches of a job's history, in order; empty for a job that has never lost a checkpoint.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct Lineage(Vec<Branch>);
 
-/// The beginning of a line.
+/// The start of a line.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Branch {
-    /// The number of the line; greater than those of all lines before it.
+    /// The number of the line, greater than those of all earlier lines.
     pub line: u32,
-    /// The boundary up to which it shares the history of the line before it.
+    /// The boundary up to which the line shares the history of the line before it.
     pub from: EventTimeMs,
-    /// The boundary by which all results end that earlier lines committed.
+    /// The boundary by which all results of earlier lines end.
     pub until: EventTimeMs,
 }
 
-/// How far a slot has committed: on which line, and before which time. A greater one is further.
+/// How far a slot has committed: on which line, and before which time. Progress is ordered by line,
+/// then by time.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Progress {
-    /// The line.
+    /// The line on which the slot has committed.
     pub line: u32,
-    /// Everything that came at panes before it is committed.
+    /// The time before which everything that arrived is committed.
     pub before: EventTimeMs,
 }
 
-/// What the sink slots of some processes carry when they are opened.
+/// The progress that the sink slots of some processes carry when they are opened.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Carried {
     /// The furthest progress, as its number.
     pub furthest: Option<u64>,
-    /// The slots that carry no progress that was written where nothing expires.
+    /// The slots without a progress in the current format, which is stored where it never expires.
     pub without: Vec<u32>,
 }
 
 impl Carried {
-    /// What these and the others carry.
+    /// Combines this with what the slots of other processes carry.
     #[must_use]
     pub fn and(mut self, others: Self) -> Self {
         self.furthest = self.furthest.max(others.furthest);
@@ -79,11 +92,11 @@ impl Carried {
     }
 }
 
-/// The bits of a progress's number that hold the time: enough until the year 10889. The line takes those above, but for
-/// the sign that Kafka's offsets have.
+/// The number of low bits of a progress's number that hold the time: enough until the year 10889.
+/// The line takes the bits above, except the sign bit of Kafka's offsets.
 const TIME_BITS: u32 = 48;
 
-/// The format of a progress in bytes, which is their first.
+/// The format of a progress in bytes, stored as the first byte.
 const FORMAT: u8 = 1;
 
 /// A publisher of the job carries a progress that this version of the program cannot read.
@@ -104,7 +117,8 @@ impl Progress {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, UnknownProgress> {
         let number = match bytes {
             [FORMAT, number @ ..] if number.len() == 8 => number,
-            // Before there were formats, progress was the number alone. Its first byte is 0 in all lines below 256.
+            // Before formats were introduced, a progress was the number alone. Its first byte is 0
+            // for all lines below 256.
             number if number.len() == 8 => number,
             _ => {
                 return Err(UnknownProgress {
@@ -118,19 +132,21 @@ impl Progress {
         Ok(Self::of(number.expect("it has eight bytes")))
     }
 
-    /// The bytes are of this version of the program, which writes them where nothing expires.
+    /// Returns whether the bytes are in the current format. This version of the program stores them
+    /// where they never expire.
     pub fn is_of_this_version(bytes: &[u8]) -> bool {
         bytes.first() == Some(&FORMAT) && bytes.len() == 9
     }
 
-    /// The bytes that a publisher carries: the format, and the number with its most significant byte first.
+    /// Encodes the progress as a publisher carries it: the format, then the number in big-endian
+    /// order.
     pub fn to_bytes(self) -> Vec<u8> {
         let mut bytes = vec![FORMAT];
         bytes.extend(self.number().to_be_bytes());
         bytes
     }
 
-    /// Reads the number that [`Progress::number`] made.
+    /// Decodes the result of [`Progress::number`].
     pub fn of(number: u64) -> Self {
         let line = u32::try_from(number >> TIME_BITS).expect("16 bits fit");
         Self {
@@ -139,34 +155,35 @@ impl Progress {
         }
     }
 
-    /// Line and time in one number, in their order.
+    /// Encodes line and time in one number, which has the same order.
     pub fn number(self) -> u64 {
         u64::from(self.line) << TIME_BITS | self.before
     }
 }
 
 impl Lineage {
-    /// The job has never lost a checkpoint.
+    /// Returns whether the job has never lost a checkpoint.
     pub fn is_straight(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The line of the present.
+    /// Returns the current line.
     pub fn line(&self) -> u32 {
         self.0.last().map_or(0, |branch| branch.line)
     }
 
-    /// The branches, in order.
+    /// Returns the branches, in order.
     pub fn branches(&self) -> &[Branch] {
         &self.0
     }
 
-    /// The boundary by which all results end that earlier lines committed.
+    /// Returns the boundary by which all results of earlier lines end.
     pub fn until(&self) -> EventTimeMs {
         self.0.iter().map(|branch| branch.until).max().unwrap_or(0)
     }
 
-    /// Goes its own way from `from` on, on a line of its own beyond `line`, when results up to `until` were committed.
+    /// Adds a branch at `from`, with a line number greater than `line`, when results up to `until`
+    /// were committed.
     #[must_use]
     pub fn branched(mut self, line: u32, from: EventTimeMs, until: EventTimeMs) -> Self {
         let line = line.max(self.line()) + 1;
@@ -179,7 +196,7 @@ impl Lineage {
         self
     }
 
-    /// The same lines, when results of the earlier ones are known to end by `until`, or later.
+    /// Raises the end of the earlier lines' results to `until`, if it is later than the known end.
     #[must_use]
     pub fn known_until(mut self, until: EventTimeMs) -> Self {
         if let Some(branch) = self.0.last_mut() {
@@ -188,7 +205,8 @@ impl Lineage {
         self
     }
 
-    /// The progress of a slot that has committed everything up to and with the pane `last`.
+    /// Returns the progress of a slot that has committed everything up to and including the pane
+    /// `last`.
     pub fn progress(&self, last: EventTimeMs) -> Progress {
         Progress {
             line: self.line(),
@@ -196,7 +214,8 @@ impl Lineage {
         }
     }
 
-    /// The time before which a slot with that progress owes nothing on this line.
+    /// Returns the time before which a slot with that progress has committed everything on this
+    /// line.
     pub fn committed_before(&self, progress: Progress) -> EventTimeMs {
         let branches = self.0.iter().filter(|branch| branch.line > progress.line);
         branches
@@ -204,8 +223,8 @@ impl Lineage {
             .fold(progress.before, EventTimeMs::min)
     }
 
-    /// The revision, on this line, of what has `revision` by itself and can first be told at the boundary `first_row`: of a
-    /// window, its end.
+    /// Returns the revision on this line for a row that has `revision` within the line and can
+    /// first be emitted at the boundary `first_row` (for a window, its end).
     pub fn raised(&self, revision: u32, first_row: EventTimeMs) -> u32 {
         if self.is_straight() || first_row > self.until() {
             return revision;

@@ -1,4 +1,5 @@
-//! The manifest of a checkpoint: the one small JSON object that says what belongs together.
+//! The manifest of a checkpoint: one small JSON object that lists everything that belongs to the
+//! checkpoint.
 
 use std::fmt;
 
@@ -23,98 +24,100 @@ pub const VERSION: u32 = 1;
 pub struct Manifest {
     /// The version of the format.
     pub version: u32,
-    /// The job.
+    /// The job's name.
     pub job: String,
-    /// The attempt that wrote it.
+    /// The attempt that wrote the manifest.
     pub attempt: u64,
-    /// Everything that arrived before it is in the parts.
+    /// The boundary: the parts contain everything that arrived before it.
     pub boundary: EventTimeMs,
-    /// The settings under which the parts mean what they say.
+    /// The settings under which the parts are valid.
     pub fingerprint: Fingerprint,
-    /// How often the job has lost checkpoints.
+    /// The branches of the job's history, one for each time that it lost checkpoints.
     #[serde(default, skip_serializing_if = "Lineage::is_straight")]
     pub lineage: Lineage,
-    /// The number of sink slots that had committed a progress when it was written: each slot below it has one, or the log
-    /// has lost it. 0 in manifests of earlier versions, and of a job that is about to commit for the first time.
+    /// The number of sink slots that had committed a progress when the manifest was written: each
+    /// slot below this number has one, or the log has lost it. 0 in manifests of earlier versions,
+    /// and of a job that is about to commit for the first time.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub slots_kept: u32,
-    /// The time before which everything that came was committed when it was written. Rows of later panes can be made of the
-    /// parts; of earlier ones parts may be missing.
+    /// The time before which everything that arrived was committed when the manifest was written.
+    /// Rows of later panes can be made from the parts; parts of earlier panes may be missing.
     #[serde(default, skip_serializing_if = "is_zero_ms")]
     pub committed: EventTimeMs,
-    /// How far back the parts remember; none in manifests of programs that did not note it.
+    /// How far back the parts are complete; none in manifests of programs that did not record it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<Memory>,
-    /// Where each partition is taken up; partitions never cut are absent.
+    /// Where each partition is resumed; partitions that were never cut are absent.
     pub partitions: Vec<PartitionCut>,
-    /// The parts, in order of their first pane.
+    /// The parts, ordered by their first pane.
     pub parts: Vec<PartInfo>,
 }
 
-/// The field is left out, as earlier versions did.
+/// Returns whether to leave the field out, as earlier versions did.
 fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
-/// The field is left out, as earlier versions did.
+/// Returns whether to leave the field out, as earlier versions did.
 fn is_zero_ms(time: &EventTimeMs) -> bool {
     *time == 0
 }
 
-/// Settings that must not change under a checkpoint.
+/// Settings that must not change while a checkpoint is in use.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Fingerprint {
-    /// The topic read.
+    /// The source topic.
     pub topic: String,
-    /// Length of windows.
+    /// The length of windows.
     pub window_ms: u64,
-    /// Distance of windows.
+    /// The distance between the starts of windows.
     pub slide_ms: u64,
-    /// Length of panes.
+    /// The length of panes.
     pub pane_ms: u64,
     /// The gap that ends a session, if windows are sessions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_gap_ms: Option<u64>,
-    /// Sink slots.
+    /// The number of sink slots.
     pub slots: Slots,
-    /// The kind of keys; none in manifests of programs that did not note it.
+    /// The type of keys; none in manifests of programs that did not record it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    /// The kind of aggregates; none in manifests of programs that did not note it.
+    /// The type of aggregates; none in manifests of programs that did not record it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aggregate: Option<String>,
-    /// How far beyond its time in the log an event is believed; none in manifests of programs that did not note it.
+    /// How far after its time in the log an event's time may be before the event is rejected; none
+    /// in manifests of programs that did not record it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_future_skew_ms: Option<u64>,
 }
 
-/// A setting that is another one than that of the checkpoint.
+/// A setting that differs between the checkpoint and the job.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Difference {
-    /// What is set.
+    /// The setting's name.
     pub setting: &'static str,
-    /// As the checkpoint has it.
+    /// The checkpoint's value.
     pub of_checkpoint: String,
-    /// As the job has it.
+    /// The job's value.
     pub of_job: String,
 }
 
-/// Where a partition is taken up at the boundary.
+/// Where a partition is resumed at the boundary.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct PartitionCut {
-    /// The partition.
+    /// The partition's number.
     pub partition: u32,
-    /// Records below it are in the parts, if their pane is before the boundary.
+    /// The offset below which all records with a pane before the boundary are in the parts.
     pub cut: Offset,
-    /// The first offset to be read, or something would be lost.
+    /// The first offset that must be read again so that nothing is lost.
     pub resume: Offset,
-    /// The oldest record whose event's id was held, if that is further back: what lies before `resume` is read again for
-    /// ids alone.
+    /// The oldest record whose event id was held, if it lies before `resume`. Records between the
+    /// two are read again only for their ids.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ids_from: Option<Offset>,
-    /// The newest event when the cut was made.
+    /// The newest event at the time of the cut.
     pub newest: Option<Newest>,
-    /// The last record before the cut, by which the partition is known again.
+    /// The last record before the cut, which identifies the partition.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anchor: Option<Anchor>,
     /// The ceilings of the offsets that are read again.
@@ -123,8 +126,8 @@ pub struct PartitionCut {
 }
 
 impl PartitionCut {
-    /// How to take the partition up again when the log holds it from `oldest` on: the anchor is read anew, and so are the
-    /// ids of events, if they are there.
+    /// Returns how to resume the partition when the log holds it from `oldest` on. The anchor and
+    /// the records with event ids are read again if they are still there.
     pub fn start(&self, oldest: Offset) -> Start {
         let Self {
             cut,
@@ -149,18 +152,18 @@ impl PartitionCut {
     }
 }
 
-/// A part as the manifest names it.
+/// A part as listed in the manifest.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct PartInfo {
     /// Its name in the job's `parts` folder.
     pub name: String,
-    /// Its first pane.
+    /// The part's first pane.
     pub first: EventTimeMs,
-    /// Its last pane. What the object holds beyond it is counted elsewhere.
+    /// The part's last pane that counts. Later panes in the object are counted by other parts.
     pub last: EventTimeMs,
-    /// How many entries it holds.
+    /// The number of entries.
     pub entries: u64,
-    /// Its size.
+    /// The size of the object.
     pub size_bytes: u64,
 }
 
@@ -179,13 +182,13 @@ impl fmt::Display for Difference {
     }
 }
 
-/// The object is not a manifest that can be used.
+/// Why an object cannot be used as a manifest.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
-    /// It is not the JSON of a manifest.
+    /// The object is not the JSON of a manifest.
     #[error("the manifest is damaged: {0}")]
     Damaged(#[from] serde_json::Error),
-    /// Its checksum does not match.
+    /// The checksum does not match.
     #[error("the manifest is damaged: its checksum does not match")]
     Checksum,
     /// A newer version of this program wrote it.
@@ -193,16 +196,17 @@ pub enum ManifestError {
         "the manifest has format version {0}, this program reads version {VERSION}: use the program that wrote it, or a newer one"
     )]
     Version(u32),
-    /// It belongs to another job.
+    /// The manifest belongs to another job.
     #[error("the manifest is of job {0:?}")]
     Foreign(String),
 }
 
 impl PartInfo {
-    /// The same part, of which only what arrived before `boundary` counts.
+    /// Limits the part to the panes that arrived before `boundary`.
     ///
-    /// A part may be durable before the manifest of its last panes is. An attempt that goes on from the boundary in between
-    /// reads the records of those panes again, and writes them to parts of its own.
+    /// A part may be durable before the manifest of its last panes is. An attempt that resumes at a
+    /// boundary in between reads the records of those panes again, and writes them to its own
+    /// parts.
     #[must_use]
     pub fn before(self, boundary: EventTimeMs) -> Self {
         Self {
@@ -213,7 +217,7 @@ impl PartInfo {
 }
 
 impl Fingerprint {
-    /// The fingerprint of a job.
+    /// Creates the fingerprint of a job, without types and skew.
     pub fn new(topic: &str, windows: &Windows, slots: Slots) -> Self {
         Self {
             topic: topic.to_owned(),
@@ -228,7 +232,7 @@ impl Fingerprint {
         }
     }
 
-    /// The same with what is kept: keys of type `K` with aggregates of type `A`.
+    /// Adds the types: keys of type `K` and aggregates of type `A`.
     #[must_use]
     pub fn keeping<K: Key, A: Aggregate>(self) -> Self {
         Self {
@@ -238,7 +242,7 @@ impl Fingerprint {
         }
     }
 
-    /// The same with how far beyond its time in the log an event is believed.
+    /// Adds the limit by which an event's time may exceed its time in the log.
     #[must_use]
     pub fn believing(self, max_future_skew_ms: u64) -> Self {
         Self {
@@ -247,8 +251,8 @@ impl Fingerprint {
         }
     }
 
-    /// What the job has otherwise than its checkpoint, which this is the fingerprint of. What the checkpoint does not say
-    /// is not compared.
+    /// Returns the settings in which `job` differs from this fingerprint, the checkpoint's.
+    /// Optional settings are compared only if both have them.
     pub fn differences(&self, job: &Self) -> Vec<Difference> {
         let duration = |ms: &u64| duration(*ms);
         let gap = |gap: &Option<u64>| gap.map_or("none".to_owned(), |ms| duration(&ms));
@@ -295,7 +299,7 @@ impl Fingerprint {
         differences
     }
 
-    /// How long after a pane began rows may still come of it, if nothing follows.
+    /// Returns how long after its start a pane can still produce rows, if nothing follows it.
     pub fn settles_within_ms(&self) -> u64 {
         self.session_gap_ms.map_or(self.window_ms, |gap_ms| {
             self.window_ms.min(gap_ms + self.pane_ms)
@@ -303,7 +307,7 @@ impl Fingerprint {
     }
 }
 
-/// What is read of any version, before the rest.
+/// The fields that are read in every version, before the rest.
 #[derive(Deserialize)]
 struct Head {
     version: u32,
@@ -311,7 +315,7 @@ struct Head {
 }
 
 impl Manifest {
-    /// The object's bytes: a line of JSON, and a line with its CRC-32 in hexadecimal.
+    /// Encodes the object: a line of JSON, and a line with its CRC-32 in hexadecimal.
     ///
     /// # Panics
     /// Never: a manifest is plain data.
@@ -322,19 +326,19 @@ impl Manifest {
         bytes
     }
 
-    /// How long after their end windows are kept for corrections.
+    /// Returns how long after their end windows are kept for corrections.
     pub fn lateness_ms(&self) -> u64 {
         self.memory.as_ref().map_or(0, Memory::lateness_ms)
     }
 
-    /// The time from which on the parts hold everything.
+    /// Returns the time from which on the parts contain everything.
     pub fn complete_from(&self) -> EventTimeMs {
         self.memory
             .as_ref()
             .map_or(0, |memory| memory.complete_from)
     }
 
-    /// Reads a manifest of `job`.
+    /// Decodes a manifest of `job`.
     ///
     /// # Errors
     /// [`ManifestError`].

@@ -1,4 +1,4 @@
-//! How far back a checkpoint remembers, when the allowed lateness changes between starts.
+//! How far back a checkpoint is complete when the allowed lateness changes between starts.
 //!
 //! ```text
 //!                  complete_from            boundary
@@ -6,40 +6,44 @@
 //!             forgotten │ kept, may be corrected
 //! ```
 //!
-//! Parts are dropped when nothing that arrives can change their windows: how soon, the allowed lateness decides. So a job
-//! that is started again with a longer one would correct windows of which it has forgotten a part, and one that is started
-//! with a shorter one would forget what corrections need that came under the longer one and are not committed. Hence a
-//! manifest says
-//! - from which time on panes are whole: a record whose windows begin before it is too late, whatever lateness is allowed
-//!   now. As event time goes on, all windows come to begin after it;
-//! - which lateness was allowed since when, for as long as a part is from that time: windows are kept by the longest.
+//! Parts are dropped when no arriving record can change their windows; the allowed lateness
+//! determines how soon. A job that is restarted with a longer lateness would correct windows of
+//! which it has dropped a part. A job that is restarted with a shorter one would drop parts that
+//! uncommitted corrections from under the longer one still need. Hence a manifest contains
 //!
-//! A manifest of a program that did not note this is taken to have forgotten all that it may have.
+//! - the time from which on panes are complete: a record whose windows begin before it is too late,
+//!   whatever lateness is allowed now. As event time advances, all windows come to begin after it;
+//! - the lateness that was allowed since each start, for as long as a part is from that time:
+//!   windows are kept by the longest one.
+//!
+//! A manifest of a program that did not record this is treated as having dropped everything that it
+//! may have dropped.
 
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::manifest::PartInfo;
 use crate::pane::{EventTimeMs, Windows};
 
-/// How far back a checkpoint remembers.
+/// How far back a checkpoint is complete.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Memory {
-    /// The parts hold everything of panes from it on.
+    /// The parts contain everything of panes from this time on.
     pub complete_from: EventTimeMs,
-    /// What lateness was allowed, in order.
+    /// The latenesses that were allowed, in order.
     eras: Vec<Era>,
 }
 
-/// Since when a lateness is allowed.
+/// A period with one allowed lateness.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 struct Era {
-    /// The boundary from which on records arrived under it.
+    /// The boundary from which on records arrived in this period.
     from: EventTimeMs,
     lateness_ms: u64,
 }
 
 impl Memory {
-    /// What can be said of a checkpoint at `boundary` that holds `parts` and does not say it.
+    /// Returns what can be inferred about a checkpoint at `boundary` with `parts` whose manifest
+    /// has no memory.
     pub fn inferred(windows: &Windows, boundary: EventTimeMs, parts: &[PartInfo]) -> Self {
         let Some(first) = parts.iter().map(|part| part.first).min() else {
             let complete_from = (boundary + 1).saturating_sub(windows.size_ms());
@@ -49,7 +53,8 @@ impl Memory {
             };
         };
 
-        // Whatever was dropped ended before all that was kept, and could have been dropped with no lateness at all.
+        // Every dropped part ended before all parts that were kept, and could have been dropped
+        // with a lateness of zero.
         let first_whole = parts.iter().map(|part| part.last).min().unwrap_or(boundary);
         let complete_from = first_whole.min((boundary + 1).saturating_sub(windows.reach_ms()));
         let era = Era {
@@ -63,7 +68,8 @@ impl Memory {
         }
     }
 
-    /// The same when the job goes on from `boundary` with what is left in `parts`, and allows `lateness_ms` from there on.
+    /// Continues from `boundary` with the remaining `parts`, with `lateness_ms` allowed from there
+    /// on.
     #[must_use]
     pub fn going_on(
         mut self,
@@ -77,7 +83,7 @@ impl Memory {
             .last()
             .filter(|last| last.lateness_ms != lateness_ms)
         {
-            // What could not be corrected any more at the boundary is not taken up again.
+            // Windows that could no longer be corrected at the boundary stay closed.
             let open_from = (boundary + 1).saturating_sub(windows.size_ms() + last.lateness_ms);
             self.complete_from = self.complete_from.max(open_from);
         }
@@ -103,7 +109,7 @@ impl Memory {
         self
     }
 
-    /// By which lateness windows are kept, and parts.
+    /// Returns the lateness by which windows and parts are kept.
     pub fn lateness_ms(&self) -> u64 {
         self.eras
             .iter()
@@ -112,12 +118,13 @@ impl Memory {
             .unwrap_or(0)
     }
 
-    /// The lateness that is allowed.
+    /// Returns the lateness that is allowed now.
     pub fn allowed_ms(&self) -> u64 {
         self.eras.last().map_or(0, |era| era.lateness_ms)
     }
 
-    /// The same when parts are dropped that end by `floor` less the time for which a pane can matter.
+    /// Records that parts are dropped which end by `floor` less `memory_ms`, the time for which a
+    /// pane can matter.
     #[must_use]
     pub fn dropping(mut self, floor: EventTimeMs, memory_ms: u64) -> Self {
         self.complete_from = self

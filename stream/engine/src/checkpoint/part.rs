@@ -1,4 +1,4 @@
-//! The bytes of a part: closed panes of one worker, as they stand in the object store.
+//! The bytes of a part: closed panes of one worker, as stored in the object store.
 //!
 //! ```text
 //! "TIDEPART" | version (1 byte) | closed pane (postcard) … | CRC-32 of all before (4 bytes, little-endian)
@@ -15,10 +15,10 @@ const VERSION: u8 = 1;
 const HEADER_BYTES: usize = MAGIC.len() + 1;
 const CHECKSUM_BYTES: usize = 4;
 
-/// The object is not a part that can be used.
+/// Why an object cannot be used as a part.
 #[derive(Debug, thiserror::Error)]
 pub enum PartError {
-    /// It does not begin as a part does.
+    /// The object does not begin with the magic bytes, or is too short.
     #[error("the object is no part")]
     NotAPart,
     /// A newer version of this program wrote it.
@@ -29,12 +29,12 @@ pub enum PartError {
     /// Bits have changed or are missing.
     #[error("the part is damaged: its checksum does not match")]
     Damaged,
-    /// It holds keys or aggregates of another type.
+    /// The part contains keys or aggregates of another type.
     #[error("the part holds panes of another job: {0}")]
     Foreign(#[source] postcard::Error),
 }
 
-/// A part in the making.
+/// Builds a part.
 pub struct PartBuilder {
     bytes: Vec<u8>,
     first: Option<EventTimeMs>,
@@ -56,10 +56,10 @@ impl Default for PartBuilder {
 }
 
 impl PartBuilder {
-    /// Adds a closed pane. Panes come in order.
+    /// Appends a closed pane. Panes must be pushed in order.
     ///
     /// # Panics
-    /// When a key or aggregate refuses to be serialized.
+    /// If a key or aggregate cannot be serialized.
     pub fn push<K: Key, A: Aggregate>(&mut self, closed: &ClosedPane<K, A>) {
         let bytes = std::mem::take(&mut self.bytes);
         self.bytes =
@@ -69,17 +69,17 @@ impl PartBuilder {
         self.entries += closed.entries.len() + closed.asides.len();
     }
 
-    /// The first and the last pane of the part, if it has any.
+    /// Returns the first and the last pane of the part, if it has any.
     pub fn range(&self) -> Option<(EventTimeMs, EventTimeMs)> {
         self.first.map(|first| (first, self.last))
     }
 
-    /// How many entries and asides it holds.
+    /// Returns the number of entries and side outputs in the part.
     pub fn entries(&self) -> usize {
         self.entries
     }
 
-    /// The whole part.
+    /// Returns the bytes of the complete part.
     pub fn finish(mut self) -> Vec<u8> {
         let checksum = crc32fast::hash(&self.bytes);
         self.bytes.extend(checksum.to_le_bytes());
@@ -90,7 +90,7 @@ impl PartBuilder {
 /// Reads the panes of a part that arrived before `boundary`.
 ///
 /// # Errors
-/// [`PartError`], also when only later panes are damaged.
+/// [`PartError`], even if only later panes are damaged.
 pub fn read<K: Key, A: Aggregate>(
     part: &[u8],
     boundary: EventTimeMs,
@@ -118,7 +118,8 @@ pub fn verify(part: &[u8]) -> Result<&[u8], PartError> {
         return Err(PartError::NotAPart);
     }
 
-    // The checksum comes first, and stands there in every version: a flipped bit is no future.
+    // The checksum is checked first and is at the same place in every version: otherwise a flipped
+    // bit could pass for a future version.
     let (content, checksum) = part.split_at(part.len() - CHECKSUM_BYTES);
     if crc32fast::hash(content).to_le_bytes() != checksum {
         return Err(PartError::Damaged);

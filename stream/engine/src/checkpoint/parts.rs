@@ -1,9 +1,11 @@
 //! Writes the closed panes of one worker to the object store, each once.
 //!
-//! 1. Closed panes are encoded into the part in the making. Panes that were restored are in parts already.
-//! 2. When no write is under way, the part is finished and its write begins. Panes that close meanwhile make the next one.
-//! 3. When the write is done, the part is announced; until then the capability of its first pane is held. So the output
-//!    frontier passes a pane when it is durable.
+//! 1. Closed panes are encoded into the current part. Panes before the restored boundary are
+//!    skipped: they are in parts already.
+//! 2. When no write is in progress, the current part is finished and its write begins. Panes that
+//!    close in the meantime go into the next part.
+//! 3. When the write is done, the part is sent to the output. The capability of its first pane is
+//!    held until then, so the output frontier passes a pane only when the pane is durable.
 
 use std::sync::Arc;
 
@@ -21,7 +23,7 @@ use crate::checkpoint::store::{CheckpointStore, StoreError};
 use crate::flow::SharedPane;
 use crate::pane::EventTimeMs;
 
-/// The part in the making and the part under way.
+/// The part being built and the part being written.
 struct Writer {
     store: CheckpointStore,
     attempt: Arc<Attempt>,
@@ -31,14 +33,14 @@ struct Writer {
     writing: Option<Write>,
 }
 
-/// A part on its way to the store.
+/// A part that is being written.
 struct Write {
     capability: Capability<EventTimeMs>,
     part: PartInfo,
     outcome: Pending<Result<(), StoreError>>,
 }
 
-/// Builds the operator. Panes before `restored` are passed over.
+/// Builds the operator. Panes before `restored` are skipped.
 pub fn write<'scope, K: Key, A: Aggregate>(
     panes: StreamVec<'scope, EventTimeMs, SharedPane<K, A>>,
     restored: EventTimeMs,
@@ -78,7 +80,8 @@ pub fn write<'scope, K: Key, A: Aggregate>(
 }
 
 impl Writer {
-    /// A part that has become durable, if one has; begins the next write if none is under way.
+    /// Returns a part that has become durable, if there is one. Begins the next write if none is in
+    /// progress.
     fn step(&mut self) -> Option<(Capability<EventTimeMs>, PartInfo)> {
         let outcome = self.writing.as_mut().and_then(|write| write.outcome.poll());
         let finished = match outcome {

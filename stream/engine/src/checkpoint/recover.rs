@@ -1,21 +1,27 @@
-//! What a new attempt starts from: the newest whole checkpoint.
+//! Recovery: loads the newest whole checkpoint for a new attempt.
 //!
-//! The order of a start is what keeps zombies out:
+//! The order of the steps keeps zombies (superseded processes that still run) out:
 //!
-//! 1. claim an attempt, a create-only object;
-//! 2. open the publishers of all sink slots: that fences earlier attempts and frees what they left open;
-//! 3. look whether a later attempt was claimed meanwhile: then this one is itself the zombie, and ends;
-//! 4. load the newest checkpoint that is whole, falling back to an older one, and saying so;
-//! 5. compare it with how far the slots have committed;
-//! 6. publish it as this attempt's own, before anything is committed.
+//! 1. Claim an attempt by creating a create-only object.
+//! 2. Open the publishers of all sink slots. This fences earlier attempts and aborts what they left
+//!    open.
+//! 3. Check whether a later attempt was claimed in the meantime. If so, this attempt is the zombie,
+//!    and ends.
+//! 4. Load the newest whole checkpoint. If a newer one is damaged, log it and fall back to an older
+//!    one.
+//! 5. Compare the checkpoint with the progress of the slots.
+//! 6. Publish the checkpoint as this attempt's own, before anything is committed.
 //!
-//! Results are committed only when their checkpoint is durable. So slots that have come further than the checkpoint tell
-//! that a newer one is lost, and manifests that had to be passed over tell how far they may have come. Then the job
-//! branches off on a [line](crate::checkpoint::lineage) of its own, and replaces what it cannot repeat. Without any
-//! checkpoint it does not start by itself: somebody has to say that it is to [start over](start_over).
+//! Results are committed only when their checkpoint is durable. So if a slot's progress is beyond
+//! the checkpoint, a newer checkpoint is lost; the names of skipped manifests bound how far their
+//! results may reach. The job then continues on a new [line](crate::checkpoint::lineage) of
+//! history, and replaces the results that it cannot repeat. If results were committed and no
+//! checkpoint can be used, the job does not start by itself: an operator has to call for a new
+//! start with [`start_over`].
 //!
-//! Step 3 is not in the design's model, where claiming and fencing are one step: between them a later attempt may have
-//! claimed *and fenced*, and fencing that one in turn without ending would leave two lines of history.
+//! Step 3 is not in the design's model, in which claiming and fencing are one step. Between the
+//! two, a later attempt may have claimed *and fenced*; fencing it in turn without ending would
+//! create two lines of history.
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -31,14 +37,14 @@ use crate::pane::{EventTimeMs, Windows};
 pub struct Checkpoint {
     /// Its manifest.
     pub manifest: Manifest,
-    /// The parts that it names, in its order, checked.
+    /// The bytes of its parts, verified, in the manifest's order.
     pub parts: Vec<Bytes>,
 }
 
 /// Why an attempt cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum RecoverError {
-    /// The store does not serve.
+    /// The object store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A later attempt has begun.
@@ -49,7 +55,7 @@ pub enum RecoverError {
         /// The later one.
         newest: u64,
     },
-    /// The settings changed in a way that the checkpoint does not allow.
+    /// The settings have changed in a way that the checkpoint does not allow.
     #[error(
         "the job has a checkpoint that was written with other settings: {}. Restore what has changed, \
          or start over, under another --job name or by `order-analytics start-over`",
@@ -61,7 +67,7 @@ pub enum RecoverError {
         "none of the job's {count} checkpoints can be used; the newest: {newest}. Restore its objects, or start over by `order-analytics start-over`"
     )]
     NoneWhole {
-        /// How many there are.
+        /// The number of checkpoints.
         count: usize,
         /// What is wrong with the newest.
         newest: Box<Flaw>,
@@ -72,10 +78,11 @@ pub enum RecoverError {
          correct that, restore its objects, or start over by `order-analytics start-over`"
     )]
     CheckpointsLost {
-        /// By when the results end.
+        /// The event time by which the results end.
         until_ms: EventTimeMs,
     },
-    /// The log has lost how far the job committed, and the checkpoint, of an earlier version, does not say.
+    /// The log has lost the job's progress, and the checkpoint, written by an earlier version, does
+    /// not contain it.
     #[error(
         "the log holds no progress of the job, whose checkpoint reaches {boundary_ms} ms of event time: it expired \
          (offsets.retention.minutes), or its topic was deleted. Replace the results by `order-analytics start-over`"
@@ -84,10 +91,10 @@ pub enum RecoverError {
         /// The checkpoint's boundary.
         boundary_ms: EventTimeMs,
     },
-    /// A sink slot's progress.
+    /// A sink slot's progress cannot be read.
     #[error(transparent)]
     Progress(#[from] UnknownProgress),
-    /// The newest checkpoint must not be passed over.
+    /// The newest checkpoint cannot be read, and must not be skipped.
     #[error("{0}")]
     Unreadable(Box<Flaw>),
 }
@@ -95,26 +102,26 @@ pub enum RecoverError {
 /// What is wrong with a checkpoint.
 #[derive(Debug, thiserror::Error)]
 pub enum Flaw {
-    /// Its manifest.
+    /// Its manifest cannot be used.
     #[error("{0}")]
     Manifest(#[from] ManifestError),
-    /// One of its parts.
+    /// One of its parts cannot be used.
     #[error("part {name}: {source}")]
     Part {
-        /// The part.
+        /// The part's name.
         name: String,
         /// What is wrong with it.
         source: PartError,
     },
-    /// An object of it.
+    /// One of its objects cannot be read.
     #[error("{0}")]
     Object(#[from] StoreError),
 }
 
-/// How many parts are read at a time.
+/// The number of parts that are read at a time.
 pub(super) const READS_AT_ONCE: usize = 16;
 
-/// Loads the newest whole checkpoint for attempt `own`, or none when the job never had one.
+/// Loads the newest whole checkpoint for attempt `own`. Returns none if the job never had one.
 ///
 /// # Errors
 /// [`RecoverError`]. A job that has checkpoints never starts from nothing by itself.
@@ -143,7 +150,8 @@ pub async fn newest(
             Err(flaw) if flaw.is_of_the_future() => {
                 return Err(RecoverError::Unreadable(Box::new(flaw)));
             }
-            // What may not be read now is not damaged: to go back behind it would replace results for no reason.
+            // An object whose read is refused is not damaged: falling back would replace results
+            // for no reason.
             Err(Flaw::Object(refused @ StoreError::Refused { .. })) => return Err(refused.into()),
             Err(flaw) => {
                 tracing::error!(attempt = id.attempt, boundary_ms = id.boundary, %flaw, "checkpoint cannot be used, trying the one before");
@@ -161,19 +169,21 @@ pub async fn newest(
     }
 }
 
-/// What a job begins with that nobody has told to start over: to fall back to it would be a silent restart from zero.
+/// Returns whether the manifest is the empty one of a new job. Falling back to it would silently
+/// restart from zero.
 fn is_nothing(manifest: &Manifest) -> bool {
     manifest.boundary == 0 && manifest.lineage.is_straight()
 }
 
-/// Branches off where newer manifests had to be passed over, for results may have been committed by them.
+/// Branches off if newer manifests were skipped, because results may have been committed by them.
 async fn fall_back(
     store: &CheckpointStore,
     manifest: Manifest,
     passed_over: &[ManifestId],
 ) -> Result<Manifest, StoreError> {
     let boundaries = || passed_over.iter().map(|id| id.boundary);
-    // An attempt that had come less far than the one before it has the history of both up to where it began.
+    // An attempt that had not come as far as the one before it shares that one's history only up to
+    // where it began.
     let from = boundaries().fold(manifest.boundary, EventTimeMs::min);
     let until = boundaries().max().unwrap_or(0);
 
@@ -185,7 +195,7 @@ async fn fall_back(
     Ok(branch_off(manifest, line, from, until))
 }
 
-/// The greatest line of the manifests that can be read.
+/// Returns the greatest line of the manifests that can be read.
 async fn newest_line(store: &CheckpointStore, ids: &[ManifestId]) -> Result<u32, StoreError> {
     let mut line = 0;
     for id in ids {
@@ -216,10 +226,11 @@ fn branch_off(manifest: Manifest, line: u32, from: EventTimeMs, until: EventTime
     }
 }
 
-/// Compares the manifest that is to be adopted with what all slots carry.
+/// Compares the manifest that is to be adopted with the progress that all slots carry.
 ///
-/// A slot that should carry a progress and does not may have committed anything before the boundary. What is not known to be
-/// committed is committed again, on a line of its own, so that it replaces what may stand there.
+/// A slot that should carry a progress and carries none may have committed anything before the
+/// boundary. Everything that is not known to be committed is committed again on a new line, so that
+/// it replaces the earlier results.
 ///
 /// # Errors
 /// [`RecoverError::CheckpointsLost`], [`RecoverError::ProgressLost`].
@@ -247,10 +258,11 @@ pub fn reconcile(adopted: Manifest, carried: &Carried) -> Result<Manifest, Recov
     Ok(branch_off(adopted, line, boundary, boundary))
 }
 
-/// Some slot has committed, or may have, and carries nothing that says how far.
+/// Returns whether some slot has committed, or may have, and carries no progress.
 fn is_progress_lost(adopted: &Manifest, carried: &Carried) -> bool {
     if adopted.slots_kept == 0 {
-        // An earlier version wrote the manifest: it committed once its first checkpoint was durable.
+        // An earlier version wrote the manifest; it committed as soon as its first checkpoint was
+        // durable.
         return adopted.boundary > 0 && carried.furthest.is_none();
     }
     carried
@@ -268,7 +280,8 @@ fn compare(adopted: Manifest, furthest: Option<u64>) -> Result<Manifest, Recover
     let until_ms = progress.before.saturating_sub(1) + adopted.fingerprint.pane_ms;
     let line = adopted.lineage.line();
     if progress.line < line {
-        // The line began, and was told by names of manifests how far earlier ones may have come.
+        // The branch exists already; its end was inferred from the names of manifests and may lie
+        // too early.
         return Ok(Manifest {
             lineage: adopted.lineage.known_until(until_ms),
             ..adopted
@@ -286,9 +299,10 @@ fn compare(adopted: Manifest, furthest: Option<u64>) -> Result<Manifest, Recover
     Ok(branch_off(adopted, progress.line, from, until_ms))
 }
 
-/// Has the next attempt start from nothing, whatever checkpoints there are: it reads the topic from its oldest record, and
-/// replaces results by higher revisions. Of windows whose records have in part expired, only the rest will be counted. To
-/// be called while the job is not running, once; a job that is restarted goes on from what it did since.
+/// Makes the next attempt start from nothing, whatever checkpoints there are. It reads the topic
+/// from its oldest record, and replaces results by higher revisions. If some of a window's records
+/// have expired, only the rest is counted. Call this once, while the job is not running; a job that
+/// is restarted afterwards continues from its new checkpoints.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -305,7 +319,7 @@ pub async fn start_over(
     store.create_manifest(&Manifest { lineage, ..empty }).await
 }
 
-/// Loads one checkpoint whole.
+/// Loads one whole checkpoint.
 ///
 /// # Errors
 /// The first [`Flaw`] that was found.
@@ -340,7 +354,8 @@ fn accept(checkpoint: Checkpoint, job: &Fingerprint) -> Result<Checkpoint, Recov
     }
 }
 
-/// The manifest that attempt `own` of a job starts from: the adopted one under the new number, or an empty one.
+/// Returns the manifest that attempt `own` of a job starts from: the adopted one under the new
+/// number, or an empty one.
 pub fn adopt(
     adopted: Option<&Checkpoint>,
     own: u64,
@@ -371,7 +386,7 @@ pub fn adopt(
 
         Manifest {
             attempt: own,
-            // What an earlier program did not note is noted from now on.
+            // Fields that an earlier program did not record are recorded from now on.
             fingerprint: fingerprint.clone(),
             parts,
             ..manifest
@@ -379,7 +394,7 @@ pub fn adopt(
     })
 }
 
-/// The same manifest with how far back it remembers, when the job allows `lateness_ms` from now on.
+/// Updates how far back the manifest is complete, when the job allows `lateness_ms` from now on.
 pub fn remembering(adopted: Manifest, windows: &Windows, lateness_ms: u64) -> Manifest {
     let Manifest {
         boundary, parts, ..
@@ -406,7 +421,8 @@ pub fn remembering(adopted: Manifest, windows: &Windows, lateness_ms: u64) -> Ma
 }
 
 impl Flaw {
-    /// A newer program wrote it: to fall back to something older would undo its work.
+    /// Returns whether a newer program wrote the object: falling back to an older checkpoint would
+    /// undo its work.
     pub(super) fn is_of_the_future(&self) -> bool {
         matches!(
             self,
@@ -448,7 +464,8 @@ mod tests {
         }
     }
 
-    /// The boundary and the branches of what the next attempt finds, when some manifests are whole and some are not.
+    /// Returns the boundary and the branches that the next attempt finds, given whole and damaged
+    /// manifests.
     async fn found(whole: &[(u64, u64)], damaged: &[(u64, u64)]) -> (EventTimeMs, Vec<Branch>) {
         let objects = Arc::new(InMemory::new());
         let store = CheckpointStore::new(objects.clone(), Path::default(), "counts");

@@ -1,14 +1,17 @@
-//! Deletes what no start will ask for: all but the newest few manifests, and the parts that only the others named.
+//! Deletes objects that no recovery needs: all but the newest few manifests, and the parts that
+//! only the deleted manifests named.
 
 use std::collections::HashSet;
 
 use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::store::{CheckpointStore, ManifestId, StoreError};
 
-/// How many manifests are kept, the newest included: so many objects may be damaged before a job cannot start.
+/// The number of manifests that are kept, the newest included. A job cannot start once all of them
+/// are damaged.
 pub const KEPT: usize = 3;
 
-/// Deletes what is superseded now that `newest` is durable. What cannot be deleted now will be next time.
+/// Deletes the objects that are superseded now that `newest` is durable. What cannot be deleted now
+/// is deleted next time.
 pub async fn retain(store: &CheckpointStore, newest: &Manifest) {
     if let Err(error) = delete_superseded(store, newest).await {
         tracing::warn!(%error, "superseded checkpoints are kept for now");
@@ -35,7 +38,7 @@ async fn delete_superseded(store: &CheckpointStore, newest: &Manifest) -> Result
 
     let mut named: HashSet<String> = newest.parts.iter().map(|part| part.name.clone()).collect();
     for id in kept {
-        // A kept manifest that cannot be read names parts that are not known: then nothing is deleted.
+        // The parts of a kept manifest that cannot be read are not known, so nothing is deleted.
         let Ok(manifest) = Manifest::from_bytes(&store.manifest(*id).await?, store.job()) else {
             return Ok(());
         };
@@ -46,7 +49,8 @@ async fn delete_superseded(store: &CheckpointStore, newest: &Manifest) -> Result
         store.delete_manifest(*id).await?;
     }
 
-    // Parts of later boundaries or attempts may not have a manifest yet: only what the superseded could name goes.
+    // Parts of later boundaries or attempts may not have a manifest yet, so only parts that a
+    // superseded manifest could name are deleted.
     let oldest_kept = kept.last().copied().unwrap_or(own);
     for name in store.parts().await? {
         if !named.contains(&name) && is_superseded(&name, oldest_kept) {
@@ -57,7 +61,8 @@ async fn delete_superseded(store: &CheckpointStore, newest: &Manifest) -> Result
     Ok(())
 }
 
-/// A part that was whole before the oldest kept manifest: of an earlier attempt, or ending before its boundary.
+/// Returns whether the part was complete before the oldest kept manifest: it is of an earlier
+/// attempt, or ends before its boundary.
 pub(super) fn is_superseded(part: &str, oldest_kept: ManifestId) -> bool {
     let mut fields = part.split('-').map(str::parse::<u64>);
     let (Some(Ok(attempt)), Some(Ok(_worker)), Some(Ok(_first)), Some(Ok(last)), None) = (

@@ -1,13 +1,14 @@
-//! The checkpoints of one job in an object store: create-only objects, retried until the store answers.
+//! The checkpoints of one job in an object store: create-only objects. Operations are retried until
+//! the store answers.
 //!
 //! ```text
-//! {job}/attempts/{attempt}                     empty; who creates it has the attempt
+//! {job}/attempts/{attempt}                     empty; its creator owns the attempt
 //! {job}/parts/{attempt}-{worker}-{first}-{last}
 //! {job}/manifests/{attempt}-{boundary}.json
 //! ```
 //!
-//! What always holds: no object is overwritten. A create whose reply was lost is tried again; that the object then stands
-//! there with the same bytes is its success.
+//! What always holds: no object is overwritten. A create whose reply was lost is tried again; it
+//! has succeeded if the object exists with the same bytes.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -28,23 +29,23 @@ use crate::pane::EventTimeMs;
 /// Why an object could not be created, read or listed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The address names no object store.
+    /// The address does not name an object store.
     #[error("cannot use {url:?} for checkpoints: {source}")]
     Address {
         /// The address.
         url: String,
-        /// Why not.
+        /// Why it cannot be used.
         source: object_store::Error,
     },
-    /// Somebody else created the object, with other content.
+    /// Another process has created the object with other content.
     #[error("{0} exists already with other content: another process runs the same job")]
     Taken(Path),
-    /// The store refuses, and will do so again.
+    /// The store refuses the operation; a retry would be refused too.
     #[error("the object store refuses {path}: {source}")]
     Refused {
         /// The object.
         path: Path,
-        /// Why.
+        /// The store's reason.
         source: object_store::Error,
     },
     /// The object is not there.
@@ -60,12 +61,12 @@ pub struct CheckpointStore {
     job: String,
 }
 
-/// A manifest as its object's name tells it. Later ones are greater.
+/// A manifest's identity, which is its object's name. Later manifests are greater.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct ManifestId {
-    /// The attempt that wrote it.
+    /// The attempt that wrote the manifest.
     pub attempt: u64,
-    /// Its boundary.
+    /// The manifest's boundary.
     pub boundary: EventTimeMs,
 }
 
@@ -74,26 +75,29 @@ pub struct ManifestId {
 #[error("an attempt and a boundary are expected, as in 12-1795341600000")]
 pub struct InvalidManifestId;
 
-/// Everything that a job has in the store, as listings tell it.
+/// Everything that a job has in the store, as listings show it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Contents {
-    /// The attempts that were claimed and not forgotten, in order.
+    /// The attempts that were claimed and whose markers are not deleted, in order.
     pub attempts: Vec<u64>,
-    /// The manifests and when each was written, the newest first.
+    /// The manifests, the newest first, each with the time when it was written (milliseconds since
+    /// the epoch).
     pub manifests: Vec<(ManifestId, u64)>,
-    /// The sizes of the parts.
+    /// The parts' sizes in bytes, by name.
     pub parts: BTreeMap<String, u64>,
 }
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
-/// Delays between tries of a store that does not answer: doubled from the first to the last.
+/// The first and the last delay between retries when the store does not answer; the delay doubles
+/// in between.
 const FIRST_DELAY: Duration = Duration::from_millis(50);
 const LAST_DELAY: Duration = Duration::from_secs(5);
 
 impl CheckpointStore {
-    /// The checkpoints of `job` at `url`: `file:///folder`, `gs://bucket/prefix`, `s3://bucket/prefix` or `memory:///`.
-    /// Credentials and regions come from the cloud's usual environment variables.
+    /// Opens the checkpoints of `job` at `url`: `file:///folder`, `gs://bucket/prefix`,
+    /// `s3://bucket/prefix` or `memory:///`. Credentials and regions come from the cloud's usual
+    /// environment variables.
     ///
     /// # Errors
     /// [`StoreError::Address`].
@@ -123,7 +127,7 @@ impl CheckpointStore {
         Ok(Self::new(objects.into(), root, job))
     }
 
-    /// The checkpoints of `job` below `root` in a store that is open already.
+    /// Returns the checkpoints of `job` below `root` in a store that is already open.
     pub fn new(objects: Arc<dyn ObjectStore>, root: Path, job: &str) -> Self {
         Self {
             objects,
@@ -132,7 +136,7 @@ impl CheckpointStore {
         }
     }
 
-    /// The job.
+    /// Returns the job's name.
     pub fn job(&self) -> &str {
         &self.job
     }
@@ -143,7 +147,8 @@ impl CheckpointStore {
     /// [`StoreError::Refused`].
     pub async fn claim_attempt(&self) -> Result<u64, StoreError> {
         let mut attempt = self.newest_attempt().await? + 1;
-        // Each try claims anew: whether a lost reply was a success cannot be told, and an unused number costs nothing.
+        // Each try claims a new number: a lost reply may have been a success, and an unused number
+        // costs nothing.
         while !self
             .create_once(&self.attempt_path(attempt), Bytes::new())
             .await?
@@ -154,7 +159,7 @@ impl CheckpointStore {
         Ok(attempt)
     }
 
-    /// The highest attempt that was ever claimed; 0 if none was.
+    /// Returns the highest attempt whose marker exists; 0 if there is none.
     ///
     /// # Errors
     /// [`StoreError::Refused`].
@@ -178,7 +183,7 @@ impl CheckpointStore {
         self.create(&self.part_path(name), bytes.into()).await
     }
 
-    /// Creates the manifest under its attempt and boundary.
+    /// Creates the manifest's object, named by its attempt and boundary.
     ///
     /// # Errors
     /// [`StoreError::Taken`], [`StoreError::Refused`].
@@ -191,7 +196,7 @@ impl CheckpointStore {
             .await
     }
 
-    /// All manifests, the newest first.
+    /// Returns all manifests, the newest first.
     ///
     /// # Errors
     /// [`StoreError::Refused`].
@@ -219,7 +224,7 @@ impl CheckpointStore {
         Ok(manifests)
     }
 
-    /// Everything that there is.
+    /// Lists everything that the job has in the store.
     ///
     /// # Errors
     /// [`StoreError::Refused`].
@@ -249,7 +254,7 @@ impl CheckpointStore {
         })
     }
 
-    /// The bytes of a manifest.
+    /// Reads the bytes of a manifest.
     ///
     /// # Errors
     /// [`StoreError::Missing`], [`StoreError::Refused`].
@@ -257,7 +262,7 @@ impl CheckpointStore {
         self.read(&self.manifest_path(id)).await
     }
 
-    /// The bytes of a part.
+    /// Reads the bytes of a part.
     ///
     /// # Errors
     /// [`StoreError::Missing`], [`StoreError::Refused`].
@@ -265,7 +270,7 @@ impl CheckpointStore {
         self.read(&self.part_path(name)).await
     }
 
-    /// The names of all parts.
+    /// Returns the names of all parts.
     ///
     /// # Errors
     /// [`StoreError::Refused`].
@@ -277,7 +282,8 @@ impl CheckpointStore {
             .collect())
     }
 
-    /// Forgets that an attempt was claimed, which must not be the newest: its number would be claimed again.
+    /// Deletes an attempt's marker. It must not be the newest one, whose number would then be
+    /// claimed again.
     ///
     /// # Errors
     /// [`StoreError::Refused`].
@@ -285,7 +291,7 @@ impl CheckpointStore {
         self.delete(&self.attempt_path(attempt)).await
     }
 
-    /// Deletes a manifest that nobody will start from.
+    /// Deletes a manifest that no recovery needs.
     ///
     /// # Errors
     /// [`StoreError::Refused`].
@@ -319,7 +325,7 @@ impl CheckpointStore {
             .join(format!("{:010}-{:015}.json", id.attempt, id.boundary))
     }
 
-    /// Creates an object for good: retries while the store does not answer.
+    /// Creates an object, retrying while the store does not answer.
     async fn create(&self, path: &Path, bytes: Bytes) -> Result<(), StoreError> {
         if self.create_once(path, bytes.clone()).await? || self.read(path).await? == bytes {
             return Ok(());
@@ -327,7 +333,7 @@ impl CheckpointStore {
         Err(StoreError::Taken(path.clone()))
     }
 
-    /// Creates an object, or says that it was there.
+    /// Creates an object. Returns false if it exists already.
     async fn create_once(&self, path: &Path, bytes: Bytes) -> Result<bool, StoreError> {
         let attempt = || async {
             let options = PutOptions {
@@ -401,7 +407,7 @@ impl FromStr for ManifestId {
     }
 }
 
-/// Tries until the store answers one way or the other.
+/// Retries an operation until the store answers with success or refusal.
 async fn persist<T, F: Future<Output = object_store::Result<T>>>(
     action: &str,
     path: &Path,
@@ -429,7 +435,7 @@ async fn persist<T, F: Future<Output = object_store::Result<T>>>(
     }
 }
 
-/// An answer that will not change by asking again.
+/// Returns whether a retry would get the same answer.
 fn is_refusal(error: &object_store::Error) -> bool {
     use object_store::Error::{
         InvalidPath, NotImplemented, NotSupported, PermissionDenied, Unauthenticated,

@@ -1,6 +1,6 @@
-//! A line between two processes: messages of a few hundred bytes, as JSON behind their length.
+//! A line between two processes: messages of a few hundred bytes, encoded as length-prefixed JSON.
 //!
-//! Both sides [prove](super::secret) who they are before anything else is said.
+//! Both sides [prove](super::secret) that they belong to the job before any other message is sent.
 
 use std::io::{Error, ErrorKind, Result};
 use std::net::SocketAddr;
@@ -16,79 +16,80 @@ use super::secret::{Meeting, Nonce, Proof, Side, Trust};
 use crate::checkpoint::lineage::Carried;
 use crate::pane::EventTimeMs;
 
-/// What processes tell each other before timely has their links, and beside these.
+/// The messages that processes exchange before timely has its links, and beside these links.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Message {
-    /// Who calls whom.
+    /// The first message of the caller.
     Hello {
         /// The process that calls.
         process: u16,
-        /// The process that it means to call.
+        /// The process that the caller means to reach.
         to: u16,
-        /// A number never used before.
+        /// A number that was never used before.
         nonce: Nonce,
     },
-    /// To who called: prove who you are.
+    /// To the caller: a request for its proof.
     Challenge {
-        /// A number never used before.
+        /// A number that was never used before.
         nonce: Nonce,
     },
-    /// From who called: I know the secret.
+    /// From the caller: proof that it has the secret.
     Proof(Proof),
-    /// To who called: so do I.
+    /// To the caller: proof that the answerer has the secret too.
     Welcome(Proof),
-    /// To process 0: on which terms I run.
+    /// To process 0: the sender's terms.
     Card(Terms),
-    /// To who called: I do not want you.
+    /// To the caller: a refusal, with the reason.
     Refused(String),
-    /// From process 0: the attempt is claimed, open your slots.
+    /// From process 0: the attempt is claimed; open the slots.
     Claimed {
-        /// Its number.
+        /// The attempt's number.
         attempt: u64,
     },
-    /// To process 0: my slots are open.
+    /// To process 0: the sender's slots are open.
     Fenced {
-        /// What they carry.
+        /// The progress that they carry.
         carried: Carried,
     },
     /// From process 0: begin from the attempt's first checkpoint.
     Begin {
-        /// How many partitions the topic has.
+        /// The number of partitions of the topic.
         partitions: u32,
         /// The boundary of the checkpoint.
         boundary: EventTimeMs,
     },
-    /// From the higher process to the lower and back: this line becomes the link between us.
+    /// From the higher process to the lower and back: this line becomes the link between them.
     Link {
-        /// The attempt it is for.
+        /// The attempt that the link is for.
         attempt: u64,
     },
-    /// I live.
+    /// A sign of life.
     Beat,
-    /// I have finished, and say nothing more.
+    /// The sender has finished, and sends nothing more.
     Farewell,
 }
 
-/// More than any message is long.
+/// The limit for a message's length; longer than every real message.
 const MAX_BYTES: u32 = 64 * 1024;
 
-/// A silent machine is given up after about twelve seconds.
+/// The idle time before TCP keepalive probes. A silent machine is given up after about twelve
+/// seconds.
 const QUIET_FOR: Duration = Duration::from_secs(6);
 const PROBE_EVERY: Duration = Duration::from_secs(2);
 const PROBES: u32 = 3;
-/// How long what was sent may stay without an answer.
+/// How long sent data may stay unacknowledged.
 const UNANSWERED_FOR: Duration = Duration::from_secs(12);
 
 /// A line to another process.
 pub struct Line(TcpStream);
 
 impl Line {
-    /// Calls a process.
+    /// Connects to a process.
     pub async fn call(address: &str) -> Result<Self> {
         Self::of(TcpStream::connect(address).await?)
     }
 
-    /// The line of somebody who called.
+    /// Wraps an accepted connection.
     pub fn of(stream: TcpStream) -> Result<Self> {
         let socket = SockRef::from(&stream);
         let keepalive = TcpKeepalive::new()
@@ -102,7 +103,8 @@ impl Line {
         Ok(Self(stream))
     }
 
-    /// Says to process `to` who calls, and proves it; both must. Says why, if the other one refuses.
+    /// Introduces the caller to process `to`: both sides prove that they have the secret. The inner
+    /// error is the reason if the other side refuses.
     pub async fn introduce(
         &mut self,
         trust: &Trust,
@@ -145,7 +147,8 @@ impl Line {
         }
     }
 
-    /// Hears who calls, and has it proved; none, and it is told so, when it cannot.
+    /// Reads who calls, and verifies the proof. If it fails, sends the caller a refusal and returns
+    /// none.
     pub async fn meet(&mut self, trust: &Trust, own: u16) -> Result<Option<u16>> {
         let (process, to, called_with) = match self.receive().await? {
             Message::Hello { process, to, nonce } => (process, to, nonce),
@@ -191,27 +194,27 @@ impl Line {
         Ok(Some(process))
     }
 
-    /// Where the other side is.
+    /// Returns the address of the other side.
     pub fn peer(&self) -> Result<SocketAddr> {
         self.0.peer_addr()
     }
 
-    /// Says something.
+    /// Sends a message.
     pub async fn send(&mut self, message: &Message) -> Result<()> {
         send(&mut self.0, message).await
     }
 
-    /// Hears something.
+    /// Reads a message.
     pub async fn receive(&mut self) -> Result<Message> {
         receive(&mut self.0).await
     }
 
-    /// The stream, with nothing of it read that was not a message.
+    /// Returns the stream. Nothing beyond the messages has been read from it.
     pub fn into_stream(self) -> TcpStream {
         self.0
     }
 
-    /// The socket, blocking, with nothing of it read that was not a message.
+    /// Returns the socket in blocking mode. Nothing beyond the messages has been read from it.
     pub fn into_socket(self) -> Result<std::net::TcpStream> {
         let socket = self.0.into_std()?;
         socket.set_nonblocking(false)?;
@@ -219,7 +222,7 @@ impl Line {
     }
 }
 
-/// Says something.
+/// Sends a message.
 pub async fn send(to: &mut (impl AsyncWrite + Unpin), message: &Message) -> Result<()> {
     let json = serde_json::to_vec(message)?;
     let length = u32::try_from(json.len()).map_err(Error::other)?;
@@ -227,7 +230,7 @@ pub async fn send(to: &mut (impl AsyncWrite + Unpin), message: &Message) -> Resu
         .await
 }
 
-/// Hears something.
+/// Reads a message.
 pub async fn receive(from: &mut (impl AsyncRead + Unpin)) -> Result<Message> {
     let length = from.read_u32().await?;
     if length > MAX_BYTES {
@@ -242,7 +245,7 @@ pub async fn receive(from: &mut (impl AsyncRead + Unpin)) -> Result<Message> {
     Ok(serde_json::from_slice(&json)?)
 }
 
-/// The other side says something else than was agreed.
+/// Returns the error for a message that the protocol does not allow at this point.
 pub fn unexpected(message: &Message) -> Error {
     Error::new(
         ErrorKind::InvalidData,

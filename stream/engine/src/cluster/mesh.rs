@@ -1,8 +1,8 @@
-//! The links between all processes of an attempt, as timely's communication wants them.
+//! The links between all processes of an attempt, in the form that timely's communication needs.
 //!
-//! timely's threads panic when a link breaks. Here the attempt is failed instead, with the name of the process that went
-//! away, and the thread is left waiting: the process ends with its attempt. A process that hangs breaks no link; it is
-//! noticed by the pulse between it and process 0.
+//! timely's threads panic when a link breaks. Here the attempt fails instead, with the number of
+//! the process that went away, and the thread parks: the process ends with its attempt. A process
+//! that hangs breaks no link; the pulse between it and process 0 detects it.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -27,9 +27,9 @@ use super::pulse::Pulse;
 use super::{ClusterError, Members};
 use crate::attempt::Attempt;
 
-/// How long others may take to hear the last of a process that has finished.
+/// How long the other processes may take to read the last messages of a process that has finished.
 const LAST_WORDS_WITHIN: Duration = Duration::from_secs(5);
-/// timely ends a link with a message header of zeros.
+/// The length of the header of zeros by which timely ends a link.
 const FAREWELL_BYTES: usize = 48;
 
 /// One link to each other process, and the pulses between process 0 and all others.
@@ -40,7 +40,7 @@ pub struct Mesh {
     pulses: BTreeMap<u16, Pulse>,
 }
 
-/// The threads that carry messages between processes, and the tasks that watch over these.
+/// The threads that carry messages between processes, and the tasks that watch over the processes.
 pub struct Carriers {
     links: Vec<TcpStream>,
     threads: CommsGuard,
@@ -50,7 +50,7 @@ pub struct Carriers {
 }
 
 impl Mesh {
-    /// The links and pulses of this process.
+    /// Combines the links and pulses of this process.
     pub(super) fn of(
         members: &Members,
         lines: BTreeMap<u16, Line>,
@@ -75,7 +75,8 @@ impl Mesh {
         })
     }
 
-    /// How timely's workers of this process talk to each other and to those of the others.
+    /// Connects timely's workers of this process with each other and with those of the other
+    /// processes.
     ///
     /// # Errors
     /// [`ClusterError::Line`].
@@ -152,7 +153,8 @@ impl Mesh {
     }
 }
 
-/// Fails the attempt when the process at the other end is gone, or `silent`. Parts from it when this one has finished.
+/// Fails the attempt if the other process is gone, or silent (with the error `silent`). Sends a
+/// farewell when this process has finished.
 async fn watch_over(
     process: u16,
     mut pulse: Pulse,
@@ -179,17 +181,17 @@ async fn watch_over(
 }
 
 impl Carriers {
-    /// Ends all links now, so that nobody waits for this process.
+    /// Closes all links now, so that no other process waits for this one.
     pub fn cut(self) {
-        // Threads that carry nothing any more end with the process.
+        // The threads have nothing more to carry; they end with the process.
         std::mem::forget(self.threads);
         for link in self.links {
-            // A link that is broken already is as good as cut.
+            // A link that is already broken needs no shutdown.
             let _ = link.shutdown(Shutdown::Both);
         }
     }
 
-    /// Waits until the others have heard the last of this process, which has finished, or do not listen.
+    /// Waits until the others have read this process's last messages, or the time for it is over.
     pub fn finish(mut self) {
         let joining = thread::spawn(move || drop(self.threads));
         let until = std::time::Instant::now() + LAST_WORDS_WITHIN;
@@ -199,19 +201,19 @@ impl Carriers {
         self.has_finished.send_replace(true);
 
         let parting = async { while self.watches.join_next().await.is_some() {} };
-        // Who does not listen is not waited for.
+        // A process that no longer reads is not waited for.
         let _ = self
             .runtime
             .block_on(async { timeout(LAST_WORDS_WITHIN, parting).await });
     }
 }
 
-/// A link that knows whom it leads to, and whether they said farewell.
+/// A link to a known process, which tracks whether that process has sent its farewell.
 struct Link {
     socket: TcpStream,
     process: u16,
     attempt: Arc<Attempt>,
-    /// How many zeros were read last.
+    /// The number of zero bytes read last.
     zeros: usize,
 }
 
@@ -260,7 +262,8 @@ impl Read for Link {
 
 impl Write for Link {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        // Workers that are torn down would say farewell: only those that have finished may.
+        // Workers that are torn down would send a farewell too, but only those that have finished
+        // may.
         if self.attempt.is_over() {
             return Ok(buffer.len());
         }
@@ -295,7 +298,7 @@ impl Stream for Link {
     }
 
     fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        // A link that is broken is as good as shut down.
+        // A link that is already broken needs no shutdown.
         let _ = self.socket.shutdown(how);
         Ok(())
     }

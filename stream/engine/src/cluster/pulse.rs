@@ -1,8 +1,10 @@
-//! A line on which both sides say again and again that they live, from the card to the farewell.
+//! A line on which both sides regularly send signs of life, from the card to the farewell.
 //!
-//! A process whose machine is gone is noticed by TCP. One that hangs is not: its system goes on to answer for it. So each
-//! side says something four times within the limit, and one that has said nothing for all of it is given up. A process
-//! that was itself asleep hears first what was said meanwhile, and only then looks at the clock.
+//! TCP detects a process whose machine is gone. It does not detect a process that hangs, because
+//! the operating system continues to acknowledge data. So each side sends a sign of life four times
+//! within the limit, and a side that has sent nothing for the whole limit is given up. A process
+//! that was suspended itself first reads the messages that arrived in the meantime, and only then
+//! checks the clock.
 
 use std::io::{Error, ErrorKind, Result};
 use std::time::Duration;
@@ -14,12 +16,12 @@ use tokio::time::timeout;
 
 use super::line::{Line, Message, receive, send};
 
-/// How often each side says something within the limit.
+/// The number of signs of life that each side sends within the limit.
 const BEATS: u32 = 4;
-/// How many messages may wait: more than are ever said at once.
+/// The capacity of the message queues: more than are ever sent at once.
 const WAITING: usize = 8;
 
-/// A line that is kept alive by tasks of its own. It ends with this value.
+/// A line that tasks of its own keep alive. The tasks end when the value is dropped.
 pub struct Pulse {
     heard: Receiver<Result<Message>>,
     said: Sender<Message>,
@@ -28,7 +30,7 @@ pub struct Pulse {
 }
 
 impl Pulse {
-    /// Keeps a line alive whose other side does the same.
+    /// Keeps a line alive. The other side must do the same.
     pub fn of(line: Line, limit: Duration) -> Self {
         let (reader, writer) = line.into_stream().into_split();
         Self::between(reader, writer, limit)
@@ -53,7 +55,7 @@ impl Pulse {
         }
     }
 
-    /// Says something.
+    /// Sends a message.
     pub async fn say(&self, message: Message) -> Result<()> {
         self.said
             .send(message)
@@ -61,10 +63,11 @@ impl Pulse {
             .map_err(|_| ErrorKind::BrokenPipe.into())
     }
 
-    /// Hears something that is more than a sign of life.
+    /// Reads the next message that is not a sign of life.
     ///
     /// # Errors
-    /// [`ErrorKind::TimedOut`] when the other side has said nothing for the limit; others when the line is broken.
+    /// [`ErrorKind::TimedOut`] if the other side has sent nothing for the limit; other errors if
+    /// the line is broken.
     pub async fn hear(&mut self) -> Result<Message> {
         self.heard
             .recv()
@@ -72,14 +75,14 @@ impl Pulse {
             .unwrap_or_else(|| Err(ErrorKind::ConnectionAborted.into()))
     }
 
-    /// The other side has not been given up.
+    /// Returns whether the other side has not been given up.
     pub fn is_alive(&self) -> bool {
         !self.heard.is_closed()
     }
 
-    /// Says farewell, and waits until it is on its way.
+    /// Sends a farewell, and waits until it has been written to the line.
     pub async fn part(mut self) {
-        // A line that is broken needs no farewell.
+        // A broken line needs no farewell.
         let _ = self.said.send(Message::Farewell).await;
         drop(self.said);
         self.hearing.abort();
@@ -112,7 +115,7 @@ async fn say(mut to: impl AsyncWrite + Unpin, mut from: Receiver<Message>, every
             Ok(None) => return,
             Err(_) => Message::Beat,
         };
-        // Who hears will find the line broken.
+        // The task that reads reports the broken line.
         if send(&mut to, &message).await.is_err() {
             return;
         }

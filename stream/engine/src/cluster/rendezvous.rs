@@ -1,5 +1,6 @@
-//! How the processes of a job come together, attempt by attempt. [`Lead`] is process 0's side, [`Follower`] the others'.
-//! Who calls [proves](super::secret) who it is before it is listened to.
+//! Brings the processes of a job together for each attempt. [`Lead`] is process 0's side,
+//! [`Follower`] the side of the others. A caller must [prove](super::secret) that it belongs to the
+//! job before its messages are read.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -18,39 +19,39 @@ use super::{ClusterError, Members, Terms, beyond_reach};
 use crate::checkpoint::lineage::Carried;
 use crate::pane::EventTimeMs;
 
-/// How long somebody who called may take to say who it is.
+/// How long a caller may take to prove its identity and send its first message.
 const GREETING_WITHIN: Duration = Duration::from_secs(5);
-/// How many may be saying so at once; further callers wait.
+/// The number of callers that may do so at once; further callers wait.
 const GREETINGS: usize = 64;
-/// How long it takes at most to link all processes once all are there.
+/// How long linking may take once all processes are there.
 const LINKS_WITHIN: Duration = Duration::from_secs(15);
-/// How soon a process that does not answer is called again.
+/// The delay before a process that does not answer is called again.
 const CALL_EVERY: Duration = Duration::from_millis(50);
-/// How often it is told who is still awaited.
+/// The interval at which the missing processes are logged.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
-/// Answers whoever calls. Who calls and says nothing, or proves nothing, holds nobody up.
+/// Accepts calls. A caller that sends nothing, or no valid proof, does not delay other callers.
 struct Door<'a> {
     members: &'a Members,
     listener: TcpListener,
     greetings: JoinSet<std::io::Result<Option<Greeting>>>,
 }
 
-/// What another process said first.
+/// The first message of another process.
 struct Greeting {
     process: u16,
     message: Message,
     line: Line,
 }
 
-/// Process 0 and its lines to the others; no lines when it is alone.
+/// Process 0 and its lines to the others; it has no lines when it is the only process.
 pub struct Lead<'a> {
     members: Option<&'a Members>,
     lines: BTreeMap<u16, Pulse>,
     attempt: u64,
 }
 
-/// Another process and its line to process 0.
+/// A process other than 0, and its line to process 0.
 pub struct Follower<'a> {
     members: &'a Members,
     line: Pulse,
@@ -78,7 +79,7 @@ impl<'a> Door<'a> {
         })
     }
 
-    /// The next process that has called and said something.
+    /// Returns the first message of the next process that has called and proved its identity.
     async fn next(&mut self) -> Greeting {
         loop {
             tokio::select! {
@@ -113,7 +114,8 @@ impl<'a> Door<'a> {
     }
 }
 
-/// Hears who calls and what it says first; none when it cannot prove who it is.
+/// Authenticates a caller and reads its first message. Returns none if the caller cannot prove its
+/// identity.
 async fn greet(
     socket: TcpStream,
     trust: Arc<Trust>,
@@ -137,10 +139,10 @@ async fn greet(
 }
 
 impl<'a> Lead<'a> {
-    /// Waits until all other processes have called, on the same terms.
+    /// Waits until all other processes have called with the same terms.
     ///
     /// # Errors
-    /// [`ClusterError::Line`] when this process cannot listen any more.
+    /// [`ClusterError::Line`] if this process can no longer listen.
     pub async fn gather(members: Option<&'a Members>, terms: &Terms) -> Result<Self, ClusterError> {
         let mut lead = Self {
             members,
@@ -167,7 +169,7 @@ impl<'a> Lead<'a> {
                 continue;
             };
 
-            // Who has gone since it called will call again.
+            // A process that has gone since it called will call again.
             lead.lines.retain(|_, line| line.is_alive());
             if let Message::Card(theirs) = message {
                 lead.take(
@@ -202,13 +204,13 @@ impl<'a> Lead<'a> {
                     at = members.hosts.get(usize::from(process)),
                     "a process is not taken"
                 );
-                // It learns the reason, or calls again and is told then.
+                // If this message is lost, the process calls again and gets the reason then.
                 let _ = line.send(&Message::Refused(reason)).await;
             }
         }
     }
 
-    /// Tells all others that the attempt is claimed.
+    /// Sends the claimed attempt's number to all others.
     ///
     /// # Errors
     /// [`ClusterError::Line`].
@@ -217,8 +219,8 @@ impl<'a> Lead<'a> {
         self.tell(&Message::Claimed { attempt }).await
     }
 
-    /// Waits until the slots of all others are open, and returns what all slots carry. `own` is what
-    /// process 0's do.
+    /// Waits until the slots of all other processes are open, and returns the progress that all
+    /// slots carry. `own` is the progress of process 0's slots.
     ///
     /// # Errors
     /// [`ClusterError::Line`].
@@ -238,7 +240,7 @@ impl<'a> Lead<'a> {
         Ok(all)
     }
 
-    /// Tells all others to begin, and links them; none when there are no others.
+    /// Makes all others begin, and links all processes. Returns none if there are no others.
     ///
     /// # Errors
     /// [`ClusterError::Line`].
@@ -273,7 +275,7 @@ impl<'a> Lead<'a> {
     }
 }
 
-/// Why a process cannot take part, if it cannot.
+/// Returns why a process cannot take part, if it cannot.
 fn refusal(members: &Members, process: u16, own: &Terms, theirs: &Terms) -> Option<String> {
     if process == 0 || usize::from(process) >= members.processes() {
         return Some(format!(
@@ -285,7 +287,7 @@ fn refusal(members: &Members, process: u16, own: &Terms, theirs: &Terms) -> Opti
 }
 
 impl<'a> Follower<'a> {
-    /// Calls process 0 until it has claimed an attempt for all.
+    /// Calls process 0 until it has claimed an attempt for all processes.
     ///
     /// # Errors
     /// [`ClusterError::Refused`].
@@ -325,8 +327,8 @@ impl<'a> Follower<'a> {
         }
     }
 
-    /// Tells process 0 that the slots are open and how far they have come, and waits to be told from where to begin:
-    /// partitions and boundary.
+    /// Reports to process 0 that the slots are open and what they carry. Waits for the number of
+    /// partitions and the boundary to begin from, and returns them.
     ///
     /// # Errors
     /// [`ClusterError::Line`].
@@ -355,7 +357,7 @@ impl<'a> Follower<'a> {
     }
 }
 
-/// Calls a process, and lets it have proved who calls.
+/// Connects to a process, and authenticates both sides.
 async fn call(members: &Members, process: u16) -> Result<Line, ClusterError> {
     let broken = |source| ClusterError::Line { process, source };
     let address = &members.hosts[usize::from(process)];
@@ -379,7 +381,8 @@ fn others(members: &Members) -> impl Iterator<Item = u16> {
         .filter(move |process| *process != own)
 }
 
-/// Links all processes: each calls those below it, and is called by those above.
+/// Links all processes: each calls those with lower numbers, and is called by those with higher
+/// ones.
 async fn link(
     members: &Members,
     attempt: u64,

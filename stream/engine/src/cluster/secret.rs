@@ -1,18 +1,19 @@
-//! How processes prove to each other that they are of the same job: each shows that it knows the job's secret, and neither
-//! says it.
+//! Mutual authentication of a job's processes: each side proves that it has the job's secret, and
+//! neither sends it.
 //!
 //! ```text
-//! caller   ── hello: who I am, whom I call, a number never used before ──▶   answerer
+//! caller   ── hello: caller, answerer, a number never used before ─────────▶   answerer
 //!          ◀────────────── challenge: such a number as well ──────────────
 //!          ── proof: HMAC of all this, as the caller ─────────────────────▶  or it is refused
 //!          ◀────────────── welcome: HMAC of all this, as the answerer ────
 //! ```
 //!
-//! What always holds: a proof is worth something on one line, for one side, between these two processes. A line without a
-//! welcome is never listened to. Proofs are HMAC-SHA-256 (RFC 2104) and compared in constant time.
+//! What always holds: a proof is valid for one line, for one side, between these two processes.
+//! Nothing is read from a line that was not welcomed. Proofs are HMAC-SHA-256 (RFC 2104) and are
+//! compared in constant time.
 //!
-//! What it leaves to others: what is said afterwards is neither encrypted nor signed. Who can change what a network carries
-//! can change what these processes say.
+//! What it leaves to others: later messages are neither encrypted nor signed. Whoever can change
+//! the network's traffic can change these messages.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -21,22 +22,24 @@ use std::path::Path;
 use aws_lc_rs::hmac;
 use serde::{Deserialize, Serialize};
 
-/// Fewer bytes could be guessed by somebody who has heard a proof.
+/// The least length of a secret. A shorter one could be guessed by somebody who has recorded a
+/// proof.
 const LEAST_BYTES: usize = 32;
-/// What is proved begins with it: a proof of another protocol, or of another version, is worth nothing.
+/// The prefix of everything that is proved: a proof of another protocol, or of another version, is
+/// not valid.
 const PROTOCOL: &[u8] = b"tidemark cluster 1";
 
-/// A text that all processes of a job know, and nobody else. It is shown to nobody.
+/// A text that only the processes of a job have. It is never shown.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Secret(String);
 
-/// By what a process knows the others.
+/// How a process authenticates the others.
 pub struct Trust {
     key: hmac::Key,
     reach: Reach,
 }
 
-/// From where others may call, and be called.
+/// The addresses from which others may call, and which may be called.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Reach {
     ThisMachine,
@@ -47,20 +50,20 @@ enum Reach {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Nonce([u8; 32]);
 
-/// What a side shows.
+/// A proof that a side has the secret.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Proof(Vec<u8>);
 
 /// A side of a line.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Side {
-    /// Who calls.
+    /// The process that calls.
     Caller,
-    /// Who answers.
+    /// The process that answers.
     Answerer,
 }
 
-/// What both sides know of a line, once each has said its number.
+/// What both sides have of a line once each has sent its number.
 #[derive(Clone, Copy, Debug)]
 pub struct Meeting {
     /// The process that calls.
@@ -76,7 +79,7 @@ pub struct Meeting {
 /// The secret cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
-    /// It could be guessed.
+    /// It is so short that it could be guessed.
     #[error("the secret must have at least {LEAST_BYTES} bytes")]
     TooShort,
     /// Its file cannot be read.
@@ -85,7 +88,7 @@ pub enum SecretError {
 }
 
 impl Secret {
-    /// The secret in a file; a line break at its end is not part of it.
+    /// Reads the secret from a file; a line break at its end is not part of it.
     ///
     /// # Errors
     /// [`SecretError::File`].
@@ -97,7 +100,8 @@ impl Secret {
 }
 
 impl From<&str> for Secret {
-    /// Any text: one that is too short is refused where it is used, for a parser of flags would show it.
+    /// Accepts any text. One that is too short is rejected where it is used, because a flag parser
+    /// would print it.
     fn from(text: &str) -> Self {
         Self(text.to_owned())
     }
@@ -110,7 +114,7 @@ impl fmt::Debug for Secret {
 }
 
 impl Trust {
-    /// Whoever knows the secret, wherever it is.
+    /// Trusts every process that has the secret, wherever it runs.
     ///
     /// # Errors
     /// [`SecretError::TooShort`].
@@ -124,7 +128,7 @@ impl Trust {
         })
     }
 
-    /// Whoever is on this machine.
+    /// Trusts every process on this machine.
     pub fn this_machine() -> Self {
         Self {
             key: hmac::Key::new(hmac::HMAC_SHA256, &[]),
@@ -132,7 +136,7 @@ impl Trust {
         }
     }
 
-    /// Whoever calls.
+    /// Trusts every caller.
     pub fn anybody() -> Self {
         Self {
             reach: Reach::Anywhere,
@@ -140,12 +144,12 @@ impl Trust {
         }
     }
 
-    /// Processes at that address may call, and be called.
+    /// Returns whether processes at that address may call, and be called.
     pub fn reaches(&self, address: IpAddr) -> bool {
         self.reach == Reach::Anywhere || address.to_canonical().is_loopback()
     }
 
-    /// What a side shows the other.
+    /// Computes a side's proof.
     pub fn prove(&self, side: Side, meeting: &Meeting) -> Proof {
         Proof(
             hmac::sign(&self.key, &meeting.said_by(side))
@@ -154,17 +158,17 @@ impl Trust {
         )
     }
 
-    /// The side knows the secret.
+    /// Returns whether the proof shows that the side has the secret.
     pub fn is_proved(&self, proof: &Proof, side: Side, meeting: &Meeting) -> bool {
         hmac::verify(&self.key, &meeting.said_by(side), &proof.0).is_ok()
     }
 }
 
 impl Nonce {
-    /// A number that nobody has used before.
+    /// Draws a number that was never used before.
     ///
     /// # Panics
-    /// When the system has no random numbers.
+    /// If the system has no random numbers.
     pub fn drawn() -> Self {
         let mut bytes = [0; 32];
         aws_lc_rs::rand::fill(&mut bytes).expect("the system has random numbers");

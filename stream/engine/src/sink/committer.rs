@@ -1,13 +1,16 @@
-//! The thread that commits the results of one worker's sink slots, so that the worker goes on meanwhile.
+//! The thread that commits the results of one worker's sink slots, so that the worker need not
+//! wait.
 //!
-//! Each slot commits what a batch holds for it in one transaction. Its progress is just after the last pane of the batch:
-//! not the boundary up to which the batch is complete, for that may lie beyond the checkpoint when the job ends. What
-//! lies before the progress was committed by an earlier attempt, and is left out. So a restart, which repeats results
-//! exactly, commits each once. A slot whose progress is of an earlier [line](crate::checkpoint::lineage) leaves out only what
-//! lies before the line began.
+//! Each slot commits its share of a batch in one transaction. Its progress is just after the last
+//! pane of the batch. The boundary of the batch would be wrong: it may lie beyond the checkpoint
+//! when the job ends. Results before the progress were committed by an earlier attempt, and are
+//! left out. So a restart, which repeats results exactly, commits each of them once. A slot whose
+//! progress is of an earlier [line](crate::checkpoint::lineage) leaves out only results from before
+//! the line began.
 //!
-//! What always holds: an attempt never opens a publisher again. Whether a commit whose reply was lost has happened is
-//! for the next attempt to find out, for opening a publisher fences, and only an attempt that was just claimed may fence.
+//! What always holds: an attempt never opens a publisher again. If the reply to a commit was lost,
+//! the next attempt finds out whether the commit happened. Opening a publisher fences, and only an
+//! attempt that was just claimed may fence.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,18 +30,18 @@ use crate::job::{Destination, Encode, Output, Pipeline};
 use crate::pane::EventTimeMs;
 use crate::sink::Outgoing;
 
-/// What came at one pane.
+/// The results that arrived at one pane.
 pub struct PaneResults<K, A> {
-    /// Rows of windows, as their containers came.
+    /// Rows of windows, in the containers in which they arrived.
     pub rows: Vec<Vec<Row<K, A>>>,
-    /// Records of other topics.
+    /// Records for other topics.
     pub outgoing: Vec<Outgoing>,
 }
 
-/// Results by the pane at which they came.
+/// Results by the pane at which they arrived.
 pub type Batch<K, A> = BTreeMap<EventTimeMs, PaneResults<K, A>>;
 
-/// The handle of the thread.
+/// A handle to the thread.
 pub struct Committer<K, A> {
     batches: Option<Sender<(Batch<K, A>, EventTimeMs)>>,
     committed: Arc<AtomicU64>,
@@ -47,17 +50,19 @@ pub struct Committer<K, A> {
 
 /// A slot and the publisher that commits for it.
 pub struct SlotPublisher {
-    /// The slot.
+    /// The slot's number.
     pub slot: u32,
-    /// Its publisher.
+    /// The slot's publisher.
     pub publisher: Box<dyn Publisher>,
-    /// How far it has committed, under this or an earlier holder; none when it never committed.
+    /// How far the slot has committed, in this or an earlier attempt; none if it never committed or
+    /// the log has lost its progress.
     pub progress: Option<Progress>,
-    /// Its progress lies where nothing expires. Not so before the job committed, nor for progress of an earlier version.
+    /// Whether the progress is stored where it never expires. False before the first commit, and
+    /// for progress of an earlier version.
     pub is_kept: bool,
 }
 
-/// How rows become records.
+/// Turns rows into records.
 pub struct RowWriter<K, A> {
     topic: String,
     encode: Encode<Row<K, A>>,
@@ -65,7 +70,8 @@ pub struct RowWriter<K, A> {
     lineage: Lineage,
 }
 
-/// Delays between tries of a log that does not publish: doubled from the first to the last.
+/// The first and the last delay between retries when the log does not publish; the delay doubles in
+/// between.
 const FIRST_DELAY: Duration = Duration::from_millis(50);
 const LAST_DELAY: Duration = Duration::from_secs(2);
 
@@ -108,16 +114,17 @@ impl<K: Key, A: Aggregate> Committer<K, A> {
         }
     }
 
-    /// Has a batch committed, with everything in it before `boundary`.
+    /// Sends a batch, which holds everything before `boundary`, to the thread.
     pub fn commit(&self, batch: Batch<K, A>, boundary: EventTimeMs) {
-        // The thread only ends early with the attempt, and then nothing more is to be committed.
+        // The thread ends early only together with the attempt; then nothing more is to be
+        // committed.
         let _ = self
             .batches
             .as_ref()
             .map(|batches| batches.send((batch, boundary)));
     }
 
-    /// The boundary of the last batch that was committed.
+    /// Returns the boundary of the last committed batch.
     pub fn committed(&self) -> EventTimeMs {
         self.committed.load(Ordering::Acquire)
     }
@@ -183,8 +190,9 @@ impl<K: Key, A: Aggregate> Thread<K, A> {
 }
 
 impl SlotPublisher {
-    /// Commits a progress if none is kept yet, so that a later start that finds none knows that it was lost. A slot that
-    /// carries none goes on from `committed`.
+    /// Commits a progress if the slot has none that never expires. If a later start finds no
+    /// progress, it then follows that the progress was lost. A slot without any progress starts
+    /// from `committed`.
     ///
     /// # Errors
     /// [`PublishError`].
@@ -209,7 +217,8 @@ impl SlotPublisher {
         Ok(())
     }
 
-    /// Publishes what the batch owes for this slot, all or nothing. A slot that is owed nothing commits nothing.
+    /// Publishes the slot's uncommitted results of the batch in one transaction. Commits nothing if
+    /// there are none.
     fn commit<K: Key, A: Aggregate>(
         &mut self,
         batch: &Batch<K, A>,
@@ -254,7 +263,7 @@ impl SlotPublisher {
 }
 
 impl<K, A> RowWriter<K, A> {
-    /// The writer of a job's rows on a line of its history.
+    /// Creates the writer of a job's rows for the current line of its history.
     pub fn of(pipeline: &Pipeline<K, A>, slots: Slots, lineage: &Lineage) -> Self {
         let Destination { topic, encode } = pipeline.results.clone();
         Self {

@@ -1,4 +1,5 @@
-//! What a process knows of its job: facts, kept as they become known, and the [`Status`] that they come to at a moment.
+//! The state of a job in one process: facts, recorded as they become known, and the [`Status`]
+//! computed from them.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
@@ -11,45 +12,46 @@ use crate::pane::EventTimeMs;
 use crate::source::partitions::Position;
 use crate::units::instant;
 
-/// How many of the last troubles are remembered.
+/// The number of recent problems that are kept.
 const TROUBLES: usize = 10;
 
-/// A job as one of its processes sees it at a moment. Times are milliseconds since the epoch.
+/// The status of a job at a moment, from the view of one of its processes. Times are milliseconds
+/// since the epoch.
 #[derive(Clone, Debug, Serialize)]
 pub struct Status {
     /// The moment.
     pub now_ms: u64,
     /// The job's name.
     pub job: String,
-    /// The attempt that runs, or ran last; none before the first.
+    /// The attempt that is running or ran last; none before the first.
     pub attempt: Option<u64>,
-    /// It runs.
+    /// Whether it is running.
     pub is_running: bool,
     /// When it began.
     pub began_at_ms: Option<u64>,
-    /// How many attempts this process began after its first.
+    /// The number of attempts that this process began after its first.
     pub restarts: u64,
     /// The topics.
     pub topics: TopicsStatus,
-    /// Records read.
+    /// The number of records read.
     pub records: u64,
-    /// Their bytes.
+    /// The bytes of their keys and values.
     pub bytes: u64,
-    /// Records that went to the dead letters.
+    /// The number of records sent to the dead-letter topic.
     pub rejected: u64,
-    /// Late records that corrected a window.
+    /// The number of late records that corrected a window.
     pub corrections: u64,
-    /// Late records that went to the late topic.
+    /// The number of late records sent to the late topic.
     pub too_late: u64,
-    /// Rows of windows, new and corrected.
+    /// The number of rows of windows, new and corrected.
     pub rows: u64,
-    /// Records a second between the last two looks.
+    /// The rate of records between the last two checks of the log's offsets.
     pub records_per_second: Option<u64>,
-    /// Bytes a second between the last two looks.
+    /// The rate of bytes between the last two checks.
     pub bytes_per_second: Option<u64>,
-    /// Records that are still to be read, as of the last look.
+    /// The number of records still to be read, as of the last check.
     pub lag_records: Option<u64>,
-    /// The least watermark of the workers.
+    /// The lowest watermark of the workers.
     pub watermark_ms: Option<EventTimeMs>,
     /// How far it is behind the clock.
     pub watermark_delay_ms: Option<u64>,
@@ -61,26 +63,27 @@ pub struct Status {
     pub checkpoint: Option<CheckpointStatus>,
     /// How long the last commit of results took.
     pub commit_took_ms: Option<u128>,
-    /// Why the job is not ready although it runs: partitions that give neither records nor confirmed ends.
+    /// Why the job is not ready although it is running: partitions that give neither records nor
+    /// confirmed ends.
     pub unanswered: Option<String>,
-    /// What went wrong last, the newest first.
+    /// The last problems, the newest first.
     pub troubles: Vec<Trouble>,
 }
 
 /// The topics of a job.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 pub struct TopicsStatus {
-    /// Read.
+    /// The source topic.
     pub input: String,
-    /// Who sets the times of its records: LogAppendTime or CreateTime, once that is known.
+    /// Who sets the times of its records, once known: LogAppendTime or CreateTime.
     pub input_log_time: String,
-    /// Rows go to it.
+    /// The topic of rows.
     pub results: String,
-    /// Totals go to it, if there are any.
+    /// The topic of summaries, if there is one.
     pub summaries: Option<String>,
-    /// What comes too late goes to it.
+    /// The topic of records that came too late.
     pub late: String,
-    /// What is not believed goes to it.
+    /// The topic of records that were rejected.
     pub dead_letters: String,
 }
 
@@ -91,36 +94,36 @@ pub struct PartitionStatus {
     pub partition: u32,
     /// The offset to be read next.
     pub next_offset: Offset,
-    /// Its end, as of the last look.
+    /// Its end, as of the last check.
     pub end_offset: Option<Offset>,
-    /// Records between the two.
+    /// The number of records between the two.
     pub lag_records: Option<u64>,
-    /// The newest event read.
+    /// The time of the newest event read.
     pub newest_event_ms: Option<EventTimeMs>,
-    /// When it gave a record or a confirmed end last, or was not to be read.
+    /// When it last gave a record or a confirmed end, or was last not to be read.
     pub heard_at_ms: Option<u64>,
     /// How long ago that was.
     pub silence_ms: Option<u64>,
-    /// The date of its last confirmed end.
+    /// The time as of which its end was last confirmed.
     pub end_as_of_ms: Option<u64>,
 }
 
 /// A worker.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 pub struct WorkerStatus {
-    /// Its number, counted over all processes.
+    /// Its index among the workers of all processes.
     pub worker: usize,
     /// The boundary that its sources have passed.
     pub watermark_ms: Option<EventTimeMs>,
-    /// Keys in open panes of its sources.
+    /// The number of keys in open panes of its sources.
     pub open_entries: usize,
-    /// Entries that it keeps for windows.
+    /// The number of entries that it keeps for windows.
     pub state_entries: usize,
-    /// Panes that it keeps for windows.
+    /// The number of panes that it keeps for windows.
     pub open_panes: usize,
 }
 
-/// A checkpoint.
+/// The newest checkpoint.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 pub struct CheckpointStatus {
     /// Its boundary.
@@ -129,28 +132,28 @@ pub struct CheckpointStatus {
     pub written_at_ms: u64,
     /// How long ago that was.
     pub age_ms: u64,
-    /// How long its manifest took.
+    /// How long writing its manifest took.
     pub took_ms: u128,
-    /// How many parts it names.
+    /// The number of parts that it names.
     pub parts: usize,
-    /// How many entries they hold.
+    /// The number of entries in those parts.
     pub entries: u64,
-    /// How large they are.
+    /// The total size of those parts.
     pub size_bytes: u64,
-    /// The line of the job's history; more than 0 if a checkpoint was lost.
+    /// The line of the job's history; greater than 0 if a checkpoint was lost.
     pub line: u32,
 }
 
-/// Something that went wrong.
+/// A problem that occurred.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Trouble {
-    /// When.
+    /// When it occurred last.
     pub at_ms: u64,
-    /// What.
+    /// The error's message.
     pub message: String,
 }
 
-/// What is known so far.
+/// The facts that are known so far.
 pub struct Facts {
     pub(crate) job: String,
     pub(crate) is_running: bool,
@@ -164,14 +167,14 @@ pub struct Facts {
     restarts: u64,
     partitions: BTreeMap<u32, PartitionStatus>,
     workers: BTreeMap<usize, WorkerStatus>,
-    /// When it was looked last, and the records and bytes until then.
+    /// When the offsets were checked last, and the records and bytes read until then.
     looked: Option<(Instant, u64, u64)>,
     rates: Option<(u64, u64)>,
     troubles: VecDeque<Trouble>,
 }
 
 impl Facts {
-    /// Nothing but the job's name.
+    /// Creates facts that contain only the job's name.
     pub fn new(job: &str) -> Self {
         Self {
             job: job.to_owned(),
@@ -192,19 +195,19 @@ impl Facts {
         }
     }
 
-    /// An attempt began; says whether it is not the first.
+    /// Records that an attempt began. Returns whether it is not the first.
     pub fn attempt_began(&mut self, number: u64, at_ms: u64) -> bool {
         let is_restart = self.attempt.replace(number).is_some();
         self.restarts += u64::from(is_restart);
         (self.began_at_ms, self.is_running) = (Some(at_ms), true);
 
-        // Partitions may be shared out in another way.
+        // Partitions may be distributed in another way.
         self.partitions.clear();
         self.workers.clear();
         is_restart
     }
 
-    /// A partition has been read so far.
+    /// Records how far a partition has been read.
     pub fn position(&mut self, position: Position) {
         let status = self.partitions.entry(position.partition).or_default();
         *status = PartitionStatus {
@@ -217,7 +220,7 @@ impl Facts {
         };
     }
 
-    /// How long a partition has given neither a record nor a confirmed end.
+    /// Returns how long a partition has given neither a record nor a confirmed end.
     fn silence_ms(&self, partition: &PartitionStatus, now_ms: u64) -> u64 {
         now_ms.saturating_sub(self.heard_ms(partition))
     }
@@ -227,7 +230,8 @@ impl Facts {
         partition.heard_at_ms.unwrap_or(0).max(began_at_ms)
     }
 
-    /// The partitions that have been silent for too long, in a sentence.
+    /// Returns a sentence about the partitions that have been silent for too long, if there are
+    /// any.
     fn unanswered(&self, now_ms: u64) -> Option<String> {
         let silent: Vec<_> = self
             .partitions
@@ -266,14 +270,14 @@ impl Facts {
         ))
     }
 
-    /// The positions of all partitions.
+    /// Returns the positions of all partitions.
     pub fn positions(&self) -> impl Iterator<Item = (u32, Offset)> {
         self.partitions
             .values()
             .map(|status| (status.partition, status.next_offset))
     }
 
-    /// Somebody looked where the partitions end, when so much had been read.
+    /// Records the ends of the partitions, and computes the rates since the last check.
     pub fn ends(&mut self, ranges: &[OffsetRange], records: u64, bytes: u64) {
         for (partition, range) in (0..).zip(ranges) {
             if let Some(status) = self.partitions.get_mut(&partition) {
@@ -291,28 +295,28 @@ impl Facts {
         }
     }
 
-    /// What is known of how far partitions are behind.
+    /// Returns the known lags of the partitions.
     pub fn lags(&self) -> impl Iterator<Item = (u32, u64)> {
         self.partitions
             .values()
             .filter_map(|status| Some((status.partition, status.lag_records?)))
     }
 
-    /// What is known of a worker.
+    /// Returns the entry of a worker.
     pub fn worker(&mut self, worker: usize) -> &mut WorkerStatus {
         let status = self.workers.entry(worker).or_default();
         status.worker = worker;
         status
     }
 
-    /// Something went wrong. What goes wrong again and again is told once, as of the last time.
+    /// Records a problem. One that recurs is kept once, with its last time.
     pub fn trouble(&mut self, at_ms: u64, message: String) {
         self.troubles.retain(|trouble| trouble.message != message);
         self.troubles.push_front(Trouble { at_ms, message });
         self.troubles.truncate(TROUBLES);
     }
 
-    /// What all that comes to.
+    /// Computes the status from the facts.
     pub fn status(&self, totals: Batch, now_ms: u64) -> Status {
         let watermarks = self
             .workers

@@ -1,4 +1,5 @@
-//! The page that people look at: one document without scripts, in the colours of the reader's system, fresh every two seconds.
+//! The status page: one document without scripts, in the system's colour scheme, reloaded every two
+//! seconds.
 
 use std::fmt::Display;
 
@@ -7,7 +8,7 @@ use crate::units::{duration, instant, size};
 
 const STYLE: &str = include_str!("page.css");
 
-/// The whole document.
+/// Renders the whole document.
 pub fn render(status: &Status) -> String {
     let job = escape(&status.job);
     let body = [
@@ -96,7 +97,7 @@ fn tiles(status: &Status) -> String {
     format!("<div class=\"tiles\">\n{}</div>\n", tiles.concat())
 }
 
-/// The way of the records, drawn.
+/// Draws the path of the records.
 fn dataflow(status: &Status) -> String {
     let ways: String = WAYS
         .iter()
@@ -111,7 +112,8 @@ fn dataflow(status: &Status) -> String {
     )
 }
 
-/// From the left to the right; then the branches of the sink, and by way of the checkpoints.
+/// The edges: from left to right, then the branches of the sink, then the path through the
+/// checkpoints.
 const WAYS: [&str; 9] = [
     "M160 25H196",
     "M360 25H396",
@@ -343,7 +345,7 @@ fn section(name: &str, content: &str) -> String {
     format!("<section><h2>{name}</h2>\n{content}</section>\n")
 }
 
-/// Rows of cells that are HTML already; without rows, what to say instead.
+/// Formats rows of cells that are HTML already. Without rows, returns the text `nothing`.
 fn table<const N: usize>(
     names: [&str; N],
     rows: impl Iterator<Item = [String; N]>,
@@ -383,7 +385,7 @@ fn escape(text: &str) -> String {
     escaped
 }
 
-/// As much of a name as a box holds.
+/// Shortens a name to what fits into a box.
 fn shortened(name: &str) -> String {
     if name.chars().count() <= 20 {
         name.to_owned()
@@ -392,7 +394,7 @@ fn shortened(name: &str) -> String {
     }
 }
 
-/// An instant without the milliseconds that it has not.
+/// Formats an instant, without milliseconds if they are zero.
 fn brief(ms: u64) -> String {
     instant(ms).replace(".000Z", "Z")
 }
@@ -401,7 +403,7 @@ fn unknown() -> String {
     "–".to_owned()
 }
 
-/// A number in groups of three digits.
+/// Formats a number in groups of three digits.
 fn count(number: impl Display) -> String {
     let digits = number.to_string();
     let mut grouped = String::new();

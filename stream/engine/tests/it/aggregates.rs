@@ -1,4 +1,5 @@
-//! Every aggregate is a commutative monoid that survives its encoding, and comes out of the engine as a plain recount has it.
+//! Every aggregate is a commutative monoid, survives its encoding, and gives the same results in
+//! the engine as in a plain recount.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use stream::{
 
 use crate::oracle::{World, decode, random, settings, windows};
 
-/// Merges in any order and grouping: two at a time, whichever.
+/// Merges the parts two at a time, in a random order and grouping.
 fn merged_at_random<A: Aggregate>(mut parts: Vec<A>, random: &mut SmallRng) -> A {
     parts.shuffle(random);
     while parts.len() > 1 {
@@ -28,7 +29,7 @@ fn merged_at_random<A: Aggregate>(mut parts: Vec<A>, random: &mut SmallRng) -> A
     parts.pop().unwrap()
 }
 
-/// As a part of a checkpoint has it.
+/// Encodes and decodes the aggregate as in a part of a checkpoint.
 fn through_a_part<A: Aggregate>(aggregate: &A) -> A {
     postcard::from_bytes(&postcard::to_stdvec(aggregate).unwrap()).unwrap()
 }
@@ -100,11 +101,11 @@ type Kept = (
 /// The gap that ends a session.
 const GAP_MS: u64 = 2;
 
-/// What is told of a window and key: distinct values by both ways, the three greatest, the two most frequent; and sessions
-/// with their counts.
+/// The emitted results of a window and key: distinct values by both methods, the three greatest,
+/// the two most frequent, and the sessions with their counts.
 type Told = (u64, u64, Vec<u64>, Vec<(u64, u64)>, Vec<(u64, u64, u64)>);
 
-/// The value of a record, of which the oracle knows as much as the job.
+/// Returns the value of a record. The oracle and the job compute it in the same way.
 fn value_of(partition: u32, offset: u64, of_so_many: u64) -> u64 {
     (u64::from(partition) * 5 + offset * offset) % of_so_many
 }
@@ -170,7 +171,7 @@ fn run(world: &World, of_so_many: u64, settings: Settings) {
     run.run(&Stop::default()).unwrap();
 }
 
-/// What was committed, each row at its highest revision.
+/// Returns the committed results, each row at its highest revision.
 fn told(world: &World) -> BTreeMap<(u64, u64), Told> {
     let rows = world.log.records("kept").into_iter();
     let mut rows: Vec<(u64, u64, u32, Told)> = rows

@@ -1,5 +1,5 @@
-//! What is set otherwise from one start to the next: what results depend on is refused by name, and the allowed lateness
-//! may change in both directions.
+//! Settings that change between starts: a change that results depend on is rejected by name, and
+//! the allowed lateness may change in both directions.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ fn a_lateness_that_changes_between_starts_corrupts_no_window() {
     assert!(corrected > 60 && late > 60, "{corrected} and {late}");
 }
 
-/// The sentence with which a job is refused that keeps `A` where another kept `Max`.
+/// Returns the message with which a job that keeps `A` is rejected where another kept `Max`.
 fn refused<A: Aggregate>(aggregate: fn(u64) -> A) -> Option<String> {
     let world = World::new(Windows::tumbling(Duration::from_millis(10)).unwrap(), 1);
     let run = |job: Result<(), JobError>| job.map_err(|error| error.to_string());

@@ -13,7 +13,7 @@ use stream::{Settings, Windows};
 use crate::damage::{Damage, write};
 use crate::oracle::{World, random};
 
-/// A job that ran twice.
+/// Returns the world of a job that ran twice.
 fn world() -> World {
     let mut world = World::new(Windows::tumbling(Duration::from_millis(10)).unwrap(), 2);
     let settings = settings();

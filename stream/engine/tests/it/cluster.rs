@@ -1,5 +1,6 @@
-//! Several processes run a job as one: with whatever number of them it goes on, and whichever of them dies, what was
-//! committed is what a plain recount gives, once. The processes are threads here; their links are real sockets.
+//! Several processes run one job. The job continues with any number of them, and any of them may
+//! die: the committed results equal those of a plain recount, each once. The processes are threads
+//! here; their links are real sockets.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -18,16 +19,17 @@ use stream::{Aggregate, JobError, Key, Run, Settings, Stop};
 use crate::fallback::{damage_newest, lenient};
 use crate::oracle::{World, random, settings, windows};
 
-/// Processes by their listeners and addresses.
+/// The processes of a job, with their listeners and addresses.
 pub struct Processes {
     listeners: Vec<TcpListener>,
     hosts: Vec<String>,
     silence_limit: Duration,
-    /// Of what attempts ended.
+    /// The errors that ended attempts.
     ends: Mutex<Vec<String>>,
 }
 
-/// What a process is to die of, if at all: its number, the call on the log, and the fault that it meets there.
+/// The fault of a process, if any: the process, the number of the call on the log, and the fault at
+/// that call.
 type Death = Option<(usize, u64, Fault)>;
 
 impl Processes {
@@ -61,13 +63,14 @@ impl Processes {
         (self.listeners.len() > 1).then_some(members)
     }
 
-    /// Runs all processes of the world's job to the end of what was published. Says how many starts it took.
+    /// Runs all processes of the world's job until everything published is read. Returns the number
+    /// of starts.
     fn run(&self, world: &World, settings: &Settings, death: Death) -> u64 {
         self.run_jobs(&world.log, |log| world.job(log, settings), death)
     }
 
-    /// The same, for another job. Each process is started again when its attempt is over, as its supervisor would, until one
-    /// of them finishes: then everything is committed.
+    /// Does the same for another job. Each process is restarted when its attempt is over, as its
+    /// supervisor would do, until one of them finishes: then everything is committed.
     pub fn run_jobs<K: Key, A: Aggregate>(
         &self,
         log: &SimulatedLog,
@@ -113,7 +116,7 @@ impl Processes {
 fn mortal(log: &SimulatedLog, death: Death) -> SimulatedLog {
     let calls = Arc::new(AtomicU64::new(0));
     log.process(move |call: &Call<'_>| {
-        // Readers ask all the time: what matters is when something is opened, sent or committed.
+        // Readers poll all the time, so only calls that open, send or commit something are counted.
         let matters = !matches!(call, Call::Poll { .. } | Call::Offsets { .. });
         let number = if matters {
             calls.fetch_add(1, Ordering::SeqCst)
@@ -257,19 +260,21 @@ fn a_process_with_other_settings_is_told_so_and_not_taken() {
     });
 }
 
-/// What stands between two processes and keeps back what they say, once: to each, the other one hangs.
+/// A proxy between two processes that stops forwarding once, so that each appears to the other to
+/// hang.
 struct Between {
     /// Lines with lower numbers hang.
     hanging: AtomicUsize,
-    /// How many lines there have been.
+    /// The number of lines so far.
     lines: AtomicUsize,
 }
 
-/// How much the second line carries before all hang: the link, in the middle of an attempt.
+/// The number of bytes that the second line (the link) carries before all lines hang, in the middle
+/// of an attempt.
 const HANGS_AFTER_BYTES: usize = 1500;
 
 impl Between {
-    /// Puts whoever calls the address that it returns through to `host`.
+    /// Starts a proxy that forwards its callers to `host`, and returns its address.
     fn stand_before(host: String) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -314,7 +319,7 @@ impl Between {
             }
         }
 
-        // A line whose other end is gone already is as good as shut down.
+        // A line whose other end is already gone needs no shutdown.
         let _ = to.shutdown(Shutdown::Write);
     }
 }

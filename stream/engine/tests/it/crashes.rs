@@ -1,5 +1,5 @@
-//! The job dies at every call on the log, before and after its effect, and replies get lost; whatever happens, what was
-//! committed is what a plain recount gives, once.
+//! The job dies at every call on the log, before and after the call's effect, and replies get lost.
+//! In every case the committed results equal those of a plain recount, each once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,14 +11,14 @@ use stream::{Aggregate, JobError, Key, Run, Settings, Stop};
 
 use crate::oracle::{World, random, settings, windows};
 
-/// What happened in a life.
+/// How a process ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Life {
     Finished,
     Died,
 }
 
-/// Runs a job on `log`, in a process whose call number `at` on it meets `fault`.
+/// Runs a job in a process whose call number `at` on `log` meets `fault`.
 pub fn live<K: Key, A: Aggregate>(
     log: &SimulatedLog,
     (at, fault): (u64, Fault),
@@ -26,7 +26,7 @@ pub fn live<K: Key, A: Aggregate>(
 ) -> Life {
     let calls = Arc::new(AtomicU64::new(0));
     let process: SimulatedLog = log.process(move |call: &Call<'_>| {
-        // Readers ask all the time: what matters is when something is opened, sent or committed.
+        // Readers poll all the time, so only calls that open, send or commit something are counted.
         let matters = !matches!(call, Call::Poll { .. } | Call::Offsets { .. });
         let number = if matters {
             calls.fetch_add(1, Ordering::SeqCst)
@@ -51,7 +51,7 @@ pub fn live<K: Key, A: Aggregate>(
     }
 }
 
-/// A fault, and the number of the call that meets it.
+/// Draws a fault and the number of the call that meets it.
 pub fn any_fault(random: &mut SmallRng) -> (u64, Fault) {
     let faults = [
         Fault::CrashBefore,

@@ -1,4 +1,4 @@
-//! What happens to objects in a store that nobody should touch.
+//! Damages objects in a store.
 
 use bytes::Bytes;
 use futures::TryStreamExt;
@@ -11,7 +11,7 @@ use stream::checkpoint::manifest::Manifest;
 
 use crate::oracle::World;
 
-/// Waits for something that never waits long.
+/// Runs a future that never waits for long.
 pub fn wait<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -20,7 +20,7 @@ pub fn wait<T>(work: impl Future<Output = T>) -> T {
         .block_on(work)
 }
 
-/// What is done to an object.
+/// A kind of damage to an object.
 #[derive(Clone, Copy, Debug)]
 pub enum Damage {
     FlippedBit,
@@ -31,13 +31,13 @@ pub enum Damage {
 impl Damage {
     pub const ALL: [Self; 3] = [Self::FlippedBit, Self::Truncated, Self::Deleted];
 
-    /// Does it.
+    /// Damages the object.
     pub fn to(self, objects: &InMemory, path: &Path, random: &mut SmallRng) {
         let mut bytes =
             wait(async { objects.get(path).await.unwrap().bytes().await.unwrap() }).to_vec();
         match self {
             Self::FlippedBit => {
-                // The last byte of a manifest is a line feed that nobody reads.
+                // The last byte of a manifest is a line feed that is never read.
                 let bit = random.random_range(0..(bytes.len() - 1) * 8);
                 bytes[bit / 8] ^= 1 << (bit % 8);
             }
@@ -48,13 +48,14 @@ impl Damage {
     }
 }
 
-/// Puts an object where there may be one.
+/// Writes an object, replacing any existing one.
 pub fn write(objects: &InMemory, path: &Path, bytes: Bytes) {
     wait(objects.put(path, bytes.into())).unwrap();
 }
 
 impl World {
-    /// The paths of a folder's objects, the newest last: their names begin with attempts and boundaries.
+    /// Returns the paths of a folder's objects, the newest last: their names begin with attempts
+    /// and boundaries.
     pub fn objects_in(&self, folder: &str) -> Vec<Path> {
         let prefix = Path::from("counts").join(folder);
         let objects: Vec<_> = wait(self.objects.list(Some(&prefix)).try_collect()).unwrap();
@@ -63,13 +64,13 @@ impl World {
         paths
     }
 
-    /// The manifest at a path.
+    /// Reads the manifest at a path.
     pub fn manifest(&self, path: &Path) -> Manifest {
         let bytes = wait(async { self.objects.get(path).await.unwrap().bytes().await.unwrap() });
         Manifest::from_bytes(&bytes, "counts").unwrap()
     }
 
-    /// Where a part is.
+    /// Returns the path of a part.
     pub fn part(&self, name: &str) -> Path {
         Path::from("counts").join("parts").join(name)
     }

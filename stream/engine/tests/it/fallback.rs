@@ -1,4 +1,5 @@
-//! The newest checkpoint is damaged or gone: the job goes on from an older one, and replaces what it cannot repeat.
+//! The newest checkpoint is damaged or gone: the job continues from an older one, and replaces what
+//! it cannot repeat.
 
 use std::time::Duration;
 
@@ -13,7 +14,8 @@ use stream::{JobError, Settings, Windows};
 use crate::damage::{Damage, wait};
 use crate::oracle::{World, random, settings, windows};
 
-/// No record comes so late that one line of history could count it and another not.
+/// Allows so much lateness that no record is counted on one line of history and too late on
+/// another.
 pub fn lenient(settings: Settings) -> Settings {
     Settings {
         allowed_lateness: Duration::from_secs(10),
@@ -21,7 +23,8 @@ pub fn lenient(settings: Settings) -> Settings {
     }
 }
 
-/// Damages some of the newest checkpoints, but leaves one of those that the last attempt made, and says how many.
+/// Damages some of the newest checkpoints, but keeps one that the last attempt made. Returns the
+/// number of damaged ones.
 pub fn damage_newest(world: &World, random: &mut SmallRng) -> usize {
     let manifests = world.objects_in("manifests");
     let of_attempt = world.manifest(manifests.last().unwrap()).attempt;

@@ -1,5 +1,6 @@
-//! What a simulated process meets: at one of its calls on the log or on the object store it dies, or the call fails. Both
-//! kinds of call are counted in one place, by name, so that a schedule names the same point whatever the threads' order.
+//! Faults of a simulated process: at one of its calls on the log or on the object store it dies, or
+//! the call fails. Both kinds of call are counted in one place, by name, so that a schedule names
+//! the same point whatever the order of the threads.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -12,7 +13,8 @@ use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use record_log::simulated::{Call, Crashed, Fault, SimulatedLog};
 
-/// The calls on the log that a job makes a countable number of times. (It polls, and asks for ends, all the time.)
+/// The calls on the log that a job makes a countable number of times. (It polls, and reads the
+/// ends, all the time.)
 pub const LOG_CALLS: [&str; 7] = [
     "ensure topics",
     "describe topics",
@@ -36,22 +38,22 @@ pub const STORE_CALLS: [&str; 10] = [
     "delete parts",
 ];
 
-/// What happens at a call.
+/// The fault at a call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Blow {
     /// The process dies before the call has its effect.
     DieBefore,
-    /// The process dies after the effect, and never learns of it.
+    /// The process dies after the effect, before it gets the reply.
     DieAfter,
     /// The call has its effect, and fails.
     LoseReply,
-    /// The call fails without an effect; the next one does not.
+    /// The call fails without an effect; the next one succeeds.
     Unavailable,
-    /// The store says that it is not permitted; the log is unavailable.
+    /// The store refuses the call as not permitted; the log is unavailable.
     Refuse,
 }
 
-/// A call by its name and number, and what happens there.
+/// A call, by name and number, and its fault.
 #[derive(Clone, Copy, Debug)]
 pub struct Doom {
     pub call: &'static str,
@@ -59,11 +61,11 @@ pub struct Doom {
     pub blow: Blow,
 }
 
-/// What one process meets, and how far it has come.
+/// The fault that one process meets, and the calls that it has made.
 #[derive(Debug)]
 pub struct Fate {
     doom: Option<Doom>,
-    /// Makes up how long each call on the store takes, and so the order in which they happen.
+    /// The seed of the delays of calls on the store, and so of the order in which they happen.
     pace: Option<u64>,
     counts: Mutex<BTreeMap<String, u64>>,
     is_met: AtomicBool,
@@ -85,7 +87,7 @@ impl Blow {
 }
 
 impl Doom {
-    /// Drawn at random, one of `blows` at one of the calls.
+    /// Draws one of `blows` at one of the calls.
     pub fn any(blows: &[Blow], random: &mut SmallRng) -> Self {
         let call = *[&LOG_CALLS[..], &STORE_CALLS, &["poll", "ask for ends"]]
             .concat()
@@ -107,7 +109,8 @@ impl Doom {
 }
 
 impl Fate {
-    /// A process that meets `doom`, if any, and whose store takes its time as `pace` has it.
+    /// Creates the fate of a process that meets `doom`, if any, and whose store's delays are
+    /// derived from `pace`.
     pub fn new(doom: Option<Doom>, pace: Option<u64>) -> Arc<Self> {
         let is_met = AtomicBool::new(false);
         let is_dead = AtomicBool::new(false);
@@ -120,24 +123,26 @@ impl Fate {
         })
     }
 
-    /// The process came to the call that it was to come to.
+    /// Returns whether the process has made the call of its doom.
     pub fn is_met(&self) -> bool {
         self.is_met.load(Ordering::SeqCst)
     }
 
-    /// It died there.
+    /// Returns whether the process died there.
     pub fn is_dead(&self) -> bool {
         self.is_dead.load(Ordering::SeqCst)
     }
 
-    /// What the process holds of a log. It reads few records at a time, so that a short life has many checkpoints.
+    /// Returns the process's handle to a log. It reads few records at a time, so that a short life
+    /// has many checkpoints.
     pub fn log(self: &Arc<Self>, log: &SimulatedLog) -> SimulatedLog {
         let fate = Arc::clone(self);
         log.process(move |call| fate.next(name_of(call)).map_or(Fault::None, Blow::as_fault))
             .in_batches_of(4)
     }
 
-    /// Counts a call, and says what happens to it. From a deadly one on, all others end the threads that make them.
+    /// Counts a call and returns its fault. After a deadly call, every other call ends the thread
+    /// that makes it.
     pub fn next(&self, call: &str) -> Option<Blow> {
         if self.is_dead() {
             die()
@@ -159,7 +164,7 @@ impl Fate {
         Some(doom.blow)
     }
 
-    /// How long the next call of that name takes.
+    /// Returns the delay of the next call of that name.
     pub fn delay(&self, call: &str) -> Option<Duration> {
         let mut hasher = DefaultHasher::new();
         (self.pace?, call, self.counts.lock().unwrap().get(call)).hash(&mut hasher);
@@ -167,7 +172,7 @@ impl Fate {
     }
 }
 
-/// Ends the thread, and says nothing.
+/// Ends the thread without a message.
 pub fn die() -> ! {
     std::panic::resume_unwind(Box::new(Crashed))
 }

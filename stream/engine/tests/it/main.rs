@@ -1,5 +1,6 @@
-//! The engine against an oracle: whatever is read in whatever order by however many workers, and whatever dies
-//! meanwhile, what was committed is what sorting, grouping and folding the records gives.
+//! Compares the engine with an oracle. Records are read in any order by any number of workers, and
+//! processes die meanwhile; the committed results must equal those of sorting, grouping and folding
+//! the records.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

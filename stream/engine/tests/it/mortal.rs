@@ -1,4 +1,4 @@
-//! An object store as a process sees it that may die at any of its calls, or meet an error there.
+//! An object store for a process that may die at any of its calls, or get an error there.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use object_store::{
 
 use crate::fate::{Blow, Fate, die};
 
-/// What a process holds of a store that outlives it.
+/// A process's handle to a store that outlives the process.
 #[derive(Clone, Debug)]
 pub struct MortalStore {
     pub objects: Arc<InMemory>,
@@ -23,7 +23,7 @@ pub struct MortalStore {
 }
 
 impl MortalStore {
-    /// Lets a call happen as the process's fate has it.
+    /// Makes a call with the fault that the process's fate has for it.
     async fn call<T>(&self, name: String, effect: impl Future<Output = Result<T>>) -> Result<T> {
         if let Some(delay) = self.fate.delay(&name) {
             tokio::time::sleep(delay).await;
@@ -38,7 +38,7 @@ impl MortalStore {
             None => effect.await,
             Some(Blow::DieBefore) => die(),
             Some(Blow::DieAfter) => {
-                // Whatever the effect answers, nobody is left to hear it.
+                // The process is dead: nothing reads the reply.
                 drop(effect.await);
                 die()
             }
@@ -55,7 +55,7 @@ impl MortalStore {
     }
 }
 
-/// A call's name: what is done, and to objects of which folder.
+/// Returns a call's name: the action, and the folder of its object.
 fn name(action: &str, path: &Path) -> String {
     format!("{action} {}", path.parts().nth(1).unwrap().as_ref())
 }

@@ -1,4 +1,4 @@
-//! A job of counts over a simulated log, and the plain recount that it must agree with.
+//! A job that counts records of a simulated log, and the plain recount that it must agree with.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,18 +18,19 @@ use stream::{
     Aggregate, Count, Job, JobError, Key, Output, Pipeline, Rejected, Run, Settings, Stop, Windows,
 };
 
-/// Where everything happens: a log, a store of checkpoints, and what was put in.
+/// The environment of a test: a log, a store of checkpoints, and the records that were published.
 pub struct World {
     pub log: SimulatedLog,
     pub objects: Arc<InMemory>,
     pub windows: Windows,
-    /// By partition and offset: key and event time, or none for a record that is not understood.
+    /// Key and event time of each record, by partition and offset; none for a record that cannot be
+    /// decoded.
     pub records: BTreeMap<(u32, u64), Option<(u64, u64)>>,
-    /// Some records come twice.
+    /// Whether some records are published twice.
     pub has_copies: bool,
-    /// Which event a record is, by partition and offset.
+    /// The event id of each record, by partition and offset.
     ids: BTreeMap<(u32, u64), u64>,
-    /// Results may have been committed more than once, each time alike.
+    /// Whether results may have been committed more than once, always with the same content.
     pub may_repeat: bool,
     times: Vec<u64>,
 }
@@ -41,7 +42,7 @@ type Row = (u64, u64, u32, u64);
 pub type Summary = (u64, u64, Vec<(u64, u64)>);
 
 impl World {
-    /// An empty topic of so many partitions.
+    /// Creates a world with an empty topic of `partitions` partitions.
     pub fn new(windows: Windows, partitions: u32) -> Self {
         let log = SimulatedLog::new(|| 1_000_000);
         let retention = Duration::from_secs(3600);
@@ -69,8 +70,9 @@ impl World {
         }
     }
 
-    /// Publishes `count` records: event time goes on in each partition, some records are out of order, some are late, some
-    /// are nonsense. Transactions of many sizes leave their markers between them.
+    /// Publishes `count` records. Event time advances in each partition; some records are out of
+    /// order, some are late, and some cannot be decoded. Transactions of many sizes leave their
+    /// markers between them.
     pub fn publish(&mut self, count: usize, random: &mut SmallRng) {
         let mut publisher = self
             .log
@@ -133,12 +135,12 @@ impl World {
         }
     }
 
-    /// A job over this world, as process `log` runs it.
+    /// Creates the counting job over this world, for the process with the handle `log`.
     pub fn job(&self, log: SimulatedLog, settings: &Settings) -> Run<u64, Count> {
         self.run_of(pipeline(self.windows), log, settings)
     }
 
-    /// Another job over this world.
+    /// Creates another job over this world.
     pub fn run_of<K: Key, A: Aggregate>(
         &self,
         pipeline: Pipeline<K, A>,
@@ -159,15 +161,15 @@ impl World {
         }
     }
 
-    /// Runs a job to the end of what was published.
+    /// Runs the counting job until everything published is read.
     pub fn run(&self, settings: &Settings) -> Result<(), JobError> {
         self.job(self.log.clone(), settings).run(&Stop::default())
     }
 
-    /// What was committed, each row at its highest revision.
+    /// Returns the committed results, each row at its highest revision.
     ///
     /// # Panics
-    /// When a row stands there twice.
+    /// If a revision of a row was committed twice.
     pub fn committed(&self) -> BTreeMap<(u64, u64), u64> {
         let mut rows: Vec<Row> = self
             .numbers("counts")
@@ -195,7 +197,7 @@ impl World {
             .collect()
     }
 
-    /// The highest corrections that rows and summaries tell of.
+    /// Returns the highest revision of all rows.
     pub fn highest_revision(&self) -> u64 {
         self.numbers("counts")
             .iter()
@@ -204,10 +206,10 @@ impl World {
             .unwrap_or(0)
     }
 
-    /// Compares everything that was committed with a plain recount.
+    /// Compares all committed results with a plain recount.
     ///
     /// # Panics
-    /// When it differs, or when a record was set aside twice.
+    /// If they differ, or if a record was sent to a side output twice.
     pub fn check(&self) {
         for topic in ["events-late", "events-dead-letter"] {
             assert_eq!(
@@ -219,10 +221,10 @@ impl World {
         self.check_but_for_repeated_asides();
     }
 
-    /// The same, for a job that may have set records aside more than once.
+    /// Does the same for a job that may have sent records to side outputs more than once.
     ///
     /// # Panics
-    /// When it differs.
+    /// If they differ.
     pub fn check_but_for_repeated_asides(&self) {
         let late = self.asides("events-late");
         let dead = self.asides("events-dead-letter");
@@ -284,7 +286,7 @@ impl World {
         assert_eq!(newest.collect::<BTreeMap<_, _>>(), expected);
     }
 
-    /// The windows that an event is part of, by trying them all.
+    /// Returns the windows that contain an event, found by trying all of them.
     pub fn windows_of(&self, time: u64) -> Vec<u64> {
         let starts = (0..=time).step_by(usize::try_from(self.windows.slide_ms()).unwrap());
         starts
@@ -292,7 +294,7 @@ impl World {
             .collect()
     }
 
-    /// The records of a topic whose values are numbers.
+    /// Returns the records of a topic whose values are numbers.
     pub fn numbers(&self, topic: &str) -> Vec<Vec<u64>> {
         let text = |value: Vec<u8>| String::from_utf8(value).unwrap();
         let values = self
@@ -311,7 +313,7 @@ impl World {
             .collect()
     }
 
-    /// Where the records of a topic of asides came from.
+    /// Returns the source positions of the records in a late or dead-letter topic.
     pub fn asides(&self, topic: &str) -> BTreeSet<(u32, u64)> {
         let mut asides = BTreeSet::new();
         for record in self.log.records(topic) {
@@ -335,7 +337,7 @@ impl World {
     }
 }
 
-/// Counts of keys, and the totals of windows with their first three keys.
+/// Defines a job that counts by key, and totals each window with its first three keys.
 fn pipeline(windows: Windows) -> Pipeline<u64, Count> {
     Job::new("counts")
         .source("events", |record| {
@@ -376,7 +378,7 @@ fn pipeline(windows: Windows) -> Pipeline<u64, Count> {
         )
 }
 
-/// Understands a record: its event time and its key.
+/// Decodes a record into its event time and its key.
 pub fn decode(record: &Record<'_>) -> Result<(u64, u64), Rejected> {
     parse(record.value.unwrap_or_default())
         .ok_or_else(|| Rejected::because("two numbers are expected"))
@@ -400,7 +402,7 @@ fn parse_id(value: &[u8]) -> Option<u64> {
     id.parse().ok()
 }
 
-/// Settings drawn at random: any number of workers, any disorder.
+/// Draws settings: any number of workers, any disorder.
 pub fn settings(random: &mut SmallRng) -> Settings {
     Settings {
         workers: random.random_range(1..=4),
@@ -411,7 +413,8 @@ pub fn settings(random: &mut SmallRng) -> Settings {
     }
 }
 
-/// Windows drawn at random: tumbling of one pane or several, sliding, evenly or not.
+/// Draws windows: tumbling of one pane or several, or sliding, with a slide that divides the size
+/// or does not.
 pub fn windows(random: &mut SmallRng) -> Windows {
     let ms = Duration::from_millis;
     match random.random_range(0..4) {
@@ -425,7 +428,7 @@ pub fn windows(random: &mut SmallRng) -> Windows {
     }
 }
 
-/// A source of chance that a failing test can name.
+/// Creates a random number generator from a seed, so that a failing test can name it.
 pub fn random(seed: u64) -> SmallRng {
     let mut random = SmallRng::seed_from_u64(seed);
     random.next_u64();

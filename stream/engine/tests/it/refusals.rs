@@ -1,4 +1,4 @@
-//! A checkpoint that does not fit: each is refused with a sentence that says what to do.
+//! Checkpoints that do not fit the job: each is rejected with a message that names the remedy.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ fn world_that_ran() -> (World, Settings) {
     (world, settings)
 }
 
-/// Replaces the newest manifest, or puts one that is newer.
+/// Replaces the newest manifest by a changed one.
 fn put_newest(world: &World, change: impl FnOnce(&mut Manifest)) {
     let path = world.objects_in("manifests").pop().unwrap();
     let mut manifest = world.manifest(&path);

@@ -1,8 +1,10 @@
-//! The whole job under a simulated store, log and clock, killed before and after every call on either, and again while it
-//! recovers; and errors of theirs that are no deaths. Whatever happens, what was committed is what a plain recount gives.
+//! The whole job under a simulated store, log and clock. It is killed before and after every call
+//! on the store and the log, and again while it recovers; calls may also fail without a death. In
+//! every case the committed results equal those of a plain recount.
 //!
-//! The sweeps take every call of one life in turn. The random schedules are as many as `TIDEMARK_TEST_SCHEDULES` says, from
-//! seed `TIDEMARK_TEST_SEED` on: one that fails says how to repeat it.
+//! The sweeps take every call of one life in turn. `TIDEMARK_TEST_SCHEDULES` sets the number of
+//! random schedules, and `TIDEMARK_TEST_SEED` the first seed. A schedule that fails prints how to
+//! repeat it.
 
 #![allow(clippy::print_stdout, reason = "a test that fails shows its schedule")]
 
@@ -21,16 +23,16 @@ use crate::fate::{Blow, Doom, Fate, LOG_CALLS, STORE_CALLS};
 use crate::mortal::MortalStore;
 use crate::oracle::{World, random, settings, windows};
 
-/// What became of a life.
+/// How a life ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum End {
     Finished,
     Died,
-    /// The store refused something: the job says so, and ends.
+    /// The store refused a call: the job reports it, and ends.
     Refused,
 }
 
-/// Runs the job in a process of that fate.
+/// Runs the job in a process with that fate.
 fn live(world: &World, settings: &Settings, fate: &Arc<Fate>) -> End {
     let objects = MortalStore {
         objects: Arc::clone(&world.objects),
@@ -58,8 +60,8 @@ fn live(world: &World, settings: &Settings, fate: &Arc<Fate>) -> End {
     }
 }
 
-/// Has a life meet `doom` at the end of a small history (long enough that old parts are deleted), and the next one die at
-/// random, too. Says whether the call came about.
+/// Runs a life that meets `doom` at the end of a small history (long enough that old parts are
+/// deleted), and then one that dies at random. Returns whether the first life made the call.
 fn happens(doom: Doom) -> bool {
     let mut random = random(doom.number + 1);
     let ms = Duration::from_millis;
@@ -111,7 +113,7 @@ fn happens(doom: Doom) -> bool {
     fate.is_met()
 }
 
-/// Takes every call of those names in turn.
+/// Applies each of `blows` to every call of those names in turn.
 fn sweep(calls: &[&'static str], blows: &[Blow]) {
     for &call in calls {
         let times = |blow: &Blow| {
@@ -169,7 +171,7 @@ fn what_the_store_refuses_to_read_is_not_taken_for_damaged() {
     assert!(world.highest_revision() < 1_000_000, "nothing was replaced");
 }
 
-/// Says how to repeat a schedule that fails.
+/// Prints how to repeat a schedule that fails.
 struct Repeat(u64);
 
 impl Drop for Repeat {
@@ -183,7 +185,7 @@ impl Drop for Repeat {
     }
 }
 
-/// What is different from schedule to schedule.
+/// What varies between schedules.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Kind {
     ExactlyOnce,
@@ -216,7 +218,8 @@ impl Kind {
         }
     }
 
-    /// The lateness that a life allows: often another one than the life before, unless history is to branch.
+    /// Draws the lateness that a life allows: often another one than in the life before, unless
+    /// history is to branch.
     fn lateness(self, usual: Duration, random: &mut SmallRng) -> Duration {
         let others = [
             usual,
@@ -243,7 +246,7 @@ impl Kind {
     }
 }
 
-/// Several lives with any number of workers, each of which may meet something. Says how many died.
+/// Runs several lives with any number of workers, each with a random fault. Returns how many died.
 fn schedule(seed: u64) -> u64 {
     let _repeat = Repeat(seed);
     let mut random = random(seed);
@@ -289,7 +292,7 @@ fn schedule(seed: u64) -> u64 {
     deaths
 }
 
-/// Has the log lose the progress of all slots, or of those drawn.
+/// Makes the log lose the progress of all slots, or of randomly drawn ones.
 fn lose_progress(world: &World, random: &mut SmallRng) {
     let is_all = random.random_bool(0.5);
     let slots: Vec<bool> = (0..4).map(|_| is_all || random.random_bool(0.5)).collect();

@@ -1,5 +1,5 @@
-//! Sessions: whatever is read in whatever order by however many workers, and whatever dies meanwhile, the rows that stand
-//! are the sessions that sorting and splitting the records gives.
+//! Sessions: records are read in any order by any number of workers, and processes die meanwhile;
+//! the valid rows must be the sessions that sorting and splitting the records gives.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -34,7 +34,7 @@ struct Told {
 }
 
 impl Visits {
-    /// Sessions drawn at random: in panes of the gap, and much smaller ones.
+    /// Draws session windows, with panes as long as the gap or much shorter ones.
     fn new(random: &mut SmallRng) -> Self {
         let ms = Duration::from_millis;
         let (gap_ms, limit_ms, pane_ms) = [
@@ -67,7 +67,7 @@ impl Visits {
             .unwrap();
     }
 
-    /// Counts of sessions, and the totals between cuts with their first three keys.
+    /// Defines a job that counts sessions, and totals each window with its first three keys.
     fn pipeline(&self) -> Pipeline<u64, Session<Count>> {
         Job::new("counts")
             .source("events", decode)
@@ -117,7 +117,7 @@ impl Visits {
             )
     }
 
-    /// Compares everything that was committed with a plain recount.
+    /// Compares all committed results with a plain recount.
     fn check(&self) {
         let told = self.told();
         for rows in told.chunk_by(|one, next| (one.key, one.first_ms) == (next.key, next.first_ms))
@@ -132,7 +132,7 @@ impl Visits {
         self.check_what_stands();
     }
 
-    /// The same, for a job that may have lost checkpoints.
+    /// Does the same for a job that may have lost checkpoints.
     fn check_what_stands(&self) {
         let expected = self.recounted();
         let standing = standing(&self.told());
@@ -157,7 +157,7 @@ impl Visits {
         assert_eq!(self.summaries(), summaries);
     }
 
-    /// All rows, in order.
+    /// Returns all rows, in order.
     fn told(&self) -> Vec<Told> {
         let told = |n: &Vec<u64>| Told {
             key: n[0],
@@ -173,7 +173,7 @@ impl Visits {
         all
     }
 
-    /// Keys, first and last events and counts of all sessions, in order.
+    /// Returns key, first and last event, and count of all sessions, in order.
     fn recounted(&self) -> Vec<(u64, u64, u64, u64)> {
         let late = self.world.asides("events-late");
         let dead = self.world.asides("events-dead-letter");
@@ -200,12 +200,13 @@ impl Visits {
         events.chunk_by(together).map(session).collect()
     }
 
-    /// Where the stretch between two cuts begins that an event is part of.
+    /// Returns the start of the window that contains an event and bounds its session.
     fn cut_of(&self, time: u64) -> u64 {
         time / self.limit_ms * self.limit_ms
     }
 
-    /// By cut: distinct keys, events, and the first keys with theirs.
+    /// Returns for each window the number of distinct keys, the number of events, and the first
+    /// keys with their counts.
     fn summaries(&self) -> BTreeMap<u64, Summary> {
         let mut summaries = self.world.numbers("totals");
         summaries.sort_unstable();
@@ -228,8 +229,8 @@ impl Visits {
     }
 }
 
-/// The rows that stand, of all that were told, in order: the highest revision of each, but for those that are gone, or that
-/// overlap a session of a later line of history.
+/// Returns the valid rows among all emitted ones, in order: the highest revision of each, except
+/// retracted rows and rows that overlap a session of a later line of history.
 fn standing(told: &[Told]) -> Vec<Told> {
     let newest = told.chunk_by(|one, next| (one.key, one.first_ms) == (next.key, next.first_ms));
     let newest: Vec<Told> = newest.filter_map(|rows| rows.last().copied()).collect();

@@ -1,5 +1,5 @@
-//! Partitions whose broker does not answer, or whose readers an open transaction holds back: event time waits for them, the
-//! job says so, and nothing is late when they answer again.
+//! Partitions whose broker does not answer, or whose readers are held back by an open transaction:
+//! event time waits for them, the job reports it, and no record is late when they answer again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,12 +14,12 @@ use stream::{Count, Run, Settings, Stop, Windows};
 
 use crate::oracle::World;
 
-/// Longer than anything takes that works.
+/// A limit longer than anything takes that works.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How far the clock goes on at a step.
+/// How far each step advances the clock.
 const STEP_MS: u64 = 100;
 
-/// A job that reads two partitions by a clock of the test's.
+/// A job that reads two partitions by a clock that the test controls.
 struct Live {
     world: World,
     clock_ms: Arc<AtomicU64>,
@@ -68,7 +68,7 @@ impl Live {
         self.clock_ms.load(Ordering::SeqCst)
     }
 
-    /// Lets the clock go on and an event come to each partition, up to 900 ms old.
+    /// Advances the clock and publishes an event to each partition, up to 900 ms old.
     fn step(&mut self) {
         let now_ms = self.clock_ms.fetch_add(STEP_MS, Ordering::SeqCst) + STEP_MS;
         self.steps += 1;
@@ -96,7 +96,7 @@ impl Live {
         }
     }
 
-    /// Waits until the job has read so much of every partition, in real time: its clock stands still.
+    /// Waits in real time until the condition holds; the job's clock stands still.
     fn wait_until(&self, is_so: impl Fn(&Self) -> bool) {
         let begun = Instant::now();
         while !is_so(self) {
@@ -118,7 +118,7 @@ impl Live {
     }
 }
 
-/// Has partition 0 go silent for 30 s of a minute by the job's clock.
+/// Makes partition 0 silent for 30 s of a minute by the job's clock.
 fn partition_goes_silent(silence: impl Fn(&SimulatedLog), end: impl Fn(&SimulatedLog)) {
     let (mut live, job) = Live::new();
     let stop = Stop::default();

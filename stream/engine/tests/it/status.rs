@@ -1,4 +1,4 @@
-//! What a job tells of itself while it runs and after.
+//! The status that a job reports while it runs and afterwards.
 
 use std::time::Duration;
 

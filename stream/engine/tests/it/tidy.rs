@@ -1,8 +1,8 @@
-//! What machines can hold of how the code is laid out.
+//! Rules for the code's layout that a machine can check.
 
 use std::path::Path;
 
-/// Modules that decide and do nothing else.
+/// Pure modules: they decide, and do no I/O.
 const PURE: [&str; 16] = [
     "pane.rs",
     "watermark.rs",
@@ -22,7 +22,7 @@ const PURE: [&str; 16] = [
     "checkpoint/part.rs",
 ];
 
-/// What they must not know.
+/// What pure modules must not use.
 const IMPURE: [&str; 9] = [
     "timely",
     "differential",
@@ -39,7 +39,7 @@ fn source(file: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(file)).unwrap()
 }
 
-/// The lines of code: neither documentation nor comments.
+/// Returns the lines of code, without documentation and comments.
 fn code(text: &str) -> impl Iterator<Item = &str> {
     text.lines()
         .filter(|line| !line.trim_start().starts_with("//"))

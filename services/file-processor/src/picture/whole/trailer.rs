@@ -1,15 +1,15 @@
-//! What cameras write behind a JPEG and announce in it. Pure.
+//! The content that cameras write behind a JPEG and announce in it. Pure.
 
 use super::{end_of_jpeg, is_padding};
 
-/// Announces further pictures, in a segment APP2.
+/// Announces further pictures, in an APP2 segment.
 const MULTI_PICTURE: &[u8] = b"MPF\0";
-/// Ends the trailer of Samsung's telephones.
+/// Ends the trailer of Samsung's phones.
 const SAMSUNG_END: &[u8] = b"SEFT";
-/// Begins the list of its notes.
+/// Begins the list of notes in that trailer.
 const SAMSUNG_LIST: &[u8] = b"SEFH";
 
-/// Whether `more` is what `picture` announces, and all of it is that.
+/// Returns `true` if `more` consists entirely of content that `picture` announces.
 pub(super) fn is_announced(picture: &[u8], more: &[u8]) -> bool {
     let has_pictures = picture
         .windows(MULTI_PICTURE.len())
@@ -23,7 +23,7 @@ pub(super) fn is_announced(picture: &[u8], more: &[u8]) -> bool {
     is_padding(rest) || is_samsung(rest)
 }
 
-/// What follows the pictures at the beginning, and the zeros between them.
+/// Skips the pictures at the beginning, and the zeros between them, and returns the rest.
 fn behind_pictures(mut bytes: &[u8]) -> &[u8] {
     loop {
         let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
@@ -38,12 +38,13 @@ fn picture_at(bytes: &[u8]) -> Option<usize> {
     end_of_jpeg(bytes).filter(|_| bytes.starts_with(b"\xff\xd8\xff"))
 }
 
-/// Notes, each with its name, and then a list that says where each of them is: the first is at the beginning.
+/// Returns `true` if the bytes are a Samsung trailer: notes, each with its name, and a list of
+/// their positions. The first note must be at the beginning.
 fn is_samsung(bytes: &[u8]) -> bool {
     samsung_notes(bytes).is_some_and(|notes| notes == bytes.len())
 }
 
-/// How many bytes the list accounts for, its own included.
+/// Returns the number of bytes that the list accounts for, including its own.
 fn samsung_notes(bytes: &[u8]) -> Option<usize> {
     let before_end = bytes.strip_suffix(SAMSUNG_END)?;
     let (rest, length) = before_end.split_last_chunk::<4>()?;
@@ -65,7 +66,7 @@ fn samsung_notes(bytes: &[u8]) -> Option<usize> {
     Some(described + bytes.len() - list_at)
 }
 
-/// The length of a note, which begins with its type and its name.
+/// Returns the length of a note, which begins with its type and its name.
 fn note(notes: &[u8], entry: &[u8]) -> Option<usize> {
     let number = |at: usize| Some(u32::from_le_bytes(*entry.get(at..)?.first_chunk()?) as usize);
     let start = notes.len().checked_sub(number(4)?)?;

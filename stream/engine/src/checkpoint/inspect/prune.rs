@@ -1,4 +1,4 @@
-//! What nobody will start from any more: decided first, then deleted.
+//! Decides which objects no recovery needs, then deletes them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,24 +11,25 @@ use crate::checkpoint::recover::{self, Flaw};
 use crate::checkpoint::retain::is_superseded;
 use crate::checkpoint::store::{CheckpointStore, ManifestId, StoreError};
 
-/// What stays and what goes.
+/// What is kept and what is deleted.
 #[derive(Debug, Serialize)]
 pub struct Plan {
     /// The whole checkpoints that are kept, the newest first.
     pub kept: Vec<String>,
-    /// Checkpoints that are damaged and newer than the newest whole one: somebody may restore what they lack.
+    /// Damaged checkpoints that are newer than the newest whole one. They are kept because their
+    /// missing objects may be restored.
     pub left: Vec<String>,
-    /// Checkpoints to be deleted.
+    /// The checkpoints to delete.
     pub checkpoints: Vec<String>,
-    /// Parts to be deleted, and their sizes.
+    /// The parts to delete, with their sizes in bytes.
     pub parts: BTreeMap<String, u64>,
-    /// Markers of attempts to be deleted.
+    /// The attempts whose markers are deleted.
     pub attempts: Vec<u64>,
     #[serde(skip)]
     superseded: Vec<ManifestId>,
 }
 
-/// Decides what goes when `keep` whole checkpoints are to stay.
+/// Decides what to delete when `keep` whole checkpoints are kept.
 pub async fn plan(store: &CheckpointStore, keep: usize) -> Result<Plan, InspectError> {
     let contents = store.contents().await?;
     let ids: Vec<ManifestId> = contents.manifests.iter().map(|(id, _)| *id).collect();
@@ -45,7 +46,8 @@ pub async fn plan(store: &CheckpointStore, keep: usize) -> Result<Plan, InspectE
         .map(|part| part.name.as_str())
         .collect();
 
-    // Later parts may belong to a manifest that is still to come, or to one that is damaged and newer.
+    // Later parts may belong to a manifest that is not written yet, or to a newer one that is
+    // damaged.
     let goes = |name: &String| !named.contains(name.as_str()) && is_superseded(name, *newest_whole);
     let parts = contents
         .parts
@@ -73,7 +75,7 @@ pub async fn plan(store: &CheckpointStore, keep: usize) -> Result<Plan, InspectE
     })
 }
 
-/// Deletes. Manifests go first, so that none ever names a part that is gone.
+/// Deletes what the plan lists. Manifests go first, so that none ever names a deleted part.
 pub async fn carry_out(store: &CheckpointStore, plan: &Plan) -> Result<(), StoreError> {
     for id in &plan.superseded {
         store.delete_manifest(*id).await?;
@@ -88,7 +90,7 @@ pub async fn carry_out(store: &CheckpointStore, plan: &Plan) -> Result<(), Store
     Ok(())
 }
 
-/// The manifests by what becomes of them.
+/// The manifests, sorted by what is done with them.
 #[derive(Default)]
 struct Sorted {
     kept: Vec<(ManifestId, Manifest)>,
@@ -120,7 +122,7 @@ impl Sorted {
         Ok(sorted)
     }
 
-    /// Those that stay, as far as they can be read.
+    /// Returns the manifests that stay and can be read.
     fn named(&self) -> impl Iterator<Item = &Manifest> {
         let left = self
             .left

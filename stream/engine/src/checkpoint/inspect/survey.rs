@@ -1,4 +1,4 @@
-//! What there is: answers gathered from the store.
+//! Reads the store and describes its checkpoints.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,61 +11,62 @@ use crate::checkpoint::recover::{Flaw, READS_AT_ONCE, read_part};
 use crate::checkpoint::store::{CheckpointStore, Contents, ManifestId};
 use crate::pane::EventTimeMs;
 
-/// A checkpoint, as a listing and its manifest tell it.
+/// A checkpoint as its listing and manifest describe it.
 #[derive(Debug, Serialize)]
 pub struct Listed {
-    /// Its name.
+    /// Its id.
     pub id: String,
     /// The attempt that wrote it.
     pub attempt: u64,
     /// Its boundary.
     pub boundary_ms: EventTimeMs,
-    /// How long ago it was written.
+    /// The time since it was written.
     pub age_ms: u64,
-    /// How many partitions it knows.
+    /// The number of partitions in its manifest.
     pub partitions: usize,
-    /// How many parts it names.
+    /// The number of parts that it names.
     pub parts: usize,
-    /// How many entries they hold.
+    /// The number of entries in those parts.
     pub entries: u64,
-    /// How large they are.
+    /// The total size of those parts.
     pub size_bytes: u64,
-    /// What is wrong with it, as far as names and sizes tell.
+    /// The first flaw that names and sizes reveal, if any.
     pub flaw: Option<String>,
 }
 
 /// A checkpoint in full.
 #[derive(Debug, Serialize)]
 pub struct Shown {
-    /// Its name.
+    /// Its id.
     pub id: String,
-    /// When it was written.
+    /// When it was written, in milliseconds since the epoch.
     pub written_at_ms: u64,
-    /// How long ago that was.
+    /// The time since then.
     pub age_ms: u64,
-    /// What it says; none when it cannot be read.
+    /// Its manifest; none if it cannot be read.
     pub manifest: Option<Manifest>,
-    /// What is wrong with it, as far as names and sizes tell.
+    /// The flaws that names and sizes reveal.
     pub flaws: Vec<String>,
 }
 
-/// What came of reading everything.
+/// The result of reading every object of every checkpoint.
 #[derive(Debug, Serialize)]
 pub struct Verified {
-    /// Every object of every checkpoint is as it was written.
+    /// True if every object of every checkpoint is as it was written.
     pub is_sound: bool,
     /// The checkpoints, the newest first.
     pub checkpoints: Vec<Checked>,
-    /// Parts that no checkpoint names: of attempts that died, or not yet named.
+    /// The number of parts that no checkpoint names: written by attempts that died, or not named
+    /// yet.
     pub unnamed_parts: usize,
 }
 
-/// A checkpoint that was read.
+/// A checkpoint that was verified.
 #[derive(Debug, Serialize)]
 pub struct Checked {
-    /// Its name.
+    /// Its id.
     pub id: String,
-    /// What is wrong with it.
+    /// Its flaws; empty if it is whole.
     pub flaws: Vec<String>,
 }
 
@@ -142,7 +143,7 @@ pub async fn show(
     })
 }
 
-/// Reads everything that any checkpoint names, each part once.
+/// Verifies every object that any checkpoint names, reading each part once.
 pub async fn verify(store: &CheckpointStore) -> Result<Verified, InspectError> {
     let contents = store.contents().await?;
     let mut manifests = Vec::new();
@@ -198,7 +199,7 @@ pub async fn verify(store: &CheckpointStore) -> Result<Verified, InspectError> {
     })
 }
 
-/// Reads the manifest alone.
+/// Reads a manifest without its parts.
 pub async fn read_manifest(store: &CheckpointStore, id: ManifestId) -> Result<Manifest, Flaw> {
     Ok(Manifest::from_bytes(
         &store.manifest(id).await?,

@@ -1,11 +1,11 @@
-//! Answers as text for people.
+//! Formats the results of commands as text.
 
 use crate::checkpoint::inspect::prune::Plan;
 use crate::checkpoint::inspect::survey::{Listed, Shown, Verified};
 use crate::checkpoint::manifest::{Manifest, PartInfo};
 use crate::units::{duration, instant, size};
 
-/// The table of all checkpoints.
+/// Formats the table of all checkpoints.
 pub fn list(job: &str, listed: &[Listed]) -> String {
     if listed.is_empty() {
         return format!("job {job:?} has no checkpoints here\n");
@@ -42,7 +42,7 @@ pub fn list(job: &str, listed: &[Listed]) -> String {
     table(std::iter::once(head).chain(listed.iter().map(row)))
 }
 
-/// One checkpoint in full.
+/// Formats one checkpoint in full.
 pub fn show(shown: &Shown) -> String {
     let written = format!(
         "{}, {} ago",
@@ -149,7 +149,7 @@ fn parts(parts: &[PartInfo]) -> String {
     table(std::iter::once(head).chain(parts.iter().map(row)))
 }
 
-/// What is whole, and what exactly is not.
+/// Formats one line for each whole checkpoint and for each flaw.
 pub fn verify(verified: &Verified) -> String {
     let mut lines = Vec::new();
     for checked in &verified.checkpoints {
@@ -173,7 +173,7 @@ pub fn verify(verified: &Verified) -> String {
     lines.join("\n") + "\n"
 }
 
-/// What was deleted, or would be.
+/// Formats what was deleted, or would be.
 pub fn prune(plan: &Plan, dry_run: bool) -> String {
     let mut lines = vec![format!("kept: {}", plan.kept.join(", "))];
     if !plan.left.is_empty() {
@@ -212,8 +212,9 @@ fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
-/// Columns as wide as they must be. Numbers would be easier to compare aligned to the right, names easier to find; all are
-/// short, so all are aligned to the left.
+/// Formats rows in columns as wide as their widest cells. All columns are aligned to the left:
+/// numbers would be easier to compare aligned to the right, and names are easier to find on the
+/// left, but all are short.
 fn table<const N: usize>(rows: impl IntoIterator<Item = [String; N]>) -> String {
     let rows: Vec<[String; N]> = rows.into_iter().collect();
     let width = |column: usize| {

@@ -1,8 +1,9 @@
-//! What is kept of the events of a key: commutative monoids.
+//! The aggregates of a key's events: commutative monoids.
 //!
-//! That two aggregates merge, in any order and grouping, to the same third is all that an aggregate needs to be folded
-//! in its pane, sent between workers, checkpointed, restored and put together into windows. Tuples of aggregates are
-//! aggregates. Of each kind here the laws are tried (`tests/it/aggregates.rs`).
+//! Aggregates merge to the same result in any order and grouping. That is all an aggregate needs to
+//! be folded in its pane, sent between workers, checkpointed, restored and combined into windows.
+//! Tuples of aggregates are aggregates. `tests/it/aggregates.rs` tests these laws for each kind
+//! defined here.
 
 mod distinct;
 mod sessions;
@@ -18,7 +19,8 @@ pub use distinct::{Distinct, DistinctExact};
 pub use sessions::{Session, Sessions};
 pub use top::{Tally, Top};
 
-/// What an aggregate can be made of: plain data in a total order. Whatever is that has it.
+/// Plain data in a total order, of which aggregates and keys consist. Implemented for every type
+/// that meets the bounds.
 pub trait Value:
     Clone + Debug + Ord + Serialize + DeserializeOwned + Send + Sync + 'static
 {
@@ -30,30 +32,32 @@ impl<V: Clone + Debug + Ord + Serialize + DeserializeOwned + Send + Sync + 'stat
 ///
 /// `merge` must be associative and commutative: records reach a window in any order and grouping.
 pub trait Aggregate: Value {
-    /// Takes the events of `other` in.
+    /// Adds the events of `other`.
     fn merge(&mut self, other: &Self);
 
-    /// Names the kind of aggregate in checkpoints, by which a job does not go on from those of another. It must change
-    /// when the encoding or the meaning does, and must not when the type is merely renamed: then override it.
+    /// Returns the name of the kind of aggregate in checkpoints. A job does not continue from a
+    /// checkpoint of another kind. The name must change when the encoding or the meaning changes.
+    /// It must stay when the type is only renamed: override this function then.
     fn signature() -> String {
         name_of::<Self>()
     }
 }
 
-/// What events are grouped by.
+/// A key by which events are grouped.
 ///
-/// `stable_hash` decides which sink slot commits a key's results. It must never change for as long as a checkpoint lives.
+/// `stable_hash` determines the sink slot that commits a key's results. It must never change while
+/// a checkpoint exists.
 pub trait Key: Value + Hash {
-    /// A well-mixed hash that is the same in every process and version.
+    /// Returns a well-mixed hash that is the same in every process and version.
     fn stable_hash(&self) -> u64;
 
-    /// Names the kind of key in checkpoints, as [`Aggregate::signature`] does.
+    /// Returns the name of the kind of key in checkpoints, like [`Aggregate::signature`].
     fn signature() -> String {
         name_of::<Self>()
     }
 }
 
-/// The name of a type without the paths to it.
+/// Returns the name of a type without its paths.
 pub(crate) fn name_of<T>() -> String {
     let is_name = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
     let mut name = String::new();
@@ -69,7 +73,7 @@ pub(crate) fn name_of<T>() -> String {
     name
 }
 
-/// How many events.
+/// The number of events.
 ///
 /// ```
 /// use stream::{Aggregate, Count};
@@ -80,7 +84,7 @@ pub(crate) fn name_of<T>() -> String {
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Count(pub u64);
 
-/// The sum of a number; it stays at the largest number rather than wrap around.
+/// The sum of a number; it saturates at the largest number.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Sum(pub u64);
 
@@ -195,7 +199,7 @@ where
     }
 }
 
-/// FNV-1a over the bytes, then mixed: for keys of one's own.
+/// Returns the FNV-1a hash of the bytes, mixed. For implementations of [`Key`].
 pub fn hash_bytes(bytes: &[u8]) -> u64 {
     let fnv = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -203,7 +207,8 @@ pub fn hash_bytes(bytes: &[u8]) -> u64 {
     mix(fnv)
 }
 
-/// The finalizer of SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014).
+/// The finalizer of SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number
+/// generators", OOPSLA 2014).
 fn mix(number: u64) -> u64 {
     let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

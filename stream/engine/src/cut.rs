@@ -1,15 +1,18 @@
-//! What a worker decides about the records of its partitions: on time, late, too late, seen before; and where it cuts.
+//! The decisions of a worker about the records of its partitions: whether a record is on time,
+//! late, too late or a duplicate, and where the worker cuts.
 //!
-//! When the least watermark of a worker's partitions passes a boundary `b`, the worker's capability goes to `b`. Noted
-//! then, for each partition:
+//! When the least watermark of a worker's partitions passes a boundary `b`, the worker's capability
+//! advances to `b`. At that moment, two things are recorded for each partition:
 //!
-//! - the *cut*: the next offset to be read at that moment. Records of panes before `b` below the cut are counted; those
-//!   at or after it are late. This is the whole definition of late, and a restart that reads on from the same cut
-//!   decides the same;
-//! - what is *open*: for each pane at or after `b` the least offset already read, where a restart must read from.
+//! - the *cut*: the next offset to be read. Records of panes before `b` are counted if they lie
+//!   below the cut, and are late if they lie at or after it. This is the whole definition of late.
+//!   A restart that continues from the same cut decides the same;
+//! - the *open* panes: for each pane at or after `b`, the least offset already read. A restart must
+//!   read from there.
 //!
-//! A late record that can still correct its window travels at the worker's current pane. So an entry has two panes:
-//! `arrival`, under whose timestamp it travels, and `pane`, the one that it belongs to.
+//! A late record that can still correct its window travels at the worker's current pane. So an
+//! entry has two panes: `arrival`, under whose timestamp it travels, and `pane`, to which it
+//! belongs.
 //!
 //! ```text
 //!                 resume        cut
@@ -18,12 +21,14 @@
 //!                   │ only what is of an open pane counts; the rest is in the checkpoint
 //! ```
 //!
-//! What always holds: a new cut never lies below a restored one, for the capability stays at the restored boundary until
-//! every partition has been re-read up to its cut. No clock is read here, and nothing is sent.
+//! What always holds: a new cut never lies below a restored one, because the capability stays at
+//! the restored boundary until every partition has been re-read up to its cut. This module reads no
+//! clock and sends nothing.
 //!
-//! A record whose producer set its time in the log (`CreateTime`) is believed if its event lies at or before the reader's
-//! clock plus the allowed skew. A replay has a later clock, so the limit is a *ceiling* that holds from an offset on, and a
-//! cut keeps the ceilings that a restart needs to decide the same.
+//! If a record's producer set its time in the log (`CreateTime`), its event is accepted up to the
+//! reader's clock plus the allowed skew. The clock is later during a replay, so the limit is a
+//! *ceiling* that holds from an offset on. A cut contains the ceilings that a restart needs to
+//! decide the same.
 
 use std::collections::BTreeMap;
 
@@ -34,7 +39,8 @@ use crate::pane::{EventTimeMs, Windows};
 use crate::seen::{EventId, Seen};
 use crate::watermark::{Claim, Newest, Pace, Watermark};
 
-/// A ceiling is raised by so much at least: a stream of events of the future makes few of them.
+/// The least step by which a ceiling is raised, so that a stream of events from the future creates
+/// few ceilings.
 const CEILING_STEP_MS: u64 = 1_000;
 
 /// The decisions of one worker.
@@ -42,12 +48,13 @@ pub struct Intake {
     windows: Windows,
     allowed_lateness_ms: u64,
     max_future_skew_ms: u64,
-    /// How far this clock may be ahead of the log's: the least time from an append to its reading, within the allowed skew.
+    /// The time that this clock may be ahead of the log's: the least time from an append to its
+    /// reading, at most the allowed skew.
     lead_ms: u64,
     restored_boundary: EventTimeMs,
     capability: EventTimeMs,
     partitions: BTreeMap<u32, Partition>,
-    /// Windows that begin before it are not whole any more, and are not corrected.
+    /// Windows that begin before it are incomplete and are not corrected.
     complete_from: EventTimeMs,
     seen: Seen,
 }
@@ -58,136 +65,139 @@ struct Partition {
     needed_from: Offset,
     restored_anchor: Option<Anchor>,
     anchor: Option<Anchor>,
-    /// A record at the anchor's offset was read.
+    /// Whether a record at the anchor's offset was read. True if there is no anchor.
     is_recognized: bool,
-    /// By offset, the latest event time believed from there on.
+    /// The ceilings, by offset.
     ceilings: Vec<Ceiling>,
     watermark: Watermark,
-    /// For each pane under which records may still travel, the least offset of one.
+    /// For each pane under which records may still travel, the least offset of such a record.
     open: BTreeMap<EventTimeMs, Offset>,
 }
 
-/// By what a worker decides, besides the records.
+/// The rules by which a worker decides.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
     /// The job's windows.
     pub windows: Windows,
-    /// How long after its end a window is corrected.
+    /// The time after its end for which a window is corrected.
     pub allowed_lateness_ms: u64,
-    /// How far beyond its time in the log, or the reader's clock where its producer set that, an event is believed.
+    /// The time by which an accepted event may lie after its time in the log, or after the reader's
+    /// clock if the producer set the time in the log.
     pub max_future_skew_ms: u64,
-    /// How fast event time goes on.
+    /// The limits on how fast event time advances.
     pub pace: Pace,
 }
 
-/// A record as it was read.
+/// The reading of a record.
 #[derive(Clone, Copy, Debug)]
 pub struct Reading {
-    /// Its partition.
+    /// The record's partition.
     pub partition: u32,
-    /// Its offset.
+    /// The record's offset.
     pub offset: Offset,
-    /// When the log appended it; none where its producer set its time.
+    /// When the log appended the record; none if its producer set its time.
     pub appended_ms: Option<u64>,
-    /// The clock.
+    /// The reader's clock.
     pub now_ms: u64,
 }
 
 impl Reading {
-    /// When it was appended, as far as is known.
+    /// When the record was appended; the reader's clock if that is unknown.
     fn appended_ms(&self) -> u64 {
         self.appended_ms.unwrap_or(self.now_ms)
     }
 }
 
-/// From an offset on, events are believed up to a time.
+/// The latest accepted event time from an offset on.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Ceiling {
-    /// The first offset.
+    /// The first offset for which the ceiling holds.
     pub from: Offset,
-    /// The latest event time that is believed.
+    /// The latest event time that is accepted.
     pub limit_ms: EventTimeMs,
 }
 
-/// Where a partition is taken up.
+/// The state in which a partition is restored.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Start {
-    /// The first offset to be read.
+    /// The first offset to read.
     pub resume: Offset,
-    /// The offset below which everything of older panes has been counted.
+    /// The offset below which all records of older panes have been counted.
     pub cut: Offset,
-    /// The offset below which everything has been counted or set aside.
+    /// The offset below which all records have been counted or sent to a side output.
     pub needed_from: Offset,
     /// The newest event when the cut was made.
     pub newest: Option<Newest>,
-    /// The last record before the cut, if one is known.
+    /// The last record before the cut, if it is known.
     pub anchor: Option<Anchor>,
-    /// The ceilings by which records before the cut were believed.
+    /// The ceilings by which records before the cut were accepted.
     pub ceilings: Vec<Ceiling>,
 }
 
-/// A record by which a partition is known again: of one that was deleted and recreated, it came at another time.
+/// A record that identifies a partition. In a partition that was deleted and recreated, the record
+/// at this offset has another time.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Anchor {
-    /// Its offset.
+    /// The record's offset.
     pub offset: Offset,
-    /// Its time in the log.
+    /// The record's time in the log.
     pub log_time_ms: u64,
 }
 
-/// What becomes of a record.
+/// The decision about a record.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Verdict {
-    /// It is counted in `pane` and travels at `arrival`.
+    /// The record is counted in `pane` and travels at `arrival`.
     Counted {
-        /// The pane under whose timestamp it travels.
+        /// The pane under whose timestamp the record travels.
         arrival: EventTimeMs,
-        /// The pane it belongs to.
+        /// The pane to which the record belongs.
         pane: EventTimeMs,
     },
-    /// It comes too late to correct any window, and travels at `arrival` to the late topic.
+    /// The record is too late to correct any window, and travels at `arrival` to the late topic.
     TooLate {
-        /// The pane under whose timestamp it travels.
+        /// The pane under whose timestamp the record travels.
         arrival: EventTimeMs,
     },
-    /// The checkpoint holds what came of it.
+    /// The checkpoint contains the record's effect.
     SeenBefore,
-    /// An event of the same id was counted.
+    /// An event with the same id was counted.
     Copy,
 }
 
-/// A worker's capability went from one boundary to another.
+/// An advance of a worker's capability from one boundary to another.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Crossing {
-    /// The boundary it was at.
+    /// The boundary before the advance.
     pub from: EventTimeMs,
-    /// The boundary it is at now. The cuts hold for every boundary after `from` up to this one.
+    /// The boundary after the advance. The cuts hold for every boundary after `from` up to this
+    /// one.
     pub to: EventTimeMs,
-    /// One for each partition of the worker.
+    /// The cuts, one for each partition of the worker.
     pub cuts: Vec<Cut>,
 }
 
-/// Where a partition stood when its worker's capability passed a boundary.
+/// The position of a partition when its worker's capability passed a boundary.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Cut {
     /// The partition.
     pub partition: u32,
-    /// The next offset to be read.
+    /// The offset to read next.
     pub next_offset: Offset,
     /// The newest event read.
     pub newest: Option<Newest>,
     /// The last record read.
     pub anchor: Option<Anchor>,
-    /// The least offset read of each pane that was still open, by pane.
+    /// For each pane that was still open, the least offset read.
     pub open: Vec<(EventTimeMs, Offset)>,
-    /// The ceilings of the offsets that a restart reads again.
+    /// The ceilings for the offsets that a restart reads again.
     pub ceilings: Vec<Ceiling>,
-    /// The oldest record whose id is held.
+    /// The offset of the oldest record whose id is held.
     pub ids_from: Option<Offset>,
 }
 
 impl Cut {
-    /// Where a restart at `boundary` must read from.
+    /// Returns the offset from which a restart at `boundary` must read.
     pub fn resume(&self, boundary: EventTimeMs) -> Offset {
         let open = self
             .open
@@ -200,7 +210,8 @@ impl Cut {
 }
 
 impl Intake {
-    /// The decisions of a worker that takes its partitions up at `boundary`; 0 for a job's first start.
+    /// Creates the decisions of a worker whose partitions are restored at `boundary`; 0 for a job's
+    /// first start.
     pub fn new(
         rules: Rules,
         boundary: EventTimeMs,
@@ -234,7 +245,7 @@ impl Intake {
         }
     }
 
-    /// The same decisions, but that records are too late whose windows begin before `complete_from`.
+    /// Makes late records too late if one of their windows begins before `complete_from`.
     #[must_use]
     pub fn remembering_from(self, complete_from: EventTimeMs) -> Self {
         Self {
@@ -243,7 +254,7 @@ impl Intake {
         }
     }
 
-    /// The same decisions, but that copies of events are known by ids that take so much memory at most.
+    /// Holds event ids, by which duplicates are recognized, in at most `bytes` of memory.
     #[must_use]
     pub fn holding_ids_within(self, bytes: u64) -> Self {
         Self {
@@ -252,34 +263,35 @@ impl Intake {
         }
     }
 
-    /// The boundary that nothing sent from now on may travel before.
+    /// The worker's capability: nothing sent from now on travels before this boundary.
     pub fn capability(&self) -> EventTimeMs {
         self.capability
     }
 
-    /// The partitions and the offsets to be read next.
+    /// Returns the partitions and the offsets to read next.
     pub fn positions(&self) -> impl Iterator<Item = (u32, Offset)> {
         self.partitions
             .iter()
             .map(|(id, partition)| (*id, partition.next_offset))
     }
 
-    /// The offset of `partition` to be read next.
+    /// Returns the offset to read next from `partition`.
     ///
     /// # Panics
-    /// When the partition is not this worker's.
+    /// If the partition is not this worker's.
     pub fn next_offset(&self, partition: u32) -> Offset {
         self.partitions[&partition].next_offset
     }
 
-    /// The newest event of `partition`.
+    /// Returns the newest event of `partition`.
     pub fn newest(&self, partition: u32) -> Option<Newest> {
         self.partitions
             .get(&partition)
             .and_then(|partition| partition.watermark.newest())
     }
 
-    /// Takes note of a record, before anything is decided about it. What is read again is no news.
+    /// Notes a record before anything is decided about it. Records below the restored cut do not
+    /// affect the watermark.
     pub fn read(&mut self, reading: &Reading) {
         if let Some(appended_ms) = reading.appended_ms {
             let took_ms = reading.now_ms.saturating_sub(appended_ms);
@@ -293,10 +305,10 @@ impl Intake {
         }
     }
 
-    /// Decides whether an event's time is believed: the limit that it exceeds, if not.
+    /// Decides whether an event's time is accepted.
     ///
     /// # Errors
-    /// The latest event time that is believed of this record.
+    /// The latest event time that is accepted for this record, if the event's time is later.
     pub fn believe(&mut self, reading: &Reading, event_ms: EventTimeMs) -> Result<(), EventTimeMs> {
         let skew_ms = self.max_future_skew_ms;
         let limit_ms = match reading.appended_ms {
@@ -315,7 +327,8 @@ impl Intake {
         Ok(())
     }
 
-    /// Decides about a record that was understood and believed, and that is to be counted once if its event has an id.
+    /// Decides about a record that was decoded and whose event time is accepted. If the event has
+    /// an id, it is counted once.
     pub fn admit_once(
         &mut self,
         reading: &Reading,
@@ -337,13 +350,13 @@ impl Intake {
         self.admit(reading, event_ms)
     }
 
-    /// Takes note of the time of an event.
+    /// Notes the time of an event.
     fn observe(&mut self, reading: &Reading, event_ms: EventTimeMs) {
         let watermark = &mut self.own(reading.partition).watermark;
         watermark.observe(event_ms, reading.appended_ms(), reading.now_ms);
     }
 
-    /// Tells whether a record of `pane` can still change one of its windows.
+    /// Returns whether a record of `pane` can still change one of its windows.
     fn corrects(&self, pane: EventTimeMs) -> bool {
         let last_end = self.windows.last_end(pane);
         let first_start = || self.windows.containing(pane).next().unwrap_or(pane);
@@ -351,7 +364,7 @@ impl Intake {
             && (pane >= self.capability || first_start() >= self.complete_from)
     }
 
-    /// Decides about a record that was understood and believed.
+    /// Decides about a record that was decoded and whose event time is accepted.
     pub fn admit(&mut self, reading: &Reading, event_ms: EventTimeMs) -> Verdict {
         let capability = self.capability;
         let boundary = self.restored_boundary;
@@ -360,8 +373,9 @@ impl Intake {
         self.observe(reading, event_ms);
 
         let partition = self.own(reading.partition);
-        // Below the restored cut, all but the on-time records of later panes had travelled before the boundary.
-        // What lies before all of these is read again for ids alone, or to know the partition again.
+        // Below the restored cut, all records travelled before the boundary, except on-time records
+        // of later panes. Records before `needed_from` are read again only for their ids, or to
+        // identify the partition.
         let is_settled = pane < boundary || reading.offset < partition.needed_from;
         if reading.offset < partition.restored_cut && is_settled {
             return Verdict::SeenBefore;
@@ -387,14 +401,16 @@ impl Intake {
         }
     }
 
-    /// Decides about a record that was rejected: the pane at which it travels, or none if it was seen before.
+    /// Decides about a record that was rejected. Returns the pane at which it travels, or none if
+    /// the checkpoint contains it.
     pub fn admit_rejected(&mut self, partition: u32, offset: Offset) -> Option<EventTimeMs> {
         let capability = self.capability;
         let partition = self.own(partition);
         (offset >= partition.restored_cut).then_some(capability)
     }
 
-    /// Compares a record with the anchor by which its partition is to be known again: whether it can be that partition.
+    /// Compares a record with the anchor of its partition. Returns whether the record can belong to
+    /// the partition that the checkpoint describes.
     pub fn recognizes(&mut self, partition: u32, found: Anchor) -> bool {
         let partition = self.own(partition);
         match partition.restored_anchor {
@@ -406,7 +422,7 @@ impl Intake {
         }
     }
 
-    /// Whether the reading of `partition` passed over its anchor without finding a record there.
+    /// Returns whether `partition` has been read past its anchor without finding a record there.
     pub fn misses_anchor(&self, partition: u32) -> bool {
         self.partitions.get(&partition).is_some_and(|partition| {
             let anchor = partition.restored_anchor;
@@ -415,38 +431,39 @@ impl Intake {
         })
     }
 
-    /// Takes note of the last record that was read for now.
+    /// Notes the last record of a batch as the partition's anchor.
     pub fn anchor(&mut self, partition: u32, anchor: Anchor) {
         self.own(partition).anchor = Some(anchor);
     }
 
-    /// Takes note of a position that the log reported; offsets may skip.
+    /// Notes a position that the log reported; offsets may have gaps.
     pub fn skip_to(&mut self, partition: u32, next_offset: Offset) {
         let partition = self.own(partition);
         partition.next_offset = partition.next_offset.max(next_offset);
     }
 
-    /// Takes note that the log confirmed the end of `partition` as of `as_of_ms`.
+    /// Notes that the log confirmed the end of `partition` as of `as_of_ms`.
     pub fn at_end(&mut self, partition: u32, as_of_ms: u64) {
         let lead_ms = self.lead_ms;
         self.own(partition).watermark.at_end(as_of_ms, lead_ms);
     }
 
-    /// The date of the last confirmed end of `partition`.
+    /// Returns the time as of which the log last confirmed the end of `partition`.
     pub fn end_as_of_ms(&self, partition: u32) -> Option<u64> {
         self.partitions
             .get(&partition)
             .and_then(|partition| partition.watermark.end_as_of_ms())
     }
 
-    /// What `partitions` claim together.
+    /// Returns the combined claim of the partitions for which `among` returns true.
     pub fn claim(&self, mut among: impl FnMut(u32) -> bool) -> Claim {
         let own = self.partitions.iter().filter(|(id, _)| among(**id));
         own.map(|(_, partition)| partition.watermark.claim())
             .fold(Claim::none(), Claim::and)
     }
 
-    /// Takes the capability to the last boundary at or before `time`, and says where it cut.
+    /// Advances the capability to the last boundary at or before `time`, and returns the cuts.
+    /// Returns none if that is no advance, or if a partition is still being re-read.
     pub fn advance(&mut self, time: EventTimeMs) -> Option<Crossing> {
         let to = self.windows.pane_of(time);
         if to <= self.capability || self.is_replaying() {
@@ -469,7 +486,7 @@ impl Intake {
         Some(Crossing { from, to, cuts })
     }
 
-    /// The first pane of which a record can still change a window.
+    /// Returns the first pane whose records can still change a window.
     fn first_correctable(&self) -> EventTimeMs {
         let reach_ms = self
             .windows
@@ -483,12 +500,13 @@ impl Intake {
         })
     }
 
-    /// Some partition has not been re-read up to its restored cut.
+    /// Returns whether some partition has not been re-read up to its restored cut.
     fn is_replaying(&self) -> bool {
         self.partitions.values().any(Partition::is_replaying)
     }
 
-    /// `partition` has not been re-read up to its restored cut: until it has, nothing can be sent.
+    /// Returns whether `partition` has not been re-read up to its restored cut. Until it has been,
+    /// the capability cannot advance.
     pub fn is_awaited(&self, partition: u32) -> bool {
         self.partitions
             .get(&partition)
@@ -521,8 +539,9 @@ impl Partition {
         }
     }
 
-    /// The latest event time that is believed at an offset, when the clock and the skew come to `latest_ms`. The ceiling is
-    /// raised when an event needs it, and never where a restart reads again.
+    /// Returns the latest event time that is accepted at an offset, where `latest_ms` is the clock
+    /// plus the skew. The ceiling is raised when an event needs it, but not for offsets that a
+    /// restart reads again.
     fn ceiling(&mut self, offset: Offset, event_ms: EventTimeMs, latest_ms: u64) -> EventTimeMs {
         let holds = self.ceilings.iter().rev().find(|it| it.from <= offset);
         let limit_ms = holds.map_or(0, |ceiling| ceiling.limit_ms);
@@ -546,7 +565,7 @@ impl Partition {
         latest_ms
     }
 
-    /// Keeps the ceilings from the least offset on that a restart may read again.
+    /// Drops the ceilings that end before the least offset that a restart may read again.
     fn forget_ceilings(&mut self) {
         let least = self.open.values().min().copied();
         let least = least.unwrap_or(self.next_offset).min(self.next_offset);
@@ -581,7 +600,7 @@ mod tests {
         Intake::new(rules, boundary, [(0, start)])
     }
 
-    /// A record of partition 0 that was appended and read at a moment.
+    /// Returns a record of partition 0 that was appended and read at the same moment.
     fn at(offset: Offset, now_ms: u64) -> Reading {
         Reading {
             partition: 0,
@@ -846,7 +865,7 @@ mod tests {
         assert_eq!(intake.claim(|_| true).reached(), None);
     }
 
-    /// A record whose producer set its time, read at a moment.
+    /// Returns a record whose producer set its time, read at `now_ms`.
     fn created(offset: Offset, now_ms: u64) -> Reading {
         Reading {
             appended_ms: None,

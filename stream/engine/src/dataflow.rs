@@ -10,8 +10,9 @@
 //!                                       └── asides ───────────────────▶┘      └─▶ (read by source, write manifests)
 //! ```
 //!
-//! Timestamps are panes of event time: the frontier is the watermark. Only `entries`, `asides` and the low-rate streams
-//! cross workers; a key's windows and its sink slot are on the same worker.
+//! Timestamps are panes of event time, so the frontier is the watermark. `asides` are side outputs:
+//! late and rejected records. Only `entries`, `asides` and the low-rate streams cross workers. A
+//! key's windows and its sink slot are on the same worker.
 
 use std::rc::Rc;
 
@@ -30,7 +31,8 @@ use crate::window::Rules;
 use crate::worker::{Own, Shared};
 use crate::{panes, sink, summary, window};
 
-/// Builds the dataflow of one worker. The probe tells up to where results are committed.
+/// Builds the dataflow of one worker. The returned probe is at the boundary up to which results are
+/// committed.
 pub fn build<K: Key, A: Aggregate>(
     worker: &mut Worker,
     shared: &Shared<K, A>,

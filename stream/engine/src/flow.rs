@@ -1,4 +1,4 @@
-//! What travels between the operators, in the order in which it comes about.
+//! The types that travel between the operators, in the order in which they come about.
 
 use std::rc::Rc;
 
@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::aggregate::Key;
 use crate::pane::EventTimeMs;
 
-/// What is known of a key in a pane: in part when it leaves a source, in whole in a [`ClosedPane`].
+/// The merged events of a key in a pane: some of them when it leaves a source, all of them in a
+/// [`ClosedPane`].
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Entry<K, A> {
     /// The pane that the events belong to. They may travel at a later one.
@@ -19,34 +20,34 @@ pub struct Entry<K, A> {
     pub aggregate: A,
 }
 
-/// A record that is counted nowhere, on its way to a topic of its own.
+/// A side output: a record that is not counted and goes to a topic for late or rejected records.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Aside {
-    /// Where it was read.
+    /// The partition from which the record was read.
     pub partition: u32,
-    /// Its offset there.
+    /// The record's offset in the partition.
     pub offset: Offset,
-    /// Why it is not counted.
+    /// The reason why the record is not counted.
     pub reason: Reason,
-    /// Its key, as it came.
+    /// The record's original key.
     pub key: Option<Vec<u8>>,
-    /// Its value, as it came.
+    /// The record's original value.
     pub value: Option<Vec<u8>>,
-    /// Its headers, as they came.
+    /// The record's original headers.
     pub headers: Vec<(String, Vec<u8>)>,
 }
 
-/// Why a record is not counted.
+/// The reason why a record is not counted.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Reason {
-    /// Its window can no longer be corrected.
+    /// The record's window can no longer be corrected.
     Late,
-    /// It was not understood or not believed, and why.
+    /// The record could not be decoded or its event time was not accepted; with the reason.
     Rejected(String),
 }
 
 impl Aside {
-    /// Keeps all of a record.
+    /// Copies a record.
     pub fn of(record: &Record<'_>, reason: Reason) -> Self {
         let mut headers = Vec::new();
         record
@@ -69,9 +70,10 @@ impl Aside {
 pub struct ClosedPane<K, A> {
     /// The pane.
     pub arrival: EventTimeMs,
-    /// Sorted by pane and key, each once. Those of `arrival` itself come last: all others are late.
+    /// The entries, sorted by pane and key, without duplicates. Those of `arrival` itself come
+    /// last; all others are late.
     pub entries: Vec<Entry<K, A>>,
-    /// Records that are counted nowhere.
+    /// The side outputs.
     pub asides: Vec<Aside>,
 }
 
@@ -95,7 +97,7 @@ impl<K, A> ClosedPane<K, A> {
 /// A closed pane, shared by the operators of one worker.
 pub type SharedPane<K, A> = Rc<ClosedPane<K, A>>;
 
-/// What a window, or a session, holds for a key, as of some boundary.
+/// The result of a window or session for a key, as of some boundary.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Row<K, A> {
     /// The start of the window; of a session, the time of its first event.
@@ -104,52 +106,55 @@ pub struct Row<K, A> {
     pub key: K,
     /// All of the key's events in the window.
     pub aggregate: A,
-    /// 0 at first; counts the panes at which late records corrected the row. Begins anew at the next million where the
-    /// job lost a checkpoint ([`lineage`](crate::checkpoint::lineage)).
+    /// 0 at first; counts the panes at which late records corrected the row. If the job lost a
+    /// checkpoint, it restarts at the next million ([`lineage`](crate::checkpoint::lineage)).
     pub revision: u32,
-    /// The session that started here has become part of one that started earlier, of which a row comes with this one. The
-    /// aggregate is what was told of it last. Windows of a fixed length are never gone.
+    /// True if the row is a retraction: the session that started here has become part of one that
+    /// started earlier, whose row is emitted at the same pane. The aggregate is the one emitted
+    /// last for the retracted session. Rows of windows of a fixed length are never retracted.
     pub is_gone: bool,
 }
 
-/// The sink slots of a job: how many transactions its results are spread over. Fixed for the life of a job.
+/// The sink slots of a job: the number of transactions over which its results are spread. Fixed for
+/// the life of a job.
 ///
-/// Keys fall into 1,024 key groups by their stable hash, key groups into slots, slots to workers. So results of a key are
-/// always committed by the same slot, however many workers there are.
+/// A key's stable hash selects one of 1,024 key groups, the key group its slot, and the slot its
+/// worker. So the results of a key are always committed by the same slot, whatever the number of
+/// workers.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Slots(u32);
 
 const KEY_GROUPS: u64 = 1024;
 
 impl Slots {
-    /// As many slots; at least one, at most one a key group.
+    /// Creates `count` slots; none unless it is from 1 to 1,024, the number of key groups.
     pub fn new(count: u32) -> Option<Self> {
         (1..=1024).contains(&count).then_some(Self(count))
     }
 
-    /// How many there are.
+    /// The number of slots.
     pub fn count(self) -> u32 {
         self.0
     }
 
-    /// The slot that commits what belongs to `hash`.
+    /// Returns the slot that commits the results for `hash`.
     pub fn of_hash(self, hash: u64) -> u32 {
         let group = hash % KEY_GROUPS;
         u32::try_from(group * u64::from(self.0) / KEY_GROUPS)
             .expect("less than the number of slots")
     }
 
-    /// The slot that commits the results of `key`.
+    /// Returns the slot that commits the results of `key`.
     pub fn of_key<K: Key>(self, key: &K) -> u32 {
         self.of_hash(key.stable_hash())
     }
 
-    /// The slot that commits the asides of `partition`.
+    /// Returns the slot that commits the side outputs of `partition`.
     pub fn of_partition(self, partition: u32) -> u32 {
         partition % self.0
     }
 
-    /// The slots of worker `index` among `peers`.
+    /// Returns the slots of worker `index` among `peers` workers.
     pub fn of_worker(self, index: usize, peers: usize) -> impl Iterator<Item = u32> {
         (0..self.0).filter(move |slot| *slot as usize % peers == index)
     }

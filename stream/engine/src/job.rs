@@ -1,5 +1,5 @@
-//! The public way to say what a job does: where its records come from, how they are windowed, what is kept of them, and
-//! where the results go. How that is run is none of its business.
+//! The definition of a job: where its records come from, how they are windowed and aggregated, and
+//! where the results go. It is independent of how the job is run.
 //!
 //! ```
 //! use std::time::Duration;
@@ -38,12 +38,12 @@ use crate::seen::EventId;
 use crate::summary::Totals;
 use crate::window::sessions::Extent;
 
-/// The beginning of a job.
+/// A job without a source.
 pub struct Job {
     name: String,
 }
 
-/// A job that knows its source, whose records become values of type `V`.
+/// A job with a source, whose records are decoded to values of type `V`.
 pub struct Sourced<V> {
     name: String,
     topic: String,
@@ -51,19 +51,19 @@ pub struct Sourced<V> {
     identify: Option<IdentifyFn<V>>,
 }
 
-/// A job that knows its windows.
+/// A job with a source and windows.
 pub struct Windowed<V> {
     source: Sourced<V>,
     windows: Windows,
 }
 
-/// A job whose windows are sessions.
+/// A job with a source, whose windows are sessions.
 pub struct Sessioned<V> {
     source: Sourced<V>,
     sessions: SessionWindows,
 }
 
-/// A job that knows what to keep.
+/// A job with a source, windows and an aggregate.
 pub struct Aggregated<K, A> {
     name: String,
     topic: String,
@@ -72,12 +72,12 @@ pub struct Aggregated<K, A> {
     decode: Decode<K, A>,
 }
 
-/// A job that can be run.
+/// A complete job, which can be run.
 pub struct Pipeline<K, A> {
     pub(crate) name: String,
     pub(crate) topic: String,
     pub(crate) windows: Windows,
-    /// Where windows are sessions, what these are made by.
+    /// The times of the first and last event in an aggregate, if windows are sessions.
     pub(crate) extent: Option<Extent<A>>,
     pub(crate) decode: Decode<K, A>,
     pub(crate) results: Destination<Row<K, A>>,
@@ -86,20 +86,21 @@ pub struct Pipeline<K, A> {
     pub(crate) dead_letter_topic: String,
 }
 
-/// Why a record is not believed. It goes to the dead letters with this reason, and the job goes on.
+/// The reason why a record is rejected. The record goes to the dead-letter topic with this reason,
+/// and the job continues.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Rejected(pub String);
 
-/// A record in the making: what a sink's function fills.
+/// A record that the function of a sink fills.
 #[derive(Debug, Default)]
 pub struct Output {
-    /// The record's key; empty when the function is called.
+    /// The record's key. Empty when the function is called.
     pub key: Vec<u8>,
-    /// The record's value; empty when the function is called.
+    /// The record's value. Empty when the function is called.
     pub value: Vec<u8>,
 }
 
-/// Where results of one kind go, and how they are written.
+/// The topic of one kind of result, and its encoding.
 pub struct Destination<T> {
     pub(crate) topic: String,
     pub(crate) encode: Encode<T>,
@@ -149,40 +150,41 @@ impl<K, A> Clone for Pipeline<K, A> {
 
 type DecodeFn<V> = Arc<dyn Fn(&Record<'_>) -> Result<(EventTimeMs, V), Rejected> + Send + Sync>;
 type IdentifyFn<V> = Arc<dyn Fn(&V) -> Option<EventId> + Send + Sync>;
-/// Understands a record, and hands the engine what it is to count.
+/// Decodes a record, and passes the event to the engine.
 pub type Decode<K, A> =
     Arc<dyn Fn(&Record<'_>, &mut dyn Admission<K, A>) -> Result<(), Rejected> + Send + Sync>;
-/// Writes a result.
+/// Encodes a result.
 pub type Encode<T> = Arc<dyn Fn(&T, &mut Output) + Send + Sync>;
-/// The order in which keys rank.
+/// The order by which keys are ranked.
 pub type Rank<K, A> = Arc<dyn Fn((&K, &A), (&K, &A)) -> Ordering + Send + Sync>;
 
-/// What the engine does with a record that was understood.
+/// The engine's side of decoding: it decides about the event and counts it.
 pub trait Admission<K, A> {
-    /// Names the event: a copy of one that was counted is not admitted.
+    /// Sets the event's id. A duplicate of a counted event is not admitted.
     fn identify(&mut self, id: EventId);
-    /// Decides by its event time whether the record is to be counted.
+    /// Decides by the event time whether the record is counted.
     fn admit(&mut self, event_ms: EventTimeMs) -> Result<bool, Rejected>;
-    /// Counts something of it.
+    /// Counts an aggregate under a key, if the record was admitted.
     fn add(&mut self, key: K, aggregate: A);
 }
 
 impl Rejected {
-    /// Rejects for a reason that a person can read.
+    /// Rejects a record for a reason that a person can read.
     pub fn because(reason: impl Display) -> Self {
         Self(reason.to_string())
     }
 }
 
 impl Job {
-    /// A job of that name. Checkpoints and transactions belong to the name.
+    /// Creates a job. Its checkpoints and transactions are identified by the name.
     pub fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
         }
     }
 
-    /// Reads `topic`; `decode` makes of each record its event time (milliseconds since the Unix epoch) and a value.
+    /// Reads `topic`. `decode` returns each record's event time (milliseconds since the Unix epoch)
+    /// and a value.
     pub fn source<V>(
         self,
         topic: &str,
@@ -198,8 +200,8 @@ impl Job {
 }
 
 impl<V: 'static> Sourced<V> {
-    /// Counts each event once: of records with the same id, key and event time only the first is counted. See
-    /// [`seen`](crate::seen) for how long an id is known.
+    /// Counts each event once: of records with the same id, key and event time, only the first is
+    /// counted. [`seen`](crate::seen) describes how long an id is held.
     #[must_use]
     pub fn identified_by(
         self,
@@ -211,7 +213,8 @@ impl<V: 'static> Sourced<V> {
         }
     }
 
-    /// Decodes a record, names its event, and has the engine decide about it; none if it is not to be counted.
+    /// Decodes a record, sets the event's id, and lets the engine decide about the event. Returns
+    /// none if the event is not to be counted.
     fn admit<K, A>(
         &self,
         record: &Record<'_>,
@@ -225,7 +228,7 @@ impl<V: 'static> Sourced<V> {
         Ok(is_counted.then_some((event_ms, value)))
     }
 
-    /// Groups by these windows.
+    /// Groups events by windows.
     pub fn window(self, windows: Windows) -> Windowed<V> {
         Windowed {
             source: self,
@@ -233,9 +236,11 @@ impl<V: 'static> Sourced<V> {
         }
     }
 
-    /// Groups by sessions: a row for each as soon as it has ended, and again with the next revision when late records have
-    /// changed it. A consumer that keeps, by key and start, the row of the highest revision, and none that
-    /// [is gone](Row::is_gone), has each event in one session at any time. Totals are those of all sessions between two cuts.
+    /// Groups events by sessions. Each session is emitted as soon as it has ended, and again with
+    /// the next revision when late records have changed it. A consumer keeps, for each key and
+    /// start, the row with the highest revision, and drops rows that [are gone](Row::is_gone). It
+    /// then has each emitted event in exactly one session at any time. The totals of a summary
+    /// cover all sessions between two cuts.
     pub fn sessions(self, sessions: SessionWindows) -> Sessioned<V> {
         Sessioned {
             source: self,
@@ -245,7 +250,8 @@ impl<V: 'static> Sourced<V> {
 }
 
 impl<V: 'static> Windowed<V> {
-    /// Keeps, of each value, an aggregate under each of any number of keys.
+    /// Turns each value into any number of keys with an aggregate each. Aggregates of the same key
+    /// and window are merged.
     pub fn aggregate<K: Key, A: Aggregate, I: IntoIterator<Item = (K, A)>>(
         self,
         aggregate: impl Fn(V) -> I + Send + Sync + 'static,
@@ -274,7 +280,8 @@ impl<V: 'static> Windowed<V> {
 }
 
 impl<V: 'static> Sessioned<V> {
-    /// Keeps, of each value, an aggregate under each of any number of keys. Rows have it with the times of the session's
+    /// Turns each value into any number of keys with an aggregate each. Aggregates of the same key
+    /// and session are merged. A row contains the merged aggregate and the times of the session's
     /// first and last event.
     pub fn aggregate<K: Key, A: Aggregate, I: IntoIterator<Item = (K, A)>>(
         self,
@@ -306,8 +313,9 @@ impl<V: 'static> Sessioned<V> {
 }
 
 impl<K: Key, A: Aggregate> Aggregated<K, A> {
-    /// Publishes to `topic` a record for each key of each window, and for each correction. `encode` fills key and value.
-    /// Late records go to `{source topic}-late`, rejected ones to `{source topic}-dead-letter`.
+    /// Publishes a record to `topic` for each key of each window, and for each correction. `encode`
+    /// fills key and value. Late records go to the source's topic with the suffix `-late`, rejected
+    /// ones to the topic with the suffix `-dead-letter`.
     pub fn sink(
         self,
         topic: &str,
@@ -331,8 +339,8 @@ impl<K: Key, A: Aggregate> Aggregated<K, A> {
 }
 
 impl<K: Key, A: Aggregate> Pipeline<K, A> {
-    /// Publishes to `topic`, too, the totals of each window over all keys, with the first `top` keys in the order of
-    /// `rank` (what comes first ranks first; it must be a total order).
+    /// Also publishes the totals of each window over all keys to `topic`, with the first `top` keys
+    /// in the order of `rank`. `rank` must be a total order; the least key comes first.
     #[must_use]
     pub fn summarize(
         mut self,
@@ -355,7 +363,7 @@ impl<K: Key, A: Aggregate> Pipeline<K, A> {
         self
     }
 
-    /// Sends what is not counted to topics of these names.
+    /// Sets the topics of the side outputs: late records and dead letters.
     #[must_use]
     pub fn asides(mut self, late_topic: &str, dead_letter_topic: &str) -> Self {
         late_topic.clone_into(&mut self.late_topic);

@@ -1,16 +1,18 @@
 //! Reads a few fields of a JSON record in one pass, or declines.
 //!
-//! A job that counts needs three fields of a record, and it needs to be certain that the whole record is JSON. A general
-//! parser pays for every field. Here are two readers that build nothing:
+//! A counting job needs three fields of a record, and must be certain that the whole record is
+//! JSON. A general parser pays for every field. This module contains two readers that build
+//! nothing:
 //!
-//! | | knows | cost of an order of 286 bytes |
+//! | | input | cost of an order of 286 bytes |
 //! |---|---|---|
 //! | [`KnownText`] | the exact layout that the usual producer writes | a seventh of `serde_json`'s instructions |
 //! | [`Fields`] | the grammar of JSON, and the names of the wanted fields | half of them |
 //!
-//! Neither decides that a record is bad. They know no escapes, no exponents and no signs: where a text has one of these,
-//! breaks the grammar or names a wanted field twice, they return none, and the caller decodes the record with
-//! `serde_json`, whose answer counts. So what is accepted and why something is rejected are `serde_json`'s.
+//! Neither reader rejects a record. They do not support escapes, exponents and signs. They return
+//! none if a text contains one of these, breaks the grammar or names a wanted field twice. The
+//! caller then decodes the record with `serde_json`, whose result counts. So `serde_json` alone
+//! decides what is accepted and why something is rejected.
 //!
 //! ```
 //! use stream::json::Fields;
@@ -25,15 +27,15 @@
 //! assert!(FIELDS.scan(br#"{"user_id": 4e2}"#).is_none(), "an exponent is left to serde_json");
 //! ```
 //!
-//! What always holds: where [`Fields::scan`] returns fields, the text is one JSON object in UTF-8 with nothing after it,
-//! and each named field is there once or not at all.
+//! What always holds: if [`Fields::scan`] returns fields, the text is one JSON object in UTF-8 with
+//! nothing after it, and each named field occurs at most once.
 
 mod known;
 
 pub use known::KnownText;
 use wide::u8x16;
 
-/// The names of the fields that are read, at the top level of an object.
+/// The names of the fields to read, at the top level of an object.
 #[derive(Clone, Copy, Debug)]
 pub struct Fields<const N: usize> {
     names: [&'static str; N],
@@ -51,7 +53,7 @@ pub enum Token<'a> {
 }
 
 impl<'a> Token<'a> {
-    /// The bytes of a string.
+    /// Returns the bytes of a string, or none for another kind of value.
     #[inline]
     pub fn as_string(self) -> Option<&'a [u8]> {
         match self {
@@ -60,7 +62,8 @@ impl<'a> Token<'a> {
         }
     }
 
-    /// The value of a whole number of at most 19 digits; longer ones are left to others.
+    /// Returns the value of a whole number of at most 19 digits. Longer ones are left to
+    /// `serde_json`.
     #[inline]
     pub fn as_u64(self) -> Option<u64> {
         let Self::Number(text) = self else {
@@ -72,14 +75,15 @@ impl<'a> Token<'a> {
 }
 
 impl<const N: usize> Fields<N> {
-    /// Fields of the given names. A name must not need an escape in JSON.
+    /// Creates a reader of the named fields. A name must not need an escape in JSON.
     pub const fn new(names: [&'static str; N]) -> Self {
         Self { names }
     }
 
-    /// Returns the named fields of the object that `text` is; one that is absent is none.
+    /// Returns the named fields of the object in `text`; an absent field is none.
     ///
-    /// Returns none where the text is not certainly a JSON object whose keys and named fields are plain.
+    /// Returns none if the text is not certainly a JSON object, contains an escape, an exponent or
+    /// a sign anywhere, names a wanted field twice, or nests values more than 64 levels deep.
     #[inline]
     pub fn scan<'a>(&self, text: &'a [u8]) -> Option<[Option<Token<'a>>; N]> {
         std::str::from_utf8(text).ok()?;
@@ -94,7 +98,7 @@ impl<const N: usize> Fields<N> {
         scanner.rest.is_empty().then_some(found)
     }
 
-    /// Keeps a value whose key is wanted; returns none if that key was there before.
+    /// Stores a value whose key is wanted. Returns none if that key occurred before.
     #[inline]
     fn keep<'a>(
         &self,
@@ -114,8 +118,8 @@ impl<const N: usize> Fields<N> {
     }
 }
 
-/// What is left of a text. Each function takes something off its front, or returns none where the text breaks the
-/// grammar or has something that is left to `serde_json`.
+/// The unread rest of a text. Each function reads something off its front, or returns none if the
+/// text breaks the grammar or contains something that is left to `serde_json`.
 struct Scanner<'a> {
     rest: &'a [u8],
 }
@@ -141,7 +145,7 @@ impl<'a> Scanner<'a> {
         Some(())
     }
 
-    /// The members of an object, from behind its opening brace to behind its closing one.
+    /// Reads the members of an object, from after its opening brace to after its closing one.
     #[inline]
     fn members(
         &mut self,
@@ -170,7 +174,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// The elements of an array, from behind its opening bracket to behind its closing one.
+    /// Reads the elements of an array, from after its opening bracket to after its closing one.
     fn elements(&mut self, depth: u32) -> Option<()> {
         self.skip_space();
         if self.take(b']').is_some() {
@@ -199,7 +203,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// A literal, an array or an object. It is not inlined, for it calls itself.
+    /// Reads a literal, an array or an object. It is not inlined because it calls itself.
     #[inline(never)]
     fn other(&mut self, depth: u32) -> Option<&'a [u8]> {
         let text = self.rest;
@@ -221,7 +225,7 @@ impl<'a> Scanner<'a> {
         text.get(..text.len() - self.rest.len())
     }
 
-    /// Digits without a leading zero, and a fraction if there is one.
+    /// Reads digits without a leading zero, and a fraction if there is one.
     #[inline]
     fn number(&mut self) -> Option<&'a [u8]> {
         let text = self.rest;
@@ -241,11 +245,11 @@ impl<'a> Scanner<'a> {
         let (number, rest) = text.split_at(length);
         self.rest = rest;
 
-        // An exponent is left to others.
+        // An exponent is left to `serde_json`.
         (!matches!(rest.first(), Some(b'e' | b'E'))).then_some(number)
     }
 
-    /// A string without escapes, from behind its opening quote to behind its closing one.
+    /// Reads a string without escapes, from after its opening quote to after its closing one.
     #[inline]
     fn string(&mut self) -> Option<&'a [u8]> {
         let (string, rest) = self.rest.split_at_checked(plain_length(self.rest))?;
@@ -260,8 +264,8 @@ fn count_digits(text: &[u8]) -> usize {
     text.iter().take_while(is_digit).count()
 }
 
-/// The whole number that a text begins with, and how many digits it has; none if it has a leading zero, or more digits
-/// than are certain not to overflow.
+/// Returns the whole number at the start of a text and the number of its digits. Returns none
+/// without a digit, with a leading zero, or with more digits than are certain not to overflow.
 #[inline]
 fn digits(text: &[u8]) -> Option<(u64, usize)> {
     const SAFE: usize = 19;
@@ -280,13 +284,14 @@ fn digits(text: &[u8]) -> Option<(u64, usize)> {
     (length > 0 && !has_leading_zero).then_some((value, length))
 }
 
-/// The number of bytes before the first quote, backslash or control character.
+/// Returns the number of bytes before the first quote, backslash or control character.
 #[inline]
 fn plain_length(text: &[u8]) -> usize {
     length_before(text, |block| special(block).to_bitmask(), is_special)
 }
 
-/// The number of bytes before the first one of which `in_block` sets the bit; `is_it` has the same answer for one byte.
+/// Returns the number of bytes before the first one that `in_block` marks with a set bit. `is_it`
+/// must return the same for a single byte.
 #[inline]
 fn length_before(
     text: &[u8],

@@ -1,12 +1,18 @@
-//! A stream processor on timely dataflow: event-time windows, exactly once, from a record log to a record log.
+//! A stream processor on timely dataflow: event-time windows, exactly once, from a record log to a
+//! record log.
 //!
-//! Event time is cut into panes, and the pane is the unit of everything: the timely timestamp (so the frontier is the
-//! watermark), the unit of aggregation, of state, and of consistency. A job is said with [`Job`] and run with [`Run`].
+//! Event time is cut into panes. A pane is the timely timestamp (so the frontier is the watermark)
+//! and the unit of aggregation, of state and of consistency. [`Job`] defines a job and [`Run`] runs
+//! it.
 //!
 //! The modules in reading order, which is the order in which a record passes them:
-//! event time ([`pane`], [`watermark`], [`cut`]), what is kept of events ([`aggregate`]), the dataflow ([`dataflow`]:
-//! [`source`], [`panes`], [`window`], [`checkpoint`], [`summary`], [`sink`]), and the life of a job ([`run`]: how its
-//! attempts [begin](`beginning`), in one process or in [several](`cluster`), and who does what in them, [`assignment`]).
+//!
+//! - event time: [`pane`], [`watermark`], [`cut`];
+//! - the aggregates of events: [`aggregate`];
+//! - the dataflow: [`dataflow`], with [`source`], [`panes`], [`window`], [`checkpoint`],
+//!   [`summary`] and [`sink`];
+//! - the life of a job: [`run`], with the [recovery](`beginning`) of its attempts, one process or
+//!   [several](`cluster`), and the [`assignment`] of work to them.
 
 pub mod aggregate;
 pub mod assignment;

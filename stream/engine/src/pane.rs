@@ -1,9 +1,9 @@
-//! Event time, panes and windows: the arithmetic, and nothing else.
+//! The arithmetic of event time, panes and windows.
 //!
-//! Event time is milliseconds since the Unix epoch. It is cut into fixed slices, *panes* (the word is from Li et al.,
-//! "No pane, no gain", SIGMOD Record 34(1), 2005), aligned to the epoch and named by their first millisecond. A window
-//! `[start, end)` is a run of whole panes. A *boundary* is the first millisecond of a pane, seen as the end of all
-//! panes before it.
+//! Event time is milliseconds since the Unix epoch. It is cut into fixed slices, *panes* (the word
+//! is from Li et al., "No pane, no gain", SIGMOD Record 34(1), 2005). Panes are aligned to the
+//! epoch and named by their first millisecond. A window `[start, end)` is a run of whole panes. A
+//! *boundary* is the first millisecond of a pane, seen as the end of all panes before it.
 //!
 //! ```text
 //! event time   0     10     20     30     40     50     60
@@ -11,32 +11,33 @@
 //! windows      [         0          )[         30         )        tumbling, 30 of 3 panes
 //! ```
 //!
-//! Sessions have no fixed windows. What is known of them beforehand is that none reaches over a *cut*, a multiple of the
-//! longest session. So they are kept, corrected and forgotten as tumbling windows of that length are.
+//! Sessions have no fixed windows, but no session reaches over a *cut*, a multiple of the longest
+//! session. So they are kept, corrected and forgotten like tumbling windows of that length.
 
 use std::time::Duration;
 
 /// Milliseconds of event time since the Unix epoch.
 pub type EventTimeMs = u64;
 
-/// The windows of a job, and the panes they are made of.
+/// The windows of a job and the panes that make them up.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Windows {
     size_ms: u64,
     slide_ms: u64,
     pane_ms: u64,
-    /// The gap that ends a session, where windows are those that sessions are cut to.
+    /// The gap that ends a session, if these are the windows that sessions are cut to.
     gap_ms: Option<u64>,
 }
 
 /// Sessions: runs of a key's events without a long gap between them.
 ///
-/// Events that lie at most the gap apart are of the same session, whose window ends the gap after its last event. Sessions
-/// are cut at multiples of a limit: what goes on beyond one is told as two that touch.
+/// Events at most the gap apart belong to the same session. A session's window ends the gap after
+/// its last event. Sessions are cut at multiples of a limit: one that continues beyond a multiple
+/// is emitted as two sessions that touch.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct SessionWindows(Windows);
 
-/// The durations do not make windows of whole panes.
+/// The durations do not form windows of whole panes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum InvalidWindows {
     /// A duration is under a millisecond.
@@ -48,7 +49,7 @@ pub enum InvalidWindows {
     /// Panes do not fill windows and slides.
     #[error("the pane must divide the window and the slide")]
     Uneven,
-    /// Panes do not fill gaps and what sessions are cut to.
+    /// Panes do not fill the gap and the limit of sessions.
     #[error("the pane must divide the gap of sessions and their limit")]
     UnevenSessions,
     /// A session would be cut before its gap has passed.
@@ -57,7 +58,7 @@ pub enum InvalidWindows {
 }
 
 impl Windows {
-    /// Windows of `size` that follow each other without overlap, each one pane.
+    /// Creates windows of `size` that follow each other without overlap. Each consists of one pane.
     ///
     /// # Errors
     /// [`InvalidWindows::Zero`].
@@ -65,7 +66,8 @@ impl Windows {
         Self::sliding(size, size)
     }
 
-    /// Windows of `size`, one starting at every multiple of `slide`. Panes are as large as they can be.
+    /// Creates windows of `size` that start at every multiple of `slide`. Panes are as large as
+    /// they can be.
     ///
     /// # Errors
     /// [`InvalidWindows::Zero`], [`InvalidWindows::Gaps`].
@@ -88,7 +90,8 @@ impl Windows {
         })
     }
 
-    /// The same windows made of smaller panes: late records are known sooner, checkpoints come more often.
+    /// Returns the same windows made of smaller panes. Late records are then recognized sooner, and
+    /// checkpoints are written more often.
     ///
     /// # Errors
     /// [`InvalidWindows::Zero`], [`InvalidWindows::Uneven`].
@@ -104,32 +107,32 @@ impl Windows {
         Ok(Self { pane_ms, ..self })
     }
 
-    /// How long a window is.
+    /// The length of a window.
     pub fn size_ms(&self) -> u64 {
         self.size_ms
     }
 
-    /// How far apart windows start.
+    /// The distance between the starts of successive windows.
     pub fn slide_ms(&self) -> u64 {
         self.slide_ms
     }
 
-    /// The gap that ends a session, if the windows are those that sessions are cut to.
+    /// The gap that ends a session, if these are the windows that sessions are cut to.
     pub fn gap_ms(&self) -> Option<u64> {
         self.gap_ms
     }
 
-    /// How long a pane is.
+    /// The length of a pane.
     pub fn pane_ms(&self) -> u64 {
         self.pane_ms
     }
 
-    /// The pane that `time` falls into.
+    /// Returns the pane that contains `time`.
     pub fn pane_of(&self, time: EventTimeMs) -> EventTimeMs {
         time - time % self.pane_ms
     }
 
-    /// The starts of the windows that `pane` is part of, in order.
+    /// Returns the starts of the windows that contain `pane`, in order.
     pub fn containing(&self, pane: EventTimeMs) -> impl Iterator<Item = EventTimeMs> + use<> {
         let last = pane - pane % self.slide_ms;
         let steps = (last + self.size_ms - pane - 1) / self.slide_ms;
@@ -139,18 +142,21 @@ impl Windows {
             .filter_map(move |step| last.checked_sub(step * slide_ms))
     }
 
-    /// The end of the last window that `pane` is part of: after it, nothing needs the pane but corrections.
+    /// Returns the end of the last window that contains `pane`. After it, only corrections need the
+    /// pane.
     pub fn last_end(&self, pane: EventTimeMs) -> EventTimeMs {
         pane - pane % self.slide_ms + self.size_ms
     }
 
-    /// The end of the last window that shares a pane with a window that ends at `end`: a record that comes before it (and the
-    /// allowed lateness) may still change that window, for a record is counted in all of its windows or in none.
+    /// Returns the end of the last window that shares a pane with the window that ends at `end`. A
+    /// record that comes before it (plus the allowed lateness) may still change the window that
+    /// ends at `end`, because a record is counted in all of its windows or in none.
     pub fn last_correction(&self, end: EventTimeMs) -> EventTimeMs {
         self.last_end(end - self.pane_ms)
     }
 
-    /// How long after its beginning a pane can matter, allowed lateness aside.
+    /// The time after a pane's start during which the pane can matter to a window, not counting the
+    /// allowed lateness.
     pub fn reach_ms(&self) -> u64 {
         if self.slide_ms == self.size_ms {
             self.size_ms
@@ -159,28 +165,30 @@ impl Windows {
         }
     }
 
-    /// The start of the window that ends at `boundary`, if one does.
+    /// Returns the start of the window that ends at `boundary`, if there is one.
     pub fn ending_at(&self, boundary: EventTimeMs) -> Option<EventTimeMs> {
         boundary
             .checked_sub(self.size_ms)
             .filter(|start| start.is_multiple_of(self.slide_ms))
     }
 
-    /// The first boundary at which a row of the window or session that starts at `start` can come.
+    /// Returns the first boundary at which the window or session that starts at `start` can emit a
+    /// row.
     pub fn first_row(&self, start: EventTimeMs) -> EventTimeMs {
         self.gap_ms
             .map_or(start + self.size_ms, |_| self.pane_of(start) + self.pane_ms)
     }
 
-    /// The panes of the window that starts at `start`.
+    /// Returns the range of event time, and thereby of panes, of the window that starts at `start`.
     pub fn panes(&self, start: EventTimeMs) -> std::ops::Range<EventTimeMs> {
         start..start + self.size_ms
     }
 }
 
 impl SessionWindows {
-    /// Sessions that `gap` without an event ends, and multiples of `limit` at the latest. Panes are a tenth of what divides
-    /// both, if that is whole: so long after its end a session is told at most.
+    /// Creates sessions that end after `gap` without an event, or at the next multiple of `limit`.
+    /// Panes are a tenth of the greatest common divisor of both, if that is a whole number, and the
+    /// divisor itself otherwise. A session is emitted at most one pane after its end.
     ///
     /// # Errors
     /// [`InvalidWindows::Zero`], [`InvalidWindows::Limit`].
@@ -209,8 +217,9 @@ impl SessionWindows {
         }))
     }
 
-    /// The same sessions made of other panes: the smaller they are the sooner a session is told, and the more often a
-    /// checkpoint is written. None is longer than the gap, so no session ends within one.
+    /// Returns the same sessions made of other panes. Smaller panes emit a session sooner, and
+    /// write checkpoints more often. A pane must not be longer than the gap, so that no session
+    /// ends within a pane.
     ///
     /// # Errors
     /// [`InvalidWindows::Zero`], [`InvalidWindows::UnevenSessions`].
@@ -233,12 +242,12 @@ impl SessionWindows {
         Ok(Self(Windows { pane_ms, ..self.0 }))
     }
 
-    /// The windows that sessions are cut to.
+    /// Returns the windows that sessions are cut to.
     pub fn cut_to(&self) -> Windows {
         self.0
     }
 
-    /// Where the window of a session ends whose first and last events are these.
+    /// Returns the end of the window of a session with the given first and last event.
     pub fn end(&self, first_ms: EventTimeMs, last_ms: EventTimeMs) -> EventTimeMs {
         let cut = self.0.last_end(self.0.pane_of(first_ms));
         cut.min(last_ms.saturating_add(self.0.gap_ms.unwrap_or(0)))

@@ -1,8 +1,10 @@
-//! Closes panes: puts together what the sources of all workers know of the keys that this worker owns.
+//! Closes panes: merges the entries that the sources of all workers send for the keys of this
+//! worker.
 //!
-//! 1. It keeps what comes, by the pane at which it comes.
-//! 2. When the frontier has passed a pane nothing more can come at it: the entries are sorted, those of the same key
-//!    merged, and the pane leaves as a [`ClosedPane`] that never changes again.
+//! 1. The operator stores entries and side outputs by the pane at which they arrive.
+//! 2. When the frontier has passed a pane, nothing more can arrive at it. The entries are sorted,
+//!    those of the same pane and key are merged, and the pane leaves as a [`ClosedPane`], which
+//!    never changes again.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -17,7 +19,7 @@ use crate::flow::{Aside, ClosedPane, Entry, SharedPane, Slots};
 use crate::frontier::boundary_of;
 use crate::pane::EventTimeMs;
 
-/// What has come at a pane so far.
+/// The entries and side outputs that have arrived at a pane so far.
 struct OpenPane<K, A> {
     capability: Capability<EventTimeMs>,
     entries: Vec<Entry<K, A>>,

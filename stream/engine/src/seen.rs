@@ -1,14 +1,17 @@
-//! The ids of the events that were counted, by which their copies are known.
+//! The ids of counted events, by which duplicates are recognized.
 //!
-//! A producer that is not idempotent writes a record twice when a reply was lost. Both copies have the same event id, and
-//! the same key and event time: they are in one partition and belong to one pane. So ids are held by partition and pane,
-//! from the first record of the pane until no record can change its windows any more.
+//! A producer that is not idempotent writes a record twice when a reply was lost. Both copies have
+//! the same event id, key and event time, so they are in the same partition and pane. Ids are
+//! therefore held by partition and pane, from the first record of the pane until no record can
+//! change its windows any more.
 //!
-//! Ids are not part of a checkpoint. The log has them: a restart reads each partition from the oldest record whose id is
-//! held, and fills the ids in again without counting anything twice.
+//! Ids are not part of a checkpoint, because the log contains them. A restart reads each partition
+//! from the oldest record whose id is held, and collects the ids again without counting anything
+//! twice.
 //!
-//! What always holds: no more ids are held than the limit allows. When it is reached the oldest pane's ids are dropped,
-//! and no more are taken of that pane or any before it: copies of its events are counted.
+//! What always holds: no more ids are held than the limit allows. When the limit is exceeded, the
+//! ids of the oldest pane are dropped, and no more are collected for that pane or any before it:
+//! duplicates of their events are counted.
 
 use std::collections::BTreeMap;
 
@@ -18,10 +21,10 @@ use record_log::Offset;
 
 use crate::pane::EventTimeMs;
 
-/// An event's id: a UUID, or 128 bits that are as good.
+/// An event's id: a UUID, or other 128 bits that are as unique.
 pub type EventId = u128;
 
-/// The memory that an id takes at most, in the table that holds it.
+/// The greatest memory that an id takes in the table that holds it.
 const BYTES_OF_AN_ID: u64 = 40;
 
 /// The ids that one worker holds.
@@ -29,19 +32,19 @@ pub struct Seen {
     limit: usize,
     held: usize,
     panes: BTreeMap<(EventTimeMs, u32), Ids>,
-    /// Of panes before it no ids are held.
+    /// No ids are held for panes before it.
     from: EventTimeMs,
 }
 
 /// The ids of one pane in one partition.
 struct Ids {
-    /// The offset of the oldest record of them.
+    /// The offset of the oldest record whose id is in the set.
     oldest: Offset,
     ids: HashSet<EventId, RandomState>,
 }
 
 impl Seen {
-    /// No ids yet, and never more than fit `bytes`.
+    /// Creates an empty set of ids that takes at most `bytes`.
     pub fn within(bytes: u64) -> Self {
         Self {
             limit: usize::try_from(bytes / BYTES_OF_AN_ID).unwrap_or(usize::MAX),
@@ -51,7 +54,7 @@ impl Seen {
         }
     }
 
-    /// Takes an id in, and returns whether it is that of a copy.
+    /// Adds an id, and returns whether it was held already, so that its event is a duplicate.
     pub fn is_copy(
         &mut self,
         partition: u32,
@@ -88,7 +91,7 @@ impl Seen {
         self.from = self.from.max(pane);
     }
 
-    /// The offset of the oldest record of a partition whose id is held.
+    /// Returns the offset of the oldest record of a partition whose id is held.
     pub fn oldest(&self, partition: u32) -> Option<Offset> {
         let own = self.panes.iter().filter(|((_, of), _)| *of == partition);
         own.map(|(_, known)| known.oldest).min()

@@ -1,4 +1,4 @@
-//! The source: reads the partitions of one worker and sends what came of them, pane by pane.
+//! The source: reads the partitions of one worker and sends the aggregated records, pane by pane.
 //!
 //! ```text
 //! partitions ──▶ decode ──▶ cut.rs: on time? ──▶ fold.rs: per key and pane ──▶ entries ──▶
@@ -6,11 +6,13 @@
 //!                   └────────────┴── rejected, too late ─────────────────────▶ asides ───▶
 //! ```
 //!
-//! 1. It reads a batch from each partition that may be read. One that is far ahead of what is committed has to wait:
-//!    that bounds memory and aligns the partitions.
-//! 2. When the watermark of all its partitions has passed a boundary, it sends the panes before it and the crossing, and
-//!    takes its capability to the boundary. The frontier that comes of all workers' capabilities is the watermark.
-//! 3. It is scheduled again when there is something to read, and every so often to let event time go on.
+//! 1. The source reads a batch from each partition that may be read. A partition that is far ahead
+//!    of the committed results waits: that bounds memory and keeps the partitions aligned.
+//! 2. When the watermark of all its partitions has passed a boundary, the source sends the panes
+//!    before the boundary and the crossing, and advances its capability to the boundary. The
+//!    frontier of all workers' capabilities is the watermark.
+//! 3. The source is scheduled again when there is something to read, and periodically so that event
+//!    time advances.
 
 pub mod fold;
 pub mod partitions;
@@ -37,10 +39,10 @@ use crate::watermark::Claim;
 use crate::worker::Shared;
 use partitions::{Leaving, Moment, Partitions};
 
-/// How often event time goes on at the end of partitions.
+/// The interval at which event time advances at the end of partitions.
 const TICK: Duration = Duration::from_millis(40);
 
-/// Entries, asides and crossings.
+/// The outputs of the source: entries, side outputs and crossings.
 pub type Sourced<'scope, K, A> = (
     StreamVec<'scope, EventTimeMs, Entry<K, A>>,
     StreamVec<'scope, EventTimeMs, Aside>,
@@ -50,45 +52,45 @@ pub type Sourced<'scope, K, A> = (
 /// The source of one worker.
 pub struct Source<K, A> {
     partitions: Partitions<K, A>,
-    /// What the checkpoint holds, as far as it is for this worker to send.
+    /// The closed panes of the checkpoint that this worker sends.
     restored: Vec<ClosedPane<K, A>>,
     standings: Standings,
-    /// Up to where results are committed.
+    /// The boundary up to which results are committed.
     committed: ProbeHandle<EventTimeMs>,
     clock: Clock,
     attempt: Arc<Attempt>,
-    /// The log could not be reached when it was last asked.
+    /// Whether the last poll failed because the log was unavailable.
     is_away: bool,
 }
 
-/// A clock that tells milliseconds since the epoch.
+/// A clock that returns milliseconds since the epoch.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
-/// One capability for each output, always at the same boundary.
+/// The capabilities of the outputs, always at the same boundary.
 struct Capabilities {
     entries: Capability<EventTimeMs>,
     asides: Capability<EventTimeMs>,
     crossings: Capability<EventTimeMs>,
 }
 
-/// The outputs, ready to be sent to.
+/// The activated outputs.
 struct Outputs<'a, K: 'static, A: 'static> {
     entries: OutputBuilderSession<'a, EventTimeMs, CapacityContainerBuilder<Vec<Entry<K, A>>>>,
     asides: OutputBuilderSession<'a, EventTimeMs, CapacityContainerBuilder<Vec<Aside>>>,
     crossings: OutputBuilderSession<'a, EventTimeMs, CapacityContainerBuilder<Vec<Crossing>>>,
 }
 
-/// What a source does next.
+/// The next step of a source.
 enum Next {
-    /// There may be more to read at once.
+    /// Run again at once: there may be more to read.
     ReadOn,
-    /// Nothing, for a while.
+    /// Run again after a while.
     Wait,
-    /// Nothing, ever.
+    /// End.
     End,
 }
 
-/// Builds the operator.
+/// Builds the source's operator.
 pub fn read<'scope, K: Key, A: Aggregate>(
     scope: Scope<'scope, EventTimeMs>,
     mut source: Source<K, A>,
@@ -137,7 +139,8 @@ pub fn read<'scope, K: Key, A: Aggregate>(
 }
 
 impl<K: Key, A: Aggregate> Source<K, A> {
-    /// A source that sends what was restored, and then what it reads. `committed` tells up to where results are committed.
+    /// Creates a source that sends the restored panes and then the records that it reads.
+    /// `committed` is at the boundary up to which results are committed.
     pub fn new(
         shared: &Shared<K, A>,
         partitions: Partitions<K, A>,
@@ -195,7 +198,7 @@ impl<K: Key, A: Aggregate> Source<K, A> {
         }
     }
 
-    /// Reads a batch, and returns how many records it was.
+    /// Reads a batch from each partition, and returns the number of records.
     fn poll(&mut self) -> u64 {
         let moment = Moment {
             committed: boundary_at(&self.committed),
@@ -226,7 +229,7 @@ impl<K: Key, A: Aggregate> Source<K, A> {
         batch.records
     }
 
-    /// Notes whether the log could be reached. That it cannot is told once.
+    /// Notes whether the log is available. An outage is logged once, when it begins.
     fn note(&mut self, error: Option<LogError>) {
         match error {
             None => self.is_away = false,
@@ -240,12 +243,13 @@ impl<K: Key, A: Aggregate> Source<K, A> {
         }
     }
 
-    /// What all workers claim together.
+    /// Returns the combined claim of all workers.
     fn all_claim(&self) -> Claim {
         self.partitions.claim().and(self.standings.others())
     }
 
-    /// How far event time has come for this worker, and whether that is the end. Others are told where it stands.
+    /// Returns how far event time has come for this worker, and whether that is the end of the job.
+    /// Announces this worker's progress to the others.
     fn target(&mut self) -> (Option<EventTimeMs>, bool) {
         let claim = self.partitions.claim();
         let standing = self
@@ -258,7 +262,8 @@ impl<K: Key, A: Aggregate> Source<K, A> {
             return (Some(end), true);
         }
 
-        // A worker whose partitions are all empty, idle or read to the end goes along with the others.
+        // A worker whose partitions are all empty, idle or read to the end follows the other
+        // workers.
         let claim = if claim.is_active() {
             claim
         } else {
@@ -285,7 +290,7 @@ impl<K: Key, A: Aggregate> Outputs<'_, K, A> {
 }
 
 impl Capabilities {
-    /// From those that the operator was given: one an output, in order.
+    /// Takes the initial capabilities of the operator: one for each output, in order.
     fn new(initial: Vec<Capability<EventTimeMs>>) -> Option<Self> {
         let [entries, asides, crossings] = initial.try_into().ok()?;
         Some(Self {

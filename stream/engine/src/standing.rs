@@ -1,8 +1,9 @@
-//! What each worker's sources claim, known to all workers.
+//! Worker progress: the claim of each worker's source, shared with all workers.
 //!
-//! A worker without events of its own must not hold the others back, yet its capability does, wherever it stands. So it
-//! goes along with the least claim of the others. Claims travel in a small dataflow of their own whose time never
-//! advances: they are hints about when to move, and move nothing by themselves.
+//! A worker without events of its own must not hold the others back, but its capability would if it
+//! stayed where it is. So the worker follows the least claim of the others. Claims travel in a
+//! small dataflow of their own, whose time never advances. They only inform a worker when to move,
+//! and move no frontier themselves.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -18,16 +19,16 @@ use timely::worker::Worker;
 use crate::pane::EventTimeMs;
 use crate::watermark::Claim;
 
-/// Where a worker stands.
+/// The progress of a worker.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Standing {
-    /// It reads on; its partitions claim so much.
+    /// The worker is reading, with this claim of its partitions.
     Reading(Claim),
-    /// It has read all that it was to read; its windows end by then.
+    /// The worker has read everything that it was to read. Its windows end by this boundary.
     Finished(EventTimeMs),
 }
 
-/// The standings of all workers, as far as known here. Shared by the operators of one worker.
+/// The progress of all workers, as far as it is known here. Shared by the operators of one worker.
 #[derive(Clone)]
 pub struct Standings(Rc<RefCell<Table>>);
 
@@ -41,7 +42,7 @@ struct Table {
 }
 
 impl Standings {
-    /// Builds the dataflow that spreads the standings.
+    /// Builds the dataflow that distributes worker progress.
     pub fn spread(worker: &mut Worker) -> Self {
         let own = worker.index();
         let peers = worker.peers();
@@ -88,17 +89,17 @@ impl Standings {
         );
     }
 
-    /// The index of this worker.
+    /// Returns the index of this worker.
     pub fn own(&self) -> usize {
         self.0.borrow().own
     }
 
-    /// Names the operator to be scheduled when another worker's standing changes.
+    /// Sets the operator to schedule when another worker's progress changes.
     pub fn listen(&self, listener: Activator) {
         self.0.borrow_mut().listener = Some(listener);
     }
 
-    /// Tells all workers where this one stands.
+    /// Sends this worker's progress to all workers, if it has changed.
     pub fn announce(&self, standing: Standing) {
         let mut table = self.0.borrow_mut();
         let own = table.own;
@@ -109,7 +110,7 @@ impl Standings {
         }
     }
 
-    /// The least claim of the other workers.
+    /// Returns the combined claim of the other workers.
     pub fn others(&self) -> Claim {
         let table = self.0.borrow();
         let others = table
@@ -125,7 +126,7 @@ impl Standings {
         claims.fold(Claim::none(), Claim::and)
     }
 
-    /// When all workers have finished, the boundary by which all windows end.
+    /// Returns the boundary by which all windows end, once all workers have finished.
     pub fn all_finished(&self) -> Option<EventTimeMs> {
         let table = self.0.borrow();
         let ends: Option<Vec<_>> = table
@@ -140,7 +141,7 @@ impl Standings {
         ends?.into_iter().max()
     }
 
-    /// Lets the dataflow end.
+    /// Ends the dataflow.
     pub fn end(&self) {
         let mut table = self.0.borrow_mut();
         table.over = true;

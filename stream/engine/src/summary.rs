@@ -5,15 +5,17 @@
 //!                    (keys, aggregate, top)          (differential)
 //! ```
 //!
-//! Each worker contributes one small record a window, for keys are spread over workers and never shared: distinct keys
-//! add up, and the top of all is among the tops of each. When a late record corrects a window, the worker retracts its old
-//! contribution and makes a new one; differential dataflow works out whose totals change, and when.
+//! Each worker contributes one small record per window. Keys are spread over workers and never
+//! shared, so the numbers of distinct keys add up, and the overall top keys are among the top keys
+//! of the workers. When a late record corrects a window, the worker retracts its old contribution
+//! and sends a new one. Differential dataflow computes which totals change, and when.
 //!
-//! Of sessions, the totals are those of all sessions between two cuts that have been told so far; they come with every pane
-//! at which one was told.
+//! For sessions, the totals cover all sessions between two cuts that have been emitted so far. They
+//! change at every pane that emits a session.
 //!
-//! What always holds: totals carry the timestamp of the pane that changed them, so they are committed with its rows. A
-//! contribution ends when its window can no longer be corrected, so the view forgets it.
+//! What always holds: totals have the timestamp of the pane that changed them, so they are
+//! committed with its rows. A contribution ends when its window can no longer be corrected, so the
+//! view forgets it.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -31,30 +33,34 @@ use crate::sink::Outgoing;
 use crate::window::Rules;
 use crate::window::state::{Closed, State};
 
-/// The totals of a window, or one worker's part in them.
+/// The totals of a window, or one worker's contribution to them.
 #[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Totals<K, A> {
     /// The start of the window.
     pub window_start: EventTimeMs,
-    /// How many distinct keys have a row.
+    /// The number of distinct keys that have a row.
     pub keys: u64,
-    /// The events of all keys.
+    /// The aggregate of all keys.
     pub aggregate: A,
     /// The first keys in the order of the job's ranking.
     pub top: Vec<(K, A)>,
-    /// The panes at which late records arrived after the window's end; of sessions, those at which rows came.
+    /// The panes at which late records arrived after the window's end; for sessions, the panes at
+    /// which rows were emitted.
     corrections: BTreeSet<EventTimeMs>,
-    /// How many of these are none: of sessions, the first.
+    /// The number of panes in `corrections` that are not corrections: 1 for sessions, whose first
+    /// rows count among them; otherwise 0.
     first_told: u32,
-    /// Where revisions of the window begin on the job's line of history.
+    /// The first revision of the window on the job's line of history.
     first_revision: u32,
 }
 
-/// A change of one worker's contributions: what, when, and how often.
+/// A change of one worker's contributions: the contribution by window, the time, and the number of
+/// copies.
 pub type Change<K, A> = ((EventTimeMs, Totals<K, A>), EventTimeMs, isize);
 
 impl<K, A> Totals<K, A> {
-    /// 0 at first; counts the panes at which late records, or further sessions, changed the totals.
+    /// Returns the revision: 0 at first, plus the number of panes at which late records, or further
+    /// sessions, changed the totals. If the job lost a checkpoint, it restarts at the next million.
     pub fn revision(&self) -> u32 {
         let changes = u32::try_from(self.corrections.len()).unwrap_or(u32::MAX);
         self.first_revision
@@ -62,14 +68,14 @@ impl<K, A> Totals<K, A> {
     }
 }
 
-/// What one worker has contributed so far, of windows that can still be corrected.
+/// The current contributions of one worker, for windows that can still be corrected.
 pub struct Contributions<K, A> {
     rules: Rules<A>,
     current: HashMap<EventTimeMs, Totals<K, A>>,
 }
 
 impl<K: Key, A: Aggregate> Contributions<K, A> {
-    /// Nothing yet.
+    /// Creates an empty set of contributions.
     pub fn new(rules: Rules<A>) -> Self {
         Self {
             rules,
@@ -77,7 +83,7 @@ impl<K: Key, A: Aggregate> Contributions<K, A> {
         }
     }
 
-    /// The changes that closing the pane `arrival` brings.
+    /// Returns the changes that result from closing the pane `arrival`.
     pub fn update(
         &mut self,
         summary: &Summary<K, A>,
@@ -102,15 +108,16 @@ impl<K: Key, A: Aggregate> Contributions<K, A> {
         changes
     }
 
-    /// Lets go of windows that can no longer be corrected.
+    /// Forgets windows that can no longer be corrected.
     pub fn forget(&mut self, windows: &[EventTimeMs]) {
         for window in windows {
             self.current.remove(window);
         }
     }
 
-    /// A contribution from `arrival` on, for as long as its window can be corrected. All workers let go of a window at the
-    /// same time; would each go when it likes, what is left would look like new totals.
+    /// Adds a contribution from `arrival` on, for as long as its window can be corrected. All
+    /// workers' contributions to a window end at the same time. Otherwise, the remaining ones would
+    /// look like new totals.
     fn during(
         &self,
         arrival: EventTimeMs,
@@ -133,7 +140,7 @@ impl<K: Key, A: Aggregate> Contributions<K, A> {
     }
 }
 
-/// One worker's part in the totals of a window.
+/// Returns this worker's contribution to the totals of a window.
 fn totals<K: Key, A: Aggregate>(
     summary: &Summary<K, A>,
     window: EventTimeMs,
@@ -164,7 +171,7 @@ fn totals<K: Key, A: Aggregate>(
 }
 
 impl<K: Key, A: Aggregate> Summary<K, A> {
-    /// Takes a key into the top, in its place, if it ranks that high.
+    /// Inserts a key into the top keys at its place, if it ranks high enough.
     fn offer(&self, top: &mut Vec<(K, A)>, key: &K, aggregate: &A) {
         let ranks_first = |one: &(K, A)| (self.rank)((&one.0, &one.1), (key, aggregate)).is_lt();
         if top.len() < self.top || top.last().is_some_and(|last| !ranks_first(last)) {
@@ -176,7 +183,7 @@ impl<K: Key, A: Aggregate> Summary<K, A> {
         }
     }
 
-    /// The totals of all workers' parts in a window.
+    /// Merges the workers' contributions to a window.
     fn merge<'a>(&self, mut parts: impl Iterator<Item = &'a Totals<K, A>>) -> Option<Totals<K, A>> {
         let mut merged = parts.next()?.clone();
         for part in parts {
@@ -199,7 +206,7 @@ impl<K: Key, A: Aggregate> Summary<K, A> {
     }
 }
 
-/// Builds the view: from the changes of each worker's contributions to records for the sink.
+/// Builds the view: turns the changes of the workers' contributions into records for the sink.
 pub fn summarize<'scope, K: Key, A: Aggregate>(
     changes: StreamVec<'scope, EventTimeMs, Change<K, A>>,
     summary: std::rc::Rc<Summary<K, A>>,
@@ -216,7 +223,8 @@ pub fn summarize<'scope, K: Key, A: Aggregate>(
             output.extend(merging.merge(parts).map(|totals| (totals, 1_isize)));
         });
 
-    // An update's own time is what counts: differential sends updates of several times under the earliest of them.
+    // Each update is sent at its own time, because differential sends updates of several times
+    // under the earliest of them.
     totals.inner.unary(Pipeline, "encode totals", move |_, _| {
         move |input, output| {
             input.for_each(|cap, updates| {

@@ -1,55 +1,61 @@
-//! How far a partition's event time has come: its claim that nothing older will follow.
+//! The watermark of a partition: its claim that no older event will follow.
 //!
-//! While records come, the watermark is the newest event time less the allowed disorder. At an end that the log confirmed
-//! as of `T`, nothing appended until then is unread, so the partition claims `T − lead − lag − disorder`:
+//! While records come, the watermark is the newest event time less the allowed disorder. When the
+//! log confirms the partition's end as of `T`, everything appended until then has been read, so the
+//! partition claims `T − lead − lag − disorder`:
 //!
 //! - `lead` is how far this clock may be ahead of the log's;
-//! - `lag` is the source's own delay: the append time of the newest event less its event time. A live source has
-//!   milliseconds, a backfill its year, so a replay of history stays in history.
+//! - `lag` is the source's own delay: the append time of the newest event less its event time. It
+//!   is milliseconds for a live source and can be a year for a backfill, so a replay of history
+//!   stays in history.
 //!
-//! Only a later answer of the log moves `T`. A broker that is away holds event time where it was.
+//! Only a later reply of the log moves `T`. While a broker is unreachable, event time stays where
+//! it was.
 //!
-//! A partition that was confirmed at its end for a while without a record is *idle*: it holds nobody back any more, whatever
-//! its lag is. When all partitions are idle, the one with the least lag says how far event time has come. `model/ends.py`
-//! tries this rule and others on logs that misbehave.
+//! A partition that was confirmed at its end for a while without a record is *idle*. It no longer
+//! holds the others back, whatever its lag is. When all partitions are idle, the one with the least
+//! lag decides how far event time has come. `model/ends.py` compares this rule with others on logs
+//! that misbehave.
 //!
-//! What always holds: a watermark never falls, and no event moves it beyond the time at which the event was appended. A
-//! partition without an event, or an idle one, holds nobody back, but only up to the date of its last confirmed end: what
-//! comes while its broker is away is not late.
+//! What always holds: a watermark never falls, and no event moves it beyond the time at which the
+//! event was appended. A partition that is idle or has no event does not hold the others back, but
+//! only up to the time of its last confirmed end. So records that come while its broker is
+//! unreachable are not late.
 
 use serde::{Deserialize, Serialize};
 
 use crate::pane::EventTimeMs;
 
-/// The newest event of a partition. A checkpoint keeps it: event time goes on over a restart.
+/// The newest event of a partition. A checkpoint stores it, so that event time continues after a
+/// restart.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Newest {
-    /// Its event time.
+    /// The event's time.
     pub event_ms: EventTimeMs,
-    /// The clock when it was read.
+    /// The reader's clock when the event was read.
     pub read_at_ms: u64,
-    /// How long after its event time it was appended. Checkpoints of earlier versions lack it; the time of reading then
-    /// stands in for that of the append.
+    /// The time from the event to its append. Checkpoints of earlier versions lack it; the time of
+    /// reading then stands in for the time of the append.
     #[serde(default)]
     pub lag_ms: Option<u64>,
 }
 
 impl Newest {
-    /// The delay of the source, as far as is known.
+    /// The delay of the source; from the time of reading if the append time is missing.
     fn lag_ms(&self) -> u64 {
         self.lag_ms
             .unwrap_or_else(|| self.read_at_ms.saturating_sub(self.event_ms))
     }
 }
 
-/// How fast event time may go on.
+/// The limits on how fast event time advances.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// How far out of order events may be.
+    /// The allowed disorder of events.
     pub disorder_ms: u64,
-    /// How far this clock may be ahead of the log's.
+    /// The time that this clock may be ahead of the log's.
     pub max_clock_skew_ms: u64,
-    /// After how long without a record a partition at its end is idle.
+    /// The time without a record after which a partition at its end is idle.
     pub idle_after_ms: u64,
 }
 
@@ -59,17 +65,18 @@ pub struct Watermark {
     pace: Pace,
     newest: Option<Newest>,
     mark_ms: EventTimeMs,
-    /// The date of the last confirmed end.
+    /// The time as of which the log last confirmed the partition's end.
     end_as_of_ms: Option<u64>,
-    /// The end's date as event time: no later record is older, but for its source's lag.
+    /// The confirmed end as event time: less the lead and the disorder. Without a lag of the
+    /// source, no later record is older.
     bound_ms: EventTimeMs,
-    /// When the last record was appended.
+    /// When the last record was appended. After a restart, when the newest event was read.
     quiet_since_ms: u64,
     is_idle: bool,
 }
 
 impl Watermark {
-    /// A watermark that goes on from what a checkpoint kept, if anything.
+    /// Creates a watermark that continues from the newest event of a checkpoint, if there is one.
     pub fn new(pace: Pace, newest: Option<Newest>) -> Self {
         let mark_ms = newest.map_or(0, |newest| {
             let event_ms = newest.event_ms.min(newest.read_at_ms);
@@ -87,13 +94,14 @@ impl Watermark {
         }
     }
 
-    /// Takes note of a record that was appended at `appended_ms`, whatever is in it.
+    /// Notes that a record was appended at `appended_ms`, whatever its content.
     pub fn record(&mut self, appended_ms: u64) {
         self.quiet_since_ms = self.quiet_since_ms.max(appended_ms);
         self.is_idle = false;
     }
 
-    /// Takes note of an event. When the newest was appended is not changed by reading it again, as every start does.
+    /// Notes an event. Reading the newest event again, as every restart does, changes neither its
+    /// lag nor its time of reading.
     pub fn observe(&mut self, event_ms: EventTimeMs, appended_ms: u64, now_ms: u64) {
         if self.newest.is_none_or(|newest| event_ms > newest.event_ms) {
             self.newest = Some(Newest {
@@ -105,7 +113,8 @@ impl Watermark {
         }
     }
 
-    /// Takes note that the log confirmed the partition's end as of `as_of_ms`, on a clock that may be `lead_ms` ahead of it.
+    /// Notes that the log confirmed the partition's end as of `as_of_ms`, on a clock that may be
+    /// `lead_ms` ahead of the log's.
     pub fn at_end(&mut self, as_of_ms: u64, lead_ms: u64) {
         self.end_as_of_ms = self.end_as_of_ms.max(Some(as_of_ms));
         let log_ms = as_of_ms.saturating_sub(lead_ms);
@@ -124,17 +133,17 @@ impl Watermark {
         self.mark_ms = self.mark_ms.max(mark_ms);
     }
 
-    /// The newest event, if there was one.
+    /// Returns the newest event, if there was one.
     pub fn newest(&self) -> Option<Newest> {
         self.newest
     }
 
-    /// The date of the last confirmed end, if there was one.
+    /// Returns the time as of which the log last confirmed the end, if it did.
     pub fn end_as_of_ms(&self) -> Option<u64> {
         self.end_as_of_ms
     }
 
-    /// What the partition claims.
+    /// Returns the partition's claim.
     pub fn claim(&self) -> Claim {
         let end_as_of_ms = self.end_as_of_ms.unwrap_or(0);
         let mark = self.newest.map(|_| self.mark_ms);
@@ -155,30 +164,30 @@ impl Watermark {
     }
 }
 
-/// What a partition, or a worker for all of its partitions, claims about event time.
+/// The claim about event time of a partition, or of a worker for all of its partitions.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Claim {
-    /// Nothing is known yet: everybody waits.
+    /// Nothing is known yet; all workers wait.
     Unread,
-    /// So much is known.
+    /// The partitions have a claim.
     Known(Known),
 }
 
-/// What is known of the event time of some partitions.
+/// The claim of some partitions about event time.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Known {
-    /// The least that partitions claim which are not idle, if there are any.
+    /// The least claim of the partitions that are not idle, if there are any.
     active: Option<EventTimeMs>,
-    /// The most that idle partitions claim, if there are any.
+    /// The greatest claim of the idle partitions, if there are any.
     idle: Option<EventTimeMs>,
-    /// Up to where idle and empty partitions hold nobody back.
+    /// The event time up to which idle and empty partitions do not hold the others back.
     bound_ms: EventTimeMs,
-    /// As of when all were at their ends; 0 if one never was.
+    /// The time as of which all partitions were at their ends; 0 if one never was.
     end_as_of_ms: u64,
 }
 
 impl Default for Known {
-    /// What no partitions claim.
+    /// Returns the claim of no partitions.
     fn default() -> Self {
         Self {
             active: None,
@@ -190,12 +199,12 @@ impl Default for Known {
 }
 
 impl Claim {
-    /// What no partitions claim: nobody waits for them.
+    /// Returns the claim of no partitions. It does not hold others back.
     pub fn none() -> Self {
         Self::Known(Known::default())
     }
 
-    /// What two claims come to together.
+    /// Combines two claims.
     pub fn and(self, other: Self) -> Self {
         let (Self::Known(one), Self::Known(other)) = (self, other) else {
             return Self::Unread;
@@ -214,12 +223,13 @@ impl Claim {
         })
     }
 
-    /// Some partition that is not idle says how far event time has come.
+    /// Returns whether some partition that is not idle has a claim.
     pub fn is_active(&self) -> bool {
         matches!(self, Self::Known(known) if known.active.is_some())
     }
 
-    /// No event is older than this; none while nothing moves event time.
+    /// Returns the event time reached: the partitions claim that no older event follows. Returns
+    /// none while nothing moves event time.
     pub fn reached(&self) -> Option<EventTimeMs> {
         let Self::Known(known) = self else {
             return None;
@@ -228,7 +238,7 @@ impl Claim {
         Some(reached.min(known.bound_ms))
     }
 
-    /// As of when all partitions were at their ends; 0 if one never was.
+    /// Returns the time as of which all partitions were at their ends; 0 if one never was.
     pub fn end_as_of_ms(&self) -> u64 {
         match self {
             Self::Unread => 0,
@@ -251,7 +261,7 @@ mod tests {
         Watermark::new(PACE, newest)
     }
 
-    /// A partition with one event, read when it was appended.
+    /// Returns a partition with one event, read when it was appended.
     fn with_event(event_ms: u64, appended_ms: u64) -> Watermark {
         let mut watermark = watermark(None);
         watermark.record(appended_ms);

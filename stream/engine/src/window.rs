@@ -1,8 +1,10 @@
-//! Windows: from closed panes to rows. [`state`] and [`sessions`] decide; the operator here hands them the panes in order.
+//! Windows: turns closed panes into rows. [`state`] and [`sessions`] compute the rows; the operator
+//! here passes them the panes in order.
 //!
-//! 1. It keeps the closed panes that came, by their time.
-//! 2. When the frontier has passed a pane at which something came or a window ends, the pane is closed in the state, and
-//!    its rows leave at the pane's own timestamp. So rows do not depend on how many panes close together.
+//! 1. The operator stores the closed panes that arrive, by their time.
+//! 2. When the frontier has passed a pane that has arrived or at which a window ends, the operator
+//!    closes the pane in the state. The rows leave at the pane's own timestamp, so they do not
+//!    depend on how many panes close together.
 
 pub mod sessions;
 pub mod state;
@@ -28,40 +30,41 @@ use crate::summary::{Change, Contributions};
 use sessions::{Extent, SessionState};
 use state::{State, WindowState};
 
-/// What decides about windows besides the panes that come.
+/// The rules by which panes become rows.
 #[derive(Clone, Debug)]
 pub struct Rules<A> {
-    /// The job's windows; where these are sessions, what they are cut to.
+    /// The job's windows; for sessions, the windows that sessions are cut to.
     pub windows: Windows,
-    /// How sessions are made, where the job's windows are sessions.
+    /// The times of the first and last event in an aggregate, if the job's windows are sessions.
     pub extent: Option<Extent<A>>,
-    /// How long after its end a window is kept for corrections.
+    /// The time after its end for which a window is kept for corrections.
     pub lateness_ms: u64,
-    /// The line of history that revisions are of.
+    /// The lines of history, which determine revisions.
     pub lineage: Lineage,
 }
 
-/// What is to be done at a pane, and the right to send what comes of it.
+/// A pane that is to be closed, and the capabilities to send its results.
 struct Due<K, A> {
     rows: Capability<EventTimeMs>,
     changes: Capability<EventTimeMs>,
     closed: Option<SharedPane<K, A>>,
 }
 
-/// Rows, and the changes of this worker's part in the summaries.
+/// The outputs: rows, and the changes of this worker's contributions to the summaries.
 pub type Closings<'scope, K, A> = (
     StreamVec<'scope, EventTimeMs, Row<K, A>>,
     StreamVec<'scope, EventTimeMs, Change<K, A>>,
 );
 
 impl<A: Aggregate> Rules<A> {
-    /// The revision of a window's row or totals that have `revision` by themselves.
+    /// Returns the revision of a window's row or totals on the job's line of history, where
+    /// `revision` is the one counted by the window itself.
     pub fn revision(&self, window_start: EventTimeMs, revision: u32) -> u32 {
         self.lineage
             .raised(revision, self.windows.first_row(window_start))
     }
 
-    /// No windows yet.
+    /// Returns a state without windows.
     fn state<K: Key>(&self) -> Box<dyn State<K, A>> {
         match self.extent {
             None => Box::new(WindowState::new(self.windows, self.lateness_ms)),
@@ -74,7 +77,7 @@ impl<A: Aggregate> Rules<A> {
     }
 }
 
-/// Builds the operator.
+/// Builds the operator that closes windows.
 pub fn close<'scope, K: Key, A: Aggregate>(
     panes: StreamVec<'scope, EventTimeMs, SharedPane<K, A>>,
     rules: Rules<A>,

@@ -1,4 +1,4 @@
-//! What the workers of a process are given: some of it in common, some of it each for itself.
+//! The inputs of the workers of a process: some shared, some for each worker alone.
 
 use std::sync::Arc;
 
@@ -11,26 +11,26 @@ use crate::sink::committer::SlotPublisher;
 use crate::source::Clock;
 use crate::source::partitions::Partitions;
 
-/// What all workers of a process have in common.
+/// The inputs that all workers of a process share.
 pub struct Shared<K, A> {
     /// The job.
     pub pipeline: Pipeline<K, A>,
-    /// The attempt.
+    /// The attempt that the workers belong to.
     pub attempt: Arc<Attempt>,
-    /// Where checkpoints go.
+    /// The store of the job's checkpoints.
     pub store: CheckpointStore,
-    /// The checkpoint that the attempt starts from, published as its own.
+    /// The checkpoint that the attempt starts from, published under the attempt's number.
     pub adopted: Manifest,
     /// The clock.
     pub clock: Clock,
 }
 
-/// What one worker has for itself.
+/// The inputs of one worker.
 pub struct Own<K, A> {
-    /// Its partitions.
+    /// The worker's partitions.
     pub partitions: Partitions<K, A>,
-    /// What it sends of the checkpoint.
+    /// The closed panes of the checkpoint that the worker sends.
     pub restored: Vec<ClosedPane<K, A>>,
-    /// Its sink slots.
+    /// The worker's sink slots.
     pub slots: Vec<SlotPublisher>,
 }

@@ -1,4 +1,5 @@
-//! How many distinct values: exactly for small sets, approximately in bounded space for sets of any size.
+//! The number of distinct values: exact for small sets, approximate in bounded space for sets of
+//! any size.
 
 use std::collections::BTreeSet;
 
@@ -6,15 +7,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::aggregate::{Aggregate, Key, Value, name_of};
 
-/// How many distinct values, approximately, in at most 4 KiB.
+/// The approximate number of distinct values, in at most 4 KiB.
 ///
-/// Up to [`Distinct::EXACT`] values are told apart by their hashes and counted exactly. Beyond that it is a HyperLogLog of
-/// precision 12 (Flajolet et al., "HyperLogLog", AofA 2007) with a standard error of 1.6 %, read by the estimator of
-/// Ertl, "New cardinality estimation algorithms for HyperLogLog sketches", 2017, which needs no tables of corrections.
+/// Up to [`Distinct::EXACT`] values are distinguished by their hashes and counted exactly. Beyond
+/// that, it is a HyperLogLog of precision 12 (Flajolet et al., "HyperLogLog", AofA 2007) with a
+/// standard error of 1.6 %. Its estimator is that of Ertl, "New cardinality estimation algorithms
+/// for HyperLogLog sketches", 2017, which needs no correction tables.
 ///
-/// It is a function of the set of hashes alone: in whatever order and grouping values come, the same set gives the same
-/// sketch, bit by bit. (A crate that promises this was not found: what changes its representation with the history of an
-/// instance cannot be compared, nor checkpointed reproducibly.)
+/// The sketch is a function of the set of hashes alone: the same set gives the same sketch, bit by
+/// bit, in whatever order and grouping the values come. (No crate was found that guarantees this.
+/// If the representation depends on an instance's history, sketches cannot be compared, nor
+/// checkpointed reproducibly.)
 ///
 /// ```
 /// use stream::{Aggregate, Distinct};
@@ -31,26 +34,27 @@ pub struct Distinct(Sketch);
 enum Sketch {
     /// The hashes themselves, in order; at most [`Distinct::EXACT`].
     Hashes(Vec<u64>),
-    /// For each first bits of a hash, the greatest rank among the hashes that begin with them.
+    /// For each prefix of [`PRECISION`] bits, the greatest rank among the hashes that begin with
+    /// it.
     Registers(Vec<u8>),
 }
 
-/// How many of a hash's bits choose its register.
+/// The number of a hash's bits that select its register.
 const PRECISION: u32 = 12;
 const REGISTERS: usize = 1 << PRECISION;
 /// The greatest rank: that of a hash whose other bits are all zero.
 const GREATEST_RANK: u8 = 64 - 12 + 1;
 
 impl Distinct {
-    /// So many values are counted exactly.
+    /// The number of values that are counted exactly.
     pub const EXACT: usize = 256;
 
-    /// A single value.
+    /// Creates the set of a single value.
     pub fn of<V: Key>(value: &V) -> Self {
         Self(Sketch::Hashes(vec![value.stable_hash()]))
     }
 
-    /// How many distinct values there were.
+    /// Returns the number of distinct values, estimated beyond [`Distinct::EXACT`].
     pub fn estimate(&self) -> u64 {
         match &self.0 {
             Sketch::Hashes(hashes) => hashes.len() as u64,
@@ -108,7 +112,7 @@ fn raise(registers: &mut [u8], others: &[u8]) {
         .for_each(|(own, other)| *own = (*own).max(*other));
 }
 
-/// Ertl's algorithm 6.
+/// Estimates the number of distinct values by Ertl's algorithm 6.
 fn estimate(registers: &[u8]) -> u64 {
     let size = REGISTERS as f64;
     let mut with_rank = [0_u32; GREATEST_RANK as usize + 1];
@@ -126,7 +130,7 @@ fn estimate(registers: &[u8]) -> u64 {
     (size * size / (2.0 * std::f64::consts::LN_2 * sum)).round() as u64
 }
 
-/// The part of the registers that no hash chose.
+/// The contribution of the registers that no hash selected.
 fn sigma(mut share: f64) -> f64 {
     let mut power = 1.0;
     let mut sum = share;
@@ -142,7 +146,7 @@ fn sigma(mut share: f64) -> f64 {
     }
 }
 
-/// The part of the registers that can rise no more.
+/// The contribution of the registers that have the greatest rank.
 fn tau(mut share: f64) -> f64 {
     if share == 0.0 || share == 1.0 {
         return 0.0;
@@ -162,13 +166,14 @@ fn tau(mut share: f64) -> f64 {
     }
 }
 
-/// The distinct values themselves: exact, in as much space as they take. For sets that are known to be small.
+/// The distinct values themselves: exact, with memory for each value. Meant for sets that are known
+/// to be small.
 #[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(bound = "V: Value")]
 pub struct DistinctExact<V>(pub BTreeSet<V>);
 
 impl<V: Value> DistinctExact<V> {
-    /// A single value.
+    /// Creates the set of a single value.
     pub fn of(value: V) -> Self {
         Self(BTreeSet::from([value]))
     }

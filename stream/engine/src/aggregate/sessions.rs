@@ -5,11 +5,13 @@ use serde::{Deserialize, Serialize};
 use crate::aggregate::Aggregate;
 use crate::pane::EventTimeMs;
 
-/// The sessions of a key in a window, exactly: events that lie at most `GAP_MS` apart are of the same session.
+/// The exact sessions of a key in a window: events at most `GAP_MS` apart belong to the same
+/// session.
 ///
-/// A session that goes on beyond its window is cut there, so a window bounds how long a session, and what is kept of it, can
-/// become. A row holds all sessions of its window, and replaces them all when a late event makes one of two: nothing has to
-/// be retracted. What it costs is that sessions are told when their window ends, not when the gap has passed; for that, see
+/// A session that continues beyond its window is cut there. So a window bounds the length of a
+/// session and the size of its state. A row contains all sessions of its window, and a late event
+/// that joins two of them replaces the row: nothing has to be retracted. In return, sessions are
+/// emitted when their window ends, not when the gap has passed; for that, see
 /// [`SessionWindows`](crate::SessionWindows).
 ///
 /// ```
@@ -28,20 +30,20 @@ use crate::pane::EventTimeMs;
 #[serde(bound = "A: Aggregate")]
 pub struct Sessions<A, const GAP_MS: u64>(Vec<Session<A>>);
 
-/// One of a key's sessions. As an aggregate, it takes for granted that what is merged belongs together.
+/// One session of a key. Merging two assumes that they belong to the same session.
 #[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(bound = "A: Aggregate")]
 pub struct Session<A> {
-    /// The time of its first event.
+    /// The time of the session's first event.
     pub first_ms: EventTimeMs,
-    /// The time of its last event.
+    /// The time of the session's last event.
     pub last_ms: EventTimeMs,
-    /// Its events.
+    /// The aggregate of the session's events.
     pub aggregate: A,
 }
 
 impl<A: Aggregate> Session<A> {
-    /// A single event.
+    /// Creates a session of a single event.
     pub fn of(event_ms: EventTimeMs, aggregate: A) -> Self {
         Self {
             first_ms: event_ms,
@@ -64,12 +66,12 @@ impl<A: Aggregate> Aggregate for Session<A> {
 }
 
 impl<A: Aggregate, const GAP_MS: u64> Sessions<A, GAP_MS> {
-    /// A single event.
+    /// Creates a session of a single event.
     pub fn of(event_ms: EventTimeMs, aggregate: A) -> Self {
         Self(vec![Session::of(event_ms, aggregate)])
     }
 
-    /// The sessions, in order.
+    /// Returns the sessions, in order.
     pub fn all(&self) -> &[Session<A>] {
         &self.0
     }

@@ -1,9 +1,9 @@
-//! The first of an order: the greatest values, and the most frequent ones.
+//! The greatest values, and the most frequent ones.
 //!
-//! Sketches that find frequent values in bounded space (Misra-Gries, space-saving) merge to results that depend on the
-//! order of merging: another number of workers, or a restart, would change results. So they are no aggregates here.
-//! [`Top`] is bounded and exact because its order does not change as values come; [`Tally`] is exact because it keeps every
-//! distinct value.
+//! Sketches that find frequent values in bounded space (Misra-Gries, space-saving) merge to results
+//! that depend on the order of merging: another number of workers, or a restart, would change
+//! results. So this module does not contain them. [`Top`] is bounded and exact because the rank of
+//! a value never changes. [`Tally`] is exact because it keeps every distinct value.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::aggregate::{Aggregate, Value, name_of};
 
-/// The `N` greatest distinct values, exactly. A value that is to rank by something begins with it: the largest orders are
-/// `Top<(u64, u64), 3>` of totals and order ids.
+/// The exact `N` greatest distinct values. To rank values by a number, begin them with it: the
+/// largest orders are `Top<(u64, u64), 3>` of totals and order ids.
 ///
 /// ```
 /// use stream::{Aggregate, Top};
@@ -28,13 +28,13 @@ use crate::aggregate::{Aggregate, Value, name_of};
 pub struct Top<V, const N: usize>(Vec<V>);
 
 impl<V: Value, const N: usize> Top<V, N> {
-    /// A single value.
+    /// Creates the aggregate of a single value.
     pub fn of(value: V) -> Self {
         const { assert!(N > 0, "none of the greatest values is no aggregate") };
         Self(vec![value])
     }
 
-    /// The values, the greatest first.
+    /// Returns the values, the greatest first.
     pub fn values(&self) -> &[V] {
         &self.0
     }
@@ -56,19 +56,21 @@ impl<V: Value, const N: usize> Aggregate for Top<V, N> {
     }
 }
 
-/// How often each value came: exact, in as much space as the distinct values take. For the most frequent of a set that is
-/// known to be small; the most frequent *keys* of a job are what [`summarize`](crate::Pipeline::summarize) is for.
+/// The exact number of occurrences of each value, with memory for each distinct value. Meant for
+/// the most frequent values of a set that is known to be small. For the most frequent *keys* of a
+/// job, use [`summarize`](crate::Pipeline::summarize).
 #[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(bound = "V: Value")]
 pub struct Tally<V>(pub BTreeMap<V, u64>);
 
 impl<V: Value> Tally<V> {
-    /// A value that came so often.
+    /// Creates the tally of a value that occurred `times` times.
     pub fn of(value: V, times: u64) -> Self {
         Self(BTreeMap::from([(value, times)]))
     }
 
-    /// The `count` values that came most often, the most frequent first; of two as frequent, the lesser first.
+    /// Returns the `count` values that occurred most often, the most frequent first. Of equally
+    /// frequent values, the lesser comes first.
     pub fn most_frequent(&self, count: usize) -> Vec<(&V, u64)> {
         let mut all: Vec<(&V, u64)> = self
             .0

@@ -4,11 +4,12 @@ use wide::u8x16;
 
 use super::{digits, is_special, length_before, special};
 
-/// A text that probably has the layout that its usual producer writes, byte for byte: literals, strings and whole numbers
-/// in a fixed order. Each function takes one of these off its front, or returns none where something else stands there.
+/// A text that probably has the exact layout of its usual producer: literals, strings and whole
+/// numbers in a fixed order. Each function reads one of these off the front, or returns none if the
+/// text continues differently.
 ///
-/// What was taken is JSON if the literals are the rest of a JSON text: strings are printable ASCII without escapes,
-/// numbers have no leading zero.
+/// If the literals are the rest of a JSON text, the text that was read is JSON: strings are ASCII
+/// without escapes and control characters below 0x20, and numbers have no leading zero.
 ///
 /// ```
 /// use stream::json::KnownText;
@@ -32,13 +33,13 @@ pub struct KnownText<'a> {
 }
 
 impl<'a> KnownText<'a> {
-    /// The whole of a text.
+    /// Starts at the front of `text`.
     #[inline]
     pub fn new(text: &'a [u8]) -> Self {
         Self { rest: text }
     }
 
-    /// Takes exactly these bytes.
+    /// Reads exactly these bytes.
     #[inline]
     pub fn literal<const N: usize>(&mut self, literal: &[u8; N]) -> Option<()> {
         let (first, rest) = self.rest.split_first_chunk::<N>()?;
@@ -49,10 +50,11 @@ impl<'a> KnownText<'a> {
         Some(())
     }
 
-    /// Takes printable ASCII up to the next quote, and the quote. The opening quote belongs to the literal before it.
+    /// Reads ASCII without backslashes and control characters below 0x20 up to the next quote, and
+    /// the quote. The opening quote belongs to the literal before it.
     #[inline]
     pub fn string(&mut self) -> Option<&'a [u8]> {
-        // A byte beyond ASCII has its high bit set, as the marks of special bytes have.
+        // A byte beyond ASCII has its high bit set, like the marks of special bytes.
         let in_block = |block: u8x16| (special(block) | block).to_bitmask();
         let is_it = |byte: u8| is_special(byte) || !byte.is_ascii();
         let length = length_before(self.rest, in_block, is_it);
@@ -62,7 +64,7 @@ impl<'a> KnownText<'a> {
         Some(string)
     }
 
-    /// Takes a whole number of at most 19 digits.
+    /// Reads a whole number of at most 19 digits.
     #[inline]
     pub fn whole(&mut self) -> Option<u64> {
         let (value, length) = digits(self.rest)?;
@@ -70,7 +72,7 @@ impl<'a> KnownText<'a> {
         Some(value)
     }
 
-    /// Everything was taken.
+    /// Returns whether the whole text has been read.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.rest.is_empty()

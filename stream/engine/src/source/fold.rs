@@ -1,7 +1,7 @@
-//! Aggregation before the exchange: what a source keeps of its records until their pane closes.
+//! Aggregation before the exchange: the records that a source has merged until their pane closes.
 //!
-//! Records of a key in a pane are merged as they are read. So what crosses threads and machines grows with the distinct
-//! keys of a pane, not with its records.
+//! Records of a key in a pane are merged as they are read. So the data that crosses threads and
+//! machines grows with the number of distinct keys in a pane, not with the number of records.
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
@@ -16,7 +16,7 @@ pub struct Fold<K, A> {
     groups: Vec<Group<K, A>>,
 }
 
-/// The keys of one pane that travel at one pane.
+/// The keys of one pane that travel at the same pane.
 struct Group<K, A> {
     arrival: EventTimeMs,
     pane: EventTimeMs,
@@ -24,7 +24,7 @@ struct Group<K, A> {
 }
 
 impl<K, A> Default for Fold<K, A> {
-    /// Nothing yet.
+    /// Returns a fold without panes.
     fn default() -> Self {
         Self { groups: Vec::new() }
     }
@@ -41,7 +41,7 @@ impl<K: Key, A: Aggregate> Fold<K, A> {
         }
     }
 
-    /// Takes out, in order, what travels before `boundary`.
+    /// Takes out the entries that travel before `boundary`, in order.
     pub fn take_before(&mut self, boundary: EventTimeMs) -> Vec<(EventTimeMs, Vec<Entry<K, A>>)> {
         let mut taken: Vec<_> = self
             .groups
@@ -64,17 +64,18 @@ impl<K: Key, A: Aggregate> Fold<K, A> {
         taken.into_iter().map(entries).collect()
     }
 
-    /// The panes at which what is kept will travel; some may stand here twice.
+    /// Returns the panes at which the entries will travel; a pane may occur more than once.
     pub fn arrivals(&self) -> impl Iterator<Item = EventTimeMs> {
         self.groups.iter().map(|group| group.arrival)
     }
 
-    /// How many keys are kept, over all panes.
+    /// Returns the number of entries, over all panes.
     pub fn entries(&self) -> usize {
         self.groups.iter().map(|group| group.aggregates.len()).sum()
     }
 
-    /// The group of a pane. There are few, and the one used last is at the front: most records are of the newest panes.
+    /// Returns the group of a pane. There are few groups, and the one used last is at the front,
+    /// because most records are of the newest panes.
     fn group(&mut self, arrival: EventTimeMs, pane: EventTimeMs) -> &mut Group<K, A> {
         match self
             .groups

@@ -1,4 +1,5 @@
-//! The partitions of one worker: reads them, decides about each record, and keeps what came of it until its pane closes.
+//! The partitions of one worker: reads their records, decides about each record, and aggregates it
+//! until its pane closes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,20 +18,21 @@ use crate::source::fold::Fold;
 use crate::units::instant;
 use crate::watermark::Claim;
 
-/// How many records are read from a partition before the next one has its turn: more than a reader holds ready.
+/// The number of records that are read from a partition before the next one has its turn. It is
+/// more than a reader holds ready.
 const BATCH_RECORDS: usize = 32_768;
 
-/// How old the date of an end may be for its partition to be at its end.
+/// The greatest age of a confirmed end at which its partition counts as being at its end.
 const END_LIMIT_MS: u64 = 5_000;
 
-/// What decides about reading.
+/// The limits on reading.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// The job's windows.
     pub windows: Windows,
-    /// The topic may lose single records (compaction), the anchors too.
+    /// Whether the topic may lose single records, including the anchors (compaction).
     pub may_lose_anchors: bool,
-    /// How many panes a worker may have that hold something and are not committed.
+    /// The number of panes that a worker may have that contain something and are not committed.
     pub max_open_panes: usize,
 }
 
@@ -40,60 +42,61 @@ pub struct Partitions<K, A> {
     reader: Box<dyn Reader>,
     decode: Decode<K, A>,
     limits: Limits,
-    /// Where reading ends, if the job is to end.
+    /// The offsets at which reading ends, if the job is to end.
     ends: Option<BTreeMap<u32, Offset>>,
     open: Open<K, A>,
-    /// Panes that were sent, and are not known to be committed.
+    /// Panes that were sent and are not known to be committed.
     sent: BTreeSet<EventTimeMs>,
-    /// A partition that is another one than that of the checkpoint.
+    /// A partition that is not the one that the checkpoint describes.
     foreign: Option<u32>,
-    /// When each partition was last heard of: a record, the confirmation of its end, or that it was not to be read.
+    /// When each partition last made progress: a poll returned a record or a later confirmed end,
+    /// or the partition was not to be read.
     heard: BTreeMap<u32, u64>,
-    /// Who set the times of the records that were read; producers, if they set some.
+    /// Who set the times of the records that were read; producers, if they set any.
     log_time_type: Option<LogTimeType>,
 }
 
-/// How far a partition has been read.
+/// The reading position of a partition.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Position {
     /// The partition.
     pub partition: u32,
-    /// The offset to be read next.
+    /// The offset to read next.
     pub next_offset: Offset,
-    /// The time of its newest event.
+    /// The time of the partition's newest event.
     pub newest_event_ms: Option<EventTimeMs>,
-    /// When it was last heard of.
+    /// When the partition last made progress: a record, a later confirmed end, or not to be read.
     pub heard_at_ms: Option<u64>,
-    /// The date of its last confirmed end.
+    /// The time as of which the log last confirmed the partition's end.
     pub end_as_of_ms: Option<u64>,
 }
 
 /// The moment of a poll.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
-    /// Results before it are committed.
+    /// The boundary up to which results are committed.
     pub committed: EventTimeMs,
-    /// As of when all partitions of the job were at their ends; 0 if one is not.
+    /// The time as of which all partitions of the job were at their ends; 0 if one never was.
     pub all_at_end_ms: u64,
-    /// The clock.
+    /// The reader's clock.
     pub now_ms: u64,
 }
 
-/// What has been read and not sent.
+/// The records that have been read and not sent.
 struct Open<K, A> {
     fold: Fold<K, A>,
     asides: BTreeMap<EventTimeMs, Vec<Aside>>,
-    /// The boundary by which every window that holds something ends.
+    /// The boundary by which all windows that contain something end.
     windows_end: EventTimeMs,
 }
 
-/// What leaves a source at one pane.
+/// The output of a source at one pane.
 pub struct Leaving<K, A> {
     /// The pane.
     pub arrival: EventTimeMs,
-    /// What is counted, each key of a pane once.
+    /// The counted records, merged by key and pane.
     pub entries: Vec<Entry<K, A>>,
-    /// What is not.
+    /// The side outputs.
     pub asides: Vec<Aside>,
 }
 
@@ -114,7 +117,8 @@ impl<K, A> From<ClosedPane<K, A>> for Leaving<K, A> {
 }
 
 impl<K: Key, A: Aggregate> Partitions<K, A> {
-    /// Partitions that `reader` reads from where `intake` says, up to `ends` if given.
+    /// Creates partitions that `reader` reads from the positions of `intake`, up to `ends` if
+    /// given.
     pub fn new(
         intake: Intake,
         reader: Box<dyn Reader>,
@@ -142,20 +146,20 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
         }
     }
 
-    /// Has the operator behind `activator` scheduled when there may be something to read.
+    /// Schedules the operator behind `activator` when there may be something to read.
     pub fn wake_by(&mut self, activator: SyncActivator) {
         self.reader.on_readable(Arc::new(move || {
-            // A worker that is gone reads no more.
+            // Activation fails only if the worker is gone; then nothing is left to read.
             let _ = activator.activate();
         }));
     }
 
-    /// Windows of what a checkpoint holds end by `boundary`.
+    /// Notes that the windows of the checkpoint's panes end by `boundary`.
     pub fn expect_windows_until(&mut self, boundary: EventTimeMs) {
         self.open.windows_end = self.open.windows_end.max(boundary);
     }
 
-    /// The boundary that nothing sent from now on may travel before.
+    /// The worker's capability: nothing sent from now on travels before this boundary.
     pub fn capability(&self) -> EventTimeMs {
         self.intake.capability()
     }
@@ -164,7 +168,7 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
         self.intake.positions().map(|(id, _)| id).collect()
     }
 
-    /// How far each partition has been read.
+    /// Returns the reading position of each partition.
     pub fn positions(&self) -> impl Iterator<Item = Position> {
         self.intake.positions().map(|(partition, next_offset)| {
             let newest = self.intake.newest(partition);
@@ -178,33 +182,34 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
         })
     }
 
-    /// What the partitions that are still read claim together.
+    /// Returns the combined claim of the partitions that have not been read to their ends.
     pub fn claim(&self) -> Claim {
         self.intake.claim(|partition| !self.has_ended(partition))
     }
 
-    /// When everything that was to be read has been, the boundary by which all windows end.
+    /// Returns the boundary by which all windows end, once everything that was to be read has been
+    /// read.
     pub fn finished(&self) -> Option<EventTimeMs> {
         let is_finished =
             self.ends.is_some() && self.intake.positions().all(|(id, _)| self.has_ended(id));
         is_finished.then_some(self.open.windows_end.max(self.intake.capability()))
     }
 
-    /// How many keys are kept in open panes.
+    /// Returns the number of entries in open panes.
     pub fn open_entries(&self) -> usize {
         self.open.fold.entries()
     }
 
-    /// Who set the times of the records that were read, once some were.
+    /// Returns who set the times of the records that were read, once any were.
     pub fn log_time_type(&self) -> Option<LogTimeType> {
         self.log_time_type
     }
 
-    /// Reads a batch from each partition that may be read, and returns what it came to. A partition that fails keeps the
-    /// others from nothing.
+    /// Reads a batch from each partition that may be read, and returns the totals. A failing
+    /// partition does not stop the others.
     ///
     /// # Errors
-    /// As [`Reader::poll`], the first one; what was read beside it is kept.
+    /// The first error of [`Reader::poll`], with the totals of what was read besides.
     pub fn poll(&mut self, moment: Moment) -> Result<Batch, (Batch, LogError)> {
         self.sent = self.sent.split_off(&moment.committed);
         let last_allowed = self.last_allowed_pane();
@@ -230,7 +235,8 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
         }
     }
 
-    /// Takes the capability to the last boundary at or before `time`: the crossing, and what leaves with it.
+    /// Advances the capability to the last boundary at or before `time`. Returns the crossing and
+    /// the panes that leave with it.
     pub fn advance(&mut self, time: EventTimeMs) -> Option<(Crossing, Vec<Leaving<K, A>>)> {
         let crossing = self.intake.advance(time)?;
         let leaving = self.open.take_before(crossing.to);
@@ -238,14 +244,15 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
         Some((crossing, leaving))
     }
 
-    /// The last pane of which more may be read while so many hold something that is not committed.
+    /// Returns the last pane that may be read while the limit of open and uncommitted panes is
+    /// reached; none if it is not reached.
     fn last_allowed_pane(&self) -> Option<EventTimeMs> {
         let mut open = self.sent.clone();
         open.extend(self.open.fold.arrivals());
         open.iter().nth(self.limits.max_open_panes - 1).copied()
     }
 
-    /// A partition that was found to be another one than that of the checkpoint.
+    /// Returns a partition that is not the one that the checkpoint describes, if one was found.
     pub fn foreign(&self) -> Option<u32> {
         self.foreign
     }
@@ -256,7 +263,8 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
         last_allowed: Option<EventTimeMs>,
         moment: Moment,
     ) -> bool {
-        // At the ends of all partitions records come as fast as they are produced, and event time waits only for a lag.
+        // At the ends of all partitions, records come only as fast as they are produced, and event
+        // time waits only for a lag.
         let oldest_end_ms = moment.now_ms.saturating_sub(END_LIMIT_MS);
         let own_end_ms = self.intake.end_as_of_ms(partition).unwrap_or(0);
         let is_live = own_end_ms.min(moment.all_at_end_ms) >= oldest_end_ms;
@@ -361,7 +369,7 @@ struct RecordAdmission<'a, 'r, K, A> {
     batch: &'a mut Batch,
     /// The event's id, if it has one.
     id: Option<EventId>,
-    /// Where it is counted: the pane at which it travels, and the one it belongs to.
+    /// The pane at which the record travels and the pane to which it belongs, if it is counted.
     counted: Option<(EventTimeMs, EventTimeMs)>,
 }
 
@@ -444,7 +452,7 @@ impl<K: Key, A: Aggregate> Admission<K, A> for RecordAdmission<'_, '_, K, A> {
 }
 
 impl<K: Key, A: Aggregate> Open<K, A> {
-    /// Takes out, in order, what travels before `boundary`.
+    /// Takes out everything that travels before `boundary`, in order.
     fn take_before(&mut self, boundary: EventTimeMs) -> Vec<Leaving<K, A>> {
         let later = self.asides.split_off(&boundary);
         let asides = std::mem::replace(&mut self.asides, later);
@@ -481,7 +489,8 @@ mod tests {
     use crate::cut::{Rules, Start};
     use crate::watermark::{Newest, Pace};
 
-    /// A log whose records are event times, by partition; the first poll of partition 1 fails.
+    /// Returns a log whose records are event times, by partition. The first poll of partition 1
+    /// fails.
     fn log(times: [&[u64]; 2]) -> SimulatedLog {
         let log = SimulatedLog::new(|| 1_000_000);
         let retention = Duration::from_secs(60);

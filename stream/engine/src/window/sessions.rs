@@ -1,22 +1,26 @@
-//! The sessions of one worker: a pure function of the closed panes that it was given, in order.
+//! The sessions of one worker: a pure function of the closed panes that it is given, in order.
 //!
 //! ```text
 //! event time   ──●─●──●──────────●●─────●──┃──●─────▶     ┃ a cut
 //! sessions       [──────gap)     [─────────┃[──gap)
 //! ```
 //!
-//! No pane is longer than the gap, so what a key has in a pane is of one session, and an entry is a [`Session`] in the
-//! making. Here entries that lie at most the gap apart become one. Closing a pane tells, at its timestamp,
-//! - the sessions that no event on time can lengthen any more, or that are cut: revision 0;
+//! No pane is longer than the gap, so all events of a key in a pane belong to one session, and an
+//! entry is part of a [`Session`]. Entries that lie at most the gap apart are merged here. Closing
+//! a pane emits, at its timestamp,
+//! - the sessions that no on-time event can lengthen any more, or that are cut: revision 0;
 //! - the sessions that late entries changed, once these are closed as well: the next revision;
-//! - with such a session, those that it swallowed: the next revision of each, and that it is gone.
+//! - with such a session, a retraction of each session that it absorbed: the next revision of that
+//!   session.
 //!
-//! Each entry is told once: when it has come, and the session that it is part of is closed. So what is told depends on what
-//! arrived at which pane, and on nothing else. Until a session is told that swallowed others, their rows stand: what is told
-//! of a key never counts an event twice, nor leaves one out that was counted before.
+//! Each entry is emitted once: when it has arrived and its session is closed. So the emitted rows
+//! depend only on what arrived at which pane. The rows of absorbed sessions stay valid until the
+//! session that absorbed them is emitted. So the valid rows of a key never count an event twice,
+//! and never drop an event that was counted before.
 //!
-//! What always holds: rows of a key that stand never overlap; each starts at its session's first event. Between two cuts a
-//! session is kept for as long as it can be corrected, as what was told of it and what was not: no event is kept.
+//! What always holds: the valid rows of a key never overlap, and each starts at its session's first
+//! event. Between two cuts, a session is kept for as long as it can be corrected, as an emitted and
+//! a not yet emitted aggregate: no single event is kept.
 //!
 //! [`Session`]: crate::aggregate::Session
 
@@ -30,7 +34,7 @@ use crate::flow::{Entry, Row, SharedPane};
 use crate::pane::{EventTimeMs, Windows};
 use crate::window::state::{Closed, State};
 
-/// Tells the times of the first and the last event of an aggregate.
+/// Returns the times of the first and the last event of an aggregate.
 pub type Extent<A> = fn(&A) -> (EventTimeMs, EventTimeMs);
 
 /// The sessions that are open, and those that can still be corrected.
@@ -40,31 +44,32 @@ pub struct SessionState<K, A> {
     extent: Extent<A>,
     allowed_lateness_ms: u64,
     stretches: BTreeMap<EventTimeMs, Stretch<K, A>>,
-    /// Whose sessions may be closed by which pane, and of which stretch they are. Some of them have gone on meanwhile.
+    /// The stretches and keys whose sessions each pane may close. Some of the sessions have been
+    /// lengthened meanwhile.
     due: BTreeMap<EventTimeMs, Vec<(EventTimeMs, K)>>,
 }
 
-/// What lies between two cuts.
+/// The sessions between two cuts.
 struct Stretch<K, A> {
     /// The sessions of each key, in order.
     keys: HashMap<K, Vec<Live<A>>, RandomState>,
-    /// How many there are.
+    /// The number of sessions over all keys.
     sessions: usize,
-    /// The panes at which rows came.
+    /// The panes at which rows were emitted.
     told_at: BTreeSet<EventTimeMs>,
 }
 
-/// A session as it stands.
+/// The current state of a session.
 struct Live<A> {
     first_ms: EventTimeMs,
     last_ms: EventTimeMs,
-    /// The rows that stand for parts of it, or for all of it.
+    /// The valid rows for parts of the session, or for all of it.
     told: Vec<Told<A>>,
-    /// What came since.
+    /// The events that have arrived and are in none of these rows.
     untold: Option<A>,
 }
 
-/// A row that stands.
+/// A valid row: emitted, and neither replaced nor retracted.
 struct Told<A> {
     first_ms: EventTimeMs,
     aggregate: A,
@@ -72,7 +77,8 @@ struct Told<A> {
 }
 
 impl<K: Key, A: Aggregate> SessionState<K, A> {
-    /// No sessions yet. They end by the gap of `windows`, and are cut to these.
+    /// Creates a state without sessions. They end after the gap of `windows`, and are cut to
+    /// `windows`.
     pub fn new(windows: Windows, extent: Extent<A>, allowed_lateness_ms: u64) -> Self {
         let gap_ms = windows.gap_ms().unwrap_or(0);
         Self {
@@ -85,7 +91,8 @@ impl<K: Key, A: Aggregate> SessionState<K, A> {
         }
     }
 
-    /// Takes an entry in, and has its session looked at when it closes: now, if that is past.
+    /// Adds an entry, and schedules its session for the pane that closes it: this one, if the
+    /// session has ended already.
     fn take_in(&mut self, arrival: EventTimeMs, entry: &Entry<K, A>) {
         let end = self.windows.last_end(entry.pane);
         let start = end - self.windows.size_ms();
@@ -111,7 +118,8 @@ impl<K: Key, A: Aggregate> SessionState<K, A> {
             .push((start, entry.key.clone()));
     }
 
-    /// Tells what is closed of a key's sessions by `boundary`, and was not told.
+    /// Emits the rows of a key's sessions that are closed by `boundary` and have events that were
+    /// not emitted.
     fn tell(
         &mut self,
         boundary: EventTimeMs,
@@ -232,7 +240,8 @@ impl<K: Key, A: Aggregate> State<K, A> for SessionState<K, A> {
 }
 
 impl<K: Key, A: Aggregate> Stretch<K, A> {
-    /// Makes one session of a new one and those that it lies close to, and returns the time of its last event.
+    /// Merges a new session with those that are close to it, and returns the time of the last
+    /// event.
     fn take_in(&mut self, key: &K, mut session: Live<A>, gap_ms: u64) -> EventTimeMs {
         let known = self.keys.entry(key.clone()).or_default();
         let first_ms = session.first_ms;
@@ -278,7 +287,8 @@ impl<A: Aggregate> Live<A> {
         }
     }
 
-    /// Makes rows of a session of which something was not told: its own, and those of what it swallowed.
+    /// Adds the rows of a session that has events that were not emitted: its own row, and a
+    /// retraction for each session that it absorbed.
     fn tell<K: Key>(&mut self, key: &K, rows: &mut Vec<Row<K, A>>) {
         let Some(mut aggregate) = self.untold.take() else {
             return;
@@ -389,7 +399,8 @@ mod tests {
         })
     }
 
-    /// Closes a pane, and tells its rows: first and last event, count, revision, and whether it is gone.
+    /// Closes a pane, and returns its rows: first and last event, count, revision, and whether it
+    /// is gone.
     fn close(
         state: &mut SessionState<u64, Session<Count>>,
         arrival: u64,
@@ -484,13 +495,14 @@ mod tests {
         assert_eq!((state.forget(95), state.entries()), (vec![0], 1));
     }
 
-    /// A number that looks random: SplitMix64's.
+    /// Returns a pseudorandom number, from SplitMix64.
     fn chance(seed: &mut u64, below: u64) -> u64 {
         *seed += 1;
         seed.stable_hash() % below
     }
 
-    /// An event of any of three keys that arrives at a pane: of that pane, or as late as can be taken in.
+    /// Returns an event of one of three keys that arrives at a pane: on time, or as late as can be
+    /// counted.
     fn event(seed: &mut u64, arrival: u64) -> Event {
         let is_correctable = |start: &u64| start + LIMIT_MS + LATENESS_MS > arrival;
         let oldest = (0..=arrival)
@@ -507,11 +519,13 @@ mod tests {
         (chance(seed, 3), time)
     }
 
-    /// What stands, and the events that came, of a job whose panes are closed as the operator closes them.
+    /// The valid rows and the events that came, for a job whose panes are closed as the operator
+    /// closes them.
     #[derive(Default)]
     struct History {
         events: Vec<Event>,
-        /// By key and first event: the last event, the count, the revision, and whether it is gone.
+        /// By key and first event: the last event, the count, the revision, and whether the row is
+        /// gone.
         told: BTreeMap<(u64, u64), (u64, u64, u32, bool)>,
     }
 
@@ -537,7 +551,8 @@ mod tests {
             }
         }
 
-        /// Compares what stands with the sessions that sorting and splitting the events gives.
+        /// Compares the valid rows with the sessions that result from sorting and splitting the
+        /// events.
         fn check(&mut self, boundary: u64) {
             self.events.sort_unstable();
             let together = |one: &Event, next: &Event| {

@@ -1,15 +1,18 @@
-//! The windows of one worker: a pure function of the closed panes that it was given, in order. [`State`] says what that is
-//! for any kind of window; [`WindowState`] is that of windows that tumble or slide.
+//! The windows of one worker: a pure function of the closed panes that it is given, in order.
+//! [`State`] is the interface for any kind of window; [`WindowState`] implements it for windows
+//! that tumble or slide.
 //!
-//! Closing pane `a` makes, at timestamp `a`,
+//! Closing pane `a` emits, at timestamp `a`,
 //! - a row for every key of the window that ends with the pane, if one does: revision 0;
 //! - a row for every key and window that a late entry of the pane corrects: the next revision.
 //!
-//! A revision counts the distinct panes at which late entries of the key arrived after the window's end. So rows depend
-//! on what arrived at which pane, and on nothing else: not on workers, restarts, or how many panes closed together.
+//! A revision counts the distinct panes at which late entries of the key arrived after the window's
+//! end. If all of them arrived after it, the first pane makes revision 0. So rows depend only on
+//! what arrived at which pane: not on workers, restarts, or how many panes close together.
 //!
-//! What always holds: panes are given in increasing order; a pane can be forgotten as soon as no late record can correct
-//! a window of it. What is remembered is shared with the closed pane itself, not copied.
+//! What always holds: panes are given in increasing order. A pane can be forgotten as soon as no
+//! late record can correct a window that contains it. The on-time entries are shared with the
+//! closed pane itself, not copied.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,21 +20,25 @@ use crate::aggregate::{Aggregate, Key};
 use crate::flow::{Entry, Row, SharedPane};
 use crate::pane::{EventTimeMs, Windows};
 
-/// What is kept of closed panes, and the rows that it comes to.
+/// The state that is kept of closed panes, from which rows are computed.
 pub trait State<K, A> {
-    /// Closes the pane `arrival`, in which `closed` arrived (nothing, if none is given). Panes come in increasing order.
+    /// Closes the pane `arrival`, at which `closed` arrived; nothing arrived if it is none. Panes
+    /// must come in increasing order.
     fn close(&mut self, arrival: EventTimeMs, closed: Option<&SharedPane<K, A>>) -> Closed<K, A>;
-    /// The next pane whose closing makes rows, or may.
+    /// Returns the next pane whose closing may emit rows.
     fn next_due(&self) -> Option<EventTimeMs>;
-    /// Forgets what no record after the closed pane `arrival` can belong to, and says which windows that was of.
+    /// Forgets the state that no record after the closed pane `arrival` can change, and returns the
+    /// windows to which it belonged.
     fn forget(&mut self, arrival: EventTimeMs) -> Vec<EventTimeMs>;
-    /// Hands over, for each key that has rows in a window, what these come to as they stand.
+    /// Calls `each` with every key that has rows in a window, and the aggregate of its current
+    /// rows.
     fn for_each_total(&self, window: EventTimeMs, each: &mut dyn FnMut(&K, &A));
-    /// The panes at which late entries changed rows of a window, over all keys; of sessions, those at which any row came.
+    /// Returns the panes at which late entries changed rows of a window, over all keys; for
+    /// sessions, the panes at which any row was emitted.
     fn corrections(&self, window: EventTimeMs) -> BTreeSet<EventTimeMs>;
-    /// How many entries are remembered.
+    /// The number of entries that are kept.
     fn entries(&self) -> usize;
-    /// How many panes are remembered.
+    /// The number of panes that are kept; for sessions, the number of stretches between cuts.
     fn panes(&self) -> usize;
 }
 
@@ -40,28 +47,29 @@ pub struct WindowState<K, A> {
     windows: Windows,
     allowed_lateness_ms: u64,
     panes: BTreeMap<EventTimeMs, PaneState<K, A>>,
-    /// Ends of windows that hold something and have not closed.
+    /// The ends of windows that contain something and have not closed.
     open_ends: BTreeSet<EventTimeMs>,
 }
 
-/// What is known of one pane.
+/// The entries of one pane.
 struct PaneState<K, A> {
-    /// The closed pane of this very pane; its on-time entries are the ones that count.
+    /// The pane as it closed; only its on-time entries belong here.
     on_time: Option<SharedPane<K, A>>,
-    /// What came late, by key: the pane of arrival and what arrived.
+    /// The late entries by key: the pane of arrival and the aggregate.
     late: BTreeMap<K, Vec<(EventTimeMs, A)>>,
 }
 
-/// What closing a pane came to.
+/// The result of closing a pane.
 #[derive(Debug, PartialEq)]
 pub struct Closed<K, A> {
     /// New and corrected rows.
     pub rows: Vec<Row<K, A>>,
-    /// The windows whose rows these are, in order; of sessions, those that they are cut to.
+    /// The windows of these rows, in order; for sessions, the windows that they are cut to.
     pub windows: Vec<EventTimeMs>,
 }
 
-/// A row in the making: its aggregate, whether some of it came before the window's end, and the panes of arrival after it.
+/// A row that is being folded: its aggregate, whether some of it arrived before the window's end,
+/// and the panes of arrival after it.
 struct Folded<A> {
     aggregate: Option<A>,
     in_time: bool,
@@ -69,7 +77,7 @@ struct Folded<A> {
 }
 
 impl<K: Key, A: Aggregate> WindowState<K, A> {
-    /// No windows yet.
+    /// Creates a state without windows.
     pub fn new(windows: Windows, allowed_lateness_ms: u64) -> Self {
         Self {
             windows,
@@ -79,7 +87,7 @@ impl<K: Key, A: Aggregate> WindowState<K, A> {
         }
     }
 
-    /// Every row of a window as it stands.
+    /// Calls `each` with every current row of a window.
     fn for_each_row(&self, window: EventTimeMs, mut each: impl FnMut(Row<K, A>)) {
         if let Some(entries) = self.only_on_time(window) {
             let row = |entry: &Entry<K, A>| Row {
@@ -116,7 +124,8 @@ impl<K: Key, A: Aggregate> WindowState<K, A> {
             .for_each(&mut each);
     }
 
-    /// Takes a closed pane in, and says which rows of closed windows it corrects, each once and in order.
+    /// Adds a closed pane, and returns the rows of closed windows that it corrects, each once and
+    /// in order.
     fn take_in(&mut self, closed: &SharedPane<K, A>) -> BTreeSet<(EventTimeMs, K)> {
         let arrival = closed.arrival;
         let mut corrected = BTreeSet::new();
@@ -159,7 +168,8 @@ impl<K: Key, A: Aggregate> WindowState<K, A> {
         self.open_ends.extend(ends.filter(|end| *end > arrival));
     }
 
-    /// The entries of a window that is a single pane without late ones: its rows need no folding.
+    /// Returns the entries of a window that is a single pane without late entries: its rows need no
+    /// folding.
     fn only_on_time(&self, window: EventTimeMs) -> Option<&[Entry<K, A>]> {
         let single = self.windows.size_ms() == self.windows.pane_ms();
         let state = self
@@ -169,7 +179,7 @@ impl<K: Key, A: Aggregate> WindowState<K, A> {
         Some(state.on_time())
     }
 
-    /// The row of one key.
+    /// Returns the current row of one key.
     fn row(&self, window: EventTimeMs, key: &K) -> Option<Row<K, A>> {
         let end = window + self.windows.size_ms();
         let mut folded = Folded::default();

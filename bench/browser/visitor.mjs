@@ -23,8 +23,13 @@ export class Visitor {
     page.on("console", (line) => line.type() === "error" && visitor.errors.push(line.text()));
     await page.addInitScript(() => {
       window.moved = 0;
+      window.movers = new Set();
+      const name = ({ node }) => node?.id || node?.className || node?.nodeName;
       new PerformanceObserver((list) => {
-        for (const shift of list.getEntries()) if (!shift.hadRecentInput) window.moved += shift.value;
+        for (const shift of list.getEntries().filter(({ hadRecentInput }) => !hadRecentInput)) {
+          window.moved += shift.value;
+          shift.sources.map(name).forEach((mover) => window.movers.add(mover));
+        }
       }).observe({ type: "layout-shift", buffered: true });
     });
     return visitor;
@@ -60,12 +65,13 @@ export class Visitor {
 
   /** Fails when the page can be moved sideways or moved about while it loaded. */
   async holdSteady() {
-    const { excess, moved } = await this.page.evaluate(() => ({
+    const { excess, moved, movers } = await this.page.evaluate(() => ({
       excess: document.documentElement.scrollWidth - document.documentElement.clientWidth,
       moved: window.moved,
+      movers: [...window.movers],
     }));
     if (excess > 0) throw new Error(`the page is ${excess} px wider than the screen`);
-    if (moved > 0.02) throw new Error(`the layout shifted by ${moved.toFixed(3)}`);
+    if (moved > 0.02) throw new Error(`the layout shifted by ${moved.toFixed(3)}: ${movers.join(", ")}`);
   }
 
   /** Presses Tab until `locator` has the focus. */

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything about the chart that can be shown without a cluster: half a minute once the tools are there. The first run brings
+# Everything about the chart that can be shown without a cluster: a minute once the tools are there. The first run brings
 # them, pinned, from the registries of Go and Debian (tools.sh; several minutes of building). What cannot be had is a failure.
 #
 #   helm/tests/check.sh
@@ -8,7 +8,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 tools=${TIDEMARK_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/tidemark/tools}
 export PATH="$tools/bin:$PATH" PYTHONDONTWRITEBYTECODE=1
-tests/tools.sh helm kubeconform helm-unittest promtool schemas >/dev/null || { echo "FAILED   the tools cannot be had: 0 checks ran"; exit 1; }
+tests/tools.sh helm kubeconform helm-unittest promtool alertmanager schemas >/dev/null || { echo "FAILED   the tools cannot be had: 0 checks ran"; exit 1; }
 
 work=$(mktemp -d)
 trap 'rm -r "$work"' EXIT
@@ -106,11 +106,20 @@ observability() {
   refused "promtool notices a broken expression" "parse error|could not parse" promtool check rules "$work/mistaken.yaml"
 }
 
+alerts() {
+  holds "Alertmanager itself tells people of every alert, and each planted mistake in its configuration is noticed" \
+    python3 tests/alerts.py "$work/argocd.yaml" rules/*-alerts.yaml
+  local app=(helm template tidemark-root argocd --namespace argocd -f tests/argocd.yaml)
+  refused "the app of apps refuses alerts without a topic" "operators.alerts names nobody" "${app[@]}" --set operators.alerts.topicArn=
+  refused "the app of apps refuses a topic without a region" "operators.alerts.region is not set" "${app[@]}" --set operators.alerts.region=
+}
+
 chart
 values_schema
 schemas
 unit_tests
 manifests
 observability
+alerts
 echo "$passed passed, $failed failed"
 [ $failed -eq 0 ] && [ $passed -gt 0 ]

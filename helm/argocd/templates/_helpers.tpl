@@ -23,7 +23,8 @@ argocd.argoproj.io/compare-options: ServerSideDiff=true
 {{- $people := $alerts.receiver -}}
 {{- if $alerts.topicArn -}}
 {{- $message := `{{ range .Alerts }}{{ .Status }}: {{ .Annotations.summary }}{{ "\n" }}{{ .Annotations.description }}{{ "\n\n" }}{{ end }}` -}}
-{{- $subject := `{{ .Status | toUpper }} {{ .CommonLabels.severity }} {{ .GroupLabels.alertname }} {{ .GroupLabels.service }}` -}}
+{{- /* SNS refuses a subject of 100 characters or more, or with others than ASCII, and the alert with it. */ -}}
+{{- $subject := `{{ reReplaceAll "[^ -~]" "?" (printf "%s %s %s %s" (toUpper .Status) .CommonLabels.severity .GroupLabels.alertname .GroupLabels.service) | printf "%.99s" }}` -}}
 {{- $people = dict "sns_configs" (list (dict
   "topic_arn" $alerts.topicArn "sigv4" (dict "region" (required "operators.alerts.region is not set" $alerts.region))
   "send_resolved" true "subject" $subject "message" $message)) -}}

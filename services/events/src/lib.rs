@@ -7,7 +7,7 @@
 mod timestamp;
 
 use serde::{Deserialize, Serialize};
-pub use timestamp::{InvalidTimestamp, Timestamp};
+pub use timestamp::{InvalidTimestamp, Timestamp, TimestampText};
 use uuid::Uuid;
 
 /// Orders that were accepted, keyed by user id in decimal. Values are [`OrderCreated`].

@@ -16,12 +16,18 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Timestamp(u64);
 
+/// The text of an instant, as the wire has it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct TimestampText([u8; 24]);
+
 /// The text is not an RFC 3339 instant between 1970 and the end of 9999.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct InvalidTimestamp;
 
 /// The last instant that is in the year 9999 wherever on earth: 9999-12-30T22:00:00.000Z, as far as jiff goes.
 const MAX_MS: u64 = 253_402_207_200_000;
+
+const DAY_MS: u64 = 86_400_000;
 
 impl Timestamp {
     /// The instant `ms` milliseconds after the Unix epoch, or none after 9999-12-30T22:00:00.000Z.
@@ -43,13 +49,62 @@ impl Timestamp {
     pub fn as_ms(self) -> u64 {
         self.0
     }
+
+    /// Returns the text of the wire, `2026-11-22T10:00:00.123Z`, without an allocation.
+    ///
+    /// Each result of the stream job has two of them, so it is written digit by digit.
+    pub fn text(self) -> TimestampText {
+        let (year, month, day) = civil_date(self.0 / DAY_MS);
+        let second = self.0 / 1000 % 86_400;
+
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        write_digits(&mut text[0..4], year);
+        write_digits(&mut text[5..7], month);
+        write_digits(&mut text[8..10], day);
+        write_digits(&mut text[11..13], second / 3600);
+        write_digits(&mut text[14..16], second / 60 % 60);
+        write_digits(&mut text[17..19], second % 60);
+        write_digits(&mut text[20..23], self.0 % 1000);
+        TimestampText(text)
+    }
+}
+
+impl TimestampText {
+    /// Returns the text.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("digits and punctuation are ASCII")
+    }
+}
+
+/// Writes the last digits of a number, as many as there is room for.
+fn write_digits(text: &mut [u8], mut number: u64) {
+    for digit in text.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(number % 10).expect("a digit is below ten");
+        number /= 10;
+    }
+}
+
+/// Returns year, month and day of the day that is so many days after the epoch: [`read_date`] the other way round,
+/// by the same author's algorithm.
+fn civil_date(days: u64) -> (u64, u64, u64) {
+    // Days since the first of March of the year 0. Years begin in March, so that the day of a leap year comes last.
+    let days = days + 719_468;
+    let era = days / 146_097;
+    let day_of_era = days % 146_097;
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = (month_from_march + 2) % 12 + 1;
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    (year, month, day)
 }
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ms = i64::try_from(self.0).expect("at most MAX_MS");
-        let instant = jiff::Timestamp::from_millisecond(ms).expect("MAX_MS is within jiff's range");
-        write!(f, "{instant:.3}")
+        f.write_str(self.text().as_str())
     }
 }
 
@@ -180,7 +235,7 @@ impl std::error::Error for InvalidTimestamp {}
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(self.text().as_str())
     }
 }
 

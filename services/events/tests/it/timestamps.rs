@@ -35,6 +35,38 @@ proptest! {
     }
 }
 
+/// The text that jiff makes of an instant: an implementation that is not ours.
+fn text_by_jiff(ms: u64) -> String {
+    let instant = jiff::Timestamp::from_millisecond(ms.try_into().unwrap()).unwrap();
+    format!("{instant:.3}")
+}
+
+proptest! {
+    #[test]
+    fn every_instant_is_written_as_jiff_writes_it(ms in 0..=LAST_MS) {
+        let instant = Timestamp::from_ms(ms).unwrap();
+        assert_eq!(instant.to_string(), text_by_jiff(ms));
+        assert_eq!(instant.text().as_str(), text_by_jiff(ms));
+    }
+}
+
+/// The calendar repeats after 400 years, so these are all the days that there can be, with the first and the last
+/// millisecond of each.
+#[test]
+fn every_day_of_the_calendar_is_written_as_jiff_writes_it() {
+    const DAY_MS: u64 = 86_400_000;
+    for day in 0..146_097 {
+        for ms in [day * DAY_MS, (day + 1) * DAY_MS - 1] {
+            let instant = Timestamp::from_ms(ms).unwrap();
+            assert_eq!(instant.text().as_str(), text_by_jiff(ms), "{ms}");
+        }
+    }
+    assert_eq!(
+        Timestamp::from_ms(LAST_MS).unwrap().to_string(),
+        text_by_jiff(LAST_MS)
+    );
+}
+
 /// The instant that jiff makes of a text: an implementation that is not ours.
 fn by_jiff(text: &str) -> Option<u64> {
     let instant: jiff::Timestamp = text.parse().ok()?;

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use chassis::Listeners;
 use chassis::auth::AuthSettings;
+use order_analytics::OrderRun;
 
 use crate::RunError;
 use crate::access::{self, AccessError};
 use crate::addresses::{Listening, Part};
-use crate::banner::Banner;
+use crate::banner::{Asked, Banner};
 use crate::config::AllSettings;
 use crate::parts::{Parts, Stage};
 use crate::signals::StopSignals;
@@ -46,13 +47,15 @@ pub async fn run(mut settings: AllSettings) -> Result<(), RunError> {
     }
     stores.check().await?;
 
-    let banner = Banner::new(
-        &listening,
-        stores.data_folder(),
-        settings.process.access.auth,
-    );
+    let job = settings
+        .stream_job
+        .on(equipment.stream_job.log.clone())
+        .map_err(RunError::StreamJob)?;
+    let admin = settings.users.users_admin_email.as_ref();
+    let asked = Asked::of(settings.process.access.auth, admin.is_some());
+    let banner = Banner::new(&listening, stores.data_folder(), asked);
 
-    start(&mut parts, settings, equipment, listening);
+    start(&mut parts, settings, equipment, job, listening);
     std::io::stdout()
         .write_all(banner.to_string().as_bytes())
         .map_err(RunError::Banner)?;
@@ -98,6 +101,7 @@ fn start(
     parts: &mut Parts,
     settings: AllSettings,
     equipment: Equipment,
+    job: OrderRun,
     listening: [Listening; 8],
 ) {
     let urls = listening.each_ref().map(Listening::url);
@@ -163,12 +167,7 @@ fn start(
     });
 
     parts.start(Stage::StreamJob, "order-analytics", |shutdown| {
-        stream_job::run(
-            settings.stream_job,
-            equipment.stream_job,
-            stream_job,
-            shutdown,
-        )
+        stream_job::run_prepared(job, stream_job, shutdown)
     });
 }
 

@@ -12,13 +12,35 @@ pub struct Banner {
     addresses: Vec<(Part, String)>,
     operators: Vec<(Part, String)>,
     state: String,
-    access: AuthMode,
+    access: Asked,
+}
+
+/// Who has to show who they are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Asked {
+    /// No caller.
+    Nobody,
+    /// Every caller; the settings name an administrator.
+    Everybody,
+    /// Every caller; the settings name no administrator.
+    EverybodyWithoutAdmin,
+}
+
+impl Asked {
+    /// Returns what the settings mean.
+    pub fn of(access: AuthMode, names_admin: bool) -> Self {
+        match (access, names_admin) {
+            (AuthMode::Open, _) => Self::Nobody,
+            (AuthMode::Enforced, true) => Self::Everybody,
+            (AuthMode::Enforced, false) => Self::EverybodyWithoutAdmin,
+        }
+    }
 }
 
 impl Banner {
     /// Creates the banner of the whole platform. Without a `folder`, all state is in the stores
     /// that the settings name.
-    pub fn new(listening: &[Listening], folder: Option<&DataFolder>, access: AuthMode) -> Self {
+    pub fn new(listening: &[Listening], folder: Option<&DataFolder>, access: Asked) -> Self {
         let addresses = listening
             .iter()
             .map(|bound| (bound.part, bound.url()))
@@ -61,7 +83,7 @@ impl fmt::Display for Banner {
 
         writeln!(f, "\n  For those who run it, /health and /metrics:\n")?;
         for (part, url) in &self.operators {
-            writeln!(f, "  {:<16}{}", format!("of {}", part.name()), url)?;
+            writeln!(f, "  {:<16}{}", part.name(), url)?;
         }
         writeln!(f, "\n  {:<16}{}", "state", self.state)?;
         writeln!(f, "  {:<16}{}", "access", who_is_asked(self.access))?;
@@ -70,12 +92,16 @@ impl fmt::Display for Banner {
     }
 }
 
-fn who_is_asked(access: AuthMode) -> &'static str {
+fn who_is_asked(access: Asked) -> &'static str {
     match access {
-        AuthMode::Open => {
+        Asked::Nobody => {
             "open: whoever can connect may do everything (--auth enforced asks who they are)"
         }
-        AuthMode::Enforced => "enforced: callers show who they are",
+        Asked::Everybody => "enforced: callers show who they are",
+        Asked::EverybodyWithoutAdmin => {
+            "enforced: callers show who they are. This start names no administrator: without one from an earlier start \
+             nobody can change the catalogue (--users-admin-email and --users-admin-password name one)"
+        }
     }
 }
 
@@ -99,7 +125,18 @@ mod tests {
     #[test]
     fn it_says_whether_callers_are_asked_who_they_are() {
         let said = |access| Banner::new(&[], None, access).to_string();
-        assert!(said(AuthMode::Open).contains("whoever can connect may do everything"));
-        assert!(said(AuthMode::Enforced).contains("callers show who they are"));
+        assert!(said(Asked::Nobody).contains("whoever can connect may do everything"));
+        assert!(said(Asked::Everybody).contains("callers show who they are\n"));
+    }
+
+    #[test]
+    fn it_says_how_a_shop_without_an_administrator_gets_one() {
+        let access = Asked::of(AuthMode::Enforced, false);
+        let said = Banner::new(&[], None, access).to_string();
+        assert!(said.contains("--users-admin-email"), "{said}");
+
+        assert_eq!(Asked::of(AuthMode::Enforced, true), Asked::Everybody);
+        assert_eq!(Asked::of(AuthMode::Open, true), Asked::Nobody);
+        assert_eq!(Asked::of(AuthMode::Open, false), Asked::Nobody);
     }
 }

@@ -146,6 +146,9 @@ pub enum RunError {
     /// A database account could not be created.
     #[error(transparent)]
     Account(#[from] chassis::sql::AccountError),
+    /// The settings of the stream job contradict each other, or its checkpoints cannot be opened.
+    #[error("order-analytics cannot start: {0}")]
+    StreamJob(#[source] stream::JobError),
     /// Dead letters could not be replayed.
     #[error(transparent)]
     Replay(#[from] replay::ReplayError),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use chassis::{Listeners, Shutdown};
-use order_analytics::OrderAnalytics;
+use order_analytics::{OrderAnalytics, OrderRun};
 use record_log::RecordLog;
 use stream::{JobError, Stop, status};
 use tokio::net::TcpListener;
@@ -30,7 +30,7 @@ pub enum StreamJobError {
     Died(#[from] tokio::task::JoinError),
 }
 
-/// Runs the job until a shutdown is requested or, if so configured, until it has read to the end.
+/// Prepares the job and runs it.
 ///
 /// # Errors
 /// [`StreamJobError`].
@@ -40,8 +40,20 @@ pub async fn run(
     listeners: impl Into<Listeners>,
     shutdown: Shutdown,
 ) -> Result<(), StreamJobError> {
-    let listener = listeners.into().public;
     let run = config.on(parts.log)?;
+    run_prepared(run, listeners, shutdown).await
+}
+
+/// Runs the job until a shutdown is requested or, if so configured, until it has read to the end.
+///
+/// # Errors
+/// [`StreamJobError`].
+pub async fn run_prepared(
+    run: OrderRun,
+    listeners: impl Into<Listeners>,
+    shutdown: Shutdown,
+) -> Result<(), StreamJobError> {
+    let listener = listeners.into().public;
     let pages = status::router(run.metrics.clone());
     let stop = Stop::default();
     let asked = stop.clone();

@@ -43,6 +43,26 @@ fn a_folder_that_would_be_ignored_is_refused() {
 }
 
 #[test]
+fn windows_that_cannot_be_are_refused_before_anything_is_up() {
+    let impossible: [&[&str]; 4] = [
+        &["--window", "7s", "--pane", "2s"],
+        &["--window", "0s"],
+        &["--session-gap", "10s", "--session-limit", "5s"],
+        &["--session-gap", "10s", "--pane", "3s"],
+    ];
+
+    for flags in impossible {
+        let output = run(&[&["--ephemeral", "--port-base", "0"], flags].concat());
+        let said = String::from_utf8(output.stderr).unwrap();
+
+        assert_eq!(output.status.code(), Some(1), "{flags:?}: {said}");
+        assert!(said.contains("order-analytics cannot start"), "{said}");
+        let printed = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(printed, "", "{flags:?}");
+    }
+}
+
+#[test]
 fn a_folder_that_cannot_be_written_is_named() {
     let said = refusal(&["--data", "/dev/null/tidemark", "--port-base", "0"]);
     assert!(

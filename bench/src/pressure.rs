@@ -1,4 +1,4 @@
-//! `bench pressure`: more input than the job can take at once, and output that is not taken.
+//! `bench pressure`: more input than the job can take at once, output that is not taken, and input that is no good.
 //!
 //! Each case is a backlog that the job reads to its end. What is measured is the memory that it needs for that, which
 //! must not grow with the backlog; what is checked is that every count is right.
@@ -33,7 +33,7 @@ const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 /// How much event time a backlog covers.
 const SPAN: Duration = Duration::from_secs(30 * 60);
 
-/// Measures the job's memory on backlogs, uneven partitions and a sink that stalls, and checks every count.
+/// Measures the job's memory on backlogs, uneven partitions, a sink that stalls and bad records, and checks every count.
 #[derive(Debug, clap::Parser)]
 pub struct Args {
     /// Orders of each case.
@@ -43,7 +43,7 @@ pub struct Args {
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
     users: u64,
     /// Only these cases, comma separated.
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Case::Even, Case::Busy, Case::Behind, Case::Stalled])]
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Case::Even, Case::Busy, Case::Behind, Case::Stalled, Case::Fifth, Case::Bad])]
     cases: Vec<Case>,
     /// For how long the sink takes next to nothing, where it stalls.
     #[arg(long, default_value = "1m", value_parser = humantime::parse_duration)]
@@ -64,6 +64,21 @@ pub enum Case {
     Behind,
     /// Kafka takes next to no results for a while.
     Stalled,
+    /// A fifth of the records are no orders.
+    Fifth,
+    /// No record is an order.
+    Bad,
+}
+
+impl Case {
+    /// The share of records that are no orders.
+    fn malformed(self) -> f64 {
+        match self {
+            Self::Even | Self::Busy | Self::Behind | Self::Stalled => 0.0,
+            Self::Fifth => 0.2,
+            Self::Bad => 1.0,
+        }
+    }
 }
 
 /// Why there are no figures, or bad ones.
@@ -149,6 +164,9 @@ impl Args {
         let mut verdict = compare(&expected, read::all_json(&*log, &job.output())?, WINDOW_MS);
         verdict.compare_number("orders too late", 0, read::count(&*log, &job.late())?);
 
+        let bad = self.orders - backlog.orders().count() as u64;
+        let dead_letters = read::count(&*log, &job.dead_letters())?;
+        verdict.compare_number("dead letters", bad, dead_letters);
         if !verdict.is_exact() {
             println!("{verdict}");
         }
@@ -211,7 +229,7 @@ impl Backlog {
             span: SPAN,
             disorder: Duration::from_secs(5),
             late: 0.0,
-            malformed: 0.0,
+            malformed: case.malformed(),
             seed,
         };
 
@@ -237,7 +255,7 @@ impl Backlog {
     fn place(&self, number: u64) -> Option<u32> {
         let others = u64::from(ODD);
         let place = match self.case {
-            Case::Even | Case::Stalled => return None,
+            Case::Even | Case::Stalled | Case::Fifth | Case::Bad => return None,
             Case::Behind => number % others,
             Case::Busy => (number % (others + BUSIER)).min(others),
         };

@@ -5,23 +5,27 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use record_log::{LogError, Offset};
 
 use crate::aggregate::{Aggregate, Key};
 use crate::attempt::JobError;
 use crate::beginning::Beginning;
-use crate::checkpoint::manifest::Manifest;
+use crate::checkpoint::manifest::{Manifest, PartInfo};
 use crate::checkpoint::part;
 use crate::cluster::Members;
 use crate::cut::{Intake, Rules, Start};
 use crate::flow::ClosedPane;
-use crate::pane::EventTimeMs;
 use crate::run::{Run, millis};
-use crate::sink::committer::SlotPublisher;
+use crate::sink::progress::SinkProgress;
+use crate::sink::side::SideLimits;
+use crate::sink::sides::SideQueue;
+use crate::sink::transaction::{FormerPart, SinkStart};
 use crate::source::partitions::{Limits, Partitions};
 use crate::watermark::Pace;
 use crate::worker::Own;
+
+/// How large records may be where the settings of their topic may not be read: Kafka's default.
+const UNKNOWN_LIMIT_BYTES: usize = 1_048_588;
 
 impl<K: Key, A: Aggregate> Run<K, A> {
     /// Returns the number of workers of all processes together.
@@ -48,7 +52,11 @@ impl<K: Key, A: Aggregate> Run<K, A> {
     /// [`JobError::Log`].
     pub(crate) fn assign(&self, beginning: &mut Beginning) -> Result<Vec<Own<K, A>>, JobError> {
         let peers = self.peers();
-        let starts = self.starts(beginning.partitions, &beginning.adopted)?;
+        let starts = self.starts(
+            beginning.partitions,
+            &beginning.adopted,
+            &beginning.progress,
+        )?;
         let may_lose_anchors = true;
 
         let ends = if self.settings.until_end {
@@ -70,43 +78,76 @@ impl<K: Key, A: Aggregate> Run<K, A> {
             .map(|checkpoint| checkpoint.parts)
             .unwrap_or_default();
 
-        let parts: Vec<_> = beginning
-            .adopted
-            .parts
-            .iter()
-            .map(|part| part.last)
-            .zip(parts)
-            .collect();
+        let parts: Vec<_> = beginning.adopted.parts.iter().zip(parts).collect();
+        let lineage = &beginning.adopted.lineage;
+        let progress = beginning.progress.clone().on_line(lineage.line());
+        let limits = self.side_limits()?;
+
         let mut owned = Vec::new();
 
         for worker in self.own_workers() {
-            let own = starts
-                .iter()
-                .filter(|(id, _)| **id as usize % peers == worker)
-                .map(|(id, start)| (*id, start.clone()));
+            let is_own = |id: &u32| *id as usize % peers == worker;
+            let own = starts.iter().filter(|(id, _)| is_own(id));
+            let own = own.map(|(id, start)| (*id, start.clone())).collect();
+            let published = progress.sides.clone().into_iter();
+            let published = published.filter(|(id, _)| is_own(id)).collect();
+            let sides = SideQueue::new(self.settings.side_output_bytes(), published);
 
             let adopted = &beginning.adopted;
-            let mut partitions =
-                self.partitions(adopted, own.collect(), ends.clone(), may_lose_anchors)?;
+            let mut partitions = self
+                .partitions(adopted, own, (limits, sides.clone()), may_lose_anchors)?
+                .until(ends.clone());
             partitions.expect_windows_until(windows_end.unwrap_or(0));
 
-            let is_own = |publisher: &mut SlotPublisher| publisher.slot as usize % peers == worker;
-            let slots = beginning.slots.extract_if(.., is_own).collect();
+            let mut restored = Vec::new();
+            let mut former = Vec::new();
+            for (part, bytes) in parts.iter().skip(worker).step_by(peers) {
+                let panes = panes_of(part, bytes)?;
+                former.extend(FormerPart::of(part, &panes, &progress, lineage));
+                restored.extend(panes);
+            }
+            let publisher = beginning.publishers.remove(&worker);
             owned.push(Own {
                 partitions,
-                restored: restored(parts.iter().skip(worker).step_by(peers))?,
-                slots,
+                restored,
+                sink: SinkStart {
+                    publisher: publisher.expect("each worker's publisher was opened"),
+                    progress: progress.clone(),
+                    groups: self
+                        .settings
+                        .sink_slots
+                        .groups_of_worker(worker, peers)
+                        .collect(),
+                    attempt: beginning.number,
+                    sides,
+                    former,
+                    max_rows: self.settings.max_transaction_rows as usize,
+                },
             });
         }
 
         Ok(owned)
     }
 
+    /// How large records of the topics of side outputs may be.
+    fn side_limits(&self) -> Result<SideLimits, LogError> {
+        let limit = |topic: &str| match self.log.describe(topic) {
+            Ok(description) => Ok(description.record_limit.bytes),
+            // Said at the start, when topics were checked.
+            Err(LogError::Refused(_)) => Ok(UNKNOWN_LIMIT_BYTES),
+            Err(error) => Err(error),
+        };
+        Ok(SideLimits {
+            late_bytes: limit(&self.pipeline.late_topic)?,
+            dead_letter_bytes: limit(&self.pipeline.dead_letter_topic)?,
+        })
+    }
+
     fn partitions(
         &self,
         adopted: &Manifest,
         starts: Vec<(u32, Start)>,
-        ends: Option<BTreeMap<u32, Offset>>,
+        (side_limits, sides): (SideLimits, SideQueue),
         may_lose_anchors: bool,
     ) -> Result<Partitions<K, A>, JobError> {
         let from: Vec<_> = starts
@@ -141,6 +182,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
             may_lose_anchors,
             max_open_panes: usize::from(settings.max_open_panes)
                 + usize::try_from(needed).unwrap_or(usize::MAX / 2),
+            sides: side_limits,
         };
 
         Ok(Partitions::new(
@@ -148,7 +190,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
             reader,
             Arc::clone(&self.pipeline.decode),
             limits,
-            ends,
+            sides,
         ))
     }
 
@@ -158,7 +200,13 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         &self,
         partitions: u32,
         adopted: &Manifest,
+        progress: &SinkProgress,
     ) -> Result<BTreeMap<u32, Start>, JobError> {
+        let published = |id| {
+            let side = progress.sides.get(&id).cloned();
+            side.filter(|side| side.line == adopted.lineage.line())
+                .unwrap_or_default()
+        };
         let ranges = self.log.offsets(&self.pipeline.topic)?;
         let range = |id: u32| ranges.get(id as usize).copied();
         let mut starts: BTreeMap<u32, Start> = BTreeMap::new();
@@ -169,6 +217,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
                 id,
                 Start {
                     resume: oldest,
+                    published: published(id),
                     ..Start::default()
                 },
             );
@@ -184,7 +233,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
                 )));
             }
 
-            starts.insert(cut.partition, cut.start(held.0));
+            starts.insert(cut.partition, cut.start(held.0, published(cut.partition)));
         }
 
         Ok(starts)
@@ -199,17 +248,10 @@ impl<K: Key, A: Aggregate> Run<K, A> {
     }
 }
 
-/// Reads the panes of some of the checkpoint's parts, each part up to the last pane that counts.
-/// Any worker may send any pane.
-fn restored<'a, K: Key, A: Aggregate>(
-    parts: impl Iterator<Item = &'a (EventTimeMs, Bytes)>,
+/// Reads the panes of a part up to the last pane that counts. Any worker may send any pane.
+fn panes_of<K: Key, A: Aggregate>(
+    part: &PartInfo,
+    bytes: &[u8],
 ) -> Result<Vec<ClosedPane<K, A>>, JobError> {
-    let mut panes = Vec::new();
-    for (last, part) in parts {
-        panes.extend(
-            part::read(part, last + 1).map_err(|error| JobError::Position(error.to_string()))?,
-        );
-    }
-
-    Ok(panes)
+    part::read(bytes, part.last + 1).map_err(|error| JobError::Position(error.to_string()))
 }

@@ -1,6 +1,6 @@
 //! One attempt of the job: what the workers of a process share, and how the attempt ends.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -77,15 +77,19 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// A request to stop a job. Clones share the request.
 #[derive(Clone, Default)]
-pub struct Stop(Arc<AtomicBool>);
+pub struct Stop(Arc<AtomicU8>);
 
 impl Stop {
-    /// Requests the stop. The next attempt repeats everything that is not committed.
+    /// Requests the stop: the job commits what is closed, and ends. A second request ends the job
+    /// at once, and the next attempt repeats everything that is not committed.
     pub fn request(&self) {
-        self.0.store(true, Ordering::Release);
+        let more = |requests: u8| Some(requests.saturating_add(1));
+        let _ = self
+            .0
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
     }
 
-    /// Starts a thread that requests the stop on SIGINT or SIGTERM.
+    /// Starts a thread that requests the stop on each SIGINT and SIGTERM.
     ///
     /// # Errors
     /// If the system cannot register the signal handlers or start the thread.
@@ -102,10 +106,12 @@ impl Stop {
 
         let stop = self.clone();
         let listen = move || {
-            runtime.block_on(async {
-                tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-            });
-            stop.request();
+            while !stop.is_immediate() {
+                runtime.block_on(async {
+                    tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+                });
+                stop.request();
+            }
         };
 
         std::thread::Builder::new()
@@ -125,7 +131,12 @@ impl Stop {
 
     /// Returns whether a stop is requested.
     pub fn is_requested(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.0.load(Ordering::Acquire) > 0
+    }
+
+    /// Somebody asked more than once: nothing more is to be waited for.
+    pub fn is_immediate(&self) -> bool {
+        self.0.load(Ordering::Acquire) > 1
     }
 }
 
@@ -138,6 +149,8 @@ pub struct Attempt {
     /// The job's metrics.
     pub metrics: Metrics,
     stop: Stop,
+    draining: AtomicBool,
+    drained: AtomicBool,
     failure: Mutex<Option<JobError>>,
 }
 
@@ -149,6 +162,8 @@ impl Attempt {
             runtime,
             metrics,
             stop,
+            draining: AtomicBool::new(false),
+            drained: AtomicBool::new(false),
             failure: Mutex::new(None),
         }
     }
@@ -163,6 +178,27 @@ impl Attempt {
     /// Ends the attempt on all workers without a failure.
     pub fn end(&self) {
         self.stop.request();
+    }
+
+    /// Makes the workers stop reading, commit what is closed, and end.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// Returns whether the workers are to stop reading.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// Ends the attempt on this process, after all workers have committed what is closed.
+    pub fn end_drained(&self) {
+        self.drained.store(true, Ordering::Release);
+        self.end();
+    }
+
+    /// Returns whether all workers have committed what is closed.
+    pub fn is_drained(&self) -> bool {
+        self.drained.load(Ordering::Acquire)
     }
 
     /// Returns whether the attempt is over, with or without a failure.

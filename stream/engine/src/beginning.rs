@@ -2,14 +2,15 @@
 //! chooses the checkpoint to continue from.
 //!
 //! [`recover`] defines the order of the steps. Process 0, or a single process, takes all of them.
-//! The others open their slots once process 0 has sent the attempt's number, and read the
+//! The others open their publishers once process 0 has sent the attempt's number, and read the
 //! checkpoint that process 0 has published for the attempt.
+
+use std::collections::BTreeMap;
 
 use record_log::Publisher;
 
 use crate::aggregate::{Aggregate, Key};
 use crate::attempt::{JobError, Stop};
-use crate::checkpoint::lineage::{Carried, Progress};
 use crate::checkpoint::manifest::{Fingerprint, Manifest};
 use crate::checkpoint::recover::{self, Checkpoint, RecoverError};
 use crate::checkpoint::store::ManifestId;
@@ -17,8 +18,12 @@ use crate::cluster::mesh::Mesh;
 use crate::cluster::rendezvous::{Follower, Lead};
 use crate::cluster::{Members, Terms};
 use crate::run::{Run, millis};
-use crate::sink::committer::SlotPublisher;
+use crate::sink::fencing::{Opening, Publishers};
+use crate::sink::progress::SinkProgress;
 use crate::topics;
+
+/// Open publishers, by the worker that they belong to.
+type Open = BTreeMap<usize, Box<dyn Publisher>>;
 
 /// What recovery produces for an attempt in one process.
 pub struct Beginning {
@@ -30,8 +35,10 @@ pub struct Beginning {
     pub adopted: Manifest,
     /// The checkpoint with its parts; none if the job is new.
     pub checkpoint: Option<Checkpoint>,
-    /// The open sink slots of this process.
-    pub slots: Vec<SlotPublisher>,
+    /// The publishers of this process's workers, by worker.
+    pub publishers: Open,
+    /// The progress that all publishers of the job carry.
+    pub progress: SinkProgress,
     /// The links to the other processes, if there are any.
     pub mesh: Option<Mesh>,
 }
@@ -64,10 +71,12 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         topics::check(self.log.as_ref(), &self.pipeline, &self.settings)?;
         let mut lead = Lead::gather(members, &self.terms()).await?;
         let number = self.store.claim_attempt().await?;
+        let known = recover::known_publishers(&self.store).await?;
+        let registered = self.opening().register(self.peers(), known)?;
         lead.claimed(number).await?;
 
-        let mut slots = self.open_slots()?;
-        let carried = lead.all_fenced(carried(&slots)).await?;
+        let mut publishers = self.open_publishers(registered)?;
+        let carried = lead.all_fenced(publishers.carried.clone()).await?;
         let fingerprint = self.fingerprint();
         let checkpoint = recover::newest(&self.store, number, &fingerprint).await?;
 
@@ -80,16 +89,22 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         let adopted = recover::reconcile(adopted, &carried)?;
         let lateness_ms = millis(self.settings.allowed_lateness);
         let mut adopted = recover::remembering(adopted, &self.pipeline.windows, lateness_ms);
+        let progress = carried
+            .progress
+            .at_least(&adopted.lineage, adopted.committed);
         self.store.create_manifest(&adopted).await?;
-        keep_progress(&mut slots, &mut adopted)?;
+        publishers.keep(&progress)?;
+        adopted.publishers_kept = progress.publishers;
+        adopted.slots_kept = 0;
 
-        let mesh = lead.begin(partitions, adopted.boundary).await?;
+        let mesh = lead.begin(partitions, adopted.boundary, &progress).await?;
         Ok(Some(Beginning {
             number,
             partitions,
             adopted,
             checkpoint,
-            slots,
+            publishers: self.own(publishers.open),
+            progress,
             mesh,
         }))
     }
@@ -97,8 +112,9 @@ impl<K: Key, A: Aggregate> Run<K, A> {
     async fn follow(&self, members: &Members) -> Result<Beginning, JobError> {
         let mut follower = Follower::join(members, &self.terms()).await?;
         let number = follower.attempt;
-        let mut slots = self.open_slots()?;
-        let (partitions, boundary) = follower.fenced(carried(&slots)).await?;
+        let mut publishers = self.opening().publishers(self.own_workers())?;
+        let fenced = follower.fenced(publishers.carried.clone()).await?;
+        let (partitions, boundary, progress) = fenced;
 
         let published = recover::load(
             &self.store,
@@ -109,61 +125,51 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         )
         .await;
         let checkpoint = published.map_err(|flaw| RecoverError::Unreadable(Box::new(flaw)))?;
-        let mut adopted = checkpoint.manifest.clone();
+        let adopted = checkpoint.manifest.clone();
 
-        // Process 0 writes the manifest that counts these slots only after all processes are
+        // Process 0 writes the manifest that counts these publishers only after all processes are
         // linked.
-        keep_progress(&mut slots, &mut adopted)?;
+        publishers.keep(&progress)?;
         let mesh = Some(follower.link().await?);
         Ok(Beginning {
             number,
             partitions,
             adopted,
             checkpoint: Some(checkpoint),
-            slots,
+            publishers: self.own(publishers.open),
+            progress,
             mesh,
         })
     }
 
-    /// Opens the publishers of this process's slots, which fences every earlier attempt.
-    fn open_slots(&self) -> Result<Vec<SlotPublisher>, JobError> {
-        let job = self.pipeline.name();
-        let of_worker = |worker| self.settings.sink_slots.of_worker(worker, self.peers());
-        let slots: Vec<u32> = self.own_workers().flat_map(of_worker).collect();
+    fn opening(&self) -> Opening<'_> {
+        Opening {
+            log: self.log.as_ref(),
+            job: self.pipeline.name(),
+            delivery: self.settings.guarantee.into(),
+        }
+    }
 
-        let ids: Vec<String> = slots
-            .iter()
-            .map(|slot| format!("{job}-sink-{slot}"))
-            .collect();
-        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-        let publishers = self.log.publishers(&ids, self.settings.guarantee.into())?;
+    /// Opens the publishers of process 0's workers, and those that no worker uses any more, which
+    /// fences their earlier holders.
+    fn open_publishers(&self, registered: Publishers) -> Result<Publishers, JobError> {
+        let own = self.own_workers().skip(1);
+        let known = registered.carried.progress.publishers as usize;
+        let others = self.opening().publishers(own.chain(self.peers()..known))?;
+        Ok(registered.and(others))
+    }
 
-        let with_progress = |(slot, publisher): (u32, Box<dyn Publisher>)| {
-            let carried = publisher.progress();
-            let progress = carried.map(Progress::from_bytes).transpose();
-            Ok(SlotPublisher {
-                slot,
-                progress: progress.map_err(RecoverError::Progress)?,
-                is_kept: carried.is_some_and(Progress::is_of_this_version),
-                publisher,
-            })
-        };
-
-        slots
-            .into_iter()
-            .zip(publishers)
-            .map(with_progress)
-            .collect()
+    /// Returns those of the publishers that belong to workers of this process.
+    fn own(&self, mut open: Open) -> Open {
+        let own = self.own_workers();
+        open.retain(|number, _| own.contains(number));
+        open
     }
 
     fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::new(
-            &self.pipeline.topic,
-            &self.pipeline.windows,
-            self.settings.sink_slots,
-        )
-        .keeping::<K, A>()
-        .believing(millis(self.settings.max_future_skew))
+        Fingerprint::new(&self.pipeline.topic, &self.pipeline.windows)
+            .keeping::<K, A>()
+            .believing(millis(self.settings.max_future_skew))
     }
 
     fn terms(&self) -> Terms {
@@ -174,6 +180,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
             processes: self.members.as_ref().map_or(1, Members::processes),
             workers: settings.workers,
             fingerprint: self.fingerprint(),
+            slots: settings.sink_slots,
             disorder_ms: millis(settings.disorder),
             allowed_lateness_ms: millis(settings.allowed_lateness),
             max_future_skew_ms: millis(settings.max_future_skew),
@@ -185,26 +192,4 @@ impl<K: Key, A: Aggregate> Run<K, A> {
                 .map_or(0, |members| millis(members.silence_limit)),
         }
     }
-}
-
-/// Returns the progress that the slots carry.
-fn carried(slots: &[SlotPublisher]) -> Carried {
-    let progress = slots.iter().filter_map(|slot| slot.progress);
-    Carried {
-        furthest: progress.map(Progress::number).max(),
-        without: slots
-            .iter()
-            .filter(|slot| !slot.is_kept)
-            .map(|slot| slot.slot)
-            .collect(),
-    }
-}
-
-/// Makes every slot commit a progress before the first manifest that counts on it is written.
-fn keep_progress(slots: &mut [SlotPublisher], adopted: &mut Manifest) -> Result<(), JobError> {
-    for slot in slots {
-        slot.keep_progress(&adopted.lineage, adopted.committed)?;
-    }
-    adopted.slots_kept = adopted.fingerprint.slots.count();
-    Ok(())
 }

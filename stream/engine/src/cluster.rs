@@ -6,7 +6,7 @@
 //!     │◀─────────── card: its number and its terms ───────────│
 //!     │  claims the attempt                                   │
 //!     │──────────── claimed: its number ─────────────────────▶│
-//!     │  each opens its own sink slots: that fences           │
+//!     │  each opens its own publishers: that fences           │
 //!     │◀─────────── fenced ───────────────────────────────────│
 //!     │  recovers, publishes the checkpoint as the attempt's  │
 //!     │──────────── begin: from that checkpoint ─────────────▶│
@@ -15,9 +15,9 @@
 //!
 //! 1. Each process listens at its own address. All but process 0 connect to process 0, and retry
 //!    without limit.
-//! 2. The order of a start is that of [`recover`](crate::checkpoint::recover): all slots of all
-//!    processes are open before the checkpoint is read. A process that was only suspended in the
-//!    meantime finds its line to process 0 closed.
+//! 2. The order of a start is that of [`recover`](crate::checkpoint::recover): all publishers of
+//!    all processes are open before the checkpoint is read. A process that was only suspended in
+//!    the meantime finds its line to process 0 closed.
 //! 3. Links carry the attempt's number, so no link ever connects two attempts.
 //! 4. A process that goes away before it has finished ends the attempt in all others at once. They
 //!    exit with [`EXIT_START_AGAIN`], and their supervisors start them again. A process that hangs
@@ -45,6 +45,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::attempt::JobError;
 use crate::checkpoint::manifest::Fingerprint;
+use crate::flow::Slots;
 use crate::settings::Guarantee;
 use secret::{Secret, SecretError, Trust};
 
@@ -165,6 +166,11 @@ pub enum ClusterError {
     /// The topic has more partitions than the attempt started with.
     #[error("partitions were added: all processes start again to take them in")]
     PartitionsAdded,
+    /// Another process was asked to stop.
+    #[error(
+        "another process of the job was asked to stop: what is closed is committed, all processes start again"
+    )]
+    Stopped,
 }
 
 /// The terms on which all processes of a job must agree.
@@ -180,6 +186,8 @@ pub struct Terms {
     pub workers: u16,
     /// The settings that must not change under a checkpoint.
     pub fingerprint: Fingerprint,
+    /// How keys are distributed over workers.
+    pub slots: Slots,
     /// How far out of order events may be before they are late, in milliseconds.
     pub disorder_ms: u64,
     /// The allowed lateness, in milliseconds.
@@ -318,6 +326,7 @@ impl ClusterError {
                 | Self::Silent { .. }
                 | Self::LeftBehind(_)
                 | Self::PartitionsAdded
+                | Self::Stopped
         )
     }
 }

@@ -14,6 +14,10 @@
 //! entry has two panes: `arrival`, under whose timestamp it travels, and `pane`, to which it
 //! belongs.
 //!
+//! A record that is counted nowhere does not travel: it is a *side output*, and published at once. What an earlier attempt
+//! has published stays decided, whatever the checkpoint: its [progress](SideProgress) is read before anything is decided.
+//! Side outputs below a cut that were not published when it was made are [pending](Pending) in the cut.
+//!
 //! ```text
 //!                 resume        cut
 //!    offsets  ──────┼────────────┼──────────▶ after a restart
@@ -37,6 +41,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::pane::{EventTimeMs, Windows};
 use crate::seen::{EventId, Seen};
+use crate::sink::progress::SideProgress;
+use crate::sink::sides::Pending;
 use crate::watermark::{Claim, Newest, Pace, Watermark};
 
 /// The least step by which a ceiling is raised, so that a stream of events from the future creates
@@ -56,6 +62,8 @@ pub struct Intake {
     partitions: BTreeMap<u32, Partition>,
     /// Windows that begin before it are incomplete and are not corrected.
     complete_from: EventTimeMs,
+    /// Records of panes before it can change no window any more.
+    horizon: EventTimeMs,
     seen: Seen,
 }
 
@@ -72,6 +80,10 @@ struct Partition {
     watermark: Watermark,
     /// For each pane under which records may still travel, the least offset of such a record.
     open: BTreeMap<EventTimeMs, Offset>,
+    /// The side outputs below the restored cut that were not published when it was made.
+    pending: Pending,
+    /// How far side outputs were published when the attempt began.
+    published: SideProgress,
 }
 
 /// The rules by which a worker decides.
@@ -132,6 +144,10 @@ pub struct Start {
     pub anchor: Option<Anchor>,
     /// The ceilings by which records before the cut were accepted.
     pub ceilings: Vec<Ceiling>,
+    /// The side outputs below the cut that were not published when it was made.
+    pub pending: Pending,
+    /// How far side outputs are published.
+    pub published: SideProgress,
 }
 
 /// A record that identifies a partition. In a partition that was deleted and recreated, the record
@@ -154,12 +170,12 @@ pub enum Verdict {
         /// The pane to which the record belongs.
         pane: EventTimeMs,
     },
-    /// The record is too late to correct any window, and travels at `arrival` to the late topic.
+    /// The record is too late to correct any window, and goes to the late topic.
     TooLate {
-        /// The pane under whose timestamp the record travels.
-        arrival: EventTimeMs,
+        /// Records of panes before it are too late.
+        horizon: EventTimeMs,
     },
-    /// The checkpoint contains the record's effect.
+    /// The checkpoint contains the record's effect, or the record is published as a side output.
     SeenBefore,
     /// An event with the same id was counted.
     Copy,
@@ -194,6 +210,8 @@ pub struct Cut {
     pub ceilings: Vec<Ceiling>,
     /// The offset of the oldest record whose id is held.
     pub ids_from: Option<Offset>,
+    /// The side outputs that were not published.
+    pub pending: Pending,
 }
 
 impl Cut {
@@ -204,8 +222,9 @@ impl Cut {
             .iter()
             .filter(|(pane, _)| *pane >= boundary)
             .map(|(_, offset)| *offset);
-        open.min()
-            .map_or(self.next_offset, |least| least.min(self.next_offset))
+        open.chain([self.next_offset, self.pending.from])
+            .min()
+            .expect("there are two at least")
     }
 }
 
@@ -227,9 +246,11 @@ impl Intake {
             ceilings: start.ceilings,
             watermark: Watermark::new(rules.pace, start.newest),
             open: BTreeMap::new(),
+            pending: start.pending,
+            published: start.published,
         };
 
-        Self {
+        let intake = Self {
             windows: rules.windows,
             allowed_lateness_ms: rules.allowed_lateness_ms,
             max_future_skew_ms: rules.max_future_skew_ms,
@@ -241,17 +262,18 @@ impl Intake {
                 .map(|(id, start)| (id, partition(start)))
                 .collect(),
             complete_from: 0,
+            horizon: 0,
             seen: Seen::within(0),
-        }
+        };
+        intake.remembering_from(0)
     }
 
     /// Makes late records too late if one of their windows begins before `complete_from`.
     #[must_use]
-    pub fn remembering_from(self, complete_from: EventTimeMs) -> Self {
-        Self {
-            complete_from,
-            ..self
-        }
+    pub fn remembering_from(mut self, complete_from: EventTimeMs) -> Self {
+        self.complete_from = complete_from;
+        self.horizon = self.first_correctable();
+        self
     }
 
     /// Holds event ids, by which duplicates are recognized, in at most `bytes` of memory.
@@ -336,13 +358,12 @@ impl Intake {
         id: Option<EventId>,
     ) -> Verdict {
         let pane = self.windows.pane_of(event_ms);
-        let corrects = self.corrects(pane);
         let is_known = |id| {
             self.seen
                 .is_copy(reading.partition, pane, reading.offset, id)
         };
 
-        if corrects && id.is_some_and(is_known) {
+        if pane >= self.horizon && id.is_some_and(is_known) {
             self.observe(reading, event_ms);
             return Verdict::Copy;
         }
@@ -356,57 +377,57 @@ impl Intake {
         watermark.observe(event_ms, reading.appended_ms(), reading.now_ms);
     }
 
-    /// Returns whether a record of `pane` can still change one of its windows.
-    fn corrects(&self, pane: EventTimeMs) -> bool {
-        let last_end = self.windows.last_end(pane);
-        let first_start = || self.windows.containing(pane).next().unwrap_or(pane);
-        last_end.saturating_add(self.allowed_lateness_ms) > self.capability
-            && (pane >= self.capability || first_start() >= self.complete_from)
-    }
-
     /// Decides about a record that was decoded and whose event time is accepted.
     pub fn admit(&mut self, reading: &Reading, event_ms: EventTimeMs) -> Verdict {
         let capability = self.capability;
         let boundary = self.restored_boundary;
+        let horizon = self.horizon;
         let pane = self.windows.pane_of(event_ms);
-        let corrects = self.corrects(pane);
         self.observe(reading, event_ms);
 
+        let offset = reading.offset;
         let partition = self.own(reading.partition);
-        // Below the restored cut, all records travelled before the boundary, except on-time records
-        // of later panes. Records before `needed_from` are read again only for their ids, or to
-        // identify the partition.
-        let is_settled = pane < boundary || reading.offset < partition.needed_from;
-        if reading.offset < partition.restored_cut && is_settled {
+        if partition.published.has_late(offset, pane) {
             return Verdict::SeenBefore;
         }
 
+        // Below the restored cut, all records travelled before the boundary, except on-time records
+        // of later panes and late records. Records before `needed_from` are read again only for
+        // their ids, or to identify the partition.
+        let is_settled = pane < boundary || offset < partition.needed_from;
+        if offset < partition.restored_cut && is_settled {
+            let is_pending = partition.pending.late.binary_search(&offset).is_ok();
+            return if is_pending {
+                Verdict::TooLate { horizon }
+            } else {
+                Verdict::SeenBefore
+            };
+        }
+
         if pane >= capability {
-            partition.open.entry(pane).or_insert(reading.offset);
+            partition.open.entry(pane).or_insert(offset);
             return Verdict::Counted {
                 arrival: pane,
                 pane,
             };
         }
 
-        if corrects {
+        if pane >= horizon {
             Verdict::Counted {
                 arrival: capability,
                 pane,
             }
         } else {
-            Verdict::TooLate {
-                arrival: capability,
-            }
+            Verdict::TooLate { horizon }
         }
     }
 
-    /// Decides about a record that was rejected. Returns the pane at which it travels, or none if
-    /// the checkpoint contains it.
-    pub fn admit_rejected(&mut self, partition: u32, offset: Offset) -> Option<EventTimeMs> {
-        let capability = self.capability;
+    /// Decides about a record that was rejected. Returns whether it is to be published; false if it
+    /// is published already.
+    pub fn admit_rejected(&mut self, partition: u32, offset: Offset) -> bool {
         let partition = self.own(partition);
-        (offset >= partition.restored_cut).then_some(capability)
+        let was_pending = offset >= partition.restored_cut.min(partition.pending.from);
+        was_pending && !partition.published.has_rejected(offset)
     }
 
     /// Compares a record with the anchor of its partition. Returns whether the record can belong to
@@ -463,31 +484,44 @@ impl Intake {
     }
 
     /// Advances the capability to the last boundary at or before `time`, and returns the cuts.
-    /// Returns none if that is no advance, or if a partition is still being re-read.
-    pub fn advance(&mut self, time: EventTimeMs) -> Option<Crossing> {
+    /// Returns none if that is no advance, or if a partition is still being re-read. `pending`
+    /// returns the side outputs of a partition below an offset that are not published.
+    pub fn advance(
+        &mut self,
+        time: EventTimeMs,
+        pending: impl Fn(u32, Offset) -> Pending,
+    ) -> Option<Crossing> {
         let to = self.windows.pane_of(time);
         if to <= self.capability || self.is_replaying() {
             return None;
         }
 
         let from = std::mem::replace(&mut self.capability, to);
-        let cuts = self
-            .partitions
-            .iter()
-            .map(|(id, partition)| partition.cut(*id, self.seen.oldest(*id)))
-            .collect();
+        self.horizon = self.first_correctable();
 
-        for partition in self.partitions.values_mut() {
+        let mut cuts = Vec::new();
+        for (id, partition) in &mut self.partitions {
+            let pending = pending(*id, partition.next_offset);
+            let cut = partition.cut(*id, self.seen.oldest(*id), pending);
             partition.open = partition.open.split_off(&to);
-            partition.forget_ceilings();
+            let ids_from = cut.ids_from.unwrap_or(Offset::MAX);
+            partition.forget_ceilings(ids_from.min(cut.pending.from));
+            cuts.push(cut);
         }
 
-        self.seen.drop_before(self.first_correctable());
+        self.seen.drop_before(self.first_correctable_in_time());
         Some(Crossing { from, to, cuts })
     }
 
     /// Returns the first pane whose records can still change a window.
     fn first_correctable(&self) -> EventTimeMs {
+        // The capability may lie before the first pane of whole windows: what is on time is counted all the same.
+        let first_whole = self.first_whole().min(self.capability);
+        self.first_correctable_in_time().max(first_whole)
+    }
+
+    /// The first pane whose last window has not ended longer ago than is allowed.
+    fn first_correctable_in_time(&self) -> EventTimeMs {
         let reach_ms = self
             .windows
             .size_ms()
@@ -498,6 +532,15 @@ impl Intake {
             let slide_ms = self.windows.slide_ms();
             (start / slide_ms + 1) * slide_ms
         })
+    }
+
+    /// Returns the first pane of which all windows are whole.
+    fn first_whole(&self) -> EventTimeMs {
+        let slide_ms = self.windows.slide_ms();
+        match self.complete_from.div_ceil(slide_ms) {
+            0 => 0,
+            first => (first - 1) * slide_ms + self.windows.size_ms(),
+        }
     }
 
     /// Returns whether some partition has not been re-read up to its restored cut.
@@ -521,7 +564,7 @@ impl Intake {
 }
 
 impl Partition {
-    fn cut(&self, partition: u32, ids_from: Option<Offset>) -> Cut {
+    fn cut(&self, partition: u32, ids_from: Option<Offset>, pending: Pending) -> Cut {
         let open = self
             .open
             .iter()
@@ -536,6 +579,7 @@ impl Partition {
             open,
             ceilings: self.ceilings.clone(),
             ids_from,
+            pending,
         }
     }
 
@@ -565,10 +609,11 @@ impl Partition {
         latest_ms
     }
 
-    /// Drops the ceilings that end before the least offset that a restart may read again.
-    fn forget_ceilings(&mut self) {
-        let least = self.open.values().min().copied();
-        let least = least.unwrap_or(self.next_offset).min(self.next_offset);
+    /// Drops the ceilings that end before the least offset that a restart may read again: of an open
+    /// pane, or `otherwise`.
+    fn forget_ceilings(&mut self, otherwise: Offset) {
+        let least = self.open.values().min().copied().unwrap_or(Offset::MAX);
+        let least = least.min(otherwise).min(self.next_offset);
         let first = self.ceilings.partition_point(|it| it.from <= least);
         self.ceilings.drain(..first.saturating_sub(1));
     }
@@ -637,9 +682,13 @@ mod tests {
         }
     }
 
+    fn none_pending(_partition: u32, cut: Offset) -> Pending {
+        Pending::none_below(cut)
+    }
+
     fn advance(intake: &mut Intake) -> Option<Crossing> {
         let time = intake.claim(|_| true).reached()?;
-        intake.advance(time)
+        intake.advance(time, none_pending)
     }
 
     #[test]
@@ -653,24 +702,24 @@ mod tests {
         assert_eq!(once(&mut intake, 2, 5, None), counted(0, 0));
         assert_eq!(once(&mut intake, 3, 25, Some(8)), counted(20, 20));
 
-        let crossing = intake.advance(20).unwrap();
+        let crossing = intake.advance(20, none_pending).unwrap();
         assert_eq!(crossing.cuts[0].ids_from, Some(0));
         assert_eq!(once(&mut intake, 4, 5, Some(7)), Verdict::Copy);
         assert_eq!(once(&mut intake, 5, 5, Some(9)), counted(20, 0));
 
         once(&mut intake, 6, 45, Some(10));
-        let crossing = intake.advance(40).unwrap();
+        let crossing = intake.advance(40, none_pending).unwrap();
         assert_eq!(
             crossing.cuts[0].ids_from,
             Some(0),
             "the cut holds before 30, too"
         );
 
-        let too_late = Verdict::TooLate { arrival: 40 };
+        let too_late = Verdict::TooLate { horizon: 20 };
         assert_eq!(once(&mut intake, 7, 5, Some(7)), too_late);
         once(&mut intake, 8, 65, Some(11));
 
-        let crossing = intake.advance(60).unwrap();
+        let crossing = intake.advance(60, none_pending).unwrap();
         assert_eq!(crossing.cuts[0].ids_from, Some(3), "pane 0 is settled");
     }
 
@@ -701,7 +750,7 @@ mod tests {
         let windows = Windows::sliding(ms(30), ms(10)).unwrap();
         let mut intake =
             Intake::new(rules(windows, 1000), 100, [(0, Start::default())]).remembering_from(41);
-        let too_late = Verdict::TooLate { arrival: 100 };
+        let too_late = Verdict::TooLate { horizon: 70 };
 
         assert_eq!(
             admit(&mut intake, 0, 65, 0),
@@ -722,23 +771,33 @@ mod tests {
         assert_eq!(admit(&mut intake, 2, 105, 0), on_time);
     }
 
+    /// Returns whether a record of `pane` can still change one of its windows, by the definition.
+    fn corrects(intake: &Intake, pane: EventTimeMs) -> bool {
+        let last_end = intake.windows.last_end(pane);
+        let first_start = intake.windows.containing(pane).next().unwrap();
+        last_end + intake.allowed_lateness_ms > intake.capability
+            && (pane >= intake.capability || first_start >= intake.complete_from)
+    }
+
     #[test]
-    fn ids_are_dropped_with_the_first_pane_that_nothing_can_change() {
+    fn the_horizon_is_the_first_pane_that_can_change_a_window() {
         for (size, slide, lateness) in [(10, 10, 0), (30, 10, 40), (25, 10, 7), (60, 20, 5)] {
             let ms = Duration::from_millis;
             let windows = Windows::sliding(ms(size), ms(slide)).unwrap();
-            let mut intake = Intake::new(rules(windows, lateness), 0, []);
+            let step = usize::try_from(windows.pane_ms()).unwrap();
 
-            for capability in (0..400).step_by(usize::try_from(windows.pane_ms()).unwrap()) {
-                intake.capability = capability;
-                let panes = (0..=400).step_by(usize::try_from(windows.pane_ms()).unwrap());
-                let first = panes.into_iter().find(|pane| intake.corrects(*pane));
-
-                assert_eq!(
-                    Some(intake.first_correctable()),
-                    first,
-                    "{size} {slide} {lateness}"
-                );
+            for complete_from in [0, 1, 10, 41, 130, 1_000] {
+                for capability in (0..400).step_by(step) {
+                    let intake = Intake::new(rules(windows, lateness), capability, [])
+                        .remembering_from(complete_from);
+                    let panes = (0..=400).step_by(step);
+                    let late: Vec<_> = panes.filter(|pane| *pane < intake.horizon).collect();
+                    let expected: Vec<_> = (0..=400)
+                        .step_by(step)
+                        .filter(|pane| !corrects(&intake, *pane))
+                        .collect();
+                    assert_eq!(late, expected, "{size} {slide} {lateness} {complete_from}");
+                }
             }
         }
     }
@@ -771,7 +830,7 @@ mod tests {
         advance(&mut intake);
         assert_eq!(
             admit(&mut intake, 4, 13, 2_000),
-            Verdict::TooLate { arrival: 90 }
+            Verdict::TooLate { horizon: 50 }
         );
     }
 
@@ -796,6 +855,7 @@ mod tests {
             Start {
                 resume: 1,
                 cut: 5,
+                pending: Pending::none_below(5),
                 ..Start::default()
             },
         );
@@ -809,7 +869,7 @@ mod tests {
         );
 
         assert_eq!(admit(&mut intake, 2, 14, 2_000), Verdict::SeenBefore);
-        assert_eq!(intake.admit_rejected(0, 3), None);
+        assert!(!intake.admit_rejected(0, 3));
         assert_eq!(advance(&mut intake), None, "no cut below the restored one");
 
         assert_eq!(
@@ -821,7 +881,78 @@ mod tests {
         );
 
         assert_eq!(advance(&mut intake).unwrap().to, 40);
-        assert_eq!(intake.admit_rejected(0, 5), Some(40));
+        assert!(intake.admit_rejected(0, 5));
+    }
+
+    #[test]
+    fn side_outputs_below_the_cut_are_published_if_they_were_pending_and_are_not_yet() {
+        let mut published = SideProgress {
+            published: 3,
+            ..SideProgress::default()
+        };
+        published.horizons.raise(2, 10);
+        let start = Start {
+            resume: 1,
+            cut: 8,
+            pending: Pending {
+                from: 2,
+                late: vec![2, 5],
+            },
+            published,
+            ..Start::default()
+        };
+        let mut intake = intake(70, start);
+        assert!(!intake.admit_rejected(0, 1), "not pending");
+        assert_eq!(
+            admit(&mut intake, 2, 3, 2_000),
+            Verdict::SeenBefore,
+            "published"
+        );
+        assert!(intake.admit_rejected(0, 4));
+        assert_eq!(
+            admit(&mut intake, 5, 3, 2_000),
+            Verdict::TooLate { horizon: 30 }
+        );
+        assert_eq!(
+            admit(&mut intake, 6, 3, 2_000),
+            Verdict::SeenBefore,
+            "counted"
+        );
+        assert_eq!(
+            admit(&mut intake, 9, 3, 2_000),
+            Verdict::TooLate { horizon: 30 }
+        );
+    }
+
+    #[test]
+    fn what_an_earlier_attempt_published_as_late_is_never_counted() {
+        let mut published = SideProgress {
+            published: 4,
+            ..SideProgress::default()
+        };
+        published.horizons.raise(1, 60);
+        let start = Start {
+            published,
+            ..Start::default()
+        };
+        // The earlier attempt had come to 100; this one begins anew.
+        let mut intake = intake(0, start);
+        let counted = |pane| Verdict::Counted {
+            arrival: pane,
+            pane,
+        };
+        assert_eq!(admit(&mut intake, 0, 45, 2_000), counted(40));
+        assert_eq!(admit(&mut intake, 1, 45, 2_000), Verdict::SeenBefore);
+        assert_eq!(
+            admit(&mut intake, 2, 65, 2_000),
+            counted(60),
+            "it was counted then"
+        );
+        assert_eq!(
+            admit(&mut intake, 4, 45, 2_000),
+            counted(40),
+            "it was not read then"
+        );
     }
 
     #[test]
@@ -926,7 +1057,7 @@ mod tests {
             assert_eq!(believes(&mut first, offset, now_ms, event_ms), expected);
         }
 
-        let cut = first.partitions[&0].cut(0, None);
+        let cut = first.partitions[&0].cut(0, None, Pending::none_below(4));
         for clock_ms in [1, 10_000, 99_000] {
             let start = Start {
                 resume: 0,
@@ -959,6 +1090,48 @@ mod tests {
         assert!(intake.partitions[&0].ceilings.len() <= 6);
         advance(&mut intake);
         assert!(intake.partitions[&0].ceilings.len() <= 2);
+    }
+
+    /// Reads an event a second by a clock of its own: every third event is of the next day.
+    fn read_seconds(intake: &mut Intake, offsets: std::ops::Range<Offset>) -> Vec<bool> {
+        let believed = offsets.map(|offset| {
+            let now_ms = 10_000 + 1_000 * offset;
+            let ahead_ms = if offset % 3 == 0 { 86_400_000 } else { 900 };
+            believes(intake, offset, now_ms, now_ms + ahead_ms)
+        });
+        believed.collect()
+    }
+
+    #[test]
+    fn ceilings_are_kept_for_all_that_a_restart_reads_again() {
+        for pending_from in [0, 7, 13, 29] {
+            let mut first = intake(0, Start::default());
+            let pending = |_, _| Pending::none_below(pending_from);
+            let mut believed = Vec::new();
+            let mut crossing = None;
+            for batch in 0..3 {
+                believed.extend(read_seconds(&mut first, batch * 10..batch * 10 + 10));
+                let time = first.claim(|_| true).reached().unwrap();
+                crossing = first.advance(time, pending);
+            }
+
+            let Crossing { to, cuts, .. } = crossing.unwrap();
+            assert_eq!(cuts[0].resume(to), pending_from);
+            let start = Start {
+                resume: pending_from,
+                cut: 30,
+                ceilings: cuts[0].ceilings.clone(),
+                pending: cuts[0].pending.clone(),
+                ..Start::default()
+            };
+            let mut again = intake(to, start);
+            for (offset, expected) in (0..30).zip(believed).skip(pending_from as usize) {
+                let now_ms = 10_000 + 1_000 * offset;
+                let ahead_ms = if offset % 3 == 0 { 86_400_000 } else { 900 };
+                let is_believed = believes(&mut again, offset, 1, now_ms + ahead_ms);
+                assert_eq!(is_believed, expected, "offset {offset} of {pending_from}");
+            }
+        }
     }
 
     #[test]

@@ -4,27 +4,30 @@
 //!            ┌────────────────────── crossings ──────────────────────┐
 //!            │                                                       ▼
 //! log ──▶ source ── entries ──▶ panes ──┬── write parts ──▶ write manifests
-//!            └───── asides ───▶ (closed)│                            │ frontier: durable
-//!                 by key, by partition  ├── windows ── rows ───────▶ sink ──▶ log
-//!                                       │      └─ changes ─▶ summary ─▶│      │ frontier: committed
-//!                                       └── asides ───────────────────▶┘      └─▶ (read by source, write manifests)
+//!            │        by key   (closed) │                            │ frontier: durable
+//!            │                          └── windows ── rows ───────▶ sink ──▶ log
+//!            │                                 └─ changes ─▶ summary ─▶│      │ frontier: committed
+//!            └──────── side outputs (no stream: a queue) ──────────────┘      └─▶ (read by source, write manifests)
 //! ```
 //!
-//! Timestamps are panes of event time, so the frontier is the watermark. `asides` are side outputs:
-//! late and rejected records. Only `entries`, `asides` and the low-rate streams cross workers. A
-//! key's windows and its sink slot are on the same worker.
+//! Timestamps are panes of event time, so the frontier is the watermark. Only `entries` and the
+//! low-rate streams cross workers. A key's windows and the transactions of its rows are on the same
+//! worker, and so are a partition's source and the transactions of its side outputs: its late and
+//! rejected records.
 
 use std::rc::Rc;
 
 use timely::dataflow::ProbeHandle;
-use timely::dataflow::operators::{Concat, Probe};
+use timely::dataflow::operators::Probe;
+use timely::dataflow::operators::generic::operator::empty;
 use timely::worker::Worker;
 
 use crate::aggregate::{Aggregate, Key};
 use crate::checkpoint::commit::{self, Checkpointer};
 use crate::checkpoint::parts;
 use crate::pane::EventTimeMs;
-use crate::sink::committer::{Committer, RowWriter};
+use crate::sink::committer::Committer;
+use crate::sink::transaction::{RowWriter, Transactions};
 use crate::source::{self, Source};
 use crate::standing::Standings;
 use crate::window::Rules;
@@ -45,7 +48,7 @@ pub fn build<K: Key, A: Aggregate>(
         adopted,
         ..
     } = shared;
-    let slots = adopted.fingerprint.slots;
+    let slots = shared.slots;
     attempt.metrics.describe(pipeline);
 
     let committed = ProbeHandle::new();
@@ -66,13 +69,14 @@ pub fn build<K: Key, A: Aggregate>(
         lineage: adopted.lineage.clone(),
     };
 
-    let writer = RowWriter::of(pipeline, slots, &adopted.lineage);
-    let committer = |activator| Committer::start(own.slots, writer, attempt.clone(), activator);
+    let writer = RowWriter::of(pipeline);
+    let transactions = Transactions::new(own.sink, pipeline, &adopted.lineage);
+    let committer = |activator| Committer::start(transactions, writer, attempt.clone(), activator);
     let summary = pipeline.summary.clone().map(Rc::new);
 
     worker.dataflow_named(&pipeline.name, |scope| {
-        let (entries, asides, crossings) = source::read(scope, source);
-        let panes = panes::close(entries, asides, slots);
+        let (entries, crossings) = source::read(scope, source);
+        let panes = panes::close(entries, slots);
         let parts = parts::write(
             panes.clone(),
             adopted.boundary,
@@ -81,19 +85,12 @@ pub fn build<K: Key, A: Aggregate>(
         );
         let durable = commit::write(crossings, parts, checkpointer);
 
-        let outgoing = sink::asides(
-            panes.clone(),
-            &pipeline.late_topic,
-            &pipeline.dead_letter_topic,
-            slots,
-        );
-
         let (rows, changes) = window::close(panes, rules, summary.clone(), attempt.clone());
         let outgoing = match summary {
-            Some(summary) => summary::summarize(changes, summary, slots).concat(outgoing),
-            None => outgoing,
+            Some(summary) => summary::summarize(changes, summary),
+            None => empty(scope),
         };
-        sink::commit(rows, outgoing, durable, committer).probe_with(&committed);
+        sink::commit(rows, outgoing, durable, slots, committer).probe_with(&committed);
     });
 
     committed

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use record_log::{Offset, Record};
+use record_log::Offset;
 use serde::{Deserialize, Serialize};
 
 use crate::aggregate::Key;
@@ -22,18 +22,18 @@ pub struct Entry<K, A> {
 
 /// A side output: a record that is not counted and goes to a topic for late or rejected records.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Aside {
+pub struct SideOutput {
     /// The partition from which the record was read.
     pub partition: u32,
     /// The record's offset in the partition.
     pub offset: Offset,
     /// The reason why the record is not counted.
     pub reason: Reason,
-    /// The record's original key.
+    /// The record's key, if it fits the topic.
     pub key: Option<Vec<u8>>,
-    /// The record's original value.
+    /// The record's value, or as much of it as fits the topic.
     pub value: Option<Vec<u8>>,
-    /// The record's original headers.
+    /// The record's headers as far as they fit the topic, and those that describe what does not fit.
     pub headers: Vec<(String, Vec<u8>)>,
 }
 
@@ -46,25 +46,6 @@ pub enum Reason {
     Rejected(String),
 }
 
-impl Aside {
-    /// Copies a record.
-    pub fn of(record: &Record<'_>, reason: Reason) -> Self {
-        let mut headers = Vec::new();
-        record
-            .headers
-            .for_each(&mut |name, value| headers.push((name.to_owned(), value.to_vec())));
-
-        Self {
-            partition: record.partition,
-            offset: record.offset,
-            reason,
-            key: record.key.map(<[u8]>::to_vec),
-            value: record.value.map(<[u8]>::to_vec),
-            headers,
-        }
-    }
-}
-
 /// Everything that arrived at one worker under the timestamp of one pane. It never changes again.
 #[derive(Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ClosedPane<K, A> {
@@ -73,8 +54,9 @@ pub struct ClosedPane<K, A> {
     /// The entries, sorted by pane and key, without duplicates. Those of `arrival` itself come
     /// last; all others are late.
     pub entries: Vec<Entry<K, A>>,
-    /// The side outputs.
-    pub asides: Vec<Aside>,
+    /// The side outputs, in parts of earlier versions of the program, which kept them there. Empty
+    /// in all others.
+    pub side_outputs: Vec<SideOutput>,
 }
 
 impl<K, A> ClosedPane<K, A> {
@@ -115,16 +97,21 @@ pub struct Row<K, A> {
     pub is_gone: bool,
 }
 
-/// The sink slots of a job: the number of transactions over which its results are spread. Fixed for
-/// the life of a job.
+/// How the keys of a job are distributed over its workers.
 ///
 /// A key's stable hash selects one of 1,024 key groups, the key group its slot, and the slot its
-/// worker. So the results of a key are always committed by the same slot, whatever the number of
-/// workers.
+/// worker. Progress is stored by key group, so the numbers of slots and workers may change at any
+/// start.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Slots(u32);
 
-const KEY_GROUPS: u64 = 1024;
+/// How many key groups there are. It never changes.
+pub const KEY_GROUPS: u64 = 1024;
+
+/// The key group of what has `hash`.
+pub fn group_of(hash: u64) -> u16 {
+    u16::try_from(hash % KEY_GROUPS).expect("there are few groups")
+}
 
 impl Slots {
     /// Creates `count` slots; none unless it is from 1 to 1,024, the number of key groups.
@@ -137,25 +124,48 @@ impl Slots {
         self.0
     }
 
-    /// Returns the slot that commits the results for `hash`.
-    pub fn of_hash(self, hash: u64) -> u32 {
-        let group = hash % KEY_GROUPS;
-        u32::try_from(group * u64::from(self.0) / KEY_GROUPS)
-            .expect("less than the number of slots")
+    /// Returns the slot of a key group.
+    pub fn of_group(self, group: u16) -> u32 {
+        let slot = u64::from(group) * u64::from(self.0) / KEY_GROUPS;
+        u32::try_from(slot).expect("less than the number of slots")
     }
 
-    /// Returns the slot that commits the results of `key`.
+    /// Returns the slot of `key`.
     pub fn of_key<K: Key>(self, key: &K) -> u32 {
-        self.of_hash(key.stable_hash())
+        self.of_group(group_of(key.stable_hash()))
     }
 
-    /// Returns the slot that commits the side outputs of `partition`.
-    pub fn of_partition(self, partition: u32) -> u32 {
-        partition % self.0
+    /// Returns the key groups of worker `index` among `peers` workers.
+    pub fn groups_of_worker(self, index: usize, peers: usize) -> impl Iterator<Item = u16> {
+        let groups = 0..u16::try_from(KEY_GROUPS).expect("there are few groups");
+        groups.filter(move |group| self.of_group(*group) as usize % peers == index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_group_has_one_worker_and_six_workers_have_about_as_many() {
+        for (slots, peers) in [(64, 1), (64, 6), (4, 6), (1024, 7), (64, 64)] {
+            let slots = Slots::new(slots).unwrap();
+            let of = |worker| slots.groups_of_worker(worker, peers).collect::<Vec<_>>();
+            let mut all: Vec<u16> = (0..peers).flat_map(of).collect();
+            all.sort_unstable();
+            assert!(all.into_iter().eq(0..1024));
+        }
+        let of = |worker| Slots::new(64).unwrap().groups_of_worker(worker, 6).count();
+        let counts: Vec<usize> = (0..6).map(of).collect();
+        assert_eq!(counts, [176, 176, 176, 176, 160, 160]);
     }
 
-    /// Returns the slots of worker `index` among `peers` workers.
-    pub fn of_worker(self, index: usize, peers: usize) -> impl Iterator<Item = u32> {
-        (0..self.0).filter(move |slot| *slot as usize % peers == index)
+    #[test]
+    fn a_slot_of_earlier_versions_is_a_range_of_key_groups() {
+        for count in [1, 3, 4, 7, 1024] {
+            let slots = Slots::new(count).unwrap();
+            let of_groups: Vec<u32> = (0..1024).map(|group| slots.of_group(group)).collect();
+            assert!(of_groups.is_sorted() && of_groups[1023] == count - 1);
+        }
     }
 }

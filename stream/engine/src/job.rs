@@ -30,6 +30,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use record_log::Record;
+use serde::{Deserialize, Serialize};
 
 use crate::aggregate::{Aggregate, Key, Session};
 use crate::flow::Row;
@@ -92,7 +93,7 @@ pub struct Pipeline<K, A> {
 pub struct Rejected(pub String);
 
 /// A record that the function of a sink fills.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Output {
     /// The record's key. Empty when the function is called.
     pub key: Vec<u8>,
@@ -365,7 +366,7 @@ impl<K: Key, A: Aggregate> Pipeline<K, A> {
 
     /// Sets the topics of the side outputs: late records and dead letters.
     #[must_use]
-    pub fn asides(mut self, late_topic: &str, dead_letter_topic: &str) -> Self {
+    pub fn side_outputs(mut self, late_topic: &str, dead_letter_topic: &str) -> Self {
         late_topic.clone_into(&mut self.late_topic);
         dead_letter_topic.clone_into(&mut self.dead_letter_topic);
         self

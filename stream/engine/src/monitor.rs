@@ -20,6 +20,15 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// The interval at which the monitor reads the log's offsets.
 const ASK_EVERY: Duration = Duration::from_secs(5);
 
+/// The stop of a job, and how long the job may take to commit what is closed.
+#[derive(Clone)]
+pub struct Stopping {
+    /// The stop.
+    pub stop: Stop,
+    /// The time limit.
+    pub within: Duration,
+}
+
 /// A handle to the thread that watches over one attempt.
 pub struct Watch {
     over: Signal,
@@ -48,7 +57,7 @@ pub fn watch(
     topic: String,
     partitions: u32,
     attempt: Arc<Attempt>,
-    stop: Stop,
+    stopping: Stopping,
 ) -> Watch {
     let mut watched = Watched {
         log,
@@ -67,10 +76,12 @@ pub fn watch(
     let look = move || {
         let _guard = watched.attempt.guard("the monitor");
         let mut asked = Instant::now();
+        let mut draining = None;
         while !ended.load(Ordering::Acquire) {
             signal.wait(LOOK_EVERY);
-            if stop.is_requested() {
-                watched.attempt.end();
+            if stopping.stop.is_requested() {
+                let since = *draining.get_or_insert_with(Instant::now);
+                watched.drain(&stopping, since);
             }
             watched.note_silence(Timestamp::now().as_ms());
 
@@ -110,6 +121,22 @@ impl Watched {
             }
             None if was_unanswered => tracing::info!("ready: all partitions answer again"),
             _ => {}
+        }
+    }
+
+    /// Lets the attempt commit what is closed, within the stop timeout.
+    fn drain(&self, stopping: &Stopping, since: Instant) {
+        self.attempt.drain();
+        let is_late = since.elapsed() >= stopping.within;
+        if is_late && !self.attempt.is_over() {
+            tracing::warn!(
+                within_ms = stopping.within.as_millis(),
+                "results were not committed within the stop timeout: the next start repeats them"
+            );
+        }
+
+        if is_late || stopping.stop.is_immediate() {
+            self.attempt.end();
         }
     }
 

@@ -15,7 +15,7 @@ use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::Operator;
 
 use crate::aggregate::{Aggregate, Key};
-use crate::flow::{Aside, ClosedPane, Entry, SharedPane, Slots};
+use crate::flow::{ClosedPane, Entry, SharedPane, Slots};
 use crate::frontier::boundary_of;
 use crate::pane::EventTimeMs;
 
@@ -23,22 +23,18 @@ use crate::pane::EventTimeMs;
 struct OpenPane<K, A> {
     capability: Capability<EventTimeMs>,
     entries: Vec<Entry<K, A>>,
-    asides: Vec<Aside>,
 }
 
-/// Builds the operator. Keys and partitions go to the worker that owns their sink slot.
+/// Builds the operator. Keys go to the worker that owns their slot.
 pub fn close<'scope, K: Key, A: Aggregate>(
     entries: StreamVec<'scope, EventTimeMs, Entry<K, A>>,
-    asides: StreamVec<'scope, EventTimeMs, Aside>,
     slots: Slots,
 ) -> StreamVec<'scope, EventTimeMs, SharedPane<K, A>> {
     let by_key = Exchange::new(move |entry: &Entry<K, A>| u64::from(slots.of_key(&entry.key)));
-    let by_partition =
-        Exchange::new(move |aside: &Aside| u64::from(slots.of_partition(aside.partition)));
 
-    entries.binary_frontier(asides, by_key, by_partition, "close panes", |_, _| {
+    entries.unary_frontier(by_key, "close panes", |_, _| {
         let mut open: BTreeMap<EventTimeMs, OpenPane<K, A>> = BTreeMap::new();
-        move |(entries, entries_frontier), (asides, asides_frontier), output| {
+        move |(entries, frontier), output| {
             entries.for_each_stamp(|cap, containers| {
                 let Some(capability) = cap.retain_least(output.output_index()) else {
                     return;
@@ -50,18 +46,7 @@ pub fn close<'scope, K: Key, A: Aggregate>(
                 containers.for_each(|container| pane.entries.append(container));
             });
 
-            asides.for_each_stamp(|cap, containers| {
-                let Some(capability) = cap.retain_least(output.output_index()) else {
-                    return;
-                };
-
-                let pane = open
-                    .entry(*capability.time())
-                    .or_insert_with(|| OpenPane::new(capability));
-                containers.for_each(|container| pane.asides.append(container));
-            });
-
-            let boundary = boundary_of(entries_frontier).min(boundary_of(asides_frontier));
+            let boundary = boundary_of(frontier);
             while let Some(first) = open.first_entry().filter(|first| *first.key() < boundary) {
                 let pane = first.remove();
                 output
@@ -77,7 +62,6 @@ impl<K: Key, A: Aggregate> OpenPane<K, A> {
         Self {
             capability,
             entries: Vec::new(),
-            asides: Vec::new(),
         }
     }
 
@@ -93,13 +77,10 @@ impl<K: Key, A: Aggregate> OpenPane<K, A> {
         });
 
         self.entries.shrink_to_fit();
-        self.asides
-            .sort_unstable_by_key(|aside| (aside.partition, aside.offset));
-
         ClosedPane {
             arrival: *self.capability.time(),
             entries: self.entries,
-            asides: self.asides,
+            side_outputs: Vec::new(),
         }
     }
 }

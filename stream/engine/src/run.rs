@@ -15,12 +15,13 @@ use crate::attempt::{Attempt, JobError, Stop};
 use crate::checkpoint::store::CheckpointStore;
 use crate::cluster::mesh::Mesh;
 use crate::cluster::{ClusterError, Members};
+use crate::dataflow;
 use crate::job::Pipeline;
 use crate::metrics::Metrics;
+use crate::monitor::{self, Stopping};
 use crate::settings::Settings;
 use crate::source::Clock;
 use crate::worker::{Own, Shared};
-use crate::{dataflow, monitor};
 
 /// A job with everything it needs to run.
 pub struct Run<K, A> {
@@ -105,9 +106,10 @@ impl<K: Key, A: Aggregate> Run<K, A> {
     }
 
     /// Runs the job on this thread and its workers' threads until the input is read to its end or a
-    /// stop is requested. If the log or the store fails, the attempt ends and the next one
-    /// continues from the checkpoint. If the job has several processes, this one ends with its
-    /// attempt.
+    /// stop is requested. On a stop, the job reads no further, commits what is closed, and ends
+    /// within its stop timeout; on a second request it ends at once. If the log or the store fails,
+    /// the attempt ends and the next one continues from the checkpoint. If the job has several
+    /// processes, this one ends with its attempt.
     ///
     /// # Errors
     /// [`JobError`] if another attempt cannot help, would do harm, or has to be started by all
@@ -187,7 +189,10 @@ impl<K: Key, A: Aggregate> Run<K, A> {
             self.pipeline.topic.clone(),
             beginning.partitions,
             Arc::clone(&attempt),
-            stop.clone(),
+            Stopping {
+                stop: stop.clone(),
+                within: self.settings.stop_timeout,
+            },
         );
 
         let shared = Shared {
@@ -195,6 +200,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
             attempt: Arc::clone(&attempt),
             store: self.store.clone(),
             adopted: beginning.adopted,
+            slots: self.settings.sink_slots,
             clock: Arc::clone(&self.clock),
         };
         let outcome = self.execute(shared, owned, beginning.mesh);
@@ -202,6 +208,10 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         self.metrics.attempt_ended();
         attempt.failure().map_or(Ok(()), Err)?;
         outcome?;
+
+        if attempt.is_drained() && !stop.is_requested() {
+            return Err(ClusterError::Stopped.into());
+        }
 
         Ok(if partitions_added {
             Ending::PartitionsAdded
@@ -228,7 +238,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
 
         let (builders, carriers) = mesh.connect(workers, &attempt)?;
         let outcome = self.work(builders, shared, owned);
-        if attempt.is_over() {
+        if attempt.is_over() && !attempt.is_drained() {
             carriers.cut();
         } else {
             carriers.finish();

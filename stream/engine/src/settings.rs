@@ -24,10 +24,18 @@ pub struct Settings {
     #[arg(long, env = "TIDEMARK_WORKERS", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub workers: u16,
 
-    /// Sink slots: the number of transactions that results are spread over; fixed for the life of a
-    /// job
-    #[arg(long, env = "TIDEMARK_SINK_SLOTS", default_value = "4", value_parser = parse_slots)]
+    /// Slots over which keys are distributed: at most so many workers have windows and publish
+    /// results; may change at any start
+    #[arg(long, env = "TIDEMARK_SINK_SLOTS", default_value = "64", value_parser = parse_slots)]
     pub sink_slots: Slots,
+
+    /// Rows that a transaction holds at most; a window of more users takes several
+    #[arg(long, env = "TIDEMARK_MAX_TRANSACTION_ROWS", default_value_t = 250_000, value_parser = clap::value_parser!(u32).range(1..), value_name = "ROWS")]
+    pub max_transaction_rows: u32,
+
+    /// Memory of each worker for late and rejected records that are not published yet; when it is full, reading waits
+    #[arg(long, env = "TIDEMARK_SIDE_OUTPUT_MEMORY", default_value = "8MiB", value_parser = parse_room, value_name = "SIZE")]
+    pub side_output_memory: u64,
 
     /// How far out of order events may be before they are late
     #[arg(long, env = "TIDEMARK_DISORDER", default_value = "5s", value_parser = humantime::parse_duration)]
@@ -78,6 +86,10 @@ pub struct Settings {
     #[arg(long, env = "TIDEMARK_GUARANTEE", default_value = "exactly-once")]
     pub guarantee: Guarantee,
 
+    /// How long the job, asked to stop, may take to commit what is closed; asked again, it ends at once
+    #[arg(long, env = "TIDEMARK_STOP_TIMEOUT", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub stop_timeout: Duration,
+
     /// Read to the ends that the partitions have at the start, close all windows, and exit
     #[arg(long, env = "TIDEMARK_UNTIL_END")]
     pub until_end: bool,
@@ -108,7 +120,9 @@ impl Default for Settings {
         Self {
             checkpoints: "memory:///".to_owned(),
             workers: 2,
-            sink_slots: Slots::new(4).expect("four slots are allowed"),
+            sink_slots: Slots::new(64).expect("64 slots are allowed"),
+            max_transaction_rows: 250_000,
+            side_output_memory: 8 << 20,
             disorder: Duration::from_secs(5),
             allowed_lateness: Duration::from_secs(60 * 60),
             max_future_skew: Duration::from_secs(60),
@@ -120,8 +134,23 @@ impl Default for Settings {
             results_retention: Duration::from_secs(7 * 24 * 60 * 60),
             allow_compaction: false,
             guarantee: Guarantee::ExactlyOnce,
+            stop_timeout: Duration::from_secs(30),
             until_end: false,
         }
+    }
+}
+
+impl Settings {
+    pub(crate) fn side_output_bytes(&self) -> usize {
+        usize::try_from(self.side_output_memory).unwrap_or(usize::MAX)
+    }
+}
+
+/// Parses a size that is not zero.
+fn parse_room(text: &str) -> Result<u64, String> {
+    match parse_size(text)? {
+        0 => Err("a size above 0 is expected, as in 8MiB".to_owned()),
+        size => Ok(size),
     }
 }
 

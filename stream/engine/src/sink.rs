@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! rows ────────────────▶┐
-//! totals, late, dead ──▶│ stash by pane ──▶ batch ──▶ committer (a thread): one transaction a slot
-//! durable (frontier) ──▶┘                                   │
-//!        frontier of the output = all committed before it ◀─┘
+//! totals ──────────────▶│ stash by pane ──▶ batch ──▶ committer (a thread) ──▶ transactions
+//! durable (frontier) ──▶┘                              ▲     │
+//! side outputs ────────────────────────────────────────┘     │
+//!        frontier of the output = all committed before it ◀──┘
 //! ```
 //!
 //! 1. The sink stashes rows and records by the pane at which they arrive.
@@ -13,20 +14,28 @@
 //! 3. When the committer has committed a batch, the output frontier passes the batch's boundary.
 //!
 //! Further boundaries may pass while a batch is being committed; the next batch covers them all.
+//!
+//! [Side outputs](sides) wait for no frontier: they are published a moment after the source has
+//! handed them over.
 
 pub mod committer;
+pub mod fencing;
+pub mod progress;
+pub mod side;
+pub mod sides;
+pub mod transaction;
 
 use std::collections::BTreeMap;
 
+use record_log::NewRecord;
 use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::Capability;
-use timely::dataflow::operators::generic::Operator;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use crate::aggregate::{Aggregate, Key};
-use crate::flow::{Aside, Reason, Row, SharedPane, Slots};
+use crate::flow::{Row, Slots};
 use crate::frontier::boundary_of;
 use crate::job::Output;
 use crate::pane::EventTimeMs;
@@ -35,84 +44,24 @@ use committer::{Batch, Committer};
 /// A record for another topic than the results': summaries, late records or dead letters.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Outgoing {
-    /// The slot that commits the record.
-    pub slot: u32,
+    /// The key group with which the record is committed.
+    pub group: u16,
     /// The topic's name.
     pub topic: String,
-    /// The record's key.
-    pub key: Option<Vec<u8>>,
-    /// The record's value.
-    pub value: Option<Vec<u8>>,
-    /// The record's headers.
-    pub headers: Vec<(String, Vec<u8>)>,
+    /// The record's key and value.
+    pub output: Output,
 }
 
 impl Outgoing {
-    /// Creates a record with a key and a value.
-    pub fn record(slot: u32, topic: &str, output: Output) -> Self {
-        let key = Some(output.key);
-        let value = Some(output.value);
-        Self {
-            slot,
-            topic: topic.to_owned(),
-            key,
-            value,
-            headers: Vec::new(),
+    fn as_new(&self) -> NewRecord<'_> {
+        NewRecord {
+            topic: &self.topic,
+            partition: None,
+            key: Some(&self.output.key),
+            value: Some(&self.output.value),
+            headers: &[],
         }
     }
-
-    /// Turns a side output into a record: the original record with headers for its source and the
-    /// reason.
-    pub fn aside(slots: Slots, late_topic: &str, dead_letter_topic: &str, aside: Aside) -> Self {
-        let (topic, reason) = match aside.reason {
-            Reason::Late => (late_topic, "late".to_owned()),
-            Reason::Rejected(reason) => (dead_letter_topic, reason),
-        };
-
-        let mut headers = aside.headers;
-        headers.push((
-            "source_partition".to_owned(),
-            aside.partition.to_string().into_bytes(),
-        ));
-
-        headers.push((
-            "source_offset".to_owned(),
-            aside.offset.to_string().into_bytes(),
-        ));
-
-        headers.push(("reason".to_owned(), reason.into_bytes()));
-        let slot = slots.of_partition(aside.partition);
-        let topic = topic.to_owned();
-
-        Self {
-            slot,
-            topic,
-            key: aside.key,
-            value: aside.value,
-            headers,
-        }
-    }
-}
-
-/// Encodes the side outputs of closed panes as records for the sink.
-pub fn asides<'scope, K: Key, A: Aggregate>(
-    panes: StreamVec<'scope, EventTimeMs, SharedPane<K, A>>,
-    late_topic: &str,
-    dead_letter_topic: &str,
-    slots: Slots,
-) -> StreamVec<'scope, EventTimeMs, Outgoing> {
-    let late = late_topic.to_owned();
-    let dead_letter = dead_letter_topic.to_owned();
-    panes.unary(Pipeline, "encode asides", move |_, _| {
-        move |input, output| {
-            input.for_each(|cap, panes| {
-                let asides = panes.drain(..).flat_map(|pane| pane.asides.clone());
-                let records =
-                    asides.map(|aside| Outgoing::aside(slots, &late, &dead_letter, aside));
-                output.session(&cap).give_iterator(records);
-            });
-        }
-    })
 }
 
 /// The results that are not committed yet, by pane.
@@ -126,6 +75,7 @@ pub fn commit<'scope, K: Key, A: Aggregate>(
     rows: StreamVec<'scope, EventTimeMs, Row<K, A>>,
     outgoing: StreamVec<'scope, EventTimeMs, Outgoing>,
     durable: StreamVec<'scope, EventTimeMs, ()>,
+    slots: Slots,
     start: impl FnOnce(timely::scheduling::activate::SyncActivator) -> Committer<K, A> + 'scope,
 ) -> StreamVec<'scope, EventTimeMs, ()> {
     let scope = rows.scope();
@@ -133,11 +83,8 @@ pub fn commit<'scope, K: Key, A: Aggregate>(
     let address = builder.operator_info().address.to_vec();
     let mut rows = builder.new_input(rows, Pipeline);
 
-    let mut outgoing = builder.new_input(
-        outgoing,
-        Exchange::new(|record: &Outgoing| u64::from(record.slot)),
-    );
-
+    let by_group = move |record: &Outgoing| u64::from(slots.of_group(record.group));
+    let mut outgoing = builder.new_input(outgoing, Exchange::new(by_group));
     let _durable = builder.new_input(durable, Pipeline);
     let (_output, committed) = builder.new_output::<Vec<()>>();
     let committer = start(scope.worker().sync_activator_for(address));

@@ -3,11 +3,12 @@
 //! ```text
 //! partitions ──▶ decode ──▶ cut.rs: on time? ──▶ fold.rs: per key and pane ──▶ entries ──▶
 //!                   │            │                                             crossings ─▶
-//!                   └────────────┴── rejected, too late ─────────────────────▶ asides ───▶
+//!                   └────────────┴── rejected, too late ──▶ the side outputs of this worker
 //! ```
 //!
 //! 1. The source reads a batch from each partition that may be read. A partition that is far ahead
-//!    of the committed results waits: that bounds memory and keeps the partitions aligned.
+//!    of the committed results waits: that bounds memory and keeps the partitions aligned. All
+//!    partitions wait while too many side outputs are not published.
 //! 2. When the watermark of all its partitions has passed a boundary, the source sends the panes
 //!    before the boundary and the crossing, and advances its capability to the boundary. The
 //!    frontier of all workers' capabilities is the watermark.
@@ -31,7 +32,7 @@ use timely::dataflow::{ProbeHandle, Scope, StreamVec};
 use crate::aggregate::{Aggregate, Key};
 use crate::attempt::{Attempt, JobError};
 use crate::cut::Crossing;
-use crate::flow::{Aside, ClosedPane, Entry};
+use crate::flow::{ClosedPane, Entry};
 use crate::frontier::boundary_at;
 use crate::pane::EventTimeMs;
 use crate::standing::{Standing, Standings};
@@ -42,10 +43,9 @@ use partitions::{Leaving, Moment, Partitions};
 /// The interval at which event time advances at the end of partitions.
 const TICK: Duration = Duration::from_millis(40);
 
-/// The outputs of the source: entries, side outputs and crossings.
+/// The outputs of the source: entries and crossings.
 pub type Sourced<'scope, K, A> = (
     StreamVec<'scope, EventTimeMs, Entry<K, A>>,
-    StreamVec<'scope, EventTimeMs, Aside>,
     StreamVec<'scope, EventTimeMs, Crossing>,
 );
 
@@ -69,14 +69,12 @@ pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 /// The capabilities of the outputs, always at the same boundary.
 struct Capabilities {
     entries: Capability<EventTimeMs>,
-    asides: Capability<EventTimeMs>,
     crossings: Capability<EventTimeMs>,
 }
 
 /// The activated outputs.
 struct Outputs<'a, K: 'static, A: 'static> {
     entries: OutputBuilderSession<'a, EventTimeMs, CapacityContainerBuilder<Vec<Entry<K, A>>>>,
-    asides: OutputBuilderSession<'a, EventTimeMs, CapacityContainerBuilder<Vec<Aside>>>,
     crossings: OutputBuilderSession<'a, EventTimeMs, CapacityContainerBuilder<Vec<Crossing>>>,
 }
 
@@ -99,10 +97,8 @@ pub fn read<'scope, K: Key, A: Aggregate>(
     let address = builder.operator_info().address;
     let activator = scope.activator_for(Rc::clone(&address));
     let (entries, entry_stream) = builder.new_output();
-    let (asides, aside_stream) = builder.new_output();
     let (crossings, crossing_stream) = builder.new_output();
     let mut entries = OutputBuilder::from(entries);
-    let mut asides = OutputBuilder::from(asides);
     let mut crossings = OutputBuilder::from(crossings);
     source.standings.listen(activator.clone());
     source
@@ -116,18 +112,12 @@ pub fn read<'scope, K: Key, A: Aggregate>(
                 return;
             };
 
-            let entries = entries.activate();
-            let asides = asides.activate();
-            let crossings = crossings.activate();
+            let mut outputs = Outputs {
+                entries: entries.activate(),
+                crossings: crossings.activate(),
+            };
 
-            match source.run(
-                held,
-                &mut Outputs {
-                    entries,
-                    asides,
-                    crossings,
-                },
-            ) {
+            match source.run(held, &mut outputs) {
                 Next::ReadOn => activator.activate(),
                 Next::Wait => activator.activate_after(TICK),
                 Next::End => capabilities = None,
@@ -135,7 +125,7 @@ pub fn read<'scope, K: Key, A: Aggregate>(
         }
     });
 
-    (entry_stream, aside_stream, crossing_stream)
+    (entry_stream, crossing_stream)
 }
 
 impl<K: Key, A: Aggregate> Source<K, A> {
@@ -171,6 +161,10 @@ impl<K: Key, A: Aggregate> Source<K, A> {
             .for_each(|pane| outputs.send(held, pane.into()));
         held.downgrade(self.partitions.capability());
 
+        if self.attempt.is_draining() || self.standings.is_draining() {
+            return self.drain();
+        }
+
         let records = self.poll();
         let (target, is_last) = self.target();
         if let Some((crossing, leaving)) = target.and_then(|time| self.partitions.advance(time)) {
@@ -196,6 +190,22 @@ impl<K: Key, A: Aggregate> Source<K, A> {
         } else {
             Next::Wait
         }
+    }
+
+    /// Reads no further. The attempt ends when all workers have committed what is closed. Until then
+    /// no capability moves: the next attempt reads again what is open.
+    fn drain(&mut self) -> Next {
+        let is_committed = |boundary| boundary_at(&self.committed) >= boundary;
+        let is_done = self.standings.drains_to().is_some_and(is_committed)
+            && self.partitions.has_no_side_outputs();
+        let boundary = self.partitions.capability();
+        self.standings
+            .announce(Standing::Draining { boundary, is_done });
+
+        if self.standings.all_drained() {
+            self.attempt.end_drained();
+        }
+        Next::Wait
     }
 
     /// Reads a batch from each partition, and returns the number of records.
@@ -280,29 +290,18 @@ impl<K: Key, A: Aggregate> Outputs<'_, K, A> {
                 .session(&held.entries.delayed(&pane.arrival))
                 .give_container(&mut pane.entries);
         }
-
-        if !pane.asides.is_empty() {
-            self.asides
-                .session(&held.asides.delayed(&pane.arrival))
-                .give_container(&mut pane.asides);
-        }
     }
 }
 
 impl Capabilities {
     /// Takes the initial capabilities of the operator: one for each output, in order.
     fn new(initial: Vec<Capability<EventTimeMs>>) -> Option<Self> {
-        let [entries, asides, crossings] = initial.try_into().ok()?;
-        Some(Self {
-            entries,
-            asides,
-            crossings,
-        })
+        let [entries, crossings] = initial.try_into().ok()?;
+        Some(Self { entries, crossings })
     }
 
     fn downgrade(&mut self, boundary: EventTimeMs) {
         self.entries.downgrade(&boundary);
-        self.asides.downgrade(&boundary);
         self.crossings.downgrade(&boundary);
     }
 }

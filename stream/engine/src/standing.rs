@@ -26,6 +26,13 @@ pub enum Standing {
     Reading(Claim),
     /// The worker has read everything that it was to read. Its windows end by this boundary.
     Finished(EventTimeMs),
+    /// It reads no further, because the job is to stop.
+    Draining {
+        /// The boundary that it has come to.
+        boundary: EventTimeMs,
+        /// Its part of everything before the least of all boundaries is committed.
+        is_done: bool,
+    },
 }
 
 /// The progress of all workers, as far as it is known here. Shared by the operators of one worker.
@@ -36,6 +43,8 @@ struct Table {
     own: usize,
     all: Vec<Standing>,
     announced: Option<Standing>,
+    /// The standing of this worker as the others hear it.
+    echo: Option<Standing>,
     over: bool,
     sender: Option<Activator>,
     listener: Option<Activator>,
@@ -52,6 +61,7 @@ impl Standings {
             own,
             all,
             announced: None,
+            echo: None,
             over: false,
             sender: None,
             listener: None,
@@ -121,7 +131,7 @@ impl Standings {
 
         let claims = others.map(|(_, standing)| match standing {
             Standing::Reading(claim) => *claim,
-            Standing::Finished(_) => Claim::none(),
+            Standing::Finished(_) | Standing::Draining { .. } => Claim::none(),
         });
         claims.fold(Claim::none(), Claim::and)
     }
@@ -134,11 +144,39 @@ impl Standings {
             .iter()
             .map(|standing| match standing {
                 Standing::Finished(end) => Some(*end),
-                Standing::Reading(_) => None,
+                Standing::Reading(_) | Standing::Draining { .. } => None,
             })
             .collect();
 
         ends?.into_iter().max()
+    }
+
+    /// Returns whether some worker reads no further because the job is to stop.
+    pub fn is_draining(&self) -> bool {
+        let is_draining = |standing: &Standing| matches!(standing, Standing::Draining { .. });
+        self.0.borrow().all.iter().any(is_draining)
+    }
+
+    /// Returns the least boundary that a worker has reached, once no worker reads any further.
+    pub fn drains_to(&self) -> Option<EventTimeMs> {
+        let boundary = |standing: &Standing| match standing {
+            Standing::Draining { boundary, .. } => Some(*boundary),
+            Standing::Reading(_) | Standing::Finished(_) => None,
+        };
+
+        let table = self.0.borrow();
+        let boundaries: Option<Vec<_>> = table.all.iter().map(boundary).collect();
+        boundaries?.into_iter().min()
+    }
+
+    /// Returns whether all workers have committed what is closed, and this worker's last
+    /// announcement has reached the others.
+    pub fn all_drained(&self) -> bool {
+        let is_done =
+            |standing: &Standing| matches!(standing, Standing::Draining { is_done: true, .. });
+
+        let table = self.0.borrow();
+        table.all.iter().all(is_done) && table.echo.as_ref().is_some_and(is_done)
     }
 
     /// Ends the dataflow.
@@ -151,7 +189,9 @@ impl Standings {
     fn hear(&self, heard: &[(usize, Standing)]) {
         let mut table = self.0.borrow_mut();
         for (worker, standing) in heard {
-            if *worker != table.own {
+            if *worker == table.own {
+                table.echo = Some(*standing);
+            } else {
                 table.all[*worker] = *standing;
             }
         }

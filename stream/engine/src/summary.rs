@@ -26,7 +26,7 @@ use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
 
 use crate::aggregate::{Aggregate, Key, hash_bytes};
-use crate::flow::Slots;
+use crate::flow::group_of;
 use crate::job::{Output, Summary};
 use crate::pane::EventTimeMs;
 use crate::sink::Outgoing;
@@ -198,11 +198,14 @@ impl<K: Key, A: Aggregate> Summary<K, A> {
         Some(merged)
     }
 
-    fn encode(&self, totals: &Totals<K, A>, slots: Slots) -> Outgoing {
+    fn encode(&self, totals: &Totals<K, A>) -> Outgoing {
         let mut output = Output::default();
         (self.destination.encode)(totals, &mut output);
-        let slot = slots.of_hash(hash_bytes(&totals.window_start.to_le_bytes()));
-        Outgoing::record(slot, &self.destination.topic, output)
+        Outgoing {
+            group: group_of(hash_bytes(&totals.window_start.to_le_bytes())),
+            topic: self.destination.topic.clone(),
+            output,
+        }
     }
 }
 
@@ -210,7 +213,6 @@ impl<K: Key, A: Aggregate> Summary<K, A> {
 pub fn summarize<'scope, K: Key, A: Aggregate>(
     changes: StreamVec<'scope, EventTimeMs, Change<K, A>>,
     summary: std::rc::Rc<Summary<K, A>>,
-    slots: Slots,
 ) -> StreamVec<'scope, EventTimeMs, Outgoing> {
     let merging = std::rc::Rc::clone(&summary);
     let totals = changes
@@ -235,7 +237,7 @@ pub fn summarize<'scope, K: Key, A: Aggregate>(
                     if difference > 0 {
                         output
                             .session(&earliest.delayed(&time))
-                            .give(summary.encode(&totals, slots));
+                            .give(summary.encode(&totals));
                     }
                 }
             });

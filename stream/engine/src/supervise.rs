@@ -33,8 +33,8 @@ const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LAST_DELAY: Duration = Duration::from_secs(10);
 /// A process that has lived this many times the last delay resets the delay.
 const HEALTHY: u32 = 10;
-/// How long the process may take to end after it is told to stop.
-const STOP_WITHIN: Duration = Duration::from_secs(10);
+/// How long the process may take to end beyond its stop timeout.
+const STOP_MARGIN: Duration = Duration::from_secs(10);
 /// The interval at which the supervisor checks whether the process has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// The number of signs of life that the process sends within the silence limit.
@@ -60,11 +60,17 @@ struct Life {
 
 /// Runs this program with the given arguments again and again, until it ends for good or a stop is
 /// requested. Returns the exit code for the supervisor. A process that shows no sign of life for
-/// `silence_limit` is killed.
+/// `silence_limit` is killed. On a stop, the process has its `stop_timeout` to end.
 ///
 /// # Errors
 /// If the program cannot be started at all.
-pub fn supervise(arguments: &[OsString], silence_limit: Duration, stop: &Stop) -> io::Result<u8> {
+pub fn supervise(
+    arguments: &[OsString],
+    silence_limit: Duration,
+    stop_timeout: Duration,
+    stop: &Stop,
+) -> io::Result<u8> {
+    let stop_within = stop_timeout.saturating_add(STOP_MARGIN);
     let program = std::env::current_exe()?;
     let mut delay = FIRST_DELAY;
     loop {
@@ -75,7 +81,7 @@ pub fn supervise(arguments: &[OsString], silence_limit: Duration, stop: &Stop) -
             .env(SUPERVISED, "true")
             .stdout(Stdio::piped());
 
-        let status = watch(process.spawn()?, silence_limit, stop)?;
+        let status = watch(process.spawn()?, silence_limit, stop_within, stop)?;
         match verdict(status) {
             Verdict::End(code) => return Ok(code),
             Verdict::StartAgain if stop.is_requested() => return Ok(0),
@@ -130,8 +136,14 @@ pub fn show_life(silence_limit: Duration) -> io::Result<()> {
 
 /// Waits for the end of the process. Terminates it if a stop is requested, and kills it if it does
 /// not end in time or hangs.
-fn watch(mut child: Child, silence_limit: Duration, stop: &Stop) -> io::Result<ExitStatus> {
+fn watch(
+    mut child: Child,
+    silence_limit: Duration,
+    stop_within: Duration,
+    stop: &Stop,
+) -> io::Result<ExitStatus> {
     let mut asked: Option<Instant> = None;
+    let mut is_told_at_once = false;
     let mut life = child.stdout.take().map(Life::of).transpose()?;
     loop {
         if let Some(status) = child.try_wait()? {
@@ -155,7 +167,11 @@ fn watch(mut child: Child, silence_limit: Duration, stop: &Stop) -> io::Result<E
                 terminate(&child)?;
                 asked = Some(Instant::now());
             }
-            Some(since) if since.elapsed() > STOP_WITHIN => {
+            Some(_) if stop.is_immediate() && !is_told_at_once => {
+                terminate(&child)?;
+                is_told_at_once = true;
+            }
+            Some(since) if since.elapsed() > stop_within => {
                 tracing::error!("the job's process does not stop and is killed");
                 child.kill()?;
                 return child.wait();
@@ -232,8 +248,44 @@ mod tests {
         let stop = Stop::default();
         stop.request();
         let child = Command::new("sleep").arg("600").spawn().unwrap();
-        let status = watch(child, Duration::MAX, &stop).unwrap();
+        let status = watch(child, Duration::MAX, Duration::MAX, &stop).unwrap();
         assert_eq!(status.code(), None, "SIGTERM ended it: {status}");
+    }
+
+    #[test]
+    fn a_second_stop_is_passed_on_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let told = folder.path().join("told");
+        let script =
+            "trap '[ -e told ] && exit 42; : > told' TERM; : > ready; while :; do sleep 0.01; done";
+        let child = Command::new("sh")
+            .args(["-c", script])
+            .current_dir(folder.path())
+            .spawn()
+            .unwrap();
+        let stop = Stop::default();
+        let asking = stop.clone();
+        let watching =
+            thread::spawn(move || watch(child, Duration::MAX, Duration::MAX, &stop).unwrap());
+        for sign in [folder.path().join("ready"), told] {
+            while !sign.exists() {
+                thread::sleep(LOOK_EVERY);
+            }
+            asking.request();
+        }
+        assert_eq!(watching.join().unwrap().code(), Some(42));
+    }
+
+    #[test]
+    fn a_process_that_does_not_stop_in_time_is_killed() {
+        let stop = Stop::default();
+        stop.request();
+        let child = Command::new("sh")
+            .args(["-c", "trap '' TERM; while :; do sleep 0.1; done"])
+            .spawn()
+            .unwrap();
+        let status = watch(child, Duration::MAX, Duration::from_millis(300), &stop).unwrap();
+        assert_eq!(status.code(), None, "a signal ended it: {status}");
     }
 
     #[test]
@@ -243,7 +295,13 @@ mod tests {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let status = watch(hanging, Duration::from_millis(200), &Stop::default()).unwrap();
+        let status = watch(
+            hanging,
+            Duration::from_millis(200),
+            Duration::MAX,
+            &Stop::default(),
+        )
+        .unwrap();
 
         assert_eq!(
             verdict(status),
@@ -258,9 +316,14 @@ mod tests {
             .unwrap();
 
         assert!(
-            watch(living, Duration::from_secs(60), &Stop::default())
-                .unwrap()
-                .success()
+            watch(
+                living,
+                Duration::from_secs(60),
+                Duration::MAX,
+                &Stop::default()
+            )
+            .unwrap()
+            .success()
         );
     }
 }

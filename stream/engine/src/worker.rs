@@ -5,9 +5,9 @@ use std::sync::Arc;
 use crate::attempt::Attempt;
 use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::store::CheckpointStore;
-use crate::flow::ClosedPane;
+use crate::flow::{ClosedPane, Slots};
 use crate::job::Pipeline;
-use crate::sink::committer::SlotPublisher;
+use crate::sink::transaction::SinkStart;
 use crate::source::Clock;
 use crate::source::partitions::Partitions;
 
@@ -21,6 +21,8 @@ pub struct Shared<K, A> {
     pub store: CheckpointStore,
     /// The checkpoint that the attempt starts from, published under the attempt's number.
     pub adopted: Manifest,
+    /// How keys are dealt out to the workers.
+    pub slots: Slots,
     /// The clock.
     pub clock: Clock,
 }
@@ -31,6 +33,6 @@ pub struct Own<K, A> {
     pub partitions: Partitions<K, A>,
     /// The closed panes of the checkpoint that the worker sends.
     pub restored: Vec<ClosedPane<K, A>>,
-    /// The worker's sink slots.
-    pub slots: Vec<SlotPublisher>,
+    /// What the worker commits with.
+    pub sink: SinkStart,
 }

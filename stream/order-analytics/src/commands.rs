@@ -75,7 +75,8 @@ fn keep_working(run: RunArguments) -> anyhow::Result<u8> {
 
     // The first argument is `supervise`; all others are the job's.
     let arguments: Vec<_> = std::env::args_os().skip(2).collect();
-    supervise(&arguments, run.members.silence_limit, &stop)
+    let stop_timeout = run.job.settings.stop_timeout;
+    supervise(&arguments, run.members.silence_limit, stop_timeout, &stop)
         .context("cannot start the job's process")
 }
 

@@ -166,11 +166,7 @@ impl OrderAnalytics {
             Some(gap) => self.sessions(gap)?.cut_to(),
         };
 
-        Ok(Fingerprint::new(
-            &self.input_topic,
-            &windows,
-            self.settings.sink_slots,
-        ))
+        Ok(Fingerprint::new(&self.input_topic, &windows))
     }
 
     fn windows(&self) -> Result<Windows, InvalidWindows> {
@@ -204,7 +200,7 @@ impl OrderAnalytics {
                     write::summary(totals, orders, size_ms, output);
                 },
             )
-            .asides(&self.late_topic, &self.dead_letter_topic)
+            .side_outputs(&self.late_topic, &self.dead_letter_topic)
     }
 
     fn sessioned(&self, sessions: SessionWindows) -> Pipeline<u64, Session<OrderTotals>> {
@@ -226,6 +222,6 @@ impl OrderAnalytics {
                     write::summary(totals, orders, limit_ms, output);
                 },
             )
-            .asides(&self.late_topic, &self.dead_letter_topic)
+            .side_outputs(&self.late_topic, &self.dead_letter_topic)
     }
 }

@@ -148,6 +148,7 @@ impl Ledger {
                 newest: cut.newest,
                 anchor: cut.anchor,
                 ceilings: cut.ceilings.clone(),
+                pending: Some(cut.pending.clone()).filter(|pending| pending.from < cut.next_offset),
             };
             partitions.insert(cut.partition, at);
         }
@@ -176,8 +177,8 @@ mod tests {
     use crate::checkpoint::lineage::Lineage;
     use crate::checkpoint::manifest::{Fingerprint, VERSION};
     use crate::cut::Cut;
-    use crate::flow::Slots;
     use crate::pane::Windows;
+    use crate::sink::sides::Pending;
 
     fn ledger() -> Ledger {
         ledger_of(Windows::tumbling(Duration::from_millis(10)).unwrap())
@@ -189,8 +190,9 @@ mod tests {
             job: "counts".to_owned(),
             attempt: 1,
             boundary: 0,
-            fingerprint: Fingerprint::new("orders", &windows, Slots::new(1).unwrap()),
+            fingerprint: Fingerprint::new("orders", &windows),
             lineage: Lineage::default(),
+            publishers_kept: 0,
             slots_kept: 0,
             committed: 0,
             memory: None,
@@ -218,6 +220,7 @@ mod tests {
                 open: open.to_vec(),
                 ceilings: Vec::new(),
                 ids_from: None,
+                pending: Pending::none_below(next_offset),
             }],
         }
     }

@@ -10,12 +10,12 @@
 //!
 //! Records that are read again from an older checkpoint are cut anew. A record that was on time may
 //! now be late, or the other way round, so a window may get other revisions than those that were
-//! committed. After any other start, results that the slots' progress covers are left out; here
+//! committed. After any other start, results that the committed progress covers are left out; here
 //! that would lose corrections. Hence:
 //!
 //! - Every later manifest contains the *branch*: `from` is the boundary at which history diverges,
 //!   and `until` is the boundary by which the results of earlier lines end.
-//! - A slot's progress contains the number of its line. Of progress on an earlier line, only the
+//! - Progress contains the number of its line. Of progress on an earlier line, only the
 //!   part before the branch counts; everything after it is committed again.
 //! - Rows of windows that end by `until` have [`REVISIONS`] times the line added to their revision.
 //!   They replace every row that earlier lines committed for their window, and no revision is ever
@@ -63,8 +63,8 @@ pub struct Branch {
     pub until: EventTimeMs,
 }
 
-/// How far a slot has committed: on which line, and before which time. Progress is ordered by line,
-/// then by time.
+/// How far the results of a key group are committed: on which line, and before which time. Progress
+/// is ordered by line, then by time.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Progress {
     /// The line on which the slot has committed.
@@ -73,79 +73,11 @@ pub struct Progress {
     pub before: EventTimeMs,
 }
 
-/// The progress that the sink slots of some processes carry when they are opened.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Carried {
-    /// The furthest progress, as its number.
-    pub furthest: Option<u64>,
-    /// The slots without a progress in the current format, which is stored where it never expires.
-    pub without: Vec<u32>,
-}
-
-impl Carried {
-    /// Combines this with what the slots of other processes carry.
-    #[must_use]
-    pub fn and(mut self, others: Self) -> Self {
-        self.furthest = self.furthest.max(others.furthest);
-        self.without.extend(others.without);
-        self
-    }
-}
-
 /// The number of low bits of a progress's number that hold the time: enough until the year 10889.
 /// The line takes the bits above, except the sign bit of Kafka's offsets.
 const TIME_BITS: u32 = 48;
 
-/// The format of a progress in bytes, stored as the first byte.
-const FORMAT: u8 = 1;
-
-/// A publisher of the job carries a progress that this version of the program cannot read.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error(
-    "a sink slot carries a progress of format {format:?} and {size_bytes} bytes, this program reads format {FORMAT}: use the program that wrote it, or a newer one"
-)]
-pub struct UnknownProgress {
-    format: Option<u8>,
-    size_bytes: usize,
-}
-
 impl Progress {
-    /// Reads the bytes that a publisher carries.
-    ///
-    /// # Errors
-    /// [`UnknownProgress`] if this version of the program cannot read them.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, UnknownProgress> {
-        let number = match bytes {
-            [FORMAT, number @ ..] if number.len() == 8 => number,
-            // Before formats were introduced, a progress was the number alone. Its first byte is 0
-            // for all lines below 256.
-            number if number.len() == 8 => number,
-            _ => {
-                return Err(UnknownProgress {
-                    format: bytes.first().copied(),
-                    size_bytes: bytes.len(),
-                });
-            }
-        };
-        let number = number.try_into().map(u64::from_be_bytes);
-
-        Ok(Self::of(number.expect("it has eight bytes")))
-    }
-
-    /// Returns whether the bytes are in the current format. This version of the program stores them
-    /// where they never expire.
-    pub fn is_of_this_version(bytes: &[u8]) -> bool {
-        bytes.first() == Some(&FORMAT) && bytes.len() == 9
-    }
-
-    /// Encodes the progress as a publisher carries it: the format, then the number in big-endian
-    /// order.
-    pub fn to_bytes(self) -> Vec<u8> {
-        let mut bytes = vec![FORMAT];
-        bytes.extend(self.number().to_be_bytes());
-        bytes
-    }
-
     /// Decodes the result of [`Progress::number`].
     pub fn of(number: u64) -> Self {
         let line = u32::try_from(number >> TIME_BITS).expect("16 bits fit");
@@ -205,8 +137,8 @@ impl Lineage {
         self
     }
 
-    /// Returns the progress of a slot that has committed everything up to and including the pane
-    /// `last`.
+    /// Returns the progress of a key group that has committed everything up to and including the
+    /// pane `last`.
     pub fn progress(&self, last: EventTimeMs) -> Progress {
         Progress {
             line: self.line(),
@@ -214,7 +146,7 @@ impl Lineage {
         }
     }
 
-    /// Returns the time before which a slot with that progress has committed everything on this
+    /// Returns the time before which a key group with that progress has committed everything on this
     /// line.
     pub fn committed_before(&self, progress: Progress) -> EventTimeMs {
         let branches = self.0.iter().filter(|branch| branch.line > progress.line);
@@ -252,18 +184,7 @@ mod tests {
             "a job that lost nothing goes by time alone"
         );
 
-        assert_eq!(
-            Progress::from_bytes(&record_log::progress::of_number(early.number())),
-            Ok(early),
-            "progress of before there were formats"
-        );
-
         let later = Progress { line: 3, before: 1 };
-        assert_eq!(Progress::from_bytes(&later.to_bytes()), Ok(later));
-        for unknown in [&[][..], &[2; 9], &[1; 10], &[1; 7]] {
-            assert!(Progress::from_bytes(unknown).is_err(), "{unknown:?}");
-        }
-
         assert_eq!(Progress::of(later.number()), later);
         assert!(later > early && later.number() > early.number());
         assert!(
@@ -279,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_owes_on_a_new_line_what_came_after_the_branch() {
+    fn a_group_owes_on_a_new_line_what_came_after_the_branch() {
         let line = |line, before| Progress { line, before };
         let straight = Lineage::default();
         assert_eq!(straight.committed_before(line(0, 81)), 81);

@@ -13,6 +13,8 @@ use crate::checkpoint::memory::Memory;
 use crate::cut::{Anchor, Ceiling, Start};
 use crate::flow::Slots;
 use crate::pane::{EventTimeMs, Windows};
+use crate::sink::progress::SideProgress;
+use crate::sink::sides::Pending;
 use crate::units::duration;
 use crate::watermark::Newest;
 
@@ -35,9 +37,13 @@ pub struct Manifest {
     /// The branches of the job's history, one for each time that it lost checkpoints.
     #[serde(default, skip_serializing_if = "Lineage::is_straight")]
     pub lineage: Lineage,
-    /// The number of sink slots that had committed a progress when the manifest was written: each
-    /// slot below this number has one, or the log has lost it. 0 in manifests of earlier versions,
-    /// and of a job that is about to commit for the first time.
+    /// The number of publishers that had committed a progress when the manifest was written: each
+    /// publisher below this number has one, or the log has lost it. 0 for a job that is about to
+    /// commit for the first time.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub publishers_kept: u32,
+    /// The same for the fixed sink slots of earlier versions. 0 once their progress was taken over
+    /// by the publishers.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub slots_kept: u32,
     /// The time before which everything that arrived was committed when the manifest was written.
@@ -77,8 +83,10 @@ pub struct Fingerprint {
     /// The gap that ends a session, if windows are sessions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_gap_ms: Option<u64>,
-    /// The number of sink slots.
-    pub slots: Slots,
+    /// The number of fixed sink slots, in manifests of earlier versions, which stored progress by
+    /// slot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slots: Option<Slots>,
     /// The type of keys; none in manifests of programs that did not record it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
@@ -123,12 +131,16 @@ pub struct PartitionCut {
     /// The ceilings of the offsets that are read again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ceilings: Vec<Ceiling>,
+    /// The side outputs below the cut that were not published when it was made, if there were any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<Pending>,
 }
 
 impl PartitionCut {
     /// Returns how to resume the partition when the log holds it from `oldest` on. The anchor and
-    /// the records with event ids are read again if they are still there.
-    pub fn start(&self, oldest: Offset) -> Start {
+    /// the records with event ids are read again if they are still there. Side outputs are
+    /// published as far as `published`.
+    pub fn start(&self, oldest: Offset, published: SideProgress) -> Start {
         let Self {
             cut,
             newest,
@@ -136,6 +148,7 @@ impl PartitionCut {
             ref ceilings,
             ..
         } = *self;
+        let none_pending = || Pending::none_below(cut);
         let anchor = anchor.filter(|anchor| anchor.offset >= oldest);
         let resume = anchor.map_or(self.resume, |anchor| anchor.offset.min(self.resume));
         let ids_from = self.ids_from.map_or(resume, |offset| offset.max(oldest));
@@ -148,6 +161,8 @@ impl PartitionCut {
             newest,
             anchor,
             ceilings: ceilings.clone(),
+            pending: self.pending.clone().unwrap_or_else(none_pending),
+            published,
         }
     }
 }
@@ -218,14 +233,14 @@ impl PartInfo {
 
 impl Fingerprint {
     /// Creates the fingerprint of a job, without types and skew.
-    pub fn new(topic: &str, windows: &Windows, slots: Slots) -> Self {
+    pub fn new(topic: &str, windows: &Windows) -> Self {
         Self {
             topic: topic.to_owned(),
             window_ms: windows.size_ms(),
             slide_ms: windows.slide_ms(),
             pane_ms: windows.pane_ms(),
             session_gap_ms: windows.gap_ms(),
-            slots,
+            slots: None,
             key: None,
             aggregate: None,
             max_future_skew_ms: None,
@@ -283,9 +298,6 @@ impl Fingerprint {
         compare(window, duration(&self.window_ms), duration(&job.window_ms));
         compare("slide", duration(&self.slide_ms), duration(&job.slide_ms));
         compare("pane", duration(&self.pane_ms), duration(&job.pane_ms));
-
-        let slots = |slots: Slots| slots.count().to_string();
-        compare("number of sink slots", slots(self.slots), slots(job.slots));
         if let Some((key, of_job)) = self.key.as_ref().zip(job.key.as_ref()) {
             compare("key type", key.clone(), of_job.clone());
         }
@@ -381,6 +393,7 @@ mod tests {
             newest: None,
             anchor: None,
             ceilings: Vec::new(),
+            pending: None,
         };
 
         let part = PartInfo {
@@ -396,8 +409,9 @@ mod tests {
             job: "counts".to_owned(),
             attempt: 3,
             boundary: 60_000,
-            fingerprint: Fingerprint::new("orders", &windows, Slots::new(4).unwrap()),
+            fingerprint: Fingerprint::new("orders", &windows),
             lineage: Lineage::default(),
+            publishers_kept: 0,
             slots_kept: 0,
             committed: 0,
             memory: None,
@@ -416,13 +430,13 @@ mod tests {
 
     #[test]
     fn each_setting_that_results_depend_on_is_named_when_it_changes() {
-        let of = |window, slots, topic: &str| {
+        let of = |window, topic: &str| {
             let windows = Windows::tumbling(Duration::from_secs(window)).unwrap();
-            Fingerprint::new(topic, &windows, Slots::new(slots).unwrap())
+            Fingerprint::new(topic, &windows)
                 .keeping::<u64, (Count, Max<u64>)>()
                 .believing(60_000)
         };
-        let own = of(60, 4, "orders");
+        let own = of(60, "orders");
 
         let named = |job: &Fingerprint| -> Vec<String> {
             own.differences(job)
@@ -433,16 +447,11 @@ mod tests {
         assert_eq!(named(&own), [] as [String; 0]);
 
         assert_eq!(
-            named(&of(60, 8, "sales")),
-            [
-                "the source topic was \"orders\" and is now \"sales\"",
-                "the number of sink slots was \"4\" and is now \"8\"",
-            ]
+            named(&of(60, "sales")),
+            ["the source topic was \"orders\" and is now \"sales\""]
         );
 
-        assert!(
-            named(&of(120, 4, "orders"))[0].contains("the window was \"1m\" and is now \"2m\"")
-        );
+        assert!(named(&of(120, "orders"))[0].contains("the window was \"1m\" and is now \"2m\""));
 
         assert_eq!(
             named(&own.clone().keeping::<u64, (Count, Sum)>()),
@@ -459,7 +468,7 @@ mod tests {
         let sessions = SessionWindows::new(Duration::from_secs(60), day)
             .unwrap()
             .cut_to();
-        let sessions = Fingerprint::new("orders", &sessions, Slots::new(4).unwrap());
+        let sessions = Fingerprint::new("orders", &sessions);
         assert!(named(&sessions)[0].contains("the session gap was \"none\" and is now \"1m\""));
 
         let older = Fingerprint {
@@ -492,8 +501,9 @@ mod tests {
                 newest: None,
                 anchor,
                 ceilings: Vec::new(),
+                pending: None,
             };
-            let start = cut.start(oldest);
+            let start = cut.start(oldest, SideProgress::default());
 
             (start.resume, start.anchor.is_some())
         };
@@ -514,12 +524,11 @@ mod tests {
             newest: None,
             anchor: None,
             ceilings: Vec::new(),
+            pending: None,
         };
 
-        assert_eq!(
-            [0, 3, 5, 7].map(|oldest| cut.start(oldest).resume),
-            [3, 3, 5, 7]
-        );
+        let resume = |oldest| cut.start(oldest, SideProgress::default()).resume;
+        assert_eq!([0, 3, 5, 7].map(resume), [3, 3, 5, 7]);
     }
 
     #[test]

@@ -66,7 +66,7 @@ impl PartBuilder {
             postcard::to_extend(closed, bytes).expect("keys and aggregates are plain data");
         self.first.get_or_insert(closed.arrival);
         self.last = closed.arrival;
-        self.entries += closed.entries.len() + closed.asides.len();
+        self.entries += closed.entries.len() + closed.side_outputs.len();
     }
 
     /// Returns the first and the last pane of the part, if it has any.
@@ -135,12 +135,12 @@ pub fn verify(part: &[u8]) -> Result<&[u8], PartError> {
 mod tests {
     use super::*;
     use crate::aggregate::Count;
-    use crate::flow::{Aside, Entry, Reason};
+    use crate::flow::{Entry, Reason, SideOutput};
 
     fn part() -> Vec<u8> {
         let mut builder = PartBuilder::default();
         for arrival in [10, 20] {
-            let aside = Aside {
+            let side_output = SideOutput {
                 partition: 3,
                 offset: arrival,
                 reason: Reason::Rejected("no JSON".to_owned()),
@@ -158,7 +158,7 @@ mod tests {
             builder.push(&ClosedPane {
                 arrival,
                 entries,
-                asides: vec![aside],
+                side_outputs: vec![side_output],
             });
         }
 
@@ -183,7 +183,10 @@ mod tests {
             }
         );
 
-        assert_eq!(panes[1].asides[0].headers, [("a".to_owned(), vec![1])]);
+        assert_eq!(
+            panes[1].side_outputs[0].headers,
+            [("a".to_owned(), vec![1])]
+        );
         assert_eq!(read::<u64, Count>(&part(), 20).unwrap().len(), 1);
     }
 

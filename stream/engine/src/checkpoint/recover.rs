@@ -3,18 +3,19 @@
 //! The order of the steps keeps zombies (superseded processes that still run) out:
 //!
 //! 1. Claim an attempt by creating a create-only object.
-//! 2. Open the publishers of all sink slots. This fences earlier attempts and aborts what they left
+//! 2. Open the publishers of all workers, former ones included
+//!    ([`fencing`](crate::sink::fencing)). This fences earlier attempts and aborts what they left
 //!    open.
 //! 3. Check whether a later attempt was claimed in the meantime. If so, this attempt is the zombie,
 //!    and ends.
 //! 4. Load the newest whole checkpoint. If a newer one is damaged, log it and fall back to an older
 //!    one.
-//! 5. Compare the checkpoint with the progress of the slots.
+//! 5. Compare the checkpoint with the progress of the publishers.
 //! 6. Publish the checkpoint as this attempt's own, before anything is committed.
 //!
-//! Results are committed only when their checkpoint is durable. So if a slot's progress is beyond
-//! the checkpoint, a newer checkpoint is lost; the names of skipped manifests bound how far their
-//! results may reach. The job then continues on a new [line](crate::checkpoint::lineage) of
+//! Results are committed only when their checkpoint is durable. So if the committed progress is
+//! beyond the checkpoint, a newer checkpoint is lost; the names of skipped manifests bound how far
+//! their results may reach. The job then continues on a new [line](crate::checkpoint::lineage) of
 //! history, and replaces the results that it cannot repeat. If results were committed and no
 //! checkpoint can be used, the job does not start by itself: an operator has to call for a new
 //! start with [`start_over`].
@@ -26,12 +27,14 @@
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 
-use crate::checkpoint::lineage::{Carried, Lineage, Progress, UnknownProgress};
+use crate::checkpoint::lineage::{Lineage, Progress};
 use crate::checkpoint::manifest::{Difference, Fingerprint, Manifest, ManifestError, VERSION};
 use crate::checkpoint::memory::Memory;
 use crate::checkpoint::part::{self, PartError};
 use crate::checkpoint::store::{CheckpointStore, ManifestId, StoreError};
+use crate::flow::Slots;
 use crate::pane::{EventTimeMs, Windows};
+use crate::sink::progress::{Carried, KnownPublishers, UnknownProgress};
 
 /// A whole checkpoint.
 pub struct Checkpoint {
@@ -91,7 +94,7 @@ pub enum RecoverError {
         /// The checkpoint's boundary.
         boundary_ms: EventTimeMs,
     },
-    /// A sink slot's progress cannot be read.
+    /// A publisher's progress cannot be read.
     #[error(transparent)]
     Progress(#[from] UnknownProgress),
     /// The newest checkpoint cannot be read, and must not be skipped.
@@ -226,9 +229,9 @@ fn branch_off(manifest: Manifest, line: u32, from: EventTimeMs, until: EventTime
     }
 }
 
-/// Compares the manifest that is to be adopted with the progress that all slots carry.
+/// Compares the manifest that is to be adopted with the progress that all publishers carry.
 ///
-/// A slot that should carry a progress and carries none may have committed anything before the
+/// A publisher that should carry a progress and carries none may have committed anything before the
 /// boundary. Everything that is not known to be committed is committed again on a new line, so that
 /// it replaces the earlier results.
 ///
@@ -237,41 +240,41 @@ fn branch_off(manifest: Manifest, line: u32, from: EventTimeMs, until: EventTime
 pub fn reconcile(adopted: Manifest, carried: &Carried) -> Result<Manifest, RecoverError> {
     let line = adopted.lineage.line();
     let is_lost = is_progress_lost(&adopted, carried);
-    let adopted = compare(adopted, carried.furthest)?;
+    let adopted = compare(adopted, carried.progress.furthest())?;
 
     if !is_lost || adopted.lineage.line() > line {
         return Ok(adopted);
     }
 
-    if adopted.slots_kept == 0 {
+    if adopted.publishers_kept == 0 && adopted.slots_kept == 0 {
         return Err(RecoverError::ProgressLost {
             boundary_ms: adopted.boundary,
         });
     }
 
     tracing::error!(
-        slots = ?carried.without,
-        "the log has lost the progress of sink slots: it expired, or its topic was deleted"
+        publishers = ?carried.without,
+        "the log has lost the progress of publishers: it expired, or its topic was deleted"
     );
 
     let boundary = adopted.boundary;
     Ok(branch_off(adopted, line, boundary, boundary))
 }
 
-/// Returns whether some slot has committed, or may have, and carries no progress.
+/// Returns whether some publisher has committed, or may have, and carries no progress.
 fn is_progress_lost(adopted: &Manifest, carried: &Carried) -> bool {
-    if adopted.slots_kept == 0 {
-        // An earlier version wrote the manifest; it committed as soon as its first checkpoint was
-        // durable.
-        return adopted.boundary > 0 && carried.furthest.is_none();
+    let (publishers, slots) = (adopted.publishers_kept, adopted.slots_kept);
+    if publishers > 0 {
+        return carried.without.iter().any(|number| *number < publishers);
     }
-    carried
-        .without
-        .iter()
-        .any(|slot| *slot < adopted.slots_kept)
+    if slots > 0 {
+        return !carried.progress.has_former_slots(slots);
+    }
+    // An earlier version wrote the manifest: it committed once its first checkpoint was durable.
+    adopted.boundary > 0 && carried.progress.furthest().is_none()
 }
 
-/// Compares the manifest with the furthest progress of all slots.
+/// Compares the manifest with the furthest progress of results.
 fn compare(adopted: Manifest, furthest: Option<u64>) -> Result<Manifest, RecoverError> {
     let Some(progress) = furthest.map(Progress::of) else {
         return Ok(adopted);
@@ -345,6 +348,28 @@ pub(super) async fn read_part(store: &CheckpointStore, name: String) -> Result<B
     }
 }
 
+/// What the newest checkpoint that can be read says of the job's publishers.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn known_publishers(store: &CheckpointStore) -> Result<KnownPublishers, StoreError> {
+    for id in store.manifests().await? {
+        let bytes = match store.manifest(id).await {
+            Err(StoreError::Missing(_)) => continue,
+            answer => answer?,
+        };
+        let Ok(manifest) = Manifest::from_bytes(&bytes, store.job()) else {
+            continue;
+        };
+        let kept = Some(manifest.slots_kept).filter(|kept| *kept > 0);
+        return Ok(KnownPublishers {
+            publishers: manifest.publishers_kept,
+            former_slots: manifest.fingerprint.slots.map(Slots::count).or(kept),
+        });
+    }
+    Ok(KnownPublishers::default())
+}
+
 fn accept(checkpoint: Checkpoint, job: &Fingerprint) -> Result<Checkpoint, RecoverError> {
     let differences = checkpoint.manifest.fingerprint.differences(job);
     if differences.is_empty() {
@@ -369,6 +394,7 @@ pub fn adopt(
         boundary: 0,
         fingerprint: fingerprint.clone(),
         lineage: Lineage::default(),
+        publishers_kept: 0,
         slots_kept: 0,
         committed: 0,
         memory: None,
@@ -446,14 +472,13 @@ mod tests {
 
     use super::*;
     use crate::checkpoint::lineage::Branch;
-    use crate::flow::Slots;
     use crate::pane::Windows;
+    use crate::sink::progress::{FormerSlot, SinkProgress};
 
     fn fingerprint() -> Fingerprint {
         Fingerprint::new(
             "events",
             &Windows::tumbling(Duration::from_millis(10)).unwrap(),
-            Slots::new(1).unwrap(),
         )
     }
 
@@ -526,59 +551,85 @@ mod tests {
     }
 
     fn carried(furthest: Option<u64>) -> Carried {
+        let slots: Vec<FormerSlot> = furthest.map(FormerSlot::kept).into_iter().collect();
         Carried {
-            furthest,
+            progress: SinkProgress::default().with_former_slots(slots),
             without: Vec::new(),
         }
     }
 
+    fn branches_of(adopted: Manifest, carried: &Carried) -> Vec<Branch> {
+        let reconciled = reconcile(adopted, carried).unwrap();
+        reconciled.lineage.branches().to_vec()
+    }
+
+    const LOST: [Branch; 1] = [Branch {
+        line: 1,
+        from: 100,
+        until: 100,
+    }];
+
     #[test]
-    fn a_slot_without_the_progress_that_it_committed_is_a_branch() {
-        let branches = |slots_kept, boundary, furthest: Option<u64>, without: &[u32]| {
+    fn a_publisher_without_the_progress_that_it_committed_is_a_branch() {
+        let branches = |publishers_kept, boundary, furthest: Option<u64>, without: &[u32]| {
+            let adopted = Manifest {
+                publishers_kept,
+                // They were replaced.
+                slots_kept: 9,
+                ..manifest(2, boundary)
+            };
+            let without = without.to_vec();
+            branches_of(
+                adopted,
+                &Carried {
+                    without,
+                    ..carried(furthest)
+                },
+            )
+        };
+        assert_eq!(branches(2, 100, Some(91), &[]), []);
+        assert_eq!(branches(2, 100, Some(91), &[1]), LOST, "one of two");
+        assert_eq!(branches(2, 100, None, &[0, 1]), LOST, "all");
+        assert_eq!(branches(2, 100, Some(91), &[2, 3]), [], "new publishers");
+        let further = branches(2, 100, Some(121), &[1]);
+        assert_eq!(further.len(), 1, "one branch for both: {further:?}");
+    }
+
+    #[test]
+    fn a_former_slot_without_the_progress_that_it_committed_is_a_branch() {
+        let branches = |slots_kept, boundary, slots: &[FormerSlot]| {
             let adopted = Manifest {
                 slots_kept,
                 ..manifest(2, boundary)
             };
 
             let carried = Carried {
-                furthest,
-                without: without.to_vec(),
+                progress: SinkProgress::default().with_former_slots(slots.to_vec()),
+                without: vec![0, 1],
             };
-            let reconciled = reconcile(adopted, &carried).unwrap();
-            reconciled.lineage.branches().to_vec()
+            branches_of(adopted, &carried)
         };
 
-        let lost = [Branch {
-            line: 1,
-            from: 100,
-            until: 100,
-        }];
+        let kept = FormerSlot::kept(91);
+        let expiring = FormerSlot {
+            is_kept: false,
+            ..kept
+        };
+        let none = FormerSlot::default();
 
-        assert_eq!(branches(2, 100, Some(91), &[]), []);
-        assert_eq!(branches(2, 100, Some(91), &[1]), lost, "one of two");
-        assert_eq!(branches(2, 100, None, &[0, 1]), lost, "all");
-
-        assert_eq!(
-            branches(2, 100, Some(91), &[2, 3]),
-            [],
-            "slots that are new"
-        );
-
-        assert_eq!(
-            branches(0, 100, Some(91), &[1]),
-            [],
-            "a slot that never committed"
-        );
-
-        assert_eq!(branches(0, 0, None, &[0, 1]), [], "a new job");
+        assert_eq!(branches(2, 100, &[kept, kept]), []);
+        let nothing_yet = FormerSlot::kept(0);
+        assert_eq!(branches(2, 100, &[kept, nothing_yet]), []);
+        assert_eq!(branches(2, 100, &[kept, none]), LOST, "one of two");
+        assert_eq!(branches(2, 100, &[kept, expiring]), LOST, "an old one");
+        assert_eq!(branches(2, 100, &[]), LOST, "all");
+        assert_eq!(branches(0, 100, &[expiring, none]), [], "never committed");
+        assert_eq!(branches(0, 0, &[]), [], "a new job");
         let of_an_earlier_version = reconcile(manifest(2, 100), &carried(None));
         assert!(matches!(
             of_an_earlier_version,
             Err(RecoverError::ProgressLost { boundary_ms: 100 })
         ));
-
-        let further = branches(2, 100, Some(121), &[1]);
-        assert_eq!(further.len(), 1, "one branch for both: {further:?}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A line between two processes: messages of a few hundred bytes, encoded as length-prefixed JSON.
+//! A line between two processes: messages of a few kilobytes, encoded as length-prefixed JSON.
 //!
 //! Both sides [prove](super::secret) that they belong to the job before any other message is sent.
 
@@ -13,8 +13,8 @@ use tokio::net::TcpStream;
 
 use super::Terms;
 use super::secret::{Meeting, Nonce, Proof, Side, Trust};
-use crate::checkpoint::lineage::Carried;
 use crate::pane::EventTimeMs;
+use crate::sink::progress::{Carried, SinkProgress};
 
 /// The messages that processes exchange before timely has its links, and beside these links.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -41,15 +41,15 @@ pub enum Message {
     Card(Terms),
     /// To the caller: a refusal, with the reason.
     Refused(String),
-    /// From process 0: the attempt is claimed; open the slots.
+    /// From process 0: the attempt is claimed; open the publishers.
     Claimed {
         /// The attempt's number.
         attempt: u64,
     },
-    /// To process 0: the sender's slots are open.
+    /// To process 0: the sender's publishers are open.
     Fenced {
         /// The progress that they carry.
-        carried: Carried,
+        carried: Box<Carried>,
     },
     /// From process 0: begin from the attempt's first checkpoint.
     Begin {
@@ -57,6 +57,8 @@ pub enum Message {
         partitions: u32,
         /// The boundary of the checkpoint.
         boundary: EventTimeMs,
+        /// What all publishers carry.
+        progress: Box<SinkProgress>,
     },
     /// From the higher process to the lower and back: this line becomes the link between them.
     Link {
@@ -69,8 +71,8 @@ pub enum Message {
     Farewell,
 }
 
-/// The limit for a message's length; longer than every real message.
-const MAX_BYTES: u32 = 64 * 1024;
+/// The limit for a message's length: several times the greatest progress that a log stores.
+const MAX_BYTES: u32 = 1024 * 1024;
 
 /// The idle time before TCP keepalive probes. A silent machine is given up after about twelve
 /// seconds.

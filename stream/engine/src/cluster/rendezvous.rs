@@ -16,8 +16,8 @@ use super::mesh::Mesh;
 use super::pulse::Pulse;
 use super::secret::Trust;
 use super::{ClusterError, Members, Terms, beyond_reach};
-use crate::checkpoint::lineage::Carried;
 use crate::pane::EventTimeMs;
+use crate::sink::progress::{Carried, SinkProgress};
 
 /// How long a caller may take to prove its identity and send its first message.
 const GREETING_WITHIN: Duration = Duration::from_secs(5);
@@ -219,8 +219,8 @@ impl<'a> Lead<'a> {
         self.tell(&Message::Claimed { attempt }).await
     }
 
-    /// Waits until the slots of all other processes are open, and returns the progress that all
-    /// slots carry. `own` is the progress of process 0's slots.
+    /// Waits until the publishers of all other processes are open, and returns the progress that
+    /// all publishers carry. `own` is the progress of process 0's publishers.
     ///
     /// # Errors
     /// [`ClusterError::Line`].
@@ -232,7 +232,7 @@ impl<'a> Lead<'a> {
                 source,
             };
             match line.hear().await.map_err(broken)? {
-                Message::Fenced { carried } => all = all.and(carried),
+                Message::Fenced { carried } => all.merge(*carried),
                 other => return Err(broken(unexpected(&other))),
             }
         }
@@ -248,6 +248,7 @@ impl<'a> Lead<'a> {
         mut self,
         partitions: u32,
         boundary: EventTimeMs,
+        progress: &SinkProgress,
     ) -> Result<Option<Mesh>, ClusterError> {
         let Some(members) = self.members else {
             return Ok(None);
@@ -256,6 +257,7 @@ impl<'a> Lead<'a> {
         self.tell(&Message::Begin {
             partitions,
             boundary,
+            progress: Box::new(progress.clone()),
         })
         .await?;
 
@@ -327,15 +329,21 @@ impl<'a> Follower<'a> {
         }
     }
 
-    /// Reports to process 0 that the slots are open and what they carry. Waits for the number of
-    /// partitions and the boundary to begin from, and returns them.
+    /// Reports to process 0 that the publishers are open and what they carry. Waits for the number
+    /// of partitions, the boundary to begin from and the progress of all publishers, and returns
+    /// them.
     ///
     /// # Errors
     /// [`ClusterError::Line`].
-    pub async fn fenced(&mut self, carried: Carried) -> Result<(u32, EventTimeMs), ClusterError> {
+    pub async fn fenced(
+        &mut self,
+        carried: Carried,
+    ) -> Result<(u32, EventTimeMs, SinkProgress), ClusterError> {
         let broken = |source| ClusterError::Line { process: 0, source };
         self.line
-            .say(Message::Fenced { carried })
+            .say(Message::Fenced {
+                carried: Box::new(carried),
+            })
             .await
             .map_err(broken)?;
 
@@ -343,7 +351,8 @@ impl<'a> Follower<'a> {
             Message::Begin {
                 partitions,
                 boundary,
-            } => Ok((partitions, boundary)),
+                progress,
+            } => Ok((partitions, boundary, *progress)),
             other => Err(broken(unexpected(&other))),
         }
     }

@@ -1,36 +1,40 @@
-//! The thread that commits the results of one worker's sink slots, so that the worker need not
+//! The thread that commits the results and side outputs of one worker, so that the worker need not
 //! wait.
 //!
-//! Each slot commits its share of a batch in one transaction. Its progress is just after the last
-//! pane of the batch. The boundary of the batch would be wrong: it may lie beyond the checkpoint
-//! when the job ends. Results before the progress were committed by an earlier attempt, and are
-//! left out. So a restart, which repeats results exactly, commits each of them once. A slot whose
-//! progress is of an earlier [line](crate::checkpoint::lineage) leaves out only results from before
-//! the line began.
+//! Results are committed batch by batch. Within a batch they are ordered by pane and key group. A
+//! transaction takes a run of that order, up to a number of rows, and its progress says how far
+//! each key group has come. Results before the progress were committed by an earlier attempt or
+//! transaction, and are left out. So a restart, which repeats results exactly, commits each of them
+//! once, wherever the last attempt ended. Progress on an earlier
+//! [line](crate::checkpoint::lineage) leaves out only results from before the line began.
 //!
-//! What always holds: an attempt never opens a publisher again. If the reply to a commit was lost,
-//! the next attempt finds out whether the commit happened. Opening a publisher fences, and only an
-//! attempt that was just claimed may fence.
+//! Side outputs have transactions of their own, a moment after they were handed over.
+//!
+//! A failed transaction that may be retried is retried with half as many rows: a transaction that
+//! exceeds its time limit would do so again.
+//!
+//! **Invariant:** an attempt never opens a publisher twice. Opening fences, and only an attempt that
+//! was just claimed may fence. If the reply to a commit is lost, the next attempt finds out whether
+//! the commit happened.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use record_log::{NewRecord, PublishError, Publisher};
+use record_log::PublishError;
 use timely::scheduling::activate::SyncActivator;
 
 use crate::aggregate::{Aggregate, Key};
 use crate::attempt::Attempt;
-use crate::checkpoint::lineage::{Lineage, Progress};
-use crate::flow::{Row, Slots};
-use crate::job::{Destination, Encode, Output, Pipeline};
+use crate::flow::Row;
 use crate::pane::EventTimeMs;
 use crate::sink::Outgoing;
+use crate::sink::transaction::{RowWriter, Transactions};
 
-/// The results that arrived at one pane.
+/// The results of one pane.
 pub struct PaneResults<K, A> {
     /// Rows of windows, in the containers in which they arrived.
     pub rows: Vec<Vec<Row<K, A>>>,
@@ -41,39 +45,29 @@ pub struct PaneResults<K, A> {
 /// Results by the pane at which they arrived.
 pub type Batch<K, A> = BTreeMap<EventTimeMs, PaneResults<K, A>>;
 
+/// A task for the thread.
+enum Task<K, A> {
+    /// Commit a batch, which contains everything before the boundary.
+    Commit(Batch<K, A>, EventTimeMs),
+    /// Publish side outputs now: there is no room for more.
+    PublishSides,
+    /// Publish the remaining side outputs, and end: the worker has ended.
+    End,
+}
+
 /// A handle to the thread.
 pub struct Committer<K, A> {
-    batches: Option<Sender<(Batch<K, A>, EventTimeMs)>>,
+    tasks: Sender<Task<K, A>>,
     committed: Arc<AtomicU64>,
     thread: Option<JoinHandle<()>>,
-}
-
-/// A slot and the publisher that commits for it.
-pub struct SlotPublisher {
-    /// The slot's number.
-    pub slot: u32,
-    /// The slot's publisher.
-    pub publisher: Box<dyn Publisher>,
-    /// How far the slot has committed, in this or an earlier attempt; none if it never committed or
-    /// the log has lost its progress.
-    pub progress: Option<Progress>,
-    /// Whether the progress is stored where it never expires. False before the first commit, and
-    /// for progress of an earlier version.
-    pub is_kept: bool,
-}
-
-/// Turns rows into records.
-pub struct RowWriter<K, A> {
-    topic: String,
-    encode: Encode<Row<K, A>>,
-    slots: Slots,
-    lineage: Lineage,
 }
 
 /// The first and the last delay between retries when the log does not publish; the delay doubles in
 /// between.
 const FIRST_DELAY: Duration = Duration::from_millis(50);
 const LAST_DELAY: Duration = Duration::from_secs(2);
+/// The interval at which waiting side outputs are published.
+const SIDES_EVERY: Duration = Duration::from_millis(100);
 
 impl<K, A> Default for PaneResults<K, A> {
     fn default() -> Self {
@@ -85,43 +79,47 @@ impl<K, A> Default for PaneResults<K, A> {
 }
 
 impl<K: Key, A: Aggregate> Committer<K, A> {
-    /// Starts the thread for the slots of one worker.
+    /// Starts the thread for one worker.
     pub fn start(
-        slots: Vec<SlotPublisher>,
+        transactions: Transactions,
         writer: RowWriter<K, A>,
         attempt: Arc<Attempt>,
         activator: SyncActivator,
     ) -> Self {
         let (sender, receiver) = channel();
+        let full = sender.clone();
+
+        transactions.sides().when_full(Arc::new(move || {
+            // The thread ends early only together with the attempt; then nothing more is to be
+            // published.
+            let _ = full.send(Task::PublishSides);
+        }));
+
         let committed = Arc::new(AtomicU64::new(0));
         let thread = Thread {
-            slots,
+            transactions,
             writer,
             attempt,
             committed: Arc::clone(&committed),
             activator,
         };
-
         let thread = std::thread::Builder::new()
             .name("commit".to_owned())
             .spawn(move || thread.run(&receiver));
         let thread = thread.expect("the system can start a thread");
 
         Self {
-            batches: Some(sender),
+            tasks: sender,
             committed,
             thread: Some(thread),
         }
     }
 
-    /// Sends a batch, which holds everything before `boundary`, to the thread.
+    /// Hands a batch over to be committed. It contains everything before `boundary`.
     pub fn commit(&self, batch: Batch<K, A>, boundary: EventTimeMs) {
         // The thread ends early only together with the attempt; then nothing more is to be
         // committed.
-        let _ = self
-            .batches
-            .as_ref()
-            .map(|batches| batches.send((batch, boundary)));
+        let _ = self.tasks.send(Task::Commit(batch, boundary));
     }
 
     /// Returns the boundary of the last committed batch.
@@ -132,7 +130,8 @@ impl<K: Key, A: Aggregate> Committer<K, A> {
 
 impl<K, A> Drop for Committer<K, A> {
     fn drop(&mut self) {
-        self.batches = None;
+        // The channel is closed only if the thread has ended already.
+        let _ = self.tasks.send(Task::End);
         if let Some(Err(_)) = self.thread.take().map(JoinHandle::join) {
             tracing::error!("the thread that commits results panicked");
         }
@@ -140,7 +139,7 @@ impl<K, A> Drop for Committer<K, A> {
 }
 
 struct Thread<K, A> {
-    slots: Vec<SlotPublisher>,
+    transactions: Transactions,
     writer: RowWriter<K, A>,
     attempt: Arc<Attempt>,
     committed: Arc<AtomicU64>,
@@ -148,164 +147,70 @@ struct Thread<K, A> {
 }
 
 impl<K: Key, A: Aggregate> Thread<K, A> {
-    fn run(mut self, batches: &Receiver<(Batch<K, A>, EventTimeMs)>) {
+    fn run(mut self, tasks: &Receiver<Task<K, A>>) {
         let _guard = self.attempt.guard("the thread that commits results");
-        while let Ok((batch, boundary)) = batches.recv() {
-            let begun = Instant::now();
-            if let Err(error) = self.commit(&batch) {
-                return self.attempt.fail(error);
-            }
-            if self.attempt.is_over() {
-                return;
-            }
+        if let Err(error) = self.go_on(tasks) {
+            self.attempt.fail(error);
+        }
+    }
 
+    fn go_on(&mut self, tasks: &Receiver<Task<K, A>>) -> Result<(), PublishError> {
+        loop {
+            let next = tasks.recv_timeout(SIDES_EVERY);
+            if let Ok(Task::Commit(batch, boundary)) = &next {
+                self.commit(batch, *boundary)?;
+            }
+            self.publish_sides()?;
+
+            let has_ended = matches!(next, Ok(Task::End) | Err(RecvTimeoutError::Disconnected));
+            if self.attempt.is_over() || has_ended {
+                return Ok(());
+            }
+        }
+    }
+
+    fn commit(&mut self, batch: &Batch<K, A>, boundary: EventTimeMs) -> Result<(), PublishError> {
+        let begun = Instant::now();
+        let writer = self.writer.clone();
+        let is_published = self.repeat("results", |transactions| {
+            transactions.commit(batch, &writer).map(|()| true)
+        })?;
+
+        if is_published {
             self.attempt.metrics.committed(begun.elapsed());
             self.committed.store(boundary, Ordering::Release);
 
             // A worker that is gone belongs to an attempt that is over.
             let _ = self.activator.activate();
         }
-    }
-
-    fn commit(&mut self, batch: &Batch<K, A>) -> Result<(), PublishError> {
-        for slot in &mut self.slots {
-            let mut delay = FIRST_DELAY;
-            while let Err(error) = slot.commit(batch, &self.writer) {
-                let PublishError::NotPublished(cause) = error else {
-                    return Err(error);
-                };
-
-                tracing::warn!(slot = slot.slot, %cause, delay_ms = delay.as_millis(), "results not published, trying again");
-                self.attempt.metrics.trouble(&cause);
-                if self.attempt.is_over() {
-                    return Ok(());
-                }
-
-                std::thread::sleep(delay);
-                delay = (delay * 2).min(LAST_DELAY);
-            }
-        }
         Ok(())
     }
-}
 
-impl SlotPublisher {
-    /// Commits a progress if the slot has none that never expires. If a later start finds no
-    /// progress, it then follows that the progress was lost. A slot without any progress starts
-    /// from `committed`.
-    ///
-    /// # Errors
-    /// [`PublishError`].
-    pub fn keep_progress(
+    fn publish_sides(&mut self) -> Result<(), PublishError> {
+        while self.repeat("side outputs", Transactions::publish_sides)? {}
+        Ok(())
+    }
+
+    /// Calls `publish` until it succeeds, and returns its result, or false if the attempt is over.
+    fn repeat(
         &mut self,
-        lineage: &Lineage,
-        committed: EventTimeMs,
-    ) -> Result<(), PublishError> {
-        if self.is_kept {
-            return Ok(());
+        what: &str,
+        mut publish: impl FnMut(&mut Transactions) -> Result<bool, PublishError>,
+    ) -> Result<bool, PublishError> {
+        let mut delay = FIRST_DELAY;
+        while !self.attempt.is_over() {
+            let cause = match publish(&mut self.transactions) {
+                Err(PublishError::NotPublished(cause)) => cause,
+                outcome => return outcome,
+            };
+
+            tracing::warn!(%cause, delay_ms = delay.as_millis(), "{what} not published, retrying");
+            self.attempt.metrics.trouble(&cause);
+            self.transactions.shorten();
+
+            std::thread::sleep(delay);
+            delay = (delay * 2).min(LAST_DELAY);
         }
-
-        let known = Progress {
-            line: lineage.line(),
-            before: committed,
-        };
-        let progress = self.progress.unwrap_or(known);
-        self.publisher.commit(&progress.to_bytes())?;
-        self.progress = Some(progress);
-        self.is_kept = true;
-
-        Ok(())
-    }
-
-    /// Publishes the slot's uncommitted results of the batch in one transaction. Commits nothing if
-    /// there are none.
-    fn commit<K: Key, A: Aggregate>(
-        &mut self,
-        batch: &Batch<K, A>,
-        writer: &RowWriter<K, A>,
-    ) -> Result<(), PublishError> {
-        let mut sent = 0_usize;
-        let mut output = Output::default();
-        let since = self
-            .progress
-            .map_or(0, |progress| writer.lineage.committed_before(progress));
-
-        for (_, results) in batch.range(since..) {
-            for row in results
-                .rows
-                .iter()
-                .flatten()
-                .filter(|row| writer.slots.of_key(&row.key) == self.slot)
-            {
-                self.publisher.send(writer.record(row, &mut output))?;
-                sent += 1;
-            }
-            for record in results
-                .outgoing
-                .iter()
-                .filter(|record| record.slot == self.slot)
-            {
-                record.with_headers(|headers| self.publisher.send(record.as_new(headers)))?;
-                sent += 1;
-            }
-        }
-
-        if let Some((last, _)) = batch.last_key_value()
-            && sent > 0
-        {
-            let progress = writer.lineage.progress(*last);
-            self.publisher.commit(&progress.to_bytes())?;
-            self.progress = Some(progress);
-        }
-
-        Ok(())
-    }
-}
-
-impl<K, A> RowWriter<K, A> {
-    /// Creates the writer of a job's rows for the current line of its history.
-    pub fn of(pipeline: &Pipeline<K, A>, slots: Slots, lineage: &Lineage) -> Self {
-        let Destination { topic, encode } = pipeline.results.clone();
-        Self {
-            topic,
-            encode,
-            slots,
-            lineage: lineage.clone(),
-        }
-    }
-
-    fn record<'a>(&'a self, row: &Row<K, A>, output: &'a mut Output) -> NewRecord<'a> {
-        output.key.clear();
-        output.value.clear();
-        (self.encode)(row, output);
-
-        NewRecord {
-            topic: &self.topic,
-            partition: None,
-            key: Some(&output.key),
-            value: Some(&output.value),
-            headers: &[],
-        }
-    }
-}
-
-impl Outgoing {
-    fn with_headers<R>(&self, each: impl FnOnce(&[(&str, &[u8])]) -> R) -> R {
-        let headers: Vec<(&str, &[u8])> = self
-            .headers
-            .iter()
-            .map(|(name, value)| (&**name, &**value))
-            .collect();
-        each(&headers)
-    }
-
-    fn as_new<'a>(&'a self, headers: &'a [(&'a str, &'a [u8])]) -> NewRecord<'a> {
-        NewRecord {
-            topic: &self.topic,
-            partition: None,
-            key: self.key.as_deref(),
-            value: self.value.as_deref(),
-            headers,
-        }
+        Ok(false)
     }
 }

@@ -1,19 +1,21 @@
 //! The partitions of one worker: reads their records, decides about each record, and aggregates it
 //! until its pane closes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use record_log::{LogError, LogTimeType, Offset, Reader, Record};
+use record_log::{LogError, LogTimeType, Offset, Reader, Record, Wake};
 use timely::scheduling::activate::SyncActivator;
 
 use crate::aggregate::{Aggregate, Key};
-use crate::cut::{Anchor, Crossing, Intake, Reading, Verdict};
-use crate::flow::{Aside, ClosedPane, Entry, Reason};
+use crate::cut::{Anchor, Crossing, Cut, Intake, Reading, Verdict};
+use crate::flow::{ClosedPane, Entry, Reason, SideOutput};
 use crate::job::{Admission, Decode, Rejected};
 use crate::metrics::Batch;
 use crate::pane::{EventTimeMs, Windows};
 use crate::seen::EventId;
+use crate::sink::side::SideLimits;
+use crate::sink::sides::SideQueue;
 use crate::source::fold::Fold;
 use crate::units::instant;
 use crate::watermark::Claim;
@@ -34,6 +36,8 @@ pub struct Limits {
     pub may_lose_anchors: bool,
     /// The number of panes that a worker may have that contain something and are not committed.
     pub max_open_panes: usize,
+    /// How large records of the topics of side outputs may be.
+    pub sides: SideLimits,
 }
 
 /// The partitions of one worker.
@@ -45,8 +49,14 @@ pub struct Partitions<K, A> {
     /// The offsets at which reading ends, if the job is to end.
     ends: Option<BTreeMap<u32, Offset>>,
     open: Open<K, A>,
+    sides: SideQueue,
+    /// The bytes of side outputs per record in the last batch.
+    side_bytes_per_record: usize,
     /// Panes that were sent and are not known to be committed.
     sent: BTreeSet<EventTimeMs>,
+    /// The offsets from which a restart would resume, at boundaries whose results are not known to be
+    /// committed.
+    resumes: VecDeque<(EventTimeMs, Vec<(u32, Offset)>)>,
     /// A partition that is not the one that the checkpoint describes.
     foreign: Option<u32>,
     /// When each partition last made progress: a poll returned a record or a later confirmed end,
@@ -85,7 +95,6 @@ pub struct Moment {
 /// The records that have been read and not sent.
 struct Open<K, A> {
     fold: Fold<K, A>,
-    asides: BTreeMap<EventTimeMs, Vec<Aside>>,
     /// The boundary by which all windows that contain something end.
     windows_end: EventTimeMs,
 }
@@ -96,39 +105,30 @@ pub struct Leaving<K, A> {
     pub arrival: EventTimeMs,
     /// The counted records, merged by key and pane.
     pub entries: Vec<Entry<K, A>>,
-    /// The side outputs.
-    pub asides: Vec<Aside>,
 }
 
 impl<K, A> From<ClosedPane<K, A>> for Leaving<K, A> {
     fn from(
         ClosedPane {
-            arrival,
-            entries,
-            asides,
+            arrival, entries, ..
         }: ClosedPane<K, A>,
     ) -> Self {
-        Self {
-            arrival,
-            entries,
-            asides,
-        }
+        Self { arrival, entries }
     }
 }
 
 impl<K: Key, A: Aggregate> Partitions<K, A> {
-    /// Creates partitions that `reader` reads from the positions of `intake`, up to `ends` if
-    /// given.
+    /// Creates partitions that `reader` reads from the positions of `intake`. Records that are not
+    /// counted go to `sides`.
     pub fn new(
         intake: Intake,
         reader: Box<dyn Reader>,
         decode: Decode<K, A>,
         limits: Limits,
-        ends: Option<BTreeMap<u32, Offset>>,
+        sides: SideQueue,
     ) -> Self {
         let open = Open {
             fold: Fold::default(),
-            asides: BTreeMap::new(),
             windows_end: intake.capability(),
         };
 
@@ -137,21 +137,32 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
             reader,
             decode,
             limits,
-            ends,
+            ends: None,
             open,
+            sides,
+            side_bytes_per_record: 1,
             sent: BTreeSet::new(),
+            resumes: VecDeque::new(),
             foreign: None,
             heard: BTreeMap::new(),
             log_time_type: None,
         }
     }
 
+    /// Sets the offsets at which reading ends, if given.
+    #[must_use]
+    pub fn until(self, ends: Option<BTreeMap<u32, Offset>>) -> Self {
+        Self { ends, ..self }
+    }
+
     /// Schedules the operator behind `activator` when there may be something to read.
     pub fn wake_by(&mut self, activator: SyncActivator) {
-        self.reader.on_readable(Arc::new(move || {
+        let wake: Wake = Arc::new(move || {
             // Activation fails only if the worker is gone; then nothing is left to read.
             let _ = activator.activate();
-        }));
+        });
+        self.sides.when_free(Arc::clone(&wake));
+        self.reader.on_readable(wake);
     }
 
     /// Notes that the windows of the checkpoint's panes end by `boundary`.
@@ -195,6 +206,11 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
         is_finished.then_some(self.open.windows_end.max(self.intake.capability()))
     }
 
+    /// Returns whether all side outputs of the records that were read are published.
+    pub fn has_no_side_outputs(&self) -> bool {
+        self.sides.size_bytes() == 0
+    }
+
     /// Returns the number of entries in open panes.
     pub fn open_entries(&self) -> usize {
         self.open.fold.entries()
@@ -212,16 +228,18 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
     /// The first error of [`Reader::poll`], with the totals of what was read besides.
     pub fn poll(&mut self, moment: Moment) -> Result<Batch, (Batch, LogError)> {
         self.sent = self.sent.split_off(&moment.committed);
+        self.settle(moment.committed);
         let last_allowed = self.last_allowed_pane();
         let mut total = Batch::default();
         let mut first_error = None;
 
         for id in self.ids() {
-            if self.has_ended(id) || !self.may_be_read(id, last_allowed, moment) {
+            let records = self.readable_records();
+            if records == 0 || self.has_ended(id) || !self.may_be_read(id, last_allowed, moment) {
                 self.heard.insert(id, moment.now_ms);
                 continue;
             }
-            match self.poll_partition(id, moment.now_ms) {
+            match self.poll_partition(id, records, moment.now_ms) {
                 Ok(batch) => total += batch,
                 Err(error) => {
                     first_error.get_or_insert(error);
@@ -238,10 +256,35 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
     /// Advances the capability to the last boundary at or before `time`. Returns the crossing and
     /// the panes that leave with it.
     pub fn advance(&mut self, time: EventTimeMs) -> Option<(Crossing, Vec<Leaving<K, A>>)> {
-        let crossing = self.intake.advance(time)?;
+        let pending = |partition, cut| self.sides.pending(partition, cut);
+        let crossing = self.intake.advance(time, pending)?;
+        let resume = |cut: &Cut| (cut.partition, cut.resume(crossing.to));
+        let resumes = crossing.cuts.iter().map(resume).collect();
+        self.resumes.push_back((crossing.to, resumes));
+
         let leaving = self.open.take_before(crossing.to);
         self.sent.extend(leaving.iter().map(|pane| pane.arrival));
         Some((crossing, leaving))
+    }
+
+    /// Records that no restart will read again what is before the cuts of the boundaries up to
+    /// `committed`.
+    fn settle(&mut self, committed: EventTimeMs) {
+        while let Some((_, resumes)) = self.resumes.pop_front_if(|(to, _)| *to <= committed) {
+            for (partition, resume) in resumes {
+                self.sides.settle(partition, resume);
+            }
+        }
+    }
+
+    /// Returns the number of records that may be read now so that their side outputs have room, if
+    /// these arrive at the rate of the last batch. While there is any room, it is at least one
+    /// record, whatever its size.
+    fn readable_records(&self) -> usize {
+        match self.sides.room_bytes() {
+            0 => 0,
+            room => (room / self.side_bytes_per_record.max(1)).clamp(1, BATCH_RECORDS),
+        }
     }
 
     /// Returns the last pane that may be read while the limit of open and uncommitted panes is
@@ -287,7 +330,12 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
         })
     }
 
-    fn poll_partition(&mut self, partition: u32, now_ms: u64) -> Result<Batch, LogError> {
+    fn poll_partition(
+        &mut self,
+        partition: u32,
+        records: usize,
+        now_ms: u64,
+    ) -> Result<Batch, LogError> {
         let end = self
             .ends
             .as_ref()
@@ -303,8 +351,10 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
         let open = &mut self.open;
         let decode = &self.decode;
         let limits = &self.limits;
+        let sides = &self.sides;
+        let mut side_bytes = 0;
 
-        let polled = self.reader.poll(partition, BATCH_RECORDS, &mut |record| {
+        let polled = self.reader.poll(partition, records, &mut |record| {
             if record.offset < end {
                 let reading = Reading {
                     partition,
@@ -330,9 +380,11 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
                     reading,
                     intake,
                     open,
+                    sides,
                     limits,
                     batch: &mut batch,
                     id: None,
+                    side_bytes: &mut side_bytes,
                     counted: None,
                 };
                 admission.decide(decode);
@@ -342,6 +394,9 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
         self.log_time_type = log_time_type;
         if let Some(anchor) = last {
             self.intake.anchor(partition, anchor);
+        }
+        if let Some(per_record) = side_bytes.checked_div(polled.records) {
+            self.side_bytes_per_record = per_record;
         }
         self.intake.skip_to(partition, polled.next_offset.min(end));
         is_foreign |= !self.limits.may_lose_anchors && self.intake.misses_anchor(partition);
@@ -365,10 +420,12 @@ struct RecordAdmission<'a, 'r, K, A> {
     reading: Reading,
     intake: &'a mut Intake,
     open: &'a mut Open<K, A>,
+    sides: &'a SideQueue,
     limits: &'a Limits,
     batch: &'a mut Batch,
     /// The event's id, if it has one.
     id: Option<EventId>,
+    side_bytes: &'a mut usize,
     /// The pane at which the record travels and the pane to which it belongs, if it is counted.
     counted: Option<(EventTimeMs, EventTimeMs)>,
 }
@@ -381,26 +438,20 @@ impl<K: Key, A: Aggregate> RecordAdmission<'_, '_, K, A> {
         self.batch.bytes += size as u64;
 
         if let Err(Rejected(reason)) = decode(self.record, self) {
-            let arrival = self
-                .intake
-                .admit_rejected(self.record.partition, self.record.offset);
-            self.batch.rejected += u64::from(arrival.is_some());
-            self.set_aside(arrival, Reason::Rejected(reason));
+            let Record {
+                partition, offset, ..
+            } = *self.record;
+            if self.intake.admit_rejected(partition, offset) {
+                self.batch.rejected += 1;
+                self.publish(Reason::Rejected(reason), 0);
+            }
         }
     }
 
-    fn set_aside(&mut self, arrival: Option<EventTimeMs>, reason: Reason) {
-        if let Some(arrival) = arrival {
-            self.open
-                .asides
-                .entry(arrival)
-                .or_default()
-                .push(Aside::of(self.record, reason));
-            self.open.windows_end = self
-                .open
-                .windows_end
-                .max(arrival + self.limits.windows.pane_ms());
-        }
+    fn publish(&mut self, reason: Reason, horizon: EventTimeMs) {
+        let output = SideOutput::of(self.record, reason, self.limits.sides);
+        *self.side_bytes += output.size_bytes();
+        self.sides.push(output, horizon);
     }
 }
 
@@ -433,9 +484,9 @@ impl<K: Key, A: Aggregate> Admission<K, A> for RecordAdmission<'_, '_, K, A> {
                     .max(arrival + self.limits.windows.pane_ms());
                 self.open.windows_end = self.open.windows_end.max(end);
             }
-            Verdict::TooLate { arrival } => {
+            Verdict::TooLate { horizon } => {
                 self.batch.too_late += 1;
-                self.set_aside(Some(arrival), Reason::Late);
+                self.publish(Reason::Late, horizon);
             }
             Verdict::Copy => self.batch.copies += 1,
             Verdict::SeenBefore => {}
@@ -454,25 +505,11 @@ impl<K: Key, A: Aggregate> Admission<K, A> for RecordAdmission<'_, '_, K, A> {
 impl<K: Key, A: Aggregate> Open<K, A> {
     /// Takes out everything that travels before `boundary`, in order.
     fn take_before(&mut self, boundary: EventTimeMs) -> Vec<Leaving<K, A>> {
-        let later = self.asides.split_off(&boundary);
-        let asides = std::mem::replace(&mut self.asides, later);
-        let mut leaving: Vec<Leaving<K, A>> = Vec::new();
-
-        leaving.extend(asides.into_iter().map(|(arrival, asides)| Leaving {
-            arrival,
-            entries: Vec::new(),
-            asides,
-        }));
-
         let entries = self.fold.take_before(boundary).into_iter();
-        leaving.extend(entries.map(|(arrival, entries)| Leaving {
-            arrival,
-            entries,
-            asides: Vec::new(),
-        }));
 
-        leaving.sort_by_key(|pane| pane.arrival);
-        leaving
+        entries
+            .map(|(arrival, entries)| Leaving { arrival, entries })
+            .collect()
     }
 }
 
@@ -575,6 +612,10 @@ mod tests {
             windows,
             may_lose_anchors: false,
             max_open_panes: 2,
+            sides: SideLimits {
+                late_bytes: 1_000,
+                dead_letter_bytes: 1_000,
+            },
         };
 
         let rules = Rules {
@@ -599,7 +640,7 @@ mod tests {
             reader,
             decode,
             limits,
-            None,
+            SideQueue::new(1_000, BTreeMap::new()),
         );
 
         assert!(

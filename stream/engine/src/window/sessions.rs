@@ -395,7 +395,7 @@ mod tests {
         Rc::new(ClosedPane {
             arrival,
             entries: entries.into_iter().map(entry).collect(),
-            asides: vec![],
+            side_outputs: vec![],
         })
     }
 

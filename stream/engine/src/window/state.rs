@@ -373,7 +373,7 @@ mod tests {
         Rc::new(ClosedPane {
             arrival,
             entries: entries.iter().map(entry).collect(),
-            asides: vec![],
+            side_outputs: vec![],
         })
     }
 

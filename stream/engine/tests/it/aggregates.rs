@@ -185,7 +185,7 @@ fn told(world: &World) -> BTreeMap<(u64, u64), Told> {
 }
 
 fn recounted(world: &World, of_so_many: u64) -> BTreeMap<(u64, u64), Told> {
-    let late = world.asides("events-late");
+    let late = world.side_outputs("events-late");
     let mut values: BTreeMap<(u64, u64), Vec<(u64, u64)>> = BTreeMap::new();
     for (position, event) in &world.records {
         let Some((key, time)) = event.filter(|_| !late.contains(position)) else {

@@ -290,7 +290,7 @@ fn pruning_never_deletes_the_newest_whole_checkpoint_nor_what_came_after_it() {
     );
 
     world.run(&settings()).unwrap();
-    world.check_but_for_repeated_asides();
+    world.check_but_for_repeated_side_outputs();
 }
 
 #[test]

@@ -210,7 +210,7 @@ fn what_the_slots_of_any_process_have_committed_tells_that_a_checkpoint_is_lost(
             };
             println!("seed {seed}: {} records, {settings:?}", world.records.len());
             Processes::new(random.random_range(2..=3)).run(&world, &settings, None);
-            world.check_but_for_repeated_asides();
+            world.check_but_for_repeated_side_outputs();
             damage_newest(&world, &mut random);
         }
         replaced += u64::from(world.highest_revision() >= 1_000_000);

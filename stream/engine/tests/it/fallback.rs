@@ -66,7 +66,7 @@ fn whatever_of_the_newest_checkpoints_is_damaged_every_window_ends_up_right() {
             };
             println!("seed {seed}: {} records, {settings:?}", world.records.len());
             world.run(&settings).unwrap();
-            world.check_but_for_repeated_asides();
+            world.check_but_for_repeated_side_outputs();
             damaged += damage_newest(&world, &mut random);
         }
         replaced += u64::from(world.highest_revision() >= 1_000_000);
@@ -113,7 +113,7 @@ fn a_part_that_only_the_newest_checkpoints_name_takes_no_more_than_them() {
         damage.to(&world.objects, &world.part(&part.name), &mut random);
         world.publish(100, &mut random);
         world.run(&settings).unwrap();
-        world.check_but_for_repeated_asides();
+        world.check_but_for_repeated_side_outputs();
     }
 }
 
@@ -163,10 +163,10 @@ fn a_job_without_its_checkpoints_does_not_start_until_told_to_start_over() {
     );
 
     assert!(refused.to_string().contains("start-over"), "{refused}");
-    start_over(&world, &world.windows, &settings);
+    start_over(&world, &world.windows);
     for _ in 0..2 {
         world.run(&settings).unwrap();
-        world.check_but_for_repeated_asides();
+        world.check_but_for_repeated_side_outputs();
         world.publish(50, &mut random);
     }
 }
@@ -191,21 +191,21 @@ fn starting_over_replaces_what_was_committed_and_allows_other_settings() {
         "{refused}"
     );
 
-    start_over(&world, &world.windows, &settings);
+    start_over(&world, &world.windows);
     for _ in 0..3 {
         world.publish(50, &mut random);
         world.run(&settings).unwrap();
-        world.check_but_for_repeated_asides();
+        world.check_but_for_repeated_side_outputs();
     }
 
     assert!(world.highest_revision() >= 1_000_000);
 }
 
-fn start_over(world: &World, windows: &Windows, settings: &Settings) {
+fn start_over(world: &World, windows: &Windows) {
     let store = CheckpointStore::new(world.objects.clone(), Path::default(), "counts");
     wait(recover::start_over(
         &store,
-        &Fingerprint::new("events", windows, settings.sink_slots),
+        &Fingerprint::new("events", windows),
     ))
     .unwrap();
 }

@@ -12,6 +12,7 @@ use rand::{Rng, RngExt, SeedableRng};
 use record_log::simulated::SimulatedLog;
 use record_log::{Cleanup, Delivery, NewRecord, Record, RecordLog, TopicSpec};
 use stream::checkpoint::store::CheckpointStore;
+use stream::flow::Slots;
 use stream::metrics::Metrics;
 use stream::run::system_clock;
 use stream::{
@@ -32,6 +33,10 @@ pub struct World {
     ids: BTreeMap<(u32, u64), u64>,
     /// Whether results may have been committed more than once, always with the same content.
     pub may_repeat: bool,
+    /// The share of records that are no events.
+    pub malformed: f64,
+    /// The share of events that are behind others.
+    pub behind: f64,
     times: Vec<u64>,
 }
 
@@ -66,6 +71,8 @@ impl World {
             has_copies: false,
             ids: BTreeMap::new(),
             may_repeat: false,
+            malformed: 0.03,
+            behind: 0.5,
             times,
         }
     }
@@ -83,7 +90,7 @@ impl World {
         for _ in 0..count {
             let partition = random.random_range(0..self.times.len());
             self.times[partition] += *[0, 0, 1, 2, 9].choose(random).unwrap();
-            let behind = if random.random_bool(0.5) {
+            let behind = if random.random_bool(self.behind) {
                 *[0, 0, 3, 7, 7, 25, 90].choose(random).unwrap()
             } else {
                 0
@@ -94,7 +101,7 @@ impl World {
                 self.times[partition].saturating_sub(behind),
             );
 
-            let value = if random.random_bool(0.03) {
+            let value = if random.random_bool(self.malformed) {
                 "?".to_owned()
             } else {
                 format!("{} {} {}", event.0, event.1, random.next_u64())
@@ -126,13 +133,86 @@ impl World {
         }
 
         publisher.commit(&[]).unwrap();
+        self.note();
+    }
+
+    /// Publishes events without ids, each a key and an event time, to a partition.
+    pub fn put(&mut self, partition: u32, events: &[(u64, u64)]) {
+        let values = events.iter().map(|(key, time)| format!("{key} {time}"));
+        self.put_values(partition, values.collect());
+    }
+
+    /// Publishes records that are no events.
+    pub fn put_malformed(&mut self, partition: u32, count: usize) {
+        self.put_values(partition, vec!["?".to_owned(); count]);
+    }
+
+    /// Publishes records with these values to a partition.
+    pub fn put_values(&mut self, partition: u32, values: Vec<String>) {
+        let mut publisher = self
+            .log
+            .publisher("generator", Delivery::Transactional)
+            .unwrap();
+        for value in values {
+            let record = NewRecord {
+                topic: "events",
+                partition: Some(partition),
+                key: None,
+                value: Some(value.as_bytes()),
+                headers: &[],
+            };
+            publisher.send(record).unwrap();
+        }
+        publisher.commit(&[]).unwrap();
+        self.note();
+    }
+
+    /// Records everything that was published.
+    fn note(&mut self) {
         for record in self.log.records("events") {
             let value = record.value.as_deref().unwrap();
             let position = (record.partition, record.offset);
             let event = parse(value).map(|(time, key)| (key, time));
             self.records.insert(position, event);
-            self.ids.extend(parse_id(value).map(|id| (position, id)));
+            let own_id = 1 << 63 | u64::from(record.partition) << 40 | record.offset;
+            let id = parse_id(value).unwrap_or(own_id);
+            self.ids.insert(position, id);
         }
+    }
+
+    /// Returns the number of records that are no events.
+    pub fn malformed_records(&self) -> usize {
+        self.records
+            .values()
+            .filter(|event| event.is_none())
+            .count()
+    }
+
+    /// Returns the rows of windows that end by `boundary`, if none of their records is late.
+    pub fn rows_ending_by(&self, boundary: u64) -> BTreeMap<(u64, u64), u64> {
+        let mut rows = BTreeMap::new();
+        for (key, time) in self.records.values().flatten() {
+            for window in self.windows_of(*time) {
+                if window + self.windows.size_ms() <= boundary {
+                    *rows.entry((window, *key)).or_default() += 1;
+                }
+            }
+        }
+        rows
+    }
+
+    /// Creates the topics to which a job publishes.
+    pub fn prepare(&self, settings: &Settings) {
+        stream::topics::ensure(&self.log, &pipeline(self.windows), settings).unwrap();
+    }
+
+    /// Creates the counting job over this world that runs until a stop is requested.
+    pub fn running(&self, log: SimulatedLog, settings: &Settings) -> Run<u64, Count> {
+        let mut job = self.job(log, settings);
+        job.settings.until_end = false;
+        // A test may read the results before the job has created their topics.
+        self.prepare(settings);
+        job
     }
 
     /// Creates the counting job over this world, for the process with the handle `log`.
@@ -213,21 +293,21 @@ impl World {
     pub fn check(&self) {
         for topic in ["events-late", "events-dead-letter"] {
             assert_eq!(
-                self.asides(topic).len(),
+                self.side_outputs(topic).len(),
                 self.log.records(topic).len(),
                 "a record stands in {topic} twice"
             );
         }
-        self.check_but_for_repeated_asides();
+        self.check_but_for_repeated_side_outputs();
     }
 
     /// Does the same for a job that may have sent records to side outputs more than once.
     ///
     /// # Panics
     /// If they differ.
-    pub fn check_but_for_repeated_asides(&self) {
-        let late = self.asides("events-late");
-        let dead = self.asides("events-dead-letter");
+    pub fn check_but_for_repeated_side_outputs(&self) {
+        let late = self.side_outputs("events-late");
+        let dead = self.side_outputs("events-dead-letter");
         let mut expected: BTreeMap<(u64, u64), u64> = BTreeMap::new();
         let mut counted = BTreeSet::new();
 
@@ -314,8 +394,8 @@ impl World {
     }
 
     /// Returns the source positions of the records in a late or dead-letter topic.
-    pub fn asides(&self, topic: &str) -> BTreeSet<(u32, u64)> {
-        let mut asides = BTreeSet::new();
+    pub fn side_outputs(&self, topic: &str) -> BTreeSet<(u32, u64)> {
+        let mut side_outputs = BTreeSet::new();
         for record in self.log.records(topic) {
             let header = |name: &str| {
                 let value = record
@@ -327,13 +407,13 @@ impl World {
                     .clone();
                 String::from_utf8(value).unwrap().parse::<u64>().unwrap()
             };
-            asides.insert((
+            side_outputs.insert((
                 u32::try_from(header("source_partition")).unwrap(),
                 header("source_offset"),
             ));
         }
 
-        asides
+        side_outputs
     }
 }
 
@@ -406,6 +486,12 @@ fn parse_id(value: &[u8]) -> Option<u64> {
 pub fn settings(random: &mut SmallRng) -> Settings {
     Settings {
         workers: random.random_range(1..=4),
+        sink_slots: *[1, 4, 64, 1024]
+            .map(|count| Slots::new(count).unwrap())
+            .choose(random)
+            .unwrap(),
+        max_transaction_rows: *[1, 3, 250_000].choose(random).unwrap(),
+        side_output_memory: *[1, 1_000, 8 << 20].choose(random).unwrap(),
         disorder: Duration::from_millis(*[0, 7, 30].choose(random).unwrap()),
         allowed_lateness: Duration::from_millis(*[0, 40, 1000].choose(random).unwrap()),
         max_open_panes: random.random_range(2..=8),

@@ -15,6 +15,7 @@ use std::time::Duration;
 use object_store::path::Path;
 use rand::RngExt;
 use rand::rngs::SmallRng;
+use rand::seq::IndexedRandom;
 use stream::checkpoint::store::CheckpointStore;
 use stream::{Guarantee, JobError, Run, Settings, Stop, Windows};
 
@@ -240,7 +241,7 @@ impl Kind {
         match self {
             Self::ExactlyOnce => world.check(),
             Self::AtLeastOnce | Self::Damaged | Self::ProgressLost => {
-                world.check_but_for_repeated_asides();
+                world.check_but_for_repeated_side_outputs();
             }
         }
     }
@@ -254,6 +255,8 @@ fn schedule(seed: u64) -> u64 {
     let mut world = World::new(windows(&mut random), random.random_range(1..=4));
     world.may_repeat = kind == Kind::AtLeastOnce;
     world.has_copies = random.random_bool(0.5);
+    world.malformed = *[0.03, 0.3, 0.95].choose(&mut random).unwrap();
+    world.behind = *[0.1, 0.5, 0.95].choose(&mut random).unwrap();
 
     let first = kind.settings(settings(&mut random));
     let blows = [&Blow::DEATHS[..], &Blow::DEATHS, &Blow::ERRORS].concat();
@@ -262,9 +265,13 @@ fn schedule(seed: u64) -> u64 {
 
     for life in 0..random.random_range(2..=5) {
         world.publish(random.random_range(0..60), &mut random);
+        let drawn = settings(&mut random);
         let settings = Settings {
-            workers: random.random_range(1..=4),
+            workers: random.random_range(1..=6),
             allowed_lateness: kind.lateness(first.allowed_lateness, &mut random),
+            sink_slots: drawn.sink_slots,
+            max_transaction_rows: drawn.max_transaction_rows,
+            side_output_memory: drawn.side_output_memory,
             ..first.clone()
         };
 
@@ -292,13 +299,13 @@ fn schedule(seed: u64) -> u64 {
     deaths
 }
 
-/// Makes the log lose the progress of all slots, or of randomly drawn ones.
+/// Makes the log lose the progress of all publishers, or of randomly drawn ones.
 fn lose_progress(world: &World, random: &mut SmallRng) {
     let is_all = random.random_bool(0.5);
-    let slots: Vec<bool> = (0..4).map(|_| is_all || random.random_bool(0.5)).collect();
+    let publishers: Vec<bool> = (0..6).map(|_| is_all || random.random_bool(0.5)).collect();
     world.log.lose_progress(|id| {
-        let slot = id.strip_prefix("counts-sink-").map(str::parse::<usize>);
-        slot.is_some_and(|slot| slots[slot.unwrap()])
+        let number = id.strip_prefix("counts-sink-").map(str::parse::<usize>);
+        number.is_some_and(|number| publishers[number.unwrap()])
     });
 }
 
@@ -322,7 +329,7 @@ fn progress_that_the_log_loses_repeats_no_row_under_its_revision() {
         world.run(&settings).unwrap();
         assert!(world.highest_revision() >= 1_000_000, "rows are replaced");
         assert!(world.numbers("counts").len() > rows);
-        world.check_but_for_repeated_asides();
+        world.check_but_for_repeated_side_outputs();
 
         let rows = world.numbers("counts").len();
         world.run(&settings).unwrap();

@@ -89,10 +89,6 @@ pub fn show(shown: &Shown) -> String {
                 format!("gap {gap}, cut every {window}, in panes of {pane}"),
             ],
         },
-        [
-            "sink slots".to_owned(),
-            fingerprint.slots.count().to_string(),
-        ],
     ]);
 
     facts.extend(manifest.lineage.branches().iter().map(|branch| {

@@ -1,0 +1,370 @@
+//! The transactions of one worker: which rows and side outputs one takes, and the progress that it carries.
+
+use record_log::{NewRecord, PublishError, Publisher};
+
+use crate::aggregate::{Aggregate, Key};
+use crate::checkpoint::lineage::{Lineage, Progress};
+use crate::checkpoint::manifest::PartInfo;
+use crate::flow::{ClosedPane, KEY_GROUPS, Reason, Row, SideOutput, group_of};
+use crate::job::{Destination, Encode, Output, Pipeline};
+use crate::pane::EventTimeMs;
+use crate::sink::committer::{Batch, PaneResults};
+use crate::sink::progress::SinkProgress;
+use crate::sink::sides::{Side, SideQueue};
+
+/// A transaction takes no further key group when it holds so many bytes.
+const TRANSACTION_BYTES: usize = 32 << 20;
+
+/// The publisher of one worker and everything that it commits.
+pub struct Transactions {
+    publisher: Box<dyn Publisher>,
+    /// What is committed, of all workers as the attempt found it and of this one up to now.
+    progress: SinkProgress,
+    /// The key groups of this worker.
+    groups: Vec<u16>,
+    /// For each key group, the pane before which nothing is owed.
+    owed_since: Vec<EventTimeMs>,
+    lineage: Lineage,
+    attempt: u64,
+    sides: SideQueue,
+    topics: SideTopics,
+    /// Side outputs that were taken from the queue and are not published.
+    taken: Vec<Side>,
+    former: Vec<FormerPart>,
+    rows: RowLimit,
+    /// The record that is written now.
+    output: Output,
+}
+
+/// What a worker needs to commit.
+pub struct SinkStart {
+    /// The worker's publisher.
+    pub publisher: Box<dyn Publisher>,
+    /// What all publishers carry.
+    pub progress: SinkProgress,
+    /// The key groups of the worker.
+    pub groups: Vec<u16>,
+    /// The number of the attempt.
+    pub attempt: u64,
+    /// The side outputs of the worker.
+    pub sides: SideQueue,
+    /// Side outputs of parts of an earlier version of the program.
+    pub former: Vec<FormerPart>,
+    /// How many rows a transaction may take.
+    pub max_rows: usize,
+}
+
+/// The side outputs of a part that an earlier version of the program wrote.
+pub struct FormerPart {
+    /// The name of the part.
+    pub name: String,
+    /// Its side outputs, in its order.
+    pub outputs: Vec<SideOutput>,
+}
+
+impl FormerPart {
+    /// The side outputs of a part that the slots of an earlier version may not have published; none if there are none.
+    pub fn of<K, A>(
+        part: &PartInfo,
+        panes: &[ClosedPane<K, A>],
+        progress: &SinkProgress,
+        lineage: &Lineage,
+    ) -> Option<Self> {
+        let slots = &progress.former_slots;
+        let is_owed = |arrival: EventTimeMs, output: &SideOutput| {
+            let slot = (output.partition as usize).checked_rem(slots.len());
+            let number = slot.map(|slot| slots[slot].number);
+            let committed = number.filter(|number| *number > 0);
+            let committed = committed.map(|number| lineage.committed_before(Progress::of(number)));
+            arrival >= committed.unwrap_or(0)
+        };
+        let owed = panes.iter().flat_map(|pane| {
+            let outputs = pane.side_outputs.iter();
+            outputs.filter(move |output| is_owed(pane.arrival, output))
+        });
+        let outputs: Vec<SideOutput> = owed.cloned().collect();
+        let name = format!("{}/{}", lineage.line(), part.name);
+        (!outputs.is_empty()).then_some(Self { name, outputs })
+    }
+}
+
+/// The topics of side outputs.
+struct SideTopics {
+    late: String,
+    dead_letter: String,
+}
+
+/// How many rows a transaction may take: fewer after it failed, more again as others succeed.
+#[derive(Clone, Copy, Debug)]
+struct RowLimit {
+    most: usize,
+    now: usize,
+}
+
+/// A transaction in the making.
+struct Open {
+    progress: SinkProgress,
+    records: usize,
+    size_bytes: usize,
+}
+
+/// How rows become records.
+pub struct RowWriter<K, A> {
+    topic: String,
+    encode: Encode<Row<K, A>>,
+}
+
+/// Where a record of a pane stands: its key group, container and place in that.
+type Place = (u16, u32, u32);
+/// The container of records of other topics than the results'.
+const OUTGOING: u32 = u32::MAX;
+
+impl Transactions {
+    /// The transactions of a worker on a line of history.
+    pub fn new<K, A>(start: SinkStart, pipeline: &Pipeline<K, A>, lineage: &Lineage) -> Self {
+        let SinkStart {
+            publisher,
+            progress,
+            groups,
+            attempt,
+            sides,
+            former,
+            max_rows,
+        } = start;
+        let owed_since = |group| {
+            let committed = progress.groups.of(group);
+            committed.map_or(0, |committed| lineage.committed_before(committed))
+        };
+        let all = 0..u16::try_from(KEY_GROUPS).expect("there are few groups");
+        Self {
+            publisher,
+            groups,
+            owed_since: all.map(owed_since).collect(),
+            progress,
+            lineage: lineage.clone(),
+            attempt,
+            sides,
+            topics: SideTopics {
+                late: pipeline.late_topic.clone(),
+                dead_letter: pipeline.dead_letter_topic.clone(),
+            },
+            taken: Vec::new(),
+            former,
+            rows: RowLimit {
+                most: max_rows,
+                now: max_rows,
+            },
+            output: Output::default(),
+        }
+    }
+
+    /// The side outputs of the worker.
+    pub fn sides(&self) -> &SideQueue {
+        &self.sides
+    }
+
+    /// Commits what of a batch is not committed. After an error, to be called again with the same batch.
+    ///
+    /// # Errors
+    /// [`PublishError`].
+    pub fn commit<K: Key, A: Aggregate>(
+        &mut self,
+        batch: &Batch<K, A>,
+        writer: &RowWriter<K, A>,
+    ) -> Result<(), PublishError> {
+        let mut open = Open::of(&self.progress);
+        for (pane, results) in batch {
+            let progress = self.lineage.progress(*pane);
+            for places in places(results).chunk_by(|one, next| one.0 == next.0) {
+                let group = places[0].0;
+                if *pane < self.owed_since[usize::from(group)] {
+                    continue;
+                }
+                if open.is_full_for(places.len(), self.rows.now) {
+                    open = self.end(open)?;
+                }
+                for place in places {
+                    open.size_bytes += self.send(results, *place, writer)?;
+                }
+                open.records += places.len();
+                open.progress.groups.advance(group, progress);
+            }
+            for group in &self.groups {
+                open.progress.groups.advance(*group, progress);
+            }
+        }
+        self.end(open).map(|_| ())
+    }
+
+    /// Publishes side outputs that wait, and returns whether there were any. After an error, to be called again.
+    ///
+    /// # Errors
+    /// [`PublishError`].
+    pub fn publish_sides(&mut self) -> Result<bool, PublishError> {
+        if !self.former.is_empty() {
+            return self.publish_former().map(|()| true);
+        }
+        if self.taken.is_empty() {
+            self.taken = self.sides.take();
+        }
+        if self.taken.is_empty() {
+            return Ok(false);
+        }
+        for side in &self.taken {
+            send_side(self.publisher.as_mut(), &side.output, &self.topics)?;
+        }
+
+        let mut open = Open::of(&self.progress);
+        let line = self.lineage.line();
+        let progress = self.sides.progress_with(&self.taken, self.attempt, line);
+        open.progress.sides.extend(progress);
+        open.records = self.taken.len();
+        self.end(open)?;
+        self.sides.published(&self.taken);
+        self.taken.clear();
+        Ok(true)
+    }
+
+    /// Takes note that a transaction failed that may be repeated.
+    pub fn shorten(&mut self) {
+        self.rows.now = (self.rows.now / 2).max(1);
+    }
+
+    /// Publishes what one part of an earlier version still owes.
+    fn publish_former(&mut self) -> Result<(), PublishError> {
+        let Some(FormerPart { name, outputs }) = self.former.last() else {
+            return Ok(());
+        };
+        let mut open = Open::of(&self.progress);
+        let count = open.progress.former_parts.entry(name.clone()).or_default();
+        let published = usize::try_from(*count).unwrap_or(usize::MAX);
+        let owed = outputs.iter().skip(published).take(self.rows.now);
+        for output in owed {
+            send_side(self.publisher.as_mut(), output, &self.topics)?;
+            open.records += 1;
+            *count += 1;
+        }
+        let is_last = *count >= outputs.len() as u64;
+        self.end(open)?;
+        if is_last {
+            self.former.pop();
+        }
+        Ok(())
+    }
+
+    fn send<K: Key, A: Aggregate>(
+        &mut self,
+        results: &PaneResults<K, A>,
+        (_, container, place): Place,
+        writer: &RowWriter<K, A>,
+    ) -> Result<usize, PublishError> {
+        if container == OUTGOING {
+            let record = &results.outgoing[place as usize];
+            self.publisher.send(record.as_new())?;
+            return Ok(record.output.key.len() + record.output.value.len());
+        }
+        let row = &results.rows[container as usize][place as usize];
+        self.publisher.send(writer.record(row, &mut self.output))?;
+        Ok(self.output.key.len() + self.output.value.len())
+    }
+
+    /// Commits a transaction, if it holds anything, and returns the next one.
+    fn end(&mut self, open: Open) -> Result<Open, PublishError> {
+        if open.records > 0 {
+            self.publisher.commit(&open.progress.to_bytes())?;
+            self.rows.now = (self.rows.now * 2).min(self.rows.most);
+            for (group, since) in (0..).zip(&mut self.owed_since) {
+                let committed = open.progress.groups.of(group);
+                *since = committed.map_or(0, |committed| self.lineage.committed_before(committed));
+            }
+            self.progress = open.progress;
+        }
+        Ok(Open::of(&self.progress))
+    }
+}
+
+impl Open {
+    fn of(progress: &SinkProgress) -> Self {
+        Self {
+            progress: progress.clone(),
+            records: 0,
+            size_bytes: 0,
+        }
+    }
+
+    fn is_full_for(&self, more: usize, most: usize) -> bool {
+        self.records > 0 && (self.records + more > most || self.size_bytes > TRANSACTION_BYTES)
+    }
+}
+
+/// The records of a pane in the order of their key groups.
+fn places<K: Key, A: Aggregate>(results: &PaneResults<K, A>) -> Vec<Place> {
+    let mut places = Vec::new();
+    for (container, rows) in (0..).zip(&results.rows) {
+        let group = |row: &Row<K, A>| group_of(row.key.stable_hash());
+        places.extend(
+            (0..)
+                .zip(rows)
+                .map(|(place, row)| (group(row), container, place)),
+        );
+    }
+    let outgoing = (0..).zip(&results.outgoing);
+    places.extend(outgoing.map(|(place, record)| (record.group, OUTGOING, place)));
+    places.sort_unstable();
+    places
+}
+
+/// Sends a side output with the headers of its origin.
+fn send_side(
+    publisher: &mut dyn Publisher,
+    output: &SideOutput,
+    topics: &SideTopics,
+) -> Result<(), PublishError> {
+    let origin = output.origin();
+    let own = output
+        .headers
+        .iter()
+        .map(|(name, value)| (&**name, &**value));
+    let origin = origin.iter().map(|(name, value)| (*name, &**value));
+    let headers: Vec<(&str, &[u8])> = own.chain(origin).collect();
+    publisher.send(NewRecord {
+        topic: match output.reason {
+            Reason::Late => &topics.late,
+            Reason::Rejected(_) => &topics.dead_letter,
+        },
+        partition: None,
+        key: output.key.as_deref(),
+        value: output.value.as_deref(),
+        headers: &headers,
+    })
+}
+
+impl<K, A> RowWriter<K, A> {
+    /// The writer of a job's rows.
+    pub fn of(pipeline: &Pipeline<K, A>) -> Self {
+        let Destination { topic, encode } = pipeline.results.clone();
+        Self { topic, encode }
+    }
+
+    fn record<'a>(&'a self, row: &Row<K, A>, output: &'a mut Output) -> NewRecord<'a> {
+        output.key.clear();
+        output.value.clear();
+        (self.encode)(row, output);
+        NewRecord {
+            topic: &self.topic,
+            partition: None,
+            key: Some(&output.key),
+            value: Some(&output.value),
+            headers: &[],
+        }
+    }
+}
+
+impl<K, A> Clone for RowWriter<K, A> {
+    fn clone(&self) -> Self {
+        Self {
+            topic: self.topic.clone(),
+            encode: self.encode.clone(),
+        }
+    }
+}

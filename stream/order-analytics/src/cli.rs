@@ -103,7 +103,7 @@ pub struct RunArguments {
 pub enum Client {
     /// librdkafka
     Rdkafka,
-    /// The project's own; it refuses properties that it has no use for
+    /// The project's own, for reading and publishing; it refuses properties that it has no use for
     Native,
 }
 

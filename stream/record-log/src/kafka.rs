@@ -8,12 +8,12 @@
 //! - `admin`: topics, partitions, offsets and the positions of groups. Calls here may take their time.
 //! - `client` and `native`: the safe frame around librdkafka's handles, for reader and publisher; `settings`: properties.
 
-mod admin;
+pub(crate) mod admin;
 mod client;
 mod ends;
 mod errors;
 mod native;
-mod progress;
+pub(crate) mod progress;
 mod publisher;
 mod reader;
 mod settings;
@@ -95,7 +95,8 @@ impl RecordLog for KafkaLog {
         let limits = self.admin.limits()?;
         let mut publishers = publisher::open_all(&self.settings, &limits, ids, delivery)?;
 
-        let mut found = progress::read(&self.settings, &self.admin, ids)?;
+        let written = |partitions: &_| self.admin.written(PROGRESS_TOPIC, partitions);
+        let mut found = progress::read(self, written, ids)?;
         for (publisher, id) in publishers.iter_mut().zip(ids) {
             publisher.set_progress(found.remove(*id));
         }

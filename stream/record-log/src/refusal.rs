@@ -53,6 +53,12 @@ pub struct RecordLimit {
     pub setting: &'static str,
 }
 
+/// The limit of a topic whose settings are not known: a little less than Kafka's default.
+pub(crate) const ASSUMED_LIMIT: RecordLimit = RecordLimit {
+    bytes: 1_000_000,
+    setting: "max.message.bytes, and grant DESCRIBE_CONFIGS so that it can be read",
+};
+
 impl RecordLimit {
     /// Refuses a record that is larger.
     pub(crate) fn check(self, record: &NewRecord<'_>) -> Result<(), Refusal> {

@@ -5,9 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::executor::block_on;
-use rdkafka::admin::{
-    AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication,
-};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -17,6 +15,7 @@ use super::errors::{self, About};
 use super::progress;
 use super::settings::{BUFFER_BYTES, Settings};
 use super::{CALL_LIMIT, to_kafka, to_kafka_partition};
+use crate::refusal::ASSUMED_LIMIT;
 use crate::{
     Cleanup, LogError, LogTimeType, Offset, OffsetRange, RecordLimit, TopicDescription, TopicSpec,
 };
@@ -174,7 +173,9 @@ impl Admin {
         for (topic, answer) in topics.iter().zip(answers) {
             match answer {
                 Ok(settings) => {
-                    found.insert((*topic).to_owned(), description(&settings));
+                    let all = settings.entry_map();
+                    let value = |name: &str| all.get(name)?.value.as_deref();
+                    found.insert((*topic).to_owned(), description(value));
                 }
                 Err(RDKafkaErrorCode::UnknownTopicOrPartition) => {}
                 Err(code) => {
@@ -210,7 +211,7 @@ impl Admin {
                     limits.insert(topic.clone(), described.record_limit);
                 }
                 Err(error) => {
-                    let assumed_bytes = ASSUMED.bytes;
+                    let assumed_bytes = ASSUMED_LIMIT.bytes;
                     tracing::warn!(topic, %error, assumed_bytes, "a topic's limit cannot be read and is assumed");
                 }
             }
@@ -293,30 +294,6 @@ impl Admin {
             .create()
             .map_err(refused)?;
         Ok(Arc::clone(client.insert(Arc::new(made))))
-    }
-
-    /// The offsets that groups of these names committed on the topic's first partition; those without one are absent.
-    pub(super) fn numbers<'a>(
-        &self,
-        topic: &str,
-        groups: impl Iterator<Item = &'a str>,
-    ) -> Result<Vec<(String, u64)>, LogError> {
-        match self.partitions(topic) {
-            Err(LogError::UnknownTopic(_)) => return Ok(Vec::new()),
-            known => known?,
-        };
-
-        let mut numbers = Vec::new();
-        for group in groups {
-            let committed = self.committed(group, topic)?;
-            numbers.extend(
-                committed
-                    .first()
-                    .map(|(_, number)| (group.to_owned(), *number)),
-            );
-        }
-
-        Ok(numbers)
     }
 
     pub(super) fn committed(
@@ -473,16 +450,10 @@ fn described(topic: &str) -> About<'_> {
 #[derive(Clone)]
 pub(super) struct Limits(Arc<HashMap<String, RecordLimit>>);
 
-/// The limit of a topic whose settings are not known: a little less than Kafka's default.
-const ASSUMED: RecordLimit = RecordLimit {
-    bytes: 1_000_000,
-    setting: "max.message.bytes, and grant DESCRIBE_CONFIGS so that it can be read",
-};
-
 impl Limits {
     /// The limit of a topic.
     pub(super) fn of(&self, topic: &str) -> RecordLimit {
-        self.0.get(topic).copied().unwrap_or(ASSUMED)
+        self.0.get(topic).copied().unwrap_or(ASSUMED_LIMIT)
     }
 
     /// The smallest limit that is known.
@@ -491,11 +462,9 @@ impl Limits {
     }
 }
 
-fn description(settings: &ConfigResource) -> TopicDescription {
-    let all = settings.entry_map();
-    let value = |name: &str| all.get(name).and_then(|entry| entry.value.as_deref());
+/// What a topic's settings, by name, say.
+pub(crate) fn description<'a>(value: impl Fn(&str) -> Option<&'a str>) -> TopicDescription {
     let policy = value("cleanup.policy").unwrap_or("delete");
-
     let cleanup = match (policy.contains("compact"), policy.contains("delete")) {
         (true, true) => Cleanup::CompactAndDelete,
         (true, false) => Cleanup::Compact,
@@ -509,7 +478,7 @@ fn description(settings: &ConfigResource) -> TopicDescription {
             Some("LogAppendTime") => LogTimeType::Append,
             _ => LogTimeType::Create,
         },
-        record_limit: limit_bytes.map_or(ASSUMED, limited),
+        record_limit: limit_bytes.map_or(ASSUMED_LIMIT, limited),
         cleanup,
         retention: retention_ms
             .filter(|_| cleanup != Cleanup::Compact)

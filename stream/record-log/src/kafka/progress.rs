@@ -15,19 +15,16 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-use super::admin::Admin;
-use super::reader::KafkaReader;
-use super::settings::Settings;
 use crate::{
-    Cleanup, LogError, NewRecord, Offset, Reader, Refusal, Signal, TopicDescription, TopicSpec,
-    partition_of, progress,
+    Cleanup, LogError, NewRecord, Offset, Reader, RecordLog, Refusal, Signal, TopicDescription,
+    TopicSpec, partition_of, progress,
 };
 
 /// The topic that keeps the progress of publishers. It is created when the first of them opens.
 pub const PROGRESS_TOPIC: &str = "tidemark-publisher-progress";
 
 /// The topic on which earlier versions committed progress as a group's offset.
-pub(super) const OFFSETS_TOPIC: &str = "tidemark-progress";
+pub(crate) const OFFSETS_TOPIC: &str = "tidemark-progress";
 
 /// The number of partitions over which ids are spread.
 const PARTITIONS: u32 = 16;
@@ -40,7 +37,7 @@ const WAIT: Duration = Duration::from_millis(200);
 const BATCH: usize = 10_000;
 
 /// The progress topic as it is created.
-pub(super) fn topic() -> TopicSpec {
+pub(crate) fn topic() -> TopicSpec {
     TopicSpec {
         name: PROGRESS_TOPIC.to_owned(),
         partitions: PARTITIONS,
@@ -50,7 +47,7 @@ pub(super) fn topic() -> TopicSpec {
 }
 
 /// Refuses the progress topic if it exists and loses records.
-pub(super) fn check_topic(name: &str, found: &TopicDescription) -> Result<(), LogError> {
+pub(crate) fn check_topic(name: &str, found: &TopicDescription) -> Result<(), LogError> {
     if name != PROGRESS_TOPIC || found.cleanup == Cleanup::Compact {
         return Ok(());
     }
@@ -62,7 +59,7 @@ pub(super) fn check_topic(name: &str, found: &TopicDescription) -> Result<(), Lo
 }
 
 /// A record that keeps the progress of a publisher.
-pub(super) fn record<'a>(id: &'a str, progress: &'a [u8]) -> NewRecord<'a> {
+pub(crate) fn record<'a>(id: &'a str, progress: &'a [u8]) -> NewRecord<'a> {
     NewRecord {
         topic: PROGRESS_TOPIC,
         partition: Some(partition_of(id.as_bytes(), PARTITIONS)),
@@ -72,17 +69,20 @@ pub(super) fn record<'a>(id: &'a str, progress: &'a [u8]) -> NewRecord<'a> {
     }
 }
 
+/// The ranges of offsets that partitions of a topic hold, up to the end of what is written, committed or not.
+pub(crate) type Ranges = BTreeMap<u32, (Offset, Offset)>;
+
 /// Reads the committed progress of the publishers; those without any are absent. To be called when all are fenced.
-pub(super) fn read(
-    settings: &Settings,
-    admin: &Admin,
+pub(crate) fn read(
+    log: &dyn RecordLog,
+    written: impl FnOnce(&BTreeSet<u32>) -> Result<Ranges, LogError>,
     ids: &[&str],
 ) -> Result<HashMap<String, Vec<u8>>, LogError> {
     let partitions: BTreeSet<u32> = ids
         .iter()
         .map(|id| partition_of(id.as_bytes(), PARTITIONS))
         .collect();
-    let found = admin.partitions(PROGRESS_TOPIC)?;
+    let found = log.partitions(PROGRESS_TOPIC)?;
 
     if found < PARTITIONS {
         return Err(LogError::Refused(Refusal::new(format!(
@@ -91,23 +91,39 @@ pub(super) fn read(
         ))));
     }
 
-    let ends = admin.written(PROGRESS_TOPIC, &partitions)?;
-    let mut found = Scan::open(settings, &ends, ids)?.run()?;
-
-    let without = ids.iter().filter(|id| !found.contains_key(**id));
-    let numbers = admin.numbers(OFFSETS_TOPIC, without.copied())?;
-    found.extend(
-        numbers
-            .into_iter()
-            .map(|(id, number)| (id, progress::of_number(number).to_vec())),
-    );
+    let ends = written(&partitions)?;
+    let mut found = Scan::open(log, &ends, ids)?.run()?;
+    let without: Vec<&str> = ids
+        .iter()
+        .copied()
+        .filter(|id| !found.contains_key(*id))
+        .collect();
+    found.extend(numbers(log, &without)?);
 
     Ok(found)
 }
 
+/// The progress that earlier versions committed as a group's offset; publishers without one are absent.
+fn numbers(log: &dyn RecordLog, ids: &[&str]) -> Result<Vec<(String, Vec<u8>)>, LogError> {
+    match log.partitions(OFFSETS_TOPIC) {
+        Err(LogError::UnknownTopic(_)) => return Ok(Vec::new()),
+        known => known?,
+    };
+
+    let mut numbers = Vec::new();
+    for id in ids {
+        let committed = log.committed(id, OFFSETS_TOPIC)?;
+        let number = committed.first().map(|(_, number)| *number);
+        numbers
+            .extend(number.map(|number| ((*id).to_owned(), progress::of_number(number).to_vec())));
+    }
+
+    Ok(numbers)
+}
+
 /// A walk over some partitions of the progress topic.
 struct Scan<'a> {
-    reader: KafkaReader,
+    reader: Box<dyn Reader>,
     /// The ends of the partitions that are not yet read up to there.
     ends: BTreeMap<u32, Offset>,
     ids: BTreeSet<&'a [u8]>,
@@ -115,12 +131,8 @@ struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
-    fn open(
-        settings: &Settings,
-        ranges: &BTreeMap<u32, (Offset, Offset)>,
-        ids: &[&'a str],
-    ) -> Result<Self, LogError> {
-        let unread: BTreeMap<u32, (Offset, Offset)> = ranges
+    fn open(log: &dyn RecordLog, ranges: &Ranges, ids: &[&'a str]) -> Result<Self, LogError> {
+        let unread: Ranges = ranges
             .iter()
             .filter(|(_, (start, end))| start < end)
             .map(|(partition, range)| (*partition, *range))
@@ -132,7 +144,7 @@ impl<'a> Scan<'a> {
             .collect();
 
         Ok(Self {
-            reader: KafkaReader::open(settings, PROGRESS_TOPIC, &starts)?,
+            reader: log.reader(PROGRESS_TOPIC, &starts)?,
             ends: unread
                 .into_iter()
                 .map(|(partition, (_, end))| (partition, end))

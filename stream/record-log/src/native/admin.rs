@@ -1,22 +1,32 @@
 //! What is asked and done beside reading and publishing: topics, offsets, and the positions of groups.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::api::{Api, CREATE_TOPICS, Code, LIST_OFFSETS, OFFSET_COMMIT, OFFSET_FETCH};
+use super::api::{
+    Api, CREATE_TOPICS, Code, DESCRIBE_CONFIGS, LIST_OFFSETS, OFFSET_COMMIT, OFFSET_FETCH,
+};
 use super::cluster::{CALL_LIMIT, Cluster, Coordinates, REQUEST_LIMIT, Topic, patiently};
 use super::codec::{Input, Malformed, Output};
 use super::wire::{Connection, WireError};
 use super::{log_error, to_kafka, to_kafka_partition};
+use crate::kafka::admin::description;
 use crate::kafka::{COMPACTED_SEGMENT_BYTES, COMPACTED_SEGMENT_MS};
-use crate::{Cleanup, LogError, Offset, OffsetRange, TopicSpec};
+use crate::{Cleanup, LogError, Offset, OffsetRange, TopicDescription, TopicSpec};
 
 /// How often a broker is asked for a topic that was just created.
 const ASK_INTERVAL: std::time::Duration = std::time::Duration::from_millis(20);
 /// The timestamps that stand for a partition's ends.
 const OLDEST: i64 = -2;
 const NEWEST: i64 = -1;
+
+/// Whose end is asked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Isolation {
+    ReadCommitted,
+    ReadUncommitted,
+}
 
 pub(super) struct Admin {
     cluster: Arc<Cluster>,
@@ -36,6 +46,24 @@ impl Admin {
 
     pub fn partitions(&self, topic: &str) -> Result<u32, LogError> {
         Ok(u32::try_from(self.topic(topic)?.leaders.len()).unwrap_or(u32::MAX))
+    }
+
+    pub fn describe(&self, topic: &str) -> Result<TopicDescription, LogError> {
+        // Brokers answer for topics that do not exist, too.
+        self.topic(topic)?;
+        let read = |connection: &mut Connection| {
+            let ask = |output: &mut Output<'_>| ask_describe(output, topic);
+            let (code, settings) =
+                connection.call(DESCRIBE_CONFIGS, REQUEST_LIMIT, ask, read_described)?;
+            code.check().map_err(|code| {
+                connection.refused(DESCRIBE_CONFIGS, format!("topic {topic:?}"), code)
+            })?;
+
+            Ok(settings)
+        };
+
+        let settings = patiently(|| self.cluster.at_any(read)).map_err(log_error)?;
+        Ok(description(|name| settings.get(name).map(String::as_str)))
     }
 
     pub fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<(), LogError> {
@@ -95,14 +123,23 @@ impl Admin {
         }
     }
 
-    /// The ends are the last stable offsets: they are asked for as a reader of committed records.
+    /// The ends are the last stable offsets.
     pub fn offsets(&self, topic: &str) -> Result<Vec<OffsetRange>, LogError> {
+        self.ranges(topic, Isolation::ReadCommitted)
+    }
+
+    /// The ends are those of all that is written, committed or not.
+    pub fn written(&self, topic: &str) -> Result<Vec<OffsetRange>, LogError> {
+        self.ranges(topic, Isolation::ReadUncommitted)
+    }
+
+    fn ranges(&self, topic: &str, isolation: Isolation) -> Result<Vec<OffsetRange>, LogError> {
         self.topic(topic)?;
         let ranges = patiently(|| {
             let found = self.cluster.led_topic(topic)?;
             let found = found.ok_or_else(|| WireError::NoLeader(format!("topic {topic:?}")))?;
-            let starts = self.list(topic, &found, OLDEST)?;
-            let ends = self.list(topic, &found, NEWEST)?;
+            let starts = self.list(topic, &found, OLDEST, isolation)?;
+            let ends = self.list(topic, &found, NEWEST, isolation)?;
             Ok(starts.into_iter().zip(ends).collect::<Vec<_>>())
         });
         let ranges = ranges.map_err(log_error)?.into_iter();
@@ -113,7 +150,13 @@ impl Admin {
     }
 
     /// One end of each partition, in one request to each leader.
-    fn list(&self, name: &str, topic: &Topic, which: i64) -> Result<Vec<Offset>, WireError> {
+    fn list(
+        &self,
+        name: &str,
+        topic: &Topic,
+        which: i64,
+        isolation: Isolation,
+    ) -> Result<Vec<Offset>, WireError> {
         let mut by_node: BTreeMap<i32, Vec<(i32, i32)>> = BTreeMap::new();
         for (partition, leader) in (0..).zip(&topic.leaders) {
             by_node
@@ -125,7 +168,10 @@ impl Admin {
         let mut offsets = vec![0; topic.leaders.len()];
         for (node, asked) in by_node {
             let listed = self.cluster.at_node(node, |connection| {
-                let ask = |output: &mut Output<'_>| ask_list(output, name, &asked, which);
+                let ask = |output: &mut Output<'_>| {
+                    ask_list(output, isolation);
+                    ask_listed(output, name, &asked, which);
+                };
                 let listed = connection.call(LIST_OFFSETS, REQUEST_LIMIT, ask, read_partitions)?;
                 all_found(connection, LIST_OFFSETS, name, &listed)?;
                 Ok(listed)
@@ -218,6 +264,60 @@ fn all_found(
     }
 }
 
+fn ask_describe(output: &mut Output<'_>, topic: &str) {
+    const TOPIC: i8 = 2;
+
+    output.length(1);
+    output.i8(TOPIC);
+    output.string(topic);
+    // All settings: null.
+    output.unsigned(0);
+    output.no_tags();
+
+    // Neither synonyms nor documentation.
+    output.bool(false);
+    output.bool(false);
+    output.no_tags();
+}
+
+fn read_described(input: &mut Input<'_>) -> Result<(Code, HashMap<String, String>), Malformed> {
+    input.i32()?;
+    let mut described = input.array(|topic| {
+        let code = Code(topic.i16()?);
+        topic.nullable_string()?;
+        topic.i8()?;
+        topic.string()?;
+
+        let settings = topic.array(read_setting)?;
+        topic.skip_tags()?;
+        Ok((code, settings))
+    })?;
+    input.skip_tags()?;
+
+    let (code, settings) = described.pop().ok_or(Malformed("the topic is missing"))?;
+    Ok((code, settings.into_iter().flatten().collect()))
+}
+
+/// A setting with its value, if it has one that is shown.
+fn read_setting(input: &mut Input<'_>) -> Result<Option<(String, String)>, Malformed> {
+    let name = input.string()?.to_owned();
+    let value = input.nullable_string()?.map(str::to_owned);
+    // Whether it is read-only, where it comes from, whether it is a secret.
+    input.take(3)?;
+
+    input.array(|synonym| {
+        synonym.string()?;
+        synonym.nullable_string()?;
+        synonym.i8()?;
+        synonym.skip_tags()
+    })?;
+
+    input.i8()?;
+    input.nullable_string()?;
+    input.skip_tags()?;
+    Ok(value.map(|value| (name, value)))
+}
+
 /// Topics whose records are stamped by the broker, with as many replicas as the brokers default to.
 fn ask_create(output: &mut Output<'_>, specs: &[&TopicSpec]) {
     output.array(specs.iter(), |output, spec| {
@@ -291,10 +391,12 @@ fn read_created(input: &mut Input<'_>) -> Result<Vec<(String, Code)>, Malformed>
     Ok(created)
 }
 
-fn ask_list(output: &mut Output<'_>, topic: &str, partitions: &[(i32, i32)], which: i64) {
+fn ask_list(output: &mut Output<'_>, isolation: Isolation) {
     output.i32(-1);
-    // Committed records only.
-    output.i8(1);
+    output.i8(i8::from(isolation == Isolation::ReadCommitted));
+}
+
+fn ask_listed(output: &mut Output<'_>, topic: &str, partitions: &[(i32, i32)], which: i64) {
     one_topic(output, topic, partitions, |output, (partition, epoch)| {
         output.i32(*partition);
         output.i32(*epoch);

@@ -24,6 +24,10 @@ const fn api(key: i16, version: i16, name: &'static str) -> Api {
     }
 }
 
+/// Under the first protocol of transactions: each partition is added by a request of its own.
+pub(super) const PRODUCE_1: Api = api(0, 9, "Produce");
+/// Under the second one (KIP-890): a batch adds its partition.
+pub(super) const PRODUCE_2: Api = api(0, 12, "Produce");
 /// With topic ids (KIP-516), sessions (KIP-227) and leader epochs (KIP-320).
 pub(super) const FETCH: Api = api(1, 13, "Fetch");
 pub(super) const LIST_OFFSETS: Api = api(2, 6, "ListOffsets");
@@ -33,6 +37,13 @@ pub(super) const OFFSET_FETCH: Api = api(9, 7, "OffsetFetch");
 pub(super) const FIND_COORDINATOR: Api = api(10, 3, "FindCoordinator");
 pub(super) const API_VERSIONS: Api = api(18, 3, "ApiVersions");
 pub(super) const CREATE_TOPICS: Api = api(19, 5, "CreateTopics");
+/// With the epoch that the publisher has (KIP-360).
+pub(super) const INIT_PRODUCER_ID: Api = api(22, 4, "InitProducerId");
+pub(super) const ADD_PARTITIONS: Api = api(24, 3, "AddPartitionsToTxn");
+pub(super) const END_TXN_1: Api = api(26, 3, "EndTxn");
+/// Its answer has the epoch of the next transaction (KIP-890).
+pub(super) const END_TXN_2: Api = api(26, 5, "EndTxn");
+pub(super) const DESCRIBE_CONFIGS: Api = api(32, 4, "DescribeConfigs");
 
 /// What a broker answered instead of doing what it was asked: an error code of the protocol.
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -100,6 +111,8 @@ codes! {
     CONCURRENT_TRANSACTIONS = 51
     TRANSACTION_COORDINATOR_FENCED = 52
     TRANSACTIONAL_ID_AUTHORIZATION_FAILED = 53
+    SECURITY_DISABLED = 54
+    OPERATION_NOT_ATTEMPTED = 55
     KAFKA_STORAGE_ERROR = 56
     SASL_AUTHENTICATION_FAILED = 58
     UNKNOWN_PRODUCER_ID = 59
@@ -109,6 +122,7 @@ codes! {
     UNKNOWN_LEADER_EPOCH = 75
     UNSUPPORTED_COMPRESSION_TYPE = 76
     OFFSET_NOT_AVAILABLE = 78
+    INVALID_RECORD = 87
     UNSTABLE_OFFSET_COMMIT = 88
     PRODUCER_FENCED = 90
     UNKNOWN_TOPIC_ID = 100

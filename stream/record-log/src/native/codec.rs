@@ -137,11 +137,6 @@ impl<'a> Input<'a> {
         }
     }
 
-    pub fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
-        self.nullable_bytes()?
-            .ok_or(Malformed("bytes are null that may not be"))
-    }
-
     pub fn nullable_string(&mut self) -> Result<Option<&'a str>, Malformed> {
         let Some(bytes) = self.nullable_bytes()? else {
             return Ok(None);

@@ -2,13 +2,20 @@
 //!
 //! What this client has no use for is refused by name: a property that was set and does nothing is a mistake.
 
+use std::time::Duration;
+
 use super::wire::{Address, Network, Tcp};
 
 /// Where the cluster is, and how to connect to it.
 pub(super) struct Settings {
     pub brokers: Vec<Address>,
     pub network: Box<dyn Network>,
+    /// How old a transaction may become before the brokers abort it (`transaction.timeout.ms`).
+    pub transaction_timeout: Duration,
 }
+
+/// A transaction that a killed publisher left open holds readers back for no longer.
+const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Why the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -38,8 +45,10 @@ impl Settings {
             return Err(Refused::Address(String::new()));
         }
 
+        let mut transaction_timeout = TRANSACTION_TIMEOUT;
         for (name, value) in properties {
             match name.as_str() {
+                "transaction.timeout.ms" => transaction_timeout = milliseconds(value)?,
                 "security.protocol" if value.eq_ignore_ascii_case("plaintext") => {}
                 "security.protocol" => {
                     return Err(Refused::Value {
@@ -55,7 +64,20 @@ impl Settings {
         Ok(Self {
             brokers,
             network: Box::new(Tcp),
+            transaction_timeout,
         })
+    }
+}
+
+/// A time of at least a second: shorter ones end transactions that are only slow.
+fn milliseconds(value: &str) -> Result<Duration, Refused> {
+    match value.parse() {
+        Ok(milliseconds @ 1_000..=2_147_483_647) => Ok(Duration::from_millis(milliseconds)),
+        _ => Err(Refused::Value {
+            name: "transaction.timeout.ms",
+            value: value.to_owned(),
+            expected: "a number of milliseconds from 1000 to 2147483647",
+        }),
     }
 }
 
@@ -124,9 +146,22 @@ mod tests {
             assert!(matches!(error, Some(Refused::Unknown(named)) if named == name));
         }
 
-        assert!(matches!(
-            refused("security.protocol", "sasl_ssl"),
-            Some(Refused::Value { .. })
-        ));
+        for (name, value) in [
+            ("security.protocol", "sasl_ssl"),
+            ("transaction.timeout.ms", "999"),
+            ("transaction.timeout.ms", "15s"),
+        ] {
+            assert!(matches!(refused(name, value), Some(Refused::Value { .. })));
+        }
+    }
+
+    #[test]
+    fn the_age_of_transactions_is_a_setting() {
+        let age = |properties: &[(String, String)]| {
+            let settings = Settings::new("a:1", properties).ok();
+            settings.map(|settings| settings.transaction_timeout.as_millis())
+        };
+        let named = [("transaction.timeout.ms".to_owned(), "2000".to_owned())];
+        assert_eq!((age(&[]), age(&named)), (Some(15_000), Some(2_000)));
     }
 }

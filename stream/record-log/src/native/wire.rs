@@ -108,11 +108,16 @@ pub(super) struct Connection {
     versions: Versions,
 }
 
-/// What the broker offers: ranges of versions by API key.
+/// What the broker offers: ranges of versions by API key, and the protocol of transactions that its cluster has finalized.
 #[derive(Default)]
 struct Versions {
     ranges: Vec<(i16, i16, i16)>,
+    transactions: i16,
 }
+
+/// The tagged field of the first answer that lists the finalized features (KIP-584), and the one that is used here.
+const FINALIZED_FEATURES: u32 = 2;
+const TRANSACTION_VERSION: &str = "transaction.version";
 
 impl fmt::Display for Address {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -337,6 +342,11 @@ impl Connection {
         ranges.any(|(key, least, most)| *key == api.key && (*least..=*most).contains(&api.version))
     }
 
+    /// The finalized level of the feature `transaction.version`; 0 if the cluster has none.
+    pub fn transaction_version(&self) -> i16 {
+        self.versions.transactions
+    }
+
     fn check_offered(&self, api: Api) -> Result<(), WireError> {
         if api == API_VERSIONS || self.offers(api) {
             return Ok(());
@@ -415,9 +425,30 @@ impl Versions {
         })?;
 
         input.i32()?;
-        input.skip_tags()?;
-        Ok(Self { ranges })
+        let mut transactions = 0;
+        input.tags(|tag, mut field| {
+            if tag == FINALIZED_FEATURES {
+                transactions = read_transaction_version(&mut field)?;
+            }
+            Ok(())
+        })?;
+
+        Ok(Self {
+            ranges,
+            transactions,
+        })
     }
+}
+
+fn read_transaction_version(input: &mut Input<'_>) -> Result<i16, Malformed> {
+    let levels = input.array(|feature| {
+        let is_wanted = feature.string()? == TRANSACTION_VERSION;
+        let level = feature.i16()?;
+        feature.i16()?;
+        feature.skip_tags()?;
+        Ok(if is_wanted { level } else { 0 })
+    })?;
+    Ok(levels.into_iter().max().unwrap_or(0))
 }
 
 #[cfg(test)]

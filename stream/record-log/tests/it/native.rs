@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use futures::executor::block_on;
-use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::{Headers, Message};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use record_log::native::NativeLog;
-use record_log::{LogError, Reader, RecordLog, Signal};
+use record_log::{LogError, NewRecord, Reader, RecordLog, Signal};
 
 use crate::kafka::delete_before;
 use crate::subject::{
@@ -166,6 +168,106 @@ fn many_partitions_are_read_by_one_reader() {
         });
         assert_eq!(records.len(), 50, "partition {partition}");
     }
+}
+
+#[test]
+fn other_clients_read_what_was_published_byte_for_byte() {
+    let Some(subject) = crate::subject::native() else {
+        return;
+    };
+
+    let topic = topic(&*subject.log, 1);
+    let mut publisher = transactional(&*subject.log, &unique("read-by-others"));
+    let expected: Vec<Made> = (0..3_000).map(made).collect();
+
+    for (n, record) in expected.iter().enumerate() {
+        let headers: Vec<(&str, &[u8])> = record
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_slice()))
+            .collect();
+        publisher
+            .send(NewRecord {
+                topic: &topic,
+                partition: Some(0),
+                key: record.key.as_deref(),
+                value: record.value.as_deref(),
+                headers: &headers,
+            })
+            .unwrap();
+
+        // Transactions of all sizes, the smallest not packed.
+        if n % 1_000 < 3 {
+            publisher.commit(b"1").unwrap();
+        }
+    }
+    publisher.commit(b"2").unwrap();
+
+    assert!(read_by_librdkafka(&topic, expected.len()) == expected);
+}
+
+/// A record as both sides compare it.
+#[derive(Debug, Eq, PartialEq)]
+struct Made {
+    key: Option<Vec<u8>>,
+    value: Option<Vec<u8>>,
+    headers: Vec<(String, Vec<u8>)>,
+}
+
+/// Keys, values and headers that are absent, empty, short and long: some packable, some not.
+fn made(n: usize) -> Made {
+    let noise = |length: usize| -> Vec<u8> {
+        let mut state = n as u64 + 1;
+        let mut next = || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 56) as u8
+        };
+        (0..length).map(|_| next()).collect()
+    };
+    let header = |m: usize| (format!("name {}", "é".repeat(m)), noise(m * 70));
+
+    Made {
+        key: (!n.is_multiple_of(3)).then(|| n.to_string().into_bytes()),
+        value: match n % 7 {
+            0 => None,
+            1 => Some(Vec::new()),
+            2 => Some(noise(n % 2_000)),
+            _ => Some("the same again ".repeat(n % 40).into_bytes()),
+        },
+        headers: (0..n % 4).map(header).collect(),
+    }
+}
+
+fn read_by_librdkafka(topic: &str, count: usize) -> Vec<Made> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", brokers())
+        .set("group.id", "nobody")
+        .set("check.crcs", "true")
+        .set("isolation.level", "read_committed")
+        .create()
+        .unwrap();
+
+    let mut from = TopicPartitionList::new();
+    from.add_partition_offset(topic, 0, Offset::Beginning)
+        .unwrap();
+    consumer.assign(&from).unwrap();
+
+    let mut read = Vec::new();
+    while read.len() < count {
+        let message = consumer.poll(Duration::from_secs(60)).unwrap().unwrap();
+        let headers = message.headers().into_iter().flat_map(Headers::iter);
+        read.push(Made {
+            key: message.key().map(<[u8]>::to_vec),
+            value: message.payload().map(<[u8]>::to_vec),
+            headers: headers
+                .map(|header| (header.key.to_owned(), header.value.unwrap().to_vec()))
+                .collect(),
+        });
+    }
+
+    read
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Building a batch: records are encoded as they are sent, and packed when the batch is sealed.
 
+use super::compression::Packer;
 use super::{
     COVERED_FROM, CRC_AT, HEADER_BYTES, PREFIX_BYTES, TRANSACTIONAL, checksum, compression,
 };
@@ -26,7 +27,7 @@ pub(crate) struct Parts<'a> {
     pub headers: &'a [(&'a str, &'a [u8])],
 }
 
-/// Records of a partition that become one batch.
+/// Records of a partition that become one batch. Its memory is used again by the next one.
 #[derive(Debug, Default)]
 pub(crate) struct Builder {
     plain: Vec<u8>,
@@ -81,35 +82,34 @@ impl Builder {
         self.count += 1;
     }
 
-    /// Writes the batch behind what `into` holds, packed by lz4 if it is worth it, and empties the builder.
-    pub fn seal(&mut self, producer: Producer, into: &mut Vec<u8>) {
-        let start = into.len();
-        let is_packed = self.plain.len() >= PACKED_FROM;
-        self.write_header(producer, is_packed, into);
-
-        if is_packed {
-            compression::pack_lz4(&self.plain, into);
-        } else {
-            into.extend_from_slice(&self.plain);
-        }
-
-        let batch = &mut into[start..];
-        let length = i32::try_from(batch.len() - PREFIX_BYTES).unwrap_or(i32::MAX);
-        batch[8..PREFIX_BYTES].copy_from_slice(&length.to_be_bytes());
-
-        let crc = checksum(&batch[COVERED_FROM..]);
-        batch[CRC_AT..COVERED_FROM].copy_from_slice(&crc.to_be_bytes());
+    /// Forgets the records.
+    pub fn clear(&mut self) {
         self.plain.clear();
         self.count = 0;
     }
 
-    fn write_header(&self, producer: Producer, is_packed: bool, into: &mut Vec<u8>) {
-        let packing = if is_packed {
-            compression::LZ4
-        } else {
-            compression::NONE
-        };
+    /// Writes the batch behind what `into` holds, packed by lz4 if that makes it smaller, and empties the builder.
+    pub fn seal(&mut self, producer: Producer, packer: &mut Packer, into: &mut Vec<u8>) {
+        let start = into.len();
+        self.write_header(producer, compression::LZ4, into);
+        let is_worth_it = self.plain.len() >= PACKED_FROM;
 
+        if is_worth_it {
+            packer.pack(&self.plain, into);
+        }
+
+        // What does not get smaller stays plain, so that no batch is larger than its records.
+        if !is_worth_it || into.len() - start - HEADER_BYTES >= self.plain.len() {
+            into.truncate(start);
+            self.write_header(producer, compression::NONE, into);
+            into.extend_from_slice(&self.plain);
+        }
+
+        sign(&mut into[start..]);
+        self.clear();
+    }
+
+    fn write_header(&self, producer: Producer, packing: i16, into: &mut Vec<u8>) {
         let transactional = if producer.is_transactional {
             TRANSACTIONAL
         } else {
@@ -135,6 +135,14 @@ impl Builder {
         output.i32(self.count);
         debug_assert_eq!(into.len() - start, HEADER_BYTES);
     }
+}
+
+/// Fills in the length and the checksum of a whole batch.
+fn sign(batch: &mut [u8]) {
+    let length = i32::try_from(batch.len() - PREFIX_BYTES).unwrap_or(i32::MAX);
+    batch[8..PREFIX_BYTES].copy_from_slice(&length.to_be_bytes());
+    let crc = checksum(&batch[COVERED_FROM..]);
+    batch[CRC_AT..COVERED_FROM].copy_from_slice(&crc.to_be_bytes());
 }
 
 fn write_bytes(output: &mut Output<'_>, bytes: Option<&[u8]>) {

@@ -5,6 +5,8 @@
 
 use std::io::{Read, Write};
 
+use lz4_flex::frame::{BlockSize, FrameEncoder, FrameInfo};
+
 use super::{BatchError, UNPACKED_LIMIT};
 use crate::native::codec::Input;
 
@@ -46,13 +48,32 @@ pub(super) fn unpack_within(
     }
 }
 
-/// Packs `plain` by lz4 behind what `into` holds.
-pub(crate) fn pack_lz4(plain: &[u8], into: &mut Vec<u8>) {
-    let mut encoder = lz4_flex::frame::FrameEncoder::new(into);
-    let packed = encoder
-        .write_all(plain)
-        .and_then(|()| Ok(encoder.finish()?));
-    packed.expect("writing to memory does not fail");
+/// Packs by lz4. Its memory is used again by the next batch.
+pub(crate) struct Packer {
+    encoder: FrameEncoder<Vec<u8>>,
+}
+
+impl Default for Packer {
+    fn default() -> Self {
+        // Small blocks keep what is packed in the processor's cache.
+        let blocks = FrameInfo::new().block_size(BlockSize::Max64KB);
+        Self {
+            encoder: FrameEncoder::with_frame_info(blocks, Vec::new()),
+        }
+    }
+}
+
+impl Packer {
+    /// Packs `plain` behind what `into` holds.
+    pub fn pack(&mut self, plain: &[u8], into: &mut Vec<u8>) {
+        std::mem::swap(self.encoder.get_mut(), into);
+        let packed = self
+            .encoder
+            .write_all(plain)
+            .and_then(|()| Ok(self.encoder.try_finish()?));
+        std::mem::swap(self.encoder.get_mut(), into);
+        packed.expect("writing to memory does not fail");
+    }
 }
 
 fn read_all(from: impl Read, into: &mut Vec<u8>, limit: usize) -> Result<(), BatchError> {

@@ -1,10 +1,10 @@
 use proptest::prelude::*;
 
 use super::build::{Builder, Parts, Producer};
-use super::compression::{self, pack_lz4, unpack, unpack_within};
+use super::compression::{self, Packer, unpack, unpack_within};
 use super::walk::{Aborted, Fetched, Scratch, Unreadable, Walk};
 use super::{BatchError, COVERED_FROM, CRC_AT, HEADER_BYTES, Next, checksum};
-use crate::Headers;
+use crate::{Headers, NewRecord};
 
 type Made = (
     i64,
@@ -42,7 +42,7 @@ fn batch(offset: i64, producer: Producer, values: &[&[u8]]) -> Vec<u8> {
     }
 
     let mut bytes = Vec::new();
-    builder.seal(producer, &mut bytes);
+    builder.seal(producer, &mut Packer::default(), &mut bytes);
     bytes[..8].copy_from_slice(&offset.to_be_bytes());
 
     bytes
@@ -60,7 +60,11 @@ fn marker(offset: i64, producer_id: i64, kind: i16) -> Vec<u8> {
     builder.push(&parts, 1_000);
 
     let mut bytes = Vec::new();
-    builder.seal(transactional(producer_id), &mut bytes);
+    builder.seal(
+        transactional(producer_id),
+        &mut Packer::default(),
+        &mut bytes,
+    );
     bytes[..8].copy_from_slice(&offset.to_be_bytes());
 
     with_attributes(bytes, |attributes| attributes | super::CONTROL)
@@ -158,7 +162,7 @@ proptest! {
             builder.push(&parts, 1_790_000_000_000);
         }
         let mut bytes = Vec::new();
-        builder.seal(PLAIN, &mut bytes);
+        builder.seal(PLAIN, &mut Packer::default(), &mut bytes);
         bytes[..8].copy_from_slice(&base.to_be_bytes());
         let expected: Vec<Made> = records
             .into_iter()
@@ -208,6 +212,142 @@ proptest! {
     }
 }
 
+/// One builder and one packer seal batch after batch, as a publisher's do: nothing of one may be left in the next.
+#[test]
+fn a_builder_that_is_used_again_writes_the_same_bytes() {
+    let values: Vec<Vec<u8>> = (0..40_u32)
+        .map(|n| match n % 3 {
+            0 => vec![n as u8; 70_000],
+            1 => n.to_string().into_bytes(),
+            _ => noise(n, 3_000),
+        })
+        .collect();
+
+    let mut builder = Builder::default();
+    let mut packer = Packer::default();
+    let mut bytes = Vec::new();
+    let mut offset = 0;
+
+    for values in values.chunks(7) {
+        let parts: Vec<&[u8]> = values.iter().map(Vec::as_slice).collect();
+        for value in &parts {
+            let parts = Parts {
+                key: None,
+                value: Some(value),
+                headers: &[],
+            };
+            builder.push(&parts, 1_000);
+        }
+
+        let start = bytes.len();
+        builder.seal(transactional(7), &mut packer, &mut bytes);
+        bytes[start..start + 8].copy_from_slice(&i64::to_be_bytes(offset));
+        assert!(bytes[start..] == batch(offset, transactional(7), &parts)[..]);
+        assert_eq!((builder.count(), builder.len()), (0, 0));
+        offset += parts.len() as i64;
+    }
+
+    let (made, _) = walk_all(&bytes, 0, &[], 100).unwrap();
+    assert!(
+        made.into_iter()
+            .map(|(_, _, value, _)| value.unwrap())
+            .eq(values)
+    );
+}
+
+/// A topic's limit counts the bytes of a batch as it is sent: packing must never make it larger.
+#[test]
+fn what_packing_does_not_make_smaller_stays_plain() {
+    for length in [10, 1_000, 5_000, 200_000] {
+        let value = noise(length, length as usize);
+        let plain = NewRecord {
+            topic: "",
+            partition: None,
+            key: None,
+            value: Some(&value),
+            headers: &[],
+        };
+        let bytes = batch(0, PLAIN, &[&value]);
+        assert!(bytes.len() <= plain.size_bytes());
+
+        let Next::Whole(read, _) = Next::read(&bytes) else {
+            panic!("it is whole");
+        };
+        assert_eq!(read.header.compression(), compression::NONE);
+        assert_eq!(read.check(), Ok(()));
+    }
+
+    let packable = batch(0, PLAIN, &[&[b'x'; 200_000]]);
+    assert!(packable.len() < 5_000, "{}", packable.len());
+}
+
+#[test]
+fn a_batch_is_laid_out_as_the_format_says() {
+    let mut builder = Builder::default();
+    let full = Parts {
+        key: Some(b"42"),
+        value: Some(b"value"),
+        headers: &[("ce_id", b"7"), ("empty", b"")],
+    };
+    let tombstone = Parts {
+        key: Some(b"43"),
+        value: None,
+        headers: &[],
+    };
+    builder.push(&full, 1_790_000_000_000);
+    builder.push(&tombstone, 1_790_000_000_300);
+
+    let mut bytes = Vec::new();
+    let producer = Producer {
+        id: 0x0102_0304,
+        epoch: 5,
+        sequence: 6,
+        is_transactional: true,
+    };
+    builder.seal(producer, &mut Packer::default(), &mut bytes);
+
+    // By hand from the description of the format (KIP-98), field by field.
+    let covered = [
+        &[0, 0b1_0000][..], // transactional, not packed
+        &[0, 0, 0, 1],      // last offset delta
+        &1_790_000_000_000_i64.to_be_bytes(),
+        &1_790_000_000_300_i64.to_be_bytes(),
+        &0x0102_0304_i64.to_be_bytes(),
+        &[0, 5],
+        &[0, 0, 0, 6],
+        &[0, 0, 0, 2],
+        &[56, 0, 0, 0, 4], // length, attributes, time, offset, key of 2
+        b"42\x0avalue\x04\x0ace_id\x027\x0aempty\x00",
+        &[18, 0, 0xd8, 0x04, 2, 4],
+        b"43\x01\x00",
+    ]
+    .concat();
+    let prefix = [
+        &[0; 8][..],
+        &i32::try_from(covered.len() + 9).unwrap().to_be_bytes(),
+        &[0xff; 4],
+        &[2],
+        &checksum(&covered).to_be_bytes(),
+    ]
+    .concat();
+    assert_eq!(bytes, [prefix, covered].concat());
+
+    // The checksum of Castagnoli, as RFC 3720 has it.
+    assert_eq!(checksum(b"123456789"), 0xe306_9283);
+}
+
+/// Bytes that no codec makes smaller.
+fn noise(seed: u32, length: usize) -> Vec<u8> {
+    let mut state = u64::from(seed) + 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[3]
+    };
+    (0..length).map(|_| next()).collect()
+}
+
 #[test]
 fn every_compression_is_unpacked() {
     let plain: Vec<u8> = (0..50_000_u32)
@@ -226,7 +366,7 @@ fn every_compression_is_unpacked() {
     }
 
     let mut lz4 = Vec::new();
-    pack_lz4(&plain, &mut lz4);
+    Packer::default().pack(&plain, &mut lz4);
     let zstd = zstd::encode_all(&plain[..], 1).unwrap();
 
     let packed = [

@@ -419,6 +419,7 @@ mod tests {
     use super::{Fetched, Shared, Slot, State, Taken, WAITING_BYTES};
     use crate::native::api::Code;
     use crate::native::batch::build::{Builder, Parts, Producer};
+    use crate::native::batch::compression::Packer;
     use crate::native::cluster::{Leader, Topic};
     use crate::native::wire::Frame;
 
@@ -473,7 +474,7 @@ mod tests {
         };
 
         let mut bytes = Vec::new();
-        builder.seal(producer, &mut bytes);
+        builder.seal(producer, &mut Packer::default(), &mut bytes);
         bytes
     }
 

@@ -1,0 +1,385 @@
+//! Publishing: records become batches as they are sent, and one transaction from commit to commit.
+//!
+//! ```text
+//! idle ──send──▶ open ──commit──▶ idle
+//!                 │ ▲
+//!         failed  ▼ │ the next call aborts it
+//!               broken            fenced, or the outcome of a commit unknown ──▶ over: open another publisher
+//! ```
+//!
+//! - `session`: the publisher and its coordinator; how a transaction ends.
+//! - `sending`: batches on their way to the leaders; `topics`: the records that wait, by partition.
+//! - `requests`: the four requests; `refusals`: what brokers refuse for good, in words.
+//!
+//! Where the cluster has finalized `transaction.version` 2 ([KIP-890]), a batch adds its partition to the transaction, and
+//! each end of a transaction begins a new epoch, so nothing that arrives late can reach a later transaction. Elsewhere
+//! partitions are added by a request of their own, and the epoch lasts.
+//!
+//! What always holds:
+//! - Under the first protocol, after a request without an answer nothing more is sent in its epoch but the transaction's end.
+//!   The next transaction has a new epoch, to which late requests do not belong.
+//! - What may have reached a broker is sent again only under the same sequence number, or, an end, in the same epoch.
+//! - A commit is known to have happened or not; or it [may have](PublishError::MayHaveHappened), and the publisher is over.
+//! - A publisher never fences a newer holder of its id, but for the moment between the end of its own transaction and the new
+//!   epoch that the first protocol needs after a doubt.
+//!
+//! [KIP-890]: https://cwiki.apache.org/confluence/display/KAFKA/KIP-890
+
+mod refusals;
+mod requests;
+mod sending;
+mod session;
+mod topics;
+
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use self::sending::Sending;
+use self::session::{Outcome, Session};
+use self::topics::Topics;
+use super::admin::Admin;
+use super::cluster::Cluster;
+use super::wire::WireError;
+use crate::kafka::progress::record;
+use crate::{Delivery, LogError, NewRecord, PublishError, Publisher, Refusal, Source, progress};
+
+/// How long a request, and a whole call, may wait for the brokers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    pub request: Duration,
+    pub call: Duration,
+}
+
+impl Default for Patience {
+    /// A call waits as long as a transaction may live.
+    fn default() -> Self {
+        Self {
+            request: Duration::from_secs(5),
+            call: Duration::from_secs(15),
+        }
+    }
+}
+
+/// The end of a call's patience.
+#[derive(Clone, Copy, Debug)]
+struct Deadline(Instant);
+
+impl Deadline {
+    fn after(limit: Duration) -> Self {
+        Self(Instant::now() + limit)
+    }
+
+    fn is_over(self) -> bool {
+        Instant::now() >= self.0
+    }
+
+    /// What is left of `limit`. Whoever has just begun to wait gets a moment.
+    fn limit(self, limit: Duration) -> Duration {
+        let left = self.0.saturating_duration_since(Instant::now());
+        limit.min(left).max(Duration::from_millis(1))
+    }
+}
+
+/// Why something was not done.
+#[derive(Debug)]
+enum Stop {
+    Fenced,
+    /// It will never be done.
+    Refused(Refusal),
+    /// It was not done.
+    Failed(Source),
+    /// A request was on its way when the broker went silent.
+    Unknown(Source),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<LogError> for Stop {
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::Refused(refusal) => Self::Refused(refusal),
+            error if error.is_transient() => Self::Failed(error.into()),
+            error => Self::Refused(Refusal::new(error.to_string())),
+        }
+    }
+}
+
+impl From<WireError> for Stop {
+    fn from(error: WireError) -> Self {
+        match error {
+            WireError::Lost { .. } | WireError::Silent { .. } | WireError::Malformed { .. } => {
+                Self::Unknown(error.into())
+            }
+            error if error.is_passing() => Self::Failed(error.into()),
+            error => Self::Refused(Refusal::new(error.to_string())),
+        }
+    }
+}
+
+/// Why nothing can be sent.
+#[derive(Debug, thiserror::Error)]
+enum Unusable {
+    #[error("the publisher is over: open it anew")]
+    Over,
+    #[error("a broker does not know the publisher's epoch any more, its coordinator does")]
+    EpochForgotten,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum State {
+    Idle,
+    Open,
+    /// The transaction is to be aborted before anything else.
+    Broken,
+    Fenced,
+    Over,
+}
+
+pub(super) struct NativePublisher {
+    id: String,
+    delivery: Delivery,
+    progress: Option<Vec<u8>>,
+    state: State,
+    patience: Patience,
+    session: Session,
+    sending: Sending,
+}
+
+/// What publishers are opened with.
+pub(super) struct Opening<'a> {
+    pub cluster: &'a Arc<Cluster>,
+    pub admin: &'a Arc<Admin>,
+    pub delivery: Delivery,
+    /// How old a transaction may become before the brokers abort it.
+    pub timeout: Duration,
+    pub patience: Patience,
+}
+
+impl Opening<'_> {
+    /// Opens the publishers of all these ids, each on a thread: fencing waits for the brokers. Their progress is to be read
+    /// after that.
+    pub fn open_all(&self, ids: &[&str]) -> Result<Vec<NativePublisher>, LogError> {
+        thread::scope(|scope| {
+            let opening: Vec<_> = ids
+                .iter()
+                .map(|id| scope.spawn(|| NativePublisher::open(self, id)))
+                .collect();
+            opening
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+                .collect()
+        })
+    }
+}
+
+impl NativePublisher {
+    /// Fences earlier holders and has the brokers abort what they left.
+    fn open(opening: &Opening<'_>, id: &str) -> Result<Self, LogError> {
+        let is_transactional = opening.delivery == Delivery::Transactional;
+        let transactional_id = is_transactional.then(|| id.to_owned());
+        let patience = opening.patience;
+        let topics = Topics::new(opening.cluster, opening.admin);
+
+        let mut publisher = Self {
+            id: id.to_owned(),
+            delivery: opening.delivery,
+            progress: None,
+            state: State::Idle,
+            patience,
+            session: Session::new(opening.cluster, transactional_id, opening.timeout, patience),
+            sending: Sending::new(opening.cluster, topics, patience),
+        };
+
+        let identified = publisher.session.identify(publisher.deadline());
+        match identified {
+            Ok(()) => Ok(publisher),
+            Err(Stop::Refused(refusal)) => Err(LogError::Refused(refusal)),
+            Err(Stop::Failed(cause) | Stop::Unknown(cause)) => Err(LogError::Unavailable(cause)),
+            Err(Stop::Fenced) => Err(LogError::Unavailable(
+                format!("publisher {id:?} was fenced while it was opened").into(),
+            )),
+        }
+    }
+
+    /// Sets the progress that was read after the publisher was opened.
+    pub fn set_progress(&mut self, progress: Option<Vec<u8>>) {
+        self.progress = progress;
+    }
+
+    fn is_transactional(&self) -> bool {
+        self.delivery == Delivery::Transactional
+    }
+
+    fn deadline(&self) -> Deadline {
+        Deadline::after(self.patience.call)
+    }
+
+    /// Sees to it that records can be sent.
+    fn begin(&mut self, deadline: Deadline) -> Result<(), PublishError> {
+        if self.state == State::Broken {
+            self.abort(deadline).map_err(|stop| self.failed(stop))?;
+        }
+
+        match self.state {
+            State::Open => Ok(()),
+            State::Fenced => Err(PublishError::Fenced {
+                id: self.id.clone(),
+            }),
+            State::Broken | State::Over => Err(PublishError::NotPublished(Unusable::Over.into())),
+            State::Idle => {
+                if self.session.needs_epoch() {
+                    let identified = self.session.identify(deadline);
+                    identified.map_err(|stop| self.failed(stop))?;
+                }
+                self.sending.begin_epoch(self.session.identity());
+                self.sending.begin_transaction();
+                self.state = State::Open;
+                Ok(())
+            }
+        }
+    }
+
+    /// Ends the broken transaction, so that the next can begin.
+    fn abort(&mut self, deadline: Deadline) -> Result<(), Stop> {
+        self.sending.discard();
+        if self.sending.has_sealed() {
+            self.session.end(Outcome::Abort, deadline)?;
+        }
+        self.state = State::Idle;
+        Ok(())
+    }
+
+    /// What it means that something was not done before the commit.
+    fn failed(&mut self, stop: Stop) -> PublishError {
+        if self.state == State::Open {
+            self.state = State::Broken;
+        }
+
+        match stop {
+            Stop::Refused(refusal) => PublishError::Refused(refusal),
+            Stop::Failed(cause) | Stop::Unknown(cause) => PublishError::NotPublished(cause),
+            Stop::Fenced => {
+                self.state = State::Fenced;
+                PublishError::Fenced {
+                    id: self.id.clone(),
+                }
+            }
+        }
+    }
+
+    /// What it means that records were not sent. A leader that refuses the epoch may be mistaken: the coordinator decides.
+    fn not_sent(&mut self, stop: Stop, deadline: Deadline) -> PublishError {
+        if !self.is_transactional() {
+            return self.maybe(stop);
+        }
+
+        if !matches!(stop, Stop::Fenced) {
+            return self.failed(stop);
+        }
+
+        self.state = State::Broken;
+        match self.abort(deadline) {
+            Ok(()) => PublishError::NotPublished(Unusable::EpochForgotten.into()),
+            Err(stop) => self.failed(stop),
+        }
+    }
+
+    /// Without transactions some records may stand there and others not.
+    fn maybe(&mut self, stop: Stop) -> PublishError {
+        self.state = State::Over;
+        match stop {
+            Stop::Refused(refusal) => PublishError::Refused(refusal),
+            Stop::Failed(cause) | Stop::Unknown(cause) => PublishError::MayHaveHappened(cause),
+            Stop::Fenced => PublishError::Fenced {
+                id: self.id.clone(),
+            },
+        }
+    }
+
+    fn push(&mut self, record: &NewRecord<'_>, deadline: Deadline) -> Result<(), PublishError> {
+        self.begin(deadline)?;
+        match self.sending.push(record, &mut self.session, deadline) {
+            Ok(()) => Ok(()),
+            // A record that is refused at once has sent nothing.
+            Err(Stop::Refused(refusal)) if !self.is_transactional() => {
+                Err(PublishError::Refused(refusal))
+            }
+            Err(stop) => Err(self.not_sent(stop, deadline)),
+        }
+    }
+
+    fn push_progress(&mut self, progress: &[u8], deadline: Deadline) -> Result<(), PublishError> {
+        let id = self.id.clone();
+        self.push(&record(&id, progress), deadline)
+    }
+
+    fn flush(&mut self, deadline: Deadline) -> Result<(), PublishError> {
+        let flushed = self.sending.flush(&mut self.session, deadline);
+        flushed.map_err(|stop| self.not_sent(stop, deadline))
+    }
+
+    fn commit_transaction(
+        &mut self,
+        progress: &[u8],
+        deadline: Deadline,
+    ) -> Result<(), PublishError> {
+        self.push_progress(progress, deadline)?;
+        self.flush(deadline)?;
+
+        match self.session.end(Outcome::Commit, deadline) {
+            Ok(()) => Ok(()),
+            Err(Stop::Unknown(cause)) => {
+                self.state = State::Over;
+                Err(PublishError::MayHaveHappened(cause))
+            }
+            Err(stop) => Err(self.failed(stop)),
+        }
+    }
+
+    /// Publishes the records, and the progress after them.
+    fn publish(&mut self, progress: &[u8], deadline: Deadline) -> Result<(), PublishError> {
+        self.begin(deadline)?;
+        self.flush(deadline)?;
+        self.push_progress(progress, deadline)?;
+        self.flush(deadline)
+    }
+}
+
+impl Publisher for NativePublisher {
+    fn progress(&self) -> Option<&[u8]> {
+        self.progress.as_deref()
+    }
+
+    fn send(&mut self, record: NewRecord<'_>) -> Result<(), PublishError> {
+        self.push(&record, self.deadline())
+    }
+
+    fn commit(&mut self, progress: &[u8]) -> Result<(), PublishError> {
+        if let Err(refused) = progress::check(progress) {
+            if self.state == State::Open && self.is_transactional() {
+                self.state = State::Broken;
+            }
+            return Err(refused.into());
+        }
+
+        let deadline = self.deadline();
+        if self.is_transactional() {
+            self.commit_transaction(progress, deadline)?;
+        } else {
+            self.publish(progress, deadline)?;
+        }
+
+        self.state = State::Idle;
+        let kept = self.progress.get_or_insert_default();
+        kept.clear();
+        kept.extend_from_slice(progress);
+
+        Ok(())
+    }
+}

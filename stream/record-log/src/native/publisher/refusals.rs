@@ -1,0 +1,92 @@
+//! What codes that brokers answer a publisher with mean: which never pass, and the sentence of those.
+
+use super::Stop;
+use crate::Refusal;
+use crate::native::api::Code;
+
+/// What was refused, as its sentence names it.
+#[derive(Clone, Copy)]
+pub(super) enum About<'a> {
+    Publisher { id: &'a str },
+    Topic { topic: &'a str },
+    Batch { topic: &'a str, named: &'a str },
+}
+
+/// What a code means that does not pass.
+pub(super) fn stop(code: Code, about: About<'_>, message: Option<&str>) -> Stop {
+    if matches!(code, Code::INVALID_PRODUCER_EPOCH | Code::PRODUCER_FENCED) {
+        return Stop::Fenced;
+    }
+
+    if let Some(refusal) = denial(code, about) {
+        return Stop::Refused(refusal);
+    }
+
+    let said = message.map_or_else(String::new, |message| {
+        format!(", the broker says {message:?}")
+    });
+    match reason(code) {
+        Some(reason) => Stop::Refused(Refusal::new(format!(
+            "{}: {reason} ({code}{said})",
+            about.name()
+        ))),
+        None => Stop::Failed(format!("{}: {code}{said}", about.name()).into()),
+    }
+}
+
+impl About<'_> {
+    fn name(self) -> String {
+        match self {
+            Self::Publisher { id } => format!("Kafka refuses publisher {id:?}"),
+            Self::Topic { topic } => format!("Kafka refuses topic {topic:?}"),
+            Self::Batch { topic, named } => format!("Kafka refuses {named} of topic {topic:?}"),
+        }
+    }
+}
+
+/// A right that is missing.
+fn denial(code: Code, about: About<'_>) -> Option<Refusal> {
+    let refusal = match (code, about) {
+        (Code::TOPIC_AUTHORIZATION_FAILED, About::Topic { topic } | About::Batch { topic, .. }) => {
+            Refusal::denied("WRITE", "topic", topic)
+        }
+        (Code::TRANSACTIONAL_ID_AUTHORIZATION_FAILED, About::Publisher { id }) => {
+            Refusal::denied("WRITE", "transactional id", id)
+        }
+        (Code::CLUSTER_AUTHORIZATION_FAILED, _) => {
+            Refusal::denied("IDEMPOTENT_WRITE", "cluster", "kafka-cluster")
+        }
+        _ => return None,
+    };
+    Some(refusal)
+}
+
+/// Why a code never passes; none if another transaction may succeed.
+fn reason(code: Code) -> Option<&'static str> {
+    let reason = match code {
+        Code::MESSAGE_TOO_LARGE | Code::RECORD_LIST_TOO_LARGE => {
+            "records are larger than its max.message.bytes"
+        }
+        Code::INVALID_RECORD => {
+            "the broker rejects a record: a compacted topic (cleanup.policy) takes none without a key"
+        }
+        Code::INVALID_TIMESTAMP => {
+            "a record's time is outside message.timestamp.before.max.ms and message.timestamp.after.max.ms"
+        }
+        Code::INVALID_TOPIC_EXCEPTION => "its name is not one that Kafka takes",
+        Code::UNKNOWN_TOPIC_OR_PARTITION => "it does not exist, or was deleted",
+        Code::TOPIC_AUTHORIZATION_FAILED
+        | Code::TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+        | Code::SASL_AUTHENTICATION_FAILED => "a right is missing",
+        Code::UNSUPPORTED_VERSION => "the broker is too old for it: Kafka 3.7 or newer is needed",
+        Code::UNSUPPORTED_COMPRESSION_TYPE => "the broker does not take lz4",
+        Code::INVALID_TXN_STATE => "its transaction is not what the coordinator has",
+        Code::INVALID_TRANSACTION_TIMEOUT => {
+            "transaction.timeout.ms is greater than the broker's transaction.max.timeout.ms"
+        }
+        Code::INVALID_REQUEST => "the broker does not take the request",
+        Code::POLICY_VIOLATION => "a policy of the broker forbids it",
+        _ => return None,
+    };
+    Some(reason)
+}

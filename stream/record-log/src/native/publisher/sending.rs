@@ -1,0 +1,557 @@
+//! Records on their way: into a builder by partition, as sealed batches into requests, and until each is acknowledged.
+//!
+//! ```text
+//! record ──▶ builder of its partition ──seal──▶ queue ──▶ request to the leader, five on the way at most ──▶ acknowledged
+//!                                                 ▲                                                            │
+//!                                                 └── refused for the moment, or not answered: sent again ◀────┘
+//! ```
+//!
+//! What always holds:
+//! - Batches of a partition are numbered without a gap and sent in that order; a broker takes each once, however often it is
+//!   sent ([KIP-98]). A request has one batch of a partition at most, so five in flight are what brokers remember.
+//! - Before a batch is sent again, the answers of all that is on the way are read, and every batch of its partition behind it
+//!   is sent again, too.
+//! - Memory is bounded: records wait unpacked up to [`PLAIN_BYTES`], and packed up to [`REQUEST_BYTES`] for each of five
+//!   requests a broker. Builders and batches use their memory again.
+//!
+//! [KIP-98]: https://cwiki.apache.org/confluence/display/KAFKA/KIP-98
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::refusals::{About, stop};
+use super::requests::{Answered, Produced, ask_produce, read_produced};
+use super::session::{Identity, Protocol, Session, is_unanswered};
+use super::topics::Topics;
+use super::{Deadline, Patience, Stop};
+use crate::NewRecord;
+use crate::native::api::{Api, Code, PRODUCE_1, PRODUCE_2};
+use crate::native::batch::build::{Parts, Producer};
+use crate::native::batch::compression::Packer;
+use crate::native::cluster::Cluster;
+use crate::native::codec::{Input, Malformed};
+use crate::native::wire::{Connection, Frame, WireError};
+
+/// The size up to which records of a partition become one batch. A larger record is a batch of its own.
+pub(super) const BATCH_BYTES: usize = 256 << 10;
+/// How many bytes of records wait unpacked at most, of all partitions together.
+const PLAIN_BYTES: usize = 4 << 20;
+/// The packed size from which a request is sent.
+const REQUEST_BYTES: usize = 512 << 10;
+/// How many requests are on the way to a broker at most: brokers remember as many batches of a producer.
+const FLIGHTS: usize = 5;
+/// The pauses before batches are sent again.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LAST_PAUSE: Duration = Duration::from_millis(200);
+/// A connection that was not used for so long may have been closed by its broker, or by something between.
+const STALE_AFTER: Duration = Duration::from_secs(60);
+
+/// A sealed batch.
+#[derive(Debug)]
+pub(super) struct Batch {
+    /// Counts up: the order of batches.
+    number: u64,
+    topic: usize,
+    partition: u32,
+    records: i32,
+    bytes: Vec<u8>,
+}
+
+/// A leader, and the requests that are on the way to it.
+struct Line {
+    connection: Connection,
+    used_at: Instant,
+    flights: VecDeque<Vec<Batch>>,
+}
+
+pub(super) struct Sending {
+    cluster: Arc<Cluster>,
+    patience: Patience,
+    topics: Topics,
+    identity: Identity,
+    plain_bytes: usize,
+    /// Sealed batches that are not sent, in their order.
+    queue: VecDeque<Batch>,
+    queued_bytes: usize,
+    sealed: u64,
+    lines: BTreeMap<i32, Line>,
+    /// Partitions of the open transaction that its coordinator knows of.
+    added: Vec<(usize, u32)>,
+    spare: Vec<Vec<u8>>,
+    packer: Packer,
+    frame: Frame,
+    /// Why batches were to be sent again, the last time.
+    failure: Option<Stop>,
+}
+
+impl Sending {
+    pub fn new(cluster: &Arc<Cluster>, topics: Topics, patience: Patience) -> Self {
+        Self {
+            cluster: Arc::clone(cluster),
+            patience,
+            topics,
+            identity: Identity::NONE,
+            plain_bytes: 0,
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+            sealed: 0,
+            lines: BTreeMap::new(),
+            added: Vec::new(),
+            spare: Vec::new(),
+            packer: Packer::default(),
+            frame: Frame::default(),
+            failure: None,
+        }
+    }
+
+    /// Numbers records from 0 on, by partition, in a new epoch.
+    pub fn begin_epoch(&mut self, identity: Identity) {
+        if self.identity != identity {
+            self.identity = identity;
+            self.topics.restart_sequences();
+        }
+    }
+
+    /// Prepares for a transaction.
+    pub fn begin_transaction(&mut self) {
+        self.added.clear();
+        self.sealed = 0;
+        self.lines
+            .retain(|_, line| line.used_at.elapsed() < STALE_AFTER);
+        self.topics.refresh_old();
+    }
+
+    /// Whether a record of the transaction was numbered, and sent perhaps.
+    pub fn has_sealed(&self) -> bool {
+        self.sealed > 0
+    }
+
+    /// Forgets all that is not acknowledged. Connections on which answers are due are dropped.
+    pub fn discard(&mut self) {
+        self.topics.clear();
+        self.plain_bytes = 0;
+        self.queue.clear();
+        self.queued_bytes = 0;
+        self.lines.retain(|_, line| line.flights.is_empty());
+    }
+
+    /// Adds a record. What is full is sent.
+    pub fn push(
+        &mut self,
+        record: &NewRecord<'_>,
+        session: &mut Session,
+        deadline: Deadline,
+    ) -> Result<(), Stop> {
+        let topic = self.topics.find(record.topic, deadline)?;
+        let size = record.size_bytes();
+        let limit = self.topics[topic].limit;
+        limit.check(record)?;
+
+        let partition = self.topics.choose(topic, record)?;
+        let bound = limit.bytes.min(BATCH_BYTES);
+        let found = &mut self.topics[topic].partitions[partition as usize];
+        if !found.builder.is_empty() && found.builder.len() + size > bound {
+            self.seal(topic, partition, session);
+        }
+
+        let found = &mut self.topics[topic].partitions[partition as usize];
+        let before = found.builder.len();
+        let parts = Parts {
+            key: record.key,
+            value: record.value,
+            headers: record.headers,
+        };
+        found
+            .builder
+            .push(&parts, crate::clock::system_now_ms().cast_signed());
+        self.plain_bytes += found.builder.len() - before;
+
+        if self.plain_bytes >= PLAIN_BYTES {
+            self.seal_all(session);
+        }
+
+        if self.queued_bytes >= REQUEST_BYTES {
+            self.dispatch(session, deadline)?;
+        }
+
+        Ok(())
+    }
+
+    /// Sends all records, and waits until they are acknowledged.
+    pub fn flush(&mut self, session: &mut Session, deadline: Deadline) -> Result<(), Stop> {
+        self.seal_all(session);
+        loop {
+            self.dispatch(session, deadline)?;
+            self.settle(session, deadline, Vec::new())?;
+            if self.queue.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn seal_all(&mut self, session: &Session) {
+        for (topic, partition) in self.topics.filled() {
+            self.seal(topic, partition, session);
+        }
+    }
+
+    /// Makes a batch of the records that wait for a partition.
+    fn seal(&mut self, topic: usize, partition: u32, session: &Session) {
+        let found = &mut self.topics[topic].partitions[partition as usize];
+        let records = found.builder.count();
+        let producer = Producer {
+            id: self.identity.id,
+            epoch: self.identity.epoch,
+            sequence: found.next_sequence(records),
+            is_transactional: session.is_transactional(),
+        };
+
+        self.plain_bytes -= found.builder.len();
+        let mut bytes = self.spare.pop().unwrap_or_default();
+        bytes.clear();
+        found.builder.seal(producer, &mut self.packer, &mut bytes);
+
+        self.sealed += 1;
+        self.queued_bytes += bytes.len();
+        self.queue.push_back(Batch {
+            number: self.sealed,
+            topic,
+            partition,
+            records,
+            bytes,
+        });
+    }
+
+    /// Sends the sealed batches to their leaders, and waits for answers only where five requests are on the way.
+    fn dispatch(&mut self, session: &mut Session, deadline: Deadline) -> Result<(), Stop> {
+        self.add_partitions(session, deadline)?;
+
+        while !self.queue.is_empty() {
+            let failed = self.send_round(session, deadline)?;
+            if !failed.is_empty() {
+                self.settle(session, deadline, failed)?;
+            }
+        }
+
+        Ok(())
+    }
+
+    /// Under the first protocol, tells the coordinator of partitions before anything is sent to them.
+    fn add_partitions(&mut self, session: &mut Session, deadline: Deadline) -> Result<(), Stop> {
+        if !session.is_transactional() || session.protocol() == Protocol::Second {
+            return Ok(());
+        }
+
+        let mut missing: Vec<(usize, u32)> = self
+            .queue
+            .iter()
+            .map(|batch| (batch.topic, batch.partition))
+            .filter(|partition| !self.added.contains(partition))
+            .collect();
+        missing.sort_unstable();
+        missing.dedup();
+
+        if missing.is_empty() {
+            return Ok(());
+        }
+
+        let named: Vec<(&str, u32)> = missing
+            .iter()
+            .map(|(topic, partition)| (self.topics[*topic].name.as_str(), *partition))
+            .collect();
+        session.add(&named, deadline)?;
+        self.added.extend(missing);
+
+        Ok(())
+    }
+
+    /// Waits for all answers that are due, and sends `failed` again until nothing is refused any more.
+    fn settle(
+        &mut self,
+        session: &Session,
+        deadline: Deadline,
+        mut failed: Vec<Batch>,
+    ) -> Result<(), Stop> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let leaders: Vec<i32> = self.lines.keys().copied().collect();
+            for leader in leaders {
+                while self.in_flight(leader) > 0 {
+                    self.receive(leader, session, deadline, &mut failed)?;
+                }
+            }
+
+            if failed.is_empty() {
+                return Ok(());
+            }
+
+            if deadline.is_over() {
+                return Err(self
+                    .failure
+                    .take()
+                    .unwrap_or(Stop::Failed("time is up".into())));
+            }
+
+            std::thread::sleep(deadline.limit(pause));
+            pause = (pause * 2).min(LAST_PAUSE);
+            self.requeue(failed);
+            failed = self.send_round(session, deadline)?;
+        }
+    }
+
+    /// Puts batches back in front of the others, in their order, and finds out who leads their partitions now.
+    fn requeue(&mut self, mut batches: Vec<Batch>) {
+        let topics: BTreeSet<usize> = batches.iter().map(|batch| batch.topic).collect();
+        topics
+            .into_iter()
+            .for_each(|topic| self.topics.refresh(topic));
+
+        batches.extend(self.queue.drain(..));
+        batches.sort_by_key(|batch| batch.number);
+        self.queue = batches.into();
+    }
+
+    /// Sends one request to each leader. Returns the batches that are to be sent again.
+    fn send_round(&mut self, session: &Session, deadline: Deadline) -> Result<Vec<Batch>, Stop> {
+        let mut failed = Vec::new();
+        for (leader, batches) in self.next_requests() {
+            self.send(leader, batches, session, deadline, &mut failed)?;
+        }
+        Ok(failed)
+    }
+
+    /// Takes from the queue what becomes one request for each leader: the next batch of each partition.
+    fn next_requests(&mut self) -> BTreeMap<i32, Vec<Batch>> {
+        let mut requests: BTreeMap<i32, Vec<Batch>> = BTreeMap::new();
+        let mut rest = VecDeque::new();
+
+        for batch in self.queue.drain(..) {
+            let leader = self.topics[batch.topic].partitions[batch.partition as usize].leader;
+            let request = requests.entry(leader).or_default();
+            if request.iter().any(|other| other.is_beside(&batch)) {
+                rest.push_back(batch);
+            } else {
+                request.push(batch);
+            }
+        }
+
+        self.queue = rest;
+        self.queued_bytes = self.queue.iter().map(|batch| batch.bytes.len()).sum();
+        requests
+    }
+
+    /// Sends a request. Nothing is sent behind a batch that failed.
+    fn send(
+        &mut self,
+        leader: i32,
+        mut batches: Vec<Batch>,
+        session: &Session,
+        deadline: Deadline,
+        failed: &mut Vec<Batch>,
+    ) -> Result<(), Stop> {
+        while self.in_flight(leader) >= FLIGHTS {
+            self.receive(leader, session, deadline, failed)?;
+        }
+
+        if !failed.is_empty() {
+            failed.append(&mut batches);
+            return Ok(());
+        }
+
+        // A request names each topic once.
+        batches.sort_by_key(|batch| (batch.topic, batch.partition));
+        match self.transmit(leader, &batches, session, deadline) {
+            Ok(()) => {
+                let line = self.lines.get_mut(&leader).expect("it was just used");
+                line.flights.push_back(batches);
+                Ok(())
+            }
+            Err(error) => {
+                failed.append(&mut batches);
+                self.lose(leader, error, session, failed)
+            }
+        }
+    }
+
+    fn transmit(
+        &mut self,
+        leader: i32,
+        batches: &[Batch],
+        session: &Session,
+        deadline: Deadline,
+    ) -> Result<(), WireError> {
+        let limit = deadline.limit(self.patience.request);
+        let topics = &self.topics;
+        let produced: Vec<Produced<'_>> = batches
+            .iter()
+            .map(|batch| Produced {
+                topic: &topics[batch.topic].name,
+                partition: batch.partition,
+                batch: &batch.bytes,
+            })
+            .collect();
+
+        let line = match self.lines.entry(leader) {
+            Entry::Occupied(line) => line.into_mut(),
+            Entry::Vacant(place) => {
+                let unknown = || WireError::NoLeader(batches[0].named());
+                let address = self.cluster.address(leader).ok_or_else(unknown)?;
+                place.insert(Line {
+                    connection: self.cluster.connect(&address)?,
+                    used_at: Instant::now(),
+                    flights: VecDeque::new(),
+                })
+            }
+        };
+
+        line.used_at = Instant::now();
+        let timeout_ms = i32::try_from(limit.as_millis()).unwrap_or(i32::MAX);
+        line.connection.send(produce(session), limit, |output| {
+            ask_produce(output, session.transactional_id(), timeout_ms, &produced);
+        })
+    }
+
+    fn in_flight(&self, leader: i32) -> usize {
+        self.lines.get(&leader).map_or(0, |line| line.flights.len())
+    }
+
+    /// Reads the oldest answer that is due of a leader.
+    fn receive(
+        &mut self,
+        leader: i32,
+        session: &Session,
+        deadline: Deadline,
+        failed: &mut Vec<Batch>,
+    ) -> Result<(), Stop> {
+        let Some(line) = self.lines.get_mut(&leader) else {
+            return Ok(());
+        };
+
+        let limit = deadline.limit(self.patience.request);
+        match answer(
+            &mut line.connection,
+            produce(session),
+            limit,
+            &mut self.frame,
+        ) {
+            Ok(answered) => {
+                line.used_at = Instant::now();
+                let flight = line.flights.pop_front().unwrap_or_default();
+                self.judge(flight, &answered, failed)
+            }
+            Err(error) => self.lose(leader, error, session, failed),
+        }
+    }
+
+    /// Takes back what was on the way on a connection that broke. Under the first protocol a transaction does not survive it:
+    /// the request may arrive when another transaction has begun.
+    fn lose(
+        &mut self,
+        leader: i32,
+        error: WireError,
+        session: &Session,
+        failed: &mut Vec<Batch>,
+    ) -> Result<(), Stop> {
+        let line = self.lines.remove(&leader);
+        let is_of_an_epoch_that_lasts =
+            session.is_transactional() && session.protocol() == Protocol::First;
+        let is_torn = is_of_an_epoch_that_lasts && is_unanswered(&error, produce(session));
+
+        if is_torn || !error.is_passing() {
+            return Err(error.into());
+        }
+
+        failed.extend(line.into_iter().flat_map(|line| line.flights).flatten());
+        self.failure = Some(error.into());
+        Ok(())
+    }
+
+    /// Sorts the batches of an answered request into those that are done and those that are to be sent again.
+    fn judge(
+        &mut self,
+        flight: Vec<Batch>,
+        answered: &[Answered],
+        failed: &mut Vec<Batch>,
+    ) -> Result<(), Stop> {
+        for batch in flight {
+            let topic = &self.topics[batch.topic].name;
+            let found = answered
+                .iter()
+                .find(|found| found.partition == batch.partition && found.topic == *topic);
+            let Some(Answered { code, message, .. }) = found else {
+                let unanswered = format!("a broker answered nothing for {}", batch.named());
+                return Err(Stop::Unknown(unanswered.into()));
+            };
+
+            // An earlier batch of the partition is to be sent again, so this one came too early.
+            let is_early = *code == Code::OUT_OF_ORDER_SEQUENCE_NUMBER
+                && failed.iter().any(|earlier| earlier.is_beside(&batch));
+
+            match *code {
+                Code::NONE | Code::DUPLICATE_SEQUENCE_NUMBER => self.spare.push(batch.bytes),
+                code if code.is_passing() || is_early => {
+                    let named = batch.named();
+                    let about = About::Batch {
+                        topic,
+                        named: &named,
+                    };
+                    self.failure = Some(stop(code, about, message.as_deref()));
+                    failed.push(batch);
+                }
+                code => {
+                    let named = batch.named();
+                    let about = About::Batch {
+                        topic,
+                        named: &named,
+                    };
+                    return Err(stop(code, about, message.as_deref()));
+                }
+            }
+        }
+
+        Ok(())
+    }
+}
+
+impl Batch {
+    /// They are of one partition.
+    fn is_beside(&self, other: &Self) -> bool {
+        (self.topic, self.partition) == (other.topic, other.partition)
+    }
+
+    /// The batch as messages name it.
+    fn named(&self) -> String {
+        let Self {
+            records, partition, ..
+        } = self;
+        let bytes = self.bytes.len();
+        format!("a batch of {records} records ({bytes} bytes) for partition {partition}")
+    }
+}
+
+/// The request in the version of the protocol of transactions.
+fn produce(session: &Session) -> Api {
+    match session.protocol() {
+        Protocol::First => PRODUCE_1,
+        Protocol::Second => PRODUCE_2,
+    }
+}
+
+fn answer(
+    connection: &mut Connection,
+    api: Api,
+    limit: Duration,
+    frame: &mut Frame,
+) -> Result<Vec<Answered>, WireError> {
+    let start = connection.receive(limit, frame)?;
+    let mut input = Input::new(&frame.bytes()[start..]);
+    let answered = read_produced(&mut input).map_err(|source| connection.malformed(api, source))?;
+
+    if input.is_empty() {
+        Ok(answered)
+    } else {
+        Err(connection.malformed(api, Malformed("there are bytes after its end")))
+    }
+}

@@ -1,0 +1,379 @@
+//! A publisher and its coordinator: who the publisher is, which partitions its transaction has, and how it ends.
+//!
+//! ```text
+//! identify ──▶ (producer id, epoch) ──▶ add partitions (first protocol only) ──▶ end ──▶ the next transaction
+//! ```
+//!
+//! What always holds:
+//! - An end is sent again until it is answered, in the epoch of its transaction. Under the second protocol a late one finds a
+//!   newer epoch and does nothing. Under the first one the next transaction has a new epoch after any such doubt.
+//! - Only opening a publisher fences. A publisher that is opened names the epoch that it has when it needs another one.
+//! - InitProducerId is never sent while the publisher's own transaction may be open: brokers do not compare its epoch then,
+//!   and would abort the transaction of a newer holder.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::refusals::{About, stop};
+use super::requests::{ask_add, ask_end, ask_identity, read_added, read_ended, read_identity};
+use super::{Deadline, Patience, Stop};
+use crate::native::api::{ADD_PARTITIONS, Api, Code, END_TXN_1, END_TXN_2, INIT_PRODUCER_ID};
+use crate::native::cluster::{Cluster, Coordinates};
+use crate::native::codec::{Input, Malformed, Output};
+use crate::native::wire::{Address, Connection, WireError};
+
+/// The pauses before a request is repeated that was refused for the moment.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LAST_PAUSE: Duration = Duration::from_millis(100);
+/// A connection that was not used for so long may have been closed by its broker, or by something between.
+const STALE_AFTER: Duration = Duration::from_secs(60);
+
+/// Who a publisher is to the brokers.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Identity {
+    pub id: i64,
+    pub epoch: i16,
+}
+
+impl Identity {
+    pub const NONE: Self = Self { id: -1, epoch: -1 };
+}
+
+/// The protocol of transactions.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Protocol {
+    /// Partitions are added by requests, and the epoch lasts.
+    First,
+    /// Batches add their partitions, and each end begins a new epoch (KIP-890).
+    Second,
+}
+
+/// How a transaction ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Outcome {
+    Commit,
+    Abort,
+}
+
+pub(super) struct Session {
+    cluster: Arc<Cluster>,
+    /// None for a publisher without transactions.
+    transactional_id: Option<String>,
+    timeout: Duration,
+    patience: Patience,
+    identity: Identity,
+    protocol: Protocol,
+    /// Nothing more may be sent in this epoch: a request of it may still be on its way to a broker that would not tell it from
+    /// one of a later transaction, or records that were numbered are not sent.
+    needs_epoch: bool,
+    connection: Option<(Connection, Instant)>,
+    /// Where the coordinator was found last.
+    coordinator: Address,
+}
+
+impl Session {
+    pub fn new(
+        cluster: &Arc<Cluster>,
+        transactional_id: Option<String>,
+        timeout: Duration,
+        patience: Patience,
+    ) -> Self {
+        Self {
+            cluster: Arc::clone(cluster),
+            transactional_id,
+            timeout,
+            patience,
+            identity: Identity::NONE,
+            protocol: Protocol::First,
+            needs_epoch: false,
+            connection: None,
+            coordinator: Address {
+                host: String::new(),
+                port: 0,
+            },
+        }
+    }
+
+    pub fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    pub fn is_transactional(&self) -> bool {
+        self.transactional_id.is_some()
+    }
+
+    pub fn transactional_id(&self) -> Option<&str> {
+        self.transactional_id.as_deref()
+    }
+
+    /// [`Session::identify`] must begin another epoch before anything is sent.
+    pub fn needs_epoch(&self) -> bool {
+        self.needs_epoch
+    }
+
+    fn about(&self) -> About<'_> {
+        About::Publisher {
+            id: self
+                .transactional_id
+                .as_deref()
+                .unwrap_or("without transactions"),
+        }
+    }
+
+    /// Gets a producer id, or the next epoch of the one that the publisher has. The first time, earlier holders are fenced and
+    /// what they left open is aborted. Repeating this does no harm.
+    pub fn identify(&mut self, deadline: Deadline) -> Result<(), Stop> {
+        let id = self.transactional_id.clone();
+        let timeout_ms = i32::try_from(self.timeout.as_millis()).unwrap_or(i32::MAX);
+        let known = self.identity;
+        let mut pause = FIRST_PAUSE;
+
+        loop {
+            let asked = self.ask(
+                INIT_PRODUCER_ID,
+                deadline,
+                |output| ask_identity(output, id.as_deref(), timeout_ms, known),
+                read_identity,
+            );
+
+            let failure = match asked {
+                Ok((Code::NONE, identity)) => {
+                    self.identity = identity;
+                    self.needs_epoch = false;
+                    return Ok(());
+                }
+                Ok((code, _)) if code.is_passing() => self.refused(INIT_PRODUCER_ID, code),
+                Ok((code, _)) => return Err(stop(code, self.about(), None)),
+                Err(error) if error.is_passing() => error,
+                Err(error) => return Err(error.into()),
+            };
+
+            if deadline.is_over() {
+                return Err(failure.into());
+            }
+            wait(&mut pause, deadline);
+        }
+    }
+
+    /// Adds partitions to the transaction, which begins with the first of them.
+    pub fn add(&mut self, partitions: &[(&str, u32)], deadline: Deadline) -> Result<(), Stop> {
+        let id = self.transactional_id.clone().unwrap_or_default();
+        let identity = self.identity;
+        let mut pause = FIRST_PAUSE;
+
+        loop {
+            let answered = self
+                .ask(
+                    ADD_PARTITIONS,
+                    deadline,
+                    |output| ask_add(output, &id, identity, partitions),
+                    read_added,
+                )
+                .map_err(Stop::from)?;
+
+            let Some(refused) = worst(&answered) else {
+                return Ok(());
+            };
+
+            let (code, topic) = refused;
+            if !code.is_passing() {
+                let about = match code {
+                    Code::TOPIC_AUTHORIZATION_FAILED | Code::INVALID_TOPIC_EXCEPTION => {
+                        About::Topic { topic }
+                    }
+                    _ => self.about(),
+                };
+                return Err(stop(code, about, None));
+            }
+
+            if deadline.is_over() {
+                return Err(self.refused(ADD_PARTITIONS, code).into());
+            }
+            self.forget_coordinator_if(code);
+            wait(&mut pause, deadline);
+        }
+    }
+
+    /// Ends the transaction. [`Stop::Unknown`] only if it is not known how it ended.
+    pub fn end(&mut self, outcome: Outcome, deadline: Deadline) -> Result<(), Stop> {
+        let mut pause = FIRST_PAUSE;
+        // A request that nobody answered may have done it.
+        let mut is_unknown = false;
+
+        loop {
+            let failure = match self.ask_end(outcome, deadline) {
+                Ok((Code::NONE, identity)) => {
+                    self.identity = identity.unwrap_or(self.identity);
+                    let is_torn = is_unknown || outcome == Outcome::Abort;
+                    self.needs_epoch |= is_torn && self.protocol == Protocol::First;
+                    return Ok(());
+                }
+                Ok((code, _)) if self.is_nothing_to_abort(code, outcome) => {
+                    self.needs_epoch = true;
+                    return Ok(());
+                }
+                Ok((code, _)) if may_pass(code, outcome) => {
+                    // The coordinator may not know itself whether its own log took it.
+                    is_unknown |= code == Code::COORDINATOR_NOT_AVAILABLE;
+                    self.refused(END_TXN_1, code)
+                }
+                Ok((code, _)) => {
+                    let stop = stop(code, self.about(), None);
+                    let is_settled = matches!(stop, Stop::Fenced) || !is_unknown;
+                    return Err(if is_settled {
+                        stop
+                    } else {
+                        Stop::Unknown(self.refused(END_TXN_1, code).into())
+                    });
+                }
+                Err(error) if error.is_passing() => {
+                    is_unknown |= is_unanswered(&error, END_TXN_1);
+                    error
+                }
+                Err(error) => return Err(error.into()),
+            };
+
+            if deadline.is_over() {
+                return Err(if is_unknown {
+                    Stop::Unknown(failure.into())
+                } else {
+                    Stop::Failed(failure.into())
+                });
+            }
+            wait(&mut pause, deadline);
+        }
+    }
+
+    fn ask_end(
+        &mut self,
+        outcome: Outcome,
+        deadline: Deadline,
+    ) -> Result<(Code, Option<Identity>), WireError> {
+        let id = self.transactional_id.clone().unwrap_or_default();
+        let identity = self.identity;
+        let begins_epoch = self.protocol == Protocol::Second;
+        let api = if begins_epoch { END_TXN_2 } else { END_TXN_1 };
+
+        self.ask(
+            api,
+            deadline,
+            |output| ask_end(output, &id, identity, outcome),
+            |input| read_ended(input, begins_epoch),
+        )
+    }
+
+    /// There was no transaction, or the coordinator has forgotten the publisher.
+    fn is_nothing_to_abort(&self, code: Code, outcome: Outcome) -> bool {
+        let is_none = match code {
+            Code::INVALID_TXN_STATE => self.protocol == Protocol::First,
+            code => code == Code::INVALID_PRODUCER_ID_MAPPING,
+        };
+        is_none && outcome == Outcome::Abort
+    }
+
+    /// Sends a request to the coordinator, which is sought if it is not known. A connection that broke is dropped; under the
+    /// first protocol, a request without an answer puts the epoch in doubt.
+    fn ask<T>(
+        &mut self,
+        api: Api,
+        deadline: Deadline,
+        body: impl FnOnce(&mut Output<'_>),
+        answer: impl FnOnce(&mut Input<'_>) -> Result<T, Malformed>,
+    ) -> Result<T, WireError> {
+        let mut connection = match self.connection.take() {
+            Some((connection, used_at)) if used_at.elapsed() < STALE_AFTER => connection,
+            _ => self.connect()?,
+        };
+
+        if api == INIT_PRODUCER_ID {
+            self.protocol = spoken(&connection);
+        }
+
+        let limit = deadline.limit(self.patience.request);
+        let answered = connection.call(api, limit, body, answer);
+        match &answered {
+            Ok(_) => self.connection = Some((connection, Instant::now())),
+            Err(error) => {
+                let is_new = self.protocol == Protocol::First && api != INIT_PRODUCER_ID;
+                self.needs_epoch |= is_new && is_unanswered(error, api);
+            }
+        }
+
+        answered
+    }
+
+    /// Without transactions, any broker gives out producer ids.
+    fn connect(&mut self) -> Result<Connection, WireError> {
+        let address = match &self.transactional_id {
+            Some(id) => self.cluster.coordinator(Coordinates::Transactions, id)?,
+            None => self
+                .cluster
+                .at_any(|connection| Ok(connection.broker().clone()))?,
+        };
+        self.coordinator = address;
+        self.cluster.connect(&self.coordinator)
+    }
+
+    fn forget_coordinator_if(&mut self, code: Code) {
+        if code != Code::CONCURRENT_TRANSACTIONS && code != Code::INVALID_TXN_STATE {
+            self.connection = None;
+        }
+    }
+
+    fn refused(&mut self, api: Api, code: Code) -> WireError {
+        self.forget_coordinator_if(code);
+        WireError::Refused {
+            broker: self.coordinator.clone(),
+            request: api.name,
+            subject: format!(
+                "publisher {:?}",
+                self.transactional_id.as_deref().unwrap_or_default()
+            ),
+            code,
+        }
+    }
+}
+
+/// The same end may succeed a moment later. While the markers of the transaction before are written, an abort is refused as one
+/// of that.
+fn may_pass(code: Code, outcome: Outcome) -> bool {
+    code.is_passing() || (code == Code::INVALID_TXN_STATE && outcome == Outcome::Abort)
+}
+
+/// The protocol of the cluster behind a connection.
+fn spoken(connection: &Connection) -> Protocol {
+    if connection.transaction_version() >= 2 && connection.offers(END_TXN_2) {
+        Protocol::Second
+    } else {
+        Protocol::First
+    }
+}
+
+/// The code that says most about why partitions were not added, and its topic. Of several, all but one are often
+/// OPERATION_NOT_ATTEMPTED.
+fn worst(answered: &[super::requests::Answered]) -> Option<(Code, &str)> {
+    let refused = || answered.iter().filter(|added| added.code != Code::NONE);
+    refused()
+        .find(|added| added.code != Code::OPERATION_NOT_ATTEMPTED)
+        .or_else(|| refused().next())
+        .map(|added| (added.code, added.topic.as_str()))
+}
+
+/// The request was sent, perhaps, and not answered. A connection that did not open is no doubt.
+pub(super) fn is_unanswered(error: &WireError, api: Api) -> bool {
+    match error {
+        WireError::Lost { request, .. }
+        | WireError::Silent { request, .. }
+        | WireError::Malformed { request, .. } => *request == api.name,
+        _ => false,
+    }
+}
+
+fn wait(pause: &mut Duration, deadline: Deadline) {
+    std::thread::sleep(deadline.limit(*pause));
+    *pause = (*pause * 2).min(LAST_PAUSE);
+}

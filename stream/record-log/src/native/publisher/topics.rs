@@ -1,0 +1,212 @@
+//! The topics that a publisher writes to: their limits, who leads their partitions, and the records that wait for each.
+
+use std::ops::{Index, IndexMut};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Deadline, Stop};
+use crate::murmur2::choose_partition;
+use crate::native::admin::Admin;
+use crate::native::batch::build::Builder;
+use crate::native::cluster::Cluster;
+use crate::refusal::ASSUMED_LIMIT;
+use crate::{LogError, NewRecord, RecordLimit, Refusal};
+
+/// How old what is known of a topic may be: partitions that are added are found within this time.
+const OLDEST: Duration = Duration::from_secs(300);
+/// How long a topic that is not known may take to come to be, and how often it is looked for.
+const UNKNOWN_LIMIT: Duration = Duration::from_secs(8);
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+pub(super) struct Topics {
+    cluster: Arc<Cluster>,
+    admin: Arc<Admin>,
+    all: Vec<Topic>,
+    /// The topic that was found last.
+    last: usize,
+    /// Records without a key take their turns.
+    turn: u32,
+}
+
+pub(super) struct Topic {
+    pub name: String,
+    pub limit: RecordLimit,
+    pub partitions: Vec<Partition>,
+    read_at: Instant,
+}
+
+#[derive(Default)]
+pub(super) struct Partition {
+    /// The broker's id; -1 while there is none.
+    pub leader: i32,
+    pub builder: Builder,
+    sequence: i32,
+}
+
+impl Partition {
+    /// The number of the first of so many records.
+    pub fn next_sequence(&mut self, records: i32) -> i32 {
+        let first = self.sequence;
+        // After the greatest comes 0 again.
+        self.sequence = first.wrapping_add(records) & i32::MAX;
+        first
+    }
+}
+
+impl Index<usize> for Topics {
+    type Output = Topic;
+
+    fn index(&self, topic: usize) -> &Topic {
+        &self.all[topic]
+    }
+}
+
+impl IndexMut<usize> for Topics {
+    fn index_mut(&mut self, topic: usize) -> &mut Topic {
+        &mut self.all[topic]
+    }
+}
+
+impl Topics {
+    pub fn new(cluster: &Arc<Cluster>, admin: &Arc<Admin>) -> Self {
+        Self {
+            cluster: Arc::clone(cluster),
+            admin: Arc::clone(admin),
+            all: Vec::new(),
+            last: 0,
+            turn: 0,
+        }
+    }
+
+    /// Where the topic of this name is. The first time, brokers are asked for it.
+    pub fn find(&mut self, name: &str, deadline: Deadline) -> Result<usize, Stop> {
+        let is_it = |topic: &Topic| topic.name == name;
+        if !self.all.get(self.last).is_some_and(is_it) {
+            self.last = match self.all.iter().position(is_it) {
+                Some(found) => found,
+                None => self.read(name, deadline)?,
+            };
+        }
+        Ok(self.last)
+    }
+
+    fn read(&mut self, name: &str, deadline: Deadline) -> Result<usize, Stop> {
+        let unknown_until = Instant::now() + deadline.limit(UNKNOWN_LIMIT);
+        let found = loop {
+            match self.admin.topic(name) {
+                Err(LogError::UnknownTopic(_)) if Instant::now() < unknown_until => {
+                    std::thread::sleep(LOOK_AGAIN);
+                }
+                Err(LogError::UnknownTopic(_)) => return Err(Stop::Refused(never_came(name))),
+                found => break found?,
+            }
+        };
+
+        let limit = self.limit(name)?;
+        let partition = |leader: &crate::native::cluster::Leader| Partition {
+            leader: leader.node,
+            ..Partition::default()
+        };
+        self.all.push(Topic {
+            name: name.to_owned(),
+            limit,
+            partitions: found.leaders.iter().map(partition).collect(),
+            read_at: Instant::now(),
+        });
+
+        Ok(self.all.len() - 1)
+    }
+
+    /// The limit of a topic; a cautious one if its settings may not be read.
+    fn limit(&self, name: &str) -> Result<RecordLimit, Stop> {
+        match self.admin.describe(name) {
+            Ok(described) => Ok(described.record_limit),
+            Err(error) if error.is_transient() => Err(error.into()),
+            Err(error) => {
+                let assumed_bytes = ASSUMED_LIMIT.bytes;
+                tracing::warn!(topic = name, %error, assumed_bytes, "a topic's limit cannot be read and is assumed");
+                Ok(ASSUMED_LIMIT)
+            }
+        }
+    }
+
+    pub fn choose(&mut self, topic: usize, record: &NewRecord<'_>) -> Result<u32, Stop> {
+        let partitions = self.all[topic].partitions.len();
+        let partitions = u32::try_from(partitions).unwrap_or(u32::MAX);
+        Ok(choose_partition(record, partitions, &mut self.turn)?)
+    }
+
+    /// Learns who leads the topic's partitions now. If no broker says so, what is known stays.
+    pub fn refresh(&mut self, topic: usize) {
+        let known = &mut self.all[topic];
+        let Ok(Some(found)) = self.cluster.topic(&known.name) else {
+            return;
+        };
+
+        let partitions = known.partitions.len().max(found.leaders.len());
+        known.partitions.resize_with(partitions, Partition::default);
+        for (partition, leader) in known.partitions.iter_mut().zip(&found.leaders) {
+            partition.leader = leader.node;
+        }
+        known.read_at = Instant::now();
+    }
+
+    /// Refreshes what is old, between two transactions.
+    pub fn refresh_old(&mut self) {
+        for topic in 0..self.all.len() {
+            if self.all[topic].read_at.elapsed() >= OLDEST {
+                self.refresh(topic);
+            }
+        }
+    }
+
+    /// The partitions for which records wait.
+    pub fn filled(&self) -> Vec<(usize, u32)> {
+        let filled = |(topic, known): (usize, &Topic)| {
+            let partitions = (0..).zip(&known.partitions);
+            let filled = partitions.filter(|(_, partition)| !partition.builder.is_empty());
+            filled
+                .map(|(partition, _)| (topic, partition))
+                .collect::<Vec<_>>()
+        };
+        self.all.iter().enumerate().flat_map(filled).collect()
+    }
+
+    /// Forgets the records that wait.
+    pub fn clear(&mut self) {
+        self.each(|partition| partition.builder.clear());
+    }
+
+    /// A new epoch numbers records from 0 on.
+    pub fn restart_sequences(&mut self) {
+        self.each(|partition| partition.sequence = 0);
+    }
+
+    fn each(&mut self, change: impl FnMut(&mut Partition)) {
+        let partitions = self.all.iter_mut().flat_map(|topic| &mut topic.partitions);
+        partitions.for_each(change);
+    }
+}
+
+fn never_came(topic: &str) -> Refusal {
+    Refusal::new(format!(
+        "Kafka refuses topic {topic:?}: it does not exist, and did not come to be within {} s: create it",
+        UNKNOWN_LIMIT.as_secs()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Partition;
+
+    #[test]
+    fn sequences_go_on_from_0_after_the_greatest() {
+        let mut partition = Partition::default();
+        assert_eq!(partition.next_sequence(10), 0);
+        assert_eq!(partition.next_sequence(i32::MAX - 10), 10);
+
+        // As the Java client counts: the batch that begins with the greatest wraps within.
+        assert_eq!(partition.next_sequence(3), i32::MAX);
+        assert_eq!(partition.next_sequence(1), 2);
+    }
+}

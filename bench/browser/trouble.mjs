@@ -67,7 +67,7 @@ export async function trouble(visitor, base) {
 function count(user_id, revision) {
   const start = Math.floor(Date.now() / 60_000) * 60_000 - 60_000;
   const [window_start, window_end] = [start, start + 60_000].map((at) => new Date(at).toISOString());
-  return { user_id, window_start, window_end, order_count: 1, total_cents: 1999, revision };
+  return { user_id, window_start, window_end, order_count: 1, total_cents: 1999, totals: [{ currency: "USD", minor_units: 1999 }], revision };
 }
 
 /** Places an order that is refused with this problem. */

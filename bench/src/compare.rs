@@ -60,14 +60,18 @@ impl Verdict {
         for window in expected.chunk_by(|a, b| a.window_start_ms == b.window_start_ms) {
             let sums = (
                 window.iter().map(|row| row.order_count).sum(),
-                window.iter().map(|row| row.total_cents).sum(),
+                Some(window.iter().map(|row| row.total_cents).sum()),
                 window.len() as u64,
             );
 
             let summary = newest.remove(&window[0].window_start_ms);
-            let read = summary
-                .as_ref()
-                .map(|read| (read.order_count, read.total_cents, read.user_count));
+            let read = summary.as_ref().map(|read| {
+                (
+                    read.order_count,
+                    read.amounts.total_cents(),
+                    read.user_count,
+                )
+            });
 
             if read != Some(sums) {
                 self.summaries_wrong += 1;
@@ -148,14 +152,14 @@ pub fn compare(expected: &[Expected], mut read: Vec<WindowCount>, window_ms: u64
     let groups = read.chunk_by(|a, b| (a.window_start, a.user_id) == (b.window_start, b.user_id));
     let mut expected = expected.iter().peekable();
 
-    for newest in groups.map(|group| group[group.len() - 1]) {
+    for newest in groups.map(|group| &group[group.len() - 1]) {
         let key = (newest.window_start.as_ms(), newest.user_id);
         while let Some(missing) = expected.next_if(|row| (row.window_start_ms, row.user_id) < key) {
             note_missing(missing, &mut verdict);
         }
 
         match expected.next_if(|row| (row.window_start_ms, row.user_id) == key) {
-            Some(row) => note_values(row, &newest, window_ms, &mut verdict),
+            Some(row) => note_values(row, newest, window_ms, &mut verdict),
             None => {
                 verdict.unexpected += 1;
                 verdict.example(format!("unexpected: {newest:?}"));
@@ -185,14 +189,10 @@ fn note_missing(row: &Expected, verdict: &mut Verdict) {
 }
 
 fn note_values(row: &Expected, read: &WindowCount, window_ms: u64, verdict: &mut Verdict) {
-    let values = (read.order_count, read.total_cents, read.window_end.as_ms());
-    if values
-        != (
-            row.order_count,
-            row.total_cents,
-            row.window_start_ms + window_ms,
-        )
-    {
+    let total_cents = read.amounts.total_cents();
+    let values = (read.order_count, total_cents, read.window_end.as_ms());
+    let end_ms = row.window_start_ms + window_ms;
+    if values != (row.order_count, Some(row.total_cents), end_ms) {
         verdict.wrong += 1;
         verdict.example(format!("wrong: {read:?} in place of {row:?}"));
     }

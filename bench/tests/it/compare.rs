@@ -5,7 +5,7 @@ use bench::oracle::{self, Expected};
 use bench::orders::{OrderSettings, Spread, Value};
 use events::{Timestamp, WindowCount, WindowSummary};
 
-use crate::settings;
+use crate::{dollars, settings};
 
 const MINUTE_MS: u64 = 60_000;
 
@@ -15,7 +15,7 @@ fn result(expected: &Expected) -> WindowCount {
         window_start: Timestamp::from_ms(expected.window_start_ms).unwrap(),
         window_end: Timestamp::from_ms(expected.window_start_ms + MINUTE_MS).unwrap(),
         order_count: expected.order_count,
-        total_cents: expected.total_cents,
+        amounts: dollars(expected.total_cents),
         revision: 0,
     }
 }
@@ -56,7 +56,7 @@ fn a_result_nobody_ordered_is_found() {
     let verdict = verdict_after(|read| {
         read.push(WindowCount {
             user_id: 0,
-            ..read[0]
+            ..read[0].clone()
         });
     });
     assert_eq!((verdict.unexpected, verdict.is_exact()), (1, false));
@@ -66,7 +66,8 @@ fn a_result_nobody_ordered_is_found() {
 fn a_wrong_count_total_or_window_end_is_found() {
     let verdict = verdict_after(|read| {
         read[0].order_count += 1;
-        read[1].total_cents -= 1;
+        let total = read[1].amounts.total_cents().unwrap();
+        read[1].amounts = dollars(total - 1);
         read[2].window_end = read[2].window_start;
     });
     assert_eq!((verdict.wrong, verdict.is_exact()), (3, false));
@@ -74,7 +75,7 @@ fn a_wrong_count_total_or_window_end_is_found() {
 
 #[test]
 fn a_result_that_comes_twice_is_found() {
-    let verdict = verdict_after(|read| read.push(read[7]));
+    let verdict = verdict_after(|read| read.push(read[7].clone()));
     assert_eq!(
         (
             verdict.duplicated,
@@ -90,7 +91,7 @@ fn a_higher_revision_replaces_a_lower_one() {
     let verdict = verdict_after(|read| {
         let newest = WindowCount {
             revision: 1,
-            ..read[7]
+            ..read[7].clone()
         };
         read[7].order_count += 1;
         read.push(newest);
@@ -106,7 +107,7 @@ fn summaries(expected: &[Expected]) -> Vec<WindowSummary> {
         window_end: Timestamp::from_ms(window[0].window_start_ms + MINUTE_MS).unwrap(),
         order_count: window.iter().map(|row| row.order_count).sum(),
         user_count: window.len() as u64,
-        total_cents: window.iter().map(|row| row.total_cents).sum(),
+        amounts: dollars(window.iter().map(|row| row.total_cents).sum()),
         top_users: Vec::new(),
         revision: 0,
     };

@@ -12,6 +12,7 @@ mod read;
 
 use bench::orders::OrderSettings;
 use clap::Parser;
+use events::{Amount, Amounts};
 
 /// The defaults of the command line, with so many orders.
 fn settings(orders: u64) -> OrderSettings {
@@ -25,4 +26,13 @@ fn settings(orders: u64) -> OrderSettings {
         orders,
         ..Line::parse_from(["test"]).settings
     }
+}
+
+/// Totals in dollars alone.
+fn dollars(cents: u64) -> Amounts {
+    let amount = Amount {
+        currency: "USD".parse().unwrap(),
+        minor_units: cents,
+    };
+    [amount].into_iter().collect()
 }

@@ -10,7 +10,7 @@ use bench::read::{self, ReadError};
 use events::{OrderCreated, Timestamp, WindowCount};
 use record_log::{Cleanup, Delivery, LogSettings, NewRecord, RecordLog, TopicSpec};
 
-use crate::settings;
+use crate::{dollars, settings};
 
 const MINUTE_MS: u64 = 60_000;
 const TARGET: Target<'_> = Target {
@@ -106,7 +106,7 @@ fn result(expected: &oracle::Expected) -> WindowCount {
         window_start: Timestamp::from_ms(expected.window_start_ms).unwrap(),
         window_end: Timestamp::from_ms(expected.window_start_ms + MINUTE_MS).unwrap(),
         order_count: expected.order_count,
-        total_cents: expected.total_cents,
+        amounts: dollars(expected.total_cents),
         revision: 0,
     }
 }

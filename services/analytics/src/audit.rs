@@ -1,8 +1,8 @@
 //! The audit: compares the orders stored in SQL with the orders counted by the stream job, minute
 //! by minute. Pure.
 //!
-//! Both use the event time of the order's event. In a closed minute they are therefore equal,
-//! unless an order was lost or counted twice. Windows become known in the order of their ends, so a
+//! Both use the event time of the order's event. In a closed minute they are therefore equal, their
+//! number and their totals in each currency, unless an order was lost or counted twice. Windows become known in the order of their ends, so a
 //! minute is closed once a window with the same or a later end is known. If there is none, because
 //! nobody orders or because the job is down, the minute closes after a given patience; orders that
 //! are not counted by then are a difference.
@@ -12,26 +12,27 @@
 
 use std::collections::BTreeMap;
 
-use events::{Timestamp, WindowSummary};
+use events::{Amount, Amounts, Currency, Timestamp, WindowSummary};
 use serde::{Deserialize, Serialize};
 
 const MINUTE_MS: u64 = 60_000;
 
-/// A number of orders and their total.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+/// A number of orders and their totals.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Sum {
     /// The number of orders.
     pub orders: u64,
-    /// Sum of their totals.
-    pub total_cents: u64,
+    /// Sums of their totals, by currency.
+    #[serde(flatten)]
+    pub amounts: Amounts,
 }
 
 /// The orders of a minute, as stored in SQL.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 pub struct StoredMinute {
     /// Its start.
     pub minute: Timestamp,
-    /// The number and total of its orders.
+    /// The number and totals of its orders.
     #[serde(flatten)]
     pub sum: Sum,
 }
@@ -56,7 +57,7 @@ pub struct Audit {
 }
 
 /// One minute of an audit.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Line {
     /// Its start in milliseconds since 1970.
     pub id: u64,
@@ -99,15 +100,15 @@ impl Audit {
     ) -> Result<Self, NotByMinute> {
         let mut minutes: BTreeMap<Timestamp, (Sum, Sum)> = BTreeMap::new();
         for StoredMinute { minute, sum } in stored {
-            minutes.entry(*minute).or_default().0.add(*sum);
+            minutes.entry(*minute).or_default().0.add(sum);
         }
 
         for window in windows {
             let sum = Sum {
                 orders: window.order_count,
-                total_cents: window.total_cents,
+                amounts: window.amounts.clone(),
             };
-            minutes.entry(minute_of(window)?).or_default().1.add(sum);
+            minutes.entry(minute_of(window)?).or_default().1.add(&sum);
         }
 
         let line = |(minute, (stored, counted))| Line::of(minute, stored, counted, closed_until);
@@ -121,14 +122,14 @@ impl Audit {
         let mut stored = Sum::default();
         let mut counted = Sum::default();
         for line in items.iter().filter(|line| line.is_closed) {
-            stored.add(line.stored);
-            counted.add(line.counted);
+            stored.add(&line.stored);
+            counted.add(&line.counted);
         }
 
         Self {
             balanced: items
                 .iter()
-                .all(|line| !line.is_closed || line.stored == line.counted),
+                .all(|line| !line.is_closed || line.stored.agrees_with(&line.counted)),
             closed_until,
             stored,
             counted,
@@ -145,21 +146,54 @@ impl Line {
             id: minute.as_ms(),
             minute,
             is_closed: minute.as_ms() + MINUTE_MS <= closed_until.as_ms(),
-            stored,
-            counted,
             difference: stored
                 .orders
                 .cast_signed()
                 .saturating_sub(counted.orders.cast_signed()),
+            stored,
+            counted,
         }
     }
 }
 
 impl Sum {
-    fn add(&mut self, other: Self) {
+    fn add(&mut self, other: &Self) {
         self.orders = self.orders.saturating_add(other.orders);
-        self.total_cents = self.total_cents.saturating_add(other.total_cents);
+        self.amounts
+            .extend(other.amounts.as_slice().iter().copied());
     }
+
+    /// Returns whether these are the same orders.
+    fn agrees_with(&self, other: &Self) -> bool {
+        let own = self.amounts.as_slice();
+        let others = other.amounts.as_slice();
+        let totals_agree = own == others || is_rest_of(own, others) || is_rest_of(others, own);
+        self.orders == other.orders && totals_agree
+    }
+}
+
+/// Returns whether the unknown amount in `partly` is what its known amounts leave of `whole`: what
+/// was counted before currencies were is one number for orders of all currencies.
+fn is_rest_of(partly: &[Amount], whole: &[Amount]) -> bool {
+    let is_known = |amount: &&Amount| amount.currency != Currency::UNKNOWN;
+    let sum = |amounts: &[Amount]| -> u128 {
+        amounts
+            .iter()
+            .map(|amount| u128::from(amount.minor_units))
+            .sum()
+    };
+
+    let is_within = |known: &Amount| {
+        let same = |amount: &&Amount| amount.currency == known.currency;
+        let most = whole
+            .iter()
+            .find(same)
+            .map_or(0, |amount| amount.minor_units);
+        known.minor_units <= most
+    };
+
+    let has_unknown = !partly.iter().all(|amount| is_known(&amount));
+    has_unknown && sum(partly) == sum(whole) && partly.iter().filter(is_known).all(is_within)
 }
 
 /// Returns the start of the minute that contains the window.
@@ -183,10 +217,18 @@ mod tests {
         Timestamp::from_ms(TEN_MS + seconds * 1_000).unwrap()
     }
 
+    fn amounts(of: &[(&str, u64)]) -> Amounts {
+        let amount = |(code, minor_units): &(&str, u64)| Amount {
+            currency: code.parse().unwrap(),
+            minor_units: *minor_units,
+        };
+        of.iter().map(amount).collect()
+    }
+
     fn sum(orders: u64) -> Sum {
         Sum {
             orders,
-            total_cents: orders * 100,
+            amounts: amounts(&[("USD", orders * 100)]),
         }
     }
 
@@ -203,7 +245,7 @@ mod tests {
             window_end: at(to),
             order_count: orders,
             user_count: 1,
-            total_cents: orders * 100,
+            amounts: amounts(&[("USD", orders * 100)]),
             top_users: Vec::new(),
             revision: 0,
         }
@@ -267,8 +309,40 @@ mod tests {
     #[test]
     fn totals_must_agree_as_well() {
         let mut counted = window(0, 60, 3);
-        counted.total_cents -= 1;
+        counted.amounts = amounts(&[("USD", 299)]);
         assert!(!audit(&[stored(0, 3)], &[counted], 60).balanced);
+    }
+
+    /// Whether a minute balances whose three orders have these totals.
+    fn balances(stored_as: &[(&str, u64)], counted_as: &[(&str, u64)]) -> bool {
+        let mut stored = stored(0, 3);
+        stored.sum.amounts = amounts(stored_as);
+        let mut counted = window(0, 60, 3);
+        counted.amounts = amounts(counted_as);
+        audit(&[stored], &[counted], 60).balanced
+    }
+
+    #[test]
+    fn totals_must_agree_in_each_currency() {
+        let stored = [("JPY", 150_000), ("USD", 1_999)];
+        assert!(balances(&stored, &stored));
+        assert!(!balances(&stored, &[("JPY", 150_001), ("USD", 1_998)]));
+        assert!(!balances(&stored, &[("USD", 151_999)]));
+        assert!(!balances(&stored, &[("EUR", 150_000), ("USD", 1_999)]));
+        assert!(!balances(&stored, &[("JPY", 150_000)]));
+        assert!(!balances(&[("JPY", 150_000)], &stored));
+    }
+
+    #[test]
+    fn a_minute_counted_before_currencies_were_must_have_what_remains() {
+        let stored = [("JPY", 150_000), ("USD", 1_999)];
+        assert!(balances(&stored, &[("XXX", 151_999)]));
+        assert!(balances(&stored, &[("USD", 999), ("XXX", 151_000)]));
+        assert!(!balances(&stored, &[("XXX", 151_998)]));
+        assert!(!balances(&stored, &[("USD", 2_000), ("XXX", 149_999)]));
+        assert!(!balances(&stored, &[("EUR", 1), ("XXX", 151_998)]));
+        assert!(!balances(&[("XXX", 1), ("USD", 1)], &[("USD", 3)]));
+        assert!(balances(&[("XXX", 151_999)], &stored));
     }
 
     #[test]

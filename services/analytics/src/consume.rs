@@ -48,12 +48,9 @@ impl Consumer for Counts {
         self.0.written.inc_by(counts.len() as u64);
 
         for (record, count) in counts {
-            self.0.tell(
-                Source::Counts,
-                record,
-                Some(count.user_id),
-                &Shown::from(count),
-            );
+            let user_id = Some(count.user_id);
+            self.0
+                .tell(Source::Counts, record, user_id, &Shown::from(count));
         }
 
         Ok(())
@@ -117,9 +114,9 @@ fn newest(counts: &[(&Received, WindowCount)]) -> Vec<WindowCount> {
     for (_, count) in counts {
         let known = newest
             .entry((count.user_id, count.window_start))
-            .or_insert(*count);
+            .or_insert_with(|| count.clone());
         if known.revision < count.revision {
-            *known = *count;
+            known.clone_from(count);
         }
     }
 

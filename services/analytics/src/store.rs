@@ -98,7 +98,7 @@ impl Store {
     /// rolled back; write all of them again.
     pub async fn upsert_counts(&self, counts: &[WindowCount]) -> Result<(), StoreError> {
         let writes =
-            futures::stream::iter(counts.iter().copied()).map(|count| self.upsert_count(count));
+            futures::stream::iter(counts.iter().cloned()).map(|count| self.upsert_count(count));
         writes
             .buffer_unordered(WRITES_AT_ONCE)
             .try_collect::<()>()
@@ -120,11 +120,9 @@ impl Store {
     }
 
     async fn upsert_count(&self, count: WindowCount) -> Result<(), StoreError> {
-        let row = CountRow::new(
-            count,
-            shelf(count.window_start, shard(count.user_id)),
-            self.retention,
-        );
+        let revision = number(count.revision.into());
+        let shelf = shelf(count.window_start, shard(count.user_id));
+        let row = CountRow::new(count, shelf, self.retention);
 
         let put = self
             .client
@@ -132,7 +130,7 @@ impl Store {
             .table_name(RESULTS)
             .set_item(Some(serde_dynamo::to_item(row)?));
         let put = put.condition_expression(IS_NEWER);
-        let put = put.expression_attribute_values(":revision", number(count.revision.into()));
+        let put = put.expression_attribute_values(":revision", revision);
         unless_newer(put.send().await)
     }
 

@@ -1,14 +1,14 @@
 //! Summaries of a range of time, computed from the summaries of its windows. Pure.
 //!
-//! Orders and revenue add up exactly. Users do not, because a window names only its ten busiest
+//! Orders add up exactly, and so does revenue in each currency. Users do not, because a window names only its ten busiest
 //! users. The number of distinct users over several windows is exact if every window names all its
 //! users; otherwise it is a lower bound. The same holds for the busiest users of the range. The
 //! summary contains a flag for this.
 
-use std::cmp::Reverse;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use events::{Timestamp, TopUser, WindowSummary};
+use events::{Amount, Amounts, Timestamp, TopUser, WindowSummary};
 use serde::Serialize;
 
 /// Number of busiest users that are named.
@@ -49,8 +49,10 @@ pub struct Span {
     pub users: u64,
     /// Whether `users` and `top_users` are exact.
     pub users_is_exact: bool,
-    /// Sum of the orders' totals.
-    pub revenue_cents: u64,
+    /// Sum of the orders' totals if they have one currency; null if they have several.
+    pub revenue_cents: Option<u64>,
+    /// Sums of the orders' totals, by currency.
+    pub revenue: Vec<Amount>,
     /// The users with the most orders, busiest first.
     pub top_users: Vec<TopUser>,
 }
@@ -87,6 +89,7 @@ impl Summary {
 impl Span {
     fn of<'a>(windows: impl Iterator<Item = &'a WindowSummary>) -> Self {
         let mut users: BTreeMap<u64, TopUser> = BTreeMap::new();
+        let mut revenue = Amounts::default();
         let mut span = Self {
             users_is_exact: true,
             ..Self::default()
@@ -94,39 +97,53 @@ impl Span {
 
         for window in windows {
             span.orders += window.order_count;
-            span.revenue_cents += window.total_cents;
+            revenue.extend(window.amounts.as_slice().iter().copied());
             span.users = span.users.max(window.user_count);
             span.users_is_exact &= window.top_users.len() as u64 == window.user_count;
 
             for top in &window.top_users {
                 let sum = users.entry(top.user_id).or_insert(TopUser {
+                    user_id: top.user_id,
                     order_count: 0,
-                    total_cents: 0,
-                    ..*top
+                    amounts: Amounts::default(),
                 });
                 sum.order_count += top.order_count;
-                sum.total_cents += top.total_cents;
+                sum.amounts.extend(top.amounts.as_slice().iter().copied());
             }
         }
 
         span.users = span.users.max(users.len() as u64);
         span.top_users = users.into_values().collect();
-        span.top_users.sort_by_key(|user| {
-            (
-                Reverse(user.order_count),
-                Reverse(user.total_cents),
-                user.user_id,
-            )
-        });
-
+        span.top_users.sort_by(busiest_first);
         span.top_users.truncate(TOP);
+        span.revenue_cents = revenue.total_cents();
+        span.revenue = revenue.as_slice().to_vec();
+
         span
     }
+}
+
+fn busiest_first(one: &TopUser, other: &TopUser) -> Ordering {
+    let most_orders = other.order_count.cmp(&one.order_count);
+    most_orders
+        .then_with(|| one.amounts.higher_first(&other.amounts))
+        .then_with(|| one.user_id.cmp(&other.user_id))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn amount(currency: &str, minor_units: u64) -> Amount {
+        Amount {
+            currency: currency.parse().unwrap(),
+            minor_units,
+        }
+    }
+
+    fn dollars(orders: u64) -> Amounts {
+        [amount("USD", orders * 100)].into_iter().collect()
+    }
 
     const NOW_MS: u64 = 1_795_341_600_000;
 
@@ -137,7 +154,7 @@ mod tests {
         let top = |(user_id, orders): &(u64, u64)| TopUser {
             user_id: *user_id,
             order_count: *orders,
-            total_cents: orders * 100,
+            amounts: dollars(*orders),
         };
 
         let orders = users.iter().map(|(_, orders)| orders).sum::<u64>() + unnamed;
@@ -146,7 +163,7 @@ mod tests {
             window_end: Timestamp::from_ms(end).unwrap(),
             order_count: orders,
             user_count: users.len() as u64 + unnamed,
-            total_cents: orders * 100,
+            amounts: dollars(orders),
             top_users: users.iter().map(top).collect(),
             revision: 0,
         }
@@ -164,8 +181,52 @@ mod tests {
             empty.last_day,
             Span {
                 users_is_exact: true,
+                revenue_cents: Some(0),
                 ..Span::default()
             }
+        );
+    }
+
+    #[test]
+    fn revenue_in_several_currencies_is_no_single_number() {
+        let mut yen = window(2, &[(1, 1), (2, 1)], 0);
+        yen.amounts = [amount("JPY", 1_500), amount("KWD", 7)]
+            .into_iter()
+            .collect();
+        for (top, code) in yen.top_users.iter_mut().zip(["JPY", "KWD"]) {
+            top.amounts = [amount(code, 1_500)].into_iter().collect();
+        }
+
+        let span = summary(&[window(1, &[(1, 2)], 0), yen]).last_hour;
+        assert_eq!((span.orders, span.revenue_cents), (4, None));
+        assert_eq!(
+            span.revenue,
+            [amount("JPY", 1_500), amount("KWD", 7), amount("USD", 200)]
+        );
+
+        let user = &span.top_users[0];
+        assert_eq!((user.user_id, user.amounts.total_cents()), (1, None));
+        assert_eq!(
+            user.amounts.as_slice(),
+            [amount("JPY", 1_500), amount("USD", 200)]
+        );
+    }
+
+    #[test]
+    fn users_with_equally_many_orders_rank_by_currency_and_then_by_the_higher_total() {
+        let mut one = window(1, &[(1, 1), (2, 1), (3, 1)], 0);
+        for (top, total) in one
+            .top_users
+            .iter_mut()
+            .zip([("USD", 9), ("EUR", 5), ("EUR", 6)])
+        {
+            top.amounts = [amount(total.0, total.1)].into_iter().collect();
+        }
+
+        let ranked = summary(&[one]).last_hour.top_users;
+        assert_eq!(
+            ranked.iter().map(|user| user.user_id).collect::<Vec<_>>(),
+            [3, 2, 1]
         );
     }
 
@@ -180,7 +241,7 @@ mod tests {
 
         assert_eq!(
             (summary.last_hour.orders, summary.last_hour.revenue_cents),
-            (3, 300)
+            (3, Some(300))
         );
         assert_eq!(summary.last_day.orders, 7);
     }

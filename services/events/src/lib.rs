@@ -1,11 +1,14 @@
 //! The wire contract: what crosses between the services and the stream job, and nothing else.
 //!
-//! Money is integer minor units (`_cents`). Time on the wire is UTC RFC 3339 with milliseconds ([`Timestamp`]). Ids of
+//! Money is integer minor units with their currency ([`Amount`]); a field that ends in `_cents` is a number of minor units of
+//! whatever currency, cents or not. Time on the wire is UTC RFC 3339 with milliseconds ([`Timestamp`]). Ids of
 //! users and orders are 64-bit integers given by SQL; ids of products and events are UUIDs. The JSON of every type is
 //! held by the golden files under `tests/golden/`: a change that breaks one breaks a consumer.
 
+mod money;
 mod timestamp;
 
+pub use money::{Amount, Amounts, Currency, InvalidCurrency};
 use serde::{Deserialize, Serialize};
 pub use timestamp::{InvalidTimestamp, Timestamp, TimestampText};
 use uuid::Uuid;
@@ -35,7 +38,7 @@ pub struct OrderCreated {
     pub order_id: u64,
     /// Who ordered.
     pub user_id: u64,
-    /// Sum over the items of quantity times unit price.
+    /// Sum over the items of quantity times unit price, in minor units of the currency.
     pub total_cents: u64,
     /// ISO 4217 code.
     pub currency: String,
@@ -57,7 +60,7 @@ pub struct OrderItem {
 }
 
 /// How often a user ordered within a window, or a session. A higher `revision` of the same user and window replaces a lower one.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct WindowCount {
     /// The user.
     pub user_id: u64,
@@ -67,8 +70,9 @@ pub struct WindowCount {
     pub window_end: Timestamp,
     /// Orders in the window; at least one, or none once a session has become part of an earlier one.
     pub order_count: u64,
-    /// Sum of their totals.
-    pub total_cents: u64,
+    /// Sums of their totals, by currency.
+    #[serde(flatten)]
+    pub amounts: Amounts,
     /// 0 at first; higher when late orders corrected the count.
     pub revision: u32,
 }
@@ -84,21 +88,23 @@ pub struct WindowSummary {
     pub order_count: u64,
     /// Distinct users who ordered.
     pub user_count: u64,
-    /// Sum of the orders' totals.
-    pub total_cents: u64,
-    /// The ten users with the most orders, most first; ties by higher total, then lower id.
+    /// Sums of the orders' totals, by currency.
+    #[serde(flatten)]
+    pub amounts: Amounts,
+    /// The ten users with the most orders, most first; ties by currency, then higher total, then lower id.
     pub top_users: Vec<TopUser>,
     /// 0 at first; higher when late orders corrected the totals.
     pub revision: u32,
 }
 
 /// A user's part in a [`WindowSummary`].
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct TopUser {
     /// The user.
     pub user_id: u64,
     /// Orders in the window.
     pub order_count: u64,
-    /// Sum of their totals.
-    pub total_cents: u64,
+    /// Sums of their totals, by currency.
+    #[serde(flatten)]
+    pub amounts: Amounts,
 }

@@ -2,8 +2,6 @@
 //! line is the subject, and the body begins after an empty line. The HTML has the same content,
 //! with all filled-in values escaped.
 
-use std::fmt::Write;
-
 use events::{OrderCreated, OrderItem};
 
 const ORDER_CREATED: &str = include_str!("templates/order-created.txt");
@@ -11,8 +9,8 @@ const ORDER_CREATED_HTML: &str = include_str!("templates/order-created.html");
 const ORDER_CREATED_SMS: &str = include_str!("templates/order-created.sms.txt");
 const ITEM_HTML: &str = "<tr><td align=\"right\">{{quantity}}</td><td>{{product}}</td>\
                          <td align=\"right\">{{each}}</td><td align=\"right\">{{sum}}</td></tr>";
-/// Currencies without a minor unit (ISO 4217).
-const WITHOUT_MINOR_UNIT: [&str; 7] = ["CLP", "ISK", "JPY", "KRW", "PYG", "UGX", "VND"];
+/// The digits of the minor unit of a currency that ISO 4217 does not have, or has no minor unit for.
+const USUAL_DIGITS: u16 = 2;
 
 /// A message in all its forms.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -150,16 +148,21 @@ fn prices(item: &OrderItem, currency: &str) -> (String, String) {
     )
 }
 
-fn money(cents: u64, currency: &str) -> String {
-    let mut text = String::new();
-    let written = if WITHOUT_MINOR_UNIT.contains(&currency) {
-        write!(text, "{cents} {currency}")
-    } else {
-        write!(text, "{}.{:02} {currency}", cents / 100, cents % 100)
-    };
-    written.expect("a String takes all");
+/// Writes an amount with as many digits as the currency's minor unit has: 19.99 USD, 1500 JPY, 1.500 KWD.
+fn money(minor_units: u64, currency: &str) -> String {
+    let known = iso_currency::Currency::from_code(currency);
+    let digits = known.and_then(|known| known.exponent());
+    let digits = digits.unwrap_or(USUAL_DIGITS);
 
-    text
+    if digits == 0 {
+        return format!("{minor_units} {currency}");
+    }
+
+    let unit = 10_u64.pow(digits.into());
+    let width = usize::from(digits);
+    let whole = minor_units / unit;
+    let rest = minor_units % unit;
+    format!("{whole}.{rest:0width$} {currency}")
 }
 
 #[cfg(test)]
@@ -249,9 +252,50 @@ mod tests {
 
     #[test]
     fn money_is_written_as_its_currency_has_it() {
-        assert_eq!(
-            [money(5, "EUR"), money(1_000, "JPY")],
-            ["0.05 EUR", "1000 JPY"]
-        );
+        let written = [
+            money(5, "EUR"),
+            money(1_000, "JPY"),
+            money(1_500, "KRW"),
+            money(1_500, "XOF"),
+            money(1_500, "UGX"),
+            money(1_500, "KWD"),
+            money(7, "BHD"),
+            money(15_000, "CLF"),
+            money(1_999, "ZZZ"),
+            money(u64::MAX, "TND"),
+        ];
+
+        let expected = [
+            "0.05 EUR",
+            "1000 JPY",
+            "1500 KRW",
+            "1500 XOF",
+            "1500 UGX",
+            "1.500 KWD",
+            "0.007 BHD",
+            "1.5000 CLF",
+            "19.99 ZZZ",
+            "18446744073709551.615 TND",
+        ];
+        assert_eq!(written, expected);
+    }
+
+    #[test]
+    fn every_form_of_a_message_has_the_money_of_its_currency() {
+        for (currency, total, each) in [
+            ("KRW", "3998 KRW", "1999 KRW"),
+            ("KWD", "3.998 KWD", "1.999 KWD"),
+        ] {
+            let Message {
+                text, html, short, ..
+            } = order_created(&order(currency));
+            assert!(text.contains(&format!("Total: {total}")), "{text}");
+            assert!(text.contains(&format!("at {each}: {total}")), "{text}");
+            assert!(
+                html.contains(&format!("<strong>{total}</strong>")),
+                "{html}"
+            );
+            assert!(short.contains(&format!("Total: {total}.")), "{short}");
+        }
     }
 }

@@ -48,6 +48,11 @@ const MIGRATIONS: &[Migration] = &[
         mysql: include_str!("../migrations/0002-orders-by-time.mysql.sql"),
         sqlite: include_str!("../migrations/0002-orders-by-time.sqlite.sql"),
     },
+    Migration {
+        name: "0003-orders-by-currency",
+        mysql: include_str!("../migrations/0003-orders-by-currency.mysql.sql"),
+        sqlite: include_str!("../migrations/0003-orders-by-currency.sqlite.sql"),
+    },
 ];
 
 /// The rights of the service's database account.

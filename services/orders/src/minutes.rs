@@ -1,4 +1,4 @@
-//! Orders by minute: the number and total of the orders accepted in each minute, from SQL.
+//! Orders by minute: the number and totals of the orders accepted in each minute, from SQL.
 //!
 //! The minute of an order is that of its `created_at`, which is also the event time of its event. A
 //! count of the events by event time must therefore give the same numbers; `GET /analytics/audit`
@@ -7,7 +7,7 @@
 use axum::extract::State;
 use chassis::auth::Trusted;
 use chassis::{Json, Page, Problem, Query, Result};
-use events::Timestamp;
+use events::{Amounts, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::http::Orders;
@@ -32,7 +32,7 @@ pub struct Minutes {
 }
 
 /// The orders of one minute.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Minute {
     /// Its start in milliseconds since 1970.
     pub id: u64,
@@ -40,8 +40,9 @@ pub struct Minute {
     pub minute: Timestamp,
     /// Number of orders accepted in it, whatever their status now.
     pub orders: u64,
-    /// Sum of the orders' totals.
-    pub total_cents: u64,
+    /// Sums of the orders' totals, by currency.
+    #[serde(flatten)]
+    pub amounts: Amounts,
 }
 
 /// `GET /orders/minutes`: the minutes that have orders, oldest first.

@@ -98,12 +98,18 @@ pub struct Priced {
 }
 
 /// The reason a request cannot be priced.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Unpriced {
     #[error("the total is more than can be counted")]
     TooMuch,
-    #[error("its price is in another currency than that of the lines before")]
-    MixedCurrencies { line: usize },
+    #[error(
+        "its price is in {currency}, and those of the lines before are in {of_order}: an order has one currency, so order it by itself"
+    )]
+    MixedCurrencies {
+        line: usize,
+        currency: String,
+        of_order: String,
+    },
     #[error("it has no price")]
     NoPrice { line: usize },
     #[error(
@@ -181,8 +187,13 @@ impl NewOrder {
             let price = prices
                 .get(&line.product_id)
                 .ok_or(Unpriced::NoPrice { line: index })?;
-            if currency.get_or_insert(&price.currency) != &&price.currency {
-                return Err(Unpriced::MixedCurrencies { line: index });
+            let of_order: &String = currency.get_or_insert(&price.currency);
+            if of_order != &price.currency {
+                return Err(Unpriced::MixedCurrencies {
+                    line: index,
+                    currency: price.currency.clone(),
+                    of_order: of_order.clone(),
+                });
             }
 
             let quantity = line.quantity.0;
@@ -307,7 +318,11 @@ mod tests {
         prices.get_mut(&Uuid::from_u128(1)).unwrap().currency = "EUR".into();
         assert_eq!(
             order(&[1, 1]).priced(&prices),
-            Err(Unpriced::MixedCurrencies { line: 1 })
+            Err(Unpriced::MixedCurrencies {
+                line: 1,
+                currency: "EUR".into(),
+                of_order: "USD".into()
+            })
         );
 
         assert_eq!(

@@ -153,7 +153,7 @@ impl From<Failure> for Problem {
                     .member("total_cents", total_cents)
             }
             Failure::Unpriced(
-                error @ (Unpriced::MixedCurrencies { line } | Unpriced::NoPrice { line }),
+                error @ (Unpriced::MixedCurrencies { line, .. } | Unpriced::NoPrice { line }),
             ) => Self::unprocessable(error.to_string()).field(format!("items[{line}].product_id")),
         }
     }

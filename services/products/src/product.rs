@@ -241,11 +241,20 @@ fn number(field: &str, value: &Value, max: u64) -> Result<u64, Invalid> {
     within.ok_or_else(|| Invalid::new(field, format!("must be a whole number from 0 to {max}")))
 }
 
+/// Parses the code of a currency that ISO 4217 has with minor units, in which there can be prices.
 fn currency(value: &Value) -> Result<String, Invalid> {
-    let code = value
-        .as_str()
-        .filter(|code| code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_uppercase()));
-    let complaint = || Invalid::new("currency", "must be three capital letters, as in ISO 4217");
+    let has_prices = |code: &&str| {
+        iso_currency::Currency::from_code(code).is_some_and(|known| known.exponent().is_some())
+    };
+    let complaint = || {
+        let given: String = value.to_string().chars().take(20).collect();
+        let reason = format!(
+            "must be a currency of ISO 4217 in capital letters, as \"USD\", and is {given}"
+        );
+        Invalid::new("currency", reason)
+    };
+
+    let code = value.as_str().filter(has_prices);
     code.map(str::to_owned).ok_or_else(complaint)
 }
 
@@ -285,6 +294,15 @@ mod tests {
             ("Lamp", 0, "USD")
         );
         assert_eq!((details.stock, details.category), (None, None));
+    }
+
+    #[test]
+    fn a_price_may_be_in_any_currency_that_has_minor_units_or_none() {
+        for currency in ["JPY", "KRW", "KWD", "CLF", "EUR", "XOF", "ZWG", "XCG"] {
+            let lamp = json!({"name": "Lamp", "price_cents": 1, "currency": currency});
+            let details = Details::parse(object(lamp)).unwrap();
+            assert_eq!(details.currency, currency);
+        }
     }
 
     #[test]
@@ -330,10 +348,10 @@ mod tests {
             );
         }
 
-        assert_eq!(
-            complaint_about(json!({"name": "Lamp", "price_cents": 1, "currency": "usd"})),
-            "currency"
-        );
+        for currency in ["usd", "", "US", "USDT", "ABC", "XXX", "XAU", "XTS", "€"] {
+            let lamp = json!({"name": "Lamp", "price_cents": 1, "currency": currency});
+            assert_eq!(complaint_about(lamp), "currency", "{currency}");
+        }
 
         assert_eq!(
             complaint_about(json!({"name": "Lamp", "price_cents": 1, "stock": -1})),

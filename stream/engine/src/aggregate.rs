@@ -41,6 +41,12 @@ pub trait Aggregate: Value {
     fn signature() -> String {
         name_of::<Self>()
     }
+
+    /// Returns the names of the earlier kinds whose encoding this kind reads, too. A job continues
+    /// from a checkpoint of one of them.
+    fn earlier_signatures() -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// A key by which events are grouped.
@@ -71,6 +77,13 @@ pub(crate) fn name_of<T>() -> String {
     }
 
     name
+}
+
+/// Returns the names of all kinds whose encoding `A` reads: its own, then the earlier ones.
+fn signatures<A: Aggregate>() -> Vec<String> {
+    let mut all = vec![A::signature()];
+    all.extend(A::earlier_signatures());
+    all
 }
 
 /// The number of events.
@@ -149,6 +162,17 @@ impl<A: Aggregate, B: Aggregate> Aggregate for (A, B) {
     fn signature() -> String {
         format!("({}, {})", A::signature(), B::signature())
     }
+
+    fn earlier_signatures() -> Vec<String> {
+        let named = |a: &String, b: &String| format!("({a}, {b})");
+        let firsts = signatures::<A>();
+        let seconds = signatures::<B>();
+
+        let pairs = firsts
+            .iter()
+            .flat_map(|a| seconds.iter().map(move |b| named(a, b)));
+        pairs.skip(1).collect()
+    }
 }
 
 impl<A: Aggregate, B: Aggregate, C: Aggregate> Aggregate for (A, B, C) {
@@ -163,6 +187,17 @@ impl<A: Aggregate, B: Aggregate, C: Aggregate> Aggregate for (A, B, C) {
         let b = B::signature();
         let c = C::signature();
         format!("({a}, {b}, {c})")
+    }
+
+    fn earlier_signatures() -> Vec<String> {
+        let mut all = Vec::new();
+        for a in signatures::<A>() {
+            for b in signatures::<B>() {
+                all.extend(signatures::<C>().iter().map(|c| format!("({a}, {b}, {c})")));
+            }
+        }
+
+        all.split_off(1)
     }
 }
 
@@ -272,6 +307,38 @@ mod tests {
         assert_eq!(
             <(Revenue<Option<u64>>, Count)>::signature(),
             "(Revenue<Option<u64>>, count)"
+        );
+    }
+
+    #[test]
+    fn what_consists_of_a_kind_reads_what_that_kind_read_earlier() {
+        #[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+        struct New;
+        impl Aggregate for New {
+            fn merge(&mut self, _: &Self) {}
+
+            fn signature() -> String {
+                "new".to_owned()
+            }
+
+            fn earlier_signatures() -> Vec<String> {
+                vec!["old".to_owned()]
+            }
+        }
+
+        assert!(<(Count, Sum)>::earlier_signatures().is_empty());
+        assert_eq!(
+            <(New, New)>::earlier_signatures(),
+            ["(new, old)", "(old, new)", "(old, old)"]
+        );
+        assert_eq!(
+            <(Count, New, Sum)>::earlier_signatures(),
+            ["(count, old, sum)"]
+        );
+        assert_eq!(Session::<New>::earlier_signatures(), ["session of old"]);
+        assert_eq!(
+            Sessions::<New, 5>::earlier_signatures(),
+            ["sessions of old by 5 ms"]
         );
     }
 

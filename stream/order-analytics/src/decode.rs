@@ -1,7 +1,8 @@
-//! Decodes an order: its user, its total and its time. The rest of the record is checked, and passed over.
+//! Decodes an order: its user, its total with the currency, and its time. The rest of the record is checked, and passed over.
 //!
-//! A value is an order if it is one JSON object (RFC 8259) in UTF-8, with each field of the wire contract at most once
-//! and a `created_at` that RFC 3339 allows. Names and strings may be escaped in any way. Everything else is rejected with
+//! A value is an order if it is one JSON object (RFC 8259) in UTF-8, with each field of the wire contract at most once,
+//! a `currency` of three capital letters and a `created_at` that RFC 3339 allows. A currency need not be on the list of
+//! ISO 4217 that this program was built with: new ones come, and orders in them count. Names and strings may be escaped in any way. Everything else is rejected with
 //! its reason.
 //!
 //! Orders that need no thought are decoded by [`quick`]. serde_json decides about all others. What it does not check in
@@ -13,7 +14,7 @@ mod quick;
 use std::borrow::Cow;
 use std::fmt;
 
-use events::{ORDER_CREATED, Timestamp};
+use events::{Amount, Currency, ORDER_CREATED, Timestamp};
 use record_log::Record;
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -21,7 +22,6 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::OrderTotals;
-use stream::aggregate::{Count, Sum};
 use stream::job::Rejected;
 use stream::pane::EventTimeMs;
 use stream::seen::EventId;
@@ -34,13 +34,13 @@ pub struct Order {
     /// Who ordered.
     pub user_id: u64,
     /// For how much.
-    pub total_cents: u64,
+    pub total: Amount,
 }
 
 impl Order {
     /// What is counted, and for whom.
     pub fn counted(self) -> (u64, OrderTotals) {
-        (self.user_id, (Count(1), Sum(self.total_cents)))
+        (self.user_id, OrderTotals::of(self.total))
     }
 }
 
@@ -51,13 +51,12 @@ struct Fields<'a> {
     event_type: Cow<'a, str>,
     user_id: u64,
     total_cents: u64,
+    currency: Currency,
     created_at: Timestamp,
     #[serde(default)]
     event_id: Id,
     #[serde(default, rename = "order_id")]
     _order_id: IgnoredAny,
-    #[serde(default, rename = "currency")]
-    _currency: IgnoredAny,
     #[serde(default, rename = "items")]
     _items: IgnoredAny,
 }
@@ -161,7 +160,10 @@ fn by_serde(value: &[u8]) -> Result<(Timestamp, Order), Rejected> {
     let order = Order {
         event_id: fields.event_id.0,
         user_id: fields.user_id,
-        total_cents: fields.total_cents,
+        total: Amount {
+            currency: fields.currency,
+            minor_units: fields.total_cents,
+        },
     };
     Ok((fields.created_at, order))
 }
@@ -271,7 +273,10 @@ mod tests {
                 Order {
                     event_id: Some(0x0198_0000_0000_7000_8000_0000_0000_0000),
                     user_id: 42,
-                    total_cents: 3998
+                    total: Amount {
+                        currency: "USD".parse().unwrap(),
+                        minor_units: 3998,
+                    },
                 }
             ))
         );
@@ -299,6 +304,7 @@ mod tests {
             ORDER.replace("10:00:00.123Z", "10:00:00.123456789012Z"),
             ORDER.replace("T10:00:00.123Z", "t12:00:00.123+02:00"),
             ORDER.replace("\"items\":[],", ""),
+            ORDER.replace("USD", r"\u0055S\u0044"),
             with(r#""channel":{"app":[1,null,1e999,-0.0]}"#),
             with(r#""note":"\ud83d\ude00 \\ud83d \" \u0000""#),
             with(r#""note":"[[[[""#),
@@ -318,6 +324,12 @@ mod tests {
         for order in written {
             assert_eq!(decode(&order), expected, "{order}");
         }
+    }
+
+    #[test]
+    fn a_currency_that_iso_4217_does_not_have_yet_is_counted() {
+        let order = decode(ORDER.replace("USD", "QQQ")).unwrap().1;
+        assert_eq!(order.total.currency.as_str(), "QQQ");
     }
 
     #[test]
@@ -367,6 +379,16 @@ mod tests {
             ORDER.replace("3998", "3998.0"),
             ORDER.replace("42", "\"42\""),
             ORDER.replace("42", "null"),
+            ORDER.replace("USD", "usd"),
+            ORDER.replace("USD", ""),
+            ORDER.replace("USD", "USDT"),
+            ORDER.replace("USD", "US "),
+            ORDER.replace("USD", "€"),
+            ORDER.replace("\"USD\"", "null"),
+            ORDER.replace("\"USD\"", "840"),
+            ORDER.replace("\"USD\"", "[\"USD\"]"),
+            ORDER.replace("\"currency\":\"USD\",", ""),
+            with("\"currency\":\"USD\""),
             ORDER.replace("2026-11-22T10:00:00.123Z", "1969-12-31T23:59:59.9999Z"),
             ORDER.replace("2026-11-22T10:00:00.123Z", "2026-11-22T10:00:00.123"),
             ORDER.replace("order.created", r"order\u002xcreated"),
@@ -413,6 +435,9 @@ mod tests {
         assert!(reason(&ORDER.replace("42", "-1")).contains("invalid value"));
         assert!(reason(&ORDER.replace("created\"", "cancelled\"")).contains("cancelled"));
         assert!(reason(&ORDER.replace("\"user_id\":42,", "")).contains("user_id"));
+        assert!(reason(&ORDER.replace("USD", "usd")).contains("capital letters"));
+        assert!(reason(&ORDER.replace("USD", "usd")).contains("\"usd\""));
+        assert!(reason(&ORDER.replace("\"currency\":\"USD\",", "")).contains("currency"));
         assert!(reason(&ORDER.replace("2026-11-22T", "yesterday")).contains("RFC 3339"));
         assert!(reason(&ORDER.replace("2026-", "9999-")).contains("future"));
     }

@@ -9,6 +9,7 @@
 //! [`WindowCount`]: events::WindowCount
 
 mod decode;
+mod totals;
 mod write;
 
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use record_log::RecordLog;
 
-use stream::aggregate::{Count, Session, Sum};
+use stream::aggregate::Session;
 use stream::attempt::{JobError, Stop};
 use stream::checkpoint::manifest::Fingerprint;
 use stream::cluster::{ClusterError, Members};
@@ -25,9 +26,7 @@ use stream::metrics::Metrics;
 use stream::pane::{InvalidWindows, SessionWindows, Windows};
 use stream::run::Run;
 use stream::settings::Settings;
-
-/// How many orders, and the sum of their totals in cents.
-pub type OrderTotals = (Count, Sum);
+pub use totals::OrderTotals;
 
 /// How many users a summary names.
 const TOP_USERS: usize = 10;
@@ -183,7 +182,6 @@ impl OrderAnalytics {
 
     fn windowed(&self, windows: Windows) -> Pipeline<u64, OrderTotals> {
         let size_ms = windows.size_ms();
-        let orders = |totals: &OrderTotals| *totals;
         Job::new(&self.job)
             .source(&self.input_topic, decode::order)
             .identified_by(|order| order.event_id)
@@ -195,9 +193,9 @@ impl OrderAnalytics {
             .summarize(
                 &self.summary_topic,
                 TOP_USERS,
-                write::most(orders),
+                write::most(of_window),
                 move |totals, output| {
-                    write::summary(totals, orders, size_ms, output);
+                    write::summary(totals, of_window, size_ms, output);
                 },
             )
             .side_outputs(&self.late_topic, &self.dead_letter_topic)
@@ -205,7 +203,6 @@ impl OrderAnalytics {
 
     fn sessioned(&self, sessions: SessionWindows) -> Pipeline<u64, Session<OrderTotals>> {
         let limit_ms = sessions.cut_to().size_ms();
-        let orders = |session: &Session<OrderTotals>| session.aggregate;
         Job::new(&self.job)
             .source(&self.input_topic, decode::order)
             .identified_by(|order| order.event_id)
@@ -217,11 +214,19 @@ impl OrderAnalytics {
             .summarize(
                 &self.summary_topic,
                 TOP_USERS,
-                write::most(orders),
+                write::most(of_session),
                 move |totals, output| {
-                    write::summary(totals, orders, limit_ms, output);
+                    write::summary(totals, of_session, limit_ms, output);
                 },
             )
             .side_outputs(&self.late_topic, &self.dead_letter_topic)
     }
+}
+
+fn of_window(totals: &OrderTotals) -> &OrderTotals {
+    totals
+}
+
+fn of_session(session: &Session<OrderTotals>) -> &OrderTotals {
+    &session.aggregate
 }

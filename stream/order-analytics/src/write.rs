@@ -1,23 +1,30 @@
 //! Writes counts and totals of orders as the wire contract has them.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Ordering;
 
-use events::{Timestamp, TopUser, WindowCount, WindowSummary};
+use events::{Amounts, Timestamp, TopUser, WindowCount, WindowSummary};
 use serde::Serialize;
 
 use super::OrderTotals;
-use stream::aggregate::{Aggregate, Count, Session, Sum};
+use stream::aggregate::{Aggregate, Session};
 use stream::flow::Row;
 use stream::job::Output;
 use stream::pane::{EventTimeMs, SessionWindows};
 use stream::summary::Totals;
 
-/// Most orders first; then the higher total, then the lower id. `orders` finds them in what is kept of a user.
+/// Most orders first; then by currency and the higher total, then the lower id. `orders` finds them in what is kept of a
+/// user.
 pub fn most<A: Aggregate>(
-    orders: impl Fn(&A) -> OrderTotals,
+    orders: impl Fn(&A) -> &OrderTotals,
 ) -> impl Fn((&u64, &A), (&u64, &A)) -> Ordering {
     move |(id, one), (other_id, other)| {
-        (Reverse(orders(one)), id).cmp(&(Reverse(orders(other)), other_id))
+        let one = orders(one);
+        let other = orders(other);
+
+        let most_orders = other.orders().cmp(&one.orders());
+        most_orders
+            .then_with(|| one.amounts().higher_first(&other.amounts()))
+            .then_with(|| id.cmp(other_id))
     }
 }
 
@@ -26,7 +33,7 @@ pub fn count(row: &Row<u64, OrderTotals>, size_ms: u64, output: &mut Output) {
     write_count(
         row.key,
         (row.window_start, row.window_start + size_ms),
-        row.aggregate,
+        counted(&row.aggregate),
         row.revision,
         output,
     );
@@ -41,13 +48,13 @@ pub fn session(
     let Session {
         first_ms,
         last_ms,
-        aggregate,
+        ref aggregate,
     } = row.aggregate;
 
     let orders = if row.is_gone {
-        OrderTotals::default()
+        (0, Amounts::default())
     } else {
-        aggregate
+        counted(aggregate)
     };
 
     write_count(
@@ -59,10 +66,15 @@ pub fn session(
     );
 }
 
+/// The number of orders and the sums of their totals.
+fn counted(totals: &OrderTotals) -> (u64, Amounts) {
+    (totals.orders(), totals.amounts())
+}
+
 fn write_count(
     user_id: u64,
     (start, end): (EventTimeMs, EventTimeMs),
-    (Count(order_count), Sum(total_cents)): OrderTotals,
+    (order_count, amounts): (u64, Amounts),
     revision: u32,
     output: &mut Output,
 ) {
@@ -76,7 +88,7 @@ fn write_count(
             window_start,
             window_end,
             order_count,
-            total_cents,
+            amounts,
             revision,
         },
         output,
@@ -86,27 +98,27 @@ fn write_count(
 /// The totals of a window of `size_ms`, or of the sessions in it. `orders` finds them in what is kept of a user.
 pub fn summary<A: Aggregate>(
     totals: &Totals<u64, A>,
-    orders: impl Fn(&A) -> OrderTotals,
+    orders: impl Fn(&A) -> &OrderTotals,
     size_ms: u64,
     output: &mut Output,
 ) {
     let top = |(user_id, kept): &(u64, A)| {
-        let (Count(order_count), Sum(total_cents)) = orders(kept);
+        let (order_count, amounts) = counted(orders(kept));
         TopUser {
             user_id: *user_id,
             order_count,
-            total_cents,
+            amounts,
         }
     };
 
-    let (Count(order_count), Sum(total_cents)) = orders(&totals.aggregate);
+    let (order_count, amounts) = counted(orders(&totals.aggregate));
     let window_start = instant(totals.window_start);
     let summary = WindowSummary {
         window_start,
         window_end: instant(totals.window_start + size_ms),
         order_count,
         user_count: totals.keys,
-        total_cents,
+        amounts,
         top_users: totals.top.iter().map(top).collect(),
         revision: totals.revision(),
     };

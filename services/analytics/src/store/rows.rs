@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use events::{Timestamp, TopUser, WindowCount, WindowSummary};
+use events::{Amount, Amounts, Timestamp, TopUser, WindowCount, WindowSummary};
 use serde::{Deserialize, Serialize};
 
 /// A count as an item.
@@ -15,7 +15,8 @@ pub(super) struct CountRow {
     #[serde(with = "as_ms")]
     window_end: Timestamp,
     order_count: u64,
-    total_cents: u64,
+    #[serde(flatten)]
+    amounts: Amounts,
     revision: u32,
     shelf: String,
     expires_at: u64,
@@ -28,7 +29,8 @@ pub(super) struct SummaryRow {
     window_end: Timestamp,
     order_count: u64,
     user_count: u64,
-    total_cents: u64,
+    #[serde(flatten)]
+    amounts: Amounts,
     top_users: Vec<TopUser>,
     revision: u32,
     expires_at: u64,
@@ -46,6 +48,7 @@ pub(super) struct WindowRow {
     order_count: Option<u64>,
     user_count: Option<u64>,
     total_cents: Option<u64>,
+    totals: Option<Vec<Amount>>,
     top_users: Option<Vec<TopUser>>,
     revision: Option<u32>,
 }
@@ -57,7 +60,7 @@ impl CountRow {
             window_start: count.window_start,
             window_end: count.window_end,
             order_count: count.order_count,
-            total_cents: count.total_cents,
+            amounts: count.amounts,
             revision: count.revision,
             shelf,
             expires_at: expires_at(count.window_end, retention),
@@ -70,7 +73,7 @@ impl CountRow {
             window_start: self.window_start,
             window_end: self.window_end,
             order_count: self.order_count,
-            total_cents: self.total_cents,
+            amounts: self.amounts,
             revision: self.revision,
         }
     }
@@ -82,7 +85,7 @@ impl SummaryRow {
             window_end: summary.window_end,
             order_count: summary.order_count,
             user_count: summary.user_count,
-            total_cents: summary.total_cents,
+            amounts: summary.amounts.clone(),
             top_users: summary.top_users.clone(),
             revision: summary.revision,
             expires_at: expires_at(summary.window_end, retention),
@@ -97,7 +100,7 @@ impl WindowRow {
             window_end: self.window_end,
             order_count: self.order_count?,
             user_count: self.user_count?,
-            total_cents: self.total_cents?,
+            amounts: Amounts::of_fields(self.total_cents, self.totals)?,
             top_users: self.top_users?,
             revision: self.revision?,
         })

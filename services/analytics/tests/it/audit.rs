@@ -67,7 +67,8 @@ impl Orders {
     /// Stores orders of a dollar each in the minute that began so many minutes before this one.
     pub fn store(&self, minutes_ago: u64, orders: u64) {
         let minute = self.minute(minutes_ago);
-        let stored = json!({"id": minute.as_ms(), "minute": minute, "orders": orders, "total_cents": orders * 100});
+        let stored = json!({"id": minute.as_ms(), "minute": minute, "orders": orders,
+            "totals": [{"currency": "USD", "minor_units": orders * 100}]});
         self.state.lock().unwrap().0.push(stored);
     }
 
@@ -108,7 +109,11 @@ async fn books_balance_when_every_closed_minute_was_counted_whole(dynamodb: Clie
         "{audit}"
     );
 
-    assert_eq!(audit["stored"], json!({"orders": 4, "total_cents": 400}));
+    let totals = json!([{"currency": "USD", "minor_units": 400}]);
+    assert_eq!(
+        audit["stored"],
+        json!({"orders": 4, "total_cents": 400, "totals": totals})
+    );
     assert_eq!(audit["counted"], audit["stored"]);
     let lines = audit["items"].as_array().unwrap();
 

@@ -83,7 +83,7 @@ async fn a_crash_between_writing_and_remembering_loses_nothing(dynamodb: Client)
     });
     let running = Running::start_process(&dynamodb, &log, dying).await;
     assert!(running.work.await.unwrap_err().is_panic());
-    running.shutdown.request();
+    running.shutdown.0.request();
 
     let running = Running::start(&dynamodb, &log).await;
     running.caught_up().await;

@@ -18,7 +18,8 @@ use aws_sdk_dynamodb::Client;
 use chassis::auth::Auth;
 use chassis::{Metrics, Shutdown};
 use events::{
-    ANALYTICS_RESULTS, ANALYTICS_SUMMARIES, Timestamp, TopUser, WindowCount, WindowSummary,
+    ANALYTICS_RESULTS, ANALYTICS_SUMMARIES, Amount, Amounts, Timestamp, TopUser, WindowCount,
+    WindowSummary,
 };
 use record_log::simulated::SimulatedLog;
 use record_log::{Cleanup, Delivery, NewRecord, RecordLog, TopicSpec};
@@ -33,8 +34,17 @@ const EPOCH_MS: u64 = 1_795_341_600_000;
 struct Running {
     log: SimulatedLog,
     client: TestClient,
-    shutdown: Shutdown,
+    shutdown: Ending,
     work: JoinHandle<()>,
+}
+
+/// Stops the service when a test ends, also by a failed assertion: the runtime waits for its consumers.
+struct Ending(Shutdown);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.request();
+    }
 }
 
 impl Running {
@@ -68,13 +78,13 @@ impl Running {
         Self {
             log: log.clone(),
             client,
-            shutdown,
+            shutdown: Ending(shutdown),
             work,
         }
     }
 
     async fn stop(self) {
-        self.shutdown.request();
+        self.shutdown.0.request();
         self.work.await.unwrap();
     }
 
@@ -87,7 +97,7 @@ impl Running {
                 }
             });
             if caught_up.await.is_err() {
-                self.shutdown.request();
+                self.shutdown.0.request();
                 panic!("{topic} was not consumed in time");
             }
         }
@@ -188,6 +198,14 @@ fn minute(minute: u64) -> Timestamp {
     Timestamp::from_ms(EPOCH_MS + minute * 60_000).unwrap()
 }
 
+fn amounts(of: &[(&str, u64)]) -> Amounts {
+    let amount = |(code, minor_units): &(&str, u64)| Amount {
+        currency: code.parse().unwrap(),
+        minor_units: *minor_units,
+    };
+    of.iter().map(amount).collect()
+}
+
 /// A count of one dollar an order.
 fn count(user_id: u64, window: u64, order_count: u64, revision: u32) -> WindowCount {
     WindowCount {
@@ -195,7 +213,7 @@ fn count(user_id: u64, window: u64, order_count: u64, revision: u32) -> WindowCo
         window_start: minute(window),
         window_end: minute(window + 1),
         order_count,
-        total_cents: order_count * 100,
+        amounts: amounts(&[("USD", order_count * 100)]),
         revision,
     }
 }
@@ -207,7 +225,7 @@ fn summary(ended_ms_ago: u64, users: &[(u64, u64)], revision: u32) -> WindowSumm
     let top = |(user_id, orders): &(u64, u64)| TopUser {
         user_id: *user_id,
         order_count: *orders,
-        total_cents: orders * 100,
+        amounts: amounts(&[("USD", orders * 100)]),
     };
 
     WindowSummary {
@@ -215,7 +233,7 @@ fn summary(ended_ms_ago: u64, users: &[(u64, u64)], revision: u32) -> WindowSumm
         window_end: Timestamp::from_ms(end).unwrap(),
         order_count,
         user_count: users.len() as u64,
-        total_cents: order_count * 100,
+        amounts: amounts(&[("USD", order_count * 100)]),
         top_users: users.iter().map(top).collect(),
         revision,
     }

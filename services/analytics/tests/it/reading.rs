@@ -3,14 +3,19 @@
 use std::collections::BTreeSet;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 
-use crate::{Running, count, essence, log, minute, publish_counts, publish_summaries, summary};
+use crate::{
+    Running, amounts, count, essence, log, minute, publish_counts, publish_summaries, summary,
+};
 
 testbed::on_both_dynamodbs!(
     recent_shows_every_count_once_newest_window_first,
     a_users_counts_come_newest_first,
     the_summary_adds_up_the_windows_and_says_how_fresh_it_is,
+    money_of_several_currencies_is_never_one_number,
+    items_from_before_there_were_totals_are_read,
     nothing_yet_is_empty_and_no_error,
     cursors_and_users_that_cannot_be_read_are_refused,
 );
@@ -124,7 +129,7 @@ async fn the_summary_adds_up_the_windows_and_says_how_fresh_it_is(dynamodb: Clie
 
     assert_eq!(
         summary["last_hour"]["top_users"][0],
-        json!({"user_id": 2, "order_count": 5, "total_cents": 500})
+        json!({"user_id": 2, "order_count": 5, "total_cents": 500, "totals": [{"currency": "USD", "minor_units": 500}]})
     );
 
     assert_eq!(
@@ -142,6 +147,88 @@ async fn the_summary_adds_up_the_windows_and_says_how_fresh_it_is(dynamodb: Clie
 
     assert_eq!(summary["freshness"]["lag_records"], json!(0));
     running.stop().await;
+}
+
+async fn money_of_several_currencies_is_never_one_number(dynamodb: Client) {
+    let running = Running::start(&dynamodb, &log()).await;
+    let both = amounts(&[("USD", 1_999), ("JPY", 150_000)]);
+    let mut count = count(5, 0, 2, 0);
+    count.amounts.clone_from(&both);
+    publish_counts(&running.log, &[count]);
+
+    let mut window = summary(60_000, &[(5, 2)], 0);
+    window.amounts.clone_from(&both);
+    window.top_users[0].amounts = both;
+    publish_summaries(&running.log, &[window]);
+    running.caught_up().await;
+
+    let totals = json!([{"currency": "JPY", "minor_units": 150_000}, {"currency": "USD", "minor_units": 1_999}]);
+    for path in ["/analytics/recent", "/analytics/users/5"] {
+        let count = &running.get(path).await["items"][0];
+        assert_eq!(
+            [&count["total_cents"], &count["totals"]],
+            [&Value::Null, &totals]
+        );
+    }
+
+    let summary = running.get("/analytics/summary").await;
+    for span in ["now", "last_hour", "last_day"] {
+        let span = &summary[span];
+        assert_eq!(
+            [&span["revenue_cents"], &span["revenue"]],
+            [&Value::Null, &totals]
+        );
+        let top = &span["top_users"][0];
+        assert_eq!(
+            [&top["total_cents"], &top["totals"]],
+            [&Value::Null, &totals]
+        );
+    }
+    running.stop().await;
+}
+
+/// The program before this one wrote a number in whatever currency.
+async fn items_from_before_there_were_totals_are_read(dynamodb: Client) {
+    let running = Running::start(&dynamodb, &log()).await;
+    publish_counts(&running.log, &[count(5, 0, 2, 0)]);
+    publish_summaries(&running.log, &[summary(60_000, &[(5, 2)], 0)]);
+    running.caught_up().await;
+    for table in [analytics::RESULTS, analytics::WINDOWS] {
+        forget_totals(&dynamodb, table).await;
+    }
+
+    let totals = json!([{"currency": "XXX", "minor_units": 200}]);
+    let count = &running.get("/analytics/recent").await["items"][0];
+    assert_eq!(
+        [&count["total_cents"], &count["totals"]],
+        [&json!(200), &totals]
+    );
+
+    let now = &running.get("/analytics/summary").await["now"];
+    assert_eq!(
+        [&now["revenue_cents"], &now["revenue"]],
+        [&json!(200), &totals]
+    );
+    assert_eq!(now["top_users"][0]["totals"], totals);
+    running.stop().await;
+}
+
+/// Takes the totals out of all items of a table.
+async fn forget_totals(dynamodb: &Client, table: &str) {
+    let found = dynamodb.scan().table_name(table).send().await.unwrap();
+    for mut item in found.items.unwrap() {
+        item.remove("totals");
+        if let Some(AttributeValue::L(users)) = item.get_mut("top_users") {
+            for user in users {
+                let AttributeValue::M(user) = user else {
+                    panic!("{user:?}")
+                };
+                user.remove("totals").unwrap();
+            }
+        }
+        let put = dynamodb.put_item().table_name(table);
+        put.set_item(Some(item)).send().await.unwrap();
+    }
 }
 
 async fn nothing_yet_is_empty_and_no_error(dynamodb: Client) {

@@ -3,7 +3,8 @@
 use std::fmt::Debug;
 
 use events::{
-    ORDER_CREATED, OrderCreated, OrderItem, Timestamp, TopUser, WindowCount, WindowSummary,
+    Amount, Amounts, ORDER_CREATED, OrderCreated, OrderItem, Timestamp, TopUser, WindowCount,
+    WindowSummary,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -16,6 +17,14 @@ fn assert_golden<T: DeserializeOwned + Serialize + PartialEq + Debug>(file: &str
 
 fn instant(text: &str) -> Timestamp {
     text.parse().unwrap()
+}
+
+fn amounts(of: &[(&str, u64)]) -> Amounts {
+    let amount = |(code, minor_units): &(&str, u64)| Amount {
+        currency: code.parse().unwrap(),
+        minor_units: *minor_units,
+    };
+    of.iter().map(amount).collect()
 }
 
 #[test]
@@ -37,17 +46,37 @@ fn order_created_is_as_its_consumers_know_it() {
     assert_golden(include_str!("../golden/order-created.json"), &order);
 }
 
-#[test]
-fn window_count_is_as_its_consumers_know_it() {
-    let count = WindowCount {
+fn window_count(of: &[(&str, u64)]) -> WindowCount {
+    WindowCount {
         user_id: 42,
         window_start: instant("2026-11-22T10:00:00Z"),
         window_end: instant("2026-11-22T10:01:00Z"),
         order_count: 3,
-        total_cents: 11994,
+        amounts: amounts(of),
         revision: 0,
-    };
+    }
+}
+
+#[test]
+fn window_count_is_as_its_consumers_know_it() {
+    let count = window_count(&[("USD", 11_994)]);
     assert_golden(include_str!("../golden/window-count.json"), &count);
+}
+
+#[test]
+fn a_count_of_several_currencies_has_no_single_total() {
+    let count = window_count(&[("USD", 1_999), ("JPY", 150_000)]);
+    let file = include_str!("../golden/window-count-of-several-currencies.json");
+    assert_golden(file, &count);
+}
+
+#[test]
+fn a_count_from_before_there_were_totals_is_read() {
+    let file = include_str!("../golden/window-count-before-totals.json");
+    assert_eq!(
+        serde_json::from_str::<WindowCount>(file).unwrap(),
+        window_count(&[("XXX", 11_994)])
+    );
 }
 
 #[test]
@@ -57,17 +86,17 @@ fn window_summary_is_as_its_consumers_know_it() {
         window_end: instant("2026-11-22T10:01:00Z"),
         order_count: 4,
         user_count: 2,
-        total_cents: 13993,
+        amounts: amounts(&[("USD", 11_994), ("JPY", 1_500)]),
         top_users: vec![
             TopUser {
                 user_id: 42,
                 order_count: 3,
-                total_cents: 11994,
+                amounts: amounts(&[("USD", 11_994)]),
             },
             TopUser {
                 user_id: 7,
                 order_count: 1,
-                total_cents: 1999,
+                amounts: amounts(&[("JPY", 1_500)]),
             },
         ],
         revision: 1,

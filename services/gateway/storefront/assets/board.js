@@ -2,7 +2,7 @@
 
 import { customer } from "./customer.js";
 import { button, element, notice } from "./dom.js";
-import { minute, money, plural } from "./format.js";
+import { minute, plural, sums } from "./format.js";
 
 const ROWS_AT_FIRST = 60;
 
@@ -69,7 +69,7 @@ function group(window, counts, names) {
         at === 0 && element("th", { scope: "rowgroup", rowspan: counts.length, class: "figure" }, minute(window.start), element("span", { class: "soft small" }, plural(window.orders, "order"))),
         element("td", {}, names.get(count.user_id) ?? `Customer ${count.user_id}`, count.user_id === mine && element("span", { class: "you-mark" }, "You"), corrected(count)),
         element("td", { class: "number figure" }, count.order_count.toLocaleString()),
-        element("td", { class: "number figure" }, money(count.total_cents)),
+        element("td", { class: "number figure" }, sums(count)),
       ),
     ),
   );

@@ -57,7 +57,9 @@ function stock({ stock }) {
 /** The button that puts one more into the basket. */
 export function add(product) {
   const click = () => {
-    if (!suits(product)) return say(`${product.name} is sold in another currency than what is in your basket. Order that first.`);
+    if (!suits(product)) {
+      return say(`${product.name} costs ${money(product.price_cents, product.currency)}, and what is in your basket has another currency. Order that first.`);
+    }
     const before = quantityOf(product);
     put(product, before + 1);
     const after = quantityOf(product);

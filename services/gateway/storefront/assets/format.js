@@ -4,11 +4,35 @@ const clock = new Intl.DateTimeFormat([], { hour: "2-digit", minute: "2-digit", 
 const day = new Intl.DateTimeFormat([], { dateStyle: "medium" });
 const monies = new Map();
 
-/** 1999, "USD" → $19.99 */
-export function money(cents, currency = "USD") {
-  if (!monies.has(currency)) monies.set(currency, new Intl.NumberFormat([], { style: "currency", currency }));
-  const format = monies.get(currency);
-  return format.format(cents / 10 ** format.resolvedOptions().maximumFractionDigits);
+// Digits of the minor unit where there are not two, as in ISO 4217. Intl follows the Unicode CLDR, which leaves them out of
+// currencies whose minor unit is hardly used: 1500 fils of Iraq, 1.500 dinars, would be shown as 1,500.
+const DIGITS = {
+  0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF",
+  3: "BHD IQD JOD KWD LYD OMR TND",
+  4: "CLF UYW",
+};
+const digitsOf = new Map(Object.entries(DIGITS).flatMap(([digits, codes]) => codes.split(" ").map((code) => [code, Number(digits)])));
+
+/** 1999, "USD" → $19.99; 1500, "JPY" → ¥1,500 */
+export function money(minorUnits, currency) {
+  const digits = digitsOf.get(currency) ?? 2;
+  if (!monies.has(currency)) {
+    const style = { style: "currency", currency, minimumFractionDigits: digits, maximumFractionDigits: digits };
+    monies.set(currency, new Intl.NumberFormat([], style));
+  }
+  return monies.get(currency).format(minorUnits / 10 ** digits);
+}
+
+/** The totals of a count, one for each currency: ¥1,500 + $19.99 */
+export function sums(count) {
+  return totals(count)
+    .map(({ currency, minor_units }) => money(minor_units, currency))
+    .join(" + ");
+}
+
+/** [{currency, minor_units}]. A service of the version before did not say in which currency it counted. */
+export function totals({ totals, total_cents }) {
+  return totals ?? [{ currency: "XXX", minor_units: total_cents }];
 }
 
 /** The minute of the day: 15:41 */

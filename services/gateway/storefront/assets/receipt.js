@@ -3,7 +3,7 @@
 import { everySecond, WINDOW_MS, windowStart } from "./clock.js";
 import { follow } from "./counts.js";
 import { button, element } from "./dom.js";
-import { minute, money, plural } from "./format.js";
+import { minute, money, plural, sums } from "./format.js";
 import { gauge } from "./gauge.js";
 
 /** {node, end}: the receipt, and what stops it from watching. */
@@ -35,7 +35,7 @@ export function receipt(order, close) {
       tide.rise(1);
       node.classList.add("counted");
       state.textContent = `Counted: ${plural(count.order_count, "order")} of yours in the minute of ${minute(start)}.`;
-      countdown.textContent = `${money(count.total_cents, order.currency)} in all.`;
+      countdown.textContent = `${sums(count)} in all.`;
     },
   });
   return { node, end: () => (stopClock(), stopCounts()) };

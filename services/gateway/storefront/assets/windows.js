@@ -1,5 +1,7 @@
 // The counts, by window: what the chart and the table draw from. Knows no page.
 
+import { totals } from "./format.js";
+
 const MOST_WINDOWS = 60;
 
 /** A collection of counts that keeps the newest windows. */
@@ -15,24 +17,30 @@ export function windows() {
     },
     has: (start) => byStart.has(start),
     /** Orders in the window that begins at `start`. */
-    orders: (start) => sum(byStart.get(start), "order_count"),
-    /** [{start, orders, cents, counts}], newest window first, busiest customer first. */
+    orders: (start) => orders(byStart.get(start)),
+    /** [{start, orders, counts}], newest window first, busiest customer first. */
     list: () =>
       [...byStart]
         .sort(([one], [other]) => other - one)
         .map(([start, counts]) => ({
           start,
-          orders: sum(counts, "order_count"),
-          cents: sum(counts, "total_cents"),
+          orders: orders(counts),
           counts: [...counts.values()].sort(busiestFirst),
         })),
   };
 }
 
+// Amounts of different currencies are not compared: the higher one comes first within each.
 function busiestFirst(one, other) {
-  return other.order_count - one.order_count || other.total_cents - one.total_cents || one.user_id - other.user_id;
+  return other.order_count - one.order_count || higherFirst(totals(one), totals(other)) || one.user_id - other.user_id;
 }
 
-function sum(counts, field) {
-  return counts ? [...counts.values()].reduce((total, count) => total + count[field], 0) : 0;
+function higherFirst([one, ...ones], [other, ...others]) {
+  if (!one || !other) return one ? 1 : other ? -1 : 0;
+  if (one.currency !== other.currency) return one.currency < other.currency ? -1 : 1;
+  return other.minor_units - one.minor_units || higherFirst(ones, others);
+}
+
+function orders(counts) {
+  return counts ? [...counts.values()].reduce((total, { order_count }) => total + order_count, 0) : 0;
 }

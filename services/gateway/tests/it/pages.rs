@@ -178,3 +178,37 @@ async fn metrics_are_not_public() {
     assert_eq!(gateway.get("/metrics").await.status(), 404);
     assert!(gateway.metrics().await.contains("http_requests_total"));
 }
+
+/// Intl does not have the digits of ISO 4217 for some currencies, so the storefront has a table of its own.
+#[test]
+fn money_is_shown_with_the_digits_of_its_minor_unit() {
+    let script = include_str!("../../storefront/assets/format.js");
+    let table = script
+        .split_once("const DIGITS = {")
+        .and_then(|(_, rest)| rest.split_once('}'))
+        .unwrap()
+        .0;
+
+    let rows = table.lines().filter_map(|line| line.split_once(": \""));
+    let told: Vec<(String, u16)> = rows
+        .flat_map(|(digits, codes)| {
+            let digits = digits.trim().parse().unwrap();
+            let codes = codes.trim_end_matches("\",").split(' ');
+            codes.map(move |code| (code.to_owned(), digits))
+        })
+        .collect();
+
+    let letters = || 'A'..='Z';
+    let codes = letters()
+        .flat_map(|a| letters().flat_map(move |b| letters().map(move |c| format!("{a}{b}{c}"))));
+    let digits = |code: &str| iso_currency::Currency::from_code(code)?.exponent();
+    let expected: Vec<(String, u16)> = codes
+        .filter_map(|code| digits(&code).map(|digits| (code, digits)))
+        .filter(|(_, digits)| *digits != 2)
+        .collect();
+
+    let mut told = told;
+    told.sort();
+    assert!(expected.len() > 20, "{expected:?}");
+    assert_eq!(told, expected);
+}

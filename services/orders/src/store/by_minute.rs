@@ -1,34 +1,62 @@
 //! The orders of each minute, counted in SQL.
 
+use events::{Amount, Amounts, Timestamp};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
 use super::{Store, StoreError, instant, signed, unsigned};
 use crate::minutes::{Minute, Minutes};
 
-/// The index `orders_created` covers this query.
-const BY_MINUTE: &str = "SELECT created_at_ms - created_at_ms % 60000 AS minute_ms, COUNT(*) AS orders, \
+/// The index `orders_created_in` covers this query.
+const BY_MINUTE: &str = "SELECT created_at_ms - created_at_ms % 60000 AS minute_ms, currency, COUNT(*) AS orders, \
                          CAST(SUM(total_cents) AS SIGNED) AS cents \
                          FROM orders WHERE created_at_ms >= ? AND created_at_ms < ? \
-                         GROUP BY minute_ms ORDER BY minute_ms";
+                         GROUP BY minute_ms, currency ORDER BY minute_ms";
+
+/// The orders of one minute in one currency.
+struct Share {
+    minute: Timestamp,
+    orders: u64,
+    amount: Amount,
+}
 
 impl Store {
-    /// Returns the count and total of every minute that has an order, oldest first.
+    /// Returns the count and totals of every minute that has an order, oldest first.
     pub async fn by_minute(&self, minutes: Minutes) -> Result<Vec<Minute>, StoreError> {
         let query = sqlx::query(BY_MINUTE)
             .bind(signed(minutes.from_ms)?)
             .bind(signed(minutes.to_ms)?);
         let rows = query.fetch_all(self.database.pool()).await?;
-        Ok(rows.iter().map(minute).collect::<Result<_, _>>()?)
+        let shares: Vec<Share> = rows.iter().map(share).collect::<Result<_, _>>()?;
+
+        let minutes = shares.chunk_by(|one, other| one.minute == other.minute);
+        Ok(minutes.map(minute).collect())
     }
 }
 
-fn minute(row: &AnyRow) -> Result<Minute, sqlx::Error> {
-    let minute = instant(row.try_get("minute_ms")?)?;
-    Ok(Minute {
+/// Puts the shares of one minute together.
+fn minute(shares: &[Share]) -> Minute {
+    let minute = shares[0].minute;
+    Minute {
         id: minute.as_ms(),
         minute,
+        orders: shares.iter().map(|share| share.orders).sum(),
+        amounts: shares.iter().map(|share| share.amount).collect::<Amounts>(),
+    }
+}
+
+fn share(row: &AnyRow) -> Result<Share, sqlx::Error> {
+    let code: String = row.try_get("currency")?;
+    let currency = code
+        .parse()
+        .map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+
+    Ok(Share {
+        minute: instant(row.try_get("minute_ms")?)?,
         orders: unsigned(row.try_get("orders")?)?,
-        total_cents: unsigned(row.try_get("cents")?)?,
+        amount: Amount {
+            currency,
+            minor_units: unsigned(row.try_get("cents")?)?,
+        },
     })
 }

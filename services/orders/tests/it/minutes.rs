@@ -26,7 +26,8 @@ async fn accept_at(database: &Database, id: i64, ms: i64) {
 fn minute(offset: i64, orders: u64, total_cents: u64) -> Value {
     let start_ms = TEN_MS + offset * 60_000;
     let start = format!("2026-11-22T10:{offset:02}:00.000Z");
-    json!({"id": start_ms, "minute": start, "orders": orders, "total_cents": total_cents})
+    let totals = json!([{"currency": "USD", "minor_units": total_cents}]);
+    json!({"id": start_ms, "minute": start, "orders": orders, "total_cents": total_cents, "totals": totals})
 }
 
 #[tokio::test]
@@ -53,6 +54,42 @@ async fn each_order_counts_in_the_minute_of_its_time() {
             .await
             .json();
         assert_eq!(page["items"], json!([minute(4, 1, 3998)]));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn orders_of_several_currencies_are_summed_by_currency() {
+    check(async |shop| {
+        let lamp = shop.catalogue.add(1_999, "USD", 99);
+        let cup = shop.catalogue.add(1_500, "JPY", 99);
+        let rug = shop.catalogue.add(7, "KWD", 99);
+        for (product, ms) in [(lamp, 0), (cup, 1), (lamp, 2), (rug, 3), (cup, 60_000)] {
+            let id = shop.post(shop.order(&[(product, 1)])).await.id();
+            accept_at(&shop.database, id, TEN_MS + ms).await;
+        }
+
+        let page = shop
+            .get("/orders/minutes?from=2026-11-22T10:00:00Z&to=2026-11-22T10:02:00Z")
+            .await
+            .json();
+        let totals = |minute: usize| page["items"][minute]["totals"].clone();
+
+        assert_eq!(page["items"].as_array().unwrap().len(), 2, "{page}");
+        assert_eq!(page["items"][0]["orders"], json!(4));
+        assert_eq!(page["items"][0]["total_cents"], Value::Null);
+        let expected = json!([
+            {"currency": "JPY", "minor_units": 1_500},
+            {"currency": "KWD", "minor_units": 7},
+            {"currency": "USD", "minor_units": 3_998},
+        ]);
+        assert_eq!(totals(0), expected);
+
+        assert_eq!(page["items"][1]["total_cents"], json!(1_500));
+        assert_eq!(
+            totals(1),
+            json!([{"currency": "JPY", "minor_units": 1_500}])
+        );
     })
     .await;
 }

@@ -63,6 +63,12 @@ impl<A: Aggregate> Aggregate for Session<A> {
     fn signature() -> String {
         format!("session of {}", A::signature())
     }
+
+    fn earlier_signatures() -> Vec<String> {
+        let earlier = A::earlier_signatures();
+        let named = |kind: &String| format!("session of {kind}");
+        earlier.iter().map(named).collect()
+    }
 }
 
 impl<A: Aggregate, const GAP_MS: u64> Sessions<A, GAP_MS> {
@@ -92,6 +98,12 @@ impl<A: Aggregate, const GAP_MS: u64> Aggregate for Sessions<A, GAP_MS> {
 
     fn signature() -> String {
         format!("sessions of {} by {GAP_MS} ms", A::signature())
+    }
+
+    fn earlier_signatures() -> Vec<String> {
+        let earlier = A::earlier_signatures();
+        let named = |kind: &String| format!("sessions of {kind} by {GAP_MS} ms");
+        earlier.iter().map(named).collect()
     }
 }
 

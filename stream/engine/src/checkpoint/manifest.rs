@@ -93,6 +93,10 @@ pub struct Fingerprint {
     /// The type of aggregates; none in manifests of programs that did not record it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aggregate: Option<String>,
+    /// The earlier types of aggregates whose encoding the job reads, too: parts that an earlier
+    /// program wrote may contain them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier_aggregates: Vec<String>,
     /// How far after its time in the log an event's time may be before the event is rejected; none
     /// in manifests of programs that did not record it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -243,6 +247,7 @@ impl Fingerprint {
             slots: None,
             key: None,
             aggregate: None,
+            earlier_aggregates: Vec::new(),
             max_future_skew_ms: None,
         }
     }
@@ -253,6 +258,7 @@ impl Fingerprint {
         Self {
             key: Some(K::signature()),
             aggregate: Some(A::signature()),
+            earlier_aggregates: A::earlier_signatures(),
             ..self
         }
     }
@@ -301,7 +307,9 @@ impl Fingerprint {
         if let Some((key, of_job)) = self.key.as_ref().zip(job.key.as_ref()) {
             compare("key type", key.clone(), of_job.clone());
         }
-        if let Some((aggregate, of_job)) = self.aggregate.as_ref().zip(job.aggregate.as_ref()) {
+        let aggregates = self.aggregate.as_ref().zip(job.aggregate.as_ref());
+        let is_read = |kind: &String| job.earlier_aggregates.contains(kind);
+        if let Some((aggregate, of_job)) = aggregates.filter(|(kind, _)| !is_read(kind)) {
             compare("aggregate type", aggregate.clone(), of_job.clone());
         }
         if let Some((skew, of_job)) = self.max_future_skew_ms.zip(job.max_future_skew_ms) {
@@ -458,6 +466,17 @@ mod tests {
             ["the aggregate type was \"(count, max u64)\" and is now \"(count, sum)\""]
         );
 
+        let reading_it = Fingerprint {
+            earlier_aggregates: vec!["tally of u64".to_owned(), "(count, max u64)".to_owned()],
+            ..own.clone().keeping::<u64, (Count, Sum)>()
+        };
+        assert_eq!(named(&reading_it), [] as [String; 0]);
+        assert_eq!(
+            reading_it.differences(&own).len(),
+            1,
+            "an earlier program does not read what a later one wrote"
+        );
+
         assert_eq!(
             named(&own.clone().keeping::<String, (Count, Max<u64>)>()),
             ["the key type was \"u64\" and is now \"string\""]
@@ -474,6 +493,7 @@ mod tests {
         let older = Fingerprint {
             key: None,
             aggregate: None,
+            earlier_aggregates: Vec::new(),
             max_future_skew_ms: None,
             ..own.clone()
         };

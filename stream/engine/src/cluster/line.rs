@@ -38,7 +38,7 @@ pub enum Message {
     /// To the caller: proof that the answerer has the secret too.
     Welcome(Proof),
     /// To process 0: the sender's terms.
-    Card(Terms),
+    Card(Box<Terms>),
     /// To the caller: a refusal, with the reason.
     Refused(String),
     /// From process 0: the attempt is claimed; open the publishers.

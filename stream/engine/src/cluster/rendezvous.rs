@@ -313,7 +313,7 @@ impl<'a> Follower<'a> {
     async fn call(members: &'a Members, terms: &Terms) -> Result<Self, ClusterError> {
         let broken = |source| ClusterError::Line { process: 0, source };
         let mut line = call(members, 0).await?;
-        line.send(&Message::Card(terms.clone()))
+        line.send(&Message::Card(Box::new(terms.clone())))
             .await
             .map_err(broken)?;
 

@@ -8,7 +8,7 @@
 //! What always holds: an order that is decoded here is decoded by `serde_json` to the same. A test compares the two on
 //! mutated records.
 
-use events::Timestamp;
+use events::{Amount, Currency, Timestamp};
 use stream::json::{Fields, KnownText};
 
 use super::{Order, id_of};
@@ -18,10 +18,10 @@ const FIELDS: Fields<8> = Fields::new([
     "event_type",
     "user_id",
     "total_cents",
+    "currency",
     "created_at",
     "event_id",
     "order_id",
-    "currency",
     "items",
 ]);
 
@@ -45,7 +45,7 @@ fn as_published(value: &[u8]) -> Option<(Timestamp, Order)> {
     text.literal(br#","total_cents":"#)?;
     let total_cents = text.whole()?;
     text.literal(br#","currency":""#)?;
-    text.string()?;
+    let currency = Currency::of_code(text.string()?)?;
 
     text.literal(br#","items":["#)?;
     items(&mut text)?;
@@ -57,7 +57,10 @@ fn as_published(value: &[u8]) -> Option<(Timestamp, Order)> {
     let order = Order {
         event_id: Some(id_of(std::str::from_utf8(event_id).ok()?)),
         user_id,
-        total_cents,
+        total: Amount {
+            currency,
+            minor_units: total_cents,
+        },
     };
     text.is_empty().then_some((created_at, order))
 }
@@ -82,7 +85,15 @@ fn items(text: &mut KnownText<'_>) -> Option<()> {
 
 /// Decodes an order whose fields are in any order, with spaces and further fields, but without escapes.
 fn as_plain_json(value: &[u8]) -> Option<(Timestamp, Order)> {
-    let [event_type, user_id, total_cents, created_at, event_id, ..] = FIELDS.scan(value)?;
+    let [
+        event_type,
+        user_id,
+        total_cents,
+        currency,
+        created_at,
+        event_id,
+        ..,
+    ] = FIELDS.scan(value)?;
     if event_type?.as_string()? != events::ORDER_CREATED.as_bytes() {
         return None;
     }
@@ -96,7 +107,10 @@ fn as_plain_json(value: &[u8]) -> Option<(Timestamp, Order)> {
     let order = Order {
         event_id,
         user_id: user_id?.as_u64()?,
-        total_cents: total_cents?.as_u64()?,
+        total: Amount {
+            currency: Currency::of_code(currency?.as_string()?)?,
+            minor_units: total_cents?.as_u64()?,
+        },
     };
     Some((created_at, order))
 }
@@ -117,10 +131,10 @@ mod tests {
 
     const PUBLISHED: &str = r#"{"event_id":"01980000-0000-7000-8000-000000000000","event_type":"order.created","order_id":7,"user_id":42,"total_cents":3998,"currency":"USD","items":[{"product_id":"01980000-0000-7000-8000-000000000001","quantity":2,"unit_price_cents":1999},{"product_id":"x","quantity":1,"unit_price_cents":0}],"created_at":"2026-11-22T10:00:00.123Z"}"#;
 
-    const PLAIN: &str = r#" { "created_at": "2026-11-22T12:00:00+02:00", "user_id": 42, "note": {"a": [true, null, 1.5, "café"]}, "event_type": "order.created", "total_cents": 3998 } "#;
+    const PLAIN: &str = r#" { "created_at": "2026-11-22T12:00:00+02:00", "user_id": 42, "note": {"a": [true, null, 1.5, "café"]}, "event_type": "order.created", "currency": "JPY", "total_cents": 3998 } "#;
 
     /// Pieces of JSON that a mutation puts somewhere.
-    const PIECES: [&[u8]; 34] = [
+    const PIECES: [&[u8]; 39] = [
         b"{",
         b"}",
         b"[",
@@ -155,6 +169,11 @@ mod tests {
         b"\"user_id\":1,",
         b"\"items\":[],",
         b"order.created",
+        b"USD",
+        b"usd",
+        b"EURO",
+        b"\"KWD\"",
+        b"\"currency\":\"USD\",",
     ];
 
     /// Changes a record in one to four places: bytes are dropped, replaced, doubled or put between others.
@@ -187,7 +206,10 @@ mod tests {
         let expected = Order {
             event_id: Some(event.event_id.as_u128()),
             user_id: event.user_id,
-            total_cents: event.total_cents,
+            total: Amount {
+                currency: event.currency.parse().unwrap(),
+                minor_units: event.total_cents,
+            },
         };
         assert_eq!(as_published(&published), Some((event.created_at, expected)));
     }

@@ -1,0 +1,300 @@
+//! What is counted of orders: how many there are, and the sum of their totals in each currency.
+//!
+//! Nearly every user orders in one currency, so the first amount lies in the aggregate itself. Further currencies lie
+//! behind a pointer, which is null otherwise.
+//!
+//! Checkpoints that were written before currencies were counted hold pairs of a count and a sum. They are read as sums of
+//! [`Currency::UNKNOWN`]. The two encodings differ in their first number: a pair begins with its count, which is never 0,
+//! and what is written here begins with 0.
+//!
+//! ```text
+//! earlier:  count | sum
+//! now:      0 | count | amounts: (three letters, minor units) …
+//! ```
+
+use std::fmt;
+
+use events::{Amount, Amounts, Currency};
+use serde::de::{self, SeqAccess, Visitor};
+use serde::ser::SerializeTuple;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use stream::aggregate::Aggregate;
+
+/// How many orders there are, and the sums of their totals by currency.
+///
+/// Equal orders have equal totals, in whatever order and grouping they were added: the amounts are ordered by currency.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct OrderTotals {
+    orders: u64,
+    /// The amount of the currency whose code comes first.
+    first: Amount,
+    /// All amounts, the first too, if there are several currencies.
+    several: Option<Box<Amounts>>,
+}
+
+impl OrderTotals {
+    /// Returns what is counted of one order.
+    #[inline]
+    pub fn of(total: Amount) -> Self {
+        Self {
+            orders: 1,
+            first: total,
+            several: None,
+        }
+    }
+
+    /// Returns the number of orders.
+    pub fn orders(&self) -> u64 {
+        self.orders
+    }
+
+    /// Returns the sums of the orders' totals.
+    pub fn amounts(&self) -> Amounts {
+        self.as_slice().iter().copied().collect()
+    }
+
+    fn as_slice(&self) -> &[Amount] {
+        match &self.several {
+            None => std::slice::from_ref(&self.first),
+            Some(amounts) => amounts.as_slice(),
+        }
+    }
+
+    fn of_amounts(orders: u64, amounts: Amounts) -> Option<Self> {
+        let first = *amounts.as_slice().first()?;
+        let is_several = amounts.as_slice().len() > 1;
+        Some(Self {
+            orders,
+            first,
+            several: is_several.then(|| Box::new(amounts)),
+        })
+    }
+
+    #[cold]
+    fn merge_currencies(&mut self, other: &Self) {
+        let mut amounts = self.amounts();
+        amounts.extend(other.as_slice().iter().copied());
+        *self = Self::of_amounts(self.orders, amounts).expect("there is an amount in both");
+    }
+}
+
+impl Aggregate for OrderTotals {
+    #[inline]
+    fn merge(&mut self, other: &Self) {
+        self.orders += other.orders;
+
+        let is_one_currency = self.first.currency == other.first.currency
+            && self.several.is_none()
+            && other.several.is_none();
+        if is_one_currency {
+            let sum = self
+                .first
+                .minor_units
+                .saturating_add(other.first.minor_units);
+            self.first.minor_units = sum;
+        } else {
+            self.merge_currencies(other);
+        }
+    }
+
+    fn signature() -> String {
+        "(count, sums by currency)".to_owned()
+    }
+
+    fn earlier_signatures() -> Vec<String> {
+        vec!["(count, sum)".to_owned()]
+    }
+}
+
+/// An amount in a checkpoint.
+type Stored = ([u8; 3], u64);
+
+impl Serialize for OrderTotals {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let amounts = self.as_slice().iter();
+        let stored: Vec<Stored> = amounts
+            .map(|amount| (amount.currency.letters(), amount.minor_units))
+            .collect();
+
+        let mut fields = serializer.serialize_tuple(3)?;
+        fields.serialize_element(&0_u64)?;
+        fields.serialize_element(&self.orders)?;
+        fields.serialize_element(&stored)?;
+        fields.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for OrderTotals {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_tuple(3, TotalsVisitor)
+    }
+}
+
+struct TotalsVisitor;
+
+impl<'de> Visitor<'de> for TotalsVisitor {
+    type Value = OrderTotals;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a count of orders and their sums")
+    }
+
+    fn visit_seq<S: SeqAccess<'de>>(self, mut fields: S) -> Result<OrderTotals, S::Error> {
+        let count = next(&mut fields)?;
+        if count > 0 {
+            let unknown = Amount {
+                currency: Currency::UNKNOWN,
+                minor_units: next(&mut fields)?,
+            };
+            return Ok(OrderTotals {
+                orders: count,
+                ..OrderTotals::of(unknown)
+            });
+        }
+
+        let orders = next(&mut fields)?;
+        let stored: Vec<Stored> = next(&mut fields)?;
+        let amounts: Result<Amounts, S::Error> = stored.into_iter().map(amount).collect();
+        OrderTotals::of_amounts(orders, amounts?)
+            .ok_or_else(|| de::Error::custom("orders without an amount"))
+    }
+}
+
+fn next<'de, T: Deserialize<'de>, S: SeqAccess<'de>>(fields: &mut S) -> Result<T, S::Error> {
+    let missing = || de::Error::custom("a count of orders that ends too soon");
+    fields.next_element()?.ok_or_else(missing)
+}
+
+fn amount<E: de::Error>((letters, minor_units): Stored) -> Result<Amount, E> {
+    let invalid = || E::custom(format_args!("{letters:?} is no currency"));
+    let currency = Currency::of_code(&letters).ok_or_else(invalid)?;
+    Ok(Amount {
+        currency,
+        minor_units,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::rngs::StdRng;
+    use rand::seq::SliceRandom;
+    use rand::{RngExt, SeedableRng};
+    use stream::aggregate::{Count, Session, Sum};
+
+    use super::*;
+
+    fn order(code: &str, minor_units: u64) -> OrderTotals {
+        OrderTotals::of(Amount {
+            currency: code.parse().unwrap(),
+            minor_units,
+        })
+    }
+
+    fn merged(orders: &[OrderTotals]) -> OrderTotals {
+        let mut orders = orders.to_vec();
+        let mut all = orders.remove(0);
+        orders.iter().for_each(|order| all.merge(order));
+        all
+    }
+
+    fn shown(totals: &OrderTotals) -> (u64, Vec<(String, u64)>) {
+        let amounts = totals.amounts();
+        let amount = |amount: &Amount| (amount.currency.to_string(), amount.minor_units);
+        (
+            totals.orders(),
+            amounts.as_slice().iter().map(amount).collect(),
+        )
+    }
+
+    #[test]
+    fn each_currency_has_a_sum_of_its_own_that_saturates() {
+        let totals = merged(&[
+            order("USD", 1_999),
+            order("JPY", 150_000),
+            order("USD", 1),
+            order("EUR", u64::MAX),
+            order("EUR", 5),
+        ]);
+
+        let expected = [("EUR", u64::MAX), ("JPY", 150_000), ("USD", 2_000)];
+        let expected = expected.map(|(code, sum)| (code.to_owned(), sum)).to_vec();
+        assert_eq!(shown(&totals), (5, expected));
+    }
+
+    /// The laws of an aggregate, on orders in up to four currencies, drawn and grouped at random.
+    #[test]
+    fn totals_are_the_same_in_any_order_and_grouping() {
+        let mut rng = StdRng::seed_from_u64(1);
+        for _ in 0..500 {
+            let codes = ["USD", "JPY", "EUR", "KWD"];
+            let mut orders: Vec<_> = (0..rng.random_range(2..12))
+                .map(|_| {
+                    order(
+                        codes[rng.random_range(0..4)],
+                        rng.random_range(0..u64::MAX / 3),
+                    )
+                })
+                .collect();
+            let expected = merged(&orders);
+
+            orders.shuffle(&mut rng);
+            let at = rng.random_range(1..orders.len());
+            let groups = [merged(&orders[..at]), merged(&orders[at..])];
+            assert_eq!(merged(&groups), expected);
+        }
+    }
+
+    #[test]
+    fn totals_come_back_from_a_checkpoint() {
+        for totals in [
+            order("USD", 0),
+            merged(&[order("USD", 7), order("USD", u64::MAX)]),
+            merged(&[order("USD", 7), order("JPY", 9), order("KWD", 1)]),
+        ] {
+            let bytes = postcard::to_stdvec(&totals).unwrap();
+            assert_eq!(postcard::from_bytes::<OrderTotals>(&bytes), Ok(totals));
+        }
+    }
+
+    /// Several one after another, as in a part: each ends where the next begins.
+    #[test]
+    fn what_was_counted_before_currencies_were_is_of_an_unknown_one() {
+        fn session<A>(first_ms: u64, aggregate: A) -> Session<A> {
+            Session {
+                first_ms,
+                last_ms: 9,
+                aggregate,
+            }
+        }
+
+        let earlier = vec![
+            session(1, (Count(1), Sum(0))),
+            session(2, (Count(300), Sum(u64::MAX))),
+        ];
+        let bytes = postcard::to_stdvec(&earlier).unwrap();
+
+        let unknown = |orders, sum| OrderTotals {
+            orders,
+            ..order("XXX", sum)
+        };
+        let read: Vec<Session<OrderTotals>> = postcard::from_bytes(&bytes).unwrap();
+        assert_eq!(
+            read,
+            [
+                session(1, unknown(1, 0)),
+                session(2, unknown(300, u64::MAX))
+            ]
+        );
+    }
+
+    #[test]
+    fn totals_that_make_no_sense_are_an_error() {
+        let no_amount: (u64, u64, Vec<Stored>) = (0, 1, Vec::new());
+        let no_currency: (u64, u64, Vec<Stored>) = (0, 1, vec![(*b"us$", 1)]);
+        for nonsense in [no_amount, no_currency] {
+            let bytes = postcard::to_stdvec(&nonsense).unwrap();
+            assert!(postcard::from_bytes::<OrderTotals>(&bytes).is_err());
+        }
+        assert!(postcard::from_bytes::<OrderTotals>(&[7]).is_err());
+    }
+}

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use record_log::{LogError, Offset};
 
 use crate::aggregate::{Aggregate, Key};
-use crate::attempt::JobError;
 use crate::beginning::Beginning;
 use crate::checkpoint::manifest::{Manifest, PartInfo};
 use crate::checkpoint::part;
 use crate::cluster::Members;
 use crate::cut::{Intake, Rules, Start};
+use crate::error::JobError;
 use crate::flow::ClosedPane;
 use crate::run::{Run, millis};
 use crate::sink::progress::SinkProgress;

@@ -8,69 +8,8 @@ use timely::scheduling::activate::SyncActivator;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use crate::checkpoint::recover::RecoverError;
-use crate::checkpoint::store::StoreError;
-use crate::cluster::ClusterError;
+use crate::error::JobError;
 use crate::metrics::Metrics;
-use record_log::{LogError, PublishError};
-
-/// Why a job ended before a stop was requested or the input was read to its end.
-#[derive(Debug, thiserror::Error)]
-pub enum JobError {
-    /// The record log failed.
-    #[error(transparent)]
-    Log(#[from] LogError),
-    /// A sink slot could not publish.
-    #[error("cannot commit results: {0}")]
-    Publish(#[from] PublishError),
-    /// The object store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The attempt could not start from the checkpoint.
-    #[error(transparent)]
-    Recover(#[from] RecoverError),
-    /// The log does not hold a position of the checkpoint.
-    #[error("{0}")]
-    Position(String),
-    /// The settings cannot work.
-    #[error("{0}")]
-    Settings(String),
-    /// timely dataflow could not start its workers, or one of them panicked.
-    #[error("a worker died: {0}")]
-    Worker(String),
-    /// The processes of the job cannot run together.
-    #[error(transparent)]
-    Cluster(#[from] ClusterError),
-}
-
-impl JobError {
-    /// Returns whether continuing from the checkpoint may help. A single process does so by itself,
-    /// several processes together.
-    pub fn is_passing(&self) -> bool {
-        match self {
-            Self::Log(error) => error.is_transient(),
-            Self::Publish(error) => error.is_transient(),
-            Self::Cluster(error) => error.is_passing(),
-            _ => false,
-        }
-    }
-
-    /// Returns whether another attempt of the same job has begun, so that this one must not
-    /// continue.
-    pub fn is_superseded(&self) -> bool {
-        matches!(
-            self,
-            Self::Publish(PublishError::Fenced { .. })
-                | Self::Recover(RecoverError::Superseded { .. })
-                | Self::Store(StoreError::Taken(_))
-        )
-    }
-
-    /// Returns whether the process's supervisor should start it again.
-    pub fn is_for_a_new_start(&self) -> bool {
-        matches!(self, Self::Worker(_)) || self.is_passing()
-    }
-}
 
 /// The interval at which a waiting thread checks whether a stop is requested.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -228,7 +167,7 @@ impl Attempt {
         self: &Arc<Self>,
         activator: SyncActivator,
         work: impl Future<Output = T> + Send + 'static,
-    ) -> Pending<T> {
+    ) -> Awaited<T> {
         let (sender, receiver) = oneshot::channel();
         let guard = self.guard("the checkpoints' I/O");
         self.runtime.spawn(async move {
@@ -239,7 +178,7 @@ impl Attempt {
             let _ = activator.activate();
         });
 
-        Pending(receiver)
+        Awaited(receiver)
     }
 }
 
@@ -259,9 +198,9 @@ impl Drop for Guard {
 }
 
 /// The result of work in the background.
-pub struct Pending<T>(oneshot::Receiver<T>);
+pub struct Awaited<T>(oneshot::Receiver<T>);
 
-impl<T> Pending<T> {
+impl<T> Awaited<T> {
     /// Returns the result once it is there.
     pub fn poll(&mut self) -> Option<T> {
         self.0.try_recv().ok()

@@ -10,13 +10,14 @@ use std::collections::BTreeMap;
 use record_log::Publisher;
 
 use crate::aggregate::{Aggregate, Key};
-use crate::attempt::{JobError, Stop};
+use crate::attempt::Stop;
 use crate::checkpoint::manifest::{Fingerprint, Manifest};
 use crate::checkpoint::recover::{self, Checkpoint, RecoverError};
 use crate::checkpoint::store::ManifestId;
 use crate::cluster::mesh::Mesh;
 use crate::cluster::rendezvous::{Follower, Lead};
 use crate::cluster::{Members, Terms};
+use crate::error::JobError;
 use crate::run::{Run, millis};
 use crate::sink::fencing::{Opening, Publishers};
 use crate::sink::progress::SinkProgress;

@@ -43,8 +43,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::attempt::JobError;
 use crate::checkpoint::manifest::Fingerprint;
+pub use crate::error::ClusterError;
 use crate::flow::Slots;
 use crate::settings::Guarantee;
 use secret::{Secret, SecretError, Trust};
@@ -121,57 +121,6 @@ pub struct Members {
 const FIRST_PORT: u16 = 5110;
 /// The least silence limit: a process that is only busy may be silent for a good part of a second.
 const LEAST_SILENCE: Duration = Duration::from_secs(1);
-
-/// Why processes cannot run a job together.
-#[derive(Debug, thiserror::Error)]
-pub enum ClusterError {
-    /// The flags contradict each other.
-    #[error("{0}")]
-    Membership(String),
-    /// This process cannot listen at its address.
-    #[error("process {process} cannot listen at {address}: {source}")]
-    Listen {
-        /// This process.
-        process: u16,
-        /// Its address.
-        address: String,
-        /// Why it cannot.
-        source: std::io::Error,
-    },
-    /// Process 0 refuses this process.
-    #[error("process 0 does not take this process: {0}")]
-    Refused(String),
-    /// The connection to a process failed, or the process sent an unexpected message.
-    #[error("process {process} cannot be talked to: {source}")]
-    Line {
-        /// The other process.
-        process: u16,
-        /// What is wrong.
-        source: std::io::Error,
-    },
-    /// A process went away in the middle of the attempt.
-    #[error("process {0} went away: the attempt ends in all processes")]
-    Lost(u16),
-    /// A process hangs or is cut off.
-    #[error("process {process} has said nothing for {limit:?}: the attempt ends in all processes")]
-    Silent {
-        /// The other process.
-        process: u16,
-        /// The silence limit.
-        limit: Duration,
-    },
-    /// Another attempt has begun in the meantime: the other processes continued without this one.
-    #[error("the job went on without this process: {0}")]
-    LeftBehind(#[source] Box<JobError>),
-    /// The topic has more partitions than the attempt started with.
-    #[error("partitions were added: all processes start again to take them in")]
-    PartitionsAdded,
-    /// Another process was asked to stop.
-    #[error(
-        "another process of the job was asked to stop: what is closed is committed, all processes start again"
-    )]
-    Stopped,
-}
 
 /// The terms on which all processes of a job must agree.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -313,21 +262,6 @@ impl Members {
     /// Returns the number of processes.
     pub fn processes(&self) -> usize {
         self.hosts.len()
-    }
-}
-
-impl ClusterError {
-    /// Returns whether starting again may help.
-    pub fn is_passing(&self) -> bool {
-        matches!(
-            self,
-            Self::Line { .. }
-                | Self::Lost(_)
-                | Self::Silent { .. }
-                | Self::LeftBehind(_)
-                | Self::PartitionsAdded
-                | Self::Stopped
-        )
     }
 }
 

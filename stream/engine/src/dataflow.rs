@@ -30,7 +30,7 @@ use crate::sink::committer::Committer;
 use crate::sink::transaction::{RowWriter, Transactions};
 use crate::source::{self, Source};
 use crate::standing::Standings;
-use crate::window::Rules;
+use crate::window::rules::WindowRules;
 use crate::worker::{Own, Shared};
 use crate::{panes, sink, summary, window};
 
@@ -62,7 +62,7 @@ pub fn build<K: Key, A: Aggregate>(
     );
 
     let checkpointer = Checkpointer::new(shared, committed.clone());
-    let rules = Rules {
+    let rules = WindowRules {
         windows: pipeline.windows,
         extent: pipeline.extent,
         lateness_ms: adopted.lateness_ms(),

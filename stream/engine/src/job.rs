@@ -30,13 +30,13 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use record_log::Record;
-use serde::{Deserialize, Serialize};
 
 use crate::aggregate::{Aggregate, Key, Session};
 use crate::flow::Row;
+use crate::output::{Destination, Encode, Output};
 use crate::pane::{EventTimeMs, SessionWindows, Windows};
 use crate::seen::EventId;
-use crate::summary::Totals;
+use crate::summary::{Summary, Totals};
 use crate::window::sessions::Extent;
 
 /// A job without a source.
@@ -92,47 +92,6 @@ pub struct Pipeline<K, A> {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Rejected(pub String);
 
-/// A record that the function of a sink fills.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Output {
-    /// The record's key. Empty when the function is called.
-    pub key: Vec<u8>,
-    /// The record's value. Empty when the function is called.
-    pub value: Vec<u8>,
-}
-
-/// The topic of one kind of result, and its encoding.
-pub struct Destination<T> {
-    pub(crate) topic: String,
-    pub(crate) encode: Encode<T>,
-}
-
-/// The summary of each window over all of its keys.
-pub struct Summary<K, A> {
-    pub(crate) top: usize,
-    pub(crate) rank: Rank<K, A>,
-    pub(crate) destination: Destination<Totals<K, A>>,
-}
-
-impl<T> Clone for Destination<T> {
-    fn clone(&self) -> Self {
-        Self {
-            topic: self.topic.clone(),
-            encode: Arc::clone(&self.encode),
-        }
-    }
-}
-
-impl<K, A> Clone for Summary<K, A> {
-    fn clone(&self) -> Self {
-        Self {
-            top: self.top,
-            rank: Arc::clone(&self.rank),
-            destination: self.destination.clone(),
-        }
-    }
-}
-
 impl<K, A> Clone for Pipeline<K, A> {
     fn clone(&self) -> Self {
         Self {
@@ -154,10 +113,6 @@ type IdentifyFn<V> = Arc<dyn Fn(&V) -> Option<EventId> + Send + Sync>;
 /// Decodes a record, and passes the event to the engine.
 pub type Decode<K, A> =
     Arc<dyn Fn(&Record<'_>, &mut dyn Admission<K, A>) -> Result<(), Rejected> + Send + Sync>;
-/// Encodes a result.
-pub type Encode<T> = Arc<dyn Fn(&T, &mut Output) + Send + Sync>;
-/// The order by which keys are ranked.
-pub type Rank<K, A> = Arc<dyn Fn((&K, &A), (&K, &A)) -> Ordering + Send + Sync>;
 
 /// The engine's side of decoding: it decides about the event and counts it.
 pub trait Admission<K, A> {

@@ -19,15 +19,18 @@ pub mod assignment;
 pub mod attempt;
 pub mod beginning;
 pub mod checkpoint;
+pub mod clock;
 pub mod cluster;
 pub mod cut;
 pub mod dataflow;
+pub mod error;
 pub mod flow;
 pub mod frontier;
 pub mod job;
 pub mod json;
 pub mod metrics;
 pub mod monitor;
+pub mod output;
 pub mod pane;
 pub mod panes;
 pub mod run;
@@ -49,9 +52,11 @@ pub use aggregate::{
     Aggregate, Count, Distinct, DistinctExact, Key, Max, Min, Session, Sessions, Sum, Tally, Top,
     Value, hash_bytes,
 };
-pub use attempt::{JobError, Stop};
+pub use attempt::Stop;
+pub use error::{ClusterError, JobError};
 pub use flow::Row;
-pub use job::{Job, Output, Pipeline, Rejected};
+pub use job::{Job, Pipeline, Rejected};
+pub use output::Output;
 pub use pane::{InvalidWindows, SessionWindows, Windows};
 pub use run::Run;
 pub use settings::{Guarantee, Settings};

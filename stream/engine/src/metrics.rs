@@ -3,6 +3,8 @@
 //! One value serves all workers of a process, and covers only that process: its partitions and its
 //! workers. Nothing is measured per record: sources add up a batch and count it once.
 
+pub mod counts;
+
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,9 +18,9 @@ use record_log::{LogTimeType, Offset, OffsetRange};
 
 use crate::checkpoint::manifest::Manifest;
 use crate::job::Pipeline;
-use crate::source::partitions::Position;
-use crate::status::Status;
-use crate::status::facts::{CheckpointStatus, Facts, TopicsStatus};
+use crate::source::position::Position;
+use crate::status::facts::{CheckpointStatus, Facts, Status, TopicsStatus};
+use counts::BatchCounts;
 
 /// The metrics of a job's process.
 #[derive(Clone)]
@@ -49,34 +51,6 @@ pub struct Metrics {
     restarts: IntCounter,
     running: IntGauge,
     facts: Arc<Mutex<Facts>>,
-}
-
-/// The counts of a batch of records, added up by a source.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Batch {
-    /// The number of records read.
-    pub records: u64,
-    /// The bytes of their keys and values.
-    pub bytes: u64,
-    /// How many of the records were rejected.
-    pub rejected: u64,
-    /// How many were late but counted in a correction.
-    pub corrections: u64,
-    /// How many were too late for a correction.
-    pub too_late: u64,
-    /// How many were copies of events that were already counted.
-    pub copies: u64,
-}
-
-impl std::ops::AddAssign for Batch {
-    fn add_assign(&mut self, other: Self) {
-        self.records += other.records;
-        self.bytes += other.bytes;
-        self.rejected += other.rejected;
-        self.corrections += other.corrections;
-        self.too_late += other.too_late;
-        self.copies += other.copies;
-    }
 }
 
 /// Upper bounds of the buckets of duration histograms, in seconds.
@@ -215,7 +189,7 @@ impl Metrics {
 
     /// Returns the job's status as of `now_ms`, in milliseconds since the epoch.
     pub fn status(&self, now_ms: u64) -> Status {
-        let totals = Batch {
+        let totals = BatchCounts {
             records: self.records.get(),
             bytes: self.bytes.get(),
             rejected: self.rejected.get(),
@@ -265,7 +239,7 @@ impl Metrics {
     }
 
     /// Counts a batch that a source has read.
-    pub fn read(&self, batch: Batch) {
+    pub fn read(&self, batch: BatchCounts) {
         self.records.inc_by(batch.records);
         self.bytes.inc_by(batch.bytes);
         self.rejected.inc_by(batch.rejected);

@@ -185,7 +185,7 @@ mod tests {
 
     use super::*;
     use crate::metrics::Metrics;
-    use crate::source::partitions::Position;
+    use crate::source::position::Position;
 
     fn watched(log: SimulatedLog) -> Watched {
         let runtime = tokio::runtime::Builder::new_current_thread()

@@ -2,7 +2,7 @@
 //! requested, or an attempt fails for good.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use record_log::RecordLog;
 use timely::communication::AllocatorBuilder;
@@ -11,16 +11,17 @@ use timely::{CommunicationConfig, WorkerConfig};
 use tokio::runtime::Runtime;
 
 use crate::aggregate::{Aggregate, Key};
-use crate::attempt::{Attempt, JobError, Stop};
+use crate::attempt::{Attempt, Stop};
 use crate::checkpoint::store::CheckpointStore;
+use crate::clock::{Clock, system_clock};
 use crate::cluster::mesh::Mesh;
 use crate::cluster::{ClusterError, Members};
 use crate::dataflow;
+use crate::error::JobError;
 use crate::job::Pipeline;
 use crate::metrics::Metrics;
 use crate::monitor::{self, Stopping};
 use crate::settings::Settings;
-use crate::source::Clock;
 use crate::worker::{Own, Shared};
 
 /// A job with everything it needs to run.
@@ -56,16 +57,6 @@ enum Ending {
     Done,
     /// The topic has more partitions than the attempt started with.
     PartitionsAdded,
-}
-
-/// Returns the system clock.
-pub fn system_clock() -> Clock {
-    Arc::new(|| {
-        let since_epoch = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
-    })
 }
 
 impl<K: Key, A: Aggregate> Run<K, A> {

@@ -18,6 +18,7 @@
 //! [Side outputs](sides) wait for no frontier: they are published a moment after the source has
 //! handed them over.
 
+pub mod batch;
 pub mod committer;
 pub mod fencing;
 pub mod progress;
@@ -27,8 +28,6 @@ pub mod transaction;
 
 use std::collections::BTreeMap;
 
-use record_log::NewRecord;
-use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::Capability;
@@ -37,32 +36,10 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use crate::aggregate::{Aggregate, Key};
 use crate::flow::{Row, Slots};
 use crate::frontier::boundary_of;
-use crate::job::Output;
+use crate::output::Outgoing;
 use crate::pane::EventTimeMs;
-use committer::{Batch, Committer};
-
-/// A record for another topic than the results': summaries, late records or dead letters.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Outgoing {
-    /// The key group with which the record is committed.
-    pub group: u16,
-    /// The topic's name.
-    pub topic: String,
-    /// The record's key and value.
-    pub output: Output,
-}
-
-impl Outgoing {
-    fn as_new(&self) -> NewRecord<'_> {
-        NewRecord {
-            topic: &self.topic,
-            partition: None,
-            key: Some(&self.output.key),
-            value: Some(&self.output.value),
-            headers: &[],
-        }
-    }
-}
+use batch::Batch;
+use committer::Committer;
 
 /// The results that are not committed yet, by pane.
 struct Stash<K, A> {

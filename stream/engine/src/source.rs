@@ -17,6 +17,7 @@
 
 pub mod fold;
 pub mod partitions;
+pub mod position;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -30,8 +31,10 @@ use timely::dataflow::operators::generic::{OutputBuilder, OutputBuilderSession};
 use timely::dataflow::{ProbeHandle, Scope, StreamVec};
 
 use crate::aggregate::{Aggregate, Key};
-use crate::attempt::{Attempt, JobError};
+use crate::attempt::Attempt;
+use crate::clock::Clock;
 use crate::cut::Crossing;
+use crate::error::JobError;
 use crate::flow::{ClosedPane, Entry};
 use crate::frontier::boundary_at;
 use crate::pane::EventTimeMs;
@@ -44,7 +47,7 @@ use partitions::{Leaving, Moment, Partitions};
 const TICK: Duration = Duration::from_millis(40);
 
 /// The outputs of the source: entries and crossings.
-pub type Sourced<'scope, K, A> = (
+pub type SourceOutputs<'scope, K, A> = (
     StreamVec<'scope, EventTimeMs, Entry<K, A>>,
     StreamVec<'scope, EventTimeMs, Crossing>,
 );
@@ -62,9 +65,6 @@ pub struct Source<K, A> {
     /// Whether the last poll failed because the log was unavailable.
     is_away: bool,
 }
-
-/// A clock that returns milliseconds since the epoch.
-pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// The capabilities of the outputs, always at the same boundary.
 struct Capabilities {
@@ -92,7 +92,7 @@ enum Next {
 pub fn read<'scope, K: Key, A: Aggregate>(
     scope: Scope<'scope, EventTimeMs>,
     mut source: Source<K, A>,
-) -> Sourced<'scope, K, A> {
+) -> SourceOutputs<'scope, K, A> {
     let mut builder = OperatorBuilder::new("read".to_owned(), scope);
     let address = builder.operator_info().address;
     let activator = scope.activator_for(Rc::clone(&address));

@@ -13,7 +13,7 @@ use axum::{Json, Router};
 use events::Timestamp;
 use tokio::net::TcpListener;
 
-use crate::attempt::JobError;
+use crate::error::JobError;
 use crate::metrics::Metrics;
 pub use facts::Status;
 

@@ -17,7 +17,9 @@
 //! committed with its rows. A contribution ends when its window can no longer be corrected, so the
 //! view forgets it.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use differential_dataflow::AsCollection;
 use serde::{Deserialize, Serialize};
@@ -27,11 +29,30 @@ use timely::dataflow::operators::generic::Operator;
 
 use crate::aggregate::{Aggregate, Key, hash_bytes};
 use crate::flow::group_of;
-use crate::job::{Output, Summary};
+use crate::output::{Destination, Outgoing, Output};
 use crate::pane::EventTimeMs;
-use crate::sink::Outgoing;
-use crate::window::Rules;
+use crate::window::rules::WindowRules;
 use crate::window::state::{Closed, State};
+
+/// The summary of each window over all of its keys.
+pub struct Summary<K, A> {
+    pub(crate) top: usize,
+    pub(crate) rank: Rank<K, A>,
+    pub(crate) destination: Destination<Totals<K, A>>,
+}
+
+/// The order by which keys are ranked.
+pub type Rank<K, A> = Arc<dyn Fn((&K, &A), (&K, &A)) -> Ordering + Send + Sync>;
+
+impl<K, A> Clone for Summary<K, A> {
+    fn clone(&self) -> Self {
+        Self {
+            top: self.top,
+            rank: Arc::clone(&self.rank),
+            destination: self.destination.clone(),
+        }
+    }
+}
 
 /// The totals of a window, or one worker's contribution to them.
 #[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
@@ -70,13 +91,13 @@ impl<K, A> Totals<K, A> {
 
 /// The current contributions of one worker, for windows that can still be corrected.
 pub struct Contributions<K, A> {
-    rules: Rules<A>,
+    rules: WindowRules<A>,
     current: HashMap<EventTimeMs, Totals<K, A>>,
 }
 
 impl<K: Key, A: Aggregate> Contributions<K, A> {
     /// Creates an empty set of contributions.
-    pub fn new(rules: Rules<A>) -> Self {
+    pub fn new(rules: WindowRules<A>) -> Self {
         Self {
             rules,
             current: HashMap::new(),
@@ -125,7 +146,7 @@ impl<K: Key, A: Aggregate> Contributions<K, A> {
         copies: isize,
     ) -> impl Iterator<Item = Change<K, A>> + use<K, A> {
         let window = totals.window_start;
-        let Rules {
+        let WindowRules {
             windows,
             lateness_ms,
             ..

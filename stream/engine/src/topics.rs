@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use record_log::{Cleanup, LogError, RecordLog, TopicDescription, TopicSpec};
 
-use crate::attempt::{JobError, Stop};
+use crate::attempt::Stop;
+use crate::error::JobError;
 use crate::job::Pipeline;
 use crate::settings::Settings;
 

@@ -6,6 +6,7 @@
 //!    closes the pane in the state. The rows leave at the pane's own timestamp, so they do not
 //!    depend on how many panes close together.
 
+pub mod rules;
 pub mod sessions;
 pub mod state;
 
@@ -21,27 +22,13 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use crate::aggregate::{Aggregate, Key};
 use crate::attempt::Attempt;
-use crate::checkpoint::lineage::Lineage;
 use crate::flow::{Row, SharedPane};
 use crate::frontier::boundary_of;
-use crate::job::Summary;
-use crate::pane::{EventTimeMs, Windows};
-use crate::summary::{Change, Contributions};
-use sessions::{Extent, SessionState};
+use crate::pane::EventTimeMs;
+use crate::summary::{Change, Contributions, Summary};
+use rules::WindowRules;
+use sessions::SessionState;
 use state::{State, WindowState};
-
-/// The rules by which panes become rows.
-#[derive(Clone, Debug)]
-pub struct Rules<A> {
-    /// The job's windows; for sessions, the windows that sessions are cut to.
-    pub windows: Windows,
-    /// The times of the first and last event in an aggregate, if the job's windows are sessions.
-    pub extent: Option<Extent<A>>,
-    /// The time after its end for which a window is kept for corrections.
-    pub lateness_ms: u64,
-    /// The lines of history, which determine revisions.
-    pub lineage: Lineage,
-}
 
 /// A pane that is to be closed, and the capabilities to send its results.
 struct Due<K, A> {
@@ -56,31 +43,18 @@ pub type Closings<'scope, K, A> = (
     StreamVec<'scope, EventTimeMs, Change<K, A>>,
 );
 
-impl<A: Aggregate> Rules<A> {
-    /// Returns the revision of a window's row or totals on the job's line of history, where
-    /// `revision` is the one counted by the window itself.
-    pub fn revision(&self, window_start: EventTimeMs, revision: u32) -> u32 {
-        self.lineage
-            .raised(revision, self.windows.first_row(window_start))
-    }
-
-    /// Returns a state without windows.
-    fn state<K: Key>(&self) -> Box<dyn State<K, A>> {
-        match self.extent {
-            None => Box::new(WindowState::new(self.windows, self.lateness_ms)),
-            Some(extent) => Box::new(SessionState::new(self.windows, extent, self.lateness_ms)),
-        }
-    }
-
-    fn raise<K>(&self, row: &mut Row<K, A>) {
-        row.revision = self.revision(row.window_start, row.revision);
+/// Returns a state without windows.
+fn state<K: Key, A: Aggregate>(rules: &WindowRules<A>) -> Box<dyn State<K, A>> {
+    match rules.extent {
+        None => Box::new(WindowState::new(rules.windows, rules.lateness_ms)),
+        Some(extent) => Box::new(SessionState::new(rules.windows, extent, rules.lateness_ms)),
     }
 }
 
 /// Builds the operator that closes windows.
 pub fn close<'scope, K: Key, A: Aggregate>(
     panes: StreamVec<'scope, EventTimeMs, SharedPane<K, A>>,
-    rules: Rules<A>,
+    rules: WindowRules<A>,
     summary: Option<Rc<Summary<K, A>>>,
     attempt: Arc<Attempt>,
 ) -> Closings<'scope, K, A> {
@@ -94,7 +68,7 @@ pub fn close<'scope, K: Key, A: Aggregate>(
     let mut changes = OutputBuilder::from(changes);
 
     builder.build(move |_| {
-        let mut state = rules.state();
+        let mut state = state(&rules);
         let mut contributions = Contributions::new(rules.clone());
         let mut agenda: BTreeMap<EventTimeMs, Due<K, A>> = BTreeMap::new();
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use crate::attempt::Attempt;
 use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::store::CheckpointStore;
+use crate::clock::Clock;
 use crate::flow::{ClosedPane, Slots};
 use crate::job::Pipeline;
 use crate::sink::transaction::SinkStart;
-use crate::source::Clock;
 use crate::source::partitions::Partitions;
 
 /// The inputs that all workers of a process share.

@@ -7,7 +7,7 @@ use record_log::LogSettings;
 use stream::checkpoint::inspect;
 use stream::checkpoint::recover;
 use stream::checkpoint::store::CheckpointStore;
-use stream::run::system_clock;
+use stream::clock::system_clock;
 use stream::supervise::{show_life, supervise};
 use stream::{Stop, status};
 

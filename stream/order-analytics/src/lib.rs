@@ -18,7 +18,6 @@ use std::time::Duration;
 use record_log::RecordLog;
 
 use stream::aggregate::Session;
-use stream::attempt::{JobError, Stop};
 use stream::checkpoint::manifest::Fingerprint;
 use stream::cluster::{ClusterError, Members};
 use stream::job::{Job, Pipeline};
@@ -26,6 +25,7 @@ use stream::metrics::Metrics;
 use stream::pane::{InvalidWindows, SessionWindows, Windows};
 use stream::run::Run;
 use stream::settings::Settings;
+use stream::{JobError, Stop};
 pub use totals::OrderTotals;
 
 /// How many users a summary names.

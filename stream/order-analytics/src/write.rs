@@ -6,9 +6,9 @@ use events::{Amounts, Timestamp, TopUser, WindowCount, WindowSummary};
 use serde::Serialize;
 
 use super::OrderTotals;
+use stream::Output;
 use stream::aggregate::{Aggregate, Session};
 use stream::flow::Row;
-use stream::job::Output;
 use stream::pane::{EventTimeMs, SessionWindows};
 use stream::summary::Totals;
 

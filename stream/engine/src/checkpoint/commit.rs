@@ -17,7 +17,7 @@ use timely::dataflow::operators::generic::{Operator, OutputBuilderSession};
 use timely::dataflow::{ProbeHandle, StreamVec};
 use timely::scheduling::activate::SyncActivator;
 
-use crate::attempt::{Attempt, Pending};
+use crate::attempt::{Attempt, Awaited};
 use crate::checkpoint::ledger::{Ledger, Plan};
 use crate::checkpoint::manifest::{Manifest, PartInfo};
 use crate::checkpoint::retain::retain;
@@ -65,7 +65,7 @@ struct Writer {
 struct Write {
     manifest: Manifest,
     begun: Instant,
-    outcome: Pending<Result<(), StoreError>>,
+    outcome: Awaited<Result<(), StoreError>>,
 }
 
 /// Builds the operator. The returned stream carries no data, only its frontier.

@@ -16,7 +16,7 @@ use timely::dataflow::operators::generic::Operator;
 use timely::scheduling::activate::SyncActivator;
 
 use crate::aggregate::{Aggregate, Key};
-use crate::attempt::{Attempt, Pending};
+use crate::attempt::{Attempt, Awaited};
 use crate::checkpoint::manifest::PartInfo;
 use crate::checkpoint::part::PartBuilder;
 use crate::checkpoint::store::{CheckpointStore, StoreError};
@@ -37,7 +37,7 @@ struct Writer {
 struct Write {
     capability: Capability<EventTimeMs>,
     part: PartInfo,
-    outcome: Pending<Result<(), StoreError>>,
+    outcome: Awaited<Result<(), StoreError>>,
 }
 
 /// Builds the operator. Panes before `restored` are skipped.

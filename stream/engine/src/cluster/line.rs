@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::Terms;
-use super::secret::{Meeting, Nonce, Proof, Side, Trust};
+use super::secret::{End, Meeting, Nonce, Proof, Trust};
 use crate::pane::EventTimeMs;
 use crate::sink::progress::{Carried, SinkProgress};
 
@@ -133,11 +133,11 @@ impl Line {
             called_with,
             answered_with,
         };
-        self.send(&Message::Proof(trust.prove(Side::Caller, &meeting)))
+        self.send(&Message::Proof(trust.prove(End::Caller, &meeting)))
             .await?;
 
         match self.receive().await? {
-            Message::Welcome(proof) if trust.is_proved(&proof, Side::Answerer, &meeting) => {
+            Message::Welcome(proof) if trust.is_proved(&proof, End::Answerer, &meeting) => {
                 Ok(Ok(()))
             }
             Message::Welcome(_) => Err(Error::new(
@@ -183,7 +183,7 @@ impl Line {
             other => return Err(unexpected(&other)),
         };
 
-        if !trust.is_proved(&proof, Side::Caller, &meeting) {
+        if !trust.is_proved(&proof, End::Caller, &meeting) {
             tracing::error!(process, from = %self.peer()?, "somebody who does not know the job's secret is not taken");
             let reason =
                 "it does not know the job's secret (TIDEMARK_CLUSTER_SECRET), or knows another";
@@ -191,7 +191,7 @@ impl Line {
             return Ok(None);
         }
 
-        self.send(&Message::Welcome(trust.prove(Side::Answerer, &meeting)))
+        self.send(&Message::Welcome(trust.prove(End::Answerer, &meeting)))
             .await?;
         Ok(Some(process))
     }

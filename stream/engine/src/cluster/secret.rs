@@ -54,9 +54,9 @@ pub struct Nonce([u8; 32]);
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Proof(Vec<u8>);
 
-/// A side of a line.
+/// An end of a line.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Side {
+pub enum End {
     /// The process that calls.
     Caller,
     /// The process that answers.
@@ -150,7 +150,7 @@ impl Trust {
     }
 
     /// Computes a side's proof.
-    pub fn prove(&self, side: Side, meeting: &Meeting) -> Proof {
+    pub fn prove(&self, side: End, meeting: &Meeting) -> Proof {
         Proof(
             hmac::sign(&self.key, &meeting.said_by(side))
                 .as_ref()
@@ -159,7 +159,7 @@ impl Trust {
     }
 
     /// Returns whether the proof shows that the side has the secret.
-    pub fn is_proved(&self, proof: &Proof, side: Side, meeting: &Meeting) -> bool {
+    pub fn is_proved(&self, proof: &Proof, side: End, meeting: &Meeting) -> bool {
         hmac::verify(&self.key, &meeting.said_by(side), &proof.0).is_ok()
     }
 }
@@ -177,10 +177,10 @@ impl Nonce {
 }
 
 impl Meeting {
-    fn said_by(&self, side: Side) -> Vec<u8> {
+    fn said_by(&self, side: End) -> Vec<u8> {
         let side: &[u8] = match side {
-            Side::Caller => b" calls ",
-            Side::Answerer => b" answers ",
+            End::Caller => b" calls ",
+            End::Answerer => b" answers ",
         };
 
         let caller = self.caller.to_be_bytes();
@@ -213,13 +213,13 @@ mod tests {
             called_with: Nonce::drawn(),
             answered_with: Nonce::drawn(),
         };
-        let proof = trust("a").prove(Side::Caller, &meeting);
-        assert!(trust("a").is_proved(&proof, Side::Caller, &meeting));
-        assert!(!trust("b").is_proved(&proof, Side::Caller, &meeting));
-        assert!(!Trust::anybody().is_proved(&proof, Side::Caller, &meeting));
+        let proof = trust("a").prove(End::Caller, &meeting);
+        assert!(trust("a").is_proved(&proof, End::Caller, &meeting));
+        assert!(!trust("b").is_proved(&proof, End::Caller, &meeting));
+        assert!(!Trust::anybody().is_proved(&proof, End::Caller, &meeting));
 
         assert!(
-            !trust("a").is_proved(&proof, Side::Answerer, &meeting),
+            !trust("a").is_proved(&proof, End::Answerer, &meeting),
             "it cannot be sent back"
         );
 
@@ -245,9 +245,9 @@ mod tests {
         assert!(
             others
                 .iter()
-                .all(|other| !trust("a").is_proved(&proof, Side::Caller, other))
+                .all(|other| !trust("a").is_proved(&proof, End::Caller, other))
         );
-        assert!(!trust("a").is_proved(&Proof(proof.0[..31].to_vec()), Side::Caller, &meeting));
+        assert!(!trust("a").is_proved(&Proof(proof.0[..31].to_vec()), End::Caller, &meeting));
     }
 
     #[test]

@@ -17,7 +17,6 @@
 //! was just claimed may fence. If the reply to a commit is lost, the next attempt finds out whether
 //! the commit happened.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -29,21 +28,9 @@ use timely::scheduling::activate::SyncActivator;
 
 use crate::aggregate::{Aggregate, Key};
 use crate::attempt::Attempt;
-use crate::flow::Row;
 use crate::pane::EventTimeMs;
-use crate::sink::Outgoing;
+use crate::sink::batch::Batch;
 use crate::sink::transaction::{RowWriter, Transactions};
-
-/// The results of one pane.
-pub struct PaneResults<K, A> {
-    /// Rows of windows, in the containers in which they arrived.
-    pub rows: Vec<Vec<Row<K, A>>>,
-    /// Records for other topics.
-    pub outgoing: Vec<Outgoing>,
-}
-
-/// Results by the pane at which they arrived.
-pub type Batch<K, A> = BTreeMap<EventTimeMs, PaneResults<K, A>>;
 
 /// A task for the thread.
 enum Task<K, A> {
@@ -68,15 +55,6 @@ const FIRST_DELAY: Duration = Duration::from_millis(50);
 const LAST_DELAY: Duration = Duration::from_secs(2);
 /// The interval at which waiting side outputs are published.
 const SIDES_EVERY: Duration = Duration::from_millis(100);
-
-impl<K, A> Default for PaneResults<K, A> {
-    fn default() -> Self {
-        Self {
-            rows: Vec::new(),
-            outgoing: Vec::new(),
-        }
-    }
-}
 
 impl<K: Key, A: Aggregate> Committer<K, A> {
     /// Starts the thread for one worker.

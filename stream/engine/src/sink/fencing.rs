@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 
 use record_log::{Delivery, PublishError, Publisher, RecordLog};
 
-use crate::attempt::JobError;
 use crate::checkpoint::recover::RecoverError;
+use crate::error::JobError;
 use crate::sink::progress::{
     Carried, FormerSlot, KnownPublishers, PublisherProgress, SinkProgress,
 };

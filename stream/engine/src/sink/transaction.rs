@@ -6,9 +6,10 @@ use crate::aggregate::{Aggregate, Key};
 use crate::checkpoint::lineage::{Lineage, Progress};
 use crate::checkpoint::manifest::PartInfo;
 use crate::flow::{ClosedPane, KEY_GROUPS, Reason, Row, SideOutput, group_of};
-use crate::job::{Destination, Encode, Output, Pipeline};
+use crate::job::Pipeline;
+use crate::output::{Destination, Encode, Output};
 use crate::pane::EventTimeMs;
-use crate::sink::committer::{Batch, PaneResults};
+use crate::sink::batch::{Batch, PaneResults};
 use crate::sink::progress::SinkProgress;
 use crate::sink::sides::{Side, SideQueue};
 

@@ -11,12 +11,13 @@ use crate::aggregate::{Aggregate, Key};
 use crate::cut::{Anchor, Crossing, Cut, Intake, Reading, Verdict};
 use crate::flow::{ClosedPane, Entry, Reason, SideOutput};
 use crate::job::{Admission, Decode, Rejected};
-use crate::metrics::Batch;
+use crate::metrics::counts::BatchCounts;
 use crate::pane::{EventTimeMs, Windows};
 use crate::seen::EventId;
 use crate::sink::side::SideLimits;
 use crate::sink::sides::SideQueue;
 use crate::source::fold::Fold;
+use crate::source::position::Position;
 use crate::units::instant;
 use crate::watermark::Claim;
 
@@ -64,21 +65,6 @@ pub struct Partitions<K, A> {
     heard: BTreeMap<u32, u64>,
     /// Who set the times of the records that were read; producers, if they set any.
     log_time_type: Option<LogTimeType>,
-}
-
-/// The reading position of a partition.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Position {
-    /// The partition.
-    pub partition: u32,
-    /// The offset to read next.
-    pub next_offset: Offset,
-    /// The time of the partition's newest event.
-    pub newest_event_ms: Option<EventTimeMs>,
-    /// When the partition last made progress: a record, a later confirmed end, or not to be read.
-    pub heard_at_ms: Option<u64>,
-    /// The time as of which the log last confirmed the partition's end.
-    pub end_as_of_ms: Option<u64>,
 }
 
 /// The moment of a poll.
@@ -226,11 +212,11 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
     ///
     /// # Errors
     /// The first error of [`Reader::poll`], with the totals of what was read besides.
-    pub fn poll(&mut self, moment: Moment) -> Result<Batch, (Batch, LogError)> {
+    pub fn poll(&mut self, moment: Moment) -> Result<BatchCounts, (BatchCounts, LogError)> {
         self.sent = self.sent.split_off(&moment.committed);
         self.settle(moment.committed);
         let last_allowed = self.last_allowed_pane();
-        let mut total = Batch::default();
+        let mut total = BatchCounts::default();
         let mut first_error = None;
 
         for id in self.ids() {
@@ -335,7 +321,7 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
         partition: u32,
         records: usize,
         now_ms: u64,
-    ) -> Result<Batch, LogError> {
+    ) -> Result<BatchCounts, LogError> {
         let end = self
             .ends
             .as_ref()
@@ -343,7 +329,7 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
             .copied()
             .unwrap_or(Offset::MAX);
 
-        let mut batch = Batch::default();
+        let mut batch = BatchCounts::default();
         let mut last = None;
         let mut is_foreign = false;
         let mut log_time_type = self.log_time_type;
@@ -422,7 +408,7 @@ struct RecordAdmission<'a, 'r, K, A> {
     open: &'a mut Open<K, A>,
     sides: &'a SideQueue,
     limits: &'a Limits,
-    batch: &'a mut Batch,
+    batch: &'a mut BatchCounts,
     /// The event's id, if it has one.
     id: Option<EventId>,
     side_bytes: &'a mut usize,

@@ -7,9 +7,9 @@ use std::time::Instant;
 use record_log::{Offset, OffsetRange};
 use serde::Serialize;
 
-use crate::metrics::Batch;
+use crate::metrics::counts::BatchCounts;
 use crate::pane::EventTimeMs;
-use crate::source::partitions::Position;
+use crate::source::position::Position;
 use crate::units::instant;
 
 /// The number of recent problems that are kept.
@@ -317,7 +317,7 @@ impl Facts {
     }
 
     /// Computes the status from the facts.
-    pub fn status(&self, totals: Batch, now_ms: u64) -> Status {
+    pub fn status(&self, totals: BatchCounts, now_ms: u64) -> Status {
         let watermarks = self
             .workers
             .values()
@@ -413,9 +413,9 @@ mod tests {
         );
 
         let status = facts.status(
-            Batch {
+            BatchCounts {
                 records: 47,
-                ..Batch::default()
+                ..BatchCounts::default()
             },
             1000,
         );
@@ -452,7 +452,8 @@ mod tests {
         facts.topics.input = "orders".to_owned();
         facts.answer_limit_ms = 10_000;
 
-        let unanswered = |facts: &Facts, now_ms| facts.status(Batch::default(), now_ms).unanswered;
+        let unanswered =
+            |facts: &Facts, now_ms| facts.status(BatchCounts::default(), now_ms).unanswered;
         assert_eq!(unanswered(&facts, 10_900), None);
         let alone = Position {
             heard_at_ms: Some(10_900),
@@ -495,7 +496,7 @@ mod tests {
     fn another_attempt_is_a_restart_and_knows_nothing_of_partitions_yet() {
         let mut facts = facts();
         assert!(facts.attempt_began(5, 600));
-        let status = facts.status(Batch::default(), 1000);
+        let status = facts.status(BatchCounts::default(), 1000);
 
         assert_eq!(
             (
@@ -514,7 +515,7 @@ mod tests {
             facts.trouble(number, format!("trouble {}", number % 12));
         }
 
-        let status = facts.status(Batch::default(), 1000);
+        let status = facts.status(BatchCounts::default(), 1000);
         let messages: Vec<_> = status
             .troubles
             .iter()

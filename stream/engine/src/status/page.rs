@@ -420,8 +420,8 @@ fn count(number: impl Display) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::Batch;
-    use crate::source::partitions::Position;
+    use crate::metrics::counts::BatchCounts;
+    use crate::source::position::Position;
     use crate::status::facts::Facts;
 
     fn status() -> Status {
@@ -441,7 +441,7 @@ mod tests {
             "\"broker\" <b>away</b> & 'gone'".to_owned(),
         );
 
-        facts.status(Batch::default(), 1_795_341_660_000)
+        facts.status(BatchCounts::default(), 1_795_341_660_000)
     }
 
     #[test]
@@ -469,7 +469,7 @@ mod tests {
 
     #[test]
     fn a_job_that_has_not_begun_has_a_page_too() {
-        let page = render(&Facts::new("counts").status(Batch::default(), 5_000));
+        let page = render(&Facts::new("counts").status(BatchCounts::default(), 5_000));
         assert!(
             page.contains("no attempt has begun") && page.contains("nothing has been read yet"),
             "{page}"

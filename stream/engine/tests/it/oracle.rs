@@ -12,9 +12,9 @@ use rand::{Rng, RngExt, SeedableRng};
 use record_log::simulated::SimulatedLog;
 use record_log::{Cleanup, Delivery, NewRecord, Record, RecordLog, TopicSpec};
 use stream::checkpoint::store::CheckpointStore;
+use stream::clock::system_clock;
 use stream::flow::Slots;
 use stream::metrics::Metrics;
-use stream::run::system_clock;
 use stream::{
     Aggregate, Count, Job, JobError, Key, Output, Pipeline, Rejected, Run, Settings, Stop, Windows,
 };

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use record_log::simulated::SimulatedLog;
 use record_log::{Cleanup, Delivery, NewRecord, RecordLog, TopicSpec};
+use stream::clock::system_clock;
 use stream::metrics::Metrics;
-use stream::run::system_clock;
 use stream::{Count, Run, Settings, Stop, Windows};
 
 use crate::oracle::World;

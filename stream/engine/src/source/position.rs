@@ -1,0 +1,20 @@
+//! How far a partition is read.
+
+use record_log::Offset;
+
+use crate::pane::EventTimeMs;
+
+/// The reading position of a partition.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Position {
+    /// The partition.
+    pub partition: u32,
+    /// The offset to read next.
+    pub next_offset: Offset,
+    /// The time of the partition's newest event.
+    pub newest_event_ms: Option<EventTimeMs>,
+    /// When the partition last made progress: a record, a later confirmed end, or not to be read.
+    pub heard_at_ms: Option<u64>,
+    /// The time as of which the log last confirmed the partition's end.
+    pub end_as_of_ms: Option<u64>,
+}

@@ -1,0 +1,34 @@
+//! The rules by which panes become rows, the same for windows and for their summaries.
+
+use crate::aggregate::Aggregate;
+use crate::checkpoint::lineage::Lineage;
+use crate::flow::Row;
+use crate::pane::{EventTimeMs, Windows};
+use crate::window::sessions::Extent;
+
+/// The rules by which panes become rows.
+#[derive(Clone, Debug)]
+pub struct WindowRules<A> {
+    /// The job's windows; for sessions, the windows that sessions are cut to.
+    pub windows: Windows,
+    /// The times of the first and last event in an aggregate, if the job's windows are sessions.
+    pub extent: Option<Extent<A>>,
+    /// The time after its end for which a window is kept for corrections.
+    pub lateness_ms: u64,
+    /// The lines of history, which determine revisions.
+    pub lineage: Lineage,
+}
+
+impl<A: Aggregate> WindowRules<A> {
+    /// Returns the revision of a window's row or totals on the job's line of history, where
+    /// `revision` is the one counted by the window itself.
+    pub fn revision(&self, window_start: EventTimeMs, revision: u32) -> u32 {
+        self.lineage
+            .raised(revision, self.windows.first_row(window_start))
+    }
+
+    /// Raises the row's revision to the job's line of history.
+    pub(super) fn raise<K>(&self, row: &mut Row<K, A>) {
+        row.revision = self.revision(row.window_start, row.revision);
+    }
+}

@@ -46,6 +46,9 @@ pub struct Event {
 
 /// The start of a listener's stream: the events it missed, and a receiver of new ones.
 pub struct Subscription {
+    /// The id to resume from before the first event: the last id of the listener, or the cut of this
+    /// moment if it has none or is reset. Empty until the topics are known.
+    pub id: String,
     /// Whether some of the missed events are no longer kept, or the last id is not valid.
     pub is_reset: bool,
     /// The missed events that are still kept.
@@ -127,6 +130,7 @@ impl Feed {
         let live = inner.live.subscribe();
         let Some(seen) = last_id.and_then(parse_cut) else {
             return Subscription {
+                id: format_cut(&inner.sent),
                 is_reset: last_id.is_some(),
                 missed: Vec::new(),
                 live,
@@ -140,7 +144,9 @@ impl Feed {
             .any(|(key, kept_from)| before(key) < *kept_from);
 
         let is_missed = |event: &&Arc<Event>| event.at.1 >= before(&(event.source, event.at.0));
+        let id = if is_reset { &inner.sent } else { &seen };
         Subscription {
+            id: format_cut(id),
             is_reset,
             missed: inner.kept.iter().filter(is_missed).cloned().collect(),
             live,

@@ -2,6 +2,7 @@
 
 mod audit;
 mod stream;
+mod summary;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,21 +11,20 @@ use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
 use chassis::auth::{Admin, Caller};
-use chassis::{Json, Page, PageQuery, Path, Problem, Query, Result, Shutdown, described};
+use chassis::{
+    Cursor, Json, Limit, Page, PageQuery, Path, Problem, Query, Result, Shutdown, described,
+};
 use events::{Timestamp, WindowCount, WindowSummary};
 use follower::Lag;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use crate::feed::Feed;
 use crate::orders::Orders;
-use crate::store::{Position, Store, StoreError};
-use crate::summary::{DAY_MS, Summary};
+use crate::store::{Position, Starts, Store, StoreError};
 
 /// The OpenAPI description of the service.
 const DESCRIPTION: &str = include_str!("../openapi.json");
-/// How long a summary is reused. Computing one reads every window of a day.
-const SUMMARY_AGE: Duration = Duration::from_secs(1);
 
 /// The state shared by the handlers.
 #[derive(Clone)]
@@ -44,7 +44,7 @@ pub struct Analytics {
     pub shutdown: Shutdown,
     /// The latest summary. The request that finds it too old computes a new one while the others
     /// wait for it.
-    pub summary: Arc<Mutex<Option<(Instant, Summarized)>>>,
+    pub summary: Arc<Mutex<Option<(Instant, summary::Summarized)>>>,
 }
 
 /// An object with its id: for a count `<user>-<window start in ms>`, for a window its start in ms.
@@ -55,12 +55,15 @@ pub struct Shown<T> {
     event: T,
 }
 
-/// The reply to `GET /analytics/summary`.
-#[derive(Clone, Debug, Serialize)]
-pub struct Summarized {
-    #[serde(flatten)]
-    summary: Summary,
-    freshness: Freshness,
+/// The query of the recent counts: of windows that start from `from` on and before `to`.
+#[derive(Debug, Deserialize)]
+struct RecentQuery {
+    from: Option<Timestamp>,
+    to: Option<Timestamp>,
+    user: Option<u64>,
+    #[serde(default)]
+    limit: Limit,
+    cursor: Option<Cursor>,
 }
 
 /// The freshness of the counts.
@@ -75,7 +78,7 @@ struct Freshness {
 /// Returns the routes of this service.
 pub fn router(analytics: Analytics) -> Router {
     let routes = Router::new()
-        .route("/analytics/summary", get(summary))
+        .route("/analytics/summary", get(summary::summary))
         .route("/analytics/recent", get(recent))
         .route("/analytics/users/{id}", get(of_user))
         .route("/analytics/stream", get(stream::stream))
@@ -84,68 +87,63 @@ pub fn router(analytics: Analytics) -> Router {
     described(routes, DESCRIPTION)
 }
 
-async fn summary(_: Admin, State(analytics): State<Analytics>) -> Result<Json<Summarized>> {
-    let mut latest = analytics.summary.lock().await;
-    if let Some((_, summarized)) = latest
-        .as_ref()
-        .filter(|(made, _)| made.elapsed() < SUMMARY_AGE)
-    {
-        return Ok(Json(summarized.clone()));
-    }
-
-    let summarized = analytics.summarize(Timestamp::now()).await?;
-    *latest = Some((Instant::now(), summarized.clone()));
-    Ok(Json(summarized))
-}
-
 async fn recent(
     _: Admin,
     State(analytics): State<Analytics>,
-    Query(page): Query<PageQuery>,
+    Query(query): Query<RecentQuery>,
 ) -> Result<Json<Page<Shown<WindowCount>>>> {
-    let one_more = page.limit.items() + 1;
-    let counts = analytics
-        .store
-        .recent(page.after::<Position>()?, one_more)
-        .await?;
-    let page = Page::cut(counts, page.limit, Position::after);
+    let starts = starts(query.from, query.to)?;
+    let after: Option<Position> = query.cursor.as_ref().map(Cursor::decode).transpose()?;
+    let one_more = query.limit.items() + 1;
 
-    Ok(Json(Page {
-        items: page.items.into_iter().map(Shown::from).collect(),
-        next: page.next,
-    }))
+    let counts = match query.user {
+        None => analytics.store.recent(starts, after, one_more).await?,
+        Some(user_id) => {
+            let before = after.and_then(|position| position.window_start());
+            let left = before.map_or(starts, |before| starts.before(before));
+            analytics.store.of_user(user_id, left, one_more).await?
+        }
+    };
+
+    Ok(Json(page(Page::cut(counts, query.limit, Position::after))))
+}
+
+/// Returns the range of windows that start from `from` on and before `to`.
+fn starts(from: Option<Timestamp>, to: Option<Timestamp>) -> Result<Starts> {
+    let from = from.unwrap_or(Timestamp::EPOCH);
+    if to.is_some_and(|to| from >= to) {
+        return Err(Problem::bad_request("the range ends before it begins").field("to"));
+    }
+    Ok(Starts { from, to })
+}
+
+fn page(counts: Page<WindowCount>) -> Page<Shown<WindowCount>> {
+    Page {
+        items: counts.items.into_iter().map(Shown::from).collect(),
+        next: counts.next,
+    }
 }
 
 async fn of_user(
     caller: Caller,
     State(analytics): State<Analytics>,
     Path(id): Path<u64>,
-    Query(page): Query<PageQuery>,
+    Query(page_query): Query<PageQuery>,
 ) -> Result<Json<Page<Shown<WindowCount>>>> {
     caller.require_user(id)?;
-    let one_more = page.limit.items() + 1;
-    let counts = analytics
-        .store
-        .of_user(id, page.after::<Timestamp>()?, one_more)
-        .await?;
-    let page = Page::cut(counts, page.limit, |count| count.window_start);
+    let one_more = page_query.limit.items() + 1;
+    let before = page_query.after::<Timestamp>()?;
+    let starts = Starts {
+        from: Timestamp::EPOCH,
+        to: before,
+    };
 
-    Ok(Json(Page {
-        items: page.items.into_iter().map(Shown::from).collect(),
-        next: page.next,
-    }))
+    let counts = analytics.store.of_user(id, starts, one_more).await?;
+    let counts = Page::cut(counts, page_query.limit, |count| count.window_start);
+    Ok(Json(page(counts)))
 }
 
 impl Analytics {
-    async fn summarize(&self, now: Timestamp) -> std::result::Result<Summarized, StoreError> {
-        let since = Timestamp::from_ms(now.as_ms().saturating_sub(DAY_MS)).unwrap_or(now);
-        let windows = self.store.summaries_since(since).await?;
-        Ok(Summarized {
-            summary: Summary::of(&windows, now),
-            freshness: self.freshness().await?,
-        })
-    }
-
     async fn freshness(&self) -> std::result::Result<Freshness, StoreError> {
         Ok(Freshness {
             newest_window_end: self.store.newest_window_end().await?,

@@ -31,7 +31,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use chassis::dynamodb::TableError;
 use events::{Timestamp, WindowCount, WindowSummary};
 use futures::{StreamExt, TryStreamExt};
-pub use query::Position;
+pub use query::{Position, Starts};
 use rows::{CountRow, SummaryRow};
 pub use tables::{RESULTS, WINDOWS};
 

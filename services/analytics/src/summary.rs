@@ -8,11 +8,11 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use events::{Amount, Amounts, Timestamp, TopUser, WindowSummary};
+use events::{Amount, Amounts, Timestamp, TopUser, WindowCount, WindowSummary};
 use serde::Serialize;
 
-/// Number of busiest users that are named.
-const TOP: usize = 10;
+/// The most busiest users that are named.
+pub const TOP: usize = 10;
 const HOUR_MS: u64 = 3_600_000;
 /// The longest range of a summary.
 pub const DAY_MS: u64 = 24 * HOUR_MS;
@@ -26,6 +26,20 @@ pub struct Summary {
     pub last_hour: Span,
     /// Windows that ended within the last day.
     pub last_day: Span,
+    /// Windows that start in the range that was asked for; `None` if none was.
+    pub range: Option<Range>,
+}
+
+/// The windows that start from `from` on and before `to`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Range {
+    /// The first instant of the range.
+    pub from: Timestamp,
+    /// The first instant after it.
+    pub to: Timestamp,
+    /// Its orders and users.
+    #[serde(flatten)]
+    pub span: Span,
 }
 
 /// The newest window.
@@ -82,7 +96,48 @@ impl Summary {
             now: newest,
             last_hour: since(HOUR_MS),
             last_day: since(DAY_MS),
+            range: None,
         }
+    }
+
+    /// Names at most `limit` busiest users.
+    pub fn name_at_most(&mut self, limit: usize) {
+        let newest = self.now.as_mut().map(|now| &mut now.span);
+        let range = self.range.as_mut().map(|range| &mut range.span);
+        let spans = [&mut self.last_hour, &mut self.last_day].into_iter();
+        spans
+            .chain(newest)
+            .chain(range)
+            .for_each(|span| span.top_users.truncate(limit));
+    }
+}
+
+impl Range {
+    /// Computes the summary of those of these windows that start in the range.
+    pub fn of(windows: &[WindowSummary], from: Timestamp, to: Timestamp) -> Self {
+        let within = |window: &&WindowSummary| (from..to).contains(&window.window_start);
+        Self {
+            from,
+            to,
+            span: Span::of(windows.iter().filter(within)),
+        }
+    }
+}
+
+/// Returns the summary of a window in which one user alone ordered.
+pub fn of_one(count: WindowCount) -> WindowSummary {
+    WindowSummary {
+        window_start: count.window_start,
+        window_end: count.window_end,
+        order_count: count.order_count,
+        user_count: 1,
+        amounts: count.amounts.clone(),
+        top_users: vec![TopUser {
+            user_id: count.user_id,
+            order_count: count.order_count,
+            amounts: count.amounts,
+        }],
+        revision: count.revision,
     }
 }
 

@@ -30,6 +30,9 @@ const MAX_MS: u64 = 253_402_207_200_000;
 const DAY_MS: u64 = 86_400_000;
 
 impl Timestamp {
+    /// 1970-01-01T00:00:00.000Z.
+    pub const EPOCH: Self = Self(0);
+
     /// The instant `ms` milliseconds after the Unix epoch, or none after 9999-12-30T22:00:00.000Z.
     pub fn from_ms(ms: u64) -> Option<Self> {
         (ms <= MAX_MS).then_some(Self(ms))

@@ -1,9 +1,11 @@
 //! `GET /analytics/stream`: the feed as server-sent events.
 //!
-//! The event `count` is a new or corrected count, and `window` is the summary of a window. `reset`
-//! means that events were missed and that the lists must be read again. The stream ends at a
+//! The first event comes at once: `ready`, or `reset`, which means that events were missed and that
+//! the lists must be read again. Its id is where the stream begins. The event `count` is a new or
+//! corrected count, and `window` is the summary of a window. The stream ends at a
 //! shutdown, when the listener is too slow, or when the token of its request expires. Browsers
-//! reconnect by themselves, with the last id they received.
+//! reconnect by themselves, with the last id they received; so does whoever sends that id as
+//! `Last-Event-ID`.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -11,10 +13,11 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::HeaderMap;
+use axum::response::IntoResponse;
 use axum::response::sse::{Event as Sent, KeepAlive, Sse};
 use chassis::auth::{Admin, Until};
 use chassis::{Query, Result};
-use futures::{Stream, StreamExt, stream};
+use futures::{Stream, StreamExt, future, stream};
 use serde::Deserialize;
 use tokio::sync::broadcast;
 
@@ -23,6 +26,8 @@ use crate::feed::{Event, Source};
 
 /// Interval of keep-alive comments on a silent stream: shorter than the timeouts of proxies.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Proxies like nginx pass events on as they come, and do not collect them.
+const UNBUFFERED: [(&str, &str); 1] = [("x-accel-buffering", "no")];
 
 /// The query of the stream.
 #[derive(Debug, Deserialize)]
@@ -37,17 +42,13 @@ pub(super) async fn stream(
     State(analytics): State<Analytics>,
     Query(query): Query<StreamQuery>,
     headers: HeaderMap,
-) -> Result<Sse<impl Stream<Item = std::result::Result<Sent, Infallible>>>> {
+) -> Result<impl IntoResponse> {
     let last_id = headers
         .get("last-event-id")
         .and_then(|value| value.to_str().ok());
     let subscription = analytics.feed.subscribe(last_id);
 
-    let reset = stream::iter(
-        subscription
-            .is_reset
-            .then(|| Sent::default().event("reset").data("{}")),
-    );
+    let first = first(subscription.is_reset, &subscription.id);
 
     let is_wanted = move |event: &Arc<Event>| {
         let wanted =
@@ -58,7 +59,7 @@ pub(super) async fn stream(
     let events = stream::iter(subscription.missed)
         .chain(live(subscription.live))
         .filter(is_wanted);
-    let sent = reset.chain(events.map(|event| sent(&event))).map(Ok);
+    let sent = stream::once(future::ready(first)).chain(events.map(|event| sent(&event)));
     let shutdown = analytics.shutdown.clone();
 
     let end = async move {
@@ -67,8 +68,9 @@ pub(super) async fn stream(
             () = token.passed() => {}
         }
     };
-    let sent = sent.take_until(Box::pin(end));
-    Ok(Sse::new(sent).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+    let sent = sent.take_until(Box::pin(end)).map(Ok::<_, Infallible>);
+    let events = Sse::new(sent).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
+    Ok((UNBUFFERED, events))
 }
 
 /// Returns the new events. The stream ends when the listener falls too far behind.
@@ -77,6 +79,13 @@ fn live(receiver: broadcast::Receiver<Arc<Event>>) -> impl Stream<Item = Arc<Eve
         let event = receiver.recv().await.ok()?;
         Some((event, receiver))
     })
+}
+
+/// Returns the event that opens a stream at the cut `id`.
+fn first(is_reset: bool, id: &str) -> Sent {
+    let name = if is_reset { "reset" } else { "ready" };
+    let event = Sent::default().event(name).data("{}");
+    if id.is_empty() { event } else { event.id(id) }
 }
 
 fn sent(event: &Event) -> Sent {

@@ -21,7 +21,40 @@ pub struct Position {
     user_id: u64,
 }
 
+/// A range of windows: those that start from `from` on and before `to`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Starts {
+    /// The first instant of the range.
+    pub from: Timestamp,
+    /// The first instant after the range; none if the range has no end.
+    pub to: Option<Timestamp>,
+}
+
+impl Starts {
+    /// Returns the last millisecond of the range, or none if the range is empty.
+    fn upto_ms(self) -> Option<u64> {
+        let upto_ms = self
+            .to
+            .map_or(Some(u64::MAX), |to| to.as_ms().checked_sub(1))?;
+        (self.from.as_ms() <= upto_ms).then_some(upto_ms)
+    }
+
+    /// Returns the part of the range that starts before `to`.
+    pub fn before(self, to: Timestamp) -> Self {
+        let to = self.to.map_or(to, |end| end.min(to));
+        Self {
+            to: Some(to),
+            ..self
+        }
+    }
+}
+
 impl Position {
+    /// Returns the start of the window that the position lies in.
+    pub fn window_start(&self) -> Option<Timestamp> {
+        Timestamp::from_ms(self.window_start_ms)
+    }
+
     /// Returns the position after this count.
     pub fn after(count: &WindowCount) -> Self {
         Self {
@@ -32,20 +65,29 @@ impl Position {
 }
 
 impl Store {
-    /// Returns at most `limit` counts, newest window first.
+    /// Returns at most `limit` counts of the range, newest window first.
     ///
     /// # Errors
     /// Returns [`StoreError`] if DynamoDB fails or an item cannot be read.
     pub async fn recent(
         &self,
+        starts: Starts,
         after: Option<Position>,
         limit: usize,
     ) -> Result<Vec<WindowCount>, StoreError> {
         let mut found = Vec::new();
-        let mut upto = after.map_or(u64::MAX, |position| position.window_start_ms);
+        let Some(newest) = starts.upto_ms() else {
+            return Ok(found);
+        };
+
+        let mut upto = after.map_or(newest, |position| position.window_start_ms.min(newest));
         loop {
             let windows = self.windows_upto(upto, WINDOWS_PAGE).await?;
             for window in &windows {
+                if window.window_start < starts.from {
+                    return Ok(found);
+                }
+
                 let begun = after
                     .filter(|position| position.window_start_ms == window.window_start.as_ms());
                 let room = limit - found.len();
@@ -70,31 +112,31 @@ impl Store {
         }
     }
 
-    /// Returns at most `limit` counts of the user, newest window first, of windows that start
-    /// before `before`.
+    /// Returns at most `limit` counts of the user in the range, newest window first.
     ///
     /// # Errors
     /// Returns [`StoreError`] if DynamoDB fails or an item cannot be read.
     pub async fn of_user(
         &self,
         user_id: u64,
-        before: Option<Timestamp>,
+        starts: Starts,
         limit: usize,
     ) -> Result<Vec<WindowCount>, StoreError> {
+        let Some(upto_ms) = starts.upto_ms() else {
+            return Ok(Vec::new());
+        };
+
         let query = self
             .client
             .query()
             .table_name(RESULTS)
             .scan_index_forward(false);
-        let query = query.key_condition_expression("user_id = :user AND window_start < :before");
-        let query = query.expression_attribute_values(":user", number(user_id));
-        let before = before.map_or(u64::MAX, Timestamp::as_ms);
-
-        counts(
-            query.expression_attribute_values(":before", number(before)),
-            limit,
-        )
-        .await
+        let query = query
+            .key_condition_expression("user_id = :user AND window_start BETWEEN :from AND :upto")
+            .expression_attribute_values(":user", number(user_id))
+            .expression_attribute_values(":from", number(starts.from.as_ms()))
+            .expression_attribute_values(":upto", number(upto_ms));
+        counts(query, limit).await
     }
 
     /// Returns the summaries of windows that end after `since`, newest first.

@@ -114,7 +114,10 @@ impl Running {
         let mut items = Vec::new();
         let mut cursor = String::new();
         loop {
-            let page = self.get(&format!("{path}?limit={limit}{cursor}")).await;
+            let separator = if path.contains('?') { '&' } else { '?' };
+            let page = self
+                .get(&format!("{path}{separator}limit={limit}{cursor}"))
+                .await;
             items.extend(page["items"].as_array().unwrap().iter().cloned());
             match page["next"].as_str() {
                 Some(next) => cursor = format!("&cursor={next}"),

@@ -40,6 +40,11 @@ async fn routes_and_replies_are_as_described() {
     assert_fields(&document, "Summary", &summary);
     assert_fields(&document, "Newest", &summary["now"]);
     assert_fields(&document, "Span", &summary["last_day"]);
+    assert_fields(&document, "Amount", &summary["now"]["revenue"][0]);
+    let ranged = running
+        .get("/analytics/summary?to=2026-11-22T11:00:00Z")
+        .await;
+    assert_fields(&document, "SummaryRange", &ranged["range"]);
     assert_fields(&document, "TopUser", &summary["now"]["top_users"][0]);
     assert_fields(&document, "Freshness", &summary["freshness"]);
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
+use events::WindowCount;
 use serde_json::{Value, json};
 
 use crate::{
@@ -16,6 +17,8 @@ testbed::on_both_dynamodbs!(
     the_summary_adds_up_the_windows_and_says_how_fresh_it_is,
     money_of_several_currencies_is_never_one_number,
     items_from_before_there_were_totals_are_read,
+    recent_counts_are_those_of_the_range_and_the_user,
+    a_summary_is_of_the_range_the_user_and_the_limit,
     nothing_yet_is_empty_and_no_error,
     cursors_and_users_that_cannot_be_read_are_refused,
 );
@@ -231,6 +234,108 @@ async fn forget_totals(dynamodb: &Client, table: &str) {
     }
 }
 
+async fn recent_counts_are_those_of_the_range_and_the_user(dynamodb: Client) {
+    let running = Running::start(&dynamodb, &log()).await;
+    let counts: Vec<_> = (0..6)
+        .flat_map(|window| [1, 2, 9].map(|user| count(user, window, window + 1, 0)))
+        .collect();
+    publish_counts(&running.log, &counts);
+    running.caught_up().await;
+
+    let found = async |query: String| {
+        let shown = running.all(&format!("/analytics/recent?{query}"), 2).await;
+        let found = essence(&shown).into_iter();
+        found
+            .map(|(user, start, ..)| (user, start))
+            .collect::<BTreeSet<_>>()
+    };
+    let expected = |users: &[u64], windows: std::ops::Range<u64>| {
+        let of = |window| {
+            users
+                .iter()
+                .map(move |user| (*user, minute(window).to_string()))
+        };
+        windows.flat_map(of).collect::<BTreeSet<_>>()
+    };
+
+    let [two, four] = [minute(2), minute(4)];
+    let all = &[1, 2, 9];
+    assert_eq!(found(format!("from={two}")).await, expected(all, 2..6));
+    assert_eq!(found(format!("to={four}")).await, expected(all, 0..4));
+    assert_eq!(
+        found(format!("from={two}&to={four}")).await,
+        expected(all, 2..4)
+    );
+    assert_eq!(found("user=9".to_owned()).await, expected(&[9], 0..6));
+    assert_eq!(
+        found(format!("user=9&from={two}&to={four}")).await,
+        expected(&[9], 2..4)
+    );
+    assert_eq!(
+        found(format!("user=9&from={two}")).await,
+        expected(&[9], 2..6)
+    );
+    assert!(found("user=7".to_owned()).await.is_empty());
+    running.stop().await;
+}
+
+async fn a_summary_is_of_the_range_the_user_and_the_limit(dynamodb: Client) {
+    let running = Running::start(&dynamodb, &log()).await;
+    let windows = [
+        summary(7_200_000, &[(3, 5)], 0),
+        summary(600_000, &[(1, 4), (2, 1)], 0),
+        summary(60_000, &[(1, 3), (2, 1)], 0),
+    ];
+    publish_summaries(&running.log, &windows);
+    let counts: Vec<_> = windows
+        .iter()
+        .flat_map(|window| {
+            window.top_users.iter().map(|top| WindowCount {
+                user_id: top.user_id,
+                window_start: window.window_start,
+                window_end: window.window_end,
+                order_count: top.order_count,
+                amounts: top.amounts.clone(),
+                revision: 0,
+            })
+        })
+        .collect();
+    publish_counts(&running.log, &counts);
+    running.caught_up().await;
+
+    let all = running.get("/analytics/summary").await;
+    assert_eq!(all["range"], Value::Null);
+    assert_eq!(all["last_hour"]["top_users"].as_array().unwrap().len(), 2);
+
+    let range = format!(
+        "from={}&to={}",
+        windows[0].window_start, windows[2].window_start
+    );
+    let ranged = running
+        .get(&format!("/analytics/summary?{range}&limit=1"))
+        .await;
+    assert_eq!(ranged["range"]["from"], json!(windows[0].window_start));
+    assert_eq!(ranged["range"]["orders"], json!(10));
+    assert_eq!(ranged["range"]["users"], json!(3));
+    for span in ["range", "now", "last_hour", "last_day"] {
+        let named = ranged[span]["top_users"].as_array().unwrap();
+        assert_eq!(named.len(), 1, "{span}");
+    }
+
+    let own = running
+        .get(&format!("/analytics/summary?{range}&user=1"))
+        .await;
+    assert_eq!(
+        [&own["now"]["orders"], &own["last_hour"]["orders"]],
+        [&json!(3), &json!(7)]
+    );
+    assert_eq!(
+        [&own["range"]["orders"], &own["range"]["users"]],
+        [&json!(4), &json!(1)]
+    );
+    running.stop().await;
+}
+
 async fn nothing_yet_is_empty_and_no_error(dynamodb: Client) {
     let running = Running::start(&dynamodb, &log()).await;
     running.caught_up().await;
@@ -254,6 +359,24 @@ async fn cursors_and_users_that_cannot_be_read_are_refused(dynamodb: Client) {
     for (path, field) in [
         ("/analytics/recent?cursor=nonsense", "cursor"),
         ("/analytics/recent?limit=0", "limit"),
+        ("/analytics/recent?from=yesterday", "from"),
+        ("/analytics/recent?user=me", "user"),
+        ("/analytics/recent?user_id=1", "user_id"),
+        (
+            "/analytics/recent?from=2026-11-22T10:00:00Z&to=2026-11-22T10:00:00Z",
+            "to",
+        ),
+        ("/analytics/summary?limit=11", "limit"),
+        ("/analytics/summary?limit=0", "limit"),
+        ("/analytics/summary?user=-1", "user"),
+        (
+            "/analytics/summary?from=2026-11-22T10:00:00Z&to=2026-11-22T09:00:00Z",
+            "to",
+        ),
+        (
+            "/analytics/summary?from=2026-11-22T10:00:00Z&to=2026-11-23T10:00:01Z",
+            "from",
+        ),
         ("/analytics/users/me", "id"),
         ("/analytics/users/-1", "id"),
     ] {

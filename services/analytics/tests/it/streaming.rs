@@ -12,6 +12,7 @@ testbed::on_both_dynamodbs!(
     a_listener_hears_of_counts_corrections_and_windows,
     a_listener_that_returns_hears_what_it_missed,
     a_listener_of_one_user_hears_of_no_other,
+    a_stream_begins_at_once_with_an_id_to_resume_from,
     a_shutdown_ends_the_stream,
 );
 
@@ -20,10 +21,15 @@ async fn listen(running: &Running, query: &str, last_id: Option<&str>) -> Events
         .map(|id| ("last-event-id", id))
         .into_iter()
         .collect();
-    running
-        .client
-        .listen(&format!("/analytics/stream{query}"), &headers)
-        .await
+    let path = format!("/analytics/stream{query}");
+    running.client.listen(&path, &headers).await
+}
+
+/// Listens from now on: past the event that opens the stream.
+async fn listen_on(running: &Running, query: &str) -> Events {
+    let mut events = listen(running, query, None).await;
+    assert_eq!(heard(&mut events).await.name, "ready");
+    events
 }
 
 async fn heard(events: &mut Events) -> ServerSentEvent {
@@ -38,7 +44,7 @@ fn body(event: &ServerSentEvent) -> Value {
 async fn a_listener_hears_of_counts_corrections_and_windows(dynamodb: Client) {
     let running = Running::start(&dynamodb, &log()).await;
     running.caught_up().await;
-    let mut events = listen(&running, "", None).await;
+    let mut events = listen_on(&running, "").await;
     publish_counts(&running.log, &[count(1, 0, 3, 0)]);
     publish_counts(&running.log, &[count(1, 0, 4, 1)]);
 
@@ -70,7 +76,7 @@ async fn a_listener_that_returns_hears_what_it_missed(dynamodb: Client) {
     let running = Running::start(&dynamodb, &log).await;
     running.caught_up().await;
 
-    let mut events = listen(&running, "", None).await;
+    let mut events = listen_on(&running, "").await;
     publish_counts(&log, &[count(1, 0, 1, 0)]);
     let seen = heard(&mut events).await.id;
     drop(events);
@@ -78,6 +84,8 @@ async fn a_listener_that_returns_hears_what_it_missed(dynamodb: Client) {
     running.caught_up().await;
 
     let mut events = listen(&running, "", Some(&seen)).await;
+    let ready = heard(&mut events).await;
+    assert_eq!((ready.name.as_str(), &ready.id), ("ready", &seen));
     assert_eq!(
         [
             &body(&heard(&mut events).await)["order_count"],
@@ -99,7 +107,7 @@ async fn a_listener_that_returns_hears_what_it_missed(dynamodb: Client) {
 async fn a_listener_of_one_user_hears_of_no_other(dynamodb: Client) {
     let running = Running::start(&dynamodb, &log()).await;
     running.caught_up().await;
-    let mut events = listen(&running, "?user_id=2", None).await;
+    let mut events = listen_on(&running, "?user_id=2").await;
     publish_counts(&running.log, &[count(1, 0, 1, 0)]);
     publish_counts(&running.log, &[count(2, 0, 1, 0)]);
 
@@ -107,9 +115,38 @@ async fn a_listener_of_one_user_hears_of_no_other(dynamodb: Client) {
     running.stop().await;
 }
 
+async fn a_stream_begins_at_once_with_an_id_to_resume_from(dynamodb: Client) {
+    let log = log();
+    let running = Running::start(&dynamodb, &log).await;
+    publish_counts(&log, &[count(1, 0, 1, 0)]);
+    running.caught_up().await;
+
+    // Nothing comes but what opens the stream; what is missed after it comes next time.
+    let mut events = listen(&running, "", None).await;
+    let ready = heard(&mut events).await;
+    assert_eq!((ready.name.as_str(), ready.data.as_str()), ("ready", "{}"));
+    drop(events);
+    publish_counts(&log, &[count(1, 1, 2, 0)]);
+    running.caught_up().await;
+
+    let mut events = listen(&running, "", Some(&ready.id)).await;
+    assert_eq!(heard(&mut events).await.id, ready.id);
+    assert_eq!(body(&heard(&mut events).await)["order_count"], 2);
+
+    // Whoever was told to read the lists again resumes after them.
+    let mut events = listen(&running, "", Some("nonsense")).await;
+    let reset = heard(&mut events).await;
+    assert_eq!(reset.name, "reset");
+    publish_counts(&log, &[count(1, 2, 3, 0)]);
+    let mut events = listen(&running, "", Some(&reset.id)).await;
+    assert_eq!(heard(&mut events).await.name, "ready");
+    assert_eq!(body(&heard(&mut events).await)["order_count"], 3);
+    running.stop().await;
+}
+
 async fn a_shutdown_ends_the_stream(dynamodb: Client) {
     let running = Running::start(&dynamodb, &log()).await;
-    let mut events = listen(&running, "", None).await;
+    let mut events = listen_on(&running, "").await;
     running.stop().await;
     assert!(events.next().await.is_none());
 }

@@ -14,7 +14,8 @@ data "google_storage_project_service_account" "this" {
   depends_on = [google_project_service.this]
 }
 
-# A ring can never be deleted, nor its name be used again: what is thrown away and made anew has another one (variable key_ring).
+# The provider never deletes a ring, and Google never gives the name of a deleted key again: what is thrown away and made anew has
+# another ring (variable key_ring). https://docs.cloud.google.com/kms/docs/delete-kms-resources
 resource "google_kms_key_ring" "this" {
   name     = var.key_ring == 1 ? local.name : "${local.name}-${var.key_ring}"
   location = var.region

@@ -141,7 +141,7 @@ variable "aws_pipeline_role" {
 }
 
 variable "key_ring" {
-  description = "Raise by one after a destroy, before the next apply: Google keeps the names of key rings and keys for good."
+  description = "Raise by one after a destroy, before the next apply: the provider leaves the ring where it is, and Google keeps the names of keys for good."
   type        = number
   default     = 1
 }

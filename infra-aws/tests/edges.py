@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ import documents  # noqa: E402
 import edges_gcp  # noqa: E402
 import iam  # noqa: E402
 from check_state import Resources, read_lines  # noqa: E402
+from edges_services import public, serves  # noqa: E402
 from network import INTERNET, Pod, Vpc, policy_lets, selects  # noqa: E402
 from rights import FIELDS, FIELDS_GIVEN, is_attached, lacks, may_read, role_of  # noqa: E402
 
@@ -32,6 +34,7 @@ NAMESPACE = "tidemark"
 AGENT = Pod("the credentials' agent", cidr="169.254.170.23/32")
 SOMEWHERE = "52.94.0.1/32"
 LEAST_EDGES = 40
+REGION = re.compile(r"\b(?:af|ap|ca|eu|il|me|mx|sa|us)-[a-z]+-\d\b")
 
 
 class Platform:
@@ -44,6 +47,7 @@ class Platform:
         self.gcp = gcp[1] if gcp else None
         self.vpc = Vpc(self.aws)
         self.by_address = {resource["address"]: resource["values"] for resource in self.aws.all}
+        self.region = next(endpoint["service_name"].split(".")[2] for _, endpoint in self.aws.of("aws_vpc_endpoint"))
         overlay = ["--set", "image.digest=sha256:" + "0" * 64]
         self.shop = self.render("helm", "helm_values", ["-f", str(ROOT / f"helm/values-{self.environment}.yaml"), *overlay])
         self.apps = self.render("helm/argocd", "argocd_values", [])
@@ -77,6 +81,12 @@ class Platform:
         found = [d for d in self.apps if d["kind"] == "Application" and d["metadata"]["name"] == name]
         return found[0] if found else None
 
+    def elsewhere(self, what, value):
+        """Regions of AWS that a setting names, other than the one in which everything lies."""
+        found = sorted({region for region in REGION.findall(json.dumps(value)) if region != self.region})
+        if found:
+            yield f"{what} names {', '.join(found)}, and all is in {self.region}"
+
     def resolve(self, text):
         return text.replace("$NAME", self.name).replace("$VPC", self.vpc_arn())
 
@@ -88,8 +98,9 @@ class Platform:
 
 
 def reaches_aws(platform, pod, service):
-    """From a pod of the shop to a service of AWS: names, credentials, policies, routes."""
+    """From a pod of the shop to a service of AWS: names, region, credentials, policies, routes."""
     yield from knows_names(platform, pod)
+    yield from platform.elsewhere(f"ConfigMap {pod.name}", platform.find("ConfigMap", pod.name)["data"])
     yield from policy_lets(platform.policies, "Egress", pod, AGENT, 80)
     yield from policy_lets(platform.policies, "Egress", pod, Pod("AWS", cidr=SOMEWHERE), 443)
     yield from platform.vpc.reaches_aws(service)
@@ -117,29 +128,13 @@ def pods(platform, edge):
     yield from policy_lets(platform.policies, "Ingress", called, caller, edge["port"])
 
 
-def serves(platform, name, port, by=None):
-    """The Service `by`, named like the workload unless given, leads from that port to a container that listens there."""
-    service, workload = platform.find("Service", by or name), platform.workload(name)
-    if service is None or workload is None:
-        yield f"{name} is not there"
-        return
-    template = workload["spec"]["template"]
-    if not selects({"matchLabels": service["spec"]["selector"]}, template["metadata"]["labels"]):
-        yield f"Service {name} selects no pod"
-    (entry,) = service["spec"]["ports"]
-    named = {p["name"]: p["containerPort"] for p in template["spec"]["containers"][0]["ports"]}
-    target = named.get(entry["targetPort"], entry["targetPort"])
-    if (entry["port"], target) != (port, port):
-        yield f"Service {name} leads from {entry['port']} to {target}, not to {port}"
-
-
 def store(platform, edge):
-    name, tier = edge["from"], {"mysql": "database", "kafka": "brokers"}[edge["to"]]
-    pod = platform.pod(name)
+    name, pod = edge["from"], platform.pod(edge["from"])
     yield from knows_names(platform, pod)
-    for cidr in platform.vpc.cidrs(tier):
+    subnets = subnets_of(platform, edge["to"])
+    for cidr in [subnet["cidr_block"] for subnet in subnets]:
         yield from policy_lets(platform.policies, "Egress", pod, Pod(f"{edge['to']} at {cidr}", cidr=cidr), edge["port"])
-    for subnet in [*platform.vpc.subnets(tier), *platform.vpc.subnets("private")]:
+    for subnet in [*subnets, *platform.vpc.subnets("private")]:
         if platform.vpc.route_table_of(subnet) is None:
             yield f"subnet {subnet['tags']['Name']} has no route table of its own"
     yield from platform.vpc.group_lets_in(groups_of(platform, edge["to"]), edge["port"], group=platform.vpc.pods)
@@ -151,6 +146,16 @@ def groups_of(platform, what):
     if what == "mysql":
         return platform.by_address["aws_db_instance.this"]["vpc_security_group_ids"]
     return platform.by_address["aws_msk_cluster.this"]["broker_node_group_info"][0]["security_groups"]
+
+
+def subnets_of(platform, what):
+    """Where the servers of a store are."""
+    if what == "kafka":
+        ids = platform.by_address["aws_msk_cluster.this"]["broker_node_group_info"][0]["client_subnets"]
+    else:
+        group = platform.by_address["aws_db_instance.this"]["db_subnet_group_name"]
+        ids = next(values["subnet_ids"] for _, values in platform.aws.of("aws_db_subnet_group") if values["name"] == group)
+    return [values for _, values in platform.aws.of("aws_subnet") if values["id"] in ids]
 
 
 def knows_secret(platform, name, variable):
@@ -166,6 +171,8 @@ def knows_secret(platform, name, variable):
 def speaks_to_mysql(platform, edge):
     database = platform.by_address["aws_db_instance.this"]
     template = platform.find("ExternalSecret", edge["from"])["spec"]["target"]["template"]["data"]["TIDEMARK_MYSQL"]
+    if database.get("port") and database["port"] != edge["port"]:
+        yield f"MySQL listens on {database['port']}, not on {edge['port']}"
     if f"@{database['address']}:{database.get('port') or 3306}/{database['db_name']}" not in template and f"@{database['address']}:{edge['port']}/{database['db_name']}" not in template:
         yield f"{edge['from']} is told {template}, not {database['address']}:{edge['port']}/{database['db_name']}"
     if "ssl-mode=REQUIRED" not in template:
@@ -209,7 +216,10 @@ def scram(platform, edge):
 def aws(platform, edge):
     pod = platform.pod(edge["from"])
     yield from reaches_aws(platform, pod, edge["to"])
-    role, why = role_of(platform, NAMESPACE, platform.workload(edge["from"])["spec"]["template"]["spec"]["serviceAccountName"])
+    account = platform.workload(edge["from"])["spec"]["template"]["spec"]["serviceAccountName"]
+    if platform.find("ServiceAccount", account) is None:
+        yield f"there is no service account {account}"
+    role, why = role_of(platform, NAMESPACE, account)
     yield from [why] if why else lacks(platform, role, edge["rights"])
 
 
@@ -219,6 +229,7 @@ def internet(platform, edge):
     told = platform.find("ConfigMap", edge["from"])["data"].get("TIDEMARK_NOTIFICATIONS_EMAIL", "")
     if f":{edge['port']}?" not in told:
         yield f"{edge['from']} is told {told or 'no mail server'}, not one on port {edge['port']}"
+    yield from platform.elsewhere(f"the mail server of {edge['from']}", told)
     yield from policy_lets(platform.policies, "Egress", pod, Pod("the mail server", cidr=SOMEWHERE), edge["port"])
     for subnet in platform.vpc.subnets("private"):
         yield from platform.vpc.routes_to_internet(subnet)
@@ -233,6 +244,7 @@ def operator(platform, edge):
             return
         if application["spec"]["destination"]["namespace"] != account["namespace"]:
             yield f"{account['application']} goes to namespace {application['spec']['destination']['namespace']}, its role to {account['namespace']}"
+        yield from platform.elsewhere(account["application"], application["spec"]["source"]["helm"]["valuesObject"])
     if "addon" in edge and edge["addon"] not in platform.aws.keys("aws_eks_addon"):
         yield f"the add-on {edge['addon']} is missing"
     for subnet in platform.vpc.subnets("private"):
@@ -253,6 +265,12 @@ def secrets(platform, edge):
     if why:
         return
     yield from platform.vpc.reaches_aws("secretsmanager")
+    for secret in [d for d in platform.shop if d["kind"] == "ExternalSecret"]:
+        asked = platform.find("SecretStore", secret["spec"]["secretStoreRef"]["name"])
+        if asked is None or secret["spec"]["secretStoreRef"].get("kind", "SecretStore") != "SecretStore":
+            yield f"ExternalSecret {secret['metadata']['name']} asks a SecretStore that is not there"
+            return
+        yield from platform.elsewhere(f"SecretStore {asked['metadata']['name']}", asked["spec"])
     master = platform.by_address["aws_db_instance.this"]["master_user_secret"][0]
     known = {values["name"]: (address, values) for address, values in platform.aws.of("aws_secretsmanager_secret")}
     for wanted in sorted({(d["remoteRef"]["key"], d["remoteRef"]["property"]) for s in platform.shop if s["kind"] == "ExternalSecret" for d in s["spec"]["data"]}):
@@ -275,6 +293,10 @@ def nodes(platform, edge):
     role = platform.by_address['aws_iam_role.service["nodes"]']
     for policy in ("AmazonEKSWorkerNodePolicy", "AmazonEC2ContainerRegistryPullOnly"):
         yield from is_attached(platform, role, policy)
+    private = {subnet["id"] for subnet in platform.vpc.subnets("private")}
+    for address, group in platform.aws.of("aws_eks_node_group"):
+        if not set(group["subnet_ids"]) <= private:
+            yield f"nodes of {address} start in other subnets than the pods' private ones"
     for service in ("ecr.api", "ecr.dkr", "s3"):
         yield from platform.vpc.reaches_aws(service)
     repository = platform.by_address["aws_ecr_repository.this"]["repository_url"]
@@ -327,6 +349,8 @@ def scrape(platform, edge):
     if not selects(monitor["spec"]["selector"], service["metadata"]["labels"]):
         yield f"ServiceMonitor {name} does not select Service {by}"
     (endpoint,) = monitor["spec"]["endpoints"]
+    if (endpoint.get("path", "/metrics"), endpoint.get("scheme", "http")) != ("/metrics", "http"):
+        yield f"ServiceMonitor {name} reads {endpoint.get('scheme', 'http')} {endpoint.get('path')}, not http /metrics"
     if endpoint["port"] not in [port["name"] for port in service["spec"]["ports"]]:
         yield f"ServiceMonitor {name} reads port {endpoint['port']!r}, which Service {by} does not have"
     yield from policy_lets(platform.policies, "Ingress", platform.pod(name), prometheus(platform), edge["port"])
@@ -355,51 +379,6 @@ def alarms(platform, edge):
         yield "alerts on the stream job are there without a job that Prometheus reads, or the other way about"
 
 
-def public(platform, edge):
-    yield from serves(platform, edge["to"], edge["port"])
-    if platform.application("aws-load-balancer-controller") is None:
-        yield "Argo CD does not bring the load balancer controller"
-    ingress, service = platform.find("Ingress", edge["to"]), platform.find("Service", edge["to"])
-    if ingress is not None:
-        yield from ingress_works(platform, ingress, edge)
-        scheme = ingress["metadata"]["annotations"].get("alb.ingress.kubernetes.io/scheme", "internal")
-    elif service["spec"]["type"] == "LoadBalancer":
-        prefix = "service.beta.kubernetes.io/aws-load-balancer-"
-        annotations = service["metadata"].get("annotations", {})
-        if annotations.get(f"{prefix}type") != "external" or annotations.get(f"{prefix}nlb-target-type") != "ip":
-            yield f"the load balancer controller does not take Service {edge['to']}"
-        scheme = annotations.get(f"{prefix}scheme", "internal")
-    else:
-        yield f"{edge['to']} has no Ingress and no load balancer"
-        return
-    tag = "kubernetes.io/role/elb" if scheme == "internet-facing" else "kubernetes.io/role/internal-elb"
-    subnets = [s for _, s in platform.aws.of("aws_subnet") if s["tags"].get(tag) == "1"]
-    if len({subnet["availability_zone"] for subnet in subnets}) < 2:
-        yield f"{len(subnets)} subnets have the tag {tag}; a load balancer needs two zones"
-    for subnet in subnets:
-        if scheme == "internet-facing":
-            yield from platform.vpc.routes_to_internet(subnet)
-        balancer = Pod(f"load balancers in {subnet['tags']['Name']}", cidr=subnet["cidr_block"])
-        yield from policy_lets(platform.policies, "Ingress", platform.pod(edge["to"]), balancer, edge["port"])
-
-
-def ingress_works(platform, ingress, edge):
-    annotations, spec = ingress["metadata"]["annotations"], ingress["spec"]
-    if spec.get("ingressClassName") != "alb" or annotations.get("alb.ingress.kubernetes.io/target-type") != "ip":
-        yield f"the load balancer controller does not take Ingress {edge['to']}"
-    host = spec["rules"][0]["host"]
-    certificates = {c["domain_name"] for _, c in platform.aws.of("aws_acm_certificate")}
-    validated = bool(platform.aws.of("aws_acm_certificate_validation")) and bool(platform.aws.of("aws_route53_record"))
-    if "HTTPS" in annotations["alb.ingress.kubernetes.io/listen-ports"] and (host not in certificates or not validated):
-        yield f"no certificate for {host}, and the listener is HTTPS"
-    names = platform.application("external-dns")
-    if names is None or names["spec"]["source"]["helm"]["valuesObject"]["domainFilters"] != [host]:
-        yield f"nothing keeps the name {host}"
-    backend = spec["rules"][0]["http"]["paths"][0]["backend"]["service"]
-    if backend["name"] != edge["to"]:
-        yield f"the Ingress leads to {backend['name']}"
-
-
 def people(platform, edge):
     if not platform.aws.of("aws_eks_access_entry"):
         yield "no access entry: nobody administers the cluster"
@@ -407,7 +386,10 @@ def people(platform, edge):
     for _, entry in platform.aws.of("aws_eks_access_entry"):
         if entry["principal_arn"] not in granted:
             yield f"{entry['principal_arn']} may do nothing in the cluster"
-    config = platform.by_address["aws_eks_cluster.this"]["vpc_config"][0]
+    cluster = platform.by_address["aws_eks_cluster.this"]
+    if cluster["access_config"][0]["authentication_mode"] not in ("API", "API_AND_CONFIG_MAP"):
+        yield "the cluster does not look at access entries"
+    config = cluster["vpc_config"][0]
     if config["endpoint_public_access"]:
         if not config["public_access_cidrs"]:
             yield "the API is for no network"
@@ -418,12 +400,22 @@ def people(platform, edge):
         return
     group = platform.by_address['aws_security_group.this["way-in"]']["id"]
     yield from platform.vpc.group_lets_in([platform.vpc.pods], edge["port"], group=group)
+    yield from has_the_role_of_the_way_in(platform, machines[0][1])
     subnet = next(s for _, s in platform.aws.of("aws_subnet") if s["id"] == machines[0][1]["subnet_id"])
     yield from platform.vpc.routes_to_internet(subnet)
     yield from is_attached(platform, platform.by_address['aws_iam_role.service["way-in"]'], "AmazonSSMManagedInstanceCore")
     out = [r for _, r in platform.aws.of("aws_vpc_security_group_egress_rule") if r["security_group_id"] == group and r["cidr_ipv4"] == INTERNET]
     if not any(r["from_port"] <= 443 <= r["to_port"] for r in out):
         yield "the way in may not call Session Manager"
+
+
+def has_the_role_of_the_way_in(platform, machine):
+    """By the profile of the machine's launch template, or by its own."""
+    templates = [values for _, values in platform.aws.of("aws_launch_template") if values["id"] in [t["id"] for t in machine["launch_template"] or []]]
+    profiles = [profile["arn"] for template in templates for profile in template["iam_instance_profile"] or []]
+    role = platform.by_address['aws_iam_role.service["way-in"]']["name"]
+    if not any(values["role"] == role and (values["arn"] in profiles or values["name"] == machine["iam_instance_profile"]) for _, values in platform.aws.of("aws_iam_instance_profile")):
+        yield "the way in does not have its role"
 
 
 def file_processor(platform, edge):
@@ -445,6 +437,8 @@ def lambda_trigger(platform, edge):
     called = notification["lambda_function"][0]
     if called["filter_prefix"] != "uploads/" or called["events"] != ["s3:ObjectCreated:*"] or notification["bucket"] != bucket["id"]:
         yield f"S3 calls for {called['events']} under {called['filter_prefix']} of {notification['bucket']}, not for uploads/ of {bucket['id']}"
+    if platform.by_address["aws_lambda_function.file_processor"]["reserved_concurrent_executions"] == 0:
+        yield "the function may not run at all"
     permissions = [values for _, values in platform.aws.of("aws_lambda_permission")]
     wanted = ("s3.amazonaws.com", bucket["arn"], "lambda:InvokeFunction")
     if not any((p["principal"], p["source_arn"], p["action"]) == wanted for p in permissions):

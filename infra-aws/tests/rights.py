@@ -1,5 +1,7 @@
 """Who a service account is to AWS, and which calls its role may not make: by Pod Identity, trust, policies and keys of a state."""
 
+import json
+
 import iam
 
 # What the secrets that Terraform writes have in them, and those of README.md that people put.
@@ -38,8 +40,18 @@ def lacks(platform, role, rights):
         for action in right["actions"]:
             if not iam.allows(policies, action, resource, context):
                 yield f"role {role['name']} may not {action} on {resource}"
+            elif is_denied(platform, right.get("on", ""), action, resource, role):
+                yield f"the policy of {right['on']} denies {action} to role {role['name']}"
             elif action.startswith("kms:") and not key_lets(platform, right["on"], action):
                 yield f"the policy of {right['on']} leaves {action} to nobody's IAM policies"
+
+
+def is_denied(platform, address, action, resource, role):
+    """Whether a bucket's policy denies a call over TLS that the role's own policies allow."""
+    bucket = platform.by_address.get(address, {}).get("id")
+    policies = [values["policy"] for _, values in platform.aws.of("aws_s3_bucket_policy") if values["bucket"] == bucket]
+    anything = json.dumps({"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]})
+    return bool(policies) and not iam.allows([anything, *policies], action, resource, {"aws:SecureTransport": "true"}, ("AWS", role["arn"]))
 
 
 def key_lets(platform, address, action):

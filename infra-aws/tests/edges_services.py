@@ -1,0 +1,97 @@
+"""What leads to pods by a name: Services, and the load balancers that the controller makes of an Ingress or a Service.
+
+Each function yields what is in the way.
+"""
+
+import json
+import re
+
+from network import Pod, policy_lets, selects
+
+ALB = "alb.ingress.kubernetes.io"
+# Without a policy the controller asks for ELBSecurityPolicy-2016-08, which takes TLS 1.0 (its pkg/config/controller_config.go). These
+# take 1.2 and newer: https://docs.aws.amazon.com/elasticloadbalancing/latest/application/describe-ssl-policies.html
+TLS_1_2 = re.compile(r"ELBSecurityPolicy-(TLS13-1-[23]|TLS-1-2|FS-1-2)-.+")
+
+
+def serves(platform, name, port, by=None):
+    """The Service `by`, named like the workload unless given, leads from that port to a container that listens there."""
+    service, workload = platform.find("Service", by or name), platform.workload(name)
+    if service is None or workload is None:
+        yield f"{name} is not there"
+        return
+    template = workload["spec"]["template"]
+    if not selects({"matchLabels": service["spec"]["selector"]}, template["metadata"]["labels"]):
+        yield f"Service {name} selects no pod"
+    (entry,) = service["spec"]["ports"]
+    named = {p["name"]: p["containerPort"] for p in template["spec"]["containers"][0]["ports"]}
+    target = named.get(entry["targetPort"], entry["targetPort"])
+    if (entry["port"], target) != (port, port):
+        yield f"Service {name} leads from {entry['port']} to {target}, not to {port}"
+
+
+def public(platform, edge):
+    yield from serves(platform, edge["to"], edge["port"])
+    if platform.application("aws-load-balancer-controller") is None:
+        yield "Argo CD does not bring the load balancer controller"
+    ingress, service = platform.find("Ingress", edge["to"]), platform.find("Service", edge["to"])
+    if ingress is not None:
+        yield from ingress_works(platform, ingress, edge)
+        scheme = ingress["metadata"]["annotations"].get("alb.ingress.kubernetes.io/scheme", "internal")
+    elif service["spec"]["type"] == "LoadBalancer":
+        prefix = "service.beta.kubernetes.io/aws-load-balancer-"
+        annotations = service["metadata"].get("annotations", {})
+        if annotations.get(f"{prefix}type") != "external" or annotations.get(f"{prefix}nlb-target-type") != "ip":
+            yield f"the load balancer controller does not take Service {edge['to']}"
+        scheme = annotations.get(f"{prefix}scheme", "internal")
+    else:
+        yield f"{edge['to']} has no Ingress and no load balancer"
+        return
+    tag = "kubernetes.io/role/elb" if scheme == "internet-facing" else "kubernetes.io/role/internal-elb"
+    subnets = [s for _, s in platform.aws.of("aws_subnet") if s["tags"].get(tag) == "1"]
+    if len({subnet["availability_zone"] for subnet in subnets}) < 2:
+        yield f"{len(subnets)} subnets have the tag {tag}; a load balancer needs two zones"
+    for subnet in subnets:
+        if scheme == "internet-facing":
+            yield from platform.vpc.routes_to_internet(subnet)
+        balancer = Pod(f"load balancers in {subnet['tags']['Name']}", cidr=subnet["cidr_block"])
+        yield from policy_lets(platform.policies, "Ingress", platform.pod(edge["to"]), balancer, edge["port"])
+
+
+def ingress_works(platform, ingress, edge):
+    annotations, spec = ingress["metadata"]["annotations"], ingress["spec"]
+    if spec.get("ingressClassName") != "alb" or annotations.get("alb.ingress.kubernetes.io/target-type") != "ip":
+        yield f"the load balancer controller does not take Ingress {edge['to']}"
+    host = spec["rules"][0]["host"]
+    yield from listens_with_tls(annotations)
+    yield from checks_health_where_pods_answer(platform, annotations, edge)
+    certificates = {c["domain_name"] for _, c in platform.aws.of("aws_acm_certificate")}
+    validated = bool(platform.aws.of("aws_acm_certificate_validation")) and bool(platform.aws.of("aws_route53_record"))
+    if "HTTPS" in annotations["alb.ingress.kubernetes.io/listen-ports"] and (host not in certificates or not validated):
+        yield f"no certificate for {host}, and the listener is HTTPS"
+    names = platform.application("external-dns")
+    if names is None or names["spec"]["source"]["helm"]["valuesObject"]["domainFilters"] != [host]:
+        yield f"nothing keeps the name {host}"
+    backend = spec["rules"][0]["http"]["paths"][0]["backend"]["service"]
+    if backend["name"] != edge["to"]:
+        yield f"the Ingress leads to {backend['name']}"
+
+
+def listens_with_tls(annotations):
+    """Nothing is served in the clear, nor with a version of TLS before 1.2."""
+    listeners = [protocol for each in json.loads(annotations.get(f"{ALB}/listen-ports", '[{"HTTP": 80}]')) for protocol in each]
+    if "HTTPS" not in listeners or "HTTP" in listeners and f"{ALB}/ssl-redirect" not in annotations:
+        yield f"the load balancer serves {' and '.join(listeners)} in the clear"
+    policy = annotations.get(f"{ALB}/ssl-policy", "ELBSecurityPolicy-2016-08")
+    if not TLS_1_2.fullmatch(policy):
+        yield f"the load balancer's policy {policy} takes TLS before 1.2"
+
+
+def checks_health_where_pods_answer(platform, annotations, edge):
+    """The load balancer sends requests to pods that answer its check with 200: at the path of the pods' own probe."""
+    probe = platform.workload(edge["to"])["spec"]["template"]["spec"]["containers"][0]["readinessProbe"]["httpGet"]["path"]
+    path, port = annotations.get(f"{ALB}/healthcheck-path", "/"), annotations.get(f"{ALB}/healthcheck-port", "traffic-port")
+    if path != probe or port not in ("traffic-port", str(edge["port"])):
+        yield f"the load balancer looks for health at {path} on port {port}, the pods' probe at {probe}"
+    if annotations.get(f"{ALB}/success-codes", "200") != "200":
+        yield f"the load balancer takes {annotations[f'{ALB}/success-codes']} for healthy"

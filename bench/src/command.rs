@@ -22,6 +22,8 @@ pub enum Command {
     Exact(crate::exact::Args),
     /// Kills the job's processes, its broker and its object store under load, and holds every count against the input.
     Crash(crate::crash::Args),
+    /// Cuts one of two brokers off from the job, then freezes it, and holds every count against the input.
+    CutOff(crate::cut_off::Args),
     /// Shops on the real platform, kills it, and sees that nothing acknowledged is lost or counted twice.
     EndToEnd(crate::end_to_end::Args),
     /// Destroys everything but backups and the log, rebuilds it, and sees that the books balance.
@@ -58,6 +60,7 @@ impl Command {
             Self::Read(args) => args.run()?,
             Self::Exact(args) => args.run()?,
             Self::Crash(args) => args.run()?,
+            Self::CutOff(args) => args.run()?,
             Self::EndToEnd(args) => args.run()?,
             Self::Drill(args) => args.run()?,
             Self::OrdersAsSql(args) => args.run()?,

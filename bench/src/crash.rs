@@ -5,7 +5,7 @@
 //! against what the input topic holds.
 
 mod company;
-mod load;
+pub(crate) mod load;
 mod trouble;
 
 use std::thread;
@@ -149,22 +149,9 @@ impl Args {
         job: &Job<'_>,
         troubles: &[Trouble],
     ) -> Result<(), CrashError> {
-        let (expected, malformed) = input(log, job)?;
-        await_counts(log, job, &expected)?;
-        let results = results(log, job)?;
+        let (verdict, results) = await_verdict(log, job)?;
         trouble::report(troubles, &results);
 
-        let counts = results.into_iter().map(|(count, _)| count).collect();
-        let mut verdict: Verdict = compare(&expected, counts, window_ms());
-        verdict.compare_summaries(&expected, read::all_json(log, &job.summaries())?);
-
-        verdict.compare_number(
-            "dead letters",
-            malformed,
-            read::count(log, &job.dead_letters())?,
-        );
-
-        verdict.compare_number("orders too late", 0, read::count(log, &job.late())?);
         println!("{verdict}");
         if verdict.is_exact() {
             Ok(())
@@ -172,6 +159,30 @@ impl Args {
             Err(CrashError::NotExact(job.folder.display().to_string()))
         }
     }
+}
+
+/// Waits until every order of the input is counted, and compares all that the job has written. Returns the counts as well,
+/// each with the time at which the broker took it.
+pub(crate) fn await_verdict(
+    log: &dyn RecordLog,
+    job: &Job<'_>,
+) -> Result<(Verdict, Vec<(WindowCount, u64)>), CrashError> {
+    let (expected, malformed) = input(log, job)?;
+    await_counts(log, job, &expected)?;
+    let results = results(log, job)?;
+
+    let counts = results.iter().map(|(count, _)| count.clone()).collect();
+    let mut verdict: Verdict = compare(&expected, counts, window_ms());
+    verdict.compare_summaries(&expected, read::all_json(log, &job.summaries())?);
+
+    verdict.compare_number(
+        "dead letters",
+        malformed,
+        read::count(log, &job.dead_letters())?,
+    );
+
+    verdict.compare_number("orders too late", 0, read::count(log, &job.late())?);
+    Ok((verdict, results))
 }
 
 /// What must come out, by what the input topic really holds, and how many records of it are no orders.

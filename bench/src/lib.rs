@@ -18,6 +18,7 @@ pub mod command;
 pub mod compare;
 pub mod counterparts;
 pub mod crash;
+pub mod cut_off;
 pub mod drill;
 pub mod end_to_end;
 pub mod exact;

@@ -1,5 +1,7 @@
 //! Apache Kafka: one node that is broker and controller at once (KRaft).
 
+pub mod pair;
+
 use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};

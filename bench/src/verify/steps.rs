@@ -12,7 +12,7 @@ use super::said::Said;
 use super::{Context, Outcome, Step, VerifyError};
 use crate::counterparts::{self, Counterpart, Counterparts};
 use crate::process::Lifetime;
-use crate::{browser, crash, end_to_end, exact};
+use crate::{browser, crash, cut_off, end_to_end, exact};
 
 /// Every step there is.
 pub(super) const ALL: &[Step] = &[
@@ -60,6 +60,11 @@ pub(super) const ALL: &[Step] = &[
         name: "crash",
         about: "processes of the job, its broker and its store die under load; every count compared",
         run: crash,
+    },
+    Step {
+        name: "cut-off",
+        about: "one of two brokers is cut off from the job, then frozen; no order is late, readiness names it",
+        run: cut_off,
     },
     Step {
         name: "end-to-end",
@@ -197,6 +202,13 @@ fn crash(context: &Context) -> StepResult {
         return Ok(Outcome::NotRun("there is no Kafka"));
     }
     check(crash::Args::parse_from(["crash", "--for", "1m"]).run())
+}
+
+fn cut_off(context: &Context) -> StepResult {
+    if !context.available.contains(&Counterpart::Kafka) {
+        return Ok(Outcome::NotRun("there is no Kafka"));
+    }
+    check(cut_off::Args::parse_from(["cut-off"]).run())
 }
 
 fn embedded(_: &Context) -> StepResult {

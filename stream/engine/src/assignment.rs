@@ -21,6 +21,7 @@ use crate::sink::side::SideLimits;
 use crate::sink::sides::SideQueue;
 use crate::sink::transaction::{FormerPart, SinkStart};
 use crate::source::partitions::{Limits, Partitions};
+use crate::topics;
 use crate::watermark::Pace;
 use crate::worker::Own;
 
@@ -57,7 +58,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
             &beginning.adopted,
             &beginning.progress,
         )?;
-        let may_lose_anchors = true;
+        let may_lose_anchors = topics::may_lose_records(self.log.as_ref(), &self.pipeline.topic)?;
 
         let ends = if self.settings.until_end {
             Some(self.ends()?)

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use record_log::{Cleanup, LogError, RecordLog, TopicDescription, TopicSpec};
+use record_log::{Cleanup, LogError, LogTimeType, RecordLog, TopicDescription, TopicSpec};
 
 use crate::attempt::Stop;
 use crate::error::JobError;
@@ -51,7 +51,7 @@ pub fn ensure<K, A>(
     log.ensure_topics(&specs)
 }
 
-/// Rejects topics that lose records by compaction.
+/// Rejects topics that lose records by compaction, and logs what the source topic is like.
 ///
 /// # Errors
 /// [`JobError::Settings`] with the command that repairs the topic; [`JobError::Log`].
@@ -74,6 +74,10 @@ pub fn check<K, A>(
             described => described?,
         };
 
+        if *topic == pipeline.topic {
+            show(topic, &described);
+        }
+
         let Some(loss) = loss(topic, &described) else {
             continue;
         };
@@ -86,14 +90,42 @@ pub fn check<K, A>(
     Ok(())
 }
 
-/// Returns what the topic loses and how to repair it; none if it loses nothing.
-fn loss(topic: &str, described: &TopicDescription) -> Option<String> {
-    let policy = match described.cleanup {
-        Cleanup::Delete => return None,
-        Cleanup::CompactAndDelete => "compact,delete",
-        Cleanup::Compact => "compact",
+/// Logs in one line the settings of the source topic on which results depend.
+fn show(topic: &str, described: &TopicDescription) {
+    let log_time_type = match described.log_time_type {
+        LogTimeType::Append => "LogAppendTime",
+        LogTimeType::Create => "CreateTime",
     };
 
+    tracing::info!(
+        topic,
+        log_time_type,
+        record_limit_bytes = described.record_limit.bytes,
+        cleanup_policy = described.cleanup.policy(),
+        retention_ms = described.retention.map(|retention| retention.as_millis()),
+        "the source topic's settings"
+    );
+}
+
+/// Returns whether the topic may lose single records, as compacted topics do. A topic that may not be described may.
+///
+/// # Errors
+/// [`LogError::Unavailable`], [`LogError::UnknownTopic`].
+pub fn may_lose_records(log: &dyn RecordLog, topic: &str) -> Result<bool, LogError> {
+    match log.describe(topic) {
+        // `check` has logged that the topic cannot be described.
+        Err(LogError::Refused(_)) => Ok(true),
+        described => Ok(described?.cleanup != Cleanup::Delete),
+    }
+}
+
+/// Returns what the topic loses and how to repair it; none if it loses nothing.
+fn loss(topic: &str, described: &TopicDescription) -> Option<String> {
+    if described.cleanup == Cleanup::Delete {
+        return None;
+    }
+
+    let policy = described.cleanup.policy();
     Some(format!(
         "topic {topic:?} has cleanup.policy={policy}, which keeps one record of each key and loses the others: run \
          kafka-configs.sh --bootstrap-server BROKERS --alter --entity-type topics --entity-name {topic} \

@@ -320,6 +320,17 @@ pub enum Cleanup {
     Compact,
 }
 
+impl Cleanup {
+    /// Kafka's `cleanup.policy` for it.
+    pub fn policy(self) -> &'static str {
+        match self {
+            Self::Delete => "delete",
+            Self::CompactAndDelete => "compact,delete",
+            Self::Compact => "compact",
+        }
+    }
+}
+
 /// Why the log did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {

@@ -6,8 +6,8 @@
 //! the same store, with its own [faults](Fault), and when a fault crashes a process, all of its handles are dead while the
 //! store lives on, as when a process is killed beside a broker.
 //!
-//! Writes of a transaction are held by its publisher until the commit: an open transaction holds no reader back here, as
-//! it does in Kafka.
+//! Writes of a transaction are held by its publisher until the commit. An open transaction holds readers back where a test
+//! says so ([`SimulatedLog::hold_back`]); what is committed then ends before it, as in Kafka.
 
 mod fault;
 mod publisher;
@@ -27,7 +27,7 @@ pub use store::StoredRecord;
 use crate::clock::{Clock, system_now_ms};
 use crate::wakes::Wakes;
 use crate::{
-    Delivery, LogError, LogTimeType, Offset, OffsetRange, Publisher, Reader, RecordLog,
+    Cleanup, Delivery, LogError, LogTimeType, Offset, OffsetRange, Publisher, Reader, RecordLog,
     TopicDescription, TopicSpec,
 };
 
@@ -152,6 +152,44 @@ impl SimulatedLog {
         self.change(topic, partition, |kept| kept.compact_away(offset));
     }
 
+    /// Takes offsets of a partition as an aborted transaction does: for so many records, which no reader sees, and for the
+    /// marker of its end.
+    ///
+    /// # Panics
+    /// If there is no such topic or partition.
+    pub fn abort(&self, topic: &str, partition: u32, records: u64) {
+        self.change(topic, partition, |kept| kept.skip(records + 1));
+    }
+
+    /// Deletes a topic and creates it again with the same settings: its partitions are empty and begin at offset 0.
+    ///
+    /// # Panics
+    /// If there is no such topic.
+    pub fn recreate(&self, topic: &str) {
+        let mut store = self.store();
+        store
+            .topic_mut(topic)
+            .expect("a topic that the test created")
+            .empty();
+    }
+
+    /// Appends a record with the time and the kind of time that the test wants, as a producer of any clock does on a topic
+    /// that keeps its producers' times.
+    ///
+    /// # Panics
+    /// If there is no such topic or partition.
+    pub fn append_at(
+        &self,
+        topic: &str,
+        partition: u32,
+        value: &[u8],
+        (log_time_ms, log_time_type): (u64, LogTimeType),
+    ) {
+        self.change(topic, partition, |kept| {
+            kept.append_at(partition, value, log_time_ms, log_time_type);
+        });
+    }
+
     fn change(&self, topic: &str, partition: u32, change: impl FnOnce(&mut store::Partition)) {
         let mut store = self.store();
         let topic = store
@@ -189,6 +227,18 @@ impl SimulatedLog {
             .topic_mut(topic)
             .expect("a topic that the test created");
         topic.settings.record_limit.bytes = bytes;
+    }
+
+    /// Changes what happens to old records of a topic. It deletes or compacts nothing by itself.
+    ///
+    /// # Panics
+    /// If there is no such topic.
+    pub fn clean_up_by(&self, topic: &str, cleanup: Cleanup) {
+        let mut store = self.store();
+        let topic = store
+            .topic_mut(topic)
+            .expect("a topic that the test created");
+        topic.settings.cleanup = cleanup;
     }
 
     /// Has the topic say that its records are stamped by this clock.

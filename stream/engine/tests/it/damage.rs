@@ -66,8 +66,13 @@ impl World {
 
     /// Reads the manifest at a path.
     pub fn manifest(&self, path: &Path) -> Manifest {
+        self.readable_manifest(path).unwrap()
+    }
+
+    /// Reads the manifest at a path; none if it is damaged.
+    pub fn readable_manifest(&self, path: &Path) -> Option<Manifest> {
         let bytes = wait(async { self.objects.get(path).await.unwrap().bytes().await.unwrap() });
-        Manifest::from_bytes(&bytes, "counts").unwrap()
+        Manifest::from_bytes(&bytes, "counts").ok()
     }
 
     /// Returns the path of a part.

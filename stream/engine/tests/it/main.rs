@@ -13,6 +13,7 @@ mod damage;
 mod drain;
 mod fallback;
 mod fate;
+mod misbehaviour;
 mod mortal;
 mod oracle;
 mod refusals;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use object_store::memory::InMemory;
@@ -22,6 +23,8 @@ use stream::{
 /// The environment of a test: a log, a store of checkpoints, and the records that were published.
 pub struct World {
     pub log: SimulatedLog,
+    /// The log's clock.
+    clock_ms: Arc<AtomicU64>,
     pub objects: Arc<InMemory>,
     pub windows: Windows,
     /// Key and event time of each record, by partition and offset; none for a record that cannot be
@@ -49,7 +52,9 @@ pub type Summary = (u64, u64, Vec<(u64, u64)>);
 impl World {
     /// Creates a world with an empty topic of `partitions` partitions.
     pub fn new(windows: Windows, partitions: u32) -> Self {
-        let log = SimulatedLog::new(|| 1_000_000);
+        let clock_ms = Arc::new(AtomicU64::new(1_000_000));
+        let of_log = Arc::clone(&clock_ms);
+        let log = SimulatedLog::new(move || of_log.load(Ordering::SeqCst));
         let retention = Duration::from_secs(3600);
         let topic = TopicSpec {
             name: "events".to_owned(),
@@ -65,6 +70,7 @@ impl World {
 
         Self {
             log,
+            clock_ms,
             objects,
             windows,
             records,
@@ -213,6 +219,24 @@ impl World {
         // A test may read the results before the job has created their topics.
         self.prepare(settings);
         job
+    }
+
+    /// Returns the number of partitions.
+    pub fn partitions(&self) -> u32 {
+        u32::try_from(self.times.len()).unwrap()
+    }
+
+    /// Adds an empty partition, whose events are as old as those of the others were at first.
+    pub fn add_partition(&mut self) {
+        self.times.push(0);
+        self.log.grow("events", self.partitions());
+    }
+
+    /// Deletes the topic and creates it again, a while later.
+    pub fn recreate_topic(&mut self) {
+        self.clock_ms.fetch_add(1_000_000, Ordering::SeqCst);
+        self.log.recreate("events");
+        self.records.clear();
     }
 
     /// Creates the counting job over this world, for the process with the handle `log`.

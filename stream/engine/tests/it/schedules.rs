@@ -8,6 +8,7 @@
 
 #![allow(clippy::print_stdout, reason = "a test that fails shows its schedule")]
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use stream::{Guarantee, JobError, Run, Settings, Stop, Windows};
 
 use crate::fallback::{damage_newest, lenient};
 use crate::fate::{Blow, Doom, Fate, LOG_CALLS, STORE_CALLS};
+use crate::misbehaviour::{Misbehaving, Misbehaviour, recreate};
 use crate::mortal::MortalStore;
 use crate::oracle::{World, random, settings, windows};
 
@@ -247,8 +249,26 @@ impl Kind {
     }
 }
 
-/// Runs several lives with any number of workers, each with a random fault. Returns how many died.
-fn schedule(seed: u64) -> u64 {
+/// What happened in schedules.
+#[derive(Default)]
+struct Happened {
+    deaths: u64,
+    recreated: u64,
+    misbehaviours: BTreeMap<Misbehaviour, u64>,
+}
+
+impl Happened {
+    fn add(&mut self, other: Self) {
+        self.deaths += other.deaths;
+        self.recreated += other.recreated;
+        for (misbehaviour, count) in other.misbehaviours {
+            *self.misbehaviours.entry(misbehaviour).or_default() += count;
+        }
+    }
+}
+
+/// Runs several lives with any number of workers, each with a random fault and on a log that misbehaves.
+fn schedule(seed: u64) -> Happened {
     let _repeat = Repeat(seed);
     let mut random = random(seed);
     let kind = Kind::any(&mut random);
@@ -258,7 +278,8 @@ fn schedule(seed: u64) -> u64 {
     world.malformed = *[0.03, 0.3, 0.95].choose(&mut random).unwrap();
     world.behind = *[0.1, 0.5, 0.95].choose(&mut random).unwrap();
 
-    let first = kind.settings(settings(&mut random));
+    let mut misbehaving = Misbehaving::new(&world, kind == Kind::Damaged, &mut random);
+    let first = misbehaving.settings(kind.settings(settings(&mut random)));
     let blows = [&Blow::DEATHS[..], &Blow::DEATHS, &Blow::ERRORS].concat();
     let mut deaths = 0;
     let mut seen = None;
@@ -276,9 +297,11 @@ fn schedule(seed: u64) -> u64 {
         };
 
         let doom = Doom::any(&blows, &mut random);
+        let misbehaviours = misbehaving.begin(&mut world, &mut random);
         let end = live(&world, &settings, &Fate::new(Some(doom), Some(seed)));
+        misbehaving.end(&world);
         println!(
-            "seed {seed}, {kind:?}, life {life}: {} records, {doom:?}: {end:?}, {settings:?}",
+            "seed {seed}, {kind:?}, life {life}: {} records, {misbehaviours:?}, {doom:?}: {end:?}, {settings:?}",
             world.records.len()
         );
 
@@ -296,7 +319,17 @@ fn schedule(seed: u64) -> u64 {
 
     world.run(&first).unwrap();
     kind.check(&world);
-    deaths
+
+    // A compacted topic may have lost the record by which it is recognized.
+    let is_recreated = !first.allow_compaction
+        && random.random_bool(0.3)
+        && recreate(&mut world, &first, &mut random);
+
+    Happened {
+        deaths,
+        recreated: is_recreated.into(),
+        misbehaviours: misbehaving.drawn(),
+    }
 }
 
 /// Makes the log lose the progress of all publishers, or of randomly drawn ones.
@@ -345,22 +378,35 @@ fn number(variable: &str, otherwise: u64) -> u64 {
 fn whatever_lives_meet_one_after_the_other_everything_is_counted_once() {
     let first = number("TIDEMARK_TEST_SEED", 1);
     let count = number("TIDEMARK_TEST_SCHEDULES", 60);
-    let mut deaths = 0;
+    let mut happened = Happened::default();
 
     for seed in first..first + count {
-        deaths += schedule(seed);
+        happened.add(schedule(seed));
         if seed % 500 == 0 {
             writeln!(
                 std::io::stderr(),
-                "{} schedules, {deaths} deaths",
-                seed + 1 - first
+                "{} schedules, {} deaths, {} topics recreated, {:?}",
+                seed + 1 - first,
+                happened.deaths,
+                happened.recreated,
+                happened.misbehaviours
             )
             .unwrap();
         }
     }
 
+    let Happened {
+        deaths,
+        recreated,
+        misbehaviours,
+    } = happened;
     assert!(
-        count < 60 || deaths > count / 2,
-        "processes die in this test: {deaths}"
+        count < 60 || deaths > count / 2 && recreated > count / 20,
+        "processes die in this test, and topics are recreated: {deaths}, {recreated}"
     );
+
+    for misbehaviour in Misbehaviour::ALL {
+        let drawn = misbehaviours.get(&misbehaviour).copied().unwrap_or(0);
+        assert!(count < 60 || drawn > 0, "{misbehaviour:?} is drawn");
+    }
 }

@@ -17,7 +17,8 @@ use super::settings::{BUFFER_BYTES, Settings};
 use super::{CALL_LIMIT, to_kafka, to_kafka_partition};
 use crate::refusal::ASSUMED_LIMIT;
 use crate::{
-    Cleanup, LogError, LogTimeType, Offset, OffsetRange, RecordLimit, TopicDescription, TopicSpec,
+    Cleanup, LogError, LogTimeType, Offset, OffsetRange, RecordLimit, Refusal, TopicDescription,
+    TopicSpec,
 };
 
 /// How often brokers are asked that do not know yet: of a new topic, of its leader, of a group's coordinator.
@@ -172,6 +173,11 @@ impl Admin {
 
         for (topic, answer) in topics.iter().zip(answers) {
             match answer {
+                // The client drops the error of a topic. A topic that may be described has settings.
+                Ok(settings) if settings.entries.is_empty() => {
+                    let denied = Refusal::denied("DESCRIBE_CONFIGS", "topic", topic);
+                    return Err(LogError::Refused(denied));
+                }
                 Ok(settings) => {
                     let all = settings.entry_map();
                     let value = |name: &str| all.get(name)?.value.as_deref();
@@ -381,12 +387,7 @@ impl Admin {
 
 /// A topic whose records are stamped by the broker, with as many replicas as the brokers default to.
 fn new_topic<'a>(spec: &'a TopicSpec, retention_ms: &'a str) -> NewTopic<'a> {
-    let cleanup = match spec.cleanup {
-        Cleanup::Delete => "delete",
-        Cleanup::CompactAndDelete => "compact,delete",
-        Cleanup::Compact => "compact",
-    };
-
+    let cleanup = spec.cleanup.policy();
     let topic = NewTopic::new(
         &spec.name,
         to_kafka_partition(spec.partitions),

@@ -11,8 +11,8 @@ use crate::{LogError, Refusal, Source};
 pub(super) enum About<'a> {
     /// Reading or describing a topic: the right that it takes.
     Topic { right: &'static str, topic: &'a str },
-    /// Publishing under an id, in transactions.
-    Publisher { id: &'a str },
+    /// Publishing under an id, in transactions, to topics whose names are in quotes.
+    Publisher { id: &'a str, topics: &'a [String] },
     /// The positions of a group.
     Group { group: &'a str },
 }
@@ -44,7 +44,7 @@ impl About<'_> {
     fn name(self) -> String {
         match self {
             Self::Topic { topic, .. } => format!("Kafka refuses topic {topic:?}"),
-            Self::Publisher { id } => format!("Kafka refuses publisher {id:?}"),
+            Self::Publisher { id, .. } => format!("Kafka refuses publisher {id:?}"),
             Self::Group { group } => format!("Kafka refuses group {group:?}"),
         }
     }
@@ -56,16 +56,20 @@ fn denial(code: Code, about: About<'_>) -> Option<Refusal> {
         (Code::TopicAuthorizationFailed, About::Topic { right, topic }) => {
             Refusal::denied(right, "topic", topic)
         }
-        (Code::TopicAuthorizationFailed, About::Publisher { id }) => Refusal::new(format!(
-            "WRITE on a topic of publisher {id:?} is denied to this principal: grant it"
-        )),
+        // The brokers name no topic.
+        (Code::TopicAuthorizationFailed, About::Publisher { id, topics }) => {
+            let topics = topics.join(" or ");
+            Refusal::new(format!(
+                "WRITE on topic {topics} is denied to this principal (publisher {id:?}): grant it"
+            ))
+        }
         (Code::TopicAuthorizationFailed, About::Group { group }) => Refusal::new(format!(
             "READ on the topic of group {group:?} is denied to this principal: grant it"
         )),
         (Code::GroupAuthorizationFailed, About::Group { group }) => {
             Refusal::denied("READ", "group", group)
         }
-        (Code::TransactionalIdAuthorizationFailed, About::Publisher { id }) => {
+        (Code::TransactionalIdAuthorizationFailed, About::Publisher { id, .. }) => {
             Refusal::denied("WRITE", "transactional id", id)
         }
         (Code::ClusterAuthorizationFailed, About::Publisher { .. }) => {

@@ -26,7 +26,7 @@ use super::admin::Limits;
 use super::client::{Client, Failure, Role, c_string, millis};
 use super::errors::{self, About};
 use super::native::produce;
-use super::progress::record;
+use super::progress::{PROGRESS_TOPIC, record};
 use super::settings::Settings;
 use crate::{Delivery, LogError, NewRecord, PublishError, Publisher, Refusal, Source, progress};
 
@@ -196,9 +196,21 @@ impl KafkaPublisher {
         }
     }
 
+    /// The topics that were written to, in quotes; the one that keeps progress comes last.
+    fn topic_names(&self) -> Vec<String> {
+        let mut names: Vec<&String> = self.topics.keys().collect();
+        names.sort_unstable_by_key(|name| (*name == PROGRESS_TOPIC, *name));
+        names.iter().map(|name| format!("{name:?}")).collect()
+    }
+
     /// What a failure of a call of librdkafka before the commit means.
     fn failed(&mut self, failure: Failure) -> PublishError {
-        let reason = errors::refusal(failure.code, About::Publisher { id: &self.id });
+        let topics = self.topic_names();
+        let about = About::Publisher {
+            id: &self.id,
+            topics: &topics,
+        };
+        let reason = errors::refusal(failure.code, about);
         // librdkafka names the topic.
         let refusal = reason.map(|reason| Refusal::new(format!("{reason} ({failure})")));
         match (self.not_published(failure), refusal) {
@@ -403,7 +415,7 @@ fn init_transactions(client: &Client, id: &str) -> Result<(), LogError> {
         let Err(failure) = outcome else { return Ok(()) };
         client.serve(BUFFER_WAIT);
 
-        let about = About::Publisher { id };
+        let about = About::Publisher { id, topics: &[] };
         if client.is_stranger() {
             let code = Some(RDKafkaErrorCode::Authentication);
             return Err(errors::log_error(code, about, failure));

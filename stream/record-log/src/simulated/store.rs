@@ -192,9 +192,16 @@ impl Topic {
             .iter()
             .map(|partition| OffsetRange {
                 start: partition.start,
-                end: partition.end,
+                end: partition.committed_end(),
             })
             .collect()
+    }
+
+    /// Drops all records and begins at offset 0 again.
+    pub(super) fn empty(&mut self) {
+        let partitions = self.partitions();
+        self.partitions.clear();
+        self.grow(partitions);
     }
 
     pub(super) fn partition_mut(&mut self, partition: u32) -> Option<&mut Partition> {
@@ -229,6 +236,35 @@ impl Partition {
             headers,
         });
         self.end += 1;
+    }
+
+    pub(super) fn append_at(
+        &mut self,
+        partition: u32,
+        value: &[u8],
+        log_time_ms: u64,
+        log_time_type: LogTimeType,
+    ) {
+        self.records.push(StoredRecord {
+            partition,
+            offset: self.end,
+            log_time_ms,
+            log_time_type,
+            key: None,
+            value: Some(value.to_vec()),
+            headers: Vec::new(),
+        });
+        self.end += 1;
+    }
+
+    /// Leaves out so many offsets.
+    pub(super) fn skip(&mut self, offsets: u64) {
+        self.end += offsets;
+    }
+
+    /// The end of what is committed: an open transaction and all that is behind it lie beyond.
+    fn committed_end(&self) -> Offset {
+        self.held_from.map_or(self.end, |held| held.min(self.end))
     }
 
     pub(super) fn expire(&mut self, offset: Offset) {

@@ -9,10 +9,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use record_log::kafka::{KafkaLog, PROGRESS_TOPIC};
-use record_log::{Cleanup, LogError, Reader, RecordLog, TopicSpec};
+use record_log::{Cleanup, Delivery, LogError, PublishError, Reader, RecordLog, TopicSpec};
 use tempfile::TempDir;
 
-use crate::subject::publish;
+use crate::subject::{publish, record};
 
 const LOGIN: &str = "org.apache.kafka.common.security.plain.PlainLoginModule";
 /// How long a JVM may take on a busy machine.
@@ -31,13 +31,41 @@ fn what_is_denied_is_named_and_never_unavailable() {
         .unwrap();
     publish(&admin, "orders", 0, &[b"an order"]);
 
-    broker.allow(
-        &["blind"],
-        "Describe",
-        &["--topic", "orders", "--topic", "results"],
-    );
+    // The progress topic comes to be with the first publisher.
+    admin
+        .publisher("first", Delivery::Transactional)
+        .unwrap()
+        .commit(b"1")
+        .unwrap();
+    grant(&broker);
 
+    let begun = Instant::now();
     denied_reading(&broker);
+
+    denied_publishing(&broker);
+
+    unknown_callers(&broker);
+}
+
+/// Gives each user all rights but the one that its name lacks.
+fn grant(broker: &Broker) {
+    // The last is where earlier versions kept progress: whether it exists is asked when a publisher has none.
+    let topics = [
+        "--topic",
+        "orders",
+        "--topic",
+        "results",
+        "--topic",
+        "tidemark-progress",
+    ];
+    broker.allow(&["blind", "mute", "nameless"], &["Describe"], &topics);
+
+    let progress = ["--topic", PROGRESS_TOPIC];
+    let of_progress = ["Describe", "DescribeConfigs", "Read", "Write"];
+    broker.allow(&["mute", "nameless"], &of_progress, &progress);
+
+    let ids = ["--transactional-id", "*"];
+    broker.allow(&["mute"], &["Describe", "Write"], &ids);
 }
 
 fn denied_reading(broker: &Broker) {
@@ -55,6 +83,93 @@ fn denied_reading(broker: &Broker) {
 
     let created = blind.ensure_topics(&[spec("made-by-blind")]).unwrap_err();
     assert_names(&created, "topic \"made-by-blind\" is denied");
+
+    let undescribed = blind.describe("orders").unwrap_err();
+    assert_names(
+        &undescribed,
+        "DESCRIBE_CONFIGS on topic \"orders\" is denied",
+    );
+
+    for positions in [
+        blind.committed("a-group", "orders").map(drop),
+        blind.commit("a-group", "orders", &[(0, 1)]),
+    ] {
+        assert_names(
+            &positions.unwrap_err(),
+            "READ on group \"a-group\" is denied",
+        );
+    }
+}
+
+fn denied_publishing(broker: &Broker) {
+    // No topic may be written to, the progress topic excepted.
+    let mute = broker.log("mute", "mute-secret");
+    for delivery in [Delivery::Transactional, Delivery::AtLeastOnce] {
+        let mut publisher = mute.publisher("mute", delivery).unwrap();
+        let denied = publisher
+            .send(record("results", 0, b"a count"))
+            .and_then(|()| publisher.commit(b"1"))
+            .unwrap_err();
+        assert_refused(&denied, "WRITE on topic \"results\"");
+    }
+
+    // No transactional id may be used.
+    let nameless = broker.log("nameless", "nameless-secret");
+    let denied = nameless.publisher("nameless", Delivery::Transactional);
+    assert_names(
+        &denied.err().unwrap(),
+        "WRITE on transactional id \"nameless\" is denied",
+    );
+
+    // Nothing at all may be written: the broker gives this producer no id.
+    let blind = broker.log("blind", "blind-secret");
+    let denied = blind
+        .publisher("blind", Delivery::AtLeastOnce)
+        .map_err(PublishError::from)
+        .and_then(|mut publisher| {
+            publisher.send(record("results", 0, b"a count"))?;
+            publisher.commit(b"1")
+        });
+    assert_refused(
+        &denied.unwrap_err(),
+        "IDEMPOTENT_WRITE on cluster \"kafka-cluster\" is denied",
+    );
+}
+
+/// Callers whose password is wrong, or whom the broker does not know.
+fn unknown_callers(broker: &Broker) {
+    const EXPECTED: &str = "Kafka does not accept this user name or password (SASL)";
+
+    for (user, password) in [("admin", "wrong"), ("stranger", "stranger-secret")] {
+        let log = broker.log(user, password);
+        assert_names(&log.partitions("orders").unwrap_err(), EXPECTED);
+        assert_names(&log.offsets("orders").unwrap_err(), EXPECTED);
+        assert_names(&log.describe("orders").unwrap_err(), EXPECTED);
+        assert_names(&log.ensure_topics(&[spec("orders")]).unwrap_err(), EXPECTED);
+        assert_names(&log.committed("a-group", "orders").unwrap_err(), EXPECTED);
+
+        let mut reader = log.reader("orders", &[(0, 0)]).unwrap();
+        assert_names(&poll_until_refused(&mut *reader), EXPECTED);
+
+        for delivery in [Delivery::Transactional, Delivery::AtLeastOnce] {
+            let denied = log
+                .publisher("a-publisher", delivery)
+                .map_err(PublishError::from)
+                .and_then(|mut publisher| {
+                    publisher.send(record("results", 0, b"a count"))?;
+                    publisher.commit(b"1")
+                });
+            assert_refused(&denied.unwrap_err(), EXPECTED);
+        }
+    }
+}
+
+#[track_caller]
+fn assert_refused(error: &PublishError, expected: &str) {
+    assert!(
+        matches!(error, PublishError::Refused(_)) && error.to_string().contains(expected),
+        "{expected:?} in {error:?}"
+    );
 }
 
 #[track_caller]
@@ -155,12 +270,14 @@ impl Broker {
         KafkaLog::new(&self.address, &properties).unwrap()
     }
 
-    fn allow(&self, users: &[&str], operation: &str, resources: &[&str]) {
+    fn allow(&self, users: &[&str], operations: &[&str], resources: &[&str]) {
         let mut tool = java(&self.jars, "org.apache.kafka.tools.AclCommand");
         tool.args(["--bootstrap-server", &self.address, "--command-config"]);
         tool.arg(self.folder.path().join("admin.properties"));
-        tool.args(["--add", "--operation", operation])
-            .args(resources);
+        tool.arg("--add").args(resources);
+        for operation in operations {
+            tool.args(["--operation", operation]);
+        }
         for user in users {
             tool.args(["--allow-principal", &format!("User:{user}")]);
         }
@@ -241,7 +358,7 @@ sasl.jaas.config={LOGIN} required username=\"{user}\" password=\"{password}\";
 }
 
 fn properties(port: u16, controller: u16, folder: &Path) -> String {
-    let users: String = ["admin", "blind"]
+    let users: String = ["admin", "blind", "mute", "nameless"]
         .map(|user| format!(" user_{user}=\"{user}-secret\""))
         .concat();
     let log = folder.join("log");

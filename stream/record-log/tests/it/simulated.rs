@@ -200,3 +200,68 @@ fn expired_offsets_and_new_partitions_are_seen() {
     assert_values(&log, &topic, 0, &["y"]);
     assert_eq!(log.partitions(&topic).unwrap(), 3);
 }
+
+#[test]
+fn what_an_open_transaction_holds_back_is_not_committed() {
+    let log = SimulatedLog::default();
+    let topic = topic(&log, 1);
+    publish(&log, &topic, 0, &[b"x", b"y"]);
+    let end = |log: &SimulatedLog| log.offsets(&topic).unwrap()[0].end;
+
+    log.hold_back(&topic, 0, Some(1));
+    assert_eq!(end(&log), 1);
+    let mut reader = log.reader(&topic, &[(0, 0)]).unwrap();
+    let mut read = 0;
+    for _ in 0..2 {
+        let polled = reader.poll(0, 10, &mut |_| read += 1).unwrap();
+        assert_eq!((polled.next_offset, polled.end_as_of_ms), (1, None));
+    }
+    assert_eq!(read, 1);
+
+    log.hold_back(&topic, 0, None);
+    assert_eq!(end(&log), 3);
+    assert_values(&log, &topic, 0, &["x", "y"]);
+}
+
+#[test]
+fn aborted_records_take_offsets_and_a_recreated_topic_begins_again() {
+    let log = SimulatedLog::default();
+    let topic = topic(&log, 1);
+    publish(&log, &topic, 0, &[b"x"]);
+    log.abort(&topic, 0, 3);
+    publish(&log, &topic, 0, &[b"y"]);
+
+    let offsets = |log: &SimulatedLog| {
+        let records = log.records(&topic);
+        records.iter().map(|it| it.offset).collect::<Vec<_>>()
+    };
+    assert_eq!(offsets(&log), [0, 6]);
+    assert_values(&log, &topic, 0, &["x", "y"]);
+
+    log.abort(&topic, 0, 0);
+    let mut reader = log.reader(&topic, &[(0, 0)]).unwrap();
+    let polled = reader.poll(0, 10, &mut |_| ()).unwrap();
+    assert_eq!((polled.records, polled.next_offset), (2, 9));
+    assert!(polled.is_at_end(), "nothing that can be read is left");
+
+    log.recreate(&topic);
+    assert_eq!(log.offsets(&topic).unwrap()[0].end, 0);
+    publish(&log, &topic, 0, &[b"z"]);
+    assert_eq!(offsets(&log), [0]);
+}
+
+#[test]
+fn a_record_has_the_time_that_its_producer_gave_it() {
+    let log = SimulatedLog::default();
+    let topic = topic(&log, 1);
+    log.append_at(&topic, 0, b"x", (7, LogTimeType::Create));
+    let mut read = None;
+    let mut reader = log.reader(&topic, &[(0, 0)]).unwrap();
+    reader
+        .poll(0, 10, &mut |record| {
+            read = Some((record.log_time_ms, record.log_time_type));
+        })
+        .unwrap();
+
+    assert_eq!(read, Some((7, LogTimeType::Create)));
+}

@@ -1,0 +1,305 @@
+//! What the log does wrong under the schedules besides failing calls: silent brokers, transactions that are open or
+//! aborted, gaps, expired records, added partitions and a recreated topic.
+//!
+//! Nothing here may change a result. A recreated topic ends the job with a sentence.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rand::RngExt;
+use rand::rngs::SmallRng;
+use rand::seq::IndexedRandom;
+use record_log::simulated::{Call, Fault};
+use record_log::{Cleanup, Offset, RecordLog};
+use stream::checkpoint::manifest::PartitionCut;
+use stream::{JobError, Settings, Stop, Windows};
+
+use crate::oracle::{World, random};
+
+/// Polls of a partition that return nothing.
+const MAX_SILENT_POLLS: u32 = 3;
+
+/// Something that the log does wrong before or during a life.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Misbehaviour {
+    /// A partition gives nothing and confirms nothing for a while: its broker is cut off.
+    CutOff,
+    /// All partitions do: the broker is frozen.
+    Frozen,
+    /// A transaction that stays open for the whole life holds the readers of a partition back.
+    OpenTransaction,
+    /// A transaction with some records is aborted: its offsets hold nothing.
+    AbortedTransaction,
+    /// Compaction takes records away that were never read.
+    CompactedGap,
+    /// Compaction takes the record away by which the checkpoint recognizes a partition.
+    AnchorCompacted,
+    /// Retention deletes all that the newest checkpoint does not read again.
+    Expired,
+    /// An operator adds a partition.
+    PartitionAdded,
+}
+
+impl Misbehaviour {
+    pub const ALL: [Self; 8] = [
+        Self::CutOff,
+        Self::Frozen,
+        Self::OpenTransaction,
+        Self::AbortedTransaction,
+        Self::CompactedGap,
+        Self::AnchorCompacted,
+        Self::Expired,
+        Self::PartitionAdded,
+    ];
+}
+
+/// The log's misbehaviour in one schedule.
+pub struct Misbehaving {
+    is_compacted: bool,
+    /// Whether a job may continue from an older checkpoint than the newest.
+    falls_back: bool,
+    /// The end of each partition when the last life ended. No life has read a record at or after it.
+    ends: Vec<Offset>,
+    drawn: BTreeMap<Misbehaviour, u64>,
+}
+
+impl Misbehaving {
+    /// Draws whether the world's topic is compacted.
+    pub fn new(world: &World, falls_back: bool, random: &mut SmallRng) -> Self {
+        let is_compacted = random.random_bool(0.3);
+        if is_compacted {
+            world.log.clean_up_by("events", Cleanup::Compact);
+        }
+
+        Self {
+            is_compacted,
+            falls_back,
+            ends: Vec::new(),
+            drawn: BTreeMap::new(),
+        }
+    }
+
+    /// Returns the settings by which a job reads this world.
+    pub fn settings(&self, settings: Settings) -> Settings {
+        Settings {
+            allow_compaction: self.is_compacted,
+            ..settings
+        }
+    }
+
+    /// Draws what the log does wrong in the next life, and does it. Nobody has read what was published since the last life.
+    pub fn begin(&mut self, world: &mut World, random: &mut SmallRng) -> Vec<Misbehaviour> {
+        let drawn: Vec<_> = Misbehaviour::ALL
+            .into_iter()
+            .filter(|it| self.may(*it) && random.random_bool(0.2))
+            .collect();
+
+        for misbehaviour in &drawn {
+            self.misbehave(*misbehaviour, world, random);
+            *self.drawn.entry(*misbehaviour).or_default() += 1;
+        }
+
+        drawn
+    }
+
+    /// Lets the log behave again.
+    pub fn end(&mut self, world: &World) {
+        for partition in 0..world.partitions() {
+            world.log.silence("events", partition, 0);
+            world.log.hold_back("events", partition, None);
+        }
+
+        let ranges = world.log.offsets("events").unwrap();
+        self.ends = ranges.iter().map(|range| range.end).collect();
+    }
+
+    /// Returns how often each misbehaviour was drawn.
+    pub fn drawn(self) -> BTreeMap<Misbehaviour, u64> {
+        self.drawn
+    }
+
+    fn may(&self, misbehaviour: Misbehaviour) -> bool {
+        match misbehaviour {
+            Misbehaviour::CompactedGap => self.is_compacted,
+            Misbehaviour::AnchorCompacted => self.is_compacted && !self.falls_back,
+            Misbehaviour::Expired => !self.falls_back,
+            _ => true,
+        }
+    }
+
+    fn misbehave(&self, misbehaviour: Misbehaviour, world: &mut World, random: &mut SmallRng) {
+        let partition = random.random_range(0..world.partitions());
+        let mut polls = || random.random_range(1..=MAX_SILENT_POLLS);
+
+        match misbehaviour {
+            Misbehaviour::CutOff => world.log.silence("events", partition, polls()),
+            Misbehaviour::Frozen => (0..world.partitions())
+                .for_each(|partition| world.log.silence("events", partition, polls())),
+            Misbehaviour::OpenTransaction => hold_back(world, partition, random),
+            Misbehaviour::AbortedTransaction => {
+                world
+                    .log
+                    .abort("events", partition, random.random_range(0..5));
+            }
+            Misbehaviour::CompactedGap => self.compact_unread(world, random),
+            Misbehaviour::AnchorCompacted => compact_anchors(world),
+            Misbehaviour::Expired => expire(world),
+            Misbehaviour::PartitionAdded => world.add_partition(),
+        }
+    }
+
+    /// Takes records away that no life has read. They are in no result.
+    fn compact_unread(&self, world: &mut World, random: &mut SmallRng) {
+        let read_to = |partition: u32| self.ends.get(partition as usize).copied().unwrap_or(0);
+        let unread: Vec<(u32, Offset)> = world
+            .records
+            .keys()
+            .filter(|(partition, offset)| *offset >= read_to(*partition))
+            .copied()
+            .collect();
+
+        let count = random.random_range(0..=unread.len().min(5));
+        for (partition, offset) in unread.sample(random, count) {
+            world.log.compact_away("events", *partition, *offset);
+            world.records.remove(&(*partition, *offset));
+        }
+    }
+}
+
+/// Holds a partition's readers back from an offset that no checkpoint has passed.
+fn hold_back(world: &World, partition: u32, random: &mut SmallRng) {
+    let cut = newest_cuts(world)
+        .iter()
+        .find(|cut| cut.partition == partition)
+        .map_or(0, |cut| cut.cut);
+    let end = world.log.offsets("events").unwrap()[partition as usize].end;
+    let from = random.random_range(cut..=end.max(cut));
+    world.log.hold_back("events", partition, Some(from));
+}
+
+fn compact_anchors(world: &World) {
+    for cut in newest_cuts(world) {
+        let anchor = cut
+            .anchor
+            .filter(|anchor| anchor.offset < first_needed(&cut));
+        if let Some(anchor) = anchor {
+            world
+                .log
+                .compact_away("events", cut.partition, anchor.offset);
+        }
+    }
+}
+
+fn expire(world: &World) {
+    for cut in newest_cuts(world) {
+        world
+            .log
+            .expire("events", cut.partition, first_needed(&cut));
+    }
+}
+
+/// The first offset that a start from the cut has to read.
+fn first_needed(cut: &PartitionCut) -> Offset {
+    cut.ids_from
+        .map_or(cut.resume, |ids_from| ids_from.min(cut.resume))
+}
+
+/// The cuts of the newest manifest that can be read; none if there is none.
+fn newest_cuts(world: &World) -> Vec<PartitionCut> {
+    let mut newest_first = world.objects_in("manifests").into_iter().rev();
+    newest_first
+        .find_map(|path| world.readable_manifest(&path))
+        .map_or_else(Vec::new, |manifest| manifest.partitions)
+}
+
+/// Recreates the topic under the newest checkpoint, shorter or longer than it was: the job must not read on. Returns
+/// whether the checkpoint had a record by which that can be noticed.
+pub fn recreate(world: &mut World, settings: &Settings, random: &mut SmallRng) -> bool {
+    let cuts = newest_cuts(world);
+    if !cuts.iter().any(|cut| cut.anchor.is_some()) {
+        return false;
+    }
+
+    let rows = world.log.records("counts").len();
+    world.recreate_topic();
+    world.publish(random.random_range(0..600), random);
+
+    let refused = world.run(settings);
+    let Err(JobError::Position(sentence)) = refused else {
+        panic!("the job reads a recreated topic on: {refused:?}, {cuts:?}");
+    };
+    assert!(sentence.contains("recreated"), "{sentence}");
+    assert_eq!(
+        world.log.records("counts").len(),
+        rows,
+        "nothing was published"
+    );
+
+    true
+}
+
+/// A world whose job has counted some records of one partition, and the offset of the last of them.
+fn counted_world() -> (World, Settings, Offset) {
+    let mut random = random(3);
+    let windows = Windows::tumbling(Duration::from_millis(10)).unwrap();
+    let mut world = World::new(windows, 1);
+    let settings = Settings {
+        workers: 1,
+        ..Settings::default()
+    };
+    world.publish(50, &mut random);
+    world.run(&settings).unwrap();
+
+    let anchor = newest_cuts(&world)[0].anchor.unwrap();
+    (world, settings, anchor.offset)
+}
+
+#[test]
+fn a_recreated_topic_with_a_marker_at_the_anchor_is_noticed() {
+    let (mut world, settings, anchor) = counted_world();
+    world.recreate_topic();
+    // Aborted records and their marker take all offsets up to the anchor and some more.
+    world.log.abort("events", 0, anchor + 3);
+    world.publish(30, &mut random(4));
+
+    let refused = world.run(&settings).unwrap_err().to_string();
+    assert!(refused.contains("deleted and recreated"), "{refused}");
+}
+
+#[test]
+fn an_anchor_that_compaction_took_stops_no_job_of_a_compacted_topic() {
+    for (cleanup, is_refused) in [
+        (Cleanup::Compact, false),
+        (Cleanup::CompactAndDelete, false),
+        (Cleanup::Delete, true),
+    ] {
+        let (mut world, settings, anchor) = counted_world();
+        let settings = Settings {
+            allow_compaction: true,
+            ..settings
+        };
+        world.log.clean_up_by("events", cleanup);
+        world.log.compact_away("events", 0, anchor);
+        world.publish(30, &mut random(4));
+
+        assert_eq!(world.run(&settings).is_err(), is_refused, "{cleanup:?}");
+        if !is_refused {
+            world.check();
+        }
+    }
+}
+
+#[test]
+fn a_topic_that_may_not_be_described_may_be_compacted() {
+    let (mut world, settings, anchor) = counted_world();
+    world.log.compact_away("events", 0, anchor);
+    world.publish(30, &mut random(4));
+
+    let undescribed = world.log.process(|call| match call {
+        Call::Describe { .. } => Fault::Refused,
+        _ => Fault::None,
+    });
+    let job = world.job(undescribed, &settings);
+    job.run(&Stop::default()).unwrap();
+    world.check();
+}

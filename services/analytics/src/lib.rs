@@ -35,7 +35,7 @@ pub use config::Config;
 use consume::{Counts, Summaries, Writing};
 use events::{ANALYTICS_RESULTS, ANALYTICS_SUMMARIES};
 use feed::Feed;
-use follower::{Follower, Lag};
+use follower::{Follower, Lag, REFUSED_WAIT, Refused};
 use http::Analytics;
 use orders::Orders;
 use prometheus::{IntCounter, PullingGauge};
@@ -76,7 +76,15 @@ pub struct Service {
     writing: Writing,
     log: Arc<dyn RecordLog>,
     auth: Auth,
+    refused: Refusals,
     shutdown: Shutdown,
+}
+
+/// What stops the consumers, if anything does.
+#[derive(Default)]
+struct Refusals {
+    counts: Refused,
+    summaries: Refused,
 }
 
 impl Service {
@@ -131,6 +139,7 @@ impl Service {
             writing,
             log: parts.log,
             auth: parts.auth,
+            refused: Refusals::default(),
             shutdown,
         })
     }
@@ -153,16 +162,22 @@ impl Service {
     /// # Panics
     /// Panics if a consumer panics.
     pub async fn consume(&self) {
-        let follower = |topic, lag| Follower {
+        let follower = |topic, lag, refused: &Refused| Follower {
             log: Arc::clone(&self.log),
             topic,
             group: GROUP,
             batch: BATCH,
             lag,
+            refused: refused.clone(),
+            refused_wait: REFUSED_WAIT,
         };
-        let counts = follower(ANALYTICS_RESULTS, self.analytics.lag.clone())
-            .start(Counts(self.writing.clone()), self.shutdown.clone());
-        let summaries = follower(ANALYTICS_SUMMARIES, Lag::default())
+        let counts = follower(
+            ANALYTICS_RESULTS,
+            self.analytics.lag.clone(),
+            &self.refused.counts,
+        )
+        .start(Counts(self.writing.clone()), self.shutdown.clone());
+        let summaries = follower(ANALYTICS_SUMMARIES, Lag::default(), &self.refused.summaries)
             .start(Summaries(self.writing.clone()), self.shutdown.clone());
         tokio::try_join!(counts, summaries).expect("following does not panic");
     }
@@ -190,6 +205,15 @@ pub async fn run(
 
     let hold = health.hold("tables");
     let service = Service::new(&config, parts, &metrics, shutdown.clone())?;
+    let consumers = [
+        ("topic analytics-results", &service.refused.counts),
+        ("topic analytics-summaries", &service.refused.summaries),
+    ];
+    for (name, refused) in consumers {
+        let refused = refused.clone();
+        health.register(name, move || std::future::ready(refused.check()));
+    }
+
     let work = async {
         service.prepare().await;
         drop(hold);

@@ -3,16 +3,18 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chassis::{Backoff, Shutdown, retry};
+use chassis::{Backoff, Shutdown};
 use record_log::{LogError, Reader, Record, RecordLog, Signal};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use crate::positions::{self, Positions};
-use crate::{Batch, Consumer, Lag, Received};
+use crate::{Batch, Consumer, Lag, Received, Refused};
 
 /// How long to wait for new records before looking again without having been told.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How long to wait, by default, after a refusal before looking whether it was mended.
+pub const REFUSED_WAIT: Duration = Duration::from_secs(30);
 /// How often to look at how far the topic's ends are, and whether it has more partitions.
 const SURVEY_EVERY: Duration = Duration::from_secs(2);
 
@@ -29,6 +31,10 @@ pub struct Follower {
     pub batch: usize,
     /// Where to say how far behind it is.
     pub lag: Lag,
+    /// Where to say what stops it.
+    pub refused: Refused,
+    /// How long to wait after a refusal before looking whether it was mended.
+    pub refused_wait: Duration,
 }
 
 impl Follower {
@@ -94,9 +100,13 @@ impl<C: Consumer> Life<C> {
                 .open()
                 .and_then(|mut standing| self.read_on(&mut standing, &mut backoff))
             {
-                let wait = backoff.next_wait(uuid::Uuid::new_v4().as_u64_pair().1);
+                let wait = if is_permanent(&error) {
+                    self.follower.refused_wait
+                } else {
+                    backoff.next_wait(uuid::Uuid::new_v4().as_u64_pair().1)
+                };
                 self.note(&error, wait);
-                self.signal.wait(wait);
+                self.rest(wait);
             }
         }
     }
@@ -109,10 +119,32 @@ impl<C: Consumer> Life<C> {
             LogError::UnknownTopic(_) => {
                 tracing::info!(topic, wait_ms, "the topic is not there yet");
             }
-            LogError::Refused(_) => {
-                tracing::error!(%error, topic, wait_ms, "the topic may not be read");
+            error if is_permanent(error) => {
+                if self.follower.refused.set(Some(error.to_string())) {
+                    tracing::error!(%error, topic, "the topic is not read until this is mended");
+                }
             }
             _ => tracing::warn!(%error, topic, wait_ms, "cannot read the topic now"),
+        }
+    }
+
+    /// Waits, whatever wakes the reader; a shutdown ends it.
+    fn rest(&self, wait: Duration) {
+        let until = Instant::now() + wait;
+        while !self.shutdown.is_requested() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            self.signal.wait(left);
+        }
+    }
+
+    /// Notes that nothing is refused any more.
+    fn mended(&self) {
+        if self.follower.refused.set(None) {
+            let topic = self.follower.topic;
+            tracing::info!(topic, "the topic is followed again");
         }
     }
 
@@ -145,6 +177,7 @@ impl<C: Consumer> Life<C> {
             if !is_empty && !self.consume(&found.batch) {
                 break;
             }
+            self.mended();
 
             standing.is_ahead |= standing.next != found.next;
             standing.next = found.next;
@@ -191,11 +224,38 @@ impl<C: Consumer> Life<C> {
 
     /// Hands the batch over until the consumer is done with it; `false` when a shutdown came first.
     fn consume(&self, batch: &Batch) -> bool {
-        self.runtime
-            .block_on(retry(&self.shutdown, self.follower.topic, || {
-                self.consumer.consume(batch)
-            }))
-            .is_some()
+        let mut backoff = Backoff::default();
+        let topic = self.follower.topic;
+
+        while let Some(outcome) = self.consume_once(batch) {
+            let Err(error) = outcome else { return true };
+            let is_refusal = C::is_refusal(&error);
+
+            let wait = if is_refusal {
+                self.follower.refused_wait
+            } else {
+                backoff.next_wait(uuid::Uuid::new_v4().as_u64_pair().1)
+            };
+
+            if !is_refusal {
+                tracing::warn!(%error, topic, wait_ms = wait.as_millis(), "a batch is not consumed, trying again");
+            } else if self.follower.refused.set(Some(error.to_string())) {
+                tracing::error!(%error, topic, "the topic is not followed until this is mended");
+            }
+            self.rest(wait);
+        }
+
+        false
+    }
+
+    /// Hands the batch over once; none when a shutdown came first.
+    fn consume_once(&self, batch: &Batch) -> Option<Result<(), C::Error>> {
+        self.runtime.block_on(async {
+            tokio::select! {
+                outcome = self.consumer.consume(batch) => Some(outcome),
+                () = self.shutdown.requested() => None,
+            }
+        })
     }
 
     /// Remembers the positions. A failure only means that more is handed over again after a restart.
@@ -220,6 +280,11 @@ impl<C: Consumer> Life<C> {
         self.follower.lag.set(positions::lag(next, &ranges));
         Ok(ranges.len())
     }
+}
+
+/// Whether trying again cannot help. A topic or a position that is not there yet, or no longer, is looked for anew.
+fn is_permanent(error: &LogError) -> bool {
+    matches!(error, LogError::Refused(_) | LogError::Settings(_))
 }
 
 fn owned(record: &Record<'_>) -> Received {

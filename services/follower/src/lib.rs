@@ -13,15 +13,19 @@
 //! So every record is consumed at least once, in the order of its partition; after a crash or a failure some are handed
 //! over again, and a consumer must not mind. When the log is away the follower waits for it; when the log no longer
 //! holds what was to be read next, it says so and goes on with the oldest that is there.
+//!
+//! What the log refuses for good (a right is missing, a record is too large) is logged once and kept as a sentence
+//! ([`Refused`]) that makes the service not ready. No position moves meanwhile, so nothing is lost; the follower looks only
+//! once in a while whether it was mended.
 
 mod follower;
 mod positions;
 
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-pub use follower::Follower;
+pub use follower::{Follower, REFUSED_WAIT};
 use record_log::Offset;
 
 /// Does what is to be done with records.
@@ -32,6 +36,13 @@ pub trait Consumer: Send + Sync + 'static {
     /// Hears from where partitions are read, each time the topic is opened: at the start, and after a failure.
     fn opened(&self, next: &[(u32, Offset)]) {
         let _ = next;
+    }
+
+    /// Whether the log refuses for good what this consumer publishes: it stays refused until somebody changes a right, a
+    /// setting or the record.
+    fn is_refusal(error: &Self::Error) -> bool {
+        let _ = error;
+        false
     }
 
     /// Consumes a batch. Once it returns `Ok`, the batch is never handed over again in this life of the process.
@@ -67,6 +78,36 @@ impl Received {
             .iter()
             .find(|(known, _)| known == name)
             .map(|(_, value)| value.as_slice())
+    }
+}
+
+/// The refusal that stops a follower, in one sentence; none while it follows. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Refused(Arc<Mutex<Option<String>>>);
+
+impl Refused {
+    /// The sentence, if the follower is stopped.
+    pub fn sentence(&self) -> Option<String> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// The same as a check of the service's health.
+    ///
+    /// # Errors
+    /// The sentence, if the follower is stopped.
+    pub fn check(&self) -> Result<(), String> {
+        self.sentence().map_or(Ok(()), Err)
+    }
+
+    /// Replaces the sentence; whether it is another one than before.
+    fn set(&self, sentence: Option<String>) -> bool {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_news = *kept != sentence;
+        *kept = sentence;
+        is_news
     }
 }
 

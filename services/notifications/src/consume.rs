@@ -69,6 +69,10 @@ struct Kind {
 impl Consumer for Orders {
     type Error = ConsumeError;
 
+    fn is_refusal(error: &ConsumeError) -> bool {
+        matches!(error, ConsumeError::DeadLetter(error) if error.is_refusal())
+    }
+
     async fn consume(&self, batch: &Batch) -> Result<(), ConsumeError> {
         let mut orders = Vec::new();
         let mut letters = Vec::new();

@@ -2,6 +2,10 @@
 //! contain their origin and the reason. A letter may occur twice in the topic, when the outcome of
 //! publishing is unknown or the publisher died before it stored the outcome.
 //!
+//! A record that the topic does not take whole is published in part: the same key and headers, as much
+//! of the value as fits, and `value_size` and `value_sha256` of the whole value. If even the headers are
+//! too large, those of the record are left out, and `headers_left_out` has their number.
+//!
 //! The stream job sends its own dead letters to the same topic; the header `reported_by`
 //! distinguishes them.
 
@@ -11,8 +15,10 @@ use std::time::Duration;
 use events::ORDERS_DEAD_LETTER;
 use follower::Received;
 use record_log::{
-    Cleanup, Delivery, LogError, NewRecord, PublishError, Publisher, RecordLog, TopicSpec,
+    Cleanup, Delivery, LogError, NewRecord, PublishError, Publisher, RecordLimit, RecordLog,
+    TopicSpec,
 };
+use sha2::{Digest, Sha256};
 
 /// The publisher's id, and the value of `reported_by`.
 const REPORTER: &str = "notifications";
@@ -33,7 +39,14 @@ pub struct DeadLetter {
 #[derive(Clone)]
 pub struct DeadLetters {
     log: Arc<dyn RecordLog>,
-    publisher: Arc<Mutex<Option<Box<dyn Publisher>>>>,
+    topic: Arc<Mutex<Option<Topic>>>,
+}
+
+/// The topic of dead letters, open for publishing.
+struct Topic {
+    publisher: Box<dyn Publisher>,
+    /// The size up to which it takes records; none if that may not be read.
+    limit: Option<RecordLimit>,
 }
 
 /// The reason why a dead letter could not be published now.
@@ -50,12 +63,24 @@ pub enum DeadLetterError {
     BrokenOff(#[from] tokio::task::JoinError),
 }
 
+impl DeadLetterError {
+    /// Returns whether publishing again cannot help until somebody changes a right, a setting or
+    /// the record.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Log(error) => matches!(error, LogError::Refused(_) | LogError::Settings(_)),
+            Self::Publish(error) => matches!(error, PublishError::Refused(_)),
+            Self::BrokenOff(_) => false,
+        }
+    }
+}
+
 impl DeadLetters {
     /// Creates a publisher of dead letters on this log.
     pub fn new(log: Arc<dyn RecordLog>) -> Self {
         Self {
             log,
-            publisher: Arc::default(),
+            topic: Arc::default(),
         }
     }
 
@@ -72,27 +97,23 @@ impl DeadLetters {
     }
 
     fn publish_blocking(&self, letters: &[DeadLetter]) -> Result<(), DeadLetterError> {
-        let mut kept = self
-            .publisher
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-
-        let mut publisher = match kept.take() {
-            Some(publisher) => publisher,
+        let mut kept = self.topic.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut topic = match kept.take() {
+            Some(topic) => topic,
             None => self.open()?,
         };
 
         for letter in letters {
-            send(publisher.as_mut(), letter)?;
+            send(&mut topic, letter)?;
         }
-        publisher.commit(&[])?;
+        topic.publisher.commit(&[])?;
 
         // Kept only after a success: the next attempt after a failure opens a new publisher.
-        *kept = Some(publisher);
+        *kept = Some(topic);
         Ok(())
     }
 
-    fn open(&self) -> Result<Box<dyn Publisher>, LogError> {
+    fn open(&self) -> Result<Topic, LogError> {
         let name = ORDERS_DEAD_LETTER.to_owned();
         let spec = TopicSpec {
             name,
@@ -102,30 +123,157 @@ impl DeadLetters {
         };
         self.log.ensure_topics(&[spec])?;
 
-        self.log.publisher(REPORTER, Delivery::AtLeastOnce)
+        let limit = match self.log.describe(ORDERS_DEAD_LETTER) {
+            // Without the limit, the publisher assumes one.
+            Err(LogError::Refused(_)) => None,
+            described => Some(described?.record_limit),
+        };
+        let publisher = self.log.publisher(REPORTER, Delivery::AtLeastOnce)?;
+        Ok(Topic { publisher, limit })
     }
 }
 
-fn send(publisher: &mut dyn Publisher, letter: &DeadLetter) -> Result<(), PublishError> {
+/// Sends a letter, whole if the topic takes it and otherwise in part.
+fn send(topic: &mut Topic, letter: &DeadLetter) -> Result<(), PublishError> {
     let record = &letter.record;
     let partition = record.partition.to_string();
     let offset = record.offset.to_string();
-
-    let mut headers: Vec<(&str, &[u8])> = record
+    let own = record
         .headers
         .iter()
-        .map(|(name, value)| (name.as_str(), value.as_slice()))
-        .collect();
-    headers.push(("source_partition", partition.as_bytes()));
-    headers.push(("source_offset", offset.as_bytes()));
-    headers.push(("reason", letter.reason.as_bytes()));
-    headers.push(("reported_by", REPORTER.as_bytes()));
+        .map(|(name, value)| (name.as_str(), value.as_slice()));
 
-    publisher.send(NewRecord {
+    let origin: [(&str, &[u8]); 4] = [
+        ("source_partition", partition.as_bytes()),
+        ("source_offset", offset.as_bytes()),
+        ("reason", letter.reason.as_bytes()),
+        ("reported_by", REPORTER.as_bytes()),
+    ];
+
+    let headers: Vec<(&str, &[u8])> = own.chain(origin).collect();
+    let whole = NewRecord {
         topic: ORDERS_DEAD_LETTER,
         partition: None,
         key: record.key.as_deref(),
         value: record.value.as_deref(),
         headers: &headers,
+    };
+
+    match topic.limit {
+        Some(limit) if whole.size_bytes() > limit.bytes => {
+            send_in_part(topic.publisher.as_mut(), whole, &origin, limit)
+        }
+        _ => topic.publisher.send(whole),
+    }
+}
+
+/// Sends as much of a letter as the topic takes.
+fn send_in_part(
+    publisher: &mut dyn Publisher,
+    whole: NewRecord<'_>,
+    origin: &[(&str, &[u8])],
+    limit: RecordLimit,
+) -> Result<(), PublishError> {
+    let value = whole.value.unwrap_or_default();
+    let size = value.len().to_string();
+    let digest = format!("{:x}", Sha256::digest(value));
+    let left_out = (whole.headers.len() - origin.len()).to_string();
+
+    let notes: [(&str, &[u8]); 2] = [
+        ("value_size", size.as_bytes()),
+        ("value_sha256", digest.as_bytes()),
+    ];
+    let mut headers = [whole.headers, &notes[..]].concat();
+    let without_value = |headers: &[(&str, &[u8])]| {
+        let record = NewRecord {
+            value: None,
+            headers,
+            ..whole
+        };
+        record.size_bytes()
+    };
+
+    if without_value(&headers) > limit.bytes {
+        headers = [origin, &notes[..]].concat();
+        headers.push(("headers_left_out", left_out.as_bytes()));
+    }
+
+    let room = limit.bytes.saturating_sub(without_value(&headers));
+    publisher.send(NewRecord {
+        value: whole.value.map(|value| &value[..value.len().min(room)]),
+        headers: &headers,
+        ..whole
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use record_log::simulated::{SimulatedLog, StoredRecord};
+
+    use super::*;
+
+    /// Publishes a record of these sizes as a dead letter to a topic that takes 2,000 bytes.
+    fn published(value: &[u8], header: &[u8]) -> StoredRecord {
+        let log = SimulatedLog::default();
+        let letters = DeadLetters::new(Arc::new(log.clone()));
+        drop(letters.open().unwrap());
+        log.limit_records(ORDERS_DEAD_LETTER, 2_000);
+
+        let letter = DeadLetter {
+            record: Received {
+                partition: 3,
+                offset: 77,
+                key: Some(b"42".to_vec()),
+                value: Some(value.to_vec()),
+                headers: vec![("own".to_owned(), header.to_vec())],
+            },
+            reason: "it is no order".to_owned(),
+        };
+        letters.publish_blocking(&[letter]).unwrap();
+        log.records(ORDERS_DEAD_LETTER).pop().unwrap()
+    }
+
+    fn header(record: &StoredRecord, wanted: &str) -> Option<String> {
+        let found = record.headers.iter().find(|(name, _)| name == wanted);
+        found.map(|(_, value)| String::from_utf8(value.clone()).unwrap())
+    }
+
+    #[test]
+    fn a_letter_that_fits_is_whole() {
+        let record = published(&[b'x'; 1_500], b"short");
+        assert_eq!(record.value.as_deref(), Some(&[b'x'; 1_500][..]));
+        assert_eq!(header(&record, "own").as_deref(), Some("short"));
+        assert_eq!(header(&record, "value_size"), None);
+    }
+
+    #[test]
+    fn a_letter_that_is_too_large_is_carried_in_part() {
+        for (value_bytes, header_bytes) in [(1_900, 5), (1_000_000, 5), (10, 5_000), (9_000, 9_000)]
+        {
+            let value = vec![b'x'; value_bytes];
+            let record = published(&value, &vec![b'h'; header_bytes]);
+            let kept = record.value.clone().unwrap();
+
+            assert!(value.starts_with(&kept));
+            assert_eq!(record.key.as_deref(), Some(&b"42"[..]));
+            for (name, expected) in [
+                ("source_partition", "3".to_owned()),
+                ("source_offset", "77".to_owned()),
+                ("reason", "it is no order".to_owned()),
+                ("value_size", value_bytes.to_string()),
+                ("value_sha256", format!("{:x}", Sha256::digest(&value))),
+            ] {
+                assert_eq!(header(&record, name), Some(expected), "{name}");
+            }
+
+            let has_own = header(&record, "own").is_some();
+            assert_eq!(has_own, header_bytes == 5);
+            assert_eq!(header(&record, "headers_left_out").is_some(), !has_own);
+            assert!(
+                kept.len() > 1_000 || kept.len() == value_bytes,
+                "as much as fits: {}",
+                kept.len()
+            );
+        }
+    }
 }

@@ -52,7 +52,7 @@ use courier::email::Email;
 use courier::sms::Sms;
 use dead_letter::DeadLetters;
 use events::ORDERS;
-use follower::{Follower, Lag};
+use follower::{Follower, Lag, REFUSED_WAIT, Refused};
 use http::Mailbox;
 use notification::Channel;
 use prometheus::{IntCounter, PullingGauge};
@@ -99,6 +99,7 @@ pub struct Service {
     log: Arc<dyn RecordLog>,
     auth: Auth,
     lag: Lag,
+    refused: Refused,
     delivery: Option<Delivery>,
     kept: Arc<Notify>,
     clock: Clock,
@@ -139,6 +140,7 @@ impl Service {
             store: Store::new(parts.dynamodb, config.notifications_retention),
             log: parts.log,
             lag,
+            refused: Refused::default(),
             delivery: Delivery::new(config, &parts.auth)?,
             auth: parts.auth,
             kept: Arc::default(),
@@ -196,6 +198,8 @@ impl Service {
             group: GROUP,
             batch: BATCH,
             lag,
+            refused: self.refused.clone(),
+            refused_wait: REFUSED_WAIT,
         };
 
         follower
@@ -332,6 +336,9 @@ pub async fn run(
 
     let hold = health.hold("table");
     let service = Service::new(&config, parts, &metrics, shutdown.clone())?;
+    let refused = service.refused.clone();
+    health.register("topic orders", move || std::future::ready(refused.check()));
+
     let work = async {
         service.prepare().await;
         drop(hold);

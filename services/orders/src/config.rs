@@ -26,6 +26,11 @@ pub struct Config {
     #[arg(long, env = "TIDEMARK_ORDERS_RELAY_POLL", default_value = "100ms", value_name = "DURATION",
           value_parser = humantime::parse_duration)]
     pub orders_relay_poll: Duration,
+    /// How long the relay waits after the log has refused a record or a right, before it looks
+    /// whether that was mended. Meanwhile the service is not ready, and orders stay in the outbox.
+    #[arg(long, env = "TIDEMARK_ORDERS_RELAY_REFUSED_WAIT", default_value = "30s", value_name = "DURATION",
+          value_parser = humantime::parse_duration)]
+    pub orders_relay_refused_wait: Duration,
 }
 
 impl Default for Config {
@@ -34,6 +39,7 @@ impl Default for Config {
             products_url: "http://127.0.0.1:5002".to_owned(),
             orders_relay_lease: Duration::from_secs(5),
             orders_relay_poll: Duration::from_millis(100),
+            orders_relay_refused_wait: Duration::from_secs(30),
         }
     }
 }

@@ -32,7 +32,7 @@ pub use metrics::RelayMetrics;
 use place::Placing;
 use products::Products;
 use record_log::RecordLog;
-pub use relay::edge::{RelayParts, spawn as spawn_relay};
+pub use relay::edge::{Refused, RelayParts, spawn as spawn_relay};
 use stock::Stock;
 use store::Store;
 use tokio::sync::Notify;
@@ -155,6 +155,8 @@ impl Service {
             metrics: RelayMetrics::new(metrics),
             lease: config.orders_relay_lease,
             poll: config.orders_relay_poll,
+            refused_wait: config.orders_relay_refused_wait,
+            refused: Refused::default(),
         }
     }
 }
@@ -181,6 +183,12 @@ pub async fn run(
 
     let service = Service::new(&config, &parts.database, &parts.auth)?;
     let relay = service.relay_parts(&config, &parts, &metrics);
+    let refused = relay.refused.clone();
+    health.register("relay", move || {
+        let refusal = refused.sentence();
+        async move { refusal.map_or(Ok(()), Err) }
+    });
+
     let relay_shutdown = Shutdown::new();
     let hold = health.hold("tables");
     let background = shutdown.child();

@@ -3,12 +3,12 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chassis::Shutdown;
-use follower::{Batch, Consumer, Follower, Lag};
+use follower::{Batch, Consumer, Follower, Lag, Refused};
 use record_log::simulated::{Call, Fault, SimulatedLog};
 use record_log::{Cleanup, Delivery, NewRecord, RecordLog, TopicSpec};
 use tokio::sync::Notify;
@@ -20,13 +20,27 @@ const TOPIC: &str = "orders";
 struct Seen {
     records: Arc<Mutex<Vec<(u32, u64)>>>,
     failures_left: Arc<AtomicUsize>,
+    /// Whether what is published about a batch is refused.
+    is_refused: Arc<AtomicBool>,
+    handed_over: Arc<AtomicUsize>,
     changed: Arc<Notify>,
 }
+
+const REFUSAL: &str = "WRITE on topic \"orders-dead-letter\" is denied to this principal: grant it";
 
 impl Consumer for Seen {
     type Error = &'static str;
 
+    fn is_refusal(error: &&'static str) -> bool {
+        *error == REFUSAL
+    }
+
     async fn consume(&self, batch: &Batch) -> Result<(), &'static str> {
+        self.handed_over.fetch_add(1, Ordering::SeqCst);
+        if self.is_refused.load(Ordering::SeqCst) {
+            return Err(REFUSAL);
+        }
+
         if self
             .failures_left
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
@@ -109,6 +123,8 @@ fn follower(log: &SimulatedLog) -> Follower {
         group: "test",
         batch: 10,
         lag: Lag::default(),
+        refused: Refused::default(),
+        refused_wait: Duration::from_secs(3600),
     }
 }
 
@@ -257,4 +273,126 @@ async fn records_that_expired_unread_are_passed_over() {
     let seen = Seen::default();
     follow_until(&log, &seen, 4).await;
     assert_eq!(seen.distinct().first(), Some(&(0, 6)));
+}
+
+/// Waits until the follower says what stops it.
+async fn sentence(refused: &Refused, shutdown: &Shutdown) -> String {
+    let told = tokio::time::timeout(Duration::from_secs(20), async {
+        loop {
+            if let Some(sentence) = refused.sentence() {
+                return sentence;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    });
+
+    if let Ok(sentence) = told.await {
+        return sentence;
+    }
+    shutdown.request();
+    panic!("a refusal is not shown");
+}
+
+/// Waits until the follower says that nothing stops it.
+async fn until_mended(refused: &Refused, shutdown: &Shutdown) {
+    let mended = tokio::time::timeout(Duration::from_secs(20), async {
+        while refused.sentence().is_some() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    });
+
+    if mended.await.is_err() {
+        shutdown.request();
+        panic!("a mended refusal is shown on");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_may_not_be_read_is_named_and_not_tried_on_and_on() {
+    for wait in [Duration::from_secs(3600), Duration::from_millis(5)] {
+        let log = log(1);
+        publish(&log, 0, 3);
+        let is_denied = Arc::new(AtomicBool::new(true));
+        let denied = Arc::clone(&is_denied);
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&asked);
+        let guarded = log.process(move |call| match call {
+            Call::Poll { .. } if denied.load(Ordering::SeqCst) => {
+                counted.fetch_add(1, Ordering::SeqCst);
+                Fault::Refused
+            }
+            _ => Fault::None,
+        });
+
+        let seen = Seen::default();
+        let shutdown = Shutdown::new();
+        let followed = Follower {
+            refused_wait: wait,
+            ..follower(&guarded)
+        };
+        let refused = followed.refused.clone();
+        let task = followed.start(seen.clone(), shutdown.clone());
+
+        let told = sentence(&refused, &shutdown).await;
+        let checked = refused.check();
+        if wait > Duration::from_secs(1) {
+            // New records wake it, and still it does not try again.
+            publish(&log, 0, 3);
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        } else {
+            is_denied.store(false, Ordering::SeqCst);
+            seen.wait_for(3, &shutdown).await;
+            until_mended(&refused, &shutdown).await;
+        }
+
+        // A failing assertion would wait for the follower's thread for ever.
+        shutdown.request();
+        task.await.unwrap();
+        assert_eq!(
+            told,
+            "READ on topic \"orders\" is denied to this principal: grant it"
+        );
+        assert_eq!(checked, Err(told));
+        if wait > Duration::from_secs(1) {
+            assert_eq!(asked.load(Ordering::SeqCst), 1);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_that_is_refused_is_named_and_moves_no_position() {
+    for wait in [Duration::from_secs(3600), Duration::from_millis(5)] {
+        let log = log(1);
+        publish(&log, 0, 3);
+        let seen = Seen::default();
+        seen.is_refused.store(true, Ordering::SeqCst);
+
+        let shutdown = Shutdown::new();
+        let followed = Follower {
+            refused_wait: wait,
+            ..follower(&log)
+        };
+        let refused = followed.refused.clone();
+        let task = followed.start(seen.clone(), shutdown.clone());
+        let told = sentence(&refused, &shutdown).await;
+        if wait > Duration::from_secs(1) {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        } else {
+            seen.is_refused.store(false, Ordering::SeqCst);
+            seen.wait_for(3, &shutdown).await;
+            until_mended(&refused, &shutdown).await;
+        }
+
+        shutdown.request();
+        task.await.unwrap();
+        assert_eq!(told, REFUSAL);
+        if wait > Duration::from_secs(1) {
+            assert_eq!(seen.handed_over.load(Ordering::SeqCst), 1);
+            assert_eq!(
+                log.committed("test", TOPIC).unwrap(),
+                [],
+                "nothing is passed over"
+            );
+        }
+    }
 }

@@ -1,14 +1,15 @@
 //! Carries out the relay's actions, on a thread of its own because the log's calls block.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use chassis::sql::{Database, Dialect};
 use chassis::{Backoff, Shutdown, TRACEPARENT};
 use record_log::{
-    Cleanup, Delivery, LogError, NewRecord, PublishError, Publisher, RecordLog, TopicSpec, progress,
+    Cleanup, Delivery, LogError, NewRecord, PublishError, Publisher, RecordLog, Refusal, TopicSpec,
+    progress,
 };
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -28,6 +29,28 @@ const SQL_LIMIT: Duration = Duration::from_secs(10);
 /// How long the relay runs after a shutdown request, so that accepted orders are published.
 const STOP_LIMIT: Duration = Duration::from_secs(2);
 
+/// The refusal that stops the relay, in one sentence; none while it can publish. Clones share it.
+#[derive(Clone, Default)]
+pub struct Refused(Arc<Mutex<Option<String>>>);
+
+impl Refused {
+    /// Returns the sentence, if the relay is stopped.
+    pub fn sentence(&self) -> Option<String> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Replaces the sentence. Returns whether it is another one than before.
+    fn set(&self, sentence: Option<String>) -> bool {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_news = *kept != sentence;
+        *kept = sentence;
+        is_news
+    }
+}
+
 /// The parts the relay is built from.
 pub struct RelayParts {
     /// The database of the outbox and the lease.
@@ -42,6 +65,10 @@ pub struct RelayParts {
     pub lease: Duration,
     /// Interval between checks for rows that other replicas wrote.
     pub poll: Duration,
+    /// The time after which a relay that was refused looks whether that was mended.
+    pub refused_wait: Duration,
+    /// The refusal that stops the relay.
+    pub refused: Refused,
 }
 
 /// Starts the relay's thread. Soon after a shutdown is requested, the thread gives up its lease and
@@ -147,7 +174,9 @@ impl Edge {
     fn perform(&mut self, action: Action) -> Outcome {
         let outcome = self.attempt(action).unwrap_or_else(|error| {
             if error.is_permanent() {
-                tracing::error!(%error, ?action, "the relay publishes nothing until this is mended");
+                if self.parts.refused.set(Some(error.to_string())) {
+                    tracing::error!(%error, ?action, "the relay publishes nothing until this is mended");
+                }
             } else {
                 tracing::warn!(%error, ?action, "the relay will try again");
             }
@@ -160,6 +189,15 @@ impl Edge {
             Outcome::Fenced | Outcome::NotHolder | Outcome::Failed => self.publisher = None,
             Outcome::Stamped { .. } | Outcome::Published => self.backoff.reset(),
             _ => {}
+        }
+
+        // Everything that waited is published, somebody has removed it, or another relay leads.
+        if matches!(
+            outcome,
+            Outcome::Published | Outcome::Stamped { rows: 0 } | Outcome::NotHolder
+        ) && self.parts.refused.set(None)
+        {
+            tracing::info!("the relay is no longer refused");
         }
 
         outcome
@@ -258,6 +296,7 @@ impl Edge {
         let wait = match rest {
             Rest::Idle => return self.rest_idle(),
             Rest::Following => self.lease.duration / 5,
+            Rest::BackingOff if self.parts.refused.sentence().is_some() => self.parts.refused_wait,
             Rest::BackingOff => self.backoff.next_wait(Uuid::new_v4().as_u64_pair().1),
         };
 
@@ -327,13 +366,25 @@ fn send_all(
                 .map(|trace| (TRACEPARENT, trace.as_bytes())),
         );
 
-        publisher.send(NewRecord {
+        let sent = publisher.send(NewRecord {
             topic: events::ORDERS,
             partition: None,
             key: Some(row.aggregateid.as_bytes()),
             value: Some(row.payload.as_bytes()),
             headers: &headers,
-        })?;
+        });
+        sent.map_err(|error| of_row(error, row))?;
     }
     publisher.commit(&progress::of_number(batch))
+}
+
+/// Names the outbox row in the refusal of its record.
+fn of_row(error: PublishError, row: &OutboxRow) -> PublishError {
+    match error {
+        PublishError::Refused(refusal) => PublishError::Refused(Refusal::new(format!(
+            "the event {} waits in the outbox: {refusal}",
+            row.id
+        ))),
+        error => error,
+    }
 }

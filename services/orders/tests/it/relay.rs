@@ -9,7 +9,7 @@ use axum::http::Request;
 use chassis::auth::Auth;
 use chassis::{Metrics, Shutdown};
 use events::{ORDERS, OrderCreated};
-use orders::{Parts, spawn_relay};
+use orders::{Parts, Refused, spawn_relay};
 use record_log::RecordLog;
 use record_log::simulated::{Call, Fault, SimulatedLog};
 use uuid::Uuid;
@@ -21,6 +21,7 @@ const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
 /// A relay of the shop on its thread.
 struct Running {
+    refused: Refused,
     shutdown: Shutdown,
     thread: std::thread::JoinHandle<()>,
 }
@@ -38,6 +39,7 @@ fn start(shop: &Shop, log: Arc<dyn RecordLog>) -> Running {
         .relay_parts(&shop.config, &parts, &Metrics::new("orders"));
 
     Running {
+        refused: parts.refused.clone(),
         thread: spawn_relay(parts, shutdown.clone()).unwrap(),
         shutdown,
     }
@@ -297,6 +299,108 @@ async fn an_idle_relay_publishes_an_order_at_once() {
         );
 
         assert!(took[5] < Duration::from_millis(80), "{took:?}");
+    })
+    .await;
+}
+
+/// Waits until the relay says what stops it.
+async fn sentence(refused: &Refused) -> String {
+    let told = async {
+        loop {
+            if let Some(sentence) = refused.sentence() {
+                return sentence;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), told)
+        .await
+        .expect("the relay says what stops it")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_is_refused_is_named_once_and_waits_in_the_outbox() {
+    check(async |shop, lamp| {
+        let log = SimulatedLog::default();
+        let tries = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&tries);
+        let guarded = log.process(move |call| {
+            counted.fetch_add(
+                usize::from(matches!(call, Call::Send { .. })),
+                Ordering::SeqCst,
+            );
+            Fault::None
+        });
+
+        let relay = start(&shop, Arc::new(log.clone()));
+        place(&shop, lamp, 2).await;
+        until_outbox_is_empty(&shop).await;
+        relay.stop().await;
+
+        log.limit_records(ORDERS, 300);
+        let relay = start(&shop, Arc::new(guarded));
+        place(&shop, lamp, 3).await;
+        let told = sentence(&relay.refused).await;
+        for named in [
+            "the event ",
+            "outbox",
+            "\"orders\"",
+            "300 bytes",
+            "max.message.bytes",
+        ] {
+            assert!(told.contains(named), "{named:?} in {told}");
+        }
+
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert_eq!(tries.load(Ordering::SeqCst), 1, "it is not tried on and on");
+        assert_eq!(shop.count("outbox").await, 3, "nothing is lost");
+        relay.stop().await;
+
+        // The setting is mended.
+        log.limit_records(ORDERS, 1_000_000);
+        let relay = start(&shop, Arc::new(log.clone()));
+        until_outbox_is_empty(&shop).await;
+        relay.stop().await;
+        assert_published_once(&shop, &log).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_without_a_right_goes_on_when_the_right_is_given() {
+    check(async |mut shop, lamp| {
+        shop.config.orders_relay_refused_wait = Duration::from_millis(20);
+        for wanted in ["CREATE", "WRITE on transactional id", "WRITE on topic"] {
+            let log = SimulatedLog::default();
+            let is_denied = Arc::new(AtomicBool::new(true));
+            let denied = Arc::clone(&is_denied);
+            let guarded = log.process(move |call| {
+                let is_it = match call {
+                    Call::EnsureTopics => wanted == "CREATE",
+                    Call::OpenPublisher { .. } => wanted == "WRITE on transactional id",
+                    Call::Send { .. } => wanted == "WRITE on topic",
+                    _ => false,
+                };
+                if is_it && denied.load(Ordering::SeqCst) {
+                    Fault::Refused
+                } else {
+                    Fault::None
+                }
+            });
+
+            let relay = start(&shop, Arc::new(guarded));
+            place(&shop, lamp, 2).await;
+            let told = sentence(&relay.refused).await;
+            assert!(told.contains(wanted), "{wanted} in {told}");
+            assert_eq!(shop.count("outbox").await, 2);
+
+            is_denied.store(false, Ordering::SeqCst);
+            until_outbox_is_empty(&shop).await;
+            let refused = relay.refused.clone();
+            relay.stop().await;
+            assert_eq!(refused.sentence(), None);
+            assert_eq!(log.records(ORDERS).len(), 2);
+        }
     })
     .await;
 }

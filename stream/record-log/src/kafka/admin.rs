@@ -1,6 +1,7 @@
 //! What is asked and done beside reading and publishing, through the safe clients of the `rdkafka` crate.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,8 @@ use crate::{
     TopicSpec,
 };
 
+/// How long the event is waited for that says why a connection was closed.
+const EVENT_WAIT: Duration = Duration::from_millis(200);
 /// How often brokers are asked that do not know yet: of a new topic, of its leader, of a group's coordinator.
 const ASK_INTERVAL: Duration = Duration::from_millis(20);
 /// The size of the segments of a compacted topic: 4 MiB.
@@ -37,6 +40,8 @@ pub(super) struct Admin {
     written: Mutex<BTreeSet<String>>,
     /// A client for each group whose positions were remembered, for that recurs. None of them joins it.
     groups: Mutex<HashMap<String, Arc<BaseConsumer>>>,
+    /// The brokers did not accept who the client says it is, and no call has succeeded since.
+    is_stranger: AtomicBool,
 }
 
 impl Admin {
@@ -48,6 +53,7 @@ impl Admin {
             uncommitted: Mutex::default(),
             written: Mutex::default(),
             groups: Mutex::default(),
+            is_stranger: AtomicBool::new(false),
         })
     }
 
@@ -135,6 +141,10 @@ impl Admin {
 
     pub(super) fn partitions(&self, topic: &str) -> Result<u32, LogError> {
         let partitions = patiently(|| self.led_partitions(topic));
+        if partitions.is_ok() {
+            self.is_stranger.store(false, Ordering::Relaxed);
+        }
+
         partitions.map_err(|error| match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::InvalidTopic) => {
                 LogError::UnknownTopic(topic.to_owned())
@@ -145,7 +155,7 @@ impl Admin {
 
     /// What an error of a call of the client that belongs to no group means.
     fn failed(&self, error: KafkaError, about: About<'_>) -> LogError {
-        failed(&self.client, error, about)
+        failed(&self.client, &self.is_stranger, error, about)
     }
 
     pub(super) fn describe(&self, topic: &str) -> Result<TopicDescription, LogError> {
@@ -325,7 +335,7 @@ impl Admin {
             .cloned();
         let client = known.map_or_else(|| self.new_group(group), Ok)?;
         let found = patiently(|| client.committed_offsets(asked.clone(), CALL_LIMIT))
-            .map_err(|error| failed(&client, error, About::Group { group }))?;
+            .map_err(|error| failed(&client, &self.is_stranger, error, About::Group { group }))?;
 
         let positions = found
             .elements()
@@ -360,7 +370,7 @@ impl Admin {
 
         let client = self.group(group)?;
         patiently(|| client.commit(&positions, CommitMode::Sync))
-            .map_err(|error| failed(&client, error, About::Group { group }))
+            .map_err(|error| failed(&client, &self.is_stranger, error, About::Group { group }))
     }
 
     fn group(&self, group: &str) -> Result<Arc<BaseConsumer>, LogError> {
@@ -424,19 +434,49 @@ fn patiently<T>(call: impl Fn() -> Result<T, KafkaError>) -> Result<T, KafkaErro
 
 /// What an error of a call means. That brokers do not accept who the client says it is, or do not let it into its group,
 /// shows only in its events.
-fn failed(client: &BaseConsumer, error: KafkaError, about: About<'_>) -> LogError {
+fn failed(
+    client: &BaseConsumer,
+    is_stranger: &AtomicBool,
+    error: KafkaError,
+    about: About<'_>,
+) -> LogError {
     let mut code = error.rdkafka_error_code();
-    while let Some(Err(event)) = client.poll(Duration::ZERO) {
+    let is_lost = is_lost(code);
+    // A connection that the brokers closed fails the call a moment before its event says why.
+    let mut wait = if is_lost { EVENT_WAIT } else { Duration::ZERO };
+
+    while let Some(Err(event)) = client.poll(wait) {
         let found = event.rdkafka_error_code();
-        if matches!(
-            found,
-            Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::GroupAuthorizationFailed)
-        ) {
-            code = found;
+        match found {
+            Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed) => {
+                is_stranger.store(true, Ordering::Relaxed);
+                code = found;
+                wait = Duration::ZERO;
+            }
+            Some(RDKafkaErrorCode::GroupAuthorizationFailed) => code = found,
+            _ => {}
         }
     }
 
+    // The event comes once, and every later call fails without it.
+    if is_lost && is_stranger.load(Ordering::Relaxed) {
+        code = Some(RDKafkaErrorCode::Authentication);
+    }
+
     errors::log_error(code, about, error)
+}
+
+/// Whether a call failed because no broker could be talked to.
+fn is_lost(code: Option<RDKafkaErrorCode>) -> bool {
+    matches!(
+        code,
+        Some(
+            RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::AllBrokersDown
+                | RDKafkaErrorCode::OperationTimedOut
+                | RDKafkaErrorCode::RequestTimedOut
+        )
+    )
 }
 
 /// A topic that is described.

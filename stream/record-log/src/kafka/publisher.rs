@@ -175,8 +175,27 @@ impl KafkaPublisher {
         }
     }
 
+    /// The refusal behind an error after which the client can do nothing more: before it had an id from the brokers, or a
+    /// right was taken away. Fencing is none.
+    fn fatal_refusal(&self) -> Option<Refusal> {
+        let code = self
+            .client
+            .fatal_error()
+            .filter(|code| !is_fencing(*code))?;
+        let topics = self.topic_names();
+        let about = About::Publisher {
+            id: &self.id,
+            topics: &topics,
+        };
+        errors::refusal(code, about)
+    }
+
     /// What a failure before the commit means.
     fn not_published(&mut self, cause: impl Into<Source>) -> PublishError {
+        if let Some(refusal) = self.fatal_refusal() {
+            self.state = State::Spent;
+            return PublishError::Refused(refusal);
+        }
         if let Some(code) = self.client.fatal_error() {
             return self.end(code);
         }
@@ -344,6 +363,10 @@ impl KafkaPublisher {
     /// Without transactions some records may stand there and others not.
     fn maybe(&mut self, cause: impl Into<Source>) -> PublishError {
         self.state = State::Spent;
+        if let Some(refusal) = self.fatal_refusal() {
+            return PublishError::Refused(refusal);
+        }
+
         PublishError::MayHaveHappened(cause.into())
     }
 }

@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use futures::executor::block_on;
-use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::admin::{AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use record_log::kafka::{KafkaLog, PROGRESS_TOPIC};
 use record_log::progress::of_number;
-use record_log::{Cleanup, LogError, PublishError, RecordLog, Signal, TopicSpec, partition_of};
+use record_log::{
+    Cleanup, LogError, LogTimeType, PublishError, RecordLog, Signal, TopicSpec, partition_of,
+};
 
 use crate::subject::{
     all, assert_values, poll_until, publish, record, topic, transactional, unique,
@@ -323,4 +325,91 @@ fn a_property_that_is_unknown_or_not_the_callers_is_refused_at_once() {
             .contains("no.such.property")
     );
     assert!(matches!(refused("isolation.level"), LogError::Settings(_)));
+}
+
+/// Times that producers give by mistake: none, seconds and microseconds since 1970, before 1970, years ahead.
+const ODD_TIMES: [i64; 6] = [
+    -1,
+    1,
+    1_764_000_000,
+    1_764_000_000_000_000,
+    4_100_000_000_000,
+    i64::MAX,
+];
+
+#[test]
+fn odd_times_of_producers_are_read_as_they_are_or_replaced_by_the_broker() {
+    let Some(subject) = crate::subject::kafka() else {
+        return;
+    };
+    let native = crate::subject::native().unwrap();
+
+    for (setting, log_time_type) in [
+        ("CreateTime", LogTimeType::Create),
+        ("LogAppendTime", LogTimeType::Append),
+    ] {
+        let topic = unique("odd-times");
+        create_stamped(&topic, setting);
+        for time in ODD_TIMES {
+            produce_at(&topic, time);
+        }
+
+        for log in [&*subject.log, &*native.log] {
+            let records = all(log, &topic, 0, ODD_TIMES.len());
+            let times: Vec<u64> = records.iter().map(|read| read.log_time_ms).collect();
+            let types: Vec<_> = records.iter().map(|read| read.log_time_type).collect();
+            assert_eq!(types, [log_time_type; ODD_TIMES.len()]);
+
+            if log_time_type == LogTimeType::Create {
+                let expected = ODD_TIMES.map(|time| u64::try_from(time).unwrap_or(0));
+                assert_eq!(times, expected);
+            } else {
+                let now_ms = u64::try_from(
+                    std::time::SystemTime::now()
+                        .duration_since(std::time::UNIX_EPOCH)
+                        .unwrap()
+                        .as_millis(),
+                )
+                .unwrap();
+                let is_recent = |time: &u64| time.abs_diff(now_ms) < 600_000;
+                assert!(times.iter().all(is_recent), "{times:?}");
+            }
+        }
+    }
+}
+
+/// Creates a topic of one partition that takes any time.
+fn create_stamped(topic: &str, timestamp_type: &str) {
+    let brokers = std::env::var("TIDEMARK_TEST_BROKERS").unwrap();
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .create()
+        .unwrap();
+
+    let any = i64::MAX.to_string();
+    let created = NewTopic::new(topic, 1, TopicReplication::Fixed(1))
+        .set("message.timestamp.type", timestamp_type)
+        .set("message.timestamp.before.max.ms", &any)
+        .set("message.timestamp.after.max.ms", &any);
+    let outcomes = block_on(admin.create_topics(&[created], &AdminOptions::new())).unwrap();
+    outcomes.into_iter().for_each(|topic| drop(topic.unwrap()));
+}
+
+/// Publishes a record with this time of its producer, in a batch of its own.
+fn produce_at(topic: &str, time: i64) {
+    let producer: BaseProducer = ClientConfig::new()
+        .set(
+            "bootstrap.servers",
+            std::env::var("TIDEMARK_TEST_BROKERS").unwrap(),
+        )
+        .create()
+        .unwrap();
+
+    let record = BaseRecord::to(topic)
+        .partition(0)
+        .key("odd")
+        .payload("time")
+        .timestamp(time);
+    producer.send(record).unwrap();
+    producer.flush(Duration::from_secs(30)).unwrap();
 }

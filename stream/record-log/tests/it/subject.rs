@@ -8,8 +8,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use record_log::progress::of_number;
 use record_log::simulated::SimulatedLog;
 use record_log::{
-    Cleanup, Delivery, LogError, LogSettings, NewRecord, Offset, Polled, Publisher, Reader,
-    RecordLog, Signal, TopicSpec, open,
+    Cleanup, Delivery, LogError, LogSettings, LogTimeType, NewRecord, Offset, Polled, Publisher,
+    Reader, RecordLog, Signal, TopicSpec, open,
 };
 use tempfile::TempDir;
 
@@ -31,6 +31,7 @@ pub struct Read {
     pub partition: u32,
     pub offset: Offset,
     pub log_time_ms: u64,
+    pub log_time_type: LogTimeType,
     pub key: Option<Vec<u8>>,
     pub value: Option<Vec<u8>>,
     pub headers: Vec<(String, Vec<u8>)>,
@@ -221,6 +222,7 @@ impl Read {
             partition: record.partition,
             offset: record.offset,
             log_time_ms: record.log_time_ms,
+            log_time_type: record.log_time_type,
             key: record.key.map(<[u8]>::to_vec),
             value: record.value.map(<[u8]>::to_vec),
             headers,

@@ -29,23 +29,29 @@ pub struct Stopping {
     pub within: Duration,
 }
 
-/// A handle to the thread that watches over one attempt.
+/// A handle to the threads that watch over one attempt.
 pub struct Watch {
-    over: Signal,
+    over: [Signal; 2],
     is_over: Arc<AtomicBool>,
-    thread: JoinHandle<bool>,
+    were_added: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
 }
 
-/// The state of that thread.
+/// The state of the thread that notices stops and silence. It never waits for the log.
 struct Watched {
+    attempt: Arc<Attempt>,
+    /// Whether some partition did not answer at the last check.
+    is_unanswered: bool,
+}
+
+/// The state of the thread that reads the log's offsets, for as long as the log takes to answer.
+struct Survey {
     log: Arc<dyn RecordLog>,
     topic: String,
     partitions: u32,
     attempt: Arc<Attempt>,
     /// The positions that were committed to the log last.
     told: Vec<(u32, Offset)>,
-    /// Whether some partition did not answer at the last check.
-    is_unanswered: bool,
 }
 
 /// Starts the watch.
@@ -59,57 +65,72 @@ pub fn watch(
     attempt: Arc<Attempt>,
     stopping: Stopping,
 ) -> Watch {
-    let mut watched = Watched {
+    let watched = Watched {
+        attempt: Arc::clone(&attempt),
+        is_unanswered: false,
+    };
+    let survey = Survey {
         log,
         topic,
         partitions,
         attempt,
         told: Vec::new(),
-        is_unanswered: false,
     };
 
-    let over = Signal::default();
+    start(watched, survey, stopping, ASK_EVERY)
+}
+
+fn start(watched: Watched, survey: Survey, stopping: Stopping, ask_every: Duration) -> Watch {
+    let over = [(); 2].map(|()| Signal::default());
     let is_over = Arc::new(AtomicBool::new(false));
-    let signal = over.clone();
-    let ended = Arc::clone(&is_over);
+    let were_added = Arc::new(AtomicBool::new(false));
 
-    let look = move || {
-        let _guard = watched.attempt.guard("the monitor");
-        let mut asked = Instant::now();
-        let mut draining = None;
-        while !ended.load(Ordering::Acquire) {
-            signal.wait(LOOK_EVERY);
-            if stopping.stop.is_requested() {
-                let since = *draining.get_or_insert_with(Instant::now);
-                watched.drain(&stopping, since);
-            }
-            watched.note_silence(Timestamp::now().as_ms());
-
-            if asked.elapsed() >= ASK_EVERY {
-                asked = Instant::now();
-                if watched.ask() {
-                    watched.attempt.end();
-                    return true;
-                }
-            }
-        }
-
-        false
+    let look = {
+        let signal = over[0].clone();
+        let ended = Arc::clone(&is_over);
+        move || watched.look(&signal, &ended, &stopping)
     };
-
     let thread = thread::Builder::new()
         .name("monitor".to_owned())
         .spawn(look)
         .expect("the system can start a thread");
 
+    let ask = {
+        let signal = over[1].clone();
+        let ended = Arc::clone(&is_over);
+        let added = Arc::clone(&were_added);
+        move || survey.run(&signal, &ended, &added, ask_every)
+    };
+    // Nothing waits for this thread: a log that is away may keep it for a while.
+    let _unjoined = thread::Builder::new()
+        .name("survey".to_owned())
+        .spawn(ask)
+        .expect("the system can start a thread");
+
     Watch {
         over,
         is_over,
+        were_added,
         thread,
     }
 }
 
 impl Watched {
+    fn look(mut self, signal: &Signal, ended: &AtomicBool, stopping: &Stopping) {
+        let attempt = Arc::clone(&self.attempt);
+        let _guard = attempt.guard("the monitor");
+        let mut draining = None;
+
+        while !ended.load(Ordering::Acquire) {
+            signal.wait(LOOK_EVERY);
+            if stopping.stop.is_requested() {
+                let since = *draining.get_or_insert_with(Instant::now);
+                self.drain(stopping, since);
+            }
+            self.note_silence(Timestamp::now().as_ms());
+        }
+    }
+
     /// Logs once when partitions stop answering, and once when all answer again.
     fn note_silence(&mut self, now_ms: u64) {
         let unanswered = self.attempt.metrics.status(now_ms).unanswered;
@@ -137,6 +158,30 @@ impl Watched {
 
         if is_late || stopping.stop.is_immediate() {
             self.attempt.end();
+        }
+    }
+}
+
+impl Survey {
+    /// Reads the log's offsets again and again, until the attempt is over or partitions were added.
+    fn run(
+        mut self,
+        signal: &Signal,
+        ended: &AtomicBool,
+        were_added: &AtomicBool,
+        ask_every: Duration,
+    ) {
+        let attempt = Arc::clone(&self.attempt);
+        let _guard = attempt.guard("the survey of the log");
+        loop {
+            signal.wait(ask_every);
+            if ended.load(Ordering::Acquire) {
+                return;
+            }
+            if self.ask() {
+                were_added.store(true, Ordering::Release);
+                return attempt.end();
+            }
         }
     }
 
@@ -173,8 +218,9 @@ impl Watch {
     /// If the watch itself panicked.
     pub fn end(self) -> bool {
         self.is_over.store(true, Ordering::Release);
-        self.over.raise();
-        self.thread.join().expect("the monitor does not panic")
+        self.over.iter().for_each(Signal::raise);
+        self.thread.join().expect("the monitor does not panic");
+        self.were_added.load(Ordering::Acquire)
     }
 }
 
@@ -187,7 +233,7 @@ mod tests {
     use crate::metrics::Metrics;
     use crate::source::position::Position;
 
-    fn watched(log: SimulatedLog) -> Watched {
+    fn attempt() -> Arc<Attempt> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .unwrap();
@@ -199,13 +245,23 @@ mod tests {
             Stop::default(),
         );
 
+        Arc::new(attempt)
+    }
+
+    fn watched() -> Watched {
         Watched {
+            attempt: attempt(),
+            is_unanswered: false,
+        }
+    }
+
+    fn survey(log: SimulatedLog) -> Survey {
+        Survey {
             log: Arc::new(log),
             topic: "events".to_owned(),
             partitions: 2,
-            attempt: Arc::new(attempt),
+            attempt: attempt(),
             told: Vec::new(),
-            is_unanswered: false,
         }
     }
 
@@ -221,7 +277,7 @@ mod tests {
 
     #[test]
     fn silence_is_told_once_and_again_after_an_answer() {
-        let mut watched = watched(log());
+        let mut watched = watched();
         let metrics = watched.attempt.metrics.clone();
         metrics.attempt_began(1);
         metrics.expect_answers_within(Duration::from_secs(10));
@@ -266,8 +322,8 @@ mod tests {
     #[test]
     fn positions_are_told_under_the_job_s_name() {
         let log = log();
-        let mut watched = watched(log.clone());
-        assert!(!watched.ask());
+        let mut survey = survey(log.clone());
+        assert!(!survey.ask());
 
         assert_eq!(
             log.committed("counts", "events").unwrap(),
@@ -275,12 +331,12 @@ mod tests {
             "nothing was read yet"
         );
 
-        watched.attempt.metrics.position(position(1, 7));
-        assert!(!watched.ask());
+        survey.attempt.metrics.position(position(1, 7));
+        assert!(!survey.ask());
         assert_eq!(log.committed("counts", "events").unwrap(), [(1, 7)]);
         log.commit("counts", "events", &[(1, 5)]).unwrap();
 
-        assert!(!watched.ask());
+        assert!(!survey.ask());
         assert_eq!(
             log.committed("counts", "events").unwrap(),
             [(1, 5)],
@@ -296,11 +352,65 @@ mod tests {
         };
 
         let log = log();
-        let mut watched = watched(log.process(refuses));
-        watched.attempt.metrics.position(position(0, 3));
+        let mut survey = survey(log.process(refuses));
+        survey.attempt.metrics.position(position(0, 3));
 
-        assert!(!watched.ask() && !watched.attempt.is_over());
+        assert!(!survey.ask() && !survey.attempt.is_over());
         log.grow("events", 3);
-        assert!(watched.ask(), "partitions were added");
+        assert!(survey.ask(), "partitions were added");
+    }
+
+    #[test]
+    fn a_log_that_does_not_answer_delays_neither_silence_nor_a_stop() {
+        let is_asked = Arc::new(AtomicBool::new(false));
+        let is_released = Arc::new(AtomicBool::new(false));
+        let asked = Arc::clone(&is_asked);
+        let released = Arc::clone(&is_released);
+        let silent = log().process(move |call| {
+            if matches!(call, Call::Offsets { .. }) {
+                asked.store(true, Ordering::SeqCst);
+                while !released.load(Ordering::SeqCst) {
+                    thread::sleep(Duration::from_millis(1));
+                }
+            }
+            Fault::None
+        });
+
+        let survey = survey(silent);
+        let attempt = Arc::clone(&survey.attempt);
+        let watched = Watched {
+            attempt: Arc::clone(&attempt),
+            is_unanswered: false,
+        };
+        let stop = Stop::default();
+        let stopping = Stopping {
+            stop: stop.clone(),
+            within: Duration::ZERO,
+        };
+
+        let until = |is_so: &dyn Fn() -> bool| {
+            let begun = Instant::now();
+            while !is_so() {
+                assert!(
+                    begun.elapsed() < Duration::from_secs(30),
+                    "it waits for the log"
+                );
+                thread::sleep(Duration::from_millis(1));
+            }
+        };
+
+        let watch = start(watched, survey, stopping, Duration::from_millis(1));
+        until(&|| is_asked.load(Ordering::SeqCst));
+
+        attempt.metrics.attempt_began(1);
+        attempt.metrics.expect_answers_within(Duration::ZERO);
+        attempt.metrics.position(position(1, 7));
+        let troubles = || attempt.metrics.status(Timestamp::now().as_ms()).troubles;
+        until(&|| troubles().len() == 1);
+
+        stop.request();
+        until(&|| attempt.is_over());
+        assert!(!watch.end(), "no partition was added");
+        is_released.store(true, Ordering::SeqCst);
     }
 }

@@ -65,6 +65,8 @@ pub struct Intake {
     /// Records of panes before it can change no window any more.
     horizon: EventTimeMs,
     seen: Seen,
+    /// The version of the decoder that decides now.
+    decoder: u32,
 }
 
 struct Partition {
@@ -84,6 +86,8 @@ struct Partition {
     pending: Pending,
     /// How far side outputs were published when the attempt began.
     published: SideProgress,
+    /// The version of the decoder that decided about the records below the restored cut.
+    restored_decoder: u32,
 }
 
 /// The rules by which a worker decides.
@@ -148,6 +152,8 @@ pub struct Start {
     pub pending: Pending,
     /// How far side outputs are published.
     pub published: SideProgress,
+    /// The version of the decoder that decided about the records below the cut.
+    pub decoder: u32,
 }
 
 /// A record that identifies a partition. In a partition that was deleted and recreated, the record
@@ -210,6 +216,8 @@ pub struct Cut {
     pub ceilings: Vec<Ceiling>,
     /// The offset of the oldest record whose id is held.
     pub ids_from: Option<Offset>,
+    /// The version of the decoder that decided about the records below the cut.
+    pub decoder: u32,
     /// The side outputs that were not published.
     pub pending: Pending,
 }
@@ -248,6 +256,7 @@ impl Intake {
             open: BTreeMap::new(),
             pending: start.pending,
             published: start.published,
+            restored_decoder: start.decoder,
         };
 
         let intake = Self {
@@ -264,6 +273,7 @@ impl Intake {
             complete_from: 0,
             horizon: 0,
             seen: Seen::within(0),
+            decoder: 0,
         };
         intake.remembering_from(0)
     }
@@ -283,6 +293,12 @@ impl Intake {
             seen: Seen::within(bytes),
             ..self
         }
+    }
+
+    /// Decides by this version of the decoder.
+    #[must_use]
+    pub fn decoding_by(self, decoder: u32) -> Self {
+        Self { decoder, ..self }
     }
 
     /// The worker's capability: nothing sent from now on travels before this boundary.
@@ -424,8 +440,16 @@ impl Intake {
 
     /// Decides about a record that was rejected. Returns whether it is to be published; false if it
     /// is published already.
+    ///
+    /// Another version of the decoder may have accepted it below the restored cut, and its pane may
+    /// not be in the checkpoint. The record is then published, perhaps again: none vanishes.
     pub fn admit_rejected(&mut self, partition: u32, offset: Offset) -> bool {
+        let decoder = self.decoder;
         let partition = self.own(partition);
+        if partition.is_decided_anew(offset, decoder) {
+            return true;
+        }
+
         let was_pending = offset >= partition.restored_cut.min(partition.pending.from);
         was_pending && !partition.published.has_rejected(offset)
     }
@@ -502,7 +526,8 @@ impl Intake {
         let mut cuts = Vec::new();
         for (id, partition) in &mut self.partitions {
             let pending = pending(*id, partition.next_offset);
-            let cut = partition.cut(*id, self.seen.oldest(*id), pending);
+            let mut cut = partition.cut(*id, self.seen.oldest(*id), pending);
+            cut.decoder = self.decoder;
             partition.open = partition.open.split_off(&to);
             let ids_from = cut.ids_from.unwrap_or(Offset::MAX);
             partition.forget_ceilings(ids_from.min(cut.pending.from));
@@ -564,6 +589,12 @@ impl Intake {
 }
 
 impl Partition {
+    /// Returns whether another version of the decoder decided about a record that is needed again.
+    fn is_decided_anew(&self, offset: Offset, decoder: u32) -> bool {
+        let is_reread = offset >= self.needed_from && offset < self.restored_cut;
+        is_reread && self.restored_decoder != decoder
+    }
+
     fn cut(&self, partition: u32, ids_from: Option<Offset>, pending: Pending) -> Cut {
         let open = self
             .open
@@ -579,6 +610,7 @@ impl Partition {
             open,
             ceilings: self.ceilings.clone(),
             ids_from,
+            decoder: 0,
             pending,
         }
     }

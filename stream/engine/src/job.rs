@@ -81,6 +81,7 @@ pub struct Pipeline<K, A> {
     /// The times of the first and last event in an aggregate, if windows are sessions.
     pub(crate) extent: Option<Extent<A>>,
     pub(crate) decode: Decode<K, A>,
+    pub(crate) decoder: u32,
     pub(crate) results: Destination<Row<K, A>>,
     pub(crate) summary: Option<Summary<K, A>>,
     pub(crate) late_topic: String,
@@ -100,6 +101,7 @@ impl<K, A> Clone for Pipeline<K, A> {
             windows: self.windows,
             extent: self.extent,
             decode: Arc::clone(&self.decode),
+            decoder: self.decoder,
             results: self.results.clone(),
             summary: self.summary.clone(),
             late_topic: self.late_topic.clone(),
@@ -285,6 +287,7 @@ impl<K: Key, A: Aggregate> Aggregated<K, A> {
             windows: self.windows,
             extent: self.extent,
             decode: self.decode,
+            decoder: 0,
             results: Destination {
                 topic: topic.to_owned(),
                 encode: Arc::new(encode),
@@ -324,6 +327,19 @@ impl<K: Key, A: Aggregate> Pipeline<K, A> {
     pub fn side_outputs(mut self, late_topic: &str, dead_letter_topic: &str) -> Self {
         late_topic.clone_into(&mut self.late_topic);
         dead_letter_topic.clone_into(&mut self.dead_letter_topic);
+        self
+    }
+
+    /// Names the version of the decoder: the next number whenever it accepts or rejects other records
+    /// than before. 0 if it is not named.
+    ///
+    /// A start under another version publishes what the new one rejects as dead letters, for all
+    /// records that it has to read again: what the former one accepted may not be in the checkpoint.
+    /// A record that both reject may be there twice then, and one that only the former one rejected
+    /// is counted although it is there.
+    #[must_use]
+    pub fn decoded_by(mut self, version: u32) -> Self {
+        self.decoder = version;
         self
     }
 

@@ -199,6 +199,7 @@ impl OrderAnalytics {
                 },
             )
             .side_outputs(&self.late_topic, &self.dead_letter_topic)
+            .decoded_by(decode::VERSION)
     }
 
     fn sessioned(&self, sessions: SessionWindows) -> Pipeline<u64, Session<OrderTotals>> {
@@ -220,6 +221,7 @@ impl OrderAnalytics {
                 },
             )
             .side_outputs(&self.late_topic, &self.dead_letter_topic)
+            .decoded_by(decode::VERSION)
     }
 }
 

@@ -148,6 +148,7 @@ impl Ledger {
                 newest: cut.newest,
                 anchor: cut.anchor,
                 ceilings: cut.ceilings.clone(),
+                decoder: cut.decoder,
                 pending: Some(cut.pending.clone()).filter(|pending| pending.from < cut.next_offset),
             };
             partitions.insert(cut.partition, at);
@@ -220,6 +221,7 @@ mod tests {
                 open: open.to_vec(),
                 ceilings: Vec::new(),
                 ids_from: None,
+                decoder: 0,
                 pending: Pending::none_below(next_offset),
             }],
         }

@@ -135,6 +135,10 @@ pub struct PartitionCut {
     /// The ceilings of the offsets that are read again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ceilings: Vec<Ceiling>,
+    /// The version of the decoder that decided about the records below the cut; 0 in manifests of
+    /// programs that did not record it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub decoder: u32,
     /// The side outputs below the cut that were not published when it was made, if there were any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<Pending>,
@@ -167,6 +171,7 @@ impl PartitionCut {
             ceilings: ceilings.clone(),
             pending: self.pending.clone().unwrap_or_else(none_pending),
             published,
+            decoder: self.decoder,
         }
     }
 }
@@ -401,6 +406,7 @@ mod tests {
             newest: None,
             anchor: None,
             ceilings: Vec::new(),
+            decoder: 0,
             pending: None,
         };
 
@@ -521,6 +527,7 @@ mod tests {
                 newest: None,
                 anchor,
                 ceilings: Vec::new(),
+                decoder: 0,
                 pending: None,
             };
             let start = cut.start(oldest, SideProgress::default());
@@ -544,6 +551,7 @@ mod tests {
             newest: None,
             anchor: None,
             ceilings: Vec::new(),
+            decoder: 0,
             pending: None,
         };
 

@@ -1,14 +1,14 @@
 //! What the log does wrong under the schedules besides failing calls: silent brokers, transactions that are open or
-//! aborted, gaps, expired records, added partitions and a recreated topic.
+//! aborted, gaps, expired records, added partitions, records that no side output takes whole, and a recreated topic.
 //!
 //! Nothing here may change a result. A recreated topic ends the job with a sentence.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rand::RngExt;
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
+use rand::{Rng, RngExt};
 use record_log::simulated::{Call, Fault};
 use record_log::{Cleanup, Offset, RecordLog};
 use stream::checkpoint::manifest::PartitionCut;
@@ -18,6 +18,9 @@ use crate::oracle::{World, random};
 
 /// Polls of a partition that return nothing.
 const MAX_SILENT_POLLS: u32 = 3;
+
+/// The size up to which the topics of side outputs take records after [`Misbehaviour::Oversize`].
+const SIDE_LIMIT_BYTES: usize = 900;
 
 /// Something that the log does wrong before or during a life.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -38,10 +41,12 @@ pub enum Misbehaviour {
     Expired,
     /// An operator adds a partition.
     PartitionAdded,
+    /// Rejected and late records are larger than the topics of side outputs take.
+    Oversize,
 }
 
 impl Misbehaviour {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::CutOff,
         Self::Frozen,
         Self::OpenTransaction,
@@ -50,6 +55,7 @@ impl Misbehaviour {
         Self::AnchorCompacted,
         Self::Expired,
         Self::PartitionAdded,
+        Self::Oversize,
     ];
 }
 
@@ -145,6 +151,7 @@ impl Misbehaving {
             Misbehaviour::AnchorCompacted => compact_anchors(world),
             Misbehaviour::Expired => expire(world),
             Misbehaviour::PartitionAdded => world.add_partition(),
+            Misbehaviour::Oversize => publish_oversize(world, partition, random),
         }
     }
 
@@ -175,6 +182,26 @@ fn hold_back(world: &World, partition: u32, random: &mut SmallRng) {
     let end = world.log.offsets("events").unwrap()[partition as usize].end;
     let from = random.random_range(cut..=end.max(cut));
     world.log.hold_back("events", partition, Some(from));
+}
+
+/// Publishes records that are no events and events that are probably late, all larger than the topics of side outputs take.
+fn publish_oversize(world: &mut World, partition: u32, random: &mut SmallRng) {
+    world.prepare(&Settings::default());
+    for topic in ["events-late", "events-dead-letter"] {
+        world.log.limit_records(topic, SIDE_LIMIT_BYTES);
+    }
+
+    let padding = "x".repeat(3 * SIDE_LIMIT_BYTES);
+    let malformed = (0..random.random_range(1..4)).map(|_| format!("? {padding}"));
+    let early = (0..random.random_range(1..4)).map(|_| {
+        format!(
+            "1 {} {} {padding}",
+            random.random_range(0..3),
+            random.next_u64()
+        )
+    });
+    let values = malformed.chain(early.collect::<Vec<_>>()).collect();
+    world.put_values(partition, values);
 }
 
 fn compact_anchors(world: &World) {

@@ -1,8 +1,12 @@
-//! The whole job on a simulated log: orders in, counts and summaries out.
+//! The whole job on a simulated log: orders in, counts and summaries out. [`kafka`] is the same on a real Kafka, which was
+//! misused: progress that is gone, topics that lose records, topics that were recreated.
 
 #![allow(clippy::unwrap_used)]
 
 mod currencies;
+mod kafka;
+mod progress;
+mod topics;
 mod upgrade;
 
 use std::sync::Arc;

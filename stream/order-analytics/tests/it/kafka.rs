@@ -1,0 +1,284 @@
+//! A job with topics of its own on the brokers that the environment names.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use events::{Timestamp, WindowCount};
+use order_analytics::OrderAnalytics;
+use record_log::{Cleanup, Delivery, LogError, LogSettings, NewRecord, RecordLog, TopicSpec, open};
+use serde_json::json;
+use stream::{JobError, Stop};
+use tempfile::TempDir;
+
+/// Longer than anything takes that works.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The beginning of the window of all orders.
+pub const WINDOW_START_MS: u64 = 1_764_000_000_000;
+
+/// The settings of a job, as the command line has them.
+#[derive(Parser)]
+struct Arguments {
+    #[command(flatten)]
+    job: OrderAnalytics,
+}
+
+/// A record as it stands in a topic.
+pub struct Found {
+    pub partition: u32,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+}
+
+/// A job's topics, and the folder of its checkpoints.
+pub struct Shop {
+    pub log: Arc<dyn RecordLog>,
+    pub brokers: String,
+    pub name: String,
+    folder: TempDir,
+    orders: AtomicU64,
+}
+
+impl Shop {
+    /// Creates the topic of orders. Returns none, and says so loudly, if no brokers are named.
+    pub fn open() -> Option<Self> {
+        let shop = Self::without_topic()?;
+        shop.create(&shop.input(), Cleanup::Delete);
+        Some(shop)
+    }
+
+    /// As [`Shop::open`], without the topic of orders.
+    pub fn without_topic() -> Option<Self> {
+        let Ok(brokers) = std::env::var("TIDEMARK_TEST_BROKERS") else {
+            skip("set TIDEMARK_TEST_BROKERS");
+            return None;
+        };
+        let log = open(&LogSettings::Kafka {
+            brokers: brokers.clone(),
+            properties: Vec::new(),
+        });
+
+        Some(Self {
+            log: log.unwrap(),
+            brokers,
+            name: unique(),
+            folder: TempDir::new().unwrap(),
+            orders: AtomicU64::new(0),
+        })
+    }
+
+    pub fn input(&self) -> String {
+        self.topic("orders")
+    }
+
+    /// A topic of this job.
+    pub fn topic(&self, kind: &str) -> String {
+        format!("{kind}-{}", self.name)
+    }
+
+    pub fn create(&self, topic: &str, cleanup: Cleanup) {
+        let spec = TopicSpec {
+            name: topic.to_owned(),
+            partitions: 1,
+            cleanup,
+            retention: Duration::from_secs(3600),
+        };
+        self.log.ensure_topics(&[spec]).unwrap();
+    }
+
+    /// Publishes orders of these users in one transaction, each at another second of the window.
+    pub fn publish(&self, users: &[u64]) {
+        let id = format!("{}-shop", self.name);
+        let mut publisher = self.log.publisher(&id, Delivery::Transactional).unwrap();
+        for user in users {
+            let number = self.orders.fetch_add(1, Ordering::SeqCst);
+            let key = user.to_string();
+            let value = order(*user, number);
+            let record = NewRecord {
+                topic: &self.input(),
+                partition: Some(0),
+                key: Some(key.as_bytes()),
+                value: Some(value.as_bytes()),
+                headers: &[],
+            };
+            publisher.send(record).unwrap();
+        }
+        publisher.commit(b"").unwrap();
+    }
+
+    /// The arguments of the job. It reads to the end of what is there.
+    pub fn arguments(&self, settings: &[&str]) -> Vec<String> {
+        let checkpoints = format!("file://{}", self.folder.path().display());
+        let named = [
+            ("--job", self.name.clone()),
+            ("--input-topic", self.input()),
+            ("--output-topic", self.topic("results")),
+            ("--summary-topic", self.topic("summaries")),
+            ("--late-topic", self.topic("late")),
+            ("--dead-letter-topic", self.topic("dead-letter")),
+            ("--checkpoints", checkpoints),
+        ];
+
+        let mut arguments = vec!["--until-end".to_owned()];
+        for (name, value) in named {
+            arguments.extend([name.to_owned(), value]);
+        }
+        arguments.extend(settings.iter().map(|it| (*it).to_owned()));
+        arguments
+    }
+
+    /// Runs the job until it has read what is there.
+    pub fn run(&self, settings: &[&str]) -> Result<(), JobError> {
+        let program = std::iter::once("order-analytics".to_owned());
+        let arguments = Arguments::parse_from(program.chain(self.arguments(settings)));
+        arguments
+            .job
+            .on(Arc::clone(&self.log))?
+            .run(&Stop::default())
+    }
+
+    /// All rows that the job has published, in their order.
+    pub fn rows(&self) -> Vec<WindowCount> {
+        self.found(&self.topic("results"))
+            .into_iter()
+            .map(|found| serde_json::from_slice(&found.value.unwrap()).unwrap())
+            .collect()
+    }
+
+    /// All rows, once there are so many: brokers mark the end of a transaction a moment after its commit.
+    pub fn await_rows(&self, at_least: usize) -> Vec<WindowCount> {
+        let begun = Instant::now();
+        loop {
+            let rows = self.rows();
+            if rows.len() >= at_least {
+                return rows;
+            }
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "{at_least} rows are expected: {rows:?}"
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Everything that a topic holds; nothing if it does not exist.
+    pub fn found(&self, topic: &str) -> Vec<Found> {
+        let ranges = match self.log.offsets(topic) {
+            Err(LogError::UnknownTopic(_)) => return Vec::new(),
+            ranges => ranges.unwrap(),
+        };
+        let from: Vec<_> = (0..)
+            .zip(&ranges)
+            .map(|(partition, range)| (partition, range.start))
+            .collect();
+
+        let mut reader = self.log.reader(topic, &from).unwrap();
+        let mut found = Vec::new();
+        let begun = Instant::now();
+        for (partition, range) in (0..).zip(ranges) {
+            let mut next_offset = range.start;
+            while next_offset < range.end {
+                let polled = reader.poll(partition, 10_000, &mut |record| {
+                    found.push(Found {
+                        partition,
+                        key: record.key.map(<[u8]>::to_vec),
+                        value: record.value.map(<[u8]>::to_vec),
+                    });
+                });
+                next_offset = polled.unwrap().next_offset;
+                assert!(
+                    begun.elapsed() < PATIENCE,
+                    "{topic} cannot be read to its end"
+                );
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+
+        found
+    }
+
+    /// Waits until the brokers know no such topic.
+    pub fn until_deleted(&self, topic: &str) {
+        let begun = Instant::now();
+        while !matches!(self.log.partitions(topic), Err(LogError::UnknownTopic(_))) {
+            assert!(begun.elapsed() < PATIENCE, "{topic} is not deleted");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+/// Runs one of Kafka's own tools on topics.
+pub fn topic_tool(jars: &Path, shop: &Shop, arguments: &[&str]) {
+    let output = Command::new("java")
+        .args(["-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp"])
+        .arg(jars.join("*"))
+        .arg("org.apache.kafka.tools.TopicCommand")
+        .args(["--bootstrap-server", &shop.brokers])
+        .args(arguments)
+        .output()
+        .unwrap();
+
+    assert!(
+        output.status.success(),
+        "{arguments:?}: {}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+}
+
+/// The folder of Kafka's jars in the harness's cache. Returns none, and says so loudly, if it is not there.
+pub fn jars() -> Option<PathBuf> {
+    let cache = std::env::var_os("TIDEMARK_CACHE").map(PathBuf::from);
+    let cache = cache
+        .or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".cache/tidemark")))
+        .unwrap_or_default();
+
+    let folders = std::fs::read_dir(cache.join("jars")).into_iter().flatten();
+    let found = folders
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|path| {
+            path.file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with("kafka-"))
+        });
+
+    if found.is_none() {
+        skip("fetch Kafka's jars by the harness; TIDEMARK_TEST_BROKERS");
+    }
+    found
+}
+
+/// Past the capture of the test harness: a skipped test must not look like one that passed.
+fn skip(remedy: &str) {
+    let test = std::thread::current().name().unwrap_or_default().to_owned();
+    let said = format!("SKIPPED: {test} ({remedy})\n");
+    let _ = std::io::stderr().write_all(said.as_bytes());
+}
+
+/// A name that no other test and no earlier run uses.
+fn unique() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    format!(
+        "misused-{}-{}-{}",
+        Timestamp::now().as_ms(),
+        std::process::id(),
+        NEXT.fetch_add(1, Ordering::SeqCst)
+    )
+}
+
+fn order(user: u64, number: u64) -> String {
+    let created_at = Timestamp::from_ms(WINDOW_START_MS + number % 60 * 1_000).unwrap();
+    json!({
+        "event_id": uuid::Uuid::from_u128(u128::from(number) + 1),
+        "event_type": "order.created",
+        "order_id": number + 1,
+        "user_id": user,
+        "total_cents": 100,
+        "currency": "USD",
+        "items": [{"product_id": uuid::Uuid::nil(), "quantity": 1, "unit_price_cents": 100}],
+        "created_at": created_at.to_string(),
+    })
+    .to_string()
+}

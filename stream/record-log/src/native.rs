@@ -67,6 +67,19 @@ impl NativeLog {
         })
     }
 
+    /// The log of these brokers behind a network of a test's own.
+    #[cfg(test)]
+    fn over(network: Box<dyn wire::Network>, brokers: &str, patience: Patience) -> Self {
+        let settings = Settings::new(brokers, &[]).unwrap();
+        let cluster = Arc::new(Cluster::new(network, settings.brokers));
+        Self {
+            admin: Arc::new(Admin::new(Arc::clone(&cluster))),
+            cluster,
+            transaction_timeout: settings.transaction_timeout,
+            patience,
+        }
+    }
+
     /// Creates the topic that keeps the progress of publishers, or refuses it if it exists and loses records.
     fn ensure_progress_topic(&self) -> Result<(), LogError> {
         self.admin.ensure_topics(&[progress::topic()])?;

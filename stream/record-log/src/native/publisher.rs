@@ -8,7 +8,8 @@
 //! ```
 //!
 //! - `session`: the publisher and its coordinator; how a transaction ends.
-//! - `sending`: batches on their way to the leaders; `topics`: the records that wait, by partition.
+//! - `topics`: the records that wait, by partition; `sending`: their batches, until each is acknowledged; `lines`: the
+//!   connections to the leaders.
 //! - `requests`: the four requests; `refusals`: what brokers refuse for good, in words.
 //!
 //! Where the cluster has finalized `transaction.version` 2 ([KIP-890]), a batch adds its partition to the transaction, and
@@ -25,11 +26,15 @@
 //!
 //! [KIP-890]: https://cwiki.apache.org/confluence/display/KAFKA/KIP-890
 
+mod lines;
 mod refusals;
 mod requests;
 mod sending;
 mod session;
 mod topics;
+
+#[cfg(test)]
+mod schedules;
 
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -51,6 +56,11 @@ pub(super) struct Patience {
     pub request: Duration,
     pub call: Duration,
 }
+
+/// What is left of a transaction's time when it is too old for more records: enough to end it.
+const LEFT_TO_END: u32 = 3;
+/// However old the transaction is, its records get so long to be acknowledged.
+const LEAST_LIMIT: Duration = Duration::from_secs(1);
 
 impl Default for Patience {
     /// A call waits as long as a transaction may live.
@@ -147,6 +157,8 @@ pub(super) struct NativePublisher {
     progress: Option<Vec<u8>>,
     state: State,
     patience: Patience,
+    /// How old a transaction may become.
+    timeout: Duration,
     session: Session,
     sending: Sending,
 }
@@ -192,11 +204,13 @@ impl NativePublisher {
             progress: None,
             state: State::Idle,
             patience,
+            timeout: opening.timeout,
             session: Session::new(opening.cluster, transactional_id, opening.timeout, patience),
             sending: Sending::new(opening.cluster, topics, patience),
         };
 
-        let identified = publisher.session.identify(publisher.deadline());
+        let deadline = publisher.deadline();
+        let identified = publisher.session.identify(deadline);
         match identified {
             Ok(()) => Ok(publisher),
             Err(Stop::Refused(refusal)) => Err(LogError::Refused(refusal)),
@@ -220,10 +234,24 @@ impl NativePublisher {
         Deadline::after(self.patience.call)
     }
 
+    /// Until when records may be sent. Brokers abort a transaction at its time-out and fence whoever holds it, so a third of
+    /// that time is left for its end.
+    fn sending_deadline(&self) -> Deadline {
+        let deadline = self.deadline();
+        match self.sending.begun_at() {
+            Some(begun_at) if self.is_transactional() => {
+                let oldest = begun_at + (self.timeout - self.timeout / LEFT_TO_END);
+                let least = Instant::now() + LEAST_LIMIT;
+                Deadline(deadline.0.min(oldest.max(least)))
+            }
+            _ => deadline,
+        }
+    }
+
     /// Sees to it that records can be sent.
-    fn begin(&mut self, deadline: Deadline) -> Result<(), PublishError> {
+    fn begin(&mut self) -> Result<(), PublishError> {
         if self.state == State::Broken {
-            self.abort(deadline).map_err(|stop| self.failed(stop))?;
+            self.abort().map_err(|stop| self.failed(stop))?;
         }
 
         match self.state {
@@ -234,6 +262,7 @@ impl NativePublisher {
             State::Broken | State::Over => Err(PublishError::NotPublished(Unusable::Over.into())),
             State::Idle => {
                 if self.session.needs_epoch() {
+                    let deadline = self.deadline();
                     let identified = self.session.identify(deadline);
                     identified.map_err(|stop| self.failed(stop))?;
                 }
@@ -246,9 +275,10 @@ impl NativePublisher {
     }
 
     /// Ends the broken transaction, so that the next can begin.
-    fn abort(&mut self, deadline: Deadline) -> Result<(), Stop> {
+    fn abort(&mut self) -> Result<(), Stop> {
         self.sending.discard();
         if self.sending.has_sealed() {
+            let deadline = self.deadline();
             self.session.end(Outcome::Abort, deadline)?;
         }
         self.state = State::Idle;
@@ -274,7 +304,7 @@ impl NativePublisher {
     }
 
     /// What it means that records were not sent. A leader that refuses the epoch may be mistaken: the coordinator decides.
-    fn not_sent(&mut self, stop: Stop, deadline: Deadline) -> PublishError {
+    fn not_sent(&mut self, stop: Stop) -> PublishError {
         if !self.is_transactional() {
             return self.maybe(stop);
         }
@@ -284,7 +314,7 @@ impl NativePublisher {
         }
 
         self.state = State::Broken;
-        match self.abort(deadline) {
+        match self.abort() {
             Ok(()) => PublishError::NotPublished(Unusable::EpochForgotten.into()),
             Err(stop) => self.failed(stop),
         }
@@ -302,36 +332,35 @@ impl NativePublisher {
         }
     }
 
-    fn push(&mut self, record: &NewRecord<'_>, deadline: Deadline) -> Result<(), PublishError> {
-        self.begin(deadline)?;
+    fn push(&mut self, record: &NewRecord<'_>) -> Result<(), PublishError> {
+        self.begin()?;
+        let deadline = self.sending_deadline();
         match self.sending.push(record, &mut self.session, deadline) {
             Ok(()) => Ok(()),
             // A record that is refused at once has sent nothing.
             Err(Stop::Refused(refusal)) if !self.is_transactional() => {
                 Err(PublishError::Refused(refusal))
             }
-            Err(stop) => Err(self.not_sent(stop, deadline)),
+            Err(stop) => Err(self.not_sent(stop)),
         }
     }
 
-    fn push_progress(&mut self, progress: &[u8], deadline: Deadline) -> Result<(), PublishError> {
+    fn push_progress(&mut self, progress: &[u8]) -> Result<(), PublishError> {
         let id = self.id.clone();
-        self.push(&record(&id, progress), deadline)
+        self.push(&record(&id, progress))
     }
 
-    fn flush(&mut self, deadline: Deadline) -> Result<(), PublishError> {
+    fn flush(&mut self) -> Result<(), PublishError> {
+        let deadline = self.sending_deadline();
         let flushed = self.sending.flush(&mut self.session, deadline);
-        flushed.map_err(|stop| self.not_sent(stop, deadline))
+        flushed.map_err(|stop| self.not_sent(stop))
     }
 
-    fn commit_transaction(
-        &mut self,
-        progress: &[u8],
-        deadline: Deadline,
-    ) -> Result<(), PublishError> {
-        self.push_progress(progress, deadline)?;
-        self.flush(deadline)?;
+    fn commit_transaction(&mut self, progress: &[u8]) -> Result<(), PublishError> {
+        self.push_progress(progress)?;
+        self.flush()?;
 
+        let deadline = self.deadline();
         match self.session.end(Outcome::Commit, deadline) {
             Ok(()) => Ok(()),
             Err(Stop::Unknown(cause)) => {
@@ -343,11 +372,11 @@ impl NativePublisher {
     }
 
     /// Publishes the records, and the progress after them.
-    fn publish(&mut self, progress: &[u8], deadline: Deadline) -> Result<(), PublishError> {
-        self.begin(deadline)?;
-        self.flush(deadline)?;
-        self.push_progress(progress, deadline)?;
-        self.flush(deadline)
+    fn publish(&mut self, progress: &[u8]) -> Result<(), PublishError> {
+        self.begin()?;
+        self.flush()?;
+        self.push_progress(progress)?;
+        self.flush()
     }
 }
 
@@ -357,7 +386,7 @@ impl Publisher for NativePublisher {
     }
 
     fn send(&mut self, record: NewRecord<'_>) -> Result<(), PublishError> {
-        self.push(&record, self.deadline())
+        self.push(&record)
     }
 
     fn commit(&mut self, progress: &[u8]) -> Result<(), PublishError> {
@@ -368,11 +397,10 @@ impl Publisher for NativePublisher {
             return Err(refused.into());
         }
 
-        let deadline = self.deadline();
         if self.is_transactional() {
-            self.commit_transaction(progress, deadline)?;
+            self.commit_transaction(progress)?;
         } else {
-            self.publish(progress, deadline)?;
+            self.publish(progress)?;
         }
 
         self.state = State::Idle;

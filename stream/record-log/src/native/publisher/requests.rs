@@ -1,5 +1,7 @@
 //! The requests of a publisher: InitProducerId, AddPartitionsToTxn, Produce and EndTxn.
 
+use std::time::Duration;
+
 use super::session::{Identity, Outcome};
 use crate::native::api::Code;
 use crate::native::codec::{Input, Malformed, Output};
@@ -20,6 +22,14 @@ pub(super) struct Answered {
     pub code: Code,
     /// What the broker says beside the code.
     pub message: Option<String>,
+}
+
+/// The answer to a Produce request.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) struct Acknowledged {
+    pub answered: Vec<Answered>,
+    /// How long the broker reads nothing more from this client, because it sent too much.
+    pub throttled: Duration,
 }
 
 /// Asks for a producer id. A publisher that has one names it, so that it fences no newer holder by mistake.
@@ -114,8 +124,8 @@ pub(super) fn ask_produce(
     output.no_tags();
 }
 
-pub(super) fn read_produced(input: &mut Input<'_>) -> Result<Vec<Answered>, Malformed> {
-    let produced = read_topics(input, |partition| {
+pub(super) fn read_produced(input: &mut Input<'_>) -> Result<Acknowledged, Malformed> {
+    let answered = read_topics(input, |partition| {
         let index = partition.i32()?;
         let code = Code(partition.i16()?);
         partition.take(3 * 8)?;
@@ -128,9 +138,12 @@ pub(super) fn read_produced(input: &mut Input<'_>) -> Result<Vec<Answered>, Malf
         partition.skip_tags()?;
         Ok((index, code, message))
     })?;
-    input.i32()?;
+    let throttled_ms = u64::try_from(input.i32()?).unwrap_or(0);
     input.skip_tags()?;
-    Ok(produced)
+    Ok(Acknowledged {
+        answered,
+        throttled: Duration::from_millis(throttled_ms),
+    })
 }
 
 pub(super) fn ask_end(output: &mut Output<'_>, id: &str, identity: Identity, outcome: Outcome) {
@@ -206,7 +219,7 @@ mod tests {
         output.nullable_string(Some("too large"));
         output.no_tags();
         output.no_tags();
-        output.i32(0);
+        output.i32(250);
         output.no_tags();
 
         bytes
@@ -222,7 +235,11 @@ mod tests {
             code: Code::MESSAGE_TOO_LARGE,
             message: Some("too large".to_owned()),
         };
-        assert_eq!(read_produced(&mut input), Ok(vec![expected]));
+        let expected = Acknowledged {
+            answered: vec![expected],
+            throttled: Duration::from_millis(250),
+        };
+        assert_eq!(read_produced(&mut input), Ok(expected));
         assert!(input.is_empty());
 
         let negative = produced(0, -4);
@@ -245,8 +262,8 @@ mod tests {
                 }
             }
             let most = bytes.len();
-            if let Ok(answered) = read_produced(&mut Input::new(&bytes)) {
-                prop_assert!(answered.len() <= most);
+            if let Ok(acknowledged) = read_produced(&mut Input::new(&bytes)) {
+                prop_assert!(acknowledged.answered.len() <= most);
             }
             if let Ok(answered) = read_added(&mut Input::new(&bytes)) {
                 prop_assert!(answered.len() <= most);

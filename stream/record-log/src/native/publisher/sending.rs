@@ -16,23 +16,22 @@
 //!
 //! [KIP-98]: https://cwiki.apache.org/confluence/display/KAFKA/KIP-98
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::lines::{Batch, Lines, produce};
 use super::refusals::{About, stop};
-use super::requests::{Answered, Produced, ask_produce, read_produced};
+use super::requests::Answered;
 use super::session::{Identity, Protocol, Session, is_unanswered};
 use super::topics::Topics;
 use super::{Deadline, Patience, Stop};
 use crate::NewRecord;
-use crate::native::api::{Api, Code, PRODUCE_1, PRODUCE_2};
+use crate::native::api::Code;
 use crate::native::batch::build::{Parts, Producer};
 use crate::native::batch::compression::Packer;
 use crate::native::cluster::Cluster;
-use crate::native::codec::{Input, Malformed};
-use crate::native::wire::{Connection, Frame, WireError};
+use crate::native::wire::WireError;
 
 /// The size up to which records of a partition become one batch. A larger record is a batch of its own.
 pub(super) const BATCH_BYTES: usize = 256 << 10;
@@ -40,48 +39,24 @@ pub(super) const BATCH_BYTES: usize = 256 << 10;
 const PLAIN_BYTES: usize = 4 << 20;
 /// The packed size from which a request is sent.
 const REQUEST_BYTES: usize = 512 << 10;
-/// How many requests are on the way to a broker at most: brokers remember as many batches of a producer.
-const FLIGHTS: usize = 5;
 /// The pauses before batches are sent again.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LAST_PAUSE: Duration = Duration::from_millis(200);
-/// A connection that was not used for so long may have been closed by its broker, or by something between.
-const STALE_AFTER: Duration = Duration::from_secs(60);
-
-/// A sealed batch.
-#[derive(Debug)]
-pub(super) struct Batch {
-    /// Counts up: the order of batches.
-    number: u64,
-    topic: usize,
-    partition: u32,
-    records: i32,
-    bytes: Vec<u8>,
-}
-
-/// A leader, and the requests that are on the way to it.
-struct Line {
-    connection: Connection,
-    used_at: Instant,
-    flights: VecDeque<Vec<Batch>>,
-}
-
 pub(super) struct Sending {
-    cluster: Arc<Cluster>,
-    patience: Patience,
     topics: Topics,
+    lines: Lines,
     identity: Identity,
     plain_bytes: usize,
     /// Sealed batches that are not sent, in their order.
     queue: VecDeque<Batch>,
     queued_bytes: usize,
     sealed: u64,
-    lines: BTreeMap<i32, Line>,
+    /// When the first batch of the transaction was sent.
+    begun_at: Option<Instant>,
     /// Partitions of the open transaction that its coordinator knows of.
     added: Vec<(usize, u32)>,
     spare: Vec<Vec<u8>>,
     packer: Packer,
-    frame: Frame,
     /// Why batches were to be sent again, the last time.
     failure: Option<Stop>,
 }
@@ -89,19 +64,17 @@ pub(super) struct Sending {
 impl Sending {
     pub fn new(cluster: &Arc<Cluster>, topics: Topics, patience: Patience) -> Self {
         Self {
-            cluster: Arc::clone(cluster),
-            patience,
             topics,
+            lines: Lines::new(cluster, patience),
             identity: Identity::NONE,
             plain_bytes: 0,
             queue: VecDeque::new(),
             queued_bytes: 0,
             sealed: 0,
-            lines: BTreeMap::new(),
+            begun_at: None,
             added: Vec::new(),
             spare: Vec::new(),
             packer: Packer::default(),
-            frame: Frame::default(),
             failure: None,
         }
     }
@@ -118,8 +91,8 @@ impl Sending {
     pub fn begin_transaction(&mut self) {
         self.added.clear();
         self.sealed = 0;
-        self.lines
-            .retain(|_, line| line.used_at.elapsed() < STALE_AFTER);
+        self.begun_at = None;
+        self.lines.close_stale();
         self.topics.refresh_old();
     }
 
@@ -128,13 +101,18 @@ impl Sending {
         self.sealed > 0
     }
 
+    /// When the coordinator may have learned of the transaction first.
+    pub fn begun_at(&self) -> Option<Instant> {
+        self.begun_at
+    }
+
     /// Forgets all that is not acknowledged. Connections on which answers are due are dropped.
     pub fn discard(&mut self) {
         self.topics.clear();
         self.plain_bytes = 0;
         self.queue.clear();
         self.queued_bytes = 0;
-        self.lines.retain(|_, line| line.flights.is_empty());
+        self.lines.close_waiting();
     }
 
     /// Adds a record. What is full is sent.
@@ -226,6 +204,7 @@ impl Sending {
 
     /// Sends the sealed batches to their leaders, and waits for answers only where five requests are on the way.
     fn dispatch(&mut self, session: &mut Session, deadline: Deadline) -> Result<(), Stop> {
+        self.begun_at.get_or_insert_with(Instant::now);
         self.add_partitions(session, deadline)?;
 
         while !self.queue.is_empty() {
@@ -276,9 +255,8 @@ impl Sending {
     ) -> Result<(), Stop> {
         let mut pause = FIRST_PAUSE;
         loop {
-            let leaders: Vec<i32> = self.lines.keys().copied().collect();
-            for leader in leaders {
-                while self.in_flight(leader) > 0 {
+            for leader in self.lines.leaders() {
+                while self.lines.in_flight(leader) > 0 {
                     self.receive(leader, session, deadline, &mut failed)?;
                 }
             }
@@ -351,7 +329,7 @@ impl Sending {
         deadline: Deadline,
         failed: &mut Vec<Batch>,
     ) -> Result<(), Stop> {
-        while self.in_flight(leader) >= FLIGHTS {
+        while self.lines.is_full(leader) {
             self.receive(leader, session, deadline, failed)?;
         }
 
@@ -360,12 +338,15 @@ impl Sending {
             return Ok(());
         }
 
+        self.await_throttled(leader, deadline)?;
         // A request names each topic once.
         batches.sort_by_key(|batch| (batch.topic, batch.partition));
-        match self.transmit(leader, &batches, session, deadline) {
+        match self
+            .lines
+            .send(leader, &batches, &self.topics, session, deadline)
+        {
             Ok(()) => {
-                let line = self.lines.get_mut(&leader).expect("it was just used");
-                line.flights.push_back(batches);
+                self.lines.keep(leader, batches);
                 Ok(())
             }
             Err(error) => {
@@ -375,46 +356,22 @@ impl Sending {
         }
     }
 
-    fn transmit(
-        &mut self,
-        leader: i32,
-        batches: &[Batch],
-        session: &Session,
-        deadline: Deadline,
-    ) -> Result<(), WireError> {
-        let limit = deadline.limit(self.patience.request);
-        let topics = &self.topics;
-        let produced: Vec<Produced<'_>> = batches
-            .iter()
-            .map(|batch| Produced {
-                topic: &topics[batch.topic].name,
-                partition: batch.partition,
-                batch: &batch.bytes,
-            })
-            .collect();
+    /// Sends nothing to a broker that would not read it. Another connection would only be throttled anew.
+    fn await_throttled(&self, leader: i32, deadline: Deadline) -> Result<(), Stop> {
+        let throttled = self.lines.throttled(leader);
+        if throttled.is_zero() {
+            return Ok(());
+        }
 
-        let line = match self.lines.entry(leader) {
-            Entry::Occupied(line) => line.into_mut(),
-            Entry::Vacant(place) => {
-                let unknown = || WireError::NoLeader(batches[0].named());
-                let address = self.cluster.address(leader).ok_or_else(unknown)?;
-                place.insert(Line {
-                    connection: self.cluster.connect(&address)?,
-                    used_at: Instant::now(),
-                    flights: VecDeque::new(),
-                })
-            }
-        };
-
-        line.used_at = Instant::now();
-        let timeout_ms = i32::try_from(limit.as_millis()).unwrap_or(i32::MAX);
-        line.connection.send(produce(session), limit, |output| {
-            ask_produce(output, session.transactional_id(), timeout_ms, &produced);
-        })
-    }
-
-    fn in_flight(&self, leader: i32) -> usize {
-        self.lines.get(&leader).map_or(0, |line| line.flights.len())
+        std::thread::sleep(deadline.limit(throttled));
+        if self.lines.throttled(leader).is_zero() {
+            return Ok(());
+        }
+        let reason = format!(
+            "broker {leader} throttles this client for {} ms: raise its quota producer_byte_rate",
+            throttled.as_millis()
+        );
+        Err(Stop::Failed(reason.into()))
     }
 
     /// Reads the oldest answer that is due of a leader.
@@ -425,22 +382,8 @@ impl Sending {
         deadline: Deadline,
         failed: &mut Vec<Batch>,
     ) -> Result<(), Stop> {
-        let Some(line) = self.lines.get_mut(&leader) else {
-            return Ok(());
-        };
-
-        let limit = deadline.limit(self.patience.request);
-        match answer(
-            &mut line.connection,
-            produce(session),
-            limit,
-            &mut self.frame,
-        ) {
-            Ok(answered) => {
-                line.used_at = Instant::now();
-                let flight = line.flights.pop_front().unwrap_or_default();
-                self.judge(flight, &answered, failed)
-            }
+        match self.lines.receive(leader, session, deadline) {
+            Ok((flight, acknowledged)) => self.judge(flight, &acknowledged.answered, failed),
             Err(error) => self.lose(leader, error, session, failed),
         }
     }
@@ -454,7 +397,7 @@ impl Sending {
         session: &Session,
         failed: &mut Vec<Batch>,
     ) -> Result<(), Stop> {
-        let line = self.lines.remove(&leader);
+        let on_the_way = self.lines.close(leader);
         let is_of_an_epoch_that_lasts =
             session.is_transactional() && session.protocol() == Protocol::First;
         let is_torn = is_of_an_epoch_that_lasts && is_unanswered(&error, produce(session));
@@ -463,7 +406,7 @@ impl Sending {
             return Err(error.into());
         }
 
-        failed.extend(line.into_iter().flat_map(|line| line.flights).flatten());
+        failed.extend(on_the_way);
         self.failure = Some(error.into());
         Ok(())
     }
@@ -512,46 +455,5 @@ impl Sending {
         }
 
         Ok(())
-    }
-}
-
-impl Batch {
-    /// They are of one partition.
-    fn is_beside(&self, other: &Self) -> bool {
-        (self.topic, self.partition) == (other.topic, other.partition)
-    }
-
-    /// The batch as messages name it.
-    fn named(&self) -> String {
-        let Self {
-            records, partition, ..
-        } = self;
-        let bytes = self.bytes.len();
-        format!("a batch of {records} records ({bytes} bytes) for partition {partition}")
-    }
-}
-
-/// The request in the version of the protocol of transactions.
-fn produce(session: &Session) -> Api {
-    match session.protocol() {
-        Protocol::First => PRODUCE_1,
-        Protocol::Second => PRODUCE_2,
-    }
-}
-
-fn answer(
-    connection: &mut Connection,
-    api: Api,
-    limit: Duration,
-    frame: &mut Frame,
-) -> Result<Vec<Answered>, WireError> {
-    let start = connection.receive(limit, frame)?;
-    let mut input = Input::new(&frame.bytes()[start..]);
-    let answered = read_produced(&mut input).map_err(|source| connection.malformed(api, source))?;
-
-    if input.is_empty() {
-        Ok(answered)
-    } else {
-        Err(connection.malformed(api, Malformed("there are bytes after its end")))
     }
 }

@@ -216,13 +216,13 @@ impl Session {
                     self.needs_epoch = true;
                     return Ok(());
                 }
-                Ok((code, _)) if may_pass(code, outcome) => {
-                    // The coordinator may not know itself whether its own log took it.
-                    is_unknown |= code == Code::COORDINATOR_NOT_AVAILABLE;
+                Ok((code, _)) if may_pass(code, outcome) && !deadline.is_over() => {
+                    is_unknown |= !is_surely_not_done(code);
                     self.refused(END_TXN_1, code)
                 }
                 Ok((code, _)) => {
                     let stop = stop(code, self.about(), None);
+                    is_unknown |= code.is_passing() && !is_surely_not_done(code);
                     let is_settled = matches!(stop, Stop::Fenced) || !is_unknown;
                     return Err(if is_settled {
                         stop
@@ -344,8 +344,18 @@ fn may_pass(code: Code, outcome: Outcome) -> bool {
     code.is_passing() || (code == Code::INVALID_TXN_STATE && outcome == Outcome::Abort)
 }
 
+/// The coordinator has not begun. Other codes may come after its log took the end: that is replicated, or not, without it.
+fn is_surely_not_done(code: Code) -> bool {
+    matches!(
+        code,
+        Code::CONCURRENT_TRANSACTIONS
+            | Code::COORDINATOR_LOAD_IN_PROGRESS
+            | Code::INVALID_TXN_STATE
+    )
+}
+
 /// The protocol of the cluster behind a connection.
-fn spoken(connection: &Connection) -> Protocol {
+pub(super) fn spoken(connection: &Connection) -> Protocol {
     if connection.transaction_version() >= 2 && connection.offers(END_TXN_2) {
         Protocol::Second
     } else {

@@ -1,0 +1,275 @@
+//! Transactions on a real broker while the network loses, cuts, delays and repeats what the publisher sends.
+//!
+//! Each schedule plays the job's part: what was not published is sent anew by the same publisher; after a commit that may have
+//! happened, the publisher is opened anew and its progress decides. Then another client reads what is committed: each
+//! transaction must be there once and whole.
+
+mod faults;
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::Message;
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+
+use self::faults::Faults;
+use super::Patience;
+use super::session::{Protocol, spoken};
+use crate::native::NativeLog;
+use crate::native::wire::Tcp;
+use crate::progress::{number_of, of_number};
+use crate::{Cleanup, Delivery, NewRecord, PublishError, Publisher, RecordLog, TopicSpec};
+
+const PARTITIONS: u32 = 2;
+const TRANSACTIONS: u64 = 8;
+/// How many schedules run if `TIDEMARK_TEST_SCHEDULES` does not say so, and how many at a time.
+const SCHEDULES: usize = 40;
+const AT_A_TIME: usize = 8;
+
+#[test]
+fn no_transaction_is_lost_doubled_or_torn_on_any_schedule() {
+    let Ok(brokers) = std::env::var("TIDEMARK_TEST_BROKERS") else {
+        // Past the capture of the test harness: a skipped test must not look like one that passed.
+        let _ = std::io::stderr().write_all(
+            b"SKIPPED: no_transaction_is_lost_doubled_or_torn_on_any_schedule (set TIDEMARK_TEST_BROKERS)\n",
+        );
+        return;
+    };
+
+    let met = run_schedules(&brokers, protocol(&brokers));
+    // Nobody else opens the publishers.
+    if protocol(&brokers) == Protocol::Second {
+        assert_eq!(met.fenced.load(Ordering::Relaxed), 0, "{met:?}");
+    }
+}
+
+/// The protocol of transactions that the brokers have finalized.
+fn protocol(brokers: &str) -> Protocol {
+    let log = NativeLog::over(Box::new(Tcp), brokers, Patience::default());
+    let spoken = log.cluster.at_any(|connection| Ok(spoken(connection)));
+    spoken.unwrap()
+}
+
+/// What the schedules met.
+#[derive(Debug, Default)]
+struct Met {
+    faults: AtomicUsize,
+    not_published: AtomicUsize,
+    may_have_happened: AtomicUsize,
+    fenced: AtomicUsize,
+}
+
+fn run_schedules(brokers: &str, protocol: Protocol) -> Met {
+    let schedules = std::env::var("TIDEMARK_TEST_SCHEDULES");
+    let schedules = schedules.map_or(SCHEDULES, |number| number.parse().unwrap());
+    let next = AtomicUsize::new(0);
+    let met = Met::default();
+    let run = crate::clock::system_now_ms();
+
+    std::thread::scope(|scope| {
+        for _ in 0..AT_A_TIME {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= schedules {
+                        return;
+                    }
+                    Schedule::new(brokers, protocol, run.wrapping_add(seed as u64)).run(&met);
+                }
+            });
+        }
+    });
+
+    // A network that loses nothing would show nothing.
+    assert!(met.faults.load(Ordering::Relaxed) > schedules, "{met:?}");
+    for some in [&met.not_published, &met.may_have_happened] {
+        assert!(some.load(Ordering::Relaxed) > 0, "{met:?}");
+    }
+    met
+}
+
+struct Schedule {
+    brokers: String,
+    topic: String,
+    id: String,
+    faults: Arc<Faults>,
+    log: NativeLog,
+}
+
+impl Schedule {
+    fn new(brokers: &str, protocol: Protocol, seed: u64) -> Self {
+        let faults = Faults::new(seed, protocol);
+        // The impatient learn of some commits only when they open the publisher anew.
+        let patience = Patience {
+            request: Duration::from_millis(300),
+            call: Duration::from_millis(if seed.is_multiple_of(3) { 8_000 } else { 350 }),
+        };
+
+        Self {
+            log: NativeLog::over(Box::new(Arc::clone(&faults)), brokers, patience),
+            brokers: brokers.to_owned(),
+            topic: format!("schedule-{seed}"),
+            id: format!("schedule-{seed}"),
+            faults,
+        }
+    }
+
+    fn run(&self, met: &Met) {
+        let topic = TopicSpec {
+            name: self.topic.clone(),
+            partitions: PARTITIONS,
+            cleanup: Cleanup::Delete,
+            retention: Duration::from_secs(3600),
+        };
+        self.log.ensure_topics(&[topic]).unwrap();
+
+        let mut publisher = self.open();
+        self.faults.begin(3);
+        let mut committed = 0;
+        while committed < TRANSACTIONS {
+            let sent = self.transact(&mut *publisher, committed + 1);
+            match sent {
+                Ok(()) => committed += 1,
+                Err(PublishError::NotPublished(_)) => count(&met.not_published),
+                Err(error @ (PublishError::MayHaveHappened(_) | PublishError::Fenced { .. })) => {
+                    let is_fenced = !error.may_have_happened();
+                    count(if is_fenced {
+                        &met.fenced
+                    } else {
+                        &met.may_have_happened
+                    });
+                    drop(publisher);
+                    publisher = self.open();
+                    let progress = publisher.progress().map(|bytes| number_of(bytes).unwrap());
+                    let progress = progress.unwrap_or(0);
+                    let of_this = [committed, committed + 1];
+                    assert!(of_this.contains(&progress), "{progress} of {of_this:?}");
+                    committed = progress;
+                }
+                Err(refused) => panic!("{refused}: {:?}", self.faults.met()),
+            }
+        }
+
+        // One transaction without faults: readers pass it only if nothing before it was left open.
+        self.faults.end();
+        while let Err(error) = self.transact(&mut *publisher, TRANSACTIONS + 1) {
+            assert!(!error.may_have_happened(), "{error}");
+            if let PublishError::Fenced { .. } = error {
+                publisher = self.open();
+            }
+        }
+
+        self.compare();
+        met.faults
+            .fetch_add(self.faults.met().len(), Ordering::Relaxed);
+    }
+
+    fn open(&self) -> Box<dyn Publisher> {
+        loop {
+            match self.log.publisher(&self.id, Delivery::Transactional) {
+                Ok(publisher) => return publisher,
+                Err(error) => assert!(error.is_transient(), "{error}"),
+            }
+        }
+    }
+
+    /// The records of a transaction, by partition: as many as its number, and now and then one that fills a batch.
+    fn records(number: u64) -> Vec<(u32, String)> {
+        let small = (0..number).map(|n| ((n % 2) as u32, format!("{number}/{n}")));
+        let is_large = number.is_multiple_of(4);
+        let large = is_large.then(|| (1, format!("{number}/large {}", scattered(number))));
+        small.chain(large).collect()
+    }
+
+    fn transact(&self, publisher: &mut dyn Publisher, number: u64) -> Result<(), PublishError> {
+        for (partition, value) in Self::records(number) {
+            publisher.send(NewRecord {
+                topic: &self.topic,
+                partition: Some(partition),
+                key: None,
+                value: Some(value.as_bytes()),
+                headers: &[],
+            })?;
+        }
+        publisher.commit(&of_number(number))
+    }
+
+    fn compare(&self) {
+        let mut expected: BTreeMap<u32, Vec<String>> = BTreeMap::new();
+        for (partition, value) in (1..=TRANSACTIONS + 1).flat_map(Self::records) {
+            expected.entry(partition).or_default().push(value);
+        }
+
+        for (partition, values) in expected {
+            let found = self.read(partition, values.len());
+            let short = |values: &[String]| -> Vec<String> {
+                let short = values.iter().map(|value| value.chars().take(8).collect());
+                short.collect()
+            };
+            assert_eq!(
+                short(&found),
+                short(&values),
+                "{}: {:?}",
+                self.topic,
+                self.faults.met()
+            );
+            assert!(found == values);
+        }
+    }
+
+    /// What another client reads: as much as is expected, and whatever follows.
+    fn read(&self, partition: u32, expected: usize) -> Vec<String> {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", &self.brokers)
+            .set("group.id", "nobody")
+            .set("enable.partition.eof", "true")
+            .set("isolation.level", "read_committed")
+            .create()
+            .unwrap();
+        let mut from = TopicPartitionList::new();
+        from.add_partition_offset(&self.topic, partition.cast_signed(), Offset::Beginning)
+            .unwrap();
+        consumer.assign(&from).unwrap();
+
+        let mut read = Vec::new();
+        loop {
+            match consumer.poll(Duration::from_secs(60)) {
+                Some(Ok(message)) => {
+                    let value = message.payload().unwrap().to_vec();
+                    read.push(String::from_utf8(value).unwrap());
+                }
+                Some(Err(rdkafka::error::KafkaError::PartitionEOF(_))) => {
+                    if read.len() >= expected {
+                        return read;
+                    }
+                }
+                other => panic!(
+                    "{}: {} records of {expected} in partition {partition}, then {other:?}, {:?}",
+                    self.topic,
+                    read.len(),
+                    self.faults.met()
+                ),
+            }
+        }
+    }
+}
+
+fn count(counter: &AtomicUsize) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// A text that no codec makes much smaller, larger than a batch becomes before it is sealed.
+fn scattered(seed: u64) -> String {
+    let mut state = seed + 1;
+    let mut next = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        format!("{:08x}", state >> 32)
+    };
+    (0..40_000).map(|_| next()).collect()
+}

@@ -178,7 +178,7 @@ JOB = dashboard(
             panel("Checkpoints written", "Bps", ("sum(rate(tidemark_job_checkpoint_bytes_total[$__rate_interval]))", "bytes a second")),
             panel("Commit", "s",
                   ("histogram_quantile(0.5, sum by (le) (rate(tidemark_job_commit_seconds_bucket[5m])))", "P50"),
-                  ("histogram_quantile(0.99, sum by (le) (rate(tidemark_job_commit_seconds_bucket[5m])))", "P99"), about="A batch of results in all slots of a worker."),
+                  ("histogram_quantile(0.99, sum by (le) (rate(tidemark_job_commit_seconds_bucket[5m])))", "P99"), about="A batch of results of a worker."),
             panel("Rows", "short", ("sum(rate(tidemark_job_rows_total[$__rate_interval]))", "rows a second"), about="Rows of windows, new and corrected."),
             panel("Watermark delay", "s", (WATERMARK_DELAY, "delay")),
         ]),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use record_log::{LogError, Offset};
+use record_log::{LogError, Offset, RecordLimit};
 
 use crate::aggregate::{Aggregate, Key};
 use crate::beginning::Beginning;
@@ -16,7 +16,7 @@ use crate::cut::{Intake, Rules, Start};
 use crate::error::JobError;
 use crate::flow::ClosedPane;
 use crate::run::{Run, millis};
-use crate::sink::progress::SinkProgress;
+use crate::sink::progress::{HORIZONS_MAX, SinkProgress};
 use crate::sink::side::SideLimits;
 use crate::sink::sides::SideQueue;
 use crate::sink::transaction::{FormerPart, SinkStart};
@@ -24,9 +24,6 @@ use crate::source::partitions::{Limits, Partitions};
 use crate::topics;
 use crate::watermark::Pace;
 use crate::worker::Own;
-
-/// How large records may be where the settings of their topic may not be read: Kafka's default.
-const UNKNOWN_LIMIT_BYTES: usize = 1_048_588;
 
 impl<K: Key, A: Aggregate> Run<K, A> {
     /// Returns the number of workers of all processes together.
@@ -130,12 +127,12 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         Ok(owned)
     }
 
-    /// How large records of the topics of side outputs may be.
+    /// Reads the limits for records of the topics of side outputs.
     fn side_limits(&self) -> Result<SideLimits, LogError> {
         let limit = |topic: &str| match self.log.describe(topic) {
             Ok(description) => Ok(description.record_limit.bytes),
-            // Said at the start, when topics were checked.
-            Err(LogError::Refused(_)) => Ok(UNKNOWN_LIMIT_BYTES),
+            // The start has logged it, when it checked the topics.
+            Err(LogError::Refused(_)) => Ok(RecordLimit::ASSUMED_BYTES),
             Err(error) => Err(error),
         };
         Ok(SideLimits {
@@ -185,6 +182,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
             max_open_panes: usize::from(settings.max_open_panes)
                 + usize::try_from(needed).unwrap_or(usize::MAX / 2),
             sides: side_limits,
+            max_horizons: HORIZONS_MAX / self.peers(),
         };
 
         Ok(Partitions::new(

@@ -73,7 +73,7 @@ impl Stop {
         self.0.load(Ordering::Acquire) > 0
     }
 
-    /// Somebody asked more than once: nothing more is to be waited for.
+    /// Returns whether the stop was requested more than once: the job ends at once.
     pub fn is_immediate(&self) -> bool {
         self.0.load(Ordering::Acquire) > 1
     }

@@ -14,9 +14,10 @@
 //! entry has two panes: `arrival`, under whose timestamp it travels, and `pane`, to which it
 //! belongs.
 //!
-//! A record that is counted nowhere does not travel: it is a *side output*, and published at once. What an earlier attempt
-//! has published stays decided, whatever the checkpoint: its [progress](SideProgress) is read before anything is decided.
-//! Side outputs below a cut that were not published when it was made are [pending](Pending) in the cut.
+//! A record that is not counted does not travel: it is a *side output*, and is published at once. A
+//! decision that an earlier attempt has published holds, whatever the checkpoint contains: its
+//! [progress](SideProgress) is read before any decision. Side outputs below a cut that were not
+//! published when it was made are [pending](Pending) in the cut.
 //!
 //! ```text
 //!                 resume        cut
@@ -62,7 +63,7 @@ pub struct Intake {
     partitions: BTreeMap<u32, Partition>,
     /// Windows that begin before it are incomplete and are not corrected.
     complete_from: EventTimeMs,
-    /// Records of panes before it can change no window any more.
+    /// The first pane of which a record can still change a window.
     horizon: EventTimeMs,
     seen: Seen,
     /// The version of the decoder that decides now.
@@ -540,12 +541,12 @@ impl Intake {
 
     /// Returns the first pane whose records can still change a window.
     fn first_correctable(&self) -> EventTimeMs {
-        // The capability may lie before the first pane of whole windows: what is on time is counted all the same.
+        // Records that are on time are counted even if their windows are not whole.
         let first_whole = self.first_whole().min(self.capability);
         self.first_correctable_in_time().max(first_whole)
     }
 
-    /// The first pane whose last window has not ended longer ago than is allowed.
+    /// Returns the first pane whose last window may still be corrected in time.
     fn first_correctable_in_time(&self) -> EventTimeMs {
         let reach_ms = self
             .windows
@@ -967,7 +968,7 @@ mod tests {
             published,
             ..Start::default()
         };
-        // The earlier attempt had come to 100; this one begins anew.
+        // The earlier attempt had reached 100; this one begins at 0.
         let mut intake = intake(0, start);
         let counted = |pane| Verdict::Counted {
             arrival: pane,
@@ -1124,7 +1125,7 @@ mod tests {
         assert!(intake.partitions[&0].ceilings.len() <= 2);
     }
 
-    /// Reads an event a second by a clock of its own: every third event is of the next day.
+    /// Reads one event a second; every third event is of the next day.
     fn read_seconds(intake: &mut Intake, offsets: std::ops::Range<Offset>) -> Vec<bool> {
         let believed = offsets.map(|offset| {
             let now_ms = 10_000 + 1_000 * offset;

@@ -110,7 +110,7 @@ pub enum ClusterError {
     /// The topic has more partitions than the attempt started with.
     #[error("partitions were added: all processes start again to take them in")]
     PartitionsAdded,
-    /// Another process was asked to stop.
+    /// A stop was requested in another process.
     #[error(
         "another process of the job was asked to stop: what is closed is committed, all processes start again"
     )]

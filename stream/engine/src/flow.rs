@@ -105,10 +105,10 @@ pub struct Row<K, A> {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Slots(u32);
 
-/// How many key groups there are. It never changes.
+/// The number of key groups. It never changes.
 pub const KEY_GROUPS: u64 = 1024;
 
-/// The key group of what has `hash`.
+/// Returns the key group of a key's stable hash.
 pub fn group_of(hash: u64) -> u16 {
     u16::try_from(hash % KEY_GROUPS).expect("there are few groups")
 }

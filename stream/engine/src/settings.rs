@@ -29,11 +29,12 @@ pub struct Settings {
     #[arg(long, env = "TIDEMARK_SINK_SLOTS", default_value = "64", value_parser = parse_slots)]
     pub sink_slots: Slots,
 
-    /// Rows that a transaction holds at most; a window of more users takes several
+    /// The limit for the rows of a transaction; a window of more users takes several transactions
     #[arg(long, env = "TIDEMARK_MAX_TRANSACTION_ROWS", default_value_t = 250_000, value_parser = clap::value_parser!(u32).range(1..), value_name = "ROWS")]
     pub max_transaction_rows: u32,
 
-    /// Memory of each worker for late and rejected records that are not published yet; when it is full, reading waits
+    /// Memory of each worker for late and rejected records that are not published yet; while it is
+    /// full, reading waits
     #[arg(long, env = "TIDEMARK_SIDE_OUTPUT_MEMORY", default_value = "8MiB", value_parser = parse_room, value_name = "SIZE")]
     pub side_output_memory: u64,
 
@@ -86,7 +87,8 @@ pub struct Settings {
     #[arg(long, env = "TIDEMARK_GUARANTEE", default_value = "exactly-once")]
     pub guarantee: Guarantee,
 
-    /// How long the job, asked to stop, may take to commit what is closed; asked again, it ends at once
+    /// How long the job may take after a stop is requested to commit what is closed; after a second
+    /// request it ends at once
     #[arg(long, env = "TIDEMARK_STOP_TIMEOUT", default_value = "30s", value_parser = humantime::parse_duration)]
     pub stop_timeout: Duration,
 

@@ -26,11 +26,11 @@ pub enum Standing {
     Reading(Claim),
     /// The worker has read everything that it was to read. Its windows end by this boundary.
     Finished(EventTimeMs),
-    /// It reads no further, because the job is to stop.
+    /// The worker reads no further because the job is to stop.
     Draining {
-        /// The boundary that it has come to.
+        /// The boundary that it has reached.
         boundary: EventTimeMs,
-        /// Its part of everything before the least of all boundaries is committed.
+        /// Whether its part of everything before the least of all boundaries is committed.
         is_done: bool,
     },
 }
@@ -43,7 +43,7 @@ struct Table {
     own: usize,
     all: Vec<Standing>,
     announced: Option<Standing>,
-    /// The standing of this worker as the others hear it.
+    /// This worker's progress as it has reached the others.
     echo: Option<Standing>,
     over: bool,
     sender: Option<Activator>,

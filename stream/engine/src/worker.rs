@@ -21,7 +21,7 @@ pub struct Shared<K, A> {
     pub store: CheckpointStore,
     /// The checkpoint that the attempt starts from, published under the attempt's number.
     pub adopted: Manifest,
-    /// How keys are dealt out to the workers.
+    /// How keys are distributed over the workers.
     pub slots: Slots,
     /// The clock.
     pub clock: Clock,

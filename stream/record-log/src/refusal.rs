@@ -55,11 +55,14 @@ pub struct RecordLimit {
 
 /// The limit of a topic whose settings are not known: a little less than Kafka's default.
 pub(crate) const ASSUMED_LIMIT: RecordLimit = RecordLimit {
-    bytes: 1_000_000,
+    bytes: RecordLimit::ASSUMED_BYTES,
     setting: "max.message.bytes, and grant DESCRIBE_CONFIGS so that it can be read",
 };
 
 impl RecordLimit {
+    /// The limit of a topic whose settings may not be read: a little less than Kafka's default.
+    pub const ASSUMED_BYTES: usize = 1_000_000;
+
     /// Refuses a record that is larger.
     pub(crate) fn check(self, record: &NewRecord<'_>) -> Result<(), Refusal> {
         if record.size_bytes() > self.bytes {

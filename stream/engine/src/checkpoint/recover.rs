@@ -348,7 +348,7 @@ pub(super) async fn read_part(store: &CheckpointStore, name: String) -> Result<B
     }
 }
 
-/// What the newest checkpoint that can be read says of the job's publishers.
+/// Returns what the newest readable checkpoint contains about the job's publishers.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -574,7 +574,7 @@ mod tests {
         let branches = |publishers_kept, boundary, furthest: Option<u64>, without: &[u32]| {
             let adopted = Manifest {
                 publishers_kept,
-                // They were replaced.
+                // Publishers have replaced the slots.
                 slots_kept: 9,
                 ..manifest(2, boundary)
             };

@@ -57,7 +57,7 @@ pub enum Message {
         partitions: u32,
         /// The boundary of the checkpoint.
         boundary: EventTimeMs,
-        /// What all publishers carry.
+        /// The progress of all publishers.
         progress: Box<SinkProgress>,
     },
     /// From the higher process to the lower and back: this line becomes the link between them.

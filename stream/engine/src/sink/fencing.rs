@@ -1,12 +1,13 @@
-//! Opening the publishers of a job: that fences every earlier holder, whatever number of workers it had.
+//! Opens the publishers of a job. This fences every earlier holder, whatever its number of workers.
 //!
-//! 1. Publisher 0 is opened. Its progress says how many publishers the job ever had.
-//! 2. If the attempt has more, the number is committed: before any further publisher is opened.
-//! 3. All others are opened, also those that no worker of this attempt uses.
+//! 1. Publisher 0 is opened. Its progress contains the number of publishers that the job ever had.
+//! 2. If the attempt has more workers, the new number is committed before any other publisher is
+//!    opened.
+//! 3. All other publishers are opened, also those that no worker of this attempt uses.
 //!
-//! An attempt whose number is not in publisher 0 has opened none but that; and of two attempts that open publisher 0 one
-//! after the other, the first cannot commit its number any more. So a start that has taken all steps has fenced all that
-//! began before it.
+//! An attempt whose number publisher 0 does not contain has opened no other publisher. If two
+//! attempts open publisher 0 one after the other, the first can no longer commit its number. So a
+//! start that has taken all steps has fenced every attempt that began before it.
 
 use std::collections::BTreeMap;
 
@@ -18,33 +19,34 @@ use crate::sink::progress::{
     Carried, FormerSlot, KnownPublishers, PublisherProgress, SinkProgress,
 };
 
-/// How many slots a job had by default in versions that had a publisher for each.
+/// The default number of slots in versions that had a publisher for each slot.
 const FORMER_SLOTS: u32 = 4;
 
-/// Publishers and what they carry together.
+/// Open publishers and their progress.
 #[derive(Default)]
 pub struct Publishers {
-    /// The publishers by their number.
+    /// The publishers, by number.
     pub open: BTreeMap<usize, Box<dyn Publisher>>,
-    /// What they carry.
+    /// The progress that they carry.
     pub carried: Carried,
 }
 
-/// What it takes to open publishers of a job.
+/// Opens publishers of one job.
 pub struct Opening<'a> {
     /// The log.
     pub log: &'a dyn RecordLog,
     /// The job's name.
     pub job: &'a str,
-    /// What is promised of results.
+    /// The delivery guarantee of the results.
     pub delivery: Delivery,
 }
 
 impl Opening<'_> {
-    /// Opens publisher 0 of a job that now has so many workers, and commits how many publishers there are.
+    /// Opens publisher 0 of a job that has `workers` workers now, and commits the number of
+    /// publishers.
     ///
     /// # Errors
-    /// [`JobError`]; without the number committed no other publisher is to be opened.
+    /// [`JobError`]. No other publisher may be opened then, because the number is not committed.
     pub fn register(&self, workers: usize, known: KnownPublishers) -> Result<Publishers, JobError> {
         let workers = u32::try_from(workers).expect("there are few workers");
         let (mut publisher, found) = self.open([0])?.remove(0);
@@ -74,7 +76,8 @@ impl Opening<'_> {
         let numbers: Vec<usize> = numbers.collect();
         let mut all = Publishers::default();
         for (number, (publisher, found)) in numbers.iter().zip(self.open(numbers.clone())?) {
-            // What a former slot carries is in publisher 0 since its first attempt as a publisher of a worker.
+            // The progress of a former slot is in publisher 0 since the first attempt of this
+            // version.
             match found {
                 Some(PublisherProgress::Sink(progress)) if progress.is_kept => {
                     all.carried.progress.merge(*progress);
@@ -89,7 +92,8 @@ impl Opening<'_> {
         Ok(all)
     }
 
-    /// The progress of the slots of an earlier version, of which slot 0 carries `first`. It opens all others.
+    /// Opens the slots of an earlier version and returns their progress. Slot 0 is open already and
+    /// carries `first`.
     fn former(&self, first: FormerSlot, slots: Option<u32>) -> Result<SinkProgress, JobError> {
         let count = slots.unwrap_or(FORMER_SLOTS).max(1);
         let mut slots = vec![first];
@@ -125,11 +129,11 @@ impl Opening<'_> {
     }
 }
 
-/// A publisher and what it carries.
+/// A publisher and the progress that it carries.
 type Opened = (Box<dyn Publisher>, Option<PublisherProgress>);
 
 impl Publishers {
-    /// Takes in others.
+    /// Adds other publishers to these.
     #[must_use]
     pub fn and(mut self, others: Self) -> Self {
         self.open.extend(others.open);
@@ -137,7 +141,8 @@ impl Publishers {
         self
     }
 
-    /// Has those that carry nothing commit a progress, so that a later start that finds none knows that it was lost.
+    /// Commits a progress by each publisher that carries none. If a later start finds no progress, it
+    /// then follows that the progress was lost.
     ///
     /// # Errors
     /// [`PublishError`].

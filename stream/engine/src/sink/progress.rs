@@ -1,15 +1,18 @@
-//! How far the sink of a job has come: the progress that its publishers commit together with their records.
+//! The progress of a job's sink, which its publishers commit together with their records.
 //!
-//! Every worker has one publisher, `{job}-sink-{worker}`. Its progress describes the whole sink as the attempt found it,
-//! with the worker's own part brought up to date. So no progress is lost when a worker's publisher is used by another
-//! number of workers, and what all publishers carry [merges](SinkProgress::merge) into the state of the sink.
+//! Each worker has one publisher, `{job}-sink-{worker}`. Its progress describes the whole sink as
+//! the attempt found it, with the worker's own part up to date. The progress of all publishers
+//! [merges](SinkProgress::merge) into the state of the sink, so no progress is lost when the number
+//! of workers changes.
 //!
-//! - Results are committed by *key group*: each group has committed everything that came at panes before its progress.
-//!   That holds for any number of workers, and a batch may be committed in any number of transactions.
-//! - Side outputs are committed by partition. Their progress *is* the decision about them: a record that was late in an
-//!   earlier attempt is never counted by a later one, although no checkpoint knows of it ([`SideProgress`]).
-//! - Publisher 0 carries how many publishers the job ever had. It is opened first, and the number is committed before
-//!   any other publisher is opened. So a start fences all earlier holders, however many workers there were.
+//! - Results are committed by *key group*: each group has committed everything that arrived at panes
+//!   before its progress. This holds for any number of workers, and a batch may be committed in any
+//!   number of transactions.
+//! - Side outputs are committed by partition. Their progress *is* the decision about them: a record
+//!   that was published as late by an earlier attempt is never counted by a later one, although no
+//!   checkpoint contains it ([`SideProgress`]).
+//! - Publisher 0 carries the number of publishers that the job ever had
+//!   ([`fencing`](crate::sink::fencing)).
 //!
 //! `stream/engine/model/side_outputs.py` is an executable model of these rules.
 
@@ -22,25 +25,26 @@ use crate::checkpoint::lineage::{Lineage, Progress};
 use crate::flow::KEY_GROUPS;
 use crate::pane::EventTimeMs;
 
-/// The format of the bytes, which is their first.
+/// The format of a progress, stored as its first byte.
 const FORMAT: u8 = 2;
-/// The format of a progress that is one slot's and a number only.
+/// The format of the progress of one slot: a number.
 const FORMAT_OF_ONE_SLOT: u8 = 1;
 
-/// What all publishers of a job carry together.
+/// The state of a job's sink.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct SinkProgress {
-    /// How many publishers the job ever had.
+    /// The number of publishers that the job ever had.
     pub publishers: u32,
-    /// The publisher has taken in what all others carried. Not so of one that was registered only.
+    /// Whether the progress of all publishers was merged into it. False between the registration of a
+    /// new job and its first checkpoint.
     pub is_kept: bool,
     /// The progress of results, by key group.
     pub groups: GroupProgress,
     /// The progress of side outputs, by partition.
     pub sides: BTreeMap<u32, SideProgress>,
-    /// The progress of the fixed slots that earlier versions of the program had.
+    /// The progress of the fixed slots of earlier versions.
     pub former_slots: Vec<FormerSlot>,
-    /// How many side outputs are published of the parts that earlier versions wrote, by the name of the part.
+    /// The number of published side outputs of parts that earlier versions wrote, by the part's name.
     pub former_parts: BTreeMap<String, u64>,
 }
 
@@ -49,81 +53,87 @@ pub struct SinkProgress {
 #[serde(from = "Vec<(u16, u64)>", into = "Vec<(u16, u64)>")]
 pub struct GroupProgress(Vec<u64>);
 
-/// What a fixed slot of an earlier version carries.
+/// The progress of a fixed slot of an earlier version.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct FormerSlot {
-    /// The number of a [`Progress`]; 0 for none.
+    /// The number of a [`Progress`]; 0 if there is none.
     pub number: u64,
-    /// It lies where nothing expires.
+    /// Whether it is stored where it never expires.
     pub is_kept: bool,
 }
 
-/// What the publishers of some processes carry when they are opened.
+/// The progress that the publishers of some processes carry when they are opened.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Carried {
-    /// Their progress.
+    /// The merged progress.
     pub progress: SinkProgress,
-    /// Those that carry none that would have been kept.
+    /// The publishers that carry no progress, or one that may expire.
     pub without: Vec<u32>,
 }
 
-/// What is known of a job's publishers before they are opened.
+/// What the newest checkpoint contains about a job's publishers.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct KnownPublishers {
-    /// There are so many at least.
+    /// The least number of publishers.
     pub publishers: u32,
-    /// The number of slots, if an earlier version of the program wrote the newest checkpoint.
+    /// The number of slots, if an earlier version wrote the checkpoint.
     pub former_slots: Option<u32>,
 }
 
-/// How far side outputs of a partition are published.
+/// How far the side outputs of a partition are published.
 ///
-/// A record below `settled` is never read again by a restart. Of the others, a rejected record is published if it lies
-/// below `published`; a late record if it does and its pane lies before the horizon of its offset. Everything else
-/// is decided anew.
+/// A restart never reads a record below `settled` again. Of the others, a rejected record is
+/// published if it is below `published`; a late record is published if it is below `published` and
+/// its pane is before the horizon of its offset. A restart decides anew about everything else.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct SideProgress {
-    /// The attempt that wrote it: the latest one knows all that earlier ones knew.
+    /// The attempt that wrote it. The latest one contains everything from earlier ones.
     pub attempt: u64,
     /// The [line](crate::checkpoint::lineage) of history.
     pub line: u32,
-    /// The offset after the last record that was published.
+    /// The offset after the last published record.
     pub published: Offset,
     /// The offset below which no restart reads.
     pub settled: Offset,
-    /// By which horizon records were late.
+    /// The horizons by which records were late.
     pub horizons: Horizons,
 }
 
-/// A step function of the offset: a record is late if its pane lies before the horizon. It grows with the offset within an
-/// attempt, but not over several.
+/// A step function of the offset: a record is late if its pane is before the horizon. It grows with
+/// the offset within an attempt, but not across attempts.
+/// It is encoded by the differences from step to step, which are small.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(from = "Vec<(u64, i64)>", into = "Vec<(u64, i64)>")]
 pub struct Horizons(Vec<(Offset, EventTimeMs)>);
 
-/// A publisher of the job carries a progress that this program cannot read.
+/// The number of horizons that all workers of a job may add before results are committed: their
+/// encoding takes half of the largest progress.
+pub const HORIZONS_MAX: usize = 6_000;
+
+/// A publisher carries a progress that this version of the program cannot read.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
     "publisher {id:?} carries a progress of format {format:?} and {size_bytes} bytes, this program reads formats up to {FORMAT}: \
      use the program that wrote it, or a newer one"
 )]
 pub struct UnknownProgress {
-    /// The publisher.
+    /// The publisher's id.
     id: String,
     format: Option<u8>,
     size_bytes: usize,
 }
 
-/// What one publisher carries.
+/// The progress that one publisher carries.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum PublisherProgress {
     /// The state of the sink.
     Sink(Box<SinkProgress>),
-    /// That of one slot: an earlier version of the program wrote it.
+    /// The progress of one slot, which an earlier version wrote.
     Slot(FormerSlot),
 }
 
 impl PublisherProgress {
-    /// Reads what publisher `id` carries.
+    /// Decodes the progress of publisher `id`.
     ///
     /// # Errors
     /// [`UnknownProgress`].
@@ -143,7 +153,8 @@ impl PublisherProgress {
                 .map(|state| Self::Sink(Box::new(state)))
                 .ok(),
             [FORMAT_OF_ONE_SLOT, number @ ..] if bytes.len() != 8 => slot(number, true),
-            // Before there were formats, progress was the number alone, as an offset that brokers forget.
+            // Before formats were introduced, a progress was the number alone, stored as an offset
+            // that brokers forget.
             number => slot(number, false),
         };
         found.ok_or_else(unknown)
@@ -151,7 +162,7 @@ impl PublisherProgress {
 }
 
 impl FormerSlot {
-    /// A slot whose progress lies where nothing expires.
+    /// Creates the progress of a slot that is stored where it never expires.
     pub fn kept(number: u64) -> Self {
         Self {
             number,
@@ -161,7 +172,7 @@ impl FormerSlot {
 }
 
 impl Carried {
-    /// Takes in what others carry.
+    /// Merges the progress of other publishers into this.
     pub fn merge(&mut self, others: Self) {
         self.progress.merge(others.progress);
         self.without.extend(others.without);
@@ -169,7 +180,7 @@ impl Carried {
 }
 
 impl SinkProgress {
-    /// The bytes that a publisher carries.
+    /// Encodes the progress as a publisher carries it.
     ///
     /// # Panics
     /// Never: progress is plain data.
@@ -177,7 +188,7 @@ impl SinkProgress {
         postcard::to_extend(self, vec![FORMAT]).expect("progress is plain data")
     }
 
-    /// Takes in what another publisher carries.
+    /// Merges the progress of another publisher into this.
     pub fn merge(&mut self, other: Self) {
         self.publishers = self.publishers.max(other.publishers);
         for (own, other) in self.groups.0.iter_mut().zip(&other.groups.0) {
@@ -198,7 +209,7 @@ impl SinkProgress {
         }
     }
 
-    /// Takes in the progress of a job whose slots were fixed in number.
+    /// Adds the progress of the fixed slots of an earlier version.
     #[must_use]
     pub fn with_former_slots(mut self, slots: Vec<FormerSlot>) -> Self {
         if slots.is_empty() {
@@ -216,20 +227,22 @@ impl SinkProgress {
         }
     }
 
-    /// The same on a line of history: side outputs that earlier lines published are decided anew.
+    /// Drops the progress of side outputs on other lines of history: they are decided anew.
     #[must_use]
     pub fn on_line(mut self, line: u32) -> Self {
         self.sides.retain(|_, side| side.line == line);
         self
     }
 
-    /// The first `count` slots of earlier versions carried a progress that was kept.
+    /// Returns whether the first `count` slots of an earlier version carried a progress that never
+    /// expires.
     pub fn has_former_slots(&self, count: u32) -> bool {
         let slots = self.former_slots.iter().take(count as usize);
         slots.filter(|slot| slot.is_kept).count() == count as usize
     }
 
-    /// The same on a line of history on which everything that came before `committed` is known to be committed.
+    /// Raises the progress of each group to `committed`, before which everything is known to be
+    /// committed on this line of history.
     #[must_use]
     pub fn at_least(mut self, lineage: &Lineage, committed: EventTimeMs) -> Self {
         let known = Progress {
@@ -251,20 +264,20 @@ impl SinkProgress {
         }
     }
 
-    /// The furthest progress of any results, as a number.
+    /// Returns the furthest progress of a group, as a number.
     pub fn furthest(&self) -> Option<u64> {
         self.groups.0.iter().copied().max().filter(|most| *most > 0)
     }
 }
 
 impl GroupProgress {
-    /// The progress of a group.
+    /// Returns the progress of a group.
     pub fn of(&self, group: u16) -> Option<Progress> {
         let number = self.0[usize::from(group)];
         (number > 0).then(|| Progress::of(number))
     }
 
-    /// Takes note that a group has come so far.
+    /// Raises the progress of a group.
     pub fn advance(&mut self, group: u16, progress: Progress) {
         let own = &mut self.0[usize::from(group)];
         *own = (*own).max(progress.number());
@@ -278,7 +291,7 @@ impl Default for GroupProgress {
 }
 
 impl From<GroupProgress> for Vec<(u16, u64)> {
-    /// Runs of groups that have come equally far.
+    /// Returns runs of groups with equal progress: their length and the number.
     fn from(GroupProgress(groups): GroupProgress) -> Self {
         let runs = groups.chunk_by(|one, next| one == next);
         runs.map(|run| (u16::try_from(run.len()).expect("few groups"), run[0]))
@@ -302,33 +315,70 @@ impl From<Vec<(u16, u64)>> for GroupProgress {
 }
 
 impl SideProgress {
-    /// The rejected record at `offset` is on its topic.
+    /// Returns whether the rejected record at `offset` is published.
     pub fn has_rejected(&self, offset: Offset) -> bool {
         offset < self.published.max(self.settled)
     }
 
-    /// The record of `pane` at `offset` is on the late topic.
+    /// Returns whether the record of `pane` at `offset` is published as late.
     pub fn has_late(&self, offset: Offset, pane: EventTimeMs) -> bool {
         offset < self.published && pane < self.horizons.at(offset)
     }
 }
 
+impl From<Horizons> for Vec<(u64, i64)> {
+    fn from(Horizons(steps): Horizons) -> Self {
+        let mut last = (0, 0_u64);
+        let difference = |(from, horizon): (Offset, EventTimeMs)| {
+            let difference = (from - last.0, horizon.wrapping_sub(last.1).cast_signed());
+            last = (from, horizon);
+            difference
+        };
+        steps.into_iter().map(difference).collect()
+    }
+}
+
+impl From<Vec<(u64, i64)>> for Horizons {
+    fn from(differences: Vec<(u64, i64)>) -> Self {
+        let mut last = (0_u64, 0_u64);
+        let step = |(from, horizon): (u64, i64)| {
+            last = (
+                last.0.saturating_add(from),
+                last.1.wrapping_add(horizon.cast_unsigned()),
+            );
+            last
+        };
+        Self(differences.into_iter().map(step).collect())
+    }
+}
+
 impl Horizons {
-    /// The horizon of a record at `offset`; 0, before which nothing lies, below the first step.
+    /// Returns the number of steps.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Drops the steps that hold only for offsets below `settled`.
+    pub fn settle(&mut self, settled: Offset) {
+        let after = self.0.partition_point(|(from, _)| *from <= settled);
+        self.0.drain(..after.saturating_sub(1));
+    }
+
+    /// Returns the horizon at `offset`; 0 below the first step.
     pub fn at(&self, offset: Offset) -> EventTimeMs {
         let next = self.0.partition_point(|(from, _)| *from <= offset);
         next.checked_sub(1).map_or(0, |step| self.0[step].1)
     }
 
-    /// Takes note that the record at `offset` was late by that horizon. Offsets come in order.
+    /// Records the horizon by which the record at `offset` was late. Offsets must not decrease.
     pub fn raise(&mut self, offset: Offset, horizon: EventTimeMs) {
         if horizon > self.0.last().map_or(0, |(_, last)| *last) {
             self.0.push((offset, horizon));
         }
     }
 
-    /// The greater horizon at each offset, of this function below `until` and of the other below `other_until`. What lies
-    /// below `settled` is left out.
+    /// Returns the greater horizon at each offset: of this function below `until`, and of the other
+    /// below `other_until`. Offsets below `settled` are left out.
     #[must_use]
     pub fn with(
         &self,
@@ -519,6 +569,50 @@ mod tests {
             [side.has_rejected(49), side.has_rejected(50)],
             [true, false]
         );
+    }
+
+    #[test]
+    fn the_largest_progress_is_one_that_a_log_stores() {
+        let mut progress = SinkProgress::default();
+        for group in 0..1024 {
+            let before = 1_795_341_600_001 + u64::from(group) * 60_000;
+            progress.groups.advance(group, Progress { line: 2, before });
+        }
+        let steps = HORIZONS_MAX as u64 / 100;
+        for id in 0..100 {
+            let step = |n| ((1 << 40) + n * 9_000, 1_795_341_600_000 + n * 3_600_000);
+            let side = SideProgress {
+                attempt: 900,
+                line: 2,
+                published: 1 << 41,
+                settled: 1 << 40,
+                horizons: Horizons((0..steps).map(step).collect()),
+            };
+            progress.sides.insert(id, side);
+        }
+        let bytes = progress.to_bytes();
+        assert!(
+            bytes.len() < record_log::PROGRESS_MAX_BYTES,
+            "{}",
+            bytes.len()
+        );
+        let read = PublisherProgress::from_bytes("counts-sink-0", &bytes).unwrap();
+        assert_eq!(read, PublisherProgress::Sink(Box::new(progress)));
+    }
+
+    #[test]
+    fn horizons_below_what_is_settled_are_dropped_and_the_others_stay() {
+        let all = horizons(&[(0, 100), (30, 400), (60, 300), (80, 500)]);
+        for settled in 0..100 {
+            let mut kept = all.clone();
+            kept.settle(settled);
+            assert!((settled..100).all(|offset| kept.at(offset) == all.at(offset)));
+            let encoded: Vec<(u64, i64)> = kept.clone().into();
+            assert_eq!(Horizons::from(encoded), kept);
+        }
+        let mut kept = all.clone();
+        kept.settle(75);
+        assert_eq!(kept.count(), 2);
     }
 
     #[test]

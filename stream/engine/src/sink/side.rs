@@ -1,48 +1,52 @@
 //! A side output: a late or rejected record on its way to a topic of its own, whole or in part.
 //!
-//! A record that its topic does not take whole is carried in part. What is kept, in this order, each as far as it fits:
-//! where the record stands and why it is not counted (headers `source_partition`, `source_offset`, `reason`), its key, its
-//! own headers, its value. Headers say what is missing:
+//! A record that is larger than its topic's limit is carried in part. In this order, as much as fits
+//! is kept: the record's position and the reason (headers `source_partition`, `source_offset`,
+//! `reason`), its key, its own headers, its value. Further headers describe what is missing:
 //!
-//! - `value_size`, `value_sha256`: of the whole value, in bytes and in hexadecimal digits, if the value is cut;
-//! - `key_size`, `key_sha256`: likewise of the key. It is left out as a whole: a part of it would be another key;
-//! - `headers_left_out`: how many of the record's own headers are missing.
+//! - `value_size`, `value_sha256`: the size in bytes and the SHA-256 in hexadecimal digits of the
+//!   whole value, if the value is cut.
+//! - `key_size`, `key_sha256`: the same for the key. A key that does not fit is left out as a whole,
+//!   because a part of it would be another key.
+//! - `headers_left_out`: the number of the record's own headers that are missing.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use record_log::Record;
 
 use crate::flow::{Reason, SideOutput};
 
-/// The most that a batch with one record adds to key, value and headers: the batch's head (61 bytes), and the record's
-/// length, attributes, time, offset, and lengths of key, value and headers as the longest numbers (36).
+/// The most that a batch with one record adds to key, value and headers: the batch's head (61
+/// bytes), and the record's length, attributes, time, offset, and the lengths of key, value and
+/// headers as the longest numbers (36 bytes).
 pub const RECORD_OVERHEAD_BYTES: usize = 61 + 36;
 /// The most that a header adds to its name and value: their lengths as the longest numbers.
 pub const HEADER_OVERHEAD_BYTES: usize = 10;
-/// How much of a reason is kept.
+/// The limit for the length of a reason.
 const REASON_MAX_BYTES: usize = 1024;
-/// How many digits the greatest partition and offset have together.
+/// The number of digits that the greatest partition and offset have together.
 const POSITION_BYTES: usize = 10 + 20;
-/// The room kept for each header about what is missing: longer than the longest one with its overhead.
+/// The room reserved for each header that describes what is missing: longer than the longest one
+/// with its overhead.
 const NOTE_BYTES: usize = 96;
 
-/// The names of the headers that each side output has.
+/// A header of each side output: the record's partition.
 pub const SOURCE_PARTITION: &str = "source_partition";
-/// See [`SOURCE_PARTITION`].
+/// A header of each side output: the record's offset.
 pub const SOURCE_OFFSET: &str = "source_offset";
-/// See [`SOURCE_PARTITION`].
+/// A header of each side output: `late`, or why the record was rejected.
 pub const REASON: &str = "reason";
 
-/// How large records of the two topics of side outputs may be, as batches of one record.
+/// The limits for records of the two topics of side outputs, each in a batch of its own.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct SideLimits {
-    /// On the topic of late records.
+    /// The limit of the late topic.
     pub late_bytes: usize,
-    /// On the topic of rejected records.
+    /// The limit of the dead-letter topic.
     pub dead_letter_bytes: usize,
 }
 
 impl SideOutput {
-    /// Keeps of a record what its topic takes.
+    /// Copies a record, or as much of it as its topic takes.
     pub fn of(record: &Record<'_>, reason: Reason, limits: SideLimits) -> Self {
         let limit = match reason {
             Reason::Late => limits.late_bytes,
@@ -72,9 +76,10 @@ impl SideOutput {
         whole.in_part(record, room)
     }
 
-    /// Keeps as much of the record as fits `room`.
+    /// Copies as much of the record as fits into `room` bytes.
     fn in_part(mut self, record: &Record<'_>, room: usize) -> Self {
-        // Three kinds of notes, two headers each at most.
+        // At most five headers describe what is missing: two of the key, one of the headers, two of
+        // the value.
         let mut room = room.saturating_sub(5 * NOTE_BYTES);
         let mut notes = Vec::new();
 
@@ -111,7 +116,7 @@ impl SideOutput {
         self
     }
 
-    /// The headers that say where it stands and why it is not counted.
+    /// Returns the headers for the record's position and the reason.
     pub fn origin(&self) -> [(&'static str, Vec<u8>); 3] {
         let reason = match &self.reason {
             Reason::Late => "late",
@@ -124,14 +129,14 @@ impl SideOutput {
         ]
     }
 
-    /// About how many bytes of memory it takes.
+    /// Returns the approximate memory that it takes, in bytes.
     pub fn size_bytes(&self) -> usize {
         let reason = match &self.reason {
             Reason::Late => 0,
             Reason::Rejected(reason) => reason.len(),
         };
         let content = size(self.key.as_deref()) + size(self.value.as_deref());
-        // What the allocator adds to up to three pieces, and to each header's two.
+        // The allocator adds some bytes to each of up to three pieces, and to each header's two.
         let headers = self.headers_size() + self.headers.len() * 100;
         size_of::<Self>() + 64 + reason + content + headers
     }
@@ -144,7 +149,7 @@ impl SideOutput {
         sizes.sum()
     }
 
-    /// What the batch, the record and the headers of its origin take.
+    /// Returns the size of the batch, the record and the headers of its origin, without its content.
     fn frame_size(&self) -> usize {
         let reason = match &self.reason {
             Reason::Late => "late".len(),
@@ -159,7 +164,7 @@ fn size(bytes: Option<&[u8]>) -> usize {
     bytes.map_or(0, <[u8]>::len)
 }
 
-/// Cuts a reason that quotes too much of its record, between two characters.
+/// Shortens a reason that quotes too much of its record, between two characters.
 fn shortened(reason: Reason) -> Reason {
     match reason {
         Reason::Rejected(mut text) if text.len() > REASON_MAX_BYTES => {
@@ -173,7 +178,7 @@ fn shortened(reason: Reason) -> Reason {
     }
 }
 
-/// Headers about bytes that are not carried whole.
+/// Returns the headers that describe bytes that are not carried whole.
 fn of_missing(what: &str, bytes: &[u8]) -> [(String, Vec<u8>); 2] {
     let digest = digest(&SHA256, bytes);
     let mut digits = String::with_capacity(2 * digest.as_ref().len());
@@ -239,7 +244,7 @@ mod tests {
         side.unwrap()
     }
 
-    /// What a batch of one takes at most.
+    /// Returns the greatest size of a batch with this record alone.
     fn wire_size(side: &SideOutput) -> usize {
         let origin: usize = side
             .origin()

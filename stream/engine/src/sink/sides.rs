@@ -1,4 +1,5 @@
-//! The side outputs of one worker between its source, which hands them over, and its committer, which publishes them.
+//! The queue of side outputs between a worker's source, which hands them over, and its committer,
+//! which publishes them.
 //!
 //! ```text
 //! source ──push──▶ waiting ──take──▶ in flight ──published──▶ forgotten
@@ -6,9 +7,10 @@
 //!    └── may read on: has_room ◀────────────────────────────────┘
 //! ```
 //!
-//! What always holds: side outputs of a partition are published in the order of their offsets. A source that finds no
-//! room reads no further; nothing here waits for event time or for a checkpoint, so room comes back for as long as the log
-//! takes records.
+//! **Invariant:** side outputs of a partition are published in the order of their offsets.
+//!
+//! A source that finds no room reads no further. The queue waits neither for event time nor for a
+//! checkpoint, so it has room again as soon as the log takes records.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,12 +22,12 @@ use crate::flow::{Reason, SideOutput};
 use crate::pane::EventTimeMs;
 use crate::sink::progress::{Horizons, SideProgress};
 
-/// How many bytes of side outputs one transaction takes.
+/// The size after which a transaction takes no further side output.
 const TRANSACTION_BYTES: usize = 4 << 20;
-/// How many late records may wait: a checkpoint lists them.
+/// The number of late records that may wait. It is limited because checkpoints list them.
 const LATE_MAX: usize = 20_000;
 
-/// The queue. Clones are the same one.
+/// The queue. Clones share it.
 #[derive(Clone)]
 pub struct SideQueue(Arc<Mutex<Queue>>);
 
@@ -42,20 +44,20 @@ struct Queue {
 pub struct Side {
     /// The record.
     pub output: SideOutput,
-    /// Records of panes before it were late when this one was read.
+    /// The pane before which records were late when this one was read.
     pub horizon: EventTimeMs,
 }
 
-/// What is known of a partition.
+/// The state of a partition's side outputs.
 #[derive(Default)]
 struct Partition {
-    /// Progress as the attempt found it.
+    /// The progress when the attempt began.
     restored: SideProgress,
-    /// The offset after the last record that this attempt published.
+    /// The offset after the last record that this attempt has published.
     published: Offset,
     horizons: Horizons,
     settled: Offset,
-    /// Offsets handed over and not published, in order, and which of them were late.
+    /// The offsets that are handed over and not published, in order, and whether each was late.
     uncommitted: VecDeque<(Offset, bool)>,
     late: usize,
 }
@@ -64,14 +66,15 @@ struct Partition {
 /// workers by bincode, so no field may be left out.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Pending {
-    /// Rejected records at or after this offset are to be published.
+    /// The offset from which on rejected records are to be published.
     pub from: Offset,
-    /// Late records, by offset: below the cut a restart cannot decide anew which were late.
+    /// The offsets of late records. A restart cannot decide anew which records below the cut were
+    /// late.
     pub late: Vec<Offset>,
 }
 
 impl Pending {
-    /// Everything below `cut` is published.
+    /// Returns the value for a cut below which everything is published.
     pub fn none_below(cut: Offset) -> Self {
         Self {
             from: cut,
@@ -81,7 +84,7 @@ impl Pending {
 }
 
 impl SideQueue {
-    /// A queue that takes so many bytes, for partitions that have come as far as `restored`.
+    /// Creates a queue of `limit_bytes` for partitions with the progress `restored`.
     pub fn new(limit_bytes: usize, restored: BTreeMap<u32, SideProgress>) -> Self {
         let partition = |restored: SideProgress| Partition {
             settled: restored.settled,
@@ -102,32 +105,32 @@ impl SideQueue {
         })))
     }
 
-    /// More may be handed over.
+    /// Returns whether more may be handed over.
     pub fn has_room(&self) -> bool {
         self.room_bytes() > 0
     }
 
-    /// How many bytes more may be handed over.
+    /// Returns the number of bytes that may still be handed over.
     pub fn room_bytes(&self) -> usize {
         self.lock().room_bytes()
     }
 
-    /// Has `wake` called when there is no more room.
+    /// Sets the function that is called when there is no more room.
     pub fn when_full(&self, wake: Wake) {
         self.lock().when_full = Some(wake);
     }
 
-    /// Has `wake` called when there is room again.
+    /// Sets the function that is called when there is room again.
     pub fn when_free(&self, wake: Wake) {
         self.lock().when_free = Some(wake);
     }
 
-    /// How many bytes are handed over and not published.
+    /// Returns the number of bytes that are handed over and not published.
     pub fn size_bytes(&self) -> usize {
         self.lock().size_bytes
     }
 
-    /// Hands over a side output. Those of a partition come in the order of their offsets.
+    /// Hands over a side output. Those of a partition must come in the order of their offsets.
     pub fn push(&self, output: SideOutput, horizon: EventTimeMs) {
         let mut queue = self.lock();
         let had_room = queue.room_bytes() > 0;
@@ -142,7 +145,7 @@ impl SideQueue {
         }
     }
 
-    /// Takes out what the next transaction is to publish.
+    /// Removes and returns the side outputs for the next transaction.
     pub fn take(&self) -> Vec<Side> {
         let mut queue = self.lock();
         let mut taken = Vec::new();
@@ -156,7 +159,7 @@ impl SideQueue {
         taken
     }
 
-    /// The progress of the partitions of `taken` when that will have been published.
+    /// Returns the progress of the partitions of `taken` for the transaction that publishes it.
     pub fn progress_with(
         &self,
         taken: &[Side],
@@ -195,7 +198,7 @@ impl SideQueue {
         own.into_iter().map(progress).collect()
     }
 
-    /// Forgets what was published.
+    /// Forgets side outputs that were published.
     pub fn published(&self, taken: &[Side]) {
         let mut queue = self.lock();
         let had_room = queue.room_bytes() > 0;
@@ -212,7 +215,14 @@ impl SideQueue {
         }
     }
 
-    /// What of a partition is not published, when it is cut at `cut`.
+    /// Returns the number of horizons that this attempt has to remember.
+    pub fn horizons(&self) -> usize {
+        let queue = self.lock();
+        let partitions = queue.partitions.values();
+        partitions.map(|partition| partition.horizons.count()).sum()
+    }
+
+    /// Returns the side outputs of a partition that are not published when it is cut at `cut`.
     pub fn pending(&self, partition: u32, cut: Offset) -> Pending {
         let queue = self.lock();
         let Some(Partition { uncommitted, .. }) = queue.partitions.get(&partition) else {
@@ -225,11 +235,13 @@ impl SideQueue {
         }
     }
 
-    /// Takes note that no restart reads a partition below `offset`.
+    /// Records that no restart reads a partition below `offset`.
     pub fn settle(&self, partition: u32, offset: Offset) {
         let mut queue = self.lock();
         let partition = queue.partitions.entry(partition).or_default();
         partition.settled = partition.settled.max(offset);
+        partition.horizons.settle(partition.settled);
+        partition.restored.horizons.settle(partition.settled);
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -327,6 +339,17 @@ mod tests {
     }
 
     #[test]
+    fn horizons_are_forgotten_when_no_restart_reads_their_records() {
+        let sides = SideQueue::new(1 << 20, BTreeMap::new());
+        (1..=50).for_each(|offset| sides.push(too_late(0, offset), 10 * offset));
+        let taken = sides.take();
+        sides.published(&taken);
+        assert_eq!(sides.horizons(), 50);
+        sides.settle(0, 40);
+        assert_eq!(sides.horizons(), 11);
+    }
+
+    #[test]
     fn progress_goes_on_from_what_the_attempt_found() {
         let mut found = SideProgress {
             attempt: 1,
@@ -336,7 +359,8 @@ mod tests {
         };
         found.horizons.raise(4, 100);
         let sides = SideQueue::new(10_000, BTreeMap::from([(0, found)]));
-        // This attempt has come to a later time when it reads offset 6, and publishes what the first one had counted.
+        // This attempt has reached a later time when it reads offset 6, and publishes a record that
+        // the first attempt had counted.
         sides.push(too_late(0, 6), 300);
         sides.push(rejected(0, 8), 0);
         let taken = sides.take();
@@ -346,6 +370,7 @@ mod tests {
         assert!(first.has_late(6, 299) && !first.has_late(7, 299) && first.has_late(7, 99));
         sides.published(&taken[..1]);
 
+        assert_eq!(sides.horizons(), 1);
         sides.settle(0, 5);
         let second = progress(&taken[1..]);
         assert!(second.has_late(7, 299) && !second.has_late(9, 299) && second.has_late(9, 99));

@@ -1,4 +1,4 @@
-//! The transactions of one worker: which rows and side outputs one takes, and the progress that it carries.
+//! The transactions of one worker: the rows and side outputs of each, and its progress.
 
 use record_log::{NewRecord, PublishError, Publisher};
 
@@ -13,58 +13,59 @@ use crate::sink::batch::{Batch, PaneResults};
 use crate::sink::progress::SinkProgress;
 use crate::sink::sides::{Side, SideQueue};
 
-/// A transaction takes no further key group when it holds so many bytes.
+/// The size after which a transaction takes no further key group.
 const TRANSACTION_BYTES: usize = 32 << 20;
 
-/// The publisher of one worker and everything that it commits.
+/// The publisher of one worker, and everything that it commits.
 pub struct Transactions {
     publisher: Box<dyn Publisher>,
-    /// What is committed, of all workers as the attempt found it and of this one up to now.
+    /// The progress: of all workers as the attempt found it, and of this one up to now.
     progress: SinkProgress,
     /// The key groups of this worker.
     groups: Vec<u16>,
-    /// For each key group, the pane before which nothing is owed.
+    /// For each key group, the pane before which everything is committed.
     owed_since: Vec<EventTimeMs>,
     lineage: Lineage,
     attempt: u64,
     sides: SideQueue,
     topics: SideTopics,
-    /// Side outputs that were taken from the queue and are not published.
+    /// The side outputs that were taken from the queue and are not published.
     taken: Vec<Side>,
     former: Vec<FormerPart>,
     rows: RowLimit,
-    /// The record that is written now.
+    /// The record that is being encoded.
     output: Output,
 }
 
-/// What a worker needs to commit.
+/// What the transactions of a worker begin with.
 pub struct SinkStart {
     /// The worker's publisher.
     pub publisher: Box<dyn Publisher>,
-    /// What all publishers carry.
+    /// The progress of all publishers.
     pub progress: SinkProgress,
     /// The key groups of the worker.
     pub groups: Vec<u16>,
-    /// The number of the attempt.
+    /// The attempt's number.
     pub attempt: u64,
-    /// The side outputs of the worker.
+    /// The worker's side outputs.
     pub sides: SideQueue,
-    /// Side outputs of parts of an earlier version of the program.
+    /// The side outputs of parts that an earlier version wrote.
     pub former: Vec<FormerPart>,
-    /// How many rows a transaction may take.
+    /// The limit for the rows of a transaction.
     pub max_rows: usize,
 }
 
-/// The side outputs of a part that an earlier version of the program wrote.
+/// The side outputs of a part that an earlier version wrote.
 pub struct FormerPart {
-    /// The name of the part.
+    /// The part's name.
     pub name: String,
-    /// Its side outputs, in its order.
+    /// The side outputs in the order of the part.
     pub outputs: Vec<SideOutput>,
 }
 
 impl FormerPart {
-    /// The side outputs of a part that the slots of an earlier version may not have published; none if there are none.
+    /// Returns the side outputs of a part that the slots of an earlier version may not have
+    /// published; none if there are none.
     pub fn of<K, A>(
         part: &PartInfo,
         panes: &[ClosedPane<K, A>],
@@ -95,33 +96,34 @@ struct SideTopics {
     dead_letter: String,
 }
 
-/// How many rows a transaction may take: fewer after it failed, more again as others succeed.
+/// The limit for the rows of a transaction. It is halved after a failure and doubled after each
+/// success.
 #[derive(Clone, Copy, Debug)]
 struct RowLimit {
     most: usize,
     now: usize,
 }
 
-/// A transaction in the making.
+/// A transaction that is being filled.
 struct Open {
     progress: SinkProgress,
     records: usize,
     size_bytes: usize,
 }
 
-/// How rows become records.
+/// Turns rows into records.
 pub struct RowWriter<K, A> {
     topic: String,
     encode: Encode<Row<K, A>>,
 }
 
-/// Where a record of a pane stands: its key group, container and place in that.
+/// The place of a record of a pane: its key group, its container and its place in the container.
 type Place = (u16, u32, u32);
-/// The container of records of other topics than the results'.
+/// The container of records for other topics than the results'.
 const OUTGOING: u32 = u32::MAX;
 
 impl Transactions {
-    /// The transactions of a worker on a line of history.
+    /// Creates the transactions of a worker on a line of history.
     pub fn new<K, A>(start: SinkStart, pipeline: &Pipeline<K, A>, lineage: &Lineage) -> Self {
         let SinkStart {
             publisher,
@@ -159,12 +161,13 @@ impl Transactions {
         }
     }
 
-    /// The side outputs of the worker.
+    /// Returns the worker's side outputs.
     pub fn sides(&self) -> &SideQueue {
         &self.sides
     }
 
-    /// Commits what of a batch is not committed. After an error, to be called again with the same batch.
+    /// Commits the results of a batch that are not committed yet. After an error, call it again with
+    /// the same batch.
     ///
     /// # Errors
     /// [`PublishError`].
@@ -197,7 +200,8 @@ impl Transactions {
         self.end(open).map(|_| ())
     }
 
-    /// Publishes side outputs that wait, and returns whether there were any. After an error, to be called again.
+    /// Publishes waiting side outputs, and returns whether there were any. After an error, call it
+    /// again.
     ///
     /// # Errors
     /// [`PublishError`].
@@ -226,12 +230,12 @@ impl Transactions {
         Ok(true)
     }
 
-    /// Takes note that a transaction failed that may be repeated.
+    /// Halves the row limit after a failed transaction that may be retried.
     pub fn shorten(&mut self) {
         self.rows.now = (self.rows.now / 2).max(1);
     }
 
-    /// Publishes what one part of an earlier version still owes.
+    /// Publishes side outputs of one part of an earlier version.
     fn publish_former(&mut self) -> Result<(), PublishError> {
         let Some(FormerPart { name, outputs }) = self.former.last() else {
             return Ok(());
@@ -269,7 +273,7 @@ impl Transactions {
         Ok(self.output.key.len() + self.output.value.len())
     }
 
-    /// Commits a transaction, if it holds anything, and returns the next one.
+    /// Commits a transaction, if it is not empty, and returns the next one.
     fn end(&mut self, open: Open) -> Result<Open, PublishError> {
         if open.records > 0 {
             self.publisher.commit(&open.progress.to_bytes())?;
@@ -298,7 +302,7 @@ impl Open {
     }
 }
 
-/// The records of a pane in the order of their key groups.
+/// Returns the records of a pane in the order of their key groups.
 fn places<K: Key, A: Aggregate>(results: &PaneResults<K, A>) -> Vec<Place> {
     let mut places = Vec::new();
     for (container, rows) in (0..).zip(&results.rows) {
@@ -315,7 +319,7 @@ fn places<K: Key, A: Aggregate>(results: &PaneResults<K, A>) -> Vec<Place> {
     places
 }
 
-/// Sends a side output with the headers of its origin.
+/// Sends a side output with the headers for its origin.
 fn send_side(
     publisher: &mut dyn Publisher,
     output: &SideOutput,
@@ -341,7 +345,7 @@ fn send_side(
 }
 
 impl<K, A> RowWriter<K, A> {
-    /// The writer of a job's rows.
+    /// Creates the writer of a job's rows.
     pub fn of(pipeline: &Pipeline<K, A>) -> Self {
         let Destination { topic, encode } = pipeline.results.clone();
         Self { topic, encode }

@@ -37,8 +37,10 @@ pub struct Limits {
     pub may_lose_anchors: bool,
     /// The number of panes that a worker may have that contain something and are not committed.
     pub max_open_panes: usize,
-    /// How large records of the topics of side outputs may be.
+    /// The limits for records of the topics of side outputs.
     pub sides: SideLimits,
+    /// The number of horizons above which reading waits until results are committed.
+    pub max_horizons: usize,
 }
 
 /// The partitions of one worker.
@@ -267,6 +269,11 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
     /// these arrive at the rate of the last batch. While there is any room, it is at least one
     /// record, whatever its size.
     fn readable_records(&self) -> usize {
+        // Each boundary may add a horizon; those that are committed are forgotten.
+        let may_forget = !self.resumes.is_empty();
+        if may_forget && self.sides.horizons() > self.limits.max_horizons {
+            return 0;
+        }
         match self.sides.room_bytes() {
             0 => 0,
             room => (room / self.side_bytes_per_record.max(1)).clamp(1, BATCH_RECORDS),
@@ -602,6 +609,7 @@ mod tests {
                 late_bytes: 1_000,
                 dead_letter_bytes: 1_000,
             },
+            max_horizons: 100,
         };
 
         let rules = Rules {

@@ -79,14 +79,15 @@ fn a_job_that_cannot_commit_ends_after_its_stop_timeout_or_when_asked_again() {
         world.publish(200, &mut random);
         let settings = Settings {
             stop_timeout,
+            disorder: Duration::ZERO,
             ..Settings::default()
         };
         let has_failed = Arc::new(AtomicBool::new(false));
         let failed = Arc::clone(&has_failed);
-        let registered = AtomicBool::new(false);
         let log = world.log.process(move |call| match call {
-            // The first commit is publisher 0's: how many publishers there are.
-            Call::Commit { .. } if registered.swap(true, Ordering::SeqCst) => {
+            Call::Send {
+                topic: "counts", ..
+            } => {
                 failed.store(true, Ordering::SeqCst);
                 Fault::Unavailable
             }
@@ -97,8 +98,9 @@ fn a_job_that_cannot_commit_ends_after_its_stop_timeout_or_when_asked_again() {
         thread::scope(|scope| {
             let _stop = StopAtEnd(&stop);
             let running = scope.spawn(|| job.run(&stop));
-            wait_until("a commit", || has_failed.load(Ordering::SeqCst));
+            wait_until("a result", || has_failed.load(Ordering::SeqCst));
             (0..requests).for_each(|_| stop.request());
+            wait_until("the end", || running.is_finished());
             running.join().unwrap().unwrap();
         });
         assert!(world.log.records("counts").is_empty());

@@ -79,6 +79,8 @@ fn happens(doom: Doom) -> bool {
     let settings = Settings {
         disorder: ms(7),
         allowed_lateness: ms(10),
+        // A pane takes several transactions.
+        max_transaction_rows: 4,
         ..Settings::default()
     };
 

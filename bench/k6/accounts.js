@@ -29,10 +29,14 @@ export function customer(api, email, password) {
   return { id: response.json('id'), email, password, token: logged_in(api, email, password) };
 }
 
+/** An access token of the admin; null where none is named. */
+export function admin(api) {
+  return ADMIN_EMAIL ? logged_in(api, ADMIN_EMAIL, ADMIN_PASSWORD) : null;
+}
+
 /** This run's own products, of which there is enough: [{ id, price_cents }]. Null where the platform lets only an admin make them,
  * and none was named. */
-export function own_products(api, run, count) {
-  const token = ADMIN_EMAIL && logged_in(api, ADMIN_EMAIL, ADMIN_PASSWORD);
+export function own_products(api, run, count, token) {
   const products = [];
   for (let i = 0; i < count; i += 1) {
     const response = post(`${api}/products`, { name: `Lamp ${i} of run ${run}`, price_cents: 1999 + i, stock: 1000000000 }, token);

@@ -4,7 +4,7 @@
 import { check, fail } from 'k6';
 import http from 'k6/http';
 
-import { as, customer, own_products } from './accounts.js';
+import { admin, as, customer, own_products } from './accounts.js';
 
 const API = `${(__ENV.BASE_URL || 'http://127.0.0.1:5000').replace(/\/$/, '')}/api`;
 export const options = {
@@ -16,7 +16,7 @@ export const options = {
 export function setup() {
   const run = `${Date.now()}`;
   const { id: user, token } = customer(API, `cost-${run}@example.com`, `cost of ${run}`);
-  const [product] = own_products(API, run, 1) || fail('where callers show who they are, ADMIN_EMAIL and ADMIN_PASSWORD name who makes a product');
+  const [product] = own_products(API, run, 1, admin(API)) || fail('where callers show who they are, ADMIN_EMAIL and ADMIN_PASSWORD name who makes a product');
   return { user, product: product.id, token };
 }
 

@@ -32,6 +32,8 @@ pub enum Command {
     OrdersAsSql(crate::orders_as_sql::Args),
     /// Has Chromium shop on a fresh platform.
     Browser(crate::browser::Args),
+    /// Has two hundred customers of k6 shop on a fresh platform that authenticates them.
+    Load(crate::load::Args),
     /// Measures CPU time and memory of the job on real Kafka, beside a bare reader.
     Throughput(crate::throughput::Args),
     /// Measures what a request costs the gateway, beside nginx and a gateway in Flask.
@@ -65,6 +67,7 @@ impl Command {
             Self::Drill(args) => args.run()?,
             Self::OrdersAsSql(args) => args.run()?,
             Self::Browser(args) => args.run()?,
+            Self::Load(args) => args.run()?,
             Self::Throughput(args) => args.run()?,
             Self::Gateway(args) => args.run()?,
             Self::Idle(args) => args.run()?,

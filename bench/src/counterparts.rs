@@ -1,7 +1,7 @@
-//! The real counterparts of the platform: Apache Kafka, MariaDB, DynamoDB Local, and Chromium for the browser test.
+//! The real counterparts of the platform: Apache Kafka, MariaDB, DynamoDB Local; Chromium for the browser test, and k6 for the load test.
 //!
-//! What they need is [fetched](provision) once into the [cache](Cache): jars from Maven Central, packages from Debian
-//! (installed when the harness runs as root, named when it does not). Each then runs as a [`Server`] on 127.0.0.1, on a
+//! What they need is [fetched](provision) once into the [cache](Cache): jars from Maven Central, Go modules, packages from
+//! Debian (installed when the harness runs as root, named when it does not). Each server then runs as a [`Server`] on 127.0.0.1, on a
 //! port that was free, with its data in a folder of its own, until its value is dropped.
 //!
 //! `bench counterparts up` leaves them running between commands; the module `standing` remembers where.
@@ -9,6 +9,7 @@
 mod cache;
 mod debian;
 pub mod dynamodb;
+mod k6;
 pub mod kafka;
 pub mod mariadb;
 mod maven;
@@ -24,6 +25,7 @@ pub use debian::{
     BROWSER, DATABASE, JAVA, PROXIES, PYTHON, Package, find, is_root, provision,
     run as run_silently, tail,
 };
+pub use k6::k6;
 pub use kafka::Broker;
 pub use maven::jars;
 pub use server::{Launch, Server, free_ports};

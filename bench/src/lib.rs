@@ -28,6 +28,7 @@ pub mod generate;
 pub mod idle;
 pub mod job;
 pub mod latency;
+pub mod load;
 pub mod machine;
 pub mod oracle;
 pub mod orders;

@@ -8,6 +8,8 @@ mod steps;
 
 use std::time::{Duration, Instant};
 
+use clap::ValueEnum;
+
 use crate::counterparts::{Cache, Counterpart, CounterpartError};
 
 /// Runs the steps and ends with a table of them.
@@ -19,9 +21,9 @@ pub struct Args {
     /// All but these steps.
     #[arg(long, value_name = "STEP", value_parser = step_name)]
     skip: Vec<&'static str>,
-    /// Counterparts that cannot be had here: tests that skip themselves for want of them do not fail the run.
-    #[arg(long, value_name = "COUNTERPART", value_enum)]
-    without: Vec<Counterpart>,
+    /// Programs that cannot be had here: kafka, mariadb, dynamodb or k6. Tests and steps that need them do not run, and do not fail.
+    #[arg(long, value_name = "PROGRAM", value_parser = needed)]
+    without: Vec<Needed>,
     /// Lists the steps and does nothing.
     #[arg(long)]
     list: bool,
@@ -66,6 +68,14 @@ pub enum VerifyError {
 struct Context {
     cache: Cache,
     available: Vec<Counterpart>,
+    has_k6: bool,
+}
+
+/// A program that steps need, and that a machine may lack.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Needed {
+    Server(Counterpart),
+    K6,
 }
 
 /// One named part of the run.
@@ -102,12 +112,13 @@ impl Args {
 
         let available = Counterpart::ALL
             .into_iter()
-            .filter(|which| !self.without.contains(which))
+            .filter(|which| !self.without.contains(&Needed::Server(*which)))
             .collect();
 
         let context = Context {
             cache: Cache::open()?,
             available,
+            has_k6: !self.without.contains(&Needed::K6),
         };
 
         let lines: Vec<_> = steps::ALL
@@ -128,6 +139,15 @@ fn step_name(text: &str) -> Result<&'static str, String> {
     found
         .map(|step| step.name)
         .ok_or_else(|| "no such step; --list shows them".to_owned())
+}
+
+fn needed(text: &str) -> Result<Needed, String> {
+    match text {
+        "k6" => Ok(Needed::K6),
+        server => Counterpart::from_str(server, true)
+            .map(Needed::Server)
+            .map_err(|_| "one of kafka, mariadb, dynamodb, k6".to_owned()),
+    }
 }
 
 impl Step {

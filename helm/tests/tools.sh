@@ -11,11 +11,19 @@ mkdir -p "$tools/bin"
 kubernetes=v1.35.4
 schemas=schemas-2
 
+# Programs by module and version, and the hashes of the modules, which name those of all that they are built from.
 declare -A modules=(
   [helm]=helm.sh/helm/v3/cmd/helm@v3.22.0
   [kubeconform]=github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0
   [k6]=go.k6.io/k6@v1.8.1
   [alertmanager]=github.com/prometheus/alertmanager/cmd/alertmanager@v0.28.1
+)
+
+declare -A hashes=(
+  [helm]=h1:n1if5iQgHYsujPAcO5oonH/KiSNUmqmUF0iGVjSF3AU=
+  [kubeconform]=h1:loDYd3a3spjIFrauqW67CDKF55Oo9R6uvC8AvpVd4ug=
+  [k6]=h1:orZsbZ2Od0CVZICs9YpTgkKcxfPghJW8VZtwg0cj8H8=
+  [alertmanager]=h1:BK5pCoAtaKg01BYRUJhEDV1tqJMEtYBGzPw8QdvnnvA=
 )
 
 # A program whose module has replace directives builds only where it lies.
@@ -27,14 +35,29 @@ module() { # module@version: the folder of its source
   go mod download -json "$1" | sed -n 's/.*"Dir": "\(.*\)",/\1/p'
 }
 
+needs_go() { # tool
+  command -v go >/dev/null || { echo "$1 is built from its Go module, and there is no Go: install it (https://go.dev/dl), or put $1 into $tools/bin" >&2; exit 1; }
+}
+
+# is_pinned tool: it was built from the module of that version and hash, as the program itself says.
+is_pinned() {
+  local version=${modules[$1]#*@} said
+  [ -x "$tools/bin/$1" ] || return
+  command -v go >/dev/null || return 0
+  said=$(go version -m "$tools/bin/$1") && grep -qE "^\smod\s\S+\s$version\s${hashes[$1]//+/\\+}\$" <<<"$said"
+}
+
 build() { # tool
-  [ -x "$tools/bin/$1" ] && return
+  is_pinned "$1" && return
+  needs_go "$1"
   echo "building $1 (${modules[$1]})" >&2
   GOBIN="$tools/bin" GOFLAGS="-trimpath ${GOFLAGS:-}" nice -n 19 go install -ldflags '-s -w' "${modules[$1]}"
+  is_pinned "$1" || { rm -f "$tools/bin/$1"; echo "$1 was not built from ${modules[$1]} with the hash ${hashes[$1]}" >&2; exit 1; }
 }
 
 build_in_place() { # tool
   [ -x "$tools/bin/$1" ] && return
+  needs_go "$1"
   echo "building $1 (${in_place[$1]})" >&2
   (cd "$(module "${in_place[$1]}")" && nice -n 19 go build -trimpath -ldflags '-s -w' -o "$tools/bin/$1" "./cmd/$1")
 }

@@ -12,7 +12,7 @@ use super::said::Said;
 use super::{Context, Outcome, Step, VerifyError};
 use crate::counterparts::{self, Counterpart, Counterparts};
 use crate::process::Lifetime;
-use crate::{browser, crash, cut_off, end_to_end, exact};
+use crate::{browser, crash, cut_off, end_to_end, exact, load};
 
 /// Every step there is.
 pub(super) const ALL: &[Step] = &[
@@ -87,6 +87,11 @@ pub(super) const ALL: &[Step] = &[
         run: browser,
     },
     Step {
+        name: "k6",
+        about: "two hundred customers of k6 on a platform that authenticates them; its books balance",
+        run: load,
+    },
+    Step {
         name: "chart",
         about: "the Helm chart, as far as the tools at hand go",
         run: chart,
@@ -146,6 +151,10 @@ fn build(_: &Context) -> StepResult {
 fn provision(context: &Context) -> StepResult {
     counterparts::provision_all(&context.cache, &context.available)?;
     counterparts::provision(counterparts::BROWSER)?;
+    if context.has_k6 {
+        counterparts::k6(&context.cache)?;
+    }
+
     Ok(Outcome::Passed)
 }
 
@@ -238,6 +247,14 @@ fn contract(_: &Context) -> StepResult {
 fn browser(context: &Context) -> StepResult {
     let folder = context.cache.scratch("browser")?;
     check(browser::run(folder.path()))
+}
+
+fn load(context: &Context) -> StepResult {
+    if !context.has_k6 {
+        return Ok(Outcome::NotRun("--without k6"));
+    }
+    let folder = context.cache.scratch("load")?;
+    check(load::run(&context.cache, folder.path()))
 }
 
 fn chart(_: &Context) -> StepResult {

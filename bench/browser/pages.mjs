@@ -26,9 +26,21 @@ function pass(asked, response) {
   asked.pipe(onward);
 }
 
+// Sets a page into the frame that all pages share, as the gateway's `storefront::page` does.
+async function framed(path, page) {
+  const [values, main] = page.split(/\n\n(.*)/s);
+  let whole = await readFile(new URL("frame.html", STOREFRONT), "utf8");
+  for (const line of values.split("\n")) {
+    const [name, value] = line.split(/: (.*)/s);
+    whole = whole.replaceAll(`{{${name}}}`, () => value);
+  }
+  return whole.replaceAll(`<a href="${path}">`, `<a href="${path}" aria-current="page">`).replace("{{main}}", () => main);
+}
+
 async function file(path, response) {
   const name = PAGES[path] ?? (path.startsWith("/products/") ? "product.html" : path.slice(1));
-  const bytes = await readFile(new URL(name, STOREFRONT)).catch(() => null);
+  let bytes = await readFile(new URL(name, STOREFRONT)).catch(() => null);
+  if (bytes && name.endsWith(".html")) bytes = await framed(path, bytes.toString());
   response.writeHead(bytes ? 200 : 404, { "content-type": TYPES[extname(name)] ?? "text/plain", "content-security-policy": POLICY });
   response.end(bytes);
 }

@@ -1,16 +1,16 @@
 //! The storefront's files, embedded in the binary, compressed once at start and revalidated by
 //! their hash.
 //!
-//! The pages are hand-written HTML, CSS and ES modules under `storefront/`; nothing builds them. A
-//! strict content security policy holds them to that: no inline code or style, nothing from
-//! elsewhere.
+//! The storefront is hand-written HTML, CSS and ES modules under `storefront/`; nothing builds it.
+//! At start each page is set into the frame that all pages share ([`page`]). A strict content
+//! security policy forbids inline code and style, and anything from elsewhere.
 
 mod files;
+mod page;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -48,7 +48,7 @@ pub(crate) fn router() -> Router {
 }
 
 fn asset(file: &File) -> Asset {
-    Asset::new(file.content_type(), Bytes::from_static(file.bytes))
+    Asset::new(file.content_type(), file.content())
 }
 
 fn answer(asset: &Asset, asked: &HeaderMap) -> Response {

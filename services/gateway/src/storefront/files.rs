@@ -1,14 +1,32 @@
 //! The list of the storefront's files.
 
+use axum::body::Bytes;
+
+use super::page::assemble;
+
 /// A file of the storefront, as it is in the source tree.
 pub(super) struct File {
     /// The path at which it is served.
     pub(super) path: &'static str,
     name: &'static str,
-    pub(super) bytes: &'static [u8],
+    bytes: &'static [u8],
 }
 
 impl File {
+    /// Returns its content as it is served: a page is set into the common frame.
+    pub(super) fn content(&self) -> Bytes {
+        match self.page() {
+            Some(page) => assemble(self.path, page).into(),
+            None => Bytes::from_static(self.bytes),
+        }
+    }
+
+    /// Returns its text if it is a page.
+    pub(super) fn page(&self) -> Option<&'static str> {
+        let is_page = self.name.ends_with(".html");
+        is_page.then(|| str::from_utf8(self.bytes).expect("pages are text"))
+    }
+
     /// Returns its media type, by its name.
     pub(super) fn content_type(&self) -> &'static str {
         match self.name.rsplit_once('.') {

@@ -6,7 +6,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, clap::Args)]
 #[group(skip)]
 pub struct Config {
-    /// How long counts are kept after the end of their window, such as `30d`.
+    /// Time for which counts are kept after the end of their window, such as `30d`.
     #[arg(long, env = "TIDEMARK_ANALYTICS_RETENTION", default_value = "30d",
           value_parser = humantime::parse_duration, value_name = "DURATION")]
     pub analytics_retention: Duration,
@@ -19,8 +19,8 @@ pub struct Config {
         value_name = "URL"
     )]
     pub orders_url: String,
-    /// How long after its end a minute may wait for its window before the audit reports uncounted
-    /// orders as a difference.
+    /// Time after its end for which a minute may wait for its window, before the audit reports
+    /// uncounted orders as a difference.
     #[arg(long, env = "TIDEMARK_ANALYTICS_AUDIT_PATIENCE", default_value = "5m",
           value_parser = humantime::parse_duration, value_name = "DURATION")]
     pub analytics_audit_patience: Duration,

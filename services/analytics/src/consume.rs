@@ -12,7 +12,7 @@ use prometheus::IntCounter;
 use record_log::Offset;
 use serde::de::DeserializeOwned;
 
-use crate::feed::{Feed, Source};
+use crate::feed::{Feed, FeedTopic};
 use crate::http::Shown;
 use crate::store::{Store, StoreError};
 
@@ -39,7 +39,7 @@ impl Consumer for Counts {
     type Error = StoreError;
 
     fn opened(&self, next: &[(u32, Offset)]) {
-        self.0.feed.opened(Source::Counts, next);
+        self.0.feed.opened(FeedTopic::Counts, next);
     }
 
     async fn consume(&self, batch: &Batch) -> Result<(), StoreError> {
@@ -50,7 +50,7 @@ impl Consumer for Counts {
         for (record, count) in counts {
             let user_id = Some(count.user_id);
             self.0
-                .tell(Source::Counts, record, user_id, &Shown::from(count));
+                .tell(FeedTopic::Counts, record, user_id, &Shown::from(count));
         }
 
         Ok(())
@@ -61,7 +61,7 @@ impl Consumer for Summaries {
     type Error = StoreError;
 
     fn opened(&self, next: &[(u32, Offset)]) {
-        self.0.feed.opened(Source::Windows, next);
+        self.0.feed.opened(FeedTopic::Windows, next);
     }
 
     async fn consume(&self, batch: &Batch) -> Result<(), StoreError> {
@@ -69,7 +69,7 @@ impl Consumer for Summaries {
             self.0.store.upsert_summary(&summary).await?;
             self.0.written.inc();
             self.0
-                .tell(Source::Windows, record, None, &Shown::from(summary));
+                .tell(FeedTopic::Windows, record, None, &Shown::from(summary));
         }
         Ok(())
     }
@@ -97,14 +97,14 @@ impl Writing {
 
     fn tell<T: serde::Serialize>(
         &self,
-        source: Source,
+        topic: FeedTopic,
         record: &Received,
         user_id: Option<u64>,
         shown: &T,
     ) {
         let data = serde_json::to_string(shown).expect("events are plain data");
         self.feed
-            .send(source, (record.partition, record.offset), user_id, data);
+            .send(topic, (record.partition, record.offset), user_id, data);
     }
 }
 

@@ -1,7 +1,7 @@
 //! The live feed: sends new and corrected counts to listeners as they are consumed.
 //!
-//! An event's id is a cut through the two topics: for every partition, the offset that follows the
-//! last record sent. A cut means the same in every replica and after a restart. A listener that
+//! An event's id is a position in the two topics: for every partition, the offset that follows the
+//! last record sent. A position means the same in every replica and after a restart. A listener that
 //! reconnects with the last id it received (`Last-Event-ID`) gets the events it missed, as long as
 //! they are among the last [`KEPT`] events of this process. Otherwise it gets a `reset` and must
 //! read the lists again. Every event is an upsert, so receiving one twice does no harm.
@@ -19,11 +19,11 @@ const KEPT: usize = 8_192;
 const BACKLOG: usize = 4_096;
 
 /// For each partition of the two topics, the offset that follows the last record sent.
-pub type Cut = BTreeMap<(Source, u32), Offset>;
+pub type FeedPosition = BTreeMap<(FeedTopic, u32), Offset>;
 
 /// The topic that an event came from.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Source {
+pub enum FeedTopic {
     /// `analytics-results`.
     Counts,
     /// `analytics-summaries`.
@@ -33,10 +33,10 @@ pub enum Source {
 /// An event, as sent to listeners.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Event {
-    /// The cut after it.
+    /// The position after it.
     pub id: String,
     /// The topic it came from.
-    pub source: Source,
+    pub topic: FeedTopic,
     /// The user whose count it is; `None` for a window.
     pub user_id: Option<u64>,
     /// The count or summary, as JSON.
@@ -63,9 +63,9 @@ pub struct Feed(Arc<Mutex<Inner>>);
 
 struct Inner {
     /// The cut after the newest event.
-    sent: Cut,
+    sent: FeedPosition,
     /// The cut before the oldest event kept.
-    kept_from: Cut,
+    kept_from: FeedPosition,
     kept: VecDeque<Arc<Event>>,
     live: broadcast::Sender<Arc<Event>>,
 }
@@ -74,8 +74,8 @@ impl Default for Feed {
     fn default() -> Self {
         let (live, _) = broadcast::channel(BACKLOG);
         let inner = Inner {
-            sent: Cut::new(),
-            kept_from: Cut::new(),
+            sent: FeedPosition::new(),
+            kept_from: FeedPosition::new(),
             kept: VecDeque::new(),
             live,
         };
@@ -84,32 +84,32 @@ impl Default for Feed {
 }
 
 impl Feed {
-    /// Records the offsets from which events of `source` are sent. Partitions that are already
+    /// Records the offsets from which events of `topic` are sent. Partitions that are already
     /// known keep their offsets.
-    pub fn opened(&self, source: Source, next: &[(u32, Offset)]) {
+    pub fn opened(&self, topic: FeedTopic, next: &[(u32, Offset)]) {
         let mut inner = self.inner();
         for (partition, offset) in next {
-            inner.sent.entry((source, *partition)).or_insert(*offset);
+            inner.sent.entry((topic, *partition)).or_insert(*offset);
             inner
                 .kept_from
-                .entry((source, *partition))
+                .entry((topic, *partition))
                 .or_insert(*offset);
         }
     }
 
     /// Sends the content of the record at `(partition, offset)` to the listeners. A record that is
     /// consumed again is not sent again.
-    pub fn send(&self, source: Source, at: (u32, Offset), user_id: Option<u64>, data: String) {
+    pub fn send(&self, topic: FeedTopic, at: (u32, Offset), user_id: Option<u64>, data: String) {
         let mut inner = self.inner();
-        let sent = inner.sent.entry((source, at.0)).or_insert(at.1);
+        let sent = inner.sent.entry((topic, at.0)).or_insert(at.1);
         if *sent > at.1 {
             return;
         }
 
         *sent = at.1 + 1;
         let event = Arc::new(Event {
-            id: format_cut(&inner.sent),
-            source,
+            id: format_position(&inner.sent),
+            topic,
             user_id,
             data,
             at,
@@ -123,30 +123,30 @@ impl Feed {
         drop(inner.live.send(event));
     }
 
-    /// Subscribes a listener. With `last_id` it starts after that cut, otherwise with the next
+    /// Subscribes a listener. With `last_id` it starts after that position, otherwise with the next
     /// event.
     pub fn subscribe(&self, last_id: Option<&str>) -> Subscription {
         let inner = self.inner();
         let live = inner.live.subscribe();
-        let Some(seen) = last_id.and_then(parse_cut) else {
+        let Some(seen) = last_id.and_then(parse_position) else {
             return Subscription {
-                id: format_cut(&inner.sent),
+                id: format_position(&inner.sent),
                 is_reset: last_id.is_some(),
                 missed: Vec::new(),
                 live,
             };
         };
 
-        let before = |key: &(Source, u32)| seen.get(key).copied().unwrap_or(0);
+        let before = |key: &(FeedTopic, u32)| seen.get(key).copied().unwrap_or(0);
         let is_reset = inner
             .kept_from
             .iter()
             .any(|(key, kept_from)| before(key) < *kept_from);
 
-        let is_missed = |event: &&Arc<Event>| event.at.1 >= before(&(event.source, event.at.0));
+        let is_missed = |event: &&Arc<Event>| event.at.1 >= before(&(event.topic, event.at.0));
         let id = if is_reset { &inner.sent } else { &seen };
         Subscription {
-            id: format_cut(id),
+            id: format_position(id),
             is_reset,
             missed: inner.kept.iter().filter(is_missed).cloned().collect(),
             live,
@@ -162,37 +162,37 @@ impl Inner {
     fn forget_oldest(&mut self) {
         if let Some(oldest) = self.kept.pop_front() {
             self.kept_from
-                .insert((oldest.source, oldest.at.0), oldest.at.1 + 1);
+                .insert((oldest.topic, oldest.at.0), oldest.at.1 + 1);
         }
     }
 }
 
-/// Formats a cut, as in `c0-17.c1-9.w0-4`: topic and partition, then the offset.
-fn format_cut(cut: &Cut) -> String {
+/// Formats a position, as in `c0-17.c1-9.w0-4`: topic and partition, then the offset.
+fn format_position(position: &FeedPosition) -> String {
     let mut text = String::new();
-    for ((source, partition), offset) in cut {
+    for ((topic, partition), offset) in position {
         let separator = if text.is_empty() { "" } else { "." };
-        write!(text, "{separator}{}{partition}-{offset}", source.letter())
+        write!(text, "{separator}{}{partition}-{offset}", topic.letter())
             .expect("a String takes all");
     }
 
     text
 }
 
-fn parse_cut(text: &str) -> Option<Cut> {
-    text.split('.').map(parse_position).collect()
+fn parse_position(text: &str) -> Option<FeedPosition> {
+    text.split('.').map(parse_entry).collect()
 }
 
-fn parse_position(text: &str) -> Option<((Source, u32), Offset)> {
-    let (topic, rest) = text.split_at_checked(1)?;
-    let source = [Source::Counts, Source::Windows]
+fn parse_entry(text: &str) -> Option<((FeedTopic, u32), Offset)> {
+    let (letter, rest) = text.split_at_checked(1)?;
+    let topic = [FeedTopic::Counts, FeedTopic::Windows]
         .into_iter()
-        .find(|source| source.letter() == topic)?;
+        .find(|topic| topic.letter() == letter)?;
     let (partition, offset) = rest.split_once('-')?;
-    Some(((source, partition.parse().ok()?), offset.parse().ok()?))
+    Some(((topic, partition.parse().ok()?), offset.parse().ok()?))
 }
 
-impl Source {
+impl FeedTopic {
     fn letter(self) -> &'static str {
         match self {
             Self::Counts => "c",
@@ -207,12 +207,12 @@ mod tests {
 
     fn feed(events: std::ops::Range<u64>) -> Feed {
         let feed = Feed::default();
-        feed.opened(Source::Counts, &[(0, events.start), (1, 0)]);
-        feed.opened(Source::Windows, &[(0, 0)]);
+        feed.opened(FeedTopic::Counts, &[(0, events.start), (1, 0)]);
+        feed.opened(FeedTopic::Windows, &[(0, 0)]);
 
         events.for_each(|offset| {
             feed.send(
-                Source::Counts,
+                FeedTopic::Counts,
                 (0, offset),
                 Some(offset),
                 offset.to_string(),
@@ -238,7 +238,7 @@ mod tests {
     async fn a_listener_hears_what_comes() {
         let feed = feed(0..2);
         let mut subscription = feed.subscribe(None);
-        feed.send(Source::Windows, (0, 0), None, "w".to_owned());
+        feed.send(FeedTopic::Windows, (0, 0), None, "w".to_owned());
 
         let heard = subscription.live.recv().await.unwrap();
         assert_eq!(
@@ -251,7 +251,7 @@ mod tests {
     #[test]
     fn a_listener_that_returns_gets_what_it_missed() {
         let feed = feed(0..3);
-        feed.send(Source::Counts, (1, 0), None, "other".to_owned());
+        feed.send(FeedTopic::Counts, (1, 0), None, "other".to_owned());
         assert_eq!(
             missed(&feed, "c0-1.c1-0.w0-0"),
             (false, vec!["1".into(), "2".into(), "other".into()])
@@ -271,8 +271,8 @@ mod tests {
     #[test]
     fn a_record_that_is_consumed_again_is_not_sent_again() {
         let feed = feed(0..3);
-        feed.opened(Source::Counts, &[(0, 1), (1, 0)]);
-        feed.send(Source::Counts, (0, 1), None, "again".to_owned());
+        feed.opened(FeedTopic::Counts, &[(0, 1), (1, 0)]);
+        feed.send(FeedTopic::Counts, (0, 1), None, "again".to_owned());
         assert_eq!(missed(&feed, "c0-0.c1-0.w0-0").1, ["0", "1", "2"]);
     }
 }

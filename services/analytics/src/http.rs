@@ -169,15 +169,3 @@ impl From<WindowSummary> for Shown<WindowSummary> {
         }
     }
 }
-
-impl From<StoreError> for Problem {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Unreadable(error) => Self::internal(error),
-            error @ StoreError::DynamoDb(_) => {
-                tracing::warn!(%error, "a request failed");
-                Self::unavailable("the counts cannot be reached")
-            }
-        }
-    }
-}

@@ -26,9 +26,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::types::AttributeValue;
-use chassis::dynamodb::TableError;
+pub use chassis::dynamodb::StoreError;
+use chassis::dynamodb::{TableError, held};
 use events::{Timestamp, WindowCount, WindowSummary};
 use futures::{StreamExt, TryStreamExt};
 pub use query::{Position, Starts};
@@ -52,17 +52,6 @@ pub struct Store {
     client: Client,
     retention: Duration,
     noted: Arc<Mutex<BTreeMap<Timestamp, BTreeSet<u64>>>>,
-}
-
-/// The reason a call of the store failed.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// DynamoDB returned an error or did not reply; a write may have happened.
-    #[error("DynamoDB failed: {}", chassis::in_one_line(&**.0))]
-    DynamoDb(#[source] Box<aws_sdk_dynamodb::Error>),
-    /// An item does not have the expected format.
-    #[error("an item cannot be read: {0}")]
-    Unreadable(#[from] serde_dynamo::Error),
 }
 
 impl Store {
@@ -131,7 +120,8 @@ impl Store {
             .set_item(Some(serde_dynamo::to_item(row)?));
         let put = put.condition_expression(IS_NEWER);
         let put = put.expression_attribute_values(":revision", revision);
-        unless_newer(put.send().await)
+        // A failed condition means that a newer revision is stored: nothing is left to do.
+        held(put.send().await).map(drop)
     }
 
     /// Writes the summary of a window, unless a later revision is stored.
@@ -157,7 +147,7 @@ impl Store {
         let update = update
             .update_expression(format!("SET {}", changes.join(", ")))
             .condition_expression(IS_NEWER);
-        unless_newer(update.send().await)
+        held(update.send().await).map(drop)
     }
 
     /// Stores which shelves a window uses, unless this process has already done so.
@@ -192,8 +182,7 @@ impl Store {
         update
             .expression_attribute_values(":shards", shelves)
             .send()
-            .await
-            .map_err(failed)?;
+            .await?;
 
         let mut noted = self.noted();
         noted.entry(start).or_default().extend(shards);
@@ -228,22 +217,4 @@ fn window_key(start: Timestamp) -> std::collections::HashMap<String, AttributeVa
 
 fn number(number: u64) -> AttributeValue {
     AttributeValue::N(number.to_string())
-}
-
-/// Treats a failed condition as success: a newer revision is stored, so nothing is left to do.
-fn unless_newer<T, E>(outcome: Result<T, SdkError<E>>) -> Result<(), StoreError>
-where
-    aws_sdk_dynamodb::Error: From<SdkError<E>>,
-{
-    match outcome.map_err(aws_sdk_dynamodb::Error::from) {
-        Ok(_) | Err(aws_sdk_dynamodb::Error::ConditionalCheckFailedException(_)) => Ok(()),
-        Err(error) => Err(StoreError::DynamoDb(Box::new(error))),
-    }
-}
-
-fn failed<E>(error: SdkError<E>) -> StoreError
-where
-    aws_sdk_dynamodb::Error: From<SdkError<E>>,
-{
-    StoreError::DynamoDb(Box::new(error.into()))
 }

@@ -1,4 +1,7 @@
-//! DynamoDB: the client, and the creation of missing tables at a service's start.
+//! DynamoDB: the client, the creation of missing tables at a service's start, and the error of a
+//! store.
+
+mod failure;
 
 use std::time::Duration;
 
@@ -11,6 +14,8 @@ use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
     ProjectionType, ScalarAttributeType, TableStatus, TimeToLiveSpecification,
 };
+
+pub use failure::{StoreError, held};
 
 use crate::in_one_line;
 

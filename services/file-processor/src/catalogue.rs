@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use uuid::{Builder, Uuid};
 
-use crate::csv::{Complaint, Row, Rows, Source};
+use crate::csv::{Complaint, RawRow, Row, Rows};
 use crate::finding::Refusal;
 
 /// Size limit of an import, in bytes, because its products are held in memory.
@@ -41,7 +41,7 @@ const PANDAS_INDEX: &str = "Unnamed: 0";
 #[derive(Clone, Debug, PartialEq)]
 pub struct Product {
     /// The last row of the product.
-    pub source: Source,
+    pub raw: RawRow,
     /// The id, derived from its SKU or name.
     pub id: Uuid,
     /// The request body for the products service.
@@ -114,7 +114,7 @@ impl Rows for Products {
         };
 
         self.add(Product {
-            source: row.source(),
+            raw: row.raw(),
             id,
             body,
         })?;
@@ -150,7 +150,7 @@ impl Products {
     fn add(&mut self, product: Product) -> Result<(), Refusal> {
         if let Some(place) = self.places.get(&product.id) {
             let known = &mut self.found[*place];
-            known.source = product.source;
+            known.raw = product.raw;
             known.body.extend(product.body);
             self.repeated_rows += 1;
             return Ok(());
@@ -271,8 +271,8 @@ mod tests {
             ]
         );
 
-        assert_eq!(products.found[1].source.row, 4);
-        assert_eq!(products.found[1].source.line, 5);
+        assert_eq!(products.found[1].raw.row, 4);
+        assert_eq!(products.found[1].raw.line, 5);
         assert_eq!(
             (&summary["rows"], &summary["bad_rows"]),
             (&json!(4), &json!(2))
@@ -379,10 +379,7 @@ mod tests {
             ]
         );
 
-        assert_eq!(
-            (products.repeated_rows, products.found[0].source.row),
-            (3, 4)
-        );
+        assert_eq!((products.repeated_rows, products.found[0].raw.row), (3, 4));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use crate::chunks::{Chunk, Stop};
 use crate::finding::{Finding, Reason, Refusal, shortened};
 use bad_rows::as_csv;
-pub use bad_rows::{BadRows, Complaint, Source};
+pub use bad_rows::{BadRows, Complaint, RawRow};
 use column::Column;
 pub use dialect::{Dialect, Head, is_likely};
 
@@ -59,8 +59,8 @@ impl<'a> Row<'a> {
     }
 
     /// Returns its position and its text.
-    pub fn source(&self) -> Source {
-        Source {
+    pub fn raw(&self) -> RawRow {
+        RawRow {
             row: self.place.row,
             line: self.place.line,
             text: as_csv(self, self.delimiter),
@@ -257,7 +257,7 @@ impl<'a, R: Rows> File<'a, R> {
         self.row_count += 1;
         row.place.line = self.line(last);
         if let Some(complaint) = take_row(&mut self.columns, self.rows, &row)? {
-            self.bad_rows.note(complaint, || row.source());
+            self.bad_rows.note(complaint, || row.raw());
         }
 
         Ok(())

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::file::File;
 use crate::folder::Posted;
 use crate::objects::{Object, Objects, UPLOADS, UploadError};
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 
 /// The OpenAPI description of this service.
 const DESCRIPTION: &str = include_str!("../openapi.json");
@@ -303,16 +303,4 @@ fn limited(
         left = rest.unwrap_or(0);
         std::future::ready(rest.map(|_| piece).ok_or(Broken::TooLarge))
     })
-}
-
-impl From<StoreError> for Problem {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Unreadable(error) => Self::internal(error),
-            error @ StoreError::DynamoDb(_) => {
-                tracing::warn!(%error, "a request failed");
-                Self::unavailable("the files cannot be reached")
-            }
-        }
-    }
 }

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::catalogue::Product;
-use crate::csv::{Complaint, Source};
+use crate::csv::{Complaint, RawRow};
 
 const CALL_LIMIT: Duration = Duration::from_secs(10);
 /// Number of products in flight at the same time.
@@ -44,13 +44,13 @@ pub struct Imported {
     added: u64,
     changed: u64,
     /// The rows that the service rejected, with its reasons.
-    pub refused: Vec<(Source, Complaint)>,
+    pub refused: Vec<(RawRow, Complaint)>,
 }
 
 enum Outcome {
     Added,
     Changed,
-    Refused(Source, Complaint),
+    Refused(RawRow, Complaint),
 }
 
 #[derive(Deserialize)]
@@ -125,7 +125,7 @@ async fn refused(product: &Product, response: Response) -> Result<Outcome, Produ
                 column: field,
                 problem: detail,
             };
-            Ok(Outcome::Refused(product.source.clone(), complaint))
+            Ok(Outcome::Refused(product.raw.clone(), complaint))
         }
         status => Err(ProductsError::Unexpected(status)),
     }
@@ -136,7 +136,7 @@ impl Imported {
         match outcome {
             Outcome::Added => self.added += 1,
             Outcome::Changed => self.changed += 1,
-            Outcome::Refused(source, complaint) => self.refused.push((source, complaint)),
+            Outcome::Refused(raw, complaint) => self.refused.push((raw, complaint)),
         }
     }
 
@@ -144,7 +144,7 @@ impl Imported {
     pub fn summary(&self) -> Value {
         let shown = self.refused.iter().take(REFUSED_SHOWN);
         let first_refused: Vec<Value> = shown
-            .map(|(source, complaint)| complaint.summary(source))
+            .map(|(raw, complaint)| complaint.summary(raw))
             .collect();
 
         json!({

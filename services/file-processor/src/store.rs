@@ -6,9 +6,9 @@
 //! lists the files, newest first.
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::types::AttributeValue;
-use chassis::dynamodb::{Index, Key, KeyKind, Projected, Table, TableError, ensure_table};
+pub use chassis::dynamodb::StoreError;
+use chassis::dynamodb::{Index, Key, KeyKind, Projected, Table, TableError, ensure_table, held};
 use chassis::{Limit, Page};
 use serde::Serialize;
 use uuid::Uuid;
@@ -45,17 +45,6 @@ const TABLE: Table = Table {
 #[derive(Clone, Debug)]
 pub struct Store {
     client: Client,
-}
-
-/// The reason why an operation of the store failed.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// DynamoDB rejected the request or did not answer; a write may have happened.
-    #[error("DynamoDB failed: {}", chassis::in_one_line(&**.0))]
-    DynamoDb(#[source] Box<aws_sdk_dynamodb::Error>),
-    /// An item could not be decoded.
-    #[error("an item cannot be read: {0}")]
-    Unreadable(#[from] serde_dynamo::Error),
 }
 
 /// A file in the form of an item.
@@ -129,11 +118,7 @@ impl Store {
                 .expression_attribute_names("#status", "status");
         }
 
-        match put.send().await.map_err(aws_sdk_dynamodb::Error::from) {
-            Ok(_) => Ok(true),
-            Err(aws_sdk_dynamodb::Error::ConditionalCheckFailedException(_)) => Ok(false),
-            Err(error) => Err(StoreError::DynamoDb(Box::new(error))),
-        }
+        held(put.send().await)
     }
 
     /// Returns the file, if it is known.
@@ -150,8 +135,7 @@ impl Store {
 
         Ok(get
             .send()
-            .await
-            .map_err(failed)?
+            .await?
             .item
             .map(serde_dynamo::from_item)
             .transpose()?)
@@ -198,8 +182,7 @@ impl Store {
         let found = query
             .limit(i32::try_from(limit).unwrap_or(i32::MAX))
             .send()
-            .await
-            .map_err(failed)?;
+            .await?;
 
         Ok((
             serde_dynamo::from_items(found.items.unwrap_or_default())?,
@@ -215,11 +198,4 @@ fn position(file: &File) -> String {
 
 fn text(text: &str) -> AttributeValue {
     AttributeValue::S(text.to_owned())
-}
-
-fn failed<E>(error: SdkError<E>) -> StoreError
-where
-    aws_sdk_dynamodb::Error: From<SdkError<E>>,
-{
-    StoreError::DynamoDb(Box::new(error.into()))
 }

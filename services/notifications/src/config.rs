@@ -11,8 +11,8 @@ use url::Url;
 #[derive(Clone, Debug, clap::Args)]
 #[group(skip)]
 pub struct Config {
-    /// How long notifications are kept, such as `30d`. An event that is delivered again after that
-    /// creates another notification.
+    /// Time for which notifications are kept, such as `30d`. An event that is delivered again after
+    /// that creates another notification.
     #[arg(long, env = "TIDEMARK_NOTIFICATIONS_RETENTION", default_value = "30d",
           value_parser = humantime::parse_duration, value_name = "DURATION")]
     pub notifications_retention: Duration,
@@ -178,8 +178,8 @@ pub(crate) fn read(path: &Path) -> Result<String, SettingsError> {
     })
 }
 
-/// Returns `true` if nobody on the network can read what is sent to this URL: it is encrypted, or
-/// stays on this machine.
+/// Returns whether data sent to this URL is protected from the network: it is encrypted, or stays
+/// on this machine.
 pub(crate) fn keeps_secrets(url: &Url) -> bool {
     let is_encrypted = ["smtps", "https"].contains(&url.scheme())
         || url

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::notification::Notification;
-use crate::store::{Position, Reopened, Shelf, Store, StoreError};
+use crate::store::{Position, Reopened, Shelf, Store};
 
 /// The OpenAPI description of this service.
 const DESCRIPTION: &str = include_str!("../openapi.json");
@@ -132,16 +132,4 @@ async fn retry_dead(_: Trusted, State(mailbox): State<Mailbox>) -> Result<Json<R
 
     mailbox.kept.notify_one();
     Ok(Json(Retried { retried }))
-}
-
-impl From<StoreError> for Problem {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Unreadable(error) => Self::internal(error),
-            error @ StoreError::DynamoDb(_) => {
-                tracing::warn!(%error, "a request failed");
-                Self::unavailable("the notifications cannot be reached")
-            }
-        }
-    }
 }

@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! orders ─▶ follower ─▶ keep a notification ─▶ DynamoDB ─▶ sender ─▶ couriers: e-mail, SMS
-//!                       (first write wins)      ▲   │      (claims)  (address: users service)
+//!                       (first write wins)      ▲   │      (leases)  (address: users service)
 //!                                               │   └─▶ GET /notifications
 //!                                               └─ POST /notifications/retry
 //! ```

@@ -1,8 +1,8 @@
-//! The sender: claims due errands, hands their messages to couriers, and stores the outcomes.
+//! The sender: leases due errands, hands their messages to couriers, and stores the outcomes.
 //!
 //! ```text
-//! due errands ─▶ claim ───────▶ carry ────────────▶ store the outcome ─▶ move or delete the errand
-//!                (one wins,    (within the limit,  (if the claim        (due, dead, skipped,
+//! due errands ─▶ lease ───────▶ carry ────────────▶ store the outcome ─▶ move or delete the errand
+//!                (one wins,    (within the limit,  (if the lease        (due, dead, skipped,
 //!                with a lease) below the lease)    still holds)         or deleted)
 //! ```
 //!
@@ -26,7 +26,7 @@ use crate::courier::{Courier, Letter};
 use crate::dead_letter::{DeadLetter, DeadLetters};
 use crate::notification::{self, Channel, Notification, Outcome, Refusal, Status};
 use crate::recipient::Users;
-use crate::store::{Claim, Errand, Shelf, Store, StoreError};
+use crate::store::{Errand, LeaseOutcome, Shelf, Store, StoreError};
 use crate::template;
 
 /// Largest number of errands in one fetch.
@@ -35,13 +35,13 @@ pub const BATCH: usize = 64;
 const AT_ONCE: usize = 8;
 /// Time limit of an attempt.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(10);
-/// Lease of a claim. It is longer than an attempt and its writes take, even on a machine that
+/// The length of a lease. It is longer than an attempt and its writes take, even on a machine that
 /// stalls.
 const LEASE_MS: u64 = 60_000;
 
-/// Sends due messages. Each sender holds its claims under its own name.
+/// Sends due messages. Each sender holds its leases under its own name.
 pub struct Sender {
-    /// The owner of this sender's claims.
+    /// The owner of this sender's leases.
     pub name: Uuid,
     /// The notifications and their errands.
     pub store: Store,
@@ -112,38 +112,38 @@ impl Sender {
         let lease_end = Timestamp::from_ms(now.as_ms() + LEASE_MS).unwrap_or(now);
         match self
             .store
-            .claim(errand.event_id, self.name, now, lease_end)
+            .lease(errand.event_id, self.name, now, lease_end)
             .await?
         {
-            Claim::Granted(notification) => {
+            LeaseOutcome::Granted(notification) => {
                 let outcome = self.outcome(errand, &notification).await;
                 self.settle(errand, &notification, outcome).await
             }
-            Claim::NotBefore(at) => self.store.lay(errand, Shelf::Due, at).await,
-            Claim::Settled(status) => self.put_away(errand, status).await,
-            Claim::Gone => self.store.finish(errand).await,
+            LeaseOutcome::NotBefore(at) => self.store.lay(errand, Shelf::Due, at).await,
+            LeaseOutcome::Settled(status) => self.put_away(errand, status).await,
+            LeaseOutcome::Gone => self.store.finish(errand).await,
         }
     }
 
-    /// Returns the outcome of the attempt that was just claimed. A dead letter is published here,
+    /// Returns the outcome of the attempt that the lease counted. A dead letter is published here,
     /// before its status is stored: if this sender dies in between, the letter is published again.
-    async fn outcome(&self, errand: &Errand, claimed: &Notification) -> Outcome {
-        let attempt = if claimed.attempts > self.most_attempts {
+    async fn outcome(&self, errand: &Errand, leased: &Notification) -> Outcome {
+        let attempt = if leased.attempts > self.most_attempts {
             // An earlier attempt gave up, but its dead letter or its status could not be written.
             Err(Refusal::Never(
-                claimed
+                leased
                     .last_error
                     .clone()
                     .unwrap_or_else(|| "tried too often".to_owned()),
             ))
         } else {
-            self.attempt(errand, claimed).await
+            self.attempt(errand, leased).await
         };
 
         let random = Uuid::new_v4().as_u64_pair().1;
         let outcome = Outcome::of(
             attempt,
-            claimed.attempts,
+            leased.attempts,
             self.most_attempts,
             self.clock.now(),
             random,
@@ -162,7 +162,7 @@ impl Sender {
             Ok(()) => outcome,
             Err(error) => {
                 tracing::warn!(%error, event_id = %errand.event_id, "a dead letter waits for its topic");
-                let at = notification::again_at(claimed.attempts, self.clock.now(), random);
+                let at = notification::again_at(leased.attempts, self.clock.now(), random);
                 Outcome::Again {
                     at,
                     error: reason.clone(),
@@ -171,8 +171,8 @@ impl Sender {
         }
     }
 
-    async fn attempt(&self, errand: &Errand, claimed: &Notification) -> Result<Channel, Refusal> {
-        let carried = timeout(ATTEMPT_LIMIT, self.carry(errand, claimed)).await;
+    async fn attempt(&self, errand: &Errand, leased: &Notification) -> Result<Channel, Refusal> {
+        let carried = timeout(ATTEMPT_LIMIT, self.carry(errand, leased)).await;
         carried.unwrap_or_else(|_| {
             Err(Refusal::NotNow(format!(
                 "no answer within {} s",
@@ -181,11 +181,11 @@ impl Sender {
         })
     }
 
-    async fn carry(&self, errand: &Errand, claimed: &Notification) -> Result<Channel, Refusal> {
+    async fn carry(&self, errand: &Errand, leased: &Notification) -> Result<Channel, Refusal> {
         let order: OrderCreated =
             serde_json::from_slice(errand.record.value.as_deref().unwrap_or_default())
                 .map_err(|error| Refusal::Never(format!("its order cannot be read: {error}")))?;
-        let found = self.users.find(claimed.user_id, self.clock.now()).await;
+        let found = self.users.find(leased.user_id, self.clock.now()).await;
         let recipient = found.map_err(|error| Refusal::NotNow(error.to_string()))?;
         let recipient = recipient.ok_or(Refusal::NoRecipient("there is no such user any more"))?;
 
@@ -212,12 +212,12 @@ impl Sender {
     async fn settle(
         &self,
         errand: &Errand,
-        claimed: &Notification,
+        leased: &Notification,
         outcome: Outcome,
     ) -> Result<(), StoreError> {
         let now = self.clock.now();
-        if !self.store.settle(claimed, self.name, &outcome, now).await? {
-            tracing::warn!(event_id = %errand.event_id, "a claim was lost: the message may be sent a second time");
+        if !self.store.settle(leased, self.name, &outcome, now).await? {
+            tracing::warn!(event_id = %errand.event_id, "the lease was lost: the message may be sent a second time");
             return Ok(());
         }
 

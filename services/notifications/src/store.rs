@@ -19,14 +19,14 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
+pub use chassis::dynamodb::StoreError;
 use chassis::dynamodb::TableError;
 pub use errands::{Errand, Shelf};
 use events::Timestamp;
 use futures::future::try_join_all;
-pub use progress::{Claim, Reopened};
+pub use progress::{LeaseOutcome, Reopened};
 use serde::{Deserialize, Serialize};
 pub use tables::NOTIFICATIONS;
 use uuid::Uuid;
@@ -60,17 +60,6 @@ pub enum Kept {
     Now,
     /// The event had a notification already, with this status.
     Before(Status),
-}
-
-/// The reason why an operation of the store failed.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// DynamoDB rejected the request or did not answer; a write may have happened.
-    #[error("DynamoDB failed: {}", chassis::in_one_line(&**.0))]
-    DynamoDb(#[source] Box<aws_sdk_dynamodb::Error>),
-    /// An item could not be decoded.
-    #[error("an item cannot be read: {0}")]
-    Unreadable(#[from] serde_dynamo::Error),
 }
 
 /// A notification in the form of an item.
@@ -128,7 +117,7 @@ impl Store {
                     serde_dynamo::from_item(refusal.item.unwrap_or_default())?;
                 Ok(Kept::Before(known.status))
             }
-            Err(error) => Err(StoreError::DynamoDb(Box::new(error))),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -240,14 +229,7 @@ async fn newest_before(
         .limit(i32::try_from(limit).unwrap_or(i32::MAX));
     let query = query.expression_attribute_names("#position", "position");
     let query = query.expression_attribute_values(":before", AttributeValue::S(before.to_owned()));
-    let found = query.send().await.map_err(failed)?;
+    let found = query.send().await?;
 
     Ok(serde_dynamo::from_items(found.items.unwrap_or_default())?)
-}
-
-fn failed<E>(error: SdkError<E>) -> StoreError
-where
-    aws_sdk_dynamodb::Error: From<SdkError<E>>,
-{
-    StoreError::DynamoDb(Box::new(error.into()))
 }

@@ -22,7 +22,7 @@ use serde::Deserialize;
 use tokio::sync::broadcast;
 
 use super::Analytics;
-use crate::feed::{Event, Source};
+use crate::feed::{Event, FeedTopic};
 
 /// Interval of keep-alive comments on a silent stream: shorter than the timeouts of proxies.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -89,9 +89,9 @@ fn first(is_reset: bool, id: &str) -> Sent {
 }
 
 fn sent(event: &Event) -> Sent {
-    let name = match event.source {
-        Source::Counts => "count",
-        Source::Windows => "window",
+    let name = match event.topic {
+        FeedTopic::Counts => "count",
+        FeedTopic::Windows => "window",
     };
     Sent::default().event(name).id(&event.id).data(&event.data)
 }

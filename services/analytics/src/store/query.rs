@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::rows::{CountRow, WindowRow};
 use super::tables::{ALL_WINDOWS, BY_WINDOW, RESULTS, WINDOWS};
-use super::{Store, StoreError, failed, number, shard, shelf};
+use super::{Store, StoreError, number, shard, shelf};
 
 /// Number of windows read by one query.
 const WINDOWS_PAGE: usize = 50;
@@ -224,7 +224,7 @@ impl Store {
         let query =
             query.expression_attribute_values(":all", AttributeValue::S(ALL_WINDOWS.to_owned()));
         let query = query.expression_attribute_values(":upto", number(upto_ms));
-        let found = query.limit(as_limit(limit)).send().await.map_err(failed)?;
+        let found = query.limit(as_limit(limit)).send().await?;
 
         Ok(serde_dynamo::from_items(found.items.unwrap_or_default())?)
     }
@@ -280,7 +280,7 @@ impl Store {
 }
 
 async fn counts(query: QueryFluentBuilder, limit: usize) -> Result<Vec<WindowCount>, StoreError> {
-    let found = query.limit(as_limit(limit)).send().await.map_err(failed)?;
+    let found = query.limit(as_limit(limit)).send().await?;
     let rows: Vec<CountRow> = serde_dynamo::from_items(found.items.unwrap_or_default())?;
     Ok(rows.into_iter().map(CountRow::into_count).collect())
 }

@@ -43,15 +43,15 @@ impl Complaint {
     }
 
     /// Returns the entry for the metadata.
-    pub fn summary(&self, source: &Source) -> Value {
-        let Source { row, line, .. } = source;
+    pub fn summary(&self, raw: &RawRow) -> Value {
+        let RawRow { row, line, .. } = raw;
         json!({"row": row, "line": line, "column": self.column, "problem": self.problem})
     }
 }
 
 /// The position and the text of a row.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Source {
+pub struct RawRow {
     /// The row, counted from 1 after the header.
     pub row: u64,
     /// The line of the file on which it begins, counted from 1.
@@ -65,7 +65,7 @@ pub struct Source {
 pub struct BadRows {
     header: String,
     count: u64,
-    kept: Vec<(Source, Complaint)>,
+    kept: Vec<(RawRow, Complaint)>,
     kept_bytes: usize,
 }
 
@@ -92,14 +92,14 @@ impl BadRows {
         self.count
     }
 
-    /// Adds a bad row. `source` is called only if there is room for its text.
-    pub fn note(&mut self, complaint: Complaint, source: impl FnOnce() -> Source) {
+    /// Adds a bad row. `raw` is called only if there is room for the row's text.
+    pub fn note(&mut self, complaint: Complaint, raw: impl FnOnce() -> RawRow) {
         self.count += 1;
         let has_room = self.kept.len() < MAX_ROWS && self.kept_bytes < MAX_BYTES;
         if has_room {
-            let source = source();
-            self.kept_bytes += source.text.len();
-            self.kept.push((source, complaint));
+            let raw = raw();
+            self.kept_bytes += raw.text.len();
+            self.kept.push((raw, complaint));
         }
     }
 
@@ -107,7 +107,7 @@ impl BadRows {
     pub fn first(&self) -> Vec<Value> {
         let shown = self.in_order().into_iter().take(SHOWN);
         shown
-            .map(|(source, complaint)| complaint.summary(source))
+            .map(|(raw, complaint)| complaint.summary(raw))
             .collect()
     }
 
@@ -118,10 +118,7 @@ impl BadRows {
             return None;
         }
 
-        let rows: String = kept
-            .iter()
-            .map(|(source, _)| source.text.as_str())
-            .collect();
+        let rows: String = kept.iter().map(|(raw, _)| raw.text.as_str()).collect();
         let text = format!("{}{rows}", self.header);
         let mark = if text.is_ascii() { "" } else { BYTE_ORDER_MARK };
 
@@ -134,9 +131,9 @@ impl BadRows {
 
     /// Returns the kept rows in the order of the file. Rows that the products service rejected are
     /// noted after all others.
-    fn in_order(&self) -> Vec<&(Source, Complaint)> {
+    fn in_order(&self) -> Vec<&(RawRow, Complaint)> {
         let mut kept: Vec<_> = self.kept.iter().collect();
-        kept.sort_by_key(|(source, _)| source.row);
+        kept.sort_by_key(|(raw, _)| raw.row);
         kept
     }
 }

@@ -13,8 +13,8 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::types::AttributeValue;
+use chassis::dynamodb::held;
 use events::Timestamp;
 use follower::Received;
 use futures::future::try_join_all;
@@ -23,7 +23,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
 use super::tables::BY_DAY;
-use super::{NOTIFICATIONS, SHARDS, Store, StoreError, failed, shard};
+use super::{NOTIFICATIONS, SHARDS, Store, StoreError, shard};
 use crate::notification::Notification;
 
 const PREFIX: &str = "errand#";
@@ -100,7 +100,7 @@ impl Store {
             .table_name(NOTIFICATIONS)
             .set_item(Some(serde_dynamo::to_item(row)?));
 
-        if_it_holds(
+        held(
             put.condition_expression("attribute_not_exists(id)")
                 .send()
                 .await,
@@ -139,7 +139,7 @@ impl Store {
         }));
 
         let mut found = Vec::new();
-        for page in shelves.await.map_err(failed)? {
+        for page in shelves.await? {
             let rows: Vec<Row> = serde_dynamo::from_items(page.items.unwrap_or_default())?;
             found.extend(rows.into_iter().filter_map(Row::into_errand));
         }
@@ -164,7 +164,7 @@ impl Store {
             .condition_expression("#position = :found");
         let update = update
             .expression_attribute_values(":found", AttributeValue::S(errand.position.clone()));
-        if_it_holds(update.send().await)?;
+        held(update.send().await)?;
 
         Ok(())
     }
@@ -178,7 +178,7 @@ impl Store {
         let update = self
             .move_errand(event_id, Shelf::Due, at)
             .condition_expression("attribute_exists(id)");
-        if_it_holds(update.send().await)
+        held(update.send().await)
     }
 
     /// Deletes a completed errand, unless another sender has moved it. In that case it is found
@@ -196,7 +196,7 @@ impl Store {
         let delete = delete.expression_attribute_names("#position", "position");
         let delete = delete
             .expression_attribute_values(":found", AttributeValue::S(errand.position.clone()));
-        if_it_holds(delete.send().await)?;
+        held(delete.send().await)?;
 
         Ok(())
     }
@@ -256,18 +256,6 @@ impl Row {
             record,
             position: self.position,
         })
-    }
-}
-
-/// Returns `false` if the write failed because its condition did not hold.
-fn if_it_holds<T, E>(outcome: Result<T, SdkError<E>>) -> Result<bool, StoreError>
-where
-    aws_sdk_dynamodb::Error: From<SdkError<E>>,
-{
-    match outcome.map_err(aws_sdk_dynamodb::Error::from) {
-        Ok(_) => Ok(true),
-        Err(aws_sdk_dynamodb::Error::ConditionalCheckFailedException(_)) => Ok(false),
-        Err(error) => Err(StoreError::DynamoDb(Box::new(error))),
     }
 }
 

@@ -1,8 +1,7 @@
-//! The delivery state of a notification: claims, outcomes and reopening.
+//! The delivery state of a notification: leases, outcomes and reopening.
 //!
 //! Each step is one conditional update of the notification's item. Of any number of replicas, one
-//! gets the claim. A replica whose lease ran out and whose claim was taken over changes nothing any
-//! more.
+//! gets the lease. A replica whose lease expired and was taken over changes nothing any more.
 
 use std::collections::HashMap;
 
@@ -15,13 +14,13 @@ use super::{NOTIFICATIONS, Store, StoreError};
 use crate::notification::{Notification, Outcome, Status};
 
 const IS_DUE: &str = "#status IN (:pending, :sending) AND #next_try_at <= :now";
-const IS_MINE: &str = "#status = :sending AND #owner = :me AND #attempts = :claimed";
+const IS_MINE: &str = "#status = :sending AND #owner = :me AND #attempts = :leased";
 const CAN_BE_OPENED: &str = "#status IN (:pending, :skipped, :dead)";
 
-/// The answer to a claim.
+/// The outcome of [`Store::lease`].
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Claim {
-    /// The claim is granted until the lease ends.
+pub enum LeaseOutcome {
+    /// The lease is granted, until its end.
     Granted(Box<Notification>),
     /// The notification is not due before this time.
     NotBefore(Timestamp),
@@ -46,18 +45,18 @@ pub enum Reopened {
 type Refused = Option<Notification>;
 
 impl Store {
-    /// Claims a notification for `owner` until `lease_end`, if it is due at `now`. Counts the
+    /// Leases a notification to `owner` until `lease_end`, if it is due at `now`. Counts the
     /// attempt.
     ///
     /// # Errors
-    /// [`StoreError`]; the claim may have been stored.
-    pub async fn claim(
+    /// [`StoreError`]; the lease may have been stored.
+    pub async fn lease(
         &self,
         id: Uuid,
         owner: Uuid,
         now: Timestamp,
         lease_end: Timestamp,
-    ) -> Result<Claim, StoreError> {
+    ) -> Result<LeaseOutcome, StoreError> {
         let changes = [
             ("status", Some(text(Status::Sending.name()))),
             ("owner", Some(text(&owner))),
@@ -74,23 +73,23 @@ impl Store {
         let update = update.expression_attribute_values(":now", text(&now));
 
         Ok(match send(update).await? {
-            Ok(notification) => Claim::Granted(Box::new(notification)),
-            Err(None) => Claim::Gone,
+            Ok(notification) => LeaseOutcome::Granted(Box::new(notification)),
+            Err(None) => LeaseOutcome::Gone,
             Err(Some(held)) if held.status.is_open() => {
-                Claim::NotBefore(held.next_try_at.unwrap_or(now))
+                LeaseOutcome::NotBefore(held.next_try_at.unwrap_or(now))
             }
-            Err(Some(settled)) => Claim::Settled(settled.status),
+            Err(Some(settled)) => LeaseOutcome::Settled(settled.status),
         })
     }
 
-    /// Stores the outcome of an attempt. Returns `false` if the claim was lost in the meantime;
+    /// Stores the outcome of an attempt. Returns `false` if the lease was lost in the meantime;
     /// then nothing is changed.
     ///
     /// # Errors
     /// [`StoreError`]; the outcome may have been stored.
     pub async fn settle(
         &self,
-        claimed: &Notification,
+        leased: &Notification,
         owner: Uuid,
         outcome: &Outcome,
         now: Timestamp,
@@ -122,12 +121,12 @@ impl Store {
         }
 
         let update = self
-            .change(claimed.id, changes, "")
+            .change(leased.id, changes, "")
             .condition_expression(IS_MINE);
         let update = update.expression_attribute_names("#attempts", "attempts");
         let update = update.expression_attribute_values(":sending", text(Status::Sending.name()));
         let update = update.expression_attribute_values(":me", text(&owner));
-        let update = update.expression_attribute_values(":claimed", number(claimed.attempts));
+        let update = update.expression_attribute_values(":leased", number(leased.attempts));
         Ok(send(update).await?.is_ok())
     }
 
@@ -211,7 +210,7 @@ async fn send(
             let item = refusal.item.filter(|item| !item.is_empty());
             Ok(Err(item.map(serde_dynamo::from_item).transpose()?))
         }
-        Err(error) => Err(StoreError::DynamoDb(Box::new(error))),
+        Err(error) => Err(error.into()),
     }
 }
 

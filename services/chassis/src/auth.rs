@@ -35,7 +35,9 @@
 
 mod epochs;
 mod http_keys;
+mod jwks_url;
 mod keys;
+mod secret;
 mod settings;
 mod token;
 mod until;
@@ -49,9 +51,11 @@ use axum::{Extension, Router};
 
 pub use epochs::TokenEpochs;
 pub use http_keys::HttpKeys;
+pub use jwks_url::{InvalidJwksUrl, JwksUrl};
 pub use keys::{EpochOf, KeySource, Published};
 use keys::{Keys, NoKeys};
-pub use settings::{AuthMode, AuthSettings, AuthSettingsError, InvalidJwksUrl, JwksUrl, Secret};
+pub use secret::Secret;
+pub use settings::{AuthMode, AuthSettings, AuthSettingsError};
 pub use token::{ACCESS_TOKEN, AUDIENCE, AccessClaims, ISSUER};
 use token::{Kind, ServiceKey, TokenError};
 pub use until::Until;

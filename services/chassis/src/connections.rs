@@ -167,7 +167,8 @@ mod tests {
         [192, 0, 2, last].into()
     }
 
-    /// How many of `n` connections of an address are held, for as long as the caller keeps them.
+    /// Returns how many of `n` connections of an address are held, for as long as the caller keeps
+    /// them.
     fn held(connections: &Arc<Connections>, address: IpAddr, n: usize) -> Vec<Held> {
         (0..n)
             .map_while(|_| connections.hold(address).ok())

@@ -56,7 +56,7 @@ pub struct Limits {
     pub proxies: Vec<IpNet>,
     /// Time limit for a client to send the head of a request, and for an idle connection.
     pub head: Duration,
-    /// How long a client may read nothing of a reply that is being sent.
+    /// Time for which a client may read nothing of a reply that is being sent.
     pub taking: Duration,
     /// Time limit for a handler to begin its reply.
     pub reply: Duration,

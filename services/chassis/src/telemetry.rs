@@ -11,7 +11,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
-/// How and how much to log.
+/// The settings of logging.
 #[derive(Args, Clone, Debug)]
 pub struct LogSettings {
     /// What to log: a level (error, warn, info, debug) or directives like `warn,orders=debug`.
@@ -22,7 +22,7 @@ pub struct LogSettings {
         value_name = "FILTER"
     )]
     pub log: LogFilter,
-    /// How logs look: text on a terminal and JSON elsewhere, unless said.
+    /// Format of the logs; `auto` is text on a terminal and JSON elsewhere.
     #[arg(
         long,
         env = "TIDEMARK_LOG_FORMAT",

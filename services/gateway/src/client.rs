@@ -30,7 +30,7 @@ use tower::Service;
 use tower::layer::layer_fn;
 
 use crate::config::Config;
-use crate::proxy::X_FORWARDED_FOR;
+use crate::forwarded::X_FORWARDED_FOR;
 use accounts::Accounts;
 
 /// Number of requests after which idle clients are removed.

@@ -12,7 +12,7 @@ use ipnet::IpNet;
 
 use crate::cors::Origin;
 
-/// Where the upstream services are, and how much patience and room each of them gets.
+/// The addresses of the upstream services, and the limits of time and number for each of them.
 #[derive(Clone, Debug, clap::Args)]
 #[group(skip)]
 pub struct Config {
@@ -64,14 +64,14 @@ pub struct Config {
         default_value = "http://127.0.0.1:5007"
     )]
     pub files_url: Address,
-    /// How long a connection to an upstream may take to be made.
+    /// Time limit for connecting to an upstream.
     #[arg(id = "gateway-connect-timeout", long, env = "TIDEMARK_GATEWAY_CONNECT_TIMEOUT", default_value = "1s", value_parser = parse_duration)]
     pub connect_timeout: Duration,
-    /// How long an upstream may take from the request to the head of its answer.
+    /// Time limit for an upstream, from the request to the head of its answer.
     #[arg(id = "gateway-response-timeout", long, env = "TIDEMARK_GATEWAY_RESPONSE_TIMEOUT", default_value = "10s", value_parser = parse_duration)]
     pub response_timeout: Duration,
-    /// How long an upstream may be silent within the body of its answer. Streams of events are
-    /// exempt.
+    /// Time for which an upstream may send nothing within the body of its answer. Streams of events
+    /// are exempt.
     #[arg(id = "gateway-idle-timeout", long, env = "TIDEMARK_GATEWAY_IDLE_TIMEOUT", default_value = "30s", value_parser = parse_duration)]
     pub idle_timeout: Duration,
     /// Connections that one client address may have open; more are answered with 429 and closed.
@@ -83,20 +83,20 @@ pub struct Config {
         default_value_t = 512
     )]
     pub connections_of_address: usize,
-    /// How long browsers are to come by TLS alone, like 365days: where TLS ends before the gateway
-    /// [default: not said].
+    /// Time for which browsers may connect by TLS only (`Strict-Transport-Security`), like 365days,
+    /// if TLS ends before the gateway [default: the header is not sent].
     #[arg(id = "gateway-hsts", long, env = "TIDEMARK_GATEWAY_HSTS", value_parser = parse_duration)]
     pub hsts: Option<Duration>,
-    /// How long a client may take to send the head of its request.
+    /// Time limit for a client to send the head of its request.
     #[arg(id = "gateway-head-timeout", long, env = "TIDEMARK_GATEWAY_HEAD_TIMEOUT", default_value = "30s", value_parser = parse_duration)]
     pub head_timeout: Duration,
-    /// How long a client may take to send a file, and the files service to take it.
+    /// Time limit for a client to send a file, and for the files service to take it.
     #[arg(id = "gateway-upload-timeout", long, env = "TIDEMARK_GATEWAY_UPLOAD_TIMEOUT", default_value = "10m", value_parser = parse_duration)]
     pub upload_timeout: Duration,
-    /// How long a client may take to send the body of its request.
+    /// Time limit for a client to send the body of its request.
     #[arg(id = "gateway-body-timeout", long, env = "TIDEMARK_GATEWAY_BODY_TIMEOUT", default_value = "10s", value_parser = parse_duration)]
     pub body_timeout: Duration,
-    /// Requests that may be under way at one upstream; more are refused with 503 at once.
+    /// Requests that may be open at one upstream; more are rejected with 503 at once.
     #[arg(
         id = "gateway-concurrency",
         long,
@@ -104,7 +104,7 @@ pub struct Config {
         default_value_t = 512
     )]
     pub concurrency: usize,
-    /// Event streams that may be open at one upstream; more are refused with 503 at once.
+    /// Event streams that may be open at one upstream; more are rejected with 503 at once.
     #[arg(
         id = "gateway-streams",
         long,
@@ -112,39 +112,37 @@ pub struct Config {
         default_value_t = 1024
     )]
     pub streams: usize,
-    /// Requests a second that one client address may make to the API; without it there is no limit.
+    /// Requests a second that one client address may make to the API [default: no limit].
     #[arg(id = "gateway-rate-limit", long, env = "TIDEMARK_GATEWAY_RATE_LIMIT")]
     pub rate_limit: Option<NonZeroU32>,
-    /// Requests that an address may make at once after a while of quiet; as many as a second's when
-    /// not given.
+    /// Requests that an idle address may make at once [default: the rate limit].
     #[arg(id = "gateway-rate-burst", long, env = "TIDEMARK_GATEWAY_RATE_BURST")]
     pub rate_burst: Option<NonZeroU32>,
-    /// Requests a second that one account may make to the API, or one address that shows no good
-    /// token; without it there is no such limit.
+    /// Requests a second that one account may make to the API, or one address without a valid token
+    /// [default: no limit].
     #[arg(
         id = "gateway-account-rate-limit",
         long,
         env = "TIDEMARK_GATEWAY_ACCOUNT_RATE_LIMIT"
     )]
     pub account_rate_limit: Option<NonZeroU32>,
-    /// Requests that an account may make at once after a while of quiet; as many as a second's when
-    /// not given.
+    /// Requests that an idle account may make at once [default: the account's rate limit].
     #[arg(
         id = "gateway-account-rate-burst",
         long,
         env = "TIDEMARK_GATEWAY_ACCOUNT_RATE_BURST"
     )]
     pub account_rate_burst: Option<NonZeroU32>,
-    /// Sign-ups an hour that one client address may make, all at once or one after the other; 0 for
-    /// no limit [default: 60 with --auth enforced, no limit with --auth open].
+    /// Sign-ups an hour from one client address, at any pace; 0 for no limit [default: 60 with
+    /// --auth enforced, no limit with --auth open].
     #[arg(
         id = "gateway-sign-up-limit",
         long,
         env = "TIDEMARK_GATEWAY_SIGN_UP_LIMIT"
     )]
     pub sign_up_limit: Option<u32>,
-    /// Networks of proxies in front of the gateway, like 10.0.0.0/8, whose word on the client's
-    /// address counts.
+    /// Networks of proxies in front of the gateway, like 10.0.0.0/8, whose headers about the
+    /// client's address are trusted.
     #[arg(
         id = "gateway-trusted-proxies",
         long,

@@ -16,6 +16,7 @@ mod asset;
 mod client;
 mod config;
 mod cors;
+mod forwarded;
 mod health;
 mod openapi;
 mod proxy;

@@ -30,7 +30,6 @@ use crate::client::Peer;
 use crate::upstream::{Failure, Upstream};
 pub(crate) use body::Limits as BodyLimits;
 use body::Relay;
-pub(crate) use headers::X_FORWARDED_FOR;
 
 /// The prefix under which the upstreams' paths are served.
 pub(crate) const PREFIX: &str = "/api";

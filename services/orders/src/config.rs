@@ -17,12 +17,12 @@ pub struct Config {
         value_name = "URL"
     )]
     pub products_url: String,
-    /// How long a relay keeps its lease without renewing it, before another replica takes over.
+    /// Time after which another replica's relay takes over an unrenewed lease.
     #[arg(long, env = "TIDEMARK_ORDERS_RELAY_LEASE", default_value = "5s", value_name = "DURATION",
           value_parser = humantime::parse_duration)]
     pub orders_relay_lease: Duration,
-    /// How often the relay checks for orders that other replicas accepted; orders of its own
-    /// process wake it at once.
+    /// Interval at which the relay checks for orders that other replicas accepted; orders of its
+    /// own process wake it at once.
     #[arg(long, env = "TIDEMARK_ORDERS_RELAY_POLL", default_value = "100ms", value_name = "DURATION",
           value_parser = humantime::parse_duration)]
     pub orders_relay_poll: Duration,

@@ -1,5 +1,7 @@
 //! The routes of the orders service.
 
+mod minutes;
+
 use std::sync::Arc;
 
 use axum::Router;
@@ -15,7 +17,6 @@ use tokio::sync::Notify;
 use tracing::Instrument;
 
 use crate::idempotency::IdempotencyKey;
-use crate::minutes;
 use crate::order::{NewOrder, Order, Status};
 use crate::place::{Placed, Placing};
 use crate::store::{Changed, Reply};

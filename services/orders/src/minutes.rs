@@ -4,24 +4,13 @@
 //! count of the events by event time must therefore give the same numbers; `GET /analytics/audit`
 //! compares the two.
 
-use axum::extract::State;
-use chassis::auth::Trusted;
-use chassis::{Json, Page, Problem, Query, Result};
+use chassis::{Problem, Result};
 use events::{Amounts, Timestamp};
-use serde::{Deserialize, Serialize};
-
-use crate::http::Orders;
+use serde::Serialize;
 
 const MINUTE_MS: u64 = 60_000;
 /// Maximum length of a range: one day.
 const MAX_MINUTES: u64 = 24 * 60;
-
-/// The query. The range covers every minute that it touches.
-#[derive(Debug, Deserialize)]
-pub struct RangeQuery {
-    from: Timestamp,
-    to: Timestamp,
-}
 
 /// A range of whole minutes: at least one, at most [`MAX_MINUTES`]. In milliseconds since 1970;
 /// `to_ms` is exclusive.
@@ -45,28 +34,18 @@ pub struct Minute {
     pub amounts: Amounts,
 }
 
-/// `GET /orders/minutes`: the minutes that have orders, oldest first.
-pub async fn list(
-    _: Trusted,
-    State(orders): State<Orders>,
-    Query(range): Query<RangeQuery>,
-) -> Result<Json<Page<Minute>>> {
-    let items = orders
-        .placing
-        .store
-        .by_minute(Minutes::touched_by(&range)?)
-        .await?;
-    Ok(Json(Page { items, next: None }))
-}
-
 impl Minutes {
-    fn touched_by(range: &RangeQuery) -> Result<Self> {
-        if range.from >= range.to {
+    /// Returns every minute that the range from `from` up to `to` touches.
+    ///
+    /// # Errors
+    /// A 400 when the range is empty or longer than a day.
+    pub fn touched_by(from: Timestamp, to: Timestamp) -> Result<Self> {
+        if from >= to {
             return Err(Problem::bad_request("the range ends before it begins").field("to"));
         }
 
-        let from_ms = range.from.as_ms() / MINUTE_MS * MINUTE_MS;
-        let to_ms = range.to.as_ms().div_ceil(MINUTE_MS) * MINUTE_MS;
+        let from_ms = from.as_ms() / MINUTE_MS * MINUTE_MS;
+        let to_ms = to.as_ms().div_ceil(MINUTE_MS) * MINUTE_MS;
         if to_ms - from_ms > MAX_MINUTES * MINUTE_MS {
             return Err(Problem::bad_request("the range is longer than a day").field("from"));
         }
@@ -77,14 +56,10 @@ impl Minutes {
 
 #[cfg(test)]
 mod tests {
-    use super::{Minutes, RangeQuery};
+    use super::Minutes;
 
     fn minutes(from: &str, to: &str) -> Option<u64> {
-        let range = RangeQuery {
-            from: from.parse().unwrap(),
-            to: to.parse().unwrap(),
-        };
-        let minutes = Minutes::touched_by(&range).ok()?;
+        let minutes = Minutes::touched_by(from.parse().unwrap(), to.parse().unwrap()).ok()?;
         assert_eq!((minutes.from_ms % 60_000, minutes.to_ms % 60_000), (0, 0));
 
         Some((minutes.to_ms - minutes.from_ms) / 60_000)

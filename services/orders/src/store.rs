@@ -8,7 +8,7 @@ use chassis::sql::Database;
 use chassis::{Limit, Problem};
 pub use claims::{Claim, ClaimOutcome};
 use events::Timestamp;
-pub use placing::{PlaceOutcome, Reply};
+pub use placing::PlaceOutcome;
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
@@ -33,6 +33,10 @@ const SET_STATUS: &str = "UPDATE orders SET status = ?, updated_at_ms = ? WHERE 
 pub struct Store {
     database: Database,
 }
+
+/// The body of the reply to the request that placed an order: the order as JSON.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Reply(pub String);
 
 /// The reason a call of the store failed.
 #[derive(Debug, thiserror::Error)]

@@ -12,7 +12,7 @@ use crate::access::{self, AccessError};
 use crate::addresses::{Listening, Part};
 use crate::banner::{Asked, Banner};
 use crate::config::AllSettings;
-use crate::parts::{Parts, Stage};
+use crate::running::{Running, Stage};
 use crate::signals::StopSignals;
 use crate::stores::Stores;
 use crate::stream_job;
@@ -38,8 +38,8 @@ pub async fn run(mut settings: AllSettings) -> Result<(), RunError> {
     let listening = settings.process.addresses.bind_all().await?;
     let access = access::of_all(&settings.process, &listening[Part::Users as usize].url());
     let mut stores = Stores::new(settings.process.stores.clone());
-    let mut parts = Parts::new(STOP_WITHIN);
-    let equipment = Equipment::of(&mut stores, &mut parts, &access).await?;
+    let mut running = Running::new(STOP_WITHIN);
+    let equipment = Equipment::of(&mut stores, &mut running, &access).await?;
     settings.stream_job.settings.checkpoints = format!("{}/checkpoints", stores.objects_url()?);
 
     if stores.has_database_alone() {
@@ -55,11 +55,11 @@ pub async fn run(mut settings: AllSettings) -> Result<(), RunError> {
     let asked = Asked::of(settings.process.access.auth, admin.is_some());
     let banner = Banner::new(&listening, stores.data_folder(), asked);
 
-    start(&mut parts, settings, equipment, job, listening);
+    start(&mut running, settings, equipment, job, listening);
     std::io::stdout()
         .write_all(banner.to_string().as_bytes())
         .map_err(RunError::Banner)?;
-    parts.run_until_stopped(signals).await?;
+    running.run_until_stopped(signals).await?;
     stores.close().await;
 
     Ok(())
@@ -80,25 +80,25 @@ struct Equipment {
 impl Equipment {
     async fn of(
         stores: &mut Stores,
-        parts: &mut Parts,
+        running: &mut Running,
         access: &AuthSettings,
     ) -> Result<Self, RunError> {
         let auth = access.to_auth().map_err(AccessError::Settings)?;
         Ok(Self {
-            gateway: stores.for_gateway(parts, auth.clone()).await?,
-            users: stores.for_users(parts, auth.clone()).await?,
-            products: stores.for_products(parts, auth.clone()).await?,
-            orders: stores.for_orders(parts, auth.clone()).await?,
-            notifications: stores.for_notifications(parts, auth.clone()).await?,
-            analytics: stores.for_analytics(parts, auth.clone()).await?,
-            files: stores.for_files(parts, auth.clone(), access).await?,
-            stream_job: stores.for_stream_job(parts, auth.clone()).await?,
+            gateway: stores.for_gateway(running, auth.clone()).await?,
+            users: stores.for_users(running, auth.clone()).await?,
+            products: stores.for_products(running, auth.clone()).await?,
+            orders: stores.for_orders(running, auth.clone()).await?,
+            notifications: stores.for_notifications(running, auth.clone()).await?,
+            analytics: stores.for_analytics(running, auth.clone()).await?,
+            files: stores.for_files(running, auth.clone(), access).await?,
+            stream_job: stores.for_stream_job(running, auth.clone()).await?,
         })
     }
 }
 
 fn start(
-    parts: &mut Parts,
+    running: &mut Running,
     settings: AllSettings,
     equipment: Equipment,
     job: OrderRun,
@@ -124,17 +124,17 @@ fn start(
         ..settings.files
     };
 
-    parts.start(Stage::Gateway, "gateway", |shutdown| {
+    running.start(Stage::Gateway, "gateway", |shutdown| {
         gateway::run(upstreams, equipment.gateway, gateway, shutdown)
     });
-    parts.start(Stage::Services, "users", |shutdown| {
+    running.start(Stage::Services, "users", |shutdown| {
         users::run(settings.users, equipment.users, users, shutdown)
     });
-    parts.start(Stage::Services, "products", |shutdown| {
+    running.start(Stage::Services, "products", |shutdown| {
         products::run(settings.products, equipment.products, products, shutdown)
     });
 
-    parts.start(Stage::Services, "orders", |shutdown| {
+    running.start(Stage::Services, "orders", |shutdown| {
         orders::run(
             orders::Config {
                 products_url,
@@ -146,7 +146,7 @@ fn start(
         )
     });
 
-    parts.start(Stage::Services, "notifications", |shutdown| {
+    running.start(Stage::Services, "notifications", |shutdown| {
         let config = notifications::Config {
             users_url,
             ..settings.notifications
@@ -154,7 +154,7 @@ fn start(
         notifications::run(config, equipment.notifications, notifications, shutdown)
     });
 
-    parts.start(Stage::Services, "analytics", |shutdown| {
+    running.start(Stage::Services, "analytics", |shutdown| {
         let config = analytics::Config {
             orders_url,
             ..settings.analytics
@@ -162,11 +162,11 @@ fn start(
         analytics::run(config, equipment.analytics, analytics, shutdown)
     });
 
-    parts.start(Stage::Services, "files", |shutdown| {
+    running.start(Stage::Services, "files", |shutdown| {
         file_processor::run(files_config, equipment.files, files, shutdown)
     });
 
-    parts.start(Stage::StreamJob, "order-analytics", |shutdown| {
+    running.start(Stage::StreamJob, "order-analytics", |shutdown| {
         stream_job::run_prepared(job, stream_job, shutdown)
     });
 }

@@ -11,7 +11,7 @@ use crate::RunError;
 use crate::access;
 use crate::addresses::Part;
 use crate::config::AloneSettings;
-use crate::parts::{Failure, Parts, Stage};
+use crate::running::{Failure, Running, Stage};
 use crate::signals::StopSignals;
 use crate::stores::Stores;
 
@@ -29,7 +29,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(12);
 pub async fn run<C, P, R, F, E>(
     part: Part,
     settings: AloneSettings<C>,
-    equip: impl AsyncFnOnce(&mut Stores, &mut Parts, Auth) -> Result<P, RunError>,
+    equip: impl AsyncFnOnce(&mut Stores, &mut Running, Auth) -> Result<P, RunError>,
     service: R,
 ) -> Result<(), RunError>
 where
@@ -43,8 +43,8 @@ where
     let auth = access::of_one(&settings.process, part)?;
     let bound = settings.process.addresses.bind(part).await?;
     let mut stores = Stores::new(settings.process.stores);
-    let mut parts = Parts::new(STOP_WITHIN);
-    let equipment = equip(&mut stores, &mut parts, auth).await?;
+    let mut running = Running::new(STOP_WITHIN);
+    let equipment = equip(&mut stores, &mut running, auth).await?;
 
     tracing::info!(
         service = part.name(),
@@ -53,10 +53,10 @@ where
         "listening"
     );
 
-    parts.start(Stage::Services, part.name(), |shutdown| {
+    running.start(Stage::Services, part.name(), |shutdown| {
         service(settings.service, equipment, bound.into(), shutdown)
     });
-    parts.run_until_stopped(signals).await?;
+    running.run_until_stopped(signals).await?;
     stores.close().await;
 
     Ok(())

@@ -1,4 +1,4 @@
-//! The command line: what to run, where it listens and where its state is stored.
+//! The command line: the parts to run, their addresses, and the places of their state.
 //!
 //! Every setting is a flag and an environment variable. All settings of the whole platform have a
 //! default, so `platform` without arguments starts a complete platform.
@@ -22,7 +22,7 @@ use crate::data_folder;
 #[derive(Debug, Parser)]
 #[command(name = "platform", version, args_conflicts_with_subcommands = true)]
 pub struct Cli {
-    /// What to run.
+    /// The part to run.
     #[command(subcommand)]
     pub command: Option<Command>,
     /// The settings of the whole platform, when no command is given.
@@ -68,7 +68,7 @@ impl Cli {
     }
 }
 
-/// What to run: the whole platform, or one service of it.
+/// The part to run: the whole platform, or one service.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Everything in one process (what runs without a command).

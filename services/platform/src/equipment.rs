@@ -5,7 +5,7 @@ use chassis::auth::{Auth, AuthSettings, Secret};
 use clap::ValueEnum;
 
 use crate::RunError;
-use crate::parts::Parts;
+use crate::running::Running;
 use crate::stores::Stores;
 use crate::stream_job;
 
@@ -16,7 +16,7 @@ impl Stores {
     /// Never fails.
     pub async fn for_gateway(
         &mut self,
-        _: &mut Parts,
+        _: &mut Running,
         auth: Auth,
     ) -> Result<gateway::Parts, RunError> {
         Ok(gateway::Parts { auth })
@@ -26,7 +26,11 @@ impl Stores {
     ///
     /// # Errors
     /// [`RunError::Store`].
-    pub async fn for_users(&mut self, _: &mut Parts, auth: Auth) -> Result<users::Parts, RunError> {
+    pub async fn for_users(
+        &mut self,
+        _: &mut Running,
+        auth: Auth,
+    ) -> Result<users::Parts, RunError> {
         Ok(users::Parts {
             database: self.database()?,
             auth,
@@ -39,11 +43,11 @@ impl Stores {
     /// [`RunError::Store`].
     pub async fn for_products(
         &mut self,
-        parts: &mut Parts,
+        running: &mut Running,
         auth: Auth,
     ) -> Result<products::Parts, RunError> {
         Ok(products::Parts {
-            dynamodb: self.dynamodb(parts).await?,
+            dynamodb: self.dynamodb(running).await?,
             auth,
         })
     }
@@ -55,7 +59,7 @@ impl Stores {
     /// [`RunError::Store`].
     pub async fn for_orders(
         &mut self,
-        _: &mut Parts,
+        _: &mut Running,
         auth: Auth,
     ) -> Result<orders::Parts, RunError> {
         Ok(orders::Parts {
@@ -72,11 +76,11 @@ impl Stores {
     /// [`RunError::Store`].
     pub async fn for_notifications(
         &mut self,
-        parts: &mut Parts,
+        running: &mut Running,
         auth: Auth,
     ) -> Result<notifications::Parts, RunError> {
         Ok(notifications::Parts {
-            dynamodb: self.dynamodb(parts).await?,
+            dynamodb: self.dynamodb(running).await?,
             log: self.log()?,
             auth,
         })
@@ -89,11 +93,11 @@ impl Stores {
     /// [`RunError::Store`].
     pub async fn for_analytics(
         &mut self,
-        parts: &mut Parts,
+        running: &mut Running,
         auth: Auth,
     ) -> Result<analytics::Parts, RunError> {
         Ok(analytics::Parts {
-            dynamodb: self.dynamodb(parts).await?,
+            dynamodb: self.dynamodb(running).await?,
             log: self.log()?,
             auth,
         })
@@ -107,13 +111,13 @@ impl Stores {
     /// [`RunError::Store`], [`RunError::Files`], [`RunError::Itself`].
     pub async fn for_files(
         &mut self,
-        parts: &mut Parts,
+        running: &mut Running,
         auth: Auth,
         access: &AuthSettings,
     ) -> Result<file_processor::Parts, RunError> {
         let objects = self.objects_url()?;
         let mut environment = vec![
-            ("TIDEMARK_DYNAMODB", self.dynamodb_address(parts)?),
+            ("TIDEMARK_DYNAMODB", self.dynamodb_address(running)?),
             ("TIDEMARK_OBJECTS", objects.clone()),
         ];
 
@@ -134,7 +138,7 @@ impl Stores {
 
         let objects = file_processor::Objects::open(&objects)?;
         Ok(file_processor::Parts {
-            dynamodb: self.dynamodb(parts).await?,
+            dynamodb: self.dynamodb(running).await?,
             objects,
             auth,
             function: Some(function),
@@ -148,7 +152,7 @@ impl Stores {
     /// [`RunError::Store`].
     pub async fn for_stream_job(
         &mut self,
-        _: &mut Parts,
+        _: &mut Running,
         _: Auth,
     ) -> Result<stream_job::Parts, RunError> {
         Ok(stream_job::Parts { log: self.log()? })

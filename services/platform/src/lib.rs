@@ -3,7 +3,7 @@
 //!
 //! This crate contains no business logic. It opens the [stores] that the [command line](config)
 //! names and embeds the others in a [data folder](data_folder). It binds the [addresses], then
-//! starts the [parts], watches them and stops them in order. Whether callers must authenticate is
+//! starts the [parts](running), watches them and stops them in order. Whether callers must authenticate is
 //! decided here, once for all services ([access]).
 
 pub mod config;
@@ -15,7 +15,7 @@ pub mod dynamodb_endpoint;
 mod equipment;
 pub mod stores;
 
-pub mod parts;
+pub mod running;
 pub mod signals;
 pub mod stream_job;
 
@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use addresses::Part;
 use config::{Cli, Command, NotificationsErrand};
-use parts::Parts;
+use running::Running;
 use stores::Stores;
 
 /// The longest wait for threads that are still blocked after every part has stopped.
@@ -82,8 +82,8 @@ pub fn run(cli: Cli) -> Result<(), RunError> {
             }
             Command::Files(own) => {
                 let access = own.process.access.clone();
-                let equip = async |stores: &mut Stores, parts: &mut Parts, auth| {
-                    stores.for_files(parts, auth, &access).await
+                let equip = async |stores: &mut Stores, running: &mut Running, auth| {
+                    stores.for_files(running, auth, &access).await
                 };
                 alone::run(Part::Files, *own, equip, file_processor::run).await
             }
@@ -154,5 +154,5 @@ pub enum RunError {
     Replay(#[from] replay::ReplayError),
     /// A part ended or failed.
     #[error(transparent)]
-    Part(#[from] parts::PartError),
+    Part(#[from] running::PartError),
 }

@@ -47,18 +47,18 @@ impl Stage {
 }
 
 /// The parts of a process.
-pub struct Parts {
-    running: JoinSet<Result<(), Failure>>,
+pub struct Running {
+    tasks: JoinSet<Result<(), Failure>>,
     names: HashMap<Id, (&'static str, Stage)>,
     shutdowns: [Shutdown; Stage::ALL.len()],
     stop_within: Duration,
 }
 
-impl Parts {
+impl Running {
     /// Creates an empty set of parts, all of which together must stop within `stop_within`.
     pub fn new(stop_within: Duration) -> Self {
         Self {
-            running: JoinSet::new(),
+            tasks: JoinSet::new(),
             names: HashMap::new(),
             shutdowns: Default::default(),
             stop_within,
@@ -77,7 +77,7 @@ impl Parts {
     {
         let part = part(self.shutdowns[stage as usize].clone());
         let task = self
-            .running
+            .tasks
             .spawn(async move { part.await.map_err(Into::into) });
         self.names.insert(task.id(), (name, stage));
     }
@@ -116,7 +116,7 @@ impl Parts {
     /// Waits until a part ends, before any shutdown is requested. Pending for ever if there are no
     /// parts.
     async fn first_to_end(&mut self) -> PartError {
-        let Some(ended) = self.running.join_next_with_id().await else {
+        let Some(ended) = self.tasks.join_next_with_id().await else {
             return std::future::pending().await;
         };
 
@@ -139,7 +139,7 @@ impl Parts {
             self.shutdowns[stage as usize].request();
             let deadline = began + self.stop_within * stage.deadline_tenths() / 10;
             while self.names.values().any(|(_, of)| *of <= stage) {
-                let Ok(Some(ended)) = timeout_at(deadline, self.running.join_next_with_id()).await
+                let Ok(Some(ended)) = timeout_at(deadline, self.tasks.join_next_with_id()).await
                 else {
                     break;
                 };
@@ -211,57 +211,57 @@ mod tests {
     #[tokio::test]
     async fn stages_stop_one_after_the_other_in_whatever_order_they_were_started() {
         let stopped = Arc::new(Mutex::new(Vec::new()));
-        let mut parts = Parts::new(LIMIT);
+        let mut running = Running::new(LIMIT);
         for (stage, name) in [
             (Stage::Stores, "tables"),
             (Stage::Gateway, "gateway"),
             (Stage::Services, "orders"),
         ] {
             let stopped = Arc::clone(&stopped);
-            parts.start(stage, name, |shutdown| async move {
+            running.start(stage, name, |shutdown| async move {
                 shutdown.requested().await;
                 stopped.lock().unwrap().push(name);
                 Ok::<_, Infallible>(())
             });
         }
 
-        parts.stop().await.unwrap();
+        running.stop().await.unwrap();
         assert_eq!(*stopped.lock().unwrap(), ["gateway", "orders", "tables"]);
     }
 
     #[tokio::test]
     async fn a_part_that_panics_is_named_with_what_it_said() {
-        let mut parts = Parts::new(LIMIT);
-        parts.start_blocking(
+        let mut running = Running::new(LIMIT);
+        running.start_blocking(
             Stage::StreamJob,
             "stream job",
             |_| -> Result<(), Infallible> { panic!("no way on") },
         );
 
-        let error = parts.first_to_end().await.to_string();
+        let error = running.first_to_end().await.to_string();
         assert_eq!(error, "stream job ended: it panicked: no way on");
-        parts.stop().await.unwrap();
+        running.stop().await.unwrap();
     }
 
     #[tokio::test]
     async fn a_part_that_returns_unasked_is_a_failure() {
-        let mut parts = Parts::new(LIMIT);
-        parts.start(Stage::Services, "orders", |_| async {
+        let mut running = Running::new(LIMIT);
+        running.start(Stage::Services, "orders", |_| async {
             Ok::<_, Infallible>(())
         });
 
         assert_eq!(
-            parts.first_to_end().await.to_string(),
+            running.first_to_end().await.to_string(),
             "orders ended: it returned"
         );
     }
 
     #[tokio::test]
     async fn a_part_that_does_not_stop_holds_up_nobody_for_ever() {
-        let mut parts = Parts::new(Duration::from_millis(10));
-        parts.start(Stage::Stores, "stubborn", |_| {
+        let mut running = Running::new(Duration::from_millis(10));
+        running.start(Stage::Stores, "stubborn", |_| {
             std::future::pending::<Result<(), Infallible>>()
         });
-        parts.stop().await.unwrap();
+        running.stop().await.unwrap();
     }
 }

@@ -16,7 +16,7 @@ use url::Url;
 use crate::config::StoreSettings;
 use crate::data_folder::{DataFolder, DataFolderError};
 use crate::dynamodb_endpoint::{DynamoDbEndpoint, EndpointError};
-use crate::parts::{Parts, Stage};
+use crate::running::{Running, Stage};
 
 /// The value of `--dynamodb` that stands for AWS.
 const AWS: &str = "aws";
@@ -65,12 +65,12 @@ impl Stores {
     ///
     /// # Errors
     /// [`StoreError`] when the embedded endpoint cannot be opened.
-    pub async fn dynamodb(&mut self, parts: &mut Parts) -> Result<Client, StoreError> {
+    pub async fn dynamodb(&mut self, running: &mut Running) -> Result<Client, StoreError> {
         if let Some(open) = &self.dynamodb {
             return Ok(open.clone());
         }
 
-        let address = self.dynamodb_address(parts)?;
+        let address = self.dynamodb_address(running)?;
         let client =
             chassis::dynamodb::client(Some(address.as_str()).filter(|address| *address != AWS))
                 .await;
@@ -83,7 +83,7 @@ impl Stores {
     /// # Errors
     /// [`StoreError`] when the data folder is unavailable or the embedded endpoint cannot be
     /// opened.
-    pub fn dynamodb_address(&mut self, parts: &mut Parts) -> Result<String, StoreError> {
+    pub fn dynamodb_address(&mut self, running: &mut Running) -> Result<String, StoreError> {
         if let Some(named) = self
             .settings
             .dynamodb
@@ -95,7 +95,7 @@ impl Stores {
 
         let endpoint = DynamoDbEndpoint::open(&self.folder()?.path().join("dynamodb.sqlite"))?;
         let url = endpoint.url();
-        parts.start_blocking(Stage::Stores, "embedded DynamoDB", |shutdown| {
+        running.start_blocking(Stage::Stores, "embedded DynamoDB", |shutdown| {
             endpoint.serve(shutdown)
         });
 

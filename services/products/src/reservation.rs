@@ -24,13 +24,13 @@ pub struct Request {
     /// The order's key.
     pub key: String,
     /// The lines. Quantities of the same product are added up.
-    pub items: Vec<Wanted>,
+    pub items: Vec<Line>,
 }
 
 /// One line of a request.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct Wanted {
+pub struct Line {
     /// The product's id.
     pub product_id: Uuid,
     /// The quantity, at least one.
@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     fn request(quantities: &[(u128, u64)]) -> Request {
-        let line = |(id, quantity): &(u128, u64)| Wanted {
+        let line = |(id, quantity): &(u128, u64)| Line {
             product_id: Uuid::from_u128(*id),
             quantity: *quantity,
         };

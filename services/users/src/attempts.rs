@@ -7,9 +7,8 @@
 //! | anybody else | the address | 30, then one every 2 seconds |
 //!
 //! A stranger spends from two allowances and needs room in both: nobody can use up a known client's
-//! allowance, and one address cannot use up another's. An attempt counts when its hash begins,
-//! which is the guess; the right password gives it back. An attempt that its caller abandons in the
-//! queue is no guess and costs nothing.
+//! allowance, and one address cannot use up another's. A guess counts when its hash begins;
+//! the right password gives it back. A guess that its caller abandons in the queue costs nothing.
 //!
 //! The counters are in each replica's memory, in tables of a fixed size that evict the least
 //! recently used one. To evict a counter an attacker must fill a table with other guesses, each of
@@ -39,16 +38,16 @@ const OF_ADDRESS: Allowance = Allowance {
     interval: Duration::from_secs(2),
 };
 
-/// An attempt to log in.
+/// A password that a client offers for an account.
 #[derive(Clone, Debug)]
-pub struct Attempt {
+pub struct Guess {
     /// The given e-mail address, or another name of the account; the account need not exist.
     pub account: String,
     /// The guesser.
     pub by: Guesser,
 }
 
-/// The client that tries to log in.
+/// The client that offers a password.
 #[derive(Clone, Debug)]
 pub enum Guesser {
     /// A client that the account was used from before, by its name.
@@ -69,14 +68,14 @@ struct Counters {
     addresses: Counter,
 }
 
-/// The number of attempts allowed at once, and the time after which one more is allowed.
+/// The number of guesses allowed at once, and the time after which one more is allowed.
 #[derive(Clone, Copy)]
 struct Allowance {
     burst: u32,
     interval: Duration,
 }
 
-/// Attempts by key, by the generic cell rate algorithm: for each key, the instant at which its
+/// Guesses by key, by the generic cell rate algorithm: for each key, the instant at which its
 /// whole allowance is available again.
 struct Counter {
     allowance: Allowance,
@@ -99,29 +98,29 @@ impl Default for Attempts {
 }
 
 impl Attempts {
-    /// Returns whether an attempt would be admitted now, without counting it.
+    /// Returns whether a guess would be admitted now, without counting it.
     ///
     /// # Errors
     /// The time to wait, when there were too many.
-    pub fn admits(&self, attempt: &Attempt, now: Instant) -> Result<(), Duration> {
-        self.in_each(attempt, |counter, key| counter.admits(key, now))
+    pub fn admits(&self, guess: &Guess, now: Instant) -> Result<(), Duration> {
+        self.in_each(guess, |counter, key| counter.admits(key, now))
     }
 
-    /// Counts an attempt, if it is admitted.
+    /// Counts a guess, if it is admitted.
     ///
     /// # Errors
     /// The time to wait, when there were too many; nothing is counted then.
-    pub fn count(&self, attempt: &Attempt, now: Instant) -> Result<(), Duration> {
-        self.admits(attempt, now)?;
-        self.in_each(attempt, |counter, key| {
+    pub fn count(&self, guess: &Guess, now: Instant) -> Result<(), Duration> {
+        self.admits(guess, now)?;
+        self.in_each(guess, |counter, key| {
             counter.spend(key, now);
             Ok(())
         })
     }
 
-    /// Gives an attempt back: it had the right password.
-    pub fn forgive(&self, attempt: &Attempt) {
-        let forgiven = self.in_each(attempt, |counter, key| {
+    /// Gives a guess back: it had the right password.
+    pub fn forgive(&self, guess: &Guess) {
+        let forgiven = self.in_each(guess, |counter, key| {
             counter.forgive(key);
             Ok(())
         });
@@ -130,12 +129,12 @@ impl Attempts {
 
     fn in_each(
         &self,
-        attempt: &Attempt,
+        guess: &Guess,
         mut act: impl FnMut(&mut Counter, u64) -> Result<(), Duration>,
     ) -> Result<(), Duration> {
-        let account = attempt.account.as_str();
+        let account = guess.account.as_str();
         let mut counters = self.counters();
-        match &attempt.by {
+        match &guess.by {
             Guesser::Known(client) => {
                 act(&mut counters.known_clients, self.key_of((account, client)))
             }
@@ -194,24 +193,24 @@ impl Counter {
 mod tests {
     use super::*;
 
-    fn stranger(account: &str, last: u8) -> Attempt {
-        Attempt {
+    fn stranger(account: &str, last: u8) -> Guess {
+        Guess {
             account: account.to_owned(),
             by: Guesser::Stranger([192, 0, 2, last].into()),
         }
     }
 
-    fn known(account: &str, client: &str) -> Attempt {
-        Attempt {
+    fn known(account: &str, client: &str) -> Guess {
+        Guess {
             account: account.to_owned(),
             by: Guesser::Known(client.to_owned()),
         }
     }
 
     /// How many of `n` attempts are admitted.
-    fn admitted(attempts: &Attempts, attempt: &Attempt, n: usize, now: Instant) -> usize {
+    fn admitted(attempts: &Attempts, guess: &Guess, n: usize, now: Instant) -> usize {
         (0..n)
-            .filter(|_| attempts.count(attempt, now).is_ok())
+            .filter(|_| attempts.count(guess, now).is_ok())
             .count()
     }
 
@@ -269,18 +268,18 @@ mod tests {
     fn the_right_password_gives_its_attempt_back_and_no_other() {
         let attempts = Attempts::default();
         let start = Instant::now();
-        let attempt = stranger("a", 1);
+        let guess = stranger("a", 1);
 
         for _ in 0..100 {
-            attempts.count(&attempt, start).unwrap();
-            attempts.forgive(&attempt);
+            attempts.count(&guess, start).unwrap();
+            attempts.forgive(&guess);
         }
 
-        assert_eq!(admitted(&attempts, &attempt, 9, start), 9);
-        attempts.count(&attempt, start).unwrap();
-        attempts.forgive(&attempt);
+        assert_eq!(admitted(&attempts, &guess, 9, start), 9);
+        attempts.count(&guess, start).unwrap();
+        attempts.forgive(&guess);
 
-        assert_eq!(admitted(&attempts, &attempt, 9, start), 1);
+        assert_eq!(admitted(&attempts, &guess, 9, start), 1);
     }
 
     #[test]

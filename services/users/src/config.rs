@@ -7,37 +7,37 @@ use clap::Args;
 
 use crate::user::Email;
 
-/// What can be set.
+/// The settings.
 #[derive(Args, Clone, Debug)]
 #[group(skip)]
 pub struct Config {
-    /// How many passwords are hashed at once; each takes a core and 19 MiB for some 20 ms.
+    /// Passwords that are hashed at once; each takes a core and 19 MiB for some 20 ms.
     #[arg(long, env = "TIDEMARK_USERS_HASHERS", default_value_t = 2, value_name = "N",
           value_parser = clap::value_parser!(u16).range(1..=64))]
     pub users_hashers: u16,
-    /// Requests that may wait for a password to be hashed; more are refused with 503 at once. One
+    /// Requests that may wait until a password is hashed; more are rejected with 503 at once. One
     /// address may have a quarter of these places, and a quarter is kept for clients that an
-    /// account knows.
+    /// account has been used from.
     #[arg(long, env = "TIDEMARK_USERS_HASH_QUEUE", default_value_t = 128, value_name = "N",
           value_parser = clap::value_parser!(u16).range(4..=4096))]
     pub users_hash_queue: u16,
-    /// How long an access token is good for. One that was taken back is refused within 20 seconds.
+    /// Lifetime of an access token. A revoked token is rejected within 20 seconds.
     #[arg(long, env = "TIDEMARK_USERS_ACCESS_TOKEN_LIFE", default_value = "15m", value_name = "DURATION",
           value_parser = humantime::parse_duration)]
     pub users_access_token_life: Duration,
-    /// How long a refresh token is good for.
+    /// Lifetime of a refresh token.
     #[arg(long, env = "TIDEMARK_USERS_REFRESH_TOKEN_LIFE", default_value = "30days", value_name = "DURATION",
           value_parser = humantime::parse_duration)]
     pub users_refresh_token_life: Duration,
-    /// How long a session lasts at most, however often its token is refreshed.
+    /// Lifetime of a session, however often its token is refreshed.
     #[arg(long, env = "TIDEMARK_USERS_SESSION_LIFE", default_value = "90days", value_name = "DURATION",
           value_parser = humantime::parse_duration)]
     pub users_session_life: Duration,
-    /// How long a key signs access tokens before the next one does.
+    /// Time for which a key signs access tokens before it is replaced.
     #[arg(long, env = "TIDEMARK_USERS_SIGNING_KEY_LIFE", default_value = "30days", value_name = "DURATION",
           value_parser = humantime::parse_duration)]
     pub users_signing_key_life: Duration,
-    /// E-mail address of the first admin, whose account is made at start.
+    /// E-mail address of the first admin, whose account is created at start.
     #[arg(
         long,
         env = "TIDEMARK_USERS_ADMIN_EMAIL",

@@ -17,11 +17,9 @@ use chassis::sql::Database;
 use events::Timestamp;
 use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, EncodingKey};
-use sqlx::Row;
-use sqlx::any::AnyRow;
 use uuid::Uuid;
 
-use crate::session::epochs;
+use crate::store::{epochs, signing_keys};
 
 /// How long keys are cached before SQL is read again.
 const KNOWN_FOR: Duration = Duration::from_secs(60);
@@ -31,11 +29,6 @@ const PUBLISHED_AHEAD: Duration = Duration::from_secs(600);
 const PKCS8_PREFIX: [u8; 16] = [
     0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20,
 ];
-
-const LIST: &str =
-    "SELECT kid, pkcs8, created_at_ms FROM signing_keys ORDER BY created_at_ms DESC, kid";
-const INSERT: &str = "INSERT INTO signing_keys (kid, pkcs8, created_at_ms) VALUES (?, ?, ?)";
-const REMOVE: &str = "DELETE FROM signing_keys WHERE created_at_ms < ?";
 
 /// A key and its name.
 #[derive(Clone)]
@@ -155,12 +148,8 @@ impl Keys {
     }
 
     async fn stored(&self) -> Result<Vec<Key>, KeysError> {
-        sqlx::query(LIST)
-            .fetch_all(self.database.pool())
-            .await?
-            .iter()
-            .map(read)
-            .collect()
+        let stored = signing_keys::list(&self.database).await?;
+        stored.into_iter().map(Key::decode).collect()
     }
 
     async fn renew(&self, now: Timestamp) -> Result<(), KeysError> {
@@ -171,21 +160,20 @@ impl Keys {
         let useless = now
             .as_ms()
             .saturating_sub(millis(self.key_life * 2 + self.token_life));
-        let mut transaction = self.database.write().await?;
+        let kid = Uuid::now_v7().to_string();
+        let pkcs8 = STANDARD.encode(pkcs8);
+        Ok(signing_keys::renew(&self.database, &kid, &pkcs8, now, useless).await?)
+    }
+}
 
-        sqlx::query(INSERT)
-            .bind(Uuid::now_v7().to_string())
-            .bind(STANDARD.encode(pkcs8))
-            .bind(signed(now.as_ms()))
-            .execute(transaction.connection())
-            .await?;
-
-        sqlx::query(REMOVE)
-            .bind(signed(useless))
-            .execute(transaction.connection())
-            .await?;
-
-        Ok(transaction.commit().await?)
+impl Key {
+    fn decode(stored: signing_keys::StoredKey) -> Result<Self, KeysError> {
+        let pkcs8 = STANDARD.decode(stored.pkcs8)?;
+        Ok(Self {
+            kid: stored.kid,
+            encoding: EncodingKey::from_ed_der(&pkcs8),
+            created_at_ms: stored.created_at_ms,
+        })
     }
 }
 
@@ -202,19 +190,6 @@ impl KeySource for OwnKeys {
     }
 }
 
-fn read(row: &AnyRow) -> Result<Key, KeysError> {
-    let pkcs8 = STANDARD.decode(row.try_get::<String, _>("pkcs8")?)?;
-    Ok(Key {
-        kid: row.try_get("kid")?,
-        encoding: EncodingKey::from_ed_der(&pkcs8),
-        created_at_ms: u64::try_from(row.try_get::<i64, _>("created_at_ms")?).unwrap_or(0),
-    })
-}
-
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX / 4)
-}
-
-fn signed(ms: u64) -> i64 {
-    i64::try_from(ms).unwrap_or(i64::MAX)
 }

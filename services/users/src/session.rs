@@ -1,14 +1,11 @@
 //! Sessions: short-lived signed access tokens, and refresh tokens that are valid for one use.
 //!
 //! A session has an end that no refresh extends. Access tokens are revoked by the account's epoch
-//! (`epochs`).
+//! (`store::epochs`).
 //!
 //! Every refresh replaces the token it used. A token that is used twice was stolen, and either use
 //! may be the thief's: its whole family, all tokens from the same log-in, ends. Only hashes of
 //! refresh tokens are stored.
-
-pub mod epochs;
-mod list;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,22 +20,14 @@ use events::Timestamp;
 use jsonwebtoken::{Algorithm, Header};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use sqlx::{AnyConnection, Row};
+use sqlx::AnyConnection;
 use uuid::Uuid;
-
-pub use list::{Session, UsedFrom};
 
 use crate::Config;
 use crate::keys::{Keys, KeysError};
 use crate::store::admins::is_admin;
-
-const INSERT: &str = "INSERT INTO refresh_tokens (token_hash, family, user_id, is_used, expires_at_ms) VALUES (?, ?, ?, 0, ?)";
-const FIND: &str =
-    "SELECT family, user_id, is_used, expires_at_ms FROM refresh_tokens WHERE token_hash = ?";
-const USE: &str = "UPDATE refresh_tokens SET is_used = 1 WHERE token_hash = ?";
-const END_FAMILY: &str = "DELETE FROM refresh_tokens WHERE family = ?";
-const END_USER: &str = "DELETE FROM refresh_tokens WHERE user_id = ?";
-const END_EXPIRED: &str = "DELETE FROM refresh_tokens WHERE expires_at_ms < ?";
+use crate::store::sessions::{Session, UsedFrom};
+use crate::store::{epochs, refresh_tokens, sessions};
 
 /// The tokens that a client gets at log-in and at each refresh.
 #[derive(Debug, Serialize)]
@@ -135,14 +124,11 @@ impl Sessions {
         let family = Uuid::now_v7().to_string();
         let mut transaction = self.database.write().await?;
         let bearer = Bearer::of(transaction.connection(), user_id).await?;
-        list::begin(transaction.connection(), &family, user_id, from, now).await?;
+        sessions::begin(transaction.connection(), &family, user_id, from, now).await?;
 
         let unused_since = now.as_ms().saturating_sub(millis(self.lives.refresh));
-        list::end_unused(transaction.connection(), unused_since).await?;
-        sqlx::query(END_EXPIRED)
-            .bind(signed(now.as_ms()))
-            .execute(transaction.connection())
-            .await?;
+        sessions::end_unused(transaction.connection(), unused_since).await?;
+        refresh_tokens::end_expired(transaction.connection(), now.as_ms()).await?;
 
         let refresh_token = self
             .add(
@@ -166,44 +152,36 @@ impl Sessions {
     ) -> Result<Tokens, SessionError> {
         let hash = hash(token);
         let mut transaction = self.database.write().await?;
-        let found = sqlx::query(self.database.dialect().locking(FIND)).bind(&hash);
-
-        let row = found
-            .fetch_optional(transaction.connection())
+        let used = refresh_tokens::lock(&self.database, transaction.connection(), &hash)
             .await?
             .ok_or(SessionError::Refused)?;
-        let family: String = row.try_get("family")?;
-        let user_id = row.try_get("user_id")?;
+        let user_id = used.user_id;
 
-        if row.try_get::<i64, _>("is_used")? != 0 {
-            end_family(transaction.connection(), &family).await?;
+        if used.is_used {
+            sessions::end(transaction.connection(), &used.family).await?;
             epochs::move_on(transaction.connection(), user_id, now).await?;
             transaction.commit().await?;
             tracing::warn!(target: "security", event = "refresh_token_reused", user_id);
             return Err(SessionError::Refused);
         }
 
-        if row.try_get::<i64, _>("expires_at_ms")? <= signed(now.as_ms()) {
+        if used.expires_at_ms <= now.as_ms() {
             return Err(SessionError::Refused);
         }
 
         let Some(began) = self
-            .began(transaction.connection(), &family, user_id, from, now)
+            .began(transaction.connection(), &used.family, user_id, from, now)
             .await?
         else {
             return Err(SessionError::Refused);
         };
 
-        sqlx::query(USE)
-            .bind(&hash)
-            .execute(transaction.connection())
-            .await?;
-
+        refresh_tokens::mark_used(transaction.connection(), &hash).await?;
         let bearer = Bearer::of(transaction.connection(), user_id).await?;
         let refresh_token = self
             .add(
                 transaction.connection(),
-                &family,
+                &used.family,
                 user_id,
                 self.lives.expiry_ms(began, now),
             )
@@ -223,12 +201,12 @@ impl Sessions {
         from: &UsedFrom,
         now: Timestamp,
     ) -> Result<Option<Timestamp>, SessionError> {
-        let Some(began_ms) = list::began_at_ms(connection, family).await? else {
-            list::begin(connection, family, user_id, from, now).await?;
+        let Some(began_ms) = sessions::began_at_ms(connection, family).await? else {
+            sessions::begin(connection, family, user_id, from, now).await?;
             return Ok(Some(now));
         };
 
-        list::used(connection, family, from, now).await?;
+        sessions::used(connection, family, from, now).await?;
         let began = u64::try_from(began_ms).ok().and_then(Timestamp::from_ms);
         Ok(began.filter(|began| self.lives.is_on(*began, now)))
     }
@@ -237,20 +215,47 @@ impl Sessions {
     /// tokens.
     pub async fn end(&self, token: &str, now: Timestamp) -> Result<(), SessionError> {
         let mut transaction = self.database.write().await?;
-        let found = sqlx::query(FIND)
-            .bind(hash(token))
-            .fetch_optional(transaction.connection())
-            .await?;
+        let found = refresh_tokens::find(transaction.connection(), &hash(token)).await?;
 
-        if let Some(row) = found {
-            let family: String = row.try_get("family")?;
-            end_family(transaction.connection(), &family).await?;
-            epochs::move_on(transaction.connection(), row.try_get("user_id")?, now).await?;
+        if let Some(found) = found {
+            sessions::end(transaction.connection(), &found.family).await?;
+            epochs::move_on(transaction.connection(), found.user_id, now).await?;
         }
 
         Ok(transaction.commit().await?)
     }
 
+    /// Returns up to a hundred sessions of the user, the last used first.
+    pub async fn list(&self, user_id: i64) -> Result<Vec<Session>, SessionError> {
+        Ok(sessions::list(&self.database, user_id).await?)
+    }
+
+    /// Ends every session of the user, and revokes the access tokens.
+    pub async fn end_all_of(&self, user_id: i64, now: Timestamp) -> Result<(), SessionError> {
+        let mut transaction = self.database.write().await?;
+        sessions::end_all(transaction.connection(), user_id, now).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    /// Ends this session of the user, and revokes the access tokens. Returns false if there is no
+    /// such session.
+    pub async fn end_one_of(
+        &self,
+        user_id: i64,
+        family: &str,
+        now: Timestamp,
+    ) -> Result<bool, SessionError> {
+        let mut transaction = self.database.write().await?;
+        if !sessions::end_own(transaction.connection(), user_id, family).await? {
+            return Ok(false);
+        }
+
+        epochs::move_on(transaction.connection(), user_id, now).await?;
+        transaction.commit().await?;
+        Ok(true)
+    }
+
+    /// Stores a new refresh token and returns it.
     async fn add(
         &self,
         connection: &mut AnyConnection,
@@ -262,13 +267,8 @@ impl Sessions {
         OsRng.fill_bytes(&mut bytes);
         let token = URL_SAFE_NO_PAD.encode(bytes);
 
-        let insert = sqlx::query(INSERT)
-            .bind(hash(&token))
-            .bind(family)
-            .bind(user_id)
-            .bind(signed(expires_at_ms));
-        insert.execute(connection).await?;
-
+        let hash = hash(&token);
+        refresh_tokens::insert(connection, &hash, family, user_id, expires_at_ms).await?;
         Ok(token)
     }
 
@@ -319,29 +319,6 @@ impl Bearer {
     }
 }
 
-/// Ends every session of the user and revokes the access tokens, as part of the caller's
-/// transaction.
-pub async fn end_all(
-    connection: &mut AnyConnection,
-    user_id: i64,
-    now: Timestamp,
-) -> Result<(), sqlx::Error> {
-    sqlx::query(END_USER)
-        .bind(user_id)
-        .execute(&mut *connection)
-        .await?;
-    list::end_of_user(connection, user_id).await?;
-    epochs::move_on(connection, user_id, now).await
-}
-
-async fn end_family(connection: &mut AnyConnection, family: &str) -> Result<(), sqlx::Error> {
-    sqlx::query(END_FAMILY)
-        .bind(family)
-        .execute(&mut *connection)
-        .await?;
-    list::end(connection, family).await
-}
-
 /// Hashes a refresh token. The tokens are fully random, so one round of a plain hash is enough.
 pub fn hash(token: &str) -> String {
     Sha256::digest(token)
@@ -352,10 +329,6 @@ pub fn hash(token: &str) -> String {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX / 4)
-}
-
-fn signed(ms: u64) -> i64 {
-    i64::try_from(ms).unwrap_or(i64::MAX)
 }
 
 impl From<SessionError> for Problem {

@@ -1,7 +1,11 @@
-//! Users in SQL.
+//! The service's tables in SQL. No other module writes them.
 
 pub mod admins;
 mod clients;
+pub mod epochs;
+pub mod refresh_tokens;
+pub mod sessions;
+pub mod signing_keys;
 
 use chassis::Limit;
 use chassis::sql::{Database, is_duplicate};
@@ -9,7 +13,6 @@ use events::Timestamp;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
-use crate::session;
 use crate::user::{Email, NewUser, User, UserChange};
 
 const BY_ID: &str = "SELECT id, name, email, phone, created_at_ms FROM users WHERE id = ?";
@@ -126,7 +129,7 @@ impl Store {
     /// Deletes a user and returns whether it existed.
     pub async fn delete(&self, id: i64, now: Timestamp) -> Result<bool, StoreError> {
         let mut transaction = self.database.write().await?;
-        session::end_all(transaction.connection(), id, now).await?;
+        sessions::end_all(transaction.connection(), id, now).await?;
         let deleted = sqlx::query("DELETE FROM users WHERE id = ?")
             .bind(id)
             .execute(transaction.connection())
@@ -174,7 +177,7 @@ impl Store {
             return Ok(false);
         }
 
-        session::end_all(transaction.connection(), old.id, now).await?;
+        sessions::end_all(transaction.connection(), old.id, now).await?;
         transaction.commit().await?;
         Ok(true)
     }
@@ -231,6 +234,11 @@ fn read(row: &AnyRow) -> Result<User, sqlx::Error> {
 
 fn millis(instant: Timestamp) -> i64 {
     i64::try_from(instant.as_ms()).expect("the year 9999 fits")
+}
+
+/// Returns a time computed from lives and instants; a time beyond SQL's range is never reached.
+fn signed(ms: u64) -> i64 {
+    i64::try_from(ms).unwrap_or(i64::MAX)
 }
 
 fn instant(ms: i64) -> Result<Timestamp, sqlx::Error> {

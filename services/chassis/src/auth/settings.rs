@@ -1,26 +1,17 @@
 //! The settings of authentication: whether it is enforced, and how tokens are verified.
 
-use std::convert::Infallible;
-use std::fmt;
-use std::str::FromStr;
-
-use axum::http::Uri;
-use axum::http::uri::{PathAndQuery, Scheme};
 use clap::{Args, ValueEnum};
 
-use super::{Auth, HttpKeys};
+use super::{Auth, HttpKeys, JwksUrl, Secret};
 
-/// Path at which the users service publishes its keys.
-pub(crate) const JWKS_PATH: &str = "/.well-known/jwks.json";
-const EPOCHS_PATH: &str = "/.well-known/token-epochs.json";
 /// The length of the digest that the secret keys.
 const SECRET_BYTES: usize = 32;
 
-/// Whether callers are asked who they are.
+/// The settings of authentication.
 #[derive(Args, Clone, Debug)]
 #[group(skip)]
 pub struct AuthSettings {
-    /// Whether callers have to show who they are.
+    /// Whether callers must authenticate.
     #[arg(
         long,
         env = "TIDEMARK_AUTH",
@@ -28,11 +19,11 @@ pub struct AuthSettings {
         value_name = "MODE"
     )]
     pub auth: AuthMode,
-    /// Listen beyond this machine although nobody is asked who they are: everybody who can connect
-    /// may do everything.
+    /// Listen on addresses that other machines can reach although authentication is off: everybody
+    /// who can connect may do everything.
     #[arg(long, env = "TIDEMARK_ALLOW_OPEN")]
     pub allow_open: bool,
-    /// Where the users service publishes the keys that verify access tokens.
+    /// URL at which the users service publishes the keys that verify access tokens.
     #[arg(
         long,
         env = "TIDEMARK_JWKS_URL",
@@ -40,7 +31,8 @@ pub struct AuthSettings {
         value_name = "URL"
     )]
     pub jwks_url: JwksUrl,
-    /// Secret of at least 32 bytes by which services know each other, the same for all of them.
+    /// Secret of at least 32 bytes with which services authenticate to each other; all of them need
+    /// the same.
     #[arg(
         long,
         env = "TIDEMARK_SERVICE_SECRET",
@@ -50,7 +42,7 @@ pub struct AuthSettings {
     pub service_secret: Option<Secret>,
 }
 
-/// Whether callers are asked who they are.
+/// The mode of authentication.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum AuthMode {
     /// Authentication is off: for a developer's own machine.
@@ -58,20 +50,6 @@ pub enum AuthMode {
     /// Every caller must authenticate, except on public routes.
     Enforced,
 }
-
-/// A text that never appears in logs or errors.
-#[derive(Clone, Eq, PartialEq)]
-pub struct Secret(String);
-
-/// The address of published keys. It is plain HTTP, because it is within the platform's own
-/// network.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct JwksUrl(Uri);
-
-/// The error for a text that is not the address of published keys.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("not an address like http://users:5001/.well-known/jwks.json")]
-pub struct InvalidJwksUrl;
 
 /// An error in the authentication settings.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -113,68 +91,6 @@ impl AuthSettings {
     }
 }
 
-impl Secret {
-    /// The text itself.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-
-    /// Returns a random secret of 244 bits.
-    pub fn random() -> Self {
-        let random = || uuid::Uuid::new_v4().simple();
-        Self(format!("{}{}", random(), random()))
-    }
-}
-
-/// Accepts any text: if the parser rejected one, its error would print the secret.
-impl FromStr for Secret {
-    type Err = Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(Self(text.to_owned()))
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
-
-impl JwksUrl {
-    /// Returns the address at which the users service at this base address publishes its keys.
-    ///
-    /// # Errors
-    /// [`InvalidJwksUrl`] when `base` is not a base address.
-    pub fn of_users_at(base: &str) -> Result<Self, InvalidJwksUrl> {
-        format!("{}{JWKS_PATH}", base.trim_end_matches('/')).parse()
-    }
-
-    pub(super) fn uri(&self) -> &Uri {
-        &self.0
-    }
-
-    /// Returns the address at which the same service publishes the epochs of accounts.
-    pub(super) fn epochs_uri(&self) -> Uri {
-        let mut parts = self.0.clone().into_parts();
-        parts.path_and_query = Some(PathAndQuery::from_static(EPOCHS_PATH));
-        Uri::from_parts(parts).expect("a valid address with another path is one")
-    }
-}
-
-impl FromStr for JwksUrl {
-    type Err = InvalidJwksUrl;
-
-    fn from_str(text: &str) -> Result<Self, InvalidJwksUrl> {
-        let uri: Uri = text.parse().map_err(|_| InvalidJwksUrl)?;
-        if uri.scheme() == Some(&Scheme::HTTP) && uri.authority().is_some() {
-            Ok(Self(uri))
-        } else {
-            Err(InvalidJwksUrl)
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -200,22 +116,5 @@ mod tests {
                 .is_ok()
         );
         assert!(settings(AuthMode::Enforced, None).to_auth().is_ok());
-    }
-
-    #[test]
-    fn keys_are_at_an_http_address() {
-        assert_eq!(
-            settings(AuthMode::Open, None).jwks_url.uri(),
-            "http://users:5001/.well-known/jwks.json"
-        );
-
-        for wrong in [
-            "",
-            "users:5001",
-            "https://users/.well-known/jwks.json",
-            "file:///keys",
-        ] {
-            assert_eq!(wrong.parse::<JwksUrl>(), Err(InvalidJwksUrl), "{wrong}");
-        }
     }
 }

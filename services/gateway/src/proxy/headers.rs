@@ -13,16 +13,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::PREFIX;
 use crate::client::Peer;
-
-/// The addresses that a request came through, the client's first.
-pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-/// The host in the client's request.
-pub const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-/// The scheme of the client's request: `http` or `https`.
-pub const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-
-/// The client's address, as determined by the gateway; services count by it.
-pub const CLIENT_ADDRESS: HeaderName = HeaderName::from_static("tidemark-client-address");
+use crate::forwarded::{CLIENT_ADDRESS, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 
 static HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,

@@ -13,8 +13,7 @@ use sqlx::query::Query;
 use sqlx::{Any, AnyConnection, Row};
 use uuid::Uuid;
 
-use super::placing::Reply;
-use super::{Store, StoreError, decode, millis};
+use super::{Reply, Store, StoreError, decode, millis};
 use crate::idempotency::IdempotencyKey;
 
 /// Maximum attempts to claim while other requests create and delete the same idempotency key.

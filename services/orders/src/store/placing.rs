@@ -4,7 +4,7 @@ use events::{ORDER_CREATED, OrderCreated, OrderItem};
 use sqlx::AnyConnection;
 use uuid::Uuid;
 
-use super::{Claim, Store, StoreError, claims, millis, signed};
+use super::{Claim, Reply, Store, StoreError, claims, millis, signed};
 use crate::order::{Item, Order, Priced, Status};
 
 const AGGREGATE_TYPE: &str = "orders";
@@ -15,10 +15,6 @@ const INSERT_ORDER: &str = "INSERT INTO orders \
 const INSERT_ITEM: &str = "INSERT INTO order_items (order_id, line, product_id, quantity, unit_price_cents) VALUES (?, ?, ?, ?, ?)";
 const INSERT_EVENT: &str = "INSERT INTO outbox (id, aggregatetype, aggregateid, type, payload, traceparent) VALUES (?, ?, ?, ?, ?, ?)";
 const KEEP_REPLY: &str = "UPDATE idempotency_keys SET reply = ? WHERE reservation_key = ?";
-
-/// The body of the reply to the request that placed an order: the order as JSON.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Reply(pub String);
 
 /// The outcome of [`Store::place`].
 #[derive(Debug)]

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use super::client::Client;
 use super::keeping::{Keeping, Shown};
 use super::{Users, no_such_user};
-use crate::attempts::{Attempt, Guesser};
+use crate::attempts::{Guess, Guesser};
 use crate::password::Waiter;
 use crate::session::SessionError;
 use crate::store::Credentials;
@@ -49,7 +49,7 @@ pub(super) async fn log_in(
     Json(log_in): Json<LogIn>,
 ) -> Result<impl IntoResponse> {
     let credentials = users.store.credentials_of(&log_in.email).await?;
-    let attempt = Attempt {
+    let guess = Guess {
         account: log_in.email.as_str().to_owned(),
         by: guesser(&users, &client, credentials.as_ref()).await?,
     };
@@ -57,7 +57,7 @@ pub(super) async fn log_in(
     let hash = credentials
         .as_ref()
         .and_then(|found| found.password_hash.clone());
-    let is_right = guess(&users, &client, &attempt, log_in.password, hash).await?;
+    let is_right = is_password(&users, &client, &guess, log_in.password, hash).await?;
     let user_id = credentials.as_ref().map(|user| user.id);
 
     let Some(user) = credentials.filter(|_| is_right) else {
@@ -104,35 +104,35 @@ async fn guesser(users: &Users, client: &Client, account: Option<&Credentials>) 
     Ok(known.map_or(Guesser::Stranger(client.network), Guesser::Known))
 }
 
-/// Compares a password, if there were not too many attempts. The attempt counts when its hash
+/// Compares a password, if there were not too many attempts. The guess counts when its hash
 /// begins: one that is refused or abandoned before costs nothing.
-async fn guess(
+async fn is_password(
     users: &Users,
     client: &Client,
-    attempt: &Attempt,
+    guess: &Guess,
     password: Password,
     hash: Option<String>,
 ) -> Result<bool> {
     let refused = |wait| Problem::too_many_requests("too many attempts to log in", wait);
     users
         .attempts
-        .admits(attempt, Instant::now())
+        .admits(guess, Instant::now())
         .map_err(refused)?;
 
     let waiter = Waiter {
         network: client.network,
-        is_known: matches!(attempt.by, Guesser::Known(_)),
+        is_known: matches!(guess.by, Guesser::Known(_)),
     };
     let turn = users.hasher.turn(waiter).await?;
 
     users
         .attempts
-        .count(attempt, Instant::now())
+        .count(guess, Instant::now())
         .map_err(refused)?;
 
     let is_right = users.hasher.verify(turn, password, hash).await?;
     if is_right {
-        users.attempts.forgive(attempt);
+        users.attempts.forgive(guess);
     }
 
     Ok(is_right)
@@ -182,12 +182,12 @@ pub(super) async fn set_password(
             || Problem::unprocessable("the current password is needed").field("current_password");
         let current = change.current_password.ok_or_else(missing)?;
 
-        let attempt = Attempt {
+        let guess = Guess {
             account: format!("id {id}"),
             by: Guesser::Known("token".to_owned()),
         };
 
-        if !guess(&users, &client, &attempt, current, Some(hash.clone())).await? {
+        if !is_password(&users, &client, &guess, current, Some(hash.clone())).await? {
             return Err(
                 Problem::forbidden("the current password is not right").field("current_password")
             );

@@ -19,7 +19,8 @@ use chassis::network_of;
 
 use super::keeping::{Keeping, cookie, in_cookie};
 use crate::password::Waiter;
-use crate::session::{self, UsedFrom};
+use crate::session;
+use crate::store::sessions::UsedFrom;
 
 /// The header of the client's address, as determined by the gateway.
 const CLIENT_ADDRESS: HeaderName = HeaderName::from_static("tidemark-client-address");

@@ -8,7 +8,7 @@ use events::Timestamp;
 use serde::Serialize;
 
 use super::Users;
-use crate::session::Session;
+use crate::store::sessions::Session;
 
 #[derive(Serialize)]
 pub(super) struct SessionList {

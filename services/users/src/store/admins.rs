@@ -4,8 +4,7 @@
 use events::Timestamp;
 use sqlx::{AnyConnection, Row};
 
-use super::{Store, StoreError, millis};
-use crate::session;
+use super::{Store, StoreError, millis, sessions};
 use crate::user::Email;
 
 const FIND: &str = "SELECT user_id FROM admins WHERE user_id = ?";
@@ -51,7 +50,7 @@ impl Store {
                 let id = row.try_get("id")?;
                 let set = sqlx::query(SET_PASSWORD).bind(password_hash).bind(id);
                 set.execute(transaction.connection()).await?;
-                session::end_all(transaction.connection(), id, now).await?;
+                sessions::end_all(transaction.connection(), id, now).await?;
                 id
             }
             None => {

@@ -25,10 +25,7 @@ const CHANGED: &str = "SELECT user_id, epoch FROM token_epochs WHERE changed_at_
 const MARGIN: Duration = Duration::from_secs(60);
 
 /// Returns the account's epoch, as the connection's transaction sees it.
-pub(super) async fn current(
-    connection: &mut AnyConnection,
-    user_id: i64,
-) -> Result<u64, sqlx::Error> {
+pub async fn current(connection: &mut AnyConnection, user_id: i64) -> Result<u64, sqlx::Error> {
     let found = sqlx::query(FIND).bind(user_id);
     let row = found.fetch_optional(connection).await?;
     let epoch = row.map(|row| row.try_get::<i64, _>("epoch")).transpose()?;
@@ -42,7 +39,7 @@ pub async fn epoch_of(database: &Database, user_id: i64) -> Result<u64, sqlx::Er
 }
 
 /// Revokes the account's access tokens, as part of the caller's transaction.
-pub(super) async fn move_on(
+pub async fn move_on(
     connection: &mut AnyConnection,
     user_id: i64,
     now: Timestamp,

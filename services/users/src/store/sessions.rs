@@ -1,11 +1,15 @@
-//! The sessions of an account, for its owner to see and to end: the table `sessions`.
+//! The sessions of accounts: the table `sessions`, and what ends with a session.
+//!
+//! A session ends together with its refresh tokens (`refresh_tokens`); access tokens are revoked by
+//! the account's next epoch (`epochs`).
 
+use chassis::sql::Database;
 use events::Timestamp;
 use serde::Serialize;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
-use super::{SessionError, Sessions, end_all, epochs, signed};
+use super::{epochs, instant, refresh_tokens, signed};
 
 const INSERT: &str = "INSERT INTO sessions (family, user_id, began_at_ms, used_at_ms, address, user_agent) \
                       VALUES (?, ?, ?, ?, ?, ?)";
@@ -30,8 +34,8 @@ pub struct UsedFrom {
 }
 
 impl UsedFrom {
-    /// From this address, by a client that calls itself `user_agent`, of which visible ASCII is
-    /// kept.
+    /// Returns this address and user agent; of the user agent, the first 200 visible ASCII
+    /// characters are kept.
     pub fn new(address: String, user_agent: &str) -> Self {
         let is_kept = |c: &char| c.is_ascii_graphic() || *c == ' ';
         Self {
@@ -49,18 +53,18 @@ impl UsedFrom {
 #[derive(Debug, Serialize)]
 pub struct Session {
     pub id: String,
-    /// When its owner logged in.
+    /// The time of the log-in.
     pub began_at: Timestamp,
-    /// When its last token was given out.
+    /// The time when its newest token was issued.
     pub used_at: Timestamp,
-    /// Where that was asked for from.
+    /// The address that the newest token was issued to.
     pub address: String,
-    /// What the client called itself.
+    /// The client's user agent.
     pub user_agent: String,
 }
 
 /// Stores a session that begins.
-pub(super) async fn begin(
+pub async fn begin(
     connection: &mut AnyConnection,
     family: &str,
     user_id: i64,
@@ -80,7 +84,7 @@ pub(super) async fn begin(
 }
 
 /// Returns the beginning of the session; none if it is from before sessions were listed.
-pub(super) async fn began_at_ms(
+pub async fn began_at_ms(
     connection: &mut AnyConnection,
     family: &str,
 ) -> Result<Option<i64>, sqlx::Error> {
@@ -92,7 +96,7 @@ pub(super) async fn began_at_ms(
 }
 
 /// Stores that the session is used.
-pub(super) async fn used(
+pub async fn used(
     connection: &mut AnyConnection,
     family: &str,
     from: &UsedFrom,
@@ -108,66 +112,55 @@ pub(super) async fn used(
     Ok(())
 }
 
-pub(super) async fn end(connection: &mut AnyConnection, family: &str) -> Result<(), sqlx::Error> {
+/// Returns up to a hundred sessions of the user, the last used first.
+pub async fn list(database: &Database, user_id: i64) -> Result<Vec<Session>, sqlx::Error> {
+    let list = sqlx::query(LIST).bind(user_id);
+    let rows = list.fetch_all(database.pool()).await?;
+    rows.iter().map(read).collect()
+}
+
+/// Ends a session with its refresh tokens.
+pub async fn end(connection: &mut AnyConnection, family: &str) -> Result<(), sqlx::Error> {
+    refresh_tokens::end_family(connection, family).await?;
     sqlx::query(END).bind(family).execute(connection).await?;
     Ok(())
 }
 
-pub(super) async fn end_of_user(
+/// Ends a session with its refresh tokens, if it is the user's. Returns whether it was.
+pub async fn end_own(
     connection: &mut AnyConnection,
     user_id: i64,
-) -> Result<(), sqlx::Error> {
-    let end = sqlx::query(END_USER).bind(user_id);
-    end.execute(connection).await?;
-    Ok(())
+    family: &str,
+) -> Result<bool, sqlx::Error> {
+    let end = sqlx::query(END_OWN).bind(family).bind(user_id);
+    let ended = end.execute(&mut *connection).await?;
+
+    if ended.rows_affected() == 0 {
+        return Ok(false);
+    }
+
+    refresh_tokens::end_family(connection, family).await?;
+    Ok(true)
 }
 
-/// Forgets sessions that were not used since: their tokens have run out.
-pub(super) async fn end_unused(
+/// Ends every session of the user and revokes the access tokens, as part of the caller's
+/// transaction.
+pub async fn end_all(
     connection: &mut AnyConnection,
-    since_ms: u64,
+    user_id: i64,
+    now: Timestamp,
 ) -> Result<(), sqlx::Error> {
+    refresh_tokens::end_user(connection, user_id).await?;
+    let end = sqlx::query(END_USER).bind(user_id);
+    end.execute(&mut *connection).await?;
+    epochs::move_on(connection, user_id, now).await
+}
+
+/// Deletes sessions whose last use is before `since_ms`: their tokens have expired.
+pub async fn end_unused(connection: &mut AnyConnection, since_ms: u64) -> Result<(), sqlx::Error> {
     let end = sqlx::query(END_UNUSED).bind(signed(since_ms));
     end.execute(connection).await?;
     Ok(())
-}
-
-impl Sessions {
-    /// Up to a hundred sessions of the user, the last used first.
-    pub async fn list(&self, user_id: i64) -> Result<Vec<Session>, SessionError> {
-        let list = sqlx::query(LIST).bind(user_id);
-        let rows = list.fetch_all(self.database.pool()).await?;
-        Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
-    }
-
-    /// Ends every session of the user, and takes back the access tokens.
-    pub async fn end_all_of(&self, user_id: i64, now: Timestamp) -> Result<(), SessionError> {
-        let mut transaction = self.database.write().await?;
-        end_all(transaction.connection(), user_id, now).await?;
-        Ok(transaction.commit().await?)
-    }
-
-    /// Ends this session of the user, and takes back the access tokens; false when there is none.
-    pub async fn end_one_of(
-        &self,
-        user_id: i64,
-        family: &str,
-        now: Timestamp,
-    ) -> Result<bool, SessionError> {
-        let mut transaction = self.database.write().await?;
-        let end = sqlx::query(END_OWN).bind(family).bind(user_id);
-        let ended = end.execute(transaction.connection()).await?;
-
-        if ended.rows_affected() == 0 {
-            return Ok(false);
-        }
-
-        super::end_family(transaction.connection(), family).await?;
-        epochs::move_on(transaction.connection(), user_id, now).await?;
-        transaction.commit().await?;
-
-        Ok(true)
-    }
 }
 
 fn read(row: &AnyRow) -> Result<Session, sqlx::Error> {
@@ -178,9 +171,4 @@ fn read(row: &AnyRow) -> Result<Session, sqlx::Error> {
         address: row.try_get("address")?,
         user_agent: row.try_get("user_agent")?,
     })
-}
-
-fn instant(ms: i64) -> Result<Timestamp, sqlx::Error> {
-    let instant = u64::try_from(ms).ok().and_then(Timestamp::from_ms);
-    instant.ok_or_else(|| sqlx::Error::Decode(format!("{ms} ms is no instant").into()))
 }

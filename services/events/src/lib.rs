@@ -1,9 +1,10 @@
-//! The wire contract: what crosses between the services and the stream job, and nothing else.
+//! The wire contract: the types that services and the stream job exchange, and nothing else.
 //!
-//! Money is integer minor units with their currency ([`Amount`]); a field that ends in `_cents` is a number of minor units of
-//! whatever currency, cents or not. Time on the wire is UTC RFC 3339 with milliseconds ([`Timestamp`]). Ids of
-//! users and orders are 64-bit integers given by SQL; ids of products and events are UUIDs. The JSON of every type is
-//! held by the golden files under `tests/golden/`: a change that breaks one breaks a consumer.
+//! Money is integer minor units with their currency ([`Amount`]); a field that ends in `_cents` is a
+//! number of minor units of any currency, cents or not. Time on the wire is UTC RFC 3339 with
+//! milliseconds ([`Timestamp`]). Ids of users and orders are 64-bit integers given by SQL; ids of
+//! products and events are UUIDs. Golden files under `tests/golden/` hold the JSON of every type: a
+//! change that breaks one breaks a consumer.
 
 mod money;
 mod timestamp;
@@ -13,38 +14,40 @@ use serde::{Deserialize, Serialize};
 pub use timestamp::{InvalidTimestamp, Timestamp, TimestampText};
 use uuid::Uuid;
 
-/// Orders that were accepted, keyed by user id in decimal. Values are [`OrderCreated`].
+/// Accepted orders, keyed by user id in decimal. Values are [`OrderCreated`].
 pub const ORDERS: &str = "orders";
 /// Counts per user and window, keyed by user id in decimal. Values are [`WindowCount`].
 pub const ANALYTICS_RESULTS: &str = "analytics-results";
 /// Totals per window, keyed by window start. Values are [`WindowSummary`].
 pub const ANALYTICS_SUMMARIES: &str = "analytics-summaries";
-/// Records that came too late to correct their window, as they came, with headers that say from where.
+/// Records that came too late to correct their window, unchanged, with headers that name their
+/// origin.
 pub const ORDERS_LATE: &str = "orders-late";
-/// Records that could not be understood or were not believed, as they came, with headers that say why.
+/// Records that could not be decoded or have an impossible time, unchanged, with headers that name
+/// the reason.
 pub const ORDERS_DEAD_LETTER: &str = "orders-dead-letter";
 
 /// The `event_type` of [`OrderCreated`].
 pub const ORDER_CREATED: &str = "order.created";
 
-/// An order was accepted and stored.
+/// The event of an order that was accepted and stored.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct OrderCreated {
-    /// Identifies the event: consumers that saw it ignore it.
+    /// The id of the event. Consumers ignore an event whose id they have seen.
     pub event_id: Uuid,
     /// Always [`ORDER_CREATED`].
     pub event_type: String,
     /// The order.
     pub order_id: u64,
-    /// Who ordered.
+    /// The user who ordered.
     pub user_id: u64,
     /// Sum over the items of quantity times unit price, in minor units of the currency.
     pub total_cents: u64,
     /// ISO 4217 code.
     pub currency: String,
-    /// What was ordered; at least one.
+    /// The lines of the order; at least one.
     pub items: Vec<OrderItem>,
-    /// When the order was accepted: its event time.
+    /// The time at which the order was accepted: its event time.
     pub created_at: Timestamp,
 }
 
@@ -53,22 +56,24 @@ pub struct OrderCreated {
 pub struct OrderItem {
     /// The product.
     pub product_id: Uuid,
-    /// How many; at least one.
+    /// The quantity; at least one.
     pub quantity: u32,
-    /// The price of one at the moment of the order.
+    /// The price of one unit at the time of the order.
     pub unit_price_cents: u64,
 }
 
-/// How often a user ordered within a window, or a session. A higher `revision` of the same user and window replaces a lower one.
+/// The number of a user's orders within a window or a session. A higher `revision` of the same user
+/// and window replaces a lower one.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct WindowCount {
     /// The user.
     pub user_id: u64,
-    /// First instant of the window; of a session, the time of its first order.
+    /// The first instant of the window; of a session, the time of its first order.
     pub window_start: Timestamp,
-    /// First instant after the window; of a session, the gap after its last order.
+    /// The first instant after the window; of a session, the end of the gap after its last order.
     pub window_end: Timestamp,
-    /// Orders in the window; at least one, or none once a session has become part of an earlier one.
+    /// Orders in the window. At least one; zero for a session that has become part of an earlier
+    /// one.
     pub order_count: u64,
     /// Sums of their totals, by currency.
     #[serde(flatten)]

@@ -1,4 +1,5 @@
-//! An instant with the precision of the wire: milliseconds since the Unix epoch, written as RFC 3339 in UTC.
+//! An instant with the precision of the wire: milliseconds since the Unix epoch, written as RFC
+//! 3339 in UTC.
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,11 +21,12 @@ pub struct Timestamp(u64);
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct TimestampText([u8; 24]);
 
-/// The text is not an RFC 3339 instant between 1970 and the end of 9999.
+/// The error for a text that is not an RFC 3339 instant between 1970 and the end of 9999.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct InvalidTimestamp;
 
-/// The last instant that is in the year 9999 wherever on earth: 9999-12-30T22:00:00.000Z, as far as jiff goes.
+/// The last instant that is in the year 9999 in every time zone, and the last that jiff supports:
+/// 9999-12-30T22:00:00.000Z.
 const MAX_MS: u64 = 253_402_207_200_000;
 
 const DAY_MS: u64 = 86_400_000;
@@ -38,7 +40,7 @@ impl Timestamp {
         (ms <= MAX_MS).then_some(Self(ms))
     }
 
-    /// The system clock's time.
+    /// Returns the system clock's time.
     pub fn now() -> Self {
         Self(
             jiff::Timestamp::now()
@@ -48,7 +50,7 @@ impl Timestamp {
         )
     }
 
-    /// Milliseconds since the Unix epoch.
+    /// Returns the milliseconds since the Unix epoch.
     pub fn as_ms(self) -> u64 {
         self.0
     }
@@ -114,9 +116,10 @@ impl fmt::Display for Timestamp {
 impl FromStr for Timestamp {
     type Err = InvalidTimestamp;
 
-    /// Reads what RFC 3339 allows: `t`, `z` and a space for the `T`, a fraction of any length (digits after the third
-    /// are cut off), any offset. The seconds may be left out, as Java's `OffsetDateTime` leaves them out of a whole
-    /// minute. Second 60 is read where a leap second can be, at the end of a month in UTC, as second 59.
+    /// Reads every form that RFC 3339 allows: `t`, `z` and a space for the `T`, a fraction of any
+    /// length (digits after the third are cut off), any offset. The seconds may be absent, because
+    /// Java's `OffsetDateTime` omits those of a whole minute. Second 60 is accepted where a leap
+    /// second can be, at the end of a month in UTC, and read as second 59.
     fn from_str(text: &str) -> Result<Self, InvalidTimestamp> {
         read(text.as_bytes())
             .and_then(Self::from_ms)
@@ -124,7 +127,7 @@ impl FromStr for Timestamp {
     }
 }
 
-/// Returns the milliseconds since the epoch that an RFC 3339 `date-time` stands for, or none for any other text.
+/// Returns the milliseconds since the epoch of an RFC 3339 `date-time`, or none for any other text.
 fn read(text: &[u8]) -> Option<u64> {
     let (date, time) = text.split_first_chunk::<10>()?;
     let days = read_date(date)?;
@@ -146,8 +149,8 @@ fn read(text: &[u8]) -> Option<u64> {
     u64::try_from(ms).ok()
 }
 
-/// Returns the days since the epoch of a `full-date`, by the algorithm of Howard Hinnant, "chrono-compatible low-level
-/// date algorithms".
+/// Returns the days since the epoch of a `full-date`, by the algorithm of Howard Hinnant,
+/// "chrono-compatible low-level date algorithms".
 fn read_date(date: &[u8; 10]) -> Option<i64> {
     let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = *date else {
         return None;
@@ -177,7 +180,8 @@ fn read_date(date: &[u8; 10]) -> Option<i64> {
     Some(era * 146_097 + day_of_era - 719_468)
 }
 
-/// Reads `:SS` and a fraction, or nothing, and returns the second, the milliseconds and what follows.
+/// Reads `:SS` and a fraction, or nothing, and returns the second, the milliseconds and what
+/// follows.
 fn read_second(text: &[u8]) -> Option<(i64, i64, &[u8])> {
     let Some((&[b':', s1, s2], rest)) = text.split_first_chunk::<3>().filter(|_| text[0] == b':')
     else {
@@ -211,7 +215,7 @@ fn read_offset(text: &[u8]) -> Option<i64> {
     }
 }
 
-/// Returns the number that two digits stand for, if it is less than `limit`.
+/// Returns the number that two digits represent, if it is less than `limit`.
 fn below(limit: i64, digits: [u8; 2]) -> Option<i64> {
     let [tens, ones] = digits;
     let are_digits = tens.is_ascii_digit() && ones.is_ascii_digit();
@@ -219,7 +223,7 @@ fn below(limit: i64, digits: [u8; 2]) -> Option<i64> {
     (are_digits && number < limit).then_some(number)
 }
 
-/// Tells whether a month ends in UTC with this minute since the epoch.
+/// Returns whether a month ends in UTC with this minute since the epoch.
 fn ends_a_month(utc_minutes: i64) -> bool {
     let next = jiff::Timestamp::from_second((utc_minutes + 1) * 60);
     next.is_ok_and(|next| {

@@ -11,25 +11,25 @@ use tokio::task::JoinHandle;
 use crate::positions::{self, Positions};
 use crate::{Batch, Consumer, Lag, Received, Refused};
 
-/// How long to wait for new records before looking again without having been told.
+/// The longest wait for new records; the log may fail to wake the follower.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long to wait, by default, after a refusal before looking whether it was mended.
 pub const REFUSED_WAIT: Duration = Duration::from_secs(30);
 /// How often to look at how far the topic's ends are, and whether it has more partitions.
 const SURVEY_EVERY: Duration = Duration::from_secs(2);
 
-/// What to follow.
+/// The settings of a follower.
 #[derive(Clone)]
 pub struct Follower {
     /// The log.
     pub log: Arc<dyn RecordLog>,
     /// The topic.
     pub topic: &'static str,
-    /// The name under which positions are remembered.
+    /// The name under which positions are stored.
     pub group: &'static str,
-    /// How many records a batch holds at most.
+    /// The maximum number of records in a batch.
     pub batch: usize,
-    /// Where to say how far behind it is.
+    /// The gauge of how far the follower is behind.
     pub lag: Lag,
     /// Where to say what stops it.
     pub refused: Refused,
@@ -38,7 +38,8 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Follows until a shutdown is requested. The task ends otherwise only by a panic of the consumer or the log.
+    /// Follows until a shutdown is requested. Otherwise the task ends only if the consumer or the
+    /// log panics.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -75,16 +76,16 @@ struct Life<C> {
     signal: Signal,
 }
 
-/// An open reader and where it stands.
+/// An open reader and its positions.
 struct Standing {
     reader: Box<dyn Reader>,
     next: Positions,
-    /// Whether `next` is ahead of what the group remembers.
+    /// Whether `next` is ahead of the group's stored positions.
     is_ahead: bool,
     surveyed: Instant,
 }
 
-/// What one look at all partitions found.
+/// The result of one poll of all partitions.
 #[derive(Default)]
 struct Found {
     batch: Batch,
@@ -111,7 +112,7 @@ impl<C: Consumer> Life<C> {
         }
     }
 
-    /// A topic that is still to be made is how every new platform begins, and no reason to warn.
+    /// Logs a failure. A missing topic is no reason to warn: on a new platform none exists yet.
     fn note(&self, error: &LogError, wait: Duration) {
         let topic = self.follower.topic;
         let wait_ms = wait.as_millis();
@@ -167,7 +168,8 @@ impl<C: Consumer> Life<C> {
         })
     }
 
-    /// Reads and consumes until a shutdown is requested, or there are more partitions and the reader is to be opened anew.
+    /// Reads and consumes until a shutdown is requested, or the topic has new partitions and the
+    /// reader must be opened again.
     fn read_on(&self, standing: &mut Standing, backoff: &mut Backoff) -> Result<(), LogError> {
         while !self.shutdown.is_requested() {
             let found = self.look(standing)?;
@@ -201,7 +203,7 @@ impl<C: Consumer> Life<C> {
         Ok(())
     }
 
-    /// Takes what is there, from every partition its share of a batch.
+    /// Polls every partition for its share of a batch.
     fn look(&self, standing: &mut Standing) -> Result<Found, LogError> {
         let mut found = Found {
             next: standing.next.clone(),
@@ -222,7 +224,8 @@ impl<C: Consumer> Life<C> {
         Ok(found)
     }
 
-    /// Hands the batch over until the consumer is done with it; `false` when a shutdown came first.
+    /// Passes the batch to the consumer until it succeeds. Returns `false` if a shutdown came
+    /// first.
     fn consume(&self, batch: &Batch) -> bool {
         let mut backoff = Backoff::default();
         let topic = self.follower.topic;
@@ -258,7 +261,8 @@ impl<C: Consumer> Life<C> {
         })
     }
 
-    /// Remembers the positions. A failure only means that more is handed over again after a restart.
+    /// Stores the positions. If that fails, more records are passed to the consumer again after a
+    /// restart.
     fn remember(&self, standing: &mut Standing) {
         if !standing.is_ahead {
             return;
@@ -274,7 +278,7 @@ impl<C: Consumer> Life<C> {
         }
     }
 
-    /// Notes how far behind the positions are; returns how many partitions there are.
+    /// Updates the lag, and returns the number of partitions.
     fn survey(&self, next: &Positions) -> Result<usize, LogError> {
         let ranges = self.follower.log.offsets(self.follower.topic)?;
         self.follower.lag.set(positions::lag(next, &ranges));

@@ -1,13 +1,13 @@
 //! Following a topic: how a service consumes records without missing one.
 //!
-//! A [`Follower`] reads all partitions of a topic on a thread of its own, for the record log blocks, and hands what it
-//! finds in [`Batch`]es to an async [`Consumer`]. A batch is handed over until the consumer is done with it, and only then
-//! are its positions remembered, under the name of a group:
+//! A [`Follower`] reads all partitions of a topic on a thread of its own, because the record log
+//! blocks. It passes the records in [`Batch`]es to an async [`Consumer`], repeats a batch until the
+//! consumer succeeds, and then stores the positions under the name of a group:
 //!
 //! ```text
 //! positions ──▶ read ──▶ consume ──┬─▶ remember positions ──▶ read …
 //!                           ▲      │
-//!                           └──────┘ fails: again, after a while
+//!                           └──────┘ fails: repeat, after a wait
 //! ```
 //!
 //! So every record is consumed at least once, in the order of its partition; after a crash or a failure some are handed
@@ -28,12 +28,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub use follower::{Follower, REFUSED_WAIT};
 use record_log::Offset;
 
-/// Does what is to be done with records.
+/// Consumes the records of a topic.
 pub trait Consumer: Send + Sync + 'static {
-    /// Why a batch could not be consumed now. It is logged, and the batch handed over again.
+    /// The reason why a batch could not be consumed now. It is logged, and the batch is passed
+    /// again.
     type Error: std::fmt::Display + Send;
 
-    /// Hears from where partitions are read, each time the topic is opened: at the start, and after a failure.
+    /// Receives the offsets from which partitions are read, each time the topic is opened: at the
+    /// start, and after a failure.
     fn opened(&self, next: &[(u32, Offset)]) {
         let _ = next;
     }
@@ -56,12 +58,12 @@ pub struct Batch {
     pub records: Vec<Received>,
 }
 
-/// A record, on its own feet.
+/// A record that owns its data.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Received {
     /// The partition it was read from.
     pub partition: u32,
-    /// Its position there.
+    /// Its offset there.
     pub offset: Offset,
     /// Its key.
     pub key: Option<Vec<u8>>,
@@ -72,7 +74,7 @@ pub struct Received {
 }
 
 impl Received {
-    /// The value of the first header of this name.
+    /// Returns the value of the first header of this name.
     pub fn header(&self, name: &str) -> Option<&[u8]> {
         self.headers
             .iter()
@@ -122,7 +124,8 @@ impl Default for Lag {
 }
 
 impl Lag {
-    /// How many records wait to be consumed; none before the log has said so for the first time.
+    /// Returns the number of records that wait to be consumed; none before the log has been read
+    /// for the first time.
     pub fn records(&self) -> Option<u64> {
         u64::try_from(self.0.load(Ordering::Relaxed)).ok()
     }

@@ -1,12 +1,13 @@
-//! Where to read on: what the group remembers, held against what the log still holds.
+//! The offsets to read from: the group's stored positions, compared with the offsets that the log
+//! still holds.
 
 use record_log::{LogError, Offset, OffsetRange, RecordLog};
 
 /// The offset to be read next in each partition, by partition.
 pub(crate) type Positions = Vec<Offset>;
 
-/// The group's positions on the topic. A partition without one is read from its oldest record, and so is one whose position
-/// the log does not hold.
+/// Returns the group's positions on the topic. A partition is read from its oldest record if it has
+/// no position, or one that the log does not hold.
 pub(crate) fn load(log: &dyn RecordLog, group: &str, topic: &str) -> Result<Positions, LogError> {
     let ranges = log.offsets(topic)?;
     let remembered = log.committed(group, topic)?;
@@ -26,7 +27,7 @@ pub(crate) fn load(log: &dyn RecordLog, group: &str, topic: &str) -> Result<Posi
         .collect())
 }
 
-/// How many records lie at or after the positions.
+/// Returns the number of records at or after the positions.
 pub(crate) fn lag(positions: &Positions, ranges: &[OffsetRange]) -> u64 {
     let behind = |(partition, range): (usize, &OffsetRange)| {
         range
@@ -36,7 +37,7 @@ pub(crate) fn lag(positions: &Positions, ranges: &[OffsetRange]) -> u64 {
     ranges.iter().enumerate().map(behind).sum()
 }
 
-/// The positions by number of partition, as the log wants them.
+/// Returns the positions with the numbers of their partitions, as the log stores them.
 pub(crate) fn numbered(positions: &Positions) -> Vec<(u32, Offset)> {
     (0..).zip(positions.iter().copied()).collect()
 }

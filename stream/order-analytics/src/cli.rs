@@ -25,17 +25,18 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Runs the job in a process of its own and starts that again whenever it dies or hangs
+    /// Runs the job in a process of its own and starts it again when it dies or hangs
     Supervise(Box<RunArguments>),
     /// Shows, verifies and prunes the job's checkpoints
     Checkpoints(CheckpointsArguments),
-    /// Has the job, which must not be running, start from nothing: it reads the topic anew and replaces its results
+    /// Lets the next start read the topic from its beginning and replace all results; the job must
+    /// not be running
     StartOver(Box<RunArguments>),
 }
 
 #[derive(Args)]
 pub struct CheckpointsArguments {
-    /// Where checkpoints lie
+    /// URL of the folder that holds the checkpoints
     #[arg(
         long,
         env = "TIDEMARK_CHECKPOINTS",
@@ -65,7 +66,7 @@ pub struct RunArguments {
     #[arg(long, env = "TIDEMARK_BROKERS", default_value = "localhost:9092")]
     pub brokers: String,
 
-    /// What talks to Kafka: librdkafka, or the client of this project
+    /// Client of Kafka: librdkafka, or this project's own
     #[arg(
         long,
         env = "TIDEMARK_CLIENT",
@@ -74,15 +75,17 @@ pub struct RunArguments {
     )]
     pub client: Client,
 
-    /// Further property by librdkafka's name, such as security.protocol=SASL_SSL; repeat it, or in the variable one a line
+    /// Further property, by librdkafka's name, such as security.protocol=SASL_SSL; repeat the flag,
+    /// or put one property on each line of the variable
     #[arg(long = "property", env = "TIDEMARK_PROPERTIES", value_delimiter = '\n', value_parser = parse_property, value_name = "NAME=VALUE")]
     pub properties: Vec<(String, String)>,
 
-    /// Address that status, health and metrics are served on; not served if absent
+    /// Address that serves status, health and metrics; not served if absent
     #[arg(long, env = "TIDEMARK_STATUS_ADDRESS", value_name = "HOST:PORT")]
     pub status_address: Option<SocketAddr>,
 
-    /// What is logged: error, warn, info, debug, or by module as in `stream=debug`
+    /// What is logged: a level (error, warn, info, debug), or a level for one module as in
+    /// `stream=debug`
     #[arg(
         long,
         env = "TIDEMARK_LOG",
@@ -103,7 +106,7 @@ pub struct RunArguments {
 pub enum Client {
     /// librdkafka
     Rdkafka,
-    /// The project's own, for reading and publishing; it refuses properties that it has no use for
+    /// This project's own, for reading and publishing; it rejects properties that it does not support
     Native,
 }
 

@@ -1,4 +1,4 @@
-//! What each command of `order-analytics` does. The number that it returns is the exit code.
+//! The commands of `order-analytics`. Each returns the exit code of the process.
 
 use std::io::Write;
 
@@ -13,7 +13,7 @@ use stream::{Stop, status};
 
 use crate::cli::{CheckpointsArguments, Cli, Client, Command, RunArguments};
 
-/// Does what was asked for.
+/// Runs the command.
 pub fn run(Cli { command, run }: Cli) -> anyhow::Result<u8> {
     match command {
         None => work(run),

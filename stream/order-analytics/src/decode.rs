@@ -1,13 +1,15 @@
-//! Decodes an order: its user, its total with the currency, and its time. The rest of the record is checked, and passed over.
+//! Decodes an order: its user, its total with the currency, and its time. The rest of the record is
+//! checked and skipped.
 //!
 //! A value is an order if it is one JSON object (RFC 8259) in UTF-8, with each field of the wire contract at most once,
 //! a `currency` of three capital letters and a `created_at` that RFC 3339 allows. A currency need not be on the list of
 //! ISO 4217 that this program was built with: new ones come, and orders in them count. Names and strings may be escaped in any way. Everything else is rejected with
 //! its reason.
 //!
-//! Orders that need no thought are decoded by [`quick`]. serde_json decides about all others. What it does not check in
-//! values that it passes over is checked here: UTF-8, and arrays and objects within each other more than [`DEEPEST`] deep,
-//! which other readers of the topic refuse. Escapes of lone surrogates are JSON, and are accepted in what is passed over.
+//! Orders of the usual form are decoded by [`quick`], all others by serde_json. serde_json does not
+//! check skipped values completely, so this module does: they must be UTF-8, and arrays and objects
+//! must not be nested more than [`DEEPEST`] deep, because other readers of the topic reject those.
+//! Escapes of lone surrogates are JSON, and are accepted in skipped values.
 
 mod quick;
 
@@ -33,22 +35,23 @@ pub const VERSION: u32 = 1;
 /// What is counted of an order.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Order {
-    /// Which event it is, if the record says so.
+    /// The id of the event, if the record has one.
     pub event_id: Option<EventId>,
-    /// Who ordered.
+    /// The user who ordered.
     pub user_id: u64,
-    /// For how much.
+    /// The total of the order.
     pub total: Amount,
 }
 
 impl Order {
-    /// What is counted, and for whom.
+    /// Returns the key and the value that are counted.
     pub fn counted(self) -> (u64, OrderTotals) {
         (self.user_id, OrderTotals::of(self.total))
     }
 }
 
-/// The fields of [`events::OrderCreated`]. Those that are not counted are named so that none may come twice.
+/// The fields of [`events::OrderCreated`]. Fields that are not counted are listed so that a
+/// duplicate of one is rejected.
 #[derive(Deserialize)]
 struct Fields<'a> {
     #[serde(borrow)]
@@ -65,7 +68,8 @@ struct Fields<'a> {
     _items: IgnoredAny,
 }
 
-/// The id of an event. A text that is no UUID is as good by its hash; what is no text names no event.
+/// The id of an event. A text that is no UUID is represented by its hash; a value that is no text
+/// gives no id.
 #[derive(Default)]
 struct Id(Option<EventId>);
 
@@ -130,13 +134,14 @@ fn id_of(text: &str) -> EventId {
 /// The latest event time whose windows can still be written: a year before timestamps end.
 const LAST_MS: u64 = 253_370_764_800_000;
 
-/// How many arrays and objects may be within each other: as many as serde_json reads of a value that it keeps.
+/// The deepest nesting of arrays and objects that is accepted: the limit of serde_json for values
+/// that it keeps.
 const DEEPEST: usize = 128;
 
 /// Decodes a record of the topic `orders`.
 ///
 /// # Errors
-/// [`Rejected`] with what is wrong, for a person to read.
+/// [`Rejected`], with a reason that a person can read.
 pub fn order(record: &Record<'_>) -> Result<(EventTimeMs, Order), Rejected> {
     let value = record
         .value
@@ -151,7 +156,7 @@ pub fn order(record: &Record<'_>) -> Result<(EventTimeMs, Order), Rejected> {
     Ok((event_ms, order))
 }
 
-/// Decodes any order, and returns the reason why anything else is none.
+/// Decodes an order of any form, or returns the reason for its rejection.
 fn by_serde(value: &[u8]) -> Result<(Timestamp, Order), Rejected> {
     let fields = read(value)?;
     if fields.event_type != ORDER_CREATED {
@@ -172,21 +177,21 @@ fn by_serde(value: &[u8]) -> Result<(Timestamp, Order), Rejected> {
     Ok((fields.created_at, order))
 }
 
-/// Reads the fields of a value that is JSON throughout.
+/// Reads the fields of a value that is valid JSON throughout.
 fn read(value: &[u8]) -> Result<Fields<'_>, Rejected> {
     let text = match simdutf8::basic::from_utf8(value) {
         Ok(text) => text,
         Err(_) => std::str::from_utf8(value).map_err(Rejected::because)?,
     };
 
-    // serde would read an array of the fields' values, too.
+    // serde also accepts an array of the fields' values.
     if !text.trim_ascii_start().starts_with('{') {
         return Err(Rejected::because("the value is no JSON object"));
     }
 
     let fields = serde_json::from_str(text).map_err(Rejected::because)?;
 
-    // What is deeper has an opening bracket for each level, and a closing one.
+    // A deeper value has an opening and a closing bracket for each level.
     if value.len() > 2 * DEEPEST && depth(value) > DEEPEST {
         return Err(Rejected::because(format_args!(
             "more than {DEEPEST} arrays and objects are within each other"
@@ -196,9 +201,10 @@ fn read(value: &[u8]) -> Result<Fields<'_>, Rejected> {
     Ok(fields)
 }
 
-/// Returns how many arrays and objects of valid JSON are within each other at most.
+/// Returns the depth to which arrays and objects of valid JSON are nested.
 fn depth(json: &[u8]) -> usize {
-    // In pieces whose count fits a byte, so that the compiler counts many bytes at a time: `[` and `{` differ in one bit.
+    // The pieces are short enough that a byte holds the count, so the compiler counts many bytes at
+    // a time. `[` and `{` differ in one bit.
     let openings = |piece: &[u8]| {
         piece
             .iter()
@@ -232,7 +238,7 @@ fn depth(json: &[u8]) -> usize {
     deepest
 }
 
-/// Passes over a string of valid JSON up to its closing quote.
+/// Skips a string of valid JSON, up to its closing quote.
 fn pass_string(bytes: &mut std::slice::Iter<'_, u8>) {
     while let Some(byte) = bytes.next() {
         match byte {
@@ -286,7 +292,7 @@ mod tests {
         );
     }
 
-    /// The order with a field more.
+    /// Returns the order with one more field.
     fn with(field: &str) -> String {
         ORDER.replacen('{', &format!("{{{field},"), 1)
     }

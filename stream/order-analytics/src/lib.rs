@@ -1,9 +1,11 @@
-//! The job `order-analytics`: orders of each user in one-minute windows, and the totals of each window.
+//! The job `order-analytics`: counts the orders of each user in one-minute windows, and the totals
+//! of each window.
 //!
-//! Told a gap, it counts the orders of each session instead. A session is a [`WindowCount`] from its first order until the gap
-//! after its last; one that late orders made part of another comes once more, with the next revision and no orders. So a
-//! consumer that replaces rows by user and start, as for windows, has every order once at any time. Totals are those of all
-//! sessions between two cuts.
+//! With `--session-gap` it counts the orders of each session instead. A session is a
+//! [`WindowCount`] that ends one gap after its last order. When a late order joins two sessions,
+//! the later one is emitted again, with the next revision and no orders. A consumer that replaces
+//! rows by user and start, as for windows, therefore has every order once at any time. Totals are
+//! those of all sessions between two cuts.
 
 //!
 //! [`WindowCount`]: events::WindowCount
@@ -28,7 +30,7 @@ use stream::settings::Settings;
 use stream::{JobError, Stop};
 pub use totals::OrderTotals;
 
-/// How many users a summary names.
+/// The number of users that a summary names.
 const TOP_USERS: usize = 10;
 
 /// The settings of the job.
@@ -55,11 +57,11 @@ pub struct OrderAnalytics {
     #[arg(long, env = "TIDEMARK_SUMMARY_TOPIC", default_value = events::ANALYTICS_SUMMARIES, value_name = "TOPIC")]
     pub summary_topic: String,
 
-    /// Topic that records go to which come too late to correct their window
+    /// Topic for records that come too late to correct their window
     #[arg(long, env = "TIDEMARK_LATE_TOPIC", default_value = events::ORDERS_LATE, value_name = "TOPIC")]
     pub late_topic: String,
 
-    /// Topic that records go to which are not orders
+    /// Topic for records that are not orders
     #[arg(long, env = "TIDEMARK_DEAD_LETTER_TOPIC", default_value = events::ORDERS_DEAD_LETTER, value_name = "TOPIC")]
     pub dead_letter_topic: String,
 
@@ -67,18 +69,19 @@ pub struct OrderAnalytics {
     #[arg(long, env = "TIDEMARK_WINDOW", default_value = "1m", value_parser = humantime::parse_duration)]
     pub window: Duration,
 
-    /// Count sessions instead of windows: one ends when its user has ordered nothing for so long. Give the job a name and
-    /// an output topic of its own, not to mix them with windows
+    /// Count sessions instead of windows: a session ends when its user has not ordered for this
+    /// long. Use another job name and output topic than for windows, so that the two do not mix
     #[arg(long, env = "TIDEMARK_SESSION_GAP", value_name = "DURATION", conflicts_with = "window", value_parser = humantime::parse_duration)]
     pub session_gap: Option<Duration>,
 
-    /// Sessions are cut at multiples of this length (since 1970, UTC); until the cut and the allowed lateness have passed,
-    /// late events correct them, and all are kept
+    /// Sessions are cut at multiples of this length (since 1970, UTC); until the cut and the
+    /// allowed lateness have passed, sessions are kept and late events correct them
     #[arg(long, env = "TIDEMARK_SESSION_LIMIT", value_name = "DURATION", default_value = "24h", requires = "session_gap", value_parser = humantime::parse_duration)]
     pub session_limit: Duration,
 
-    /// Length of the panes that windows are made of; must divide them, or the session gap and limit
-    /// [default: the window, or a tenth of the gap if that is whole]
+    /// Length of the panes that windows are made of; windows, or the session gap and limit, must be
+    /// multiples of it [default: the window, or a tenth of the gap if that is a whole number of
+    /// milliseconds]
     #[arg(long, env = "TIDEMARK_PANE", value_parser = humantime::parse_duration)]
     pub pane: Option<Duration>,
 
@@ -87,24 +90,24 @@ pub struct OrderAnalytics {
     pub settings: Settings,
 }
 
-/// The job on a log, ready to run.
+/// The job on a record log, ready to run.
 pub struct OrderRun {
-    /// What it measures.
+    /// The job's metrics.
     pub metrics: Metrics,
     kind: Kind,
 }
 
-/// What it counts.
+/// The kind of windows that are counted.
 enum Kind {
     Windows(Run<u64, OrderTotals>),
     Sessions(Run<u64, Session<OrderTotals>>),
 }
 
 impl OrderRun {
-    /// The same job as one of several processes, if there are several.
+    /// Returns the job as one of several processes, if there are several.
     ///
     /// # Errors
-    /// As [`Run::together`].
+    /// See [`Run::together`].
     pub fn together(self, members: Option<Members>) -> Result<Self, ClusterError> {
         let kind = match self.kind {
             Kind::Windows(run) => Kind::Windows(run.together(members)?),
@@ -126,7 +129,7 @@ impl OrderRun {
 }
 
 impl OrderAnalytics {
-    /// The job on a log, ready to run.
+    /// Returns the job on this log, ready to run.
     ///
     /// # Errors
     /// [`JobError::Settings`], [`JobError::Store`].
@@ -155,10 +158,10 @@ impl OrderAnalytics {
         })
     }
 
-    /// What must not change under the job's checkpoints.
+    /// Returns the settings that must not change while the job has checkpoints.
     ///
     /// # Errors
-    /// [`InvalidWindows`] when panes and windows do not fit.
+    /// [`InvalidWindows`] if the windows cannot be made of whole panes.
     pub fn fingerprint(&self) -> Result<Fingerprint, InvalidWindows> {
         let windows = match self.session_gap {
             None => self.windows()?,

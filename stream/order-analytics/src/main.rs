@@ -21,7 +21,8 @@ fn main() -> ExitCode {
         })
 }
 
-/// The error and what caused it, each once: many say their cause themselves.
+/// Returns the error and its causes on one line. Many messages contain their cause already, so each
+/// text appears once.
 fn told(error: &anyhow::Error) -> String {
     error
         .chain()

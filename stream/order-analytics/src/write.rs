@@ -1,4 +1,4 @@
-//! Writes counts and totals of orders as the wire contract has them.
+//! Writes counts and totals of orders in the form of the wire contract.
 
 use std::cmp::Ordering;
 
@@ -12,8 +12,8 @@ use stream::flow::Row;
 use stream::pane::{EventTimeMs, SessionWindows};
 use stream::summary::Totals;
 
-/// Most orders first; then by currency and the higher total, then the lower id. `orders` finds them in what is kept of a
-/// user.
+/// Orders users by most orders, then by currency and higher total, then by lower id. `orders` returns
+/// the totals from the aggregate of a user.
 pub fn most<A: Aggregate>(
     orders: impl Fn(&A) -> &OrderTotals,
 ) -> impl Fn((&u64, &A), (&u64, &A)) -> Ordering {
@@ -28,7 +28,7 @@ pub fn most<A: Aggregate>(
     }
 }
 
-/// A user's orders in a window of `size_ms`.
+/// Writes a user's orders in a window of `size_ms`.
 pub fn count(row: &Row<u64, OrderTotals>, size_ms: u64, output: &mut Output) {
     write_count(
         row.key,
@@ -39,7 +39,7 @@ pub fn count(row: &Row<u64, OrderTotals>, size_ms: u64, output: &mut Output) {
     );
 }
 
-/// A user's orders in a session, or that it has none any more.
+/// Writes a user's orders in a session, or that the session has none any more.
 pub fn session(
     row: &Row<u64, Session<OrderTotals>>,
     sessions: SessionWindows,
@@ -95,7 +95,8 @@ fn write_count(
     );
 }
 
-/// The totals of a window of `size_ms`, or of the sessions in it. `orders` finds them in what is kept of a user.
+/// Writes the totals of a window of `size_ms`, or of the sessions in it. `orders` returns the
+/// totals from the aggregate of a user.
 pub fn summary<A: Aggregate>(
     totals: &Totals<u64, A>,
     orders: impl Fn(&A) -> &OrderTotals,

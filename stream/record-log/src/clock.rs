@@ -1,11 +1,11 @@
-//! The clock that stamps records in the logs that live in this process.
+//! The clock that stamps records in the logs inside this process.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Milliseconds since the Unix epoch.
+/// A clock that returns milliseconds since the Unix epoch.
 pub(crate) type Clock = Box<dyn Fn() -> u64 + Send + Sync>;
 
-/// The system's clock.
+/// Returns the system clock's time, in milliseconds since the Unix epoch.
 pub(crate) fn system_now_ms() -> u64 {
     let since_epoch = SystemTime::now()
         .duration_since(UNIX_EPOCH)

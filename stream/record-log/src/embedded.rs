@@ -1,12 +1,14 @@
-//! The record log inside the process, persistent in a folder: what a laptop runs on.
+//! The record log inside the process, persistent in a folder. A laptop uses it.
 //!
-//! Records lie in one SQLite file (`store`) as chunks (`chunk`), a commit's records of a partition in one row. A publisher
-//! encodes what is sent into chunks and writes them, with its progress, in one SQLite transaction that is synced to disk;
-//! then it moves the partitions' ends, which live in memory too, and wakes the readers. A reader at the end compares two
-//! numbers and asks nobody. A thread deletes and compacts what the topics no longer keep (`clean`).
+//! Records are stored in one SQLite file (`store`) as chunks (`chunk`): one row for a commit's
+//! records of a partition. A publisher encodes records into chunks and writes them, with its
+//! progress, in one SQLite transaction that is synced to disk. Then it moves the partitions' ends,
+//! which are also in memory, and wakes the readers. A reader at the end only compares two numbers.
+//! A thread deletes and compacts records that the topics no longer keep (`clean`).
 //!
-//! What always holds: a folder belongs to one process, held by a file lock that ends with the process. So publishers are
-//! fenced by epochs in memory, and after a kill only SQLite's own recovery is needed.
+//! What always holds: one process owns a folder, by a file lock that ends with the process.
+//! Publishers can therefore be fenced by epochs in memory, and after a kill only SQLite's own
+//! recovery is needed.
 
 mod chunk;
 mod clean;
@@ -36,29 +38,30 @@ use crate::{
 
 /// A persistent log inside this process.
 pub struct EmbeddedLog {
-    /// Dropped first: the folder stays locked until it rests.
+    /// Dropped first: the folder stays locked until the cleaner has stopped.
     _cleaner: Cleaner,
     shared: Arc<Shared>,
 }
 
-/// What the log, its readers and its publishers hold together.
+/// The state that the log, its readers and its publishers share.
 struct Shared {
     store: Store,
     wakes: Arc<Wakes>,
     now_ms: Clock,
     commits: CommitClock,
-    /// Locked for as long as any of them lives.
+    /// Locked for as long as any of them exists.
     _lock: File,
 }
 
 impl Shared {
-    /// The moment as of which the partitions' ends, read after this, are all of what was appended.
+    /// Returns the moment as of which the partitions' ends are complete, if they are read after
+    /// this call.
     fn end_date_ms(&self) -> u64 {
         self.commits.date_ms((self.now_ms)())
     }
 }
 
-/// Why the store did not do what it was asked.
+/// The reason why an operation of the store failed.
 #[derive(Debug, thiserror::Error)]
 enum StoreError {
     #[error("cannot use the folder {}: {source}", folder.display())]
@@ -90,16 +93,16 @@ impl From<StoreError> for LogError {
 }
 
 impl EmbeddedLog {
-    /// Opens the log in `folder`, which is created when absent.
+    /// Opens the log in `folder`, which is created if it is missing.
     ///
     /// # Errors
-    /// [`LogError::Settings`] when the folder cannot be used, or another process uses it.
+    /// [`LogError::Settings`] if the folder cannot be used, or another process uses it.
     pub fn open(folder: &Path) -> Result<Self, LogError> {
         Self::open_at(folder, system_now_ms)
     }
 
-    /// Opens the log with a clock of the caller's, in milliseconds since the Unix epoch. It stamps records and decides
-    /// what is old.
+    /// Opens the log with this clock, in milliseconds since the Unix epoch. The clock stamps
+    /// records and determines which records are old.
     ///
     /// # Errors
     /// As [`EmbeddedLog::open`].
@@ -108,7 +111,7 @@ impl EmbeddedLog {
         now_ms: impl Fn() -> u64 + Send + Sync + 'static,
     ) -> Result<Self, LogError> {
         let lock = lock(folder)?;
-        // Whatever SQLite says against the file now, it will say again.
+        // An error of SQLite about the file will not go away by itself.
         let store = Store::open(store::file_in(folder))
             .map_err(|refused| LogError::Settings(Box::new(refused)))?;
 
@@ -124,10 +127,11 @@ impl EmbeddedLog {
         Ok(Self { _cleaner, shared })
     }
 
-    /// Deletes and compacts now what the topics no longer keep. Otherwise this happens once a minute.
+    /// Deletes and compacts now the records that the topics no longer keep. Otherwise this happens
+    /// once a minute.
     ///
     /// # Errors
-    /// [`LogError::Unavailable`] when the store refuses; nothing is lost.
+    /// [`LogError::Unavailable`] if the store fails; no record that the topics keep is lost.
     pub fn clean(&self) -> Result<(), LogError> {
         Ok(clean::run(&self.shared)?)
     }

@@ -1,12 +1,13 @@
 //! The record log on Apache Kafka, by librdkafka.
 //!
-//! - `reader`: partitions are started one by one, each with a queue of its own, and drained by callback, so that a
-//!   record is handed over where the fetched batch lies. No group is joined.
-//! - `ends`: dates the ends of partitions that a reader has reached.
+//! - - `reader`: partitions are started one by one, each with a queue of its own, and drained by
+//!   callback. A record is passed on from the memory of the fetched batch. No group is joined.
+//! - - `ends`: dates the ends of partitions that a reader has reached.
 //! - `publisher`: one Kafka transaction from commit to commit. Its progress is a record of
 //!   the same transaction on the compacted topic [`PROGRESS_TOPIC`] (`progress`), where nothing expires.
-//! - `admin`: topics, partitions, offsets and the positions of groups. Calls here may take their time.
-//! - `client` and `native`: the safe frame around librdkafka's handles, for reader and publisher; `settings`: properties.
+//! - - `admin`: topics, partitions, offsets and the positions of groups. These calls may be slow.
+//! - - `client` and `native`: the safe wrapper of librdkafka's handles, for reader and publisher;
+//!   `settings`: properties.
 
 pub(crate) mod admin;
 mod client;
@@ -31,20 +32,23 @@ use crate::{
     TopicSpec,
 };
 
-/// How long a call may wait for the brokers before it says that they are unavailable.
+/// The longest time that a call waits for the brokers before it returns [`LogError::Unavailable`].
 const CALL_LIMIT: Duration = Duration::from_secs(10);
 
-/// A record log on Apache Kafka. Opening it waits for nobody: brokers are sought when they are needed.
+/// A record log on Apache Kafka. Opening it does not connect: the first call that needs brokers
+/// does.
 pub struct KafkaLog {
     settings: Settings,
     admin: Arc<Admin>,
 }
 
 impl KafkaLog {
-    /// The log of the given brokers (`host:port`, comma separated), with further librdkafka properties.
+    /// Returns the log of the given brokers (`host:port`, comma separated), with further librdkafka
+    /// properties.
     ///
     /// # Errors
-    /// [`LogError::Settings`] when a property is unknown, has no such value, or is one that the log's promises rest on.
+    /// [`LogError::Settings`] if a property is unknown, has an invalid value, or is one that the
+    /// log's guarantees depend on.
     pub fn new(brokers: &str, properties: &[(String, String)]) -> Result<Self, LogError> {
         let settings = Settings::new(brokers, properties)?;
         let admin = Arc::new(Admin::new(settings.clone())?);
@@ -116,12 +120,12 @@ impl RecordLog for KafkaLog {
     }
 }
 
-/// An offset as Kafka counts it.
+/// Converts an offset to Kafka's type.
 fn to_kafka(offset: Offset) -> i64 {
     i64::try_from(offset).unwrap_or(i64::MAX)
 }
 
-/// A number of partitions or a partition as Kafka counts it.
+/// Converts a partition, or a number of partitions, to Kafka's type.
 fn to_kafka_partition(partition: u32) -> i32 {
     i32::try_from(partition).unwrap_or(i32::MAX)
 }

@@ -1,17 +1,20 @@
 //! The record log: topics of partitions of records, read by offset and published to atomically.
 //!
-//! This trait is the one seam between Tidemark and whatever keeps its records: Apache Kafka in production and in the
-//! full tests ([`kafka`], [`native`]), a persistent log inside the process on a laptop ([`embedded`]), and a log in memory that
-//! injects faults for the crash tests ([`simulated`]). Every implementation passes the same conformance suite
-//! (`tests/it`).
+//! This trait is the one seam between Tidemark and the system that keeps its records: Apache Kafka
+//! in production and in the full tests ([`kafka`], [`native`]), a persistent log inside the process
+//! on a laptop ([`embedded`]), and a log in memory that injects faults for the crash tests
+//! ([`simulated`]). Every implementation passes the same conformance suite (`tests/it`).
 //!
 //! What always holds:
-//! - a reader sees committed records only, of each partition in the order of their offsets;
-//! - what one [`Publisher`] sends between two commits becomes readable all together with its progress, or not at all;
+//! - - a reader returns committed records only, those of each partition in the order of their
+//!   offsets;
+//! - - the records that one [`Publisher`] sends between two commits become readable together with
+//!   its progress, or not at all;
 //! - opening a publisher fences every earlier holder of its id *before* its progress is read.
 //!
-//! All calls block: async callers run them on threads of their own. Consumer groups are not offered. Every reader is
-//! assigned its partitions, and a group is no more than a name under which positions are remembered.
+//! All calls block: async callers run them on threads of their own. There are no consumer groups as
+//! in Kafka: every reader is assigned its partitions, and a group is only a name under which
+//! positions are stored.
 
 mod open;
 
@@ -39,50 +42,57 @@ pub use signal::Signal;
 /// The position of a record in its partition, or the position to be read next.
 pub type Offset = u64;
 
-/// A function that a log calls, from any thread, when there may be something new to read.
+/// A function that a log calls, from any thread, when new records may be readable.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
 
 /// Topics of records. One value serves a whole process; clones of its `Arc` are cheap.
 pub trait RecordLog: Send + Sync {
-    /// Creates the topics that do not exist. Topics that exist are left as they are.
+    /// Creates the topics that do not exist, and leaves existing ones unchanged.
     ///
     /// # Errors
-    /// [`LogError::Unavailable`] when the log cannot be reached within its time limit.
+    /// [`LogError::Unavailable`] if the log cannot be reached within its time limit;
+    /// [`LogError::Settings`] if a topic cannot have this name; [`LogError::Refused`] if a right is
+    /// missing.
     fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<(), LogError>;
 
-    /// The settings of a topic on which its readers and publishers depend.
+    /// Returns the settings of a topic on which its readers and publishers depend.
     ///
     /// # Errors
-    /// [`LogError::UnknownTopic`], [`LogError::Unavailable`]; [`LogError::Refused`] if the settings may not be read.
+    /// [`LogError::UnknownTopic`], [`LogError::Unavailable`]; [`LogError::Refused`] if the right to
+    /// read the settings is missing.
     fn describe(&self, topic: &str) -> Result<TopicDescription, LogError>;
 
-    /// How many partitions the topic has.
+    /// Returns the number of the topic's partitions.
     ///
     /// # Errors
-    /// [`LogError::UnknownTopic`], [`LogError::Unavailable`].
+    /// [`LogError::UnknownTopic`], [`LogError::Unavailable`]; [`LogError::Refused`] if the right to
+    /// describe the topic is missing.
     fn partitions(&self, topic: &str) -> Result<u32, LogError>;
 
-    /// The range of offsets that each partition holds, by partition: the oldest kept, and the end of what is committed.
+    /// Returns the range of offsets that each partition holds, by partition: from the oldest kept
+    /// record to the end of the committed ones.
     ///
     /// # Errors
-    /// [`LogError::UnknownTopic`], [`LogError::Unavailable`].
+    /// As [`RecordLog::partitions`].
     fn offsets(&self, topic: &str) -> Result<Vec<OffsetRange>, LogError>;
 
-    /// A reader of the given partitions, each from the given offset.
+    /// Returns a reader of the given partitions, each from the given offset.
     ///
     /// # Errors
-    /// [`LogError::UnknownTopic`], [`LogError::Unavailable`].
+    /// As [`RecordLog::partitions`]; [`LogError::UnknownPartition`] if the topic has fewer
+    /// partitions; [`LogError::Settings`] if the client cannot be created.
     fn reader(&self, topic: &str, from: &[(u32, Offset)]) -> Result<Box<dyn Reader>, LogError>;
 
-    /// Opens the publisher `id`. With [`Delivery::Transactional`], any earlier holder of the id is fenced first, and what
-    /// it left uncommitted is aborted.
+    /// Opens the publisher `id`. With [`Delivery::Transactional`], earlier holders of the id are
+    /// fenced first, and their uncommitted records are aborted.
     ///
     /// # Errors
-    /// [`LogError::Unavailable`], [`LogError::Settings`].
+    /// [`LogError::Unavailable`], [`LogError::Settings`]; [`LogError::Refused`] if a right is
+    /// missing, or the topic of publishers' progress has settings that lose records.
     fn publisher(&self, id: &str, delivery: Delivery) -> Result<Box<dyn Publisher>, LogError>;
 
-    /// Opens the publishers of all these ids at once, and returns them in the order of the ids. All are fenced before the
-    /// progress of any is read.
+    /// Opens the publishers of all these ids at once, and returns them in the order of the ids. All
+    /// are fenced before the progress of any of them is read.
     ///
     /// # Errors
     /// As [`RecordLog::publisher`].
@@ -94,30 +104,34 @@ pub trait RecordLog: Send + Sync {
         ids.iter().map(|id| self.publisher(id, delivery)).collect()
     }
 
-    /// The positions remembered for `group` on `topic`; partitions without one are absent.
+    /// Returns the positions stored for `group` on `topic`; partitions without one are absent.
     ///
     /// # Errors
-    /// [`LogError::Unavailable`].
+    /// [`LogError::Unavailable`]; [`LogError::Refused`] if a right is missing.
     fn committed(&self, group: &str, topic: &str) -> Result<Vec<(u32, Offset)>, LogError>;
 
-    /// Remembers for `group` the offsets to be read next.
+    /// Stores the offsets to be read next under the name `group`.
     ///
     /// # Errors
-    /// [`LogError::Unavailable`].
+    /// As [`RecordLog::committed`].
     fn commit(&self, group: &str, topic: &str, next: &[(u32, Offset)]) -> Result<(), LogError>;
 }
 
-/// Reads the partitions it was opened with.
+/// Reads the partitions that it was opened with.
 pub trait Reader: Send {
-    /// Hands at most `max` records of `partition` to `each`, in order of offset, and returns without waiting for more.
+    /// Passes at most `max` records of `partition` to `each`, in order of offset, and returns
+    /// without waiting for more.
     ///
-    /// It never blocks on the network. A reader has the ends of its partitions confirmed ([`Polled::end_as_of_ms`]) by
-    /// requests that poll sends at an end, several times a second, and whose answers a later poll takes: whoever waits for a
-    /// newer date polls again after a moment. While records flow, no such request is sent.
+    /// It never blocks on the network. At an end, poll sends requests that confirm the ends of the
+    /// reader's partitions ([`Polled::end_as_of_ms`]), several times a second, and a later poll
+    /// takes their answers. To get a newer date, poll again after a moment. While records flow, no
+    /// such request is sent.
     ///
     /// # Errors
-    /// [`LogError::OffsetOutOfRange`] when the log no longer holds the position; [`LogError::Unavailable`] when the
-    /// log cannot be reached (the position is kept: call again).
+    /// [`LogError::OffsetOutOfRange`] if the log no longer holds the position;
+    /// [`LogError::Unavailable`] if the log cannot be reached (the position is kept: call again);
+    /// [`LogError::UnknownTopic`] if the topic was deleted; [`LogError::UnknownPartition`] if the
+    /// reader was opened without the partition; [`LogError::Refused`] if a right is missing.
     fn poll(
         &mut self,
         partition: u32,
@@ -125,68 +139,72 @@ pub trait Reader: Send {
         each: &mut dyn FnMut(Record<'_>),
     ) -> Result<Polled, LogError>;
 
-    /// Has `wake` called now, and whenever a partition may have become readable. It must not block, nor call the log. A date
-    /// that an end is given wakes nobody.
+    /// Calls `wake` now, and whenever a partition may have become readable. `wake` must not block
+    /// or call the log. A new date of an end is no reason for a call.
     fn on_readable(&mut self, wake: Wake);
 }
 
-/// Publishes records, all that lie between two commits together or not at all.
+/// Publishes records: all records between two commits together, or none of them.
 pub trait Publisher: Send {
-    /// The progress carried by the last commit under this id, by whichever holder. It does not expire.
+    /// Returns the progress of the last commit under this id, by any holder. Progress does not
+    /// expire.
     fn progress(&self) -> Option<&[u8]>;
 
-    /// Adds a record to what the next commit publishes.
+    /// Adds a record to those that the next commit publishes.
     ///
     /// # Errors
-    /// [`PublishError`]; after a [transient](PublishError::is_transient) error everything since the last commit is to be
-    /// sent anew. A record larger than its topic's [limit](TopicDescription::record_limit) is [refused](PublishError::Refused).
+    /// [`PublishError`]; after a [transient](PublishError::is_transient) error, everything since
+    /// the last commit must be sent again. A record larger than its topic's
+    /// [limit](TopicDescription::record_limit) is [refused](PublishError::Refused).
     fn send(&mut self, record: NewRecord<'_>) -> Result<(), PublishError>;
 
-    /// Publishes everything sent since the last commit together with `progress`, at most [`PROGRESS_MAX_BYTES`] that the
-    /// log keeps and does not read. Readers of a log elsewhere may find it a moment after this returned.
+    /// Publishes everything sent since the last commit together with `progress`: at most
+    /// [`PROGRESS_MAX_BYTES`], which the log keeps and does not interpret. Readers elsewhere may
+    /// get the records a moment after this returns.
     ///
     /// # Errors
-    /// [`PublishError::MayHaveHappened`]: open the publisher anew and let its progress say which it was.
+    /// [`PublishError`]; after [`PublishError::MayHaveHappened`], open the publisher again: its
+    /// progress shows whether the commit happened.
     fn commit(&mut self, progress: &[u8]) -> Result<(), PublishError>;
 }
 
-/// What a publisher promises.
+/// The guarantee of a publisher.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Delivery {
     /// Records and progress become readable together, once, and earlier holders of the id are fenced.
     Transactional,
-    /// Records become readable one by one as they are sent; after a failure some may stand there twice. Progress is
-    /// remembered after them.
+    /// Records become readable one by one as they are sent; after a failure some may be in the log
+    /// twice. Progress is stored after them.
     AtLeastOnce,
 }
 
-/// A record as a reader hands it over. It borrows from the log's own buffers.
+/// A record that a reader returns. It borrows from the log's own buffers.
 #[derive(Clone, Copy)]
 pub struct Record<'a> {
     /// The partition it was read from.
     pub partition: u32,
-    /// Its position there.
+    /// Its offset there.
     pub offset: Offset,
     /// Its time in the log, in milliseconds since the Unix epoch; 0 if it has none.
     pub log_time_ms: u64,
-    /// Who set that time. Kafka keeps it with every batch (bit 3 of its attributes), so it never changes for a record,
-    /// whatever becomes of the topic's settings.
+    /// The clock that set this time. Kafka stores it with every batch (bit 3 of its attributes), so
+    /// it never changes for a record, even if the topic's settings do.
     pub log_time_type: LogTimeType,
     /// Its key.
     pub key: Option<&'a [u8]>,
     /// Its value; none for a tombstone.
     pub value: Option<&'a [u8]>,
-    /// Its headers, read only when asked for.
+    /// Its headers; they are parsed when they are read.
     pub headers: &'a dyn Headers,
 }
 
-/// Who set a record's time in the log (Kafka's `message.timestamp.type`).
+/// The clock that sets a record's time in the log (Kafka's `message.timestamp.type`).
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum LogTimeType {
-    /// The log, by its own clock, when it appended the record.
+    /// The log's clock, when it appended the record.
     #[default]
     Append,
-    /// The record's producer: it may be anything.
+    /// The clock of the record's producer, which may be wrong by any amount.
     Create,
 }
 
@@ -209,7 +227,7 @@ impl Headers for Vec<(String, Vec<u8>)> {
     }
 }
 
-/// A record to be published. It borrows; the publisher copies what it must keep.
+/// A record to be published. It borrows; the publisher copies what it keeps.
 #[derive(Clone, Copy, Debug)]
 pub struct NewRecord<'a> {
     /// The topic.
@@ -224,15 +242,16 @@ pub struct NewRecord<'a> {
     pub headers: &'a [(&'a str, &'a [u8])],
 }
 
-/// What a batch of one record has beside the record.
+/// Size of a batch of one record without the record.
 const BATCH_BYTES: usize = 61;
-/// What a record has at most beside its key, value and headers.
+/// Largest size of a record without its key, value and headers.
 const RECORD_BYTES: usize = 36;
-/// What a header has at most beside its name and value.
+/// Largest size of a header without its name and value.
 const HEADER_BYTES: usize = 10;
 
 impl NewRecord<'_> {
-    /// The greatest size that the record has, uncompressed, in a batch of its own. Topics limit this size.
+    /// Returns the greatest size that the record can have, uncompressed, in a batch of its own.
+    /// Topics limit this size.
     pub fn size_bytes(&self) -> usize {
         let headers = self.headers.iter();
         let headers = headers.map(|(name, value)| name.len() + value.len() + HEADER_BYTES);
@@ -244,37 +263,42 @@ impl NewRecord<'_> {
     }
 }
 
-/// What one call of [`Reader::poll`] found.
+/// The result of one call of [`Reader::poll`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Polled {
-    /// How many records were handed over.
+    /// The number of records that were passed to the caller.
     pub records: usize,
     /// The offset to be read next. Offsets may skip: transaction markers and compacted records take some.
     pub next_offset: Offset,
-    /// The moment as of which the log itself confirmed that nothing lies at or after `next_offset`; none while that is not
-    /// known, or records that the reader has are still to be handed over. In milliseconds since the Unix epoch.
+    /// The moment as of which the log itself confirmed that nothing lies at or after `next_offset`,
+    /// in milliseconds since the Unix epoch. None while this is unknown, or while the reader holds
+    /// records that it has not passed on.
     ///
     /// An implementation follows these rules:
-    /// - The date is read from this process's clock *before* the request is sent whose answer confirms the end. Whatever is
-    ///   appended after that moment is not covered by the date.
-    /// - An answer that names the end of the partition's log (committed or not: Kafka's high watermark) confirms it if that
-    ///   end is at or below `next_offset`. Markers of transactions, aborted records and compacted ones lie below an end like
-    ///   any other record; a reader's position passes over them.
-    /// - An open transaction confirms nothing: what lies behind it is committed, perhaps, and not readable.
+    /// - - The date is read from this process's clock *before* the request is sent whose answer
+    ///   confirms the end. The date does not cover records that are appended after that moment.
+    /// - - An answer that names the end of the partition's log (committed or not: Kafka's high
+    ///   watermark) confirms it if that end is at or below `next_offset`. Markers of transactions,
+    ///   aborted records and compacted ones have offsets below the end like any other record; a
+    ///   reader's position moves past them.
+    /// - - An open transaction confirms nothing: records behind it may be committed, but are not
+    ///   readable.
     /// - An answer that never comes, fails, or names a later end changes nothing. The last date stands until a newer one.
-    /// - At an end the date is renewed several times a second, for as long as it is polled. Where a newer one is not to be had, the date grows old: that
-    ///   is how a caller notices a broker that is away, frozen or no leader.
+    /// - - At an end the date is renewed several times a second, for as long as it is polled. If no
+    ///   newer date arrives, the date grows old. This is how a caller notices a broker that is
+    ///   down, frozen or not the leader.
     pub end_as_of_ms: Option<u64>,
 }
 
 impl Polled {
-    /// The log confirmed, as of some moment, that nothing lies at or after `next_offset`.
+    /// Returns whether the log has confirmed, as of some moment, that nothing lies at or after
+    /// `next_offset`.
     pub fn is_at_end(&self) -> bool {
         self.end_as_of_ms.is_some()
     }
 }
 
-/// What a partition holds.
+/// The range of offsets that a partition holds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct OffsetRange {
     /// The oldest offset that is still kept.
@@ -283,40 +307,42 @@ pub struct OffsetRange {
     pub end: Offset,
 }
 
-/// A topic as it is to be created.
+/// The settings of a topic that is to be created.
 #[derive(Clone, Debug)]
 pub struct TopicSpec {
     /// Its name.
     pub name: String,
-    /// How many partitions.
+    /// The number of partitions.
     pub partitions: u32,
-    /// What happens to old records.
+    /// The handling of old records.
     pub cleanup: Cleanup,
-    /// How long records are kept at least.
+    /// The time for which records are kept at least. With [`Cleanup::Compact`] it is ignored:
+    /// records do not expire.
     pub retention: Duration,
 }
 
 /// The settings of a topic that exists.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TopicDescription {
-    /// Who sets the log time of records that are appended now. Those that are there already may have another.
+    /// The clock that sets the log time of records that are appended now. Existing records may have
+    /// been stamped by the other.
     pub log_time_type: LogTimeType,
-    /// The size up to which it takes records.
+    /// The largest record that it accepts.
     pub record_limit: RecordLimit,
-    /// What happens to old records.
+    /// The handling of old records.
     pub cleanup: Cleanup,
-    /// How long records are kept; none if they do not expire.
+    /// The time for which records are kept; none if they do not expire.
     pub retention: Option<Duration>,
 }
 
-/// What happens to old records of a topic.
+/// The handling of old records of a topic.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Cleanup {
     /// They are deleted after the retention.
     Delete,
-    /// Of each key the newest is kept until the retention has passed.
+    /// The newest record of each key is kept, until the retention has passed.
     CompactAndDelete,
-    /// Of each key the newest is kept for ever.
+    /// The newest record of each key is kept for ever.
     Compact,
 }
 
@@ -336,11 +362,11 @@ impl Cleanup {
 pub enum LogError {
     /// The log cannot be reached now; the same call may succeed later.
     #[error("the record log is unavailable: {0}")]
-    Unavailable(#[source] Source),
+    Unavailable(#[source] Cause),
     /// There is no such topic.
     #[error("there is no topic {0:?}")]
     UnknownTopic(String),
-    /// The topic exists, but has no such partition; or the reader was not opened with it.
+    /// The topic exists but has no such partition, or the reader was opened without it.
     #[error("there is no partition {partition} of {topic:?} to be read or written here")]
     UnknownPartition {
         /// The topic.
@@ -348,60 +374,61 @@ pub enum LogError {
         /// The partition.
         partition: u32,
     },
-    /// The position to be read is no longer, or not yet, in the log.
+    /// The log does not hold this position: it is too old, or not yet written.
     #[error("partition {partition} of {topic:?} holds no offset {offset}")]
     OffsetOutOfRange {
         /// The topic.
         topic: String,
         /// The partition.
         partition: u32,
-        /// The offset that was asked for.
+        /// The requested offset.
         offset: Offset,
     },
-    /// The settings cannot work, whenever they are tried.
+    /// The settings can never work.
     #[error("the record log refuses its settings: {0}")]
-    Settings(#[source] Source),
-    /// The log refuses this call for good: a right or a setting must change first.
+    Settings(#[source] Cause),
+    /// The log refuses this operation until a right or a setting is changed.
     #[error("{0}")]
     Refused(#[source] Refusal),
 }
 
 impl LogError {
-    /// Trying again can help. Everything else ends with its sentence.
+    /// Returns whether another attempt can succeed. All other errors end the operation, with a
+    /// sentence that names the cause.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable(_))
     }
 }
 
-/// Why a publisher did not publish.
+/// The reason why a publisher did not publish.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
-    /// A newer holder of the id lives. This one must not go on.
+    /// A newer holder of the id exists. This publisher must stop.
     #[error("publisher {id:?} was fenced by a newer holder of its id")]
     Fenced {
         /// The id.
         id: String,
     },
-    /// Nothing since the last commit was published, nor will be. Send it anew.
+    /// Nothing since the last commit was published, nor will be. Send it again.
     #[error("nothing was published: {0}")]
-    NotPublished(#[source] Source),
-    /// The commit was on its way when the log went silent.
+    NotPublished(#[source] Cause),
+    /// The log stopped answering during the commit.
     #[error("it is not known whether the commit happened: {0}")]
-    MayHaveHappened(#[source] Source),
-    /// The log refuses a record or the publisher for good. No transaction with it is published; without transactions,
-    /// records before it may be.
+    MayHaveHappened(#[source] Cause),
+    /// The log refuses a record or the publisher for good. No transaction that contains it is
+    /// published; without transactions, earlier records may be.
     #[error("{0}")]
     Refused(#[source] Refusal),
 }
 
 impl PublishError {
-    /// Trying again can help: by this publisher, or, if the commit [may have happened](Self::may_have_happened), by one
-    /// that is opened anew and reads the progress first.
+    /// Returns whether another attempt can succeed: with this publisher or, if the commit [may have
+    /// happened](Self::may_have_happened), with a new one whose progress is read first.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::NotPublished(_) | Self::MayHaveHappened(_))
     }
 
-    /// The commit may have been published.
+    /// Returns whether the commit may have been published.
     pub fn may_have_happened(&self) -> bool {
         matches!(self, Self::MayHaveHappened(_))
     }
@@ -414,7 +441,7 @@ impl From<Refusal> for PublishError {
 }
 
 impl From<LogError> for PublishError {
-    /// An error that came before anything was published.
+    /// Converts an error that came before anything was published.
     fn from(error: LogError) -> Self {
         match error {
             LogError::Refused(refusal) => Self::Refused(refusal),
@@ -424,5 +451,5 @@ impl From<LogError> for PublishError {
     }
 }
 
-/// The cause behind an error of a log.
-pub type Source = Box<dyn std::error::Error + Send + Sync>;
+/// The cause of a log's error.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;

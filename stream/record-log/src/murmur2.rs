@@ -1,10 +1,12 @@
-//! Which partition a key belongs to, as Kafka's Java clients decide it.
+//! The partition of a key, by the rule of Kafka's Java clients.
 //!
-//! Every log of this crate decides alike, so a key keeps its partition when a deployment moves from one to another.
+//! Every log of this crate uses this rule, so a key keeps its partition when a deployment moves
+//! from one log to another.
 
 use crate::{LogError, NewRecord};
 
-/// The partition of `key` among `partitions`: murmur2, made positive, modulo the number of partitions.
+/// Returns the partition of `key` among `partitions`: murmur2, made positive, modulo the number of
+/// partitions.
 ///
 /// # Panics
 /// If `partitions` is 0.
@@ -12,7 +14,7 @@ pub fn partition_of(key: &[u8], partitions: u32) -> u32 {
     (murmur2(key) & 0x7fff_ffff) % partitions
 }
 
-/// The partition of a record: its own, its key's, or else the next in turn.
+/// Returns the partition of a record: its own, its key's, or else the next in turn.
 pub(crate) fn choose_partition(
     record: &NewRecord<'_>,
     partitions: u32,
@@ -32,7 +34,7 @@ pub(crate) fn choose_partition(
     }
 }
 
-/// The 32-bit MurmurHash2 with the seed of `org.apache.kafka.common.utils.Utils.murmur2`.
+/// Returns the 32-bit MurmurHash2 with the seed of `org.apache.kafka.common.utils.Utils.murmur2`.
 fn murmur2(data: &[u8]) -> u32 {
     const SEED: u32 = 0x9747_b28c;
     const M: u32 = 0x5bd1_e995;

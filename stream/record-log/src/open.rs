@@ -1,16 +1,17 @@
-//! Which log a process uses: Kafka, by one client or the other, when brokers are named; the embedded one otherwise.
+//! The choice of a log: Kafka, by one of two clients, if brokers are configured; otherwise the
+//! embedded log.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::{LogError, RecordLog, embedded::EmbeddedLog, kafka::KafkaLog, native::NativeLog};
 
-/// Where the records are kept.
+/// The log that a process uses.
 #[derive(Clone, Debug)]
 pub enum LogSettings {
     /// A log inside this process, persistent in a folder.
     Embedded {
-        /// The folder; created when absent.
+        /// The folder; created if it is missing.
         folder: PathBuf,
     },
     /// Apache Kafka, by librdkafka.
@@ -24,16 +25,17 @@ pub enum LogSettings {
     NativeKafka {
         /// `host:port`, comma separated.
         brokers: String,
-        /// Further properties by librdkafka's names; those that the client has no use for are refused.
+        /// Further properties by librdkafka's names; the client rejects those that it does not
+        /// support.
         properties: Vec<(String, String)>,
     },
 }
 
-/// Opens the log that the settings name.
+/// Opens the log of these settings.
 ///
 /// # Errors
-/// [`LogError::Settings`] when the folder or a property cannot be used. An unreachable broker is no error here: calls
-/// that need it say [`LogError::Unavailable`].
+/// [`LogError::Settings`] if the folder or a property cannot be used. An unreachable broker is no
+/// error here; operations that need it return [`LogError::Unavailable`].
 pub fn open(settings: &LogSettings) -> Result<Arc<dyn RecordLog>, LogError> {
     Ok(match settings {
         LogSettings::Embedded { folder } => Arc::new(EmbeddedLog::open(folder)?),

@@ -1,14 +1,15 @@
 //! Progress: the bytes that a publisher commits together with its records.
 //!
-//! The log keeps them and does not read them. A publisher that needs no more than a number writes it by [`of_number`]
-//! and reads it by [`number_of`]; that is also the form of progress that earlier versions of this crate kept as a number.
+//! The log keeps these bytes and does not interpret them. A publisher that needs only a number
+//! writes it with [`of_number`] and reads it with [`number_of`]. Earlier versions of this crate
+//! kept progress as a number, in the same form.
 
 use crate::Refusal;
 
-/// The greatest size of a progress in bytes: what one record of any topic holds with room to spare.
+/// The largest size of a progress in bytes. A record of any topic can hold it.
 pub const PROGRESS_MAX_BYTES: usize = 64 * 1024;
 
-/// A progress that should be a number and is not.
+/// The error for a progress that should be a number and is not.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
     "the progress has {size_bytes} bytes, but a number has 8: another program uses this publisher's id"
@@ -17,7 +18,7 @@ pub struct NotANumber {
     size_bytes: usize,
 }
 
-/// A number as progress: its eight bytes, the most significant first.
+/// Returns a number as progress: its eight bytes, the most significant first.
 pub fn of_number(number: u64) -> [u8; 8] {
     number.to_be_bytes()
 }
@@ -33,7 +34,7 @@ pub fn number_of(progress: &[u8]) -> Result<u64, NotANumber> {
     Ok(u64::from_be_bytes(bytes))
 }
 
-/// Refuses a progress that no log keeps.
+/// Rejects a progress that is too large for any log.
 pub(crate) fn check(progress: &[u8]) -> Result<(), Refusal> {
     if progress.len() > PROGRESS_MAX_BYTES {
         return Err(Refusal::new(format!(

@@ -1,30 +1,30 @@
-//! What a log refuses for good: trying again cannot help until somebody changes a right, a setting or the record.
+//! A refusal: an operation that a log rejects until a right, a setting or the record is changed.
 
 use std::fmt;
 
 use crate::NewRecord;
 
-/// A sentence that names what is refused, the setting or right behind it, and the remedy.
+/// A sentence that names the refused thing, the setting or right behind it, and the remedy.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Refusal(String);
 
-/// Bytes of a key that a message shows.
+/// The number of bytes of a key that a message shows.
 const KEY_SHOWN_BYTES: usize = 40;
 
 impl Refusal {
-    /// A refusal in these words.
+    /// Returns a refusal with this sentence.
     pub fn new(sentence: impl Into<String>) -> Self {
         Self(sentence.into())
     }
 
-    /// A right that the principal does not have.
+    /// Returns the refusal for a right that the principal does not have.
     pub fn denied(right: &str, resource: &str, name: &str) -> Self {
         Self(format!(
             "{right} on {resource} {name:?} is denied to this principal: grant it"
         ))
     }
 
-    /// A record that is larger than its topic takes.
+    /// Returns the refusal of a record that is larger than its topic's limit.
     pub fn too_large(record: &NewRecord<'_>, limit: RecordLimit) -> Self {
         let RecordLimit { bytes, setting } = limit;
         Self(format!(
@@ -44,7 +44,7 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// The size up to which a topic takes records, and the setting that says so.
+/// The largest record that a topic accepts, and the setting that determines it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct RecordLimit {
     /// The greatest [`NewRecord::size_bytes`].
@@ -72,7 +72,8 @@ impl RecordLimit {
     }
 }
 
-/// A record as messages name it. Its coordinates in a source topic are named if headers carry them.
+/// Returns a record's name for messages. It includes the coordinates in a source topic if headers
+/// contain them.
 fn named(record: &NewRecord<'_>) -> String {
     let mut name = match record.partition {
         Some(partition) => format!("a record for partition {partition}"),

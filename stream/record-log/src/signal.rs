@@ -1,22 +1,24 @@
-//! A signal that one thread waits for and any thread raises: the plain way to be woken by a [`Reader`](crate::Reader).
+//! A signal that one thread waits for and any thread raises. It is the simple way to be woken by a
+//! [`Reader`](crate::Reader).
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::Wake;
 
-/// Raised by a log, waited for by a consumer. A raise that finds nobody waiting is kept for the next wait.
+/// A signal that a log raises and a consumer waits for. If no thread waits when it is raised, the
+/// next wait returns at once.
 #[derive(Clone, Default)]
 pub struct Signal(Arc<(Mutex<bool>, Condvar)>);
 
 impl Signal {
-    /// The function to hand to [`Reader::on_readable`](crate::Reader::on_readable).
+    /// Returns the function for [`Reader::on_readable`](crate::Reader::on_readable).
     pub fn wake(&self) -> Wake {
         let signal = self.clone();
         Arc::new(move || signal.raise())
     }
 
-    /// Lets the waiting thread go on.
+    /// Wakes the waiting thread.
     pub fn raise(&self) {
         let (raised, condition) = &*self.0;
         *raised.lock().unwrap_or_else(PoisonError::into_inner) = true;

@@ -1,10 +1,11 @@
-//! A record log in memory that fails where a test wants it to.
+//! A record log in memory that fails where a test plans it.
 //!
-//! It keeps what a Kafka broker would show: partitions chosen by key, a transaction marker that takes an offset after
-//! each transaction, publishers fenced by newer ones, positions of groups. The clock that stamps records is the
-//! caller's. A [`SimulatedLog`] is the handle of one simulated *process*: [`SimulatedLog::process`] makes another one on
-//! the same store, with its own [faults](Fault), and when a fault crashes a process, all of its handles are dead while the
-//! store lives on, as when a process is killed beside a broker.
+//! It shows the same as a Kafka broker: partitions chosen by key, a transaction marker that takes
+//! an offset after each transaction, publishers fenced by newer ones, positions of groups. The
+//! caller supplies the clock that stamps records. A [`SimulatedLog`] is the handle of one simulated
+//! *process*. [`SimulatedLog::process`] creates another one on the same store, with its own
+//! [faults](Fault). When a fault crashes a process, all of its handles fail and the store goes on,
+//! as when a process is killed and the broker is not.
 //!
 //! Writes of a transaction are held by its publisher until the commit. An open transaction holds readers back where a test
 //! says so ([`SimulatedLog::hold_back`]); what is committed then ends before it, as in Kafka.
@@ -36,32 +37,33 @@ use crate::{
 pub struct SimulatedLog {
     shared: Arc<Shared>,
     process: Arc<Process>,
-    /// How many records a poll hands over at most.
+    /// The maximum number of records of a poll.
     batch: usize,
 }
 
-/// What all processes see.
+/// The state that all processes share.
 struct Shared {
     store: Mutex<Store>,
     now_ms: Clock,
     wakes: Arc<Wakes>,
 }
 
-/// What dies with a process.
+/// The state that ends with a process.
 struct Process {
     plan: Box<dyn Fn(&Call<'_>) -> Fault + Send + Sync>,
     dead: AtomicBool,
 }
 
 impl Default for SimulatedLog {
-    /// An empty log that goes by the system's clock.
+    /// Returns an empty log that uses the system's clock.
     fn default() -> Self {
         Self::new(system_now_ms)
     }
 }
 
 impl SimulatedLog {
-    /// An empty log whose records are stamped by `now_ms`, in milliseconds since the Unix epoch.
+    /// Returns an empty log whose records are stamped by `now_ms`, in milliseconds since the Unix
+    /// epoch.
     pub fn new(now_ms: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
         let shared = Shared {
             store: Mutex::default(),
@@ -76,8 +78,8 @@ impl SimulatedLog {
         }
     }
 
-    /// Another process's handle on the same store, whose calls fail as `plan` says. The plan is asked at every call,
-    /// before anything happened, with no lock held; it may itself panic or block.
+    /// Returns another process's handle on the same store; `plan` decides which calls fail. It is
+    /// called before every call has any effect, with no lock held, and may itself panic or block.
     pub fn process(&self, plan: impl Fn(&Call<'_>) -> Fault + Send + Sync + 'static) -> Self {
         Self {
             shared: Arc::clone(&self.shared),
@@ -86,8 +88,8 @@ impl SimulatedLog {
         }
     }
 
-    /// The same handle, whose readers hand over so many records at a time at most: a short history is then read in many
-    /// steps.
+    /// Returns the same handle, whose readers return at most `records` records a poll: a short
+    /// history is then read in many steps.
     #[must_use]
     pub fn in_batches_of(self, records: usize) -> Self {
         Self {
@@ -96,12 +98,12 @@ impl SimulatedLog {
         }
     }
 
-    /// Whether a fault crashed this process.
+    /// Returns whether a fault crashed this process.
     pub fn is_dead(&self) -> bool {
         self.process.dead.load(Ordering::SeqCst)
     }
 
-    /// All committed records of the topic that are still kept, by partition and offset.
+    /// Returns all committed records of the topic that are still kept, by partition and offset.
     ///
     /// # Panics
     /// If there is no such topic.
@@ -112,7 +114,7 @@ impl SimulatedLog {
             .all_records()
     }
 
-    /// Forgets the records of a partition below `offset`, as retention does.
+    /// Removes the records of a partition below `offset`, as retention does.
     ///
     /// # Panics
     /// If there is no such topic or partition.
@@ -128,7 +130,8 @@ impl SimulatedLog {
             .expire(offset);
     }
 
-    /// Has so many polls of a partition learn nothing, as when its broker is cut off or frozen; 0 ends it.
+    /// Lets the next `polls` polls of a partition return nothing, as when its broker is cut off or
+    /// frozen; 0 ends it.
     ///
     /// # Panics
     /// If there is no such topic or partition.
@@ -136,7 +139,8 @@ impl SimulatedLog {
         self.change(topic, partition, |kept| kept.silent_polls = polls);
     }
 
-    /// Holds the readers of a partition back from an offset on, as an open transaction does; none lets them go on.
+    /// Holds the readers of a partition back from an offset on, as an open transaction does; none
+    /// releases them.
     ///
     /// # Panics
     /// If there is no such topic or partition.
@@ -144,7 +148,7 @@ impl SimulatedLog {
         self.change(topic, partition, |kept| kept.held_from = from);
     }
 
-    /// Takes a record away as compaction does: its offset stays, and readers pass over it.
+    /// Removes a record as compaction does: its offset stays, and readers pass over it.
     ///
     /// # Panics
     /// If there is no such topic or partition.
@@ -217,7 +221,8 @@ impl SimulatedLog {
             .grow(partitions);
     }
 
-    /// Makes the topic take records up to so many bytes ([`NewRecord::size_bytes`](crate::NewRecord::size_bytes)).
+    /// Limits the records of a topic to `bytes` bytes
+    /// ([`NewRecord::size_bytes`](crate::NewRecord::size_bytes)).
     ///
     /// # Panics
     /// If there is no such topic.
@@ -253,8 +258,8 @@ impl SimulatedLog {
         topic.settings.log_time_type = log_time_type;
     }
 
-    /// Forgets the progress of the publishers whose id is `is_lost`, as a log does that lets it expire, or whose progress
-    /// topic was deleted. Publishers that are open go on.
+    /// Removes the progress of the publishers for whose id `is_lost` returns true, as a log does
+    /// that lets it expire, or whose progress topic was deleted. Open publishers go on.
     pub fn lose_progress(&self, is_lost: impl Fn(&str) -> bool) {
         self.store().lose_progress(is_lost);
     }
@@ -266,7 +271,7 @@ impl SimulatedLog {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs a call that only asks: an effect that is lost or found makes no difference to it.
+    /// Runs a call that only reads: a lost reply makes no difference to it.
     fn ask<T>(
         &self,
         call: &Call<'_>,
@@ -279,7 +284,7 @@ impl SimulatedLog {
             Fault::LoseReply => effect(&mut self.store()).and_then(|_| Err(fault::unavailable())),
             Fault::CrashBefore => self.process.crash(),
             Fault::CrashAfter => {
-                // Whatever the effect answers, nobody is left to hear it.
+                // The process has crashed, so the result of the effect has no receiver.
                 drop(effect(&mut self.store()));
                 self.process.crash()
             }
@@ -295,7 +300,7 @@ impl Process {
         })
     }
 
-    /// What is to happen to the call. Calls of a dead process end the thread that makes them.
+    /// Returns the planned fault of the call. Calls of a crashed process end their thread.
     fn fault(&self, call: &Call<'_>) -> Fault {
         if self.dead.load(Ordering::SeqCst) {
             self.crash()

@@ -1,11 +1,11 @@
-//! The wake-ups that readers asked for, by topic: what [`Reader::on_readable`](crate::Reader::on_readable) registers with
-//! the logs that live in this process.
+//! The wake-ups of readers, by topic: [`Reader::on_readable`](crate::Reader::on_readable) registers
+//! them with the logs inside this process.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::Wake;
 
-/// Whom to wake when a topic grows.
+/// The functions to call when a topic grows.
 #[derive(Default)]
 pub(crate) struct Wakes(Mutex<Registered>);
 
@@ -15,14 +15,14 @@ struct Registered {
     wakes: Vec<(u64, String, Wake)>,
 }
 
-/// A wake-up stays registered for as long as this lives.
+/// Keeps a wake-up registered until it is dropped.
 pub(crate) struct Registration {
     wakes: Arc<Wakes>,
     id: u64,
 }
 
 impl Wakes {
-    /// Has `wake` called whenever `topic` grows, until the registration is dropped.
+    /// Calls `wake` whenever `topic` grows, until the registration is dropped.
     pub(crate) fn register(self: &Arc<Self>, topic: &str, wake: Wake) -> Registration {
         let mut registered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let id = registered.next_id;
@@ -35,7 +35,8 @@ impl Wakes {
         }
     }
 
-    /// Wakes the readers of the topics for which `grew` holds. They are called outside the lock: they may register anew.
+    /// Wakes the readers of the topics for which `grew` returns true. The lock is released first,
+    /// because a reader may register again.
     pub(crate) fn raise(&self, grew: impl Fn(&str) -> bool) {
         let registered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let due: Vec<Wake> = registered

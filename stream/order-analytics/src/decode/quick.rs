@@ -1,19 +1,20 @@
-//! Decodes the orders that need no thought, and declines the others.
+//! Decodes orders of the usual form, and declines all others.
 //!
 //! ```text
 //! record ──▶ known layout ──▶ plain JSON ──▶ serde_json
 //!            (orders service)  (any producer)  (escapes, exponents, and everything that is wrong)
 //! ```
 //!
-//! What always holds: an order that is decoded here is decoded by `serde_json` to the same. A test compares the two on
-//! mutated records.
+//! What always holds: `serde_json` decodes an order that is decoded here to the same. A test
+//! compares the two on mutated records.
 
 use events::{Amount, Currency, Timestamp};
 use stream::json::{Fields, KnownText};
 
 use super::{Order, id_of};
 
-/// The fields of an order, those that are counted first. The others are named so that none may come twice.
+/// The fields of an order; those that are counted come first. The others are listed so that a
+/// duplicate of one is declined.
 const FIELDS: Fields<8> = Fields::new([
     "event_type",
     "user_id",
@@ -25,7 +26,7 @@ const FIELDS: Fields<8> = Fields::new([
     "items",
 ]);
 
-/// Returns the time and the order of a value that needs no thought.
+/// Returns the time and the order of a value of the usual form; none for any other value.
 #[inline]
 pub fn decode(value: &[u8]) -> Option<(Timestamp, Order)> {
     as_published(value).or_else(|| as_plain_json(value))
@@ -65,7 +66,7 @@ fn as_published(value: &[u8]) -> Option<(Timestamp, Order)> {
     text.is_empty().then_some((created_at, order))
 }
 
-/// Takes one item or several, separated by commas.
+/// Reads one or more items, separated by commas.
 #[inline]
 fn items(text: &mut KnownText<'_>) -> Option<()> {
     loop {
@@ -133,7 +134,7 @@ mod tests {
 
     const PLAIN: &str = r#" { "created_at": "2026-11-22T12:00:00+02:00", "user_id": 42, "note": {"a": [true, null, 1.5, "café"]}, "event_type": "order.created", "currency": "JPY", "total_cents": 3998 } "#;
 
-    /// Pieces of JSON that a mutation puts somewhere.
+    /// Pieces of JSON that a mutation inserts.
     const PIECES: [&[u8]; 39] = [
         b"{",
         b"}",
@@ -176,7 +177,7 @@ mod tests {
         b"\"currency\":\"USD\",",
     ];
 
-    /// Changes a record in one to four places: bytes are dropped, replaced, doubled or put between others.
+    /// Changes a record in one to four places: bytes are deleted, replaced, doubled or inserted.
     fn mutate(record: &[u8], rng: &mut StdRng) -> Vec<u8> {
         let mut record = record.to_vec();
         for _ in 0..rng.random_range(1..=4) {
@@ -225,7 +226,8 @@ mod tests {
         assert!(as_plain_json(PLAIN.as_bytes()).is_some());
     }
 
-    /// `TIDEMARK_TEST_MUTATIONS` draws more, from the seed `TIDEMARK_TEST_SEED`.
+    /// `TIDEMARK_TEST_MUTATIONS` sets a higher number of mutations, `TIDEMARK_TEST_SEED` their
+    /// seed.
     #[test]
     fn what_is_decoded_here_serde_json_decodes_to_the_same() {
         let setting = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());

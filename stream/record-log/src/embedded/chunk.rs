@@ -1,8 +1,9 @@
-//! Chunks: how records lie in the store.
+//! Chunks: the form in which the store keeps records.
 //!
-//! What one commit publishes to one partition is stored as one chunk (several when it is large), so that SQLite handles
-//! rows of a thousand records and a reader walks over them without a copy. A chunk is a run of entries, all numbers
-//! little-endian; a length of `u32::MAX` stands for an absent key or value:
+//! The records that one commit publishes to one partition are stored as one chunk (several if they
+//! are large). SQLite therefore handles rows of a thousand records, and a reader passes over them
+//! without a copy. A chunk is a sequence of entries, all numbers little-endian; a length of
+//! `u32::MAX` marks an absent key or value:
 //!
 //! ```text
 //! offset − base u32 │ key length u32 │ value length u32 │ headers length u32 │ key │ value │ headers
@@ -16,7 +17,8 @@ pub(super) const FULL_BYTES: usize = 256 << 10;
 
 const ABSENT: u32 = u32::MAX;
 
-/// Records of one partition on their way to the store. The first has the offset at which the partition ends by then.
+/// Records of one partition on their way to the store. The first one gets the offset of the
+/// partition's end at the time of writing.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Chunk {
     pub(super) body: Vec<u8>,
@@ -33,16 +35,16 @@ pub(super) struct Entry<'a> {
     pub(super) headers: EncodedHeaders<'a>,
 }
 
-/// Headers as they lie in a chunk.
+/// Headers in the form in which a chunk keeps them.
 #[derive(Clone, Copy)]
 pub(super) struct EncodedHeaders<'a>(&'a [u8]);
 
-/// Walks over the entries of a chunk.
+/// An iterator over the entries of a chunk.
 pub(super) struct Entries<'a> {
     rest: &'a [u8],
 }
 
-/// The store's file holds something that this program did not write.
+/// The error for a file whose content this program did not write.
 #[derive(Debug, thiserror::Error)]
 #[error("the record log's file is damaged: a chunk ends within a record")]
 pub(super) struct Damaged;
@@ -52,7 +54,7 @@ impl Chunk {
         self.body.len() >= FULL_BYTES
     }
 
-    /// Appends a record. None when one of its parts does not fit 32 bits.
+    /// Appends a record. Returns none if one of its parts does not fit 32 bits.
     pub(super) fn push(&mut self, record: &NewRecord<'_>) -> Option<()> {
         let headers_bytes: usize = record
             .headers
@@ -68,7 +70,7 @@ impl Chunk {
             .extend_from_slice(record.value.unwrap_or_default());
 
         for (name, value) in record.headers {
-            // Their sum fits, so each does.
+            // Their sum fits, so each of them does.
             self.put_lengths([name.len() as u32, value.len() as u32]);
             self.body.extend_from_slice(name.as_bytes());
             self.body.extend_from_slice(value);
@@ -115,7 +117,7 @@ impl<'a> Entries<'a> {
         Self { rest: body }
     }
 
-    /// The bytes that were not walked over yet.
+    /// Returns the bytes that follow the last entry returned.
     pub(super) fn rest(&self) -> &'a [u8] {
         self.rest
     }
@@ -153,7 +155,7 @@ impl<'a> Iterator for Entries<'a> {
 }
 
 impl Headers for EncodedHeaders<'_> {
-    /// Headers were UTF-8 when they were written; a damaged name ends the walk.
+    /// Names were UTF-8 when they were written; a damaged name ends the iteration.
     fn for_each(&self, each: &mut dyn FnMut(&str, &[u8])) {
         let mut rest = self.0;
         while let Some([name, value]) = take_lengths(&mut rest) {

@@ -1,9 +1,10 @@
-//! Deleting and compacting what the topics no longer keep.
+//! Deletes and compacts the records that the topics no longer keep.
 //!
-//! Retention deletes a partition's oldest chunks. Compaction works as Kafka's does: it remembers the newest offset of
-//! each key among the records that came since the last pass, then walks over everything before them and drops what they
-//! replace. It runs when as many records are new as were left by the pass before, so its cost is a constant per record.
-//! Chunks keep their place, and the writer is held for a few of them at a time.
+//! Retention deletes a partition's oldest chunks. Compaction works as Kafka's does: it collects the
+//! newest offset of each key among the records since the last pass, then reads all records before
+//! them and drops those that they replace. It runs when the number of new records equals the number
+//! that the last pass left, so its cost is a constant per record. Chunks keep their row ids, and
+//! the writer is blocked for only a few of them at a time.
 
 use std::collections::HashMap;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -19,14 +20,14 @@ use super::{Shared, StoreError};
 use crate::{Cleanup, LogError, Offset};
 
 const INTERVAL: Duration = Duration::from_secs(60);
-/// Below so many new records a compaction is not worth its walk.
+/// With fewer new records than this, no compaction runs.
 const NEW_RECORDS_MIN: u64 = 10_000;
-/// Bounds the memory of one pass: what came after so many keys waits for the next.
+/// Limits the memory of one pass: records after this many keys are left to the next pass.
 const KEYS_MAX: usize = 200_000;
-/// How many chunks are changed in one transaction.
+/// The number of chunks that are changed in one transaction.
 const CHUNKS_AT_ONCE: usize = 64;
 
-/// The thread that cleans. Dropping it waits for the pass that runs.
+/// The thread that cleans. Dropping it waits for the end of the current pass.
 pub(super) struct Cleaner {
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -68,7 +69,7 @@ impl Drop for Cleaner {
     }
 }
 
-/// One pass over all topics.
+/// Runs one pass over all topics.
 pub(super) fn run(shared: &Shared) -> Result<(), StoreError> {
     let connection = shared.store.read_connection()?;
     let now_ms = (shared.now_ms)();
@@ -86,7 +87,7 @@ pub(super) fn run(shared: &Shared) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Deletes the oldest chunks, a few at a time, for as long as they are older than what is kept.
+/// Deletes the oldest chunks, a few at a time, as long as they are older than the retention.
 fn expire(store: &Store, partition: &Partition, oldest_kept_ms: u64) -> Result<(), StoreError> {
     loop {
         let mut writer = store.writer();
@@ -114,7 +115,7 @@ fn expire(store: &Store, partition: &Partition, oldest_kept_ms: u64) -> Result<(
     }
 }
 
-/// The place and time of the partition's first chunks.
+/// Returns the row ids and times of the partition's first chunks.
 fn oldest_chunks(
     connection: &Connection,
     partition: &Partition,
@@ -171,7 +172,7 @@ fn compact(
     Ok(())
 }
 
-/// How far the last pass came, and how many records it left.
+/// Returns the end of the last pass, and the number of records that it left.
 fn last_pass(connection: &Connection, partition: &Partition) -> Result<(Offset, u64), StoreError> {
     let read = |row: &Row<'_>| {
         Ok((
@@ -187,7 +188,8 @@ fn last_pass(connection: &Connection, partition: &Partition) -> Result<(Offset, 
     Ok(found.unwrap_or_default())
 }
 
-/// The newest offset of each key that came since the last pass, up to the offset where memory set the bound.
+/// The newest offset of each key since the last pass, up to the offset at which the limit of keys
+/// was reached.
 struct Newest {
     by_key: HashMap<Box<[u8]>, Offset>,
     upto: Offset,
@@ -245,11 +247,11 @@ impl Newest {
 struct Rewritten {
     place: i64,
     records_kept: u32,
-    /// None when nothing was dropped.
+    /// None if nothing was dropped.
     body: Option<Vec<u8>>,
 }
 
-/// Compacts the next few chunks in memory. Gives also the offset after them.
+/// Compacts the next few chunks in memory. Also returns the offset after them.
 fn rewrite(
     connection: &Connection,
     partition: &Partition,
@@ -306,7 +308,7 @@ fn compacted(
     })
 }
 
-/// Stores the chunks that changed; those of which nothing is left go.
+/// Stores the chunks that changed, and deletes those that became empty.
 fn store_rewritten(store: &Store, rewritten: &[Rewritten]) -> Result<(), StoreError> {
     let mut writer = store.writer();
     let transaction = writer.connection.transaction()?;

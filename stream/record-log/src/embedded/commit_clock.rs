@@ -1,14 +1,15 @@
-//! The moment of the commit that is being written: ends that are read meanwhile are dated before it.
+//! The time of the commit that is being written. Ends that are read meanwhile are dated before it.
 //!
-//! Records are stamped before they are synced to disk, and become readable after. A reader that looks in between would
-//! date the end later than records that it has not seen.
+//! Records are stamped before they are synced to disk, and become readable after. A reader that
+//! reads the end in between would otherwise date it later than records that it has not seen.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// No commit is being written.
+/// The value while no commit is being written.
 const IDLE: u64 = u64::MAX;
 
-/// When the commit that is being written began. There is at most one: the store has one writer.
+/// The time at which the current commit began. There is at most one, because the store has one
+/// writer.
 pub(super) struct CommitClock(AtomicU64);
 
 /// A commit that is being written, until this is dropped.
@@ -21,13 +22,15 @@ impl Default for CommitClock {
 }
 
 impl CommitClock {
-    /// Begins a commit. Its records are stamped after this, and its ends are moved before the result is dropped.
+    /// Begins a commit. Its records are stamped after this, and its ends are moved before the
+    /// result is dropped.
     pub(super) fn begin(&self, now_ms: u64) -> Committing<'_> {
         self.0.store(now_ms, Ordering::SeqCst);
         Committing(self)
     }
 
-    /// The date of an end that is read after this call, when the clock read `now_ms` before it.
+    /// Returns the date of an end that is read after this call, if the clock returned `now_ms`
+    /// before it.
     pub(super) fn date_ms(&self, now_ms: u64) -> u64 {
         now_ms.min(self.0.load(Ordering::SeqCst))
     }

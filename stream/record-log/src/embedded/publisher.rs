@@ -1,4 +1,5 @@
-//! Publishing into the embedded log: encoded as sent, held until the commit, written in one SQLite transaction.
+//! Publishes to the embedded log: records are encoded when they are sent, held until the commit,
+//! and written in one SQLite transaction.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -10,16 +11,17 @@ use super::chunk::{Chunk, FULL_BYTES};
 use super::store::{OFFSET_LIMIT, RECORD_LIMIT, Topic, place};
 use super::{Shared, StoreError};
 use crate::{
-    Delivery, LogError, NewRecord, Offset, PublishError, Publisher, Source, murmur2, progress,
+    Cause, Delivery, LogError, NewRecord, Offset, PublishError, Publisher, murmur2, progress,
 };
 
-/// How much an at-least-once publisher holds before it publishes without waiting for the commit.
+/// The size at which an at-least-once publisher writes the held records without waiting for the
+/// commit.
 const HELD_LIMIT_BYTES: usize = 16 * FULL_BYTES;
 
 pub(super) struct EmbeddedPublisher {
     shared: Arc<Shared>,
     id: String,
-    /// Which holder of the id this is; none when it fences nobody and cannot be fenced.
+    /// The epoch of this holder of the id; none for a publisher that neither fences nor is fenced.
     epoch: Option<u64>,
     progress: Option<Vec<u8>>,
     topics: HashMap<String, Arc<Topic>>,
@@ -28,7 +30,7 @@ pub(super) struct EmbeddedPublisher {
     turn: u32,
 }
 
-/// What waits for the commit in one partition.
+/// The records of one partition that wait for the commit.
 struct Held {
     topic: Arc<Topic>,
     chunks: Vec<Chunk>,
@@ -100,7 +102,7 @@ impl EmbeddedPublisher {
         Ok(())
     }
 
-    /// Drops what is held: it is to be sent anew.
+    /// Drops the held records; the caller must send them again.
     fn give_up(&mut self, refused: impl Into<PublishError>) -> PublishError {
         self.held.clear();
         self.held_bytes = 0;
@@ -116,7 +118,7 @@ impl EmbeddedPublisher {
         Ok(topic)
     }
 
-    /// Writes what is held, and the progress when it is given.
+    /// Writes the held records, and the progress if there is one.
     fn publish(&mut self, progress: Option<&[u8]>) -> Result<(), PublishError> {
         let held = std::mem::take(&mut self.held);
         self.held_bytes = 0;
@@ -182,7 +184,7 @@ impl Publisher for EmbeddedPublisher {
     }
 }
 
-/// A progress as the file keeps it: bytes, or the number that format 1 kept.
+/// Reads a progress from the file: bytes, or the number of format 1.
 fn kept(value: ValueRef<'_>) -> Result<Vec<u8>, FromSqlError> {
     match value {
         ValueRef::Integer(number) => Ok(progress::of_number(number.cast_unsigned()).to_vec()),
@@ -190,11 +192,11 @@ fn kept(value: ValueRef<'_>) -> Result<Vec<u8>, FromSqlError> {
     }
 }
 
-fn not_published(failed: impl Into<Source>) -> PublishError {
+fn not_published(failed: impl Into<Cause>) -> PublishError {
     PublishError::NotPublished(failed.into())
 }
 
-/// Appends the chunks of each partition at its end. Gives the new ends, in the order of `held`.
+/// Appends the chunks of each partition at its end. Returns the new ends, in the order of `held`.
 fn append(
     transaction: &Transaction<'_>,
     held: &BTreeMap<(Arc<str>, u32), Held>,

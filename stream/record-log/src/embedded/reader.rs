@@ -1,4 +1,5 @@
-//! Reading from the embedded log: chunk by chunk, the records borrowed from SQLite's own pages where it can be.
+//! Reads from the embedded log chunk by chunk. Where possible, records are borrowed from SQLite's
+//! own pages.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -22,7 +23,7 @@ pub(super) struct EmbeddedReader {
     registration: Option<Registration>,
 }
 
-/// Where the reader stands in a partition.
+/// The reader's position in a partition.
 struct Cursor {
     next: Offset,
     /// The rest of the chunk in which the last poll stopped.
@@ -35,7 +36,7 @@ struct HeldChunk {
     read_bytes: usize,
 }
 
-/// What a chunk says of all of its records.
+/// The properties that all records of a chunk share.
 #[derive(Clone, Copy)]
 struct Frame {
     partition: u32,
@@ -44,7 +45,7 @@ struct Frame {
     log_time_ms: u64,
 }
 
-/// Hands records over until there were enough.
+/// Passes records to the caller until there are enough.
 struct Hand<'a> {
     wanted: usize,
     records: usize,
@@ -156,7 +157,8 @@ impl Cursor {
         self.read_stored(connection, partition, end, hand)
     }
 
-    /// Hands over what is left of the chunk in which the last poll stopped; breaks when that was enough.
+    /// Passes on the rest of the chunk in which the last poll stopped; breaks if there were enough
+    /// records.
     fn read_held(&mut self, hand: &mut Hand<'_>) -> Result<ControlFlow<()>, StoreError> {
         let Some(mut held) = self.held.take() else {
             return Ok(ControlFlow::Continue(()));
@@ -185,7 +187,8 @@ impl Cursor {
         let mut rows = statement.query(places)?;
         let mut row = rows.next()?;
 
-        // The rows are of one snapshot. What is missing in it had been declared expired before it was taken.
+        // The rows are of one snapshot. Chunks that it lacks had been declared expired before it
+        // was taken.
         if partition.start() > hand.next {
             return Ok(());
         }
@@ -205,7 +208,7 @@ impl Cursor {
             row = rows.next()?;
         }
 
-        // Compaction may have taken the last records: the end is where it was.
+        // Compaction may have removed the last records; the end does not move back.
         hand.next = hand.next.max(end);
         Ok(())
     }
@@ -225,7 +228,8 @@ impl Frame {
 }
 
 impl Hand<'_> {
-    /// Hands over the records of a chunk. Gives the number of bytes left when there were enough records before its end.
+    /// Passes on the records of a chunk. Returns the number of bytes left if there were enough
+    /// records before its end.
     fn take(&mut self, frame: Frame, body: &[u8]) -> Result<Option<usize>, StoreError> {
         let mut entries = Entries::of(body);
         while self.records < self.wanted {

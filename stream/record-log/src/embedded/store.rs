@@ -1,7 +1,7 @@
-//! The SQLite file: its tables, its connections, and what is kept of it in memory.
+//! The SQLite file: its tables, its connections, and the part of it that is also in memory.
 //!
-//! One connection writes, behind a mutex; each reader has its own. In write-ahead mode they never wait for each other.
-//! Every commit is synced to disk before its records become readable.
+//! One connection writes, behind a mutex; each reader has its own. In write-ahead mode they never
+//! wait for each other. Every commit is synced to disk before its records become readable.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,8 @@ use rusqlite::{Connection, OpenFlags, Transaction, params};
 use super::StoreError;
 use crate::{Cleanup, LogError, LogTimeType, Offset, RecordLimit, TopicDescription, TopicSpec};
 
-/// The format of the file. In format 1 a progress was a number; it is read as such, and written as bytes.
+/// The format of the file. In format 1 a progress was a number; it is read as such, and written as
+/// bytes.
 const FORMAT: i64 = 2;
 
 const SCHEMA: &str = "
@@ -33,23 +34,24 @@ const SCHEMA: &str = "
         PRIMARY KEY (reader_group, topic, number)) WITHOUT ROWID;
     PRAGMA user_version = 2;";
 
-/// Offsets take the low bits of a chunk's place, the id of its partition those above.
+/// Number of low bits of a row id that hold an offset; the bits above hold the id of the partition.
 const OFFSET_BITS: u32 = 44;
-/// The first offset that no partition can reach.
+/// The first offset that does not fit.
 pub(super) const OFFSET_LIMIT: Offset = 1 << OFFSET_BITS;
 
-/// The key of a chunk: its partition and the offset of its last record, in one integer, so that SQLite's own row ids
-/// are the only index. Chunks of a partition lie side by side, in the order of their offsets.
+/// Returns the key of a chunk: its partition and the offset of its last record in one integer, so
+/// that SQLite's own row ids are the only index. Chunks of a partition are adjacent, in the order
+/// of their offsets.
 pub(super) fn place(partition_id: i64, last_offset: Offset) -> i64 {
     (partition_id << OFFSET_BITS) | last_offset as i64
 }
 
-/// The offset of a chunk's last record.
+/// Returns the offset of a chunk's last record.
 pub(super) fn last_offset(place: i64) -> Offset {
     place as u64 & (OFFSET_LIMIT - 1)
 }
 
-/// The size up to which any topic takes records.
+/// The limit of record sizes, for every topic.
 pub(super) const RECORD_LIMIT: RecordLimit = RecordLimit {
     bytes: 16 << 20,
     setting: "nothing (the embedded log has a fixed limit)",
@@ -61,8 +63,8 @@ pub(super) struct Store {
     topics: RwLock<HashMap<Arc<str>, Arc<Topic>>>,
 }
 
-/// The connection that writes, and which holder of each publisher id is the newest. Holders die with the process, and
-/// no second process can have the folder, so the epochs need not outlive it.
+/// The connection that writes, and the newest epoch of each publisher id. Holders end with the
+/// process, and no second process can use the folder, so the epochs are only in memory.
 pub(super) struct Writer {
     pub(super) connection: Connection,
     pub(super) epochs: HashMap<String, u64>,
@@ -74,7 +76,7 @@ pub(super) struct Topic {
     pub(super) partitions: Vec<Partition>,
 }
 
-/// What a topic keeps of old records.
+/// The rule by which a topic keeps old records.
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub(super) struct Kept {
     pub(super) cleanup: Cleanup,
@@ -92,7 +94,7 @@ impl Kept {
         )
     }
 
-    /// As the file keeps it: what is compacted and has the greatest retention never expires.
+    /// Reads the rule from the file. A compacted topic with the greatest retention never expires.
     fn read(is_compacted: bool, retention_ms: i64) -> Self {
         Self {
             cleanup: match (is_compacted, retention_ms) {
@@ -109,7 +111,7 @@ impl Kept {
     }
 }
 
-/// A partition, with its range in memory so that a reader at the end asks nobody.
+/// A partition. Its range is in memory, so a reader at the end needs no query.
 pub(super) struct Partition {
     pub(super) id: i64,
     pub(super) number: u32,
@@ -151,7 +153,7 @@ impl Store {
     }
 
     pub(super) fn writer(&self) -> MutexGuard<'_, Writer> {
-        // A writer that panicked left a transaction that its drop rolled back.
+        // If a writer panicked, its transaction was rolled back when it was dropped.
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -187,7 +189,8 @@ impl Store {
         }
         transaction.commit()?;
 
-        // Those known already stay the same values: publishers and readers hold them.
+        // Topics that are already in memory stay the same values, because publishers and readers
+        // hold them.
         let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
         for (name, topic) in load_topics(&writer.connection)? {
             topics.entry(name).or_insert(topic);
@@ -198,7 +201,8 @@ impl Store {
 }
 
 impl Store {
-    /// Has a topic that exists keep what the program now wants it to keep: nobody else can change that in this file.
+    /// Gives an existing topic the retention of this specification. No other program can change it
+    /// in this file.
     fn keep(&self, spec: &TopicSpec) -> Result<(), StoreError> {
         let kept = Kept::of(spec);
         let Ok(topic) = self.topic(&spec.name) else {
@@ -259,7 +263,8 @@ impl Partition {
         self.end.load(Ordering::Acquire)
     }
 
-    /// Called before the records below are deleted, so that whoever misses them also sees why.
+    /// Called before the records below are deleted, so that a reader that misses them also sees the
+    /// reason.
     pub(super) fn set_start(&self, offset: Offset) {
         self.start.store(offset, Ordering::Release);
     }
@@ -337,7 +342,7 @@ fn load_partitions(connection: &Connection, topic_id: i64) -> rusqlite::Result<V
     partitions.collect()
 }
 
-/// The file of the store within its folder.
+/// Returns the file of the store within its folder.
 pub(super) fn file_in(folder: &Path) -> PathBuf {
     folder.join("records.sqlite3")
 }

@@ -1,4 +1,6 @@
-//! What is asked and done beside reading and publishing, through the safe clients of the `rdkafka` crate.
+//! Operations other than reading and publishing, through the safe clients of the `rdkafka` crate.
+
+mod groups;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,14 +10,13 @@ use std::time::{Duration, Instant};
 use futures::executor::block_on;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 
 use super::errors::{self, About};
 use super::progress;
 use super::settings::{BUFFER_BYTES, Settings};
-use super::{CALL_LIMIT, to_kafka, to_kafka_partition};
+use super::{CALL_LIMIT, to_kafka_partition};
 use crate::refusal::ASSUMED_LIMIT;
 use crate::{
     Cleanup, LogError, LogTimeType, Offset, OffsetRange, RecordLimit, Refusal, TopicDescription,
@@ -34,11 +35,12 @@ pub(crate) const COMPACTED_SEGMENT_MS: &str = "86400000";
 pub(super) struct Admin {
     settings: Settings,
     client: BaseConsumer,
-    /// A client that sees what is written and not committed; made when it is needed.
+    /// A client that sees uncommitted records; it is created when it is needed.
     uncommitted: Mutex<Option<Arc<BaseConsumer>>>,
-    /// The topics that this process made sure of, because it publishes to them.
+    /// The topics that this process created or found because it publishes to them.
     written: Mutex<BTreeSet<String>>,
-    /// A client for each group whose positions were remembered, for that recurs. None of them joins it.
+    /// A client for each group whose positions were stored, because they will be stored again. None
+    /// of them joins its group.
     groups: Mutex<HashMap<String, Arc<BaseConsumer>>>,
     /// The brokers did not accept who the client says it is, and no call has succeeded since.
     is_stranger: AtomicBool,
@@ -126,7 +128,8 @@ impl Admin {
         Ok(())
     }
 
-    /// Waits until the brokers know of the topic they were told to create, and who leads its partitions.
+    /// Waits until the brokers know a topic that was just created, and the leaders of its
+    /// partitions.
     fn wait_for_topic(&self, name: &str) -> Result<(), LogError> {
         let deadline = Instant::now() + CALL_LIMIT;
         loop {
@@ -153,13 +156,13 @@ impl Admin {
         })
     }
 
-    /// What an error of a call of the client that belongs to no group means.
+    /// Returns the error of a call of the client that has no group.
     fn failed(&self, error: KafkaError, about: About<'_>) -> LogError {
         failed(&self.client, &self.is_stranger, error, about)
     }
 
     pub(super) fn describe(&self, topic: &str) -> Result<TopicDescription, LogError> {
-        // Brokers answer for topics that do not exist, too.
+        // Brokers return settings for topics that do not exist, too.
         self.partitions(topic)?;
         let mut described = self.describe_all(&[topic])?;
         described
@@ -167,7 +170,7 @@ impl Admin {
             .ok_or_else(|| LogError::UnknownTopic(topic.to_owned()))
     }
 
-    /// The settings of these topics; those that do not exist are absent.
+    /// Returns the settings of these topics; those that do not exist are absent.
     fn describe_all(&self, topics: &[&str]) -> Result<HashMap<String, TopicDescription>, LogError> {
         let admin: AdminClient<DefaultClientContext> =
             self.settings.admin().create().map_err(refused)?;
@@ -208,10 +211,10 @@ impl Admin {
         Ok(found)
     }
 
-    /// The limits of the topics that this process publishes to, as far as it may read them.
+    /// Returns the limits of the topics that this process publishes to, as far as it may read them.
     ///
     /// # Errors
-    /// [`LogError::Refused`] if the progress topic exists and loses records.
+    /// [`LogError::Refused`] if the progress topic exists with settings that lose records.
     pub(super) fn limits(&self) -> Result<Limits, LogError> {
         let written = self
             .written
@@ -236,7 +239,7 @@ impl Admin {
         Ok(Limits(Arc::new(limits)))
     }
 
-    /// How many partitions the topic has, once each has a leader.
+    /// Returns the number of the topic's partitions, once each has a leader.
     fn led_partitions(&self, topic: &str) -> Result<u32, KafkaError> {
         let metadata = self.client.fetch_metadata(Some(topic), CALL_LIMIT)?;
         let found = metadata.topics().iter().find(|found| found.name() == topic);
@@ -262,7 +265,7 @@ impl Admin {
         Ok(u32::try_from(found.partitions().len()).unwrap_or(u32::MAX))
     }
 
-    /// The ends are the last stable offsets: the client asks as a reader of committed records.
+    /// The ends are the last stable offsets, because the client reads committed records only.
     pub(super) fn offsets(&self, topic: &str) -> Result<Vec<OffsetRange>, LogError> {
         let range = |partition| {
             let partition = to_kafka_partition(partition);
@@ -277,7 +280,8 @@ impl Admin {
         (0..self.partitions(topic)?).map(range).collect()
     }
 
-    /// The ranges of offsets that partitions hold, up to the end of what is written, committed or not.
+    /// Returns the ranges of offsets of partitions, up to the last record written, committed or
+    /// not.
     pub(super) fn written(
         &self,
         topic: &str,
@@ -311,91 +315,10 @@ impl Admin {
             .map_err(refused)?;
         Ok(Arc::clone(client.insert(Arc::new(made))))
     }
-
-    pub(super) fn committed(
-        &self,
-        group: &str,
-        topic: &str,
-    ) -> Result<Vec<(u32, Offset)>, LogError> {
-        let partitions = match self.partitions(topic) {
-            Err(LogError::UnknownTopic(_)) => return Ok(Vec::new()),
-            partitions => partitions?,
-        };
-
-        let mut asked = TopicPartitionList::new();
-        for partition in 0..partitions {
-            asked.add_partition(topic, to_kafka_partition(partition));
-        }
-
-        let known = self
-            .groups
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(group)
-            .cloned();
-        let client = known.map_or_else(|| self.new_group(group), Ok)?;
-        let found = patiently(|| client.committed_offsets(asked.clone(), CALL_LIMIT))
-            .map_err(|error| failed(&client, &self.is_stranger, error, About::Group { group }))?;
-
-        let positions = found
-            .elements()
-            .into_iter()
-            .filter_map(|element| match element.offset() {
-                KafkaOffset::Offset(next) => {
-                    Some((element.partition().cast_unsigned(), next.cast_unsigned()))
-                }
-                _ => None,
-            });
-
-        Ok(positions.collect())
-    }
-
-    pub(super) fn commit(
-        &self,
-        group: &str,
-        topic: &str,
-        next: &[(u32, Offset)],
-    ) -> Result<(), LogError> {
-        if next.is_empty() {
-            return Ok(());
-        }
-
-        let mut positions = TopicPartitionList::new();
-        for (partition, offset) in next {
-            let offset = KafkaOffset::Offset(to_kafka(*offset));
-            positions
-                .add_partition_offset(topic, to_kafka_partition(*partition), offset)
-                .map_err(unavailable)?;
-        }
-
-        let client = self.group(group)?;
-        patiently(|| client.commit(&positions, CommitMode::Sync))
-            .map_err(|error| failed(&client, &self.is_stranger, error, About::Group { group }))
-    }
-
-    fn group(&self, group: &str) -> Result<Arc<BaseConsumer>, LogError> {
-        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = groups.get(group) {
-            return Ok(Arc::clone(client));
-        }
-
-        let client = self.new_group(group)?;
-        groups.insert(group.to_owned(), Arc::clone(&client));
-        Ok(client)
-    }
-
-    fn new_group(&self, group: &str) -> Result<Arc<BaseConsumer>, LogError> {
-        Ok(Arc::new(
-            self.settings
-                .admin()
-                .set("group.id", group)
-                .create()
-                .map_err(refused)?,
-        ))
-    }
 }
 
-/// A topic whose records are stamped by the broker, with as many replicas as the brokers default to.
+/// Returns a topic whose records are stamped by the broker, with the brokers' default number of
+/// replicas.
 fn new_topic<'a>(spec: &'a TopicSpec, retention_ms: &'a str) -> NewTopic<'a> {
     let cleanup = spec.cleanup.policy();
     let topic = NewTopic::new(
@@ -410,7 +333,8 @@ fn new_topic<'a>(spec: &'a TopicSpec, retention_ms: &'a str) -> NewTopic<'a> {
         return topic.set("retention.ms", retention_ms);
     }
 
-    // Only closed segments are compacted, so small ones keep the topic small, and quick to read from its beginning.
+    // Only closed segments are compacted. Small ones keep the topic small and quick to read from
+    // its start.
     topic
         .set("retention.ms", "-1")
         .set("retention.bytes", "-1")
@@ -419,7 +343,7 @@ fn new_topic<'a>(spec: &'a TopicSpec, retention_ms: &'a str) -> NewTopic<'a> {
         .set("min.cleanable.dirty.ratio", "0.1")
 }
 
-/// Repeats the call while brokers are only finding their feet, within the limit.
+/// Repeats the call within the limit, while the error is one that passes by itself.
 fn patiently<T>(call: impl Fn() -> Result<T, KafkaError>) -> Result<T, KafkaError> {
     let deadline = Instant::now() + CALL_LIMIT;
     loop {
@@ -527,7 +451,8 @@ pub(crate) fn description<'a>(value: impl Fn(&str) -> Option<&'a str>) -> TopicD
     }
 }
 
-/// The limit of a topic with this `max.message.bytes`. No record is larger than the publisher's buffer.
+/// The limit of a topic with this `max.message.bytes`. No record is larger than the publisher's
+/// buffer.
 fn limited(topic_bytes: usize) -> RecordLimit {
     if topic_bytes > BUFFER_BYTES {
         return RecordLimit {

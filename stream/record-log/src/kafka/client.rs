@@ -1,7 +1,8 @@
-//! A librdkafka client with its callbacks: the only place that knows of its life and death.
+//! A librdkafka client with its callbacks. Only this module creates and destroys clients.
 //!
-//! The `rdkafka` crate's clients hand out an event object for each message and wait for delivery reports in steps of
-//! 100 ms. Reader and publisher therefore go to librdkafka directly; properties and error codes remain that crate's.
+//! The `rdkafka` crate's clients create an event object for each message and wait for delivery
+//! reports in steps of 100 ms. Reader and publisher therefore use librdkafka directly; properties
+//! and error codes are that crate's.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::fmt;
@@ -18,14 +19,15 @@ use sys::rd_kafka_resp_err_t as Code;
 use super::errors::{self, About};
 use crate::{LogError, Refusal};
 
-/// Failing connections are told of so often, by all clients of the process together.
+/// The shortest time between two warnings about failing connections, over all clients of the
+/// process.
 const WARNING_INTERVAL: Duration = Duration::from_secs(30);
 
 /// librdkafka's syslog levels.
 const LOG_CRITICAL: c_int = 2;
 const LOG_WARNING: c_int = 4;
 
-/// What a client is for.
+/// The use of a client.
 #[derive(Clone, Copy)]
 pub(super) enum Role {
     Reader,
@@ -39,13 +41,13 @@ pub(super) struct Client {
     events: Box<Events>,
 }
 
-/// What the callbacks noted since it was last asked.
+/// The events that the callbacks noted since they were last read.
 #[derive(Default)]
 struct Events {
     all_brokers_down: AtomicBool,
     /// The first record that was not delivered.
     undelivered: Mutex<Option<Undelivered>>,
-    /// The brokers do not accept who the client says it is.
+    /// The brokers reject the client's credentials.
     is_stranger: AtomicBool,
 }
 
@@ -60,14 +62,14 @@ pub(super) struct Undelivered {
 }
 
 impl Undelivered {
-    /// The refusal that its code stands for; none if it passes.
+    /// Returns the refusal for this record's error; none if the error is transient.
     pub(super) fn refusal(&self) -> Option<Refusal> {
         let about = About::Topic {
             right: "WRITE",
             topic: &self.topic,
         };
 
-        // librdkafka reports it only when the topic did not come to be within the time for that.
+        // librdkafka reports this code only after the topic was missing for the whole time limit.
         let code = match self.code {
             RDKafkaErrorCode::UnknownTopicOrPartition => RDKafkaErrorCode::UnknownTopic,
             code => code,
@@ -96,15 +98,16 @@ impl fmt::Display for Undelivered {
 
 impl std::error::Error for Undelivered {}
 
-/// Bytes of a key that a message shows.
+/// The number of bytes of a key that a message shows.
 const KEY_SHOWN_BYTES: usize = 40;
 
-// SAFETY: librdkafka's client handles may be used from any thread, several at a time; `Events` may too.
+// SAFETY: librdkafka's client handles may be used from any thread, several at a time; `Events` may
+// too.
 unsafe impl Send for Client {}
 // SAFETY: as above.
 unsafe impl Sync for Client {}
 
-/// An error of librdkafka, with what it says can be done about it.
+/// An error of librdkafka, with its own classification.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) message: String,
@@ -127,8 +130,9 @@ impl Client {
             Role::Publisher => sys::rd_kafka_type_t::RD_KAFKA_PRODUCER,
         };
 
-        // SAFETY: the configuration is live. The callbacks match their C types and use the opaque as `Events`, which is
-        // boxed and outlives the client. `rd_kafka_new` takes the configuration over if and only if it succeeds.
+        // SAFETY: the configuration is live. The callbacks match their C types and use the opaque
+        // as `Events`, which is boxed and outlives the client. `rd_kafka_new` takes the
+        // configuration over if and only if it succeeds.
         let raw = unsafe {
             sys::rd_kafka_conf_set_opaque(native.ptr(), ptr::from_ref(&*events).cast_mut().cast());
             sys::rd_kafka_conf_set_log_cb(native.ptr(), Some(on_log));
@@ -156,23 +160,23 @@ impl Client {
         self.raw.as_ptr()
     }
 
-    /// Runs the callbacks that are due, waiting at most so long for one.
+    /// Runs the callbacks that are due; waits at most `at_most` for one.
     pub(super) fn serve(&self, at_most: Duration) {
         // SAFETY: the client is live; its callbacks were set in `new`.
         unsafe { sys::rd_kafka_poll(self.raw(), millis(at_most)) };
     }
 
-    /// Whether all brokers went away since the last time this was asked.
+    /// Returns whether all brokers became unreachable since the last call.
     pub(super) fn take_all_brokers_down(&self) -> bool {
         self.events.all_brokers_down.swap(false, Ordering::Relaxed)
     }
 
-    /// Whether the brokers refused who the client says it is.
+    /// Returns whether the brokers rejected the client's credentials.
     pub(super) fn is_stranger(&self) -> bool {
         self.events.is_stranger.load(Ordering::Relaxed)
     }
 
-    /// The first record since the last time this was asked that was not delivered.
+    /// Returns the first record that was not delivered since the last call.
     pub(super) fn take_undelivered(&self) -> Option<Undelivered> {
         self.events
             .undelivered
@@ -181,19 +185,20 @@ impl Client {
             .take()
     }
 
-    /// The error after which the client can do nothing more, if there was one.
+    /// Returns the error after which the client cannot be used, if there was one.
     pub(super) fn fatal_error(&self) -> Option<RDKafkaErrorCode> {
         // SAFETY: the client is live; no buffer is given for the reason.
         let code = unsafe { sys::rd_kafka_fatal_error(self.raw(), ptr::null_mut(), 0) };
         (code != Code::RD_KAFKA_RESP_ERR_NO_ERROR).then(|| code.into())
     }
 
-    /// A handle of the topic, to be destroyed before the client.
+    /// Returns a handle of the topic, which must be destroyed before the client.
     pub(super) fn topic(
         &self,
         name: &CStr,
     ) -> Result<NonNull<sys::rd_kafka_topic_t>, RDKafkaErrorCode> {
-        // SAFETY: the client is live, the name ends with a zero byte, and a null configuration means the client's.
+        // SAFETY: the client is live, the name ends with a zero byte, and a null configuration
+        // means the client's.
         let topic = unsafe { sys::rd_kafka_topic_new(self.raw(), name.as_ptr(), ptr::null_mut()) };
         NonNull::new(topic).ok_or_else(last_error)
     }
@@ -201,13 +206,14 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        // SAFETY: nobody else holds the client; whoever made topics or queues of it destroyed them before.
+        // SAFETY: nothing else holds the client; its topics and queues were destroyed before by
+        // their owners.
         unsafe { sys::rd_kafka_destroy(self.raw()) };
     }
 }
 
 impl Failure {
-    /// Takes over what a call of librdkafka returned; null is no error.
+    /// Takes the error that a call of librdkafka returned; null is no error.
     ///
     /// # Safety
     /// `error` is null or a live error that the caller owns.
@@ -242,18 +248,23 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// Why the call before returned nothing.
+/// Returns the transient error for this code of librdkafka.
+pub(super) fn unavailable(code: RDKafkaErrorCode) -> LogError {
+    LogError::Unavailable(Box::new(code))
+}
+
+/// Returns the code of the last call that returned nothing.
 pub(super) fn last_error() -> RDKafkaErrorCode {
     // SAFETY: it reads a number of this thread.
     unsafe { sys::rd_kafka_last_error() }.into()
 }
 
-/// A name as librdkafka takes it.
+/// Converts a name to librdkafka's type.
 pub(super) fn c_string(name: &str) -> Result<CString, LogError> {
     CString::new(name).map_err(|refused| LogError::Settings(Box::new(refused)))
 }
 
-/// A duration as librdkafka takes it.
+/// Converts a duration to librdkafka's type.
 pub(super) fn millis(duration: Duration) -> c_int {
     c_int::try_from(duration.as_millis()).unwrap_or(c_int::MAX)
 }
@@ -276,7 +287,7 @@ unsafe extern "C" fn on_error(
         events.is_stranger.store(true, Ordering::Relaxed);
     }
 
-    // Other errors of connections are librdkafka's to mend; it logs them.
+    // librdkafka repairs other errors of connections by itself, and logs them.
     if code == Code::RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN as c_int {
         events.all_brokers_down.store(true, Ordering::Relaxed);
     }
@@ -291,7 +302,7 @@ unsafe extern "C" fn on_delivery(
     let message = unsafe { &*message };
     let code = message.err;
 
-    // Records that an abort threw away failed of nothing themselves.
+    // Records that an abort purged did not fail by themselves.
     let is_purged = matches!(
         code,
         Code::RD_KAFKA_RESP_ERR__PURGE_QUEUE | Code::RD_KAFKA_RESP_ERR__PURGE_INFLIGHT
@@ -327,7 +338,8 @@ fn undelivered(message: &sys::rd_kafka_message_t) -> Undelivered {
     }
 }
 
-/// librdkafka's log lines in tracing. Brokers that are away are told of once in a while, not at every attempt.
+/// Writes librdkafka's log lines to tracing. Unreachable brokers are logged at intervals, not at
+/// every attempt.
 unsafe extern "C" fn on_log(
     _: *const sys::rd_kafka_t,
     level: c_int,

@@ -1,11 +1,14 @@
-//! When the ends of partitions were confirmed: by asking their brokers, for librdkafka's own ends have no date.
+//! Dates the ends of partitions by requests to their brokers, because librdkafka's own ends have no
+//! date.
 //!
-//! While a partition is at an end, its leader is asked where its log ends, every [`ASK_EVERY`] and all partitions in one
-//! request to each broker. Requests are sent and answered in librdkafka's background; nothing here waits. The log's end is
-//! asked for, committed or not: an open transaction holds readers back before committed records, so the last stable offset
-//! would confirm an end that is none.
+//! While a partition is at an end, its leader is asked for the end of its log every [`ASK_EVERY`],
+//! with one request to each broker for all partitions. librdkafka sends and answers requests in the
+//! background; nothing here waits. The requested end includes uncommitted records: an open
+//! transaction holds readers back from committed records behind it, so the last stable offset would
+//! confirm an end that is none.
 //!
-//! A partition that did not answer is asked alone until it does: one without a leader would fail the request of all.
+//! A partition that did not answer gets a request of its own until it does: one without a leader
+//! would fail the request of all.
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -15,18 +18,17 @@ use std::time::{Duration, Instant};
 use rdkafka_sys as sys;
 use sys::rd_kafka_resp_err_t as Code;
 
-use super::client::{Client, last_error, millis};
-use super::reader::unavailable;
+use super::client::{Client, last_error, millis, unavailable};
 use super::to_kafka_partition;
 use crate::clock::system_now_ms;
 use crate::{LogError, Offset};
 
-/// How often the ends of partitions are asked for while readers are there.
+/// The interval of the requests.
 const ASK_EVERY: Duration = Duration::from_millis(100);
-/// How long an answer is waited for.
+/// The time limit of an answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 
-/// The requests that are on their way, and the queue that their answers come to.
+/// The open requests, and the queue for their answers.
 pub(super) struct Ends {
     queue: NonNull<sys::rd_kafka_queue_t>,
     topic: CString,
@@ -39,7 +41,7 @@ pub(super) struct Ends {
 
 /// A request for the ends of some partitions.
 struct Request {
-    /// The clock before it was sent.
+    /// The time at which it was sent, by this process's clock.
     sent_at_ms: u64,
     partitions: Vec<u32>,
 }
@@ -50,11 +52,12 @@ pub(super) struct Answer {
     pub(super) partition: u32,
     /// The end of its log, committed or not.
     pub(super) log_end: Offset,
-    /// The clock before the request was sent.
+    /// The time at which the request was sent, by this process's clock.
     pub(super) as_of_ms: u64,
 }
 
-// SAFETY: librdkafka's queue handle may be used from any thread; the reader that owns this uses it from one at a time.
+// SAFETY: librdkafka's queue handle may be used from any thread; the reader that owns this uses it
+// from one at a time.
 unsafe impl Send for Ends {}
 
 impl Ends {
@@ -71,7 +74,7 @@ impl Ends {
         })
     }
 
-    /// Asks for the ends of `partitions`, those that are at an end, if it is time to.
+    /// Requests the ends of `partitions`, which are at an end, if the interval has passed.
     pub(super) fn ask(&mut self, client: &Client, partitions: impl Iterator<Item = u32>) {
         if self
             .asked_at
@@ -104,8 +107,9 @@ impl Ends {
         self.next_request += 1;
         let sent_at_ms = system_now_ms();
 
-        // SAFETY: the client, the topic's name and the queue are live. librdkafka copies list and options; both are
-        // destroyed here once. The opaque is a number, never followed. A refused option would leave its default.
+        // SAFETY: the client, the topic's name and the queue are live. librdkafka copies list and
+        // options; both are destroyed here once. The opaque is a number, never followed. A refused
+        // option would leave its default.
         unsafe {
             let list = sys::rd_kafka_topic_partition_list_new(count_of(&partitions));
             for partition in &partitions {
@@ -142,7 +146,7 @@ impl Ends {
         );
     }
 
-    /// Takes the answers that have come.
+    /// Takes the answers that have arrived.
     pub(super) fn answers(&mut self) -> Vec<Answer> {
         let mut answers = Vec::new();
         // SAFETY: the queue is live; the event is ours until it is destroyed, and not used after.
@@ -183,7 +187,8 @@ impl Ends {
 
 impl Drop for Ends {
     fn drop(&mut self) {
-        // SAFETY: the queue is live, used by nobody else, and not used after. Answers that come later have no queue.
+        // SAFETY: the queue is live, used nowhere else, and not used after. Later answers have no
+        // queue.
         unsafe { sys::rd_kafka_queue_destroy(self.queue.as_ptr()) };
     }
 }
@@ -192,13 +197,13 @@ fn count_of(partitions: &[u32]) -> i32 {
     i32::try_from(partitions.len()).unwrap_or(i32::MAX)
 }
 
-/// The ends that an answer names, by partition; none of those that failed.
+/// Returns the ends in an answer, by partition, without those that failed.
 ///
 /// # Safety
 /// `event` is live.
 unsafe fn ends_of(event: *mut sys::rd_kafka_event_t) -> BTreeMap<u32, Offset> {
     let mut ends = BTreeMap::new();
-    // SAFETY: the event is live, and what is read of it lives as long.
+    // SAFETY: the event is live, and the data that is read lives as long.
     unsafe {
         let result = sys::rd_kafka_event_ListOffsets_result(event);
         if result.is_null() || sys::rd_kafka_event_error(event) != Code::RD_KAFKA_RESP_ERR_NO_ERROR
@@ -210,7 +215,7 @@ unsafe fn ends_of(event: *mut sys::rd_kafka_event_t) -> BTreeMap<u32, Offset> {
         let infos = sys::rd_kafka_ListOffsets_result_infos(result, &raw mut count);
         for index in 0..count {
             let end = sys::rd_kafka_ListOffsetsResultInfo_topic_partition(*infos.add(index));
-            // A part of the request that failed without an error of its own has no offset: that is negative.
+            // A part of the request that failed without an error of its own has a negative offset.
             if (*end).err == Code::RD_KAFKA_RESP_ERR_NO_ERROR
                 && let Ok(offset) = Offset::try_from((*end).offset)
             {

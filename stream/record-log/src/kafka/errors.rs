@@ -1,15 +1,16 @@
-//! What librdkafka's codes mean: which errors pass, which never do, and the sentence of those that do not.
+//! The meaning of librdkafka's error codes: which are transient, which are refusals, and the
+//! sentence of each refusal.
 //!
-//! A code that is not known here counts as passing: it is retried, and shown.
+//! An unknown code counts as transient: the operation is retried, and the code is shown.
 
 use rdkafka::error::RDKafkaErrorCode as Code;
 
-use crate::{LogError, Refusal, Source};
+use crate::{Cause, LogError, Refusal};
 
-/// What a call was about, as its refusal names it.
+/// The subject of an operation, for its refusal.
 #[derive(Clone, Copy)]
 pub(super) enum About<'a> {
-    /// Reading or describing a topic: the right that it takes.
+    /// Reading or describing a topic, and the right that it needs.
     Topic { right: &'static str, topic: &'a str },
     /// Publishing under an id, in transactions, to topics whose names are in quotes.
     Publisher { id: &'a str, topics: &'a [String] },
@@ -17,7 +18,7 @@ pub(super) enum About<'a> {
     Group { group: &'a str },
 }
 
-/// The refusal that a code stands for; none if it passes, or if it is not known.
+/// Returns the refusal for a code; none if the code is transient or unknown.
 pub(super) fn refusal(code: Code, about: About<'_>) -> Option<Refusal> {
     denial(code, about).or_else(|| {
         let reason = reason(code)?;
@@ -28,11 +29,11 @@ pub(super) fn refusal(code: Code, about: About<'_>) -> Option<Refusal> {
     })
 }
 
-/// The error of a log that a code stands for. `source` says more when it passes.
+/// Returns the error of a log for a code. `source` is its cause if it is transient.
 pub(super) fn log_error(
     code: Option<Code>,
     about: About<'_>,
-    source: impl Into<Source>,
+    source: impl Into<Cause>,
 ) -> LogError {
     match code.and_then(|code| refusal(code, about)) {
         Some(refusal) => LogError::Refused(refusal),
@@ -50,7 +51,7 @@ impl About<'_> {
     }
 }
 
-/// A right that is missing.
+/// Returns the refusal for a missing right.
 fn denial(code: Code, about: About<'_>) -> Option<Refusal> {
     let refusal = match (code, about) {
         (Code::TopicAuthorizationFailed, About::Topic { right, topic }) => {
@@ -86,7 +87,7 @@ fn denial(code: Code, about: About<'_>) -> Option<Refusal> {
     Some(refusal)
 }
 
-/// Why a code never passes; none if it may.
+/// Returns the reason why a code is never transient; none if it may be.
 fn reason(code: Code) -> Option<&'static str> {
     let reason = match code {
         Code::MessageSizeTooLarge | Code::MessageBatchTooLarge | Code::InvalidMessageSize => {

@@ -1,4 +1,4 @@
-//! Records as librdkafka takes them from a publisher.
+//! Passes a publisher's records to librdkafka.
 
 use std::ffi::c_void;
 use std::ptr::{self, NonNull};
@@ -15,7 +15,7 @@ use crate::NewRecord;
 /// librdkafka chooses the partition by the key.
 const ANY_PARTITION: i32 = -1;
 
-/// A header that librdkafka does not take.
+/// The error for a header that librdkafka rejects.
 #[derive(Debug, thiserror::Error)]
 #[error("a header could not be kept: {0}")]
 pub(super) struct InvalidHeader(RDKafkaErrorCode);
@@ -31,8 +31,9 @@ pub(super) fn produce(
     let (key, key_length) = parts(record.key);
     let (value, value_length) = parts(record.value);
 
-    // SAFETY: each part is followed by the arguments that librdkafka expects of it, and END by none. Key and value are
-    // live and copied. The headers are taken over if and only if the call succeeds.
+    // SAFETY: each part is followed by the arguments that librdkafka expects of it, and END by
+    // none. Key and value are live and copied. The headers are taken over if and only if the call
+    // succeeds.
     let code = unsafe {
         sys::rd_kafka_producev(
             client.raw(),
@@ -68,7 +69,7 @@ fn parts(bytes: Option<&[u8]>) -> (*const c_void, usize) {
     })
 }
 
-/// The headers as librdkafka keeps them; null when there are none.
+/// Converts headers to librdkafka's form; null if there are none.
 fn native_headers(
     headers: &[(&str, &[u8])],
 ) -> Result<*mut sys::rd_kafka_headers_t, InvalidHeader> {
@@ -90,7 +91,7 @@ fn native_headers(
             )
         };
         if code != Code::RD_KAFKA_RESP_ERR_NO_ERROR {
-            // SAFETY: nobody else has the headers.
+            // SAFETY: nothing else holds the headers.
             unsafe { sys::rd_kafka_headers_destroy(native) };
             return Err(InvalidHeader(code.into()));
         }

@@ -1,6 +1,6 @@
 //! Publishing to Kafka.
 //!
-//! A transaction is begun by the first record after a commit. What happens to it:
+//! The first record after a commit begins a transaction. Its states:
 //!
 //! ```text
 //! idle ──send──▶ open ──commit──▶ idle
@@ -9,8 +9,9 @@
 //!               broken                      fenced, or the outcome unknown ──▶ spent: open the publisher anew
 //! ```
 //!
-//! librdkafka decides which errors are retriable, abortable or fatal. A record that was not delivered makes the
-//! transaction abortable, so its commit fails; without transactions, the commit asks the delivery reports.
+//! librdkafka decides which errors are retriable, abortable or fatal. A record that was not
+//! delivered makes the transaction abortable, so its commit fails. Without transactions, the commit
+//! checks the delivery reports.
 
 use std::collections::HashMap;
 use std::panic::resume_unwind;
@@ -28,15 +29,16 @@ use super::errors::{self, About};
 use super::native::produce;
 use super::progress::{PROGRESS_TOPIC, record};
 use super::settings::Settings;
-use crate::{Delivery, LogError, NewRecord, PublishError, Publisher, Refusal, Source, progress};
+use crate::{Cause, Delivery, LogError, NewRecord, PublishError, Publisher, Refusal, progress};
 
-/// How long opening, sending, committing and aborting may wait for the brokers: as long as a transaction may live.
+/// The longest time that opening, sending, committing and aborting wait for the brokers. It equals
+/// the longest life of a transaction.
 const LIMIT: Duration = Duration::from_secs(15);
-/// How long fencing waits at a time before it looks whether it is refused.
+/// The longest time that fencing waits before it checks for a refusal.
 const INIT_STEP: Duration = Duration::from_secs(2);
 /// librdkafka's own limit of a batch of records.
 const BATCH_BYTES: usize = 1_000_000;
-/// How long a full buffer is waited on at a time.
+/// The longest wait for space in a full buffer before the next attempt.
 const BUFFER_WAIT: Duration = Duration::from_millis(20);
 
 pub(super) struct KafkaPublisher {
@@ -53,20 +55,21 @@ pub(super) struct KafkaPublisher {
 enum State {
     Idle,
     Open,
-    /// The transaction is to be aborted before anything else.
+    /// The transaction must be aborted before any other operation.
     Broken,
     Fenced,
-    /// Nothing more can be done with this client.
+    /// This client cannot be used any more.
     Spent,
 }
 
 /// A topic's handle, destroyed by the publisher.
 struct TopicHandle(NonNull<sys::rd_kafka_topic_t>);
 
-// SAFETY: librdkafka's handles may be used from any thread; the publisher uses them from one at a time.
+// SAFETY: librdkafka's handles may be used from any thread; the publisher uses them from one at a
+// time.
 unsafe impl Send for KafkaPublisher {}
 
-/// Why nothing can be sent.
+/// The reason why nothing can be sent.
 #[derive(Debug, thiserror::Error)]
 enum Unusable {
     #[error("the publisher is spent: open it anew")]
@@ -76,7 +79,8 @@ enum Unusable {
 }
 
 impl KafkaPublisher {
-    /// Fences earlier holders and has the brokers abort what they left. The progress is read after that.
+    /// Fences earlier holders and lets the brokers abort their open transactions. The progress is
+    /// read after that.
     fn open(
         settings: &Settings,
         limits: &Limits,
@@ -88,7 +92,7 @@ impl KafkaPublisher {
             Delivery::AtLeastOnce => settings.at_least_once(),
         };
 
-        // A batch is refused as a whole: it must fit the smallest topic.
+        // A batch is refused as a whole: it must fit the topic with the smallest limit.
         if let Some(smallest) = limits.smallest() {
             config.set("batch.size", smallest.min(BATCH_BYTES).to_string());
         }
@@ -109,7 +113,7 @@ impl KafkaPublisher {
         })
     }
 
-    /// Sets the progress that was read after the publisher was opened.
+    /// Sets the progress, which is read after the publisher was opened.
     pub(super) fn set_progress(&mut self, progress: Option<Vec<u8>>) {
         self.progress = progress;
     }
@@ -118,7 +122,7 @@ impl KafkaPublisher {
         self.delivery == Delivery::Transactional
     }
 
-    /// Sees to it that a transaction is open, if there are to be any.
+    /// Begins a transaction if the publisher is transactional and none is open.
     fn begin(&mut self) -> Result<(), PublishError> {
         if self.state == State::Broken {
             self.abort()?;
@@ -143,7 +147,7 @@ impl KafkaPublisher {
         }
     }
 
-    /// Aborts the broken transaction, so that the next can begin.
+    /// Aborts the broken transaction, so that the next one can begin.
     fn abort(&mut self) -> Result<(), PublishError> {
         // SAFETY: the client is live; the error it returns is ours.
         let aborted = self.retry(|client| unsafe {
@@ -153,7 +157,7 @@ impl KafkaPublisher {
         match aborted {
             Ok(()) => {
                 self.state = State::Idle;
-                // What was not delivered belonged to the transaction that is no more.
+                // Undelivered records belong to the aborted transaction.
                 drop(self.client.take_undelivered());
                 Ok(())
             }
@@ -162,7 +166,7 @@ impl KafkaPublisher {
         }
     }
 
-    /// Repeats the call for as long as librdkafka says that this may help, within the limit.
+    /// Repeats the call within the limit, as long as librdkafka marks its error as retriable.
     fn retry(&self, call: impl Fn(&Client) -> Result<(), Failure>) -> Result<(), Failure> {
         let deadline = Instant::now() + LIMIT;
         loop {
@@ -191,7 +195,7 @@ impl KafkaPublisher {
     }
 
     /// What a failure before the commit means.
-    fn not_published(&mut self, cause: impl Into<Source>) -> PublishError {
+    fn not_published(&mut self, cause: impl Into<Cause>) -> PublishError {
         if let Some(refusal) = self.fatal_refusal() {
             self.state = State::Spent;
             return PublishError::Refused(refusal);
@@ -204,7 +208,8 @@ impl KafkaPublisher {
             self.state = State::Broken;
         }
 
-        // The report on a record says more than the transaction that it broke.
+        // The delivery report of a record has more detail than the error of the transaction that it
+        // broke.
         self.client.serve(Duration::ZERO);
         match self.client.take_undelivered() {
             Some(undelivered) => match undelivered.refusal() {
@@ -238,9 +243,9 @@ impl KafkaPublisher {
         }
     }
 
-    /// What a failure after which nothing more can be done means. An outcome that is not known is settled by whoever
-    /// opens the publisher next.
-    fn end(&mut self, cause: impl Into<Source>) -> PublishError {
+    /// Returns the error of a failure after which the client cannot be used. Whether the
+    /// transaction was committed is decided when the publisher is opened again.
+    fn end(&mut self, cause: impl Into<Cause>) -> PublishError {
         if self.client.fatal_error().is_some_and(is_fencing) {
             self.state = State::Fenced;
             return PublishError::Fenced {
@@ -292,7 +297,7 @@ impl KafkaPublisher {
         Ok(topic)
     }
 
-    /// Adds the progress to what is published.
+    /// Adds the progress to the records to be published.
     fn enqueue_progress(&mut self, progress: &[u8]) -> Result<(), PublishError> {
         let id = self.id.clone();
         self.enqueue(&record(&id, progress))
@@ -347,7 +352,8 @@ impl KafkaPublisher {
         Ok(())
     }
 
-    /// What it means that a record could not be sent: what was sent since the last commit is to be sent anew.
+    /// Returns the error for a record that could not be sent; everything since the last commit must
+    /// be sent again.
     fn not_sent(&mut self, error: PublishError) -> PublishError {
         match error {
             PublishError::NotPublished(cause) => self.not_published(cause),
@@ -360,8 +366,8 @@ impl KafkaPublisher {
         }
     }
 
-    /// Without transactions some records may stand there and others not.
-    fn maybe(&mut self, cause: impl Into<Source>) -> PublishError {
+    /// Without transactions, some records may be published and others not.
+    fn maybe(&mut self, cause: impl Into<Cause>) -> PublishError {
         self.state = State::Spent;
         if let Some(refusal) = self.fatal_refusal() {
             return PublishError::Refused(refusal);
@@ -406,7 +412,7 @@ impl Drop for KafkaPublisher {
     }
 }
 
-/// Opens the publishers of all these ids, each on a thread: fencing waits for the brokers.
+/// Opens the publishers of all these ids, each on a thread, because fencing waits for the brokers.
 pub(super) fn open_all(
     settings: &Settings,
     limits: &Limits,

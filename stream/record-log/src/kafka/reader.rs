@@ -1,11 +1,12 @@
-//! Reading from Kafka: a queue for each partition, drained by callback.
+//! Reads from Kafka: a queue for each partition, drained by callback.
 //!
-//! `rd_kafka_consume_callback_queue` takes a whole queue under one lock and calls back for each record where the fetched
-//! batch lies; `rd_kafka_yield` puts what is left back at the queue's head when there were enough records.
+//! `rd_kafka_consume_callback_queue` takes a whole queue under one lock and calls back for each
+//! record in the memory of the fetched batch. `rd_kafka_yield` stops it, and puts the other records
+//! back at the queue's head.
 //!
-//! The end of a partition is an event in its queue. librdkafka sends one for each end that it reaches, and its offset is
-//! the reader's position, beyond the markers of transactions and aborted records. It has no date: `ends` asks the brokers
-//! for one.
+//! The end of a partition is an event in its queue. librdkafka sends one for each end that it
+//! reaches; its offset is the reader's position, after the markers of transactions and aborted
+//! records. The event has no date: `ends` requests one from the brokers.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -18,7 +19,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka_sys as sys;
 use sys::rd_kafka_resp_err_t as Code;
 
-use super::client::{Client, Role, c_string, last_error};
+use super::client::{Client, Role, c_string, last_error, unavailable};
 use super::ends::{Answer, Ends};
 use super::errors::{self, About};
 use super::settings::Settings;
@@ -29,36 +30,37 @@ pub(super) struct KafkaReader {
     topic: String,
     partitions: BTreeMap<u32, Cursor>,
     handle: NonNull<sys::rd_kafka_topic_t>,
-    /// Boxed, for librdkafka holds its address.
+    /// Boxed, because librdkafka holds its address.
     wake: Option<Box<Wake>>,
     ends: Ends,
     client: Client,
 }
 
-/// Where the reader stands in a partition.
+/// The reader's position in a partition.
 struct Cursor {
     queue: NonNull<sys::rd_kafka_queue_t>,
     next: Offset,
-    /// librdkafka told the end, and no record came since.
+    /// librdkafka has reported the end, and no record has come since.
     at_end: bool,
     /// The newest answer about the log's end that is still ahead of the position.
     ahead: Option<Answer>,
     /// The newest moment as of which the log's end was at or below the position.
     end_as_of_ms: Option<u64>,
-    /// What was found behind the records of the last poll, and is told by the next.
+    /// An event behind the records of the last poll; the next poll returns it.
     found: Option<Found>,
 }
 
-/// What a queue holds beside records and ends.
+/// The content of a queue other than records and ends.
 #[derive(Clone, Copy)]
 enum Found {
-    /// The position is not in the log. librdkafka stopped, so this stays.
+    /// The position is not in the log. librdkafka has stopped reading, so this state is final.
     Lost,
     Unknown,
     Failing(RDKafkaErrorCode),
 }
 
-// SAFETY: librdkafka's topic and queue handles may be used from any thread; the reader uses them from one at a time.
+// SAFETY: librdkafka's topic and queue handles may be used from any thread; the reader uses them
+// from one at a time.
 unsafe impl Send for KafkaReader {}
 
 impl KafkaReader {
@@ -123,7 +125,7 @@ impl KafkaReader {
         }
     }
 
-    /// Runs the client's callbacks, and says whether all brokers went away.
+    /// Runs the client's callbacks, and returns whether all brokers became unreachable.
     fn serve(&mut self) -> bool {
         self.client.serve(Duration::ZERO);
         for answer in self.ends.answers() {
@@ -207,8 +209,8 @@ impl Reader for KafkaReader {
         let wake = Box::new(wake);
         let opaque: *const Wake = &raw const *wake;
         for cursor in self.partitions.values() {
-            // SAFETY: the queue is live, and calls back only under its lock, with the opaque set last. The wake is kept
-            // until another took its place in all queues, or they are rid of it in `drop`.
+            // SAFETY: the queue is live, and calls back only under its lock, with the opaque set
+            // last. The wake is kept until all queues have another one, or none since `drop`.
             unsafe {
                 sys::rd_kafka_queue_cb_event_enable(
                     cursor.queue.as_ptr(),
@@ -218,7 +220,7 @@ impl Reader for KafkaReader {
             }
         }
 
-        // What came before would wake nobody.
+        // Records that came before this call would wake nobody.
         wake();
         self.wake = Some(wake);
     }
@@ -227,8 +229,8 @@ impl Reader for KafkaReader {
 impl Drop for KafkaReader {
     fn drop(&mut self) {
         for (partition, cursor) in &self.partitions {
-            // SAFETY: the handles are live, used by nobody else, and not used after. A partition that was never started
-            // is not stopped either.
+            // SAFETY: the handles are live, used nowhere else, and not used after. A partition that
+            // was never started is not stopped either.
             unsafe {
                 sys::rd_kafka_queue_cb_event_enable(cursor.queue.as_ptr(), None, ptr::null_mut());
                 sys::rd_kafka_consume_stop(self.handle.as_ptr(), to_kafka_partition(*partition));
@@ -241,23 +243,23 @@ impl Drop for KafkaReader {
     }
 }
 
-/// What the callback works on during one drain.
+/// The state that the callback uses during one drain.
 struct Drain<'a> {
     client: *mut sys::rd_kafka_t,
     cursor: &'a mut Cursor,
     wanted: usize,
     records: usize,
     each: &'a mut dyn FnMut(Record<'_>),
-    /// A panic of `each` may not cross librdkafka's frames; it is carried around them.
+    /// A panic of `each` must not cross librdkafka's frames; it is stored and resumed after them.
     panic: Option<Box<dyn Any + Send>>,
 }
 
 impl Cursor {
-    /// Hands over at most `max` records of what the queue holds. Gives their number.
+    /// Passes at most `max` records of the queue to `each`, and returns their number.
     ///
-    /// The cheap way takes the whole queue under one lock. While it is served, librdkafka sees an empty queue and fetches
-    /// more; what is put back because it was more than `max` would then add up without end. So a longer queue is taken
-    /// message by message.
+    /// The cheap way takes the whole queue under one lock. Meanwhile librdkafka sees an empty queue
+    /// and fetches more, so records that are put back because they exceed `max` would pile up
+    /// without bound. A queue that is longer than `max` is therefore taken message by message.
     fn drain(&mut self, client: &Client, max: usize, each: &mut dyn FnMut(Record<'_>)) -> usize {
         let queue = self.queue.as_ptr();
         let mut drain = Drain {
@@ -272,7 +274,8 @@ impl Cursor {
         // SAFETY: the queue is live.
         if unsafe { sys::rd_kafka_queue_length(queue) } <= max {
             let opaque: *mut Drain<'_> = &raw mut drain;
-            // SAFETY: the queue is live; the callback gets the drain, which lives until the call returns, from this thread.
+            // SAFETY: the queue is live; the callback gets the drain, which lives until the call
+            // returns, from this thread.
             unsafe {
                 sys::rd_kafka_consume_callback_queue(queue, 0, Some(on_message), opaque.cast())
             };
@@ -289,7 +292,7 @@ impl Cursor {
 }
 
 impl Cursor {
-    /// The date of the end at this position, if it is one.
+    /// Returns the date of the end at this position, if it is an end.
     fn end_date_ms(&mut self) -> Option<u64> {
         if let Some(answer) = self.ahead.take_if(|answer| answer.log_end <= self.next) {
             self.end_as_of_ms = self.end_as_of_ms.max(Some(answer.as_of_ms));
@@ -299,7 +302,7 @@ impl Cursor {
 }
 
 impl Drain<'_> {
-    /// Takes as many messages as are wanted, and leaves the others in the queue.
+    /// Takes at most `wanted` messages, and leaves the others in the queue.
     fn take_one_by_one(&mut self, queue: *mut sys::rd_kafka_queue_t) {
         let mut messages = vec![ptr::null_mut(); self.wanted];
         // SAFETY: the queue is live, and there is room for as many messages.
@@ -320,7 +323,7 @@ impl Drain<'_> {
         }
     }
 
-    /// Says whether more may follow.
+    /// Returns whether more messages may follow.
     fn take(&mut self, message: &sys::rd_kafka_message_t) -> bool {
         // Absolute offsets are never negative.
         let offset = message.offset.cast_unsigned();
@@ -329,7 +332,7 @@ impl Drain<'_> {
                 self.hand_over(message, offset);
                 self.records < self.wanted && self.panic.is_none()
             }
-            // A record before the position that was asked for: librdkafka found it in the same batch.
+            // A record before the requested position: librdkafka found it in the same batch.
             Code::RD_KAFKA_RESP_ERR_NO_ERROR => true,
             Code::RD_KAFKA_RESP_ERR__PARTITION_EOF => {
                 self.cursor.next = self.cursor.next.max(offset);
@@ -359,7 +362,8 @@ impl Drain<'_> {
                 }
                 _ => LogTimeType::Create,
             },
-            // SAFETY: key and payload are null, or live for as long as the message, and of these lengths.
+            // SAFETY: key and payload are null, or live for as long as the message, and of these
+            // lengths.
             key: unsafe { bytes(message.key, message.key_len) },
             // SAFETY: as above.
             value: unsafe { bytes(message.payload, message.len) },
@@ -388,7 +392,8 @@ impl Found {
 }
 
 unsafe extern "C" fn on_message(message: *mut sys::rd_kafka_message_t, opaque: *mut c_void) {
-    // SAFETY: librdkafka calls back from within `Cursor::drain` with its drain, and the message lives during the call.
+    // SAFETY: librdkafka calls back from within `Cursor::drain` with its drain, and the message
+    // lives during the call.
     let (drain, message) = unsafe { (&mut *opaque.cast::<Drain<'_>>(), &*message) };
     if !drain.take(message) {
         // SAFETY: the client is live: the reader that drains holds it.
@@ -409,7 +414,7 @@ unsafe fn bytes<'a>(data: *const c_void, length: usize) -> Option<&'a [u8]> {
     (!data.is_null()).then(|| unsafe { std::slice::from_raw_parts(data.cast(), length) })
 }
 
-/// The headers of a message, parsed when asked for.
+/// The headers of a message, parsed when they are read.
 struct MessageHeaders<'a>(&'a sys::rd_kafka_message_t);
 
 impl Headers for MessageHeaders<'_> {
@@ -425,7 +430,8 @@ impl Headers for MessageHeaders<'_> {
             let (mut name, mut value, mut length): (*const c_char, *const c_void, usize) =
                 (ptr::null(), ptr::null(), 0);
 
-            // SAFETY: the headers live for as long as the message; the places to write to are on this stack.
+            // SAFETY: the headers live for as long as the message; the places to write to are on
+            // this stack.
             let code = unsafe {
                 sys::rd_kafka_header_get_all(
                     headers,
@@ -440,13 +446,10 @@ impl Headers for MessageHeaders<'_> {
                 return;
             }
 
-            // SAFETY: the name ends with a zero byte; name and value live for as long as the message.
+            // SAFETY: the name ends with a zero byte; name and value live for as long as the
+            // message.
             let (name, value) = unsafe { (CStr::from_ptr(name), bytes(value, length)) };
             each(&name.to_string_lossy(), value.unwrap_or_default());
         }
     }
-}
-
-pub(super) fn unavailable(code: RDKafkaErrorCode) -> LogError {
-    LogError::Unavailable(Box::new(code))
 }

@@ -1,11 +1,12 @@
-//! librdkafka's properties: what each kind of client gets, what the caller may add, and what is not to be touched.
+//! librdkafka's properties: the defaults of each kind of client, and the properties that the caller
+//! may not set.
 
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 
 use crate::LogError;
 
-/// What the log's promises rest on.
+/// The properties that the log's guarantees depend on.
 const CONTRACT: [&str; 13] = [
     "acks",
     "auto.offset.reset",
@@ -22,10 +23,10 @@ const CONTRACT: [&str; 13] = [
     "transactional.id",
 ];
 
-/// How many KiB of fetched records wait in the partitions' queues of a reader, all together.
+/// The total size in KiB of fetched records that wait in the queues of a reader.
 const QUEUED_KIB: usize = 4 << 10;
 
-/// The size up to which a publisher takes records, whatever their topics take.
+/// The largest record that a publisher accepts, for every topic.
 pub(super) const BUFFER_BYTES: usize = 16 << 20;
 const BUFFER_BYTES_TEXT: &str = "16777216";
 const BUFFER_KIB_TEXT: &str = "32768";
@@ -37,7 +38,7 @@ pub(super) struct Settings {
     properties: Vec<(String, String)>,
 }
 
-/// Why a property cannot be used.
+/// The reason why a property cannot be used.
 #[derive(Debug, thiserror::Error)]
 enum Refused {
     #[error("the property {0:?} is not yours to set: the record log's promises rest on it")]
@@ -67,7 +68,8 @@ impl Settings {
         })
     }
 
-    /// Of a client that asks and administers. It keeps quiet: whatever fails is the result of a call.
+    /// Returns the properties of a client for administration. It logs nothing: every failure is the
+    /// result of a call.
     pub(super) fn admin(&self) -> ClientConfig {
         let mut config = self.with(&[
             ("enable.auto.commit", "false"),
@@ -79,7 +81,8 @@ impl Settings {
         config
     }
 
-    /// Of a client that reads so many partitions. Small waits keep the delay low, small queues the memory.
+    /// Returns the properties of a client that reads this many partitions. Short waits keep the
+    /// delay low, and small queues the memory.
     pub(super) fn reader(&self, partitions: usize) -> ClientConfig {
         let queued_kib = (QUEUED_KIB / partitions.max(1)).max(256).to_string();
         self.with(&[
@@ -96,28 +99,30 @@ impl Settings {
         ])
     }
 
-    /// Of a client that publishes without transactions.
+    /// Returns the properties of a client that publishes without transactions.
     pub(super) fn at_least_once(&self) -> ClientConfig {
         self.with(&[
             ("allow.auto.create.topics", "false"),
             ("compression.codec", "lz4"),
             ("enable.idempotence", "true"),
             ("linger.ms", "5"),
-            // Records are held against the limits of their topics; this one only guards librdkafka's buffer.
+            // Records are compared with the limits of their topics; this limit only guards
+            // librdkafka's buffer.
             ("message.max.bytes", BUFFER_BYTES_TEXT),
             ("message.timeout.ms", "10000"),
             ("partitioner", "murmur2_random"),
             ("queue.buffering.max.kbytes", BUFFER_KIB_TEXT),
-            // A topic that is still not known so long after it was asked for does not exist.
+            // A topic that is still unknown after this time does not exist.
             ("topic.metadata.propagation.max.ms", "8000"),
-            // A transaction that follows upon another is told to come again while the brokers still mark the first one's
-            // end: after the default of 100 ms, which would then be most of a commit.
+            // While the brokers still write the end of a transaction, they reject the next one with
+            // a retriable error. With the default of 100 ms, that pause would be most of a commit.
             ("retry.backoff.ms", "5"),
         ])
     }
 
-    /// Of a client that publishes in transactions. Brokers abort those that are older than their time-out, so that what
-    /// a killed publisher left open holds no reader back for long.
+    /// Returns the properties of a client that publishes in transactions. Brokers abort
+    /// transactions that are older than their time-out, so the open transaction of a killed
+    /// publisher does not hold readers back for long.
     pub(super) fn transactional(&self, id: &str) -> ClientConfig {
         let mut config = self.at_least_once();
         config.set("transactional.id", id);
@@ -127,13 +132,13 @@ impl Settings {
         config
     }
 
-    /// The defaults of a kind of client under the caller's properties.
+    /// Returns the defaults of a kind of client, overridden by the caller's properties.
     fn with(&self, defaults: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.brokers);
         config.set("client.id", "tidemark");
 
-        // Brokers that return are found again soon.
+        // Brokers that come back are found within a second.
         config.set("reconnect.backoff.max.ms", "1000");
         for (name, value) in defaults {
             config.set(*name, *value);
@@ -146,7 +151,7 @@ impl Settings {
     }
 }
 
-/// SASL PLAIN over plain text needs no TLS.
+/// Returns whether a property needs TLS. SASL PLAIN over plain text does not.
 fn needs_tls(name: &str, value: &str) -> bool {
     let value = value.to_ascii_lowercase();
     match name {

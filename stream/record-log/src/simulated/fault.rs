@@ -1,4 +1,4 @@
-//! What a simulated log does wrong, and at which call.
+//! The faults of a simulated log, and the calls at which they occur.
 
 use std::fmt;
 
@@ -45,7 +45,7 @@ pub enum Call<'a> {
     Send {
         /// The publisher.
         id: &'a str,
-        /// Where the record goes.
+        /// The topic of the record.
         topic: &'a str,
     },
     /// [`Publisher::commit`](crate::Publisher::commit).
@@ -71,21 +71,21 @@ pub enum Call<'a> {
     },
 }
 
-/// What is to happen to a call.
+/// The fate of a call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Fault {
     /// It works.
     None,
-    /// It fails without an effect. A commit says that nothing was published.
+    /// It fails without an effect. A commit returns that nothing was published.
     Unavailable,
-    /// It is refused for good, as for want of a right.
+    /// It is refused for good, as if a right were missing.
     Refused,
-    /// It has its effect, and fails. A commit says that it may have happened.
+    /// It has its effect, and fails. A commit returns that it may have happened.
     LoseReply,
-    /// The process dies before the effect: this call, and all later ones of the process, end their threads by a panic
-    /// whose payload is [`Crashed`].
+    /// The process crashes before the effect: this call, and all later ones of the process, end
+    /// their threads by a panic whose payload is [`Crashed`].
     CrashBefore,
-    /// The process dies after the effect.
+    /// The process crashes after the effect.
     CrashAfter,
 }
 
@@ -93,7 +93,7 @@ pub enum Fault {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Crashed;
 
-/// The cause of an error that a plan asked for.
+/// The cause of a planned error.
 #[derive(Debug)]
 pub(super) struct Simulated;
 
@@ -106,7 +106,7 @@ impl fmt::Display for Simulated {
 impl std::error::Error for Simulated {}
 
 impl Call<'_> {
-    /// What a refusal of the call says.
+    /// Returns the refusal of the call.
     pub(super) fn refusal(&self) -> Refusal {
         let (right, resource, name) = match self {
             Self::EnsureTopics => ("CREATE", "cluster", "simulated"),

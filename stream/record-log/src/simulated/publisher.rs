@@ -1,4 +1,4 @@
-//! Publishing into the simulated log.
+//! Publishes to the simulated log.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -30,7 +30,8 @@ impl SimulatedPublisher {
         }
     }
 
-    /// Runs the effect as the plan wants it. A fault drops what was staged: it is to be sent anew.
+    /// Runs the effect according to the plan. A fault drops the staged records; the caller must
+    /// send them again.
     fn run(
         &mut self,
         fault: Fault,
@@ -49,7 +50,7 @@ impl SimulatedPublisher {
             }
             Fault::CrashBefore => self.log.process.crash(),
             Fault::CrashAfter => {
-                // Whatever the effect answers, nobody is left to hear it.
+                // The process has crashed, so the result of the effect has no receiver.
                 drop(effect(self));
                 self.log.process.crash()
             }
@@ -117,7 +118,8 @@ impl SimulatedPublisher {
             .collect();
 
         {
-            // The clock is read under the lock: an end that is dated under it covers all that was stamped before.
+            // The clock is read under the lock: an end that is dated under it covers all records
+            // stamped before.
             let mut store = self.log.store();
             let now_ms = (self.log.shared.now_ms)();
             if self.delivery == Delivery::Transactional
@@ -157,7 +159,7 @@ impl Publisher for SimulatedPublisher {
         let refusal = call.refusal();
 
         match (fault, self.delivery) {
-            // A sent record is only staged: that its reply is lost means no more than that it failed.
+            // A sent record is only staged, so a lost reply is the same as a failure.
             (Fault::LoseReply, Delivery::Transactional) => Err(self.give_up()),
             _ => self.run(fault, refusal, |publisher| publisher.stage(&record)),
         }

@@ -1,4 +1,4 @@
-//! Reading from the simulated log.
+//! Reads from the simulated log.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ impl SimulatedReader {
         }
     }
 
-    /// What lies at the position, copied out so that `each` runs without the store's lock.
+    /// Copies the records at the position, so that `each` runs without the store's lock.
     fn fetch(&self, partition: u32, max: usize) -> Result<(Vec<StoredRecord>, Polled), LogError> {
         let unknown = || LogError::UnknownPartition {
             topic: self.topic.clone(),

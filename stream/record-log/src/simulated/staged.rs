@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::murmur2::choose_partition;
-use crate::{NewRecord, Source};
+use crate::{Cause, NewRecord};
 
-/// A record with its partition decided, owned until its commit.
+/// A record whose partition is chosen, owned until its commit.
 #[derive(Clone, Debug)]
 pub(super) struct Staged {
     pub(super) topic: Arc<str>,
@@ -16,13 +16,14 @@ pub(super) struct Staged {
 }
 
 impl Staged {
-    /// Copies the record. Records without key and partition go round the partitions by `turn`.
+    /// Copies the record. Records without key and partition are spread over the partitions by
+    /// `turn`.
     pub(super) fn new(
         record: &NewRecord<'_>,
         topic: Arc<str>,
         partitions: u32,
         turn: &mut u32,
-    ) -> Result<Self, Source> {
+    ) -> Result<Self, Cause> {
         let partition = choose_partition(record, partitions, turn)?;
         let headers = record
             .headers

@@ -1,4 +1,4 @@
-//! What the simulated broker keeps: plain data, no clock and no faults.
+//! The state of the simulated broker: plain data, no clock and no faults.
 
 use std::collections::BTreeMap;
 
@@ -8,16 +8,16 @@ use crate::{
     TopicSpec,
 };
 
-/// A committed record, as checks read it.
+/// A committed record, for checks.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct StoredRecord {
     /// Its partition.
     pub partition: u32,
-    /// Its position there.
+    /// Its offset there.
     pub offset: Offset,
     /// Its time in the log, in milliseconds since the Unix epoch.
     pub log_time_ms: u64,
-    /// Who set that time.
+    /// The clock that set this time.
     pub log_time_type: LogTimeType,
     /// Its key.
     pub key: Option<Vec<u8>>,
@@ -40,7 +40,7 @@ struct PublisherState {
     progress: Option<Vec<u8>>,
 }
 
-/// What a publisher learns when it opens.
+/// The state that a publisher receives when it opens.
 #[derive(Clone)]
 pub(super) struct Opened {
     pub(super) epoch: u64,
@@ -52,7 +52,7 @@ pub(super) struct Topic {
     partitions: Vec<Partition>,
 }
 
-/// The limit of a topic that nobody set another for: Kafka's default.
+/// The default limit of a topic: Kafka's.
 const RECORD_LIMIT: RecordLimit = RecordLimit {
     bytes: 1_048_588,
     setting: "max.message.bytes",
@@ -63,9 +63,9 @@ pub(super) struct Partition {
     start: Offset,
     end: Offset,
     records: Vec<StoredRecord>,
-    /// Polls that hand over nothing and confirm nothing.
+    /// The number of next polls that return nothing and confirm nothing.
     pub(super) silent_polls: u32,
-    /// Where an open transaction holds readers back.
+    /// The offset at which an open transaction holds readers back.
     pub(super) held_from: Option<Offset>,
 }
 
@@ -272,19 +272,20 @@ impl Partition {
         self.records.retain(|record| record.offset >= self.start);
     }
 
-    /// Takes a record away as compaction does: its offset stays.
+    /// Removes a record as compaction does: its offset stays.
     pub(super) fn compact_away(&mut self, offset: Offset) {
         self.records.retain(|record| record.offset != offset);
     }
 
-    /// Counts a poll: whether it learns nothing.
+    /// Counts a poll, and returns whether it returns nothing.
     pub(super) fn is_silent(&mut self) -> bool {
         let is_silent = self.silent_polls > 0;
         self.silent_polls = self.silent_polls.saturating_sub(1);
         is_silent
     }
 
-    /// At most `max` records at and after `from`, and the end; none when `from` is not in the partition.
+    /// Returns at most `max` records at and after `from`, and the end; none if `from` is not in the
+    /// partition.
     pub(super) fn read(&self, from: Offset, max: usize) -> Option<(&[StoredRecord], Offset)> {
         if !(self.start..=self.end).contains(&from) {
             return None;

@@ -1,7 +1,8 @@
-//! The platform as it is deployed: each service a process of its own, which shares nothing with the others but stores.
+//! The platform as it is deployed: each service is a process of its own, and shares only stores
+//! with the others.
 //!
-//! Of the orders service there may be several replicas. In the cluster a load balancer is before them; here each has a
-//! gateway of its own, so that it is known which one is asked.
+//! There may be several replicas of the orders service. In the cluster a load balancer stands
+//! before them; here each has a gateway of its own, so that a test chooses which one it calls.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -16,11 +17,13 @@ use crate::platform::{self, PlatformError};
 use crate::process::Lifetime;
 use crate::shop::Shop;
 
-/// A gateway leaves a service that fails alone for half a second, and for longer each time it goes on failing.
+/// When a service fails, its gateway stops calling it for half a second, and for longer after each
+/// further failure.
 const BACK_WITHIN: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// How a service is started alone: its command, its port above the base, and the services whose addresses it is told.
+/// The way to start a service alone: its command, its port above the base, and the services whose
+/// addresses it needs.
 struct Service {
     name: &'static str,
     port: u16,
@@ -44,7 +47,7 @@ const ORDERS: Service = Service {
     port: 3,
     calls: &[("--orders-products-url", 2)],
 };
-/// What is there once.
+/// The services that run once.
 const OTHERS: [Service; 6] = [
     Service {
         name: "users",
@@ -78,7 +81,7 @@ const OTHERS: [Service; 6] = [
     },
 ];
 
-/// All services; they end with this value.
+/// All services; they end when this value is dropped.
 pub struct Apart {
     others: Vec<Server>,
     replicas: Vec<Replica>,
@@ -91,19 +94,19 @@ struct Replica {
     shop: Shop,
 }
 
-/// Where services find their stores and each other.
+/// The addresses of the stores and of the services.
 struct Place<'a> {
     folder: &'a Path,
     stores: &'a [String],
-    /// Of what is there once.
+    /// The base of the ports of the services that run once.
     base: u16,
 }
 
 impl Apart {
-    /// Starts every service on these stores, which must be servers, and waits until each says that it is ready.
+    /// Starts every service on these stores, which must be servers, and waits until each is ready.
     ///
     /// # Errors
-    /// [`PlatformError`] for the first that does not come so far.
+    /// [`PlatformError`] for the first service that does not become ready.
     pub fn start(folder: &Path, stores: &[String], replicas: u16) -> Result<Self, PlatformError> {
         let place = Place {
             folder,
@@ -132,7 +135,7 @@ impl Apart {
         Ok(apart)
     }
 
-    /// A client of each gateway.
+    /// Returns a client of each gateway.
     pub fn shops(&self) -> Vec<Shop> {
         self.replicas
             .iter()
@@ -140,17 +143,17 @@ impl Apart {
             .collect()
     }
 
-    /// Kills the orders services in turn, one each time, gives it a new life at once, and waits until its gateway has
-    /// noticed.
+    /// Kills the orders services in turn, one at each call. Restarts it at once, and waits until
+    /// its gateway calls it again.
     ///
     /// # Errors
-    /// [`PlatformError`] when it does not come back.
+    /// [`PlatformError`] if it does not come back.
     pub fn kill_orders(&mut self, turn: u32) -> Result<(), PlatformError> {
         let victim = usize::try_from(turn).expect("turns are few") % self.replicas.len();
         self.replicas[victim].kill_orders()
     }
 
-    /// The processes, in the order of their ports.
+    /// Returns the processes, in the order of their ports.
     pub fn servers(&self) -> impl Iterator<Item = &Server> {
         let replicas = self
             .replicas
@@ -241,7 +244,7 @@ fn url(port: u16) -> String {
     format!("http://127.0.0.1:{port}")
 }
 
-/// Whether the service says itself that it is.
+/// Returns whether the service reports itself ready.
 fn is_ready(port: u16) -> bool {
     let client = Client::builder()
         .timeout(Duration::from_secs(2))

@@ -2,18 +2,18 @@
 
 use std::path::PathBuf;
 
-/// A binary is not there.
+/// The error for a missing binary.
 #[derive(Debug, thiserror::Error)]
 #[error("{0} is not built; `cargo build --release --workspace` builds it")]
 pub struct NotBuilt(PathBuf);
 
-/// The binary `name` of the same target folder and profile as the running program.
+/// Returns the binary `name` of the same target folder and profile as the running program.
 ///
 /// # Errors
 /// [`NotBuilt`].
 pub fn find(name: &str) -> Result<PathBuf, NotBuilt> {
     let ours = std::env::current_exe().unwrap_or_default();
-    // Tests run from a folder below the one that holds the binaries.
+    // Tests run from a folder below the one with the binaries.
     let found = ours
         .ancestors()
         .skip(1)

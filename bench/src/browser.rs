@@ -1,4 +1,4 @@
-//! `bench browser`: Chromium shops on fresh platforms, one that asks nobody and one that asks everybody who they are.
+//! `bench browser`: Chromium shops on fresh platforms, one without authentication and one with it.
 //! The scripts in `bench/browser` drive it.
 
 use std::io;
@@ -9,26 +9,27 @@ use crate::counterparts::{BROWSER, Cache, CounterpartError, provision};
 use crate::platform::{self, Platform, PlatformError, Settings};
 
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/browser");
-/// Who runs the shop that asks who calls: e-mail address and password.
+/// The first admin of the platform with authentication: e-mail address and password.
 const ADMIN: [&str; 2] = ["captain@example.org", "steady as she goes"];
 
-/// Opens the storefront of fresh platforms in Chromium, buys something, sees it counted, and lives through an account.
+/// Opens the storefront of fresh platforms in Chromium, buys something, waits until it is counted,
+/// and uses an account.
 #[derive(Debug, clap::Parser)]
 pub struct Args {}
 
-/// Why the browser did not come to the end.
+/// The reason why a script did not reach its end.
 #[derive(Debug, thiserror::Error)]
 pub enum BrowserError {
     /// A script failed.
     #[error("`{0}` ended with {1}")]
     Script(&'static str, ExitStatus),
-    /// The platform did not do what it must.
+    /// The platform did not start or stop.
     #[error(transparent)]
     Platform(#[from] PlatformError),
     /// Chromium, Node.js or npm cannot be had.
     #[error(transparent)]
     Counterpart(#[from] CounterpartError),
-    /// The system refused.
+    /// A system call failed.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -90,7 +91,8 @@ fn start(log: PathBuf, arguments: &[&str]) -> Result<Platform, BrowserError> {
     })?)
 }
 
-/// Runs npm in the folder of the scripts, which find the platforms, and who runs the shop, by these variables.
+/// Runs npm in the folder of the scripts. Variables give the scripts the addresses of the platforms
+/// and the admin's credentials.
 fn npm(
     what: &'static str,
     arguments: &[&str],

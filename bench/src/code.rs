@@ -1,4 +1,5 @@
-//! `bench code`: figures of how the code is laid out and how it reads, and two rules that a machine can hold.
+//! `bench code`: figures of how the code is laid out and how it reads, and two rules that a machine
+//! can check.
 //!
 //! ```text
 //! cargo metadata ──▶ source files ──┬──▶ figures by crate: sizes, blank lines, comments, words   (printed)
@@ -6,8 +7,8 @@
 //!                                   └──▶ public types by name  ──▶ names used twice             (a rule: none)
 //! ```
 //!
-//! Tests are left out: modules under `#[cfg(test)]` and everything outside `src`. Figures are for a reader to compare;
-//! only the two rules can fail the command.
+//! Tests are left out: modules under `#[cfg(test)]` and everything outside `src`. The figures are
+//! for a reader; only the two rules can fail the command.
 
 mod figures;
 mod imports;
@@ -19,8 +20,8 @@ use std::io;
 use figures::Figures;
 use source::Crate;
 
-/// Prints how the code is laid out, by crate, and fails where files import each other in a circle or a crate uses the
-/// name of a public type twice.
+/// Prints how the code is laid out, by crate, and fails where files import each other in a circle
+/// or a crate uses the name of a public type twice.
 #[derive(Debug, clap::Parser)]
 pub struct Args {}
 

@@ -4,43 +4,47 @@ use std::error::Error;
 
 use clap::Parser;
 
-/// Tidemark's harness: starts real counterparts, generates orders, runs the real programs and checks what they did.
+/// Tidemark's harness: starts real counterparts, generates orders, runs the real programs and
+/// checks what they did.
 #[derive(Debug, Parser)]
 #[command(name = "bench", version, arg_required_else_help = true)]
 pub enum Command {
-    /// Runs every check and test there is against the real counterparts.
+    /// Runs every check and test against the real counterparts.
     Verify(crate::verify::Args),
-    /// Prints sizes, air and words of the code by crate, and fails on circles of imports and on names used twice.
+    /// Prints figures of the code by crate, and fails on files that import each other in a circle
+    /// and on names used twice.
     Code(crate::code::Args),
     /// Starts, stops and shows Apache Kafka, MariaDB and DynamoDB Local.
     Counterparts(crate::counterparts::Args),
     /// Writes generated orders to a topic.
     Generate(crate::generate::Args),
-    /// Reads a topic to its end: the least that any consumer costs.
+    /// Reads a topic to its end: the lower bound of any consumer's cost.
     Read(crate::read::Args),
-    /// Holds every count of the job, over orders generated for it, against an independent computation.
+    /// Compares every count of the job, over generated orders, with an independent computation.
     Exact(crate::exact::Args),
-    /// Kills the job's processes, its broker and its object store under load, and holds every count against the input.
+    /// Kills the job's processes, its broker and its object store under load, and compares every
+    /// count with the input.
     Crash(crate::crash::Args),
     /// Cuts one of two brokers off from the job, then freezes it, and holds every count against the input.
     CutOff(crate::cut_off::Args),
     /// Shops on the real platform, kills it, and sees that nothing acknowledged is lost or counted twice.
     EndToEnd(crate::end_to_end::Args),
-    /// Destroys everything but backups and the log, rebuilds it, and sees that the books balance.
+    /// Destroys everything but backups and the log, rebuilds it, and checks that the books balance.
     Drill(crate::drill::Args),
     /// Prints the orders of the topic as SQL, for a database that was restored from a backup.
     OrdersAsSql(crate::orders_as_sql::Args),
-    /// Has Chromium shop on a fresh platform.
+    /// Lets Chromium shop on a fresh platform.
     Browser(crate::browser::Args),
     /// Has two hundred customers of k6 shop on a fresh platform that authenticates them.
     Load(crate::load::Args),
     /// Measures CPU time and memory of the job on real Kafka, beside a bare reader.
     Throughput(crate::throughput::Args),
-    /// Measures what a request costs the gateway, beside nginx and a gateway in Flask.
+    /// Measures the cost of a request in the gateway, beside nginx and a gateway in Flask.
     Gateway(crate::gateway::Args),
-    /// Measures the memory of each service in a process of its own, idle and after a little traffic.
+    /// Measures the memory of each service in a process of its own, idle and after a little
+    /// traffic.
     Idle(crate::idle::Args),
-    /// Measures how long after a window's end its results can be read.
+    /// Measures the time from a window's end until its results can be read.
     Latency(crate::latency::Args),
     /// Measures the job's memory on backlogs, uneven partitions and a sink that stalls.
     Pressure(crate::pressure::Args),
@@ -49,10 +53,10 @@ pub enum Command {
 }
 
 impl Command {
-    /// Does what the command says.
+    /// Runs the command.
     ///
     /// # Errors
-    /// Whatever kept it from doing so, or what it found to be wrong.
+    /// The error that stopped the command, or that it is about.
     pub fn run(self) -> Result<(), Box<dyn Error>> {
         match self {
             Self::Verify(args) => args.run()?,

@@ -1,4 +1,4 @@
-//! Holds the results that were read against those that must be there.
+//! Compares the results that were read with the expected ones.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,14 +7,14 @@ use events::{WindowCount, WindowSummary};
 
 use crate::oracle::Expected;
 
-/// What was found; [`is_exact`](Verdict::is_exact) is what it is about.
+/// The result of the comparison; see [`is_exact`](Verdict::is_exact).
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Verdict {
-    /// Orders that must be counted.
+    /// Orders that should be counted.
     pub orders_expected: u64,
     /// Orders that the newest revisions count.
     pub orders_counted: u64,
-    /// Results that must be there.
+    /// Results that should exist.
     pub results_expected: usize,
     /// Results that were read, of every revision.
     pub results_read: usize,
@@ -26,26 +26,28 @@ pub struct Verdict {
     pub wrong: usize,
     /// Results beyond the first of the same user, window and revision.
     pub duplicated: usize,
-    /// Newest summaries that disagree with the sum of their window's counts, and windows without one.
+    /// Newest summaries that disagree with the sum of their window's counts, and windows without
+    /// one.
     pub summaries_wrong: usize,
-    /// Numbers that are not what they must be.
+    /// Other numbers that differ from the expected ones.
     pub numbers_wrong: usize,
-    /// A few of those, for people.
+    /// Examples of the differences, for people.
     pub examples: Vec<String>,
 }
 
-/// More examples than this help nobody.
+/// The most examples that are kept.
 const EXAMPLES: usize = 5;
 
 impl Verdict {
-    /// Every user and window has exactly its count and total, once per revision, and nothing else was there.
+    /// Returns whether every user and window has exactly its count and total, once per revision,
+    /// and there are no other results.
     pub fn is_exact(&self) -> bool {
         let results = self.missing + self.unexpected + self.wrong + self.duplicated;
         let faults = results + self.summaries_wrong + self.numbers_wrong;
         faults == 0 && self.orders_counted == self.orders_expected
     }
 
-    /// Holds the summaries, of every revision and in any order, against the expected counts.
+    /// Compares the summaries, of every revision and in any order, with the expected counts.
     pub fn compare_summaries(&mut self, expected: &[Expected], read: Vec<WindowSummary>) {
         let mut newest = BTreeMap::new();
         for summary in read {
@@ -81,7 +83,7 @@ impl Verdict {
         self.summaries_wrong += newest.len();
     }
 
-    /// Holds any other number against what it must be.
+    /// Compares any other number with the expected one.
     pub fn compare_number(&mut self, what: &str, expected: u64, read: u64) {
         if expected != read {
             self.numbers_wrong += 1;
@@ -138,7 +140,8 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Compares results, in any order, with the expected ones, sorted as [`counts`](crate::oracle::counts) returns them.
+/// Compares results, in any order, with the expected ones, sorted as
+/// [`counts`](crate::oracle::counts) returns them.
 pub fn compare(expected: &[Expected], mut read: Vec<WindowCount>, window_ms: u64) -> Verdict {
     let mut verdict = Verdict {
         orders_expected: expected.iter().map(|row| row.order_count).sum(),

@@ -4,7 +4,8 @@
 //! Debian (installed when the harness runs as root, named when it does not). Each server then runs as a [`Server`] on 127.0.0.1, on a
 //! port that was free, with its data in a folder of its own, until its value is dropped.
 //!
-//! `bench counterparts up` leaves them running between commands; the module `standing` remembers where.
+//! `bench counterparts up` leaves them running between commands; the module `standing` stores their
+//! addresses.
 
 mod cache;
 mod debian;
@@ -33,7 +34,7 @@ pub use standing::Args;
 
 use crate::process::Lifetime;
 
-/// Why a counterpart is not there.
+/// The reason why a counterpart is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum CounterpartError {
     /// A program that the machine lacks and that may not be installed here.
@@ -41,13 +42,13 @@ pub enum CounterpartError {
     Missing {
         /// The commands that were not found.
         missing: String,
-        /// What to type.
+        /// The command that installs it.
         remedy: String,
     },
-    /// A program was run and said no.
+    /// A program ended with an error.
     #[error("{what} failed ({status}); the end of what it said:\n{said}")]
     Failed {
-        /// What was tried.
+        /// The operation.
         what: String,
         /// How the program ended.
         status: std::process::ExitStatus,
@@ -57,29 +58,29 @@ pub enum CounterpartError {
     /// The server ended, or did not answer in time.
     #[error("{name} did not become ready: {reason}; its log is {log}; the end of it:\n{said}")]
     NotReady {
-        /// The counterpart.
+        /// The server ended, or did not answer in time.
         name: &'static str,
-        /// What was seen instead.
+        /// The counterpart's name.
         reason: String,
-        /// Where it logs to.
+        /// The path of its log.
         log: String,
         /// The last lines of the log.
         said: String,
     },
-    /// A file or a process was refused by the system.
+    /// A file or a process could not be used.
     #[error("{what}: {source}")]
     Io {
-        /// What was tried.
+        /// The operation.
         what: String,
-        /// Why not.
+        /// The cause.
         source: std::io::Error,
     },
 }
 
-/// The result of what may lack a counterpart.
+/// A result that fails with [`CounterpartError`].
 pub type Result<T> = std::result::Result<T, CounterpartError>;
 
-/// A server that the platform talks to in production, or what stands in for it there.
+/// A server that the platform uses in production, or its replacement in tests.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum Counterpart {
     /// Apache Kafka.
@@ -94,7 +95,7 @@ impl Counterpart {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Kafka, Self::Mariadb, Self::Dynamodb];
 
-    /// The variable that tells tests its address.
+    /// Returns the variable that gives tests its address.
     pub fn variable(self) -> &'static str {
         match self {
             Self::Kafka => "TIDEMARK_TEST_BROKERS",
@@ -103,7 +104,7 @@ impl Counterpart {
         }
     }
 
-    /// The setting of the platform that takes its address.
+    /// Returns the setting of the platform for its address.
     pub fn flag(self) -> &'static str {
         match self {
             Self::Kafka => "--brokers",
@@ -121,24 +122,25 @@ impl Counterpart {
     }
 }
 
-/// Several servers, started together; they end with this value.
+/// Several servers, started together; they end when this value is dropped.
 pub struct Counterparts {
     /// The servers.
     pub servers: Vec<(Counterpart, Server)>,
 }
 
 impl Counterparts {
-    /// Fetches what is missing and starts the servers, each in a folder below `data`.
+    /// Fetches missing files and starts the servers, each in a folder below `data`.
     ///
     /// # Errors
-    /// [`CounterpartError`]: the first that could not be had.
+    /// [`CounterpartError`] of the first that is not available.
     pub fn start(
         which: &[Counterpart],
         cache: &Cache,
         data: &Path,
         lifetime: Lifetime,
     ) -> Result<Self> {
-        // Everything is fetched before anything starts, so that the time until a server is ready is its own.
+        // Everything is fetched before anything starts, so that start times do not include
+        // downloads.
         let launches = which
             .iter()
             .map(|counterpart| counterpart.launch(cache, data))
@@ -161,7 +163,7 @@ impl Counterparts {
         Ok(Self { servers })
     }
 
-    /// The server, if it is one of these.
+    /// Returns the server, if it is one of these.
     pub fn server(&mut self, wanted: Counterpart) -> Option<&mut Server> {
         self.servers
             .iter_mut()
@@ -169,14 +171,14 @@ impl Counterparts {
             .map(|(_, server)| server)
     }
 
-    /// The variables by which tests find the servers.
+    /// Returns the variables with which tests find the servers.
     pub fn environment(&self) -> impl Iterator<Item = (&'static str, &str)> {
         self.servers
             .iter()
             .map(|(which, server)| (which.variable(), server.address()))
     }
 
-    /// The arguments by which the platform finds the servers.
+    /// Returns the arguments with which the platform finds the servers.
     pub fn arguments(&self) -> impl Iterator<Item = &str> {
         self.servers
             .iter()
@@ -184,10 +186,10 @@ impl Counterparts {
     }
 }
 
-/// Fetches and installs all that the servers need, and starts nothing.
+/// Fetches and installs everything that the servers need, and starts nothing.
 ///
 /// # Errors
-/// [`CounterpartError`]: the first that could not be had.
+/// [`CounterpartError`] of the first that is not available.
 pub fn provision_all(cache: &Cache, which: &[Counterpart]) -> Result<()> {
     let scratch = cache.scratch("provision")?;
     which
@@ -195,7 +197,7 @@ pub fn provision_all(cache: &Cache, which: &[Counterpart]) -> Result<()> {
         .try_for_each(|counterpart| counterpart.launch(cache, scratch.path()).map(drop))
 }
 
-/// Turns an I/O error into one that says what was tried.
+/// Returns a function that adds the failed operation to an I/O error.
 fn io_error(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> CounterpartError {
     let what = what.into();
     move |source| CounterpartError::Io { what, source }

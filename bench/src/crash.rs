@@ -1,8 +1,9 @@
-//! `bench crash`: the job as several processes on real Kafka, under load, while everything that can die does.
+//! `bench crash`: the job as several processes on real Kafka, under load, while processes, broker
+//! and object store fail.
 //!
-//! Every few seconds a process of the job gets SIGKILL, or SIGSTOP for a while, or the object store is gone for a while, or
-//! the broker is killed and comes back. Supervisors start processes again; nobody else helps. In the end every count is held
-//! against what the input topic holds.
+//! Every few seconds a process of the job gets SIGKILL, or SIGSTOP for a while, or the object store
+//! is unavailable for a while, or the broker is killed and comes back. Only supervisors restart
+//! processes. In the end every count is compared with the content of the input topic.
 
 mod company;
 pub(crate) mod load;
@@ -29,17 +30,18 @@ use trouble::{Trouble, Troubles};
 pub(crate) const WINDOW: Duration = Duration::from_millis(500);
 /// Partitions of the input.
 const PARTITIONS: u32 = 4;
-/// How far out of order events are, and are believed to be.
+/// The disorder of the events, and of the job's setting.
 pub(crate) const DISORDER: Duration = Duration::from_millis(200);
-/// After the load everything is counted within this time, or never.
+/// The time within which everything must be counted after the load.
 const COUNTED_WITHIN: Duration = Duration::from_secs(120);
-/// How often it is looked whether everything is counted.
+/// The interval of the checks whether everything is counted.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Kills processes of the job, its broker and its object store under load, and holds every count against the input.
+/// Kills processes of the job, its broker and its object store under load, and compares every count
+/// with the input.
 #[derive(Debug, clap::Parser)]
 pub struct Args {
-    /// How long there are load and trouble.
+    /// Duration of the load and the faults.
     #[arg(long = "for", default_value = "2m", value_parser = humantime::parse_duration, value_name = "DURATION")]
     duration: Duration,
     /// Processes of the job.
@@ -51,18 +53,18 @@ pub struct Args {
     /// Orders a second.
     #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..))]
     rate: u32,
-    /// How many users order.
+    /// Number of users that order.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..))]
     users: u64,
-    /// What every random choice follows from.
+    /// Seed of every random choice.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
 
-/// Why there is no verdict, or a bad one.
+/// The reason why there is no verdict, or a bad one.
 #[derive(Debug, thiserror::Error)]
 pub enum CrashError {
-    /// The results are not what they must be.
+    /// The results differ from the expected ones.
     #[error("the results are not exact; what the processes said is in {0}")]
     NotExact(String),
     /// Not everything was counted in time.
@@ -70,10 +72,10 @@ pub enum CrashError {
         "{0} s after the load the results do not count every order; what the processes said is in {1}"
     )]
     NotCounted(u64, String),
-    /// A process did not end when it was asked to, or not well.
+    /// A process failed, or did not end when it was stopped.
     #[error("process {0} {1}")]
     Ended(u16, String),
-    /// It did not come so far.
+    /// The run failed before the comparison.
     #[error(transparent)]
     Run(RunError),
 }
@@ -88,7 +90,7 @@ impl Args {
     /// Runs and prints the verdict.
     ///
     /// # Errors
-    /// [`CrashError::NotExact`] when a count is wrong; others when it did not come to a verdict.
+    /// [`CrashError::NotExact`] if a count is wrong; other errors if there was no comparison.
     pub fn run(self) -> Result<(), CrashError> {
         let cache = Cache::open()?;
         let folder = cache.scratch("crash")?;
@@ -128,7 +130,7 @@ impl Args {
         outcome.inspect_err(|_| drop(folder.keep()))
     }
 
-    /// Orders of now: event time goes on as the clock does.
+    /// Returns the settings of orders of now: event time follows the clock.
     fn orders(&self) -> OrderSettings {
         OrderSettings {
             orders: u64::from(self.rate) * self.duration.as_secs(),
@@ -202,7 +204,7 @@ fn input(log: &dyn RecordLog, job: &Job<'_>) -> Result<(Vec<Expected>, u64), Rea
     Ok((oracle::counts(orders.into_iter(), window_ms()), malformed))
 }
 
-/// The counts, each with the time at which the broker took it.
+/// Returns the counts, each with its log time.
 fn results(log: &dyn RecordLog, job: &Job<'_>) -> Result<Vec<(WindowCount, u64)>, ReadError> {
     let mut results = Vec::new();
     let mut bad = None;
@@ -224,7 +226,7 @@ fn results(log: &dyn RecordLog, job: &Job<'_>) -> Result<Vec<(WindowCount, u64)>
     bad.map_or(Ok(results), Err)
 }
 
-/// Waits until the newest revisions count as many orders as there are.
+/// Waits until the newest revisions count all orders.
 fn await_counts(
     log: &dyn RecordLog,
     job: &Job<'_>,

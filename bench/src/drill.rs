@@ -1,13 +1,13 @@
-//! `bench drill`: everything is lost but the backups and the record log, and is put back.
+//! `bench drill`: everything but the backups and the record log is lost, and is restored.
 //!
 //! ```text
 //! shop ─▶ back up ─▶ shop on ─▶ gone: platform, MariaDB, DynamoDB, objects, checkpoints ─▶ empty stores
 //!      ─▶ restore SQL, tables, uploads ─▶ the orders since then, from the topic ─▶ job starts over ─▶ platform starts
 //! ```
 //!
-//! It is the runbook of infra-aws/README.md in small: in place of a dump and exported tables a cloud has point-in-time
-//! recovery. At the end the books must balance: every order of the topic is in SQL, counted and told, each once. What is
-//! lost nevertheless is said.
+//! It is the runbook of infra-aws/README.md in small; a cloud has point-in-time recovery in place
+//! of the dump and the exported tables. At the end the books must balance: every order of the topic
+//! is in SQL, counted and notified, each once. What cannot be restored is printed.
 
 mod backup;
 mod database;
@@ -30,42 +30,43 @@ use crate::shop::{Order, STOCK, Shop};
 use backup::Backup;
 use world::World;
 
-/// For how long customers go on ordering after the backup.
+/// The time for which customers go on ordering after the backup.
 const SINCE_THE_BACKUP: Duration = Duration::from_secs(5);
 
-/// Takes backups, destroys everything but them and the log under load, rebuilds it, and sees that the books balance.
+/// Takes backups, destroys everything but them and the log under load, rebuilds it, and checks that
+/// the books balance.
 #[derive(Debug, clap::Parser)]
 pub struct Args {}
 
-/// Why the drill was not passed.
+/// The reason why the drill failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DrillError {
-    /// The platform did not do what it must, or the books do not balance.
+    /// The platform failed, or the books do not balance.
     #[error(transparent)]
     EndToEnd(#[from] EndToEndError),
-    /// A program said no.
+    /// A program ended with an error.
     #[error("{0} failed; the end of what it said:\n{1}")]
     Program(&'static str, String),
-    /// The address of the database is none.
+    /// The address of the database cannot be parsed.
     #[error("{0:?} is no address: {1}")]
     Address(String, String),
-    /// A table could not be exported or brought back.
+    /// A table could not be exported or restored.
     #[error("table {0}: {1}")]
     Table(String, String),
     /// DynamoDB did not answer.
     #[error(transparent)]
     Http(#[from] reqwest::Error),
-    /// It answered, or a backup holds, what cannot be read.
+    /// Its answer, or a backup, cannot be decoded.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
-    /// The system refused.
+    /// A system call failed.
     #[error(transparent)]
     Io(#[from] std::io::Error),
 }
 
 type Result<T> = std::result::Result<T, DrillError>;
 
-/// How long each step took.
+/// The duration of each step.
 #[derive(Default)]
 struct Times(Vec<(&'static str, Duration)>);
 
@@ -99,7 +100,7 @@ impl Args {
     /// Runs the drill.
     ///
     /// # Errors
-    /// [`DrillError`]: the first thing that was not as it must be.
+    /// [`DrillError`]: the first failure.
     pub fn run(self) -> Result<()> {
         let cache = Cache::open().map_err(EndToEndError::from)?;
         let folder = cache.scratch("drill").map_err(EndToEndError::from)?;
@@ -164,14 +165,14 @@ fn drill(cache: &Cache, folder: &Path, doomed: World, log: &dyn RecordLog) -> Re
     Ok(())
 }
 
-/// What customers knew when everything ended.
+/// The state that customers knew when everything was destroyed.
 struct End {
-    /// What was acknowledged since the backup, each with the time of that.
+    /// The orders acknowledged since the backup, each with the time of its acknowledgement.
     acknowledged: Vec<(Order, Instant)>,
     at: Instant,
 }
 
-/// Customers order until everything is gone: the process, its stores and their data.
+/// Lets customers order until everything is gone: the process, its stores and their data.
 fn order_until_the_end(doomed: World, platform: Platform, customers: &Customers) -> Result<End> {
     let shop = platform.shop().clone();
     let is_over = AtomicBool::new(false);
@@ -202,17 +203,17 @@ fn order_until_the_end(doomed: World, platform: Platform, customers: &Customers)
     })
 }
 
-/// What the backups and the log could not bring back.
+/// The data that the backups and the log could not restore.
 struct Losses {
     acknowledged: usize,
-    /// How long before the end the lost orders were acknowledged.
+    /// The time from the acknowledgement of each lost order to the end.
     lost: Vec<Duration>,
-    /// By how much the stock is too high.
+    /// The surplus of the stock.
     stock: u64,
 }
 
 impl End {
-    /// Compares what is there with what customers know; from now on they know what is there.
+    /// Compares the restored data with the customers' knowledge, and replaces the latter by it.
     fn losses(&self, shop: &Shop, customers: &mut Customers) -> Result<Losses> {
         let stored = shop.orders().map_err(EndToEndError::from)?;
         if let Some(lost) = customers

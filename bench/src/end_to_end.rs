@@ -1,8 +1,9 @@
-//! `bench end-to-end`: the whole platform as a customer meets it, also when it, its broker or its orders service is killed,
-//! or when it is wrongly started.
+//! `bench end-to-end`: the whole platform from a customer's view, also when it, its broker or its
+//! orders service is killed, and when it is started wrongly.
 //!
-//! The books must balance: whatever the platform acknowledged is among its orders, on the topic, in the mailbox and in the
-//! counts of the windows, each once; and nothing is in one of them that is not in all.
+//! The books must balance: every order that the platform acknowledged is among its orders, on the
+//! topic, in the mailbox and in the counts of the windows, each once; and none of these has
+//! anything that the others lack.
 
 pub(crate) mod books;
 mod customers;
@@ -22,13 +23,14 @@ use crate::read::ReadError;
 use crate::shop::ShopError;
 pub use customers::Customers;
 
-/// The demo waits for a window.
+/// The demo waits until a window closes.
 const DEMO_LIMIT: Duration = Duration::from_secs(150);
 
-/// Starts the real platform, shops, counts, kills it, starts it again, and sees that nothing acknowledged was lost.
+/// Starts the real platform, shops, counts, kills it, starts it again, and checks that nothing
+/// acknowledged was lost.
 #[derive(Debug, clap::Parser)]
 pub struct Args {
-    /// Real servers in place of the embedded stores: all of them are started for the run.
+    /// Use real servers in place of the embedded stores: all of them are started for the run.
     #[arg(long)]
     counterparts: bool,
     /// Kafka's brokers in place of the embedded log.
@@ -40,24 +42,24 @@ pub struct Args {
     /// A DynamoDB endpoint in place of the embedded one.
     #[arg(long, conflicts_with = "counterparts")]
     dynamodb: Option<String>,
-    /// How often the platform gets SIGKILL while customers order.
+    /// Number of SIGKILLs that the platform gets while customers order.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     kills: u32,
-    /// Every service in a process of its own, and only the orders service is killed.
+    /// Run every service in a process of its own, and kill only the orders service.
     #[arg(long, requires = "counterparts")]
     orders_alone: bool,
-    /// How many orders services there are beside each other. They are killed in turn.
+    /// Number of replicas of the orders service. They are killed in turn.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=9), requires = "orders_alone")]
     replicas: u16,
 }
 
-/// Why the run ended early.
+/// The reason why the run ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum EndToEndError {
-    /// The platform did not do what it must.
+    /// The platform failed.
     #[error(transparent)]
     Platform(#[from] PlatformError),
-    /// A request failed that must not.
+    /// A request failed.
     #[error(transparent)]
     Shop(#[from] ShopError),
     /// Orders and counts differ.
@@ -66,13 +68,13 @@ pub enum EndToEndError {
     /// The demo failed.
     #[error("bench/test-api.sh {0}; it said:\n{1}")]
     Demo(String, String),
-    /// A counterpart could not be had.
+    /// A counterpart is not available.
     #[error(transparent)]
     Counterpart(#[from] CounterpartError),
     /// The topic could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// The system refused.
+    /// A system call failed.
     #[error(transparent)]
     Io(#[from] std::io::Error),
 }
@@ -85,7 +87,7 @@ impl From<LogError> for EndToEndError {
 
 type Result<T> = std::result::Result<T, EndToEndError>;
 
-/// What is asked of a run, and where it writes.
+/// The settings of a run, and its folder.
 struct Run<'a> {
     folder: &'a Path,
     arguments: Vec<String>,
@@ -94,10 +96,10 @@ struct Run<'a> {
 }
 
 impl Args {
-    /// Runs all of it.
+    /// Runs all steps.
     ///
     /// # Errors
-    /// [`EndToEndError`]: the first thing that was not as it must be.
+    /// [`EndToEndError`]: the first failure.
     pub fn run(self) -> Result<()> {
         let cache = Cache::open()?;
         let folder = cache.scratch("end-to-end")?;
@@ -155,7 +157,7 @@ impl Args {
 }
 
 impl Run<'_> {
-    /// The whole run; a broker of our own goes away for a while.
+    /// The whole run; if the broker is our own, it is stopped for a while.
     fn whole(&self, kafka: Option<&mut Server>) -> Result<()> {
         let platform = self.start()?;
         refusals(platform.settings(), self.folder)?;
@@ -205,7 +207,8 @@ impl Run<'_> {
     }
 }
 
-/// Starts that must fail beside the platform that runs with `settings`, each with one line that says why.
+/// Starts the platform in ways that must fail beside the one that runs with `settings`; each start
+/// must print one line with the reason.
 fn refusals(settings: &Settings, folder: &Path) -> Result<()> {
     let other_ports = platform::free_port_base()?;
     let log = folder.join("refused.log");

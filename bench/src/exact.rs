@@ -1,4 +1,5 @@
-//! `bench exact`: orders through the real job on real Kafka, and every count held against the oracle.
+//! `bench exact`: sends orders through the real job on real Kafka, and compares every count with
+//! the oracle.
 
 use events::ORDERS;
 use record_log::RecordLog;
@@ -14,12 +15,13 @@ use crate::read::{self, ReadError};
 /// The window of the job's default settings.
 const WINDOW_MS: u64 = 60_000;
 
-/// Generates orders, has `order-analytics` count them, and compares each count with an independent computation.
+/// Generates orders, lets `order-analytics` count them, and compares each count with an independent
+/// computation.
 #[derive(Debug, clap::Parser)]
 pub struct Args {
     #[command(flatten)]
     orders: OrderSettings,
-    /// Kafka's brokers as `host:port`, comma separated; a fresh one is started when absent.
+    /// Kafka's brokers as `host:port`, comma separated; if absent, a broker is started.
     #[arg(long, env = "TIDEMARK_BROKERS")]
     brokers: Option<String>,
     /// Partitions of the input topic.
@@ -28,18 +30,18 @@ pub struct Args {
     /// Workers of the job.
     #[arg(long, default_value_t = 2)]
     workers: u32,
-    /// The client by which the job talks to Kafka: rdkafka or native.
+    /// The job's client of Kafka: rdkafka or native.
     #[arg(long, env = "TIDEMARK_CLIENT", default_value = "rdkafka")]
     client: String,
 }
 
-/// Why there is no verdict, or a bad one.
+/// The reason why there is no verdict, or a bad one.
 #[derive(Debug, thiserror::Error)]
 pub enum ExactError {
-    /// The results are not what they must be.
+    /// The results differ from the expected ones.
     #[error("the results are not exact")]
     NotExact,
-    /// It did not come so far.
+    /// The run failed before the comparison.
     #[error(transparent)]
     Run(RunError),
 }
@@ -54,7 +56,7 @@ impl Args {
     /// Runs and prints the verdict.
     ///
     /// # Errors
-    /// [`ExactError::NotExact`] when a count is wrong; others when it did not come to a verdict.
+    /// [`ExactError::NotExact`] if a count is wrong; other errors if there was no comparison.
     pub fn run(self) -> Result<(), ExactError> {
         let cache = Cache::open()?;
         let folder = cache.scratch("exact")?;
@@ -95,7 +97,8 @@ impl Args {
         }
     }
 
-    /// Holds every topic that the job writes against the oracle. No order of ours is too late to be counted.
+    /// Compares every topic that the job writes with the oracle. None of the generated orders is
+    /// too late to be counted.
     fn verdict(&self, log: &dyn RecordLog, job: &Job<'_>) -> Result<Verdict, ReadError> {
         let expected = oracle::counts(self.orders.good(), WINDOW_MS);
         let mut verdict = compare(&expected, read::all_json(log, &job.output())?, WINDOW_MS);

@@ -1,4 +1,5 @@
-//! Apache Flink as a peer: the same counts, tuned by hand, in one Java process (`peers/flink/OrderCounts.java`).
+//! Apache Flink as a peer: the same counts, tuned by hand, in one Java process
+//! (`peers/flink/OrderCounts.java`).
 
 use std::fs::File;
 use std::io;
@@ -16,19 +17,19 @@ const POM: &str = include_str!("../peers/flink/pom.xml");
 const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/flink/OrderCounts.java");
 const LIMIT: Duration = Duration::from_secs(1_200);
 
-/// Why Flink did not run.
+/// The reason why Flink did not run.
 #[derive(Debug, thiserror::Error)]
 pub enum FlinkError {
-    /// Java or Flink's jars cannot be had.
+    /// Java or Flink's jars are not available.
     #[error(transparent)]
     Counterpart(#[from] CounterpartError),
     /// The topic for the results cannot be created.
     #[error(transparent)]
     Log(#[from] LogError),
-    /// It failed or hung.
+    /// The job failed or hung.
     #[error("Flink did not end well; the end of what it said:\n{0}")]
     Failed(String),
-    /// The system refused.
+    /// A system call failed.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -61,12 +62,12 @@ impl Flink {
         Ok(Self { jars, classes })
     }
 
-    /// The topic with the counts of a run.
+    /// Returns the topic with the counts of a run.
     pub fn output(run: &str) -> String {
         format!("{ANALYTICS_RESULTS}-flink-{run}")
     }
 
-    /// Runs the job over what `input` holds.
+    /// Runs the job over the records of `input`.
     ///
     /// # Errors
     /// [`FlinkError`].

@@ -1,4 +1,4 @@
-//! `bench gateway`: what a request costs the gateway, beside nginx and beside a gateway in Flask.
+//! `bench gateway`: the cost of a request in the gateway, beside nginx and a gateway in Flask.
 //!
 //! ```text
 //!        ┌─▶ nginx                                   ─┐
@@ -7,9 +7,9 @@
 //!        └─▶ Flask under gunicorn                    ─┘
 //! ```
 //!
-//! All of them run from beginning to end and are loaded one after the other, round after round, so that a busy minute of
-//! the machine hits all. Measured is the CPU time of the proxy's own processes; what the load and the upstream take is
-//! the same for each.
+//! All proxies run throughout and are loaded one after the other, round after round, so that a busy
+//! minute of the machine affects all of them. The CPU time of the proxy's own processes is
+//! measured; the load generator and the upstream are the same for each.
 
 mod load;
 mod proxies;
@@ -23,51 +23,51 @@ use proxies::{Proxies, Proxy};
 /// Measures requests a second, CPU time, memory and latency of the gateway beside nginx and Flask.
 #[derive(Debug, clap::Parser)]
 pub struct Args {
-    /// How long each is loaded in a round.
+    /// Seconds for which each is loaded in a round.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..), value_name = "SECONDS")]
     seconds: u32,
-    /// How often each is measured; medians are printed.
+    /// Number of measurements of each; medians are printed.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// Connections of the load, each with one request under way.
+    /// Connections of the load, each with one open request.
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=400))]
     connections: u32,
-    /// Leaves Flask out: it needs Python and PyPI.
+    /// Leave Flask out: it needs Python and PyPI.
     #[arg(long)]
     without_flask: bool,
 }
 
-/// Why there are no figures.
+/// The reason why there are no figures.
 #[derive(Debug, thiserror::Error)]
 pub enum GatewayError {
-    /// A program could not be had or started.
+    /// A program is not available or did not start.
     #[error(transparent)]
     Counterpart(#[from] CounterpartError),
-    /// The platform is not there.
+    /// The platform is not built.
     #[error(transparent)]
     NotBuilt(#[from] crate::binaries::NotBuilt),
     /// The users service gave no token.
     #[error("no token could be had: {0}")]
     NoToken(#[from] reqwest::Error),
-    /// The load ended otherwise than by a report.
+    /// The load generator did not print a report.
     #[error("wrk did not report on {0}; it said:\n{1}")]
     NoReport(&'static str, String),
-    /// Requests failed: the others' cost says nothing.
+    /// Requests failed, so the figures of the others mean nothing.
     #[error("{failed} of {requests} requests to {proxy} failed")]
     Failed {
         /// The proxy.
         proxy: &'static str,
-        /// How many were made.
+        /// Number of requests.
         requests: u64,
-        /// How many were not answered well.
+        /// Number of requests without a good answer.
         failed: u64,
     },
-    /// The system refused.
+    /// A system call failed.
     #[error(transparent)]
     Io(#[from] std::io::Error),
 }
 
-/// One round of one proxy.
+/// The figures of one round of one proxy.
 #[derive(Clone, Copy, Debug)]
 struct Measured {
     requests_per_second: f64,
@@ -124,7 +124,7 @@ impl Args {
     }
 }
 
-/// The medians of each proxy, and their CPU time in those of the first, which is nginx.
+/// Prints the medians of each proxy, and their CPU time relative to the first, which is nginx.
 fn print(proxies: &[Proxy], rounds: &[Vec<Measured>]) {
     println!(
         "{:<28} {:>10} {:>14} {:>9} {:>8} {:>8} {:>9}",

@@ -1,4 +1,4 @@
-//! `bench generate`: orders into a topic, as fast as it takes them or at a rate.
+//! `bench generate`: writes orders to a topic, as fast as possible or at a rate.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use record_log::{
 
 use crate::orders::{Made, OrderSettings, Value};
 
-/// Writes generated orders to a topic, which is created when it is not there.
+/// Writes generated orders to a topic, which is created if it is missing.
 #[derive(Debug, clap::Parser)]
 pub struct Args {
     #[command(flatten)]
@@ -20,18 +20,18 @@ pub struct Args {
     /// The topic to write to.
     #[arg(long, default_value = events::ORDERS)]
     topic: String,
-    /// How many partitions the topic gets when it is created.
+    /// Partitions of the topic if it is created.
     #[arg(long, default_value_t = 4)]
     partitions: u32,
-    /// Records a second; as fast as the log takes them when absent.
+    /// Records a second; as fast as the log accepts them if absent.
     #[arg(long)]
     rate: Option<u32>,
 }
 
-/// Why the orders are not, or not all, in the topic.
+/// The reason why not all orders are in the topic.
 #[derive(Debug, thiserror::Error)]
 pub enum GenerateError {
-    /// The log refused or could not be reached.
+    /// The log failed or could not be reached.
     #[error(transparent)]
     Log(#[from] LogError),
     /// A record was not published.
@@ -39,19 +39,19 @@ pub enum GenerateError {
     Publish(#[from] PublishError),
 }
 
-/// A topic to be filled, and how fast.
+/// A topic to fill, and the rate.
 #[derive(Clone, Copy, Debug)]
 pub struct Target<'a> {
     /// Its name.
     pub topic: &'a str,
-    /// Its partitions, should it be created.
+    /// Its partitions if it is created.
     pub partitions: u32,
-    /// Records a second; as fast as the log takes them when absent.
+    /// Records a second; as fast as the log accepts them if absent.
     pub rate: Option<u32>,
 }
 
 impl Args {
-    /// Generates and says how long it took.
+    /// Generates the orders and prints the duration.
     ///
     /// # Errors
     /// [`GenerateError`].
@@ -75,10 +75,10 @@ impl Args {
     }
 }
 
-/// The log of the brokers.
+/// Returns the log of the brokers.
 ///
 /// # Errors
-/// When the settings are refused.
+/// [`LogError::Settings`] if the settings are rejected.
 pub fn kafka(brokers: &str) -> Result<std::sync::Arc<dyn RecordLog>, LogError> {
     record_log::open(&LogSettings::Kafka {
         brokers: brokers.to_owned(),
@@ -86,10 +86,10 @@ pub fn kafka(brokers: &str) -> Result<std::sync::Arc<dyn RecordLog>, LogError> {
     })
 }
 
-/// Publishes the records in their order; when this returns they can be read.
+/// Publishes the records in their order; they can be read when this returns.
 ///
 /// # Errors
-/// [`GenerateError`]; nothing is tried twice, since a second try could publish a record twice.
+/// [`GenerateError`]; nothing is retried, because a second attempt could publish a record twice.
 pub fn publish(
     log: &dyn RecordLog,
     target: Target<'_>,
@@ -110,10 +110,10 @@ pub fn publish(
     Ok(publisher.commit(&[])?)
 }
 
-/// Creates a topic for orders if it is not there.
+/// Creates a topic for orders if it is missing.
 ///
 /// # Errors
-/// When the log cannot be reached.
+/// [`LogError`] if the log fails.
 pub fn create(log: &dyn RecordLog, topic: &str, partitions: u32) -> Result<(), LogError> {
     let retention = Duration::from_secs(7 * 24 * 60 * 60);
     log.ensure_topics(&[TopicSpec {
@@ -124,7 +124,7 @@ pub fn create(log: &dyn RecordLog, topic: &str, partitions: u32) -> Result<(), L
     }])
 }
 
-/// Hands one record to the publisher; `value` is room to write it in.
+/// Sends one record to the publisher; `value` is a buffer for its value.
 pub(crate) fn send(
     publisher: &mut dyn Publisher,
     topic: &str,
@@ -151,7 +151,7 @@ pub(crate) fn send(
     })
 }
 
-/// Sleeps until the record that comes after `sent` others is due.
+/// Sleeps until the record after `sent` others is due.
 pub(crate) fn wait_for_turn(started: Instant, sent: u64, rate: u32) {
     #[allow(
         clippy::cast_precision_loss,

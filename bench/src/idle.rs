@@ -1,7 +1,8 @@
-//! `bench idle`: what each service holds in memory when it runs alone, as in the cluster, on real stores.
+//! `bench idle`: the memory of each service when it runs alone, as in the cluster, on real stores.
 //!
-//! Resident memory is told with its parts. What is private is the service's own; the rest is pages of the program, which
-//! all services on a machine share, and the kernel takes back when it needs them.
+//! Resident memory is printed with its parts. Private memory is the service's own. The rest is
+//! pages of the program, which all services on a machine share and the kernel reclaims when it
+//! needs them.
 
 use std::io;
 use std::path::Path;
@@ -16,40 +17,41 @@ use crate::platform::PlatformError;
 use crate::process::Lifetime;
 use crate::shop::ShopError;
 
-/// How many orders of its three customers are a little traffic: so many by the first, and one more by each other.
+/// The orders of three customers that make a little traffic: this many by the first, and one more
+/// by each other.
 const ORDERS: usize = 30;
 
-/// Starts every service in a process of its own, and tells what each holds in memory.
+/// Starts every service in a process of its own, and prints the memory of each.
 #[derive(Debug, clap::Parser)]
 pub struct Args {
-    /// How long the services are left alone before each look.
+    /// Time for which the services are left alone before each measurement.
     #[arg(long = "for", default_value = "1m", value_parser = humantime::parse_duration, value_name = "DURATION")]
     duration: Duration,
 }
 
-/// Why nothing was measured.
+/// The reason why nothing was measured.
 #[derive(Debug, thiserror::Error)]
 pub enum IdleError {
-    /// A service did not come up.
+    /// A service did not start.
     #[error(transparent)]
     Platform(#[from] PlatformError),
-    /// A store did not.
+    /// A store did not start.
     #[error(transparent)]
     Counterpart(#[from] CounterpartError),
     /// A request failed.
     #[error(transparent)]
     Shop(#[from] ShopError),
-    /// The system does not tell.
+    /// The system does not report the memory.
     #[error("the memory of {0} cannot be read: {1}")]
     Memory(&'static str, #[source] io::Error),
 }
 
-/// Of one process.
+/// The memory of one process.
 struct Memory {
     resident: u64,
-    /// What of it is in no other process.
+    /// The part that is in no other process.
     anonymous: u64,
-    /// With what is shared divided among those that share it.
+    /// The memory with shared pages divided by the number of processes that share them.
     proportional: u64,
     threads: u64,
 }
@@ -130,7 +132,7 @@ impl Memory {
     }
 }
 
-/// The number in the line that begins with `name`, of a file as the kernel writes it.
+/// Returns the number in the line that begins with `name`, of a file in the kernel's format.
 fn number_after(text: &str, name: &str) -> io::Result<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name));
     let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());

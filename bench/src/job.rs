@@ -1,4 +1,5 @@
-//! `order-analytics` as the harness runs it: on topics and a checkpoint folder of its own, that no other run has.
+//! `order-analytics` as the harness runs it: with topics and a checkpoint folder of its own for
+//! each run.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use crate::generate::GenerateError;
 use crate::process::{Ended, Lifetime, Process};
 use crate::read::ReadError;
 
-/// A job that has not ended by then hangs.
+/// The time after which a job that has not ended counts as hung.
 const LIMIT: Duration = Duration::from_secs(600);
 
 /// A job over one topic.
@@ -25,33 +26,33 @@ pub struct Job<'a> {
     pub run: &'a str,
     /// The topic to be read.
     pub input: &'a str,
-    /// How many workers each process has.
+    /// The number of workers of each process.
     pub workers: u32,
-    /// A folder for checkpoints and what the job says, empty at first.
+    /// A folder for checkpoints and the job's output, empty at first.
     pub folder: &'a Path,
 }
 
-/// Why the job did not do its work.
+/// The reason why the job failed.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
-    /// It did not end well.
+    /// It ended with an error.
     #[error("order-analytics {0}; it said:\n{1}")]
     Ended(String, String),
     /// It could not be run.
     #[error("order-analytics cannot be run: {0}")]
     NotRun(#[from] std::io::Error),
-    /// It is not there.
+    /// It is not built.
     #[error(transparent)]
     NotBuilt(#[from] NotBuilt),
 }
 
-/// Why a command that runs the job on real Kafka came to nothing.
+/// The reason why a command that runs the job on real Kafka failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The job failed.
     #[error(transparent)]
     Job(#[from] JobError),
-    /// There is no Kafka.
+    /// Kafka is not available.
     #[error(transparent)]
     Counterpart(#[from] CounterpartError),
     /// The orders could not be published.
@@ -63,38 +64,39 @@ pub enum RunError {
     /// The log could not be opened.
     #[error(transparent)]
     Log(#[from] LogError),
-    /// The system refused.
+    /// A system call failed.
     #[error(transparent)]
     Io(#[from] std::io::Error),
 }
 
 impl Job<'_> {
-    /// The topic with the counts.
+    /// Returns the topic with the counts.
     pub fn output(&self) -> String {
         format!("{ANALYTICS_RESULTS}-{}", self.run)
     }
 
-    /// The topic with the totals per window.
+    /// Returns the topic with the totals per window.
     pub fn summaries(&self) -> String {
         format!("{ANALYTICS_SUMMARIES}-{}", self.run)
     }
 
-    /// The topic with the records that are no orders.
+    /// Returns the topic with the records that are no orders.
     pub fn dead_letters(&self) -> String {
         format!("{ORDERS_DEAD_LETTER}-{}", self.run)
     }
 
-    /// The topic with the orders that came too late to be counted.
+    /// Returns the topic with the orders that came too late to be counted.
     pub fn late(&self) -> String {
         format!("{ORDERS_LATE}-{}", self.run)
     }
 
-    /// Where its checkpoints lie.
+    /// Returns the folder of its checkpoints.
     pub fn checkpoints(&self) -> PathBuf {
         self.folder.join("checkpoints")
     }
 
-    /// Starts it, by way of a subcommand if one is given. What it says goes to `said` in its folder.
+    /// Starts it, with a subcommand if one is given. Its output goes to the file `said` in its
+    /// folder.
     ///
     /// # Errors
     /// [`JobError::NotBuilt`], [`JobError::NotRun`].
@@ -147,10 +149,10 @@ impl Job<'_> {
         Ok(Process::start(command, Lifetime::OfItsThread)?)
     }
 
-    /// Runs it until it has read what the topic held at the start.
+    /// Runs it until it has read all records that the topic held at the start.
     ///
     /// # Errors
-    /// [`JobError`] when it is missing, fails or hangs.
+    /// [`JobError`] if it is missing, fails or hangs.
     pub fn run_to_end(&self, settings: &[&str]) -> Result<Ended, JobError> {
         let said = "order-analytics.log";
         let mut process = self.start(None, &[&["--until-end"], settings].concat(), said)?;
@@ -167,7 +169,7 @@ impl Job<'_> {
     }
 }
 
-/// A name for one run that no other run has.
+/// Returns a name that no other run has.
 pub fn run_name() -> String {
     format!(
         "bench-{}-{}",

@@ -1,8 +1,9 @@
-//! `bench latency`: how long after a window's end its results can be read.
+//! `bench latency`: the time from a window's end until its results can be read.
 //!
-//! Orders are made at a steady rate, their event time that of the clock, so a window's end passes the watermark `disorder`
-//! after the clock has passed it. What is measured is the time from then until a `read_committed` reader has the result:
-//! the way of the last order into Kafka and to the job, aggregation, the checkpoint, the transaction, and the way out.
+//! Orders are sent at a steady rate with the clock as their event time, so the watermark passes a
+//! window's end `disorder` after the clock has. The measured time begins then, and ends when a
+//! `read_committed` reader has the result. It contains the last order's way into Kafka and to the
+//! job, aggregation, the checkpoint, the transaction, and the way out.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,30 +17,31 @@ use crate::job::{Job, RunError, run_name};
 use crate::machine;
 use crate::orders::{OrderSettings, Spread};
 
-/// Results of these first windows are left out: the job is still starting.
+/// Results of windows that end within this time are left out: the job is still starting.
 const WARM_UP: Duration = Duration::from_secs(10);
-/// The job creates its topics within this time, or not at all.
+/// The job must create its topics within this time.
 const TOPIC_WITHIN: Duration = Duration::from_secs(30);
-/// A read that finds nothing waits no longer than this for a wake.
+/// The longest wait between two reads.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 const RECORDS_PER_POLL: usize = 10_000;
 
-/// Measures the time from a window's end to its results being readable, under a steady load on real Kafka.
+/// Measures the time from a window's end to its results being readable, under a steady load on real
+/// Kafka.
 #[derive(Debug, clap::Parser)]
 pub struct Args {
     /// Orders a second.
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
     rate: u32,
-    /// How many users order.
+    /// Number of users that order.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     users: u64,
-    /// How long the load lasts.
+    /// Duration of the load.
     #[arg(long = "for", default_value = "1m", value_parser = humantime::parse_duration, value_name = "DURATION")]
     duration: Duration,
     /// Length of the job's windows.
     #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
     window: Duration,
-    /// How far out of order orders are, and are believed to be.
+    /// Disorder of the orders, and of the job's setting.
     #[arg(long, default_value = "1s", value_parser = humantime::parse_duration)]
     disorder: Duration,
     /// Partitions of the input topic.
@@ -48,21 +50,21 @@ pub struct Args {
     /// Workers of the job.
     #[arg(long, default_value_t = 2)]
     workers: u32,
-    /// Kafka's brokers as `host:port`, comma separated; a fresh one is started when absent.
+    /// Kafka's brokers as `host:port`, comma separated; if absent, a broker is started.
     #[arg(long, env = "TIDEMARK_BROKERS")]
     brokers: Option<String>,
 }
 
-/// Why there is no figure.
+/// The reason why there is no figure.
 #[derive(Debug, thiserror::Error)]
 pub enum LatencyError {
     /// No window closed after the warm-up.
     #[error("no window closed: let the load last longer than {} s and a window", WARM_UP.as_secs())]
     NoWindow,
-    /// A result is no result.
+    /// A result cannot be decoded.
     #[error("a result cannot be read: {0}")]
     Result(#[from] serde_json::Error),
-    /// It did not come so far.
+    /// The run failed before the measurement.
     #[error(transparent)]
     Run(RunError),
 }
@@ -73,7 +75,7 @@ impl<E: Into<RunError>> From<E> for LatencyError {
     }
 }
 
-/// When a result could be read, after its window's end.
+/// The time at which a result could be read, after its window's end.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
     window_end_ms: u64,
@@ -131,7 +133,7 @@ impl Args {
         self.report(&seen)
     }
 
-    /// Orders of now: event time goes on as the clock does.
+    /// Sends orders of now: event time follows the clock.
     fn load(&self, log: &dyn RecordLog, topic: &str) -> Result<(), GenerateError> {
         let orders = OrderSettings {
             orders: u64::from(self.rate) * self.duration.as_secs(),
@@ -156,7 +158,7 @@ impl Args {
         )
     }
 
-    /// Reads results as they come, for as long as the load lasts.
+    /// Reads results as they come, until the load ends.
     fn watch(&self, log: &dyn RecordLog, topic: &str) -> Result<Vec<Seen>, LatencyError> {
         let partitions = await_topic(log, topic)?;
         let mut reader = log.reader(
@@ -192,7 +194,7 @@ impl Args {
         bad.map_or(Ok(seen), |error| Err(error.into()))
     }
 
-    /// What a result says of the delay; corrections say nothing.
+    /// Returns the delay of a result; none for a correction.
     fn seen(&self, value: &[u8]) -> Result<Option<Seen>, serde_json::Error> {
         let count: WindowCount = serde_json::from_slice(value)?;
         let window_end_ms = count.window_end.as_ms();

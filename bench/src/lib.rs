@@ -1,9 +1,9 @@
-//! The harness: it starts the real counterparts, generates orders, runs the real programs and compares what they did
-//! with an independent computation.
+//! The harness: it starts the real counterparts, generates orders, runs the real programs and
+//! compares their results with an independent computation.
 //!
-//! Every command is one module. What it prints is for people; what it returns decides the exit code. The library is
-//! also what tests of other shapes use: a real Kafka is [`counterparts::kafka`], a million orders is [`orders`], what
-//! must come out of them is [`oracle`].
+//! Every command is one module. It prints text for people; its return value decides the exit code.
+//! Other tests use the library, too: [`counterparts::kafka`] starts a real Kafka, [`orders`] makes
+//! a million orders, and [`oracle`] computes the expected results.
 
 #![allow(
     clippy::print_stdout,

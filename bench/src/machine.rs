@@ -1,8 +1,8 @@
-//! Where a figure was measured: the machine, how busy it was, and the commit.
+//! The circumstances of a measurement: the machine, its load, and the commit.
 
 use std::process::Command;
 
-/// One line: processor, cores, memory, system, load, commit.
+/// Returns one line: processor, cores, memory, system, load, commit.
 pub fn describe() -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let model = value_of("/proc/cpuinfo", "model name")
@@ -10,7 +10,7 @@ pub fn describe() -> String {
     let memory = value_of("/proc/meminfo", "MemTotal").unwrap_or_default();
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
 
-    // More than the cores means that others were served as well while we measured.
+    // A load above the number of cores means that other programs ran during the measurement.
     let loads = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load = loads.split(' ').next().unwrap_or_default();
     format!(
@@ -20,7 +20,7 @@ pub fn describe() -> String {
     )
 }
 
-/// The text after the first `name … :` of a file of the kernel.
+/// Returns the text after the first `name … :` in a file of the kernel.
 fn value_of(file: &str, name: &str) -> Option<String> {
     let text = std::fs::read_to_string(file).ok()?;
     let line = text.lines().find(|line| line.starts_with(name))?;
@@ -55,7 +55,7 @@ fn commit() -> String {
     }
 }
 
-/// So many bytes in MiB.
+/// Converts bytes to MiB.
 #[allow(clippy::cast_precision_loss, reason = "sizes are far below 2^53 bytes")]
 pub fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)

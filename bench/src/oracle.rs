@@ -1,8 +1,8 @@
-//! What must come out, computed another way than the job does it: sort, group, fold.
+//! The expected results, computed in another way than the job does it: sort, group, fold.
 
 use events::OrderCreated;
 
-/// How often one user ordered within one window.
+/// The expected count of one user and window.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Expected {
     /// First instant of the window.
@@ -15,7 +15,7 @@ pub struct Expected {
     pub total_cents: u64,
 }
 
-/// The counts per user and tumbling window, sorted by window and user.
+/// Returns the counts per user and tumbling window, sorted by window and user.
 pub fn counts(orders: impl Iterator<Item = OrderCreated>, window_ms: u64) -> Vec<Expected> {
     let row = |order: OrderCreated| {
         let at = order.created_at.as_ms();

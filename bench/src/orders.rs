@@ -1,8 +1,9 @@
-//! Orders made from a seed: the same settings give the same records, byte for byte, on every machine.
+//! Orders made from a seed: the same settings give the same records, byte for byte, on every
+//! machine.
 //!
-//! Event time advances evenly over the span; each order then lies up to `disorder` behind, which is what a topic
-//! written by many clients looks like. In the order they are made, orders are never further back than that, so none is
-//! late, except the share that is asked to be.
+//! Event time advances evenly over the span; each order then lies up to `disorder` behind, as on a
+//! topic that many clients write to. No order is further behind than that, so none is late, except
+//! the share that the settings make late.
 
 use std::time::Duration;
 
@@ -13,44 +14,45 @@ use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, Zipf};
 use uuid::Uuid;
 
-/// What orders to make.
+/// The settings of the orders.
 #[derive(Clone, Debug, clap::Args)]
 pub struct OrderSettings {
-    /// How many records, good and bad together.
+    /// Number of records, good and bad together.
     #[arg(long, default_value_t = 1_000_000)]
     pub orders: u64,
-    /// How many users order.
+    /// Number of users that order.
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub users: u64,
-    /// How orders spread over users.
+    /// Distribution of orders over users.
     #[arg(long, value_enum, default_value_t = Spread::Uniform)]
     pub spread: Spread,
-    /// The event time of the first order. It must lie in the past: the job does not believe records from the future.
+    /// The event time of the first order. It must lie in the past: the job rejects records from the
+    /// future.
     #[arg(long, default_value = "2025-01-01T00:00:00Z")]
     pub start: Timestamp,
-    /// How much event time the orders cover.
+    /// Event time that the orders cover.
     #[arg(long, default_value = "10m", value_parser = humantime::parse_duration)]
     pub span: Duration,
-    /// How far behind the newest order one may lie.
+    /// The furthest that an order may lie behind the newest one.
     #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
     pub disorder: Duration,
     /// The share of orders that come three to ten minutes late, between 0 and 1.
     #[arg(long, default_value_t = 0.0)]
     pub late: f64,
-    /// The share of records that are no orders at all, between 0 and 1.
+    /// The share of records that are no orders, between 0 and 1.
     #[arg(long, default_value_t = 0.0)]
     pub malformed: f64,
-    /// What every random choice follows from.
+    /// Seed of every random choice.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 }
 
-/// How orders spread over users.
+/// Distribution of orders over users.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum Spread {
-    /// Everybody orders as often.
+    /// Every user orders equally often.
     Uniform,
-    /// A few order most: Zipf's law with exponent 1.1.
+    /// A few users order most: Zipf's law with exponent 1.1.
     Zipf,
 }
 
@@ -59,7 +61,7 @@ pub enum Spread {
 pub struct Made {
     /// The key: the user's id in decimal.
     pub user_id: u64,
-    /// Where it belongs, if its key does not say.
+    /// The partition; if absent, the key decides.
     pub partition: Option<u32>,
     /// The value.
     pub value: Value,
@@ -70,18 +72,18 @@ pub struct Made {
 pub enum Value {
     /// An order.
     Order(OrderCreated),
-    /// What no order can be read from; none is a tombstone.
+    /// Bytes that are no order; none is a tombstone.
     Malformed(Option<Vec<u8>>),
 }
 
 impl OrderSettings {
-    /// The records, in the order they are to be published.
+    /// Returns the records, in the order of their publishing.
     pub fn records(&self) -> impl Iterator<Item = Made> + use<> {
         let mut maker = Maker::new(self.clone());
         (0..self.orders).map(move |number| maker.make(number))
     }
 
-    /// The same records as of the moment at which the first is asked for, whose event time it is.
+    /// Returns the same records with the time of the first call of `next` as the first event time.
     pub fn records_from_now(&self) -> impl Iterator<Item = Made> + use<> {
         let settings = self.clone();
         std::iter::once(()).flat_map(move |()| {
@@ -93,7 +95,7 @@ impl OrderSettings {
         })
     }
 
-    /// The orders among the records.
+    /// Returns the orders among the records.
     pub fn good(&self) -> impl Iterator<Item = OrderCreated> + use<> {
         self.records().filter_map(|made| match made.value {
             Value::Order(order) => Some(order),
@@ -200,7 +202,7 @@ impl Maker {
         let behind = if self.random.random_bool(self.settings.late) {
             self.random.random_range(180_000..600_000)
         } else {
-            // The first orders have nothing to lie behind.
+            // There is no earlier time for the first orders to lie behind.
             self.random
                 .random_range(0..=whole_ms(self.settings.disorder))
                 .min(newest - start)
@@ -210,7 +212,7 @@ impl Maker {
             .expect("start and span are within what RFC 3339 can write")
     }
 
-    /// A record as a broken producer would send it. What makes it unreadable is what the job must read.
+    /// Returns a record as a broken producer would send it. The job must read the defective part.
     fn spoil(&mut self, order: &OrderCreated) -> Option<Vec<u8>> {
         let text = serde_json::to_string(order).expect("an order is plain data");
         let user = format!("\"user_id\":{}", order.user_id);
@@ -236,7 +238,7 @@ fn whole_ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// `whole * part / of` without overflow.
+/// Returns `whole * part / of` without overflow.
 fn scale(whole: u64, part: u64, of: u64) -> u64 {
     let scaled = u128::from(whole) * u128::from(part) / u128::from(of);
     u64::try_from(scaled).expect("part is less than of")

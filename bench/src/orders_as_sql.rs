@@ -1,13 +1,17 @@
-//! `bench orders-as-sql`: the orders of the topic as statements for MySQL, for a database that was restored from a backup.
+//! `bench orders-as-sql`: prints the orders of the topic as statements for MySQL, for a database
+//! that was restored from a backup.
 //!
-//! What was ordered after the backup was taken is on the topic and nowhere else. The statements add what the database does
-//! not have and change nothing that it has, so they may be run twice:
+//! Orders placed after the backup are only on the topic. The statements add rows that the database
+//! lacks and change no existing ones, so they may be run twice:
 //!
-//! - a customer who signed up after the backup gets a nameless account under the old id, for their orders refer to it;
-//! - an order gets its row and its items as they were when it was placed; what became of it since is not known;
-//! - a row of the outbox whose event is on the topic goes: the relay would publish it again.
+//! - - a customer who signed up after the backup gets a nameless account with the old id, because
+//!   orders refer to it;
+//! - - an order gets its row and its items as they were when it was placed; later changes are not
+//!   known;
+//! - - a row of the outbox whose event is on the topic is deleted: the relay would publish it
+//!   again.
 //!
-//! Explicit ids carry AUTO_INCREMENT along, so no order that comes later takes the number of one that was.
+//! Explicit ids advance AUTO_INCREMENT, so no later order gets the number of an earlier one.
 
 use std::fmt::{Display, Write};
 use std::io;
@@ -20,18 +24,18 @@ use crate::read::{self, ReadError};
 /// Rows of one statement: far below the packet size of any server.
 const ROWS: usize = 200;
 
-/// Prints the orders of the topic as SQL that adds those which a restored database does not have.
+/// Prints the orders of the topic as SQL that adds those that a restored database lacks.
 #[derive(Debug, clap::Parser)]
 pub struct Args {
     /// Kafka's brokers as `host:port`, comma separated.
     #[arg(long, env = "TIDEMARK_BROKERS")]
     brokers: String,
-    /// Property for librdkafka, such as `security.protocol=SASL_SSL`; repeat it.
+    /// Property for librdkafka, such as `security.protocol=SASL_SSL`; repeat the flag for more.
     #[arg(long = "property", value_name = "NAME=VALUE", value_parser = property)]
     properties: Vec<(String, String)>,
 }
 
-/// Why there are no statements.
+/// The reason why there are no statements.
 #[derive(Debug, thiserror::Error)]
 pub enum OrdersAsSqlError {
     /// The topic could not be read.
@@ -43,7 +47,7 @@ pub enum OrdersAsSqlError {
 }
 
 impl Args {
-    /// Reads the topic and prints.
+    /// Reads the topic and prints the statements.
     ///
     /// # Errors
     /// [`OrdersAsSqlError`].
@@ -66,15 +70,15 @@ fn property(text: &str) -> Result<(String, String), &'static str> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
-/// The statements for what the log holds.
+/// Returns the statements for the orders on the log.
 ///
 /// # Errors
-/// [`ReadError`], also when a record is no order.
+/// [`ReadError`], also if a record is no order.
 pub fn of(log: &dyn RecordLog) -> Result<String, ReadError> {
     Ok(statements(&read::all_json(log, ORDERS)?))
 }
 
-/// Pure: what restores these orders.
+/// Returns the statements that restore these orders. Pure.
 pub fn statements(orders: &[OrderCreated]) -> String {
     let mut sql = String::from("SET NAMES utf8mb4;\nSTART TRANSACTION;\n");
     let mut users: Vec<_> = orders
@@ -117,7 +121,8 @@ pub fn statements(orders: &[OrderCreated]) -> String {
     sql + "COMMIT;\n"
 }
 
-/// A reservation of its own stands for the lost one: that of an order is in no event.
+/// Returns the row of an order. It gets a new reservation key, because events do not contain the
+/// old one.
 fn order_row(order: &OrderCreated) -> String {
     let OrderCreated {
         order_id,
@@ -142,7 +147,8 @@ fn item_rows(order: &OrderCreated) -> impl Iterator<Item = String> {
     })
 }
 
-/// Inserts the rows that are not there. `INSERT IGNORE` would also swallow rows that refer to nobody.
+/// Inserts the rows that are missing. `INSERT IGNORE` would also hide rows that violate a foreign
+/// key.
 fn insert(sql: &mut String, columns: &str, key: &str, rows: impl Iterator<Item = String>) {
     let rows: Vec<String> = rows.collect();
     for rows in rows.chunks(ROWS) {
@@ -159,7 +165,7 @@ fn list(items: impl Iterator<Item = String>) -> String {
     items.collect::<Vec<_>>().join(", ")
 }
 
-/// A literal. Events come from the log, so they are not trusted to be without quotes.
+/// Returns a literal. Events come from the log, so they may contain quotes.
 fn text(value: impl Display) -> String {
     format!(
         "'{}'",

@@ -1,4 +1,4 @@
-//! The real `platform` program: started, asked, interrupted, killed.
+//! The real `platform` program: starts, calls, interrupts and kills it.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -12,54 +12,55 @@ use crate::counterparts::CounterpartError;
 use crate::process::{Ended, Lifetime, Process};
 use crate::shop::{Shop, ShopError};
 
-/// A platform that does not serve by then will not. It may have to catch up after a kill.
+/// The time limit of a start. After a kill the platform may have to catch up.
 const START_LIMIT: Duration = Duration::from_secs(60);
-/// What is promised of Ctrl-C.
+/// The promised time limit of a stop by Ctrl-C.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
-/// A start that must be refused has to be refused by then.
+/// The time within which a start must fail, if it has to.
 const REFUSAL_LIMIT: Duration = Duration::from_secs(40);
-/// The gateway, six services and the job listen next to each other, and ten ports above each is its operator's.
+/// The ports of a platform: the gateway, six services and the job listen side by side, and the
+/// operator's ports lie ten above.
 const PORTS: u16 = 20;
 
-/// Why the platform did not do what it was started for.
+/// The reason why the platform did not work.
 #[derive(Debug, thiserror::Error)]
 pub enum PlatformError {
-    /// The program is not there.
+    /// The program is not built.
     #[error(transparent)]
     NotBuilt(#[from] NotBuilt),
-    /// The system refused.
+    /// A system call failed.
     #[error("the platform cannot be run: {0}")]
     Io(#[from] io::Error),
-    /// No client could be made.
+    /// No client could be created.
     #[error(transparent)]
     Shop(#[from] ShopError),
-    /// A service of it did not come up.
+    /// A service did not start.
     #[error(transparent)]
     Service(#[from] CounterpartError),
-    /// It ended, hung or stayed ill.
+    /// It ended, hung or stayed unhealthy.
     #[error("the platform {what}; it said:\n{said}")]
     Misbehaved {
-        /// What it did.
+        /// The observed behaviour.
         what: String,
         /// Its output.
         said: String,
     },
 }
 
-/// How the platform is started.
+/// The settings of a start.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The data folder; a throw-away one when absent.
+    /// The data folder; if absent, a temporary one.
     pub data: Option<PathBuf>,
     /// The gateway's port; the others follow.
     pub port_base: u16,
     /// Further arguments.
     pub arguments: Vec<String>,
-    /// Where its output goes.
+    /// The file for its output.
     pub log: PathBuf,
 }
 
-/// A running platform; it is killed with this value.
+/// A running platform; it is killed when this value is dropped.
 pub struct Platform {
     settings: Settings,
     process: Process,
@@ -108,34 +109,34 @@ impl Platform {
         Ok(platform)
     }
 
-    /// The gateway's address.
+    /// Returns the gateway's address.
     pub fn base(&self) -> String {
         format!("http://127.0.0.1:{}", self.settings.port_base)
     }
 
-    /// A client of it.
+    /// Returns a client of it.
     pub fn shop(&self) -> &Shop {
         &self.shop
     }
 
-    /// How it was started.
+    /// Returns its settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// Kills it as a power cut would.
+    /// Kills it, as a power cut would.
     ///
     /// # Errors
-    /// When the kernel knows no such process.
+    /// If there is no such process.
     pub fn kill(mut self) -> Result<Settings, PlatformError> {
         self.process.kill()?;
         Ok(self.settings.clone())
     }
 
-    /// Presses Ctrl-C and waits for an orderly end.
+    /// Sends the signal of Ctrl-C and waits for an orderly end.
     ///
     /// # Errors
-    /// [`PlatformError::Misbehaved`] when it takes too long or ends with an error.
+    /// [`PlatformError::Misbehaved`] if it takes too long or ends with an error.
     pub fn stop(mut self) -> Result<Ended, PlatformError> {
         self.process.interrupt();
         match self.process.wait_for(STOP_LIMIT)? {
@@ -157,10 +158,10 @@ impl Platform {
     }
 }
 
-/// Starts a platform that must refuse to run, and returns the line it says so with.
+/// Starts a platform that must fail to start, and returns the line with the reason.
 ///
 /// # Errors
-/// [`PlatformError::Misbehaved`] when it runs, or hides the reason, or ends as if all were well.
+/// [`PlatformError::Misbehaved`] if it runs, prints no reason, or ends with success.
 pub fn refusal(settings: &Settings) -> Result<String, PlatformError> {
     let mut command = command(settings)?;
     command
@@ -191,7 +192,7 @@ pub fn refusal(settings: &Settings) -> Result<String, PlatformError> {
         Some(_) => {}
     }
 
-    // A bad flag is followed by a hint on usage, after an empty line.
+    // After an invalid flag, a hint on usage follows an empty line.
     let mut lines = said.lines().take_while(|line| !line.is_empty());
     match (lines.next(), lines.next()) {
         (Some(line), None) if !line.contains("panicked") => Ok(line.to_owned()),
@@ -218,12 +219,13 @@ fn read(log: &Path) -> String {
     std::fs::read_to_string(log).unwrap_or_else(|error| error.to_string())
 }
 
-/// The first of enough neighbouring ports that nobody listens on now.
+/// Returns the first of enough adjacent ports that are free now.
 ///
 /// # Errors
-/// When there are none.
+/// If there are none.
 pub fn free_port_base() -> io::Result<u16> {
-    // Different processes look from different places, and below the ports that the system gives to clients.
+    // Different processes search from different ports, below those that the system gives to
+    // clients.
     let first = 10_000 + u16::try_from(std::process::id() % 1_000).expect("less than 1,000") * 20;
     let is_free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
     let mut bases = (first..30_000)

@@ -1,7 +1,8 @@
-//! `bench pressure`: more input than the job can take at once, output that is not taken, and input that is no good.
+//! `bench pressure`: more input than the job can take at once, a sink that accepts no output, and bad
+//! input.
 //!
-//! Each case is a backlog that the job reads to its end. What is measured is the memory that it needs for that, which
-//! must not grow with the backlog; what is checked is that every count is right.
+//! Each case is a backlog that the job reads to its end. The memory that this takes is measured; it
+//! must not grow with the backlog. Every count is checked.
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -25,27 +26,28 @@ const WINDOW_MS: u64 = 60_000;
 const PARTITIONS: u32 = 4;
 /// The partition that is busier than the others, or further behind.
 const ODD: u32 = PARTITIONS - 1;
-/// How many times as busy.
+/// How many times busier it is.
 const BUSIER: u64 = 10;
 /// The second day of 2025.
 const START_MS: u64 = 1_735_776_000_000;
 const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
-/// How much event time a backlog covers.
+/// Event time that a backlog covers.
 const SPAN: Duration = Duration::from_secs(30 * 60);
 
-/// Measures the job's memory on backlogs, uneven partitions, a sink that stalls and bad records, and checks every count.
+/// Measures the job's memory on backlogs, uneven partitions, a sink that stalls and bad records, and
+/// checks every count.
 #[derive(Debug, clap::Parser)]
 pub struct Args {
     /// Orders of each case.
     #[arg(long, default_value_t = 5_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     orders: u64,
-    /// How many users order.
+    /// Number of users that order.
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
     users: u64,
     /// Only these cases, comma separated.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Case::Even, Case::Busy, Case::Behind, Case::Stalled, Case::Fifth, Case::Bad])]
     cases: Vec<Case>,
-    /// For how long the sink takes next to nothing, where it stalls.
+    /// Time for which a stalled sink accepts next to nothing.
     #[arg(long, default_value = "1m", value_parser = humantime::parse_duration)]
     stall: Duration,
     /// Workers of the job.
@@ -53,16 +55,16 @@ pub struct Args {
     workers: u32,
 }
 
-/// What is wrong with the input or output.
+/// The defect of the input or output.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum Case {
-    /// Nothing: all partitions hold as much, of the same time.
+    /// None: all partitions hold the same number of orders, of the same time.
     Even,
-    /// One partition holds ten times as much as each of the others, of the same time.
+    /// One partition holds ten times as many orders as each of the others, of the same time.
     Busy,
-    /// One partition holds what happened a day before.
+    /// One partition holds the orders of the day before.
     Behind,
-    /// Kafka takes next to no results for a while.
+    /// Kafka accepts next to no results for a while.
     Stalled,
     /// A fifth of the records are no orders.
     Fifth,
@@ -81,16 +83,16 @@ impl Case {
     }
 }
 
-/// Why there are no figures, or bad ones.
+/// The reason why there are no figures, or bad ones.
 #[derive(Debug, thiserror::Error)]
 pub enum PressureError {
-    /// The results are not what they must be.
+    /// The results differ from the expected ones.
     #[error("the results are not exact")]
     NotExact,
-    /// The sink was to take nothing.
+    /// The sink did not stall.
     #[error("the job was done before the sink took results again")]
     NotStalled,
-    /// It did not come so far.
+    /// The run failed before the comparison.
     #[error(transparent)]
     Run(RunError),
 }
@@ -105,7 +107,7 @@ impl Args {
     /// Measures, checks and prints.
     ///
     /// # Errors
-    /// [`PressureError::NotExact`] when a count is wrong; others when it did not come to a verdict.
+    /// [`PressureError::NotExact`] if a count is wrong; other errors if there was no comparison.
     pub fn run(self) -> Result<(), PressureError> {
         let cache = Cache::open()?;
         println!("{}", machine::describe());
@@ -127,7 +129,7 @@ impl Args {
         }
     }
 
-    /// Every case has a broker of its own: a backlog fills the disk.
+    /// Measures a case. Each has a broker of its own, because a backlog fills the disk.
     fn measure(&self, case: Case, cache: &Cache) -> Result<Verdict, PressureError> {
         let folder = cache.scratch("pressure")?;
         let broker = Broker::from(kafka::start(cache, &folder.path().join("kafka"))?);
@@ -174,8 +176,8 @@ impl Args {
         Ok(verdict)
     }
 
-    /// The broker lets each producer write a byte a second, which is a batch every ten seconds or so. So it was before the
-    /// job began, for a job is soon done.
+    /// Runs the job with a broker that lets each producer write one byte a second, which is a batch
+    /// about every ten seconds. The limit is set before the job starts, because a job is soon done.
     fn run_stalled(
         &self,
         log: &dyn RecordLog,
@@ -206,7 +208,7 @@ impl Args {
     }
 }
 
-/// What a topic holds: one partition of it may be unlike the others.
+/// The content of a topic; one partition of it may differ from the others.
 struct Backlog {
     case: Case,
     most: OrderSettings,
@@ -251,7 +253,7 @@ impl Backlog {
         }))
     }
 
-    /// The partition of the record with this number; its key says when none.
+    /// Returns the partition of the record with this number; none if its key decides.
     fn place(&self, number: u64) -> Option<u32> {
         let others = u64::from(ODD);
         let place = match self.case {

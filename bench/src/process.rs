@@ -1,7 +1,9 @@
-//! Child processes: each in a group of its own, measured when it ends, killed with everything it started.
+//! Child processes: each in a group of its own, measured when it ends, killed with all its
+//! children.
 //!
-//! A [`Process`] never outlives its value, unless it was [released](Process::release), nor the thread that started it:
-//! the kernel kills it when that thread ends, so that an interrupted harness leaves no server behind.
+//! A [`Process`] never outlives its value, unless it was [released](Process::release), nor the
+//! thread that started it: the kernel kills it when that thread ends, so an interrupted harness
+//! leaves no server behind.
 
 use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -9,7 +11,7 @@ use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-/// How often a wait looks again.
+/// The interval of the checks while waiting.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// A running child and the process group it leads.
@@ -21,7 +23,7 @@ pub struct Process {
     released: bool,
 }
 
-/// How a process ended, and what it took.
+/// The end of a process, and its use of resources.
 #[derive(Clone, Copy, Debug)]
 pub struct Ended {
     /// Its exit code or the signal that ended it.
@@ -30,26 +32,26 @@ pub struct Ended {
     pub wall: Duration,
     /// User and system time of the process and of the children it waited for.
     pub cpu: Duration,
-    /// The most memory it held resident. The kernel counts from before `exec`, so it is never below what the harness
-    /// itself held when it started the process: measure from a small one.
+    /// The most memory it held resident. The kernel counts from before `exec`, so the figure is
+    /// never below the size of the harness when it started the process: measure from a small one.
     pub peak_rss_bytes: u64,
 }
 
-/// What the living processes of a group have used so far.
+/// The resources that the living processes of a group have used so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Usage {
     /// User and system time, to a hundredth of a second each.
     pub cpu: Duration,
-    /// The sum of the most that each held resident; what they share is counted for each.
+    /// The sum of each process's largest resident memory; shared pages are counted for each.
     pub peak_rss_bytes: u64,
 }
 
-/// What becomes of a process when the thread that started it ends.
+/// The fate of a process when the thread that started it ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Lifetime {
     /// It is killed.
     OfItsThread,
-    /// It lives on.
+    /// It continues.
     Detached,
 }
 
@@ -57,7 +59,7 @@ impl Process {
     /// Starts the command as the leader of a new process group.
     ///
     /// # Errors
-    /// When the program cannot be started.
+    /// If the program cannot be started.
     pub fn start(mut command: Command, lifetime: Lifetime) -> io::Result<Self> {
         command.process_group(0);
         if lifetime == Lifetime::OfItsThread {
@@ -74,15 +76,15 @@ impl Process {
         })
     }
 
-    /// The process id, which is also the id of its group.
+    /// Returns the process id, which is also the id of its group.
     pub fn pid(&self) -> i32 {
         self.pid
     }
 
-    /// How the process ended, if it has.
+    /// Returns the end of the process, if it has ended.
     ///
     /// # Errors
-    /// When the kernel knows no such child.
+    /// If there is no such child.
     pub fn try_wait(&mut self) -> io::Result<Option<Ended>> {
         if self.ended.is_none() {
             self.ended = reap(self.pid, self.started)?;
@@ -93,7 +95,7 @@ impl Process {
     /// Waits for the end of the process, at most until `limit` has passed.
     ///
     /// # Errors
-    /// When the kernel knows no such child.
+    /// If there is no such child.
     pub fn wait_for(&mut self, limit: Duration) -> io::Result<Option<Ended>> {
         let deadline = Instant::now() + limit;
         loop {
@@ -105,7 +107,7 @@ impl Process {
         }
     }
 
-    /// Asks the process to stop, as Ctrl-C does.
+    /// Interrupts the process, as Ctrl-C does.
     pub fn interrupt(&self) {
         self.signal(libc::SIGINT);
     }
@@ -113,7 +115,7 @@ impl Process {
     /// Ends the process and its group at once, and waits until it is gone.
     ///
     /// # Errors
-    /// When the kernel knows no such child.
+    /// If there is no such child.
     pub fn kill(&mut self) -> io::Result<Ended> {
         self.signal(libc::SIGKILL);
         loop {
@@ -146,19 +148,20 @@ impl Drop for Process {
 
 /// Sends a signal to every process of the group that `pid` leads.
 pub fn signal_group(pid: i32, signal: i32) {
-    // SAFETY: a plain system call. That nobody is left to receive the signal is what the caller wants.
+    // SAFETY: a plain system call. An error means that no process is left, which is the caller's
+    // aim.
     unsafe { libc::kill(-pid, signal) };
 }
 
-/// What the processes of the group that `pid` leads have used, as far as they live.
+/// Returns the resources used by the living processes of the group that `pid` leads.
 ///
 /// # Errors
-/// When the system does not show its processes.
+/// If the system does not list its processes.
 pub fn usage_of_group(pid: i32) -> io::Result<Usage> {
     let mut usage = Usage::default();
     for entry in std::fs::read_dir("/proc")? {
         let folder = entry?.path();
-        // What ends meanwhile is not there to be read.
+        // A process that ends meanwhile cannot be read.
         let Ok(stat) = std::fs::read_to_string(folder.join("stat")) else {
             continue;
         };
@@ -174,8 +177,8 @@ pub fn usage_of_group(pid: i32) -> io::Result<Usage> {
     Ok(usage)
 }
 
-/// Of a line of `proc_pid_stat(5)`: the process group, and user and system time. The second field is a name in parentheses,
-/// which may hold anything.
+/// Returns the process group, and the user and system time, from a line of `proc_pid_stat(5)`. The
+/// second field is a name in parentheses, which may contain anything.
 fn group_and_ticks(stat: &str) -> Option<(i32, f64)> {
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks = |field: usize| fields.get(field)?.parse::<f64>().ok();
@@ -183,7 +186,7 @@ fn group_and_ticks(stat: &str) -> Option<(i32, f64)> {
 }
 
 fn ticks_per_second() -> f64 {
-    // SAFETY: takes an integer and answers with one.
+    // SAFETY: it takes an integer and returns one.
     let ticks = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
     f64::from(i32::try_from(ticks).unwrap_or(100).max(1))
 }
@@ -197,7 +200,7 @@ fn peak_rss_bytes(folder: &Path) -> u64 {
 }
 
 fn die_with_parent() -> io::Result<()> {
-    // SAFETY: takes integers only.
+    // SAFETY: it takes integers only.
     match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
@@ -207,7 +210,7 @@ fn die_with_parent() -> io::Result<()> {
 /// Collects the child if it has ended.
 fn reap(pid: libc::pid_t, started: Instant) -> io::Result<Option<Ended>> {
     let mut status = 0;
-    // SAFETY: rusage is plain integers, for which zero is a value.
+    // SAFETY: rusage is plain integers, for which zero is a valid value.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
 
     // SAFETY: both pointers are to live locals of the right type.

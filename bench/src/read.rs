@@ -1,4 +1,4 @@
-//! `bench read`, and for every other command: everything a topic holds, as committed.
+//! Reads all committed records of a topic: for `bench read`, and for every other command.
 
 use std::time::{Duration, Instant};
 
@@ -7,11 +7,11 @@ use serde::de::DeserializeOwned;
 
 use crate::generate;
 
-/// A topic that does not give what it holds within this time is not read to its end.
+/// The time without a record after which reading fails.
 const STALL_LIMIT: Duration = Duration::from_secs(60);
 const RECORDS_PER_POLL: usize = 10_000;
 
-/// Reads a topic to its end and does nothing with it: the least that any consumer costs.
+/// Reads a topic to its end and ignores the records: the lower bound of any consumer's cost.
 #[derive(Debug, clap::Parser)]
 pub struct Args {
     /// Kafka's brokers as `host:port`, comma separated.
@@ -20,33 +20,33 @@ pub struct Args {
     /// The topic.
     #[arg(long, default_value = events::ORDERS)]
     topic: String,
-    /// Fail when the topic holds another number of records.
+    /// Expected number of records; another number is an error
     #[arg(long)]
     expect: Option<u64>,
 }
 
-/// Why a topic was not read.
+/// The reason why a topic was not read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The log refused or could not be reached.
+    /// The log failed or could not be reached.
     #[error(transparent)]
     Log(#[from] LogError),
-    /// A value is not what the topic is said to hold.
+    /// A value does not have the expected form.
     #[error("partition {partition} holds at offset {offset} what cannot be read: {source}")]
     Value {
-        /// Where.
+        /// Its partition.
         partition: u32,
-        /// Where in it.
+        /// Its offset.
         offset: u64,
-        /// Why.
+        /// The cause.
         source: serde_json::Error,
     },
     /// There were more or fewer records than expected.
     #[error("expected {expected} records, read {records}")]
     Count {
-        /// What was expected.
+        /// The expected number.
         expected: u64,
-        /// What was read.
+        /// The number read.
         records: u64,
     },
     /// The topic stopped giving records before its end.
@@ -55,7 +55,7 @@ pub enum ReadError {
 }
 
 impl Args {
-    /// Reads, and says how much.
+    /// Reads the topic and prints the number of records.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -72,7 +72,8 @@ impl Args {
     }
 }
 
-/// Hands every committed record of the topic to `each`, partition by partition, and returns their number.
+/// Passes every committed record of the topic to `each`, partition by partition, and returns their
+/// number.
 ///
 /// # Errors
 /// [`ReadError`].
@@ -130,7 +131,7 @@ fn partition_to_end(
     Ok(count)
 }
 
-/// How many records the topic holds; none when it does not exist.
+/// Returns the number of the topic's records; none if the topic does not exist.
 ///
 /// # Errors
 /// [`ReadError`].
@@ -141,10 +142,10 @@ pub fn count(log: &dyn RecordLog, topic: &str) -> Result<u64, ReadError> {
     }
 }
 
-/// The values of every committed record of the topic, read as JSON.
+/// Returns the values of all committed records of the topic, decoded from JSON.
 ///
 /// # Errors
-/// [`ReadError::Value`] at the first that is no `T`; tombstones are none.
+/// [`ReadError::Value`] at the first value that is no `T`; tombstones are none.
 pub fn all_json<T: DeserializeOwned>(
     log: &dyn RecordLog,
     topic: &str,

@@ -1,8 +1,10 @@
-//! `bench recovery`: what checkpoints cost, and how long a start from one takes, by the size of the state.
+//! `bench recovery`: the cost of checkpoints, and the time of a start from one, by the size of the
+//! state.
 //!
-//! For each size the job counts one window of so many users and ends. Everything that it has counted can still be
-//! corrected, so all of it is in its checkpoint. Then it starts again: it finds the checkpoint, reads and checks it, takes
-//! it in, sees that there is nothing more to read, and ends. That second life is what is measured.
+//! For each size the job counts one window of that many users and ends. All counts can still be
+//! corrected, so the checkpoint contains all of them. Then the job starts again: it finds the
+//! checkpoint, reads and verifies it, restores its state, finds nothing more to read, and ends.
+//! This second run is measured.
 
 use std::fs;
 use std::path::Path;
@@ -25,13 +27,13 @@ const START_MS: u64 = 1_735_689_600_000;
 /// Measures checkpoints and starts from them, by the size of the state.
 #[derive(Debug, clap::Parser)]
 pub struct Args {
-    /// Orders of each measurement, comma separated; nearly each is of a user of its own.
+    /// Orders of each measurement, comma separated; nearly each is of a user of its own
     #[arg(long, value_delimiter = ',', default_values_t = [1_000, 1_000_000])]
     orders: Vec<u64>,
     /// Workers of the job.
     #[arg(long, default_value_t = 2)]
     workers: u32,
-    /// Kafka's brokers as `host:port`, comma separated; a fresh one is started when absent.
+    /// Kafka's brokers as `host:port`, comma separated; if absent, a broker is started
     #[arg(long, env = "TIDEMARK_BROKERS")]
     brokers: Option<String>,
 }
@@ -109,7 +111,7 @@ impl Args {
     }
 }
 
-/// The bytes of all files below a folder.
+/// Returns the size of all files below a folder, in bytes.
 fn size_of(folder: &Path) -> std::io::Result<u64> {
     let mut size_bytes = 0;
     for entry in fs::read_dir(folder)? {

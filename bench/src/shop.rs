@@ -1,4 +1,4 @@
-//! A customer of the platform: its REST API through the gateway, as far as the checks use it.
+//! A customer of the platform: the part of its REST API that the checks use, through the gateway.
 
 use std::time::Duration;
 
@@ -9,23 +9,23 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// How many there are at first of each product that is put on sale.
+/// The initial stock of each product on sale.
 pub const STOCK: u64 = 1_000_000;
 
-/// Why a request did not do what it was for.
+/// The reason why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ShopError {
-    /// It was not answered, or not with what the contract says.
+    /// There was no answer, or one that the contract does not allow.
     #[error("{0}")]
     Request(#[from] reqwest::Error),
-    /// It was refused.
+    /// It was rejected.
     #[error("{path} answered {status}: {body}")]
     Refused {
-        /// What was asked.
+        /// The path of the request.
         path: String,
         /// The status.
         status: u16,
-        /// What it said.
+        /// The body of the answer.
         body: String,
     },
 }
@@ -42,27 +42,27 @@ pub struct Shop {
 pub struct Order {
     /// Its id.
     pub id: u64,
-    /// Who ordered.
+    /// The user who ordered.
     pub user_id: u64,
-    /// What it costs.
+    /// Its total.
     pub total_cents: u64,
 }
 
 /// A message to a customer.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 pub struct Notification {
-    /// The id of the event that it tells of.
+    /// The id of its event.
     pub id: Uuid,
-    /// Who is told.
+    /// The recipient.
     pub user_id: u64,
-    /// Of which order.
+    /// The order.
     pub order_id: u64,
 }
 
-/// The platform's own answer to whether the books balance.
+/// The platform's own audit of its books.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Audit {
-    /// No closed minute has a difference.
+    /// Whether no closed minute has a difference.
     pub balanced: bool,
     /// Minutes with orders that are not closed yet.
     pub open_minutes: usize,
@@ -89,10 +89,10 @@ struct Page<T> {
 }
 
 impl Shop {
-    /// The platform whose gateway is at `base`, such as `http://127.0.0.1:5000`.
+    /// Returns a client of the gateway at `base`, such as `http://127.0.0.1:5000`.
     ///
     /// # Errors
-    /// When the system gives no random numbers or certificates to a client.
+    /// If the system has no random numbers or certificates.
     pub fn at(base: impl Into<String>) -> Result<Self, ShopError> {
         let client = Client::builder()
             .timeout(Duration::from_secs(10))
@@ -104,13 +104,13 @@ impl Shop {
         })
     }
 
-    /// Whether the gateway and everything behind it is well.
+    /// Returns whether the gateway and everything behind it is healthy.
     pub fn is_healthy(&self) -> bool {
         self.get::<Value>("/health")
             .is_ok_and(|health| health["status"] == "ok")
     }
 
-    /// Whether the gateway lets requests through to an orders service that answers.
+    /// Returns whether the gateway forwards requests to an orders service that answers.
     pub fn shows_orders(&self) -> bool {
         self.get::<Value>("/api/orders?limit=1").is_ok()
     }
@@ -138,7 +138,7 @@ impl Shop {
     /// Places an order.
     ///
     /// # Errors
-    /// [`ShopError`]: then it is not acknowledged, and may be stored or not.
+    /// [`ShopError`]: the order is not acknowledged, and may be stored or not.
     pub fn order(&self, user_id: u64, product_id: &str, quantity: u32) -> Result<Order, ShopError> {
         let items = json!([{ "product_id": product_id, "quantity": quantity }]);
         self.post(
@@ -147,10 +147,11 @@ impl Shop {
         )
     }
 
-    /// Places an order under a key: asked again with the same, it is the same order.
+    /// Places an order under an idempotency key: a second request with the same key is the same
+    /// order.
     ///
     /// # Errors
-    /// [`ShopError`]: then it is not acknowledged, and may be stored or not.
+    /// [`ShopError`]: the order is not acknowledged, and may be stored or not.
     pub fn order_once(
         &self,
         key: Uuid,
@@ -171,7 +172,7 @@ impl Shop {
         )
     }
 
-    /// All orders.
+    /// Returns all orders.
     ///
     /// # Errors
     /// [`ShopError`].
@@ -179,7 +180,7 @@ impl Shop {
         self.pages("/api/orders")
     }
 
-    /// The counts of the last windows.
+    /// Returns the counts of the last windows.
     ///
     /// # Errors
     /// [`ShopError`].
@@ -187,7 +188,7 @@ impl Shop {
         self.pages("/api/analytics/recent")
     }
 
-    /// All messages to customers.
+    /// Returns all messages to customers.
     ///
     /// # Errors
     /// [`ShopError`].
@@ -195,7 +196,7 @@ impl Shop {
         self.pages("/api/notifications")
     }
 
-    /// How many of a product there are to be sold.
+    /// Returns the stock of a product.
     ///
     /// # Errors
     /// [`ShopError`].
@@ -204,7 +205,7 @@ impl Shop {
         Ok(product.stock)
     }
 
-    /// Hands a file in and returns its id.
+    /// Uploads a file and returns its id.
     ///
     /// # Errors
     /// [`ShopError`].
@@ -219,7 +220,7 @@ impl Shop {
         Ok(created.id)
     }
 
-    /// What is known of a file.
+    /// Returns the metadata of a file.
     ///
     /// # Errors
     /// [`ShopError`].
@@ -227,7 +228,7 @@ impl Shop {
         self.get(&format!("/api/files/{id}"))
     }
 
-    /// Whether the books balance: orders in SQL against orders counted, minute by minute.
+    /// Returns the audit: orders in SQL against orders counted, minute by minute.
     ///
     /// # Errors
     /// [`ShopError`].

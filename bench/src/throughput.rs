@@ -1,7 +1,8 @@
-//! `bench throughput`: what the job costs beside a bare reader of the same records.
+//! `bench throughput`: the cost of the job beside a bare reader of the same records.
 //!
-//! Both are children of a process that stays small, and are measured by the kernel: CPU time of all their threads,
-//! and the most memory they held. They take turns, so that a busy minute of the machine hits both.
+//! Both are children of a process that stays small, and the kernel measures them: the CPU time of
+//! all their threads, and the most memory they held. They take turns, so that a busy minute of the
+//! machine affects both.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -18,16 +19,16 @@ use crate::machine::{self, mib};
 use crate::process::{Ended, Lifetime, Process};
 use crate::read;
 
-/// Neither generating nor reading takes longer, or it hangs.
+/// The time after which generating or reading counts as hung.
 const LIMIT: Duration = Duration::from_secs(1_200);
 
-/// Measures `order-analytics --until-end` on real Kafka beside a reader that does nothing with what it reads.
+/// Measures `order-analytics --until-end` on real Kafka beside a reader that ignores the records.
 #[derive(Debug, clap::Parser)]
 pub struct Args {
-    /// How many orders.
+    /// Number of orders
     #[arg(long, default_value_t = 5_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     orders: u64,
-    /// How many users order.
+    /// Number of users that order
     #[arg(long, default_value_t = 100_000)]
     users: u64,
     /// Partitions of the topic.
@@ -36,38 +37,39 @@ pub struct Args {
     /// Workers of the job.
     #[arg(long, default_value_t = 2)]
     workers: u32,
-    /// How often each is measured; medians are printed.
+    /// Number of measurements of each; medians are printed
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
-    /// Measures the job at least once, too, in the same run: what exactly once costs.
+    /// Also measure the job with at-least-once delivery in the same run: the difference is the cost
+    /// of exactly once
     #[arg(long)]
     at_least_once: bool,
-    /// Measures Apache Flink in the same run.
+    /// Also measure Apache Flink in the same run
     #[arg(long)]
     flink: bool,
-    /// Kafka's brokers as `host:port`, comma separated; a fresh one is started when absent.
+    /// Kafka's brokers as `host:port`, comma separated; if absent, a broker is started
     #[arg(long, env = "TIDEMARK_BROKERS")]
     brokers: Option<String>,
 }
 
-/// Why there are no figures.
+/// The reason why there are no figures.
 #[derive(Debug, thiserror::Error)]
 pub enum ThroughputError {
     /// A part of the measurement failed.
     #[error("`bench {0}` failed")]
     Part(&'static str),
-    /// The job did not count every order: its speed says nothing.
+    /// The job did not count every order, so its speed means nothing.
     #[error("the job counted {counted} of {orders} orders")]
     Counted {
-        /// What it counted.
+        /// Orders counted.
         counted: u64,
-        /// What there was.
+        /// Orders published.
         orders: u64,
     },
     /// Flink failed.
     #[error(transparent)]
     Flink(FlinkError),
-    /// It did not come so far.
+    /// The run failed before the measurement.
     #[error(transparent)]
     Run(RunError),
 }
@@ -281,7 +283,7 @@ impl Args {
         self.orders as f64 / 1e6
     }
 
-    /// A fast job that miscounts says nothing about speed.
+    /// Checks the counts: the speed of a job that miscounts means nothing.
     fn check(&self, log: &dyn RecordLog, output: &str) -> Result<(), ThroughputError> {
         let counts: Vec<WindowCount> = read::all_json(log, output)?;
         let counted = counts.iter().map(|count| count.order_count).sum();
@@ -301,14 +303,14 @@ impl Args {
     }
 }
 
-/// Where everything happens.
+/// The folders and addresses of a run.
 struct Place<'a> {
     brokers: &'a str,
     input: &'a str,
     folder: &'a Path,
 }
 
-/// What was measured so far, and where the results lie.
+/// The measurements so far, and the topics of the results.
 #[derive(Default)]
 struct Measured {
     jobs: Vec<Ended>,
@@ -333,7 +335,7 @@ fn ours(command: &'static str, arguments: &[&str]) -> Result<Ended, ThroughputEr
         .ok_or(ThroughputError::Part(command))
 }
 
-/// The middle value, or the mean of the two in the middle.
+/// Returns the middle value, or the mean of the two in the middle.
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;

@@ -1,7 +1,8 @@
 //! `bench verify`, which is `cargo verify`: every check and test, against the real counterparts.
 //!
-//! A step that fails fails the run; the steps after it run all the same, since each starts what it needs. Everything
-//! is built in the release profile, so that a fresh clone compiles its dependencies once.
+//! A failed step fails the run. The steps after it run nevertheless, because each starts the
+//! servers that it needs. Everything is built in the release profile, so that a fresh clone
+//! compiles its dependencies once.
 
 mod said;
 mod steps;
@@ -12,7 +13,7 @@ use clap::ValueEnum;
 
 use crate::counterparts::{Cache, Counterpart, CounterpartError};
 
-/// Runs the steps and ends with a table of them.
+/// Runs the steps and prints a table of them at the end.
 #[derive(Debug, clap::Parser)]
 pub struct Args {
     /// Only these steps.
@@ -29,34 +30,34 @@ pub struct Args {
     list: bool,
 }
 
-/// Why a step, or the run, did not pass.
+/// The reason why a step, or the run, failed.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
-    /// Steps failed; the table says which.
+    /// Steps failed; the table names them.
     #[error("{0} failed")]
     Steps(usize),
-    /// A command said no.
+    /// A command ended with an error.
     #[error("`{command}` ended with {status}\n{}", said.join("\n"))]
     Command {
-        /// What was run.
+        /// The command.
         command: String,
-        /// How it ended.
+        /// Its exit status.
         status: std::process::ExitStatus,
-        /// The lines that tell why, as far as they can be told from the others.
+        /// The lines of its output that probably contain the reason.
         said: Vec<String>,
     },
-    /// A command could not be run at all.
+    /// A command could not be started.
     #[error("`{command}` cannot be run: {source}")]
     NotRun {
-        /// What was tried.
+        /// The command.
         command: String,
-        /// Why not.
+        /// The cause.
         source: std::io::Error,
     },
-    /// Tests skipped themselves though their counterpart is there.
+    /// Tests were skipped although their counterpart is available.
     #[error("tests skipped themselves:\n{0}")]
     Skipped(String),
-    /// A counterpart could not be had.
+    /// A counterpart is not available.
     #[error(transparent)]
     Counterpart(#[from] CounterpartError),
     /// One of the harness's own checks failed.
@@ -64,7 +65,7 @@ pub enum VerifyError {
     Check(#[from] Box<dyn std::error::Error>),
 }
 
-/// What every step is given.
+/// The data that every step gets.
 struct Context {
     cache: Cache,
     available: Vec<Counterpart>,
@@ -85,7 +86,7 @@ struct Step {
     run: fn(&Context) -> Result<Outcome, VerifyError>,
 }
 
-/// How a step went that did not fail.
+/// The outcome of a step that did not fail.
 enum Outcome {
     Passed,
     NotRun(&'static str),
@@ -98,10 +99,10 @@ struct Line {
 }
 
 impl Args {
-    /// Runs what was asked for.
+    /// Runs the requested steps.
     ///
     /// # Errors
-    /// [`VerifyError::Steps`] when a step failed.
+    /// [`VerifyError::Steps`] if a step failed.
     pub fn run(self) -> Result<(), VerifyError> {
         if self.list {
             steps::ALL
@@ -162,7 +163,8 @@ impl Step {
     }
 }
 
-/// What failed and why, then the table: a reader of a long log finds both at its end.
+/// Prints the failures with their reasons, then the table: a reader of a long log finds both at its
+/// end.
 fn report(lines: &[Line]) -> Result<(), VerifyError> {
     for line in lines {
         if let Err(error) = &line.result {

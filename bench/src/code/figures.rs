@@ -1,4 +1,5 @@
-//! Sizes of files and functions, air inside functions, documentation, and words that make prose hard to read.
+//! Sizes of files and functions, blank lines in functions, documentation, and words that make prose
+//! hard to read.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,8 @@ use super::source::SourceFile;
 /// The heading above [`Figures::row`].
 pub const HEADING: &str = "crate               files  longest   functions  median  ≤ 30  longest   blank  comments   docs";
 
-/// Functions with at most this many lines have no paragraphs; they are left out of the share of blank lines.
+/// Functions with at most this many lines have no paragraphs; they are left out of the share of
+/// blank lines.
 const SHORT: usize = 6;
 
 /// Words that the style guide replaces, in groups that are counted together.
@@ -30,7 +32,7 @@ const WORDS: [(&str, &[&str]); 5] = [
     ("whether", &["whether"]),
 ];
 
-/// What is counted in some files.
+/// The figures of some files.
 #[derive(Default)]
 pub struct Figures {
     files: Vec<usize>,
@@ -55,7 +57,7 @@ struct Body {
 struct Functions(Vec<(usize, usize)>);
 
 impl Figures {
-    /// The figures of some files.
+    /// Returns the figures of some files.
     pub fn of(files: &[SourceFile]) -> Self {
         let mut figures = Self::default();
         for file in files {
@@ -80,7 +82,7 @@ impl Figures {
         }
     }
 
-    /// One line of the table.
+    /// Returns one line of the table.
     pub fn row(&self, name: &str) -> String {
         let mut functions = self.functions.clone();
         functions.sort_unstable();
@@ -100,7 +102,7 @@ impl Figures {
         )
     }
 
-    /// How often the words of each group stand in 1,000 words of comments.
+    /// Returns how often the words of each group occur in 1,000 words of comments.
     pub fn words(&self) -> String {
         let group = |(group, _): &(&'static str, _)| {
             let count = self.found.get(group).unwrap_or(&0);

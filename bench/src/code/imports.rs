@@ -1,9 +1,11 @@
-//! Which files of a crate import from which, and where they do so in a circle.
+//! The imports between the files of a crate, and the circles among them.
 //!
-//! An import is a `use` or a path in the code that leads into another file of the crate. Three things are none:
-//! - `mod child;` alone, which only says where a file is;
-//! - a re-export (`pub use`): it moves a name, and whoever imports the name imports the file that defines it;
-//! - what a module takes from one that it is nested in (`super::…`): a folder belongs to the file of its name.
+//! An import is a `use` or a path in the code that leads to another file of the crate. Three things
+//! are no imports:
+//! - - `mod child;` alone, which only declares a file;
+//! - - a re-export (`pub use`): a file that imports the name imports the file that defines it;
+//! - - names that a module takes from one that it is nested in (`super::…`): a folder belongs to
+//!   the file of its name.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,7 +26,7 @@ struct Paths {
     reexported: Vec<Vec<String>>,
 }
 
-/// One sentence for each circle of files that import each other.
+/// Returns one sentence for each circle of files that import each other.
 pub fn circles(member: &Crate) -> Vec<String> {
     let arrows = arrows(&member.files);
     let sentence = |circle: Vec<usize>| {
@@ -48,7 +50,7 @@ pub fn circles(member: &Crate) -> Vec<String> {
         .collect()
 }
 
-/// For each file, the files that it imports from.
+/// Returns for each file the files that it imports.
 fn arrows(files: &[SourceFile]) -> Vec<BTreeSet<usize>> {
     let paths: Vec<Paths> = files.iter().map(Paths::of).collect();
     let modules = Modules::of(files, &paths);
@@ -93,13 +95,13 @@ impl<'a> Modules<'a> {
         modules
     }
 
-    /// The file that a path in `file` leads to.
+    /// Returns the file that a path in `file` leads to.
     fn target(&self, file: &SourceFile, path: &[String]) -> Option<usize> {
         self.resolve(&self.absolute(file, path), 0)
     }
 
     fn resolve(&self, path: &[String], depth: usize) -> Option<usize> {
-        // Re-exports that lead to each other would otherwise be followed without end.
+        // The limit ends the search if re-exports form a circle.
         const MAX_DEPTH: usize = 8;
 
         let (length, index) = (0..=path.len()).rev().find_map(|length| {
@@ -116,7 +118,7 @@ impl<'a> Modules<'a> {
         }
     }
 
-    /// The path from the root of the crate; empty where it leads out of the crate.
+    /// Returns the path from the root of the crate; empty if it leads out of the crate.
     fn absolute(&self, file: &SourceFile, path: &[String]) -> Vec<String> {
         let mut module = file.module.clone();
         let mut rest = path;
@@ -179,12 +181,12 @@ impl<'ast> Visit<'ast> for Paths {
     }
 
     fn visit_item_mod(&mut self, module: &'ast syn::ItemMod) {
-        // Paths of inline modules start from another place; the tree has none outside tests.
+        // Paths of inline modules are relative to another module; outside tests there are none.
         let _ = module;
     }
 }
 
-/// The paths of a `use`, one for each name.
+/// Returns the paths of a `use`, one for each name.
 fn collect(tree: &syn::UseTree, prefix: &mut Vec<String>, found: &mut Vec<Vec<String>>) {
     let mut push = |name: Option<String>| {
         found.push(prefix.iter().cloned().chain(name).collect());
@@ -208,7 +210,8 @@ fn collect(tree: &syn::UseTree, prefix: &mut Vec<String>, found: &mut Vec<Vec<St
     }
 }
 
-/// The strongly connected components of a graph: files that lead to each other. Each is sorted.
+/// Returns the strongly connected components of a graph: files that lead to each other. Each is
+/// sorted.
 fn components(arrows: &[BTreeSet<usize>]) -> Vec<Vec<usize>> {
     let reached: Vec<BTreeSet<usize>> = (0..arrows.len()).map(|file| reach(arrows, file)).collect();
     let mut components = BTreeSet::new();
@@ -223,7 +226,7 @@ fn components(arrows: &[BTreeSet<usize>]) -> Vec<Vec<usize>> {
     components.into_iter().collect()
 }
 
-/// All files that `file` leads to.
+/// Returns all files that `file` leads to.
 fn reach(arrows: &[BTreeSet<usize>], file: usize) -> BTreeSet<usize> {
     let mut reached = BTreeSet::new();
     let mut open: Vec<usize> = arrows[file].iter().copied().collect();

@@ -1,4 +1,4 @@
-//! Public types whose name stands for two things.
+//! Names of public types that stand for two things.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use syn::{Ident, Item, Visibility};
 
 use super::source::Crate;
 
-/// Words of the glossary in CONTRIBUTING.md: a type with one of these names has one meaning in all crates.
+/// Words of the glossary in CONTRIBUTING.md. Only one crate may have a public type of this name.
 const WORDS: [&str; 22] = [
     "Attempt",
     "Checkpoint",
@@ -32,10 +32,11 @@ const WORDS: [&str; 22] = [
     "Watermark",
 ];
 
-/// Names that mean the same wherever they stand: each command has its `Args`, each service its `Config` and `Store`.
+/// Names that mean the same in every crate: each command has its `Args`, each service its `Config`
+/// and `Store`.
 const ALIKE: [&str; 3] = ["Args", "Config", "Store"];
 
-/// One sentence for each name that a crate gives to two public types.
+/// Returns one sentence for each name that a crate gives to two public types.
 pub fn used_twice(member: &Crate) -> Vec<String> {
     let mut places: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for file in &member.files {
@@ -57,7 +58,7 @@ pub fn used_twice(member: &Crate) -> Vec<String> {
         .collect()
 }
 
-/// One sentence for each word of the glossary that names a public type in two crates.
+/// Returns one sentence for each word of the glossary that names a public type in two crates.
 pub fn meanings(crates: &[Crate]) -> Vec<String> {
     let crates_with = |word: &str| {
         let has_it = |member: &&Crate| {
@@ -86,7 +87,7 @@ pub fn meanings(crates: &[Crate]) -> Vec<String> {
         .collect()
 }
 
-/// The name of a type that other modules can use.
+/// Returns the name of a type that other modules can use.
 fn public_type(item: &Item) -> Option<&Ident> {
     let (visibility, name) = match item {
         Item::Struct(item) => (&item.vis, &item.ident),

@@ -19,7 +19,7 @@ pub struct Crate {
 pub struct SourceFile {
     /// The path below `src`.
     pub path: String,
-    /// The module that the file holds, from the root of its crate; empty for `lib.rs` and `main.rs`.
+    /// The path of the file's module from the root of its crate; empty for `lib.rs` and `main.rs`.
     pub module: Vec<String>,
     /// The text.
     pub text: String,
@@ -127,7 +127,7 @@ fn parse(path: &str, text: String) -> Result<SourceFile, syn::Error> {
     })
 }
 
-/// The module that a file below `src` holds.
+/// Returns the path of a file's module.
 fn module_of(path: &str) -> Vec<String> {
     let path = path.trim_end_matches(".rs");
     let segments = path.split('/').filter(|segment| *segment != "mod");
@@ -139,7 +139,7 @@ fn module_of(path: &str) -> Vec<String> {
     }
 }
 
-/// Whether an item is compiled for tests only.
+/// Returns whether an item is compiled for tests only.
 fn is_test(item: &syn::Item) -> bool {
     let syn::Item::Mod(module) = item else {
         return false;
@@ -157,7 +157,7 @@ fn is_test(item: &syn::Item) -> bool {
 pub mod tests {
     use super::*;
 
-    /// A crate named `shop` of the given files.
+    /// Returns a crate named `shop` of the given files.
     pub fn member(files: &[(&str, &str)]) -> Crate {
         let files = files
             .iter()

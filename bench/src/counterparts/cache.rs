@@ -1,4 +1,4 @@
-//! The folder where the harness keeps what is dear to fetch, and what its servers write.
+//! The folder for downloads of the harness, and for its servers' data.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ impl Cache {
     /// Opens the cache, creating its folder.
     ///
     /// # Errors
-    /// When the folder cannot be created.
+    /// If the folder cannot be created.
     pub fn open() -> Result<Self> {
         let root = std::env::var_os("TIDEMARK_CACHE").map_or_else(user_cache, PathBuf::from);
         std::fs::create_dir_all(&root).map_err(io_error(format!("creating {}", root.display())))?;
@@ -26,15 +26,15 @@ impl Cache {
         Ok(Self { root })
     }
 
-    /// A folder of the given name, which stays.
+    /// Returns the folder of this name, which stays.
     pub fn folder(&self, name: &str) -> PathBuf {
         self.root.join(name)
     }
 
-    /// A fresh folder that is deleted with the returned value.
+    /// Returns a new folder that is deleted when the value is dropped.
     ///
     /// # Errors
-    /// When it cannot be created.
+    /// If it cannot be created.
     pub fn scratch(&self, purpose: &str) -> Result<TempDir> {
         let runs = self.root.join("runs");
         std::fs::create_dir_all(&runs).map_err(io_error(format!("creating {}", runs.display())))?;

@@ -1,4 +1,5 @@
-//! Programs that come from Debian: installed when the harness runs as root, named with their remedy when it does not.
+//! Programs from Debian: they are installed if the harness runs as root; otherwise the error
+//! contains the command that does it.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -7,12 +8,12 @@ use std::process::{Command, Stdio};
 
 use super::{CounterpartError, Result, io_error};
 
-/// A command that is needed, and the Debian package that brings it.
+/// A command, and the Debian package that contains it.
 #[derive(Clone, Copy, Debug)]
 pub struct Package {
-    /// What is looked for on the path.
+    /// The command that is searched on the path.
     pub command: &'static str,
-    /// What to install when it is not there.
+    /// The package to install if it is missing.
     pub package: &'static str,
 }
 
@@ -20,36 +21,37 @@ const fn package(command: &'static str, package: &'static str) -> Package {
     Package { command, package }
 }
 
-/// What Kafka and DynamoDB Local need. The compiler is part of it: the launcher of DynamoDB Local is one source file.
+/// The packages that Kafka and DynamoDB Local need. The compiler is one of them, because the
+/// launcher of DynamoDB Local is one source file.
 pub const JAVA: &[Package] = &[
     package("java", "openjdk-17-jdk-headless"),
     package("javac", "openjdk-17-jdk-headless"),
     package("mvn", "maven"),
 ];
 
-/// What a private MariaDB needs.
+/// The packages that a private MariaDB needs.
 pub const DATABASE: &[Package] = &[
     package("mariadbd", "mariadb-server"),
     package("mariadb-install-db", "mariadb-server"),
 ];
 
-/// What the gateway is compared with, and what loads both.
+/// The proxy that the gateway is compared with, and the load generator.
 pub const PROXIES: &[Package] = &[package("nginx", "nginx"), package("wrk", "wrk")];
 
-/// What makes a Python environment.
+/// The packages for a Python environment.
 pub const PYTHON: &[Package] = &[package("python3", "python3-venv")];
 
-/// What the browser test needs.
+/// The packages that the browser test needs.
 pub const BROWSER: &[Package] = &[
     package("chromium", "chromium"),
     package("node", "nodejs"),
     package("npm", "npm"),
 ];
 
-/// Makes sure that the commands are there.
+/// Installs the commands that are missing.
 ///
 /// # Errors
-/// [`CounterpartError::Missing`] when they are not and may not be installed here.
+/// [`CounterpartError::Missing`] if they are missing and may not be installed here.
 pub fn provision(needed: &[Package]) -> Result<()> {
     let missing: Vec<_> = needed
         .iter()
@@ -78,7 +80,7 @@ pub fn provision(needed: &[Package]) -> Result<()> {
     })
 }
 
-/// Where the command lies: on the path, or where Debian keeps servers.
+/// Returns the path of the command: on the path, or in Debian's folders for servers.
 pub fn find(command: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders =
@@ -88,10 +90,10 @@ pub fn find(command: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// Runs a program to its end in silence.
+/// Runs a program to its end without printing its output.
 ///
 /// # Errors
-/// [`CounterpartError::Failed`] with the end of what it said.
+/// [`CounterpartError::Failed`] with the end of its output.
 pub fn run(what: &str, mut command: Command) -> Result<()> {
     let output = command
         .stdin(Stdio::null())
@@ -110,7 +112,7 @@ pub fn run(what: &str, mut command: Command) -> Result<()> {
     })
 }
 
-/// The last lines of a text.
+/// Returns the last lines of a text.
 pub fn tail(text: &str) -> String {
     let lines: Vec<_> = text.lines().collect();
     lines[lines.len().saturating_sub(20)..].join("\n")
@@ -133,13 +135,13 @@ fn install(packages: &[&str]) -> Result<()> {
     .concat())
 }
 
-/// Whether packages may be installed.
+/// Returns whether packages may be installed.
 pub fn is_root() -> bool {
-    // SAFETY: takes nothing and cannot fail.
+    // SAFETY: it takes nothing and cannot fail.
     unsafe { libc::geteuid() == 0 }
 }
 
-/// Debian starts a server when it installs one, unless this file says no.
+/// Debian starts a server after its installation, unless this file forbids it.
 struct PolicyAgainstStarting {
     ours: bool,
 }

@@ -1,4 +1,4 @@
-//! DynamoDB Local, Amazon's own stand-in: the referee for what the embedded endpoint does.
+//! DynamoDB Local, Amazon's own replacement: the reference for the embedded endpoint.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,21 +8,21 @@ use super::{Cache, JAVA, Launch, Result, Server, debian, io_error, maven};
 
 const POM: &str = include_str!("../../counterparts/dynamodb/pom.xml");
 const LAUNCHER: &str = include_str!("../../counterparts/dynamodb/LoopbackDynamoDb.java");
-/// DynamoDB Local asks for a signature but does not check it.
+/// DynamoDB Local needs a signature but does not verify it.
 const UNCHECKED_SIGNATURE: &str = "AWS4-HMAC-SHA256 Credential=bench/20260101/local/dynamodb/aws4_request, SignedHeaders=host, Signature=00";
 
 /// Starts a server with its tables below `data`; a folder that was used before is used again.
 ///
 /// # Errors
-/// When its jars, Java or a port cannot be had, or it does not become ready.
+/// If its jars, Java or a port are not available, or it does not become ready.
 pub fn start(cache: &Cache, data: &Path) -> Result<Server> {
     Server::start(launch(cache, data)?)
 }
 
-/// Everything but the start: jars, the launcher.
+/// Prepares everything but the start: jars and the launcher.
 ///
 /// # Errors
-/// When its jars, Java or a port cannot be had.
+/// If its jars, Java or a port are not available.
 pub fn launch(cache: &Cache, data: &Path) -> Result<Launch> {
     debian::provision(JAVA)?;
     let jars = maven::jars(cache, "dynamodb", POM)?;
@@ -41,11 +41,11 @@ pub fn launch(cache: &Cache, data: &Path) -> Result<Launch> {
         jars.join("*").into(),
     ];
 
-    // Java compiles a program of one source file by itself.
+    // Java compiles and runs a program of one source file.
     arguments.push(launcher.into());
     let port_text = port.to_string();
 
-    // Without -sharedDb: each access key has tables of its own, and so does each test.
+    // Without -sharedDb, each access key has tables of its own, and so does each test.
     arguments.extend(["-disableTelemetry", "-port", &port_text, "-dbPath"].map(Into::into));
     arguments.push(data.into());
     Ok(Launch {

@@ -15,7 +15,7 @@ use super::{Cache, JAVA, Launch, Result, Server, debian, io_error, maven};
 const POM: &str = include_str!("../../counterparts/kafka/pom.xml");
 const CLUSTER_ID: &str = "VGlkZW1hcmtCZW5jaDAwMA";
 
-/// The broker that a command was given, or one of its own, which ends with this value.
+/// The broker that a command was given, or one of its own, which ends when this value is dropped.
 pub struct Broker {
     _own: Option<Server>,
     address: String,
@@ -25,7 +25,7 @@ impl Broker {
     /// Starts a broker with its data in `folder` if none is given.
     ///
     /// # Errors
-    /// When it cannot be started.
+    /// If it cannot be started.
     pub fn given_or_started(given: Option<&str>, cache: &Cache, folder: &Path) -> Result<Self> {
         match given {
             Some(address) => Ok(Self {
@@ -36,7 +36,7 @@ impl Broker {
         }
     }
 
-    /// Where it listens, as `host:port`.
+    /// Returns its address, as `host:port`.
     pub fn address(&self) -> &str {
         &self.address
     }
@@ -54,15 +54,15 @@ impl From<Server> for Broker {
 /// Starts a broker with its data below `data`; a folder that was used before is used again.
 ///
 /// # Errors
-/// When its jars, Java or a port cannot be had, or it does not become ready.
+/// If its jars, Java or a port are not available, or it does not become ready.
 pub fn start(cache: &Cache, data: &Path) -> Result<Server> {
     Server::start(launch(cache, data)?)
 }
 
-/// Everything but the start: jars, configuration, a formatted data folder.
+/// Prepares everything but the start: jars, configuration, a formatted data folder.
 ///
 /// # Errors
-/// When its jars, Java or a port cannot be had.
+/// If its jars, Java or a port are not available.
 pub fn launch(cache: &Cache, data: &Path) -> Result<Launch> {
     debian::provision(JAVA)?;
     let jars = maven::jars(cache, "kafka", POM)?;
@@ -91,10 +91,10 @@ pub fn launch(cache: &Cache, data: &Path) -> Result<Launch> {
     })
 }
 
-/// Limits what each client may write, in bytes a second, or takes the limit back.
+/// Limits the rate at which each client may write, in bytes a second, or removes the limit.
 ///
 /// # Errors
-/// When Kafka's tool cannot be run, or the broker refuses.
+/// If Kafka's tool cannot be run, or the broker refuses.
 pub fn limit_producers(cache: &Cache, brokers: &str, bytes_per_second: Option<u64>) -> Result<()> {
     let jars = maven::jars(cache, "kafka", POM)?;
     let mut tool = Command::new("java");
@@ -140,8 +140,9 @@ fn java_arguments(jars: &Path, options: &[&str]) -> Vec<OsString> {
     arguments
 }
 
-/// One replica of everything, few partitions of Kafka's own topics, no rebalance delays, no topic that nobody asked
-/// for: a program that forgets to create its topics fails here as it would in production.
+/// Returns the broker's settings: one replica of everything, few partitions of Kafka's own topics,
+/// no rebalance delays, no automatic topics. A program that does not create its topics fails here
+/// as in production.
 fn properties(port: u16, controller_port: u16, log: &Path) -> String {
     let log = log.display();
     let listeners =
@@ -177,7 +178,8 @@ background.threads=2
     )
 }
 
-/// Asks for the versions of the protocol: a broker answers once it is registered and takes requests.
+/// Requests the versions of the protocol: a broker answers as soon as it is registered and takes
+/// requests.
 fn is_ready(port: u16) -> bool {
     // ApiVersions v0: length, api key 18, api version 0, correlation id 1, no client id.
     const REQUEST: [u8; 14] = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 1, 0xff, 0xff];
@@ -190,6 +192,6 @@ fn is_ready(port: u16) -> bool {
         Ok(answer)
     });
 
-    // Length, the correlation id that was sent, error code 0.
+    // Length, the correlation id of the request, error code 0.
     asked.is_ok_and(|answer| answer[4..] == [0, 0, 0, 1, 0, 0])
 }

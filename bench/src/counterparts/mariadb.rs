@@ -1,4 +1,5 @@
-//! MariaDB in MySQL's place: a private server with one database and one user, both called `tidemark`.
+//! MariaDB in place of MySQL: a private server with one database and one user, both called
+//! `tidemark`.
 
 use std::ffi::OsString;
 use std::io::Read;
@@ -12,7 +13,7 @@ use reqwest::Url;
 use super::server::{create_folder, free_ports};
 use super::{CounterpartError, DATABASE, Launch, Result, Server, debian, io_error};
 
-/// Run at every start, so it must not mind that its work is done.
+/// Runs at every start, so it must be repeatable.
 const SET_UP: &str =
     "CREATE DATABASE IF NOT EXISTS tidemark CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 CREATE USER IF NOT EXISTS 'tidemark'@'127.0.0.1' IDENTIFIED BY 'tidemark';
@@ -22,15 +23,15 @@ GRANT ALL ON *.* TO 'tidemark'@'127.0.0.1' WITH GRANT OPTION;
 /// Starts a server with its data below `data`; a folder that was used before is used again.
 ///
 /// # Errors
-/// When the package or a port cannot be had, or it does not become ready.
+/// If the package or a port is not available, or it does not become ready.
 pub fn start(data: &Path) -> Result<Server> {
     Server::start(launch(data)?)
 }
 
-/// Everything but the start: the package, an initialised data folder.
+/// Prepares everything but the start: the package, an initialised data folder.
 ///
 /// # Errors
-/// When the package or a port cannot be had.
+/// If the package or a port is not available.
 pub fn launch(data: &Path) -> Result<Launch> {
     debian::provision(DATABASE)?;
     create_folder(data)?;
@@ -68,7 +69,8 @@ fn initialise(tables: &Path) -> Result<()> {
     debian::run("initialising MariaDB's data folder", tool)
 }
 
-/// Root must say that it means it. The folders of the cache are its own, so the user `mysql` could not enter them.
+/// Returns the user that root must name explicitly. The cache's folders belong to root, so the user
+/// `mysql` could not enter them.
 fn run_as() -> Option<&'static str> {
     debian::is_root().then_some("--user=root")
 }
@@ -98,7 +100,7 @@ fn arguments(data: &Path, tables: &Path, set_up: &Path, port: u16) -> Vec<OsStri
     arguments
 }
 
-/// One of MariaDB's own programs, told how to reach the server.
+/// Returns a command that runs one of MariaDB's own programs on this server.
 pub fn client(program: &str, address: &Url) -> Command {
     let mut command = Command::new(debian::find(program).unwrap_or_else(|| program.into()));
     command.args([
@@ -119,10 +121,10 @@ pub fn client(program: &str, address: &Url) -> Command {
     command
 }
 
-/// The rows that the statements find, a line each.
+/// Returns the rows of the statements' results, one a line.
 ///
 /// # Errors
-/// [`CounterpartError::Failed`] with the server's words.
+/// [`CounterpartError::Failed`] with the server's message.
 pub fn query(address: &Url, statements: &str) -> Result<String> {
     let mut query = client("mariadb", address);
     query.args([
@@ -146,7 +148,7 @@ pub fn query(address: &Url, statements: &str) -> Result<String> {
     })
 }
 
-/// A server that serves greets with version 10 of the protocol; the set-up has run by then.
+/// A server that is ready greets with version 10 of the protocol; the set-up has run by then.
 fn is_ready(port: u16) -> bool {
     let greeted = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).and_then(|mut server| {
         server.set_read_timeout(Some(Duration::from_secs(2)))?;

@@ -1,4 +1,4 @@
-//! Jars from Maven Central, cached by the content of the pom that names them.
+//! Jars from Maven Central, cached by the content of the pom that lists them.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,10 +8,10 @@ use super::{Cache, Result, io_error};
 
 const COPY: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
 
-/// The folder that holds the jars the pom asks for; fetched when they are not there yet.
+/// Returns the folder with the jars of the pom; they are fetched if they are missing.
 ///
 /// # Errors
-/// When Maven is missing or cannot fetch them.
+/// If Maven is missing or cannot fetch them.
 pub fn jars(cache: &Cache, name: &str, pom: &str) -> Result<PathBuf> {
     let folder = cache
         .folder("jars")
@@ -23,7 +23,7 @@ pub fn jars(cache: &Cache, name: &str, pom: &str) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Fetches into a scratch folder first, so that a cache entry is whole whenever it exists.
+/// Fetches into a temporary folder first, so that an existing cache entry is always complete.
 fn fetch(cache: &Cache, name: &str, pom: &str, folder: &Path) -> Result<()> {
     debian::provision(JAVA)?;
     println!("{name}: fetching jars from Maven Central");

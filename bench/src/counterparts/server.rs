@@ -1,4 +1,4 @@
-//! A server on 127.0.0.1: started, asked until it answers, restarted, killed.
+//! A server on 127.0.0.1: started, awaited, restarted, killed.
 
 use std::ffi::OsString;
 use std::fs::OpenOptions;
@@ -10,30 +10,30 @@ use std::time::{Duration, Instant};
 use super::{CounterpartError, Result, debian, io_error};
 use crate::process::{Lifetime, Process};
 
-/// A server that has not answered by then will not: each is ready in a few seconds, even on a busy machine.
+/// The time limit of a start. Each server is ready in a few seconds, even on a busy machine.
 const READY_LIMIT: Duration = Duration::from_secs(90);
-/// A wait that takes longer than this is worth a line.
+/// The interval of the lines that a long wait prints.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
-/// How a server is started, as often as it takes.
+/// The command that starts a server, repeatable.
 pub struct Launch {
-    /// What it is called.
+    /// Its name.
     pub name: &'static str,
-    /// What clients connect to.
+    /// The address for clients.
     pub address: String,
-    /// Where it listens.
+    /// Its port.
     pub port: u16,
     /// The program.
     pub program: PathBuf,
     /// Its arguments.
     pub arguments: Vec<OsString>,
-    /// Where it writes what it has to say.
+    /// The file for its output.
     pub log: PathBuf,
-    /// Asks the server on this port whether it serves.
+    /// Returns whether the server on this port is ready.
     pub is_ready: fn(u16) -> bool,
 }
 
-/// A started server; it ends with this value.
+/// A started server; it ends when this value is dropped.
 pub struct Server {
     launch: Launch,
     process: Process,
@@ -42,20 +42,20 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts the server and waits until it serves.
+    /// Starts the server and waits until it is ready.
     ///
     /// # Errors
-    /// When it cannot be started or does not answer in time.
+    /// If it cannot be started or is not ready in time.
     pub fn start(launch: Launch) -> Result<Self> {
         let mut server = Self::spawn(launch, Lifetime::OfItsThread)?;
         server.wait_until_ready()?;
         Ok(server)
     }
 
-    /// Starts the server and does not wait, so that several may come up together.
+    /// Starts the server and does not wait, so that several can start together.
     ///
     /// # Errors
-    /// When it cannot be started.
+    /// If it cannot be started.
     pub fn spawn(launch: Launch, lifetime: Lifetime) -> Result<Self> {
         let process = launch.process(lifetime)?;
         Ok(Self {
@@ -66,10 +66,10 @@ impl Server {
         })
     }
 
-    /// Asks the server until it answers.
+    /// Waits until the server is ready.
     ///
     /// # Errors
-    /// [`CounterpartError::NotReady`] when it ended or the time is over.
+    /// [`CounterpartError::NotReady`] if it ended, or is not ready in time.
     pub fn wait_until_ready(&mut self) -> Result<()> {
         let mut next_line = self.started + PROGRESS_EVERY;
         while !(self.launch.is_ready)(self.launch.port) {
@@ -104,17 +104,17 @@ impl Server {
         Ok(())
     }
 
-    /// What clients connect to.
+    /// Returns the address for clients.
     pub fn address(&self) -> &str {
         &self.launch.address
     }
 
-    /// What it is called.
+    /// Returns its name.
     pub fn name(&self) -> &'static str {
         self.launch.name
     }
 
-    /// Its process id, which is also the id of its group.
+    /// Returns its process id, which is also the id of its group.
     pub fn pid(&self) -> i32 {
         self.process.pid()
     }
@@ -122,7 +122,7 @@ impl Server {
     /// Kills the server as a power cut would. Its data stay.
     ///
     /// # Errors
-    /// When the kernel knows no such process.
+    /// If there is no such process.
     pub fn kill(&mut self) -> Result<()> {
         self.process
             .kill()
@@ -133,7 +133,7 @@ impl Server {
     /// Kills the server and starts it on the same data and port.
     ///
     /// # Errors
-    /// When it does not come back.
+    /// If it does not come back.
     pub fn restart(&mut self) -> Result<()> {
         self.kill()?;
         self.process = self.launch.process(self.lifetime)?;
@@ -141,12 +141,12 @@ impl Server {
         self.wait_until_ready()
     }
 
-    /// Lets the server run on without this value; returns its process id.
+    /// Lets the server continue after this value is dropped; returns its process id.
     pub fn release(self) -> i32 {
         self.process.release()
     }
 
-    /// The error of a server that does not do what it must, with the last it said.
+    /// Returns the error of a server that failed, with the end of its output.
     pub fn not_ready(&self, reason: String) -> CounterpartError {
         let said =
             std::fs::read_to_string(&self.launch.log).unwrap_or_else(|error| error.to_string());
@@ -179,12 +179,12 @@ impl Launch {
     }
 }
 
-/// Ports that nobody listens on now, all different.
+/// Returns different ports that are free now.
 ///
 /// # Errors
-/// When the system has none.
+/// If the system has none.
 pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
-    // All are held until all are known, else the same one might come twice.
+    // All are held until all are known, so that none is returned twice.
     let mut held = Vec::with_capacity(N);
     let mut ports = [0; N];
     for port in &mut ports {
@@ -200,7 +200,7 @@ pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
     Ok(ports)
 }
 
-/// Creates a folder and those above it.
+/// Creates a folder and its parents.
 pub(super) fn create_folder(folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder).map_err(io_error(format!("creating {}", folder.display())))
 }

@@ -1,7 +1,8 @@
-//! `bench counterparts`: counterparts that go on running between commands.
+//! `bench counterparts`: counterparts that continue to run between commands.
 //!
-//! Where they run is kept in one file of the cache. A process is ours, and may be killed, only if its command line
-//! names our folder: process ids come round again.
+//! One file of the cache contains their addresses. A process belongs to the harness, and may be
+//! killed, only if its command line contains the cache's folder, because the system uses process
+//! ids again.
 
 use std::path::{Path, PathBuf};
 
@@ -20,11 +21,12 @@ pub struct Args {
 
 #[derive(Clone, Copy, Debug, Subcommand)]
 enum Action {
-    /// Fetches and starts Apache Kafka, MariaDB and DynamoDB Local on 127.0.0.1, and prints how tests find them.
+    /// Fetches and starts Apache Kafka, MariaDB and DynamoDB Local on 127.0.0.1, and prints the
+    /// variables for tests.
     Up,
     /// Stops them and deletes their data.
     Down,
-    /// Says which of them run, and where.
+    /// Prints which of them run, and their addresses.
     Status,
 }
 
@@ -42,7 +44,7 @@ struct StandingServer {
 }
 
 impl Args {
-    /// Does what was asked for.
+    /// Runs the command.
     ///
     /// # Errors
     /// [`CounterpartError`].

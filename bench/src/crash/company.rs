@@ -7,19 +7,19 @@ use crate::counterparts::free_ports;
 use crate::job::Job;
 use crate::process::Process;
 
-/// A supervisor that was asked to stop stops within this time.
+/// The time limit of a supervisor's orderly stop.
 const STOPS_WITHIN: Duration = Duration::from_secs(30);
 
-/// The supervisors of all processes; they and their children end with this value.
+/// The supervisors of all processes; they and their children end when this value is dropped.
 pub struct Company {
     supervisors: Vec<Process>,
 }
 
 impl Company {
-    /// Starts all of them. What they say goes to a file each in the job's folder.
+    /// Starts all of them. Each writes its output to a file in the job's folder.
     ///
     /// # Errors
-    /// [`CrashError`] when the program is missing or the system refuses.
+    /// [`CrashError`] if the program is missing or cannot be started.
     pub fn start(job: &Job<'_>, processes: u16) -> Result<Self, CrashError> {
         let ports: [u16; 16] = free_ports()?;
         let hosts: Vec<String> = ports
@@ -57,7 +57,7 @@ impl Company {
         Ok(Self { supervisors })
     }
 
-    /// The process of the job that a supervisor has running now, if it has one.
+    /// Returns the job's process that a supervisor runs now, if any.
     pub fn child(&self, process: usize) -> Option<i32> {
         let supervisor = self.supervisors[process].pid();
         let children =
@@ -66,12 +66,13 @@ impl Company {
         children.split_whitespace().next()?.parse().ok()
     }
 
-    /// Asks all to stop.
+    /// Stops all of them.
     ///
     /// # Errors
-    /// [`CrashError::Ended`] when one does not stop, or not well.
+    /// [`CrashError::Ended`] if one does not stop, or ends with an error.
     pub fn stop(mut self) -> Result<(), CrashError> {
-        // Only the supervisors hear it: each tells its child, as it would under systemd or Kubernetes.
+        // Only the supervisors get the signal. Each forwards it to its child, as under systemd or
+        // Kubernetes.
         self.supervisors
             .iter()
             .for_each(|supervisor| signal(supervisor.pid(), libc::SIGTERM));
@@ -95,7 +96,7 @@ impl Company {
     }
 }
 
-/// Sends a signal to one process. That it is gone already is as good.
+/// Sends a signal to one process. It does not matter if the process has ended already.
 pub fn signal(pid: i32, signal: i32) {
     // SAFETY: a plain system call on integers.
     unsafe { libc::kill(pid, signal) };

@@ -1,4 +1,4 @@
-//! Orders at a steady rate, whatever happens to the broker.
+//! Orders at a steady rate, even while the broker is down.
 
 use std::time::{Duration, Instant};
 
@@ -7,14 +7,14 @@ use record_log::{Delivery, LogError, Publisher, RecordLog};
 use crate::generate::{GenerateError, send, wait_for_turn};
 use crate::orders::Made;
 
-/// How long it waits before it looks for a broker that is away.
+/// The pause before another attempt to reach the broker.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
-/// Publishes the records at so many a second. Where the broker dies some may be lost or stand there twice: what the topic
-/// holds is what counts.
+/// Publishes the records at this rate. When the broker dies, some may be lost or published twice:
+/// the content of the topic is compared, not what was sent.
 ///
 /// # Errors
-/// [`GenerateError`] when the log refuses for good.
+/// [`GenerateError`] if the log refuses for good.
 pub fn publish(
     log: &dyn RecordLog,
     topic: &str,
@@ -40,7 +40,7 @@ pub fn publish(
     Ok(())
 }
 
-/// A publisher, as soon as there is a broker.
+/// Opens a publisher as soon as there is a broker.
 fn open(log: &dyn RecordLog) -> Result<Box<dyn Publisher>, LogError> {
     loop {
         match log.publisher("bench-crash", Delivery::AtLeastOnce) {

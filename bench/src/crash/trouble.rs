@@ -1,4 +1,4 @@
-//! What goes wrong in a run, when, and how long it took until there were results again.
+//! The faults of a run, their times, and the time until there were results again.
 
 use std::fs;
 use std::path::Path;
@@ -13,36 +13,36 @@ use super::company::{Company, signal};
 use super::{Args, CrashError, restart};
 use crate::counterparts::Server;
 
-/// The first trouble comes when the job has surely begun.
+/// The time of the first fault; the job has certainly started by then.
 const FIRST_AFTER: Duration = Duration::from_secs(8);
-/// From one trouble to the next: at least and at most.
+/// The pause between two faults: its minimum and its maximum.
 const PAUSE_MS: std::ops::Range<u64> = 4_000..8_000;
-/// How long a process sleeps, or the object store is away.
+/// The time for which a process is stopped, or the object store unavailable.
 const AWAY: Duration = Duration::from_secs(3);
-/// The last trouble comes so long before the end of the load.
+/// The time between the last fault and the end of the load.
 const LAST_BEFORE: Duration = Duration::from_secs(8);
 
-/// What went wrong.
+/// The kind of a fault.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Kind {
     /// A process of the job was killed.
     Killed(usize),
-    /// A process of the job was stopped for a while, and went on.
+    /// A process of the job was stopped for a while, and continued.
     Slept(usize),
-    /// The object store was away for a while.
+    /// The object store was unavailable for a while.
     StoreAway,
     /// The broker was killed and started again.
     BrokerKilled,
 }
 
-/// Something that went wrong, and since when it was over.
+/// A fault, and the time at which it ended.
 #[derive(Clone, Copy, Debug)]
 pub struct Trouble {
     kind: Kind,
     over: Timestamp,
 }
 
-/// Makes trouble.
+/// Causes the faults.
 pub struct Troubles<'a> {
     company: &'a Company,
     broker: &'a mut Server,
@@ -53,10 +53,10 @@ pub struct Troubles<'a> {
 }
 
 impl<'a> Troubles<'a> {
-    /// Makes trouble until the load is nearly over.
+    /// Causes faults until the load is nearly over.
     ///
     /// # Errors
-    /// [`CrashError`] when the broker does not come back, or the system refuses.
+    /// [`CrashError`] if the broker does not come back, or a system call fails.
     pub fn make(
         args: &Args,
         company: &'a Company,
@@ -85,7 +85,7 @@ impl<'a> Troubles<'a> {
         Ok(troubles.happened)
     }
 
-    /// Mostly kills; every fourth trouble is of another kind, in turn.
+    /// Mostly kills; every fourth fault is of another kind, in turn.
     fn next(&mut self) -> Result<(), CrashError> {
         let process = self.random.random_range(0..self.processes);
         let kind = match self.happened.len() % 12 {
@@ -123,7 +123,7 @@ impl<'a> Troubles<'a> {
         signal(pid, libc::SIGCONT);
     }
 
-    /// A file in place of the folder: nothing can be created, read or listed in it.
+    /// Puts a file in place of the folder: nothing can be created, read or listed in it.
     fn take_store_away(&self) -> Result<(), CrashError> {
         let store = self.folder.join("checkpoints");
         let aside = self.folder.join("checkpoints.away");
@@ -137,7 +137,8 @@ impl<'a> Troubles<'a> {
     }
 }
 
-/// Prints what happened, and how long it took from each trouble's end to the first result of a window that ended after it.
+/// Prints the faults, and the time from each one's end to the first result of a window that ended
+/// after it.
 pub fn report(troubles: &[Trouble], results: &[(WindowCount, u64)]) {
     let mut recoveries = Vec::new();
     for trouble in troubles {

@@ -1,4 +1,4 @@
-//! What is kept for the worst day: a dump, tables, uploads, and how far the mailbox had come on the topic.
+//! The backup: a dump, tables, uploads, and the mailbox's position on the topic.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,20 +14,21 @@ use crate::counterparts::{Counterpart, run_silently};
 use crate::end_to_end::EndToEndError;
 use crate::orders_as_sql;
 
-/// Under which name notifications remembers what it has told.
+/// The group under which notifications stores its positions.
 const MAILBOX: &str = "notifications";
-/// What is counted anew needs no backup.
+/// The prefix of tables that need no backup, because the orders are counted again.
 const COUNTED: &str = "analytics-";
 const UPLOADS: [&str; 2] = ["uploads", "thumbnails"];
 
-/// A folder with everything, and positions that belong to it.
+/// A folder with the data, and the positions that belong to it.
 pub(super) struct Backup {
     folder: PathBuf,
     told: Vec<(u32, Offset)>,
 }
 
 impl Backup {
-    /// Takes it while the platform serves. The position comes before its table, so that nothing between them is missed.
+    /// Takes a backup while the platform serves. The position is read before its table, so that no
+    /// record between them is missed.
     pub(super) fn take(
         world: &World,
         log: &dyn RecordLog,
@@ -57,7 +58,7 @@ impl Backup {
         Ok(backup)
     }
 
-    /// Brings everything back into empty stores, before anything runs on them.
+    /// Restores the backup into empty stores, before anything uses them.
     pub(super) fn restore(
         &self,
         world: &World,
@@ -100,7 +101,7 @@ impl Backup {
     }
 }
 
-/// Everything but checkpoints.
+/// Copies everything but checkpoints.
 fn copy_uploads(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to)?;
     for folder in UPLOADS

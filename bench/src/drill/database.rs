@@ -1,4 +1,4 @@
-//! MariaDB's own programs: a dump, and what brings one back.
+//! MariaDB's own programs: they write a dump and restore it.
 
 use std::fs::File;
 use std::path::Path;
@@ -9,7 +9,7 @@ use reqwest::Url;
 use super::{DrillError, Result};
 use crate::counterparts::{self, mariadb};
 
-/// Writes a consistent dump while the server serves.
+/// Writes a consistent dump while the server runs.
 pub(super) fn dump(address: &str, file: &Path) -> Result<()> {
     let mut dump = client("mariadb-dump", address)?;
     dump.args([

@@ -1,6 +1,6 @@
-//! Tables of DynamoDB: exported to files and brought back, by its JSON protocol.
+//! Tables of DynamoDB: exported to files and restored, by its JSON protocol.
 //!
-//! In the cloud a table has point-in-time recovery; this is what a laptop has in its place.
+//! In the cloud a table has point-in-time recovery; this module replaces it on a laptop.
 
 use std::fs;
 use std::path::Path;
@@ -11,9 +11,10 @@ use serde_json::{Map, Value, json};
 
 use super::{DrillError, Result};
 
-/// DynamoDB Local asks for a signature but does not check it; tables belong to the access key, which is the platform's.
+/// DynamoDB Local needs a signature but does not verify it. Tables belong to the access key, so
+/// this is the platform's.
 const SIGNATURE: &str = "AWS4-HMAC-SHA256 Credential=local/20260101/local/dynamodb/aws4_request, SignedHeaders=host, Signature=00";
-/// A batch of writes has so many at most.
+/// The maximum number of writes in a batch.
 const BATCH: usize = 25;
 const ACTIVE_LIMIT: Duration = Duration::from_secs(30);
 
@@ -31,7 +32,7 @@ impl<'a> Tables<'a> {
         })
     }
 
-    /// Writes every table that is wanted into a file of the folder; returns how many items there were.
+    /// Writes every wanted table into a file of the folder; returns the number of items.
     pub(super) fn export(&self, folder: &Path, is_wanted: impl Fn(&str) -> bool) -> Result<usize> {
         fs::create_dir_all(folder)?;
         let names = self.ask("ListTables", &json!({}))?;
@@ -54,7 +55,7 @@ impl<'a> Tables<'a> {
         Ok(exported)
     }
 
-    /// Creates the tables of the folder's files and fills them; returns how many items there were.
+    /// Creates the tables of the folder's files and fills them; returns the number of items.
     pub(super) fn import(&self, folder: &Path) -> Result<usize> {
         let mut imported = 0;
         for file in fs::read_dir(folder)? {
@@ -161,7 +162,7 @@ impl<'a> Tables<'a> {
     }
 }
 
-/// The request that creates a table like the one that is described.
+/// Returns the request that creates a table like the described one.
 fn creation(described: &Value) -> Value {
     let kept = ["TableName", "KeySchema", "AttributeDefinitions"];
     let mut request: Map<String, Value> = kept

@@ -1,4 +1,5 @@
-//! What can be lost: MariaDB, DynamoDB Local, and the platform's data folder with its objects and checkpoints.
+//! The data that can be lost: MariaDB, DynamoDB Local, and the platform's data folder with its
+//! objects and checkpoints.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -12,7 +13,7 @@ use crate::process::Lifetime;
 
 const LOST: [Counterpart; 2] = [Counterpart::Mariadb, Counterpart::Dynamodb];
 
-/// Stores, and where their data lie.
+/// The stores, and the folder of their data.
 pub(super) struct World {
     folder: PathBuf,
     servers: Counterparts,
@@ -20,7 +21,7 @@ pub(super) struct World {
 }
 
 impl World {
-    /// Empty stores below the folder, beside a log that is elsewhere.
+    /// Creates empty stores below the folder, beside a log that is elsewhere.
     pub(super) fn build(cache: &Cache, folder: PathBuf, brokers: &str) -> Result<Self> {
         let servers = Counterparts::start(&LOST, cache, &folder, Lifetime::OfItsThread)
             .map_err(EndToEndError::from)?;
@@ -31,7 +32,7 @@ impl World {
         })
     }
 
-    /// The platform on these stores.
+    /// Starts the platform on these stores.
     pub(super) fn start(&self) -> Result<Platform> {
         let arguments = self
             .servers
@@ -53,7 +54,7 @@ impl World {
         .map_err(EndToEndError::from)?)
     }
 
-    /// Where the server listens.
+    /// Returns the address of the server.
     pub(super) fn address(&self, wanted: Counterpart) -> &str {
         let found = self
             .servers
@@ -63,12 +64,12 @@ impl World {
         found.map_or("", |(_, server)| server.address())
     }
 
-    /// Where uploads and checkpoints lie.
+    /// Returns the folder of uploads and checkpoints.
     pub(super) fn objects(&self) -> PathBuf {
         self.folder.join("data/objects")
     }
 
-    /// Tells the stream job to count the topic from its beginning.
+    /// Lets the stream job count the topic from its beginning.
     pub(super) fn start_over(&self) -> Result<()> {
         let program = binaries::find("order-analytics")
             .map_err(PlatformError::from)

@@ -1,4 +1,5 @@
-//! The platform's books after everything: the audit, the mailbox, the stock and the topic, each held against the orders.
+//! The platform's books at the end: the audit, the mailbox, the stock and the topic, each compared
+//! with the orders.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -14,9 +15,10 @@ use crate::counterparts::mariadb;
 use crate::read;
 use crate::shop::{STOCK, Shop};
 
-/// What a request that died had reserved is given back after two minutes, and looked for four times a minute.
+/// The time limit for the stock. Stock of an abandoned claim is released after two minutes; the
+/// search for such claims runs four times a minute.
 const STOCK_LIMIT: Duration = Duration::from_secs(240);
-/// Whatever would be there of an order that is not there whole, and of an order's way when all have gone it.
+/// Finds the remains of incomplete orders, and rows that must be gone when all orders are complete.
 const HALVES: &str = "
 SELECT CONCAT('order ', id, ' has no items') FROM orders WHERE id NOT IN (SELECT order_id FROM order_items);
 SELECT CONCAT('order ', id, ' does not cost what its items do') FROM orders JOIN
@@ -28,11 +30,11 @@ SELECT CONCAT('the claim ', reservation_key, ' is of no order') FROM stock_claim
 ";
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
-/// The event that each order's message tells of.
+/// The event of each order's message.
 pub(crate) type Told = BTreeMap<u64, Uuid>;
 
-/// Waits until the platform itself says that every minute is closed and the books balance. Until then a difference may
-/// come, where orders are counted that waited for a process to come back, and go.
+/// Waits until the platform's own audit has closed every minute and found no difference. Until then
+/// a difference may appear and go, when orders are counted that waited for a process to come back.
 pub(crate) fn wait_until_balanced(shop: &Shop, customers: &Customers) -> Result<()> {
     wait(customers.patience, || {
         let audit = shop.audit()?;
@@ -44,7 +46,8 @@ pub(crate) fn wait_until_balanced(shop: &Shop, customers: &Customers) -> Result<
     })
 }
 
-/// Waits until every order has its message; none may have two, or belong to no order.
+/// Waits until every order has its message. No order may have two, and no message may belong to no
+/// order.
 pub(crate) fn wait_until_told(shop: &Shop, customers: &Customers) -> Result<Told> {
     let ordered: BTreeSet<_> = customers
         .acknowledged
@@ -83,7 +86,8 @@ pub(crate) fn wait_until_told(shop: &Shop, customers: &Customers) -> Result<Told
     })
 }
 
-/// Waits until as much is gone from the stock as was sold: what died on its way has given back what it had taken.
+/// Waits until the stock is less by exactly the sold quantity: abandoned claims have released
+/// theirs.
 pub(crate) fn wait_until_stock_is_back(shop: &Shop, customers: &Customers) -> Result<()> {
     let sold = customers.sold();
     wait(STOCK_LIMIT, || {
@@ -99,7 +103,7 @@ pub(crate) fn wait_until_stock_is_back(shop: &Shop, customers: &Customers) -> Re
     })
 }
 
-/// Waits until SQL at this address holds whole orders, and nothing of any other.
+/// Waits until SQL at this address contains complete orders, and nothing of any other.
 pub(super) fn wait_until_whole(mysql: &Url) -> Result<()> {
     wait(STOCK_LIMIT, || {
         let halves = mariadb::query(mysql, HALVES)?;
@@ -111,7 +115,8 @@ pub(super) fn wait_until_whole(mysql: &Url) -> Result<()> {
     })
 }
 
-/// Every order is on the topic once, under the event that was told, and nothing else of these customers is.
+/// Checks that every order is on the topic once, with the event of its message, and that the topic
+/// has nothing else of these customers.
 pub(crate) fn compare_topic(log: &dyn RecordLog, customers: &Customers, told: &Told) -> Result<()> {
     let mut events: Vec<OrderCreated> = read::all_json(log, ORDERS)?;
     events.retain(|event| customers.users.contains(&event.user_id));
@@ -158,7 +163,7 @@ pub(crate) fn compare_topic(log: &dyn RecordLog, customers: &Customers, told: &T
     )))
 }
 
-/// Looks until it is as it must be; an inner error is what is not yet.
+/// Repeats a check until it succeeds; an inner error is a difference that may still go.
 fn wait<T>(
     limit: Duration,
     mut look: impl FnMut() -> Result<std::result::Result<T, String>>,

@@ -1,4 +1,4 @@
-//! The customers of a run, and what they know to have ordered.
+//! The customers of a run, and the orders that they know.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -6,21 +6,22 @@ use std::time::{Duration, Instant};
 use super::{EndToEndError, Result};
 use crate::shop::{Order, Shop, ShopError};
 
-/// What one of the product costs.
+/// The price of the product.
 const PRICE_CENTS: u64 = 1_250;
-/// A window closes within a minute, the disorder and the time to commit; an emulated store may be slow on top.
+/// The time limit of counting. A window closes within a minute, the disorder and the time to
+/// commit; an emulated store may be slow on top.
 const COUNTED_LIMIT: Duration = Duration::from_secs(120);
 
-/// Users of our own, the product they buy, and every order of theirs that was acknowledged.
+/// Users of this run, the product they buy, and all their acknowledged orders.
 pub struct Customers {
     pub(crate) users: Vec<u64>,
     pub(crate) product: String,
     pub(crate) acknowledged: Vec<Order>,
-    /// How long they wait until their orders are counted and told.
+    /// The time limit for counts and messages.
     pub(crate) patience: Duration,
 }
 
-/// Orders and their total, by user.
+/// Number of orders and their total, by user.
 type Books = BTreeMap<u64, (u64, u64)>;
 
 impl Customers {
@@ -50,7 +51,8 @@ impl Customers {
         })
     }
 
-    /// Each user orders one time more than the one before, and all of them `least` times at least.
+    /// Lets each user order one time more than the one before, and all of them at least `least`
+    /// times.
     ///
     /// # Errors
     /// [`ShopError`].
@@ -64,7 +66,7 @@ impl Customers {
         Ok(())
     }
 
-    /// How many of the product they bought.
+    /// Returns the quantity that they bought.
     pub(crate) fn sold(&self) -> u64 {
         self.acknowledged
             .iter()
@@ -73,8 +75,8 @@ impl Customers {
             / PRICE_CENTS
     }
 
-    /// Sees that every acknowledged order is stored once, takes over those whose reply was lost on the way, and returns
-    /// these.
+    /// Checks that every acknowledged order is stored once, adds the orders whose reply was lost,
+    /// and returns those.
     pub(super) fn take_in_stored(&mut self, shop: &Shop) -> Result<Vec<Order>> {
         let mut stored: Vec<_> = shop.orders()?;
         stored.retain(|order| self.users.contains(&order.user_id));
@@ -111,7 +113,7 @@ impl Customers {
     /// Waits until the windows count exactly the acknowledged orders.
     ///
     /// # Errors
-    /// [`EndToEndError::Books`] when more is counted than was ordered, or not enough in time.
+    /// [`EndToEndError::Books`] if more is counted than was ordered, or not enough in time.
     pub fn wait_until_counted(&self, shop: &Shop) -> Result<()> {
         let ordered = sum(self
             .acknowledged

@@ -1,8 +1,8 @@
-//! Kills under load: customers order while the platform, or its orders service, gets SIGKILL again and again, and is started
-//! again each time.
+//! Kills under load: customers order while the platform, or its orders service, gets SIGKILL again
+//! and again, and is restarted each time.
 //!
-//! One customer gives up an order whose reply was lost; it is stored or it is not. The others insist: they ask again under
-//! the same key until they are answered, and must get one order for each key.
+//! One customer gives up an order whose reply was lost; that order may be stored or not. The others
+//! repeat a request under the same key until it is answered, and must get one order for each key.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, ScopedJoinHandle};
@@ -14,19 +14,19 @@ use super::customers::Customers;
 use super::{EndToEndError, Result};
 use crate::shop::{Order, Shop};
 
-/// Between two orders of a customer, so that a hundred kills fit into one catalogue's stock.
+/// The pause between two orders of a customer. A hundred kills must not use up the stock.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// What one customer did.
+/// The purchases of one customer.
 #[derive(Default)]
 struct Purchases {
     acknowledged: Vec<Order>,
-    /// Requests that were not answered, or not well.
+    /// Requests without a good answer.
     unanswered: usize,
 }
 
-/// Has `kill_and_start` kill so often while the customers order, each at one of the shops, and holds what is stored then
-/// against what they know.
+/// Calls `kill_and_start` this often while the customers order, each at one of the shops, and
+/// compares the stored orders with their knowledge.
 pub(super) fn under_load<V>(
     victim: V,
     shops: &[Shop],
@@ -73,15 +73,15 @@ pub(super) fn under_load<V>(
     });
     let victim = victim?;
 
-    // At the end of a partition event time goes on at the pace of the clock, in each life anew from the last event: where
-    // nobody orders in a partition, its windows are as late as there were short lives.
+    // At the end of a partition event time follows the clock, in each life from the last event on.
+    // In a partition without orders, windows are late by the sum of the short lives.
     customers.patience += began.elapsed();
     report(&shops[0], customers, given_up, insisted)?;
     Ok(victim)
 }
 
-/// For how long customers order before they see the kill of this number: half a second to two, never the same phase of
-/// whatever the platform does each second.
+/// Returns the time for which customers order before the kill of this number: half a second to two,
+/// at a varying phase of the platform's periodic work.
 fn until(kill: u32) -> Duration {
     Duration::from_millis(500 + u64::from(kill) * 379 % 1_500)
 }
@@ -112,7 +112,7 @@ fn insist(shop: &Shop, user: u64, product: &str, over: &AtomicBool) -> Purchases
                     return purchases;
                 }
             }
-            // Without a platform there is nobody to insist with.
+            // After the last kill there may be no platform that could answer.
             Err(_) if is_last => return purchases,
             Err(_) => purchases.unanswered += 1,
         }
@@ -120,8 +120,8 @@ fn insist(shop: &Shop, user: u64, product: &str, over: &AtomicBool) -> Purchases
     }
 }
 
-/// Every order that was acknowledged is stored; those that nobody knows of are the quitter's, one for each lost reply at
-/// most.
+/// Checks that every acknowledged order is stored. Unknown orders belong to the customer who gives
+/// up, at most one for each lost reply.
 fn report(
     shop: &Shop,
     customers: &mut Customers,

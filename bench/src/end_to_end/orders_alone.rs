@@ -1,5 +1,5 @@
-//! Only the orders service is killed, as a node's end would, while all others go on: they meet an order that another
-//! process was about to take, and nobody starts anew but the one that died.
+//! Kills only the orders service, as the loss of a node would, while all others continue. They meet
+//! orders that another process was about to store, and only the killed service starts anew.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! The load: `wrk` on one thread, and what the loaded proxy used meanwhile.
+//! The load: `wrk` on one thread, and the resources that the loaded proxy used meanwhile.
 
 use std::process::{Command, Stdio};
 
@@ -9,7 +9,7 @@ use crate::process::usage_of_group;
 
 const REPORT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/wrk/report.lua");
 
-/// How much is asked, and for how long.
+/// The number of connections, and the duration.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Load {
     pub(super) connections: u32,
@@ -27,7 +27,7 @@ struct Report {
 }
 
 impl Load {
-    /// Loads one proxy, and says what it did and used.
+    /// Loads one proxy, and returns its figures.
     #[allow(
         clippy::cast_precision_loss,
         reason = "counts of one round are far below 2^53"

@@ -1,4 +1,5 @@
-//! What is compared: nginx, our gateway twice, Flask, and the upstream behind all of them.
+//! The proxies that are compared: nginx, our gateway twice, Flask; and the upstream behind all of
+//! them.
 
 use std::ffi::OsString;
 use std::fs;
@@ -17,23 +18,23 @@ use crate::counterparts::{
 
 const FLASK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/flask");
 const REQUIREMENTS: &str = include_str!("../../peers/flask/requirements.txt");
-/// What is asked for: a product, as far as the upstream knows.
+/// The requested path: a product.
 const PATH: &str = "/api/products/0198c0de-0000-7000-8000-000000000001";
-/// What the upstream answers, 220 bytes.
+/// The upstream's answer, 220 bytes.
 const PRODUCT: &str = r#"{"id":"0198c0de-0000-7000-8000-000000000001","name":"Tide table","price_cents":1250,"currency":"USD","stock":1000,"category":"books","pages":96,"language":"en","created_at":"2026-11-22T10:00:00.123Z","is_on_offer":false}"#;
-/// A limit that is counted and never reached.
+/// A rate limit that is counted and never reached.
 const UNREACHED: &str = "1000000";
-/// By what services know each other in these runs.
+/// The secret that services share in these runs.
 const SECRET: &str = "nobody else listens on this machine's loopback";
 
-/// A proxy under load; it ends with this value.
+/// A proxy under load; it ends when this value is dropped.
 pub(super) struct Proxy {
     pub(super) name: &'static str,
     pub(super) headers: Vec<String>,
     server: Server,
 }
 
-/// All that are compared, nginx first.
+/// All proxies that are compared, nginx first.
 pub(super) struct Proxies {
     pub(super) all: Vec<Proxy>,
     _upstream: Server,
@@ -49,7 +50,7 @@ impl Proxy {
         }
     }
 
-    /// Leads the group of its processes.
+    /// Returns the id of its process group.
     pub(super) fn pid(&self) -> i32 {
         self.server.pid()
     }
@@ -60,7 +61,7 @@ impl Proxy {
 }
 
 impl Proxies {
-    /// Fetches what is missing, and starts all of them.
+    /// Fetches missing programs, and starts all proxies.
     pub(super) fn start(
         cache: &Cache,
         folder: &Path,
@@ -150,7 +151,7 @@ fn launch(
     }
 }
 
-/// Whether anything that speaks HTTP is there.
+/// Returns whether an HTTP server answers on this port.
 fn answers(port: u16) -> bool {
     let client = Client::builder()
         .timeout(Duration::from_secs(2))
@@ -161,7 +162,7 @@ fn answers(port: u16) -> bool {
         .is_ok()
 }
 
-/// An nginx of its own, which keeps to `folder`.
+/// Starts an nginx whose files are all in `folder`.
 fn nginx(
     name: &'static str,
     folder: &Path,
@@ -210,7 +211,8 @@ fn upstream_configuration(port: u16) -> String {
     )
 }
 
-/// As nginx is commonly set up before an API: pooled connections, and the headers that say where a request came from.
+/// Returns the usual configuration of nginx before an API: pooled connections, and the headers that
+/// state where a request came from.
 fn proxy_configuration(port: u16, upstream: &str) -> String {
     let authority = upstream.trim_start_matches("http://");
     format!(
@@ -258,7 +260,7 @@ fn gateway(
     ))
 }
 
-/// The users service, for it is what signs tokens.
+/// Returns the users service, because it signs tokens.
 fn users(folder: &Path) -> Result<Launch, GatewayError> {
     let [port] = free_ports()?;
     let base = (port - 1).to_string();
@@ -285,7 +287,7 @@ fn users(folder: &Path) -> Result<Launch, GatewayError> {
     ))
 }
 
-/// Signs a user up and logs in.
+/// Signs a user up, logs in and returns the token.
 fn token(users: &str) -> Result<String, reqwest::Error> {
     let client = Client::builder().no_proxy().build()?;
     let post = |path: &str, body: Value| -> Result<Value, reqwest::Error> {
@@ -311,7 +313,8 @@ fn token(users: &str) -> Result<String, reqwest::Error> {
     Ok(pair["access_token"].as_str().unwrap_or_default().to_owned())
 }
 
-/// Two processes a core of the machine that it was tried on, and threads enough for all connections.
+/// Starts Flask with two processes for each core of the machine that the figures are from, and
+/// enough threads for all connections.
 fn flask(cache: &Cache, folder: &Path, upstream: &str) -> Result<Launch, GatewayError> {
     let programs = environment(cache)?.join("bin");
     let [port] = free_ports()?;
@@ -351,7 +354,7 @@ fn flask(cache: &Cache, folder: &Path, upstream: &str) -> Result<Launch, Gateway
     ))
 }
 
-/// A Python environment with Flask, kept by what it was made of.
+/// Returns a Python environment with Flask, cached by its requirements.
 fn environment(cache: &Cache) -> Result<PathBuf, CounterpartError> {
     let folder = cache.folder(&format!(
         "flask-{:08x}",

@@ -1,18 +1,19 @@
-//! What matters of a command's output, which runs to thousands of lines.
+//! The lines that matter in a command's output, which has thousands of them.
 
 use std::collections::VecDeque;
 
-/// How tests, compilers and the checks' own scripts begin to tell of a failure.
+/// The beginnings of lines with which tests, compilers and the checks' own scripts report a
+/// failure.
 const FAILURES: [&str; 4] = ["FAILED", "panicked at", "error:", "error["];
-/// How many lines after such a one belong to it.
+/// The number of lines after such a line that belong to it.
 const MESSAGE: usize = 4;
-/// How many lines tell of a failure that none of them names.
+/// The number of last lines that are shown if no line reports the failure.
 const LAST: usize = 30;
 
 /// Lines of a command's output.
 #[derive(Default)]
 pub(super) struct Said {
-    /// Of tests that skipped themselves.
+    /// Lines of skipped tests.
     pub(super) skipped: Vec<String>,
     failures: Vec<String>,
     belonging: usize,
@@ -39,7 +40,7 @@ impl Said {
         self.last.push_back(line);
     }
 
-    /// The lines that tell why the command failed; its last words if none does.
+    /// Returns the lines that report the command's failure; its last lines if none does.
     pub(super) fn why(self) -> Vec<String> {
         if self.failures.is_empty() {
             self.last.into()

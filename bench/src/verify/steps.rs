@@ -14,7 +14,7 @@ use crate::counterparts::{self, Counterpart, Counterparts};
 use crate::process::Lifetime;
 use crate::{browser, crash, cut_off, end_to_end, exact, load};
 
-/// Every step there is.
+/// All steps.
 pub(super) const ALL: &[Step] = &[
     Step {
         name: "format",
@@ -237,7 +237,8 @@ fn check<E: Error + 'static>(result: Result<(), E>) -> StepResult {
         .map_err(|error| VerifyError::Check(Box::new(error)))
 }
 
-/// Few requests of each kind: enough to find a document that is not kept, in a minute.
+/// Few requests of each kind: enough to find an answer that differs from its description, in a
+/// minute.
 fn contract(_: &Context) -> StepResult {
     let mut command = Command::new(root().join("bench/schemathesis.sh"));
     command.env("EXAMPLES", "5");
@@ -279,7 +280,8 @@ fn run(command: Command) -> StepResult {
     run_and_keep(command).map(|_| Outcome::Passed)
 }
 
-/// Runs the command in the root of the repository, shows what it writes, and keeps of that what matters.
+/// Runs the command in the root of the repository, prints its output, and keeps the lines that
+/// matter.
 fn run_and_keep(mut command: Command) -> Result<Said, VerifyError> {
     let mut said = Said::default();
     let ended = spawn_piped(command.current_dir(root())).and_then(|(mut child, output)| {
@@ -312,12 +314,13 @@ fn run_and_keep(mut command: Command) -> Result<Said, VerifyError> {
 fn spawn_piped(command: &mut Command) -> io::Result<(Child, PipeReader)> {
     let (output, input) = io::pipe()?;
     let child = command.stdout(input.try_clone()?).stderr(input).spawn();
-    // The command holds the pipe's other end as well; while it does, the output has no end.
+    // The command also holds the pipe's other end. The output ends only when the command is
+    // dropped.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     Ok((child?, output))
 }
 
-/// The root of the repository: the harness runs where it was built.
+/// Returns the root of the repository: the harness runs where it was built.
 fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
@@ -334,7 +337,8 @@ mod tests {
 
     #[test]
     fn a_skipped_test_is_seen_on_either_output() {
-        // Put together here, or the verification would take what it reads of this very test for a skipped one.
+        // The word is composed here. Otherwise the verification would count this test's own output
+        // as a skipped test.
         let script = shell("w=SKIPPED; echo $w: one; echo passed; echo $w: two >&2");
         let seen = run_and_keep(script).unwrap().skipped;
         assert!(

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 #![allow(clippy::print_stdout, reason = "a test that skips itself says so")]
 
+mod architecture;
 mod compare;
 mod counterparts;
 mod end_to_end;

@@ -1,0 +1,262 @@
+//! ARCHITECTURE.md is true: the tests that it names exist, each invariant names what holds it, and
+//! the invariants about dependencies between crates hold.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde::Deserialize;
+
+/// A source file: its path below the repository, and its text.
+struct Source {
+    path: String,
+    text: String,
+}
+
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+/// Returns the Rust files below a folder of the repository.
+fn sources(folder: &str) -> Vec<Source> {
+    let mut open = vec![root().join(folder)];
+    let mut found = Vec::new();
+
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            let entries = std::fs::read_dir(&path).unwrap();
+            open.extend(entries.map(|entry| entry.unwrap().path()));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(Source {
+                text: std::fs::read_to_string(&path).unwrap(),
+                path: below_root(&path),
+            });
+        }
+    }
+
+    found
+}
+
+fn below_root(path: &PathBuf) -> String {
+    path.strip_prefix(root()).unwrap().display().to_string()
+}
+
+/// Returns one sentence for each test that the text names and no file has, or another file than the
+/// one in parentheses after the name.
+fn missing_tests(text: &str, sources: &[Source]) -> Vec<String> {
+    // Backticks alternate: every second piece stands between two of them.
+    let pieces: Vec<&str> = text.split('`').collect();
+    let quoted = (1..pieces.len()).step_by(2);
+    let mut missing = Vec::new();
+
+    for at in quoted.filter(|at| is_test_name(pieces[*at])) {
+        let name = pieces[at];
+        let file = match (pieces.get(at + 1), pieces.get(at + 2)) {
+            (Some(between), Some(file)) if between.trim() == "(" => file,
+            _ => ".rs",
+        };
+
+        let function = format!("fn {name}(");
+        let has_it =
+            |source: &Source| source.path.ends_with(file) && source.text.contains(&function);
+        if !sources.iter().any(has_it) {
+            missing.push(format!("no test {name} in {file}"));
+        }
+    }
+
+    missing
+}
+
+/// Tests have names of at least four words; nothing else in the text has.
+fn is_test_name(text: &str) -> bool {
+    let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    text.chars().all(is_word) && text.matches('_').count() >= 3
+}
+
+/// Returns the invariants that do not name what holds them.
+fn unheld(text: &str) -> Vec<&str> {
+    text.split("\n\n")
+        .filter(|paragraph| paragraph.starts_with("**Invariant:**"))
+        .filter(|paragraph| !paragraph.contains("Held "))
+        .collect()
+}
+
+#[test]
+fn each_named_test_exists_and_each_invariant_is_held() {
+    let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let mut all = sources("stream");
+    all.extend(sources("services"));
+    all.extend(sources("bench"));
+
+    assert!(text.matches("**Invariant:**").count() > 15);
+    assert_eq!(missing_tests(&text, &all), Vec::<String>::new());
+    assert_eq!(unheld(&text), Vec::<&str>::new());
+}
+
+#[test]
+fn a_missing_test_and_an_invariant_without_one_are_found() {
+    let source = Source {
+        path: "services/orders/tests/it/one.rs".to_owned(),
+        text: "fn one_is_not_two() {}".to_owned(),
+    };
+    let sources = [source];
+
+    for (text, problems) in [
+        ("Held by `one_is_not_two` (`tests/it/one.rs`).", 0),
+        ("Held by\n`one_is_not_two`\n(`it/one.rs`), for example.", 0),
+        ("A `created_at_ms`, and `one_is_not_two`.", 0),
+        ("Held by `two_is_not_one`.", 1),
+        ("Held by `one_is_not_two` (`tests/it/two.rs`).", 1),
+        ("Held by `one_is_not` and `is_not_two_at`.", 1),
+    ] {
+        assert_eq!(missing_tests(text, &sources).len(), problems, "{text}");
+    }
+
+    let text = "**Invariant:** one.\n\n**Invariant:** two. Held by `x`.\n\nNo invariant.";
+    assert_eq!(unheld(text), ["**Invariant:** one."]);
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<Package>,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    name: String,
+    dependencies: Vec<Dependency>,
+}
+
+#[derive(Deserialize)]
+struct Dependency {
+    name: String,
+    /// None for a dependency of the program; `dev` or `build` for others.
+    kind: Option<String>,
+}
+
+/// Returns the direct dependencies of each crate of the workspace.
+fn dependencies() -> BTreeMap<String, Vec<Dependency>> {
+    let output = Command::new("cargo")
+        .args(["metadata", "--format-version", "1", "--no-deps"])
+        .arg("--offline")
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+
+    let metadata: Metadata = serde_json::from_slice(&output.stdout).unwrap();
+    let crates = metadata.packages.into_iter();
+    let crates: BTreeMap<_, _> = crates
+        .map(|package| (package.name, package.dependencies))
+        .collect();
+    assert!(
+        crates.len() > 10,
+        "the workspace has {} crates",
+        crates.len()
+    );
+
+    crates
+}
+
+/// Returns the crates that depend on one of these, by `is_wanted`.
+fn dependents(is_wanted: impl Fn(&str, &Dependency) -> bool) -> Vec<String> {
+    let crates = dependencies();
+    let found = crates.iter().filter(|(name, dependencies)| {
+        dependencies
+            .iter()
+            .any(|dependency| is_wanted(name, dependency))
+    });
+
+    found.map(|(name, _)| name.clone()).collect()
+}
+
+#[test]
+fn only_the_record_log_depends_on_librdkafka() {
+    let found = dependents(|_, dependency| {
+        dependency.kind.as_deref() != Some("dev") && dependency.name.contains("kafka")
+    });
+    assert_eq!(found, ["record-log"]);
+}
+
+#[test]
+fn only_the_platform_links_services() {
+    const SERVICES: [&str; 7] = [
+        "gateway",
+        "users",
+        "products",
+        "orders",
+        "notifications",
+        "analytics",
+        "file-processor",
+    ];
+
+    let found = dependents(|_, dependency| {
+        dependency.kind.is_none() && SERVICES.contains(&&*dependency.name)
+    });
+    assert_eq!(found, ["platform"]);
+}
+
+#[test]
+fn the_gateway_links_no_store_and_no_contract() {
+    const STORES: [&str; 5] = [
+        "sqlx",
+        "aws-sdk-dynamodb",
+        "object_store",
+        "record-log",
+        "events",
+    ];
+
+    let found = dependents(|name, dependency| {
+        name == "gateway" && dependency.kind.is_none() && STORES.contains(&&*dependency.name)
+    });
+    assert_eq!(found, Vec::<String>::new());
+}
+
+#[test]
+fn the_search_of_products_uses_no_store() {
+    const IMPURE: [&str; 5] = ["aws_sdk", "tokio", "crate::store", "std::fs", "Instant"];
+
+    let mut files = sources("services/products/src");
+    files.retain(|source| source.path.contains("src/search"));
+    assert!(files.len() > 1);
+
+    for source in files {
+        for forbidden in IMPURE {
+            assert!(
+                !source.text.contains(forbidden),
+                "{}: {forbidden}",
+                source.path
+            );
+        }
+    }
+}
+
+#[test]
+fn no_service_has_a_static_that_can_change() {
+    const CHANGING: [&str; 7] = [
+        "static mut ",
+        "Mutex<",
+        "RwLock<",
+        "Atomic",
+        "OnceLock<",
+        "LazyLock<",
+        "Cell<",
+    ];
+
+    let mut files = sources("services");
+    files.retain(|source| source.path.contains("/src/"));
+    assert!(files.len() > 100);
+
+    for source in files {
+        let statics = source.text.lines().map(str::trim_start).filter(|line| {
+            let item = line.strip_prefix("pub ").unwrap_or(line);
+            item.starts_with("static ") || item.starts_with("thread_local!")
+        });
+
+        for line in statics {
+            let changes = line.starts_with("thread_local!")
+                || CHANGING.iter().any(|changing| line.contains(changing));
+            assert!(!changes, "{}: {line}", source.path);
+        }
+    }
+}

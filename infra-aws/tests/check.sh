@@ -22,20 +22,6 @@ every_edge_is_open() { # environment, run, google's state for prod
   return $result
 }
 
-holds_in() { # environment: terraform test with its variables, then the rules on each state it made
-  terraform test -no-color -json -verbose -var-file="env/$1.tfvars" -filter="tests/$1.tftest.hcl" >"$work/$1.json" || {
-    python3 -c 'import json, sys
-for line in sys.stdin:
-    message = json.loads(line)
-    if message["@level"] == "error": print(message["@message"], message.get("diagnostic", {}).get("detail", ""))' <"$work/$1.json"
-    return 1
-  }
-}
-
-rules_on() { # environment, run
-  python3 "$here/check_state.py" "$2" <"$work/$1.json"
-}
-
 bootstrap_speaks_to() { # the cluster that delivery.tf names, and applies the manifest that the chart keeps
   mkdir -p "$work/bin"
   for tool in aws helm; do printf '#!/bin/sh\necho "%s $*" >>"%s/said"\n' "$tool" "$work" >"$work/bin/$tool"; done
@@ -100,7 +86,7 @@ cd "$work/infra-aws" || exit 1
 if terraform init -backend=false -input=false -no-color -lockfile=readonly >"$work/init.log" 2>&1; then
   run "terraform validate" terraform validate -no-color
   for environment in dev prod; do
-    run "terraform test: $environment" holds_in "$environment"
+    run "terraform test: $environment" holds_in "$environment" "$environment"
   done
   run "rules on every resource: dev" rules_on dev cheap
   run "rules on every resource: prod, alone" rules_on prod alone
@@ -119,13 +105,7 @@ else
 fi
 cd "$here/.." || exit 1
 
-if python=$(python_with checkov 'checkov==3.3.30'); then
-  for environment in dev prod; do
-    run "checkov: $environment" "$python" -m checkov.main -d . --framework terraform --skip-download --compact --quiet --var-file "env/$environment.tfvars"
-  done
-else
-  missing "checkov cannot be installed here"
-fi
+checkov_in dev prod
 
 if [ -s "$work/prod.json" ]; then
   run "each service may make the calls that its source makes, and no others" may_do_what_it_does

@@ -7,7 +7,8 @@ import re
 import sys
 from pathlib import Path
 
-from check_state import Resources, listed, read_state, statements
+from check_state import listed, statements
+from rules import Resources, read_state
 
 # How the SDK spells a call, and how IAM does.
 CALLS = {

@@ -1,4 +1,4 @@
-"""Rules that hold for every resource of a kind, whatever it is called. What only one resource must hold is in *.tftest.hcl.
+"""Rules for every resource of a kind, whatever its name. What only one resource must hold is in *.tftest.hcl.
 
     terraform test -json -verbose … | python check_state.py RUN      the state of this run
     terraform show -json | python check_state.py                      any other state
@@ -7,29 +7,13 @@ Prints a line for each rule and leaves with 1 if one is broken.
 """
 
 import json
-import sys
+
+from rules import judge
 
 LEAST_RESOURCES = 48
 TEST_PASSWORD = "only-for-tests"
 # Statements about calls that AWS knows no resources for.
 WITHOUT_RESOURCES = {"LogsIn", "Looks", "Traces"}
-
-
-def read_state(run):
-    if run is None:
-        state = json.load(sys.stdin)
-        return state, state["values"]["root_module"]["resources"]
-    return read_lines(sys.stdin, run)
-
-
-def read_lines(lines, run):
-    for line in lines:
-        message = json.loads(line)
-        if message["type"] == "test_state" and message.get("@testrun") == run:
-            state = message["test_state"]
-            state.pop("provider_schemas", None)
-            return state, state["root_module"]["resources"]
-    sys.exit(f"no state of a run {run!r}: did terraform test fail?")
 
 
 def listed(value):
@@ -38,19 +22,6 @@ def listed(value):
 
 def statements(policy):
     return listed(json.loads(policy)["Statement"])
-
-
-class Resources:
-    """The managed resources of a state, and what a rule asks of them."""
-
-    def __init__(self, resources):
-        self.all = [resource for resource in resources if resource["mode"] == "managed"]
-
-    def of(self, kind):
-        return [(resource["address"], resource["values"]) for resource in self.all if resource["type"] == kind]
-
-    def keys(self, kind):
-        return {resource.get("index") for resource in self.all if resource["type"] == kind}
 
 
 def enough(resources, _state):
@@ -176,17 +147,5 @@ RULES = [
 ]
 
 
-def main():
-    state, found = read_state(sys.argv[1] if len(sys.argv) > 1 else None)
-    resources = Resources(found)
-    print(f"  {len(resources.all)} resources of {len({resource['type'] for resource in resources.all})} types")
-    broken = 0
-    for rule in RULES:
-        findings = list(rule(resources, state))
-        broken += bool(findings)
-        print(f"  {'FAILED' if findings else 'ok'}: {rule.__name__.replace('_', ' ')}" + "".join(f"\n    {finding}" for finding in findings))
-    sys.exit(bool(broken))
-
-
 if __name__ == "__main__":
-    main()
+    judge(RULES)

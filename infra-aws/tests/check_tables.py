@@ -16,7 +16,7 @@ import time
 from contextlib import ExitStack
 
 import boto3
-from check_state import Resources, read_state
+from rules import Resources, read_state
 
 PATIENCE_S = 60
 

@@ -10,7 +10,7 @@ import json
 import sys
 import uuid
 
-from check_state import Resources, read_state
+from rules import Resources, read_state
 
 ACCOUNT = "123456789012"
 REGION = "eu-central-1"

@@ -25,8 +25,8 @@ sys.path.insert(0, str(ROOT / "helm/tests"))
 import documents  # noqa: E402
 import edges_gcp  # noqa: E402
 import iam  # noqa: E402
-from check_state import Resources, read_lines  # noqa: E402
 from edges_services import public, serves  # noqa: E402
+from rules import Resources, read_lines  # noqa: E402
 from network import INTERNET, Pod, Vpc, policy_lets, selects  # noqa: E402
 from rights import FIELDS, FIELDS_GIVEN, is_attached, lacks, may_read, role_of  # noqa: E402
 

@@ -10,6 +10,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 # shellcheck source=infra-aws/tests/tools.sh
 . "$here/tools.sh"
+# shellcheck source=infra-aws/tests/planting.sh
+. "$here/../../infra-aws/tests/planting.sh"
 
 # What is wrong | file | sed expression
 mistakes=(
@@ -37,23 +39,7 @@ mistakes=(
   'an argument that does not exist|streaming.tf|s/enhanced_monitoring    =/enhanced_monitorings   =/'
 )
 
-refused() { # file, expression
-  local copy=$work/planted
-  rm -rf "$copy"
-  copy_to "$copy"
-  sed -i "$2" "$copy/$1"
-  if cmp -s "$copy/$1" "$here/../$1"; then
-    echo "the mistake could not be planted: $1 has changed"
-    return 1
-  fi
-  cd "$copy" || return 1
-  cp -r "$work/.terraform" .
-  terraform validate -no-color || return 0
-  terraform test -no-color -json -verbose -var-file=env/prod.tfvars -filter=tests/prod.tftest.hcl >out.json || return 0
-  python3 "$here/check_state.py" alone <out.json || return 0
-  python3 "$here/check_state.py" linked <out.json || return 0
-  return 1
-}
+rules_hold() { tested prod alone linked; }
 
 find_providers
 copy_to "$work/clean"
@@ -64,9 +50,4 @@ copy_to "$work/clean"
 }
 mv "$work/clean/.terraform" "$work/.terraform"
 
-for mistake in "${mistakes[@]}"; do
-  IFS='|' read -r what file expression <<<"$mistake"
-  [[ $what == *"${1:-}"* ]] || continue
-  run "refused: $what" refused "$file" "$expression"
-done
-finish
+plant_each "${1:-}"

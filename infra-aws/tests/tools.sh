@@ -76,3 +76,29 @@ copy_to() {
   mkdir -p "$1/../helm"
   cp -r "$here/../../helm/argocd" "$1/../helm/" 2>/dev/null || true
 }
+
+# holds_in ENVIRONMENT FILE: terraform test with the environment's variables. Leaves the states in $work/FILE.json; prints errors.
+holds_in() {
+  terraform test -no-color -json -verbose -var-file="env/$1.tfvars" -filter="tests/$2.tftest.hcl" >"$work/$2.json" || {
+    python3 -c 'import json, sys
+for line in sys.stdin:
+    message = json.loads(line)
+    if message["@level"] == "error": print(message["@message"], message.get("diagnostic", {}).get("detail", ""))' <"$work/$2.json"
+    return 1
+  }
+}
+
+# rules_on FILE RUN: the rules on the state of a run that holds_in left.
+rules_on() { python3 "$here/check_state.py" "$2" <"$work/$1.json"; }
+
+# checkov_in ENVIRONMENT…: checkov on the configuration in the current folder.
+checkov_in() {
+  local environment python
+  if ! python=$(python_with checkov 'checkov==3.3.30'); then
+    missing "checkov cannot be installed here"
+    return
+  fi
+  for environment in "$@"; do
+    run "checkov: $environment" "$python" -m checkov.main -d . --framework terraform --skip-download --compact --quiet --var-file "env/$environment.tfvars"
+  done
+}

@@ -14,20 +14,6 @@ trap 'rm -rf "$work"' EXIT
 # shellcheck source=infra-gcp/tests/tools.sh
 . "$here/tools.sh"
 
-holds_in() { # environment, file
-  terraform test -no-color -json -verbose -var-file="env/$1.tfvars" -filter="tests/$2.tftest.hcl" >"$work/$2.json" || {
-    python3 -c 'import json, sys
-for line in sys.stdin:
-    message = json.loads(line)
-    if message["@level"] == "error": print(message["@message"], message.get("diagnostic", {}).get("detail", ""))' <"$work/$2.json"
-    return 1
-  }
-}
-
-rules_on() { # file, run
-  python3 "$here/check_state.py" "$2" <"$work/$1.json"
-}
-
 same_files() { # as infra-aws, so that a diff of the two shows what the clouds change; only AWS has a cluster, with its operators and people
   diff <(cd "$here/.." && ls ./*.tf env) <(cd "$here/../../infra-aws" && ls ./*.tf env) | grep -vE 'tfbackend|operators.tf|people.tf' | grep '^[<>]' && return 1
   return 0
@@ -67,11 +53,5 @@ else
 fi
 cd "$here/.." || exit 1
 
-if python=$(python_with checkov 'checkov==3.3.30'); then
-  for environment in dev prod; do
-    run "checkov: $environment" "$python" -m checkov.main -d . --framework terraform --skip-download --compact --quiet --var-file "env/$environment.tfvars"
-  done
-else
-  missing "checkov cannot be installed here"
-fi
+checkov_in dev prod
 finish

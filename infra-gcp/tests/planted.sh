@@ -10,6 +10,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 # shellcheck source=infra-gcp/tests/tools.sh
 . "$here/tools.sh"
+# shellcheck source=infra-aws/tests/planting.sh
+. "$here/../../infra-aws/tests/planting.sh"
 
 # What is wrong | file | sed expression
 mistakes=(
@@ -37,25 +39,7 @@ mistakes=(
   'three workers|compute.tf|/worker_config {/{n;s/2/3/}'
 )
 
-refused() { # file, expression
-  local copy=$work/planted
-  rm -rf "$copy"
-  copy_to "$copy"
-  sed -i "$2" "$copy/$1"
-  if cmp -s "$copy/$1" "$here/../$1"; then
-    echo "the mistake could not be planted: $1 has changed"
-    return 1
-  fi
-  cd "$copy" || return 1
-  cp -r "$work/.terraform" .
-  cp "$work/lock.hcl" .terraform.lock.hcl
-  terraform validate -no-color || return 0
-  for pair in prod:alone linked:on_a_stateful_group linked:on_dataproc; do
-    terraform test -no-color -json -verbose -var-file=env/prod.tfvars -filter="tests/${pair%:*}.tftest.hcl" >out.json || return 0
-    python3 "$here/check_state.py" "${pair#*:}" <out.json || return 0
-  done
-  return 1
-}
+rules_hold() { tested prod alone && tested linked on_a_stateful_group on_dataproc; }
 
 if ! find_schema || ! python=$(python_with google 'grpcio>=1.70,<2'); then
   missing "the stand-in for Google's provider needs npm and pip"
@@ -68,9 +52,4 @@ copy_to "$work/clean"
 mv "$work/clean/.terraform" "$work/.terraform"
 cp "$work/clean/.terraform.lock.hcl" "$work/lock.hcl"
 
-for mistake in "${mistakes[@]}"; do
-  IFS='|' read -r what file expression <<<"$mistake"
-  [[ $what == *"${1:-}"* ]] || continue
-  run "refused: $what" refused "$file" "$expression"
-done
-finish
+plant_each "${1:-}"

@@ -48,7 +48,7 @@ use super::admin::Admin;
 use super::cluster::Cluster;
 use super::wire::WireError;
 use crate::kafka::progress::record;
-use crate::{Delivery, LogError, NewRecord, PublishError, Publisher, Refusal, Source, progress};
+use crate::{Cause, Delivery, LogError, NewRecord, PublishError, Publisher, Refusal, progress};
 
 /// How long a request, and a whole call, may wait for the brokers.
 #[derive(Clone, Copy, Debug)]
@@ -99,9 +99,9 @@ enum Stop {
     /// It will never be done.
     Refused(Refusal),
     /// It was not done.
-    Failed(Source),
+    Failed(Cause),
     /// A request was on its way when the broker went silent.
-    Unknown(Source),
+    Unknown(Cause),
 }
 
 impl From<Refusal> for Stop {

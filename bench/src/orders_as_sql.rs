@@ -4,11 +4,11 @@
 //! Orders placed after the backup are only on the topic. The statements add rows that the database
 //! lacks and change no existing ones, so they may be run twice:
 //!
-//! - - a customer who signed up after the backup gets a nameless account with the old id, because
+//! - a customer who signed up after the backup gets a nameless account with the old id, because
 //!   orders refer to it;
-//! - - an order gets its row and its items as they were when it was placed; later changes are not
+//! - an order gets its row and its items as they were when it was placed; later changes are not
 //!   known;
-//! - - a row of the outbox whose event is on the topic is deleted: the relay would publish it
+//! - a row of the outbox whose event is on the topic is deleted: the relay would publish it
 //!   again.
 //!
 //! Explicit ids advance AUTO_INCREMENT, so no later order gets the number of an earlier one.

@@ -2,9 +2,9 @@
 //!
 //! An import is a `use` or a path in the code that leads to another file of the crate. Three things
 //! are no imports:
-//! - - `mod child;` alone, which only declares a file;
-//! - - a re-export (`pub use`): a file that imports the name imports the file that defines it;
-//! - - names that a module takes from one that it is nested in (`super::…`): a folder belongs to
+//! - `mod child;` alone, which only declares a file;
+//! - a re-export (`pub use`): a file that imports the name imports the file that defines it;
+//! - names that a module takes from one that it is nested in (`super::…`): a folder belongs to
 //!   the file of its name.
 
 use std::collections::{BTreeMap, BTreeSet};

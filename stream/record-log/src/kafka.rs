@@ -1,12 +1,12 @@
 //! The record log on Apache Kafka, by librdkafka.
 //!
-//! - - `reader`: partitions are started one by one, each with a queue of its own, and drained by
+//! - `reader`: partitions are started one by one, each with a queue of its own, and drained by
 //!   callback. A record is passed on from the memory of the fetched batch. No group is joined.
-//! - - `ends`: dates the ends of partitions that a reader has reached.
+//! - `ends`: dates the ends of partitions that a reader has reached.
 //! - `publisher`: one Kafka transaction from commit to commit. Its progress is a record of
 //!   the same transaction on the compacted topic [`PROGRESS_TOPIC`] (`progress`), where nothing expires.
-//! - - `admin`: topics, partitions, offsets and the positions of groups. These calls may be slow.
-//! - - `client` and `native`: the safe wrapper of librdkafka's handles, for reader and publisher;
+//! - `admin`: topics, partitions, offsets and the positions of groups. These calls may be slow.
+//! - `client` and `native`: the safe wrapper of librdkafka's handles, for reader and publisher;
 //!   `settings`: properties.
 
 pub(crate) mod admin;

@@ -6,9 +6,9 @@
 //! ([`simulated`]). Every implementation passes the same conformance suite (`tests/it`).
 //!
 //! What always holds:
-//! - - a reader returns committed records only, those of each partition in the order of their
+//! - a reader returns committed records only, those of each partition in the order of their
 //!   offsets;
-//! - - the records that one [`Publisher`] sends between two commits become readable together with
+//! - the records that one [`Publisher`] sends between two commits become readable together with
 //!   its progress, or not at all;
 //! - opening a publisher fences every earlier holder of its id *before* its progress is read.
 //!
@@ -275,16 +275,16 @@ pub struct Polled {
     /// records that it has not passed on.
     ///
     /// An implementation follows these rules:
-    /// - - The date is read from this process's clock *before* the request is sent whose answer
+    /// - The date is read from this process's clock *before* the request is sent whose answer
     ///   confirms the end. The date does not cover records that are appended after that moment.
-    /// - - An answer that names the end of the partition's log (committed or not: Kafka's high
+    /// - An answer that names the end of the partition's log (committed or not: Kafka's high
     ///   watermark) confirms it if that end is at or below `next_offset`. Markers of transactions,
     ///   aborted records and compacted ones have offsets below the end like any other record; a
     ///   reader's position moves past them.
-    /// - - An open transaction confirms nothing: records behind it may be committed, but are not
+    /// - An open transaction confirms nothing: records behind it may be committed, but are not
     ///   readable.
     /// - An answer that never comes, fails, or names a later end changes nothing. The last date stands until a newer one.
-    /// - - At an end the date is renewed several times a second, for as long as it is polled. If no
+    /// - At an end the date is renewed several times a second, for as long as it is polled. If no
     ///   newer date arrives, the date grows old. This is how a caller notices a broker that is
     ///   down, frozen or not the leader.
     pub end_as_of_ms: Option<u64>,

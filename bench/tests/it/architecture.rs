@@ -2,7 +2,7 @@
 //! the invariants about dependencies between crates hold.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use serde::Deserialize;
@@ -37,7 +37,7 @@ fn sources(folder: &str) -> Vec<Source> {
     found
 }
 
-fn below_root(path: &PathBuf) -> String {
+fn below_root(path: &Path) -> String {
     path.strip_prefix(root()).unwrap().display().to_string()
 }
 

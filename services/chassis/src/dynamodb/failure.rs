@@ -68,9 +68,9 @@ mod tests {
 
     use super::*;
 
-    fn refused(error: PutItemError) -> Result<(), SdkError<PutItemError>> {
+    fn refused(error: PutItemError) -> SdkError<PutItemError> {
         let response = HttpResponse::new(400.try_into().unwrap(), "".into());
-        Err(SdkError::service_error(error, response))
+        SdkError::service_error(error, response)
     }
 
     #[test]
@@ -80,13 +80,16 @@ mod tests {
 
         assert!(held(Ok::<(), SdkError<PutItemError>>(())).unwrap());
         assert!(
-            !held(refused(PutItemError::ConditionalCheckFailedException(
-                failed
+            !held(Err::<(), _>(refused(
+                PutItemError::ConditionalCheckFailedException(failed)
             )))
             .unwrap()
         );
 
-        let error = held(refused(PutItemError::ResourceNotFoundException(no_table))).unwrap_err();
+        let error = held(Err::<(), _>(refused(
+            PutItemError::ResourceNotFoundException(no_table),
+        )))
+        .unwrap_err();
         assert!(
             error.to_string().starts_with("DynamoDB failed: "),
             "{error}"

@@ -77,7 +77,13 @@ pub struct RunArguments {
 
     /// Further property, by librdkafka's name, such as security.protocol=SASL_SSL; repeat the flag,
     /// or put one property on each line of the variable
-    #[arg(long = "property", env = "TIDEMARK_PROPERTIES", value_delimiter = '\n', value_parser = parse_property, value_name = "NAME=VALUE")]
+    ///
+    /// --client native takes: security.protocol; sasl.mechanism (PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER), sasl.username,
+    /// sasl.password, sasl.oauthbearer.token.file (its own); ssl.ca.location, ssl.certificate.location, ssl.key.location (or
+    /// .pem), ssl.endpoint.identification.algorithm; client.id; socket.timeout.ms, socket.connection.setup.timeout.ms,
+    /// socket.keepalive.enable, socket.send.buffer.bytes, socket.receive.buffer.bytes; fetch.wait.max.ms, fetch.min.bytes,
+    /// fetch.max.bytes, max.partition.fetch.bytes, queued.max.messages.kbytes; transaction.timeout.ms
+    #[arg(long = "property", env = "TIDEMARK_PROPERTIES", hide_env_values = true, value_delimiter = '\n', value_parser = parse_property, value_name = "NAME=VALUE")]
     pub properties: Vec<(String, String)>,
 
     /// Address that serves status, health and metrics; not served if absent

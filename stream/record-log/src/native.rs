@@ -7,6 +7,8 @@
 //! - `batch`: record batches, walked and built in place: where the work is.
 //! - `reader`: fetching and handing over; `publisher`: transactions and the batches in them; `admin`: topics, offsets,
 //!   positions of groups.
+//! - `settings`: librdkafka's properties; `network`, `plain`, `tls`, `probe`: streams of bytes; `login`: SASL; `errors`:
+//!   what passes and what is refused.
 //!
 //! The kafka-protocol crate was tried for the rare messages and rejected: it allocates what a frame claims to hold, and
 //! brings 83,000 lines for thirteen requests.
@@ -18,9 +20,15 @@ mod api;
 mod batch;
 mod cluster;
 mod codec;
+mod errors;
+mod login;
+mod network;
+mod plain;
+mod probe;
 mod publisher;
 mod reader;
 mod settings;
+mod tls;
 mod wire;
 
 use std::collections::BTreeSet;
@@ -30,9 +38,8 @@ use std::time::Duration;
 use self::admin::Admin;
 use self::cluster::Cluster;
 use self::publisher::{Opening, Patience};
-use self::reader::NativeReader;
+use self::reader::{Fetching, NativeReader};
 use self::settings::Settings;
-use self::wire::WireError;
 use crate::kafka::PROGRESS_TOPIC;
 use crate::kafka::progress::{self, Ranges};
 use crate::{
@@ -44,6 +51,7 @@ use crate::{
 pub struct NativeLog {
     cluster: Arc<Cluster>,
     admin: Arc<Admin>,
+    fetching: Fetching,
     transaction_timeout: Duration,
     patience: Patience,
 }
@@ -57,11 +65,12 @@ impl NativeLog {
     pub fn new(brokers: &str, properties: &[(String, String)]) -> Result<Self, LogError> {
         let settings = Settings::new(brokers, properties)
             .map_err(|refused| LogError::Settings(Box::new(refused)))?;
-        let cluster = Arc::new(Cluster::new(settings.network, settings.brokers));
+        let cluster = Arc::new(Cluster::new(settings.access, settings.brokers));
 
         Ok(Self {
             admin: Arc::new(Admin::new(Arc::clone(&cluster))),
             cluster,
+            fetching: settings.fetching,
             transaction_timeout: settings.transaction_timeout,
             patience: Patience::default(),
         })
@@ -69,12 +78,17 @@ impl NativeLog {
 
     /// The log of these brokers behind a network of a test's own.
     #[cfg(test)]
-    fn over(network: Box<dyn wire::Network>, brokers: &str, patience: Patience) -> Self {
+    fn over(network: Box<dyn network::Network>, brokers: &str, patience: Patience) -> Self {
         let settings = Settings::new(brokers, &[]).unwrap();
-        let cluster = Arc::new(Cluster::new(network, settings.brokers));
+        let access = wire::Access {
+            network,
+            ..settings.access
+        };
+        let cluster = Arc::new(Cluster::new(access, settings.brokers));
         Self {
             admin: Arc::new(Admin::new(Arc::clone(&cluster))),
             cluster,
+            fetching: settings.fetching,
             transaction_timeout: settings.transaction_timeout,
             patience,
         }
@@ -130,7 +144,7 @@ impl RecordLog for NativeLog {
             });
         }
 
-        let reader = NativeReader::open(&self.cluster, topic, &found, from)?;
+        let reader = NativeReader::open(&self.cluster, topic, &found, &self.fetching, from)?;
         Ok(Box::new(reader))
     }
 
@@ -171,15 +185,6 @@ impl RecordLog for NativeLog {
 
     fn commit(&self, group: &str, topic: &str, next: &[(u32, Offset)]) -> Result<(), LogError> {
         self.admin.commit(group, topic, next)
-    }
-}
-
-/// What cannot help is no [`LogError::Unavailable`], which is tried again.
-fn log_error(error: WireError) -> LogError {
-    if error.is_passing() {
-        LogError::Unavailable(Box::new(error))
-    } else {
-        LogError::Settings(Box::new(error))
     }
 }
 

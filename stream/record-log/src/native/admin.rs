@@ -7,10 +7,11 @@ use std::time::Instant;
 use super::api::{
     Api, CREATE_TOPICS, Code, DESCRIBE_CONFIGS, LIST_OFFSETS, OFFSET_COMMIT, OFFSET_FETCH,
 };
-use super::cluster::{CALL_LIMIT, Cluster, Coordinates, REQUEST_LIMIT, Topic, patiently};
+use super::cluster::{CALL_LIMIT, Cluster, Coordinates, Topic, patiently};
 use super::codec::{Input, Malformed, Output};
+use super::errors::log_error;
 use super::wire::{Connection, WireError};
-use super::{log_error, to_kafka, to_kafka_partition};
+use super::{to_kafka, to_kafka_partition};
 use crate::kafka::admin::description;
 use crate::kafka::{COMPACTED_SEGMENT_BYTES, COMPACTED_SEGMENT_MS};
 use crate::{Cleanup, LogError, Offset, OffsetRange, TopicDescription, TopicSpec};
@@ -53,8 +54,12 @@ impl Admin {
         self.topic(topic)?;
         let read = |connection: &mut Connection| {
             let ask = |output: &mut Output<'_>| ask_describe(output, topic);
-            let (code, settings) =
-                connection.call(DESCRIBE_CONFIGS, REQUEST_LIMIT, ask, read_described)?;
+            let (code, settings) = connection.call(
+                DESCRIBE_CONFIGS,
+                self.cluster.request_limit(),
+                ask,
+                read_described,
+            )?;
             code.check().map_err(|code| {
                 connection.refused(DESCRIBE_CONFIGS, format!("topic {topic:?}"), code)
             })?;
@@ -90,7 +95,7 @@ impl Admin {
         let create = |connection: &mut Connection| {
             let created = connection.call(
                 CREATE_TOPICS,
-                REQUEST_LIMIT,
+                self.cluster.request_limit(),
                 |output| ask_create(output, specs),
                 read_created,
             )?;
@@ -172,7 +177,12 @@ impl Admin {
                     ask_list(output, isolation);
                     ask_listed(output, name, &asked, which);
                 };
-                let listed = connection.call(LIST_OFFSETS, REQUEST_LIMIT, ask, read_partitions)?;
+                let listed = connection.call(
+                    LIST_OFFSETS,
+                    self.cluster.request_limit(),
+                    ask,
+                    read_partitions,
+                )?;
                 all_found(connection, LIST_OFFSETS, name, &listed)?;
                 Ok(listed)
             })?;
@@ -195,8 +205,12 @@ impl Admin {
 
         let fetched = self.at_coordinator(group, |connection| {
             let ask = |output: &mut Output<'_>| ask_committed(output, group, topic, partitions);
-            let (found, code) =
-                connection.call(OFFSET_FETCH, REQUEST_LIMIT, ask, read_committed)?;
+            let (found, code) = connection.call(
+                OFFSET_FETCH,
+                self.cluster.request_limit(),
+                ask,
+                read_committed,
+            )?;
             code.check().map_err(|code| {
                 connection.refused(OFFSET_FETCH, format!("group {group:?}"), code)
             })?;
@@ -222,7 +236,12 @@ impl Admin {
         }
         self.at_coordinator(group, |connection| {
             let ask = |output: &mut Output<'_>| ask_commit(output, group, topic, next);
-            let answered = connection.call(OFFSET_COMMIT, REQUEST_LIMIT, ask, read_commit)?;
+            let answered = connection.call(
+                OFFSET_COMMIT,
+                self.cluster.request_limit(),
+                ask,
+                read_commit,
+            )?;
             all_found(connection, OFFSET_COMMIT, topic, &answered)
         })
     }
@@ -257,7 +276,10 @@ fn all_found(
         Some(Found {
             partition, code, ..
         }) => {
-            let subject = format!("partition {partition} of topic {topic:?}");
+            let subject = match code.is_denial() {
+                true => format!("topic {topic:?}"),
+                false => format!("partition {partition} of topic {topic:?}"),
+            };
             Err(connection.refused(api, subject, *code))
         }
         None => Ok(()),
@@ -334,7 +356,7 @@ fn ask_create(output: &mut Output<'_>, specs: &[&TopicSpec]) {
         output.no_tags();
     });
 
-    output.i32(i32::try_from(REQUEST_LIMIT.as_millis()).unwrap_or(i32::MAX));
+    output.i32(i32::try_from(CALL_LIMIT.as_millis()).unwrap_or(i32::MAX));
     output.bool(false);
     output.no_tags();
 }

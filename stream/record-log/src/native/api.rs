@@ -35,6 +35,11 @@ pub(super) const METADATA: Api = api(3, 12, "Metadata");
 pub(super) const OFFSET_COMMIT: Api = api(8, 8, "OffsetCommit");
 pub(super) const OFFSET_FETCH: Api = api(9, 7, "OffsetFetch");
 pub(super) const FIND_COORDINATOR: Api = api(10, 3, "FindCoordinator");
+/// Its header and its body kept their old form.
+pub(super) const SASL_HANDSHAKE: Api = Api {
+    is_flexible: false,
+    ..api(17, 1, "SaslHandshake")
+};
 pub(super) const API_VERSIONS: Api = api(18, 3, "ApiVersions");
 pub(super) const CREATE_TOPICS: Api = api(19, 5, "CreateTopics");
 /// With the epoch that the publisher has (KIP-360).
@@ -44,6 +49,7 @@ pub(super) const END_TXN_1: Api = api(26, 3, "EndTxn");
 /// Its answer has the epoch of the next transaction (KIP-890).
 pub(super) const END_TXN_2: Api = api(26, 5, "EndTxn");
 pub(super) const DESCRIBE_CONFIGS: Api = api(32, 4, "DescribeConfigs");
+pub(super) const SASL_AUTHENTICATE: Api = api(36, 2, "SaslAuthenticate");
 
 /// What a broker answered instead of doing what it was asked: an error code of the protocol.
 #[derive(Clone, Copy, Eq, PartialEq)]

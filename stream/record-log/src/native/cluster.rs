@@ -4,26 +4,23 @@
 //! is needed and asked again when a broker says that it is not the one: nothing here is believed for long.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::api::{Code, FIND_COORDINATOR, METADATA};
 use super::codec::{Input, Malformed, Output};
-use super::wire::{Address, Connection, Network, WireError};
+use super::network::Address;
+use super::wire::{Access, Connection, WireError};
 
 /// How long a call may wait for the brokers before it fails.
 pub(super) const CALL_LIMIT: Duration = Duration::from_secs(10);
-/// How long a request may wait for its answer.
-pub(super) const REQUEST_LIMIT: Duration = Duration::from_secs(10);
-/// How long a connection may take to open.
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// The pauses between tries while brokers are only finding their feet.
 const LEAST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// The brokers that are known, and idle connections to them.
 pub(super) struct Cluster {
-    network: Box<dyn Network>,
+    access: Arc<Access>,
     /// Those that the settings name, for the time when no other is known.
     bootstrap: Vec<Address>,
     known: Mutex<Known>,
@@ -61,32 +58,33 @@ pub(super) enum Coordinates {
     Transactions,
 }
 
-impl WireError {
-    /// A later try may succeed: brokers restart, and leaders move.
-    pub fn is_passing(&self) -> bool {
+impl Coordinates {
+    fn subject(self, key: &str) -> String {
         match self {
-            Self::Connect { .. } | Self::Lost { .. } | Self::Silent { .. } | Self::NoLeader(_) => {
-                true
-            }
-            Self::Refused { code, .. } => code.is_passing(),
-            Self::Malformed { .. } | Self::Unsupported { .. } => false,
+            Self::Group => format!("group {key:?}"),
+            Self::Transactions => format!("transactional id {key:?}"),
         }
     }
 }
 
 impl Cluster {
-    pub fn new(network: Box<dyn Network>, bootstrap: Vec<Address>) -> Self {
+    pub fn new(access: Access, bootstrap: Vec<Address>) -> Self {
         Self {
-            network,
+            access: Arc::new(access),
             bootstrap,
             known: Mutex::default(),
             idle: Mutex::default(),
         }
     }
 
+    /// How long a request may wait for its answer.
+    pub fn request_limit(&self) -> Duration {
+        self.access.request_limit
+    }
+
     /// A connection for a thread of its own.
     pub fn connect(&self, address: &Address) -> Result<Connection, WireError> {
-        Connection::open(&*self.network, address, CONNECT_LIMIT)
+        Connection::open(&self.access, address)
     }
 
     /// Where a broker listens, as of the metadata asked last.
@@ -109,7 +107,7 @@ impl Cluster {
         }
 
         let mut connection = self.connect(address)?;
-        let outcome = call(&mut connection);
+        let outcome = call(&mut connection).map_err(|error| connection.undemanded(error));
         self.keep(connection, outcome)
     }
 
@@ -180,7 +178,7 @@ impl Cluster {
         let (code, topic) = self.at_any(|connection| {
             let answer = connection.call(
                 METADATA,
-                REQUEST_LIMIT,
+                self.request_limit(),
                 |output| ask_metadata(output, name),
                 read_metadata,
             )?;
@@ -223,7 +221,7 @@ impl Cluster {
         self.at_any(|connection| {
             let (code, address) = connection.call(
                 FIND_COORDINATOR,
-                REQUEST_LIMIT,
+                self.request_limit(),
                 |output| {
                     output.string(key);
                     output.i8(i8::from(coordinates == Coordinates::Transactions));
@@ -231,8 +229,9 @@ impl Cluster {
                 },
                 read_coordinator,
             )?;
-            code.check()
-                .map_err(|code| connection.refused(FIND_COORDINATOR, format!("{key:?}"), code))?;
+            code.check().map_err(|code| {
+                connection.refused(FIND_COORDINATOR, coordinates.subject(key), code)
+            })?;
 
             Ok(address)
         })

@@ -16,6 +16,7 @@ mod steward;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use self::shared::{End, Found, Piecewise, Shared, Taken};
 use super::batch::records::RawRecord;
@@ -23,6 +24,33 @@ use super::batch::walk::{self, Scratch, Unreadable, Walk};
 use super::cluster::{Cluster, Topic};
 use super::to_kafka;
 use crate::{LogError, Offset, Polled, Reader, Record, Wake};
+
+/// How much is fetched at once, and how much of it may wait: librdkafka's `fetch.…` properties.
+#[derive(Clone, Debug)]
+pub(super) struct Fetching {
+    /// How long a broker may wait for records before it answers that there are none.
+    pub wait: Duration,
+    /// How many bytes a broker waits for.
+    pub least_bytes: i32,
+    /// How many bytes one answer may hold, unless a single batch is larger.
+    pub answer_bytes: i32,
+    /// How many bytes of each partition are asked for; the partitions' share of an answer if not set.
+    pub partition_bytes: Option<i32>,
+    /// How many fetched bytes may wait for the reader.
+    pub waiting_bytes: usize,
+}
+
+impl Default for Fetching {
+    fn default() -> Self {
+        Self {
+            wait: Duration::from_millis(100),
+            least_bytes: 1,
+            answer_bytes: 4 << 20,
+            partition_bytes: None,
+            waiting_bytes: 8 << 20,
+        }
+    }
+}
 
 pub(super) struct NativeReader {
     shared: Arc<Shared>,
@@ -57,6 +85,7 @@ impl NativeReader {
         cluster: &Arc<Cluster>,
         name: &str,
         topic: &Topic,
+        fetching: &Fetching,
         from: &[(u32, Offset)],
     ) -> Result<Self, LogError> {
         let from: BTreeMap<u32, i64> = from
@@ -64,7 +93,7 @@ impl NativeReader {
             .map(|(partition, next)| (*partition, to_kafka(*next)))
             .collect();
         let slots: Vec<(u32, i64)> = from.into_iter().collect();
-        let shared = Arc::new(Shared::new(name, topic, &slots));
+        let shared = Arc::new(Shared::new(name, topic, fetching, &slots));
         steward::start(cluster, &shared).map_err(|error| LogError::Unavailable(error.into()))?;
 
         let cursor = |(slot, (partition, next)): (usize, (u32, i64))| {
@@ -196,7 +225,7 @@ impl Cursor {
             Found::NoTopic => LogError::UnknownTopic(topic),
             Found::Recreated => LogError::Settings(Box::new(ReadError::Recreated(topic))),
             Found::Failing(reason) => LogError::Unavailable(Box::new(ReadError::Failing(reason))),
-            Found::Refused(reason) => LogError::Settings(Box::new(ReadError::Failing(reason))),
+            Found::Refused(refusal) => LogError::Refused(refusal),
         }
     }
 }

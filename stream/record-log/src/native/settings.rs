@@ -2,20 +2,39 @@
 //!
 //! What this client has no use for is refused by name: a property that was set and does nothing is a mistake.
 
+mod files;
+mod security;
+
+use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::wire::{Address, Network, Tcp};
+use self::security::Security;
+use super::network::{Address, Network, SocketOptions};
+use super::plain::Tcp;
+use super::reader::Fetching;
+use super::tls::Tls;
+use super::wire::Access;
 
-/// Where the cluster is, and how to connect to it.
-pub(super) struct Settings {
-    pub brokers: Vec<Address>,
-    pub network: Box<dyn Network>,
-    /// How old a transaction may become before the brokers abort it (`transaction.timeout.ms`).
-    pub transaction_timeout: Duration,
-}
+/// How long a request may wait for its answer, and a connection to open, if nothing else is set.
+const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// Brokers keep the name of a client with each request.
+const LONGEST_NAME: usize = 255;
+/// A request must fit into the frames that are accepted.
+const MOST_FETCHED: u64 = 64 << 20;
 
 /// A transaction that a killed publisher left open holds readers back for no longer.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Where the cluster is, how to connect to it, and how to fetch from it.
+pub(super) struct Settings {
+    pub brokers: Vec<Address>,
+    pub access: Access,
+    pub fetching: Fetching,
+    /// How old a transaction may become before the brokers abort it (`transaction.timeout.ms`).
+    pub transaction_timeout: Duration,
+}
 
 /// Why the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -26,59 +45,191 @@ pub(super) enum Refused {
     Unknown(String),
     #[error("the property {name:?} cannot be {value:?}; the native client takes {expected}")]
     Value {
-        name: &'static str,
+        name: String,
         value: String,
-        expected: &'static str,
+        expected: String,
     },
+    #[error("{because} needs the property {name:?}: set it")]
+    Missing { name: &'static str, because: String },
+    #[error("the property {name:?} has no effect with {because}: leave it out, or set {remedy}")]
+    NoEffect {
+        name: &'static str,
+        because: String,
+        remedy: &'static str,
+    },
+    #[error("the property {name:?} names {path:?}, {reason}")]
+    File {
+        name: &'static str,
+        path: PathBuf,
+        reason: String,
+    },
+    #[error(
+        "the certificate of ssl.certificate.location and the key of ssl.key.location cannot be used: {0}"
+    )]
+    Identity(#[source] rustls::Error),
+}
+
+/// What the properties say, before it is known whether they fit each other.
+#[derive(Default)]
+struct Given {
+    security: Security,
+    socket: SocketOptions,
+    client_id: Option<String>,
+    connect_limit: Option<Duration>,
+    request_limit: Option<Duration>,
+    fetching: Fetching,
+    transaction_timeout: Option<Duration>,
 }
 
 impl Settings {
     pub fn new(brokers: &str, properties: &[(String, String)]) -> Result<Self, Refused> {
-        let brokers = brokers
-            .split(',')
-            .map(str::trim)
-            .filter(|part| !part.is_empty())
-            .map(address)
-            .collect::<Result<Vec<_>, _>>()?;
-
-        if brokers.is_empty() {
-            return Err(Refused::Address(String::new()));
-        }
-
-        let mut transaction_timeout = TRANSACTION_TIMEOUT;
+        let brokers = addresses(brokers)?;
+        let mut given = Given::default();
         for (name, value) in properties {
-            match name.as_str() {
-                "transaction.timeout.ms" => transaction_timeout = milliseconds(value)?,
-                "security.protocol" if value.eq_ignore_ascii_case("plaintext") => {}
-                "security.protocol" => {
-                    return Err(Refused::Value {
-                        name: "security.protocol",
-                        value: value.clone(),
-                        expected: "plaintext",
-                    });
-                }
-                _ => return Err(Refused::Unknown(name.clone())),
-            }
+            given.set(name, value)?;
         }
 
+        let security = given.security.check()?;
+        let network: Box<dyn Network> = match security.identity {
+            None => Box::new(Tcp(given.socket)),
+            Some(identity) => {
+                Box::new(Tls::new(identity, given.socket).map_err(Refused::Identity)?)
+            }
+        };
         Ok(Self {
             brokers,
-            network: Box::new(Tcp),
-            transaction_timeout,
+            access: Access {
+                network,
+                login: security.login,
+                client_id: given.client_id.unwrap_or_else(|| "tidemark".to_owned()),
+                connect_limit: given.connect_limit.unwrap_or(CONNECT_LIMIT),
+                request_limit: given.request_limit.unwrap_or(REQUEST_LIMIT),
+            },
+            fetching: given.fetching,
+            transaction_timeout: given.transaction_timeout.unwrap_or(TRANSACTION_TIMEOUT),
         })
     }
 }
 
-/// A time of at least a second: shorter ones end transactions that are only slow.
-fn milliseconds(value: &str) -> Result<Duration, Refused> {
-    match value.parse() {
-        Ok(milliseconds @ 1_000..=2_147_483_647) => Ok(Duration::from_millis(milliseconds)),
-        _ => Err(Refused::Value {
-            name: "transaction.timeout.ms",
-            value: value.to_owned(),
-            expected: "a number of milliseconds from 1000 to 2147483647",
-        }),
+impl Given {
+    fn set(&mut self, name: &str, value: &str) -> Result<(), Refused> {
+        let is_taken = self.security.set(name, value)?
+            || self.set_connection(name, value)?
+            || self.set_fetching(name, value)?;
+        if is_taken {
+            Ok(())
+        } else {
+            Err(Refused::Unknown(name.to_owned()))
+        }
     }
+
+    fn set_connection(&mut self, name: &str, value: &str) -> Result<bool, Refused> {
+        match name {
+            "client.id" if value.is_empty() || value.len() > LONGEST_NAME => {
+                return Err(refused(name, value, "1 to 255 bytes"));
+            }
+            "client.id" => self.client_id = Some(value.to_owned()),
+            "socket.timeout.ms" => {
+                self.request_limit = Some(millis(name, value, 10..=300_000)?);
+            }
+            "socket.connection.setup.timeout.ms" => {
+                self.connect_limit = Some(millis(name, value, 10..=300_000)?);
+            }
+            // Shorter ones end transactions that are only slow.
+            "transaction.timeout.ms" => {
+                self.transaction_timeout = Some(millis(name, value, 1_000..=2_147_483_647)?);
+            }
+            "socket.keepalive.enable" => self.socket.keepalive = boolean(name, value)?,
+            // Small requests are sent at once, always.
+            "socket.nagle.disable" => match boolean(name, value)? {
+                true => {}
+                false => return Err(refused(name, value, "true")),
+            },
+            "socket.send.buffer.bytes" => {
+                self.socket.send_buffer_bytes = buffer(name, value)?;
+            }
+            "socket.receive.buffer.bytes" => {
+                self.socket.receive_buffer_bytes = buffer(name, value)?;
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn set_fetching(&mut self, name: &str, value: &str) -> Result<bool, Refused> {
+        let fetching = &mut self.fetching;
+        match name {
+            "fetch.wait.max.ms" => fetching.wait = millis(name, value, 1..=300_000)?,
+            "fetch.min.bytes" => fetching.least_bytes = number(name, value, 1..=MOST_FETCHED)?,
+            "fetch.max.bytes" => fetching.answer_bytes = number(name, value, 1..=MOST_FETCHED)?,
+            "max.partition.fetch.bytes" | "fetch.message.max.bytes" => {
+                fetching.partition_bytes = Some(number(name, value, 1..=MOST_FETCHED)?);
+            }
+            "queued.max.messages.kbytes" => {
+                let kib: u32 = number(name, value, 1..=2_097_151)?;
+                fetching.waiting_bytes = kib as usize * 1024;
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+fn refused(name: &str, value: &str, expected: impl fmt::Display) -> Refused {
+    Refused::Value {
+        name: name.to_owned(),
+        value: value.to_owned(),
+        expected: expected.to_string(),
+    }
+}
+
+fn boolean(name: &str, value: &str) -> Result<bool, Refused> {
+    match value {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(refused(name, value, "true or false")),
+    }
+}
+
+fn number<T: TryFrom<u64>>(
+    name: &str,
+    value: &str,
+    range: std::ops::RangeInclusive<u64>,
+) -> Result<T, Refused> {
+    let number = value.parse().ok().filter(|number| range.contains(number));
+    let number = number.and_then(|number| T::try_from(number).ok());
+    number.ok_or_else(|| {
+        let expected = format!("a number from {} to {}", range.start(), range.end());
+        refused(name, value, expected)
+    })
+}
+
+fn millis(
+    name: &str,
+    value: &str,
+    range: std::ops::RangeInclusive<u64>,
+) -> Result<Duration, Refused> {
+    number(name, value, range).map(Duration::from_millis)
+}
+
+/// The size of a buffer of the system; 0 leaves it to the system.
+fn buffer(name: &str, value: &str) -> Result<Option<usize>, Refused> {
+    let bytes: usize = number(name, value, 0..=100_000_000)?;
+    Ok((bytes > 0).then_some(bytes))
+}
+
+fn addresses(brokers: &str) -> Result<Vec<Address>, Refused> {
+    let brokers = brokers
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .map(address)
+        .collect::<Result<Vec<_>, _>>()?;
+
+    if brokers.is_empty() {
+        return Err(Refused::Address(String::new()));
+    }
+    Ok(brokers)
 }
 
 /// `host:port`, or `[address]:port` for IPv6; the port is 9092 if it is left out, as librdkafka has it.
@@ -113,55 +264,4 @@ fn address(text: &str) -> Result<Address, Refused> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Refused, Settings, address};
-
-    #[test]
-    fn brokers_are_read_as_librdkafka_reads_them() {
-        let read = |text| address(text).map(|read| (read.host, read.port)).ok();
-        let found = |host: &str, port| Some((host.to_owned(), port));
-        assert_eq!(read("kafka-1:9094"), found("kafka-1", 9094));
-        assert_eq!(read("kafka-1"), found("kafka-1", 9092));
-        assert_eq!(read("[::1]:9094"), found("::1", 9094));
-        assert_eq!(read("PLAINTEXT://kafka-1:1"), found("kafka-1", 1));
-
-        for wrong in ["", ":9092", "kafka:0", "kafka:port", "kafka:70000", "[::1"] {
-            assert!(read(wrong).is_none(), "{wrong}");
-        }
-
-        let settings = Settings::new("a:1, b:2,", &[]).ok();
-        assert_eq!(settings.map(|settings| settings.brokers.len()), Some(2));
-    }
-
-    #[test]
-    fn properties_without_effect_are_refused_by_name() {
-        let refused = |name: &str, value: &str| {
-            let properties = [(name.to_owned(), value.to_owned())];
-            Settings::new("a:1", &properties).err()
-        };
-        assert!(refused("security.protocol", "PLAINTEXT").is_none());
-
-        for name in ["no.such.property", "isolation.level", "fetch.wait.max.ms"] {
-            let error = refused(name, "1");
-            assert!(matches!(error, Some(Refused::Unknown(named)) if named == name));
-        }
-
-        for (name, value) in [
-            ("security.protocol", "sasl_ssl"),
-            ("transaction.timeout.ms", "999"),
-            ("transaction.timeout.ms", "15s"),
-        ] {
-            assert!(matches!(refused(name, value), Some(Refused::Value { .. })));
-        }
-    }
-
-    #[test]
-    fn the_age_of_transactions_is_a_setting() {
-        let age = |properties: &[(String, String)]| {
-            let settings = Settings::new("a:1", properties).ok();
-            settings.map(|settings| settings.transaction_timeout.as_millis())
-        };
-        let named = [("transaction.timeout.ms".to_owned(), "2000".to_owned())];
-        assert_eq!((age(&[]), age(&named)), (Some(15_000), Some(2_000)));
-    }
-}
+mod tests;

@@ -11,27 +11,36 @@
 //! What always holds: a frame grows only as its bytes arrive and never beyond [`FRAME_LIMIT`]; after any error the
 //! connection is not used again; each error names the broker and the request.
 
+mod session;
+
 use std::collections::VecDeque;
-use std::fmt;
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::api::{API_VERSIONS, Api, Code};
 use super::codec::{Input, Malformed, Output};
+use super::login::Login;
+use super::network::{Address, Denied, Network, Socket};
 
 /// The largest answer that is accepted, as librdkafka's `receive.message.max.bytes` has it.
 const FRAME_LIMIT: usize = 100_000_000;
 /// How much memory is made ready for bytes that have not arrived.
 const GROWTH: usize = 1 << 20;
-/// The name that this client goes by in the brokers' logs, metrics and quotas.
-const CLIENT_ID: &str = "tidemark";
+/// The name of this software in the brokers' metrics (KIP-511).
+const SOFTWARE: &str = "tidemark";
 
-/// Where a broker listens.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub(super) struct Address {
-    pub host: String,
-    pub port: u16,
+/// How brokers are connected to, and what they learn of this client.
+pub(super) struct Access {
+    pub network: Box<dyn Network>,
+    /// None if nobody logs in.
+    pub login: Option<Login>,
+    /// The name of this client in the brokers' logs, metrics and quotas.
+    pub client_id: String,
+    /// How long a connection may take to open.
+    pub connect_limit: Duration,
+    /// How long a request may wait for its answer.
+    pub request_limit: Duration,
 }
 
 /// Why a request has no answer, or one that cannot be used.
@@ -74,22 +83,9 @@ pub(super) enum WireError {
     },
     #[error("no broker is known that leads {0}")]
     NoLeader(String),
+    #[error("broker {broker} {reason}")]
+    Denied { broker: Address, reason: Denied },
 }
-
-/// A stream of bytes to a broker.
-pub(super) trait Socket: Read + Write + Send {
-    /// Sets how long one read or write may wait.
-    fn set_limit(&self, limit: Duration) -> io::Result<()>;
-}
-
-/// How connections are made: the seam for TLS and for simulated networks.
-pub(super) trait Network: Send + Sync {
-    /// Opens a stream to `address`, authenticated where the settings say so.
-    fn connect(&self, address: &Address, limit: Duration) -> io::Result<Box<dyn Socket>>;
-}
-
-/// Plain TCP.
-pub(super) struct Tcp;
 
 /// The bytes of an answer. The memory is used again by the next one.
 #[derive(Default)]
@@ -100,12 +96,15 @@ pub(super) struct Frame {
 
 /// A connection of one thread to one broker.
 pub(super) struct Connection {
+    access: Arc<Access>,
     broker: Address,
     socket: Box<dyn Socket>,
     request: Vec<u8>,
     next_correlation: i32,
     open: VecDeque<(i32, Api)>,
     versions: Versions,
+    /// When the session is to be renewed by another login; none if it does not expire.
+    renewed_at: Option<Instant>,
 }
 
 /// What the broker offers: ranges of versions by API key, and the protocol of transactions that its cluster has finalized.
@@ -118,43 +117,6 @@ struct Versions {
 /// The tagged field of the first answer that lists the finalized features (KIP-584), and the one that is used here.
 const FINALIZED_FEATURES: u32 = 2;
 const TRANSACTION_VERSION: &str = "transaction.version";
-
-impl fmt::Display for Address {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}:{}", self.host, self.port)
-    }
-}
-
-impl Socket for TcpStream {
-    fn set_limit(&self, limit: Duration) -> io::Result<()> {
-        // A limit of zero would be refused as "none".
-        let limit = Some(limit.max(Duration::from_millis(1)));
-        self.set_read_timeout(limit)?;
-        self.set_write_timeout(limit)
-    }
-}
-
-impl Network for Tcp {
-    fn connect(&self, address: &Address, limit: Duration) -> io::Result<Box<dyn Socket>> {
-        Ok(Box::new(dial(address, limit)?))
-    }
-}
-
-/// Opens a TCP stream to the first of the host's addresses that answers.
-pub(super) fn dial(address: &Address, limit: Duration) -> io::Result<TcpStream> {
-    let mut failure = io::Error::new(ErrorKind::NotFound, "the host has no address");
-    for resolved in (address.host.as_str(), address.port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&resolved, limit) {
-            Ok(stream) => {
-                stream.set_nodelay(true)?;
-                return Ok(stream);
-            }
-            Err(failed) => failure = failed,
-        }
-    }
-
-    Err(failure)
-}
 
 impl Frame {
     pub fn bytes(&self) -> &[u8] {
@@ -175,7 +137,7 @@ impl Frame {
     }
 
     /// Reads `length` bytes. Memory beyond what the frame has already grows with what arrives.
-    fn fill(
+    pub fn fill(
         &mut self,
         length: usize,
         read: &mut dyn FnMut(&mut [u8]) -> io::Result<()>,
@@ -195,30 +157,65 @@ impl Frame {
 }
 
 impl Connection {
+    /// Connects, learns what the broker offers, and logs in if the settings say so.
+    pub fn open(access: &Arc<Access>, broker: &Address) -> Result<Self, WireError> {
+        let mut connection = Self::greet(access, broker)?;
+        connection.log_in()?;
+        Ok(connection)
+    }
+
     /// Connects, and learns what the broker offers.
-    pub fn open(
-        network: &dyn Network,
-        broker: &Address,
-        limit: Duration,
-    ) -> Result<Self, WireError> {
-        let socket = network
+    fn greet(access: &Arc<Access>, broker: &Address) -> Result<Self, WireError> {
+        let limit = access.connect_limit;
+        let socket = access
+            .network
             .connect(broker, limit)
-            .map_err(|source| WireError::Connect {
-                broker: broker.clone(),
-                source,
-            })?;
+            .map_err(|source| unconnected(broker, source))?;
 
         let mut connection = Self {
+            access: Arc::clone(access),
             broker: broker.clone(),
             socket,
             request: Vec::new(),
             next_correlation: 0,
             open: VecDeque::new(),
             versions: Versions::default(),
+            renewed_at: None,
         };
-        connection.versions = connection.call(API_VERSIONS, limit, ask_versions, Versions::read)?;
 
+        let offered = connection.call(API_VERSIONS, limit, ask_versions, Versions::read);
+        connection.versions = offered.map_err(|error| connection.misunderstood(error))?;
         Ok(connection)
+    }
+
+    /// A broker that does not answer the first request may speak another protocol, which no second try would change.
+    fn misunderstood(&self, error: WireError) -> WireError {
+        if !matches!(error, WireError::Lost { .. } | WireError::Silent { .. }) {
+            return error;
+        }
+
+        let limit = self.access.connect_limit;
+        let mismatch = self.access.network.mismatch(&self.broker, limit);
+        mismatch.map_or(error, |reason| WireError::Denied {
+            broker: self.broker.clone(),
+            reason,
+        })
+    }
+
+    /// What `error` means if it came in place of the answer to the first request after the connection opened: a broker
+    /// that demands a login ends the connections of those that send other requests.
+    pub fn undemanded(&self, error: WireError) -> WireError {
+        let is_first = self.next_correlation == 2;
+        if !is_first || self.access.login.is_some() || !matches!(error, WireError::Lost { .. }) {
+            return error;
+        }
+
+        let again = Self::greet(&self.access, &self.broker).ok();
+        let demand = again.and_then(|mut connection| connection.demand());
+        demand.map_or(error, |reason| WireError::Denied {
+            broker: self.broker.clone(),
+            reason,
+        })
     }
 
     pub fn broker(&self) -> &Address {
@@ -254,13 +251,14 @@ impl Connection {
         body: impl FnOnce(&mut Output<'_>),
     ) -> Result<(), WireError> {
         self.check_offered(api)?;
+        self.renew_session()?;
         let correlation = self.next_correlation;
         self.next_correlation = correlation.wrapping_add(1);
         self.request.clear();
 
         let mut output = Output(&mut self.request);
         output.i32(0);
-        write_header(&mut output, api, correlation);
+        write_header(&mut output, api, correlation, &self.access.client_id);
         body(&mut output);
 
         let length = i32::try_from(self.request.len() - 4).unwrap_or(i32::MAX);
@@ -322,6 +320,10 @@ impl Connection {
     fn failed(&self, api: Api, limit: Duration, source: io::Error) -> WireError {
         let broker = self.broker.clone();
         let request = api.name;
+        if let Some(reason) = Denied::within(&source).cloned() {
+            return WireError::Denied { broker, reason };
+        }
+
         match source.kind() {
             ErrorKind::WouldBlock | ErrorKind::TimedOut => WireError::Silent {
                 broker,
@@ -359,14 +361,22 @@ impl Connection {
     }
 }
 
-fn write_header(output: &mut Output<'_>, api: Api, correlation: i32) {
+fn unconnected(broker: &Address, source: io::Error) -> WireError {
+    let broker = broker.clone();
+    match Denied::within(&source).cloned() {
+        Some(reason) => WireError::Denied { broker, reason },
+        None => WireError::Connect { broker, source },
+    }
+}
+
+fn write_header(output: &mut Output<'_>, api: Api, correlation: i32, client_id: &str) {
     output.i16(api.key);
     output.i16(api.version);
     output.i32(correlation);
 
-    // The client id kept its old form when headers became flexible.
-    output.i16(CLIENT_ID.len() as i16);
-    output.raw(CLIENT_ID.as_bytes());
+    // The client id kept its old form when headers became flexible. The settings bound its length.
+    output.i16(client_id.len() as i16);
+    output.raw(client_id.as_bytes());
     if api.is_flexible {
         output.no_tags();
     }
@@ -406,7 +416,7 @@ fn read_exact(socket: &mut dyn Socket, into: &mut [u8], deadline: Instant) -> io
 }
 
 fn ask_versions(output: &mut Output<'_>) {
-    output.string(CLIENT_ID);
+    output.string(SOFTWARE);
     output.string(env!("CARGO_PKG_VERSION"));
     output.no_tags();
 }

@@ -4,10 +4,12 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+mod broker;
 mod conformance;
 mod embedded;
 mod guarded;
 mod kafka;
 mod native;
+mod secured;
 mod simulated;
 mod subject;

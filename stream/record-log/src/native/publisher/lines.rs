@@ -94,9 +94,14 @@ impl Lines {
         self.open.get(&leader).map_or(0, |line| line.flights.len())
     }
 
-    /// Whether another request must wait for an answer.
+    /// Whether another request must wait for an answer. One that logs in first waits for all.
     pub fn is_full(&self, leader: i32) -> bool {
-        self.in_flight(leader) >= FLIGHTS
+        let line = self.open.get(&leader);
+        let most = match line.is_some_and(|line| line.connection.must_renew()) {
+            true => 1,
+            false => FLIGHTS,
+        };
+        self.in_flight(leader) >= most
     }
 
     /// How long the leader still reads nothing from this client.

@@ -20,7 +20,8 @@ use self::faults::Faults;
 use super::Patience;
 use super::session::{Protocol, spoken};
 use crate::native::NativeLog;
-use crate::native::wire::Tcp;
+use crate::native::network::SocketOptions;
+use crate::native::plain::Tcp;
 use crate::progress::{number_of, of_number};
 use crate::{Cleanup, Delivery, NewRecord, PublishError, Publisher, RecordLog, TopicSpec};
 
@@ -49,7 +50,11 @@ fn no_transaction_is_lost_doubled_or_torn_on_any_schedule() {
 
 /// The protocol of transactions that the brokers have finalized.
 fn protocol(brokers: &str) -> Protocol {
-    let log = NativeLog::over(Box::new(Tcp), brokers, Patience::default());
+    let log = NativeLog::over(
+        Box::new(Tcp(SocketOptions::default())),
+        brokers,
+        Patience::default(),
+    );
     let spoken = log.cluster.at_any(|connection| Ok(spoken(connection)));
     spoken.unwrap()
 }

@@ -20,7 +20,8 @@ use super::{Deadline, Patience, Stop};
 use crate::native::api::{ADD_PARTITIONS, Api, Code, END_TXN_1, END_TXN_2, INIT_PRODUCER_ID};
 use crate::native::cluster::{Cluster, Coordinates};
 use crate::native::codec::{Input, Malformed, Output};
-use crate::native::wire::{Address, Connection, WireError};
+use crate::native::network::Address;
+use crate::native::wire::{Connection, WireError};
 
 /// The pauses before a request is repeated that was refused for the moment.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);

@@ -36,6 +36,7 @@ pub(super) struct Session {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Gather {
     pub wait: Duration,
+    pub least_bytes: i32,
     pub max_bytes: i32,
 }
 
@@ -86,7 +87,7 @@ impl Session {
 
         output.i32(-1);
         output.i32(i32::try_from(gather.wait.as_millis()).unwrap_or(i32::MAX));
-        output.i32(1);
+        output.i32(gather.least_bytes);
         output.i32(gather.max_bytes);
 
         // Committed records only.
@@ -228,6 +229,7 @@ mod tests {
     const TOPIC: [u8; 16] = [9; 16];
     const GATHER: Gather = Gather {
         wait: Duration::from_millis(50),
+        least_bytes: 1,
         max_bytes: 1 << 20,
     };
 

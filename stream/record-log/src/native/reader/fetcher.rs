@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use super::fetch::{Answer, Fetched, Gather, Session, Wanted};
 use super::frames::SharedFrame;
-use super::shared::{ANSWER_BYTES, Found, Plan, Shared, State};
+use super::shared::{Found, Plan, Shared, State};
+use crate::Refusal;
 use crate::clock::system_now_ms;
 use crate::native::api::{Code, FETCH};
-use crate::native::cluster::{Cluster, REQUEST_LIMIT};
+use crate::native::cluster::Cluster;
+use crate::native::errors::denied;
 use crate::native::wire::{Connection, WireError};
 
-/// How long a broker waits for records before it answers that there are none.
-const LONGEST_WAIT: Duration = Duration::from_millis(100);
 /// How long it waits when other partitions may be wanted any moment.
 const LEAST_WAIT: Duration = Duration::from_millis(5);
 
@@ -38,7 +38,7 @@ impl Fetcher {
             shared: Arc::clone(shared),
             node,
             link: None,
-            wait: LONGEST_WAIT,
+            wait: shared.fetching.wait,
             full: 0,
         }
     }
@@ -64,11 +64,11 @@ impl Fetcher {
 
         // The date of what the answer says about ends: before the request was sent.
         let as_of_ms = system_now_ms();
-        connection.send(FETCH, REQUEST_LIMIT, |output| {
+        connection.send(FETCH, self.cluster.request_limit(), |output| {
             session.ask(output, &topic, &plan.wanted, gather);
         })?;
 
-        let start = connection.receive(gather.wait + REQUEST_LIMIT, &mut frame)?;
+        let start = connection.receive(gather.wait + self.cluster.request_limit(), &mut frame)?;
         let answer = Answer::read(&frame.bytes()[start..], &topic)
             .map_err(|source| connection.malformed(FETCH, source))?;
 
@@ -106,16 +106,18 @@ impl Fetcher {
     /// A request that waits at the broker keeps partitions waiting that the reader takes meanwhile. So it waits shortly
     /// while there are such, and longer the longer the reader takes none.
     fn gather(&mut self, full: usize) -> Gather {
+        let fetching = &self.shared.fetching;
         self.wait = match full {
-            0 => LONGEST_WAIT,
-            full if full == self.full => (self.wait * 2).min(LONGEST_WAIT),
-            _ => LEAST_WAIT,
+            0 => fetching.wait,
+            full if full == self.full => (self.wait * 2).min(fetching.wait),
+            _ => LEAST_WAIT.min(fetching.wait),
         };
 
         self.full = full;
         Gather {
             wait: self.wait,
-            max_bytes: ANSWER_BYTES,
+            least_bytes: fetching.least_bytes,
+            max_bytes: fetching.answer_bytes,
         }
     }
 
@@ -188,12 +190,16 @@ impl Fetcher {
             slot.found = Some(Found::Lost);
         } else if code.is_passing() {
             slot.lose_leader(None);
+        } else if code.is_denial() {
+            slot.found = Some(Found::Refused(denied(
+                FETCH.name,
+                &format!("topic {topic:?}"),
+            )));
         } else {
-            let refused = format!(
+            slot.found = Some(Found::Refused(Refusal::new(format!(
                 "broker {} refused Fetch for partition {partition} of topic {topic:?}: {code}",
                 self.node
-            );
-            slot.found = Some(Found::Refused(refused.into()));
+            ))));
         }
 
         true
@@ -202,12 +208,7 @@ impl Fetcher {
     /// The broker cannot be fetched from: its partitions need another leader, or the same after a while.
     fn give_up(&mut self, error: &WireError) {
         self.link = None;
-        let reason = error.to_string().into();
-        let found = if error.is_passing() {
-            Found::Failing(reason)
-        } else {
-            Found::Refused(reason)
-        };
+        let found = Found::from(error);
 
         let mut state = self.shared.state();
         for slot in &mut state.slots {

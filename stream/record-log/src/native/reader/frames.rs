@@ -12,14 +12,14 @@ use crate::native::wire::Frame;
 
 /// How many frames may be kept by what lies in them.
 const SHARED_FRAMES: usize = 2;
-/// A frame that had to grow beyond this is not kept.
-const KEPT_BYTES: usize = 6 << 20;
-
 /// Frames that wait to be used again.
-#[derive(Default)]
 pub(super) struct Frames {
     free: Mutex<Vec<Frame>>,
     in_use: AtomicUsize,
+    /// A frame that had to grow beyond this is not kept.
+    kept_bytes: usize,
+    /// Bytes of all frames, of those in use and of those that are kept.
+    held_bytes: AtomicUsize,
 }
 
 /// A frame that returns to the others when nothing lies in it any more.
@@ -40,15 +40,35 @@ pub(super) enum Piece {
 pub(super) struct SharedFrame(Arc<Returned>);
 
 impl Frames {
+    pub fn new(kept_bytes: usize) -> Self {
+        Self {
+            free: Mutex::default(),
+            in_use: AtomicUsize::new(0),
+            kept_bytes,
+            held_bytes: AtomicUsize::new(0),
+        }
+    }
+
     /// A frame to receive into.
     pub fn take(&self) -> Frame {
-        lock(&self.free).pop().unwrap_or_default()
+        let frame = lock(&self.free).pop().unwrap_or_default();
+        self.held_bytes
+            .fetch_sub(frame.capacity(), Ordering::Relaxed);
+        frame
+    }
+
+    /// The bytes of memory of all frames but those that are being received into.
+    #[cfg(test)]
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes.load(Ordering::Relaxed)
     }
 
     /// Gives back a frame that nothing lies in.
     pub fn give(&self, frame: Frame) {
         let mut free = lock(&self.free);
-        if free.len() < SHARED_FRAMES + 1 && frame.capacity() <= KEPT_BYTES {
+        if free.len() < SHARED_FRAMES + 1 && frame.capacity() <= self.kept_bytes {
+            self.held_bytes
+                .fetch_add(frame.capacity(), Ordering::Relaxed);
             free.push(frame);
         }
     }
@@ -56,6 +76,8 @@ impl Frames {
     /// Shares the frame among the pieces that lie in it.
     pub fn share(self: &Arc<Self>, frame: Frame) -> SharedFrame {
         self.in_use.fetch_add(1, Ordering::Relaxed);
+        self.held_bytes
+            .fetch_add(frame.capacity(), Ordering::Relaxed);
         let home = Arc::clone(self);
         SharedFrame(Arc::new(Returned { frame, home }))
     }
@@ -68,8 +90,12 @@ impl Frames {
 
 impl Drop for Returned {
     fn drop(&mut self) {
+        let frame = std::mem::take(&mut self.frame);
         self.home.in_use.fetch_sub(1, Ordering::Relaxed);
-        self.home.give(std::mem::take(&mut self.frame));
+        self.home
+            .held_bytes
+            .fetch_sub(frame.capacity(), Ordering::Relaxed);
+        self.home.give(frame);
     }
 }
 
@@ -106,7 +132,7 @@ mod tests {
 
     #[test]
     fn pieces_are_copied_when_too_many_frames_are_kept() {
-        let frames = Arc::new(Frames::default());
+        let frames = Arc::new(Frames::new(1 << 20));
         let kept: Vec<Piece> = (0..SHARED_FRAMES)
             .map(|_| frames.share(frames.take()).piece(0..0))
             .collect();

@@ -3,23 +3,21 @@
 //! A partition is fetched again when nothing of it is left to be taken. The reader takes a piece before it walks it, so the
 //! next one is on its way meanwhile.
 //!
-//! What always holds: fetched bytes that wait are at most [`WAITING_BYTES`] and one answer. When a partition needs room
+//! What always holds: fetched bytes that wait are at most [`Fetching::waiting_bytes`] and one answer. When a partition needs room
 //! that others take, what the fullest of them holds is dropped and fetched again when the reader comes for it.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::Fetching;
 use super::fetch::{Fetched, Wanted};
 use super::frames::{Frames, Piece, SharedFrame};
-use crate::Wake;
 use crate::native::batch::Next;
 use crate::native::batch::walk::Aborted;
 use crate::native::cluster::{Leader, Topic, lock};
+use crate::native::wire::WireError;
+use crate::{Refusal, Wake};
 
-/// How many bytes one answer may hold.
-pub(super) const ANSWER_BYTES: i32 = 4 << 20;
-/// How many fetched bytes may wait for the reader.
-const WAITING_BYTES: usize = 8 << 20;
 /// The least that a partition is fetched by.
 const LEAST_BYTES: i32 = 16 << 10;
 
@@ -27,6 +25,7 @@ const LEAST_BYTES: i32 = 16 << 10;
 pub(super) struct Shared {
     pub topic: String,
     pub topic_id: [u8; 16],
+    pub fetching: Fetching,
     pub frames: Arc<Frames>,
     state: Mutex<State>,
     changed: Condvar,
@@ -35,8 +34,10 @@ pub(super) struct Shared {
 
 /// What changes.
 pub(super) struct State {
+    /// By partition.
     pub slots: Vec<Slot>,
     pub is_closing: bool,
+    waiting_bytes: usize,
     next_piece: u64,
 }
 
@@ -92,7 +93,7 @@ pub(super) enum Found {
     /// It is tried again.
     Failing(Arc<str>),
     /// The brokers refuse, and will again. This stays.
-    Refused(Arc<str>),
+    Refused(Refusal),
 }
 
 /// What a reader that comes for records gets.
@@ -109,6 +110,16 @@ pub(super) struct Plan {
     pub wanted: Vec<Wanted>,
     /// Partitions of the same broker that are not asked for, because the reader has not taken what was fetched.
     pub full: usize,
+}
+
+impl From<&WireError> for Found {
+    fn from(error: &WireError) -> Self {
+        match error.refusal() {
+            Some(refusal) => Self::Refused(refusal),
+            None if error.is_passing() => Self::Failing(error.to_string().into()),
+            None => Self::Refused(Refusal::new(error.to_string())),
+        }
+    }
 }
 
 impl Found {
@@ -160,8 +171,10 @@ impl Slot {
 }
 
 impl Shared {
-    pub fn new(name: &str, topic: &Topic, from: &[(u32, i64)]) -> Self {
-        let share = ANSWER_BYTES / i32::try_from(from.len().max(1)).unwrap_or(i32::MAX);
+    pub fn new(name: &str, topic: &Topic, fetching: &Fetching, from: &[(u32, i64)]) -> Self {
+        let partitions = i32::try_from(from.len().max(1)).unwrap_or(i32::MAX);
+        let share = (fetching.answer_bytes / partitions).max(LEAST_BYTES);
+        let max_bytes = fetching.partition_bytes.unwrap_or(share);
         let slot = |(partition, next): &(u32, i64)| {
             let leader = topic.leaders.get(*partition as usize).copied();
             Slot {
@@ -172,7 +185,7 @@ impl Shared {
                 fetched: None,
                 next: *next,
                 fetched_epoch: -1,
-                max_bytes: share.max(LEAST_BYTES),
+                max_bytes,
                 end: None,
                 is_parked: false,
                 is_stopped: false,
@@ -182,10 +195,12 @@ impl Shared {
         Self {
             topic: name.to_owned(),
             topic_id: topic.id,
-            frames: Arc::default(),
+            fetching: fetching.clone(),
+            frames: Arc::new(Frames::new(kept_bytes(fetching))),
             state: Mutex::new(State {
                 slots: from.iter().map(slot).collect(),
                 is_closing: false,
+                waiting_bytes: fetching.waiting_bytes,
                 next_piece: 0,
             }),
             changed: Condvar::new(),
@@ -290,8 +305,9 @@ impl State {
     }
 
     pub fn slot_of(&mut self, partition: i32) -> Option<&mut Slot> {
-        let mut slots = self.slots.iter_mut();
-        slots.find(|slot| slot.partition.cast_signed() == partition)
+        let by_partition = |slot: &Slot| slot.partition.cast_signed();
+        let found = self.slots.binary_search_by_key(&partition, by_partition);
+        self.slots.get_mut(found.ok()?)
     }
 
     /// Stores the records and the end that were fetched of a partition. Returns whether they are news for the reader; a
@@ -354,7 +370,7 @@ impl State {
 
     fn make_room(&mut self, for_partition: i32) {
         let mut waiting: usize = self.slots.iter().map(Slot::waiting_bytes).sum();
-        while waiting > WAITING_BYTES {
+        while waiting > self.waiting_bytes {
             let fullest = self
                 .slots
                 .iter_mut()
@@ -369,6 +385,12 @@ impl State {
             }
         }
     }
+}
+
+/// A frame that had to grow beyond this is not kept: an answer is larger than it may be if a single batch is.
+fn kept_bytes(fetching: &Fetching) -> usize {
+    let answer = usize::try_from(fetching.answer_bytes).unwrap_or(0);
+    answer + answer / 2
 }
 
 /// What fetched bytes hold.
@@ -415,129 +437,4 @@ fn whole_batches(bytes: &[u8], asked: &Wanted) -> Batches {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Fetched, Shared, Slot, State, Taken, WAITING_BYTES};
-    use crate::native::api::Code;
-    use crate::native::batch::build::{Builder, Parts, Producer};
-    use crate::native::batch::compression::Packer;
-    use crate::native::cluster::{Leader, Topic};
-    use crate::native::wire::Frame;
-
-    const NODE: i32 = 1;
-    const PARTITIONS: u32 = 64;
-
-    fn shared() -> Shared {
-        let leader = Leader {
-            node: NODE,
-            epoch: 0,
-        };
-
-        let topic = Topic {
-            id: [7; 16],
-            leaders: vec![leader; PARTITIONS as usize],
-        };
-
-        let from: Vec<(u32, i64)> = (0..PARTITIONS).map(|partition| (partition, 0)).collect();
-        let shared = Shared::new("topic", &topic, &from);
-        for slot in &mut shared.state().slots {
-            slot.leader = Some(leader);
-        }
-
-        shared
-    }
-
-    /// A batch of one record of half a MiB that does not pack.
-    fn large_batch() -> Vec<u8> {
-        let mut random = 0x2545_f491_u32;
-        let value: Vec<u8> = (0..512 << 10)
-            .map(|_| {
-                random ^= random << 13;
-                random ^= random >> 17;
-                random ^= random << 5;
-                random as u8
-            })
-            .collect();
-
-        let mut builder = Builder::default();
-        let parts = Parts {
-            key: None,
-            value: Some(&value),
-            headers: &[],
-        };
-        builder.push(&parts, 0);
-
-        let producer = Producer {
-            id: -1,
-            epoch: -1,
-            sequence: -1,
-            is_transactional: false,
-        };
-
-        let mut bytes = Vec::new();
-        builder.seal(producer, &mut Packer::default(), &mut bytes);
-        bytes
-    }
-
-    fn store(shared: &Shared, partition: i32, bytes: &[u8]) {
-        let plan = shared.state().plan(NODE).unwrap();
-        let mut wanted = plan.wanted.iter();
-        let asked = wanted.find(|wanted| wanted.partition == partition).unwrap();
-
-        let fetched = Fetched {
-            partition,
-            code: Code::NONE,
-            high_watermark: 1,
-            aborted: Vec::new(),
-            records: 0..bytes.len(),
-            diverged_at: None,
-        };
-
-        let frame = shared.frames.share(Frame::of(bytes));
-        assert!(shared.state().store(asked, fetched, &frame, 1));
-    }
-
-    fn waiting_bytes(state: &State) -> usize {
-        state.slots.iter().map(Slot::waiting_bytes).sum()
-    }
-
-    #[test]
-    fn what_waits_is_bounded_and_what_was_dropped_comes_again() {
-        let shared = shared();
-        let batch = large_batch();
-        for partition in 0..PARTITIONS.cast_signed() {
-            store(&shared, partition, &batch);
-            assert!(waiting_bytes(&shared.state()) <= WAITING_BYTES);
-        }
-
-        let dropped: Vec<usize> = (0..PARTITIONS as usize)
-            .filter(|slot| shared.state().slots[*slot].is_parked)
-            .collect();
-        assert!(dropped.len() >= 48, "{} of them fit", 64 - dropped.len());
-
-        assert!(
-            shared.state().plan(NODE).is_none(),
-            "until the reader comes"
-        );
-
-        let slot = dropped[0];
-        assert!(matches!(shared.take(slot), Taken::Nothing { .. }));
-        let plan = shared.state().plan(NODE).unwrap();
-        let [again] = &plan.wanted[..] else {
-            panic!("one partition is wanted: {:?}", plan.wanted)
-        };
-
-        assert_eq!((again.partition as usize, again.offset), (slot, 0));
-        store(&shared, again.partition, &batch);
-        assert!(matches!(shared.take(slot), Taken::Piece(piece) if piece.next == 1));
-    }
-
-    #[test]
-    fn a_batch_that_does_not_fit_is_asked_for_whole() {
-        let shared = shared();
-        let batch = large_batch();
-        store(&shared, 3, &batch[..1_000]);
-        let plan = shared.state().plan(NODE).unwrap();
-        assert_eq!(plan.wanted[3].offset, 0);
-        assert_eq!(plan.wanted[3].max_bytes as usize, batch.len());
-    }
-}
+mod tests;

@@ -70,8 +70,7 @@ impl Steward {
             }
             Ok(Some(_)) => Some(Found::Recreated),
             Ok(None) => Some(Found::NoTopic),
-            Err(error) if error.is_passing() => Some(Found::Failing(error.to_string().into())),
-            Err(error) => Some(Found::Refused(error.to_string().into())),
+            Err(error) => Some(Found::from(&error)),
         };
 
         if let Some(found) = found {

@@ -1,11 +1,11 @@
 use std::io::{self, Cursor, Read, Write};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::super::api::{API_VERSIONS, Api, METADATA};
 use super::super::cluster::lock;
 use super::super::codec::{Input, Malformed, Output};
-use super::{Address, Connection, FRAME_LIMIT, Network, Socket, WireError};
+use super::{Access, Address, Connection, FRAME_LIMIT, Network, Socket, WireError};
 
 const LIMIT: Duration = Duration::from_secs(1);
 
@@ -98,7 +98,14 @@ fn open(script: Vec<u8>) -> Result<Connection, WireError> {
         host: "kafka-1".to_owned(),
         port: 9092,
     };
-    Connection::open(&Scripted(Mutex::new(Some(script))), &broker, LIMIT)
+    let access = Access {
+        network: Box::new(Scripted(Mutex::new(Some(script)))),
+        login: None,
+        client_id: "test".to_owned(),
+        connect_limit: LIMIT,
+        request_limit: LIMIT,
+    };
+    Connection::open(&Arc::new(access), &broker)
 }
 
 fn call(connection: &mut Connection) -> Result<i32, WireError> {

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use crate::native::api::{ADD_PARTITIONS, END_TXN_1, INIT_PRODUCER_ID, PRODUCE_1};
 use crate::native::cluster::lock;
+use crate::native::network::{Address, Network, Socket, SocketOptions, dial};
 use crate::native::publisher::session::Protocol;
-use crate::native::wire::{Address, Network, Socket, dial};
 
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -128,7 +128,7 @@ impl Faults {
 impl Network for Arc<Faults> {
     fn connect(&self, address: &Address, limit: Duration) -> io::Result<Box<dyn Socket>> {
         Ok(Box::new(Faulty {
-            stream: dial(address, limit)?,
+            stream: dial(address, SocketOptions::default(), limit)?,
             address: address.clone(),
             faults: Arc::clone(self),
             request: Vec::new(),
@@ -165,7 +165,11 @@ impl Faulty {
                 self.faults.deliver_late(stream, request);
             }
             Some(Fault::Repeated) => {
-                let stream = dial(&self.address, Duration::from_secs(5))?;
+                let stream = dial(
+                    &self.address,
+                    SocketOptions::default(),
+                    Duration::from_secs(5),
+                )?;
                 self.stream.write_all(&request)?;
                 self.faults.deliver_late(stream, request);
                 return Ok(());

@@ -1,0 +1,80 @@
+//! What the errors of requests mean: which pass, which are refusals, and the sentence of each refusal.
+
+use super::api::{
+    CREATE_TOPICS, Code, DESCRIBE_CONFIGS, FETCH, FIND_COORDINATOR, OFFSET_COMMIT, OFFSET_FETCH,
+};
+use super::wire::WireError;
+use crate::{LogError, Refusal};
+
+impl WireError {
+    /// A later try may succeed: brokers restart, and leaders move.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Connect { .. } | Self::Lost { .. } | Self::Silent { .. } | Self::NoLeader(_) => {
+                true
+            }
+            Self::Refused { code, .. } => code.is_passing(),
+            Self::Denied { .. } | Self::Malformed { .. } | Self::Unsupported { .. } => false,
+        }
+    }
+
+    /// The refusal that this error is, if a right, a login or a setting of the connection must change.
+    pub fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::Denied { .. } => Some(Refusal::new(self.to_string())),
+            Self::Refused {
+                request,
+                subject,
+                code,
+                ..
+            } if code.is_denial() => Some(denied(request, subject)),
+            _ => None,
+        }
+    }
+}
+
+/// What cannot help is no [`LogError::Unavailable`], which is tried again.
+pub(super) fn log_error(error: WireError) -> LogError {
+    if let Some(refusal) = error.refusal() {
+        LogError::Refused(refusal)
+    } else if error.is_passing() {
+        LogError::Unavailable(Box::new(error))
+    } else {
+        LogError::Settings(Box::new(error))
+    }
+}
+
+/// The sentence of a missing right. The subject is a topic, a group, or the cluster.
+pub(super) fn denied(request: &str, subject: &str) -> Refusal {
+    Refusal::new(format!(
+        "{} on {subject} is denied to this principal: grant it",
+        right(request)
+    ))
+}
+
+/// The right that a request takes.
+fn right(request: &str) -> &'static str {
+    let rights = [
+        (FETCH, "READ"),
+        (OFFSET_COMMIT, "READ"),
+        (OFFSET_FETCH, "DESCRIBE"),
+        (FIND_COORDINATOR, "DESCRIBE"),
+        (CREATE_TOPICS, "CREATE"),
+        (DESCRIBE_CONFIGS, "DESCRIBE_CONFIGS"),
+    ];
+    let found = rights.iter().find(|(api, _)| api.name == request);
+    found.map_or("DESCRIBE", |(_, right)| right)
+}
+
+impl Code {
+    /// The principal lacks a right.
+    pub fn is_denial(self) -> bool {
+        matches!(
+            self,
+            Self::TOPIC_AUTHORIZATION_FAILED
+                | Self::GROUP_AUTHORIZATION_FAILED
+                | Self::CLUSTER_AUTHORIZATION_FAILED
+                | Self::TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+        )
+    }
+}

@@ -1,0 +1,119 @@
+//! Streams of bytes to brokers: how they are opened, and why one cannot be had.
+
+use std::fmt;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+use socket2::SockRef;
+
+/// Where a broker listens.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub(super) struct Address {
+    pub host: String,
+    pub port: u16,
+}
+
+/// A stream of bytes to a broker.
+pub(super) trait Socket: Read + Write + Send {
+    /// Sets how long one read or write may wait.
+    fn set_limit(&self, limit: Duration) -> io::Result<()>;
+}
+
+/// How connections are made: the seam for TLS and for simulated networks.
+pub(super) trait Network: Send + Sync {
+    /// Opens a stream to `address`, encrypted where the settings say so.
+    ///
+    /// # Errors
+    /// An error around a [`Denied`] if trying again cannot help.
+    fn connect(&self, address: &Address, limit: Duration) -> io::Result<Box<dyn Socket>>;
+
+    /// Returns what is wrong with a listener that ended a stream before its first answer, if it can be found out.
+    fn mismatch(&self, _address: &Address, _limit: Duration) -> Option<Denied> {
+        None
+    }
+}
+
+/// Why a broker cannot be used until somebody changes a setting. It continues the sentence "broker kafka-1:9094 …".
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Denied(pub String);
+
+/// Options of TCP streams, by librdkafka's `socket.…` properties.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct SocketOptions {
+    pub keepalive: bool,
+    /// Sizes of the system's buffers in bytes; the system chooses those that are not set.
+    pub send_buffer_bytes: Option<usize>,
+    pub receive_buffer_bytes: Option<usize>,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(formatter, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(formatter, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl Denied {
+    /// The denial inside an error, if it is one.
+    pub fn within(error: &io::Error) -> Option<&Self> {
+        error.get_ref()?.downcast_ref()
+    }
+}
+
+impl From<Denied> for io::Error {
+    fn from(denied: Denied) -> Self {
+        Self::new(ErrorKind::PermissionDenied, denied)
+    }
+}
+
+impl Socket for TcpStream {
+    fn set_limit(&self, limit: Duration) -> io::Result<()> {
+        // A limit of zero would be refused as "none".
+        let limit = Some(limit.max(Duration::from_millis(1)));
+        self.set_read_timeout(limit)?;
+        self.set_write_timeout(limit)
+    }
+}
+
+/// Opens a TCP stream to the first of the host's addresses that answers.
+pub(super) fn dial(
+    address: &Address,
+    options: SocketOptions,
+    limit: Duration,
+) -> io::Result<TcpStream> {
+    let mut failure = io::Error::new(ErrorKind::NotFound, "the host has no address");
+    for resolved in (address.host.as_str(), address.port).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&resolved, limit) {
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                options.apply(&stream)?;
+                return Ok(stream);
+            }
+            Err(failed) => failure = failed,
+        }
+    }
+
+    Err(failure)
+}
+
+impl SocketOptions {
+    fn apply(self, stream: &TcpStream) -> io::Result<()> {
+        let socket = SockRef::from(stream);
+        if self.keepalive {
+            socket.set_keepalive(true)?;
+        }
+        if let Some(bytes) = self.send_buffer_bytes {
+            socket.set_send_buffer_size(bytes)?;
+        }
+        if let Some(bytes) = self.receive_buffer_bytes {
+            socket.set_recv_buffer_size(bytes)?;
+        }
+
+        Ok(())
+    }
+}

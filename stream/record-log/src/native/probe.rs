@@ -1,0 +1,71 @@
+//! What a listener speaks. A stream that a broker ends at once is the same to both sides of a misunderstanding: the
+//! broker restarts, or it does not speak what the client speaks. A second stream finds out which.
+
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
+
+use super::network::{Address, Socket, SocketOptions, dial};
+
+/// ApiVersions, version 0, without a client id: length, key, version, correlation id 1, null. Every broker answers it.
+const VERSIONS_REQUEST: [u8; 14] = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 1, 0xff, 0xff];
+/// The answer's length and correlation id.
+const ANSWER_HEAD: usize = 8;
+/// No broker's list of versions is longer.
+const LONGEST_ANSWER: u32 = 1 << 20;
+
+/// Returns whether the listener answers Kafka's protocol without TLS.
+pub(super) fn speaks_plaintext(address: &Address, limit: Duration) -> bool {
+    let answer = first_bytes::<ANSWER_HEAD>(address, &VERSIONS_REQUEST, limit);
+    answer.is_ok_and(|[a, b, c, d, correlation @ ..]| {
+        u32::from_be_bytes([a, b, c, d]) <= LONGEST_ANSWER && correlation == [0, 0, 0, 1]
+    })
+}
+
+/// Returns whether the listener answers a TLS handshake, be it with an alert.
+pub(super) fn speaks_tls(address: &Address, limit: Duration) -> bool {
+    const ALERT: u8 = 21;
+    const HANDSHAKE: u8 = 22;
+
+    let Some(hello) = client_hello(&address.host) else {
+        return false;
+    };
+
+    let answer = first_bytes::<2>(address, &hello, limit);
+    matches!(answer, Ok([ALERT | HANDSHAKE, 3]))
+}
+
+/// Sends `request` on a stream of its own, and returns the first bytes of what comes back.
+fn first_bytes<const N: usize>(
+    address: &Address,
+    request: &[u8],
+    limit: Duration,
+) -> io::Result<[u8; N]> {
+    let mut stream = dial(address, SocketOptions::default(), limit)?;
+    stream.set_limit(limit)?;
+    stream.write_all(request)?;
+
+    let mut answer = [0; N];
+    stream.read_exact(&mut answer)?;
+    Ok(answer)
+}
+
+/// The first message of a TLS handshake; none if the host has no name that TLS could ask for.
+fn client_hello(host: &str) -> Option<Vec<u8>> {
+    let name = ServerName::try_from(host.to_owned()).ok()?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .ok()?
+        // The handshake never gets so far that a certificate is looked at.
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+
+    let mut session = ClientConnection::new(Arc::new(config), name).ok()?;
+    let mut hello = Vec::new();
+    session.write_tls(&mut hello).ok()?;
+    Some(hello)
+}

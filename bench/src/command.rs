@@ -50,6 +50,8 @@ pub enum Command {
     Pressure(crate::pressure::Args),
     /// Measures checkpoints, and starts from them, by the size of the state.
     Recovery(crate::recovery::Args),
+    /// Measures what the checkpoints of a job name that counts the sessions of a day.
+    Sessions(crate::sessions::Args),
 }
 
 impl Command {
@@ -78,6 +80,7 @@ impl Command {
             Self::Latency(args) => args.run()?,
             Self::Pressure(args) => args.run()?,
             Self::Recovery(args) => args.run()?,
+            Self::Sessions(args) => args.run()?,
         }
         Ok(())
     }

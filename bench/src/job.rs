@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use events::{ANALYTICS_RESULTS, ANALYTICS_SUMMARIES, ORDERS_DEAD_LETTER, ORDERS_LATE};
 use record_log::LogError;
@@ -154,6 +154,19 @@ impl Job<'_> {
     /// # Errors
     /// [`JobError`] if it is missing, fails or hangs.
     pub fn run_to_end(&self, settings: &[&str]) -> Result<Ended, JobError> {
+        self.run_to_end_watched(settings, LIMIT, || {})
+    }
+
+    /// Does the same, and calls `look` again and again meanwhile.
+    ///
+    /// # Errors
+    /// [`JobError`] when it is missing, fails or hangs.
+    pub fn run_to_end_watched(
+        &self,
+        settings: &[&str],
+        every: Duration,
+        mut look: impl FnMut(),
+    ) -> Result<Ended, JobError> {
         let said = "order-analytics.log";
         let mut process = self.start(None, &[&["--until-end"], settings].concat(), said)?;
         let failed = |how: String| {
@@ -161,11 +174,15 @@ impl Job<'_> {
             JobError::Ended(how, said)
         };
 
-        match process.wait_for(LIMIT)? {
-            Some(ended) if ended.status.success() => Ok(ended),
-            Some(ended) => Err(failed(format!("ended with {}", ended.status))),
-            None => Err(failed(format!("did not end within {} s", LIMIT.as_secs()))),
+        let begun = Instant::now();
+        while begun.elapsed() < LIMIT {
+            match process.wait_for(every)? {
+                Some(ended) if ended.status.success() => return Ok(ended),
+                Some(ended) => return Err(failed(format!("ended with {}", ended.status))),
+                None => look(),
+            }
         }
+        Err(failed(format!("did not end within {} s", LIMIT.as_secs())))
     }
 }
 

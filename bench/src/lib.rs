@@ -38,6 +38,7 @@ pub mod pressure;
 pub mod process;
 pub mod read;
 pub mod recovery;
+pub mod sessions;
 pub mod shop;
 pub mod throughput;
 pub mod verify;

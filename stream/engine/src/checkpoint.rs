@@ -7,12 +7,15 @@
 //!                      └─▶ the frontier passes the boundary: the sink may commit
 //! ```
 //!
+//! The worker that writes manifests also merges small parts in the background ([`merge`]); the next
+//! manifest names the merged part in their place.
+//!
 //! A checkpoint at boundary `b` is a [`manifest::Manifest`]. For each partition it contains the cut
 //! and the offset to resume from; it also names the parts that hold every pane that arrived before
 //! `b` and can still matter. Objects are immutable: they are created and never overwritten. The
 //! manifest of the highest attempt wins, and among its manifests the one with the highest boundary.
-//! [`part`], [`manifest`], [`memory`], [`ledger`] and [`lineage`] are pure; [`store`] does the I/O.
-//! [`inspect`] is the interface for operators.
+//! [`part`], [`merge`], [`manifest`], [`memory`], [`ledger`] and [`lineage`] are pure; [`store`] does
+//! the I/O. [`inspect`] is the interface for operators.
 
 pub mod commit;
 pub mod inspect;
@@ -20,6 +23,7 @@ pub mod ledger;
 pub mod lineage;
 pub mod manifest;
 pub mod memory;
+pub mod merge;
 pub mod part;
 pub mod parts;
 pub mod recover;

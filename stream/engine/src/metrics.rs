@@ -45,6 +45,7 @@ pub struct Metrics {
     checkpoint_age: IntGauge,
     checkpoint_size: IntGauge,
     checkpoint_seconds: Histogram,
+    checkpoint_parts: IntGauge,
     checkpoint_bytes: IntCounter,
     commit_seconds: Histogram,
     attempt: IntGauge,
@@ -139,9 +140,16 @@ impl Metrics {
                 "checkpoint_size_bytes",
                 "Size of the newest checkpoint's parts: the state that a start reads.",
             ),
+            checkpoint_parts: register.gauge(
+                "checkpoint_parts",
+                "Parts that the newest checkpoint names.",
+            ),
             checkpoint_seconds: register
                 .histogram("checkpoint_seconds", "Time to write a manifest."),
-            checkpoint_bytes: register.counter("checkpoint_bytes_total", "Bytes of parts written."),
+            checkpoint_bytes: register.counter(
+                "checkpoint_bytes_total",
+                "Bytes of parts written, those of merged parts included.",
+            ),
             commit_seconds: register.histogram(
                 "commit_seconds",
                 "Time to commit a batch of results in all slots of a worker.",
@@ -344,6 +352,8 @@ impl Metrics {
         let size_bytes = manifest.parts.iter().map(|part| part.size_bytes).sum();
         self.checkpoint_boundary.set(as_gauge(manifest.boundary));
         self.checkpoint_size.set(as_gauge(size_bytes));
+        self.checkpoint_parts
+            .set(as_gauge(manifest.parts.len() as u64));
         self.checkpoint_seconds.observe(took.as_secs_f64());
 
         self.facts().checkpoint = Some(CheckpointStatus {

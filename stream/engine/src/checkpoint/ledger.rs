@@ -8,9 +8,10 @@
 //! that was ever cut. It names every part with panes before `b` that a row committed from now on
 //! can depend on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::checkpoint::manifest::{Manifest, PartInfo, PartitionCut};
+use crate::checkpoint::merge;
 use crate::cut::Crossing;
 use crate::pane::EventTimeMs;
 
@@ -22,6 +23,30 @@ pub struct Ledger {
     memory_ms: u64,
     crossings: Vec<Crossing>,
     parts: Vec<PartInfo>,
+    /// The finished merge that no durable manifest names yet, if there is one.
+    merged: Option<Merged>,
+    /// The number of finished merges.
+    merges: u64,
+    /// Parts that are not merged.
+    left_alone: BTreeSet<String>,
+}
+
+/// The result of a merge.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Merged {
+    /// The names of the parts that were merged.
+    pub parts: Vec<String>,
+    /// The part that contains the panes of all of them.
+    pub into: PartInfo,
+}
+
+/// A merge that is to be done.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct MergePlan {
+    /// The name of the part to make.
+    pub name: String,
+    /// The parts to make it of.
+    pub parts: Vec<PartInfo>,
 }
 
 /// The decision about a boundary.
@@ -42,7 +67,63 @@ impl Ledger {
             memory_ms,
             crossings: Vec::new(),
             parts: Vec::new(),
+            merged: None,
+            merges: 0,
+            left_alone: BTreeSet::new(),
         }
+    }
+
+    /// Plans a merge of parts of the newest durable manifest, if it names too many. Plans none while
+    /// the last merged part is not in a durable manifest.
+    pub fn plan_merge(&self) -> Option<MergePlan> {
+        if self.merged.is_some() {
+            return None;
+        }
+
+        let Manifest {
+            attempt,
+            boundary,
+            parts,
+            ..
+        } = &self.newest;
+        let mut parts = parts.clone();
+        parts.retain(|part| !self.left_alone.contains(&part.name));
+        let parts = merge::choose(&parts, *boundary, self.memory_ms)?;
+        let name = merge::name(*attempt, self.merges, &parts);
+        Some(MergePlan { name, parts })
+    }
+
+    /// Records a merge whose part is durable. The next manifest names that part.
+    pub fn record_merge(&mut self, merged: Merged) {
+        self.merges += 1;
+        self.merged = Some(merged);
+    }
+
+    /// Records parts that cannot be merged.
+    pub fn leave_alone(&mut self, parts: Vec<String>) {
+        self.left_alone.extend(parts);
+    }
+
+    /// Returns whether the newest durable manifest names the part.
+    pub fn is_named(&self, part: &str) -> bool {
+        self.newest.parts.iter().any(|named| named.name == part)
+    }
+
+    /// Returns all known parts, with a merged part in the place of those that it was made of.
+    fn known_parts(&self) -> Vec<PartInfo> {
+        let newest = self.newest.parts.iter();
+        let mut parts: Vec<PartInfo> = newest.chain(&self.parts).cloned().collect();
+        let Some(merged) = &self.merged else {
+            return parts;
+        };
+
+        let count = parts.len();
+        parts.retain(|part| !merged.parts.contains(&part.name));
+        // If manifests have dropped all of them meanwhile, the merged part is not needed either.
+        if parts.len() < count {
+            parts.push(merged.into.clone());
+        }
+        parts
     }
 
     /// Records a worker's crossing.
@@ -88,20 +169,14 @@ impl Ledger {
             return Plan::Nothing;
         }
 
-        let known = self
-            .newest
-            .parts
-            .iter()
-            .chain(&self.parts)
-            .filter(|part| part.first < boundary);
-
+        let known = self.known_parts().into_iter();
+        let known = known.filter(|part| part.first < boundary);
         let floor = boundary.min(committed);
         let memory = self.newest.memory.clone();
         let memory = memory.map(|memory| memory.dropping(floor, self.memory_ms));
 
         let mut parts: Vec<PartInfo> = known
             .filter(|part| part.last + self.memory_ms > floor)
-            .cloned()
             .collect();
         parts.sort_by(|one, other| (one.first, &one.name).cmp(&(other.first, &other.name)));
 
@@ -111,6 +186,7 @@ impl Ledger {
             parts,
             committed: self.newest.committed.max(floor),
             memory,
+            merges: self.merges,
             ..self.newest.clone()
         }))
     }
@@ -120,6 +196,9 @@ impl Ledger {
         let boundary = manifest.boundary;
         self.crossings.retain(|crossing| crossing.to > boundary);
         self.parts.retain(|part| part.first >= boundary);
+        if manifest.merges == self.merges {
+            self.merged = None;
+        }
         self.newest = manifest;
     }
 
@@ -197,6 +276,7 @@ mod tests {
             slots_kept: 0,
             committed: 0,
             memory: None,
+            merges: 0,
             partitions: vec![],
             parts: vec![],
         };
@@ -292,6 +372,123 @@ mod tests {
             );
             ledger.written(held_back);
         }
+    }
+
+    #[test]
+    fn the_next_manifest_names_the_merged_part_in_place_of_its_parts() {
+        let mut ledger = ledger();
+        ledger.record_crossing(crossing(0, 0, 5, 1, &[]));
+        for name in ["a", "b", "c", "d", "e", "f", "g", "h", "i"] {
+            ledger.record_part(part(name, 0, 4));
+        }
+
+        assert_eq!(ledger.plan_merge(), None, "no manifest names the parts");
+        ledger.written(written(ledger.plan(5, 0)));
+        ledger.leave_alone(vec!["x".to_owned()]);
+        let plan = ledger.plan_merge().unwrap();
+        assert_eq!(
+            plan.name,
+            "0000000001-m000000-000000000000000-000000000000004"
+        );
+
+        // The merge finishes while a manifest is being written that was planned before it.
+        ledger.record_crossing(crossing(0, 5, 20, 2, &[]));
+        let planned_before = written(ledger.plan(20, 5));
+        ledger.record_merge(Merged {
+            parts: plan.parts.into_iter().map(|part| part.name).collect(),
+            into: part("m", 0, 4),
+        });
+        ledger.written(planned_before);
+        assert_eq!(ledger.plan_merge(), None, "the merge is not durable");
+
+        ledger.record_crossing(crossing(0, 20, 30, 3, &[]));
+        let next = written(ledger.plan(30, 5));
+        let names: Vec<_> = next.parts.iter().map(|part| part.name.as_str()).collect();
+        assert_eq!((names, next.merges), (vec!["m"], 1));
+        ledger.written(next);
+        assert_eq!(ledger.plan_merge(), None, "there are few again");
+    }
+
+    #[test]
+    fn parts_that_cannot_be_merged_are_left_alone() {
+        let mut ledger = ledger();
+        ledger.record_crossing(crossing(0, 0, 5, 1, &[]));
+        for number in 0..12 {
+            ledger.record_part(part(&format!("{number:02}"), 0, 4));
+        }
+        ledger.written(written(ledger.plan(5, 0)));
+        ledger.leave_alone(vec!["03".to_owned(), "07".to_owned()]);
+
+        let plan = ledger.plan_merge().unwrap();
+        let names: Vec<_> = plan.parts.iter().map(|part| part.name.as_str()).collect();
+        assert_eq!(
+            names,
+            ["00", "01", "02", "04", "05", "06", "08", "09", "10", "11"]
+        );
+    }
+
+    #[test]
+    fn a_day_of_sessions_is_named_by_few_parts() {
+        const MINUTE_MS: u64 = 60_000;
+        const WORKERS: u64 = 4;
+        let mut ledger = ledger();
+        ledger.memory_ms = 25 * 60 * MINUTE_MS;
+
+        for minute in 0..3 * 24 * 60 {
+            let pane = minute * MINUTE_MS;
+            let boundary = pane + MINUTE_MS;
+            for worker in 0..WORKERS {
+                let name = format!("0000000001-{worker:04}-{pane:015}-{pane:015}");
+                ledger.record_part(PartInfo {
+                    size_bytes: 40_000 + worker,
+                    ..part(&name, pane, pane)
+                });
+            }
+
+            let manifest = written(ledger.plan(boundary, pane));
+            let size_bytes = manifest.to_bytes().len();
+            assert!(manifest.parts.len() < 64, "{} parts", manifest.parts.len());
+            assert!(size_bytes < 12_000, "{size_bytes} bytes");
+            ledger.written(manifest);
+
+            if let Some(MergePlan { name, parts }) = ledger.plan_merge() {
+                let into = PartInfo {
+                    name,
+                    first: parts.iter().map(|part| part.first).min().unwrap(),
+                    last: parts.iter().map(|part| part.last).max().unwrap(),
+                    entries: parts.iter().map(|part| part.entries).sum(),
+                    size_bytes: parts.iter().map(|part| part.size_bytes).sum(),
+                };
+                let parts = parts.into_iter().map(|part| part.name).collect();
+                ledger.record_merge(Merged { parts, into });
+            }
+        }
+
+        let entries: u64 = ledger.newest.parts.iter().map(|part| part.entries).sum();
+        let kept = WORKERS * 25 * 60;
+        assert!(
+            (kept..kept + kept / 4).contains(&entries),
+            "{entries} entries are named of {kept} that matter"
+        );
+    }
+
+    #[test]
+    fn a_part_merged_of_parts_that_were_dropped_meanwhile_is_not_named() {
+        let mut ledger = ledger();
+        ledger.record_crossing(crossing(0, 0, 10, 1, &[]));
+        ledger.record_part(part("a", 0, 0));
+        ledger.written(written(ledger.plan(10, 10)));
+        ledger.record_crossing(crossing(0, 10, 200, 2, &[]));
+        ledger.record_part(part("b", 190, 190));
+        ledger.written(written(ledger.plan(200, 200)));
+
+        ledger.record_merge(Merged {
+            parts: vec!["a".to_owned()],
+            into: part("m", 0, 0),
+        });
+        ledger.record_crossing(crossing(0, 200, 210, 3, &[]));
+        let next = written(ledger.plan(210, 200));
+        assert_eq!(next.parts, [part("b", 190, 190)]);
     }
 
     #[test]

@@ -48,11 +48,15 @@ pub struct Manifest {
     pub slots_kept: u32,
     /// The time before which everything that arrived was committed when the manifest was written.
     /// Rows of later panes can be made from the parts; parts of earlier panes may be missing.
-    #[serde(default, skip_serializing_if = "is_zero_ms")]
+    #[serde(default, skip_serializing_if = "is_zero_u64")]
     pub committed: EventTimeMs,
     /// How far back the parts are complete; none in manifests of programs that did not record it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<Memory>,
+    /// The number of merges of parts that the attempt had finished. A later manifest of the attempt
+    /// names no part of an earlier merge that this one does not name.
+    #[serde(default, skip_serializing_if = "is_zero_u64")]
+    pub merges: u64,
     /// Where each partition is resumed; partitions that were never cut are absent.
     pub partitions: Vec<PartitionCut>,
     /// The parts, ordered by their first pane.
@@ -65,8 +69,8 @@ fn is_zero(number: &u32) -> bool {
 }
 
 /// Returns whether to leave the field out, as earlier versions did.
-fn is_zero_ms(time: &EventTimeMs) -> bool {
-    *time == 0
+fn is_zero_u64(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Settings that must not change while a checkpoint is in use.
@@ -429,6 +433,7 @@ mod tests {
             slots_kept: 0,
             committed: 0,
             memory: None,
+            merges: 0,
             partitions: vec![cut],
             parts: vec![part],
         }

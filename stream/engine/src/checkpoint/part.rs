@@ -14,6 +14,8 @@ const MAGIC: &[u8; 8] = b"TIDEPART";
 const VERSION: u8 = 1;
 const HEADER_BYTES: usize = MAGIC.len() + 1;
 const CHECKSUM_BYTES: usize = 4;
+/// The size of a part without its panes.
+pub const OVERHEAD_BYTES: u64 = (HEADER_BYTES + CHECKSUM_BYTES) as u64;
 
 /// Why an object cannot be used as a part.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +58,7 @@ impl Default for PartBuilder {
 }
 
 impl PartBuilder {
-    /// Appends a closed pane. Panes must be pushed in order.
+    /// Appends a closed pane.
     ///
     /// # Panics
     /// If a key or aggregate cannot be serialized.
@@ -64,9 +66,30 @@ impl PartBuilder {
         let bytes = std::mem::take(&mut self.bytes);
         self.bytes =
             postcard::to_extend(closed, bytes).expect("keys and aggregates are plain data");
-        self.first.get_or_insert(closed.arrival);
-        self.last = closed.arrival;
+        let first = self.first.unwrap_or(closed.arrival);
+        self.first = Some(first.min(closed.arrival));
+        self.last = self.last.max(closed.arrival);
         self.entries += closed.entries.len() + closed.side_outputs.len();
+    }
+
+    /// Appends the panes of another part that arrived before `boundary`, byte for byte, and returns
+    /// true. Appends nothing and returns false if they have side outputs: what is published of those
+    /// is recorded under the name of their part.
+    ///
+    /// # Errors
+    /// [`PartError`].
+    pub fn take_in<K: Key, A: Aggregate>(
+        &mut self,
+        part: &[u8],
+        boundary: EventTimeMs,
+    ) -> Result<bool, PartError> {
+        let panes = read::<K, A>(part, boundary)?;
+        if panes.iter().any(|pane| !pane.side_outputs.is_empty()) {
+            return Ok(false);
+        }
+
+        panes.iter().for_each(|pane| self.push(pane));
+        Ok(true)
     }
 
     /// Returns the first and the last pane of the part, if it has any.
@@ -137,6 +160,25 @@ mod tests {
     use crate::aggregate::Count;
     use crate::flow::{Entry, Reason, SideOutput};
 
+    /// Returns a part without side outputs.
+    fn plain() -> Vec<u8> {
+        let mut builder = PartBuilder::default();
+        for arrival in [10, 20] {
+            let entry = Entry {
+                pane: arrival,
+                key: 7_u64,
+                aggregate: Count(arrival),
+            };
+            builder.push(&ClosedPane {
+                arrival,
+                entries: vec![entry],
+                side_outputs: Vec::new(),
+            });
+        }
+        builder.finish()
+    }
+
+    /// Returns a part of an earlier version, with side outputs.
     fn part() -> Vec<u8> {
         let mut builder = PartBuilder::default();
         for arrival in [10, 20] {
@@ -188,6 +230,38 @@ mod tests {
             [("a".to_owned(), vec![1])]
         );
         assert_eq!(read::<u64, Count>(&part(), 20).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_part_takes_in_the_panes_of_others_up_to_their_boundaries() {
+        let mut merged = PartBuilder::default();
+        assert!(merged.take_in::<u64, Count>(&plain(), 20).unwrap());
+        assert!(merged.take_in::<u64, Count>(&plain(), 30).unwrap());
+        assert_eq!((merged.range(), merged.entries()), (Some((10, 20)), 3));
+
+        let merged = merged.finish();
+        let panes = read::<u64, Count>(&merged, 30).unwrap();
+        let arrivals: Vec<_> = panes.iter().map(|pane| pane.arrival).collect();
+        assert_eq!(arrivals, [10, 10, 20]);
+        assert_eq!(panes[2], read::<u64, Count>(&plain(), 30).unwrap()[1]);
+
+        let sizes = 3 * (plain().len() as u64 - OVERHEAD_BYTES);
+        assert_eq!(2 * (merged.len() as u64 - OVERHEAD_BYTES), sizes);
+    }
+
+    #[test]
+    fn a_damaged_part_and_one_with_side_outputs_or_of_other_types_is_not_taken_in() {
+        let mut merged = PartBuilder::default();
+        assert!(!merged.take_in::<u64, Count>(&part(), 30).unwrap());
+
+        let mut damaged = plain();
+        damaged[20] ^= 1;
+        let taken = merged.take_in::<u64, Count>(&damaged, 30);
+        assert!(matches!(taken, Err(PartError::Damaged)));
+
+        let taken = merged.take_in::<String, Count>(&plain(), 30);
+        assert!(matches!(taken, Err(PartError::Foreign(_))));
+        assert_eq!(merged.range(), None);
     }
 
     #[test]

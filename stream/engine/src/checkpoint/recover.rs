@@ -398,6 +398,7 @@ pub fn adopt(
         slots_kept: 0,
         committed: 0,
         memory: None,
+        merges: 0,
         partitions: Vec::new(),
         parts: Vec::new(),
     };
@@ -412,6 +413,7 @@ pub fn adopt(
 
         Manifest {
             attempt: own,
+            merges: 0,
             // Fields that an earlier program did not record are recorded from now on.
             fingerprint: fingerprint.clone(),
             parts,

@@ -4,6 +4,7 @@
 //! ```text
 //! {job}/attempts/{attempt}                     empty; its creator owns the attempt
 //! {job}/parts/{attempt}-{worker}-{first}-{last}
+//! {job}/parts/{attempt}-m{merge}-{first}-{last}
 //! {job}/manifests/{attempt}-{boundary}.json
 //! ```
 //!

@@ -71,8 +71,12 @@ impl World {
 
     /// Reads the manifest at a path; none if it is damaged.
     pub fn readable_manifest(&self, path: &Path) -> Option<Manifest> {
-        let bytes = wait(async { self.objects.get(path).await.unwrap().bytes().await.unwrap() });
-        Manifest::from_bytes(&bytes, "counts").ok()
+        Manifest::from_bytes(&self.bytes(path), "counts").ok()
+    }
+
+    /// Reads the object at a path.
+    pub fn bytes(&self, path: &Path) -> Bytes {
+        wait(async { self.objects.get(path).await.unwrap().bytes().await.unwrap() })
     }
 
     /// Returns the path of a part.

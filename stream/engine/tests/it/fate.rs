@@ -37,6 +37,8 @@ pub const STORE_CALLS: [&str; 10] = [
     "delete manifests",
     "delete parts",
 ];
+/// The calls on the object store of a job that merges parts.
+pub const MERGE_CALLS: [&str; 3] = ["create merged parts", "read parts", "delete merged parts"];
 
 /// The fault at a call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -89,7 +91,8 @@ impl Blow {
 impl Doom {
     /// Draws one of `blows` at one of the calls.
     pub fn any(blows: &[Blow], random: &mut SmallRng) -> Self {
-        let call = *[&LOG_CALLS[..], &STORE_CALLS, &["poll", "ask for ends"]]
+        let polls = ["poll", "ask for ends"];
+        let call = *[&LOG_CALLS[..], &STORE_CALLS, &MERGE_CALLS, &polls]
             .concat()
             .choose(random)
             .unwrap();
@@ -131,6 +134,11 @@ impl Fate {
     /// Returns whether the process died there.
     pub fn is_dead(&self) -> bool {
         self.is_dead.load(Ordering::SeqCst)
+    }
+
+    /// Returns the number of calls of that name that the process has made.
+    pub fn calls(&self, call: &str) -> u64 {
+        self.counts.lock().unwrap().get(call).copied().unwrap_or(0)
     }
 
     /// Returns the process's handle to a log. It reads few records at a time, so that a short life

@@ -55,8 +55,13 @@ impl MortalStore {
     }
 }
 
-/// Returns a call's name: the action, and the folder of its object.
+/// Returns a call's name: the action, and the folder of its object. Merged parts have a name of
+/// their own, except when they are read.
 fn name(action: &str, path: &Path) -> String {
+    let is_merged = path.filename().is_some_and(|name| name.contains("-m"));
+    if is_merged && action != "read" {
+        return format!("{action} merged parts");
+    }
     format!("{action} {}", path.parts().nth(1).unwrap().as_ref())
 }
 

@@ -12,6 +12,7 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt, SeedableRng};
 use record_log::simulated::SimulatedLog;
 use record_log::{Cleanup, Delivery, NewRecord, Record, RecordLog, TopicSpec};
+use stream::checkpoint::part;
 use stream::checkpoint::store::CheckpointStore;
 use stream::clock::system_clock;
 use stream::flow::Slots;
@@ -356,6 +357,44 @@ impl World {
 
         assert_eq!(self.committed(), expected);
         self.check_summaries(&expected);
+    }
+
+    /// Compares the panes in the newest checkpoint with a plain recount, as far back as the
+    /// checkpoint is complete.
+    ///
+    /// # Panics
+    /// If they differ.
+    pub fn check_checkpoint(&self) {
+        let Some(newest) = self.objects_in("manifests").pop() else {
+            return;
+        };
+        let manifest = self.manifest(&newest);
+        let from = manifest.complete_from();
+
+        let mut kept: BTreeMap<(u64, u64), u64> = BTreeMap::new();
+        for info in &manifest.parts {
+            let bytes = self.bytes(&self.part(&info.name));
+            let panes = part::read::<u64, Count>(&bytes, info.last + 1).unwrap();
+            for entry in panes.iter().flat_map(|pane| &pane.entries) {
+                *kept.entry((entry.pane, entry.key)).or_default() += entry.aggregate.0;
+            }
+        }
+        kept.retain(|(pane, _), _| *pane >= from);
+
+        let late = self.side_outputs("events-late");
+        let mut expected: BTreeMap<(u64, u64), u64> = BTreeMap::new();
+        let mut counted = BTreeSet::new();
+        for (position, event) in &self.records {
+            let Some((key, time)) = event.filter(|_| !late.contains(position)) else {
+                continue;
+            };
+            if counted.insert(self.ids[position]) && self.windows.pane_of(time) >= from {
+                *expected
+                    .entry((self.windows.pane_of(time), key))
+                    .or_default() += 1;
+            }
+        }
+        assert_eq!(kept, expected, "the checkpoint, from {from} on");
     }
 
     fn check_summaries(&self, rows: &BTreeMap<(u64, u64), u64>) {

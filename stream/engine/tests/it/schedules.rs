@@ -21,7 +21,7 @@ use stream::checkpoint::store::CheckpointStore;
 use stream::{Guarantee, JobError, Run, Settings, Stop, Windows};
 
 use crate::fallback::{damage_newest, lenient};
-use crate::fate::{Blow, Doom, Fate, LOG_CALLS, STORE_CALLS};
+use crate::fate::{Blow, Doom, Fate, LOG_CALLS, MERGE_CALLS, STORE_CALLS};
 use crate::misbehaviour::{Misbehaving, Misbehaviour, recreate};
 use crate::mortal::MortalStore;
 use crate::oracle::{World, random, settings, windows};
@@ -63,9 +63,30 @@ fn live(world: &World, settings: &Settings, fate: &Arc<Fate>) -> End {
     }
 }
 
-/// Runs a life that meets `doom` at the end of a small history (long enough that old parts are
-/// deleted), and then one that dies at random. Returns whether the first life made the call.
-fn happens(doom: Doom) -> bool {
+/// The numbers of records that are published before two lives, and the lateness that is allowed.
+#[derive(Clone, Copy)]
+struct History {
+    lateness_ms: u64,
+    first: usize,
+    second: usize,
+}
+
+/// A history that is long enough for old parts to be deleted.
+const SHORT: History = History {
+    lateness_ms: 10,
+    first: 30,
+    second: 90,
+};
+/// A history in which parts are merged, and merged parts are deleted.
+const LONG: History = History {
+    lateness_ms: 100,
+    first: 90,
+    second: 300,
+};
+
+/// Runs a life that meets `doom` at the end of a history, and then one that dies at random. Returns
+/// whether the first life made the call.
+fn happens(doom: Doom, history: History) -> bool {
     let mut random = random(doom.number + 1);
     let ms = Duration::from_millis;
     let mut world = World::new(
@@ -78,15 +99,15 @@ fn happens(doom: Doom) -> bool {
 
     let settings = Settings {
         disorder: ms(7),
-        allowed_lateness: ms(10),
+        allowed_lateness: ms(history.lateness_ms),
         // A pane takes several transactions.
         max_transaction_rows: 4,
         ..Settings::default()
     };
 
-    world.publish(30, &mut random);
+    world.publish(history.first, &mut random);
     world.run(&settings).unwrap();
-    world.publish(90, &mut random);
+    world.publish(history.second, &mut random);
 
     let fate = Fate::new(Some(doom), None);
     live(
@@ -115,20 +136,22 @@ fn happens(doom: Doom) -> bool {
     );
 
     world.check();
+    world.check_checkpoint();
     fate.is_met()
 }
 
 /// Applies each of `blows` to every call of those names in turn.
-fn sweep(calls: &[&'static str], blows: &[Blow]) {
+fn sweep(calls: &[&'static str], blows: &[Blow], history: History) {
     for &call in calls {
         let times = |blow: &Blow| {
             (0..)
                 .take_while(|number| {
-                    happens(Doom {
+                    let doom = Doom {
                         call,
                         number: *number,
                         blow: *blow,
-                    })
+                    };
+                    happens(doom, history)
                 })
                 .count()
         };
@@ -141,14 +164,16 @@ fn sweep(calls: &[&'static str], blows: &[Blow]) {
 
 #[test]
 fn before_and_after_whichever_call_on_store_or_log_a_life_ends_everything_is_counted_once() {
-    sweep(&LOG_CALLS, &Blow::DEATHS);
-    sweep(&STORE_CALLS, &Blow::DEATHS);
+    sweep(&LOG_CALLS, &Blow::DEATHS, SHORT);
+    sweep(&STORE_CALLS, &Blow::DEATHS, SHORT);
+    sweep(&MERGE_CALLS, &Blow::DEATHS, LONG);
 }
 
 #[test]
 fn whichever_call_on_store_or_log_fails_or_loses_its_reply_everything_is_counted_once() {
-    sweep(&LOG_CALLS, &[Blow::LoseReply]);
-    sweep(&STORE_CALLS, &Blow::ERRORS);
+    sweep(&LOG_CALLS, &[Blow::LoseReply], SHORT);
+    sweep(&STORE_CALLS, &Blow::ERRORS, SHORT);
+    sweep(&MERGE_CALLS, &Blow::ERRORS, LONG);
 }
 
 #[test]
@@ -255,6 +280,8 @@ impl Kind {
 #[derive(Default)]
 struct Happened {
     deaths: u64,
+    /// Merged parts that were written, or may have been.
+    merges: u64,
     recreated: u64,
     misbehaviours: BTreeMap<Misbehaviour, u64>,
 }
@@ -262,6 +289,7 @@ struct Happened {
 impl Happened {
     fn add(&mut self, other: Self) {
         self.deaths += other.deaths;
+        self.merges += other.merges;
         self.recreated += other.recreated;
         for (misbehaviour, count) in other.misbehaviours {
             *self.misbehaviours.entry(misbehaviour).or_default() += count;
@@ -284,6 +312,7 @@ fn schedule(seed: u64) -> Happened {
     let first = misbehaving.settings(kind.settings(settings(&mut random)));
     let blows = [&Blow::DEATHS[..], &Blow::DEATHS, &Blow::ERRORS].concat();
     let mut deaths = 0;
+    let mut merges = 0;
     let mut seen = None;
 
     for life in 0..random.random_range(2..=5) {
@@ -300,7 +329,8 @@ fn schedule(seed: u64) -> Happened {
 
         let doom = Doom::any(&blows, &mut random);
         let misbehaviours = misbehaving.begin(&mut world, &mut random);
-        let end = live(&world, &settings, &Fate::new(Some(doom), Some(seed)));
+        let fate = Fate::new(Some(doom), Some(seed));
+        let end = live(&world, &settings, &fate);
         misbehaving.end(&world);
         println!(
             "seed {seed}, {kind:?}, life {life}: {} records, {misbehaviours:?}, {doom:?}: {end:?}, {settings:?}",
@@ -308,6 +338,7 @@ fn schedule(seed: u64) -> Happened {
         );
 
         deaths += u64::from(end == End::Died);
+        merges += fate.calls("create merged parts");
         let newest = world.objects_in("manifests").pop();
         if kind == Kind::Damaged && newest > seen {
             damage_newest(&world, &mut random);
@@ -321,6 +352,7 @@ fn schedule(seed: u64) -> Happened {
 
     world.run(&first).unwrap();
     kind.check(&world);
+    world.check_checkpoint();
 
     // A compacted topic may have lost the record by which it is recognized.
     let is_recreated = !first.allow_compaction
@@ -329,6 +361,7 @@ fn schedule(seed: u64) -> Happened {
 
     Happened {
         deaths,
+        merges,
         recreated: is_recreated.into(),
         misbehaviours: misbehaving.drawn(),
     }
@@ -387,9 +420,10 @@ fn whatever_lives_meet_one_after_the_other_everything_is_counted_once() {
         if seed % 500 == 0 {
             writeln!(
                 std::io::stderr(),
-                "{} schedules, {} deaths, {} topics recreated, {:?}",
+                "{} schedules, {} deaths, {} merges, {} topics recreated, {:?}",
                 seed + 1 - first,
                 happened.deaths,
+                happened.merges,
                 happened.recreated,
                 happened.misbehaviours
             )
@@ -399,12 +433,17 @@ fn whatever_lives_meet_one_after_the_other_everything_is_counted_once() {
 
     let Happened {
         deaths,
+        merges,
         recreated,
         misbehaviours,
     } = happened;
     assert!(
         count < 60 || deaths > count / 2 && recreated > count / 20,
         "processes die in this test, and topics are recreated: {deaths}, {recreated}"
+    );
+    assert!(
+        count < 60 || merges > count / 6,
+        "parts are merged in this test: {merges}"
     );
 
     for misbehaviour in Misbehaviour::ALL {

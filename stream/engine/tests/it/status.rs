@@ -54,6 +54,7 @@ fn a_job_that_ran_tells_what_it_read_and_where_it_stands() {
     let text = job.metrics.to_text();
     for metric in [
         "checkpoint_size_bytes",
+        "checkpoint_parts",
         "checkpoint_age_ms",
         "watermark_delay_ms",
         "restarts_total",

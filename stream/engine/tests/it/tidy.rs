@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// Pure modules: they decide, and do no I/O.
-const PURE: [&str; 16] = [
+const PURE: [&str; 17] = [
     "pane.rs",
     "watermark.rs",
     "cut.rs",
@@ -19,6 +19,7 @@ const PURE: [&str; 16] = [
     "checkpoint/lineage.rs",
     "checkpoint/manifest.rs",
     "checkpoint/memory.rs",
+    "checkpoint/merge.rs",
     "checkpoint/part.rs",
 ];
 

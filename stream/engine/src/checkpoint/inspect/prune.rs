@@ -35,7 +35,7 @@ pub async fn plan(store: &CheckpointStore, keep: usize) -> Result<Plan, InspectE
     let ids: Vec<ManifestId> = contents.manifests.iter().map(|(id, _)| *id).collect();
     let sorted = Sorted::of(store, &ids, keep).await?;
 
-    let (newest_whole, _) = sorted.kept.first().ok_or(match ids.len() {
+    let (newest_whole, newest) = sorted.kept.first().ok_or(match ids.len() {
         0 => InspectError::Empty(store.job().to_owned()),
         count => InspectError::NoneWhole(count),
     })?;
@@ -48,7 +48,9 @@ pub async fn plan(store: &CheckpointStore, keep: usize) -> Result<Plan, InspectE
 
     // Later parts may belong to a manifest that is not written yet, or to a newer one that is
     // damaged.
-    let goes = |name: &String| !named.contains(name.as_str()) && is_superseded(name, *newest_whole);
+    let goes = |name: &String| {
+        !named.contains(name.as_str()) && is_superseded(name, *newest_whole, newest.merges)
+    };
     let parts = contents
         .parts
         .iter()

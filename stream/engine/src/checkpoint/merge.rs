@@ -1,0 +1,298 @@
+//! Decides which parts are merged into one, so that a checkpoint names few parts however long it
+//! remembers.
+//!
+//! Each closed pane becomes a part of each worker, and a job with sessions keeps the parts of a
+//! day. So parts are merged in the background, by size, as the components of a tiered
+//! log-structured merge tree are (O'Neil et al., "The log-structured merge-tree", Acta Informatica
+//! 33, 1996):
+//!
+//! ```text
+//! event time  ┃ era that is over ┃ era that is over ┃ current era      boundary
+//! parts       ┃ [              ] ┃ [              ] ┃ [    ][    ] [ ][ ][ ] · ·
+//! ```
+//!
+//! - Time is divided into eras: eighths of the time for which panes matter. A part belongs to the
+//!   era of its last pane, and only parts of one era are merged.
+//! - In the current era, parts between two powers of four in size form a class. When a class has
+//!   four parts, they are merged with all smaller ones; the result is of a higher class.
+//! - The parts of an era that is over are merged into one.
+//! - A part that has reached [`FULL_BYTES`] is not merged again.
+//!
+//! What always holds: a byte is written once by its worker, then at most once for each class from
+//! that of its first part up to the full size, and once when its era is over. A checkpoint names at
+//! most three parts of each class of the current era, one of each other era, the full ones, and
+//! those that were written since the last merge. A merged part is dropped at most an era later than
+//! each part in it would have been.
+
+use std::collections::BTreeMap;
+
+use crate::checkpoint::manifest::PartInfo;
+use crate::checkpoint::part;
+use crate::pane::EventTimeMs;
+
+/// A part of this size is not merged again. A merge holds less than three times as much in memory.
+const FULL_BYTES: u64 = 16 << 20;
+/// The number of eras in the time for which panes matter.
+const ERAS: u64 = 8;
+/// The number of parts that is never worth a merge.
+const FEW: usize = 8;
+/// The least number of parts of a class that are merged. The panes of so many parts are at least as
+/// large as the next class.
+const LEAST: usize = 4;
+
+/// Chooses the parts of a checkpoint at `boundary` to merge next, if there are too many. Panes
+/// matter for `memory_ms`.
+pub fn choose(parts: &[PartInfo], boundary: EventTimeMs, memory_ms: u64) -> Option<Vec<PartInfo>> {
+    if parts.len() <= FEW {
+        return None;
+    }
+
+    let era_ms = (memory_ms / ERAS).max(1);
+    let mut eras: BTreeMap<u64, Vec<&PartInfo>> = BTreeMap::new();
+    for part in parts.iter().filter(|part| panes_bytes(part) < FULL_BYTES) {
+        eras.entry(part.last / era_ms).or_default().push(part);
+    }
+
+    let current = boundary / era_ms;
+    let candidates = eras.into_iter().filter_map(|(era, mut parts)| {
+        parts.sort_by_key(|part| (part.size_bytes, &part.name));
+        let count = if era < current {
+            parts.len()
+        } else {
+            up_to_a_crowded_class(&parts)
+        };
+        parts.truncate(count);
+        (count > 1).then_some(parts)
+    });
+
+    candidates.max_by_key(Vec::len).map(until_full)
+}
+
+/// Returns the number of parts up to the highest class of which there are enough for a merge; 0 if
+/// there is no such class. `parts` are sorted by size.
+fn up_to_a_crowded_class(parts: &[&PartInfo]) -> usize {
+    let mut count = 0;
+    let mut end = 0;
+    for class in parts.chunk_by(|one, next| class_of(one) == class_of(next)) {
+        end += class.len();
+        if class.len() >= LEAST {
+            count = end;
+        }
+    }
+
+    count
+}
+
+/// Returns the size class of a part.
+fn class_of(part: &PartInfo) -> u32 {
+    panes_bytes(part).max(1).ilog2() / 2
+}
+
+/// Returns the first parts that are a full part together; all of them if they are less.
+fn until_full(parts: Vec<&PartInfo>) -> Vec<PartInfo> {
+    let mut bytes = 0;
+    let mut chosen = Vec::new();
+    for part in parts {
+        if bytes >= FULL_BYTES {
+            break;
+        }
+        bytes += panes_bytes(part);
+        chosen.push(part.clone());
+    }
+
+    chosen
+}
+
+/// Returns the size of a part's panes, without what each part has once.
+fn panes_bytes(part: &PartInfo) -> u64 {
+    part.size_bytes.saturating_sub(part::OVERHEAD_BYTES)
+}
+
+/// Returns the name of the part that merge `number` of an attempt makes of `parts`.
+pub fn name(attempt: u64, number: u64, parts: &[PartInfo]) -> String {
+    let first = parts.iter().map(|part| part.first).min().unwrap_or(0);
+    let last = parts.iter().map(|part| part.last).max().unwrap_or(0);
+    format!("{attempt:010}-m{number:06}-{first:015}-{last:015}")
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::rngs::SmallRng;
+    use rand::{RngExt, SeedableRng};
+
+    use super::*;
+
+    const PANE_MS: u64 = 10;
+
+    fn part(name: String, first: u64, last: u64, panes_bytes: u64) -> PartInfo {
+        PartInfo {
+            name,
+            first,
+            last,
+            entries: 1,
+            size_bytes: panes_bytes + part::OVERHEAD_BYTES,
+        }
+    }
+
+    /// A store whose parts are written, merged and dropped.
+    struct Shelf {
+        memory_ms: u64,
+        parts: Vec<PartInfo>,
+        merges: u64,
+        /// The pane of each part that a worker wrote, and how often its bytes were written.
+        workers_parts: Vec<(EventTimeMs, u64)>,
+        /// The workers' parts in each part.
+        contents: BTreeMap<String, Vec<usize>>,
+        most: usize,
+    }
+
+    impl Shelf {
+        fn new(memory_ms: u64) -> Self {
+            Self {
+                memory_ms,
+                parts: Vec::new(),
+                merges: 0,
+                workers_parts: Vec::new(),
+                contents: BTreeMap::new(),
+                most: 0,
+            }
+        }
+
+        /// Writes the parts of a pane, one of each size, and merges once.
+        fn close(&mut self, pane: u64, sizes: &[u64]) {
+            for (worker, size) in sizes.iter().enumerate() {
+                let name = format!("{pane}-{worker}");
+                self.contents
+                    .insert(name.clone(), vec![self.workers_parts.len()]);
+                self.workers_parts.push((pane, 1));
+                self.parts.push(part(name, pane, pane, *size));
+            }
+
+            let boundary = pane + PANE_MS;
+            let memory_ms = self.memory_ms;
+            self.parts.retain(|part| part.last + memory_ms > boundary);
+            if let Some(chosen) = choose(&self.parts, boundary, memory_ms) {
+                self.merge(&chosen);
+            }
+            self.most = self.most.max(self.parts.len());
+        }
+
+        /// Returns the greatest number of times that a byte was written, and the mean.
+        fn written(&self) -> (u64, u64) {
+            let written = || self.workers_parts.iter().map(|(_, written)| *written);
+            let mean = written().sum::<u64>() / self.workers_parts.len() as u64;
+            (written().max().unwrap(), mean)
+        }
+
+        fn merge(&mut self, chosen: &[PartInfo]) {
+            assert!(chosen.len() > 1, "a part is not merged alone");
+            let name = name(1, self.merges, chosen);
+            self.merges += 1;
+            self.parts.retain(|part| !chosen.contains(part));
+
+            let first = chosen.iter().map(|part| part.first).min().unwrap();
+            let last = chosen.iter().map(|part| part.last).max().unwrap();
+            let bytes = chosen.iter().map(panes_bytes).sum();
+            let contents: Vec<usize> = chosen
+                .iter()
+                .flat_map(|part| self.contents.remove(&part.name).unwrap())
+                .collect();
+
+            for one in &contents {
+                let (pane, written) = &mut self.workers_parts[*one];
+                *written += 1;
+                let late_ms = last - *pane;
+                assert!(late_ms < self.memory_ms / ERAS, "dropped {late_ms} ms late");
+            }
+            self.contents.insert(name.clone(), contents);
+            self.parts.push(part(name, first, last, bytes));
+        }
+    }
+
+    /// Returns the greatest number of times that a byte of a part of that size is written.
+    fn times(bytes: u64) -> u64 {
+        let classes = FULL_BYTES.ilog2() / 2 - bytes.ilog2() / 2 + 1;
+        1 + u64::from(classes) + 1
+    }
+
+    #[test]
+    fn parts_stay_few_and_each_byte_is_written_a_few_times() {
+        for (workers, memory_ms) in [(1, 1_000), (1, 100_000), (4, 100_000)] {
+            let mut shelf = Shelf::new(memory_ms);
+            let sizes = vec![1000; workers];
+            (0..25_000).for_each(|pane| shelf.close(pane * PANE_MS, &sizes));
+
+            let (most, mean) = shelf.written();
+            println!(
+                "{workers} workers, {memory_ms} ms: at most {} parts, written {most} times, {mean} in the mean",
+                shelf.most
+            );
+            assert!(shelf.most <= 3 * 7 + 9 + workers, "{} parts", shelf.most);
+            assert!(most <= 8, "written {most} times");
+            assert!(mean <= 7, "written {mean} times in the mean");
+        }
+    }
+
+    #[test]
+    fn sizes_of_any_kind_keep_the_bounds() {
+        for seed in 1..=12 {
+            let mut random = SmallRng::seed_from_u64(seed);
+            let mut shelf = Shelf::new(random.random_range(500..50_000));
+            let mut smallest = u64::MAX;
+            for pane in 0..6_000 {
+                let busy = [4, 10, 16, 21][(pane / 700) as usize % 4];
+                let workers = random.random_range(1..=4);
+                let size = |_| random.random_range(1..=1 << busy);
+                let sizes: Vec<u64> = (0..workers).map(size).collect();
+                smallest = smallest.min(sizes.iter().copied().min().unwrap());
+                shelf.close(pane * PANE_MS, &sizes);
+            }
+
+            let full = shelf
+                .parts
+                .iter()
+                .filter(|part| panes_bytes(part) >= FULL_BYTES);
+            let (most, _) = shelf.written();
+            let kept = shelf.parts.len() - full.count();
+            assert!(
+                kept <= 3 * 13 + 9 + 8,
+                "seed {seed}: {kept} parts that are not full"
+            );
+            assert!(most <= times(smallest), "seed {seed}: written {most} times");
+        }
+    }
+
+    #[test]
+    fn more_parts_at_a_time_than_a_merge_takes_away_do_not_pile_up() {
+        let mut shelf = Shelf::new(1_000_000);
+        (0..2_000).for_each(|pane| shelf.close(pane * PANE_MS, &[500; 64]));
+        assert!(shelf.most <= 3 * 7 + 9 + 2 * 64, "{} parts", shelf.most);
+    }
+
+    #[test]
+    fn what_is_merged_is_of_one_era_and_of_one_size_or_of_an_era_that_is_over() {
+        let of = |count: u64, bytes, last: u64| -> Vec<PartInfo> {
+            let part = |number: u64| part(format!("{last}-{number}"), last, last, bytes);
+            (0..count).map(part).collect()
+        };
+        let chosen = |parts: &[PartInfo]| choose(parts, 950, 1600).map(|chosen| chosen.len());
+
+        assert_eq!(chosen(&of(FEW as u64, 1000, 900)), None, "few");
+        assert_eq!(chosen(&of(9, 1000, 900)), Some(9));
+        assert_eq!(chosen(&of(9, FULL_BYTES, 900)), None, "full");
+
+        let large = of(9, FULL_BYTES / 2 - 1, 900);
+        assert_eq!(chosen(&large), Some(3), "until it is full");
+
+        let two_classes = [of(3, 1000, 900), of(3, 10_000, 900), of(3, 100_000, 900)].concat();
+        assert_eq!(
+            chosen(&two_classes),
+            None,
+            "three of a class are left alone"
+        );
+
+        let over = [of(1, 10, 700), of(1, 1000, 700), of(3, 10, 900)].concat();
+        let over = [over, of(4, FULL_BYTES, 10)].concat();
+        assert_eq!(chosen(&over), Some(2), "the era until 800 is over");
+    }
+}

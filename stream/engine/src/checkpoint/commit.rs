@@ -18,7 +18,7 @@ use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::{Operator, OutputBuilderSession};
 use timely::dataflow::{ProbeHandle, StreamVec};
 use timely::scheduling::activate::SyncActivator;
-use tokio::task::block_in_place;
+use tokio::task::{JoinError, spawn_blocking};
 
 use crate::aggregate::{Aggregate, Key};
 use crate::attempt::{Attempt, Awaited};
@@ -52,6 +52,8 @@ enum MergeError {
     Store(#[from] StoreError),
     #[error("part {name}: {source}")]
     Part { name: String, source: PartError },
+    #[error(transparent)]
+    Thread(#[from] JoinError),
 }
 
 impl Checkpointer {
@@ -312,7 +314,15 @@ async fn merge(
     for part in plan.parts {
         let bytes = store.part(&part.name).await?;
         // The thread also serves the writes of parts and manifests, which must not wait for this.
-        match block_in_place(|| take_in(&mut builder, &bytes, part.last + 1)) {
+        let before = part.last + 1;
+        let work = spawn_blocking(move || {
+            let taken = take_in(&mut builder, &bytes, before);
+            (builder, taken)
+        });
+
+        let (with_part, taken) = work.await?;
+        builder = with_part;
+        match taken {
             Ok(true) => merged.push(part),
             Ok(false) => left_alone.push(part.name),
             Err(source) => {

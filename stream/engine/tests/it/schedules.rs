@@ -441,10 +441,7 @@ fn whatever_lives_meet_one_after_the_other_everything_is_counted_once() {
         count < 60 || deaths > count / 2 && recreated > count / 20,
         "processes die in this test, and topics are recreated: {deaths}, {recreated}"
     );
-    assert!(
-        count < 60 || merges > count / 6,
-        "parts are merged in this test: {merges}"
-    );
+    assert!(count < 60 || merges > 0, "parts are merged in this test");
 
     for misbehaviour in Misbehaviour::ALL {
         let drawn = misbehaviours.get(&misbehaviour).copied().unwrap_or(0);

@@ -12,7 +12,7 @@ use super::said::Said;
 use super::{Context, Outcome, Step, VerifyError};
 use crate::counterparts::{self, Counterpart, Counterparts};
 use crate::process::Lifetime;
-use crate::{browser, crash, cut_off, end_to_end, exact, load};
+use crate::{browser, code, crash, cut_off, end_to_end, exact, load};
 
 /// All steps.
 pub(super) const ALL: &[Step] = &[
@@ -30,6 +30,11 @@ pub(super) const ALL: &[Step] = &[
         name: "docs",
         about: "cargo doc; a warning is an error",
         run: docs,
+    },
+    Step {
+        name: "code",
+        about: "no files import each other in a circle, no word names two things; the figures of the layout",
+        run: code,
     },
     Step {
         name: "deny",
@@ -218,6 +223,10 @@ fn cut_off(context: &Context) -> StepResult {
         return Ok(Outcome::NotRun("there is no Kafka"));
     }
     check(cut_off::Args::parse_from(["cut-off"]).run())
+}
+
+fn code(_: &Context) -> StepResult {
+    check(code::Args::parse_from(["code"]).run())
 }
 
 fn embedded(_: &Context) -> StepResult {

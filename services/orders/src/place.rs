@@ -23,7 +23,7 @@ use crate::idempotency::IdempotencyKey;
 use crate::order::{NewOrder, Price, Priced, Unpriced};
 use crate::products::{Products, ReserveError};
 use crate::stock::Stock;
-use crate::store::{Claim, ClaimOutcome, PlaceOutcome, Reply, Store, StoreError};
+use crate::store::{ClaimOutcome, KeyClaim, PlaceOutcome, Reply, Store, StoreError};
 
 /// The parts needed to place an order.
 #[derive(Clone)]
@@ -46,7 +46,7 @@ impl Placing {
         idempotency_key: Option<IdempotencyKey>,
         trace: Option<&TraceParent>,
     ) -> Result<Placed> {
-        let claim = Claim {
+        let claim = KeyClaim {
             user_id: new.user_id,
             idempotency_key,
             fingerprint: fingerprint(new),
@@ -68,7 +68,11 @@ impl Placing {
         self.finish(claim, priced, trace).await
     }
 
-    async fn price(&self, claim: &Claim, new: &NewOrder) -> std::result::Result<Priced, Failure> {
+    async fn price(
+        &self,
+        claim: &KeyClaim,
+        new: &NewOrder,
+    ) -> std::result::Result<Priced, Failure> {
         let prices: HashMap<Uuid, Price> = self
             .products
             .reserve(claim.reservation_key, new.items.as_slice())
@@ -79,7 +83,7 @@ impl Placing {
 
     /// Deletes the claim, or marks it so that its stock is released. If that fails now, it is done
     /// once the claim is old.
-    async fn give_up(&self, claim: &Claim, failure: Failure) -> Problem {
+    async fn give_up(&self, claim: &KeyClaim, failure: Failure) -> Problem {
         let refused = matches!(failure, Failure::Reserve(ReserveError::Refused { .. }));
         let dropped = match claim.idempotency_key {
             None if refused => self.store.forget_claim(claim).await,
@@ -97,7 +101,7 @@ impl Placing {
 
     async fn finish(
         &self,
-        claim: Claim,
+        claim: KeyClaim,
         priced: Priced,
         trace: Option<&TraceParent>,
     ) -> Result<Placed> {

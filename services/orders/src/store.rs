@@ -6,7 +6,7 @@ mod placing;
 
 use chassis::sql::Database;
 use chassis::{Limit, Problem};
-pub use claims::{Claim, ClaimOutcome};
+pub use claims::{ClaimOutcome, KeyClaim};
 use events::Timestamp;
 pub use placing::PlaceOutcome;
 use sqlx::Row;

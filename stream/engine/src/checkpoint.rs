@@ -25,6 +25,7 @@ pub mod manifest;
 pub mod memory;
 pub mod merge;
 pub mod part;
+pub mod part_info;
 pub mod parts;
 pub mod recover;
 pub mod retain;

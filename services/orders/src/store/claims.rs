@@ -44,7 +44,7 @@ const FORGET_REPLIES: &str =
 
 /// The right of a request to store one order.
 #[derive(Clone, Debug)]
-pub struct Claim {
+pub struct KeyClaim {
     pub user_id: i64,
     pub idempotency_key: Option<IdempotencyKey>,
     /// Equal for equal requests.
@@ -58,7 +58,7 @@ pub struct Claim {
 #[derive(Debug)]
 pub enum ClaimOutcome {
     /// The claim exists, and may be shared with requests under the same idempotency key.
-    Claimed(Claim),
+    Claimed(KeyClaim),
     /// The order of the idempotency key is already stored.
     Replied(Reply),
     /// The idempotency key belongs to a different request.
@@ -69,7 +69,7 @@ pub enum ClaimOutcome {
 
 impl Store {
     /// Claims the right to store one order, before any stock is reserved.
-    pub async fn claim(&self, claim: Claim) -> Result<ClaimOutcome, StoreError> {
+    pub async fn claim(&self, claim: KeyClaim) -> Result<ClaimOutcome, StoreError> {
         let user = sqlx::query(USER)
             .bind(claim.user_id)
             .fetch_optional(self.database.pool())
@@ -95,7 +95,7 @@ impl Store {
     }
 
     /// Returns the outcome that the claim's idempotency key already determines, if any.
-    async fn known(&self, claim: &Claim) -> Result<Option<ClaimOutcome>, StoreError> {
+    async fn known(&self, claim: &KeyClaim) -> Result<Option<ClaimOutcome>, StoreError> {
         let Some(key) = &claim.idempotency_key else {
             return Ok(None);
         };
@@ -117,13 +117,13 @@ impl Store {
             .parse()
             .map_err(decode)?;
 
-        Ok(Some(ClaimOutcome::Claimed(Claim {
+        Ok(Some(ClaimOutcome::Claimed(KeyClaim {
             reservation_key,
             ..claim.clone()
         })))
     }
 
-    async fn insert(&self, claim: &Claim) -> Result<(), sqlx::Error> {
+    async fn insert(&self, claim: &KeyClaim) -> Result<(), sqlx::Error> {
         let reservation_key = claim.reservation_key.to_string();
         let mut transaction = self.database.write().await?;
         let insert = sqlx::query(INSERT)
@@ -146,13 +146,13 @@ impl Store {
     }
 
     /// Deletes a claim that cannot hold stock.
-    pub async fn forget_claim(&self, claim: &Claim) -> Result<(), StoreError> {
+    pub async fn forget_claim(&self, claim: &KeyClaim) -> Result<(), StoreError> {
         self.run(sqlx::query(FORGET).bind(claim.reservation_key.to_string()))
             .await
     }
 
     /// Marks a claim so that its stock is released, unless its order is stored.
-    pub async fn release_claim(&self, claim: &Claim) -> Result<(), StoreError> {
+    pub async fn release_claim(&self, claim: &KeyClaim) -> Result<(), StoreError> {
         self.release(&claim.reservation_key.to_string()).await
     }
 
@@ -241,7 +241,7 @@ pub(super) async fn insert_released(
 /// up or taken before.
 pub(super) async fn take(
     connection: &mut AnyConnection,
-    claim: &Claim,
+    claim: &KeyClaim,
 ) -> Result<bool, sqlx::Error> {
     let taken = sqlx::query(FORGET)
         .bind(claim.reservation_key.to_string())
@@ -253,7 +253,7 @@ pub(super) async fn take(
 /// Returns the reply stored for the claim's idempotency key.
 pub(super) async fn kept_reply(
     connection: &mut AnyConnection,
-    claim: &Claim,
+    claim: &KeyClaim,
 ) -> Result<Option<Reply>, sqlx::Error> {
     let Some(key) = &claim.idempotency_key else {
         return Ok(None);

@@ -4,7 +4,7 @@ use events::{ORDER_CREATED, OrderCreated, OrderItem};
 use sqlx::AnyConnection;
 use uuid::Uuid;
 
-use super::{Claim, Reply, Store, StoreError, claims, millis, signed};
+use super::{KeyClaim, Reply, Store, StoreError, claims, millis, signed};
 use crate::order::{Item, Order, Priced, Status};
 
 const AGGREGATE_TYPE: &str = "orders";
@@ -31,7 +31,7 @@ impl Store {
     /// Stores the order of the claim.
     pub async fn place(
         &self,
-        claim: &Claim,
+        claim: &KeyClaim,
         priced: Priced,
         traceparent: Option<String>,
     ) -> Result<PlaceOutcome, StoreError> {
@@ -63,7 +63,7 @@ impl Store {
     }
 }
 
-fn order(id: i64, claim: &Claim, priced: Priced) -> Order {
+fn order(id: i64, claim: &KeyClaim, priced: Priced) -> Order {
     Order {
         id,
         user_id: claim.user_id,
@@ -78,7 +78,7 @@ fn order(id: i64, claim: &Claim, priced: Priced) -> Order {
 
 async fn insert_order(
     connection: &mut AnyConnection,
-    claim: &Claim,
+    claim: &KeyClaim,
     priced: &Priced,
 ) -> Result<sqlx::any::AnyQueryResult, StoreError> {
     let insert = sqlx::query(INSERT_ORDER)

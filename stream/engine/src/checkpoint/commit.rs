@@ -22,7 +22,7 @@ use tokio::task::{JoinError, spawn_blocking};
 
 use crate::aggregate::{Aggregate, Key};
 use crate::attempt::{Attempt, Awaited};
-use crate::checkpoint::ledger::{Ledger, MergePlan, Merged, Plan};
+use crate::checkpoint::ledger::{Ledger, ManifestPlan, MergePlan, Merged};
 use crate::checkpoint::manifest::{Manifest, PartInfo};
 use crate::checkpoint::part::{PartBuilder, PartError};
 use crate::checkpoint::retain::retain;
@@ -281,8 +281,8 @@ impl Writer {
         } = &self.checkpointer;
 
         match ledger.plan(boundary, boundary_at(committed)) {
-            Plan::Nothing => advance(capability, boundary),
-            Plan::Write(manifest) => {
+            ManifestPlan::Nothing => advance(capability, boundary),
+            ManifestPlan::Write(manifest) => {
                 let store = store.clone();
                 let written = (*manifest).clone();
                 let write = async move {

@@ -51,7 +51,7 @@ pub struct MergePlan {
 
 /// The decision about a boundary.
 #[derive(Debug, Eq, PartialEq)]
-pub enum Plan {
+pub enum ManifestPlan {
     /// Write this manifest.
     Write(Box<Manifest>),
     /// Write nothing: nothing has happened since the newest manifest and none of its parts can
@@ -154,7 +154,7 @@ impl Ledger {
 
     /// Plans the manifest at `boundary`. Every worker must have crossed `boundary`, and every pane
     /// before it must be in a part. Results before `committed` will not be needed again.
-    pub fn plan(&self, boundary: EventTimeMs, committed: EventTimeMs) -> Plan {
+    pub fn plan(&self, boundary: EventTimeMs, committed: EventTimeMs) -> ManifestPlan {
         let partitions = self.partitions_at(boundary);
         let fresh = self.parts.iter().any(|part| part.first < boundary);
         let closed_by = |part: &PartInfo| part.last + self.newest.fingerprint.settles_within_ms();
@@ -166,7 +166,7 @@ impl Ledger {
             .any(|part| closed_by(part) > self.newest.boundary);
 
         if !fresh && !rows_may_come && same_positions(&partitions, &self.newest.partitions) {
-            return Plan::Nothing;
+            return ManifestPlan::Nothing;
         }
 
         let known = self.known_parts().into_iter();
@@ -180,7 +180,7 @@ impl Ledger {
             .collect();
         parts.sort_by(|one, other| (one.first, &one.name).cmp(&(other.first, &other.name)));
 
-        Plan::Write(Box::new(Manifest {
+        ManifestPlan::Write(Box::new(Manifest {
             boundary,
             partitions,
             parts,
@@ -317,10 +317,10 @@ mod tests {
         }
     }
 
-    fn written(plan: Plan) -> Manifest {
+    fn written(plan: ManifestPlan) -> Manifest {
         match plan {
-            Plan::Write(manifest) => *manifest,
-            Plan::Nothing => panic!("nothing to write"),
+            ManifestPlan::Write(manifest) => *manifest,
+            ManifestPlan::Nothing => panic!("nothing to write"),
         }
     }
 
@@ -502,14 +502,14 @@ mod tests {
         );
         ledger.record_crossing(crossing(0, 0, 10, 0, &[]));
 
-        assert_eq!(ledger.plan(10, 10), Plan::Nothing);
+        assert_eq!(ledger.plan(10, 10), ManifestPlan::Nothing);
         ledger.record_crossing(crossing(0, 10, 20, 1, &[]));
         ledger.record_part(part("a", 10, 10));
         ledger.written(written(ledger.plan(20, 20)));
         ledger.record_crossing(crossing(0, 20, 30, 1, &[]));
 
         assert!(
-            matches!(ledger.plan(30, 30), Plan::Write(_)),
+            matches!(ledger.plan(30, 30), ManifestPlan::Write(_)),
             "a window of the part may still close"
         );
 
@@ -517,7 +517,7 @@ mod tests {
         ledger.written(written(ledger.plan(90, 90)));
         ledger.record_crossing(crossing(0, 90, 100, 1, &[]));
 
-        assert_eq!(ledger.plan(100, 100), Plan::Nothing);
+        assert_eq!(ledger.plan(100, 100), ManifestPlan::Nothing);
     }
 
     #[test]

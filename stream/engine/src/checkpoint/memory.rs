@@ -21,7 +21,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::manifest::PartInfo;
+use crate::checkpoint::part_info::PartInfo;
 use crate::pane::{EventTimeMs, Windows};
 
 /// How far back a checkpoint is complete.

@@ -26,6 +26,7 @@
 //!
 //! [KIP-890]: https://cwiki.apache.org/confluence/display/KAFKA/KIP-890
 
+mod identity;
 mod lines;
 mod refusals;
 mod requests;
@@ -41,8 +42,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use self::identity::Outcome;
 use self::sending::Sending;
-use self::session::{Outcome, Session};
+use self::session::Session;
 use self::topics::Topics;
 use super::admin::Admin;
 use super::cluster::Cluster;

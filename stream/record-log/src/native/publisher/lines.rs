@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::identity::Protocol;
 use super::requests::{Acknowledged, Produced, ask_produce, read_produced};
-use super::session::{Protocol, Session};
+use super::session::Session;
 use super::topics::Topics;
 use super::{Deadline, Patience};
 use crate::native::api::{Api, PRODUCE_1, PRODUCE_2};

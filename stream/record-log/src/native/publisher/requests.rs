@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::session::{Identity, Outcome};
+use super::identity::{Identity, Outcome};
 use crate::native::api::Code;
 use crate::native::codec::{Input, Malformed, Output};
 use crate::native::to_kafka_partition;

@@ -18,7 +18,8 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use self::faults::Faults;
 use super::Patience;
-use super::session::{Protocol, spoken};
+use super::identity::Protocol;
+use super::session::spoken;
 use crate::native::NativeLog;
 use crate::native::network::SocketOptions;
 use crate::native::plain::Tcp;

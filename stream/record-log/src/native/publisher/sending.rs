@@ -20,10 +20,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::identity::{Identity, Protocol};
 use super::lines::{Batch, Lines, produce};
 use super::refusals::{About, stop};
 use super::requests::Answered;
-use super::session::{Identity, Protocol, Session, is_unanswered};
+use super::session::{Session, is_unanswered};
 use super::topics::Topics;
 use super::{Deadline, Patience, Stop};
 use crate::NewRecord;

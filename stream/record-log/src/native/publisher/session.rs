@@ -14,6 +14,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::identity::{Identity, Outcome, Protocol};
 use super::refusals::{About, stop};
 use super::requests::{ask_add, ask_end, ask_identity, read_added, read_ended, read_identity};
 use super::{Deadline, Patience, Stop};
@@ -28,33 +29,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LAST_PAUSE: Duration = Duration::from_millis(100);
 /// A connection that was not used for so long may have been closed by its broker, or by something between.
 const STALE_AFTER: Duration = Duration::from_secs(60);
-
-/// Who a publisher is to the brokers.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Identity {
-    pub id: i64,
-    pub epoch: i16,
-}
-
-impl Identity {
-    pub const NONE: Self = Self { id: -1, epoch: -1 };
-}
-
-/// The protocol of transactions.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Protocol {
-    /// Partitions are added by requests, and the epoch lasts.
-    First,
-    /// Batches add their partitions, and each end begins a new epoch (KIP-890).
-    Second,
-}
-
-/// How a transaction ends.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Outcome {
-    Commit,
-    Abort,
-}
 
 pub(super) struct Session {
     cluster: Arc<Cluster>,

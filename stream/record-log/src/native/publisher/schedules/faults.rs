@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::native::api::{ADD_PARTITIONS, END_TXN_1, INIT_PRODUCER_ID, PRODUCE_1};
 use crate::native::cluster::lock;
 use crate::native::network::{Address, Network, Socket, SocketOptions, dial};
-use crate::native::publisher::session::Protocol;
+use crate::native::publisher::identity::Protocol;
 
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

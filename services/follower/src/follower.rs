@@ -253,6 +253,10 @@ impl<C: Consumer> Life<C> {
 
     /// Hands the batch over once; none when a shutdown came first.
     fn consume_once(&self, batch: &Batch) -> Option<Result<(), C::Error>> {
+        if self.shutdown.is_requested() {
+            return None;
+        }
+
         self.runtime.block_on(async {
             tokio::select! {
                 outcome = self.consumer.consume(batch) => Some(outcome),

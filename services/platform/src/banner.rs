@@ -83,7 +83,7 @@ impl fmt::Display for Banner {
 
         writeln!(f, "\n  For those who run it, /health and /metrics:\n")?;
         for (part, url) in &self.operators {
-            writeln!(f, "  {:<16}{}", part.name(), url)?;
+            writeln!(f, "  {:<20}{}", format!("of {}", part.name()), url)?;
         }
         writeln!(f, "\n  {:<16}{}", "state", self.state)?;
         writeln!(f, "  {:<16}{}", "access", who_is_asked(self.access))?;

@@ -16,7 +16,7 @@
 //! - In the current era, parts between two powers of four in size form a class. When a class has
 //!   four parts, they are merged with all smaller ones; the result is of a higher class.
 //! - The parts of an era that is over are merged into one.
-//! - A part that has reached [`FULL_BYTES`] is not merged again.
+//! - A part that has reached `FULL_BYTES` is not merged again.
 //!
 //! What always holds: a byte is written once by its worker, then at most once for each class from
 //! that of its first part up to the full size, and once when its era is over. A checkpoint names at

@@ -47,6 +47,23 @@ pub struct Analytics {
     pub summary: Arc<Mutex<Option<(Instant, summary::Summarized)>>>,
 }
 
+/// A user's id in a query. SQL gives ids up to 2^63 - 1, so no user has a greater one.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "u64")]
+struct UserId(u64);
+
+impl TryFrom<u64> for UserId {
+    type Error = &'static str;
+
+    fn try_from(id: u64) -> std::result::Result<Self, Self::Error> {
+        if i64::try_from(id).is_ok() {
+            Ok(Self(id))
+        } else {
+            Err("ids of users are at most 9223372036854775807")
+        }
+    }
+}
+
 /// An object with its id: for a count `<user>-<window start in ms>`, for a window its start in ms.
 #[derive(Clone, Debug, Serialize)]
 pub struct Shown<T> {
@@ -60,7 +77,7 @@ pub struct Shown<T> {
 struct RecentQuery {
     from: Option<Timestamp>,
     to: Option<Timestamp>,
-    user: Option<u64>,
+    user: Option<UserId>,
     #[serde(default)]
     limit: Limit,
     cursor: Option<Cursor>,
@@ -98,7 +115,7 @@ async fn recent(
 
     let counts = match query.user {
         None => analytics.store.recent(starts, after, one_more).await?,
-        Some(user_id) => {
+        Some(UserId(user_id)) => {
             let before = after.and_then(|position| position.window_start());
             let left = before.map_or(starts, |before| starts.before(before));
             analytics.store.of_user(user_id, left, one_more).await?

@@ -8,7 +8,7 @@ use chassis::{Json, Problem, Query, Result};
 use events::{Timestamp, WindowSummary};
 use serde::{Deserialize, Serialize};
 
-use super::{Analytics, Freshness, starts};
+use super::{Analytics, Freshness, UserId, starts};
 use crate::store::{Starts, StoreError};
 use crate::summary::{DAY_MS, Range, Summary, TOP, of_one};
 
@@ -22,7 +22,7 @@ const COUNTS_PAGE: usize = 500;
 pub(super) struct SummaryQuery {
     from: Option<Timestamp>,
     to: Option<Timestamp>,
-    user: Option<u64>,
+    user: Option<UserId>,
     limit: Option<usize>,
 }
 
@@ -49,14 +49,14 @@ pub(super) async fn summary(
     let range = range(&query, now)?;
     let mut summarized = match query.user {
         None => analytics.of_all(now).await?,
-        Some(user_id) => analytics.of_user(user_id, now).await?,
+        Some(UserId(user_id)) => analytics.of_user(user_id, now).await?,
     };
 
     if let Some((from, to)) = range {
         let starts = Starts { from, to: Some(to) };
         let windows = match query.user {
             None => analytics.store.summaries_between(from, to).await?,
-            Some(user_id) => analytics.windows_of(user_id, starts).await?,
+            Some(UserId(user_id)) => analytics.windows_of(user_id, starts).await?,
         };
         summarized.summary.range = Some(Range::of(&windows, from, to));
     }

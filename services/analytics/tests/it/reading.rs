@@ -361,6 +361,7 @@ async fn cursors_and_users_that_cannot_be_read_are_refused(dynamodb: Client) {
         ("/analytics/recent?limit=0", "limit"),
         ("/analytics/recent?from=yesterday", "from"),
         ("/analytics/recent?user=me", "user"),
+        ("/analytics/recent?user=9223372036854775808", "user"),
         ("/analytics/recent?user_id=1", "user_id"),
         (
             "/analytics/recent?from=2026-11-22T10:00:00Z&to=2026-11-22T10:00:00Z",
@@ -369,6 +370,7 @@ async fn cursors_and_users_that_cannot_be_read_are_refused(dynamodb: Client) {
         ("/analytics/summary?limit=11", "limit"),
         ("/analytics/summary?limit=0", "limit"),
         ("/analytics/summary?user=-1", "user"),
+        ("/analytics/summary?user=9223372036854775808", "user"),
         (
             "/analytics/summary?from=2026-11-22T10:00:00Z&to=2026-11-22T09:00:00Z",
             "to",

@@ -105,7 +105,7 @@ fn copy(mut from: TcpStream, mut to: TcpStream, way: Arc<Way>) -> io::Result<()>
             }
         }
 
-        // One end has closed or failed. Whether the other end can still be told makes no difference.
+        // One end has closed or failed. Whether the other end can still be closed makes no difference.
         let _ = to.shutdown(Shutdown::Write);
         let _ = from.shutdown(Shutdown::Read);
     };

@@ -40,7 +40,7 @@ pub trait Consumer: Send + Sync + 'static {
         let _ = next;
     }
 
-    /// Whether the log refuses for good what this consumer publishes: it stays refused until somebody changes a right, a
+    /// Whether the log refuses for good what this consumer publishes: it stays refused until an operator changes a right, a
     /// setting or the record.
     fn is_refusal(error: &Self::Error) -> bool {
         let _ = error;

@@ -64,7 +64,7 @@ pub enum DeadLetterError {
 }
 
 impl DeadLetterError {
-    /// Returns whether publishing again cannot help until somebody changes a right, a setting or
+    /// Returns whether publishing again cannot help until an operator changes a right, a setting or
     /// the record.
     pub fn is_refusal(&self) -> bool {
         match self {

@@ -4,7 +4,7 @@
 //! the lists must be read again. Its id is where the stream begins. The event `count` is a new or
 //! corrected count, and `window` is the summary of a window. The stream ends at a
 //! shutdown, when the listener is too slow, or when the token of its request expires. Browsers
-//! reconnect by themselves, with the last id they received; so does whoever sends that id as
+//! reconnect by themselves, with the last id they received; so does any client that sends that id as
 //! `Last-Event-ID`.
 
 use std::convert::Infallible;

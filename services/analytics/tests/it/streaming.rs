@@ -133,7 +133,7 @@ async fn a_stream_begins_at_once_with_an_id_to_resume_from(dynamodb: Client) {
     assert_eq!(heard(&mut events).await.id, ready.id);
     assert_eq!(body(&heard(&mut events).await)["order_count"], 2);
 
-    // Whoever was told to read the lists again resumes after them.
+    // A client that had to read the lists again resumes after them.
     let mut events = listen(&running, "", Some("nonsense")).await;
     let reset = heard(&mut events).await;
     assert_eq!(reset.name, "reset");

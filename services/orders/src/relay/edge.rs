@@ -103,7 +103,7 @@ enum EdgeError {
 }
 
 impl EdgeError {
-    /// Returns true if retrying cannot help until somebody changes a right, a setting or a record.
+    /// Returns true if retrying cannot help until an operator changes a right, a setting or a record.
     fn is_permanent(&self) -> bool {
         match self {
             Self::Log(error) => !error.is_transient(),

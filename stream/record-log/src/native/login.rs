@@ -41,7 +41,7 @@ pub(super) enum Login {
         user: String,
         password: Secret,
     },
-    /// A bearer token from a file, read anew for each login: whoever writes the file keeps it fresh.
+    /// A bearer token from a file, read anew for each login. The program that writes the file keeps it fresh.
     Token { file: PathBuf },
 }
 
@@ -144,7 +144,7 @@ impl Login {
             } => match mechanism {
                 Mechanism::ScramSha256 => scram(Hash::Sha256, user)?,
                 Mechanism::ScramSha512 => scram(Hash::Sha512, user)?,
-                // RFC 4616: nobody is acted for.
+                // RFC 4616: the authorization identity is empty.
                 _ => (State::Waiting, format!("\0{user}\0{}", password.0)),
             },
             // RFC 7628.

@@ -34,7 +34,7 @@ pub(super) trait Network: Send + Sync {
     }
 }
 
-/// Why a broker cannot be used until somebody changes a setting. It continues the sentence "broker kafka-1:9094 …".
+/// Why a broker cannot be used until a setting is changed. It continues the sentence "broker kafka-1:9094 …".
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Denied(pub String);

@@ -1,4 +1,4 @@
-//! TLS (RFC 8446, RFC 5246) by rustls: what the settings give it, and what its errors mean to whoever set them.
+//! TLS (RFC 8446, RFC 5246) by rustls: what the settings give it, and what its errors mean for those settings.
 //!
 //! The broker's certificate is always verified, and its name unless `ssl.endpoint.identification.algorithm=none`. The name
 //! that the client connects by is sent with the handshake (SNI), so that a broker with several certificates can choose.

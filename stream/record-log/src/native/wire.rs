@@ -33,7 +33,7 @@ const SOFTWARE: &str = "tidemark";
 /// How brokers are connected to, and what they learn of this client.
 pub(super) struct Access {
     pub network: Box<dyn Network>,
-    /// None if nobody logs in.
+    /// None without SASL.
     pub login: Option<Login>,
     /// The name of this client in the brokers' logs, metrics and quotas.
     pub client_id: String,

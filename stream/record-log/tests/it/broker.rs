@@ -159,7 +159,7 @@ fn run(tool: &mut Command) {
     );
 }
 
-/// Ports that nobody listened on a moment ago.
+/// Ports that were free a moment ago.
 pub fn free_ports<const N: usize>() -> [u16; N] {
     let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     listeners.map(|listener| listener.local_addr().unwrap().port())

@@ -1,3 +1,5 @@
+//! Tests of record batches: what the builder writes, the reader reads; mutated batches are read or refused.
+
 use proptest::prelude::*;
 
 use super::build::{Builder, Parts, Producer};

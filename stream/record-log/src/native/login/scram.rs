@@ -18,7 +18,7 @@ use aws_lc_rs::{digest, hmac, pbkdf2};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-/// The iterations that are accepted. Fewer make the password cheap to guess for whoever sees the exchange (RFC 7677);
+/// The iterations that are accepted. Fewer make the password cheap to guess for an observer of the exchange (RFC 7677);
 /// more are a server's way to keep the client busy.
 const LEAST_ITERATIONS: u32 = 4096;
 const MOST_ITERATIONS: u32 = 1_000_000;

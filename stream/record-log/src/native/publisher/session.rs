@@ -176,7 +176,7 @@ impl Session {
     /// Ends the transaction. [`Stop::Unknown`] only if it is not known how it ended.
     pub fn end(&mut self, outcome: Outcome, deadline: Deadline) -> Result<(), Stop> {
         let mut pause = FIRST_PAUSE;
-        // A request that nobody answered may have done it.
+        // A request without an answer may have done it.
         let mut is_unknown = false;
 
         loop {

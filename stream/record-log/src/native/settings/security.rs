@@ -99,7 +99,7 @@ impl Security {
             "ssl.key.location" => self.key = Some(Pem::file("ssl.key.location", value)),
             "ssl.key.pem" => self.key = Some(Pem::text("ssl.key.pem", value)),
             "ssl.endpoint.identification.algorithm" => self.names = Some(names(name, value)?),
-            // A certificate that is not verified protects from nobody.
+            // A certificate that is not verified gives no protection.
             "enable.ssl.certificate.verification" => match boolean(name, value)? {
                 true => {}
                 false => {

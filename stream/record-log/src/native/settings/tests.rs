@@ -1,3 +1,5 @@
+//! Tests of the properties: what both clients know keeps its meaning, and the rest is refused by name.
+
 use std::time::Duration;
 
 use super::{Refused, Settings, address};

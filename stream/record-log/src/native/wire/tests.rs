@@ -1,3 +1,5 @@
+//! Tests of a connection: the order of answers, and answers that are refused.
+
 use std::io::{self, Cursor, Read, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

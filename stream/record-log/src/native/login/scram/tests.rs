@@ -1,3 +1,5 @@
+//! Tests of SCRAM: the example of the RFC, a second implementation, and servers that are refused.
+
 use super::{First, Hash, Proven, ScramError};
 
 /// The example of RFC 7677, section 3.

@@ -93,7 +93,7 @@ impl Faults {
         }
 
         let fault = FAULTS[self.draw(FAULTS.len())];
-        // A late InitProducerId fences whoever holds the id by then, and rightly so.
+        // A late InitProducerId fences the publisher that holds the id by then, as it should.
         let is_harmless = match fault {
             Fault::Late => key != INIT_PRODUCER_ID.key,
             Fault::Repeated if self.protocol == Protocol::First => key == PRODUCE_1.key,

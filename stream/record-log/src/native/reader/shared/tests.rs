@@ -1,3 +1,5 @@
+//! Tests of what the threads of a reader share: what waits is bounded, and so is the memory of any number of partitions.
+
 use std::collections::HashMap;
 use std::io;
 

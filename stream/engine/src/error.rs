@@ -32,6 +32,14 @@ pub enum JobError {
     /// timely dataflow could not start its workers, or one of them panicked.
     #[error("a worker died: {0}")]
     Worker(String),
+    /// A worker does not come back from a step. The process must start again to get rid of it.
+    #[error("worker {worker} hangs: its step has not ended for {limit:?} (--step-limit)")]
+    Hung {
+        /// The worker.
+        worker: usize,
+        /// The step limit.
+        limit: Duration,
+    },
     /// The processes of the job cannot run together.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
@@ -62,7 +70,7 @@ impl JobError {
 
     /// Returns whether the process's supervisor should start it again.
     pub fn is_for_a_new_start(&self) -> bool {
-        matches!(self, Self::Worker(_)) || self.is_passing()
+        matches!(self, Self::Worker(_) | Self::Hung { .. }) || self.is_passing()
     }
 }
 

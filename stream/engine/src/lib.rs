@@ -44,6 +44,7 @@ pub mod summary;
 pub mod supervise;
 pub mod topics;
 mod units;
+mod watchdog;
 pub mod watermark;
 pub mod window;
 pub mod worker;

@@ -2,10 +2,11 @@
 //! requested, or an attempt fails for good.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use record_log::RecordLog;
-use timely::communication::AllocatorBuilder;
+use timely::communication::{AllocatorBuilder, WorkerGuards};
 use timely::execute::execute_from;
 use timely::{CommunicationConfig, WorkerConfig};
 use tokio::runtime::Runtime;
@@ -22,6 +23,7 @@ use crate::job::Pipeline;
 use crate::metrics::Metrics;
 use crate::monitor::{self, Stopping};
 use crate::settings::Settings;
+use crate::watchdog::Steps;
 use crate::worker::{Own, Shared};
 
 /// A job with everything it needs to run.
@@ -245,6 +247,9 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         owned: Vec<Own<K, A>>,
     ) -> Result<(), JobError> {
         let first = self.own_workers().start;
+        let attempt = Arc::clone(&shared.attempt);
+        let steps = Steps::of_workers(owned.len());
+        let counted = steps.clone();
         let owned: Vec<Mutex<Option<Own<K, A>>>> =
             owned.into_iter().map(|own| Mutex::new(Some(own))).collect();
 
@@ -254,6 +259,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
             WorkerConfig::default(),
             move |worker| {
                 let _guard = shared.attempt.guard("a worker");
+                let steps = counted.of(worker.index() - first);
                 let own = owned[worker.index() - first]
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
@@ -261,23 +267,45 @@ impl<K: Key, A: Aggregate> Run<K, A> {
                 dataflow::build(worker, &shared, own.expect("each worker starts once"));
 
                 while !shared.attempt.is_over() && worker.has_dataflows() {
+                    steps.begin();
                     worker.step_or_park(Some(LONGEST_PARK));
                 }
+                drop(steps);
 
                 for dataflow in worker.installed_dataflows() {
                     worker.drop_dataflow(dataflow);
                 }
             },
         );
-        let outcomes = guards.map_err(JobError::Worker)?.join();
+        let guards = guards.map_err(JobError::Worker)?;
+        let limit = self.settings.step_limit;
 
-        outcomes
-            .into_iter()
-            .collect::<Result<Vec<()>, String>>()
-            .map_err(JobError::Worker)?;
-
-        Ok(())
+        match steps.watch(limit, || have_ended(&guards)) {
+            None => join(guards),
+            Some(worker) => {
+                attempt.fail(JobError::Hung {
+                    worker: first + worker,
+                    limit,
+                });
+                // Dropping the guards would wait for the worker that hangs.
+                std::mem::forget(guards);
+                Ok(())
+            }
+        }
     }
+}
+
+fn have_ended(guards: &WorkerGuards<()>) -> bool {
+    guards.guards().iter().all(JoinHandle::is_finished)
+}
+
+/// Waits for the workers' threads, which have done their work.
+fn join(guards: WorkerGuards<()>) -> Result<(), JobError> {
+    guards
+        .join()
+        .into_iter()
+        .collect::<Result<(), String>>()
+        .map_err(JobError::Worker)
 }
 
 /// Waits for work on the store, which retries without limit. Returns none if a stop is requested.

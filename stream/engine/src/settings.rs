@@ -65,6 +65,11 @@ pub struct Settings {
     #[arg(long, env = "TIDEMARK_ANSWER_LIMIT", default_value = "10s", value_parser = humantime::parse_duration)]
     pub answer_limit: Duration,
 
+    /// How long a worker may take for one step before it counts as hung, and the process ends so
+    /// that its supervisor starts it again
+    #[arg(long, env = "TIDEMARK_STEP_LIMIT", default_value = "1m", value_parser = humantime::parse_duration)]
+    pub step_limit: Duration,
+
     /// Memory of each worker for event ids, by which an event that is in the log twice is counted
     /// once. Ids are held while their window can change; if more memory is needed, the ids of the
     /// oldest windows are dropped. 0 turns this off
@@ -131,6 +136,7 @@ impl Default for Settings {
             max_clock_skew: Duration::from_secs(2),
             idle_after: Duration::from_secs(20),
             answer_limit: Duration::from_secs(10),
+            step_limit: Duration::from_secs(60),
             event_id_memory: 64 << 20,
             max_open_panes: 2,
             results_retention: Duration::from_secs(7 * 24 * 60 * 60),

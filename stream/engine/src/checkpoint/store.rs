@@ -10,13 +10,18 @@
 //!
 //! What always holds: no object is overwritten. A create whose reply was lost is tried again; it
 //! has succeeded if the object exists with the same bytes.
+//!
+//! A store that does not answer is asked again without limit. A store that refuses the credentials
+//! or the right (401, 403) is asked again for a minute: tokens are renewed and granted rights take
+//! effect with a delay. What no retry can change, such as an invalid name, is refused at once.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::TryStreamExt;
@@ -41,7 +46,7 @@ pub enum StoreError {
     /// Another process has created the object with other content.
     #[error("{0} exists already with other content: another process runs the same job")]
     Taken(Path),
-    /// The store refuses the operation; a retry would be refused too.
+    /// The store refuses the operation: at once, or for as long as the refusal was given to pass.
     #[error("the object store refuses {path}: {source}")]
     Refused {
         /// The object.
@@ -60,6 +65,7 @@ pub struct CheckpointStore {
     objects: Arc<dyn ObjectStore>,
     root: Path,
     job: String,
+    refusal_limit: Duration,
 }
 
 /// A manifest's identity, which is its object's name. Later manifests are greater.
@@ -94,6 +100,8 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 /// in between.
 const FIRST_DELAY: Duration = Duration::from_millis(50);
 const LAST_DELAY: Duration = Duration::from_secs(5);
+/// How long refused credentials and rights are tried again.
+const REFUSAL_LIMIT: Duration = Duration::from_secs(60);
 
 impl CheckpointStore {
     /// Opens the checkpoints of `job` at `url`: `file:///folder`, `gs://bucket/prefix`,
@@ -134,6 +142,17 @@ impl CheckpointStore {
             objects,
             root: root.join(job),
             job: job.to_owned(),
+            refusal_limit: REFUSAL_LIMIT,
+        }
+    }
+
+    /// Returns the checkpoints with another limit for how long refused credentials and rights are
+    /// tried again.
+    #[must_use]
+    pub fn with_refusal_limit(self, refusal_limit: Duration) -> Self {
+        Self {
+            refusal_limit,
+            ..self
         }
     }
 
@@ -351,11 +370,11 @@ impl CheckpointStore {
                 Err(error) => Err(error),
             }
         };
-        persist("create", path, attempt).await
+        self.persist("create", path, attempt).await
     }
 
     async fn read(&self, path: &Path) -> Result<Bytes, StoreError> {
-        persist("read", path, || async {
+        self.persist("read", path, || async {
             self.objects.get(path).await?.bytes().await
         })
         .await
@@ -368,7 +387,7 @@ impl CheckpointStore {
                 Err(error) => Err(error),
             }
         };
-        persist("delete", path, attempt).await
+        self.persist("delete", path, attempt).await
     }
 
     async fn list(&self, folder: &str) -> Result<Vec<ObjectMeta>, StoreError> {
@@ -379,7 +398,47 @@ impl CheckpointStore {
                 .try_collect::<Vec<_>>()
                 .await
         };
-        persist("list", &prefix, attempt).await
+        self.persist("list", &prefix, attempt).await
+    }
+
+    /// Retries an operation until the store answers with success, or with a refusal that does not
+    /// pass.
+    async fn persist<T, F: Future<Output = object_store::Result<T>>>(
+        &self,
+        action: &str,
+        path: &Path,
+        attempt: impl Fn() -> F,
+    ) -> Result<T, StoreError> {
+        let mut delay = FIRST_DELAY;
+        let mut forbidden_since: Option<Instant> = None;
+        loop {
+            let error = match attempt().await {
+                Ok(answer) => return Ok(answer),
+                Err(object_store::Error::NotFound { .. }) => {
+                    return Err(StoreError::Missing(path.clone()));
+                }
+                Err(error) => error,
+            };
+
+            let is_final = match Failure::of(&error) {
+                Failure::Unavailable => false,
+                Failure::Forbidden => {
+                    let since = *forbidden_since.get_or_insert_with(Instant::now);
+                    since.elapsed() >= self.refusal_limit
+                }
+                Failure::Impossible => true,
+            };
+            if is_final {
+                return Err(StoreError::Refused {
+                    path: path.clone(),
+                    source: error,
+                });
+            }
+
+            tracing::warn!(%path, %error, delay_ms = delay.as_millis(), "cannot {action} a checkpoint object, trying again");
+            tokio::time::sleep(delay).await;
+            delay = (delay * 2).min(LAST_DELAY);
+        }
     }
 }
 
@@ -408,48 +467,49 @@ impl FromStr for ManifestId {
     }
 }
 
-/// Retries an operation until the store answers with success or refusal.
-async fn persist<T, F: Future<Output = object_store::Result<T>>>(
-    action: &str,
-    path: &Path,
-    attempt: impl Fn() -> F,
-) -> Result<T, StoreError> {
-    let mut delay = FIRST_DELAY;
-    loop {
-        match attempt().await {
-            Ok(answer) => return Ok(answer),
-            Err(object_store::Error::NotFound { .. }) => {
-                return Err(StoreError::Missing(path.clone()));
-            }
-            Err(source) if is_refusal(&source) => {
-                return Err(StoreError::Refused {
-                    path: path.clone(),
-                    source,
-                });
-            }
-            Err(error) => {
-                tracing::warn!(%path, %error, delay_ms = delay.as_millis(), "cannot {action} a checkpoint object, trying again");
-                tokio::time::sleep(delay).await;
-                delay = (delay * 2).min(LAST_DELAY);
-            }
+/// What an error of the store means for the next try.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Failure {
+    /// The store did not answer, or asks for a later try.
+    Unavailable,
+    /// The store refuses the credentials, or the right to do this.
+    Forbidden,
+    /// Every try would get the same answer.
+    Impossible,
+}
+
+impl Failure {
+    fn of(error: &object_store::Error) -> Self {
+        use object_store::Error::{
+            InvalidPath, NotImplemented, NotSupported, PermissionDenied, Unauthenticated,
+        };
+
+        match error {
+            InvalidPath { .. } | NotSupported { .. } | NotImplemented { .. } => Self::Impossible,
+            PermissionDenied { .. } | Unauthenticated { .. } => Self::Forbidden,
+            error if is_forbidden_by_the_system(error) => Self::Forbidden,
+            _ => Self::Unavailable,
         }
     }
 }
 
-/// Returns whether a retry would get the same answer.
-fn is_refusal(error: &object_store::Error) -> bool {
-    use object_store::Error::{
-        InvalidPath, NotImplemented, NotSupported, PermissionDenied, Unauthenticated,
-    };
+/// Returns whether the operating system refuses access to a folder of checkpoints. The store hides
+/// this in its other errors.
+fn is_forbidden_by_the_system(error: &object_store::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return matches!(
+                error.kind(),
+                io::ErrorKind::PermissionDenied
+                    | io::ErrorKind::ReadOnlyFilesystem
+                    | io::ErrorKind::NotADirectory
+            );
+        }
+        cause = error.source();
+    }
 
-    matches!(
-        error,
-        InvalidPath { .. }
-            | NotSupported { .. }
-            | NotImplemented { .. }
-            | PermissionDenied { .. }
-            | Unauthenticated { .. }
-    )
+    false
 }
 
 #[cfg(test)]
@@ -485,6 +545,74 @@ mod tests {
 
         assert_eq!(store.part("a").await.unwrap(), &b"one"[..]);
         assert!(matches!(store.part("b").await, Err(StoreError::Missing(_))));
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_cannot_be_written_is_refused_after_the_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("file://{}", folder.path().display());
+        let store = CheckpointStore::open(&url, "counts")
+            .unwrap()
+            .with_refusal_limit(Duration::from_millis(20));
+        std::fs::write(
+            folder.path().join("counts"),
+            "a file, where a folder has to be",
+        )
+        .unwrap();
+
+        let begun = Instant::now();
+        let refused = store.create_part("a", b"one".to_vec()).await.unwrap_err();
+        assert!(matches!(refused, StoreError::Refused { .. }), "{refused}");
+        assert!(begun.elapsed() >= Duration::from_millis(20));
+    }
+
+    #[test]
+    fn what_may_pass_is_told_from_what_cannot() {
+        use object_store::Error;
+
+        let cause = || Source::from("a reason");
+        let io = |kind: io::ErrorKind| Error::Generic {
+            store: "local",
+            source: io::Error::from(kind).into(),
+        };
+        let path = String::new;
+        let outcomes = [
+            (
+                Error::Unauthenticated {
+                    path: path(),
+                    source: cause(),
+                },
+                Failure::Forbidden,
+            ),
+            (
+                Error::PermissionDenied {
+                    path: path(),
+                    source: cause(),
+                },
+                Failure::Forbidden,
+            ),
+            (io(io::ErrorKind::PermissionDenied), Failure::Forbidden),
+            (io(io::ErrorKind::ReadOnlyFilesystem), Failure::Forbidden),
+            (
+                Error::NotImplemented {
+                    operation: path(),
+                    implementer: path(),
+                },
+                Failure::Impossible,
+            ),
+            (
+                Error::Generic {
+                    store: "s3",
+                    source: cause(),
+                },
+                Failure::Unavailable,
+            ),
+            (io(io::ErrorKind::StorageFull), Failure::Unavailable),
+            (io(io::ErrorKind::ConnectionReset), Failure::Unavailable),
+        ];
+        for (error, expected) in outcomes {
+            assert_eq!(Failure::of(&error), expected, "{error}");
+        }
     }
 
     #[test]

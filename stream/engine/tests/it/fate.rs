@@ -51,8 +51,11 @@ pub enum Blow {
     LoseReply,
     /// The call fails without an effect; the next one succeeds.
     Unavailable,
-    /// The store refuses the call as not permitted; the log is unavailable.
+    /// The store refuses the call as not permitted, and the next one succeeds; the log is
+    /// unavailable.
     Refuse,
+    /// The store refuses this call and all later ones of its name.
+    Forbid,
 }
 
 /// A call, by name and number, and its fault.
@@ -83,7 +86,7 @@ impl Blow {
             Self::DieBefore => Fault::CrashBefore,
             Self::DieAfter => Fault::CrashAfter,
             Self::LoseReply => Fault::LoseReply,
-            Self::Unavailable | Self::Refuse => Fault::Unavailable,
+            Self::Unavailable | Self::Refuse | Self::Forbid => Fault::Unavailable,
         }
     }
 }
@@ -136,6 +139,11 @@ impl Fate {
         self.is_dead.load(Ordering::SeqCst)
     }
 
+    /// Returns whether the store has begun to refuse a kind of call for good.
+    pub fn is_forbidden(&self) -> bool {
+        self.is_met() && self.doom.is_some_and(|doom| doom.blow == Blow::Forbid)
+    }
+
     /// Returns the number of calls of that name that the process has made.
     pub fn calls(&self, call: &str) -> u64 {
         self.counts.lock().unwrap().get(call).copied().unwrap_or(0)
@@ -162,9 +170,13 @@ impl Fate {
             std::mem::replace(count, *count + 1)
         };
 
-        let doom = self
-            .doom
-            .filter(|doom| (doom.call, doom.number) == (call, number))?;
+        let doom = self.doom.filter(|doom| {
+            let is_due = match doom.blow {
+                Blow::Forbid => number >= doom.number,
+                _ => number == doom.number,
+            };
+            doom.call == call && is_due
+        })?;
         self.is_met.store(true, Ordering::SeqCst);
         self.is_dead
             .store(Blow::DEATHS.contains(&doom.blow), Ordering::SeqCst);

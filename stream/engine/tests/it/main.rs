@@ -14,6 +14,7 @@ mod decoders;
 mod drain;
 mod fallback;
 mod fate;
+mod hang;
 mod log_times;
 mod misbehaviour;
 mod mortal;

@@ -47,7 +47,7 @@ impl MortalStore {
                 Err(unavailable())
             }
             Some(Blow::Unavailable) => Err(unavailable()),
-            Some(Blow::Refuse) => Err(Error::PermissionDenied {
+            Some(Blow::Refuse | Blow::Forbid) => Err(Error::PermissionDenied {
                 path: name,
                 source: "a simulated refusal".into(),
             }),

@@ -31,7 +31,7 @@ use crate::oracle::{World, random, settings, windows};
 enum End {
     Finished,
     Died,
-    /// The store refused a call: the job reports it, and ends.
+    /// The store refused a call for longer than the limit: the job reports it, and ends.
     Refused,
 }
 
@@ -41,7 +41,8 @@ fn live(world: &World, settings: &Settings, fate: &Arc<Fate>) -> End {
         objects: Arc::clone(&world.objects),
         fate: Arc::clone(fate),
     };
-    let store = CheckpointStore::new(Arc::new(objects), Path::default(), "counts");
+    let store = CheckpointStore::new(Arc::new(objects), Path::default(), "counts")
+        .with_refusal_limit(Duration::from_millis(20));
 
     let job = Run {
         store,
@@ -52,7 +53,7 @@ fn live(world: &World, settings: &Settings, fate: &Arc<Fate>) -> End {
     match std::thread::scope(|scope| scope.spawn(|| job.run(&stop)).join()) {
         _ if fate.is_dead() => End::Died,
         Ok(Ok(())) => End::Finished,
-        Ok(Err(error @ (JobError::Store(_) | JobError::Recover(_)))) if fate.is_met() => {
+        Ok(Err(error @ (JobError::Store(_) | JobError::Recover(_)))) if fate.is_forbidden() => {
             assert!(
                 error.to_string().starts_with("the object store refuses"),
                 "{error}"
@@ -173,6 +174,7 @@ fn before_and_after_whichever_call_on_store_or_log_a_life_ends_everything_is_cou
 fn whichever_call_on_store_or_log_fails_or_loses_its_reply_everything_is_counted_once() {
     sweep(&LOG_CALLS, &[Blow::LoseReply], SHORT);
     sweep(&STORE_CALLS, &Blow::ERRORS, SHORT);
+    sweep(&STORE_CALLS, &[Blow::Forbid], SHORT);
     sweep(&MERGE_CALLS, &Blow::ERRORS, LONG);
 }
 
@@ -189,7 +191,7 @@ fn what_the_store_refuses_to_read_is_not_taken_for_damaged() {
             Some(Doom {
                 call,
                 number: 0,
-                blow: Blow::Refuse,
+                blow: Blow::Forbid,
             }),
             None,
         );

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chassis::Listeners;
 use chassis::auth::AuthSettings;
-use order_analytics::OrderRun;
+use stream::AnyRun;
 
 use crate::RunError;
 use crate::access::{self, AccessError};
@@ -101,7 +101,7 @@ fn start(
     running: &mut Running,
     settings: AllSettings,
     equipment: Equipment,
-    job: OrderRun,
+    job: AnyRun,
     listening: [Listening; 8],
 ) {
     let urls = listening.each_ref().map(Listening::url);

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use chassis::{Listeners, Shutdown};
-use order_analytics::{OrderAnalytics, OrderRun};
+use order_analytics::OrderAnalytics;
 use record_log::RecordLog;
-use stream::{JobError, Stop, status};
+use stream::{AnyRun, JobError, Stop, status};
 use tokio::net::TcpListener;
 
 /// The stores of the job.
@@ -49,7 +49,7 @@ pub async fn run(
 /// # Errors
 /// [`StreamJobError`].
 pub async fn run_prepared(
-    run: OrderRun,
+    run: AnyRun,
     listeners: impl Into<Listeners>,
     shutdown: Shutdown,
 ) -> Result<(), StreamJobError> {

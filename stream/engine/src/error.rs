@@ -7,6 +7,7 @@ use record_log::{LogError, PublishError};
 
 use crate::checkpoint::recover::RecoverError;
 use crate::checkpoint::store::StoreError;
+use crate::pane::InvalidWindows;
 
 /// Why a job ended before a stop was requested or the input was read to its end.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +44,12 @@ pub enum JobError {
     /// The processes of the job cannot run together.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
+}
+
+impl From<InvalidWindows> for JobError {
+    fn from(error: InvalidWindows) -> Self {
+        Self::Settings(error.to_string())
+    }
 }
 
 impl JobError {

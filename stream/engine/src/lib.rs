@@ -23,6 +23,7 @@ pub mod clock;
 pub mod cluster;
 pub mod cut;
 pub mod dataflow;
+pub mod erased;
 pub mod error;
 pub mod flow;
 pub mod frontier;
@@ -41,7 +42,6 @@ pub mod source;
 pub mod standing;
 pub mod status;
 pub mod summary;
-pub mod supervise;
 pub mod topics;
 mod units;
 mod watchdog;
@@ -54,6 +54,7 @@ pub use aggregate::{
     Value, hash_bytes,
 };
 pub use attempt::Stop;
+pub use erased::{AnyPipeline, AnyRun};
 pub use error::{ClusterError, JobError};
 pub use flow::Row;
 pub use job::{Job, Pipeline, Rejected};

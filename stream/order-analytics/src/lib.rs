@@ -14,37 +14,25 @@ mod decode;
 mod totals;
 mod write;
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use record_log::RecordLog;
+use stream::{
+    AnyPipeline, InvalidWindows, Job, JobError, Pipeline, Session, SessionWindows, Windows,
+};
+use stream_cli::{JobDefinition, JobSettings};
 
-use stream::aggregate::Session;
-use stream::checkpoint::manifest::Fingerprint;
-use stream::cluster::{ClusterError, Members};
-use stream::job::{Job, Pipeline};
-use stream::metrics::Metrics;
-use stream::pane::{InvalidWindows, SessionWindows, Windows};
-use stream::run::Run;
-use stream::settings::Settings;
-use stream::{JobError, Stop};
 pub use totals::OrderTotals;
 
 /// The number of users that a summary names.
 const TOP_USERS: usize = 10;
 
-/// The settings of the job.
-#[derive(Clone, Debug, clap::Args)]
-pub struct OrderAnalytics {
-    /// The job's name; checkpoints and transactions belong to it
-    #[arg(
-        long,
-        env = "TIDEMARK_JOB",
-        default_value = "order-analytics",
-        value_name = "NAME"
-    )]
-    pub job: String,
+/// The settings of the job: its name, its own flags, and how it is run.
+pub type OrderAnalytics = JobSettings<OrderFlags>;
 
+/// The flags of the job's own.
+#[derive(Clone, Debug, clap::Args)]
+#[group(skip)]
+pub struct OrderFlags {
     /// Topic that orders are read from
     #[arg(long, env = "TIDEMARK_INPUT_TOPIC", default_value = events::ORDERS, value_name = "TOPIC")]
     pub input_topic: String,
@@ -84,93 +72,21 @@ pub struct OrderAnalytics {
     /// milliseconds]
     #[arg(long, env = "TIDEMARK_PANE", value_parser = humantime::parse_duration)]
     pub pane: Option<Duration>,
-
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub settings: Settings,
 }
 
-/// The job on a record log, ready to run.
-pub struct OrderRun {
-    /// The job's metrics.
-    pub metrics: Metrics,
-    kind: Kind,
-}
+impl JobDefinition for OrderFlags {
+    const NAME: &'static str = "order-analytics";
+    const ABOUT: &'static str = "Counts the orders of each user in windows of event time, exactly once, from Kafka to Kafka";
 
-/// The kind of windows that are counted.
-enum Kind {
-    Windows(Run<u64, OrderTotals>),
-    Sessions(Run<u64, Session<OrderTotals>>),
-}
-
-impl OrderRun {
-    /// Returns the job as one of several processes, if there are several.
-    ///
-    /// # Errors
-    /// See [`Run::together`].
-    pub fn together(self, members: Option<Members>) -> Result<Self, ClusterError> {
-        let kind = match self.kind {
-            Kind::Windows(run) => Kind::Windows(run.together(members)?),
-            Kind::Sessions(run) => Kind::Sessions(run.together(members)?),
-        };
-        Ok(Self { kind, ..self })
-    }
-
-    /// Runs the job, as [`Run::run`] does.
-    ///
-    /// # Errors
-    /// [`JobError`].
-    pub fn run(&self, stop: &Stop) -> Result<(), JobError> {
-        match &self.kind {
-            Kind::Windows(run) => run.run(stop),
-            Kind::Sessions(run) => run.run(stop),
-        }
-    }
-}
-
-impl OrderAnalytics {
-    /// Returns the job on this log, ready to run.
-    ///
-    /// # Errors
-    /// [`JobError::Settings`], [`JobError::Store`].
-    pub fn on(&self, log: Arc<dyn RecordLog>) -> Result<OrderRun, JobError> {
-        let unfit = |error: InvalidWindows| JobError::Settings(error.to_string());
-        let settings = self.settings.clone();
+    fn define(&self, job: Job) -> Result<AnyPipeline, JobError> {
         Ok(match self.session_gap {
-            None => {
-                let run = Run::new(self.windowed(self.windows().map_err(unfit)?), settings, log)?;
-                OrderRun {
-                    metrics: run.metrics.clone(),
-                    kind: Kind::Windows(run),
-                }
-            }
-            Some(gap) => {
-                let run = Run::new(
-                    self.sessioned(self.sessions(gap).map_err(unfit)?),
-                    settings,
-                    log,
-                )?;
-                OrderRun {
-                    metrics: run.metrics.clone(),
-                    kind: Kind::Sessions(run),
-                }
-            }
+            None => self.windowed(job, self.windows()?).into(),
+            Some(gap) => self.sessioned(job, self.sessions(gap)?).into(),
         })
     }
+}
 
-    /// Returns the settings that must not change while the job has checkpoints.
-    ///
-    /// # Errors
-    /// [`InvalidWindows`] if the windows cannot be made of whole panes.
-    pub fn fingerprint(&self) -> Result<Fingerprint, InvalidWindows> {
-        let windows = match self.session_gap {
-            None => self.windows()?,
-            Some(gap) => self.sessions(gap)?.cut_to(),
-        };
-
-        Ok(Fingerprint::new(&self.input_topic, &windows))
-    }
-
+impl OrderFlags {
     fn windows(&self) -> Result<Windows, InvalidWindows> {
         let windows = Windows::tumbling(self.window)?;
         self.pane
@@ -183,10 +99,9 @@ impl OrderAnalytics {
             .map_or(Ok(sessions), |pane| sessions.in_panes_of(pane))
     }
 
-    fn windowed(&self, windows: Windows) -> Pipeline<u64, OrderTotals> {
+    fn windowed(&self, job: Job, windows: Windows) -> Pipeline<u64, OrderTotals> {
         let size_ms = windows.size_ms();
-        Job::new(&self.job)
-            .source(&self.input_topic, decode::order)
+        job.source(&self.input_topic, decode::order)
             .identified_by(|order| order.event_id)
             .window(windows)
             .aggregate(|order: decode::Order| [order.counted()])
@@ -205,10 +120,9 @@ impl OrderAnalytics {
             .decoded_by(decode::VERSION)
     }
 
-    fn sessioned(&self, sessions: SessionWindows) -> Pipeline<u64, Session<OrderTotals>> {
+    fn sessioned(&self, job: Job, sessions: SessionWindows) -> Pipeline<u64, Session<OrderTotals>> {
         let limit_ms = sessions.cut_to().size_ms();
-        Job::new(&self.job)
-            .source(&self.input_topic, decode::order)
+        job.source(&self.input_topic, decode::order)
             .identified_by(|order| order.event_id)
             .sessions(sessions)
             .aggregate(|order: decode::Order| [order.counted()])

@@ -1,6 +1,6 @@
 //! The whole job on a simulated log: orders in, counts and summaries out. [`kafka`] is the same on a real Kafka, which was
 //! misused: progress that is gone, topics that lose records, topics that were recreated.
-//! [`too_large`] shows there what the limits of topics do to side outputs, of records that other producers ([`raw`]) wrote.
+//! [`settings`] holds the command line. [`too_large`] shows there what the limits of topics do to side outputs, of records that other producers ([`raw`]) wrote.
 
 #![allow(clippy::unwrap_used)]
 
@@ -8,6 +8,7 @@ mod currencies;
 mod kafka;
 mod progress;
 mod raw;
+mod settings;
 mod too_large;
 mod topics;
 mod upgrade;

@@ -1,8 +1,8 @@
 //! Restarts the job's process whenever it dies: a restart policy for places that have none.
 //!
 //! YARN does not restart a container that was killed, and other platforms may restart slowly or
-//! give up. So the program can supervise itself: `order-analytics supervise …` runs
-//! `order-analytics …` until that ends for good.
+//! give up. So the program can supervise itself: `JOB supervise …` runs `JOB …` until that ends for
+//! good.
 //!
 //! | the process ends | then |
 //! |---|---|
@@ -25,8 +25,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::attempt::Stop;
-use crate::cluster::EXIT_START_AGAIN;
+use stream::Stop;
+use stream::cluster::EXIT_START_AGAIN;
 
 /// The first delay before a restart; the delay doubles up to a limit.
 const FIRST_DELAY: Duration = Duration::from_millis(100);

@@ -1,0 +1,96 @@
+//! The commands that every job has. Each returns the exit code of the process.
+
+use std::io::Write;
+
+use stream::checkpoint::inspect;
+use stream::checkpoint::store::CheckpointStore;
+use stream::clock::system_clock;
+use stream::{AnyPipeline, Stop, status};
+
+use crate::error::CommandError;
+use crate::flags::{CheckpointsFlags, RunFlags};
+use crate::job::JobDefinition;
+use crate::supervise;
+
+/// Runs the job until it is stopped or, if so configured, until it has read to the ends.
+pub fn work<D: JobDefinition>(
+    flags: RunFlags<D>,
+    define: impl FnOnce(&RunFlags<D>) -> Result<AnyPipeline, CommandError>,
+) -> Result<u8, CommandError> {
+    flags.log.start();
+
+    supervise::show_life(flags.members.silence_limit)
+        .map_err(CommandError::system("cannot show signs of life"))?;
+    let members = flags.members.clone().join()?;
+    let log = record_log::open(&flags.records.settings())?;
+    let run = define(&flags)?
+        .on(flags.job.settings, log)?
+        .together(members)?;
+
+    let stop = stop_on_signals()?;
+    if let Some(address) = flags.status_address {
+        status::serve(address, run.metrics.clone())?;
+    }
+    run.run(&stop).map_err(CommandError::Ended)?;
+
+    Ok(0)
+}
+
+/// Runs the job in a process of its own, again and again.
+pub fn keep_working<D: JobDefinition>(flags: &RunFlags<D>) -> Result<u8, CommandError> {
+    flags.log.start();
+    let stop = stop_on_signals()?;
+
+    // The first argument is `supervise`; all others are the job's.
+    let arguments: Vec<_> = std::env::args_os().skip(2).collect();
+    let stop_timeout = flags.job.settings.stop_timeout;
+    supervise::supervise(&arguments, flags.members.silence_limit, stop_timeout, &stop)
+        .map_err(CommandError::system("cannot start the job's process"))
+}
+
+/// Lists, shows, verifies or prunes checkpoints.
+pub fn checkpoints<D: JobDefinition>(flags: &CheckpointsFlags<D>) -> Result<u8, CommandError> {
+    let store = open(&flags.checkpoints, &flags.job)?;
+    let report = inspect::run(&flags.command, &store, system_clock()())?;
+    print(&report.text)?;
+
+    Ok(u8::from(!report.is_sound))
+}
+
+/// Lets the next start read everything again.
+pub fn start_over(pipeline: &AnyPipeline, checkpoints: &str) -> Result<u8, CommandError> {
+    let store = open(checkpoints, pipeline.name())?;
+    pipeline.start_over(&store)?;
+    print(&format!(
+        "the next start of {:?} reads {:?} from its oldest record\n",
+        pipeline.name(),
+        pipeline.source_topic()
+    ))?;
+
+    Ok(0)
+}
+
+/// Writes to standard output.
+pub fn print(text: &str) -> Result<(), CommandError> {
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .map_err(CommandError::system("cannot write the answer"))
+}
+
+/// Returns a stop that SIGINT and SIGTERM request.
+pub fn stop_on_signals() -> Result<Stop, CommandError> {
+    let stop = Stop::default();
+    stop.request_on_signals()
+        .map_err(CommandError::system("cannot listen for signals"))?;
+
+    Ok(stop)
+}
+
+fn open(url: &str, job: &str) -> Result<CheckpointStore, CommandError> {
+    if url.starts_with("memory:") {
+        let reason = "checkpoints in memory are gone with their process: say where they lie by --checkpoints";
+        return Err(CommandError::Other(reason.into()));
+    }
+
+    Ok(CheckpointStore::open(url, job)?)
+}

@@ -1,0 +1,107 @@
+//! Why a command of a job's program failed, and the exit code for it.
+
+use std::error::Error;
+use std::io;
+
+use record_log::LogError;
+use stream::checkpoint::inspect::InspectError;
+use stream::checkpoint::store::StoreError;
+use stream::cluster::EXIT_START_AGAIN;
+use stream::{ClusterError, JobError};
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// The system refused a thread, a signal handler or a process.
+    #[error("{what}: {source}")]
+    System {
+        /// What the program cannot do.
+        what: &'static str,
+        /// Why it cannot.
+        source: io::Error,
+    },
+    /// The record log cannot be opened, or not be written to.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The job cannot begin.
+    #[error(transparent)]
+    Job(#[from] JobError),
+    /// The job began and ended.
+    #[error("the job ended: {0}")]
+    Ended(#[source] JobError),
+    /// The processes cannot run the job together.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// The store of the checkpoints cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The checkpoints cannot be listed, shown, verified or pruned.
+    #[error(transparent)]
+    Inspect(#[from] InspectError),
+    /// Any other reason, such as one of a command of the job's own.
+    #[error(transparent)]
+    Other(#[from] Box<dyn Error + Send + Sync>),
+}
+
+impl CommandError {
+    /// Returns the exit code: [`EXIT_START_AGAIN`] if a supervisor should start the process again,
+    /// otherwise 1.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Job(error) | Self::Ended(error) if error.is_for_a_new_start() => EXIT_START_AGAIN,
+            _ => 1,
+        }
+    }
+
+    pub(crate) fn system(what: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::System { what, source }
+    }
+
+    /// Returns the error and its causes on one line. Many messages contain their cause already, so
+    /// each text appears once.
+    pub fn on_one_line(&self) -> String {
+        let mut line = self.to_string();
+        let mut cause = self.source();
+
+        while let Some(error) = cause {
+            let text = error.to_string();
+            if !line.contains(&text) {
+                line = format!("{line}: {text}");
+            }
+            cause = error.source();
+        }
+
+        line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_job_that_a_new_start_can_mend_is_started_again() {
+        let passing = || JobError::Worker("worker 1 panicked".to_owned());
+        let lasting = || JobError::Settings("no topic".to_owned());
+        let code = |error: CommandError| error.exit_code();
+
+        assert_eq!(code(CommandError::Ended(passing())), EXIT_START_AGAIN);
+        assert_eq!(code(CommandError::Job(passing())), EXIT_START_AGAIN);
+        assert_eq!(code(CommandError::Ended(lasting())), 1);
+        assert_eq!(code(CommandError::Job(lasting())), 1);
+        assert_eq!(code(CommandError::Cluster(ClusterError::Lost(1))), 1);
+    }
+
+    #[test]
+    fn a_cause_that_the_message_contains_is_not_repeated() {
+        let refused = || io::Error::other("refused");
+        let system = CommandError::system("cannot listen for signals")(refused());
+        assert_eq!(system.on_one_line(), "cannot listen for signals: refused");
+
+        #[derive(Debug, thiserror::Error)]
+        #[error("the broker is gone")]
+        struct Gone(#[source] io::Error);
+        let other = CommandError::Other(Box::new(Gone(refused())));
+        assert_eq!(other.on_one_line(), "the broker is gone: refused");
+    }
+}

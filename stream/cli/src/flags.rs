@@ -1,0 +1,186 @@
+//! The command line of a job's program.
+
+use std::net::SocketAddr;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use record_log::LogSettings;
+use stream::checkpoint::inspect::CheckpointsCommand;
+use stream::cluster::Membership;
+use tracing_subscriber::EnvFilter;
+
+use crate::job::{JobDefinition, JobSettings};
+
+/// The whole command line.
+#[derive(Parser)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct CommandLine<D: JobDefinition> {
+    #[command(subcommand)]
+    pub command: Option<Command<D>>,
+
+    #[command(flatten)]
+    pub run: RunFlags<D>,
+}
+
+/// The commands that every job has.
+#[derive(Subcommand)]
+pub enum Command<D: JobDefinition> {
+    /// Runs the job in a process of its own and starts it again when it dies or hangs
+    Supervise(Box<RunFlags<D>>),
+    /// Shows, verifies and prunes the job's checkpoints
+    Checkpoints(CheckpointsFlags<D>),
+    /// Lets the next start read the topic from its beginning and replace all results; the job must
+    /// not be running
+    StartOver(Box<RunFlags<D>>),
+}
+
+/// Where the checkpoints of a job are, and what to do with them.
+#[derive(Args)]
+#[group(skip)]
+pub struct CheckpointsFlags<D: JobDefinition> {
+    /// URL of the folder that holds the checkpoints
+    #[arg(
+        long,
+        env = "TIDEMARK_CHECKPOINTS",
+        value_name = "URL",
+        global = true,
+        default_value = "memory:///"
+    )]
+    pub checkpoints: String,
+
+    /// The job's name
+    #[arg(
+        long,
+        env = "TIDEMARK_JOB",
+        default_value = D::NAME,
+        value_name = "NAME",
+        global = true
+    )]
+    pub job: String,
+
+    #[command(subcommand)]
+    pub command: CheckpointsCommand,
+
+    #[arg(skip)]
+    definition: std::marker::PhantomData<D>,
+}
+
+/// Everything that a run of a job is set up by.
+#[derive(Args, Clone, Debug)]
+#[group(skip)]
+pub struct RunFlags<D: JobDefinition> {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub records: LogFlags,
+
+    /// Address that serves status, health and metrics; not served if absent
+    #[arg(long, env = "TIDEMARK_STATUS_ADDRESS", value_name = "HOST:PORT")]
+    pub status_address: Option<SocketAddr>,
+
+    /// What is logged: a level (error, warn, info, debug), or a level for one module as in
+    /// `stream=debug`
+    #[arg(
+        long,
+        env = "TIDEMARK_LOG",
+        default_value = "warn",
+        value_name = "FILTER"
+    )]
+    pub log: LogFilter,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub members: Membership,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub job: JobSettings<D>,
+}
+
+/// The Kafka that a job reads and publishes to.
+#[derive(Args, Clone)]
+#[group(skip)]
+pub struct LogFlags {
+    /// Kafka brokers, host:port, comma separated
+    #[arg(long, env = "TIDEMARK_BROKERS", default_value = "localhost:9092")]
+    pub brokers: String,
+
+    /// Client of Kafka: librdkafka, or this project's own
+    #[arg(
+        long,
+        env = "TIDEMARK_CLIENT",
+        value_enum,
+        default_value_t = Client::Rdkafka
+    )]
+    pub client: Client,
+
+    /// Further property, by librdkafka's name, such as security.protocol=SASL_SSL; repeat the flag,
+    /// or put one property on each line of the variable
+    ///
+    /// --client native takes: security.protocol; sasl.mechanism (PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER), sasl.username,
+    /// sasl.password, sasl.oauthbearer.token.file (its own); ssl.ca.location, ssl.certificate.location, ssl.key.location (or
+    /// .pem), ssl.endpoint.identification.algorithm; client.id; socket.timeout.ms, socket.connection.setup.timeout.ms,
+    /// socket.keepalive.enable, socket.send.buffer.bytes, socket.receive.buffer.bytes; fetch.wait.max.ms, fetch.min.bytes,
+    /// fetch.max.bytes, max.partition.fetch.bytes, queued.max.messages.kbytes; transaction.timeout.ms
+    #[arg(long = "property", env = "TIDEMARK_PROPERTIES", hide_env_values = true, value_delimiter = '\n', value_parser = parse_property, value_name = "NAME=VALUE")]
+    pub properties: Vec<(String, String)>,
+}
+
+/// A client of Kafka.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Client {
+    /// librdkafka
+    Rdkafka,
+    /// This project's own, for reading and publishing; it rejects properties that it does not support
+    Native,
+}
+
+/// Properties hold passwords and keys, so only their names are shown.
+impl std::fmt::Debug for LogFlags {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.settings().fmt(formatter)
+    }
+}
+
+impl LogFlags {
+    /// Returns the settings of the log.
+    pub fn settings(&self) -> LogSettings {
+        let brokers = self.brokers.clone();
+        let properties = self.properties.clone();
+        match self.client {
+            Client::Rdkafka => LogSettings::Kafka {
+                brokers,
+                properties,
+            },
+            Client::Native => LogSettings::NativeKafka {
+                brokers,
+                properties,
+            },
+        }
+    }
+}
+
+/// What is logged, as it was given on the command line.
+#[derive(Clone, Debug)]
+pub struct LogFilter(String);
+
+impl std::str::FromStr for LogFilter {
+    type Err = tracing_subscriber::filter::ParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        EnvFilter::try_new(text).map(|_| Self(text.to_owned()))
+    }
+}
+
+impl LogFilter {
+    /// Logs to standard error from now on.
+    pub(crate) fn start(&self) {
+        tracing_subscriber::fmt()
+            .with_env_filter(EnvFilter::new(&self.0))
+            .with_writer(std::io::stderr)
+            .init();
+    }
+}
+
+fn parse_property(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("NAME=VALUE is expected")?;
+    Ok((name.to_owned(), value.to_owned()))
+}

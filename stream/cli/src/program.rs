@@ -1,0 +1,381 @@
+//! The program of a job: it parses the command line, runs one command, and returns the exit code.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches};
+use stream::{AnyPipeline, Job, JobError};
+
+use crate::commands;
+use crate::error::CommandError;
+use crate::flags::{Command, CommandLine, RunFlags};
+use crate::job::{JobDefinition, NoFlags};
+use crate::sample::{self, SampleRecord};
+
+/// The program of a job.
+///
+/// ```no_run
+/// # use stream_cli::{JobDefinition, NoFlags as Visits, Program};
+/// # fn main() -> std::process::ExitCode {
+/// Program::<Visits>::default().version(env!("CARGO_PKG_VERSION")).main()
+/// # }
+/// ```
+pub struct Program<D: JobDefinition> {
+    name: &'static str,
+    about: &'static str,
+    version: &'static str,
+    define: Define<D>,
+    sample: Option<Box<dyn FnOnce() -> Vec<SampleRecord>>>,
+    own: Vec<OwnCommand>,
+}
+
+type Define<D> = Box<dyn FnOnce(&D, Job) -> Result<AnyPipeline, JobError>>;
+
+type RunCommand = Box<dyn FnOnce(&ArgMatches) -> Result<u8, CommandError>>;
+
+/// A command that only this job has.
+struct OwnCommand {
+    command: clap::Command,
+    run: RunCommand,
+}
+
+/// The flags that name a Kafka. Sample records are used only if none of them is given.
+const OF_KAFKA: [&str; 3] = ["brokers", "client", "properties"];
+
+impl<D: JobDefinition> Default for Program<D> {
+    fn default() -> Self {
+        Self {
+            name: D::NAME,
+            about: D::ABOUT,
+            version: env!("CARGO_PKG_VERSION"),
+            define: Box::new(|own: &D, job| own.define(job)),
+            sample: None,
+            own: Vec::new(),
+        }
+    }
+}
+
+impl Program<NoFlags> {
+    /// Creates the program of a job without flags of its own. `name` is the program's name, and the
+    /// job's unless `--job` sets another one.
+    pub fn of<P: Into<AnyPipeline>>(
+        name: &'static str,
+        define: impl FnOnce(Job) -> Result<P, JobError> + 'static,
+    ) -> Self {
+        Self {
+            name,
+            define: Box::new(|_, job| define(job).map(Into::into)),
+            ..Self::default()
+        }
+    }
+}
+
+impl<D: JobDefinition> Program<D> {
+    /// Sets the sentence that the help begins with.
+    #[must_use]
+    pub fn about(self, about: &'static str) -> Self {
+        Self { about, ..self }
+    }
+
+    /// Sets the version that `--version` prints.
+    #[must_use]
+    pub fn version(self, version: &'static str) -> Self {
+        Self { version, ..self }
+    }
+
+    /// Adds records to try the job with. If no flag and no variable names a Kafka, the job reads
+    /// these records from memory, and the program prints its results and ends.
+    #[must_use]
+    pub fn sample(self, records: impl FnOnce() -> Vec<SampleRecord> + 'static) -> Self {
+        Self {
+            sample: Some(Box::new(records)),
+            ..self
+        }
+    }
+
+    /// Adds a command of the job's own. `run` receives the command's flags, and returns the exit
+    /// code of the process. [`RunFlags`] are those of a run.
+    #[must_use]
+    pub fn command<A: Args>(
+        mut self,
+        name: &'static str,
+        about: &'static str,
+        run: impl FnOnce(A) -> Result<u8, CommandError> + 'static,
+    ) -> Self {
+        let command = A::augment_args(clap::Command::new(name)).about(about);
+        let run = |matches: &ArgMatches| match A::from_arg_matches(matches) {
+            Ok(flags) => run(flags),
+            Err(error) => error.exit(),
+        };
+
+        self.own.push(OwnCommand {
+            command,
+            run: Box::new(run),
+        });
+        self
+    }
+
+    /// Runs the command that the process's command line names. An error is printed in one line to
+    /// standard error. Returns the exit code.
+    pub fn main(self) -> ExitCode {
+        let name = self.name;
+        match self.run(std::env::args_os()) {
+            Ok(code) => ExitCode::from(code),
+            Err(error) => {
+                eprintln!("{name}: {}", error.on_one_line());
+                ExitCode::from(error.exit_code())
+            }
+        }
+    }
+
+    /// Runs the command that these arguments name; the first of them is the program. Returns the
+    /// exit code.
+    ///
+    /// # Errors
+    /// [`CommandError`]. If an argument is wrong, or help is requested, the process ends here.
+    pub fn run(
+        mut self,
+        arguments: impl IntoIterator<Item = OsString>,
+    ) -> Result<u8, CommandError> {
+        let matches = self.command_line().get_matches_from(arguments);
+        if let Some((name, matches)) = matches.subcommand() {
+            let is_named = |own: &OwnCommand| own.command.get_name() == name;
+            if let Some(at) = self.own.iter().position(is_named) {
+                return (self.own.remove(at).run)(matches);
+            }
+        }
+
+        let line = CommandLine::<D>::from_arg_matches(&matches);
+        let CommandLine { command, run } = line.unwrap_or_else(|error| error.exit());
+        match command {
+            None if self.is_sampled(&matches) => self.try_out(run),
+            None => commands::work(run, |run| self.define(run)),
+            Some(Command::Supervise(run)) => commands::keep_working(&*run),
+            Some(Command::Checkpoints(flags)) => commands::checkpoints(&flags),
+            Some(Command::StartOver(run)) => {
+                let pipeline = self.define(&*run)?;
+                commands::start_over(&pipeline, &run.job.settings.checkpoints)
+            }
+        }
+    }
+
+    /// Returns the command line: all commands and flags, with the names of this program and job.
+    pub fn command_line(&self) -> clap::Command {
+        let command = CommandLine::<D>::command()
+            .name(self.name)
+            .about(self.about)
+            .version(self.version)
+            .subcommands(self.own.iter().map(|own| own.command.clone()));
+        let command = with_job(command, self.name);
+
+        if self.sample.is_none() {
+            return command;
+        }
+        command.after_help(
+            "Without --brokers, the job reads sample records from memory, prints its results and ends.",
+        )
+    }
+
+    fn define(self, run: &RunFlags<D>) -> Result<AnyPipeline, CommandError> {
+        Ok((self.define)(&run.job.own, Job::new(&run.job.job))?)
+    }
+
+    fn is_sampled(&self, matches: &ArgMatches) -> bool {
+        let is_given = |id: &&str| {
+            let source = matches.value_source(id);
+            !matches!(source, None | Some(ValueSource::DefaultValue))
+        };
+        self.sample.is_some() && !OF_KAFKA.iter().any(is_given)
+    }
+
+    fn try_out(mut self, run: RunFlags<D>) -> Result<u8, CommandError> {
+        run.log.start();
+        let records = self
+            .sample
+            .take()
+            .map_or_else(Vec::new, |records| records());
+        let pipeline = self.define(&run)?;
+        let stop = commands::stop_on_signals()?;
+        let lines = sample::run(pipeline, run.job.settings, &records, &stop)?;
+        commands::print(&(lines.join("\n") + "\n"))?;
+
+        Ok(0)
+    }
+}
+
+/// Makes `job` the default of `--job`, in all commands.
+fn with_job(command: clap::Command, job: &'static str) -> clap::Command {
+    command
+        .mut_args(|argument| {
+            if argument.get_id() == "job" {
+                argument.default_value(job)
+            } else {
+                argument
+            }
+        })
+        .mut_subcommands(|command| with_job(command, job))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use clap::Parser;
+    use record_log::Record;
+    use stream::checkpoint::store::CheckpointStore;
+    use stream::{Count, Pipeline, Rejected, Stop, Windows};
+
+    use super::*;
+
+    /// Counts each text in windows of a minute.
+    fn words(job: Job) -> Result<Pipeline<u64, Count>, JobError> {
+        Ok(job
+            .source("words", |record: &Record<'_>| {
+                let text = std::str::from_utf8(record.value.unwrap_or_default());
+                let word: u64 = text
+                    .map_err(Rejected::because)?
+                    .parse()
+                    .map_err(Rejected::because)?;
+                Ok((record.log_time_ms, word))
+            })
+            .window(Windows::tumbling(Duration::from_secs(60))?)
+            .aggregate(|word| [(word, Count(1))])
+            .sink("word-counts", |row, output| {
+                let line = format!("{} {}", row.key, row.aggregate.0);
+                output.value.extend(line.bytes());
+            }))
+    }
+
+    fn program() -> Program<NoFlags> {
+        Program::of("words", words)
+    }
+
+    fn sample() -> Vec<SampleRecord> {
+        let record = |word: &&str| SampleRecord {
+            key: Vec::new(),
+            value: word.as_bytes().to_vec(),
+        };
+        ["3", "17", "3", "no number"].iter().map(record).collect()
+    }
+
+    fn run(program: Program<NoFlags>, arguments: &[&str]) -> Result<u8, CommandError> {
+        let line = ["words"].iter().chain(arguments).map(OsString::from);
+        program.run(line)
+    }
+
+    /// Returns the default of a flag of a command, or none if the command has no such flag.
+    fn default_of(command: &clap::Command, flag: &str) -> Option<String> {
+        let argument = command.get_arguments().find(|arg| arg.get_id() == flag)?;
+        let default = argument.get_default_values().first()?;
+        Some(default.to_string_lossy().into_owned())
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed_with_commands_of_the_job_too() {
+        program().command_line().debug_assert();
+        program()
+            .sample(sample)
+            .command::<RunFlags<NoFlags>>("doctor", "Looks around", |_| Ok(0))
+            .command_line()
+            .debug_assert();
+    }
+
+    #[test]
+    fn every_command_takes_the_job_s_name_from_the_program() {
+        let command = program()
+            .command::<RunFlags<NoFlags>>("doctor", "Looks around", |_| Ok(0))
+            .command_line();
+        assert_eq!(default_of(&command, "job").as_deref(), Some("words"));
+
+        for name in ["supervise", "checkpoints", "start-over", "doctor"] {
+            let command = command.find_subcommand(name).unwrap();
+            let job = default_of(command, "job");
+            assert_eq!(job.as_deref(), Some("words"), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_command_of_the_job_s_own_gets_its_flags_and_gives_the_exit_code() {
+        #[derive(clap::Args)]
+        struct Flags {
+            #[arg(long)]
+            code: u8,
+        }
+
+        let own = || program().command("give", "Gives a code", |flags: Flags| Ok(flags.code));
+        assert_eq!(run(own(), &["give", "--code", "7"]).unwrap(), 7);
+
+        let failing = program().command("fail", "Fails", |_: Flags| {
+            Err(CommandError::Other("it failed".into()))
+        });
+        let error = run(failing, &["fail", "--code", "7"]).unwrap_err();
+        assert_eq!(
+            (error.on_one_line().as_str(), error.exit_code()),
+            ("it failed", 1)
+        );
+    }
+
+    #[test]
+    fn sample_records_are_read_only_if_no_kafka_is_named() {
+        let is_sampled = |program: &Program<NoFlags>, arguments: &[&str]| {
+            let line = ["words"].iter().chain(arguments);
+            program.is_sampled(&program.command_line().get_matches_from(line))
+        };
+
+        let with = program().sample(sample);
+        assert!(is_sampled(&with, &[]) && is_sampled(&with, &["--workers", "1"]));
+        for kafka in [
+            ["--brokers", "localhost:9092"],
+            ["--client", "native"],
+            ["--property", "client.id=me"],
+        ] {
+            assert!(!is_sampled(&with, &kafka), "{kafka:?}");
+        }
+        assert!(!is_sampled(&program(), &[]), "without sample records");
+    }
+
+    #[test]
+    fn the_results_of_sample_records_are_those_of_the_job() {
+        let pipeline = words(Job::new("words")).unwrap().into();
+        let lines = sample::run(pipeline, Default::default(), &sample(), &Stop::default());
+        assert_eq!(lines.unwrap(), ["17 1", "3 2"]);
+    }
+
+    #[test]
+    fn start_over_needs_checkpoints_that_outlive_a_process() {
+        let error = run(program(), &["start-over"]).unwrap_err();
+        assert!(error.on_one_line().contains("--checkpoints"), "{error}");
+
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("file://{}", folder.path().display());
+        let arguments = ["start-over", "--job", "of-today", "--checkpoints", &url];
+        assert_eq!(run(program(), &arguments).unwrap(), 0);
+
+        let store = CheckpointStore::open(&url, "of-today").unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        assert_eq!(runtime.block_on(store.manifests()).unwrap().len(), 1);
+
+        let show = ["checkpoints", "--checkpoints", &url, "show"];
+        assert!(run(program(), &show).is_err(), "the job words has none");
+    }
+
+    #[test]
+    fn flags_of_a_job_are_those_of_its_program_and_secrets_are_not_shown() {
+        #[derive(Parser)]
+        struct Line {
+            #[command(flatten)]
+            run: RunFlags<NoFlags>,
+        }
+
+        let secret = "sasl.password=open sesame";
+        let line = Line::parse_from(["words", "--property", secret, "--job", "of-today"]);
+        assert_eq!(line.run.job.job, "of-today");
+
+        let shown = format!("{:?}", line.run);
+        assert!(shown.contains("sasl.password") && !shown.contains("sesame"));
+    }
+}

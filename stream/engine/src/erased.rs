@@ -1,0 +1,173 @@
+//! Jobs whose types of keys and aggregates are erased: for a program that chooses among jobs when it
+//! runs, and for everything that handles any job alike, such as a command line.
+
+use std::sync::Arc;
+
+use record_log::RecordLog;
+
+use crate::aggregate::{Aggregate, Key};
+use crate::attempt::Stop;
+use crate::checkpoint::manifest::Fingerprint;
+use crate::checkpoint::recover;
+use crate::checkpoint::store::CheckpointStore;
+use crate::cluster::{ClusterError, Members};
+use crate::error::JobError;
+use crate::job::Pipeline;
+use crate::metrics::Metrics;
+use crate::run::Run;
+use crate::settings::Settings;
+
+/// A complete job of any types, which can be run.
+///
+/// ```
+/// use std::{sync::Arc, time::Duration};
+/// use record_log::{Record, simulated::SimulatedLog};
+/// use stream::{AnyPipeline, Count, Job, Output, Settings, Stop, Windows};
+///
+/// let job = Job::new("visits")
+///     .source("visits", |record: &Record<'_>| Ok((record.log_time_ms, ())))
+///     .window(Windows::tumbling(Duration::from_secs(60))?)
+///     .aggregate(|()| [(0_u64, Count(1))])
+///     .sink("visit-counts", |row, output: &mut Output| {
+///         output.value.extend(row.aggregate.0.to_string().bytes());
+///     });
+/// let job = AnyPipeline::from(job);
+///
+/// assert_eq!((job.name(), job.results_topic()), ("visits", "visit-counts"));
+/// let run = job.on(Settings::default(), Arc::new(SimulatedLog::default()))?;
+/// # let stop = Stop::default();
+/// # stop.request();
+/// # run.run(&stop)?;
+/// # Ok::<(), stream::JobError>(())
+/// ```
+pub struct AnyPipeline(Box<dyn ErasedPipeline>);
+
+/// A run of a job of any types.
+pub struct AnyRun {
+    /// The job's metrics.
+    pub metrics: Metrics,
+    run: Box<dyn ErasedRun>,
+}
+
+trait ErasedPipeline: Send {
+    fn name(&self) -> &str;
+    fn source_topic(&self) -> &str;
+    fn results_topic(&self) -> &str;
+    fn fingerprint(&self) -> Fingerprint;
+    fn on(self: Box<Self>, settings: Settings, log: Arc<dyn RecordLog>)
+    -> Result<AnyRun, JobError>;
+}
+
+trait ErasedRun: Send + Sync {
+    fn together(self: Box<Self>, members: Members) -> Result<Box<dyn ErasedRun>, ClusterError>;
+    fn run(&self, stop: &Stop) -> Result<(), JobError>;
+}
+
+impl<K: Key, A: Aggregate> From<Pipeline<K, A>> for AnyPipeline {
+    fn from(pipeline: Pipeline<K, A>) -> Self {
+        Self(Box::new(pipeline))
+    }
+}
+
+impl AnyPipeline {
+    /// Returns the job's name.
+    pub fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    /// Returns the topic that the job reads.
+    pub fn source_topic(&self) -> &str {
+        self.0.source_topic()
+    }
+
+    /// Returns the topic that the job publishes its results to.
+    pub fn results_topic(&self) -> &str {
+        self.0.results_topic()
+    }
+
+    /// Returns the job on this log, ready to run, as [`Run::new`] does.
+    ///
+    /// # Errors
+    /// [`JobError::Store`] if the checkpoints' address cannot be used.
+    pub fn on(self, settings: Settings, log: Arc<dyn RecordLog>) -> Result<AnyRun, JobError> {
+        self.0.on(settings, log)
+    }
+
+    /// Lets the next start read the topic from its oldest record and replace all results. The job
+    /// must not be running.
+    ///
+    /// # Errors
+    /// [`JobError::Store`].
+    pub fn start_over(&self, store: &CheckpointStore) -> Result<(), JobError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| JobError::Worker(error.to_string()))?;
+        runtime.block_on(recover::start_over(store, &self.0.fingerprint()))?;
+
+        Ok(())
+    }
+}
+
+impl AnyRun {
+    /// Makes the job one of several processes if `members` is some, as [`Run::together`] does.
+    ///
+    /// # Errors
+    /// [`ClusterError::Membership`].
+    pub fn together(self, members: Option<Members>) -> Result<Self, ClusterError> {
+        let run = match members {
+            Some(members) => self.run.together(members)?,
+            None => self.run,
+        };
+
+        Ok(Self { run, ..self })
+    }
+
+    /// Runs the job, as [`Run::run`] does.
+    ///
+    /// # Errors
+    /// [`JobError`].
+    pub fn run(&self, stop: &Stop) -> Result<(), JobError> {
+        self.run.run(stop)
+    }
+}
+
+impl<K: Key, A: Aggregate> ErasedPipeline for Pipeline<K, A> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn source_topic(&self) -> &str {
+        &self.topic
+    }
+
+    fn results_topic(&self) -> &str {
+        &self.results.topic
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::new(&self.topic, &self.windows)
+    }
+
+    fn on(
+        self: Box<Self>,
+        settings: Settings,
+        log: Arc<dyn RecordLog>,
+    ) -> Result<AnyRun, JobError> {
+        let run = Run::new(*self, settings, log)?;
+        Ok(AnyRun {
+            metrics: run.metrics.clone(),
+            run: Box::new(run),
+        })
+    }
+}
+
+impl<K: Key, A: Aggregate> ErasedRun for Run<K, A> {
+    fn together(self: Box<Self>, members: Members) -> Result<Box<dyn ErasedRun>, ClusterError> {
+        Ok(Box::new(Self::together(*self, Some(members))?))
+    }
+
+    fn run(&self, stop: &Stop) -> Result<(), JobError> {
+        Self::run(self, stop)
+    }
+}

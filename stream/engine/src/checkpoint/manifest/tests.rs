@@ -1,0 +1,216 @@
+//! Tests of manifests.
+
+use std::time::Duration;
+
+use super::*;
+use crate::aggregate::{Count, Max, Sum};
+use crate::pane::SessionWindows;
+
+fn manifest() -> Manifest {
+    let windows = Windows::tumbling(Duration::from_secs(60)).unwrap();
+    let cut = PartitionCut {
+        partition: 0,
+        cut: 9,
+        resume: 7,
+        ids_from: Some(3),
+        newest: None,
+        anchor: None,
+        ceilings: Vec::new(),
+        decoder: 0,
+        pending: None,
+    };
+
+    let part = PartInfo {
+        name: "a".to_owned(),
+        first: 0,
+        last: 0,
+        entries: 1,
+        size_bytes: 20,
+    };
+
+    Manifest {
+        version: VERSION,
+        job: "counts".to_owned(),
+        attempt: 3,
+        boundary: 60_000,
+        fingerprint: Fingerprint::new("orders", &windows),
+        lineage: Lineage::default(),
+        publishers_kept: 0,
+        slots_kept: 0,
+        committed: 0,
+        memory: None,
+        merges: 0,
+        partitions: vec![cut],
+        parts: vec![part],
+    }
+}
+
+#[test]
+fn a_manifest_reads_back_as_it_was_written() {
+    assert_eq!(
+        Manifest::from_bytes(&manifest().to_bytes(), "counts").unwrap(),
+        manifest()
+    );
+}
+
+#[test]
+fn each_setting_that_results_depend_on_is_named_when_it_changes() {
+    let of = |window, topic: &str| {
+        let windows = Windows::tumbling(Duration::from_secs(window)).unwrap();
+        Fingerprint::new(topic, &windows)
+            .keeping::<u64, (Count, Max<u64>)>()
+            .believing(60_000)
+    };
+    let own = of(60, "orders");
+
+    let named = |job: &Fingerprint| -> Vec<String> {
+        own.differences(job)
+            .iter()
+            .map(Difference::to_string)
+            .collect()
+    };
+    assert_eq!(named(&own), [] as [String; 0]);
+
+    assert_eq!(
+        named(&of(60, "sales")),
+        ["the source topic was \"orders\" and is now \"sales\""]
+    );
+
+    assert!(named(&of(120, "orders"))[0].contains("the window was \"1m\" and is now \"2m\""));
+
+    assert_eq!(
+        named(&own.clone().keeping::<u64, (Count, Sum)>()),
+        ["the aggregate type was \"(count, max u64)\" and is now \"(count, sum)\""]
+    );
+
+    let reading_it = Fingerprint {
+        earlier_aggregates: vec!["tally of u64".to_owned(), "(count, max u64)".to_owned()],
+        ..own.clone().keeping::<u64, (Count, Sum)>()
+    };
+    assert_eq!(named(&reading_it), [] as [String; 0]);
+    assert_eq!(
+        reading_it.differences(&own).len(),
+        1,
+        "an earlier program does not read what a later one wrote"
+    );
+
+    assert_eq!(
+        named(&own.clone().keeping::<String, (Count, Max<u64>)>()),
+        ["the key type was \"u64\" and is now \"string\""]
+    );
+
+    assert!(named(&own.clone().believing(1000))[0].contains("max future skew"));
+    let day = Duration::from_secs(86_400);
+    let sessions = SessionWindows::new(Duration::from_secs(60), day)
+        .unwrap()
+        .cut_to();
+    let sessions = Fingerprint::new("orders", &sessions);
+    assert!(named(&sessions)[0].contains("the session gap was \"none\" and is now \"1m\""));
+
+    let older = Fingerprint {
+        key: None,
+        aggregate: None,
+        earlier_aggregates: Vec::new(),
+        max_future_skew_ms: None,
+        ..own.clone()
+    };
+
+    assert_eq!(
+        older.differences(&own),
+        [],
+        "what it does not say is not compared"
+    );
+}
+
+#[test]
+fn a_partition_is_taken_up_at_its_anchor_if_the_log_still_holds_it() {
+    let anchor = Some(Anchor {
+        offset: 8,
+        log_time_ms: 5,
+    });
+
+    let at = |resume, oldest| {
+        let cut = PartitionCut {
+            partition: 0,
+            cut: 9,
+            resume,
+            ids_from: None,
+            newest: None,
+            anchor,
+            ceilings: Vec::new(),
+            decoder: 0,
+            pending: None,
+        };
+        let start = cut.start(oldest, SideProgress::default());
+
+        (start.resume, start.anchor.is_some())
+    };
+
+    assert_eq!(
+        [at(9, 0), at(9, 8), at(9, 9), at(4, 0)],
+        [(8, true), (8, true), (9, false), (4, true)]
+    );
+}
+
+#[test]
+fn ids_are_read_again_as_far_back_as_the_log_still_holds_them() {
+    let cut = PartitionCut {
+        partition: 0,
+        cut: 9,
+        resume: 7,
+        ids_from: Some(3),
+        newest: None,
+        anchor: None,
+        ceilings: Vec::new(),
+        decoder: 0,
+        pending: None,
+    };
+
+    let resume = |oldest| cut.start(oldest, SideProgress::default()).resume;
+    assert_eq!([0, 3, 5, 7].map(resume), [3, 3, 5, 7]);
+}
+
+#[test]
+fn a_part_that_reaches_beyond_a_boundary_counts_up_to_it() {
+    let part = PartInfo {
+        name: "a".to_owned(),
+        first: 0,
+        last: 120_000,
+        entries: 3,
+        size_bytes: 60,
+    };
+    assert_eq!(part.clone().before(120_000).last, 119_999);
+    assert_eq!(part.clone().before(180_000), part);
+}
+
+#[test]
+fn flipped_bits_truncation_other_jobs_and_other_versions_are_refused() {
+    let bytes = manifest().to_bytes();
+    for byte in 0..bytes.len() - 1 {
+        let mut flipped = bytes.clone();
+        flipped[byte] ^= 1;
+        assert!(
+            Manifest::from_bytes(&flipped, "counts").is_err(),
+            "byte {byte}"
+        );
+
+        assert!(
+            Manifest::from_bytes(&bytes[..byte], "counts").is_err(),
+            "length {byte}"
+        );
+    }
+
+    assert!(
+        matches!(Manifest::from_bytes(&bytes, "sums"), Err(ManifestError::Foreign(job)) if job == "counts")
+    );
+
+    let future = Manifest {
+        version: 2,
+        ..manifest()
+    };
+
+    assert!(matches!(
+        Manifest::from_bytes(&future.to_bytes(), "counts"),
+        Err(ManifestError::Version(2))
+    ));
+}

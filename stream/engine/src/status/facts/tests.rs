@@ -1,0 +1,146 @@
+//! Tests of the facts behind the status.
+
+use super::*;
+
+fn position(partition: u32, next_offset: Offset, newest_event_ms: Option<EventTimeMs>) -> Position {
+    Position {
+        partition,
+        next_offset,
+        newest_event_ms,
+        heard_at_ms: Some(900),
+        end_as_of_ms: None,
+    }
+}
+
+fn facts() -> Facts {
+    let mut facts = Facts::new("counts");
+    facts.attempt_began(3, 500);
+    facts.position(position(0, 40, Some(900)));
+    facts.position(position(2, 7, None));
+    facts.worker(0).watermark_ms = Some(800);
+    facts.worker(1).watermark_ms = Some(700);
+
+    facts
+}
+
+#[test]
+fn a_status_is_what_the_facts_come_to_at_a_moment() {
+    let mut facts = facts();
+    facts.ends(
+        &[50, 60, 5].map(|end| OffsetRange { start: 0, end }),
+        47,
+        470,
+    );
+
+    let status = facts.status(
+        BatchCounts {
+            records: 47,
+            ..BatchCounts::default()
+        },
+        1000,
+    );
+
+    assert_eq!(
+        (status.watermark_ms, status.watermark_delay_ms),
+        (Some(700), Some(300))
+    );
+
+    assert_eq!(
+        status.lag_records,
+        Some(10),
+        "partition 1 is another process's, partition 2 was read since"
+    );
+
+    assert_eq!(
+        status
+            .partitions
+            .iter()
+            .map(|partition| partition.partition)
+            .collect::<Vec<_>>(),
+        [0, 2]
+    );
+
+    assert_eq!(
+        (status.attempt, status.restarts, status.records),
+        (Some(3), 0, 47)
+    );
+}
+
+#[test]
+fn a_partition_that_is_silent_for_too_long_is_named_until_it_answers() {
+    let mut facts = facts();
+    facts.topics.input = "orders".to_owned();
+    facts.answer_limit_ms = 10_000;
+
+    let unanswered =
+        |facts: &Facts, now_ms| facts.status(BatchCounts::default(), now_ms).unanswered;
+    assert_eq!(unanswered(&facts, 10_900), None);
+    let alone = Position {
+        heard_at_ms: Some(10_900),
+        ..position(2, 7, None)
+    };
+    facts.position(alone);
+
+    let sentence = unanswered(&facts, 10_901).unwrap();
+    for said in [
+        "partition 0 of topic \"orders\"",
+        "since 1970-01-01T00:00:00.900Z",
+        "up to offset 40",
+        "never confirmed",
+    ] {
+        assert!(sentence.contains(said), "{said} is not in {sentence}");
+    }
+
+    assert!(!sentence.contains("nor has"), "partition 2 answered");
+    let both = unanswered(&facts, 20_901).unwrap();
+    assert!(both.contains("nor has partition 2:"), "{both}");
+
+    let answered = Position {
+        heard_at_ms: Some(20_800),
+        ..alone
+    };
+
+    for partition in [0, 2] {
+        facts.position(Position {
+            partition,
+            ..answered
+        });
+    }
+
+    assert_eq!(unanswered(&facts, 20_901), None);
+    facts.is_running = false;
+    assert_eq!(unanswered(&facts, 90_000), None, "nobody reads");
+}
+
+#[test]
+fn another_attempt_is_a_restart_and_knows_nothing_of_partitions_yet() {
+    let mut facts = facts();
+    assert!(facts.attempt_began(5, 600));
+    let status = facts.status(BatchCounts::default(), 1000);
+
+    assert_eq!(
+        (
+            status.restarts,
+            status.partitions.len(),
+            status.workers.len()
+        ),
+        (1, 0, 0)
+    );
+}
+
+#[test]
+fn the_last_troubles_are_remembered_each_once() {
+    let mut facts = facts();
+    for number in 0..30 {
+        facts.trouble(number, format!("trouble {}", number % 12));
+    }
+
+    let status = facts.status(BatchCounts::default(), 1000);
+    let messages: Vec<_> = status
+        .troubles
+        .iter()
+        .map(|trouble| (trouble.at_ms, &*trouble.message))
+        .collect();
+    assert_eq!(messages.len(), TROUBLES);
+    assert_eq!(messages[..2], [(29, "trouble 5"), (28, "trouble 4")]);
+}

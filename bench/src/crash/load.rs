@@ -28,13 +28,13 @@ pub fn publish(
     for (sent, made) in (0..).zip(records) {
         wait_for_turn(started, sent, rate);
         if let Err(error) = send(&mut *publisher, topic, &made, &mut value) {
-            println!("the load goes on: {error}");
+            println!("some orders may be lost, and the load goes on: {error}");
             publisher = open(log)?;
         }
     }
 
     if let Err(error) = publisher.commit(&[]) {
-        println!("the end of the load: {error}");
+        println!("the last orders may be lost: {error}");
     }
 
     Ok(())

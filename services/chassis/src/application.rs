@@ -209,7 +209,7 @@ impl Observed {
         });
 
         reply.headers_mut().insert(REQUEST_ID, self.id.into());
-        // A body is what its content type says, and nothing that a browser makes of it.
+        // Browsers must not guess another content type from the body.
         reply.headers_mut().insert(
             header::X_CONTENT_TYPE_OPTIONS,
             HeaderValue::from_static("nosniff"),

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use crate::positions::{self, Positions};
 use crate::{Batch, Consumer, Lag, Received, Refused};
 
-/// The longest wait for new records; the log may fail to wake the follower.
+/// The longest wait for new records, in case the log fails to wake the follower.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long to wait, by default, after a refusal before looking whether it was mended.
 pub const REFUSED_WAIT: Duration = Duration::from_secs(30);
@@ -31,7 +31,7 @@ pub struct Follower {
     pub batch: usize,
     /// The gauge of how far the follower is behind.
     pub lag: Lag,
-    /// Where to say what stops it.
+    /// The error that stops the follower, for the service's readiness.
     pub refused: Refused,
     /// How long to wait after a refusal before looking whether it was mended.
     pub refused_wait: Duration,
@@ -129,7 +129,7 @@ impl<C: Consumer> Life<C> {
         }
     }
 
-    /// Waits, whatever wakes the reader; a shutdown ends it.
+    /// Waits for the whole time, even if the reader is woken meanwhile. Returns early on a shutdown.
     fn rest(&self, wait: Duration) {
         let until = Instant::now() + wait;
         while !self.shutdown.is_requested() {
@@ -290,7 +290,8 @@ impl<C: Consumer> Life<C> {
     }
 }
 
-/// Whether trying again cannot help. A topic or a position that is not there yet, or no longer, is looked for anew.
+/// Returns whether another try cannot help. A topic or a position that does not exist is looked for
+/// again, because it may appear.
 fn is_permanent(error: &LogError) -> bool {
     matches!(error, LogError::Refused(_) | LogError::Settings(_))
 }

@@ -38,10 +38,10 @@ pub enum ReserveError {
     #[error("the products service answered {0}")]
     Unexpected(StatusCode),
     /// The reply could not be parsed; the stock may have been reserved.
-    #[error("the products service answered what it should not: {0}")]
+    #[error("the reply of the products service cannot be parsed: {0}")]
     Malformed(#[from] serde_json::Error),
     /// The reply is too long; the stock may have been reserved.
-    #[error("the products service answered too much")]
+    #[error("the reply of the products service is longer than {MOST_BYTES} bytes")]
     Endless,
 }
 

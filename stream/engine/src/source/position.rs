@@ -13,7 +13,8 @@ pub struct Position {
     pub next_offset: Offset,
     /// The time of the partition's newest event.
     pub newest_event_ms: Option<EventTimeMs>,
-    /// When the partition last made progress: a record, a later confirmed end, or not to be read.
+    /// When the partition last gave a record or a later confirmed end, or when the worker last chose
+    /// not to read it.
     pub heard_at_ms: Option<u64>,
     /// The time as of which the log last confirmed the partition's end.
     pub end_as_of_ms: Option<u64>,

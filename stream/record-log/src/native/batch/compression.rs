@@ -1,6 +1,6 @@
 //! Packing and unpacking the records of a batch: gzip, snappy, lz4 and zstd.
 //!
-//! Snappy comes in two dresses: raw, as librdkafka and others write it, and in the blocks of the Java library `xerial`,
+//! Snappy has two framings: raw blocks, which librdkafka and others write, and the blocks of the Java library `xerial`,
 //! which begin with a magic of their own.
 
 use std::io::{Read, Write};
@@ -64,7 +64,7 @@ impl Default for Packer {
 }
 
 impl Packer {
-    /// Packs `plain` behind what `into` holds.
+    /// Compresses `plain`, and appends the result to `into`.
     pub fn pack(&mut self, plain: &[u8], into: &mut Vec<u8>) {
         std::mem::swap(self.encoder.get_mut(), into);
         let packed = self

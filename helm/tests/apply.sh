@@ -14,7 +14,7 @@ trap 'leave "$work"' EXIT
 apply() { kubectl apply --server-side --field-manager=tidemark -n "$environment" -f "$work/$environment.yaml"; }
 
 accepted() { # without a warning of admission either
-  apply >"$work/said" 2>&1 && ! grep -i warning "$work/said" || { cat "$work/said"; return 1; }
+  apply >"$work/applied" 2>&1 && ! grep -i warning "$work/applied" || { cat "$work/applied"; return 1; }
 }
 
 all_ready() { kubectl -n "$environment" wait deployment --all --for=condition=Available --timeout=1s; }

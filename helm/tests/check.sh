@@ -12,19 +12,12 @@ tests/tools.sh helm kubeconform helm-unittest promtool alertmanager schemas >/de
 
 work=$(mktemp -d)
 trap 'rm -r "$work"' EXIT
-passed=0 failed=0
-
-pass() { passed=$((passed + 1)); echo "ok       $1"; }
-fail() { failed=$((failed + 1)); echo "FAILED   $1"; sed 's/^/         /' "$work/output"; }
-
-holds() { # sentence, command…
-  local sentence=$1; shift
-  if "$@" >"$work/output" 2>&1; then pass "$sentence"; else fail "$sentence"; fi
-}
+# shellcheck source=helm/tests/verdict.sh
+. tests/verdict.sh
 
 refused() { # sentence, what the refusal must say, command…
   local sentence=$1 reason=$2; shift 2
-  if ! "$@" >"$work/output" 2>&1 && grep -qE "$reason" "$work/output"; then pass "$sentence"; else fail "$sentence"; fi
+  if ! "$@" >"$work/said" 2>&1 && grep -qE "$reason" "$work/said"; then pass "$sentence"; else fail "$sentence"; fi
 }
 
 render() { # environment, further arguments
@@ -121,5 +114,4 @@ unit_tests
 manifests
 observability
 alerts
-echo "$passed passed, $failed failed"
-[ $failed -eq 0 ] && [ $passed -gt 0 ]
+verdict

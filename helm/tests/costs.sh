@@ -13,8 +13,10 @@ program=$(realpath "${1:-../../target/release/platform}")
 tools=${TIDEMARK_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/tidemark/tools}
 seconds=${SECONDS_OF_LOAD:-20} base=${PORT_BASE:-15700}
 export PATH="$tools/bin:$PATH" TIDEMARK_PORT_BASE=$base TIDEMARK_AUTH=${TIDEMARK_AUTH:-enforced} RUST_BACKTRACE=0
-command -v k6 >/dev/null || { echo "SKIPPED: k6 is not installed (helm/tests/tools.sh k6)"; exit 0; }
-[ -x "$program" ] || { echo "SKIPPED: $program is not built"; exit 0; }
+# shellcheck source=helm/tests/verdict.sh
+. ./verdict.sh
+command -v k6 >/dev/null || cannot "k6 is not installed (helm/tests/tools.sh k6)"
+[ -x "$program" ] || cannot "$program is not built"
 
 for called in users:1 products:2 orders:3 notifications:4 analytics:5; do
   name=${called%:*}

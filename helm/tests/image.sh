@@ -11,22 +11,18 @@
 set -uo pipefail
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
+# shellcheck source=helm/tests/verdict.sh
+. "$root/helm/tests/verdict.sh"
 for tool in buildah mmdebstrap openssl; do
-  command -v $tool >/dev/null || { echo "SKIPPED: $tool is not installed"; exit 0; }
+  command -v $tool >/dev/null || cannot "$tool is not installed"
 done
-[ "$(id -u)" = 0 ] || { echo "SKIPPED: only root can make a root read-only"; exit 0; }
+[ "$(id -u)" = 0 ] || cannot "only root can make a root read-only"
 
 work=$(mktemp -d)
 chmod 755 "$work" # apt downloads as a user of its own
-failed=0 passed=0
 trap 'images umount --all >/dev/null; images rm --all >/dev/null; umount "$work/storage/overlay" 2>/dev/null; rm -rf "$work"' EXIT
 
 images() { buildah --root "$work/storage" --runroot "$work/run" "$@"; }
-holds() { # sentence, command…
-  local sentence=$1; shift
-  if "$@" >"$work/said" 2>&1; then passed=$((passed + 1)); echo "ok      $sentence"
-  else failed=$((failed + 1)); echo "FAILED  $sentence"; tail -5 "$work/said" | sed 's/^/        /'; fi
-}
 
 play() { # name of the image, its files (a folder or a tar), settings…
   local container name=$1 files=$2; shift 2
@@ -153,13 +149,12 @@ run() { # in namespaces of its own
   holds "and by no other" no_handshake foreign "${dynamodb[@]}"
   local kafka=(order-analytics --brokers 127.0.0.1:9443 --property security.protocol=ssl --data /data)
   handshake known "${kafka[@]}" >/dev/null
-  if grep -q 'which this build lacks' "$work/pod.log"; then echo "SKIPPED: brokers likewise: $program is built without TLS for Kafka (feature tls)"
+  if grep -q 'which this build lacks' "$work/pod.log"; then echo "NOT RUN: brokers likewise: $program is built without TLS for Kafka (feature tls)"
   else
     holds "brokers likewise" handshake known "${kafka[@]}"
     holds "and no others" no_handshake foreign "${kafka[@]}"
   fi
-  echo "$passed passed, $failed failed"
-  [ "$failed" -eq 0 ]
+  verdict
 }
 
 program=${1:-$root/target/release/platform}
@@ -178,5 +173,5 @@ images inspect --format '{{index .OCIv1.Config.Entrypoint 0}}' "$container" >"$w
 files=$(images mount "$container")
 echo "        $(du -sm "$files" | cut -f 1) MiB, of which the program $(du -m "$files/usr/local/bin/platform" | cut -f 1)"
 export work files program become passed failed
-export -f pod holds ended_with becomes_ready is_nobody handshake no_handshake authorities run
+export -f say pass fail verdict pod holds ended_with becomes_ready is_nobody handshake no_handshake authorities run
 unshare --mount --net --pid --fork --kill-child --mount-proc bash -c run

@@ -10,8 +10,10 @@ folder=$(cd "$(dirname "$0")" && pwd)
 program=$(realpath "${1:-$folder/../../target/release/platform}")
 tools=${TIDEMARK_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/tidemark/tools}
 export PATH="$tools/bin:$PATH" PYTHONDONTWRITEBYTECODE=1
-[ -x "$program" ] || { echo "SKIPPED: $program is not built"; exit 0; }
-[ "$(id -u)" = 0 ] || { echo "SKIPPED: only root can make a root read-only"; exit 0; }
+# shellcheck source=helm/tests/verdict.sh
+. "$folder/verdict.sh"
+[ -x "$program" ] || cannot "$program is not built"
+[ "$(id -u)" = 0 ] || cannot "only root can make a root read-only"
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

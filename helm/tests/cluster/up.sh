@@ -5,7 +5,7 @@
 #   operator_kinds    the custom resources of the operators, so that every manifest can be applied
 #   metrics_api       what metrics-server would answer, from a file
 #   play_operators    what the operators would do, as far as others wait for it
-#   holds, measured   a sentence, and whether it is true; verdict counts them
+#   measured          a sentence, and how long it took to become true; holds and verdict are those of verdict.sh
 #
 # Nothing of the controllers' timing is changed: what is measured is what a cluster does by default.
 
@@ -14,7 +14,8 @@ bin=$tools/cluster
 helm_folder=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 export PATH="$tools/bin:$PATH" PYTHONDONTWRITEBYTECODE=1
 began=$(date +%s)
-passed=0 failed=0
+# shellcheck source=helm/tests/verdict.sh
+. "$helm_folder/tests/verdict.sh"
 
 say() { printf '%4d s  %s\n' $(($(date +%s) - began)) "$*"; }
 die() { say "FAILED: $*"; exit 1; }
@@ -22,9 +23,9 @@ die() { say "FAILED: $*"; exit 1; }
 needs() { # program …: of build.sh
   local program
   for program in "$@"; do
-    [ -x "$bin/$program" ] || { echo "SKIPPED: $program is not built (helm/tests/cluster/build.sh)"; exit 0; }
+    [ -x "$bin/$program" ] || cannot "$program is not built (helm/tests/cluster/build.sh)"
   done
-  command -v helm >/dev/null || { echo "SKIPPED: helm is not installed (helm/tests/tools.sh helm)"; exit 0; }
+  command -v helm >/dev/null || cannot "helm is not installed (helm/tests/tools.sh helm)"
 }
 
 alone() { # the script's own name and arguments
@@ -55,21 +56,10 @@ until_true() { # seconds, command…: how long it took, in seconds, on standard 
   awk -v ns=$(($(date +%s%N) - start)) 'BEGIN { printf "%.1f", ns / 1e9 }'
 }
 
-holds() { # sentence, command…
-  local sentence=$1 said; shift
-  if said=$("$@" 2>&1); then passed=$((passed + 1)); say "ok      $sentence"
-  else failed=$((failed + 1)); say "FAILED  $sentence"; tail -20 <<<"$said" | sed 's/^/          /'; fi
-}
-
 measured() { # sentence, limit in seconds, command…
   local sentence=$1 limit=$2 took; shift 2
-  if took=$(until_true "$limit" "$@"); then passed=$((passed + 1)); say "ok      $sentence: $took s"
-  else failed=$((failed + 1)); say "FAILED  $sentence: not within $limit s"; "$@" 2>&1 | tail -5 | sed 's/^/          /'; return 1; fi
-}
-
-verdict() {
-  echo "$passed passed, $failed failed"
-  [ "$failed" -eq 0 ]
+  if took=$(until_true "$limit" "$@"); then pass "$sentence: $took s"
+  else "$@" >"$work/said" 2>&1; fail "$sentence: not within $limit s"; return 1; fi
 }
 
 keys() { # for service accounts, and for the API server to speak to servers that extend it

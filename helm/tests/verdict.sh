@@ -1,0 +1,27 @@
+# Sourced by the chart's checks and drills: counts what holds and what does not, and prints it.
+#
+#   holds sentence command…      prints the sentence, and whether the command succeeded; if not, the end of what it printed
+#   pass sentence, fail sentence the same where the script has decided; fail prints the end of $work/said
+#   cannot reason                ends the script with 3, because what it needs is missing: a check that did not run has not passed
+#   verdict                      prints the counts; false if a check failed or none ran
+#
+# $work is a folder of the script's own.
+
+passed=0 failed=0
+
+say() { echo "$*"; }
+
+pass() { passed=$((passed + 1)); say "ok      $1"; }
+fail() { failed=$((failed + 1)); say "FAILED  $1"; tail -20 "$work/said" | sed 's/^/          /'; }
+
+holds() {
+  local sentence=$1; shift
+  if "$@" >"$work/said" 2>&1; then pass "$sentence"; else fail "$sentence"; fi
+}
+
+cannot() { echo "NOT RUN: $*" >&2; exit 3; }
+
+verdict() {
+  echo "$passed passed, $failed failed"
+  [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
+}

@@ -179,6 +179,37 @@ fn only_the_record_log_depends_on_librdkafka() {
 }
 
 #[test]
+fn the_engine_knows_no_command_line_no_http_and_no_shop() {
+    const OF_OTHERS: [&str; 10] = [
+        "clap",
+        "axum",
+        "hyper",
+        "hyper-util",
+        "tower",
+        "events",
+        "chassis",
+        "stream-cli",
+        "order-analytics",
+        "tracing-subscriber",
+    ];
+
+    let crates = dependencies();
+    for library in ["record-log", "stream"] {
+        let linked = crates[library].iter().filter(|one| one.kind.is_none());
+        let found: Vec<_> = linked
+            .map(|dependency| &*dependency.name)
+            .filter(|name| OF_OTHERS.contains(name))
+            .collect();
+        assert_eq!(found, Vec::<&str>::new(), "{library}");
+    }
+
+    let of_the_shop = dependents(|name, dependency| {
+        name == "stream-cli" && ["events", "order-analytics"].contains(&&*dependency.name)
+    });
+    assert_eq!(of_the_shop, Vec::<String>::new());
+}
+
+#[test]
 fn only_the_platform_links_services() {
     const SERVICES: [&str; 7] = [
         "gateway",

@@ -7,7 +7,8 @@ use axum::Router;
 use chassis::{Listeners, Shutdown};
 use order_analytics::OrderAnalytics;
 use record_log::RecordLog;
-use stream::{AnyRun, JobError, Stop, status};
+use stream::{AnyRun, JobError, Stop};
+use stream_cli::status_pages;
 use tokio::net::TcpListener;
 
 /// The stores of the job.
@@ -54,7 +55,7 @@ pub async fn run_prepared(
     shutdown: Shutdown,
 ) -> Result<(), StreamJobError> {
     let listener = listeners.into().public;
-    let pages = status::router(run.metrics.clone());
+    let pages = status_pages(run.metrics.clone());
     let stop = Stop::default();
     let asked = stop.clone();
     let ended = Shutdown::new();

@@ -2,14 +2,12 @@
 
 use std::io::Write;
 
-use stream::checkpoint::inspect;
-use stream::checkpoint::store::CheckpointStore;
-use stream::clock::system_clock;
-use stream::{AnyPipeline, Stop, status};
+use stream::{AnyPipeline, CheckpointStore, Membership, Stop, inspect, system_clock};
 
 use crate::error::CommandError;
 use crate::flags::{CheckpointsFlags, RunFlags};
 use crate::job::JobDefinition;
+use crate::status;
 use crate::supervise;
 
 /// Runs the job until it is stopped or, if so configured, until it has read to the ends.
@@ -21,10 +19,10 @@ pub fn work<D: JobDefinition>(
 
     supervise::show_life(flags.members.silence_limit)
         .map_err(CommandError::system("cannot show signs of life"))?;
-    let members = flags.members.clone().join()?;
+    let members = Membership::from(flags.members.clone()).join()?;
     let log = record_log::open(&flags.records.settings())?;
     let run = define(&flags)?
-        .on(flags.job.settings, log)?
+        .on(flags.job.settings.into(), log)?
         .together(members)?;
 
     let stop = stop_on_signals()?;
@@ -49,9 +47,9 @@ pub fn keep_working<D: JobDefinition>(flags: &RunFlags<D>) -> Result<u8, Command
 }
 
 /// Lists, shows, verifies or prunes checkpoints.
-pub fn checkpoints<D: JobDefinition>(flags: &CheckpointsFlags<D>) -> Result<u8, CommandError> {
+pub fn checkpoints<D: JobDefinition>(flags: CheckpointsFlags<D>) -> Result<u8, CommandError> {
     let store = open(&flags.checkpoints, &flags.job)?;
-    let report = inspect::run(&flags.command, &store, system_clock()())?;
+    let report = inspect::run(&flags.command.into(), &store, system_clock()())?;
     print(&report.text)?;
 
     Ok(u8::from(!report.is_sound))

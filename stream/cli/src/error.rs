@@ -2,12 +2,10 @@
 
 use std::error::Error;
 use std::io;
+use std::net::SocketAddr;
 
 use record_log::LogError;
-use stream::checkpoint::inspect::InspectError;
-use stream::checkpoint::store::StoreError;
-use stream::cluster::EXIT_START_AGAIN;
-use stream::{ClusterError, JobError};
+use stream::{ClusterError, EXIT_START_AGAIN, InspectError, JobError, StoreError};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +15,14 @@ pub enum CommandError {
     System {
         /// What the program cannot do.
         what: &'static str,
+        /// Why it cannot.
+        source: io::Error,
+    },
+    /// The status cannot be served.
+    #[error("cannot serve the job's status on {address}: {source}")]
+    Status {
+        /// The address to listen on.
+        address: SocketAddr,
         /// Why it cannot.
         source: io::Error,
     },

@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use record_log::LogSettings;
-use stream::checkpoint::inspect::CheckpointsCommand;
-use stream::cluster::Membership;
 use tracing_subscriber::EnvFilter;
 
+use crate::checkpoints::CheckpointsVerb;
 use crate::job::{JobDefinition, JobSettings};
+use crate::members::MembershipFlags;
 
 /// The whole command line.
 #[derive(Parser)]
@@ -58,7 +58,7 @@ pub struct CheckpointsFlags<D: JobDefinition> {
     pub job: String,
 
     #[command(subcommand)]
-    pub command: CheckpointsCommand,
+    pub command: CheckpointsVerb,
 
     #[arg(skip)]
     definition: std::marker::PhantomData<D>,
@@ -88,7 +88,7 @@ pub struct RunFlags<D: JobDefinition> {
 
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub members: Membership,
+    pub members: MembershipFlags,
 
     #[command(flatten)]
     #[allow(missing_docs)]

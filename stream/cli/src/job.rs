@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use clap::Args;
 use record_log::RecordLog;
-use stream::{AnyPipeline, AnyRun, Job, JobError, Settings};
+use stream::{AnyPipeline, AnyRun, Job, JobError};
+
+use crate::settings::SettingsFlags;
 
 /// The definition of a job from flags of its own.
 ///
@@ -76,7 +78,7 @@ pub struct JobSettings<D: JobDefinition> {
 
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub settings: Settings,
+    pub settings: SettingsFlags,
 }
 
 impl<D: JobDefinition> JobSettings<D> {
@@ -93,7 +95,7 @@ impl<D: JobDefinition> JobSettings<D> {
     /// # Errors
     /// [`JobError::Settings`], [`JobError::Store`].
     pub fn on(&self, log: Arc<dyn RecordLog>) -> Result<AnyRun, JobError> {
-        self.define()?.on(self.settings.clone(), log)
+        self.define()?.on(self.settings.clone().into(), log)
     }
 }
 

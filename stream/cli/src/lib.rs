@@ -47,12 +47,16 @@
 //! a [`Program`] of this struct. Further commands, and records to try the job with, are added to
 //! the [`Program`].
 
+mod checkpoints;
 mod commands;
 mod error;
 mod flags;
 mod job;
+mod members;
 mod program;
 mod sample;
+mod settings;
+mod status;
 mod supervise;
 
 use std::process::ExitCode;
@@ -62,8 +66,11 @@ use stream::{AnyPipeline, Job, JobError};
 pub use error::CommandError;
 pub use flags::{Client, LogFilter, LogFlags, RunFlags};
 pub use job::{JobDefinition, JobSettings, NoFlags};
+pub use members::MembershipFlags;
 pub use program::Program;
 pub use sample::SampleRecord;
+pub use settings::{GuaranteeFlag, SettingsFlags};
+pub use status::status_pages;
 
 /// Runs the program of a job without flags of its own, and returns its exit code. `name` is the
 /// program's name, and the job's unless `--job` sets another one.

@@ -152,7 +152,7 @@ impl<D: JobDefinition> Program<D> {
             None if self.is_sampled(&matches) => self.try_out(run),
             None => commands::work(run, |run| self.define(run)),
             Some(Command::Supervise(run)) => commands::keep_working(&*run),
-            Some(Command::Checkpoints(flags)) => commands::checkpoints(&flags),
+            Some(Command::Checkpoints(flags)) => commands::checkpoints(flags),
             Some(Command::StartOver(run)) => {
                 let pipeline = self.define(&*run)?;
                 commands::start_over(&pipeline, &run.job.settings.checkpoints)
@@ -197,7 +197,7 @@ impl<D: JobDefinition> Program<D> {
             .map_or_else(Vec::new, |records| records());
         let pipeline = self.define(&run)?;
         let stop = commands::stop_on_signals()?;
-        let lines = sample::run(pipeline, run.job.settings, &records, &stop)?;
+        let lines = sample::run(pipeline, run.job.settings.into(), &records, &stop)?;
         commands::print(&(lines.join("\n") + "\n"))?;
 
         Ok(0)
@@ -223,8 +223,7 @@ mod tests {
 
     use clap::Parser;
     use record_log::Record;
-    use stream::checkpoint::store::CheckpointStore;
-    use stream::{Count, Pipeline, Rejected, Stop, Windows};
+    use stream::{CheckpointStore, Count, Pipeline, Rejected, Stop, Windows};
 
     use super::*;
 

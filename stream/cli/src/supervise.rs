@@ -25,8 +25,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use stream::Stop;
-use stream::cluster::EXIT_START_AGAIN;
+use stream::{EXIT_START_AGAIN, Stop};
 
 /// The first delay before a restart; the delay doubles up to a limit.
 const FIRST_DELAY: Duration = Duration::from_millis(100);

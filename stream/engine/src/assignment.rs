@@ -170,7 +170,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
 
         let intake = Intake::new(rules, adopted.boundary, starts)
             .remembering_from(adopted.complete_from())
-            .holding_ids_within(settings.event_id_memory)
+            .holding_ids_within(settings.event_id_memory.as_bytes())
             .decoding_by(self.pipeline.decoder);
 
         // The slowest partition must be able to read on until its watermark passes its oldest open

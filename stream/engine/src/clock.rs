@@ -8,10 +8,13 @@ pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// Returns the system clock.
 pub fn system_clock() -> Clock {
-    Arc::new(|| {
-        let since_epoch = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
-    })
+    Arc::new(now_ms)
+}
+
+/// Returns the system clock's time, in milliseconds since the epoch.
+pub(crate) fn now_ms() -> u64 {
+    let since_epoch = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
 }

@@ -53,54 +53,43 @@ use secret::{Secret, SecretError, Trust};
 /// sysexits.
 pub const EXIT_START_AGAIN: u8 = 75;
 
-/// The flags for the processes that run the job.
-#[derive(Clone, Debug, clap::Args)]
+/// Which processes run a job, and which of them this one is.
+///
+/// ```
+/// use stream::Membership;
+///
+/// let alone = Membership::default().join()?;
+/// assert!(alone.is_none(), "one process needs no others");
+///
+/// let third_of_two = Membership { processes: 2, process: 2, ..Membership::default() };
+/// assert!(third_of_two.join().is_err());
+/// # Ok::<(), stream::ClusterError>(())
+/// ```
+#[derive(Clone, Debug)]
 pub struct Membership {
     /// Number of processes that run the job together
-    #[arg(long, env = "TIDEMARK_PROCESSES", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub processes: u16,
 
     /// Number of this process, counted from 0
-    #[arg(long, env = "TIDEMARK_PROCESS", default_value_t = 0)]
     pub process: u16,
 
     /// Address of each process, host:port, comma separated and in order; by default ports from 5110
     /// of this machine
-    #[arg(
-        long,
-        env = "TIDEMARK_HOSTS",
-        value_delimiter = ',',
-        value_name = "HOST:PORT"
-    )]
     pub hosts: Vec<String>,
 
     /// How long a process may show no sign of life before the attempt ends in all others and its
     /// supervisor kills it
-    #[arg(long, env = "TIDEMARK_SILENCE_LIMIT", default_value = "10s", value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub silence_limit: Duration,
 
     /// Secret of at least 32 bytes with which the processes authenticate each other, the same for
     /// all of them
-    #[arg(
-        long,
-        env = "TIDEMARK_CLUSTER_SECRET",
-        hide_env_values = true,
-        value_name = "SECRET"
-    )]
     pub cluster_secret: Option<Secret>,
 
     /// File that holds the secret
-    #[arg(
-        long,
-        env = "TIDEMARK_CLUSTER_SECRET_FILE",
-        value_name = "FILE",
-        conflicts_with = "cluster_secret"
-    )]
     pub cluster_secret_file: Option<PathBuf>,
 
     /// Run with processes on other machines without a secret: whoever reaches the addresses can
     /// join the job and end it
-    #[arg(long, env = "TIDEMARK_ALLOW_OPEN_LINKS")]
     pub allow_open_links: bool,
 }
 
@@ -117,6 +106,8 @@ pub struct Members {
     listener: TcpListener,
 }
 
+/// The most processes of a job.
+const MAX_PROCESSES: u16 = 1024;
 /// The default port of process 0; the others use the ports after it.
 const FIRST_PORT: u16 = 5110;
 /// The least silence limit: a process that is only busy may be silent for a good part of a second.
@@ -151,14 +142,36 @@ pub struct Terms {
     pub silence_limit_ms: u64,
 }
 
+impl Default for Membership {
+    /// Returns one process alone.
+    fn default() -> Self {
+        Self {
+            processes: 1,
+            process: 0,
+            hosts: Vec::new(),
+            silence_limit: Duration::from_secs(10),
+            cluster_secret: None,
+            cluster_secret_file: None,
+            allow_open_links: false,
+        }
+    }
+}
+
 impl Membership {
-    /// Checks the flags and listens at this process's address. Returns none if the job has only one
+    /// Checks the values and listens at this process's address. Returns none if the job has only one
     /// process.
     ///
     /// # Errors
     /// [`ClusterError::Membership`], [`ClusterError::Listen`].
     pub fn join(mut self) -> Result<Option<Members>, ClusterError> {
         let refuse = |reason: String| Err(ClusterError::Membership(reason));
+        if !(1..=MAX_PROCESSES).contains(&self.processes) {
+            return refuse(format!(
+                "a job has between 1 and {MAX_PROCESSES} processes, not {}",
+                self.processes
+            ));
+        }
+
         if self.process >= self.processes {
             return refuse(format!(
                 "there is no process {} among {}: they are counted from 0",
@@ -274,10 +287,7 @@ mod tests {
             processes,
             process,
             hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
-            silence_limit: Duration::from_secs(10),
-            cluster_secret: None,
-            cluster_secret_file: None,
-            allow_open_links: false,
+            ..Membership::default()
         }
     }
 
@@ -293,6 +303,14 @@ mod tests {
             error(membership(2, 2, &[])),
             "there is no process 2 among 2: they are counted from 0"
         );
+
+        for impossible in [0, 1025] {
+            let refused = error(membership(impossible, 0, &[]));
+            assert!(
+                refused.ends_with(&format!("processes, not {impossible}")),
+                "{refused}"
+            );
+        }
 
         assert_eq!(
             error(membership(3, 0, &["a:1", "b:1"])),

@@ -9,7 +9,6 @@ use std::fmt::Display;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use events::Timestamp;
 use prometheus::{
     Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
@@ -17,9 +16,10 @@ use prometheus::{
 use record_log::{LogTimeType, Offset, OffsetRange};
 
 use crate::checkpoint::manifest::Manifest;
+use crate::clock::now_ms;
 use crate::job::Pipeline;
 use crate::source::position::Position;
-use crate::status::facts::{CheckpointStatus, Facts, Status, TopicsStatus};
+use crate::status::{CheckpointStatus, Facts, Status, TopicsStatus};
 use counts::BatchCounts;
 
 /// The metrics of a job's process.
@@ -173,7 +173,7 @@ impl Metrics {
     /// # Panics
     /// Never: the metrics are well formed.
     pub fn to_text(&self) -> String {
-        let status = self.status(Timestamp::now().as_ms());
+        let status = self.status(now_ms());
         // Values that depend on the clock are computed when the metrics are read.
         self.watermark_delay
             .set(as_gauge(status.watermark_delay_ms.unwrap_or(0)));
@@ -242,8 +242,7 @@ impl Metrics {
 
     /// Records a problem for the status page.
     pub fn trouble(&self, error: impl Display) {
-        self.facts()
-            .trouble(Timestamp::now().as_ms(), error.to_string());
+        self.facts().trouble(now_ms(), error.to_string());
     }
 
     /// Counts a batch that a source has read.
@@ -358,7 +357,7 @@ impl Metrics {
 
         self.facts().checkpoint = Some(CheckpointStatus {
             boundary_ms: manifest.boundary,
-            written_at_ms: Timestamp::now().as_ms(),
+            written_at_ms: now_ms(),
             age_ms: 0,
             took_ms: took.as_millis(),
             parts: manifest.parts.len(),
@@ -376,7 +375,7 @@ impl Metrics {
 
     /// Records that an attempt has begun.
     pub fn attempt_began(&self, number: u64) {
-        let began_at_ms = Timestamp::now().as_ms();
+        let began_at_ms = now_ms();
         let is_restart = self.facts().attempt_began(number, began_at_ms);
         self.restarts.inc_by(u64::from(is_restart));
         self.attempt.set(as_gauge(number));

@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use events::Timestamp;
 use record_log::{Offset, RecordLog, Signal};
 
 use crate::attempt::{Attempt, Stop};
+use crate::clock::now_ms;
 
 /// The interval at which the monitor checks whether the attempt is to stop.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -127,7 +127,7 @@ impl Watched {
                 let since = *draining.get_or_insert_with(Instant::now);
                 self.drain(stopping, since);
             }
-            self.note_silence(Timestamp::now().as_ms());
+            self.note_silence(now_ms());
         }
     }
 
@@ -283,7 +283,7 @@ mod tests {
         metrics.expect_answers_within(Duration::from_secs(10));
         metrics.position(position(1, 7));
 
-        let now_ms = Timestamp::now().as_ms();
+        let now_ms = now_ms();
         let troubles = || metrics.status(now_ms).troubles.len();
         watched.note_silence(now_ms);
 
@@ -405,7 +405,7 @@ mod tests {
         attempt.metrics.attempt_began(1);
         attempt.metrics.expect_answers_within(Duration::ZERO);
         attempt.metrics.position(position(1, 7));
-        let troubles = || attempt.metrics.status(Timestamp::now().as_ms()).troubles;
+        let troubles = || attempt.metrics.status(now_ms()).troubles;
         until(&|| troubles().len() == 1);
 
         stop.request();

@@ -108,6 +108,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
     /// [`JobError`] if another attempt cannot help, would do harm, or has to be started by all
     /// processes together.
     pub fn run(&self, stop: &Stop) -> Result<(), JobError> {
+        self.settings.validate()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()

@@ -1,107 +1,388 @@
-//! The HTTP pages of a running job: a status page for people, the same as JSON, liveness and
-//! readiness, and metrics.
+//! The state of a job in one process: facts, recorded as they become known, and the [`Status`]
+//! computed from them.
 
-pub mod facts;
-mod page;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
 
-use std::net::SocketAddr;
+use record_log::{Offset, OffsetRange};
+use serde::Serialize;
 
-use axum::http::{HeaderName, StatusCode, header};
-use axum::response::{Html, IntoResponse};
-use axum::routing::get;
-use axum::{Json, Router};
-use events::Timestamp;
-use tokio::net::TcpListener;
+use crate::metrics::counts::BatchCounts;
+use crate::pane::EventTimeMs;
+use crate::source::position::Position;
+use crate::units::instant;
 
-use crate::error::JobError;
-use crate::metrics::Metrics;
-pub use facts::Status;
+/// The number of recent problems that are kept.
+const TROUBLES: usize = 10;
 
-/// The content security policy: the page loads nothing and runs nothing.
-const POLICY: (HeaderName, &str) = (
-    header::CONTENT_SECURITY_POLICY,
-    "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
-);
-
-const FRESH: (HeaderName, &str) = (header::CACHE_CONTROL, "no-store");
-
-/// Routes the pages of a job: `/`, `/status`, `/health/live`, `/health/ready` and `/metrics`.
-pub fn router(metrics: Metrics) -> Router {
-    let page = metrics.clone();
-    let status = metrics.clone();
-    let ready = metrics.clone();
-    let exposition = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
-
-    Router::new()
-        .route(
-            "/",
-            get(move || async move { ([POLICY, FRESH], Html(page::render(&now(&page)))) }),
-        )
-        .route(
-            "/status",
-            get(move || async move { ([FRESH], Json(now(&status))) }),
-        )
-        .route("/health/live", get(|| async { StatusCode::OK }))
-        .route(
-            "/health/ready",
-            get(move || async move { readiness(&ready) }),
-        )
-        .route(
-            "/metrics",
-            get(move || async move { (exposition, metrics.to_text()) }),
-        )
+/// The status of a job at a moment, from the view of one of its processes. Times are milliseconds
+/// since the epoch.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Status {
+    /// The moment.
+    pub now_ms: u64,
+    /// The job's name.
+    pub job: String,
+    /// The attempt that is running or ran last; none before the first.
+    pub attempt: Option<u64>,
+    /// Whether it is running.
+    pub is_running: bool,
+    /// When it began.
+    pub began_at_ms: Option<u64>,
+    /// The number of attempts that this process began after its first.
+    pub restarts: u64,
+    /// The topics.
+    pub topics: TopicsStatus,
+    /// The number of records read.
+    pub records: u64,
+    /// The bytes of their keys and values.
+    pub bytes: u64,
+    /// The number of records sent to the dead-letter topic.
+    pub rejected: u64,
+    /// The number of late records that corrected a window.
+    pub corrections: u64,
+    /// The number of late records sent to the late topic.
+    pub too_late: u64,
+    /// The number of rows of windows, new and corrected.
+    pub rows: u64,
+    /// The rate of records between the last two checks of the log's offsets.
+    pub records_per_second: Option<u64>,
+    /// The rate of bytes between the last two checks.
+    pub bytes_per_second: Option<u64>,
+    /// The number of records still to be read, as of the last check.
+    pub lag_records: Option<u64>,
+    /// The lowest watermark of the workers.
+    pub watermark_ms: Option<EventTimeMs>,
+    /// How far it is behind the clock.
+    pub watermark_delay_ms: Option<u64>,
+    /// The partitions of this process.
+    pub partitions: Vec<PartitionStatus>,
+    /// Its workers.
+    pub workers: Vec<WorkerStatus>,
+    /// The newest checkpoint, if this process writes them and has written one.
+    pub checkpoint: Option<CheckpointStatus>,
+    /// How long the last commit of results took.
+    pub commit_took_ms: Option<u128>,
+    /// Why the job is not ready although it is running: partitions that give neither records nor
+    /// confirmed ends.
+    pub unanswered: Option<String>,
+    /// The last problems, the newest first.
+    pub troubles: Vec<Trouble>,
 }
 
-fn now(metrics: &Metrics) -> Status {
-    metrics.status(Timestamp::now().as_ms())
-}
-
-/// Answers whether the job is ready: an attempt is running and all partitions answer.
-fn readiness(metrics: &Metrics) -> impl IntoResponse + use<> {
-    let Some(attempt) = metrics.running_attempt() else {
-        return (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "no attempt is running\n".to_owned(),
-        );
-    };
-
-    match now(metrics).unanswered {
-        None => (StatusCode::OK, format!("attempt {attempt} is running\n")),
-        Some(sentence) => (StatusCode::SERVICE_UNAVAILABLE, sentence + "\n"),
+impl Status {
+    /// Returns the status of a job that has not begun.
+    pub fn of(job: &str) -> Self {
+        Self {
+            job: job.to_owned(),
+            ..Self::default()
+        }
     }
 }
 
-/// Serves the pages from a separate thread for as long as the process lives.
-///
-/// # Errors
-/// [`JobError::Settings`] if the address cannot be listened on.
-pub fn serve(address: SocketAddr, metrics: Metrics) -> Result<(), JobError> {
-    let refuse = |error: std::io::Error| {
-        JobError::Settings(format!(
-            "cannot serve the job's status on {address}: {error}"
-        ))
-    };
-
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(refuse)?;
-
-    let listener = runtime
-        .block_on(TcpListener::bind(address))
-        .map_err(refuse)?;
-
-    let serve = move || {
-        if let Err(error) = runtime.block_on(async { axum::serve(listener, router(metrics)).await })
-        {
-            tracing::error!(%error, "the job's status is no longer served");
-        }
-    };
-
-    std::thread::Builder::new()
-        .name("status".to_owned())
-        .spawn(serve)
-        .map_err(refuse)?;
-
-    Ok(())
+/// The topics of a job.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct TopicsStatus {
+    /// The source topic.
+    pub input: String,
+    /// Who sets the times of its records, once known: LogAppendTime or CreateTime.
+    pub input_log_time: String,
+    /// The topic of rows.
+    pub results: String,
+    /// The topic of summaries, if there is one.
+    pub summaries: Option<String>,
+    /// The topic of records that came too late.
+    pub late: String,
+    /// The topic of records that were rejected.
+    pub dead_letters: String,
 }
+
+/// A partition.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct PartitionStatus {
+    /// Its number.
+    pub partition: u32,
+    /// The offset to be read next.
+    pub next_offset: Offset,
+    /// Its end, as of the last check.
+    pub end_offset: Option<Offset>,
+    /// The number of records between the two.
+    pub lag_records: Option<u64>,
+    /// The time of the newest event read.
+    pub newest_event_ms: Option<EventTimeMs>,
+    /// When it last gave a record or a confirmed end, or was last not to be read.
+    pub heard_at_ms: Option<u64>,
+    /// How long ago that was.
+    pub silence_ms: Option<u64>,
+    /// The time as of which its end was last confirmed.
+    pub end_as_of_ms: Option<u64>,
+}
+
+/// A worker.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct WorkerStatus {
+    /// Its index among the workers of all processes.
+    pub worker: usize,
+    /// The boundary that its sources have passed.
+    pub watermark_ms: Option<EventTimeMs>,
+    /// The number of keys in open panes of its sources.
+    pub open_entries: usize,
+    /// The number of entries that it keeps for windows.
+    pub state_entries: usize,
+    /// The number of panes that it keeps for windows.
+    pub open_panes: usize,
+}
+
+/// The newest checkpoint.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+pub struct CheckpointStatus {
+    /// Its boundary.
+    pub boundary_ms: EventTimeMs,
+    /// When its manifest became durable.
+    pub written_at_ms: u64,
+    /// How long ago that was.
+    pub age_ms: u64,
+    /// How long writing its manifest took.
+    pub took_ms: u128,
+    /// The number of parts that it names.
+    pub parts: usize,
+    /// The number of entries in those parts.
+    pub entries: u64,
+    /// The total size of those parts.
+    pub size_bytes: u64,
+    /// The line of the job's history; greater than 0 if a checkpoint was lost.
+    pub line: u32,
+}
+
+/// A problem that occurred.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Trouble {
+    /// When it occurred last.
+    pub at_ms: u64,
+    /// The error's message.
+    pub message: String,
+}
+
+/// The facts that are known so far.
+pub struct Facts {
+    pub(crate) job: String,
+    pub(crate) is_running: bool,
+    pub(crate) topics: TopicsStatus,
+    pub(crate) checkpoint: Option<CheckpointStatus>,
+    pub(crate) commit_took_ms: Option<u128>,
+    pub(crate) answer_limit_ms: u64,
+    pub(crate) log_time_type: String,
+    attempt: Option<u64>,
+    began_at_ms: Option<u64>,
+    restarts: u64,
+    partitions: BTreeMap<u32, PartitionStatus>,
+    workers: BTreeMap<usize, WorkerStatus>,
+    /// When the offsets were checked last, and the records and bytes read until then.
+    looked: Option<(Instant, u64, u64)>,
+    rates: Option<(u64, u64)>,
+    troubles: VecDeque<Trouble>,
+}
+
+impl Facts {
+    /// Creates facts that contain only the job's name.
+    pub fn new(job: &str) -> Self {
+        Self {
+            job: job.to_owned(),
+            is_running: false,
+            topics: TopicsStatus::default(),
+            checkpoint: None,
+            commit_took_ms: None,
+            answer_limit_ms: u64::MAX,
+            log_time_type: String::new(),
+            attempt: None,
+            began_at_ms: None,
+            restarts: 0,
+            partitions: BTreeMap::new(),
+            workers: BTreeMap::new(),
+            looked: None,
+            rates: None,
+            troubles: VecDeque::new(),
+        }
+    }
+
+    /// Records that an attempt began. Returns whether it is not the first.
+    pub fn attempt_began(&mut self, number: u64, at_ms: u64) -> bool {
+        let is_restart = self.attempt.replace(number).is_some();
+        self.restarts += u64::from(is_restart);
+        (self.began_at_ms, self.is_running) = (Some(at_ms), true);
+
+        // Partitions may be distributed in another way.
+        self.partitions.clear();
+        self.workers.clear();
+        is_restart
+    }
+
+    /// Records how far a partition has been read.
+    pub fn position(&mut self, position: Position) {
+        let status = self.partitions.entry(position.partition).or_default();
+        *status = PartitionStatus {
+            partition: position.partition,
+            next_offset: position.next_offset,
+            newest_event_ms: position.newest_event_ms,
+            heard_at_ms: position.heard_at_ms,
+            end_as_of_ms: position.end_as_of_ms,
+            ..*status
+        };
+    }
+
+    /// Returns how long a partition has given neither a record nor a confirmed end.
+    fn silence_ms(&self, partition: &PartitionStatus, now_ms: u64) -> u64 {
+        now_ms.saturating_sub(self.heard_ms(partition))
+    }
+
+    fn heard_ms(&self, partition: &PartitionStatus) -> u64 {
+        let began_at_ms = self.began_at_ms.unwrap_or(0);
+        partition.heard_at_ms.unwrap_or(0).max(began_at_ms)
+    }
+
+    /// Returns a sentence about the partitions that have been silent for too long, if there are
+    /// any.
+    fn unanswered(&self, now_ms: u64) -> Option<String> {
+        let silent: Vec<_> = self
+            .partitions
+            .values()
+            .filter(|partition| self.silence_ms(partition, now_ms) > self.answer_limit_ms)
+            .collect();
+        let first = silent.iter().min_by_key(|it| self.heard_ms(it))?;
+
+        let others: Vec<_> = silent
+            .iter()
+            .filter(|it| it.partition != first.partition)
+            .map(|it| it.partition.to_string())
+            .collect();
+
+        let others = match others.len() {
+            0 => String::new(),
+            1 => format!(", nor has partition {}", others[0]),
+            _ => format!(", nor have partitions {}", others.join(", ")),
+        };
+
+        let end = match (first.end_as_of_ms, first.end_offset) {
+            (_, Some(end)) if end > first.next_offset => {
+                format!("the log ended at offset {end} when last asked")
+            }
+            (Some(as_of_ms), _) => format!("its end was confirmed as of {}", instant(as_of_ms)),
+            (None, _) => "its end was never confirmed".to_owned(),
+        };
+
+        Some(format!(
+            "partition {} of topic {:?} has given neither a record nor a confirmed end since {}{others}: it is read up to \
+             offset {}, and {end}; its broker is away, frozen or not its leader, or an open transaction holds readers back",
+            first.partition,
+            self.topics.input,
+            instant(self.heard_ms(first)),
+            first.next_offset,
+        ))
+    }
+
+    /// Returns the positions of all partitions.
+    pub fn positions(&self) -> impl Iterator<Item = (u32, Offset)> {
+        self.partitions
+            .values()
+            .map(|status| (status.partition, status.next_offset))
+    }
+
+    /// Records the ends of the partitions, and computes the rates since the last check.
+    pub fn ends(&mut self, ranges: &[OffsetRange], records: u64, bytes: u64) {
+        for (partition, range) in (0..).zip(ranges) {
+            if let Some(status) = self.partitions.get_mut(&partition) {
+                status.end_offset = Some(range.end);
+                status.lag_records = Some(range.end.saturating_sub(status.next_offset));
+            }
+        }
+
+        let now = Instant::now();
+        if let Some((then, records_then, bytes_then)) = self.looked.replace((now, records, bytes)) {
+            let rate = |amount: u64| {
+                (amount as f64 / (now - then).as_secs_f64().max(0.001)).round() as u64
+            };
+            self.rates = Some((rate(records - records_then), rate(bytes - bytes_then)));
+        }
+    }
+
+    /// Returns the known lags of the partitions.
+    pub fn lags(&self) -> impl Iterator<Item = (u32, u64)> {
+        self.partitions
+            .values()
+            .filter_map(|status| Some((status.partition, status.lag_records?)))
+    }
+
+    /// Returns the entry of a worker.
+    pub fn worker(&mut self, worker: usize) -> &mut WorkerStatus {
+        let status = self.workers.entry(worker).or_default();
+        status.worker = worker;
+        status
+    }
+
+    /// Records a problem. One that recurs is kept once, with its last time.
+    pub fn trouble(&mut self, at_ms: u64, message: String) {
+        self.troubles.retain(|trouble| trouble.message != message);
+        self.troubles.push_front(Trouble { at_ms, message });
+        self.troubles.truncate(TROUBLES);
+    }
+
+    /// Computes the status from the facts.
+    pub fn status(&self, totals: BatchCounts, now_ms: u64) -> Status {
+        let watermarks = self
+            .workers
+            .values()
+            .filter_map(|worker| worker.watermark_ms);
+        let watermark_ms = watermarks.min();
+
+        let aged = |checkpoint| {
+            let CheckpointStatus { written_at_ms, .. } = checkpoint;
+            CheckpointStatus {
+                age_ms: now_ms.saturating_sub(written_at_ms),
+                ..checkpoint
+            }
+        };
+
+        Status {
+            now_ms,
+            job: self.job.clone(),
+            attempt: self.attempt,
+            is_running: self.is_running,
+            began_at_ms: self.began_at_ms,
+            restarts: self.restarts,
+            topics: TopicsStatus {
+                input_log_time: self.log_time_type.clone(),
+                ..self.topics.clone()
+            },
+            records: totals.records,
+            bytes: totals.bytes,
+            rejected: totals.rejected,
+            corrections: totals.corrections,
+            too_late: totals.too_late,
+            rows: 0,
+            records_per_second: self.rates.map(|(records, _)| records),
+            bytes_per_second: self.rates.map(|(_, bytes)| bytes),
+            lag_records: self
+                .lags()
+                .map(|(_, lag)| lag)
+                .reduce(|one, other| one + other),
+            watermark_ms,
+            watermark_delay_ms: watermark_ms.map(|watermark| now_ms.saturating_sub(watermark)),
+            partitions: self
+                .partitions
+                .values()
+                .map(|partition| PartitionStatus {
+                    silence_ms: Some(self.silence_ms(partition, now_ms)),
+                    ..*partition
+                })
+                .collect(),
+            workers: self.workers.values().copied().collect(),
+            checkpoint: self.checkpoint.map(aged),
+            commit_took_ms: self.commit_took_ms,
+            unanswered: self.unanswered(now_ms).filter(|_| self.is_running),
+            troubles: self.troubles.iter().cloned().collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

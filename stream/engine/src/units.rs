@@ -2,17 +2,20 @@
 
 use std::time::Duration;
 
-use events::Timestamp;
+use jiff::Timestamp;
 
 use crate::pane::EventTimeMs;
 
 /// Formats an instant as RFC 3339. 0 stands for no instant.
 pub fn instant(ms: EventTimeMs) -> String {
-    match Timestamp::from_ms(ms) {
-        _ if ms == 0 => "–".to_owned(),
-        Some(instant) => instant.to_string(),
-        None => format!("{ms} ms"),
+    if ms == 0 {
+        return "–".to_owned();
     }
+
+    let instant = i64::try_from(ms)
+        .ok()
+        .and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    instant.map_or_else(|| format!("{ms} ms"), |instant| format!("{instant:.3}"))
 }
 
 /// Formats a duration by its two greatest units.
@@ -60,5 +63,6 @@ mod tests {
             [0, 1_795_341_600_000].map(instant),
             ["–", "2026-11-22T10:00:00.000Z"]
         );
+        assert_eq!(instant(u64::MAX), "18446744073709551615 ms");
     }
 }

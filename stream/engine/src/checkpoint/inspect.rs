@@ -20,42 +20,40 @@ use crate::checkpoint::retain::KEPT;
 use crate::checkpoint::store::{CheckpointStore, ManifestId, StoreError};
 
 /// A command on the checkpoints of a job.
-#[derive(Clone, Debug, clap::Subcommand)]
+#[derive(Clone, Debug)]
 pub enum CheckpointsCommand {
     /// List the checkpoints, the newest first
     List {
         /// As JSON, for scripts
-        #[arg(long)]
         json: bool,
     },
     /// Show one checkpoint in full
     Show {
-        /// The checkpoint, as `list` names it [default: the newest]
-        #[arg(value_name = "ID")]
+        /// The checkpoint, as `list` names it; the newest if none
         checkpoint: Option<ManifestId>,
         /// As JSON, for scripts
-        #[arg(long)]
         json: bool,
     },
     /// Read and check every object of every checkpoint; fails if one is damaged
     Verify {
         /// As JSON, for scripts
-        #[arg(long)]
         json: bool,
     },
     /// Delete what no start needs: older checkpoints, parts that no kept checkpoint names, and old
     /// attempts' markers
     Prune {
         /// Number of whole checkpoints that are kept, the newest included
-        #[arg(long, value_name = "N", default_value_t = NonZeroU16::new(KEPT as u16).expect("some are kept"))]
         keep: NonZeroU16,
         /// Only print what would be deleted
-        #[arg(long)]
         dry_run: bool,
         /// As JSON, for scripts
-        #[arg(long)]
         json: bool,
     },
+}
+
+impl CheckpointsCommand {
+    /// The number of whole checkpoints that a job itself keeps.
+    pub const KEPT: u16 = KEPT as u16;
 }
 
 /// The result of a command.

@@ -18,7 +18,8 @@ use stream::clock::system_clock;
 use stream::flow::Slots;
 use stream::metrics::Metrics;
 use stream::{
-    Aggregate, Count, Job, JobError, Key, Output, Pipeline, Rejected, Run, Settings, Stop, Windows,
+    Aggregate, ByteSize, Count, Job, JobError, Key, Output, Pipeline, Rejected, Run, Settings,
+    Stop, Windows,
 };
 
 /// The environment of a test: a log, a store of checkpoints, and the records that were published.
@@ -554,7 +555,10 @@ pub fn settings(random: &mut SmallRng) -> Settings {
             .choose(random)
             .unwrap(),
         max_transaction_rows: *[1, 3, 250_000].choose(random).unwrap(),
-        side_output_memory: *[1, 1_000, 8 << 20].choose(random).unwrap(),
+        side_output_memory: *[1, 1_000, 8 << 20]
+            .map(ByteSize::bytes)
+            .choose(random)
+            .unwrap(),
         disorder: Duration::from_millis(*[0, 7, 30].choose(random).unwrap()),
         allowed_lateness: Duration::from_millis(*[0, 40, 1000].choose(random).unwrap()),
         max_open_panes: random.random_range(2..=8),

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use stream::{Settings, Stop, Windows};
+use stream::{ByteSize, Settings, Stop, Windows};
 
 use crate::oracle::{World, random};
 
@@ -40,7 +40,7 @@ fn a_topic_of_nothing_but_bad_records_is_published_while_no_time_passes() {
     world.publish(200, &mut random(1));
     // There is room for one record at a time: reading goes on as they are published.
     let settings = Settings {
-        side_output_memory: 1,
+        side_output_memory: ByteSize::bytes(1),
         ..Settings::default()
     };
     let job = world.running(world.log.clone(), &settings);
@@ -64,7 +64,7 @@ fn records_that_are_too_late_are_published_while_no_time_passes() {
     let settings = Settings {
         allowed_lateness: Duration::ZERO,
         disorder: Duration::ZERO,
-        side_output_memory: 1_000,
+        side_output_memory: ByteSize::bytes(1_000),
         ..Settings::default()
     };
     let job = world.running(world.log.clone(), &settings);

@@ -3,8 +3,8 @@
 
 use std::fmt::Display;
 
-use crate::status::facts::{CheckpointStatus, PartitionStatus, Status, Trouble, WorkerStatus};
-use crate::units::{duration, instant, size};
+use stream::units::{duration, instant, size};
+use stream::{CheckpointStatus, PartitionStatus, Status, Trouble, WorkerStatus};
 
 const STYLE: &str = include_str!("page.css");
 
@@ -420,28 +420,31 @@ fn count(number: impl Display) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::counts::BatchCounts;
-    use crate::source::position::Position;
-    use crate::status::facts::Facts;
 
+    /// Returns the status of a job that has run for a minute.
     fn status() -> Status {
-        let mut facts = Facts::new("<job>");
-        facts.attempt_began(7, 1_795_341_600_000);
-        facts.position(Position {
-            partition: 0,
-            next_offset: 1_234_567,
-            newest_event_ms: Some(1_795_341_599_000),
-            heard_at_ms: None,
-            end_as_of_ms: None,
-        });
-
-        facts.worker(0).watermark_ms = Some(1_795_341_540_000);
-        facts.trouble(
-            1_795_341_601_000,
-            "\"broker\" <b>away</b> & 'gone'".to_owned(),
-        );
-
-        facts.status(BatchCounts::default(), 1_795_341_660_000)
+        Status {
+            now_ms: 1_795_341_660_000,
+            attempt: Some(7),
+            is_running: true,
+            began_at_ms: Some(1_795_341_600_000),
+            watermark_ms: Some(1_795_341_540_000),
+            watermark_delay_ms: Some(120_000),
+            partitions: vec![PartitionStatus {
+                next_offset: 1_234_567,
+                newest_event_ms: Some(1_795_341_599_000),
+                ..PartitionStatus::default()
+            }],
+            workers: vec![WorkerStatus {
+                watermark_ms: Some(1_795_341_540_000),
+                ..WorkerStatus::default()
+            }],
+            troubles: vec![Trouble {
+                at_ms: 1_795_341_601_000,
+                message: "\"broker\" <b>away</b> & 'gone'".to_owned(),
+            }],
+            ..Status::of("<job>")
+        }
     }
 
     #[test]
@@ -469,7 +472,7 @@ mod tests {
 
     #[test]
     fn a_job_that_has_not_begun_has_a_page_too() {
-        let page = render(&Facts::new("counts").status(BatchCounts::default(), 5_000));
+        let page = render(&Status::of("counts"));
         assert!(
             page.contains("no attempt has begun") && page.contains("nothing has been read yet"),
             "{page}"

@@ -12,6 +12,7 @@ use crate::access::{self, AccessError};
 use crate::addresses::{Listening, Part};
 use crate::banner::{Asked, Banner};
 use crate::config::AllSettings;
+use crate::demo_load;
 use crate::running::{Running, Stage};
 use crate::signals::StopSignals;
 use crate::stores::Stores;
@@ -34,6 +35,10 @@ pub async fn run(mut settings: AllSettings) -> Result<(), RunError> {
     let _traces = settings.process.start_telemetry("tidemark")?;
     let signals = StopSignals::catch().map_err(RunError::Signals)?;
     access::refuse_exposed(&settings.process)?;
+    let demo_load = settings
+        .demo_load
+        .clone()
+        .wanted(settings.process.access.auth)?;
 
     let listening = settings.process.addresses.bind_all().await?;
     let access = access::of_all(&settings.process, &listening[Part::Users as usize].url());
@@ -55,7 +60,13 @@ pub async fn run(mut settings: AllSettings) -> Result<(), RunError> {
     let asked = Asked::of(settings.process.access.auth, admin.is_some());
     let banner = Banner::new(&listening, stores.data_folder(), asked);
 
+    let gateway_url = listening[Part::Gateway as usize].url();
     start(&mut running, settings, equipment, job, listening);
+    if let Some(demo_load) = demo_load {
+        running.start(Stage::Gateway, "demo load", |shutdown| {
+            demo_load::run(demo_load, gateway_url, shutdown)
+        });
+    }
     std::io::stdout()
         .write_all(banner.to_string().as_bytes())
         .map_err(RunError::Banner)?;

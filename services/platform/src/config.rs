@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::addresses::Addresses;
 use crate::data_folder;
+use crate::demo_load::DemoLoad;
 
 /// Tidemark: an e-commerce platform with a native stream processor.
 ///
@@ -183,6 +184,9 @@ pub struct AllSettings {
     /// The stream job; its checkpoints are in the object store.
     #[command(flatten, next_help_heading = "Stream job")]
     pub stream_job: OrderAnalytics,
+    /// The simulated customers.
+    #[command(flatten, next_help_heading = "Demo")]
+    pub demo_load: DemoLoad,
 }
 
 /// The settings of a migration.

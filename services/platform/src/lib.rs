@@ -22,6 +22,7 @@ pub mod stream_job;
 pub mod all;
 pub mod alone;
 pub mod banner;
+pub mod demo_load;
 pub mod migrate;
 pub mod replay;
 
@@ -152,6 +153,9 @@ pub enum RunError {
     /// Dead letters could not be replayed.
     #[error(transparent)]
     Replay(#[from] replay::ReplayError),
+    /// Simulated customers are not possible with these settings.
+    #[error(transparent)]
+    DemoLoad(#[from] demo_load::NeedsOpenAccess),
     /// A part ended or failed.
     #[error(transparent)]
     Part(#[from] running::PartError),

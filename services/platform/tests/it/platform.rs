@@ -169,6 +169,13 @@ impl Platform {
         (answer.status().as_u16(), answer.json().unwrap())
     }
 
+    /// Changes something.
+    pub fn patch(&self, path: &str, body: &Value) -> (u16, Value) {
+        let request = self.client.patch(self.url(path)).json(body);
+        let answer = request.send().unwrap();
+        (answer.status().as_u16(), answer.json().unwrap())
+    }
+
     /// Asks it to stop with this signal; how it ended, and how long that took.
     pub fn signal(mut self, name: &str) -> (ExitStatus, Duration) {
         let began = Instant::now();

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::platform::Platform;
+use crate::platform::{Platform, run, wait_until};
 
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 
@@ -99,4 +99,66 @@ fn what_was_acknowledged_survives_a_kill() {
 
     let path = format!("/api/products/{}", product["id"].as_str().unwrap());
     assert_eq!(platform.get(&path), (200, product));
+}
+
+#[test]
+fn simulated_customers_order_and_refill_what_they_empty() {
+    let platform = Platform::start(&["--ephemeral", "--demo-load", "1200"]);
+    platform.wait_until_healthy();
+
+    let orders = || platform.get("/api/orders?limit=100").1["items"].clone();
+    wait_until("orders are placed", || {
+        orders().as_array().unwrap().len() > 3
+    });
+
+    let stocks = || -> Vec<(String, i64)> {
+        let (_, products) = platform.get("/api/products?limit=100");
+        let stock = |product: &Value| {
+            let id = product["id"].as_str()?.to_owned();
+            Some((id, product["stock"].as_i64()?))
+        };
+        products["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(stock)
+            .collect()
+    };
+    let sold_down = stocks().first().unwrap().0.clone();
+    let (status, product) =
+        platform.patch(&format!("/api/products/{sold_down}"), &json!({"stock": 1}));
+    assert_eq!(status, 200, "{product}");
+    wait_until("the product is refilled", || {
+        stocks()
+            .iter()
+            .any(|(id, stock)| *id == sold_down && *stock > 10)
+    });
+
+    let (_, users) = platform.get("/api/users?limit=100");
+    let addresses: Vec<_> = users["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|user| user["email"].as_str().unwrap().to_owned())
+        .collect();
+    assert!(
+        !addresses.is_empty() && addresses.iter().all(|it| it.ends_with("@demo.example")),
+        "{addresses:?}"
+    );
+
+    let (status, took) = platform.signal("INT");
+    assert!(
+        status.success() && took < STOP_LIMIT,
+        "{status} after {took:?}"
+    );
+}
+
+#[test]
+fn simulated_customers_are_refused_where_callers_authenticate() {
+    let output = run(&["--ephemeral", "--auth", "enforced", "--demo-load", "20"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        !output.status.success() && said.contains("--auth open"),
+        "{said}"
+    );
 }

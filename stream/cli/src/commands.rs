@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use stream::{AnyPipeline, CheckpointStore, Membership, Stop, inspect, system_clock};
+use stream::{AnyPipeline, CheckpointStore, CheckpointsCommand, Membership, Stop, system_clock};
 
 use crate::error::CommandError;
 use crate::flags::{CheckpointsFlags, RunFlags};
@@ -49,7 +49,8 @@ pub fn keep_working<D: JobDefinition>(flags: &RunFlags<D>) -> Result<u8, Command
 /// Lists, shows, verifies or prunes checkpoints.
 pub fn checkpoints<D: JobDefinition>(flags: CheckpointsFlags<D>) -> Result<u8, CommandError> {
     let store = open(&flags.checkpoints, &flags.job)?;
-    let report = inspect::run(&flags.command.into(), &store, system_clock()())?;
+    let command = CheckpointsCommand::from(flags.command);
+    let report = command.run(&store, system_clock()())?;
     print(&report.text)?;
 
     Ok(u8::from(!report.is_sound))

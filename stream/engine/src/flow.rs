@@ -89,7 +89,7 @@ pub struct Row<K, A> {
     /// All of the key's events in the window.
     pub aggregate: A,
     /// 0 at first; counts the panes at which late records corrected the row. If the job lost a
-    /// checkpoint, it restarts at the next million ([`lineage`](crate::checkpoint::lineage)).
+    /// checkpoint, it restarts at the next million (`checkpoint::lineage`).
     pub revision: u32,
     /// True if the row is a retraction: the session that started here has become part of one that
     /// started earlier, whose row is emitted at the same pane. The aggregate is the one emitted

@@ -159,7 +159,8 @@ impl Job {
 
 impl<V: 'static> Sourced<V> {
     /// Counts each event once: of records with the same id, key and event time, only the first is
-    /// counted. [`seen`](crate::seen) describes how long an id is held.
+    /// counted. An id is held while its window can change, if
+    /// [`Settings::event_id_memory`](crate::Settings::event_id_memory) suffices.
     #[must_use]
     pub fn identified_by(
         self,

@@ -1,74 +1,184 @@
-//! A stream processor on timely dataflow: event-time windows, exactly once, from a record log to a
-//! record log.
+//! A stream processor as a library, on timely dataflow: event-time windows, exactly once, from a
+//! record log (Kafka) to a record log.
 //!
-//! Event time is cut into panes. A pane is the timely timestamp (so the frontier is the watermark)
-//! and the unit of aggregation, of state and of consistency. [`Job`] defines a job and [`Run`] runs
-//! it.
+//! A job is defined by what it reads, how events are grouped by their time, what is kept of them,
+//! and what is published. It runs in one process or several, and continues from a checkpoint
+//! wherever it was stopped.
 //!
-//! The modules in reading order, which is the order in which a record passes them:
+//! # A first job
 //!
-//! - event time: [`pane`], [`watermark`], [`cut`];
-//! - the aggregates of events: [`aggregate`];
-//! - the dataflow: [`dataflow`], with [`source`], [`panes`], [`window`], [`checkpoint`],
-//!   [`summary`] and [`sink`];
-//! - the life of a job: [`run`], with the [recovery](`beginning`) of its attempts, one process or
-//!   [several](`cluster`), and the [`assignment`] of work to them.
+//! It counts the visits of each minute. The log is in memory here; [`record_log::open`] opens Kafka.
+//!
+//! ```
+//! use std::{sync::Arc, time::Duration};
+//! use record_log::{Record, RecordLog, simulated::SimulatedLog};
+//! use stream::{Count, Job, Output, Rejected, Run, Settings, Stop, Windows};
+//!
+//! let job = Job::new("visits")
+//!     .source("visits", |record: &Record<'_>| {
+//!         let text = std::str::from_utf8(record.value.unwrap_or_default()).map_err(Rejected::because)?;
+//!         let (page, time_ms) = text.split_once(' ').ok_or_else(|| Rejected::because("no time"))?;
+//!         Ok((time_ms.parse().map_err(Rejected::because)?, page.to_owned()))
+//!     })
+//!     .window(Windows::tumbling(Duration::from_secs(60))?)
+//!     .aggregate(|page: String| [(page, Count(1))])
+//!     .sink("visit-counts", |row, output: &mut Output| {
+//!         output.value.extend(format!("{} {} {}", row.window_start, row.key, row.aggregate.0).bytes());
+//!     });
+//!
+//! let log = SimulatedLog::default();
+//! # publish(&log, "visits", &["home 1000", "home 59999", "shop 2000", "home 60000", "no visit"]);
+//! let settings = Settings { until_end: true, ..Settings::default() };
+//! Run::new(job, settings, Arc::new(log.clone()))?.run(&Stop::default())?;
+//!
+//! assert_eq!(values(&log, "visit-counts"), ["0 home 2", "0 shop 1", "60000 home 1"]);
+//! assert_eq!(values(&log, "visits-dead-letter"), ["no visit"]);
+//! # fn publish(log: &dyn RecordLog, topic: &str, values: &[&str]) {
+//! #     let spec = record_log::TopicSpec {
+//! #         name: topic.to_owned(), partitions: 2, cleanup: record_log::Cleanup::Delete,
+//! #         retention: Duration::from_secs(60),
+//! #     };
+//! #     log.ensure_topics(&[spec]).unwrap();
+//! #     let mut publisher = log.publisher("visitors", record_log::Delivery::Transactional).unwrap();
+//! #     for value in values {
+//! #         publisher.send(record_log::NewRecord {
+//! #             topic, partition: None, key: None, value: Some(value.as_bytes()), headers: &[],
+//! #         }).unwrap();
+//! #     }
+//! #     publisher.commit(&[]).unwrap();
+//! # }
+//! # fn values(log: &SimulatedLog, topic: &str) -> Vec<String> {
+//! #     let texts = log.records(topic).into_iter().filter_map(|record| record.value);
+//! #     let mut texts: Vec<_> = texts.map(|text| String::from_utf8(text).unwrap()).collect();
+//! #     texts.sort();
+//! #     texts
+//! # }
+//! # Ok::<(), stream::JobError>(())
+//! ```
+//!
+//! The steps are types, so that a job without a source or an aggregate does not compile: [`Job`],
+//! [`Sourced`], [`Windowed`] or [`Sessioned`], [`Aggregated`], [`Pipeline`]. Whatever a decoder
+//! rejects becomes a dead letter with the reason, and the job goes on.
+//!
+//! A program with a command line, logs, signals, a status page and supervision takes one call more:
+//! see the crate `stream-cli`.
+//!
+//! # Windows and aggregates
+//!
+//! [`Windows`] follow each other or slide; a session of [`SessionWindows`] ends when its key has had
+//! no event for a gap. What is kept of a key's events in a window is an [`Aggregate`]: [`Count`],
+//! [`Sum`], [`Min`], [`Max`], [`Tally`], [`Top`], [`Distinct`], [`DistinctExact`], a tuple of them,
+//! or one of your own. [`Pipeline::summarize`] adds the [`Totals`] of each window over all keys.
+//!
+//! # Late events
+//!
+//! Event time goes as far as all partitions have come, less [`Settings::disorder`]. When it has
+//! passed the end of a window, the window's rows are published, each with revision 0. An event that
+//! comes later, within [`Settings::allowed_lateness`], corrects its window: the [`Row`] is published
+//! again with the next revision, and a consumer keeps the highest. Still later ones go to the late
+//! topic ([`Pipeline::side_outputs`]). No event vanishes: it is counted, late or rejected. An event
+//! with the id of one that was counted ([`Sourced::identified_by`]) is not counted twice.
+//!
+//! # Checkpoints
+//!
+//! The job writes checkpoints to the address in [`Settings::checkpoints`]: a folder, an S3 or a GCS
+//! bucket, or memory. Results become readable only after the checkpoint that can repeat them is
+//! durable, in one transaction with the progress of their publisher. So a crash at any moment
+//! neither loses a result nor doubles it ([`Guarantee::ExactlyOnce`]). A job that was changed in a
+//! way that its checkpoint cannot continue does not start, and the error names the difference.
+//! [`CheckpointsCommand`] lists, shows, verifies and prunes checkpoints, and
+//! [`AnyPipeline::start_over`] lets a job begin anew.
+//!
+//! # One process or several
+//!
+//! A process has [`Settings::workers`] threads. Several processes form one job by a [`Membership`].
+//! A failure ends the attempt in all of them, and they start again from the newest checkpoint: a
+//! process exits with [`EXIT_START_AGAIN`].
+//!
+//! # Where to go on
+//!
+//! - [`Job`]: the definition of a job, step by step.
+//! - [`Settings`]: how it is run.
+//! - [`Run`] and [`Stop`]: its life. [`AnyPipeline`] and [`AnyRun`]: the same for a program that
+//!   handles jobs of many types.
+//! - [`Metrics`] and [`Status`]: what it is doing.
+//! - [`json`]: reading two fields of a JSON record without parsing the rest.
+//! - ARCHITECTURE.md in the repository: how the engine works inside, and what always holds.
 
-pub mod aggregate;
-pub mod assignment;
-pub mod attempt;
-pub mod beginning;
-pub mod checkpoint;
-pub mod clock;
-pub mod cluster;
-pub mod cut;
-pub mod dataflow;
-pub mod erased;
-pub mod error;
-pub mod flow;
-pub mod frontier;
-pub mod job;
+mod aggregate;
+mod assignment;
+mod attempt;
+mod beginning;
+mod checkpoint;
+mod clock;
+mod cluster;
+mod cut;
+mod dataflow;
+mod erased;
+mod error;
+mod flow;
+mod frontier;
+mod job;
 pub mod json;
-pub mod metrics;
-pub mod monitor;
-pub mod output;
-pub mod pane;
-pub mod panes;
-pub mod run;
-pub mod seen;
-pub mod settings;
-pub mod sink;
-pub mod size;
-pub mod source;
-pub mod standing;
-pub mod status;
-pub mod summary;
-pub mod topics;
+mod metrics;
+mod monitor;
+mod output;
+mod pane;
+mod panes;
+mod run;
+mod seen;
+mod settings;
+mod sink;
+mod size;
+mod source;
+mod standing;
+mod status;
+mod summary;
+mod topics;
 pub mod units;
 mod watchdog;
-pub mod watermark;
-pub mod window;
-pub mod worker;
+mod watermark;
+mod window;
+mod worker;
+
+pub use job::{Aggregated, Job, Pipeline, Rejected, Sessioned, Sourced, Windowed};
+pub use pane::{EventTimeMs, InvalidWindows, SessionWindows, Windows};
+pub use seen::EventId;
 
 pub use aggregate::{
     Aggregate, Count, Distinct, DistinctExact, Key, Max, Min, Session, Sessions, Sum, Tally, Top,
     Value, hash_bytes,
 };
+pub use flow::Row;
+pub use output::Output;
+pub use summary::Totals;
+
 pub use attempt::Stop;
-pub use checkpoint::inspect::{self, CheckpointsCommand, InspectError};
-pub use checkpoint::store::{CheckpointStore, ManifestId, StoreError};
-pub use clock::system_clock;
-pub use cluster::secret::Secret;
-pub use cluster::{EXIT_START_AGAIN, Membership};
+pub use clock::{Clock, system_clock};
 pub use erased::{AnyPipeline, AnyRun};
 pub use error::{ClusterError, JobError};
-pub use flow::{Row, Slots};
-pub use job::{Job, Pipeline, Rejected};
-pub use metrics::Metrics;
-pub use output::Output;
-pub use pane::{InvalidWindows, SessionWindows, Windows};
+pub use flow::Slots;
 pub use run::Run;
 pub use settings::{Guarantee, Settings};
 pub use size::{ByteSize, InvalidSize};
+
+pub use cluster::secret::{Secret, SecretError};
+pub use cluster::{EXIT_START_AGAIN, Members, Membership};
+
+pub use checkpoint::inspect::{CheckpointsCommand, InspectError, Report};
+pub use checkpoint::recover::RecoverError;
+pub use checkpoint::store::{CheckpointStore, ManifestId, StoreError};
+
+pub use metrics::Metrics;
 pub use status::{CheckpointStatus, PartitionStatus, Status, TopicsStatus, Trouble, WorkerStatus};
-pub use summary::Totals;
+
+/// What the crate's own tests look into. It is no part of the library, and may change at any time.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::checkpoint::manifest::{Fingerprint, Manifest, PartitionCut};
+    pub use crate::checkpoint::part::{self, PartBuilder};
+    pub use crate::checkpoint::recover;
+    pub use crate::cluster::secret::Trust;
+    pub use crate::flow::{ClosedPane, Entry, Reason, SideOutput, group_of};
+    pub use crate::topics::ensure as ensure_topics;
+}

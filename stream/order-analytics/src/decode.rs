@@ -24,9 +24,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::OrderTotals;
-use stream::job::Rejected;
-use stream::pane::EventTimeMs;
-use stream::seen::EventId;
+use stream::{EventId, EventTimeMs, Rejected};
 
 /// The version of this decoder: the next number whenever other records than before are orders, that is, whenever a test
 /// below has to change. A start under another version decides anew about the records of open windows, so that none vanishes.

@@ -18,7 +18,7 @@ use events::{Amount, Amounts, Currency};
 use serde::de::{self, SeqAccess, Visitor};
 use serde::ser::SerializeTuple;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use stream::aggregate::Aggregate;
+use stream::Aggregate;
 
 /// How many orders there are, and the sums of their totals by currency.
 ///
@@ -179,7 +179,7 @@ mod tests {
     use rand::rngs::StdRng;
     use rand::seq::SliceRandom;
     use rand::{RngExt, SeedableRng};
-    use stream::aggregate::{Count, Session, Sum};
+    use stream::{Count, Session, Sum};
 
     use super::*;
 

@@ -6,11 +6,7 @@ use events::{Amounts, Timestamp, TopUser, WindowCount, WindowSummary};
 use serde::Serialize;
 
 use super::OrderTotals;
-use stream::Output;
-use stream::aggregate::{Aggregate, Session};
-use stream::flow::Row;
-use stream::pane::{EventTimeMs, SessionWindows};
-use stream::summary::Totals;
+use stream::{Aggregate, EventTimeMs, Output, Row, Session, SessionWindows, Totals};
 
 /// Orders users by most orders, then by currency and higher total, then by lower id. `orders` returns
 /// the totals from the aggregate of a user.

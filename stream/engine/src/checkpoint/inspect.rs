@@ -4,7 +4,7 @@
 //! order-analytics checkpoints list | show [ID] | verify | prune [--keep N] [--dry-run]      each with --json
 //! ```
 //!
-//! [`run`] reads the store and returns a [`Report`]; the caller prints it. Only `prune` changes the
+//! [`CheckpointsCommand::run`] reads the store and returns a [`Report`]; the caller prints it. Only `prune` changes the
 //! store. It is safe while the job runs: it keeps the newest whole checkpoint and everything that
 //! came after it.
 
@@ -54,6 +54,17 @@ pub enum CheckpointsCommand {
 impl CheckpointsCommand {
     /// The number of whole checkpoints that a job itself keeps.
     pub const KEPT: u16 = KEPT as u16;
+
+    /// Runs the command to its end. `now_ms` is the clock, in milliseconds since the epoch.
+    ///
+    /// # Errors
+    /// [`InspectError`].
+    pub fn run(&self, store: &CheckpointStore, now_ms: u64) -> Result<Report, InspectError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(answer(self, store, now_ms))
+    }
 }
 
 /// The result of a command.
@@ -90,21 +101,6 @@ pub enum InspectError {
     /// The runtime could not be started.
     #[error("cannot wait for the object store: {0}")]
     Runtime(#[from] std::io::Error),
-}
-
-/// Runs the command to its end. `now_ms` is the clock, in milliseconds since the epoch.
-///
-/// # Errors
-/// [`InspectError`].
-pub fn run(
-    command: &CheckpointsCommand,
-    store: &CheckpointStore,
-    now_ms: u64,
-) -> Result<Report, InspectError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(answer(command, store, now_ms))
 }
 
 async fn answer(

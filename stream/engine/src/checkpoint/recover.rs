@@ -4,7 +4,7 @@
 //!
 //! 1. Claim an attempt by creating a create-only object.
 //! 2. Open the publishers of all workers, former ones included
-//!    ([`fencing`](crate::sink::fencing)). This fences earlier attempts and aborts what they left
+//!    (`sink::fencing`). This fences earlier attempts and aborts what they left
 //!    open.
 //! 3. Check whether a later attempt was claimed in the meantime. If so, this attempt is the zombie,
 //!    and ends.
@@ -15,7 +15,7 @@
 //!
 //! Results are committed only when their checkpoint is durable. So if the committed progress is
 //! beyond the checkpoint, a newer checkpoint is lost; the names of skipped manifests bound how far
-//! their results may reach. The job then continues on a new [line](crate::checkpoint::lineage) of
+//! their results may reach. The job then continues on a new line (`checkpoint::lineage`) of
 //! history, and replaces the results that it cannot repeat. If results were committed and no
 //! checkpoint can be used, the job does not start by itself: an operator has to call for a new
 //! start with [`start_over`].

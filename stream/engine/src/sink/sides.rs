@@ -4,7 +4,7 @@
 //! ```text
 //! source ──push──▶ waiting ──take──▶ in flight ──published──▶ forgotten
 //!    ▲                    uncommitted offsets, by partition      │
-//!    └── may read on: has_room ◀────────────────────────────────┘
+//!    └── may read on: room_bytes ◀──────────────────────────────┘
 //! ```
 //!
 //! **Invariant:** side outputs of a partition are published in the order of their offsets.
@@ -103,11 +103,6 @@ impl SideQueue {
             when_free: None,
             partitions,
         })))
-    }
-
-    /// Returns whether more may be handed over.
-    pub fn has_room(&self) -> bool {
-        self.room_bytes() > 0
     }
 
     /// Returns the number of bytes that may still be handed over.
@@ -288,9 +283,9 @@ mod tests {
         let sides = SideQueue::new(150, BTreeMap::new());
         assert_eq!(sides.room_bytes(), 150);
         sides.push(rejected(0, 7), 0);
-        assert!(!sides.has_room());
+        assert!(sides.room_bytes() == 0);
         let taken = sides.take();
-        assert!(!sides.has_room() && sides.take().is_empty());
+        assert!(sides.room_bytes() == 0 && sides.take().is_empty());
         sides.published(&taken);
         assert_eq!((sides.room_bytes(), sides.size_bytes()), (150, 0));
     }
@@ -313,10 +308,10 @@ mod tests {
     fn late_records_that_wait_are_limited_in_number() {
         let sides = SideQueue::new(usize::MAX, BTreeMap::new());
         (0..LATE_MAX as u64).for_each(|offset| sides.push(too_late(0, offset), 5));
-        assert!(!sides.has_room());
+        assert!(sides.room_bytes() == 0);
         let taken = sides.take();
         sides.published(&taken);
-        assert!(sides.has_room());
+        assert!(sides.room_bytes() > 0);
     }
 
     #[test]

@@ -9,10 +9,9 @@ use rand::RngExt;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 use record_log::Record;
-use stream::checkpoint::store::CheckpointStore;
 use stream::{
-    Aggregate, Count, Distinct, DistinctExact, Job, Max, Min, Output, Pipeline, Run, Session,
-    Sessions, Settings, Stop, Sum, Tally, Top,
+    Aggregate, CheckpointStore, Count, Distinct, DistinctExact, Job, Max, Min, Output, Pipeline,
+    Run, Session, Sessions, Settings, Stop, Sum, Tally, Top,
 };
 
 use crate::oracle::{World, decode, random, settings, windows};

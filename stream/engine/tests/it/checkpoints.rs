@@ -5,10 +5,8 @@ use std::time::Duration;
 
 use object_store::path::Path;
 use serde_json::Value;
-use stream::checkpoint::inspect::{self, CheckpointsCommand, InspectError, Report};
-use stream::checkpoint::manifest::Manifest;
-use stream::checkpoint::store::CheckpointStore;
-use stream::{Settings, Windows};
+use stream::internals::Manifest;
+use stream::{CheckpointStore, CheckpointsCommand, InspectError, Report, Settings, Windows};
 
 use crate::damage::{Damage, write};
 use crate::oracle::{World, random};
@@ -35,7 +33,7 @@ fn settings() -> Settings {
 
 fn ask(world: &World, command: &CheckpointsCommand) -> Result<Report, InspectError> {
     let store = CheckpointStore::new(world.objects.clone(), Path::default(), "counts");
-    inspect::run(command, &store, 4_000_000_000_000)
+    command.run(&store, 4_000_000_000_000)
 }
 
 fn ask_json(world: &World, command: &CheckpointsCommand) -> Value {

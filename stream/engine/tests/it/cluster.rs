@@ -12,9 +12,8 @@ use std::time::Duration;
 
 use rand::RngExt;
 use record_log::simulated::{Call, Fault, SimulatedLog};
-use stream::cluster::secret::Trust;
-use stream::cluster::{ClusterError, Members};
-use stream::{Aggregate, JobError, Key, Run, Settings, Stop};
+use stream::internals::Trust;
+use stream::{Aggregate, ClusterError, JobError, Key, Members, Run, Settings, Stop};
 
 use crate::fallback::{damage_newest, lenient};
 use crate::oracle::{World, random, settings, windows};

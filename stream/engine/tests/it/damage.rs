@@ -7,7 +7,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use rand::RngExt;
 use rand::rngs::SmallRng;
-use stream::checkpoint::manifest::Manifest;
+use stream::internals::Manifest;
 
 use crate::oracle::World;
 

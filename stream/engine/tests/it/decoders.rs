@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use stream::checkpoint::manifest::PartitionCut;
+use stream::internals::PartitionCut;
 use stream::{Count, Job, Pipeline, Rejected, Settings, Stop, Windows};
 
 use crate::oracle::{World, decode, write};

@@ -6,10 +6,8 @@ use std::time::Duration;
 use object_store::path::Path;
 use rand::RngExt;
 use rand::rngs::SmallRng;
-use stream::checkpoint::manifest::Fingerprint;
-use stream::checkpoint::recover::{self, RecoverError};
-use stream::checkpoint::store::CheckpointStore;
-use stream::{JobError, Settings, Windows};
+use stream::internals::{Fingerprint, recover};
+use stream::{CheckpointStore, JobError, RecoverError, Settings, Windows};
 
 use crate::damage::{Damage, wait};
 use crate::oracle::{World, random, settings, windows};

@@ -4,8 +4,7 @@
 use std::time::Duration;
 
 use record_log::LogTimeType;
-use stream::clock::system_clock;
-use stream::{Settings, Windows};
+use stream::{Settings, Windows, system_clock};
 
 use crate::oracle::World;
 

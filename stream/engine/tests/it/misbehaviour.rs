@@ -11,7 +11,7 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt};
 use record_log::simulated::{Call, Fault};
 use record_log::{Cleanup, Offset, RecordLog};
-use stream::checkpoint::manifest::PartitionCut;
+use stream::internals::PartitionCut;
 use stream::{JobError, Settings, Stop, Windows};
 
 use crate::oracle::{World, random};

@@ -12,14 +12,10 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt, SeedableRng};
 use record_log::simulated::SimulatedLog;
 use record_log::{Cleanup, Delivery, NewRecord, Record, RecordLog, TopicSpec};
-use stream::checkpoint::part;
-use stream::checkpoint::store::CheckpointStore;
-use stream::clock::system_clock;
-use stream::flow::Slots;
-use stream::metrics::Metrics;
+use stream::internals::part;
 use stream::{
-    Aggregate, ByteSize, Count, Job, JobError, Key, Output, Pipeline, Rejected, Run, Settings,
-    Stop, Windows,
+    Aggregate, ByteSize, CheckpointStore, Count, Job, JobError, Key, Metrics, Output, Pipeline,
+    Rejected, Run, Settings, Slots, Stop, Windows, system_clock,
 };
 
 /// The environment of a test: a log, a store of checkpoints, and the records that were published.
@@ -211,7 +207,7 @@ impl World {
 
     /// Creates the topics to which a job publishes.
     pub fn prepare(&self, settings: &Settings) {
-        stream::topics::ensure(&self.log, &pipeline(self.windows), settings).unwrap();
+        stream::internals::ensure_topics(&self.log, &pipeline(self.windows), settings).unwrap();
     }
 
     /// Creates the counting job over this world that runs until a stop is requested.

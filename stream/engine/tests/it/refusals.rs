@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use record_log::simulated::SimulatedLog;
 use record_log::{Cleanup, RecordLog, TopicSpec};
-use stream::checkpoint::manifest::Manifest;
+use stream::internals::Manifest;
 use stream::{JobError, Settings, Windows};
 
 use crate::damage::write;

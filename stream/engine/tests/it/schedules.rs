@@ -17,8 +17,7 @@ use object_store::path::Path;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
-use stream::checkpoint::store::CheckpointStore;
-use stream::{Guarantee, JobError, Run, Settings, Stop, Windows};
+use stream::{CheckpointStore, Guarantee, JobError, Run, Settings, Stop, Windows};
 
 use crate::fallback::{damage_newest, lenient};
 use crate::fate::{Blow, Doom, Fate, LOG_CALLS, MERGE_CALLS, STORE_CALLS};

@@ -8,9 +8,7 @@ use std::time::{Duration, Instant};
 
 use record_log::simulated::SimulatedLog;
 use record_log::{Cleanup, Delivery, NewRecord, RecordLog, TopicSpec};
-use stream::clock::system_clock;
-use stream::metrics::Metrics;
-use stream::{Count, Run, Settings, Stop, Windows};
+use stream::{Count, Metrics, Run, Settings, Stop, Windows, system_clock};
 
 use crate::oracle::World;
 

@@ -4,11 +4,8 @@
 use std::time::Duration;
 
 use record_log::{Delivery, NewRecord, RecordLog};
-use stream::checkpoint::manifest::Manifest;
-use stream::checkpoint::part::PartBuilder;
-use stream::checkpoint::store::CheckpointStore;
-use stream::flow::{ClosedPane, Entry, Reason, SideOutput, Slots, group_of};
-use stream::{Count, Settings, Windows, hash_bytes};
+use stream::internals::{ClosedPane, Entry, Manifest, PartBuilder, Reason, SideOutput, group_of};
+use stream::{CheckpointStore, Count, Settings, Slots, Windows, hash_bytes};
 
 use crate::damage::wait;
 use crate::oracle::{World, random};

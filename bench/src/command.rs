@@ -41,6 +41,8 @@ pub enum Command {
     Throughput(crate::throughput::Args),
     /// Measures the cost of a request in the gateway, beside nginx and a gateway in Flask.
     Gateway(crate::gateway::Args),
+    /// Floods a platform from one address, and measures what a customer at another one meets.
+    Overload(crate::overload::Args),
     /// Measures the memory of each service in a process of its own, idle and after a little
     /// traffic.
     Idle(crate::idle::Args),
@@ -76,6 +78,7 @@ impl Command {
             Self::Load(args) => args.run()?,
             Self::Throughput(args) => args.run()?,
             Self::Gateway(args) => args.run()?,
+            Self::Overload(args) => args.run()?,
             Self::Idle(args) => args.run()?,
             Self::Latency(args) => args.run()?,
             Self::Pressure(args) => args.run()?,

@@ -33,6 +33,7 @@ pub mod machine;
 pub mod oracle;
 pub mod orders;
 pub mod orders_as_sql;
+pub mod overload;
 pub mod platform;
 pub mod pressure;
 pub mod process;

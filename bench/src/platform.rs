@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::binaries::{self, NotBuilt};
 use crate::counterparts::CounterpartError;
-use crate::process::{Ended, Lifetime, Process};
+use crate::process::{Ended, Lifetime, Process, Usage, usage_of_group};
 use crate::shop::{Shop, ShopError};
 
 /// The time limit of a start. After a kill the platform may have to catch up.
@@ -112,6 +112,14 @@ impl Platform {
     /// Returns the gateway's address.
     pub fn base(&self) -> String {
         format!("http://127.0.0.1:{}", self.settings.port_base)
+    }
+
+    /// Returns what it has used so far.
+    ///
+    /// # Errors
+    /// If the system does not list its processes.
+    pub fn usage(&self) -> io::Result<Usage> {
+        usage_of_group(self.process.pid())
     }
 
     /// Returns a client of it.

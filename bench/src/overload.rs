@@ -1,0 +1,212 @@
+//! `bench overload`: six floods from one address, and what a customer at another address meets
+//! before, during and after each.
+//!
+//! Every flood meets a fresh platform, which authenticates its callers and has its default limits.
+//! Flood, customer and platform share the machine, so the figures are worse than those of a
+//! platform on a machine of its own.
+
+mod customer;
+mod floods;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use self::customer::{Service, Visit, p99, recovery};
+use self::floods::{Flood, Tally};
+use crate::counterparts::{Cache, CounterpartError};
+use crate::machine::{self, mib};
+use crate::platform::{self, Platform, PlatformError, Settings};
+
+/// The pause between two probes of the gateway's health.
+const PROBE_EVERY: Duration = Duration::from_millis(200);
+/// How long a probe may take; Kubernetes' default.
+const PROBE_LIMIT: Duration = Duration::from_secs(1);
+/// A visit is quick again within this many times the 99th percentile from before the flood.
+const AS_BEFORE: u32 = 2;
+/// The quick visits in a row that make a recovery.
+const ENOUGH_VISITS: usize = 20;
+/// The operator's port of the gateway, above its own.
+const OPERATOR: u16 = 10;
+
+/// Floods a platform in six ways, and prints what its other customers meet meanwhile.
+#[derive(Debug, clap::Parser)]
+pub struct Args {
+    /// Duration of each flood; the customer is watched as long before and after it.
+    #[arg(long = "for", default_value = "10s", value_parser = humantime::parse_duration, value_name = "DURATION")]
+    duration: Duration,
+}
+
+/// The reason why the platform does not withstand a flood, or none was sent.
+#[derive(Debug, thiserror::Error)]
+pub enum OverloadError {
+    /// The platform did not start, or ended under the flood.
+    #[error(transparent)]
+    Platform(#[from] PlatformError),
+    /// There is no folder for the platform.
+    #[error(transparent)]
+    Counterpart(#[from] CounterpartError),
+    /// The system refused.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The customer has no client.
+    #[error(transparent)]
+    Client(#[from] reqwest::Error),
+    /// The flood kept everybody out.
+    #[error("{0}: no other customer was answered")]
+    Silenced(&'static str),
+    /// The platform did not come back after the flood.
+    #[error("{0}: answers are not as quick as before within {1:?} after the flood")]
+    Slow(&'static str, Duration),
+}
+
+/// What a flood did.
+struct Outcome {
+    before: Service,
+    during: Service,
+    recovery: Option<Duration>,
+    probes: AtomicU64,
+    probes_failed: AtomicU64,
+    peak_rss_bytes: u64,
+    tally: Tally,
+}
+
+impl Args {
+    /// Sends the floods.
+    ///
+    /// # Errors
+    /// [`OverloadError`].
+    pub fn run(self) -> Result<(), OverloadError> {
+        let cache = Cache::open()?;
+        let folder = cache.scratch("overload")?;
+        println!("{}", machine::describe());
+
+        for flood in Flood::ALL {
+            let outcome = self.send(flood, folder.path())?;
+            outcome.print(flood.name());
+            outcome.check(flood.name(), self.duration)?;
+        }
+        Ok(())
+    }
+
+    fn send(&self, flood: Flood, folder: &Path) -> Result<Outcome, OverloadError> {
+        let port_base = platform::free_port_base()?;
+        let platform = Platform::start(Settings {
+            data: None,
+            port_base,
+            arguments: vec!["--auth".to_owned(), "enforced".to_owned()],
+            log: folder.join("platform.log"),
+        })?;
+
+        let visits = Mutex::new(Vec::new());
+        let is_over = AtomicBool::new(false);
+        let probes = AtomicU64::new(0);
+        let probes_failed = AtomicU64::new(0);
+        let catalogue = format!("{}/api/products?limit=20", platform.base());
+
+        let (tally, times) = thread::scope(|scope| {
+            let customer = scope.spawn(|| customer::visit(&catalogue, &is_over, &visits));
+            let prober = scope.spawn(|| probe(port_base, &is_over, &probes, &probes_failed));
+
+            thread::sleep(self.duration);
+            let from = Instant::now();
+            let tally = flood.send(SocketAddr::from(([127, 0, 0, 1], port_base)), self.duration);
+            let to = Instant::now();
+            thread::sleep(self.duration);
+
+            is_over.store(true, Ordering::Relaxed);
+            customer.join().expect("the customer does not panic")?;
+            prober.join().expect("the prober does not panic")?;
+            Ok::<_, OverloadError>((tally, from..to))
+        })?;
+
+        let visits: Vec<Visit> = visits.into_inner().expect("no thread panicked");
+        let before = Service::between(&visits, times.start - self.duration, times.start);
+        Ok(Outcome {
+            before,
+            during: Service::between(&visits, times.start, times.end),
+            recovery: recovery(&visits, times.end, before.p99 * AS_BEFORE, ENOUGH_VISITS),
+            probes,
+            probes_failed,
+            peak_rss_bytes: platform.usage()?.peak_rss_bytes,
+            tally,
+        })
+    }
+}
+
+/// Asks again and again whether the gateway lives, as the kubelet does.
+fn probe(
+    port_base: u16,
+    is_over: &AtomicBool,
+    probes: &AtomicU64,
+    failed: &AtomicU64,
+) -> reqwest::Result<()> {
+    let url = format!("http://127.0.0.1:{}/health/live", port_base + OPERATOR);
+    let client = reqwest::blocking::Client::builder()
+        .timeout(PROBE_LIMIT)
+        .pool_max_idle_per_host(0)
+        .no_proxy()
+        .build()?;
+
+    while !is_over.load(Ordering::Relaxed) {
+        let answer = client.get(&url).send();
+        probes.fetch_add(1, Ordering::Relaxed);
+        if !answer.is_ok_and(|answer| answer.status().is_success()) {
+            failed.fetch_add(1, Ordering::Relaxed);
+        }
+        thread::sleep(PROBE_EVERY);
+    }
+
+    Ok(())
+}
+
+impl Outcome {
+    fn print(&self, name: &str) {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let mut refusals = self
+            .tally
+            .refusals
+            .lock()
+            .expect("no thread panicked")
+            .clone();
+        refusals.sort_unstable();
+
+        println!("{name}");
+        println!(
+            "  sent {}, closed or not accepted {}, served {}, refused {} (p99 {:.1?})",
+            count(&self.tally.sent),
+            count(&self.tally.closed),
+            count(&self.tally.served),
+            refusals.len(),
+            p99(&refusals),
+        );
+        for (when, service) in [("before", self.before), ("during", self.during)] {
+            println!(
+                "  another customer {when}: {} answered, {} failed, p99 {:.1?}",
+                service.answered, service.failed, service.p99
+            );
+        }
+        println!(
+            "  as before again: {}; probes of health: {}, {} failed; peak memory {:.0} MiB",
+            self.recovery
+                .map_or("never".to_owned(), |took| format!("after {took:.1?}")),
+            count(&self.probes),
+            count(&self.probes_failed),
+            mib(self.peak_rss_bytes),
+        );
+    }
+
+    fn check(&self, name: &'static str, watched: Duration) -> Result<(), OverloadError> {
+        if self.during.answered == 0 {
+            return Err(OverloadError::Silenced(name));
+        }
+        if self.recovery.is_none() {
+            return Err(OverloadError::Slow(name, watched));
+        }
+        Ok(())
+    }
+}

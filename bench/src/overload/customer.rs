@@ -140,5 +140,6 @@ mod tests {
         assert_eq!(after(1), Some(MS * 2));
         assert_eq!(after(3), Some(MS * 4));
         assert_eq!(after(4), None);
+        assert_eq!(recovery(&visits, begun, MS * 2, 1), Some(Duration::ZERO));
     }
 }

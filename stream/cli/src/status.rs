@@ -6,7 +6,7 @@ mod page;
 use std::net::SocketAddr;
 
 use axum::http::{HeaderName, StatusCode, header};
-use axum::response::{Html, IntoResponse};
+use axum::response::Html;
 use axum::routing::get;
 use axum::{Json, Router};
 use stream::{Metrics, Status, system_clock};
@@ -53,18 +53,19 @@ fn now(metrics: &Metrics) -> Status {
     metrics.status(system_clock()())
 }
 
-/// Answers whether the job is ready: an attempt is running and all partitions answer.
-fn readiness(metrics: &Metrics) -> impl IntoResponse + use<> {
-    let Some(attempt) = metrics.running_attempt() else {
-        return (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "no attempt is running\n".to_owned(),
-        );
-    };
+/// Answers whether the job is ready: an attempt is running and all partitions answer. Without an
+/// attempt the last trouble is the likely reason.
+fn readiness(metrics: &Metrics) -> (StatusCode, String) {
+    let status = now(metrics);
+    let not_ready = |sentence: String| (StatusCode::SERVICE_UNAVAILABLE, sentence + "\n");
 
-    match now(metrics).unanswered {
-        None => (StatusCode::OK, format!("attempt {attempt} is running\n")),
-        Some(sentence) => (StatusCode::SERVICE_UNAVAILABLE, sentence + "\n"),
+    match (metrics.running_attempt(), status.unanswered) {
+        (Some(attempt), None) => (StatusCode::OK, format!("attempt {attempt} is running\n")),
+        (Some(_), Some(sentence)) => not_ready(sentence),
+        (None, _) => not_ready(match status.troubles.first() {
+            None => "no attempt is running".to_owned(),
+            Some(last) => format!("no attempt is running; the last trouble: {}", last.message),
+        }),
     }
 }
 
@@ -98,4 +99,22 @@ pub fn serve(address: SocketAddr, metrics: Metrics) -> Result<(), CommandError> 
         .map_err(refuse)?;
 
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_without_an_attempt_is_not_ready_and_names_its_last_trouble() {
+        let metrics = Metrics::new("counts");
+        let expected = |sentence: &str| (StatusCode::SERVICE_UNAVAILABLE, sentence.to_owned());
+        assert_eq!(readiness(&metrics), expected("no attempt is running\n"));
+
+        metrics.trouble("the broker is away");
+        metrics.trouble("topic \"orders\" may not be read");
+        let sentence =
+            "no attempt is running; the last trouble: topic \"orders\" may not be read\n";
+        assert_eq!(readiness(&metrics), expected(sentence));
+    }
 }

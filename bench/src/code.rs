@@ -1,29 +1,37 @@
-//! `bench code`: figures of how the code is laid out and how it reads, and two rules that a machine
-//! can check.
+//! `bench code`: figures of how the code is laid out and how it reads, and rules that a machine can
+//! check.
 //!
 //! ```text
 //! cargo metadata ──▶ source files ──┬──▶ figures by crate: sizes, blank lines, comments, words   (printed)
 //!                    (parsed once)  ├──▶ imports between files ──▶ circles                      (a rule: none)
-//!                                   └──▶ public types by name  ──▶ names used twice             (a rule: none)
+//!                                   ├──▶ public types by name  ──▶ names used twice             (a rule: none)
+//!                                   └──▶ public items          ──▶ changes of a library's surface
+//!                                                                  that its list does not have   (a rule: none)
 //! ```
 //!
 //! Tests are left out: modules under `#[cfg(test)]` and everything outside `src`. The figures are
-//! for a reader; only the two rules can fail the command.
+//! for a reader; only the rules can fail the command.
 
 mod figures;
 mod imports;
 mod names;
 mod source;
+mod surface;
 
 use std::io;
 
 use figures::Figures;
 use source::Crate;
+use surface::Surface;
 
 /// Prints how the code is laid out, by crate, and fails where files import each other in a circle
 /// or a crate uses the name of a public type twice.
 #[derive(Debug, clap::Parser)]
-pub struct Args {}
+pub struct Args {
+    /// Write the public items of the libraries to their lists, in place of comparing them
+    #[arg(long)]
+    keep_surface: bool,
+}
 
 /// The reason why the code could not be measured, or a rule that it breaks.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +39,7 @@ pub enum CodeError {
     /// `cargo metadata` failed.
     #[error("cargo metadata failed: {0}")]
     Metadata(String),
-    /// A source file could not be read.
+    /// A file could not be read or written.
     #[error("{path}: {source}")]
     Unreadable {
         /// The file.
@@ -66,15 +74,60 @@ impl Args {
             return Err(CodeError::Empty);
         }
 
+        if self.keep_surface {
+            return keep_surfaces(&crates);
+        }
+
         print_figures(&crates);
-        let broken = broken_rules(&crates);
+        let mut broken = broken_rules(&crates);
+        broken.extend(changed_surfaces(&crates)?);
         if broken.is_empty() {
-            println!("\nno circle of imports, no public type's name used twice");
+            println!(
+                "\nno circle of imports, no public type's name used twice, the libraries' surfaces as kept"
+            );
             Ok(())
         } else {
             Err(CodeError::Broken(broken))
         }
     }
+}
+
+/// Returns the libraries whose surface is kept.
+fn libraries(crates: &[Crate]) -> impl Iterator<Item = &Crate> {
+    let is_kept = |member: &&Crate| surface::KEPT.contains(&&*member.name);
+    crates.iter().filter(is_kept)
+}
+
+fn keep_surfaces(crates: &[Crate]) -> Result<(), CodeError> {
+    for library in libraries(crates) {
+        let path = library.folder.join(surface::LIST);
+        let lines = Surface::of(library).lines;
+        std::fs::write(&path, lines.join("\n") + "\n").map_err(|source| CodeError::Unreadable {
+            path: path.display().to_string(),
+            source,
+        })?;
+        println!("{}: {} public items", library.name, lines.len());
+    }
+
+    Ok(())
+}
+
+fn changed_surfaces(crates: &[Crate]) -> Result<Vec<String>, CodeError> {
+    let mut broken = Vec::new();
+    for library in libraries(crates) {
+        let path = library.folder.join(surface::LIST);
+        let list = std::fs::read_to_string(&path).map_err(|source| CodeError::Unreadable {
+            path: path.display().to_string(),
+            source,
+        })?;
+
+        let surface = Surface::of(library);
+        broken.extend(surface.changes(&library.name, &list));
+        broken.extend(surface.without_example(library));
+        println!("{}: {} public items", library.name, surface.lines.len());
+    }
+
+    Ok(broken)
 }
 
 fn print_figures(crates: &[Crate]) {

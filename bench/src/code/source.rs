@@ -11,6 +11,8 @@ use super::CodeError;
 pub struct Crate {
     /// The package's name.
     pub name: String,
+    /// The package's folder.
+    pub folder: PathBuf,
     /// The files below `src`, in the order of their paths.
     pub files: Vec<SourceFile>,
 }
@@ -78,6 +80,7 @@ fn read_crate(package: Package) -> Result<Crate, CodeError> {
     let files = paths.iter().map(|path| read_file(&root, path));
     Ok(Crate {
         name: package.name,
+        folder: package.manifest_path.with_file_name(""),
         files: files.collect::<Result<_, _>>()?,
     })
 }
@@ -164,6 +167,7 @@ pub mod tests {
             .map(|(path, text)| parse(path, (*text).to_owned()).unwrap());
         Crate {
             name: "shop".to_owned(),
+            folder: PathBuf::new(),
             files: files.collect(),
         }
     }

@@ -65,6 +65,30 @@ pub struct CheckpointsFlags<D: JobDefinition> {
 }
 
 /// Everything that a run of a job is set up by.
+///
+/// ```
+/// use clap::Parser;
+/// use stream::{Guarantee, Settings};
+/// use stream_cli::{Client, GuaranteeFlag, LogFilter, LogFlags, MembershipFlags, NoFlags, RunFlags, SettingsFlags};
+///
+/// #[derive(Parser)]
+/// struct Line {
+///     #[command(flatten)]
+///     run: RunFlags<NoFlags>,
+/// }
+///
+/// let flags = ["job", "--client", "native", "--guarantee", "at-least-once", "--processes", "3"];
+/// let RunFlags { records, log, members, job, .. } = Line::parse_from(flags).run;
+/// let LogFlags { brokers, client, .. } = records;
+/// assert_eq!((&*brokers, client), ("localhost:9092", Client::Native));
+///
+/// let MembershipFlags { processes, .. } = members;
+/// let settings: SettingsFlags = job.settings;
+/// assert_eq!((processes, settings.guarantee), (3, GuaranteeFlag::AtLeastOnce));
+/// assert_eq!(Settings::from(settings).guarantee, Guarantee::AtLeastOnce);
+///
+/// let _: LogFilter = log;
+/// ```
 #[derive(Args, Clone, Debug)]
 #[group(skip)]
 pub struct RunFlags<D: JobDefinition> {
@@ -125,7 +149,7 @@ pub struct LogFlags {
 }
 
 /// A client of Kafka.
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum Client {
     /// librdkafka
     Rdkafka,

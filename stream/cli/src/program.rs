@@ -15,11 +15,30 @@ use crate::sample::{self, SampleRecord};
 
 /// The program of a job.
 ///
-/// ```no_run
-/// # use stream_cli::{JobDefinition, NoFlags as Visits, Program};
-/// # fn main() -> std::process::ExitCode {
-/// Program::<Visits>::default().version(env!("CARGO_PKG_VERSION")).main()
+/// ```
+/// # use std::time::Duration;
+/// use stream_cli::{CommandError, NoFlags, Program, SampleRecord};
+/// # use stream::{Count, Job, JobError, Pipeline, Windows};
+/// # fn visits(job: Job) -> Result<Pipeline<u64, Count>, JobError> {
+/// #     Ok(job
+/// #         .source("visits", |record: &record_log::Record<'_>| Ok((record.log_time_ms, 7)))
+/// #         .window(Windows::tumbling(Duration::from_secs(60))?)
+/// #         .aggregate(|visitor: u64| [(visitor, Count(1))])
+/// #         .sink("visit-counts", |_, _| {}))
 /// # }
+///
+/// fn program() -> Program<NoFlags> {
+///     Program::of("visits", visits)
+///         .about("Counts visits, every minute")
+///         .sample(|| vec![SampleRecord { key: Vec::new(), value: b"7".to_vec() }])
+///         .command("greet", "Greets", |_: NoFlags| Ok(3))
+/// }
+///
+/// // A program ends with `program().main()`.
+/// let run = |arguments: &[&str]| program().run(arguments.iter().map(Into::into));
+/// assert_eq!(run(&["visits", "greet"])?, 3);
+/// assert_eq!(run(&["visits", "start-over"]).map_err(|error| error.exit_code()), Err(1));
+/// # Ok::<(), CommandError>(())
 /// ```
 pub struct Program<D: JobDefinition> {
     name: &'static str,
@@ -223,7 +242,7 @@ mod tests {
 
     use clap::Parser;
     use record_log::Record;
-    use stream::{CheckpointStore, Count, Pipeline, Rejected, Stop, Windows};
+    use stream::{Count, Pipeline, Rejected, Stop, Windows};
 
     use super::*;
 
@@ -351,12 +370,15 @@ mod tests {
         let arguments = ["start-over", "--job", "of-today", "--checkpoints", &url];
         assert_eq!(run(program(), &arguments).unwrap(), 0);
 
-        let store = CheckpointStore::open(&url, "of-today").unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        assert_eq!(runtime.block_on(store.manifests()).unwrap().len(), 1);
+        let show = [
+            "checkpoints",
+            "--job",
+            "of-today",
+            "--checkpoints",
+            &url,
+            "show",
+        ];
+        assert_eq!(run(program(), &show).unwrap(), 0);
 
         let show = ["checkpoints", "--checkpoints", &url, "show"];
         assert!(run(program(), &show).is_err(), "the job words has none");

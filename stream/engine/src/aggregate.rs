@@ -31,6 +31,40 @@ impl<V: Clone + Debug + Ord + Serialize + DeserializeOwned + Send + Sync + 'stat
 /// A summary of some events that can be merged with a summary of others.
 ///
 /// `merge` must be associative and commutative: records reach a window in any order and grouping.
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use stream::{Aggregate, Count, Max, Min, Sum, Tally, Value};
+///
+/// /// The parity of a number of events.
+/// #[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+/// struct Parity(bool);
+///
+/// impl Aggregate for Parity {
+///     fn merge(&mut self, other: &Self) {
+///         self.0 ^= other.0;
+///     }
+/// }
+///
+/// fn merged<A: Aggregate>(parts: impl IntoIterator<Item = A>) -> A {
+///     let whole = parts.into_iter().reduce(|mut all, part| {
+///         all.merge(&part);
+///         all
+///     });
+///     whole.expect("there are parts")
+/// }
+///
+/// assert_eq!(merged([Parity(true), Parity(true), Parity(true)]), Parity(true));
+/// assert_eq!(merged([(Sum(3), Min(3)), (Sum(4), Min(4))]), (Sum(7), Min(3)));
+/// assert_eq!(merged([(Count(1), Max("a")), (Count(1), Max("b"))].map(owned)), (Count(2), Max("b".to_owned())));
+/// assert_eq!(merged(["b", "a", "b"].map(|word| Tally::of(word.to_owned(), 1))).most_frequent(1), [(&"b".to_owned(), 2)]);
+///
+/// fn owned((count, Max(word)): (Count, Max<&str>)) -> (Count, Max<String>) {
+///     (count, Max(word.to_owned()))
+/// }
+/// fn is_plain_data<V: Value>() {}
+/// is_plain_data::<(u64, Max<String>)>();
+/// ```
 pub trait Aggregate: Value {
     /// Adds the events of `other`.
     fn merge(&mut self, other: &Self);
@@ -53,6 +87,23 @@ pub trait Aggregate: Value {
 ///
 /// `stable_hash` determines the sink slot that commits a key's results. It must never change while
 /// a checkpoint exists.
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use stream::{DistinctExact, Key, hash_bytes};
+///
+/// #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+/// struct Country(String);
+///
+/// impl Key for Country {
+///     fn stable_hash(&self) -> u64 {
+///         hash_bytes(self.0.as_bytes())
+///     }
+/// }
+///
+/// let countries = DistinctExact::of(Country("NL".to_owned()));
+/// assert_eq!(countries.0.len(), 1);
+/// ```
 pub trait Key: Value + Hash {
     /// Returns a well-mixed hash that is the same in every process and version.
     fn stable_hash(&self) -> u64;

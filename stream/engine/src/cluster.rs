@@ -96,12 +96,14 @@ pub struct Membership {
 /// The processes of a job, from the view of one of them.
 pub struct Members {
     /// The number of this process.
-    pub process: u16,
+    pub(crate) process: u16,
     /// The address of each process.
-    pub hosts: Vec<String>,
+    pub(crate) hosts: Vec<String>,
     /// How long a process may send nothing before it counts as gone.
+    #[doc(hidden)]
     pub silence_limit: Duration,
     /// How this process authenticates the others.
+    #[doc(hidden)]
     pub trust: Arc<Trust>,
     listener: TcpListener,
 }
@@ -261,6 +263,7 @@ fn beyond_reach(process: u16, address: &str) -> String {
 impl Members {
     /// Creates process `process` of those at `hosts`, all on this machine, with the listener bound
     /// to its address.
+    #[doc(hidden)]
     pub fn new(process: u16, hosts: Vec<String>, listener: TcpListener) -> Self {
         let trust = Arc::new(Trust::this_machine());
         Self {

@@ -22,7 +22,7 @@ use crate::settings::Settings;
 /// ```
 /// use std::{sync::Arc, time::Duration};
 /// use record_log::{Record, simulated::SimulatedLog};
-/// use stream::{AnyPipeline, Count, Job, Output, Settings, Stop, Windows};
+/// use stream::{AnyPipeline, AnyRun, Count, Job, Output, Settings, Stop, Windows};
 ///
 /// let job = Job::new("visits")
 ///     .source("visits", |record: &Record<'_>| Ok((record.log_time_ms, ())))
@@ -34,7 +34,7 @@ use crate::settings::Settings;
 /// let job = AnyPipeline::from(job);
 ///
 /// assert_eq!((job.name(), job.results_topic()), ("visits", "visit-counts"));
-/// let run = job.on(Settings::default(), Arc::new(SimulatedLog::default()))?;
+/// let run: AnyRun = job.on(Settings::default(), Arc::new(SimulatedLog::default()))?;
 /// # let stop = Stop::default();
 /// # stop.request();
 /// # run.run(&stop)?;

@@ -125,18 +125,20 @@ impl Slots {
     }
 
     /// Returns the slot of a key group.
+    #[doc(hidden)]
     pub fn of_group(self, group: u16) -> u32 {
         let slot = u64::from(group) * u64::from(self.0) / KEY_GROUPS;
         u32::try_from(slot).expect("less than the number of slots")
     }
 
     /// Returns the slot of `key`.
+    #[doc(hidden)]
     pub fn of_key<K: Key>(self, key: &K) -> u32 {
         self.of_group(group_of(key.stable_hash()))
     }
 
     /// Returns the key groups of worker `index` among `peers` workers.
-    pub fn groups_of_worker(self, index: usize, peers: usize) -> impl Iterator<Item = u16> {
+    pub(crate) fn groups_of_worker(self, index: usize, peers: usize) -> impl Iterator<Item = u16> {
         let groups = 0..u16::try_from(KEY_GROUPS).expect("there are few groups");
         groups.filter(move |group| self.of_group(*group) as usize % peers == index)
     }

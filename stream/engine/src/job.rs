@@ -1,29 +1,5 @@
 //! The definition of a job: where its records come from, how they are windowed and aggregated, and
 //! where the results go. It is independent of how the job is run.
-//!
-//! ```
-//! use std::time::Duration;
-//! use record_log::{Record, simulated::SimulatedLog};
-//! use stream::{Count, Job, Output, Rejected, Windows};
-//!
-//! /// A record is "<key> <event time in ms>".
-//! fn decode(record: &Record<'_>) -> Result<(u64, u64), Rejected> {
-//!     let text = std::str::from_utf8(record.value.unwrap_or_default()).map_err(Rejected::because)?;
-//!     let (key, time) = text.split_once(' ').ok_or_else(|| Rejected::because("two numbers are expected"))?;
-//!     Ok((time.parse().map_err(Rejected::because)?, key.parse().map_err(Rejected::because)?))
-//! }
-//!
-//! let job = Job::new("visits")
-//!     .source("visits", decode)
-//!     .window(Windows::tumbling(Duration::from_secs(60))?)
-//!     .aggregate(|visitor| [(visitor, Count(1))])
-//!     .sink("visit-counts", |row, output: &mut Output| {
-//!         output.key.extend(row.key.to_string().bytes());
-//!         output.value.extend(row.aggregate.0.to_string().bytes());
-//!     });
-//! assert_eq!(job.name(), "visits");
-//! # Ok::<(), stream::InvalidWindows>(())
-//! ```
 
 use std::cmp::Ordering;
 use std::fmt::Display;
@@ -39,7 +15,46 @@ use crate::seen::EventId;
 use crate::summary::{Summary, Totals};
 use crate::window::sessions::Extent;
 
-/// A job without a source.
+/// A job without a source. Each step of its definition is a type.
+///
+/// ```
+/// use std::time::Duration;
+/// use record_log::Record;
+/// use stream::{Aggregated, Count, Job, Pipeline, Rejected, Row, Sourced, Sum, Totals, Windowed, Windows};
+///
+/// /// Reads "<customer> <cents> <event time in ms>".
+/// fn sale(record: &Record<'_>) -> Result<(u64, (u64, u64)), Rejected> {
+///     let text = std::str::from_utf8(record.value.unwrap_or_default()).map_err(Rejected::because)?;
+///     let fields: Vec<u64> = text.split(' ').map(str::parse).collect::<Result<_, _>>().map_err(Rejected::because)?;
+///     match *fields {
+///         [customer, cents, time_ms] => Ok((time_ms, (customer, cents))),
+///         _ => Err(Rejected::because("three numbers are expected")),
+///     }
+/// }
+///
+/// let sourced: Sourced<(u64, u64)> = Job::new("sales").source("sales", sale);
+/// let windowed: Windowed<(u64, u64)> = sourced.window(Windows::tumbling(Duration::from_secs(60))?);
+/// let aggregated: Aggregated<u64, (Count, Sum)> =
+///     windowed.aggregate(|(customer, cents)| [(customer, (Count(1), Sum(cents)))]);
+///
+/// let job: Pipeline<u64, (Count, Sum)> = aggregated
+///     .sink("sales-of-customers", |row: &Row<u64, (Count, Sum)>, output| {
+///         let (Count(sales), Sum(cents)) = row.aggregate;
+///         output.key.extend(row.key.to_string().bytes());
+///         output.value.extend(format!("{sales} {cents} {}", row.revision).bytes());
+///     })
+///     .summarize(
+///         "sales-of-all",
+///         3,
+///         |(_, first), (_, second)| second.cmp(first),
+///         |totals: &Totals<u64, (Count, Sum)>, output| {
+///             let Count(sales) = totals.aggregate.0;
+///             output.value.extend(format!("{sales} sales to {} customers", totals.keys).bytes());
+///         },
+///     );
+/// assert_eq!(job.name(), "sales");
+/// # Ok::<(), stream::InvalidWindows>(())
+/// ```
 pub struct Job {
     name: String,
 }
@@ -59,6 +74,27 @@ pub struct Windowed<V> {
 }
 
 /// A job with a source, whose windows are sessions.
+///
+/// ```
+/// use std::time::Duration;
+/// use record_log::Record;
+/// use stream::{Count, Job, Session, SessionWindows, Sessioned};
+///
+/// let half_an_hour = Duration::from_secs(1800);
+/// let of_a_day_at_most = SessionWindows::new(half_an_hour, Duration::from_secs(24 * 3600))?;
+/// let sessioned: Sessioned<u64> = Job::new("sessions")
+///     .source("clicks", |record: &Record<'_>| Ok((record.log_time_ms, 7)))
+///     .sessions(of_a_day_at_most);
+///
+/// let job = sessioned
+///     .aggregate(|visitor| [(visitor, Count(1))])
+///     .sink("sessions", |row, output| {
+///         let Session { first_ms, last_ms, aggregate: Count(clicks) } = row.aggregate;
+///         output.key.extend(row.key.to_string().bytes());
+///         output.value.extend(format!("{clicks} from {first_ms} to {last_ms}").bytes());
+///     });
+/// # Ok::<(), stream::InvalidWindows>(())
+/// ```
 pub struct Sessioned<V> {
     source: Sourced<V>,
     sessions: SessionWindows,

@@ -15,13 +15,14 @@
 //! decides what is accepted and why something is rejected.
 //!
 //! ```
-//! use stream::json::Fields;
+//! use stream::json::{Fields, Token};
 //!
 //! const FIELDS: Fields<2> = Fields::new(["user_id", "at"]);
 //!
 //! let record = br#"{"user_id": 42, "items": [{"price": 19.99}], "at": "noon"}"#;
 //! let [user_id, at] = FIELDS.scan(record).expect("plain JSON");
-//! assert_eq!(user_id.and_then(|token| token.as_u64()), Some(42));
+//! assert_eq!(user_id, Some(Token::Number(b"42")));
+//! assert_eq!(user_id.and_then(Token::as_u64), Some(42));
 //! assert_eq!(at.and_then(|token| token.as_string()), Some(&b"noon"[..]));
 //!
 //! assert!(FIELDS.scan(br#"{"user_id": 4e2}"#).is_none(), "an exponent is left to serde_json");

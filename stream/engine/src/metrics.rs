@@ -217,7 +217,7 @@ impl Metrics {
     }
 
     /// Returns the process's partitions, each with the offset to be read next.
-    pub fn positions(&self) -> Vec<(u32, Offset)> {
+    pub(crate) fn positions(&self) -> Vec<(u32, Offset)> {
         self.facts().positions().collect()
     }
 
@@ -226,7 +226,7 @@ impl Metrics {
     }
 
     /// Records the topics that the job reads and publishes to.
-    pub fn describe<K, A>(&self, pipeline: &Pipeline<K, A>) {
+    pub(crate) fn describe<K, A>(&self, pipeline: &Pipeline<K, A>) {
         self.facts().topics = TopicsStatus {
             input: pipeline.topic.clone(),
             input_log_time: String::new(),
@@ -241,12 +241,12 @@ impl Metrics {
     }
 
     /// Records a problem for the status page.
-    pub fn trouble(&self, error: impl Display) {
+    pub(crate) fn trouble(&self, error: impl Display) {
         self.facts().trouble(now_ms(), error.to_string());
     }
 
     /// Counts a batch that a source has read.
-    pub fn read(&self, batch: BatchCounts) {
+    pub(crate) fn read(&self, batch: BatchCounts) {
         self.records.inc_by(batch.records);
         self.bytes.inc_by(batch.bytes);
         self.rejected.inc_by(batch.rejected);
@@ -260,7 +260,7 @@ impl Metrics {
     }
 
     /// Records how far a source has read a partition.
-    pub fn position(&self, position: Position) {
+    pub(crate) fn position(&self, position: Position) {
         self.facts().position(position);
         let partition = position.partition.to_string();
         self.position
@@ -276,13 +276,13 @@ impl Metrics {
 
     /// Sets the answer limit: the job is not ready while a partition has given neither a record nor
     /// a confirmed end for longer.
-    pub fn expect_answers_within(&self, limit: Duration) {
+    pub(crate) fn expect_answers_within(&self, limit: Duration) {
         self.facts().answer_limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
     }
 
     /// Records who sets the times of the source records. This is logged when it becomes known, and
     /// again when producers turn out to set some.
-    pub fn log_time_type(&self, log_time_type: LogTimeType) {
+    pub(crate) fn log_time_type(&self, log_time_type: LogTimeType) {
         let name = match log_time_type {
             LogTimeType::Append => "LogAppendTime",
             LogTimeType::Create => "CreateTime",
@@ -300,7 +300,7 @@ impl Metrics {
     }
 
     /// Records the ends of the partitions.
-    pub fn ends(&self, ranges: &[OffsetRange]) {
+    pub(crate) fn ends(&self, ranges: &[OffsetRange]) {
         let mut facts = self.facts();
         facts.ends(ranges, self.records.get(), self.bytes.get());
         for (partition, lag) in facts.lags() {
@@ -311,7 +311,7 @@ impl Metrics {
     }
 
     /// Records that a worker's sources crossed a boundary, with `open_entries` keys still open.
-    pub fn crossed(&self, worker: usize, boundary_ms: u64, open_entries: usize) {
+    pub(crate) fn crossed(&self, worker: usize, boundary_ms: u64, open_entries: usize) {
         let mut facts = self.facts();
         let status = facts.worker(worker);
         (status.watermark_ms, status.open_entries) = (Some(boundary_ms), open_entries);
@@ -326,7 +326,7 @@ impl Metrics {
     }
 
     /// Records the rows that a worker's windows emitted, and the state that they keep.
-    pub fn windows(&self, worker: usize, rows: usize, entries: usize, panes: usize) {
+    pub(crate) fn windows(&self, worker: usize, rows: usize, entries: usize, panes: usize) {
         let mut facts = self.facts();
         let status = facts.worker(worker);
         (status.state_entries, status.open_panes) = (entries, panes);
@@ -342,12 +342,12 @@ impl Metrics {
     }
 
     /// Records that a part was written.
-    pub fn part(&self, size_bytes: u64) {
+    pub(crate) fn part(&self, size_bytes: u64) {
         self.checkpoint_bytes.inc_by(size_bytes);
     }
 
     /// Records that a manifest was written.
-    pub fn checkpoint(&self, manifest: &Manifest, took: Duration) {
+    pub(crate) fn checkpoint(&self, manifest: &Manifest, took: Duration) {
         let size_bytes = manifest.parts.iter().map(|part| part.size_bytes).sum();
         self.checkpoint_boundary.set(as_gauge(manifest.boundary));
         self.checkpoint_size.set(as_gauge(size_bytes));
@@ -368,13 +368,13 @@ impl Metrics {
     }
 
     /// Records that a batch of results was committed.
-    pub fn committed(&self, took: Duration) {
+    pub(crate) fn committed(&self, took: Duration) {
         self.commit_seconds.observe(took.as_secs_f64());
         self.facts().commit_took_ms = Some(took.as_millis());
     }
 
     /// Records that an attempt has begun.
-    pub fn attempt_began(&self, number: u64) {
+    pub(crate) fn attempt_began(&self, number: u64) {
         let began_at_ms = now_ms();
         let is_restart = self.facts().attempt_began(number, began_at_ms);
         self.restarts.inc_by(u64::from(is_restart));
@@ -383,7 +383,7 @@ impl Metrics {
     }
 
     /// Records that the attempt has ended.
-    pub fn attempt_ended(&self) {
+    pub(crate) fn attempt_ended(&self) {
         self.facts().is_running = false;
         self.running.set(0);
     }

@@ -118,7 +118,7 @@ impl Windows {
     }
 
     /// The gap that ends a session, if these are the windows that sessions are cut to.
-    pub fn gap_ms(&self) -> Option<u64> {
+    pub(crate) fn gap_ms(&self) -> Option<u64> {
         self.gap_ms
     }
 
@@ -128,12 +128,16 @@ impl Windows {
     }
 
     /// Returns the pane that contains `time`.
+    #[doc(hidden)]
     pub fn pane_of(&self, time: EventTimeMs) -> EventTimeMs {
         time - time % self.pane_ms
     }
 
     /// Returns the starts of the windows that contain `pane`, in order.
-    pub fn containing(&self, pane: EventTimeMs) -> impl Iterator<Item = EventTimeMs> + use<> {
+    pub(crate) fn containing(
+        &self,
+        pane: EventTimeMs,
+    ) -> impl Iterator<Item = EventTimeMs> + use<> {
         let last = pane - pane % self.slide_ms;
         let steps = (last + self.size_ms - pane - 1) / self.slide_ms;
         let slide_ms = self.slide_ms;
@@ -144,20 +148,20 @@ impl Windows {
 
     /// Returns the end of the last window that contains `pane`. After it, only corrections need the
     /// pane.
-    pub fn last_end(&self, pane: EventTimeMs) -> EventTimeMs {
+    pub(crate) fn last_end(&self, pane: EventTimeMs) -> EventTimeMs {
         pane - pane % self.slide_ms + self.size_ms
     }
 
     /// Returns the end of the last window that shares a pane with the window that ends at `end`. A
     /// record that comes before it (plus the allowed lateness) may still change the window that
     /// ends at `end`, because a record is counted in all of its windows or in none.
-    pub fn last_correction(&self, end: EventTimeMs) -> EventTimeMs {
+    pub(crate) fn last_correction(&self, end: EventTimeMs) -> EventTimeMs {
         self.last_end(end - self.pane_ms)
     }
 
     /// The time after a pane's start during which the pane can matter to a window, not counting the
     /// allowed lateness.
-    pub fn reach_ms(&self) -> u64 {
+    pub(crate) fn reach_ms(&self) -> u64 {
         if self.slide_ms == self.size_ms {
             self.size_ms
         } else {
@@ -165,22 +169,15 @@ impl Windows {
         }
     }
 
-    /// Returns the start of the window that ends at `boundary`, if there is one.
-    pub fn ending_at(&self, boundary: EventTimeMs) -> Option<EventTimeMs> {
-        boundary
-            .checked_sub(self.size_ms)
-            .filter(|start| start.is_multiple_of(self.slide_ms))
-    }
-
     /// Returns the first boundary at which the window or session that starts at `start` can emit a
     /// row.
-    pub fn first_row(&self, start: EventTimeMs) -> EventTimeMs {
+    pub(crate) fn first_row(&self, start: EventTimeMs) -> EventTimeMs {
         self.gap_ms
             .map_or(start + self.size_ms, |_| self.pane_of(start) + self.pane_ms)
     }
 
     /// Returns the range of event time, and thereby of panes, of the window that starts at `start`.
-    pub fn panes(&self, start: EventTimeMs) -> std::ops::Range<EventTimeMs> {
+    pub(crate) fn panes(&self, start: EventTimeMs) -> std::ops::Range<EventTimeMs> {
         start..start + self.size_ms
     }
 }
@@ -309,8 +306,6 @@ mod tests {
         assert_eq!(windows.pane_ms(), 15);
         assert_eq!(windows.containing(45).collect::<Vec<_>>(), [0, 45]);
         assert_eq!(windows.containing(60).collect::<Vec<_>>(), [45]);
-        assert_eq!(windows.ending_at(105), Some(45));
-        assert_eq!(windows.ending_at(90), None);
     }
 
     #[test]

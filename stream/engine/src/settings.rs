@@ -16,10 +16,12 @@ const MAX_WORKERS: u16 = 1024;
 ///
 /// ```
 /// use std::time::Duration;
-/// use stream::Settings;
+/// use stream::{Guarantee, Settings, Slots};
 ///
 /// let settings = Settings {
 ///     checkpoints: "gs://bucket/checkpoints".to_owned(),
+///     guarantee: Guarantee::AtLeastOnce,
+///     sink_slots: Slots::new(8).expect("8 is at most 1,024"),
 ///     allowed_lateness: Duration::from_secs(600),
 ///     ..Settings::default()
 /// };

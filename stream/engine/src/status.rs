@@ -17,6 +17,24 @@ const TROUBLES: usize = 10;
 
 /// The status of a job at a moment, from the view of one of its processes. Times are milliseconds
 /// since the epoch.
+///
+/// ```
+/// use stream::{CheckpointStatus, Metrics, PartitionStatus, Status, TopicsStatus, Trouble, WorkerStatus};
+///
+/// /// Returns a line for a terminal.
+/// fn line(status: &Status) -> String {
+///     let lag: u64 = status.partitions.iter().filter_map(|partition: &PartitionStatus| partition.lag_records).sum();
+///     let keys: usize = status.workers.iter().map(|worker: &WorkerStatus| worker.state_entries).sum();
+///     let size = status.checkpoint.map_or(0, |checkpoint: CheckpointStatus| checkpoint.size_bytes);
+///     let TopicsStatus { input, .. } = &status.topics;
+///     let trouble = status.troubles.first().map_or("none", |trouble: &Trouble| &trouble.message);
+///     format!("{input:?}: {lag} records behind, {keys} keys, {size} bytes, trouble: {trouble}")
+/// }
+///
+/// let metrics = Metrics::new("visits"); // a run has them: `run.metrics`
+/// assert_eq!(line(&metrics.status(0)), "\"\": 0 records behind, 0 keys, 0 bytes, trouble: none");
+/// assert!(metrics.to_text().contains("tidemark_job_records_total{job_name=\"visits\"} 0"));
+/// ```
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Status {
     /// The moment.

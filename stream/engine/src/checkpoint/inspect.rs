@@ -20,6 +20,24 @@ use crate::checkpoint::retain::KEPT;
 use crate::checkpoint::store::{CheckpointStore, ManifestId, StoreError};
 
 /// A command on the checkpoints of a job.
+///
+/// ```
+/// use stream::{CheckpointStore, CheckpointsCommand, InspectError, ManifestId, RecoverError, Report, StoreError};
+///
+/// let store = CheckpointStore::open("memory:///", "visits")?;
+/// let verify = CheckpointsCommand::Verify { json: false };
+/// let report: Report = verify.run(&store, 0).expect("there is no damage");
+/// assert!(report.is_sound);
+///
+/// let checkpoint: ManifestId = "7-60000".parse().expect("an attempt and a boundary");
+/// let show = CheckpointsCommand::Show { checkpoint: Some(checkpoint), json: false };
+/// assert!(matches!(show.run(&store, 0), Err(InspectError::Empty(_) | InspectError::Unknown(_))));
+///
+/// // A start that finds no checkpoint to continue from says why.
+/// let lost = RecoverError::CheckpointsLost { until_ms: 60_000 };
+/// assert!(lost.to_string().contains("start-over"));
+/// # Ok::<(), StoreError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub enum CheckpointsCommand {
     /// List the checkpoints, the newest first

@@ -151,6 +151,7 @@ impl CheckpointStore {
     /// Returns the checkpoints with another limit for how long refused credentials and rights are
     /// tried again.
     #[must_use]
+    #[doc(hidden)]
     pub fn with_refusal_limit(self, refusal_limit: Duration) -> Self {
         Self {
             refusal_limit,
@@ -167,6 +168,7 @@ impl CheckpointStore {
     ///
     /// # Errors
     /// [`StoreError::Refused`].
+    #[doc(hidden)]
     pub async fn claim_attempt(&self) -> Result<u64, StoreError> {
         let mut attempt = self.newest_attempt().await? + 1;
         // Each try claims a new number: a lost reply may have been a success, and an unused number
@@ -185,7 +187,7 @@ impl CheckpointStore {
     ///
     /// # Errors
     /// [`StoreError::Refused`].
-    pub async fn newest_attempt(&self) -> Result<u64, StoreError> {
+    pub(crate) async fn newest_attempt(&self) -> Result<u64, StoreError> {
         Ok(self.attempts().await?.into_iter().max().unwrap_or(0))
     }
 
@@ -201,6 +203,7 @@ impl CheckpointStore {
     ///
     /// # Errors
     /// [`StoreError::Taken`], [`StoreError::Refused`].
+    #[doc(hidden)]
     pub async fn create_part(&self, name: &str, bytes: Vec<u8>) -> Result<(), StoreError> {
         self.create(&self.part_path(name), bytes.into()).await
     }
@@ -209,6 +212,7 @@ impl CheckpointStore {
     ///
     /// # Errors
     /// [`StoreError::Taken`], [`StoreError::Refused`].
+    #[doc(hidden)]
     pub async fn create_manifest(&self, manifest: &Manifest) -> Result<(), StoreError> {
         let id = ManifestId {
             attempt: manifest.attempt,
@@ -222,7 +226,7 @@ impl CheckpointStore {
     ///
     /// # Errors
     /// [`StoreError::Refused`].
-    pub async fn manifests(&self) -> Result<Vec<ManifestId>, StoreError> {
+    pub(crate) async fn manifests(&self) -> Result<Vec<ManifestId>, StoreError> {
         Ok(self
             .list_manifests()
             .await?
@@ -250,7 +254,7 @@ impl CheckpointStore {
     ///
     /// # Errors
     /// [`StoreError::Refused`].
-    pub async fn contents(&self) -> Result<Contents, StoreError> {
+    pub(crate) async fn contents(&self) -> Result<Contents, StoreError> {
         let mut attempts = self.attempts().await?;
         attempts.sort_unstable();
         let manifests = self.list_manifests().await?;
@@ -280,7 +284,7 @@ impl CheckpointStore {
     ///
     /// # Errors
     /// [`StoreError::Missing`], [`StoreError::Refused`].
-    pub async fn manifest(&self, id: ManifestId) -> Result<Bytes, StoreError> {
+    pub(crate) async fn manifest(&self, id: ManifestId) -> Result<Bytes, StoreError> {
         self.read(&self.manifest_path(id)).await
     }
 
@@ -288,7 +292,7 @@ impl CheckpointStore {
     ///
     /// # Errors
     /// [`StoreError::Missing`], [`StoreError::Refused`].
-    pub async fn part(&self, name: &str) -> Result<Bytes, StoreError> {
+    pub(crate) async fn part(&self, name: &str) -> Result<Bytes, StoreError> {
         self.read(&self.part_path(name)).await
     }
 
@@ -296,7 +300,7 @@ impl CheckpointStore {
     ///
     /// # Errors
     /// [`StoreError::Refused`].
-    pub async fn parts(&self) -> Result<Vec<String>, StoreError> {
+    pub(crate) async fn parts(&self) -> Result<Vec<String>, StoreError> {
         let objects = self.list("parts").await?;
         Ok(objects
             .iter()
@@ -309,7 +313,7 @@ impl CheckpointStore {
     ///
     /// # Errors
     /// [`StoreError::Refused`].
-    pub async fn delete_attempt(&self, attempt: u64) -> Result<(), StoreError> {
+    pub(crate) async fn delete_attempt(&self, attempt: u64) -> Result<(), StoreError> {
         self.delete(&self.attempt_path(attempt)).await
     }
 
@@ -317,7 +321,7 @@ impl CheckpointStore {
     ///
     /// # Errors
     /// [`StoreError::Refused`].
-    pub async fn delete_manifest(&self, id: ManifestId) -> Result<(), StoreError> {
+    pub(crate) async fn delete_manifest(&self, id: ManifestId) -> Result<(), StoreError> {
         self.delete(&self.manifest_path(id)).await
     }
 
@@ -325,7 +329,7 @@ impl CheckpointStore {
     ///
     /// # Errors
     /// [`StoreError::Refused`].
-    pub async fn delete_part(&self, name: &str) -> Result<(), StoreError> {
+    pub(crate) async fn delete_part(&self, name: &str) -> Result<(), StoreError> {
         self.delete(&self.part_path(name)).await
     }
 

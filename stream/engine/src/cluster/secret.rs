@@ -30,6 +30,26 @@ const LEAST_BYTES: usize = 32;
 const PROTOCOL: &[u8] = b"tidemark cluster 1";
 
 /// A text that only the processes of a job have. It is never shown.
+///
+/// ```
+/// use stream::{Members, Membership, Secret, SecretError};
+///
+/// let secret = Secret::from("0123456789abcdef0123456789abcdef");
+/// assert_eq!(format!("{secret:?}"), "a secret");
+///
+/// let membership = Membership {
+///     processes: 2,
+///     hosts: vec!["127.0.0.1:0".to_owned(), "127.0.0.1:1".to_owned()],
+///     cluster_secret: Some(secret),
+///     ..Membership::default()
+/// };
+/// let members: Option<Members> = membership.join()?;
+/// assert_eq!(members.map(|members| members.processes()), Some(2));
+///
+/// let missing = Secret::read("/nowhere/secret".as_ref());
+/// assert!(matches!(missing, Err(SecretError::File(_))));
+/// # Ok::<(), stream::ClusterError>(())
+/// ```
 #[derive(Clone, Eq, PartialEq)]
 pub struct Secret(String);
 

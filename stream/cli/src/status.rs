@@ -41,7 +41,7 @@ pub fn status_pages(metrics: Metrics) -> Router {
         .route("/health/live", get(|| async { StatusCode::OK }))
         .route(
             "/health/ready",
-            get(move || async move { readiness(&ready) }),
+            get(move || async move { readiness(&now(&ready)) }),
         )
         .route(
             "/metrics",
@@ -55,13 +55,13 @@ fn now(metrics: &Metrics) -> Status {
 
 /// Answers whether the job is ready: an attempt is running and all partitions answer. Without an
 /// attempt the last trouble is the likely reason.
-fn readiness(metrics: &Metrics) -> (StatusCode, String) {
-    let status = now(metrics);
+fn readiness(status: &Status) -> (StatusCode, String) {
+    let attempt = status.attempt.filter(|_| status.is_running);
     let not_ready = |sentence: String| (StatusCode::SERVICE_UNAVAILABLE, sentence + "\n");
 
-    match (metrics.running_attempt(), status.unanswered) {
+    match (attempt, &status.unanswered) {
         (Some(attempt), None) => (StatusCode::OK, format!("attempt {attempt} is running\n")),
-        (Some(_), Some(sentence)) => not_ready(sentence),
+        (Some(_), Some(sentence)) => not_ready(sentence.clone()),
         (None, _) => not_ready(match status.troubles.first() {
             None => "no attempt is running".to_owned(),
             Some(last) => format!("no attempt is running; the last trouble: {}", last.message),
@@ -103,18 +103,45 @@ pub fn serve(address: SocketAddr, metrics: Metrics) -> Result<(), CommandError> 
 
 #[cfg(test)]
 mod tests {
+    use stream::Trouble;
+
     use super::*;
 
     #[test]
     fn a_job_without_an_attempt_is_not_ready_and_names_its_last_trouble() {
-        let metrics = Metrics::new("counts");
+        let mut status = Status::of("counts");
         let expected = |sentence: &str| (StatusCode::SERVICE_UNAVAILABLE, sentence.to_owned());
-        assert_eq!(readiness(&metrics), expected("no attempt is running\n"));
+        assert_eq!(readiness(&status), expected("no attempt is running\n"));
 
-        metrics.trouble("the broker is away");
-        metrics.trouble("topic \"orders\" may not be read");
+        let trouble = |message: &str| Trouble {
+            at_ms: 0,
+            message: message.to_owned(),
+        };
+        status
+            .troubles
+            .push(trouble("topic \"orders\" may not be read"));
+        status.troubles.push(trouble("the broker is away"));
         let sentence =
             "no attempt is running; the last trouble: topic \"orders\" may not be read\n";
-        assert_eq!(readiness(&metrics), expected(sentence));
+        assert_eq!(readiness(&status), expected(sentence));
+    }
+
+    #[test]
+    fn a_running_attempt_is_ready_unless_a_partition_does_not_answer() {
+        let mut status = Status {
+            attempt: Some(3),
+            is_running: true,
+            ..Status::of("counts")
+        };
+        let running = "attempt 3 is running\n".to_owned();
+        assert_eq!(readiness(&status), (StatusCode::OK, running));
+
+        status.unanswered = Some("partition 0 does not answer".to_owned());
+        let silent = "partition 0 does not answer\n".to_owned();
+        let not_ready = (StatusCode::SERVICE_UNAVAILABLE, silent);
+        assert_eq!(readiness(&status), not_ready);
+
+        status.is_running = false;
+        assert!(readiness(&status).1.starts_with("no attempt is running"));
     }
 }

@@ -387,11 +387,6 @@ impl Metrics {
         self.facts().is_running = false;
         self.running.set(0);
     }
-
-    /// Returns the number of the running attempt.
-    pub fn running_attempt(&self) -> Option<i64> {
-        (self.running.get() == 1).then(|| self.attempt.get())
-    }
 }
 
 fn as_gauge(value: u64) -> i64 {

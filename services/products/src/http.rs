@@ -5,22 +5,23 @@ mod reservations;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use chassis::auth::{Admin, Trusted};
 use chassis::{Json, Path, Problem, Result, described, in_one_line};
 use events::Timestamp;
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::precondition::{self, IfMatch};
 use crate::product::{Details, Invalid, Object, Product};
-use crate::store::{Store, StoreError};
+use crate::store::{NotChanged, Store, StoreError};
 
 /// The OpenAPI description of the service.
 const DESCRIPTION: &str = include_str!("../openapi.json");
-/// Maximum attempts of a patch whose product other writes keep changing.
-const PATCH_ATTEMPTS: usize = 8;
+/// The field of a patch that names the version of the stock it was decided on.
+const STOCK_VERSION: &str = "stock_version";
 
 /// Returns the routes of this service.
 pub fn router(store: Store) -> Router {
@@ -89,29 +90,53 @@ async fn show(
     Ok(Shown(product).into_response())
 }
 
-/// Applies a merge patch. Without `If-Match` it applies to the newest version; fields that it does
-/// not name are never overwritten. A client that sets a stock which is being sold from should send
-/// `If-Match`.
+/// Applies a merge patch. Without preconditions it applies to the newest version; fields that it does
+/// not name are never overwritten. A client that sets a stock which is being sold from should name
+/// the `stock_version` that it has seen.
 async fn patch(
     _: Trusted,
     State(store): State<Store>,
     Path(id): Path<Uuid>,
     headers: HeaderMap,
-    Json(patch): Json<Object>,
+    Json(mut patch): Json<Object>,
 ) -> Result<Shown> {
     let wanted = IfMatch::of(&headers)?;
-    for _ in 0..PATCH_ATTEMPTS {
-        let product = store.get(id).await?.ok_or_else(missing)?;
+    let stock_version = patch.remove(STOCK_VERSION);
+    let change = |product: &Product| -> Result<Product> {
         wanted.check(product.version)?;
-        let patched = product.patched(&patch, Timestamp::now())?;
-
-        match store.replace(&patched).await {
-            Err(StoreError::Changed) => {}
-            outcome => return Ok(outcome.map(|()| Shown(patched))?),
+        precondition::require_unknown(&headers, product.version)?;
+        if let Some(version) = &stock_version {
+            require_stock_version(version, product)?;
         }
+        Ok(product.patched(&patch, Timestamp::now())?)
+    };
+
+    store
+        .change(id, change)
+        .await
+        .map(Shown)
+        .map_err(|error| match error {
+            NotChanged::Missing => missing(),
+            NotChanged::Refused(problem) => problem,
+            NotChanged::Store(error) => error.into(),
+        })
+}
+
+/// Checks that the stock is at the version that the client decided on.
+fn require_stock_version(wanted: &Value, product: &Product) -> Result<()> {
+    let Some(wanted) = wanted.as_u64() else {
+        let detail = "stock_version is the whole number that the product was read with";
+        return Err(Problem::unprocessable(detail).field(STOCK_VERSION));
+    };
+    if wanted == product.stock_version {
+        return Ok(());
     }
 
-    Err(StoreError::Busy.into())
+    let detail = format!(
+        "the stock is at version {} and not {wanted}: it was sold from or counted since; read the product again",
+        product.stock_version
+    );
+    Err(Problem::new(StatusCode::PRECONDITION_FAILED, detail).field(STOCK_VERSION))
 }
 
 async fn remove(
@@ -140,11 +165,12 @@ fn missing() -> Problem {
 
 impl IntoResponse for Shown {
     fn into_response(self) -> Response {
-        (
-            [(header::ETAG, precondition::tag(self.0.version))],
-            Json(self.0),
-        )
-            .into_response()
+        // The tag is that of the description. A cache that compared it would show a stock of the past.
+        let headers = [
+            (header::ETAG, precondition::tag(self.0.version)),
+            (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        ];
+        (headers, Json(self.0)).into_response()
     }
 }
 

@@ -1,5 +1,5 @@
-//! Entity tags (RFC 9110, 8.8.3): the version of a product in quotation marks, and the
-//! preconditions of requests that use them.
+//! Entity tags (RFC 9110, 8.8.3): the version of a product's description in quotation marks, and the
+//! preconditions of requests that use them. A sale does not change the tag.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use chassis::{Problem, Result};
@@ -47,6 +47,19 @@ pub fn is_known(headers: &HeaderMap, version: u64) -> Result<bool> {
     Ok(tags
         .iter()
         .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == wanted))
+}
+
+/// Requires that the product does not have a version that the client excludes from its write, by
+/// `If-None-Match`.
+///
+/// # Errors
+/// Returns a 412 if it has, and a 400 if the header is not text.
+pub fn require_unknown(headers: &HeaderMap, version: u64) -> Result<()> {
+    if !is_known(headers, version)? {
+        return Ok(());
+    }
+    let detail = format!("the product is at version {version}, which If-None-Match excludes");
+    Err(Problem::new(StatusCode::PRECONDITION_FAILED, detail).field("If-None-Match"))
 }
 
 /// Requires that the client writes only if no product exists, by `If-None-Match: *`.

@@ -27,7 +27,11 @@ pub const MAX_NAME_CHARS: usize = 200;
 pub const MAX_CATEGORY_CHARS: usize = 64;
 
 /// Fields that the service sets. Clients must not set them.
-const GIVEN_BY_THE_SERVICE: [&str; 4] = ["id", "version", "created_at", "updated_at"];
+const GIVEN_BY_THE_SERVICE: [&str; 5] =
+    ["id", "version", "stock_version", "created_at", "updated_at"];
+
+/// The field of the stock.
+const STOCK: &str = "stock";
 
 /// A product, as stored and returned.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -38,8 +42,10 @@ pub struct Product {
     /// The fields that clients set.
     #[serde(flatten)]
     pub details: Details,
-    /// Increases by one with every change, including changes of the stock.
+    /// Increases by one with every change by a client. Sales do not change it.
     pub version: u64,
+    /// Increases by one with every change of the stock, by a client or by a sale.
+    pub stock_version: u64,
     /// The time of creation.
     pub created_at: Timestamp,
     /// The time of the last change by a client; reservations of stock do not count.
@@ -91,6 +97,7 @@ impl Product {
             id,
             details,
             version: 1,
+            stock_version: 1,
             created_at: now,
             updated_at: now,
         }
@@ -113,9 +120,11 @@ impl Product {
         }
 
         let details = Details::parse(body)?;
+        let stock_changes = u64::from(patch.contains_key(STOCK));
         Ok(Self {
             details,
             version: self.version + 1,
+            stock_version: self.stock_version + stock_changes,
             updated_at: now,
             ..self.clone()
         })

@@ -6,12 +6,14 @@
 //! the one frequent write, therefore do not touch the single index partition of a popular category.
 //! A page is one query for keys and one batch read of the items.
 //!
-//! Every write that was decided on a version is conditional on that version. The indexes are
+//! Every write that was decided on a version is conditional on that version. The stock has a version
+//! of its own, so sales and changes of the description do not wait for each other ([`replacing`]). The indexes are
 //! eventually consistent: a product is found by id at once, and in a list soon after.
 //!
 //! `reservations` stores what orders took from the stock, by the order's key. Searches use an index
 //! in memory, which is updated by this process's writes and by reading the table ([`searching`]).
 
+mod replacing;
 pub mod reservations;
 mod searching;
 pub mod tables;
@@ -21,6 +23,8 @@ use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use chassis::{Backoff, Limit, Page};
 use events::Timestamp;
+pub use replacing::NotChanged;
+use replacing::Turns;
 use searching::Searched;
 use serde::{Deserialize, Serialize};
 use tables::PRODUCTS;
@@ -38,6 +42,7 @@ const ATTEMPTS: usize = 8;
 pub struct Store {
     client: Client,
     searched: Searched,
+    turns: Turns,
 }
 
 /// The products to list.
@@ -83,6 +88,9 @@ struct Row {
     category: Option<String>,
     attributes: Object,
     version: u64,
+    /// Absent from products that earlier versions stored and nobody has bought since.
+    #[serde(default)]
+    stock_version: u64,
     created_at: Timestamp,
     updated_at: Timestamp,
 }
@@ -93,6 +101,7 @@ impl Store {
         Self {
             client,
             searched: Searched::default(),
+            turns: Turns::default(),
         }
     }
 
@@ -101,34 +110,20 @@ impl Store {
     /// # Errors
     /// Returns [`StoreError::Changed`] if the id is in use, or another [`StoreError`].
     pub async fn create(&self, product: &Product) -> Result<(), StoreError> {
-        self.put(product, "attribute_not_exists(id)", None).await
+        self.put(product, "attribute_not_exists(id)").await
     }
 
-    /// Replaces a product whose stored version is one lower than this product's.
-    ///
-    /// # Errors
-    /// Returns [`StoreError::Changed`] if the stored version is another one.
-    pub async fn replace(&self, product: &Product) -> Result<(), StoreError> {
-        self.put(product, "version = :version", Some(product.version - 1))
-            .await
-    }
-
-    async fn put(
-        &self,
-        product: &Product,
-        condition: &str,
-        version: Option<u64>,
-    ) -> Result<(), StoreError> {
-        let mut put = self.client.put_item().table_name(PRODUCTS);
-        put = put
-            .set_item(Some(serde_dynamo::to_item(Row::from(product.clone()))?))
+    async fn put(&self, product: &Product, condition: &str) -> Result<(), StoreError> {
+        let item = serde_dynamo::to_item(Row::from(product.clone()))?;
+        let put = self
+            .client
+            .put_item()
+            .table_name(PRODUCTS)
+            .set_item(Some(item))
             .condition_expression(condition);
-        if let Some(version) = version {
-            put = put.expression_attribute_values(":version", number(version));
-        }
+
         put.send().await.map_err(failed)?;
         self.searched.index_mut().put(product);
-
         Ok(())
     }
 
@@ -296,6 +291,7 @@ impl From<Product> for Row {
             id,
             details,
             version,
+            stock_version,
             created_at,
             updated_at,
         } = product;
@@ -320,6 +316,7 @@ impl From<Product> for Row {
             category,
             attributes,
             version,
+            stock_version,
             created_at,
             updated_at,
         }
@@ -337,6 +334,7 @@ impl From<Row> for Product {
             category,
             attributes,
             version,
+            stock_version,
             ..
         } = row;
 
@@ -353,6 +351,7 @@ impl From<Row> for Product {
             id,
             details,
             version,
+            stock_version,
             created_at: row.created_at,
             updated_at: row.updated_at,
         }

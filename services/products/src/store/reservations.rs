@@ -182,7 +182,7 @@ fn take(item: &Held) -> TransactWriteItem {
         let condition = "stock >= :quantity AND price_cents = :price AND currency = :currency";
         let update = change_stock(
             item,
-            "SET stock = stock - :quantity, version = version + :one",
+            "SET stock = stock - :quantity, stock_version = if_not_exists(stock_version, :none) + :one",
         );
         let update = update.condition_expression(condition);
         let update = update.expression_attribute_values(":price", number(item.unit_price_cents));
@@ -209,7 +209,7 @@ fn take(item: &Held) -> TransactWriteItem {
 fn give_back(item: &Held) -> TransactWriteItem {
     let update = change_stock(
         item,
-        "SET stock = stock + :quantity, version = version + :one",
+        "SET stock = stock + :quantity, stock_version = if_not_exists(stock_version, :none) + :one",
     );
     let update = update.condition_expression("attribute_exists(stock)");
 
@@ -224,7 +224,8 @@ fn change_stock(item: &Held, change: &str) -> UpdateBuilder {
         .key("id", text(item.product_id));
     let update = update
         .update_expression(change)
-        .expression_attribute_values(":one", number(1));
+        .expression_attribute_values(":one", number(1))
+        .expression_attribute_values(":none", number(0));
     update.expression_attribute_values(":quantity", number(item.quantity))
 }
 

@@ -14,6 +14,7 @@ testbed::on_both_dynamodbs!(
     several_products_are_found_by_id_and_unknown_ids_are_absent,
     a_patch_changes_what_it_names,
     if_match_refuses_what_was_decided_on_another_version,
+    a_patch_honours_if_none_match,
     patches_at_the_same_time_all_count,
     a_deleted_product_is_gone,
     a_client_that_has_the_version_is_not_sent_it_again,
@@ -278,10 +279,28 @@ async fn if_match_refuses_what_was_decided_on_another_version(dynamodb: Client) 
     );
 }
 
+async fn a_patch_honours_if_none_match(dynamodb: Client) {
+    let service = service(dynamodb).await;
+    let path = format!("/products/{}", add_named(&service, "Lamp", None).await);
+    let patch = async |tag: &str| {
+        let body = Some(json!({"price_cents": 2}));
+        let headers = [("if-none-match", tag)];
+        service.send("PATCH", &path, &headers, body).await
+    };
+
+    for excluded in ["*", "\"1\"", "W/\"1\"", "\"7\", \"1\""] {
+        let refused = patch(excluded).await;
+        let told = (refused.status.as_u16(), refused.blamed());
+        assert_eq!(told, (412, "If-None-Match"), "{excluded}");
+    }
+    assert_eq!(service.get(&path).await.body["version"], json!(1));
+    assert_eq!(patch("\"2\", \"3\"").await.status, 200);
+}
+
 async fn patches_at_the_same_time_all_count(dynamodb: Client) {
     let service = service(dynamodb).await;
     let path = format!("/products/{}", add_named(&service, "Lamp", None).await);
-    let patches = (0..4).map(|number| {
+    let patches = (0..30).map(|number| {
         let service = service.clone();
         let path = path.clone();
         let body = Some(json!({format!("attribute_{number}"): number}));
@@ -293,9 +312,9 @@ async fn patches_at_the_same_time_all_count(dynamodb: Client) {
     }
 
     let shown = service.get(&path).await.body;
-    assert_eq!(shown["version"], json!(5));
+    assert_eq!(shown["version"], json!(31));
     assert!(
-        (0..4).all(|number| shown[format!("attribute_{number}")] == json!(number)),
+        (0..30).all(|number| shown[format!("attribute_{number}")] == json!(number)),
         "{shown}"
     );
 }

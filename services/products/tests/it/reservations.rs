@@ -15,6 +15,9 @@ testbed::on_both_dynamodbs!(
     a_product_without_a_stock_never_runs_short,
     an_unknown_product_is_named,
     stock_never_goes_below_zero_however_many_want_it,
+    a_sale_does_not_change_the_tag_and_an_edit_not_the_stock,
+    edits_and_sales_at_the_same_time_all_count,
+    a_stock_that_was_sold_from_is_not_overwritten_by_who_names_its_version,
 );
 
 async fn reserve(service: &TestClient, key: &str, items: &[(&str, u64)]) -> Reply {
@@ -211,4 +214,106 @@ async fn stock_never_goes_below_zero_however_many_want_it(dynamodb: Client) {
 
     assert_eq!(statuses, [201, 201, 201, 201, 201, 409, 409, 409]);
     assert_eq!(stock(&service, &lamp).await, json!(0));
+}
+
+async fn a_sale_does_not_change_the_tag_and_an_edit_not_the_stock(dynamodb: Client) {
+    let service = service(dynamodb).await;
+    let lamp = add_with_stock(&service, 5).await;
+    let path = format!("/products/{lamp}");
+    let before = service.get(&path).await;
+    reserve(&service, "order-1", &[(&lamp, 2)]).await;
+    release(&service, "order-1").await;
+    reserve(&service, "order-2", &[(&lamp, 1)]).await;
+
+    let after = service.get(&path).await;
+    assert_eq!(after.header("etag"), before.header("etag"));
+    assert_eq!(after.body["version"], before.body["version"]);
+    assert_eq!(after.body["stock_version"], json!(4));
+    assert_eq!(
+        after.header("cache-control"),
+        "no-store",
+        "a cache that compares the tag alone would show a stock of the past"
+    );
+
+    let headers = [("if-match", before.header("etag"))];
+    let body = Some(json!({"name": "Lantern", "category": "Light"}));
+    let edited = service.send("PATCH", &path, &headers, body).await;
+    assert_eq!(
+        (edited.status.as_u16(), edited.header("etag")),
+        (200, "\"2\"")
+    );
+    assert_eq!(
+        [&edited.body["stock"], &edited.body["stock_version"]],
+        [&json!(4), &json!(4)]
+    );
+    assert_eq!(service.get(&path).await.body, edited.body);
+
+    let body = Some(json!({"category": null}));
+    let edited = service.send("PATCH", &path, &[], body).await.body;
+    assert_eq!(
+        [&edited["category"], &edited["stock"]],
+        [&Value::Null, &json!(4)]
+    );
+}
+
+async fn edits_and_sales_at_the_same_time_all_count(dynamodb: Client) {
+    let service = service(dynamodb).await;
+    let lamp = add_with_stock(&service, 50).await;
+    let path = format!("/products/{lamp}");
+    let edits = (0..20).map(|number| {
+        let service = service.clone();
+        let path = path.clone();
+        let body = Some(json!({format!("attribute_{number}"): number}));
+        tokio::spawn(async move { service.send("PATCH", &path, &[], body).await.status })
+    });
+    let edits: Vec<_> = edits.collect();
+    let sales = (0..5).map(|number| {
+        let service = service.clone();
+        let lamp = lamp.clone();
+        tokio::spawn(async move {
+            let key = format!("order-{number}");
+            reserve(&service, &key, &[(&lamp, 2)]).await.status
+        })
+    });
+
+    for sale in sales.collect::<Vec<_>>() {
+        assert_eq!(sale.await.unwrap(), 201);
+    }
+    for edit in edits {
+        assert_eq!(edit.await.unwrap(), 200);
+    }
+    let shown = service.get(&path).await.body;
+    assert_eq!(
+        [&shown["stock"], &shown["version"], &shown["stock_version"]],
+        [&json!(40), &json!(21), &json!(6)]
+    );
+}
+
+async fn a_stock_that_was_sold_from_is_not_overwritten_by_who_names_its_version(dynamodb: Client) {
+    let service = service(dynamodb).await;
+    let lamp = add_with_stock(&service, 5).await;
+    let path = format!("/products/{lamp}");
+    let restock = async |stock: Value, version: Value| {
+        let body = Some(json!({"stock": stock, "stock_version": version}));
+        service.send("PATCH", &path, &[], body).await
+    };
+
+    reserve(&service, "order-1", &[(&lamp, 2)]).await;
+    let stale = restock(json!(50), json!(1)).await;
+    assert_eq!(
+        (stale.status.as_u16(), stale.blamed()),
+        (412, "stock_version")
+    );
+    let odd = restock(json!(50), json!("2")).await;
+    assert_eq!((odd.status.as_u16(), odd.blamed()), (422, "stock_version"));
+    assert_eq!(stock(&service, &lamp).await, json!(3));
+
+    let counted = restock(json!(50), json!(2)).await;
+    assert_eq!(
+        [&counted.body["stock"], &counted.body["stock_version"]],
+        [&json!(50), &json!(3)]
+    );
+    let uncounted = restock(Value::Null, json!(3)).await;
+    assert_eq!(uncounted.body["stock"], Value::Null);
+    assert_eq!(restock(json!(1), json!(4)).await.body["stock"], json!(1));
 }

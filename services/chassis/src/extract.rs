@@ -1,5 +1,5 @@
 //! Extractors for handlers. An invalid request is answered with a problem document that names the
-//! field.
+//! field, in words for who sent it.
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::Problem;
 use crate::duplicates::Unique;
+use crate::wording::in_words;
 
 /// A JSON body, of a request or of a reply; a request's is an object. Malformed JSON is a 400, a
 /// wrong or missing field a 422, a body over the limit (1 MiB unless the router sets another) a
@@ -90,7 +91,7 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
             return Problem::bad_request(format!("the body is not valid JSON: {inner}"));
         }
 
-        let problem = Problem::unprocessable(without_position(&inner.to_string()).to_owned());
+        let problem = Problem::unprocessable(in_words(&inner.to_string()));
         match blamed_field(&error.path().to_string(), &inner.to_string()) {
             Some(field) => problem.field(field),
             None => problem,
@@ -102,13 +103,6 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
         .map_err(|error| Problem::bad_request(format!("the body is not valid JSON: {error}")))?;
 
     Ok(value)
-}
-
-/// Returns serde's message without the line and column, which mean little in a body of one line.
-fn without_position(message: &str) -> &str {
-    message
-        .rsplit_once(" at line ")
-        .map_or(message, |(before, _)| before)
 }
 
 /// Returns the path to the field: serde reports a missing field at its parent and names it between
@@ -164,7 +158,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
             .map(Self)
             .map_err(|error| {
                 let message = error.inner().to_string();
-                let problem = Problem::bad_request(message.clone());
+                let problem = Problem::bad_request(in_words(&message));
                 match blamed_field(&error.path().to_string(), &message) {
                     Some(field) => problem.field(field),
                     None => problem,

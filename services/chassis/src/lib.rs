@@ -27,6 +27,7 @@ pub mod span;
 pub mod sql;
 mod telemetry;
 mod trace;
+mod wording;
 mod workers;
 
 pub use application::{application, operator};

@@ -160,6 +160,32 @@ async fn a_wrong_or_missing_field_is_a_422_with_its_path() {
 }
 
 #[tokio::test]
+async fn what_is_wrong_is_said_in_words_for_who_sent_it() {
+    let detail = async |sent: &str| {
+        let answer = body(post_basket(sent.to_owned()).await).await;
+        answer["detail"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(
+        detail(r#"{"items":[{"quantity":"two"}]}"#).await,
+        "this must be a whole number, not a text"
+    );
+    assert_eq!(
+        detail(r#"{"items":[{}]}"#).await,
+        "quantity is missing; add it"
+    );
+    assert_eq!(
+        detail(r#"{"items":[],"items":[]}"#).await,
+        "items is there twice; send it once"
+    );
+
+    let query = body(get_path("/filter?user_id=x").await).await;
+    assert_eq!(
+        query["detail"],
+        "this must be a whole number, in digits alone"
+    );
+}
+
+#[tokio::test]
 async fn an_array_is_no_object_though_serde_would_take_it_for_one() {
     for body in [r#"[[{"quantity": 1}]]"#, "\n[]"] {
         assert_problem(

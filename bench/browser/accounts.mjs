@@ -127,7 +127,7 @@ async function orderAndCancel(visitor) {
   await slip.getByRole("button", { name: "Cancel the order" }).click();
   await visitor.look("account-order-cancel");
   await slip.getByRole("button", { name: /^Yes, cancel order/ }).click();
-  await slip.getByText("cancelled").waitFor();
+  await slip.getByText("cancelled", { exact: true }).waitFor();
   assert.equal(await slip.getByRole("button").count(), 0);
   await visitor.holdAccessible();
   await visitor.look("account-orders");

@@ -9,6 +9,7 @@ const PAGES = {
   "/": ".card:not(.skeleton)",
   "/live": ".chart .staff",
   "/orders": ".notice",
+  "/admin": "#orders:not([aria-busy])",
   "/files": ".file:not(.bone)",
   "/docs": "#operations:not([aria-busy])",
 };

@@ -1,4 +1,5 @@
-// The story of a purchase: look around, sign up, buy, wait for the minute to close, find the count on the board.
+// The story of a purchase: look around, sign up, buy, pay, wait for the minute to close, find the count on the board, and see the
+// order arrive.
 
 import assert from "node:assert/strict";
 import { check } from "./report.mjs";
@@ -22,17 +23,27 @@ export async function purchase(visitor) {
   await claim("a product has a page of its own, and the way back", () => lookClosely(visitor));
   await claim("two products go into the basket", () => fillBasket(visitor));
   await claim("the basket is accessible", () => visitor.holdAccessible());
+  await claim("the order is to be sent to an address", () => chooseAddress(visitor));
   await claim("an order asks who orders, and a wrong address is explained at its field", () => wrongAddress(visitor));
   await claim("the form is accessible", () => visitor.holdAccessible());
-  await claim("after signing up the order is placed", async () => {
-    await page.getByRole("textbox", { name: "Name" }).fill(name);
-    await page.getByRole("textbox", { name: "E-mail" }).fill(`ada+${device}-${Date.now()}@example.org`);
+  await claim("after signing up, a wrong line of the address is explained at its field", async () => {
+    await page.locator("#account").getByRole("textbox", { name: "Name" }).fill(name);
+    await page.locator("#account").getByRole("textbox", { name: "E-mail" }).fill(`ada+${device}-${Date.now()}@example.org`);
     await page.locator("#account").getByRole("button", { name: "Sign up" }).click();
+    await page.locator("#delivery-country[aria-invalid=true]").waitFor();
+    assert.match(await page.locator("#delivery-country-complaint").textContent(), /two capital letters/);
+    await visitor.holdAccessible();
+    await visitor.look("address");
+  });
+  await claim("with the right address the order is placed", async () => {
+    await page.getByRole("textbox", { name: "Country" }).fill("de");
+    await page.getByRole("button", { name: "Place the order" }).click();
     await page.getByRole("heading", { name: /^Order \d+ is placed$/ }).waitFor();
     await page.getByText(/will be counted when its minute/).waitFor();
     await visitor.look("receipt");
   });
   await claim("the receipt is accessible", () => visitor.holdAccessible());
+  await claim("a card that is declined says so, and another one pays", () => pay(visitor));
   await claim("the receipt says when the order was counted", async () => {
     await page.getByText(/^Counted: \d+ order/).waitFor({ timeout: UNTIL_COUNTED_MS });
     await visitor.look("counted");
@@ -41,6 +52,13 @@ export async function purchase(visitor) {
   await claim("the board is accessible and stands still", () => holdAll(visitor));
   await claim("my orders shows the order with its products", () => findOrder(visitor));
   await claim("my orders is accessible and stands still", () => holdAll(visitor));
+  await claim("the order is shipped and delivered, and my orders shows it as it happens", () => deliver(visitor));
+  await claim("the administrator's page is accessible and stands still", async () => {
+    await page.goto("/admin?status=delivered");
+    await page.getByRole("article").first().waitFor();
+    await visitor.look("admin");
+    await holdAll(visitor);
+  });
 }
 
 async function holdAll(visitor) {
@@ -92,11 +110,54 @@ async function fillBasket(visitor) {
   await visitor.look("basket");
 }
 
+async function chooseAddress(visitor) {
+  const { page } = visitor;
+  await page.getByRole("radio", { name: "Send it to an address" }).check();
+  const lines = { "Name of who": "Ada Lovelace", Street: "12 Café Lane", "Postal code": "10115", Town: "Berlin", Country: "D" };
+  for (const [name, text] of Object.entries(lines)) await page.getByRole("textbox", { name }).fill(text);
+}
+
+async function pay(visitor) {
+  const { page } = visitor;
+  const pay = page.getByRole("button", { name: /^Pay / });
+  await page.getByRole("radio", { name: "A card without" }).check();
+  await pay.click();
+  await page.getByText(/declined/).waitFor();
+  await visitor.look("declined");
+  await page.getByRole("radio", { name: "A card with money on it" }).check();
+  await pay.click();
+  await page.getByText(/^Order \d+ is paid\.$/).waitFor();
+  await visitor.holdAccessible();
+  await visitor.look("paid");
+}
+
+/** Does the shop's part on a page of its own, while the customer watches. */
+async function deliver(visitor) {
+  const { page } = visitor;
+  const order = page.getByRole("article").first();
+  const name = await order.getByRole("heading").textContent();
+  const state = (word) => order.locator(`.status[data-status=${word}]`).waitFor();
+  await state("paid");
+  await order.getByText("To Ada Lovelace, 12 Café Lane, 10115 Berlin, DE").waitFor();
+
+  const desk = await page.context().newPage();
+  await desk.goto("/admin");
+  await desk.getByRole("button", { name: `Ship: ${name.toLowerCase()}`, exact: true }).click();
+  await page.bringToFront();
+  await state("shipped");
+  await desk.goto("/admin?status=shipped");
+  await desk.getByRole("button", { name: `Note that it arrived: ${name.toLowerCase()}`, exact: true }).click();
+  await page.bringToFront();
+  await state("delivered");
+  await desk.close();
+  await visitor.look("delivered");
+}
+
 async function wrongAddress(visitor) {
   const { page } = visitor;
   await page.getByRole("button", { name: "Place the order" }).click();
-  await page.getByRole("textbox", { name: "Name" }).fill("Ada");
-  await page.getByRole("textbox", { name: "E-mail" }).fill("nowhere");
+  await page.locator("#account").getByRole("textbox", { name: "Name" }).fill("Ada");
+  await page.locator("#account").getByRole("textbox", { name: "E-mail" }).fill("nowhere");
   await page.locator("#account").getByRole("button", { name: "Sign up" }).click();
   await page.locator("#email[aria-invalid=true]").waitFor();
   assert.notEqual(await page.locator("#email-complaint").textContent(), "");

@@ -6,6 +6,7 @@ import { mkdir } from "node:fs/promises";
 import { chromium } from "playwright-core";
 import { accounts, openAccount } from "./accounts.mjs";
 import { budget } from "./budget.mjs";
+import { desk } from "./desk.mjs";
 import { docs } from "./docs.mjs";
 import { files, filesOnAPhone, guardedFiles } from "./files.mjs";
 import { keyboard } from "./keyboard.mjs";
@@ -31,8 +32,8 @@ const arrive = (device, at = base) => Visitor.arrive(browser, device, { base: at
 async function shop(device) {
   const visitor = await arrive(device);
   await purchase(visitor);
-  // The refused sign-up of the story is the one error a browser may log.
-  await holdQuiet(visitor, /status of (409|422)/);
+  // The refused sign-up, address and card of the story are the errors a browser may log.
+  await holdQuiet(visitor, /status of (402|409|422)/);
 }
 
 async function account(device) {
@@ -53,6 +54,7 @@ async function wearOut() {
   await sessions(await arrive("desktop", enforced));
   await openAccount(await arrive("desktop"));
   await guardedFiles(await arrive("desktop", enforced), admin);
+  await desk(await arrive("phone", enforced), admin);
 }
 
 // Some wait for a minute to close, and all can do so together.

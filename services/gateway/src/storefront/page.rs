@@ -43,7 +43,7 @@ mod tests {
             .chain([&MISSING])
             .filter_map(|file| file.page())
             .collect();
-        assert_eq!(pages.len(), 7);
+        assert_eq!(pages.len(), 8);
 
         for page in pages {
             let (values, main) = page.split_once("\n\n").unwrap();
@@ -70,7 +70,7 @@ mod tests {
             )
         };
 
-        for path in ["/", "/live", "/orders", "/files", "/docs"] {
+        for path in ["/", "/live", "/orders", "/admin", "/files", "/docs"] {
             assert_eq!(marked(path), (1, true), "{path}");
         }
         assert_eq!(marked("/products/{id}"), (0, false));

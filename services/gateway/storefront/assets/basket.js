@@ -3,6 +3,7 @@
 import { askWho } from "./account.js";
 import { call } from "./api.js";
 import { basket, changes, customer, empty, forgetOrderKey, leave, orderKey, put, reprice, totals } from "./customer.js";
+import { delivery } from "./delivery.js";
 import { dialog } from "./dialog.js";
 import { button, element, notice } from "./dom.js";
 import { money } from "./format.js";
@@ -60,7 +61,8 @@ function line({ product, quantity }) {
 function checkout(lines, trouble) {
   const sums = totals(lines);
   const isMixed = sums.length > 1;
-  const place = element("button", { class: "button", type: "button", disabled: isMixed, on: { click: () => order(place) } }, "Place the order");
+  const way = delivery();
+  const place = element("button", { class: "button", type: "button", disabled: isMixed, on: { click: () => order(place, way) } }, "Place the order");
   return element(
     "div",
     { class: "stack checkout" },
@@ -71,15 +73,17 @@ function checkout(lines, trouble) {
       element("strong", { class: "figure" }, sums.map(([currency, cents]) => money(cents, currency)).join(" + ")),
     ),
     isMixed && element("p", { class: "complaint" }, "An order has one currency: take out what is in another, and order it by itself."),
+    way.node,
     element("p", { class: "complaint", role: "alert" }, trouble),
     place,
-    element("p", { class: "soft small" }, "Nothing is charged: this is a demonstration shop."),
+    element("p", { class: "soft small" }, "You pay in the next step. No money moves: this is a demonstration shop."),
   );
 }
 
-async function order(place) {
+async function order(place, way) {
   place.disabled = true;
   place.textContent = "Placing the order…";
+  const destination = way.value();
   const user = customer() ?? (await askWho());
   if (!user) return show("Say who you are first, so that the order has an owner.");
   const lines = basket();
@@ -87,13 +91,19 @@ async function order(place) {
   try {
     const placed = await call("/orders", {
       method: "POST",
-      body: { user_id: user.id, items, total_cents: totals(lines)[0][1] },
+      body: { user_id: user.id, items, total_cents: totals(lines)[0][1], delivery: destination },
       headers: { "idempotency-key": orderKey(user.id) },
     });
     succeed(placed);
   } catch (problem) {
+    if (way.complain(problem.field ?? "", problem.message)) return again(place);
     show(await explain(problem).catch(({ message }) => message));
   }
+}
+
+function again(place) {
+  place.disabled = false;
+  place.textContent = "Place the order";
 }
 
 // What the customer agreed to does not hold any more: the basket shows what does, and waits to be ordered again.

@@ -7,6 +7,7 @@ const CUSTOMER = "tidemark.customer";
 const SESSION = "tidemark.session";
 const BASKET = "tidemark.basket";
 const ORDER = "tidemark.order";
+const ADDRESS = "tidemark.address";
 const MOST = 99;
 
 /** Fires "customer" and "basket" when either changed, here or in another tab. */
@@ -40,9 +41,21 @@ export function bearer() {
   return { id: Number(sub), isAdmin: roles.includes("admin") };
 }
 
+/** Where the last order went: {name, street, postcode, city, country}; null if it was collected. */
+export function address() {
+  return read(ADDRESS, null);
+}
+
+/** Keeps an address and gives it back; nothing for null. */
+export function keepAddress(address) {
+  write(ADDRESS, address);
+  return address ?? undefined;
+}
+
 /** Nobody is shopping any more; the basket stays. */
 export function leave() {
   write(SESSION, null);
+  write(ADDRESS, null);
   if (customer()) choose(null);
 }
 
@@ -80,7 +93,7 @@ export function empty() {
  * in all tabs: whoever presses the button again, after an answer was lost, orders once.
  */
 export function orderKey(userId) {
-  const lines = JSON.stringify(basket().map(({ product, quantity }) => [product.id, product.price_cents, quantity]));
+  const lines = JSON.stringify([address(), basket().map(({ product, quantity }) => [product.id, product.price_cents, quantity])]);
   const kept = read(ORDER, null);
   if (kept?.user === userId && kept.lines === lines) return kept.key;
   const key = newKey();

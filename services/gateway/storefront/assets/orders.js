@@ -1,4 +1,5 @@
-// My orders: newest first, each with its things; one that is not on its way yet can be cancelled.
+// My orders: newest first, each with its things. One that is not paid can be paid, one that is not on its way yet cancelled, and
+// the states of those that move on are looked at again and again.
 
 import "./masthead.js";
 import { askWho } from "./account.js";
@@ -7,18 +8,34 @@ import { changes, customer } from "./customer.js";
 import { say } from "./dialog.js";
 import { button, deliberate, element, notice } from "./dom.js";
 import { date, minute, money, plural } from "./format.js";
+import { payment } from "./pay.js";
 
 const place = document.querySelector("#orders");
 const whose = document.querySelector("#whose");
 const PAGE = 20;
 const CANCELLABLE = ["pending", "paid"];
+const MOVING = ["pending", "paid", "shipped", "cancelled"];
+const LOOK_EVERY_MS = 3_000;
+/** What an order's state means for its customer. */
+const SAID = {
+  pending: "It waits to be paid.",
+  paid: "We are packing it.",
+  shipped: "It is on its way to you.",
+  delivered: "It has arrived.",
+  cancelled: "It was cancelled; what you paid goes back to you.",
+  expired: "It was not paid in time.",
+  refunded: "Your money went back to you.",
+};
 const names = new Map();
+/** The orders on the page, by id. */
+const known = new Map();
 
 let shown = 0;
 
 async function load() {
   const user = customer();
   shown += 1;
+  known.clear();
   const turn = shown;
   whose.textContent = user ? `What ${user.name} ordered, newest first.` : "What you ordered, newest first.";
   if (!user) {
@@ -67,9 +84,10 @@ function card(order) {
   const things = (order.items ?? []).map(({ product_id, quantity, unit_price_cents }) =>
     element("li", {}, element("span", {}, `${quantity} × ${names.get(product_id) ?? "a product of the past"}`), element("span", { class: "figure soft" }, money(quantity * unit_price_cents, order.currency))),
   );
+  known.set(order.id, order);
   const item = element(
     "li",
-    {},
+    { id: `slip-${order.id}` },
     element(
       "article",
       { class: "order", "aria-labelledby": title },
@@ -77,17 +95,24 @@ function card(order) {
       element("p", { class: "soft small figure" }, `${date(at)}, ${minute(at)}`),
       element("ul", { class: "order-lines small" }, things),
       element("p", { class: "sum" }, element("span", {}, plural(count(order), "item")), element("strong", { class: "figure" }, money(order.total_cents, order.currency))),
-      CANCELLABLE.includes(order.status) && deliberate("Cancel the order", `Yes, cancel order ${order.id}`, () => cancel(order, item)),
+      element("p", { class: "small", role: "status" }, SAID[order.status]),
+      order.delivery && element("p", { class: "soft small" }, `To ${order.delivery.name}, ${order.delivery.street}, ${order.delivery.postcode} ${order.delivery.city}, ${order.delivery.country}`),
+      order.status === "pending" && element("details", { class: "disclosure" }, element("summary", {}, "Pay"), payment(order, replace)),
+      CANCELLABLE.includes(order.status) && deliberate("Cancel the order", `Yes, cancel order ${order.id}`, () => cancel(order)),
     ),
   );
   return item;
 }
 
-async function cancel({ id }, item) {
-  const replace = (order) => {
-    item.replaceWith(card(order));
-    document.querySelector(`#order-${id}`).focus();
-  };
+/** Shows an order as it is now, and gives it the focus if what had it is gone. */
+function replace(order) {
+  const old = document.querySelector(`#slip-${order.id}`);
+  const hadFocus = old.contains(document.activeElement);
+  old.replaceWith(card(order));
+  if (hadFocus) document.querySelector(`#order-${order.id}`).focus();
+}
+
+async function cancel({ id }) {
   try {
     replace(await call(`/orders/${id}`, { method: "PATCH", body: { status: "cancelled" } }));
     say(`Order ${id} is cancelled.`);
@@ -97,6 +122,26 @@ async function cancel({ id }, item) {
     replace(await call(`/orders/${id}`));
     say(problem.message);
   }
+}
+
+/** Shows what has moved on since. An order that somebody is about to pay or cancel stays as it is until then. */
+async function look() {
+  const user = customer();
+  const moving = [...known.values()].filter(({ status }) => MOVING.includes(status));
+  if (!user || document.hidden || moving.length === 0) return;
+  const turn = shown;
+  const { items } = await call(`/orders?${new URLSearchParams({ user_id: user.id, limit: PAGE })}`);
+  if (turn !== shown) return;
+  for (const order of items) {
+    const before = known.get(order.id);
+    if (before && before.status !== order.status) replace(order);
+  }
+}
+
+async function watch() {
+  // What cannot be had now is looked at the next time.
+  await look().catch(() => {});
+  setTimeout(watch, LOOK_EVERY_MS);
 }
 
 function count({ items = [] }) {
@@ -110,3 +155,4 @@ function none() {
 
 changes.addEventListener("customer", load);
 load();
+watch();

@@ -1,10 +1,11 @@
-// What happens to an order after it is placed: its minute closes, the stream job counts it, the count comes back.
+// What happens to an order after it is placed: it is paid, its minute closes, the stream job counts it, the count comes back.
 
 import { everySecond, WINDOW_MS, windowStart } from "./clock.js";
 import { follow } from "./counts.js";
 import { button, element } from "./dom.js";
 import { minute, money, plural, sums } from "./format.js";
 import { gauge } from "./gauge.js";
+import { payment } from "./pay.js";
 
 /** {node, end}: the receipt, and what stops it from watching. */
 export function receipt(order, close) {
@@ -17,10 +18,15 @@ export function receipt(order, close) {
     "div",
     { class: "stack receipt" },
     element("p", {}, `${money(order.total_cents, order.currency)} · ${plural(things(order), "item")}`),
+    element("div", { class: "receipt-pay" }, payment(order, paid)),
     element("div", { class: "receipt-tide" }, tide.node, element("div", { class: "stack" }, state, countdown)),
     element("a", { class: "button", href: "/live" }, "Watch the live board"),
     button("Back to the shop", close, "quiet"),
   );
+  function paid(now) {
+    const line = element("p", { role: "status" }, `Order ${now.id} is ${now.status}.`);
+    node.querySelector(".receipt-pay").replaceChildren(line);
+  }
   state.textContent = `Your order will be counted when its minute, ${minute(start)}, closes.`;
   const stopClock = everySecond((now) => {
     tide.rise(now < closes ? (now - start) / WINDOW_MS : 1);

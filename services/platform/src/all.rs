@@ -19,7 +19,7 @@ use crate::stores::Stores;
 use crate::stream_job;
 
 /// Time within which all parts must stop. It is short because a person waits at the terminal.
-const STOP_WITHIN: Duration = Duration::from_millis(4500);
+const STOP_WITHIN: Duration = Duration::from_millis(4200);
 
 /// Poll interval of the relay when no other replica uses the database. The relay is woken at once
 /// for orders of this process.

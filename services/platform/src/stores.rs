@@ -6,6 +6,7 @@
 use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use chassis::in_one_line;
@@ -20,6 +21,8 @@ use crate::running::{Running, Stage};
 
 /// The value of `--dynamodb` that stands for AWS.
 const AWS: &str = "aws";
+/// Longest wait for the connections of the database when all parts have stopped.
+const CLOSE_LIMIT: Duration = Duration::from_millis(300);
 
 /// The stores of one process.
 pub struct Stores {
@@ -171,10 +174,15 @@ impl Stores {
         Ok(())
     }
 
-    /// Closes the stores. Call it when no part uses them any more.
+    /// Closes the stores, when no part uses them any more. A part that was left behind may hold a
+    /// connection: that one is not waited for.
     pub async fn close(self) {
-        if let Some(database) = self.database {
-            database.pool().close().await;
+        let Some(database) = self.database else {
+            return;
+        };
+        let closed = tokio::time::timeout(CLOSE_LIMIT, database.pool().close()).await;
+        if closed.is_err() {
+            tracing::warn!("connections to the database are left open");
         }
     }
 

@@ -59,11 +59,17 @@ pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 impl Platform {
     /// Starts one on free ports and reads the addresses of its parts from its table.
     pub fn start(arguments: &[&str]) -> Self {
+        Self::start_writing(arguments, Stdio::inherit())
+    }
+
+    /// The same with its standard error, and so its log, going there.
+    pub fn start_writing(arguments: &[&str], errors: Stdio) -> Self {
         let mut command = command(arguments);
         // Logs as text go to standard error, so that nothing is written to the pipe that nobody reads any more.
         command
             .args(["--port-base", "0", "--log-format", "text"])
-            .stdout(Stdio::piped());
+            .stdout(Stdio::piped())
+            .stderr(errors);
 
         let mut child = command.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap())

@@ -1,5 +1,7 @@
 //! It serves, keeps what it was told through a kill, and stops when asked.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -59,6 +61,51 @@ fn everything_starts_serves_and_stops_on_ctrl_c() {
     assert!(
         status.success() && took < STOP_LIMIT,
         "{status} after {took:?}"
+    );
+}
+
+#[test]
+fn it_stops_in_time_and_without_a_panic_while_orders_pour_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let errors = std::fs::File::create(&log).unwrap();
+    let platform = Platform::start_writing(&["--ephemeral"], errors.into());
+    platform.wait_until_healthy();
+    let user = json!({"name": "Demo User", "email": "demo@test.com"});
+    let user = platform.post("/api/users", &user).1["id"].clone();
+    let lamp = json!({"name": "Lamp", "price_cents": 5, "stock": 1_000_000});
+    let lamp = platform.post("/api/products", &lamp).1["id"].clone();
+
+    let order = json!({"user_id": user, "items": [{"product_id": lamp, "quantity": 1}]});
+    let url = platform.url("/api/orders");
+    let accepted = Arc::new(AtomicUsize::new(0));
+    let customers: Vec<_> = (0..24)
+        .map(|_| {
+            let client = platform.client.clone();
+            let order = order.clone();
+            let url = url.clone();
+            let accepted = Arc::clone(&accepted);
+            std::thread::spawn(move || {
+                // Ends with the platform.
+                while let Ok(answer) = client.post(&url).json(&order).send() {
+                    let is_accepted = answer.status() == 201;
+                    accepted.fetch_add(usize::from(is_accepted), Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+
+    wait_until("orders pour in", || accepted.load(Ordering::Relaxed) > 200);
+    let (status, took) = platform.signal("INT");
+    for customer in customers {
+        customer.join().unwrap();
+    }
+
+    let written = std::fs::read_to_string(&log).unwrap();
+    assert!(!written.contains("panicked"), "{written}");
+    assert!(
+        status.success() && took < STOP_LIMIT,
+        "{status} after {took:?}: {written}"
     );
 }
 

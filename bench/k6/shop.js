@@ -1,4 +1,4 @@
-// The load test of the platform: people who look, order and look again, from ten to two hundred of them.
+// The load test of the platform: people who look, order, look again and pay, from ten to two hundred of them.
 //
 //   k6 run bench/k6/shop.js                               ten minutes against http://127.0.0.1:5000
 //   BASE_URL=https://shop.example.com k6 run …            any other address
@@ -136,6 +136,9 @@ export default function (data) {
 
   const kept = http.get(`${API}/orders/${order.json('id')}`, params('GET /orders/:id'));
   check(kept, { 'the order can be read back': (r) => is_refused(r) || r.status === 200 && r.json('user_id') === user.id });
+  const card = JSON.stringify({ token: 'sim-approve' });
+  const paid = http.post(`${API}/orders/${order.json('id')}/payments`, card, params('POST /orders/:id/payments'));
+  check(paid, { 'the order is paid': (r) => is_refused(r) || r.status === 201 && r.json('status') === 'captured' });
   if (data.summarized !== null && exec.vu.iterationInInstance % 10 === 0) {
     const summary = http.get(`${API}/analytics/summary`, params('GET /analytics/summary', {}, data.admin));
     check(summary, { 'analytics answers': (r) => is_refused(r) || r.status === 200 });

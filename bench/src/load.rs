@@ -79,13 +79,16 @@ pub fn run(cache: &Cache, folder: &Path) -> Result<(), LoadError> {
     }
 }
 
-/// Starts a platform that authenticates its callers, lets one address sign up as often as it likes, and counts by short windows.
+/// Starts a platform that authenticates its callers, lets one address sign up as often as it likes and an account order as much as
+/// it likes before it pays, and counts by short windows.
 fn start(folder: &Path) -> Result<Platform, LoadError> {
     let arguments = [
         ["--auth", "enforced"],
         ["--users-admin-email", ADMIN_EMAIL],
         ["--users-admin-password", ADMIN_PASSWORD],
         ["--gateway-sign-up-limit", "0"],
+        ["--orders-unpaid-orders", "1000000"],
+        ["--orders-unpaid-pieces", "1000000"],
         ["--window", "5s"],
     ];
 

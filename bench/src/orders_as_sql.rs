@@ -6,8 +6,10 @@
 //!
 //! - a customer who signed up after the backup gets a nameless account with the old id, because
 //!   orders refer to it;
-//! - an order gets its row and its items as they were when it was placed; later changes are not
-//!   known;
+//! - an order gets its row and its items as they were when it was placed, and then the last state
+//!   that the topic has of it; its address and its payments are not on the topic;
+//! - an unpaid order expires a day after it was placed, and each account's unpaid orders are counted
+//!   anew;
 //! - a row of the outbox whose event is on the topic is deleted: the relay would publish it
 //!   again.
 //!
@@ -16,13 +18,22 @@
 use std::fmt::{Display, Write};
 use std::io;
 
-use events::{ORDERS, OrderCreated};
+use events::{ORDER_PAID, ORDERS, OrderChanged, OrderCreated};
 use record_log::{LogSettings, RecordLog};
+use serde::Deserialize;
 
 use crate::read::{self, ReadError};
 
 /// Rows of one statement: far below the packet size of any server.
 const ROWS: usize = 200;
+/// How long a restored order may stay unpaid.
+const UNPAID_MS: u64 = 24 * 3_600_000;
+/// Counts the unpaid orders of each account.
+const COUNT_UNPAID: &str = "DELETE FROM unpaid_orders;
+INSERT INTO unpaid_orders (user_id, orders, pieces)
+  SELECT o.user_id, COUNT(DISTINCT o.id), SUM(i.quantity) FROM orders o JOIN order_items i ON i.order_id = o.id
+  WHERE o.status = 'pending' GROUP BY o.user_id;
+";
 
 /// Prints the orders of the topic as SQL that adds those that a restored database lacks.
 #[derive(Debug, clap::Parser)]
@@ -70,16 +81,49 @@ fn property(text: &str) -> Result<(String, String), &'static str> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
+/// The events of the topic.
+#[derive(Clone, Debug, Default)]
+pub struct Events {
+    /// The orders that were placed.
+    pub orders: Vec<OrderCreated>,
+    /// The states that they entered later. Those of one order are in their order.
+    pub changes: Vec<OrderChanged>,
+}
+
+/// An event of the topic. The two differ in their fields.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Event {
+    Created(OrderCreated),
+    Changed(OrderChanged),
+}
+
+/// Reads the events of the topic.
+///
+/// # Errors
+/// [`ReadError`], also if a record is none of these events.
+pub fn read_events(log: &dyn RecordLog) -> Result<Events, ReadError> {
+    let mut events = Events::default();
+    for event in read::all_json(log, ORDERS)? {
+        match event {
+            Event::Created(order) => events.orders.push(order),
+            Event::Changed(change) => events.changes.push(change),
+        }
+    }
+    Ok(events)
+}
+
 /// Returns the statements for the orders on the log.
 ///
 /// # Errors
 /// [`ReadError`], also if a record is no order.
 pub fn of(log: &dyn RecordLog) -> Result<String, ReadError> {
-    Ok(statements(&read::all_json(log, ORDERS)?))
+    Ok(statements(&read_events(log)?))
 }
 
 /// Returns the statements that restore these orders. Pure.
-pub fn statements(orders: &[OrderCreated]) -> String {
+pub fn statements(events: &Events) -> String {
+    let orders = &events.orders;
     let mut sql = String::from("SET NAMES utf8mb4;\nSTART TRANSACTION;\n");
     let mut users: Vec<_> = orders
         .iter()
@@ -99,7 +143,7 @@ pub fn statements(orders: &[OrderCreated]) -> String {
         users.iter().map(user),
     );
 
-    let columns = "orders (id, user_id, status, total_cents, currency, reservation_key, created_at_ms, updated_at_ms)";
+    let columns = "orders (id, user_id, status, total_cents, currency, reservation_key, created_at_ms, updated_at_ms, expires_at_ms)";
     insert(&mut sql, columns, "id", orders.iter().map(order_row));
     let columns = "order_items (order_id, line, product_id, quantity, unit_price_cents)";
 
@@ -110,8 +154,19 @@ pub fn statements(orders: &[OrderCreated]) -> String {
         orders.iter().flat_map(item_rows),
     );
 
-    for events in orders.chunks(ROWS) {
-        let ids = list(events.iter().map(|order| text(order.event_id)));
+    events
+        .changes
+        .iter()
+        .for_each(|change| sql += &update(change));
+    if !orders.is_empty() {
+        sql += COUNT_UNPAID;
+    }
+
+    let created = orders.iter().map(|order| order.event_id);
+    let changed = events.changes.iter().map(|change| change.event_id);
+    let published: Vec<_> = created.chain(changed).collect();
+    for ids in published.chunks(ROWS) {
+        let ids = list(ids.iter().map(text));
         let batches = format!(
             "DELETE FROM outbox_batches WHERE outbox_seq IN (SELECT seq FROM outbox WHERE id IN ({ids}));"
         );
@@ -134,7 +189,26 @@ fn order_row(order: &OrderCreated) -> String {
     let currency = text(&order.currency);
     let event = text(order.event_id);
     let ms = order.created_at.as_ms();
-    format!("({order_id}, {user_id}, 'pending', {total_cents}, {currency}, {event}, {ms}, {ms})")
+    let expires_ms = ms + UNPAID_MS;
+    format!(
+        "({order_id}, {user_id}, 'pending', {total_cents}, {currency}, {event}, {ms}, {ms}, {expires_ms})"
+    )
+}
+
+/// Returns the statement for a state that an order entered, if the database has an earlier one.
+fn update(change: &OrderChanged) -> String {
+    let event_type = change.event_type.as_str();
+    let status = text(event_type.strip_prefix("order.").unwrap_or(event_type));
+    let ms = change.changed_at.as_ms();
+    let id = change.order_id;
+    // Which payment it was is not on the topic.
+    let paid_by = match event_type {
+        ORDER_PAID => ", paid_by = 'restored'",
+        _ => "",
+    };
+    format!(
+        "UPDATE orders SET status = {status}, updated_at_ms = {ms}{paid_by} WHERE id = {id} AND updated_at_ms <= {ms};\n"
+    )
 }
 
 fn item_rows(order: &OrderCreated) -> impl Iterator<Item = String> {
@@ -183,17 +257,36 @@ mod tests {
 
     #[test]
     fn an_order_becomes_its_customer_its_row_and_its_items_and_leaves_the_outbox() {
-        let sql = statements(&[order(
+        let order = order(
             r#"{"event_id":"0198c0de-0000-7000-8000-000000000001","event_type":"order.created","order_id":7,"user_id":42,
                 "total_cents":3998,"currency":"U'D","items":[{"product_id":"0198c0de-0000-7000-8000-000000000002",
                 "quantity":2,"unit_price_cents":1999}],"created_at":"1970-01-01T00:00:01.000Z"}"#,
-        )]);
+        );
+        let changed = |event_type: &str, at: &str| OrderChanged {
+            event_id: "0198c0de-0000-7000-8000-000000000003".parse().unwrap(),
+            event_type: event_type.to_owned(),
+            version: 1,
+            order_id: 7,
+            user_id: 42,
+            total_cents: 3998,
+            currency: "USD".to_owned(),
+            changed_at: at.parse().unwrap(),
+        };
+        let sql = statements(&Events {
+            orders: vec![order],
+            changes: vec![
+                changed("order.paid", "1970-01-01T00:00:02.000Z"),
+                changed("order.shipped", "1970-01-01T00:00:03.000Z"),
+            ],
+        });
 
         for part in [
             "(42, 'Restored user 42', 'restored-42@invalid', 1000)",
-            "(7, 42, 'pending', 3998, 'U''D', '0198c0de-0000-7000-8000-000000000001', 1000, 1000)",
+            "(7, 42, 'pending', 3998, 'U''D', '0198c0de-0000-7000-8000-000000000001', 1000, 1000, 86401000)",
             "(7, 0, '0198c0de-0000-7000-8000-000000000002', 2, 1999)",
-            "DELETE FROM outbox WHERE id IN ('0198c0de-0000-7000-8000-000000000001');",
+            "SET status = 'paid', updated_at_ms = 2000, paid_by = 'restored' WHERE id = 7 AND updated_at_ms <= 2000;",
+            "SET status = 'shipped', updated_at_ms = 3000 WHERE id = 7 AND updated_at_ms <= 3000;",
+            "DELETE FROM outbox WHERE id IN ('0198c0de-0000-7000-8000-000000000001', '0198c0de-0000-7000-8000-000000000003', '0198c0de-0000-7000-8000-000000000003');",
         ] {
             assert!(sql.contains(part), "{part} is not in\n{sql}");
         }
@@ -202,7 +295,7 @@ mod tests {
     #[test]
     fn a_topic_without_orders_becomes_a_transaction_that_does_nothing() {
         assert_eq!(
-            statements(&[]),
+            statements(&Events::default()),
             "SET NAMES utf8mb4;\nSTART TRANSACTION;\nCOMMIT;\n"
         );
     }

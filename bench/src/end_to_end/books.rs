@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use events::{ORDERS, OrderCreated};
+use events::OrderCreated;
 use record_log::RecordLog;
 use reqwest::Url;
 use uuid::Uuid;
@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::customers::Customers;
 use super::{EndToEndError, Result};
 use crate::counterparts::mariadb;
-use crate::read;
+use crate::orders_as_sql;
 use crate::shop::{STOCK, Shop};
 
 /// The time limit for the stock. Stock of an abandoned claim is released after two minutes; the
@@ -118,7 +118,7 @@ pub(super) fn wait_until_whole(mysql: &Url) -> Result<()> {
 /// Checks that every order is on the topic once, with the event of its message, and that the topic
 /// has nothing else of these customers.
 pub(crate) fn compare_topic(log: &dyn RecordLog, customers: &Customers, told: &Told) -> Result<()> {
-    let mut events: Vec<OrderCreated> = read::all_json(log, ORDERS)?;
+    let mut events: Vec<OrderCreated> = orders_as_sql::read_events(log)?.orders;
     events.retain(|event| customers.users.contains(&event.user_id));
     let mut published: Vec<_> = events
         .iter()

@@ -16,11 +16,11 @@
 //! | `GET /products`, `GET /products/{id}` | yes | yes | yes | yes |
 //! | `GET /users/{id}` | | yes | yes | yes |
 //! | `PATCH`, `DELETE /users/{id}`, `PUT /users/{id}/password` | | yes | yes | |
-//! | `POST /orders` | | for itself | for anybody | |
-//! | `GET /orders`, `GET /orders/{id}`, `GET /notifications`, `GET /analytics/users/{id}` | | its own | all | |
+//! | `POST /orders`; `POST /orders/{id}/payments` | | for itself | for anybody | |
+//! | `GET /orders`, `GET /orders/{id}`, `GET /orders/{id}/payments`, `GET /notifications`, `GET /analytics/users/{id}` | | its own | all | |
 //! | `PATCH /orders/{id}` | | to cancel it | yes | |
 //! | `GET /users`; `DELETE /products/{id}`; all other `/analytics`; `/files` | | | yes | |
-//! | all other writes to `/products`; `/products/reservations`; `GET /orders/minutes`; `/notifications/…/retry` | | | yes | yes |
+//! | all other writes to `/products`; `/products/reservations`; `GET /orders/minutes`; `POST /orders/payments/events`; `/notifications/…/retry` | | | yes | yes |
 //!
 //! A request for another user's data gets a 403 if the request names that user, and a 404 if a 403
 //! would reveal that the item exists. `/metrics` is on the operator's port alone and needs no

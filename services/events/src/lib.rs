@@ -6,15 +6,21 @@
 //! products and events are UUIDs. Golden files under `tests/golden/` hold the JSON of every type: a
 //! change that breaks one breaks a consumer.
 
+mod change;
 mod money;
 mod timestamp;
 
+pub use change::{
+    ORDER_CANCELLED, ORDER_CHANGED_VERSION, ORDER_CHANGES, ORDER_DELIVERED, ORDER_EXPIRED,
+    ORDER_PAID, ORDER_REFUNDED, ORDER_SHIPPED, OrderChanged,
+};
 pub use money::{Amount, Amounts, Currency, InvalidCurrency};
 use serde::{Deserialize, Serialize};
 pub use timestamp::{InvalidTimestamp, Timestamp, TimestampText};
 use uuid::Uuid;
 
-/// Accepted orders, keyed by user id in decimal. Values are [`OrderCreated`].
+/// Accepted orders and their changes of state, keyed by user id in decimal. Values are
+/// [`OrderCreated`] and [`OrderChanged`]; `event_type` tells which.
 pub const ORDERS: &str = "orders";
 /// Counts per user and window, keyed by user id in decimal. Values are [`WindowCount`].
 pub const ANALYTICS_RESULTS: &str = "analytics-results";

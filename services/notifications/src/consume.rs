@@ -10,15 +10,15 @@ use std::sync::Arc;
 
 use chassis::TRACEPARENT;
 use chassis::span::of_record;
-use events::{ORDER_CREATED, ORDERS, OrderCreated};
+use events::ORDERS;
 use follower::{Batch, Consumer, Received};
 use futures::{StreamExt, TryStreamExt};
-use serde::Deserialize;
 use tokio::sync::Notify;
 use tracing::Instrument;
 
 use crate::clock::Clock;
 use crate::dead_letter::{DeadLetter, DeadLetterError, DeadLetters};
+use crate::event::Event;
 use crate::notification::{Channel, Notification};
 use crate::sender::Counters;
 use crate::store::{Kept, Store, StoreError};
@@ -55,15 +55,10 @@ pub enum ConsumeError {
 
 /// The decoded form of a record.
 enum Decoded {
-    Order(OrderCreated),
+    Event(Event),
     /// An event of a type without notifications.
     Other,
     Malformed(String),
-}
-
-#[derive(Deserialize)]
-struct Kind {
-    event_type: String,
 }
 
 impl Consumer for Orders {
@@ -74,11 +69,11 @@ impl Consumer for Orders {
     }
 
     async fn consume(&self, batch: &Batch) -> Result<(), ConsumeError> {
-        let mut orders = Vec::new();
+        let mut events = Vec::new();
         let mut letters = Vec::new();
         for record in &batch.records {
             match decode(record) {
-                Decoded::Order(order) => orders.push((order, record)),
+                Decoded::Event(event) => events.push((event, record)),
                 Decoded::Other => {}
                 Decoded::Malformed(reason) => letters.push(DeadLetter {
                     record: record.clone(),
@@ -87,9 +82,9 @@ impl Consumer for Orders {
             }
         }
 
-        let traced = orders.into_iter().map(|(order, record)| {
+        let traced = events.into_iter().map(|(event, record)| {
             let span = of_record("notifications", ORDERS, record.header(TRACEPARENT));
-            self.notify(order, record).instrument(span)
+            self.notify(event, record).instrument(span)
         });
         let notified: Vec<_> = traced.collect();
 
@@ -107,8 +102,8 @@ impl Consumer for Orders {
 }
 
 impl Orders {
-    async fn notify(&self, order: OrderCreated, record: &Received) -> Result<(), StoreError> {
-        let notification = Notification::of(&order, self.channel, self.clock.now());
+    async fn notify(&self, event: Event, record: &Received) -> Result<(), StoreError> {
+        let notification = Notification::of(&event, self.channel, self.clock.now());
         let status = match self.store.keep(&notification).await? {
             Kept::Now => notification.status,
             Kept::Before(status) if status.is_open() => status,
@@ -131,12 +126,9 @@ fn decode(record: &Received) -> Decoded {
         return Decoded::Malformed("the record has no value".to_owned());
     };
 
-    match serde_json::from_slice::<Kind>(value) {
-        Ok(kind) if kind.event_type != ORDER_CREATED => Decoded::Other,
-        Ok(_) => match serde_json::from_slice(value) {
-            Ok(order) => Decoded::Order(order),
-            Err(error) => Decoded::Malformed(error.to_string()),
-        },
+    match Event::decode(value) {
+        Ok(Some(event)) => Decoded::Event(event),
+        Ok(None) => Decoded::Other,
         Err(error) => Decoded::Malformed(error.to_string()),
     }
 }

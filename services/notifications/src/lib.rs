@@ -1,5 +1,5 @@
-//! The notifications service: notifies a user of each order, exactly once as far as the channel
-//! permits.
+//! The notifications service: notifies a user of each order and of each state that it enters,
+//! exactly once as far as the channel permits.
 //!
 //! It consumes the topic `orders` (`consume`) and owns the DynamoDB table `notifications`
 //! (`store`), which is the mailbox behind `GET /notifications`. Records that cannot be decoded or
@@ -25,6 +25,7 @@
 mod clock;
 mod config;
 mod consume;
+mod event;
 mod notification;
 mod template;
 

@@ -14,11 +14,11 @@
 use std::time::Duration;
 
 use chassis::Backoff;
-use events::{OrderCreated, Timestamp};
+use events::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::template;
+use crate::event::Event;
 
 /// The wait after the first failed attempt; it doubles with each further one.
 const FIRST_WAIT: Duration = Duration::from_secs(5);
@@ -115,15 +115,15 @@ pub enum Outcome {
 }
 
 impl Notification {
-    /// Creates the notification of an order. By the simulated channel it is sent at once; by any
+    /// Creates the notification of an event. By the simulated channel it is sent at once; by any
     /// other it waits for a sender.
-    pub fn of(order: &OrderCreated, channel: Channel, now: Timestamp) -> Self {
-        let message = template::order_created(order);
+    pub fn of(event: &Event, channel: Channel, now: Timestamp) -> Self {
+        let message = event.message();
         let is_told = channel == Channel::Simulated;
         Self {
-            id: order.event_id,
-            user_id: order.user_id,
-            order_id: order.order_id,
+            id: event.id(),
+            user_id: event.user_id(),
+            order_id: event.order_id(),
             channel,
             status: if is_told {
                 Status::Sent
@@ -132,7 +132,7 @@ impl Notification {
             },
             subject: message.subject,
             body: message.text,
-            created_at: order.created_at,
+            created_at: event.at(),
             sent_at: is_told.then_some(now),
             attempts: 0,
             next_try_at: (!is_told).then_some(now),

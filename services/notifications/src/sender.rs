@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::Shutdown;
-use events::{OrderCreated, Timestamp};
+use events::Timestamp;
 use futures::StreamExt;
 use prometheus::IntCounter;
 use tokio::time::timeout;
@@ -24,10 +24,10 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::courier::{Courier, Letter};
 use crate::dead_letter::{DeadLetter, DeadLetters};
+use crate::event::Event;
 use crate::notification::{self, Channel, Notification, Outcome, Refusal, Status};
 use crate::recipient::Users;
 use crate::store::{Errand, LeaseOutcome, Shelf, Store, StoreError};
-use crate::template;
 
 /// Largest number of errands in one fetch.
 pub const BATCH: usize = 64;
@@ -182,9 +182,12 @@ impl Sender {
     }
 
     async fn carry(&self, errand: &Errand, leased: &Notification) -> Result<Channel, Refusal> {
-        let order: OrderCreated =
-            serde_json::from_slice(errand.record.value.as_deref().unwrap_or_default())
-                .map_err(|error| Refusal::Never(format!("its order cannot be read: {error}")))?;
+        let value = errand.record.value.as_deref().unwrap_or_default();
+        let unread = |reason: String| Refusal::Never(format!("its event cannot be read: {reason}"));
+        let event = Event::decode(value)
+            .map_err(|error| unread(error.to_string()))?
+            .ok_or_else(|| unread("it has another type".to_owned()))?;
+
         let found = self.users.find(leased.user_id, self.clock.now()).await;
         let recipient = found.map_err(|error| Refusal::NotNow(error.to_string()))?;
         let recipient = recipient.ok_or(Refusal::NoRecipient("there is no such user any more"))?;
@@ -202,7 +205,7 @@ impl Sender {
             .carry(Letter {
                 id: errand.event_id,
                 to,
-                message: &template::order_created(&order),
+                message: &event.message(),
             })
             .await?;
 

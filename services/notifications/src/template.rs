@@ -2,11 +2,17 @@
 //! line is the subject, and the body begins after an empty line. The HTML has the same content,
 //! with all filled-in values escaped.
 
-use events::{OrderCreated, OrderItem};
+use events::{
+    ORDER_CANCELLED, ORDER_DELIVERED, ORDER_EXPIRED, ORDER_PAID, ORDER_SHIPPED, OrderChanged,
+    OrderCreated, OrderItem,
+};
 
 const ORDER_CREATED: &str = include_str!("templates/order-created.txt");
 const ORDER_CREATED_HTML: &str = include_str!("templates/order-created.html");
 const ORDER_CREATED_SMS: &str = include_str!("templates/order-created.sms.txt");
+const ORDER_CHANGED: &str = include_str!("templates/order-changed.txt");
+const ORDER_CHANGED_HTML: &str = include_str!("templates/order-changed.html");
+const ORDER_CHANGED_SMS: &str = include_str!("templates/order-changed.sms.txt");
 const ITEM_HTML: &str = "<tr><td align=\"right\">{{quantity}}</td><td>{{product}}</td>\
                          <td align=\"right\">{{each}}</td><td align=\"right\">{{sum}}</td></tr>";
 /// The digits of the minor unit of a currency that ISO 4217 does not have, or has no minor unit for.
@@ -71,6 +77,87 @@ pub fn order_created(order: &OrderCreated) -> Message {
         text,
         html,
         short: fill(ORDER_CREATED_SMS, &values).trim_end().to_owned(),
+    }
+}
+
+/// The words about a state that an order has entered.
+struct Words {
+    /// What is said of the order in the subject.
+    state: &'static str,
+    /// What has happened, with places to fill.
+    sentence: &'static str,
+    /// What happens next.
+    next: &'static str,
+}
+
+/// Returns the message about an order that has entered another state.
+pub fn order_changed(change: &OrderChanged) -> Message {
+    let total = money(change.total_cents, &change.currency);
+    let order_id = change.order_id.to_string();
+    let words = words(&change.event_type);
+    let sentence = fill(
+        words.sentence,
+        &[("order_id", &order_id), ("total", &total)],
+    );
+
+    let values = |sentence| {
+        [
+            ("order_id", order_id.as_str()),
+            ("state", words.state),
+            ("sentence", sentence),
+            ("next", words.next),
+        ]
+    };
+    let escaped = escape(&sentence);
+    let (subject, text) = split(&fill(ORDER_CHANGED, &values(&sentence)));
+
+    Message {
+        subject,
+        text,
+        html: fill(ORDER_CHANGED_HTML, &values(&escaped)),
+        short: fill(ORDER_CHANGED_SMS, &values(&sentence))
+            .trim_end()
+            .to_owned(),
+    }
+}
+
+fn words(event_type: &str) -> Words {
+    let of = |state, sentence, next| Words {
+        state,
+        sentence,
+        next,
+    };
+    match event_type {
+        ORDER_PAID => of(
+            "is paid",
+            "thank you for the payment of {{total}} for your order {{order_id}}.",
+            "We tell you when it is on its way.",
+        ),
+        ORDER_SHIPPED => of(
+            "is on its way",
+            "your order {{order_id}} has left our house.",
+            "We tell you when it has arrived.",
+        ),
+        ORDER_DELIVERED => of(
+            "has arrived",
+            "your order {{order_id}} was delivered.",
+            "If anything is wrong with it, write to us.",
+        ),
+        ORDER_CANCELLED => of(
+            "is cancelled",
+            "your order {{order_id}} was cancelled.",
+            "If you have paid for it, the money goes back to you.",
+        ),
+        ORDER_EXPIRED => of(
+            "has expired",
+            "your order {{order_id}} was not paid in time. It has ended, and you owe nothing.",
+            "You are welcome to order again.",
+        ),
+        _ => of(
+            "is refunded",
+            "the {{total}} for your order {{order_id}} went back to you.",
+            "It may take your bank some days to show it.",
+        ),
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use chassis::auth::Auth;
 use clap::Args;
+
+use crate::store::UnpaidLimit;
 
 /// The settings.
 #[derive(Args, Clone, Debug)]
@@ -31,6 +34,50 @@ pub struct Config {
     #[arg(long, env = "TIDEMARK_ORDERS_RELAY_REFUSED_WAIT", default_value = "30s", value_name = "DURATION",
           value_parser = humantime::parse_duration)]
     pub orders_relay_refused_wait: Duration,
+    /// How long an order may stay unpaid. Then it expires, and its stock can be sold again.
+    #[arg(long, env = "TIDEMARK_ORDERS_UNPAID_FOR", default_value = "30m", value_name = "DURATION",
+          value_parser = humantime::parse_duration)]
+    pub orders_unpaid_for: Duration,
+    /// Number of unpaid orders that one account may have [default: 20 where callers authenticate,
+    /// no limit with `--auth open`].
+    #[arg(
+        long,
+        env = "TIDEMARK_ORDERS_UNPAID_ORDERS",
+        value_name = "NUMBER",
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub orders_unpaid_orders: Option<u32>,
+    /// Number of pieces that the unpaid orders of one account may hold, over all of them [default:
+    /// 1000 where callers authenticate, no limit with `--auth open`].
+    #[arg(
+        long,
+        env = "TIDEMARK_ORDERS_UNPAID_PIECES",
+        value_name = "NUMBER",
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub orders_unpaid_pieces: Option<u32>,
+}
+
+/// The limit of unpaid orders where callers authenticate and the setting is not given.
+const UNPAID_ORDERS: u32 = 20;
+/// The limit of their pieces.
+const UNPAID_PIECES: u32 = 1_000;
+
+impl Config {
+    /// Returns how much one account may hold unpaid; none if there is no limit.
+    pub(crate) fn unpaid_limit(&self, auth: &Auth) -> Option<UnpaidLimit> {
+        let is_set = self.orders_unpaid_orders.is_some() || self.orders_unpaid_pieces.is_some();
+        if auth.is_open() && !is_set {
+            return None;
+        }
+
+        let unlimited = auth.is_open().then_some(u32::MAX);
+        let or_default = |set: Option<u32>, default| set.or(unlimited).unwrap_or(default);
+        Some(UnpaidLimit {
+            orders: or_default(self.orders_unpaid_orders, UNPAID_ORDERS),
+            pieces: or_default(self.orders_unpaid_pieces, UNPAID_PIECES),
+        })
+    }
 }
 
 impl Default for Config {
@@ -40,6 +87,9 @@ impl Default for Config {
             orders_relay_lease: Duration::from_secs(5),
             orders_relay_poll: Duration::from_millis(100),
             orders_relay_refused_wait: Duration::from_secs(30),
+            orders_unpaid_for: Duration::from_secs(30 * 60),
+            orders_unpaid_orders: None,
+            orders_unpaid_pieces: None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The routes of the orders service.
 
 mod minutes;
+mod payments;
 
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use chassis::auth::Caller;
 use chassis::{Cursor, Json, Limit, Page, Path, Problem, Query, Result, TraceParent, described};
 use events::Timestamp;
@@ -17,8 +18,10 @@ use tokio::sync::Notify;
 use tracing::Instrument;
 
 use crate::idempotency::IdempotencyKey;
-use crate::order::{NewOrder, Order, Status};
+use crate::order::{NewOrder, Order};
 use crate::place::{Placed, Placing};
+use crate::settle::Settling;
+use crate::status::Status;
 use crate::store::{Changed, Reply};
 
 /// The OpenAPI description of the service.
@@ -30,6 +33,7 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 #[derive(Clone)]
 pub struct Orders {
     pub placing: Placing,
+    pub settling: Settling,
     /// Wakes the relay.
     pub written: Arc<Notify>,
 }
@@ -38,7 +42,12 @@ pub fn routes(orders: Orders) -> Router {
     let routes = Router::new()
         .route("/orders", get(list).post(create))
         .route("/orders/minutes", get(minutes::list))
+        .route("/orders/payments/events", post(payments::report))
         .route("/orders/{id}", get(show).patch(change))
+        .route(
+            "/orders/{id}/payments",
+            get(payments::list).post(payments::create),
+        )
         .with_state(orders);
     described(routes, DESCRIPTION)
 }
@@ -46,6 +55,7 @@ pub fn routes(orders: Orders) -> Router {
 #[derive(Deserialize)]
 struct ListQuery {
     user_id: Option<i64>,
+    status: Option<Status>,
     #[serde(default)]
     limit: Limit,
     cursor: Option<Cursor>,
@@ -108,7 +118,7 @@ async fn list(
     let found = orders
         .placing
         .store
-        .list(user_id, before, query.limit)
+        .list(user_id, query.status, before, query.limit)
         .await?;
     Ok(Json(Page::cut(found, query.limit, |order| order.id)))
 }
@@ -128,6 +138,11 @@ async fn change(
     Json(change): Json<StatusChange>,
 ) -> Result<Json<Order>> {
     orders.check_change(id, caller, change.status).await?;
+    if change.status == Status::Expired {
+        let detail = "an order expires by itself when it is not paid in time; cancel it instead";
+        return Err(Problem::conflict(detail).field("status"));
+    }
+
     match orders
         .placing
         .store
@@ -136,7 +151,13 @@ async fn change(
     {
         Changed::To(order) => {
             orders.placing.stock.release_soon();
-            Ok(Json(order))
+            orders.settling.due.notify_one();
+            orders.written.notify_one();
+            Ok(Json(*order))
+        }
+        Changed::NotPaid => {
+            let detail = "an order that was not paid cannot be refunded";
+            Err(Problem::conflict(detail).field("status"))
         }
         Changed::NotFrom(current) => {
             let detail = format!(

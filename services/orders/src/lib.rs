@@ -1,23 +1,31 @@
 //! The orders service: accepts orders and publishes each one exactly once.
 //!
-//! Owns the SQL tables `orders`, `order_items`, `outbox` and the tables that support them. Its
+//! Owns the SQL tables `orders`, `order_items`, `payments`, `outbox` and the tables that support
+//! them. Its
 //! orders reference the table `users` of the users service, in the same database. Reserves stock at
-//! the products service, which returns the prices. Publishes [`events::OrderCreated`] to the topic
-//! [`events::ORDERS`], keyed by user. Consumes no topic.
+//! the products service, which returns the prices. Publishes [`events::OrderCreated`] and
+//! [`events::OrderChanged`] to the topic [`events::ORDERS`], keyed by user. Consumes no topic.
 //!
 //! The path of an order: `place` writes a claim, reserves the stock, and stores the order with its
-//! event in one transaction. `relay` publishes the event from SQL to the log. `stock` releases
-//! reservations that have no order.
+//! event in one transaction. `relay` publishes the event from SQL to the log. `status` decides which
+//! state may follow which; `settle` takes payments to their end, by way of a `provider`. `expiry`
+//! ends orders that were not paid in time, and `stock` releases reservations that have no order.
 
 mod config;
+mod delivery;
+mod expiry;
 mod http;
 mod idempotency;
 mod metrics;
 mod minutes;
 mod order;
+mod payment;
 mod place;
 mod products;
+mod provider;
 mod relay;
+mod settle;
+mod status;
 mod stock;
 mod store;
 
@@ -28,11 +36,14 @@ use chassis::auth::Auth;
 use chassis::sql::{Database, MigrateError, Migration, Right};
 use chassis::{Health, Listeners, Metrics, ServeError, Shutdown};
 pub use config::Config;
+use expiry::Expiry;
 pub use metrics::RelayMetrics;
 use place::Placing;
 use products::Products;
+pub use provider::{Answer, Charge, Decision, Provider, ProviderError, Simulated};
 use record_log::RecordLog;
 pub use relay::edge::{Refused, RelayParts, spawn as spawn_relay};
+use settle::Settling;
 use stock::Stock;
 use store::Store;
 use tokio::sync::Notify;
@@ -53,6 +64,11 @@ const MIGRATIONS: &[Migration] = &[
         mysql: include_str!("../migrations/0003-orders-by-currency.mysql.sql"),
         sqlite: include_str!("../migrations/0003-orders-by-currency.sqlite.sql"),
     },
+    Migration {
+        name: "0004-states-and-payments",
+        mysql: include_str!("../migrations/0004-states-and-payments.mysql.sql"),
+        sqlite: include_str!("../migrations/0004-states-and-payments.sqlite.sql"),
+    },
 ];
 
 /// The rights of the service's database account.
@@ -64,6 +80,8 @@ pub const RIGHTS: &[Right] = &[
     Right::Rows("relay_lease"),
     Right::Rows("stock_claims"),
     Right::Rows("idempotency_keys"),
+    Right::Rows("unpaid_orders"),
+    Right::Rows("payments"),
     Right::Reads("migrations"),
     // To check that the customer exists.
     Right::ReadsColumn {
@@ -91,9 +109,6 @@ pub enum RunError {
     /// The HTTP client could not be created.
     #[error("no HTTP client can be made: {0}")]
     Client(#[from] reqwest::Error),
-    /// The relay's thread could not be started.
-    #[error("the relay's thread cannot be started: {0}")]
-    Relay(#[source] std::io::Error),
 }
 
 /// The assembled service: its routes and its background work.
@@ -101,6 +116,8 @@ pub struct Service {
     /// The HTTP routes.
     pub router: Router,
     placing: Placing,
+    settling: Settling,
+    expiry: Expiry,
     written: Arc<Notify>,
 }
 
@@ -112,30 +129,86 @@ pub async fn migrate(database: &Database) -> Result<(), MigrateError> {
     database.migrate("orders", MIGRATIONS).await
 }
 
+/// Creates the tables as they were after this migration: a database of an earlier version, for tests
+/// of the migrations that follow.
+///
+/// # Errors
+/// Returns [`MigrateError`] if a migration fails.
+#[doc(hidden)]
+pub async fn migrate_up_to(database: &Database, name: &str) -> Result<(), MigrateError> {
+    let count = MIGRATIONS
+        .iter()
+        .position(|migration| migration.name == name)
+        .map_or(0, |index| index + 1);
+    database.migrate("orders", &MIGRATIONS[..count]).await
+}
+
 impl Service {
-    /// Creates the service over this database. `auth` authenticates its callers.
+    /// Creates the service over this database, with the simulated payment provider. `auth`
+    /// authenticates its callers.
     ///
     /// # Errors
     /// Returns an error if the HTTP client cannot be created.
     pub fn new(config: &Config, database: &Database, auth: &Auth) -> Result<Self, reqwest::Error> {
+        Self::with_provider(config, database, auth, Arc::new(Simulated))
+    }
+
+    /// Creates the service with this payment provider.
+    ///
+    /// # Errors
+    /// Returns an error if the HTTP client cannot be created.
+    pub fn with_provider(
+        config: &Config,
+        database: &Database,
+        auth: &Auth,
+        provider: Arc<dyn Provider>,
+    ) -> Result<Self, reqwest::Error> {
         let products = Products::new(&config.products_url, auth.clone())?;
         let written = Arc::new(Notify::new());
+        let store = Store::new(database.clone());
         let placing = Placing {
-            store: Store::new(database.clone()),
+            store: store.clone(),
             products,
             stock: Stock::default(),
+            unpaid_for: config.orders_unpaid_for,
+            limit: config.unpaid_limit(auth),
+        };
+        let settling = Settling {
+            store: store.clone(),
+            provider,
+            due: Arc::new(Notify::new()),
+            written: Arc::clone(&written),
+        };
+        let expiry = Expiry {
+            store,
+            stock: placing.stock.clone(),
+            written: Arc::clone(&written),
+            unpaid_for: config.orders_unpaid_for,
         };
 
         let orders = http::Orders {
             placing: placing.clone(),
+            settling: settling.clone(),
             written: Arc::clone(&written),
         };
 
         Ok(Self {
             router: auth.protect(http::routes(orders)),
             placing,
+            settling,
+            expiry,
             written,
         })
+    }
+
+    /// Does what no request waits for, until a shutdown is requested: releases stock, ends orders
+    /// that were not paid in time, and settles payments that were left behind.
+    pub async fn work(&self, shutdown: &Shutdown) {
+        tokio::join!(
+            self.return_stock(shutdown),
+            self.expiry.run(shutdown),
+            self.settling.run(shutdown),
+        );
     }
 
     /// Releases stock that has no order, until a shutdown is requested.
@@ -197,13 +270,11 @@ pub async fn run(
         let ready =
             chassis::retry(&background, "orders' tables", || migrate(&parts.database)).await;
         drop(hold);
-        if ready.is_none() {
-            return Ok(None);
-        }
+        ready?;
 
-        let thread = spawn_relay(relay, relay_shutdown.clone());
-        service.return_stock(&background).await;
-        thread.map(Some)
+        let relay = spawn_relay(relay, relay_shutdown.clone());
+        service.work(&background).await;
+        Some(relay)
     };
 
     let serve = async {
@@ -220,20 +291,14 @@ pub async fn run(
         background.request();
         served
     };
-    let (thread, served) = tokio::join!(work, serve);
+    let (relay, served) = tokio::join!(work, serve);
     relay_shutdown.request();
 
-    if let Some(thread) = thread.map_err(RunError::Relay)? {
-        join(thread).await;
+    if let Some(relay) = relay
+        && let Err(error) = relay.await
+    {
+        tracing::error!(%error, "the relay did not end well");
     }
 
     Ok(served?)
-}
-
-/// Waits for the relay's thread without blocking the runtime's threads.
-async fn join(thread: std::thread::JoinHandle<()>) {
-    let ended = tokio::task::spawn_blocking(|| thread.join()).await;
-    if !matches!(ended, Ok(Ok(()))) {
-        tracing::error!("the relay's thread did not end well");
-    }
 }

@@ -1,11 +1,13 @@
-//! Orders and the rules that need no store: valid requests, prices and totals, and changes of
-//! status.
+//! Orders and the rules that need no store: valid requests, prices and totals.
 
 use std::collections::HashMap;
 
 use events::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+use crate::delivery::Delivery;
+use crate::status::Status;
 
 /// Maximum number of lines of an order. The order's event must fit into a column of the outbox.
 const MAX_LINES: usize = 50;
@@ -24,6 +26,9 @@ pub struct NewOrder {
     /// total.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total_cents: Option<u64>,
+    /// Where the order is to be delivered, if anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<Delivery>,
 }
 
 /// The lines of a request: 1 to 50.
@@ -72,6 +77,12 @@ pub struct Order {
     pub created_at: Timestamp,
     /// The time at which its status last changed.
     pub updated_at: Timestamp,
+    /// The time by which it is to be paid; none once it is no longer pending.
+    #[serde(default)]
+    pub expires_at: Option<Timestamp>,
+    /// Where it is delivered.
+    #[serde(default)]
+    pub delivery: Option<Delivery>,
 }
 
 /// A line of an order with its price.
@@ -118,22 +129,6 @@ pub enum Unpriced {
     OtherTotal { total_cents: u64, shown_cents: u64 },
 }
 
-/// The status of an order.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Status {
-    /// Accepted.
-    Pending,
-    /// Paid for.
-    Paid,
-    /// On its way to the customer.
-    Shipped,
-    /// Arrived.
-    Delivered,
-    /// Cancelled before it was shipped; its stock is released.
-    Cancelled,
-}
-
 impl TryFrom<Vec<Line>> for Lines {
     type Error = Invalid;
 
@@ -154,6 +149,11 @@ impl From<Lines> for Vec<Line> {
 impl Lines {
     pub fn as_slice(&self) -> &[Line] {
         &self.0
+    }
+
+    /// Returns the number of pieces, over all lines.
+    pub fn pieces(&self) -> u64 {
+        self.0.iter().map(|line| u64::from(line.quantity.0)).sum()
     }
 }
 
@@ -235,41 +235,6 @@ fn is_countable(cents: u64) -> bool {
     i64::try_from(cents).is_ok()
 }
 
-impl Status {
-    /// Returns whether an order may change from this status to `next`.
-    pub fn may_become(self, next: Self) -> bool {
-        use Status::{Cancelled, Delivered, Paid, Pending, Shipped};
-        matches!(
-            (self, next),
-            (Pending, Paid | Cancelled) | (Paid, Shipped | Cancelled) | (Shipped, Delivered)
-        )
-    }
-
-    /// Returns the name used in JSON and in SQL.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Paid => "paid",
-            Self::Shipped => "shipped",
-            Self::Delivered => "delivered",
-            Self::Cancelled => "cancelled",
-        }
-    }
-
-    /// Returns the status with this name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        [
-            Self::Pending,
-            Self::Paid,
-            Self::Shipped,
-            Self::Delivered,
-            Self::Cancelled,
-        ]
-        .into_iter()
-        .find(|status| status.name() == name)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
@@ -278,7 +243,7 @@ mod tests {
     use serde_json::json;
     use uuid::Uuid;
 
-    use super::{NewOrder, Price, Status, Unpriced};
+    use super::{NewOrder, Price, Unpriced};
 
     fn order(quantities: &[u32]) -> NewOrder {
         let line =
@@ -328,38 +293,6 @@ mod tests {
         assert_eq!(
             order(&[1, 1, 1]).priced(&self::prices(&[5, 5])),
             Err(Unpriced::NoPrice { line: 2 })
-        );
-    }
-
-    #[test]
-    fn a_status_goes_forward_or_is_cancelled_before_shipping() {
-        let all = [
-            Status::Pending,
-            Status::Paid,
-            Status::Shipped,
-            Status::Delivered,
-            Status::Cancelled,
-        ];
-
-        let allowed: Vec<_> = all
-            .iter()
-            .flat_map(|from| all.iter().map(move |to| (*from, *to)))
-            .collect();
-
-        let allowed = allowed
-            .iter()
-            .filter(|(from, to)| from.may_become(*to))
-            .count();
-        assert_eq!(allowed, 5);
-
-        assert!(
-            all.iter()
-                .all(|status| Status::from_name(status.name()) == Some(*status))
-        );
-
-        assert!(
-            !Status::Delivered.may_become(Status::Cancelled)
-                && !Status::Cancelled.may_become(Status::Paid)
         );
     }
 }

@@ -13,6 +13,7 @@
 //! every later request with that key, for as long as the reply is kept.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use chassis::{Problem, Result, TraceParent};
 use events::Timestamp;
@@ -23,7 +24,10 @@ use crate::idempotency::IdempotencyKey;
 use crate::order::{NewOrder, Price, Priced, Unpriced};
 use crate::products::{Products, ReserveError};
 use crate::stock::Stock;
-use crate::store::{ClaimOutcome, KeyClaim, PlaceOutcome, Reply, Store, StoreError};
+use crate::store::{
+    ClaimOutcome, KeyClaim, PlaceOutcome, Placement, Reply, Store, StoreError, TooMuchUnpaid,
+    UnpaidLimit,
+};
 
 /// The parts needed to place an order.
 #[derive(Clone)]
@@ -31,6 +35,10 @@ pub struct Placing {
     pub store: Store,
     pub products: Products,
     pub stock: Stock,
+    /// The time that an order may stay unpaid.
+    pub unpaid_for: Duration,
+    /// How much one account may hold unpaid.
+    pub limit: Option<UnpaidLimit>,
 }
 
 /// The reply for a stored order: stored now, or before under the same idempotency key.
@@ -54,18 +62,28 @@ impl Placing {
             now: Timestamp::now(),
         };
 
-        let claim = match self.store.claim(claim).await? {
+        let pieces = new.items.pieces();
+        let claim = match self.store.claim(claim, pieces, self.limit).await? {
             ClaimOutcome::Claimed(claim) => claim,
             ClaimOutcome::Replied(reply) => return Ok(Placed::Before(reply)),
             ClaimOutcome::OtherRequest => return Err(other_request()),
             ClaimOutcome::NoUser => return Err(no_user()),
+            ClaimOutcome::TooMuchUnpaid(error) => return Err(StoreError::Unpaid(error).into()),
         };
 
         let priced = match self.price(&claim, new).await {
             Ok(priced) => priced,
             Err(problem) => return Err(self.give_up(&claim, problem).await),
         };
-        self.finish(claim, priced, trace).await
+
+        let placement = Placement {
+            priced,
+            delivery: new.delivery.clone(),
+            traceparent: trace.map(|trace| trace.as_str().to_owned()),
+            unpaid_for: self.unpaid_for,
+            limit: self.limit,
+        };
+        self.finish(claim, placement).await
     }
 
     async fn price(
@@ -99,20 +117,17 @@ impl Placing {
         failure.into()
     }
 
-    async fn finish(
-        &self,
-        claim: KeyClaim,
-        priced: Priced,
-        trace: Option<&TraceParent>,
-    ) -> Result<Placed> {
-        let traceparent = trace.map(|trace| trace.as_str().to_owned());
-        match self.store.place(&claim, priced, traceparent).await {
+    async fn finish(&self, claim: KeyClaim, placement: Placement) -> Result<Placed> {
+        match self.store.place(&claim, placement).await {
             Ok(PlaceOutcome::Placed(reply)) => Ok(Placed::Now(reply)),
             Ok(PlaceOutcome::Replied(reply)) => Ok(Placed::Before(reply)),
             Ok(PlaceOutcome::ClaimGone) => Err(Problem::unavailable(
                 "the order took too long; nothing was ordered",
             )),
             Err(StoreError::NoUser) => Err(self.give_up(&claim, Failure::NoUser).await),
+            Err(StoreError::Unpaid(error)) => {
+                Err(self.give_up(&claim, Failure::Unpaid(error)).await)
+            }
             // The order may have been stored. If it was not, the claim is released once it is old.
             Err(error) => Err(error.into()),
         }
@@ -140,6 +155,7 @@ fn other_request() -> Problem {
 enum Failure {
     Reserve(ReserveError),
     Unpriced(Unpriced),
+    Unpaid(TooMuchUnpaid),
     NoUser,
 }
 
@@ -148,6 +164,7 @@ impl From<Failure> for Problem {
         match failure {
             Failure::Reserve(error) => error.into(),
             Failure::NoUser => no_user(),
+            Failure::Unpaid(error) => StoreError::Unpaid(error).into(),
             Failure::Unpriced(error @ Unpriced::TooMuch) => {
                 Self::unprocessable(error.to_string()).field("items")
             }

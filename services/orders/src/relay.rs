@@ -96,7 +96,7 @@ pub enum Outcome {
     Failed,
 }
 
-/// The state of one relay, from the start to the end of its thread.
+/// The state of one relay, from its start to its end.
 #[derive(Debug)]
 pub struct Relay {
     next: Action,

@@ -1,14 +1,21 @@
-//! Releases the stock of cancelled orders, of rejected orders, and of requests that died midway.
+//! Releases the stock of cancelled and expired orders, of rejected orders, and of requests that died
+//! midway.
+//!
+//! Keys are released several at a time, and none waits for another: one whose release fails is tried
+//! again later, with a growing wait, while the others go on. Only a products service that cannot be
+//! reached at all ends a round.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use chassis::Shutdown;
+use chassis::{Backoff, Shutdown};
 use events::Timestamp;
+use futures::StreamExt;
 use tokio::sync::Notify;
 
 use crate::products::{Products, ReleaseError};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// The age after which a claim's request is certainly dead: far longer than any request may take.
 const CLAIM_AGE: Duration = Duration::from_secs(120);
@@ -16,6 +23,13 @@ const CLAIM_AGE: Duration = Duration::from_secs(120);
 const REPLY_AGE: Duration = Duration::from_secs(24 * 3600);
 /// Interval between checks for old claims.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
+/// Number of keys that are released at the same time.
+const AT_ONCE: usize = 16;
+/// The waits before a key whose release failed is tried again.
+const FIRST_WAIT: Duration = Duration::from_secs(10);
+const LONGEST_WAIT: Duration = Duration::from_secs(600);
+/// Number of failed keys that are remembered; beyond it, more are tried in each round.
+const MAX_FAILED: usize = 10_000;
 
 /// Wakes the task that releases stock. Clones wake the same task.
 #[derive(Clone, Default)]
@@ -29,9 +43,11 @@ impl Stock {
 
     /// Releases stock until a shutdown is requested.
     pub async fn run(&self, store: &Store, products: &Products, shutdown: &Shutdown) {
+        let mut failed = Failed::default();
         while !shutdown.is_requested() {
-            if let Err(error) = give_back(store, products).await {
-                tracing::warn!(%error, "stock waits to be given back");
+            tokio::select! {
+                () = give_back(store, products, &mut failed) => {}
+                () = shutdown.requested() => return,
             }
             tokio::select! {
                 () = self.0.notified() => {}
@@ -42,48 +58,148 @@ impl Stock {
     }
 }
 
-#[derive(Debug, thiserror::Error)]
-enum GiveBackError {
-    #[error(transparent)]
-    Store(#[from] crate::store::StoreError),
-    #[error(transparent)]
-    Release(#[from] ReleaseError),
+/// The keys whose release failed, with the time at which each is tried again.
+#[derive(Default)]
+struct Failed(HashMap<String, Waiting>);
+
+struct Waiting {
+    until: Instant,
+    backoff: Backoff,
 }
 
-async fn give_back(store: &Store, products: &Products) -> Result<(), GiveBackError> {
-    let now = Timestamp::now();
-    store.release_old_claims(now, CLAIM_AGE).await?;
-    store.forget_old_replies(now, REPLY_AGE).await?;
+impl Failed {
+    fn is_due(&self, key: &str, now: Instant) -> bool {
+        self.0.get(key).is_none_or(|waiting| waiting.until <= now)
+    }
 
-    let mut after = String::new();
-    loop {
-        let keys = store.released_claims(&after).await?;
-        let Some(last) = keys.last().cloned() else {
-            return Ok(());
-        };
-
-        for key in keys {
-            give_back_one(store, products, &key).await?;
+    /// Notes the result of a release.
+    fn note(&mut self, key: String, is_done: bool, now: Instant) {
+        if is_done {
+            self.0.remove(&key);
+            return;
         }
-        // Continues behind this page, because rejected keys stay in the table.
-        after = last;
+        if self.0.len() >= MAX_FAILED && !self.0.contains_key(&key) {
+            return;
+        }
+
+        let waiting = self.0.entry(key).or_insert_with(|| Waiting {
+            until: now,
+            backoff: Backoff::new(FIRST_WAIT, LONGEST_WAIT),
+        });
+        waiting.until = now + waiting.backoff.next_wait(0);
     }
 }
 
-/// Releases the reservation of one key. If the products service rejects or does not answer one
-/// release, that key is kept for the next round and the other keys are still processed. If the
-/// products service cannot be reached at all, the round ends with an error.
-async fn give_back_one(store: &Store, products: &Products, key: &str) -> Result<(), GiveBackError> {
-    match products.release(key).await {
-        Ok(()) => Ok(store.forget_released(key).await?),
-        Err(ReleaseError::Unexpected(status)) => {
-            tracing::warn!(key, %status, "the release of a reservation was refused");
-            Ok(())
+/// The result of the release of one key.
+enum Release {
+    Done,
+    Failed,
+    /// The products service cannot be reached, so no other key can be released either.
+    Unreachable,
+}
+
+/// One round. What fails is logged, and stops nothing that could succeed.
+async fn give_back(store: &Store, products: &Products, failed: &mut Failed) {
+    let now = Timestamp::now();
+    warn("old claims", give_up_old_claims(store, now).await);
+    warn(
+        "old replies",
+        store.forget_old_replies(now, REPLY_AGE).await,
+    );
+    warn("claims", release_all(store, products, failed).await);
+}
+
+fn warn(what: &'static str, outcome: Result<(), StoreError>) {
+    if let Err(error) = outcome {
+        tracing::warn!(%error, what, "stock waits to be given back");
+    }
+}
+
+async fn give_up_old_claims(store: &Store, now: Timestamp) -> Result<(), StoreError> {
+    for key in store.old_claims(now, CLAIM_AGE).await? {
+        warn("an old claim", store.give_up_claim(&key).await);
+    }
+    Ok(())
+}
+
+async fn release_all(
+    store: &Store,
+    products: &Products,
+    failed: &mut Failed,
+) -> Result<(), StoreError> {
+    let mut after = String::new();
+    loop {
+        let mut keys = store.released_claims(&after).await?;
+        let Some(last) = keys.last().cloned() else {
+            return Ok(());
+        };
+        // Continues behind this page, because keys whose release failed stay in the table.
+        after = last;
+
+        keys.retain(|key| failed.is_due(key, Instant::now()));
+        let mut releases = futures::stream::iter(keys)
+            .map(async |key| (release(store, products, &key).await, key))
+            .buffer_unordered(AT_ONCE);
+        while let Some((outcome, key)) = releases.next().await {
+            match outcome {
+                Release::Unreachable => return Ok(()),
+                outcome => failed.note(key, matches!(outcome, Release::Done), Instant::now()),
+            }
         }
-        Err(ReleaseError::Away(error)) if !error.is_connect() => {
-            tracing::warn!(key, %error, "the release of a reservation found no answer");
-            Ok(())
+    }
+}
+
+/// Releases the reservation of one key.
+async fn release(store: &Store, products: &Products, key: &str) -> Release {
+    if let Err(error) = products.release(key).await {
+        tracing::warn!(key, %error, "a reservation waits to be released");
+        return match error {
+            ReleaseError::Away(error) if error.is_connect() => Release::Unreachable,
+            _ => Release::Failed,
+        };
+    }
+
+    match store.forget_released(key).await {
+        Ok(()) => Release::Done,
+        Err(error) => {
+            tracing::warn!(key, %error, "the claim of a released reservation stays for now");
+            Release::Failed
         }
-        Err(away) => Err(away.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_failed_waits_longer_each_time_and_is_forgotten_when_done() {
+        let mut failed = Failed::default();
+        let now = Instant::now();
+        assert!(failed.is_due("a", now));
+
+        failed.note("a".to_owned(), false, now);
+        assert!(!failed.is_due("a", now + FIRST_WAIT / 4));
+        assert!(failed.is_due("a", now + FIRST_WAIT));
+        assert!(failed.is_due("b", now));
+
+        for _ in 0..20 {
+            failed.note("a".to_owned(), false, now);
+        }
+        assert!(!failed.is_due("a", now + LONGEST_WAIT / 4));
+        assert!(failed.is_due("a", now + LONGEST_WAIT));
+
+        failed.note("a".to_owned(), true, now);
+        assert!(failed.is_due("a", now));
+    }
+
+    #[test]
+    fn the_memory_of_failed_keys_is_bounded() {
+        let mut failed = Failed::default();
+        let now = Instant::now();
+        for key in 0..=MAX_FAILED {
+            failed.note(key.to_string(), false, now);
+        }
+        assert_eq!(failed.0.len(), MAX_FAILED);
     }
 }

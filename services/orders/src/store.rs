@@ -1,32 +1,39 @@
-//! Orders in SQL. This module reads them and changes their status; [`placing`] stores new ones.
+//! Orders in SQL. This module reads them; [`placing`] stores new ones, [`changes`] moves them from
+//! state to state, and [`payments`] has what was paid for them.
 
 mod by_minute;
+mod changes;
 mod claims;
+mod outgoing;
+mod payments;
 mod placing;
+mod unpaid;
 
+pub use changes::Changed;
 use chassis::sql::Database;
 use chassis::{Limit, Problem};
 pub use claims::{ClaimOutcome, KeyClaim};
 use events::Timestamp;
-pub use placing::PlaceOutcome;
+pub use payments::Observed;
+pub use placing::{PlaceOutcome, Placement};
 use sqlx::Row;
 use sqlx::any::AnyRow;
+pub use unpaid::{TooMuchUnpaid, UnpaidLimit};
 
-use crate::order::{Item, Order, Status};
+use crate::order::{Item, Order};
+use crate::status::Status;
 
-const ONE: &str = "SELECT o.id, o.user_id, o.status, o.total_cents, o.currency, o.created_at_ms, o.updated_at_ms, \
+const ONE: &str = "SELECT o.id, o.user_id, o.status, o.total_cents, o.currency, o.created_at_ms, o.updated_at_ms, o.expires_at_ms, o.delivery, \
                    i.product_id, i.quantity, i.unit_price_cents \
                    FROM orders o JOIN order_items i ON i.order_id = o.id WHERE o.id = ? ORDER BY i.line";
-const NEWEST: &str = "SELECT o.id, o.user_id, o.status, o.total_cents, o.currency, o.created_at_ms, o.updated_at_ms, \
+const NEWEST: &str = "SELECT o.id, o.user_id, o.status, o.total_cents, o.currency, o.created_at_ms, o.updated_at_ms, o.expires_at_ms, o.delivery, \
                       i.product_id, i.quantity, i.unit_price_cents \
-                      FROM (SELECT * FROM orders WHERE id < ? ORDER BY id DESC LIMIT ?) o \
+                      FROM (SELECT * FROM orders WHERE (? = '' OR status = ?) AND id < ? ORDER BY id DESC LIMIT ?) o \
                       JOIN order_items i ON i.order_id = o.id ORDER BY o.id DESC, i.line";
-const NEWEST_OF_USER: &str = "SELECT o.id, o.user_id, o.status, o.total_cents, o.currency, o.created_at_ms, o.updated_at_ms, \
+const NEWEST_OF_USER: &str = "SELECT o.id, o.user_id, o.status, o.total_cents, o.currency, o.created_at_ms, o.updated_at_ms, o.expires_at_ms, o.delivery, \
      i.product_id, i.quantity, i.unit_price_cents \
-     FROM (SELECT * FROM orders WHERE user_id = ? AND id < ? ORDER BY id DESC LIMIT ?) o \
+     FROM (SELECT * FROM orders WHERE user_id = ? AND (? = '' OR status = ?) AND id < ? ORDER BY id DESC LIMIT ?) o \
      JOIN order_items i ON i.order_id = o.id ORDER BY o.id DESC, i.line";
-const STATUS: &str = "SELECT status, reservation_key FROM orders WHERE id = ?";
-const SET_STATUS: &str = "UPDATE orders SET status = ?, updated_at_ms = ? WHERE id = ?";
 
 /// Access to the tables of this service.
 #[derive(Clone)]
@@ -45,17 +52,12 @@ pub enum StoreError {
     NoUser,
     #[error("requests under the same key come and go")]
     Contended,
+    #[error(transparent)]
+    Unpaid(#[from] TooMuchUnpaid),
     #[error("SQL: {0}")]
     Sql(#[from] sqlx::Error),
     #[error("an event cannot be written: {0}")]
     Json(#[from] serde_json::Error),
-}
-
-/// The outcome of a change of status.
-pub enum Changed {
-    To(Order),
-    NotFrom(Status),
-    NoOrder,
 }
 
 impl Store {
@@ -71,10 +73,12 @@ impl Store {
         Ok(group(&rows)?.pop())
     }
 
-    /// Returns up to `limit` + 1 orders with lower ids than `before`, newest first.
+    /// Returns up to `limit` + 1 orders with lower ids than `before`, newest first: those of the user
+    /// and in the state that are given.
     pub async fn list(
         &self,
         user_id: Option<i64>,
+        status: Option<Status>,
         before: i64,
         limit: Limit,
     ) -> Result<Vec<Order>, StoreError> {
@@ -83,56 +87,15 @@ impl Store {
             None => sqlx::query(NEWEST),
         };
 
+        let status = status.map_or("", Status::name);
         let rows = query
+            .bind(status)
+            .bind(status)
             .bind(before)
             .bind(limit.and_one())
             .fetch_all(self.database.pool())
             .await?;
         Ok(group(&rows)?)
-    }
-
-    /// Changes the status of an order, if the current status allows it. Cancelling also marks the
-    /// order's stock for release.
-    pub async fn set_status(
-        &self,
-        id: i64,
-        next: Status,
-        now: Timestamp,
-    ) -> Result<Changed, StoreError> {
-        let mut transaction = self.database.write().await?;
-        let locking = sqlx::query(self.database.dialect().locking(STATUS)).bind(id);
-        let Some(row) = locking.fetch_optional(transaction.connection()).await? else {
-            return Ok(Changed::NoOrder);
-        };
-
-        let current = status(&row)?;
-        if !current.may_become(next) {
-            return Ok(Changed::NotFrom(current));
-        }
-
-        let update = sqlx::query(SET_STATUS)
-            .bind(next.name())
-            .bind(millis(now))
-            .bind(id);
-        update.execute(transaction.connection()).await?;
-
-        if next == Status::Cancelled {
-            claims::insert_released(
-                transaction.connection(),
-                row.try_get("reservation_key")?,
-                now,
-            )
-            .await?;
-        }
-
-        let rows = sqlx::query(ONE)
-            .bind(id)
-            .fetch_all(transaction.connection())
-            .await?;
-        let order = group(&rows)?.pop().ok_or(sqlx::Error::RowNotFound)?;
-        transaction.commit().await?;
-
-        Ok(Changed::To(order))
     }
 }
 
@@ -154,15 +117,26 @@ fn group(rows: &[AnyRow]) -> Result<Vec<Order>, sqlx::Error> {
 }
 
 fn head(id: i64, row: &AnyRow) -> Result<Order, sqlx::Error> {
+    let status = status(row)?;
+    let expires_at_ms: Option<i64> = row.try_get("expires_at_ms")?;
+    let delivery: Option<String> = row.try_get("delivery")?;
+
     Ok(Order {
         id,
         user_id: row.try_get("user_id")?,
-        status: status(row)?,
+        status,
         total_cents: unsigned(row.try_get("total_cents")?)?,
         currency: row.try_get("currency")?,
         items: Vec::new(),
         created_at: instant(row.try_get("created_at_ms")?)?,
         updated_at: instant(row.try_get("updated_at_ms")?)?,
+        expires_at: expires_at_ms
+            .filter(|_| status == Status::Pending)
+            .map(instant)
+            .transpose()?,
+        delivery: delivery
+            .map(|json| serde_json::from_str(&json).map_err(decode))
+            .transpose()?,
     })
 }
 
@@ -211,6 +185,7 @@ impl From<StoreError> for Problem {
             StoreError::Contended => {
                 Self::unavailable("another request under the same key is under way")
             }
+            StoreError::Unpaid(error) => Self::conflict(error.to_string()).field("user_id"),
             StoreError::Sql(error) => error.into(),
             StoreError::Json(error) => Self::internal(error),
         }

@@ -1,5 +1,5 @@
-//! Simulated customers, so that the shop on a laptop is alive: they sign up, order at random, and
-//! refill the shelves that they empty.
+//! Simulated customers, so that the shop on a laptop is alive: they sign up, order at random, pay,
+//! and refill the shelves that they empty.
 //!
 //! They use the API as browsers do, through the gateway. They come back after a restart, because
 //! they are recognised by their addresses. A request that fails is logged, and the next customer
@@ -106,6 +106,18 @@ struct NewUser {
     email: String,
 }
 
+/// An order that was placed.
+#[derive(Deserialize)]
+struct Placed {
+    id: i64,
+}
+
+/// A card of the simulated payment provider.
+#[derive(Serialize)]
+struct Card {
+    token: &'static str,
+}
+
 #[derive(Serialize)]
 struct NewOrder {
     user_id: i64,
@@ -205,9 +217,17 @@ impl Shop {
             user_id,
             items: basket.into_iter().map(item).collect(),
         };
-        self.send(Method::POST, "/orders", &order).await?;
+        let order: Placed = self
+            .send(Method::POST, "/orders", &order)
+            .await?
+            .json()
+            .await?;
 
-        Ok(())
+        let card = Card {
+            token: "sim-approve",
+        };
+        let path = format!("/orders/{}/payments", order.id);
+        self.send(Method::POST, &path, &card).await.map(drop)
     }
 
     /// Returns the simulated customers of earlier starts.

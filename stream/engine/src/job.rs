@@ -146,7 +146,9 @@ impl<K, A> Clone for Pipeline<K, A> {
     }
 }
 
-type DecodeFn<V> = Arc<dyn Fn(&Record<'_>) -> Result<(EventTimeMs, V), Rejected> + Send + Sync>;
+/// Decodes a record; none if it is not for this job.
+type DecodeFn<V> =
+    Arc<dyn Fn(&Record<'_>) -> Result<Option<(EventTimeMs, V)>, Rejected> + Send + Sync>;
 type IdentifyFn<V> = Arc<dyn Fn(&V) -> Option<EventId> + Send + Sync>;
 /// Decodes a record, and passes the event to the engine.
 pub type Decode<K, A> =
@@ -184,6 +186,19 @@ impl Job {
         topic: &str,
         decode: impl Fn(&Record<'_>) -> Result<(EventTimeMs, V), Rejected> + Send + Sync + 'static,
     ) -> Sourced<V> {
+        self.source_of_some(topic, move |record| decode(record).map(Some))
+    }
+
+    /// Reads a `topic` that has other records, too. `decode` returns none for them: they are neither
+    /// counted nor rejected, and do not move event time.
+    pub fn source_of_some<V>(
+        self,
+        topic: &str,
+        decode: impl Fn(&Record<'_>) -> Result<Option<(EventTimeMs, V)>, Rejected>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Sourced<V> {
         Sourced {
             name: self.name,
             topic: topic.to_owned(),
@@ -215,7 +230,9 @@ impl<V: 'static> Sourced<V> {
         record: &Record<'_>,
         admission: &mut dyn Admission<K, A>,
     ) -> Result<Option<(EventTimeMs, V)>, Rejected> {
-        let (event_ms, value) = (self.decode)(record)?;
+        let Some((event_ms, value)) = (self.decode)(record)? else {
+            return Ok(None);
+        };
         if let Some(id) = self.identify.as_ref().and_then(|identify| identify(&value)) {
             admission.identify(id);
         }

@@ -6,6 +6,9 @@
 //! ISO 4217 that this program was built with: new ones come, and orders in them count. Names and strings may be escaped in any way. Everything else is rejected with
 //! its reason.
 //!
+//! The topic also has what happened to an order later (`order.paid`, `order.shipped`, …). A value that is an event of
+//! another type `order.*` is left out: it is neither counted nor rejected, whatever else it has.
+//!
 //! Orders of the usual form are decoded by [`quick`], all others by serde_json. serde_json does not
 //! check skipped values completely, so this module does: they must be UTF-8, and arrays and objects
 //! must not be nested more than [`DEEPEST`] deep, because other readers of the topic reject those.
@@ -28,7 +31,10 @@ use stream::{EventId, EventTimeMs, Rejected};
 
 /// The version of this decoder: the next number whenever other records than before are orders, that is, whenever a test
 /// below has to change. A start under another version decides anew about the records of open windows, so that none vanishes.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
+
+/// The types of the events about an order begin with this.
+const OF_ORDERS: &str = "order.";
 
 /// What is counted of an order.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -64,6 +70,13 @@ struct Fields<'a> {
     _order_id: IgnoredAny,
     #[serde(default, rename = "items")]
     _items: IgnoredAny,
+}
+
+/// The field that all events have.
+#[derive(Deserialize)]
+struct Kind<'a> {
+    #[serde(borrow)]
+    event_type: Cow<'a, str>,
 }
 
 /// The id of an event. A text that is no UUID is represented by its hash; a value that is no text
@@ -136,27 +149,39 @@ const LAST_MS: u64 = 253_370_764_800_000;
 /// that it keeps.
 const DEEPEST: usize = 128;
 
-/// Decodes a record of the topic `orders`.
+/// Decodes a record of the topic `orders`. Returns none for an event about an order that is not its
+/// creation.
 ///
 /// # Errors
 /// [`Rejected`], with a reason that a person can read.
-pub fn order(record: &Record<'_>) -> Result<(EventTimeMs, Order), Rejected> {
+pub fn order(record: &Record<'_>) -> Result<Option<(EventTimeMs, Order)>, Rejected> {
     let value = record
         .value
         .ok_or_else(|| Rejected::because("the record has no value"))?;
-    let (created_at, order) = quick::decode(value).map_or_else(|| by_serde(value), Ok)?;
+    let decoded = match quick::decode(value) {
+        Some(decoded) => decoded,
+        None => by_serde(value)?,
+    };
+    let Some((created_at, order)) = decoded else {
+        return Ok(None);
+    };
 
     let event_ms = created_at.as_ms();
     if event_ms > LAST_MS {
         return Err(Rejected::because("the event time lies in the future"));
     }
 
-    Ok((event_ms, order))
+    Ok(Some((event_ms, order)))
 }
 
-/// Decodes an order of any form, or returns the reason for its rejection.
-fn by_serde(value: &[u8]) -> Result<(Timestamp, Order), Rejected> {
-    let fields = read(value)?;
+/// Decodes an event about an order, of any form, or returns the reason for its rejection. Returns
+/// none for an event that is not an order's creation.
+fn by_serde(value: &[u8]) -> Result<Option<(Timestamp, Order)>, Rejected> {
+    if is_later_event(&read::<Kind<'_>>(value)?.event_type) {
+        return Ok(None);
+    }
+
+    let fields: Fields<'_> = read(value)?;
     if fields.event_type != ORDER_CREATED {
         return Err(Rejected::because(format_args!(
             "the event is no {ORDER_CREATED:?} but {:?}",
@@ -172,11 +197,16 @@ fn by_serde(value: &[u8]) -> Result<(Timestamp, Order), Rejected> {
             minor_units: fields.total_cents,
         },
     };
-    Ok((fields.created_at, order))
+    Ok(Some((fields.created_at, order)))
+}
+
+/// Returns whether an event of this type is about an order, and not its creation.
+fn is_later_event(event_type: &str) -> bool {
+    event_type.starts_with(OF_ORDERS) && event_type != ORDER_CREATED
 }
 
 /// Reads the fields of a value that is valid JSON throughout.
-fn read(value: &[u8]) -> Result<Fields<'_>, Rejected> {
+fn read<'a, F: Deserialize<'a>>(value: &'a [u8]) -> Result<F, Rejected> {
     let text = match simdutf8::basic::from_utf8(value) {
         Ok(text) => text,
         Err(_) => std::str::from_utf8(value).map_err(Rejected::because)?,
@@ -258,7 +288,7 @@ mod tests {
         let key = None;
         let value = Some(value.as_ref());
 
-        order(&Record {
+        let decoded = order(&Record {
             partition: 0,
             offset: 0,
             log_time_ms: 0,
@@ -266,7 +296,8 @@ mod tests {
             key,
             value,
             headers: &headers,
-        })
+        })?;
+        decoded.ok_or_else(|| Rejected::because("LEFT OUT"))
     }
 
     const ORDER: &str = r#"{"event_id":"01980000-0000-7000-8000-000000000000","event_type":"order.created","order_id":7,"user_id":42,
@@ -415,7 +446,8 @@ mod tests {
         ];
 
         for order in rejected {
-            assert!(decode(&order).is_err(), "{order}");
+            let reason = decode(&order).unwrap_err().0;
+            assert_ne!(reason, "LEFT OUT", "{order}");
         }
     }
 
@@ -441,12 +473,48 @@ mod tests {
         let reason = |value: &str| decode(value).unwrap_err().0;
         assert!(reason("{").contains("EOF"), "{}", reason("{"));
         assert!(reason(&ORDER.replace("42", "-1")).contains("invalid value"));
-        assert!(reason(&ORDER.replace("created\"", "cancelled\"")).contains("cancelled"));
+        assert!(reason(&ORDER.replace("order.created", "user.created")).contains("user.created"));
         assert!(reason(&ORDER.replace("\"user_id\":42,", "")).contains("user_id"));
         assert!(reason(&ORDER.replace("USD", "usd")).contains("capital letters"));
         assert!(reason(&ORDER.replace("USD", "usd")).contains("\"usd\""));
         assert!(reason(&ORDER.replace("\"currency\":\"USD\",", "")).contains("currency"));
         assert!(reason(&ORDER.replace("2026-11-22T", "yesterday")).contains("RFC 3339"));
         assert!(reason(&ORDER.replace("2026-", "9999-")).contains("future"));
+    }
+
+    #[test]
+    fn what_happened_to_an_order_later_is_left_out_and_not_rejected() {
+        let mut later: Vec<String> = events::ORDER_CHANGES
+            .iter()
+            .map(|change| ORDER.replace("order.created", change))
+            .collect();
+        later.extend([
+            r#"{"event_type":"order.admired"}"#.to_owned(),
+            r#" { "event_type" : "order\u002epaid" , "created_at": 7, "user_id": "x" } "#
+                .to_owned(),
+            include_str!("../../../services/events/tests/golden/order-paid.json").to_owned(),
+            include_str!("../../../services/events/tests/golden/order-expired.json").to_owned(),
+        ]);
+
+        for event in later {
+            assert_eq!(decode(&event).unwrap_err().0, "LEFT OUT", "{event}");
+        }
+    }
+
+    #[test]
+    fn a_later_event_that_is_no_json_is_rejected() {
+        let paid = ORDER.replace("order.created", "order.paid");
+        for broken in [
+            format!("{paid}{paid}"),
+            format!("[{paid}]"),
+            paid.replace("order.paid", "order.paid\",\"event_type\":\"order.paid"),
+            paid.replace("3998", "NaN"),
+            paid[..paid.len() - 1].to_owned(),
+            paid.replace("[]", &nested(DEEPEST)),
+            paid.replace("order.paid", "order"),
+            paid.replace("order.paid", "Order.paid"),
+        ] {
+            assert_ne!(decode(&broken).unwrap_err().0, "LEFT OUT", "{broken}");
+        }
     }
 }

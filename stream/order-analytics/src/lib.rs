@@ -101,7 +101,7 @@ impl OrderFlags {
 
     fn windowed(&self, job: Job, windows: Windows) -> Pipeline<u64, OrderTotals> {
         let size_ms = windows.size_ms();
-        job.source(&self.input_topic, decode::order)
+        job.source_of_some(&self.input_topic, decode::order)
             .identified_by(|order| order.event_id)
             .window(windows)
             .aggregate(|order: decode::Order| [order.counted()])
@@ -122,7 +122,7 @@ impl OrderFlags {
 
     fn sessioned(&self, job: Job, sessions: SessionWindows) -> Pipeline<u64, Session<OrderTotals>> {
         let limit_ms = sessions.cut_to().size_ms();
-        job.source(&self.input_topic, decode::order)
+        job.source_of_some(&self.input_topic, decode::order)
             .identified_by(|order| order.event_id)
             .sessions(sessions)
             .aggregate(|order: decode::Order| [order.counted()])

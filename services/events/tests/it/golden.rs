@@ -3,8 +3,8 @@
 use std::fmt::Debug;
 
 use events::{
-    Amount, Amounts, ORDER_CREATED, OrderCreated, OrderItem, Timestamp, TopUser, WindowCount,
-    WindowSummary,
+    Amount, Amounts, ORDER_CHANGED_VERSION, ORDER_CHANGES, ORDER_CREATED, OrderChanged,
+    OrderCreated, OrderItem, Timestamp, TopUser, WindowCount, WindowSummary,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -44,6 +44,33 @@ fn order_created_is_as_its_consumers_know_it() {
         created_at: instant("2026-11-22T10:00:00.123Z"),
     };
     assert_golden(include_str!("../golden/order-created.json"), &order);
+}
+
+/// The golden files of the changes, in the order of [`ORDER_CHANGES`].
+const CHANGES: [&str; 6] = [
+    include_str!("../golden/order-paid.json"),
+    include_str!("../golden/order-shipped.json"),
+    include_str!("../golden/order-delivered.json"),
+    include_str!("../golden/order-cancelled.json"),
+    include_str!("../golden/order-expired.json"),
+    include_str!("../golden/order-refunded.json"),
+];
+
+#[test]
+fn each_change_of_an_order_is_as_its_consumers_know_it() {
+    for (event_type, file) in ORDER_CHANGES.into_iter().zip(CHANGES) {
+        let change = OrderChanged {
+            event_id: "01980a4c-5b00-7000-8000-000000000002".parse().unwrap(),
+            event_type: event_type.to_owned(),
+            version: ORDER_CHANGED_VERSION,
+            order_id: 7,
+            user_id: 42,
+            total_cents: 3998,
+            currency: "USD".to_owned(),
+            changed_at: instant("2026-11-22T10:05:00.123Z"),
+        };
+        assert_golden(file, &change);
+    }
 }
 
 fn window_count(of: &[(&str, u64)]) -> WindowCount {

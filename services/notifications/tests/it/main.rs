@@ -23,7 +23,9 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use chassis::auth::Auth;
 use chassis::{Metrics, Shutdown};
-use events::{ORDER_CREATED, ORDERS, OrderCreated, OrderItem, Timestamp};
+use events::{
+    ORDER_CHANGED_VERSION, ORDER_CREATED, ORDERS, OrderChanged, OrderCreated, OrderItem, Timestamp,
+};
 use notifications::{Clock, Config, Parts, Service};
 use record_log::simulated::SimulatedLog;
 use record_log::{Cleanup, Delivery, NewRecord, RecordLog, TopicSpec};
@@ -250,6 +252,20 @@ fn order(order_id: u64, user_id: u64, minutes_ago: u64) -> OrderCreated {
             unit_price_cents: 1_999,
         }],
         created_at: Timestamp::from_ms(created_ms).unwrap(),
+    }
+}
+
+/// A change of the order of user 1, a moment ago.
+fn changed(order_id: u64, event_type: &str) -> OrderChanged {
+    OrderChanged {
+        event_id: Uuid::now_v7(),
+        event_type: event_type.to_owned(),
+        version: ORDER_CHANGED_VERSION,
+        order_id,
+        user_id: 1,
+        total_cents: 3_998,
+        currency: "USD".to_owned(),
+        changed_at: Timestamp::now(),
     }
 }
 

@@ -3,12 +3,13 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aws_sdk_dynamodb::Client;
-use events::{ORDERS, ORDERS_DEAD_LETTER};
+use events::{ORDER_CHANGES, ORDERS, ORDERS_DEAD_LETTER};
 use notifications::NOTIFICATIONS;
 use record_log::RecordLog;
 use record_log::simulated::{Call, Fault};
+use serde_json::json;
 
-use crate::{Running, log, order, order_ids, publish, publish_orders};
+use crate::{Running, changed, log, order, order_ids, publish, publish_orders};
 
 testbed::on_both_dynamodbs!(
     an_event_that_is_delivered_twice_is_told_once,
@@ -19,6 +20,7 @@ testbed::on_both_dynamodbs!(
     a_malformed_order_becomes_a_dead_letter_and_the_rest_goes_on,
     a_dead_letter_is_not_lost_while_its_topic_is_away,
     an_event_of_another_type_is_passed_over,
+    each_state_of_an_order_is_told_once,
     a_table_that_is_away_holds_notifications_up_and_loses_none,
 );
 
@@ -188,12 +190,43 @@ async fn an_event_of_another_type_is_passed_over(dynamodb: Client) {
     let running = Running::start(&dynamodb, &log()).await;
     publish(
         &running.log,
-        &[Some(br#"{"event_type":"order.cancelled"}"#.to_vec())],
+        &[Some(br#"{"event_type":"order.admired"}"#.to_vec())],
     );
 
     publish_orders(&running.log, &[order(1, 1, 0)]);
     running.caught_up().await;
     assert_eq!(order_ids(&running.mailbox("").await), [1]);
+    running.stop().await;
+}
+
+async fn each_state_of_an_order_is_told_once(dynamodb: Client) {
+    let running = Running::start(&dynamodb, &log()).await;
+    let changes: Vec<_> = (1..)
+        .zip(ORDER_CHANGES)
+        .map(|(order_id, event_type)| changed(order_id, event_type))
+        .collect();
+    let values: Vec<_> = changes
+        .iter()
+        .map(|change| Some(serde_json::to_vec(change).unwrap()))
+        .collect();
+
+    publish(&running.log, &values);
+    running.caught_up().await;
+    publish(&running.log, &values);
+    running.caught_up().await;
+
+    let mut told: Vec<_> = running
+        .mailbox("")
+        .await
+        .iter()
+        .map(|item| (item["order_id"].clone(), item["id"].clone()))
+        .collect();
+    told.sort_by_key(|(order_id, _)| order_id.as_u64());
+    let expected: Vec<_> = changes
+        .iter()
+        .map(|change| (json!(change.order_id), json!(change.event_id)))
+        .collect();
+    assert_eq!(told, expected);
     running.stop().await;
 }
 

@@ -1,8 +1,9 @@
-//! Carries out the relay's actions, on a thread of its own because the log's calls block.
+//! Carries out the relay's actions, as a task. The log's calls block, so they run on threads for
+//! blocking work; a task that is dropped, or a runtime that shuts down, ends the relay at its next
+//! wait.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use chassis::sql::{Database, Dialect};
@@ -11,8 +12,8 @@ use record_log::{
     Cleanup, Delivery, LogError, NewRecord, PublishError, Publisher, RecordLog, Refusal, TopicSpec,
     progress,
 };
-use tokio::runtime::Handle;
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::outbox::{self, Lease, OutboxRow};
@@ -71,18 +72,24 @@ pub struct RelayParts {
     pub refused: Refused,
 }
 
-/// Starts the relay's thread. Soon after a shutdown is requested, the thread gives up its lease and
-/// ends.
-///
-/// # Errors
-/// Returns an error if the system cannot start a thread.
+/// Starts the relay. Soon after a shutdown is requested, it gives up its lease and ends.
 ///
 /// # Panics
 /// Panics outside a tokio runtime.
-pub fn spawn(parts: RelayParts, shutdown: Shutdown) -> std::io::Result<JoinHandle<()>> {
-    let runtime = Handle::current();
-    let thread = std::thread::Builder::new().name("orders-relay".to_owned());
-    thread.spawn(move || Edge::new(parts, runtime, shutdown).run())
+pub fn spawn(parts: RelayParts, shutdown: Shutdown) -> JoinHandle<()> {
+    tokio::spawn(Edge::new(parts, shutdown).run())
+}
+
+/// Runs a blocking call of the log. A panic in the call is one of the caller.
+async fn blocking<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(call).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime shuts down, and drops this task.
+            Err(_) => std::future::pending().await,
+        },
+    }
 }
 
 /// An error to log. The relay's decisions depend only on whether there was one.
@@ -116,7 +123,6 @@ impl EdgeError {
 
 struct Edge {
     parts: RelayParts,
-    runtime: Handle,
     shutdown: Shutdown,
     lease: Lease,
     renewed: Instant,
@@ -127,7 +133,7 @@ struct Edge {
 }
 
 impl Edge {
-    fn new(parts: RelayParts, runtime: Handle, shutdown: Shutdown) -> Self {
+    fn new(parts: RelayParts, shutdown: Shutdown) -> Self {
         let lease = Lease {
             holder: Uuid::new_v4().to_string(),
             duration: parts.lease,
@@ -135,7 +141,6 @@ impl Edge {
 
         Self {
             parts,
-            runtime,
             shutdown,
             lease,
             renewed: Instant::now(),
@@ -146,33 +151,47 @@ impl Edge {
         }
     }
 
-    fn run(mut self) {
+    async fn run(mut self) {
         let mut relay = Relay::new();
-        let mut stopping = None;
-        loop {
-            if self.shutdown.is_requested() {
-                let since = *stopping.get_or_insert_with(Instant::now);
-                if matches!(relay.next(), Action::Rest(_)) || since.elapsed() > STOP_LIMIT {
-                    break;
-                }
-            }
+        let shutdown = self.shutdown.clone();
+        let time_is_up = async {
+            shutdown.requested().await;
+            tokio::time::sleep(STOP_LIMIT).await;
+        };
 
-            let outcome = self.perform(relay.next());
+        tokio::select! {
+            () = self.lead(&mut relay) => {}
+            () = time_is_up => tracing::info!("the relay leaves events in the outbox"),
+        }
+
+        self.close().await;
+        self.parts.metrics.leads.set(0);
+        if let Err(error) = sql(outbox::give_up(&self.parts.database, relay.epoch())).await {
+            tracing::info!(%error, "the relay's lease was not given up and will run out");
+        }
+    }
+
+    /// Acts until a shutdown is requested and nothing is left to do.
+    async fn lead(&mut self, relay: &mut Relay) {
+        while !(self.shutdown.is_requested() && matches!(relay.next(), Action::Rest(_))) {
+            let outcome = self.perform(relay.next()).await;
             relay.observe(outcome);
             self.parts
                 .metrics
                 .leads
                 .set(i64::from(self.publisher.is_some()));
         }
+    }
 
-        self.parts.metrics.leads.set(0);
-        if let Err(error) = self.sql(outbox::give_up(&self.parts.database, relay.epoch())) {
-            tracing::info!(%error, "the relay's lease was not given up and will run out");
+    /// Closes the publisher, if there is one.
+    async fn close(&mut self) {
+        if let Some(publisher) = self.publisher.take() {
+            blocking(move || drop(publisher)).await;
         }
     }
 
-    fn perform(&mut self, action: Action) -> Outcome {
-        let outcome = self.attempt(action).unwrap_or_else(|error| {
+    async fn perform(&mut self, action: Action) -> Outcome {
+        let outcome = self.attempt(action).await.unwrap_or_else(|error| {
             if error.is_permanent() {
                 if self.parts.refused.set(Some(error.to_string())) {
                     tracing::error!(%error, ?action, "the relay publishes nothing until this is mended");
@@ -186,7 +205,7 @@ impl Edge {
         });
 
         match outcome {
-            Outcome::Fenced | Outcome::NotHolder | Outcome::Failed => self.publisher = None,
+            Outcome::Fenced | Outcome::NotHolder | Outcome::Failed => self.close().await,
             Outcome::Stamped { .. } | Outcome::Published => self.backoff.reset(),
             _ => {}
         }
@@ -203,13 +222,13 @@ impl Edge {
         outcome
     }
 
-    fn attempt(&mut self, action: Action) -> Result<Outcome, EdgeError> {
+    async fn attempt(&mut self, action: Action) -> Result<Outcome, EdgeError> {
         let database = self.parts.database.clone();
         match action {
-            Action::TakeLease => self.take_lease(&database),
-            Action::OpenPublisher => self.open(),
+            Action::TakeLease => self.take_lease(&database).await,
+            Action::OpenPublisher => self.open().await,
             Action::ConfirmLease { epoch } => {
-                let held = self.sql(outbox::confirm(&database, &self.lease.clone(), epoch))?;
+                let held = sql(outbox::confirm(&database, &self.lease, epoch)).await?;
                 self.renewed = Instant::now();
                 Ok(if held {
                     Outcome::Confirmed
@@ -217,27 +236,28 @@ impl Edge {
                     Outcome::NotHolder
                 })
             }
-            Action::Clean { up_to } => self
-                .sql(outbox::clean(&database, up_to))
-                .map(|()| Outcome::Cleaned),
-            Action::FindStamped => self
-                .sql(outbox::lowest_stamped(&database))
-                .map(Outcome::Found),
+            Action::Clean { up_to } => {
+                sql(outbox::clean(&database, up_to)).await?;
+                Ok(Outcome::Cleaned)
+            }
+            Action::FindStamped => {
+                let lowest = sql(outbox::lowest_stamped(&database)).await?;
+                Ok(Outcome::Found(lowest))
+            }
             Action::Stamp { epoch, batch } => {
-                let stamped =
-                    self.sql(outbox::stamp(&database, &self.lease.clone(), epoch, batch))?;
+                let stamped = sql(outbox::stamp(&database, &self.lease, epoch, batch)).await?;
                 self.renewed = Instant::now();
                 Ok(stamped.map_or(Outcome::NotHolder, |rows| Outcome::Stamped { rows }))
             }
             Action::Load { batch } => {
-                self.loaded = self.sql(outbox::load(&database, batch))?;
+                self.loaded = sql(outbox::load(&database, batch)).await?;
                 Ok(Outcome::Loaded {
                     rows: self.loaded.len() as u64,
                 })
             }
-            Action::Publish { batch } => self.publish(batch),
+            Action::Publish { batch } => self.publish(batch).await,
             Action::Rest(rest) => {
-                self.rest(rest);
+                self.rest(rest).await;
                 Ok(Outcome::Rested)
             }
         }
@@ -245,41 +265,38 @@ impl Edge {
 
     /// Takes the lease. A SQLite file serves one process, so at its start no other process can hold
     /// the lease: a lease left by a dead predecessor is ignored.
-    fn take_lease(&mut self, database: &Database) -> Result<Outcome, EdgeError> {
+    async fn take_lease(&mut self, database: &Database) -> Result<Outcome, EdgeError> {
         let is_alone = self.is_first_lease && database.dialect() == Dialect::Sqlite;
-        let taken = self.sql(outbox::take_lease(database, &self.lease.clone(), is_alone))?;
+        let taken = sql(outbox::take_lease(database, &self.lease, is_alone)).await?;
         self.is_first_lease = false;
         self.renewed = Instant::now();
         Ok(taken.map_or(Outcome::NotHolder, |epoch| Outcome::LeaseTaken { epoch }))
     }
 
-    fn open(&mut self) -> Result<Outcome, EdgeError> {
-        self.publisher = None;
-        self.parts.log.ensure_topics(&[TopicSpec {
-            name: events::ORDERS.to_owned(),
-            partitions: TOPIC_PARTITIONS,
-            cleanup: Cleanup::Delete,
-            retention: TOPIC_RETENTION,
-        }])?;
+    async fn open(&mut self) -> Result<Outcome, EdgeError> {
+        self.close().await;
+        let log = Arc::clone(&self.parts.log);
+        let publisher = blocking(move || open_publisher(log.as_ref())).await?;
 
-        let publisher = self
-            .parts
-            .log
-            .publisher(PUBLISHER, Delivery::Transactional)?;
         let progress = publisher.progress().map_or(Ok(0), progress::number_of)?;
         self.publisher = Some(publisher);
-
         Ok(Outcome::Opened { progress })
     }
 
-    fn publish(&mut self, batch: u64) -> Result<Outcome, EdgeError> {
-        let publisher = self.publisher.as_deref_mut().ok_or(EdgeError::NotOpen)?;
-        match send_all(publisher, &self.loaded, batch) {
+    async fn publish(&mut self, batch: u64) -> Result<Outcome, EdgeError> {
+        let mut publisher = self.publisher.take().ok_or(EdgeError::NotOpen)?;
+        let rows = std::mem::take(&mut self.loaded);
+        let count = rows.len() as u64;
+        let send = move || {
+            let sent = send_all(publisher.as_mut(), &rows, batch);
+            (publisher, sent)
+        };
+        let (publisher, sent) = blocking(send).await;
+        self.publisher = Some(publisher);
+
+        match sent {
             Ok(()) => {
-                self.parts
-                    .metrics
-                    .published
-                    .inc_by(self.loaded.len() as u64);
+                self.parts.metrics.published.inc_by(count);
                 self.parts.metrics.batches.inc();
                 Ok(Outcome::Published)
             }
@@ -291,26 +308,24 @@ impl Edge {
         }
     }
 
-    fn rest(&mut self, rest: Rest) {
+    async fn rest(&mut self, rest: Rest) {
         let shutdown = self.shutdown.clone();
         let wait = match rest {
-            Rest::Idle => return self.rest_idle(),
+            Rest::Idle => return self.rest_idle().await,
             Rest::Following => self.lease.duration / 5,
             Rest::BackingOff if self.parts.refused.sentence().is_some() => self.parts.refused_wait,
             Rest::BackingOff => self.backoff.next_wait(Uuid::new_v4().as_u64_pair().1),
         };
 
-        self.runtime.block_on(async {
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                () = shutdown.requested() => {}
-            }
-        });
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = shutdown.requested() => {}
+        }
     }
 
     /// Waits until a row is written by this process or another one, or the lease is due for
     /// renewal.
-    fn rest_idle(&self) {
+    async fn rest_idle(&mut self) {
         let renew_at = tokio::time::Instant::from_std(self.renewed + self.lease.duration / 3);
         let RelayParts {
             database,
@@ -329,22 +344,29 @@ impl Edge {
             }
         };
 
-        self.runtime.block_on(async {
-            tokio::select! {
-                () = written.notified() => {}
-                () = written_elsewhere => {}
-                () = tokio::time::sleep_until(renew_at) => {}
-                () = self.shutdown.requested() => {}
-            }
-        });
+        tokio::select! {
+            () = written.notified() => {}
+            () = written_elsewhere => {}
+            () = tokio::time::sleep_until(renew_at) => {}
+            () = self.shutdown.requested() => {}
+        }
     }
+}
 
-    fn sql<T>(&self, query: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, EdgeError> {
-        let outcome = self
-            .runtime
-            .block_on(async { tokio::time::timeout(SQL_LIMIT, query).await });
-        Ok(outcome.map_err(|_| EdgeError::SqlSlow)??)
-    }
+async fn sql<T>(query: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, EdgeError> {
+    let outcome = tokio::time::timeout(SQL_LIMIT, query).await;
+    Ok(outcome.map_err(|_| EdgeError::SqlSlow)??)
+}
+
+/// Opens the publisher, and creates its topic if that is missing.
+fn open_publisher(log: &dyn RecordLog) -> Result<Box<dyn Publisher>, LogError> {
+    log.ensure_topics(&[TopicSpec {
+        name: events::ORDERS.to_owned(),
+        partitions: TOPIC_PARTITIONS,
+        cleanup: Cleanup::Delete,
+        retention: TOPIC_RETENTION,
+    }])?;
+    log.publisher(PUBLISHER, Delivery::Transactional)
 }
 
 fn send_all(

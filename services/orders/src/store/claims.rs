@@ -13,13 +13,14 @@ use sqlx::query::Query;
 use sqlx::{Any, AnyConnection, Row};
 use uuid::Uuid;
 
-use super::{Reply, Store, StoreError, decode, millis};
+use super::{Reply, Store, StoreError, TooMuchUnpaid, UnpaidLimit, decode, millis, unsigned};
 use crate::idempotency::IdempotencyKey;
 
 /// Maximum attempts to claim while other requests create and delete the same idempotency key.
 const TRIES: usize = 5;
 
-const USER: &str = "SELECT id FROM users WHERE id = ?";
+const USER: &str = "SELECT u.id, COALESCE(h.orders, 0) AS orders, COALESCE(h.pieces, 0) AS pieces \
+                    FROM users u LEFT JOIN unpaid_orders h ON h.user_id = u.id WHERE u.id = ?";
 const INSERT: &str =
     "INSERT INTO stock_claims (reservation_key, releasing, created_at_ms) VALUES (?, 0, ?)";
 const INSERT_RELEASED: &str =
@@ -65,23 +66,42 @@ pub enum ClaimOutcome {
     OtherRequest,
     /// The user does not exist.
     NoUser,
+    /// The user has too many unpaid orders.
+    TooMuchUnpaid(TooMuchUnpaid),
 }
 
 impl Store {
-    /// Claims the right to store one order, before any stock is reserved.
-    pub async fn claim(&self, claim: KeyClaim) -> Result<ClaimOutcome, StoreError> {
+    /// Claims the right to store one order of so many pieces, before any stock is reserved. An
+    /// order beyond the limit is refused here, so that it holds no stock even for a moment;
+    /// [`Store::place`] decides between orders that come at the same time.
+    pub async fn claim(
+        &self,
+        claim: KeyClaim,
+        pieces: u64,
+        limit: Option<UnpaidLimit>,
+    ) -> Result<ClaimOutcome, StoreError> {
         let user = sqlx::query(USER)
             .bind(claim.user_id)
             .fetch_optional(self.database.pool())
             .await?;
 
-        if user.is_none() {
+        let Some(user) = user else {
             return Ok(ClaimOutcome::NoUser);
-        }
+        };
+        let is_beyond = |limit: &UnpaidLimit| -> Result<bool, sqlx::Error> {
+            let held = unsigned(user.try_get("pieces")?)?.saturating_add(pieces);
+            let orders = unsigned(user.try_get("orders")?)?;
+            Ok(orders >= limit.orders.into() || held > limit.pieces.into())
+        };
 
         for _ in 0..TRIES {
             if let Some(outcome) = self.known(&claim).await? {
                 return Ok(outcome);
+            }
+            if let Some(limit) = limit
+                && is_beyond(&limit)?
+            {
+                return Ok(ClaimOutcome::TooMuchUnpaid(limit.refusal()));
             }
             match self.insert(&claim).await {
                 Ok(()) => return Ok(ClaimOutcome::Claimed(claim)),
@@ -153,28 +173,29 @@ impl Store {
 
     /// Marks a claim so that its stock is released, unless its order is stored.
     pub async fn release_claim(&self, claim: &KeyClaim) -> Result<(), StoreError> {
-        self.release(&claim.reservation_key.to_string()).await
+        self.give_up_claim(&claim.reservation_key.to_string()).await
     }
 
-    /// Marks up to a hundred claims that are older than `age`, whose requests are certainly dead.
-    pub async fn release_old_claims(
+    /// Returns up to a hundred reservation keys whose claims are older than `age`: their requests are
+    /// certainly dead.
+    pub async fn old_claims(
         &self,
         now: Timestamp,
         age: Duration,
-    ) -> Result<(), StoreError> {
-        let old = sqlx::query(OLD)
+    ) -> Result<Vec<String>, StoreError> {
+        let rows = sqlx::query(OLD)
             .bind(before(now, age))
             .fetch_all(self.database.pool())
             .await?;
-
-        for row in old {
-            self.release(row.try_get(0)?).await?;
-        }
-
-        Ok(())
+        Ok(rows
+            .iter()
+            .map(|row| row.try_get(0))
+            .collect::<Result<_, _>>()?)
     }
 
-    async fn release(&self, reservation_key: &str) -> Result<(), StoreError> {
+    /// Marks the claim of a reservation key so that its stock is released, unless its order is
+    /// stored.
+    pub async fn give_up_claim(&self, reservation_key: &str) -> Result<(), StoreError> {
         let mut transaction = self.database.write().await?;
         for statement in [RELEASE, FORGET_KEY] {
             sqlx::query(statement)

@@ -1,20 +1,35 @@
 //! Stores an order: its row, its items, its event and its reply, in one transaction.
 
-use events::{ORDER_CREATED, OrderCreated, OrderItem};
+use std::time::Duration;
+
+use events::Timestamp;
 use sqlx::AnyConnection;
-use uuid::Uuid;
 
-use super::{KeyClaim, Reply, Store, StoreError, claims, millis, signed};
-use crate::order::{Item, Order, Priced, Status};
-
-const AGGREGATE_TYPE: &str = "orders";
+use super::{
+    KeyClaim, Reply, Store, StoreError, UnpaidLimit, claims, millis, outgoing, signed, unpaid,
+};
+use crate::delivery::Delivery;
+use crate::order::{Item, Order, Priced};
+use crate::status::Status;
 
 const INSERT_ORDER: &str = "INSERT INTO orders \
-                            (user_id, status, total_cents, currency, reservation_key, created_at_ms, updated_at_ms) \
-                            VALUES (?, ?, ?, ?, ?, ?, ?)";
+                            (user_id, status, total_cents, currency, reservation_key, created_at_ms, updated_at_ms, expires_at_ms, delivery) \
+                            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
 const INSERT_ITEM: &str = "INSERT INTO order_items (order_id, line, product_id, quantity, unit_price_cents) VALUES (?, ?, ?, ?, ?)";
-const INSERT_EVENT: &str = "INSERT INTO outbox (id, aggregatetype, aggregateid, type, payload, traceparent) VALUES (?, ?, ?, ?, ?, ?)";
 const KEEP_REPLY: &str = "UPDATE idempotency_keys SET reply = ? WHERE reservation_key = ?";
+
+/// What is stored as an order.
+#[derive(Clone, Debug)]
+pub struct Placement {
+    pub priced: Priced,
+    pub delivery: Option<Delivery>,
+    /// The `traceparent` of the request.
+    pub traceparent: Option<String>,
+    /// The time that the order may stay unpaid.
+    pub unpaid_for: Duration,
+    /// How much its account may hold unpaid.
+    pub limit: Option<UnpaidLimit>,
+}
 
 /// The outcome of [`Store::place`].
 #[derive(Debug)]
@@ -32,8 +47,7 @@ impl Store {
     pub async fn place(
         &self,
         claim: &KeyClaim,
-        priced: Priced,
-        traceparent: Option<String>,
+        placement: Placement,
     ) -> Result<PlaceOutcome, StoreError> {
         let mut transaction = self.database.write().await?;
         if !claims::take(transaction.connection(), claim).await? {
@@ -41,14 +55,17 @@ impl Store {
             return Ok(kept.map_or(PlaceOutcome::ClaimGone, PlaceOutcome::Replied));
         }
 
-        let inserted = insert_order(transaction.connection(), claim, &priced).await?;
-        let id = transaction.inserted_id(&inserted).await?;
-        let order = order(id, claim, priced);
+        let Placement {
+            traceparent, limit, ..
+        } = placement.clone();
+        let mut order = order(claim, placement);
+        let inserted = insert_order(transaction.connection(), claim, &order).await?;
+        order.id = transaction.inserted_id(&inserted).await?;
 
         for (line, item) in (0_i64..).zip(&order.items) {
-            insert_item(transaction.connection(), id, line, item).await?;
+            insert_item(transaction.connection(), order.id, line, item).await?;
         }
-        insert_event(transaction.connection(), &order, traceparent).await?;
+        outgoing::created(transaction.connection(), &order, traceparent).await?;
 
         let reply = Reply(serde_json::to_string(&order)?);
         if claim.idempotency_key.is_some() {
@@ -58,37 +75,46 @@ impl Store {
             keep.execute(transaction.connection()).await?;
         }
 
+        // Last, because orders of one account wait here for each other.
+        unpaid::add(transaction.connection(), &order, limit).await?;
         transaction.commit().await?;
         Ok(PlaceOutcome::Placed(reply))
     }
 }
 
-fn order(id: i64, claim: &KeyClaim, priced: Priced) -> Order {
+/// Returns the order to store, which has no id yet.
+fn order(claim: &KeyClaim, placement: Placement) -> Order {
+    let unpaid_ms = u64::try_from(placement.unpaid_for.as_millis()).unwrap_or(u64::MAX);
     Order {
-        id,
+        id: 0,
         user_id: claim.user_id,
         status: Status::Pending,
-        total_cents: priced.total_cents,
-        currency: priced.currency,
-        items: priced.items,
+        total_cents: placement.priced.total_cents,
+        currency: placement.priced.currency,
+        items: placement.priced.items,
         created_at: claim.now,
         updated_at: claim.now,
+        expires_at: Timestamp::from_ms(claim.now.as_ms().saturating_add(unpaid_ms)),
+        delivery: placement.delivery,
     }
 }
 
 async fn insert_order(
     connection: &mut AnyConnection,
     claim: &KeyClaim,
-    priced: &Priced,
+    order: &Order,
 ) -> Result<sqlx::any::AnyQueryResult, StoreError> {
+    let delivery = order.delivery.as_ref().map(serde_json::to_string);
     let insert = sqlx::query(INSERT_ORDER)
-        .bind(claim.user_id)
-        .bind(Status::Pending.name())
-        .bind(signed(priced.total_cents)?)
-        .bind(&priced.currency)
+        .bind(order.user_id)
+        .bind(order.status.name())
+        .bind(signed(order.total_cents)?)
+        .bind(&order.currency)
         .bind(claim.reservation_key.to_string())
-        .bind(millis(claim.now))
-        .bind(millis(claim.now));
+        .bind(millis(order.created_at))
+        .bind(millis(order.updated_at))
+        .bind(order.expires_at.map(millis))
+        .bind(delivery.transpose()?);
 
     insert.execute(connection).await.map_err(|error| {
         let no_user = error
@@ -117,42 +143,4 @@ async fn insert_item(
         .execute(connection)
         .await?;
     Ok(())
-}
-
-async fn insert_event(
-    connection: &mut AnyConnection,
-    order: &Order,
-    traceparent: Option<String>,
-) -> Result<(), StoreError> {
-    let event = event(order);
-    sqlx::query(INSERT_EVENT)
-        .bind(event.event_id.to_string())
-        .bind(AGGREGATE_TYPE)
-        .bind(order.user_id.to_string())
-        .bind(ORDER_CREATED)
-        .bind(serde_json::to_string(&event)?)
-        .bind(traceparent)
-        .execute(connection)
-        .await?;
-
-    Ok(())
-}
-
-fn event(order: &Order) -> OrderCreated {
-    let item = |item: &Item| OrderItem {
-        product_id: item.product_id,
-        quantity: item.quantity,
-        unit_price_cents: item.unit_price_cents,
-    };
-
-    OrderCreated {
-        event_id: Uuid::now_v7(),
-        event_type: ORDER_CREATED.to_owned(),
-        order_id: order.id.unsigned_abs(),
-        user_id: order.user_id.unsigned_abs(),
-        total_cents: order.total_cents,
-        currency: order.currency.clone(),
-        items: order.items.iter().map(item).collect(),
-        created_at: order.created_at,
-    }
 }

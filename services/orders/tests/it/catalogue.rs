@@ -22,6 +22,8 @@ struct Shelf {
     products: HashMap<Uuid, Product>,
     /// Keys whose release is refused.
     poisoned: HashSet<String>,
+    /// Keys whose release is never answered.
+    silent: HashSet<String>,
     /// None once released.
     reservations: HashMap<String, Option<BTreeMap<Uuid, u64>>>,
 }
@@ -87,12 +89,17 @@ impl Catalogue {
         self.0.lock().unwrap().products[&id].stock
     }
 
-    /// Reserves as if a request had done so.
     /// Has the release of this key refused.
     pub fn poison(&self, key: &str) {
         self.0.lock().unwrap().poisoned.insert(key.to_owned());
     }
 
+    /// Has the release of this key never answered.
+    pub fn silence(&self, key: &str) {
+        self.0.lock().unwrap().silent.insert(key.to_owned());
+    }
+
+    /// Reserves as if a request had done so.
     pub fn hold(&self, key: &str, id: Uuid, quantity: u64) {
         let request = Request {
             key: key.to_owned(),
@@ -175,6 +182,9 @@ async fn reserve(State(catalogue): State<Catalogue>, Json(request): Json<Request
 }
 
 async fn release(State(catalogue): State<Catalogue>, Path(key): Path<String>) -> StatusCode {
+    if catalogue.0.lock().unwrap().silent.contains(&key) {
+        std::future::pending::<()>().await;
+    }
     if catalogue.0.lock().unwrap().poisoned.contains(&key) {
         return StatusCode::INTERNAL_SERVER_ERROR;
     }

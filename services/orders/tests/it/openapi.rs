@@ -1,5 +1,6 @@
 //! The service does what its description says.
 
+use axum::http::Request;
 use serde_json::json;
 
 use crate::databases::SqliteFile;
@@ -16,6 +17,9 @@ async fn routes_and_replies_are_as_described() {
     let lamp = shop.catalogue.add(1, "USD", 9);
     let mut new = shop.order(&[(lamp, 1)]);
     new["total_cents"] = json!(1);
+    new["delivery"] =
+        json!({"name": "Ada", "street": "1 Lane", "postcode": "1", "city": "B", "country": "DE"});
+    assert_fields(&document, "Delivery", &new["delivery"]);
     assert_fields(&document, "NewOrder", &new);
     assert_fields(&document, "Line", &new["items"][0]);
 
@@ -30,6 +34,19 @@ async fn routes_and_replies_are_as_described() {
         .json();
     assert_fields(&document, "MinutePage", &minutes);
     assert_fields(&document, "Problem", &shop.post(json!({})).await.json());
+
+    let path = format!("/orders/{}/payments", order.id());
+    let pay = json!({"token": "sim-approve"});
+    assert_fields(&document, "NewPayment", &pay);
+    let payment = shop.send(Request::post(&path), Some(pay)).await.json();
+    assert_fields(&document, "Payment", &payment);
+    assert_fields(&document, "PaymentPage", &shop.get(&path).await.json());
+    let report = json!({"payment_id": payment["id"], "status": "captured", "reason": null});
+    assert_fields(&document, "Report", &report);
+    let reported = shop
+        .send(Request::post("/orders/payments/events"), Some(report))
+        .await;
+    assert_eq!(reported.status, 204);
 
     for status in document["components"]["schemas"]["Status"]["enum"]
         .as_array()

@@ -12,6 +12,7 @@ use events::{ORDERS, OrderCreated};
 use orders::{Parts, Refused, spawn_relay};
 use record_log::RecordLog;
 use record_log::simulated::{Call, Fault, SimulatedLog};
+use tokio::task::{JoinError, JoinHandle};
 use uuid::Uuid;
 
 use crate::databases::on_each_database;
@@ -19,11 +20,11 @@ use crate::shop::Shop;
 
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-/// A relay of the shop on its thread.
+/// A relay of the shop.
 struct Running {
     refused: Refused,
     shutdown: Shutdown,
-    thread: std::thread::JoinHandle<()>,
+    task: JoinHandle<()>,
 }
 
 fn start(shop: &Shop, log: Arc<dyn RecordLog>) -> Running {
@@ -40,7 +41,7 @@ fn start(shop: &Shop, log: Arc<dyn RecordLog>) -> Running {
 
     Running {
         refused: parts.refused.clone(),
-        thread: spawn_relay(parts, shutdown.clone()).unwrap(),
+        task: spawn_relay(parts, shutdown.clone()),
         shutdown,
     }
 }
@@ -52,10 +53,8 @@ impl Running {
     }
 
     /// Waits for its end; an error when it was killed.
-    async fn ended(self) -> std::thread::Result<()> {
-        tokio::task::spawn_blocking(|| self.thread.join())
-            .await
-            .unwrap()
+    async fn ended(self) -> Result<(), JoinError> {
+        self.task.await
     }
 }
 

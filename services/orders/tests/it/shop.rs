@@ -1,5 +1,6 @@
 //! A shop for tests: the orders service with a catalogue and a user, asked by `oneshot`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -9,7 +10,7 @@ use chassis::auth::Auth;
 use chassis::sql::Database;
 use chassis::{Health, Metrics, Shutdown, application};
 use http_body_util::BodyExt;
-use orders::{Config, Service};
+use orders::{Config, Provider, Service, Simulated};
 use serde_json::{Value, json};
 use sqlx::Row;
 use tower::ServiceExt;
@@ -24,6 +25,21 @@ pub struct Shop {
     pub service: Service,
     pub user_id: i64,
     app: Router,
+}
+
+/// What differs between shops.
+struct Settings {
+    config: Config,
+    provider: Arc<dyn Provider>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            config: Config::default(),
+            provider: Arc::new(Simulated),
+        }
+    }
 }
 
 /// What came back.
@@ -45,12 +61,39 @@ impl Shop {
     pub async fn open_enforced(database: Database, auth: &Auth) -> Self {
         let catalogue = Catalogue::default();
         let products_url = catalogue.serve().await;
-        Self::build(database, catalogue, products_url, auth).await
+        Self::build(database, catalogue, products_url, auth, Settings::default()).await
+    }
+
+    /// The same with these settings.
+    pub async fn open_with(database: Database, set: impl Fn(&mut Config)) -> Self {
+        let mut config = Config::default();
+        set(&mut config);
+        let settings = Settings {
+            config,
+            ..Settings::default()
+        };
+        Self::open_set(database, settings).await
+    }
+
+    /// The same with this payment provider.
+    pub async fn open_paying(database: Database, provider: Arc<dyn Provider>) -> Self {
+        let settings = Settings {
+            provider,
+            ..Settings::default()
+        };
+        Self::open_set(database, settings).await
+    }
+
+    async fn open_set(database: Database, settings: Settings) -> Self {
+        let catalogue = Catalogue::default();
+        let products_url = catalogue.serve().await;
+        Self::build(database, catalogue, products_url, &Auth::open(), settings).await
     }
 
     /// The same with its products service at this address.
     pub async fn open_at(database: Database, catalogue: Catalogue, products_url: String) -> Self {
-        Self::build(database, catalogue, products_url, &Auth::open()).await
+        let settings = Settings::default();
+        Self::build(database, catalogue, products_url, &Auth::open(), settings).await
     }
 
     async fn build(
@@ -58,15 +101,16 @@ impl Shop {
         catalogue: Catalogue,
         products_url: String,
         auth: &Auth,
+        settings: Settings,
     ) -> Self {
         users::migrate(&database).await.unwrap();
         orders::migrate(&database).await.unwrap();
         let config = Config {
             products_url,
             orders_relay_lease: Duration::from_millis(300),
-            ..Config::default()
+            ..settings.config
         };
-        let service = Service::new(&config, &database, auth).unwrap();
+        let service = Service::with_provider(&config, &database, auth, settings.provider).unwrap();
         let health = Health::new();
 
         let app = application(

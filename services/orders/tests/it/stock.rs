@@ -76,25 +76,51 @@ async fn what_a_dead_request_reserved_goes_back_when_its_claim_is_old() {
     .await;
 }
 
+/// Claims to release that come before all others.
+async fn claims_in_front(shop: &Shop, count: usize) -> Vec<String> {
+    let keys: Vec<String> = (0..count)
+        .map(|n| format!("00000000-0000-7000-8000-{n:012}"))
+        .collect();
+    let mut transaction = shop.database.write().await.unwrap();
+
+    for key in &keys {
+        sqlx::query(
+            "INSERT INTO stock_claims (reservation_key, releasing, created_at_ms) VALUES (?, 1, 0)",
+        )
+        .bind(key)
+        .execute(transaction.connection())
+        .await
+        .unwrap();
+    }
+
+    transaction.commit().await.unwrap();
+    keys
+}
+
+#[tokio::test]
+async fn releases_that_are_never_answered_stop_no_other() {
+    check(async |shop| {
+        let lamp = shop.catalogue.add(1, "USD", 5);
+        for key in claims_in_front(&shop, 10).await {
+            shop.catalogue.silence(&key);
+        }
+
+        let id = shop.post(shop.order(&[(lamp, 3)])).await.id();
+        assert_eq!(shop.set_status(id, "cancelled").await.status, 200);
+        shop.return_stock_but(10).await;
+        assert_eq!(shop.catalogue.stock(lamp), 5);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn releases_that_are_refused_stop_no_other() {
     check(async |shop| {
         let lamp = shop.catalogue.add(1, "USD", 5);
-        let poisoned: Vec<String> = (0..120)
-            .map(|n| format!("00000000-0000-7000-8000-{n:012}"))
-            .collect();
-        let mut transaction = shop.database.write().await.unwrap();
-
-        for key in &poisoned {
-            shop.catalogue.poison(key);
-            sqlx::query("INSERT INTO stock_claims (reservation_key, releasing, created_at_ms) VALUES (?, 1, 0)")
-                .bind(key)
-                .execute(transaction.connection())
-                .await
-                .unwrap();
+        for key in claims_in_front(&shop, 120).await {
+            shop.catalogue.poison(&key);
         }
 
-        transaction.commit().await.unwrap();
         let id = shop.post(shop.order(&[(lamp, 3)])).await.id();
         assert_eq!(shop.set_status(id, "cancelled").await.status, 200);
         shop.return_stock_but(120).await;

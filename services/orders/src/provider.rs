@@ -1,0 +1,90 @@
+//! The port of a payment provider, and the provider that is simulated.
+//!
+//! A provider is called by payment id, and a repeated call with the same id has the effect of one:
+//! whoever plugs in a real provider passes the id on as its idempotency key. What a provider decides
+//! later it reports to `POST /orders/payments/events`, as often as it likes.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use uuid::Uuid;
+
+/// The future of a provider's answer.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, ProviderError>> + Send + 'a>>;
+
+/// A request to hold money.
+#[derive(Clone, Copy, Debug)]
+pub struct Charge<'a> {
+    /// The payment: the provider's idempotency key.
+    pub payment: Uuid,
+    /// The provider's name for the card or account that pays.
+    pub token: &'a str,
+    /// The amount, in minor units of the currency.
+    pub total_cents: u64,
+    /// ISO 4217 code.
+    pub currency: &'a str,
+}
+
+/// The provider's decision about a charge.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Decision {
+    /// It holds the money.
+    Authorised,
+    /// It refuses, for this reason.
+    Declined(String),
+    /// It decides later, and reports then.
+    Later,
+}
+
+/// The reason why a provider gave no decision. The call may have had its effect, and is repeated.
+#[derive(Debug, thiserror::Error)]
+#[error("the payment provider is away: {0}")]
+pub struct ProviderError(pub String);
+
+/// A payment provider.
+pub trait Provider: Send + Sync + 'static {
+    /// Holds money for the shop.
+    fn authorise<'a>(&'a self, charge: Charge<'a>) -> Answer<'a, Decision>;
+    /// Takes the money that is held.
+    fn capture(&self, payment: Uuid) -> Answer<'_, ()>;
+    /// Lets go of the money that is held.
+    fn void(&self, payment: Uuid) -> Answer<'_, ()>;
+    /// Returns the money that was taken.
+    fn refund(&self, payment: Uuid) -> Answer<'_, ()>;
+}
+
+/// A provider without money: what it decides is in the token. `sim-approve` is authorised at once,
+/// `sim-decline` is declined, and `sim-later` is decided when somebody reports it. Any other token
+/// is declined.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Simulated;
+
+impl Provider for Simulated {
+    fn authorise<'a>(&'a self, charge: Charge<'a>) -> Answer<'a, Decision> {
+        let decision = match charge.token {
+            "sim-approve" => Decision::Authorised,
+            "sim-later" => Decision::Later,
+            "sim-decline" => Decision::Declined("the card was declined".to_owned()),
+            other => Decision::Declined(format!(
+                "{other:?} is no card of the simulated provider, which has sim-approve, sim-later and sim-decline"
+            )),
+        };
+        Box::pin(std::future::ready(Ok(decision)))
+    }
+
+    fn capture(&self, _: Uuid) -> Answer<'_, ()> {
+        done()
+    }
+
+    fn void(&self, _: Uuid) -> Answer<'_, ()> {
+        done()
+    }
+
+    fn refund(&self, _: Uuid) -> Answer<'_, ()> {
+        done()
+    }
+}
+
+fn done<'a>() -> Answer<'a, ()> {
+    Box::pin(std::future::ready(Ok(())))
+}

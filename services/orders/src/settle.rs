@@ -1,0 +1,135 @@
+//! Takes each payment to its end: calls the provider for the next step, stores what it answered, and
+//! repeats what was interrupted.
+//!
+//! A request for a payment takes its steps at once. The task here takes those of payments that were
+//! left behind: by a process that died, by a provider that was away, or by an order that was
+//! cancelled or expired meanwhile. A payment that cannot be settled stops no other.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chassis::Shutdown;
+use events::Timestamp;
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use crate::payment::{Payment, PaymentStatus, Step};
+use crate::provider::{Charge, Decision, Provider, ProviderError};
+use crate::store::{Observed, Store, StoreError};
+
+/// Interval between checks for payments that were left behind.
+const LOOK_EVERY: Duration = Duration::from_secs(15);
+/// A payment whose state has not changed for this long is left behind.
+const LEFT_AFTER: Duration = Duration::from_secs(30);
+/// The most steps of one payment in a row: authorise, capture, refund, and one to spare.
+const MOST_STEPS: usize = 4;
+
+/// Settles payments. Clones share the provider.
+#[derive(Clone)]
+pub struct Settling {
+    pub store: Store,
+    pub provider: Arc<dyn Provider>,
+    /// Wakes the task: an order with a payment was cancelled.
+    pub due: Arc<Notify>,
+    /// Wakes the relay.
+    pub written: Arc<Notify>,
+}
+
+/// The reason why a payment could not be settled now.
+#[derive(Debug, thiserror::Error)]
+pub enum SettleError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
+}
+
+impl Settling {
+    /// Takes a payment as far as it goes now, and returns it. Returns none if there is none.
+    pub async fn settle(&self, id: Uuid) -> Result<Option<Payment>, SettleError> {
+        for _ in 0..MOST_STEPS {
+            let Some((payment, order)) = self.store.payment(id).await? else {
+                return Ok(None);
+            };
+            let Some(step) = payment.status.next_step(order) else {
+                return Ok(Some(payment));
+            };
+            let Some(observed) = self.take(&payment, step).await? else {
+                return Ok(Some(payment));
+            };
+
+            self.store.observe(id, observed, Timestamp::now()).await?;
+            self.written.notify_one();
+        }
+
+        Ok(self.store.payment(id).await?.map(|(payment, _)| payment))
+    }
+
+    /// Calls the provider, and returns the state that follows; none if it decides later.
+    async fn take(&self, payment: &Payment, step: Step) -> Result<Option<Observed>, ProviderError> {
+        let id = payment.id;
+        Ok(match step {
+            Step::Authorise => match self.provider.authorise(charge(payment)).await? {
+                Decision::Authorised => Some(Observed::of(PaymentStatus::Authorised)),
+                Decision::Declined(reason) => Some(Observed::declined(&reason)),
+                Decision::Later => None,
+            },
+            Step::Capture => {
+                self.provider.capture(id).await?;
+                Some(Observed::of(PaymentStatus::Captured))
+            }
+            Step::Void => {
+                self.provider.void(id).await?;
+                Some(Observed::of(PaymentStatus::Voided))
+            }
+            Step::Refund => {
+                self.provider.refund(id).await?;
+                Some(Observed::of(PaymentStatus::Refunded))
+            }
+        })
+    }
+
+    /// Settles what was left behind, until a shutdown is requested.
+    pub async fn run(&self, shutdown: &Shutdown) {
+        let mut left_after = LEFT_AFTER;
+        while !shutdown.is_requested() {
+            self.settle_left(left_after).await;
+            left_after = tokio::select! {
+                () = self.due.notified() => Duration::ZERO,
+                () = tokio::time::sleep(LOOK_EVERY) => LEFT_AFTER,
+                () = shutdown.requested() => return,
+            };
+        }
+    }
+
+    async fn settle_left(&self, left_after: Duration) {
+        let now = Timestamp::now();
+        let mut after = String::new();
+        loop {
+            let left = match self.store.open_payments(now, left_after, &after).await {
+                Ok(left) => left,
+                Err(error) => {
+                    tracing::warn!(%error, "payments that were left behind cannot be read");
+                    return;
+                }
+            };
+            let Some(last) = left.last() else { return };
+            after = last.to_string();
+
+            for id in left {
+                if let Err(error) = self.settle(id).await {
+                    tracing::warn!(payment = %id, %error, "a payment waits to be settled");
+                }
+            }
+        }
+    }
+}
+
+fn charge(payment: &Payment) -> Charge<'_> {
+    Charge {
+        payment: payment.id,
+        token: &payment.token,
+        total_cents: payment.total_cents,
+        currency: &payment.currency,
+    }
+}

@@ -1,0 +1,105 @@
+//! How many unpaid orders each account has, and how many pieces they hold: one row an account,
+//! changed in the transactions that store an order and that end its being unpaid.
+
+use sqlx::AnyConnection;
+
+use super::StoreError;
+use crate::order::{Item, Order};
+
+const ADD: &str = "UPDATE unpaid_orders SET orders = orders + 1, pieces = pieces + ? \
+                   WHERE user_id = ? AND orders < ? AND pieces <= ?";
+const FIND: &str = "SELECT orders FROM unpaid_orders WHERE user_id = ?";
+const INSERT: &str = "INSERT INTO unpaid_orders (user_id, orders, pieces) VALUES (?, 0, 0)";
+const SUBTRACT: &str = "UPDATE unpaid_orders SET \
+                        orders = CASE WHEN orders > 0 THEN orders - 1 ELSE 0 END, \
+                        pieces = CASE WHEN pieces > ? THEN pieces - ? ELSE 0 END WHERE user_id = ?";
+
+/// How much one account may hold unpaid.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct UnpaidLimit {
+    /// Number of orders.
+    pub orders: u32,
+    /// Number of pieces, over all of them.
+    pub pieces: u32,
+}
+
+/// The reason an order is not stored: the account holds too much unpaid.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error(
+    "an account may have {orders} unpaid orders with {pieces} pieces in all; pay or cancel one, or order less"
+)]
+pub struct TooMuchUnpaid {
+    orders: u32,
+    pieces: u32,
+}
+
+impl UnpaidLimit {
+    /// Returns the refusal of an order beyond the limit.
+    pub fn refusal(self) -> TooMuchUnpaid {
+        TooMuchUnpaid {
+            orders: self.orders,
+            pieces: self.pieces,
+        }
+    }
+}
+
+/// Adds an order that is stored in the same transaction, if the account may hold it. Without a limit
+/// the numbers are kept all the same, for the day that there is one.
+pub(super) async fn add(
+    connection: &mut AnyConnection,
+    order: &Order,
+    limit: Option<UnpaidLimit>,
+) -> Result<(), StoreError> {
+    let pieces = pieces(&order.items);
+    let most_orders = limit.map_or(i64::MAX, |limit| limit.orders.into());
+    let most_pieces = limit.map_or(i64::MAX, |limit| i64::from(limit.pieces) - pieces);
+
+    loop {
+        let added = sqlx::query(ADD)
+            .bind(pieces)
+            .bind(order.user_id)
+            .bind(most_orders)
+            .bind(most_pieces)
+            .execute(&mut *connection)
+            .await?;
+        if added.rows_affected() > 0 {
+            return Ok(());
+        }
+
+        let known = sqlx::query(FIND)
+            .bind(order.user_id)
+            .fetch_optional(&mut *connection)
+            .await?;
+        if let (Some(_), Some(limit)) = (known, limit) {
+            return Err(limit.refusal().into());
+        }
+        begin(connection, order.user_id).await?;
+    }
+}
+
+/// Inserts the row of an account that has none. Another transaction may do so first.
+async fn begin(connection: &mut AnyConnection, user_id: i64) -> Result<(), StoreError> {
+    match sqlx::query(INSERT).bind(user_id).execute(connection).await {
+        Err(error) if !chassis::sql::is_duplicate(&error) => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Subtracts an order that is no longer pending.
+pub(super) async fn subtract(
+    connection: &mut AnyConnection,
+    order: &Order,
+) -> Result<(), StoreError> {
+    let pieces = pieces(&order.items);
+    sqlx::query(SUBTRACT)
+        .bind(pieces)
+        .bind(pieces)
+        .bind(order.user_id)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+fn pieces(items: &[Item]) -> i64 {
+    items.iter().map(|item| i64::from(item.quantity)).sum()
+}

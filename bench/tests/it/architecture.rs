@@ -2,7 +2,7 @@
 //! the invariants about dependencies between crates hold.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde::Deserialize;
@@ -125,17 +125,30 @@ struct Metadata {
 struct Package {
     name: String,
     dependencies: Vec<Dependency>,
+    manifest_path: PathBuf,
+    description: Option<String>,
+    keywords: Vec<String>,
+    categories: Vec<String>,
+    readme: Option<PathBuf>,
+    repository: Option<String>,
+    documentation: Option<String>,
+    license: Option<String>,
+    rust_version: Option<String>,
+    /// None if any registry is allowed, and empty if none is.
+    publish: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
 struct Dependency {
     name: String,
+    /// The version that is required; `*` if none is.
+    req: String,
     /// None for a dependency of the program; `dev` or `build` for others.
     kind: Option<String>,
 }
 
-/// Returns the direct dependencies of each crate of the workspace.
-fn dependencies() -> BTreeMap<String, Vec<Dependency>> {
+/// Returns the crates of the workspace.
+fn packages() -> Vec<Package> {
     let output = Command::new("cargo")
         .args(["metadata", "--format-version", "1", "--no-deps"])
         .arg("--offline")
@@ -145,17 +158,112 @@ fn dependencies() -> BTreeMap<String, Vec<Dependency>> {
     assert!(output.status.success(), "{output:?}");
 
     let metadata: Metadata = serde_json::from_slice(&output.stdout).unwrap();
-    let crates = metadata.packages.into_iter();
-    let crates: BTreeMap<_, _> = crates
-        .map(|package| (package.name, package.dependencies))
-        .collect();
+    let packages = metadata.packages;
     assert!(
-        crates.len() > 10,
+        packages.len() > 10,
         "the workspace has {} crates",
-        crates.len()
+        packages.len()
     );
 
-    crates
+    packages
+}
+
+/// Returns the direct dependencies of each crate of the workspace.
+fn dependencies() -> BTreeMap<String, Vec<Dependency>> {
+    let packages = packages().into_iter();
+    packages
+        .map(|package| (package.name, package.dependencies))
+        .collect()
+}
+
+/// Returns what a registry or its readers would miss of a package.
+fn unfit_for_a_registry(package: &Package) -> Vec<String> {
+    let fields = [
+        ("description", package.description.is_some()),
+        ("keywords", (1..=5).contains(&package.keywords.len())),
+        ("categories", (1..=5).contains(&package.categories.len())),
+        ("repository", package.repository.is_some()),
+        ("documentation", package.documentation.is_some()),
+        ("license", package.license.is_some()),
+        ("rust-version", package.rust_version.is_some()),
+        (
+            "publish",
+            package.publish.as_ref().is_none_or(|to| !to.is_empty()),
+        ),
+    ];
+    let missing = fields.iter().filter(|(_, is_there)| !is_there);
+    let mut found: Vec<String> = missing.map(|(name, _)| (*name).to_owned()).collect();
+
+    let folder = package.manifest_path.parent().unwrap();
+    let readme = package.readme.as_ref().map(|readme| folder.join(readme));
+    if !readme.is_some_and(|readme| readme.is_file()) {
+        found.push("readme".to_owned());
+    }
+
+    let linked = package.dependencies.iter();
+    let without_version = linked.filter(|one| one.kind.is_none() && one.req == "*");
+    found.extend(without_version.map(|one| format!("the version of {}", one.name)));
+    found
+}
+
+#[test]
+fn the_libraries_have_all_that_a_registry_needs() {
+    let packages = packages();
+    for name in ["record-log", "stream", "stream-cli"] {
+        let package = packages
+            .iter()
+            .find(|package| package.name == name)
+            .unwrap();
+        assert_eq!(
+            unfit_for_a_registry(package),
+            Vec::<String>::new(),
+            "{name}"
+        );
+
+        let linked = package.dependencies.iter().filter(|one| one.kind.is_none());
+        for dependency in linked {
+            let ours = packages.iter().find(|ours| ours.name == dependency.name);
+            let is_kept_back = |ours: &Package| ours.publish.as_ref().is_some_and(Vec::is_empty);
+            assert!(
+                !ours.is_some_and(is_kept_back),
+                "{name} needs {}",
+                dependency.name
+            );
+        }
+    }
+
+    let service = packages
+        .iter()
+        .find(|package| package.name == "orders")
+        .unwrap();
+    assert!(unfit_for_a_registry(service).contains(&"publish".to_owned()));
+}
+
+#[test]
+fn a_package_of_a_library_has_its_sources_and_its_readme() {
+    for name in ["record-log", "stream", "stream-cli"] {
+        let output = Command::new("cargo")
+            .args([
+                "package",
+                "--list",
+                "--offline",
+                "--allow-dirty",
+                "-p",
+                name,
+            ])
+            .current_dir(root())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+
+        let list = String::from_utf8(output.stdout).unwrap();
+        for file in ["README.md", "src/lib.rs", "Cargo.toml"] {
+            assert!(
+                list.lines().any(|line| line == file),
+                "{name} has no {file}: {list}"
+            );
+        }
+    }
 }
 
 /// Returns the crates that depend on one of these, by `is_wanted`.

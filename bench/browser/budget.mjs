@@ -30,6 +30,19 @@ export async function budget(arrive) {
   }
 }
 
+/** Every product of the demo has its drawing: an emoji would be a box where no font has it. */
+export async function drawings(arrive) {
+  await check("the demo's products are drawn", async () => {
+    const { page } = await arrive("desktop");
+    await page.goto("/");
+    await page.locator(PAGES["/"]).first().waitFor();
+    const plates = await page.locator(".card .plate").count();
+    const drawn = await page.locator(".card .plate svg.drawing path").count();
+    if (plates < 12 || drawn !== plates) throw new Error(`${drawn} of ${plates} products are drawn`);
+    await page.context().close();
+  });
+}
+
 // Runs in the page.
 function measure() {
   const loaded = [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")];

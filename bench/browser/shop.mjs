@@ -5,7 +5,7 @@
 import { mkdir } from "node:fs/promises";
 import { chromium } from "playwright-core";
 import { accounts, openAccount } from "./accounts.mjs";
-import { budget } from "./budget.mjs";
+import { budget, drawings } from "./budget.mjs";
 import { desk } from "./desk.mjs";
 import { docs } from "./docs.mjs";
 import { files, filesOnAPhone, guardedFiles } from "./files.mjs";
@@ -68,5 +68,6 @@ await docs(await arrive("phone"));
 await files(await arrive("desktop"));
 await filesOnAPhone(await arrive("phone"));
 await budget(arrive);
+await drawings(arrive);
 await browser.close();
 process.exitCode = conclude();

@@ -89,6 +89,7 @@ pub(super) const FILES: &[File] = files! {
     "/assets/dialog.js" => "assets/dialog.js",
     "/assets/docs.js" => "assets/docs.js",
     "/assets/dom.js" => "assets/dom.js",
+    "/assets/drawings.js" => "assets/drawings.js",
     "/assets/file.js" => "assets/file.js",
     "/assets/files.js" => "assets/files.js",
     "/assets/form.js" => "assets/form.js",

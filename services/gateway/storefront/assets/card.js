@@ -3,6 +3,7 @@
 import { put, quantityOf, suits } from "./customer.js";
 import { say } from "./dialog.js";
 import { element } from "./dom.js";
+import { drawing } from "./drawings.js";
 import { money, plural } from "./format.js";
 
 const FEW = 10;
@@ -36,9 +37,9 @@ export function price(product) {
   return element("p", {}, element("strong", { class: "figure" }, money(product.price_cents, product.currency)), stock(product));
 }
 
-/** Its picture. */
+/** Its picture: a drawing by its name, the text itself if there is none of that name, or the initial. */
 export function plate(product) {
-  const art = text(product.art) || element("span", { class: "initial" }, product.name[0]);
+  const art = drawing(product.art) || text(product.art) || element("span", { class: "initial" }, product.name[0]);
   return element("div", { class: "plate", "aria-hidden": "true", style: { "--tint": tint(product) } }, element("span", { class: "art" }, art));
 }
 

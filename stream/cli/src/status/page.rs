@@ -232,14 +232,16 @@ impl Node<'_> {
         } = self;
 
         let middle = x + 80;
-        let name = escape(&shortened(name));
+        let name = shortened(name);
+        let fitted = fitted(&name);
+        let name = escape(&name);
         let about = escape(about);
         let name_y = y + 21;
         let about_y = y + 37;
 
         format!(
             "<g class=\"{class}\"><rect x=\"{x}\" y=\"{y}\" width=\"160\" height=\"48\" rx=\"8\"/>\
-             <text x=\"{middle}\" y=\"{name_y}\">{name}</text>\
+             <text x=\"{middle}\" y=\"{name_y}\"{fitted}>{name}</text>\
              <text class=\"about\" x=\"{middle}\" y=\"{about_y}\">{about}</text></g>\n"
         )
     }
@@ -264,7 +266,7 @@ fn partitions(status: &Status) -> String {
         [
             partition.partition.to_string(),
             count(partition.next_offset),
-            partition.end_offset.map_or_else(unknown, count),
+            known_end(partition).map_or_else(unknown, count),
             format!(
                 "{bar} {}",
                 partition.lag_records.map_or_else(unknown, count)
@@ -280,6 +282,13 @@ fn partitions(status: &Status) -> String {
         rows,
         "nothing has been read yet",
     )
+}
+
+/// Returns the end as it is known by now: the log is asked seldom, and reading may have passed its
+/// answer.
+fn known_end(partition: &PartitionStatus) -> Option<u64> {
+    let end = partition.end_offset?;
+    Some(end.max(partition.next_offset))
 }
 
 fn workers(workers: &[WorkerStatus]) -> String {
@@ -386,6 +395,15 @@ fn escape(text: &str) -> String {
 }
 
 /// Shortens a name to what fits into a box.
+/// Returns the attributes that squeeze a long name into its box, whatever the font.
+fn fitted(name: &str) -> &'static str {
+    if name.chars().count() > 15 {
+        " textLength=\"144\" lengthAdjust=\"spacingAndGlyphs\""
+    } else {
+        ""
+    }
+}
+
 fn shortened(name: &str) -> String {
     if name.chars().count() <= 20 {
         name.to_owned()
@@ -480,6 +498,18 @@ mod tests {
     }
 
     #[test]
+    fn a_partition_is_never_read_beyond_its_end() {
+        let partition = |next_offset, end_offset| PartitionStatus {
+            next_offset,
+            end_offset,
+            ..PartitionStatus::default()
+        };
+        assert_eq!(known_end(&partition(11, Some(9))), Some(11));
+        assert_eq!(known_end(&partition(5, Some(9))), Some(9));
+        assert_eq!(known_end(&partition(5, None)), None);
+    }
+
+    #[test]
     fn numbers_stand_in_groups_and_long_names_fit_their_boxes() {
         assert_eq!(
             [0, 999, 1000, 1_234_567].map(count),
@@ -489,5 +519,7 @@ mod tests {
             shortened("a-topic-with-a-very-long-name"),
             "a-topic-with-a-very…"
         );
+        assert_eq!(fitted("orders"), "");
+        assert!(fitted("analytics-summaries").contains("textLength"));
     }
 }

@@ -176,10 +176,17 @@ pub async fn run(
     };
     let mut customers = HashMap::new();
     let begun = Instant::now();
+    let mut next = begun;
 
     while !shutdown.is_requested() {
         let wait = match shop.one_order(&mut customers).await {
-            Ok(()) => settings.pause(),
+            // An order takes time, too; what is missed by more than a pause is not caught up with.
+            Ok(()) => {
+                let pause = settings.pause();
+                let now = Instant::now();
+                next = (next + pause).max(now.checked_sub(pause).unwrap_or(now));
+                next.saturating_duration_since(now)
+            }
             Err(_) if begun.elapsed() < STARTING => AFTER_A_FAILURE,
             Err(error) => {
                 tracing::warn!(%error, "a simulated customer could not order");

@@ -397,7 +397,7 @@ fn escape(text: &str) -> String {
 /// Shortens a name to what fits into a box.
 /// Returns the attributes that squeeze a long name into its box, whatever the font.
 fn fitted(name: &str) -> &'static str {
-    if name.chars().count() > 15 {
+    if name.chars().count() > 17 {
         " textLength=\"144\" lengthAdjust=\"spacingAndGlyphs\""
     } else {
         ""

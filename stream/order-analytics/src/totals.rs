@@ -53,7 +53,8 @@ impl OrderTotals {
         self.as_slice().iter().copied().collect()
     }
 
-    fn as_slice(&self) -> &[Amount] {
+    /// Returns the sums of the orders' totals, ordered by the currencies' codes.
+    pub fn as_slice(&self) -> &[Amount] {
         match &self.several {
             None => std::slice::from_ref(&self.first),
             Some(amounts) => amounts.as_slice(),

@@ -1,10 +1,13 @@
 //! Writes counts and totals of orders in the form of the wire contract.
 
+mod row;
+
 use std::cmp::Ordering;
 
-use events::{Amounts, Timestamp, TopUser, WindowCount, WindowSummary};
+use events::{Amount, Amounts, Timestamp, TopUser, WindowSummary};
 use serde::Serialize;
 
+use self::row::CountRow;
 use super::OrderTotals;
 use stream::{Aggregate, EventTimeMs, Output, Row, Session, SessionWindows, Totals};
 
@@ -26,13 +29,15 @@ pub fn most<A: Aggregate>(
 
 /// Writes a user's orders in a window of `size_ms`.
 pub fn count(row: &Row<u64, OrderTotals>, size_ms: u64, output: &mut Output) {
-    write_count(
-        row.key,
-        (row.window_start, row.window_start + size_ms),
-        counted(&row.aggregate),
-        row.revision,
-        output,
-    );
+    let written = CountRow {
+        user_id: row.key,
+        start: instant(row.window_start),
+        end: instant(row.window_start + size_ms),
+        order_count: row.aggregate.orders(),
+        amounts: row.aggregate.as_slice(),
+        revision: row.revision,
+    };
+    written.write(output);
 }
 
 /// Writes a user's orders in a session, or that the session has none any more.
@@ -47,48 +52,26 @@ pub fn session(
         ref aggregate,
     } = row.aggregate;
 
-    let orders = if row.is_gone {
-        (0, Amounts::default())
+    let orders: (u64, &[Amount]) = if row.is_gone {
+        (0, &[])
     } else {
-        counted(aggregate)
+        (aggregate.orders(), aggregate.as_slice())
     };
 
-    write_count(
-        row.key,
-        (first_ms, sessions.end(first_ms, last_ms)),
-        orders,
-        row.revision,
-        output,
-    );
+    let written = CountRow {
+        user_id: row.key,
+        start: instant(first_ms),
+        end: instant(sessions.end(first_ms, last_ms)),
+        order_count: orders.0,
+        amounts: orders.1,
+        revision: row.revision,
+    };
+    written.write(output);
 }
 
 /// The number of orders and the sums of their totals.
 fn counted(totals: &OrderTotals) -> (u64, Amounts) {
     (totals.orders(), totals.amounts())
-}
-
-fn write_count(
-    user_id: u64,
-    (start, end): (EventTimeMs, EventTimeMs),
-    (order_count, amounts): (u64, Amounts),
-    revision: u32,
-    output: &mut Output,
-) {
-    let window_start = instant(start);
-    let window_end = instant(end);
-    output.key.extend(user_id.to_string().bytes());
-
-    write_json(
-        &WindowCount {
-            user_id,
-            window_start,
-            window_end,
-            order_count,
-            amounts,
-            revision,
-        },
-        output,
-    );
 }
 
 /// Writes the totals of a window of `size_ms`, or of the sessions in it. `orders` returns the

@@ -14,6 +14,7 @@
 
 pub(super) mod build;
 pub(super) mod compression;
+pub(super) mod lz4;
 pub(super) mod records;
 pub(super) mod walk;
 

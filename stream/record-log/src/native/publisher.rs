@@ -94,6 +94,29 @@ impl Deadline {
     }
 }
 
+/// How long records may take to be sent. Brokers abort a transaction at its time-out and fence whoever holds it, so a third of
+/// that time is left for its end.
+#[derive(Clone, Copy, Debug)]
+struct TimeLimit {
+    call: Duration,
+    /// How old a transaction may be when its records are sent; none without transactions.
+    transaction: Option<Duration>,
+}
+
+impl TimeLimit {
+    /// Begins now, in a transaction that the coordinator may know since `begun_at`.
+    fn begin(self, begun_at: Option<Instant>) -> Deadline {
+        let deadline = Deadline::after(self.call);
+        match (begun_at, self.transaction) {
+            (Some(begun_at), Some(oldest)) => {
+                let least = Instant::now() + LEAST_LIMIT;
+                Deadline(deadline.0.min((begun_at + oldest).max(least)))
+            }
+            _ => deadline,
+        }
+    }
+}
+
 /// Why something was not done.
 #[derive(Debug)]
 enum Stop {
@@ -159,8 +182,7 @@ pub(super) struct NativePublisher {
     progress: Option<Vec<u8>>,
     state: State,
     patience: Patience,
-    /// How old a transaction may become.
-    timeout: Duration,
+    time_limit: TimeLimit,
     session: Session,
     sending: Sending,
 }
@@ -206,7 +228,11 @@ impl NativePublisher {
             progress: None,
             state: State::Idle,
             patience,
-            timeout: opening.timeout,
+            time_limit: TimeLimit {
+                call: patience.call,
+                transaction: is_transactional
+                    .then(|| opening.timeout - opening.timeout / LEFT_TO_END),
+            },
             session: Session::new(opening.cluster, transactional_id, opening.timeout, patience),
             sending: Sending::new(opening.cluster, topics, patience),
         };
@@ -236,18 +262,8 @@ impl NativePublisher {
         Deadline::after(self.patience.call)
     }
 
-    /// Until when records may be sent. Brokers abort a transaction at its time-out and fence whoever holds it, so a third of
-    /// that time is left for its end.
     fn sending_deadline(&self) -> Deadline {
-        let deadline = self.deadline();
-        match self.sending.begun_at() {
-            Some(begun_at) if self.is_transactional() => {
-                let oldest = begun_at + (self.timeout - self.timeout / LEFT_TO_END);
-                let least = Instant::now() + LEAST_LIMIT;
-                Deadline(deadline.0.min(oldest.max(least)))
-            }
-            _ => deadline,
-        }
+        self.time_limit.begin(self.sending.begun_at())
     }
 
     /// Sees to it that records can be sent.
@@ -336,8 +352,10 @@ impl NativePublisher {
 
     fn push(&mut self, record: &NewRecord<'_>) -> Result<(), PublishError> {
         self.begin()?;
-        let deadline = self.sending_deadline();
-        match self.sending.push(record, &mut self.session, deadline) {
+        match self
+            .sending
+            .push(record, &mut self.session, self.time_limit)
+        {
             Ok(()) => Ok(()),
             // A record that is refused at once has sent nothing.
             Err(Stop::Refused(refusal)) if !self.is_transactional() => {

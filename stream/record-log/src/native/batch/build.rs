@@ -1,6 +1,6 @@
 //! Building a batch: records are encoded as they are sent, and packed when the batch is sealed.
 
-use super::compression::Packer;
+use super::lz4::Packer;
 use super::{
     COVERED_FROM, CRC_AT, HEADER_BYTES, PREFIX_BYTES, TRANSACTIONAL, checksum, compression,
 };
@@ -43,6 +43,11 @@ impl Builder {
 
     pub fn count(&self) -> i32 {
         self.count
+    }
+
+    /// The time of the first record, if there is one.
+    pub fn base_time_ms(&self) -> Option<i64> {
+        (self.count > 0).then_some(self.base_time_ms)
     }
 
     /// The bytes of the records, unpacked.

@@ -3,11 +3,9 @@
 //! Snappy has two framings: raw blocks, which librdkafka and others write, and the blocks of the Java library `xerial`,
 //! which begin with a magic of their own.
 
-use std::io::{Read, Write};
+use std::io::Read;
 
-use lz4_flex::frame::{BlockSize, FrameEncoder, FrameInfo};
-
-use super::{BatchError, UNPACKED_LIMIT};
+use super::{BatchError, UNPACKED_LIMIT, lz4};
 use crate::native::codec::Input;
 
 const XERIAL_MAGIC: &[u8] = b"\x82SNAPPY\0";
@@ -21,18 +19,57 @@ pub(crate) const SNAPPY: i16 = 2;
 pub(crate) const LZ4: i16 = 3;
 pub(crate) const ZSTD: i16 = 4;
 
-/// Unpacks `packed` into `into`, which is emptied first.
-pub(crate) fn unpack(codec: i16, packed: &[u8], into: &mut Vec<u8>) -> Result<(), BatchError> {
+/// Memory that batches are unpacked into, one after another. It is not cleared in between.
+#[derive(Debug, Default)]
+pub(crate) struct Unpacked {
+    memory: Vec<u8>,
+    length: usize,
+}
+
+impl Unpacked {
+    /// The batch that was unpacked last.
+    pub fn bytes(&self) -> &[u8] {
+        &self.memory[..self.length]
+    }
+
+    #[cfg(test)]
+    pub fn capacity(&self) -> usize {
+        self.memory.capacity()
+    }
+}
+
+/// Unpacks `packed` in place of what `into` holds.
+pub(crate) fn unpack(codec: i16, packed: &[u8], into: &mut Unpacked) -> Result<(), BatchError> {
     unpack_within(codec, packed, into, UNPACKED_LIMIT)
 }
 
 pub(super) fn unpack_within(
     codec: i16,
     packed: &[u8],
+    into: &mut Unpacked,
+    limit: usize,
+) -> Result<(), BatchError> {
+    let Unpacked { memory, length } = into;
+    *length = 0;
+    if codec == LZ4
+        && let Some(unpacked) = lz4::unpack(packed, memory, limit)
+    {
+        *length = unpacked;
+        return Ok(());
+    }
+
+    memory.clear();
+    let unpacked = unpack_any(codec, packed, memory, limit);
+    *length = memory.len();
+    unpacked
+}
+
+fn unpack_any(
+    codec: i16,
+    packed: &[u8],
     into: &mut Vec<u8>,
     limit: usize,
 ) -> Result<(), BatchError> {
-    into.clear();
     match codec {
         GZIP => read_all(flate2::read::MultiGzDecoder::new(packed), into, limit),
         SNAPPY => unpack_snappy(packed, into, limit),
@@ -45,34 +82,6 @@ pub(super) fn unpack_within(
         other => Err(BatchError::Packed(format!(
             "no compression has the code {other}"
         ))),
-    }
-}
-
-/// Packs by lz4. Its memory is used again by the next batch.
-pub(crate) struct Packer {
-    encoder: FrameEncoder<Vec<u8>>,
-}
-
-impl Default for Packer {
-    fn default() -> Self {
-        // Small blocks keep what is packed in the processor's cache.
-        let blocks = FrameInfo::new().block_size(BlockSize::Max64KB);
-        Self {
-            encoder: FrameEncoder::with_frame_info(blocks, Vec::new()),
-        }
-    }
-}
-
-impl Packer {
-    /// Compresses `plain`, and appends the result to `into`.
-    pub fn pack(&mut self, plain: &[u8], into: &mut Vec<u8>) {
-        std::mem::swap(self.encoder.get_mut(), into);
-        let packed = self
-            .encoder
-            .write_all(plain)
-            .and_then(|()| Ok(self.encoder.try_finish()?));
-        std::mem::swap(self.encoder.get_mut(), into);
-        packed.expect("writing to memory does not fail");
     }
 }
 

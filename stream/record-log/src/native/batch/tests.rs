@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 
 use super::build::{Builder, Parts, Producer};
-use super::compression::{self, Packer, unpack, unpack_within};
+use super::compression::{self, Unpacked, unpack, unpack_within};
+use super::lz4::Packer;
 use super::walk::{Aborted, Fetched, Scratch, Unreadable, Walk};
 use super::{BatchError, COVERED_FROM, CRC_AT, HEADER_BYTES, Next, checksum};
 use crate::{Headers, NewRecord};
@@ -207,9 +208,9 @@ proptest! {
         bytes in proptest::collection::vec(any::<u8>(), 0..400),
         codec in -1_i16..8,
     ) {
-        let mut into = Vec::new();
+        let mut into = Unpacked::default();
         if unpack_within(codec, &bytes, &mut into, 1 << 16).is_ok() {
-            prop_assert!(into.len() <= 1 << 16);
+            prop_assert!(into.bytes().len() <= 1 << 16);
         }
     }
 }
@@ -379,10 +380,10 @@ fn every_compression_is_unpacked() {
         (compression::ZSTD, zstd),
     ];
 
-    let mut into = Vec::new();
+    let mut into = Unpacked::default();
     for (codec, bytes) in packed {
         unpack(codec, &bytes, &mut into).unwrap();
-        assert!(into == plain, "codec {codec}");
+        assert!(into.bytes() == plain, "codec {codec}");
         let bounded = unpack_within(codec, &bytes, &mut into, plain.len() - 1);
 
         assert!(
@@ -398,7 +399,7 @@ fn every_compression_is_unpacked() {
 #[test]
 fn snappy_that_claims_more_than_it_can_hold_is_refused() {
     let claim = [0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0];
-    let mut into = Vec::new();
+    let mut into = Unpacked::default();
     let refused = unpack(compression::SNAPPY, &claim, &mut into).unwrap_err();
     assert!(refused.to_string().contains("cannot hold"), "{refused}");
     assert_eq!(into.capacity(), 0);

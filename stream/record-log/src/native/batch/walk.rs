@@ -4,7 +4,7 @@
 //! transactions: for each the producer and its first offset. From that offset on the producer's records are left out, up
 //! to the marker that aborted them. Markers themselves are control batches, and never handed over.
 
-use super::compression::{self, unpack};
+use super::compression::{self, Unpacked, unpack};
 use super::records::{Place, RawRecord, Records};
 use super::{Batch, BatchError, Next};
 use crate::native::codec::{Input, Malformed};
@@ -35,7 +35,7 @@ pub(crate) struct Walk {
 /// Memory for one unpacked batch, and which it holds: that of a walk at a byte.
 #[derive(Default)]
 pub(crate) struct Scratch {
-    bytes: Vec<u8>,
+    unpacked: Unpacked,
     holds: Option<(u64, usize)>,
 }
 
@@ -218,10 +218,10 @@ impl Scratch {
 
         if self.holds != Some(which) {
             self.holds = None;
-            unpack(codec, batch.payload(), &mut self.bytes)?;
+            unpack(codec, batch.payload(), &mut self.unpacked)?;
             self.holds = Some(which);
         }
 
-        Ok(&self.bytes)
+        Ok(self.unpacked.bytes())
     }
 }

@@ -26,11 +26,11 @@ use super::refusals::{About, stop};
 use super::requests::Answered;
 use super::session::{Session, is_unanswered};
 use super::topics::Topics;
-use super::{Deadline, Patience, Stop};
+use super::{Deadline, Patience, Stop, TimeLimit};
 use crate::NewRecord;
 use crate::native::api::Code;
 use crate::native::batch::build::{Parts, Producer};
-use crate::native::batch::compression::Packer;
+use crate::native::batch::lz4::Packer;
 use crate::native::cluster::Cluster;
 use crate::native::wire::WireError;
 
@@ -116,20 +116,22 @@ impl Sending {
         self.lines.close_waiting();
     }
 
-    /// Adds a record. What is full is sent.
+    /// Adds a record. What is full is sent. All records of a batch have the time of the first one: reading the clock for each
+    /// would cost as much as encoding it.
     pub fn push(
         &mut self,
         record: &NewRecord<'_>,
         session: &mut Session,
-        deadline: Deadline,
+        limit: TimeLimit,
     ) -> Result<(), Stop> {
-        let topic = self.topics.find(record.topic, deadline)?;
+        let begun_at = self.begun_at;
+        let topic = self.topics.find(record.topic, || limit.begin(begun_at))?;
         let size = record.size_bytes();
-        let limit = self.topics[topic].limit;
-        limit.check(record)?;
+        let largest = self.topics[topic].limit;
+        largest.check(record)?;
 
         let partition = self.topics.choose(topic, record)?;
-        let bound = limit.bytes.min(BATCH_BYTES);
+        let bound = largest.bytes.min(BATCH_BYTES);
         let found = &mut self.topics[topic].partitions[partition as usize];
         if !found.builder.is_empty() && found.builder.len() + size > bound {
             self.seal(topic, partition, session);
@@ -142,9 +144,9 @@ impl Sending {
             value: record.value,
             headers: record.headers,
         };
-        found
-            .builder
-            .push(&parts, crate::clock::system_now_ms().cast_signed());
+        let now_ms = || crate::clock::system_now_ms().cast_signed();
+        let time_ms = found.builder.base_time_ms().unwrap_or_else(now_ms);
+        found.builder.push(&parts, time_ms);
         self.plain_bytes += found.builder.len() - before;
 
         if self.plain_bytes >= PLAIN_BYTES {
@@ -152,7 +154,7 @@ impl Sending {
         }
 
         if self.queued_bytes >= REQUEST_BYTES {
-            self.dispatch(session, deadline)?;
+            self.dispatch(session, limit.begin(self.begun_at))?;
         }
 
         Ok(())

@@ -79,12 +79,12 @@ impl Topics {
     }
 
     /// Where the topic of this name is. The first time, brokers are asked for it.
-    pub fn find(&mut self, name: &str, deadline: Deadline) -> Result<usize, Stop> {
+    pub fn find(&mut self, name: &str, deadline: impl FnOnce() -> Deadline) -> Result<usize, Stop> {
         let is_it = |topic: &Topic| topic.name == name;
         if !self.all.get(self.last).is_some_and(is_it) {
             self.last = match self.all.iter().position(is_it) {
                 Some(found) => found,
-                None => self.read(name, deadline)?,
+                None => self.read(name, deadline())?,
             };
         }
         Ok(self.last)

@@ -6,7 +6,7 @@ use std::io;
 use super::{Fetched, Fetching, Piecewise, Shared, Slot, State, Taken};
 use crate::native::api::Code;
 use crate::native::batch::build::{Builder, Parts, Producer};
-use crate::native::batch::compression::Packer;
+use crate::native::batch::lz4::Packer;
 use crate::native::cluster::{Leader, Topic};
 use crate::native::wire::Frame;
 

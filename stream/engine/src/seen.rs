@@ -13,18 +13,20 @@
 //! ids of the oldest pane are dropped, and no more are collected for that pane or any before it:
 //! duplicates of their events are counted.
 
+mod ids;
+
 use std::collections::BTreeMap;
 
-use foldhash::fast::RandomState;
-use hashbrown::HashSet;
 use record_log::Offset;
 
 use crate::pane::EventTimeMs;
+use ids::IdSet;
 
 /// An event's id: a UUID, or other 128 bits that are as unique.
 pub type EventId = u128;
 
-/// The greatest memory that an id takes in the table that holds it.
+/// The memory that is reckoned for an id: what a set takes for it at most, and a third for the sets
+/// that grow.
 const BYTES_OF_AN_ID: u64 = 40;
 
 /// The ids that one worker holds.
@@ -40,7 +42,7 @@ pub struct Seen {
 struct Ids {
     /// The offset of the oldest record whose id is in the set.
     oldest: Offset,
-    ids: HashSet<EventId, RandomState>,
+    ids: IdSet,
 }
 
 impl Seen {
@@ -66,12 +68,11 @@ impl Seen {
             return false;
         }
 
-        let known = self.panes.entry((pane, partition)).or_insert_with(|| Ids {
-            oldest: offset,
-            ids: HashSet::default(),
-        });
-
-        if !known.ids.insert(id) {
+        let is_new = match self.panes.get_mut(&(pane, partition)) {
+            Some(known) => known.ids.insert(id),
+            None => self.begin(partition, pane, offset, id),
+        };
+        if !is_new {
             return true;
         }
 
@@ -81,6 +82,24 @@ impl Seen {
         }
 
         false
+    }
+
+    /// Adds the first id of a pane in a partition. The set has room for as many ids as the newest
+    /// one of the partition holds.
+    fn begin(&mut self, partition: u32, pane: EventTimeMs, offset: Offset, id: EventId) -> bool {
+        let mut own = self.panes.iter().filter(|((_, of), _)| *of == partition);
+        let newest = own.next_back().map_or(0, |(_, known)| known.ids.len());
+        let mut ids = IdSet::for_about(newest.min(self.limit - self.held));
+
+        let is_new = ids.insert(id);
+        self.panes.insert(
+            (pane, partition),
+            Ids {
+                oldest: offset,
+                ids,
+            },
+        );
+        is_new
     }
 
     /// Drops the ids of panes before `pane`.

@@ -302,21 +302,44 @@ impl Open {
     }
 }
 
-/// Returns the records of a pane in the order of their key groups.
+/// Returns the records of a pane in the order of their key groups, those of a group as they came: a
+/// counting sort, since groups are few.
 fn places<K: Key, A: Aggregate>(results: &PaneResults<K, A>) -> Vec<Place> {
-    let mut places = Vec::new();
+    let count = results.rows.iter().map(Vec::len).sum::<usize>() + results.outgoing.len();
+    let mut found: Vec<Place> = Vec::with_capacity(count);
     for (container, rows) in (0..).zip(&results.rows) {
         let group = |row: &Row<K, A>| group_of(row.key.stable_hash());
-        places.extend(
+        found.extend(
             (0..)
                 .zip(rows)
                 .map(|(place, row)| (group(row), container, place)),
         );
     }
     let outgoing = (0..).zip(&results.outgoing);
-    places.extend(outgoing.map(|(place, record)| (record.group, OUTGOING, place)));
-    places.sort_unstable();
-    places
+    found.extend(outgoing.map(|(place, record)| (record.group, OUTGOING, place)));
+
+    let mut next = first_of_each(&found);
+    let mut sorted = vec![(0, 0, 0); found.len()];
+    for place in found {
+        let at = &mut next[usize::from(place.0)];
+        sorted[*at] = place;
+        *at += 1;
+    }
+    sorted
+}
+
+/// Returns where the places of each key group begin when they are sorted.
+fn first_of_each(places: &[Place]) -> Vec<usize> {
+    let mut first = vec![0; usize::try_from(KEY_GROUPS).expect("there are few groups")];
+    for (group, _, _) in places {
+        first[usize::from(*group)] += 1;
+    }
+
+    let mut before = 0;
+    for count in &mut first {
+        before += std::mem::replace(count, before);
+    }
+    first
 }
 
 /// Sends a side output with the headers for its origin.

@@ -97,6 +97,14 @@ expect 200
 show GET /api/analytics/summary
 expect 200
 
+show POST "/api/orders/$order/payments" '{"token":"sim-decline"}'
+expect 422
+
+show POST "/api/orders/$order/payments" '{"token":"sim-approve"}'
+expect 201
+request GET "/api/orders/$order"
+[ "$(field status)" = paid ] || fail 'the order is not paid'
+
 printf '\nwaiting until order %s of user %s is counted in %s (a minute and some seconds)\n' "$order" "$user" "$minute"
 deadline=$((SECONDS + COUNTED_WITHIN_SECONDS))
 while :; do

@@ -18,7 +18,7 @@ use tracing::Instrument;
 
 use crate::clock::Clock;
 use crate::dead_letter::{DeadLetter, DeadLetterError, DeadLetters};
-use crate::event::Event;
+use crate::event::OrderEvent;
 use crate::notification::{Channel, Notification};
 use crate::sender::Counters;
 use crate::store::{Kept, Store, StoreError};
@@ -55,7 +55,7 @@ pub enum ConsumeError {
 
 /// The decoded form of a record.
 enum Decoded {
-    Event(Event),
+    Event(OrderEvent),
     /// An event of a type without notifications.
     Other,
     Malformed(String),
@@ -102,7 +102,7 @@ impl Consumer for Orders {
 }
 
 impl Orders {
-    async fn notify(&self, event: Event, record: &Received) -> Result<(), StoreError> {
+    async fn notify(&self, event: OrderEvent, record: &Received) -> Result<(), StoreError> {
         let notification = Notification::of(&event, self.channel, self.clock.now());
         let status = match self.store.keep(&notification).await? {
             Kept::Now => notification.status,
@@ -126,7 +126,7 @@ fn decode(record: &Received) -> Decoded {
         return Decoded::Malformed("the record has no value".to_owned());
     };
 
-    match Event::decode(value) {
+    match OrderEvent::decode(value) {
         Ok(Some(event)) => Decoded::Event(event),
         Ok(None) => Decoded::Other,
         Err(error) => Decoded::Malformed(error.to_string()),

@@ -9,7 +9,7 @@ use crate::template::{self, Message};
 
 /// An event with its notification.
 #[derive(Clone, Debug)]
-pub enum Event {
+pub enum OrderEvent {
     /// An order was accepted.
     Created(OrderCreated),
     /// An order entered another state.
@@ -21,7 +21,7 @@ struct Kind {
     event_type: String,
 }
 
-impl Event {
+impl OrderEvent {
     /// Decodes the value of a record. Returns none for an event of a type without notifications.
     ///
     /// # Errors
@@ -82,7 +82,7 @@ impl Event {
 mod tests {
     use serde_json::json;
 
-    use super::Event;
+    use super::OrderEvent;
 
     fn change(event_type: &str) -> serde_json::Value {
         json!({
@@ -92,8 +92,8 @@ mod tests {
         })
     }
 
-    fn decode(value: &serde_json::Value) -> Result<Option<Event>, serde_json::Error> {
-        Event::decode(value.to_string().as_bytes())
+    fn decode(value: &serde_json::Value) -> Result<Option<OrderEvent>, serde_json::Error> {
+        OrderEvent::decode(value.to_string().as_bytes())
     }
 
     #[test]

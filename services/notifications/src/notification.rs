@@ -18,7 +18,7 @@ use events::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::event::Event;
+use crate::event::OrderEvent;
 
 /// The wait after the first failed attempt; it doubles with each further one.
 const FIRST_WAIT: Duration = Duration::from_secs(5);
@@ -117,7 +117,7 @@ pub enum Outcome {
 impl Notification {
     /// Creates the notification of an event. By the simulated channel it is sent at once; by any
     /// other it waits for a sender.
-    pub fn of(event: &Event, channel: Channel, now: Timestamp) -> Self {
+    pub fn of(event: &OrderEvent, channel: Channel, now: Timestamp) -> Self {
         let message = event.message();
         let is_told = channel == Channel::Simulated;
         Self {

@@ -24,7 +24,7 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::courier::{Courier, Letter};
 use crate::dead_letter::{DeadLetter, DeadLetters};
-use crate::event::Event;
+use crate::event::OrderEvent;
 use crate::notification::{self, Channel, Notification, Outcome, Refusal, Status};
 use crate::recipient::Users;
 use crate::store::{Errand, LeaseOutcome, Shelf, Store, StoreError};
@@ -184,7 +184,7 @@ impl Sender {
     async fn carry(&self, errand: &Errand, leased: &Notification) -> Result<Channel, Refusal> {
         let value = errand.record.value.as_deref().unwrap_or_default();
         let unread = |reason: String| Refusal::Never(format!("its event cannot be read: {reason}"));
-        let event = Event::decode(value)
+        let event = OrderEvent::decode(value)
             .map_err(|error| unread(error.to_string()))?
             .ok_or_else(|| unread("it has another type".to_owned()))?;
 

@@ -34,7 +34,7 @@ pub struct Country(String);
 
 /// The reason a part of an address is rejected; its text is returned to the client.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum Invalid {
+pub enum NotAnAddress {
     #[error("a line of an address has 1 to {MAX_CHARS} characters and no control characters")]
     Text,
     #[error("a country is two capital letters, such as DE (ISO 3166-1)")]
@@ -42,29 +42,29 @@ pub enum Invalid {
 }
 
 impl TryFrom<String> for Text {
-    type Error = Invalid;
+    type Error = NotAnAddress;
 
-    fn try_from(text: String) -> Result<Self, Invalid> {
+    fn try_from(text: String) -> Result<Self, NotAnAddress> {
         let text = text.trim();
         let fits = (1..=MAX_CHARS).contains(&text.chars().count());
         (fits && !text.chars().any(char::is_control))
             .then(|| Self(text.to_owned()))
-            .ok_or(Invalid::Text)
+            .ok_or(NotAnAddress::Text)
     }
 }
 
 impl TryFrom<String> for Country {
-    type Error = Invalid;
+    type Error = NotAnAddress;
 
-    fn try_from(code: String) -> Result<Self, Invalid> {
+    fn try_from(code: String) -> Result<Self, NotAnAddress> {
         let fits = code.len() == 2 && code.bytes().all(|byte| byte.is_ascii_uppercase());
-        fits.then_some(Self(code)).ok_or(Invalid::Country)
+        fits.then_some(Self(code)).ok_or(NotAnAddress::Country)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Country, Invalid, Text};
+    use super::{Country, NotAnAddress, Text};
 
     #[test]
     fn a_line_of_an_address_is_short_text() {
@@ -72,7 +72,7 @@ mod tests {
         assert_eq!(text("  12 Café Lane "), Ok(Text("12 Café Lane".to_owned())));
         assert!(text(&"é".repeat(100)).is_ok());
         for bad in ["", "  ", "a\nb", "\u{7f}", &"é".repeat(101)] {
-            assert_eq!(text(bad), Err(Invalid::Text), "{bad:?}");
+            assert_eq!(text(bad), Err(NotAnAddress::Text), "{bad:?}");
         }
     }
 
@@ -80,7 +80,10 @@ mod tests {
     fn a_country_is_two_capital_letters() {
         assert!(Country::try_from("DE".to_owned()).is_ok());
         for bad in ["", "D", "de", "DEU", "D1", "Ä"] {
-            assert_eq!(Country::try_from(bad.to_owned()), Err(Invalid::Country));
+            assert_eq!(
+                Country::try_from(bad.to_owned()),
+                Err(NotAnAddress::Country)
+            );
         }
     }
 }

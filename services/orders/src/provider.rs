@@ -64,7 +64,7 @@ impl Provider for Simulated {
         let decision = match charge.token {
             "sim-approve" => Decision::Authorised,
             "sim-later" => Decision::Later,
-            "sim-decline" => Decision::Declined("the card was declined".to_owned()),
+            "sim-decline" => Decision::Declined("there is not enough money on the card".to_owned()),
             other => Decision::Declined(format!(
                 "{other:?} is no card of the simulated provider, which has sim-approve, sim-later and sim-decline"
             )),

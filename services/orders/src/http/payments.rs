@@ -89,7 +89,7 @@ pub(super) async fn list(
 }
 
 /// `POST /orders/{id}/payments`: pays an order. A payment that the provider decides later gets 202,
-/// and one that it declines 402.
+/// and one that it declines 422.
 pub(super) async fn create(
     caller: Caller,
     State(orders): State<Orders>,
@@ -172,7 +172,7 @@ fn reply(order_id: i64, payment: Payment) -> Result<Response> {
         PaymentStatus::Declined => {
             let reason = payment.reason.unwrap_or_default();
             let detail = format!("the payment was declined: {reason}; try another card");
-            return Err(Problem::new(StatusCode::PAYMENT_REQUIRED, detail).field("token"));
+            return Err(Problem::unprocessable(detail).field("token"));
         }
         PaymentStatus::Pending => StatusCode::ACCEPTED,
         _ => StatusCode::CREATED,

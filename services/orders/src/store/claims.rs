@@ -13,13 +13,15 @@ use sqlx::query::Query;
 use sqlx::{Any, AnyConnection, Row};
 use uuid::Uuid;
 
-use super::{Reply, Store, StoreError, TooMuchUnpaid, UnpaidLimit, decode, millis, unsigned};
+use super::{
+    Reply, Store, StoreError, TooMuchUnpaid, UnpaidLimit, decode, millis, unpaid, unsigned,
+};
 use crate::idempotency::IdempotencyKey;
 
 /// Maximum attempts to claim while other requests create and delete the same idempotency key.
 const TRIES: usize = 5;
 
-const USER: &str = "SELECT u.id, COALESCE(h.orders, 0) AS orders, COALESCE(h.pieces, 0) AS pieces \
+const USER: &str = "SELECT u.id, COALESCE(h.orders, -1) AS orders, COALESCE(h.pieces, 0) AS pieces \
                     FROM users u LEFT JOIN unpaid_orders h ON h.user_id = u.id WHERE u.id = ?";
 const INSERT: &str =
     "INSERT INTO stock_claims (reservation_key, releasing, created_at_ms) VALUES (?, 0, ?)";
@@ -88,9 +90,12 @@ impl Store {
         let Some(user) = user else {
             return Ok(ClaimOutcome::NoUser);
         };
+        let orders: i64 = user.try_get("orders")?;
+        if orders < 0 {
+            unpaid::begin(&self.database, claim.user_id).await?;
+        }
         let is_beyond = |limit: &UnpaidLimit| -> Result<bool, sqlx::Error> {
             let held = unsigned(user.try_get("pieces")?)?.saturating_add(pieces);
-            let orders = unsigned(user.try_get("orders")?)?;
             Ok(orders >= limit.orders.into() || held > limit.pieces.into())
         };
 

@@ -1,6 +1,7 @@
 //! How many unpaid orders each account has, and how many pieces they hold: one row an account,
 //! changed in the transactions that store an order and that end its being unpaid.
 
+use chassis::sql::Database;
 use sqlx::AnyConnection;
 
 use super::StoreError;
@@ -8,7 +9,6 @@ use crate::order::{Item, Order};
 
 const ADD: &str = "UPDATE unpaid_orders SET orders = orders + 1, pieces = pieces + ? \
                    WHERE user_id = ? AND orders < ? AND pieces <= ?";
-const FIND: &str = "SELECT orders FROM unpaid_orders WHERE user_id = ?";
 const INSERT: &str = "INSERT INTO unpaid_orders (user_id, orders, pieces) VALUES (?, 0, 0)";
 const SUBTRACT: &str = "UPDATE unpaid_orders SET \
                         orders = CASE WHEN orders > 0 THEN orders - 1 ELSE 0 END, \
@@ -43,8 +43,9 @@ impl UnpaidLimit {
     }
 }
 
-/// Adds an order that is stored in the same transaction, if the account may hold it. Without a limit
-/// the numbers are kept all the same, for the day that there is one.
+/// Adds an order that is stored in the same transaction, if the account may hold it; [`begin`] has
+/// made the account's row. Without a limit the numbers are kept all the same, for the day that there
+/// is one.
 pub(super) async fn add(
     connection: &mut AnyConnection,
     order: &Order,
@@ -54,34 +55,37 @@ pub(super) async fn add(
     let most_orders = limit.map_or(i64::MAX, |limit| limit.orders.into());
     let most_pieces = limit.map_or(i64::MAX, |limit| i64::from(limit.pieces) - pieces);
 
-    loop {
-        let added = sqlx::query(ADD)
-            .bind(pieces)
-            .bind(order.user_id)
-            .bind(most_orders)
-            .bind(most_pieces)
-            .execute(&mut *connection)
-            .await?;
-        if added.rows_affected() > 0 {
-            return Ok(());
-        }
+    let added = sqlx::query(ADD)
+        .bind(pieces)
+        .bind(order.user_id)
+        .bind(most_orders)
+        .bind(most_pieces)
+        .execute(&mut *connection)
+        .await?;
+    if added.rows_affected() > 0 {
+        return Ok(());
+    }
 
-        let known = sqlx::query(FIND)
-            .bind(order.user_id)
-            .fetch_optional(&mut *connection)
-            .await?;
-        if let (Some(_), Some(limit)) = (known, limit) {
-            return Err(limit.refusal().into());
-        }
-        begin(connection, order.user_id).await?;
+    // Without a limit only a missing row keeps an order out.
+    match limit {
+        Some(limit) => Err(limit.refusal().into()),
+        None => Err(StoreError::Contended),
     }
 }
 
-/// Inserts the row of an account that has none. Another transaction may do so first.
-async fn begin(connection: &mut AnyConnection, user_id: i64) -> Result<(), StoreError> {
-    match sqlx::query(INSERT).bind(user_id).execute(connection).await {
-        Err(error) if !chassis::sql::is_duplicate(&error) => Err(error.into()),
-        _ => Ok(()),
+/// Inserts the row of an account that has none, in a transaction of its own. Another may do so
+/// first: inside the transaction of an order, each would then wait for the row that the other reads,
+/// and the database would end one of them.
+pub(super) async fn begin(database: &Database, user_id: i64) -> Result<(), StoreError> {
+    let mut transaction = database.write().await?;
+    let inserted = sqlx::query(INSERT)
+        .bind(user_id)
+        .execute(transaction.connection())
+        .await;
+    match inserted {
+        Ok(_) => Ok(transaction.commit().await?),
+        Err(error) if chassis::sql::is_duplicate(&error) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -221,7 +221,7 @@ async fn a_payment_is_authorised_and_captured_and_pays_the_order() {
 async fn a_declined_payment_leaves_the_order_to_be_paid() {
     check(async |at| {
         let declined = at.pay("bad").await;
-        declined.assert_problem(402, Some("token"));
+        declined.assert_problem(422, Some("token"));
         assert!(declined.text.contains("no funds"), "{}", declined.text);
         assert_eq!(at.status().await, "pending");
 
@@ -235,7 +235,7 @@ async fn a_declined_payment_leaves_the_order_to_be_paid() {
 async fn cards_are_not_tried_without_end() {
     check(async |at| {
         for _ in 0..10 {
-            at.pay("bad").await.assert_problem(402, Some("token"));
+            at.pay("bad").await.assert_problem(422, Some("token"));
         }
         at.pay("good").await.assert_problem(409, Some("token"));
         assert_eq!(at.bank.all_calls().len(), 10);

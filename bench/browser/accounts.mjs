@@ -1,6 +1,7 @@
 // Accounts where callers are asked who they are: sign-up, orders of one's own, details, passwords, ways out.
 
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
 import { check } from "./report.mjs";
 
 // A minute, what the job allows for stragglers, and what a busy machine needs.
@@ -27,7 +28,7 @@ export async function accounts(visitor) {
   });
   await claim("an order is placed, and cancelled among my orders", () => orderAndCancel(visitor));
   await claim("the details change", () => changeDetails(visitor));
-  await claim("an account with orders is not deleted, and says why", () => keepAccount(visitor));
+  await claim("what the shop has of somebody is downloaded", () => downloadData(visitor));
   await claim("a wrong current password is explained, the right one changed", () => changePassword(visitor));
   await claim("a log-out forgets the customer, and ends the session with the shop", () => logOut(page));
   await claim("a wrong password and too many of them are explained", () => wrongPassword(visitor, email));
@@ -36,6 +37,7 @@ export async function accounts(visitor) {
     await isKnown(page, `Grace ${device}`);
   });
   if (device === "phone") await claim("the receipt and the board show the own count", () => ownCount(visitor));
+  await claim("an account with orders is closed, and logs in no more", () => closeAccount(visitor, email));
 }
 
 /** An account nothing hangs on comes and goes, where nobody is asked who they are. */
@@ -162,11 +164,28 @@ function isKnownBehind(page, name) {
   return page.locator("#open-account").filter({ hasText: name }).waitFor({ state: "attached" });
 }
 
-async function keepAccount({ page }) {
+async function downloadData({ page }) {
+  const saving = page.waitForEvent("download");
+  await dialog(page).getByRole("button", { name: "Download my data" }).click();
+  const saved = await saving;
+  assert.equal(saved.suggestedFilename(), "tidemark-my-data.json");
+  const data = JSON.parse(await readFile(await saved.path(), "utf8"));
+  assert.equal(data.orders.length, 1);
+  assert.equal(data.orders[0].user_id, data.account.id);
+  assert.ok(data.sessions.length > 0 && data.messages.length > 0);
+}
+
+async function closeAccount(visitor, email) {
+  const { page } = visitor;
+  await page.goto("/");
+  await page.locator("#open-account").click();
   await dialog(page).getByText("Delete the account").click();
   await dialog(page).getByRole("button", { name: "Delete my account" }).click();
   await dialog(page).getByRole("button", { name: "Yes, delete it for good" }).click();
-  await dialog(page).getByText("A user who has ordered cannot be deleted.").waitFor();
+  await isKnown(page, "Log in");
+  await page.locator("#open-account").click();
+  await logIn(page, email, NEW_PASSWORD);
+  await page.getByText("The e-mail address or the password is not right.").waitFor();
 }
 
 async function changePassword(visitor) {

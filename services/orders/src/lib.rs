@@ -10,24 +10,36 @@
 //! event in one transaction. `relay` publishes the event from SQL to the log. `status` decides which
 //! state may follow which; `settle` takes payments to their end, by way of a `provider`. `expiry`
 //! ends orders that were not paid in time, and `stock` releases reservations that have no order.
+//! `erasure` deletes the addresses of customers who have closed their accounts.
 
 mod config;
+
 mod delivery;
-mod expiry;
-mod http;
-mod idempotency;
-mod metrics;
-mod minutes;
+mod status;
+
 mod order;
 mod payment;
-mod place;
-mod products;
-mod provider;
-mod relay;
-mod settle;
-mod status;
-mod stock;
+
 mod store;
+
+mod products;
+mod stock;
+
+mod idempotency;
+mod place;
+
+mod provider;
+mod settle;
+
+mod erasure;
+mod expiry;
+
+mod minutes;
+
+mod metrics;
+mod relay;
+
+mod http;
 
 use std::sync::Arc;
 
@@ -83,10 +95,14 @@ pub const RIGHTS: &[Right] = &[
     Right::Rows("unpaid_orders"),
     Right::Rows("payments"),
     Right::Reads("migrations"),
-    // To check that the customer exists.
+    // To check that the customer exists, and has not closed the account.
     Right::ReadsColumn {
         table: "users",
         column: "id",
+    },
+    Right::ReadsColumn {
+        table: "users",
+        column: "closed_at_ms",
     },
 ];
 
@@ -202,12 +218,14 @@ impl Service {
     }
 
     /// Does what no request waits for, until a shutdown is requested: releases stock, ends orders
-    /// that were not paid in time, and settles payments that were left behind.
+    /// that were not paid in time, settles payments that were left behind, and erases addresses of
+    /// closed accounts.
     pub async fn work(&self, shutdown: &Shutdown) {
         tokio::join!(
             self.return_stock(shutdown),
             self.expiry.run(shutdown),
             self.settling.run(shutdown),
+            erasure::run(&self.placing.store, shutdown),
         );
     }
 

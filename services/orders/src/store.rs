@@ -1,6 +1,7 @@
 //! Orders in SQL. This module reads them; [`placing`] stores new ones, [`changes`] moves them from
 //! state to state, and [`payments`] has what was paid for them.
 
+mod addresses;
 mod by_minute;
 mod changes;
 mod claims;

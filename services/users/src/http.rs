@@ -121,11 +121,24 @@ async fn show(
 
 async fn change(
     caller: Caller,
+    client: Client,
     State(users): State<Users>,
     Path(id): Path<i64>,
-    Json(change): Json<UserChange>,
+    Json(mut change): Json<UserChange>,
 ) -> Result<Json<User>> {
     caller.require_user(id)?;
+    let password = change.current_password.take();
+    if let Some(email) = &change.email
+        && !is_admin_for_another(caller, id)
+    {
+        let found = users.store.credentials(id).await?;
+        let credentials = found.ok_or_else(no_such_user)?;
+        // Whoever has the address can have a new password sent: it is as good as the password.
+        if credentials.email != email.as_str() {
+            access::require_current_password(&users, &client, &credentials, password).await?;
+        }
+    }
+
     users
         .store
         .update(id, change)
@@ -140,10 +153,16 @@ async fn remove(
     Path(id): Path<i64>,
 ) -> Result<impl IntoResponse> {
     caller.require_user(id)?;
-    let existed = users.store.delete(id, Timestamp::now()).await?;
+    let existed = users.store.end(id, Timestamp::now()).await?;
     existed
         .then_some(StatusCode::NO_CONTENT)
         .ok_or_else(no_such_user)
+}
+
+/// Returns whether an admin changes an account that is not the admin's own, whose password it does
+/// not have.
+fn is_admin_for_another(caller: Caller, id: i64) -> bool {
+    matches!(caller, Caller::User { id: own, is_admin: true } if own != id)
 }
 
 fn password_needed() -> Problem {

@@ -2,7 +2,8 @@
 //!
 //! The service owns the SQL tables `users`, `admins`, `known_clients`, `refresh_tokens`,
 //! `sessions`, `signing_keys` and `token_epochs`. It publishes and consumes no records. Orders
-//! refer to users by a foreign key, so a user who has ordered cannot be deleted. E-mail addresses
+//! refer to users by a foreign key, so the account of a user who has ordered is closed
+//! instead of deleted: the row stays without anything that tells whose it was. E-mail addresses
 //! are unique without regard to case; passwords are stored as argon2id hashes and never leave the
 //! store.
 //!
@@ -59,6 +60,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "0005-session-list",
         mysql: include_str!("../migrations/0005-session-list.mysql.sql"),
         sqlite: include_str!("../migrations/0005-session-list.sqlite.sql"),
+    },
+    Migration {
+        name: "0006-closed-accounts",
+        mysql: include_str!("../migrations/0006-closed-accounts.mysql.sql"),
+        sqlite: include_str!("../migrations/0006-closed-accounts.sqlite.sql"),
     },
 ];
 

@@ -2,6 +2,7 @@
 
 pub mod admins;
 mod clients;
+mod closing;
 pub mod epochs;
 pub mod refresh_tokens;
 pub mod sessions;
@@ -15,16 +16,17 @@ use sqlx::{AnyConnection, Row};
 
 use crate::user::{Email, NewUser, User, UserChange};
 
-const BY_ID: &str = "SELECT id, name, email, phone, created_at_ms FROM users WHERE id = ?";
-const AFTER: &str =
-    "SELECT id, name, email, phone, created_at_ms FROM users WHERE id > ? ORDER BY id LIMIT ?";
+const BY_ID: &str =
+    "SELECT id, name, email, phone, created_at_ms FROM users WHERE id = ? AND closed_at_ms IS NULL";
+const AFTER: &str = "SELECT id, name, email, phone, created_at_ms FROM users WHERE id > ? AND closed_at_ms IS NULL ORDER BY id LIMIT ?";
 const INSERT: &str =
     "INSERT INTO users (name, email, phone, password_hash, created_at_ms) VALUES (?, ?, ?, ?, ?)";
 const UPDATE: &str = "UPDATE users SET name = ?, email = ?, phone = ? WHERE id = ?";
 
 const CREDENTIALS_BY_EMAIL: &str =
-    "SELECT id, name, email, password_hash FROM users WHERE email = ?";
-const CREDENTIALS_BY_ID: &str = "SELECT id, name, email, password_hash FROM users WHERE id = ?";
+    "SELECT id, name, email, password_hash FROM users WHERE email = ? AND closed_at_ms IS NULL";
+const CREDENTIALS_BY_ID: &str =
+    "SELECT id, name, email, password_hash FROM users WHERE id = ? AND closed_at_ms IS NULL";
 /// Changes the password only if the hash is still the one that was compared.
 const SET_PASSWORD: &str =
     "UPDATE users SET password_hash = ? WHERE id = ? AND COALESCE(password_hash, '') = ?";
@@ -124,19 +126,6 @@ impl Store {
 
         transaction.commit().await?;
         Ok(Some(user))
-    }
-
-    /// Deletes a user and returns whether it existed.
-    pub async fn delete(&self, id: i64, now: Timestamp) -> Result<bool, StoreError> {
-        let mut transaction = self.database.write().await?;
-        sessions::end_all(transaction.connection(), id, now).await?;
-        let deleted = sqlx::query("DELETE FROM users WHERE id = ?")
-            .bind(id)
-            .execute(transaction.connection())
-            .await?;
-
-        transaction.commit().await?;
-        Ok(deleted.rows_affected() > 0)
     }
 
     pub async fn credentials_of(&self, email: &Email) -> Result<Option<Credentials>, StoreError> {

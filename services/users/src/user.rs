@@ -50,6 +50,8 @@ pub struct UserChange {
     /// `null` removes the number.
     #[serde(default, deserialize_with = "present")]
     pub phone: Option<Option<Phone>>,
+    /// Needed to change the e-mail address of an account that has a password.
+    pub current_password: Option<Password>,
 }
 
 /// Distinguishes a `null` from an absent field.

@@ -1,7 +1,7 @@
 // Who is shopping: log in, sign up, or, while the platform is open to all, be one of those who did. And the account of
 // whoever it is: details, password, a way out.
 
-import { BY_COOKIE, call, isOpen, list } from "./api.js";
+import { BY_COOKIE, call, isOpen, list, save } from "./api.js";
 import { bearer, choose, customer, keepSession, leave, session } from "./customer.js";
 import { dialog, say } from "./dialog.js";
 import { button, deliberate, element, notice } from "./dom.js";
@@ -126,6 +126,7 @@ async function account() {
     bearer()?.isAdmin && aside("And what comes into it.", element("a", { class: "button quiet", href: "/files" }, "Files")),
     details(user),
     disclosure("Change the password", password(user)),
+    aside("What the shop has of you, as JSON.", button("Download my data", () => downloadData(user).catch(({ message }) => say(message)), "quiet")),
     disclosure("Delete the account", remove(user)),
   ];
 }
@@ -135,6 +136,7 @@ function details({ id, name, email, phone }) {
     field("name", "Name", { ...NAME, value: name }),
     field("email", "E-mail", { ...EMAIL, value: email }),
     field("phone", "Phone", { ...PHONE, value: phone, hint: "Optional. For a message when an order moves on." }),
+    ...(session() ? [passwordField("current_password", "Your password", { id: "details-password", autocomplete: "current-password", hint: "Only to change the e-mail address." })] : []),
   ];
   return form("Save", fields, async (given) => {
     choose(await call(`/users/${id}`, { method: "PATCH", body: { ...given, phone: given.phone ?? null } }));
@@ -158,6 +160,19 @@ function password({ id, email }) {
   });
 }
 
+async function downloadData({ id }) {
+  const [account, sessions, orders, messages, counts] = await Promise.all([
+    call(`/users/${id}`),
+    call(`/users/${id}/sessions`).then(({ items }) => items),
+    list(`/orders?user_id=${id}`, Infinity),
+    list(`/notifications?user_id=${id}`, Infinity),
+    list(`/analytics/users/${id}`, Infinity),
+  ]);
+  const payments = await Promise.all(orders.map(async (order) => (await call(`/orders/${order.id}/payments`)).items));
+  const data = { account, sessions, orders, payments: payments.flat(), messages, counts };
+  save(new Blob([JSON.stringify(data, null, 1)], { type: "application/json" }), "tidemark-my-data.json");
+}
+
 function remove({ id }) {
   const act = async () => {
     await call(`/users/${id}`, { method: "DELETE" });
@@ -168,7 +183,7 @@ function remove({ id }) {
   return element(
     "div",
     { class: "stack" },
-    element("p", { class: "soft small" }, "Your details go for good. An account with orders stays, for the shop’s books."),
+    element("p", { class: "soft small" }, "Your details go for good. Your orders stay in the shop’s books, without your name."),
     deliberate("Delete my account", "Yes, delete it for good", act),
   );
 }

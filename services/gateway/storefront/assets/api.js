@@ -52,7 +52,15 @@ export async function picture(path) {
 
 /** Saves a file below /api under this name: a plain link could show no token. */
 export async function download(path, name) {
-  const address = await picture(path);
+  saveFrom(await picture(path), name);
+}
+
+/** Saves a file that the page made under this name. */
+export function save(blob, name) {
+  saveFrom(URL.createObjectURL(blob), name);
+}
+
+function saveFrom(address, name) {
   const link = Object.assign(document.createElement("a"), { href: address, download: name });
   document.body.append(link);
   link.click();

@@ -25,16 +25,16 @@ export function form(verb, fields, submit, said = "") {
   return element("form", { class: "stack account-part", novalidate: true, on: { submit: onSubmit } }, nodes, trouble, send);
 }
 
-/** {name, node, value, clear, complain}; the value of an empty field is undefined. */
-export function field(name, label, { hint = "", ...attributes }) {
-  const complaint = element("p", { class: "complaint", id: `${name}-complaint`, role: "alert" });
-  const help = hint && element("p", { class: "soft small", id: `${name}-hint` }, hint);
+/** {name, node, value, clear, complain}; the value of an empty field is undefined. Two fields of one name need an `id` each. */
+export function field(name, label, { hint = "", id = name, ...attributes }) {
+  const complaint = element("p", { class: "complaint", id: `${id}-complaint`, role: "alert" });
+  const help = hint && element("p", { class: "soft small", id: `${id}-hint` }, hint);
   const described = [help && help.id, complaint.id].filter(Boolean).join(" ");
-  const input = element("input", { id: name, name, "aria-describedby": described, ...attributes });
+  const input = element("input", { id, name, "aria-describedby": described, ...attributes });
   return {
     name,
     input,
-    node: element("div", { class: "field" }, element("label", { for: name }, label), input, help, complaint),
+    node: element("div", { class: "field" }, element("label", { for: id }, label), input, help, complaint),
     value: () => (input.autocomplete.endsWith("password") ? input.value : input.value.trim()) || undefined,
     clear() {
       input.removeAttribute("aria-invalid");

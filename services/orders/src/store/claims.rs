@@ -22,7 +22,7 @@ use crate::idempotency::IdempotencyKey;
 const TRIES: usize = 5;
 
 const USER: &str = "SELECT u.id, COALESCE(h.orders, -1) AS orders, COALESCE(h.pieces, 0) AS pieces \
-                    FROM users u LEFT JOIN unpaid_orders h ON h.user_id = u.id WHERE u.id = ?";
+                    FROM users u LEFT JOIN unpaid_orders h ON h.user_id = u.id WHERE u.id = ? AND u.closed_at_ms IS NULL";
 const INSERT: &str =
     "INSERT INTO stock_claims (reservation_key, releasing, created_at_ms) VALUES (?, 0, ?)";
 const INSERT_RELEASED: &str =

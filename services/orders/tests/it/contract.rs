@@ -267,21 +267,57 @@ async fn the_status_goes_its_way_and_no_other() {
 }
 
 #[tokio::test]
-async fn a_user_who_has_ordered_cannot_be_deleted() {
+async fn an_account_that_has_ordered_is_closed_and_its_orders_stay_without_an_address() {
     check(async |shop| {
         let lamp = shop.catalogue.add(1, "USD", 9);
-        shop.post(shop.order(&[(lamp, 1)])).await.id();
+        let mut order = shop.order(&[(lamp, 1)]);
+        order["delivery"] = json!({"name": "Ada", "street": "1 Lane", "postcode": "1", "city": "B", "country": "DE"});
+        let [arrived, on_its_way] = [
+            shop.post(order.clone()).await.id(),
+            shop.post(order.clone()).await.id(),
+        ];
+        for status in ["paid", "shipped"] {
+            shop.set_status(on_its_way, status).await;
+        }
+        for status in ["paid", "shipped", "delivered"] {
+            shop.set_status(arrived, status).await;
+        }
+
         let parts = users::Parts {
             database: shop.database.clone(),
             auth: Auth::open(),
         };
         let users = users::router(&users::Config::default(), parts);
-        let request = Request::delete(format!("/users/{}", shop.user_id))
-            .body(axum::body::Body::empty())
-            .unwrap();
-        let refused = tower::ServiceExt::oneshot(users, request).await.unwrap();
+        let ask = async |request: axum::http::request::Builder| {
+            let request = request.body(axum::body::Body::empty()).unwrap();
+            let reply = tower::ServiceExt::oneshot(users.clone(), request).await;
+            reply.unwrap().status()
+        };
+        let account = format!("/users/{}", shop.user_id);
+        assert_eq!(ask(Request::delete(&account)).await, StatusCode::NO_CONTENT);
+        assert_eq!(ask(Request::get(&account)).await, StatusCode::NOT_FOUND);
+        assert_eq!(ask(Request::delete(&account)).await, StatusCode::NOT_FOUND);
+        for left in ["name = 'Demo'", "email LIKE '%@test.com'", "password_hash IS NOT NULL"] {
+            let table: &str = Box::leak(format!("users WHERE {left}").into_boxed_str());
+            assert_eq!(shop.count(table).await, 0, "{left}");
+        }
 
-        assert_eq!(refused.status(), StatusCode::CONFLICT);
+        shop.post(order).await.assert_problem(422, Some("user_id"));
+        let address = async |id: i64| shop.get(&format!("/orders/{id}")).await.json()["delivery"].clone();
+        let shutdown = chassis::Shutdown::new();
+        let erased = async {
+            while !address(arrived).await.is_null() {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+            shutdown.request();
+        };
+        let work = async { tokio::join!(shop.service.work(&shutdown), erased) };
+        tokio::time::timeout(std::time::Duration::from_secs(30), work)
+            .await
+            .unwrap();
+
+        assert_eq!(address(on_its_way).await["name"], "Ada");
+        assert_eq!(shop.count("orders").await, 2);
     })
     .await;
 }

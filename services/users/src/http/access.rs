@@ -162,6 +162,30 @@ pub(super) async fn log_out(
     Ok((StatusCode::NO_CONTENT, keeping.farewell(), ()))
 }
 
+/// Requires the current password of an account that has one. Guesses are counted.
+pub(super) async fn require_current_password(
+    users: &Users,
+    client: &Client,
+    credentials: &Credentials,
+    given: Option<Password>,
+) -> Result<()> {
+    let Some(hash) = &credentials.password_hash else {
+        return Ok(());
+    };
+    let missing =
+        || Problem::unprocessable("the current password is needed").field("current_password");
+    let given = given.ok_or_else(missing)?;
+
+    let guess = Guess {
+        account: format!("id {}", credentials.id),
+        by: Guesser::Known("token".to_owned()),
+    };
+    if is_password(users, client, &guess, given, Some(hash.clone())).await? {
+        return Ok(());
+    }
+    Err(Problem::forbidden("the current password is not right").field("current_password"))
+}
+
 /// Sets a password and ends every session of the user, who then logs in with the new password.
 pub(super) async fn set_password(
     caller: Caller,
@@ -177,23 +201,7 @@ pub(super) async fn set_password(
         .await?
         .ok_or_else(no_such_user)?;
 
-    if let Some(hash) = &credentials.password_hash {
-        let missing =
-            || Problem::unprocessable("the current password is needed").field("current_password");
-        let current = change.current_password.ok_or_else(missing)?;
-
-        let guess = Guess {
-            account: format!("id {id}"),
-            by: Guesser::Known("token".to_owned()),
-        };
-
-        if !is_password(&users, &client, &guess, current, Some(hash.clone())).await? {
-            return Err(
-                Problem::forbidden("the current password is not right").field("current_password")
-            );
-        }
-    }
-
+    require_current_password(&users, &client, &credentials, change.current_password).await?;
     let turn = users.hasher.turn(client.as_stranger()).await?;
     let about = [credentials.email.clone(), credentials.name.clone()];
     let hashed = users.hasher.hash(turn, change.new_password, &about).await;

@@ -84,6 +84,58 @@ async fn a_second_user_with_the_address_in_any_case_is_a_409_naming_it() {
 }
 
 #[tokio::test]
+async fn another_address_needs_the_password_of_an_account_that_has_one() {
+    check(async |client| {
+        let password = "correct horse battery";
+        let mut new = demo();
+        new["password"] = json!(password);
+        let path = client.post(new).await.location.unwrap();
+        let change = async |given: Value| {
+            let mut body = json!({"email": "new@test.com"});
+            body["current_password"] = given;
+            client.patch(&path, body).await
+        };
+
+        change(Value::Null)
+            .await
+            .assert_problem(422, Some("current_password"));
+        change(json!("not the right one"))
+            .await
+            .assert_problem(403, Some("current_password"));
+        assert_eq!(client.get(&path).await.body["email"], "demo@test.com");
+
+        // The address that it has is no change.
+        let same = json!({"name": "Grace", "email": "DEMO@test.com"});
+        assert_eq!(client.patch(&path, same).await.body["name"], "Grace");
+        assert_eq!(change(json!(password)).await.body["email"], "new@test.com");
+
+        // Where there is no password there is nothing to give.
+        let other = json!({"name": "Eve", "email": "eve@test.com"});
+        let eve = client.post(other).await.location.unwrap();
+        let moved = client.patch(&eve, json!({"email": "eve2@test.com"})).await;
+        assert_eq!(moved.body["email"], "eve2@test.com");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_may_belong_to_an_address_is_not_probed_without_the_password() {
+    check(async |client| {
+        client.post(demo()).await;
+        let mallory =
+            json!({"name": "M", "email": "m@test.com", "password": "correct horse battery"});
+        let path = client.post(mallory).await.location.unwrap();
+        for address in ["demo@test.com", "nobody@test.com"] {
+            client
+                .patch(&path, json!({ "email": address }))
+                .await
+                .assert_problem(422, Some("current_password"));
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_is_not_valid_is_a_422_naming_its_field() {
     check(async |client| {
         for (field, value) in [

@@ -1,0 +1,62 @@
+//! The end of an account. One without orders is deleted. One with orders is closed: its row stays for
+//! the books of the orders service, which refer to it, and nothing in it tells whose it was.
+
+use events::Timestamp;
+use sqlx::AnyConnection;
+
+use super::{Store, StoreError, millis, sessions};
+
+const DELETE: &str = "DELETE FROM users WHERE id = ?";
+const ANONYMISE: &str = "UPDATE users SET name = 'Closed account', email = ?, phone = NULL, password_hash = NULL, \
+                         closed_at_ms = ? WHERE id = ? AND closed_at_ms IS NULL";
+const FORGET_CLIENTS: &str = "DELETE FROM known_clients WHERE user_id = ?";
+const DISMISS: &str = "DELETE FROM admins WHERE user_id = ?";
+
+impl Store {
+    /// Ends an account and all its sessions, and returns whether it existed.
+    pub async fn end(&self, id: i64, now: Timestamp) -> Result<bool, StoreError> {
+        match self.delete(id, now).await {
+            Err(StoreError::HasOrders) => self.close(id, now).await,
+            outcome => outcome,
+        }
+    }
+
+    async fn delete(&self, id: i64, now: Timestamp) -> Result<bool, StoreError> {
+        let mut transaction = self.database.write().await?;
+        sessions::end_all(transaction.connection(), id, now).await?;
+        let deleted = sqlx::query(DELETE)
+            .bind(id)
+            .execute(transaction.connection())
+            .await?;
+
+        transaction.commit().await?;
+        Ok(deleted.rows_affected() > 0)
+    }
+
+    async fn close(&self, id: i64, now: Timestamp) -> Result<bool, StoreError> {
+        let mut transaction = self.database.write().await?;
+        sessions::end_all(transaction.connection(), id, now).await?;
+        let closed = sqlx::query(ANONYMISE)
+            // No address has this domain (RFC 2606), so nobody can sign up with it.
+            .bind(format!("closed-{id}@invalid"))
+            .bind(millis(now))
+            .bind(id)
+            .execute(transaction.connection())
+            .await?;
+
+        for statement in [FORGET_CLIENTS, DISMISS] {
+            run(transaction.connection(), statement, id).await?;
+        }
+        transaction.commit().await?;
+        Ok(closed.rows_affected() > 0)
+    }
+}
+
+async fn run(
+    connection: &mut AnyConnection,
+    statement: &'static str,
+    id: i64,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(statement).bind(id).execute(connection).await?;
+    Ok(())
+}

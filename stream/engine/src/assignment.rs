@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use record_log::{LogError, Offset, RecordLimit};
 
 use crate::aggregate::{Aggregate, Key};
 use crate::beginning::Beginning;
 use crate::checkpoint::manifest::{Manifest, PartInfo};
 use crate::checkpoint::part;
+use crate::checkpoint::share::Share;
 use crate::cluster::Members;
 use crate::cut::{Intake, Rules, Start};
 use crate::error::JobError;
@@ -76,7 +78,6 @@ impl<K: Key, A: Aggregate> Run<K, A> {
             .map(|checkpoint| checkpoint.parts)
             .unwrap_or_default();
 
-        let parts: Vec<_> = beginning.adopted.parts.iter().zip(parts).collect();
         let lineage = &beginning.adopted.lineage;
         let progress = beginning.progress.clone().on_line(lineage.line());
         let limits = self.side_limits()?;
@@ -99,8 +100,8 @@ impl<K: Key, A: Aggregate> Run<K, A> {
 
             let mut restored = Vec::new();
             let mut former = Vec::new();
-            for (part, bytes) in parts.iter().skip(worker).step_by(peers) {
-                let panes = panes_of(part, bytes)?;
+            for part in Share::new(worker..worker + 1, peers).of(&adopted.parts) {
+                let panes = panes_of(part, &parts)?;
                 former.extend(FormerPart::of(part, &panes, &progress, lineage));
                 restored.extend(panes);
             }
@@ -251,7 +252,10 @@ impl<K: Key, A: Aggregate> Run<K, A> {
 /// Reads the panes of a part up to the last pane that counts. Any worker may send any pane.
 fn panes_of<K: Key, A: Aggregate>(
     part: &PartInfo,
-    bytes: &[u8],
+    parts: &BTreeMap<String, Bytes>,
 ) -> Result<Vec<ClosedPane<K, A>>, JobError> {
+    let name = &part.name;
+    let unread = || JobError::Position(format!("part {name} of the checkpoint was not read"));
+    let bytes = parts.get(name).ok_or_else(unread)?;
     part::read(bytes, part.last + 1).map_err(|error| JobError::Position(error.to_string()))
 }

@@ -2,8 +2,9 @@
 //! chooses the checkpoint to continue from.
 //!
 //! [`recover`] defines the order of the steps. Process 0, or a single process, takes all of them.
-//! The others open their publishers once process 0 has sent the attempt's number, and read the
-//! checkpoint that process 0 has published for the attempt.
+//! The others open their publishers once process 0 has sent the attempt's number, and read their
+//! [shares](crate::checkpoint::share) of the checkpoints that process 0 names, until all shares of one
+//! are whole. Then all begin from the manifest that process 0 has published for the attempt.
 
 use std::collections::BTreeMap;
 
@@ -12,10 +13,11 @@ use record_log::Publisher;
 use crate::aggregate::{Aggregate, Key};
 use crate::attempt::Stop;
 use crate::checkpoint::manifest::{Fingerprint, Manifest};
-use crate::checkpoint::recover::{self, Checkpoint, RecoverError};
+use crate::checkpoint::recover::{self, Checkpoint, Flaw};
+use crate::checkpoint::share::Share;
 use crate::checkpoint::store::ManifestId;
 use crate::cluster::mesh::Mesh;
-use crate::cluster::rendezvous::{Follower, Lead};
+use crate::cluster::rendezvous::{Agreement, Follower, Instruction, Lead};
 use crate::cluster::{Members, Terms};
 use crate::error::JobError;
 use crate::run::{Run, millis};
@@ -34,7 +36,7 @@ pub struct Beginning {
     pub partitions: u32,
     /// The manifest that the attempt starts from, published under its number.
     pub adopted: Manifest,
-    /// The checkpoint with its parts; none if the job is new.
+    /// The checkpoint with this process's share of its parts; none if the job is new.
     pub checkpoint: Option<Checkpoint>,
     /// The publishers of this process's workers, by worker.
     pub publishers: Open,
@@ -79,7 +81,12 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         let mut publishers = self.open_publishers(registered)?;
         let carried = lead.all_fenced(publishers.carried.clone()).await?;
         let fingerprint = self.fingerprint();
-        let checkpoint = recover::newest(&self.store, number, &fingerprint).await?;
+        let others = async |id| {
+            let damage = lead.read_by_others(id).await?;
+            Ok::<_, JobError>(damage.map(|(process, reason)| Flaw::Elsewhere { process, reason }))
+        };
+        let share = self.share();
+        let checkpoint = recover::newest(&self.store, number, &fingerprint, &share, others).await?;
 
         let adopted = recover::adopt(
             checkpoint.as_ref(),
@@ -114,19 +121,19 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         let mut follower = Follower::join(members, &self.terms()).await?;
         let number = follower.attempt;
         let mut publishers = self.opening().publishers(self.own_workers())?;
-        let fenced = follower.fenced(publishers.carried.clone()).await?;
-        let (partitions, boundary, progress) = fenced;
+        follower.fenced(publishers.carried.clone()).await?;
+        let (follower, agreement, checkpoint) = self.read_shares(follower).await?;
+        let Agreement {
+            partitions,
+            boundary,
+            progress,
+        } = agreement;
 
-        let published = recover::load(
-            &self.store,
-            ManifestId {
-                attempt: number,
-                boundary,
-            },
-        )
-        .await;
-        let checkpoint = published.map_err(|flaw| RecoverError::Unreadable(Box::new(flaw)))?;
-        let adopted = checkpoint.manifest.clone();
+        let id = ManifestId {
+            attempt: number,
+            boundary,
+        };
+        let adopted = recover::published(&self.store, id).await?;
 
         // Process 0 writes the manifest that counts these publishers only after all processes are
         // linked.
@@ -136,11 +143,46 @@ impl<K: Key, A: Aggregate> Run<K, A> {
             number,
             partitions,
             adopted,
-            checkpoint: Some(checkpoint),
+            checkpoint,
             publishers: self.own(publishers.open),
             progress,
             mesh,
         })
+    }
+
+    /// Reads this process's share of each checkpoint that process 0 names, until process 0 begins.
+    /// Returns the last one, which all processes have found whole; none if the job is new.
+    async fn read_shares<'a>(
+        &self,
+        mut follower: Follower<'a>,
+    ) -> Result<(Follower<'a>, Agreement, Option<Checkpoint>), JobError> {
+        let share = self.share();
+        let mut checkpoint = None;
+        loop {
+            let id = match follower.instruction().await? {
+                Instruction::Begin(agreement) => return Ok((follower, agreement, checkpoint)),
+                Instruction::Read(id) => id,
+            };
+
+            // The parts of a checkpoint that was passed over are dropped before others are read.
+            checkpoint = None;
+            match recover::load_share(&self.store, id, &share).await {
+                Ok(Ok(whole)) => {
+                    checkpoint = Some(whole);
+                    follower.has_read(None).await?;
+                }
+                Ok(Err(flaw)) => follower.has_read(Some(flaw.to_string())).await?,
+                Err(error) => {
+                    follower.cannot_read(error.to_string()).await?;
+                    return Err(error.into());
+                }
+            }
+        }
+    }
+
+    /// Returns this process's share of the parts of a checkpoint.
+    fn share(&self) -> Share {
+        Share::new(self.own_workers(), self.peers())
     }
 
     fn opening(&self) -> Opening<'_> {

@@ -14,7 +14,7 @@
 //! and the offset to resume from; it also names the parts that hold every pane that arrived before
 //! `b` and can still matter. Objects are immutable: they are created and never overwritten. The
 //! manifest of the highest attempt wins, and among its manifests the one with the highest boundary.
-//! [`part`], [`merge`], [`manifest`], [`memory`], [`ledger`] and [`lineage`] are pure; [`store`] does
+//! [`part`], [`merge`], [`manifest`], [`memory`], [`ledger`], [`lineage`] and [`share`] are pure; [`store`] does
 //! the I/O. [`inspect`] is the interface for operators.
 
 pub mod commit;
@@ -29,4 +29,5 @@ pub mod part_info;
 pub mod parts;
 pub mod recover;
 pub mod retain;
+pub mod share;
 pub mod store;

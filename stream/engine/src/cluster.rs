@@ -8,7 +8,9 @@
 //!     │──────────── claimed: its number ─────────────────────▶│
 //!     │  each opens its own publishers: that fences           │
 //!     │◀─────────── fenced ───────────────────────────────────│
-//!     │  recovers, publishes the checkpoint as the attempt's  │
+//!     │──────────── read: your share of a checkpoint ────────▶│  until one is whole
+//!     │◀─────────── has read: whole or damaged ───────────────│
+//!     │  publishes that checkpoint as the attempt's own       │
 //!     │──────────── begin: from that checkpoint ─────────────▶│
 //!     └──────────── links between all, for timely ────────────┘
 //! ```
@@ -18,12 +20,16 @@
 //! 2. The order of a start is that of [`recover`](crate::checkpoint::recover): all publishers of
 //!    all processes are open before the checkpoint is read. A process that was only suspended in
 //!    the meantime finds its line to process 0 closed.
-//! 3. Links carry the attempt's number, so no link ever connects two attempts.
-//! 4. A process that goes away before it has finished ends the attempt in all others at once. They
+//! 3. Each process reads its [share](crate::checkpoint::share) of the checkpoint's parts. Process 0
+//!    alone decides: a checkpoint in which any process finds damage is passed over by all, and all
+//!    begin from the checkpoint that process 0 publishes. A process that cannot read its share for
+//!    another reason ends the attempt.
+//! 4. Links carry the attempt's number, so no link ever connects two attempts.
+//! 5. A process that goes away before it has finished ends the attempt in all others at once. They
 //!    exit with [`EXIT_START_AGAIN`], and their supervisors start them again. A process that hangs
 //!    counts as gone when process 0 has received nothing from it for the silence limit, or it has
 //!    received nothing from process 0.
-//! 5. Both sides of a connection prove that they have the job's [`secret`] before any other message
+//! 6. Both sides of a connection prove that they have the job's [`secret`] before any other message
 //!    is read. Without a secret, processes on other machines are neither called nor answered,
 //!    unless open links are allowed.
 //!

@@ -108,6 +108,14 @@ pub enum ClusterError {
         /// What is wrong.
         source: std::io::Error,
     },
+    /// A process cannot read its share of the checkpoint that the job would begin from.
+    #[error("process {process} cannot read its share of the checkpoint: {reason}")]
+    Unreadable {
+        /// The process.
+        process: u16,
+        /// Why it cannot.
+        reason: String,
+    },
     /// A process went away in the middle of the attempt.
     #[error("process {0} went away: the attempt ends in all processes")]
     Lost(u16),
@@ -138,6 +146,7 @@ impl ClusterError {
         matches!(
             self,
             Self::Line { .. }
+                | Self::Unreadable { .. }
                 | Self::Lost(_)
                 | Self::Silent { .. }
                 | Self::LeftBehind(_)

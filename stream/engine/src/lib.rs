@@ -177,6 +177,7 @@ pub use status::{CheckpointStatus, PartitionStatus, Status, TopicsStatus, Troubl
 pub mod internals {
     pub use crate::checkpoint::manifest::{Fingerprint, Manifest, PartitionCut};
     pub use crate::checkpoint::part::{self, PartBuilder};
+    pub use crate::checkpoint::part_info::PartInfo;
     pub use crate::checkpoint::recover;
     pub use crate::cluster::secret::Trust;
     pub use crate::flow::{ClosedPane, Entry, Reason, SideOutput, group_of};

@@ -138,7 +138,7 @@ impl Metrics {
             ),
             checkpoint_size: register.gauge(
                 "checkpoint_size_bytes",
-                "Size of the newest checkpoint's parts: the state that a start reads.",
+                "Size of the newest checkpoint's parts: the state that a start reads, all processes together.",
             ),
             checkpoint_parts: register.gauge(
                 "checkpoint_parts",

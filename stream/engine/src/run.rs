@@ -13,6 +13,7 @@ use tokio::runtime::Runtime;
 
 use crate::aggregate::{Aggregate, Key};
 use crate::attempt::{Attempt, Stop};
+use crate::checkpoint::recover::Checkpoint;
 use crate::checkpoint::store::CheckpointStore;
 use crate::clock::{Clock, system_clock};
 use crate::cluster::mesh::Mesh;
@@ -162,10 +163,14 @@ impl<K: Key, A: Aggregate> Run<K, A> {
             .expect_answers_within(self.settings.answer_limit);
 
         let boundary_ms = beginning.adopted.boundary;
+        let read = beginning.checkpoint.as_ref();
         tracing::info!(
             attempt = number,
             boundary_ms,
             partitions = beginning.partitions,
+            parts = beginning.adopted.parts.len(),
+            parts_read = read.map_or(0, |checkpoint| checkpoint.parts.len()),
+            read_bytes = read.map_or(0, Checkpoint::read_bytes),
             "the attempt begins"
         );
 

@@ -9,7 +9,8 @@
 //! 3. Check whether a later attempt was claimed in the meantime. If so, this attempt is the zombie,
 //!    and ends.
 //! 4. Load the newest whole checkpoint. If a newer one is damaged, log it and fall back to an older
-//!    one.
+//!    one. Each process reads and verifies its own [share](crate::checkpoint::share) of the parts, and
+//!    reports to process 0; damage that any of them finds makes process 0 fall back for all.
 //! 5. Compare the checkpoint with the progress of the publishers.
 //! 6. Publish the checkpoint as this attempt's own, before anything is committed.
 //!
@@ -24,6 +25,8 @@
 //! two, a later attempt may have claimed *and fenced*; fencing it in turn without ending would
 //! create two lines of history.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -31,17 +34,18 @@ use crate::checkpoint::lineage::{Lineage, Progress};
 use crate::checkpoint::manifest::{Difference, Fingerprint, Manifest, ManifestError, VERSION};
 use crate::checkpoint::memory::Memory;
 use crate::checkpoint::part::{self, PartError};
+use crate::checkpoint::share::Share;
 use crate::checkpoint::store::{CheckpointStore, ManifestId, StoreError};
 use crate::flow::Slots;
 use crate::pane::{EventTimeMs, Windows};
 use crate::sink::progress::{Carried, KnownPublishers, UnknownProgress};
 
-/// A whole checkpoint.
+/// A whole checkpoint, as one process has read it.
 pub struct Checkpoint {
     /// Its manifest.
     pub manifest: Manifest,
-    /// The bytes of its parts, verified, in the manifest's order.
-    pub parts: Vec<Bytes>,
+    /// The bytes of the process's share of the parts, verified, by name.
+    pub parts: BTreeMap<String, Bytes>,
 }
 
 /// Why an attempt cannot start.
@@ -119,6 +123,14 @@ pub enum Flaw {
     /// One of its objects cannot be read.
     #[error("{0}")]
     Object(#[from] StoreError),
+    /// Another process found damage in its share.
+    #[error("process {process}: {reason}")]
+    Elsewhere {
+        /// The process.
+        process: u16,
+        /// What it found.
+        reason: String,
+    },
 }
 
 /// The number of parts that are read at a time.
@@ -126,50 +138,102 @@ pub(super) const READS_AT_ONCE: usize = 16;
 
 /// Loads the newest whole checkpoint for attempt `own`. Returns none if the job never had one.
 ///
+/// This process reads its share of the parts. `others` makes all other processes read theirs, and
+/// returns a flaw that one of them found. So a checkpoint is whole for all processes or for none.
+///
 /// # Errors
-/// [`RecoverError`]. A job that has checkpoints never starts from nothing by itself.
-pub async fn newest(
+/// [`RecoverError`], or an error of `others`. A job that has checkpoints never starts from nothing by
+/// itself.
+pub async fn newest<E: From<RecoverError>>(
     store: &CheckpointStore,
     own: u64,
     job: &Fingerprint,
-) -> Result<Option<Checkpoint>, RecoverError> {
-    let newest = store.newest_attempt().await?;
-    if newest > own {
-        return Err(RecoverError::Superseded { own, newest });
-    }
-
-    let ids = store.manifests().await?;
+    share: &Share,
+    mut others: impl AsyncFnMut(ManifestId) -> Result<Option<Flaw>, E>,
+) -> Result<Option<Checkpoint>, E> {
+    let ids = candidates(store, own).await?;
     let mut first_flaw = None;
+
     for (passed_over, id) in ids.iter().enumerate() {
-        match load(store, *id).await {
+        match load_with(store, *id, share, &mut others).await? {
             Ok(checkpoint) => {
                 let Checkpoint { manifest, parts } = accept(checkpoint, job)?;
                 if passed_over > 0 && is_nothing(&manifest) {
                     break;
                 }
-                let manifest = fall_back(store, manifest, &ids[..passed_over]).await?;
+                let manifest = fall_back(store, manifest, &ids[..passed_over]).await;
+                let manifest = manifest.map_err(RecoverError::Store)?;
                 return Ok(Some(Checkpoint { manifest, parts }));
             }
-            Err(flaw) if flaw.is_of_the_future() => {
-                return Err(RecoverError::Unreadable(Box::new(flaw)));
-            }
-            // An object whose read is refused is not damaged: falling back would replace results
-            // for no reason.
-            Err(Flaw::Object(refused @ StoreError::Refused { .. })) => return Err(refused.into()),
             Err(flaw) => {
+                let flaw = flaw.unless_it_forbids_falling_back()?;
                 tracing::error!(attempt = id.attempt, boundary_ms = id.boundary, %flaw, "checkpoint cannot be used, trying the one before");
                 first_flaw.get_or_insert(flaw);
             }
         }
     }
 
-    match first_flaw {
-        None => Ok(None),
-        Some(flaw) => Err(RecoverError::NoneWhole {
-            count: ids.len(),
-            newest: Box::new(flaw),
-        }),
+    let none_whole = |flaw| RecoverError::NoneWhole {
+        count: ids.len(),
+        newest: Box::new(flaw),
+    };
+    first_flaw.map_or(Ok(None), |flaw| Err(none_whole(flaw).into()))
+}
+
+/// Returns the manifests of a job, the newest first, unless a later attempt than `own` was claimed.
+async fn candidates(store: &CheckpointStore, own: u64) -> Result<Vec<ManifestId>, RecoverError> {
+    let newest = store.newest_attempt().await?;
+    if newest > own {
+        return Err(RecoverError::Superseded { own, newest });
     }
+    Ok(store.manifests().await?)
+}
+
+/// Loads a checkpoint together with the other processes.
+async fn load_with<E>(
+    store: &CheckpointStore,
+    id: ManifestId,
+    share: &Share,
+    others: &mut impl AsyncFnMut(ManifestId) -> Result<Option<Flaw>, E>,
+) -> Result<Result<Checkpoint, Flaw>, E> {
+    let manifest = match manifest(store, id).await {
+        Ok(manifest) => manifest,
+        Err(flaw) => return Ok(Err(flaw)),
+    };
+
+    let reads = read_parts(store, &manifest, share);
+    let (parts, flaw) = tokio::join!(reads, others(id));
+    let flaw = flaw?;
+    Ok(parts.and_then(|parts| match flaw {
+        None => Ok(Checkpoint { manifest, parts }),
+        Some(flaw) => Err(flaw),
+    }))
+}
+
+/// Loads a process's share of a checkpoint whose manifest another process has read. The inner error
+/// is damage of a part.
+///
+/// # Errors
+/// [`RecoverError`] if the process cannot read the checkpoint for another reason.
+pub async fn load_share(
+    store: &CheckpointStore,
+    id: ManifestId,
+    share: &Share,
+) -> Result<Result<Checkpoint, Flaw>, RecoverError> {
+    let manifest = published(store, id).await?;
+    Ok(match read_parts(store, &manifest, share).await {
+        Ok(parts) => Ok(Checkpoint { manifest, parts }),
+        Err(flaw) => Err(flaw.unless_it_forbids_falling_back()?),
+    })
+}
+
+/// Reads a manifest that another process has read or written.
+///
+/// # Errors
+/// [`RecoverError::Unreadable`], whatever is wrong with it: the other process can use it.
+pub async fn published(store: &CheckpointStore, id: ManifestId) -> Result<Manifest, RecoverError> {
+    let manifest = manifest(store, id).await;
+    manifest.map_err(|flaw| RecoverError::Unreadable(Box::new(flaw)))
 }
 
 /// Returns whether the manifest is the empty one of a new job. Falling back to it would silently
@@ -322,22 +386,38 @@ pub async fn start_over(
     store.create_manifest(&Manifest { lineage, ..empty }).await
 }
 
-/// Loads one whole checkpoint.
+/// Loads one whole checkpoint, with all its parts.
 ///
 /// # Errors
 /// The first [`Flaw`] that was found.
 pub async fn load(store: &CheckpointStore, id: ManifestId) -> Result<Checkpoint, Flaw> {
-    let manifest = Manifest::from_bytes(&store.manifest(id).await?, store.job())?;
-    let reads = manifest
-        .parts
-        .iter()
-        .map(|info| read_part(store, info.name.clone()));
+    let manifest = manifest(store, id).await?;
+    let parts = read_parts(store, &manifest, &Share::everything()).await?;
+    Ok(Checkpoint { manifest, parts })
+}
 
-    let parts = stream::iter(reads)
+async fn manifest(store: &CheckpointStore, id: ManifestId) -> Result<Manifest, Flaw> {
+    let bytes = store.manifest(id).await?;
+    Ok(Manifest::from_bytes(&bytes, store.job())?)
+}
+
+/// Reads and verifies the parts of a share.
+async fn read_parts(
+    store: &CheckpointStore,
+    manifest: &Manifest,
+    share: &Share,
+) -> Result<BTreeMap<String, Bytes>, Flaw> {
+    let read = async |name: String| {
+        let bytes = read_part(store, name.clone()).await?;
+        Ok((name, bytes))
+    };
+    let own = share.of(&manifest.parts);
+    let reads: Vec<_> = own.map(|part| read(part.name.clone())).collect();
+
+    stream::iter(reads)
         .buffered(READS_AT_ONCE)
         .try_collect()
-        .await?;
-    Ok(Checkpoint { manifest, parts })
+        .await
 }
 
 pub(super) async fn read_part(store: &CheckpointStore, name: String) -> Result<Bytes, Flaw> {
@@ -448,7 +528,25 @@ pub fn remembering(adopted: Manifest, windows: &Windows, lateness_ms: u64) -> Ma
     }
 }
 
+impl Checkpoint {
+    /// Returns the size of the parts that were read.
+    pub fn read_bytes(&self) -> u64 {
+        self.parts.values().map(|part| part.len() as u64).sum()
+    }
+}
+
 impl Flaw {
+    /// Returns the flaw if an older checkpoint may take the place of the one that has it.
+    fn unless_it_forbids_falling_back(self) -> Result<Self, RecoverError> {
+        match self {
+            // An object whose read is refused is not damaged: falling back would replace results
+            // for no reason.
+            Self::Object(refused @ StoreError::Refused { .. }) => Err(refused.into()),
+            flaw if flaw.is_of_the_future() => Err(RecoverError::Unreadable(Box::new(flaw))),
+            flaw => Ok(flaw),
+        }
+    }
+
     /// Returns whether a newer program wrote the object: falling back to an older checkpoint would
     /// undo its work.
     pub(super) fn is_of_the_future(&self) -> bool {
@@ -511,7 +609,9 @@ mod tests {
             objects.put(&path, "{}".into()).await.unwrap();
         }
 
-        let found = newest(&store, 9, &fingerprint()).await.unwrap().unwrap();
+        let nobody = async |_| Ok::<_, RecoverError>(None);
+        let found = newest(&store, 9, &fingerprint(), &Share::everything(), nobody).await;
+        let found = found.unwrap().unwrap();
         (
             found.manifest.boundary,
             found.manifest.lineage.branches().to_vec(),

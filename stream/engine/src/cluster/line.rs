@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 
 use super::Terms;
 use super::secret::{End, Meeting, Nonce, Proof, Trust};
+use crate::checkpoint::share::Finding;
 use crate::pane::EventTimeMs;
 use crate::sink::progress::{Carried, SinkProgress};
 
@@ -51,6 +52,15 @@ pub enum Message {
         /// The progress that they carry.
         carried: Box<Carried>,
     },
+    /// From process 0: read and verify your share of a checkpoint.
+    Read {
+        /// The attempt that wrote the checkpoint.
+        attempt: u64,
+        /// The boundary of the checkpoint.
+        boundary: EventTimeMs,
+    },
+    /// To process 0: what the sender found in its share.
+    HasRead(Finding),
     /// From process 0: begin from the attempt's first checkpoint.
     Begin {
         /// The number of partitions of the topic.

@@ -16,6 +16,8 @@ use super::mesh::Mesh;
 use super::pulse::Pulse;
 use super::secret::Trust;
 use super::{ClusterError, Members, Terms, beyond_reach};
+use crate::checkpoint::share::Finding;
+use crate::checkpoint::store::ManifestId;
 use crate::pane::EventTimeMs;
 use crate::sink::progress::{Carried, SinkProgress};
 
@@ -57,6 +59,24 @@ pub struct Follower<'a> {
     line: Pulse,
     /// The attempt that process 0 has claimed.
     pub attempt: u64,
+}
+
+/// What process 0 makes the other processes do once their publishers are open.
+pub enum Instruction {
+    /// Read the own share of a checkpoint, and report what was found.
+    Read(ManifestId),
+    /// Begin.
+    Begin(Agreement),
+}
+
+/// What all processes begin with.
+pub struct Agreement {
+    /// The number of partitions of the topic.
+    pub partitions: u32,
+    /// The boundary of the attempt's first checkpoint.
+    pub boundary: EventTimeMs,
+    /// The progress of all publishers.
+    pub progress: SinkProgress,
 }
 
 impl<'a> Door<'a> {
@@ -240,6 +260,36 @@ impl<'a> Lead<'a> {
         Ok(all)
     }
 
+    /// Makes all other processes read their shares of a checkpoint. Returns the damage that one of
+    /// them found, and its number.
+    ///
+    /// # Errors
+    /// [`ClusterError::Line`]; [`ClusterError::Unreadable`] if a process cannot read its share for
+    /// another reason than damage.
+    pub async fn read_by_others(
+        &mut self,
+        checkpoint: ManifestId,
+    ) -> Result<Option<(u16, String)>, ClusterError> {
+        let ManifestId { attempt, boundary } = checkpoint;
+        self.tell(&Message::Read { attempt, boundary }).await?;
+        let mut damage = None;
+
+        for (process, line) in &mut self.lines {
+            let process = *process;
+            let broken = |source| ClusterError::Line { process, source };
+            match line.hear().await.map_err(broken)? {
+                Message::HasRead(Finding::Whole) => {}
+                Message::HasRead(Finding::Damaged(reason)) => damage = Some((process, reason)),
+                Message::HasRead(Finding::Impossible(reason)) => {
+                    return Err(ClusterError::Unreadable { process, reason });
+                }
+                other => return Err(broken(unexpected(&other))),
+            }
+        }
+
+        Ok(damage)
+    }
+
     /// Makes all others begin, and links all processes. Returns none if there are no others.
     ///
     /// # Errors
@@ -329,32 +379,61 @@ impl<'a> Follower<'a> {
         }
     }
 
-    /// Reports to process 0 that the publishers are open and what they carry. Waits for the number
-    /// of partitions, the boundary to begin from and the progress of all publishers, and returns
-    /// them.
+    /// Reports to process 0 that the publishers are open and what they carry.
     ///
     /// # Errors
     /// [`ClusterError::Line`].
-    pub async fn fenced(
-        &mut self,
-        carried: Carried,
-    ) -> Result<(u32, EventTimeMs, SinkProgress), ClusterError> {
-        let broken = |source| ClusterError::Line { process: 0, source };
-        self.line
-            .say(Message::Fenced {
-                carried: Box::new(carried),
-            })
-            .await
-            .map_err(broken)?;
+    pub async fn fenced(&mut self, carried: Carried) -> Result<(), ClusterError> {
+        let carried = Box::new(carried);
+        self.say(Message::Fenced { carried }).await
+    }
 
+    /// Waits for the next instruction of process 0.
+    ///
+    /// # Errors
+    /// [`ClusterError::Line`].
+    pub async fn instruction(&mut self) -> Result<Instruction, ClusterError> {
+        let broken = |source| ClusterError::Line { process: 0, source };
         match self.line.hear().await.map_err(broken)? {
+            Message::Read { attempt, boundary } => {
+                Ok(Instruction::Read(ManifestId { attempt, boundary }))
+            }
             Message::Begin {
                 partitions,
                 boundary,
                 progress,
-            } => Ok((partitions, boundary, *progress)),
+            } => Ok(Instruction::Begin(Agreement {
+                partitions,
+                boundary,
+                progress: *progress,
+            })),
             other => Err(broken(unexpected(&other))),
         }
+    }
+
+    /// Reports to process 0 that the share of a checkpoint is whole, or the damage in it.
+    ///
+    /// # Errors
+    /// [`ClusterError::Line`].
+    pub async fn has_read(&mut self, damage: Option<String>) -> Result<(), ClusterError> {
+        let finding = damage.map_or(Finding::Whole, Finding::Damaged);
+        self.say(Message::HasRead(finding)).await
+    }
+
+    /// Reports to process 0 why this process cannot read its share, and leaves the attempt.
+    ///
+    /// # Errors
+    /// [`ClusterError::Line`].
+    pub async fn cannot_read(mut self, reason: String) -> Result<(), ClusterError> {
+        self.say(Message::HasRead(Finding::Impossible(reason)))
+            .await?;
+        self.line.part().await;
+        Ok(())
+    }
+
+    async fn say(&mut self, message: Message) -> Result<(), ClusterError> {
+        let broken = |source| ClusterError::Line { process: 0, source };
+        self.line.say(message).await.map_err(broken)
     }
 
     /// Links this process with all others.

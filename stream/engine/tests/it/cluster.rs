@@ -50,7 +50,7 @@ impl Processes {
         }
     }
 
-    fn members(&self, process: usize) -> Option<Members> {
+    pub fn members(&self, process: usize) -> Option<Members> {
         let listener = self.listeners[process].try_clone().unwrap();
         let mut members = Members::new(
             u16::try_from(process).unwrap(),
@@ -65,15 +65,16 @@ impl Processes {
     /// Runs all processes of the world's job until everything published is read. Returns the number
     /// of starts.
     fn run(&self, world: &World, settings: &Settings, death: Death) -> u64 {
-        self.run_jobs(&world.log, |log| world.job(log, settings), death)
+        self.run_jobs(&world.log, |_, log| world.job(log, settings), death)
     }
 
-    /// Does the same for another job. Each process is restarted when its attempt is over, as its
-    /// supervisor would do, until one of them finishes: then everything is committed.
+    /// Does the same for another job, which is made for each start of a process. Each process is
+    /// restarted when its attempt is over, as its supervisor would do, until one of them finishes:
+    /// then everything is committed.
     pub fn run_jobs<K: Key, A: Aggregate>(
         &self,
         log: &SimulatedLog,
-        job: impl Fn(SimulatedLog) -> Run<K, A> + Sync,
+        job: impl Fn(usize, SimulatedLog) -> Run<K, A> + Sync,
         death: Death,
     ) -> u64 {
         let stop = Stop::default();
@@ -90,14 +91,18 @@ impl Processes {
                         starts.fetch_add(1, Ordering::SeqCst);
                         let job = Run {
                             members: self.members(process),
-                            ..job(mortal.clone())
+                            ..job(process, mortal.clone())
                         };
                         let outcome = catch_unwind(AssertUnwindSafe(|| job.run(stop)));
 
                         match outcome {
                             Ok(Ok(())) if !mortal.is_dead() => return stop.request(),
                             Ok(Err(error)) if !mortal.is_dead() => {
-                                assert!(error.is_for_a_new_start(), "{error}");
+                                if !error.is_for_a_new_start() {
+                                    // The others would wait for this process.
+                                    stop.request();
+                                    panic!("process {process} ended for good: {error}");
+                                }
                                 self.ends.lock().unwrap().push(error.to_string());
                             }
                             _ => {}

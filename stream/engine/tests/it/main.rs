@@ -22,6 +22,7 @@ mod oracle;
 mod refusals;
 mod schedules;
 mod sessions;
+mod shares;
 mod side_outputs;
 mod silence;
 mod status;

@@ -1,7 +1,7 @@
 //! An object store for a process that may die at any of its calls, or get an error there.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use futures::future::TryFutureExt;
@@ -20,11 +20,30 @@ use crate::fate::{Blow, Fate, die};
 pub struct MortalStore {
     pub objects: Arc<InMemory>,
     pub fate: Arc<Fate>,
+    /// The calls that the process has made, each with its object or folder.
+    pub calls: Arc<Mutex<Vec<(String, Path)>>>,
 }
 
 impl MortalStore {
+    /// Creates the handle of a process with that fate.
+    pub fn new(objects: &Arc<InMemory>, fate: &Arc<Fate>) -> Self {
+        Self {
+            objects: Arc::clone(objects),
+            fate: Arc::clone(fate),
+            calls: Arc::default(),
+        }
+    }
+
     /// Makes a call with the fault that the process's fate has for it.
-    async fn call<T>(&self, name: String, effect: impl Future<Output = Result<T>>) -> Result<T> {
+    async fn call<T>(
+        &self,
+        action: &str,
+        path: &Path,
+        effect: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let name = name(action, path);
+        let call = (name.clone(), path.clone());
+        self.calls.lock().unwrap().push(call);
         if let Some(delay) = self.fate.delay(&name) {
             tokio::time::sleep(delay).await;
         }
@@ -79,16 +98,13 @@ impl ObjectStore for MortalStore {
         payload: PutPayload,
         options: PutOptions,
     ) -> Result<PutResult> {
-        self.call(
-            name("create", path),
-            self.objects.put_opts(path, payload, options),
-        )
-        .await
+        let effect = self.objects.put_opts(path, payload, options);
+        self.call("create", path, effect).await
     }
 
     async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
-        self.call(name("read", path), self.objects.get_opts(path, options))
-            .await
+        let effect = self.objects.get_opts(path, options);
+        self.call("read", path, effect).await
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
@@ -96,7 +112,7 @@ impl ObjectStore for MortalStore {
         let prefix = prefix.unwrap().clone();
         let listed = async move {
             let all = store.objects.list(Some(&prefix)).try_collect::<Vec<_>>();
-            store.call(name("list", &prefix), all).await
+            store.call("list", &prefix, all).await
         };
 
         listed
@@ -113,9 +129,8 @@ impl ObjectStore for MortalStore {
         let delete = move |path: Path| {
             let store = store.clone();
             async move {
-                store
-                    .call(name("delete", &path), store.objects.delete(&path))
-                    .await?;
+                let effect = store.objects.delete(&path);
+                store.call("delete", &path, effect).await?;
                 Ok(path)
             }
         };

@@ -36,10 +36,7 @@ enum End {
 
 /// Runs the job in a process with that fate.
 fn live(world: &World, settings: &Settings, fate: &Arc<Fate>) -> End {
-    let objects = MortalStore {
-        objects: Arc::clone(&world.objects),
-        fate: Arc::clone(fate),
-    };
+    let objects = MortalStore::new(&world.objects, fate);
     let store = CheckpointStore::new(Arc::new(objects), Path::default(), "counts")
         .with_refusal_limit(Duration::from_millis(20));
 

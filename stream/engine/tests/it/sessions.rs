@@ -358,7 +358,7 @@ fn whichever_of_several_processes_dies_every_session_is_told_once_by_whatever_nu
                 visits.world.records.len()
             );
 
-            let job = |log| visits.job(log, &settings);
+            let job = |_, log| visits.job(log, &settings);
             again += Processes::new(processes).run_jobs(&visits.world.log, job, death)
                 - processes as u64;
             visits.check();

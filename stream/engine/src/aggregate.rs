@@ -160,6 +160,15 @@ pub struct Min<V>(pub V);
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Max<V>(pub V);
 
+/// Nothing: the rows of a window are its distinct keys.
+impl Aggregate for () {
+    fn merge(&mut self, _: &Self) {}
+
+    fn signature() -> String {
+        "nothing".to_owned()
+    }
+}
+
 impl Aggregate for Count {
     fn merge(&mut self, other: &Self) {
         self.0 += other.0;
@@ -259,6 +268,19 @@ impl Key for u64 {
 
     fn signature() -> String {
         "u64".to_owned()
+    }
+}
+
+impl Key for () {
+    fn stable_hash(&self) -> u64 {
+        hash_bytes(&[])
+    }
+}
+
+impl<A: Key, B: Key> Key for (A, B) {
+    fn stable_hash(&self) -> u64 {
+        let hashes = [self.0.stable_hash(), self.1.stable_hash()];
+        hash_bytes(hashes.map(u64::to_le_bytes).as_flattened())
     }
 }
 

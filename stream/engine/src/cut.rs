@@ -554,19 +554,12 @@ impl Intake {
             .saturating_add(self.allowed_lateness_ms);
         let last_start = self.capability.checked_sub(reach_ms);
 
-        last_start.map_or(0, |start| {
-            let slide_ms = self.windows.slide_ms();
-            (start / slide_ms + 1) * slide_ms
-        })
+        last_start.map_or(0, |start| self.windows.next_start(start))
     }
 
     /// Returns the first pane of which all windows are whole.
     fn first_whole(&self) -> EventTimeMs {
-        let slide_ms = self.windows.slide_ms();
-        match self.complete_from.div_ceil(slide_ms) {
-            0 => 0,
-            first => (first - 1) * slide_ms + self.windows.size_ms(),
-        }
+        self.windows.first_whole(self.complete_from)
     }
 
     /// Returns whether some partition has not been re-read up to its restored cut.
@@ -814,22 +807,31 @@ mod tests {
 
     #[test]
     fn the_horizon_is_the_first_pane_that_can_change_a_window() {
-        for (size, slide, lateness) in [(10, 10, 0), (30, 10, 40), (25, 10, 7), (60, 20, 5)] {
+        for (size, slide, offset, lateness) in [
+            (10, 10, 0, 0),
+            (30, 10, 0, 40),
+            (25, 10, 0, 7),
+            (60, 20, 0, 5),
+            (30, 30, 20, 0),
+            (30, 10, 5, 40),
+        ] {
             let ms = Duration::from_millis;
             let windows = Windows::sliding(ms(size), ms(slide)).unwrap();
+            let windows = windows.offset(ms(offset));
             let step = usize::try_from(windows.pane_ms()).unwrap();
 
             for complete_from in [0, 1, 10, 41, 130, 1_000] {
                 for capability in (0..400).step_by(step) {
                     let intake = Intake::new(rules(windows, lateness), capability, [])
                         .remembering_from(complete_from);
-                    let panes = (0..=400).step_by(step);
+                    // Events before the first window are rejected.
+                    let panes = (offset..=400).step_by(step);
                     let late: Vec<_> = panes.filter(|pane| *pane < intake.horizon).collect();
-                    let expected: Vec<_> = (0..=400)
+                    let expected: Vec<_> = (offset..=400)
                         .step_by(step)
                         .filter(|pane| !corrects(&intake, *pane))
                         .collect();
-                    assert_eq!(late, expected, "{size} {slide} {lateness} {complete_from}");
+                    assert_eq!(late, expected, "{windows:?} {lateness} {complete_from}");
                 }
             }
         }

@@ -72,7 +72,7 @@ pub fn build<K: Key, A: Aggregate>(
     let writer = RowWriter::of(pipeline);
     let transactions = Transactions::new(own.sink, pipeline, &adopted.lineage);
     let committer = |activator| Committer::start(transactions, writer, attempt.clone(), activator);
-    let summary = pipeline.summary.clone().map(Rc::new);
+    let views: Rc<[_]> = pipeline.views.clone().into();
 
     worker.dataflow_named(&pipeline.name, |scope| {
         let (entries, crossings) = source::read(scope, source);
@@ -85,10 +85,11 @@ pub fn build<K: Key, A: Aggregate>(
         );
         let durable = commit::write(crossings, parts, checkpointer);
 
-        let (rows, changes) = window::close(panes, rules, summary.clone(), attempt.clone());
-        let outgoing = match summary {
-            Some(summary) => summary::summarize(changes, summary),
-            None => empty(scope),
+        let (rows, changes) = window::close(panes, rules, views.clone(), attempt.clone());
+        let outgoing = if views.is_empty() {
+            empty(scope)
+        } else {
+            summary::summarize(changes, views)
         };
         sink::commit(rows, outgoing, durable, slots, committer).probe_with(&committed);
     });

@@ -16,6 +16,7 @@ use crate::job::Pipeline;
 use crate::metrics::Metrics;
 use crate::run::Run;
 use crate::settings::Settings;
+use crate::summary::Summary;
 
 /// A complete job of any types, which can be run.
 ///
@@ -53,6 +54,7 @@ trait ErasedPipeline: Send {
     fn name(&self) -> &str;
     fn source_topic(&self) -> &str;
     fn results_topic(&self) -> &str;
+    fn view_topics(&self) -> Vec<String>;
     fn fingerprint(&self) -> Fingerprint;
     fn on(self: Box<Self>, settings: Settings, log: Arc<dyn RecordLog>)
     -> Result<AnyRun, JobError>;
@@ -83,6 +85,11 @@ impl AnyPipeline {
     /// Returns the topic that the job publishes its results to.
     pub fn results_topic(&self) -> &str {
         self.0.results_topic()
+    }
+
+    /// Returns the topics that the job publishes summaries and rankings to.
+    pub fn view_topics(&self) -> Vec<String> {
+        self.0.view_topics()
     }
 
     /// Returns the job on this log, ready to run, as [`Run::new`] does.
@@ -143,6 +150,11 @@ impl<K: Key, A: Aggregate> ErasedPipeline for Pipeline<K, A> {
 
     fn results_topic(&self) -> &str {
         &self.results.topic
+    }
+
+    fn view_topics(&self) -> Vec<String> {
+        let topics = self.views.iter().map(Summary::topic);
+        topics.map(str::to_owned).collect()
     }
 
     fn fingerprint(&self) -> Fingerprint {

@@ -97,6 +97,13 @@ pub struct Row<K, A> {
     pub is_gone: bool,
 }
 
+impl<K, A> Row<K, A> {
+    /// Returns whether another row of this key and window may have been emitted before.
+    pub fn is_correction(&self) -> bool {
+        self.revision > 0 || self.is_gone
+    }
+}
+
 /// How the keys of a job are distributed over its workers.
 ///
 /// A key's stable hash selects one of 1,024 key groups, the key group its slot, and the slot its

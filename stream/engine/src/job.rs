@@ -12,7 +12,7 @@ use crate::flow::Row;
 use crate::output::{Destination, Encode, Output};
 use crate::pane::{EventTimeMs, SessionWindows, Windows};
 use crate::seen::EventId;
-use crate::summary::{Summary, Totals};
+use crate::summary::{Ranked, Summary, Totals, ViewDestination};
 use crate::window::sessions::Extent;
 
 /// A job without a source. Each step of its definition is a type.
@@ -119,7 +119,7 @@ pub struct Pipeline<K, A> {
     pub(crate) decode: Decode<K, A>,
     pub(crate) decoder: u32,
     pub(crate) results: Destination<Row<K, A>>,
-    pub(crate) summary: Option<Summary<K, A>>,
+    pub(crate) views: Vec<Summary<K, A>>,
     pub(crate) late_topic: String,
     pub(crate) dead_letter_topic: String,
 }
@@ -139,7 +139,7 @@ impl<K, A> Clone for Pipeline<K, A> {
             decode: Arc::clone(&self.decode),
             decoder: self.decoder,
             results: self.results.clone(),
-            summary: self.summary.clone(),
+            views: self.views.clone(),
             late_topic: self.late_topic.clone(),
             dead_letter_topic: self.dead_letter_topic.clone(),
         }
@@ -228,11 +228,19 @@ impl<V: 'static> Sourced<V> {
     fn admit<K, A>(
         &self,
         record: &Record<'_>,
+        windows: &Windows,
         admission: &mut dyn Admission<K, A>,
     ) -> Result<Option<(EventTimeMs, V)>, Rejected> {
         let Some((event_ms, value)) = (self.decode)(record)? else {
             return Ok(None);
         };
+        let first_ms = windows.offset_ms();
+        if event_ms < first_ms {
+            return Err(Rejected(format!(
+                "the event's time {event_ms} is before the first window, which starts at {first_ms}"
+            )));
+        }
+
         if let Some(id) = self.identify.as_ref().and_then(|identify| identify(&value)) {
             admission.identify(id);
         }
@@ -271,9 +279,10 @@ impl<V: 'static> Windowed<V> {
         let name = self.source.name.clone();
         let topic = self.source.topic.clone();
         let source = self.source;
+        let windows = self.windows;
 
         let decode: Decode<K, A> = Arc::new(move |record, admission| {
-            if let Some((_, value)) = source.admit(record, admission)? {
+            if let Some((_, value)) = source.admit(record, &windows, admission)? {
                 aggregate(value)
                     .into_iter()
                     .for_each(|(key, aggregate)| admission.add(key, aggregate));
@@ -302,9 +311,10 @@ impl<V: 'static> Sessioned<V> {
         let name = self.source.name.clone();
         let topic = self.source.topic.clone();
         let source = self.source;
+        let windows = self.sessions.cut_to();
 
         let decode: Decode<K, Session<A>> = Arc::new(move |record, admission| {
-            if let Some((event_ms, value)) = source.admit(record, admission)? {
+            if let Some((event_ms, value)) = source.admit(record, &windows, admission)? {
                 let kept = aggregate(value).into_iter();
                 kept.for_each(|(key, aggregate)| {
                     admission.add(key, Session::of(event_ms, aggregate));
@@ -326,7 +336,7 @@ impl<V: 'static> Sessioned<V> {
 
 impl<K: Key, A: Aggregate> Aggregated<K, A> {
     /// Publishes a record to `topic` for each key of each window, and for each correction. `encode`
-    /// fills key and value. Late records go to the source's topic with the suffix `-late`, rejected
+    /// fills key, value and headers, or [skips](Output::skip) the row. Late records go to the source's topic with the suffix `-late`, rejected
     /// ones to the topic with the suffix `-dead-letter`.
     pub fn sink(
         self,
@@ -346,7 +356,7 @@ impl<K: Key, A: Aggregate> Aggregated<K, A> {
                 topic: topic.to_owned(),
                 encode: Arc::new(encode),
             },
-            summary: None,
+            views: Vec::new(),
         }
     }
 }
@@ -367,10 +377,65 @@ impl<K: Key, A: Aggregate> Pipeline<K, A> {
             encode: Arc::new(encode) as Encode<_>,
         };
 
-        self.summary = Some(Summary {
+        self.views.push(Summary {
             top,
             rank: Arc::new(rank),
-            destination,
+            destination: ViewDestination::Totals(destination),
+        });
+
+        self
+    }
+
+    /// Also publishes the first `count` keys of each window to `topic`, in the order of `rank`: a
+    /// record for each rank. `rank` must be a total order; the least key comes first. Whenever late
+    /// records correct the window, all of its ranks are published again with the next revision.
+    ///
+    /// The record's key must name the window and the rank: the topic is compacted. A ranking that is
+    /// added to a job begins with the windows that the job has not committed yet.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use record_log::Record;
+    /// use std::cmp::Reverse;
+    /// use stream::{Count, Job, Ranked, Windows};
+    ///
+    /// // The ten products that were viewed most, every minute.
+    /// let job = Job::new("hot-products")
+    ///     .source("views", |record: &Record<'_>| {
+    ///         Ok((record.log_time_ms, record.key.map_or(0, |key| key.len() as u64)))
+    ///     })
+    ///     .window(Windows::tumbling(Duration::from_secs(60))?)
+    ///     .aggregate(|product: u64| [(product, Count(1))])
+    ///     .sink("views-per-product", |_, output| output.skip())
+    ///     .top(
+    ///         "hot-products",
+    ///         10,
+    ///         |(one, count), (other, than)| (Reverse(count), one).cmp(&(Reverse(than), other)),
+    ///         |ranked: &Ranked<u64, Count>, output| {
+    ///             let place = format!("{} {}", ranked.window_start, ranked.rank);
+    ///             output.key.extend(place.bytes());
+    ///             output.value.extend(format!("{} {}", ranked.key, ranked.aggregate.0).bytes());
+    ///         },
+    ///     );
+    /// # Ok::<(), stream::JobError>(())
+    /// ```
+    #[must_use]
+    pub fn top(
+        mut self,
+        topic: &str,
+        count: usize,
+        rank: impl Fn((&K, &A), (&K, &A)) -> Ordering + Send + Sync + 'static,
+        encode: impl Fn(&Ranked<K, A>, &mut Output) + Send + Sync + 'static,
+    ) -> Self {
+        let destination = Destination {
+            topic: topic.to_owned(),
+            encode: Arc::new(encode) as Encode<_>,
+        };
+
+        self.views.push(Summary {
+            top: count,
+            rank: Arc::new(rank),
+            destination: ViewDestination::Ranking(destination),
         });
 
         self

@@ -68,7 +68,16 @@
 //! [`Windows`] follow each other or slide; a session of [`SessionWindows`] ends when its key has had
 //! no event for a gap. What is kept of a key's events in a window is an [`Aggregate`]: [`Count`],
 //! [`Sum`], [`Min`], [`Max`], [`Tally`], [`Top`], [`Distinct`], [`DistinctExact`], a tuple of them,
-//! or one of your own. [`Pipeline::summarize`] adds the [`Totals`] of each window over all keys.
+//! or one of your own. [`Windows::offset`] moves the starts of windows, to the days of a time zone.
+//!
+//! # Behind a window
+//!
+//! The sink's function fills the record of a row: key, value and headers. It may
+//! [skip](Output::skip) the row. If a correction is skipped, a tombstone takes the place of the row
+//! that was published before. [`Pipeline::summarize`] adds the [`Totals`] of each window over all
+//! keys, and [`Pipeline::top`] its first keys, each as a record of its own ([`Ranked`]). Both are
+//! right under corrections, in the transaction of the rows. With the aggregate `()`, the rows of a
+//! window are its distinct keys.
 //!
 //! # Late events
 //!
@@ -151,7 +160,7 @@ pub use aggregate::{
 };
 pub use flow::Row;
 pub use output::Output;
-pub use summary::Totals;
+pub use summary::{Ranked, Totals};
 
 pub use attempt::Stop;
 pub use clock::{Clock, system_clock};

@@ -20,6 +20,7 @@ use crate::clock::now_ms;
 use crate::job::Pipeline;
 use crate::source::position::Position;
 use crate::status::{CheckpointStatus, Facts, Status, TopicsStatus};
+use crate::summary::Summary;
 use counts::BatchCounts;
 
 /// The metrics of a job's process.
@@ -227,14 +228,12 @@ impl Metrics {
 
     /// Records the topics that the job reads and publishes to.
     pub(crate) fn describe<K, A>(&self, pipeline: &Pipeline<K, A>) {
+        let views: Vec<&str> = pipeline.views.iter().map(Summary::topic).collect();
         self.facts().topics = TopicsStatus {
             input: pipeline.topic.clone(),
             input_log_time: String::new(),
             results: pipeline.results.topic.clone(),
-            summaries: pipeline
-                .summary
-                .as_ref()
-                .map(|summary| summary.destination.topic.clone()),
+            summaries: (!views.is_empty()).then(|| views.join(", ")),
             late: pipeline.late_topic.clone(),
             dead_letters: pipeline.dead_letter_topic.clone(),
         };

@@ -11,6 +11,8 @@
 //! windows      [         0          )[         30         )        tumbling, 30 of 3 panes
 //! ```
 //!
+//! An offset moves the starts of windows from the multiples of the slide; panes stay where they are.
+//!
 //! Sessions have no fixed windows, but no session reaches over a *cut*, a multiple of the longest
 //! session. So they are kept, corrected and forgotten like tumbling windows of that length.
 
@@ -25,6 +27,8 @@ pub struct Windows {
     size_ms: u64,
     slide_ms: u64,
     pane_ms: u64,
+    /// The time from a multiple of the slide to the next start of a window; less than the slide.
+    offset_ms: u64,
     /// The gap that ends a session, if these are the windows that sessions are cut to.
     gap_ms: Option<u64>,
 }
@@ -47,7 +51,7 @@ pub enum InvalidWindows {
     #[error("windows must not slide by more than their size: events in the gaps would be lost")]
     Gaps,
     /// Panes do not fill windows and slides.
-    #[error("the pane must divide the window and the slide")]
+    #[error("the pane must divide the window, the slide and the offset")]
     Uneven,
     /// Panes do not fill the gap and the limit of sessions.
     #[error("the pane must divide the gap of sessions and their limit")]
@@ -86,6 +90,7 @@ impl Windows {
             size_ms,
             slide_ms,
             pane_ms: greatest_common_divisor(size_ms, slide_ms),
+            offset_ms: 0,
             gap_ms: None,
         })
     }
@@ -100,11 +105,41 @@ impl Windows {
         if pane_ms == 0 {
             return Err(InvalidWindows::Zero);
         }
-        if !self.size_ms.is_multiple_of(pane_ms) || !self.slide_ms.is_multiple_of(pane_ms) {
+        let divides = |ms: u64| ms.is_multiple_of(pane_ms);
+        if !divides(self.size_ms) || !divides(self.slide_ms) || !divides(self.offset_ms) {
             return Err(InvalidWindows::Uneven);
         }
 
         Ok(Self { pane_ms, ..self })
+    }
+
+    /// Returns the same windows, each starting `offset` later. Panes become smaller if they do not
+    /// divide the offset. An event before the first window is rejected.
+    ///
+    /// A day in a time zone is a window with an offset: midnight in UTC+05:30 is 18:30 in UTC.
+    ///
+    /// ```
+    /// use {std::time::Duration, stream::Windows};
+    ///
+    /// let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+    /// let days_in_india = Windows::tumbling(minutes(24 * 60))?.offset(minutes(18 * 60 + 30));
+    /// assert_eq!(days_in_india.offset_ms(), 66_600_000);
+    /// # Ok::<(), stream::InvalidWindows>(())
+    /// ```
+    #[must_use]
+    pub fn offset(self, offset: Duration) -> Self {
+        let offset_ms = (self.offset_ms + millis(offset) % self.slide_ms) % self.slide_ms;
+        Self {
+            offset_ms,
+            pane_ms: greatest_common_divisor(self.pane_ms, offset_ms),
+            ..self
+        }
+    }
+
+    /// The time from a multiple of the slide to the next start of a window. The first window starts
+    /// at this time after the epoch.
+    pub fn offset_ms(&self) -> u64 {
+        self.offset_ms
     }
 
     /// The length of a window.
@@ -138,18 +173,44 @@ impl Windows {
         &self,
         pane: EventTimeMs,
     ) -> impl Iterator<Item = EventTimeMs> + use<> {
-        let last = pane - pane % self.slide_ms;
-        let steps = (last + self.size_ms - pane - 1) / self.slide_ms;
+        let since_start = self.since_start(pane);
+        let steps = (self.size_ms - since_start - 1) / self.slide_ms;
         let slide_ms = self.slide_ms;
         (0..=steps)
             .rev()
-            .filter_map(move |step| last.checked_sub(step * slide_ms))
+            .filter_map(move |step| pane.checked_sub(since_start + step * slide_ms))
+    }
+
+    /// Returns the time from the last start of a window at or before `time` to `time`. The start may
+    /// be before the epoch.
+    fn since_start(&self, time: EventTimeMs) -> u64 {
+        let since_multiple = time % self.slide_ms;
+        if since_multiple >= self.offset_ms {
+            since_multiple - self.offset_ms
+        } else {
+            since_multiple + self.slide_ms - self.offset_ms
+        }
+    }
+
+    /// Returns the first start of a window after `time`.
+    pub(crate) fn next_start(&self, time: EventTimeMs) -> EventTimeMs {
+        time + (self.slide_ms - self.since_start(time))
+    }
+
+    /// Returns the first pane of which all windows start at or after `time`.
+    pub(crate) fn first_whole(&self, time: EventTimeMs) -> EventTimeMs {
+        let first_start = match self.since_start(time) {
+            0 => time,
+            _ => self.next_start(time),
+        };
+        let last_broken = first_start.checked_sub(self.slide_ms);
+        last_broken.map_or(0, |start| start + self.size_ms)
     }
 
     /// Returns the end of the last window that contains `pane`. After it, only corrections need the
     /// pane.
     pub(crate) fn last_end(&self, pane: EventTimeMs) -> EventTimeMs {
-        pane - pane % self.slide_ms + self.size_ms
+        pane + self.size_ms - self.since_start(pane)
     }
 
     /// Returns the end of the last window that shares a pane with the window that ends at `end`. A
@@ -298,6 +359,47 @@ mod tests {
             );
             assert_eq!(windows.last_end(pane), expected.last().unwrap() + 60);
         }
+    }
+
+    #[test]
+    fn windows_with_an_offset_are_those_without_one_moved() {
+        for (size, slide, offset) in [(60, 60, 20), (60, 60, 75), (60, 20, 10), (25, 10, 5)] {
+            let moved = windows(size, slide).offset(Duration::from_millis(offset));
+            let pane_ms = moved.pane_ms();
+            assert!([size, slide, offset].iter().all(|ms| ms % pane_ms == 0));
+
+            // Starts, found by stepping from the first.
+            let starts: Vec<u64> = (0..60).map(|step| offset % slide + step * slide).collect();
+            for pane in (0..400).step_by(usize::try_from(pane_ms).unwrap()) {
+                let holds = |start: &&u64| **start <= pane && pane < **start + size;
+                let expected: Vec<u64> = starts.iter().filter(holds).copied().collect();
+                assert_eq!(moved.containing(pane).collect::<Vec<_>>(), expected);
+                if let Some(last) = expected.last() {
+                    assert_eq!(moved.last_end(pane), last + size);
+                }
+
+                let next = starts.iter().find(|start| **start > pane);
+                assert_eq!(moved.next_start(pane), *next.unwrap());
+                let is_whole = |first: u64| {
+                    let mut windows = moved.containing(first);
+                    windows.all(|start| start >= pane)
+                };
+                let whole = moved.first_whole(pane);
+                assert!(is_whole(whole) && (whole == 0 || !is_whole(whole - pane_ms)));
+            }
+        }
+    }
+
+    #[test]
+    fn an_offset_keeps_panes_that_divide_it_and_is_less_than_the_slide() {
+        let ms = Duration::from_millis;
+        let moved = windows(60, 60).offset(ms(80));
+        assert_eq!((moved.offset_ms(), moved.pane_ms()), (20, 20));
+        assert_eq!(moved.offset(ms(40)).offset_ms(), 0);
+        assert_eq!(windows(60, 60).offset(ms(120)), windows(60, 60));
+
+        assert_eq!(moved.in_panes_of(ms(30)), Err(InvalidWindows::Uneven));
+        assert_eq!(moved.in_panes_of(ms(10)).unwrap().pane_ms(), 10);
     }
 
     #[test]

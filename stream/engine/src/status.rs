@@ -107,7 +107,7 @@ pub struct TopicsStatus {
     pub input_log_time: String,
     /// The topic of rows.
     pub results: String,
-    /// The topic of summaries, if there is one.
+    /// The topics of summaries and rankings, separated by commas, if there are any.
     pub summaries: Option<String>,
     /// The topic of records that came too late.
     pub late: String,

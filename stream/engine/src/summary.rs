@@ -1,4 +1,5 @@
-//! The totals of each window over all of its keys: a view derived with differential dataflow.
+//! Views of each window over all of its keys, derived with differential dataflow: its totals, and
+//! the ranking of its first keys.
 //!
 //! ```text
 //! closed windows ──▶ contribution of this worker ──▶ reduce by window ──▶ totals, whenever they change
@@ -13,12 +14,16 @@
 //! For sessions, the totals cover all sessions between two cuts that have been emitted so far. They
 //! change at every pane that emits a session.
 //!
+//! A ranking is published row by row: a record for each rank. Rows of windows are merged, never
+//! removed, so a ranking never becomes shorter: what stood at a rank is overwritten.
+//!
 //! What always holds: totals have the timestamp of the pane that changed them, so they are
 //! committed with its rows. A contribution ends when its window can no longer be corrected, so the
 //! view forgets it.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use differential_dataflow::AsCollection;
@@ -34,11 +39,53 @@ use crate::pane::EventTimeMs;
 use crate::window::rules::WindowRules;
 use crate::window::state::{Closed, State};
 
-/// The summary of each window over all of its keys.
+/// A view of each window over all of its keys.
 pub struct Summary<K, A> {
     pub(crate) top: usize,
     pub(crate) rank: Rank<K, A>,
-    pub(crate) destination: Destination<Totals<K, A>>,
+    pub(crate) destination: ViewDestination<K, A>,
+}
+
+impl<K, A> Summary<K, A> {
+    /// The topic of the view.
+    pub(crate) fn topic(&self) -> &str {
+        match &self.destination {
+            ViewDestination::Totals(destination) => &destination.topic,
+            ViewDestination::Ranking(destination) => &destination.topic,
+        }
+    }
+}
+
+/// Where a view is published to, and as what.
+pub enum ViewDestination<K, A> {
+    /// One record for each window.
+    Totals(Destination<Totals<K, A>>),
+    /// A record for each rank of a window.
+    Ranking(Destination<Ranked<K, A>>),
+}
+
+impl<K, A> Clone for ViewDestination<K, A> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Totals(destination) => Self::Totals(destination.clone()),
+            Self::Ranking(destination) => Self::Ranking(destination.clone()),
+        }
+    }
+}
+
+/// A key at its rank in a window.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Ranked<K, A> {
+    /// The start of the window.
+    pub window_start: EventTimeMs,
+    /// The rank: 1 for the first key.
+    pub rank: u32,
+    /// The key.
+    pub key: K,
+    /// All of the key's events in the window.
+    pub aggregate: A,
+    /// The revision of the ranking; see [`Totals::revision`]. All ranks of a window have the same.
+    pub revision: u32,
 }
 
 /// The order by which keys are ranked.
@@ -75,9 +122,12 @@ pub struct Totals<K, A> {
     first_revision: u32,
 }
 
-/// A change of one worker's contributions: the contribution by window, the time, and the number of
-/// copies.
-pub type Change<K, A> = ((EventTimeMs, Totals<K, A>), EventTimeMs, isize);
+/// The number of a view in its job, and a window.
+pub type ViewWindow = (usize, EventTimeMs);
+
+/// A change of one worker's contributions: the contribution by view and window, the time, and the
+/// number of copies.
+pub type Change<K, A> = ((ViewWindow, Totals<K, A>), EventTimeMs, isize);
 
 impl<K, A> Totals<K, A> {
     /// Returns the revision: 0 at first, plus the number of panes at which late records, or further
@@ -87,19 +137,36 @@ impl<K, A> Totals<K, A> {
         self.first_revision
             .saturating_add(changes.saturating_sub(self.first_told))
     }
+
+    /// Returns the first keys at their ranks.
+    fn ranked(&self) -> impl Iterator<Item = Ranked<K, A>>
+    where
+        K: Clone,
+        A: Clone,
+    {
+        (1..).zip(&self.top).map(|(rank, (key, aggregate))| Ranked {
+            window_start: self.window_start,
+            rank,
+            key: key.clone(),
+            aggregate: aggregate.clone(),
+            revision: self.revision(),
+        })
+    }
 }
 
 /// The current contributions of one worker, for windows that can still be corrected.
 pub struct Contributions<K, A> {
     rules: WindowRules<A>,
-    current: HashMap<EventTimeMs, Totals<K, A>>,
+    views: Rc<[Summary<K, A>]>,
+    current: HashMap<ViewWindow, Totals<K, A>>,
 }
 
 impl<K: Key, A: Aggregate> Contributions<K, A> {
     /// Creates an empty set of contributions.
-    pub fn new(rules: WindowRules<A>) -> Self {
+    pub fn new(rules: WindowRules<A>, views: Rc<[Summary<K, A>]>) -> Self {
         Self {
             rules,
+            views,
             current: HashMap::new(),
         }
     }
@@ -107,23 +174,25 @@ impl<K: Key, A: Aggregate> Contributions<K, A> {
     /// Returns the changes that result from closing the pane `arrival`.
     pub fn update(
         &mut self,
-        summary: &Summary<K, A>,
         arrival: EventTimeMs,
         closed: &Closed<K, A>,
         state: &dyn State<K, A>,
     ) -> Vec<Change<K, A>> {
         let mut changes = Vec::new();
-        for window in &closed.windows {
-            let Some(mut totals) = totals(summary, *window, state) else {
-                continue;
-            };
+        for (number, view) in Rc::clone(&self.views).iter().enumerate() {
+            for window in &closed.windows {
+                let Some(mut totals) = totals(view, *window, state) else {
+                    continue;
+                };
 
-            totals.first_revision = self.rules.revision(*window, 0);
-            totals.first_told = u32::from(self.rules.extent.is_some());
-            if let Some(old) = self.current.insert(*window, totals.clone()) {
-                changes.extend(self.during(arrival, old, -1));
+                totals.first_revision = self.rules.revision(*window, 0);
+                totals.first_told = u32::from(self.rules.extent.is_some());
+                let place = (number, *window);
+                if let Some(old) = self.current.insert(place, totals.clone()) {
+                    changes.extend(self.during(arrival, place, old, -1));
+                }
+                changes.extend(self.during(arrival, place, totals, 1));
             }
-            changes.extend(self.during(arrival, totals, 1));
         }
 
         changes
@@ -131,8 +200,10 @@ impl<K: Key, A: Aggregate> Contributions<K, A> {
 
     /// Forgets windows that can no longer be corrected.
     pub fn forget(&mut self, windows: &[EventTimeMs]) {
-        for window in windows {
-            self.current.remove(window);
+        for number in 0..self.views.len() {
+            for window in windows {
+                self.current.remove(&(number, *window));
+            }
         }
     }
 
@@ -142,10 +213,11 @@ impl<K: Key, A: Aggregate> Contributions<K, A> {
     fn during(
         &self,
         arrival: EventTimeMs,
+        place: ViewWindow,
         totals: Totals<K, A>,
         copies: isize,
     ) -> impl Iterator<Item = Change<K, A>> + use<K, A> {
-        let window = totals.window_start;
+        let window = place.1;
         let WindowRules {
             windows,
             lateness_ms,
@@ -155,9 +227,9 @@ impl<K: Key, A: Aggregate> Contributions<K, A> {
         let forgotten_at = last_correction
             .checked_add(*lateness_ms)
             .and_then(|end| end.checked_next_multiple_of(windows.pane_ms()));
-        let ending = forgotten_at.map(|at| ((window, totals.clone()), at, -copies));
+        let ending = forgotten_at.map(|at| ((place, totals.clone()), at, -copies));
 
-        std::iter::once(((window, totals), arrival, copies)).chain(ending)
+        std::iter::once(((place, totals), arrival, copies)).chain(ending)
     }
 }
 
@@ -219,31 +291,52 @@ impl<K: Key, A: Aggregate> Summary<K, A> {
         Some(merged)
     }
 
-    fn encode(&self, totals: &Totals<K, A>) -> Outgoing {
-        let mut output = Output::default();
-        (self.destination.encode)(totals, &mut output);
-        Outgoing {
-            group: group_of(hash_bytes(&totals.window_start.to_le_bytes())),
-            topic: self.destination.topic.clone(),
-            output,
+    /// Returns the records of a window.
+    fn encode(&self, totals: &Totals<K, A>) -> Vec<Outgoing> {
+        let is_correction = totals.revision() > 0;
+        let group = group_of(hash_bytes(&totals.window_start.to_le_bytes()));
+        let record = |topic: &str, fill: &dyn Fn(&mut Output)| {
+            let mut output = Output::default();
+            fill(&mut output);
+            (!output.is_nothing(is_correction)).then(|| Outgoing {
+                group,
+                topic: topic.to_owned(),
+                output,
+            })
+        };
+
+        match &self.destination {
+            ViewDestination::Totals(Destination { topic, encode }) => {
+                record(topic, &|output| encode(totals, output))
+                    .into_iter()
+                    .collect()
+            }
+            ViewDestination::Ranking(Destination { topic, encode }) => totals
+                .ranked()
+                .filter_map(|ranked| record(topic, &|output| encode(&ranked, output)))
+                .collect(),
         }
     }
 }
 
-/// Builds the view: turns the changes of the workers' contributions into records for the sink.
+/// Builds the views: turns the changes of the workers' contributions into records for the sink.
 pub fn summarize<'scope, K: Key, A: Aggregate>(
     changes: StreamVec<'scope, EventTimeMs, Change<K, A>>,
-    summary: std::rc::Rc<Summary<K, A>>,
+    views: Rc<[Summary<K, A>]>,
 ) -> StreamVec<'scope, EventTimeMs, Outgoing> {
-    let merging = std::rc::Rc::clone(&summary);
+    let merging = Rc::clone(&views);
     let totals = changes
         .as_collection()
-        .reduce(move |_window, parts, output| {
+        .reduce(move |(number, _window), parts, output| {
             let parts = parts
                 .iter()
                 .filter(|(_, copies)| *copies > 0)
                 .map(|(totals, _)| *totals);
-            output.extend(merging.merge(parts).map(|totals| (totals, 1_isize)));
+            output.extend(
+                merging[*number]
+                    .merge(parts)
+                    .map(|totals| (totals, 1_isize)),
+            );
         });
 
     // Each update is sent at its own time, because differential sends updates of several times
@@ -254,11 +347,11 @@ pub fn summarize<'scope, K: Key, A: Aggregate>(
                 let Some(earliest) = cap.retain_least(output.output_index()) else {
                     return;
                 };
-                for ((_, totals), time, difference) in updates.drain(..) {
+                for (((number, _), totals), time, difference) in updates.drain(..) {
                     if difference > 0 {
                         output
                             .session(&earliest.delayed(&time))
-                            .give(summary.encode(&totals));
+                            .give_iterator(views[number].encode(&totals).into_iter());
                     }
                 }
             });

@@ -1,8 +1,8 @@
 //! The topics of a job: creates those that it publishes to, waits for the one that it reads, and
 //! checks all of them.
 //!
-//! A compacted topic keeps one record of each key. That is right for summaries, whose key is their
-//! window. It loses data in every other topic: the keys of results, late records, dead letters and
+//! A compacted topic keeps one record of each key. That is right for summaries and rankings, whose
+//! key is their window, or their window and rank. It loses data in every other topic: the keys of results, late records, dead letters and
 //! source records are shared by many records.
 
 use std::time::Duration;
@@ -43,9 +43,9 @@ pub fn ensure<K, A>(
 
     specs.extend(
         pipeline
-            .summary
+            .views
             .iter()
-            .map(|summary| spec(&summary.destination.topic, Cleanup::CompactAndDelete)),
+            .map(|view| spec(view.topic(), Cleanup::CompactAndDelete)),
     );
 
     log.ensure_topics(&specs)

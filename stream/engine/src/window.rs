@@ -55,7 +55,7 @@ fn state<K: Key, A: Aggregate>(rules: &WindowRules<A>) -> Box<dyn State<K, A>> {
 pub fn close<'scope, K: Key, A: Aggregate>(
     panes: StreamVec<'scope, EventTimeMs, SharedPane<K, A>>,
     rules: WindowRules<A>,
-    summary: Option<Rc<Summary<K, A>>>,
+    views: Rc<[Summary<K, A>]>,
     attempt: Arc<Attempt>,
 ) -> Closings<'scope, K, A> {
     let scope = panes.scope();
@@ -69,7 +69,7 @@ pub fn close<'scope, K: Key, A: Aggregate>(
 
     builder.build(move |_| {
         let mut state = state(&rules);
-        let mut contributions = Contributions::new(rules.clone());
+        let mut contributions = Contributions::new(rules.clone(), Rc::clone(&views));
         let mut agenda: BTreeMap<EventTimeMs, Due<K, A>> = BTreeMap::new();
 
         move |frontiers| {
@@ -100,12 +100,10 @@ pub fn close<'scope, K: Key, A: Aggregate>(
                     .metrics
                     .windows(worker, closed.rows.len(), state.entries(), state.panes());
 
-                if let Some(summary) = &summary {
-                    let updates = contributions.update(summary, arrival, &closed, &*state);
-                    changes
-                        .session(&due.changes)
-                        .give_iterator(updates.into_iter());
-                }
+                let updates = contributions.update(arrival, &closed, &*state);
+                changes
+                    .session(&due.changes)
+                    .give_iterator(updates.into_iter());
 
                 contributions.forget(&state.forget(arrival));
                 closed.rows.iter_mut().for_each(|row| rules.raise(row));

@@ -85,6 +85,9 @@ pub struct Fingerprint {
     pub slide_ms: u64,
     /// The length of panes.
     pub pane_ms: u64,
+    /// The time from a multiple of the slide to the next start of a window.
+    #[serde(default, skip_serializing_if = "is_zero_u64")]
+    pub offset_ms: u64,
     /// The gap that ends a session, if windows are sessions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_gap_ms: Option<u64>,
@@ -223,6 +226,7 @@ impl Fingerprint {
             window_ms: windows.size_ms(),
             slide_ms: windows.slide_ms(),
             pane_ms: windows.pane_ms(),
+            offset_ms: windows.offset_ms(),
             session_gap_ms: windows.gap_ms(),
             slots: None,
             key: None,
@@ -284,6 +288,11 @@ impl Fingerprint {
         compare(window, duration(&self.window_ms), duration(&job.window_ms));
         compare("slide", duration(&self.slide_ms), duration(&job.slide_ms));
         compare("pane", duration(&self.pane_ms), duration(&job.pane_ms));
+        compare(
+            "window offset",
+            duration(&self.offset_ms),
+            duration(&job.offset_ms),
+        );
         if let Some((key, of_job)) = self.key.as_ref().zip(job.key.as_ref()) {
             compare("key type", key.clone(), of_job.clone());
         }

@@ -265,12 +265,16 @@ impl Transactions {
     ) -> Result<usize, PublishError> {
         if container == OUTGOING {
             let record = &results.outgoing[place as usize];
-            self.publisher.send(record.as_new())?;
-            return Ok(record.output.key.len() + record.output.value.len());
+            return record.output.send(&record.topic, self.publisher.as_mut());
         }
+
         let row = &results.rows[container as usize][place as usize];
-        self.publisher.send(writer.record(row, &mut self.output))?;
-        Ok(self.output.key.len() + self.output.value.len())
+        self.output.clear();
+        (writer.encode)(row, &mut self.output);
+        if self.output.is_nothing(row.is_correction()) {
+            return Ok(0);
+        }
+        self.output.send(&writer.topic, self.publisher.as_mut())
     }
 
     /// Commits a transaction, if it is not empty, and returns the next one.
@@ -372,19 +376,6 @@ impl<K, A> RowWriter<K, A> {
     pub fn of(pipeline: &Pipeline<K, A>) -> Self {
         let Destination { topic, encode } = pipeline.results.clone();
         Self { topic, encode }
-    }
-
-    fn record<'a>(&'a self, row: &Row<K, A>, output: &'a mut Output) -> NewRecord<'a> {
-        output.key.clear();
-        output.value.clear();
-        (self.encode)(row, output);
-        NewRecord {
-            topic: &self.topic,
-            partition: None,
-            key: Some(&output.key),
-            value: Some(&output.value),
-            headers: &[],
-        }
     }
 }
 

@@ -34,6 +34,9 @@ pub struct World {
     ids: BTreeMap<(u32, u64), u64>,
     /// Whether results may have been committed more than once, always with the same content.
     pub may_repeat: bool,
+    /// Whether rows whose count is a multiple of three are skipped. The keys of records then name
+    /// their window.
+    pub is_filtered: bool,
     /// The share of records that are no events.
     pub malformed: f64,
     /// The share of events that are behind others.
@@ -75,6 +78,7 @@ impl World {
             has_copies: false,
             ids: BTreeMap::new(),
             may_repeat: false,
+            is_filtered: false,
             malformed: 0.03,
             behind: 0.5,
             times,
@@ -177,6 +181,7 @@ impl World {
             let value = record.value.as_deref().unwrap();
             let position = (record.partition, record.offset);
             let event = parse(value).map(|(time, key)| (key, time));
+            let event = event.filter(|(_, time)| *time >= self.windows.offset_ms());
             self.records.insert(position, event);
             let own_id = 1 << 63 | u64::from(record.partition) << 40 | record.offset;
             let id = parse_id(value).unwrap_or(own_id);
@@ -207,7 +212,7 @@ impl World {
 
     /// Creates the topics to which a job publishes.
     pub fn prepare(&self, settings: &Settings) {
-        stream::internals::ensure_topics(&self.log, &pipeline(self.windows), settings).unwrap();
+        stream::internals::ensure_topics(&self.log, &self.pipeline(), settings).unwrap();
     }
 
     /// Creates the counting job over this world that runs until a stop is requested.
@@ -239,7 +244,12 @@ impl World {
 
     /// Creates the counting job over this world, for the process with the handle `log`.
     pub fn job(&self, log: SimulatedLog, settings: &Settings) -> Run<u64, Count> {
-        self.run_of(pipeline(self.windows), log, settings)
+        self.run_of(self.pipeline(), log, settings)
+    }
+
+    /// Defines the counting job of this world.
+    fn pipeline(&self) -> Pipeline<u64, Count> {
+        pipeline(self.windows, self.is_filtered)
     }
 
     /// Creates another job over this world.
@@ -294,9 +304,38 @@ impl World {
             "a revision was committed twice: {rows:?}"
         );
 
+        if self.is_filtered {
+            let standing = self.standing("counts").into_values();
+            return standing.map(|row| ((row[0], row[1]), row[3])).collect();
+        }
+
         rows.into_iter()
             .map(|(window, key, _, count)| ((window, key), count))
             .collect()
+    }
+
+    /// Returns the newest value of each key of a topic, as numbers. Keys whose newest record is a
+    /// tombstone are absent.
+    ///
+    /// # Panics
+    /// If a record of a row has another revision in its header than in its value.
+    fn standing(&self, topic: &str) -> BTreeMap<Vec<u8>, Vec<u64>> {
+        let mut standing = BTreeMap::new();
+        for record in self.log.records(topic) {
+            let key = record.key.unwrap();
+            let Some(value) = record.value else {
+                standing.remove(&key);
+                continue;
+            };
+
+            let row = numbers(&value);
+            for (name, header) in record.headers {
+                assert_eq!((&*name, numbers(&header)), ("revision", vec![row[2]]));
+            }
+            standing.insert(key, row);
+        }
+
+        standing
     }
 
     /// Returns the highest revision of all rows.
@@ -352,8 +391,13 @@ impl World {
             }
         }
 
-        assert_eq!(self.committed(), expected);
         self.check_summaries(&expected);
+        self.check_tops(&expected);
+
+        if self.is_filtered {
+            expected.retain(|_, count| !is_skipped(*count));
+        }
+        assert_eq!(self.committed(), expected);
     }
 
     /// Compares the panes in the newest checkpoint with a plain recount, as far back as the
@@ -426,30 +470,39 @@ impl World {
         assert_eq!(newest.collect::<BTreeMap<_, _>>(), expected);
     }
 
+    /// Compares the keys at the first two ranks that have more than one event.
+    fn check_tops(&self, rows: &BTreeMap<(u64, u64), u64>) {
+        let mut ranked: BTreeMap<u64, Vec<(u64, u64)>> = BTreeMap::new();
+        for ((window, key), count) in rows {
+            ranked.entry(*window).or_default().push((*key, *count));
+        }
+
+        let mut expected = BTreeMap::new();
+        for (window, mut keys) in ranked {
+            keys.sort_by_key(|(key, count)| (std::cmp::Reverse(*count), *key));
+            let kept = (1..3).zip(keys).filter(|(_, (_, count))| *count > 1);
+            expected.extend(kept.map(|(rank, found)| ((window, rank), found)));
+        }
+
+        let tops = self.standing("tops").into_values();
+        let tops: BTreeMap<_, _> = tops.map(|n| ((n[0], n[1]), (n[3], n[4]))).collect();
+        assert_eq!(tops, expected);
+    }
+
     /// Returns the windows that contain an event, found by trying all of them.
     pub fn windows_of(&self, time: u64) -> Vec<u64> {
-        let starts = (0..=time).step_by(usize::try_from(self.windows.slide_ms()).unwrap());
+        let starts = self.windows.offset_ms()..=time;
+        let starts = starts.step_by(usize::try_from(self.windows.slide_ms()).unwrap());
         starts
             .filter(|start| time < start + self.windows.size_ms())
             .collect()
     }
 
-    /// Returns the records of a topic whose values are numbers.
+    /// Returns the records of a topic whose values are numbers, without tombstones.
     pub fn numbers(&self, topic: &str) -> Vec<Vec<u64>> {
-        let text = |value: Vec<u8>| String::from_utf8(value).unwrap();
-        let values = self
-            .log
-            .records(topic)
-            .into_iter()
-            .map(|record| text(record.value.unwrap()));
-
+        let values = self.log.records(topic).into_iter();
         values
-            .map(|value| {
-                value
-                    .split(' ')
-                    .map(|number| number.parse().unwrap())
-                    .collect()
-            })
+            .filter_map(|record| record.value.as_deref().map(numbers))
             .collect()
     }
 
@@ -477,8 +530,27 @@ impl World {
     }
 }
 
-/// Defines a job that counts by key, and totals each window with its first three keys.
-fn pipeline(windows: Windows) -> Pipeline<u64, Count> {
+/// Parses numbers that are separated by spaces.
+fn numbers(value: &[u8]) -> Vec<u64> {
+    let text = std::str::from_utf8(value).unwrap();
+    text.split(' ')
+        .map(|number| number.parse().unwrap())
+        .collect()
+}
+
+/// Returns whether a filtered job skips rows with this count.
+fn is_skipped(count: u64) -> bool {
+    count.is_multiple_of(3)
+}
+
+/// Orders keys by their counts: the greatest first, then the least key.
+fn rank((key, count): (&u64, &Count), (other, than): (&u64, &Count)) -> std::cmp::Ordering {
+    (std::cmp::Reverse(count), key).cmp(&(std::cmp::Reverse(than), other))
+}
+
+/// Defines a job that counts by key, totals each window with its first three keys, and publishes the
+/// first two keys of each window that have more than one event.
+fn pipeline(windows: Windows, is_filtered: bool) -> Pipeline<u64, Count> {
     Job::new("counts")
         .source("events", |record| {
             let (time, key) = decode(record)?;
@@ -487,8 +559,16 @@ fn pipeline(windows: Windows) -> Pipeline<u64, Count> {
         .identified_by(|(_, id)| id.map(Into::into))
         .window(windows)
         .aggregate(|(key, _): (u64, Option<u64>)| [(key, Count(1))])
-        .sink("counts", |row, output| {
+        .sink("counts", move |row, output| {
             output.key.extend(row.key.to_string().bytes());
+            if is_filtered {
+                let revision = row.revision.to_string().into_bytes();
+                output.key.extend(format!(" {}", row.window_start).bytes());
+                output.headers.push(("revision".to_owned(), revision));
+            }
+            if is_filtered && is_skipped(row.aggregate.0) {
+                output.skip();
+            }
             write(
                 &[
                     row.window_start,
@@ -499,23 +579,28 @@ fn pipeline(windows: Windows) -> Pipeline<u64, Count> {
                 output,
             );
         })
-        .summarize(
-            "totals",
-            3,
-            |(key, count), (other_key, other)| {
-                (std::cmp::Reverse(count), key).cmp(&(std::cmp::Reverse(other), other_key))
-            },
-            |totals, output| {
-                let mut numbers = vec![
-                    totals.window_start,
-                    totals.revision().into(),
-                    totals.keys,
-                    totals.aggregate.0,
-                ];
-                numbers.extend(totals.top.iter().flat_map(|(key, count)| [*key, count.0]));
-                write(&numbers, output);
-            },
-        )
+        .summarize("totals", 3, rank, |totals, output| {
+            let mut numbers = vec![
+                totals.window_start,
+                totals.revision().into(),
+                totals.keys,
+                totals.aggregate.0,
+            ];
+            numbers.extend(totals.top.iter().flat_map(|(key, count)| [*key, count.0]));
+            write(&numbers, output);
+        })
+        .top("tops", 2, rank, |ranked, output| {
+            let place = format!("{} {}", ranked.window_start, ranked.rank);
+            output.key.extend(place.bytes());
+            if ranked.aggregate.0 < 2 {
+                output.skip();
+            }
+
+            let Count(count) = ranked.aggregate;
+            let [rank, revision] = [ranked.rank, ranked.revision].map(u64::from);
+            let numbers = [ranked.window_start, rank, revision, ranked.key, count];
+            write(&numbers, output);
+        })
 }
 
 /// Decodes a record into its event time and its key.
@@ -563,16 +648,18 @@ pub fn settings(random: &mut SmallRng) -> Settings {
 }
 
 /// Draws windows: tumbling of one pane or several, or sliding, with a slide that divides the size
-/// or does not.
+/// or does not, and with an offset or without one.
 pub fn windows(random: &mut SmallRng) -> Windows {
     let ms = Duration::from_millis;
-    match random.random_range(0..4) {
+    match random.random_range(0..6) {
         0 => Windows::tumbling(ms(10)).unwrap(),
         1 => Windows::tumbling(ms(30))
             .unwrap()
             .in_panes_of(ms(10))
             .unwrap(),
         2 => Windows::sliding(ms(30), ms(10)).unwrap(),
+        3 => Windows::tumbling(ms(20)).unwrap().offset(ms(10)),
+        4 => Windows::sliding(ms(30), ms(10)).unwrap().offset(ms(25)),
         _ => Windows::sliding(ms(25), ms(10)).unwrap(),
     }
 }

@@ -303,6 +303,7 @@ fn schedule(seed: u64) -> Happened {
     let mut world = World::new(windows(&mut random), random.random_range(1..=4));
     world.may_repeat = kind == Kind::AtLeastOnce;
     world.has_copies = random.random_bool(0.5);
+    world.is_filtered = random.random_bool(0.4);
     world.malformed = *[0.03, 0.3, 0.95].choose(&mut random).unwrap();
     world.behind = *[0.1, 0.5, 0.95].choose(&mut random).unwrap();
 

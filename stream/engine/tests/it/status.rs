@@ -47,7 +47,7 @@ fn a_job_that_ran_tells_what_it_read_and_where_it_stands() {
     assert_eq!(Some(checkpoint.boundary_ms), status.watermark_ms);
     assert_eq!(
         (&*status.topics.input, status.topics.summaries.as_deref()),
-        ("events", Some("totals"))
+        ("events", Some("totals, tops"))
     );
 
     assert_eq!(status.topics.input_log_time, "LogAppendTime");

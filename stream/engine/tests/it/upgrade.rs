@@ -144,6 +144,19 @@ fn commit_of_slots(world: &World, version: Version) {
             headers: &[],
         };
         slot.send(record).unwrap();
+
+        for rank in [1, 2] {
+            let place = format!("10 {rank}");
+            let value = format!("{place} 0 {rank} 2");
+            let record = NewRecord {
+                topic: "tops",
+                partition: None,
+                key: Some(place.as_bytes()),
+                value: Some(value.as_bytes()),
+                headers: &[],
+            };
+            slot.send(record).unwrap();
+        }
     }
     let headers: [(&str, &[u8]); 3] = [
         ("source_partition", b"0"),

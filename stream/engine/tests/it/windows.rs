@@ -30,6 +30,7 @@ fn a_job_that_goes_on_with_other_workers_corrects_what_comes_late_and_repeats_no
     for seed in 1..=40 {
         let mut random = random(seed);
         let mut world = World::new(windows(&mut random), random.random_range(1..=4));
+        world.is_filtered = random.random_bool(0.5);
         let first = settings(&mut random);
 
         for _ in 0..random.random_range(2..=4) {

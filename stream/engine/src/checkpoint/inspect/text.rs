@@ -82,7 +82,10 @@ pub fn show(shown: &Shown) -> String {
         match fingerprint.session_gap_ms.map(duration) {
             None => [
                 "windows".to_owned(),
-                format!("{window}, one every {slide}, in panes of {pane}"),
+                format!(
+                    "{window}, one every {slide}{}, in panes of {pane}",
+                    offset(fingerprint.offset_ms)
+                ),
             ],
             Some(gap) => [
                 "sessions".to_owned(),
@@ -231,6 +234,14 @@ fn table<const N: usize>(rows: impl IntoIterator<Item = [String; N]>) -> String 
     };
 
     rows.iter().map(line).collect()
+}
+
+/// Returns the offset of windows, if there is one.
+fn offset(offset_ms: u64) -> String {
+    match offset_ms {
+        0 => String::new(),
+        offset_ms => format!(" with offset {}", duration(offset_ms)),
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,9 @@
 
 use std::io::Write;
 
-use stream::{AnyPipeline, CheckpointStore, CheckpointsCommand, Membership, Stop, system_clock};
+use stream::{
+    AnyPipeline, CheckpointStore, CheckpointsCommand, Membership, Settings, Stop, system_clock,
+};
 
 use crate::error::CommandError;
 use crate::flags::{CheckpointsFlags, RunFlags};
@@ -20,10 +22,14 @@ pub fn work<D: JobDefinition>(
     supervise::show_life(flags.members.silence_limit)
         .map_err(CommandError::system("cannot show signs of life"))?;
     let members = Membership::from(flags.members.clone()).join()?;
-    let log = record_log::open(&flags.records.settings())?;
-    let run = define(&flags)?
-        .on(flags.job.settings.into(), log)?
-        .together(members)?;
+    let pipeline = define(&flags)?;
+    let log = flags.records.open(pipeline.source_topic())?;
+    let settings = Settings {
+        // Nothing is ever added to files.
+        until_end: flags.job.settings.until_end || flags.records.input.is_some(),
+        ..flags.job.settings.into()
+    };
+    let run = pipeline.on(settings, log)?.together(members)?;
 
     let stop = stop_on_signals()?;
     if let Some(address) = flags.status_address {

@@ -1,9 +1,12 @@
 //! The command line of a job's program.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use record_log::LogSettings;
+use record_log::files::{FilesLog, FilesSettings};
+use record_log::{LogError, LogSettings, RecordLog};
 use tracing_subscriber::EnvFilter;
 
 use crate::checkpoints::CheckpointsVerb;
@@ -119,7 +122,7 @@ pub struct RunFlags<D: JobDefinition> {
     pub job: JobSettings<D>,
 }
 
-/// The Kafka that a job reads and publishes to.
+/// The Kafka that a job reads and publishes to, and the files that it may read instead.
 #[derive(Args, Clone)]
 #[group(skip)]
 pub struct LogFlags {
@@ -146,6 +149,18 @@ pub struct LogFlags {
     /// fetch.max.bytes, max.partition.fetch.bytes, queued.max.messages.kbytes; transaction.timeout.ms
     #[arg(long = "property", env = "TIDEMARK_PROPERTIES", hide_env_values = true, value_delimiter = '\n', value_parser = parse_property, value_name = "NAME=VALUE")]
     pub properties: Vec<(String, String)>,
+
+    /// Read the job's records from files and not from its topic, one record a line: file:///folder,
+    /// or a file; the job ends when it has read them
+    ///
+    /// Each file of the folder is a partition, in the order of their names; names that begin with a dot are left out. Results
+    /// are published to Kafka if --brokers, --client or --property is given, otherwise they are printed.
+    #[arg(long, env = "TIDEMARK_INPUT", value_parser = parse_input, value_name = "URL")]
+    pub input: Option<PathBuf>,
+
+    /// The first line of each file of --input is a header, as in CSV files, and no record
+    #[arg(long, env = "TIDEMARK_INPUT_HEADER")]
+    pub input_header: bool,
 }
 
 /// A client of Kafka.
@@ -165,6 +180,27 @@ impl std::fmt::Debug for LogFlags {
 }
 
 impl LogFlags {
+    /// Opens the log. If the flags name files, the source topic is read from them.
+    ///
+    /// # Errors
+    /// [`LogError::Settings`] if a property or the files cannot be used.
+    pub fn open(&self, source_topic: &str) -> Result<Arc<dyn RecordLog>, LogError> {
+        let log = record_log::open(&self.settings())?;
+        match self.files() {
+            Some(files) => Ok(Arc::new(FilesLog::open(&files, source_topic, log)?)),
+            None => Ok(log),
+        }
+    }
+
+    /// Returns the files that the source topic is read from, if the flags name any.
+    pub fn files(&self) -> Option<FilesSettings> {
+        let path = self.input.clone()?;
+        Some(FilesSettings {
+            path,
+            has_header: self.input_header,
+        })
+    }
+
     /// Returns the settings of the log.
     pub fn settings(&self) -> LogSettings {
         let brokers = self.brokers.clone();
@@ -207,4 +243,36 @@ impl LogFilter {
 fn parse_property(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("NAME=VALUE is expected")?;
     Ok((name.to_owned(), value.to_owned()))
+}
+
+/// Parses the URL of a file or folder. A path without a scheme is one, too.
+fn parse_input(text: &str) -> Result<PathBuf, String> {
+    let path = match text.split_once("://") {
+        Some(("file", path)) if path.starts_with('/') => path,
+        Some(_) => return Err("file:///folder is expected".to_owned()),
+        None => text,
+    };
+
+    if path.is_empty() {
+        return Err("file:///folder is expected".to_owned());
+    }
+    Ok(PathBuf::from(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_input_is_the_url_of_a_folder_or_its_path() {
+        for text in ["file:///data/orders", "/data/orders"] {
+            assert_eq!(parse_input(text), Ok(PathBuf::from("/data/orders")));
+        }
+        assert_eq!(parse_input("orders"), Ok(PathBuf::from("orders")));
+
+        for text in ["", "file://", "file://host/orders", "s3://bucket/orders"] {
+            let refused = parse_input(text).unwrap_err();
+            assert!(refused.contains("file:///folder"), "{text}: {refused}");
+        }
+    }
 }

@@ -34,11 +34,15 @@
 //! ```text
 //! visits                                         runs the job until it is stopped
 //! visits --until-end                             … until the ends that the partitions have now
+//! visits --input file:///folder                  … on files, one record a line
 //! visits supervise                               starts it again whenever it dies or hangs
 //! visits checkpoints list | show | verify | prune
 //! visits start-over                              the next start reads everything again
 //! visits --help                                  every setting
 //! ```
+//!
+//! With `--input`, any job reads files instead of its topic. [`guide`] begins with two empty files and
+//! ends with a job on your Kafka.
 //!
 //! It ends with exit code 0 when it is done or stopped, 1 if it cannot work as it is set up, 2 if a
 //! flag is wrong, and 75 (`EX_TEMPFAIL`) if its supervisor should start it again.
@@ -51,6 +55,7 @@ mod checkpoints;
 mod commands;
 mod error;
 mod flags;
+pub mod guide;
 mod job;
 mod members;
 mod program;

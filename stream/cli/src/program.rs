@@ -11,7 +11,7 @@ use crate::commands;
 use crate::error::CommandError;
 use crate::flags::{Command, CommandLine, RunFlags};
 use crate::job::{JobDefinition, NoFlags};
-use crate::sample::{self, SampleRecord};
+use crate::sample::{self, Published, SampleRecord};
 
 /// The program of a job.
 ///
@@ -59,7 +59,7 @@ struct OwnCommand {
     run: RunCommand,
 }
 
-/// The flags that name a Kafka. Sample records are used only if none of them is given.
+/// The flags that name a Kafka. If none of them is given, results are printed.
 const OF_KAFKA: [&str; 3] = ["brokers", "client", "properties"];
 
 impl<D: JobDefinition> Default for Program<D> {
@@ -168,6 +168,9 @@ impl<D: JobDefinition> Program<D> {
         let line = CommandLine::<D>::from_arg_matches(&matches);
         let CommandLine { command, run } = line.unwrap_or_else(|error| error.exit());
         match command {
+            None if is_without_kafka(&matches) && run.records.input.is_some() => {
+                self.read_files(run)
+            }
             None if self.is_sampled(&matches) => self.try_out(run),
             None => commands::work(run, |run| self.define(run)),
             Some(Command::Supervise(run)) => commands::keep_working(&*run),
@@ -201,11 +204,20 @@ impl<D: JobDefinition> Program<D> {
     }
 
     fn is_sampled(&self, matches: &ArgMatches) -> bool {
-        let is_given = |id: &&str| {
-            let source = matches.value_source(id);
-            !matches!(source, None | Some(ValueSource::DefaultValue))
+        self.sample.is_some() && is_without_kafka(matches)
+    }
+
+    /// Runs the job on files, and prints its results.
+    fn read_files(self, run: RunFlags<D>) -> Result<u8, CommandError> {
+        run.log.start();
+        let pipeline = self.define(&run)?;
+        let Some(files) = run.records.files() else {
+            return Ok(0);
         };
-        self.sample.is_some() && !OF_KAFKA.iter().any(is_given)
+
+        let stop = commands::stop_on_signals()?;
+        let published = sample::run_files(pipeline, run.job.settings.into(), &files, &stop)?;
+        show(&published)
     }
 
     fn try_out(mut self, run: RunFlags<D>) -> Result<u8, CommandError> {
@@ -216,11 +228,29 @@ impl<D: JobDefinition> Program<D> {
             .map_or_else(Vec::new, |records| records());
         let pipeline = self.define(&run)?;
         let stop = commands::stop_on_signals()?;
-        let lines = sample::run(pipeline, run.job.settings.into(), &records, &stop)?;
-        commands::print(&(lines.join("\n") + "\n"))?;
-
-        Ok(0)
+        let published = sample::run(pipeline, run.job.settings.into(), &records, &stop)?;
+        show(&published)
     }
+}
+
+/// Returns whether no flag and no variable names a Kafka.
+fn is_without_kafka(matches: &ArgMatches) -> bool {
+    let is_given = |id: &&str| {
+        let source = matches.value_source(id);
+        !matches!(source, None | Some(ValueSource::DefaultValue))
+    };
+    !OF_KAFKA.iter().any(is_given)
+}
+
+/// Prints results to standard output, a line each, and warnings to standard error.
+fn show(published: &Published) -> Result<u8, CommandError> {
+    for line in &published.results {
+        commands::print(&format!("{line}\n"))?;
+    }
+    for warning in &published.warnings {
+        eprintln!("{warning}");
+    }
+    Ok(0)
 }
 
 /// Makes `job` the default of `--job`, in all commands.
@@ -242,6 +272,7 @@ mod tests {
 
     use clap::Parser;
     use record_log::Record;
+    use record_log::files::FilesSettings;
     use stream::{Count, Pipeline, Rejected, Stop, Windows};
 
     use super::*;
@@ -356,8 +387,63 @@ mod tests {
     #[test]
     fn the_results_of_sample_records_are_those_of_the_job() {
         let pipeline = words(Job::new("words")).unwrap().into();
-        let lines = sample::run(pipeline, Default::default(), &sample(), &Stop::default());
-        assert_eq!(lines.unwrap(), ["17 1", "3 2"]);
+        let published = sample::run(pipeline, Default::default(), &sample(), &Stop::default());
+        assert_eq!(published.unwrap(), expected());
+    }
+
+    /// What the job publishes for the sample records.
+    fn expected() -> Published {
+        let warning = "1 rejected records were not counted; \
+                       the first: invalid digit found in string: no number";
+        Published {
+            results: vec!["17 1".to_owned(), "3 2".to_owned()],
+            warnings: vec![warning.to_owned()],
+        }
+    }
+
+    /// Writes the sample records to two files of a folder, below a header each.
+    fn sample_files() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, lines) in [("a", "word\n3\n17"), ("b", "word\n\n3\nno number\n")] {
+            std::fs::write(folder.path().join(name), lines).unwrap();
+        }
+        folder
+    }
+
+    #[test]
+    fn the_results_of_files_are_those_of_the_same_records() {
+        let folder = sample_files();
+        let files = FilesSettings {
+            path: folder.path().to_owned(),
+            has_header: true,
+        };
+        let settings = |workers, checkpoints: &str| stream::Settings {
+            workers,
+            checkpoints: checkpoints.to_owned(),
+            ..Default::default()
+        };
+        let run = |settings| {
+            let pipeline = words(Job::new("words")).unwrap().into();
+            sample::run_files(pipeline, settings, &files, &Stop::default())
+        };
+
+        for workers in 1..=3 {
+            assert_eq!(run(settings(workers, "memory:///")).unwrap(), expected());
+        }
+        let error = run(settings(1, "file:///checkpoints")).unwrap_err();
+        assert!(error.on_one_line().contains("--checkpoints"), "{error}");
+    }
+
+    #[test]
+    fn files_are_read_without_a_kafka_and_without_sample_records() {
+        let folder = sample_files();
+        let url = format!("file://{}", folder.path().display());
+        let missing = format!("{url}/missing");
+
+        // The sample records would be read without an error.
+        let program = program().sample(sample);
+        let error = run(program, &["--input", &missing]).unwrap_err();
+        assert!(error.on_one_line().contains("missing: "), "{error}");
     }
 
     #[test]

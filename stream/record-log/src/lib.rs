@@ -3,7 +3,9 @@
 //! This trait is the one seam between Tidemark and the system that keeps its records: Apache Kafka
 //! in production and in the full tests ([`kafka`], [`native`]), a persistent log inside the process
 //! on a laptop ([`embedded`]), and a log in memory that injects faults for the crash tests
-//! ([`simulated`]). Every implementation passes the same conformance suite (`tests/it`).
+//! ([`simulated`]). Each of these passes the same conformance suite (`tests/it`).
+//!
+//! A topic may also be read from files, beside the topics of any of these logs ([`files`]).
 //!
 //! What always holds:
 //! - a reader returns committed records only, those of each partition in the order of their
@@ -19,6 +21,7 @@
 mod open;
 
 pub mod embedded;
+pub mod files;
 pub mod kafka;
 pub mod native;
 pub mod progress;

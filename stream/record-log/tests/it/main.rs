@@ -7,6 +7,7 @@
 mod broker;
 mod conformance;
 mod embedded;
+mod files;
 mod guarded;
 mod kafka;
 mod native;

@@ -1,0 +1,122 @@
+//! # Your first job on your Kafka in ten minutes
+//!
+//! The job of this page reads orders, and publishes the revenue of each shop and minute. Everything
+//! on this page compiles as it stands.
+//!
+//! ## 1. Two files
+//!
+//! `Cargo.toml` names the engine, the command line and the record log:
+//!
+//! ```toml
+//! [package]
+//! name = "revenue"
+//! version = "0.1.0"
+//! edition = "2024"
+//!
+//! [dependencies]
+//! record-log = { path = "../tidemark/stream/record-log" }
+//! serde = { version = "1", features = ["derive"] }
+//! serde_json = "1"
+//! stream = { path = "../tidemark/stream/engine" }
+//! stream-cli = { path = "../tidemark/stream/cli" }
+//! ```
+//!
+//! `src/main.rs` is the job:
+//!
+//! ```no_run
+//! use std::process::ExitCode;
+//! use std::time::Duration;
+//!
+//! use record_log::Record;
+//! use serde::Deserialize;
+//! use stream::{Count, Job, JobError, Pipeline, Rejected, Sum, Windows};
+//!
+//! #[derive(Deserialize)]
+//! struct Order {
+//!     shop: String,
+//!     cents: u64,
+//!     time_ms: u64,
+//! }
+//!
+//! /// Reads an order, and returns its event time. What is rejected goes to a topic of dead letters.
+//! fn order(record: &Record<'_>) -> Result<(u64, Order), Rejected> {
+//!     let value = record.value.unwrap_or_default();
+//!     let order: Order = serde_json::from_slice(value).map_err(Rejected::because)?;
+//!     Ok((order.time_ms, order))
+//! }
+//!
+//! fn revenue(job: Job) -> Result<Pipeline<String, (Sum, Count)>, JobError> {
+//!     Ok(job
+//!         .source("orders", order)
+//!         .window(Windows::tumbling(Duration::from_secs(60))?)
+//!         .aggregate(|order: Order| [(order.shop, (Sum(order.cents), Count(1)))])
+//!         .sink("revenue", |row, output| {
+//!             let (Sum(cents), Count(orders)) = row.aggregate;
+//!             let start = row.window_start;
+//!             output.key.extend(format!("{} {start}", row.key).bytes());
+//!             output.value.extend(format!("{start} {} {orders} {cents}", row.key).bytes());
+//!         }))
+//! }
+//!
+//! fn main() -> ExitCode {
+//!     stream_cli::main("revenue", revenue)
+//! }
+//! ```
+//!
+//! ## 2. Run it on a file
+//!
+//! A file has one record a line. Without a Kafka, results are printed:
+//!
+//! ```text
+//! $ cat orders.ndjson
+//! {"shop":"north","cents":1999,"time_ms":1795341600000}
+//! {"shop":"north","cents":501,"time_ms":1795341601000}
+//! {"shop":"south","cents":700,"time_ms":1795341660000}
+//! no order
+//! $ cargo run -- --input orders.ndjson
+//! 1795341600000 north 2 2500
+//! 1795341660000 south 1 700
+//! 1 rejected records were not counted; the first: expected ident at line 1 column 2: no order
+//! ```
+//!
+//! ## 3. Run it on your Kafka
+//!
+//! ```text
+//! $ cargo run --release -- --brokers kafka-1:9092 --checkpoints file:///var/lib/revenue --status-address 127.0.0.1:9090
+//! ```
+//!
+//! It reads `orders` from its oldest record, creates the topics `revenue`, `orders-late` and
+//! `orders-dead-letter`, and publishes each window when its event time has passed. Stop it, kill it,
+//! start it again: it goes on from its checkpoint, and no result is lost or doubled. A consumer of
+//! `revenue` reads committed records (`isolation.level=read_committed`).
+//!
+//! `--property security.protocol=SASL_SSL` and its like log in. `supervise` before the flags starts
+//! the job again whenever it dies. <http://127.0.0.1:9090> shows what it is doing.
+//!
+//! ## 4. Fill the past from files
+//!
+//! `--input` and `--brokers` together read the files and publish to Kafka, with the same guarantee:
+//!
+//! ```text
+//! $ cargo run --release -- --input file:///exports/orders --brokers kafka-1:9092 --checkpoints file:///var/lib/revenue-2025 --job revenue-2025
+//! ```
+//!
+//! - Each file of the folder is a partition; they are read side by side. The job ends when it has
+//!   read all of them.
+//! - A file that begins with a header, such as a CSV file, needs `--input-header`. A record is one
+//!   line, so a quoted field must not contain the end of a line.
+//! - Records have no key and no headers. Their time in the log is that of the file's last change,
+//!   as a producer's time: event times come from the record.
+//! - Files must not change while they are read. A job that was stopped goes on in the middle of a
+//!   file; to add files to such a job, give them names that come last.
+//!
+//! ## 5. Say more
+//!
+//! - Skip rows, and give them headers: [`Output::skip`](stream::Output::skip),
+//!   [`Output::headers`](stream::Output::headers).
+//! - The first keys of each window, a record for each rank: [`Pipeline::top`](stream::Pipeline::top).
+//! - The distinct keys of each window: aggregate `()`, so that each key has one row and nothing else.
+//! - Two kinds of events in one topic, joined by key and window: an aggregate with a part for each
+//!   kind, and a sink that skips the rows that lack one.
+//! - Days of a time zone: [`Windows::offset`](stream::Windows::offset).
+//! - A whole set of queries: `examples/nexmark`, with a table of those that cannot be said.

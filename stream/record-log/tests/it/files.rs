@@ -1,0 +1,241 @@
+//! What a topic that is read from files promises, and that all other topics are those of the log
+//! beside it.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use record_log::files::{FilesLog, FilesSettings, LINE_LIMIT_BYTES};
+use record_log::simulated::SimulatedLog;
+use record_log::{
+    Cleanup, Delivery, LogError, LogTimeType, NewRecord, Offset, OffsetRange, RecordLog, TopicSpec,
+};
+use tempfile::TempDir;
+
+/// The topic that is read from files.
+const TOPIC: &str = "orders";
+
+fn folder(files: &[(&str, &[u8])]) -> TempDir {
+    let folder = TempDir::new().unwrap();
+    for (name, content) in files {
+        fs::write(folder.path().join(name), content).unwrap();
+    }
+    folder
+}
+
+fn open(path: &Path, has_header: bool) -> Result<FilesLog, LogError> {
+    let settings = FilesSettings {
+        path: path.to_owned(),
+        has_header,
+    };
+    FilesLog::open(&settings, TOPIC, Arc::new(SimulatedLog::default()))
+}
+
+/// Reads a partition in polls of at most `max` records: the offset and value of each record, and the
+/// offset at which it ends.
+fn read(
+    log: &FilesLog,
+    partition: u32,
+    from: Offset,
+    max: usize,
+) -> Result<(Vec<(Offset, String)>, Offset), LogError> {
+    let mut reader = log.reader(TOPIC, &[(partition, from)])?;
+    let mut lines = Vec::new();
+    loop {
+        let before = lines.len();
+        let polled = reader.poll(partition, max, &mut |record| {
+            assert_eq!((record.partition, record.key), (partition, None));
+            assert_eq!(record.log_time_type, LogTimeType::Create);
+            let value = String::from_utf8(record.value.unwrap().to_vec()).unwrap();
+            lines.push((record.offset, value));
+        })?;
+
+        assert_eq!(polled.records, lines.len() - before);
+        assert!(polled.records <= max);
+        if polled.is_at_end() {
+            return Ok((lines, polled.next_offset));
+        }
+    }
+}
+
+fn values(log: &FilesLog, partition: u32) -> Vec<String> {
+    let lines = read(log, partition, 0, 100).unwrap().0;
+    lines.into_iter().map(|(_, value)| value).collect()
+}
+
+fn message(error: Result<FilesLog, LogError>) -> String {
+    let Err(error @ LogError::Settings(_)) = error else {
+        panic!("the files are refused as settings")
+    };
+    error.to_string()
+}
+
+#[test]
+fn each_file_is_a_partition_in_the_order_of_names() {
+    let folder = folder(&[
+        ("b.ndjson", b"3\n"),
+        ("a.ndjson", b"1\n2\n"),
+        ("c.ndjson", b""),
+        (".hidden", b"9\n"),
+    ]);
+    let log = open(folder.path(), false).unwrap();
+
+    assert_eq!(log.partitions(TOPIC).unwrap(), 3);
+    assert_eq!(values(&log, 0), ["1", "2"]);
+    assert_eq!(values(&log, 1), ["3"]);
+    assert!(values(&log, 2).is_empty());
+
+    let ends = [4, 2, 0].map(|end| OffsetRange { start: 0, end });
+    assert_eq!(log.offsets(TOPIC).unwrap(), ends);
+}
+
+#[test]
+fn every_position_that_a_poll_returns_can_be_read_from() {
+    let content = b"\xef\xbb\xbffirst\r\n\n  \nlast but one\n\r\n\xc3\xa9 last";
+    let folder = folder(&[("a", content), ("b", b"one\n\n\n")]);
+    let log = open(folder.path(), false).unwrap();
+    let all = read(&log, 0, 0, 100).unwrap();
+    let expected = [
+        (0, "first"),
+        (11, "  "),
+        (14, "last but one"),
+        (29, "é last"),
+    ];
+    assert_eq!(
+        all.0,
+        expected.map(|(offset, value)| (offset, value.to_owned()))
+    );
+    assert_eq!(all.1, content.len() as u64);
+
+    for max in 1..=5 {
+        assert_eq!(read(&log, 0, 0, max).unwrap(), all);
+        for (index, (offset, _)) in all.0.iter().enumerate() {
+            let rest = read(&log, 0, *offset, max).unwrap();
+            assert_eq!(rest, (all.0[index..].to_vec(), all.1));
+        }
+    }
+    assert_eq!(read(&log, 1, 0, 1).unwrap().1, 6, "blank lines are passed");
+    assert_eq!(read(&log, 0, all.1, 1).unwrap(), (vec![], all.1));
+}
+
+#[test]
+fn a_header_is_no_record_whether_or_not_reading_begins_at_it() {
+    let folder = folder(&[("a.csv", b"user,cents\n1,2\n"), ("b.csv", b"user,cents")]);
+    let log = open(folder.path(), true).unwrap();
+    assert_eq!(values(&log, 0), ["1,2"]);
+    assert!(values(&log, 1).is_empty());
+    assert_eq!(read(&log, 0, 11, 1).unwrap().0, [(11, "1,2".to_owned())]);
+    assert_eq!(values(&open(folder.path(), false).unwrap(), 1).len(), 1);
+}
+
+#[test]
+fn the_topic_is_what_the_files_held_when_they_were_opened() {
+    let folder = folder(&[("a", b"1\n2")]);
+    let file = folder.path().join("a");
+    let log = open(&file, false).unwrap();
+
+    fs::write(&file, b"1\n23\n4\n").unwrap();
+    assert_eq!(values(&log, 0), ["1", "2"]);
+
+    fs::write(&file, b"1\n").unwrap();
+    let error = read(&log, 0, 0, 10).unwrap_err();
+    assert!(!error.is_transient(), "no other attempt can succeed");
+    assert!(error.to_string().contains("ends at byte 2"), "{error}");
+
+    fs::remove_file(&file).unwrap();
+    let error = read(&log, 0, 0, 10).unwrap_err();
+    assert!(
+        !error.is_transient() && error.to_string().contains("/a: "),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_line_may_be_as_long_as_the_limit_and_no_longer() {
+    let longest = vec![b'x'; LINE_LIMIT_BYTES - 1];
+    let folder = folder(&[
+        ("a", &[&*longest, b"\n1\n"].concat()),
+        ("b", &[b"1\n", &*longest, b"xx\n"].concat()),
+    ]);
+    let log = open(folder.path(), false).unwrap();
+    assert_eq!(values(&log, 0).len(), 2);
+
+    let error = read(&log, 1, 0, 10).unwrap_err().to_string();
+    assert!(error.contains("the line at byte 2 of"), "{error}");
+}
+
+#[test]
+fn what_cannot_be_read_as_lines_is_refused_by_name() {
+    let with_folder = folder(&[("a", b"1\n")]);
+    fs::create_dir(with_folder.path().join("2026")).unwrap();
+    let error = message(open(with_folder.path(), false));
+    assert!(error.contains("2026 is no regular file"), "{error}");
+
+    for name in ["orders.ndjson.gz", "orders.ZST"] {
+        let compressed = folder(&[(name, b"1\n")]);
+        let error = message(open(compressed.path(), false));
+        assert!(
+            error.contains(name) && error.contains("decompress"),
+            "{error}"
+        );
+    }
+
+    let hidden = folder(&[(".a", b"1\n")]);
+    let error = message(open(hidden.path(), false));
+    assert!(error.contains("contains no file"), "{error}");
+    let error = message(open(&hidden.path().join("missing"), false));
+    assert!(error.contains("missing: "), "{error}");
+}
+
+#[test]
+fn an_unknown_partition_or_offset_is_named() {
+    let folder = folder(&[("a", b"1\n")]);
+    let log = open(folder.path(), false).unwrap();
+    assert!(matches!(
+        log.reader(TOPIC, &[(1, 0)]).err(),
+        Some(LogError::UnknownPartition { partition: 1, .. })
+    ));
+    assert!(matches!(
+        log.reader(TOPIC, &[(0, 3)]).err(),
+        Some(LogError::OffsetOutOfRange { offset: 3, .. })
+    ));
+    let mut reader = log.reader(TOPIC, &[]).unwrap();
+    assert!(matches!(
+        reader.poll(0, 1, &mut |_| {}),
+        Err(LogError::UnknownPartition { partition: 0, .. })
+    ));
+}
+
+#[test]
+fn all_other_topics_are_those_of_the_log_beside() {
+    let folder = folder(&[("a", b"1\n")]);
+    let log = open(folder.path(), false).unwrap();
+    let spec = |name: &str| TopicSpec {
+        name: name.to_owned(),
+        partitions: 2,
+        cleanup: Cleanup::Delete,
+        retention: std::time::Duration::from_secs(60),
+    };
+    log.ensure_topics(&[spec(TOPIC), spec("results")]).unwrap();
+    assert_eq!(log.partitions(TOPIC).unwrap(), 1, "that of the file");
+    assert_eq!(log.partitions("results").unwrap(), 2);
+    assert!(log.partitions("nothing").is_err());
+
+    let mut publisher = log.publisher("job", Delivery::Transactional).unwrap();
+    let record = NewRecord {
+        topic: "results",
+        partition: Some(1),
+        key: None,
+        value: Some(b"row"),
+        headers: &[],
+    };
+    publisher.send(record).unwrap();
+    publisher.commit(&[]).unwrap();
+    assert!(log.offsets("results").unwrap()[1].end > 0);
+
+    log.commit("group", "results", &[(1, 1)]).unwrap();
+    assert_eq!(log.committed("group", "results").unwrap(), [(1, 1)]);
+    let error = log.commit("group", TOPIC, &[(0, 2)]).unwrap_err();
+    assert!(error.to_string().contains("read from files"), "{error}");
+    assert!(log.committed("group", TOPIC).unwrap().is_empty());
+}

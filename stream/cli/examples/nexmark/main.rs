@@ -1,0 +1,89 @@
+//! Queries of the benchmark Nexmark, on events of its auction house.
+//!
+//! ```text
+//! cargo run -p stream-cli --example nexmark -- --query q5                          on 20,000 events in memory
+//! cargo run -p stream-cli --example nexmark -- generate --events 1000000 > nexmark.ndjson
+//! cargo run -p stream-cli --example nexmark -- --query q5 --input nexmark.ndjson   on events in a file
+//! cargo run -p stream-cli --example nexmark -- --query q5 --job nexmark-q5 --brokers localhost:9092
+//! ```
+//!
+//! `queries.rs` lists the queries that can be said, and why others cannot.
+
+mod events;
+#[cfg(test)]
+mod oracle;
+mod queries;
+
+use std::io::{self, BufWriter, Write};
+use std::process::ExitCode;
+
+use queries::Query;
+use stream::{AnyPipeline, Job, JobError};
+use stream_cli::{CommandError, JobDefinition, Program, SampleRecord};
+
+/// The flags of the job's own.
+#[derive(Clone, Debug, clap::Args)]
+struct Nexmark {
+    /// The query
+    #[arg(long, env = "NEXMARK_QUERY", value_enum, default_value = "q5")]
+    query: Query,
+}
+
+impl JobDefinition for Nexmark {
+    const NAME: &'static str = "nexmark";
+    const ABOUT: &'static str = "Runs a query of Nexmark";
+
+    fn define(&self, job: Job) -> Result<AnyPipeline, JobError> {
+        self.query.define(job)
+    }
+}
+
+/// Which events are generated.
+#[derive(Clone, Copy, Debug, clap::Args)]
+struct Generate {
+    /// Number of events
+    #[arg(long, default_value_t = 1_000_000)]
+    events: u64,
+
+    /// The first of them
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+
+    /// Seed of their random numbers
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+/// Prints events as NDJSON.
+fn generate(flags: Generate) -> Result<u8, CommandError> {
+    let failed = |error: io::Error| CommandError::Other(error.into());
+    let mut out = BufWriter::new(io::stdout().lock());
+    for number in flags.from..flags.from + flags.events {
+        out.write_all(&json(&events::event(flags.seed, number)))
+            .and_then(|()| out.write_all(b"\n"))
+            .map_err(failed)?;
+    }
+
+    out.flush().map_err(failed)?;
+    Ok(0)
+}
+
+fn json(event: &events::Event) -> Vec<u8> {
+    serde_json::to_vec(event).expect("an event is plain data")
+}
+
+/// Returns 20,000 events: 400 seconds.
+fn sample() -> Vec<SampleRecord> {
+    let record = |number: u64| SampleRecord {
+        key: number.to_string().into_bytes(),
+        value: json(&events::event(1, number)),
+    };
+    (0..20_000).map(record).collect()
+}
+
+fn main() -> ExitCode {
+    Program::<Nexmark>::default()
+        .sample(sample)
+        .command("generate", "Prints events as NDJSON", generate)
+        .main()
+}

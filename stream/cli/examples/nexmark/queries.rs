@@ -1,0 +1,278 @@
+//! The queries of Nexmark that a job can express, each a function from a job to a pipeline.
+//!
+//! | query | | here |
+//! |---|---|---|
+//! | q5 | hot items: the auction with the most bids of the last 10 seconds, every 2 seconds | `q5`; of equal auctions the first |
+//! | q7 | the highest bid of each 10 seconds | `q7`; of equal bids the first auction's |
+//! | q8 | persons who opened auctions in the 10 seconds in which they registered | `q8`; both kinds of events have the same key, and a row with one kind alone is skipped |
+//! | q11 | number of a person's bids in a session | `q11` |
+//! | q12 | number of a person's bids in each 10 seconds | `q12`; by event time, where the original goes by processing time |
+//! | q15, q16 | statistics of all bids of a day, and of each channel | `q15`, `q16` |
+//! | q17 | statistics of each auction's bids of a day | `q17` |
+//! | q18 | a person's last bid for each auction | `q18`; of each day |
+//! | q19 | the ten highest bids of each auction | `q19`; of each day |
+//! | q0–q2, q10, q14, q21, q22 | a result for each event | cannot be said: a job aggregates by windows |
+//! | q3, q20, q23 | joins of all auctions with all persons or bids | cannot be said: a join without a window needs state without an end |
+//! | q4, q6, q9 | the winning bid of each auction, which lasts until its own expiry | cannot be said: windows do not depend on the event |
+//! | q13 | a join with a table in a file | cannot be said as a table; a function of `aggregate` may look up what it was given at start |
+
+use std::cmp::Reverse;
+use std::fmt::Display;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use stream::{
+    AnyPipeline, Count, DistinctExact, Job, JobError, Max, Min, Output, Pipeline, Session,
+    SessionWindows, Sourced, Sum, Top, Windows,
+};
+
+use crate::events::{self, Bid, Event};
+
+/// A query of Nexmark.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum Query {
+    Q5,
+    Q7,
+    Q8,
+    Q11,
+    Q12,
+    Q15,
+    Q16,
+    Q17,
+    Q18,
+    Q19,
+}
+
+impl Query {
+    /// Defines the job of the query.
+    pub fn define(self, job: Job) -> Result<AnyPipeline, JobError> {
+        Ok(match self {
+            Self::Q5 => q5(job)?.into(),
+            Self::Q7 => q7(job)?.into(),
+            Self::Q8 => q8(job)?.into(),
+            Self::Q11 => q11(job)?.into(),
+            Self::Q12 => q12(job)?.into(),
+            Self::Q15 => q15(job)?.into(),
+            Self::Q16 => q16(job)?.into(),
+            Self::Q17 => q17(job)?.into(),
+            Self::Q18 => q18(job)?.into(),
+            Self::Q19 => q19(job)?.into(),
+        })
+    }
+}
+
+/// A job with keys `K` and aggregates `A`.
+type Defined<K, A> = Result<Pipeline<K, A>, JobError>;
+
+fn events(job: Job) -> Sourced<Event> {
+    job.source(events::TOPIC, events::decode)
+}
+
+fn ten_seconds() -> Result<Windows, JobError> {
+    Ok(Windows::tumbling(Duration::from_secs(10))?)
+}
+
+/// Returns days in UTC, in panes of a minute.
+fn days() -> Result<Windows, JobError> {
+    let days = Windows::tumbling(Duration::from_secs(86_400))?;
+    Ok(days.in_panes_of(Duration::from_secs(60))?)
+}
+
+/// Fills a record: its key is the window and the name of the row, its value both and the result.
+fn write(output: &mut Output, window_start: u64, name: &dyn Display, result: &dyn Display) {
+    let key = format!("{window_start} {name}");
+    output.value.extend(format!("{key}: {result}").bytes());
+    output.key.extend(key.bytes());
+}
+
+fn q5(job: Job) -> Defined<u64, Count> {
+    let windows = Windows::sliding(Duration::from_secs(10), Duration::from_secs(2))?;
+    Ok(events(job)
+        .window(windows)
+        .aggregate(|event| event.bid().map(|bid| (bid.auction, Count(1))))
+        .sink("nexmark-q5-auctions", |row, output| {
+            write(output, row.window_start, &row.key, &row.aggregate.0);
+            output.skip();
+        })
+        .top(
+            "nexmark-q5",
+            1,
+            |(one, count), (other, than)| (Reverse(count), one).cmp(&(Reverse(than), other)),
+            |hot, output| {
+                let result = format!("auction {}, {} bids", hot.key, hot.aggregate.0);
+                write(output, hot.window_start, &hot.rank, &result);
+            },
+        ))
+}
+
+fn q7(job: Job) -> Defined<(), Top<(u64, Reverse<u64>), 1>> {
+    let highest = |bid: Bid| ((), Top::of((bid.price, Reverse(bid.auction))));
+    Ok(events(job)
+        .window(ten_seconds()?)
+        .aggregate(move |event| event.bid().map(highest))
+        .sink("nexmark-q7", |row, output| {
+            for (price, Reverse(auction)) in row.aggregate.values() {
+                let result = format!("auction {auction}, price {price}");
+                write(output, row.window_start, &"highest", &result);
+            }
+        }))
+}
+
+fn q8(job: Job) -> Defined<u64, (Count, Count)> {
+    Ok(events(job)
+        .window(ten_seconds()?)
+        .aggregate(|event| match event {
+            Event::Person(person) => Some((person.id, (Count(1), Count(0)))),
+            Event::Auction(auction) => Some((auction.seller, (Count(0), Count(1)))),
+            Event::Bid(_) => None,
+        })
+        .sink("nexmark-q8", |row, output| {
+            let (Count(registered), Count(opened)) = row.aggregate;
+            write(output, row.window_start, &row.key, &opened);
+            if registered == 0 || opened == 0 {
+                output.skip();
+            }
+        }))
+}
+
+fn q11(job: Job) -> Defined<u64, Session<Count>> {
+    let sessions = SessionWindows::new(Duration::from_secs(10), Duration::from_secs(3600))?;
+    Ok(events(job)
+        .sessions(sessions)
+        .aggregate(|event| event.bid().map(|bid| (bid.bidder, Count(1))))
+        .sink("nexmark-q11", |row, output| {
+            let Session {
+                last_ms, aggregate, ..
+            } = &row.aggregate;
+            let result = format!("{} bids until {last_ms}", aggregate.0);
+            write(output, row.window_start, &row.key, &result);
+            if row.is_gone {
+                output.skip();
+            }
+        }))
+}
+
+fn q12(job: Job) -> Defined<u64, Count> {
+    Ok(events(job)
+        .window(ten_seconds()?)
+        .aggregate(|event| event.bid().map(|bid| (bid.bidder, Count(1))))
+        .sink("nexmark-q12", |row, output| {
+            write(output, row.window_start, &row.key, &row.aggregate.0);
+        }))
+}
+
+/// The numbers of bids: all, and those below 10,000, below 1,000,000 and above.
+type Bids = (Count, (Count, Count, Count));
+
+fn bids(bid: &Bid) -> Bids {
+    let count = |is_in: bool| Count(u64::from(is_in));
+    let cheap = bid.price < 10_000;
+    let dear = bid.price >= 1_000_000;
+    (
+        Count(1),
+        (count(cheap), count(!cheap && !dear), count(dear)),
+    )
+}
+
+fn shown((all, (cheap, middle, dear)): &Bids) -> String {
+    format!("{} bids ({} {} {})", all.0, cheap.0, middle.0, dear.0)
+}
+
+/// Bids, distinct bidders, and distinct auctions.
+type Market = (Bids, DistinctExact<u64>, DistinctExact<u64>);
+
+fn market(bid: &Bid) -> Market {
+    let bidder = DistinctExact::of(bid.bidder);
+    (bids(bid), bidder, DistinctExact::of(bid.auction))
+}
+
+fn write_market(output: &mut Output, day: u64, name: &str, market: &Market) {
+    let (all, bidders, auctions) = market;
+    let [bidders, auctions] = [bidders, auctions].map(|set| set.0.len());
+    let result = format!("{}, {bidders} bidders, {auctions} auctions", shown(all));
+    write(output, day, &name, &result);
+}
+
+fn q15(job: Job) -> Defined<(), Market> {
+    Ok(events(job)
+        .window(days()?)
+        .aggregate(|event| event.bid().map(|bid| ((), market(&bid))))
+        .sink("nexmark-q15", |row, output| {
+            write_market(output, row.window_start, "all", &row.aggregate);
+        }))
+}
+
+fn q16(job: Job) -> Defined<String, Market> {
+    Ok(events(job)
+        .window(days()?)
+        .aggregate(|event| {
+            let bid = event.bid()?;
+            let market = market(&bid);
+            Some((bid.channel, market))
+        })
+        .sink("nexmark-q16", |row, output| {
+            write_market(output, row.window_start, &row.key, &row.aggregate);
+        }))
+}
+
+/// Bids, the lowest and highest price, and the sum of prices.
+type Prices = (Bids, (Min<u64>, Max<u64>), Sum);
+
+fn q17(job: Job) -> Defined<u64, Prices> {
+    Ok(events(job)
+        .window(days()?)
+        .aggregate(|event| {
+            let bid = event.bid()?;
+            let range = (Min(bid.price), Max(bid.price));
+            Some((bid.auction, (bids(&bid), range, Sum(bid.price))))
+        })
+        .sink("nexmark-q17", |row, output| {
+            let (all, (Min(low), Max(high)), Sum(sum)) = &row.aggregate;
+            let mean = sum / all.0.0;
+            let result = format!("{}, {low} to {high}, mean {mean}, sum {sum}", shown(all));
+            write(output, row.window_start, &row.key, &result);
+        }))
+}
+
+fn q18(job: Job) -> Defined<(u64, u64), Max<(u64, u64)>> {
+    Ok(events(job)
+        .window(days()?)
+        .aggregate(|event| {
+            let bid = event.bid()?;
+            Some((
+                (bid.bidder, bid.auction),
+                Max((bid.date_time_ms, bid.price)),
+            ))
+        })
+        .sink("nexmark-q18", |row, output| {
+            let (bidder, auction) = row.key;
+            let Max((time_ms, price)) = row.aggregate;
+            let name = format!("{bidder} {auction}");
+            write(
+                output,
+                row.window_start,
+                &name,
+                &format!("{price} at {time_ms}"),
+            );
+        }))
+}
+
+/// A bid's price, bidder and time. Values of [`Top`] are distinct, and a bidder may repeat a price.
+type Offer = (u64, u64, u64);
+
+fn q19(job: Job) -> Defined<u64, Top<Offer, 10>> {
+    Ok(events(job)
+        .window(days()?)
+        .aggregate(|event| {
+            let bid = event.bid()?;
+            let offer = (bid.price, bid.bidder, bid.date_time_ms);
+            Some((bid.auction, Top::of(offer)))
+        })
+        .sink("nexmark-q19", |row, output| {
+            let bids = row.aggregate.values().iter();
+            let bids: Vec<String> = bids
+                .map(|(price, by, _)| format!("{price} by {by}"))
+                .collect();
+            write(output, row.window_start, &row.key, &bids.join(", "));
+        }))
+}

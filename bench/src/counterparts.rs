@@ -67,6 +67,18 @@ pub enum CounterpartError {
         /// The last lines of the log.
         said: String,
     },
+    /// What was fetched is not what is expected.
+    #[error(
+        "{name}: the jars that were fetched have the digest {found} in place of {expected} and are not used: if a version was changed on purpose, write its digest beside it"
+    )]
+    Unexpected {
+        /// The counterpart's name.
+        name: String,
+        /// The digest that the harness knows.
+        expected: String,
+        /// The digest of what was fetched.
+        found: String,
+    },
     /// A file or a process could not be used.
     #[error("{what}: {source}")]
     Io {
@@ -192,6 +204,9 @@ impl Counterparts {
 /// [`CounterpartError`] of the first that is not available.
 pub fn provision_all(cache: &Cache, which: &[Counterpart]) -> Result<()> {
     let scratch = cache.scratch("provision")?;
+    if which.contains(&Counterpart::Kafka) {
+        kafka::versions::all(cache)?;
+    }
     which
         .iter()
         .try_for_each(|counterpart| counterpart.launch(cache, scratch.path()).map(drop))

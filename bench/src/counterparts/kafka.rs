@@ -1,6 +1,7 @@
 //! Apache Kafka: one node that is broker and controller at once (KRaft).
 
 pub mod pair;
+pub mod versions;
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
@@ -10,9 +11,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::server::{create_folder, free_ports};
-use super::{Cache, JAVA, Launch, Result, Server, debian, io_error, maven};
+use super::{Cache, JAVA, Launch, Result, Server, debian, io_error};
 
-const POM: &str = include_str!("../../counterparts/kafka/pom.xml");
 const CLUSTER_ID: &str = "VGlkZW1hcmtCZW5jaDAwMA";
 
 /// The broker that a command was given, or one of its own, which ends when this value is dropped.
@@ -65,7 +65,7 @@ pub fn start(cache: &Cache, data: &Path) -> Result<Server> {
 /// If its jars, Java or a port are not available.
 pub fn launch(cache: &Cache, data: &Path) -> Result<Launch> {
     debian::provision(JAVA)?;
-    let jars = maven::jars(cache, "kafka", POM)?;
+    let jars = versions::newest(cache)?;
     create_folder(data)?;
 
     let [port, controller_port] = free_ports()?;
@@ -96,7 +96,7 @@ pub fn launch(cache: &Cache, data: &Path) -> Result<Launch> {
 /// # Errors
 /// If Kafka's tool cannot be run, or the broker refuses.
 pub fn limit_producers(cache: &Cache, brokers: &str, bytes_per_second: Option<u64>) -> Result<()> {
-    let jars = maven::jars(cache, "kafka", POM)?;
+    let jars = versions::newest(cache)?;
     let mut tool = Command::new("java");
     tool.args(java_arguments(&jars, &["-XX:TieredStopAtLevel=1"]));
 

@@ -10,6 +10,7 @@ use clap::Parser;
 
 use super::said::Said;
 use super::{Context, Outcome, Step, VerifyError};
+use crate::counterparts::kafka::versions;
 use crate::counterparts::{self, Counterpart, Counterparts};
 use crate::process::Lifetime;
 use crate::{browser, code, crash, cut_off, end_to_end, exact, load};
@@ -182,6 +183,9 @@ fn tests(context: &Context) -> StepResult {
             "--no-fail-fast",
         ])
         .envs(servers.environment());
+    if context.available.contains(&Counterpart::Kafka) {
+        command.env(versions::VARIABLE, versions::all(&context.cache)?);
+    }
 
     let said = run_and_keep(command)?;
     let excused = |line: &str| {

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::Command;
 
 use super::super::server::{create_folder, free_ports};
-use super::super::{Cache, JAVA, Launch, Result, Server, debian, io_error, maven};
-use super::{POM, is_ready, java_arguments};
+use super::super::{Cache, JAVA, Launch, Result, Server, debian, io_error};
+use super::{is_ready, java_arguments, versions};
 use crate::process::Lifetime;
 
 const CLUSTER_ID: &str = "VGlkZW1hcmtQYWlyMDAwMA";
@@ -69,7 +69,7 @@ impl Pair {
 /// # Errors
 /// When Kafka's tool cannot be run, or the brokers refuse.
 pub fn create_topic(cache: &Cache, brokers: &str, topic: &str, leaders: &[u16]) -> Result<()> {
-    let jars = maven::jars(cache, "kafka", POM)?;
+    let jars = versions::newest(cache)?;
     let leaders: Vec<String> = leaders.iter().map(u16::to_string).collect();
     let mut tool = Command::new("java");
     tool.args(java_arguments(&jars, &["-XX:TieredStopAtLevel=1"]));
@@ -98,7 +98,7 @@ struct Node {
 impl Node {
     fn launch(&self, cache: &Cache, data: &Path) -> Result<Launch> {
         debian::provision(JAVA)?;
-        let jars = maven::jars(cache, "kafka", POM)?;
+        let jars = versions::newest(cache)?;
         create_folder(data)?;
 
         let configuration = data.join("server.properties");

@@ -1,17 +1,17 @@
-//! What is asked and done beside reading and publishing: topics, offsets, and the positions of groups.
+//! What is asked and done beside reading and publishing: topics, offsets, and the positions of groups (`groups`).
+
+mod groups;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::api::{
-    Api, CREATE_TOPICS, Code, DESCRIBE_CONFIGS, LIST_OFFSETS, OFFSET_COMMIT, OFFSET_FETCH,
-};
-use super::cluster::{CALL_LIMIT, Cluster, Coordinates, Topic, patiently};
+use super::api::{Api, CREATE_TOPICS, Code, DESCRIBE_CONFIGS, LIST_OFFSETS};
+use super::cluster::{CALL_LIMIT, Cluster, Topic, patiently};
 use super::codec::{Input, Malformed, Output};
 use super::errors::log_error;
+use super::to_kafka_partition;
 use super::wire::{Connection, WireError};
-use super::{to_kafka, to_kafka_partition};
 use crate::kafka::admin::description;
 use crate::kafka::{COMPACTED_SEGMENT_BYTES, COMPACTED_SEGMENT_MS};
 use crate::{Cleanup, LogError, Offset, OffsetRange, TopicDescription, TopicSpec};
@@ -195,67 +195,6 @@ impl Admin {
         }
 
         Ok(offsets)
-    }
-
-    pub fn committed(&self, group: &str, topic: &str) -> Result<Vec<(u32, Offset)>, LogError> {
-        let partitions = match self.partitions(topic) {
-            Err(LogError::UnknownTopic(_)) => return Ok(Vec::new()),
-            partitions => partitions?,
-        };
-
-        let fetched = self.at_coordinator(group, |connection| {
-            let ask = |output: &mut Output<'_>| ask_committed(output, group, topic, partitions);
-            let (found, code) = connection.call(
-                OFFSET_FETCH,
-                self.cluster.request_limit(),
-                ask,
-                read_committed,
-            )?;
-            code.check().map_err(|code| {
-                connection.refused(OFFSET_FETCH, format!("group {group:?}"), code)
-            })?;
-            all_found(connection, OFFSET_FETCH, topic, &found)?;
-
-            Ok(found)
-        })?;
-
-        // -1 stands for none.
-        let positions = fetched.into_iter().filter(|found| found.offset >= 0);
-        let position = |found: Found| {
-            (
-                found.partition.cast_unsigned(),
-                found.offset.cast_unsigned(),
-            )
-        };
-        Ok(positions.map(position).collect())
-    }
-
-    pub fn commit(&self, group: &str, topic: &str, next: &[(u32, Offset)]) -> Result<(), LogError> {
-        if next.is_empty() {
-            return Ok(());
-        }
-        self.at_coordinator(group, |connection| {
-            let ask = |output: &mut Output<'_>| ask_commit(output, group, topic, next);
-            let answered = connection.call(
-                OFFSET_COMMIT,
-                self.cluster.request_limit(),
-                ask,
-                read_commit,
-            )?;
-            all_found(connection, OFFSET_COMMIT, topic, &answered)
-        })
-    }
-
-    fn at_coordinator<T>(
-        &self,
-        group: &str,
-        call: impl Fn(&mut Connection) -> Result<T, WireError>,
-    ) -> Result<T, LogError> {
-        let found = patiently(|| {
-            let address = self.cluster.coordinator(Coordinates::Group, group)?;
-            self.cluster.at(&address, &call)
-        });
-        found.map_err(log_error)
     }
 }
 
@@ -470,79 +409,6 @@ fn read_partitions(input: &mut Input<'_>) -> Result<Vec<Found>, Malformed> {
         Ok(Found {
             partition,
             offset,
-            code,
-        })
-    })?;
-
-    input.skip_tags()?;
-    Ok(found)
-}
-
-fn ask_committed(output: &mut Output<'_>, group: &str, topic: &str, partitions: u32) {
-    output.string(group);
-    output.length(1);
-    output.string(topic);
-
-    let partitions: Vec<u32> = (0..partitions).collect();
-    output.array(partitions.iter(), |output, partition| {
-        output.i32(to_kafka_partition(*partition));
-    });
-    output.no_tags();
-
-    // What a transaction is about to commit is waited for.
-    output.bool(true);
-    output.no_tags();
-}
-
-fn read_committed(input: &mut Input<'_>) -> Result<(Vec<Found>, Code), Malformed> {
-    input.i32()?;
-    let found = read_topics(input, |fetched| {
-        let partition = fetched.i32()?;
-        let offset = fetched.i64()?;
-        fetched.i32()?;
-        fetched.nullable_string()?;
-
-        let code = Code(fetched.i16()?);
-        fetched.skip_tags()?;
-        Ok(Found {
-            partition,
-            offset,
-            code,
-        })
-    })?;
-
-    let code = Code(input.i16()?);
-    input.skip_tags()?;
-    Ok((found, code))
-}
-
-fn ask_commit(output: &mut Output<'_>, group: &str, topic: &str, next: &[(u32, Offset)]) {
-    output.string(group);
-    // Nobody is a member of the group.
-    output.i32(-1);
-    output.string("");
-    output.nullable_string(None);
-
-    one_topic(output, topic, next, |output, (partition, offset)| {
-        output.i32(to_kafka_partition(*partition));
-        output.i64(to_kafka(*offset));
-        output.i32(-1);
-        output.nullable_string(None);
-        output.no_tags();
-    });
-    output.no_tags();
-}
-
-fn read_commit(input: &mut Input<'_>) -> Result<Vec<Found>, Malformed> {
-    input.i32()?;
-    let found = read_topics(input, |committed| {
-        let partition = committed.i32()?;
-        let code = Code(committed.i16()?);
-        committed.skip_tags()?;
-
-        Ok(Found {
-            partition,
-            offset: -1,
             code,
         })
     })?;

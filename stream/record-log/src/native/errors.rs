@@ -1,8 +1,6 @@
 //! What the errors of requests mean: which pass, which are refusals, and the sentence of each refusal.
 
-use super::api::{
-    CREATE_TOPICS, Code, DESCRIBE_CONFIGS, FETCH, FIND_COORDINATOR, OFFSET_COMMIT, OFFSET_FETCH,
-};
+use super::api::{CREATE_TOPICS, Code, DESCRIBE_CONFIGS, FETCH, OFFSET_COMMIT};
 use super::wire::WireError;
 use crate::{LogError, Refusal};
 
@@ -27,7 +25,7 @@ impl WireError {
                 subject,
                 code,
                 ..
-            } if code.is_denial() => Some(denied(request, subject)),
+            } if code.is_denial() => Some(denied(request, subject, *code)),
             _ => None,
         }
     }
@@ -44,21 +42,26 @@ pub(super) fn log_error(error: WireError) -> LogError {
     }
 }
 
-/// The sentence of a missing right. The subject is a topic, a group, or the cluster.
-pub(super) fn denied(request: &str, subject: &str) -> Refusal {
+/// The sentence of a missing right. The subject is a topic, a group, a transactional id, or the cluster.
+pub(super) fn denied(request: &str, subject: &str, code: Code) -> Refusal {
     Refusal::new(format!(
         "{} on {subject} is denied to this principal: grant it",
-        right(request)
+        right(request, code)
     ))
 }
 
-/// The right that a request takes.
-fn right(request: &str) -> &'static str {
+/// The right that is missing. Whoever looks for the coordinator of a group or of a transactional id is about to do more than
+/// that takes, so it is the right to all of it.
+fn right(request: &str, code: Code) -> &'static str {
+    match code {
+        Code::GROUP_AUTHORIZATION_FAILED => return "READ",
+        Code::TRANSACTIONAL_ID_AUTHORIZATION_FAILED => return "WRITE",
+        _ => {}
+    }
+
     let rights = [
         (FETCH, "READ"),
         (OFFSET_COMMIT, "READ"),
-        (OFFSET_FETCH, "DESCRIBE"),
-        (FIND_COORDINATOR, "DESCRIBE"),
         (CREATE_TOPICS, "CREATE"),
         (DESCRIBE_CONFIGS, "DESCRIBE_CONFIGS"),
     ];

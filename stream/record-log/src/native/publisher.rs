@@ -147,6 +147,10 @@ impl From<LogError> for Stop {
 
 impl From<WireError> for Stop {
     fn from(error: WireError) -> Self {
+        if let Some(refusal) = error.refusal() {
+            return Self::Refused(refusal);
+        }
+
         match error {
             WireError::Lost { .. } | WireError::Silent { .. } | WireError::Malformed { .. } => {
                 Self::Unknown(error.into())

@@ -1,20 +1,54 @@
-//! Brokers of a test's own: to be configured, restarted and ended.
+//! Brokers of a test's own: to be configured, restarted and ended, in the versions of Kafka that users have.
 //!
-//! Their jars are those that the harness fetched for the other tests, or those in the folder that `TIDEMARK_TEST_KAFKA_JARS`
-//! names, of another version. Where `TIDEMARK_TEST_BROKERS` is not set, or there are no jars, such tests are skipped loudly.
+//! Their jars are in the folders that `TIDEMARK_TEST_KAFKA_JARS` names (separated as in `PATH`), or in the harness's cache. Where
+//! `TIDEMARK_TEST_BROKERS` is not set, or there are no jars of the version, such tests are skipped loudly.
 
 use std::fs::File;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use record_log::{Cleanup, LogSettings, RecordLog, TopicSpec, open};
 use tempfile::TempDir;
 
 /// How long a JVM may take on a busy machine.
 pub const START_LIMIT: Duration = Duration::from_secs(300);
+/// The version that the other tests run on.
+pub const NEWEST: &str = "4.1.0";
 const CLUSTER_ID: &str = "VGlkZW1hcmtHdWFyZGVkMDA";
+
+/// A client of Kafka under test.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Client {
+    Librdkafka,
+    Native,
+}
+
+impl Client {
+    pub const ALL: [Self; 2] = [Self::Librdkafka, Self::Native];
+
+    /// Opens the log of these brokers by this client.
+    pub fn open(self, brokers: &str, properties: &[(&str, &str)]) -> Arc<dyn RecordLog> {
+        let brokers = brokers.to_owned();
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let properties = properties.iter().map(owned).collect();
+
+        let settings = match self {
+            Self::Librdkafka => LogSettings::Kafka {
+                brokers,
+                properties,
+            },
+            Self::Native => LogSettings::NativeKafka {
+                brokers,
+                properties,
+            },
+        };
+        open(&settings).unwrap()
+    }
+}
 
 /// A broker that ends with this value. Its data stays until then.
 pub struct Broker {
@@ -25,10 +59,30 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Formats and starts a broker with these settings, the first of whose ports is to be listened on. It need not be
-    /// ready yet when this returns. `format` are further arguments for formatting its folder.
-    pub fn start(folder: TempDir, settings: &str, port: u16, format: &[&str]) -> Option<Self> {
-        let jars = jars()?;
+    /// Formats and starts a broker of this version with these settings, the first of whose ports is to be listened on. It
+    /// need not be ready yet when this returns. `format` are further arguments for formatting its folder.
+    pub fn start(
+        version: &str,
+        folder: TempDir,
+        settings: &str,
+        port: u16,
+        format: &[&str],
+    ) -> Option<Self> {
+        let mut broker = Self::format(version, folder, settings, port, format)?;
+        broker.spawn();
+        broker.await_listener();
+        Some(broker)
+    }
+
+    /// As [`Broker::start`], and starts nothing.
+    pub fn format(
+        version: &str,
+        folder: TempDir,
+        settings: &str,
+        port: u16,
+        format: &[&str],
+    ) -> Option<Self> {
+        let jars = jars(version)?;
         let file = folder.path().join("server.properties");
         std::fs::write(&file, settings).unwrap();
 
@@ -36,18 +90,40 @@ impl Broker {
         storage.args(["format", "-t", CLUSTER_ID, "-c"]).arg(&file);
         run(storage.args(format));
 
-        let mut broker = Self {
+        Some(Self {
             folder,
             jars,
             child: None,
             port,
-        };
-        broker.resume();
-        Some(broker)
+        })
     }
 
-    /// Starts it on the data that it has, and waits until it listens.
-    pub fn resume(&mut self) {
+    /// A broker of this version that asks nobody who is calling.
+    pub fn open(version: &str, format: &[&str]) -> Option<Self> {
+        let folder = TempDir::new().unwrap();
+        let [port, controller] = free_ports();
+        let settings = format!(
+            "process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+log.dirs={}/log
+{SMALL}",
+            folder.path().display()
+        );
+        Self::start(version, folder, &settings, port, format)
+    }
+
+    /// Its first address.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Starts it on the data that it has.
+    pub fn spawn(&mut self) {
         let output = File::options()
             .create(true)
             .append(true)
@@ -60,7 +136,6 @@ impl Broker {
             .stdin(Stdio::null())
             .spawn();
         self.child = Some(child.unwrap());
-        self.await_listener();
     }
 
     /// Ends it at once, as a machine does that loses its power.
@@ -77,7 +152,7 @@ impl Broker {
     }
 
     /// Waits for the listener: brokers listen before they know all that they are asked, which callers wait for.
-    fn await_listener(&mut self) {
+    pub fn await_listener(&mut self) {
         let deadline = Instant::now() + START_LIMIT;
         while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err() {
             let ended = self.child.as_mut().unwrap().try_wait().unwrap();
@@ -97,48 +172,78 @@ impl Drop for Broker {
     }
 }
 
-/// The folder of Kafka's jars; none, and said loudly, if there are none or no broker is to be tested on.
-fn jars() -> Option<PathBuf> {
-    let found = named_jars().or_else(cached_jars);
+/// Creates topics as soon as the brokers can.
+pub fn create_when_ready(log: &dyn RecordLog, topics: &[&str]) {
+    let specs: Vec<TopicSpec> = topics.iter().map(|name| spec(name, 1)).collect();
+    let deadline = Instant::now() + START_LIMIT;
+
+    while let Err(error) = log.ensure_topics(&specs) {
+        assert!(
+            Instant::now() < deadline,
+            "the brokers are not ready: {error}"
+        );
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+pub fn spec(name: &str, partitions: u32) -> TopicSpec {
+    TopicSpec {
+        name: name.to_owned(),
+        partitions,
+        cleanup: Cleanup::Delete,
+        retention: Duration::from_secs(3600),
+    }
+}
+
+/// The folder of Kafka's jars of this version; none, and said loudly, if there is none or no broker is to be tested on.
+fn jars(version: &str) -> Option<PathBuf> {
+    let mut folders = named_folders().unwrap_or_else(cached_folders).into_iter();
+    let found = folders.find(|folder| folder.join(format!("kafka_2.13-{version}.jar")).exists());
     if std::env::var_os("TIDEMARK_TEST_BROKERS").is_some() && found.is_some() {
         return found;
     }
 
     let test = std::thread::current().name().unwrap_or_default().to_owned();
     // Past the capture of the test harness: a skipped test must not look like one that passed.
-    let skipped =
-        format!("SKIPPED: {test} (set TIDEMARK_TEST_BROKERS; fetch Kafka's jars by the harness)\n");
+    let skipped = format!(
+        "SKIPPED: {test} (set TIDEMARK_TEST_BROKERS; name the jars of Kafka {version} in TIDEMARK_TEST_KAFKA_JARS, or fetch \
+         them by `cargo verify --only provision`)\n"
+    );
     let _ = std::io::stderr().write_all(skipped.as_bytes());
     None
 }
 
-fn named_jars() -> Option<PathBuf> {
-    let folder = PathBuf::from(std::env::var_os("TIDEMARK_TEST_KAFKA_JARS")?);
-    assert!(folder.is_dir(), "TIDEMARK_TEST_KAFKA_JARS names no folder");
-    Some(folder)
+fn named_folders() -> Option<Vec<PathBuf>> {
+    let named = std::env::var_os("TIDEMARK_TEST_KAFKA_JARS")?;
+    let folders: Vec<PathBuf> = std::env::split_paths(&named).collect();
+    for folder in &folders {
+        assert!(
+            folder.is_dir(),
+            "TIDEMARK_TEST_KAFKA_JARS names {}, which is no folder",
+            folder.display()
+        );
+    }
+    Some(folders)
 }
 
 /// Those in the harness's cache.
-fn cached_jars() -> Option<PathBuf> {
-    let cache = std::env::var_os("TIDEMARK_CACHE").map(PathBuf::from);
-    let cache =
-        cache.or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".cache/tidemark")));
-    let folders = std::fs::read_dir(cache?.join("jars")).into_iter().flatten();
+fn cached_folders() -> Vec<PathBuf> {
+    let named = std::env::var_os("TIDEMARK_CACHE").map(PathBuf::from);
+    let usual = || Some(Path::new(&std::env::var_os("HOME")?).join(".cache/tidemark"));
+    let cache = named.or_else(usual);
 
-    let is_kafka = |path: &PathBuf| {
-        path.file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with("kafka-"))
-    };
+    let folders = cache.and_then(|cache| std::fs::read_dir(cache.join("jars")).ok());
+    let folders = folders.into_iter().flatten();
     folders
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .find(is_kafka)
+        .collect()
 }
 
 fn java(jars: &Path, class: &str) -> Command {
     let mut java = Command::new("java");
     java.args([
         "-Xms64m",
-        "-Xmx256m",
+        "-Xmx200m",
         "-XX:TieredStopAtLevel=1",
         "-XX:+UseSerialGC",
         "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",

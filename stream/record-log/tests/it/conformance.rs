@@ -20,6 +20,9 @@ macro_rules! on_every_log {
         on_every_log!(@ embedded $($check)*);
         on_every_log!(@ kafka $($check)*);
         on_every_log!(@ native $($check)*);
+
+        /// The checks by their names, for logs that a test opens itself.
+        pub const CHECKS: &[(&str, fn(&dyn RecordLog))] = &[$((stringify!($check), $check)),*];
     };
     (@ $subject:ident $($check:ident)*) => {
         mod $subject {

@@ -14,3 +14,4 @@ mod native;
 mod secured;
 mod simulated;
 mod subject;
+mod versions;

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
-use record_log::{Delivery, LogError, LogSettings, LogTimeType, RecordLog, TopicSpec, open};
+use record_log::{Delivery, LogError, LogSettings, LogTimeType, RecordLog, open};
 use tempfile::TempDir;
 
-use crate::broker::{Broker, SMALL, START_LIMIT, free_ports};
+use crate::broker::{Broker, NEWEST, SMALL, START_LIMIT, create_when_ready, free_ports};
 use crate::subject::{assert_values, poll_until, publish, record, topic, transactional};
 
 const PLAIN_LOGIN: &str = "org.apache.kafka.common.security.plain.PlainLoginModule required";
@@ -253,28 +253,14 @@ impl Secured {
         let users = users.as_flattened().iter();
         let format: Vec<&str> = users.flat_map(|user| ["--add-scram", user]).collect();
 
-        let broker = Broker::start(folder, &settings, ports[0], &format)?;
+        let broker = Broker::start(NEWEST, folder, &settings, ports[0], &format)?;
         Some(Self { broker, ports })
     }
 
     /// Publishes what is read in all ways.
     fn await_broker(&self) {
         let log = self.log("OPEN", "plaintext", &[]);
-        let spec = TopicSpec {
-            name: "orders".to_owned(),
-            partitions: 1,
-            cleanup: record_log::Cleanup::Delete,
-            retention: Duration::from_secs(3600),
-        };
-
-        let deadline = Instant::now() + START_LIMIT;
-        while let Err(error) = log.ensure_topics(from_ref(&spec)) {
-            assert!(
-                Instant::now() < deadline,
-                "the broker is not ready: {error}"
-            );
-            std::thread::sleep(Duration::from_millis(200));
-        }
+        create_when_ready(&*log, &["orders"]);
         publish(&*log, "orders", 0, &[b"a", b"b", b"c"]);
         assert_values(&*log, "orders", 0, &["a", "b", "c"]);
     }

@@ -8,7 +8,7 @@ use super::{Deadline, Stop};
 use crate::murmur2::choose_partition;
 use crate::native::admin::Admin;
 use crate::native::batch::build::Builder;
-use crate::native::cluster::Cluster;
+use crate::native::cluster::{self, Cluster};
 use crate::refusal::ASSUMED_LIMIT;
 use crate::{LogError, NewRecord, RecordLimit, Refusal};
 
@@ -31,7 +31,10 @@ pub(super) struct Topics {
 pub(super) struct Topic {
     pub name: String,
     pub limit: RecordLimit,
+    /// Those that were known once, too: batches may wait for them.
     pub partitions: Vec<Partition>,
+    /// How many partitions the topic has now. A topic that was deleted and created again may have fewer.
+    count: u32,
     read_at: Instant,
 }
 
@@ -103,7 +106,7 @@ impl Topics {
         };
 
         let limit = self.limit(name)?;
-        let partition = |leader: &crate::native::cluster::Leader| Partition {
+        let partition = |leader: &cluster::Leader| Partition {
             leader: leader.node,
             ..Partition::default()
         };
@@ -111,6 +114,7 @@ impl Topics {
             name: name.to_owned(),
             limit,
             partitions: found.leaders.iter().map(partition).collect(),
+            count: count(&found),
             read_at: Instant::now(),
         });
 
@@ -130,10 +134,17 @@ impl Topics {
         }
     }
 
+    /// The partition of a record. One that is not known may have been added.
     pub fn choose(&mut self, topic: usize, record: &NewRecord<'_>) -> Result<u32, Stop> {
-        let partitions = self.all[topic].partitions.len();
-        let partitions = u32::try_from(partitions).unwrap_or(u32::MAX);
-        Ok(choose_partition(record, partitions, &mut self.turn)?)
+        let is_unknown = |partition: u32| partition >= self.all[topic].count;
+        if record.partition.is_some_and(is_unknown) {
+            self.refresh(topic);
+        }
+        Ok(choose_partition(
+            record,
+            self.all[topic].count,
+            &mut self.turn,
+        )?)
     }
 
     /// Learns who leads the topic's partitions now. If no broker says so, what is known stays.
@@ -145,9 +156,12 @@ impl Topics {
 
         let partitions = known.partitions.len().max(found.leaders.len());
         known.partitions.resize_with(partitions, Partition::default);
-        for (partition, leader) in known.partitions.iter_mut().zip(&found.leaders) {
-            partition.leader = leader.node;
+        let leaders = found.leaders.iter().map(|leader| leader.node);
+        let leaders = leaders.chain(std::iter::repeat(-1));
+        for (partition, leader) in known.partitions.iter_mut().zip(leaders) {
+            partition.leader = leader;
         }
+        known.count = count(&found);
         known.read_at = Instant::now();
     }
 
@@ -186,6 +200,10 @@ impl Topics {
         let partitions = self.all.iter_mut().flat_map(|topic| &mut topic.partitions);
         partitions.for_each(change);
     }
+}
+
+fn count(found: &cluster::Topic) -> u32 {
+    u32::try_from(found.leaders.len()).unwrap_or(u32::MAX)
 }
 
 fn never_came(topic: &str) -> Refusal {

@@ -194,6 +194,7 @@ impl Fetcher {
             slot.found = Some(Found::Refused(denied(
                 FETCH.name,
                 &format!("topic {topic:?}"),
+                code,
             )));
         } else {
             slot.found = Some(Found::Refused(Refusal::new(format!(

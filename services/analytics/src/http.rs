@@ -1,6 +1,10 @@
 //! The REST interface of the counts.
 
 mod audit;
+mod board;
+mod format;
+mod recent;
+mod series;
 mod stream;
 mod summary;
 
@@ -10,18 +14,16 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
-use chassis::auth::{Admin, Caller};
-use chassis::{
-    Cursor, Json, Limit, Page, PageQuery, Path, Problem, Query, Result, Shutdown, described,
-};
+use chassis::auth::Caller;
+use chassis::{Json, Page, PageQuery, Path, Problem, Query, Result, Shutdown, described};
 use events::{Timestamp, WindowCount, WindowSummary};
 use follower::Lag;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 use crate::feed::Feed;
 use crate::orders::Orders;
-use crate::store::{Position, Starts, Store, StoreError};
+use crate::store::{Starts, Store, StoreError};
 
 /// The OpenAPI description of the service.
 const DESCRIPTION: &str = include_str!("../openapi.json");
@@ -45,6 +47,10 @@ pub struct Analytics {
     /// The latest summary. The request that finds it too old computes a new one while the others
     /// wait for it.
     pub summary: Arc<Mutex<Option<(Instant, summary::Summarized)>>>,
+    /// The latest board.
+    pub latest_board: Arc<Mutex<Option<(Instant, board::Board)>>>,
+    /// One permit for each series that may be computed at a time.
+    pub turns: Arc<Semaphore>,
 }
 
 /// A user's id in a query. SQL gives ids up to 2^63 - 1, so no user has a greater one.
@@ -72,17 +78,6 @@ pub struct Shown<T> {
     event: T,
 }
 
-/// The query of the recent counts: of windows that start from `from` on and before `to`.
-#[derive(Debug, Deserialize)]
-struct RecentQuery {
-    from: Option<Timestamp>,
-    to: Option<Timestamp>,
-    user: Option<UserId>,
-    #[serde(default)]
-    limit: Limit,
-    cursor: Option<Cursor>,
-}
-
 /// The freshness of the counts.
 #[derive(Clone, Debug, Serialize)]
 struct Freshness {
@@ -96,33 +91,14 @@ struct Freshness {
 pub fn router(analytics: Analytics) -> Router {
     let routes = Router::new()
         .route("/analytics/summary", get(summary::summary))
-        .route("/analytics/recent", get(recent))
+        .route("/analytics/recent", get(recent::recent))
+        .route("/analytics/series", get(series::series))
+        .route("/analytics/board", get(board::board))
         .route("/analytics/users/{id}", get(of_user))
         .route("/analytics/stream", get(stream::stream))
         .route("/analytics/audit", get(audit::audit))
         .with_state(analytics);
     described(routes, DESCRIPTION)
-}
-
-async fn recent(
-    _: Admin,
-    State(analytics): State<Analytics>,
-    Query(query): Query<RecentQuery>,
-) -> Result<Json<Page<Shown<WindowCount>>>> {
-    let starts = starts(query.from, query.to)?;
-    let after: Option<Position> = query.cursor.as_ref().map(Cursor::decode).transpose()?;
-    let one_more = query.limit.items() + 1;
-
-    let counts = match query.user {
-        None => analytics.store.recent(starts, after, one_more).await?,
-        Some(UserId(user_id)) => {
-            let before = after.and_then(|position| position.window_start());
-            let left = before.map_or(starts, |before| starts.before(before));
-            analytics.store.of_user(user_id, left, one_more).await?
-        }
-    };
-
-    Ok(Json(page(Page::cut(counts, query.limit, Position::after))))
 }
 
 /// Returns the range of windows that start from `from` on and before `to`.

@@ -19,6 +19,7 @@ mod config;
 mod consume;
 mod feed;
 mod http;
+mod series;
 mod store;
 mod summary;
 
@@ -42,11 +43,14 @@ use prometheus::{IntCounter, PullingGauge};
 use record_log::RecordLog;
 use store::Store;
 pub use store::{RESULTS, WINDOWS};
+use tokio::sync::Semaphore;
 
 /// The consumer group, under which the positions on the topics are stored.
 const GROUP: &str = "analytics";
 /// Maximum number of records in a batch.
 const BATCH: usize = 1_000;
+/// Number of series that are computed at a time.
+const SERIES_AT_ONCE: usize = 2;
 
 /// The parts the service is built from.
 #[derive(Clone)]
@@ -132,6 +136,8 @@ impl Service {
             audit_patience: config.analytics_audit_patience,
             shutdown: shutdown.clone(),
             summary: Arc::default(),
+            latest_board: Arc::default(),
+            turns: Arc::new(Semaphore::new(SERIES_AT_ONCE)),
         };
 
         Ok(Self {

@@ -13,7 +13,8 @@ use serde::Serialize;
 
 /// The most busiest users that are named.
 pub const TOP: usize = 10;
-const HOUR_MS: u64 = 3_600_000;
+/// An hour.
+pub const HOUR_MS: u64 = 3_600_000;
 /// The longest range of a summary.
 pub const DAY_MS: u64 = 24 * HOUR_MS;
 

@@ -3,19 +3,24 @@
 use std::time::{Duration, Instant};
 
 use axum::extract::State;
+use axum::response::Response;
 use chassis::auth::Admin;
-use chassis::{Json, Problem, Query, Result};
+use chassis::{Problem, Query, Result};
 use events::{Timestamp, WindowSummary};
+use futures::stream;
 use serde::{Deserialize, Serialize};
 
+use super::format::{Cell, Format, Row, document, table};
 use super::{Analytics, Freshness, UserId, starts};
+use crate::audit::Sum;
 use crate::store::{Starts, StoreError};
-use crate::summary::{DAY_MS, Range, Summary, TOP, of_one};
+use crate::summary::{DAY_MS, HOUR_MS, Range, Span, Summary, TOP, of_one};
 
 /// How long a summary is reused. Computing one reads every window of a day.
-const SUMMARY_AGE: Duration = Duration::from_secs(1);
+pub(super) const SUMMARY_AGE: Duration = Duration::from_secs(1);
 /// Number of counts of a user that one query reads.
 const COUNTS_PAGE: usize = 500;
+const MINUTE_MS: u64 = 60_000;
 
 /// The query. Without a range there is none in the reply; the default of `to` is now.
 #[derive(Debug, Deserialize)]
@@ -31,14 +36,38 @@ pub(super) struct SummaryQuery {
 pub struct Summarized {
     #[serde(flatten)]
     summary: Summary,
+    /// The minute that is not over yet; `None` for one user, or if the orders service is away.
+    current: Option<Current>,
     freshness: Freshness,
+}
+
+/// The stored orders of the minute that is not over yet.
+#[derive(Clone, Debug, Serialize)]
+struct Current {
+    from: Timestamp,
+    to: Timestamp,
+    #[serde(flatten)]
+    sum: Sum,
+    /// Always true: the stream job has not counted these orders.
+    is_provisional: bool,
+}
+
+/// A span of the summary, as a row of a table.
+#[derive(Debug, Serialize)]
+struct SpanRow {
+    span: &'static str,
+    from: Timestamp,
+    to: Timestamp,
+    #[serde(flatten)]
+    of: Span,
 }
 
 pub(super) async fn summary(
     _: Admin,
+    format: Format,
     State(analytics): State<Analytics>,
     Query(query): Query<SummaryQuery>,
-) -> Result<Json<Summarized>> {
+) -> Result<Response> {
     let limit = query.limit.unwrap_or(TOP);
     if !(1..=TOP).contains(&limit) {
         let reason = format!("a summary names 1 to {TOP} users, and not {limit}");
@@ -62,7 +91,13 @@ pub(super) async fn summary(
     }
 
     summarized.summary.name_at_most(limit);
-    Ok(Json(summarized))
+    match format {
+        Format::Json => Ok(document(summarized)),
+        Format::Table(format) => {
+            let rows = summarized.summary.into_rows(now);
+            table(format, "summary", stream::iter([Ok(rows)])).await
+        }
+    }
 }
 
 /// Returns the range of the query, at most a day.
@@ -99,7 +134,8 @@ impl Analytics {
         }
 
         let windows = self.store.summaries_since(before(now)).await?;
-        let summarized = self.summarized(&windows, now).await?;
+        let mut summarized = self.summarized(&windows, now).await?;
+        summarized.current = self.current(now).await;
         *latest = Some((Instant::now(), summarized.clone()));
         Ok(summarized)
     }
@@ -129,12 +165,28 @@ impl Analytics {
     ) -> std::result::Result<Summarized, StoreError> {
         Ok(Summarized {
             summary: Summary::of(windows, now),
+            current: None,
             freshness: self.freshness().await?,
         })
     }
 
+    /// Returns the stored orders of the minute that is not over yet.
+    async fn current(&self, now: Timestamp) -> Option<Current> {
+        let from = Timestamp::from_ms(now.as_ms() / MINUTE_MS * MINUTE_MS)?;
+        let to = Timestamp::from_ms(from.as_ms() + MINUTE_MS)?;
+        let minutes = self.stored(from, to).await?;
+        let stored = minutes.into_iter().find(|stored| stored.minute == from);
+
+        Some(Current {
+            from,
+            to,
+            sum: stored.map(|stored| stored.sum).unwrap_or_default(),
+            is_provisional: true,
+        })
+    }
+
     /// Returns the windows of the range in which the user ordered, newest first.
-    async fn windows_of(
+    pub(super) async fn windows_of(
         &self,
         user_id: u64,
         starts: Starts,
@@ -155,5 +207,50 @@ impl Analytics {
                 _ => return Ok(windows),
             }
         }
+    }
+}
+
+impl Summary {
+    /// Returns a row for each span.
+    fn into_rows(self, now: Timestamp) -> Vec<SpanRow> {
+        let ago = |ms| Timestamp::from_ms(now.as_ms().saturating_sub(ms)).unwrap_or(now);
+        let row = |span, from, to, of| SpanRow { span, from, to, of };
+
+        let newest = self
+            .now
+            .map(|newest| row("now", newest.window_start, newest.window_end, newest.span));
+        let range = self
+            .range
+            .map(|range| row("range", range.from, range.to, range.span));
+        let hour = row("last_hour", ago(HOUR_MS), now, self.last_hour);
+        let day = row("last_day", ago(DAY_MS), now, self.last_day);
+
+        newest.into_iter().chain([hour, day]).chain(range).collect()
+    }
+}
+
+impl Row for SpanRow {
+    const COLUMNS: &'static [&'static str] = &[
+        "span",
+        "from",
+        "to",
+        "orders",
+        "users",
+        "users_is_exact",
+        "revenue_cents",
+        "revenue",
+    ];
+
+    fn cells(&self) -> Vec<Cell> {
+        vec![
+            Cell::Text(self.span.to_owned()),
+            Cell::instant(self.from),
+            Cell::instant(self.to),
+            Cell::Number(self.of.orders),
+            Cell::Number(self.of.users),
+            Cell::Text(self.of.users_is_exact.to_string()),
+            Cell::maybe(self.of.revenue_cents),
+            Cell::amounts(&self.of.revenue),
+        ]
     }
 }

@@ -165,9 +165,35 @@ impl Store {
     async fn summaries(
         &self,
         since: Timestamp,
-        mut upto: u64,
+        upto: u64,
     ) -> Result<Vec<WindowSummary>, StoreError> {
         let mut found = Vec::new();
+        self.for_each_upto(since, upto, |summary| found.push(summary))
+            .await?;
+        Ok(found)
+    }
+
+    /// Passes the summaries of windows that end after `from` and start before `to`, newest first.
+    /// It holds one page of them in memory.
+    ///
+    /// # Errors
+    /// Returns [`StoreError`] if DynamoDB fails or an item cannot be read.
+    pub async fn for_each_summary(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+        each: impl FnMut(WindowSummary),
+    ) -> Result<(), StoreError> {
+        self.for_each_upto(from, to.as_ms().saturating_sub(1), each)
+            .await
+    }
+
+    async fn for_each_upto(
+        &self,
+        since: Timestamp,
+        mut upto: u64,
+        mut each: impl FnMut(WindowSummary),
+    ) -> Result<(), StoreError> {
         loop {
             let windows = self.windows_upto(upto, usize::MAX).await?;
             let oldest = windows
@@ -179,13 +205,27 @@ impl Store {
             let wanted = windows
                 .into_iter()
                 .take_while(|window| window.window_end > since);
-            found.extend(wanted.filter_map(WindowRow::into_summary));
+            wanted
+                .filter_map(WindowRow::into_summary)
+                .for_each(&mut each);
 
             match oldest {
                 Some(before) if !is_last => upto = before,
-                _ => return Ok(found),
+                _ => return Ok(()),
             }
         }
+    }
+
+    /// Returns the summaries among the newest `limit` windows, newest first.
+    ///
+    /// # Errors
+    /// Returns [`StoreError`] if DynamoDB fails or an item cannot be read.
+    pub async fn newest_summaries(&self, limit: usize) -> Result<Vec<WindowSummary>, StoreError> {
+        let newest = self.windows_upto(u64::MAX, limit).await?;
+        Ok(newest
+            .into_iter()
+            .filter_map(WindowRow::into_summary)
+            .collect())
     }
 
     /// Returns the end of the newest window that has counts or a summary.

@@ -60,7 +60,7 @@ impl Orders {
         .await
     }
 
-    fn minute(&self, minutes_ago: u64) -> Timestamp {
+    pub fn minute(&self, minutes_ago: u64) -> Timestamp {
         Timestamp::from_ms(self.this_minute_ms - minutes_ago * 60_000).unwrap()
     }
 

@@ -59,6 +59,7 @@ async fn counts_of_a_user_are_for_that_user_and_the_shops_for_admins(dynamodb: C
         "/analytics/recent",
         "/analytics/audit",
         "/analytics/stream",
+        "/analytics/series",
     ] {
         assert_eq!(
             [
@@ -71,6 +72,7 @@ async fn counts_of_a_user_are_for_that_user_and_the_shops_for_admins(dynamodb: C
     }
 
     assert_eq!(admin.get("/analytics/summary").await.status, 200);
+    assert_eq!(service.get("/analytics/board").await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

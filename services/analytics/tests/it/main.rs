@@ -9,6 +9,7 @@ mod enforced;
 mod openapi;
 mod reading;
 mod streaming;
+mod tables;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -51,6 +51,13 @@ async fn routes_and_replies_are_as_described() {
     let page = running.get("/analytics/recent").await;
     assert_fields(&document, "CountPage", &page);
     assert_fields(&document, "Count", &page["items"][0]);
+
+    let series = running.get("/analytics/series").await;
+    assert_fields(&document, "Series", &series);
+    assert_fields(&document, "Point", &series["items"][0]);
+    let board = running.get("/analytics/board").await;
+    assert_fields(&document, "Board", &board);
+    assert_fields(&document, "BoardWindow", &board["items"][0]);
     running.stop().await;
 }
 
@@ -66,5 +73,7 @@ async fn the_audit_is_as_described() {
     assert_fields(&document, "Audit", &audit);
     assert_fields(&document, "AuditedMinute", &audit["items"][0]);
     assert_fields(&document, "Sum", &audit["counted"]);
+    let summary = running.get("/analytics/summary").await;
+    assert_fields(&document, "Current", &summary["current"]);
     running.stop().await;
 }

@@ -22,9 +22,10 @@ const WHOLE: [(&str, &str, &str); 10] = [
 /// Returns serde's message in words for who sent the value.
 pub(crate) fn in_words(message: &str) -> String {
     let message = without_position(message);
-    let rules: [fn(&str) -> Option<String>; 8] = [
+    let rules: [fn(&str) -> Option<String>; 9] = [
         wrong_type,
         wrong_value,
+        wrong_length,
         missing,
         duplicate,
         unknown_field,
@@ -63,6 +64,16 @@ fn wrong_value(message: &str) -> Option<String> {
     let (found, wanted) = rest.rsplit_once(", expected ")?;
     let shown = quoted(found).unwrap_or(found);
     Some(format!("this must be {}, not {shown}", of_range(wanted)))
+}
+
+/// `invalid length 1, expected struct Order with 2 elements`: a list in an object's place.
+fn wrong_length(message: &str) -> Option<String> {
+    let rest = message.strip_prefix("invalid length ")?;
+    let (_, wanted) = rest.split_once(", expected ")?;
+    Some(match wanted.strip_prefix("struct ") {
+        Some(_) => "this must be an object in braces, not a list".to_owned(),
+        None => format!("this has the wrong length; it must be {wanted}"),
+    })
 }
 
 /// `missing field `user_id``

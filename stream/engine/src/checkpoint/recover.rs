@@ -9,7 +9,7 @@
 //! 3. Check whether a later attempt was claimed in the meantime. If so, this attempt is the zombie,
 //!    and ends.
 //! 4. Load the newest whole checkpoint. If a newer one is damaged, log it and fall back to an older
-//!    one. Each process reads and verifies its own [share](crate::checkpoint::share) of the parts, and
+//!    one. Each process reads and verifies its own share (`checkpoint::share`) of the parts, and
 //!    reports to process 0; damage that any of them finds makes process 0 fall back for all.
 //! 5. Compare the checkpoint with the progress of the publishers.
 //! 6. Publish the checkpoint as this attempt's own, before anything is committed.

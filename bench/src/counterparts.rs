@@ -4,18 +4,18 @@
 //! Debian (installed when the harness runs as root, named when it does not). Each server then runs as a [`Server`] on 127.0.0.1, on a
 //! port that was free, with its data in a folder of its own, until its value is dropped.
 //!
-//! `bench counterparts up` leaves them running between commands; the module `standing` stores their
+//! `bench counterparts up` leaves them running between commands; the module `detached` stores their
 //! addresses.
 
 mod cache;
 mod debian;
+mod detached;
 pub mod dynamodb;
 mod k6;
 pub mod kafka;
 pub mod mariadb;
 mod maven;
 mod server;
-mod standing;
 
 use std::path::Path;
 
@@ -26,11 +26,11 @@ pub use debian::{
     BROWSER, DATABASE, JAVA, PROXIES, PYTHON, Package, find, is_root, provision,
     run as run_silently, tail,
 };
+pub use detached::Args;
 pub use k6::k6;
 pub use kafka::Broker;
 pub use maven::jars;
 pub use server::{Launch, Server, free_ports};
-pub use standing::Args;
 
 use crate::process::Lifetime;
 
@@ -46,17 +46,17 @@ pub enum CounterpartError {
         remedy: String,
     },
     /// A program ended with an error.
-    #[error("{what} failed ({status}); the end of what it said:\n{said}")]
+    #[error("{what} failed ({status}); the end of its output:\n{printed}")]
     Failed {
         /// The operation.
         what: String,
         /// How the program ended.
         status: std::process::ExitStatus,
         /// Its last lines.
-        said: String,
+        printed: String,
     },
     /// The server ended, or did not answer in time.
-    #[error("{name} did not become ready: {reason}; its log is {log}; the end of it:\n{said}")]
+    #[error("{name} did not become ready: {reason}; its log is {log}; the end of it:\n{printed}")]
     NotReady {
         /// The server ended, or did not answer in time.
         name: &'static str,
@@ -65,7 +65,7 @@ pub enum CounterpartError {
         /// The path of its log.
         log: String,
         /// The last lines of the log.
-        said: String,
+        printed: String,
     },
     /// What was fetched is not what is expected.
     #[error(

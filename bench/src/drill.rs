@@ -155,8 +155,8 @@ fn drill(cache: &Cache, folder: &Path, doomed: World, log: &dyn RecordLog) -> Re
         Ok(books::wait_until_balanced(platform.shop(), &customers)?)
     })?;
 
-    let told = books::wait_until_told(platform.shop(), &customers)?;
-    books::compare_topic(log, &customers, &told)?;
+    let notified = books::wait_until_notified(platform.shop(), &customers)?;
+    books::compare_topic(log, &customers, &notified)?;
     taken.print();
     times.print();
     losses.print();

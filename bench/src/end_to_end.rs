@@ -66,7 +66,7 @@ pub enum EndToEndError {
     #[error("the books do not balance: {0}")]
     Books(String),
     /// The demo failed.
-    #[error("bench/test-api.sh {0}; it said:\n{1}")]
+    #[error("bench/test-api.sh {0}; its output:\n{1}")]
     Demo(String, String),
     /// A counterpart is not available.
     #[error(transparent)]
@@ -180,13 +180,13 @@ impl Run<'_> {
         customers.wait_until_counted(platform.shop())?;
         books::wait_until_balanced(platform.shop(), &customers)?;
 
-        let told = books::wait_until_told(platform.shop(), &customers)?;
+        let notified = books::wait_until_notified(platform.shop(), &customers)?;
         if self.kills > 1 {
             books::wait_until_stock_is_back(platform.shop(), &customers)?;
         }
         println!("stopping");
         platform.stop()?;
-        books::compare_topic(&*record_log::open(&self.log)?, &customers, &told)?;
+        books::compare_topic(&*record_log::open(&self.log)?, &customers, &notified)?;
         println!("end to end: everything was as it must be");
 
         Ok(())
@@ -273,19 +273,19 @@ fn start_demo(base: &str, log: &Path) -> Result<Process> {
 
 fn finish_demo(mut demo: Process, log: &PathBuf) -> Result<()> {
     let ended = demo.wait_for(DEMO_LIMIT)?;
-    let said = std::fs::read_to_string(log)?;
+    let printed = std::fs::read_to_string(log)?;
     match ended {
         Some(ended) if ended.status.success() => {
-            println!("{said}");
+            println!("{printed}");
             Ok(())
         }
         Some(ended) => Err(EndToEndError::Demo(
             format!("ended with {}", ended.status),
-            said,
+            printed,
         )),
         None => Err(EndToEndError::Demo(
             format!("did not end within {} s", DEMO_LIMIT.as_secs()),
-            said,
+            printed,
         )),
     }
 }

@@ -4,7 +4,7 @@
 //! servers that it needs. Everything is built in the release profile, so that a fresh clone
 //! compiles its dependencies once.
 
-mod said;
+mod output;
 mod steps;
 
 use std::time::{Duration, Instant};
@@ -37,14 +37,14 @@ pub enum VerifyError {
     #[error("{0} failed")]
     Steps(usize),
     /// A command ended with an error.
-    #[error("`{command}` ended with {status}\n{}", said.join("\n"))]
+    #[error("`{command}` ended with {status}\n{}", lines.join("\n"))]
     Command {
         /// The command.
         command: String,
         /// Its exit status.
         status: std::process::ExitStatus,
         /// The lines of its output that probably contain the reason.
-        said: Vec<String>,
+        lines: Vec<String>,
     },
     /// A command could not be started.
     #[error("`{command}` cannot be run: {source}")]

@@ -104,11 +104,11 @@ pub fn run(what: &str, mut command: Command) -> Result<()> {
         return Ok(());
     }
 
-    let said = [output.stdout, output.stderr].concat();
+    let printed = [output.stdout, output.stderr].concat();
     Err(CounterpartError::Failed {
         what: what.to_owned(),
         status: output.status,
-        said: tail(&String::from_utf8_lossy(&said)),
+        printed: tail(&String::from_utf8_lossy(&printed)),
     })
 }
 

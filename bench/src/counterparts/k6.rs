@@ -45,9 +45,9 @@ mod tests {
         std::fs::write(&script, "#!/bin/sh\necho \"$1 needs Go\" >&2\nexit 1\n").unwrap();
         std::fs::set_permissions(&script, Permissions::from_mode(0o755)).unwrap();
 
-        let Err(CounterpartError::Failed { said, .. }) = bring(&script, tools.path()) else {
+        let Err(CounterpartError::Failed { printed, .. }) = bring(&script, tools.path()) else {
             panic!("it passed")
         };
-        assert_eq!(said, "k6 needs Go");
+        assert_eq!(printed, "k6 needs Go");
     }
 }

@@ -140,11 +140,11 @@ pub fn query(address: &Url, statements: &str) -> Result<String> {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
 
-    let said = debian::tail(&String::from_utf8_lossy(&output.stderr));
+    let printed = debian::tail(&String::from_utf8_lossy(&output.stderr));
     Err(CounterpartError::Failed {
         what: "asking MariaDB".to_owned(),
         status: output.status,
-        said,
+        printed,
     })
 }
 

@@ -148,7 +148,7 @@ impl Server {
 
     /// Returns the error of a server that failed, with the end of its output.
     pub fn not_ready(&self, reason: String) -> CounterpartError {
-        let said =
+        let printed =
             std::fs::read_to_string(&self.launch.log).unwrap_or_else(|error| error.to_string());
         let log = self.launch.log.display().to_string();
 
@@ -156,7 +156,7 @@ impl Server {
             name: self.launch.name,
             reason,
             log,
-            said: debian::tail(&said),
+            printed: debian::tail(&printed),
         }
     }
 }

@@ -46,11 +46,11 @@ impl Company {
                 "info",
             ];
 
-            let said = format!("process-{process}.log");
+            let log = format!("process-{process}.log");
             supervisors.push(job.start(
                 Some("supervise"),
                 &[&place[..], &settings].concat(),
-                &said,
+                &log,
             )?);
         }
 

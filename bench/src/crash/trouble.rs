@@ -126,12 +126,12 @@ impl<'a> Troubles<'a> {
     /// Puts a file in place of the folder: nothing can be created, read or listed in it.
     fn take_store_away(&self) -> Result<(), CrashError> {
         let store = self.folder.join("checkpoints");
-        let aside = self.folder.join("checkpoints.away");
-        fs::rename(&store, &aside)?;
+        let away = self.folder.join("checkpoints.away");
+        fs::rename(&store, &away)?;
         fs::write(&store, "away")?;
         sleep(AWAY);
         fs::remove_file(&store)?;
-        fs::rename(&aside, &store)?;
+        fs::rename(&away, &store)?;
 
         Ok(())
     }

@@ -23,7 +23,7 @@ const UPLOADS: [&str; 2] = ["uploads", "thumbnails"];
 /// A folder with the data, and the positions that belong to it.
 pub(super) struct Backup {
     folder: PathBuf,
-    told: Vec<(u32, Offset)>,
+    mailbox: Vec<(u32, Offset)>,
 }
 
 impl Backup {
@@ -36,10 +36,10 @@ impl Backup {
         times: &mut Times,
     ) -> Result<Self> {
         fs::create_dir_all(&folder)?;
-        let told = log
+        let mailbox = log
             .committed(MAILBOX, ORDERS)
             .map_err(EndToEndError::from)?;
-        let backup = Self { folder, told };
+        let backup = Self { folder, mailbox };
         times.step("backup of SQL: mariadb-dump", || {
             database::dump(world.address(Counterpart::Mariadb), &backup.sql())
         })?;
@@ -85,7 +85,7 @@ impl Backup {
 
         times.step("the mailbox back to where its table is", || {
             Ok(log
-                .commit(MAILBOX, ORDERS, &self.told)
+                .commit(MAILBOX, ORDERS, &self.mailbox)
                 .map_err(EndToEndError::from)?)
         })?;
 

@@ -31,7 +31,7 @@ SELECT CONCAT('the claim ', reservation_key, ' is of no order') FROM stock_claim
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// The event of each order's message.
-pub(crate) type Told = BTreeMap<u64, Uuid>;
+pub(crate) type Notified = BTreeMap<u64, Uuid>;
 
 /// Waits until the platform's own audit has closed every minute and found no difference. Until then
 /// a difference may appear and go, when orders are counted that waited for a process to come back.
@@ -48,7 +48,7 @@ pub(crate) fn wait_until_balanced(shop: &Shop, customers: &Customers) -> Result<
 
 /// Waits until every order has its message. No order may have two, and no message may belong to no
 /// order.
-pub(crate) fn wait_until_told(shop: &Shop, customers: &Customers) -> Result<Told> {
+pub(crate) fn wait_until_notified(shop: &Shop, customers: &Customers) -> Result<Notified> {
     let ordered: BTreeSet<_> = customers
         .acknowledged
         .iter()
@@ -56,32 +56,35 @@ pub(crate) fn wait_until_told(shop: &Shop, customers: &Customers) -> Result<Told
         .collect();
 
     wait(customers.patience, || {
-        let mut told = Told::new();
+        let mut notified = Notified::new();
         for message in shop
             .notifications()?
             .into_iter()
             .filter(|message| customers.users.contains(&message.user_id))
         {
-            if told.insert(message.order_id, message.id).is_some() {
-                return Err(books(format!("order {} was told twice", message.order_id)));
+            if notified.insert(message.order_id, message.id).is_some() {
+                return Err(books(format!(
+                    "order {} has two messages",
+                    message.order_id
+                )));
             }
             if !ordered.contains(&message.order_id) {
                 return Err(books(format!(
-                    "order {} was told, and is none",
+                    "a message names order {}, which does not exist",
                     message.order_id
                 )));
             }
         }
 
-        if told.len() == ordered.len() {
-            println!("each of {} orders was told once", told.len());
-            return Ok(Ok(told));
+        if notified.len() == ordered.len() {
+            println!("each of {} orders has one message", notified.len());
+            return Ok(Ok(notified));
         }
 
         Ok(Err(format!(
-            "of {} orders {} were told",
+            "{1} of {0} orders have a message",
             ordered.len(),
-            told.len()
+            notified.len()
         )))
     })
 }
@@ -117,7 +120,11 @@ pub(super) fn wait_until_whole(mysql: &Url) -> Result<()> {
 
 /// Checks that every order is on the topic once, with the event of its message, and that the topic
 /// has nothing else of these customers.
-pub(crate) fn compare_topic(log: &dyn RecordLog, customers: &Customers, told: &Told) -> Result<()> {
+pub(crate) fn compare_topic(
+    log: &dyn RecordLog,
+    customers: &Customers,
+    notified: &Notified,
+) -> Result<()> {
     let mut events: Vec<OrderCreated> = orders_as_sql::read_events(log)?.orders;
     events.retain(|event| customers.users.contains(&event.user_id));
     let mut published: Vec<_> = events
@@ -139,7 +146,7 @@ pub(crate) fn compare_topic(log: &dyn RecordLog, customers: &Customers, told: &T
                 order.id,
                 order.user_id,
                 order.total_cents,
-                told.get(&order.id),
+                notified.get(&order.id),
             )
         })
         .collect();

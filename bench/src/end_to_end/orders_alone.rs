@@ -49,10 +49,10 @@ pub(super) fn run(
 
     customers.wait_until_counted(shop)?;
     books::wait_until_balanced(shop, &customers)?;
-    let told = books::wait_until_told(shop, &customers)?;
+    let notified = books::wait_until_notified(shop, &customers)?;
     books::wait_until_stock_is_back(shop, &customers)?;
     books::wait_until_whole(&mysql)?;
-    books::compare_topic(&*record_log::open(&log)?, &customers, &told)?;
+    books::compare_topic(&*record_log::open(&log)?, &customers, &notified)?;
     println!("end to end, orders alone: everything was as it must be");
 
     Ok(())

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use clap::Parser;
 
-use super::said::Said;
+use super::output::Output;
 use super::{Context, Outcome, Step, VerifyError};
 use crate::counterparts::kafka::versions;
 use crate::counterparts::{self, Counterpart, Counterparts};
@@ -187,7 +187,7 @@ fn tests(context: &Context) -> StepResult {
         command.env(versions::VARIABLE, versions::all(&context.cache)?);
     }
 
-    let said = run_and_keep(command)?;
+    let output = run_and_keep(command)?;
     let excused = |line: &str| {
         let excuses = |which: &Counterpart| {
             !context.available.contains(which) && line.contains(which.variable())
@@ -195,7 +195,7 @@ fn tests(context: &Context) -> StepResult {
         Counterpart::ALL.iter().any(excuses)
     };
 
-    let skipped: Vec<_> = said
+    let skipped: Vec<_> = output
         .skipped
         .into_iter()
         .filter(|line| !excused(line))
@@ -295,13 +295,13 @@ fn run(command: Command) -> StepResult {
 
 /// Runs the command in the root of the repository, prints its output, and keeps the lines that
 /// matter.
-fn run_and_keep(mut command: Command) -> Result<Said, VerifyError> {
-    let mut said = Said::default();
-    let ended = spawn_piped(command.current_dir(root())).and_then(|(mut child, output)| {
-        for line in BufReader::new(output).split(b'\n') {
+fn run_and_keep(mut command: Command) -> Result<Output, VerifyError> {
+    let mut output = Output::default();
+    let ended = spawn_piped(command.current_dir(root())).and_then(|(mut child, pipe)| {
+        for line in BufReader::new(pipe).split(b'\n') {
             let line = String::from_utf8_lossy(&line?).into_owned();
             println!("{line}");
-            said.keep(line);
+            output.keep(line);
         }
         child.wait()
     });
@@ -313,11 +313,11 @@ fn run_and_keep(mut command: Command) -> Result<Said, VerifyError> {
     let command = words.collect::<Vec<_>>().join(" ");
 
     match ended {
-        Ok(status) if status.success() => Ok(said),
+        Ok(status) if status.success() => Ok(output),
         Ok(status) => Err(VerifyError::Command {
             command,
             status,
-            said: said.why(),
+            lines: output.failure(),
         }),
         Err(source) => Err(VerifyError::NotRun { command, source }),
     }
@@ -363,16 +363,16 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_ends_with_an_error_fails_its_step_and_says_why() {
+    fn a_command_that_ends_with_an_error_fails_its_step_with_the_reason() {
         let failed = run_and_keep(shell(
             "echo a ... ok; echo b ... FAILED; echo its words; exit 3",
         ));
-        let Err(VerifyError::Command { status, said, .. }) = failed else {
+        let Err(VerifyError::Command { status, lines, .. }) = failed else {
             panic!("it passed")
         };
 
         assert_eq!(
-            (status.code(), said),
+            (status.code(), lines),
             (
                 Some(3),
                 vec!["b ... FAILED".to_owned(), "its words".to_owned()]
@@ -381,13 +381,13 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_names_no_failure_is_told_by_its_last_words() {
-        let Err(VerifyError::Command { said, .. }) =
+    fn a_failure_without_a_known_mark_shows_the_last_lines() {
+        let Err(VerifyError::Command { lines, .. }) =
             run_and_keep(shell("echo no such file; exit 1"))
         else {
             panic!("it passed")
         };
-        assert_eq!(said, ["no such file"]);
+        assert_eq!(lines, ["no such file"]);
     }
 
     #[test]

@@ -77,7 +77,7 @@ struct Life<C> {
 }
 
 /// An open reader and its positions.
-struct Standing {
+struct OpenTopic {
     reader: Box<dyn Reader>,
     next: Positions,
     /// Whether `next` is ahead of the group's stored positions.
@@ -99,7 +99,7 @@ impl<C: Consumer> Life<C> {
         while !self.shutdown.is_requested() {
             if let Err(error) = self
                 .open()
-                .and_then(|mut standing| self.read_on(&mut standing, &mut backoff))
+                .and_then(|mut open| self.read_on(&mut open, &mut backoff))
             {
                 let wait = if is_permanent(&error) {
                     self.follower.refused_wait
@@ -149,7 +149,7 @@ impl<C: Consumer> Life<C> {
         }
     }
 
-    fn open(&self) -> Result<Standing, LogError> {
+    fn open(&self) -> Result<OpenTopic, LogError> {
         let Follower {
             log, topic, group, ..
         } = &self.follower;
@@ -160,7 +160,7 @@ impl<C: Consumer> Life<C> {
         self.consumer.opened(&numbered);
         self.survey(&next)?;
 
-        Ok(Standing {
+        Ok(OpenTopic {
             reader,
             next,
             is_ahead: false,
@@ -170,9 +170,9 @@ impl<C: Consumer> Life<C> {
 
     /// Reads and consumes until a shutdown is requested, or the topic has new partitions and the
     /// reader must be opened again.
-    fn read_on(&self, standing: &mut Standing, backoff: &mut Backoff) -> Result<(), LogError> {
+    fn read_on(&self, open: &mut OpenTopic, backoff: &mut Backoff) -> Result<(), LogError> {
         while !self.shutdown.is_requested() {
-            let found = self.look(standing)?;
+            let found = self.look(open)?;
             backoff.reset();
             let is_empty = found.batch.records.is_empty();
 
@@ -181,13 +181,13 @@ impl<C: Consumer> Life<C> {
             }
             self.mended();
 
-            standing.is_ahead |= standing.next != found.next;
-            standing.next = found.next;
-            self.remember(standing);
+            open.is_ahead |= open.next != found.next;
+            open.next = found.next;
+            self.remember(open);
 
-            if standing.surveyed.elapsed() >= SURVEY_EVERY {
-                standing.surveyed = Instant::now();
-                if self.survey(&standing.next)? > standing.next.len() {
+            if open.surveyed.elapsed() >= SURVEY_EVERY {
+                open.surveyed = Instant::now();
+                if self.survey(&open.next)? > open.next.len() {
                     break;
                 }
             }
@@ -204,9 +204,9 @@ impl<C: Consumer> Life<C> {
     }
 
     /// Polls every partition for its share of a batch.
-    fn look(&self, standing: &mut Standing) -> Result<Found, LogError> {
+    fn look(&self, open: &mut OpenTopic) -> Result<Found, LogError> {
         let mut found = Found {
-            next: standing.next.clone(),
+            next: open.next.clone(),
             is_at_end: true,
             ..Found::default()
         };
@@ -214,7 +214,7 @@ impl<C: Consumer> Life<C> {
         let records = &mut found.batch.records;
 
         for (number, next) in (0..).zip(found.next.iter_mut()) {
-            let polled = standing
+            let polled = open
                 .reader
                 .poll(number, share, &mut |record| records.push(owned(&record)))?;
             *next = polled.next_offset;
@@ -267,8 +267,8 @@ impl<C: Consumer> Life<C> {
 
     /// Stores the positions. If that fails, more records are passed to the consumer again after a
     /// restart.
-    fn remember(&self, standing: &mut Standing) {
-        if !standing.is_ahead {
+    fn remember(&self, open: &mut OpenTopic) {
+        if !open.is_ahead {
             return;
         }
 
@@ -276,8 +276,8 @@ impl<C: Consumer> Life<C> {
             log, topic, group, ..
         } = &self.follower;
 
-        match log.commit(group, topic, &positions::numbered(&standing.next)) {
-            Ok(()) => standing.is_ahead = false,
+        match log.commit(group, topic, &positions::numbered(&open.next)) {
+            Ok(()) => open.is_ahead = false,
             Err(error) => tracing::warn!(%error, topic, "cannot remember the positions now"),
         }
     }

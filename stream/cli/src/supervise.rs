@@ -142,7 +142,7 @@ fn watch(
     stop: &Stop,
 ) -> io::Result<ExitStatus> {
     let mut asked: Option<Instant> = None;
-    let mut is_told_at_once = false;
+    let mut is_passed_on_again = false;
     let mut life = child.stdout.take().map(Life::of).transpose()?;
     loop {
         if let Some(status) = child.try_wait()? {
@@ -166,9 +166,9 @@ fn watch(
                 terminate(&child)?;
                 asked = Some(Instant::now());
             }
-            Some(_) if stop.is_immediate() && !is_told_at_once => {
+            Some(_) if stop.is_immediate() && !is_passed_on_again => {
                 terminate(&child)?;
-                is_told_at_once = true;
+                is_passed_on_again = true;
             }
             Some(since) if since.elapsed() > stop_within => {
                 tracing::error!("the job's process does not stop and is killed");
@@ -254,9 +254,8 @@ mod tests {
     #[test]
     fn a_second_stop_is_passed_on_too() {
         let folder = tempfile::tempdir().unwrap();
-        let told = folder.path().join("told");
-        let script =
-            "trap '[ -e told ] && exit 42; : > told' TERM; : > ready; while :; do sleep 0.01; done";
+        let marker = folder.path().join("marker");
+        let script = "trap '[ -e marker ] && exit 42; : > marker' TERM; : > ready; while :; do sleep 0.01; done";
         let child = Command::new("sh")
             .args(["-c", script])
             .current_dir(folder.path())
@@ -266,7 +265,7 @@ mod tests {
         let asking = stop.clone();
         let watching =
             thread::spawn(move || watch(child, Duration::MAX, Duration::MAX, &stop).unwrap());
-        for sign in [folder.path().join("ready"), told] {
+        for sign in [folder.path().join("ready"), marker] {
             while !sign.exists() {
                 thread::sleep(LOOK_EVERY);
             }

@@ -9,7 +9,6 @@ use bytes::Bytes;
 use record_log::{LogError, Offset, RecordLimit};
 
 use crate::aggregate::{Aggregate, Key};
-use crate::beginning::Beginning;
 use crate::checkpoint::manifest::{Manifest, PartInfo};
 use crate::checkpoint::part;
 use crate::checkpoint::share::Share;
@@ -17,6 +16,7 @@ use crate::cluster::Members;
 use crate::cut::{Intake, Rules, Start};
 use crate::error::JobError;
 use crate::flow::ClosedPane;
+use crate::recovery::Recovered;
 use crate::run::{Run, millis};
 use crate::sink::progress::{HORIZONS_MAX, SinkProgress};
 use crate::sink::side::SideLimits;
@@ -50,12 +50,12 @@ impl<K: Key, A: Aggregate> Run<K, A> {
     /// # Errors
     /// [`JobError::Position`] if the log does not hold the records that the checkpoint refers to;
     /// [`JobError::Log`].
-    pub(crate) fn assign(&self, beginning: &mut Beginning) -> Result<Vec<Own<K, A>>, JobError> {
+    pub(crate) fn assign(&self, recovered: &mut Recovered) -> Result<Vec<Own<K, A>>, JobError> {
         let peers = self.peers();
         let starts = self.starts(
-            beginning.partitions,
-            &beginning.adopted,
-            &beginning.progress,
+            recovered.partitions,
+            &recovered.adopted,
+            &recovered.progress,
         )?;
         let may_lose_anchors = topics::may_lose_records(self.log.as_ref(), &self.pipeline.topic)?;
 
@@ -65,21 +65,21 @@ impl<K: Key, A: Aggregate> Run<K, A> {
             None
         };
 
-        let windows_end = beginning
+        let windows_end = recovered
             .adopted
             .parts
             .iter()
             .map(|part| part.last + self.pipeline.windows.size_ms())
             .max();
 
-        let parts = beginning
+        let parts = recovered
             .checkpoint
             .take()
             .map(|checkpoint| checkpoint.parts)
             .unwrap_or_default();
 
-        let lineage = &beginning.adopted.lineage;
-        let progress = beginning.progress.clone().on_line(lineage.line());
+        let lineage = &recovered.adopted.lineage;
+        let progress = recovered.progress.clone().on_line(lineage.line());
         let limits = self.side_limits()?;
 
         let mut owned = Vec::new();
@@ -92,7 +92,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
             let published = published.filter(|(id, _)| is_own(id)).collect();
             let sides = SideQueue::new(self.settings.side_output_bytes(), published);
 
-            let adopted = &beginning.adopted;
+            let adopted = &recovered.adopted;
             let mut partitions = self
                 .partitions(adopted, own, (limits, sides.clone()), may_lose_anchors)?
                 .until(ends.clone());
@@ -105,7 +105,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
                 former.extend(FormerPart::of(part, &panes, &progress, lineage));
                 restored.extend(panes);
             }
-            let publisher = beginning.publishers.remove(&worker);
+            let publisher = recovered.publishers.remove(&worker);
             owned.push(Own {
                 partitions,
                 restored,
@@ -117,7 +117,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
                         .sink_slots
                         .groups_of_worker(worker, peers)
                         .collect(),
-                    attempt: beginning.number,
+                    attempt: recovered.number,
                     sides,
                     former,
                     max_rows: self.settings.max_transaction_rows as usize,

@@ -29,9 +29,9 @@ use crate::pane::EventTimeMs;
 use crate::sink::committer::Committer;
 use crate::sink::transaction::{RowWriter, Transactions};
 use crate::source::{self, Source};
-use crate::standing::Standings;
 use crate::window::rules::WindowRules;
 use crate::worker::{Own, Shared};
+use crate::worker_progress::SharedProgress;
 use crate::{panes, sink, summary, window};
 
 /// Builds the dataflow of one worker. The returned probe is at the boundary up to which results are
@@ -52,12 +52,12 @@ pub fn build<K: Key, A: Aggregate>(
     attempt.metrics.describe(pipeline);
 
     let committed = ProbeHandle::new();
-    let standings = Standings::spread(worker);
+    let workers = SharedProgress::spread(worker);
     let source = Source::new(
         shared,
         own.partitions,
         own.restored,
-        standings,
+        workers,
         committed.clone(),
     );
 

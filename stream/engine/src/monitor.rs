@@ -51,7 +51,7 @@ struct Survey {
     partitions: u32,
     attempt: Arc<Attempt>,
     /// The positions that were committed to the log last.
-    told: Vec<(u32, Offset)>,
+    committed: Vec<(u32, Offset)>,
 }
 
 /// Starts the watch.
@@ -74,7 +74,7 @@ pub fn watch(
         topic,
         partitions,
         attempt,
-        told: Vec::new(),
+        committed: Vec::new(),
     };
 
     start(watched, survey, stopping, ASK_EVERY)
@@ -193,19 +193,19 @@ impl Survey {
         };
 
         self.attempt.metrics.ends(&ranges);
-        self.tell();
+        self.commit_positions();
         ranges.len() > self.partitions as usize
     }
 
-    fn tell(&mut self) {
+    fn commit_positions(&mut self) {
         let group = self.attempt.metrics.job();
         let positions = self.attempt.metrics.positions();
-        if positions == self.told {
+        if positions == self.committed {
             return;
         }
 
         match self.log.commit(&group, &self.topic, &positions) {
-            Ok(()) => self.told = positions,
+            Ok(()) => self.committed = positions,
             Err(error) => tracing::debug!(%error, "the log does not take the job's positions"),
         }
     }
@@ -261,7 +261,7 @@ mod tests {
             topic: "events".to_owned(),
             partitions: 2,
             attempt: attempt(),
-            told: Vec::new(),
+            committed: Vec::new(),
         }
     }
 
@@ -340,7 +340,7 @@ mod tests {
         assert_eq!(
             log.committed("counts", "events").unwrap(),
             [(1, 5)],
-            "nothing was read since: nothing is told"
+            "nothing was read since, so nothing is committed"
         );
     }
 

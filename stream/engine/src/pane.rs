@@ -485,7 +485,7 @@ mod tests {
         assert_eq!(
             sessions.cut_to().first_row(61),
             62,
-            "a session is told before the cut"
+            "a session is emitted before the cut"
         );
         assert_eq!(windows(60, 60).first_row(60), 120);
     }

@@ -153,22 +153,22 @@ impl<K: Key, A: Aggregate> Run<K, A> {
     /// Runs one attempt.
     fn attempt(&self, runtime: &Runtime, stop: &Stop) -> Result<Ending, JobError> {
         let begun = until_stopped(runtime, stop, self.begin(stop))?;
-        let Some(mut beginning) = begun.flatten() else {
+        let Some(mut recovered) = begun.flatten() else {
             return Ok(Ending::Done);
         };
 
-        let number = beginning.number;
+        let number = recovered.number;
         self.metrics.attempt_began(number);
         self.metrics
             .expect_answers_within(self.settings.answer_limit);
 
-        let boundary_ms = beginning.adopted.boundary;
-        let read = beginning.checkpoint.as_ref();
+        let boundary_ms = recovered.adopted.boundary;
+        let read = recovered.checkpoint.as_ref();
         tracing::info!(
             attempt = number,
             boundary_ms,
-            partitions = beginning.partitions,
-            parts = beginning.adopted.parts.len(),
+            partitions = recovered.partitions,
+            parts = recovered.adopted.parts.len(),
             parts_read = read.map_or(0, |checkpoint| checkpoint.parts.len()),
             read_bytes = read.map_or(0, Checkpoint::read_bytes),
             "the attempt begins"
@@ -181,12 +181,12 @@ impl<K: Key, A: Aggregate> Run<K, A> {
             Stop::default(),
         );
         let attempt = Arc::new(attempt);
-        let owned = self.assign(&mut beginning)?;
+        let owned = self.assign(&mut recovered)?;
 
         let watch = monitor::watch(
             Arc::clone(&self.log),
             self.pipeline.topic.clone(),
-            beginning.partitions,
+            recovered.partitions,
             Arc::clone(&attempt),
             Stopping {
                 stop: stop.clone(),
@@ -198,11 +198,11 @@ impl<K: Key, A: Aggregate> Run<K, A> {
             pipeline: self.pipeline.clone(),
             attempt: Arc::clone(&attempt),
             store: self.store.clone(),
-            adopted: beginning.adopted,
+            adopted: recovered.adopted,
             slots: self.settings.sink_slots,
             clock: Arc::clone(&self.clock),
         };
-        let outcome = self.execute(shared, owned, beginning.mesh);
+        let outcome = self.execute(shared, owned, recovered.mesh);
         let partitions_added = watch.end();
         self.metrics.attempt_ended();
         attempt.failure().map_or(Ok(()), Err)?;

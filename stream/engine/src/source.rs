@@ -38,9 +38,9 @@ use crate::error::JobError;
 use crate::flow::{ClosedPane, Entry};
 use crate::frontier::boundary_at;
 use crate::pane::EventTimeMs;
-use crate::standing::{Standing, Standings};
 use crate::watermark::Claim;
 use crate::worker::Shared;
+use crate::worker_progress::{SharedProgress, WorkerProgress};
 use partitions::{Leaving, Moment, Partitions};
 
 /// The interval at which event time advances at the end of partitions.
@@ -57,7 +57,7 @@ pub struct Source<K, A> {
     partitions: Partitions<K, A>,
     /// The closed panes of the checkpoint that this worker sends.
     restored: Vec<ClosedPane<K, A>>,
-    standings: Standings,
+    workers: SharedProgress,
     /// The boundary up to which results are committed.
     committed: ProbeHandle<EventTimeMs>,
     clock: Clock,
@@ -100,7 +100,7 @@ pub fn read<'scope, K: Key, A: Aggregate>(
     let (crossings, crossing_stream) = builder.new_output();
     let mut entries = OutputBuilder::from(entries);
     let mut crossings = OutputBuilder::from(crossings);
-    source.standings.listen(activator.clone());
+    source.workers.listen(activator.clone());
     source
         .partitions
         .wake_by(scope.worker().sync_activator_for(address.to_vec()));
@@ -135,7 +135,7 @@ impl<K: Key, A: Aggregate> Source<K, A> {
         shared: &Shared<K, A>,
         partitions: Partitions<K, A>,
         restored: Vec<ClosedPane<K, A>>,
-        standings: Standings,
+        workers: SharedProgress,
         committed: ProbeHandle<EventTimeMs>,
     ) -> Self {
         let clock = Arc::clone(&shared.clock);
@@ -143,7 +143,7 @@ impl<K: Key, A: Aggregate> Source<K, A> {
         Self {
             partitions,
             restored,
-            standings,
+            workers,
             committed,
             clock,
             attempt,
@@ -161,7 +161,7 @@ impl<K: Key, A: Aggregate> Source<K, A> {
             .for_each(|pane| outputs.send(held, pane.into()));
         held.downgrade(self.partitions.capability());
 
-        if self.attempt.is_draining() || self.standings.is_draining() {
+        if self.attempt.is_draining() || self.workers.is_draining() {
             return self.drain();
         }
 
@@ -177,11 +177,11 @@ impl<K: Key, A: Aggregate> Source<K, A> {
             held.downgrade(to);
             self.attempt
                 .metrics
-                .crossed(self.standings.own(), to, self.partitions.open_entries());
+                .crossed(self.workers.own(), to, self.partitions.open_entries());
         }
 
         if is_last {
-            self.standings.end();
+            self.workers.end();
             return Next::End;
         }
 
@@ -196,13 +196,13 @@ impl<K: Key, A: Aggregate> Source<K, A> {
     /// no capability moves: the next attempt reads again what is open.
     fn drain(&mut self) -> Next {
         let is_committed = |boundary| boundary_at(&self.committed) >= boundary;
-        let is_done = self.standings.drains_to().is_some_and(is_committed)
+        let is_done = self.workers.drains_to().is_some_and(is_committed)
             && self.partitions.has_no_side_outputs();
         let boundary = self.partitions.capability();
-        self.standings
-            .announce(Standing::Draining { boundary, is_done });
+        self.workers
+            .announce(WorkerProgress::Draining { boundary, is_done });
 
-        if self.standings.all_drained() {
+        if self.workers.all_drained() {
             self.attempt.end_drained();
         }
         Next::Wait
@@ -255,20 +255,20 @@ impl<K: Key, A: Aggregate> Source<K, A> {
 
     /// Returns the combined claim of all workers.
     fn all_claim(&self) -> Claim {
-        self.partitions.claim().and(self.standings.others())
+        self.partitions.claim().and(self.workers.others())
     }
 
     /// Returns how far event time has come for this worker, and whether that is the end of the job.
     /// Announces this worker's progress to the others.
     fn target(&mut self) -> (Option<EventTimeMs>, bool) {
         let claim = self.partitions.claim();
-        let standing = self
+        let progress = self
             .partitions
             .finished()
-            .map_or(Standing::Reading(claim), Standing::Finished);
-        self.standings.announce(standing);
+            .map_or(WorkerProgress::Reading(claim), WorkerProgress::Finished);
+        self.workers.announce(progress);
 
-        if let Some(end) = self.standings.all_finished() {
+        if let Some(end) = self.workers.all_finished() {
             return (Some(end), true);
         }
 

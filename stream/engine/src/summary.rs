@@ -117,7 +117,7 @@ pub struct Totals<K, A> {
     corrections: BTreeSet<EventTimeMs>,
     /// The number of panes in `corrections` that are not corrections: 1 for sessions, whose first
     /// rows count among them; otherwise 0.
-    first_told: u32,
+    first_emissions: u32,
     /// The first revision of the window on the job's line of history.
     first_revision: u32,
 }
@@ -135,7 +135,7 @@ impl<K, A> Totals<K, A> {
     pub fn revision(&self) -> u32 {
         let changes = u32::try_from(self.corrections.len()).unwrap_or(u32::MAX);
         self.first_revision
-            .saturating_add(changes.saturating_sub(self.first_told))
+            .saturating_add(changes.saturating_sub(self.first_emissions))
     }
 
     /// Returns the first keys at their ranks.
@@ -186,7 +186,7 @@ impl<K: Key, A: Aggregate> Contributions<K, A> {
                 };
 
                 totals.first_revision = self.rules.revision(*window, 0);
-                totals.first_told = u32::from(self.rules.extent.is_some());
+                totals.first_emissions = u32::from(self.rules.extent.is_some());
                 let place = (number, *window);
                 if let Some(old) = self.current.insert(place, totals.clone()) {
                     changes.extend(self.during(arrival, place, old, -1));
@@ -253,7 +253,7 @@ fn totals<K: Key, A: Aggregate>(
                 aggregate: aggregate.clone(),
                 top: Vec::new(),
                 corrections: state.corrections(window),
-                first_told: 0,
+                first_emissions: 0,
                 first_revision: 0,
             }),
         };

@@ -145,11 +145,11 @@ pub fn await_partitions(
     is_to_end: bool,
     stop: &Stop,
 ) -> Result<Option<u32>, LogError> {
-    let mut has_told = false;
+    let mut is_logged = false;
     while !stop.is_requested() {
         match log.partitions(topic) {
             Err(LogError::UnknownTopic(_)) if !is_to_end => {
-                if !std::mem::replace(&mut has_told, true) {
+                if !std::mem::replace(&mut is_logged, true) {
                     tracing::info!(topic, "waiting for the topic to be created");
                 }
                 std::thread::sleep(LOOK_EVERY);

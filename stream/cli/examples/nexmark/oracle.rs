@@ -232,7 +232,7 @@ fn publish(log: &SimulatedLog, seed: u64, numbers: impl Iterator<Item = u64>) {
 }
 
 /// Returns the newest value of each key of a topic, and the number of records that replaced another.
-fn standing(log: &SimulatedLog, topic: &str) -> (Results, usize) {
+fn newest(log: &SimulatedLog, topic: &str) -> (Results, usize) {
     let mut results = Results::new();
     let mut replaced = 0;
     for record in log.records(topic) {
@@ -290,7 +290,7 @@ fn check(query: Query, seed: u64, workers: u16) -> usize {
         assert!(log.records(uncounted).is_empty(), "{query:?}: {uncounted}");
     }
 
-    let (found, replaced) = standing(&log, &topic);
+    let (found, replaced) = newest(&log, &topic);
     let expected = expected(query, seed);
     assert!(!expected.is_empty(), "{query:?}");
     for (key, value) in &expected {

@@ -466,15 +466,15 @@ mod tests {
     }
 
     #[test]
-    fn the_page_tells_the_state_of_the_job() {
+    fn the_page_shows_the_state_of_the_job() {
         let page = render(&status());
-        for told in [
+        for text in [
             "attempt 7 is running for 1m",
             "1\u{202f}234\u{202f}567",
             "2026-11-22T09:59:00.000Z",
             "<b>2m</b>",
         ] {
-            assert!(page.contains(told), "{told} is not in {page}");
+            assert!(page.contains(text), "{text} is not in {page}");
         }
     }
 

@@ -30,7 +30,7 @@ const LINKS_WITHIN: Duration = Duration::from_secs(15);
 /// The delay before a process that does not answer is called again.
 const CALL_EVERY: Duration = Duration::from_millis(50);
 /// The interval at which the missing processes are logged.
-const TELL_EVERY: Duration = Duration::from_secs(10);
+const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// Accepts calls. A caller that sends nothing, or no valid proof, does not delay other callers.
 struct Door<'a> {
@@ -180,7 +180,7 @@ impl<'a> Lead<'a> {
                 process,
                 message,
                 line,
-            }) = timeout(TELL_EVERY, door.next()).await
+            }) = timeout(LOG_EVERY, door.next()).await
             else {
                 let awaited: Vec<u16> = others(members)
                     .filter(|other| !lead.lines.contains_key(other))
@@ -236,7 +236,7 @@ impl<'a> Lead<'a> {
     /// [`ClusterError::Line`].
     pub async fn claimed(&mut self, attempt: u64) -> Result<(), ClusterError> {
         self.attempt = attempt;
-        self.tell(&Message::Claimed { attempt }).await
+        self.send(&Message::Claimed { attempt }).await
     }
 
     /// Waits until the publishers of all other processes are open, and returns the progress that
@@ -271,7 +271,7 @@ impl<'a> Lead<'a> {
         checkpoint: ManifestId,
     ) -> Result<Option<(u16, String)>, ClusterError> {
         let ManifestId { attempt, boundary } = checkpoint;
-        self.tell(&Message::Read { attempt, boundary }).await?;
+        self.send(&Message::Read { attempt, boundary }).await?;
         let mut damage = None;
 
         for (process, line) in &mut self.lines {
@@ -304,7 +304,7 @@ impl<'a> Lead<'a> {
             return Ok(None);
         };
 
-        self.tell(&Message::Begin {
+        self.send(&Message::Begin {
             partitions,
             boundary,
             progress: Box::new(progress.clone()),
@@ -314,7 +314,7 @@ impl<'a> Lead<'a> {
         link(members, self.attempt, self.lines).await.map(Some)
     }
 
-    async fn tell(&mut self, message: &Message) -> Result<(), ClusterError> {
+    async fn send(&mut self, message: &Message) -> Result<(), ClusterError> {
         for (process, line) in &self.lines {
             line.say(message.clone())
                 .await
@@ -344,14 +344,14 @@ impl<'a> Follower<'a> {
     /// # Errors
     /// [`ClusterError::Refused`].
     pub async fn join(members: &'a Members, terms: &Terms) -> Result<Self, ClusterError> {
-        let mut told = tokio::time::Instant::now();
+        let mut logged_at = tokio::time::Instant::now();
         loop {
             match Self::call(members, terms).await {
                 Ok(follower) => return Ok(follower),
                 Err(ClusterError::Line { source, .. }) => {
-                    if told.elapsed() > TELL_EVERY {
+                    if logged_at.elapsed() > LOG_EVERY {
                         tracing::warn!(address = members.hosts[0], error = %source, "waiting for process 0 of the job");
-                        told = tokio::time::Instant::now();
+                        logged_at = tokio::time::Instant::now();
                     }
                     sleep(CALL_EVERY).await;
                 }

@@ -56,7 +56,7 @@ struct Stretch<K, A> {
     /// The number of sessions over all keys.
     sessions: usize,
     /// The panes at which rows were emitted.
-    told_at: BTreeSet<EventTimeMs>,
+    emitted_at: BTreeSet<EventTimeMs>,
 }
 
 /// The current state of a session.
@@ -64,13 +64,13 @@ struct Live<A> {
     first_ms: EventTimeMs,
     last_ms: EventTimeMs,
     /// The valid rows for parts of the session, or for all of it.
-    told: Vec<Told<A>>,
+    emitted: Vec<Emitted<A>>,
     /// The events that have arrived and are in none of these rows.
-    untold: Option<A>,
+    pending: Option<A>,
 }
 
 /// A valid row: emitted, and neither replaced nor retracted.
-struct Told<A> {
+struct Emitted<A> {
     first_ms: EventTimeMs,
     aggregate: A,
     revision: u32,
@@ -101,8 +101,8 @@ impl<K: Key, A: Aggregate> SessionState<K, A> {
         let live = Live {
             first_ms,
             last_ms,
-            told: Vec::new(),
-            untold: Some(entry.aggregate.clone()),
+            emitted: Vec::new(),
+            pending: Some(entry.aggregate.clone()),
         };
 
         let stretch = self.stretches.entry(start).or_default();
@@ -120,7 +120,7 @@ impl<K: Key, A: Aggregate> SessionState<K, A> {
 
     /// Emits the rows of a key's sessions that are closed by `boundary` and have events that were
     /// not emitted.
-    fn tell(
+    fn emit(
         &mut self,
         boundary: EventTimeMs,
         start: EventTimeMs,
@@ -136,7 +136,7 @@ impl<K: Key, A: Aggregate> SessionState<K, A> {
 
         for session in sessions.into_iter().flatten() {
             if is_cut || session.last_ms + gap_ms < boundary {
-                session.tell(key, rows);
+                session.emit(key, rows);
             }
         }
     }
@@ -158,13 +158,13 @@ impl<K: Key, A: Aggregate> State<K, A> for SessionState<K, A> {
             .filter(|first| *first.key() <= arrival)
         {
             for (start, key) in first.remove() {
-                let told = rows.len();
-                self.tell(boundary, start, &key, &mut rows);
-                if rows.len() > told && windows.insert(start) {
+                let rows_before = rows.len();
+                self.emit(boundary, start, &key, &mut rows);
+                if rows.len() > rows_before && windows.insert(start) {
                     self.stretches
                         .entry(start)
                         .or_default()
-                        .told_at
+                        .emitted_at
                         .insert(arrival);
                 }
             }
@@ -206,16 +206,16 @@ impl<K: Key, A: Aggregate> State<K, A> for SessionState<K, A> {
             .into_iter()
             .flat_map(|stretch| &stretch.keys)
         {
-            let mut told = sessions
+            let mut emitted = sessions
                 .iter()
-                .flat_map(|session| &session.told)
-                .map(|told| &told.aggregate);
+                .flat_map(|session| &session.emitted)
+                .map(|emitted| &emitted.aggregate);
 
-            let Some(mut total) = told.next().cloned() else {
+            let Some(mut total) = emitted.next().cloned() else {
                 continue;
             };
 
-            told.for_each(|other| total.merge(other));
+            emitted.for_each(|other| total.merge(other));
             each(key, &total);
         }
     }
@@ -223,7 +223,7 @@ impl<K: Key, A: Aggregate> State<K, A> for SessionState<K, A> {
     fn corrections(&self, window: EventTimeMs) -> BTreeSet<EventTimeMs> {
         self.stretches
             .get(&window)
-            .map(|stretch| stretch.told_at.clone())
+            .map(|stretch| stretch.emitted_at.clone())
             .unwrap_or_default()
     }
 
@@ -270,7 +270,7 @@ impl<K, A> Default for Stretch<K, A> {
         Self {
             keys: HashMap::default(),
             sessions: 0,
-            told_at: BTreeSet::new(),
+            emitted_at: BTreeSet::new(),
         }
     }
 }
@@ -279,27 +279,27 @@ impl<A: Aggregate> Live<A> {
     fn merge(&mut self, other: Self) {
         self.first_ms = self.first_ms.min(other.first_ms);
         self.last_ms = self.last_ms.max(other.last_ms);
-        self.told.extend(other.told);
+        self.emitted.extend(other.emitted);
 
-        match (&mut self.untold, other.untold) {
-            (Some(untold), Some(others)) => untold.merge(&others),
+        match (&mut self.pending, other.pending) {
+            (Some(pending), Some(others)) => pending.merge(&others),
             (none, others) => *none = none.take().or(others),
         }
     }
 
     /// Adds the rows of a session that has events that were not emitted: its own row, and a
     /// retraction for each session that it absorbed.
-    fn tell<K: Key>(&mut self, key: &K, rows: &mut Vec<Row<K, A>>) {
-        let Some(mut aggregate) = self.untold.take() else {
+    fn emit<K: Key>(&mut self, key: &K, rows: &mut Vec<Row<K, A>>) {
+        let Some(mut aggregate) = self.pending.take() else {
             return;
         };
 
-        let row = |told: Told<A>, is_gone| {
-            let Told {
+        let row = |emitted: Emitted<A>, is_gone| {
+            let Emitted {
                 first_ms,
                 aggregate,
                 revision,
-            } = told;
+            } = emitted;
             Row {
                 window_start: first_ms,
                 key: key.clone(),
@@ -310,16 +310,16 @@ impl<A: Aggregate> Live<A> {
         };
 
         let mut revision = 0;
-        for told in self.told.drain(..) {
-            aggregate.merge(&told.aggregate);
-            let next = told.revision + 1;
-            if told.first_ms == self.first_ms {
+        for emitted in self.emitted.drain(..) {
+            aggregate.merge(&emitted.aggregate);
+            let next = emitted.revision + 1;
+            if emitted.first_ms == self.first_ms {
                 revision = next;
             } else {
                 rows.push(row(
-                    Told {
+                    Emitted {
                         revision: next,
-                        ..told
+                        ..emitted
                     },
                     true,
                 ));
@@ -328,7 +328,7 @@ impl<A: Aggregate> Live<A> {
 
         let first_ms = self.first_ms;
         rows.push(row(
-            Told {
+            Emitted {
                 first_ms,
                 aggregate: aggregate.clone(),
                 revision,
@@ -336,7 +336,7 @@ impl<A: Aggregate> Live<A> {
             false,
         ));
 
-        self.told.push(Told {
+        self.emitted.push(Emitted {
             first_ms,
             aggregate,
             revision,

@@ -102,7 +102,7 @@ const GAP_MS: u64 = 2;
 
 /// The emitted results of a window and key: distinct values by both methods, the three greatest,
 /// the two most frequent, and the sessions with their counts.
-type Told = (u64, u64, Vec<u64>, Vec<(u64, u64)>, Vec<(u64, u64, u64)>);
+type Emitted = (u64, u64, Vec<u64>, Vec<(u64, u64)>, Vec<(u64, u64, u64)>);
 
 /// Returns the value of a record. The oracle and the job compute it in the same way.
 fn value_of(partition: u32, offset: u64, of_so_many: u64) -> u64 {
@@ -138,7 +138,7 @@ fn job(world: &World, of_so_many: u64) -> Pipeline<u64, Kept> {
                 .map(|one| (one.first_ms, one.last_ms, one.aggregate.0))
                 .collect();
 
-            let told = (
+            let emitted = (
                 distinct.estimate(),
                 exact.0.len(),
                 top.values(),
@@ -148,7 +148,7 @@ fn job(world: &World, of_so_many: u64) -> Pipeline<u64, Kept> {
 
             serde_json::to_writer(
                 &mut output.value,
-                &(row.window_start, row.key, row.revision, told),
+                &(row.window_start, row.key, row.revision, emitted),
             )
             .unwrap();
         })
@@ -171,19 +171,19 @@ fn run(world: &World, of_so_many: u64, settings: Settings) {
 }
 
 /// Returns the committed results, each row at its highest revision.
-fn told(world: &World) -> BTreeMap<(u64, u64), Told> {
+fn emitted(world: &World) -> BTreeMap<(u64, u64), Emitted> {
     let rows = world.log.records("kept").into_iter();
-    let mut rows: Vec<(u64, u64, u32, Told)> = rows
+    let mut rows: Vec<(u64, u64, u32, Emitted)> = rows
         .map(|record| serde_json::from_slice(&record.value.unwrap()).unwrap())
         .collect();
     rows.sort();
 
     rows.into_iter()
-        .map(|(window, key, _, told)| ((window, key), told))
+        .map(|(window, key, _, emitted)| ((window, key), emitted))
         .collect()
 }
 
-fn recounted(world: &World, of_so_many: u64) -> BTreeMap<(u64, u64), Told> {
+fn recounted(world: &World, of_so_many: u64) -> BTreeMap<(u64, u64), Emitted> {
     let late = world.side_outputs("events-late");
     let mut values: BTreeMap<(u64, u64), Vec<(u64, u64)>> = BTreeMap::new();
     for (position, event) in &world.records {
@@ -200,11 +200,11 @@ fn recounted(world: &World, of_so_many: u64) -> BTreeMap<(u64, u64), Told> {
 
     values
         .into_iter()
-        .map(|(row, events)| (row, tell(events)))
+        .map(|(row, events)| (row, aggregated(events)))
         .collect()
 }
 
-fn tell(mut events: Vec<(u64, u64)>) -> Told {
+fn aggregated(mut events: Vec<(u64, u64)>) -> Emitted {
     events.sort_unstable();
     let together = |one: &(u64, u64), next: &(u64, u64)| next.0 - one.0 <= GAP_MS;
     let sessions = events
@@ -254,7 +254,7 @@ fn what_is_kept_is_that_of_a_plain_recount_for_any_windows_workers_partitions_an
             );
 
             run(&world, of_so_many, settings);
-            assert_eq!(told(&world), recounted(&world, of_so_many));
+            assert_eq!(emitted(&world), recounted(&world, of_so_many));
         }
     }
 }
@@ -276,7 +276,7 @@ fn distinct_values_beyond_the_exact_are_estimated_alike_by_any_number_of_workers
             },
         );
 
-        told(&world)
+        emitted(&world)
     };
     let alone = estimates(1);
     assert_eq!(alone, estimates(3));

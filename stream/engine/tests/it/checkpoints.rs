@@ -94,7 +94,7 @@ fn the_list_has_every_checkpoint_the_newest_first_and_what_it_holds() {
 }
 
 #[test]
-fn the_list_tells_what_a_listing_can_tell_of_damage() {
+fn the_list_shows_the_damage_that_a_listing_can_show() {
     let world = world();
     let part = world
         .manifest(&newest_manifest(&world))
@@ -182,13 +182,13 @@ fn verifying_reads_every_object_and_says_exactly_what_is_damaged() {
             damage.to(&world.objects, &world.part(part), &mut random);
             let report = verify(&world);
 
-            let told = report
+            let is_named = report
                 .text
                 .lines()
                 .any(|line| line.starts_with(&id) && line.contains(part.as_str()));
 
             assert!(
-                !report.is_sound && told,
+                !report.is_sound && is_named,
                 "{damage:?} to {part}: {}",
                 report.text
             );
@@ -208,7 +208,7 @@ fn verifying_reads_every_object_and_says_exactly_what_is_damaged() {
 
 #[test]
 fn verifying_names_future_versions_other_jobs_and_parts_of_another_size() {
-    let told = |change: &dyn Fn(&mut Manifest)| {
+    let report = |change: &dyn Fn(&mut Manifest)| {
         let world = world();
         let newest = newest_manifest(&world);
         let mut manifest = world.manifest(&newest);
@@ -219,13 +219,13 @@ fn verifying_names_future_versions_other_jobs_and_parts_of_another_size() {
         assert!(!report.is_sound);
         report.text
     };
-    assert!(told(&|manifest| manifest.version = 2).contains("format version 2"));
-    assert!(told(&|manifest| manifest.job = "sums".to_owned()).contains("of job \"sums\""));
-    assert!(told(&|manifest| manifest.parts[0].size_bytes += 1).contains("bytes, not"));
+    assert!(report(&|manifest| manifest.version = 2).contains("format version 2"));
+    assert!(report(&|manifest| manifest.job = "sums".to_owned()).contains("of job \"sums\""));
+    assert!(report(&|manifest| manifest.parts[0].size_bytes += 1).contains("bytes, not"));
 }
 
 #[test]
-fn pruning_keeps_as_many_whole_checkpoints_as_it_is_told_and_all_that_they_need() {
+fn pruning_keeps_the_wanted_number_of_whole_checkpoints_and_all_that_they_need() {
     let mut world = world();
     let planned = ask_json(&world, &prune(1, true));
     let before = (
@@ -319,7 +319,7 @@ fn pruning_deletes_nothing_where_it_cannot_know_what_is_needed() {
 }
 
 #[test]
-fn a_job_without_checkpoints_is_told_of_as_such() {
+fn a_job_without_checkpoints_is_listed_as_such() {
     let world = World::new(Windows::tumbling(Duration::from_millis(10)).unwrap(), 1);
     let list = ask(&world, &CheckpointsCommand::List { json: false }).unwrap();
     assert_eq!(list.text, "job \"counts\" has no checkpoints here\n");

@@ -305,8 +305,8 @@ impl World {
         );
 
         if self.is_filtered {
-            let standing = self.standing("counts").into_values();
-            return standing.map(|row| ((row[0], row[1]), row[3])).collect();
+            let rows = self.newest("counts").into_values();
+            return rows.map(|row| ((row[0], row[1]), row[3])).collect();
         }
 
         rows.into_iter()
@@ -319,12 +319,12 @@ impl World {
     ///
     /// # Panics
     /// If a record of a row has another revision in its header than in its value.
-    fn standing(&self, topic: &str) -> BTreeMap<Vec<u8>, Vec<u64>> {
-        let mut standing = BTreeMap::new();
+    fn newest(&self, topic: &str) -> BTreeMap<Vec<u8>, Vec<u64>> {
+        let mut newest = BTreeMap::new();
         for record in self.log.records(topic) {
             let key = record.key.unwrap();
             let Some(value) = record.value else {
-                standing.remove(&key);
+                newest.remove(&key);
                 continue;
             };
 
@@ -332,10 +332,10 @@ impl World {
             for (name, header) in record.headers {
                 assert_eq!((&*name, numbers(&header)), ("revision", vec![row[2]]));
             }
-            standing.insert(key, row);
+            newest.insert(key, row);
         }
 
-        standing
+        newest
     }
 
     /// Returns the highest revision of all rows.
@@ -356,7 +356,7 @@ impl World {
             assert_eq!(
                 self.side_outputs(topic).len(),
                 self.log.records(topic).len(),
-                "a record stands in {topic} twice"
+                "a record is in {topic} twice"
             );
         }
         self.check_but_for_repeated_side_outputs();
@@ -484,7 +484,7 @@ impl World {
             expected.extend(kept.map(|(rank, found)| ((window, rank), found)));
         }
 
-        let tops = self.standing("tops").into_values();
+        let tops = self.newest("tops").into_values();
         let tops: BTreeMap<_, _> = tops.map(|n| ((n[0], n[1]), (n[3], n[4]))).collect();
         assert_eq!(tops, expected);
     }

@@ -24,7 +24,7 @@ struct Visits {
 
 /// A row of the results.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-struct Told {
+struct Emitted {
     key: u64,
     first_ms: u64,
     revision: u64,
@@ -119,8 +119,9 @@ impl Visits {
 
     /// Compares all committed results with a plain recount.
     fn check(&self) {
-        let told = self.told();
-        for rows in told.chunk_by(|one, next| (one.key, one.first_ms) == (next.key, next.first_ms))
+        let emitted = self.emitted();
+        for rows in
+            emitted.chunk_by(|one, next| (one.key, one.first_ms) == (next.key, next.first_ms))
         {
             let revisions: Vec<u64> = rows.iter().map(|row| row.revision).collect();
             assert_eq!(
@@ -129,18 +130,18 @@ impl Visits {
                 "each revision comes once: {rows:?}"
             );
         }
-        self.check_what_stands();
+        self.check_valid();
     }
 
-    /// Does the same for a job that may have lost checkpoints.
-    fn check_what_stands(&self) {
+    /// Compares the valid rows with a plain recount, for a job that may have lost checkpoints.
+    fn check_valid(&self) {
         let expected = self.recounted();
-        let standing = standing(&self.told());
-        let told: Vec<_> = standing
+        let valid = valid(&self.emitted());
+        let found: Vec<_> = valid
             .iter()
             .map(|row| (row.key, row.first_ms, row.last_ms, row.count))
             .collect();
-        assert_eq!(told, expected);
+        assert_eq!(found, expected);
 
         let mut summaries: BTreeMap<u64, Summary> = BTreeMap::new();
         for sessions in expected
@@ -158,8 +159,8 @@ impl Visits {
     }
 
     /// Returns all rows, in order.
-    fn told(&self) -> Vec<Told> {
-        let told = |n: &Vec<u64>| Told {
+    fn emitted(&self) -> Vec<Emitted> {
+        let emitted = |n: &Vec<u64>| Emitted {
             key: n[0],
             first_ms: n[1],
             revision: n[2],
@@ -167,7 +168,7 @@ impl Visits {
             count: n[4],
             is_gone: n[5] == 1,
         };
-        let mut all: Vec<Told> = self.world.numbers("counts").iter().map(told).collect();
+        let mut all: Vec<Emitted> = self.world.numbers("counts").iter().map(emitted).collect();
         all.sort_unstable();
 
         all
@@ -231,12 +232,12 @@ impl Visits {
 
 /// Returns the valid rows among all emitted ones, in order: the highest revision of each, except
 /// retracted rows and rows that overlap a session of a later line of history.
-fn standing(told: &[Told]) -> Vec<Told> {
-    let newest = told.chunk_by(|one, next| (one.key, one.first_ms) == (next.key, next.first_ms));
-    let newest: Vec<Told> = newest.filter_map(|rows| rows.last().copied()).collect();
-    let line = |row: &Told| row.revision / 1_000_000;
+fn valid(emitted: &[Emitted]) -> Vec<Emitted> {
+    let newest = emitted.chunk_by(|one, next| (one.key, one.first_ms) == (next.key, next.first_ms));
+    let newest: Vec<Emitted> = newest.filter_map(|rows| rows.last().copied()).collect();
+    let line = |row: &Emitted| row.revision / 1_000_000;
 
-    let is_replaced = |row: &Told| {
+    let is_replaced = |row: &Emitted| {
         newest.iter().any(|other| {
             other.key == row.key
                 && line(other) > line(row)
@@ -281,21 +282,21 @@ fn sessions_are_those_of_a_plain_recount_for_any_workers_partitions_and_restarts
         }
 
         corrected += visits
-            .told()
+            .emitted()
             .iter()
             .filter(|row| row.revision > 0 && !row.is_gone)
             .count();
-        gone += visits.told().iter().filter(|row| row.is_gone).count();
+        gone += visits.emitted().iter().filter(|row| row.is_gone).count();
     }
 
     assert!(
         corrected > 100 && gone > 100,
-        "{corrected} rows were corrected, {gone} sessions swallowed"
+        "{corrected} rows were corrected, {gone} sessions absorbed"
     );
 }
 
 #[test]
-fn whatever_call_a_job_dies_at_every_session_is_told_once() {
+fn whatever_call_a_job_dies_at_every_session_is_emitted_once() {
     let mut deaths = 0;
     for seed in 1..=40 {
         let mut random = random(seed);
@@ -332,7 +333,7 @@ fn whatever_call_a_job_dies_at_every_session_is_told_once() {
 }
 
 #[test]
-fn whichever_of_several_processes_dies_every_session_is_told_once_by_whatever_number_goes_on() {
+fn whichever_of_several_processes_dies_every_session_is_emitted_once_by_whatever_number_goes_on() {
     let mut again = 0;
     for seed in 1..=15 {
         let mut random = random(seed);
@@ -395,10 +396,10 @@ fn when_checkpoints_are_lost_the_sessions_of_the_new_line_of_history_stand() {
             );
 
             visits.run(&settings);
-            visits.check_what_stands();
+            visits.check_valid();
             damage_newest(&visits.world, &mut random);
         }
-        replaced += u64::from(visits.told().iter().any(|row| row.revision >= 1_000_000));
+        replaced += u64::from(visits.emitted().iter().any(|row| row.revision >= 1_000_000));
     }
 
     assert!(replaced > 10, "{replaced} jobs replaced results");

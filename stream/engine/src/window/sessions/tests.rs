@@ -61,7 +61,7 @@ fn close(
     events: &[Event],
 ) -> Vec<(u64, u64, u64, u32, bool)> {
     let closed = state.close(arrival, Some(&pane(arrival, events)));
-    let told = |row: &Row<u64, Session<Count>>| {
+    let values = |row: &Row<u64, Session<Count>>| {
         (
             row.window_start,
             row.aggregate.last_ms,
@@ -71,7 +71,7 @@ fn close(
         )
     };
 
-    closed.rows.iter().map(told).collect()
+    closed.rows.iter().map(values).collect()
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn a_session_is_told_with_the_pane_in_which_its_gap_passes() {
 }
 
 #[test]
-fn a_late_event_between_two_sessions_makes_one_of_them_and_tells_that_the_other_is_gone() {
+fn a_late_event_between_two_sessions_merges_them_and_retracts_one_row() {
     let mut state = state();
     close(&mut state, 0, &[(1, 0)]);
     assert_eq!(close(&mut state, 20, &[(1, 20)]), [(0, 0, 1, 0, false)]);
@@ -111,7 +111,7 @@ fn a_late_event_between_two_sessions_makes_one_of_them_and_tells_that_the_other_
 }
 
 #[test]
-fn rows_stand_until_the_session_is_closed_that_swallows_them() {
+fn rows_stay_valid_until_the_session_that_absorbs_them_closes() {
     let mut state = state();
     close(&mut state, 0, &[(1, 4)]);
     assert_eq!(close(&mut state, 15, &[(1, 19)]), [(4, 4, 1, 0, false)]);
@@ -124,11 +124,7 @@ fn rows_stand_until_the_session_is_closed_that_swallows_them() {
 
     let mut total = None;
     state.for_each_total(0, &mut |_, session| total = Some(session.aggregate));
-    assert_eq!(
-        total,
-        Some(Count(1)),
-        "totals are those of the rows that stand"
-    );
+    assert_eq!(total, Some(Count(1)), "totals are those of the valid rows");
 
     let mut rows = close(&mut state, 25, &[]);
     rows.sort_unstable();
@@ -180,7 +176,7 @@ struct History {
     events: Vec<Event>,
     /// By key and first event: the last event, the count, the revision, and whether the row is
     /// gone.
-    told: BTreeMap<(u64, u64), (u64, u64, u32, bool)>,
+    newest: BTreeMap<(u64, u64), (u64, u64, u32, bool)>,
 }
 
 impl History {
@@ -192,7 +188,7 @@ impl History {
                 ..
             } = row.aggregate;
 
-            let known = self.told.insert(
+            let known = self.newest.insert(
                 (row.key, row.window_start),
                 (last_ms, count, row.revision, row.is_gone),
             );
@@ -212,7 +208,7 @@ impl History {
         let together = |one: &Event, next: &Event| {
             one.0 == next.0 && next.1 - one.1 <= GAP_MS && one.1 / LIMIT_MS == next.1 / LIMIT_MS
         };
-        let mut standing: Vec<_> = self.told.iter().filter(|(_, told)| !told.3).collect();
+        let mut valid: Vec<_> = self.newest.iter().filter(|(_, row)| !row.3).collect();
 
         for session in self.events.chunk_by(together) {
             let (key, first) = session[0];
@@ -220,33 +216,33 @@ impl History {
             let within = |((of, start), _): &(&Event, &(u64, u64, u32, bool))| {
                 *of == key && (first..=last).contains(start)
             };
-            let rows: Vec<_> = standing.extract_if(.., |row| within(row)).collect();
+            let rows: Vec<_> = valid.extract_if(.., |row| within(row)).collect();
 
             if last + GAP_MS < boundary || (last / LIMIT_MS + 1) * LIMIT_MS <= boundary {
-                let told: Vec<_> = rows
+                let emitted: Vec<_> = rows
                     .iter()
-                    .map(|((_, first), told)| (*first, told.0, told.1))
+                    .map(|((_, first), row)| (*first, row.0, row.1))
                     .collect();
                 assert_eq!(
-                    told,
+                    emitted,
                     [(first, last, session.len() as u64)],
                     "key {key} at {boundary}"
                 );
             } else {
-                let counted: u64 = rows.iter().map(|(_, told)| told.1).sum();
+                let counted: u64 = rows.iter().map(|(_, row)| row.1).sum();
                 assert!(
                     counted < session.len() as u64,
-                    "key {key} at {boundary}: {rows:?} stand for an open session"
+                    "key {key} at {boundary}: an open session has the rows {rows:?}"
                 );
             }
         }
 
-        assert!(standing.is_empty(), "{standing:?} stand for nothing");
+        assert!(valid.is_empty(), "rows without a session: {valid:?}");
     }
 }
 
 #[test]
-fn at_every_boundary_what_stands_is_what_sorting_and_splitting_the_events_gives() {
+fn valid_rows_are_the_sorted_and_split_events_at_every_boundary() {
     let mut gone = 0;
     for seed in 1..=200_u64 {
         let mut state = state();
@@ -265,8 +261,8 @@ fn at_every_boundary_what_stands_is_what_sorting_and_splitting_the_events_gives(
             }
             history.check(arrival + PANE_MS);
         }
-        gone += history.told.values().filter(|told| told.3).count();
+        gone += history.newest.values().filter(|row| row.3).count();
     }
 
-    assert!(gone > 100, "sessions are swallowed in this test: {gone}");
+    assert!(gone > 100, "only {gone} sessions were absorbed");
 }

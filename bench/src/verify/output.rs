@@ -12,7 +12,7 @@ const LAST: usize = 30;
 
 /// Lines of a command's output.
 #[derive(Default)]
-pub(super) struct Said {
+pub(super) struct Output {
     /// Lines of skipped tests.
     pub(super) skipped: Vec<String>,
     failures: Vec<String>,
@@ -20,7 +20,7 @@ pub(super) struct Said {
     last: VecDeque<String>,
 }
 
-impl Said {
+impl Output {
     pub(super) fn keep(&mut self, line: String) {
         if line.contains("SKIPPED:") {
             self.skipped.push(line.clone());
@@ -41,7 +41,7 @@ impl Said {
     }
 
     /// Returns the lines that report the command's failure; its last lines if none does.
-    pub(super) fn why(self) -> Vec<String> {
+    pub(super) fn failure(self) -> Vec<String> {
         if self.failures.is_empty() {
             self.last.into()
         } else {

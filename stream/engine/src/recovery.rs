@@ -29,7 +29,7 @@ use crate::topics;
 type Open = BTreeMap<usize, Box<dyn Publisher>>;
 
 /// What recovery produces for an attempt in one process.
-pub struct Beginning {
+pub struct Recovered {
     /// The attempt's number.
     pub number: u64,
     /// The number of partitions of the topic.
@@ -51,7 +51,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
     ///
     /// # Errors
     /// [`JobError`].
-    pub(crate) async fn begin(&self, stop: &Stop) -> Result<Option<Beginning>, JobError> {
+    pub(crate) async fn begin(&self, stop: &Stop) -> Result<Option<Recovered>, JobError> {
         match &self.members {
             Some(members) if members.process > 0 => self.follow(members).await.map(Some),
             members => self.lead(members.as_ref(), stop).await,
@@ -62,7 +62,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         &self,
         members: Option<&Members>,
         stop: &Stop,
-    ) -> Result<Option<Beginning>, JobError> {
+    ) -> Result<Option<Recovered>, JobError> {
         topics::ensure(self.log.as_ref(), &self.pipeline, &self.settings)?;
         let until_end = self.settings.until_end;
         let partitions =
@@ -106,7 +106,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         adopted.slots_kept = 0;
 
         let mesh = lead.begin(partitions, adopted.boundary, &progress).await?;
-        Ok(Some(Beginning {
+        Ok(Some(Recovered {
             number,
             partitions,
             adopted,
@@ -117,7 +117,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         }))
     }
 
-    async fn follow(&self, members: &Members) -> Result<Beginning, JobError> {
+    async fn follow(&self, members: &Members) -> Result<Recovered, JobError> {
         let mut follower = Follower::join(members, &self.terms()).await?;
         let number = follower.attempt;
         let mut publishers = self.opening().publishers(self.own_workers())?;
@@ -139,7 +139,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         // linked.
         publishers.keep(&progress)?;
         let mesh = Some(follower.link().await?);
-        Ok(Beginning {
+        Ok(Recovered {
             number,
             partitions,
             adopted,

@@ -31,13 +31,13 @@ enum Action {
 }
 
 #[derive(Debug, Deserialize, Serialize)]
-struct Standing {
-    servers: Vec<StandingServer>,
+struct Detached {
+    servers: Vec<DetachedServer>,
     environment: Vec<(String, String)>,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
-struct StandingServer {
+struct DetachedServer {
     name: String,
     pid: i32,
     address: String,
@@ -59,8 +59,8 @@ impl Args {
 }
 
 fn up(folder: &Path) -> Result<()> {
-    if read(folder)?.is_some_and(|standing| {
-        standing
+    if read(folder)?.is_some_and(|detached| {
+        detached
             .servers
             .iter()
             .any(|server| is_ours(server.pid, folder))
@@ -84,18 +84,18 @@ fn up(folder: &Path) -> Result<()> {
     let remember = |(_, server): (_, Server)| {
         let name = server.name().to_owned();
         let address = server.address().to_owned();
-        StandingServer {
+        DetachedServer {
             name,
             address,
             pid: server.release(),
         }
     };
 
-    let standing = Standing {
+    let detached = Detached {
         servers: all.servers.into_iter().map(remember).collect(),
         environment,
     };
-    let text = serde_json::to_string_pretty(&standing).expect("strings and numbers");
+    let text = serde_json::to_string_pretty(&detached).expect("strings and numbers");
     std::fs::write(file(folder), text)
         .map_err(io_error("remembering where the counterparts run"))?;
 
@@ -104,7 +104,7 @@ fn up(folder: &Path) -> Result<()> {
 
 fn down(folder: &Path) -> Result<()> {
     for server in read(folder)?
-        .map(|standing| standing.servers)
+        .map(|detached| detached.servers)
         .unwrap_or_default()
     {
         if is_ours(server.pid, folder) {
@@ -122,12 +122,12 @@ fn down(folder: &Path) -> Result<()> {
 }
 
 fn status(folder: &Path) -> Result<()> {
-    let Some(standing) = read(folder)? else {
+    let Some(detached) = read(folder)? else {
         println!("none is up; `bench counterparts up` starts them");
         return Ok(());
     };
 
-    for server in &standing.servers {
+    for server in &detached.servers {
         let state = if is_ours(server.pid, folder) {
             "up"
         } else {
@@ -139,7 +139,7 @@ fn status(folder: &Path) -> Result<()> {
         );
     }
 
-    for (name, value) in &standing.environment {
+    for (name, value) in &detached.environment {
         println!("export {name}={value}");
     }
 
@@ -150,10 +150,10 @@ fn file(folder: &Path) -> PathBuf {
     folder.join("standing.json")
 }
 
-fn read(folder: &Path) -> Result<Option<Standing>> {
+fn read(folder: &Path) -> Result<Option<Detached>> {
     match std::fs::read_to_string(file(folder)) {
         Ok(text) => match serde_json::from_str(&text) {
-            Ok(standing) => Ok(Some(standing)),
+            Ok(detached) => Ok(Some(detached)),
             Err(error) => Err(io_error("reading where the counterparts run")(error.into())),
         },
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),

@@ -21,7 +21,7 @@ use crate::watermark::Claim;
 
 /// The progress of a worker.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub enum Standing {
+pub enum WorkerProgress {
     /// The worker is reading, with this claim of its partitions.
     Reading(Claim),
     /// The worker has read everything that it was to read. Its windows end by this boundary.
@@ -37,25 +37,25 @@ pub enum Standing {
 
 /// The progress of all workers, as far as it is known here. Shared by the operators of one worker.
 #[derive(Clone)]
-pub struct Standings(Rc<RefCell<Table>>);
+pub struct SharedProgress(Rc<RefCell<Table>>);
 
 struct Table {
     own: usize,
-    all: Vec<Standing>,
-    announced: Option<Standing>,
+    all: Vec<WorkerProgress>,
+    announced: Option<WorkerProgress>,
     /// This worker's progress as it has reached the others.
-    echo: Option<Standing>,
+    echo: Option<WorkerProgress>,
     over: bool,
     sender: Option<Activator>,
     listener: Option<Activator>,
 }
 
-impl Standings {
+impl SharedProgress {
     /// Builds the dataflow that distributes worker progress.
     pub fn spread(worker: &mut Worker) -> Self {
         let own = worker.index();
         let peers = worker.peers();
-        let all = vec![Standing::Reading(Claim::Unread); peers];
+        let all = vec![WorkerProgress::Reading(Claim::Unread); peers];
 
         let table = Table {
             own,
@@ -66,10 +66,10 @@ impl Standings {
             sender: None,
             listener: None,
         };
-        let standings = Self(Rc::new(RefCell::new(table)));
-        worker.dataflow_named::<u64, _, _>("standings", |scope| standings.build(scope));
+        let shared = Self(Rc::new(RefCell::new(table)));
+        worker.dataflow_named::<u64, _, _>("worker progress", |scope| shared.build(scope));
 
-        standings
+        shared
     }
 
     fn build<'scope>(&self, scope: Scope<'scope, u64>) {
@@ -79,8 +79,8 @@ impl Standings {
             sending.0.borrow_mut().sender = Some(scope.activator_for(info.address));
             move |output| {
                 let mut table = sending.0.borrow_mut();
-                if let (Some(capability), Some(standing)) = (&capability, table.announced.take()) {
-                    output.session(capability).give((table.own, standing));
+                if let (Some(capability), Some(progress)) = (&capability, table.announced.take()) {
+                    output.session(capability).give((table.own, progress));
                 }
 
                 if table.over {
@@ -90,13 +90,11 @@ impl Standings {
         });
 
         let hearing = self.clone();
-        sent.container::<Vec<(usize, Standing)>>().broadcast().sink(
-            Pipeline,
-            "hear",
-            move |(input, _)| {
+        sent.container::<Vec<(usize, WorkerProgress)>>()
+            .broadcast()
+            .sink(Pipeline, "hear", move |(input, _)| {
                 input.for_each(|_, heard| hearing.hear(heard));
-            },
-        );
+            });
     }
 
     /// Returns the index of this worker.
@@ -110,12 +108,12 @@ impl Standings {
     }
 
     /// Sends this worker's progress to all workers, if it has changed.
-    pub fn announce(&self, standing: Standing) {
+    pub fn announce(&self, progress: WorkerProgress) {
         let mut table = self.0.borrow_mut();
         let own = table.own;
-        if table.all[own] != standing {
-            table.all[own] = standing;
-            table.announced = Some(standing);
+        if table.all[own] != progress {
+            table.all[own] = progress;
+            table.announced = Some(progress);
             table.sender.iter().for_each(Activator::activate);
         }
     }
@@ -129,9 +127,9 @@ impl Standings {
             .enumerate()
             .filter(|(worker, _)| *worker != table.own);
 
-        let claims = others.map(|(_, standing)| match standing {
-            Standing::Reading(claim) => *claim,
-            Standing::Finished(_) | Standing::Draining { .. } => Claim::none(),
+        let claims = others.map(|(_, progress)| match progress {
+            WorkerProgress::Reading(claim) => *claim,
+            WorkerProgress::Finished(_) | WorkerProgress::Draining { .. } => Claim::none(),
         });
         claims.fold(Claim::none(), Claim::and)
     }
@@ -142,9 +140,9 @@ impl Standings {
         let ends: Option<Vec<_>> = table
             .all
             .iter()
-            .map(|standing| match standing {
-                Standing::Finished(end) => Some(*end),
-                Standing::Reading(_) | Standing::Draining { .. } => None,
+            .map(|progress| match progress {
+                WorkerProgress::Finished(end) => Some(*end),
+                WorkerProgress::Reading(_) | WorkerProgress::Draining { .. } => None,
             })
             .collect();
 
@@ -153,15 +151,16 @@ impl Standings {
 
     /// Returns whether some worker reads no further because the job is to stop.
     pub fn is_draining(&self) -> bool {
-        let is_draining = |standing: &Standing| matches!(standing, Standing::Draining { .. });
+        let is_draining =
+            |progress: &WorkerProgress| matches!(progress, WorkerProgress::Draining { .. });
         self.0.borrow().all.iter().any(is_draining)
     }
 
     /// Returns the least boundary that a worker has reached, once no worker reads any further.
     pub fn drains_to(&self) -> Option<EventTimeMs> {
-        let boundary = |standing: &Standing| match standing {
-            Standing::Draining { boundary, .. } => Some(*boundary),
-            Standing::Reading(_) | Standing::Finished(_) => None,
+        let boundary = |progress: &WorkerProgress| match progress {
+            WorkerProgress::Draining { boundary, .. } => Some(*boundary),
+            WorkerProgress::Reading(_) | WorkerProgress::Finished(_) => None,
         };
 
         let table = self.0.borrow();
@@ -172,8 +171,9 @@ impl Standings {
     /// Returns whether all workers have committed what is closed, and this worker's last
     /// announcement has reached the others.
     pub fn all_drained(&self) -> bool {
-        let is_done =
-            |standing: &Standing| matches!(standing, Standing::Draining { is_done: true, .. });
+        let is_done = |progress: &WorkerProgress| {
+            matches!(progress, WorkerProgress::Draining { is_done: true, .. })
+        };
 
         let table = self.0.borrow();
         table.all.iter().all(is_done) && table.echo.as_ref().is_some_and(is_done)
@@ -186,13 +186,13 @@ impl Standings {
         table.sender.iter().for_each(Activator::activate);
     }
 
-    fn hear(&self, heard: &[(usize, Standing)]) {
+    fn hear(&self, heard: &[(usize, WorkerProgress)]) {
         let mut table = self.0.borrow_mut();
-        for (worker, standing) in heard {
+        for (worker, progress) in heard {
             if *worker == table.own {
-                table.echo = Some(*standing);
+                table.echo = Some(*progress);
             } else {
-                table.all[*worker] = *standing;
+                table.all[*worker] = *progress;
             }
         }
         table.listener.iter().for_each(Activator::activate);

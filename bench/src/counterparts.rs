@@ -1,8 +1,9 @@
-//! The real counterparts of the platform: Apache Kafka, MariaDB, DynamoDB Local; Chromium for the browser test, and k6 for the load test.
+//! The real counterparts of the platform: Apache Kafka, MariaDB, DynamoDB Local; Chromium for the browser test, and k6
+//! for the load test.
 //!
-//! What they need is [fetched](provision) once into the [cache](Cache): jars from Maven Central, Go modules, packages from
-//! Debian (installed when the harness runs as root, named when it does not). Each server then runs as a [`Server`] on 127.0.0.1, on a
-//! port that was free, with its data in a folder of its own, until its value is dropped.
+//! What they need is [fetched](provision) once into the [cache](Cache): jars from Maven Central, Go modules, packages
+//! from Debian (installed when the harness runs as root, named when it does not). Each server then runs as a [`Server`]
+//! on 127.0.0.1, on a port that was free, with its data in a folder of its own, until its value is dropped.
 //!
 //! `bench counterparts up` leaves them running between commands; the module `detached` stores their
 //! addresses.

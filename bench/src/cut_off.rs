@@ -1,10 +1,10 @@
 //! `bench cut-off`: the job reads from two brokers, and one of them does not answer.
 //!
-//! First a proxy between the job and broker 2 drops everything, for longer than `--answer-limit`, while orders go on by a
-//! direct way on both brokers. Then broker 2 is stopped as a whole (SIGSTOP) while orders go on on broker 1. Each time the
-//! job must report that it is not ready and name the partitions, be ready again afterwards, and write no order to the side
-//! output for late records, although it allows no lateness at all. In the end every count is compared with the input. Two
-//! jobs do this side by side, one for each client of Kafka.
+//! First a proxy between the job and broker 2 drops everything, for longer than `--answer-limit`, while orders go on by
+//! a direct way on both brokers. Then broker 2 is stopped as a whole (SIGSTOP) while orders go on on broker 1. Each
+//! time the job must report that it is not ready and name the partitions, be ready again afterwards, and write no order
+//! to the side output for late records, although it allows no lateness at all. In the end every count is compared with
+//! the input. Two jobs do this side by side, one for each client of Kafka.
 
 mod proxy;
 mod witness;

@@ -22,7 +22,8 @@ pub struct Args {
     /// All but these steps.
     #[arg(long, value_name = "STEP", value_parser = step_name)]
     skip: Vec<&'static str>,
-    /// Programs that cannot be had here: kafka, mariadb, dynamodb or k6. Tests and steps that need them do not run, and do not fail.
+    /// Programs that cannot be had here: kafka, mariadb, dynamodb or k6. Tests and steps that need them do not run, and
+    /// do not fail.
     #[arg(long, value_name = "PROGRAM", value_parser = needed)]
     without: Vec<Needed>,
     /// Lists the steps and does nothing.

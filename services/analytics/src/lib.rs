@@ -12,7 +12,7 @@
 //!                                                      └─▶ feed ─────▶ stream
 //! ```
 //!
-//! What always holds: a record is written before its position is stored, so none is missed. A
+//! Invariants: a record is written before its position is stored, so none is missed. A
 //! revision never replaces a higher one, so no record counts twice, however often it is delivered.
 
 mod config;

@@ -4,7 +4,7 @@
 //! notification ─▶ find ─▶ finished? ─▶ kind (by head) ─▶ read ─▶ thumbnail, products ─▶ metadata
 //! ```
 //!
-//! What always holds: a version of an object is finished once, with a finding or a refusal. A
+//! Invariants: a version of an object is finished once, with a finding or a refusal. A
 //! failure that may be temporary, such as an unavailable store or service, is a [`Failure`]: the
 //! file is not finished then, and the whole processing is repeated, so each step is idempotent.
 //! Memory is bounded by the pieces in flight, the pixels of a picture or the products of an import,

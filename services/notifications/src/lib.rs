@@ -16,7 +16,7 @@
 //! notification in the mailbox. With both, e-mail is preferred, and SMS is for users without an
 //! address.
 //!
-//! What always holds: an event has at most one notification, because the event's id is its key. No
+//! Invariants: an event has at most one notification, because the event's id is its key. No
 //! event is missed, because a position on the topic is committed only after the notification is
 //! stored. Delivery on the simulated channel is exactly once. Mail servers and gateways cannot
 //! commit together with a table: when a sender dies after it handed a message over and before it

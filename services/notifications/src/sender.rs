@@ -6,7 +6,7 @@
 //!                with a lease) below the lease)    still holds)         or deleted)
 //! ```
 //!
-//! What always holds: an open notification has an errand, so another sender finds it if one dies.
+//! Invariants: an open notification has an errand, so another sender finds it if one dies.
 //! Of two senders that find the same errand, one sends the message. The exception is a sender that
 //! dies, or stalls for longer than its lease, between handing the message over and storing the
 //! outcome: then the message is sent again, under the same id.

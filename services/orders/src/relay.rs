@@ -12,7 +12,7 @@
 //!       fenced
 //! ```
 //!
-//! What always holds:
+//! Invariants:
 //! - Rows are stamped only in a transaction that locks the lease row and finds this relay its
 //!   holder. Otherwise a relay that was only paused could stamp rows with a number that is already
 //!   published, and the rows would be deleted unpublished.
@@ -22,7 +22,8 @@
 //! - A batch is deleted only once the log's progress is its number or a higher one.
 //! - After a failure nothing is assumed: the publisher is opened again and its progress read.
 //! - What the log refuses for good (a record that is too large, a missing right) is logged once, makes the service not
-//!   ready with that sentence, and stays in the outbox. The relay then looks only once in a while whether it was mended.
+//!   ready with that sentence, and stays in the outbox. The relay then looks only once in a while whether it was
+//!   mended.
 //!
 //! This module uses no SQL, log or clock: [`edge`] carries the actions out. `schedules.rs` tests
 //! the rules with thousands of schedules in which relays pause, are killed and compete, and checks

@@ -10,7 +10,7 @@
 //!                   └─────────────────────────────────────┘
 //! ```
 //!
-//! What always holds: an order enters each state at most once, and its stock is released at most
+//! Invariants: an order enters each state at most once, and its stock is released at most
 //! once, when it leaves `pending` or `paid` without being shipped.
 
 use events::{

@@ -6,7 +6,7 @@
 //!
 //! Searches use an index in memory (`search`), which each process builds and updates for itself.
 //!
-//! What always holds: a stored product is valid; a write that was decided on one version never
+//! Invariants: a stored product is valid; a write that was decided on one version never
 //! overwrites another; stock never falls below zero; a reservation takes everything it names, once,
 //! or nothing.
 

@@ -28,13 +28,13 @@ pub enum CheckpointsVerb {
         #[arg(long)]
         json: bool,
     },
-    /// Delete what no start needs: older checkpoints, parts that no kept checkpoint names, and old
+    /// Delete objects that no start needs: older checkpoints, parts that no kept checkpoint names, and old
     /// attempts' markers
     Prune {
         /// Number of whole checkpoints that are kept, the newest included
         #[arg(long, value_name = "N", default_value_t = NonZeroU16::new(CheckpointsCommand::KEPT).expect("some are kept"))]
         keep: NonZeroU16,
-        /// Only print what would be deleted
+        /// Only print the objects that would be deleted
         #[arg(long)]
         dry_run: bool,
         /// As JSON, for scripts

@@ -1,4 +1,4 @@
-//! Why a command of a job's program failed, and the exit code for it.
+//! The failures of a job program's commands, and their exit codes.
 
 use std::error::Error;
 use std::io;
@@ -7,13 +7,13 @@ use std::net::SocketAddr;
 use record_log::LogError;
 use stream::{ClusterError, EXIT_START_AGAIN, InspectError, JobError, StoreError};
 
-/// Why a command failed.
+/// The reason why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
     /// The system refused a thread, a signal handler or a process.
     #[error("{what}: {source}")]
     System {
-        /// What the program cannot do.
+        /// The step that failed.
         what: &'static str,
         /// Why it cannot.
         source: io::Error,

@@ -36,7 +36,7 @@ pub enum Command<D: JobDefinition> {
     StartOver(Box<RunFlags<D>>),
 }
 
-/// Where the checkpoints of a job are, and what to do with them.
+/// The place of a job's checkpoints, and a start without them.
 #[derive(Args)]
 #[group(skip)]
 pub struct CheckpointsFlags<D: JobDefinition> {
@@ -103,7 +103,7 @@ pub struct RunFlags<D: JobDefinition> {
     #[arg(long, env = "TIDEMARK_STATUS_ADDRESS", value_name = "HOST:PORT")]
     pub status_address: Option<SocketAddr>,
 
-    /// What is logged: a level (error, warn, info, debug), or a level for one module as in
+    /// Log level (error, warn, info, debug), or a level for one module as in
     /// `stream=debug`
     #[arg(
         long,
@@ -142,19 +142,20 @@ pub struct LogFlags {
     /// Further property, by librdkafka's name, such as security.protocol=SASL_SSL; repeat the flag,
     /// or put one property on each line of the variable
     ///
-    /// --client native takes: security.protocol; sasl.mechanism (PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER), sasl.username,
-    /// sasl.password, sasl.oauthbearer.token.file (its own); ssl.ca.location, ssl.certificate.location, ssl.key.location (or
-    /// .pem), ssl.endpoint.identification.algorithm; client.id; socket.timeout.ms, socket.connection.setup.timeout.ms,
-    /// socket.keepalive.enable, socket.send.buffer.bytes, socket.receive.buffer.bytes; fetch.wait.max.ms, fetch.min.bytes,
-    /// fetch.max.bytes, max.partition.fetch.bytes, queued.max.messages.kbytes; transaction.timeout.ms
+    /// --client native takes: security.protocol; sasl.mechanism (PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER),
+    /// sasl.username, sasl.password, sasl.oauthbearer.token.file (its own); ssl.ca.location, ssl.certificate.location,
+    /// ssl.key.location (or .pem), ssl.endpoint.identification.algorithm; client.id; socket.timeout.ms,
+    /// socket.connection.setup.timeout.ms, socket.keepalive.enable, socket.send.buffer.bytes,
+    /// socket.receive.buffer.bytes; fetch.wait.max.ms, fetch.min.bytes, fetch.max.bytes, max.partition.fetch.bytes,
+    /// queued.max.messages.kbytes; transaction.timeout.ms
     #[arg(long = "property", env = "TIDEMARK_PROPERTIES", hide_env_values = true, value_delimiter = '\n', value_parser = parse_property, value_name = "NAME=VALUE")]
     pub properties: Vec<(String, String)>,
 
     /// Read the job's records from files and not from its topic, one record a line: file:///folder,
     /// or a file; the job ends when it has read them
     ///
-    /// Each file of the folder is a partition, in the order of their names; names that begin with a dot are left out. Results
-    /// are published to Kafka if --brokers, --client or --property is given, otherwise they are printed.
+    /// Each file of the folder is a partition, in the order of their names; names that begin with a dot are left out.
+    /// Results are published to Kafka if --brokers, --client or --property is given, otherwise they are printed.
     #[arg(long, env = "TIDEMARK_INPUT", value_parser = parse_input, value_name = "URL")]
     pub input: Option<PathBuf>,
 
@@ -218,7 +219,7 @@ impl LogFlags {
     }
 }
 
-/// What is logged, as it was given on the command line.
+/// The log filter, as it was given on the command line.
 #[derive(Clone, Debug)]
 pub struct LogFilter(String);
 

@@ -38,7 +38,7 @@
 //!     time_ms: u64,
 //! }
 //!
-//! /// Reads an order, and returns its event time. What is rejected goes to a topic of dead letters.
+//! /// Reads an order, and returns its event time. Rejected records go to a topic of dead letters.
 //! fn order(record: &Record<'_>) -> Result<(u64, Order), Rejected> {
 //!     let value = record.value.unwrap_or_default();
 //!     let order: Order = serde_json::from_slice(value).map_err(Rejected::because)?;
@@ -91,7 +91,7 @@
 //! `revenue` reads committed records (`isolation.level=read_committed`).
 //!
 //! `--property security.protocol=SASL_SSL` and its like log in. `supervise` before the flags starts
-//! the job again whenever it dies. <http://127.0.0.1:9090> shows what it is doing.
+//! the job again whenever it dies. <http://127.0.0.1:9090> shows its state.
 //!
 //! ## 4. Fill the past from files
 //!
@@ -110,7 +110,7 @@
 //! - Files must not change while they are read. A job that was stopped goes on in the middle of a
 //!   file; to add files to such a job, give them names that come last.
 //!
-//! ## 5. Say more
+//! ## 5. Further features
 //!
 //! - Skip rows, and give them headers: [`Output::skip`](stream::Output::skip),
 //!   [`Output::headers`](stream::Output::headers).
@@ -119,4 +119,4 @@
 //! - Two kinds of events in one topic, joined by key and window: an aggregate with a part for each
 //!   kind, and a sink that skips the rows that lack one.
 //! - Days of a time zone: [`Windows::offset`](stream::Windows::offset).
-//! - A whole set of queries: `examples/nexmark`, with a table of those that cannot be said.
+//! - A whole set of queries: `examples/nexmark`, with a table of those that cannot be expressed.

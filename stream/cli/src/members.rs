@@ -51,7 +51,7 @@ pub struct MembershipFlags {
     )]
     pub cluster_secret_file: Option<PathBuf>,
 
-    /// Run with processes on other machines without a secret: whoever reaches the addresses can
+    /// Run with processes on other machines without a secret: anyone who reaches the addresses can
     /// join the job and end it
     #[arg(long, env = "TIDEMARK_ALLOW_OPEN_LINKS")]
     pub allow_open_links: bool,

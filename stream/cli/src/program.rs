@@ -391,7 +391,7 @@ mod tests {
         assert_eq!(published.unwrap(), expected());
     }
 
-    /// What the job publishes for the sample records.
+    /// The job's output for the sample records.
     fn expected() -> Published {
         let warning = "1 rejected records were not counted; \
                        the first: invalid digit found in string: no number";

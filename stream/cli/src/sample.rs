@@ -30,7 +30,7 @@ const SHOWN_CHARACTERS: usize = 100;
 /// The most records of one poll.
 const BATCH: usize = 1000;
 
-/// What a job published.
+/// The published records of a job.
 #[derive(Debug, Eq, PartialEq)]
 pub struct Published {
     /// The values of its results in order, then those of its summaries and rankings.

@@ -1,11 +1,11 @@
-//! How a job is run, as flags and environment variables. The engine's [`Settings`] are plain values; each of them has a flag
-//! here.
+//! The settings for running a job, as flags and environment variables. The engine's [`Settings`] are plain values; each
+//! of them has a flag here.
 
 use std::time::Duration;
 
 use stream::{ByteSize, Guarantee, Settings, Slots};
 
-/// How a job is run: [`Settings`] as flags and environment variables.
+/// The settings for running a job: [`Settings`] as flags and environment variables.
 #[derive(Clone, Debug, clap::Args)]
 #[group(skip)]
 pub struct SettingsFlags {
@@ -96,7 +96,7 @@ pub struct SettingsFlags {
     #[arg(long, env = "TIDEMARK_GUARANTEE", default_value = "exactly-once")]
     pub guarantee: GuaranteeFlag,
 
-    /// How long the job may take after a stop is requested to commit what is closed; after a second
+    /// The time limit for committing closed windows after a stop is requested; after a second
     /// request it ends at once
     #[arg(long, env = "TIDEMARK_STOP_TIMEOUT", default_value = "30s", value_parser = humantime::parse_duration)]
     pub stop_timeout: Duration,

@@ -32,7 +32,7 @@ const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LAST_DELAY: Duration = Duration::from_secs(10);
 /// A process that has lived this many times the last delay resets the delay.
 const HEALTHY: u32 = 10;
-/// How long the process may take to end beyond its stop timeout.
+/// The time limit for the process to end beyond its stop timeout.
 const STOP_MARGIN: Duration = Duration::from_secs(10);
 /// The interval at which the supervisor checks whether the process has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -43,7 +43,7 @@ const SUPERVISED: &str = "TIDEMARK_SUPERVISED";
 /// The exit code of a Rust program that panicked.
 const EXIT_PANIC: i32 = 101;
 
-/// What the supervisor does after the process has ended.
+/// The supervisor's next step after the process has ended.
 #[derive(Debug, Eq, PartialEq)]
 enum Verdict {
     StartAgain,

@@ -1,4 +1,4 @@
-//! One attempt of the job: what the workers of a process share, and how the attempt ends.
+//! One attempt of the job: the state that the workers of a process share, and the attempt's end.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,7 +19,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 pub struct Stop(Arc<AtomicU8>);
 
 impl Stop {
-    /// Requests the stop: the job commits what is closed, and ends. A second request ends the job
+    /// Requests the stop: the job commits closed windows, and ends. A second request ends the job
     /// at once, and the next attempt repeats everything that is not committed.
     pub fn request(&self) {
         let more = |requests: u8| Some(requests.saturating_add(1));
@@ -119,7 +119,7 @@ impl Attempt {
         self.stop.request();
     }
 
-    /// Makes the workers stop reading, commit what is closed, and end.
+    /// Makes the workers stop reading, commit closed windows, and end.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Release);
     }
@@ -129,13 +129,13 @@ impl Attempt {
         self.draining.load(Ordering::Acquire)
     }
 
-    /// Ends the attempt on this process, after all workers have committed what is closed.
+    /// Ends the attempt on this process, after all workers have committed closed windows.
     pub fn end_drained(&self) {
         self.drained.store(true, Ordering::Release);
         self.end();
     }
 
-    /// Returns whether all workers have committed what is closed.
+    /// Returns whether all workers have committed closed windows.
     pub fn is_drained(&self) -> bool {
         self.drained.load(Ordering::Acquire)
     }

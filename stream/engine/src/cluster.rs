@@ -33,7 +33,7 @@
 //!    is read. Without a secret, processes on other machines are neither called nor answered,
 //!    unless open links are allowed.
 //!
-//! What it leaves to others: links are not encrypted. The network between the machines must protect
+//! Left to others: links are not encrypted. The network between the machines must protect
 //! their traffic from being read or changed.
 
 mod line;
@@ -94,7 +94,7 @@ pub struct Membership {
     /// File that holds the secret
     pub cluster_secret_file: Option<PathBuf>,
 
-    /// Run with processes on other machines without a secret: whoever reaches the addresses can
+    /// Run with processes on other machines without a secret: anyone who reaches the addresses can
     /// join the job and end it
     pub allow_open_links: bool,
 }

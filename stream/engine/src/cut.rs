@@ -15,7 +15,7 @@
 //! belongs.
 //!
 //! A record that is not counted does not travel: it is a *side output*, and is published at once. A
-//! decision that an earlier attempt has published holds, whatever the checkpoint contains: its
+//! decision that an earlier attempt has published always holds, also against the checkpoint: its
 //! [progress](SideProgress) is read before any decision. Side outputs below a cut that were not
 //! published when it was made are [pending](Pending) in the cut.
 //!
@@ -23,10 +23,10 @@
 //!                 resume        cut
 //!    offsets  ──────┼────────────┼──────────▶ after a restart
 //!                   │ re-read:   │ read on
-//!                   │ only what is of an open pane counts; the rest is in the checkpoint
+//!                   │ only records of an open pane count; the rest is in the checkpoint
 //! ```
 //!
-//! What always holds: a new cut never lies below a restored one, because the capability stays at
+//! Invariants: a new cut never lies below a restored one, because the capability stays at
 //! the restored boundary until every partition has been re-read up to its cut. This module reads no
 //! clock and sends nothing.
 //!

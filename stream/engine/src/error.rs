@@ -1,4 +1,4 @@
-//! Why a job ends: the errors of one process, and those of several that run it together. Each can be the
+//! The errors that end a job: those of one process, and those of several that run it together. Each can be the
 //! reason for the other, so they are defined in one place.
 
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::checkpoint::recover::RecoverError;
 use crate::checkpoint::store::StoreError;
 use crate::pane::InvalidWindows;
 
-/// Why a job ended before a stop was requested or the input was read to its end.
+/// The reason why a job ended before a stop was requested or the input was read to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
     /// The record log failed.
@@ -81,7 +81,7 @@ impl JobError {
     }
 }
 
-/// Why processes cannot run a job together.
+/// The reason why processes cannot run a job together.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
     /// The flags contradict each other.
@@ -105,7 +105,7 @@ pub enum ClusterError {
     Line {
         /// The other process.
         process: u16,
-        /// What is wrong.
+        /// The failure.
         source: std::io::Error,
     },
     /// A process cannot read its share of the checkpoint that the job would begin from.

@@ -33,7 +33,7 @@ pub struct SideOutput {
     pub key: Option<Vec<u8>>,
     /// The record's value, or as much of it as fits the topic.
     pub value: Option<Vec<u8>>,
-    /// The record's headers as far as they fit the topic, and those that describe what does not fit.
+    /// The record's headers as far as they fit the topic, and headers that describe the missing ones.
     pub headers: Vec<(String, Vec<u8>)>,
 }
 
@@ -104,7 +104,7 @@ impl<K, A> Row<K, A> {
     }
 }
 
-/// How the keys of a job are distributed over its workers.
+/// The distribution of a job's keys over its workers.
 ///
 /// A key's stable hash selects one of 1,024 key groups, the key group its slot, and the slot its
 /// worker. Progress is stored by key group, so the numbers of slots and workers may change at any

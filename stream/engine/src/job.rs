@@ -336,8 +336,8 @@ impl<V: 'static> Sessioned<V> {
 
 impl<K: Key, A: Aggregate> Aggregated<K, A> {
     /// Publishes a record to `topic` for each key of each window, and for each correction. `encode`
-    /// fills key, value and headers, or [skips](Output::skip) the row. Late records go to the source's topic with the suffix `-late`, rejected
-    /// ones to the topic with the suffix `-dead-letter`.
+    /// fills key, value and headers, or [skips](Output::skip) the row. Late records go to the source's topic with the
+    /// suffix `-late`, rejected ones to the topic with the suffix `-dead-letter`.
     pub fn sink(
         self,
         topic: &str,
@@ -452,8 +452,9 @@ impl<K: Key, A: Aggregate> Pipeline<K, A> {
     /// Names the version of the decoder: the next number whenever it accepts or rejects other records
     /// than before. 0 if it is not named.
     ///
-    /// A start under another version publishes what the new one rejects as dead letters, for all
-    /// records that it has to read again: what the former one accepted may not be in the checkpoint.
+    /// A start under another version publishes the rejects of the new one as dead letters, for all
+    /// records that it must read again: records that the former one accepted may be missing from the
+    /// checkpoint.
     /// A record that both reject may be there twice then, and one that only the former one rejected
     /// is counted although it is there.
     #[must_use]

@@ -12,7 +12,7 @@
 //! Neither reader rejects a record. They do not support escapes, exponents and signs. They return
 //! none if a text contains one of these, breaks the grammar or names a wanted field twice. The
 //! caller then decodes the record with `serde_json`, whose result counts. So `serde_json` alone
-//! decides what is accepted and why something is rejected.
+//! decides whether a record is accepted, and for which reason it is rejected.
 //!
 //! ```
 //! use stream::json::{Fields, Token};
@@ -28,7 +28,7 @@
 //! assert!(FIELDS.scan(br#"{"user_id": 4e2}"#).is_none(), "an exponent is left to serde_json");
 //! ```
 //!
-//! What always holds: if [`Fields::scan`] returns fields, the text is one JSON object in UTF-8 with
+//! Invariants: if [`Fields::scan`] returns fields, the text is one JSON object in UTF-8 with
 //! nothing after it, and each named field occurs at most once.
 
 mod known;

@@ -1,8 +1,8 @@
 //! A stream processor as a library, on timely dataflow: event-time windows, exactly once, from a
 //! record log (Kafka) to a record log.
 //!
-//! A job is defined by what it reads, how events are grouped by their time, what is kept of them,
-//! and what is published. It runs in one process or several, and continues from a checkpoint
+//! A job is defined by its source, the grouping of events by their time, an aggregate of them,
+//! and its sinks. It runs in one process or several, and continues from a checkpoint
 //! wherever it was stopped.
 //!
 //! # A first job
@@ -57,7 +57,7 @@
 //! ```
 //!
 //! The steps are types, so that a job without a source or an aggregate does not compile: [`Job`],
-//! [`Sourced`], [`Windowed`] or [`Sessioned`], [`Aggregated`], [`Pipeline`]. Whatever a decoder
+//! [`Sourced`], [`Windowed`] or [`Sessioned`], [`Aggregated`], [`Pipeline`]. A record that a decoder
 //! rejects becomes a dead letter with the reason, and the job goes on.
 //!
 //! A program with a command line, logs, signals, a status page and supervision takes one call more:
@@ -66,7 +66,7 @@
 //! # Windows and aggregates
 //!
 //! [`Windows`] follow each other or slide; a session of [`SessionWindows`] ends when its key has had
-//! no event for a gap. What is kept of a key's events in a window is an [`Aggregate`]: [`Count`],
+//! no event for a gap. A key's events in a window are kept as an [`Aggregate`]: [`Count`],
 //! [`Sum`], [`Min`], [`Max`], [`Tally`], [`Top`], [`Distinct`], [`DistinctExact`], a tuple of them,
 //! or one of your own. [`Windows::offset`] moves the starts of windows, to the days of a time zone.
 //!
@@ -110,9 +110,9 @@
 //! - [`Settings`]: how it is run.
 //! - [`Run`] and [`Stop`]: its life. [`AnyPipeline`] and [`AnyRun`]: the same for a program that
 //!   handles jobs of many types.
-//! - [`Metrics`] and [`Status`]: what it is doing.
+//! - [`Metrics`] and [`Status`]: its progress and health.
 //! - [`json`]: reading two fields of a JSON record without parsing the rest.
-//! - ARCHITECTURE.md in the repository: how the engine works inside, and what always holds.
+//! - ARCHITECTURE.md in the repository: how the engine works inside, and its invariants.
 
 mod aggregate;
 mod assignment;
@@ -181,7 +181,7 @@ pub use checkpoint::store::{CheckpointStore, ManifestId, StoreError};
 pub use metrics::Metrics;
 pub use status::{CheckpointStatus, PartitionStatus, Status, TopicsStatus, Trouble, WorkerStatus};
 
-/// What the crate's own tests look into. It is no part of the library, and may change at any time.
+/// Access for the crate's own tests. It is not part of the library, and may change at any time.
 #[doc(hidden)]
 pub mod internals {
     pub use crate::checkpoint::manifest::{Fingerprint, Manifest, PartitionCut};

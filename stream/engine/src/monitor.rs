@@ -1,4 +1,4 @@
-//! Watches over an attempt for what no worker sees: stop requests, the lag of reading, added
+//! Watches over an attempt for events that no worker sees: stop requests, the lag of reading, added
 //! partitions, and partitions that no longer answer.
 //!
 //! It also commits the job's positions to the log, under a consumer group with the job's name. They
@@ -20,7 +20,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// The interval at which the monitor reads the log's offsets.
 const ASK_EVERY: Duration = Duration::from_secs(5);
 
-/// The stop of a job, and how long the job may take to commit what is closed.
+/// The stop of a job, and its time limit for committing closed windows.
 #[derive(Clone)]
 pub struct Stopping {
     /// The stop.
@@ -145,7 +145,7 @@ impl Watched {
         }
     }
 
-    /// Lets the attempt commit what is closed, within the stop timeout.
+    /// Lets the attempt commit closed windows, within the stop timeout.
     fn drain(&self, stopping: &Stopping, since: Instant) {
         self.attempt.drain();
         let is_late = since.elapsed() >= stopping.within;

@@ -1,4 +1,4 @@
-//! What a job publishes: records, their topics, and the functions that encode results as records.
+//! The output of a job: records, their topics, and the functions that encode results as records.
 
 use std::sync::Arc;
 

@@ -28,7 +28,7 @@ use crate::topics;
 /// Open publishers, by the worker that they belong to.
 type Open = BTreeMap<usize, Box<dyn Publisher>>;
 
-/// What recovery produces for an attempt in one process.
+/// The outcome of an attempt's recovery in one process.
 pub struct Recovered {
     /// The attempt's number.
     pub number: u64,

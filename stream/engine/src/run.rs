@@ -53,7 +53,7 @@ const HEALTHY: Duration = Duration::from_secs(60);
 /// The longest time for which a worker parks before it checks whether the attempt is over.
 const LONGEST_PARK: Duration = Duration::from_millis(100);
 
-/// How an attempt ended without a failure.
+/// The end of an attempt without a failure.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Ending {
     /// The input was read to its end, or a stop was requested.
@@ -100,7 +100,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
     }
 
     /// Runs the job on this thread and its workers' threads until the input is read to its end or a
-    /// stop is requested. On a stop, the job reads no further, commits what is closed, and ends
+    /// stop is requested. On a stop, the job reads no further, commits closed windows, and ends
     /// within its stop timeout; on a second request it ends at once. If the log or the store fails,
     /// the attempt ends and the next one continues from the checkpoint. If the job has several
     /// processes, this one ends with its attempt.

@@ -9,7 +9,7 @@
 //! from the oldest record whose id is held, and collects the ids again without counting anything
 //! twice.
 //!
-//! What always holds: no more ids are held than the limit allows. When the limit is exceeded, the
+//! Invariants: no more ids are held than the limit allows. When the limit is exceeded, the
 //! ids of the oldest pane are dropped, and no more are collected for that pane or any before it:
 //! duplicates of their events are counted.
 
@@ -25,7 +25,7 @@ use ids::IdSet;
 /// An event's id: a UUID, or other 128 bits that are as unique.
 pub type EventId = u128;
 
-/// The memory that is reckoned for an id: what a set takes for it at most, and a third for the sets
+/// The memory that is counted for an id: the most that a set takes for it, and a third for the sets
 /// that grow.
 const BYTES_OF_AN_ID: u64 = 40;
 

@@ -1,4 +1,4 @@
-//! The settings for how a job is run. What the job computes is defined by its [`Job`](crate::Job).
+//! The settings for running a job. Its computation is defined by its [`Job`](crate::Job).
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::size::ByteSize;
 /// The most workers of a process.
 const MAX_WORKERS: u16 = 1024;
 
-/// How a job is run.
+/// The settings for running a job.
 ///
 /// ```
 /// use std::time::Duration;
@@ -93,7 +93,7 @@ pub struct Settings {
     /// Delivery guarantee for results: exactly-once (transactions) or at-least-once
     pub guarantee: Guarantee,
 
-    /// How long the job may take after a stop is requested to commit what is closed; after a second
+    /// The time limit for committing closed windows after a stop is requested; after a second
     /// request it ends at once
     pub stop_timeout: Duration,
 
@@ -150,7 +150,7 @@ impl Settings {
     /// Checks that every value can work.
     ///
     /// # Errors
-    /// [`JobError::Settings`] with the name of the setting, its value and what is allowed.
+    /// [`JobError::Settings`] with the name of the setting, its value and the allowed values.
     pub fn validate(&self) -> Result<(), JobError> {
         let refuse = |reason: String| Err(JobError::Settings(reason));
         if !(1..=MAX_WORKERS).contains(&self.workers) {

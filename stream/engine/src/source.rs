@@ -192,8 +192,8 @@ impl<K: Key, A: Aggregate> Source<K, A> {
         }
     }
 
-    /// Reads no further. The attempt ends when all workers have committed what is closed. Until then
-    /// no capability moves: the next attempt reads again what is open.
+    /// Reads no further. The attempt ends when all workers have committed closed windows. Until then
+    /// no capability moves: the next attempt reads the records of open windows again.
     fn drain(&mut self) -> Next {
         let is_committed = |boundary| boundary_at(&self.committed) >= boundary;
         let is_done = self.workers.drains_to().is_some_and(is_committed)

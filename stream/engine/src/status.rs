@@ -45,7 +45,7 @@ pub struct Status {
     pub attempt: Option<u64>,
     /// Whether it is running.
     pub is_running: bool,
-    /// When it began.
+    /// The time at which it began.
     pub began_at_ms: Option<u64>,
     /// The number of attempts that this process began after its first.
     pub restarts: u64,
@@ -71,7 +71,7 @@ pub struct Status {
     pub lag_records: Option<u64>,
     /// The lowest watermark of the workers.
     pub watermark_ms: Option<EventTimeMs>,
-    /// How far it is behind the clock.
+    /// Its distance behind the clock.
     pub watermark_delay_ms: Option<u64>,
     /// The partitions of this process.
     pub partitions: Vec<PartitionStatus>,
@@ -79,9 +79,9 @@ pub struct Status {
     pub workers: Vec<WorkerStatus>,
     /// The newest checkpoint, if this process writes them and has written one.
     pub checkpoint: Option<CheckpointStatus>,
-    /// How long the last commit of results took.
+    /// The duration of the last commit of results.
     pub commit_took_ms: Option<u128>,
-    /// Why the job is not ready although it is running: partitions that give neither records nor
+    /// The reasons why the job is not ready although it is running: partitions that give neither records nor
     /// confirmed ends.
     pub unanswered: Option<String>,
     /// The last problems, the newest first.
@@ -128,7 +128,7 @@ pub struct PartitionStatus {
     pub lag_records: Option<u64>,
     /// The time of the newest event read.
     pub newest_event_ms: Option<EventTimeMs>,
-    /// When it last gave a record or a confirmed end, or was last not to be read.
+    /// The time at which it last gave a record or a confirmed end, or was last not to be read.
     pub heard_at_ms: Option<u64>,
     /// How long ago that was.
     pub silence_ms: Option<u64>,
@@ -156,11 +156,11 @@ pub struct WorkerStatus {
 pub struct CheckpointStatus {
     /// Its boundary.
     pub boundary_ms: EventTimeMs,
-    /// When its manifest became durable.
+    /// The time at which its manifest became durable.
     pub written_at_ms: u64,
     /// How long ago that was.
     pub age_ms: u64,
-    /// How long writing its manifest took.
+    /// The duration of writing its manifest.
     pub took_ms: u128,
     /// The number of parts that it names.
     pub parts: usize,
@@ -175,7 +175,7 @@ pub struct CheckpointStatus {
 /// A problem that occurred.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Trouble {
-    /// When it occurred last.
+    /// The time at which it occurred last.
     pub at_ms: u64,
     /// The error's message.
     pub message: String,
@@ -195,7 +195,7 @@ pub struct Facts {
     restarts: u64,
     partitions: BTreeMap<u32, PartitionStatus>,
     workers: BTreeMap<usize, WorkerStatus>,
-    /// When the offsets were checked last, and the records and bytes read until then.
+    /// The time at which the offsets were checked last, and the records and bytes read until then.
     looked: Option<(Instant, u64, u64)>,
     rates: Option<(u64, u64)>,
     troubles: VecDeque<Trouble>,

@@ -15,9 +15,9 @@
 //! change at every pane that emits a session.
 //!
 //! A ranking is published row by row: a record for each rank. Rows of windows are merged, never
-//! removed, so a ranking never becomes shorter: what stood at a rank is overwritten.
+//! removed, so a ranking never becomes shorter: the former row of a rank is overwritten.
 //!
-//! What always holds: totals have the timestamp of the pane that changed them, so they are
+//! Invariants: totals have the timestamp of the pane that changed them, so they are
 //! committed with its rows. A contribution ends when its window can no longer be corrected, so the
 //! view forgets it.
 
@@ -56,7 +56,7 @@ impl<K, A> Summary<K, A> {
     }
 }
 
-/// Where a view is published to, and as what.
+/// The topic and the form of a view.
 pub enum ViewDestination<K, A> {
     /// One record for each window.
     Totals(Destination<Totals<K, A>>),

@@ -2,8 +2,8 @@
 //! checks all of them.
 //!
 //! A compacted topic keeps one record of each key. That is right for summaries and rankings, whose
-//! key is their window, or their window and rank. It loses data in every other topic: the keys of results, late records, dead letters and
-//! source records are shared by many records.
+//! key is their window, or their window and rank. It loses data in every other topic: the keys of results, late
+//! records, dead letters and source records are shared by many records.
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ pub fn ensure<K, A>(
     log.ensure_topics(&specs)
 }
 
-/// Rejects topics that lose records by compaction, and logs what the source topic is like.
+/// Rejects topics that lose records by compaction, and logs the properties of the source topic.
 ///
 /// # Errors
 /// [`JobError::Settings`] with the command that repairs the topic; [`JobError::Log`].
@@ -119,7 +119,7 @@ pub fn may_lose_records(log: &dyn RecordLog, topic: &str) -> Result<bool, LogErr
     }
 }
 
-/// Returns what the topic loses and how to repair it; none if it loses nothing.
+/// Returns a sentence about the records that the topic loses, with the remedy; none if it loses none.
 fn loss(topic: &str, described: &TopicDescription) -> Option<String> {
     if described.cleanup == Cleanup::Delete {
         return None;

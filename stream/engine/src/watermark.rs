@@ -13,11 +13,11 @@
 //! it was.
 //!
 //! A partition that was confirmed at its end for a while without a record is *idle*. It no longer
-//! holds the others back, whatever its lag is. When all partitions are idle, the one with the least
+//! holds the others back, however great its lag. When all partitions are idle, the one with the least
 //! lag decides how far event time has come. `model/ends.py` compares this rule with others on logs
 //! that misbehave.
 //!
-//! What always holds: a watermark never falls, and no event moves it beyond the time at which the
+//! Invariants: a watermark never falls, and no event moves it beyond the time at which the
 //! event was appended. A partition that is idle or has no event does not hold the others back, but
 //! only up to the time of its last confirmed end. So records that come while its broker is
 //! unreachable are not late.
@@ -94,7 +94,7 @@ impl Watermark {
         }
     }
 
-    /// Notes that a record was appended at `appended_ms`, whatever its content.
+    /// Notes that a record was appended at `appended_ms`, rejected or not.
     pub fn record(&mut self, appended_ms: u64) {
         self.quiet_since_ms = self.quiet_since_ms.max(appended_ms);
         self.is_idle = false;

@@ -21,7 +21,7 @@ pub struct Shared<K, A> {
     pub store: CheckpointStore,
     /// The checkpoint that the attempt starts from, published under the attempt's number.
     pub adopted: Manifest,
-    /// How keys are distributed over the workers.
+    /// The distribution of keys over the workers.
     pub slots: Slots,
     /// The clock.
     pub clock: Clock,
@@ -33,6 +33,6 @@ pub struct Own<K, A> {
     pub partitions: Partitions<K, A>,
     /// The closed panes of the checkpoint that the worker sends.
     pub restored: Vec<ClosedPane<K, A>>,
-    /// What the worker commits with.
+    /// The start of the worker's sink.
     pub sink: SinkStart,
 }

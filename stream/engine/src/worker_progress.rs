@@ -168,7 +168,7 @@ impl SharedProgress {
         boundaries?.into_iter().min()
     }
 
-    /// Returns whether all workers have committed what is closed, and this worker's last
+    /// Returns whether all workers have committed closed windows, and this worker's last
     /// announcement has reached the others.
     pub fn all_drained(&self) -> bool {
         let is_done = |progress: &WorkerProgress| {

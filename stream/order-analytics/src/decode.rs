@@ -3,11 +3,11 @@
 //!
 //! A value is an order if it is one JSON object (RFC 8259) in UTF-8, with each field of the wire contract at most once,
 //! a `currency` of three capital letters and a `created_at` that RFC 3339 allows. A currency need not be on the list of
-//! ISO 4217 that this program was built with: new ones come, and orders in them count. Names and strings may be escaped in any way. Everything else is rejected with
-//! its reason.
+//! ISO 4217 that this program was built with: new ones come, and orders in them count. Names and strings may be escaped
+//! in any way. Everything else is rejected with its reason.
 //!
-//! The topic also has what happened to an order later (`order.paid`, `order.shipped`, …). A value that is an event of
-//! another type `order.*` is left out: it is neither counted nor rejected, whatever else it has.
+//! The topic also has the later events of an order (`order.paid`, `order.shipped`, …). A value that is an event of
+//! another type `order.*` is left out: it is neither counted nor rejected, and its other fields are not read.
 //!
 //! Orders of the usual form are decoded by [`quick`], all others by serde_json. serde_json does not
 //! check skipped values completely, so this module does: they must be UTF-8, and arrays and objects
@@ -30,13 +30,14 @@ use super::OrderTotals;
 use stream::{EventId, EventTimeMs, Rejected};
 
 /// The version of this decoder: the next number whenever other records than before are orders, that is, whenever a test
-/// below has to change. A start under another version decides anew about the records of open windows, so that none vanishes.
+/// below has to change. A start under another version decides anew about the records of open windows, so that none
+/// vanishes.
 pub const VERSION: u32 = 2;
 
 /// The types of the events about an order begin with this.
 const OF_ORDERS: &str = "order.";
 
-/// What is counted of an order.
+/// The fields of an order that are counted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Order {
     /// The id of the event, if the record has one.

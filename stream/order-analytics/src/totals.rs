@@ -1,11 +1,12 @@
-//! What is counted of orders: how many there are, and the sum of their totals in each currency.
+//! The totals of orders: their number, and the sum of their amounts in each currency.
 //!
 //! Nearly every user orders in one currency, so the first amount lies in the aggregate itself. Further currencies lie
 //! behind a pointer, which is null otherwise.
 //!
-//! Checkpoints that were written before currencies were counted hold pairs of a count and a sum. They are read as sums of
-//! [`Currency::UNKNOWN`]. The two encodings differ in their first number: a pair begins with its count, which is never 0,
-//! and what is written here begins with 0.
+//! Checkpoints that were written before currencies were counted hold pairs of a count and a sum. They are read as sums
+//! of
+//! [`Currency::UNKNOWN`]. The two encodings differ in their first number: a pair begins with its count, which is never
+//! 0, and this encoding begins with 0.
 //!
 //! ```text
 //! earlier:  count | sum
@@ -20,9 +21,9 @@ use serde::ser::SerializeTuple;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use stream::Aggregate;
 
-/// How many orders there are, and the sums of their totals by currency.
+/// The number of orders, and the sums of their amounts by currency.
 ///
-/// Equal orders have equal totals, in whatever order and grouping they were added: the amounts are ordered by currency.
+/// Equal orders have equal totals, in any order and grouping of their addition: the amounts are ordered by currency.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct OrderTotals {
     orders: u64,
@@ -33,7 +34,7 @@ pub struct OrderTotals {
 }
 
 impl OrderTotals {
-    /// Returns what is counted of one order.
+    /// Returns the totals of one order.
     #[inline]
     pub fn of(total: Amount) -> Self {
         Self {

@@ -6,7 +6,7 @@
 //! which are also in memory, and wakes the readers. A reader at the end only compares two numbers.
 //! A thread deletes and compacts records that the topics no longer keep (`clean`).
 //!
-//! What always holds: one process owns a folder, by a file lock that ends with the process.
+//! Invariants: one process owns a folder, by a file lock that ends with the process.
 //! Publishers can therefore be fenced by epochs in memory, and after a kill only SQLite's own
 //! recovery is needed.
 

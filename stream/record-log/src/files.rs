@@ -10,7 +10,7 @@
 //! their names. The offset of a record is the byte at which its line begins, so a position is found
 //! without an index. A record has no key and no headers; its value is the line without its end.
 //!
-//! What always holds: the topic is what the files held when the log was opened. Lines that are
+//! Invariants: the topic has the content of the files at the time when the log was opened. Lines that are
 //! appended later are not read. A file that has become shorter is an error that names it.
 
 mod reader;

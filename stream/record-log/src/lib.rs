@@ -7,7 +7,7 @@
 //!
 //! A topic may also be read from files, beside the topics of any of these logs ([`files`]).
 //!
-//! What always holds:
+//! Invariants:
 //! - a reader returns committed records only, those of each partition in the order of their
 //!   offsets;
 //! - the records that one [`Publisher`] sends between two commits become readable together with
@@ -230,7 +230,7 @@ impl Headers for Vec<(String, Vec<u8>)> {
     }
 }
 
-/// A record to be published. It borrows; the publisher copies what it keeps.
+/// A record to be published. It borrows its bytes; the publisher copies those that it keeps.
 #[derive(Clone, Copy, Debug)]
 pub struct NewRecord<'a> {
     /// The topic.
@@ -286,7 +286,8 @@ pub struct Polled {
     ///   reader's position moves past them.
     /// - An open transaction confirms nothing: records behind it may be committed, but are not
     ///   readable.
-    /// - An answer that never comes, fails, or names a later end changes nothing. The last date stands until a newer one.
+    /// - An answer that never comes, fails, or names a later end changes nothing. The last date stands until a newer
+    ///   one.
     /// - At an end the date is renewed several times a second, for as long as it is polled. If no
     ///   newer date arrives, the date grows old. This is how a caller notices a broker that is
     ///   down, frozen or not the leader.
@@ -360,7 +361,7 @@ impl Cleanup {
     }
 }
 
-/// Why the log did not do what it was asked.
+/// The reason why an operation of the log failed.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// The log cannot be reached now; the same call may succeed later.

@@ -3,15 +3,15 @@
 //! It speaks the protocol over blocking sockets, from the caller's thread and few threads of its own:
 //!
 //! - `wire`: connections, frames, headers; `codec`: the primitive types; `api`: which requests, in which version, and
-//!   what brokers refuse; `cluster`: who leads and coordinates what.
+//!   what brokers refuse; `cluster`: leaders and coordinators.
 //! - `batch`: record batches, walked and built in place: where the work is.
 //! - `reader`: fetching and handing over; `publisher`: transactions and the batches in them; `admin`: topics, offsets,
 //!   positions of groups.
-//! - `settings`: librdkafka's properties; `network`, `plain`, `tls`, `probe`: streams of bytes; `login`: SASL; `errors`:
-//!   what passes and what is refused.
+//! - `settings`: librdkafka's properties; `network`, `plain`, `tls`, `probe`: streams of bytes; `login`: SASL;
+//!   `errors`: failures that pass, and refusals.
 //!
-//! The kafka-protocol crate was tried for the rare messages and rejected: it allocates what a frame claims to hold, and
-//! brings 83,000 lines for thirteen requests.
+//! The kafka-protocol crate was tried for the rare messages and rejected: it allocates as much as a frame claims to
+//! hold, and brings 83,000 lines for thirteen requests.
 
 #![forbid(unsafe_code)]
 
@@ -47,7 +47,8 @@ use crate::{
     TopicSpec,
 };
 
-/// A record log on Apache Kafka, 3.7 or newer. Opening it waits for nobody: brokers are sought when they are needed.
+/// A record log on Apache Kafka, 3.7 or newer. Opening it does not wait for brokers: they are looked for when they are
+/// needed.
 pub struct NativeLog {
     cluster: Arc<Cluster>,
     admin: Arc<Admin>,
@@ -57,8 +58,8 @@ pub struct NativeLog {
 }
 
 impl NativeLog {
-    /// The log of the given brokers (`host:port`, comma separated), with further properties by the names that librdkafka
-    /// gives them.
+    /// The log of the given brokers (`host:port`, comma separated), with further properties by the names that
+    /// librdkafka gives them.
     ///
     /// # Errors
     /// [`LogError::Settings`] when a property is unknown, has no such value, or is one that the log's promises rest on.
@@ -107,7 +108,7 @@ impl NativeLog {
         }
     }
 
-    /// The ranges of what is written to some partitions of the progress topic.
+    /// The ranges of all records, committed or not, in some partitions of the progress topic.
     fn written(&self, partitions: &BTreeSet<u32>) -> Result<Ranges, LogError> {
         let ranges = (0..).zip(self.admin.written(PROGRESS_TOPIC)?);
         let wanted = ranges.filter(|(partition, _)| partitions.contains(partition));

@@ -7,8 +7,8 @@
 //! [faults](Fault). When a fault crashes a process, all of its handles fail and the store goes on,
 //! as when a process is killed and the broker is not.
 //!
-//! Writes of a transaction are held by its publisher until the commit. An open transaction holds readers back where a test
-//! says so ([`SimulatedLog::hold_back`]); what is committed then ends before it, as in Kafka.
+//! Writes of a transaction are held by its publisher until the commit. An open transaction holds readers back where a
+//! test requests it ([`SimulatedLog::hold_back`]); committed records then end before it, as in Kafka.
 
 mod fault;
 mod publisher;
@@ -156,8 +156,8 @@ impl SimulatedLog {
         self.change(topic, partition, |kept| kept.compact_away(offset));
     }
 
-    /// Takes offsets of a partition as an aborted transaction does: for so many records, which no reader sees, and for the
-    /// marker of its end.
+    /// Takes offsets of a partition as an aborted transaction does: for so many records, which no reader sees, and for
+    /// the marker of its end.
     ///
     /// # Panics
     /// If there is no such topic or partition.
@@ -177,8 +177,8 @@ impl SimulatedLog {
             .empty();
     }
 
-    /// Appends a record with the time and the kind of time that the test wants, as a producer of any clock does on a topic
-    /// that keeps its producers' times.
+    /// Appends a record with the time and the kind of time that the test wants, as a producer of any clock does on a
+    /// topic that keeps its producers' times.
     ///
     /// # Panics
     /// If there is no such topic or partition.
@@ -234,7 +234,7 @@ impl SimulatedLog {
         topic.settings.record_limit.bytes = bytes;
     }
 
-    /// Changes what happens to old records of a topic. It deletes or compacts nothing by itself.
+    /// Changes the cleanup policy of a topic. It deletes or compacts nothing by itself.
     ///
     /// # Panics
     /// If there is no such topic.
@@ -246,7 +246,7 @@ impl SimulatedLog {
         topic.settings.cleanup = cleanup;
     }
 
-    /// Has the topic say that its records are stamped by this clock.
+    /// Makes the topic's description state that records are stamped by this clock.
     ///
     /// # Panics
     /// If there is no such topic.

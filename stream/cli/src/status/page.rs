@@ -284,7 +284,7 @@ fn partitions(status: &Status) -> String {
     )
 }
 
-/// Returns the end as it is known by now: the log is asked seldom, and reading may have passed its
+/// Returns the end as it is known by now: the log is read seldom, and reading may have passed its
 /// answer.
 fn known_end(partition: &PartitionStatus) -> Option<u64> {
     let end = partition.end_offset?;
@@ -394,8 +394,8 @@ fn escape(text: &str) -> String {
     escaped
 }
 
-/// Shortens a name to what fits into a box.
-/// Returns the attributes that squeeze a long name into its box, whatever the font.
+/// Shortens a name so that it fits into a box.
+/// Returns the attributes that squeeze a long name into its box, in any font.
 fn fitted(name: &str) -> &'static str {
     if name.chars().count() > 17 {
         " textLength=\"144\" lengthAdjust=\"spacingAndGlyphs\""

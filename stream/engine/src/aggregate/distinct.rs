@@ -15,7 +15,7 @@ use crate::aggregate::{Aggregate, Key, Value, name_of};
 /// for HyperLogLog sketches", 2017, which needs no correction tables.
 ///
 /// The sketch is a function of the set of hashes alone: the same set gives the same sketch, bit by
-/// bit, in whatever order and grouping the values come. (No crate was found that guarantees this.
+/// bit, in any order and grouping of the values. (No crate was found that guarantees this.
 /// If the representation depends on an instance's history, sketches cannot be compared, nor
 /// checkpointed reproducibly.)
 ///

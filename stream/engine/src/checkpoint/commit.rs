@@ -45,7 +45,7 @@ pub struct Checkpointer {
 /// Appends the panes of a part before a boundary to another one ([`PartBuilder::take_in`]).
 type TakeIn = fn(&mut PartBuilder, &[u8], EventTimeMs) -> Result<bool, PartError>;
 
-/// Why parts were not merged.
+/// The reason why parts were not merged.
 #[derive(Debug, thiserror::Error)]
 enum MergeError {
     #[error(transparent)]

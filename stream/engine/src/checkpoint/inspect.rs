@@ -33,7 +33,7 @@ use crate::checkpoint::store::{CheckpointStore, ManifestId, StoreError};
 /// let show = CheckpointsCommand::Show { checkpoint: Some(checkpoint), json: false };
 /// assert!(matches!(show.run(&store, 0), Err(InspectError::Empty(_) | InspectError::Unknown(_))));
 ///
-/// // A start that finds no checkpoint to continue from says why.
+/// // A start that finds no checkpoint to continue from reports the remedy.
 /// let lost = RecoverError::CheckpointsLost { until_ms: 60_000 };
 /// assert!(lost.to_string().contains("start-over"));
 /// # Ok::<(), StoreError>(())
@@ -57,12 +57,12 @@ pub enum CheckpointsCommand {
         /// As JSON, for scripts
         json: bool,
     },
-    /// Delete what no start needs: older checkpoints, parts that no kept checkpoint names, and old
+    /// Delete objects that no start needs: older checkpoints, parts that no kept checkpoint names, and old
     /// attempts' markers
     Prune {
         /// Number of whole checkpoints that are kept, the newest included
         keep: NonZeroU16,
-        /// Only print what would be deleted
+        /// Only print the objects that would be deleted
         dry_run: bool,
         /// As JSON, for scripts
         json: bool,
@@ -94,7 +94,7 @@ pub struct Report {
     pub is_sound: bool,
 }
 
-/// Why a command failed.
+/// The reason why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum InspectError {
     /// The object store failed.

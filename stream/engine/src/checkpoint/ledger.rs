@@ -4,7 +4,7 @@
 //! they are complete. Further boundaries may pass while a manifest is being written; the next
 //! manifest covers them all.
 //!
-//! What always holds: a manifest at boundary `b` has a cut that holds at `b` for every partition
+//! Invariants: a manifest at boundary `b` has a cut that holds at `b` for every partition
 //! that was ever cut. It names every part with panes before `b` that a row committed from now on
 //! can depend on.
 

@@ -24,10 +24,10 @@
 //! Rows of sessions are committed before the end of the window that bounds them. Therefore the
 //! revision is raised for sessions whose first pane ends by `until`.
 //!
-//! What always holds: a row's revision is greater than that of every row that any earlier line
+//! Invariants: a row's revision is greater than that of every row that any earlier line
 //! committed for its key and window.
 //!
-//! What does not hold:
+//! Limits:
 //!
 //! - Records of the late and dead-letter topics have no revision. Those that earlier lines
 //!   committed after the branch are there twice, with the same `source_partition` and

@@ -58,7 +58,7 @@ pub struct Manifest {
     /// names no part of an earlier merge that this one does not name.
     #[serde(default, skip_serializing_if = "is_zero_u64")]
     pub merges: u64,
-    /// Where each partition is resumed; partitions that were never cut are absent.
+    /// The place from which each partition is resumed; partitions that were never cut are absent.
     pub partitions: Vec<PartitionCut>,
     /// The parts, ordered by their first pane.
     pub parts: Vec<PartInfo>,
@@ -122,7 +122,7 @@ pub struct Difference {
     pub of_job: String,
 }
 
-/// Where a partition is resumed at the boundary.
+/// The place from which a partition is resumed at the boundary.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct PartitionCut {
     /// The partition's number.
@@ -199,7 +199,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Why an object cannot be used as a manifest.
+/// The reason why an object cannot be used as a manifest.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
     /// The object is not the JSON of a manifest.

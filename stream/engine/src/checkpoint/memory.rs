@@ -12,7 +12,7 @@
 //! uncommitted corrections from under the longer one still need. Hence a manifest contains
 //!
 //! - the time from which on panes are complete: a record whose windows begin before it is too late,
-//!   whatever lateness is allowed now. As event time advances, all windows come to begin after it;
+//!   even if more lateness is allowed now. As event time advances, all windows come to begin after it;
 //! - the lateness that was allowed since each start, for as long as a part is from that time:
 //!   windows are kept by the longest one.
 //!
@@ -42,7 +42,7 @@ struct Era {
 }
 
 impl Memory {
-    /// Returns what can be inferred about a checkpoint at `boundary` with `parts` whose manifest
+    /// Infers the memory of a checkpoint at `boundary` with `parts` whose manifest
     /// has no memory.
     pub fn inferred(windows: &Windows, boundary: EventTimeMs, parts: &[PartInfo]) -> Self {
         let Some(first) = parts.iter().map(|part| part.first).min() else {

@@ -18,7 +18,7 @@
 //! - The parts of an era that is over are merged into one.
 //! - A part that has reached `FULL_BYTES` is not merged again.
 //!
-//! What always holds: a byte is written once by its worker, then at most once for each class from
+//! Invariants: a byte is written once by its worker, then at most once for each class from
 //! that of its first part up to the full size, and once when its era is over. A checkpoint names at
 //! most three parts of each class of the current era, one of each other era, the full ones, and
 //! those that were written since the last merge. A merged part is dropped at most an era later than
@@ -103,7 +103,7 @@ fn until_full(parts: Vec<&PartInfo>) -> Vec<PartInfo> {
     chosen
 }
 
-/// Returns the size of a part's panes, without what each part has once.
+/// Returns the size of a part's panes, without the overhead of a part.
 fn panes_bytes(part: &PartInfo) -> u64 {
     part.size_bytes.saturating_sub(part::OVERHEAD_BYTES)
 }

@@ -17,7 +17,7 @@ const CHECKSUM_BYTES: usize = 4;
 /// The size of a part without its panes.
 pub const OVERHEAD_BYTES: u64 = (HEADER_BYTES + CHECKSUM_BYTES) as u64;
 
-/// Why an object cannot be used as a part.
+/// The reason why an object cannot be used as a part.
 #[derive(Debug, thiserror::Error)]
 pub enum PartError {
     /// The object does not begin with the magic bytes, or is too short.
@@ -73,8 +73,8 @@ impl PartBuilder {
     }
 
     /// Appends the panes of another part that arrived before `boundary`, byte for byte, and returns
-    /// true. Appends nothing and returns false if they have side outputs: what is published of those
-    /// is recorded under the name of their part.
+    /// true. Appends nothing and returns false if they have side outputs: the published ones
+    /// are recorded under the name of their part.
     ///
     /// # Errors
     /// [`PartError`].

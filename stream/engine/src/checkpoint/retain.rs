@@ -11,7 +11,7 @@ use crate::pane::EventTimeMs;
 /// are damaged.
 pub const KEPT: usize = 3;
 
-/// Deletes the objects that are superseded now that `newest` is durable. What cannot be deleted now
+/// Deletes the objects that are superseded now that `newest` is durable. An object that cannot be deleted now
 /// is deleted next time.
 pub async fn retain(store: &CheckpointStore, newest: &Manifest) {
     if let Err(error) = delete_superseded(store, newest).await {
@@ -85,14 +85,14 @@ pub(super) fn is_superseded(part: &str, oldest_kept: ManifestId, merges: u64) ->
     name.attempt < oldest_kept.attempt || (name.attempt == oldest_kept.attempt && is_complete)
 }
 
-/// What a part's name contains.
+/// The fields of a part's name.
 struct PartName {
     attempt: u64,
     maker: Maker,
     last: EventTimeMs,
 }
 
-/// What wrote a part.
+/// The writer of a part.
 enum Maker {
     Worker,
     Merge(u64),

@@ -5,7 +5,7 @@
 //! with keys of its own. It reads its share and sends the panes to the workers that own the keys, as
 //! it does with records.
 //!
-//! What always holds: the shares of all workers together are the checkpoint, and no two of them
+//! Invariants: the shares of all workers together are the checkpoint, and no two of them
 //! overlap. All processes compute the same shares from the same manifest. A share is larger than the
 //! mean by at most one part.
 
@@ -23,7 +23,7 @@ pub struct Share {
     peers: usize,
 }
 
-/// What a process found when it read its share of a checkpoint.
+/// The result of a process's read of its share of a checkpoint.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Finding {
     /// All parts of the share are whole.

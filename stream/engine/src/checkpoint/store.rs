@@ -8,12 +8,13 @@
 //! {job}/manifests/{attempt}-{boundary}.json
 //! ```
 //!
-//! What always holds: no object is overwritten. A create whose reply was lost is tried again; it
+//! Invariants: no object is overwritten. A create whose reply was lost is tried again; it
 //! has succeeded if the object exists with the same bytes.
 //!
-//! A store that does not answer is asked again without limit. A store that refuses the credentials
-//! or the right (401, 403) is asked again for a minute: tokens are renewed and granted rights take
-//! effect with a delay. What no retry can change, such as an invalid name, is refused at once.
+//! Requests to a store that does not answer are repeated without limit. If it refuses the credentials
+//! or the right (401, 403), they are repeated for a minute: tokens are renewed and granted rights take
+//! effect with a delay. A request that no retry can mend, such as one with an invalid name, fails at
+//! once.
 
 mod failure;
 
@@ -34,7 +35,7 @@ use self::failure::Failure;
 use crate::checkpoint::manifest::Manifest;
 use crate::pane::EventTimeMs;
 
-/// Why an object could not be created, read or listed.
+/// The reason why an object could not be created, read or listed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The address does not name an object store.
@@ -42,7 +43,7 @@ pub enum StoreError {
     Address {
         /// The address.
         url: String,
-        /// Why it cannot be used.
+        /// The reason why it cannot be used.
         source: object_store::Error,
     },
     /// Another process has created the object with other content.
@@ -102,7 +103,7 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 /// in between.
 const FIRST_DELAY: Duration = Duration::from_millis(50);
 const LAST_DELAY: Duration = Duration::from_secs(5);
-/// How long refused credentials and rights are tried again.
+/// The time for which refused credentials and rights are tried again.
 const REFUSAL_LIMIT: Duration = Duration::from_secs(60);
 
 impl CheckpointStore {

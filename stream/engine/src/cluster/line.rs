@@ -59,7 +59,7 @@ pub enum Message {
         /// The boundary of the checkpoint.
         boundary: EventTimeMs,
     },
-    /// To process 0: what the sender found in its share.
+    /// To process 0: the result of the sender's read of its share.
     HasRead(Finding),
     /// From process 0: begin from the attempt's first checkpoint.
     Begin {
@@ -89,7 +89,7 @@ const MAX_BYTES: u32 = 1024 * 1024;
 const QUIET_FOR: Duration = Duration::from_secs(6);
 const PROBE_EVERY: Duration = Duration::from_secs(2);
 const PROBES: u32 = 3;
-/// How long sent data may stay unacknowledged.
+/// The longest time for which sent data may stay unacknowledged.
 const UNANSWERED_FOR: Duration = Duration::from_secs(12);
 
 /// A line to another process.

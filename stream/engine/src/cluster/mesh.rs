@@ -27,7 +27,7 @@ use super::pulse::Pulse;
 use super::{ClusterError, Members};
 use crate::attempt::Attempt;
 
-/// How long the other processes may take to read the last messages of a process that has finished.
+/// The time limit for the other processes to read the last messages of a process that has finished.
 const LAST_WORDS_WITHIN: Duration = Duration::from_secs(5);
 /// The length of the header of zeros by which timely ends a link.
 const FAREWELL_BYTES: usize = 48;

@@ -21,11 +21,11 @@ use crate::checkpoint::store::ManifestId;
 use crate::pane::EventTimeMs;
 use crate::sink::progress::{Carried, SinkProgress};
 
-/// How long a caller may take to prove its identity and send its first message.
+/// The time limit for a caller to prove its identity and send its first message.
 const GREETING_WITHIN: Duration = Duration::from_secs(5);
 /// The number of callers that may do so at once; further callers wait.
 const GREETINGS: usize = 64;
-/// How long linking may take once all processes are there.
+/// The time limit for linking once all processes are there.
 const LINKS_WITHIN: Duration = Duration::from_secs(15);
 /// The delay before a process that does not answer is called again.
 const CALL_EVERY: Duration = Duration::from_millis(50);
@@ -61,15 +61,15 @@ pub struct Follower<'a> {
     pub attempt: u64,
 }
 
-/// What process 0 makes the other processes do once their publishers are open.
+/// An instruction of process 0 to the others once their publishers are open.
 pub enum Instruction {
-    /// Read the own share of a checkpoint, and report what was found.
+    /// Read the own share of a checkpoint, and report whether it is whole.
     Read(ManifestId),
     /// Begin.
     Begin(Agreement),
 }
 
-/// What all processes begin with.
+/// The start that all processes agree on.
 pub struct Agreement {
     /// The number of partitions of the topic.
     pub partitions: u32,
@@ -379,7 +379,7 @@ impl<'a> Follower<'a> {
         }
     }
 
-    /// Reports to process 0 that the publishers are open and what they carry.
+    /// Reports to process 0 that the publishers are open, and the progress that they carry.
     ///
     /// # Errors
     /// [`ClusterError::Line`].

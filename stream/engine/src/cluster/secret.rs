@@ -8,11 +8,11 @@
 //!          ◀────────────── welcome: HMAC of all this, as the answerer ────
 //! ```
 //!
-//! What always holds: a proof is valid for one line, for one side, between these two processes.
+//! Invariants: a proof is valid for one line, for one side, between these two processes.
 //! Nothing is read from a line that was not welcomed. Proofs are HMAC-SHA-256 (RFC 2104) and are
 //! compared in constant time.
 //!
-//! What it leaves to others: later messages are neither encrypted nor signed. Whoever can change
+//! Left to others: later messages are neither encrypted nor signed. An attacker who can change
 //! the network's traffic can change these messages.
 
 use std::fmt;
@@ -22,7 +22,7 @@ use std::path::Path;
 use aws_lc_rs::hmac;
 use serde::{Deserialize, Serialize};
 
-/// The least length of a secret. A shorter one could be guessed by somebody who has recorded a
+/// The least length of a secret. A shorter one could be guessed by an eavesdropper who has recorded a
 /// proof.
 const LEAST_BYTES: usize = 32;
 /// The prefix of everything that is proved: a proof of another protocol, or of another version, is
@@ -53,7 +53,7 @@ const PROTOCOL: &[u8] = b"tidemark cluster 1";
 #[derive(Clone, Eq, PartialEq)]
 pub struct Secret(String);
 
-/// How a process authenticates the others.
+/// The way in which a process authenticates the others.
 pub struct Trust {
     key: hmac::Key,
     reach: Reach,
@@ -83,7 +83,7 @@ pub enum End {
     Answerer,
 }
 
-/// What both sides have of a line once each has sent its number.
+/// The data of a line that both sides have once each has sent its number.
 #[derive(Clone, Copy, Debug)]
 pub struct Meeting {
     /// The process that calls.

@@ -1,4 +1,4 @@
-//! What a worker remembers of one of its partitions: the position, the open panes, and the ceilings
+//! A worker's memory of one of its partitions: the position, the open panes, and the ceilings
 //! of event times from clocks that may be wrong.
 
 use std::collections::BTreeMap;
@@ -31,7 +31,7 @@ pub(super) struct Partition {
     pub(super) open: BTreeMap<EventTimeMs, Offset>,
     /// The side outputs below the restored cut that were not published when it was made.
     pub(super) pending: Pending,
-    /// How far side outputs were published when the attempt began.
+    /// The side outputs that were published when the attempt began.
     pub(super) published: SideProgress,
     /// The version of the decoder that decided about the records below the restored cut.
     pub(super) restored_decoder: u32,

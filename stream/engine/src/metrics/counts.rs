@@ -7,13 +7,13 @@ pub struct BatchCounts {
     pub records: u64,
     /// The bytes of their keys and values.
     pub bytes: u64,
-    /// How many of the records were rejected.
+    /// The number of rejected records.
     pub rejected: u64,
-    /// How many were late but counted in a correction.
+    /// The number of late records that were counted in a correction.
     pub corrections: u64,
-    /// How many were too late for a correction.
+    /// The number of records that were too late for a correction.
     pub too_late: u64,
-    /// How many were copies of events that were already counted.
+    /// The number of copies of events that were already counted.
     pub copies: u64,
 }
 

@@ -2,7 +2,7 @@
 //! wait.
 //!
 //! Results are committed batch by batch. Within a batch they are ordered by pane and key group. A
-//! transaction takes a run of that order, up to a number of rows, and its progress says how far
+//! transaction takes a run of that order, up to a number of rows, and its progress states how far
 //! each key group has come. Results before the progress were committed by an earlier attempt or
 //! transaction, and are left out. So a restart, which repeats results exactly, commits each of them
 //! once, wherever the last attempt ended. Progress on an earlier

@@ -1,4 +1,4 @@
-//! Opens the publishers of a job. This fences every earlier holder, whatever its number of workers.
+//! Opens the publishers of a job. This fences every earlier holder with any number of workers.
 //!
 //! 1. Publisher 0 is opened. Its progress contains the number of publishers that the job ever had.
 //! 2. If the attempt has more workers, the new number is committed before any other publisher is

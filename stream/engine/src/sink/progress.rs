@@ -71,7 +71,7 @@ pub struct Carried {
     pub without: Vec<u32>,
 }
 
-/// What the newest checkpoint contains about a job's publishers.
+/// The newest checkpoint's record of a job's publishers.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct KnownPublishers {
     /// The least number of publishers.

@@ -2,7 +2,7 @@
 //!
 //! A record that is larger than its topic's limit is carried in part. In this order, as much as fits
 //! is kept: the record's position and the reason (headers `source_partition`, `source_offset`,
-//! `reason`), its key, its own headers, its value. Further headers describe what is missing:
+//! `reason`), its key, its own headers, its value. Further headers describe missing parts:
 //!
 //! - `value_size`, `value_sha256`: the size in bytes and the SHA-256 in hexadecimal digits of the
 //!   whole value, if the value is cut.
@@ -25,7 +25,7 @@ pub const HEADER_OVERHEAD_BYTES: usize = 10;
 const REASON_MAX_BYTES: usize = 1024;
 /// The number of digits that the greatest partition and offset have together.
 const POSITION_BYTES: usize = 10 + 20;
-/// The room reserved for each header that describes what is missing: longer than the longest one
+/// The room reserved for each header that describes a missing part: longer than the longest one
 /// with its overhead.
 const NOTE_BYTES: usize = 96;
 
@@ -78,7 +78,7 @@ impl SideOutput {
 
     /// Copies as much of the record as fits into `room` bytes.
     fn in_part(mut self, record: &Record<'_>, room: usize) -> Self {
-        // At most five headers describe what is missing: two of the key, one of the headers, two of
+        // At most five headers describe missing parts: two of the key, one of the headers, two of
         // the value.
         let mut room = room.saturating_sub(5 * NOTE_BYTES);
         let mut notes = Vec::new();

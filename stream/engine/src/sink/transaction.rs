@@ -37,7 +37,7 @@ pub struct Transactions {
     output: Output,
 }
 
-/// What the transactions of a worker begin with.
+/// The start of a worker's transactions.
 pub struct SinkStart {
     /// The worker's publisher.
     pub publisher: Box<dyn Publisher>,

@@ -213,7 +213,7 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
     /// partition does not stop the others.
     ///
     /// # Errors
-    /// The first error of [`Reader::poll`], with the totals of what was read besides.
+    /// The first error of [`Reader::poll`], with the totals of the records that were read.
     pub fn poll(&mut self, moment: Moment) -> Result<BatchCounts, (BatchCounts, LogError)> {
         self.sent = self.sent.split_off(&moment.committed);
         self.settle(moment.committed);
@@ -255,8 +255,8 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
         Some((crossing, leaving))
     }
 
-    /// Records that no restart will read again what is before the cuts of the boundaries up to
-    /// `committed`.
+    /// Notes that no restart will read the records before the cuts of the boundaries up to
+    /// `committed` again.
     fn settle(&mut self, committed: EventTimeMs) {
         while let Some((_, resumes)) = self.resumes.pop_front_if(|(to, _)| *to <= committed) {
             for (partition, resume) in resumes {
@@ -267,7 +267,7 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
 
     /// Returns the number of records that may be read now so that their side outputs have room, if
     /// these arrive at the rate of the last batch. While there is any room, it is at least one
-    /// record, whatever its size.
+    /// record of any size.
     fn readable_records(&self) -> usize {
         // Each boundary may add a horizon; those that are committed are forgotten.
         let may_forget = !self.resumes.is_empty();

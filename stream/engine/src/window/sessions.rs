@@ -14,11 +14,11 @@
 //!   session.
 //!
 //! Each entry is emitted once: when it has arrived and its session is closed. So the emitted rows
-//! depend only on what arrived at which pane. The rows of absorbed sessions stay valid until the
+//! depend only on the entries and the panes at which they arrived. The rows of absorbed sessions stay valid until the
 //! session that absorbed them is emitted. So the valid rows of a key never count an event twice,
 //! and never drop an event that was counted before.
 //!
-//! What always holds: the valid rows of a key never overlap, and each starts at its session's first
+//! Invariants: the valid rows of a key never overlap, and each starts at its session's first
 //! event. Between two cuts, a session is kept for as long as it can be corrected, as an emitted and
 //! a not yet emitted aggregate: no single event is kept.
 //!

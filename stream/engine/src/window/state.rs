@@ -8,9 +8,10 @@
 //!
 //! A revision counts the distinct panes at which late entries of the key arrived after the window's
 //! end. If all of them arrived after it, the first pane makes revision 0. So rows depend only on
-//! what arrived at which pane: not on workers, restarts, or how many panes close together.
+//! the entries and the panes at which they arrived: not on workers, restarts, or the number of panes that close
+//! together.
 //!
-//! What always holds: panes are given in increasing order. A pane can be forgotten as soon as no
+//! Invariants: panes are given in increasing order. A pane can be forgotten as soon as no
 //! late record can correct a window that contains it. The on-time entries are shared with the
 //! closed pane itself, not copied.
 

@@ -5,7 +5,7 @@
 //!            (orders service)  (any producer)  (escapes, exponents, and everything that is wrong)
 //! ```
 //!
-//! What always holds: `serde_json` decodes an order that is decoded here to the same. A test
+//! Invariants: `serde_json` decodes an order that is decoded here to the same. A test
 //! compares the two on mutated records.
 
 use events::{Amount, Currency, Timestamp};
@@ -36,7 +36,8 @@ pub fn decode(value: &[u8]) -> Option<Option<(Timestamp, Order)>> {
     }
 }
 
-/// Decodes what the orders service publishes: the fields of [`events::OrderCreated`] in their order, without spaces.
+/// Decodes the form that the orders service publishes: the fields of [`events::OrderCreated`] in their order, without
+/// spaces.
 #[inline]
 fn as_published(value: &[u8]) -> Option<(Timestamp, Order)> {
     let mut text = KnownText::new(value);

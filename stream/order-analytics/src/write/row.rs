@@ -4,7 +4,7 @@
 //! The rows of a window differ in user, counts and revision only. The text between the user and the
 //! count, which has both times, is kept until a row of another window comes.
 //!
-//! What always holds: the bytes are those that `serde_json` writes for the `WindowCount`. A test
+//! Invariants: the bytes are those that `serde_json` writes for the `WindowCount`. A test
 //! compares the two on drawn rows.
 
 use std::cell::RefCell;

@@ -23,9 +23,9 @@ use crate::{
     TopicSpec,
 };
 
-/// How long the event is waited for that says why a connection was closed.
+/// The time limit for the event with the reason why a connection was closed.
 const EVENT_WAIT: Duration = Duration::from_millis(200);
-/// How often brokers are asked that do not know yet: of a new topic, of its leader, of a group's coordinator.
+/// The pause between requests about a new topic, its leader or a group's coordinator until the brokers have it.
 const ASK_INTERVAL: Duration = Duration::from_millis(20);
 /// The size of the segments of a compacted topic: 4 MiB.
 pub(crate) const COMPACTED_SEGMENT_BYTES: &str = "4194304";
@@ -42,7 +42,7 @@ pub(super) struct Admin {
     /// A client for each group whose positions were stored, because they will be stored again. None
     /// of them joins its group.
     groups: Mutex<HashMap<String, Arc<BaseConsumer>>>,
-    /// The brokers did not accept who the client says it is, and no call has succeeded since.
+    /// The brokers rejected the client's login, and no call has succeeded since.
     is_stranger: AtomicBool,
 }
 
@@ -128,7 +128,7 @@ impl Admin {
         Ok(())
     }
 
-    /// Waits until the brokers know a topic that was just created, and the leaders of its
+    /// Waits until the brokers list a topic that was just created, and the leaders of its
     /// partitions.
     fn wait_for_topic(&self, name: &str) -> Result<(), LogError> {
         let deadline = Instant::now() + CALL_LIMIT;
@@ -356,7 +356,7 @@ fn patiently<T>(call: impl Fn() -> Result<T, KafkaError>) -> Result<T, KafkaErro
     }
 }
 
-/// What an error of a call means. That brokers do not accept who the client says it is, or do not let it into its group,
+/// Returns the error of a call in the log's terms. A rejected login, or a group that does not admit the client,
 /// shows only in its events.
 fn failed(
     client: &BaseConsumer,
@@ -366,7 +366,7 @@ fn failed(
 ) -> LogError {
     let mut code = error.rdkafka_error_code();
     let is_lost = is_lost(code);
-    // A connection that the brokers closed fails the call a moment before its event says why.
+    // A connection that the brokers closed fails the call a moment before the event with the reason.
     let mut wait = if is_lost { EVENT_WAIT } else { Duration::ZERO };
 
     while let Some(Err(event)) = client.poll(wait) {
@@ -390,7 +390,7 @@ fn failed(
     errors::log_error(code, about, error)
 }
 
-/// Whether a call failed because no broker could be talked to.
+/// Returns whether a call failed because no broker could be reached.
 fn is_lost(code: Option<RDKafkaErrorCode>) -> bool {
     matches!(
         code,
@@ -427,7 +427,7 @@ impl Limits {
     }
 }
 
-/// What a topic's settings, by name, say.
+/// Describes a topic by its settings, given by name.
 pub(crate) fn description<'a>(value: impl Fn(&str) -> Option<&'a str>) -> TopicDescription {
     let policy = value("cleanup.policy").unwrap_or("delete");
     let cleanup = match (policy.contains("compact"), policy.contains("delete")) {

@@ -1,7 +1,7 @@
 //! Dates the ends of partitions by requests to their brokers, because librdkafka's own ends have no
 //! date.
 //!
-//! While a partition is at an end, its leader is asked for the end of its log every [`ASK_EVERY`],
+//! While a partition is at an end, the end of its log is requested from its leader every [`ASK_EVERY`],
 //! with one request to each broker for all partitions. librdkafka sends and answers requests in the
 //! background; nothing here waits. The requested end includes uncommitted records: an open
 //! transaction holds readers back from committed records behind it, so the last stable offset would

@@ -77,7 +77,7 @@ fn native_headers(
         return Ok(ptr::null_mut());
     }
 
-    // SAFETY: it allocates; what is added is live, of these lengths, and copied.
+    // SAFETY: it allocates; the added bytes are live, of these lengths, and copied.
     let native = unsafe { sys::rd_kafka_headers_new(headers.len()) };
     for (name, value) in headers {
         // SAFETY: as above. A slice is never longer than isize::MAX.

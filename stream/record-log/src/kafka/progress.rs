@@ -6,9 +6,10 @@
 //! ```
 //!
 //! - Nothing of it expires: the topic is compacted and never deletes by age, so the newest record of each id stays.
-//! - The partition of an id is its murmur2 hash modulo [`PARTITIONS`], whatever is added to the topic later.
-//! - The ends are asked for *after* the fencing, as of all that was written, committed or not. Another publisher's open
-//!   transaction may hide committed progress behind it: the scan waits until readers of committed records pass the ends.
+//! - The partition of an id is its murmur2 hash modulo [`PARTITIONS`], even if the topic gets more partitions.
+//! - The ends are read *after* the fencing, and count all records, committed or not. Another publisher's open
+//!   transaction may hide committed progress behind it: the scan waits until readers of committed records pass the
+//!   ends.
 //! - Earlier versions kept a number as a group's offset on [`OFFSETS_TOPIC`], which brokers forget after
 //!   `offsets.retention.minutes`. It is read when the compacted topic holds nothing of an id.
 
@@ -29,11 +30,12 @@ pub(crate) const OFFSETS_TOPIC: &str = "tidemark-progress";
 /// The number of partitions over which ids are spread.
 const PARTITIONS: u32 = 16;
 
-/// How long a scan waits for transactions of others to end: longer than brokers take to abort one that was left open.
+/// The time for which a scan waits for transactions of others to end: longer than brokers take to abort an abandoned
+/// one.
 const SCAN_LIMIT: Duration = Duration::from_secs(45);
-/// How long a scan sleeps at most when nothing wakes it.
+/// The longest sleep of a scan that is not woken.
 const WAIT: Duration = Duration::from_millis(200);
-/// How many records are taken at a time.
+/// The number of records taken at a time.
 const BATCH: usize = 10_000;
 
 /// The progress topic as it is created.
@@ -69,7 +71,7 @@ pub(crate) fn record<'a>(id: &'a str, progress: &'a [u8]) -> NewRecord<'a> {
     }
 }
 
-/// The ranges of offsets that partitions of a topic hold, up to the end of what is written, committed or not.
+/// The ranges of offsets that partitions of a topic hold, up to the end of all records, committed or not.
 pub(crate) type Ranges = BTreeMap<u32, (Offset, Offset)>;
 
 /// Reads the committed progress of the publishers; those without any are absent. To be called when all are fenced.
@@ -173,7 +175,7 @@ impl<'a> Scan<'a> {
         Ok(self.found)
     }
 
-    /// Takes what can be read now, and returns the number of records.
+    /// Takes the records that can be read now, and returns their number.
     fn step(&mut self) -> Result<usize, LogError> {
         let mut records = 0;
         let ids = &self.ids;

@@ -179,8 +179,8 @@ impl KafkaPublisher {
         }
     }
 
-    /// The refusal behind an error after which the client can do nothing more: before it had an id from the brokers, or a
-    /// right was taken away. Fencing is none.
+    /// The refusal behind an error after which the client can do nothing more: before it had an id from the brokers, or
+    /// a right was taken away. Fencing is none.
     fn fatal_refusal(&self) -> Option<Refusal> {
         let code = self
             .client
@@ -194,7 +194,7 @@ impl KafkaPublisher {
         errors::refusal(code, about)
     }
 
-    /// What a failure before the commit means.
+    /// Classifies a failure before the commit.
     fn not_published(&mut self, cause: impl Into<Cause>) -> PublishError {
         if let Some(refusal) = self.fatal_refusal() {
             self.state = State::Spent;
@@ -227,7 +227,7 @@ impl KafkaPublisher {
         names.iter().map(|name| format!("{name:?}")).collect()
     }
 
-    /// What a failure of a call of librdkafka before the commit means.
+    /// Classifies a failure of a call of librdkafka before the commit.
     fn failed(&mut self, failure: Failure) -> PublishError {
         let topics = self.topic_names();
         let about = About::Publisher {

@@ -220,7 +220,7 @@ impl Reader for KafkaReader {
             }
         }
 
-        // Records that came before this call would wake nobody.
+        // Records that came before this call would not wake the caller.
         wake();
         self.wake = Some(wake);
     }

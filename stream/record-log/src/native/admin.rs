@@ -1,4 +1,4 @@
-//! What is asked and done beside reading and publishing: topics, offsets, and the positions of groups (`groups`).
+//! Administration: topics, offsets, and the positions of groups (`groups`).
 
 mod groups;
 
@@ -16,13 +16,13 @@ use crate::kafka::admin::description;
 use crate::kafka::{COMPACTED_SEGMENT_BYTES, COMPACTED_SEGMENT_MS};
 use crate::{Cleanup, LogError, Offset, OffsetRange, TopicDescription, TopicSpec};
 
-/// How often a broker is asked for a topic that was just created.
+/// The pause between requests for a topic that was just created.
 const ASK_INTERVAL: std::time::Duration = std::time::Duration::from_millis(20);
 /// The timestamps that stand for a partition's ends.
 const OLDEST: i64 = -2;
 const NEWEST: i64 = -1;
 
-/// Whose end is asked for.
+/// The end that a request is for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Isolation {
     ReadCommitted,
@@ -115,7 +115,7 @@ impl Admin {
         patiently(|| self.cluster.at_controller(create)).map_err(log_error)
     }
 
-    /// Waits until the brokers know of the topic they were told to create, and who leads its partitions.
+    /// Waits until the brokers list a topic that was just created, and the leaders of its partitions.
     fn wait_for_topic(&self, name: &str) -> Result<(), LogError> {
         let deadline = Instant::now() + CALL_LIMIT;
         loop {
@@ -198,7 +198,7 @@ impl Admin {
     }
 }
 
-/// What a broker answered for a partition.
+/// A broker's answer for a partition.
 struct Found {
     partition: i32,
     offset: i64,
@@ -300,7 +300,8 @@ fn ask_create(output: &mut Output<'_>, specs: &[&TopicSpec]) {
     output.no_tags();
 }
 
-/// What is only compacted is kept whatever the brokers' defaults delete by.
+/// Returns the settings of a topic. A topic that is only compacted is never deleted from, by any default of the
+/// brokers.
 fn topic_settings(spec: &TopicSpec) -> Vec<(&'static str, String)> {
     let (cleanup, retention_ms) = match spec.cleanup {
         Cleanup::Delete => ("delete", spec.retention.as_millis().to_string()),
@@ -381,7 +382,7 @@ fn one_topic<T>(
     output.no_tags();
 }
 
-/// The partitions of the topics in an answer, all together: only one topic is ever asked for.
+/// The partitions of the topics in an answer, all together: each request is for one topic.
 fn read_topics(
     input: &mut Input<'_>,
     mut partition: impl FnMut(&mut Input<'_>) -> Result<Found, Malformed>,

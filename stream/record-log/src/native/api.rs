@@ -51,7 +51,7 @@ pub(super) const END_TXN_2: Api = api(26, 5, "EndTxn");
 pub(super) const DESCRIBE_CONFIGS: Api = api(32, 4, "DescribeConfigs");
 pub(super) const SASL_AUTHENTICATE: Api = api(36, 2, "SaslAuthenticate");
 
-/// What a broker answered instead of doing what it was asked: an error code of the protocol.
+/// A broker's refusal of a request: an error code of the protocol.
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub(super) struct Code(pub i16);
 

@@ -1,16 +1,16 @@
 //! Record batches of format 2, as they lie in the log, in fetched answers and in produced requests.
 //!
 //! ```text
-//! base offset i64 │ length i32 │ leader epoch i32 │ magic i8 = 2 │ CRC-32C u32 │      what follows is under the checksum
+//! base offset i64 │ length i32 │ leader epoch i32 │ magic i8 = 2 │ CRC-32C u32 │      the rest is under the checksum
 //! attributes i16 │ last offset delta i32 │ base time i64 │ max time i64 │ producer id i64, epoch i16, sequence i32 │
 //! number of records i32 │ records (compressed all together, if at all)
 //! ```
 //!
-//! [`Header`] reads what precedes the records; `records` walks them in place; `compression` unpacks them; `build` writes
-//! batches; `walk` goes over all batches of a fetched partition and leaves out what was aborted.
+//! [`Header`] reads the bytes before the records; `records` walks them in place; `compression` unpacks them; `build`
+//! writes batches; `walk` goes over all batches of a fetched partition and leaves out aborted records.
 //!
-//! What always holds: no byte sequence makes the decoders panic, loop without end, or allocate more than
-//! [`UNPACKED_LIMIT`]; what cannot be read is an error that names its offset, and never passed over.
+//! Invariants: no byte sequence makes the decoders panic, loop without end, or allocate more than
+//! [`UNPACKED_LIMIT`]; a batch that cannot be read is an error that names its offset, and never passed over.
 
 pub(super) mod build;
 pub(super) mod compression;
@@ -23,11 +23,11 @@ use crc_fast::CrcAlgorithm::Crc32Iscsi;
 use super::codec::{Input, Malformed};
 use crate::LogTimeType;
 
-/// How many bytes precede the records of a batch.
+/// The number of bytes before the records of a batch.
 pub(super) const HEADER_BYTES: usize = 61;
-/// How many bytes precede those that the batch's length counts.
+/// The number of bytes before those that the batch's length counts.
 const PREFIX_BYTES: usize = 12;
-/// Where the checksum lies, and what it covers begins.
+/// The place of the checksum, and the place where the bytes that it covers begin.
 const CRC_AT: usize = 17;
 const COVERED_FROM: usize = 21;
 /// More than this a batch may not unpack to. Brokers take 1 MiB by default.
@@ -38,7 +38,7 @@ const LOG_APPEND_TIME: i16 = 1 << 3;
 const TRANSACTIONAL: i16 = 1 << 4;
 const CONTROL: i16 = 1 << 5;
 
-/// What precedes the records of a batch.
+/// The fields before the records of a batch.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Header {
     pub base_offset: i64,
@@ -52,7 +52,7 @@ pub(super) struct Header {
     pub records: i32,
 }
 
-/// Why a batch cannot be read.
+/// The reason why a batch cannot be read.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub(super) enum BatchError {
     #[error(
@@ -179,7 +179,7 @@ impl Header {
         self.attributes & COMPRESSION_MASK
     }
 
-    /// Who set the times of the batch's records.
+    /// Returns whether producers or the broker set the times of the batch's records.
     #[inline]
     pub fn time_type(&self) -> LogTimeType {
         if self.attributes & LOG_APPEND_TIME != 0 {
@@ -189,7 +189,7 @@ impl Header {
         }
     }
 
-    /// When a record of the batch was appended, or produced, depending on what its topic keeps.
+    /// Returns the time at which a record of the batch was appended or produced; the topic decides which.
     #[inline]
     pub fn time_ms(&self, delta_ms: i64) -> i64 {
         match self.time_type() {

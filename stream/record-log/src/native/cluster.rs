@@ -1,7 +1,7 @@
-//! The brokers of a cluster: who they are, who leads which partition, and connections for what is asked now and then.
+//! The brokers of a cluster: their addresses, the leaders of partitions, and connections for rare requests.
 //!
-//! Any broker answers with the cluster's metadata. Which broker leads a partition or coordinates a group is asked when it
-//! is needed and asked again when a broker says that it is not the one: nothing here is believed for long.
+//! Any broker answers with the cluster's metadata. The leader of a partition and the coordinator of a group are looked
+//! up when they are needed, and again when a broker answers that it is not the one.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,7 @@ use super::codec::{Input, Malformed, Output};
 use super::network::Address;
 use super::wire::{Access, Connection, WireError};
 
-/// How long a call may wait for the brokers before it fails.
+/// The time limit of a call.
 pub(super) const CALL_LIMIT: Duration = Duration::from_secs(10);
 /// The pauses between tries while brokers are only finding their feet.
 const LEAST_PAUSE: Duration = Duration::from_millis(20);
@@ -42,16 +42,16 @@ pub(super) struct Topic {
     pub leaders: Vec<Leader>,
 }
 
-/// Who leads a partition.
+/// The leader of a partition.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Leader {
     /// The broker's id; -1 while there is none.
     pub node: i32,
-    /// How often leadership has changed.
+    /// The number of changes of leadership.
     pub epoch: i32,
 }
 
-/// What a coordinator coordinates.
+/// A group or a transactional id: it has a coordinator.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Coordinates {
     Group,
@@ -77,7 +77,7 @@ impl Cluster {
         }
     }
 
-    /// How long a request may wait for its answer.
+    /// The time limit of a request.
     pub fn request_limit(&self) -> Duration {
         self.access.request_limit
     }
@@ -87,7 +87,7 @@ impl Cluster {
         Connection::open(&self.access, address)
     }
 
-    /// Where a broker listens, as of the metadata asked last.
+    /// Returns the address of a broker in the newest metadata.
     pub fn address(&self, node: i32) -> Option<Address> {
         lock(&self.known).brokers.get(&node).cloned()
     }
@@ -133,7 +133,7 @@ impl Cluster {
         self.at(&self.address(node).ok_or_else(unknown)?, call)
     }
 
-    /// Runs `call` at the broker that is the controller, or knows it.
+    /// Runs `call` at the controller, or at a broker that passes the request on to it.
     pub fn at_controller<T>(
         &self,
         call: impl Fn(&mut Connection) -> Result<T, WireError>,
@@ -216,7 +216,7 @@ impl Cluster {
         }
     }
 
-    /// Where the coordinator of a group or of a transactional id listens.
+    /// Returns the address of the coordinator of a group or a transactional id.
     pub fn coordinator(&self, coordinates: Coordinates, key: &str) -> Result<Address, WireError> {
         self.at_any(|connection| {
             let (code, address) = connection.call(
@@ -270,7 +270,7 @@ fn ask_metadata(output: &mut Output<'_>, topic: &str) {
         output.no_tags();
     });
 
-    // Neither create the topic nor list what may be done with it.
+    // Neither create the topic nor list the allowed operations.
     output.bool(false);
     output.bool(false);
     output.no_tags();

@@ -3,10 +3,10 @@
 //! All messages of this client are of *flexible* versions (KIP-482): lengths are unsigned varints, one more than the
 //! length so that 0 means null, and each structure ends with tagged fields that older readers pass over.
 //!
-//! What always holds: an [`Input`] never panics, never reads beyond its bytes, and an array that claims more elements
+//! Invariants: an [`Input`] never panics, never reads beyond its bytes, and an array that claims more elements
 //! than there are bytes left is refused before anything is allocated for it.
 
-/// Bytes that are not what the protocol says. It names what was expected.
+/// Bytes that break the protocol. It names the expected value.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Malformed(pub &'static str);
@@ -151,8 +151,8 @@ impl<'a> Input<'a> {
             .ok_or(Malformed("a string is null that may not be"))
     }
 
-    /// A compact array; null counts as empty. `element` must consume at least one byte, which everything in the protocol
-    /// does, so that a claimed length is bounded by the bytes that are there.
+    /// A compact array; null counts as empty. `element` must consume at least one byte, which everything in the
+    /// protocol does, so that a claimed length is bounded by the bytes that are there.
     pub fn array<T>(
         &mut self,
         mut element: impl FnMut(&mut Self) -> Result<T, Malformed>,

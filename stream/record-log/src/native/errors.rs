@@ -1,4 +1,4 @@
-//! What the errors of requests mean: which pass, which are refusals, and the sentence of each refusal.
+//! The errors of requests: those that pass, those that are refusals, and the sentence of each refusal.
 
 use super::api::{CREATE_TOPICS, Code, DESCRIBE_CONFIGS, FETCH, OFFSET_COMMIT};
 use super::wire::WireError;
@@ -31,7 +31,7 @@ impl WireError {
     }
 }
 
-/// What cannot help is no [`LogError::Unavailable`], which is tried again.
+/// An error that a retry cannot mend is never [`LogError::Unavailable`], because that is retried.
 pub(super) fn log_error(error: WireError) -> LogError {
     if let Some(refusal) = error.refusal() {
         LogError::Refused(refusal)
@@ -50,8 +50,8 @@ pub(super) fn denied(request: &str, subject: &str, code: Code) -> Refusal {
     ))
 }
 
-/// The right that is missing. Whoever looks for the coordinator of a group or of a transactional id is about to do more than
-/// that takes, so it is the right to all of it.
+/// Returns the missing right. A client that looks for the coordinator of a group or of a transactional id needs more
+/// than the right to find it, so the sentence names the right to all of its next steps.
 fn right(request: &str, code: Code) -> &'static str {
     match code {
         Code::GROUP_AUTHORIZATION_FAILED => return "READ",

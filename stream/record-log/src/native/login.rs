@@ -1,7 +1,7 @@
-//! Who this client is to the brokers, and what it says to prove it: the messages of SASL, without the requests that
+//! The client's identity and its proof: the messages of SASL, without the requests that
 //! carry them.
 //!
-//! What always holds: no secret is shown by `Debug` or in an error.
+//! Invariants: no secret is shown by `Debug` or in an error.
 
 mod scram;
 
@@ -14,7 +14,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use self::scram::{First, Hash, Proven, ScramError};
 
-/// How often a message of an exchange may be answered with another challenge. SCRAM takes two.
+/// The most challenges in an exchange. SCRAM has two.
 pub(super) const MOST_MESSAGES: usize = 3;
 /// Random bytes in a nonce.
 const NONCE_BYTES: usize = 24;
@@ -32,7 +32,7 @@ pub(super) enum Mechanism {
 #[derive(Clone, Eq, PartialEq)]
 pub(super) struct Secret(pub String);
 
-/// What is proven to each broker.
+/// The identity that is proven to each broker.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Login {
     /// A user name and its password, by PLAIN or SCRAM.
@@ -56,11 +56,11 @@ enum State {
     Waiting,
     ScramFirst(First),
     ScramProven(Box<Proven>),
-    /// The broker said why it refuses the token, and wants that acknowledged.
+    /// The broker sent the reason why it refuses the token, and expects an acknowledgement.
     TokenRefused(String),
 }
 
-/// Why a login cannot be completed. It continues a sentence about the broker.
+/// The reason why a login cannot be completed. It continues a sentence about the broker.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LoginError {
     #[error("does not prove that it knows {user:?}: {source}")]
@@ -121,7 +121,7 @@ impl Login {
         }
     }
 
-    /// Who logs in, and the settings to correct when the broker refuses.
+    /// Returns the user that logs in, and the settings to correct when the broker refuses.
     pub fn remedy(&self) -> String {
         match self {
             Self::Password { user, .. } => {
@@ -174,7 +174,7 @@ impl Exchange<'_> {
                 verified.map_err(|source| unproven(user, source))?;
                 Ok(None)
             }
-            // A broker that refuses a token says why before it fails the login.
+            // A broker that refuses a token sends the reason before it fails the login.
             (Login::Token { .. }, State::Waiting) if !answer.is_empty() => {
                 self.state = State::TokenRefused(text(answer)?.to_owned());
                 Ok(Some(vec![1]))
@@ -184,7 +184,7 @@ impl Exchange<'_> {
         }
     }
 
-    /// What the broker said of the token, if it said anything.
+    /// Returns the broker's complaint about the token, if it sent one.
     pub fn complaint(&self) -> Option<&str> {
         match &self.state {
             State::TokenRefused(complaint) => Some(complaint),

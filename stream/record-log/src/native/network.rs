@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-/// Where a broker listens.
+/// The address of a broker.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(super) struct Address {
     pub host: String,
@@ -22,19 +22,20 @@ pub(super) trait Socket: Read + Write + Send {
 
 /// How connections are made: the seam for TLS and for simulated networks.
 pub(super) trait Network: Send + Sync {
-    /// Opens a stream to `address`, encrypted where the settings say so.
+    /// Opens a stream to `address`, encrypted if the settings require it.
     ///
     /// # Errors
     /// An error around a [`Denied`] if trying again cannot help.
     fn connect(&self, address: &Address, limit: Duration) -> io::Result<Box<dyn Socket>>;
 
-    /// Returns what is wrong with a listener that ended a stream before its first answer, if it can be found out.
+    /// Returns why a listener ended a stream before its first answer, if this can be determined.
     fn mismatch(&self, _address: &Address, _limit: Duration) -> Option<Denied> {
         None
     }
 }
 
-/// Why a broker cannot be used until a setting is changed. It continues the sentence "broker kafka-1:9094 …".
+/// The reason why a broker cannot be used until a setting is changed. It continues the sentence "broker kafka-1:9094
+/// …".
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Denied(pub String);

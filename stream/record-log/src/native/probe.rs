@@ -1,5 +1,5 @@
-//! What a listener speaks. A stream that a broker ends at once is the same to both sides of a misunderstanding: the
-//! broker restarts, or it does not speak what the client speaks. A second stream finds out which.
+//! Determines the protocol of a listener. A stream that a broker ends at once has two possible causes: the
+//! broker restarts, or it does not speak the client's protocol. A second stream shows which.
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -38,7 +38,7 @@ pub(super) fn speaks_tls(address: &Address, limit: Duration) -> bool {
     matches!(answer, Ok([ALERT | HANDSHAKE, 3]))
 }
 
-/// Sends `request` on a stream of its own, and returns the first bytes of what comes back.
+/// Sends `request` on a stream of its own, and returns the first bytes of the answer.
 fn first_bytes<const N: usize>(
     address: &Address,
     request: &[u8],
@@ -53,7 +53,7 @@ fn first_bytes<const N: usize>(
     Ok(answer)
 }
 
-/// The first message of a TLS handshake; none if the host has no name that TLS could ask for.
+/// The first message of a TLS handshake; none if the host has no name for TLS.
 fn client_hello(host: &str) -> Option<Vec<u8>> {
     let name = ServerName::try_from(host.to_owned()).ok()?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

@@ -10,19 +10,21 @@
 //! - `session`: the publisher and its coordinator; how a transaction ends.
 //! - `topics`: the records that wait, by partition; `sending`: their batches, until each is acknowledged; `lines`: the
 //!   connections to the leaders.
-//! - `requests`: the four requests; `refusals`: what brokers refuse for good, in words.
+//! - `requests`: the four requests; `refusals`: the permanent refusals of brokers, in words.
 //!
-//! Where the cluster has finalized `transaction.version` 2 ([KIP-890]), a batch adds its partition to the transaction, and
-//! each end of a transaction begins a new epoch, so nothing that arrives late can reach a later transaction. Elsewhere
-//! partitions are added by a request of their own, and the epoch lasts.
+//! Where the cluster has finalized `transaction.version` 2 ([KIP-890]), a batch adds its partition to the transaction,
+//! and each end of a transaction begins a new epoch, so nothing that arrives late can reach a later transaction.
+//! Elsewhere partitions are added by a request of their own, and the epoch lasts.
 //!
-//! What always holds:
-//! - Under the first protocol, after a request without an answer nothing more is sent in its epoch but the transaction's end.
-//!   The next transaction has a new epoch, to which late requests do not belong.
-//! - What may have reached a broker is sent again only under the same sequence number, or, an end, in the same epoch.
-//! - A commit is known to have happened or not; or it [may have](PublishError::MayHaveHappened), and the publisher is over.
-//! - A publisher never fences a newer holder of its id, but for the moment between the end of its own transaction and the new
-//!   epoch that the first protocol needs after a doubt.
+//! Invariants:
+//! - Under the first protocol, after a request without an answer nothing more is sent in its epoch but the
+//!   transaction's end. The next transaction has a new epoch, to which late requests do not belong.
+//! - Records that may have reached a broker are sent again only under the same sequence numbers; the end of a
+//!   transaction, only in the same epoch.
+//! - A commit is known to have happened or not; or it [may have](PublishError::MayHaveHappened), and the publisher is
+//!   over.
+//! - A publisher never fences a newer holder of its id, but for the moment between the end of its own transaction and
+//!   the new epoch that the first protocol needs after a doubt.
 //!
 //! [KIP-890]: https://cwiki.apache.org/confluence/display/KAFKA/KIP-890
 
@@ -52,14 +54,14 @@ use super::wire::WireError;
 use crate::kafka::progress::record;
 use crate::{Cause, Delivery, LogError, NewRecord, PublishError, Publisher, Refusal, progress};
 
-/// How long a request, and a whole call, may wait for the brokers.
+/// The time limits of a request and of a whole call.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
     pub request: Duration,
     pub call: Duration,
 }
 
-/// What is left of a transaction's time when it is too old for more records: enough to end it.
+/// The share of a transaction's time, one part in this many, that is left for its end.
 const LEFT_TO_END: u32 = 3;
 /// However old the transaction is, its records get so long to be acknowledged.
 const LEAST_LIMIT: Duration = Duration::from_secs(1);
@@ -87,24 +89,24 @@ impl Deadline {
         Instant::now() >= self.0
     }
 
-    /// What is left of `limit`. Whoever has just begun to wait gets a moment.
+    /// Returns the rest of `limit`. A call that has just begun to wait gets a moment.
     fn limit(self, limit: Duration) -> Duration {
         let left = self.0.saturating_duration_since(Instant::now());
         limit.min(left).max(Duration::from_millis(1))
     }
 }
 
-/// How long records may take to be sent. Brokers abort a transaction at its time-out and fence whoever holds it, so a third of
+/// The time limit for sending records. Brokers abort a transaction at its time-out and fence its holder, so a third of
 /// that time is left for its end.
 #[derive(Clone, Copy, Debug)]
 struct TimeLimit {
     call: Duration,
-    /// How old a transaction may be when its records are sent; none without transactions.
+    /// The greatest age of a transaction whose records are sent; none without transactions.
     transaction: Option<Duration>,
 }
 
 impl TimeLimit {
-    /// Begins now, in a transaction that the coordinator may know since `begun_at`.
+    /// Begins now, in a transaction that the coordinator may have since `begun_at`.
     fn begin(self, begun_at: Option<Instant>) -> Deadline {
         let deadline = Deadline::after(self.call);
         match (begun_at, self.transaction) {
@@ -117,7 +119,7 @@ impl TimeLimit {
     }
 }
 
-/// Why something was not done.
+/// The reason why a step stopped.
 #[derive(Debug)]
 enum Stop {
     Fenced,
@@ -161,7 +163,7 @@ impl From<WireError> for Stop {
     }
 }
 
-/// Why nothing can be sent.
+/// The reason why nothing can be sent.
 #[derive(Debug, thiserror::Error)]
 enum Unusable {
     #[error("the publisher is over: open it anew")]
@@ -191,19 +193,19 @@ pub(super) struct NativePublisher {
     sending: Sending,
 }
 
-/// What publishers are opened with.
+/// The settings that publishers are opened with.
 pub(super) struct Opening<'a> {
     pub cluster: &'a Arc<Cluster>,
     pub admin: &'a Arc<Admin>,
     pub delivery: Delivery,
-    /// How old a transaction may become before the brokers abort it.
+    /// The age at which the brokers abort a transaction.
     pub timeout: Duration,
     pub patience: Patience,
 }
 
 impl Opening<'_> {
-    /// Opens the publishers of all these ids, each on a thread: fencing waits for the brokers. Their progress is to be read
-    /// after that.
+    /// Opens the publishers of all these ids, each on a thread: fencing waits for the brokers. Their progress is to be
+    /// read after that.
     pub fn open_all(&self, ids: &[&str]) -> Result<Vec<NativePublisher>, LogError> {
         thread::scope(|scope| {
             let opening: Vec<_> = ids
@@ -219,7 +221,7 @@ impl Opening<'_> {
 }
 
 impl NativePublisher {
-    /// Fences earlier holders and has the brokers abort what they left.
+    /// Fences earlier holders and has the brokers abort their open transactions.
     fn open(opening: &Opening<'_>, id: &str) -> Result<Self, LogError> {
         let is_transactional = opening.delivery == Delivery::Transactional;
         let transactional_id = is_transactional.then(|| id.to_owned());
@@ -307,7 +309,7 @@ impl NativePublisher {
         Ok(())
     }
 
-    /// What it means that something was not done before the commit.
+    /// Returns the error for a step before the commit that stopped.
     fn failed(&mut self, stop: Stop) -> PublishError {
         if self.state == State::Open {
             self.state = State::Broken;
@@ -325,7 +327,8 @@ impl NativePublisher {
         }
     }
 
-    /// What it means that records were not sent. A leader that refuses the epoch may be mistaken: the coordinator decides.
+    /// Returns the error for records that were not sent. A leader that refuses the epoch may be mistaken: the
+    /// coordinator decides.
     fn not_sent(&mut self, stop: Stop) -> PublishError {
         if !self.is_transactional() {
             return self.maybe(stop);

@@ -1,12 +1,13 @@
-//! Reading: partitions are fetched by threads of the reader's own, and walked in place by whoever polls.
+//! Reading: partitions are fetched by threads of the reader's own, and walked in place by the caller of a poll.
 //!
 //! - `fetch`: the request and its answer; `fetcher`: the thread that sends and receives, one for each broker;
-//!   `steward`: the thread that finds out who leads; `shared`: what they and the reader hold together; `frames`: memory.
-//! - A poll takes what was fetched of its partition, checks and unpacks one batch after another and hands its records
+//!   `steward`: the thread that finds the leaders; `shared`: the state that they share with the reader; `frames`:
+//!   memory.
+//! - A poll takes the fetched bytes of its partition, checks and unpacks one batch after another and hands its records
 //!   over where they lie. It never waits for a broker.
 //!
-//! What always holds: a batch that cannot be read stops its partition at that batch, poll after poll; what a broker does
-//! not confirm is no end; a reader's threads end soon after the reader.
+//! Invariants: a batch that cannot be read stops its partition at that batch, poll after poll; an offset that a broker
+//! does not confirm is not an end; a reader's threads end soon after the reader.
 
 mod fetch;
 mod fetcher;
@@ -25,18 +26,18 @@ use super::cluster::{Cluster, Topic};
 use super::to_kafka;
 use crate::{LogError, Offset, Polled, Reader, Record, Wake};
 
-/// How much is fetched at once, and how much of it may wait: librdkafka's `fetch.…` properties.
+/// The amounts that are fetched at once and that may wait: librdkafka's `fetch.…` properties.
 #[derive(Clone, Debug)]
 pub(super) struct Fetching {
-    /// How long a broker may wait for records before it answers that there are none.
+    /// The time for which a broker waits for records before it answers that there are none.
     pub wait: Duration,
-    /// How many bytes a broker waits for.
+    /// The number of bytes that a broker waits for.
     pub least_bytes: i32,
-    /// How many bytes one answer may hold, unless a single batch is larger.
+    /// The most bytes in one answer, unless a single batch is larger.
     pub answer_bytes: i32,
-    /// How many bytes of each partition are asked for; the partitions' share of an answer if not set.
+    /// The number of bytes to request of each partition; if not set, the partitions' share of an answer.
     pub partition_bytes: Option<i32>,
-    /// How many fetched bytes may wait for the reader.
+    /// The most fetched bytes that wait for the reader.
     pub waiting_bytes: usize,
 }
 
@@ -58,14 +59,14 @@ pub(super) struct NativeReader {
     scratch: Scratch,
 }
 
-/// Where the reader stands in a partition.
+/// The reader's position in a partition.
 struct Cursor {
     slot: usize,
     next: i64,
     reading: Option<(Piecewise, Walk)>,
 }
 
-/// Why a partition is not read, beside what has an error of its own.
+/// Reasons why a partition is not read that have no error of their own elsewhere.
 #[derive(Debug, thiserror::Error)]
 enum ReadError {
     #[error("partition {partition} of topic {topic:?}: {source}")]
@@ -148,7 +149,7 @@ impl Reader for NativeReader {
             let walked = cursor.walk(max - records, &mut self.scratch, &mut hand_over);
             match walked {
                 Ok(walked) => records += walked,
-                // What lies before it is handed over first.
+                // Records before it are handed over first.
                 Err(_) if records > 0 => break,
                 Err(source) => return Err(unreadable(&self.shared, partition, source)),
             }
@@ -159,7 +160,7 @@ impl Reader for NativeReader {
 
     fn on_readable(&mut self, wake: Wake) {
         self.shared.set_wake(Arc::clone(&wake));
-        // What came before would wake nobody.
+        // Records that came before would not wake the caller.
         wake();
     }
 }

@@ -1,6 +1,6 @@
 //! The client's settings, by the names that librdkafka gives them, so that a deployment can change clients.
 //!
-//! What this client has no use for is refused by name: a property that was set and does nothing is a mistake.
+//! Properties without a meaning for this client are refused by name: one that is set and has no effect is a mistake.
 
 mod files;
 mod security;
@@ -16,7 +16,7 @@ use super::reader::Fetching;
 use super::tls::Tls;
 use super::wire::Access;
 
-/// How long a request may wait for its answer, and a connection to open, if nothing else is set.
+/// The default time limit of a request, and of opening a connection.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// Brokers keep the name of a client with each request.
@@ -27,16 +27,16 @@ const MOST_FETCHED: u64 = 64 << 20;
 /// A transaction that a killed publisher left open holds readers back for no longer.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Where the cluster is, how to connect to it, and how to fetch from it.
+/// The addresses of the cluster, and the settings for connecting to it and fetching from it.
 pub(super) struct Settings {
     pub brokers: Vec<Address>,
     pub access: Access,
     pub fetching: Fetching,
-    /// How old a transaction may become before the brokers abort it (`transaction.timeout.ms`).
+    /// The age at which the brokers abort a transaction (`transaction.timeout.ms`).
     pub transaction_timeout: Duration,
 }
 
-/// Why the settings cannot be used.
+/// The reason why the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refused {
     #[error("{0:?} is no address of a broker; write host:port, several separated by commas")]
@@ -69,7 +69,7 @@ pub(super) enum Refused {
     Identity(#[source] rustls::Error),
 }
 
-/// What the properties say, before it is known whether they fit each other.
+/// The properties' values, before they are checked against each other.
 #[derive(Default)]
 struct Given {
     security: Security,

@@ -1,7 +1,8 @@
-//! TLS (RFC 8446, RFC 5246) by rustls: what the settings give it, and what its errors mean for those settings.
+//! TLS (RFC 8446, RFC 5246) by rustls: its configuration from the settings, and its errors in terms of those settings.
 //!
-//! The broker's certificate is always verified, and its name unless `ssl.endpoint.identification.algorithm=none`. The name
-//! that the client connects by is sent with the handshake (SNI), so that a broker with several certificates can choose.
+//! The broker's certificate is always verified, and its name unless `ssl.endpoint.identification.algorithm=none`. The
+//! name that the client connects by is sent with the handshake (SNI), so that a broker with several certificates can
+//! choose.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -25,11 +26,11 @@ pub(super) struct Identity {
     pub authorities: RootCertStore,
     /// The client's own certificate and its key.
     pub own: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
-    /// Whether the certificate must be for the name that the client connects by.
+    /// The certificate must be for the name that the client connects by.
     pub names: Names,
 }
 
-/// What is demanded of the names in a certificate (`ssl.endpoint.identification.algorithm`).
+/// The check of the names in a certificate (`ssl.endpoint.identification.algorithm`).
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) enum Names {
     #[default]
@@ -133,7 +134,8 @@ impl TlsSocket {
             }
 
             if let Err(error) = conn.process_new_packets() {
-                // The alert says to the broker's log what the error says here; the error stands if it does not arrive.
+                // The alert carries the error to the broker's log. The error is returned even if the alert does not
+                // arrive.
                 conn.write_tls(sock).ok();
                 return Err(io::Error::new(ErrorKind::InvalidData, error));
             }
@@ -154,7 +156,7 @@ impl Socket for TlsSocket {
 }
 
 impl Read for TlsSocket {
-    /// With TLS 1.3, a broker refuses the client's certificate in what is read after the handshake.
+    /// With TLS 1.3, a broker refuses the client's certificate after the handshake.
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         self.0.read(into).map_err(explained)
     }
@@ -242,7 +244,7 @@ fn explained(error: io::Error) -> io::Error {
     }
 }
 
-/// Why the handshake fails whenever it is tried; none if it need not.
+/// Returns why every handshake fails; none if another may succeed.
 fn reason(error: &TlsError) -> Option<String> {
     let reason = match error {
         TlsError::InvalidCertificate(error) => bad_certificate(error),
@@ -306,7 +308,7 @@ fn names_of(presented: &[String]) -> String {
     }
 }
 
-/// What a broker's alert says of this client.
+/// Returns the meaning of a broker's alert for this client.
 fn refused_certificate(alert: AlertDescription) -> Option<String> {
     use AlertDescription as Alert;
 

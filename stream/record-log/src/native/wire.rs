@@ -5,10 +5,10 @@
 //! answer    length i32 │ correlation i32 │ tags │ body
 //! ```
 //!
-//! A broker answers the requests of a connection in their order, so requests can be pipelined, and an answer with another
-//! correlation than the oldest open request's is a broken connection. Each connection belongs to one thread.
+//! A broker answers the requests of a connection in their order, so requests can be pipelined, and an answer with
+//! another correlation than the oldest open request's is a broken connection. Each connection belongs to one thread.
 //!
-//! What always holds: a frame grows only as its bytes arrive and never beyond [`FRAME_LIMIT`]; after any error the
+//! Invariants: a frame grows only as its bytes arrive and never beyond [`FRAME_LIMIT`]; after any error the
 //! connection is not used again; each error names the broker and the request.
 
 mod session;
@@ -25,25 +25,25 @@ use super::network::{Address, Denied, Network, Socket};
 
 /// The largest answer that is accepted, as librdkafka's `receive.message.max.bytes` has it.
 const FRAME_LIMIT: usize = 100_000_000;
-/// How much memory is made ready for bytes that have not arrived.
+/// The most memory that is allocated for bytes that have not arrived.
 const GROWTH: usize = 1 << 20;
 /// The name of this software in the brokers' metrics (KIP-511).
 const SOFTWARE: &str = "tidemark";
 
-/// How brokers are connected to, and what they learn of this client.
+/// The settings of connections, and the client's name for the brokers.
 pub(super) struct Access {
     pub network: Box<dyn Network>,
     /// None without SASL.
     pub login: Option<Login>,
     /// The name of this client in the brokers' logs, metrics and quotas.
     pub client_id: String,
-    /// How long a connection may take to open.
+    /// The time limit of opening a connection.
     pub connect_limit: Duration,
-    /// How long a request may wait for its answer.
+    /// The time limit of a request.
     pub request_limit: Duration,
 }
 
-/// Why a request has no answer, or one that cannot be used.
+/// The reason why a request has no usable answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WireError {
     #[error("cannot connect to the broker {broker}: {source}")]
@@ -103,11 +103,11 @@ pub(super) struct Connection {
     next_correlation: i32,
     open: VecDeque<(i32, Api)>,
     versions: Versions,
-    /// When the session is to be renewed by another login; none if it does not expire.
+    /// The time at which another login renews the session; none if it does not expire.
     renewed_at: Option<Instant>,
 }
 
-/// What the broker offers: ranges of versions by API key, and the protocol of transactions that its cluster has finalized.
+/// The broker's offer: ranges of versions by API key, and the protocol of transactions that its cluster has finalized.
 #[derive(Default)]
 struct Versions {
     ranges: Vec<(i16, i16, i16)>,
@@ -136,7 +136,7 @@ impl Frame {
         self.bytes.capacity()
     }
 
-    /// Reads `length` bytes. Memory beyond what the frame has already grows with what arrives.
+    /// Reads `length` bytes. Memory beyond the frame's present size grows with the arriving bytes.
     pub fn fill(
         &mut self,
         length: usize,
@@ -157,14 +157,14 @@ impl Frame {
 }
 
 impl Connection {
-    /// Connects, learns what the broker offers, and logs in if the settings say so.
+    /// Connects, reads the broker's offer, and logs in if the settings require it.
     pub fn open(access: &Arc<Access>, broker: &Address) -> Result<Self, WireError> {
         let mut connection = Self::greet(access, broker)?;
         connection.log_in()?;
         Ok(connection)
     }
 
-    /// Connects, and learns what the broker offers.
+    /// Connects, and reads the broker's offer.
     fn greet(access: &Arc<Access>, broker: &Address) -> Result<Self, WireError> {
         let limit = access.connect_limit;
         let socket = access
@@ -202,7 +202,7 @@ impl Connection {
         })
     }
 
-    /// What `error` means if it came in place of the answer to the first request after the connection opened: a broker
+    /// Interprets `error` in place of the answer to the first request after the connection opened: a broker
     /// that demands a login ends the connections of those that send other requests.
     pub fn undemanded(&self, error: WireError) -> WireError {
         let is_first = self.next_correlation == 2;
@@ -338,7 +338,7 @@ impl Connection {
         }
     }
 
-    /// Whether the broker offers the request in the version that this client speaks.
+    /// Returns whether the broker offers the request in the version that this client speaks.
     pub fn offers(&self, api: Api) -> bool {
         let mut ranges = self.versions.ranges.iter();
         ranges.any(|(key, least, most)| *key == api.key && (*least..=*most).contains(&api.version))
@@ -389,7 +389,7 @@ fn read_header(bytes: &[u8], api: Api, correlation: i32) -> Result<usize, Malfor
         return Err(Malformed("it is the answer to another request"));
     }
 
-    // A client reads this answer before it knows what the broker speaks, so its header stays as it always was.
+    // A client reads this answer before it has the broker's versions, so its header never changes.
     if api.is_flexible && api != API_VERSIONS {
         input.skip_tags()?;
     }

@@ -262,7 +262,7 @@ impl Partition {
         self.end += offsets;
     }
 
-    /// The end of what is committed: an open transaction and all that is behind it lie beyond.
+    /// Returns the end of the committed records: an open transaction and all later records lie beyond.
     fn committed_end(&self) -> Offset {
         self.held_from.map_or(self.end, |held| held.min(self.end))
     }

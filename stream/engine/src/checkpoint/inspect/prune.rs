@@ -11,7 +11,7 @@ use crate::checkpoint::recover::{self, Flaw};
 use crate::checkpoint::retain::is_superseded;
 use crate::checkpoint::store::{CheckpointStore, ManifestId, StoreError};
 
-/// What is kept and what is deleted.
+/// The objects to keep and those to delete.
 #[derive(Debug, Serialize)]
 pub struct Plan {
     /// The whole checkpoints that are kept, the newest first.
@@ -29,7 +29,7 @@ pub struct Plan {
     superseded: Vec<ManifestId>,
 }
 
-/// Decides what to delete when `keep` whole checkpoints are kept.
+/// Decides which objects to delete when `keep` whole checkpoints are kept.
 pub async fn plan(store: &CheckpointStore, keep: usize) -> Result<Plan, InspectError> {
     let contents = store.contents().await?;
     let ids: Vec<ManifestId> = contents.manifests.iter().map(|(id, _)| *id).collect();
@@ -77,7 +77,7 @@ pub async fn plan(store: &CheckpointStore, keep: usize) -> Result<Plan, InspectE
     })
 }
 
-/// Deletes what the plan lists. Manifests go first, so that none ever names a deleted part.
+/// Deletes the objects that the plan lists. Manifests go first, so that none ever names a deleted part.
 pub async fn carry_out(store: &CheckpointStore, plan: &Plan) -> Result<(), StoreError> {
     for id in &plan.superseded {
         store.delete_manifest(*id).await?;
@@ -92,7 +92,7 @@ pub async fn carry_out(store: &CheckpointStore, plan: &Plan) -> Result<(), Store
     Ok(())
 }
 
-/// The manifests, sorted by what is done with them.
+/// The manifests to keep, and those to delete.
 #[derive(Default)]
 struct Sorted {
     kept: Vec<(ManifestId, Manifest)>,

@@ -172,7 +172,7 @@ pub fn verify(verified: &Verified) -> String {
     lines.join("\n") + "\n"
 }
 
-/// Formats what was deleted, or would be.
+/// Formats the list of deleted objects, or of those that would be deleted.
 pub fn prune(plan: &Plan, dry_run: bool) -> String {
     let mut lines = vec![format!("kept: {}", plan.kept.join(", "))];
     if !plan.left.is_empty() {

@@ -1,11 +1,11 @@
-//! What an error of the object store means: whether another try can help, and for how long it may.
+//! Classifies errors of the object store: whether another try can help, and for how long.
 
 use std::io;
 
-/// What an error of the store means for the next try.
+/// The consequence of an error for the next try.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Failure {
-    /// The store did not answer, or asks for a later try.
+    /// The store did not answer, or wants a later try.
     Unavailable,
     /// The store refuses the credentials, or the right to do this.
     Forbidden,

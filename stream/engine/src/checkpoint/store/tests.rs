@@ -1,4 +1,4 @@
-//! Tests of the store: attempts and objects are created once, and refusals are told from silence.
+//! Tests of the store: attempts and objects are created once, and refusals are distinguished from silence.
 
 use std::io;
 

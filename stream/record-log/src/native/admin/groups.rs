@@ -72,7 +72,7 @@ impl Admin {
     }
 }
 
-/// What is refused of a position may be the group's or the topic's.
+/// Fails if a position was refused. The refusal may be for the group or for the topic.
 fn all_taken(
     connection: &Connection,
     api: Api,
@@ -97,7 +97,7 @@ fn ask_committed(output: &mut Output<'_>, group: &str, topic: &str, partitions: 
     });
     output.no_tags();
 
-    // What a transaction is about to commit is waited for.
+    // Wait for positions that a transaction is about to commit.
     output.bool(true);
     output.no_tags();
 }
@@ -126,7 +126,7 @@ fn read_committed(input: &mut Input<'_>) -> Result<(Vec<Found>, Code), Malformed
 
 fn ask_commit(output: &mut Output<'_>, group: &str, topic: &str, next: &[(u32, Offset)]) {
     output.string(group);
-    // Nobody is a member of the group.
+    // The group has no members.
     output.i32(-1);
     output.string("");
     output.nullable_string(None);

@@ -9,7 +9,7 @@ use crate::native::codec::Output;
 /// Below this, packing costs more than it saves.
 const PACKED_FROM: usize = 1 << 10;
 
-/// Who produces a batch, and where it stands among the batches of its partition.
+/// The producer of a batch, and the batch's number within its partition.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Producer {
     pub id: i64,
@@ -93,7 +93,7 @@ impl Builder {
         self.count = 0;
     }
 
-    /// Writes the batch behind what `into` holds, packed by lz4 if that makes it smaller, and empties the builder.
+    /// Appends the batch to `into`, packed by lz4 if that makes it smaller, and empties the builder.
     pub fn seal(&mut self, producer: Producer, packer: &mut Packer, into: &mut Vec<u8>) {
         let start = into.len();
         self.write_header(producer, compression::LZ4, into);
@@ -103,7 +103,7 @@ impl Builder {
             packer.pack(&self.plain, into);
         }
 
-        // What does not get smaller stays plain, so that no batch is larger than its records.
+        // Records that do not get smaller stay plain, so that no batch is larger than its records.
         if !is_worth_it || into.len() - start - HEADER_BYTES >= self.plain.len() {
             into.truncate(start);
             self.write_header(producer, compression::NONE, into);
@@ -174,7 +174,7 @@ fn bytes_width(bytes: Option<&[u8]>) -> usize {
     }
 }
 
-/// How many bytes a number takes as a zigzag varint.
+/// Returns the number of bytes that a number takes as a zigzag varint.
 fn width(value: i64) -> usize {
     let zigzag = (value << 1 ^ value >> 63).cast_unsigned();
     (70 - (zigzag | 1).leading_zeros() as usize) / 7

@@ -38,7 +38,7 @@ impl Unpacked {
     }
 }
 
-/// Unpacks `packed` in place of what `into` holds.
+/// Unpacks `packed`, and replaces the content of `into`.
 pub(crate) fn unpack(codec: i16, packed: &[u8], into: &mut Unpacked) -> Result<(), BatchError> {
     unpack_within(codec, packed, into, UNPACKED_LIMIT)
 }

@@ -5,8 +5,8 @@
 //! (length u32, little-endian, its highest bit set if the block is not packed │ block)… │ length 0
 //! ```
 //!
-//! [`unpack`] reads frames of this form, which this publisher, librdkafka and Java's clients write. It declines every other:
-//! `lz4_flex`'s reader of frames decides about those, and about all that is wrong. So the two never differ in what they accept.
+//! [`unpack`] reads frames of this form, which this publisher, librdkafka and Java's clients write. It declines every
+//! other: `lz4_flex`'s reader of frames decides about those, and about all damaged bytes. So both accept the same.
 //! The checksums that the form leaves out are no loss: a batch has one of its own over all of it.
 //!
 //! [format]: https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md
@@ -23,7 +23,7 @@ const HEADS: [([u8; 7], usize); 4] = [
     ([0x04, 0x22, 0x4d, 0x18, 0x60, 0x70, 0x73], 4 << 20),
 ];
 
-/// The bit of a block's length that says that the block is not packed.
+/// The bit of a block's length that marks a block that is not packed.
 const NOT_PACKED: u32 = 1 << 31;
 /// A byte of a packed block unpacks to this many at most.
 const MOST_BY_BYTE: usize = 255;
@@ -69,8 +69,8 @@ fn push_block(block: &[u8], flag: u32, into: &mut Vec<u8>) {
     into.extend_from_slice(block);
 }
 
-/// Unpacks a frame of the form into the front of `into`, which grows as needed and is not emptied, and returns the number of
-/// bytes. None if the frame has another form, is not whole, or holds more than `limit` bytes.
+/// Unpacks a frame of the form into the front of `into`, which grows as needed and is not emptied, and returns the
+/// number of bytes. None if the frame has another form, is not whole, or holds more than `limit` bytes.
 pub(super) fn unpack(frame: &[u8], into: &mut Vec<u8>, limit: usize) -> Option<usize> {
     let (head, mut rest) = frame.split_first_chunk::<7>()?;
     let (_, greatest) = HEADS.iter().find(|(known, _)| known == head)?;
@@ -117,7 +117,7 @@ mod tests {
 
     const LIMIT: usize = 1 << 24;
 
-    /// What the reader of frames makes of the bytes.
+    /// Unpacks the bytes with the reader of frames.
     fn by_reader(frame: &[u8]) -> Option<Vec<u8>> {
         let mut plain = Vec::new();
         let read = FrameDecoder::new(frame)
@@ -218,7 +218,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is unpacked by blocks, the reader of frames unpacks to the same.
+        /// Bytes that are unpacked by blocks are unpacked to the same by the reader of frames.
         #[test]
         fn mutated_frames_are_declined_or_unpacked_alike(
             length in 0_usize..3_000,

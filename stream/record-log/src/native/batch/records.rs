@@ -33,7 +33,7 @@ pub(crate) struct Records<'a> {
     place: Place,
 }
 
-/// How far a walk has come.
+/// The place of a walk.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Place {
     at_byte: usize,
@@ -61,7 +61,7 @@ impl<'a> Records<'a> {
         }
     }
 
-    /// Whether the record read last is the last of the batch.
+    /// Returns whether the record read last is the last of the batch.
     pub fn is_at_last(&self) -> bool {
         self.place.read == self.header.records && self.input.is_empty()
     }
@@ -117,7 +117,7 @@ impl<'a> RawHeaders<'a> {
         }
     }
 
-    /// Hands each header to `each`. Returns what follows them.
+    /// Passes each header to `each`, and returns the bytes after them.
     #[inline]
     fn visit(self, mut each: impl FnMut(&'a [u8], &'a [u8])) -> Result<Input<'a>, Malformed> {
         let mut input = Input::new(self.0);

@@ -132,7 +132,7 @@ fn values(bytes: &[u8], from: i64, aborted: &[Aborted]) -> Vec<String> {
         .collect()
 }
 
-/// Bytes of any length and one value each: drawing more takes longer than what is tested.
+/// Bytes of any length and one value each: drawing more takes longer than the test.
 fn filled(most: usize) -> impl Strategy<Value = Vec<u8>> {
     (0..most, any::<u8>()).prop_map(|(length, byte)| vec![byte; length])
 }
@@ -176,7 +176,7 @@ proptest! {
         prop_assert_eq!(walk_all(&bytes, base, &[], max), Ok((expected, end)));
     }
 
-    /// The checksum is made right again, so that what lies behind it is reached.
+    /// The checksum is made right again, so that the checks behind it are reached.
     #[test]
     fn mutated_batches_are_read_or_refused_and_end(
         sizes in proptest::collection::vec(0_usize..300, 1..20),
@@ -197,7 +197,7 @@ proptest! {
         if bytes.len() > COVERED_FROM {
             bytes = signed(bytes);
         }
-        // At most one record a byte, and no panic: that is all that can be said of such bytes.
+        // At most one record a byte, and no panic. Nothing more is certain of such bytes.
         if let Ok((made, _)) = walk_all(&bytes, 0, &[], 3) {
             prop_assert!(made.len() <= bytes.len().max(sizes.len()));
         }
@@ -475,7 +475,7 @@ fn compacted_gaps_move_the_position_on() {
 #[test]
 fn a_batch_with_a_record_behind_its_last_offset_stops_the_walk() {
     let mut bytes = batch(0, PLAIN, &[b"a", b"b", b"c"]);
-    // The last offset delta is said to be that of the second record, at which the walk is left.
+    // The header gives the second record's offset delta as the last, and the walk is left there.
     bytes[23..27].copy_from_slice(&1_i32.to_be_bytes());
     let stopped = walk_all(&signed(bytes), 0, &[], 2).unwrap_err();
     assert!(stopped.to_string().contains("out of order"), "{stopped}");

@@ -1,8 +1,8 @@
 //! A walk over the batches of a fetched partition, as a reader of committed records sees them.
 //!
-//! A broker sends what lies below the last stable offset, aborted records included, with a list of the aborted
-//! transactions: for each the producer and its first offset. From that offset on the producer's records are left out, up
-//! to the marker that aborted them. Markers themselves are control batches, and never handed over.
+//! A broker sends the records below the last stable offset, aborted ones included, with a list of the aborted
+//! transactions: for each the producer and its first offset. From that offset on the producer's records are left out,
+//! up to the marker that aborted them. Markers themselves are control batches, and never handed over.
 
 use super::compression::{self, Unpacked, unpack};
 use super::records::{Place, RawRecord, Records};
@@ -24,7 +24,7 @@ pub(crate) struct Walk {
     /// The leader's epoch of the batch read last; -1 when none was.
     pub leader_epoch: i32,
     at_byte: usize,
-    /// Where the walk stands within the batch at `at_byte`.
+    /// The place of the walk within the batch at `at_byte`.
     within: Option<Place>,
     /// Transactions whose first offset was not reached yet, the next one last.
     aborted: Vec<Aborted>,
@@ -47,7 +47,7 @@ pub(crate) struct Unreadable {
     pub source: BatchError,
 }
 
-/// What is walked, and how far.
+/// The bytes of a walk, and its place in them.
 pub(crate) struct Fetched<'a> {
     /// A number that no other fetched bytes have.
     pub id: u64,
@@ -69,7 +69,7 @@ impl Walk {
         }
     }
 
-    /// Whether all of `bytes` was walked.
+    /// Returns whether the walk has reached the end of `bytes`.
     pub fn is_done(&self, bytes: &[u8]) -> bool {
         self.at_byte >= bytes.len()
     }
@@ -137,7 +137,7 @@ impl Walk {
             let is_aborted =
                 header.is_transactional() && self.aborting.contains(&header.producer_id);
 
-            // A batch that was left between two records is gone on with, wherever its last offset is said to be.
+            // A batch that was left between two records is continued, even if its header gives a smaller last offset.
             let is_ahead = self.within.is_some() || header.next_offset() > self.next_offset;
             if !is_aborted && is_ahead {
                 return self.records(batch, fetched, scratch, each);

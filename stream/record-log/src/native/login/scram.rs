@@ -41,11 +41,11 @@ pub(super) struct First {
 /// An exchange after the client's proof was sent.
 pub(super) struct Proven {
     key: hmac::Key,
-    /// What the server's signature signs.
+    /// The text that the server's signature signs.
     signed: String,
 }
 
-/// Why the exchange cannot go on.
+/// The reason why the exchange cannot continue.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub(in crate::native) enum ScramError {
     #[error("its message has no {0}")]

@@ -1,6 +1,6 @@
-//! Who a publisher is, and what requests about its transactions state.
+//! The identity of a publisher, and the fields that state it in requests about transactions.
 
-/// Who a publisher is to the brokers.
+/// The identity of a publisher at the brokers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Identity {
     pub id: i64,
@@ -20,7 +20,7 @@ pub(super) enum Protocol {
     Second,
 }
 
-/// How a transaction ends.
+/// The end of a transaction.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Outcome {
     Commit,

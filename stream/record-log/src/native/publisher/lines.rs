@@ -1,7 +1,8 @@
 //! Connections to the leaders of partitions, and the requests that are on the way to them.
 //!
-//! Each leader has one connection, on which up to five requests wait for their answers. A broker that throttles this client
-//! reads nothing more from the connection for a time that it names; no request is sent to it, and no answer missed, meanwhile.
+//! Each leader has one connection, on which up to five requests wait for their answers. A broker that throttles this
+//! client reads nothing more from the connection for a time that it names; no request is sent to it, and no answer
+//! missed, meanwhile.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
@@ -18,7 +19,7 @@ use crate::native::cluster::Cluster;
 use crate::native::codec::{Input, Malformed};
 use crate::native::wire::{Connection, Frame, WireError};
 
-/// How many requests are on the way to a broker at most: brokers remember as many batches of a producer.
+/// The most requests on the way to a broker: brokers remember this many batches of a producer.
 const FLIGHTS: usize = 5;
 /// A connection that was not used for so long may have been closed by its broker, or by something between.
 const STALE_AFTER: Duration = Duration::from_secs(60);
@@ -76,7 +77,7 @@ impl Lines {
         }
     }
 
-    /// Closes what was not used for long.
+    /// Closes connections that were not used for long.
     pub fn close_stale(&mut self) {
         self.open
             .retain(|_, line| line.used_at.elapsed() < STALE_AFTER);
@@ -95,7 +96,7 @@ impl Lines {
         self.open.get(&leader).map_or(0, |line| line.flights.len())
     }
 
-    /// Whether another request must wait for an answer. One that logs in first waits for all.
+    /// Returns whether another request must wait for an answer. One that logs in first waits for all.
     pub fn is_full(&self, leader: i32) -> bool {
         let line = self.open.get(&leader);
         let most = match line.is_some_and(|line| line.connection.must_renew()) {
@@ -105,7 +106,7 @@ impl Lines {
         self.in_flight(leader) >= most
     }
 
-    /// How long the leader still reads nothing from this client.
+    /// Returns for how long the leader will read nothing from this client.
     pub fn throttled(&self, leader: i32) -> Duration {
         let until = self.open.get(&leader).map(|line| line.throttled_until);
         until.map_or(Duration::ZERO, |until| {
@@ -167,7 +168,7 @@ impl Lines {
         session: &Session,
         deadline: Deadline,
     ) -> Result<(Vec<Batch>, Acknowledged), WireError> {
-        // What is on the way waits until the broker reads again.
+        // Requests on the way wait until the broker reads again.
         let limit = deadline.limit(self.patience.request + self.throttled(leader));
         let unknown = || WireError::NoLeader(format!("what broker {leader} was sent"));
         let line = self.open.get_mut(&leader).ok_or_else(unknown)?;
@@ -183,7 +184,7 @@ impl Lines {
         Ok((line.flights.pop_front().unwrap_or_default(), answered))
     }
 
-    /// Closes the connection, and returns what was on the way, in its order.
+    /// Closes the connection, and returns the batches that were on the way, in their order.
     pub fn close(&mut self, leader: i32) -> impl Iterator<Item = Batch> + use<> {
         let line = self.open.remove(&leader);
         line.into_iter().flat_map(|line| line.flights).flatten()

@@ -1,10 +1,10 @@
-//! What codes that brokers answer a publisher with mean: which never pass, and the sentence of those.
+//! The codes with which brokers answer a publisher: those that never pass, and the sentence of each.
 
 use super::Stop;
 use crate::Refusal;
 use crate::native::api::Code;
 
-/// What was refused, as its sentence names it.
+/// The refused request, as its sentence names it.
 #[derive(Clone, Copy)]
 pub(super) enum About<'a> {
     Publisher { id: &'a str },
@@ -12,7 +12,7 @@ pub(super) enum About<'a> {
     Batch { topic: &'a str, named: &'a str },
 }
 
-/// What a code means that does not pass.
+/// The meaning of a code that does not pass.
 pub(super) fn stop(code: Code, about: About<'_>, message: Option<&str>) -> Stop {
     if matches!(code, Code::INVALID_PRODUCER_EPOCH | Code::PRODUCER_FENCED) {
         return Stop::Fenced;
@@ -61,7 +61,7 @@ fn denial(code: Code, about: About<'_>) -> Option<Refusal> {
     Some(refusal)
 }
 
-/// Why a code never passes; none if another transaction may succeed.
+/// Returns why a code never passes; none if another transaction may succeed.
 fn reason(code: Code) -> Option<&'static str> {
     let reason = match code {
         Code::MESSAGE_TOO_LARGE | Code::RECORD_LIST_TOO_LARGE => {

@@ -14,13 +14,13 @@ pub(super) struct Produced<'a> {
     pub batch: &'a [u8],
 }
 
-/// What a broker answered for a partition.
+/// A broker's answer for a partition.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) struct Answered {
     pub topic: String,
     pub partition: u32,
     pub code: Code,
-    /// What the broker says beside the code.
+    /// The broker's message beside the code.
     pub message: Option<String>,
 }
 
@@ -28,11 +28,11 @@ pub(super) struct Answered {
 #[derive(Debug, Eq, PartialEq)]
 pub(super) struct Acknowledged {
     pub answered: Vec<Answered>,
-    /// How long the broker reads nothing more from this client, because it sent too much.
+    /// The time for which the broker reads nothing from this client, because it sent too much.
     pub throttled: Duration,
 }
 
-/// Asks for a producer id. A publisher that has one names it, so that it fences no newer holder by mistake.
+/// Requests a producer id. A publisher that has one names it, so that it fences no newer holder by mistake.
 pub(super) fn ask_identity(
     output: &mut Output<'_>,
     id: Option<&str>,

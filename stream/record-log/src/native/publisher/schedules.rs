@@ -1,8 +1,8 @@
-//! Transactions on a real broker while the network loses, cuts, delays and repeats what the publisher sends.
+//! Transactions on a real broker while the network loses, cuts, delays and repeats the publisher's requests.
 //!
-//! Each schedule plays the job's part: what was not published is sent anew by the same publisher; after a commit that may have
-//! happened, the publisher is opened anew and its progress decides. Then another client reads what is committed: each
-//! transaction must be there once and whole.
+//! Each schedule plays the job's part: records that were not published are sent anew by the same publisher; after a
+//! commit that may have happened, the publisher is opened anew and its progress decides. Then another client reads the
+//! committed records: each transaction must be there once and whole.
 
 mod faults;
 
@@ -28,7 +28,7 @@ use crate::{Cleanup, Delivery, NewRecord, PublishError, Publisher, RecordLog, To
 
 const PARTITIONS: u32 = 2;
 const TRANSACTIONS: u64 = 8;
-/// How many schedules run if `TIDEMARK_TEST_SCHEDULES` does not say so, and how many at a time.
+/// The number of schedules without `TIDEMARK_TEST_SCHEDULES`, and the number that run at a time.
 const SCHEDULES: usize = 40;
 const AT_A_TIME: usize = 8;
 /// So many schedules meet each outcome of a commit.
@@ -45,7 +45,7 @@ fn no_transaction_is_lost_doubled_or_torn_on_any_schedule() {
     };
 
     let met = run_schedules(&brokers, protocol(&brokers));
-    // Nobody else opens the publishers.
+    // No other process opens the publishers.
     if protocol(&brokers) == Protocol::Second {
         assert_eq!(met.fenced.load(Ordering::Relaxed), 0, "{met:?}");
     }
@@ -62,7 +62,7 @@ fn protocol(brokers: &str) -> Protocol {
     spoken.unwrap()
 }
 
-/// What the schedules met.
+/// The outcomes of the schedules.
 #[derive(Debug, Default)]
 struct Met {
     faults: AtomicUsize,
@@ -233,7 +233,7 @@ impl Schedule {
         }
     }
 
-    /// What another client reads: as much as is expected, and whatever follows.
+    /// Reads with another client: the expected number of records, and any that follow.
     fn read(&self, partition: u32, expected: usize) -> Vec<String> {
         let consumer: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", &self.brokers)

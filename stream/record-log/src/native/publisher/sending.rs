@@ -6,13 +6,13 @@
 //!                                                 └── refused for the moment, or not answered: sent again ◀────┘
 //! ```
 //!
-//! What always holds:
-//! - Batches of a partition are numbered without a gap and sent in that order; a broker takes each once, however often it is
-//!   sent ([KIP-98]). A request has one batch of a partition at most, so five in flight are what brokers remember.
-//! - Before a batch is sent again, the answers of all that is on the way are read, and every batch of its partition behind it
-//!   is sent again, too.
-//! - Memory is bounded: records wait unpacked up to [`PLAIN_BYTES`], and packed up to [`REQUEST_BYTES`] for each of five
-//!   requests a broker. Builders and batches use their memory again.
+//! Invariants:
+//! - Batches of a partition are numbered without a gap and sent in that order; a broker takes each once, however often
+//!   it is sent ([KIP-98]). A request has one batch of a partition at most, so brokers remember the five in flight.
+//! - Before a batch is sent again, the answers of all that is on the way are read, and every batch of its partition
+//!   behind it is sent again, too.
+//! - Memory is bounded: records wait unpacked up to [`PLAIN_BYTES`], and packed up to [`REQUEST_BYTES`] for each of
+//!   five requests a broker. Builders and batches use their memory again.
 //!
 //! [KIP-98]: https://cwiki.apache.org/confluence/display/KAFKA/KIP-98
 
@@ -36,7 +36,7 @@ use crate::native::wire::WireError;
 
 /// The size up to which records of a partition become one batch. A larger record is a batch of its own.
 pub(super) const BATCH_BYTES: usize = 256 << 10;
-/// How many bytes of records wait unpacked at most, of all partitions together.
+/// The most bytes of records that wait unpacked, in all partitions together.
 const PLAIN_BYTES: usize = 4 << 20;
 /// The packed size from which a request is sent.
 const REQUEST_BYTES: usize = 512 << 10;
@@ -52,13 +52,13 @@ pub(super) struct Sending {
     queue: VecDeque<Batch>,
     queued_bytes: usize,
     sealed: u64,
-    /// When the first batch of the transaction was sent.
+    /// The time at which the first batch of the transaction was sent.
     begun_at: Option<Instant>,
-    /// Partitions of the open transaction that its coordinator knows of.
+    /// Partitions of the open transaction that were added at its coordinator.
     added: Vec<(usize, u32)>,
     spare: Vec<Vec<u8>>,
     packer: Packer,
-    /// Why batches were to be sent again, the last time.
+    /// The last reason for which batches were to be sent again.
     failure: Option<Stop>,
 }
 
@@ -97,12 +97,12 @@ impl Sending {
         self.topics.refresh_old();
     }
 
-    /// Whether a record of the transaction was numbered, and sent perhaps.
+    /// Returns whether a record of the transaction was numbered, and so may have been sent.
     pub fn has_sealed(&self) -> bool {
         self.sealed > 0
     }
 
-    /// When the coordinator may have learned of the transaction first.
+    /// Returns the earliest time at which the coordinator may have the transaction.
     pub fn begun_at(&self) -> Option<Instant> {
         self.begun_at
     }
@@ -116,8 +116,8 @@ impl Sending {
         self.lines.close_waiting();
     }
 
-    /// Adds a record. What is full is sent. All records of a batch have the time of the first one: reading the clock for each
-    /// would cost as much as encoding it.
+    /// Adds a record, and sends full batches. All records of a batch have the time of the first one: reading the clock
+    /// for each would cost as much as encoding it.
     pub fn push(
         &mut self,
         record: &NewRecord<'_>,
@@ -220,7 +220,7 @@ impl Sending {
         Ok(())
     }
 
-    /// Under the first protocol, tells the coordinator of partitions before anything is sent to them.
+    /// Under the first protocol, adds partitions at the coordinator before anything is sent to them.
     fn add_partitions(&mut self, session: &mut Session, deadline: Deadline) -> Result<(), Stop> {
         if !session.is_transactional() || session.protocol() == Protocol::Second {
             return Ok(());
@@ -303,7 +303,7 @@ impl Sending {
         Ok(failed)
     }
 
-    /// Takes from the queue what becomes one request for each leader: the next batch of each partition.
+    /// Takes one request for each leader from the queue: the next batch of each partition.
     fn next_requests(&mut self) -> BTreeMap<i32, Vec<Batch>> {
         let mut requests: BTreeMap<i32, Vec<Batch>> = BTreeMap::new();
         let mut rest = VecDeque::new();
@@ -391,8 +391,8 @@ impl Sending {
         }
     }
 
-    /// Takes back what was on the way on a connection that broke. Under the first protocol a transaction does not survive it:
-    /// the request may arrive when another transaction has begun.
+    /// Takes back the batches that were on the way on a connection that broke. Under the first protocol a transaction
+    /// does not survive it: the request may arrive when another transaction has begun.
     fn lose(
         &mut self,
         leader: i32,

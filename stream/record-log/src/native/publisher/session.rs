@@ -4,12 +4,13 @@
 //! identify ──▶ (producer id, epoch) ──▶ add partitions (first protocol only) ──▶ end ──▶ the next transaction
 //! ```
 //!
-//! What always holds:
-//! - An end is sent again until it is answered, in the epoch of its transaction. Under the second protocol a late one finds a
-//!   newer epoch and does nothing. Under the first one the next transaction has a new epoch after any such doubt.
+//! Invariants:
+//! - An end is sent again until it is answered, in the epoch of its transaction. Under the second protocol a late one
+//!   finds a newer epoch and does nothing. Under the first one the next transaction has a new epoch after any such
+//!   doubt.
 //! - Only opening a publisher fences. A publisher that is opened names the epoch that it has when it needs another one.
-//! - InitProducerId is never sent while the publisher's own transaction may be open: brokers do not compare its epoch then,
-//!   and would abort the transaction of a newer holder.
+//! - InitProducerId is never sent while the publisher's own transaction may be open: brokers do not compare its epoch
+//!   then, and would abort the transaction of a newer holder.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -38,11 +39,11 @@ pub(super) struct Session {
     patience: Patience,
     identity: Identity,
     protocol: Protocol,
-    /// Nothing more may be sent in this epoch: a request of it may still be on its way to a broker that would not tell it from
-    /// one of a later transaction, or records that were numbered are not sent.
+    /// Nothing more may be sent in this epoch: a request of it may still be on its way to a broker, which would take it
+    /// for one of a later transaction, or numbered records were not sent.
     needs_epoch: bool,
     connection: Option<(Connection, Instant)>,
-    /// Where the coordinator was found last.
+    /// The address at which the coordinator was found last.
     coordinator: Address,
 }
 
@@ -99,8 +100,8 @@ impl Session {
         }
     }
 
-    /// Gets a producer id, or the next epoch of the one that the publisher has. The first time, earlier holders are fenced and
-    /// what they left open is aborted. Repeating this does no harm.
+    /// Gets a producer id, or the next epoch of the one that the publisher has. The first time, earlier holders are
+    /// fenced and their open transactions are aborted. Repeating this does no harm.
     pub fn identify(&mut self, deadline: Deadline) -> Result<(), Stop> {
         let id = self.transactional_id.clone();
         let timeout_ms = i32::try_from(self.timeout.as_millis()).unwrap_or(i32::MAX);
@@ -173,7 +174,7 @@ impl Session {
         }
     }
 
-    /// Ends the transaction. [`Stop::Unknown`] only if it is not known how it ended.
+    /// Ends the transaction. [`Stop::Unknown`] only if its outcome is unknown.
     pub fn end(&mut self, outcome: Outcome, deadline: Deadline) -> Result<(), Stop> {
         let mut pause = FIRST_PAUSE;
         // A request without an answer may have done it.
@@ -250,8 +251,8 @@ impl Session {
         is_none && outcome == Outcome::Abort
     }
 
-    /// Sends a request to the coordinator, which is sought if it is not known. A connection that broke is dropped; under the
-    /// first protocol, a request without an answer puts the epoch in doubt.
+    /// Sends a request to the coordinator, which is sought if it is not known. A connection that broke is dropped;
+    /// under the first protocol, a request without an answer puts the epoch in doubt.
     fn ask<T>(
         &mut self,
         api: Api,
@@ -313,13 +314,14 @@ impl Session {
     }
 }
 
-/// The same end may succeed a moment later. While the markers of the transaction before are written, an abort is refused as one
-/// of that.
+/// The same end may succeed a moment later. While the markers of the transaction before are written, an abort is
+/// refused as one of that.
 fn may_pass(code: Code, outcome: Outcome) -> bool {
     code.is_passing() || (code == Code::INVALID_TXN_STATE && outcome == Outcome::Abort)
 }
 
-/// The coordinator has not begun. Other codes may come after its log took the end: that is replicated, or not, without it.
+/// The coordinator has not begun. Other codes may come after its log took the end: that is replicated, or not, without
+/// it.
 fn is_surely_not_done(code: Code) -> bool {
     matches!(
         code,
@@ -338,8 +340,8 @@ pub(super) fn spoken(connection: &Connection) -> Protocol {
     }
 }
 
-/// The code that says most about why partitions were not added, and its topic. Of several, all but one are often
-/// OPERATION_NOT_ATTEMPTED.
+/// Returns the most specific code among partitions that were not added, and its topic. Of several, all but one are
+/// often OPERATION_NOT_ATTEMPTED.
 fn worst(answered: &[super::requests::Answered]) -> Option<(Code, &str)> {
     let refused = || answered.iter().filter(|added| added.code != Code::NONE);
     refused()

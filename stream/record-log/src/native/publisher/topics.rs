@@ -12,9 +12,9 @@ use crate::native::cluster::{self, Cluster};
 use crate::refusal::ASSUMED_LIMIT;
 use crate::{LogError, NewRecord, RecordLimit, Refusal};
 
-/// How old what is known of a topic may be: partitions that are added are found within this time.
+/// The greatest age of a topic's metadata: added partitions are found within this time.
 const OLDEST: Duration = Duration::from_secs(300);
-/// How long a topic that is not known may take to come to be, and how often it is looked for.
+/// The time limit for the creation of an unknown topic, and the pause between two looks.
 const UNKNOWN_LIMIT: Duration = Duration::from_secs(8);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
@@ -31,9 +31,9 @@ pub(super) struct Topics {
 pub(super) struct Topic {
     pub name: String,
     pub limit: RecordLimit,
-    /// Those that were known once, too: batches may wait for them.
+    /// Includes deleted ones: batches may wait for them.
     pub partitions: Vec<Partition>,
-    /// How many partitions the topic has now. A topic that was deleted and created again may have fewer.
+    /// The current number of partitions. A topic that was deleted and created again may have fewer.
     count: u32,
     read_at: Instant,
 }
@@ -81,7 +81,7 @@ impl Topics {
         }
     }
 
-    /// Where the topic of this name is. The first time, brokers are asked for it.
+    /// Returns the place of the topic with this name. The first time, it is looked up at the brokers.
     pub fn find(&mut self, name: &str, deadline: impl FnOnce() -> Deadline) -> Result<usize, Stop> {
         let is_it = |topic: &Topic| topic.name == name;
         if !self.all.get(self.last).is_some_and(is_it) {
@@ -165,7 +165,7 @@ impl Topics {
         known.read_at = Instant::now();
     }
 
-    /// Refreshes what is old, between two transactions.
+    /// Refreshes old metadata, between two transactions.
     pub fn refresh_old(&mut self) {
         for topic in 0..self.all.len() {
             if self.all[topic].read_at.elapsed() >= OLDEST {

@@ -1,8 +1,8 @@
 //! The Fetch request and its answer, with a session (KIP-227).
 //!
-//! The first request of a session names all partitions; each later one only those whose position changed, and those that
-//! are no longer to be fetched. The broker leaves partitions without news out of its answers, which is news too: their
-//! end is still where it was.
+//! The first request of a session names all partitions; each later one only those whose position changed, and those
+//! that are no longer to be fetched. The broker leaves partitions without news out of its answers, which is news too:
+//! their end is still where it was.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -17,14 +17,14 @@ use crate::native::codec::{Input, Malformed, Output};
 pub(super) struct Wanted {
     pub partition: i32,
     pub offset: i64,
-    /// The epoch of the leader that is believed in: an older or newer leader says so instead of answering (KIP-320).
+    /// The epoch of the expected leader: an older or newer leader refuses the request (KIP-320).
     pub leader_epoch: i32,
-    /// The epoch of the record before the offset: a leader whose log differs there says so. -1 if unknown.
+    /// The epoch of the record before the offset: a leader whose log differs there reports it. -1 if unknown.
     pub fetched_epoch: i32,
     pub max_bytes: i32,
 }
 
-/// What the broker remembers of earlier requests on the connection.
+/// The broker's memory of earlier requests on the connection.
 #[derive(Debug, Default)]
 pub(super) struct Session {
     id: i32,
@@ -32,7 +32,7 @@ pub(super) struct Session {
     sent: HashMap<i32, Wanted>,
 }
 
-/// How long and how much the broker may gather before it answers.
+/// The time and the bytes after which the broker answers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Gather {
     pub wait: Duration,
@@ -49,7 +49,7 @@ pub(super) struct Answer {
     pub partitions: Vec<Fetched>,
 }
 
-/// What the broker answered for a partition.
+/// The broker's answer for a partition.
 #[derive(Debug)]
 pub(super) struct Fetched {
     pub partition: i32,
@@ -57,7 +57,7 @@ pub(super) struct Fetched {
     /// The end of all that was written and replicated, committed or not; -1 if unknown.
     pub high_watermark: i64,
     pub aborted: Vec<Aborted>,
-    /// Where the records lie in the body that was read.
+    /// The place of the records in the body that was read.
     pub records: Range<usize>,
     /// The offset at which the leader's log parts from the one that was read before.
     pub diverged_at: Option<i64>,

@@ -1,7 +1,7 @@
-//! A fetcher: a thread that fetches what one broker leads, over one connection and in one session.
+//! A fetcher: a thread that fetches the partitions that one broker leads, over one connection and in one session.
 //!
-//! It sends a request as soon as there is a partition of which nothing waits for the reader, and stores the answer. While
-//! the reader walks what it took, the next answer is on its way.
+//! It sends a request as soon as there is a partition of which nothing waits for the reader, and stores the answer.
+//! While the reader walks the bytes that it took, the next answer is on its way.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::native::cluster::Cluster;
 use crate::native::errors::denied;
 use crate::native::wire::{Connection, WireError};
 
-/// How long it waits when other partitions may be wanted any moment.
+/// The time that it waits when other partitions may be wanted any moment.
 const LEAST_WAIT: Duration = Duration::from_millis(5);
 
 /// Fetches from one broker.
@@ -27,7 +27,7 @@ pub(super) struct Fetcher {
     node: i32,
     link: Option<(Connection, Session)>,
     wait: Duration,
-    /// How many partitions were full at the request before.
+    /// The number of partitions that were full at the request before.
     full: usize,
 }
 
@@ -62,7 +62,7 @@ impl Fetcher {
         let topic = self.shared.topic_id;
         let mut frame = self.shared.frames.take();
 
-        // The date of what the answer says about ends: before the request was sent.
+        // The time of the ends in the answer: before the request was sent.
         let as_of_ms = system_now_ms();
         connection.send(FETCH, self.cluster.request_limit(), |output| {
             session.ask(output, &topic, &plan.wanted, gather);
@@ -121,7 +121,7 @@ impl Fetcher {
         }
     }
 
-    /// Stores what was answered, and confirms the ends of the partitions that the answer leaves out.
+    /// Stores the answer, and confirms the ends of the partitions that the answer leaves out.
     fn distribute(
         &self,
         plan: &Plan,

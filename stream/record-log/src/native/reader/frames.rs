@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use crate::native::cluster::lock;
 use crate::native::wire::Frame;
 
-/// How many frames may be kept by what lies in them.
+/// The most frames that are kept because pieces in them are.
 const SHARED_FRAMES: usize = 2;
 /// Frames that wait to be used again.
 pub(super) struct Frames {
@@ -82,7 +82,7 @@ impl Frames {
         SharedFrame(Arc::new(Returned { frame, home }))
     }
 
-    /// Whether so many frames are kept that pieces of another are to be copied out of it.
+    /// Returns whether so many frames are kept that pieces of another must be copied.
     pub fn is_short(&self) -> bool {
         self.in_use.load(Ordering::Relaxed) > SHARED_FRAMES
     }

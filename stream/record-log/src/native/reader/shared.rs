@@ -1,10 +1,11 @@
-//! What a reader and its threads share: for each partition what was fetched, and what is known of its leader and its end.
+//! What a reader and its threads share: for each partition what was fetched, and what is known of its leader and its
+//! end.
 //!
-//! A partition is fetched again when nothing of it is left to be taken. The reader takes a piece before it walks it, so the
-//! next one is on its way meanwhile.
+//! A partition is fetched again when nothing of it is left to be taken. The reader takes a piece before it walks it, so
+//! the next one is on its way meanwhile.
 //!
-//! What always holds: fetched bytes that wait are at most [`Fetching::waiting_bytes`] and one answer. When a partition needs room
-//! that others take, what the fullest of them holds is dropped and fetched again when the reader comes for it.
+//! Invariants: fetched bytes that wait are at most [`Fetching::waiting_bytes`] and one answer. When a partition needs
+//! room that others take, the bytes of the fullest are dropped, and fetched again when the reader comes for them.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,7 +22,7 @@ use crate::{Refusal, Wake};
 /// The least that a partition is fetched by.
 const LEAST_BYTES: i32 = 16 << 10;
 
-/// The partitions of a reader, and what its threads wait for.
+/// The partitions of a reader, and the signals that its threads wait for.
 pub(super) struct Shared {
     pub topic: String,
     pub topic_id: [u8; 16],
@@ -32,7 +33,7 @@ pub(super) struct Shared {
     wake: Mutex<Option<Wake>>,
 }
 
-/// What changes.
+/// The state under the lock.
 pub(super) struct State {
     /// By partition.
     pub slots: Vec<Slot>,
@@ -44,7 +45,7 @@ pub(super) struct State {
 /// A partition of a reader.
 pub(super) struct Slot {
     pub partition: u32,
-    /// None while it is to be found out.
+    /// None while it is looked for.
     pub leader: Option<Leader>,
     /// The newest epoch that a leader was seen with.
     pub newest_epoch: i32,
@@ -72,16 +73,16 @@ pub(super) struct Piecewise {
     from_epoch: i32,
 }
 
-/// Where a partition ended, and as of when.
+/// The end of a partition at a time.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct End {
     /// The offset behind all that was written, committed or not.
     pub offset: i64,
-    /// When the request was sent whose answer said so, in milliseconds since the Unix epoch.
+    /// The time at which the request for it was sent, in milliseconds since the Unix epoch.
     pub as_of_ms: u64,
 }
 
-/// What was found instead of records.
+/// The failure that was found instead of records.
 #[derive(Clone, Debug)]
 pub(super) enum Found {
     /// The position is not in the log. This stays.
@@ -96,7 +97,7 @@ pub(super) enum Found {
     Refused(Refusal),
 }
 
-/// What a reader that comes for records gets.
+/// The result for a reader that comes for records.
 pub(super) enum Taken {
     Piece(Piecewise),
     Nothing {
@@ -105,10 +106,10 @@ pub(super) enum Taken {
     },
 }
 
-/// What a fetcher is to ask for.
+/// The next request of a fetcher.
 pub(super) struct Plan {
     pub wanted: Vec<Wanted>,
-    /// Partitions of the same broker that are not asked for, because the reader has not taken what was fetched.
+    /// Partitions of the same broker that are left out, because the reader has not taken their fetched bytes.
     pub full: usize,
 }
 
@@ -151,7 +152,7 @@ impl Slot {
             .map_or(0, |fetched| fetched.piece.bytes().len())
     }
 
-    /// Drops what was fetched; it is fetched again when the reader comes for it.
+    /// Drops fetched bytes; they are fetched again when the reader comes for them.
     fn park(&mut self) {
         if let Some(dropped) = self.fetched.take() {
             self.next = dropped.from;
@@ -262,7 +263,7 @@ impl Shared {
         }
     }
 
-    /// Hands what was fetched of a partition to the reader.
+    /// Hands the fetched bytes of a partition to the reader.
     pub fn take(&self, slot: usize) -> Taken {
         let mut state = self.state();
         let slot = &mut state.slots[slot];
@@ -289,7 +290,7 @@ impl Shared {
 }
 
 impl State {
-    /// What is to be fetched from the broker; none if there is nothing.
+    /// Returns the next fetch from the broker; none if there is nothing to fetch.
     pub fn plan(&self, node: i32) -> Option<Plan> {
         let (wanted, full): (Vec<&Slot>, Vec<&Slot>) = self
             .slots
@@ -336,7 +337,7 @@ impl State {
         slot.is_stopped = batches.is_bad;
 
         if batches.length == 0 {
-            // Not even one batch came whole: more is asked for.
+            // Not even one batch came whole: the next request is for more.
             slot.max_bytes = slot.max_bytes.max(batches.needed);
             return earlier.is_none_or(|earlier| earlier.offset != end.offset);
         }
@@ -358,7 +359,7 @@ impl State {
         true
     }
 
-    /// Where nothing has changed, the end is still where it was.
+    /// Confirms the end of a partition that has not changed.
     pub fn confirm_end(&mut self, partition: i32, as_of_ms: u64) {
         if let Some(slot) = self.slot_of(partition) {
             slot.found = None;
@@ -393,14 +394,14 @@ fn kept_bytes(fetching: &Fetching) -> usize {
     answer + answer / 2
 }
 
-/// What fetched bytes hold.
+/// The content of fetched bytes.
 struct Batches {
     /// The bytes up to the end of the last whole batch, or to the end of one that cannot be read.
     length: usize,
     next: i64,
     epoch: i32,
     is_bad: bool,
-    /// How many bytes must be asked for to get a whole batch.
+    /// The number of bytes to request for a whole batch.
     needed: i32,
 }
 

@@ -6,8 +6,8 @@
 //!     └── metadata ──────▶ leader             records, end, found ◀──── answer
 //! ```
 //!
-//! A fetcher has one connection and one session. Whatever breaks takes the leaders of its partitions away from it; the
-//! steward asks for metadata, with a growing pause while this does not help, and gives each partition its leader.
+//! A fetcher has one connection and one session. After any failure its partitions have no leader; the
+//! steward requests metadata, with a growing pause while this does not help, and gives each partition its leader.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -102,7 +102,7 @@ impl Steward {
         leaders.map(|leader| leader.node).collect()
     }
 
-    /// Starts the broker's fetcher unless it runs. Returns what stands in the way.
+    /// Starts the broker's fetcher unless it runs. Returns the obstacle, if there is one.
     fn see_to_fetcher(&mut self, node: i32) -> Option<Found> {
         if !self.fetchers.insert(node) {
             return None;

@@ -9,7 +9,7 @@ use rustls_native_certs::CertificateResult;
 
 use super::Refused;
 
-/// Where PEM comes from, and by which property.
+/// The source of PEM, and the property that gives it.
 pub(super) struct Pem {
     pub name: &'static str,
     source: Source,
@@ -31,7 +31,7 @@ impl Pem {
         Self { name, source }
     }
 
-    /// Where it is read from, unless it is in the property itself.
+    /// The file, unless the PEM is in the property itself.
     fn path(&self) -> Option<&Path> {
         match &self.source {
             Source::File(path) => Some(path),
@@ -86,7 +86,7 @@ pub(super) fn authorities(pem: Option<&Pem>) -> Result<RootCertStore, Refused> {
     Ok(store)
 }
 
-/// What could be loaded of a store of many files. One file that cannot be read does not take the others away.
+/// Returns the certificates of a store of many files. A file that cannot be read does not take the others away.
 fn found(pem: &Pem, found: CertificateResult) -> Result<Vec<CertificateDer<'static>>, Refused> {
     for error in &found.errors {
         tracing::warn!(%error, "an authority's certificate is left out");

@@ -20,7 +20,7 @@ enum Protocol {
     SaslSsl,
 }
 
-/// What the properties say.
+/// The properties' values.
 #[derive(Default)]
 pub(super) struct Security {
     protocol: Protocol,
@@ -82,7 +82,7 @@ impl Security {
                 self.mechanism = Some(mechanism(name, value)?);
             }
             "sasl.username" => self.user = Some(credential(name, value, value)?.to_owned()),
-            // What is refused is not shown.
+            // A refused value is not shown.
             "sasl.password" => {
                 let password = credential(name, value, "(not shown)")?;
                 self.password = Some(Secret(password.to_owned()));
@@ -257,7 +257,7 @@ fn names(name: &str, value: &str) -> Result<Names, Refused> {
     }
 }
 
-/// Part of what PLAIN separates by bytes of zero.
+/// A part of PLAIN's message, whose separators are bytes of zero.
 fn credential<'a>(name: &str, value: &'a str, shown: &str) -> Result<&'a str, Refused> {
     if value.is_empty() || value.contains('\0') {
         return Err(refused(name, shown, "a text without a zero byte"));

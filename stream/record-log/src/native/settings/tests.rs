@@ -1,4 +1,4 @@
-//! Tests of the properties: what both clients know keeps its meaning, and the rest is refused by name.
+//! Tests of the properties: those of both clients keep their meaning, and the rest is refused by name.
 
 use std::time::Duration;
 

@@ -14,7 +14,7 @@ const RENEWED_AFTER_PERCENT: u32 = 85;
 /// Brokers take no login on a connection within a second of the one before.
 const LEAST_LIFE: Duration = Duration::from_millis(1_100);
 
-/// What a broker answers to a message of the exchange.
+/// A broker's answer to a message of the exchange.
 struct Authenticated {
     code: Code,
     reason: Option<String>,
@@ -24,7 +24,7 @@ struct Authenticated {
 }
 
 impl Connection {
-    /// Logs in if the settings say so.
+    /// Logs in if the settings require it.
     pub(super) fn log_in(&mut self) -> Result<(), WireError> {
         let access = Arc::clone(&self.access);
         let Some(login) = &access.login else {
@@ -44,7 +44,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Whether the next request logs in first, for which all answers that are open must have been read.
+    /// Returns whether the next request logs in first. All open answers must then have been read.
     pub fn must_renew(&self) -> bool {
         self.renewed_at.is_some_and(|at| Instant::now() >= at)
     }
@@ -120,7 +120,7 @@ impl Connection {
         Err(self.denied(format!("wants more messages than {mechanism} takes")))
     }
 
-    /// Returns what the listener demands, if it is a login that the settings do not have. The connection must be new.
+    /// Returns the listener's demand, if it is a login that the settings do not have. The connection must be new.
     pub(super) fn demand(&mut self) -> Option<Denied> {
         let (code, offered) = self.offer("PLAIN").ok()?;
         let is_demanded = matches!(code, Code::NONE | Code::UNSUPPORTED_SASL_MECHANISM);

@@ -11,10 +11,10 @@ use super::{Access, Address, Connection, FRAME_LIMIT, Network, Socket, WireError
 
 const LIMIT: Duration = Duration::from_secs(1);
 
-/// A broker that has written all its answers before it is asked.
+/// A broker that has written all its answers before the first request.
 struct Scripted(Mutex<Option<Vec<u8>>>);
 
-/// Its end of a connection: what it wrote, and then silence or an end.
+/// Its end of a connection: its bytes, and then silence or an end.
 struct Script {
     answers: Cursor<Vec<u8>>,
     is_silent: bool,

@@ -12,7 +12,7 @@ use crate::native::cluster::lock;
 use crate::native::network::{Address, Network, Socket, SocketOptions, dial};
 use crate::native::publisher::identity::Protocol;
 
-/// What becomes of a request.
+/// The fate of a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Fault {
     /// The connection ends before it.
@@ -25,8 +25,8 @@ pub(super) enum Fault {
     Silent,
     /// The connection ends, and it arrives some time later.
     Late,
-    /// It arrives, and arrives once more some time later. No network does that to a request that was answered; what the second
-    /// protocol promises holds even then.
+    /// It arrives, and arrives once more some time later. No network does that to a request that was answered; the
+    /// promises of the second protocol hold even then.
     Repeated,
 }
 
@@ -143,7 +143,7 @@ struct Faulty {
     address: Address,
     faults: Arc<Faults>,
     request: Vec<u8>,
-    /// How the connection ended, if it did.
+    /// The end of the connection, if it has ended.
     end: Option<Fault>,
     limit: Mutex<Duration>,
 }
@@ -222,7 +222,7 @@ impl Socket for Faulty {
 
 impl Drop for Faulty {
     fn drop(&mut self) {
-        // What is late holds the stream, too.
+        // A late request holds up the stream, too.
         if matches!(self.end, Some(Fault::Lost | Fault::Torn)) {
             let _ = self.stream.shutdown(Shutdown::Both);
         }

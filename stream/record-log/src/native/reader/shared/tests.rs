@@ -1,4 +1,6 @@
-//! Tests of what the threads of a reader share: what waits is bounded, and so is the memory of any number of partitions.
+//! Tests of the state that the threads of a reader share: waiting bytes are bounded, and so is the memory of any number
+//! of
+//!  partitions.
 
 use std::collections::HashMap;
 use std::io;
@@ -159,7 +161,7 @@ fn answer(plan: &super::Plan, batch: &[u8], fetching: &Fetching) -> (Vec<u8>, Ve
     (bytes, fetched)
 }
 
-/// As a fetcher does it: into memory that is used again.
+/// Reads as a fetcher does: into memory that is used again.
 fn fetch(shared: &Shared, batch: &[u8]) {
     let Some(plan) = shared.state().plan(NODE) else {
         return;
@@ -186,8 +188,9 @@ fn copied_bytes<'a>(pieces: impl Iterator<Item = &'a Piecewise>) -> usize {
     pieces.map(copied).sum()
 }
 
-/// The reader takes what was fetched of all partitions, and begins one piece that it never finishes: the worst that it can
-/// do, because each frame then has something in it that is kept.
+/// The reader takes the fetched bytes of all partitions, and begins one piece that it never finishes. This is the worst
+///  case,
+/// because each frame then has a piece that is kept.
 fn take_all(shared: &Shared, begun: &mut HashMap<usize, Piecewise>, kept: usize) {
     let slots = shared.state().slots.len();
     for slot in 0..slots {
@@ -206,7 +209,9 @@ fn memory_is_bounded_for_1_64_and_1000_partitions() {
     let batch = batch(15 << 10);
 
     for partitions in [1_u32, 64, 1_000] {
-        // Frames that pieces keep or that are kept for later, what waits, and what the reader has begun of each partition.
+        // Frames that pieces keep or that are kept for later, waiting bytes, and the piece that the reader has begun of
+        // each
+        //  partition.
         let begun_bytes = answer.max(partitions as usize * (16 << 10));
         let bound = 4 * answer + fetching.waiting_bytes + begun_bytes;
 

@@ -19,6 +19,7 @@ use sqlx::mysql::MySqlDatabaseError;
 use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyConnection, AnyPool, AssertSqlSafe, Connection, Executor, Row, Transaction};
 use tokio::sync::{Mutex, OwnedMutexGuard};
+use uuid::Uuid;
 
 use crate::Problem;
 
@@ -27,6 +28,9 @@ const MAX_CONNECTIONS: u32 = 16;
 /// Longest wait for a connection; after that the caller gets an error that the database is busy or
 /// unavailable.
 const ACQUIRE_LIMIT: Duration = Duration::from_secs(3);
+
+/// Longest wait for the answer of a connection that goes back to the pool.
+const RELEASE_LIMIT: Duration = Duration::from_millis(500);
 
 const SQLITE_SETTINGS: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON";
 /// Read committed: under a stricter level, ranges locked by reads would block inserts.
@@ -93,6 +97,9 @@ pub fn connect(url: &str) -> Result<Database, sqlx::Error> {
         .after_connect(move |connection, _| {
             Box::pin(async move { connection.execute(settings).await.map(|_| ()) })
         })
+        .after_release(move |connection, _| {
+            Box::pin(async move { Ok(dialect == Dialect::Sqlite || is_in_step(connection).await) })
+        })
         .connect_lazy(&url)?;
 
     Ok(Database {
@@ -100,6 +107,18 @@ pub fn connect(url: &str) -> Result<Database, sqlx::Error> {
         dialect,
         writer: Arc::default(),
     })
+}
+
+/// Returns whether a connection to MySQL answers what it is asked. A caller that hangs up in the
+/// middle of a query may leave a connection that waits for an answer without end, or that takes the
+/// answer of the abandoned query for the next one's. The pool closes such a connection.
+async fn is_in_step(connection: &mut AnyConnection) -> bool {
+    let (_, bits) = Uuid::new_v4().as_u64_pair();
+    let number = bits.cast_signed();
+    let query = sqlx::query("SELECT ?").bind(number);
+
+    let answer = tokio::time::timeout(RELEASE_LIMIT, query.fetch_one(connection)).await;
+    answer.is_ok_and(|row| row.is_ok_and(|row| row.try_get(0).ok() == Some(number)))
 }
 
 impl Database {

@@ -1,7 +1,9 @@
 //! Migrations, writers in turn, and what an error means, on every database.
 
+use std::time::Duration;
+
 use chassis::sql::{self, Database, Migration};
-use sqlx::Row;
+use sqlx::{AssertSqlSafe, Row};
 
 use crate::databases::on_each_database;
 
@@ -96,4 +98,44 @@ async fn a_taken_key_is_told_from_other_errors() {
 #[test]
 fn an_address_that_is_none_is_refused_at_once() {
     assert!(sql::connect("not a url").is_err());
+}
+
+/// Callers hang up at every moment of their queries: while a statement is prepared, while it runs,
+/// and in a transaction.
+async fn hang_up_often(database: &Database) {
+    for number in 0..600_u64 {
+        let sql = format!("SELECT ? + {}", number % 50);
+        let patience = Duration::from_micros(number * 7 % 900);
+        let asked = async {
+            if number.is_multiple_of(3) {
+                let mut transaction = database.write().await?;
+                let query = sqlx::query(AssertSqlSafe(sql)).bind(1_i64);
+                query.fetch_one(transaction.connection()).await?;
+                transaction.commit().await
+            } else {
+                let query = sqlx::query(AssertSqlSafe(sql)).bind(1_i64);
+                query.fetch_one(database.pool()).await.map(drop)
+            }
+        };
+        if let Ok(answered) = tokio::time::timeout(patience, asked).await {
+            answered.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn callers_that_hang_up_cost_no_connection_and_leave_no_answer_to_others() {
+    on_each_database(async |database| {
+        hang_up_often(&database).await;
+
+        let mut held = Vec::new();
+        for number in 0..16_i64 {
+            let mut connection = database.pool().acquire().await.unwrap();
+            let query = sqlx::query("SELECT ?").bind(number);
+            let row = query.fetch_one(&mut *connection).await.unwrap();
+            assert_eq!(row.get::<i64, _>(0), number, "the answer of another query");
+            held.push(connection);
+        }
+    })
+    .await;
 }

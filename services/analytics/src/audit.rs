@@ -2,9 +2,9 @@
 //! by minute. Pure.
 //!
 //! Both use the event time of the order's event. In a closed minute they are therefore equal, their
-//! number and their totals in each currency, unless an order was lost or counted twice. Windows become known in the order of their ends, so a
-//! minute is closed once a window with the same or a later end is known. If there is none, because
-//! nobody orders or because the job is down, the minute closes after a given patience; orders that
+//! number and their totals in each currency, unless an order was lost or counted twice. Windows become known in the
+//! order of their ends, so a minute is closed once a window with the same or a later end is known. If there is none,
+//! because there are no orders or because the job is down, the minute closes after a given patience; orders that
 //! are not counted by then are a difference.
 //!
 //! A difference that disappears is not a loss: a late order corrects its window, and the last
@@ -172,8 +172,8 @@ impl Sum {
     }
 }
 
-/// Returns whether the unknown amount in `partly` is what its known amounts leave of `whole`: what
-/// was counted before currencies were is one number for orders of all currencies.
+/// Returns whether the unknown amount in `partly` is the rest that its known amounts leave of `whole`: an
+/// amount from before currencies were counted is one number for orders of all currencies.
 fn is_rest_of(partly: &[Amount], whole: &[Amount]) -> bool {
     let is_known = |amount: &&Amount| amount.currency != Currency::UNKNOWN;
     let sum = |amounts: &[Amount]| -> u128 {

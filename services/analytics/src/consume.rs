@@ -2,7 +2,7 @@
 //!
 //! A batch is written before it is sent to listeners and before its positions are stored. A record
 //! that cannot be decoded is counted, logged as an error and skipped. The stream job wrote it, so
-//! somebody must look into it, but stopping would not help.
+//! an operator must look into it, but stopping would not help.
 
 use std::collections::HashMap;
 

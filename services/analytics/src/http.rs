@@ -39,7 +39,7 @@ pub struct Analytics {
     pub lag: Lag,
     /// The client of the orders service, for the audit.
     pub orders: Orders,
-    /// How long after its end a minute may wait for its window before the audit counts a
+    /// The longest time after its end that a minute may wait for its window before the audit counts a
     /// difference.
     pub audit_patience: Duration,
     /// Ends the streams when requested.

@@ -84,7 +84,7 @@ pub struct Service {
     shutdown: Shutdown,
 }
 
-/// What stops the consumers, if anything does.
+/// The refusals that stop the consumers.
 #[derive(Default)]
 struct Refusals {
     counts: Refused,

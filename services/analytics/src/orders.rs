@@ -66,7 +66,7 @@ impl Orders {
 
 impl From<OrdersError> for Problem {
     fn from(error: OrdersError) -> Self {
-        tracing::warn!(%error, "the orders cannot be asked");
-        Self::unavailable("the orders cannot be asked right now")
+        tracing::warn!(%error, "the orders service is unavailable");
+        Self::unavailable("the orders service is unavailable right now")
     }
 }

@@ -46,7 +46,7 @@ const WINDOWS_REMEMBERED: usize = 1_024;
 /// The condition of an upsert: there is no revision yet, or a lower one.
 const IS_NEWER: &str = "attribute_not_exists(revision) OR revision < :revision";
 
-/// Access to the tables of this service. Clones share what is kept in memory.
+/// Access to the tables of this service. Clones share one cache.
 #[derive(Clone, Debug)]
 pub struct Store {
     client: Client,

@@ -1,7 +1,7 @@
 //! Summaries of a range of time, computed from the summaries of its windows. Pure.
 //!
-//! Orders add up exactly, and so does revenue in each currency. Users do not, because a window names only its ten busiest
-//! users. The number of distinct users over several windows is exact if every window names all its
+//! Orders add up exactly, and so does revenue in each currency. Users do not, because a window names only its ten
+//! busiest users. The number of distinct users over several windows is exact if every window names all its
 //! users; otherwise it is a lower bound. The same holds for the busiest users of the range. The
 //! summary contains a flag for this.
 
@@ -27,7 +27,7 @@ pub struct Summary {
     pub last_hour: Span,
     /// Windows that ended within the last day.
     pub last_day: Span,
-    /// Windows that start in the range that was asked for; `None` if none was.
+    /// Windows that start in the requested range; `None` if none was requested.
     pub range: Option<Range>,
 }
 

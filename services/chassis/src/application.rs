@@ -219,8 +219,8 @@ impl Observed {
     }
 }
 
-/// Writes to the security log that a caller was refused, and why. The span says which request it
-/// was.
+/// Writes to the security log that a caller was refused, with the reason. The span identifies the
+/// request.
 fn note_refusal(service: &str, reply: &Response) {
     let is_refusal = matches!(
         reply.status(),

@@ -5,9 +5,9 @@
 //! signs it with Ed25519, and every service verifies it itself, with the keys that the users
 //! service publishes. Services send each other tokens that expire after a minute, signed with a
 //! shared secret. A token's type distinguishes the two; each type has one algorithm and one kind of
-//! key, whatever else a token claims.
+//! key, and no claim in a token changes them.
 //!
-//! With `--auth open`, for a laptop, nobody has to authenticate and everybody may do everything.
+//! With `--auth open`, for a laptop, callers need not authenticate and may do everything.
 //! With `--auth enforced`:
 //!
 //! | | anybody | whose it is | admin | services |
@@ -111,8 +111,8 @@ impl Auth {
         })))
     }
 
-    /// Returns the `Auth` of a process that only calls services and has their secret; it is called
-    /// by nobody.
+    /// Returns the `Auth` of a process that only calls services and has their secret; it has no callers
+    /// itself.
     pub fn of_caller(secret: &Secret) -> Self {
         Self::enforced(NoKeys, Some(secret))
     }
@@ -251,7 +251,7 @@ fn note_admins_act(caller: Caller, parts: &Parts) {
 }
 
 fn somebody_elses() -> Problem {
-    Problem::forbidden("this is somebody else's")
+    Problem::forbidden("this belongs to another user")
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Caller {
@@ -265,7 +265,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
                 Ok(caller)
             }
             None => Err(Problem::internal(
-                "a route that asks who calls is not protected",
+                "a route that needs its caller is not protected",
             )),
         }
     }

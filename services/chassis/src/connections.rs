@@ -25,7 +25,7 @@ const POLITENESS: Duration = Duration::from_millis(500);
 const MOST_READ_BYTES: usize = 16 << 10;
 
 /// Returns the network by which limits count an address: of IPv6 the first 64 bits, because one
-/// customer has all addresses of such a network; an IPv4 address by itself, in whichever form it is
+/// customer has all addresses of such a network; an IPv4 address by itself, in any form that it is
 /// written.
 pub fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
@@ -108,7 +108,7 @@ impl Connections {
     }
 }
 
-/// Answers, and reads what the client has sent before closing: a connection that is closed with
+/// Answers, and reads the client's bytes before closing: a connection that is closed with
 /// unread data is reset, and the reset may overtake the answer.
 async fn answer(mut stream: TcpStream, full: Full) {
     if stream.write_all(full.answer()).await.is_err() || stream.shutdown().await.is_err() {

@@ -125,7 +125,7 @@ impl Health {
         self.0.holds.load(Ordering::Acquire) > 0
     }
 
-    /// Makes the service not ready from now on, whatever its checks return.
+    /// Makes the service not ready from now on; its checks no longer count.
     pub(crate) fn drain(&self) {
         self.0.draining.store(true, Ordering::Relaxed);
     }

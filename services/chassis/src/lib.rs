@@ -2,7 +2,7 @@
 //! shutdown.
 //!
 //! A service builds an [`axum::Router`] from its own handlers and hands it to [`serve`], which adds
-//! what all services share: health, metrics, request ids, traces, time limits, problem documents
+//! the parts that all services share: health, metrics, request ids, traces, time limits, problem documents
 //! and draining. Several services can run in one process without sharing state: nothing here is
 //! global but the log's subscriber.
 

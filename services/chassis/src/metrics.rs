@@ -20,7 +20,7 @@ const BUCKETS: &[f64] = &[
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
 
-/// A service's metrics: requests by method, matched route and status, and whatever the service
+/// A service's metrics: requests by method, matched route and status, and those that the service
 /// registers. Clones share them. Every series carries the label `service`.
 #[derive(Clone)]
 pub struct Metrics {

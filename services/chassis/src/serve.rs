@@ -319,7 +319,7 @@ impl Door {
             tracing::warn!(
                 service = self.service,
                 connections = workers.connections(),
-                "cut off what did not finish in time"
+                "cut off requests that did not finish in time"
             );
 
             cut_off.cancel();

@@ -2,8 +2,8 @@
 //! of traces.
 //!
 //! Each incoming request, outgoing call and processed record has one span. W3C trace context links
-//! them: `traceparent` is read from whatever comes in, and names the innermost span in whatever
-//! goes out. Without a collector the process creates no ids of its own, and the headers stay
+//! them: `traceparent` is read from incoming messages, and names the innermost span in outgoing
+//! ones. Without a collector the process creates no ids of its own, and the headers stay
 //! unchanged.
 
 use std::collections::HashMap;

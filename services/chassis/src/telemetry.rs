@@ -14,7 +14,7 @@ use tracing_subscriber::{EnvFilter, Layer};
 /// The settings of logging.
 #[derive(Args, Clone, Debug)]
 pub struct LogSettings {
-    /// What to log: a level (error, warn, info, debug) or directives like `warn,orders=debug`.
+    /// Log filter: a level (error, warn, info, debug) or directives like `warn,orders=debug`.
     #[arg(
         long,
         env = "TIDEMARK_LOG",

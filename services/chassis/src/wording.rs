@@ -1,7 +1,7 @@
-//! Says what is wrong with a value in words for who sent it.
+//! Describes an invalid value in words for the sender of the request.
 //!
-//! serde describes errors in words for who wrote the program (`invalid type: string "me", expected
-//! i64`). This module says the same with the remedy (`this must be a whole number, not a text`).
+//! serde describes errors in words for the author of the program (`invalid type: string "me", expected
+//! i64`). This module describes them with the remedy (`this must be a whole number, not a text`).
 //! Pure. A message that no rule is for is left as it is: the services' own types word theirs
 //! themselves.
 
@@ -152,7 +152,7 @@ fn of_range(wanted: &str) -> String {
     }
 }
 
-/// Returns what was found instead, in words.
+/// Returns the kind of the value that was found instead, in words.
 fn a(found: &str) -> &str {
     let kinds = [
         ("string", "a text"),

@@ -20,7 +20,7 @@ pub use timestamp::{InvalidTimestamp, Timestamp, TimestampText};
 use uuid::Uuid;
 
 /// Accepted orders and their changes of state, keyed by user id in decimal. Values are
-/// [`OrderCreated`] and [`OrderChanged`]; `event_type` tells which.
+/// [`OrderCreated`] and [`OrderChanged`], by `event_type`.
 pub const ORDERS: &str = "orders";
 /// Counts per user and window, keyed by user id in decimal. Values are [`WindowCount`].
 pub const ANALYTICS_RESULTS: &str = "analytics-results";

@@ -180,8 +180,8 @@ fn read_date(date: &[u8; 10]) -> Option<i64> {
     Some(era * 146_097 + day_of_era - 719_468)
 }
 
-/// Reads `:SS` and a fraction, or nothing, and returns the second, the milliseconds and what
-/// follows.
+/// Reads `:SS` and a fraction, or nothing, and returns the second, the milliseconds and the
+/// rest of the text.
 fn read_second(text: &[u8]) -> Option<(i64, i64, &[u8])> {
     let Some((&[b':', s1, s2], rest)) = text.split_first_chunk::<3>().filter(|_| text[0] == b':')
     else {

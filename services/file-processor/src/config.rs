@@ -17,7 +17,7 @@ pub struct Config {
         value_name = "URL"
     )]
     pub products_url: String,
-    /// Size limit of a processed file, in bytes, whatever its source.
+    /// Size limit of a processed file, in bytes, for every source.
     #[arg(long, env = "TIDEMARK_FILES_MAX_BYTES", default_value_t = 5 << 30, value_name = "BYTES")]
     pub files_max_bytes: u64,
     /// Size limit of a posted file, in bytes.

@@ -24,7 +24,7 @@ const DESCRIPTION: &str = include_str!("../openapi.json");
 /// Longest name of a file, in characters.
 const MAX_NAME_CHARS: usize = 200;
 
-/// How long a browser may cache a thumbnail. Another version of the object has another thumbnail.
+/// The time for which a browser may cache a thumbnail. Another version of the object has another thumbnail.
 const THUMBNAIL_KEPT: &str = "private, max-age=300";
 
 /// The state of the handlers.
@@ -147,8 +147,8 @@ async fn bad_rows(
 }
 
 fn out_of_reach(error: &object_store::Error) -> Problem {
-    tracing::warn!(%error, "what was made of a file could not be read");
-    Problem::unavailable("what was made of the file cannot be read right now")
+    tracing::warn!(%error, "the results of a file could not be read");
+    Problem::unavailable("the results of the file cannot be read right now")
 }
 
 /// Accepts a file, as the body or as the first file of a form. Answers 202 with the location of its

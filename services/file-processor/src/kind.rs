@@ -2,7 +2,7 @@
 //!
 //! Pictures and unsupported formats begin with signatures ([`foreign`]). Everything else must be
 //! text. JSON is recognised by its brackets; for a text without any sign, the name decides. A file
-//! whose name and content disagree is refused, because the uploader meant something else than what
+//! whose name and content disagree is refused, because the uploader did not mean the content that
 //! would be read. Each refusal contains a remedy.
 
 mod foreign;

@@ -1,4 +1,4 @@
-//! The file processor: reads uploaded files of several kinds and stores what it finds in them.
+//! The file processor: reads uploaded files of several kinds and stores its findings.
 //!
 //! It owns the DynamoDB table `files` and, in the object store, the prefixes `uploads/`,
 //! `thumbnails/` and `bad-rows/`. It publishes and consumes no events; imports of the catalogue go

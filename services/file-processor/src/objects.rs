@@ -1,4 +1,4 @@
-//! The object store: a folder or a bucket. Files are below `uploads/`; what is derived from them is
+//! The object store: a folder or a bucket. Files are below `uploads/`; objects derived from them are
 //! below `thumbnails/` and `bad-rows/`.
 //!
 //! A file is read in ranges, each with the condition that the object still has the processed
@@ -222,7 +222,7 @@ impl Objects {
             .await
     }
 
-    /// Writes `bytes` to `key` and replaces what is there.
+    /// Writes `bytes` to `key` and replaces an object that is there.
     ///
     /// # Errors
     /// When the store fails.

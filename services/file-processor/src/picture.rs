@@ -3,7 +3,7 @@
 //! A picture is decoded only after its header has been checked against the memory limits. The
 //! thumbnail is encoded anew, so it contains nothing of the file but visible pixels: no EXIF, no
 //! location, no second file behind the first. The thumbnail of an animation is its first frame. Its
-//! colours are in sRGB, whatever profile the picture has ([`colour`]), and transparent pixels do
+//! colours are converted from the picture's profile to sRGB ([`colour`]), and transparent pixels do
 //! not tint visible ones ([`small`]).
 
 mod colour;

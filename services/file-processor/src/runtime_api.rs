@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! GET  /2018-06-01/runtime/invocation/next            waits for an event
-//! POST /2018-06-01/runtime/invocation/{id}/response   what the function answers
+//! POST /2018-06-01/runtime/invocation/{id}/response   the function's answer
 //! POST /2018-06-01/runtime/invocation/{id}/error      or why it cannot
 //! ```
 //!
@@ -117,14 +117,14 @@ impl RuntimeApi {
         if self.invocations.send(invocation).is_err() {
             return Err(error_document(
                 "Runtime.Ended",
-                "nobody asks for events any more",
+                "the function no longer requests events",
             ));
         }
 
         answered.await.unwrap_or_else(|_| {
             Err(error_document(
                 "Runtime.NoAnswer",
-                "it asked for the next event first",
+                "it requested the next event first",
             ))
         })
     }
@@ -201,7 +201,7 @@ fn said(shared: &Shared, id: &str, body: &Bytes, of: fn(Value) -> Outcome) -> Re
 
     drop(under_way);
     if outcome.send(of(body)).is_err() {
-        tracing::debug!(id, "nobody waits for what the function says");
+        tracing::debug!(id, "no caller waits for the function's answer");
     }
 
     (StatusCode::ACCEPTED, Json(json!({"status": "OK"}))).into_response()

@@ -13,9 +13,9 @@ use crate::{Batch, Consumer, Lag, Received, Refused};
 
 /// The longest wait for new records, in case the log fails to wake the follower.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// How long to wait, by default, after a refusal before looking whether it was mended.
+/// The default wait after a refusal before the follower tries again.
 pub const REFUSED_WAIT: Duration = Duration::from_secs(30);
-/// How often to look at how far the topic's ends are, and whether it has more partitions.
+/// The pause between two reads of the topic's ends and of its number of partitions.
 const SURVEY_EVERY: Duration = Duration::from_secs(2);
 
 /// The settings of a follower.
@@ -33,7 +33,7 @@ pub struct Follower {
     pub lag: Lag,
     /// The error that stops the follower, for the service's readiness.
     pub refused: Refused,
-    /// How long to wait after a refusal before looking whether it was mended.
+    /// The wait after a refusal before the follower tries again.
     pub refused_wait: Duration,
 }
 

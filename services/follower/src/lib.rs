@@ -11,12 +11,12 @@
 //! ```
 //!
 //! So every record is consumed at least once, in the order of its partition; after a crash or a failure some are handed
-//! over again, and a consumer must not mind. When the log is away the follower waits for it; when the log no longer
-//! holds what was to be read next, it says so and goes on with the oldest that is there.
+//! over again, and a consumer must not mind. When the log is away the follower waits for it; when the log has deleted
+//! the next records, the follower logs it and goes on with the oldest that is there.
 //!
-//! What the log refuses for good (a right is missing, a record is too large) is logged once and kept as a sentence
-//! ([`Refused`]) that makes the service not ready. No position moves meanwhile, so nothing is lost; the follower looks only
-//! once in a while whether it was mended.
+//! A permanent refusal of the log (a right is missing, a record is too large) is logged once and kept as a sentence
+//! ([`Refused`]) that makes the service not ready. No position moves meanwhile, so nothing is lost; the follower looks
+//! only once in a while whether it was mended.
 
 mod follower;
 mod positions;
@@ -40,8 +40,8 @@ pub trait Consumer: Send + Sync + 'static {
         let _ = next;
     }
 
-    /// Whether the log refuses for good what this consumer publishes: it stays refused until an operator changes a right, a
-    /// setting or the record.
+    /// Returns whether the error is a permanent refusal of the consumer's own records, until an operator changes a
+    /// right, a setting or the record.
     fn is_refusal(error: &Self::Error) -> bool {
         let _ = error;
         false
@@ -113,7 +113,7 @@ impl Refused {
     }
 }
 
-/// How far a follower is behind. Clones share it.
+/// The number of records by which a follower is behind. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Lag(Arc<AtomicI64>);
 

@@ -3,7 +3,7 @@
 //! The client's address is the connection's own. If that belongs to a trusted proxy, it is the last
 //! address of `X-Forwarded-For` that does not: entries further left are not trustworthy. One limit
 //! counts by address; of IPv6 by the first 64 bits, because one customer has all addresses of such
-//! a network. Another counts by account, whatever the address, and by address if there is no valid
+//! a network. Another counts by account from all addresses, and by address if there is no valid
 //! token. A third counts sign-ups by address: with unlimited accounts a client would have unlimited
 //! rates.
 

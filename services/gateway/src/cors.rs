@@ -7,7 +7,7 @@ use axum::Router;
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-/// How long a browser may cache a preflight's answer.
+/// The time for which a browser may cache a preflight's answer.
 const MAX_AGE: Duration = Duration::from_secs(3600);
 const METHODS: [Method; 6] = [
     Method::GET,

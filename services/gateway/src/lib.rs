@@ -46,7 +46,7 @@ const BODY_LIMIT_BYTES: usize = 1 << 20;
 const FILES: &str = "files";
 /// The collection whose service stores the answer to a POST with an idempotency key and returns it
 /// again: its contract states this by the parameter `Idempotency-Key`. No other POST is sent twice,
-/// whatever header it has.
+/// with or without that header.
 const KEEPS_KEYS: &str = "/api/orders";
 /// Routes for calls between services; the gateway answers clients as if they did not exist.
 const HIDDEN: [&str; 1] = ["/api/products/reservations"];

@@ -38,6 +38,6 @@ pub trait Courier: Send + Sync {
     /// have been accepted.
     ///
     /// # Errors
-    /// [`Refusal`] when the message was not accepted, as far as is known.
+    /// [`Refusal`] if there is no proof that the message was accepted.
     fn carry<'a>(&'a self, letter: Letter<'a>) -> BoxFuture<'a, Result<(), Refusal>>;
 }

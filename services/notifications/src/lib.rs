@@ -221,7 +221,7 @@ impl Service {
                 .send_due(&self.shutdown)
                 .await
                 .unwrap_or_else(|error| {
-                    tracing::warn!(%error, "it cannot be known what is due");
+                    tracing::warn!(%error, "cannot read the due notifications");
                     0
                 });
 
@@ -308,7 +308,10 @@ fn counters(metrics: &Metrics) -> Counters {
             "notifications_failed_attempts_total",
             "Attempts that are to be made again.",
         ),
-        skipped: counter("notifications_skipped_total", "Notifications for nobody."),
+        skipped: counter(
+            "notifications_skipped_total",
+            "Notifications without a recipient.",
+        ),
         dead: counter(
             "notifications_dead_letters_total",
             "Orders that went to the dead letters.",

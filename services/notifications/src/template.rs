@@ -82,11 +82,11 @@ pub fn order_created(order: &OrderCreated) -> Message {
 
 /// The words about a state that an order has entered.
 struct Words {
-    /// What is said of the order in the subject.
+    /// The order's state, as the subject names it.
     state: &'static str,
-    /// What has happened, with places to fill.
+    /// The sentence about the change, with placeholders.
     sentence: &'static str,
-    /// What happens next.
+    /// The sentence about the next step.
     next: &'static str,
 }
 

@@ -29,12 +29,12 @@ pub struct Config {
     #[arg(long, env = "TIDEMARK_ORDERS_RELAY_POLL", default_value = "100ms", value_name = "DURATION",
           value_parser = humantime::parse_duration)]
     pub orders_relay_poll: Duration,
-    /// How long the relay waits after the log has refused a record or a right, before it looks
+    /// The time for which the relay waits after the log has refused a record or a right, before it looks
     /// whether that was mended. Meanwhile the service is not ready, and orders stay in the outbox.
     #[arg(long, env = "TIDEMARK_ORDERS_RELAY_REFUSED_WAIT", default_value = "30s", value_name = "DURATION",
           value_parser = humantime::parse_duration)]
     pub orders_relay_refused_wait: Duration,
-    /// How long an order may stay unpaid. Then it expires, and its stock can be sold again.
+    /// The longest time for which an order may stay unpaid. Then it expires, and its stock can be sold again.
     #[arg(long, env = "TIDEMARK_ORDERS_UNPAID_FOR", default_value = "30m", value_name = "DURATION",
           value_parser = humantime::parse_duration)]
     pub orders_unpaid_for: Duration,

@@ -1,4 +1,4 @@
-//! Where an order is delivered.
+//! The delivery address of an order.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ const MAX_CHARS: usize = 100;
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Delivery {
-    /// Who receives it.
+    /// The name of the recipient.
     pub name: Text,
     /// Street and number.
     pub street: Text,

@@ -192,7 +192,7 @@ impl Orders {
             return Ok(());
         }
 
-        Err(Problem::forbidden("whose order it is may cancel it, and nothing else").field("status"))
+        Err(Problem::forbidden("the owner of an order may only cancel it").field("status"))
     }
 }
 

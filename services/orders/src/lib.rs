@@ -217,7 +217,7 @@ impl Service {
         })
     }
 
-    /// Does what no request waits for, until a shutdown is requested: releases stock, ends orders
+    /// Runs the tasks that no request waits for, until a shutdown is requested: releases stock, ends orders
     /// that were not paid in time, settles payments that were left behind, and erases addresses of
     /// closed accounts.
     pub async fn work(&self, shutdown: &Shutdown) {

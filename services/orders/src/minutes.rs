@@ -27,7 +27,7 @@ pub struct Minute {
     pub id: u64,
     /// Its start.
     pub minute: Timestamp,
-    /// Number of orders accepted in it, whatever their status now.
+    /// Number of orders accepted in it, in any status.
     pub orders: u64,
     /// Sums of the orders' totals, by currency.
     #[serde(flatten)]

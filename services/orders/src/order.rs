@@ -26,7 +26,7 @@ pub struct NewOrder {
     /// total.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total_cents: Option<u64>,
-    /// Where the order is to be delivered, if anywhere.
+    /// The delivery address, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivery: Option<Delivery>,
 }
@@ -80,7 +80,7 @@ pub struct Order {
     /// The time by which it is to be paid; none once it is no longer pending.
     #[serde(default)]
     pub expires_at: Option<Timestamp>,
-    /// Where it is delivered.
+    /// The delivery address.
     #[serde(default)]
     pub delivery: Option<Delivery>,
 }

@@ -1,4 +1,4 @@
-//! A payment of an order: its states, and what is to be done next. Pure.
+//! A payment of an order: its states, and its next step. Pure.
 //!
 //! ```text
 //! pending ──authorise──▶ authorised ──capture──▶ captured ──refund──▶ refunded
@@ -30,7 +30,7 @@ pub struct Payment {
     pub total_cents: u64,
     /// ISO 4217 code.
     pub currency: String,
-    /// Why it was declined.
+    /// The reason why it was declined.
     pub reason: Option<String>,
     /// The time at which it was made.
     pub created_at: Timestamp,
@@ -59,7 +59,7 @@ pub enum PaymentStatus {
     Refunded,
 }
 
-/// What the provider is to be called for next.
+/// The next call to the provider.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Step {
     /// To hold the money.
@@ -72,7 +72,7 @@ pub enum Step {
     Refund,
 }
 
-/// What is known of the order of a payment.
+/// The state of a payment's order.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Paid {
     /// The order's state.
@@ -125,7 +125,7 @@ impl PaymentStatus {
         matches!(self, Self::Authorised | Self::Captured)
     }
 
-    /// Returns what is to be done about a payment in this state; none if nothing is.
+    /// Returns the next step of a payment in this state; none if it is finished.
     pub fn next_step(self, order: Paid) -> Option<Step> {
         let goes_back = !order.is_by_this || order.status.returns_money();
         match self {

@@ -37,7 +37,7 @@ pub struct Placing {
     pub stock: Stock,
     /// The time that an order may stay unpaid.
     pub unpaid_for: Duration,
-    /// How much one account may hold unpaid.
+    /// The limit of one account's unpaid orders.
     pub limit: Option<UnpaidLimit>,
 }
 

@@ -182,7 +182,7 @@ impl From<ReserveError> for Problem {
             }
             error => {
                 tracing::warn!(%error, "stock was not reserved");
-                Self::unavailable("the catalogue cannot be asked right now")
+                Self::unavailable("the catalogue is unavailable right now")
             }
         }
     }

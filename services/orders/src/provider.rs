@@ -1,8 +1,8 @@
 //! The port of a payment provider, and the provider that is simulated.
 //!
 //! A provider is called by payment id, and a repeated call with the same id has the effect of one:
-//! whoever plugs in a real provider passes the id on as its idempotency key. What a provider decides
-//! later it reports to `POST /orders/payments/events`, as often as it likes.
+//! a real provider is given the id as its idempotency key. A provider reports later decisions
+//! to `POST /orders/payments/events`, as often as it likes.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -53,8 +53,8 @@ pub trait Provider: Send + Sync + 'static {
     fn refund(&self, payment: Uuid) -> Answer<'_, ()>;
 }
 
-/// A provider without money: what it decides is in the token. `sim-approve` is authorised at once,
-/// `sim-decline` is declined, and `sim-later` is decided when somebody reports it. Any other token
+/// A provider without money: the token contains its decision. `sim-approve` is authorised at once,
+/// `sim-decline` is declined, and `sim-later` is decided by a report. Any other token
 /// is declined.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Simulated;

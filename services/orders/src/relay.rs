@@ -21,9 +21,9 @@
 //!   successor did could publish behind the successor's back.
 //! - A batch is deleted only once the log's progress is its number or a higher one.
 //! - After a failure nothing is assumed: the publisher is opened again and its progress read.
-//! - What the log refuses for good (a record that is too large, a missing right) is logged once, makes the service not
-//!   ready with that sentence, and stays in the outbox. The relay then looks only once in a while whether it was
-//!   mended.
+//! - A permanent refusal of the log (a record that is too large, a missing right) is logged once, makes the service not
+//!   ready with that sentence, and leaves the batch in the outbox. The relay then checks only once in a while whether
+//!   it was mended.
 //!
 //! This module uses no SQL, log or clock: [`edge`] carries the actions out. `schedules.rs` tests
 //! the rules with thousands of schedules in which relays pause, are killed and compete, and checks

@@ -1,5 +1,5 @@
-//! Takes each payment to its end: calls the provider for the next step, stores what it answered, and
-//! repeats what was interrupted.
+//! Takes each payment to its end: calls the provider for the next step, stores its answer, and
+//! repeats interrupted steps.
 //!
 //! A request for a payment takes its steps at once. The task here takes those of payments that were
 //! left behind: by a process that died, by a provider that was away, or by an order that was
@@ -89,7 +89,7 @@ impl Settling {
         })
     }
 
-    /// Settles what was left behind, until a shutdown is requested.
+    /// Settles payments that were left behind, until a shutdown is requested.
     pub async fn run(&self, shutdown: &Shutdown) {
         let mut left_after = LEFT_AFTER;
         while !shutdown.is_requested() {

@@ -19,7 +19,7 @@ use crate::store::{Store, StoreError};
 
 /// The age after which a claim's request is certainly dead: far longer than any request may take.
 const CLAIM_AGE: Duration = Duration::from_secs(120);
-/// How long the reply for an idempotency key is kept.
+/// The time for which the reply for an idempotency key is kept.
 const REPLY_AGE: Duration = Duration::from_secs(24 * 3600);
 /// Interval between checks for old claims.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
@@ -98,7 +98,7 @@ enum Release {
     Unreachable,
 }
 
-/// One round. What fails is logged, and stops nothing that could succeed.
+/// One round. A failure is logged, and does not stop the rest.
 async fn give_back(store: &Store, products: &Products, failed: &mut Failed) {
     let now = Timestamp::now();
     warn("old claims", give_up_old_claims(store, now).await);

@@ -1,5 +1,5 @@
 //! Orders in SQL. This module reads them; [`placing`] stores new ones, [`changes`] moves them from
-//! state to state, and [`payments`] has what was paid for them.
+//! state to state, and [`payments`] has their payments.
 
 mod addresses;
 mod by_minute;

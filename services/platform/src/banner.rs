@@ -15,7 +15,7 @@ pub struct Banner {
     access: Asked,
 }
 
-/// Who has to show who they are.
+/// The callers that must authenticate.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Asked {
     /// No caller.
@@ -27,7 +27,7 @@ pub enum Asked {
 }
 
 impl Asked {
-    /// Returns what the settings mean.
+    /// Returns the meaning of the settings.
     pub fn of(access: AuthMode, names_admin: bool) -> Self {
         match (access, names_admin) {
             (AuthMode::Open, _) => Self::Nobody,
@@ -95,7 +95,7 @@ impl fmt::Display for Banner {
 fn who_is_asked(access: Asked) -> &'static str {
     match access {
         Asked::Nobody => {
-            "open: whoever can connect may do everything (--auth enforced asks who they are)"
+            "open: anyone who can connect may do everything (--auth enforced makes callers authenticate)"
         }
         Asked::Everybody => "enforced: callers show who they are",
         Asked::EverybodyWithoutAdmin => {
@@ -114,7 +114,7 @@ fn what_is_there(part: Part) -> &'static str {
         Part::Notifications => "messages to customers",
         Part::Analytics => "counts per user and minute",
         Part::StreamJob => "status and metrics of the stream job",
-        Part::Files => "uploads, and what was found in them",
+        Part::Files => "uploads, and the findings in them",
     }
 }
 
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn it_says_whether_callers_are_asked_who_they_are() {
         let said = |access| Banner::new(&[], None, access).to_string();
-        assert!(said(Asked::Nobody).contains("whoever can connect may do everything"));
+        assert!(said(Asked::Nobody).contains("anyone who can connect may do everything"));
         assert!(said(Asked::Everybody).contains("callers show who they are\n"));
     }
 

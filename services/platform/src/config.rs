@@ -72,7 +72,7 @@ impl Cli {
 /// The part to run: the whole platform, or one service.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Everything in one process (what runs without a command).
+    /// Everything in one process (the default command).
     All(Box<AllSettings>),
     /// The gateway alone.
     Gateway(Box<AloneSettings<gateway::Config>>),

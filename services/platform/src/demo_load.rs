@@ -37,7 +37,7 @@ const DOMAIN: &str = "demo.example";
 const CALL_LIMIT: Duration = Duration::from_secs(10);
 /// The wait after a request that failed.
 const AFTER_A_FAILURE: Duration = Duration::from_millis(500);
-/// How long the services may take to start before failures are worth a warning.
+/// The time for the services to start; failures after it are logged as warnings.
 const STARTING: Duration = Duration::from_secs(10);
 /// The most products in one order.
 const MOST_PRODUCTS: usize = 3;
@@ -51,7 +51,7 @@ const FULL_STOCK: i64 = 200;
 /// The settings of the simulated customers.
 #[derive(Args, Clone, Debug, Default)]
 pub struct DemoLoad {
-    /// Orders a minute that simulated customers place; 0 for none. They refill what is sold out.
+    /// Orders a minute that simulated customers place; 0 for none. They refill sold-out products.
     /// Needs `--auth open`.
     #[arg(long, env = "TIDEMARK_DEMO_LOAD", value_name = "ORDERS", default_value_t = 0,
           value_parser = clap::value_parser!(u32).range(..=6_000))]
@@ -61,7 +61,7 @@ pub struct DemoLoad {
 /// Callers must authenticate, and the simulated customers have no passwords.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
-    "--demo-load needs --auth open: simulated customers have no passwords and refill the catalogue as nobody in particular"
+    "--demo-load needs --auth open: simulated customers have no passwords and refill the catalogue without an account"
 )]
 pub struct NeedsOpenAccess;
 
@@ -180,7 +180,7 @@ pub async fn run(
 
     while !shutdown.is_requested() {
         let wait = match shop.one_order(&mut customers).await {
-            // An order takes time, too; what is missed by more than a pause is not caught up with.
+            // An order takes time, too. Orders that are late by more than a pause are not placed any more.
             Ok(()) => {
                 let pause = settings.pause();
                 let now = Instant::now();

@@ -33,7 +33,7 @@ pub enum ReplayError {
     },
     /// The service rejected the credentials.
     #[error(
-        "the service asks who calls: give its --service-secret (TIDEMARK_SERVICE_SECRET), the one that it was started with"
+        "the service authenticates its callers: give its --service-secret (TIDEMARK_SERVICE_SECRET), the one that it was started with"
     )]
     Unknown,
     /// The service refused the request.

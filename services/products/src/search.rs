@@ -57,7 +57,7 @@ pub enum Sort {
     Newest,
     /// By folded name.
     Name,
-    /// The cheapest first, by the number of minor units in whatever currency.
+    /// The cheapest first, by the number of minor units; currencies are not converted.
     Cheapest,
     /// The most expensive first.
     Dearest,

@@ -10,7 +10,7 @@
 //! of its own, so sales and changes of the description do not wait for each other ([`replacing`]). The indexes are
 //! eventually consistent: a product is found by id at once, and in a list soon after.
 //!
-//! `reservations` stores what orders took from the stock, by the order's key. Searches use an index
+//! `reservations` stores the units that orders took from the stock, by the order's key. Searches use an index
 //! in memory, which is updated by this process's writes and by reading the table ([`searching`]).
 
 mod replacing;
@@ -88,7 +88,7 @@ struct Row {
     category: Option<String>,
     attributes: Object,
     version: u64,
-    /// Absent from products that earlier versions stored and nobody has bought since.
+    /// Absent from products that earlier versions stored and that were not bought since.
     #[serde(default)]
     stock_version: u64,
     created_at: Timestamp,

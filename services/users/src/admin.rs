@@ -1,6 +1,6 @@
 //! The first admin: the account that the settings name, appointed at start.
 //!
-//! The operator of the service's environment decides who is admin. Somebody else may have signed up
+//! The operator of the service's environment appoints the admin. Another person may have signed up
 //! with the address before: the account is then taken over, with the password of the settings. Once
 //! appointed it is left unchanged, so that its owner may choose another password.
 

@@ -6,7 +6,7 @@
 //! | anybody else | the account, all strangers together | 10, then one every 6 seconds |
 //! | anybody else | the address | 30, then one every 2 seconds |
 //!
-//! A stranger spends from two allowances and needs room in both: nobody can use up a known client's
+//! A stranger spends from two allowances and needs room in both: strangers cannot use up a known client's
 //! allowance, and one address cannot use up another's. A guess counts when its hash begins;
 //! the right password gives it back. A guess that its caller abandons in the queue costs nothing.
 //!
@@ -145,7 +145,7 @@ impl Attempts {
         }
     }
 
-    /// Returns a counter's key. It has the same size for every value, and nobody can choose two
+    /// Returns a counter's key. It has the same size for every value, and a client cannot choose two
     /// values with equal keys.
     fn key_of(&self, value: impl Hash) -> u64 {
         self.key.hash_one(value)
@@ -207,7 +207,7 @@ mod tests {
         }
     }
 
-    /// How many of `n` attempts are admitted.
+    /// Returns the number of admitted attempts among `n`.
     fn admitted(attempts: &Attempts, guess: &Guess, n: usize, now: Instant) -> usize {
         (0..n)
             .filter(|_| attempts.count(guess, now).is_ok())

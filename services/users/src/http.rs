@@ -34,7 +34,7 @@ pub struct Users {
     pub sessions: Sessions,
     pub attempts: Arc<Attempts>,
     /// Whether authentication is off. If it is on, a sign-up needs a password: the account would
-    /// otherwise belong to nobody.
+    /// otherwise have no owner.
     pub is_open: bool,
 }
 
@@ -133,7 +133,7 @@ async fn change(
     {
         let found = users.store.credentials(id).await?;
         let credentials = found.ok_or_else(no_such_user)?;
-        // Whoever has the address can have a new password sent: it is as good as the password.
+        // The owner of the address can have a new password sent, so the address is as good as the password.
         if credentials.email != email.as_str() {
             access::require_current_password(&users, &client, &credentials, password).await?;
         }
@@ -166,7 +166,7 @@ fn is_admin_for_another(caller: Caller, id: i64) -> bool {
 }
 
 fn password_needed() -> Problem {
-    Problem::unprocessable("a password is needed, or nobody could log in").field("password")
+    Problem::unprocessable("a password is needed to log in").field("password")
 }
 
 fn no_such_user() -> Problem {

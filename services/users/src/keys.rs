@@ -21,9 +21,9 @@ use uuid::Uuid;
 
 use crate::store::{epochs, signing_keys};
 
-/// How long keys are cached before SQL is read again.
+/// The time for which keys are cached before SQL is read again.
 const KNOWN_FOR: Duration = Duration::from_secs(60);
-/// How long a new key is published before it signs.
+/// The time for which a new key is published before it signs.
 const PUBLISHED_AHEAD: Duration = Duration::from_secs(600);
 /// The prefix of an Ed25519 key in PKCS #8 (RFC 8410, 7); 32 random bytes follow.
 const PKCS8_PREFIX: [u8; 16] = [

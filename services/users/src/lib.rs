@@ -3,7 +3,7 @@
 //! The service owns the SQL tables `users`, `admins`, `known_clients`, `refresh_tokens`,
 //! `sessions`, `signing_keys` and `token_epochs`. It publishes and consumes no records. Orders
 //! refer to users by a foreign key, so the account of a user who has ordered is closed
-//! instead of deleted: the row stays without anything that tells whose it was. E-mail addresses
+//! instead of deleted: the row stays without any personal data. E-mail addresses
 //! are unique without regard to case; passwords are stored as argon2id hashes and never leave the
 //! store.
 //!

@@ -120,7 +120,7 @@ pub enum ClusterError {
     #[error("process {0} went away: the attempt ends in all processes")]
     Lost(u16),
     /// A process hangs or is cut off.
-    #[error("process {process} has said nothing for {limit:?}: the attempt ends in all processes")]
+    #[error("process {process} has sent nothing for {limit:?}: the attempt ends in all processes")]
     Silent {
         /// The other process.
         process: u16,
@@ -135,7 +135,7 @@ pub enum ClusterError {
     PartitionsAdded,
     /// A stop was requested in another process.
     #[error(
-        "another process of the job was asked to stop: what is closed is committed, all processes start again"
+        "another process of the job received a stop request: closed windows are committed, and all processes start again"
     )]
     Stopped,
 }

@@ -81,7 +81,7 @@ impl Metrics {
             ),
             late: register.counters(
                 "late_total",
-                "Late records, by what became of them.",
+                "Late records, by outcome.",
                 "outcome",
             ),
             rows: register.counter("rows_total", "Rows of windows, new and corrected."),

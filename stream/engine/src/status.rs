@@ -282,7 +282,7 @@ impl Facts {
 
         let end = match (first.end_as_of_ms, first.end_offset) {
             (_, Some(end)) if end > first.next_offset => {
-                format!("the log ended at offset {end} when last asked")
+                format!("the log ended at offset {end} when it was last read")
             }
             (Some(as_of_ms), _) => format!("its end was confirmed as of {}", instant(as_of_ms)),
             (None, _) => "its end was never confirmed".to_owned(),

@@ -22,7 +22,7 @@ use serde::Serialize;
 
 use crate::store::StoreError;
 
-/// What tables of the same address with another `Accept` differ by.
+/// The header by which tables of one address differ.
 const VARY: (header::HeaderName, &str) = (header::VARY, "accept");
 
 /// A format of replies.

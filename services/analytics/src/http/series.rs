@@ -16,7 +16,7 @@ use crate::audit::StoredMinute;
 use crate::series::{NoSeries, Point, Series, Step, Steps};
 use crate::store::{Starts, StoreError};
 
-/// How long to wait for the orders of minutes that are not counted yet.
+/// The time limit for reading the orders of minutes that are not counted yet.
 const STORED_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The query.

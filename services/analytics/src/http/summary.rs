@@ -16,7 +16,7 @@ use crate::audit::Sum;
 use crate::store::{Starts, StoreError};
 use crate::summary::{DAY_MS, HOUR_MS, Range, Span, Summary, TOP, of_one};
 
-/// How long a summary is reused. Computing one reads every window of a day.
+/// The time for which a summary is reused. Computing one reads every window of a day.
 pub(super) const SUMMARY_AGE: Duration = Duration::from_secs(1);
 /// Number of counts of a user that one query reads.
 const COUNTS_PAGE: usize = 500;

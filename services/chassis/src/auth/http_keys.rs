@@ -36,7 +36,7 @@ enum HttpKeysError {
     Unexpected(StatusCode),
     #[error("the answer did not end well: {0}")]
     Broken(#[source] Box<dyn Error + Send + Sync>),
-    #[error("the answer is not what is published there: {0}")]
+    #[error("the answer is not a key set: {0}")]
     NoKeys(#[from] serde_json::Error),
 }
 

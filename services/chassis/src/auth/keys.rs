@@ -16,10 +16,10 @@ use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet};
 
 use super::token::TokenError;
 
-/// How long keys are used without another read. A new key is published for longer than this before
+/// The time for which keys are used without another read. A new key is published for longer than this before
 /// it signs.
 const FRESH_FOR: Duration = Duration::from_secs(300);
-/// How long keys are used when the source is unavailable.
+/// The time for which keys are used when the source is unavailable.
 const KEPT_FOR: Duration = Duration::from_secs(3600);
 const PAUSE: Duration = Duration::from_secs(10);
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);

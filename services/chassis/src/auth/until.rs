@@ -30,8 +30,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Until {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
         let auth = parts.extensions.get::<Auth>().cloned();
-        let auth =
-            auth.ok_or_else(|| Problem::internal("a route that asks who calls is not protected"))?;
+        let auth = auth
+            .ok_or_else(|| Problem::internal("a route that needs its caller is not protected"))?;
 
         if auth.is_open() {
             return Ok(Self(None));

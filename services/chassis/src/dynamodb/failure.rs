@@ -51,7 +51,7 @@ impl From<StoreError> for Problem {
             StoreError::Unreadable(error) => Self::internal(error),
             error @ StoreError::DynamoDb(_) => {
                 tracing::warn!(%error, "a request failed");
-                Self::unavailable("what is stored cannot be reached; try again")
+                Self::unavailable("the store cannot be reached; try again")
             }
         }
     }

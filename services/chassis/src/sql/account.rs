@@ -12,7 +12,7 @@ use sqlx::{AnyConnection, Connection, Executor, Row};
 
 use super::{Database, Dialect, trusted};
 
-/// A table, and what an account may do with it.
+/// A table, and an account's rights to it.
 #[derive(Clone, Copy, Debug)]
 pub enum Right {
     /// Reads, inserts, updates and deletes the rows of this table.

@@ -39,7 +39,7 @@ const SEND_LIMIT: Duration = Duration::from_secs(5);
 /// Longest delay of the process's exit while the last spans are sent.
 const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 
-/// Where traces go.
+/// The destination of traces.
 #[derive(Args, Clone, Debug)]
 pub struct TraceSettings {
     /// Base address of a collector of traces that takes OTLP over HTTP, such as

@@ -19,7 +19,7 @@ const ROWS_TRIED: usize = 100;
 /// still has a score, which depends on the look of its fields.
 const NONE_AGREES: f64 = 0.01;
 
-/// The share of agreeing rows at which a text without a telling name counts as a table.
+/// The share of agreeing rows at which a text whose name does not decide counts as a table.
 const MOST_AGREE: f64 = 0.5;
 
 /// The dialect of a CSV.

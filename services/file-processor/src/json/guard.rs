@@ -1,7 +1,7 @@
 //! A stream of JSON that ends before one token fills the memory.
 //!
 //! `serde_json` buffers a whole string or number before it passes it on. The guard reads the bytes
-//! first and counts the length of the current token. It only distinguishes strings from what is
+//! first and counts the length of the current token. It only distinguishes strings from the bytes
 //! between them and needs no further knowledge of JSON.
 
 use std::io::{self, Read};

@@ -1,6 +1,6 @@
 //! Unsupported files: their names and a remedy for their owners. Pure.
 //!
-//! They are recognised by their content, whatever their name: a spreadsheet called `.csv` is still
+//! They are recognised by their content and not by their name: a spreadsheet called `.csv` is still
 //! a spreadsheet.
 
 use crate::finding::{Reason, Refusal};
@@ -14,8 +14,8 @@ pub(super) struct Foreign {
 
 const AS_PICTURE: &str = "save it as JPEG or PNG";
 const AS_CSV: &str = "save the sheet as CSV (UTF-8)";
-const AS_TEXT: &str = "save what is in it as CSV or JSON";
-const UNPACKED: &str = "unpack it, and upload what is in it";
+const AS_TEXT: &str = "save its content as CSV or JSON";
+const UNPACKED: &str = "unpack it, and upload the files in it";
 const OF_VIDEO: &str = "upload a picture of it, as JPEG or PNG";
 const OF_PROGRAM: &str = "upload CSV, JSON, NDJSON or a picture";
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use axum::http::{HeaderMap, header};
 use chassis::auth::{Auth, Caller};
 
-/// How long a cached account is used.
+/// The time for which a cached account is used.
 const KEPT_FOR: Duration = Duration::from_secs(30);
 /// Largest number of cached accounts, of some hundred bytes each.
 const MOST: usize = 10_000;

@@ -169,7 +169,7 @@ impl Store {
         Ok(())
     }
 
-    /// Makes the notification's errand due, on whichever shelf it is. Returns `false` if there is
+    /// Makes the notification's errand due, on any shelf. Returns `false` if there is
     /// none.
     ///
     /// # Errors

@@ -17,7 +17,7 @@ use crate::settle::SettleError;
 use crate::status::Status;
 use crate::store::Observed;
 
-/// The most payments of one order: beyond it, somebody is trying cards.
+/// The most payments of one order. More of them would let a client try stolen cards.
 const MAX_PAYMENTS: usize = 10;
 
 /// The body of a request to pay.
@@ -56,7 +56,7 @@ pub(super) struct Report {
     reason: Option<String>,
 }
 
-/// What a provider reports.
+/// A provider's report.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Reported {
@@ -131,7 +131,7 @@ pub(super) async fn create(
     }
 }
 
-/// `POST /orders/payments/events`: what a provider decided later. A repeated report changes nothing.
+/// `POST /orders/payments/events`: a later decision of a provider. A repeated report changes nothing.
 pub(super) async fn report(
     _: Trusted,
     State(orders): State<Orders>,

@@ -27,7 +27,7 @@ const TOPIC_PARTITIONS: u32 = 4;
 const TOPIC_RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Time limit of one SQL transaction.
 const SQL_LIMIT: Duration = Duration::from_secs(10);
-/// How long the relay runs after a shutdown request, so that accepted orders are published.
+/// The time for which the relay runs after a shutdown request, so that accepted orders are published.
 const STOP_LIMIT: Duration = Duration::from_secs(2);
 
 /// The refusal that stops the relay, in one sentence; none while it can publish. Clones share it.
@@ -62,7 +62,7 @@ pub struct RelayParts {
     pub written: Arc<Notify>,
     /// The relay's metrics.
     pub metrics: RelayMetrics,
-    /// How long a lease lasts without renewal.
+    /// The duration of a lease without renewal.
     pub lease: Duration,
     /// Interval between checks for rows that other replicas wrote.
     pub poll: Duration,
@@ -210,7 +210,7 @@ impl Edge {
             _ => {}
         }
 
-        // Everything that waited is published, somebody has removed it, or another relay leads.
+        // Every waiting batch is published or was removed, or another relay leads.
         if matches!(
             outcome,
             Outcome::Published | Outcome::Stamped { rows: 0 } | Outcome::NotHolder

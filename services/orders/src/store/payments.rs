@@ -33,12 +33,12 @@ const OPEN: &str = "SELECT p.id FROM payments p JOIN orders o ON o.id = p.order_
 /// Longest reason that is stored, in characters.
 const MAX_REASON_CHARS: usize = 500;
 
-/// What was observed of a payment.
+/// An observation of a payment.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Observed {
     /// The state that it is in.
     pub status: PaymentStatus,
-    /// Why it was declined.
+    /// The reason why it was declined.
     pub reason: Option<String>,
 }
 
@@ -80,7 +80,7 @@ impl Store {
         Ok(transaction.commit().await?)
     }
 
-    /// Returns a payment, and what is known of its order.
+    /// Returns a payment, and the state of its order.
     pub async fn payment(&self, id: Uuid) -> Result<Option<(Payment, Paid)>, StoreError> {
         let row = sqlx::query(ONE)
             .bind(id.to_string())
@@ -115,7 +115,7 @@ impl Store {
         Ok(rows.iter().map(id).collect::<Result<_, _>>()?)
     }
 
-    /// Stores what was observed of a payment, and changes its order accordingly. What is known
+    /// Stores an observation of a payment, and changes its order accordingly. An observation that is known
     /// already, or came too late to matter, changes nothing. Returns whether there is such a
     /// payment.
     pub async fn observe(

@@ -18,7 +18,7 @@ const INSERT_ORDER: &str = "INSERT INTO orders \
 const INSERT_ITEM: &str = "INSERT INTO order_items (order_id, line, product_id, quantity, unit_price_cents) VALUES (?, ?, ?, ?, ?)";
 const KEEP_REPLY: &str = "UPDATE idempotency_keys SET reply = ? WHERE reservation_key = ?";
 
-/// What is stored as an order.
+/// The data that is stored as an order.
 #[derive(Clone, Debug)]
 pub struct Placement {
     pub priced: Priced,
@@ -27,7 +27,7 @@ pub struct Placement {
     pub traceparent: Option<String>,
     /// The time that the order may stay unpaid.
     pub unpaid_for: Duration,
-    /// How much its account may hold unpaid.
+    /// The limit of its account's unpaid orders.
     pub limit: Option<UnpaidLimit>,
 }
 

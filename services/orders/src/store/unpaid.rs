@@ -1,4 +1,4 @@
-//! How many unpaid orders each account has, and how many pieces they hold: one row an account,
+//! The numbers of each account's unpaid orders and of the pieces in them: one row an account,
 //! changed in the transactions that store an order and that end its being unpaid.
 
 use chassis::sql::Database;
@@ -14,7 +14,7 @@ const SUBTRACT: &str = "UPDATE unpaid_orders SET \
                         orders = CASE WHEN orders > 0 THEN orders - 1 ELSE 0 END, \
                         pieces = CASE WHEN pieces > ? THEN pieces - ? ELSE 0 END WHERE user_id = ?";
 
-/// How much one account may hold unpaid.
+/// The limit of one account's unpaid orders.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct UnpaidLimit {
     /// Number of orders.

@@ -23,7 +23,7 @@ pub(super) async fn reserve(
             Err(Problem::unprocessable("the key stands for other items").field("key"))
         }
         Reserved::KeyTaken(Status::Released) => {
-            Err(Problem::conflict("what the key stood for was released").field("key"))
+            Err(Problem::conflict("the reservation of this key was released").field("key"))
         }
         Reserved::Unknown(id) => {
             let field = field_of(&request, |product_id| product_id == id, "product_id");

@@ -83,7 +83,7 @@ impl Store {
         Err(NotChanged::Store(StoreError::Busy))
     }
 
-    /// Writes `after` in the place of `before`, and returns what is stored then. Returns none if
+    /// Writes `after` in the place of `before`, and returns the stored product. Returns none if
     /// the product is another one by now, or a sale holds it.
     async fn replace(
         &self,
@@ -101,7 +101,7 @@ impl Store {
             .expression_attribute_values(":before", number(before.version));
 
         if changes_stock {
-            // Absent is what products of earlier versions have.
+            // Products of earlier versions do not have the attribute.
             let absent = match before.stock_version {
                 0 => "attribute_not_exists(#stock_version) OR ",
                 _ => "",

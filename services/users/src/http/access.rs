@@ -22,7 +22,7 @@ use crate::session::SessionError;
 use crate::store::Credentials;
 use crate::user::{Email, NewPassword, Password};
 
-/// How long verifiers may keep the keys.
+/// The longest time for which verifiers may keep the keys.
 const KEYS_KEPT: HeaderValue = HeaderValue::from_static("public, max-age=300");
 
 const EPOCHS_KEPT: HeaderValue = HeaderValue::from_static("no-store");

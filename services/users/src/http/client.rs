@@ -33,7 +33,7 @@ pub(super) struct Client {
     /// The address; of IPv6 the first 64 bits, because one customer has all addresses of such a
     /// network.
     pub(super) network: IpAddr,
-    /// What it calls itself.
+    /// Its own name, from the header `User-Agent`.
     user_agent: String,
     /// The secret in the device's cookie.
     device: Option<String>,
@@ -49,12 +49,12 @@ impl Client {
         device.into_iter().chain([network]).collect()
     }
 
-    /// Where a session is used from that it uses.
+    /// The place from which it uses a session.
     pub(super) fn used_from(&self) -> UsedFrom {
         UsedFrom::new(self.network.to_string(), &self.user_agent)
     }
 
-    /// How it waits for a turn to hash, as somebody whom no account knows.
+    /// Returns the way to wait for a turn to hash, as a client without an account.
     pub(super) fn as_stranger(&self) -> Waiter {
         Waiter {
             network: self.network,

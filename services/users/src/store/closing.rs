@@ -1,5 +1,5 @@
 //! The end of an account. One without orders is deleted. One with orders is closed: its row stays for
-//! the books of the orders service, which refer to it, and nothing in it tells whose it was.
+//! the books of the orders service, which refer to it, and has no personal data.
 
 use events::Timestamp;
 use sqlx::AnyConnection;
@@ -37,7 +37,7 @@ impl Store {
         let mut transaction = self.database.write().await?;
         sessions::end_all(transaction.connection(), id, now).await?;
         let closed = sqlx::query(ANONYMISE)
-            // No address has this domain (RFC 2606), so nobody can sign up with it.
+            // No address has this domain (RFC 2606), so it cannot sign up.
             .bind(format!("closed-{id}@invalid"))
             .bind(millis(now))
             .bind(id)

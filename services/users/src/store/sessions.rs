@@ -1,4 +1,4 @@
-//! The sessions of accounts: the table `sessions`, and what ends with a session.
+//! The sessions of accounts: the table `sessions`, and the tokens that end with a session.
 //!
 //! A session ends together with its refresh tokens (`refresh_tokens`); access tokens are revoked by
 //! the account's next epoch (`epochs`).

@@ -113,7 +113,7 @@ pub enum InspectError {
     Newer(ManifestId),
     /// No checkpoint is whole, so none can be kept.
     #[error(
-        "nothing was deleted, for none of the {0} checkpoints is whole; `checkpoints verify` says what is wrong with them"
+        "nothing was deleted, because none of the {0} checkpoints is whole; `checkpoints verify` shows their damage"
     )]
     NoneWhole(usize),
     /// The runtime could not be started.

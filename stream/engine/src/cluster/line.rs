@@ -152,7 +152,7 @@ impl Line {
             }
             Message::Welcome(_) => Err(Error::new(
                 ErrorKind::PermissionDenied,
-                "it does not show that it knows the job's secret",
+                "it does not prove that it has the job's secret",
             )),
             Message::Refused(reason) => Ok(Err(reason)),
             other => Err(unexpected(&other)),
@@ -194,9 +194,9 @@ impl Line {
         };
 
         if !trust.is_proved(&proof, End::Caller, &meeting) {
-            tracing::error!(process, from = %self.peer()?, "somebody who does not know the job's secret is not taken");
+            tracing::error!(process, from = %self.peer()?, "a caller without the job's secret is rejected");
             let reason =
-                "it does not know the job's secret (TIDEMARK_CLUSTER_SECRET), or knows another";
+                "it does not have the job's secret (TIDEMARK_CLUSTER_SECRET), or has another";
             self.send(&Message::Refused(reason.to_owned())).await?;
             return Ok(None);
         }

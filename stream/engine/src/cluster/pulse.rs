@@ -97,7 +97,7 @@ async fn hear(mut from: impl AsyncRead + Unpin, to: Sender<Result<Message>>, lim
             Ok(heard) => heard,
             Err(_) => Err(Error::new(
                 ErrorKind::TimedOut,
-                format!("it has said nothing for {limit:?}"),
+                format!("it has sent nothing for {limit:?}"),
             )),
         };
         let is_last = !matches!(&heard, Ok(message) if *message != Message::Farewell);
@@ -157,7 +157,7 @@ mod tests {
         let begun = Instant::now();
         let error = one.hear().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
-        assert_eq!(error.to_string(), "it has said nothing for 10s");
+        assert_eq!(error.to_string(), "it has sent nothing for 10s");
         assert_eq!(begun.elapsed().as_secs(), 10);
         assert!(!one.is_alive());
         drop(hanging);

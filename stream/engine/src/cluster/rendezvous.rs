@@ -113,7 +113,7 @@ impl<'a> Door<'a> {
                 Some(greeting) = self.greetings.join_next() => match greeting {
                     Ok(Ok(Some(greeting))) => return greeting,
                     Ok(Ok(None)) => {}
-                    Ok(Err(error)) => tracing::debug!(%error, "somebody called and was no process of a job"),
+                    Ok(Err(error)) => tracing::debug!(%error, "a caller was not a process of a job"),
                     Err(error) => tracing::error!(%error, "answering a call failed"),
                 },
             }
@@ -122,7 +122,7 @@ impl<'a> Door<'a> {
 
     fn answer(&mut self, socket: TcpStream, from: SocketAddr) {
         if !self.members.trust.reaches(from.ip()) {
-            tracing::error!(%from, "somebody on another machine called and is not answered: the job has no secret");
+            tracing::error!(%from, "a call from another machine is not answered: the job has no secret");
             return;
         }
 

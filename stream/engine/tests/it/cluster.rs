@@ -346,7 +346,7 @@ fn a_process_that_hangs_ends_the_attempt_in_all_and_everything_is_counted_once()
         starts > 2
             && ends
                 .iter()
-                .any(|end| end.contains("has said nothing for 2s")),
+                .any(|end| end.contains("has sent nothing for 2s")),
         "{ends:?}"
     );
 }

@@ -63,7 +63,7 @@ enum State {
 /// The reason why a login cannot be completed. It continues a sentence about the broker.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LoginError {
-    #[error("does not prove that it knows {user:?}: {source}")]
+    #[error("does not prove that it has the credentials of {user:?}: {source}")]
     Scram { user: String, source: ScramError },
     #[error("answered the login with bytes that are no text")]
     NoText,

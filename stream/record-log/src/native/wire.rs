@@ -60,7 +60,7 @@ pub(super) enum WireError {
         request: &'static str,
         limit: Duration,
     },
-    #[error("the broker {broker} answered {request} with what cannot be read: {source}")]
+    #[error("the broker {broker} answered {request} with bytes that cannot be read: {source}")]
     Malformed {
         broker: Address,
         request: &'static str,

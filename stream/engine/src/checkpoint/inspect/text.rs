@@ -177,7 +177,7 @@ pub fn prune(plan: &Plan, dry_run: bool) -> String {
     let mut lines = vec![format!("kept: {}", plan.kept.join(", "))];
     if !plan.left.is_empty() {
         lines.push(format!(
-            "left, though damaged, for what they lack may be restored: {}",
+            "left, though damaged, because their missing objects may be restored: {}",
             plan.left.join(", ")
         ));
     }

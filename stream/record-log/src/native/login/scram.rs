@@ -53,10 +53,10 @@ pub(in crate::native) enum ScramError {
     #[error("its nonce does not continue the client's: something answers in the broker's place")]
     ForeignNonce,
     #[error(
-        "it asks for {0} iterations; {LEAST_ITERATIONS} to {MOST_ITERATIONS} are accepted: set the user's credentials anew"
+        "it requires {0} iterations; {LEAST_ITERATIONS} to {MOST_ITERATIONS} are accepted: set the user's credentials anew"
     )]
     Iterations(u32),
-    #[error("it asks for the extension {0:?}, which this client does not have")]
+    #[error("it requires the extension {0:?}, which this client does not have")]
     Extension(String),
     #[error("it ended the exchange with {0:?}")]
     Rejected(String),

@@ -80,7 +80,7 @@ fn reason(code: Code) -> Option<&'static str> {
         | Code::SASL_AUTHENTICATION_FAILED => "a right is missing",
         Code::UNSUPPORTED_VERSION => "the broker is too old for it: Kafka 3.7 or newer is needed",
         Code::UNSUPPORTED_COMPRESSION_TYPE => "the broker does not take lz4",
-        Code::INVALID_TXN_STATE => "its transaction is not what the coordinator has",
+        Code::INVALID_TXN_STATE => "its transaction differs from the coordinator's",
         Code::INVALID_TRANSACTION_TIMEOUT => {
             "transaction.timeout.ms is greater than the broker's transaction.max.timeout.ms"
         }

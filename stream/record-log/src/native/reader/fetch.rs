@@ -152,7 +152,7 @@ impl Answer {
 
         let topics = input.array(|answered| {
             if answered.uuid()? != *topic {
-                return Err(Malformed("it is about a topic that was not asked for"));
+                return Err(Malformed("it is about a topic that was not requested"));
             }
             let partitions = answered.array(|partition| Fetched::read(partition, body.len()))?;
             answered.skip_tags()?;

@@ -183,7 +183,7 @@ impl Fetcher {
                 partition,
                 read_up_to = wanted.offset,
                 differs_from = offset,
-                "the leader's log differs from what was read of it before: records were lost by an unclean election"
+                "the leader's log differs from the records read before: records were lost by an unclean election"
             );
             slot.found = Some(Found::Lost);
         } else if code == Code::OFFSET_OUT_OF_RANGE {

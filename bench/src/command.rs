@@ -41,7 +41,7 @@ pub enum Command {
     Throughput(crate::throughput::Args),
     /// Measures the cost of a request in the gateway, beside nginx and a gateway in Flask.
     Gateway(crate::gateway::Args),
-    /// Floods a platform from one address, and measures what a customer at another one meets.
+    /// Floods a platform from one address, and measures the answers for a customer at another one.
     Overload(crate::overload::Args),
     /// Measures the memory of each service in a process of its own, idle and after a little
     /// traffic.
@@ -52,7 +52,7 @@ pub enum Command {
     Pressure(crate::pressure::Args),
     /// Measures checkpoints, and starts from them, by the size of the state.
     Recovery(crate::recovery::Args),
-    /// Measures what the checkpoints of a job name that counts the sessions of a day.
+    /// Measures the checkpoints of a job that counts the sessions of a day.
     Sessions(crate::sessions::Args),
 }
 

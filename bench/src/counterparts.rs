@@ -1,7 +1,7 @@
 //! The real counterparts of the platform: Apache Kafka, MariaDB, DynamoDB Local; Chromium for the browser test, and k6
 //! for the load test.
 //!
-//! What they need is [fetched](provision) once into the [cache](Cache): jars from Maven Central, Go modules, packages
+//! Their files are [fetched](provision) once into the [cache](Cache): jars from Maven Central, Go modules, packages
 //! from Debian (installed when the harness runs as root, named when it does not). Each server then runs as a [`Server`]
 //! on 127.0.0.1, on a port that was free, with its data in a folder of its own, until its value is dropped.
 //!
@@ -51,7 +51,7 @@ pub enum CounterpartError {
     Failed {
         /// The operation.
         what: String,
-        /// How the program ended.
+        /// The program's exit status.
         status: std::process::ExitStatus,
         /// Its last lines.
         printed: String,
@@ -68,16 +68,16 @@ pub enum CounterpartError {
         /// The last lines of the log.
         printed: String,
     },
-    /// What was fetched is not what is expected.
+    /// A fetched file has another digest than expected.
     #[error(
         "{name}: the jars that were fetched have the digest {found} in place of {expected} and are not used: if a version was changed on purpose, write its digest beside it"
     )]
     Unexpected {
         /// The counterpart's name.
         name: String,
-        /// The digest that the harness knows.
+        /// The expected digest.
         expected: String,
-        /// The digest of what was fetched.
+        /// The digest of the fetched file.
         found: String,
     },
     /// A file or a process could not be used.

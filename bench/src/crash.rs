@@ -65,11 +65,11 @@ pub struct Args {
 #[derive(Debug, thiserror::Error)]
 pub enum CrashError {
     /// The results differ from the expected ones.
-    #[error("the results are not exact; what the processes said is in {0}")]
+    #[error("the results are not exact; the processes' logs are in {0}")]
     NotExact(String),
     /// Not everything was counted in time.
     #[error(
-        "{0} s after the load the results do not count every order; what the processes said is in {1}"
+        "{0} s after the load the results do not count every order; the processes' logs are in {1}"
     )]
     NotCounted(u64, String),
     /// A process failed, or did not end when it was stopped.
@@ -163,8 +163,8 @@ impl Args {
     }
 }
 
-/// Waits until every order of the input is counted, and compares all that the job has written. Returns the counts as well,
-/// each with the time at which the broker took it.
+/// Waits until every order of the input is counted, and compares all that the job has written. Returns the counts as
+/// well, each with the time at which the broker took it.
 pub(crate) fn await_verdict(
     log: &dyn RecordLog,
     job: &Job<'_>,
@@ -187,7 +187,7 @@ pub(crate) fn await_verdict(
     Ok((verdict, results))
 }
 
-/// What must come out, by what the input topic really holds, and how many records of it are no orders.
+/// Returns the expected results of the records on the input topic, and the number of those that are not orders.
 fn input(log: &dyn RecordLog, job: &Job<'_>) -> Result<(Vec<Expected>, u64), ReadError> {
     let mut orders = Vec::new();
     let mut malformed = 0;

@@ -36,37 +36,38 @@ const AROUND: Duration = Duration::from_secs(4);
 const ANSWER_LIMIT: Duration = Duration::from_secs(3);
 /// A job is ready within this time after its start or after the end of a trouble, or never.
 const READY_WITHIN: Duration = Duration::from_secs(60);
-/// A job that is asked to stop stops within this time.
+/// The time limit for a job to stop after a request.
 const STOPS_WITHIN: Duration = Duration::from_secs(30);
 
 /// Cuts one of two brokers off from the job, then freezes it, and holds every count against the input.
 #[derive(Debug, clap::Parser)]
 pub struct Args {
-    /// How long the broker does not answer, each time; longer than the 3 s after which the job must report it.
+    /// The time for which the broker does not answer, each time; longer than the 3 s after which the job must report
+    /// it.
     #[arg(long = "for", default_value = "12s", value_parser = humantime::parse_duration, value_name = "DURATION")]
     away: Duration,
     /// Orders a second.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
     rate: u32,
-    /// What every random choice follows from.
+    /// The seed of every random choice.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
 
-/// Why there is no verdict, or a bad one.
+/// The reason why there is no verdict, or a bad one.
 #[derive(Debug, thiserror::Error)]
 pub enum CutOffError {
-    /// A job did not report what it must.
+    /// A job's report is missing or wrong.
     #[error("the job with client {client}: {reason}; its log is in {folder}")]
     Readiness {
         /// The job's client of Kafka.
         client: &'static str,
-        /// What was expected, and what was seen.
+        /// The expected and the actual report.
         reason: String,
         /// The folder of the job.
         folder: String,
     },
-    /// The results are not what they must be.
+    /// The results are wrong.
     #[error("the results of the job with client {0} are not exact; its log is in {1}")]
     NotExact(&'static str, String),
     /// Not everything was counted.
@@ -148,7 +149,7 @@ impl Args {
         jobs.into_iter().try_for_each(|job| job.finish(&*log))
     }
 
-    /// Makes trouble while orders come, and watches what the jobs report.
+    /// Makes trouble while orders come, and watches the jobs' reports.
     fn under_load(
         &self,
         log: &dyn RecordLog,
@@ -186,7 +187,7 @@ impl Args {
                 .collect::<Result<Vec<()>, _>>()
         });
 
-        // Whatever was reported, the broker goes on: the load waits for it.
+        // The broker goes on after any report, because the load waits for it.
         (trouble.end)();
         println!("{} it is over", Timestamp::now());
         reported?;
@@ -221,7 +222,7 @@ fn on_the_first_broker(made: Made) -> Made {
     }
 }
 
-/// What goes wrong for a while.
+/// A temporary fault.
 struct Trouble<'a> {
     name: &'static str,
     begin: &'a dyn Fn(),
@@ -254,7 +255,7 @@ impl Cluster {
     }
 }
 
-/// A job and what is seen of it.
+/// A job and its reports.
 struct Running<'a> {
     job: Job<'a>,
     process: Process,

@@ -7,7 +7,7 @@
 //!
 //! It is the runbook of infra-aws/README.md in small; a cloud has point-in-time recovery in place
 //! of the dump and the exported tables. At the end the books must balance: every order of the topic
-//! is in SQL, counted and notified, each once. What cannot be restored is printed.
+//! is in SQL, counted and notified, each once. Data that cannot be restored is printed.
 
 mod backup;
 mod database;
@@ -45,7 +45,7 @@ pub enum DrillError {
     #[error(transparent)]
     EndToEnd(#[from] EndToEndError),
     /// A program ended with an error.
-    #[error("{0} failed; the end of what it said:\n{1}")]
+    #[error("{0} failed; the end of its output:\n{1}")]
     Program(&'static str, String),
     /// The address of the database cannot be parsed.
     #[error("{0:?} is no address: {1}")]
@@ -165,7 +165,7 @@ fn drill(cache: &Cache, folder: &Path, doomed: World, log: &dyn RecordLog) -> Re
     Ok(())
 }
 
-/// The state that customers knew when everything was destroyed.
+/// The state that customers had seen when everything was destroyed.
 struct End {
     /// The orders acknowledged since the backup, each with the time of its acknowledgement.
     acknowledged: Vec<(Order, Instant)>,

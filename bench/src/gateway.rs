@@ -50,7 +50,7 @@ pub enum GatewayError {
     #[error("no token could be had: {0}")]
     NoToken(#[from] reqwest::Error),
     /// The load generator did not print a report.
-    #[error("wrk did not report on {0}; it said:\n{1}")]
+    #[error("wrk did not report on {0}; its output:\n{1}")]
     NoReport(&'static str, String),
     /// Requests failed, so the figures of the others mean nothing.
     #[error("{failed} of {requests} requests to {proxy} failed")]

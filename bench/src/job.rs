@@ -36,7 +36,7 @@ pub struct Job<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
     /// It ended with an error.
-    #[error("order-analytics {0}; it said:\n{1}")]
+    #[error("order-analytics {0}; its output:\n{1}")]
     Ended(String, String),
     /// It could not be run.
     #[error("order-analytics cannot be run: {0}")]

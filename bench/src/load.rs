@@ -1,8 +1,9 @@
-//! `bench load`: two hundred customers shop for a minute on a platform that authenticates everybody, and its books balance.
+//! `bench load`: two hundred customers shop for a minute on a platform that authenticates everybody, and its books
+//! balance.
 //!
-//! The script is `bench/k6/shop.js` in its quick shape. Speed is not judged, because the machine may be busy: every answer
-//! must be right or refuse for overload, every accepted order stored, and every stored order counted once. Windows of a few seconds replace the minute, so
-//! that the last orders are counted soon.
+//! The script is `bench/k6/shop.js` in its quick shape. Speed is not judged, because the machine may be busy: every
+//! answer must be right or refuse for overload, every accepted order stored, and every stored order counted once.
+//! Windows of a few seconds replace the minute, so that the last orders are counted soon.
 
 use std::io;
 use std::path::Path;
@@ -21,7 +22,7 @@ const CUSTOMERS: &str = "10";
 #[derive(Debug, clap::Parser)]
 pub struct Args {}
 
-/// Why the load test did not pass.
+/// The reason why the load test did not pass.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// k6 found an answer, a limit or the books wrong.
@@ -29,7 +30,7 @@ pub enum LoadError {
         "`k6 run bench/k6/shop.js` ended with {0}; 99 means that a threshold of its table does not hold"
     )]
     Script(ExitStatus),
-    /// The platform did not do what it must.
+    /// The platform missed a goal.
     #[error(transparent)]
     Platform(#[from] PlatformError),
     /// k6 cannot be had.
@@ -79,8 +80,8 @@ pub fn run(cache: &Cache, folder: &Path) -> Result<(), LoadError> {
     }
 }
 
-/// Starts a platform that authenticates its callers, lets one address sign up as often as it likes and an account order as much as
-/// it likes before it pays, and counts by short windows.
+/// Starts a platform that authenticates its callers, lets one address sign up as often as it likes and an account order
+/// as much as it likes before it pays, and counts by short windows.
 fn start(folder: &Path) -> Result<Platform, LoadError> {
     let arguments = [
         ["--auth", "enforced"],

@@ -26,7 +26,7 @@ use crate::read::{self, ReadError};
 
 /// Rows of one statement: far below the packet size of any server.
 const ROWS: usize = 200;
-/// How long a restored order may stay unpaid.
+/// The longest time for which a restored order may stay unpaid.
 const UNPAID_MS: u64 = 24 * 3_600_000;
 /// Counts the unpaid orders of each account.
 const COUNT_UNPAID: &str = "DELETE FROM unpaid_orders;

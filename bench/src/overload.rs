@@ -1,4 +1,4 @@
-//! `bench overload`: six floods from one address, and what a customer at another address meets
+//! `bench overload`: six floods from one address, and the answers for a customer at another address
 //! before, during and after each.
 //!
 //! Every flood meets a fresh platform, which authenticates its callers and has its default limits.
@@ -24,7 +24,7 @@ use crate::platform::{self, Platform, PlatformError, Settings};
 
 /// The pause between two probes of the gateway's health.
 const PROBE_EVERY: Duration = Duration::from_millis(200);
-/// How long a probe may take; Kubernetes' default.
+/// The time limit of a probe; Kubernetes' default.
 const PROBE_LIMIT: Duration = Duration::from_secs(1);
 /// A visit is quick again within this many times the 99th percentile from before the flood.
 const AS_BEFORE: u32 = 2;
@@ -33,7 +33,7 @@ const ENOUGH_VISITS: usize = 20;
 /// The operator's port of the gateway, above its own.
 const OPERATOR: u16 = 10;
 
-/// Floods a platform in six ways, and prints what its other customers meet meanwhile.
+/// Floods a platform in six ways, and prints the answers for its other customers meanwhile.
 #[derive(Debug, clap::Parser)]
 pub struct Args {
     /// Duration of each flood; the customer is watched as long before and after it.
@@ -64,7 +64,7 @@ pub enum OverloadError {
     Slow(&'static str, Duration),
 }
 
-/// What a flood did.
+/// The effects of a flood.
 struct Outcome {
     before: Service,
     during: Service,
@@ -138,7 +138,7 @@ impl Args {
     }
 }
 
-/// Asks again and again whether the gateway lives, as the kubelet does.
+/// Probes the gateway's liveness again and again, as the kubelet does.
 fn probe(
     port_base: u16,
     is_over: &AtomicBool,

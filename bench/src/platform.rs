@@ -38,7 +38,7 @@ pub enum PlatformError {
     #[error(transparent)]
     Service(#[from] CounterpartError),
     /// It ended, hung or stayed unhealthy.
-    #[error("the platform {what}; it said:\n{said}")]
+    #[error("the platform {what}; its output:\n{said}")]
     Misbehaved {
         /// The observed behaviour.
         what: String,
@@ -114,7 +114,7 @@ impl Platform {
         format!("http://127.0.0.1:{}", self.settings.port_base)
     }
 
-    /// Returns what it has used so far.
+    /// Returns the resources that it has used so far.
     ///
     /// # Errors
     /// If the system does not list its processes.

@@ -26,7 +26,7 @@ const WINDOW_MS: u64 = 60_000;
 const PARTITIONS: u32 = 4;
 /// The partition that is busier than the others, or further behind.
 const ODD: u32 = PARTITIONS - 1;
-/// How many times busier it is.
+/// The factor by which it is busier.
 const BUSIER: u64 = 10;
 /// The second day of 2025.
 const START_MS: u64 = 1_735_776_000_000;

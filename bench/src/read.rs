@@ -32,7 +32,7 @@ pub enum ReadError {
     #[error(transparent)]
     Log(#[from] LogError),
     /// A value does not have the expected form.
-    #[error("partition {partition} holds at offset {offset} what cannot be read: {source}")]
+    #[error("the record at offset {offset} of partition {partition} cannot be read: {source}")]
     Value {
         /// Its partition.
         partition: u32,

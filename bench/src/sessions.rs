@@ -1,6 +1,6 @@
-//! `bench sessions`: what the checkpoints of a job with long sessions name.
+//! `bench sessions`: the checkpoints of a job with long sessions.
 //!
-//! The job counts the sessions of a day. Whatever it has counted of the day can still be corrected,
+//! The job counts the sessions of a day. All counts of the day can still be corrected,
 //! so all of it stays in its checkpoints. The command looks at the newest manifest again and again
 //! while the job runs, and compares the parts that it names with those that the workers wrote.
 
@@ -24,13 +24,13 @@ const START_MS: u64 = 1_735_689_600_000;
 /// The time between two looks at the newest manifest.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Measures what the checkpoints of a job name that counts the sessions of a day.
+/// Measures the checkpoints of a job that counts the sessions of a day.
 #[derive(Debug, clap::Parser)]
 pub struct Args {
     /// Orders of the day.
     #[arg(long, default_value_t = 2_000_000)]
     orders: u64,
-    /// How many users order.
+    /// The number of users that order.
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
     users: u64,
     /// The gap that ends a session.
@@ -44,7 +44,7 @@ pub struct Args {
     brokers: Option<String>,
 }
 
-/// Why there are no figures.
+/// The reason why there are no figures.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionsError {
     /// The job wrote no checkpoint.
@@ -76,7 +76,7 @@ struct Part {
     size_bytes: u64,
 }
 
-/// What was seen of a job's checkpoints.
+/// The figures of a job's checkpoints.
 #[derive(Default)]
 struct Seen {
     newest: Option<(Manifest, u64)>,

@@ -113,7 +113,7 @@ impl Place<'_> {
         }
     }
 
-    /// Adds what a re-export leads to, under the name that it has here.
+    /// Adds the target of a re-export, under the name that it has here.
     fn reexport(&self, module: &[String], path: &[String], shown: &str, surface: &mut Surface) {
         let (mut module, path) = match path.first().map(String::as_str) {
             Some("crate") => (Vec::new(), &path[1..]),

@@ -11,7 +11,7 @@ use crate::orders::Made;
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
 /// Publishes the records at this rate. When the broker dies, some may be lost or published twice:
-/// the content of the topic is compared, not what was sent.
+/// the content of the topic is compared, not the sent records.
 ///
 /// # Errors
 /// [`GenerateError`] if the log refuses for good.

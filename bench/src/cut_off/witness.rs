@@ -1,4 +1,4 @@
-//! What a job reports about itself: `/health/ready` and `/status`, asked again and again.
+//! A job's reports about itself: `/health/ready` and `/status`, read again and again.
 
 use std::path::Path;
 use std::thread::sleep;
@@ -8,12 +8,12 @@ use reqwest::blocking::Client;
 
 use super::CutOffError;
 
-/// How often the job is asked.
+/// The pause between two reads.
 const ASK_EVERY: Duration = Duration::from_millis(100);
 /// A status page that has not answered by then does not.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
-/// Asks one job.
+/// Reads the reports of one job.
 pub struct Witness {
     client: &'static str,
     base: String,
@@ -131,7 +131,7 @@ impl Witness {
         }
 
         Err(self.error(format!(
-            "for {} s /health/ready does not answer what it must; its last answer: {last:?}",
+            "for {} s /health/ready does not give the expected answer; its last answer: {last:?}",
             limit.as_secs()
         )))
     }
@@ -146,8 +146,8 @@ impl Witness {
     }
 }
 
-/// Whether a sentence of `/health/ready` says that a partition is silent: `partition 1 of topic …, nor has partition 3: …`,
-/// or `…, nor have partitions 3, 5: …`.
+/// Returns whether a sentence of `/health/ready` reports a silent partition: `partition 1 of topic …, nor has partition
+/// 3: …`, or `…, nor have partitions 3, 5: …`.
 fn names(sentence: &str, partition: u32) -> bool {
     let silent = sentence
         .split(": it is read up to")

@@ -42,7 +42,7 @@ pub(crate) fn wait_until_balanced(shop: &Shop, customers: &Customers) -> Result<
             println!("the audit finds no difference: {}", audit.stored);
             return Ok(Ok(()));
         }
-        Ok(Err(format!("the audit says {audit:?}")))
+        Ok(Err(format!("the audit's result is {audit:?}")))
     })
 }
 
@@ -96,7 +96,7 @@ pub(crate) fn wait_until_stock_is_back(shop: &Shop, customers: &Customers) -> Re
     wait(STOCK_LIMIT, || {
         let left = shop.stock(&customers.product)?;
         if left == STOCK - sold {
-            println!("the stock is short of what was sold, {sold}, and of nothing else");
+            println!("the stock is less by exactly the sold quantity, {sold}");
             return Ok(Ok(()));
         }
 

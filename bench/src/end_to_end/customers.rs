@@ -1,4 +1,4 @@
-//! The customers of a run, and the orders that they know.
+//! The customers of a run, and the orders that were confirmed to them.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

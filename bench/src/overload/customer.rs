@@ -12,19 +12,19 @@ use reqwest::blocking::Client;
 const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 9));
 /// The pause between two requests.
 const PAUSE: Duration = Duration::from_millis(10);
-/// When a request counts as failed.
+/// The time limit of a request.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
 
 /// One request, and how long its answer took; none if it failed.
 #[derive(Clone, Copy, Debug)]
 pub struct Visit {
-    /// When it was sent.
+    /// The time at which it was sent.
     pub at: Instant,
     /// The time to the answer, if it was a success.
     pub took: Option<Duration>,
 }
 
-/// What a customer met in a time.
+/// The answers for a customer within a time.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Service {
     /// Requests that were answered.
@@ -62,7 +62,7 @@ pub fn visit(url: &str, is_over: &AtomicBool, visits: &Mutex<Vec<Visit>>) -> req
 }
 
 impl Service {
-    /// Returns what the visits in the time came to.
+    /// Returns the totals of the visits within the time.
     pub fn between(visits: &[Visit], from: Instant, to: Instant) -> Self {
         let during = visits.iter().filter(|visit| (from..to).contains(&visit.at));
         let mut times: Vec<_> = during.clone().filter_map(|visit| visit.took).collect();

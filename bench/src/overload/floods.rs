@@ -1,4 +1,4 @@
-//! What an attacker at one address sends: six floods, each for as long as it is wanted.
+//! The requests of an attacker at one address: six floods, each for a given time.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 /// The threads that send a flood.
 const THREADS: usize = 8;
-/// How long one call may take.
+/// The time limit of one call.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
 /// The pause before connections that were closed are opened again.
 const TEND_EVERY: Duration = Duration::from_millis(100);
@@ -18,7 +18,7 @@ const HELD_BY_A_THREAD: usize = 500;
 /// The requests that a slow reader sends at once.
 const UNREAD_ANSWERS: usize = 50;
 
-/// What is sent.
+/// The kind of a flood.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Flood {
     /// Connections on which half a request's head is sent, and nothing more.
@@ -27,7 +27,7 @@ pub enum Flood {
     AbortedLogIns,
     /// Requests whose heads do not end.
     LargeHeads,
-    /// Requests whose answers nobody reads.
+    /// Requests whose answers are not read.
     UnreadAnswers,
     /// Log-ins whose bodies come byte by byte.
     SlowBodies,
@@ -35,14 +35,14 @@ pub enum Flood {
     Requests,
 }
 
-/// What became of a flood.
+/// The outcome of a flood.
 #[derive(Default)]
 pub struct Tally {
     /// Connections opened, or requests sent.
     pub sent: AtomicU64,
     /// Connections that the server closed, or did not accept.
     pub closed: AtomicU64,
-    /// How long each refusal (429 or 503) took.
+    /// The duration of each refusal (429 or 503).
     pub refusals: Mutex<Vec<Duration>>,
     /// Answers that are no refusal.
     pub served: AtomicU64,
@@ -65,7 +65,7 @@ impl Flood {
             Self::HalfHeads => "half a head, and silence",
             Self::AbortedLogIns => "log-ins, hung up at once",
             Self::LargeHeads => "heads without an end",
-            Self::UnreadAnswers => "answers that nobody reads",
+            Self::UnreadAnswers => "unread answers",
             Self::SlowBodies => "bodies, a byte at a time",
             Self::Requests => "requests, as fast as it goes",
         }
@@ -136,7 +136,7 @@ fn hold(server: SocketAddr, is_over: &AtomicBool, tally: &Tally, first: &[u8], t
     }
 }
 
-/// Returns whether the server has neither closed the connection nor refused it. What it sent stays
+/// Returns whether the server has neither closed the connection nor refused it. Its bytes stay
 /// unread.
 fn is_open(connection: &TcpStream) -> bool {
     let mut seen = [0; 12];

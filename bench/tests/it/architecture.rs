@@ -1,4 +1,4 @@
-//! ARCHITECTURE.md is true: the tests that it names exist, each invariant names what holds it, and
+//! ARCHITECTURE.md is true: the tests that it names exist, each invariant names its test, and
 //! the invariants about dependencies between crates hold.
 
 use std::collections::BTreeMap;
@@ -73,7 +73,7 @@ fn is_test_name(text: &str) -> bool {
     text.chars().all(is_word) && text.matches('_').count() >= 3
 }
 
-/// Returns the invariants that do not name what holds them.
+/// Returns the invariants that name no test.
 fn unheld(text: &str) -> Vec<&str> {
     text.split("\n\n")
         .filter(|paragraph| paragraph.starts_with("**Invariant:**"))
@@ -176,7 +176,7 @@ fn dependencies() -> BTreeMap<String, Vec<Dependency>> {
         .collect()
 }
 
-/// Returns what a registry or its readers would miss of a package.
+/// Returns the metadata that a registry or its readers would miss in a package.
 fn unfit_for_a_registry(package: &Package) -> Vec<String> {
     let fields = [
         ("description", package.description.is_some()),

@@ -1,4 +1,4 @@
-//! The real servers come up, come back, and keep what they were given.
+//! The real servers come up, come back, and keep their data.
 
 use std::io::Write;
 
@@ -9,7 +9,7 @@ use events::OrderCreated;
 
 use crate::settings;
 
-/// Whether the real counterparts may be started here; says so when not.
+/// Returns whether the real counterparts may be started here, and prints a sentence if not.
 fn may_start(variable: &str) -> bool {
     let may = std::env::var_os(variable).is_some();
     if !may {

@@ -51,7 +51,7 @@ fn a_dropped_process_takes_its_children_with_it() {
     drop(process);
     let status = Path::new("/proc").join(child.trim()).join("status");
 
-    // Whoever adopted it has yet to collect it: a zombie is as dead.
+    // Its new parent has yet to collect it: a zombie is as dead.
     while std::fs::read_to_string(&status).is_ok_and(|status| !status.contains("State:\tZ")) {
         std::thread::yield_now();
     }

@@ -1,4 +1,4 @@
-//! What was published is read back whole, and results on a log come to the right verdict.
+//! Published records are read back whole, and results on a log get the right verdict.
 
 use std::sync::Arc;
 

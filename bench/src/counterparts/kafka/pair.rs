@@ -1,7 +1,7 @@
 //! Two Kafka brokers of one cluster, each with two ways to it: a direct one, and one that a caller may cut.
 //!
-//! Broker 1 is the controller as well. Each broker advertises on its second listener a port that the caller chose, so that
-//! clients of that listener pass through whatever listens there.
+//! Broker 1 is the controller as well. Each broker advertises on its second listener a port that the caller chose, so
+//! that clients of that listener pass through the program that listens there.
 
 use std::path::Path;
 use std::process::Command;
@@ -29,9 +29,9 @@ pub struct Pair {
 pub struct Ports {
     /// The direct way.
     pub direct: u16,
-    /// Where the broker listens for clients of the other way.
+    /// The broker's address for clients of the other way.
     pub behind: u16,
-    /// What it advertises to them.
+    /// The address that it advertises to them.
     pub advertised: u16,
 }
 

@@ -29,11 +29,26 @@ pub struct CommandLine<D: JobDefinition> {
 pub enum Command<D: JobDefinition> {
     /// Runs the job in a process of its own and starts it again when it dies or hangs
     Supervise(Box<RunFlags<D>>),
+    /// Checks everything that the job needs, and names for each fault whose setting it is and what
+    /// repairs it; changes nothing
+    Doctor(Box<DoctorFlags<D>>),
     /// Shows, verifies and prunes the job's checkpoints
     Checkpoints(CheckpointsFlags<D>),
     /// Lets the next start read the topic from its beginning and replace all results; the job must
     /// not be running
     StartOver(Box<RunFlags<D>>),
+}
+
+/// The settings of the job that is examined, and how the findings are printed.
+#[derive(Args, Clone, Debug)]
+#[group(skip)]
+pub struct DoctorFlags<D: JobDefinition> {
+    #[command(flatten)]
+    pub run: RunFlags<D>,
+
+    /// Print the findings as JSON, for scripts
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// The place of a job's checkpoints, and a start without them.

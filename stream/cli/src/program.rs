@@ -8,6 +8,7 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches};
 use stream::{AnyPipeline, Job, JobError};
 
 use crate::commands;
+use crate::doctor;
 use crate::error::CommandError;
 use crate::flags::{Command, CommandLine, RunFlags};
 use crate::job::{JobDefinition, NoFlags};
@@ -174,6 +175,7 @@ impl<D: JobDefinition> Program<D> {
             None if self.is_sampled(&matches) => self.try_out(run),
             None => commands::work(run, |run| self.define(run)),
             Some(Command::Supervise(run)) => commands::keep_working(&*run),
+            Some(Command::Doctor(flags)) => doctor::run(*flags, |run| self.define(run)),
             Some(Command::Checkpoints(flags)) => commands::checkpoints(flags),
             Some(Command::StartOver(run)) => {
                 let pipeline = self.define(&*run)?;
@@ -189,7 +191,12 @@ impl<D: JobDefinition> Program<D> {
             .about(self.about)
             .version(self.version)
             .subcommands(self.own.iter().map(|own| own.command.clone()));
-        let command = with_job(command, self.name);
+        // `mut_subcommand` would move the command to the end of the help.
+        let command =
+            with_job(command, self.name).mut_subcommands(|command| match command.get_name() {
+                "doctor" => command.after_help(doctor::help()),
+                _ => command,
+            });
 
         if self.sample.is_none() {
             return command;
@@ -325,7 +332,7 @@ mod tests {
         program().command_line().debug_assert();
         program()
             .sample(sample)
-            .command::<RunFlags<NoFlags>>("doctor", "Looks around", |_| Ok(0))
+            .command::<RunFlags<NoFlags>>("look", "Looks around", |_| Ok(0))
             .command_line()
             .debug_assert();
     }
@@ -333,11 +340,11 @@ mod tests {
     #[test]
     fn every_command_takes_the_job_s_name_from_the_program() {
         let command = program()
-            .command::<RunFlags<NoFlags>>("doctor", "Looks around", |_| Ok(0))
+            .command::<RunFlags<NoFlags>>("look", "Looks around", |_| Ok(0))
             .command_line();
         assert_eq!(default_of(&command, "job").as_deref(), Some("words"));
 
-        for name in ["supervise", "checkpoints", "start-over", "doctor"] {
+        for name in ["supervise", "checkpoints", "start-over", "doctor", "look"] {
             let command = command.find_subcommand(name).unwrap();
             let job = default_of(command, "job");
             assert_eq!(job.as_deref(), Some("words"), "{name}");

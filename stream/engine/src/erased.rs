@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use record_log::RecordLog;
+use record_log::{RecordLog, TopicSpec};
 
 use crate::aggregate::{Aggregate, Key};
 use crate::attempt::Stop;
@@ -17,6 +17,7 @@ use crate::metrics::Metrics;
 use crate::run::Run;
 use crate::settings::Settings;
 use crate::summary::Summary;
+use crate::topics;
 
 /// A complete job of any types, which can be run.
 ///
@@ -55,6 +56,7 @@ trait ErasedPipeline: Send {
     fn source_topic(&self) -> &str;
     fn results_topic(&self) -> &str;
     fn view_topics(&self) -> Vec<String>;
+    fn published_topics(&self, settings: &Settings) -> Vec<TopicSpec>;
     fn fingerprint(&self) -> Fingerprint;
     fn on(self: Box<Self>, settings: Settings, log: Arc<dyn RecordLog>)
     -> Result<AnyRun, JobError>;
@@ -90,6 +92,11 @@ impl AnyPipeline {
     /// Returns the topics that the job publishes summaries and rankings to.
     pub fn view_topics(&self) -> Vec<String> {
         self.0.view_topics()
+    }
+
+    /// Returns the topics that the job publishes to, as it creates those that are missing.
+    pub fn published_topics(&self, settings: &Settings) -> Vec<TopicSpec> {
+        self.0.published_topics(settings)
     }
 
     /// Returns the job on this log, ready to run, as [`Run::new`] does.
@@ -155,6 +162,10 @@ impl<K: Key, A: Aggregate> ErasedPipeline for Pipeline<K, A> {
     fn view_topics(&self) -> Vec<String> {
         let topics = self.views.iter().map(Summary::topic);
         topics.map(str::to_owned).collect()
+    }
+
+    fn published_topics(&self, settings: &Settings) -> Vec<TopicSpec> {
+        topics::published(self, settings)
     }
 
     fn fingerprint(&self) -> Fingerprint {

@@ -176,6 +176,7 @@ pub use cluster::{EXIT_START_AGAIN, Members, Membership};
 
 pub use checkpoint::inspect::{CheckpointsCommand, InspectError, Report};
 pub use checkpoint::recover::RecoverError;
+pub use checkpoint::store::trial::{StoreFault, StoreTrial};
 pub use checkpoint::store::{CheckpointStore, ManifestId, StoreError};
 
 pub use metrics::Metrics;

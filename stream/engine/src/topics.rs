@@ -28,6 +28,11 @@ pub fn ensure<K, A>(
     pipeline: &Pipeline<K, A>,
     settings: &Settings,
 ) -> Result<(), LogError> {
+    log.ensure_topics(&published(pipeline, settings))
+}
+
+/// Returns the topics that the job publishes to, as it creates them.
+pub fn published<K, A>(pipeline: &Pipeline<K, A>, settings: &Settings) -> Vec<TopicSpec> {
     let spec = |name: &str, cleanup| TopicSpec {
         name: name.to_owned(),
         partitions: PARTITIONS,
@@ -48,7 +53,7 @@ pub fn ensure<K, A>(
             .map(|view| spec(view.topic(), Cleanup::CompactAndDelete)),
     );
 
-    log.ensure_topics(&specs)
+    specs
 }
 
 /// Rejects topics that lose records by compaction, and logs the properties of the source topic.

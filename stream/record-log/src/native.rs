@@ -9,6 +9,8 @@
 //!   positions of groups.
 //! - `settings`: librdkafka's properties; `network`, `plain`, `tls`, `probe`: streams of bytes; `login`: SASL;
 //!   `errors`: failures that pass, and refusals.
+//! - `examination`: the steps of a connection and the rights of a publisher, one at a time, for a doctor; `fault`:
+//!   kinds of faults in TLS.
 //!
 //! The kafka-protocol crate was tried for the rare messages and rejected: it allocates as much as a frame claims to
 //! hold, and brings 83,000 lines for thirteen requests.
@@ -21,6 +23,8 @@ mod batch;
 mod cluster;
 mod codec;
 mod errors;
+mod examination;
+mod fault;
 mod login;
 mod network;
 mod plain;
@@ -37,7 +41,10 @@ use std::time::Duration;
 
 use self::admin::Admin;
 use self::cluster::Cluster;
+pub use self::examination::{BrokerAddress, Examination, Offer};
+pub use self::fault::{Certificate, TlsFault, TlsRefusal};
 use self::publisher::{Opening, Patience};
+pub use self::publisher::{Trial, TrialError};
 use self::reader::{Fetching, NativeReader};
 use self::settings::Settings;
 use crate::kafka::PROGRESS_TOPIC;

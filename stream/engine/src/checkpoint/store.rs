@@ -17,6 +17,7 @@
 //! once.
 
 mod failure;
+pub mod trial;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;

@@ -1,14 +1,22 @@
-//! The whole job on a simulated log: orders in, counts and summaries out. [`kafka`] is the same on a real Kafka, which was
-//! misused: progress that is gone, topics that lose records, topics that were recreated.
-//! [`settings`] holds the command line. [`too_large`] shows there what the limits of topics do to side outputs, of records that other producers ([`raw`]) wrote.
+//! The whole job on a simulated log: orders in, counts and summaries out. [`kafka`] is the same on a real Kafka, which
+//! was misused: progress that is gone, topics that lose records, topics that were recreated.
+//! [`doctor`] looks for faults on a secured Kafka of its own. [`settings`] holds the command line. [`too_large`] shows
+//! there what the limits of topics do to side outputs, of records that other producers ([`raw`]) wrote.
 
 #![allow(clippy::unwrap_used)]
 
+#[allow(dead_code, reason = "the record log's tests use all of it")]
+#[path = "../../../record-log/tests/it/broker.rs"]
+mod broker;
+#[path = "../../../record-log/tests/it/certificates.rs"]
+mod certificates;
 mod currencies;
+mod doctor;
 mod kafka;
 mod progress;
 mod raw;
 mod settings;
+mod store;
 mod too_large;
 mod topics;
 mod upgrade;

@@ -10,18 +10,35 @@ use stream_cli::Program;
 const KEPT: &str = include_str!("settings.txt");
 
 /// The commands that take the flags of a run.
-const LIKE_A_RUN: [&str; 2] = ["supervise", "start-over"];
+const LIKE_A_RUN: [&str; 3] = ["supervise", "doctor", "start-over"];
 
-/// Adds a line for each flag of a command and of the commands below it.
+/// Adds a line for each flag of a command and of the commands below it. Those of a run are listed once.
 fn list(command: &Command, path: &str, lines: &mut String) {
     for argument in command.get_arguments() {
         let _ = writeln!(lines, "{path}{}", line(argument));
     }
 
-    let with_own = |below: &&Command| !LIKE_A_RUN.contains(&below.get_name());
-    for below in command.get_subcommands().filter(with_own) {
-        list(below, &format!("{path}{} ", below.get_name()), lines);
+    for below in command.get_subcommands() {
+        let name = below.get_name();
+        if LIKE_A_RUN.contains(&name) {
+            for argument in own(below, command) {
+                let _ = writeln!(lines, "{path}{name} {}", line(argument));
+            }
+        } else {
+            list(below, &format!("{path}{name} "), lines);
+        }
     }
+}
+
+/// Returns the flags of a command that a run does not have.
+fn own<'a>(command: &'a Command, run: &'a Command) -> impl Iterator<Item = &'a Arg> {
+    let is_shared = |argument: &Arg| {
+        let mut shared = run.get_arguments();
+        shared.any(|other| other.get_id() == argument.get_id())
+    };
+    command
+        .get_arguments()
+        .filter(move |argument| !is_shared(argument))
 }
 
 fn line(argument: &Arg) -> String {
@@ -68,12 +85,15 @@ fn no_setting_loses_its_flag_variable_default_or_help() {
 }
 
 #[test]
-fn supervise_and_start_over_take_every_flag_of_a_run() {
+fn commands_like_a_run_take_every_flag_of_a_run() {
     let program = Program::<OrderFlags>::default().command_line();
-    let flags = |command: &Command| command.get_arguments().map(line).collect::<Vec<_>>();
+    let flags = program.get_arguments().map(line).collect::<Vec<_>>();
 
     for name in LIKE_A_RUN {
         let command = program.find_subcommand(name).unwrap();
-        assert_eq!(flags(command), flags(&program), "{name}");
+        let own: Vec<_> = own(command, &program).map(line).collect();
+        let shared = command.get_arguments().map(line);
+        let shared: Vec<_> = shared.filter(|line| !own.contains(line)).collect();
+        assert_eq!(shared, flags, "{name}");
     }
 }

@@ -29,6 +29,13 @@ enum Isolation {
     ReadUncommitted,
 }
 
+/// Whether topics are created, or the brokers only check that they could be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Creating {
+    Done,
+    Tried,
+}
+
 pub(super) struct Admin {
     cluster: Arc<Cluster>,
 }
@@ -85,18 +92,23 @@ impl Admin {
             return Ok(());
         }
 
-        self.create(&missing)?;
+        self.create(&missing, Creating::Done)?;
         missing
             .iter()
             .try_for_each(|spec| self.wait_for_topic(&spec.name))
     }
 
-    fn create(&self, specs: &[&TopicSpec]) -> Result<(), LogError> {
+    /// Returns whether the topic could be created, without creating it.
+    pub fn try_create(&self, spec: &TopicSpec) -> Result<(), LogError> {
+        self.create(&[spec], Creating::Tried)
+    }
+
+    fn create(&self, specs: &[&TopicSpec], creating: Creating) -> Result<(), LogError> {
         let create = |connection: &mut Connection| {
             let created = connection.call(
                 CREATE_TOPICS,
                 self.cluster.request_limit(),
-                |output| ask_create(output, specs),
+                |output| ask_create(output, specs, creating),
                 read_created,
             )?;
 
@@ -280,7 +292,7 @@ fn read_setting(input: &mut Input<'_>) -> Result<Option<(String, String)>, Malfo
 }
 
 /// Topics whose records are stamped by the broker, with as many replicas as the brokers default to.
-fn ask_create(output: &mut Output<'_>, specs: &[&TopicSpec]) {
+fn ask_create(output: &mut Output<'_>, specs: &[&TopicSpec], creating: Creating) {
     output.array(specs.iter(), |output, spec| {
         output.string(&spec.name);
         output.i32(to_kafka_partition(spec.partitions));
@@ -296,7 +308,7 @@ fn ask_create(output: &mut Output<'_>, specs: &[&TopicSpec]) {
     });
 
     output.i32(i32::try_from(CALL_LIMIT.as_millis()).unwrap_or(i32::MAX));
-    output.bool(false);
+    output.bool(creating == Creating::Tried);
     output.no_tags();
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::api::{Code, FIND_COORDINATOR, METADATA};
 use super::codec::{Input, Malformed, Output};
+use super::fault::{Certificate, TlsRefusal};
 use super::network::Address;
 use super::wire::{Access, Connection, WireError};
 
@@ -85,6 +86,15 @@ impl Cluster {
     /// A connection for a thread of its own.
     pub fn connect(&self, address: &Address) -> Result<Connection, WireError> {
         Connection::open(&self.access, address)
+    }
+
+    /// Shakes hands with a broker, and returns what is known of its certificate; none without TLS.
+    pub fn examine(
+        &self,
+        address: &Address,
+        limit: Duration,
+    ) -> Result<Option<Certificate>, TlsRefusal> {
+        self.access.network.examine(address, limit)
     }
 
     /// Returns the address of a broker in the newest metadata.
@@ -179,22 +189,38 @@ impl Cluster {
             let answer = connection.call(
                 METADATA,
                 self.request_limit(),
-                |output| ask_metadata(output, name),
+                |output| ask_metadata(output, &[name]),
                 read_metadata,
             )?;
+            let missing = Malformed("the topic is missing");
+            let topic = answer.topic;
+            let topic = topic.ok_or_else(|| connection.malformed(METADATA, missing))?;
 
             let mut known = lock(&self.known);
             known.brokers = answer.brokers;
             known.controller = answer.controller;
 
-            match answer.topic.0 {
+            match topic.0 {
                 Code::NONE | Code::UNKNOWN_TOPIC_OR_PARTITION | Code::INVALID_TOPIC_EXCEPTION => {
-                    Ok(answer.topic)
+                    Ok(topic)
                 }
                 code => Err(connection.refused(METADATA, format!("topic {name:?}"), code)),
             }
         })?;
         Ok((code == Code::NONE).then_some(topic))
+    }
+
+    /// The addresses that the brokers give themselves, as the broker at `address` names them.
+    pub fn members(&self, address: &Address) -> Result<Vec<Address>, WireError> {
+        let members = self.at(address, |connection| {
+            connection.call(
+                METADATA,
+                self.request_limit(),
+                |output| ask_metadata(output, &[]),
+                read_metadata,
+            )
+        })?;
+        Ok(members.brokers.into_values().collect())
     }
 
     /// The topic, once each of its partitions has a leader; none when there is no such topic.
@@ -260,11 +286,11 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 struct Metadata {
     brokers: BTreeMap<i32, Address>,
     controller: i32,
-    topic: (Code, Topic),
+    topic: Option<(Code, Topic)>,
 }
 
-fn ask_metadata(output: &mut Output<'_>, topic: &str) {
-    output.array([topic].into_iter(), |output, name| {
+fn ask_metadata(output: &mut Output<'_>, topics: &[&str]) {
+    output.array(topics.iter(), |output, name| {
         output.raw(&[0; 16]);
         output.string(name);
         output.no_tags();
@@ -291,11 +317,10 @@ fn read_metadata(input: &mut Input<'_>) -> Result<Metadata, Malformed> {
     let mut topics = input.array(read_topic)?;
     input.skip_tags()?;
 
-    let topic = topics.pop().ok_or(Malformed("the topic is missing"))?;
     Ok(Metadata {
         brokers: brokers.into_iter().collect(),
         controller,
-        topic,
+        topic: topics.pop(),
     })
 }
 

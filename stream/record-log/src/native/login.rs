@@ -121,6 +121,14 @@ impl Login {
         }
     }
 
+    /// The user that logs in; none with a token, which names its own.
+    pub fn user(&self) -> Option<&str> {
+        match self {
+            Self::Password { user, .. } => Some(user),
+            Self::Token { .. } => None,
+        }
+    }
+
     /// Returns the user that logs in, and the settings to correct when the broker refuses.
     pub fn remedy(&self) -> String {
         match self {

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
+use super::fault::{Certificate, TlsRefusal};
+
 /// The address of a broker.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(super) struct Address {
@@ -27,6 +29,18 @@ pub(super) trait Network: Send + Sync {
     /// # Errors
     /// An error around a [`Denied`] if trying again cannot help.
     fn connect(&self, address: &Address, limit: Duration) -> io::Result<Box<dyn Socket>>;
+
+    /// Shakes hands and nothing more. Returns what is known of the broker's certificate; none without TLS.
+    ///
+    /// # Errors
+    /// [`TlsRefusal`] with the kind of the fault.
+    fn examine(
+        &self,
+        _address: &Address,
+        _limit: Duration,
+    ) -> Result<Option<Certificate>, TlsRefusal> {
+        Ok(None)
+    }
 
     /// Returns why a listener ended a stream before its first answer, if this can be determined.
     fn mismatch(&self, _address: &Address, _limit: Duration) -> Option<Denied> {

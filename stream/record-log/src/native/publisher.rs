@@ -35,6 +35,7 @@ mod requests;
 mod sending;
 mod session;
 mod topics;
+mod trial;
 
 #[cfg(test)]
 mod schedules;
@@ -48,6 +49,8 @@ use self::identity::Outcome;
 use self::sending::Sending;
 use self::session::Session;
 use self::topics::Topics;
+pub(super) use self::trial::try_out;
+pub use self::trial::{Trial, TrialError};
 use super::admin::Admin;
 use super::cluster::Cluster;
 use super::wire::WireError;

@@ -7,7 +7,7 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -17,6 +17,7 @@ use rustls::{
     Error as TlsError, RootCertStore, SignatureScheme, StreamOwned,
 };
 
+use super::fault::{Certificate, TlsFault, TlsRefusal};
 use super::network::{Address, Denied, Network, Socket, SocketOptions, dial};
 use super::probe;
 
@@ -41,8 +42,16 @@ pub(super) enum Names {
 /// TLS over TCP.
 pub(super) struct Tls {
     config: Arc<ClientConfig>,
+    verifier: Arc<dyn ServerCertVerifier>,
     options: SocketOptions,
 }
+
+/// Later than any certificate is valid.
+const FAR_FUTURE: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
+
+/// What is wrong with a listener that does not encrypt.
+const WITHOUT_TLS: &str = "answers without TLS, and security.protocol is set to use it: set security.protocol to plaintext or \
+     sasl_plaintext, or use the port of a listener with TLS";
 
 /// A verified stream.
 struct TlsSocket(StreamOwned<ClientConnection, TcpStream>);
@@ -71,7 +80,7 @@ impl Tls {
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .dangerous()
-            .with_custom_certificate_verifier(verifier);
+            .with_custom_certificate_verifier(Arc::clone(&verifier));
         let config = match identity.own {
             Some((chain, key)) => builder.with_client_auth_cert(chain, key)?,
             None => builder.with_no_client_auth(),
@@ -79,36 +88,92 @@ impl Tls {
 
         Ok(Self {
             config: Arc::new(config),
+            verifier,
             options,
         })
     }
-}
 
-impl Network for Tls {
-    fn connect(&self, address: &Address, limit: Duration) -> io::Result<Box<dyn Socket>> {
-        let name = ServerName::try_from(address.host.clone()).map_err(|_| {
-            Denied(
-                "has a name that no certificate can be for: use a DNS name or an IP address"
-                    .to_owned(),
-            )
-        })?;
+    /// Connects, and has everything ready for the handshake.
+    fn prepare(&self, address: &Address, limit: Duration) -> io::Result<TlsSocket> {
+        let name = name_of(address)?;
         let session = ClientConnection::new(Arc::clone(&self.config), name);
         let session = session.map_err(io::Error::other)?;
 
         let tcp = dial(address, self.options, limit)?;
-        let mut socket = TlsSocket(StreamOwned::new(session, tcp));
+        Ok(TlsSocket(StreamOwned::new(session, tcp)))
+    }
+
+    /// Returns when the verified certificate of a session expires. The verifier names that moment when it is given a
+    /// later one.
+    fn certificate(&self, session: &ClientConnection, address: &Address) -> Option<Certificate> {
+        let chain = session.peer_certificates()?;
+        let (own, intermediates) = chain.split_first()?;
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+        let later = UnixTime::since_unix_epoch(since + FAR_FUTURE);
+        let name = name_of(address).ok()?;
+
+        let verified = self
+            .verifier
+            .verify_server_cert(own, intermediates, &name, &[], later);
+        let expires_at_s = match verified {
+            Err(TlsError::InvalidCertificate(CertificateError::ExpiredContext {
+                not_after,
+                ..
+            })) => Some(not_after.as_secs()),
+            _ => None,
+        };
+        Some(Certificate { expires_at_s })
+    }
+}
+
+/// The name that the broker's certificate must be for.
+fn name_of(address: &Address) -> Result<ServerName<'static>, Denied> {
+    ServerName::try_from(address.host.clone()).map_err(|_| {
+        Denied(
+            "has a name that no certificate can be for: use a DNS name or an IP address".to_owned(),
+        )
+    })
+}
+
+impl Network for Tls {
+    fn connect(&self, address: &Address, limit: Duration) -> io::Result<Box<dyn Socket>> {
+        let mut socket = self.prepare(address, limit)?;
         match socket.shake_hands(limit) {
             Ok(()) => Ok(Box::new(socket)),
             Err(error) if is_misunderstood(&error) && probe::speaks_plaintext(address, limit) => {
-                Err(Denied(
-                    "answers without TLS, and security.protocol is set to use it: set security.protocol to plaintext or \
-                     sasl_plaintext, or use the port of a listener with TLS"
-                        .to_owned(),
-                )
-                .into())
+                Err(Denied(WITHOUT_TLS.to_owned()).into())
             }
             Err(error) => Err(explained(error)),
         }
+    }
+
+    fn examine(
+        &self,
+        address: &Address,
+        limit: Duration,
+    ) -> Result<Option<Certificate>, TlsRefusal> {
+        let failed = |error: &io::Error, sentence: String| TlsRefusal {
+            fault: tls_error(error).map_or(TlsFault::Unanswered, TlsFault::of),
+            sentence: format!("broker {address} {sentence}"),
+        };
+        let mut socket = self
+            .prepare(address, limit)
+            .map_err(|error| failed(&error, format!("cannot be connected to: {error}")))?;
+
+        let error = match socket.shake_hands(limit) {
+            Ok(()) => return Ok(self.certificate(&socket.0.conn, address)),
+            Err(error) => error,
+        };
+        if is_misunderstood(&error) && probe::speaks_plaintext(address, limit) {
+            return Err(TlsRefusal {
+                fault: TlsFault::WithoutTls,
+                sentence: format!("broker {address} {WITHOUT_TLS}"),
+            });
+        }
+
+        let reason = tls_error(&error).and_then(reason);
+        let sentence = reason.unwrap_or_else(|| format!("ends the TLS handshake: {error}"));
+        Err(failed(&error, sentence))
     }
 }
 

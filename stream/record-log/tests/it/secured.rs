@@ -1,17 +1,18 @@
 //! TLS and SASL of the client of our own: what fits is read by, and what does not fit is named.
 //!
-//! The broker is this test's own. Each of its listeners is secured in another way, by certificates that the test issues.
+//! The broker is this test's own. Each of its listeners is secured in another way, by certificates that the test
+//! issues.
 
 use std::path::Path;
 use std::slice::from_ref;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 use record_log::{Delivery, LogError, LogSettings, LogTimeType, RecordLog, open};
 use tempfile::TempDir;
 
 use crate::broker::{Broker, NEWEST, SMALL, START_LIMIT, create_when_ready, free_ports};
+use crate::certificates::{authority, issue};
 use crate::subject::{assert_values, poll_until, publish, record, topic, transactional};
 
 const PLAIN_LOGIN: &str = "org.apache.kafka.common.security.plain.PlainLoginModule required";
@@ -451,34 +452,4 @@ fn issue_certificates(folder: &Path) {
 
     let foreign = authority(folder, "foreign");
     issue(folder, &foreign, "stranger", "client.example", 2099);
-}
-
-fn authority(folder: &Path, name: &str) -> Issuer<'static, KeyPair> {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params
-        .distinguished_name
-        .push(rcgen::DnType::CommonName, name);
-
-    let key = KeyPair::generate().unwrap();
-    let certificate = params.self_signed(&key).unwrap();
-    std::fs::write(folder.join(format!("{name}.pem")), certificate.pem()).unwrap();
-    Issuer::new(params, key)
-}
-
-/// Writes a certificate for `host` and its key, each alone and both together, as Kafka takes them.
-fn issue(folder: &Path, issuer: &Issuer<'static, KeyPair>, name: &str, host: &str, until: i32) {
-    let mut params = CertificateParams::new([host.to_owned()]).unwrap();
-    params.not_before = date_time_ymd(2000, 1, 1);
-    params.not_after = date_time_ymd(until, 1, 1);
-
-    let key = KeyPair::generate().unwrap();
-    let certificate = params.signed_by(&key, issuer).unwrap().pem();
-    let key = key.serialize_pem();
-    let write = |ending: &str, text: &str| {
-        std::fs::write(folder.join(format!("{name}.{ending}")), text).unwrap();
-    };
-    write("pem", &certificate);
-    write("key", &key);
-    write("both", &format!("{key}{certificate}"));
 }

@@ -1,0 +1,177 @@
+//! The rights of a job, each tried: what is read is read, and what is written is added to a transaction that is
+//! aborted.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use record_log::kafka::PROGRESS_TOPIC;
+use record_log::native::{Examination, TrialError};
+use record_log::{LogError, RecordLog};
+
+use super::finding::{Checked, Fault, Owner};
+use super::tool::{Resource, Right, Tool};
+use super::topics::denied;
+
+/// How long a right to read is tried.
+const LIMIT: Duration = Duration::from_secs(15);
+/// The pause between looks at a reader.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// What is tried.
+pub struct Trial<'a> {
+    pub kafka: &'a Examination,
+    pub log: &'a dyn RecordLog,
+    pub tool: &'a Tool,
+    /// The topic that is read, if it exists.
+    pub source: Option<&'a str>,
+    /// The topics that are published to and exist.
+    pub published: Vec<&'a str>,
+    /// The beginning of the job's transactional ids; none if it publishes without transactions.
+    pub ids: Option<String>,
+}
+
+/// What a trial of transactions found beside rights.
+#[derive(Debug, Default)]
+pub struct Transactions {
+    /// Why they cannot be used, if that is not a right.
+    pub fault: Option<Fault>,
+}
+
+impl Trial<'_> {
+    pub fn check(&self, mut known: Vec<Fault>) -> (Checked, Transactions) {
+        let mut detail = Vec::new();
+        let has_progress = self.published.contains(&PROGRESS_TOPIC);
+        let read = self.source.into_iter();
+        for topic in read.chain(has_progress.then_some(PROGRESS_TOPIC)) {
+            match self.try_read(topic) {
+                Ok(()) => detail.push(format!("READ on {topic}")),
+                Err(fault) => known.push(fault),
+            }
+        }
+
+        let former = Examination::former_progress_topic();
+        match self.log.partitions(former) {
+            Err(LogError::Refused(refusal)) => {
+                let right = Right {
+                    operation: "Describe",
+                    resource: Resource::Topic(former),
+                };
+                known.push(denied(self.tool, right, &refusal.to_string()));
+            }
+            _ => detail.push(format!("DESCRIBE on {former}")),
+        }
+
+        let mut transactions = Transactions::default();
+        if let Some(ids) = &self.ids {
+            transactions = self.try_write(ids, &mut detail, &mut known);
+        }
+
+        let checked = Checked {
+            detail: detail.join(", "),
+            faults: known,
+        };
+        (checked, transactions)
+    }
+
+    fn try_read(&self, topic: &str) -> Result<(), Fault> {
+        let right = Right {
+            operation: "Read",
+            resource: Resource::Topic(topic),
+        };
+        let fault = |error: &LogError| match error {
+            LogError::Refused(refusal) => denied(self.tool, right, &refusal.to_string()),
+            error => unread(topic, &error.to_string()),
+        };
+
+        let offsets = self.log.offsets(topic).map_err(|error| fault(&error))?;
+        let Some(first) = offsets.first() else {
+            return Err(unread(topic, "it has no partition"));
+        };
+        let mut reader = self
+            .log
+            .reader(topic, &[(0, first.end)])
+            .map_err(|error| fault(&error))?;
+
+        let deadline = Instant::now() + LIMIT;
+        while Instant::now() < deadline {
+            match reader.poll(0, 1, &mut |_| ()) {
+                Ok(polled) if polled.records > 0 || polled.is_at_end() => return Ok(()),
+                Err(error) if !error.is_transient() => return Err(fault(&error)),
+                _ => thread::sleep(PAUSE),
+            }
+        }
+        Err(unread(
+            topic,
+            "no broker answered a fetch, or a transaction of another publisher is open",
+        ))
+    }
+
+    fn try_write(
+        &self,
+        ids: &str,
+        detail: &mut Vec<String>,
+        known: &mut Vec<Fault>,
+    ) -> Transactions {
+        let right = Right {
+            operation: "Write",
+            resource: Resource::TransactionalIds(ids),
+        };
+        let id = format!("{ids}doctor");
+        let trial = match self.kafka.try_transaction(&id, &self.published) {
+            Ok(trial) => trial,
+            Err(TrialError::Denied(refusal)) => {
+                known.push(denied(self.tool, right, &refusal.to_string()));
+                return Transactions::default();
+            }
+            Err(error @ TrialError::TimeLimit(_)) => {
+                return Transactions {
+                    fault: Some(too_long(self.kafka.transaction_timeout(), &error)),
+                };
+            }
+            Err(error @ TrialError::Failed(_)) => {
+                let fault = Fault::failure(
+                    Owner::Cluster,
+                    "the health of the transaction coordinator",
+                    error.to_string(),
+                    "look into the brokers' logs, and try again",
+                );
+                return Transactions { fault: Some(fault) };
+            }
+        };
+
+        for topic in &self.published {
+            let refused = trial.refused.iter().find(|(refused, _)| refused == topic);
+            let right = Right {
+                operation: "Write",
+                resource: Resource::Topic(topic),
+            };
+            match refused {
+                None => detail.push(format!("WRITE on {topic}")),
+                Some((_, refusal)) => known.push(denied(self.tool, right, &refusal.to_string())),
+            }
+        }
+        detail.push(format!("WRITE on transactional ids {ids}*"));
+        Transactions::default()
+    }
+}
+
+fn unread(topic: &str, reason: &str) -> Fault {
+    Fault::failure(
+        Owner::Cluster,
+        "the health of the brokers",
+        format!("topic {topic:?} cannot be read: {reason}"),
+        "look into the brokers' logs, and try again",
+    )
+}
+
+fn too_long(timeout: Duration, error: &TrialError) -> Fault {
+    let limit_ms = timeout.as_millis();
+    Fault::failure(
+        Owner::Job,
+        "transaction.timeout.ms, or the brokers' transaction.max.timeout.ms",
+        error.to_string(),
+        format!(
+            "--property transaction.timeout.ms=N below {limit_ms}, or raise transaction.max.timeout.ms at the brokers"
+        ),
+    )
+}

@@ -1,0 +1,102 @@
+//! The commands of Kafka's own tools that repair a fault.
+
+use record_log::{Cleanup, TopicSpec};
+
+/// What the commands need to name.
+#[derive(Clone, Debug)]
+pub struct Tool {
+    /// The brokers, as the flags have them.
+    pub brokers: String,
+    /// The user that the job logs in as, if that is known.
+    pub principal: Option<String>,
+}
+
+/// A right of Kafka's authorizer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Right<'a> {
+    /// Its name in kafka-acls.sh.
+    pub operation: &'static str,
+    pub resource: Resource<'a>,
+}
+
+/// What a right is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Resource<'a> {
+    Topic(&'a str),
+    /// All transactional ids that begin so.
+    TransactionalIds(&'a str),
+}
+
+impl Right<'_> {
+    /// The right in words.
+    pub fn shown(self) -> String {
+        let operation = self.operation.to_uppercase();
+        match self.resource {
+            Resource::Topic(topic) => format!("{operation} on topic {topic:?}"),
+            Resource::TransactionalIds(prefix) => {
+                format!("{operation} on transactional ids that begin with {prefix:?}")
+            }
+        }
+    }
+}
+
+impl Tool {
+    pub fn grant(&self, right: Right<'_>) -> String {
+        let brokers = &self.brokers;
+        let principal = self.principal.as_deref().unwrap_or("PRINCIPAL");
+        let operation = right.operation;
+        let resource = match right.resource {
+            Resource::Topic(topic) => format!("--topic {topic}"),
+            Resource::TransactionalIds(prefix) => {
+                format!("--transactional-id {prefix} --resource-pattern-type prefixed")
+            }
+        };
+        format!(
+            "kafka-acls.sh --bootstrap-server {brokers} --add --allow-principal User:{principal} --operation {operation} \
+             {resource}"
+        )
+    }
+
+    pub fn set(&self, topic: &str, setting: &str, value: &str) -> String {
+        let brokers = &self.brokers;
+        format!(
+            "kafka-configs.sh --bootstrap-server {brokers} --alter --entity-type topics --entity-name {topic} \
+             --add-config {setting}={value}"
+        )
+    }
+
+    pub fn create(&self, spec: &TopicSpec) -> String {
+        let brokers = &self.brokers;
+        let TopicSpec {
+            name,
+            partitions,
+            cleanup,
+            retention,
+        } = spec;
+        let retention = match cleanup {
+            Cleanup::Compact => String::new(),
+            _ => format!(" --config retention.ms={}", retention.as_millis()),
+        };
+        // The tool takes a list in brackets.
+        let policy = match cleanup {
+            Cleanup::CompactAndDelete => "[compact,delete]",
+            cleanup => cleanup.policy(),
+        };
+        format!(
+            "kafka-topics.sh --bootstrap-server {brokers} --create --topic {name} --partitions {partitions} \
+             --config cleanup.policy={policy} --config message.timestamp.type=LogAppendTime{retention}"
+        )
+    }
+
+    pub fn set_password(&self, mechanism: &str) -> Option<String> {
+        let brokers = &self.brokers;
+        let user = self.principal.as_deref()?;
+        let is_kept_by_kafka = mechanism.starts_with("SCRAM");
+        is_kept_by_kafka.then(|| {
+            format!(
+                "kafka-configs.sh --bootstrap-server {brokers} --alter --entity-type users --entity-name {user} \
+                 --add-config '{mechanism}=[password=PASSWORD]'"
+            )
+        })
+    }
+}

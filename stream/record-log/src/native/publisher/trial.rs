@@ -1,0 +1,83 @@
+//! What a publisher of some id may do, tried without publishing anything: a transaction is begun, topics are added to
+//! it one by one, and it is aborted. Readers see nothing of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::identity::Outcome;
+use super::session::Session;
+use super::{Deadline, Patience, Stop};
+use crate::native::cluster::Cluster;
+use crate::{Cause, Refusal};
+
+/// A time limit that every broker accepts.
+const SHORTEST: Duration = Duration::from_secs(1);
+
+/// The outcome of a trial whose transactional id is accepted.
+#[derive(Debug, Default)]
+pub struct Trial {
+    /// The topics that may not be written to, each with the reason.
+    pub refused: Vec<(String, Refusal)>,
+}
+
+/// Why no transaction can be begun, or what was begun cannot be ended.
+#[derive(Debug, thiserror::Error)]
+pub enum TrialError {
+    /// The transactional id may not be used.
+    #[error("{0}")]
+    Denied(#[source] Refusal),
+    /// Transactions may not live as long as the settings have it.
+    #[error("{0}")]
+    TimeLimit(#[source] Refusal),
+    /// The brokers do not answer, or answer otherwise than they should.
+    #[error("a transaction cannot be tried: {0}")]
+    Failed(#[source] Cause),
+}
+
+/// Begins a transaction of the publisher `id`, adds the first partition of each topic, and aborts it. A publisher that
+/// has the id is fenced.
+pub(in crate::native) fn try_out(
+    cluster: &Arc<Cluster>,
+    id: &str,
+    topics: &[&str],
+    timeout: Duration,
+) -> Result<Trial, TrialError> {
+    let patience = Patience::default();
+    let deadline = Deadline::after(patience.call);
+    let begun = |timeout| {
+        let mut session = Session::new(cluster, Some(id.to_owned()), timeout, patience);
+        session.identify(deadline).map(|()| session)
+    };
+
+    let mut session = match begun(timeout) {
+        Ok(session) => session,
+        // The same id is accepted with the shortest limit, so the limit is what is refused.
+        Err(Stop::Refused(refusal)) if timeout > SHORTEST && begun(SHORTEST).is_ok() => {
+            return Err(TrialError::TimeLimit(refusal));
+        }
+        Err(Stop::Refused(refusal)) => return Err(TrialError::Denied(refusal)),
+        Err(stop) => return Err(failed(stop)),
+    };
+
+    let mut trial = Trial::default();
+    for topic in topics {
+        match session.add(&[(topic, 0)], deadline) {
+            Ok(()) => {}
+            Err(Stop::Refused(refusal)) => trial.refused.push(((*topic).to_owned(), refusal)),
+            Err(stop) => return Err(failed(stop)),
+        }
+    }
+
+    if trial.refused.len() < topics.len() {
+        session.end(Outcome::Abort, deadline).map_err(failed)?;
+    }
+    Ok(trial)
+}
+
+fn failed(stop: Stop) -> TrialError {
+    TrialError::Failed(match stop {
+        Stop::Fenced => "another trial of the same job runs".into(),
+        Stop::Refused(refusal) => Box::new(refusal),
+        Stop::Failed(cause) | Stop::Unknown(cause) => cause,
+    })
+}

@@ -1,5 +1,5 @@
-// Who is shopping: log in, sign up, or, while the platform is open to all, be one of those who did. And the account of
-// whoever it is: details, password, a way out.
+// The customer: log in, sign up, or, while the platform is open to all, choose a customer. And the customer's
+// account: details, password, log out.
 
 import { BY_COOKIE, call, isOpen, list, save } from "./api.js";
 import { bearer, choose, customer, keepSession, leave, session } from "./customer.js";
@@ -15,7 +15,7 @@ const PHONE = { type: "tel", autocomplete: "tel", maxlength: "24" };
 
 let opened;
 
-/** Opens the dialog; the promise gives the customer, null when nobody was chosen. */
+/** Opens the dialog; the promise gives the customer, or null if none was chosen. */
 export function askWho() {
   opened ??= dialog("account");
   return new Promise((resolve) => {
@@ -25,7 +25,7 @@ export function askWho() {
   });
 }
 
-/** Shows what `parts` gives; until then that it is on its way, or why it is not. */
+/** Shows the result of `parts`; until then a notice that it is loading, or the reason why it failed. */
 async function show(title, parts, ...given) {
   opened.show(title, element("p", { class: "soft", role: "status" }, "One moment…"));
   try {
@@ -43,7 +43,7 @@ function welcome(user) {
   say(`Welcome aboard, ${user.name}.`);
 }
 
-// Somebody new is likelier where nobody needs a password.
+// A new customer is likelier where no password is needed.
 async function entry(trouble = "") {
   const open = await isOpen();
   return open ? signUp(open) : logIn(open, trouble);

@@ -1,4 +1,4 @@
-// For who runs the shop: the orders by their state, the newest first, and what is to be done with them.
+// For admins: the orders by their state, the newest first, with the next steps.
 
 import "./masthead.js";
 import { askWho } from "./account.js";
@@ -12,7 +12,7 @@ const place = document.querySelector("#orders");
 const states = document.querySelector("#states");
 const PAGE = 20;
 const STATES = ["paid", "shipped", "delivered", "pending", "cancelled", "expired", "refunded"];
-/** What can be done with an order in a state: the next state, and the words for it. */
+/** The next states of an order in a state, and the words for each. */
 const STEPS = {
   pending: [["cancelled", "Cancel"]],
   paid: [

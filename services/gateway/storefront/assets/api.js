@@ -1,17 +1,17 @@
 // Speaks to the platform: JSON or a file in, JSON or a picture out, problem documents (RFC 9457) as one kind of error.
 //
-// Every call shows the access token, if somebody is logged in. A token about to run out is renewed before a call, one that
+// Every call sends the access token, if a customer is logged in. A token about to run out is renewed before a call, one that
 // was refused after it, once. The refresh token is in a cookie that no script reads, sent along with `BY_COOKIE` alone. It is
 // good for one use, and two uses end the session: tabs take turns by a lock.
 
 import { observe } from "./clock.js";
 import { keepSession, leave, session } from "./customer.js";
 
-/** With this header what logs in, renews and logs out keeps the refresh token in a cookie. */
+/** With this header, log-in, renewal and log-out keep the refresh token in a cookie. */
 export const BY_COOKIE = { "tidemark-session": "cookie" };
 
 const PATIENCE_MS = 15_000;
-/** How long a browser may take to save what was downloaded. */
+/** The time for a browser to save a download. */
 const SAVING_MS = 60_000;
 /** A token with less to live is renewed: it might run out on its way. */
 const MARGIN_MS = 30_000;
@@ -20,7 +20,7 @@ const TURN = "tidemark.session";
 
 let turn = Promise.resolve();
 
-/** What went wrong, in words for the customer. Status 0: no answer at all. */
+/** A failure, in words for the customer. Status 0: no answer at all. */
 export class Problem extends Error {
   constructor(status, detail, field) {
     super(detail);
@@ -30,7 +30,7 @@ export class Problem extends Error {
 }
 
 /**
- * Calls /api + path. Throws a Problem for anything but success. What logs in and out `isAnonymous`: it shows no token. A body
+ * Calls /api + path. Throws a Problem for anything but success. Log-in and log-out are `isAnonymous`: they send no token. A body
  * that is a file is sent as it is, and needs more `patience`.
  */
 export async function call(path, { isAnonymous = false, ...request } = {}) {
@@ -83,8 +83,8 @@ export async function list(path, most = 500) {
 }
 
 /**
- * Whether the platform asks nobody who they are. A list that only an admin may see tells: who may see it without a token
- * may do everything. Asked once for each tab; a 401 to anything says it as well.
+ * Returns whether the platform does not authenticate callers. A list for admins shows it: a caller that may see it
+ * without a token may do everything. It is read once for each tab; any 401 shows it as well.
  */
 export async function isOpen() {
   if (!sessionStorage.getItem(MODE)) {
@@ -95,7 +95,7 @@ export async function isOpen() {
   return sessionStorage.getItem(MODE) === "open";
 }
 
-/** The access token of whoever is logged in, or null. */
+/** The access token of the logged-in customer, or null. */
 export async function accessToken() {
   const kept = session();
   if (!kept || kept.expires_at_ms - Date.now() > MARGIN_MS) return kept?.access_token ?? null;
@@ -107,7 +107,7 @@ export async function accessToken() {
 function renew(stale) {
   return exclusively(async () => {
     const kept = session();
-    // Another call or another tab was faster. What a tab kept just now others may not see yet: then they renew once more, with
+    // Another call or another tab was faster. Other tabs may not see a new token yet: then they renew once more, with
     // the cookie that came of it.
     if (kept?.access_token !== stale) return kept?.access_token ?? null;
     try {

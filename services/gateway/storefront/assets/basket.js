@@ -1,4 +1,4 @@
-// The basket: what is in it, and the order it becomes.
+// The basket: its products, and its order.
 
 import { askWho } from "./account.js";
 import { call } from "./api.js";
@@ -106,7 +106,7 @@ function again(place) {
   place.textContent = "Place the order";
 }
 
-// What the customer agreed to does not hold any more: the basket shows what does, and waits to be ordered again.
+// A price or the stock has changed: the basket shows the present state, and waits to be ordered again.
 async function askAgain() {
   const before = basket();
   const ids = before.map(({ product }) => product.id).join(",");

@@ -49,7 +49,7 @@ export function board(node, news) {
     meet(users) {
       for (const { id, name } of users) names.set(id, name);
     },
-    /** Whether counts can be had: what an empty board says depends on it. */
+    /** Sets whether counts are available; an empty board shows it. */
     ready(ready) {
       isReady = ready;
       if (!newest) node.replaceChildren(empty(ready));

@@ -32,7 +32,7 @@ export function card(product) {
   );
 }
 
-/** What it costs, and whether there is any. */
+/** The price, and whether the product is in stock. */
 export function price(product) {
   return element("p", {}, element("strong", { class: "figure" }, money(product.price_cents, product.currency)), stock(product));
 }
@@ -73,7 +73,7 @@ export function add(product) {
   );
 }
 
-/** Attributes are free-form: what is not text is not shown. */
+/** Attributes are free-form: values that are not text are not shown. */
 export function text(value) {
   return typeof value === "string" ? value : "";
 }

@@ -1,5 +1,5 @@
-// The catalogue: what fits the search and the category, as the shop's index finds it. Both are in the address, so that back,
-// reload and a link sent to somebody show the same.
+// The catalogue: the products that fit the search and the category. Both are in the address, so that back,
+// reload and a shared link show the same.
 
 import { call } from "./api.js";
 import { card } from "./card.js";
@@ -12,7 +12,7 @@ const search = document.querySelector("#search");
 const found = document.querySelector("#found");
 const SKELETONS = 8;
 const PAGE = 40;
-// While somebody types, not every letter is worth a question.
+// While the customer types, not every letter starts a search.
 const TYPING_MS = 80;
 
 let shown = 0;
@@ -29,13 +29,13 @@ export async function catalogue() {
   await arrive();
 }
 
-/** What the address asks for. */
+/** The search in the address. */
 function wanted() {
   const query = new URLSearchParams(location.search);
   return { q: query.get("q") ?? "", category: query.get("category") ?? "" };
 }
 
-/** Changes the address, and shows what it asks for then. A category is a step to go back from, a letter is not. */
+/** Changes the address, and shows its search. A category is a step to go back from, a letter is not. */
 function go(change, how = "pushState") {
   const query = new URLSearchParams(Object.entries({ ...wanted(), ...change }).filter(([, value]) => value));
   history[how](null, "", query.size > 0 ? `/?${query}` : "/");

@@ -8,7 +8,7 @@ const MINUTES = 15;
 // Up to so many orders each is a mark of its own; above, marks would be thinner than a line.
 const MARKS = 20;
 
-/** Returns what draws the chart into `node` and its sum into `sum`. The table says the same in words. */
+/** Returns a function that draws the chart into `node` and its sum into `sum`. The table has the same numbers. */
 export function chart(node, sum) {
   return (windows, current) => {
     const starts = Array.from({ length: MINUTES + 1 }, (_, i) => current - (MINUTES - i) * WINDOW_MS);

@@ -24,7 +24,7 @@ export function windowStart(at) {
   return at - (at % WINDOW_MS);
 }
 
-/** Runs `tick` now and with every second; returns what stops it. */
+/** Runs `tick` now and with every second; returns a function that stops it. */
 export function everySecond(tick) {
   let timer;
   const beat = () => {

@@ -1,5 +1,5 @@
-// The live counts: what is there already, then what comes, by server-sent events; where these fail, by asking again.
-// A browser's EventSource cannot show a token, so that where callers are asked who they are, all is asked for.
+// The live counts: the stored ones, then new ones by server-sent events; where these fail, by polling.
+// A browser's EventSource cannot send a token, so where callers must authenticate, the counts are polled.
 
 import { call, isOpen } from "./api.js";
 
@@ -55,14 +55,14 @@ export function follow({ user, onCount, onState = () => {} }) {
     };
   };
 
-  // The stream tells what is new; what came before it, or was missed, is in the list.
+  // The stream has new counts; earlier and missed ones are in the list.
   const look = () =>
     catchUp().then(
       () => onState("live"),
       () => onState("away"),
     );
 
-  // Where it cannot be told, trying does no harm.
+  // If this cannot be determined, a try does no harm.
   isOpen()
     .catch(() => true)
     .then((open) => !ended && (open ? listen() : ask(Infinity)));

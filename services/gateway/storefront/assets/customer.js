@@ -1,7 +1,7 @@
-// Who is shopping, by which session, and what is in the basket: kept in this browser, shared by its tabs.
+// The customer, the session and the basket: kept in this browser, shared by its tabs.
 //
-// The access token is kept here too, for the pages and tabs to share; it is good for minutes. What it is renewed with, for
-// weeks, is in a cookie that no script sees.
+// The access token is kept here too, for the pages and tabs to share; it is good for minutes. The refresh token, good for
+// weeks, is in a cookie that no script reads.
 
 const CUSTOMER = "tidemark.customer";
 const SESSION = "tidemark.session";
@@ -27,13 +27,13 @@ export function session() {
   return read(SESSION, null);
 }
 
-/** Keeps what a log-in or a refresh answered; null ends it. */
+/** Stores the session of a log-in or a refresh; null ends it. */
 export function keepSession(tokens) {
   const { access_token, expires_in } = tokens ?? {};
   write(SESSION, tokens && { access_token, expires_at_ms: Date.now() + expires_in * 1_000 });
 }
 
-/** {id, isAdmin}: whose session it is, as its access token says; null without one. */
+/** {id, isAdmin}: the session's user, from its access token; null without one. */
 export function bearer() {
   const token = session()?.access_token;
   if (!token) return null;
@@ -52,7 +52,7 @@ export function keepAddress(address) {
   return address ?? undefined;
 }
 
-/** Nobody is shopping any more; the basket stays. */
+/** Forgets the customer; the basket stays. */
 export function leave() {
   write(SESSION, null);
   write(ADDRESS, null);
@@ -69,7 +69,7 @@ export function suits(product) {
   return basket().every((line) => line.product.currency === product.currency);
 }
 
-/** Puts so many of a product into the basket, in place of what was there; none takes it out. */
+/** Sets the number of a product in the basket; zero takes it out. */
 export function put(product, quantity) {
   const most = Math.min(MOST, product.stock ?? MOST);
   const line = { product, quantity: Math.min(Math.max(quantity, 0), most) };
@@ -90,7 +90,7 @@ export function empty() {
 
 /**
  * The key under which this customer orders the basket as it stands. It is kept until the basket changes, through a reload and
- * in all tabs: whoever presses the button again, after an answer was lost, orders once.
+ * in all tabs: a customer who presses the button again, after an answer was lost, orders once.
  */
 export function orderKey(userId) {
   const lines = JSON.stringify([address(), basket().map(({ product, quantity }) => [product.id, product.price_cents, quantity])]);
@@ -116,7 +116,7 @@ export function count(lines = basket()) {
   return lines.reduce((sum, { quantity }) => sum + quantity, 0);
 }
 
-/** [[currency, minor units]]: what the lines cost, for each currency. */
+/** [[currency, minor units]]: the cost of the lines, for each currency. */
 export function totals(lines = basket()) {
   const sums = new Map();
   for (const { product, quantity } of lines) {

@@ -42,7 +42,7 @@ function value(lines, fields) {
   return keepAddress({ ...given, country: given.country.toUpperCase() });
 }
 
-/** Says at a line of the address what is wrong with it; false if there is no such line. */
+/** Shows a complaint at a line of the address; returns false if there is no such line. */
 function complain(lines, fields, name, text) {
   const blamed = !lines.hidden && fields.find((field) => field.name === name.replace("delivery.", "delivery-"));
   if (blamed) blamed.complain(text);

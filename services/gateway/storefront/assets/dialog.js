@@ -2,7 +2,7 @@
 
 import { element } from "./dom.js";
 
-/** Makes a dialog; `show(…children)` opens it, or changes what an open one holds. */
+/** Makes a dialog; `show(…children)` opens it, or changes the content of an open one. */
 export function dialog(id) {
   const title = element("h2", { id: `${id}-title`, tabindex: "-1" });
   const body = element("div", { class: "dialog-body" });
@@ -28,7 +28,7 @@ export function dialog(id) {
 
 let toast;
 
-/** Says something in passing, to eyes and to screen readers. */
+/** Shows a passing message, also to screen readers. */
 export function say(text) {
   if (!toast) {
     toast = element("p", { class: "toast", role: "status" });

@@ -1,4 +1,4 @@
-// Makes elements: the only place that knows how attributes, listeners and children get onto one.
+// Makes elements: the only place that adds attributes, listeners and children to them.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -33,7 +33,7 @@ export function button(text, click, kind = "") {
   return element("button", { class: `button ${kind}`.trim(), type: "button", on: { click } }, text);
 }
 
-/** A button that asks once more before it runs `act`, and says beside it what went wrong. */
+/** A button that asks for a confirmation before it runs `act`, and shows a failure beside it. */
 export function deliberate(text, sure, act) {
   const trouble = element("p", { class: "complaint", role: "alert" });
   const node = element("div", { class: "deliberate" });

@@ -1,4 +1,4 @@
-// One file: what it is, and what was found in it. One that waits is asked for until it does not.
+// One file: its properties, and the findings in it. A waiting file is polled until it is finished.
 
 import { call, download, picture } from "./api.js";
 import { button, element } from "./dom.js";

@@ -1,4 +1,4 @@
-// The files: upload some, see what was found in each. For those who run the shop; the service says who that is.
+// The files: uploads, and the findings in each. For admins; the service checks the right.
 
 import "./masthead.js";
 import { askWho } from "./account.js";

@@ -1,8 +1,8 @@
-// Forms: fields with their labels, hints and complaints, and a button that sends what they hold.
+// Forms: fields with their labels, hints and complaints, and a button that sends their values.
 
 import { element } from "./dom.js";
 
-/** A form whose `submit` is given what its fields hold; what goes wrong is said at the field to blame, or above the button. */
+/** A form whose `submit` gets the values of its fields; a failure is shown at the field to blame, or above the button. */
 export function form(verb, fields, submit, said = "") {
   const trouble = element("p", { class: "complaint", role: "alert" }, said);
   const send = element("button", { class: "button", type: "submit" }, verb);

@@ -30,7 +30,7 @@ export function sums(count) {
     .join(" + ");
 }
 
-/** [{currency, minor_units}]. A service of the version before did not say in which currency it counted. */
+/** [{currency, minor_units}]. A service of the earlier version did not state the currency. */
 export function totals({ totals, total_cents }) {
   return totals ?? [{ currency: "XXX", minor_units: total_cents }];
 }

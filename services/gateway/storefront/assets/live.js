@@ -1,4 +1,4 @@
-// The live board: the current minute, the chart and the table of what was counted.
+// The live board: the current minute, the chart and the table of counts.
 
 import "./masthead.js";
 import { askWho } from "./account.js";
@@ -14,7 +14,7 @@ import { gauge } from "./gauge.js";
 import { windows } from "./windows.js";
 
 const SIGNALS = { live: "Live", asking: "Asking every 5 s", away: "Reconnecting…" };
-// How long after its end a minute is normally counted: what the job allows for stragglers, and a little.
+// The time after its end at which a minute is normally counted: the job's allowance for stragglers, and a little.
 const USUAL_WAIT_MS = 10_000;
 
 const tide = gauge(document.querySelector("#tide"));
@@ -63,7 +63,7 @@ function justClosed(now, start) {
 }
 
 const open = await isOpen().catch(() => true);
-// Where callers are asked who they are, who runs the shop sees all counts, a customer the own, and others none.
+// Where callers must authenticate, an admin sees all counts, a customer only the own ones, and others none.
 if (open || bearer()?.isAdmin) watch();
 else if (customer()) watchOwn(customer());
 else lock();

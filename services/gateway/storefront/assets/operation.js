@@ -1,4 +1,4 @@
-// One operation of the API: what it does, a form for what it takes, and what it answered.
+// One operation of the API: its description, a form for its parameters, and its answer.
 
 import { accessToken } from "./api.js";
 import { element } from "./dom.js";

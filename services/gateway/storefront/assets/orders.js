@@ -16,7 +16,7 @@ const PAGE = 20;
 const CANCELLABLE = ["pending", "paid"];
 const MOVING = ["pending", "paid", "shipped", "cancelled"];
 const LOOK_EVERY_MS = 3_000;
-/** What an order's state means for its customer. */
+/** The meaning of an order's state for its customer. */
 const SAID = {
   pending: "It waits to be paid.",
   paid: "We are packing it.",
@@ -104,7 +104,7 @@ function card(order) {
   return item;
 }
 
-/** Shows an order as it is now, and gives it the focus if what had it is gone. */
+/** Shows an order as it is now, and gives it the focus if the focused element is gone. */
 function replace(order) {
   const old = document.querySelector(`#slip-${order.id}`);
   const hadFocus = old.contains(document.activeElement);
@@ -118,13 +118,13 @@ async function cancel({ id }) {
     say(`Order ${id} is cancelled.`);
   } catch (problem) {
     if (problem.status !== 409) throw problem;
-    // The shop was faster: how far the order has come says why.
+    // The shop was faster: the order's state shows the reason.
     replace(await call(`/orders/${id}`));
     say(problem.message);
   }
 }
 
-/** Shows what has moved on since. An order that somebody is about to pay or cancel stays as it is until then. */
+/** Shows orders whose state has changed. An order that the customer is about to pay or cancel stays as it is until then. */
 async function look() {
   const user = customer();
   const moving = [...known.values()].filter(({ status }) => MOVING.includes(status));
@@ -139,7 +139,7 @@ async function look() {
 }
 
 async function watch() {
-  // What cannot be had now is looked at the next time.
+  // Orders that cannot be read now are read the next time.
   await look().catch(() => {});
   setTimeout(watch, LOOK_EVERY_MS);
 }

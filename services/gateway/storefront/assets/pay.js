@@ -33,7 +33,7 @@ export function payment(order, onPaid) {
       await call(`/orders/${order.id}/payments`, { method: "POST", body: { token } });
       onPaid(await call(`/orders/${order.id}`));
     } catch (problem) {
-      // Another tab paid, or the time ran out: how far the order has come says which.
+      // Another tab paid, or the time ran out: the order's state shows which.
       if (problem.status === 409 && problem.field === "status") onPaid(await call(`/orders/${order.id}`));
       else trouble.textContent = problem.message;
     } finally {

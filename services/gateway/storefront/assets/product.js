@@ -7,7 +7,7 @@ import { button, element, notice } from "./dom.js";
 
 const place = document.querySelector("#product");
 const id = location.pathname.split("/")[2] ?? "";
-/** What is said elsewhere on the page, or means nothing to a customer. */
+/** Fields that are shown elsewhere on the page, or mean nothing to a customer. */
 const TOLD = new Set(["id", "name", "price_cents", "currency", "stock", "category", "description", "art", "colour", "version", "created_at", "updated_at"]);
 
 async function load() {
@@ -52,7 +52,7 @@ function explain({ status, message }) {
   place.replaceChildren(notice("The product is out of reach", message, button("Try again", load, "quiet")));
 }
 
-// Whoever came from the shelf goes back to it as it was.
+// A customer who came from the shelf goes back to it as it was.
 document.querySelector("#back").addEventListener("click", (event) => {
   const from = document.referrer && new URL(document.referrer);
   if (from?.origin !== location.origin || from.pathname !== "/") return;

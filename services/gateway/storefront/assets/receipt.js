@@ -1,4 +1,4 @@
-// What happens to an order after it is placed: it is paid, its minute closes, the stream job counts it, the count comes back.
+// The way of an order after it is placed: it is paid, its minute closes, the stream job counts it, the count comes back.
 
 import { everySecond, WINDOW_MS, windowStart } from "./clock.js";
 import { follow } from "./counts.js";
@@ -7,7 +7,7 @@ import { minute, money, plural, sums } from "./format.js";
 import { gauge } from "./gauge.js";
 import { payment } from "./pay.js";
 
-/** {node, end}: the receipt, and what stops it from watching. */
+/** {node, end}: the receipt, and a function that stops its updates. */
 export function receipt(order, close) {
   const start = windowStart(Date.parse(order.created_at));
   const closes = start + WINDOW_MS;

@@ -3,14 +3,14 @@
 // Schemas may refer to themselves.
 const DEEPEST = 6;
 
-/** What `value` is or refers to. */
+/** The schema that `value` is or refers to. */
 export function resolve(description, value) {
   if (!value?.$ref) return value;
   const steps = value.$ref.replace("#/", "").split("/");
   return resolve(description, steps.reduce((found, step) => found?.[step], description));
 }
 
-/** A value that fits the schema, as far as can be told. */
+/** A value that probably fits the schema. */
 export function example(description, schema, depth = 0) {
   const own = resolve(description, schema);
   if (!own || depth > DEEPEST) return null;

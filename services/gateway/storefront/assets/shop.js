@@ -1,4 +1,4 @@
-// The shop's page: the minute that rises, the catalogue, and what is chosen from it.
+// The shop's page: the minute that rises, the catalogue, and the chosen products.
 
 import "./masthead.js";
 import { catalogue } from "./catalogue.js";

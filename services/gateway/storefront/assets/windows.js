@@ -1,4 +1,4 @@
-// The counts, by window: what the chart and the table draw from. Knows no page.
+// The counts, by window: the data of the chart and the table. It uses no page.
 
 import { totals } from "./format.js";
 
@@ -8,7 +8,7 @@ const MOST_WINDOWS = 60;
 export function windows() {
   const byStart = new Map();
   return {
-    /** Takes a count; it replaces what was known of its window and user. */
+    /** Takes a count; it replaces the earlier count of its window and user. */
     add(count) {
       const start = Date.parse(count.window_start);
       if (!byStart.has(start)) byStart.set(start, new Map());

@@ -206,6 +206,7 @@ fn update(change: &OrderChanged) -> String {
         ORDER_PAID => ", paid_by = 'restored'",
         _ => "",
     };
+
     format!(
         "UPDATE orders SET status = {status}, updated_at_ms = {ms}{paid_by} WHERE id = {id} AND updated_at_ms <= {ms};\n"
     )

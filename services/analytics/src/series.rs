@@ -213,6 +213,7 @@ impl Series {
                 is_provisional: counted_until.is_none_or(|until| end > until),
             })
         };
+
         starts.zip(self.sums).filter_map(point).collect()
     }
 }
@@ -259,6 +260,7 @@ mod tests {
             steps(day.0, day.1, Step::Minute),
             Err(NoSeries::TooManyPoints { points: 2_880 })
         );
+
         assert!(steps(day.0, day.1, Step::Hour).is_ok());
         assert_eq!(steps(day.1, day.0, Step::Hour), Err(NoSeries::Empty));
         assert_eq!(steps(day.0, day.0, Step::Hour), Err(NoSeries::Empty));

@@ -253,10 +253,12 @@ mod tests {
             ("EUR", u64::MAX),
             ("EUR", 1),
         ]);
+
         assert_eq!(
             sums.as_slice(),
             [amount("EUR", u64::MAX), amount("JPY", 7), amount("USD", 7)]
         );
+
         assert_eq!(sums.total_cents(), None);
         assert_eq!(amounts(&[("JPY", 7)]).total_cents(), Some(7));
         assert_eq!(Amounts::default().total_cents(), Some(0));

@@ -295,8 +295,10 @@ mod tests {
                 .map(|product| product.id)
                 .collect::<Vec<_>>()
         };
+
         let first = ids("sku,name,price_cents\nL1,Lamp,1\n,Lamp,1\n");
         let second = ids("price_cents,name,sku\n2,Old Lamp,L1\n3,Lamp,\n");
+
         assert_eq!(first, second);
         assert_ne!(first[0], first[1]);
         assert_eq!(first[0].get_version_num(), 7);

@@ -265,12 +265,14 @@ mod tests {
         let asking = stop.clone();
         let watching =
             thread::spawn(move || watch(child, Duration::MAX, Duration::MAX, &stop).unwrap());
+
         for sign in [folder.path().join("ready"), marker] {
             while !sign.exists() {
                 thread::sleep(LOOK_EVERY);
             }
             asking.request();
         }
+
         assert_eq!(watching.join().unwrap().code(), Some(42));
     }
 

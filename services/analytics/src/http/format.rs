@@ -282,12 +282,14 @@ mod tests {
         assert_eq!(row("a,b"), "\"a,b\",7\r\n");
         assert_eq!(row("say \"hi\""), "\"say \"\"hi\"\"\",7\r\n");
         assert_eq!(row("two\nlines"), "\"two\nlines\",7\r\n");
+
         for start in ["=", "+", "-", "@"] {
             assert_eq!(
                 row(&format!("{start}SUM(A1)")),
                 format!("'{start}SUM(A1),7\r\n")
             );
         }
+
         assert_eq!(row("\t=1"), "'\t=1,7\r\n");
         assert_eq!(row("\r=1"), "\"'\r=1\",7\r\n");
     }

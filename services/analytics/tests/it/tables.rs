@@ -229,6 +229,7 @@ async fn a_summary_is_a_table_of_its_spans(dynamodb: Client) {
 async fn series_that_cannot_be_are_refused_by_field(dynamodb: Client) {
     let running = Running::start(&dynamodb, &log()).await;
     let hour = format!("from={}&to={}", minute(60), minute(0));
+
     for (query, field) in [
         ("step=5m", "step"),
         ("step=", "step"),
@@ -259,5 +260,6 @@ async fn series_that_cannot_be_are_refused_by_field(dynamodb: Client) {
             );
         }
     }
+
     running.stop().await;
 }

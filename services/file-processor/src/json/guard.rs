@@ -46,6 +46,7 @@ impl<R: Read> Guard<R> {
             (Place::AfterBackslash, _) => (Place::InString, false),
             (place, _) => (place, false),
         };
+
         self.place = place;
         self.token_bytes = if ends_token { 0 } else { self.token_bytes + 1 };
         self.is_tripped |= self.token_bytes > self.max_token_bytes;

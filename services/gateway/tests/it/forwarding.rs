@@ -157,8 +157,10 @@ async fn an_answer_crosses_as_it_is_without_the_headers_of_the_hop() {
         )
             .into_response()
     });
+
     let gateway = before_orders(Router::new().fallback(answer)).await;
     let answer = gateway.get("/api/orders").await;
+
     assert_eq!(answer.status(), 418);
     assert_eq!(answer.headers()["etag"], "\"7\"");
     assert_eq!(answer.headers()["set-cookie"], "a=b");

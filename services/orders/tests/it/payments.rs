@@ -182,6 +182,7 @@ impl Case {
             }
             shutdown.request();
         };
+
         let work = async { tokio::join!(self.shop.service.work(&shutdown), until) };
         tokio::time::timeout(Duration::from_secs(30), work)
             .await

@@ -75,6 +75,7 @@ impl Opening<'_> {
     pub fn publishers(&self, numbers: impl Iterator<Item = usize>) -> Result<Publishers, JobError> {
         let numbers: Vec<usize> = numbers.collect();
         let mut all = Publishers::default();
+
         for (number, (publisher, found)) in numbers.iter().zip(self.open(numbers.clone())?) {
             // The progress of a former slot is in publisher 0 since the first attempt of this
             // version.
@@ -89,6 +90,7 @@ impl Opening<'_> {
             }
             all.open.insert(*number, publisher);
         }
+
         Ok(all)
     }
 
@@ -97,12 +99,14 @@ impl Opening<'_> {
     fn former(&self, first: FormerSlot, slots: Option<u32>) -> Result<SinkProgress, JobError> {
         let count = slots.unwrap_or(FORMER_SLOTS).max(1);
         let mut slots = vec![first];
+
         for (_, found) in self.open((1..count).map(|slot| slot as usize))? {
             slots.push(match found {
                 Some(PublisherProgress::Slot(slot)) => slot,
                 Some(PublisherProgress::Sink(_)) | None => FormerSlot::default(),
             });
         }
+
         let progress = SinkProgress::default();
         Ok(if slots.iter().all(|slot| *slot == FormerSlot::default()) {
             progress
@@ -125,6 +129,7 @@ impl Opening<'_> {
             let found = found.transpose().map_err(RecoverError::Progress)?;
             Ok((publisher, found))
         };
+
         ids.iter().zip(publishers).map(with_progress).collect()
     }
 }

@@ -194,15 +194,18 @@ impl SinkProgress {
         for (own, other) in self.groups.0.iter_mut().zip(&other.groups.0) {
             *own = (*own).max(*other);
         }
+
         for (partition, side) in other.sides {
             let own = self.sides.entry(partition).or_default();
             if side.attempt >= own.attempt {
                 *own = side;
             }
         }
+
         if self.former_slots.is_empty() {
             self.former_slots = other.former_slots;
         }
+
         for (part, count) in other.former_parts {
             let own = self.former_parts.entry(part).or_default();
             *own = (*own).max(count);

@@ -285,6 +285,7 @@ mod tests {
     fn what_is_missing_of_a_value_is_described() {
         let side = of(b"7", &vec![b'x'; 1_000_000], &[("trace", 55)]);
         assert_eq!(header(&side, "value_size"), Some(&b"1000000"[..]));
+
         // printf 'x%.0s' $(seq 1000000) | sha256sum
         let sum = digest(&SHA256, &vec![b'x'; 1_000_000]);
         let sum: String = sum
@@ -292,6 +293,7 @@ mod tests {
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect();
+
         assert_eq!(header(&side, "value_sha256"), Some(sum.as_bytes()));
         assert_eq!(sum.len(), 64);
         assert_eq!(header(&side, "trace").map(<[u8]>::len), Some(55));

@@ -163,6 +163,7 @@ impl SideQueue {
     ) -> Vec<(u32, SideProgress)> {
         let mut own: BTreeMap<u32, (Offset, Horizons)> = BTreeMap::new();
         let queue = self.lock();
+
         for side in taken {
             let (published, horizons) = own.entry(side.output.partition).or_insert_with(|| {
                 let partition = queue.partitions.get(&side.output.partition);
@@ -172,6 +173,7 @@ impl SideQueue {
             *published = side.output.offset + 1;
             horizons.raise(side.output.offset, side.horizon);
         }
+
         let progress = |(id, (published, horizons)): (u32, (Offset, Horizons))| {
             let default = Partition::default();
             let Partition {
@@ -190,6 +192,7 @@ impl SideQueue {
             };
             (id, side)
         };
+
         own.into_iter().map(progress).collect()
     }
 
@@ -197,6 +200,7 @@ impl SideQueue {
     pub fn published(&self, taken: &[Side]) {
         let mut queue = self.lock();
         let had_room = queue.room_bytes() > 0;
+
         for Side { output, horizon } in taken {
             queue.size_bytes -= output.size_bytes();
             let partition = queue.partitions.entry(output.partition).or_default();
@@ -205,6 +209,7 @@ impl SideQueue {
             partition.uncommitted.pop_front();
             partition.late -= usize::from(output.reason == Reason::Late);
         }
+
         if !had_room && queue.room_bytes() > 0 {
             queue.when_free.iter().for_each(|wake| wake());
         }
@@ -321,14 +326,18 @@ mod tests {
             from,
             late: late.to_vec(),
         };
+
         assert_eq!(sides.pending(0, 9), of(9, &[]));
         sides.push(rejected(0, 3), 0);
         sides.push(too_late(0, 5), 10);
         sides.push(too_late(1, 6), 10);
+
         let taken = sides.take();
         sides.push(too_late(0, 7), 10);
+
         assert_eq!(sides.pending(0, 9), of(3, &[5, 7]));
         sides.published(&taken);
+
         assert_eq!(sides.pending(0, 9), of(7, &[7]));
         assert_eq!(sides.pending(1, 9), of(9, &[]));
     }

@@ -80,12 +80,14 @@ impl FormerPart {
             let committed = committed.map(|number| lineage.committed_before(Progress::of(number)));
             arrival >= committed.unwrap_or(0)
         };
+
         let owed = panes.iter().flat_map(|pane| {
             let outputs = pane.side_outputs.iter();
             outputs.filter(move |output| is_owed(pane.arrival, output))
         });
         let outputs: Vec<SideOutput> = owed.cloned().collect();
         let name = format!("{}/{}", lineage.line(), part.name);
+
         (!outputs.is_empty()).then_some(Self { name, outputs })
     }
 }
@@ -244,16 +246,20 @@ impl Transactions {
         let count = open.progress.former_parts.entry(name.clone()).or_default();
         let published = usize::try_from(*count).unwrap_or(usize::MAX);
         let owed = outputs.iter().skip(published).take(self.rows.now);
+
         for output in owed {
             send_side(self.publisher.as_mut(), output, &self.topics)?;
             open.records += 1;
             *count += 1;
         }
+
         let is_last = *count >= outputs.len() as u64;
         self.end(open)?;
+
         if is_last {
             self.former.pop();
         }
+
         Ok(())
     }
 
@@ -359,6 +365,7 @@ fn send_side(
         .map(|(name, value)| (&**name, &**value));
     let origin = origin.iter().map(|(name, value)| (*name, &**value));
     let headers: Vec<(&str, &[u8])> = own.chain(origin).collect();
+
     publisher.send(NewRecord {
         topic: match output.reason {
             Reason::Late => &topics.late,

@@ -113,8 +113,10 @@ fn a_job_that_cannot_commit_ends_after_its_stop_timeout_or_when_asked_again() {
 fn a_start_after_a_drained_stop_repeats_nothing() {
     let mut random = random(11);
     let mut world = World::new(Windows::tumbling(Duration::from_millis(10)).unwrap(), 2);
+
     world.publish(300, &mut random);
     let settings = Settings::default();
+
     for _ in 0..4 {
         let job = world.running(slow(&world.log), &settings);
         let stop = Stop::default();
@@ -129,6 +131,7 @@ fn a_start_after_a_drained_stop_repeats_nothing() {
             running.join().unwrap().unwrap();
         });
     }
+
     world.run(&settings).unwrap();
     world.check();
 }

@@ -161,6 +161,7 @@ impl World {
             .log
             .publisher("generator", Delivery::Transactional)
             .unwrap();
+
         for value in values {
             let record = NewRecord {
                 topic: "events",
@@ -171,6 +172,7 @@ impl World {
             };
             publisher.send(record).unwrap();
         }
+
         publisher.commit(&[]).unwrap();
         self.note();
     }

@@ -38,6 +38,7 @@ fn a_topic_of_nothing_but_bad_records_is_published_while_no_time_passes() {
     let mut world = world();
     world.malformed = 1.0;
     world.publish(200, &mut random(1));
+
     // There is room for one record at a time: reading goes on as they are published.
     let settings = Settings {
         side_output_memory: ByteSize::bytes(1),
@@ -45,6 +46,7 @@ fn a_topic_of_nothing_but_bad_records_is_published_while_no_time_passes() {
     };
     let job = world.running(world.log.clone(), &settings);
     let stop = Stop::default();
+
     thread::scope(|scope| {
         let _stop = StopAtEnd(&stop);
         let running = scope.spawn(|| job.run(&stop));
@@ -54,6 +56,7 @@ fn a_topic_of_nothing_but_bad_records_is_published_while_no_time_passes() {
         stop.request();
         running.join().unwrap().unwrap();
     });
+
     world.run(&settings).unwrap();
     world.check();
 }
@@ -67,8 +70,10 @@ fn records_that_are_too_late_are_published_while_no_time_passes() {
         side_output_memory: ByteSize::bytes(1_000),
         ..Settings::default()
     };
+
     let job = world.running(world.log.clone(), &settings);
     let stop = Stop::default();
+
     thread::scope(|scope| {
         let _stop = StopAtEnd(&stop);
         let running = scope.spawn(|| job.run(&stop));
@@ -89,6 +94,7 @@ fn records_that_are_too_late_are_published_while_no_time_passes() {
         stop.request();
         running.join().unwrap().unwrap();
     });
+
     world.run(&settings).unwrap();
     world.check();
 }

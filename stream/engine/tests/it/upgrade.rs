@@ -265,16 +265,19 @@ fn publishers_of_workers_that_are_no_more_are_fenced() {
             ..Settings::default()
         })
         .unwrap();
+
     let mut former = world
         .log
         .publisher("counts-sink-5", Delivery::Transactional)
         .unwrap();
+
     world
         .run(&Settings {
             workers: 2,
             ..Settings::default()
         })
         .unwrap();
+
     assert!(former.commit(&record_log::progress::of_number(99)).is_err());
     world.check();
 }

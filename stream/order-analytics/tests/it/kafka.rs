@@ -94,6 +94,7 @@ impl Shop {
     pub fn publish(&self, users: &[u64]) {
         let id = format!("{}-shop", self.name);
         let mut publisher = self.log.publisher(&id, Delivery::Transactional).unwrap();
+
         for user in users {
             let number = self.orders.fetch_add(1, Ordering::SeqCst);
             let key = user.to_string();
@@ -107,6 +108,7 @@ impl Shop {
             };
             publisher.send(record).unwrap();
         }
+
         publisher.commit(b"").unwrap();
     }
 

@@ -80,14 +80,17 @@ impl Shop {
         let (name, limit) = (self.topic(topic), limit.map(|limit| limit.to_string()));
         let mut topic = NewTopic::new(&name, 1, TopicReplication::Fixed(1))
             .set("message.timestamp.type", "LogAppendTime");
+
         if let Some(limit) = &limit {
             topic = topic.set("max.message.bytes", limit);
         }
+
         let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
             .set("bootstrap.servers", &self.brokers)
             .create()
             .unwrap();
         let created = block_on(admin.create_topics(&[topic], &AdminOptions::new())).unwrap();
+
         created.into_iter().for_each(|topic| drop(topic.unwrap()));
     }
 
@@ -103,6 +106,7 @@ impl Shop {
             .set("message.max.bytes", "100000000")
             .create()
             .unwrap();
+
         let topic = self.topic("orders");
         for raw in records {
             let headers = raw
@@ -122,6 +126,7 @@ impl Shop {
             producer.send(record).map_err(|(error, _)| error).unwrap();
             producer.flush(PATIENCE).unwrap();
         }
+
         let written = producer.in_flight_count();
         assert_eq!(written, 0, "all records are written");
     }
@@ -153,6 +158,7 @@ impl Shop {
             "0s",
             "--until-end",
         ];
+
         let job = Flags::try_parse_from(flags).unwrap().job;
         job.on(self.log(client))
             .unwrap()
@@ -180,6 +186,7 @@ impl Shop {
         let topic = self.topic(topic);
         let log = self.log(Client::Rdkafka);
         let mut records = Vec::new();
+
         for (partition, range) in (0..).zip(log.offsets(&topic).unwrap()) {
             let mut reader = log.reader(&topic, &[(partition, range.start)]).unwrap();
             loop {
@@ -200,6 +207,7 @@ impl Shop {
                 std::thread::yield_now();
             }
         }
+
         records
     }
 

@@ -96,16 +96,19 @@ fn assert_cut(carried: &Raw, original: &Raw, limit: usize) {
         carried.value.as_deref().unwrap(),
         original.value.as_deref().unwrap(),
     );
+
     assert!(whole.starts_with(kept), "it is the beginning");
     assert!(
         kept.len() < limit && kept.len() + 2_000 > limit,
         "{} of {limit}",
         kept.len()
     );
+
     assert_eq!(
         carried.header("value_size"),
         Some(&*whole.len().to_string())
     );
+
     assert_eq!(carried.header("value_sha256"), Some(&*digits(whole)));
 }
 

@@ -50,6 +50,7 @@ fn count_sessions_as_before(world: &World) -> Result<(), JobError> {
             "results-of-before",
             |_: &stream::Row<u64, Session<(Count, Sum)>>, _| {},
         );
+
     Run::new(pipeline, settings, Arc::new(world.log.clone()))?.run(&Stop::default())
 }
 

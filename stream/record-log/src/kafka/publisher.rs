@@ -237,6 +237,7 @@ impl KafkaPublisher {
         let reason = errors::refusal(failure.code, about);
         // librdkafka names the topic.
         let refusal = reason.map(|reason| Refusal::new(format!("{reason} ({failure})")));
+
         match (self.not_published(failure), refusal) {
             (PublishError::NotPublished(_), Some(refusal)) => PublishError::Refused(refusal),
             (error, _) => error,

@@ -114,6 +114,7 @@ log.dirs={}/log
 {SMALL}",
             folder.path().display()
         );
+
         Self::start(version, folder, &settings, port, format)
     }
 

@@ -191,14 +191,17 @@ fn what_cannot_be_read_as_lines_is_refused_by_name() {
 fn an_unknown_partition_or_offset_is_named() {
     let folder = folder(&[("a", b"1\n")]);
     let log = open(folder.path(), false).unwrap();
+
     assert!(matches!(
         log.reader(TOPIC, &[(1, 0)]).err(),
         Some(LogError::UnknownPartition { partition: 1, .. })
     ));
+
     assert!(matches!(
         log.reader(TOPIC, &[(0, 3)]).err(),
         Some(LogError::OffsetOutOfRange { offset: 3, .. })
     ));
+
     let mut reader = log.reader(TOPIC, &[]).unwrap();
     assert!(matches!(
         reader.poll(0, 1, &mut |_| {}),

@@ -376,6 +376,7 @@ impl Secured {
             base64_url(b"{\"alg\":\"none\"}"),
             base64_url(claims.as_bytes())
         );
+
         std::fs::write(self.file("token"), token).unwrap();
     }
 }

@@ -277,6 +277,7 @@ fn side_outputs_below_the_cut_are_published_if_they_were_pending_and_are_not_yet
         published: 3,
         ..SideProgress::default()
     };
+
     published.horizons.raise(2, 10);
     let start = Start {
         resume: 1,
@@ -288,6 +289,7 @@ fn side_outputs_below_the_cut_are_published_if_they_were_pending_and_are_not_yet
         published,
         ..Start::default()
     };
+
     let mut intake = intake(70, start);
     assert!(!intake.admit_rejected(0, 1), "not pending");
     assert_eq!(
@@ -295,16 +297,19 @@ fn side_outputs_below_the_cut_are_published_if_they_were_pending_and_are_not_yet
         Verdict::SeenBefore,
         "published"
     );
+
     assert!(intake.admit_rejected(0, 4));
     assert_eq!(
         admit(&mut intake, 5, 3, 2_000),
         Verdict::TooLate { horizon: 30 }
     );
+
     assert_eq!(
         admit(&mut intake, 6, 3, 2_000),
         Verdict::SeenBefore,
         "counted"
     );
+
     assert_eq!(
         admit(&mut intake, 9, 3, 2_000),
         Verdict::TooLate { horizon: 30 }
@@ -317,6 +322,7 @@ fn what_an_earlier_attempt_published_as_late_is_never_counted() {
         published: 4,
         ..SideProgress::default()
     };
+
     published.horizons.raise(1, 60);
     let start = Start {
         published,
@@ -328,6 +334,7 @@ fn what_an_earlier_attempt_published_as_late_is_never_counted() {
         arrival: pane,
         pane,
     };
+
     assert_eq!(admit(&mut intake, 0, 45, 2_000), counted(40));
     assert_eq!(admit(&mut intake, 1, 45, 2_000), Verdict::SeenBefore);
     assert_eq!(
@@ -335,6 +342,7 @@ fn what_an_earlier_attempt_published_as_late_is_never_counted() {
         counted(60),
         "it was counted then"
     );
+
     assert_eq!(
         admit(&mut intake, 4, 45, 2_000),
         counted(40),

@@ -24,9 +24,11 @@ fn progress_reads_back_as_it_was_written_and_is_small() {
         line: 2,
         before: 1_795_341_600_001,
     };
+
     (0..1024)
         .filter(|group| group % 16 < 3)
         .for_each(|group| progress.groups.advance(group, pane));
+
     let side = SideProgress {
         attempt: 9,
         line: 2,
@@ -34,9 +36,11 @@ fn progress_reads_back_as_it_was_written_and_is_small() {
         settled: 1 << 39,
         horizons: horizons(&[(1 << 39, 1_795_341_600_000)]),
     };
+
     progress.sides = (0..100).map(|id| (id, side.clone())).collect();
     let bytes = progress.to_bytes();
     let read = PublisherProgress::from_bytes("counts-sink-0", &bytes).unwrap();
+
     assert_eq!(read, PublisherProgress::Sink(Box::new(progress)));
     assert!(bytes.len() < 8_000, "{} bytes", bytes.len());
 }
@@ -51,8 +55,10 @@ fn progress_of_earlier_versions_is_a_slot_s_number_and_of_later_ones_refused() {
         is_kept: false,
         ..kept
     };
+
     assert_eq!(of(&bytes), Ok(PublisherProgress::Slot(expiring)));
     let formatted = [&[FORMAT_OF_ONE_SLOT][..], &bytes].concat();
+
     assert_eq!(of(&formatted), Ok(PublisherProgress::Slot(kept)));
     for line in [256, 512] {
         let bytes = self::number(line, 81).to_be_bytes();
@@ -61,6 +67,7 @@ fn progress_of_earlier_versions_is_a_slot_s_number_and_of_later_ones_refused() {
             "line {line}"
         );
     }
+
     for unknown in [&[][..], &[3; 9], &[3; 20], &[2, 255], &[1; 10], &[1; 7]] {
         let error = of(unknown).unwrap_err().to_string();
         assert!(error.contains("counts-sink-3"), "{error}");
@@ -89,14 +96,17 @@ fn groups_go_on_from_what_is_known_to_be_committed() {
         number(0, 90),
         number(1, 30),
     ]);
+
     let progress = SinkProgress::default().with_former_slots(slots);
     let known = progress.at_least(&lineage, 40);
     let before = [0, 205, 410, 615, 820].map(|group| {
         let progress = known.groups.of(group).unwrap();
         lineage.committed_before(progress)
     });
+
     assert_eq!(before, [40, 40, 45, 50, 40]);
     assert!(known.is_kept);
+
     let new = SinkProgress::default().at_least(&Lineage::default(), 0);
     assert_eq!(new.furthest(), None);
 }
@@ -114,16 +124,19 @@ fn what_publishers_carry_merges_to_the_furthest() {
         former_parts: BTreeMap::from([("a".to_owned(), 2)]),
         ..SinkProgress::default().with_former_slots(kept(&[number(0, 11), number(0, 41)]))
     };
+
     let other = SinkProgress {
         publishers: 3,
         sides: BTreeMap::from([(1, side(4, 10)), (2, side(4, 1))]),
         former_parts: BTreeMap::from([("a".to_owned(), 1)]),
         ..SinkProgress::default().with_former_slots(kept(&[number(0, 31)]))
     };
+
     let merged = [(one.clone(), other.clone()), (other, one.clone())].map(|(mut a, b)| {
         a.merge(b);
         a
     });
+
     for SinkProgress {
         publishers,
         groups,
@@ -151,11 +164,13 @@ fn a_late_record_is_published_if_its_pane_is_before_the_horizon() {
         horizons: horizons(&[(10, 0), (20, 100), (40, 300)]),
         ..SideProgress::default()
     };
+
     let late = |offset, pane| side.has_late(offset, pane);
     assert_eq!(
         [late(19, 99), late(20, 99), late(20, 100)],
         [false, true, false]
     );
+
     assert_eq!([late(45, 299), late(50, 299)], [true, false]);
     assert_eq!(
         [side.has_rejected(49), side.has_rejected(50)],
@@ -170,6 +185,7 @@ fn the_largest_progress_is_one_that_a_log_stores() {
         let before = 1_795_341_600_001 + u64::from(group) * 60_000;
         progress.groups.advance(group, Progress { line: 2, before });
     }
+
     let steps = HORIZONS_MAX as u64 / 100;
     for id in 0..100 {
         let step = |n| ((1 << 40) + n * 9_000, 1_795_341_600_000 + n * 3_600_000);
@@ -182,12 +198,14 @@ fn the_largest_progress_is_one_that_a_log_stores() {
         };
         progress.sides.insert(id, side);
     }
+
     let bytes = progress.to_bytes();
     assert!(
         bytes.len() < record_log::PROGRESS_MAX_BYTES,
         "{}",
         bytes.len()
     );
+
     let read = PublisherProgress::from_bytes("counts-sink-0", &bytes).unwrap();
     assert_eq!(read, PublisherProgress::Sink(Box::new(progress)));
 }
@@ -212,6 +230,7 @@ fn of_two_attempts_each_counts_as_far_as_it_came() {
     let first = horizons(&[(0, 100), (30, 400)]);
     let second = horizons(&[(10, 200)]);
     let merged = second.with(20, (&first, 40), 5);
+
     for offset in 5..60 {
         let of_first = if offset < 40 { first.at(offset) } else { 0 };
         let of_second = if offset < 20 { second.at(offset) } else { 0 };
@@ -221,6 +240,7 @@ fn of_two_attempts_each_counts_as_far_as_it_came() {
             "offset {offset}"
         );
     }
+
     assert_eq!(merged.at(4), 0, "settled long ago");
     assert_eq!(merged, merged.with(60, (&Horizons::default(), 0), 5));
 }

@@ -6,7 +6,7 @@ import { mkdir } from "node:fs/promises";
 import { chromium } from "playwright-core";
 import { accounts, openAccount } from "./accounts.mjs";
 import { budget, drawings } from "./budget.mjs";
-import { desk } from "./desk.mjs";
+import { desk, mail } from "./desk.mjs";
 import { docs } from "./docs.mjs";
 import { files, filesOnAPhone, guardedFiles } from "./files.mjs";
 import { keyboard } from "./keyboard.mjs";
@@ -18,7 +18,7 @@ import { Visitor } from "./visitor.mjs";
 
 const base = process.argv[2] ?? process.env.BASE_URL ?? "http://localhost:5000";
 const enforced = process.env.ENFORCED_URL;
-const admin = { email: process.env.ADMIN_EMAIL, password: process.env.ADMIN_PASSWORD };
+const admin = { base: enforced, email: process.env.ADMIN_EMAIL, password: process.env.ADMIN_PASSWORD };
 const folder = process.argv[3] ?? new URL("screenshots", import.meta.url).pathname;
 const FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync";
 
@@ -55,6 +55,7 @@ async function wearOut() {
   await openAccount(await arrive("desktop"));
   await guardedFiles(await arrive("desktop", enforced), admin);
   await desk(await arrive("phone", enforced), admin);
+  await mail(await arrive("phone", enforced), admin);
 }
 
 // Some wait for a minute to close, and all can do so together.

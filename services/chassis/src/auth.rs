@@ -12,14 +12,15 @@
 //!
 //! | | anybody | whose it is | admin | services |
 //! |---|---|---|---|---|
-//! | sign up, log in, refresh, log out; published keys, descriptions, health | yes | yes | yes | yes |
+//! | sign up, log in, refresh, log out; request and use a link to reset a password; published keys, descriptions, health | yes | yes | yes | yes |
 //! | `GET /products`, `GET /products/{id}` | yes | yes | yes | yes |
 //! | `GET /users/{id}` | | yes | yes | yes |
-//! | `PATCH`, `DELETE /users/{id}`, `PUT /users/{id}/password` | | yes | yes | |
+//! | `PATCH`, `DELETE /users/{id}`, `PUT /users/{id}/password`, `POST /users/{id}/verification` | | yes | yes | |
+//! | `/account-mail/…` | | | | yes |
 //! | `POST /orders`; `POST /orders/{id}/payments` | | for itself | for anybody | |
 //! | `GET /orders`, `GET /orders/{id}`, `GET /orders/{id}/payments`, `GET /notifications`, `GET /analytics/users/{id}` | | its own | all | |
 //! | `PATCH /orders/{id}` | | to cancel it | yes | |
-//! | `GET /users`; `DELETE /products/{id}`; all other `/analytics`; `/files` | | | yes | |
+//! | `GET /users`; `DELETE /products/{id}`; all other `/analytics`; `/files`; `GET /notifications/account-mail` | | | yes | |
 //! | all other writes to `/products`; `/products/reservations`; `GET /orders/minutes`; `POST /orders/payments/events`; `/notifications/…/retry` | | | yes | yes |
 //!
 //! A request for another user's data gets a 403 if the request names that user, and a 404 if a 403

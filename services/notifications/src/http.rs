@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
+use axum::http::{HeaderValue, header};
+use axum::response::IntoResponse;
 use axum::routing::{get, post};
-use chassis::auth::{Caller, Trusted};
+use chassis::auth::{Admin, Caller, Trusted};
 use chassis::{Cursor, Json, Limit, Page, PageQuery, Path, Problem, Query, Result, described};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
+use crate::account_mail::{Undelivered, UndeliveredMail};
 use crate::clock::Clock;
 use crate::notification::Notification;
 use crate::store::{Position, Reopened, Shelf, Store};
@@ -19,6 +22,9 @@ use crate::store::{Position, Reopened, Shelf, Store};
 const DESCRIPTION: &str = include_str!("../openapi.json");
 /// Largest number of dead letters that one request sends again.
 const RETRIED_AT_ONCE: usize = 100;
+
+/// Forbids caches to store links.
+const NOT_KEPT: HeaderValue = HeaderValue::from_static("no-store");
 
 /// The state of the handlers.
 #[derive(Clone)]
@@ -29,6 +35,8 @@ pub struct Mailbox {
     pub clock: Clock,
     /// Wakes the sender.
     pub kept: Arc<Notify>,
+    /// The mail about accounts that no mail server was there for.
+    pub undelivered: Undelivered,
 }
 
 /// The query parameters of the list.
@@ -39,6 +47,13 @@ struct ListQuery {
     #[serde(default)]
     limit: Limit,
     cursor: Option<Cursor>,
+}
+
+/// The mail about accounts that was not delivered; always one page.
+#[derive(Serialize)]
+struct UndeliveredPage {
+    items: Vec<UndeliveredMail>,
+    next: Option<String>,
 }
 
 /// The answer to a retry of dead letters.
@@ -52,6 +67,7 @@ struct Retried {
 pub fn router(mailbox: Mailbox) -> Router {
     let routes = Router::new()
         .route("/notifications", get(list))
+        .route("/notifications/account-mail", get(undelivered))
         .route("/notifications/retry", post(retry_dead))
         .route("/notifications/{id}/retry", post(retry))
         .with_state(mailbox);
@@ -86,6 +102,16 @@ async fn list(
     };
 
     Ok(Json(Page::cut(found, page.limit, Position::after)))
+}
+
+/// Returns the mail about accounts that this replica would have sent if there were a mail server,
+/// newest first.
+async fn undelivered(_: Admin, State(mailbox): State<Mailbox>) -> impl IntoResponse {
+    let page = UndeliveredPage {
+        items: mailbox.undelivered.newest_first(),
+        next: None,
+    };
+    ([(header::CACHE_CONTROL, NOT_KEPT)], Json(page))
 }
 
 /// Reopens a notification that was given up or skipped, or makes a pending one due at once.

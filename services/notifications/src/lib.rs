@@ -16,7 +16,11 @@
 //! notification in the mailbox. With both, e-mail is preferred, and SMS is for users without an
 //! address.
 //!
-//! Invariants: an event has at most one notification, because the event's id is its key. No
+//! It also sends the mail about accounts that the users service has stored (`account_mail`): a
+//! confirmation of an address, a link to set another password, warnings.
+//!
+//! Invariants: nothing but such a mail goes to a user whose e-mail address is not confirmed. An
+//! event has at most one notification, because the event's id is its key. No
 //! event is missed, because a position on the topic is committed only after the notification is
 //! stored. Delivery on the simulated channel is exactly once. Mail servers and gateways cannot
 //! commit together with a table: when a sender dies after it handed a message over and before it
@@ -31,6 +35,7 @@ mod template;
 
 mod store;
 
+mod account_mail;
 mod courier;
 mod dead_letter;
 mod recipient;
@@ -41,10 +46,12 @@ mod http;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use account_mail::AccountMailError;
+use account_mail::{AccountMail, Undelivered};
 use aws_sdk_dynamodb::Client;
 use axum::Router;
 use chassis::auth::Auth;
-use chassis::{Health, Listeners, Metrics, ServeError, Shutdown, dynamodb, retry};
+use chassis::{Health, Listeners, Metrics, Peer, ServeError, Shutdown, dynamodb, retry};
 pub use clock::Clock;
 pub use config::{Config, SettingsError};
 use consume::Orders;
@@ -69,6 +76,8 @@ use uuid::Uuid;
 const GROUP: &str = "notifications";
 /// Largest number of orders in a batch.
 const BATCH: usize = 200;
+/// Time limit of a call to the users service for mail about accounts.
+const USERS_LIMIT: Duration = Duration::from_secs(5);
 /// Interval at which the sender looks for due errands, unless it is woken earlier.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
@@ -102,6 +111,7 @@ pub struct Service {
     lag: Lag,
     refused: Refused,
     delivery: Option<Delivery>,
+    account_mail: AccountMail,
     kept: Arc<Notify>,
     clock: Clock,
     counters: Counters,
@@ -137,12 +147,31 @@ impl Service {
         );
         metrics.register(gauge.expect("a constant name"));
 
+        let delivery = Delivery::new(config, &parts.auth)?;
+        let account_mail = AccountMail {
+            users: Peer::new(&config.users_url, parts.auth.clone(), USERS_LIMIT)?,
+            courier: delivery.as_ref().and_then(Delivery::by_email),
+            undelivered: Undelivered::default(),
+            clock: Clock::default(),
+            sent: counter(
+                metrics,
+                "notifications_account_mail_sent_total",
+                "Mails about accounts that were sent.",
+            ),
+            failed: counter(
+                metrics,
+                "notifications_account_mail_failed_total",
+                "Mails about accounts that a mail server did not take.",
+            ),
+        };
+
         Ok(Self {
             store: Store::new(parts.dynamodb, config.notifications_retention),
             log: parts.log,
             lag,
             refused: Refused::default(),
-            delivery: Delivery::new(config, &parts.auth)?,
+            delivery,
+            account_mail,
             auth: parts.auth,
             kept: Arc::default(),
             clock: Clock::default(),
@@ -154,7 +183,15 @@ impl Service {
     /// Returns the same service with another clock.
     #[must_use]
     pub fn with_clock(self, clock: Clock) -> Self {
-        Self { clock, ..self }
+        let account_mail = AccountMail {
+            clock: clock.clone(),
+            ..self.account_mail
+        };
+        Self {
+            clock,
+            account_mail,
+            ..self
+        }
     }
 
     /// Returns its routes, which expect the table to exist.
@@ -162,8 +199,13 @@ impl Service {
         let store = self.store.clone();
         let clock = self.clock.clone();
         let kept = Arc::clone(&self.kept);
-        self.auth
-            .protect(http::router(Mailbox { store, clock, kept }))
+        let undelivered = self.account_mail.undelivered.clone();
+        self.auth.protect(http::router(Mailbox {
+            store,
+            clock,
+            kept,
+            undelivered,
+        }))
     }
 
     /// Creates the table if it is missing. Retries until it succeeds or a shutdown is requested.
@@ -237,6 +279,19 @@ impl Service {
         }
     }
 
+    /// Sends mail about accounts until a shutdown is requested.
+    pub async fn send_account_mail(&self) {
+        self.account_mail.run(&self.shutdown).await;
+    }
+
+    /// Fetches and sends the mail about accounts that is due.
+    ///
+    /// # Errors
+    /// [`AccountMailError`].
+    pub async fn send_due_account_mail(&self) -> Result<(), AccountMailError> {
+        self.account_mail.send_due().await
+    }
+
     /// Sends the messages that are due by the service's clock, as one replica among others. Returns
     /// the number of completed errands.
     ///
@@ -292,6 +347,14 @@ impl Delivery {
         }))
     }
 
+    /// Returns the courier of e-mail. Mail about accounts goes by no other.
+    fn by_email(&self) -> Option<Arc<dyn Courier>> {
+        let mut couriers = self.couriers.iter();
+        couriers
+            .find(|courier| courier.channel() == Channel::Email)
+            .cloned()
+    }
+
     fn channel(&self) -> Channel {
         self.couriers
             .first()
@@ -299,9 +362,12 @@ impl Delivery {
     }
 }
 
+fn counter(metrics: &Metrics, name: &str, help: &str) -> IntCounter {
+    metrics.register(IntCounter::new(name, help).expect("a constant name"))
+}
+
 fn counters(metrics: &Metrics) -> Counters {
-    let counter =
-        |name, help| metrics.register(IntCounter::new(name, help).expect("a constant name"));
+    let counter = |name, help| counter(metrics, name, help);
     Counters {
         sent: counter("notifications_sent_total", "Notifications sent."),
         failed: counter(
@@ -346,7 +412,11 @@ pub async fn run(
     let work = async {
         service.prepare().await;
         drop(hold);
-        tokio::join!(service.consume(), service.send());
+        tokio::join!(
+            service.consume(),
+            service.send(),
+            service.send_account_mail()
+        );
     };
 
     let serving = chassis::serve(

@@ -1,7 +1,7 @@
 //! Recipients: an event names a user, and the users service returns the user's address.
 //!
-//! Answers are cached for a minute, so a user who has just changed an address may get one more
-//! message at the old one.
+//! Only an address that its owner has confirmed gets messages. Answers with one are cached for a
+//! minute, so a user who has just changed an address may get one more message at the old one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,8 +21,9 @@ const REMEMBERED: usize = 10_000;
 /// The addresses of a user.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 pub struct Recipient {
-    /// The e-mail address.
-    pub email: String,
+    /// The e-mail address that the user has confirmed.
+    #[serde(rename = "verified_email")]
+    pub email: Option<String>,
     /// The phone number for text messages.
     pub phone: Option<String>,
 }
@@ -78,7 +79,9 @@ impl Users {
         match reply.status() {
             StatusCode::OK => {
                 let recipient: Recipient = reply.json().await.map_err(away)?;
-                self.remember(user_id, &recipient, now);
+                if recipient.email.is_some() {
+                    self.remember(user_id, &recipient, now);
+                }
                 Ok(Some(recipient))
             }
             StatusCode::NOT_FOUND => Ok(None),

@@ -192,6 +192,13 @@ impl Sender {
         let recipient = found.map_err(|error| Refusal::NotNow(error.to_string()))?;
         let recipient = recipient.ok_or(Refusal::NoRecipient("there is no such user any more"))?;
 
+        // Anybody can sign up with a stranger's address and telephone number.
+        if recipient.email.is_none() {
+            return Err(Refusal::NoRecipient(
+                "the user has not confirmed an e-mail address",
+            ));
+        }
+
         let way = self
             .couriers
             .iter()

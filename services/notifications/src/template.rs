@@ -13,6 +13,8 @@ const ORDER_CREATED_SMS: &str = include_str!("templates/order-created.sms.txt");
 const ORDER_CHANGED: &str = include_str!("templates/order-changed.txt");
 const ORDER_CHANGED_HTML: &str = include_str!("templates/order-changed.html");
 const ORDER_CHANGED_SMS: &str = include_str!("templates/order-changed.sms.txt");
+const ACCOUNT_MAIL: &str = include_str!("templates/account-mail.txt");
+const ACCOUNT_MAIL_HTML: &str = include_str!("templates/account-mail.html");
 const ITEM_HTML: &str = "<tr><td align=\"right\">{{quantity}}</td><td>{{product}}</td>\
                          <td align=\"right\">{{each}}</td><td align=\"right\">{{sum}}</td></tr>";
 /// The digits of the minor unit of a currency that ISO 4217 does not have, or has no minor unit for.
@@ -161,6 +163,66 @@ fn words(event_type: &str) -> Words {
     }
 }
 
+/// Returns the mail of this kind about an account; none if the kind is unknown. It contains nothing
+/// that whoever caused it has written: otherwise a sign-up would send a stranger any text.
+pub fn account_mail(kind: &str, link: Option<&str>) -> Option<Message> {
+    let words = account_words(kind)?;
+    let link = link.unwrap_or_default();
+    let values = |link| {
+        [
+            ("subject", words.state),
+            ("sentence", words.sentence),
+            ("link", link),
+            ("next", words.next),
+        ]
+    };
+
+    let (subject, text) = split(&fill(ACCOUNT_MAIL, &values(link)));
+    Some(Message {
+        html: fill(ACCOUNT_MAIL_HTML, &values(&escape(link))),
+        short: subject.clone(),
+        subject,
+        text,
+    })
+}
+
+/// Returns the words of a mail about an account; `state` is its subject.
+fn account_words(kind: &str) -> Option<Words> {
+    let of = |state, sentence, next| Words {
+        state,
+        sentence,
+        next,
+    };
+    Some(match kind {
+        "verify_address" => of(
+            "Confirm your e-mail address",
+            "somebody stated this e-mail address for an account at Tidemark. If it was you, confirm it by this link, in the browser where you are logged in:",
+            "The link works for an hour. If it was not you, ignore this mail.",
+        ),
+        "address_in_use" => of(
+            "You have an account already",
+            "somebody stated this e-mail address for another account at Tidemark. It belongs to your account, and nothing has changed there. If it was you and you forgot your password, set another one:",
+            "If it was not you, ignore this mail.",
+        ),
+        "reset_password" => of(
+            "Set another password",
+            "somebody forgot the password of your account at Tidemark. If it was you, set another one by this link:",
+            "The link works once, for an hour. If it was not you, ignore this mail: your password stays as it is.",
+        ),
+        "address_changing" => of(
+            "The e-mail address of your account is being changed",
+            "another e-mail address was stated for your account at Tidemark, with your password. This one stays in use until the other is confirmed.",
+            "If it was not you, log in and change your password now.",
+        ),
+        "password_changed" => of(
+            "Your password was changed",
+            "the password of your account at Tidemark was changed, and all devices were logged out. If it was not you, set another one:",
+            "If it was you, there is nothing to do.",
+        ),
+        _ => return None,
+    })
+}
+
 /// Fills the places of a template. Filled-in values are not searched for places.
 fn fill(template: &str, values: &[(&str, &str)]) -> String {
     let mut filled = String::with_capacity(template.len() * 2);
@@ -273,6 +335,32 @@ mod tests {
             }],
             created_at: "2026-11-22T10:00:00.123Z".parse().unwrap(),
         }
+    }
+
+    #[test]
+    fn each_mail_about_an_account_has_words_of_its_own_and_its_link() {
+        let link = "https://shop.example/reset#t0ken&<b>";
+        let mut subjects = Vec::new();
+        for kind in [
+            "verify_address",
+            "address_in_use",
+            "reset_password",
+            "address_changing",
+            "password_changed",
+        ] {
+            let message = account_mail(kind, Some(link)).unwrap();
+            assert!(message.text.contains(link), "{}", message.text);
+            assert!(message.html.contains("#t0ken&amp;&lt;b&gt;\""));
+            for text in [&message.subject, &message.text, &message.html] {
+                assert!(!text.contains("{{"), "{text}");
+            }
+            subjects.push(message.subject);
+        }
+
+        subjects.sort();
+        subjects.dedup();
+        assert_eq!(subjects.len(), 5);
+        assert!(account_mail("advertisement", None).is_none());
     }
 
     #[test]

@@ -117,7 +117,7 @@ fn start(
 ) {
     let urls = listening.each_ref().map(Listening::url);
     let upstreams = reaching(settings.gateway, &urls);
-    let [_, users_url, products_url, orders_url, ..] = urls;
+    let [gateway_url, users_url, products_url, orders_url, ..] = urls;
 
     let [
         gateway,
@@ -139,7 +139,11 @@ fn start(
         gateway::run(upstreams, equipment.gateway, gateway, shutdown)
     });
     running.start(Stage::Services, "users", |shutdown| {
-        users::run(settings.users, equipment.users, users, shutdown)
+        let config = users::Config {
+            users_shop_url: settings.users.users_shop_url.or(Some(gateway_url)),
+            ..settings.users
+        };
+        users::run(config, equipment.users, users, shutdown)
     });
     running.start(Stage::Services, "products", |shutdown| {
         products::run(settings.products, equipment.products, products, shutdown)

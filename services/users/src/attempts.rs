@@ -6,6 +6,8 @@
 //! | anybody else | the account, all strangers together | 10, then one every 6 seconds |
 //! | anybody else | the address | 30, then one every 2 seconds |
 //!
+//! Requests for mail are counted by address, too: 10, then one a minute.
+//!
 //! A stranger spends from two allowances and needs room in both: strangers cannot use up a known client's
 //! allowance, and one address cannot use up another's. A guess counts when its hash begins;
 //! the right password gives it back. A guess that its caller abandons in the queue costs nothing.
@@ -37,6 +39,10 @@ const OF_ADDRESS: Allowance = Allowance {
     burst: 30,
     interval: Duration::from_secs(2),
 };
+const OF_MAIL: Allowance = Allowance {
+    burst: 10,
+    interval: Duration::from_secs(60),
+};
 
 /// A password that a client offers for an account.
 #[derive(Clone, Debug)]
@@ -66,6 +72,7 @@ struct Counters {
     known_clients: Counter,
     accounts: Counter,
     addresses: Counter,
+    mail: Counter,
 }
 
 /// The number of guesses allowed at once, and the time after which one more is allowed.
@@ -88,6 +95,7 @@ impl Default for Attempts {
             known_clients: Counter::new(OF_KNOWN_CLIENT),
             accounts: Counter::new(OF_ACCOUNT),
             addresses: Counter::new(OF_ADDRESS),
+            mail: Counter::new(OF_MAIL),
         };
 
         Self {
@@ -116,6 +124,18 @@ impl Attempts {
             counter.spend(key, now);
             Ok(())
         })
+    }
+
+    /// Counts a request for mail from this network, if it is admitted.
+    ///
+    /// # Errors
+    /// The time to wait, when there were too many; nothing is counted then.
+    pub fn count_mail(&self, network: IpAddr, now: Instant) -> Result<(), Duration> {
+        let key = self.key_of(network);
+        let mail = &mut self.counters().mail;
+        mail.admits(key, now)?;
+        mail.spend(key, now);
+        Ok(())
     }
 
     /// Gives a guess back: it had the right password.
@@ -280,6 +300,19 @@ mod tests {
         attempts.forgive(&guess);
 
         assert_eq!(admitted(&attempts, &guess, 9, start), 1);
+    }
+
+    #[test]
+    fn a_network_requests_ten_mails_and_then_one_a_minute() {
+        let attempts = Attempts::default();
+        let start = Instant::now();
+        let mail = |last: u8, at| attempts.count_mail([192, 0, 2, last].into(), at);
+
+        assert!((0..10).all(|_| mail(1, start).is_ok()));
+        assert_eq!(mail(1, start), Err(Duration::from_secs(60)));
+        assert_eq!(mail(2, start), Ok(()), "others are not refused for it");
+        assert_eq!(mail(1, start + Duration::from_secs(60)), Ok(()));
+        assert!(mail(1, start + Duration::from_secs(60)).is_err());
     }
 
     #[test]

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use axum::http::Uri;
 use chassis::auth::Secret;
 use clap::Args;
 
 use crate::user::Email;
+
+const DEFAULT_SHOP_URL: &str = "http://127.0.0.1:5000";
 
 /// The settings.
 #[derive(Args, Clone, Debug)]
@@ -37,6 +40,10 @@ pub struct Config {
     #[arg(long, env = "TIDEMARK_USERS_SIGNING_KEY_LIFE", default_value = "30days", value_name = "DURATION",
           value_parser = humantime::parse_duration)]
     pub users_signing_key_life: Duration,
+    /// Address of the shop, at which the links in mail begin [default: the address of the gateway on
+    /// this machine]. It is never taken from a request.
+    #[arg(long, env = "TIDEMARK_USERS_SHOP_URL", value_name = "URL", value_parser = shop_url)]
+    pub users_shop_url: Option<String>,
     /// E-mail address of the first admin, whose account is created at start.
     #[arg(
         long,
@@ -56,6 +63,13 @@ pub struct Config {
     pub users_admin_password: Option<Secret>,
 }
 
+impl Config {
+    /// Returns the address of the shop.
+    pub(crate) fn shop_url(&self) -> &str {
+        self.users_shop_url.as_deref().unwrap_or(DEFAULT_SHOP_URL)
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         let month = Duration::from_secs(30 * 24 * 3600);
@@ -66,8 +80,44 @@ impl Default for Config {
             users_refresh_token_life: month,
             users_session_life: 3 * month,
             users_signing_key_life: month,
+            users_shop_url: None,
             users_admin_email: None,
             users_admin_password: None,
+        }
+    }
+}
+
+/// Parses the address of the shop: `https://host` or `http://host`, with a port or a path at most.
+fn shop_url(text: &str) -> Result<String, String> {
+    let url: Uri = text.parse().map_err(|error| format!("{error}"))?;
+    let is_web = matches!(url.scheme_str(), Some("http" | "https"));
+    if is_web && url.query().is_none() && !text.contains(['#', '@']) {
+        return Ok(text.to_owned());
+    }
+    Err("it is not an address like https://shop.example".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shop_url;
+
+    #[test]
+    fn the_shop_has_a_web_address() {
+        for url in [
+            "https://shop.example",
+            "http://127.0.0.1:5000",
+            "https://a.example/shop/",
+        ] {
+            assert!(shop_url(url).is_ok(), "{url}");
+        }
+        for url in [
+            "shop.example",
+            "javascript:alert(1)",
+            "https://a@b",
+            "https://a?b",
+            "https://a#b",
+        ] {
+            assert!(shop_url(url).is_err(), "{url}");
         }
     }
 }

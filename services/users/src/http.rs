@@ -1,8 +1,10 @@
 //! The routes of the users service.
 
 mod access;
+mod addresses;
 mod client;
 mod keeping;
+mod mail;
 mod sessions;
 
 use std::sync::Arc;
@@ -36,6 +38,8 @@ pub struct Users {
     /// Whether authentication is off. If it is on, a sign-up needs a password: the account would
     /// otherwise have no owner.
     pub is_open: bool,
+    /// The address of the shop, at which links in mail begin.
+    pub shop_url: Arc<str>,
 }
 
 pub fn routes(users: Users) -> Router {
@@ -43,6 +47,15 @@ pub fn routes(users: Users) -> Router {
         .route("/users", get(list).post(create))
         .route("/users/{id}", get(show).patch(change).delete(remove))
         .route("/users/{id}/password", put(access::set_password))
+        .route("/users/{id}/verification", post(addresses::verify))
+        .route(
+            "/users/{id}/verification-mail",
+            post(addresses::send_verification),
+        )
+        .route("/users/forgotten-password", post(addresses::forgotten))
+        .route("/users/password-reset", post(addresses::reset))
+        .route("/account-mail/take", post(mail::take))
+        .route("/account-mail/{id}/settled", post(mail::settled))
         .route("/users/login", post(access::log_in))
         .route("/users/refresh", post(access::refresh))
         .route("/users/logout", post(access::log_out))
@@ -136,12 +149,14 @@ async fn change(
         // The owner of the address can have a new password sent, so the address is as good as the password.
         if credentials.email != email.as_str() {
             access::require_current_password(&users, &client, &credentials, password).await?;
+            addresses::count_mail(&users, &client)?;
+            tracing::info!(target: "security", event = "address_stated", user_id = id);
         }
     }
 
     users
         .store
-        .update(id, change)
+        .update(id, change, Timestamp::now())
         .await?
         .map(Json)
         .ok_or_else(no_such_user)
@@ -177,7 +192,7 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::EmailTaken => {
-                Self::conflict("the e-mail address belongs to another user").field("email")
+                Self::conflict("another account has verified this e-mail address").field("email")
             }
             StoreError::HasOrders => Self::conflict("a user who has ordered cannot be deleted"),
             StoreError::Sql(error) => error.into(),

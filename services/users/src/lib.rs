@@ -1,11 +1,15 @@
 //! The users service: accounts and log-in.
 //!
 //! The service owns the SQL tables `users`, `admins`, `known_clients`, `refresh_tokens`,
-//! `sessions`, `signing_keys` and `token_epochs`. It publishes and consumes no records. Orders
-//! refer to users by a foreign key, so the account of a user who has ordered is closed
-//! instead of deleted: the row stays without any personal data. E-mail addresses
-//! are unique without regard to case; passwords are stored as argon2id hashes and never leave the
-//! store.
+//! `sessions`, `signing_keys`, `token_epochs`, `stated_addresses`, `account_mail` and
+//! `mail_tokens`. It publishes and consumes no records. Orders refer to users by a foreign key, so
+//! the account of a user who has ordered is closed instead of deleted: the row stays without any
+//! personal data. Passwords are stored as argon2id hashes and never leave the store.
+//!
+//! Any number of accounts may state an e-mail address; the one whose owner confirms a mail to it
+//! holds it, and no other mail goes to an address before that. Mail waits in a table, from which the
+//! notifications service fetches and sends it (`mail`). Sign-up, a change of the address and the
+//! request to reset a password do the same whether an address has an account or not.
 //!
 //! A log-in returns a signed access token, which any service can verify with the keys at
 //! `/.well-known/jwks.json`, and a refresh token for the next one. An admin's access token contains
@@ -16,6 +20,7 @@ mod attempts;
 mod config;
 mod http;
 mod keys;
+mod mail;
 mod password;
 mod session;
 mod store;
@@ -66,6 +71,11 @@ const MIGRATIONS: &[Migration] = &[
         mysql: include_str!("../migrations/0006-closed-accounts.mysql.sql"),
         sqlite: include_str!("../migrations/0006-closed-accounts.sqlite.sql"),
     },
+    Migration {
+        name: "0007-verified-addresses",
+        mysql: include_str!("../migrations/0007-verified-addresses.mysql.sql"),
+        sqlite: include_str!("../migrations/0007-verified-addresses.sqlite.sql"),
+    },
 ];
 
 /// The rights of the service's own database account.
@@ -77,6 +87,9 @@ pub const RIGHTS: &[Right] = &[
     Right::Rows("sessions"),
     Right::Rows("signing_keys"),
     Right::Rows("token_epochs"),
+    Right::Rows("stated_addresses"),
+    Right::Rows("account_mail"),
+    Right::Rows("mail_tokens"),
     Right::Reads("migrations"),
 ];
 
@@ -120,6 +133,7 @@ pub fn router(config: &Config, parts: Parts) -> Router {
         hasher: Arc::new(Hasher::new(config)),
         attempts: Arc::default(),
         is_open: auth.is_open(),
+        shop_url: config.shop_url().into(),
     };
     auth.protect(http::routes(users))
 }
@@ -218,6 +232,6 @@ mod tests {
             count += 1;
         }
 
-        assert!(count >= 7, "{count}");
+        assert!(count >= 10, "{count}");
     }
 }

@@ -1,9 +1,11 @@
 //! The service's tables in SQL. No other module writes them.
 
+pub mod addresses;
 pub mod admins;
 mod clients;
 mod closing;
 pub mod epochs;
+mod mail;
 pub mod refresh_tokens;
 pub mod sessions;
 pub mod signing_keys;
@@ -14,19 +16,20 @@ use events::Timestamp;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
-use crate::user::{Email, NewUser, User, UserChange};
+use crate::mail::MailKind;
+use crate::user::{NewUser, User, UserChange};
 
-const BY_ID: &str =
-    "SELECT id, name, email, phone, created_at_ms FROM users WHERE id = ? AND closed_at_ms IS NULL";
-const AFTER: &str = "SELECT id, name, email, phone, created_at_ms FROM users WHERE id > ? AND closed_at_ms IS NULL ORDER BY id LIMIT ?";
+const BY_ID: &str = "SELECT u.id, u.name, u.email AS held, s.email AS stated, u.phone, u.created_at_ms, u.email_verified_at_ms \
+     FROM users u LEFT JOIN stated_addresses s ON s.user_id = u.id WHERE u.id = ? AND u.closed_at_ms IS NULL";
+const AFTER: &str = "SELECT u.id, u.name, u.email AS held, s.email AS stated, u.phone, u.created_at_ms, u.email_verified_at_ms \
+     FROM users u LEFT JOIN stated_addresses s ON s.user_id = u.id \
+     WHERE u.id > ? AND u.closed_at_ms IS NULL ORDER BY u.id LIMIT ?";
 const INSERT: &str =
     "INSERT INTO users (name, email, phone, password_hash, created_at_ms) VALUES (?, ?, ?, ?, ?)";
-const UPDATE: &str = "UPDATE users SET name = ?, email = ?, phone = ? WHERE id = ?";
+const UPDATE: &str = "UPDATE users SET name = ?, phone = ? WHERE id = ?";
 
-const CREDENTIALS_BY_EMAIL: &str =
-    "SELECT id, name, email, password_hash FROM users WHERE email = ? AND closed_at_ms IS NULL";
-const CREDENTIALS_BY_ID: &str =
-    "SELECT id, name, email, password_hash FROM users WHERE id = ? AND closed_at_ms IS NULL";
+const CREDENTIALS_BY_ID: &str = "SELECT u.id, u.name, COALESCE(s.email, u.email) AS email, u.password_hash \
+     FROM users u LEFT JOIN stated_addresses s ON s.user_id = u.id WHERE u.id = ? AND u.closed_at_ms IS NULL";
 /// Changes the password only if the hash is still the one that was compared.
 const SET_PASSWORD: &str =
     "UPDATE users SET password_hash = ? WHERE id = ? AND COALESCE(password_hash, '') = ?";
@@ -35,6 +38,7 @@ const SET_PASSWORD: &str =
 pub struct Credentials {
     pub id: i64,
     pub name: String,
+    /// The address that the account states, or else the one that it holds.
     pub email: String,
     /// None when the user signed up without a password.
     pub password_hash: Option<String>,
@@ -49,7 +53,7 @@ pub struct Store {
 /// The reason why an operation of the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    #[error("the e-mail address belongs to another user")]
+    #[error("another account has verified the e-mail address")]
     EmailTaken,
     #[error("the user has orders")]
     HasOrders,
@@ -62,6 +66,8 @@ impl Store {
         Self { database }
     }
 
+    /// Stores a new account, which states its address and holds none, and a mail to verify it. The
+    /// statements are the same whether another account has the address or not.
     pub async fn insert(
         &self,
         new: &NewUser,
@@ -71,20 +77,25 @@ impl Store {
         let mut transaction = self.database.write().await?;
         let inserted = sqlx::query(INSERT)
             .bind(new.name.as_str())
-            .bind(new.email.as_str())
+            .bind(addresses::no_address())
             .bind(new.phone.as_ref().map(|phone| phone.as_str()))
             .bind(password_hash)
             .bind(millis(now))
             .execute(transaction.connection())
             .await?;
         let id = transaction.inserted_id(&inserted).await?;
+
+        let connection = transaction.connection();
+        addresses::state(connection, id, new.email.as_str()).await?;
+        mail::put(connection, MailKind::VerifyAddress, new.email.as_str(), now).await?;
         transaction.commit().await?;
 
         let phone = new.phone.as_ref().map(|phone| phone.as_str().to_owned());
         Ok(User {
             id,
             name: new.name.as_str().to_owned(),
-            email: email(&new.email),
+            email: new.email.as_str().to_owned(),
+            verified_email: None,
             phone,
             created_at: now,
         })
@@ -108,34 +119,35 @@ impl Store {
         Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
     }
 
-    /// Returns the changed user; none when there is no such user.
-    pub async fn update(&self, id: i64, change: UserChange) -> Result<Option<User>, StoreError> {
+    /// Returns the changed user; none when there is no such user. Another address is stated until it
+    /// is verified, and the verified address is warned.
+    pub async fn update(
+        &self,
+        id: i64,
+        change: UserChange,
+        now: Timestamp,
+    ) -> Result<Option<User>, StoreError> {
         let mut transaction = self.database.write().await?;
-        let Some(user) = self.lock(transaction.connection(), id).await? else {
+        let connection = transaction.connection();
+        let Some(user) = self.lock(connection, id).await? else {
             return Ok(None);
         };
 
+        let before = user.email.clone();
         let user = changed(user, change);
         sqlx::query(UPDATE)
             .bind(user.name.as_str())
-            .bind(user.email.as_str())
             .bind(user.phone.as_deref())
             .bind(id)
-            .execute(transaction.connection())
+            .execute(&mut *connection)
             .await?;
+
+        if user.email != before {
+            change_address(connection, &user, now).await?;
+        }
 
         transaction.commit().await?;
         Ok(Some(user))
-    }
-
-    pub async fn credentials_of(&self, email: &Email) -> Result<Option<Credentials>, StoreError> {
-        let found = sqlx::query(CREDENTIALS_BY_EMAIL).bind(email.as_str());
-        Ok(found
-            .fetch_optional(self.database.pool())
-            .await?
-            .as_ref()
-            .map(credentials)
-            .transpose()?)
     }
 
     pub async fn credentials(&self, id: i64) -> Result<Option<Credentials>, StoreError> {
@@ -166,7 +178,15 @@ impl Store {
             return Ok(false);
         }
 
-        sessions::end_all(transaction.connection(), old.id, now).await?;
+        let connection = transaction.connection();
+        sessions::end_all(connection, old.id, now).await?;
+        if let Some(user) = self.lock(connection, old.id).await?
+            && let Some(verified) = &user.verified_email
+        {
+            mail::revoke_tokens(connection, verified).await?;
+            mail::put(connection, MailKind::PasswordChanged, verified, now).await?;
+        }
+
         transaction.commit().await?;
         Ok(true)
     }
@@ -185,6 +205,23 @@ impl Store {
     }
 }
 
+async fn change_address(
+    connection: &mut AnyConnection,
+    user: &User,
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    if user.verified_email.as_ref() == Some(&user.email) {
+        return addresses::take_back(connection, user.id).await;
+    }
+
+    addresses::state(connection, user.id, &user.email).await?;
+    mail::put(connection, MailKind::VerifyAddress, &user.email, now).await?;
+    match &user.verified_email {
+        Some(verified) => mail::put(connection, MailKind::AddressChanging, verified, now).await,
+        None => Ok(()),
+    }
+}
+
 fn credentials(row: &AnyRow) -> Result<Credentials, sqlx::Error> {
     Ok(Credentials {
         id: row.try_get("id")?,
@@ -199,7 +236,9 @@ fn changed(user: User, change: UserChange) -> User {
         name: change
             .name
             .map_or(user.name, |name| name.as_str().to_owned()),
-        email: change.email.as_ref().map_or(user.email, email),
+        email: change
+            .email
+            .map_or(user.email, |email| email.as_str().to_owned()),
         phone: change.phone.map_or(user.phone, |phone| {
             phone.map(|phone| phone.as_str().to_owned())
         }),
@@ -207,15 +246,16 @@ fn changed(user: User, change: UserChange) -> User {
     }
 }
 
-fn email(email: &Email) -> String {
-    email.as_str().to_owned()
-}
-
 fn read(row: &AnyRow) -> Result<User, sqlx::Error> {
+    let held: String = row.try_get("held")?;
+    let stated: Option<String> = row.try_get("stated")?;
+    let verified_at_ms: Option<i64> = row.try_get("email_verified_at_ms")?;
+
     Ok(User {
         id: row.try_get("id")?,
         name: row.try_get("name")?,
-        email: row.try_get("email")?,
+        verified_email: verified_at_ms.map(|_| held.clone()),
+        email: stated.unwrap_or(held),
         phone: row.try_get("phone")?,
         created_at: instant(row.try_get("created_at_ms")?)?,
     })
@@ -235,7 +275,7 @@ fn instant(ms: i64) -> Result<Timestamp, sqlx::Error> {
     instant.ok_or_else(|| sqlx::Error::Decode(format!("{ms} ms is no instant").into()))
 }
 
-/// A violated unique key can only be the e-mail address, a violated foreign key only an order.
+/// A violated unique key can only be the verified e-mail address, a violated foreign key only an order.
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         let has_orders = error

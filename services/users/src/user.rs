@@ -23,8 +23,10 @@ pub struct User {
     pub id: i64,
     /// The user's name.
     pub name: String,
-    /// Unique among users.
+    /// The address as stated. Until it is verified, it gets nothing but the mail to verify it.
     pub email: String,
+    /// The address that gets mail: its owner has verified it. Unique among users.
+    pub verified_email: Option<String>,
     /// The number for text messages.
     pub phone: Option<String>,
     /// The time of the sign-up.

@@ -43,7 +43,7 @@ mod tests {
             .chain([&MISSING])
             .filter_map(|file| file.page())
             .collect();
-        assert_eq!(pages.len(), 8);
+        assert_eq!(pages.len(), 11);
 
         for page in pages {
             let (values, main) = page.split_once("\n\n").unwrap();

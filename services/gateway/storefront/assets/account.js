@@ -60,6 +60,7 @@ function logIn(open, trouble = "") {
   const submit = async (given) => welcome(await beginSession(given));
   return [
     form("Log in", [email, password], submit, trouble),
+    aside("Forgot your password?", element("a", { class: "button quiet", href: "/forgot" }, "Set another one")),
     aside("New here?", button("Sign up instead", () => turnTo(signUp, open), "quiet")),
   ];
 }
@@ -122,13 +123,35 @@ async function account() {
       element("p", {}, element("strong", { class: "account-name" }, user.name), element("br"), element("span", { class: "soft small" }, user.email)),
       button("Log out", logOut, "quiet"),
     ),
+    user.verified_email !== user.email && unconfirmed(user),
     bearer()?.isAdmin && aside("You run this shop.", element("a", { class: "button quiet", href: "/admin" }, "Its orders")),
+    user.verified_email !== user.email && unconfirmed(user),
     bearer()?.isAdmin && aside("And what comes into it.", element("a", { class: "button quiet", href: "/files" }, "Files")),
     details(user),
     disclosure("Change the password", password(user)),
     aside("What the shop has of you, as JSON.", button("Download my data", () => downloadData(user).catch(({ message }) => say(message)), "quiet")),
     disclosure("Delete the account", remove(user)),
   ];
+}
+
+// Until an address is confirmed, it gets no message about an order.
+function unconfirmed({ id, email }) {
+  const trouble = element("p", { class: "complaint", role: "alert" });
+  const sendAgain = async () => {
+    try {
+      await call(`/users/${id}/verification-mail`, { method: "POST" });
+      say("It is sent, unless one was sent just now.");
+    } catch (problem) {
+      trouble.textContent = problem.message;
+    }
+  };
+  return element(
+    "section",
+    { class: "account-part stack" },
+    element("p", {}, `Confirm ${email}: a mail with a link was sent there. Until then, no message about your orders goes to it.`),
+    button("Send the mail again", sendAgain, "quiet"),
+    trouble,
+  );
 }
 
 function details({ id, name, email, phone }) {

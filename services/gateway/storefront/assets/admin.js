@@ -47,6 +47,7 @@ async function load() {
   try {
     if (!(await isOpen()) && !bearer()?.isAdmin) return place.replaceChildren(stranger());
     await page(null, element("ol", { class: "orders" }), mine);
+    await showMail();
   } catch (problem) {
     place.replaceChildren(notice("The order book is out of reach", problem.message, button("Try again", load, "quiet")));
   } finally {
@@ -62,6 +63,21 @@ async function page(cursor, orders, mine) {
   if (orders.children.length === 0) return place.replaceChildren(notice("None", `No order is ${chosen()} now.`));
   const older = next && button("Show older orders", () => page(next, orders, mine).catch((problem) => older.replaceWith(problem.message)), "quiet");
   place.replaceChildren(orders, ...(older ? [older] : []));
+}
+
+// Where there is no mail server, links to confirm an address or to set a password are shown here.
+async function showMail() {
+  const { items } = await call("/notifications/account-mail");
+  document.querySelector("#mail").hidden = items.length === 0;
+  document.querySelector("#mails").replaceChildren(...items.map(mailCard));
+}
+
+function mailCard({ id, to, subject, link, taken_at }) {
+  const title = `mail-${id}`;
+  const at = Date.parse(taken_at);
+  const words = element("div", { class: "order-head" }, element("h3", { id: title }, subject));
+  const when = element("p", { class: "soft small figure" }, `${date(at)}, ${minute(at)}, to ${to}`);
+  return element("li", {}, element("article", { class: "order", "aria-labelledby": title }, words, when, link && element("a", { href: link }, "Open its link")));
 }
 
 function card(order) {

@@ -108,7 +108,7 @@ impl Courier for Email {
     }
 
     fn address<'a>(&self, recipient: &'a Recipient) -> Option<&'a str> {
-        Some(&recipient.email)
+        recipient.email.as_deref()
     }
 
     fn carry<'a>(&'a self, letter: Letter<'a>) -> BoxFuture<'a, Result<(), Refusal>> {

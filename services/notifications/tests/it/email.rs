@@ -21,6 +21,7 @@ testbed::on_both_dynamodbs!(
     a_server_without_tls_gets_nothing_where_tls_is_required,
     a_user_who_is_gone_is_told_nothing,
     messages_wait_while_the_users_service_is_away,
+    a_user_who_has_confirmed_no_address_is_told_nothing,
 );
 
 /// A shop whose messages go by e-mail.
@@ -273,6 +274,32 @@ async fn a_server_without_tls_gets_nothing_where_tls_is_required(dynamodb: Clien
     );
 
     assert!(server.mails().is_empty());
+    running.stop().await;
+}
+
+async fn a_user_who_has_confirmed_no_address_is_told_nothing(dynamodb: Client) {
+    let server = MailServer::open(&[]).await;
+    let post = Post::by(server.url()).await;
+    post.accounts.unconfirm(1);
+    let running = post.start(&dynamodb).await;
+    running.receive(&[order(1, 1, 0)]).await;
+    running.send().await;
+
+    assert!(server.mails().is_empty());
+    let skipped = running.only().await;
+    assert_eq!(progress(&skipped), ("skipped", 1, false));
+    assert!(
+        skipped["last_error"]
+            .as_str()
+            .unwrap()
+            .contains("confirmed")
+    );
+
+    // Once it is confirmed, the next order is told at once.
+    post.accounts.set(1, None);
+    running.receive(&[order(2, 1, 1)]).await;
+    running.send().await;
+    assert_eq!(server.mails().len(), 1);
     running.stop().await;
 }
 

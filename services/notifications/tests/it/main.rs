@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod account_mail;
 mod accounts;
 mod claims;
 mod email;

@@ -130,7 +130,17 @@ fn api3_broken_object_property_level_authorization() {
 
     let shown = customer.get(&own).expect(200);
     let fields: Vec<&String> = shown.as_object().unwrap().keys().collect();
-    assert_eq!(fields, ["created_at", "email", "id", "name", "phone"]);
+    assert_eq!(
+        fields,
+        [
+            "created_at",
+            "email",
+            "id",
+            "name",
+            "phone",
+            "verified_email"
+        ]
+    );
     customer.get("/api/users").expect(403);
 
     // A total may be stated; it is compared with the prices, and sets nothing.
@@ -175,6 +185,7 @@ fn api5_broken_function_level_authorization() {
         ("GET", "/api/users", json!({})),
         ("GET", "/api/analytics/summary", json!({})),
         ("GET", "/api/analytics/recent", json!({})),
+        ("GET", "/api/notifications/account-mail", json!({})),
         ("DELETE", &product, json!({})),
     ];
 

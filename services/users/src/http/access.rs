@@ -2,6 +2,11 @@
 //!
 //! The answer and its duration are the same for an unknown address, an account without a password,
 //! and a wrong password.
+//!
+//! An address that is not verified may be stated by several accounts. It logs in from clients that
+//! the account was used from before, such as the one that signed up; otherwise a log-in would reveal
+//! which account was first. For such a client, the password is compared with that account first and
+//! then as for everybody else, so the duration depends on the client alone.
 
 use std::time::Instant;
 
@@ -48,20 +53,7 @@ pub(super) async fn log_in(
     State(users): State<Users>,
     Json(log_in): Json<LogIn>,
 ) -> Result<impl IntoResponse> {
-    let credentials = users.store.credentials_of(&log_in.email).await?;
-    let guess = Guess {
-        account: log_in.email.as_str().to_owned(),
-        by: guesser(&users, &client, credentials.as_ref()).await?,
-    };
-
-    let hash = credentials
-        .as_ref()
-        .and_then(|found| found.password_hash.clone());
-    let is_right = is_password(&users, &client, &guess, log_in.password, hash).await?;
-    let user_id = credentials.as_ref().map(|user| user.id);
-
-    let Some(user) = credentials.filter(|_| is_right) else {
-        tracing::info!(target: "security", event = "log_in_failed", user_id, network = %client.network);
+    let Some(user) = authenticate(&users, &client, log_in).await? else {
         return Err(Problem::unauthorized(
             "the e-mail address or the password is not right",
         ));
@@ -77,7 +69,7 @@ pub(super) async fn log_in(
         .remember_clients(user.id, &client.names(), now)
         .await?;
 
-    tracing::info!(target: "security", event = "logged_in", user_id, network = %client.network);
+    tracing::info!(target: "security", event = "logged_in", user_id = user.id, network = %client.network);
     let tokens = users
         .sessions
         .begin(user.id, &client.used_from(), now)
@@ -87,6 +79,40 @@ pub(super) async fn log_in(
         device,
         keeping.answer(tokens, users.sessions.refresh_life()),
     ))
+}
+
+/// Returns the account whose password was given.
+async fn authenticate(users: &Users, client: &Client, given: LogIn) -> Result<Option<Credentials>> {
+    let names = client.names();
+    let stated = users.store.credentials_of_stated(&given.email, &names);
+    if let Some((account, known)) = stated.await? {
+        let guess = Guess {
+            account: format!("stated by {}", account.id),
+            by: Guesser::Known(known),
+        };
+
+        let hash = account.password_hash.clone();
+        if is_password(users, client, &guess, given.password.clone(), hash).await? {
+            return Ok(Some(account));
+        }
+    }
+
+    let account = users.store.credentials_of(&given.email).await?;
+    let guess = Guess {
+        account: given.email.as_str().to_owned(),
+        by: guesser(users, client, account.as_ref()).await?,
+    };
+
+    let hash = account
+        .as_ref()
+        .and_then(|found| found.password_hash.clone());
+    let is_right = is_password(users, client, &guess, given.password, hash).await?;
+    let user_id = account.as_ref().map(|account| account.id);
+
+    if !is_right {
+        tracing::info!(target: "security", event = "log_in_failed", user_id, network = %client.network);
+    }
+    Ok(account.filter(|_| is_right))
 }
 
 /// Returns the guesser of a log-in: a client known to the account, or a stranger. Without such an
@@ -207,11 +233,8 @@ pub(super) async fn set_password(
     let hashed = users.hasher.hash(turn, change.new_password, &about).await;
     let hash = hashed.map_err(|refused| refused.blaming("new_password"))?;
 
-    match users
-        .store
-        .set_password(&credentials, &hash, Timestamp::now())
-        .await?
-    {
+    let now = Timestamp::now();
+    match users.store.set_password(&credentials, &hash, now).await? {
         true => {
             tracing::info!(target: "security", event = "password_changed", user_id = id);
             Ok(StatusCode::NO_CONTENT)

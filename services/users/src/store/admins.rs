@@ -4,7 +4,7 @@
 use events::Timestamp;
 use sqlx::{AnyConnection, Row};
 
-use super::{Store, StoreError, millis, sessions};
+use super::{Store, StoreError, addresses, millis, sessions};
 use crate::user::Email;
 
 const FIND: &str = "SELECT user_id FROM admins WHERE user_id = ?";
@@ -12,9 +12,10 @@ const APPOINTED: &str =
     "SELECT u.id FROM users u JOIN admins a ON a.user_id = u.id WHERE u.email = ?";
 const APPOINT: &str = "INSERT INTO admins (user_id) VALUES (?)";
 const BY_EMAIL: &str = "SELECT id FROM users WHERE email = ?";
-const INSERT: &str =
-    "INSERT INTO users (name, email, password_hash, created_at_ms) VALUES ('Admin', ?, ?, ?)";
-const SET_PASSWORD: &str = "UPDATE users SET password_hash = ? WHERE id = ?";
+const INSERT: &str = "INSERT INTO users (name, email, password_hash, created_at_ms, email_verified_at_ms) VALUES ('Admin', ?, ?, ?, ?)";
+/// The operator names the address, which therefore counts as verified.
+const SET_PASSWORD: &str =
+    "UPDATE users SET password_hash = ?, email_verified_at_ms = ? WHERE id = ?";
 
 /// Returns whether the user is an admin, as the connection's transaction sees it.
 pub async fn is_admin(connection: &mut AnyConnection, user_id: i64) -> Result<bool, sqlx::Error> {
@@ -48,15 +49,20 @@ impl Store {
         let id = match find.fetch_optional(transaction.connection()).await? {
             Some(row) => {
                 let id = row.try_get("id")?;
-                let set = sqlx::query(SET_PASSWORD).bind(password_hash).bind(id);
+                let set = sqlx::query(SET_PASSWORD)
+                    .bind(password_hash)
+                    .bind(millis(now))
+                    .bind(id);
                 set.execute(transaction.connection()).await?;
                 sessions::end_all(transaction.connection(), id, now).await?;
+                addresses::take_back(transaction.connection(), id).await?;
                 id
             }
             None => {
                 let insert = sqlx::query(INSERT)
                     .bind(email.as_str())
                     .bind(password_hash)
+                    .bind(millis(now))
                     .bind(millis(now));
                 let inserted = insert.execute(transaction.connection()).await?;
                 transaction.inserted_id(&inserted).await?

@@ -2,7 +2,7 @@
 
 use chassis::sql::is_duplicate;
 use events::Timestamp;
-use sqlx::Row;
+use sqlx::{AnyConnection, Row};
 
 use super::{Store, StoreError, millis};
 
@@ -12,8 +12,17 @@ const REMEMBER: &str = "INSERT INTO known_clients (user_id, client, seen_at_ms) 
 const TOO_MANY: &str = "SELECT seen_at_ms FROM known_clients WHERE user_id = ? ORDER BY seen_at_ms DESC LIMIT 1 OFFSET 20";
 const FORGET_OLD: &str = "DELETE FROM known_clients WHERE user_id = ? AND seen_at_ms <= ?";
 
+const FORGET_ALL: &str = "DELETE FROM known_clients WHERE user_id = ?";
+
 /// A client seen within this time is not stored again.
 const NOTED_FOR_MS: i64 = 24 * 3600 * 1000;
+
+/// Forgets every client of a user, as part of the caller's transaction.
+pub async fn forget(connection: &mut AnyConnection, user_id: i64) -> Result<(), sqlx::Error> {
+    let forget = sqlx::query(FORGET_ALL).bind(user_id);
+    forget.execute(connection).await?;
+    Ok(())
+}
 
 impl Store {
     /// Returns the first of these clients that the account was used from before.

@@ -4,12 +4,11 @@
 use events::Timestamp;
 use sqlx::AnyConnection;
 
-use super::{Store, StoreError, millis, sessions};
+use super::{Store, StoreError, addresses, clients, mail, millis, sessions};
 
 const DELETE: &str = "DELETE FROM users WHERE id = ?";
 const ANONYMISE: &str = "UPDATE users SET name = 'Closed account', email = ?, phone = NULL, password_hash = NULL, \
                          closed_at_ms = ? WHERE id = ? AND closed_at_ms IS NULL";
-const FORGET_CLIENTS: &str = "DELETE FROM known_clients WHERE user_id = ?";
 const DISMISS: &str = "DELETE FROM admins WHERE user_id = ?";
 
 impl Store {
@@ -23,6 +22,7 @@ impl Store {
 
     async fn delete(&self, id: i64, now: Timestamp) -> Result<bool, StoreError> {
         let mut transaction = self.database.write().await?;
+        forget_mail(self, transaction.connection(), id).await?;
         sessions::end_all(transaction.connection(), id, now).await?;
         let deleted = sqlx::query(DELETE)
             .bind(id)
@@ -35,6 +35,7 @@ impl Store {
 
     async fn close(&self, id: i64, now: Timestamp) -> Result<bool, StoreError> {
         let mut transaction = self.database.write().await?;
+        forget_mail(self, transaction.connection(), id).await?;
         sessions::end_all(transaction.connection(), id, now).await?;
         let closed = sqlx::query(ANONYMISE)
             // No address has this domain (RFC 2606), so it cannot sign up.
@@ -44,19 +45,28 @@ impl Store {
             .execute(transaction.connection())
             .await?;
 
-        for statement in [FORGET_CLIENTS, DISMISS] {
-            run(transaction.connection(), statement, id).await?;
-        }
+        let connection = transaction.connection();
+        clients::forget(connection, id).await?;
+        addresses::take_back(connection, id).await?;
+        sqlx::query(DISMISS).bind(id).execute(connection).await?;
         transaction.commit().await?;
         Ok(closed.rows_affected() > 0)
     }
 }
 
-async fn run(
+/// Deletes the mail and the tokens for the addresses of an account that ends.
+async fn forget_mail(
+    store: &Store,
     connection: &mut AnyConnection,
-    statement: &'static str,
     id: i64,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query(statement).bind(id).execute(connection).await?;
-    Ok(())
+    let Some(user) = store.lock(connection, id).await? else {
+        return Ok(());
+    };
+
+    mail::forget(connection, &user.email).await?;
+    match &user.verified_email {
+        Some(verified) => mail::forget(connection, verified).await,
+        None => Ok(()),
+    }
 }

@@ -62,28 +62,6 @@ async fn a_password_never_comes_back() {
 }
 
 #[tokio::test]
-async fn a_second_user_with_the_address_in_any_case_is_a_409_naming_it() {
-    check(async |client| {
-        client.post(demo()).await;
-        client
-            .post(json!({"name": "Other", "email": "DEMO@test.com"}))
-            .await
-            .assert_problem(409, Some("email"));
-
-        let other = client
-            .post(json!({"name": "Other", "email": "other@test.com"}))
-            .await;
-        let path = other.location.unwrap();
-
-        client
-            .patch(&path, json!({"email": "demo@test.com"}))
-            .await
-            .assert_problem(409, Some("email"));
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn another_address_needs_the_password_of_an_account_that_has_one() {
     check(async |client| {
         let password = "correct horse battery";

@@ -21,7 +21,16 @@ async fn check(test: impl AsyncFn(Client)) {
 
 async fn sign_up(client: &Client) {
     let new = json!({"name": "Demo", "email": EMAIL, "password": PASSWORD});
-    assert_eq!(client.post(new).await.status, StatusCode::CREATED);
+    let created = client.post(new).await;
+    assert_eq!(created.status, StatusCode::CREATED);
+
+    // An address that is not confirmed logs in from the client that signed up alone.
+    let take = client.send(Method::POST, "/account-mail/take", None).await;
+    let link = take.body["items"][0]["link"].as_str().unwrap().to_owned();
+    let path = format!("{}/verification", created.location.unwrap());
+    let token = json!({"token": link.split_once('#').unwrap().1});
+    let verified = client.send(Method::POST, &path, Some(token)).await;
+    assert_eq!(verified.status, StatusCode::OK, "{}", verified.body);
 }
 
 /// Guesses until one is refused; returns how many were compared with a password before, and how long that took.

@@ -9,6 +9,8 @@ mod cookies;
 mod databases;
 mod enforced;
 mod guessing;
+mod mail;
 mod openapi;
+mod reset;
 mod revocation;
 mod sessions;

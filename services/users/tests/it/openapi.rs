@@ -19,6 +19,13 @@ async fn routes_and_replies_are_as_described() {
     assert_fields(&document, "User", &client.post(new).await.body);
     assert_fields(&document, "UserPage", &client.get("/users").await.body);
 
+    let mail = client
+        .send(Method::POST, "/account-mail/take", None)
+        .await
+        .body;
+    assert_fields(&document, "OutgoingMailList", &mail);
+    assert_fields(&document, "OutgoingMail", &mail["items"][0]);
+
     let log_in = json!({"email": "demo@test.com", "password": "correct horse"});
     assert_fields(&document, "LogIn", &log_in);
     assert_fields(

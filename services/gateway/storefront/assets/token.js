@@ -1,0 +1,8 @@
+// The token of a link in a mail.
+
+/** Takes the token from behind the `#` of the address, where no server sees it, and out of the browser's history. */
+export function takeToken() {
+  const token = location.hash.slice(1);
+  history.replaceState(null, "", location.pathname);
+  return token;
+}

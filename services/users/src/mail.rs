@@ -1,0 +1,216 @@
+//! Mail about accounts, and the tokens in its links. Pure, apart from the random numbers.
+//!
+//! ```text
+//! request ─▶ account_mail ──▶ POST /account-mail/take ──▶ notifications ──▶ mail server
+//!            (kind, address)   (by notifications: the
+//!                               token is made here)
+//! ```
+//!
+//! A request only stores the kind of mail and the address, in the same transaction as its other
+//! changes. It never reads whether the address has an account, so its answer and its duration
+//! cannot reveal that. What the mail contains is decided when the notifications service takes it.
+//!
+//! A token is made at that moment and leaves this service once, in the answer to the notifications
+//! service. Only its hash is stored, so neither a table, a log nor a topic contains a token. A mail
+//! that is taken again, because its delivery failed, gets another token; each is valid for one use.
+//!
+//! One address gets at most one mail of a kind in [`SLOT`], and a token lives longer than that:
+//! somebody who requests mail for another person's address can neither fill the inbox nor leave its
+//! owner without a valid link.
+
+use std::time::Duration;
+
+use argon2::password_hash::rand_core::{OsRng, RngCore};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use events::Timestamp;
+use serde::Serialize;
+
+/// The time in which one address gets at most one mail with a link, for each kind.
+pub const SLOT: Duration = Duration::from_secs(15 * 60);
+/// Lifetime of a token.
+pub const TOKEN_LIFE: Duration = Duration::from_secs(3_600);
+/// The time after which a mail is deleted, whether it was sent or not.
+pub const KEPT_FOR: Duration = Duration::from_secs(24 * 3_600);
+/// The number of times that a mail is handed to the notifications service.
+pub const MOST_ATTEMPTS: i64 = 8;
+
+/// The wait before a mail whose delivery was not confirmed is handed over again; it doubles each
+/// time.
+const FIRST_WAIT: Duration = Duration::from_secs(60);
+
+/// A kind of mail, as it is stored.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum MailKind {
+    /// Asks the owner of a stated address to confirm it.
+    VerifyAddress,
+    /// Contains a link to set another password.
+    ResetPassword,
+    /// Tells the verified address that another one was stated.
+    AddressChanging,
+    /// Tells the verified address that the password was changed.
+    PasswordChanged,
+}
+
+/// What a mail says, decided when it is taken.
+#[derive(Clone, Eq, PartialEq)]
+pub enum Content {
+    VerifyAddress {
+        token: String,
+    },
+    /// The stated address is the verified address of another account.
+    AddressInUse,
+    ResetPassword {
+        token: String,
+    },
+    AddressChanging,
+    PasswordChanged,
+}
+
+/// A mail that was taken.
+pub struct TakenMail {
+    pub id: String,
+    pub to: String,
+    pub content: Content,
+}
+
+/// A mail in the form in which the notifications service gets it.
+#[derive(Serialize)]
+pub struct OutgoingMail {
+    id: String,
+    to: String,
+    kind: &'static str,
+    /// The page that the mail leads to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link: Option<String>,
+}
+
+impl MailKind {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::VerifyAddress => "verify_address",
+            Self::ResetPassword => "reset_password",
+            Self::AddressChanging => "address_changing",
+            Self::PasswordChanged => "password_changed",
+        }
+    }
+
+    pub fn named(name: &str) -> Option<Self> {
+        [
+            Self::VerifyAddress,
+            Self::ResetPassword,
+            Self::AddressChanging,
+            Self::PasswordChanged,
+        ]
+        .into_iter()
+        .find(|kind| kind.name() == name)
+    }
+
+    /// Returns the slot that a mail of this kind takes at this time; an address has one mail in
+    /// each. None for warnings: a change by a thief must not be kept from the owner because of an
+    /// earlier one.
+    pub fn slot(self, now: Timestamp) -> Option<u64> {
+        let is_requested_by_anybody = matches!(self, Self::VerifyAddress | Self::ResetPassword);
+        is_requested_by_anybody.then(|| now.as_ms() / millis(SLOT))
+    }
+}
+
+impl TakenMail {
+    /// Returns the mail with links to the shop at this address.
+    pub fn outgoing(self, shop_url: &str) -> OutgoingMail {
+        let shop = shop_url.trim_end_matches('/');
+
+        // A fragment is sent to no server: neither logs nor `Referer` headers contain the token.
+        let (kind, link) = match self.content {
+            Content::VerifyAddress { token } => {
+                ("verify_address", Some(format!("{shop}/verify#{token}")))
+            }
+            Content::AddressInUse => ("address_in_use", Some(format!("{shop}/forgot"))),
+            Content::ResetPassword { token } => {
+                ("reset_password", Some(format!("{shop}/reset#{token}")))
+            }
+            Content::AddressChanging => ("address_changing", None),
+            Content::PasswordChanged => ("password_changed", Some(format!("{shop}/forgot"))),
+        };
+
+        OutgoingMail {
+            id: self.id,
+            to: self.to,
+            kind,
+            link,
+        }
+    }
+}
+
+/// Returns a new token of 256 random bits.
+pub fn new_token() -> String {
+    let mut bytes = [0; 32];
+    OsRng.fill_bytes(&mut bytes);
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// Returns when a mail that was handed over `attempts` times before is due again, unless its
+/// delivery is confirmed; none after the last attempt.
+pub fn due_again_ms(attempts: i64, now: Timestamp) -> Option<u64> {
+    let doublings = u32::try_from(attempts).ok()?;
+    let wait = millis(FIRST_WAIT) << doublings.min(16);
+    (attempts + 1 < MOST_ATTEMPTS).then(|| now.as_ms() + wait)
+}
+
+pub fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX / 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_outlives_the_slot_of_its_mail() {
+        assert!(TOKEN_LIFE >= 2 * SLOT);
+    }
+
+    #[test]
+    fn tokens_are_long_and_differ() {
+        let token = new_token();
+        assert_eq!(token.len(), 43);
+        assert_ne!(token, new_token());
+    }
+
+    #[test]
+    fn links_begin_with_the_shops_address_and_hide_the_token_from_servers() {
+        let taken = |content| TakenMail {
+            id: "1".to_owned(),
+            to: "a@test.com".to_owned(),
+            content,
+        };
+
+        let link = |content| taken(content).outgoing("https://shop.example/").link;
+        let token = || "t0ken".to_owned();
+        assert_eq!(
+            link(Content::VerifyAddress { token: token() }).unwrap(),
+            "https://shop.example/verify#t0ken"
+        );
+        assert_eq!(
+            link(Content::ResetPassword { token: token() }).unwrap(),
+            "https://shop.example/reset#t0ken"
+        );
+        assert_eq!(link(Content::AddressChanging), None);
+    }
+
+    #[test]
+    fn deliveries_are_tried_again_and_given_up() {
+        let now = Timestamp::from_ms(1_000).unwrap();
+        assert_eq!(due_again_ms(0, now), Some(61_000));
+        assert_eq!(due_again_ms(1, now), Some(121_000));
+        assert_eq!(due_again_ms(MOST_ATTEMPTS - 1, now), None);
+    }
+
+    #[test]
+    fn warnings_are_never_held_back() {
+        let now = Timestamp::from_ms(1).unwrap();
+        assert!(MailKind::AddressChanging.slot(now).is_none());
+        assert!(MailKind::PasswordChanged.slot(now).is_none());
+        assert!(MailKind::ResetPassword.slot(now).is_some());
+    }
+}

@@ -93,6 +93,7 @@ async function strangers(visitor) {
   const { page } = visitor;
   await page.goto("/live");
   await page.getByText("Whose orders?").waitFor();
+  await page.getByRole("columnheader", { name: "Customers" }).waitFor();
   await visitor.holdAccessible();
   await visitor.look("account-board-stranger");
   await page.goto("/orders");

@@ -3,12 +3,13 @@
 //!
 //! A request for a payment takes its steps at once. The task here takes those of payments that were
 //! left behind: by a process that died, by a provider that was away, or by an order that was
-//! cancelled or expired meanwhile. A payment that cannot be settled stops no other.
+//! cancelled or expired meanwhile. A payment that cannot be settled stops no other, and is tried again
+//! with a growing wait.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use chassis::Shutdown;
+use chassis::{Backoff, Shutdown};
 use events::Timestamp;
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -19,6 +20,8 @@ use crate::store::{Observed, Store, StoreError};
 
 /// Interval between checks for payments that were left behind.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
+/// The first wait after a payment could not be settled; it grows up to [`LOOK_EVERY`].
+const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// A payment whose state has not changed for this long is left behind.
 const LEFT_AFTER: Duration = Duration::from_secs(30);
 /// The most steps of one payment in a row: authorise, capture, refund, and one to spare.
@@ -29,7 +32,7 @@ const MOST_STEPS: usize = 4;
 pub struct Settling {
     pub store: Store,
     pub provider: Arc<dyn Provider>,
-    /// Wakes the task: an order with a payment was cancelled.
+    /// Wakes the task: an order with a payment was cancelled, or a payment was interrupted.
     pub due: Arc<Notify>,
     /// Wakes the relay.
     pub written: Arc<Notify>,
@@ -92,36 +95,60 @@ impl Settling {
     /// Settles payments that were left behind, until a shutdown is requested.
     pub async fn run(&self, shutdown: &Shutdown) {
         let mut left_after = LEFT_AFTER;
+        let mut backoff = Backoff::new(FIRST_WAIT, LOOK_EVERY);
         while !shutdown.is_requested() {
-            self.settle_left(left_after).await;
+            let is_settled = self.settle_left(left_after).await;
+            let wait = if is_settled {
+                backoff.reset();
+                LOOK_EVERY
+            } else {
+                backoff.next_wait(Uuid::new_v4().as_u64_pair().1)
+            };
+
             left_after = tokio::select! {
                 () = self.due.notified() => Duration::ZERO,
-                () = tokio::time::sleep(LOOK_EVERY) => LEFT_AFTER,
+                () = tokio::time::sleep(wait) => age_to_retry(is_settled),
                 () = shutdown.requested() => return,
             };
         }
     }
 
-    async fn settle_left(&self, left_after: Duration) {
+    /// Settles the payments whose state has not changed for this long. Returns whether nothing has to
+    /// be tried again.
+    async fn settle_left(&self, left_after: Duration) -> bool {
         let now = Timestamp::now();
         let mut after = String::new();
+        let mut is_settled = true;
         loop {
             let left = match self.store.open_payments(now, left_after, &after).await {
                 Ok(left) => left,
                 Err(error) => {
                     tracing::warn!(%error, "payments that were left behind cannot be read");
-                    return;
+                    return false;
                 }
             };
-            let Some(last) = left.last() else { return };
+            let Some(last) = left.last() else {
+                return is_settled;
+            };
             after = last.to_string();
 
             for id in left {
                 if let Err(error) = self.settle(id).await {
                     tracing::warn!(payment = %id, %error, "a payment waits to be settled");
+                    is_settled = false;
                 }
             }
         }
+    }
+}
+
+/// Returns the age from which payments are settled in the next round. What failed is tried again
+/// whatever its age.
+fn age_to_retry(is_settled: bool) -> Duration {
+    if is_settled {
+        LEFT_AFTER
+    } else {
+        Duration::ZERO
     }
 }
 

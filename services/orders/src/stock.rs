@@ -45,10 +45,9 @@ impl Stock {
     pub async fn run(&self, store: &Store, products: &Products, shutdown: &Shutdown) {
         let mut failed = Failed::default();
         while !shutdown.is_requested() {
-            tokio::select! {
-                () = give_back(store, products, &mut failed) => {}
-                () = shutdown.requested() => return,
-            }
+            // A shutdown ends the round between two keys. A query that is cancelled midway would leave
+            // its connection in an unknown state.
+            give_back(store, products, &mut failed, shutdown).await;
             tokio::select! {
                 () = self.0.notified() => {}
                 () = tokio::time::sleep(LOOK_EVERY) => {}
@@ -99,14 +98,15 @@ enum Release {
 }
 
 /// One round. A failure is logged, and does not stop the rest.
-async fn give_back(store: &Store, products: &Products, failed: &mut Failed) {
+async fn give_back(store: &Store, products: &Products, failed: &mut Failed, shutdown: &Shutdown) {
     let now = Timestamp::now();
     warn("old claims", give_up_old_claims(store, now).await);
     warn(
         "old replies",
         store.forget_old_replies(now, REPLY_AGE).await,
     );
-    warn("claims", release_all(store, products, failed).await);
+    let released = release_all(store, products, failed, shutdown).await;
+    warn("claims", released);
 }
 
 fn warn(what: &'static str, outcome: Result<(), StoreError>) {
@@ -126,9 +126,10 @@ async fn release_all(
     store: &Store,
     products: &Products,
     failed: &mut Failed,
+    shutdown: &Shutdown,
 ) -> Result<(), StoreError> {
     let mut after = String::new();
-    loop {
+    while !shutdown.is_requested() {
         let mut keys = store.released_claims(&after).await?;
         let Some(last) = keys.last().cloned() else {
             return Ok(());
@@ -138,6 +139,7 @@ async fn release_all(
 
         keys.retain(|key| failed.is_due(key, Instant::now()));
         let mut releases = futures::stream::iter(keys)
+            .take_until(Box::pin(shutdown.requested()))
             .map(async |key| (release(store, products, &key).await, key))
             .buffer_unordered(AT_ONCE);
         while let Some((outcome, key)) = releases.next().await {
@@ -147,6 +149,7 @@ async fn release_all(
             }
         }
     }
+    Ok(())
 }
 
 /// Releases the reservation of one key.

@@ -111,5 +111,6 @@ pub(super) const FILES: &[File] = files! {
     "/assets/shop.js" => "assets/shop.js",
     "/assets/token.js" => "assets/token.js",
     "/assets/verify.js" => "assets/verify.js",
+    "/assets/visitors.js" => "assets/visitors.js",
     "/assets/windows.js" => "assets/windows.js",
 };

@@ -11,6 +11,7 @@ import { bearer, changes, customer } from "./customer.js";
 import { button, notice } from "./dom.js";
 import { minute } from "./format.js";
 import { gauge } from "./gauge.js";
+import { followPublic } from "./visitors.js";
 import { windows } from "./windows.js";
 
 const SIGNALS = { live: "Live", asking: "Asking every 5 s", away: "Reconnecting…" };
@@ -22,7 +23,7 @@ const nowMinute = document.querySelector("#now-minute");
 const nowWords = document.querySelector("#now-words");
 const signal = document.querySelector("#signal");
 
-const counted = windows();
+let counted = windows();
 const drawChart = chart(document.querySelector("#chart"), document.querySelector("#chart-sum"));
 const words = document.querySelector("#board-words");
 const place = document.querySelector("#counts");
@@ -63,7 +64,7 @@ function justClosed(now, start) {
 }
 
 const open = await isOpen().catch(() => true);
-// Where callers must authenticate, an admin sees all counts, a customer only the own ones, and others none.
+// Where callers must authenticate, an admin sees all counts, a customer only the own ones, and others sums without names.
 if (open || bearer()?.isAdmin) watch();
 else if (customer()) watchOwn(customer());
 else lock();
@@ -77,8 +78,7 @@ function watch(user) {
       draw();
     },
     onState(state) {
-      signal.textContent = SIGNALS[state];
-      signal.dataset.state = state;
+      showState(state);
       table.ready(state !== "away");
     },
   });
@@ -91,6 +91,11 @@ function watch(user) {
     .finally(draw);
 }
 
+function showState(state) {
+  signal.textContent = SIGNALS[state];
+  signal.dataset.state = state;
+}
+
 function watchOwn(user) {
   words.textContent = "Your orders by the minute. A minute is counted once, when it closes; an order that arrives late corrects it.";
   table.meet([user]);
@@ -99,7 +104,17 @@ function watchOwn(user) {
 
 function lock() {
   isLocked = true;
-  signal.textContent = "Not logged in";
+  words.textContent = "Orders of all customers, by the minute.";
   const enter = button("Log in or sign up", askWho, "quiet");
-  place.replaceChildren(notice("Whose orders?", "Here each customer sees the own orders counted. Log in to see yours.", enter));
+  const invitation = notice("Whose orders?", "Here each customer sees the own orders counted. Log in to see yours.", enter);
+  place.replaceChildren(invitation);
+  followPublic({
+    onBoard(sums) {
+      counted = sums;
+      place.querySelector("table")?.remove();
+      place.append(sums.table());
+      draw();
+    },
+    onState: showState,
+  });
 }

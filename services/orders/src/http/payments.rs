@@ -117,10 +117,11 @@ pub(super) async fn create(
     // Runs on its own task, so that a client that disconnects cannot stop it midway.
     let settling = orders.settling.clone();
     let paying = async move {
-        settling
-            .settle(payment.id)
-            .await
-            .map(|paid| (payment, paid))
+        let settled = settling.settle(payment.id).await;
+        if settled.is_err() {
+            settling.due.notify_one();
+        }
+        settled.map(|paid| (payment, paid))
     };
     match tokio::spawn(paying.in_current_span())
         .await
@@ -148,7 +149,11 @@ pub(super) async fn report(
     }
 
     orders.written.notify_one();
-    orders.settling.settle(id).await?;
+    let settled = orders.settling.settle(id).await;
+    if settled.is_err() {
+        orders.settling.due.notify_one();
+    }
+    settled?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -270,7 +270,7 @@ impl Admin {
         let range = |partition| {
             let partition = to_kafka_partition(partition);
             let fetched = patiently(|| self.client.fetch_watermarks(topic, partition, CALL_LIMIT));
-            let (start, end) = fetched.map_err(|error| self.failed(error, described(topic)))?;
+            let (start, end) = fetched.map_err(|error| self.no_range(error, topic))?;
 
             Ok(OffsetRange {
                 start: start.cast_unsigned(),
@@ -291,10 +291,19 @@ impl Admin {
         let range = |partition: &u32| {
             let asked = to_kafka_partition(*partition);
             let fetched = patiently(|| client.fetch_watermarks(topic, asked, CALL_LIMIT));
-            let (start, end) = fetched.map_err(|error| self.failed(error, described(topic)))?;
+            let (start, end) = fetched.map_err(|error| self.no_range(error, topic))?;
             Ok((*partition, (start.cast_unsigned(), end.cast_unsigned())))
         };
         partitions.iter().map(range).collect()
+    }
+
+    /// Interprets a failure to get the range of a partition that exists. librdkafka calls a partition without a leader
+    /// unknown, and leaders move.
+    fn no_range(&self, error: KafkaError, topic: &str) -> LogError {
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::UnknownPartition) => LogError::Unavailable(error.into()),
+            _ => self.failed(error, described(topic)),
+        }
     }
 
     fn uncommitted(&self) -> Result<Arc<BaseConsumer>, LogError> {

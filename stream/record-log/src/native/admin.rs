@@ -211,10 +211,10 @@ impl Admin {
 }
 
 /// A broker's answer for a partition.
-struct Found {
-    partition: i32,
-    offset: i64,
-    code: Code,
+pub(super) struct Found {
+    pub partition: i32,
+    pub offset: i64,
+    pub code: Code,
 }
 
 fn all_found(
@@ -365,6 +365,12 @@ fn read_created(input: &mut Input<'_>) -> Result<Vec<(String, Code)>, Malformed>
     Ok(created)
 }
 
+/// Asks for the ends of all that is written, committed or not, of partitions with the epochs of their leaders.
+pub(super) fn ask_written_ends(output: &mut Output<'_>, topic: &str, partitions: &[(i32, i32)]) {
+    ask_list(output, Isolation::ReadUncommitted);
+    ask_listed(output, topic, partitions, NEWEST);
+}
+
 fn ask_list(output: &mut Output<'_>, isolation: Isolation) {
     output.i32(-1);
     output.i8(i8::from(isolation == Isolation::ReadCommitted));
@@ -408,7 +414,7 @@ fn read_topics(
     Ok(topics.into_iter().flatten().collect())
 }
 
-fn read_partitions(input: &mut Input<'_>) -> Result<Vec<Found>, Malformed> {
+pub(super) fn read_partitions(input: &mut Input<'_>) -> Result<Vec<Found>, Malformed> {
     input.i32()?;
     let found = read_topics(input, |listed| {
         let partition = listed.i32()?;

@@ -26,6 +26,9 @@ pub(super) struct Cluster {
     bootstrap: Vec<Address>,
     known: Mutex<Known>,
     idle: Mutex<HashMap<Address, Connection>>,
+    /// The time of each broker's last failure, unless it has answered since. Requests that any broker can answer go to these
+    /// last: a frozen broker takes as long as a call may wait.
+    failed: Mutex<HashMap<Address, Instant>>,
 }
 
 #[derive(Default)]
@@ -75,6 +78,7 @@ impl Cluster {
             bootstrap,
             known: Mutex::default(),
             idle: Mutex::default(),
+            failed: Mutex::default(),
         }
     }
 
@@ -163,24 +167,47 @@ impl Cluster {
         &self,
         call: impl Fn(&mut Connection) -> Result<T, WireError>,
     ) -> Result<T, WireError> {
-        let mut candidates: Vec<Address> = lock(&self.known).brokers.values().cloned().collect();
-        candidates.extend(self.bootstrap.iter().cloned());
         let mut failure = WireError::NoLeader("the cluster: no broker is named".to_owned());
-
-        for address in candidates {
+        for address in self.candidates() {
             match self.at(&address, &call) {
-                Err(
-                    error @ (WireError::Connect { .. }
-                    | WireError::Lost { .. }
-                    | WireError::Silent { .. }),
-                ) => {
-                    failure = error;
+                Err(error) if self.note_failed(&error) => failure = error,
+                outcome => {
+                    lock(&self.failed).remove(&address);
+                    return outcome;
                 }
-                outcome => return outcome,
             }
         }
 
         Err(failure)
+    }
+
+    /// Returns all brokers: first those of the cluster, then those of the settings, and last those that failed, in the order
+    /// of their failures.
+    fn candidates(&self) -> Vec<Address> {
+        let mut candidates: Vec<Address> = lock(&self.known).brokers.values().cloned().collect();
+        let named = self.bootstrap.iter().cloned();
+        for address in named {
+            if !candidates.contains(&address) {
+                candidates.push(address);
+            }
+        }
+
+        let failed = lock(&self.failed);
+        candidates.sort_by_key(|address| failed.get(address).copied());
+        candidates
+    }
+
+    /// Notes that a broker could not be reached or did not answer. Returns whether the error is of that kind.
+    pub fn note_failed(&self, error: &WireError) -> bool {
+        let (WireError::Connect { broker, .. }
+        | WireError::Lost { broker, .. }
+        | WireError::Silent { broker, .. }) = error
+        else {
+            return false;
+        };
+
+        lock(&self.failed).insert(broker.clone(), Instant::now());
+        true
     }
 
     /// The topic as the cluster describes it now; none when there is no such topic.
@@ -374,4 +401,57 @@ fn read_address(input: &mut Input<'_>) -> Result<Address, Malformed> {
     let port = input.i32()?;
     let port = u16::try_from(port).map_err(|_| Malformed("a port is out of range"))?;
     Ok(Address { host, port })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, ErrorKind};
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
+
+    use super::lock;
+    use crate::native::NativeLog;
+    use crate::native::network::{Address, Network, Socket};
+    use crate::native::publisher::Patience;
+    use crate::native::wire::WireError;
+
+    /// No broker can be reached. Notes the ports that were tried.
+    #[derive(Clone, Default)]
+    struct Away(Arc<Mutex<Vec<u16>>>);
+
+    impl Network for Away {
+        fn connect(&self, address: &Address, _: Duration) -> io::Result<Box<dyn Socket>> {
+            lock(&self.0).push(address.port);
+            Err(ErrorKind::ConnectionRefused.into())
+        }
+    }
+
+    #[test]
+    fn brokers_that_failed_are_tried_last() {
+        let away = Away::default();
+        let brokers = "broker:1,broker:2,broker:3,broker:1";
+        let log = NativeLog::over(Box::new(away.clone()), brokers, Patience::default());
+        let tried = || {
+            let failed = log.cluster.at_any(|_| Ok(()));
+            assert!(matches!(failed, Err(WireError::Connect { .. })));
+            std::mem::take(&mut *lock(&away.0))
+        };
+        assert_eq!(tried(), [1, 2, 3]);
+
+        // A fetch without an answer.
+        let silent = WireError::Silent {
+            broker: Address {
+                host: "broker".to_owned(),
+                port: 1,
+            },
+            request: "Fetch",
+            limit: Duration::from_secs(1),
+        };
+        assert!(log.cluster.note_failed(&silent));
+        assert_eq!(tried(), [2, 3, 1]);
+        assert!(
+            !log.cluster
+                .note_failed(&WireError::NoLeader("orders".to_owned()))
+        );
+    }
 }

@@ -252,3 +252,6 @@ fn record<'a>(partition: u32, raw: &'a RawRecord<'a>) -> Record<'a> {
         headers: &raw.headers,
     }
 }
+
+#[cfg(test)]
+mod tests;

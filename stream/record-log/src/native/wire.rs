@@ -190,7 +190,8 @@ impl Connection {
 
     /// A broker that does not answer the first request may speak another protocol, which no second try would change.
     fn misunderstood(&self, error: WireError) -> WireError {
-        if !matches!(error, WireError::Lost { .. } | WireError::Silent { .. }) {
+        // A silent broker is frozen or overloaded; a probe would double the wait.
+        if !matches!(error, WireError::Lost { .. }) {
             return error;
         }
 

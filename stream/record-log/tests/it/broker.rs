@@ -147,6 +147,27 @@ log.dirs={}/log
         }
     }
 
+    /// Ends it in good order: it hands over what it leads first.
+    pub fn stop(&mut self) {
+        self.signal("-TERM");
+        self.child.take().unwrap().wait().unwrap();
+    }
+
+    /// Has it do nothing, and keep its connections.
+    pub fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Ends [`Broker::freeze`].
+    pub fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let id = self.child.as_ref().unwrap().id().to_string();
+        run(Command::new("kill").args([signal, &id]));
+    }
+
     /// Runs one of Kafka's tools.
     pub fn tool(&self, class: &str, arguments: &[&str]) {
         run(java(&self.jars, class).args(arguments));

@@ -11,6 +11,7 @@ mod embedded;
 mod files;
 mod guarded;
 mod kafka;
+mod leaders;
 mod native;
 mod secured;
 mod simulated;

@@ -184,8 +184,9 @@ impl Lines {
         Ok((line.flights.pop_front().unwrap_or_default(), answered))
     }
 
-    /// Closes the connection, and returns the batches that were on the way, in their order.
-    pub fn close(&mut self, leader: i32) -> impl Iterator<Item = Batch> + use<> {
+    /// Closes the connection after this error, and returns what was on the way, in its order.
+    pub fn close(&mut self, leader: i32, error: &WireError) -> impl Iterator<Item = Batch> + use<> {
+        self.cluster.note_failed(error);
         let line = self.open.remove(&leader);
         line.into_iter().flat_map(|line| line.flights).flatten()
     }

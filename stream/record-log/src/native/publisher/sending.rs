@@ -400,7 +400,7 @@ impl Sending {
         session: &Session,
         failed: &mut Vec<Batch>,
     ) -> Result<(), Stop> {
-        let on_the_way = self.lines.close(leader);
+        let on_the_way = self.lines.close(leader, &error);
         let is_of_an_epoch_that_lasts =
             session.is_transactional() && session.protocol() == Protocol::First;
         let is_torn = is_of_an_epoch_that_lasts && is_unanswered(&error, produce(session));

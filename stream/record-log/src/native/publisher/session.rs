@@ -274,6 +274,7 @@ impl Session {
         match &answered {
             Ok(_) => self.connection = Some((connection, Instant::now())),
             Err(error) => {
+                self.cluster.note_failed(error);
                 let is_new = self.protocol == Protocol::First && api != INIT_PRODUCER_ID;
                 self.needs_epoch |= is_new && is_unanswered(error, api);
             }

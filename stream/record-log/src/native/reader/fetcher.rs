@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use super::fetch::{Answer, Fetched, Gather, Session, Wanted};
 use super::frames::SharedFrame;
-use super::shared::{Found, Plan, Shared, State};
+use super::shared::{End, Found, Plan, Shared, State};
 use crate::Refusal;
 use crate::clock::system_now_ms;
-use crate::native::api::{Code, FETCH};
-use crate::native::cluster::Cluster;
+use crate::native::admin::{ask_written_ends, read_partitions};
+use crate::native::api::{Code, FETCH, LIST_OFFSETS};
+use crate::native::cluster::{Cluster, Leader};
 use crate::native::errors::denied;
 use crate::native::wire::{Connection, WireError};
 
@@ -58,6 +59,8 @@ impl Fetcher {
     /// One request and its answer. Returns for how long the broker wants no other.
     fn fetch(&mut self, plan: &Plan) -> Result<Duration, WireError> {
         let (mut connection, mut session) = self.take_link()?;
+        self.confirm_ends(&mut connection, &plan.unconfirmed)?;
+
         let gather = self.gather(plan.full);
         let topic = self.shared.topic_id;
         let mut frame = self.shared.frames.take();
@@ -90,6 +93,49 @@ impl Fetcher {
 
         self.link = Some((connection, session));
         Ok(answer.throttle)
+    }
+
+    /// Requests the ends of partitions that the broker has come to lead. Its answers to Fetch may name ends from before the
+    /// last committed records. It refuses ListOffsets until its end is right ([KIP-207]); then the next fetch tries again.
+    ///
+    /// [KIP-207]: https://cwiki.apache.org/confluence/display/KAFKA/KIP-207
+    fn confirm_ends(
+        &self,
+        connection: &mut Connection,
+        unconfirmed: &[(i32, i32)],
+    ) -> Result<(), WireError> {
+        if unconfirmed.is_empty() {
+            return Ok(());
+        }
+
+        let as_of_ms = system_now_ms();
+        let listed = connection.call(
+            LIST_OFFSETS,
+            self.cluster.request_limit(),
+            |output| ask_written_ends(output, &self.shared.topic, unconfirmed),
+            read_partitions,
+        )?;
+
+        let mut state = self.shared.state();
+        for found in listed.iter().filter(|found| found.code == Code::NONE) {
+            let asked = unconfirmed.iter();
+            let mut epochs = asked.filter(|(partition, _)| *partition == found.partition);
+            if let Some((partition, epoch)) = epochs.next() {
+                let leader = Leader {
+                    node: self.node,
+                    epoch: *epoch,
+                };
+                let end = End {
+                    offset: found.offset,
+                    as_of_ms,
+                };
+                state.begin_ends(*partition, leader, end);
+            }
+        }
+
+        drop(state);
+        self.shared.wake();
+        Ok(())
     }
 
     fn take_link(&mut self) -> Result<(Connection, Session), WireError> {
@@ -209,6 +255,7 @@ impl Fetcher {
     /// The broker cannot be fetched from: its partitions need another leader, or the same after a while.
     fn give_up(&mut self, error: &WireError) {
         self.link = None;
+        self.cluster.note_failed(error);
         let found = Found::from(error);
 
         let mut state = self.shared.state();

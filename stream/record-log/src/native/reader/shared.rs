@@ -55,6 +55,9 @@ pub(super) struct Slot {
     fetched_epoch: i32,
     max_bytes: i32,
     end: Option<End>,
+    /// The leader has confirmed an end since it leads. Until then the ends in its answers may lie too low: a new leader learns
+    /// from its followers which of its records are committed.
+    has_confirmed_end: bool,
     /// The reader had its fetched bytes dropped and did not come for them since.
     is_parked: bool,
     /// Something lies at `next` that cannot be read; the reader will come upon it.
@@ -109,6 +112,8 @@ pub(super) enum Taken {
 /// The next request of a fetcher.
 pub(super) struct Plan {
     pub wanted: Vec<Wanted>,
+    /// Those of them whose leader has not confirmed an end yet, with its epoch.
+    pub unconfirmed: Vec<(i32, i32)>,
     /// Partitions of the same broker that are left out, because the reader has not taken their fetched bytes.
     pub full: usize,
 }
@@ -165,6 +170,7 @@ impl Slot {
     /// Nothing is known of its leader and its end any more.
     pub fn lose_leader(&mut self, found: Option<Found>) {
         self.leader = None;
+        self.has_confirmed_end = false;
         if found.is_some() {
             self.found = found;
         }
@@ -188,6 +194,7 @@ impl Shared {
                 fetched_epoch: -1,
                 max_bytes,
                 end: None,
+                has_confirmed_end: false,
                 is_parked: false,
                 is_stopped: false,
             }
@@ -298,7 +305,12 @@ impl State {
             .filter(|slot| slot.is_fetched_from(node))
             .partition(|slot| slot.fetched.is_none());
 
+        let unconfirmed = wanted.iter().filter(|slot| !slot.has_confirmed_end);
+        let unconfirmed = unconfirmed.map(|slot| slot.wanted());
         let plan = Plan {
+            unconfirmed: unconfirmed
+                .map(|wanted| (wanted.partition, wanted.leader_epoch))
+                .collect(),
             wanted: wanted.into_iter().map(Slot::wanted).collect(),
             full: full.len(),
         };
@@ -331,7 +343,8 @@ impl State {
             offset: fetched.high_watermark,
             as_of_ms,
         };
-        let earlier = slot.end.replace(end);
+        let is_end_news = slot.has_confirmed_end
+            && (slot.end.replace(end)).is_none_or(|earlier| earlier.offset != end.offset);
         let bytes = &frame.bytes()[fetched.records.clone()];
         let batches = whole_batches(bytes, asked);
         slot.is_stopped = batches.is_bad;
@@ -339,7 +352,7 @@ impl State {
         if batches.length == 0 {
             // Not even one batch came whole: the next request is for more.
             slot.max_bytes = slot.max_bytes.max(batches.needed);
-            return earlier.is_none_or(|earlier| earlier.offset != end.offset);
+            return is_end_news;
         }
 
         let start = fetched.records.start;
@@ -363,9 +376,21 @@ impl State {
     pub fn confirm_end(&mut self, partition: i32, as_of_ms: u64) {
         if let Some(slot) = self.slot_of(partition) {
             slot.found = None;
-            if let Some(end) = &mut slot.end {
+            if let Some(end) = &mut slot.end
+                && slot.has_confirmed_end
+            {
                 end.as_of_ms = as_of_ms;
             }
+        }
+    }
+
+    /// Takes the first end that a leader has confirmed since it leads.
+    pub fn begin_ends(&mut self, partition: i32, leader: Leader, end: End) {
+        if let Some(slot) = self.slot_of(partition)
+            && slot.leader == Some(leader)
+        {
+            slot.end = Some(end);
+            slot.has_confirmed_end = true;
         }
     }
 

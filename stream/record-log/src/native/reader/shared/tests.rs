@@ -30,6 +30,7 @@ fn shared(partitions: u32) -> Shared {
     let shared = Shared::new("topic", &topic, &Fetching::default(), &from);
     for slot in &mut shared.state().slots {
         slot.leader = Some(leader);
+        slot.has_confirmed_end = true;
     }
 
     shared

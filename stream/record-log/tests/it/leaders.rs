@@ -1,0 +1,488 @@
+//! Three brokers, of which each ends and comes back while transactions go on: leaders, coordinators and the controller move.
+//!
+//! A publisher and a reader of each client go on all the time. In the end, librdkafka reads the committed records: each transaction
+//! must be there once, whole, and in its order, and nothing of those that were abandoned. The readers must have seen the same.
+
+use std::collections::BTreeMap;
+use std::panic::resume_unwind;
+use std::slice::from_ref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{Scope, ScopedJoinHandle};
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::Message;
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use record_log::progress::{number_of, of_number};
+use record_log::{Delivery, LogError, PublishError, Publisher, RecordLog, Signal};
+use tempfile::TempDir;
+
+use crate::broker::{
+    Broker, Client, NEWEST, SMALL, START_LIMIT, create_when_ready, free_ports, spec,
+};
+use crate::subject::record;
+
+const NODES: usize = 3;
+const PARTITIONS: u32 = 3;
+const TOPIC_PREFIX: &str = "moved";
+/// How many transactions each publisher commits, and each reader reads, between two troubles.
+const BETWEEN: u64 = 10;
+/// Before one transaction in so many, another is abandoned.
+const ABANDONED_ONE_IN: u64 = 10;
+/// A broker that is gone is noticed after this time.
+const SESSION: Duration = Duration::from_secs(3);
+/// A broker that does not answer for so long is given up.
+const SILENCE_MS: &str = "4000";
+/// The publishers' pace.
+const PACE: Duration = Duration::from_millis(10);
+/// The interval of looks at what goes on.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// Longer than leaders take to move on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// It is so large that most of its records are sent before.
+const ABANDONED_RECORDS: usize = 9;
+const LARGE_BYTES: usize = 300 << 10;
+
+#[test]
+fn leaders_move_and_brokers_return_and_nothing_is_lost() {
+    let Some(mut cluster) = Cluster::start(NEWEST, &[]) else {
+        return;
+    };
+    let lives = Client::ALL.map(|client| Life::new(client, &cluster));
+    std::thread::scope(|scope| {
+        let _stopping = Stopping(&lives);
+        let running: Vec<_> = lives.iter().map(|life| life.start(scope)).collect();
+        trouble(&mut cluster, &lives);
+        lives.iter().for_each(Life::stop);
+        running.into_iter().for_each(join);
+    });
+
+    lives.iter().for_each(Life::compare);
+}
+
+/// Has all threads end when the test fails: the scope waits for them.
+struct Stopping<'a>(&'a [Life]);
+
+impl Drop for Stopping<'_> {
+    fn drop(&mut self) {
+        self.0.iter().for_each(Life::stop);
+    }
+}
+
+/// A broker's trouble.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Trouble {
+    /// Its machine loses its power.
+    Killed,
+    /// It is shut down in good order.
+    Stopped,
+    /// It keeps its connections and answers nothing.
+    Frozen,
+}
+
+impl Trouble {
+    const ALL: [Self; NODES] = [Self::Killed, Self::Stopped, Self::Frozen];
+
+    fn begin(self, broker: &mut Broker) {
+        match self {
+            Self::Killed => broker.kill(),
+            Self::Stopped => broker.stop(),
+            Self::Frozen => broker.freeze(),
+        }
+    }
+
+    fn end(self, broker: &mut Broker) {
+        match self {
+            Self::Killed | Self::Stopped => broker.spawn(),
+            Self::Frozen => broker.thaw(),
+        }
+    }
+}
+
+/// Each broker is away once, and leads again afterwards: the controller sees to that.
+fn trouble(cluster: &mut Cluster, lives: &[Life]) {
+    await_all(lives, 1);
+    for (node, trouble) in Trouble::ALL.into_iter().enumerate() {
+        trouble.begin(&mut cluster.brokers[node]);
+        cluster.await_leaders(lives, |leaders| !leaders.contains(&node));
+        await_all(lives, BETWEEN);
+
+        trouble.end(&mut cluster.brokers[node]);
+        cluster.await_leaders(lives, |leaders| leaders.contains(&node));
+        await_all(lives, BETWEEN);
+    }
+}
+
+/// Waits until each publisher has committed so many transactions more, and each reader has read them.
+fn await_all(lives: &[Life], more: u64) {
+    for life in lives {
+        let committed = life.committed.load(Ordering::SeqCst) + more;
+        await_until(
+            || {
+                assert!(!life.is_stopped(), "{life:?} has failed");
+                life.read.load(Ordering::SeqCst) >= committed
+            },
+            || format!("{committed} transactions of {life:?}"),
+        );
+    }
+}
+
+fn await_until(mut is_so: impl FnMut() -> bool, what: impl Fn() -> String) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(
+            Instant::now() < deadline,
+            "not within {PATIENCE:?}: {}",
+            what()
+        );
+        std::thread::sleep(LOOK_AGAIN);
+    }
+}
+
+fn join(threads: [ScopedJoinHandle<'_, ()>; 2]) {
+    for thread in threads {
+        thread.join().unwrap_or_else(|panic| resume_unwind(panic));
+    }
+}
+
+/// Three brokers, each of which may be the controller, too. The order of nodes is that of their ids.
+struct Cluster {
+    brokers: Vec<Broker>,
+    addresses: String,
+    witness: BaseConsumer,
+}
+
+impl Cluster {
+    fn start(version: &str, format: &[&str]) -> Option<Self> {
+        let ports: [u16; NODES] = free_ports();
+        let controllers: [u16; NODES] = free_ports();
+        let format_node = |node: usize| {
+            let folder = TempDir::new().unwrap();
+            let settings = settings(node, ports[node], &controllers, &folder);
+            Broker::format(version, folder, &settings, ports[node], format)
+        };
+
+        // Formatting starts a JVM for each. Only this thread has the test's name, in case it is skipped.
+        let first = format_node(0)?;
+        let mut brokers = std::thread::scope(|scope| {
+            let formatting = [1, 2].map(|node| scope.spawn(move || format_node(node).unwrap()));
+            let formatted = formatting.map(|thread| thread.join().unwrap());
+            std::iter::once(first)
+                .chain(formatted)
+                .collect::<Vec<Broker>>()
+        });
+
+        brokers.iter_mut().for_each(Broker::spawn);
+        brokers.iter_mut().for_each(Broker::await_listener);
+        let addresses = brokers.iter().map(Broker::address);
+        let addresses = addresses.collect::<Vec<_>>().join(",");
+        let witness = ClientConfig::new()
+            .set("bootstrap.servers", &addresses)
+            .set("socket.timeout.ms", "1000")
+            .create()
+            .unwrap();
+        Some(Self {
+            brokers,
+            addresses,
+            witness,
+        })
+    }
+
+    /// The nodes that lead the topic's partitions, by partition, as another client sees them; none of a partition without a leader.
+    fn leaders(&self, topic: &str) -> Vec<Option<usize>> {
+        let found = self
+            .witness
+            .fetch_metadata(Some(topic), Duration::from_secs(1));
+        let Ok(found) = found else {
+            return Vec::new();
+        };
+
+        let partitions = found.topics()[0].partitions().iter();
+        let leaders = partitions.map(|partition| usize::try_from(partition.leader() - 1).ok());
+        leaders.collect()
+    }
+
+    /// Waits until the leaders of all topics are as expected.
+    fn await_leaders(&self, lives: &[Life], is_expected: impl Fn(&[usize]) -> bool) {
+        for life in lives {
+            await_until(
+                || {
+                    let leaders: Vec<usize> =
+                        self.leaders(&life.topic).into_iter().flatten().collect();
+                    leaders.len() == PARTITIONS as usize && is_expected(&leaders)
+                },
+                || format!("leaders of {}: {:?}", life.topic, self.leaders(&life.topic)),
+            );
+        }
+    }
+}
+
+fn settings(node: usize, port: u16, controllers: &[u16; NODES], folder: &TempDir) -> String {
+    let voters: Vec<String> = (1..)
+        .zip(controllers)
+        .map(|(id, port)| format!("{id}@127.0.0.1:{port}"))
+        .collect();
+    format!(
+        "process.roles=broker,controller
+node.id={id}
+controller.quorum.voters={voters}
+controller.quorum.fetch.timeout.ms=1500
+controller.quorum.election.timeout.ms=500
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+log.dirs={folder}/log
+{SMALL}default.replication.factor=3
+min.insync.replicas=2
+offsets.topic.replication.factor=3
+transaction.state.log.replication.factor=3
+transaction.state.log.min.isr=2
+transaction.state.log.num.partitions=3
+broker.session.timeout.ms={session}
+broker.heartbeat.interval.ms=500
+leader.imbalance.check.interval.seconds=1
+leader.imbalance.per.broker.percentage=0
+",
+        id = node + 1,
+        voters = voters.join(","),
+        controller = controllers[node],
+        folder = folder.path().display(),
+        session = SESSION.as_millis(),
+    )
+}
+
+/// A publisher and a reader of one client, and the topic that is theirs.
+struct Life {
+    client: Client,
+    log: Arc<dyn RecordLog>,
+    brokers: String,
+    topic: String,
+    noise: String,
+    /// The number of the newest transaction that is committed.
+    committed: AtomicU64,
+    /// The number of the newest transaction that the reader has read all of.
+    read: AtomicU64,
+    is_stopped: AtomicBool,
+}
+
+impl std::fmt::Debug for Life {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Life")
+            .field("client", &self.client)
+            .field("committed", &self.committed)
+            .field("read", &self.read)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Life {
+    fn new(client: Client, cluster: &Cluster) -> Self {
+        let log = client.open(&cluster.addresses, &[("socket.timeout.ms", SILENCE_MS)]);
+        let topic = format!("{TOPIC_PREFIX}-{client:?}");
+        create_when_ready(&*log, &["ready"]);
+        let deadline = Instant::now() + START_LIMIT;
+        while let Err(error) = log.ensure_topics(&[spec(&topic, PARTITIONS)]) {
+            assert!(Instant::now() < deadline, "{error}");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+
+        Self {
+            client,
+            log,
+            brokers: cluster.addresses.clone(),
+            topic,
+            noise: noise(7),
+            committed: AtomicU64::new(0),
+            read: AtomicU64::new(0),
+            is_stopped: AtomicBool::new(false),
+        }
+    }
+
+    fn start<'scope>(
+        &'scope self,
+        scope: &'scope Scope<'scope, '_>,
+    ) -> [ScopedJoinHandle<'scope, ()>; 2] {
+        [
+            scope.spawn(|| self.publish()),
+            scope.spawn(|| self.follow()),
+        ]
+    }
+
+    fn stop(&self) {
+        self.is_stopped.store(true, Ordering::SeqCst);
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.is_stopped.load(Ordering::SeqCst)
+    }
+
+    /// Plays the job's part: sends unpublished records again. After a commit that may have happened, the progress of a new
+    /// publisher decides.
+    fn publish(&self) {
+        let _stopping = Stopping(from_ref(self));
+        let mut publisher = self.open();
+        let mut committed = 0;
+        while !self.is_stopped() {
+            if committed % ABANDONED_ONE_IN == 0 {
+                self.abandon(publisher);
+                publisher = self.open();
+                assert_eq!(progress_of(&*publisher), committed, "{self:?}");
+            }
+
+            match self.transact(&mut *publisher, committed + 1) {
+                Ok(()) => committed += 1,
+                Err(PublishError::NotPublished(_)) => {}
+                Err(error @ (PublishError::MayHaveHappened(_) | PublishError::Fenced { .. })) => {
+                    drop(publisher);
+                    publisher = self.open();
+                    let progress = progress_of(&*publisher);
+                    let of_this = [committed, committed + 1];
+                    assert!(of_this.contains(&progress), "{self:?}: {error}: {progress}");
+                    committed = progress;
+                }
+                Err(refused) => panic!("{self:?}: {refused}"),
+            }
+
+            self.committed.store(committed, Ordering::SeqCst);
+            std::thread::sleep(PACE);
+        }
+    }
+
+    fn open(&self) -> Box<dyn Publisher> {
+        loop {
+            match self.log.publisher(&self.topic, Delivery::Transactional) {
+                Ok(publisher) => return publisher,
+                Err(error) => assert!(error.is_transient(), "{self:?}: {error}"),
+            }
+        }
+    }
+
+    fn transact(&self, publisher: &mut dyn Publisher, number: u64) -> Result<(), PublishError> {
+        for partition in 0..PARTITIONS {
+            let value = value(number, partition);
+            publisher.send(record(&self.topic, partition, value.as_bytes()))?;
+        }
+        publisher.commit(&of_number(number))
+    }
+
+    /// Sends records that are never committed: the publisher ends, and the brokers abort its transaction when it is opened anew.
+    fn abandon(&self, mut publisher: Box<dyn Publisher>) {
+        for partition in (0..PARTITIONS).cycle().take(ABANDONED_RECORDS) {
+            match publisher.send(record(&self.topic, partition, self.noise.as_bytes())) {
+                Ok(()) => {}
+                Err(PublishError::Refused(refused)) => panic!("{self:?}: {refused}"),
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Reads all transactions that were committed when the publisher stopped, and checks their order.
+    fn follow(&self) {
+        let _stopping = Stopping(from_ref(self));
+        let from: Vec<(u32, u64)> = (0..PARTITIONS).map(|partition| (partition, 0)).collect();
+        let mut reader = self.log.reader(&self.topic, &from).unwrap();
+        let signal = Signal::default();
+        reader.on_readable(signal.wake());
+
+        let mut next: BTreeMap<u32, u64> =
+            (0..PARTITIONS).map(|partition| (partition, 1)).collect();
+        let mut stopped_at = None;
+        while !self.is_stopped()
+            || self.read.load(Ordering::SeqCst) < self.committed.load(Ordering::SeqCst)
+        {
+            for (partition, number) in &mut next {
+                let polled = reader.poll(*partition, 1_000, &mut |record| {
+                    let found = std::str::from_utf8(record.value.unwrap()).unwrap();
+                    let expected = value(*number, *partition);
+                    assert_eq!(
+                        found, expected,
+                        "{self:?}, partition {partition}, offset {}",
+                        record.offset
+                    );
+                    *number += 1;
+                });
+                match polled {
+                    Ok(_) | Err(LogError::Unavailable(_)) => {}
+                    Err(error) => panic!("{self:?}: {error}"),
+                }
+            }
+
+            if self.is_stopped() {
+                let stopped_at: &mut Instant = stopped_at.get_or_insert_with(Instant::now);
+                assert!(stopped_at.elapsed() < PATIENCE, "{self:?}");
+            }
+
+            let read = next.values().min().map_or(0, |number| number - 1);
+            self.read.store(read, Ordering::SeqCst);
+            signal.wait(Duration::from_millis(20));
+        }
+    }
+
+    /// Compares the transactions with the records that another client reads.
+    fn compare(&self) {
+        let committed = self.committed.load(Ordering::SeqCst);
+        for partition in 0..PARTITIONS {
+            let found = self.read_by_librdkafka(partition);
+            let expected = (1..=committed).map(|number| value(number, partition));
+            assert!(
+                found.iter().eq(&expected.collect::<Vec<_>>()),
+                "{self:?}: {found:?}"
+            );
+        }
+    }
+
+    fn read_by_librdkafka(&self, partition: u32) -> Vec<String> {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", &self.brokers)
+            .set("group.id", "nobody")
+            .set("enable.partition.eof", "true")
+            .set("isolation.level", "read_committed")
+            .create()
+            .unwrap();
+        let mut from = TopicPartitionList::new();
+        from.add_partition_offset(&self.topic, partition.cast_signed(), Offset::Beginning)
+            .unwrap();
+        consumer.assign(&from).unwrap();
+
+        let mut read = Vec::new();
+        let committed = usize::try_from(self.committed.load(Ordering::SeqCst)).unwrap();
+        loop {
+            match consumer.poll(Duration::from_secs(60)) {
+                Some(Ok(message)) => {
+                    read.push(String::from_utf8(message.payload().unwrap().to_vec()).unwrap());
+                }
+                Some(Err(rdkafka::error::KafkaError::PartitionEOF(_)))
+                    if read.len() >= committed =>
+                {
+                    return read;
+                }
+                Some(Err(rdkafka::error::KafkaError::PartitionEOF(_))) => {}
+                other => panic!("{self:?}: {} records, then {other:?}", read.len()),
+            }
+        }
+    }
+}
+
+fn progress_of(publisher: &dyn Publisher) -> u64 {
+    let progress = publisher.progress();
+    progress.map_or(0, |bytes| number_of(bytes).unwrap())
+}
+
+fn value(number: u64, partition: u32) -> String {
+    format!("{number}/{partition}")
+}
+
+/// A text that no codec makes much smaller.
+fn noise(seed: u64) -> String {
+    let mut state = seed + 1;
+    let mut next = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        format!("{:08x}", state >> 32)
+    };
+    (0..LARGE_BYTES / 8).map(|_| next()).collect()
+}

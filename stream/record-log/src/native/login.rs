@@ -3,6 +3,7 @@
 //!
 //! Invariants: no secret is shown by `Debug` or in an error.
 
+mod google;
 mod scram;
 
 use std::fmt;
@@ -12,7 +13,11 @@ use aws_lc_rs::rand;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
+use self::google::GoogleError;
+pub(super) use self::google::server as google_server;
 use self::scram::{First, Hash, Proven, ScramError};
+use super::network::Address;
+use crate::clock::system_now_ms;
 
 /// The most challenges in an exchange. SCRAM has two.
 pub(super) const MOST_MESSAGES: usize = 3;
@@ -43,6 +48,8 @@ pub(super) enum Login {
     },
     /// A bearer token from a file, read anew for each login. The program that writes the file keeps it fresh.
     Token { file: PathBuf },
+    /// A bearer token of the service account that the metadata server of Google names.
+    Google { server: Address },
 }
 
 /// An exchange with one broker, after its first message.
@@ -79,6 +86,8 @@ pub(super) enum LoginError {
     },
     #[error("cannot be given a token: the file {} of sasl.oauthbearer.token.file is empty, or holds more than a token", file.display())]
     NoToken { file: PathBuf },
+    #[error("cannot be given a token of Google: {0}")]
+    Google(#[from] GoogleError),
     #[error("cannot be logged in to: this machine has no random numbers")]
     NoRandomNumbers,
 }
@@ -113,11 +122,18 @@ impl fmt::Debug for Secret {
     }
 }
 
+impl LoginError {
+    /// A later login may succeed.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Google(error) if error.is_passing())
+    }
+}
+
 impl Login {
     pub fn mechanism(&self) -> Mechanism {
         match self {
             Self::Password { mechanism, .. } => *mechanism,
-            Self::Token { .. } => Mechanism::OauthBearer,
+            Self::Token { .. } | Self::Google { .. } => Mechanism::OauthBearer,
         }
     }
 
@@ -125,7 +141,7 @@ impl Login {
     pub fn user(&self) -> Option<&str> {
         match self {
             Self::Password { user, .. } => Some(user),
-            Self::Token { .. } => None,
+            Self::Token { .. } | Self::Google { .. } => None,
         }
     }
 
@@ -138,6 +154,9 @@ impl Login {
             Self::Token { file } => format!(
                 "the token in {}: write a fresh one that the broker's validator accepts",
                 file.display()
+            ),
+            Self::Google { server } => format!(
+                "the service account that the metadata server {server} names: grant it roles/managedkafka.client"
             ),
         }
     }
@@ -156,9 +175,10 @@ impl Login {
                 _ => (State::Waiting, format!("\0{user}\0{}", password.0)),
             },
             // RFC 7628.
-            Self::Token { file } => {
-                let message = format!("n,,\u{1}auth=Bearer {}\u{1}\u{1}", token(file)?.0);
-                (State::Waiting, message)
+            Self::Token { file } => (State::Waiting, bearer(&token(file)?)),
+            Self::Google { server } => {
+                let token = Secret(google::token(server, system_now_ms())?);
+                (State::Waiting, bearer(&token))
             }
         };
 
@@ -183,7 +203,7 @@ impl Exchange<'_> {
                 Ok(None)
             }
             // A broker that refuses a token sends the reason before it fails the login.
-            (Login::Token { .. }, State::Waiting) if !answer.is_empty() => {
+            (Login::Token { .. } | Login::Google { .. }, State::Waiting) if !answer.is_empty() => {
                 self.state = State::TokenRefused(text(answer)?.to_owned());
                 Ok(Some(vec![1]))
             }
@@ -206,6 +226,10 @@ fn scram(hash: Hash, user: &str) -> Result<(State, String), LoginError> {
     rand::fill(&mut random).map_err(|_| LoginError::NoRandomNumbers)?;
     let (first, message) = First::new(hash, user, BASE64.encode(random));
     Ok((State::ScramFirst(first), message))
+}
+
+fn bearer(token: &Secret) -> String {
+    format!("n,,\u{1}auth=Bearer {}\u{1}\u{1}", token.0)
 }
 
 fn token(file: &PathBuf) -> Result<Secret, LoginError> {

@@ -4,11 +4,15 @@ use std::path::PathBuf;
 
 use super::files::{Pem, authorities, certificates, key};
 use super::{Refused, boolean, refused};
-use crate::native::login::{Login, Mechanism, Secret};
+use crate::native::login::{Login, Mechanism, Secret, google_server};
+use crate::native::network::Address;
 use crate::native::tls::{Identity, Names};
 
 /// The file that a bearer token is read from: librdkafka has no such property.
 pub(super) const TOKEN_FILE: &str = "sasl.oauthbearer.token.file";
+
+/// Where a bearer token comes from, if not from a file: `google`. librdkafka has no such property either.
+pub(super) const TOKEN_SOURCE: &str = "sasl.oauthbearer.token.source";
 
 /// `security.protocol`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -28,6 +32,8 @@ pub(super) struct Security {
     user: Option<String>,
     password: Option<Secret>,
     token_file: Option<PathBuf>,
+    /// The metadata server of Google; none if tokens do not come from there.
+    google: Option<Address>,
     authorities: Option<Pem>,
     certificate: Option<Pem>,
     key: Option<Pem>,
@@ -88,6 +94,8 @@ impl Security {
                 self.password = Some(Secret(password.to_owned()));
             }
             TOKEN_FILE => self.token_file = Some(PathBuf::from(value)),
+            TOKEN_SOURCE if value == "google" => self.google = Some(google_server()),
+            TOKEN_SOURCE => return Err(refused(name, value, "google")),
             "ssl.ca.location" => self.authorities = Some(Pem::file("ssl.ca.location", value)),
             "ssl.ca.pem" => self.authorities = Some(Pem::text("ssl.ca.pem", value)),
             "ssl.certificate.location" => {
@@ -139,6 +147,7 @@ impl Security {
             ("sasl.username", self.user.is_some()),
             ("sasl.password", self.password.is_some()),
             (TOKEN_FILE, self.token_file.is_some()),
+            (TOKEN_SOURCE, self.google.is_some()),
         ];
         let set = of_logins.into_iter().find(|(_, is_set)| *is_set);
         if let (Some((name, _)), false) = (set, self.protocol.has_login()) {
@@ -183,7 +192,10 @@ impl Security {
                 ("sasl.username", self.user.is_some()),
                 ("sasl.password", self.password.is_some()),
             ],
-            _ => [(TOKEN_FILE, self.token_file.is_some()); 2],
+            _ => [
+                (TOKEN_FILE, self.token_file.is_some()),
+                (TOKEN_SOURCE, self.google.is_some()),
+            ],
         };
         if let Some((name, _)) = unused.into_iter().find(|(_, is_set)| *is_set) {
             return Err(Refused::NoEffect {
@@ -194,9 +206,7 @@ impl Security {
         }
 
         if mechanism == Mechanism::OauthBearer {
-            let file = self.token_file.clone();
-            let file = file.ok_or_else(|| missing(TOKEN_FILE, because()))?;
-            return Ok(Some(Login::Token { file }));
+            return self.bearer(because()).map(Some);
         }
 
         let user = self.user.clone();
@@ -206,6 +216,23 @@ impl Security {
             user: user.ok_or_else(|| missing("sasl.username", because()))?,
             password: password.ok_or_else(|| missing("sasl.password", because()))?,
         }))
+    }
+
+    /// A token comes from one place.
+    fn bearer(&self, because: String) -> Result<Login, Refused> {
+        match (self.token_file.clone(), self.google.clone()) {
+            (Some(file), None) => Ok(Login::Token { file }),
+            (None, Some(server)) => Ok(Login::Google { server }),
+            (None, None) => Err(Refused::Missing {
+                name: TOKEN_FILE,
+                because,
+            }),
+            (Some(_), Some(_)) => Err(Refused::NoEffect {
+                name: TOKEN_FILE,
+                because: format!("{TOKEN_SOURCE}=google"),
+                remedy: "only one of them",
+            }),
+        }
     }
 
     fn identity(self) -> Result<Identity, Refused> {

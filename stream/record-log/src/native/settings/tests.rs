@@ -71,6 +71,44 @@ fn properties_without_effect_are_refused_by_name() {
 }
 
 #[test]
+fn a_bearer_token_comes_from_one_place() {
+    let file = ("sasl.oauthbearer.token.file", "/var/run/token");
+    let google = ("sasl.oauthbearer.token.source", "google");
+    let with = |mechanism: &'static str, more: &[(&'static str, &'static str)]| {
+        let login = [
+            ("security.protocol", "sasl_plaintext"),
+            ("sasl.mechanism", mechanism),
+        ];
+        [&login[..], more].concat()
+    };
+
+    for (property, expected) in [
+        (file, "/var/run/token"),
+        (google, "metadata.google.internal:80"),
+    ] {
+        let given = settings(&with("OAUTHBEARER", &[property])).unwrap();
+        let login = given.access.login.unwrap();
+        assert!(login.remedy().contains(expected), "{}", login.remedy());
+    }
+
+    let both = refusal(&with("OAUTHBEARER", &[file, google]));
+    assert!(
+        both.contains("sasl.oauthbearer.token.source=google"),
+        "{both}"
+    );
+    let elsewhere = refusal(&with("PLAIN", &[google]));
+    assert!(
+        elsewhere.contains("\"sasl.oauthbearer.token.source\" has no effect"),
+        "{elsewhere}"
+    );
+    let plain = refusal(&[google]);
+    assert!(
+        plain.contains("\"sasl.oauthbearer.token.source\" has no effect"),
+        "{plain}"
+    );
+}
+
+#[test]
 fn what_a_protocol_or_mechanism_needs_is_named() {
     let sasl = ("security.protocol", "sasl_plaintext");
     let scram = ("sasl.mechanisms", "scram-sha-512");
@@ -116,6 +154,7 @@ fn values_that_are_not_taken_are_refused_with_those_that_are() {
             "false",
             "ssl.ca.location",
         ),
+        ("sasl.oauthbearer.token.source", "azure", "google"),
         ("client.id", "", "1 to 255 bytes"),
         ("socket.timeout.ms", "9", "10 to 300000"),
         ("socket.timeout.ms", "soon", "10 to 300000"),

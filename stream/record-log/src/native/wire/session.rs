@@ -1,5 +1,6 @@
 //! Logging in on a connection (KIP-43, KIP-152): when it opens, and again before its session expires (KIP-368).
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -91,7 +92,13 @@ impl Connection {
     /// Returns how long the session lives; none if for ever.
     fn exchange(&mut self, login: &Login) -> Result<Option<Duration>, WireError> {
         let begun = login.begin();
-        let (mut exchange, mut message) = begun.map_err(|error| self.denied(error.to_string()))?;
+        let (mut exchange, mut message) = begun.map_err(|error| match error.is_passing() {
+            true => WireError::Connect {
+                broker: self.broker.clone(),
+                source: io::Error::other(error),
+            },
+            false => self.denied(error.to_string()),
+        })?;
 
         let limit = self.access.request_limit;
         for _ in 0..MOST_MESSAGES {

@@ -1,0 +1,267 @@
+//! The comparison of a world's results, side outputs and checkpoint with a plain recount.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use stream::Count;
+use stream::internals::part;
+
+use super::World;
+use super::counting::is_skipped;
+
+/// A row of the results: window start, key, revision and count.
+type Row = (u64, u64, u32, u64);
+
+/// A window's distinct keys, its count, and its first keys with their counts.
+pub type Summary = (u64, u64, Vec<(u64, u64)>);
+
+impl World {
+    /// Returns the committed results, each row at its highest revision.
+    ///
+    /// # Panics
+    /// If a revision of a row was committed twice.
+    pub fn committed(&self) -> BTreeMap<(u64, u64), u64> {
+        let mut rows: Vec<Row> = self
+            .numbers("counts")
+            .iter()
+            .map(|n| (n[0], n[1], u32::try_from(n[2]).unwrap(), n[3]))
+            .collect();
+        rows.sort_unstable();
+        if self.may_repeat {
+            rows.dedup();
+        }
+
+        let distinct: BTreeSet<_> = rows
+            .iter()
+            .map(|(window, key, revision, _)| (window, key, revision))
+            .collect();
+
+        assert_eq!(
+            distinct.len(),
+            rows.len(),
+            "a revision was committed twice: {rows:?}"
+        );
+
+        if self.is_filtered {
+            let rows = self.newest("counts").into_values();
+            return rows.map(|row| ((row[0], row[1]), row[3])).collect();
+        }
+
+        rows.into_iter()
+            .map(|(window, key, _, count)| ((window, key), count))
+            .collect()
+    }
+
+    /// Returns the newest value of each key of a topic, as numbers. Keys whose newest record is a
+    /// tombstone are absent.
+    ///
+    /// # Panics
+    /// If a record of a row has another revision in its header than in its value.
+    fn newest(&self, topic: &str) -> BTreeMap<Vec<u8>, Vec<u64>> {
+        let mut newest = BTreeMap::new();
+        for record in self.log.records(topic) {
+            let key = record.key.unwrap();
+            let Some(value) = record.value else {
+                newest.remove(&key);
+                continue;
+            };
+
+            let row = numbers(&value);
+            for (name, header) in record.headers {
+                assert_eq!((&*name, numbers(&header)), ("revision", vec![row[2]]));
+            }
+            newest.insert(key, row);
+        }
+
+        newest
+    }
+
+    /// Returns the highest revision of all rows.
+    pub fn highest_revision(&self) -> u64 {
+        self.numbers("counts")
+            .iter()
+            .map(|numbers| numbers[2])
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// Compares all committed results with a plain recount.
+    ///
+    /// # Panics
+    /// If they differ, or if a record was sent to a side output twice.
+    pub fn check(&self) {
+        for topic in ["events-late", "events-dead-letter"] {
+            assert_eq!(
+                self.side_outputs(topic).len(),
+                self.log.records(topic).len(),
+                "a record is in {topic} twice"
+            );
+        }
+        self.check_but_for_repeated_side_outputs();
+    }
+
+    /// Does the same for a job that may have sent records to side outputs more than once.
+    ///
+    /// # Panics
+    /// If they differ.
+    pub fn check_but_for_repeated_side_outputs(&self) {
+        let late = self.side_outputs("events-late");
+        let dead = self.side_outputs("events-dead-letter");
+        let mut expected: BTreeMap<(u64, u64), u64> = BTreeMap::new();
+        let mut counted = BTreeSet::new();
+
+        for (position, event) in &self.records {
+            assert_eq!(
+                event.is_none(),
+                dead.contains(position),
+                "record {position:?} is {event:?}"
+            );
+
+            let Some((key, time)) = event.filter(|_| !late.contains(position)) else {
+                continue;
+            };
+            if !counted.insert(self.ids[position]) {
+                continue;
+            }
+
+            for window in self.windows_of(time) {
+                *expected.entry((window, key)).or_default() += 1;
+            }
+        }
+
+        self.check_summaries(&expected);
+        self.check_tops(&expected);
+
+        if self.is_filtered {
+            expected.retain(|_, count| !is_skipped(*count));
+        }
+        assert_eq!(self.committed(), expected);
+    }
+
+    /// Compares the panes in the newest checkpoint with a plain recount, as far back as the
+    /// checkpoint is complete.
+    ///
+    /// # Panics
+    /// If they differ.
+    pub fn check_checkpoint(&self) {
+        let Some(newest) = self.objects_in("manifests").pop() else {
+            return;
+        };
+        let manifest = self.manifest(&newest);
+        let from = manifest.complete_from();
+
+        let mut kept: BTreeMap<(u64, u64), u64> = BTreeMap::new();
+        for info in &manifest.parts {
+            let bytes = self.bytes(&self.part(&info.name));
+            let panes = part::read::<u64, Count>(&bytes, info.last + 1).unwrap();
+            for entry in panes.iter().flat_map(|pane| &pane.entries) {
+                *kept.entry((entry.pane, entry.key)).or_default() += entry.aggregate.0;
+            }
+        }
+        kept.retain(|(pane, _), _| *pane >= from);
+
+        let late = self.side_outputs("events-late");
+        let mut expected: BTreeMap<(u64, u64), u64> = BTreeMap::new();
+        let mut counted = BTreeSet::new();
+        for (position, event) in &self.records {
+            let Some((key, time)) = event.filter(|_| !late.contains(position)) else {
+                continue;
+            };
+            if counted.insert(self.ids[position]) && self.windows.pane_of(time) >= from {
+                *expected
+                    .entry((self.windows.pane_of(time), key))
+                    .or_default() += 1;
+            }
+        }
+        assert_eq!(kept, expected, "the checkpoint, from {from} on");
+    }
+
+    fn check_summaries(&self, rows: &BTreeMap<(u64, u64), u64>) {
+        let mut expected: BTreeMap<u64, Summary> = BTreeMap::new();
+        for ((window, key), count) in rows {
+            let (keys, total, top) = expected.entry(*window).or_default();
+            (*keys, *total) = (*keys + 1, *total + count);
+            top.push((*key, *count));
+            top.sort_by_key(|(key, count)| (std::cmp::Reverse(*count), *key));
+            top.truncate(3);
+        }
+
+        let mut summaries = self.numbers("totals");
+        summaries.sort_unstable();
+        if self.may_repeat {
+            summaries.dedup();
+        }
+
+        let revisions: BTreeSet<_> = summaries
+            .iter()
+            .map(|numbers| (numbers[0], numbers[1]))
+            .collect();
+
+        assert_eq!(
+            revisions.len(),
+            summaries.len(),
+            "a summary was committed twice: {summaries:?}"
+        );
+
+        let top = |numbers: &[u64]| numbers.chunks(2).map(|pair| (pair[0], pair[1])).collect();
+        let newest = summaries.iter().map(|n| (n[0], (n[2], n[3], top(&n[4..]))));
+        assert_eq!(newest.collect::<BTreeMap<_, _>>(), expected);
+    }
+
+    /// Compares the keys at the first two ranks that have more than one event.
+    fn check_tops(&self, rows: &BTreeMap<(u64, u64), u64>) {
+        let mut ranked: BTreeMap<u64, Vec<(u64, u64)>> = BTreeMap::new();
+        for ((window, key), count) in rows {
+            ranked.entry(*window).or_default().push((*key, *count));
+        }
+
+        let mut expected = BTreeMap::new();
+        for (window, mut keys) in ranked {
+            keys.sort_by_key(|(key, count)| (std::cmp::Reverse(*count), *key));
+            let kept = (1..3).zip(keys).filter(|(_, (_, count))| *count > 1);
+            expected.extend(kept.map(|(rank, found)| ((window, rank), found)));
+        }
+
+        let tops = self.newest("tops").into_values();
+        let tops: BTreeMap<_, _> = tops.map(|n| ((n[0], n[1]), (n[3], n[4]))).collect();
+        assert_eq!(tops, expected);
+    }
+
+    /// Returns the records of a topic whose values are numbers, without tombstones.
+    pub fn numbers(&self, topic: &str) -> Vec<Vec<u64>> {
+        let values = self.log.records(topic).into_iter();
+        values
+            .filter_map(|record| record.value.as_deref().map(numbers))
+            .collect()
+    }
+
+    /// Returns the source positions of the records in a late or dead-letter topic.
+    pub fn side_outputs(&self, topic: &str) -> BTreeSet<(u32, u64)> {
+        let mut side_outputs = BTreeSet::new();
+        for record in self.log.records(topic) {
+            let header = |name: &str| {
+                let value = record
+                    .headers
+                    .iter()
+                    .find(|(header, _)| header == name)
+                    .unwrap()
+                    .1
+                    .clone();
+                String::from_utf8(value).unwrap().parse::<u64>().unwrap()
+            };
+            side_outputs.insert((
+                u32::try_from(header("source_partition")).unwrap(),
+                header("source_offset"),
+            ));
+        }
+
+        side_outputs
+    }
+}
+
+/// Parses numbers that are separated by spaces.
+fn numbers(value: &[u8]) -> Vec<u64> {
+    let text = std::str::from_utf8(value).unwrap();
+    text.split(' ')
+        .map(|number| number.parse().unwrap())
+        .collect()
+}

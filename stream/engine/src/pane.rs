@@ -192,6 +192,16 @@ impl Windows {
         }
     }
 
+    /// Returns the last start of a window at or before `time`; 0 if that is before the epoch.
+    pub(crate) fn slide_of(&self, time: EventTimeMs) -> EventTimeMs {
+        time.saturating_sub(self.since_start(time))
+    }
+
+    /// Returns whether a pane may be part of more than one window.
+    pub(crate) fn share_panes(&self) -> bool {
+        self.slide_ms < self.size_ms
+    }
+
     /// Returns the first start of a window after `time`.
     pub(crate) fn next_start(&self, time: EventTimeMs) -> EventTimeMs {
         time + (self.slide_ms - self.since_start(time))
@@ -223,10 +233,10 @@ impl Windows {
     /// The time after a pane's start during which the pane can matter to a window, not counting the
     /// allowed lateness.
     pub(crate) fn reach_ms(&self) -> u64 {
-        if self.slide_ms == self.size_ms {
-            self.size_ms
-        } else {
+        if self.share_panes() {
             2 * self.size_ms - self.pane_ms
+        } else {
+            self.size_ms
         }
     }
 

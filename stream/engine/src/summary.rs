@@ -37,7 +37,7 @@ use crate::flow::group_of;
 use crate::output::{Destination, Outgoing, Output};
 use crate::pane::EventTimeMs;
 use crate::window::rules::WindowRules;
-use crate::window::state::{Closed, State};
+use crate::window::state::{Closed, ForEachKey, State};
 
 /// A view of each window over all of its keys.
 pub struct Summary<K, A> {
@@ -179,22 +179,34 @@ impl<K: Key, A: Aggregate> Contributions<K, A> {
         state: &dyn State<K, A>,
     ) -> Vec<Change<K, A>> {
         let mut changes = Vec::new();
-        for (number, view) in Rc::clone(&self.views).iter().enumerate() {
-            for window in &closed.windows {
-                let Some(mut totals) = totals(view, *window, state) else {
+        state.for_each_total(&closed.windows, &mut |window, for_each_key| {
+            for (number, view) in Rc::clone(&self.views).iter().enumerate() {
+                let corrections = || state.corrections(window);
+                let Some(totals) = totals(view, window, for_each_key, corrections) else {
                     continue;
                 };
-
-                totals.first_revision = self.rules.revision(*window, 0);
-                totals.first_emissions = u32::from(self.rules.extent.is_some());
-                let place = (number, *window);
-                if let Some(old) = self.current.insert(place, totals.clone()) {
-                    changes.extend(self.during(arrival, place, old, -1));
-                }
-                changes.extend(self.during(arrival, place, totals, 1));
+                changes.extend(self.replace(arrival, (number, window), totals));
             }
-        }
+        });
 
+        changes
+    }
+
+    /// Returns the changes that a contribution makes in the place of the former one.
+    fn replace(
+        &mut self,
+        arrival: EventTimeMs,
+        place: ViewWindow,
+        mut totals: Totals<K, A>,
+    ) -> Vec<Change<K, A>> {
+        totals.first_revision = self.rules.revision(place.1, 0);
+        totals.first_emissions = u32::from(self.rules.extent.is_some());
+
+        let mut changes = Vec::new();
+        if let Some(old) = self.current.insert(place, totals.clone()) {
+            changes.extend(self.during(arrival, place, old, -1));
+        }
+        changes.extend(self.during(arrival, place, totals, 1));
         changes
     }
 
@@ -237,10 +249,11 @@ impl<K: Key, A: Aggregate> Contributions<K, A> {
 fn totals<K: Key, A: Aggregate>(
     summary: &Summary<K, A>,
     window: EventTimeMs,
-    state: &dyn State<K, A>,
+    for_each_key: &ForEachKey<'_, K, A>,
+    corrections: impl Fn() -> BTreeSet<EventTimeMs>,
 ) -> Option<Totals<K, A>> {
     let mut totals: Option<Totals<K, A>> = None;
-    state.for_each_total(window, &mut |key, aggregate| {
+    for_each_key(&mut |key, aggregate| {
         let totals = match &mut totals {
             Some(totals) => {
                 totals.keys += 1;
@@ -252,7 +265,7 @@ fn totals<K: Key, A: Aggregate>(
                 keys: 1,
                 aggregate: aggregate.clone(),
                 top: Vec::new(),
-                corrections: state.corrections(window),
+                corrections: corrections(),
                 first_emissions: 0,
                 first_revision: 0,
             }),

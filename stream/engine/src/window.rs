@@ -6,6 +6,7 @@
 //!    closes the pane in the state. The rows leave at the pane's own timestamp, so they do not
 //!    depend on how many panes close together.
 
+mod partials;
 pub mod rules;
 pub mod sessions;
 pub mod state;

@@ -32,7 +32,7 @@ use hashbrown::HashMap;
 use crate::aggregate::{Aggregate, Key};
 use crate::flow::{Entry, Row, SharedPane};
 use crate::pane::{EventTimeMs, Windows};
-use crate::window::state::{Closed, State};
+use crate::window::state::{Closed, ForEachKey, State};
 
 /// Returns the times of the first and the last event of an aggregate.
 pub type Extent<A> = fn(&A) -> (EventTimeMs, EventTimeMs);
@@ -118,6 +118,24 @@ impl<K: Key, A: Aggregate> SessionState<K, A> {
             .push((start, entry.key.clone()));
     }
 
+    /// Calls `each` with every key that has rows between two cuts, and the aggregate of these rows.
+    fn for_each_key(&self, start: EventTimeMs, each: &mut dyn FnMut(&K, &A)) {
+        let stretch = self.stretches.get(&start).into_iter();
+        for (key, sessions) in stretch.flat_map(|stretch| &stretch.keys) {
+            let mut emitted = sessions
+                .iter()
+                .flat_map(|session| &session.emitted)
+                .map(|emitted| &emitted.aggregate);
+
+            let Some(mut total) = emitted.next().cloned() else {
+                continue;
+            };
+
+            emitted.for_each(|other| total.merge(other));
+            each(key, &total);
+        }
+    }
+
     /// Emits the rows of a key's sessions that are closed by `boundary` and have events that were
     /// not emitted.
     fn emit(
@@ -199,24 +217,13 @@ impl<K: Key, A: Aggregate> State<K, A> for SessionState<K, A> {
         forgotten
     }
 
-    fn for_each_total(&self, window: EventTimeMs, each: &mut dyn FnMut(&K, &A)) {
-        for (key, sessions) in self
-            .stretches
-            .get(&window)
-            .into_iter()
-            .flat_map(|stretch| &stretch.keys)
-        {
-            let mut emitted = sessions
-                .iter()
-                .flat_map(|session| &session.emitted)
-                .map(|emitted| &emitted.aggregate);
-
-            let Some(mut total) = emitted.next().cloned() else {
-                continue;
-            };
-
-            emitted.for_each(|other| total.merge(other));
-            each(key, &total);
+    fn for_each_total(
+        &self,
+        windows: &[EventTimeMs],
+        each: &mut dyn FnMut(EventTimeMs, &ForEachKey<'_, K, A>),
+    ) {
+        for window in windows {
+            each(*window, &|key| self.for_each_key(*window, key));
         }
     }
 

@@ -11,15 +11,24 @@
 //! the entries and the panes at which they arrived: not on workers, restarts, or the number of panes that close
 //! together.
 //!
+//! Windows that share panes are computed of [`Partials`]: those of the windows that are open are kept
+//! from slide to slide, and those of closed windows that a pane corrects are made for that pane.
+//!
 //! Invariants: panes are given in increasing order. A pane can be forgotten as soon as no
 //! late record can correct a window that contains it. The on-time entries are shared with the
 //! closed pane itself, not copied.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
+use super::partials::{Partials, Piece};
 use crate::aggregate::{Aggregate, Key};
 use crate::flow::{Entry, Row, SharedPane};
 use crate::pane::{EventTimeMs, Windows};
+
+/// Calls a function with every key that has rows in a window, and the aggregate of these rows.
+pub type ForEachKey<'a, K, A> = dyn Fn(&mut dyn FnMut(&K, &A)) + 'a;
 
 /// The state that is kept of closed panes, from which rows are computed.
 pub trait State<K, A> {
@@ -31,9 +40,13 @@ pub trait State<K, A> {
     /// Forgets the state that no record after the closed pane `arrival` can change, and returns the
     /// windows to which it belonged.
     fn forget(&mut self, arrival: EventTimeMs) -> Vec<EventTimeMs>;
-    /// Calls `each` with every key that has rows in a window, and the aggregate of its current
-    /// rows.
-    fn for_each_total(&self, window: EventTimeMs, each: &mut dyn FnMut(&K, &A));
+    /// Calls `each` with each of `windows`, and with the keys and aggregates of its current rows.
+    /// The windows are in order.
+    fn for_each_total(
+        &self,
+        windows: &[EventTimeMs],
+        each: &mut dyn FnMut(EventTimeMs, &ForEachKey<'_, K, A>),
+    );
     /// Returns the panes at which late entries changed rows of a window, over all keys; for
     /// sessions, the panes at which any row was emitted.
     fn corrections(&self, window: EventTimeMs) -> BTreeSet<EventTimeMs>;
@@ -48,6 +61,8 @@ pub struct WindowState<K, A> {
     windows: Windows,
     allowed_lateness_ms: u64,
     panes: BTreeMap<EventTimeMs, PaneState<K, A>>,
+    /// Of the open windows, if windows share panes.
+    partials: Option<Partials<K, A>>,
     /// The ends of windows that contain something and have not closed.
     open_ends: BTreeSet<EventTimeMs>,
 }
@@ -69,12 +84,14 @@ pub struct Closed<K, A> {
     pub windows: Vec<EventTimeMs>,
 }
 
-/// A row that is being folded: its aggregate, whether some of it arrived before the window's end,
-/// and the panes of arrival after it.
-struct Folded<A> {
-    aggregate: Option<A>,
-    in_time: bool,
-    corrections: BTreeSet<EventTimeMs>,
+/// The closed windows that a pane corrects, by key.
+type Corrected<K> = BTreeMap<K, BTreeSet<EventTimeMs>>;
+
+/// Something of one key: the pane to which it belongs, the one at which it arrived, and the aggregate.
+struct Arrived<'a, A> {
+    pane: EventTimeMs,
+    arrival: EventTimeMs,
+    aggregate: &'a A,
 }
 
 impl<K: Key, A: Aggregate> WindowState<K, A> {
@@ -84,52 +101,62 @@ impl<K: Key, A: Aggregate> WindowState<K, A> {
             windows,
             allowed_lateness_ms,
             panes: BTreeMap::new(),
+            partials: windows.share_panes().then(|| Partials::new(windows)),
             open_ends: BTreeSet::new(),
         }
     }
 
-    /// Calls `each` with every current row of a window.
-    fn for_each_row(&self, window: EventTimeMs, mut each: impl FnMut(Row<K, A>)) {
+    /// Adds the rows of a window that ends now.
+    fn first_rows(&self, window: EventTimeMs, rows: &mut Vec<Row<K, A>>) {
+        let row = |key: &K, aggregate: A| Row {
+            window_start: window,
+            key: key.clone(),
+            aggregate,
+            revision: 0,
+            is_gone: false,
+        };
+
         if let Some(entries) = self.only_on_time(window) {
-            let row = |entry: &Entry<K, A>| Row {
-                window_start: window,
-                key: entry.key.clone(),
-                aggregate: entry.aggregate.clone(),
-                revision: 0,
-                is_gone: false,
-            };
-            return entries.iter().map(row).for_each(each);
+            let row_of = |entry: &Entry<K, A>| row(&entry.key, entry.aggregate.clone());
+            return rows.extend(entries.iter().map(row_of));
         }
 
-        let mut folded: BTreeMap<K, Folded<A>> = BTreeMap::new();
-        let end = window + self.windows.size_ms();
-        for state in self
-            .panes
-            .range(self.windows.panes(window))
-            .map(|(_, state)| state)
-        {
-            for entry in state.on_time() {
-                folded
-                    .entry(entry.key.clone())
-                    .or_default()
-                    .in_time(&entry.aggregate);
-            }
-            for (key, late) in &state.late {
-                folded.entry(key.clone()).or_default().late(late, end);
-            }
+        let mut push = |key: &K, aggregate: Cow<'_, A>| rows.push(row(key, aggregate.into_owned()));
+        if let Some(partials) = self.partials_of(window) {
+            return partials.for_each(&mut push);
         }
 
-        folded
-            .into_iter()
-            .filter_map(|(key, folded)| folded.into_row(window, key))
-            .for_each(&mut each);
+        let mut fold = Partials::new(self.windows);
+        fold.sweep_to(window, |panes| self.pieces(panes));
+        fold.for_each(&mut push);
     }
 
-    /// Adds a closed pane, and returns the rows of closed windows that it corrects, each once and
-    /// in order.
-    fn take_in(&mut self, closed: &SharedPane<K, A>) -> BTreeSet<(EventTimeMs, K)> {
+    /// Returns what is kept of a range of panes.
+    fn pieces(
+        &self,
+        panes: Range<EventTimeMs>,
+    ) -> impl DoubleEndedIterator<Item = Piece<'_, K, A>> {
+        let states = self.panes.range(panes);
+        states.flat_map(|(pane, state)| state.pieces(*pane))
+    }
+
+    /// Returns the partial aggregates of the open windows if they are those of `window`.
+    fn partials_of(&self, window: EventTimeMs) -> Option<&Partials<K, A>> {
+        let partials = self.partials.as_ref()?;
+        (partials.current() == Some(window)).then_some(partials)
+    }
+
+    /// Adds a closed pane, and returns the closed windows that it corrects.
+    fn take_in(&mut self, closed: &SharedPane<K, A>) -> Corrected<K> {
         let arrival = closed.arrival;
-        let mut corrected = BTreeSet::new();
+        let mut corrected = Corrected::new();
+        if let Some(partials) = &mut self.partials {
+            closed
+                .entries
+                .iter()
+                .for_each(|entry| partials.add(&entry.into()));
+        }
+
         if !closed.on_time().is_empty() {
             self.state_of(arrival).on_time = Some(SharedPane::clone(closed));
             self.open_windows_of(arrival, arrival);
@@ -144,14 +171,31 @@ impl<K: Key, A: Aggregate> WindowState<K, A> {
                 .push((arrival, entry.aggregate.clone()));
 
             self.open_windows_of(entry.pane, arrival);
-            let closed = self
+            let mut closed = self
                 .windows
                 .containing(entry.pane)
-                .filter(|window| window + self.windows.size_ms() <= arrival);
-            corrected.extend(closed.map(|window| (window, entry.key.clone())));
+                .filter(|window| window + self.windows.size_ms() <= arrival)
+                .peekable();
+            if closed.peek().is_some() {
+                corrected
+                    .entry(entry.key.clone())
+                    .or_default()
+                    .extend(closed);
+            }
         }
 
         corrected
+    }
+
+    /// Brings the partial aggregates to a window that ends now.
+    fn reach(&mut self, window: EventTimeMs) {
+        let Some(mut partials) = self.partials.take() else {
+            return;
+        };
+
+        let pieces = self.pieces(self.windows.panes(window));
+        partials.advance(window, pieces.rev());
+        self.partials = Some(partials);
     }
 
     fn state_of(&mut self, pane: EventTimeMs) -> &mut PaneState<K, A> {
@@ -180,26 +224,51 @@ impl<K: Key, A: Aggregate> WindowState<K, A> {
         Some(state.on_time())
     }
 
-    /// Returns the current row of one key.
-    fn row(&self, window: EventTimeMs, key: &K) -> Option<Row<K, A>> {
-        let end = window + self.windows.size_ms();
-        let mut folded = Folded::default();
-        for state in self
-            .panes
-            .range(self.windows.panes(window))
-            .map(|(_, state)| state)
-        {
-            let on_time = state.on_time();
-            if let Ok(found) = on_time.binary_search_by(|entry| entry.key.cmp(key)) {
-                folded.in_time(&on_time[found].aggregate);
-            }
+    /// Returns the current rows of one key in closed windows.
+    fn corrected_rows(&self, key: &K, windows: &BTreeSet<EventTimeMs>) -> Vec<Row<K, A>> {
+        let arrived = self.arrived(key, windows);
+        let within = |panes: Range<EventTimeMs>| {
+            let from = arrived.partition_point(|it| it.pane < panes.start);
+            let until = arrived.partition_point(|it| it.pane < panes.end);
+            &arrived[from..until]
+        };
+        let pieces = |panes| within(panes).iter().map(Piece::from);
 
-            if let Some(late) = state.late.get(key) {
-                folded.late(late, end);
+        let mut rows = Vec::new();
+        let mut sweep = Partials::new(self.windows);
+        for window in windows {
+            sweep.sweep_to(*window, pieces);
+            let panes = self.windows.panes(*window);
+            let revision = revision(within(panes.clone()), panes.end);
+            sweep.for_each(&mut |(), aggregate| {
+                rows.push(Row {
+                    window_start: *window,
+                    key: key.clone(),
+                    aggregate: aggregate.into_owned(),
+                    revision,
+                    is_gone: false,
+                });
+            });
+        }
+
+        rows
+    }
+
+    /// Returns all that is kept of a key in the panes of some windows, by pane.
+    fn arrived(&self, key: &K, windows: &BTreeSet<EventTimeMs>) -> Vec<Arrived<'_, A>> {
+        let mut arrived = Vec::new();
+        let mut until = 0;
+        for window in windows {
+            let panes = self.windows.panes(*window);
+            let unread = panes.start.max(until)..panes.end;
+            until = unread.end;
+
+            for (pane, state) in self.panes.range(unread) {
+                arrived.extend(state.of_key(*pane, key));
             }
         }
 
-        folded.into_row(window, key.clone())
+        arrived
     }
 }
 
@@ -210,16 +279,19 @@ impl<K: Key, A: Aggregate> State<K, A> for WindowState<K, A> {
             .unwrap_or_default();
         let boundary = arrival + self.windows.pane_ms();
         let mut rows = Vec::new();
-        let mut touched: BTreeSet<EventTimeMs> =
-            corrected.iter().map(|(window, _)| *window).collect();
-
-        for (window, key) in &corrected {
-            rows.extend(self.row(*window, key));
+        let mut touched = BTreeSet::new();
+        for (key, windows) in &corrected {
+            rows.extend(self.corrected_rows(key, windows));
+            touched.extend(windows);
         }
+        rows.sort_unstable_by(|one, other| {
+            (one.window_start, &one.key).cmp(&(other.window_start, &other.key))
+        });
 
         if self.open_ends.remove(&boundary) {
             let window = boundary - self.windows.size_ms();
-            self.for_each_row(window, |row| rows.push(row));
+            self.reach(window);
+            self.first_rows(window, &mut rows);
             touched.insert(window);
         }
 
@@ -236,14 +308,16 @@ impl<K: Key, A: Aggregate> State<K, A> for WindowState<K, A> {
     }
 
     fn forget(&mut self, arrival: EventTimeMs) -> Vec<EventTimeMs> {
-        let (windows, lateness, boundary) = (
-            self.windows,
-            self.allowed_lateness_ms,
-            arrival + self.windows.pane_ms(),
-        );
+        let windows = self.windows;
+        let lateness = self.allowed_lateness_ms;
+        let boundary = arrival + windows.pane_ms();
         let last_needed = |pane: EventTimeMs| windows.last_correction(windows.last_end(pane));
         let is_needed = |pane: EventTimeMs| last_needed(pane).saturating_add(lateness) > boundary;
         let mut forgotten = Vec::new();
+
+        if self.open_ends.is_empty() {
+            self.partials.iter_mut().for_each(Partials::clear);
+        }
 
         while let Some(entry) = self
             .panes
@@ -258,12 +332,33 @@ impl<K: Key, A: Aggregate> State<K, A> for WindowState<K, A> {
         forgotten
     }
 
-    fn for_each_total(&self, window: EventTimeMs, each: &mut dyn FnMut(&K, &A)) {
-        match self.only_on_time(window) {
-            Some(entries) => entries
-                .iter()
-                .for_each(|entry| each(&entry.key, &entry.aggregate)),
-            None => self.for_each_row(window, |row| each(&row.key, &row.aggregate)),
+    fn for_each_total(
+        &self,
+        windows: &[EventTimeMs],
+        each: &mut dyn FnMut(EventTimeMs, &ForEachKey<'_, K, A>),
+    ) {
+        let mut sweep = Partials::new(self.windows);
+        for window in windows {
+            if let Some(entries) = self.only_on_time(*window) {
+                each(*window, &|key| {
+                    entries
+                        .iter()
+                        .for_each(|entry| key(&entry.key, &entry.aggregate));
+                });
+                continue;
+            }
+
+            if let Some(partials) = self.partials_of(*window) {
+                each(*window, &|key| {
+                    partials.for_each(&mut |of, aggregate| key(of, &aggregate));
+                });
+                continue;
+            }
+
+            sweep.sweep_to(*window, |panes| self.pieces(panes));
+            each(*window, &|key| {
+                sweep.for_each(&mut |of, aggregate| key(of, &aggregate));
+            });
         }
     }
 
@@ -293,154 +388,84 @@ impl<K, A> PaneState<K, A> {
         self.on_time.as_ref().map_or(&[], |closed| closed.on_time())
     }
 
+    /// Returns all entries; those on time first.
+    fn pieces(&self, pane: EventTimeMs) -> impl DoubleEndedIterator<Item = Piece<'_, K, A>> {
+        let late = self.late.iter().flat_map(move |(key, late)| {
+            late.iter().map(move |(_, aggregate)| Piece {
+                pane,
+                key,
+                aggregate,
+            })
+        });
+
+        self.on_time().iter().map(Piece::from).chain(late)
+    }
+
+    /// Returns the entries of a key.
+    fn of_key(&self, pane: EventTimeMs, key: &K) -> impl Iterator<Item = Arrived<'_, A>>
+    where
+        K: Ord,
+    {
+        let on_time = self.on_time();
+        let found = on_time.binary_search_by(|entry| entry.key.cmp(key)).ok();
+        let on_time = found.map(|index| Arrived::new(pane, pane, &on_time[index].aggregate));
+
+        let late = self.late.get(key).into_iter().flatten();
+        let late = late.map(move |(arrival, aggregate)| Arrived::new(pane, *arrival, aggregate));
+        on_time.into_iter().chain(late)
+    }
+
     fn entries(&self) -> usize {
         self.on_time().len() + self.late.values().map(Vec::len).sum::<usize>()
     }
 }
 
-impl<A: Aggregate> Folded<A> {
-    fn in_time(&mut self, aggregate: &A) {
-        self.merge(aggregate);
-        self.in_time = true;
-    }
-
-    fn late(&mut self, late: &[(EventTimeMs, A)], window_end: EventTimeMs) {
-        for (arrival, aggregate) in late {
-            self.merge(aggregate);
-            if *arrival < window_end {
-                self.in_time = true;
-            } else {
-                self.corrections.insert(*arrival);
-            }
-        }
-    }
-
-    fn merge(&mut self, aggregate: &A) {
-        match &mut self.aggregate {
-            Some(sum) => sum.merge(aggregate),
-            none => *none = Some(aggregate.clone()),
-        }
-    }
-
-    fn into_row<K>(self, window_start: EventTimeMs, key: K) -> Option<Row<K, A>> {
-        let corrections = u32::try_from(self.corrections.len()).unwrap_or(u32::MAX);
-        let revision = if self.in_time {
-            corrections
-        } else {
-            corrections.saturating_sub(1)
-        };
-
-        self.aggregate.map(|aggregate| Row {
-            window_start,
-            key,
+impl<'a, A> Arrived<'a, A> {
+    fn new(pane: EventTimeMs, arrival: EventTimeMs, aggregate: &'a A) -> Self {
+        Self {
+            pane,
+            arrival,
             aggregate,
-            revision,
-            is_gone: false,
-        })
+        }
     }
 }
 
-impl<A> Default for Folded<A> {
-    fn default() -> Self {
+impl<'a, A> From<&Arrived<'a, A>> for Piece<'a, (), A> {
+    fn from(arrived: &Arrived<'a, A>) -> Self {
         Self {
-            aggregate: None,
-            in_time: false,
-            corrections: BTreeSet::new(),
+            pane: arrived.pane,
+            key: &(),
+            aggregate: arrived.aggregate,
         }
+    }
+}
+
+impl<'a, K, A> From<&'a Entry<K, A>> for Piece<'a, K, A> {
+    fn from(entry: &'a Entry<K, A>) -> Self {
+        Self {
+            pane: entry.pane,
+            key: &entry.key,
+            aggregate: &entry.aggregate,
+        }
+    }
+}
+
+/// Returns the revision of a closed window's row, of which everything is given.
+fn revision<A>(arrived: &[Arrived<'_, A>], window_end: EventTimeMs) -> u32 {
+    let is_late = |it: &&Arrived<'_, A>| it.arrival >= window_end;
+    let late: BTreeSet<EventTimeMs> = arrived
+        .iter()
+        .filter(is_late)
+        .map(|it| it.arrival)
+        .collect();
+    let corrections = u32::try_from(late.len()).unwrap_or(u32::MAX);
+
+    if arrived.iter().all(|it| is_late(&it)) {
+        corrections.saturating_sub(1)
+    } else {
+        corrections
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::rc::Rc;
-    use std::time::Duration;
-
-    use super::*;
-    use crate::aggregate::Count;
-    use crate::flow::ClosedPane;
-
-    fn state(size: u64, slide: u64) -> WindowState<u64, Count> {
-        let ms = Duration::from_millis;
-        WindowState::new(Windows::sliding(ms(size), ms(slide)).unwrap(), 40)
-    }
-
-    fn pane(arrival: u64, entries: &[(u64, u64, u64)]) -> SharedPane<u64, Count> {
-        let entry = |(pane, key, count): &(u64, u64, u64)| Entry {
-            pane: *pane,
-            key: *key,
-            aggregate: Count(*count),
-        };
-
-        Rc::new(ClosedPane {
-            arrival,
-            entries: entries.iter().map(entry).collect(),
-            side_outputs: vec![],
-        })
-    }
-
-    fn rows(closed: &Closed<u64, Count>) -> Vec<(u64, u64, u64, u32)> {
-        closed
-            .rows
-            .iter()
-            .map(|row| (row.window_start, row.key, row.aggregate.0, row.revision))
-            .collect()
-    }
-
-    #[test]
-    fn a_window_closes_with_its_last_pane_and_a_late_entry_corrects_it() {
-        let mut state = state(10, 10);
-        assert_eq!(
-            rows(&state.close(10, Some(&pane(10, &[(10, 1, 2), (10, 2, 1)])))),
-            [(10, 1, 2, 0), (10, 2, 1, 0)]
-        );
-
-        let late = pane(20, &[(10, 2, 5), (10, 3, 1), (20, 1, 1)]);
-        assert_eq!(
-            rows(&state.close(20, Some(&late))),
-            [(10, 2, 6, 1), (10, 3, 1, 0), (20, 1, 1, 0)]
-        );
-
-        assert_eq!(
-            rows(&state.close(40, Some(&pane(40, &[(10, 2, 1), (10, 3, 1)])))),
-            [(10, 2, 7, 2), (10, 3, 2, 1)]
-        );
-    }
-
-    #[test]
-    fn sliding_windows_share_their_panes() {
-        let mut state = state(20, 10);
-        assert_eq!(
-            rows(&state.close(10, Some(&pane(10, &[(10, 1, 2)])))),
-            [(0, 1, 2, 0)]
-        );
-
-        assert_eq!(state.next_due(), Some(20));
-        assert_eq!(
-            rows(&state.close(20, Some(&pane(20, &[(20, 1, 3)])))),
-            [(10, 1, 5, 0)]
-        );
-
-        assert_eq!(rows(&state.close(30, None)), [(20, 1, 3, 0)]);
-        assert_eq!(state.next_due(), None);
-    }
-
-    #[test]
-    fn an_entry_late_for_one_window_is_in_time_for_the_next() {
-        let mut state = state(20, 10);
-        state.close(10, Some(&pane(10, &[(10, 1, 2)])));
-        assert_eq!(
-            rows(&state.close(20, Some(&pane(20, &[(10, 1, 1)])))),
-            [(0, 1, 3, 1), (10, 1, 3, 0)]
-        );
-    }
-
-    #[test]
-    fn panes_are_forgotten_when_nothing_can_correct_their_windows() {
-        let mut state = state(10, 10);
-        state.close(10, Some(&pane(10, &[(10, 1, 2)])));
-        assert!(state.forget(40).is_empty());
-        assert_eq!(state.entries(), 1);
-        assert_eq!(state.forget(50), [10]);
-        assert_eq!(state.entries(), 0);
-    }
-}
+mod tests;

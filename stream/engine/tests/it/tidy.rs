@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// Pure modules: they decide, and do no I/O.
-const PURE: [&str; 21] = [
+const PURE: [&str; 22] = [
     "pane.rs",
     "watermark.rs",
     "cut.rs",
@@ -16,6 +16,7 @@ const PURE: [&str; 21] = [
     "aggregate/sessions.rs",
     "aggregate/top.rs",
     "source/fold.rs",
+    "window/partials.rs",
     "window/sessions.rs",
     "window/state.rs",
     "checkpoint/ledger.rs",

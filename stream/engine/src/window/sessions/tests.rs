@@ -123,7 +123,9 @@ fn rows_stay_valid_until_the_session_that_absorbs_them_closes() {
     );
 
     let mut total = None;
-    state.for_each_total(0, &mut |_, session| total = Some(session.aggregate));
+    state.for_each_total(&[0], &mut |_, for_each_key| {
+        for_each_key(&mut |_, session| total = Some(session.aggregate));
+    });
     assert_eq!(total, Some(Count(1)), "totals are those of the valid rows");
 
     let mut rows = close(&mut state, 25, &[]);

@@ -1,4 +1,4 @@
-//! The audit, with an orders service that says what the test wants.
+//! The audit, with an orders service that answers as the test wants.
 
 use std::sync::{Arc, Mutex};
 
@@ -23,7 +23,7 @@ testbed::on_both_dynamodbs!(
     ranges_that_cannot_be_audited_are_refused,
 );
 
-/// An orders service: what it answers, and what it was asked.
+/// An orders service: its answers, and its requests.
 #[derive(Clone)]
 pub struct Orders {
     this_minute_ms: u64,
@@ -38,7 +38,7 @@ impl Orders {
         }
     }
 
-    /// A running analytics service that asks this one.
+    /// A running analytics service that reads from this one.
     pub async fn audited_by(&self, dynamodb: &Client) -> Running {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let orders_url = format!("http://{}/", listener.local_addr().unwrap());

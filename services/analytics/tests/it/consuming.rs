@@ -1,4 +1,4 @@
-//! Nothing is missed and no revision goes backwards, whatever fails.
+//! Nothing is missed and no revision goes backwards after any failure.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -1,4 +1,4 @@
-//! Who may read what, where callers are asked who they are.
+//! The rights of callers, where they must authenticate.
 
 use std::sync::Arc;
 

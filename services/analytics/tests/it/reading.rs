@@ -1,4 +1,4 @@
-//! What is shown of the counts.
+//! Reading the counts.
 
 use std::collections::BTreeSet;
 
@@ -190,7 +190,7 @@ async fn money_of_several_currencies_is_never_one_number(dynamodb: Client) {
     running.stop().await;
 }
 
-/// The program before this one wrote a number in whatever currency.
+/// The program before this one wrote a number without its currency.
 async fn items_from_before_there_were_totals_are_read(dynamodb: Client) {
     let running = Running::start(&dynamodb, &log()).await;
     publish_counts(&running.log, &[count(5, 0, 2, 0)]);

@@ -121,7 +121,7 @@ async fn a_stream_begins_at_once_with_an_id_to_resume_from(dynamodb: Client) {
     publish_counts(&log, &[count(1, 0, 1, 0)]);
     running.caught_up().await;
 
-    // Nothing comes but what opens the stream; what is missed after it comes next time.
+    // Only the opening event comes; events missed after it come next time.
     let mut events = listen(&running, "", None).await;
     let ready = heard(&mut events).await;
     assert_eq!((ready.name.as_str(), ready.data.as_str()), ("ready", "{}"));

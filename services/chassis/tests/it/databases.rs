@@ -1,5 +1,5 @@
 //! Databases for tests: an empty SQLite file each, and an empty schema each on the server that `TIDEMARK_TEST_MYSQL`
-//! names. Without it the second half is skipped, and says so.
+//! names. Without it the second half is skipped, with a line that says so.
 
 use std::fs;
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! Where the keys are read from, and what is made of answers that are none.
+//! Reading keys over HTTP, and answers without keys.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 
 type Asked = Arc<AtomicUsize>;
 
-/// A users service: its address, and how often its keys were asked for.
+/// A users service: its address, and the number of requests for its keys.
 async fn users() -> (String, Asked) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let asked = Asked::default();
@@ -39,7 +39,7 @@ async fn users() -> (String, Asked) {
     (address, asked)
 }
 
-/// What somebody with a good token is answered where the keys are read from here.
+/// Returns the answer for a caller with a good token, where the keys are read from here.
 async fn answered(keys: &str) -> u16 {
     let auth = Auth::enforced(HttpKeys::at(&keys.parse().unwrap()), None);
     let routes = Router::new().route("/caller", get(async |_: Caller| "welcome"));

@@ -1,4 +1,4 @@
-//! What every service answers, whatever its own routes are.
+//! The answers that every service gives beside its own routes.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ fn app(health: &Health) -> Router {
     counted(health, &Metrics::new("test"))
 }
 
-/// What the test service describes of itself.
+/// The test service's description.
 const DESCRIPTION: &str = r##"{
     "paths": {
         "/filter": {

@@ -112,7 +112,7 @@ async fn send(address: SocketAddr, text: &str) -> TcpStream {
     stream
 }
 
-/// What comes until the server closes the connection.
+/// Returns the bytes until the server closes the connection.
 async fn rest(mut stream: TcpStream) -> String {
     let mut reply = Vec::new();
     match stream.read_to_end(&mut reply).await {

@@ -1,4 +1,4 @@
-//! Migrations, writers in turn, and what an error means, on every database.
+//! Migrations, writers in turn, and the classes of errors, on every database.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What goes wrong outside a file is an error to Lambda, which calls again; what is done is not done twice.
+//! A failure outside a file is an error to Lambda, which calls again; finished steps are not repeated.
 
 use std::time::Duration;
 

@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 
 use crate::runtime_api::Function;
 
-/// A products service without products, as another service of the same secret and as the function know it.
+/// A products service without products, as another service of the same secret and as the function reach it.
 async fn products(secret: &Secret) -> (TestClient, String) {
     let auth = Auth::enforced(PublishedKeys::default(), Some(secret));
     let token = auth.service_token().unwrap();

@@ -6,7 +6,7 @@ use crate::long_csv::{KEY, LongCsv};
 use crate::runtime_api::created;
 
 const BYTES: u64 = 16 << 20;
-/// What a file of any size must fit into.
+/// The memory limit for a file of any size.
 const MOST_MEMORY_BYTES: u64 = 128 << 20;
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-//! A CSV of any length on a server that speaks as much of S3's protocol as reading it takes. None of it is kept: each range is
-//! made up when it is asked for.
+//! A CSV of any length on a server that speaks as much of S3's protocol as reading it takes. None of it is kept: each
+//! range is made when it is requested.
 
 use std::ops::Range;
 use std::sync::Arc;

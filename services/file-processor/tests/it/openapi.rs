@@ -1,4 +1,4 @@
-//! The service does what its description says.
+//! The service conforms to its description.
 
 use testbed::description::{assert_fields, assert_guarded, assert_routes, description};
 use testbed::{Identities, TestClient};

@@ -1,4 +1,4 @@
-//! The built binary as Lambda runs it: told by the Runtime API what to do, one event after the other.
+//! The built binary as Lambda runs it: with events from the Runtime API, one after the other.
 //!
 //! `TIDEMARK_TEST_BOOTSTRAP` names another binary to be tested, such as the one out of the zip that is deployed, and
 //! `TIDEMARK_TEST_EMULATOR` the command that runs it where it is not this machine's.
@@ -17,9 +17,9 @@ use tokio::process::{Child, Command};
 
 /// How long anything may take on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// What Linux counts CPU time in.
+/// Linux's unit of CPU time.
 const MS_A_TICK: u64 = 10;
-/// How long the function is given for an event, unless a test says otherwise.
+/// The default time limit of the function for an event.
 const FUNCTION_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// A running function, with a folder for its objects and an embedded DynamoDB for its table; killed with the test.
@@ -32,7 +32,7 @@ pub struct Function {
     timeout: Duration,
 }
 
-/// What the process has taken so far, as the system counts it.
+/// The process's resources so far, as the system counts them.
 pub struct Taken {
     /// User and system time.
     pub cpu: Duration,
@@ -41,7 +41,8 @@ pub struct Taken {
 }
 
 impl Function {
-    /// Starts the binary over an empty folder and table; imports go to this products service, which asks nobody.
+    /// Starts the binary over an empty folder and table; imports go to this products service, which does not
+    /// authenticate callers.
     pub async fn start(products_url: &str) -> Self {
         Self::start_with(products_url, &[]).await
     }
@@ -115,7 +116,7 @@ impl Function {
         self.folder.path().join(key)
     }
 
-    /// Puts an object there, and has the function told by S3.
+    /// Stores an object, and sends S3's event to the function.
     pub async fn upload(&mut self, key: &str, bytes: &[u8]) -> Outcome {
         let path = self.path(key);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -128,7 +129,7 @@ impl Function {
         self.timeout = timeout;
     }
 
-    /// Has the function do its work on an event, and says what came of it.
+    /// Passes an event to the function, and returns its result.
     pub async fn invoke(&mut self, payload: Value) -> Outcome {
         let outcome = self.api.invoke(payload, self.timeout);
         tokio::select! {
@@ -166,12 +167,12 @@ impl Function {
         })
     }
 
-    /// From the start of the process to its first question for an event, once it has asked.
+    /// Returns the time from the start of the process to its first request for an event.
     pub fn cold_start(&self) -> Option<Duration> {
         self.api.first_asked().map(|asked| asked - self.started)
     }
 
-    /// What the table says of the one file of an answer.
+    /// Returns the table's item of the one file of an answer.
     pub async fn file(&self, outcome: &Outcome) -> Value {
         let answer = outcome.as_ref().unwrap();
         let id = answer["files"][0]["id"].as_str().unwrap();
@@ -189,7 +190,7 @@ impl Function {
     }
 }
 
-/// What S3 says of a new object.
+/// Returns S3's event for a new object.
 pub fn created(object: &Value) -> Value {
     json!({"Records": [{"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "uploads"}, "object": object}}]})
 }

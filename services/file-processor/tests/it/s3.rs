@@ -1,4 +1,4 @@
-//! The function reads from S3: from a server of the test's own that says as much of its protocol as reading takes.
+//! The function reads from S3: from a server of the test's own that speaks the part of its protocol for reading.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -20,9 +20,9 @@ use crate::samples;
 struct Bucket {
     /// By key and version.
     objects: HashMap<(String, String), Bytes>,
-    /// The ranges that were asked for.
+    /// The requested ranges.
     ranges: Mutex<Vec<String>>,
-    /// What was put there, by key.
+    /// The stored objects, by key.
     put: Mutex<HashMap<String, Bytes>>,
 }
 

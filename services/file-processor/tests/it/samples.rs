@@ -5,9 +5,9 @@ use std::io::Cursor;
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use serde_json::{Value, json};
 
-/// A file, and what the metadata must say of it.
+/// A file, and its expected metadata.
 pub struct Sample {
-    /// What it is, for the table.
+    /// Its kind, for the table.
     pub what: &'static str,
     /// Its name.
     pub name: &'static str,
@@ -18,7 +18,7 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// Holds that the metadata says what it must.
+    /// Asserts that the metadata is as expected.
     pub fn check(&self, file: &Value) {
         assert_contains(file, &self.expected, self.what);
         assert_eq!(file["size_bytes"], self.bytes.len(), "{}", self.what);

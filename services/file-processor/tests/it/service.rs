@@ -107,7 +107,7 @@ impl Running {
     }
 }
 
-/// The program, told where objects and table are.
+/// The program, with the addresses of objects and table.
 fn told_of(mut program: Program, folder: &TempDir, dynamodb: String) -> Program {
     let objects = format!("file://{}", folder.path().display());
     program.environment.extend([

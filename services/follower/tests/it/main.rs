@@ -15,12 +15,12 @@ use tokio::sync::Notify;
 
 const TOPIC: &str = "orders";
 
-/// What was consumed, as (partition, offset), each time it was.
+/// The consumed records as (partition, offset), each time.
 #[derive(Clone, Default)]
 struct Seen {
     records: Arc<Mutex<Vec<(u32, u64)>>>,
     failures_left: Arc<AtomicUsize>,
-    /// Whether what is published about a batch is refused.
+    /// The log refuses the consumer's own records.
     is_refused: Arc<AtomicBool>,
     handed_over: Arc<AtomicUsize>,
     changed: Arc<Notify>,
@@ -275,7 +275,7 @@ async fn records_that_expired_unread_are_passed_over() {
     assert_eq!(seen.distinct().first(), Some(&(0, 6)));
 }
 
-/// Waits until the follower says what stops it.
+/// Waits until the follower reports its obstacle.
 async fn sentence(refused: &Refused, shutdown: &Shutdown) -> String {
     let told = tokio::time::timeout(Duration::from_secs(20), async {
         loop {
@@ -293,7 +293,7 @@ async fn sentence(refused: &Refused, shutdown: &Shutdown) -> String {
     panic!("a refusal is not shown");
 }
 
-/// Waits until the follower says that nothing stops it.
+/// Waits until the follower reports no obstacle.
 async fn until_mended(refused: &Refused, shutdown: &Shutdown) {
     let mended = tokio::time::timeout(Duration::from_secs(20), async {
         while refused.sentence().is_some() {

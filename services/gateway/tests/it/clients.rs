@@ -14,7 +14,7 @@ use crate::{Gateway, config, problem, upstream};
 /// Far more requests than a limit of one a second lets pass, however slow the machine.
 const PLENTY: u8 = 50;
 
-/// A gateway before an orders service that says which chain of addresses it was told.
+/// A gateway before an orders service that answers with the chain of addresses that it received.
 async fn gateway(change: impl FnOnce(&mut gateway::Config)) -> Gateway {
     let chain =
         get(async |headers: HeaderMap| headers["x-forwarded-for"].to_str().unwrap().to_owned());
@@ -124,7 +124,7 @@ async fn an_account_has_a_limit_of_its_own_from_wherever_it_comes() {
     );
 }
 
-/// A gateway that knows callers, before a users service that lets everybody in.
+/// A gateway that authenticates callers, before a users service that accepts everybody.
 async fn before_users(sign_up_limit: Option<u32>, auth: Auth) -> Gateway {
     let users = Router::new()
         .route("/users", get("users").post("welcome"))

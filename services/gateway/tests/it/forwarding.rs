@@ -1,4 +1,4 @@
-//! What the upstream sees of a request, and the client of an answer.
+//! The parts of a request that reach the upstream, and of an answer that reach the client.
 
 use axum::Router;
 use axum::body::Body;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{Gateway, before_orders, config, problem, upstream};
 
-/// Answers with what it was asked.
+/// Answers with its request.
 fn mirror() -> Router {
     Router::new().fallback(async |request: Request| {
         let (head, body) = request.into_parts();

@@ -14,7 +14,7 @@ use crate::{Gateway, SHORT, before_orders, config, problem, upstream};
 
 const MIB: usize = 1 << 20;
 
-/// Says how long the body was.
+/// Answers with the length of the body.
 fn measuring() -> Router {
     let measure = post(async |body: axum::body::Bytes| body.len().to_string());
     Router::new()

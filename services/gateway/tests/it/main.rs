@@ -23,7 +23,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// What tests call a short time: long enough for an answer on a busy machine, short enough to wait for.
+/// A short time for tests: long enough for an answer on a busy machine, short enough to wait for.
 const SHORT: Duration = Duration::from_millis(300);
 
 /// A gateway that serves until its test ends.
@@ -40,7 +40,7 @@ impl Gateway {
         Self::start_knowing(config, Auth::open()).await
     }
 
-    /// Starts one that knows callers by `auth`.
+    /// Starts one that authenticates callers by `auth`.
     async fn start_knowing(config: Config, auth: Auth) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -70,7 +70,7 @@ impl Gateway {
             .request(method, format!("http://{}{path}", self.address))
     }
 
-    /// What it counts, which its operator may read.
+    /// Its metrics, which its operator may read.
     async fn metrics(&self) -> String {
         let url = format!("http://{}/metrics", self.operator);
         let answer = self.client.get(url).send().await.unwrap();
@@ -82,7 +82,7 @@ impl Gateway {
     }
 }
 
-/// The defaults, with upstreams that nobody listens for.
+/// The defaults, with upstreams without a listener.
 fn config() -> Config {
     #[derive(Parser)]
     struct Flags {

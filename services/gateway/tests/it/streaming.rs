@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::{Gateway, SHORT, config, upstream};
 
-/// An upstream whose answer, of this type, is what the test sends. It can be asked once.
+/// An upstream whose answer, of this type, has the bytes that the test sends. It answers once.
 async fn scripted(content_type: &'static str) -> (String, Sender<&'static str>) {
     type Script = std::sync::Arc<Mutex<Option<Receiver<&'static str>>>>;
     async fn play(State((content_type, script)): State<(&'static str, Script)>) -> Response {

@@ -1,4 +1,4 @@
-//! A users service that knows whom the test wants it to know.
+//! A users service with the users that a test gives it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,7 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-/// Users by id, and how often they were asked for.
+/// Users by id, and the number of requests for each.
 #[derive(Clone, Default)]
 pub struct Accounts(Arc<Mutex<Known>>);
 

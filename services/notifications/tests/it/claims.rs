@@ -1,4 +1,4 @@
-//! One message for each event, whoever dies and however many send.
+//! One message for each event, whichever process dies and however many send.
 
 use std::collections::BTreeSet;
 use std::pin::Pin;

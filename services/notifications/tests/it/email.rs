@@ -1,4 +1,4 @@
-//! Messages by e-mail, whatever the mail server says.
+//! Messages by e-mail, and the answers of mail servers.
 
 use aws_sdk_dynamodb::Client;
 use events::ORDERS_DEAD_LETTER;
@@ -229,7 +229,7 @@ async fn a_server_that_is_away_is_tried_until_it_was_tried_too_often(dynamodb: C
     running.stop().await;
 }
 
-/// An address where nobody listens.
+/// An address without a listener.
 async fn nobody() -> std::net::SocketAddr {
     TcpListener::bind("127.0.0.1:0")
         .await

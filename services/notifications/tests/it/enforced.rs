@@ -1,4 +1,4 @@
-//! Who may read and do what, where callers are asked who they are.
+//! The rights of callers, where they must authenticate.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::{Running, log, order, order_ids};
 
 testbed::on_both_dynamodbs!(a_customer_reads_its_own_mailbox_and_an_admin_every_one);
 
-/// The routes of a service that asks who calls, on the tables of one that does not.
+/// The routes of a service that authenticates its callers, on the tables of one that does not.
 async fn router(dynamodb: Client, auth: Auth) -> Router {
     let parts = Parts {
         dynamodb,

@@ -1,4 +1,4 @@
-//! A mail server that speaks as much SMTP as the tests need, keeps what it takes, and answers as they want.
+//! A mail server that speaks as much SMTP as the tests need, keeps its messages, and answers as they want.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -8,18 +8,18 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 
-/// Whether what is said to it can be read on the way.
+/// The encryption of its connections.
 #[derive(Clone)]
 pub enum Encryption {
-    /// It can.
+    /// None.
     None,
     /// By TLS from the first byte on.
     FromTheStart(TlsAcceptor),
-    /// By TLS when the client says STARTTLS.
+    /// By TLS after the client's STARTTLS.
     WhenAsked(TlsAcceptor),
 }
 
-/// What the next message meets with.
+/// The answer to the next message.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Answer {
     /// It is taken.
@@ -28,7 +28,7 @@ pub enum Answer {
     Recipient(&'static str),
     /// This is the reply to who logs in.
     LogIn(&'static str),
-    /// It is taken, and nobody is told.
+    /// It is taken, and the client gets no answer.
     TakeSilently,
 }
 
@@ -177,7 +177,7 @@ impl MailServer {
         }
     }
 
-    /// Answers until the client goes, or asks for TLS.
+    /// Answers until the client goes, or requests TLS.
     async fn talk<S: Stream>(
         &self,
         stream: &mut BufStream<S>,
@@ -235,7 +235,7 @@ impl MailServer {
     }
 }
 
-/// What is spoken over, and what may come of it.
+/// A connection, and its possible ends.
 #[derive(Clone, Copy)]
 struct Talk {
     is_encrypted: bool,

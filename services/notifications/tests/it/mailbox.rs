@@ -1,4 +1,4 @@
-//! What the mailbox shows.
+//! The content of the mailbox.
 
 use aws_sdk_dynamodb::Client;
 use serde_json::json;

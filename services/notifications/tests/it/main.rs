@@ -1,5 +1,5 @@
-//! The contract of the notifications service, on the embedded DynamoDB and on DynamoDB Local; orders come from the simulated
-//! record log, messages go to a mail server and an SMS gateway of the tests, and time passes when a test says so.
+//! The contract of the notifications service, on the embedded DynamoDB and on DynamoDB Local; orders come from the
+//! simulated record log, messages go to a mail server and an SMS gateway of the tests, and the tests move the clock.
 
 #![allow(clippy::unwrap_used)]
 
@@ -35,7 +35,7 @@ use testbed::TestClient;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-/// A running service on a log and a DynamoDB of its own. It consumes by itself, and sends when told to.
+/// A running service on a log and a DynamoDB of its own. It consumes by itself, and sends on request.
 struct Running {
     log: SimulatedLog,
     service: Arc<Service>,
@@ -53,7 +53,7 @@ impl Drop for EndsWithTest {
     }
 }
 
-/// Time that passes when a test says so.
+/// A clock that the test moves.
 #[derive(Clone)]
 struct Time(Arc<AtomicU64>);
 
@@ -126,7 +126,7 @@ impl Running {
         self.caught_up().await;
     }
 
-    /// Sends what is due.
+    /// Sends due notifications.
     async fn send(&self) {
         self.service.send_due().await.unwrap();
     }

@@ -1,4 +1,4 @@
-//! One notification per event, whatever fails, and nothing that cannot be understood stops the rest.
+//! One notification per event after any failure, and a record that cannot be decoded does not stop the rest.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

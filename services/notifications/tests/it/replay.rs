@@ -1,4 +1,4 @@
-//! What was given up is sent again when somebody asks for it.
+//! Given-up notifications are sent again on request.
 
 use aws_sdk_dynamodb::Client;
 use serde_json::json;

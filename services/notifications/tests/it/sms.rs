@@ -1,4 +1,4 @@
-//! Messages by an SMS gateway, whatever it says.
+//! Messages by an SMS gateway, and its answers.
 
 use aws_sdk_dynamodb::Client;
 use events::ORDERS_DEAD_LETTER;

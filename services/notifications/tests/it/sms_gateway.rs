@@ -1,4 +1,4 @@
-//! An SMS gateway that keeps what it is sent, and answers as the tests want.
+//! An SMS gateway that keeps its requests, and answers as the tests want.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -40,7 +40,7 @@ impl SmsGateway {
         url
     }
 
-    /// What it was sent.
+    /// The received requests.
     pub fn requests(&self) -> Vec<(HeaderMap, Value)> {
         self.0.lock().unwrap().requests.clone()
     }

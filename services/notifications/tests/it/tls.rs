@@ -61,7 +61,7 @@ impl Identity {
     }
 }
 
-/// Messages go to this server, which knows us by a password, and which these authorities vouch for.
+/// Messages go to this server, which requires a password and has a certificate of these authorities.
 async fn post_by(server: &MailServer, authority: Option<&PathBuf>) -> Post {
     let mut post = Post::by(server.url()).await;
     post.config.notifications_email_user = Some("shop".to_owned());
@@ -99,7 +99,7 @@ async fn a_server_with_the_certificate_of_another_gets_nothing(dynamodb: Client)
     refused(&dynamodb, &another, Some(&another.authority)).await;
 }
 
-/// The message waits until the server can be trusted, and nothing was said to it.
+/// The message waits until the server can be trusted, and nothing was sent to it.
 async fn refused(dynamodb: &Client, identity: &Identity, authority: Option<&PathBuf>) {
     for (number, encryption) in (1..).zip(identity.encryptions()) {
         let server = MailServer::open_with(encryption, &[]).await;

@@ -1,4 +1,4 @@
-//! What clients may rely on.
+//! The contract with clients.
 
 use axum::http::{Request, StatusCode};
 use chassis::auth::Auth;

@@ -1,4 +1,4 @@
-//! Who may do what, where callers are asked who they are.
+//! The rights of callers, where they must authenticate.
 
 use axum::http::Method;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! The contract of the orders service, the same on every database; and its relay, whatever dies.
+//! The contract of the orders service, the same on every database; and its relay, whichever process dies.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

@@ -1,4 +1,4 @@
-//! Payments: whatever the provider answers, and however late, money and orders agree.
+//! Payments: money and orders agree after any answer of the provider, however late.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::databases::on_each_database;
 use crate::shop::{Reply, Shop};
 
-/// A provider that keeps books: what it was called for, by payment.
+/// A provider that keeps books: its calls, by payment.
 #[derive(Clone, Default)]
 struct Bank(Arc<Mutex<Books>>);
 

@@ -1,4 +1,4 @@
-//! The relay between a real database and a log that fails where it is told to.
+//! The relay between a real database and a log that fails on request.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -302,7 +302,7 @@ async fn an_idle_relay_publishes_an_order_at_once() {
     .await;
 }
 
-/// Waits until the relay says what stops it.
+/// Waits until the relay reports its obstacle.
 async fn sentence(refused: &Refused) -> String {
     let told = async {
         loop {

@@ -64,7 +64,7 @@ async fn add_user(database: &Database) {
     transaction.commit().await.unwrap();
 }
 
-/// Asks until the tables are there.
+/// Repeats the request until the tables are there.
 async fn order_when_ready(url: &str, product: Uuid) {
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let order = json!({"user_id": 1, "items": [{"product_id": product, "quantity": 1}]});

@@ -1,4 +1,4 @@
-//! A shop for tests: the orders service with a catalogue and a user, asked by `oneshot`.
+//! A shop for tests: the orders service with a catalogue and a user, called by `oneshot`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub struct Shop {
     app: Router,
 }
 
-/// What differs between shops.
+/// The differences between shops.
 struct Settings {
     config: Config,
     provider: Arc<dyn Provider>,
@@ -42,7 +42,7 @@ impl Default for Settings {
     }
 }
 
-/// What came back.
+/// The answer.
 pub struct Reply {
     pub status: StatusCode,
     pub headers: HeaderMap,
@@ -57,7 +57,7 @@ impl Shop {
         Self::open_at(database, catalogue, products_url).await
     }
 
-    /// The same, where callers are asked who they are.
+    /// The same, where callers must authenticate.
     pub async fn open_enforced(database: Database, auth: &Auth) -> Self {
         let catalogue = Catalogue::default();
         let products_url = catalogue.serve().await;

@@ -47,7 +47,7 @@ const ORDERS: Expected = Expected {
     ],
 };
 
-/// Runs what a service does first when it starts: it finds its tables up to date, and may change none.
+/// Runs the first step of a service's start: it finds its tables up to date, and may change none.
 fn starts_as(url: &str, name: &str, password: &str) {
     let done = Command::new(env!("CARGO_BIN_EXE_platform"))
         .args(["migrate", "--mysql", &address_as(url, name, password)])

@@ -7,7 +7,7 @@ use crate::shop::{ADMIN, Answer, PASSWORD};
 
 const SECRET: &str = "a secret of these tests and no others";
 
-/// A service that asks who calls, when it is ready.
+/// A service that authenticates its callers, when it is ready.
 fn start(service: &str, secret: &str, arguments: &[&str]) -> Platform {
     let enforced = [
         "--ephemeral",

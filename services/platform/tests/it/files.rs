@@ -1,4 +1,4 @@
-//! Files, where callers are asked who they are: the function is another process, and a service like the others.
+//! Files, where callers must authenticate: the function is another process, and a service like the others.
 
 use serde_json::json;
 

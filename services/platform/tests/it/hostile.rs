@@ -1,4 +1,4 @@
-//! A server that answers what it should not.
+//! A server with hostile answers.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use std::thread;
 /// It serves until the test's process ends.
 pub struct Hostile {
     address: SocketAddr,
-    /// The paths it was asked for.
+    /// The requested paths.
     asked: Arc<Mutex<Vec<String>>>,
 }
 
@@ -33,7 +33,7 @@ impl Hostile {
         format!("http://{}", self.address)
     }
 
-    /// How often it was asked for this path.
+    /// The number of requests for this path.
     pub fn asked(&self, path: &str) -> usize {
         self.asked
             .lock()

@@ -1,4 +1,4 @@
-//! The built binary, as a person meets it: it starts, serves, explains what it cannot do, and stops.
+//! The built binary, as a person meets it: it starts, serves, explains its refusals, and stops.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

@@ -1,6 +1,6 @@
 //! The OWASP API Security Top 10 of 2023, one test for each, against a whole platform with
-//! authentication on. This file tests who callers are and what they may do (API1 to 3, API5),
-//! `resources` what they may use up or send on, and `exposure` what the platform reveals.
+//! authentication on. This file tests the identity and the rights of callers (API1 to 3, API5),
+//! `resources` their use of resources and of other servers, and `exposure` the platform's disclosures.
 
 mod exposure;
 mod resources;

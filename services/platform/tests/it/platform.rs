@@ -31,7 +31,7 @@ fn command(arguments: &[&str]) -> Command {
     command
 }
 
-/// A client that goes where it is told and nowhere else.
+/// A client that follows no redirect and uses no proxy.
 fn client() -> reqwest::blocking::Client {
     let settings = reqwest::blocking::Client::builder()
         .no_proxy()
@@ -65,7 +65,7 @@ impl Platform {
     /// The same with its standard error, and so its log, going there.
     pub fn start_writing(arguments: &[&str], errors: Stdio) -> Self {
         let mut command = command(arguments);
-        // Logs as text go to standard error, so that nothing is written to the pipe that nobody reads any more.
+        // Logs as text go to standard error, so that nothing is written to the pipe without a reader.
         command
             .args(["--port-base", "0", "--log-format", "text"])
             .stdout(Stdio::piped())
@@ -105,7 +105,7 @@ impl Platform {
     /// Starts one service alone on a free port, which it writes into its log.
     pub fn start_alone(service: &str, arguments: &[&str]) -> Self {
         let mut command = command(&[service]);
-        // Nothing but the one line goes to the pipe that nobody reads afterwards.
+        // Nothing but the one line goes to the pipe, which has no reader afterwards.
         command
             .args([
                 "--port-base",
@@ -132,12 +132,12 @@ impl Platform {
         }
     }
 
-    /// Waits until the gateway says that it and everything behind it is well.
+    /// Waits until the gateway reports that it and everything behind it is well.
     pub fn wait_until_healthy(&self) {
         self.wait_for("gateway");
     }
 
-    /// Waits until a part says that it is well.
+    /// Waits until a part reports that it is well.
     pub fn wait_for(&self, part: &str) {
         let url = format!("{}/health", self.url_of(part));
         let deadline = Instant::now() + PATIENCE;
@@ -153,13 +153,13 @@ impl Platform {
         }
     }
 
-    /// What is at this path.
+    /// Returns the document at this path.
     pub fn get(&self, path: &str) -> (u16, Value) {
         let answer = self.client.get(self.url(path)).send().unwrap();
         (answer.status().as_u16(), answer.json().unwrap())
     }
 
-    /// What is at this path, when its `field` has this value.
+    /// Returns the document at this path, once its `field` has this value.
     pub fn get_when(&self, path: &str, field: &str, value: &Value) -> Value {
         let mut body = Value::Null;
         wait_until(path, || {
@@ -182,7 +182,7 @@ impl Platform {
         (answer.status().as_u16(), answer.json().unwrap())
     }
 
-    /// Asks it to stop with this signal; how it ended, and how long that took.
+    /// Stops it with this signal; returns its exit and the time that it took.
     pub fn signal(mut self, name: &str) -> (ExitStatus, Duration) {
         let began = Instant::now();
         let sent = Command::new("kill")

@@ -1,4 +1,4 @@
-//! What it cannot do it says in one line, and exits with a code that is not zero.
+//! A refusal is one line on standard error and an exit code that is not zero.
 
 use std::net::TcpListener;
 
@@ -201,7 +201,7 @@ fn a_flag_that_does_not_exist_is_named() {
     );
 }
 
-/// What it says in the one line that it writes before it fails.
+/// Returns the one line that it writes before it fails.
 fn refusal(arguments: &[&str]) -> String {
     let output = run(arguments);
     let said = String::from_utf8(output.stderr).unwrap();

@@ -9,7 +9,7 @@ use crate::shop::{ADMIN, Answer, PASSWORD};
 
 const SECRET: &str = "a secret of these tests and no others";
 
-/// What the command said, and whether it did what it was asked.
+/// The command's output, and whether it succeeded.
 fn replay(platform: &Platform, arguments: &[&str]) -> (bool, String) {
     let url = platform.url_of("notifications");
     let output = run(&[&["notifications", "replay", "--url", url], arguments].concat());

@@ -1,4 +1,4 @@
-//! It serves, keeps what it was told through a kill, and stops when asked.
+//! It serves, keeps its data through a kill, and stops on request.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,4 +1,4 @@
-//! A platform that asks who calls, and those who call it.
+//! A platform that authenticates its callers, and its callers.
 
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -41,7 +41,7 @@ pub struct Shop {
     visitors: AtomicU16,
 }
 
-/// Somebody with an address of their own, perhaps logged in.
+/// A client with its own address, perhaps logged in.
 pub struct Visitor {
     shop: Arc<Shop>,
     address: String,
@@ -52,7 +52,7 @@ pub struct Visitor {
     pub email: String,
 }
 
-/// What came back.
+/// The answer.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -80,7 +80,7 @@ pub fn shop() -> Arc<Shop> {
 }
 
 impl Shop {
-    /// Somebody without an account, from an address that nobody else has.
+    /// A client without an account, from an address of its own.
     pub fn stranger(self: &Arc<Self>) -> Visitor {
         let number = self.visitors.fetch_add(1, Ordering::Relaxed);
         let address = format!("10.0.{}.{}", number / 256, number % 256);
@@ -93,7 +93,7 @@ impl Shop {
         }
     }
 
-    /// Somebody who has just signed up and logged in.
+    /// A client that has just signed up and logged in.
     pub fn customer(self: &Arc<Self>) -> Visitor {
         let mut visitor = self.stranger();
         let new = json!({"name": "Demo User", "email": visitor.email, "password": PASSWORD});
@@ -199,7 +199,7 @@ impl Visitor {
         self.post("/api/orders", json!({"user_id": self.id, "items": items}))
     }
 
-    /// Asks until the answer is as wanted.
+    /// Repeats the request until the answer is as wanted.
     pub fn get_until(&self, path: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -209,7 +209,7 @@ impl Visitor {
             }
 
             assert!(Instant::now() < deadline, "{path} still says {answer:?}");
-            // The account may ask five times a second.
+            // The account may send five requests a second.
             std::thread::sleep(std::time::Duration::from_millis(200));
         }
     }

@@ -1,4 +1,4 @@
-//! The service does what its description says.
+//! The service conforms to its description.
 
 use chassis::Shutdown;
 use chassis::auth::Auth;

@@ -20,7 +20,7 @@ pub struct Client {
     address: Option<&'static str>,
 }
 
-/// What came back.
+/// The answer.
 pub struct Reply {
     pub status: StatusCode,
     pub location: Option<String>,
@@ -33,7 +33,7 @@ impl Client {
         Self::of(database, &Config::default(), Auth::open()).await
     }
 
-    /// The same, where the service asks who calls.
+    /// The same, where the service authenticates its callers.
     pub async fn enforced(database: Database, config: &Config) -> Self {
         Self::of(database, config, Identities::default().auth).await
     }

@@ -1,4 +1,4 @@
-//! What clients may rely on.
+//! The contract with clients.
 
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};

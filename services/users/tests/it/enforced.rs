@@ -1,4 +1,4 @@
-//! Who may do what, where callers are asked who they are.
+//! The rights of callers, where they must authenticate.
 
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ async fn check(test: impl AsyncFn(Client)) {
         .await;
 }
 
-/// Somebody who has signed up and logged in, and the path of their account.
+/// A user who has signed up and logged in, and the path of the account.
 async fn somebody(client: &Client, email: &str) -> (Client, String) {
     let created = client
         .post(json!({"name": "Demo", "email": email, "password": PASSWORD}))

@@ -1,4 +1,4 @@
-//! Guessing passwords, and what it costs the others.
+//! Guessing passwords, and its cost for others.
 
 use std::time::{Duration, Instant};
 
@@ -50,7 +50,7 @@ async fn guess(client: &Client, mut email: impl FnMut(usize) -> String) -> (usiz
     panic!("{MOST_GUESSES} guesses were not too many");
 }
 
-/// Holds that so many guesses are what the allowance gives: `burst` at once, and one more after each `seconds`.
+/// Asserts that the allowance gives this number of guesses: `burst` at once, and one more after each `seconds`.
 fn assert_allowed((compared, took): (usize, Duration), burst: usize, seconds: u64) {
     let more = usize::try_from(took.as_secs() / seconds).unwrap() + 1;
     let allowed = burst..=burst + more;

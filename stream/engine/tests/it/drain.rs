@@ -1,4 +1,4 @@
-//! A job that is asked to stop commits what is closed, and ends. On a second request, or after its
+//! A job that is to stop commits closed windows, and ends. On a second request, or after its
 //! stop timeout, it ends at once.
 
 use std::sync::Arc;

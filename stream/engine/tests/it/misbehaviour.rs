@@ -1,4 +1,4 @@
-//! What the log does wrong under the schedules besides failing calls: silent brokers, transactions that are open or
+//! Faults of the log under the schedules besides failing calls: silent brokers, transactions that are open or
 //! aborted, gaps, expired records, added partitions, records that no side output takes whole, and a recreated topic.
 //!
 //! Nothing here may change a result. A recreated topic ends the job with a sentence.
@@ -93,7 +93,8 @@ impl Misbehaving {
         }
     }
 
-    /// Draws what the log does wrong in the next life, and does it. Nobody has read what was published since the last life.
+    /// Draws the faults of the log in the next life, and sets them. Records published since the last life were not read
+    /// yet.
     pub fn begin(&mut self, world: &mut World, random: &mut SmallRng) -> Vec<Misbehaviour> {
         let drawn: Vec<_> = Misbehaviour::ALL
             .into_iter()
@@ -184,7 +185,8 @@ fn hold_back(world: &World, partition: u32, random: &mut SmallRng) {
     world.log.hold_back("events", partition, Some(from));
 }
 
-/// Publishes records that are no events and events that are probably late, all larger than the topics of side outputs take.
+/// Publishes records that are no events and events that are probably late, all larger than the topics of side outputs
+/// take.
 fn publish_oversize(world: &mut World, partition: u32, random: &mut SmallRng) {
     world.prepare(&Settings::default());
     for topic in ["events-late", "events-dead-letter"] {

@@ -213,7 +213,7 @@ impl Drop for Repeat {
     }
 }
 
-/// What varies between schedules.
+/// The differences between schedules.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Kind {
     ExactlyOnce,
@@ -274,7 +274,7 @@ impl Kind {
     }
 }
 
-/// What happened in schedules.
+/// The events in schedules.
 #[derive(Default)]
 struct Happened {
     deaths: u64,

@@ -133,7 +133,7 @@ fn side_outputs_that_were_published_before_a_checkpoint_are_not_published_again(
                 wait_until("every dead letter", || {
                     world.log.records("events-dead-letter").len() >= bad
                 });
-                // Twice: it ends at once, whatever it holds.
+                // Twice: it ends at once, with all that it holds.
                 stop.request();
                 stop.request();
                 running.join().unwrap().unwrap();

@@ -28,7 +28,7 @@ const PURE: [&str; 22] = [
     "checkpoint/share.rs",
 ];
 
-/// What pure modules must not use.
+/// The names that pure modules must not use.
 const IMPURE: [&str; 9] = [
     "timely",
     "differential",

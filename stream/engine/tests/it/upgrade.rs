@@ -20,7 +20,7 @@ enum Version {
 }
 
 impl Version {
-    /// Returns the progress of a slot that has committed what arrived before a time.
+    /// Returns the progress of a slot that has committed all arrivals before a time.
     fn progress(self, before: u64) -> Vec<u8> {
         let number = before.to_be_bytes();
         match self {
@@ -113,7 +113,7 @@ fn former_world(version: Version) -> World {
     world
 }
 
-/// Commits what slot 0 has committed of pane 10: the rows of its keys, and the side outputs of
+/// Commits slot 0's part of pane 10: the rows of its keys, and the side outputs of
 /// partition 0. Slot 1 has committed nothing yet.
 fn commit_of_slots(world: &World, version: Version) {
     world.prepare(&Settings::default());

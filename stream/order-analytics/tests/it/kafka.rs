@@ -44,7 +44,7 @@ pub struct Shop {
 }
 
 impl Shop {
-    /// Creates the topic of orders. Returns none, and says so loudly, if no brokers are named.
+    /// Creates the topic of orders. Returns none, and prints a line, if no brokers are named.
     pub fn open() -> Option<Self> {
         let shop = Self::without_topic()?;
         shop.create(&shop.input(), Cleanup::Delete);
@@ -112,7 +112,7 @@ impl Shop {
         publisher.commit(b"").unwrap();
     }
 
-    /// The arguments of the job. It reads to the end of what is there.
+    /// The arguments of the job. It reads to the end of the topic.
     pub fn arguments(&self, settings: &[&str]) -> Vec<String> {
         let checkpoints = format!("file://{}", self.folder.path().display());
         let named = [
@@ -133,7 +133,7 @@ impl Shop {
         arguments
     }
 
-    /// Runs the job until it has read what is there.
+    /// Runs the job until it has read the whole topic.
     pub fn run(&self, settings: &[&str]) -> Result<(), JobError> {
         let program = std::iter::once("order-analytics".to_owned());
         let arguments = Arguments::parse_from(program.chain(self.arguments(settings)));
@@ -203,7 +203,7 @@ impl Shop {
         found
     }
 
-    /// Waits until the brokers know no such topic.
+    /// Waits until the brokers have no such topic.
     pub fn until_deleted(&self, topic: &str) {
         let begun = Instant::now();
         while !matches!(self.log.partitions(topic), Err(LogError::UnknownTopic(_))) {
@@ -231,7 +231,7 @@ pub fn topic_tool(jars: &Path, shop: &Shop, arguments: &[&str]) {
     );
 }
 
-/// The folder of Kafka's jars in the harness's cache. Returns none, and says so loudly, if it is not there.
+/// The folder of Kafka's jars in the harness's cache. Returns none, and prints a line, if it is not there.
 pub fn jars() -> Option<PathBuf> {
     let cache = std::env::var_os("TIDEMARK_CACHE").map(PathBuf::from);
     let cache = cache

@@ -1,7 +1,7 @@
 //! The whole job on a simulated log: orders in, counts and summaries out. [`kafka`] is the same on a real Kafka, which
 //! was misused: progress that is gone, topics that lose records, topics that were recreated.
 //! [`doctor`] looks for faults on a secured Kafka of its own. [`settings`] holds the command line. [`too_large`] shows
-//! there what the limits of topics do to side outputs, of records that other producers ([`raw`]) wrote.
+//! the effect of topics' limits on side outputs, with records that other producers ([`raw`]) wrote.
 
 #![allow(clippy::unwrap_used)]
 

@@ -19,7 +19,7 @@ use stream::Stop;
 /// How long a call of a broker may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Names the brokers, or says loudly that the test is skipped.
+/// Names the brokers, or prints a line that the test is skipped.
 pub fn brokers() -> Option<String> {
     let brokers = std::env::var("TIDEMARK_TEST_BROKERS").ok();
     if brokers.is_none() {

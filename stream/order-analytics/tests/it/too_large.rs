@@ -52,7 +52,7 @@ fn digits(bytes: &[u8]) -> String {
 }
 
 /// Runs the job over bad records between good orders, and returns the side outputs. Every good order is counted, and
-/// each bad one is carried once, whatever the client and the codec.
+/// each bad one is carried once, by either client and with every codec.
 fn dead_letters(limits: (Option<u32>, Option<u32>), bad: &[Raw]) -> Vec<Raw> {
     let brokers = brokers().expect("the caller has asked");
     let mut found = Vec::new();

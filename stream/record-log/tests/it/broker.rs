@@ -1,7 +1,7 @@
 //! Brokers of a test's own: to be configured, restarted and ended, in the versions of Kafka that users have.
 //!
-//! Their jars are in the folders that `TIDEMARK_TEST_KAFKA_JARS` names (separated as in `PATH`), or in the harness's cache. Where
-//! `TIDEMARK_TEST_BROKERS` is not set, or there are no jars of the version, such tests are skipped loudly.
+//! Their jars are in the folders that `TIDEMARK_TEST_KAFKA_JARS` names (separated as in `PATH`), or in the harness's
+//! cache. Where `TIDEMARK_TEST_BROKERS` is not set, or there are no jars of the version, such tests are skipped loudly.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -59,8 +59,8 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Formats and starts a broker of this version with these settings, the first of whose ports is to be listened on. It
-    /// need not be ready yet when this returns. `format` are further arguments for formatting its folder.
+    /// Formats and starts a broker of this version with these settings, the first of whose ports is to be listened on.
+    /// It need not be ready yet when this returns. `format` are further arguments for formatting its folder.
     pub fn start(
         version: &str,
         folder: TempDir,
@@ -98,7 +98,7 @@ impl Broker {
         })
     }
 
-    /// A broker of this version that asks nobody who is calling.
+    /// A broker of this version without authentication.
     pub fn open(version: &str, format: &[&str]) -> Option<Self> {
         let folder = TempDir::new().unwrap();
         let [port, controller] = free_ports();
@@ -173,7 +173,7 @@ log.dirs={}/log
         run(java(&self.jars, class).args(arguments));
     }
 
-    /// Waits for the listener: brokers listen before they know all that they are asked, which callers wait for.
+    /// Waits for the listener: brokers listen before they can answer every request, and callers wait for the rest.
     pub fn await_listener(&mut self) {
         let deadline = Instant::now() + START_LIMIT;
         while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err() {
@@ -217,7 +217,8 @@ pub fn spec(name: &str, partitions: u32) -> TopicSpec {
     }
 }
 
-/// The folder of Kafka's jars of this version; none, and said loudly, if there is none or no broker is to be tested on.
+/// The folder of Kafka's jars of this version; none, with a line about the skipped test, if there is none or no broker
+/// is to be tested on.
 fn jars(version: &str) -> Option<PathBuf> {
     let mut folders = named_folders().unwrap_or_else(cached_folders).into_iter();
     let found = folders.find(|folder| folder.join(format!("kafka_2.13-{version}.jar")).exists());
@@ -292,7 +293,7 @@ pub fn free_ports<const N: usize>() -> [u16; N] {
     listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
-/// What every broker of a test is set to: one replica of everything, and little of all else.
+/// The settings of every broker of a test: one replica of everything, and little of all else.
 pub const SMALL: &str = "auto.create.topics.enable=false
 default.replication.factor=1
 offsets.topic.replication.factor=1

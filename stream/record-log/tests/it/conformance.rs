@@ -1,4 +1,4 @@
-//! What every record log promises, asked of each of them.
+//! The promises of every record log, tested on each of them.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -498,7 +498,7 @@ fn a_record_larger_than_its_topic_takes_is_refused_by_name(log: &dyn RecordLog) 
         ..record(&topic, 0, b"")
     };
 
-    // As compressible as a value can be: what counts is its size before.
+    // As compressible as a value can be: its size before compression counts.
     let largest = vec![b'x'; limit.bytes - empty.size_bytes()];
     let too_large = vec![b'x'; largest.len() + 1];
     let of = |value| NewRecord {
@@ -584,7 +584,7 @@ fn keys_choose_the_partition_that_java_clients_choose(log: &dyn RecordLog) {
         .unwrap();
 
     publisher.commit(&of_number(1)).unwrap();
-    // What a transaction wrote to a partition becomes readable all together.
+    // The records of a transaction on a partition become readable all together.
     let records: Vec<Read> = (0..4)
         .flat_map(|partition| all(log, &topic, partition, 1))
         .collect();

@@ -1,4 +1,4 @@
-//! What only the embedded log promises: it persists, survives a kill, locks its folder, deletes and compacts.
+//! The promises of the embedded log alone: it persists, survives a kill, locks its folder, deletes and compacts.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use crate::subject::{all, assert_values, open_embedded, publish, record, transactional};
 
-/// Where the child process of [`what_was_committed_survives_a_kill`] keeps its log.
+/// The folder of the log of [`what_was_committed_survives_a_kill`]'s child process.
 const CHILD_FOLDER: &str = "TIDEMARK_TEST_CHILD_FOLDER";
 const BATCH: u64 = 100;
 
@@ -106,7 +106,7 @@ fn a_file_that_is_no_log_is_refused() {
     ));
 }
 
-/// The child says each progress after its commit; whatever it said is there after the kill, and nothing in part.
+/// The child prints each progress after its commit; every printed one is there after the kill, and nothing in part.
 #[test]
 fn what_was_committed_survives_a_kill() {
     let folder = TempDir::new().unwrap();

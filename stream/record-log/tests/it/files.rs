@@ -1,4 +1,4 @@
-//! What a topic that is read from files promises, and that all other topics are those of the log
+//! The promises of a topic that is read from files; all other topics are those of the log
 //! beside it.
 
 use std::fs;

@@ -1,4 +1,4 @@
-//! What a Kafka that asks who is calling, and what he may do, refuses to either client: by name, and at once.
+//! The refusals of a Kafka with authentication and authorization to either client: by name, and at once.
 //!
 //! The broker is this test's own: SASL PLAIN over plain text, and Kafka's authorizer.
 
@@ -50,7 +50,7 @@ fn what_is_denied_is_named_and_never_unavailable() {
 
 /// Gives each user all rights but the one that its name lacks.
 fn grant(guarded: &Guarded) {
-    // The last is where earlier versions kept progress: whether it exists is asked when a publisher has none.
+    // Earlier versions kept progress in the last one: a publisher without progress looks for it.
     let topics = [
         "--topic",
         "orders",
@@ -67,7 +67,7 @@ fn grant(guarded: &Guarded) {
     guarded.allow(&["mute", "nameless", "writeless"], &reading, &progress);
     guarded.allow(&["mute", "nameless"], &["Write"], &progress);
 
-    // Who coordinates this group may be asked, and no more.
+    // Only the coordinator of this group may be looked up.
     guarded.allow(&["mute"], &["Describe"], &["--group", "described"]);
     guarded.allow(&["mute"], &["Read"], &["--topic", "orders"]);
 
@@ -148,7 +148,7 @@ fn denied_publishing(guarded: &Guarded, client: Client) {
     );
 }
 
-/// A caller whom the broker does not know, and one whose password is wrong: every call says so.
+/// A caller that the broker does not have, and one with a wrong password: every call reports it.
 fn unknown_callers(guarded: &Guarded, client: Client) {
     let wrong = match client {
         Client::Librdkafka => "Kafka does not accept this user name or password (SASL)",
@@ -210,7 +210,7 @@ fn poll_until_refused(reader: &mut dyn Reader) -> LogError {
     panic!("reading was not refused");
 }
 
-/// A broker that knows these users.
+/// A broker with these users.
 struct Guarded {
     broker: Broker,
 }

@@ -1,4 +1,4 @@
-//! What only the logs on Kafka promise.
+//! The promises of the logs on Kafka alone.
 
 use std::time::Duration;
 
@@ -105,7 +105,7 @@ fn the_end_lies_behind_aborted_records_and_markers() {
     }
 
     let end_while_open = log.offsets(&topic).unwrap()[0].end;
-    // What is behind an open transaction is not readable, and may be committed: such an end is none.
+    // Records behind an open transaction are not readable, and may be committed: such an end does not count.
     let mut waiting = log.reader(&topic, &[(0, 0)]).unwrap();
     let before_end = std::time::Instant::now() + Duration::from_secs(2);
     let mut read = 0;
@@ -171,7 +171,7 @@ fn hide_no_progress(log: &dyn RecordLog) {
     assert_eq!(transactional(log, &id).progress(), Some(&b"behind"[..]));
 }
 
-/// A producer with a transaction that holds a record on the partition, and that nobody ends but the brokers.
+/// A producer with a transaction that holds a record on the partition, and that only the brokers end.
 fn open_transaction(topic: &str, partition: u32) -> BaseProducer {
     let producer: BaseProducer = ClientConfig::new()
         .set(
@@ -213,7 +213,7 @@ fn bound_records_and_batches(log: &dyn RecordLog) {
         "{refused}"
     );
 
-    // What does not compress fills batches of their whole size.
+    // Bytes that do not compress fill batches of their whole size.
     let values: Vec<Vec<u8>> = (0..200_u32).map(|n| noise(n, 1_000)).collect();
     for value in &values {
         publisher.send(record(&topic, 0, value)).unwrap();

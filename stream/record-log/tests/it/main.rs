@@ -1,6 +1,6 @@
-//! One conformance suite for every record log, and what only one of them promises.
+//! One conformance suite for every record log, and the promises of single ones.
 //!
-//! The suite runs on Apache Kafka when `TIDEMARK_TEST_BROKERS` names brokers, and says loudly when it does not.
+//! The suite runs on Apache Kafka when `TIDEMARK_TEST_BROKERS` names brokers, and prints a line when it is skipped.
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 

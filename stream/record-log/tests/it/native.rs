@@ -1,4 +1,4 @@
-//! What only the log on Kafka by our own client promises.
+//! The promises of the log on Kafka by our own client alone.
 
 use std::time::Duration;
 
@@ -160,7 +160,7 @@ fn many_partitions_are_read_by_one_reader() {
     let from: Vec<(u32, u64)> = (0..PARTITIONS).map(|partition| (partition, 0)).collect();
     let mut reader = log.reader(&topic, &from).unwrap();
 
-    // In an order that leaves what was fetched of the others waiting.
+    // In an order that leaves the fetched records of the others waiting.
     for partition in (0..PARTITIONS).rev() {
         let mut records = Vec::new();
         poll_until(&mut *reader, partition, &mut records, |_, records| {

@@ -1,4 +1,4 @@
-//! TLS and SASL of the client of our own: what fits is read by, and what does not fit is named.
+//! TLS and SASL of our own client: matching settings read, and mismatches are named.
 //!
 //! The broker is this test's own. Each of its listeners is secured in another way, by certificates that the test
 //! issues.
@@ -173,7 +173,7 @@ fn sessions_are_renewed(secured: &Secured) {
     });
     assert_eq!(polled.next_offset, secured.end());
 
-    // Connections of the publisher, and for what is asked now and then, were idle meanwhile.
+    // Connections of the publisher, and those for rare requests, were idle meanwhile.
     assert_eq!(log.partitions("orders").unwrap(), 1);
     publisher.send(record(&published, 0, b"after")).unwrap();
     publisher.commit(b"2").unwrap();
@@ -258,7 +258,7 @@ impl Secured {
         Some(Self { broker, ports })
     }
 
-    /// Publishes what is read in all ways.
+    /// Publishes the records that are read in all ways.
     fn await_broker(&self) {
         let log = self.log("OPEN", "plaintext", &[]);
         create_when_ready(&*log, &["orders"]);

@@ -1,4 +1,4 @@
-//! What only the simulated log promises: faults where the plan wants them.
+//! The promise of the simulated log alone: faults where the plan wants them.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

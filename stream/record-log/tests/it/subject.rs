@@ -1,4 +1,4 @@
-//! The logs under test, and what tests do with them.
+//! The logs under test, and operations on them.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use tempfile::TempDir;
 /// Longer than anything takes that works.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How soon it is polled again for an end: that it is confirmed wakes nobody.
+/// The pause before another poll for an end: its confirmation wakes no reader.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// A log, and whatever must live as long.
+/// A log, and the values that must live as long.
 pub struct Subject {
     pub log: Arc<dyn RecordLog>,
     _folder: Option<TempDir>,
@@ -58,7 +58,7 @@ pub fn open_embedded(folder: &Path) -> Result<Arc<dyn RecordLog>, LogError> {
     })
 }
 
-/// None, and said loudly, when no brokers are named.
+/// Returns none, and prints a line, when no brokers are named.
 pub fn kafka() -> Option<Subject> {
     on_kafka(|brokers| LogSettings::Kafka {
         brokers,
@@ -144,7 +144,7 @@ pub fn publish(log: &dyn RecordLog, topic: &str, partition: u32, values: &[&[u8]
     publisher.commit(&of_number(1)).unwrap();
 }
 
-/// Reads the partition until the log says that it ends.
+/// Reads the partition until the log confirms its end.
 pub fn read_to_end(reader: &mut dyn Reader, partition: u32) -> (Vec<Read>, Polled) {
     let mut records = Vec::new();
     let polled = poll_until(reader, partition, &mut records, |polled, _| {

@@ -1,4 +1,4 @@
-//! API8 and API9: what errors, headers, ports and undescribed paths reveal.
+//! API8 and API9: disclosures by errors, headers, ports and undescribed paths.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,5 @@
-//! ARCHITECTURE.md is true: the tests that it names exist, each invariant names its test, and
-//! the invariants about dependencies between crates hold.
+//! ARCHITECTURE.md is true: the tests and the files that it names exist, each invariant names its
+//! test, and the invariants about dependencies between crates hold.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -67,6 +67,22 @@ fn missing_tests(text: &str, sources: &[Source]) -> Vec<String> {
     missing
 }
 
+/// Returns the Rust files that the text names and that do not exist.
+fn missing_files<'a>(text: &'a str, sources: &[Source]) -> Vec<&'a str> {
+    let is_file = |name: &&str| name.ends_with(".rs") && !name.contains(char::is_whitespace);
+    let exists = |name: &str| {
+        let end = format!("/{name}");
+        let mut paths = sources.iter().map(|source| &source.path);
+        paths.any(|path| path == name || path.ends_with(&end))
+    };
+
+    let quoted = text.split('`').skip(1).step_by(2);
+    quoted
+        .filter(is_file)
+        .filter(|name| !exists(name))
+        .collect()
+}
+
 /// Tests have names of at least four words; nothing else in the text has.
 fn is_test_name(text: &str) -> bool {
     let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
@@ -90,6 +106,7 @@ fn each_named_test_exists_and_each_invariant_is_held() {
 
     assert!(text.matches("**Invariant:**").count() > 15);
     assert_eq!(missing_tests(&text, &all), Vec::<String>::new());
+    assert_eq!(missing_files(&text, &all), Vec::<&str>::new());
     assert_eq!(unheld(&text), Vec::<&str>::new());
 }
 
@@ -110,6 +127,19 @@ fn a_missing_test_and_an_invariant_without_one_are_found() {
         ("Held by `one_is_not` and `is_not_two_at`.", 1),
     ] {
         assert_eq!(missing_tests(text, &sources).len(), problems, "{text}");
+    }
+
+    for (text, problems) in [
+        (
+            "Held by `tests/it/one.rs`, as `services/orders/tests/it/one.rs`.",
+            0,
+        ),
+        ("Held by `it/one.rs`. No code: tests/it/two.rs.", 0),
+        ("Held by `tests/it/two.rs`.", 1),
+        ("Held by `ne.rs` and by `orders/it/one.rs`.", 2),
+        ("Held by `services/orders/tests/it/one.rs.rs`.", 1),
+    ] {
+        assert_eq!(missing_files(text, &sources).len(), problems, "{text}");
     }
 
     let text = "**Invariant:** one.\n\n**Invariant:** two. Held by `x`.\n\nNo invariant.";

@@ -17,7 +17,7 @@ resource "aws_eks_cluster" "this" {
     public_access_cidrs     = var.cluster.public_endpoint ? var.admin_cidrs : null
   }
 
-  # Rights in the cluster are access entries (people.tf): whoever happens to apply first has none by that.
+  # Rights in the cluster are access entries (people.tf): the first to apply has none by that.
   access_config {
     authentication_mode                         = "API"
     bootstrap_cluster_creator_admin_permissions = false

@@ -60,7 +60,7 @@ locals {
   }
 }
 
-# Helm and kubectl do this once, and again when something named here changes; whatever comes after is Argo CD's and Git's.
+# Helm and kubectl do this once, and again when something named here changes; all later changes are Argo CD's and Git's.
 resource "terraform_data" "argocd" {
   count = var.argocd == null ? 0 : 1
 
@@ -82,7 +82,7 @@ resource "terraform_data" "argocd" {
   depends_on = [aws_eks_access_policy_association.admin, aws_eks_addon.this]
 }
 
-# --- The release workflow (.github/workflows/release.yml) pushes images as this role: GitHub says which repository's which
+# --- The release workflow (.github/workflows/release.yml) pushes images as this role: GitHub attests which repository's which
 # environment runs, and no key is kept there.
 
 resource "aws_iam_openid_connect_provider" "github" {
@@ -123,7 +123,7 @@ resource "aws_iam_role_policy" "release" {
     Version = "2012-10-17"
     Statement = [
       {
-        # Logging in knows no resources.
+        # Logging in has no resources.
         Sid      = "LogsIn"
         Effect   = "Allow"
         Action   = "ecr:GetAuthorizationToken"

@@ -8,7 +8,7 @@ resource "aws_route53_resolver_endpoint" "inbound" {
   protocols          = ["Do53"]
   security_group_ids = [aws_security_group.this["resolver"].id]
 
-  # Beside the brokers: their route table knows the way back.
+  # Beside the brokers: their route table has the way back.
   dynamic "ip_address" {
     for_each = slice(local.zones, 0, 2)
     content {
@@ -19,7 +19,7 @@ resource "aws_route53_resolver_endpoint" "inbound" {
 }
 
 # --- The shop's name: a certificate for it, which the load balancer controller finds by the Ingress' host. The name itself is
-# kept by external-dns (helm/argocd), which knows where the load balancer is.
+# kept by external-dns (helm/argocd), which finds the load balancer.
 
 resource "aws_acm_certificate" "shop" {
   count = var.domain == null ? 0 : 1

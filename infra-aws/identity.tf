@@ -4,7 +4,7 @@
 locals {
   table_arns = { for name, table in aws_dynamodb_table.this : name => [table.arn, "${table.arn}/index/*"] }
 
-  # A table under our key can be read by whoever may use the key through DynamoDB.
+  # A table under our key can be read by every identity that may use the key through DynamoDB.
   use_data_key = {
     Sid      = "TablesKey"
     Effect   = "Allow"
@@ -146,7 +146,7 @@ locals {
           Resource = "${aws_s3_bucket.this["uploads"].arn}/${local.uploads_prefix}*"
         },
         {
-          # Without it S3 says of an object that is gone that it may not be read.
+          # Without it S3 answers for a missing object that it may not be read.
           Sid      = "KnowsWhatIsGone"
           Effect   = "Allow"
           Action   = "s3:ListBucket"
@@ -186,7 +186,7 @@ locals {
           Resource = "${aws_cloudwatch_log_group.this["file-processor"].arn}:*"
         },
         {
-          # X-Ray knows no resources.
+          # X-Ray has no resources.
           Sid      = "Traces"
           Effect   = "Allow"
           Action   = ["xray:PutTelemetryRecords", "xray:PutTraceSegments"]

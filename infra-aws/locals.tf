@@ -17,7 +17,7 @@ locals {
   private_cidrs  = { for index, zone in local.zones : zone => cidrsubnet(var.vpc_cidr, 3, 1 + index) }
   nat_zones      = toset(var.nat_per_zone ? local.zones : slice(local.zones, 0, 1))
 
-  # Cloud DNS forwards queries from this range, whatever the VPC's own addresses are.
+  # Cloud DNS forwards queries from this range, for all addresses of the VPC.
   # https://cloud.google.com/dns/docs/zones/zones-overview#firewall-rules
   cloud_dns_cidr = "35.199.192.0/19"
 

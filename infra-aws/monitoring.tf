@@ -12,7 +12,7 @@ locals {
     vpn            = "/aws/vpn/${local.name}"
   }
 
-  # One row an alarm. `missing` says what silence means.
+  # One row an alarm. `missing` is the meaning of silence.
   alarms = merge({
     database-cpu = {
       what   = "MySQL has been busy for a quarter of an hour"
@@ -103,7 +103,7 @@ resource "aws_sns_topic_policy" "alarms" {
   })
 }
 
-# SNS asks the address whether it agrees: until its link is followed, nobody is told.
+# SNS sends the address a link: until it is followed, no message is delivered.
 resource "aws_sns_topic_subscription" "email" {
   topic_arn = aws_sns_topic.alarms.arn
   protocol  = "email"

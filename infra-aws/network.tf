@@ -8,7 +8,7 @@ resource "aws_vpc" "this" {
   tags = { Name = local.name }
 }
 
-# Whatever names no security group gets one that allows nothing.
+# A resource that names no security group gets one that allows nothing.
 resource "aws_default_security_group" "closed" {
   vpc_id = aws_vpc.this.id
 

@@ -78,7 +78,7 @@ locals {
     Version = "2012-10-17"
     Statement = [
       {
-        # Describing knows no resources.
+        # Describing has no resources.
         Sid    = "Looks"
         Effect = "Allow"
         Action = [
@@ -107,7 +107,7 @@ locals {
   traces_policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{
-      # X-Ray knows no resources.
+      # X-Ray has no resources.
       Sid      = "Traces"
       Effect   = "Allow"
       Action   = ["xray:GetSamplingRules", "xray:GetSamplingTargets", "xray:PutTelemetryRecords", "xray:PutTraceSegments"]
@@ -119,7 +119,7 @@ locals {
     Version = "2012-10-17"
     Statement = [
       {
-        # Listing knows no resources.
+        # Listing has no resources.
         Sid      = "Looks"
         Effect   = "Allow"
         Action   = ["route53:ListHostedZones", "route53:ListHostedZonesByName", "route53:ListTagsForResources"]
@@ -147,7 +147,7 @@ locals {
     Version = "2012-10-17"
     Statement = [
       {
-        # Describing knows no resources.
+        # Describing has no resources.
         Sid    = "Looks"
         Effect = "Allow"
         Action = [
@@ -172,7 +172,7 @@ locals {
         Condition = { StringEquals = { "aws:RequestTag/${local.cluster_tag}" = local.name } }
       },
       {
-        # A Create call with tags is asked for AddTags on what it makes, which has no tags yet.
+        # A Create call with tags needs AddTags on the new resource, which has no tags yet.
         Sid      = "MarksWhatItMakes"
         Effect   = "Allow"
         Action   = "elasticloadbalancing:AddTags"

@@ -62,7 +62,7 @@ locals {
   # External Secrets fills in whose it is.
   mysql_address = "mysql://{{ .mysql_user | urlquery }}:{{ .mysql_password | urlquery }}@${aws_db_instance.this.address}:3306/tidemark?ssl-mode=REQUIRED"
 
-  # In the shape of helm/values.yaml: what only this configuration knows.
+  # In the shape of helm/values.yaml: the values of this configuration.
   helm_values = {
     image = { repository = aws_ecr_repository.this.repository_url }
     stores = {

@@ -1,6 +1,6 @@
 # How people come in: who administers the cluster, and the way to an API that has no public address.
 
-# Whoever applies this is one of them, or the bootstrap of Argo CD is refused.
+# The person who applies this is one of them, or the bootstrap of Argo CD is refused.
 resource "aws_eks_access_entry" "admin" {
   for_each = var.cluster_admins
 
@@ -67,8 +67,8 @@ resource "aws_launch_template" "way_in" {
 
 resource "aws_instance" "way_in" {
   #checkov:skip=CKV_AWS_8:The launch template encrypts its disk
-  #checkov:skip=CKV_AWS_79:The launch template asks for tokens
-  #checkov:skip=CKV_AWS_126:It forwards a few connections a week; nobody looks at its minutes
+  #checkov:skip=CKV_AWS_79:The launch template requires tokens
+  #checkov:skip=CKV_AWS_126:It forwards a few connections a week; its minutes are of no interest
   #checkov:skip=CKV_AWS_135:EBS-optimised, as every machine of its generation is
   #checkov:skip=CKV2_AWS_41:The launch template gives it its role
   count = local.private_api ? 1 : 0

@@ -1,5 +1,5 @@
 # Keys, and secrets without their values in any file, plan or state: passwords come by an ephemeral variable, go to Secrets
-# Manager by a write-only argument, and are read there by whoever is named in identity.tf.
+# Manager by a write-only argument, and are read there by the identities in identity.tf.
 
 locals {
   keys = {
@@ -31,7 +31,7 @@ locals {
     ]
   }
 
-  # Whose passwords Kafka knows, and the secrets that hold them. One each, so that one can be withdrawn.
+  # The users of Kafka, and the secrets with their passwords. One each, so that one can be withdrawn.
   kafka_users = {
     services = "AmazonMSK_${local.name}"
     stream   = "AmazonMSK_${local.name}-stream"

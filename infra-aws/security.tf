@@ -94,7 +94,7 @@ resource "aws_vpc_security_group_ingress_rule" "from_admins" {
   to_port           = 443
 }
 
-# The resolver alone opens connections of its own: it asks the VPC's DNS server.
+# The resolver alone opens connections of its own: it queries the VPC's DNS server.
 resource "aws_vpc_security_group_egress_rule" "resolver" {
   for_each = toset(["tcp", "udp"])
 

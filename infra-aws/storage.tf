@@ -178,7 +178,7 @@ resource "aws_dynamodb_table" "this" {
   deletion_protection_enabled = var.protect
 }
 
-# --- S3: what people upload, the stream job's checkpoints where it runs in this cluster, and a bucket that says who read them
+# --- S3: what people upload, the stream job's checkpoints where it runs in this cluster, and a bucket with the log of their readers
 
 locals {
   buckets = {
@@ -193,7 +193,7 @@ resource "aws_s3_bucket" "this" {
   #checkov:skip=CKV_AWS_144:One region: uploads can be sent again, what was made of them is in DynamoDB with point-in-time recovery
   #checkov:skip=CKV_AWS_18:checkpoints and uploads log into access-logs; logging the log would only feed itself
   #checkov:skip=CKV_AWS_145:checkpoints and uploads are under our key; S3 delivers access logs only to buckets under its own
-  #checkov:skip=CKV2_AWS_62:uploads tells the file processor; nobody waits for the others
+  #checkov:skip=CKV2_AWS_62:uploads notifies the file processor; the others have no listener
   #checkov:skip=CKV2_AWS_6:Each bucket has one below; the check loses one of two in for_each, tests/check_state.py does not
   #checkov:skip=CKV2_AWS_61:As CKV2_AWS_6
   #checkov:skip=CKV_AWS_19:As CKV2_AWS_6

@@ -1,5 +1,5 @@
 # Kafka: three brokers, one a zone. Programs come by password over TLS (SASL/SCRAM, port 9096: librdkafka needs no callback for
-# it), people and their tools by IAM (port 9098). Without TLS, or without a name, nobody comes in.
+# it), people and their tools by IAM (port 9098). Connections without TLS or without a name are refused.
 
 resource "aws_msk_configuration" "this" {
   # A version of Kafka has a configuration of its own, made before the one it replaces is gone: so it has its own name, too.

@@ -52,7 +52,7 @@ resource "aws_vpn_connection" "gcp" {
   customer_gateway_id = aws_customer_gateway.gcp[each.key].id
   static_routes_only  = false
 
-  # Made by AWS and kept in Secrets Manager: the state knows where the pre-shared keys are, not what they are.
+  # Made by AWS and kept in Secrets Manager: the state has the place of the pre-shared keys, not the keys.
   preshared_key_storage = "SecretsManager"
 
   tunnel1_inside_cidr                  = local.tunnel_cidrs[each.key][0]

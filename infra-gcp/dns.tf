@@ -1,4 +1,4 @@
-# Brokers announce names under kafka.<region>.amazonaws.com that resolve to addresses in the VPC on AWS: asked there, by VPN.
+# Brokers announce names under kafka.<region>.amazonaws.com that resolve to addresses in the VPC on AWS: resolved there, by VPN.
 
 resource "google_dns_managed_zone" "brokers" {
   #checkov:skip=CKV_GCP_16:DNSSEC is for public zones; this one forwards, inside the tunnel

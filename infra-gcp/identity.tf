@@ -41,8 +41,8 @@ resource "google_secret_manager_secret_iam_member" "job" {
   member    = google_service_account.job.member
 }
 
-# --- Google to AWS: nothing to make. AWS knows accounts.google.com; infra-aws lets this account's number take one role.
-# The job asks its machine for a token of that audience and trades it at AWS's token service.
+# --- Google to AWS: nothing to make. AWS trusts accounts.google.com; infra-aws lets this account's number take one role.
+# The job gets from its machine a token of that audience and trades it at AWS's token service.
 
 # --- AWS to Google: the pipeline that runs there uploads a binary as this account, by proving its AWS role.
 
@@ -72,7 +72,7 @@ resource "google_iam_workload_identity_pool_provider" "aws" {
     account_id = var.aws.account
   }
 
-  # Only this role of this account gets in, whatever is granted behind.
+  # Only this role of this account is admitted; later grants do not widen that.
   attribute_mapping = {
     "google.subject"     = "assertion.arn"
     "attribute.aws_role" = "assertion.arn.extract('assumed-role/{role}/')"

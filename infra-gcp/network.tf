@@ -52,7 +52,7 @@ resource "google_compute_router" "this" {
   network = google_compute_network.this.id
   region  = var.region
 
-  # AWS is told of the subnet and of the range that DNS queries come from: without the latter, answers find no way back.
+  # AWS gets the routes of the subnet and of the range that DNS queries come from: without the latter, answers find no way back.
   bgp {
     asn               = 64514
     advertise_mode    = "CUSTOM"

@@ -30,7 +30,7 @@ locals {
     ])
   })
 
-  # dataproc: there is no job type for a native program. YARN's own example application, DistributedShell, gives one: it asks for
+  # dataproc: there is no job type for a native program. YARN's own example application, DistributedShell, gives one: it requests
   # containers, puts our two files into each and runs a command there.
   distributed_shell = "/usr/lib/hadoop-yarn/hadoop-yarn-applications-distributedshell.jar"
 

@@ -145,7 +145,7 @@ CLUSTER = dashboard(
     ],
 )
 
-# Of several processes one writes the checkpoints, and each knows the watermarks of its own workers; none yet is 0.
+# Of several processes one writes the checkpoints, and each has the watermarks of its own workers; none yet is 0.
 WATERMARK_DELAY = "max(tidemark_job_watermark_delay_ms) / 1000"
 CHECKPOINT_AGE = "max(tidemark_job_checkpoint_age_ms) / 1000"
 COMMITTED_AGE = "time() - max(tidemark_job_checkpoint_boundary_ms > 0) / 1000"

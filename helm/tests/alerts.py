@@ -60,7 +60,7 @@ class Topic(http.server.ThreadingHTTPServer):
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def handle_error(self, request, client_address):
-        """Alertmanager hangs up when it ends; a message that was not answered counts as told."""
+        """Alertmanager hangs up when it ends; a message that was not answered counts as delivered."""
 
 
 class Publish(http.server.BaseHTTPRequestHandler):
@@ -214,7 +214,7 @@ def wait_for(condition, at_most):
     return False
 
 
-# --- What is told, and what is wrong with it
+# --- The messages, and their faults
 
 
 class Told:
@@ -231,7 +231,7 @@ class Told:
 
 
 def findings(config, chart, patience):
-    """What is wrong with how people are told, by an Alertmanager with this configuration."""
+    """The faults in the messages of an Alertmanager with this configuration."""
     topic = Topic()
     told = Told(topic)
     wanted = [*chart, HIDING[0], *NOT_HIDDEN, *TOGETHER, *OF_TWO_JOBS]

@@ -38,7 +38,7 @@ at_their_least() { # what the autoscalers own is where they bring it
     awk -F= '$1 != $2 { print; bad = 1 } END { exit bad }'
 }
 
-# Each object with its generation, which the API server raises with every change of what is asked for.
+# Each object with its generation, which the API server raises with every change of the specification.
 versions() {
   kubectl -n "$environment" get service,deployment,job,configmap,serviceaccount,networkpolicy,pdb,hpa,ingress,externalsecret,secretstore,servicemonitor,prometheusrule \
     -l app.kubernetes.io/managed-by=Helm -o json | python3 -c 'import json, sys

@@ -49,7 +49,7 @@ def pods():
 
 
 def use(path, users, costs, pace):
-    """Tells the metrics API what the services use; all at once, for it is read at any time."""
+    """Sets the services' use in the metrics API; all at once, because it is read at any time."""
     usage = {name: {"cpu_m": users * pace[name] * costs[name]["cpu_us_per_iteration"] / 1000, "memory_mib": costs[name]["memory_mib"]} for name in BOUNDS}
     partial = pathlib.Path(f"{path}.new")
     partial.write_text(json.dumps(usage))

@@ -5,7 +5,7 @@
 #   helm/tests/image.sh [program]      the last stage alone, around a program that is built: target/release/platform unless given
 #   helm/tests/image.sh --whole        all of it, as written; with OPT_LEVEL=0, without optimising: ten minutes of two cores
 #
-# Needs root, buildah, mmdebstrap and openssl of Debian 12. No registry of images is asked: the bases are played, distroless by the
+# Needs root, buildah, mmdebstrap and openssl of Debian 12. No registry of images is used: the bases are played, distroless by the
 # Debian packages that it is made of, Rust's by Debian with gcc, g++, make and perl and this machine's toolchain.
 # The Dockerfile's caches stay in /var/tmp/buildah-cache.
 set -uo pipefail

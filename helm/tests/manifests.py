@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What must hold for the rendered manifests, whatever the values; and proof that each check sees the mistake it is for.
+"""The rules of the rendered manifests for all values; and proof that each check sees the mistake it is for.
 
   manifests.py rendered.yaml …      checks them; a file's name says the environment
   manifests.py --mistakes file      plants one mistake after the other into a copy, each of which must be noticed
@@ -294,7 +294,7 @@ def mistakes(manifests):
 
 
 def unnoticed(original):
-    """Plants every mistake into a copy of its own; says which ones nobody saw."""
+    """Plants every mistake into a copy of its own; returns those that no check saw."""
     for i in range(len(mistakes(original))):
         manifests = Manifests(copy.deepcopy(original))
         check, plant = mistakes(manifests)[i]

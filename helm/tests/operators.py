@@ -19,7 +19,7 @@ import tempfile
 import documents
 
 ARGOCD = pathlib.Path(__file__).resolve().parents[1] / "argocd"
-# Behind the controller that Argo CD enables on EKS alone, with what infra-aws tells it.
+# Behind the controller that Argo CD enables on EKS alone, with the values of infra-aws.
 EKS = "loadBalancers.enabled=true,loadBalancers.clusterName=tests,loadBalancers.region=eu-central-1,loadBalancers.vpcId=vpc-0"
 
 
@@ -33,7 +33,7 @@ def app_of_apps():
 
 
 def operators():
-    """The Applications of the operators, in the order of their waves; metrics-server last: what it announces, nobody answers."""
+    """The Applications of the operators, in the order of their waves; metrics-server last: its API has no server here."""
     found = [d for d in app_of_apps() if d["kind"] == "Application" and "chart" in d["spec"].get("source", {})]
     wave = "argocd.argoproj.io/sync-wave"
     return sorted(found, key=lambda d: (d["metadata"]["name"] == "metrics-server", int(d["metadata"]["annotations"][wave])))

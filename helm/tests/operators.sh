@@ -9,7 +9,7 @@ set -uo pipefail
 source "$(dirname "$0")/cluster/up.sh"
 needs etcd kubernetes kwok
 
-if [ -z "${TIDEMARK_ALONE:-}" ]; then # the namespace that the drill runs in reaches nobody
+if [ -z "${TIDEMARK_ALONE:-}" ]; then # the namespace that the drill runs in has no network
   charts=${1:-$tools/charts}
   mkdir -p "$charts"
   while read -r chart version repository; do
@@ -29,7 +29,7 @@ rendered() { # operator, chart, namespace
   helm template "$1" "$charts/$2" --namespace "$3" --include-crds --kube-version 1.35 --values "$work/$1.values.json" --skip-tests >"$work/$1.yaml"
 }
 
-# Definitions first, as Argo CD does it; webhooks are tried and not kept, for nobody would answer them.
+# Definitions first, as Argo CD does it; webhooks are tried and not kept, because they have no server here.
 accepted() { # operator
   judge split "$work/$1.yaml" "$work/$1" &&
     { [ ! -s "$work/$1/definitions" ] || { kubectl apply --server-side -f "$work/$1/definitions" && kubectl wait --for=condition=Established -f "$work/$1/definitions" --timeout=60s; }; } &&

@@ -102,7 +102,7 @@ def ends(process, pod):
 
 
 def serves(process, pod):
-    """A server: it becomes live, then ready, and ends in order when it is told to."""
+    """A server: it becomes live, then ready, and ends in order on request."""
     live = wait_for(pod["port"], "/health/live", process, pod["starts_within"])
     ready = wait_for(pod["port"], "/health/ready", process, 30) if live is not None else None
     if ready is None:

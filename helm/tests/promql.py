@@ -92,7 +92,7 @@ def wait_for_prometheus():
 
 
 def verdicts():
-    """Asks everything; returns how many had data, how many had none, and how many are the cluster's."""
+    """Runs all queries; returns the numbers of those with data, without data, and of the cluster's."""
     counts = {"data": 0, "nothing": 0, "cluster": 0}
     for entry in expressions.expressions():
         if is_of_the_cluster(entry["expr"]):

@@ -33,7 +33,7 @@ def strict(node):
 
 
 def file_name(kind, group, version):
-    """What kubeconform asks for."""
+    """The schemas that kubeconform reads."""
     first = group.split(".")[0]
     return "-".join(part for part in (kind.lower(), first, version) if part) + ".json"
 

@@ -5,7 +5,7 @@
 #
 #   helm/tests/selfheal.sh
 #
-# Two things differ from an installation: Git is asked every 5 s instead of every 3 minutes, so that what is measured is the
+# Two things differ from an installation: Git is read every 5 s instead of every 3 minutes, so that the measured time is the
 # work and not the waiting; and the operators, whose charts are elsewhere, are left out and played.
 set -uo pipefail
 source "$(dirname "$0")/cluster/up.sh"
@@ -36,7 +36,7 @@ argo_settings() {
   done
   kubectl -n argocd patch secret argocd-secret --type=merge -p "{\"stringData\":{\"server.secretkey\":\"$(openssl rand -hex 16)\"}}" >/dev/null
   kubectl -n argocd patch configmap argocd-cm --type=merge -p '{"data":{"timeout.reconciliation":"5s","timeout.reconciliation.jitter":"0s"}}' >/dev/null
-  # The settings that the app of apps asks of an installation, from the file that an installation is given.
+  # The settings that the app of apps needs of an installation, from the file that an installation is given.
   lua="$(sed -n '/argoproj.io_Application/,$p' "$helm_folder/argocd/argo-cd-values.yaml" | sed '1d; s/^      //')" \
     python3 -c 'import json, os; print(json.dumps({"data": {"resource.customizations.health.argoproj.io_Application": os.environ["lua"]}}))' \
     >"$work/health.json"

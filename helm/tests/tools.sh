@@ -39,7 +39,7 @@ needs_go() { # tool
   command -v go >/dev/null || { echo "$1 is built from its Go module, and there is no Go: install it (https://go.dev/dl), or put $1 into $tools/bin" >&2; exit 1; }
 }
 
-# is_pinned tool: it was built from the module of that version and hash, as the program itself says.
+# is_pinned tool: it was built from the module of that version and hash, by the program's own build information.
 is_pinned() {
   local version=${modules[$1]#*@} said
   [ -x "$tools/bin/$1" ] || return
@@ -77,7 +77,7 @@ unpack_prometheus() { # Debian's package: promtool and the server, without insta
   rm -r "$work"
 }
 
-make_schemas() { # for kubeconform, from what Go modules carry; the folder's name says of which kinds and versions
+make_schemas() { # for kubeconform, from what Go modules carry; the folder's name has their kinds and versions
   [ -d "$tools/$schemas" ] && return
   echo "making schemas of Kubernetes $kubernetes and the operators" >&2
   local argo operator secrets

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Applies infra-aws, each step checked before the next. Running it again goes on where it stopped.
 #
-#   bootstrap/apply.sh dev|prod STATE_BUCKET [--dry-run] [terraform arguments …]      --dry-run says what would be done, and does nothing
+#   bootstrap/apply.sh dev|prod STATE_BUCKET [--dry-run] [terraform arguments …]      --dry-run prints the steps, and does nothing
 set -euo pipefail
 
 cd "$(dirname "$0")/.."

@@ -2,7 +2,7 @@
 # Takes infra-aws away so that an apply can make it again: first what controllers made in the VPC, then what Terraform made, then what AWS
 # made again behind it. Data goes with it: there is no way back but the backups that AWS keeps.
 #
-#   bootstrap/destroy.sh dev|prod [--dry-run] [terraform arguments …]      --dry-run says what would be done, and does nothing
+#   bootstrap/destroy.sh dev|prod [--dry-run] [terraform arguments …]      --dry-run prints the steps, and does nothing
 #
 # The state must be initialised (bootstrap/apply.sh), and kubectl must reach the cluster (bootstrap/way-in.sh in prod).
 set -euo pipefail

@@ -4,7 +4,7 @@
 #   export TF_VAR_kafka_passwords=$(bootstrap/passwords.sh kafka)
 #   export TF_VAR_database_passwords=$(bootstrap/passwords.sh database)
 #
-# Terraform sends them to Secrets Manager when `secrets_version` changes and drops them otherwise; nobody keeps them.
+# Terraform sends them to Secrets Manager when `secrets_version` changes and drops them otherwise; they are not kept.
 set -euo pipefail
 
 case ${1:-} in

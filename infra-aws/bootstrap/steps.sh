@@ -1,4 +1,4 @@
-# Sourced by apply.sh and destroy.sh: a step is said, and done unless `dry` is set; the first that fails ends the script.
+# Sourced by apply.sh and destroy.sh: a step is printed, and done unless `dry` is set; the first that fails ends the script.
 
 step() { # sentence, command…
   local sentence=$1

@@ -8,7 +8,7 @@ interface_endpoints = []
 protect             = false
 log_retention_days  = 14
 
-# Yours: `curl https://checkip.amazonaws.com`. The one here is from the range for documentation and lets nobody in.
+# Yours: `curl https://checkip.amazonaws.com`. The one here is from the range for documentation and admits no client.
 admin_cidrs = ["203.0.113.10/32"]
 
 cluster = {

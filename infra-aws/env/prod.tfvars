@@ -1,4 +1,4 @@
-# A shop: everything in three zones, private, protected. Sizes are the variables' defaults; this file says what is its own.
+# A shop: everything in three zones, private, protected. Sizes are the variables' defaults; this file has its own settings.
 environment = "prod"
 vpc_cidr    = "10.10.0.0/16"
 

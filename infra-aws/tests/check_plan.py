@@ -6,7 +6,7 @@
 import json
 import sys
 
-# By type: attributes that moto 5.2 does not say again as they were told.
+# By type: attributes that moto 5.2 does not return as they were set.
 INVENTIONS = {
     "aws_appautoscaling_target": {"tags_all"},
     "aws_db_instance": {"performance_insights_enabled", "performance_insights_kms_key_id", "performance_insights_retention_period"},

@@ -1,4 +1,4 @@
-"""Rules for every resource of a kind, whatever its name. What only one resource must hold is in *.tftest.hcl.
+"""Rules for every resource of a kind, of any name. The rules of single resources are in *.tftest.hcl.
 
     terraform test -json -verbose … | python check_state.py RUN      the state of this run
     terraform show -json | python check_state.py                      any other state
@@ -12,7 +12,7 @@ from rules import judge
 
 LEAST_RESOURCES = 48
 TEST_PASSWORD = "only-for-tests"
-# Statements about calls that AWS knows no resources for.
+# Statements about calls without resources.
 WITHOUT_RESOURCES = {"LogsIn", "Looks", "Traces"}
 
 

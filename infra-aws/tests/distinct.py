@@ -1,4 +1,4 @@
-"""Writes a test of Terraform in which every mocked resource has an ARN of its own, so that one policy can be told from another.
+"""Writes a test of Terraform in which every mocked resource has an ARN of its own, so that policies can be distinguished.
 
     python distinct.py RUN < terraform-test.json > tests/distinct.tftest.hcl
 

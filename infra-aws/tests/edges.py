@@ -259,7 +259,7 @@ def operator(platform, edge):
 
 
 def secrets(platform, edge):
-    """Every secret that the chart asks for is there, has what is asked of it, and may be read."""
+    """Every secret that the chart asks for is there, has the needed keys, and may be read."""
     yield from operator(platform, {**edge, "rights": []})
     role, why = role_of(platform, edge["operator"]["namespace"], edge["operator"]["service_account"])
     if why:

@@ -9,7 +9,7 @@ import re
 from network import Pod, policy_lets, selects
 
 ALB = "alb.ingress.kubernetes.io"
-# Without a policy the controller asks for ELBSecurityPolicy-2016-08, which takes TLS 1.0 (its pkg/config/controller_config.go). These
+# Without a policy the controller sets ELBSecurityPolicy-2016-08, which takes TLS 1.0 (its pkg/config/controller_config.go). These
 # take 1.2 and newer: https://docs.aws.amazon.com/elasticloadbalancing/latest/application/describe-ssl-policies.html
 TLS_1_2 = re.compile(r"ELBSecurityPolicy-(TLS13-1-[23]|TLS-1-2|FS-1-2)-.+")
 

@@ -76,7 +76,7 @@ def brokers(_request):
 
 def configuration(arn):
     if arn not in configurations:
-        raise BadRequestException("Configuration ARN does not exist")  # the provider knows it by these words
+        raise BadRequestException("Configuration ARN does not exist")  # the provider recognises it by these words
     return configurations[arn]
 
 

@@ -98,7 +98,7 @@ def selects(selector, labels):
 
 
 class Pod:
-    """Who is asked for: a pod by its namespace and labels, or an address outside."""
+    """The target: a pod by its namespace and labels, or an address outside."""
 
     def __init__(self, name, namespace=None, labels=None, cidr=None):
         self.name = name

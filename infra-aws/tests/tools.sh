@@ -1,4 +1,4 @@
-# Sourced by the checks of infra-aws: where the tools are, and how results are told.
+# Sourced by the checks of infra-aws: the places of the tools, and the format of results.
 
 tools=${TIDEMARK_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/tidemark/tools}/python
 terraform=1.11.4
@@ -52,7 +52,7 @@ python_with() {
 }
 
 # Terraform's providers come from a mirror on this machine where there is one (TERRAFORM_MIRROR, or wherever an official one was
-# unpacked), else from the registry. Says which.
+# unpacked), else from the registry. Prints which.
 find_providers() {
   local provider=registry.terraform.io/hashicorp/aws mirror=${TERRAFORM_MIRROR:-}
   export TF_IN_AUTOMATION=1 CHECKPOINT_DISABLE=1 TF_CLI_CONFIG_FILE=$work/terraform.rc

@@ -2,7 +2,7 @@
 # One process of the job, the same under systemd and in a YARN container: fetches the password, learns where the other
 # processes are, and hands over to the job's own supervisor.
 #
-# On a machine of the instance group, JOB_PROCESS and JOB_HOSTS are given. In a YARN container nobody knows beforehand where the
+# On a machine of the instance group, JOB_PROCESS and JOB_HOSTS are given. In a YARN container it is unknown beforehand where the
 # others will be: each writes its address into the bucket, in an object that can be made only once, and waits for all.
 set -euo pipefail
 

@@ -9,5 +9,5 @@ job = {
   machine_type = "e2-standard-2"
 }
 
-# Yours. This is an example, which mails nobody.
+# Yours. This is an example without a mailbox.
 alert_email = "operations@example.com"

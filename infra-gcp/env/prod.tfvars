@@ -5,5 +5,5 @@ runtime     = "gce"
 # From infra-aws, once it knows this side (README.md, "Two clouds, four applies"):
 # aws = { … }
 
-# Yours. This is an example, which mails nobody.
+# Yours. This is an example without a mailbox.
 alert_email = "operations@example.com"

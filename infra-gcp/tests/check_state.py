@@ -1,4 +1,4 @@
-"""Rules for every resource of a kind, whatever its name. What only one resource must hold is in *.tftest.hcl.
+"""Rules for every resource of a kind, of any name. The rules of single resources are in *.tftest.hcl.
 
     terraform test -json -verbose … | python check_state.py RUN
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A stand-in for the Google provider that knows its schema and nothing else: enough for `terraform validate` and, with
+"""A stand-in for the Google provider that has its schema and nothing else: enough for `terraform validate` and, with
 `mock_provider`, for `terraform test`. It never speaks to Google; asked to make anything, it refuses.
 
 Terraform starts it as a plugin (protocol 5). GOOGLE_SCHEMA names the file that schema.py wrote, GOOGLE_TYPES the types to

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Starts the job as Dataproc would, on a real YARN on this machine (one ResourceManager, two NodeManagers, on the loopback
 # interface): the very arguments of google_dataproc_job, the very bootstrap/run.sh, a stand-in for the program and for what
-# run.sh asks of Google. Needs Java, Maven (70 MB the first time), 1.5 GB of memory; about a minute.
+# run.sh needs of Google. Needs Java, Maven (70 MB the first time), 1.5 GB of memory; about a minute.
 #
 #   infra-gcp/tests/yarn.sh
 set -uo pipefail

@@ -1,4 +1,4 @@
-"""The API server that up.sh has started, by plain HTTP: kubectl is too slow to be asked every second."""
+"""The API server that up.sh has started, by plain HTTP: kubectl is too slow for a call every second."""
 import json
 import os
 import ssl

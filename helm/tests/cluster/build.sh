@@ -43,8 +43,8 @@ build_etcd() (
   build etcd .
 )
 
-# Kubernetes lives in many modules that name each other as v0.0.0: each is told which one is meant. What its three programs
-# share is compiled and linked once: the first argument says which of them the one program is.
+# Kubernetes lives in many modules that name each other as v0.0.0: each gets the meant version. The code that its three programs
+# share is compiled and linked once: the first argument selects the program.
 build_kubernetes() (
   missing kubernetes || exit 0
   in_module kubernetes
@@ -90,7 +90,7 @@ build_kwok() (
 )
 
 # Argo CD's module builds only as the main one, for its replace directives: so in a copy, whose main is replaced by one that has
-# the two parts the drill needs, a third less to compile. The first argument says which of them it is.
+# the two parts the drill needs, a third less to compile. The first argument selects the part.
 build_argo() (
   missing argocd || exit 0
   mkdir -p "$tools/source"

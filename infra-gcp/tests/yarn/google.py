@@ -1,4 +1,4 @@
-"""What bootstrap/run.sh asks of Google, on this machine: a token, an address, a password, and objects made only once.
+"""The answers of Google to bootstrap/run.sh, on this machine: a token, an address, a password, and objects made only once.
 
     python google.py PORT PASSWORD
 """

@@ -109,7 +109,7 @@ pub fn connect(url: &str) -> Result<Database, sqlx::Error> {
     })
 }
 
-/// Returns whether a connection to MySQL answers what it is asked. A caller that hangs up in the
+/// Returns whether a connection to MySQL answers its last query. A caller that hangs up in the
 /// middle of a query may leave a connection that waits for an answer without end, or that takes the
 /// answer of the abandoned query for the next one's. The pool closes such a connection.
 async fn is_in_step(connection: &mut AnyConnection) -> bool {

@@ -164,7 +164,7 @@ fn words(event_type: &str) -> Words {
 }
 
 /// Returns the mail of this kind about an account; none if the kind is unknown. It contains nothing
-/// that whoever caused it has written: otherwise a sign-up would send a stranger any text.
+/// that its cause, a stranger perhaps, has written: otherwise a sign-up would send a stranger any text.
 pub fn account_mail(kind: &str, link: Option<&str>) -> Option<Message> {
     let words = account_words(kind)?;
     let link = link.unwrap_or_default();

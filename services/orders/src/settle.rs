@@ -142,8 +142,8 @@ impl Settling {
     }
 }
 
-/// Returns the age from which payments are settled in the next round. What failed is tried again
-/// whatever its age.
+/// Returns the age from which payments are settled in the next round. After a failure, payments
+/// of any age are tried again.
 fn age_to_retry(is_settled: bool) -> Duration {
     if is_settled {
         LEFT_AFTER

@@ -8,14 +8,14 @@
 //!
 //! A request only stores the kind of mail and the address, in the same transaction as its other
 //! changes. It never reads whether the address has an account, so its answer and its duration
-//! cannot reveal that. What the mail contains is decided when the notifications service takes it.
+//! cannot reveal that. The content of the mail is decided when the notifications service takes it.
 //!
 //! A token is made at that moment and leaves this service once, in the answer to the notifications
 //! service. Only its hash is stored, so neither a table, a log nor a topic contains a token. A mail
 //! that is taken again, because its delivery failed, gets another token; each is valid for one use.
 //!
 //! One address gets at most one mail of a kind in [`SLOT`], and a token lives longer than that:
-//! somebody who requests mail for another person's address can neither fill the inbox nor leave its
+//! a stranger who requests mail for a person's address can neither fill the inbox nor leave its
 //! owner without a valid link.
 
 use std::time::Duration;
@@ -42,17 +42,17 @@ const FIRST_WAIT: Duration = Duration::from_secs(60);
 /// A kind of mail, as it is stored.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum MailKind {
-    /// Asks the owner of a stated address to confirm it.
+    /// A request to the owner of a stated address to confirm it.
     VerifyAddress,
     /// Contains a link to set another password.
     ResetPassword,
-    /// Tells the verified address that another one was stated.
+    /// A message to the verified address that another one was stated.
     AddressChanging,
-    /// Tells the verified address that the password was changed.
+    /// A message to the verified address that the password was changed.
     PasswordChanged,
 }
 
-/// What a mail says, decided when it is taken.
+/// The content of a mail, decided when it is taken.
 #[derive(Clone, Eq, PartialEq)]
 pub enum Content {
     VerifyAddress {

@@ -1,5 +1,5 @@
 //! The command `doctor`: checks everything between this machine and a running job, in the order in which a job meets
-//! it, and names for each fault whose setting it is and what repairs it.
+//! it, and names for each fault the owner of the setting and the remedy.
 //!
 //! ```text
 //! settings ─▶ names ─▶ TCP ─▶ TLS ─▶ SASL ─▶ advertised ─▶ ApiVersions ─▶ topics ─▶ ACLs ─▶ transactions
@@ -247,7 +247,7 @@ fn try_job<D: JobDefinition>(
 }
 
 impl Sheet {
-    /// Makes a check, unless one that it depends on has failed, and prints what it finds.
+    /// Makes a check, unless one that it depends on has failed, and prints its findings.
     fn add(&mut self, check: Check, make: impl FnOnce() -> Checked) -> Result<(), CommandError> {
         let findings = match self.failed_before(check) {
             Some(failed) => vec![Finding {

@@ -29,8 +29,8 @@ pub struct CommandLine<D: JobDefinition> {
 pub enum Command<D: JobDefinition> {
     /// Runs the job in a process of its own and starts it again when it dies or hangs
     Supervise(Box<RunFlags<D>>),
-    /// Checks everything that the job needs, and names for each fault whose setting it is and what
-    /// repairs it; changes nothing
+    /// Checks everything that the job needs, and names for each fault the owner of the setting and the
+    /// remedy; changes nothing
     Doctor(Box<DoctorFlags<D>>),
     /// Shows, verifies and prunes the job's checkpoints
     Checkpoints(CheckpointsFlags<D>),

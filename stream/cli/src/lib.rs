@@ -35,7 +35,7 @@
 //! visits                                         runs the job until it is stopped
 //! visits --until-end                             … until the ends that the partitions have now
 //! visits --input file:///folder                  … on files, one record a line
-//! visits doctor                                  checks what the job needs, and names each fault's remedy
+//! visits doctor                                  checks the needs of the job, and names each fault's remedy
 //! visits supervise                               starts it again whenever it dies or hangs
 //! visits checkpoints list | show | verify | prune
 //! visits start-over                              the next start reads everything again

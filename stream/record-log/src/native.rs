@@ -3,7 +3,7 @@
 //! It speaks the protocol over blocking sockets, from the caller's thread and few threads of its own:
 //!
 //! - `wire`: connections, frames, headers; `codec`: the primitive types; `api`: which requests, in which version, and
-//!   what brokers refuse; `cluster`: leaders and coordinators.
+//!   refusals of brokers; `cluster`: leaders and coordinators.
 //! - `batch`: record batches, walked and built in place: where the work is.
 //! - `reader`: fetching and handing over; `publisher`: transactions and the batches in them; `admin`: topics, offsets,
 //!   positions of groups.

@@ -295,7 +295,7 @@ async fn a_user_who_has_confirmed_no_address_is_told_nothing(dynamodb: Client) {
             .contains("confirmed")
     );
 
-    // Once it is confirmed, the next order is told at once.
+    // Once it is confirmed, the next order's message is sent at once.
     post.accounts.set(1, None);
     running.receive(&[order(2, 1, 1)]).await;
     running.send().await;

@@ -57,7 +57,7 @@ async fn a_customer_reads_its_own_mailbox_and_an_admin_every_one(dynamodb: Clien
     assert_eq!(customer.get("/notifications?user_id=8").await.status, 403);
     assert_eq!(service.get("/notifications").await.status, 401);
 
-    // The links of account mail are for nobody but who runs the shop.
+    // The links of account mail are for admins alone.
     let account_mail = "/notifications/account-mail";
     assert_eq!(customer.get(account_mail).await.status, 403);
     assert_eq!(admin.get(account_mail).await.status, 200);

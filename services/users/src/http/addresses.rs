@@ -1,10 +1,10 @@
 //! The verification of e-mail addresses, and the reset of a forgotten password.
 //!
 //! Requests for mail have the same answer and do the same work whether the address has an account
-//! or not: each stores a mail, and what is in it is decided later ([`crate::mail`]).
+//! or not: each stores a mail, and its content is decided later ([`crate::mail`]).
 //!
-//! A token proves that somebody reads the mail of an address. To verify the address of an account
-//! also needs that account's session: whoever receives such a mail without having signed up cannot
+//! A token proves that its bearer reads the mail of an address. To verify the address of an account
+//! also needs that account's session: a person who receives such a mail without having signed up cannot
 //! confirm a stranger's account by opening its link.
 
 use std::time::Instant;

@@ -196,7 +196,7 @@ impl Store {
     }
 }
 
-/// Returns what a mail is to say now; none if it has become pointless.
+/// Returns the present content of a mail; none if it has become pointless.
 async fn content(
     connection: &mut AnyConnection,
     due: &DueMail,

@@ -1,4 +1,4 @@
-//! Mail about accounts: what an address gets before its owner has confirmed it, and what nobody can learn or do by it.
+//! Mail about accounts: the mail to an address before its owner has confirmed it, and its limits for strangers.
 
 use axum::http::{Method, StatusCode};
 use chassis::sql::Database;
@@ -14,7 +14,7 @@ pub const PASSWORD: &str = "correct horse";
 pub const ADA: &str = "ada@test.com";
 const ELSEWHERE: &str = "198.51.100.9";
 
-/// A shop where callers are asked who they are, and its notifications service.
+/// A shop whose callers must authenticate, and its notifications service.
 pub struct Shop {
     pub client: Client,
     pub notifications: Client,
@@ -164,7 +164,7 @@ pub async fn check(test: impl AsyncFn(Shop)) {
     on_each_database(async |database| test(Shop::open(database).await).await).await;
 }
 
-/// A reply without what differs between any two sign-ups.
+/// A reply without the parts that differ between any two sign-ups.
 fn visible(mut reply: Reply) -> (StatusCode, Value) {
     for field in ["id", "created_at"] {
         if let Some(value) = reply.body.get_mut(field) {

@@ -1,4 +1,4 @@
-//! The way to the brokers: names, TCP, TLS, login, and what they offer.
+//! The way to the brokers: names, TCP, TLS, login, and their offer.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind};

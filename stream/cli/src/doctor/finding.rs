@@ -1,4 +1,4 @@
-//! What a check found: a line for people, an object for programs, and an exit code for scripts.
+//! The finding of a check: a line for people, an object for programs, and an exit code for scripts.
 
 use std::fmt;
 
@@ -40,7 +40,7 @@ pub enum Severity {
     Failure,
 }
 
-/// What is wrong, whose setting it is, and what repairs it.
+/// The fault, the owner of the setting, and the remedy.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Fault {
     pub severity: Severity,
@@ -53,9 +53,9 @@ pub struct Fault {
 /// The result of a check that was made.
 #[derive(Debug, Default, Eq, PartialEq)]
 pub struct Checked {
-    /// What was found to be right.
+    /// The correct part.
     pub detail: String,
-    /// What was found to be wrong.
+    /// The faults.
     pub faults: Vec<Fault>,
 }
 
@@ -123,7 +123,7 @@ impl Check {
         }
     }
 
-    /// What the check looks at, for the help.
+    /// Returns the subject of the check, for the help.
     pub fn about(self) -> &'static str {
         match self {
             Self::Settings => {

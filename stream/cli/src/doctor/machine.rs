@@ -1,4 +1,4 @@
-//! What this machine gives the process: memory and open files.
+//! The machine's resources for the process: memory and open files.
 
 use std::fs;
 
@@ -7,16 +7,16 @@ use stream::{ByteSize, Settings};
 
 use super::finding::{Checked, Fault, Owner};
 
-/// What a process takes whatever its settings are: code, buffers of the client, of the store, and of timely.
+/// The memory of a process with any settings: code, buffers of the client, of the store, and of timely.
 const BASE_BYTES: u64 = 192 << 20;
-/// What a worker takes beside what its settings give it: panes, batches, and a publisher.
+/// The memory of a worker beside its settings' share: panes, batches, and a publisher.
 const WORKER_BYTES: u64 = 64 << 20;
-/// Files that a process has open whatever its settings are.
+/// Files that a process has open with any settings.
 const BASE_FILES: u64 = 64;
 /// Connections of a worker to each broker, and its share of the store's.
 const WORKER_FILES: u64 = 8;
 
-/// What this machine gives.
+/// The resources of this machine.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Given {
     /// None if it cannot be read.
@@ -25,7 +25,7 @@ struct Given {
     files: Option<u64>,
 }
 
-/// Compares what a process with these settings needs with what this machine gives.
+/// Compares the needs of a process with these settings with the machine's resources.
 pub fn check(settings: &Settings, processes: u16) -> Checked {
     let given = Given {
         memory_bytes: available_memory(),
@@ -65,7 +65,7 @@ fn decide(settings: &Settings, processes: u16, given: Given) -> Checked {
     checked
 }
 
-/// Returns the memory that this process may still take; none if neither the system nor a control group tells it.
+/// Returns the memory that this process may still take; none if neither the system nor a control group has a figure.
 fn available_memory() -> Option<u64> {
     let system = fs::read_to_string("/proc/meminfo").ok();
     let system = system.and_then(|text| available_of(&text));
@@ -85,7 +85,7 @@ fn available_of(text: &str) -> Option<u64> {
     Some(kib * 1024)
 }
 
-/// What a control group's limit leaves; none without a limit, which reads as `max`.
+/// Returns the rest of a control group's limit; none without a limit, which reads as `max`.
 fn left_of(most: &str, used: &str) -> Option<u64> {
     let most: u64 = most.trim().parse().ok()?;
     let used: u64 = used.trim().parse().ok()?;

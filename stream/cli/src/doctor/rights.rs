@@ -1,4 +1,4 @@
-//! The rights of a job, each tried: what is read is read, and what is written is added to a transaction that is
+//! The rights of a job, each tried: sources are read, and sinks are added to a transaction that is
 //! aborted.
 
 use std::thread;
@@ -17,7 +17,7 @@ const LIMIT: Duration = Duration::from_secs(15);
 /// The pause between looks at a reader.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// What is tried.
+/// The trial.
 pub struct Trial<'a> {
     pub kafka: &'a Examination,
     pub log: &'a dyn RecordLog,
@@ -30,7 +30,7 @@ pub struct Trial<'a> {
     pub ids: Option<String>,
 }
 
-/// What a trial of transactions found beside rights.
+/// The findings of a trial of transactions beside rights.
 #[derive(Debug, Default)]
 pub struct Transactions {
     /// Why they cannot be used, if that is not a right.

@@ -1,4 +1,4 @@
-//! Tests of the order of checks, and of what is left out after a failure.
+//! Tests of the order of checks, and of the checks that are left out after a failure.
 
 use super::*;
 

@@ -2,7 +2,7 @@
 
 use record_log::{Cleanup, TopicSpec};
 
-/// What the commands need to name.
+/// The names that the commands need.
 #[derive(Clone, Debug)]
 pub struct Tool {
     /// The brokers, as the flags have them.
@@ -19,7 +19,7 @@ pub struct Right<'a> {
     pub resource: Resource<'a>,
 }
 
-/// What a right is for.
+/// The purpose of a right.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Resource<'a> {
     Topic(&'a str),

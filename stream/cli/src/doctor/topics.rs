@@ -1,5 +1,5 @@
-//! The topics that a job reads and publishes to: whether they exist, and whether their settings keep what the job
-//! needs.
+//! The topics that a job reads and publishes to: whether they exist, and whether their settings keep the records that
+//! the job needs.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use record_log::{Cleanup, LogError, LogTimeType, RecordLog, TopicDescription, To
 use super::finding::{Checked, Fault, Owner};
 use super::tool::{Resource, Right, Tool};
 
-/// What a job needs of its topics.
+/// The needs of a job of its topics.
 #[derive(Clone, Debug)]
 pub struct Needs {
     /// The topic that is read; none if files are read.
@@ -28,7 +28,7 @@ pub struct Needs {
 pub struct Topics {
     /// Those that exist.
     pub existing: Vec<String>,
-    /// What was found to be wrong with rights on topics.
+    /// The faults of rights on topics.
     pub denied: Vec<Fault>,
 }
 

@@ -266,7 +266,7 @@ fn topics_that_do_not_fit_are_named(kafka: &Secured) {
         ],
     );
 
-    // What can be created is not created, and no fault.
+    // A topic that can be created is not created, and is no fault.
     let found = kafka.doctor("OPEN", &[], &["--output-topic", "not-there-yet"]);
     assert_eq!(found.code, 0, "{found:?}");
     assert!(
@@ -310,7 +310,7 @@ fn stores_are_told_apart(kafka: &Secured) {
     }
 }
 
-/// What the doctor found.
+/// The doctor's findings.
 #[derive(Debug)]
 struct Found {
     code: i32,

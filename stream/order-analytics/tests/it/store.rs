@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 
-/// What the store does with a write that must not replace an object (`If-None-Match: *`).
+/// The store's behaviour on a write that must not replace an object (`If-None-Match: *`).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Conditions {
     Honoured,

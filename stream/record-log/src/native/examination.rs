@@ -1,4 +1,4 @@
-//! A Kafka examined step by step, so that a person is told which step fails: names, TCP, TLS, login, requests, rights.
+//! A Kafka examined step by step, so that a person sees the step that fails: names, TCP, TLS, login, requests, rights.
 //!
 //! Each step repeats those before it on a connection of its own. Nothing is published, created or committed.
 
@@ -48,7 +48,7 @@ pub struct BrokerAddress {
     pub port: u16,
 }
 
-/// What a broker offers.
+/// A broker's offer.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Offer {
     /// The requests that are needed and not offered, each with its version.
@@ -67,7 +67,7 @@ pub struct Examination {
     not_examined: Vec<String>,
 }
 
-/// What the settings say about connections.
+/// The settings of connections.
 #[derive(Clone, Debug)]
 struct Connecting {
     principal: Option<String>,
@@ -115,7 +115,7 @@ impl Examination {
         progress::topic()
     }
 
-    /// Returns the topic on which earlier versions kept progress. Publishers that have none need to know whether it
+    /// Returns the topic on which earlier versions kept progress. Publishers that have none look whether it
     /// exists.
     pub fn former_progress_topic() -> &'static str {
         OFFSETS_TOPIC
@@ -188,7 +188,7 @@ impl Examination {
         Ok(members.iter().map(BrokerAddress::of).collect())
     }
 
-    /// Returns what a broker offers.
+    /// Returns a broker's offer.
     ///
     /// # Errors
     /// [`LogError`].

@@ -1,4 +1,4 @@
-//! What can be wrong with TLS, by kind: for programs that tell people whose setting it is. The sentences are those of
+//! The faults of TLS, by kind: for programs that name the owner of the wrong setting. The sentences are those of
 //! `tls`.
 
 use rustls::{AlertDescription, CertificateError, Error as TlsError};

@@ -49,7 +49,7 @@ pub(super) struct Tls {
 /// Later than any certificate is valid.
 const FAR_FUTURE: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
 
-/// What is wrong with a listener that does not encrypt.
+/// The fault of a listener that does not encrypt.
 const WITHOUT_TLS: &str = "answers without TLS, and security.protocol is set to use it: set security.protocol to plaintext or \
      sasl_plaintext, or use the port of a listener with TLS";
 

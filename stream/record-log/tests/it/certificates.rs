@@ -1,4 +1,4 @@
-//! Certificates of a test's own: an authority, and what it issues.
+//! Certificates of a test's own: an authority, and its certificates.
 
 use std::path::Path;
 

@@ -1,7 +1,7 @@
-//! What a checkpoint needs of an object store, tried with objects of its own: create-only writes, reads, listings,
+//! The needs of checkpoints of an object store, tried with objects of its own: create-only writes, reads, listings,
 //! deletions, and a clock that agrees with this machine's.
 //!
-//! Nothing is retried but what the store's client retries, and the whole trial ends within [`LIMIT`].
+//! Only the store's client retries, and the whole trial ends within [`LIMIT`].
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::CheckpointStore;
 /// How long the whole trial may take.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// What was found by a trial of a store that does all that checkpoints need.
+/// The findings of a trial of a store that does all that checkpoints need.
 ///
 /// ```
 /// use stream::{CheckpointStore, StoreTrial};
@@ -32,7 +32,7 @@ pub struct StoreTrial {
     pub ahead_ms: i64,
 }
 
-/// What a store does not do, or not as checkpoints need it.
+/// A need of checkpoints that a store does not meet.
 ///
 /// ```
 /// use stream::StoreFault;

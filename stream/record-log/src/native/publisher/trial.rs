@@ -1,4 +1,4 @@
-//! What a publisher of some id may do, tried without publishing anything: a transaction is begun, topics are added to
+//! The rights of a publisher, tried without publishing anything: a transaction is begun, topics are added to
 //! it one by one, and it is aborted. Readers see nothing of it.
 
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub struct Trial {
     pub refused: Vec<(String, Refusal)>,
 }
 
-/// Why no transaction can be begun, or what was begun cannot be ended.
+/// The reason why a transaction cannot be begun or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum TrialError {
     /// The transactional id may not be used.
@@ -51,7 +51,7 @@ pub(in crate::native) fn try_out(
 
     let mut session = match begun(timeout) {
         Ok(session) => session,
-        // The same id is accepted with the shortest limit, so the limit is what is refused.
+        // The same id is accepted with the shortest limit, so the limit is refused.
         Err(Stop::Refused(refusal)) if timeout > SHORTEST && begun(SHORTEST).is_ok() => {
             return Err(TrialError::TimeLimit(refusal));
         }

@@ -269,6 +269,43 @@ fn count_digits(text: &[u8]) -> usize {
 /// without a digit, with a leading zero, or with more digits than are certain not to overflow.
 #[inline]
 fn digits(text: &[u8]) -> Option<(u64, usize)> {
+    // Most numbers have fewer than eight digits, and something follows them.
+    if let Some((value, length)) = text.first_chunk().and_then(|word| digits_of_word(*word)) {
+        let has_leading_zero = length > 1 && text[0] == b'0';
+        return (length > 0 && !has_leading_zero).then_some((value, length));
+    }
+
+    digits_one_by_one(text)
+}
+
+/// Returns the number at the start of a word and the number of its digits, which is less than
+/// eight; none if there are eight.
+#[inline]
+fn digits_of_word(word: [u8; 8]) -> Option<(u64, usize)> {
+    const ZEROS: u64 = 0x3030_3030_3030_3030;
+    const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
+
+    // The high bit of a byte of `others` is set if the byte is no digit: it is not 0 to 9 after the
+    // zeros were taken away bit by bit, so 118 more has the high bit.
+    let values = u64::from_le_bytes(word) ^ ZEROS;
+    let low_bits = values & !HIGH_BITS;
+    let others = ((low_bits + 0x7676_7676_7676_7676) | values) & HIGH_BITS;
+    let length = (others.trailing_zeros() / 8) as usize;
+    if length == 8 {
+        return None;
+    }
+
+    // The digits move to the end of the word, behind zeros. Then neighbours are added, twice as wide
+    // each time, the left one with ten, a hundred and ten thousand times its value.
+    let digits = values.unbounded_shl(64 - 8 * u32::try_from(length).ok()?);
+    let pairs = (digits * 10 + (digits >> 8)) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs * 100 + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
+    let value = (fours * 10_000 + (fours >> 32)) & 0xffff_ffff;
+    Some((value, length))
+}
+
+#[inline(never)]
+fn digits_one_by_one(text: &[u8]) -> Option<(u64, usize)> {
     const SAFE: usize = 19;
 
     let mut value = 0;
@@ -400,6 +437,34 @@ mod tests {
         assert_eq!(number("18446744073709551615"), None);
         assert_eq!(number("1.0"), None);
         assert_eq!(Token::String(b"1").as_u64(), None);
+    }
+
+    /// Returns what the standard library reads at the start of a text.
+    fn parsed(text: &[u8]) -> Option<(u64, usize)> {
+        let digits: String = text
+            .iter()
+            .map(|byte| char::from(*byte))
+            .take_while(char::is_ascii_digit)
+            .collect();
+
+        let has_leading_zero = digits.len() > 1 && digits.starts_with('0');
+        let value = digits.parse().ok()?;
+        (!has_leading_zero && digits.len() <= 19).then_some((value, digits.len()))
+    }
+
+    #[test]
+    fn a_whole_number_ends_at_any_byte_that_is_no_digit() {
+        for digits in 0..20 {
+            for number in [0_u64, 1, 7, 90_817_263_544, 8_999_999_999_999_999_999] {
+                let number = format!("{number:0digits$}");
+                let number = &number[number.len() - digits..];
+                for after in 0..=u8::MAX {
+                    let text = [number.as_bytes(), &[after], b" 1234567"].concat();
+                    assert_eq!(super::digits(&text), parsed(&text), "{text:?}");
+                }
+                assert_eq!(super::digits(number.as_bytes()), parsed(number.as_bytes()));
+            }
+        }
     }
 
     #[test]

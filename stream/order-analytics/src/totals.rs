@@ -113,16 +113,21 @@ type Stored = ([u8; 3], u64);
 
 impl Serialize for OrderTotals {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let amounts = self.as_slice().iter();
-        let stored: Vec<Stored> = amounts
-            .map(|amount| (amount.currency.letters(), amount.minor_units))
-            .collect();
-
         let mut fields = serializer.serialize_tuple(3)?;
         fields.serialize_element(&0_u64)?;
         fields.serialize_element(&self.orders)?;
-        fields.serialize_element(&stored)?;
+        fields.serialize_element(&StoredAll(self.as_slice()))?;
         fields.end()
+    }
+}
+
+/// Amounts, written one by one as they are stored.
+struct StoredAll<'a>(&'a [Amount]);
+
+impl Serialize for StoredAll<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let stored = |amount: &Amount| -> Stored { (amount.currency.letters(), amount.minor_units) };
+        serializer.collect_seq(self.0.iter().map(stored))
     }
 }
 

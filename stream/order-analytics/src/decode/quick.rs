@@ -8,10 +8,15 @@
 //! Invariants: `serde_json` decodes an order that is decoded here to the same. A test
 //! compares the two on mutated records.
 
+mod minute;
+
 use events::{Amount, Currency, Timestamp};
 use stream::json::{Fields, KnownText};
+use uuid::Uuid;
 
 use super::{Order, id_of, is_later_event};
+use minute::time;
+use stream::EventId;
 
 /// The fields of an order; those that are counted come first. The others are listed so that a
 /// duplicate of one is declined.
@@ -61,7 +66,7 @@ fn as_published(value: &[u8]) -> Option<(Timestamp, Order)> {
     text.literal(b"}")?;
 
     let order = Order {
-        event_id: Some(id_of(std::str::from_utf8(event_id).ok()?)),
+        event_id: Some(id(event_id)?),
         user_id,
         total: Amount {
             currency,
@@ -108,7 +113,7 @@ fn as_plain_json(value: &[u8]) -> Option<Option<(Timestamp, Order)>> {
 
     let created_at = time(created_at?.as_string()?)?;
     let event_id = match event_id {
-        Some(text) => Some(id_of(std::str::from_utf8(text.as_string()?).ok()?)),
+        Some(text) => Some(id(text.as_string()?)?),
         None => None,
     };
 
@@ -123,9 +128,13 @@ fn as_plain_json(value: &[u8]) -> Option<Option<(Timestamp, Order)>> {
     Some(Some((created_at, order)))
 }
 
+/// Returns the id of an event. A UUID is ASCII, so its text is not checked for UTF-8 before.
 #[inline]
-fn time(text: &[u8]) -> Option<Timestamp> {
-    std::str::from_utf8(text).ok()?.parse().ok()
+fn id(text: &[u8]) -> Option<EventId> {
+    match Uuid::try_parse_ascii(text) {
+        Ok(uuid) => Some(uuid.as_u128()),
+        Err(_) => std::str::from_utf8(text).ok().map(id_of),
+    }
 }
 
 #[cfg(test)]
